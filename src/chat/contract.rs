@@ -1,0 +1,395 @@
+//! The whole boundary of the chat core on one page.
+//!
+//! The shell (the loop, or the simulation) turns what happens into [`Event`]s, hands them to
+//! [`Chat::handle`](super::Chat::handle) one by one with the time of the turn, and carries out the [`Action`]s it gets
+//! back, in their order. The core never asks for anything else: no clock, no random number, no socket.
+
+use crate::protocol::error::ErrorCode;
+use crate::protocol::field::{Profile, Secret, UserName};
+use crate::protocol::push::Push;
+use crate::protocol::reply::{Reply, ReplyId};
+use crate::protocol::request::{BadInput, Request, Spelling};
+use std::sync::Arc;
+
+/// The time of one turn of the loop, in integer milliseconds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Now {
+    /// Since the loop started; never goes back. All waiting is reckoned in it.
+    pub mono_ms: u64,
+    /// Since the epoch, as the wall clock says; may jump. Only for what users are shown.
+    pub wall_ms: u64,
+}
+
+/// One connection, for ever: a slot that was given to the next client has the next generation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ConnId {
+    /// The place in the shell's slab.
+    pub slot: u32,
+    /// How many connections had the place before.
+    pub generation: u32,
+}
+
+/// One job that was submitted: comes back with its outcome, exactly once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Ticket {
+    /// The place in the core's table of jobs in flight.
+    pub slot: u32,
+    /// How many jobs had the place before.
+    pub generation: u32,
+}
+
+/// What happens to the core.
+#[derive(Debug)]
+pub enum Event<'a> {
+    /// A client connected. Its `ConnId` was never used before.
+    Opened {
+        /// The new connection.
+        conn: ConnId,
+    },
+    /// One envelope came in, or something that is none.
+    Input {
+        /// From this connection.
+        conn: ConnId,
+        /// What it says.
+        input: Result<Request<'a>, BadInput>,
+    },
+    /// A WebSocket ping came in. The wire answers it; the core only notes that the client spoke.
+    Ping {
+        /// From this connection.
+        conn: ConnId,
+    },
+    /// Output of this connection could not be written whole and waits.
+    Blocked {
+        /// This connection.
+        conn: ConnId,
+    },
+    /// What waited has been written.
+    Flushed {
+        /// This connection.
+        conn: ConnId,
+    },
+    /// The connection is gone: the peer closed it, it failed, or the shell closed it for a reason of its own.
+    /// Not sent for a connection that the core itself closed.
+    Closed {
+        /// This connection.
+        conn: ConnId,
+    },
+    /// A job was done.
+    Finished {
+        /// The job.
+        ticket: Ticket,
+        /// What became of it.
+        outcome: Outcome,
+    },
+    /// Time has passed: [`Chat::next_deadline`](super::Chat::next_deadline) was reached.
+    Tick,
+    /// The server is to stop: tell everybody, make safe what was taken, then say [`Action::Stopped`].
+    ShutDown,
+}
+
+/// What the shell must do.
+#[derive(Debug)]
+pub enum Action {
+    /// Write this frame to the connection. If it is gone, drop it.
+    Reply {
+        /// To this connection.
+        conn: ConnId,
+        /// How CONTENT is to be spelled.
+        spelling: Spelling,
+        /// The request's id.
+        id: ReplyId,
+        /// What it says.
+        reply: Reply,
+    },
+    /// Write this push to the connection. If it is gone, drop it: a `Closed` event is on its way.
+    Push {
+        /// To this connection.
+        conn: ConnId,
+        /// How CONTENT is to be spelled.
+        spelling: Spelling,
+        /// The push.
+        push: Arc<Push>,
+    },
+    /// Hand no more input of this connection to the core until `Resume`: what was read waits, and no more is read.
+    Hold {
+        /// This connection.
+        conn: ConnId,
+    },
+    /// Go on with this connection's input.
+    Resume {
+        /// This connection.
+        conn: ConnId,
+    },
+    /// Close the connection once what was written to it before is out (or cannot be written). The core has forgotten it already:
+    /// no event of it may follow.
+    Close {
+        /// This connection.
+        conn: ConnId,
+        /// Why.
+        reason: CloseReason,
+    },
+    /// Do this job and come back with [`Event::Finished`], exactly once, however long it takes.
+    Submit {
+        /// What to come back with.
+        ticket: Ticket,
+        /// The job.
+        job: Job,
+    },
+    /// After [`Event::ShutDown`]: everything that was taken is safe (or the wait for it was given up). Write out what waits and exit.
+    Stopped,
+}
+
+/// Why a connection was closed. Each is counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum CloseReason {
+    /// Silent for longer than the idle time-out.
+    Idle,
+    /// The same user logged in elsewhere.
+    Replaced,
+    /// Too many bad inputs in a row.
+    Garbage,
+    /// An envelope larger than allowed.
+    TooLarge,
+    /// The server stops.
+    ShuttingDown,
+}
+
+/// Blocking work, done by the store's workers. Jobs that name the same user in their data lane are done in the order
+/// in which they were submitted, and each is answered only after its effect is committed.
+#[derive(Clone, Debug)]
+pub enum Job {
+    /// Auth lane: hash a new password. → [`Outcome::Hashed`]
+    Hash {
+        /// The password.
+        secret: Secret,
+    },
+    /// Data lane of the user: create an account. → [`Outcome::Created`] or [`Outcome::NameTaken`]
+    CreateAccount {
+        /// Everything but the password.
+        profile: Box<Profile>,
+        /// What `Hash` made of the password.
+        password_hash: Secret,
+    },
+    /// Data lane of the user: what is known of this user's password. → [`Outcome::Credentials`]
+    Credentials {
+        /// Who wants to log in.
+        user: UserName,
+        /// The password he gave.
+        secret: Secret,
+    },
+    /// Auth lane: does the password fit? With no hash to compare (an unknown user) it costs the same time and does not fit. → [`Outcome::Verified`]
+    Verify {
+        /// Who wants to log in.
+        user: UserName,
+        /// The password he gave.
+        secret: Secret,
+        /// What the store keeps.
+        password_hash: Option<Secret>,
+    },
+    /// Data lane of the user: friends and the first page of what waits for him. → [`Outcome::Loaded`]
+    Load {
+        /// Who logged in.
+        user: UserName,
+        /// How many pushes at most.
+        pushes_max: u32,
+    },
+    /// Data lane of the user: the next page. → [`Outcome::Page`]
+    LoadPage {
+        /// Whose.
+        user: UserName,
+        /// Only pushes with a greater `seq`.
+        after_seq: u64,
+        /// How many at most.
+        pushes_max: u32,
+    },
+    /// Data lane of the user: a profile. → [`Outcome::Profile`]
+    GetProfile {
+        /// Whose.
+        user: UserName,
+    },
+    /// Data lane of the receiver: keep a push. Saving it twice is the same as once. → [`Outcome::Saved`] or [`Outcome::Duplicate`]
+    SavePush {
+        /// The push.
+        push: Arc<Push>,
+    },
+    /// Data lane of the receiver: forget a push; no matter if it is not there. → [`Outcome::Deleted`]
+    DeletePush {
+        /// Its receiver.
+        receiver: UserName,
+        /// Its place in the order.
+        seq: u64,
+    },
+    /// Data lane of the push's receiver: note a friend request as pending and keep its push, both or none. → [`Outcome::Asked`]
+    AskFriend {
+        /// The push of kind `FriendRequest`: from who asks to who is asked.
+        push: Arc<Push>,
+    },
+    /// Data lane of the push's receiver: answer a pending request. Removes it, keeps the push, and on accept makes the
+    /// two friends and removes the crossing request with its push: all or nothing. → [`Outcome::Answered`]
+    AnswerFriend {
+        /// The push of kind `FriendAccept` or `FriendReject`: from who was asked to who asked, under the request's id.
+        push: Arc<Push>,
+    },
+    /// Data lane of `other`: end a friendship, both ways; no matter if there is none. → [`Outcome::Unfriended`]
+    Unfriend {
+        /// Who ends it.
+        user: UserName,
+        /// Whose friendship is ended.
+        other: UserName,
+    },
+}
+
+/// What became of a job.
+#[derive(Clone, Debug)]
+pub enum Outcome {
+    /// `Hash`: what may be stored of the password.
+    Hashed(Secret),
+    /// `CreateAccount`: it exists from now on.
+    Created,
+    /// `CreateAccount`: the name is somebody's.
+    NameTaken,
+    /// `Credentials`.
+    Credentials(Credentials),
+    /// `Verify`: whether the password fits.
+    Verified(bool),
+    /// `Load`.
+    Loaded {
+        /// Everybody he is friends with, in no order.
+        friends: Vec<UserName>,
+        /// The first page.
+        page: Page,
+    },
+    /// `LoadPage`.
+    Page(Page),
+    /// `GetProfile`: `None` when there is no such user.
+    Profile(Option<Box<Profile>>),
+    /// `SavePush`: committed (by this job or an earlier one that saved the very same push).
+    Saved,
+    /// `SavePush`: another push of kind `Message` with the same receiver, sender and id is in the store; this one was not kept.
+    Duplicate,
+    /// `DeletePush`: it is gone.
+    Deleted,
+    /// `AskFriend`.
+    Asked(Asked),
+    /// `AnswerFriend`.
+    Answered(Answered),
+    /// `Unfriend`: they are no friends.
+    Unfriended,
+    /// It was not done, or whether it was done is not known. Nothing may be promised of it.
+    Failed,
+}
+
+/// What is known of a user's password.
+#[derive(Clone, Debug)]
+pub enum Credentials {
+    /// This very password was verified before, against the hash that is stored now.
+    Known,
+    /// The hash to verify it against.
+    Check(Secret),
+    /// There is no such user.
+    NoSuchUser,
+}
+
+/// Some of the pushes that wait for a user, in ascending order of `seq`.
+#[derive(Clone, Debug, Default)]
+pub struct Page {
+    /// The pushes.
+    pub pushes: Vec<Arc<Push>>,
+    /// Are there more behind these?
+    pub more: bool,
+}
+
+/// What became of a friend request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Asked {
+    /// It is pending, and its push is kept.
+    Pending,
+    /// One from the same to the same was pending before: nothing was changed.
+    AlreadyPending {
+        /// When that one was taken, in ms since the epoch.
+        time_ms: u64,
+    },
+    /// They are friends already: nothing was changed.
+    AlreadyFriends,
+    /// There is no such user.
+    NoSuchUser,
+}
+
+/// What became of the answer to a friend request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Answered {
+    /// It was pending and is answered now; the push is kept.
+    Done {
+        /// On accept: the `seq` of the crossing request's push (from who was asked to who asked) that was removed, or
+        /// that would have been if it had not been acked; `None` when no request crossed.
+        crossed_seq: Option<u64>,
+    },
+    /// No such request is pending: nothing was changed.
+    NoSuchRequest,
+}
+
+/// A failure that the client is told of besides (or instead of) the seed's own answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Fault {
+    /// The code.
+    pub code: ErrorCode,
+    /// The sentence.
+    pub why: &'static str,
+}
+
+/// The numbers in the rules; the defaults are the protocol's.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rules {
+    /// A connection silent for longer than this is closed.
+    pub idle_timeout_ms: u64,
+    /// How often that is looked at.
+    pub idle_check_ms: u64,
+    /// A push that is not acked is sent again this long after it was last sent.
+    pub resend_every_ms: u64,
+    /// A push to somebody online is saved when it was not acked for this long.
+    pub save_after_ms: u64,
+    /// Every request is answered within this, `UNAVAILABLE` if need be.
+    pub answer_within_ms: u64,
+    /// A connection whose last inputs, so many, were all `BAD_JSON` is closed.
+    pub bad_inputs_max: u32,
+    /// Sent messages of one user that are remembered so that a repeated one is not delivered twice.
+    pub recent_messages_max: u32,
+    /// And for how long.
+    pub recent_messages_age_ms: u64,
+    /// Requests a second on one connection.
+    pub requests_per_second_max: u32,
+    /// Pushes sent to one user and not acked.
+    pub outstanding_max: u32,
+    /// Pushes on one user's list in memory, sent or not; the rest waits in the store.
+    pub list_max: u32,
+    /// And their size in bytes (one push larger than that is taken all the same).
+    pub list_bytes_max: usize,
+    /// Jobs submitted and not finished.
+    pub jobs_max: usize,
+    /// Of these, log-ins and sign-ups that wait for a password to be hashed.
+    pub auth_jobs_max: usize,
+    /// How long a stop waits for jobs in flight.
+    pub stop_wait_ms: u64,
+}
+
+impl Default for Rules {
+    fn default() -> Self {
+        Self {
+            idle_timeout_ms: 120_000,
+            idle_check_ms: 5_000,
+            resend_every_ms: 15_000,
+            save_after_ms: 5,
+            answer_within_ms: 10_000,
+            bad_inputs_max: 10,
+            recent_messages_max: 1_024,
+            recent_messages_age_ms: 600_000,
+            requests_per_second_max: 20_000,
+            outstanding_max: 256,
+            list_max: 1_024,
+            list_bytes_max: 4 * 1024 * 1024,
+            jobs_max: 65_536,
+            auth_jobs_max: 512,
+            stop_wait_ms: 8_000,
+        }
+    }
+}

@@ -1,0 +1,3 @@
+//! Pure state: events and a clock in, actions out.
+
+pub mod contract;

@@ -1,0 +1,64 @@
+//! Every setting, with its default, its bound and the unit in its name.
+
+use crate::chat::contract::Rules;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+/// Where accounts, friendships and un-acked pushes are kept.
+#[derive(Clone, PartialEq, Eq)]
+pub enum StoreUrl {
+    /// `memory:`: nowhere; gone with the process.
+    Memory,
+    /// `sqlite:PATH`.
+    Sqlite(PathBuf),
+    /// `mysql://user:password@host:port/database`, percent-encoded, as it was given.
+    Mysql(String),
+}
+
+/// All settings of one server.
+#[derive(Clone)]
+pub struct Config {
+    /// Address and port to listen on; port 0 takes a free one.
+    pub listen: SocketAddr,
+    /// The store.
+    pub store: StoreUrl,
+    /// The largest envelope, in bytes.
+    pub frame_bytes_max: usize,
+    /// Unwritten output of one connection, in bytes, beyond which it is closed.
+    pub output_bytes_max: usize,
+    /// Open connections at once.
+    pub connections_max: usize,
+    /// Threads that hash passwords; each needs `argon2_memory_kib` while it runs.
+    pub auth_threads: usize,
+    /// Argon2id: memory of one run, in KiB.
+    pub argon2_memory_kib: u32,
+    /// Argon2id: passes of one run.
+    pub argon2_passes: u32,
+    /// Users whose verified password is remembered (as a keyed MAC) at most.
+    pub verified_logins_max: usize,
+    /// Threads with a connection to a MySQL store each. SQLite and memory have one.
+    pub data_threads: usize,
+    /// How long a stop waits for the store and for clients to take what is written, in ms.
+    pub stop_wait_ms: u64,
+    /// The rules of the chat core.
+    pub rules: Rules,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from(([127, 0, 0, 1], 1102)),
+            store: StoreUrl::Sqlite(PathBuf::from("hongyan.db")),
+            frame_bytes_max: 64 * 1024,
+            output_bytes_max: 4 * 1024 * 1024,
+            connections_max: 100_000,
+            auth_threads: 1,
+            argon2_memory_kib: 19_456,
+            argon2_passes: 2,
+            verified_logins_max: 100_000,
+            data_threads: 4,
+            stop_wait_ms: 10_000,
+            rules: Rules::default(),
+        }
+    }
+}

@@ -1,0 +1,7 @@
+//! hongyan, the wild goose that carries letters: a small, fast instant-messaging server.
+
+pub mod chat;
+pub mod config;
+pub mod protocol;
+pub mod server;
+pub mod store;

@@ -1,0 +1,51 @@
+//! The codes of `RE_ERROR`.
+
+/// The code of an `RE_ERROR` frame: the word before the colon.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ErrorCode {
+    /// The input is no JSON object, or not JSON at all.
+    BadJson,
+    /// CONTENT is not what its TYPE needs.
+    BadField,
+    /// TYPE is not known.
+    UnknownType,
+    /// The envelope is larger than the server takes. The connection is closed after it.
+    TooLarge,
+    /// The request needs a log-in.
+    NotLoggedIn,
+    /// Somebody tried to speak for another.
+    Forbidden,
+    /// A friend request to nobody.
+    NoSuchUser,
+    /// An answer to a friend request that is not pending.
+    NoSuchRequest,
+    /// More than the server takes of one client.
+    RateLimited,
+    /// The store did not do it, or not in time: nothing was promised, try again.
+    Unavailable,
+    /// The same user logged in on another connection. The connection is closed after it.
+    Replaced,
+    /// The server stops. The connection is closed after it.
+    ShuttingDown,
+}
+
+impl ErrorCode {
+    /// The code as it stands on the wire.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::BadJson => "BAD_JSON",
+            Self::BadField => "BAD_FIELD",
+            Self::UnknownType => "UNKNOWN_TYPE",
+            Self::TooLarge => "TOO_LARGE",
+            Self::NotLoggedIn => "NOT_LOGGED_IN",
+            Self::Forbidden => "FORBIDDEN",
+            Self::NoSuchUser => "NO_SUCH_USER",
+            Self::NoSuchRequest => "NO_SUCH_REQUEST",
+            Self::RateLimited => "RATE_LIMITED",
+            Self::Unavailable => "UNAVAILABLE",
+            Self::Replaced => "REPLACED",
+            Self::ShuttingDown => "SHUTTING_DOWN",
+        }
+    }
+}

@@ -1,0 +1,216 @@
+//! The fields of the protocol: checked once, valid ever after.
+//!
+//! A value of one of these types has passed the bounds of the protocol's section on fields, so nobody behind the
+//! codec checks a length again. The borrowed forms ([`Name`], [`Id`]) live as long as the read buffer;
+//! [`UserName`] is the owned form, cheap to clone.
+
+use std::borrow::{Borrow, Cow};
+use std::fmt;
+use std::sync::Arc;
+
+/// A user name has at most this many characters (Unicode scalar values).
+pub const USER_NAME_CHARS_MAX: usize = 64;
+/// A message id or request id has at most this many bytes.
+pub const ID_BYTES_MAX: usize = 128;
+/// The client's own password hash has at most this many bytes.
+pub const HASH_VALUE_BYTES_MAX: usize = 256;
+/// `emailAddress`, `nickName` and `location` have at most this many bytes each.
+pub const SHORT_TEXT_BYTES_MAX: usize = 255;
+/// `profilePicture` has at most this many bytes.
+pub const PICTURE_BYTES_MAX: usize = 2_048;
+/// `personalDescription` and `rsaPublicKey` have at most this many bytes each.
+pub const LONG_TEXT_BYTES_MAX: usize = 8_192;
+/// The name nobody may sign up with.
+pub const RESERVED_NAME: &str = "system";
+
+/// What is wrong with a field, as the end of a sentence a person understands.
+pub type FieldFault = &'static str;
+
+fn check_user_name(text: &str) -> Result<(), FieldFault> {
+    if text.is_empty() {
+        return Err("a user name must not be empty");
+    }
+    // The byte length bounds the count of characters from above, so most names are never counted.
+    if text.len() > USER_NAME_CHARS_MAX && text.chars().count() > USER_NAME_CHARS_MAX {
+        return Err("a user name has at most 64 characters");
+    }
+    if text.chars().any(char::is_control) {
+        return Err("a user name must not contain control characters");
+    }
+    if text.starts_with(char::is_whitespace) || text.ends_with(char::is_whitespace) {
+        return Err("a user name must not begin or end with white space");
+    }
+    Ok(())
+}
+
+/// A user name within its bounds, borrowed where it could be. Compared byte for byte.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Name<'a>(Cow<'a, str>);
+
+impl<'a> Name<'a> {
+    /// Checks a name.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn new(text: impl Into<Cow<'a, str>>) -> Result<Self, FieldFault> {
+        let text = text.into();
+        check_user_name(&text)?;
+        Ok(Self(text))
+    }
+
+    /// The name itself.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The owned form.
+    #[must_use]
+    pub fn to_owned(&self) -> UserName {
+        UserName(Arc::from(self.0.as_ref()))
+    }
+}
+
+/// An owned user name; cloning it copies a pointer.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct UserName(Arc<str>);
+
+impl UserName {
+    /// Checks a name.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn new(text: &str) -> Result<Self, FieldFault> {
+        check_user_name(text)?;
+        Ok(Self(Arc::from(text)))
+    }
+
+    /// The name itself.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for UserName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl fmt::Display for UserName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl Borrow<str> for UserName {
+    fn borrow(&self) -> &str {
+        &self.0
+    }
+}
+
+/// A message id or request id of 1 to 128 bytes, borrowed where it could be.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Id<'a>(Cow<'a, str>);
+
+impl<'a> Id<'a> {
+    /// Checks an id.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn new(text: impl Into<Cow<'a, str>>) -> Result<Self, FieldFault> {
+        let text = text.into();
+        match text.len() {
+            0 => Err("an id must not be empty"),
+            1..=ID_BYTES_MAX => Ok(Self(text)),
+            _ => Err("an id has at most 128 bytes"),
+        }
+    }
+
+    /// The id itself.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// Something that must never be shown: the client's password hash, or what the server keeps of it.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(Box<str>);
+
+impl Secret {
+    /// Wraps a secret. Its bounds were checked by the codec.
+    #[must_use]
+    pub fn new(text: &str) -> Self {
+        Self(text.into())
+    }
+
+    /// The secret itself, for the one place that hashes or stores it.
+    #[must_use]
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("***")
+    }
+}
+
+/// What a user tells others of himself, in the order of the sign-up keys. All but the name may be empty.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Profile {
+    /// The name, the key of the account.
+    pub user_name: UserName,
+    /// To 255 bytes.
+    pub email_address: Box<str>,
+    /// To 255 bytes.
+    pub nick_name: Box<str>,
+    /// To 2,048 bytes.
+    pub profile_picture: Box<str>,
+    /// To 255 bytes.
+    pub location: Box<str>,
+    /// To 8,192 bytes.
+    pub personal_description: Box<str>,
+    /// To 8,192 bytes: the key with which friends encrypt end to end.
+    pub rsa_public_key: Box<str>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn user_names_have_1_to_64_characters_counted_as_characters() {
+        assert!(UserName::new("").is_err());
+        assert!(UserName::new(&"雁".repeat(64)).is_ok());
+        assert!(UserName::new(&"雁".repeat(65)).is_err());
+        assert!(UserName::new(&"a".repeat(64)).is_ok());
+        assert!(UserName::new(&"a".repeat(65)).is_err());
+    }
+
+    #[test]
+    fn user_names_have_no_control_characters_and_no_white_space_at_the_ends() {
+        for bad in [" a", "a ", "a\u{3000}", "\u{a0}a", "a\nb", "a\u{7f}b", "a\u{85}b", "\t"] {
+            assert!(UserName::new(bad).is_err(), "{bad:?}");
+        }
+        for good in ["a b", "鸿雁", "a\u{3000}b", "🪿"] {
+            assert!(UserName::new(good).is_ok(), "{good:?}");
+        }
+    }
+
+    #[test]
+    fn ids_have_1_to_128_bytes() {
+        assert!(Id::new("").is_err());
+        assert!(Id::new("x".repeat(128)).is_ok());
+        assert!(Id::new("x".repeat(129)).is_err());
+        assert!(Id::new("雁".repeat(43)).is_err(), "129 bytes");
+    }
+
+    #[test]
+    fn a_secret_never_prints_itself() {
+        assert_eq!(format!("{:?}", Secret::new("thisisapasswordhash")), "***");
+    }
+}

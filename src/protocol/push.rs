@@ -1,0 +1,130 @@
+//! A push: what the server sends of its own accord and has on an ACK list until it is acked.
+
+use super::field::{Id, Name, UserName};
+
+/// What kind of push, which decides TYPE and the inner `type`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum PushKind {
+    /// TYPE 4.
+    Message,
+    /// TYPE 6, inner type 1.
+    FriendRequest,
+    /// TYPE 6, inner type 2.
+    FriendAccept,
+    /// TYPE 6, inner type 3.
+    FriendReject,
+}
+
+impl PushKind {
+    /// The number under which stores keep the kind: the TYPE 4 is 0, a TYPE 6 its inner type.
+    #[must_use]
+    pub fn code(self) -> u8 {
+        match self {
+            Self::Message => 0,
+            Self::FriendRequest => 1,
+            Self::FriendAccept => 2,
+            Self::FriendReject => 3,
+        }
+    }
+
+    /// The kind of a stored number, if there is one.
+    #[must_use]
+    pub fn from_code(code: u8) -> Option<Self> {
+        Some(match code {
+            0 => Self::Message,
+            1 => Self::FriendRequest,
+            2 => Self::FriendAccept,
+            3 => Self::FriendReject,
+            _ => return None,
+        })
+    }
+}
+
+/// One push. Its four texts stand in one allocation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Push {
+    /// The place in the order of all pushes: given by the chat core when the push is taken, never used twice.
+    pub seq: u64,
+    /// The server's time when it was taken, in ms since the epoch.
+    pub time_ms: u64,
+    /// What it is.
+    pub kind: PushKind,
+    id_end: u16,
+    sender_end: u16,
+    receiver_end: u16,
+    text: Box<str>,
+}
+
+impl Push {
+    /// Puts a push together.
+    #[must_use]
+    pub fn new(
+        seq: u64,
+        time_ms: u64,
+        kind: PushKind,
+        id: &Id<'_>,
+        sender: &Name<'_>,
+        receiver: &Name<'_>,
+        content: &str,
+    ) -> Self {
+        let (id, sender, receiver) = (id.as_str(), sender.as_str(), receiver.as_str());
+        let mut text = String::with_capacity(id.len() + sender.len() + receiver.len() + content.len());
+        text.push_str(id);
+        text.push_str(sender);
+        text.push_str(receiver);
+        text.push_str(content);
+        // An id has at most 128 bytes and a name at most 64 * 4, so the ends fit 16 bits.
+        let id_end = id.len() as u16;
+        let sender_end = id_end + sender.len() as u16;
+        let receiver_end = sender_end + receiver.len() as u16;
+        Self { seq, time_ms, kind, id_end, sender_end, receiver_end, text: text.into_boxed_str() }
+    }
+
+    /// The sender's id of it.
+    #[must_use]
+    pub fn id(&self) -> &str {
+        &self.text[..usize::from(self.id_end)]
+    }
+
+    /// Who sent it.
+    #[must_use]
+    pub fn sender(&self) -> &str {
+        &self.text[usize::from(self.id_end)..usize::from(self.sender_end)]
+    }
+
+    /// Whom it is for.
+    #[must_use]
+    pub fn receiver(&self) -> &str {
+        &self.text[usize::from(self.sender_end)..usize::from(self.receiver_end)]
+    }
+
+    /// The text.
+    #[must_use]
+    pub fn content(&self) -> &str {
+        &self.text[usize::from(self.receiver_end)..]
+    }
+
+    /// How many bytes of memory it stands for.
+    #[must_use]
+    pub fn weight_bytes(&self) -> usize {
+        size_of::<Self>() + self.text.len()
+    }
+
+    /// Builds a push from what a store read back.
+    ///
+    /// # Errors
+    /// What is wrong with the row: it was not written by this server.
+    pub fn from_row(
+        seq: u64,
+        time_ms: u64,
+        kind: u8,
+        id: &str,
+        sender: &str,
+        receiver: &UserName,
+        content: &str,
+    ) -> Result<Self, super::field::FieldFault> {
+        let kind = PushKind::from_code(kind).ok_or("an unknown kind of push")?;
+        let receiver = Name::new(receiver.as_str())?;
+        Ok(Self::new(seq, time_ms, kind, &Id::new(id)?, &Name::new(sender)?, &receiver, content))
+    }
+}

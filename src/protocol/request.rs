@@ -1,0 +1,149 @@
+//! What a client can say: the requests of the protocol, in checked fields, borrowed from the read buffer.
+
+use super::error::ErrorCode;
+use super::field::{Id, Name, Profile, Secret};
+use std::borrow::Cow;
+
+/// How CONTENT is written: as a JSON text inside a string, or as a plain object.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Spelling {
+    /// `"CONTENT":"{\"MessageId\":…}"`, the spelling of the seed's clients and of a connection that has not shown its own.
+    #[default]
+    Text,
+    /// `"CONTENT":{"MessageId":…}`.
+    Object,
+}
+
+/// The TYPE of a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Verb {
+    /// TYPE 0.
+    Heartbeat,
+    /// TYPE 1.
+    SignUp,
+    /// TYPE 2.
+    Login,
+    /// TYPE 3.
+    GetUser,
+    /// TYPE 4.
+    Message,
+    /// TYPE 5.
+    Ack,
+    /// TYPE 6.
+    Friend,
+}
+
+/// The inner `type` of a TYPE 6.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum FriendVerb {
+    /// 1: asks somebody to be friends.
+    Request,
+    /// 2: says yes to somebody's request.
+    Accept,
+    /// 3: says no to it.
+    Reject,
+    /// 4: ends a friendship.
+    Delete,
+}
+
+/// One well-formed request.
+///
+/// `mid` is the envelope's `MID`, `None` when it is missing (the reply's `MessageId` is then empty).
+#[derive(Debug)]
+pub enum Request<'a> {
+    /// TYPE 1.
+    SignUp {
+        /// The request's id.
+        mid: Option<Id<'a>>,
+        /// How CONTENT was spelled.
+        spelling: Spelling,
+        /// Everything but the password. Boxed: sign-ups are rare and this is large.
+        profile: Box<Profile>,
+        /// The client's own hash of the password: to the server it is the password.
+        secret: Secret,
+    },
+    /// TYPE 2.
+    Login {
+        /// The request's id.
+        mid: Option<Id<'a>>,
+        /// How CONTENT was spelled.
+        spelling: Spelling,
+        /// Who wants to log in.
+        user: Name<'a>,
+        /// The password.
+        secret: Secret,
+    },
+    /// TYPE 3.
+    GetUser {
+        /// The request's id.
+        mid: Option<Id<'a>>,
+        /// Whose profile.
+        user: Name<'a>,
+    },
+    /// TYPE 4.
+    Message {
+        /// How CONTENT was spelled.
+        spelling: Spelling,
+        /// The client's id of the message.
+        id: Id<'a>,
+        /// Who says he sends it.
+        sender: Name<'a>,
+        /// Whom it is for.
+        receiver: Name<'a>,
+        /// The text.
+        content: Cow<'a, str>,
+    },
+    /// TYPE 5.
+    Ack {
+        /// How CONTENT was spelled.
+        spelling: Spelling,
+        /// The id of the push that was received.
+        id: Id<'a>,
+        /// Whose push, if the client said.
+        sender: Option<Name<'a>>,
+    },
+    /// TYPE 6.
+    Friend {
+        /// How CONTENT was spelled.
+        spelling: Spelling,
+        /// The client's id of the request.
+        id: Id<'a>,
+        /// Who asked (or, in a delete, deletes).
+        sender: Name<'a>,
+        /// Who was asked (or is deleted).
+        receiver: Name<'a>,
+        /// What is wanted.
+        verb: FriendVerb,
+        /// Some words to go with it.
+        content: Cow<'a, str>,
+    },
+    /// TYPE 0.
+    Heartbeat {
+        /// The request's id.
+        mid: Option<Id<'a>>,
+    },
+}
+
+/// An input that is no well-formed request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BadInput {
+    /// Its TYPE, if that much could be read: 1, 2 and 4 get the seed's own answer before the error.
+    pub verb: Option<Verb>,
+    /// The spelling of its CONTENT, if that much could be read: a string or an object, whatever it holds.
+    pub spelling: Option<Spelling>,
+    /// The id that the answer names, if it could be read and is within its bounds; else empty.
+    /// The MID of a 1, 2, 3, 0 or unknown TYPE, the `messageId` of a 4 or 6, and always empty for a 5.
+    pub id: Box<str>,
+    /// What kind of fault.
+    pub code: ErrorCode,
+    /// What is wrong, as a sentence that a person understands, without the code and without a full stop.
+    pub why: &'static str,
+}
+
+impl BadInput {
+    /// A fault of an input of which nothing could be read.
+    #[must_use]
+    pub fn unreadable(code: ErrorCode, why: &'static str) -> Self {
+        Self { verb: None, spelling: None, id: "".into(), code, why }
+    }
+}

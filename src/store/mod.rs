@@ -1,0 +1,114 @@
+//! Blocking work on its own threads: accounts, friendships, pending requests and un-acked pushes. No chat rule, no
+//! connection, no spelling.
+
+use crate::chat::contract::{Answered, Asked};
+use crate::protocol::field::{Profile, Secret, UserName};
+use crate::protocol::push::Push;
+use std::fmt;
+use std::sync::Arc;
+
+/// Why a store did not do what it was asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum StoreError {
+    /// Somebody else holds what it needs (a lock, a deadlock): the whole transaction may be tried again.
+    Busy(String),
+    /// The store cannot be reached, or whether it did the work is not known.
+    Unavailable(String),
+    /// This very input was refused, and will be again.
+    Refused(String),
+    /// What is stored is not what this server writes, or was written by a newer one.
+    Corrupt(String),
+}
+
+impl fmt::Display for StoreError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Busy(why) | Self::Unavailable(why) | Self::Refused(why) | Self::Corrupt(why) => f.write_str(why),
+        }
+    }
+}
+
+impl std::error::Error for StoreError {}
+
+/// What became of a push that was to be saved.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SavedAs {
+    /// It is in the store (now, or since it was saved before).
+    Itself,
+    /// Another `Message` of the same receiver, sender and id is: this one was not kept.
+    Duplicate,
+}
+
+/// One connection to a store, owned by one worker.
+///
+/// Every method between `begin` and `commit` takes effect at `commit` or not at all. After any error the caller rolls back.
+/// Every write may be repeated with the same arguments and then changes nothing more.
+pub trait Store: Send {
+    /// Starts a transaction that may write.
+    ///
+    /// # Errors
+    /// See [`StoreError`]; so for all methods.
+    fn begin(&mut self) -> Result<(), StoreError>;
+    /// Makes everything since `begin` durable.
+    ///
+    /// # Errors
+    /// With `Unavailable`, whether it was committed is not known.
+    fn commit(&mut self) -> Result<(), StoreError>;
+    /// Drops everything since `begin`. Never fails: a connection that cannot roll back is dropped.
+    fn rollback(&mut self);
+    /// The greatest `seq` of any push in the store, 0 if there is none.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    fn last_seq(&mut self) -> Result<u64, StoreError>;
+    /// Creates an account; `false` if the name is taken.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    fn create_account(&mut self, profile: &Profile, password_hash: &Secret) -> Result<bool, StoreError>;
+    /// What is stored of a user's password.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    fn password_hash(&mut self, user: &UserName) -> Result<Option<Secret>, StoreError>;
+    /// A user's profile.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    fn profile(&mut self, user: &UserName) -> Result<Option<Profile>, StoreError>;
+    /// Everybody a user is friends with.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    fn friends(&mut self, user: &UserName) -> Result<Vec<UserName>, StoreError>;
+    /// A user's waiting pushes with a `seq` greater than `after_seq`, ascending, `count_max` at most.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    fn pushes(&mut self, user: &UserName, after_seq: u64, count_max: u32) -> Result<Vec<Push>, StoreError>;
+    /// Keeps pushes; the answers stand in their order.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    fn save_pushes(&mut self, pushes: &[Arc<Push>]) -> Result<Vec<SavedAs>, StoreError>;
+    /// Forgets pushes, named by receiver and `seq`.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    fn delete_pushes(&mut self, pushes: &[(UserName, u64)]) -> Result<(), StoreError>;
+    /// Notes a friend request and keeps its push. Repeating it with the same `seq` answers `Pending` again.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    fn ask_friend(&mut self, push: &Push) -> Result<Asked, StoreError>;
+    /// Answers a pending request. Repeating it with the same `seq` while its push is still kept answers `Done` again.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    fn answer_friend(&mut self, push: &Push) -> Result<Answered, StoreError>;
+    /// Ends a friendship both ways.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    fn unfriend(&mut self, user: &UserName, other: &UserName) -> Result<(), StoreError>;
+}
