@@ -4,7 +4,6 @@
 //! [`Chat::handle`](super::Chat::handle) one by one with the time of the turn, and carries out the [`Action`]s it gets
 //! back, in their order. The core never asks for anything else: no clock, no random number, no socket.
 
-use crate::protocol::error::ErrorCode;
 use crate::protocol::field::{Profile, Secret, UserName};
 use crate::protocol::push::Push;
 use crate::protocol::reply::{Reply, ReplyId};
@@ -328,15 +327,6 @@ pub enum Answered {
     NoSuchRequest,
 }
 
-/// A failure that the client is told of besides (or instead of) the seed's own answer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Fault {
-    /// The code.
-    pub code: ErrorCode,
-    /// The sentence.
-    pub why: &'static str,
-}
-
 /// The numbers in the rules; the defaults are the protocol's.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rules {
@@ -360,6 +350,10 @@ pub struct Rules {
     pub requests_per_second_max: u32,
     /// Pushes sent to one user and not acked.
     pub outstanding_max: u32,
+    /// And their size in bytes (one push larger than that is sent all the same).
+    pub outstanding_bytes_max: usize,
+    /// Pushes read from the store at a time.
+    pub page_max: u32,
     /// Pushes on one user's list in memory, sent or not; the rest waits in the store.
     pub list_max: u32,
     /// And their size in bytes (one push larger than that is taken all the same).
@@ -385,6 +379,8 @@ impl Default for Rules {
             recent_messages_age_ms: 600_000,
             requests_per_second_max: 20_000,
             outstanding_max: 256,
+            outstanding_bytes_max: 512 * 1024,
+            page_max: 64,
             list_max: 1_024,
             list_bytes_max: 4 * 1024 * 1024,
             jobs_max: 65_536,

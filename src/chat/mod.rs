@@ -1,3 +1,268 @@
-//! Pure state: events and a clock in, actions out.
+//! Pure state: events and a clock in, actions out. The rules of the protocol live here and nowhere else.
+//!
+//! [`Chat`] does no input or output, reads no clock and draws no random number. [`contract`] is its whole boundary.
+//! After every event in a debug build its invariants are checked.
+#![deny(clippy::disallowed_methods)]
 
+mod account;
+mod ack;
+mod answer;
 pub mod contract;
+mod delivery;
+mod friend;
+mod input;
+#[cfg(debug_assertions)]
+mod invariants;
+mod item;
+mod list;
+mod message;
+mod paging;
+mod recent;
+mod session;
+mod stop;
+mod table;
+mod users;
+pub mod wheel;
+
+#[cfg(test)]
+mod tests;
+
+use contract::{Action, CloseReason, ConnId, Event, Job, Now, Outcome, Rules, Ticket};
+use item::{ItemRef, Items};
+use session::Sessions;
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use table::Table;
+use users::{UserId, Users};
+use wheel::Wheel;
+
+use crate::protocol::field::UserName;
+
+/// What the wheel wakes.
+#[derive(Clone, Copy, Debug)]
+enum Timer {
+    /// Look whether this connection is idle.
+    Idle(ConnId),
+    /// Something on this user's list may be due again.
+    Resend(UserId),
+    /// Ask for this user's next page again.
+    Page(UserId),
+    /// What this user sent of late may be too old to remember.
+    Recent(UserId),
+    /// Deletions that failed are to be tried again.
+    Deletes,
+    /// The stop is not waited for any longer.
+    Stop,
+}
+
+/// What has to be answered by some time.
+#[derive(Clone, Copy, Debug)]
+enum Due {
+    /// A request that waits for a job.
+    Request(Ticket),
+    /// Those who wait for this push to be safe.
+    Push(ItemRef),
+}
+
+/// The whole chat state of one server.
+#[derive(Debug)]
+pub struct Chat {
+    rules: Rules,
+    now: Now,
+    next_seq: u64,
+    sessions: Sessions,
+    users: Users,
+    items: Items,
+    /// Jobs in flight.
+    jobs: Table<account::Pending>,
+    /// Of these, those that hash a password.
+    auth_jobs: usize,
+    /// Requests that wait for jobs, and are still to be answered.
+    requests: Table<answer::Asker>,
+    /// Friend requests and answers of a pair are done one after the other: those that wait for their turn.
+    pairs: HashMap<(UserId, UserId), VecDeque<friend::Turn>>,
+    /// Deletions that failed and will be tried again, by `seq`.
+    undeleted: BTreeMap<u64, UserName>,
+    wheel: Wheel<Timer>,
+    /// Pushes to people online, by when they are to be saved if they are not acked. Constant wait, so always in order.
+    grace: VecDeque<(u64, ItemRef)>,
+    /// What is to be answered, by when. Constant wait, so always in order.
+    due: VecDeque<(u64, Due)>,
+    /// A stop has begun.
+    stopping: bool,
+    stopped: bool,
+    #[cfg(debug_assertions)]
+    checks: u64,
+}
+
+impl Chat {
+    /// An empty chat. `first_seq` must be greater than that of any push in the store; `hash_key` should be random, so that
+    /// nobody outside can choose names that collide.
+    #[must_use]
+    pub fn new(rules: Rules, first_seq: u64, hash_key: [u64; 2]) -> Self {
+        Self {
+            rules,
+            now: Now::default(),
+            next_seq: first_seq,
+            sessions: Sessions::default(),
+            users: Users::new(hash_key),
+            items: Items::default(),
+            jobs: Table::new(),
+            auth_jobs: 0,
+            requests: Table::new(),
+            pairs: HashMap::new(),
+            undeleted: BTreeMap::new(),
+            wheel: Wheel::new(),
+            grace: VecDeque::new(),
+            due: VecDeque::new(),
+            stopping: false,
+            stopped: false,
+            #[cfg(debug_assertions)]
+            checks: 0,
+        }
+    }
+
+    /// Takes in one event and appends what is to be done about it. `now` never goes back.
+    pub fn handle(&mut self, now: Now, event: Event<'_>, out: &mut Vec<Action>) {
+        debug_assert!(now.mono_ms >= self.now.mono_ms, "the mono clock went back");
+        self.now = now;
+        match event {
+            Event::Opened { conn } => self.opened(conn, out),
+            Event::Input { conn, input } => self.input(conn, input, out),
+            Event::Ping { conn } => self.ping(conn),
+            Event::Blocked { conn } => {
+                if let Some(session) = self.sessions.get_mut(conn) {
+                    session.blocked = true;
+                }
+            }
+            Event::Flushed { conn } => self.flushed(conn, out),
+            Event::Closed { conn } => self.closed(conn, out),
+            Event::Finished { ticket, outcome } => self.finished(ticket, outcome, out),
+            Event::Tick => self.tick(out),
+            Event::ShutDown => self.shut_down(out),
+        }
+        if self.stopping {
+            self.stop_if_done(out);
+        }
+        #[cfg(debug_assertions)]
+        self.check_invariants();
+    }
+
+    /// When to hand in the next [`Event::Tick`], by the mono clock; `None` if there is nothing to wait for.
+    /// After a tick at that time it is later, or `None`.
+    #[must_use]
+    pub fn next_deadline(&self) -> Option<u64> {
+        let queues = [self.grace.front().map(|&(due, _)| due), self.due.front().map(|&(due, _)| due)];
+        queues.into_iter().chain([self.wheel.next_wake_ms()]).flatten().min()
+    }
+
+    fn tick(&mut self, out: &mut Vec<Action>) {
+        let now_ms = self.now.mono_ms;
+        while let Some(&(due, item)) = self.grace.front().filter(|(due, _)| *due <= now_ms) {
+            debug_assert!(due <= now_ms);
+            self.grace.pop_front();
+            self.save_if_unsaved(item, out);
+        }
+        while let Some(&(_, due)) = self.due.front().filter(|(due, _)| *due <= now_ms) {
+            self.due.pop_front();
+            match due {
+                Due::Request(request) => self.request_timed_out(request, out),
+                Due::Push(item) => self.push_timed_out(item, out),
+            }
+        }
+        while let Some((_, timer)) = self.wheel.pop(now_ms) {
+            match timer {
+                Timer::Idle(conn) => self.look_whether_idle(conn, out),
+                Timer::Resend(user) => self.resend(user, out),
+                Timer::Page(user) => self.page_timer_fired(user, out),
+                Timer::Recent(user) => self.recent_timer_fired(user),
+                Timer::Deletes => self.retry_deletes(out),
+                Timer::Stop => self.stop_now(out),
+            }
+        }
+    }
+
+    /// Appends to the queue of what is to be answered, and forgets what has been.
+    fn answer_by(&mut self, due_ms: u64, due: Due) {
+        while let Some((_, front)) = self.due.front() {
+            let open = match front {
+                Due::Request(request) => self.requests.contains(*request),
+                Due::Push(item) => self.items.get(*item).is_some_and(item::Item::waits),
+            };
+            if open {
+                break;
+            }
+            self.due.pop_front();
+        }
+        // The wait is the same for all, but one push's may have begun a moment before its save: keep the order.
+        let due_ms = self.due.back().map_or(due_ms, |&(last, _)| due_ms.max(last));
+        self.due.push_back((due_ms, due));
+    }
+
+    /// Hands a job to the store; gives the pending back when there are too many in flight.
+    fn submit(&mut self, job: Job, pending: account::Pending, out: &mut Vec<Action>) -> Result<(), account::Pending> {
+        if self.jobs.len() >= self.rules.jobs_max {
+            return Err(pending);
+        }
+        let ticket = self.jobs.insert(pending);
+        out.push(Action::Submit { ticket, job });
+        Ok(())
+    }
+
+    fn finished(&mut self, ticket: Ticket, outcome: Outcome, out: &mut Vec<Action>) {
+        let Some(pending) = self.jobs.remove(ticket) else {
+            debug_assert!(false, "a job is finished exactly once");
+            return;
+        };
+        self.job_done(pending, outcome, out);
+    }
+
+    fn opened(&mut self, conn: ConnId, out: &mut Vec<Action>) {
+        self.sessions.open(conn, self.now.mono_ms, &self.rules);
+        self.arm_idle(conn, self.next_look(self.now.mono_ms));
+        if self.stopping {
+            self.say_and_close(conn, answer::STOPPING, CloseReason::ShuttingDown, out);
+        }
+    }
+
+    /// The first look at which a connection that last spoke at `spoke_ms` has been silent for too long.
+    fn next_look(&self, spoke_ms: u64) -> u64 {
+        let every = self.rules.idle_check_ms.max(1);
+        ((spoke_ms + self.rules.idle_timeout_ms) / every + 1) * every
+    }
+
+    fn look_whether_idle(&mut self, conn: ConnId, out: &mut Vec<Action>) {
+        let Some(session) = self.sessions.get(conn) else {
+            return;
+        };
+        let look = self.next_look(session.spoke_ms);
+        if look > self.now.mono_ms {
+            self.arm_idle(conn, look);
+        } else {
+            self.close(conn, CloseReason::Idle, out);
+        }
+    }
+
+    fn arm_idle(&mut self, conn: ConnId, look_ms: u64) {
+        if let Some(session) = self.sessions.get_mut(conn) {
+            session.idle_timer = Some(self.wheel.insert(look_ms, Timer::Idle(conn)));
+        }
+    }
+
+    /// Ends a connection for a reason of the core's own.
+    fn close(&mut self, conn: ConnId, reason: CloseReason, out: &mut Vec<Action>) {
+        out.push(Action::Close { conn, reason });
+        self.closed(conn, out);
+    }
+
+    fn closed(&mut self, conn: ConnId, out: &mut Vec<Action>) {
+        let Some(session) = self.sessions.close(conn) else {
+            return;
+        };
+        if let Some(timer) = session.idle_timer {
+            self.wheel.cancel(timer);
+        }
+        if let Some(user) = session.user {
+            self.goes_offline(user, out);
+        }
+    }
+}

@@ -1,0 +1,242 @@
+//! TYPE 1, 2 and 3: accounts, log-in, profiles; and where the outcome of every job goes.
+
+use super::Chat;
+use super::answer::{Asker, BUSY, Fault, UNAVAILABLE, owned_id};
+use super::contract::{Action, CloseReason, ConnId, Credentials, Job, Outcome, Page, Ticket};
+use super::friend::Friendship;
+use super::item::ItemRef;
+use super::users::UserId;
+use crate::protocol::error::ErrorCode;
+use crate::protocol::field::{Profile, Secret, UserName};
+use crate::protocol::reply::{Reply, ReplyId};
+use crate::protocol::request::{Spelling, Verb};
+
+const REPLACED: Fault = Fault(ErrorCode::Replaced, "you logged in on another connection");
+const CROWDED: Fault = Fault(ErrorCode::Unavailable, "too many log-ins wait, try again in a moment");
+
+/// What a job in flight is for.
+#[derive(Debug)]
+pub(super) enum Pending {
+    Hash {
+        request: Ticket,
+        profile: Box<Profile>,
+    },
+    Create {
+        request: Ticket,
+    },
+    Credentials {
+        request: Ticket,
+        user: UserName,
+        secret: Secret,
+    },
+    Verify {
+        request: Ticket,
+        user: UserName,
+    },
+    /// Holds a reference to the user, who is loading.
+    Load {
+        request: Ticket,
+        user: UserId,
+    },
+    /// Holds a reference to the user.
+    Page(UserId),
+    Profile {
+        request: Ticket,
+    },
+    Save(ItemRef),
+    Delete {
+        receiver: UserName,
+        seq: u64,
+    },
+    Friendship(Friendship),
+}
+
+/// Where an answer goes.
+type To = (ConnId, Spelling, ReplyId);
+
+impl Chat {
+    pub(super) fn sign_up(&mut self, to: To, profile: Box<Profile>, secret: Secret, out: &mut Vec<Action>) {
+        if self.auth_jobs >= self.rules.auth_jobs_max {
+            return self.refuse(to, Some(Verb::SignUp), Some(CROWDED), out);
+        }
+        let request = self.ask(to, Verb::SignUp, out);
+        self.auth_jobs += 1;
+        self.submit_for(request, Job::Hash { secret }, Pending::Hash { request, profile }, out);
+    }
+
+    pub(super) fn log_in(&mut self, to: To, user: UserName, secret: Secret, out: &mut Vec<Action>) {
+        let request = self.ask(to, Verb::Login, out);
+        let job = Job::Credentials { user: user.clone(), secret: secret.clone() };
+        self.submit_for(request, job, Pending::Credentials { request, user, secret }, out);
+    }
+
+    pub(super) fn get_user(&mut self, conn: ConnId, id: ReplyId, user: UserName, out: &mut Vec<Action>) {
+        let spelling = self.sessions.get(conn).map(|session| session.spelling).unwrap_or_default();
+        let request = self.ask((conn, spelling, id), Verb::GetUser, out);
+        self.submit_for(request, Job::GetProfile { user }, Pending::Profile { request }, out);
+    }
+
+    fn ask(&mut self, (conn, spelling, id): To, verb: Verb, out: &mut Vec<Action>) -> Ticket {
+        self.await_answer(Asker { conn, spelling, id, verb }, out)
+    }
+
+    /// Submits a job that a request waits for, or refuses the request.
+    pub(super) fn submit_for(&mut self, request: Ticket, job: Job, pending: Pending, out: &mut Vec<Action>) {
+        if let Err(pending) = self.submit(job, pending, out) {
+            self.forget_pending(pending);
+            self.refuse_waiting(request, Some(BUSY), out);
+        }
+    }
+
+    /// Undoes what was counted for a job that could not be submitted or has failed.
+    fn forget_pending(&mut self, pending: Pending) {
+        match pending {
+            Pending::Hash { .. } | Pending::Verify { .. } => self.auth_jobs -= 1,
+            Pending::Load { user, .. } => {
+                self.loading_ended(user);
+                self.users.release(user);
+            }
+            Pending::Page(user) => self.page_failed(user),
+            Pending::Delete { receiver, seq } => self.delete_failed(receiver, seq),
+            Pending::Create { .. }
+            | Pending::Credentials { .. }
+            | Pending::Profile { .. }
+            | Pending::Save(_)
+            | Pending::Friendship(_) => {}
+        }
+    }
+
+    pub(super) fn job_done(&mut self, pending: Pending, outcome: Outcome, out: &mut Vec<Action>) {
+        match (pending, outcome) {
+            (Pending::Save(item), outcome) => self.saved(item, &outcome, out),
+            (Pending::Delete { .. }, Outcome::Deleted) => {}
+            (Pending::Page(user), Outcome::Page(page)) => self.page_read(user, page, out),
+            (Pending::Friendship(friendship), outcome) => self.friendship_done(friendship, &outcome, out),
+            (Pending::Hash { request, profile }, Outcome::Hashed(password_hash)) => {
+                self.auth_jobs -= 1;
+                if self.requests.contains(request) {
+                    let job = Job::CreateAccount { profile, password_hash };
+                    self.submit_for(request, job, Pending::Create { request }, out);
+                }
+            }
+            (Pending::Create { request }, Outcome::Created) => self.answer(request, Reply::SignUp { done: true }, out),
+            (Pending::Create { request }, Outcome::NameTaken) => self.refuse_waiting(request, None, out),
+            (Pending::Credentials { request, user, secret }, Outcome::Credentials(known)) => {
+                self.credentials(request, user, secret, known, out);
+            }
+            (Pending::Verify { request, user }, Outcome::Verified(fits)) => {
+                self.auth_jobs -= 1;
+                if fits {
+                    self.load(request, &user, out);
+                } else {
+                    self.refuse_waiting(request, None, out);
+                }
+            }
+            (Pending::Load { request, user }, Outcome::Loaded { friends, page }) => {
+                self.logged_in(request, user, &friends, page, out);
+                self.loading_ended(user);
+                self.users.release(user);
+            }
+            (Pending::Profile { request }, Outcome::Profile(profile)) => {
+                let reply = profile.map_or(Reply::NoSuchProfile, Reply::Profile);
+                self.answer(request, reply, out);
+            }
+            (pending, outcome) => {
+                debug_assert!(matches!(outcome, Outcome::Failed), "{pending:?} came back as {outcome:?}");
+                self.job_failed(pending, out);
+            }
+        }
+    }
+
+    fn job_failed(&mut self, pending: Pending, out: &mut Vec<Action>) {
+        let request = match &pending {
+            Pending::Hash { request, .. }
+            | Pending::Create { request }
+            | Pending::Credentials { request, .. }
+            | Pending::Verify { request, .. }
+            | Pending::Load { request, .. }
+            | Pending::Profile { request } => Some(*request),
+            Pending::Page(_) | Pending::Save(_) | Pending::Delete { .. } | Pending::Friendship(_) => None,
+        };
+        self.forget_pending(pending);
+        if let Some(request) = request {
+            self.refuse_waiting(request, Some(UNAVAILABLE), out);
+        }
+    }
+
+    fn credentials(
+        &mut self,
+        request: Ticket,
+        user: UserName,
+        secret: Secret,
+        known: Credentials,
+        out: &mut Vec<Action>,
+    ) {
+        if !self.requests.contains(request) {
+            return;
+        }
+        let password_hash = match known {
+            Credentials::Known => return self.load(request, &user, out),
+            Credentials::Check(password_hash) => Some(password_hash),
+            // Verified all the same, so that nobody learns from the time it takes which names exist.
+            Credentials::NoSuchUser => None,
+        };
+        if self.auth_jobs >= self.rules.auth_jobs_max {
+            return self.refuse_waiting(request, Some(CROWDED), out);
+        }
+        self.auth_jobs += 1;
+        let job = Job::Verify { user: user.clone(), secret, password_hash };
+        self.submit_for(request, job, Pending::Verify { request, user }, out);
+    }
+
+    /// The password fits: friends and first page, behind every save that was submitted before.
+    fn load(&mut self, request: Ticket, user: &UserName, out: &mut Vec<Action>) {
+        if !self.requests.contains(request) {
+            return;
+        }
+        let job = Job::Load { user: user.clone(), pushes_max: self.rules.page_max };
+        let user = self.users.refer(user);
+        self.loading_begins(user);
+        self.submit_for(request, job, Pending::Load { request, user }, out);
+    }
+
+    /// Everything is here: if the connection is, too, it is his from now on.
+    fn logged_in(&mut self, request: Ticket, user: UserId, friends: &[UserName], page: Page, out: &mut Vec<Action>) {
+        let Some(Asker { conn, spelling, id, .. }) = self.asker(request, out) else {
+            return;
+        };
+        let Some(session) = self.sessions.get_mut(conn) else {
+            return;
+        };
+        session.push_spelling = spelling;
+        let before = session.user.replace(user);
+        if let Some(before) = before.filter(|&before| before != user) {
+            self.goes_offline(before, out);
+        }
+        if let Some(older) = self.users.get_mut(user).conn.replace(conn) {
+            if older != conn {
+                let told = self.sessions.get_mut(older).map(|session| {
+                    // It is nobody's now, so that its end does not end his list.
+                    session.user = None;
+                });
+                debug_assert!(told.is_some(), "who is online has a session");
+                self.say_and_close(older, REPLACED, CloseReason::Replaced, out);
+            }
+        } else {
+            self.users.set_friends(user, friends);
+            self.open_list(user, page);
+        }
+        self.reply(conn, spelling, id, Reply::Login { done: true }, out);
+        if let Some(list) = &mut self.users.get_mut(user).list {
+            list.unsend_all(&mut self.items);
+        }
+        self.pump(user, out);
+        self.arm_resend(user);
+        self.want_page(user, out);
+    }
+}
+
+/// The id of a request that is borrowed from the wire.
+pub(super) fn id_text(id: &str) -> ReplyId {
+    owned_id(Some(id))
+}

@@ -1,0 +1,40 @@
+//! TYPE 5 and 0: "I have it" and "I am here".
+
+use super::Chat;
+use super::contract::{Action, ConnId};
+use super::item::Save;
+use super::users::UserId;
+use crate::protocol::reply::{Reply, ReplyId};
+use std::sync::Arc;
+
+impl Chat {
+    /// Takes a push off the list for good. One that is not on it is ignored: acks of re-sent pushes do that every day.
+    pub(super) fn ack(&mut self, user: UserId, id: &str, sender: Option<&str>, out: &mut Vec<Action>) {
+        let Some(list) = &self.users.get(user).list else {
+            return;
+        };
+        let Some(item) = list.find_sent(id, sender, &self.items) else {
+            return;
+        };
+        self.is_safe(item, out);
+        self.unlist(item);
+        if let Some(found) = self.items.get(item) {
+            let stored = matches!(found.save, Save::InFlight | Save::Done);
+            let push = Arc::clone(&found.push);
+            self.free(item);
+            if stored {
+                self.delete(&push, user, out);
+            }
+        }
+        if let Some(list) = &mut self.users.get_mut(user).list {
+            list.oldest_sending(&self.items);
+        }
+        self.pump(user, out);
+        self.want_page(user, out);
+    }
+
+    pub(super) fn heartbeat(&mut self, conn: ConnId, id: ReplyId, out: &mut Vec<Action>) {
+        let spelling = self.sessions.get(conn).map(|session| session.spelling).unwrap_or_default();
+        self.reply(conn, spelling, id, Reply::Heartbeat { time_ms: self.now.wall_ms }, out);
+    }
+}

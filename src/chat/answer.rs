@@ -1,0 +1,117 @@
+//! How requests are answered: the seed's own reply, and the error that says why.
+
+use super::contract::{Action, CloseReason, ConnId, Ticket};
+use super::{Chat, Due};
+use crate::protocol::error::ErrorCode;
+use crate::protocol::reply::{Reply, ReplyId};
+use crate::protocol::request::{Spelling, Verb};
+
+/// Why a request failed, besides the seed's own answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Fault(pub(super) ErrorCode, pub(super) &'static str);
+
+pub(super) const STOPPING: Fault = Fault(ErrorCode::ShuttingDown, "the server stops, connect again in a while");
+pub(super) const UNAVAILABLE: Fault =
+    Fault(ErrorCode::Unavailable, "the store did not take it in time, nothing was promised, try again");
+pub(super) const BUSY: Fault = Fault(ErrorCode::Unavailable, "too much waits for the store, try again");
+pub(super) const LOG_IN_FIRST: Fault = Fault(ErrorCode::NotLoggedIn, "log in first");
+pub(super) const NOT_YOU: Fault = Fault(ErrorCode::Forbidden, "nobody speaks for another");
+pub(super) const TOO_FAST: Fault = Fault(ErrorCode::RateLimited, "too many requests a second, slow down");
+
+/// A request that waits for a job: where its answer goes.
+#[derive(Debug)]
+pub(super) struct Asker {
+    pub(super) conn: ConnId,
+    pub(super) spelling: Spelling,
+    pub(super) id: ReplyId,
+    pub(super) verb: Verb,
+}
+
+pub(super) fn owned_id(id: Option<&str>) -> ReplyId {
+    match id {
+        None | Some("") => ReplyId::Empty,
+        Some(id) => ReplyId::Text(id.into()),
+    }
+}
+
+impl Chat {
+    /// Answers, if that very connection still lives.
+    pub(super) fn reply(&self, conn: ConnId, spelling: Spelling, id: ReplyId, reply: Reply, out: &mut Vec<Action>) {
+        if self.sessions.get(conn).is_some() {
+            out.push(Action::Reply { conn, spelling, id, reply });
+        }
+    }
+
+    /// Says no: for 1, 2 and 4 the seed's own answer first, then the error if there is one to tell.
+    pub(super) fn refuse(
+        &self,
+        (conn, spelling, id): (ConnId, Spelling, ReplyId),
+        verb: Option<Verb>,
+        fault: Option<Fault>,
+        out: &mut Vec<Action>,
+    ) {
+        let own = match verb {
+            Some(Verb::SignUp) => Some(Reply::SignUp { done: false }),
+            Some(Verb::Login) => Some(Reply::Login { done: false }),
+            Some(Verb::Message) => Some(Reply::Message { taken: false }),
+            _ => None,
+        };
+        if let Some(own) = own {
+            self.reply(conn, spelling, id.clone(), own, out);
+        }
+        if let Some(Fault(code, why)) = fault {
+            self.reply(conn, spelling, id, Reply::Error { code, why }, out);
+        }
+    }
+
+    /// Notes a request that waits for jobs; it is answered in time whatever becomes of them.
+    pub(super) fn await_answer(&mut self, asker: Asker, out: &mut Vec<Action>) -> Ticket {
+        if matches!(asker.verb, Verb::SignUp | Verb::Login)
+            && let Some(session) = self.sessions.get_mut(asker.conn)
+        {
+            session.held = true;
+            out.push(Action::Hold { conn: asker.conn });
+        }
+        let request = self.requests.insert(asker);
+        self.answer_by(self.now.mono_ms + self.rules.answer_within_ms, Due::Request(request));
+        request
+    }
+
+    /// The request is about to be answered: where to. `None` if it has been, or its connection is gone.
+    pub(super) fn asker(&mut self, request: Ticket, out: &mut Vec<Action>) -> Option<Asker> {
+        let asker = self.requests.remove(request)?;
+        let session = self.sessions.get_mut(asker.conn)?;
+        if matches!(asker.verb, Verb::SignUp | Verb::Login) && std::mem::take(&mut session.held) {
+            out.push(Action::Resume { conn: asker.conn });
+        }
+        Some(asker)
+    }
+
+    /// Answers a request that waited.
+    pub(super) fn answer(&mut self, request: Ticket, reply: Reply, out: &mut Vec<Action>) {
+        if let Some(Asker { conn, spelling, id, .. }) = self.asker(request, out) {
+            self.reply(conn, spelling, id, reply, out);
+        }
+    }
+
+    /// Refuses a request that waited.
+    pub(super) fn refuse_waiting(&mut self, request: Ticket, fault: Option<Fault>, out: &mut Vec<Action>) {
+        if let Some(Asker { conn, spelling, id, verb }) = self.asker(request, out) {
+            self.refuse((conn, spelling, id), Some(verb), fault, out);
+        }
+    }
+
+    pub(super) fn request_timed_out(&mut self, request: Ticket, out: &mut Vec<Action>) {
+        if self.requests.contains(request) {
+            self.refuse_waiting(request, Some(UNAVAILABLE), out);
+        }
+    }
+
+    /// Tells a connection something that answers nothing, and ends it.
+    pub(super) fn say_and_close(&mut self, conn: ConnId, fault: Fault, reason: CloseReason, out: &mut Vec<Action>) {
+        let spelling = self.sessions.get(conn).map_or(Spelling::Text, |session| session.spelling);
+        let Fault(code, why) = fault;
+        self.reply(conn, spelling, ReplyId::Empty, Reply::Error { code, why }, out);
+        self.close(conn, reason, out);
+    }
+}

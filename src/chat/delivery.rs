@@ -1,0 +1,342 @@
+//! The way of a push: onto its receiver's list or into the store, to its receiver, again and again until it is acked, and
+//! the moment at which its `MS` may go out: acked or committed, whichever is first.
+
+use super::account::Pending;
+use super::answer::{BUSY, Fault, UNAVAILABLE};
+use super::contract::{Action, Job, Outcome};
+pub(super) use super::item::ItemRef;
+use super::item::{NEVER, Save, Waiter};
+pub(super) use super::list::AckList;
+use super::list::Feed;
+use super::users::UserId;
+use super::{Chat, Due, Timer};
+use crate::protocol::push::Push;
+use crate::protocol::reply::{Reply, ReplyId};
+use crate::protocol::request::Verb;
+use std::sync::Arc;
+
+/// Pushes sent again to one user at one time; the next ones follow a moment later.
+const RESENDS_AT_ONCE_MAX: usize = 64;
+/// That moment.
+const RESEND_PAUSE_MS: u64 = 20;
+
+impl Chat {
+    /// Puts a push that was just taken on its way.
+    pub(super) fn deliver(&mut self, item: ItemRef, out: &mut Vec<Action>) {
+        let Some(found) = self.items.get_mut(item) else {
+            return;
+        };
+        let (receiver, weight) = (found.receiver, found.weight_bytes());
+        let user = self.users.get_mut(receiver);
+        let online = user.conn.is_some();
+        let rules = &self.rules;
+        if online && user.list.is_none() {
+            user.list = Some(Box::new(AckList::new(Feed::Live)));
+        }
+        let Some(list) = &mut user.list else {
+            self.save_if_unsaved(item, out);
+            return;
+        };
+        let full =
+            list.len() >= rules.list_max as usize || (list.len() > 0 && list.bytes() + weight > rules.list_bytes_max);
+        match list.feed {
+            Feed::Live if !full => {
+                found.listed = true;
+                list.append(item, found);
+                if online {
+                    self.grace.push_back((self.now.mono_ms + self.rules.save_after_ms, item));
+                    self.trim_grace();
+                    self.pump(receiver, out);
+                    return;
+                }
+            }
+            Feed::Live => list.feed = Feed::Backlog { after_seq: item.seq - 1, asking: false },
+            Feed::Backlog { asking: false, .. } => {}
+            Feed::Opening | Feed::Backlog { asking: true, .. } => {
+                found.listed = list.append_tail(item, weight, rules.list_max as usize, rules.list_bytes_max);
+            }
+        }
+        self.save_if_unsaved(item, out);
+        self.want_page(receiver, out);
+    }
+
+    /// Puts a push that is committed already (by a friend request or its answer) on its receiver's list, if he has one.
+    pub(super) fn deliver_committed(&mut self, push: Arc<Push>, receiver: UserId, out: &mut Vec<Action>) {
+        let user = self.users.get_mut(receiver);
+        if user.conn.is_some() && user.list.is_none() {
+            user.list = Some(Box::new(AckList::new(Feed::Live)));
+        }
+        let known = match user.list.as_ref().map(|list| list.feed) {
+            None => false,
+            Some(Feed::Live) => true,
+            // The page on its way was read after this was committed: jobs about one user are done in order.
+            Some(Feed::Opening) => false,
+            // The pages have passed its place.
+            Some(Feed::Backlog { after_seq, .. }) => push.seq <= after_seq,
+        };
+        if known {
+            self.list_committed(push, receiver);
+            self.pump(receiver, out);
+        }
+    }
+
+    /// Appends a push that is in the store to a list.
+    pub(super) fn list_committed(&mut self, push: Arc<Push>, receiver: UserId) {
+        self.users.hold(receiver);
+        let item = self.items.insert(super::item::Item {
+            push,
+            receiver,
+            sender: None,
+            save: Save::Done,
+            safe: true,
+            listed: true,
+            sent_ms: NEVER,
+            waiter: None,
+            more_waiters: Vec::new(),
+        });
+        if let (Some(list), Some(of)) = (&mut self.users.get_mut(receiver).list, self.items.get(item)) {
+            list.append(item, of);
+        }
+    }
+
+    /// Forgets graces that are over before their time, so that the queue is as short as what is really open.
+    fn trim_grace(&mut self) {
+        while let Some(&(_, item)) = self.grace.front() {
+            if self.items.get(item).is_some_and(|item| item.save == Save::None) {
+                break;
+            }
+            self.grace.pop_front();
+        }
+    }
+
+    /// Sends what may be sent for the first time.
+    pub(super) fn pump(&mut self, user: UserId, out: &mut Vec<Action>) {
+        let entry = self.users.get_mut(user);
+        let (Some(conn), Some(list)) = (entry.conn, &mut entry.list) else {
+            return;
+        };
+        let Some(session) = self.sessions.get(conn).filter(|session| !session.blocked) else {
+            return;
+        };
+        let spelling = session.push_spelling;
+        let (count, bytes) = (self.rules.outstanding_max as usize, self.rules.outstanding_bytes_max);
+        while let Some(next) = list.next_to_send(&self.items, count, bytes) {
+            let Some(item) = self.items.get_mut(next) else {
+                debug_assert!(false, "an entry's item lives as long as the entry");
+                break;
+            };
+            list.first_sent(next, item, self.now.mono_ms);
+            out.push(Action::Push { conn, spelling, push: Arc::clone(&item.push) });
+        }
+        if list.timer.is_none() {
+            self.arm_resend(user);
+        }
+    }
+
+    /// The oldest sending of a user may be due again.
+    pub(super) fn resend(&mut self, user: UserId, out: &mut Vec<Action>) {
+        let entry = self.users.get_mut(user);
+        let Some(list) = &mut entry.list else {
+            return;
+        };
+        list.timer = None;
+        let Some(conn) = entry.conn else {
+            return;
+        };
+        let Some(session) = self.sessions.get(conn) else {
+            return;
+        };
+        if session.blocked {
+            // `Flushed` sets the timer again.
+            return;
+        }
+        let spelling = session.push_spelling;
+        let mut wait_ms = 0;
+        for _ in 0..RESENDS_AT_ONCE_MAX {
+            let Some((at_ms, item)) = list.oldest_sending(&self.items) else {
+                break;
+            };
+            if at_ms + self.rules.resend_every_ms > self.now.mono_ms {
+                wait_ms = at_ms + self.rules.resend_every_ms - self.now.mono_ms;
+                break;
+            }
+            wait_ms = RESEND_PAUSE_MS;
+            list.drop_oldest_sending();
+            if let Some(found) = self.items.get_mut(item) {
+                list.sent_again(item, found, self.now.mono_ms);
+                out.push(Action::Push { conn, spelling, push: Arc::clone(&found.push) });
+            }
+        }
+        if wait_ms > 0 {
+            list.timer = Some(self.wheel.insert(self.now.mono_ms + wait_ms, Timer::Resend(user)));
+        } else if list.is_done() {
+            self.drop_list(user);
+        } else {
+            self.arm_resend(user);
+        }
+    }
+
+    /// Gives back the memory of a list on which nothing stands.
+    pub(super) fn drop_list(&mut self, user: UserId) {
+        if let Some(list) = self.users.get_mut(user).list.take() {
+            debug_assert!(list.is_done(), "only an empty list is dropped");
+            for timer in [list.timer, list.page_timer].into_iter().flatten() {
+                self.wheel.cancel(timer);
+            }
+            self.users.collect(user);
+        }
+    }
+
+    /// Submits the saving of a push, unless that was done.
+    pub(super) fn save_if_unsaved(&mut self, item: ItemRef, out: &mut Vec<Action>) {
+        let Some(found) = self.items.get_mut(item).filter(|found| matches!(found.save, Save::None | Save::Failed))
+        else {
+            return;
+        };
+        found.save = Save::InFlight;
+        let (push, waiter) = (Arc::clone(&found.push), found.waiter);
+        if let Some(waiter) = waiter {
+            self.answer_by(waiter.due_ms, Due::Push(item));
+        }
+        if self.submit(Job::SavePush { push }, Pending::Save(item), out).is_err() {
+            self.save_failed(item, BUSY, out);
+        }
+    }
+
+    /// The store has answered.
+    pub(super) fn saved(&mut self, item: ItemRef, outcome: &Outcome, out: &mut Vec<Action>) {
+        let Some(found) = self.items.get_mut(item) else {
+            // Acked meanwhile.
+            return;
+        };
+        match outcome {
+            Outcome::Saved => {
+                found.save = Save::Done;
+                let listed = found.listed;
+                self.is_safe(item, out);
+                if !listed {
+                    self.free(item);
+                }
+            }
+            Outcome::Duplicate => {
+                // The first one is in the store and will be delivered: this one is not.
+                found.save = Save::Done;
+                self.is_safe(item, out);
+                self.unlist(item);
+                self.free(item);
+            }
+            _ => self.save_failed(item, UNAVAILABLE, out),
+        }
+    }
+
+    fn save_failed(&mut self, item: ItemRef, fault: Fault, out: &mut Vec<Action>) {
+        if let Some(found) = self.items.get_mut(item) {
+            found.save = Save::Failed;
+            self.refuse_waiters(item, None, fault, out);
+            self.free_unless_listed(item);
+        }
+    }
+
+    pub(super) fn push_timed_out(&mut self, item: ItemRef, out: &mut Vec<Action>) {
+        self.refuse_waiters(item, Some(self.now.mono_ms), UNAVAILABLE, out);
+        if let Some(due_ms) = self.items.get(item).and_then(super::item::Item::next_due_ms) {
+            self.answer_by(due_ms, Due::Push(item));
+        }
+    }
+
+    /// `MF`: not promised. Who sends it again is heard again.
+    pub(super) fn refuse_waiters(&mut self, item: ItemRef, due_ms: Option<u64>, fault: Fault, out: &mut Vec<Action>) {
+        let Some(found) = self.items.get_mut(item) else {
+            return;
+        };
+        let push = Arc::clone(&found.push);
+        for Waiter { conn, spelling, .. } in found.take_waiters(due_ms) {
+            let id = ReplyId::OfPush(Arc::clone(&push));
+            self.refuse((conn, spelling, id), Some(Verb::Message), Some(fault), out);
+        }
+    }
+
+    /// Acked or committed: from now on it is promised.
+    pub(super) fn is_safe(&mut self, item: ItemRef, out: &mut Vec<Action>) {
+        let Some(found) = self.items.get_mut(item) else {
+            return;
+        };
+        found.safe = true;
+        let push = Arc::clone(&found.push);
+        for Waiter { conn, spelling, .. } in found.take_waiters(None) {
+            self.reply(conn, spelling, ReplyId::OfPush(Arc::clone(&push)), Reply::Message { taken: true }, out);
+        }
+    }
+
+    /// Takes an item off its receiver's list.
+    pub(super) fn unlist(&mut self, item: ItemRef) {
+        let Some(found) = self.items.get_mut(item).filter(|found| found.listed) else {
+            return;
+        };
+        found.listed = false;
+        if let Some(list) = &mut self.users.get_mut(found.receiver).list {
+            list.remove(item, found);
+        }
+    }
+
+    /// Forgets an item that stands on no list, unless its saving is on the way (its outcome forgets it).
+    pub(super) fn free_unless_listed(&mut self, item: ItemRef) {
+        if let Some(found) = self.items.get(item)
+            && !found.listed
+            && found.save != Save::InFlight
+        {
+            debug_assert!(found.save != Save::None, "what is neither listed nor saved is lost");
+            self.free(item);
+        }
+    }
+
+    /// Forgets an item. One that never became safe was not taken: the sender's next try is a new message.
+    pub(super) fn free(&mut self, item: ItemRef) {
+        let Some(item) = self.items.remove(item) else {
+            return;
+        };
+        debug_assert!(!item.waits(), "whoever waits is answered first");
+        if let Some(sender) = item.sender {
+            if !item.safe
+                && let Some(recent) = &mut self.users.get_mut(sender).recent
+            {
+                recent.remove(item.push.receiver(), item.push.id());
+            }
+            self.users.release(sender);
+        }
+        self.users.release(item.receiver);
+    }
+
+    /// Forgets a push in the store.
+    pub(super) fn delete(&mut self, push: &Push, receiver: UserId, out: &mut Vec<Action>) {
+        let receiver = self.users.get(receiver).name.clone();
+        self.submit_delete(push.seq, receiver, out);
+    }
+
+    fn submit_delete(&mut self, seq: u64, receiver: crate::protocol::field::UserName, out: &mut Vec<Action>) {
+        let job = Job::DeletePush { receiver: receiver.clone(), seq };
+        let pending = Pending::Delete { receiver, seq };
+        if let Err(Pending::Delete { receiver, seq }) = self.submit(job, pending, out) {
+            self.delete_failed(receiver, seq);
+        }
+    }
+
+    /// A deletion did not work: it is tried again, and until then the push counts as deleted.
+    pub(super) fn delete_failed(&mut self, receiver: crate::protocol::field::UserName, seq: u64) {
+        /// Beyond this the push is sent once more at the next log-in instead, as "at least once" allows.
+        const UNDELETED_MAX: usize = 100_000;
+        const RETRY_MS: u64 = 1_000;
+        if self.undeleted.is_empty() {
+            self.wheel.insert(self.now.mono_ms + RETRY_MS, Timer::Deletes);
+        }
+        if self.undeleted.len() < UNDELETED_MAX {
+            self.undeleted.insert(seq, receiver);
+        }
+    }
+
+    pub(super) fn retry_deletes(&mut self, out: &mut Vec<Action>) {
+        for (seq, receiver) in std::mem::take(&mut self.undeleted) {
+            self.submit_delete(seq, receiver, out);
+        }
+    }
+}

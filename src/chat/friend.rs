@@ -1,0 +1,226 @@
+//! TYPE 6: asking to be friends, answering, and ending it. Each changes who is whose friend, so each waits for the commit.
+//!
+//! What concerns one pair of people is done one after the other, so that the friends in memory are those in the store
+//! whatever the order in which workers answer.
+
+use super::account::{Pending, id_text};
+use super::answer::{Asker, BUSY, Fault, NOT_YOU, UNAVAILABLE};
+use super::contract::{Action, Answered, Asked, ConnId, Job, Outcome, Ticket};
+use super::users::UserId;
+use super::{Chat, ItemRef};
+use crate::protocol::error::ErrorCode;
+use crate::protocol::field::{Id, Name, UserName};
+use crate::protocol::push::{Push, PushKind};
+use crate::protocol::reply::Reply;
+use crate::protocol::request::{FriendVerb, Spelling, Verb};
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+const YOURSELF: Fault = Fault(ErrorCode::BadField, "nobody can be his own friend");
+const NOBODY: Fault = Fault(ErrorCode::NoSuchUser, "there is no user of that name");
+const NOT_ASKED: Fault = Fault(ErrorCode::NoSuchRequest, "no such friend request is pending");
+/// Requests about one pair of people that wait for the one before.
+const TURNS_MAX: usize = 16;
+
+/// What a client said.
+pub(super) struct Words<'a> {
+    pub(super) id: Id<'a>,
+    pub(super) sender: Name<'a>,
+    pub(super) receiver: Name<'a>,
+    pub(super) verb: FriendVerb,
+    pub(super) content: &'a str,
+}
+
+/// A request that waits for the one before, about the same pair.
+#[derive(Debug)]
+pub(super) struct Turn {
+    request: Ticket,
+    verb: FriendVerb,
+    id: Box<str>,
+    content: Box<str>,
+    me: UserId,
+    other: UserId,
+}
+
+/// One that the store is working on.
+#[derive(Debug)]
+pub(super) struct Friendship {
+    request: Ticket,
+    verb: FriendVerb,
+    /// Who said it. Both are counted as references.
+    me: UserId,
+    other: UserId,
+    time_ms: u64,
+    push: Option<Arc<Push>>,
+}
+
+fn pair(me: UserId, other: UserId) -> (UserId, UserId) {
+    (me.min(other), me.max(other))
+}
+
+impl Chat {
+    pub(super) fn friend(
+        &mut self,
+        (conn, spelling, me): (ConnId, Spelling, UserId),
+        words: Words<'_>,
+        out: &mut Vec<Action>,
+    ) {
+        let Words { id, sender, receiver, verb, content } = words;
+        let (mine, others) = match verb {
+            FriendVerb::Request | FriendVerb::Delete => (&sender, &receiver),
+            FriendVerb::Accept | FriendVerb::Reject => (&receiver, &sender),
+        };
+        let to = (conn, spelling, id_text(id.as_str()));
+        if self.users.get(me).name.as_str() != mine.as_str() {
+            return self.refuse(to, Some(Verb::Friend), Some(NOT_YOU), out);
+        }
+        if mine == others && verb == FriendVerb::Request {
+            return self.refuse(to, Some(Verb::Friend), Some(YOURSELF), out);
+        }
+        let other = self.users.refer(&others.to_owned());
+        self.users.hold(me);
+        let key = pair(me, other);
+        if self.pairs.get(&key).is_some_and(|turns| turns.len() >= TURNS_MAX) {
+            self.release_pair(me, other);
+            return self.refuse(to, Some(Verb::Friend), Some(BUSY), out);
+        }
+        let (conn, spelling, reply_id) = to;
+        let request = self.await_answer(Asker { conn, spelling, id: reply_id, verb: Verb::Friend }, out);
+        let turn = Turn { request, verb, id: id.as_str().into(), content: content.into(), me, other };
+        if let Some(turns) = self.pairs.get_mut(&key) {
+            turns.push_back(turn);
+        } else {
+            self.pairs.insert(key, VecDeque::new());
+            self.take_turn(turn, out);
+        }
+    }
+
+    /// Starts on a request: from here until its end the pair is its own.
+    fn take_turn(&mut self, turn: Turn, out: &mut Vec<Action>) {
+        let Turn { request, verb, id, content, me, other } = turn;
+        let time_ms = self.now.wall_ms;
+        if !self.requests.contains(request) || (verb == FriendVerb::Request && self.are_online_friends(me, other)) {
+            self.answer(request, Reply::Friend { time_ms }, out);
+            return self.turn_ends(me, other, out);
+        }
+        let kind = match verb {
+            FriendVerb::Request => Some(PushKind::FriendRequest),
+            FriendVerb::Accept => Some(PushKind::FriendAccept),
+            FriendVerb::Reject => Some(PushKind::FriendReject),
+            FriendVerb::Delete => None,
+        };
+        let (mine, others) = (self.users.get(me).name.clone(), self.users.get(other).name.clone());
+        let push = kind.and_then(|kind| self.friend_push(kind, &id, &mine, &others, &content));
+        let job = match (&push, verb) {
+            (Some(push), FriendVerb::Request) => Job::AskFriend { push: Arc::clone(push) },
+            (Some(push), _) => Job::AnswerFriend { push: Arc::clone(push) },
+            (None, _) => Job::Unfriend { user: mine, other: others },
+        };
+        let friendship = Friendship { request, verb, me, other, time_ms, push };
+        if let Err(Pending::Friendship(friendship)) = self.submit(job, Pending::Friendship(friendship), out) {
+            self.refuse_waiting(request, Some(BUSY), out);
+            self.turn_ends(friendship.me, friendship.other, out);
+        }
+    }
+
+    fn friend_push(
+        &mut self,
+        kind: PushKind,
+        id: &str,
+        sender: &UserName,
+        receiver: &UserName,
+        content: &str,
+    ) -> Option<Arc<Push>> {
+        // All three were checked when they came in.
+        let (id, sender, receiver) = (Id::new(id), Name::new(sender.as_str()), Name::new(receiver.as_str()));
+        let (Ok(id), Ok(sender), Ok(receiver)) = (id, sender, receiver) else {
+            debug_assert!(false, "checked once, valid ever after");
+            return None;
+        };
+        let seq = self.take_seq();
+        Some(Arc::new(Push::new(seq, self.now.wall_ms, kind, &id, &sender, &receiver, content)))
+    }
+
+    fn are_online_friends(&self, me: UserId, other: UserId) -> bool {
+        self.users.get(me).conn.is_some() && self.users.are_friends(me, other)
+    }
+
+    pub(super) fn friendship_done(&mut self, friendship: Friendship, outcome: &Outcome, out: &mut Vec<Action>) {
+        let Friendship { request, verb, me, other, time_ms, push } = friendship;
+        let done = Ok(time_ms);
+        let result = match outcome {
+            Outcome::Asked(Asked::Pending) | Outcome::Unfriended | Outcome::Answered(Answered::Done { .. }) => done,
+            Outcome::Asked(Asked::AlreadyFriends) => done,
+            Outcome::Asked(Asked::AlreadyPending { time_ms }) => Ok(*time_ms),
+            Outcome::Asked(Asked::NoSuchUser) => Err(NOBODY),
+            Outcome::Answered(Answered::NoSuchRequest) => Err(NOT_ASKED),
+            _ => Err(UNAVAILABLE),
+        };
+        if let Outcome::Answered(Answered::Done { crossed_seq }) = outcome {
+            if verb == FriendVerb::Accept {
+                self.users.note_friend(me, other, true);
+                self.users.note_friend(other, me, true);
+            }
+            if let Some(seq) = crossed_seq {
+                self.take_off(other, *seq);
+            }
+        }
+        if matches!(outcome, Outcome::Unfriended) {
+            self.users.note_friend(me, other, false);
+            self.users.note_friend(other, me, false);
+        }
+        match result {
+            Ok(time_ms) => self.answer(request, Reply::Friend { time_ms }, out),
+            Err(fault) => self.refuse_waiting(request, Some(fault), out),
+        }
+        if matches!(outcome, Outcome::Asked(Asked::Pending) | Outcome::Answered(Answered::Done { .. }))
+            && let Some(push) = push
+        {
+            self.deliver_committed(push, other, out);
+        }
+        self.turn_ends(me, other, out);
+    }
+
+    /// The push of a request that crossed the one that was accepted comes off the list: the store has dropped it already.
+    fn take_off(&mut self, user: UserId, seq: u64) {
+        let found: Option<ItemRef> =
+            self.users.get(user).list.as_ref().and_then(|list| list.all().find(|item| item.seq == seq));
+        if let Some(item) = found {
+            self.unlist(item);
+            self.free_unless_listed(item);
+        }
+    }
+
+    /// The pair is free for the next one.
+    fn turn_ends(&mut self, me: UserId, other: UserId, out: &mut Vec<Action>) {
+        let key = pair(me, other);
+        let next = self.pairs.get_mut(&key).and_then(VecDeque::pop_front);
+        if next.is_none() {
+            self.pairs.remove(&key);
+        }
+        self.release_pair(me, other);
+        if let Some(next) = next {
+            // At most `TURNS_MAX` deep: only those that end at once call back.
+            self.take_turn(next, out);
+        }
+    }
+
+    fn release_pair(&mut self, me: UserId, other: UserId) {
+        self.users.release(me);
+        self.users.release(other);
+    }
+
+    /// References held by those who wait for their turn, for the invariants.
+    #[cfg(debug_assertions)]
+    pub(super) fn turn_refs(&self) -> impl Iterator<Item = UserId> + '_ {
+        self.pairs.values().flatten().flat_map(|turn| [turn.me, turn.other])
+    }
+}
+
+impl Friendship {
+    /// References held by it.
+    #[cfg(debug_assertions)]
+    pub(super) fn refs(&self) -> [UserId; 2] {
+        [self.me, self.other]
+    }
+}

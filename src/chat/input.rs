@@ -1,0 +1,188 @@
+//! What comes in on a connection: what counts as speaking, what is refused before anybody looks at it, who handles the rest.
+
+use super::answer::{Fault, LOG_IN_FIRST, STOPPING, TOO_FAST, owned_id};
+use super::contract::{Action, CloseReason, ConnId};
+use super::users::UserId;
+use super::{Chat, Timer};
+use crate::protocol::error::ErrorCode;
+use crate::protocol::request::{BadInput, Request, Spelling, Verb};
+
+impl Chat {
+    pub(super) fn input(&mut self, conn: ConnId, input: Result<Request<'_>, BadInput>, out: &mut Vec<Action>) {
+        let (now_ms, rules) = (self.now.mono_ms, &self.rules);
+        let Some(session) = self.sessions.get_mut(conn) else {
+            return;
+        };
+        let enough = session.take_token(now_ms, rules);
+        match input {
+            Err(bad) => self.bad_input(conn, bad, out),
+            Ok(request) => {
+                session.bad_inputs = 0;
+                if let Some(spelling) = spelling_of(&request) {
+                    session.spelling = spelling;
+                }
+                if counts_as_speaking(verb_of(&request), session.user.is_some()) {
+                    session.spoke_ms = now_ms;
+                }
+                let (user, spelling) = (session.user, session.spelling);
+                let before = if enough { None } else { Some(TOO_FAST) };
+                match self.refused_at_once(&request, user, before) {
+                    Some(fault) => {
+                        let id = owned_id(id_of(&request));
+                        self.refuse((conn, spelling, id), Some(verb_of(&request)), Some(fault), out);
+                    }
+                    None => self.dispatch(conn, user, request, out),
+                }
+            }
+        }
+    }
+
+    /// What is refused whatever it says. A 3 before log-in gets silence, which is `dispatch`'s to keep.
+    fn refused_at_once(&self, request: &Request<'_>, user: Option<UserId>, fault: Option<Fault>) -> Option<Fault> {
+        let verb = verb_of(request);
+        if user.is_none() {
+            match verb {
+                Verb::GetUser => return None,
+                Verb::SignUp | Verb::Login => {}
+                _ => return Some(LOG_IN_FIRST),
+            }
+        }
+        if fault.is_some() {
+            return fault;
+        }
+        // Acks are still wanted, and heartbeats cost nothing.
+        (self.stopping && !matches!(verb, Verb::Ack | Verb::Heartbeat)).then_some(STOPPING)
+    }
+
+    fn dispatch(&mut self, conn: ConnId, user: Option<UserId>, request: Request<'_>, out: &mut Vec<Action>) {
+        match (request, user) {
+            (Request::SignUp { mid, spelling, profile, secret }, _) => {
+                let id = owned_id(mid.as_ref().map(|mid| mid.as_str()));
+                self.sign_up((conn, spelling, id), profile, secret, out);
+            }
+            (Request::Login { mid, spelling, user, secret }, _) => {
+                let id = owned_id(mid.as_ref().map(|mid| mid.as_str()));
+                self.log_in((conn, spelling, id), user.to_owned(), secret, out);
+            }
+            (Request::GetUser { mid, user }, Some(_)) => {
+                let id = owned_id(mid.as_ref().map(|mid| mid.as_str()));
+                self.get_user(conn, id, user.to_owned(), out);
+            }
+            (Request::Message { spelling, id, sender, receiver, content }, Some(user)) => {
+                self.message((conn, spelling, user), &id, &sender, &receiver, &content, out);
+            }
+            (Request::Ack { id, sender, .. }, Some(user)) => {
+                self.ack(user, id.as_str(), sender.as_ref().map(|sender| sender.as_str()), out);
+            }
+            (Request::Friend { spelling, id, sender, receiver, verb, content }, Some(user)) => {
+                let words = super::friend::Words { id, sender, receiver, verb, content: &content };
+                self.friend((conn, spelling, user), words, out);
+            }
+            (Request::Heartbeat { mid }, Some(_)) => {
+                self.heartbeat(conn, owned_id(mid.as_ref().map(|mid| mid.as_str())), out);
+            }
+            // Before log-in: a 3 is answered with nothing at all, the rest was refused.
+            (_, None) => {}
+        }
+    }
+
+    fn bad_input(&mut self, conn: ConnId, bad: BadInput, out: &mut Vec<Action>) {
+        let Some(session) = self.sessions.get_mut(conn) else {
+            return;
+        };
+        if let Some(spelling) = bad.spelling {
+            session.spelling = spelling;
+        }
+        session.bad_inputs = if bad.code == ErrorCode::BadJson { session.bad_inputs.saturating_add(1) } else { 0 };
+        let (spelling, bad_inputs, logged_in) = (session.spelling, session.bad_inputs, session.user.is_some());
+        let fault = match bad.verb {
+            Some(Verb::GetUser) if !logged_in => return,
+            Some(Verb::Message | Verb::Ack | Verb::Friend | Verb::Heartbeat) if !logged_in => LOG_IN_FIRST,
+            _ => Fault(bad.code, bad.why),
+        };
+        self.refuse((conn, spelling, owned_id(Some(&bad.id))), bad.verb, Some(fault), out);
+        if bad.code == ErrorCode::TooLarge {
+            self.close(conn, CloseReason::TooLarge, out);
+        } else if bad_inputs >= self.rules.bad_inputs_max {
+            self.close(conn, CloseReason::Garbage, out);
+        }
+    }
+
+    pub(super) fn ping(&mut self, conn: ConnId) {
+        if let Some(session) = self.sessions.get_mut(conn)
+            && session.user.is_some()
+        {
+            session.spoke_ms = self.now.mono_ms;
+        }
+    }
+
+    pub(super) fn flushed(&mut self, conn: ConnId, out: &mut Vec<Action>) {
+        let Some(session) = self.sessions.get_mut(conn) else {
+            return;
+        };
+        session.blocked = false;
+        if let Some(user) = session.user {
+            self.pump(user, out);
+            self.arm_resend(user);
+        }
+    }
+
+    /// Sets the timer for the oldest sending of a user, if it is not set and there is something to wait for.
+    pub(super) fn arm_resend(&mut self, user: UserId) {
+        let Some(list) = &mut self.users.get_mut(user).list else {
+            return;
+        };
+        if list.timer.is_none() {
+            // An empty list is looked at, too: it is dropped then.
+            let since = list.oldest_sending(&self.items).map_or(self.now.mono_ms, |(at_ms, _)| at_ms);
+            list.timer = Some(self.wheel.insert(since + self.rules.resend_every_ms, Timer::Resend(user)));
+        }
+    }
+}
+
+fn verb_of(request: &Request<'_>) -> Verb {
+    match request {
+        Request::SignUp { .. } => Verb::SignUp,
+        Request::Login { .. } => Verb::Login,
+        Request::GetUser { .. } => Verb::GetUser,
+        Request::Message { .. } => Verb::Message,
+        Request::Ack { .. } => Verb::Ack,
+        Request::Friend { .. } => Verb::Friend,
+        Request::Heartbeat { .. } => Verb::Heartbeat,
+    }
+}
+
+/// The spelling of a request that has one of its own.
+fn spelling_of(request: &Request<'_>) -> Option<Spelling> {
+    match request {
+        Request::SignUp { spelling, .. }
+        | Request::Login { spelling, .. }
+        | Request::Message { spelling, .. }
+        | Request::Ack { spelling, .. }
+        | Request::Friend { spelling, .. } => Some(*spelling),
+        Request::GetUser { .. } | Request::Heartbeat { .. } => None,
+    }
+}
+
+/// The id its answer names.
+fn id_of<'a>(request: &'a Request<'_>) -> Option<&'a str> {
+    match request {
+        Request::SignUp { mid, .. }
+        | Request::Login { mid, .. }
+        | Request::GetUser { mid, .. }
+        | Request::Heartbeat { mid } => mid.as_ref().map(|mid| mid.as_str()),
+        Request::Message { id, .. } | Request::Friend { id, .. } => Some(id.as_str()),
+        // An ack is no request: an error about it answers nothing of the client's.
+        Request::Ack { .. } => None,
+    }
+}
+
+/// Protocol §5. What is well-formed counts whatever its answer is.
+fn counts_as_speaking(verb: Verb, logged_in: bool) -> bool {
+    match verb {
+        Verb::Login => true,
+        Verb::SignUp => !logged_in,
+        Verb::Heartbeat | Verb::Message | Verb::Ack | Verb::Friend => logged_in,
+        Verb::GetUser => false,
+    }
+}

@@ -1,0 +1,88 @@
+//! What must hold after every event, whatever happened. Debug builds only.
+
+use super::Chat;
+use super::account::Pending;
+use super::contract::ConnId;
+use super::users::UserId;
+use std::collections::HashMap;
+
+/// Above this many users and sessions only every so many-th event is checked, or tests with many would never end.
+const SMALL: usize = 64;
+const EVERY: u64 = 257;
+
+impl Chat {
+    pub(super) fn check_invariants(&mut self) {
+        self.checks = self.checks.wrapping_add(1);
+        let size = self.users.len() + self.sessions.len() + self.items.len();
+        if size > SMALL && !self.checks.is_multiple_of(EVERY) {
+            return;
+        }
+        self.check_bounds();
+        self.check_online();
+        self.check_references();
+    }
+
+    fn check_bounds(&self) {
+        assert!(self.jobs.len() <= self.rules.jobs_max);
+        assert!(self.auth_jobs <= self.rules.auth_jobs_max);
+        let hashing = self.jobs.values().filter(|job| matches!(job, Pending::Hash { .. } | Pending::Verify { .. }));
+        assert_eq!(hashing.count(), self.auth_jobs);
+        assert!(self.grace.iter().is_sorted_by_key(|entry| entry.0));
+        assert!(self.due.iter().is_sorted_by_key(|entry| entry.0));
+        for (_, user, _) in self.users.iter() {
+            if let Some(recent) = &user.recent {
+                assert!(recent.len() <= self.rules.recent_messages_max as usize);
+            }
+            if let Some(list) = &user.list {
+                list.check(&self.items);
+                let (count, _) = list.outstanding();
+                assert!(count <= self.rules.outstanding_max as usize);
+            }
+        }
+    }
+
+    /// One live connection per user, and each knows the other.
+    fn check_online(&self) {
+        let mut online: HashMap<UserId, ConnId> = HashMap::new();
+        for conn in self.sessions.ids() {
+            let Some(user) = self.sessions.get(conn).and_then(|session| session.user) else {
+                continue;
+            };
+            assert_eq!(online.insert(user, conn), None, "two live connections of one user");
+            assert_eq!(self.users.get(user).conn, Some(conn));
+        }
+        for (id, user, _) in self.users.iter() {
+            assert_eq!(user.conn, online.get(&id).copied(), "{:?} is online where he is not", user.name);
+            assert!(user.conn.is_some() || user.friends.is_empty());
+            assert!(user.friends.is_sorted());
+            assert!(user.conn.is_some() || user.loading.is_some() || user.list.is_none(), "a list for nobody");
+        }
+    }
+
+    /// Every name in the table is referred to as often as it is counted.
+    fn check_references(&self) {
+        let mut counted: HashMap<UserId, u32> = HashMap::new();
+        let mut count = |user: UserId| *counted.entry(user).or_default() += 1;
+        for (_, user, _) in self.users.iter() {
+            user.friends.iter().copied().for_each(&mut count);
+            if let Some(loading) = &user.loading {
+                loading.changes.iter().for_each(|&(other, _)| count(other));
+            }
+        }
+        for item in self.items.iter() {
+            count(item.receiver);
+            item.sender.into_iter().for_each(&mut count);
+        }
+        for job in self.jobs.values() {
+            match job {
+                Pending::Load { user, .. } | Pending::Page(user) => count(*user),
+                Pending::Friendship(friendship) => friendship.refs().into_iter().for_each(&mut count),
+                _ => {}
+            }
+        }
+        self.turn_refs().for_each(&mut count);
+        for (id, user, refs) in self.users.iter() {
+            assert_eq!(refs, counted.get(&id).copied().unwrap_or(0), "references to {:?}", user.name);
+        }
+    }
+}

@@ -1,0 +1,137 @@
+//! A push on its way: who waits for its `MS`, whether it is saved, whether it stands on a list in memory.
+
+use super::contract::ConnId;
+use super::users::UserId;
+use crate::protocol::push::Push;
+use crate::protocol::request::Spelling;
+use slab::Slab;
+use std::sync::Arc;
+
+/// Not sent on the receiver's present connection.
+pub(super) const NEVER: u64 = u64::MAX;
+
+/// Names an item. The place may be given to another, the `seq` never is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct ItemRef {
+    pub(super) slot: u32,
+    pub(super) seq: u64,
+}
+
+/// How far the saving of a push has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Save {
+    /// Not asked for.
+    None,
+    /// Submitted.
+    InFlight,
+    /// Committed.
+    Done,
+    /// Refused, or its outcome is not known.
+    Failed,
+}
+
+/// Somebody who waits for `MS`.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Waiter {
+    pub(super) conn: ConnId,
+    pub(super) spelling: Spelling,
+    /// When to stop waiting.
+    pub(super) due_ms: u64,
+}
+
+/// One push between its taking and its ack (or its commit, if the receiver is away).
+#[derive(Debug)]
+pub(super) struct Item {
+    pub(super) push: Arc<Push>,
+    /// Counted as a reference.
+    pub(super) receiver: UserId,
+    /// Of a message taken by this process. Counted as a reference.
+    pub(super) sender: Option<UserId>,
+    pub(super) save: Save,
+    /// Committed at some time: `MS` may go out.
+    pub(super) safe: bool,
+    /// Stands on the receiver's list (or its tail).
+    pub(super) listed: bool,
+    /// When it was last sent on the receiver's present connection, or [`NEVER`].
+    pub(super) sent_ms: u64,
+    pub(super) waiter: Option<Waiter>,
+    /// Those who sent the same message again before the first was answered.
+    pub(super) more_waiters: Vec<Waiter>,
+}
+
+impl Item {
+    pub(super) fn weight_bytes(&self) -> usize {
+        self.push.weight_bytes()
+    }
+
+    pub(super) fn waits(&self) -> bool {
+        self.waiter.is_some() || !self.more_waiters.is_empty()
+    }
+
+    /// When the first of those who wait is to be answered.
+    pub(super) fn next_due_ms(&self) -> Option<u64> {
+        self.waiter.iter().chain(&self.more_waiters).map(|waiter| waiter.due_ms).min()
+    }
+
+    pub(super) fn add_waiter(&mut self, waiter: Waiter) {
+        if self.waiter.is_none() {
+            self.waiter = Some(waiter);
+        } else {
+            self.more_waiters.push(waiter);
+        }
+    }
+
+    /// Takes those who have waited until `now_ms`, in their order; with `None`, all.
+    pub(super) fn take_waiters(&mut self, now_ms: Option<u64>) -> impl Iterator<Item = Waiter> + use<> {
+        let due = |waiter: &Waiter| now_ms.is_none_or(|now_ms| waiter.due_ms <= now_ms);
+        let first = self.waiter.take_if(|waiter| due(waiter));
+        let more: Vec<Waiter> = if self.more_waiters.is_empty() {
+            Vec::new()
+        } else {
+            let (taken, kept) = self.more_waiters.drain(..).partition(|waiter| due(waiter));
+            self.more_waiters = kept;
+            taken
+        };
+        first.into_iter().chain(more)
+    }
+}
+
+/// All pushes on their way.
+#[derive(Debug, Default)]
+pub(super) struct Items {
+    slab: Slab<Item>,
+}
+
+impl Items {
+    pub(super) fn insert(&mut self, item: Item) -> ItemRef {
+        let seq = item.push.seq;
+        ItemRef { slot: self.slab.insert(item) as u32, seq }
+    }
+
+    pub(super) fn get(&self, item: ItemRef) -> Option<&Item> {
+        self.slab.get(item.slot as usize).filter(|found| found.push.seq == item.seq)
+    }
+
+    pub(super) fn get_mut(&mut self, item: ItemRef) -> Option<&mut Item> {
+        self.slab.get_mut(item.slot as usize).filter(|found| found.push.seq == item.seq)
+    }
+
+    pub(super) fn remove(&mut self, item: ItemRef) -> Option<Item> {
+        self.get(item)?;
+        Some(self.slab.remove(item.slot as usize))
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.slab.len()
+    }
+
+    /// All there are, in the order of their places.
+    pub(super) fn refs(&self) -> Vec<ItemRef> {
+        self.slab.iter().map(|(slot, item)| ItemRef { slot: slot as u32, seq: item.push.seq }).collect()
+    }
+
+    #[cfg(debug_assertions)]
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Item> {
+        self.slab.iter().map(|(_, item)| item)
+    }
+}

@@ -1,0 +1,275 @@
+//! The ACK list of one user: what was sent to him and not acked, what is next, and what waits in the store.
+//!
+//! Only so much of it is in memory. Entries stand in the order in which they are to be sent first; the rest is in the
+//! store behind `after_seq` and is read in pages as acks make room.
+
+use super::item::{Item, ItemRef, Items, NEVER};
+use super::wheel::TimerId;
+use std::collections::VecDeque;
+use std::hash::{DefaultHasher, Hasher};
+
+/// Where the rest of the list is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Feed {
+    /// All of it is in memory.
+    Live,
+    /// The first page is on its way; nothing is known yet.
+    Opening,
+    /// The store has more.
+    Backlog {
+        /// What comes next has a greater `seq`.
+        after_seq: u64,
+        /// A page is on its way.
+        asking: bool,
+    },
+}
+
+/// One user's list.
+#[derive(Debug)]
+pub(super) struct AckList {
+    pub(super) feed: Feed,
+    entries: VecDeque<ItemRef>,
+    /// A hash of each entry's id, so that an ack is found by a scan over a few cache lines.
+    hashes: VecDeque<u32>,
+    /// Everything before this entry is sent, or held back.
+    next: usize,
+    /// Entries before `next` that are not sent: their id is outstanding, or an earlier one of their sender is held back.
+    held: usize,
+    sent: usize,
+    sent_bytes: usize,
+    bytes: usize,
+    /// Taken since the page on its way was asked for, saved all the same; comes behind that page.
+    tail: Vec<ItemRef>,
+    tail_bytes: usize,
+    /// More was taken than the tail holds: what is missing is in the store.
+    tail_lost: bool,
+    /// Sendings in their order; those that were acked or sent again since are skipped.
+    clock: VecDeque<(u64, ItemRef)>,
+    /// Fires when the oldest sending is due again.
+    pub(super) timer: Option<TimerId>,
+    /// Fires when a page is to be asked for again.
+    pub(super) page_timer: Option<TimerId>,
+}
+
+fn id_hash(id: &str) -> u32 {
+    let mut hasher = DefaultHasher::new();
+    hasher.write(id.as_bytes());
+    hasher.finish() as u32
+}
+
+impl AckList {
+    pub(super) fn new(feed: Feed) -> Self {
+        Self {
+            feed,
+            entries: VecDeque::new(),
+            hashes: VecDeque::new(),
+            next: 0,
+            held: 0,
+            sent: 0,
+            sent_bytes: 0,
+            bytes: 0,
+            tail: Vec::new(),
+            tail_bytes: 0,
+            tail_lost: false,
+            clock: VecDeque::new(),
+            timer: None,
+            page_timer: None,
+        }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Nothing in memory, nothing known to be in the store.
+    pub(super) fn is_done(&self) -> bool {
+        self.entries.is_empty() && self.tail.is_empty() && self.feed == Feed::Live
+    }
+
+    pub(super) fn append(&mut self, item: ItemRef, of: &Item) {
+        debug_assert_eq!(of.sent_ms, NEVER, "appended before it is sent");
+        self.entries.push_back(item);
+        self.hashes.push_back(id_hash(of.push.id()));
+        self.bytes += of.weight_bytes();
+    }
+
+    /// Puts an item on the tail; `false` when there is no room (or was none for an earlier one).
+    pub(super) fn append_tail(&mut self, item: ItemRef, weight: usize, count_max: usize, bytes_max: usize) -> bool {
+        self.tail_lost |= self.tail.len() >= count_max || self.tail_bytes + weight > bytes_max;
+        if self.tail_lost {
+            return false;
+        }
+        self.tail.push(item);
+        self.tail_bytes += weight;
+        true
+    }
+
+    /// Takes the tail, and whether it is whole.
+    pub(super) fn take_tail(&mut self) -> (Vec<ItemRef>, bool) {
+        self.tail_bytes = 0;
+        (std::mem::take(&mut self.tail), !std::mem::take(&mut self.tail_lost))
+    }
+
+    /// All entries, then the tail.
+    pub(super) fn all(&self) -> impl Iterator<Item = ItemRef> + '_ {
+        self.entries.iter().chain(self.tail.iter()).copied()
+    }
+
+    fn places_of<'a>(&'a self, id: &'a str, items: &'a Items) -> impl Iterator<Item = (usize, &'a Item)> {
+        let hash = id_hash(id);
+        let same = self.hashes.iter().enumerate().filter(move |&(_, &other)| other == hash);
+        same.filter_map(|(place, _)| items.get(self.entries[place]).map(|item| (place, item)))
+            .filter(move |(_, item)| item.push.id() == id)
+    }
+
+    /// The oldest entry with this id that was sent on this connection.
+    pub(super) fn find_sent(&self, id: &str, sender: Option<&str>, items: &Items) -> Option<ItemRef> {
+        self.places_of(id, items)
+            .find(|(_, item)| item.sent_ms != NEVER && sender.is_none_or(|sender| sender == item.push.sender()))
+            .map(|(place, _)| self.entries[place])
+    }
+
+    /// The entry that is this very message.
+    pub(super) fn find_message(&self, sender: &str, id: &str, items: &Items) -> Option<ItemRef> {
+        let is_it = |item: &Item| {
+            item.push.kind == crate::protocol::push::PushKind::Message
+                && item.push.sender() == sender
+                && item.push.id() == id
+        };
+        let listed = self.places_of(id, items).find(|(_, item)| is_it(item)).map(|(place, _)| self.entries[place]);
+        listed.or_else(|| self.tail.iter().copied().find(|&item| items.get(item).is_some_and(is_it)))
+    }
+
+    /// Takes an item off, wherever it stands. Call it while the item still exists.
+    pub(super) fn remove(&mut self, item: ItemRef, of: &Item) {
+        let Some(place) = self.entries.iter().position(|&entry| entry == item) else {
+            if let Some(place) = self.tail.iter().position(|&entry| entry == item) {
+                self.tail.remove(place);
+                self.tail_bytes -= of.weight_bytes();
+            }
+            return;
+        };
+        self.entries.remove(place);
+        self.hashes.remove(place);
+        self.bytes -= of.weight_bytes();
+        let held_some = self.held > 0;
+        if of.sent_ms != NEVER {
+            self.sent -= 1;
+            self.sent_bytes -= of.weight_bytes();
+        } else if place < self.next {
+            self.held -= 1;
+        }
+        if place < self.next {
+            self.next -= 1;
+        }
+        if held_some {
+            // What was held back because of it may go now.
+            self.next = 0;
+            self.held = 0;
+        }
+    }
+
+    /// The next entry to send for the first time, if there is room among the outstanding ones.
+    pub(super) fn next_to_send(&mut self, items: &Items, count_max: usize, bytes_max: usize) -> Option<ItemRef> {
+        while let Some(&entry) = self.entries.get(self.next) {
+            let Some(item) = items.get(entry) else {
+                debug_assert!(false, "an entry's item lives as long as the entry");
+                return None;
+            };
+            if item.sent_ms != NEVER {
+                self.next += 1;
+                continue;
+            }
+            if self.sent >= count_max || (self.sent > 0 && self.sent_bytes + item.weight_bytes() > bytes_max) {
+                return None;
+            }
+            if self.must_wait(self.next, item, items) {
+                self.held += 1;
+                self.next += 1;
+                continue;
+            }
+            return Some(entry);
+        }
+        None
+    }
+
+    /// Is its id outstanding, or an earlier one of the same sender held back?
+    fn must_wait(&self, place: usize, item: &Item, items: &Items) -> bool {
+        if self.places_of(item.push.id(), items).any(|(_, other)| other.sent_ms != NEVER) {
+            return true;
+        }
+        self.held > 0
+            && self.entries.iter().take(place).any(|&entry| {
+                items
+                    .get(entry)
+                    .is_some_and(|other| other.sent_ms == NEVER && other.push.sender() == item.push.sender())
+            })
+    }
+
+    /// Notes that the entry that [`next_to_send`](Self::next_to_send) gave was sent.
+    pub(super) fn first_sent(&mut self, item: ItemRef, of: &mut Item, now_ms: u64) {
+        self.sent += 1;
+        self.sent_bytes += of.weight_bytes();
+        self.next += 1;
+        self.sent_again(item, of, now_ms);
+    }
+
+    /// Notes a sending.
+    pub(super) fn sent_again(&mut self, item: ItemRef, of: &mut Item, now_ms: u64) {
+        of.sent_ms = now_ms;
+        self.clock.push_back((now_ms, item));
+    }
+
+    /// The oldest sending that still counts, and its time. Forgets those that do not.
+    pub(super) fn oldest_sending(&mut self, items: &Items) -> Option<(u64, ItemRef)> {
+        let counts = |&(at_ms, item): &(u64, ItemRef)| {
+            items.get(item).is_some_and(|found| found.listed && found.sent_ms == at_ms)
+        };
+        while self.clock.front().is_some_and(|sending| !counts(sending)) {
+            self.clock.pop_front();
+        }
+        if self.clock.len() > 64 && self.clock.len() > 4 * self.entries.len() {
+            self.clock.retain(counts);
+        }
+        self.clock.front().copied()
+    }
+
+    /// Forgets the oldest sending: it is sent again.
+    pub(super) fn drop_oldest_sending(&mut self) {
+        self.clock.pop_front();
+    }
+
+    /// Nothing is sent any more: the list has a new connection, or none.
+    pub(super) fn unsend_all(&mut self, items: &mut Items) {
+        for entry in &self.entries {
+            if let Some(item) = items.get_mut(*entry) {
+                item.sent_ms = NEVER;
+            }
+        }
+        (self.next, self.held, self.sent, self.sent_bytes) = (0, 0, 0, 0);
+        self.clock.clear();
+    }
+
+    /// How many were sent and not acked, and their bytes.
+    pub(super) fn outstanding(&self) -> (usize, usize) {
+        (self.sent, self.sent_bytes)
+    }
+
+    /// What must hold whatever happened.
+    #[cfg(debug_assertions)]
+    pub(super) fn check(&self, items: &Items) {
+        let of = |entry: &ItemRef| items.get(*entry).expect("an entry's item lives as long as the entry");
+        assert_eq!(self.entries.len(), self.hashes.len());
+        assert_eq!(self.bytes, self.entries.iter().map(|entry| of(entry).weight_bytes()).sum::<usize>());
+        let sent: Vec<&Item> = self.entries.iter().map(of).filter(|item| item.sent_ms != NEVER).collect();
+        assert_eq!(self.sent, sent.len());
+        assert_eq!(self.sent_bytes, sent.iter().map(|item| item.weight_bytes()).sum::<usize>());
+        let unsent = self.entries.iter().take(self.next).filter(|entry| of(entry).sent_ms == NEVER).count();
+        assert_eq!(self.held, unsent, "what is held back is what was passed over");
+        assert!(self.all().all(|entry| of(&entry).listed));
+    }
+}

@@ -1,0 +1,135 @@
+//! TYPE 4: a message from one friend to another.
+
+use super::answer::{Fault, NOT_YOU};
+use super::contract::{Action, ConnId};
+use super::item::{Item, ItemRef, NEVER, Save, Waiter};
+use super::users::UserId;
+use super::{Chat, Due, Timer};
+use crate::protocol::error::ErrorCode;
+use crate::protocol::field::{Id, Name};
+use crate::protocol::push::{Push, PushKind};
+use crate::protocol::reply::{Reply, ReplyId};
+use crate::protocol::request::{Spelling, Verb};
+use std::sync::Arc;
+
+/// One message that is sent again before the first answer waits in at most so many places.
+const WAITERS_MAX: usize = 16;
+const SAID_OFTEN: Fault = Fault(ErrorCode::RateLimited, "this message was sent many times and waits for its answer");
+
+impl Chat {
+    pub(super) fn message(
+        &mut self,
+        (conn, spelling, user): (ConnId, Spelling, UserId),
+        id: &Id<'_>,
+        sender: &Name<'_>,
+        receiver: &Name<'_>,
+        content: &str,
+        out: &mut Vec<Action>,
+    ) {
+        let me = self.users.get(user);
+        let no = |fault| ((conn, spelling, ReplyId::Text(id.as_str().into())), Some(Verb::Message), fault);
+        if me.name.as_str() != sender.as_str() {
+            let (to, verb, fault) = no(Some(NOT_YOU));
+            return self.refuse(to, verb, fault, out);
+        }
+        let waiter = Waiter { conn, spelling, due_ms: self.now.mono_ms + self.rules.answer_within_ms };
+        let oldest_ms = self.now.mono_ms.saturating_sub(self.rules.recent_messages_age_ms);
+        let known = me.recent.as_ref().and_then(|recent| recent.find(receiver.as_str(), id.as_str(), oldest_ms));
+        if let Some(known) = known {
+            return self.said_before(known, waiter, id, out);
+        }
+        let Some(other) = self.users.find(receiver.as_str()) else {
+            let (to, verb, fault) = no(None);
+            return self.refuse(to, verb, fault, out);
+        };
+        let list = self.users.get(other).list.as_ref();
+        if let Some(known) = list.and_then(|list| list.find_message(sender.as_str(), id.as_str(), &self.items)) {
+            return self.said_before(known, waiter, id, out);
+        }
+        if !self.users.are_friends(user, other) {
+            let (to, verb, fault) = no(None);
+            return self.refuse(to, verb, fault, out);
+        }
+        let push = Push::new(self.take_seq(), self.now.wall_ms, PushKind::Message, id, sender, receiver, content);
+        let item = self.new_message(push, user, other, waiter);
+        self.remember(user, receiver.as_str(), id.as_str(), item);
+        self.deliver(item, out);
+    }
+
+    fn new_message(&mut self, push: Push, sender: UserId, receiver: UserId, waiter: Waiter) -> ItemRef {
+        self.users.hold(sender);
+        self.users.hold(receiver);
+        self.items.insert(Item {
+            push: Arc::new(push),
+            receiver,
+            sender: Some(sender),
+            save: Save::None,
+            safe: false,
+            listed: false,
+            sent_ms: NEVER,
+            waiter: Some(waiter),
+            more_waiters: Vec::new(),
+        })
+    }
+
+    /// The place of the next push in the order of all.
+    pub(super) fn take_seq(&mut self) -> u64 {
+        let seq = self.next_seq;
+        self.next_seq += 1;
+        seq
+    }
+
+    /// The same message was sent before: it gets the same answer and is not delivered twice.
+    fn said_before(&mut self, known: ItemRef, waiter: Waiter, id: &Id<'_>, out: &mut Vec<Action>) {
+        let open = self.items.get_mut(known).filter(|item| !item.safe);
+        let Some(item) = open else {
+            // Acked or committed, and perhaps forgotten since.
+            let id = ReplyId::Text(id.as_str().into());
+            return self.reply(waiter.conn, waiter.spelling, id, Reply::Message { taken: true }, out);
+        };
+        if item.more_waiters.len() >= WAITERS_MAX {
+            let id = ReplyId::OfPush(Arc::clone(&item.push));
+            return self.refuse((waiter.conn, waiter.spelling, id), Some(Verb::Message), Some(SAID_OFTEN), out);
+        }
+        item.add_waiter(waiter);
+        let save = item.save;
+        match save {
+            // Its grace runs.
+            Save::None => {}
+            Save::Failed => {
+                self.answer_by(waiter.due_ms, Due::Push(known));
+                self.save_if_unsaved(known, out);
+            }
+            Save::InFlight | Save::Done => self.answer_by(waiter.due_ms, Due::Push(known)),
+        }
+    }
+
+    fn remember(&mut self, sender: UserId, receiver: &str, id: &str, item: ItemRef) {
+        let rules = &self.rules;
+        let recent = self.users.get_mut(sender).recent.get_or_insert_default();
+        recent.insert(receiver, id, self.now.mono_ms, item, rules.recent_messages_max);
+        if recent.timer.is_none() {
+            let old_ms = self.now.mono_ms + rules.recent_messages_age_ms + 1;
+            recent.timer = Some(self.wheel.insert(old_ms, Timer::Recent(sender)));
+        }
+    }
+
+    pub(super) fn recent_timer_fired(&mut self, user: UserId) {
+        let oldest_ms = self.now.mono_ms.saturating_sub(self.rules.recent_messages_age_ms);
+        let entry = self.users.get_mut(user);
+        let Some(recent) = &mut entry.recent else {
+            return;
+        };
+        match recent.expire(oldest_ms) {
+            // One look for the newest of them: an active sender is looked at once in that time.
+            Some(newest_ms) => {
+                let old_ms = newest_ms + self.rules.recent_messages_age_ms + 1;
+                recent.timer = Some(self.wheel.insert(old_ms, Timer::Recent(user)));
+            }
+            None => {
+                entry.recent = None;
+                self.users.collect(user);
+            }
+        }
+    }
+}

@@ -1,0 +1,178 @@
+//! Coming and going: a list is read from the store in pages when its user comes online, moves over to his next
+//! connection, and is made safe when he goes.
+
+use super::account::Pending;
+use super::contract::{Action, Job, Page};
+use super::delivery::AckList;
+use super::item::ItemRef;
+use super::list::Feed;
+use super::users::UserId;
+use super::{Chat, Timer};
+use std::collections::HashSet;
+
+/// How long after a page could not be read it is asked for again.
+const PAGE_RETRY_MS: u64 = 1_000;
+
+impl Chat {
+    /// A log-in's first page is about to be asked for: from now on what is taken for him is kept until it is here.
+    pub(super) fn loading_begins(&mut self, user: UserId) {
+        self.users.loading_begins(user);
+        let entry = self.users.get_mut(user);
+        if entry.list.is_none() && entry.conn.is_none() {
+            entry.list = Some(Box::new(AckList::new(Feed::Opening)));
+        }
+    }
+
+    /// A log-in's first page is here, or will not come; whether the log-in stands is decided already.
+    pub(super) fn loading_ended(&mut self, user: UserId) {
+        if self.users.loading_ends(user) && self.users.get(user).conn.is_none() {
+            self.put_list_away(user);
+        }
+        self.users.collect(user);
+    }
+
+    /// Fills a list that waits for its first page.
+    pub(super) fn open_list(&mut self, user: UserId, page: Page) {
+        if self.users.get(user).list.as_ref().is_some_and(|list| list.feed == Feed::Opening) {
+            self.take_page(user, 0, page);
+        }
+    }
+
+    /// Asks for the next page when half of the list is free.
+    pub(super) fn want_page(&mut self, user: UserId, out: &mut Vec<Action>) {
+        let entry = self.users.get_mut(user);
+        let Some(list) = &mut entry.list else {
+            return;
+        };
+        let Feed::Backlog { after_seq, asking: false } = list.feed else {
+            return;
+        };
+        let room = list.len() <= self.rules.list_max as usize / 2 && list.bytes() <= self.rules.list_bytes_max / 2;
+        if entry.conn.is_none() || list.page_timer.is_some() || !room {
+            return;
+        }
+        list.feed = Feed::Backlog { after_seq, asking: true };
+        let job = Job::LoadPage { user: entry.name.clone(), after_seq, pushes_max: self.rules.page_max };
+        self.users.hold(user);
+        if self.submit(job, Pending::Page(user), out).is_err() {
+            self.page_failed(user);
+        }
+    }
+
+    /// The page is here.
+    pub(super) fn page_read(&mut self, user: UserId, page: Page, out: &mut Vec<Action>) {
+        if let Some(Feed::Backlog { after_seq, asking: true }) =
+            self.users.get(user).list.as_ref().map(|list| list.feed)
+        {
+            self.take_page(user, after_seq, page);
+            self.pump(user, out);
+            self.want_page(user, out);
+        }
+        self.users.release(user);
+    }
+
+    /// The page could not be read: what was taken meanwhile is in the store, and the page is asked for again.
+    pub(super) fn page_failed(&mut self, user: UserId) {
+        if let Some(list) = &mut self.users.get_mut(user).list
+            && let Feed::Backlog { after_seq, asking: true } = list.feed
+        {
+            list.feed = Feed::Backlog { after_seq, asking: false };
+            list.page_timer = Some(self.wheel.insert(self.now.mono_ms + PAGE_RETRY_MS, Timer::Page(user)));
+            let (tail, _) = list.take_tail();
+            self.let_go(tail);
+        }
+        self.users.release(user);
+    }
+
+    pub(super) fn page_timer_fired(&mut self, user: UserId, out: &mut Vec<Action>) {
+        if let Some(list) = &mut self.users.get_mut(user).list {
+            list.page_timer = None;
+            self.want_page(user, out);
+        }
+    }
+
+    /// Puts a page on the list, and behind it what was taken since it was asked for.
+    fn take_page(&mut self, user: UserId, after_seq: u64, page: Page) {
+        let Some(list) = &mut self.users.get_mut(user).list else {
+            return;
+        };
+        let (tail, whole) = list.take_tail();
+        let here: HashSet<u64> = list.all().map(|item| item.seq).collect();
+        let last_seq = page.pushes.last().map_or(after_seq, |push| push.seq);
+        let mut tail = tail.into_iter().peekable();
+        for push in page.pushes {
+            if here.contains(&push.seq) || self.undeleted.contains_key(&push.seq) {
+                continue;
+            }
+            // What stands on the tail, too, keeps its item. Both ascend.
+            while let Some(earlier) = tail.next_if(|item| item.seq < push.seq) {
+                self.let_go(vec![earlier]);
+            }
+            match tail.next_if(|item| item.seq == push.seq) {
+                Some(item) => self.append(user, item),
+                None => self.list_committed(push, user),
+            }
+        }
+        let more = page.more || !whole;
+        if more {
+            self.let_go(tail.collect());
+        } else {
+            for item in tail {
+                self.append(user, item);
+            }
+        }
+        if let Some(list) = &mut self.users.get_mut(user).list {
+            list.feed = if more { Feed::Backlog { after_seq: last_seq, asking: false } } else { Feed::Live };
+        }
+    }
+
+    fn append(&mut self, user: UserId, item: ItemRef) {
+        if let (Some(list), Some(of)) = (&mut self.users.get_mut(user).list, self.items.get(item)) {
+            list.append(item, of);
+        }
+    }
+
+    /// Lets go of items that were taken off a list: they are in the store, or on the way there, or were never promised.
+    fn let_go(&mut self, items: Vec<ItemRef>) {
+        for item in items {
+            if let Some(found) = self.items.get_mut(item) {
+                found.listed = false;
+            }
+            self.free_unless_listed(item);
+        }
+    }
+
+    /// His connection is gone.
+    pub(super) fn goes_offline(&mut self, user: UserId, out: &mut Vec<Action>) {
+        self.users.get_mut(user).conn = None;
+        self.users.forget_friends(user);
+        let entry = self.users.get_mut(user);
+        if entry.loading.is_some() && entry.list.is_none() {
+            // Nothing is outstanding, and the page on its way was asked for before: what is taken from now on is not on it.
+            entry.list = Some(Box::new(AckList::new(Feed::Live)));
+        }
+        if let Some(list) = &mut entry.list {
+            list.unsend_all(&mut self.items);
+            let unsaved: Vec<ItemRef> = list.all().collect();
+            for item in unsaved {
+                self.save_if_unsaved(item, out);
+            }
+        }
+        if self.users.get(user).loading.is_none() {
+            self.put_list_away(user);
+        }
+        self.users.collect(user);
+    }
+
+    /// Nobody will come for this list: what is on it is in the store, or on the way there.
+    fn put_list_away(&mut self, user: UserId) {
+        let Some(list) = self.users.get_mut(user).list.take() else {
+            return;
+        };
+        for timer in [list.timer, list.page_timer].into_iter().flatten() {
+            self.wheel.cancel(timer);
+        }
+        let items: Vec<ItemRef> = list.all().collect();
+        self.let_go(items);
+    }
+}

@@ -1,0 +1,220 @@
+//! Who is known: names interned once, who is online on which connection, and the friends of those online.
+//!
+//! A user stands in the table as long as something refers to him: a connection, a friend's list, a push in flight, a job.
+//! "Is he connected here?" is asked of this room and nowhere else.
+
+use super::contract::ConnId;
+use super::delivery::AckList;
+use super::recent::Recent;
+use crate::protocol::field::UserName;
+use hashbrown::HashTable;
+use slab::Slab;
+use std::hash::{DefaultHasher, Hash, Hasher};
+
+/// A name's place in the table, as long as something refers to it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(super) struct UserId(u32);
+
+/// What the core knows of one user.
+#[derive(Debug)]
+pub(super) struct User {
+    pub(super) name: UserName,
+    /// His one live connection, if he is online.
+    pub(super) conn: Option<ConnId>,
+    /// His friends, sorted; only kept while he is online.
+    pub(super) friends: Vec<UserId>,
+    /// His ACK list; dropped when it has been empty for a while.
+    pub(super) list: Option<Box<AckList>>,
+    /// Log-ins of his whose friends and first page are on their way, and what changed meanwhile.
+    pub(super) loading: Option<Box<Loading>>,
+    /// What he sent of late.
+    pub(super) recent: Option<Box<Recent>>,
+    refs: u32,
+}
+
+/// Log-ins in progress.
+#[derive(Debug, Default)]
+pub(super) struct Loading {
+    /// How many.
+    pub(super) count: u32,
+    /// Friendships that began (`true`) or ended since the first of them was submitted, in order.
+    pub(super) changes: Vec<(UserId, bool)>,
+}
+
+/// All users that something refers to.
+#[derive(Debug)]
+pub(super) struct Users {
+    slab: Slab<User>,
+    by_name: HashTable<u32>,
+    /// Keeps clients from choosing names that collide.
+    hash_key: [u64; 2],
+}
+
+impl Users {
+    pub(super) fn new(hash_key: [u64; 2]) -> Self {
+        Self { slab: Slab::new(), by_name: HashTable::new(), hash_key }
+    }
+
+    fn hash(&self, name: &str) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        self.hash_key.hash(&mut hasher);
+        hasher.write(name.as_bytes());
+        hasher.finish()
+    }
+
+    pub(super) fn find(&self, name: &str) -> Option<UserId> {
+        let slab = &self.slab;
+        self.by_name.find(self.hash(name), |&slot| slab[slot as usize].name.as_str() == name).map(|&slot| UserId(slot))
+    }
+
+    /// Finds or adds a user and counts a reference to him.
+    pub(super) fn refer(&mut self, name: &UserName) -> UserId {
+        if let Some(user) = self.find(name.as_str()) {
+            self.hold(user);
+            return user;
+        }
+        let hash = self.hash(name.as_str());
+        let slot = self.slab.insert(User {
+            name: name.clone(),
+            conn: None,
+            friends: Vec::new(),
+            list: None,
+            loading: None,
+            recent: None,
+            refs: 1,
+        }) as u32;
+        let (slab, key) = (&self.slab, self.hash_key);
+        self.by_name.insert_unique(hash, slot, |&slot| {
+            let mut hasher = DefaultHasher::new();
+            key.hash(&mut hasher);
+            hasher.write(slab[slot as usize].name.as_str().as_bytes());
+            hasher.finish()
+        });
+        UserId(slot)
+    }
+
+    /// Counts one more reference.
+    pub(super) fn hold(&mut self, user: UserId) {
+        self.slab[user.0 as usize].refs += 1;
+    }
+
+    /// Gives a reference back.
+    pub(super) fn release(&mut self, user: UserId) {
+        let entry = &mut self.slab[user.0 as usize];
+        debug_assert!(entry.refs > 0, "released more often than held");
+        entry.refs = entry.refs.saturating_sub(1);
+        self.collect(user);
+    }
+
+    /// Forgets a user whom nothing refers to any more.
+    pub(super) fn collect(&mut self, user: UserId) {
+        let entry = &self.slab[user.0 as usize];
+        let needed = entry.refs > 0
+            || entry.conn.is_some()
+            || entry.list.is_some()
+            || entry.loading.is_some()
+            || entry.recent.is_some();
+        if needed {
+            return;
+        }
+        debug_assert!(entry.friends.is_empty(), "friends are kept only while online");
+        let hash = self.hash(entry.name.as_str());
+        if let Ok(found) = self.by_name.find_entry(hash, |&slot| slot == user.0) {
+            found.remove();
+        }
+        self.slab.remove(user.0 as usize);
+    }
+
+    pub(super) fn get(&self, user: UserId) -> &User {
+        &self.slab[user.0 as usize]
+    }
+
+    pub(super) fn get_mut(&mut self, user: UserId) -> &mut User {
+        &mut self.slab[user.0 as usize]
+    }
+
+    pub(super) fn are_friends(&self, user: UserId, other: UserId) -> bool {
+        self.get(user).friends.binary_search(&other).is_ok()
+    }
+
+    /// Takes over who somebody's friends are, as the store knows them, with what changed while it was asked.
+    pub(super) fn set_friends(&mut self, user: UserId, names: &[UserName]) {
+        debug_assert!(self.get(user).friends.is_empty(), "set when he comes online");
+        let mut friends: Vec<UserId> = names.iter().map(|name| self.refer(name)).collect();
+        friends.sort_unstable();
+        friends.shrink_to_fit();
+        self.get_mut(user).friends = friends;
+        let changes = match &mut self.get_mut(user).loading {
+            Some(loading) => loading.changes.clone(),
+            None => Vec::new(),
+        };
+        for (other, friends) in changes {
+            self.change_friend(user, other, friends);
+        }
+    }
+
+    /// Forgets who his friends are: he went offline.
+    pub(super) fn forget_friends(&mut self, user: UserId) {
+        for friend in std::mem::take(&mut self.get_mut(user).friends) {
+            self.release(friend);
+        }
+    }
+
+    /// Notes on one side that a friendship began or ended, if that side is online or about to be.
+    pub(super) fn note_friend(&mut self, user: UserId, other: UserId, friends: bool) {
+        if let Some(loading) = &mut self.get_mut(user).loading {
+            loading.changes.push((other, friends));
+            self.hold(other);
+        }
+        if self.get(user).conn.is_some() {
+            self.change_friend(user, other, friends);
+        }
+    }
+
+    fn change_friend(&mut self, user: UserId, other: UserId, friends: bool) {
+        let list = &mut self.get_mut(user).friends;
+        match (list.binary_search(&other), friends) {
+            (Err(place), true) => {
+                list.insert(place, other);
+                self.hold(other);
+            }
+            (Ok(place), false) => {
+                list.remove(place);
+                self.release(other);
+            }
+            _ => {}
+        }
+    }
+
+    /// One more log-in of his is in progress.
+    pub(super) fn loading_begins(&mut self, user: UserId) {
+        self.get_mut(user).loading.get_or_insert_default().count += 1;
+    }
+
+    /// One less; `true` when it was the last.
+    pub(super) fn loading_ends(&mut self, user: UserId) -> bool {
+        let Some(loading) = &mut self.get_mut(user).loading else {
+            debug_assert!(false, "ended more often than begun");
+            return true;
+        };
+        loading.count -= 1;
+        if loading.count > 0 {
+            return false;
+        }
+        let changes = self.get_mut(user).loading.take().map(|loading| loading.changes).unwrap_or_default();
+        for (other, _) in changes {
+            self.release(other);
+        }
+        true
+    }
+
+    /// All users, for the invariants.
+    #[cfg(debug_assertions)]
+    pub(super) fn iter(&self) -> impl Iterator<Item = (UserId, &User, u32)> + '_ {
+        self.slab.iter().map(|(slot, user)| (UserId(slot as u32), user, user.refs))
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.slab.len()
+    }
+}
