@@ -24,8 +24,6 @@ mod table;
 mod users;
 pub mod wheel;
 
-#[cfg(test)]
-mod tests;
 
 use contract::{Action, CloseReason, ConnId, Event, Job, Now, Outcome, Rules, Ticket};
 use item::{ItemRef, Items};
