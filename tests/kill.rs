@@ -127,9 +127,7 @@ fn introduce_everybody(addr: SocketAddr) {
     }
     for name in FRIENDS {
         let mut sender = Client::log_in(addr, "sender");
-        let words = |kind: &str| {
-            json!({"messageId": format!("hello-{name}"), "sender": "sender", "receiver": name, "content": "", "type": kind})
-        };
+        let words = |kind: &str| json!({"messageId": format!("hello-{name}"), "sender": "sender", "receiver": name, "content": "", "type": kind});
         sender.send("6", "", &words("1")).unwrap();
         sender.wait_for("RE_FRI_REQ");
         let mut friend = Client::log_in(addr, name);

@@ -178,11 +178,7 @@ fn log_in<'a>(values: &Values<'a>) -> Result<(Name<'a>, Secret), Why> {
 }
 
 /// TYPE 4, 5 and 6.
-pub(super) fn without_mid<'a>(
-    verb: Verb,
-    spelling: Option<Spelling>,
-    text: &'a str,
-) -> Result<Request<'a>, BadInput> {
+pub(super) fn without_mid<'a>(verb: Verb, spelling: Option<Spelling>, text: &'a str) -> Result<Request<'a>, BadInput> {
     let keys = match verb {
         Verb::Message => MESSAGE,
         Verb::Ack => ACK,

@@ -139,8 +139,8 @@ fn string(raw: &str) -> Option<Cow<'_, str>> {
 /// # Errors
 /// What is wrong with it, with as much of it as could be read.
 pub fn parse<'a>(envelope: &'a [u8], scratch: &'a mut Scratch) -> Result<Request<'a>, BadInput> {
-    let text = std::str::from_utf8(envelope)
-        .map_err(|_| BadInput::unreadable(ErrorCode::BadJson, "an envelope is UTF-8"))?;
+    let text =
+        std::str::from_utf8(envelope).map_err(|_| BadInput::unreadable(ErrorCode::BadJson, "an envelope is UTF-8"))?;
     let keys = read_keys(text)?;
     if has_lone_surrogate(text) {
         return Err(BadInput::unreadable(ErrorCode::BadJson, LONE_SURROGATE));
