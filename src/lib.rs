@@ -2,6 +2,7 @@
 
 pub mod chat;
 pub mod config;
+pub mod logging;
 pub mod protocol;
 pub mod server;
 pub mod store;
