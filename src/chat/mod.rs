@@ -24,7 +24,6 @@ mod table;
 mod users;
 pub mod wheel;
 
-
 use contract::{Action, CloseReason, ConnId, Event, Job, Now, Outcome, Rules, Ticket};
 use item::{ItemRef, Items};
 use session::Sessions;

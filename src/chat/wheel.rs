@@ -100,16 +100,21 @@ impl<T> Wheel<T> {
                     return None;
                 }
             };
-            let head = self.lists[level * SLOTS + slot].head;
-            self.unlink(head);
             // Timers of a slot all lie at or after its start, and it was the first occupied slot: nothing is skipped.
             self.elapsed_ms = self.elapsed_ms.max(start_ms);
-            let due_ms = self.nodes[head as usize].due_ms;
-            if due_ms <= self.elapsed_ms {
-                let value = self.release(head);
-                return Some((due_ms, value));
+            let mut head = self.lists[level * SLOTS + slot].head;
+            if level == 0 {
+                let due_ms = self.nodes[head as usize].due_ms;
+                self.unlink(head);
+                return Some((due_ms, self.release(head)));
             }
-            self.link(head);
+            // All of a coarse slot moves at once, or a later one of it would fire before an earlier one.
+            while head != NONE {
+                let next = self.nodes[head as usize].next;
+                self.unlink(head);
+                self.link(head);
+                head = next;
+            }
         }
     }
 
@@ -253,7 +258,8 @@ mod tests {
                         twin.remove(&key);
                     }
                     _ => {
-                        now += random.below(1 << random.below(32));
+                        let scale = 1 << random.below(32);
+                        now += random.below(scale);
                         let mut fired = Vec::new();
                         while let Some((due, value)) = wheel.pop(now) {
                             fired.push((due, value));

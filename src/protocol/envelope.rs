@@ -1,12 +1,137 @@
 //! One envelope → one [`Request`], in both spellings, borrowed from the read buffer.
+//!
+//! The envelope is read once for its keys; the CONTENT of the string spelling is un-escaped into a buffer that the caller
+//! keeps, and read from there. Nothing is copied but texts that hold escapes.
 
-use super::request::{BadInput, Request};
+use super::content;
+use super::error::ErrorCode;
+use super::field::Id;
+use super::request::{BadInput, Request, Spelling, Verb};
+use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
+use serde_json::value::RawValue;
+use std::borrow::Cow;
+use std::fmt;
 
 /// A buffer the parser un-escapes CONTENT into, kept by the caller between envelopes so that nothing is allocated per message.
 #[derive(Debug, Default)]
 pub struct Scratch {
-    /// Un-escaped text of a string-spelling CONTENT.
-    pub(crate) text: String,
+    text: String,
+}
+
+/// Un-escaped CONTENT beyond this is given back after the envelope it came in.
+const SCRATCH_KEPT_BYTES: usize = 16 * 1024;
+
+pub(super) const NOT_AN_OBJECT: &str = "an envelope is one JSON object";
+pub(super) const LONE_SURROGATE: &str = "a text holds half of a surrogate pair";
+
+/// The keys of the envelope, unread.
+struct Keys<'a> {
+    kind: Option<&'a str>,
+    content: Option<&'a str>,
+    mid: Option<&'a str>,
+}
+
+struct KeysVisitor;
+
+impl<'de> Visitor<'de> for KeysVisitor {
+    type Value = Keys<'de>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(NOT_AN_OBJECT)
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Keys<'de>, A::Error> {
+        let mut keys = Keys { kind: None, content: None, mid: None };
+        // A key that stands twice counts as it stands last, as everywhere in JSON.
+        while let Some(key) = map.next_key::<Key>()? {
+            let place = match key {
+                Key::Kind => &mut keys.kind,
+                Key::Content => &mut keys.content,
+                Key::Mid => &mut keys.mid,
+                Key::Other => {
+                    map.next_value::<IgnoredAny>()?;
+                    continue;
+                }
+            };
+            *place = Some(map.next_value::<&'de RawValue>()?.get());
+        }
+        Ok(keys)
+    }
+}
+
+enum Key {
+    Kind,
+    Content,
+    Mid,
+    Other,
+}
+
+impl<'de> serde::Deserialize<'de> for Key {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct KeyVisitor;
+        impl Visitor<'_> for KeyVisitor {
+            type Value = Key;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a key")
+            }
+            fn visit_str<E>(self, key: &str) -> Result<Key, E> {
+                Ok(match key {
+                    "TYPE" => Key::Kind,
+                    "CONTENT" => Key::Content,
+                    "MID" => Key::Mid,
+                    _ => Key::Other,
+                })
+            }
+        }
+        deserializer.deserialize_identifier(KeyVisitor)
+    }
+}
+
+fn read_keys(text: &str) -> Result<Keys<'_>, BadInput> {
+    let mut deserializer = serde_json::Deserializer::from_str(text);
+    let keys = deserializer.deserialize_map(KeysVisitor).and_then(|keys| deserializer.end().map(|()| keys));
+    keys.map_err(|_| BadInput::unreadable(ErrorCode::BadJson, NOT_AN_OBJECT))
+}
+
+/// TYPE as a string or a number.
+fn verb(raw: &str) -> Option<Verb> {
+    let spelled;
+    let digits = match raw.strip_prefix('"') {
+        None => raw,
+        Some(rest) if !raw.contains('\\') => rest.strip_suffix('"')?,
+        Some(_) => {
+            spelled = serde_json::from_str::<String>(raw).ok()?;
+            spelled.as_str()
+        }
+    };
+    Some(match digits {
+        "0" => Verb::Heartbeat,
+        "1" => Verb::SignUp,
+        "2" => Verb::Login,
+        "3" => Verb::GetUser,
+        "4" => Verb::Message,
+        "5" => Verb::Ack,
+        "6" => Verb::Friend,
+        _ => return None,
+    })
+}
+
+/// MID: `Ok(None)` when it is missing.
+fn mid(raw: Option<&str>) -> Result<Option<Id<'_>>, &'static str> {
+    let Some(raw) = raw else {
+        return Ok(None);
+    };
+    let text = string(raw).ok_or("MID is a string")?;
+    Id::new(text).map(Some).map_err(|_| "MID has 1 to 128 bytes")
+}
+
+/// A JSON string, borrowed if it holds no escapes.
+fn string(raw: &str) -> Option<Cow<'_, str>> {
+    let inner = raw.strip_prefix('"')?.strip_suffix('"')?;
+    if memchr::memchr(b'\\', inner.as_bytes()).is_none() {
+        return Some(Cow::Borrowed(inner));
+    }
+    serde_json::from_str::<String>(raw).ok().map(Cow::Owned)
 }
 
 /// Reads one envelope.
@@ -14,6 +139,118 @@ pub struct Scratch {
 /// # Errors
 /// What is wrong with it, with as much of it as could be read.
 pub fn parse<'a>(envelope: &'a [u8], scratch: &'a mut Scratch) -> Result<Request<'a>, BadInput> {
-    let _ = (&scratch.text, envelope);
-    Err(BadInput::unreadable(super::error::ErrorCode::BadJson, "not built yet"))
+    let text =
+        std::str::from_utf8(envelope).map_err(|_| BadInput::unreadable(ErrorCode::BadJson, "an envelope is UTF-8"))?;
+    let keys = read_keys(text)?;
+    if has_lone_surrogate(text) {
+        return Err(BadInput::unreadable(ErrorCode::BadJson, LONE_SURROGATE));
+    }
+    let mid = mid(keys.mid);
+    let Some(verb) = keys.kind.and_then(verb) else {
+        let id = mid.ok().flatten().map_or_else(Box::default, |id| id.as_str().into());
+        let why = if keys.kind.is_some() { "this TYPE is not known" } else { "the envelope lacks its TYPE" };
+        return Err(BadInput { verb: None, spelling: None, id, code: ErrorCode::UnknownType, why });
+    };
+    let bad = |why, id: Box<str>| BadInput { verb: Some(verb), spelling: None, id, code: ErrorCode::BadField, why };
+    match verb {
+        Verb::Heartbeat => Ok(Request::Heartbeat { mid: mid.map_err(|why| bad(why, Box::default()))? }),
+        Verb::GetUser => {
+            let mid = mid.map_err(|why| bad(why, Box::default()))?;
+            content::user_name(keys.content, &mid)
+        }
+        Verb::SignUp | Verb::Login => {
+            let (spelling, inner) = spelled(keys.content, scratch);
+            let mid = mid.map_err(|why| BadInput { spelling, ..bad(why, Box::default()) })?;
+            content::with_mid(verb, spelling, inner, mid)
+        }
+        Verb::Message | Verb::Ack | Verb::Friend => {
+            let (spelling, inner) = spelled(keys.content, scratch);
+            content::without_mid(verb, spelling, inner)
+        }
+    }
+}
+
+/// How CONTENT is spelled, and the JSON text that it holds: its own, or that inside its string.
+fn spelled<'a>(raw: Option<&'a str>, scratch: &'a mut Scratch) -> (Option<Spelling>, &'a str) {
+    let Some(raw) = raw else {
+        return (None, "");
+    };
+    match raw.as_bytes().first() {
+        Some(b'{') => (Some(Spelling::Object), raw),
+        Some(b'"') => {
+            scratch.text.clear();
+            if scratch.text.capacity() > SCRATCH_KEPT_BYTES {
+                scratch.text.shrink_to(SCRATCH_KEPT_BYTES);
+            }
+            unescape(&raw[1..raw.len() - 1], &mut scratch.text);
+            (Some(Spelling::Text), &scratch.text)
+        }
+        _ => (None, raw),
+    }
+}
+
+/// Un-escapes the inside of a JSON string that was checked already.
+fn unescape(mut inner: &str, out: &mut String) {
+    while let Some(place) = memchr::memchr(b'\\', inner.as_bytes()) {
+        out.push_str(&inner[..place]);
+        let escape = &inner[place..];
+        let (character, length) = match escape.as_bytes().get(1) {
+            Some(b'n') => ('\n', 2),
+            Some(b't') => ('\t', 2),
+            Some(b'r') => ('\r', 2),
+            Some(b'b') => ('\u{8}', 2),
+            Some(b'f') => ('\u{c}', 2),
+            Some(b'u') => unescape_unicode(escape),
+            Some(&byte) => (char::from(byte), 2),
+            None => return,
+        };
+        out.push(character);
+        inner = escape.get(length..).unwrap_or_default();
+    }
+    out.push_str(inner);
+}
+
+/// `\uXXXX`, or the two of a surrogate pair.
+fn unescape_unicode(escape: &str) -> (char, usize) {
+    let unit = |at: usize| escape.get(at..at + 4).and_then(|hex| u32::from_str_radix(hex, 16).ok()).unwrap_or(0xFFFD);
+    match unit(2) {
+        high @ 0xD800..0xDC00 => {
+            let low = unit(8);
+            let pair = 0x1_0000 + ((high - 0xD800) << 10) + (low.wrapping_sub(0xDC00) & 0x3FF);
+            (char::from_u32(pair).unwrap_or(char::REPLACEMENT_CHARACTER), 12)
+        }
+        unit => (char::from_u32(unit).unwrap_or(char::REPLACEMENT_CHARACTER), 6),
+    }
+}
+
+/// Is there half of a surrogate pair among the escapes of this JSON text? Also where nobody reads: in unknown keys.
+pub(super) fn has_lone_surrogate(text: &str) -> bool {
+    let bytes = text.as_bytes();
+    // Nearly no text has such an escape at all, and only those are looked at byte by byte.
+    if !memchr::memmem::find_iter(bytes, b"\\u").any(|place| matches!(bytes.get(place + 2), Some(b'd' | b'D'))) {
+        return false;
+    }
+    let unit = |at: usize| {
+        let hex = bytes.get(at..at + 6).filter(|escape| escape.starts_with(b"\\u"))?;
+        u32::from_str_radix(std::str::from_utf8(&hex[2..]).ok()?, 16).ok()
+    };
+    let mut at = 0;
+    while let Some(place) = memchr::memchr(b'\\', &bytes[at..]) {
+        at += place;
+        match unit(at) {
+            Some(0xD800..0xDC00) => {
+                if !matches!(unit(at + 6), Some(0xDC00..0xE000)) {
+                    return true;
+                }
+                at += 12;
+            }
+            Some(0xDC00..0xE000) => return true,
+            Some(_) => at += 6,
+            None => at += 2,
+        }
+        if at >= bytes.len() {
+            break;
+        }
+    }
+    false
 }

@@ -1,8 +1,13 @@
 //! Pure bytes: what stands on the wire, and what it means. No sockets, no time, no users.
+#![deny(clippy::disallowed_methods)]
 
+mod content;
 pub mod envelope;
 pub mod error;
 pub mod field;
+pub mod http;
 pub mod push;
 pub mod reply;
 pub mod request;
+pub mod split;
+pub mod ws;

@@ -5,7 +5,7 @@
 
 use super::error::ErrorCode;
 use super::field::Profile;
-use super::push::Push;
+use super::push::{Push, PushKind};
 use super::request::Spelling;
 use std::sync::Arc;
 
@@ -73,12 +73,343 @@ pub enum Reply {
     },
 }
 
+/// Characters as JSON escapes them inside a string: `0` for those that stand for themselves, `u` for `\u00xx`.
+const ESCAPES: [u8; 256] = {
+    let mut table = [0; 256];
+    let mut byte = 0;
+    while byte < 0x20 {
+        table[byte] = b'u';
+        byte += 1;
+    }
+    table[0x08] = b'b';
+    table[0x09] = b't';
+    table[0x0a] = b'n';
+    table[0x0c] = b'f';
+    table[0x0d] = b'r';
+    table[b'"' as usize] = b'"';
+    table[b'\\' as usize] = b'\\';
+    table
+};
+
+/// Appends `text` escaped `levels` times: as it stands in a JSON string (1), in a JSON text inside a JSON string (2), and so on.
+///
+/// Nothing is allocated but what `out` grows by; runs without escapes are copied whole.
+fn escape(out: &mut Vec<u8>, text: &str, levels: u32) {
+    let bytes = text.as_bytes();
+    let mut copied = 0;
+    for (place, &byte) in bytes.iter().enumerate() {
+        let escape = ESCAPES[usize::from(byte)];
+        if escape == 0 {
+            continue;
+        }
+        out.extend_from_slice(&bytes[copied..place]);
+        copied = place + 1;
+        match escape {
+            b'u' => {
+                const HEX: &[u8; 16] = b"0123456789abcdef";
+                backslashes(out, levels - 1);
+                out.extend_from_slice(b"u00");
+                out.push(HEX[usize::from(byte >> 4)]);
+                out.push(HEX[usize::from(byte & 15)]);
+            }
+            b'"' => quote(out, levels),
+            b'\\' => backslashes(out, levels),
+            letter => {
+                backslashes(out, levels - 1);
+                out.push(letter);
+            }
+        }
+    }
+    out.extend_from_slice(&bytes[copied..]);
+}
+
+/// A backslash escaped `levels` times: two to the power of `levels` of them.
+fn backslashes(out: &mut Vec<u8>, levels: u32) {
+    for _ in 0..1u32 << levels {
+        out.push(b'\\');
+    }
+}
+
+/// A quote escaped `levels` times: `"`, `\"`, `\\\"`, …
+fn quote(out: &mut Vec<u8>, levels: u32) {
+    for _ in 1..1u32 << levels {
+        out.push(b'\\');
+    }
+    out.push(b'"');
+}
+
+/// Writes one frame: keeps track of how deep in strings its CONTENT is.
+struct Frame<'a> {
+    out: &'a mut Vec<u8>,
+    /// How many strings the text that is being written stands in.
+    depth: u32,
+    text: bool,
+}
+
+impl<'a> Frame<'a> {
+    fn begin(out: &'a mut Vec<u8>, spelling: Spelling) -> Self {
+        let text = spelling == Spelling::Text;
+        out.extend_from_slice(if text { b"{\"CONTENT\":\"{" } else { b"{\"CONTENT\":{" });
+        Self { out, depth: u32::from(text), text }
+    }
+
+    fn quote(&mut self) {
+        quote(self.out, self.depth);
+    }
+
+    fn raw(&mut self, bytes: &[u8]) {
+        self.out.extend_from_slice(bytes);
+    }
+
+    fn key(&mut self, key: &str) {
+        self.quote();
+        self.raw(key.as_bytes());
+        self.quote();
+        self.raw(b":");
+    }
+
+    /// `"key":"text"`
+    fn string(&mut self, key: &str, text: &str) {
+        self.key(key);
+        self.quote();
+        escape(self.out, text, self.depth + 1);
+        self.quote();
+    }
+
+    /// `"key":"1652791027673"`
+    fn number(&mut self, key: &str, mut number: u64) {
+        let mut digits = [0; 20];
+        let mut at = digits.len();
+        loop {
+            at -= 1;
+            digits[at] = b'0' + (number % 10) as u8;
+            number /= 10;
+            if number == 0 {
+                break;
+            }
+        }
+        self.key(key);
+        self.quote();
+        self.raw(&digits[at..]);
+        self.quote();
+    }
+
+    fn comma(&mut self) {
+        self.raw(b",");
+    }
+
+    fn end(self, kind: &str) {
+        self.out.extend_from_slice(if self.text { b"}\",\"TYPE\":\"" } else { b"},\"TYPE\":\"" });
+        self.out.extend_from_slice(kind.as_bytes());
+        self.out.extend_from_slice(b"\"}");
+    }
+}
+
+fn write_profile(frame: &mut Frame<'_>, profile: &Profile) {
+    let fields = [
+        ("userName", profile.user_name.as_str()),
+        ("emailAddress", &profile.email_address),
+        ("nickName", &profile.nick_name),
+        ("profilePicture", &profile.profile_picture),
+        ("location", &profile.location),
+        ("personalDescription", &profile.personal_description),
+        ("rsaPublicKey", &profile.rsa_public_key),
+    ];
+    frame.key("Content");
+    if frame.text {
+        // In the string spelling the profile is one more JSON text inside a string.
+        frame.quote();
+        frame.depth += 1;
+    }
+    frame.raw(b"{");
+    for (place, (key, value)) in fields.into_iter().enumerate() {
+        if place > 0 {
+            frame.comma();
+        }
+        frame.string(key, value);
+    }
+    frame.raw(b"}");
+    if frame.text {
+        frame.depth -= 1;
+        frame.quote();
+    }
+}
+
 /// Appends one reply frame to `out`, without a line end.
 pub fn write_reply(out: &mut Vec<u8>, spelling: Spelling, id: &str, reply: &Reply) {
-    let _ = (out, spelling, id, reply);
+    let mut frame = Frame::begin(out, spelling);
+    frame.string("MessageId", id);
+    frame.comma();
+    let kind = match reply {
+        Reply::SignUp { done } => {
+            frame.string("Content", if *done { "SS" } else { "SF" });
+            "RE_SIGNUP"
+        }
+        Reply::Login { done } => {
+            frame.string("Content", if *done { "LS" } else { "LF" });
+            // The seed's own word for it.
+            "RE_SIGNUP"
+        }
+        Reply::Profile(profile) => {
+            write_profile(&mut frame, profile);
+            "RE_GETUSER_SUC"
+        }
+        Reply::NoSuchProfile => {
+            frame.string("Content", "User could not be found");
+            "RE_GETUSER_FAILED"
+        }
+        Reply::Message { taken } => {
+            frame.string("Content", if *taken { "MS" } else { "MF" });
+            "RE_MESSAGE"
+        }
+        Reply::Friend { time_ms } => {
+            frame.number("Content", *time_ms);
+            "RE_FRI_REQ"
+        }
+        Reply::Heartbeat { time_ms } => {
+            frame.number("Content", *time_ms);
+            "RE_HEARTBEAT"
+        }
+        Reply::Error { code, why } => {
+            frame.key("Content");
+            frame.quote();
+            frame.raw(code.as_str().as_bytes());
+            frame.raw(b": ");
+            let depth = frame.depth + 1;
+            escape(frame.out, why, depth);
+            frame.quote();
+            "RE_ERROR"
+        }
+    };
+    frame.end(kind);
 }
 
 /// Appends one push frame (TYPE 4 or 6) to `out`, without a line end.
 pub fn write_push(out: &mut Vec<u8>, spelling: Spelling, push: &Push) {
-    let _ = (out, spelling, push);
+    let mut frame = Frame::begin(out, spelling);
+    frame.string("messageId", push.id());
+    frame.comma();
+    frame.string("sender", push.sender());
+    frame.comma();
+    frame.string("receiver", push.receiver());
+    frame.comma();
+    frame.number("time", push.time_ms);
+    frame.comma();
+    frame.string("content", push.content());
+    let kind = match push.kind {
+        PushKind::Message => return frame.end("4"),
+        PushKind::FriendRequest => "1",
+        PushKind::FriendAccept => "2",
+        PushKind::FriendReject => "3",
+    };
+    frame.comma();
+    frame.string("type", kind);
+    frame.end("6");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::field::{Id, Name, UserName};
+    use serde_json::{Value, json};
+
+    fn written(spelling: Spelling, id: &str, reply: &Reply) -> String {
+        let mut out = Vec::new();
+        write_reply(&mut out, spelling, id, reply);
+        String::from_utf8(out).unwrap()
+    }
+
+    fn profile(description: &str) -> Box<Profile> {
+        Box::new(Profile {
+            user_name: UserName::new("vincent313").unwrap(),
+            email_address: "v@example.com".into(),
+            nick_name: "zhiyong".into(),
+            profile_picture: "personalfilepicture.com/link".into(),
+            location: "longyan".into(),
+            personal_description: description.into(),
+            rsa_public_key: "24sdfqwrwer".into(),
+        })
+    }
+
+    #[test]
+    fn replies_are_those_of_the_protocol_page() {
+        assert_eq!(
+            written(Spelling::Text, "signupmessageID001", &Reply::SignUp { done: true }),
+            r#"{"CONTENT":"{\"MessageId\":\"signupmessageID001\",\"Content\":\"SS\"}","TYPE":"RE_SIGNUP"}"#
+        );
+        assert_eq!(
+            written(Spelling::Object, "loginmessage0001", &Reply::Login { done: false }),
+            r#"{"CONTENT":{"MessageId":"loginmessage0001","Content":"LF"},"TYPE":"RE_SIGNUP"}"#
+        );
+        assert_eq!(
+            written(Spelling::Text, "getuserinfo0010001", &Reply::Profile(profile("cooking man"))),
+            r#"{"CONTENT":"{\"MessageId\":\"getuserinfo0010001\",\"Content\":\"{\\\"userName\\\":\\\"vincent313\\\",\\\"emailAddress\\\":\\\"v@example.com\\\",\\\"nickName\\\":\\\"zhiyong\\\",\\\"profilePicture\\\":\\\"personalfilepicture.com/link\\\",\\\"location\\\":\\\"longyan\\\",\\\"personalDescription\\\":\\\"cooking man\\\",\\\"rsaPublicKey\\\":\\\"24sdfqwrwer\\\"}\"}","TYPE":"RE_GETUSER_SUC"}"#
+        );
+        assert_eq!(
+            written(Spelling::Text, "", &Reply::Error { code: ErrorCode::BadJson, why: "not a JSON \"object\"" }),
+            r#"{"CONTENT":"{\"MessageId\":\"\",\"Content\":\"BAD_JSON: not a JSON \\\"object\\\"\"}","TYPE":"RE_ERROR"}"#
+        );
+        assert_eq!(
+            written(Spelling::Object, "h", &Reply::Heartbeat { time_ms: 1_652_791_027_673 }),
+            r#"{"CONTENT":{"MessageId":"h","Content":"1652791027673"},"TYPE":"RE_HEARTBEAT"}"#
+        );
+    }
+
+    #[test]
+    fn pushes_are_those_of_the_protocol_page() {
+        let push = |kind| {
+            let (id, sender, receiver) = ("friendsrequest001", "zhiyong313", "vincent313");
+            let (sender, receiver) = (Name::new(sender).unwrap(), Name::new(receiver).unwrap());
+            Push::new(7, 1_652_791_027_673, kind, &Id::new(id).unwrap(), &sender, &receiver, "tianjia")
+        };
+        let mut out = Vec::new();
+        write_push(&mut out, Spelling::Text, &push(PushKind::FriendRequest));
+        assert_eq!(
+            String::from_utf8(out).unwrap(),
+            r#"{"CONTENT":"{\"messageId\":\"friendsrequest001\",\"sender\":\"zhiyong313\",\"receiver\":\"vincent313\",\"time\":\"1652791027673\",\"content\":\"tianjia\",\"type\":\"1\"}","TYPE":"6"}"#
+        );
+        let mut out = Vec::new();
+        write_push(&mut out, Spelling::Object, &push(PushKind::Message));
+        assert_eq!(
+            String::from_utf8(out).unwrap(),
+            r#"{"CONTENT":{"messageId":"friendsrequest001","sender":"zhiyong313","receiver":"vincent313","time":"1652791027673","content":"tianjia"},"TYPE":"4"}"#
+        );
+    }
+
+    /// The hand-made escaper against serde_json, one to three strings deep.
+    #[test]
+    fn escapes_are_those_of_serde_json() {
+        let mut random = 0x9E37_79B9_7F4A_7C15u64;
+        for round in 0..3_000 {
+            let mut text = String::new();
+            for _ in 0..round % 40 {
+                random ^= random << 13;
+                random ^= random >> 7;
+                random ^= random << 17;
+                let choice = (random >> 32) as u32;
+                text.push(match random % 5 {
+                    0 => char::from((choice % 0x20) as u8),
+                    1 => ['"', '\\', '/', '\u{7f}', '\u{2028}'][choice as usize % 5],
+                    2 => char::from_u32(choice % 0x11_0000).unwrap_or('雁'),
+                    _ => char::from((0x20 + choice % 0x5f) as u8),
+                });
+            }
+            let inner = json!({"MessageId": text, "Content": "MS"});
+            let as_text = written(Spelling::Text, &text, &Reply::Message { taken: true });
+            let as_object = written(Spelling::Object, &text, &Reply::Message { taken: true });
+            // serde_json keeps its keys sorted here, so the frames are compared by what they mean, the escapes by the letter.
+            let outer: Value = serde_json::from_str(&as_text).unwrap();
+            assert_eq!(serde_json::from_str::<Value>(outer["CONTENT"].as_str().unwrap()).unwrap(), inner);
+            assert_eq!(serde_json::from_str::<Value>(&as_object).unwrap()["CONTENT"], inner);
+            let once = serde_json::to_string(&text).unwrap();
+            let twice = serde_json::to_string(&once).unwrap();
+            assert!(as_object.contains(&once), "round {round}");
+            assert!(as_text.contains(&twice[1..twice.len() - 1]), "round {round}");
+            let deep = written(Spelling::Text, "x", &Reply::Profile(profile(&text)));
+            let outer: Value = serde_json::from_str(&deep).unwrap();
+            let middle: Value = serde_json::from_str(outer["CONTENT"].as_str().unwrap()).unwrap();
+            let inner: Value = serde_json::from_str(middle["Content"].as_str().unwrap()).unwrap();
+            assert_eq!(inner["personalDescription"], text.as_str(), "round {round}");
+        }
+    }
 }

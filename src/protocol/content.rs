@@ -1,0 +1,238 @@
+//! CONTENT → checked fields: what each TYPE needs.
+
+use super::envelope::{LONE_SURROGATE, has_lone_surrogate};
+use super::error::ErrorCode;
+use super::field::{
+    HASH_VALUE_BYTES_MAX, Id, LONG_TEXT_BYTES_MAX, Name, PICTURE_BYTES_MAX, Profile, RESERVED_NAME,
+    SHORT_TEXT_BYTES_MAX, Secret,
+};
+use super::request::{BadInput, FriendVerb, Request, Spelling, Verb};
+use serde::de::{Deserializer, MapAccess, Visitor};
+use serde_json::value::RawValue;
+use std::borrow::Cow;
+use std::fmt;
+
+type Why = &'static str;
+
+/// How many keys a TYPE knows at most.
+const KEYS_MAX: usize = 8;
+
+/// The values of the known keys, unread, in the order in which the keys were asked for.
+struct Values<'a> {
+    keys: &'static [&'static str],
+    raw: [Option<&'a str>; KEYS_MAX],
+}
+
+struct ValuesVisitor(&'static [&'static str]);
+
+impl<'de> Visitor<'de> for ValuesVisitor {
+    type Value = Values<'de>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Values<'de>, A::Error> {
+        let mut values = Values { keys: self.0, raw: [None; KEYS_MAX] };
+        while let Some(key) = map.next_key::<Cow<'de, str>>()? {
+            let value = map.next_value::<&'de RawValue>()?;
+            if let Some(place) = values.keys.iter().position(|known| *known == key) {
+                values.raw[place] = Some(value.get());
+            }
+        }
+        Ok(values)
+    }
+}
+
+impl<'a> Values<'a> {
+    fn read(text: &'a str, keys: &'static [&'static str]) -> Option<Self> {
+        let mut deserializer = serde_json::Deserializer::from_str(text);
+        let values = deserializer.deserialize_map(ValuesVisitor(keys)).ok()?;
+        deserializer.end().ok()?;
+        Some(values)
+    }
+
+    /// A key that must be there, as a string.
+    fn text(&self, key: usize, missing: Why, wrong: Why) -> Result<Cow<'a, str>, Why> {
+        string(self.raw[key].ok_or(missing)?).ok_or(wrong)
+    }
+
+    /// A key that may be left out.
+    fn optional(&self, key: usize, bytes_max: usize, why: Why) -> Result<Box<str>, Why> {
+        match self.raw[key] {
+            None => Ok(Box::default()),
+            Some(raw) => string(raw).filter(|text| text.len() <= bytes_max).map(Box::from).ok_or(why),
+        }
+    }
+}
+
+fn string(raw: &str) -> Option<Cow<'_, str>> {
+    let inner = raw.strip_prefix('"')?.strip_suffix('"')?;
+    if memchr::memchr(b'\\', inner.as_bytes()).is_none() {
+        return Some(Cow::Borrowed(inner));
+    }
+    serde_json::from_str::<String>(raw).ok().map(Cow::Owned)
+}
+
+fn bad(verb: Verb, spelling: Option<Spelling>, id: &str, why: Why) -> BadInput {
+    BadInput { verb: Some(verb), spelling, id: id.into(), code: ErrorCode::BadField, why }
+}
+
+/// The values of CONTENT, or what is wrong with the whole of it.
+fn values<'a>(
+    verb: Verb,
+    spelling: Option<Spelling>,
+    text: &'a str,
+    keys: &'static [&'static str],
+) -> Result<(Spelling, Values<'a>), BadInput> {
+    let Some(spelling) = spelling else {
+        return Err(bad(verb, None, "", "CONTENT is an object, or a string that holds one"));
+    };
+    let Some(values) = Values::read(text, keys) else {
+        return Err(bad(verb, Some(spelling), "", "CONTENT does not hold a JSON object"));
+    };
+    // Of the object spelling that was seen to with the envelope.
+    if spelling == Spelling::Text && has_lone_surrogate(text) {
+        let code = ErrorCode::BadJson;
+        return Err(BadInput { code, ..bad(verb, Some(spelling), "", LONE_SURROGATE) });
+    }
+    Ok((spelling, values))
+}
+
+/// TYPE 3: the bare name.
+pub(super) fn user_name<'a>(raw: Option<&'a str>, mid: &Option<Id<'a>>) -> Result<Request<'a>, BadInput> {
+    let name = raw
+        .and_then(string)
+        .ok_or("CONTENT is the user name, as a string")
+        .and_then(Name::new)
+        .map_err(|why| bad(Verb::GetUser, None, mid.as_ref().map_or("", |mid| mid.as_str()), why))?;
+    Ok(Request::GetUser { mid: mid.clone(), user: name })
+}
+
+const SIGN_UP: &[&str] = &[
+    "userName",
+    "hashValue",
+    "emailAddress",
+    "nickName",
+    "profilePicture",
+    "location",
+    "personalDescription",
+    "rsaPublicKey",
+];
+const LOG_IN: &[&str] = &["USER", "PASS"];
+const MESSAGE: &[&str] = &["messageId", "sender", "receiver", "content"];
+const ACK: &[&str] = &["MessageId", "sender"];
+const FRIEND: &[&str] = &["messageId", "sender", "receiver", "content", "type"];
+
+/// TYPE 1 and 2.
+pub(super) fn with_mid<'a>(
+    verb: Verb,
+    spelling: Option<Spelling>,
+    text: &'a str,
+    mid: Option<Id<'a>>,
+) -> Result<Request<'a>, BadInput> {
+    let id: Box<str> = mid.as_ref().map_or_else(Box::default, |mid| mid.as_str().into());
+    let keys = if verb == Verb::SignUp { SIGN_UP } else { LOG_IN };
+    let (spelling, values) =
+        values(verb, spelling, text, keys).map_err(|error| BadInput { id: id.clone(), ..error })?;
+    let request = if verb == Verb::SignUp {
+        sign_up(&values).map(|(profile, secret)| Request::SignUp { mid, spelling, profile, secret })
+    } else {
+        log_in(&values).map(|(user, secret)| Request::Login { mid, spelling, user, secret })
+    };
+    request.map_err(|why| bad(verb, Some(spelling), &id, why))
+}
+
+fn secret(text: &str, why: Why) -> Result<Secret, Why> {
+    if (1..=HASH_VALUE_BYTES_MAX).contains(&text.len()) { Ok(Secret::new(text)) } else { Err(why) }
+}
+
+fn sign_up(values: &Values<'_>) -> Result<(Box<Profile>, Secret), Why> {
+    let name = values.text(0, "CONTENT lacks the key userName", "userName is a string")?;
+    let name = Name::new(name)?;
+    if name.as_str() == RESERVED_NAME {
+        return Err("the name system is reserved");
+    }
+    let hash = values.text(1, "CONTENT lacks the key hashValue", "hashValue is a string")?;
+    let secret = secret(&hash, "hashValue has 1 to 256 bytes")?;
+    let profile = Profile {
+        user_name: name.to_owned(),
+        email_address: values.optional(2, SHORT_TEXT_BYTES_MAX, "emailAddress is a string of at most 255 bytes")?,
+        nick_name: values.optional(3, SHORT_TEXT_BYTES_MAX, "nickName is a string of at most 255 bytes")?,
+        profile_picture: values.optional(4, PICTURE_BYTES_MAX, "profilePicture is a string of at most 2048 bytes")?,
+        location: values.optional(5, SHORT_TEXT_BYTES_MAX, "location is a string of at most 255 bytes")?,
+        personal_description: values.optional(
+            6,
+            LONG_TEXT_BYTES_MAX,
+            "personalDescription is a string of at most 8192 bytes",
+        )?,
+        rsa_public_key: values.optional(7, LONG_TEXT_BYTES_MAX, "rsaPublicKey is a string of at most 8192 bytes")?,
+    };
+    Ok((Box::new(profile), secret))
+}
+
+fn log_in<'a>(values: &Values<'a>) -> Result<(Name<'a>, Secret), Why> {
+    let user = Name::new(values.text(0, "CONTENT lacks the key USER", "USER is a string")?)?;
+    let pass = values.text(1, "CONTENT lacks the key PASS", "PASS is a string")?;
+    Ok((user, secret(&pass, "PASS has 1 to 256 bytes")?))
+}
+
+/// TYPE 4, 5 and 6.
+pub(super) fn without_mid<'a>(verb: Verb, spelling: Option<Spelling>, text: &'a str) -> Result<Request<'a>, BadInput> {
+    let keys = match verb {
+        Verb::Message => MESSAGE,
+        Verb::Ack => ACK,
+        _ => FRIEND,
+    };
+    let (spelling, values) = values(verb, spelling, text, keys)?;
+    let request = match verb {
+        Verb::Message => message(&values, spelling),
+        Verb::Ack => ack(&values, spelling),
+        _ => friend(&values, spelling),
+    };
+    request.map_err(|why| {
+        // The id is told even when something else is wrong, so that the client knows what failed. An ack has none.
+        let id = if verb == Verb::Ack { None } else { values.raw[0].and_then(string).and_then(|id| Id::new(id).ok()) };
+        bad(verb, Some(spelling), id.as_ref().map_or("", |id| id.as_str()), why)
+    })
+}
+
+/// messageId, sender, receiver and content, which a 4 and a 6 share.
+#[allow(clippy::type_complexity, reason = "the four of them, taken apart at once by both callers")]
+fn letter<'a>(values: &Values<'a>) -> Result<(Id<'a>, Name<'a>, Name<'a>, Cow<'a, str>), Why> {
+    let id = Id::new(values.text(0, "CONTENT lacks the key messageId", "messageId is a string")?)
+        .map_err(|_| "messageId has 1 to 128 bytes")?;
+    let sender = Name::new(values.text(1, "CONTENT lacks the key sender", "sender is a string")?)?;
+    let receiver = Name::new(values.text(2, "CONTENT lacks the key receiver", "receiver is a string")?)?;
+    let content = values.text(3, "CONTENT lacks the key content", "content is a string")?;
+    Ok((id, sender, receiver, content))
+}
+
+fn message<'a>(values: &Values<'a>, spelling: Spelling) -> Result<Request<'a>, Why> {
+    let (id, sender, receiver, content) = letter(values)?;
+    Ok(Request::Message { spelling, id, sender, receiver, content })
+}
+
+fn ack<'a>(values: &Values<'a>, spelling: Spelling) -> Result<Request<'a>, Why> {
+    let id = Id::new(values.text(0, "CONTENT lacks the key MessageId", "MessageId is a string")?)
+        .map_err(|_| "MessageId has 1 to 128 bytes")?;
+    let sender = match values.raw[1] {
+        None => None,
+        Some(raw) => Some(Name::new(string(raw).ok_or("sender is a string")?)?),
+    };
+    Ok(Request::Ack { spelling, id, sender })
+}
+
+fn friend<'a>(values: &Values<'a>, spelling: Spelling) -> Result<Request<'a>, Why> {
+    let (id, sender, receiver, content) = letter(values)?;
+    let raw = values.raw[4].ok_or("CONTENT lacks the key type")?;
+    let spelled = string(raw);
+    let verb = match spelled.as_deref().unwrap_or(raw) {
+        "1" => FriendVerb::Request,
+        "2" => FriendVerb::Accept,
+        "3" => FriendVerb::Reject,
+        "4" => FriendVerb::Delete,
+        _ => return Err("type is 1, 2, 3 or 4"),
+    };
+    Ok(Request::Friend { spelling, id, sender, receiver, verb, content })
+}

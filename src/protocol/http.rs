@@ -1,0 +1,166 @@
+//! The head of an HTTP/1.1 request: a WebSocket upgrade (RFC 6455 §4.2) or a plain GET.
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use sha1::{Digest, Sha1};
+
+/// A request head is at most this long.
+pub const HEAD_BYTES_MAX: usize = 8 * 1024;
+const HEADERS_MAX: usize = 64;
+/// RFC 6455 §1.3.
+const WEBSOCKET_GUID: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
+
+/// What a request asks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Head {
+    /// The head is not complete.
+    More,
+    /// A WebSocket.
+    Upgrade {
+        /// The value of `Sec-WebSocket-Accept`.
+        accept: String,
+        /// How long the head is; what follows is the first frame.
+        length: usize,
+    },
+    /// A page.
+    Get,
+    /// Nothing that can be answered: the status line to say so.
+    Bad(Refusal),
+}
+
+/// Why a request is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// 400: not HTTP, or an upgrade that lacks something.
+    BadRequest,
+    /// 426: another version of the WebSocket protocol.
+    UpgradeRequired,
+    /// 431: the head is too long.
+    TooLong,
+}
+
+/// Reads the head at the front of `input`.
+#[must_use]
+pub fn read_head(input: &[u8]) -> Head {
+    let mut headers = [httparse::EMPTY_HEADER; HEADERS_MAX];
+    let mut request = httparse::Request::new(&mut headers);
+    let seen = &input[..input.len().min(HEAD_BYTES_MAX)];
+    match request.parse(seen) {
+        Ok(httparse::Status::Complete(length)) => read_request(&request, length),
+        Ok(httparse::Status::Partial) if input.len() < HEAD_BYTES_MAX => Head::More,
+        Ok(httparse::Status::Partial) | Err(httparse::Error::TooManyHeaders) => Head::Bad(Refusal::TooLong),
+        Err(_) => Head::Bad(Refusal::BadRequest),
+    }
+}
+
+fn read_request(request: &httparse::Request<'_, '_>, length: usize) -> Head {
+    let has_token = |name: &str, token: &str| {
+        let values = request.headers.iter().filter(|header| header.name.eq_ignore_ascii_case(name));
+        values
+            .filter_map(|header| std::str::from_utf8(header.value).ok())
+            .any(|value| value.split(',').any(|part| part.trim().eq_ignore_ascii_case(token)))
+    };
+    let value = |name: &str| {
+        request.headers.iter().find(|header| header.name.eq_ignore_ascii_case(name)).map(|header| header.value)
+    };
+    if !has_token("Upgrade", "websocket") {
+        return Head::Get;
+    }
+    if request.version != Some(1) || !has_token("Connection", "upgrade") {
+        return Head::Bad(Refusal::BadRequest);
+    }
+    if value("Sec-WebSocket-Version").is_none_or(|version| version.trim_ascii() != b"13") {
+        return Head::Bad(Refusal::UpgradeRequired);
+    }
+    let key = value("Sec-WebSocket-Key").map(<[u8]>::trim_ascii).unwrap_or_default();
+    if STANDARD.decode(key).map_or(0, |bytes| bytes.len()) != 16 {
+        return Head::Bad(Refusal::BadRequest);
+    }
+    let accept = STANDARD.encode(Sha1::new().chain_update(key).chain_update(WEBSOCKET_GUID).finalize());
+    Head::Upgrade { accept, length }
+}
+
+/// Appends the answer to an upgrade.
+pub fn write_upgrade(out: &mut Vec<u8>, accept: &str) {
+    out.extend_from_slice(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n");
+    out.extend_from_slice(b"Sec-WebSocket-Accept: ");
+    out.extend_from_slice(accept.as_bytes());
+    out.extend_from_slice(b"\r\n\r\n");
+}
+
+const PAGE: &str = "This is hongyan, an instant-messaging server.\n\
+    Open a WebSocket here, on any path, and send one JSON envelope per text frame;\n\
+    or connect with plain TCP to the same port and send JSON envelopes, one per line.\n";
+
+/// Appends the page of a plain GET.
+pub fn write_page(out: &mut Vec<u8>) {
+    write_text(out, "200 OK", "", PAGE);
+}
+
+/// Appends a refusal.
+pub fn write_refusal(out: &mut Vec<u8>, refusal: Refusal) {
+    match refusal {
+        Refusal::BadRequest => {
+            write_text(out, "400 Bad Request", "", "This is no request that can be answered here.\n")
+        }
+        Refusal::UpgradeRequired => write_text(
+            out,
+            "426 Upgrade Required",
+            "Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n",
+            "Only version 13 of the WebSocket protocol is spoken here.\n",
+        ),
+        Refusal::TooLong => write_text(
+            out,
+            "431 Request Header Fields Too Large",
+            "",
+            "The head of a request may be 8 KiB long and have 64 headers.\n",
+        ),
+    }
+}
+
+fn write_text(out: &mut Vec<u8>, status: &str, headers: &str, text: &str) {
+    let head = format!(
+        "HTTP/1.1 {status}\r\n{headers}Content-Type: text/plain; charset=utf-8\r\nContent-Length: {}\r\n\
+         Cache-Control: no-store\r\nConnection: close\r\n\r\n",
+        text.len()
+    );
+    out.extend_from_slice(head.as_bytes());
+    out.extend_from_slice(text.as_bytes());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const UPGRADE: &str = "GET /chat HTTP/1.1\r\nHost: server.example.com\r\nUpgrade: WebSocket\r\n\
+        Connection: keep-alive, Upgrade\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
+        Sec-WebSocket-Version: 13\r\n\r\n";
+
+    #[test]
+    fn the_handshake_of_rfc_6455() {
+        for cut in 0..UPGRADE.len() {
+            assert_eq!(read_head(&UPGRADE.as_bytes()[..cut]), Head::More, "{cut}");
+        }
+        let accept = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=".to_owned();
+        let with_frame = format!("{UPGRADE}\u{1}");
+        assert_eq!(read_head(with_frame.as_bytes()), Head::Upgrade { accept, length: UPGRADE.len() });
+    }
+
+    #[test]
+    fn what_an_upgrade_may_lack() {
+        let without = |from: &str, to: &str| read_head(UPGRADE.replace(from, to).as_bytes());
+        assert_eq!(without("Version: 13", "Version: 8"), Head::Bad(Refusal::UpgradeRequired));
+        assert_eq!(without("dGhlIHNhbXBsZSBub25jZQ==", "c2hvcnQ="), Head::Bad(Refusal::BadRequest));
+        assert_eq!(without("keep-alive, Upgrade", "keep-alive"), Head::Bad(Refusal::BadRequest));
+        assert_eq!(without("Upgrade: WebSocket\r\n", ""), Head::Get);
+        assert_eq!(read_head(b"GET / HTTP/9\r\n\r\n"), Head::Bad(Refusal::BadRequest));
+    }
+
+    #[test]
+    fn a_head_is_bounded() {
+        let long = format!("GET / HTTP/1.1\r\nX: {}", "x".repeat(HEAD_BYTES_MAX));
+        assert_eq!(read_head(long.as_bytes()), Head::Bad(Refusal::TooLong));
+        let many = format!("GET / HTTP/1.1\r\n{}\r\n", "X: y\r\n".repeat(HEADERS_MAX + 1));
+        assert_eq!(read_head(many.as_bytes()), Head::Bad(Refusal::TooLong));
+    }
+}

@@ -1,0 +1,358 @@
+//! Where an envelope ends in a raw stream. Resumable: each byte is looked at once, however the stream is cut.
+//!
+//! The splitter follows the structure of the JSON, so that broken input is noticed at the byte where it breaks and the
+//! healthy line behind it is heard. It does not judge numbers and literals: that is the envelope's business.
+//!
+//! ```
+//! use hongyan::protocol::split::{RawInput, RawItem};
+//! let mut raw = RawInput::default();
+//! let mut chunk: &[u8] = b"{\"TYPE\":0} nonsense\n{\"TY";
+//! assert_eq!(raw.next(&mut chunk, 1024), RawItem::Envelope(b"{\"TYPE\":0}"));
+//! assert_eq!(raw.next(&mut chunk, 1024), RawItem::Bad);
+//! assert_eq!(raw.next(&mut chunk, 1024), RawItem::More);
+//! let mut chunk: &[u8] = b"PE\":0}";
+//! assert_eq!(raw.next(&mut chunk, 1024), RawItem::Envelope(b"{\"TYPE\":0}"));
+//! ```
+
+/// Objects and arrays may stand in each other this deep.
+pub const DEPTH_MAX: u32 = 64;
+
+/// What comes next in the stream.
+#[derive(Debug, PartialEq, Eq)]
+pub enum RawItem<'a> {
+    /// All of the chunk was taken; nothing is complete.
+    More,
+    /// One envelope, by its braces.
+    Envelope(&'a [u8]),
+    /// Something that is no envelope. Reading goes on with the next line.
+    Bad,
+    /// An envelope or a line that is larger than allowed. The connection is to be closed.
+    TooLarge,
+}
+
+/// The raw input of one connection. It owns memory only while an envelope is incomplete.
+#[derive(Debug, Default)]
+pub struct RawInput {
+    mode: Mode,
+    /// The part of the present envelope that came in earlier chunks.
+    tail: Vec<u8>,
+    tail_given: bool,
+    /// Bytes of garbage on the present line.
+    skipped: usize,
+}
+
+#[derive(Debug, Default)]
+enum Mode {
+    /// White space before the next envelope.
+    #[default]
+    Between,
+    Envelope(Scanner),
+    /// The rest of a line that is no envelope.
+    SkipLine,
+}
+
+impl RawInput {
+    /// Takes the next thing off the front of `chunk`. Call it until it says [`RawItem::More`]; in between the rest of the
+    /// chunk may be kept elsewhere and given again later.
+    pub fn next<'a, 'c: 'a>(&'a mut self, chunk: &mut &'c [u8], frame_bytes_max: usize) -> RawItem<'a> {
+        if std::mem::take(&mut self.tail_given) {
+            self.tail = Vec::new();
+        }
+        loop {
+            match &mut self.mode {
+                Mode::Between => {
+                    let Some(start) = chunk.iter().position(|byte| !byte.is_ascii_whitespace()) else {
+                        *chunk = &[];
+                        return RawItem::More;
+                    };
+                    *chunk = &chunk[start..];
+                    if chunk[0] != b'{' {
+                        self.skip_line();
+                        return RawItem::Bad;
+                    }
+                    self.mode = Mode::Envelope(Scanner::default());
+                }
+                Mode::SkipLine => {
+                    let line = memchr::memchr(b'\n', chunk);
+                    self.skipped += line.unwrap_or(chunk.len());
+                    if self.skipped > frame_bytes_max {
+                        return RawItem::TooLarge;
+                    }
+                    let Some(end) = line else {
+                        *chunk = &[];
+                        return RawItem::More;
+                    };
+                    *chunk = &chunk[end + 1..];
+                    self.mode = Mode::Between;
+                }
+                Mode::Envelope(scanner) => {
+                    let room = frame_bytes_max.saturating_sub(self.tail.len());
+                    match scanner.scan(chunk) {
+                        Scan::Broken(place) if place <= room => {
+                            let here = scanner.fresh_line && chunk.get(place) == Some(&b'{');
+                            *chunk = &chunk[place..];
+                            self.tail = Vec::new();
+                            self.mode = Mode::Between;
+                            if !here {
+                                self.skip_line();
+                            }
+                            return RawItem::Bad;
+                        }
+                        Scan::End(length) if length <= room => {
+                            let (envelope, rest) = chunk.split_at(length);
+                            *chunk = rest;
+                            self.mode = Mode::Between;
+                            if self.tail.is_empty() {
+                                return RawItem::Envelope(envelope);
+                            }
+                            self.tail.extend_from_slice(envelope);
+                            self.tail_given = true;
+                            return RawItem::Envelope(&self.tail);
+                        }
+                        Scan::All if chunk.len() <= room => {
+                            self.tail.extend_from_slice(chunk);
+                            *chunk = &[];
+                            return RawItem::More;
+                        }
+                        Scan::Broken(_) | Scan::End(_) | Scan::All => return RawItem::TooLarge,
+                    }
+                }
+            }
+        }
+    }
+
+    /// Passes over the rest of the line: what was on it could not be read.
+    pub fn skip_line(&mut self) {
+        self.mode = Mode::SkipLine;
+        self.skipped = 0;
+    }
+
+    /// Is part of an envelope waiting for the rest?
+    #[must_use]
+    pub fn owns_memory(&self) -> bool {
+        self.tail.capacity() > 0
+    }
+}
+
+enum Scan {
+    /// The whole chunk belongs to the envelope, which goes on.
+    All,
+    /// The envelope ends after so many bytes.
+    End(usize),
+    /// The byte at this place cannot stand there.
+    Broken(usize),
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Expect {
+    #[default]
+    Value,
+    ValueOrClose,
+    Key,
+    KeyOrClose,
+    Colon,
+    CommaOrClose,
+    /// A number, or `true`, `false`, `null`.
+    Scalar,
+    Text,
+    Escape,
+    /// So many hexadecimal digits.
+    Hex(u8),
+}
+
+/// Follows the structure of one envelope.
+#[derive(Debug, Default)]
+struct Scanner {
+    /// One bit for each object (1) or array (0) that is open.
+    stack: u64,
+    depth: u32,
+    expect: Expect,
+    key: bool,
+    /// Nothing but white space since the last line end, and there was one.
+    fresh_line: bool,
+}
+
+impl Scanner {
+    fn scan(&mut self, chunk: &[u8]) -> Scan {
+        let mut at = 0;
+        while let Some(&byte) = chunk.get(at) {
+            if self.expect == Expect::Text {
+                match self.text(&chunk[at..]) {
+                    Ok(length) => at += length,
+                    Err(place) => return Scan::Broken(at + place),
+                }
+                continue;
+            }
+            if !self.step(byte) {
+                return Scan::Broken(at);
+            }
+            at += 1;
+            if self.depth == 0 {
+                return Scan::End(at);
+            }
+        }
+        Scan::All
+    }
+
+    /// Inside a string, to its end or the next escape.
+    fn text(&mut self, rest: &[u8]) -> Result<usize, usize> {
+        let end = memchr::memchr2(b'"', b'\\', rest);
+        let inside = &rest[..end.unwrap_or(rest.len())];
+        if inside.iter().any(|&byte| byte < 0x20) {
+            return Err(inside.iter().position(|&byte| byte < 0x20).unwrap_or(0));
+        }
+        let Some(end) = end else {
+            return Ok(rest.len());
+        };
+        self.expect = match rest[end] {
+            b'\\' => Expect::Escape,
+            _ if self.key => Expect::Colon,
+            _ => Expect::CommaOrClose,
+        };
+        Ok(end + 1)
+    }
+
+    /// One byte outside of plain text; `false` if it cannot stand here.
+    fn step(&mut self, byte: u8) -> bool {
+        match (self.expect, byte) {
+            (Expect::Escape, b'u') => self.expect = Expect::Hex(4),
+            (Expect::Escape, b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't') => self.expect = Expect::Text,
+            (Expect::Hex(left), byte) if byte.is_ascii_hexdigit() => {
+                self.expect = if left > 1 { Expect::Hex(left - 1) } else { Expect::Text };
+            }
+            (Expect::Escape | Expect::Hex(_), _) => return false,
+            (_, b' ' | b'\t' | b'\r' | b'\n') => {
+                if self.expect == Expect::Scalar {
+                    self.expect = Expect::CommaOrClose;
+                }
+                self.fresh_line |= byte == b'\n';
+                return true;
+            }
+            (Expect::Scalar, b'0'..=b'9' | b'a'..=b'z' | b'A'..=b'Z' | b'+' | b'-' | b'.') => {}
+            _ => return self.structure(byte),
+        }
+        self.fresh_line = false;
+        true
+    }
+
+    fn structure(&mut self, byte: u8) -> bool {
+        let object = self.stack & 1 == 1;
+        let may_close =
+            matches!(self.expect, Expect::KeyOrClose | Expect::ValueOrClose | Expect::CommaOrClose | Expect::Scalar);
+        let value = matches!(self.expect, Expect::Value | Expect::ValueOrClose);
+        match byte {
+            b'{' | b'[' if value && self.depth < DEPTH_MAX => {
+                self.depth += 1;
+                self.stack = self.stack << 1 | u64::from(byte == b'{');
+                self.expect = if byte == b'{' { Expect::KeyOrClose } else { Expect::ValueOrClose };
+            }
+            b'}' | b']' if may_close && self.depth > 0 && object == (byte == b'}') => {
+                self.depth -= 1;
+                self.stack >>= 1;
+                self.expect = Expect::CommaOrClose;
+            }
+            b',' if matches!(self.expect, Expect::CommaOrClose | Expect::Scalar) => {
+                self.expect = if object { Expect::Key } else { Expect::Value };
+            }
+            b':' if self.expect == Expect::Colon => self.expect = Expect::Value,
+            b'"' if value || matches!(self.expect, Expect::Key | Expect::KeyOrClose) => {
+                self.key = !value;
+                self.expect = Expect::Text;
+            }
+            b'0'..=b'9' | b'-' | b't' | b'f' | b'n' if value => self.expect = Expect::Scalar,
+            _ => return false,
+        }
+        self.fresh_line = false;
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn items(input: &[u8], cut: usize, limit: usize) -> Vec<String> {
+        let mut raw = RawInput::default();
+        let mut found = Vec::new();
+        for mut chunk in input.chunks(cut.max(1)) {
+            loop {
+                match raw.next(&mut chunk, limit) {
+                    RawItem::More => break,
+                    RawItem::Envelope(text) => found.push(String::from_utf8_lossy(text).into_owned()),
+                    RawItem::Bad => found.push("BAD".into()),
+                    RawItem::TooLarge => {
+                        found.push("TOO LARGE".into());
+                        return found;
+                    }
+                }
+            }
+        }
+        found
+    }
+
+    #[track_caller]
+    fn expect(input: &str, expected: &[&str]) {
+        for cut in 1..=input.len() {
+            assert_eq!(items(input.as_bytes(), cut, 1_000), expected, "cut every {cut} bytes");
+        }
+    }
+
+    #[test]
+    fn envelopes_stand_on_lines_over_lines_or_back_to_back() {
+        expect("{\"a\":1}\n{\"b\":2}{\"c\":\"}\"}", &["{\"a\":1}", "{\"b\":2}", "{\"c\":\"}\"}"]);
+        expect(" \r\n\t{\n  \"a\": [1, {\"b\": \"\\\"{\"}]\n}\n", &["{\n  \"a\": [1, {\"b\": \"\\\"{\"}]\n}"]);
+        expect("{}{}", &["{}", "{}"]);
+        expect("{\"a\":[],\"b\":{},\"c\":null,\"d\":-1.5e+3}", &["{\"a\":[],\"b\":{},\"c\":null,\"d\":-1.5e+3}"]);
+    }
+
+    #[test]
+    fn what_is_no_object_is_bad_to_the_end_of_its_line() {
+        expect("hello {\"a\":1}\n{\"b\":2}\n", &["BAD", "{\"b\":2}"]);
+        expect("[1,2]\n\n\"x\"\n{}\n", &["BAD", "BAD", "{}"]);
+    }
+
+    #[test]
+    fn broken_json_is_bad_and_the_next_line_is_heard() {
+        expect("{\"a\":}\n{\"b\":2}\n", &["BAD", "{\"b\":2}"]);
+        expect("{\"a\" \"b\"} {}\n{\"b\":2}\n", &["BAD", "{\"b\":2}"]);
+        expect("{\"a\":\"not ended\n{\"b\":2}\n", &["BAD", "{\"b\":2}"]);
+        expect("{\"a\":1\n{\"b\":2}\n", &["BAD", "{\"b\":2}"]);
+        expect("{\"a\":1,\n\n  {\"b\":2}\n", &["BAD", "{\"b\":2}"]);
+        expect("{\"a\":\"\\x\"}\n{\"b\":2}\n", &["BAD", "{\"b\":2}"]);
+        expect("{\"a\":\"\\u12g4\"}\n{\"b\":2}\n", &["BAD", "{\"b\":2}"]);
+        expect("{]\n{}\n", &["BAD", "{}"]);
+        expect("{\"a\":[}]}\n{}\n", &["BAD", "{}"]);
+        expect("{,}\n{}\n", &["BAD", "{}"]);
+    }
+
+    #[test]
+    fn nesting_is_bounded() {
+        let fits = format!("{{\"a\":{}{}}}", "[".repeat(63), "]".repeat(63));
+        expect(&fits, &[fits.as_str()]);
+        let deep = format!("{{\"a\":{}{}}}\n{{}}", "[".repeat(64), "]".repeat(64));
+        expect(&deep, &["BAD", "{}"]);
+    }
+
+    #[test]
+    fn the_limit_holds_to_the_byte_however_the_stream_is_cut() {
+        let just = format!("{{\"a\":\"{}\"}}", "x".repeat(92));
+        assert_eq!(just.len(), 100);
+        for cut in 1..=110 {
+            assert_eq!(items(just.as_bytes(), cut, 100), [just.as_str()]);
+            assert_eq!(items(just.as_bytes(), cut, 99), ["TOO LARGE"]);
+            assert_eq!(items(&b"x".repeat(300), cut, 200), ["BAD", "TOO LARGE"]);
+        }
+    }
+
+    #[test]
+    fn an_idle_connection_owns_no_memory() {
+        let mut raw = RawInput::default();
+        let mut chunk: &[u8] = b"{\"a\"";
+        assert_eq!(raw.next(&mut chunk, 100), RawItem::More);
+        assert!(raw.owns_memory());
+        let mut chunk: &[u8] = b":1}\n";
+        assert_eq!(raw.next(&mut chunk, 100), RawItem::Envelope(b"{\"a\":1}"));
+        assert_eq!(raw.next(&mut chunk, 100), RawItem::More);
+        assert!(!raw.owns_memory());
+    }
+}

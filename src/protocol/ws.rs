@@ -1,0 +1,296 @@
+//! WebSocket frames (RFC 6455), the server's side. Resumable; owns memory only while a message or frame is incomplete.
+
+/// RFC 6455 §7.4.1: the codes that the server closes with.
+pub mod close_code {
+    /// Done.
+    pub const NORMAL: u16 = 1000;
+    /// The server stops, or the client was silent for too long.
+    pub const GOING_AWAY: u16 = 1001;
+    /// The frames are not those of the protocol.
+    pub const PROTOCOL_ERROR: u16 = 1002;
+    /// A binary message.
+    pub const UNSUPPORTED: u16 = 1003;
+    /// A text message that is not UTF-8.
+    pub const NOT_UTF8: u16 = 1007;
+    /// Against the rules of the house.
+    pub const POLICY: u16 = 1008;
+    /// A message larger than allowed.
+    pub const TOO_LARGE: u16 = 1009;
+}
+
+const CONTROL_BYTES_MAX: usize = 125;
+const HEADER_BYTES_MAX: usize = 14;
+
+const CONTINUATION: u8 = 0;
+const TEXT: u8 = 1;
+const BINARY: u8 = 2;
+const CLOSE: u8 = 8;
+const PING: u8 = 9;
+const PONG: u8 = 10;
+
+/// What comes next on the connection.
+#[derive(Debug, PartialEq, Eq)]
+pub enum WsItem<'a> {
+    /// All of the chunk was taken; nothing is complete.
+    More,
+    /// A whole text message, which is UTF-8.
+    Text(&'a [u8]),
+    /// A ping: to be answered with its payload.
+    Ping(&'a [u8]),
+    /// A pong: nothing to do.
+    Pong,
+    /// The client closes: the close frame to answer with has this code, or none.
+    Close(Option<u16>),
+    /// The client broke the protocol: to be closed with this code. Nothing more can be read.
+    Error(u16),
+    /// A message larger than allowed. Nothing more can be read.
+    TooLarge,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Frame {
+    fin: bool,
+    opcode: u8,
+    mask: [u8; 4],
+    /// Payload that is still to come.
+    left: usize,
+    /// Payload that came before the present chunk, for the place in the mask.
+    seen: usize,
+}
+
+/// The input of one WebSocket connection.
+#[derive(Debug, Default)]
+pub struct WsInput {
+    header: [u8; HEADER_BYTES_MAX],
+    header_length: u8,
+    frame: Option<Frame>,
+    /// A text message has begun and goes on with continuation frames.
+    in_message: bool,
+    /// What there is of the message.
+    message: Vec<u8>,
+    /// What there is of a control frame.
+    control: Vec<u8>,
+    given: bool,
+}
+
+impl WsInput {
+    /// Takes the next thing off the front of `chunk`, un-masking in place. Call it until it says [`WsItem::More`]; in between
+    /// the rest of the chunk may be kept elsewhere and given again later.
+    pub fn next<'a, 'c: 'a>(&'a mut self, chunk: &mut &'c mut [u8], message_bytes_max: usize) -> WsItem<'a> {
+        if std::mem::take(&mut self.given) {
+            self.control = Vec::new();
+            if !self.in_message {
+                self.message = Vec::new();
+            }
+        }
+        loop {
+            let Some(frame) = &mut self.frame else {
+                match self.read_header(chunk, message_bytes_max) {
+                    Ok(true) => continue,
+                    Ok(false) => return WsItem::More,
+                    Err(item) => return item,
+                }
+            };
+            let length = frame.left.min(chunk.len());
+            if length == 0 && frame.left > 0 {
+                return WsItem::More;
+            }
+            let (payload, rest) = std::mem::take(chunk).split_at_mut(length);
+            *chunk = rest;
+            unmask(payload, frame.mask, frame.seen);
+            frame.left -= length;
+            frame.seen += length;
+            let frame = *frame;
+            if frame.left == 0 {
+                self.frame = None;
+            }
+            if frame.opcode >= CLOSE {
+                if frame.left > 0 || !self.control.is_empty() {
+                    self.control.extend_from_slice(payload);
+                }
+                if frame.left > 0 {
+                    return WsItem::More;
+                }
+                self.given = true;
+                let whole: &[u8] = if self.control.is_empty() { payload } else { &self.control };
+                return control(frame.opcode, whole);
+            }
+            if frame.left == 0 && frame.fin && self.message.is_empty() {
+                // The usual case: a message that came whole is not copied.
+                self.in_message = false;
+                return text(payload);
+            }
+            self.message.extend_from_slice(payload);
+            if frame.left == 0 && frame.fin {
+                self.in_message = false;
+                self.given = true;
+                return text(&self.message);
+            }
+        }
+    }
+
+    /// Is part of a message waiting for the rest?
+    #[must_use]
+    pub fn owns_memory(&self) -> bool {
+        self.message.capacity() + self.control.capacity() > 0
+    }
+
+    /// Reads a frame's header; `Ok(false)` when it is not whole.
+    fn read_header(&mut self, chunk: &mut &mut [u8], message_bytes_max: usize) -> Result<bool, WsItem<'static>> {
+        loop {
+            let have = usize::from(self.header_length);
+            let need = header_bytes(&self.header[..have]);
+            if have == need {
+                break;
+            }
+            let length = (need - have).min(chunk.len());
+            if length == 0 {
+                return Ok(false);
+            }
+            let (front, rest) = std::mem::take(chunk).split_at_mut(length);
+            self.header[have..have + length].copy_from_slice(front);
+            self.header_length += length as u8;
+            *chunk = rest;
+            // What is wrong with the first two bytes is told before the rest is waited for.
+            if self.header_length >= 2 {
+                self.check_header()?;
+            }
+        }
+        let header = &self.header[..usize::from(self.header_length)];
+        let (length, mask_at) = match header[1] & 0x7f {
+            126 => (u64::from(u16::from_be_bytes([header[2], header[3]])), 4),
+            127 => {
+                let mut bytes = [0; 8];
+                bytes.copy_from_slice(&header[2..10]);
+                (u64::from_be_bytes(bytes), 10)
+            }
+            short => (u64::from(short), 2),
+        };
+        let (fin, opcode) = (header[0] & 0x80 != 0, header[0] & 0x0f);
+        let mask = [header[mask_at], header[mask_at + 1], header[mask_at + 2], header[mask_at + 3]];
+        self.header_length = 0;
+        if length >> 63 == 1 {
+            return Err(WsItem::Error(close_code::PROTOCOL_ERROR));
+        }
+        // Checked before anything is kept of it.
+        let room = message_bytes_max.saturating_sub(self.message.len()) as u64;
+        if opcode < CLOSE && length > room {
+            return Err(WsItem::TooLarge);
+        }
+        if opcode < CLOSE {
+            self.in_message = true;
+        }
+        self.frame = Some(Frame { fin, opcode, mask, left: length as usize, seen: 0 });
+        Ok(true)
+    }
+
+    fn check_header(&self) -> Result<(), WsItem<'static>> {
+        let [first, second] = [self.header[0], self.header[1]];
+        let (fin, opcode) = (first & 0x80 != 0, first & 0x0f);
+        let masked = second & 0x80 != 0;
+        let known = match opcode {
+            CONTINUATION => self.in_message,
+            TEXT | BINARY => !self.in_message,
+            CLOSE | PING | PONG => fin && usize::from(second & 0x7f) <= CONTROL_BYTES_MAX,
+            _ => false,
+        };
+        if !masked || first & 0x70 != 0 || !known {
+            return Err(WsItem::Error(close_code::PROTOCOL_ERROR));
+        }
+        if opcode == BINARY {
+            return Err(WsItem::Error(close_code::UNSUPPORTED));
+        }
+        Ok(())
+    }
+}
+
+/// How many bytes a header has of which this much is known.
+fn header_bytes(known: &[u8]) -> usize {
+    match known.get(1).map(|byte| byte & 0x7f) {
+        None => 2,
+        Some(126) => 8,
+        Some(127) => HEADER_BYTES_MAX,
+        Some(_) => 6,
+    }
+}
+
+fn text(payload: &[u8]) -> WsItem<'_> {
+    if std::str::from_utf8(payload).is_ok() { WsItem::Text(payload) } else { WsItem::Error(close_code::NOT_UTF8) }
+}
+
+fn control(opcode: u8, payload: &[u8]) -> WsItem<'_> {
+    match (opcode, payload) {
+        (PING, payload) => WsItem::Ping(payload),
+        (PONG, _) => WsItem::Pong,
+        (_, []) => WsItem::Close(None),
+        (_, [high, low, reason @ ..]) => {
+            let code = u16::from_be_bytes([*high, *low]);
+            let may_be_sent = matches!(code, 1000..=1003 | 1007..=1014 | 3000..=4999);
+            match (may_be_sent, std::str::from_utf8(reason)) {
+                (true, Ok(_)) => WsItem::Close(Some(code)),
+                (true, Err(_)) => WsItem::Error(close_code::NOT_UTF8),
+                (false, _) => WsItem::Error(close_code::PROTOCOL_ERROR),
+            }
+        }
+        (_, [_]) => WsItem::Error(close_code::PROTOCOL_ERROR),
+    }
+}
+
+/// Takes the mask off, `seen` bytes of the payload having gone before.
+fn unmask(payload: &mut [u8], mask: [u8; 4], seen: usize) {
+    let mut key = mask;
+    key.rotate_left(seen % 4);
+    let wide = u64::from_ne_bytes([key[0], key[1], key[2], key[3], key[0], key[1], key[2], key[3]]);
+    let (words, rest) = payload.as_chunks_mut::<8>();
+    for word in words {
+        *word = (u64::from_ne_bytes(*word) ^ wide).to_ne_bytes();
+    }
+    for (byte, key) in rest.iter_mut().zip(key.into_iter().cycle()) {
+        *byte ^= key;
+    }
+}
+
+/// Begins a text frame whose payload is written next; gives what [`end_text`] needs.
+#[must_use]
+pub fn begin_text(out: &mut Vec<u8>) -> usize {
+    let start = out.len();
+    // The usual header: a payload of 126 bytes to 64 KiB.
+    out.extend_from_slice(&[0; 4]);
+    start
+}
+
+/// Ends the text frame that began at `start`: its length is known now.
+pub fn end_text(out: &mut Vec<u8>, start: usize) {
+    let length = out.len() - start - 4;
+    out[start] = 0x80 | TEXT;
+    if let Ok(short) = u16::try_from(length) {
+        if short < 126 {
+            out[start + 1] = short as u8;
+            out.drain(start + 2..start + 4);
+        } else {
+            out[start + 1] = 126;
+            out[start + 2..start + 4].copy_from_slice(&short.to_be_bytes());
+        }
+    } else {
+        out[start + 1] = 127;
+        out.splice(start + 2..start + 4, (length as u64).to_be_bytes());
+    }
+}
+
+/// Appends a pong with this payload, which came in a ping and so has at most 125 bytes.
+pub fn write_pong(out: &mut Vec<u8>, payload: &[u8]) {
+    let payload = &payload[..payload.len().min(CONTROL_BYTES_MAX)];
+    out.extend_from_slice(&[0x80 | PONG, payload.len() as u8]);
+    out.extend_from_slice(payload);
+}
+
+/// Appends a close frame.
+pub fn write_close(out: &mut Vec<u8>, code: Option<u16>) {
+    match code {
+        None => out.extend_from_slice(&[0x80 | CLOSE, 0]),
+        Some(code) => {
+            out.extend_from_slice(&[0x80 | CLOSE, 2]);
+            out.extend_from_slice(&code.to_be_bytes());
+        }
+    }
+}
