@@ -262,7 +262,7 @@ impl AckList {
     /// What must hold whatever happened.
     #[cfg(debug_assertions)]
     pub(super) fn check(&self, items: &Items) {
-        let of = |entry: &ItemRef| items.get(*entry).expect("an entry's item lives as long as the entry");
+        let of = |entry: &ItemRef| items.get(*entry).unwrap_or_else(|| panic!("an entry without its item"));
         assert_eq!(self.entries.len(), self.hashes.len());
         assert_eq!(self.bytes, self.entries.iter().map(|entry| of(entry).weight_bytes()).sum::<usize>());
         let sent: Vec<&Item> = self.entries.iter().map(of).filter(|item| item.sent_ms != NEVER).collect();

@@ -1,6 +1,12 @@
 //! Blocking work on its own threads: accounts, friendships, pending requests and un-acked pushes. No chat rule, no
 //! connection, no spelling.
 
+pub mod memory;
+pub mod password;
+pub mod pool;
+pub mod sqlite;
+mod work;
+
 use crate::chat::contract::{Answered, Asked};
 use crate::protocol::field::{Profile, Secret, UserName};
 use crate::protocol::push::Push;

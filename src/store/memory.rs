@@ -1,0 +1,253 @@
+//! A store that is gone with the process: for tests and trials. It keeps every rule of the others, rollback included.
+
+use super::{SavedAs, Store, StoreError};
+use crate::chat::contract::{Answered, Asked};
+use crate::protocol::field::{Profile, Secret, UserName};
+use crate::protocol::push::{Push, PushKind};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+#[derive(Clone, Debug)]
+struct Request {
+    id: Box<str>,
+    time_ms: u64,
+    seq: u64,
+}
+
+/// Who was asked, and who asked.
+type Pair = (UserName, UserName);
+
+#[derive(Debug, Default)]
+struct Tables {
+    accounts: HashMap<UserName, (Profile, Secret)>,
+    friends: HashMap<UserName, BTreeSet<UserName>>,
+    requests: HashMap<Pair, Request>,
+    pushes: HashMap<UserName, BTreeMap<u64, Arc<Push>>>,
+    /// Messages by receiver, sender and id, so that one is kept once.
+    messages: HashMap<(UserName, Box<str>, Box<str>), u64>,
+    last_seq: u64,
+    /// How to undo what was done since `begin`, the last first.
+    undo: Vec<Undo>,
+}
+
+#[derive(Debug)]
+enum Undo {
+    Account(UserName),
+    Befriended(UserName, UserName),
+    Unfriended(UserName, UserName),
+    Asked(Pair),
+    Answered(Pair, Request),
+    Saved(UserName, u64),
+    Deleted(Arc<Push>),
+}
+
+impl Tables {
+    fn befriend(&mut self, user: &UserName, friend: &UserName, friends: bool) {
+        let list = self.friends.entry(user.clone()).or_default();
+        if friends && list.insert(friend.clone()) {
+            self.undo.push(Undo::Befriended(user.clone(), friend.clone()));
+        } else if !friends && list.remove(friend) {
+            self.undo.push(Undo::Unfriended(user.clone(), friend.clone()));
+        }
+    }
+
+    fn take_request(&mut self, asked: &UserName, asker: &UserName) -> Option<Request> {
+        let pair = (asked.clone(), asker.clone());
+        let request = self.requests.remove(&pair)?;
+        self.undo.push(Undo::Answered(pair, request.clone()));
+        Some(request)
+    }
+
+    fn message_key(push: &Push, receiver: &UserName) -> (UserName, Box<str>, Box<str>) {
+        (receiver.clone(), push.sender().into(), push.id().into())
+    }
+
+    fn put(&mut self, push: Arc<Push>, receiver: UserName) {
+        if push.kind == PushKind::Message {
+            self.messages.insert(Self::message_key(&push, &receiver), push.seq);
+        }
+        self.last_seq = self.last_seq.max(push.seq);
+        self.pushes.entry(receiver).or_default().insert(push.seq, push);
+    }
+
+    fn remove(&mut self, receiver: &UserName, seq: u64) -> Option<Arc<Push>> {
+        let list = self.pushes.get_mut(receiver)?;
+        let push = list.remove(&seq)?;
+        if list.is_empty() {
+            self.pushes.remove(receiver);
+        }
+        if push.kind == PushKind::Message {
+            self.messages.remove(&Self::message_key(&push, receiver));
+        }
+        Some(push)
+    }
+
+    fn save(&mut self, push: &Arc<Push>) -> Result<SavedAs, StoreError> {
+        let receiver = name(push.receiver())?;
+        if self.pushes.get(&receiver).is_some_and(|list| list.contains_key(&push.seq)) {
+            return Ok(SavedAs::Itself);
+        }
+        if push.kind == PushKind::Message && self.messages.contains_key(&Self::message_key(push, &receiver)) {
+            return Ok(SavedAs::Duplicate);
+        }
+        self.undo.push(Undo::Saved(receiver.clone(), push.seq));
+        self.put(Arc::clone(push), receiver);
+        Ok(SavedAs::Itself)
+    }
+
+    fn delete(&mut self, receiver: &UserName, seq: u64) {
+        if let Some(push) = self.remove(receiver, seq) {
+            self.undo.push(Undo::Deleted(push));
+        }
+    }
+
+    fn undo(&mut self) {
+        while let Some(undo) = self.undo.pop() {
+            match undo {
+                Undo::Account(name) => drop(self.accounts.remove(&name)),
+                Undo::Befriended(user, friend) => {
+                    self.friends.entry(user).or_default().remove(&friend);
+                }
+                Undo::Unfriended(user, friend) => {
+                    self.friends.entry(user).or_default().insert(friend);
+                }
+                Undo::Asked(pair) => drop(self.requests.remove(&pair)),
+                Undo::Answered(pair, request) => drop(self.requests.insert(pair, request)),
+                Undo::Saved(receiver, seq) => drop(self.remove(&receiver, seq)),
+                Undo::Deleted(push) => {
+                    if let Ok(receiver) = name(push.receiver()) {
+                        self.put(push, receiver);
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn name(text: &str) -> Result<UserName, StoreError> {
+    UserName::new(text).map_err(|why| StoreError::Refused(why.into()))
+}
+
+/// A connection to tables in memory. Clones share them.
+#[derive(Clone, Debug, Default)]
+pub struct MemoryStore {
+    tables: Arc<Mutex<Tables>>,
+}
+
+impl MemoryStore {
+    fn tables(&self) -> MutexGuard<'_, Tables> {
+        // Whoever panicked is rolled back before the next one begins, so the tables are whole.
+        self.tables.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Store for MemoryStore {
+    fn begin(&mut self) -> Result<(), StoreError> {
+        self.tables().undo();
+        Ok(())
+    }
+
+    fn commit(&mut self) -> Result<(), StoreError> {
+        self.tables().undo.clear();
+        Ok(())
+    }
+
+    fn rollback(&mut self) {
+        self.tables().undo();
+    }
+
+    fn last_seq(&mut self) -> Result<u64, StoreError> {
+        Ok(self.tables().last_seq)
+    }
+
+    fn create_account(&mut self, profile: &Profile, password_hash: &Secret) -> Result<bool, StoreError> {
+        let mut tables = self.tables();
+        if tables.accounts.contains_key(&profile.user_name) {
+            return Ok(false);
+        }
+        tables.accounts.insert(profile.user_name.clone(), (profile.clone(), password_hash.clone()));
+        tables.undo.push(Undo::Account(profile.user_name.clone()));
+        Ok(true)
+    }
+
+    fn password_hash(&mut self, user: &UserName) -> Result<Option<Secret>, StoreError> {
+        Ok(self.tables().accounts.get(user).map(|account| account.1.clone()))
+    }
+
+    fn profile(&mut self, user: &UserName) -> Result<Option<Profile>, StoreError> {
+        Ok(self.tables().accounts.get(user).map(|account| account.0.clone()))
+    }
+
+    fn friends(&mut self, user: &UserName) -> Result<Vec<UserName>, StoreError> {
+        Ok(self.tables().friends.get(user).into_iter().flatten().cloned().collect())
+    }
+
+    fn pushes(&mut self, user: &UserName, after_seq: u64, count_max: u32) -> Result<Vec<Push>, StoreError> {
+        let tables = self.tables();
+        let list = tables.pushes.get(user).into_iter().flat_map(|list| list.range(after_seq.saturating_add(1)..));
+        Ok(list.take(count_max as usize).map(|(_, push)| Push::clone(push)).collect())
+    }
+
+    fn save_pushes(&mut self, pushes: &[Arc<Push>]) -> Result<Vec<SavedAs>, StoreError> {
+        let mut tables = self.tables();
+        pushes.iter().map(|push| tables.save(push)).collect()
+    }
+
+    fn delete_pushes(&mut self, pushes: &[(UserName, u64)]) -> Result<(), StoreError> {
+        let mut tables = self.tables();
+        for (receiver, seq) in pushes {
+            tables.delete(receiver, *seq);
+        }
+        Ok(())
+    }
+
+    fn ask_friend(&mut self, push: &Push) -> Result<Asked, StoreError> {
+        let (asker, asked) = (name(push.sender())?, name(push.receiver())?);
+        let mut tables = self.tables();
+        if !tables.accounts.contains_key(&asked) {
+            return Ok(Asked::NoSuchUser);
+        }
+        let pair = (asked, asker);
+        if let Some(request) = tables.requests.get(&pair) {
+            let itself = request.seq == push.seq;
+            return Ok(if itself { Asked::Pending } else { Asked::AlreadyPending { time_ms: request.time_ms } });
+        }
+        if tables.friends.get(&pair.1).is_some_and(|friends| friends.contains(&pair.0)) {
+            return Ok(Asked::AlreadyFriends);
+        }
+        let request = Request { id: push.id().into(), time_ms: push.time_ms, seq: push.seq };
+        tables.requests.insert(pair.clone(), request);
+        tables.undo.push(Undo::Asked(pair));
+        tables.save(&Arc::new(push.clone()))?;
+        Ok(Asked::Pending)
+    }
+
+    fn answer_friend(&mut self, push: &Push) -> Result<Answered, StoreError> {
+        let (asked, asker) = (name(push.sender())?, name(push.receiver())?);
+        let mut tables = self.tables();
+        let pending = tables.requests.get(&(asked.clone(), asker.clone())).is_some_and(|found| *found.id == *push.id());
+        if !pending {
+            let done = tables.pushes.get(&asker).is_some_and(|list| list.contains_key(&push.seq));
+            return Ok(if done { Answered::Done { crossed_seq: None } } else { Answered::NoSuchRequest });
+        }
+        tables.take_request(&asked, &asker);
+        let mut crossed_seq = None;
+        if push.kind == PushKind::FriendAccept {
+            tables.befriend(&asked, &asker, true);
+            tables.befriend(&asker, &asked, true);
+            if let Some(crossed) = tables.take_request(&asker, &asked) {
+                tables.delete(&asker, crossed.seq);
+                crossed_seq = Some(crossed.seq);
+            }
+        }
+        tables.save(&Arc::new(push.clone()))?;
+        Ok(Answered::Done { crossed_seq })
+    }
+
+    fn unfriend(&mut self, user: &UserName, other: &UserName) -> Result<(), StoreError> {
+        let mut tables = self.tables();
+        tables.befriend(user, other, false);
+        tables.befriend(other, user, false);
+        Ok(())
+    }
+}

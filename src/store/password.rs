@@ -1,0 +1,225 @@
+//! Passwords: Argon2id for what is kept, and a cache of what was verified, so that a storm of reconnects is cheap.
+
+use crate::protocol::field::{Secret, UserName};
+use argon2::password_hash::{Output, ParamsString, PasswordHash, SaltString};
+use argon2::{ARGON2ID_IDENT, Algorithm, Argon2, Block, Params, Version};
+use blake2::Blake2sMac256;
+use blake2::digest::{KeyInit, Mac};
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+const SALT_BYTES: usize = 16;
+const HASH_BYTES: usize = 32;
+/// What a stored hash may ask for at most: more was not written by this server.
+const STORED_MEMORY_KIB_MAX: u32 = 1024 * 1024;
+const STORED_PASSES_MAX: u32 = 64;
+
+/// Why a password could not be hashed or compared.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PasswordError(String);
+
+impl fmt::Display for PasswordError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for PasswordError {}
+
+fn wrong(error: impl fmt::Display) -> PasswordError {
+    PasswordError(error.to_string())
+}
+
+/// Hashes one password at a time, in memory that it keeps between runs until it is told to give it back.
+#[derive(Debug)]
+pub struct Hasher {
+    params: Params,
+    memory: Vec<Block>,
+}
+
+impl Hasher {
+    /// A hasher with these costs for new passwords. Stored ones are verified at their own.
+    ///
+    /// # Errors
+    /// When Argon2 has no such costs.
+    pub fn new(memory_kib: u32, passes: u32) -> Result<Self, PasswordError> {
+        let params = Params::new(memory_kib, passes, 1, Some(HASH_BYTES)).map_err(wrong)?;
+        Ok(Self { params, memory: Vec::new() })
+    }
+
+    fn run(&mut self, params: Params, password: &[u8], salt: &[u8], out: &mut [u8]) -> Result<(), PasswordError> {
+        let blocks = params.block_count();
+        if self.memory.len() < blocks {
+            self.memory.resize(blocks, Block::default());
+        }
+        let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, params);
+        argon2.hash_password_into_with_memory(password, salt, out, &mut self.memory[..blocks]).map_err(wrong)
+    }
+
+    /// What may be stored of a password: a PHC string with a salt of its own.
+    ///
+    /// # Errors
+    /// When the system has no random bytes to give.
+    pub fn hash(&mut self, password: &Secret) -> Result<Secret, PasswordError> {
+        let mut salt = [0; SALT_BYTES];
+        getrandom::fill(&mut salt).map_err(wrong)?;
+        let mut out = [0; HASH_BYTES];
+        self.run(self.params.clone(), password.expose().as_bytes(), &salt, &mut out)?;
+        let salt = SaltString::encode_b64(&salt).map_err(wrong)?;
+        let phc = PasswordHash {
+            algorithm: ARGON2ID_IDENT,
+            version: Some(Version::V0x13.into()),
+            params: ParamsString::try_from(&self.params).map_err(wrong)?,
+            salt: Some(salt.as_salt()),
+            hash: Some(Output::new(&out).map_err(wrong)?),
+        };
+        Ok(Secret::new(&phc.to_string()))
+    }
+
+    /// Does the password fit? Without anything to compare it with (an unknown user) it does not, at the same cost.
+    ///
+    /// # Errors
+    /// When what is stored is no Argon2id hash of reasonable cost.
+    pub fn verify(&mut self, password: &Secret, stored: Option<&Secret>) -> Result<bool, PasswordError> {
+        let password = password.expose().as_bytes();
+        let Some(stored) = stored else {
+            let mut out = [0; HASH_BYTES];
+            self.run(self.params.clone(), password, &[0; SALT_BYTES], &mut out)?;
+            return Ok(false);
+        };
+        let stored = PasswordHash::new(stored.expose()).map_err(wrong)?;
+        if stored.algorithm != ARGON2ID_IDENT || stored.version != Some(Version::V0x13.into()) {
+            return Err(wrong("it is no Argon2id hash of version 19"));
+        }
+        let params = Params::try_from(&stored).map_err(wrong)?;
+        if params.m_cost() > STORED_MEMORY_KIB_MAX || params.t_cost() > STORED_PASSES_MAX {
+            return Err(wrong("its cost is out of bounds"));
+        }
+        let (Some(salt), Some(expected)) = (stored.salt, stored.hash) else {
+            return Err(wrong("it lacks its salt or its hash"));
+        };
+        let mut salt_bytes = [0; 64];
+        let salt = salt.decode_b64(&mut salt_bytes).map_err(wrong)?;
+        let mut out = [0; 64];
+        let out = &mut out[..expected.len()];
+        self.run(params, password, salt, out)?;
+        // `Output` compares in constant time.
+        Ok(Output::new(out).map_err(wrong)? == expected)
+    }
+
+    /// Gives the memory back: nobody waits to be hashed.
+    pub fn rest(&mut self) {
+        self.memory = Vec::new();
+    }
+}
+
+/// Which passwords were verified since the start: a keyed MAC per user, bound to the hash that was stored then. The key is
+/// made at the start and never written anywhere.
+#[derive(Debug)]
+pub struct VerifiedLogins {
+    key: [u8; 32],
+    users_max: usize,
+    macs: Mutex<HashMap<UserName, [u8; 32]>>,
+}
+
+impl VerifiedLogins {
+    /// An empty cache.
+    ///
+    /// # Errors
+    /// When the system has no random bytes to give.
+    pub fn new(users_max: usize) -> Result<Self, PasswordError> {
+        let mut key = [0; 32];
+        getrandom::fill(&mut key).map_err(wrong)?;
+        Ok(Self { key, users_max, macs: Mutex::default() })
+    }
+
+    fn macs(&self) -> MutexGuard<'_, HashMap<UserName, [u8; 32]>> {
+        // A map of finished MACs is whole whatever happened to the thread that held it.
+        self.macs.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn mac(&self, user: &UserName, password: &Secret, stored: &Secret) -> Option<Blake2sMac256> {
+        let mut mac = <Blake2sMac256 as KeyInit>::new_from_slice(&self.key).ok()?;
+        for part in [user.as_str(), password.expose(), stored.expose()] {
+            mac.update(&(part.len() as u64).to_le_bytes());
+            mac.update(part.as_bytes());
+        }
+        Some(mac)
+    }
+
+    /// Notes that this password fits what is stored.
+    pub fn note(&self, user: &UserName, password: &Secret, stored: &Secret) {
+        let Some(mac) = self.mac(user, password, stored) else {
+            return;
+        };
+        let mut macs = self.macs();
+        if macs.len() >= self.users_max && !macs.contains_key(user) {
+            // Any will do: whoever is dropped costs one Argon2 run more.
+            let Some(dropped) = macs.keys().next().cloned() else {
+                return;
+            };
+            macs.remove(&dropped);
+        }
+        macs.insert(user.clone(), mac.finalize().into_bytes().into());
+    }
+
+    /// Was this very password verified against what is stored now? Compared in constant time.
+    #[must_use]
+    pub fn knows(&self, user: &UserName, password: &Secret, stored: &Secret) -> bool {
+        let Some(known) = self.macs().get(user).copied() else {
+            return false;
+        };
+        self.mac(user, password, stored).is_some_and(|mac| mac.verify_slice(&known).is_ok())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_password_fits_its_own_hash_and_no_other() {
+        let mut hasher = Hasher::new(8, 1).unwrap();
+        let (right, other) = (Secret::new("thisisapasswordhash"), Secret::new("thisisapasswordhasH"));
+        let stored = hasher.hash(&right).unwrap();
+        assert!(stored.expose().starts_with("$argon2id$v=19$m=8,t=1,p=1$"), "{}", stored.expose());
+        assert_eq!(hasher.verify(&right, Some(&stored)), Ok(true));
+        assert_eq!(hasher.verify(&other, Some(&stored)), Ok(false));
+        assert_eq!(hasher.verify(&right, None), Ok(false));
+        assert_ne!(hasher.hash(&right).unwrap(), stored, "a salt of its own");
+        // Stored at other costs: verified at those.
+        let dear = Hasher::new(64, 2).unwrap().hash(&right).unwrap();
+        assert_eq!(hasher.verify(&right, Some(&dear)), Ok(true));
+    }
+
+    #[test]
+    fn what_is_no_hash_is_an_error_and_never_fits() {
+        let mut hasher = Hasher::new(8, 1).unwrap();
+        for stored in [
+            "",
+            "plain",
+            "$argon2id$v=19$m=4000000000,t=1,p=1$c2FsdHNhbHQ$aGFzaGhhc2hoYXNoaGFzaA",
+            "$argon2i$v=19$m=8,t=1,p=1$c2FsdHNhbHQ$aGFzaGhhc2hoYXNoaGFzaA",
+        ] {
+            assert!(hasher.verify(&Secret::new("x"), Some(&Secret::new(stored))).is_err(), "{stored}");
+        }
+    }
+
+    #[test]
+    fn the_cache_knows_what_was_verified_against_what_is_stored() {
+        let cache = VerifiedLogins::new(2).unwrap();
+        let user = |name: &str| UserName::new(name).unwrap();
+        let (password, stored) = (Secret::new("p"), Secret::new("h"));
+        cache.note(&user("ann"), &password, &stored);
+        assert!(cache.knows(&user("ann"), &password, &stored));
+        assert!(!cache.knows(&user("ann"), &Secret::new("q"), &stored));
+        assert!(!cache.knows(&user("ann"), &password, &Secret::new("i")), "the stored hash has changed");
+        assert!(!cache.knows(&user("bob"), &password, &stored));
+        for name in ["bob", "cy", "dan"] {
+            cache.note(&user(name), &password, &stored);
+            assert!(cache.knows(&user(name), &password, &stored));
+        }
+        assert!(cache.macs().len() <= 2);
+    }
+}

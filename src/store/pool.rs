@@ -1,0 +1,230 @@
+//! The workers: jobs in, outcomes out, one wake. A data worker owns one connection to the store and takes all that waits
+//! as one transaction; jobs about one user always go to the same one. Auth workers hash, and never delay a commit.
+
+use super::StoreError;
+use super::memory::MemoryStore;
+use super::password::{Hasher, VerifiedLogins};
+use super::sqlite::SqliteStore;
+use super::work::{Batch, Opener};
+use crate::chat::contract::{Job, Outcome, Ticket};
+use crate::config::{Config, StoreUrl};
+use std::hash::{DefaultHasher, Hash, Hasher as _};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+
+/// Called when there is something to take.
+pub type Wake = Arc<dyn Fn() + Send + Sync>;
+type Asked = (Ticket, Job);
+type Done = (Ticket, Outcome);
+
+/// Jobs that one transaction takes at most.
+const BATCH_MAX: usize = 1_000;
+
+/// All workers of one server.
+pub struct Pool {
+    data: Vec<Sender<Asked>>,
+    auth: Sender<Asked>,
+    done: Receiver<Done>,
+    threads: Vec<JoinHandle<()>>,
+    first_seq: u64,
+}
+
+impl std::fmt::Debug for Pool {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Pool").field("data", &self.data.len()).finish_non_exhaustive()
+    }
+}
+
+/// How to open the store, and how many workers may.
+fn opener(config: &Config) -> (Opener, usize) {
+    match config.store.clone() {
+        StoreUrl::Memory => {
+            let tables = MemoryStore::default();
+            (Box::new(move || Ok(Box::new(tables.clone()))), 1)
+        }
+        // SQLite has one writer: more than one worker would only wait for each other.
+        StoreUrl::Sqlite(path) => (Box::new(move || Ok(Box::new(SqliteStore::open(&path)?))), 1),
+        StoreUrl::Mysql(_) => {
+            let why = "this version has no MySQL store yet, use sqlite:PATH";
+            (Box::new(move || Err(StoreError::Unavailable(why.into()))), config.data_threads.max(1))
+        }
+    }
+}
+
+impl Pool {
+    /// Opens the store and starts the workers.
+    ///
+    /// # Errors
+    /// When the store cannot be used.
+    pub fn start(config: &Config, wake: Wake) -> Result<Self, StoreError> {
+        let (opener, workers) = opener(config);
+        Self::start_with(config, opener, workers, wake)
+    }
+
+    pub(super) fn start_with(config: &Config, opener: Opener, workers: usize, wake: Wake) -> Result<Self, StoreError> {
+        let unavailable = |error: &dyn std::fmt::Display| StoreError::Unavailable(error.to_string());
+        let verified = Arc::new(VerifiedLogins::new(config.verified_logins_max).map_err(|error| unavailable(&error))?);
+        let opener = Arc::new(opener);
+        let (done_sender, done) = channel();
+        let mut pool = Self { data: Vec::new(), auth: channel().0, done, threads: Vec::new(), first_seq: 0 };
+        for worker in 0..workers {
+            let mut store = opener()?;
+            if worker == 0 {
+                pool.first_seq = store.last_seq()? + 1;
+            }
+            let (sender, jobs) = channel();
+            pool.data.push(sender);
+            let batch = Batch::new(store, Arc::clone(&opener), Arc::clone(&verified));
+            let (done, wake) = (done_sender.clone(), Arc::clone(&wake));
+            pool.spawn(format!("data-{worker}"), move || data_worker(batch, &jobs, &done, &wake))?;
+        }
+        let (auth, jobs) = channel();
+        pool.auth = auth;
+        let jobs = Arc::new(Mutex::new(jobs));
+        for worker in 0..config.auth_threads.max(1) {
+            let hasher = Hasher::new(config.argon2_memory_kib, config.argon2_passes)
+                .map_err(|error| unavailable(&format!("Argon2 has no such costs: {error}")))?;
+            let lane = AuthWorker {
+                hasher,
+                jobs: Arc::clone(&jobs),
+                done: done_sender.clone(),
+                wake: Arc::clone(&wake),
+                verified: Arc::clone(&verified),
+            };
+            pool.spawn(format!("auth-{worker}"), move || lane.run())?;
+        }
+        Ok(pool)
+    }
+
+    fn spawn(&mut self, name: String, work: impl FnOnce() + Send + 'static) -> Result<(), StoreError> {
+        let thread = std::thread::Builder::new().name(name).spawn(work);
+        let thread = thread.map_err(|error| StoreError::Unavailable(format!("cannot start a thread: {error}")))?;
+        self.threads.push(thread);
+        Ok(())
+    }
+
+    /// What the first push that is taken is to be numbered.
+    #[must_use]
+    pub fn first_seq(&self) -> u64 {
+        self.first_seq
+    }
+
+    /// Hands a job to its lane. The outcome comes out of [`take`](Self::take), exactly once.
+    pub fn submit(&self, ticket: Ticket, job: Job) {
+        let lane = match lane_user(&job) {
+            None => &self.auth,
+            Some(user) => {
+                let mut hasher = DefaultHasher::new();
+                user.hash(&mut hasher);
+                &self.data[(hasher.finish() % self.data.len() as u64) as usize]
+            }
+        };
+        if lane.send((ticket, job)).is_err() {
+            // A worker ends only when the pool does, or by a panic outside of any job, which the thread's end has reported.
+            log::error!("a worker is gone: its jobs are not answered");
+        }
+    }
+
+    /// Appends what is done.
+    pub fn take(&mut self, out: &mut Vec<Done>) {
+        out.extend(self.done.try_iter());
+    }
+
+    /// Finishes what was submitted, closes the store, ends the threads.
+    pub fn stop(self) {
+        drop(self.data);
+        drop(self.auth);
+        for thread in self.threads {
+            if thread.join().is_err() {
+                log::error!("a worker ended by a panic");
+            }
+        }
+    }
+}
+
+/// Whose data lane a job belongs to; `None` is the auth lane.
+fn lane_user(job: &Job) -> Option<&str> {
+    Some(match job {
+        Job::Hash { .. } | Job::Verify { .. } => return None,
+        Job::CreateAccount { profile, .. } => profile.user_name.as_str(),
+        Job::Credentials { user, .. }
+        | Job::Load { user, .. }
+        | Job::LoadPage { user, .. }
+        | Job::GetProfile { user } => user.as_str(),
+        Job::SavePush { push } | Job::AskFriend { push } | Job::AnswerFriend { push } => push.receiver(),
+        Job::DeletePush { receiver, .. } => receiver.as_str(),
+        Job::Unfriend { other, .. } => other.as_str(),
+    })
+}
+
+fn data_worker(mut batch: Batch, jobs: &Receiver<Asked>, done: &Sender<Done>, wake: &Wake) {
+    let (mut tickets, mut work) = (Vec::new(), Vec::new());
+    while let Ok(first) = jobs.recv() {
+        for (ticket, job) in std::iter::once(first).chain(jobs.try_iter().take(BATCH_MAX - 1)) {
+            tickets.push(ticket);
+            work.push(job);
+        }
+        // Answers first, then one wake: the loop finds them all.
+        for answer in tickets.drain(..).zip(batch.run(&work)) {
+            if done.send(answer).is_err() {
+                // The pool was dropped: nobody waits for answers any more, but what is queued is still done.
+                break;
+            }
+        }
+        work.clear();
+        wake();
+    }
+}
+
+struct AuthWorker {
+    hasher: Hasher,
+    jobs: Arc<Mutex<Receiver<Asked>>>,
+    done: Sender<Done>,
+    wake: Wake,
+    verified: Arc<VerifiedLogins>,
+}
+
+impl AuthWorker {
+    fn run(mut self) {
+        loop {
+            // The lock is held while waiting: the others wait for the lock instead. It guards nothing that could be torn.
+            let next = {
+                let jobs = self.jobs.lock().unwrap_or_else(PoisonError::into_inner);
+                jobs.try_recv().or_else(|_| {
+                    self.hasher.rest();
+                    jobs.recv()
+                })
+            };
+            let Ok((ticket, job)) = next else {
+                return;
+            };
+            let outcome = self.work(&job);
+            if self.done.send((ticket, outcome)).is_err() {
+                return;
+            }
+            (self.wake)();
+        }
+    }
+
+    fn work(&mut self, job: &Job) -> Outcome {
+        let result = match job {
+            Job::Hash { secret } => self.hasher.hash(secret).map(Outcome::Hashed),
+            Job::Verify { user, secret, password_hash } => {
+                let fits = self.hasher.verify(secret, password_hash.as_ref());
+                if let (Ok(true), Some(stored)) = (&fits, password_hash) {
+                    self.verified.note(user, secret, stored);
+                }
+                fits.map(Outcome::Verified)
+            }
+            _ => {
+                debug_assert!(false, "a data job in the auth lane");
+                return Outcome::Failed;
+            }
+        };
+        result.unwrap_or_else(|error| {
+            log::error!("a password could not be checked: {error}");
+            Outcome::Failed
+        })
+    }
+}

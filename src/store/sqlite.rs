@@ -1,0 +1,342 @@
+//! The embedded store: one SQLite file, one writer, every commit on the disk before it is answered.
+
+use super::{SavedAs, Store, StoreError};
+use crate::chat::contract::{Answered, Asked};
+use crate::protocol::field::{Profile, Secret, UserName};
+use crate::protocol::push::{Push, PushKind};
+use rusqlite::{Connection, ErrorCode, OptionalExtension, Row, params};
+use std::fs::{File, OpenOptions, TryLockError};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// In the file's header: this is hongyan's ("hong").
+const APPLICATION_ID: i64 = 0x686F_6E67;
+/// How long another process's short look at the file is waited for.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(2);
+/// The steps from each version of the schema to the next, the first from nothing.
+const MIGRATIONS: &[&str] = &[include_str!("schema_sqlite.sql")];
+
+/// A connection to the file.
+#[derive(Debug)]
+pub struct SqliteStore {
+    /// Before `lock`: dropping a handle of the file drops SQLite's own locks on it, so that comes last.
+    db: Connection,
+    /// Held so that a second server on the same file is refused.
+    _lock: File,
+}
+
+impl From<rusqlite::Error> for StoreError {
+    fn from(error: rusqlite::Error) -> Self {
+        let why = error.to_string();
+        match error.sqlite_error_code() {
+            Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => Self::Busy(why),
+            Some(ErrorCode::ConstraintViolation | ErrorCode::TooBig | ErrorCode::TypeMismatch) => Self::Refused(why),
+            Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => Self::Corrupt(why),
+            _ => Self::Unavailable(why),
+        }
+    }
+}
+
+impl SqliteStore {
+    /// Opens the file, creates it if it is not there, brings an older schema up to date.
+    ///
+    /// # Errors
+    /// One sentence: the file cannot be used, is in use, is none of ours, or was written by a newer server.
+    pub fn open(path: &Path) -> Result<Self, StoreError> {
+        let shown = path.display();
+        let cannot =
+            |why: &dyn std::fmt::Display| StoreError::Unavailable(format!("cannot open the store {shown}: {why}"));
+        let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path);
+        let lock = file.map_err(|error| cannot(&error))?;
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Err(cannot(&"another server uses it")),
+            Err(TryLockError::Error(error)) => return Err(cannot(&error)),
+        }
+        let db = Connection::open(path).map_err(|error| cannot(&error))?;
+        let mut store = Self { db, _lock: lock };
+        store.prepare().map_err(|error| cannot(&error))?;
+        Ok(store)
+    }
+
+    fn prepare(&mut self) -> Result<(), StoreError> {
+        self.db.busy_timeout(BUSY_TIMEOUT)?;
+        self.db.set_prepared_statement_cache_capacity(32);
+        self.check_owner()?;
+        // WAL with FULL: a commit is one append and one sync, and on the disk before it is answered.
+        self.db.pragma_update(None, "journal_mode", "WAL")?;
+        self.db.pragma_update(None, "synchronous", "FULL")?;
+        self.db.pragma_update(None, "temp_store", "MEMORY")?;
+        self.migrate()
+    }
+
+    /// Refuses a file of another application before anything is written to it.
+    fn check_owner(&self) -> Result<(), StoreError> {
+        let number = |name: &str| self.db.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
+        let tables: i64 = match self.db.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0)) {
+            Ok(tables) => tables,
+            Err(error) if error.sqlite_error_code() == Some(ErrorCode::NotADatabase) => {
+                return Err(StoreError::Corrupt("it is no SQLite database".into()));
+            }
+            Err(error) => return Err(error.into()),
+        };
+        let (owner, version) = (number("application_id")?, number("user_version")?);
+        if tables > 0 && owner != APPLICATION_ID {
+            return Err(StoreError::Corrupt("it is a database of another application".into()));
+        }
+        let known = MIGRATIONS.len() as i64;
+        if version > known {
+            let why = format!("it was written by a newer hongyan (schema {version}, this one knows {known})");
+            return Err(StoreError::Corrupt(why));
+        }
+        Ok(())
+    }
+
+    /// Takes the steps that are missing, each in a transaction of its own.
+    fn migrate(&mut self) -> Result<(), StoreError> {
+        let version: i64 = self.db.pragma_query_value(None, "user_version", |row| row.get(0))?;
+        for (step, sql) in MIGRATIONS.iter().enumerate().skip(usize::try_from(version).unwrap_or(0)) {
+            let transaction = self.db.transaction()?;
+            transaction.execute_batch(sql)?;
+            transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
+            transaction.pragma_update(None, "user_version", step as i64 + 1)?;
+            transaction.commit()?;
+        }
+        Ok(())
+    }
+
+    fn insert(&self, push: &Push) -> Result<SavedAs, StoreError> {
+        let mut insert = self.db.prepare_cached(
+            "INSERT INTO pushes (seq, receiver, sender, message_id, kind, once, time_ms, content)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8) ON CONFLICT DO NOTHING",
+        )?;
+        let once = if push.kind == PushKind::Message { 0 } else { signed(push.seq) };
+        let row = params![
+            signed(push.seq),
+            push.receiver(),
+            push.sender(),
+            push.id(),
+            push.kind.code(),
+            once,
+            signed(push.time_ms),
+            push.content()
+        ];
+        if insert.execute(row)? > 0 || self.is_stored(push)? {
+            return Ok(SavedAs::Itself);
+        }
+        Ok(SavedAs::Duplicate)
+    }
+
+    /// Is this very push in the store?
+    fn is_stored(&self, push: &Push) -> Result<bool, StoreError> {
+        let mut find = self.db.prepare_cached("SELECT receiver, sender, message_id FROM pushes WHERE seq = ?1")?;
+        let found = find
+            .query_row([signed(push.seq)], |row| {
+                let same = |at: usize, text: &str| Ok::<_, rusqlite::Error>(row.get_ref(at)?.as_str()? == text);
+                Ok((same(0, push.receiver())?, same(1, push.sender())?, same(2, push.id())?))
+            })
+            .optional()?;
+        match found {
+            None => Ok(false),
+            Some((true, true, true)) => Ok(true),
+            Some(_) => Err(StoreError::Refused(format!("another push stands under the number {}", push.seq))),
+        }
+    }
+
+    fn is_friend(&self, user: &str, friend: &str) -> Result<bool, StoreError> {
+        let mut find = self.db.prepare_cached("SELECT 1 FROM friendships WHERE user_name = ?1 AND friend_name = ?2")?;
+        Ok(find.exists([user, friend])?)
+    }
+
+    /// The pending request from one to another: its id, time and push.
+    fn request(&self, receiver: &str, sender: &str) -> Result<Option<(String, i64, i64)>, StoreError> {
+        let mut find = self.db.prepare_cached(
+            "SELECT message_id, time_ms, push_seq FROM friend_requests WHERE receiver = ?1 AND sender = ?2",
+        )?;
+        Ok(find.query_row([receiver, sender], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?))).optional()?)
+    }
+
+    fn remove_request(&self, receiver: &str, sender: &str) -> Result<(), StoreError> {
+        let mut remove = self.db.prepare_cached("DELETE FROM friend_requests WHERE receiver = ?1 AND sender = ?2")?;
+        remove.execute([receiver, sender])?;
+        Ok(())
+    }
+
+    fn delete(&self, receiver: &str, seq: i64) -> Result<(), StoreError> {
+        let mut delete = self.db.prepare_cached("DELETE FROM pushes WHERE seq = ?1 AND receiver = ?2")?;
+        delete.execute(params![seq, receiver])?;
+        Ok(())
+    }
+}
+
+/// SQLite's integers are signed. Numbers of pushes and times stay below 2^63 for ever.
+fn signed(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
+
+fn corrupt(why: &str) -> StoreError {
+    StoreError::Corrupt(format!("a row of the store is not what this server writes: {why}"))
+}
+
+fn profile_of(user: &UserName, row: &Row<'_>) -> rusqlite::Result<Profile> {
+    Ok(Profile {
+        user_name: user.clone(),
+        email_address: row.get(0)?,
+        nick_name: row.get(1)?,
+        profile_picture: row.get(2)?,
+        location: row.get(3)?,
+        personal_description: row.get(4)?,
+        rsa_public_key: row.get(5)?,
+    })
+}
+
+impl Store for SqliteStore {
+    fn begin(&mut self) -> Result<(), StoreError> {
+        Ok(self.db.execute_batch("BEGIN IMMEDIATE")?)
+    }
+
+    fn commit(&mut self) -> Result<(), StoreError> {
+        Ok(self.db.execute_batch("COMMIT")?)
+    }
+
+    fn rollback(&mut self) {
+        if !self.db.is_autocommit()
+            && let Err(error) = self.db.execute_batch("ROLLBACK")
+        {
+            log::error!("the store could not roll back: {error}");
+        }
+    }
+
+    fn last_seq(&mut self) -> Result<u64, StoreError> {
+        let last: Option<i64> = self.db.query_row("SELECT max(seq) FROM pushes", [], |row| row.get(0))?;
+        u64::try_from(last.unwrap_or(0)).map_err(|_| corrupt("a negative number"))
+    }
+
+    fn create_account(&mut self, profile: &Profile, password_hash: &Secret) -> Result<bool, StoreError> {
+        let mut insert = self.db.prepare_cached(
+            "INSERT INTO accounts (user_name, password_hash, email_address, nick_name, profile_picture, location,
+                personal_description, rsa_public_key)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8) ON CONFLICT DO NOTHING",
+        )?;
+        let row = params![
+            profile.user_name.as_str(),
+            password_hash.expose(),
+            profile.email_address,
+            profile.nick_name,
+            profile.profile_picture,
+            profile.location,
+            profile.personal_description,
+            profile.rsa_public_key
+        ];
+        let created = insert.execute(row)? > 0;
+        drop(insert);
+        if created {
+            return Ok(true);
+        }
+        // Repeated after a commit whose answer was lost: it is the same account, made by the same request.
+        Ok(self.password_hash(&profile.user_name)?.as_ref() == Some(password_hash))
+    }
+
+    fn password_hash(&mut self, user: &UserName) -> Result<Option<Secret>, StoreError> {
+        let mut find = self.db.prepare_cached("SELECT password_hash FROM accounts WHERE user_name = ?1")?;
+        Ok(find.query_row([user.as_str()], |row| Ok(Secret::new(row.get_ref(0)?.as_str()?))).optional()?)
+    }
+
+    fn profile(&mut self, user: &UserName) -> Result<Option<Profile>, StoreError> {
+        let mut find = self.db.prepare_cached(
+            "SELECT email_address, nick_name, profile_picture, location, personal_description, rsa_public_key
+             FROM accounts WHERE user_name = ?1",
+        )?;
+        Ok(find.query_row([user.as_str()], |row| profile_of(user, row)).optional()?)
+    }
+
+    fn friends(&mut self, user: &UserName) -> Result<Vec<UserName>, StoreError> {
+        let mut find = self.db.prepare_cached("SELECT friend_name FROM friendships WHERE user_name = ?1")?;
+        let mut rows = find.query([user.as_str()])?;
+        let mut friends = Vec::new();
+        while let Some(row) = rows.next()? {
+            let name = row.get_ref(0)?.as_str().map_err(rusqlite::Error::from)?;
+            friends.push(UserName::new(name).map_err(corrupt)?);
+        }
+        Ok(friends)
+    }
+
+    fn pushes(&mut self, user: &UserName, after_seq: u64, count_max: u32) -> Result<Vec<Push>, StoreError> {
+        let mut find = self.db.prepare_cached(
+            "SELECT seq, time_ms, kind, message_id, sender, content FROM pushes
+             WHERE receiver = ?1 AND seq > ?2 ORDER BY seq LIMIT ?3",
+        )?;
+        let mut rows = find.query(params![user.as_str(), signed(after_seq), count_max])?;
+        let mut pushes = Vec::new();
+        while let Some(row) = rows.next()? {
+            let number = |at: usize| u64::try_from(row.get::<_, i64>(at)?).map_err(|_| corrupt("a negative number"));
+            let text =
+                |at: usize| row.get_ref(at)?.as_str().map_err(|error| StoreError::from(rusqlite::Error::from(error)));
+            let (seq, time_ms, kind) = (number(0)?, number(1)?, row.get::<_, u8>(2)?);
+            pushes.push(Push::from_row(seq, time_ms, kind, text(3)?, text(4)?, user, text(5)?).map_err(corrupt)?);
+        }
+        Ok(pushes)
+    }
+
+    fn save_pushes(&mut self, pushes: &[Arc<Push>]) -> Result<Vec<SavedAs>, StoreError> {
+        pushes.iter().map(|push| self.insert(push)).collect()
+    }
+
+    fn delete_pushes(&mut self, pushes: &[(UserName, u64)]) -> Result<(), StoreError> {
+        pushes.iter().try_for_each(|(receiver, seq)| self.delete(receiver.as_str(), signed(*seq)))
+    }
+
+    fn ask_friend(&mut self, push: &Push) -> Result<Asked, StoreError> {
+        let (asker, asked) = (push.sender(), push.receiver());
+        let exists = self.db.prepare_cached("SELECT 1 FROM accounts WHERE user_name = ?1")?.exists([asked])?;
+        if !exists {
+            return Ok(Asked::NoSuchUser);
+        }
+        if let Some((_, time_ms, seq)) = self.request(asked, asker)? {
+            let first = Asked::AlreadyPending { time_ms: u64::try_from(time_ms).unwrap_or(0) };
+            return Ok(if seq == signed(push.seq) { Asked::Pending } else { first });
+        }
+        if self.is_friend(asker, asked)? {
+            return Ok(Asked::AlreadyFriends);
+        }
+        let mut insert = self.db.prepare_cached(
+            "INSERT INTO friend_requests (receiver, sender, message_id, time_ms, push_seq) VALUES (?1, ?2, ?3, ?4, ?5)",
+        )?;
+        insert.execute(params![asked, asker, push.id(), signed(push.time_ms), signed(push.seq)])?;
+        self.insert(push)?;
+        Ok(Asked::Pending)
+    }
+
+    fn answer_friend(&mut self, push: &Push) -> Result<Answered, StoreError> {
+        let (asked, asker) = (push.sender(), push.receiver());
+        if self.request(asked, asker)?.is_none_or(|(id, ..)| id != push.id()) {
+            let done = self.is_stored(push)?;
+            return Ok(if done { Answered::Done { crossed_seq: None } } else { Answered::NoSuchRequest });
+        }
+        self.remove_request(asked, asker)?;
+        let mut crossed_seq = None;
+        if push.kind == PushKind::FriendAccept {
+            let mut insert = self.db.prepare_cached(
+                "INSERT INTO friendships (user_name, friend_name) VALUES (?1, ?2), (?2, ?1) ON CONFLICT DO NOTHING",
+            )?;
+            insert.execute([asked, asker])?;
+            if let Some((_, _, seq)) = self.request(asker, asked)? {
+                self.remove_request(asker, asked)?;
+                self.delete(asker, seq)?;
+                crossed_seq = u64::try_from(seq).ok();
+            }
+        }
+        self.insert(push)?;
+        Ok(Answered::Done { crossed_seq })
+    }
+
+    fn unfriend(&mut self, user: &UserName, other: &UserName) -> Result<(), StoreError> {
+        let mut delete = self.db.prepare_cached(
+            "DELETE FROM friendships
+             WHERE (user_name = ?1 AND friend_name = ?2) OR (user_name = ?2 AND friend_name = ?1)",
+        )?;
+        delete.execute([user.as_str(), other.as_str()])?;
+        Ok(())
+    }
+}
