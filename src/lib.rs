@@ -2,6 +2,8 @@
 
 pub mod chat;
 pub mod config;
+pub mod logging;
+pub mod net;
 pub mod protocol;
 pub mod server;
 pub mod store;

@@ -1,8 +1,21 @@
 //! Wiring: one function that starts the whole server and one handle to stop it, for `main` and the tests alike.
 
+use crate::chat::Chat;
 use crate::config::Config;
+use crate::net::conns::WAKER;
+use crate::net::hub::Bounds;
+use crate::net::{Loop, Parts};
+use crate::store::pool::Pool;
+use mio::net::TcpListener;
+use mio::{Poll, Waker};
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook_mio::v1_0::Signals;
 use std::fmt;
+use std::io::{self, Write};
 use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{self, JoinHandle};
 
 /// Why a server did not start: one clear sentence.
 #[derive(Debug)]
@@ -20,6 +33,10 @@ impl std::error::Error for StartError {}
 #[derive(Debug)]
 pub struct Handle {
     addr: SocketAddr,
+    stop: Arc<AtomicBool>,
+    waker: Arc<Waker>,
+    /// `None` once it has been waited for.
+    thread: Option<JoinHandle<io::Result<()>>>,
 }
 
 impl Handle {
@@ -30,7 +47,46 @@ impl Handle {
     }
 
     /// Stops it cleanly and waits until it has: what was taken is safe, clients are told.
-    pub fn stop(self) {}
+    ///
+    /// # Panics
+    /// If the server's loop panicked: whoever runs it inside his own process must hear of it.
+    pub fn stop(mut self) {
+        self.ask_to_stop();
+        self.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+    }
+
+    fn ask_to_stop(&self) {
+        self.stop.store(true, Ordering::Release);
+        if let Err(error) = self.waker.wake() {
+            log::error!("the loop cannot be woken to be stopped: {error}");
+        }
+    }
+
+    fn join(&mut self) -> thread::Result<()> {
+        match self.thread.take().map(JoinHandle::join) {
+            Some(Err(panic)) => Err(panic),
+            Some(Ok(Err(error))) => {
+                let text = format!("the loop cannot poll: {error}");
+                log::error!("{text}");
+                Err(Box::new(text))
+            }
+            Some(Ok(Ok(()))) | None => Ok(()),
+        }
+    }
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        if self.thread.is_some() {
+            self.ask_to_stop();
+            // Whoever is unwinding already has a panic to report; a second one would abort.
+            if let Err(panic) = self.join()
+                && !thread::panicking()
+            {
+                std::panic::resume_unwind(panic);
+            }
+        }
+    }
 }
 
 /// Starts a server.
@@ -38,5 +94,76 @@ impl Handle {
 /// # Errors
 /// When it cannot listen or the store cannot be used.
 pub fn start(config: Config) -> Result<Handle, StartError> {
-    Err(StartError(format!("not built yet: {}", config.listen)))
+    launch(config, None)
+}
+
+/// Runs a server as the whole process, until SIGTERM or SIGINT. Says on stderr where it listens. `false`: its loop panicked,
+/// or the system refused to let it poll.
+///
+/// # Errors
+/// When it cannot listen or the store cannot be used.
+pub fn run(config: Config) -> Result<bool, StartError> {
+    let signals = Signals::new([SIGTERM, SIGINT]).map_err(|error| cannot("watch for signals", &error))?;
+    let mut handle = launch(config, Some(signals))?;
+    // Whoever closed stderr does not want to know.
+    writeln!(io::stderr(), "listening on {}", handle.addr).unwrap_or(());
+    Ok(handle.join().is_ok())
+}
+
+fn cannot(what: &str, error: &io::Error) -> StartError {
+    StartError(format!("cannot {what}: {error}"))
+}
+
+fn launch(config: Config, signals: Option<Signals>) -> Result<Handle, StartError> {
+    let listener = TcpListener::bind(config.listen)
+        .map_err(|error| StartError(format!("cannot listen on {}: {}", config.listen, plain(&error))))?;
+    let addr = listener.local_addr().map_err(|error| cannot("tell the address it listens on", &error))?;
+    let poll = Poll::new().map_err(|error| cannot("start polling", &error))?;
+    let waker = Waker::new(poll.registry(), WAKER).map_err(|error| cannot("start polling", &error))?;
+    let waker = Arc::new(waker);
+    let wake = Arc::clone(&waker);
+    let pool = Pool::start(
+        &config,
+        Arc::new(move || {
+            // Can fail only with its poll gone, and then nobody waits for the answer.
+            wake.wake().unwrap_or(());
+        }),
+    )
+    .map_err(|error| StartError(format!("cannot use the store {}: {error}", config.store)))?;
+    let chat = Chat::new(config.rules.clone(), pool.first_seq(), random_key()?);
+    let stop = Arc::new(AtomicBool::new(false));
+    let parts = Parts {
+        poll,
+        listener,
+        signals,
+        stop: Arc::clone(&stop),
+        chat,
+        pool,
+        bounds: Bounds { frame_bytes_max: config.frame_bytes_max, output_bytes_max: config.output_bytes_max },
+        conns_max: config.connections_max,
+        stop_wait_ms: config.stop_wait_ms,
+    };
+    let server_loop = Loop::new(parts).map_err(|error| cannot("start polling", &error))?;
+    let thread = thread::Builder::new()
+        .name("hongyan-loop".to_owned())
+        .spawn(move || server_loop.run())
+        .map_err(|error| cannot("start the loop's thread", &error))?;
+    log::info!("the store is {}", config.store);
+    Ok(Handle { addr, stop, waker, thread: Some(thread) })
+}
+
+/// What the system says, without its error number where the cause is a usual one.
+fn plain(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::AddrInUse => "the address is in use".to_owned(),
+        io::ErrorKind::AddrNotAvailable => "no such address on this machine".to_owned(),
+        io::ErrorKind::PermissionDenied => "permission denied (ports below 1024 need a privilege)".to_owned(),
+        _ => error.to_string(),
+    }
+}
+
+/// A key that nobody outside knows, so that nobody can choose names that collide in a hash table.
+fn random_key() -> Result<[u64; 2], StartError> {
+    let word = || getrandom::u64().map_err(|error| StartError(format!("the system has no random numbers: {error}")));
+    Ok([word()?, word()?])
 }

@@ -1,22 +1,20 @@
 //! Every setting, with its default, its bound and the unit in its name.
+//!
+//! [`options`] is the one table of all flags; [`args`] reads the command line and the environment by it and prints the help.
+
+pub mod args;
+pub mod options;
+pub mod store_url;
+mod units;
 
 use crate::chat::contract::Rules;
+use log::LevelFilter;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-
-/// Where accounts, friendships and un-acked pushes are kept.
-#[derive(Clone, PartialEq, Eq)]
-pub enum StoreUrl {
-    /// `memory:`: nowhere; gone with the process.
-    Memory,
-    /// `sqlite:PATH`.
-    Sqlite(PathBuf),
-    /// `mysql://user:password@host:port/database`, percent-encoded, as it was given.
-    Mysql(String),
-}
+pub use store_url::StoreUrl;
 
 /// All settings of one server.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct Config {
     /// Address and port to listen on; port 0 takes a free one.
     pub listen: SocketAddr,
@@ -40,6 +38,8 @@ pub struct Config {
     pub data_threads: usize,
     /// How long a stop waits for the store and for clients to take what is written, in ms.
     pub stop_wait_ms: u64,
+    /// How much is logged.
+    pub log: LevelFilter,
     /// The rules of the chat core.
     pub rules: Rules,
 }
@@ -50,7 +50,7 @@ impl Default for Config {
             listen: SocketAddr::from(([127, 0, 0, 1], 1102)),
             store: StoreUrl::Sqlite(PathBuf::from("hongyan.db")),
             frame_bytes_max: 64 * 1024,
-            output_bytes_max: 4 * 1024 * 1024,
+            output_bytes_max: 16 * 1024 * 1024,
             connections_max: 100_000,
             auth_threads: 1,
             argon2_memory_kib: 19_456,
@@ -58,6 +58,7 @@ impl Default for Config {
             verified_logins_max: 100_000,
             data_threads: 4,
             stop_wait_ms: 10_000,
+            log: LevelFilter::Info,
             rules: Rules::default(),
         }
     }

@@ -1,0 +1,284 @@
+//! The command line and the environment → [`Config`], and the texts of `--help` and `--version`.
+
+use super::Config;
+use super::options::{OPTIONS, Opt, find};
+use lexopt::{Arg, Parser, ValueExt};
+use std::ffi::OsString;
+use std::fmt::Write;
+
+/// What the command line asks for.
+#[derive(Debug)]
+pub enum Command {
+    /// Run a server.
+    Run(Box<Config>),
+    /// Print this text and exit.
+    Print(String),
+}
+
+/// Reads the arguments (without the program's name) and the variables of the environment. A flag beats a variable; of a flag
+/// given twice the last counts.
+///
+/// # Errors
+/// One sentence about the first thing that is wrong.
+pub fn read<A>(args: A, env: impl Fn(&str) -> Option<OsString>) -> Result<Command, String>
+where
+    A: IntoIterator<Item = OsString>,
+{
+    let mut flags: Vec<(&Opt, OsString)> = Vec::new();
+    let mut parser = Parser::from_args(args);
+    while let Some(arg) = parser.next().map_err(|error| sentence(&error))? {
+        match arg {
+            Arg::Long("help") | Arg::Short('h') => return Ok(Command::Print(help())),
+            Arg::Long("version") | Arg::Short('V') => return Ok(Command::Print(version())),
+            Arg::Long(name) => match find(name) {
+                Some(opt) => {
+                    let value = parser
+                        .value()
+                        .map_err(|_| format!("--{} needs a value: --{} {}", opt.name, opt.name, opt.value_name()))?;
+                    flags.push((opt, value));
+                }
+                None => return Err(unknown(&format!("--{name}"))),
+            },
+            Arg::Short(letter) => return Err(unknown(&format!("-{letter}"))),
+            Arg::Value(value) => {
+                return Err(format!(
+                    "unexpected argument {:?}; hongyan --help shows what there is",
+                    value.to_string_lossy()
+                ));
+            }
+        }
+    }
+    let mut config = Config::default();
+    let mut given = Vec::new();
+    for opt in OPTIONS {
+        let variable = opt.env();
+        // An empty variable counts as none: that is how compose files leave one out.
+        let from_env = env(&variable).filter(|value| !value.is_empty());
+        let from_flag = flags.iter().rev().find(|(flag, _)| flag.name == opt.name).map(|(_, value)| value.clone());
+        let (source, value) = match (from_flag, from_env) {
+            (Some(value), _) => (format!("--{}", opt.name), value),
+            (None, Some(value)) => (variable, value),
+            (None, None) => continue,
+        };
+        let value = value.string().map_err(|_| format!("{source} is not valid UTF-8"))?;
+        opt.apply(&mut config, &source, &value)?;
+        given.push(opt.name);
+    }
+    relate(&mut config, &given)?;
+    Ok(Command::Run(Box::new(config)))
+}
+
+/// Checks what settings demand of each other. One that was not given follows the one that was.
+fn relate(config: &mut Config, given: &[&str]) -> Result<(), String> {
+    let shown = |config: &Config, name: &str| find(name).map(|opt| opt.show(config)).unwrap_or_default();
+    if config.rules.outstanding_max > config.rules.list_max {
+        if given.contains(&"outstanding-max") {
+            let (outstanding, list) = (shown(config, "outstanding-max"), shown(config, "list-max"));
+            return Err(format!("--outstanding-max {outstanding} must not be greater than --list-max {list}"));
+        }
+        config.rules.outstanding_max = config.rules.list_max;
+    }
+    if config.rules.auth_jobs_max > config.rules.jobs_max {
+        if given.contains(&"auth-jobs-max") {
+            let (auth, jobs) = (shown(config, "auth-jobs-max"), shown(config, "jobs-max"));
+            return Err(format!("--auth-jobs-max {auth} must not be greater than --jobs-max {jobs}"));
+        }
+        config.rules.auth_jobs_max = config.rules.jobs_max;
+    }
+    // A frame grows when it is written in the other spelling, at most threefold; a few must fit beside each other.
+    let output_min = config.frame_bytes_max.saturating_mul(4);
+    if config.output_bytes_max < output_min {
+        if given.contains(&"output-bytes-max") {
+            let (output, frame) = (shown(config, "output-bytes-max"), shown(config, "max-frame"));
+            return Err(format!("--output-bytes-max {output} must be at least four times --max-frame {frame}"));
+        }
+        config.output_bytes_max = output_min;
+    }
+    Ok(())
+}
+
+fn unknown(flag: &str) -> String {
+    format!("unknown option {flag:?}; hongyan --help shows what there is")
+}
+
+/// Lexopt's own errors, without repeating a value (it may be a store with its password).
+fn sentence(error: &lexopt::Error) -> String {
+    match error {
+        lexopt::Error::UnexpectedValue { option, .. } => format!("{option} takes no value"),
+        lexopt::Error::MissingValue { option: Some(option) } => format!("{option} needs a value"),
+        other => other.to_string(),
+    }
+}
+
+/// `hongyan 0.1.0`
+#[must_use]
+pub fn version() -> String {
+    concat!("hongyan ", env!("CARGO_PKG_VERSION"), "\n").to_owned()
+}
+
+const WIDTH: usize = 98;
+const INDENT: usize = 6;
+
+/// The text of `--help`, at most 100 columns wide.
+#[must_use]
+pub fn help() -> String {
+    let default = Config::default();
+    let mut text = version();
+    text.push_str(concat!(env!("CARGO_PKG_DESCRIPTION"), ".\n\nUsage: hongyan [OPTIONS]\n\n"));
+    text.push_str(
+        "Every option can be set in the environment too: --idle-timeout is HONGYAN_IDLE_TIMEOUT. A flag\n\
+         beats the environment. Times are written like 200ms, 120s, 10m or 24h, sizes like 4096B, 64KiB\n\
+         or 1MiB.\n",
+    );
+    let mut group = "";
+    for opt in OPTIONS {
+        if opt.group != group {
+            group = opt.group;
+            push(&mut text, format_args!("\n{group}:\n"));
+        }
+        push(&mut text, format_args!("  --{} {}\n", opt.name, opt.value_name()));
+        let bounds = match opt.kind {
+            super::options::Kind::Listen | super::options::Kind::Store | super::options::Kind::Log => String::new(),
+            _ => format!(", {}", opt.range()),
+        };
+        wrap(&mut text, &format!("{} [default {}{bounds}]", opt.help, opt.show(&default)));
+    }
+    text.push_str(
+        "\nOther:\n  -h, --help\n      Print this and exit.\n  -V, --version\n      Print the version and exit.\n",
+    );
+    text
+}
+
+/// The table of all options in Markdown, for the README.
+#[must_use]
+pub fn markdown() -> String {
+    let default = Config::default();
+    let mut text = "| option | environment | default | allowed | |\n|---|---|---|---|---|\n".to_owned();
+    for opt in OPTIONS {
+        push(
+            &mut text,
+            format_args!(
+                "| `--{} {}` | `{}` | `{}` | {} | {} |\n",
+                opt.name,
+                opt.value_name(),
+                opt.env(),
+                opt.show(&default),
+                opt.range(),
+                opt.help
+            ),
+        );
+    }
+    text
+}
+
+fn push(text: &mut String, args: std::fmt::Arguments<'_>) {
+    // Writing into a String cannot fail.
+    text.write_fmt(args).unwrap_or(());
+}
+
+fn wrap(text: &mut String, paragraph: &str) {
+    let mut column = 0;
+    for word in paragraph.split(' ') {
+        if column > 0 && column + 1 + word.len() > WIDTH {
+            text.push('\n');
+            column = 0;
+        }
+        if column == 0 {
+            text.push_str(&" ".repeat(INDENT));
+            column = INDENT;
+        } else {
+            text.push(' ');
+            column += 1;
+        }
+        text.push_str(word);
+        column += word.len();
+    }
+    text.push('\n');
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::StoreUrl;
+
+    fn read_with(args: &[&str], env: &[(&str, &str)]) -> Result<Config, String> {
+        let args = args.iter().map(OsString::from);
+        let env = |name: &str| env.iter().find(|(key, _)| *key == name).map(|(_, value)| OsString::from(value));
+        match read(args, env)? {
+            Command::Run(config) => Ok(*config),
+            Command::Print(text) => Err(text),
+        }
+    }
+
+    #[test]
+    fn flags_environment_and_defaults() {
+        let config = read_with(&[], &[]).unwrap();
+        assert_eq!(config.listen.to_string(), "127.0.0.1:1102");
+        let env = [("HONGYAN_IDLE_TIMEOUT", "7s"), ("HONGYAN_LISTEN", "[::1]:7"), ("HONGYAN_STORE", "")];
+        let config = read_with(&["--idle-timeout", "200ms", "--store=memory:", "--store", "sqlite:x"], &env).unwrap();
+        assert_eq!(config.rules.idle_timeout_ms, 200, "the flag beats the environment");
+        assert_eq!(config.listen.to_string(), "[::1]:7");
+        assert_eq!(config.store, StoreUrl::Sqlite("x".into()), "the last one counts, an empty variable does not");
+        assert_eq!(read_with(&["--argon2-memory", "8KiB"], &[]).unwrap().argon2_memory_kib, 8);
+    }
+
+    #[test]
+    fn what_is_wrong_is_one_sentence_that_names_it() {
+        for (args, words) in [
+            (&["--nope"][..], &["--nope", "--help"][..]),
+            (&["-x"], &["-x"]),
+            (&["serve"], &["serve"]),
+            (&["--listen"], &["--listen", "ADDR:PORT"]),
+            (&["--listen", "localhost"], &["--listen", "localhost", "127.0.0.1:1102"]),
+            (&["--idle-timeout", "25h"], &["--idle-timeout", "25h", "1ms to 24h"]),
+            (&["--idle-timeout", "5"], &["--idle-timeout", "unit", "1ms to 24h"]),
+            (&["--max-frame", "17MiB"], &["--max-frame", "17MiB", "1KiB to 16MiB"]),
+            (&["--log", "loud"], &["--log", "loud", "trace"]),
+            (&["--help=x"], &["--help"]),
+            (&["--outstanding-max", "9", "--list-max", "8"], &["--outstanding-max 9", "--list-max 8"]),
+            (&["--auth-jobs-max", "9", "--jobs-max", "8"], &["--auth-jobs-max 9", "--jobs-max 8"]),
+            (&["--output-bytes-max", "64KiB"], &["--output-bytes-max 64KiB", "--max-frame 64KiB"]),
+        ] {
+            let Err(why) = read_with(args, &[]) else { panic!("{args:?} was taken") };
+            assert!(!why.contains('\n') || args == ["--help=x"], "{why}");
+            for word in words {
+                assert!(why.contains(word), "{args:?}: {why}");
+            }
+        }
+        let why = read_with(&[], &[("HONGYAN_RESEND_EVERY", "soon")]).unwrap_err();
+        assert!(why.contains("HONGYAN_RESEND_EVERY"), "{why}");
+    }
+
+    #[test]
+    fn settings_that_were_not_given_follow_those_that_were() {
+        let config = read_with(&["--list-max", "8", "--jobs-max", "3", "--max-frame", "16MiB"], &[]).unwrap();
+        assert_eq!((config.rules.outstanding_max, config.rules.auth_jobs_max), (8, 3));
+        assert_eq!(config.output_bytes_max, 64 << 20);
+    }
+
+    #[test]
+    fn no_error_and_no_debug_text_repeats_a_password() {
+        for args in [
+            &["--store", "mysql://u:geheim@"][..],
+            &["--store", "pg://u:geheim@h"],
+            &["--version=mysql://u:geheim@h/d"],
+        ] {
+            assert!(!read_with(args, &[]).unwrap_err().contains("geheim"));
+        }
+        let config = read_with(&["--store", "mysql://u:geheim@h/d"], &[]).unwrap();
+        assert!(!format!("{config:?}").contains("geheim"));
+    }
+
+    #[test]
+    fn help_and_version() {
+        assert_eq!(read_with(&["--version"], &[]).unwrap_err(), format!("hongyan {}\n", env!("CARGO_PKG_VERSION")));
+        let help = read_with(&["-h"], &[]).unwrap_err();
+        for line in help.lines() {
+            assert!(line.chars().count() <= 100, "{line}");
+        }
+        for opt in OPTIONS {
+            assert!(help.contains(&format!("  --{} ", opt.name)), "{}", opt.name);
+            assert!(markdown().contains(&format!("`--{} ", opt.name)), "{}", opt.name);
+        }
+    }
+}

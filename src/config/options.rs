@@ -1,0 +1,359 @@
+//! The one table of all options. Parsing, bounds, the help text and the table in the README all follow it.
+
+use super::units::{parse_bytes, parse_count, parse_duration_ms, show_bytes, show_duration_ms};
+use super::{Config, StoreUrl};
+use log::LevelFilter;
+use std::net::SocketAddr;
+
+/// What a value of an option is, with its bounds and the setting it stands for.
+#[derive(Clone, Copy, Debug)]
+pub enum Kind {
+    /// Milliseconds, written with a unit.
+    Duration(Number),
+    /// Bytes, written with or without a unit.
+    Size(Number),
+    /// A plain number.
+    Count(Number),
+    /// `--listen`.
+    Listen,
+    /// `--store`.
+    Store,
+    /// `--log`.
+    Log,
+}
+
+/// A bounded number and where it goes.
+#[derive(Clone, Copy, Debug)]
+pub struct Number {
+    min: u64,
+    max: u64,
+    get: fn(&Config) -> u64,
+    set: fn(&mut Config, u64),
+}
+
+/// One option.
+#[derive(Clone, Copy, Debug)]
+pub struct Opt {
+    /// Its name without the dashes.
+    pub name: &'static str,
+    /// The heading under which the help shows it.
+    pub group: &'static str,
+    /// What it does, as one sentence.
+    pub help: &'static str,
+    /// Its values.
+    pub kind: Kind,
+}
+
+impl Opt {
+    /// The variable of the environment that says the same.
+    #[must_use]
+    pub fn env(&self) -> String {
+        format!("HONGYAN_{}", self.name.replace('-', "_").to_ascii_uppercase())
+    }
+
+    /// What stands for the value in the help.
+    #[must_use]
+    pub fn value_name(&self) -> &'static str {
+        match self.kind {
+            Kind::Duration(_) => "TIME",
+            Kind::Size(_) => "SIZE",
+            Kind::Count(_) => "N",
+            Kind::Listen => "ADDR:PORT",
+            Kind::Store => "URL",
+            Kind::Log => "LEVEL",
+        }
+    }
+
+    /// The value that a config has for it, as it would be written.
+    #[must_use]
+    pub fn show(&self, config: &Config) -> String {
+        match self.kind {
+            Kind::Duration(number) => show_duration_ms((number.get)(config)),
+            Kind::Size(number) => show_bytes((number.get)(config)),
+            Kind::Count(number) => (number.get)(config).to_string(),
+            Kind::Listen => config.listen.to_string(),
+            Kind::Store => config.store.to_string(),
+            Kind::Log => config.log.as_str().to_ascii_lowercase(),
+        }
+    }
+
+    /// What is allowed, for the help and for errors.
+    #[must_use]
+    pub fn range(&self) -> String {
+        match self.kind {
+            Kind::Duration(n) => format!("{} to {}", show_duration_ms(n.min), show_duration_ms(n.max)),
+            Kind::Size(n) => format!("{} to {}", show_bytes(n.min), show_bytes(n.max)),
+            Kind::Count(n) => format!("{} to {}", n.min, n.max),
+            Kind::Listen => "an IP address and a port, as in 127.0.0.1:1102 or [::]:1102".to_owned(),
+            Kind::Store => "sqlite:PATH, mysql://USER:PASSWORD@HOST:PORT/DATABASE or memory:".to_owned(),
+            Kind::Log => "error, warn, info, debug, trace or off".to_owned(),
+        }
+    }
+
+    /// Reads a value and puts it where it belongs. `source` is the flag or the variable it came from.
+    ///
+    /// # Errors
+    /// One sentence that names the source, the value and what is allowed. The value of `--store` is not repeated.
+    pub fn apply(&self, config: &mut Config, source: &str, text: &str) -> Result<(), String> {
+        let allowed = || format!("{source} {text:?} is not allowed: it must be {}", self.range());
+        let (number, parsed) = match self.kind {
+            Kind::Duration(number) => (number, parse_duration_ms(text)),
+            Kind::Size(number) => (number, parse_bytes(text)),
+            Kind::Count(number) => (number, parse_count(text)),
+            Kind::Listen => {
+                config.listen = text.parse::<SocketAddr>().map_err(|_| allowed())?;
+                return Ok(());
+            }
+            Kind::Store => {
+                config.store = StoreUrl::parse(text).map_err(|why| format!("{source}: {why}"))?;
+                return Ok(());
+            }
+            Kind::Log => {
+                config.log = text.parse::<LevelFilter>().map_err(|_| allowed())?;
+                return Ok(());
+            }
+        };
+        let value = parsed.map_err(|why| format!("{source} {text:?} {why}; allowed: {}", self.range()))?;
+        if value < number.min || value > number.max {
+            return Err(allowed());
+        }
+        (number.set)(config, value);
+        Ok(())
+    }
+}
+
+/// The number of an option: bounds, and the path of the field.
+macro_rules! number {
+    ($min:expr, $max:expr, $($field:ident).+ : $type:ty) => {
+        Number {
+            min: $min,
+            max: $max,
+            get: |config| config.$($field).+ as u64,
+            // The bound was checked, and each bound fits its type (a test goes through the table).
+            set: |config, value| config.$($field).+ = value as $type,
+        }
+    };
+}
+
+const fn opt(group: &'static str, name: &'static str, kind: Kind, help: &'static str) -> Opt {
+    Opt { name, group, help, kind }
+}
+
+const KIB: u64 = 1 << 10;
+const MIB: u64 = 1 << 20;
+const GIB: u64 = 1 << 30;
+const HOUR: u64 = 3_600_000;
+const DAY: u64 = 24 * HOUR;
+
+const SERVER: &str = "Server";
+const TIMES: &str = "Times";
+const CLIENT: &str = "Limits of one client";
+const USER: &str = "Limits of one user's ACK list";
+const WHOLE: &str = "Limits of the whole server";
+const LOGIN: &str = "Passwords";
+
+/// All options, in the order of the help.
+pub static OPTIONS: &[Opt] = &[
+    opt(SERVER, "listen", Kind::Listen, "Address and port to listen on; port 0 takes a free one."),
+    opt(
+        SERVER,
+        "store",
+        Kind::Store,
+        "Where everything is kept: sqlite:PATH, mysql://USER:PASSWORD@HOST:PORT/DATABASE or memory:.",
+    ),
+    opt(SERVER, "log", Kind::Log, "How much is logged to stderr: error, warn, info, debug, trace or off."),
+    opt(
+        SERVER,
+        "data-threads",
+        Kind::Count(number!(1, 64, data_threads: usize)),
+        "Connections to a MySQL store, a thread each; SQLite and memory have one.",
+    ),
+    opt(
+        SERVER,
+        "stop-wait",
+        Kind::Duration(Number { min: 10, max: HOUR, get: |c| c.stop_wait_ms, set: set_stop_wait }),
+        "How long a stop waits for the store and for clients to take what was written.",
+    ),
+    opt(
+        TIMES,
+        "idle-timeout",
+        Kind::Duration(number!(1, DAY, rules.idle_timeout_ms: u64)),
+        "A connection that was silent for longer than this is closed.",
+    ),
+    opt(
+        TIMES,
+        "idle-check",
+        Kind::Duration(number!(1, HOUR, rules.idle_check_ms: u64)),
+        "How often that is looked at.",
+    ),
+    opt(
+        TIMES,
+        "resend-every",
+        Kind::Duration(number!(1, DAY, rules.resend_every_ms: u64)),
+        "A push that was not acked is sent again this long after it was last sent.",
+    ),
+    opt(
+        TIMES,
+        "save-after",
+        Kind::Duration(number!(0, 60_000, rules.save_after_ms: u64)),
+        "A push to somebody online is stored when it was not acked for this long.",
+    ),
+    opt(
+        TIMES,
+        "answer-within",
+        Kind::Duration(number!(10, HOUR, rules.answer_within_ms: u64)),
+        "A request is answered within this, with UNAVAILABLE if the store is not there.",
+    ),
+    opt(CLIENT, "max-frame", Kind::Size(number!(KIB, 16 * MIB, frame_bytes_max: usize)), "The largest envelope."),
+    opt(
+        CLIENT,
+        "output-bytes-max",
+        Kind::Size(number!(64 * KIB, GIB, output_bytes_max: usize)),
+        "A client with more unread output than this is closed.",
+    ),
+    opt(
+        CLIENT,
+        "bad-inputs-max",
+        Kind::Count(number!(1, 1_000_000, rules.bad_inputs_max: u32)),
+        "A client is closed after so many inputs in a row that were no JSON objects.",
+    ),
+    opt(
+        CLIENT,
+        "requests-per-second-max",
+        Kind::Count(number!(1, 10_000_000, rules.requests_per_second_max: u32)),
+        "Requests a second that one client may make.",
+    ),
+    opt(
+        USER,
+        "outstanding-max",
+        Kind::Count(number!(1, 65_536, rules.outstanding_max: u32)),
+        "Pushes sent to one user and not acked; the rest waits for the acks.",
+    ),
+    opt(
+        USER,
+        "list-max",
+        Kind::Count(number!(1, 1_000_000, rules.list_max: u32)),
+        "Pushes on one user's list that are kept in memory; the rest waits in the store.",
+    ),
+    opt(USER, "list-bytes-max", Kind::Size(number!(64 * KIB, GIB, rules.list_bytes_max: usize)), "And their size."),
+    opt(
+        USER,
+        "recent-messages-max",
+        Kind::Count(number!(0, 1_000_000, rules.recent_messages_max: u32)),
+        "Acked messages of one sender that are remembered, so that a repeated one is not sent twice.",
+    ),
+    opt(
+        USER,
+        "recent-messages-age",
+        Kind::Duration(number!(0, DAY, rules.recent_messages_age_ms: u64)),
+        "And for how long.",
+    ),
+    opt(WHOLE, "connections-max", Kind::Count(number!(1, 10_000_000, connections_max: usize)), "Connections at once."),
+    opt(
+        WHOLE,
+        "jobs-max",
+        Kind::Count(number!(1, 10_000_000, rules.jobs_max: usize)),
+        "Jobs that wait for the store; beyond it requests are refused.",
+    ),
+    opt(
+        WHOLE,
+        "auth-jobs-max",
+        Kind::Count(number!(1, 1_000_000, rules.auth_jobs_max: usize)),
+        "Of these, log-ins and sign-ups that wait for a password to be hashed.",
+    ),
+    opt(
+        LOGIN,
+        "auth-threads",
+        Kind::Count(number!(1, 64, auth_threads: usize)),
+        "Threads that hash passwords; each needs the memory below while it works.",
+    ),
+    opt(
+        LOGIN,
+        "argon2-memory",
+        Kind::Size(Number {
+            min: 8 * KIB,
+            max: 4 * GIB,
+            get: |c| u64::from(c.argon2_memory_kib) * KIB,
+            set: |c, v| c.argon2_memory_kib = (v / KIB) as u32,
+        }),
+        "Memory of one Argon2id run.",
+    ),
+    opt(LOGIN, "argon2-passes", Kind::Count(number!(1, 64, argon2_passes: u32)), "Passes of one Argon2id run."),
+    opt(
+        LOGIN,
+        "verified-logins-max",
+        Kind::Count(number!(0, 10_000_000, verified_logins_max: usize)),
+        "Users whose verified password is remembered (in memory, as a keyed MAC) for a quick next log-in.",
+    ),
+];
+
+/// The core gives up waiting for the store a little before the whole stop does, so that clients can still be told.
+fn set_stop_wait(config: &mut Config, ms: u64) {
+    config.stop_wait_ms = ms;
+    config.rules.stop_wait_ms = ms - ms / 5;
+}
+
+/// The option of this name.
+#[must_use]
+pub fn find(name: &str) -> Option<&'static Opt> {
+    OPTIONS.iter().find(|opt| opt.name == name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_unique_and_help_is_a_sentence() {
+        for (at, opt) in OPTIONS.iter().enumerate() {
+            assert!(OPTIONS[..at].iter().all(|other| other.name != opt.name), "{} stands twice", opt.name);
+            assert!(opt.help.ends_with('.'), "{}", opt.name);
+        }
+    }
+
+    #[test]
+    fn every_default_is_within_its_bounds_and_reads_back() {
+        let default = Config::default();
+        for opt in OPTIONS {
+            let mut config = default.clone();
+            let shown = opt.show(&default);
+            assert_eq!(opt.apply(&mut config, opt.name, &shown), Ok(()), "{}", opt.name);
+            assert_eq!(opt.show(&config), shown, "{}", opt.name);
+        }
+    }
+
+    #[test]
+    fn both_bounds_are_taken_and_kept_whole_and_beyond_is_refused() {
+        for opt in OPTIONS {
+            let (number, unit) = match opt.kind {
+                Kind::Duration(number) => (number, "ms"),
+                Kind::Size(number) => (number, "B"),
+                Kind::Count(number) => (number, ""),
+                Kind::Listen | Kind::Store | Kind::Log => continue,
+            };
+            let mut config = Config::default();
+            for value in [number.min, number.max] {
+                assert_eq!(opt.apply(&mut config, opt.name, &format!("{value}{unit}")), Ok(()), "{}", opt.name);
+                assert_eq!((number.get)(&config), value, "{}", opt.name);
+            }
+            let above = format!("{}{unit}", number.max + 1);
+            let why = opt.apply(&mut config, "--x", &above).unwrap_err();
+            assert!(why.contains("--x") && why.contains(&above) && why.contains(&opt.range()), "{why}");
+            if number.min > 0 {
+                assert!(
+                    opt.apply(&mut config, opt.name, &format!("{}{unit}", number.min - 1)).is_err(),
+                    "{}",
+                    opt.name
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn the_core_stops_waiting_before_the_server_does() {
+        let mut config = Config::default();
+        assert!(config.rules.stop_wait_ms < config.stop_wait_ms);
+        find("stop-wait").unwrap().apply(&mut config, "", "1s").unwrap();
+        assert_eq!((config.stop_wait_ms, config.rules.stop_wait_ms), (1_000, 800));
+    }
+}

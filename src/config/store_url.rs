@@ -1,0 +1,138 @@
+//! Where the store is, as a URL that never shows its password.
+
+use std::fmt;
+use std::path::PathBuf;
+
+/// Where accounts, friendships and un-acked pushes are kept.
+#[derive(Clone, PartialEq, Eq)]
+pub enum StoreUrl {
+    /// `memory:`: nowhere; gone with the process.
+    Memory,
+    /// `sqlite:PATH`.
+    Sqlite(PathBuf),
+    /// `mysql://user:password@host:port/database`, percent-encoded, as it was given.
+    Mysql(String),
+}
+
+impl StoreUrl {
+    /// Reads a URL.
+    ///
+    /// # Errors
+    /// What is wrong with it, as the end of a sentence; a password in it is not repeated.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        if text == "memory:" || text == "memory" {
+            return Ok(Self::Memory);
+        }
+        if let Some(path) = text.strip_prefix("sqlite:") {
+            // `sqlite:///var/x.db` is how most other programs write an absolute path.
+            let path = path.strip_prefix("//").unwrap_or(path);
+            if path.is_empty() {
+                return Err("\"sqlite:\" needs the path of a file behind it, as in sqlite:hongyan.db".to_owned());
+            }
+            return Ok(Self::Sqlite(PathBuf::from(path)));
+        }
+        if text.starts_with("mysql:") {
+            return Self::parse_mysql(text);
+        }
+        // Whatever else stands there may hold a password: only the part before the colon is repeated.
+        let scheme = text.split(':').next().unwrap_or_default();
+        Err(format!(
+            "{scheme:?} is no kind of store; allowed are sqlite:PATH, mysql://USER:PASSWORD@HOST:PORT/DATABASE and memory:"
+        ))
+    }
+
+    fn parse_mysql(text: &str) -> Result<Self, String> {
+        let shape = "must look like mysql://USER:PASSWORD@HOST:PORT/DATABASE, with special characters percent-encoded";
+        let rest = text.strip_prefix("mysql://").ok_or(shape)?;
+        let (authority, database) = rest.split_once('/').ok_or_else(|| format!("names no database; it {shape}"))?;
+        if database.is_empty() || database.starts_with('?') {
+            return Err(format!("names no database; it {shape}"));
+        }
+        let (_, host) = authority.rsplit_once('@').unwrap_or(("", authority));
+        if host.is_empty() || host.starts_with(':') {
+            return Err(format!("names no host; it {shape}"));
+        }
+        Ok(Self::Mysql(text.to_owned()))
+    }
+}
+
+impl fmt::Display for StoreUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Memory => f.write_str("memory:"),
+            Self::Sqlite(path) => write!(f, "sqlite:{}", path.display()),
+            Self::Mysql(url) => f.write_str(&without_password(url)),
+        }
+    }
+}
+
+impl fmt::Debug for StoreUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// The URL with `***` for its password. Hides too much rather than too little: everything from the first colon behind the
+/// scheme to the last `@`, wherever that stands, and all parameters.
+fn without_password(url: &str) -> String {
+    let rest = url.strip_prefix("mysql://").unwrap_or(url);
+    let (user_info, place) = rest.rsplit_once('@').unwrap_or(("", rest));
+    let user = user_info.split(':').next().unwrap_or_default();
+    let (place, has_parameters) = match place.split_once('?') {
+        Some((place, _)) => (place, true),
+        None => (place, false),
+    };
+    let secret = if user_info.contains(':') { ":***" } else { "" };
+    let at = if user_info.is_empty() { "" } else { "@" };
+    let tail = if has_parameters { "?***" } else { "" };
+    format!("mysql://{user}{secret}{at}{place}{tail}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_three_kinds() {
+        assert_eq!(StoreUrl::parse("memory:"), Ok(StoreUrl::Memory));
+        assert_eq!(StoreUrl::parse("sqlite:a/b.db"), Ok(StoreUrl::Sqlite("a/b.db".into())));
+        assert_eq!(StoreUrl::parse("sqlite:///var/b.db"), Ok(StoreUrl::Sqlite("/var/b.db".into())));
+        let url = "mysql://u:p%40@h:3306/d";
+        assert_eq!(StoreUrl::parse(url), Ok(StoreUrl::Mysql(url.to_owned())));
+    }
+
+    #[test]
+    fn what_is_none_is_refused_without_its_password() {
+        for bad in [
+            "",
+            "sqlite:",
+            "sqlite://",
+            "postgres://u:geheim@h/d",
+            "mysql:u:geheim@h/d",
+            "mysql://u:geheim@h",
+            "mysql://u:geheim@h/",
+            "mysql://u:geheim@/d",
+            "mysql://u:geheim@:3306/d",
+            "mysql://u:geheim@h/?a=b",
+        ] {
+            let why = StoreUrl::parse(bad).unwrap_err();
+            assert!(!why.contains("geheim"), "{bad}: {why}");
+        }
+    }
+
+    #[test]
+    fn a_password_is_never_printed() {
+        for (url, shown) in [
+            ("mysql://u:geheim@h:1/d", "mysql://u:***@h:1/d"),
+            ("mysql://u:ge/he@im@h:1/d", "mysql://u:***@h:1/d"),
+            ("mysql://u@h:1/d", "mysql://u@h:1/d"),
+            ("mysql://h:1/d", "mysql://h:1/d"),
+            ("mysql://u:geheim@h:1/d?password=geheim", "mysql://u:***@h:1/d?***"),
+            ("mysql://u:geheim@h:1/d?x=@geheim", "mysql://u:***@geheim"),
+        ] {
+            let url = StoreUrl::Mysql(url.to_owned());
+            assert_eq!(format!("{url}"), shown);
+            assert_eq!(format!("{url:?}"), shown);
+        }
+    }
+}

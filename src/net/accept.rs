@@ -1,0 +1,112 @@
+//! Accepting: a bounded number a turn, through every error that the system or a client can make of it.
+
+use super::conns::{LISTENER, token_of};
+use super::hub::Hub;
+use super::socket::Socket;
+use mio::net::{TcpListener, TcpStream};
+use mio::{Interest, Registry};
+use std::io::{self, ErrorKind};
+use std::net::SocketAddr;
+
+/// Connections taken in one turn; the rest of the queue waits for the next, after those that are here.
+const PER_TURN: usize = 256;
+/// How long accepting pauses, when nothing closes before, if there are no file descriptors left.
+const PAUSE_MS: u64 = 100;
+
+// The numbers of Unix, all of them: no file descriptors left in this process, in the whole system.
+const EMFILE: i32 = 24;
+const ENFILE: i32 = 23;
+
+/// The listener, and whether it may be asked.
+#[derive(Debug)]
+pub(super) struct Acceptor {
+    listener: TcpListener,
+    conns_max: usize,
+    /// There may be connections to take: set by the edge, cleared when the listener said that there are none.
+    ready: bool,
+    /// Until when there is no use in trying, unless the number of connections let go of changes from this one.
+    pause: Option<(u64, u64)>,
+    /// Connections are being refused, and the log says so.
+    full: bool,
+}
+
+impl Acceptor {
+    /// Registers the listener.
+    ///
+    /// # Errors
+    /// The system refuses to.
+    pub(super) fn new(mut listener: TcpListener, conns_max: usize, registry: &Registry) -> io::Result<Self> {
+        registry.register(&mut listener, LISTENER, Interest::READABLE)?;
+        Ok(Self { listener, conns_max, ready: true, pause: None, full: false })
+    }
+
+    /// The edge.
+    pub(super) fn on_readable(&mut self) {
+        self.ready = true;
+    }
+
+    /// When to try again even if nothing happens: at once (0), later, or not before the edge.
+    #[must_use]
+    pub(super) fn next_deadline(&self) -> Option<u64> {
+        match self.pause {
+            _ if !self.ready => None,
+            Some((until_ms, _)) => Some(until_ms),
+            None => Some(0),
+        }
+    }
+
+    /// Takes the connections that wait.
+    pub(super) fn accept(&mut self, hub: &mut Hub<Socket>, registry: &Registry, now_ms: u64) {
+        if let Some((until_ms, removed)) = self.pause {
+            if now_ms < until_ms && hub.removed() == removed {
+                return;
+            }
+            self.pause = None;
+        }
+        for _ in 0..PER_TURN {
+            if !self.ready {
+                return;
+            }
+            match self.listener.accept() {
+                Ok((stream, peer)) => self.take(stream, peer, hub, registry),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => self.ready = false,
+                Err(error) if matches!(error.raw_os_error(), Some(EMFILE | ENFILE)) => {
+                    hub.counters_mut().accept_pauses += 1;
+                    if hub.counters().accept_pauses == 1 {
+                        log::warn!(
+                            "no file descriptors left at {} connections: accepting pauses (said once)",
+                            hub.conns_len()
+                        );
+                    }
+                    self.pause = Some((now_ms + PAUSE_MS, hub.removed()));
+                    return;
+                }
+                // A client that was gone before it was taken, or the like: that one's own fault, so on to the next.
+                Err(error) => log::debug!("a connection could not be accepted: {error}"),
+            }
+        }
+    }
+
+    fn take(&mut self, mut stream: TcpStream, peer: SocketAddr, hub: &mut Hub<Socket>, registry: &Registry) {
+        if hub.conns_len() >= self.conns_max {
+            hub.counters_mut().refused += 1;
+            if !std::mem::replace(&mut self.full, true) {
+                log::warn!("{} connections: more are refused until one closes", self.conns_max);
+            }
+            return;
+        }
+        self.full = false;
+        // Answers are gathered over a turn already. A socket that refuses this option works all the same.
+        if let Err(error) = stream.set_nodelay(true) {
+            log::debug!("TCP_NODELAY was refused: {error}");
+        }
+        let token = token_of(hub.next_id());
+        match registry.register(&mut stream, token, Interest::READABLE | Interest::WRITABLE) {
+            Ok(()) => {
+                let id = hub.open(Socket::Plain(stream));
+                log::debug!("connection {}.{} opened by {peer}", id.slot, id.generation);
+            }
+            Err(error) => log::warn!("a connection could not be registered: {error}"),
+        }
+    }
+}

@@ -1,0 +1,127 @@
+//! Closing: a list that is worked off at the end of the turn, so that nobody pulls a connection from under somebody else's feet.
+
+use super::conn::{Filled, Phase};
+use super::counters::Why;
+use super::hub::Hub;
+use super::output::Written;
+use super::socket::Stream;
+use crate::chat::contract::{ConnId, Event};
+
+/// How long a closing connection may take to take its last words, and to end its side.
+const LINGER_MS: u64 = 5_000;
+/// How much of what a client still sends while it is closed is read (and dropped) in one go.
+const DRAIN_READS: usize = 8;
+
+impl<S: Stream> Hub<S> {
+    /// Closes a connection for a reason of ours, and tells the core. Nothing happens if it is closing already.
+    pub(super) fn close(&mut self, id: ConnId, why: Why) {
+        if self.conns.get(id).is_some_and(super::conn::Conn::is_open) {
+            self.begin_close(id, why);
+            self.dispatch(Event::Closed { conn: id });
+        }
+    }
+
+    /// Closes a connection that the core has forgotten.
+    pub(super) fn begin_close(&mut self, id: ConnId, why: Why) {
+        let Some(conn) = self.conns.get_mut(id).filter(|conn| conn.is_open()) else { return };
+        conn.begin_close(why, &mut self.spare);
+        self.counters.count_close(why);
+        log::debug!("connection {}.{} closed: {}", id.slot, id.generation, why.as_str());
+        self.closing.push(id);
+    }
+
+    pub(super) fn close_failed(&mut self) {
+        let mut failed = std::mem::take(&mut self.failed);
+        for (id, why) in failed.drain(..) {
+            self.close(id, why);
+        }
+        if self.failed.is_empty() {
+            self.failed = failed;
+        }
+    }
+
+    /// Closes whose time is over.
+    pub(super) fn expire(&mut self) {
+        let now_ms = self.now.mono_ms;
+        while let Some(&(deadline, id)) = self.half_closed.front()
+            && deadline <= now_ms
+        {
+            self.half_closed.pop_front();
+            self.close(id, Why::PeerClosed);
+        }
+        while let Some(&(deadline, id)) = self.lingering.front()
+            && deadline <= now_ms
+        {
+            self.lingering.pop_front();
+            self.remove(id);
+        }
+    }
+
+    /// Takes every closing connection as far as it goes.
+    pub(super) fn settle_closing(&mut self) {
+        let mut closing = std::mem::take(&mut self.closing);
+        let mut shared = std::mem::take(&mut self.shared);
+        for id in closing.drain(..) {
+            if !self.settle(id, &mut shared) {
+                self.remove(id);
+            }
+        }
+        self.shared = shared;
+        self.closing = closing;
+    }
+
+    /// `false` when there is nothing more to wait for.
+    fn settle(&mut self, id: ConnId, shared: &mut [u8]) -> bool {
+        let Some(conn) = self.conns.get_mut(id) else { return true };
+        match conn.phase {
+            Phase::Open => return true,
+            Phase::Dead => return false,
+            Phase::Closing => match conn.flush(&mut self.spare) {
+                Ok(Written::All) => {
+                    if conn.socket.end().is_err() {
+                        return false;
+                    }
+                    conn.phase = Phase::Ended;
+                    // Whatever edge there was may have been used up by a read that was cut short.
+                    conn.readable = true;
+                }
+                Ok(Written::Blocked) => {}
+                Err(_) => return false,
+            },
+            Phase::Ended => {}
+        }
+        let ended = conn.phase == Phase::Ended;
+        if ended && conn.eof {
+            return false;
+        }
+        for _ in 0..DRAIN_READS {
+            if !ended || !conn.readable {
+                break;
+            }
+            match conn.fill(shared) {
+                Filled::Some(_) => {}
+                Filled::Blocked => break,
+                Filled::Eof | Filled::Broken(_) => return false,
+            }
+        }
+        if self.stopping && ended {
+            // Everything is out, and what the client had sent is read: letting go now destroys nothing.
+            return false;
+        }
+        if !std::mem::replace(&mut conn.lingers, true) {
+            self.lingering.push_back((self.now.mono_ms + LINGER_MS, id));
+        }
+        if ended && conn.readable {
+            // It sends faster than it is drained: go on in the next turn. Its deadline ends that.
+            self.queue(id);
+        }
+        true
+    }
+
+    pub(super) fn remove(&mut self, id: ConnId) {
+        if let Some(mut conn) = self.conns.remove(id) {
+            self.removed += 1;
+            conn.output.discard(&mut self.spare);
+        }
+    }
+}

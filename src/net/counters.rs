@@ -1,0 +1,150 @@
+//! What happened to connections, in numbers. Every close has a named reason.
+
+use crate::chat::contract::CloseReason;
+use std::fmt;
+
+/// Why a connection was closed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Why {
+    /// The chat core said so.
+    Chat(CloseReason),
+    /// The client closed it.
+    PeerClosed,
+    /// Reading or writing failed.
+    IoError,
+    /// It did not take what was written to it.
+    SlowReader,
+    /// A WebSocket client sent a close frame.
+    WebSocketClosed,
+    /// A WebSocket client broke the protocol.
+    WebSocketProtocol,
+    /// A plain HTTP request was answered.
+    HttpDone,
+    /// A request head that is no HTTP, or no WebSocket handshake that can be answered.
+    HttpBad,
+    /// It began with a TLS handshake.
+    TlsUnsupported,
+    /// The server stopped before it was closed otherwise.
+    Stopped,
+}
+
+impl Why {
+    /// All of them, in the order of the counters.
+    pub const ALL: [Self; 14] = [
+        Self::Chat(CloseReason::Idle),
+        Self::Chat(CloseReason::Replaced),
+        Self::Chat(CloseReason::Garbage),
+        Self::Chat(CloseReason::TooLarge),
+        Self::Chat(CloseReason::ShuttingDown),
+        Self::PeerClosed,
+        Self::IoError,
+        Self::SlowReader,
+        Self::WebSocketClosed,
+        Self::WebSocketProtocol,
+        Self::HttpDone,
+        Self::HttpBad,
+        Self::TlsUnsupported,
+        Self::Stopped,
+    ];
+
+    fn index(self) -> usize {
+        match self {
+            Self::Chat(CloseReason::Idle) => 0,
+            Self::Chat(CloseReason::Replaced) => 1,
+            Self::Chat(CloseReason::Garbage) => 2,
+            Self::Chat(CloseReason::TooLarge) => 3,
+            Self::Chat(CloseReason::ShuttingDown) => 4,
+            Self::PeerClosed => 5,
+            Self::IoError => 6,
+            Self::SlowReader => 7,
+            Self::WebSocketClosed => 8,
+            Self::WebSocketProtocol => 9,
+            Self::HttpDone => 10,
+            Self::HttpBad => 11,
+            Self::TlsUnsupported => 12,
+            Self::Stopped => 13,
+        }
+    }
+
+    /// Its name in the log.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Chat(CloseReason::Idle) => "idle",
+            Self::Chat(CloseReason::Replaced) => "replaced",
+            Self::Chat(CloseReason::Garbage) => "garbage",
+            Self::Chat(CloseReason::TooLarge) => "too large",
+            Self::Chat(CloseReason::ShuttingDown) => "shutting down",
+            Self::PeerClosed => "closed by the client",
+            Self::IoError => "broken",
+            Self::SlowReader => "slow reader",
+            Self::WebSocketClosed => "WebSocket closed",
+            Self::WebSocketProtocol => "WebSocket protocol",
+            Self::HttpDone => "HTTP done",
+            Self::HttpBad => "bad HTTP",
+            Self::TlsUnsupported => "TLS",
+            Self::Stopped => "stopped",
+        }
+    }
+}
+
+/// The numbers since the start.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Connections that were taken.
+    pub accepted: u64,
+    /// Connections that were closed at once, since there were too many.
+    pub refused: u64,
+    /// How often accepting paused, since the process had no file descriptors left.
+    pub accept_pauses: u64,
+    /// Envelopes, and bad inputs, handed to the core.
+    pub inputs: u64,
+    /// Replies and pushes written.
+    pub frames: u64,
+    closed: [u64; Why::ALL.len()],
+}
+
+impl Counters {
+    /// Counts a close.
+    pub fn count_close(&mut self, why: Why) {
+        self.closed[why.index()] += 1;
+    }
+
+    /// How many connections were closed for this reason.
+    #[must_use]
+    pub fn closed(&self, why: Why) -> u64 {
+        self.closed[why.index()]
+    }
+}
+
+impl fmt::Display for Counters {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { accepted, refused, accept_pauses, inputs, frames, .. } = self;
+        write!(
+            f,
+            "{accepted} connections, {refused} refused, {accept_pauses} accept pauses, {inputs} inputs, {frames} frames"
+        )?;
+        for why in Why::ALL {
+            if self.closed(why) > 0 {
+                write!(f, "; {}: {}", why.as_str(), self.closed(why))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_reason_has_its_own_counter() {
+        for (index, why) in Why::ALL.into_iter().enumerate() {
+            assert_eq!(why.index(), index);
+        }
+        let mut counters = Counters::default();
+        counters.count_close(Why::SlowReader);
+        assert_eq!(counters.closed(Why::SlowReader), 1);
+        assert!(counters.to_string().ends_with("; slow reader: 1"), "{counters}");
+    }
+}

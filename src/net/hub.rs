@@ -1,0 +1,325 @@
+//! The loop without its poll: all connections and the core between them. What the sockets are is left open, so that tests can put
+//! torn and broken ones underneath.
+
+use super::conn::{Conn, OUTPUT_SOFT_MAX};
+use super::conns::Conns;
+use super::counters::{Counters, Why};
+use super::output::{Spare, Written};
+use super::socket::Stream;
+use crate::chat::Chat;
+use crate::chat::contract::{Action, ConnId, Event, Job, Now, Outcome, Ticket};
+use crate::protocol::envelope::Scratch;
+use crate::protocol::reply::{write_push, write_reply};
+use std::collections::VecDeque;
+
+/// The one buffer that all connections are read into.
+const READ_BYTES: usize = 64 * 1024;
+
+/// The bounds that connections are held to.
+#[derive(Clone, Copy, Debug)]
+pub struct Bounds {
+    /// The largest envelope.
+    pub frame_bytes_max: usize,
+    /// Unwritten output beyond which a connection is closed.
+    pub output_bytes_max: usize,
+}
+
+/// All connections, and the core.
+pub struct Hub<S> {
+    pub(super) conns: Conns<Conn<S>>,
+    pub(super) chat: Chat,
+    pub(super) bounds: Bounds,
+    pub(super) counters: Counters,
+    pub(super) now: Now,
+    /// Lent to whoever reads; empty only in the meantime.
+    pub(super) shared: Vec<u8>,
+    pub(super) scratch: Scratch,
+    pub(super) spare: Spare,
+    actions: Vec<Action>,
+    /// To be read, without waiting for an edge.
+    pub(super) ready: Vec<ConnId>,
+    /// To be written before the loop sleeps.
+    pub(super) dirty: Vec<ConnId>,
+    /// To be closed for a reason that turned up while actions were applied.
+    pub(super) failed: Vec<(ConnId, Why)>,
+    /// To be worked off at the end of the turn.
+    pub(super) closing: Vec<ConnId>,
+    /// Closing connections whose last words wait, in the order of their deadlines.
+    pub(super) lingering: VecDeque<(u64, ConnId)>,
+    /// Connections whose client ended its side and may have answers coming, in the order of their deadlines.
+    pub(super) half_closed: VecDeque<(u64, ConnId)>,
+    jobs: Vec<(Ticket, Job)>,
+    pub(super) removed: u64,
+    pub(super) stopping: bool,
+    stopped: bool,
+    pub(super) tls_was_logged: bool,
+}
+
+impl<S: Stream> Hub<S> {
+    /// A hub without connections.
+    #[must_use]
+    pub fn new(chat: Chat, bounds: Bounds) -> Self {
+        Self {
+            conns: Conns::default(),
+            chat,
+            bounds,
+            counters: Counters::default(),
+            now: Now::default(),
+            shared: vec![0; READ_BYTES],
+            scratch: Scratch::default(),
+            spare: Spare::default(),
+            actions: Vec::new(),
+            ready: Vec::new(),
+            dirty: Vec::new(),
+            failed: Vec::new(),
+            closing: Vec::new(),
+            lingering: VecDeque::new(),
+            half_closed: VecDeque::new(),
+            jobs: Vec::new(),
+            removed: 0,
+            stopping: false,
+            stopped: false,
+            tls_was_logged: false,
+        }
+    }
+
+    /// Begins a turn.
+    pub fn begin_turn(&mut self, now: Now) {
+        self.now = now;
+    }
+
+    /// The id the next connection will have, to register its socket under.
+    #[must_use]
+    pub fn next_id(&self) -> ConnId {
+        self.conns.next_id()
+    }
+
+    /// How many connections there are.
+    #[must_use]
+    pub fn conns_len(&self) -> usize {
+        self.conns.len()
+    }
+
+    /// Connections that were ever let go of: a change means that file descriptors have come free.
+    #[must_use]
+    pub fn removed(&self) -> u64 {
+        self.removed
+    }
+
+    /// What happened so far.
+    #[must_use]
+    pub fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
+    /// The same, to count in what happened before there was a connection.
+    pub fn counters_mut(&mut self) -> &mut Counters {
+        &mut self.counters
+    }
+
+    /// Takes in a new connection.
+    pub fn open(&mut self, socket: S) -> ConnId {
+        self.counters.accepted += 1;
+        let id = self.conns.insert(Conn::new(socket, self.now.mono_ms));
+        self.dispatch(Event::Opened { conn: id });
+        id
+    }
+
+    /// There is something to read, or (`closed`) the client has ended its side.
+    pub fn on_readable(&mut self, id: ConnId, closed: bool) {
+        if let Some(conn) = self.conns.get_mut(id) {
+            conn.readable = true;
+            conn.read_closed |= closed;
+            self.queue(id);
+        }
+    }
+
+    /// There is room to write again.
+    pub fn on_writable(&mut self, id: ConnId) {
+        if let Some(conn) = self.conns.get_mut(id)
+            && !conn.output.is_empty()
+        {
+            self.mark_dirty(id);
+        }
+    }
+
+    /// Both sides are ended: nothing can be written.
+    pub fn on_broken(&mut self, id: ConnId) {
+        // What it sent before is read first; reading finds the end by itself. Only who is read no more needs to be told.
+        if self.conns.get(id).is_some_and(|conn| conn.half_closed) {
+            self.failed.push((id, Why::PeerClosed));
+        }
+    }
+
+    /// A job was done.
+    pub fn on_finished(&mut self, ticket: Ticket, outcome: Outcome) {
+        self.dispatch(Event::Finished { ticket, outcome });
+    }
+
+    /// The server is to stop.
+    pub fn shut_down(&mut self) {
+        self.dispatch(Event::ShutDown);
+    }
+
+    /// Has the core nothing left that must be made safe?
+    #[must_use]
+    pub fn is_stopped(&self) -> bool {
+        self.stopped
+    }
+
+    /// Closes what the core left open, and from now on waits for no client but those that are still to read something.
+    pub fn close_all(&mut self) {
+        self.stopping = true;
+        let ids: Vec<ConnId> = self.conns.ids().collect();
+        for id in ids {
+            self.close(id, Why::Stopped);
+            self.closing.push(id);
+        }
+    }
+
+    /// The jobs that came up since the last call.
+    pub fn take_jobs(&mut self) -> std::vec::Drain<'_, (Ticket, Job)> {
+        self.jobs.drain(..)
+    }
+
+    /// Everything a turn does after the poll: read, tick, write, close.
+    pub fn turn(&mut self) {
+        self.expire();
+        self.serve_ready();
+        if self.chat.next_deadline().is_some_and(|deadline| deadline <= self.now.mono_ms) {
+            self.dispatch(Event::Tick);
+        }
+        self.flush_dirty();
+        self.settle_closing();
+    }
+
+    /// Is there something to do without waiting for an event?
+    #[must_use]
+    pub fn is_busy(&self) -> bool {
+        !(self.ready.is_empty() && self.failed.is_empty() && self.dirty.is_empty() && self.closing.is_empty())
+    }
+
+    /// When there is something to do even if nothing happens.
+    #[must_use]
+    pub fn next_deadline(&self) -> Option<u64> {
+        let lingering = self.lingering.front().map(|(deadline, _)| *deadline);
+        let half_closed = self.half_closed.front().map(|(deadline, _)| *deadline);
+        [self.chat.next_deadline(), lingering, half_closed].into_iter().flatten().min()
+    }
+
+    pub(super) fn dispatch(&mut self, event: Event<'_>) {
+        self.chat.handle(self.now, event, &mut self.actions);
+        // Applying never dispatches, so the list is not needed in the meantime, and no action overtakes another.
+        let mut actions = std::mem::take(&mut self.actions);
+        for action in actions.drain(..) {
+            self.apply(action);
+        }
+        self.actions = actions;
+    }
+
+    fn apply(&mut self, action: Action) {
+        match action {
+            Action::Reply { conn, spelling, id, reply } => {
+                self.write(conn, |out| write_reply(out, spelling, id.as_str(), &reply));
+            }
+            Action::Push { conn, spelling, push } => self.write(conn, |out| write_push(out, spelling, &push)),
+            Action::Hold { conn } => {
+                if let Some(conn) = self.conns.get_mut(conn) {
+                    conn.held = true;
+                }
+            }
+            Action::Resume { conn: id } => {
+                if let Some(conn) = self.conns.get_mut(id) {
+                    conn.held = false;
+                    self.queue(id);
+                }
+            }
+            Action::Close { conn, reason } => self.begin_close(conn, Why::Chat(reason)),
+            Action::Submit { ticket, job } => self.jobs.push((ticket, job)),
+            Action::Stopped => self.stopped = true,
+        }
+    }
+
+    /// Appends one frame to a connection's output.
+    fn write(&mut self, id: ConnId, frame: impl FnOnce(&mut Vec<u8>)) {
+        let Some(conn) = self.conns.get_mut(id).filter(|conn| conn.is_open()) else { return };
+        conn.framing.wrap(conn.output.tail(&mut self.spare), frame);
+        self.counters.frames += 1;
+        self.mark_dirty(id);
+        self.relieve(id);
+    }
+
+    /// Writes a connection's output before the end of the turn if it has grown large, and gives the connection up if it grows
+    /// beyond its bound all the same.
+    pub(super) fn relieve(&mut self, id: ConnId) {
+        let Some(conn) = self.conns.get_mut(id).filter(|conn| conn.output.len() > OUTPUT_SOFT_MAX) else { return };
+        // Blocked already: another try would cost a system call for each frame and bring nothing before the edge.
+        let flushed = if conn.blocked { Ok(Written::Blocked) } else { conn.flush(&mut self.spare) };
+        match flushed {
+            Ok(Written::All) => {}
+            Ok(Written::Blocked) => {
+                conn.choked = true;
+                if conn.output.len() > self.bounds.output_bytes_max {
+                    self.failed.push((id, Why::SlowReader));
+                }
+            }
+            Err(_) => self.failed.push((id, Why::IoError)),
+        }
+    }
+
+    pub(super) fn queue(&mut self, id: ConnId) {
+        if let Some(conn) = self.conns.get_mut(id)
+            && !std::mem::replace(&mut conn.queued, true)
+        {
+            self.ready.push(id);
+        }
+    }
+
+    pub(super) fn mark_dirty(&mut self, id: ConnId) {
+        if let Some(conn) = self.conns.get_mut(id)
+            && !std::mem::replace(&mut conn.dirty, true)
+        {
+            self.dirty.push(id);
+        }
+    }
+
+    /// Writes every dirty connection once.
+    fn flush_dirty(&mut self) {
+        self.close_failed();
+        let mut at = 0;
+        // What the core answers to `Blocked` and `Flushed` can make more of them dirty: the list grows while it is walked.
+        while let Some(&id) = self.dirty.get(at) {
+            at += 1;
+            self.flush(id);
+        }
+        self.dirty.clear();
+        self.close_failed();
+    }
+
+    fn flush(&mut self, id: ConnId) {
+        let Some(conn) = self.conns.get_mut(id) else { return };
+        conn.dirty = false;
+        if !conn.is_open() {
+            self.closing.push(id);
+            return;
+        }
+        match conn.flush(&mut self.spare) {
+            Ok(Written::All) => {
+                let was_choked = std::mem::take(&mut conn.choked);
+                let was_blocked = std::mem::take(&mut conn.blocked);
+                if was_blocked {
+                    self.dispatch(Event::Flushed { conn: id });
+                }
+                if was_choked {
+                    self.queue(id);
+                }
+            }
+            Ok(Written::Blocked) => {
+                if !std::mem::replace(&mut conn.blocked, true) {
+                    self.dispatch(Event::Blocked { conn: id });
+                }
+            }
+            Err(_) => self.failed.push((id, Why::IoError)),
+        }
+    }
+}

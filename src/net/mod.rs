@@ -1,0 +1,248 @@
+//! Sockets: a hand-written loop over mio. No chat rule lives here. The only room that reads the clock, once a turn.
+//!
+//! [`Loop`] is the poll, the listener, the store's answers and the stop; [`hub`] is everything else, and knows no mio, so that it can
+//! be tested over sockets that tear, block and break wherever they like.
+
+mod accept;
+mod closing;
+pub mod conn;
+pub mod conns;
+pub mod counters;
+pub mod hub;
+mod input;
+pub mod output;
+pub mod socket;
+pub mod wire;
+
+#[cfg(test)]
+mod tests;
+
+use crate::chat::Chat;
+use crate::chat::contract::{Now, Outcome, Ticket};
+use crate::store::pool::Pool;
+use accept::Acceptor;
+use conns::{LISTENER, SIGNALS, WAKER, conn_of};
+use hub::{Bounds, Hub};
+use mio::event::Event;
+use mio::net::TcpListener;
+use mio::{Events, Interest, Poll};
+use signal_hook_mio::v1_0::Signals;
+use socket::Socket;
+use std::io::{self, ErrorKind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+/// Events taken from the system in one turn.
+const EVENTS_PER_TURN: usize = 1_024;
+
+/// What a loop is made of.
+pub struct Parts {
+    /// With the waker registered under [`WAKER`].
+    pub poll: Poll,
+    /// Bound, not registered yet.
+    pub listener: TcpListener,
+    /// The signals that stop the server, if it is the whole process.
+    pub signals: Option<Signals>,
+    /// Set (and the waker woken) to stop the server.
+    pub stop: Arc<AtomicBool>,
+    /// The core.
+    pub chat: Chat,
+    /// The store.
+    pub pool: Pool,
+    /// The bounds of connections.
+    pub bounds: Bounds,
+    /// Open connections at once.
+    pub conns_max: usize,
+    /// How long a stop may take, in ms.
+    pub stop_wait_ms: u64,
+}
+
+/// How far the stop is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stop {
+    /// Not asked for.
+    No,
+    /// The core makes safe what was taken; given up at this time.
+    Saving { until_ms: u64 },
+    /// Clients take what was written to them; given up at this time.
+    Closing { until_ms: u64 },
+    /// Nothing is waited for any more.
+    Now,
+}
+
+/// The loop.
+pub struct Loop {
+    poll: Poll,
+    acceptor: Option<Acceptor>,
+    signals: Option<Signals>,
+    stop_asked: Arc<AtomicBool>,
+    stop: Stop,
+    stop_wait_ms: u64,
+    hub: Hub<Socket>,
+    pool: Pool,
+    finished: Vec<(Ticket, Outcome)>,
+    started: Instant,
+}
+
+impl Loop {
+    /// Puts a loop together.
+    ///
+    /// # Errors
+    /// The system refuses to register the listener or the signals.
+    pub fn new(parts: Parts) -> io::Result<Self> {
+        let Parts { poll, listener, mut signals, stop, chat, pool, bounds, conns_max, stop_wait_ms } = parts;
+        let acceptor = Acceptor::new(listener, conns_max, poll.registry())?;
+        if let Some(signals) = &mut signals {
+            poll.registry().register(signals, SIGNALS, Interest::READABLE)?;
+        }
+        Ok(Self {
+            poll,
+            acceptor: Some(acceptor),
+            signals,
+            stop_asked: stop,
+            stop: Stop::No,
+            stop_wait_ms,
+            hub: Hub::new(chat, bounds),
+            pool,
+            finished: Vec::new(),
+            started: Instant::now(),
+        })
+    }
+
+    /// Runs until it is stopped.
+    ///
+    /// # Errors
+    /// The system refuses to poll, which leaves nothing to do.
+    pub fn run(mut self) -> io::Result<()> {
+        let mut events = Events::with_capacity(EVENTS_PER_TURN);
+        while !self.is_over() {
+            let timeout = self.timeout();
+            match self.poll.poll(&mut events, timeout) {
+                Ok(()) => {}
+                // A signal came in between; `events` holds nothing then.
+                Err(error) if error.kind() == ErrorKind::Interrupted => events.clear(),
+                Err(error) => return Err(error),
+            }
+            self.turn(&events);
+        }
+        log::info!("stopped: {}", self.hub.counters());
+        self.pool.stop();
+        Ok(())
+    }
+
+    fn turn(&mut self, events: &Events) {
+        let now = self.now();
+        self.hub.begin_turn(now);
+        for event in events {
+            match event.token() {
+                LISTENER => {
+                    if let Some(acceptor) = &mut self.acceptor {
+                        acceptor.on_readable();
+                    }
+                }
+                WAKER => self.on_woken(),
+                SIGNALS => self.on_signal(),
+                token => Self::on_event(&mut self.hub, conn_of(token), event),
+            }
+        }
+        if let Some(acceptor) = &mut self.acceptor {
+            acceptor.accept(&mut self.hub, self.poll.registry(), now.mono_ms);
+        }
+        self.hub.turn();
+        for (ticket, job) in self.hub.take_jobs() {
+            self.pool.submit(ticket, job);
+        }
+        self.advance_stop(now.mono_ms);
+    }
+
+    fn on_event(hub: &mut Hub<Socket>, id: crate::chat::contract::ConnId, event: &Event) {
+        let closed = event.is_read_closed() || event.is_error();
+        if event.is_readable() || closed {
+            hub.on_readable(id, closed);
+        }
+        if event.is_writable() {
+            hub.on_writable(id);
+        }
+        if event.is_write_closed() || event.is_error() {
+            hub.on_broken(id);
+        }
+    }
+
+    /// The store has answers, or somebody asks for the stop.
+    fn on_woken(&mut self) {
+        self.pool.take(&mut self.finished);
+        for (ticket, outcome) in self.finished.drain(..) {
+            self.hub.on_finished(ticket, outcome);
+        }
+        if self.stop_asked.load(Ordering::Acquire) && self.stop == Stop::No {
+            self.begin_stop();
+        }
+    }
+
+    fn on_signal(&mut self) {
+        let Some(signals) = &mut self.signals else { return };
+        // One signal asks for a clean stop. A second one, for an end to the waiting.
+        for _ in signals.pending() {
+            if self.stop == Stop::No {
+                log::info!("a signal asks for the stop");
+                self.begin_stop();
+            } else {
+                log::warn!("a second signal: nothing is waited for any more");
+                self.stop = Stop::Now;
+            }
+        }
+    }
+
+    fn begin_stop(&mut self) {
+        self.acceptor = None;
+        self.stop = Stop::Saving { until_ms: self.mono_ms() + self.stop_wait_ms };
+        self.hub.shut_down();
+    }
+
+    fn advance_stop(&mut self, now_ms: u64) {
+        if let Stop::Saving { until_ms } = self.stop
+            && (self.hub.is_stopped() || now_ms >= until_ms)
+        {
+            if !self.hub.is_stopped() {
+                log::error!("the store did not finish within the time a stop may take");
+            }
+            self.hub.close_all();
+            self.stop = Stop::Closing { until_ms };
+        }
+    }
+
+    fn is_over(&self) -> bool {
+        match self.stop {
+            Stop::No | Stop::Saving { .. } => false,
+            Stop::Closing { until_ms } => self.hub.conns_len() == 0 || self.mono_ms() >= until_ms,
+            Stop::Now => true,
+        }
+    }
+
+    /// How long there is nothing to do; `None`: until something happens.
+    fn timeout(&self) -> Option<Duration> {
+        if self.hub.is_busy() {
+            return Some(Duration::ZERO);
+        }
+        let stop = match self.stop {
+            Stop::No => None,
+            Stop::Saving { until_ms } | Stop::Closing { until_ms } => Some(until_ms),
+            Stop::Now => Some(0),
+        };
+        let accept = self.acceptor.as_ref().and_then(Acceptor::next_deadline);
+        let deadline_ms = [self.hub.next_deadline(), accept, stop].into_iter().flatten().min()?;
+        Some((self.started + Duration::from_millis(deadline_ms)).saturating_duration_since(Instant::now()))
+    }
+
+    fn mono_ms(&self) -> u64 {
+        // Milliseconds since the start fit for half a billion years.
+        self.started.elapsed().as_millis() as u64
+    }
+
+    fn now(&self) -> Now {
+        // A clock before 1970 shows users 0 and harms nothing else.
+        let wall_ms = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64);
+        Now { mono_ms: self.mono_ms(), wall_ms }
+    }
+}

@@ -1,0 +1,49 @@
+//! What carries the bytes of one connection.
+
+use mio::net::TcpStream;
+use std::io::{self, Read, Write};
+use std::net::Shutdown;
+
+/// A non-blocking byte stream whose writing side can be ended.
+pub trait Stream: Read + Write {
+    /// Says that nothing more will be written.
+    ///
+    /// # Errors
+    /// The connection is broken.
+    fn end(&mut self) -> io::Result<()>;
+}
+
+/// The kinds of transport. TLS will be the second.
+#[derive(Debug)]
+pub enum Socket {
+    /// Plain TCP.
+    Plain(TcpStream),
+}
+
+impl Read for Socket {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Self::Plain(stream) => stream.read(buffer),
+        }
+    }
+}
+
+impl Write for Socket {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Self::Plain(stream) => stream.write(bytes),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Stream for Socket {
+    fn end(&mut self) -> io::Result<()> {
+        match self {
+            Self::Plain(stream) => stream.shutdown(Shutdown::Write),
+        }
+    }
+}

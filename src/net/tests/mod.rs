@@ -1,0 +1,270 @@
+//! The hub over sockets that tear everything into pieces, block and break wherever they like. The core is the real one; the store
+//! is a few lines that say yes.
+
+mod talk;
+mod trouble;
+mod websocket;
+
+use super::hub::{Bounds, Hub};
+use super::socket::Stream;
+use crate::chat::Chat;
+use crate::chat::contract::{ConnId, Credentials, Job, Now, Outcome, Page, Rules};
+use crate::protocol::field::{Secret, UserName};
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::io::{self, ErrorKind, Read, Write};
+use std::rc::Rc;
+
+/// A seeded generator, so that what fails once fails again.
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, bound: usize) -> usize {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 33) as usize % bound
+    }
+}
+
+/// The far end of a fake socket.
+struct Pipe {
+    /// What the client has sent and the server has not read.
+    to_server: VecDeque<u8>,
+    /// What the client has received.
+    to_client: Vec<u8>,
+    /// The client has ended its side.
+    client_ended: bool,
+    /// The server has ended its side.
+    server_ended: bool,
+    /// The next call fails.
+    broken: bool,
+    /// How many bytes the client's window takes.
+    room: usize,
+    /// Pieces are at most this large; 0 for whole.
+    piece_max: usize,
+    random: Random,
+    /// The server has let go of it.
+    dropped: bool,
+}
+
+#[derive(Clone)]
+struct Client(Rc<RefCell<Pipe>>);
+
+struct Fake(Rc<RefCell<Pipe>>);
+
+impl Drop for Fake {
+    fn drop(&mut self) {
+        self.0.borrow_mut().dropped = true;
+    }
+}
+
+impl Pipe {
+    fn piece(&mut self, wanted: usize) -> io::Result<usize> {
+        if self.broken {
+            return Err(ErrorKind::ConnectionReset.into());
+        }
+        if self.piece_max == 0 {
+            return Ok(wanted);
+        }
+        match self.random.below(8) {
+            0 => Err(ErrorKind::WouldBlock.into()),
+            1 => Err(ErrorKind::Interrupted.into()),
+            _ => Ok(wanted.min(1 + self.random.below(self.piece_max))),
+        }
+    }
+}
+
+impl Read for Fake {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let mut pipe = self.0.borrow_mut();
+        let wanted = buffer.len().min(pipe.to_server.len());
+        let count = pipe.piece(wanted)?;
+        if wanted == 0 {
+            return if pipe.client_ended { Ok(0) } else { Err(ErrorKind::WouldBlock.into()) };
+        }
+        for (to, from) in buffer.iter_mut().zip(pipe.to_server.drain(..count)) {
+            *to = from;
+        }
+        Ok(count)
+    }
+}
+
+impl Write for Fake {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let mut pipe = self.0.borrow_mut();
+        assert!(!pipe.server_ended, "written after the end");
+        let room = pipe.room;
+        if room == 0 {
+            return Err(ErrorKind::WouldBlock.into());
+        }
+        let count = pipe.piece(bytes.len().min(room))?;
+        pipe.room -= count;
+        pipe.to_client.extend_from_slice(&bytes[..count]);
+        Ok(count)
+    }
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Stream for Fake {
+    fn end(&mut self) -> io::Result<()> {
+        self.0.borrow_mut().server_ended = true;
+        Ok(())
+    }
+}
+
+impl Client {
+    fn send(&self, bytes: impl AsRef<[u8]>) {
+        self.0.borrow_mut().to_server.extend(bytes.as_ref());
+    }
+    fn end(&self) {
+        self.0.borrow_mut().client_ended = true;
+    }
+    fn received(&self) -> Vec<u8> {
+        self.0.borrow().to_client.clone()
+    }
+    fn text(&self) -> String {
+        String::from_utf8(self.received()).unwrap()
+    }
+    fn dropped(&self) -> bool {
+        self.0.borrow().dropped
+    }
+    fn server_ended(&self) -> bool {
+        self.0.borrow().server_ended
+    }
+    fn set_room(&self, room: usize) {
+        self.0.borrow_mut().room = room;
+    }
+}
+
+/// A hub, its clock and its clients.
+struct World {
+    hub: Hub<Fake>,
+    now_ms: u64,
+    clients: Vec<(ConnId, Client)>,
+    seed: u64,
+    piece_max: usize,
+    /// Sign-ups and log-ins wait until this is set.
+    store_answers: bool,
+    waiting: Vec<(crate::chat::contract::Ticket, Job)>,
+}
+
+impl World {
+    fn new(seed: u64, piece_max: usize) -> Self {
+        let bounds = Bounds { frame_bytes_max: 64 * 1024, output_bytes_max: 1024 * 1024 };
+        let hub = Hub::new(Chat::new(Rules::default(), 1, [1, 2]), bounds);
+        Self { hub, now_ms: 0, clients: Vec::new(), seed, piece_max, store_answers: true, waiting: Vec::new() }
+    }
+
+    fn connect(&mut self) -> Client {
+        let pipe = Rc::new(RefCell::new(Pipe {
+            to_server: VecDeque::new(),
+            to_client: Vec::new(),
+            client_ended: false,
+            server_ended: false,
+            broken: false,
+            room: usize::MAX,
+            piece_max: self.piece_max,
+            random: Random(self.seed ^ (self.clients.len() as u64) << 32),
+            dropped: false,
+        }));
+        let id = self.hub.open(Fake(Rc::clone(&pipe)));
+        let client = Client(pipe);
+        self.clients.push((id, client.clone()));
+        client
+    }
+
+    /// One turn, with every edge a real poll would give (and more of them, which must do no harm).
+    fn turn(&mut self) {
+        self.hub.begin_turn(Now { mono_ms: self.now_ms, wall_ms: 1_652_791_027_673 });
+        for (id, client) in &self.clients {
+            let pipe = client.0.borrow();
+            if pipe.broken || pipe.client_ended || !pipe.to_server.is_empty() {
+                self.hub.on_readable(*id, pipe.client_ended || pipe.broken);
+            }
+            if pipe.room > 0 {
+                self.hub.on_writable(*id);
+            }
+        }
+        if self.store_answers {
+            for (ticket, job) in std::mem::take(&mut self.waiting) {
+                self.hub.on_finished(ticket, yes(&job));
+            }
+        }
+        self.hub.turn();
+        self.waiting.extend(self.hub.take_jobs());
+        self.hub.chat_is_sound();
+    }
+
+    /// Turns until nothing has happened for a while.
+    fn settle(&mut self) {
+        for _ in 0..20 {
+            // Torn pieces need many turns, and time passes a little so that the core's short timers fire.
+            for _ in 0..if self.piece_max == 0 { 4 } else { 400 } {
+                self.turn();
+            }
+            self.now_ms += 1;
+        }
+    }
+}
+
+impl Hub<Fake> {
+    /// Invariants of the hub's own lists.
+    fn chat_is_sound(&self) {
+        for id in self.conns.ids() {
+            let conn = self.conns.get(id).unwrap();
+            assert_eq!(conn.queued, self.ready.contains(&id), "queued and on the list are the same");
+            assert_eq!(conn.dirty, self.dirty.contains(&id), "dirty and on the list are the same");
+            assert!(!conn.dirty, "every dirty connection was written before the end of the turn");
+            assert!(conn.is_open() || conn.lingers, "what closes has a deadline");
+            assert!(conn.output.is_empty() || conn.blocked || !conn.is_open(), "what waits, waits for the edge");
+        }
+    }
+}
+
+fn yes(job: &Job) -> Outcome {
+    match job {
+        Job::Hash { .. } => Outcome::Hashed(Secret::new("hashed")),
+        Job::CreateAccount { .. } => Outcome::Created,
+        Job::Credentials { .. } => Outcome::Credentials(Credentials::Known),
+        Job::Verify { .. } => Outcome::Verified(true),
+        Job::Load { user, .. } => {
+            let friend = if user.as_str() == "ann" { "bob" } else { "ann" };
+            Outcome::Loaded { friends: vec![UserName::new(friend).unwrap()], page: Page::default() }
+        }
+        Job::LoadPage { .. } => Outcome::Page(Page::default()),
+        Job::GetProfile { .. } => Outcome::Profile(None),
+        Job::SavePush { .. } => Outcome::Saved,
+        Job::DeletePush { .. } => Outcome::Deleted,
+        Job::AskFriend { .. } | Job::AnswerFriend { .. } | Job::Unfriend { .. } => Outcome::Failed,
+    }
+}
+
+fn sign_up(user: &str) -> String {
+    format!(r#"{{"MID":"s","CONTENT":{{"userName":"{user}","hashValue":"x"}},"TYPE":"1"}}"#)
+}
+
+fn login(user: &str) -> String {
+    format!(r#"{{"MID":"l","CONTENT":{{"PASS":"x","USER":"{user}"}},"TYPE":"2"}}"#)
+}
+
+fn message(n: usize, text: &str) -> String {
+    format!(r#"{{"CONTENT":{{"messageId":"m{n}","sender":"bob","receiver":"ann","content":"{text}"}},"TYPE":"4"}}"#)
+}
+
+fn ack(n: usize) -> String {
+    format!(r#"{{"CONTENT":{{"MessageId":"m{n}"}},"TYPE":"5"}}"#)
+}
+
+const SS: &str = "{\"CONTENT\":{\"MessageId\":\"s\",\"Content\":\"SS\"},\"TYPE\":\"RE_SIGNUP\"}\n";
+const LS: &str = "{\"CONTENT\":{\"MessageId\":\"l\",\"Content\":\"LS\"},\"TYPE\":\"RE_SIGNUP\"}\n";
+
+fn ms(n: usize) -> String {
+    format!("{{\"CONTENT\":{{\"MessageId\":\"m{n}\",\"Content\":\"MS\"}},\"TYPE\":\"RE_MESSAGE\"}}\n")
+}
+
+fn pushed(n: usize, text: &str) -> String {
+    format!(
+        "{{\"CONTENT\":{{\"messageId\":\"m{n}\",\"sender\":\"bob\",\"receiver\":\"ann\",\"time\":\"1652791027673\",\"content\":\"{text}\"}},\"TYPE\":\"4\"}}\n"
+    )
+}

@@ -1,0 +1,148 @@
+//! Clients that do not read, break, send rubbish or stay.
+
+use super::websocket::{HANDSHAKE, masked};
+use super::*;
+use crate::net::counters::Why;
+
+#[test]
+fn who_does_not_read_is_not_read_and_in_the_end_closed() {
+    let mut world = World::new(10, 0);
+    let ann = world.connect();
+    ann.send(sign_up("ann") + &login("ann"));
+    world.settle();
+    ann.set_room(0);
+    let beat = r#"{"MID":"h","TYPE":"0"}"#;
+    for _ in 0..15_000 {
+        ann.send(beat);
+    }
+    world.settle();
+    let unread = ann.0.borrow().to_server.len();
+    assert!(unread > 0, "answers pile up, so it is not read any more");
+    assert_eq!(world.hub.counters().closed(Why::SlowReader), 0);
+    ann.set_room(usize::MAX);
+    world.settle();
+    world.now_ms += 1_000;
+    world.settle();
+    assert_eq!(ann.text().lines().count(), 15_002, "it read, so nothing was lost");
+    // Now others fill its output, which it does not read.
+    ann.set_room(0);
+    let bob = world.connect();
+    bob.send(sign_up("bob") + &login("bob"));
+    let text = "x".repeat(60_000);
+    for n in 0..40 {
+        bob.send(message(n, &text));
+    }
+    world.settle();
+    world.settle();
+    assert!(world.hub.conns_len() >= 1 && !bob.dropped());
+    assert_eq!(bob.text().lines().count(), 42, "what cannot be written is safe all the same");
+}
+
+#[test]
+fn errors_anywhere_take_only_that_client() {
+    for seed in 0..60 {
+        let mut world = World::new(seed, 5);
+        let (ann, bob) = (world.connect(), world.connect());
+        ann.send(sign_up("ann") + &login("ann"));
+        bob.send(sign_up("bob") + &login("bob"));
+        for _ in 0..seed * 7 {
+            world.turn();
+        }
+        ann.0.borrow_mut().broken = true;
+        world.settle();
+        assert!(ann.dropped(), "seed {seed}");
+        assert!(bob.text().ends_with(LS), "seed {seed}: {}", bob.text());
+        assert_eq!(world.hub.counters().closed(Why::IoError), 1);
+    }
+}
+
+#[test]
+fn last_words_get_out_and_who_does_not_take_them_is_dropped_in_time() {
+    let mut world = World::new(14, 0);
+    let (first, second) = (world.connect(), world.connect());
+    first.send(sign_up("ann") + &login("ann"));
+    world.settle();
+    first.set_room(10);
+    second.send(login("ann"));
+    world.settle();
+    assert!(!first.dropped() && first.text().len() == SS.len() + LS.len() + 10);
+    world.now_ms += 6_000;
+    world.settle();
+    assert!(first.dropped(), "it lingers for a bounded time only");
+    // The third takes over from the second, which reads its last words late but in time, with input pending.
+    second.set_room(0);
+    let third = world.connect();
+    third.send(login("ann"));
+    world.settle();
+    second.send("anything");
+    second.set_room(usize::MAX);
+    world.settle();
+    assert!(second.text().contains("REPLACED") && second.server_ended() && !second.dropped());
+    second.end();
+    world.settle();
+    assert!(second.dropped() && !third.server_ended());
+}
+
+#[test]
+fn a_stop_tells_everybody_and_ends() {
+    let mut world = World::new(15, 4);
+    let (ann, idle) = (world.connect(), world.connect());
+    ann.send(login("ann"));
+    world.settle();
+    world.hub.shut_down();
+    world.settle();
+    assert!(world.hub.is_stopped());
+    world.hub.close_all();
+    world.settle();
+    assert!(ann.text().contains("SHUTTING_DOWN"), "{}", ann.text());
+    assert!(ann.dropped() && idle.dropped());
+    assert!(world.hub.conns.is_empty() && !world.hub.is_busy());
+}
+
+/// Whatever peers do, the hub stays sound, and when everything is over nothing is left.
+#[test]
+fn anything_goes() {
+    for seed in 0..300_u64 {
+        let mut random = Random(seed);
+        let mut world = World::new(seed, [0, 1, 3, 50][random.below(4)]);
+        for step in 0..300 {
+            if world.clients.len() < 12 && random.below(10) == 0 {
+                world.connect();
+            }
+            if world.clients.is_empty() {
+                continue;
+            }
+            let client = world.clients[random.below(world.clients.len())].1.clone();
+            let name = ["ann", "bob"][random.below(2)];
+            match random.below(16) {
+                0 => client.send(login(name)),
+                1 => client.send(sign_up(name)),
+                2 => client.send(message(step, &"x".repeat(random.below(3_000)))),
+                3 => client.send(ack(random.below(step + 1))),
+                4 => client.send(HANDSHAKE),
+                5 => client.send(masked(1, login(name).as_bytes())),
+                6 => client.send(masked(random.below(16) as u8, &vec![b'a'; random.below(200)])),
+                7 => client.send((0..random.below(50)).map(|_| random.below(256) as u8).collect::<Vec<_>>()),
+                8 => client.send(&login(name).as_bytes()[..random.below(40)]),
+                9 => client.send("GET / HTTP/1.1\r\n\r\n"),
+                10 => client.set_room(random.below(100)),
+                11 => client.set_room(usize::MAX),
+                12 if random.below(8) == 0 => client.end(),
+                13 if random.below(8) == 0 => client.0.borrow_mut().broken = true,
+                14 => world.store_answers = random.below(3) > 0,
+                _ => world.now_ms += random.below(500) as u64,
+            }
+            world.turn();
+        }
+        world.store_answers = true;
+        // Everybody falls silent; whoever does not read any more is given up.
+        for _ in 0..60 {
+            world.now_ms += 5_000;
+            for _ in 0..40 {
+                world.turn();
+            }
+        }
+        let left = world.clients.iter().filter(|(_, client)| !client.dropped()).count();
+        assert_eq!((left, world.hub.conns_len()), (0, 0), "seed {seed}");
+    }
+}
