@@ -1,0 +1,223 @@
+//! A client over raw TCP or WebSocket, with the same words for both.
+
+use super::{PATIENCE, Spelling, Transport, content, envelope, kind, reply};
+use serde_json::{Value, json};
+use std::io::{ErrorKind, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use tungstenite::{Message, WebSocket};
+
+enum Wire {
+    Raw(TcpStream, Vec<u8>),
+    WebSocket(Box<WebSocket<TcpStream>>),
+}
+
+/// One connection, and who is on it.
+pub struct Client {
+    wire: Wire,
+    pub spelling: Spelling,
+    pub name: String,
+    beats: u32,
+}
+
+impl Client {
+    pub fn connect(addr: SocketAddr, transport: Transport, spelling: Spelling) -> Self {
+        let stream = TcpStream::connect(addr).expect("the server listens");
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.set_nodelay(true).unwrap();
+        let wire = match transport {
+            Transport::Raw => Wire::Raw(stream, Vec::new()),
+            Transport::WebSocket => {
+                let url = format!("ws://{addr}/chat");
+                Wire::WebSocket(Box::new(tungstenite::client(url, stream).expect("a WebSocket").0))
+            }
+        };
+        Self { wire, spelling, name: String::new(), beats: 0 }
+    }
+
+    /// Sends bytes as they are (raw only).
+    pub fn send_bytes(&mut self, bytes: &[u8]) {
+        match &mut self.wire {
+            Wire::Raw(stream, _) => stream.write_all(bytes).unwrap(),
+            Wire::WebSocket(socket) => socket.get_mut().write_all(bytes).unwrap(),
+        }
+    }
+
+    pub fn send(&mut self, frame: &str) {
+        match &mut self.wire {
+            Wire::Raw(stream, _) => stream.write_all(format!("{frame}\n").as_bytes()).unwrap(),
+            Wire::WebSocket(socket) => socket.send(Message::text(frame)).unwrap(),
+        }
+    }
+
+    pub fn send_message(&mut self, message: Message) {
+        match &mut self.wire {
+            Wire::Raw(..) => panic!("a raw connection has no such message"),
+            Wire::WebSocket(socket) => socket.send(message).unwrap(),
+        }
+    }
+
+    /// The next WebSocket message, whatever it is; an error when the connection is over.
+    pub fn next_message(&mut self) -> tungstenite::Result<Message> {
+        match &mut self.wire {
+            Wire::Raw(..) => panic!("a raw connection has no messages"),
+            Wire::WebSocket(socket) => socket.read(),
+        }
+    }
+
+    /// The socket itself.
+    pub fn stream(&mut self) -> &mut TcpStream {
+        match &mut self.wire {
+            Wire::Raw(stream, _) => stream,
+            Wire::WebSocket(socket) => socket.get_mut(),
+        }
+    }
+
+    /// The next frame, `None` when the server has closed.
+    pub fn next(&mut self) -> Option<String> {
+        match &mut self.wire {
+            Wire::Raw(stream, buffer) => read_line(stream, buffer),
+            Wire::WebSocket(socket) => loop {
+                match socket.read() {
+                    Ok(Message::Text(text)) => return Some(text.to_string()),
+                    Ok(Message::Close(_)) => return None,
+                    Ok(_) => {}
+                    Err(tungstenite::Error::Io(error)) => return over(&error),
+                    Err(_) => return None,
+                }
+            },
+        }
+    }
+
+    pub fn recv(&mut self) -> String {
+        self.next().unwrap_or_else(|| panic!("{}: the server closed", self.name))
+    }
+
+    #[track_caller]
+    pub fn expect(&mut self, frame: &str) {
+        assert_eq!(self.recv(), frame, "{}", self.name);
+    }
+
+    #[track_caller]
+    pub fn expect_closed(&mut self) {
+        let next = self.next();
+        assert_eq!(next, None, "{}: still talking", self.name);
+    }
+
+    #[track_caller]
+    pub fn expect_reply(&mut self, kind: &str, id: &str, said: &str) {
+        let expected = reply(self.spelling, kind, id, said);
+        self.expect(&expected);
+    }
+
+    /// RE_ERROR with this id and code.
+    #[track_caller]
+    pub fn expect_error(&mut self, id: &str, code: &str) {
+        let frame = self.recv();
+        let said = content(&frame);
+        let text = said["Content"].as_str().unwrap_or_default().to_owned();
+        assert_eq!((kind(&frame).as_str(), said["MessageId"].as_str()), ("RE_ERROR", Some(id)), "{frame}");
+        let sentence = text.strip_prefix(&format!("{code}: "));
+        assert!(sentence.is_some_and(|sentence| sentence.len() > 5), "expected {code}: {frame}");
+        assert_eq!(frame, reply(self.spelling, "RE_ERROR", id, &text), "in this spelling, byte for byte");
+    }
+
+    /// RE_FRI_REQ; gives its time.
+    #[track_caller]
+    pub fn expect_time(&mut self, id: &str) -> String {
+        let frame = self.recv();
+        let time = content(&frame)["Content"].as_str().unwrap_or_default().to_owned();
+        assert!(time.len() == 13 && time.bytes().all(|byte| byte.is_ascii_digit()), "no time: {frame}");
+        assert_eq!(frame, reply(self.spelling, "RE_FRI_REQ", id, &time));
+        time
+    }
+
+    /// A push of this TYPE with this id; gives its content.
+    #[track_caller]
+    pub fn expect_push(&mut self, expected: &str, id: &str) -> Value {
+        let frame = self.recv();
+        let said = content(&frame);
+        assert_eq!((kind(&frame).as_str(), said["messageId"].as_str()), (expected, Some(id)), "{frame}");
+        said
+    }
+
+    /// Nothing but what was expected has come: the answer to a heartbeat is next.
+    #[track_caller]
+    pub fn fence(&mut self) {
+        self.beats += 1;
+        let id = format!("beat{}", self.beats);
+        let frame = envelope(self.spelling, "0", Some(&id), &json!({}));
+        self.send(&frame);
+        let frame = self.recv();
+        assert_eq!((kind(&frame).as_str(), content(&frame)["MessageId"].as_str()), ("RE_HEARTBEAT", Some(id.as_str())), "{frame}");
+    }
+
+    #[track_caller]
+    pub fn sign_up(&mut self, name: &str) {
+        let words = json!({"userName": name, "hashValue": "secret"});
+        self.send(&envelope(self.spelling, "1", Some("signup"), &words));
+        self.expect_reply("RE_SIGNUP", "signup", "SS");
+    }
+
+    #[track_caller]
+    pub fn log_in(&mut self, name: &str) {
+        self.name = name.to_owned();
+        self.send(&envelope(self.spelling, "2", Some("login"), &json!({"USER": name, "PASS": "secret"})));
+        self.expect_reply("RE_SIGNUP", "login", "LS");
+    }
+
+    /// A TYPE 4 of this user.
+    pub fn message(&self, id: &str, receiver: &str, text: &str) -> String {
+        let words = json!({"messageId": id, "sender": self.name, "receiver": receiver, "content": text});
+        envelope(self.spelling, "4", None, &words)
+    }
+
+    /// A TYPE 6.
+    pub fn friend(&self, kind: &str, id: &str, sender: &str, receiver: &str, text: &str) -> String {
+        let words = json!({"messageId": id, "sender": sender, "receiver": receiver, "content": text, "type": kind});
+        envelope(self.spelling, "6", None, &words)
+    }
+
+    /// Sends a message and waits for its answer.
+    #[track_caller]
+    pub fn say(&mut self, id: &str, receiver: &str, text: &str, answer: &str) {
+        self.send(&self.message(id, receiver, text));
+        self.expect_reply("RE_MESSAGE", id, answer);
+    }
+
+    pub fn ack(&mut self, id: &str) {
+        self.send(&envelope(self.spelling, "5", None, &json!({"MessageId": id})));
+    }
+
+    /// Expects the push of a message and acks it.
+    #[track_caller]
+    pub fn take(&mut self, id: &str) {
+        self.expect_push("4", id);
+        self.ack(id);
+    }
+}
+
+fn over(error: &std::io::Error) -> Option<String> {
+    match error.kind() {
+        ErrorKind::WouldBlock | ErrorKind::TimedOut => panic!("nothing came for {PATIENCE:?}"),
+        _ => None,
+    }
+}
+
+fn read_line(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> Option<String> {
+    let mut chunk = [0; 16 * 1024];
+    loop {
+        if let Some(end) = buffer.iter().position(|&byte| byte == b'\n') {
+            let line = buffer.drain(..=end).take(end).collect();
+            return Some(String::from_utf8(line).expect("the server writes UTF-8"));
+        }
+        match stream.read(&mut chunk) {
+            Ok(0) => {
+                assert!(buffer.is_empty(), "half a line: {}", String::from_utf8_lossy(buffer));
+                return None;
+            }
+            Ok(count) => buffer.extend_from_slice(&chunk[..count]),
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) => return over(&error),
+        }
+    }
+}

@@ -1,0 +1,155 @@
+//! What the loopback tests share: a server in this process on a free port, and clients that wait for conditions.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+#![allow(dead_code, unreachable_pub, reason = "each test file uses its part of it")]
+
+mod client;
+
+pub use client::Client;
+
+use hongyan::config::{Config, StoreUrl};
+use hongyan::server::{self, Handle};
+use serde_json::{Value, json};
+use std::net::SocketAddr;
+use std::time::Duration;
+
+/// Nothing that is to happen takes longer, however slow the machine is.
+pub const PATIENCE: Duration = Duration::from_secs(20);
+
+/// How CONTENT is spelled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Spelling {
+    Text,
+    Object,
+}
+
+/// How a client is connected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Transport {
+    Raw,
+    WebSocket,
+}
+
+pub const BOTH: [Spelling; 2] = [Spelling::Text, Spelling::Object];
+pub const TRANSPORTS: [Transport; 2] = [Transport::Raw, Transport::WebSocket];
+
+/// A running server.
+pub struct Server {
+    handle: Option<Handle>,
+    pub addr: SocketAddr,
+}
+
+/// The default settings of the tests: a store in memory, a free port, passwords that cost nothing.
+pub fn config() -> Config {
+    let mut config = Config { listen: SocketAddr::from(([127, 0, 0, 1], 0)), store: StoreUrl::Memory, ..Config::default() };
+    config.argon2_memory_kib = 8;
+    config.argon2_passes = 1;
+    config
+}
+
+impl Server {
+    pub fn start() -> Self {
+        Self::with(config())
+    }
+
+    pub fn with(config: Config) -> Self {
+        let handle = server::start(config).expect("the server starts");
+        let addr = handle.addr();
+        Self { handle: Some(handle), addr }
+    }
+
+    /// With the default settings changed.
+    pub fn tuned(tune: impl FnOnce(&mut Config)) -> Self {
+        let mut config = config();
+        tune(&mut config);
+        Self::with(config)
+    }
+
+    pub fn raw(&self) -> Client {
+        Client::connect(self.addr, Transport::Raw, Spelling::Text)
+    }
+
+    pub fn object(&self) -> Client {
+        Client::connect(self.addr, Transport::Raw, Spelling::Object)
+    }
+
+    pub fn web_socket(&self) -> Client {
+        Client::connect(self.addr, Transport::WebSocket, Spelling::Text)
+    }
+
+    pub fn client(&self, transport: Transport, spelling: Spelling) -> Client {
+        Client::connect(self.addr, transport, spelling)
+    }
+
+    /// A user with an account, logged in over raw TCP in the string spelling.
+    pub fn user(&self, name: &str) -> Client {
+        let mut client = self.raw();
+        client.sign_up(name);
+        client.log_in(name);
+        client
+    }
+
+    /// Two friends, both logged in.
+    pub fn friends(&self, one: &str, other: &str) -> (Client, Client) {
+        let (mut one, mut other) = (self.user(one), self.user(other));
+        befriend(&mut one, &mut other);
+        (one, other)
+    }
+
+    pub fn stop(mut self) {
+        self.handle.take().unwrap().stop();
+    }
+}
+
+/// Makes two logged-in users friends, with nothing outstanding at the end.
+pub fn befriend(one: &mut Client, other: &mut Client) {
+    let (asker, asked) = (one.name.clone(), other.name.clone());
+    let id = format!("befriend {asker} {asked}");
+    one.send(&one.friend("1", &id, &asker, &asked, ""));
+    one.expect_time(&id);
+    other.expect_push("6", &id);
+    other.ack(&id);
+    other.send(&other.friend("2", &id, &asker, &asked, ""));
+    other.expect_time(&id);
+    one.expect_push("6", &id);
+    one.ack(&id);
+    one.fence();
+    other.fence();
+}
+
+/// An envelope: `content` as it stands, or as a JSON text inside a string.
+pub fn envelope(spelling: Spelling, kind: &str, mid: Option<&str>, content: &Value) -> String {
+    let content = match spelling {
+        Spelling::Text => Value::String(content.to_string()),
+        Spelling::Object => content.clone(),
+    };
+    let mut envelope = json!({"TYPE": kind, "CONTENT": content});
+    if let Some(mid) = mid {
+        envelope["MID"] = mid.into();
+    }
+    envelope.to_string()
+}
+
+/// A reply, byte for byte.
+pub fn reply(spelling: Spelling, kind: &str, id: &str, content: &str) -> String {
+    let quoted = |text: &str| Value::from(text).to_string();
+    let inner = format!("{{\"MessageId\":{},\"Content\":{}}}", quoted(id), quoted(content));
+    match spelling {
+        Spelling::Text => format!("{{\"CONTENT\":{},\"TYPE\":\"{kind}\"}}", quoted(&inner)),
+        Spelling::Object => format!("{{\"CONTENT\":{inner},\"TYPE\":\"{kind}\"}}"),
+    }
+}
+
+/// The content of a frame in either spelling.
+pub fn content(frame: &str) -> Value {
+    let frame: Value = serde_json::from_str(frame).unwrap_or_else(|error| panic!("{error}: {frame}"));
+    match &frame["CONTENT"] {
+        Value::String(text) => serde_json::from_str(text).unwrap(),
+        content => content.clone(),
+    }
+}
+
+/// The TYPE of a frame.
+pub fn kind(frame: &str) -> String {
+    let frame: Value = serde_json::from_str(frame).unwrap_or_else(|error| panic!("{error}: {frame}"));
+    frame["TYPE"].as_str().unwrap().to_owned()
+}

@@ -1,0 +1,165 @@
+//! One whole conversation, byte for byte (server times aside): sign-up, log-in, profile, friendship, message, its end; in
+//! both spellings, over raw TCP and WebSocket, in every mix of the two; then going away and coming back.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+
+mod common;
+
+use common::{BOTH, Client, Server, Spelling, TRANSPORTS, Transport, config, content};
+use hongyan::config::StoreUrl;
+
+const PROFILE: &str = r#"{"userName":"vincent313","emailAddress":"v@example.com","nickName":"zhiyong","profilePicture":"personalfilepicture.com/link","location":"longyan","personalDescription":"cooking man","rsaPublicKey":"24sdfqwrwer"}"#;
+
+fn quoted(text: &str) -> String {
+    serde_json::Value::from(text).to_string()
+}
+
+/// A request as a client of this spelling writes it.
+fn request(spelling: Spelling, mid: Option<&str>, content: &str, kind: &str) -> String {
+    let content = if spelling == Spelling::Text { quoted(content) } else { content.to_owned() };
+    let mid = mid.map(|mid| format!("\"MID\":\"{mid}\",")).unwrap_or_default();
+    format!("{{{mid}\"CONTENT\":{content},\"TYPE\":\"{kind}\"}}")
+}
+
+/// A server frame of this spelling.
+fn frame(spelling: Spelling, content: &str, kind: &str) -> String {
+    let content = if spelling == Spelling::Text { quoted(content) } else { content.to_owned() };
+    format!("{{\"CONTENT\":{content},\"TYPE\":\"{kind}\"}}")
+}
+
+fn letter(id: &str, sender: &str, receiver: &str, rest: &str) -> String {
+    format!(r#"{{"messageId":"{id}","sender":"{sender}","receiver":"{receiver}",{rest}}}"#)
+}
+
+fn sign_up_and_log_in(client: &mut Client, name: &str) {
+    let spelling = client.spelling;
+    let account = format!(
+        r#"{{"userName":"{name}","hashValue":"thisisapasswordhash",{}"#,
+        &PROFILE[r#"{"userName":"vincent313","#.len()..]
+    );
+    client.send(&request(spelling, Some("signupmessageID001"), &account, "1"));
+    client.expect(&frame(spelling, r#"{"MessageId":"signupmessageID001","Content":"SS"}"#, "RE_SIGNUP"));
+    let words = format!(r#"{{"PASS":"thisisapasswordhash","USER":"{name}"}}"#);
+    client.send(&request(spelling, Some("loginmessage0001"), &words, "2"));
+    client.expect(&frame(spelling, r#"{"MessageId":"loginmessage0001","Content":"LS"}"#, "RE_SIGNUP"));
+}
+
+/// Takes the time out of the next frame and checks the rest to the byte.
+fn expect_with_time(client: &mut Client, key: &str, shape: impl Fn(&str) -> String) -> String {
+    let got = client.recv();
+    let time = content(&got)[key].as_str().unwrap_or_default().to_owned();
+    assert!(time.len() == 13 && time.bytes().all(|byte| byte.is_ascii_digit()), "no time in {got}");
+    assert_eq!(got, shape(&time));
+    time
+}
+
+fn converse(c1: &mut Client, c2: &mut Client) {
+    let (s1, s2) = (c1.spelling, c2.spelling);
+    sign_up_and_log_in(c1, "vincent313");
+    sign_up_and_log_in(c2, "zhiyong313");
+
+    c2.send(r#"{"MID":"getuserinfo0010001","CONTENT":"vincent313","TYPE":"3"}"#);
+    let inner = if s2 == Spelling::Text { quoted(PROFILE) } else { PROFILE.to_owned() };
+    let profile = format!(r#"{{"MessageId":"getuserinfo0010001","Content":{inner}}}"#);
+    c2.expect(&frame(s2, &profile, "RE_GETUSER_SUC"));
+
+    let (id, v, z) = ("friendsrequest001", "vincent313", "zhiyong313");
+    c2.send(&request(s2, None, &letter(id, z, v, r#""content":"tianjiahaoyoushenqing","type":"1""#), "6"));
+    let answered = |spelling, id: &str, time: &str| {
+        frame(spelling, &format!(r#"{{"MessageId":"{id}","Content":"{time}"}}"#), "RE_FRI_REQ")
+    };
+    let time = expect_with_time(c2, "Content", |time| answered(s2, id, time));
+    let rest = format!(r#""time":"{time}","content":"tianjiahaoyoushenqing","type":"1""#);
+    c1.expect(&frame(s1, &letter(id, z, v, &rest), "6"));
+    c1.send(&request(s1, None, r#"{"MessageId":"friendsrequest001"}"#, "5"));
+
+    c1.send(&request(s1, None, &letter(id, z, v, r#""content":"tianjiahaoyoushenqing","type":"2""#), "6"));
+    let time = expect_with_time(c1, "Content", |time| answered(s1, id, time));
+    let rest = format!(r#""time":"{time}","content":"tianjiahaoyoushenqing","type":"2""#);
+    c2.expect(&frame(s2, &letter(id, v, z, &rest), "6"));
+    c2.send(&request(s2, None, r#"{"MessageId":"friendsrequest001"}"#, "5"));
+
+    let (id, text) = ("normalmessage001", r#""content":"first message test 000001""#);
+    c2.send(&request(s2, None, &letter(id, z, v, text), "4"));
+    expect_with_time(c1, "time", |time| frame(s1, &letter(id, z, v, &format!(r#""time":"{time}",{text}"#)), "4"));
+    c1.send(&request(s1, None, r#"{"MessageId":"normalmessage001"}"#, "5"));
+    c2.expect(&frame(s2, r#"{"MessageId":"normalmessage001","Content":"MS"}"#, "RE_MESSAGE"));
+
+    let id = "deletefriend001";
+    c1.send(&request(s1, None, &letter(id, v, z, r#""content":"shanchuhaoyou","type":"4""#), "6"));
+    expect_with_time(c1, "Content", |time| answered(s1, id, time));
+    c2.send(&request(s2, None, &letter("normalmessage002", z, v, r#""content":"are you there?""#), "4"));
+    c2.expect(&frame(s2, r#"{"MessageId":"normalmessage002","Content":"MF"}"#, "RE_MESSAGE"));
+    c1.fence();
+    c2.fence();
+}
+
+/// Every mix of transport and spelling, each on a store that `store` makes anew.
+fn converse_in_every_mix(store: impl Fn() -> StoreUrl) {
+    let kinds: Vec<(Transport, Spelling)> =
+        TRANSPORTS.into_iter().flat_map(|transport| BOTH.map(|spelling| (transport, spelling))).collect();
+    for &(transport1, spelling1) in &kinds {
+        for &(transport2, spelling2) in &kinds {
+            let mut config = config();
+            config.store = store();
+            let server = Server::with(config);
+            let mut c1 = server.client(transport1, spelling1);
+            let mut c2 = server.client(transport2, spelling2);
+            converse(&mut c1, &mut c2);
+            drop((c1, c2));
+            server.stop();
+        }
+    }
+}
+
+#[test]
+fn the_whole_conversation_in_every_mix_of_transport_and_spelling() {
+    converse_in_every_mix(|| StoreUrl::Memory);
+}
+
+#[test]
+fn the_whole_conversation_on_sqlite() {
+    let folder = tempfile::tempdir().unwrap();
+    let count = std::cell::Cell::new(0);
+    converse_in_every_mix(|| {
+        count.set(count.get() + 1);
+        StoreUrl::Sqlite(folder.path().join(format!("{}.db", count.get())))
+    });
+}
+
+/// Two people become friends over two kinds of connection, one goes away, the server restarts, and he finds what he missed.
+#[test]
+fn who_comes_back_finds_what_he_missed_even_after_a_restart() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut config = config();
+    config.store = StoreUrl::Sqlite(folder.path().join("hongyan.db"));
+    let server = Server::with(config.clone());
+    let mut ann = server.client(Transport::WebSocket, Spelling::Object);
+    let mut bob = server.user("bob");
+    ann.sign_up("ann");
+    ann.log_in("ann");
+    common::befriend(&mut ann, &mut bob);
+    drop(ann);
+    // Ann may still count as online for a moment; either way her messages wait for her.
+    for n in 0..100 {
+        bob.say(&format!("m{n}"), "ann", &format!("number {n} 🪿"), "MS");
+    }
+    drop(bob);
+    server.stop();
+
+    let server = Server::with(config);
+    let mut ann = server.client(Transport::WebSocket, Spelling::Object);
+    ann.log_in("ann");
+    for n in 0..100 {
+        let push = ann.expect_push("4", &format!("m{n}"));
+        assert_eq!((push["sender"].as_str(), push["content"].as_str()), (Some("bob"), Some(&*format!("number {n} 🪿"))));
+        ann.ack(&format!("m{n}"));
+    }
+    ann.fence();
+    drop(ann);
+    let mut ann = server.raw();
+    ann.log_in("ann");
+    ann.fence();
+    // The friendship is in the store, too.
+    ann.say("back", "bob", "I have it all", "MS");
+    server.stop();
+}
