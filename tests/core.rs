@@ -11,6 +11,8 @@
 mod acks;
 #[path = "core/again.rs"]
 mod again;
+#[path = "core/found.rs"]
+mod found;
 #[path = "core/friends.rs"]
 mod friends;
 #[path = "core/idle.rs"]
