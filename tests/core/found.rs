@@ -20,3 +20,31 @@ fn an_ack_of_one_whose_saving_failed_deletes_it_as_it_may_be_in_the_store() {
     assert!(w.store.model.waiting_for("ann").is_empty());
     assert_eq!(w.heard(bob), ["MF m1", "UNAVAILABLE m1"]);
 }
+
+#[test]
+fn one_that_failed_does_not_make_a_later_one_of_the_same_id_forgotten() {
+    let (mut w, ann, bob) = ann_and_bob_by(Rules { recent_messages_max: 1, ..Rules::default() });
+    w.hang_up(ann);
+    w.store.hang(saves);
+    w.message(bob, "m1", "ann");
+    w.message(bob, "x", "cid");
+    w.message(bob, "m1", "ann");
+    // The first of the two fails, the second is saved.
+    let mut first = true;
+    w.store.plan(move |job| crate::sim::lanes::Plan {
+        takes_ms: 1,
+        answer_after_ms: 0,
+        fate: if saves(job) && std::mem::take(&mut first) { Fate::Fail } else { Fate::Do },
+    });
+    w.store.unhang(w.now_ms);
+    w.run_for(100);
+    assert_eq!(w.heard(bob), ["MF m1", "UNAVAILABLE m1", "MS x", "MS m1"]);
+    let ann = w.online("ann");
+    w.ack(ann, "m1");
+    w.run_for(100);
+    w.heard(ann);
+    w.message(bob, "m1", "ann");
+    w.run_for(100);
+    assert_eq!(w.heard(bob), ["MS m1"]);
+    assert_eq!(w.heard(ann), NOTHING);
+}
