@@ -48,3 +48,21 @@ fn one_that_failed_does_not_make_a_later_one_of_the_same_id_forgotten() {
     assert_eq!(w.heard(bob), ["MS m1"]);
     assert_eq!(w.heard(ann), NOTHING);
 }
+
+#[test]
+fn one_that_was_found_on_the_list_is_remembered_after_its_ack() {
+    let (mut w, ann, bob) = ann_and_bob();
+    w.message(bob, "m1", "ann");
+    w.run_for(100);
+    let _ = (ann, bob);
+    w.crash();
+    let ann = w.online("ann");
+    let bob = w.online("bob");
+    w.message(bob, "m1", "ann");
+    w.ack(ann, "m1");
+    w.heard(ann);
+    w.message(bob, "m1", "ann");
+    w.run_for(100);
+    assert_eq!(w.heard(bob), ["MS m1", "MS m1"]);
+    assert_eq!(w.heard(ann), NOTHING, "it was promised under this server: not a second copy");
+}
