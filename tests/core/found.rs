@@ -66,3 +66,26 @@ fn one_that_was_found_on_the_list_is_remembered_after_its_ack() {
     assert_eq!(w.heard(bob), ["MS m1", "MS m1"]);
     assert_eq!(w.heard(ann), NOTHING, "it was promised under this server: not a second copy");
 }
+
+#[test]
+fn a_message_to_somebody_online_is_answered_within_ten_seconds_of_its_taking_too() {
+    let (mut w, ann, bob) = ann_and_bob();
+    w.store.hang(any);
+    let start = w.now_ms;
+    w.message(bob, "m1", "ann");
+    // Something else that waits, and whose wait began a moment later.
+    w.run_for(3);
+    w.say(bob, Say::GetUser { mid: "g1".into(), user: "ann".into() });
+    w.run_until(start + 9_999);
+    assert_eq!(w.heard(bob), [] as [&str; 0]);
+    w.run_until(start + 10_000);
+    assert_eq!(w.heard(bob), ["MF m1", "UNAVAILABLE m1"]);
+    w.run_until(start + 10_003);
+    assert_eq!(w.heard(bob), ["UNAVAILABLE g1"]);
+    w.ack(ann, "m1");
+    w.run_for(10);
+    assert_eq!(w.heard(bob), [] as [&str; 0]);
+    w.message(bob, "m1", "ann");
+    assert_eq!(w.heard(bob), ["MS m1"], "acked: heard again, not delivered again");
+    assert_eq!(w.heard(ann), ["msg bob m1"]);
+}
