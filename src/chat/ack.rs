@@ -19,7 +19,8 @@ impl Chat {
         self.is_safe(item, out);
         self.unlist(item);
         if let Some(found) = self.items.get(item) {
-            let stored = matches!(found.save, Save::InFlight | Save::Done);
+            // One whose saving failed may be in the store all the same: a commit whose answer was lost.
+            let stored = found.save != Save::None;
             let push = Arc::clone(&found.push);
             self.free(item);
             if stored {

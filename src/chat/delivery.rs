@@ -291,8 +291,8 @@ impl Chat {
     }
 
     /// Forgets an item. One that never became safe was not taken: the sender's next try is a new message.
-    pub(super) fn free(&mut self, item: ItemRef) {
-        let Some(item) = self.items.remove(item) else {
+    pub(super) fn free(&mut self, name: ItemRef) {
+        let Some(item) = self.items.remove(name) else {
             return;
         };
         debug_assert!(!item.waits(), "whoever waits is answered first");
@@ -300,7 +300,7 @@ impl Chat {
             if !item.safe
                 && let Some(recent) = &mut self.users.get_mut(sender).recent
             {
-                recent.remove(item.push.receiver(), item.push.id());
+                recent.remove(item.push.receiver(), item.push.id(), name);
             }
             self.users.release(sender);
         }

@@ -82,7 +82,7 @@ pub struct Chat {
     wheel: Wheel<Timer>,
     /// Pushes to people online, by when they are to be saved if they are not acked. Constant wait, so always in order.
     grace: VecDeque<(u64, ItemRef)>,
-    /// What is to be answered, by when. Constant wait, so always in order.
+    /// What is to be answered, by when, in order.
     due: VecDeque<(u64, Due)>,
     /// A stop has begun.
     stopping: bool,
@@ -190,9 +190,9 @@ impl Chat {
             }
             self.due.pop_front();
         }
-        // The wait is the same for all, but one push's may have begun a moment before its save: keep the order.
-        let due_ms = self.due.back().map_or(due_ms, |&(last, _)| due_ms.max(last));
-        self.due.push_back((due_ms, due));
+        // The wait is the same for all, but a push's begins a moment before its save: its place is near the end.
+        let place = self.due.partition_point(|&(other_ms, _)| other_ms <= due_ms);
+        self.due.insert(place, (due_ms, due));
     }
 
     /// Hands a job to the store; gives the pending back when there are too many in flight.
