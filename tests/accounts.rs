@@ -119,7 +119,15 @@ fn a_profile_comes_back_to_the_byte_in_the_order_of_its_keys_without_the_passwor
         let mut expected = words.clone();
         expected.as_object_mut().unwrap().retain(|key, _| key != "hashValue" && key != "unknown");
         assert_eq!(profile, expected);
-        let keys = ["userName", "emailAddress", "nickName", "profilePicture", "location", "personalDescription", "rsaPublicKey"];
+        let keys = [
+            "userName",
+            "emailAddress",
+            "nickName",
+            "profilePicture",
+            "location",
+            "personalDescription",
+            "rsaPublicKey",
+        ];
         let places: Vec<usize> = keys.iter().map(|key| frame.find(key).unwrap()).collect();
         assert!(places.is_sorted(), "{places:?}");
     }
@@ -199,7 +207,12 @@ fn another_log_in_on_the_same_connection() {
     bob.log_in("cy");
     cy.expect_error("", "REPLACED");
     cy.expect_closed();
-    bob.send(&envelope(Spelling::Text, "4", None, &json!({"messageId": "f", "sender": "bob", "receiver": "ann", "content": ""})));
+    bob.send(&envelope(
+        Spelling::Text,
+        "4",
+        None,
+        &json!({"messageId": "f", "sender": "bob", "receiver": "ann", "content": ""}),
+    ));
     bob.expect_reply("RE_MESSAGE", "f", "MF");
     bob.expect_error("f", "FORBIDDEN");
     // What bob did not ack waits for him.
@@ -217,6 +230,7 @@ fn many_sign_ups_at_once_for_one_name_make_one_account() {
     for (n, client) in clients.iter_mut().enumerate() {
         sign_up(client, &json!({"userName": "ann", "hashValue": format!("p{n}")}));
     }
-    let answers: Vec<String> = clients.iter_mut().map(|client| content(&client.recv())["Content"].to_string()).collect();
+    let answers: Vec<String> =
+        clients.iter_mut().map(|client| content(&client.recv())["Content"].to_string()).collect();
     assert_eq!(answers.iter().filter(|answer| *answer == "\"SS\"").count(), 1, "{answers:?}");
 }
