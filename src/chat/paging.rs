@@ -145,6 +145,8 @@ impl Chat {
 
     /// His connection is gone.
     pub(super) fn goes_offline(&mut self, user: UserId, out: &mut Vec<Action>) {
+        // What is let go of below may be the last that refers to him.
+        self.users.hold(user);
         self.users.get_mut(user).conn = None;
         self.users.forget_friends(user);
         let entry = self.users.get_mut(user);
@@ -162,7 +164,7 @@ impl Chat {
         if self.users.get(user).loading.is_none() {
             self.put_list_away(user);
         }
-        self.users.collect(user);
+        self.users.release(user);
     }
 
     /// Nobody will come for this list: what is on it is in the store, or on the way there.

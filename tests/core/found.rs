@@ -157,3 +157,18 @@ fn what_is_saved_late_is_not_passed_over_by_the_page_of_a_second_log_in() {
     assert_eq!(w.heard(bob), ["MS m1"]);
     assert_eq!(w.heard(two), ["LS l", "msg bob m1", "msg bob m2"]);
 }
+
+#[test]
+fn who_goes_with_nothing_but_saved_pushes_on_his_list_may_be_forgotten_whole() {
+    let (mut w, ann, bob) = ann_and_bob();
+    w.message(bob, "m1", "ann");
+    w.run_for(100);
+    // Bob goes and is forgotten, so that nothing refers to Ann but the push on her own list.
+    w.hang_up(bob);
+    w.run_for(1_300_000);
+    assert!(!w.is_open(ann));
+    let ann = w.online("ann");
+    w.hang_up(ann);
+    w.run_for(100);
+    assert_eq!(w.store.model.waiting_for("ann").len(), 1);
+}
