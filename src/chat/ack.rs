@@ -27,11 +27,7 @@ impl Chat {
                 self.delete(&push, user, out);
             }
         }
-        if let Some(list) = &mut self.users.get_mut(user).list {
-            list.oldest_sending(&self.items);
-        }
-        self.pump(user, out);
-        self.want_page(user, out);
+        self.room_made(user, out);
     }
 
     pub(super) fn heartbeat(&mut self, conn: ConnId, id: ReplyId, out: &mut Vec<Action>) {

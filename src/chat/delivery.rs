@@ -221,9 +221,13 @@ impl Chat {
             Outcome::Duplicate => {
                 // The first one is in the store and will be delivered: this one is not.
                 found.save = Save::Done;
+                let receiver = found.receiver;
                 self.is_safe(item, out);
-                self.unlist(item);
+                let listed = self.unlist(item);
                 self.free(item);
+                if listed {
+                    self.room_made(receiver, out);
+                }
             }
             _ => self.save_failed(item, UNAVAILABLE, out),
         }
@@ -268,15 +272,26 @@ impl Chat {
         }
     }
 
-    /// Takes an item off its receiver's list.
-    pub(super) fn unlist(&mut self, item: ItemRef) {
+    /// Takes an item off its receiver's list; `false` if it stood on none. What waited for its place is yet to be sent.
+    pub(super) fn unlist(&mut self, item: ItemRef) -> bool {
         let Some(found) = self.items.get_mut(item).filter(|found| found.listed) else {
-            return;
+            return false;
         };
         found.listed = false;
         if let Some(list) = &mut self.users.get_mut(found.receiver).list {
             list.remove(item, found);
         }
+        true
+    }
+
+    /// Something came off a list: what waited for its id or its place goes out, and the next page is asked for.
+    pub(super) fn room_made(&mut self, user: UserId, out: &mut Vec<Action>) {
+        if let Some(list) = &mut self.users.get_mut(user).list {
+            // Gives back the memory of sendings that do not count any more.
+            list.oldest_sending(&self.items);
+        }
+        self.pump(user, out);
+        self.want_page(user, out);
     }
 
     /// Forgets an item that stands on no list, unless its saving is on the way (its outcome forgets it).

@@ -162,7 +162,7 @@ impl Chat {
                 self.users.note_friend(other, me, true);
             }
             if let Some(seq) = crossed_seq {
-                self.take_off(other, *seq);
+                self.take_off(other, *seq, out);
             }
         }
         if matches!(outcome, Outcome::Unfriended) {
@@ -182,12 +182,13 @@ impl Chat {
     }
 
     /// The push of a request that crossed the one that was accepted comes off the list: the store has dropped it already.
-    fn take_off(&mut self, user: UserId, seq: u64) {
+    fn take_off(&mut self, user: UserId, seq: u64, out: &mut Vec<Action>) {
         let found: Option<ItemRef> =
             self.users.get(user).list.as_ref().and_then(|list| list.all().find(|item| item.seq == seq));
         if let Some(item) = found {
             self.unlist(item);
             self.free_unless_listed(item);
+            self.room_made(user, out);
         }
     }
 

@@ -1,9 +1,9 @@
 //! Mistakes that were found in the core, each with what shows it.
 
 use super::{ann_and_bob, ann_and_bob_by, any, saves};
-use crate::sim::lanes::Fate;
+use crate::sim::lanes::{Fate, Plan};
 use crate::sim::say::Say;
-use hongyan::chat::contract::Rules;
+use hongyan::chat::contract::{Job, Rules};
 use hongyan::protocol::request::FriendVerb;
 
 const NOTHING: [&str; 0] = [];
@@ -88,4 +88,87 @@ fn a_message_to_somebody_online_is_answered_within_ten_seconds_of_its_taking_too
     w.message(bob, "m1", "ann");
     assert_eq!(w.heard(bob), ["MS m1"], "acked: heard again, not delivered again");
     assert_eq!(w.heard(ann), ["msg bob m1"]);
+}
+
+#[test]
+fn a_request_that_comes_off_the_list_lets_go_what_waited_for_its_id() {
+    // A window of pages keeps the accept from coming onto the list at once, so that nothing else wakes it.
+    let (mut w, ann, bob) = ann_and_bob_by(Rules { list_max: 2, page_max: 2, ..Rules::default() });
+    w.store.model.add_account("dan", "dan");
+    let dan = w.online("dan");
+    w.friend(dan, FriendVerb::Request, "x", "ann");
+    w.run_for(10);
+    assert_eq!(w.heard(ann), ["ask dan x"]);
+    // Ann asks Dan as well, and Dan's own push is acked by nobody; Bob's message has the id that is outstanding to Ann.
+    w.friend(ann, FriendVerb::Request, "y", "dan");
+    w.message(bob, "x", "ann");
+    w.message(bob, "later", "ann");
+    w.message(bob, "latest", "ann");
+    w.run_for(10);
+    assert_eq!(w.heard(ann), ["OK y"]);
+    w.friend(dan, FriendVerb::Accept, "y", "ann");
+    w.run_for(10);
+    let heard = w.heard(ann);
+    assert_eq!(heard.first().map(String::as_str), Some("msg bob x"), "{heard:?}");
+    for _ in 0..4 {
+        for line in ["x", "later", "latest", "y"] {
+            w.ack(ann, line);
+        }
+        w.run_for(10);
+    }
+    assert!(w.store.model.waiting_for("ann").is_empty());
+}
+
+#[test]
+fn what_is_saved_late_is_not_passed_over_by_the_page_of_a_second_log_in() {
+    let (mut w, ann, bob) = ann_and_bob();
+    w.hang_up(ann);
+    // Two log-ins: the first one comes to nothing; the second one's page is read when of what was taken meanwhile one was
+    // saved, and the one before it failed and is being saved again.
+    let (mut verified, mut saved) = (0, 0);
+    w.store.plan(move |job| {
+        verified += u64::from(matches!(job, Job::Verify { .. }));
+        saved += u64::from(saves(job));
+        let fails = saves(job) && saved == 1;
+        Plan {
+            takes_ms: match job {
+                Job::Load { .. } => 20,
+                Job::Verify { .. } => 5 * verified,
+                _ => 1,
+            },
+            answer_after_ms: 0,
+            fate: if fails { Fate::Fail } else { Fate::Do },
+        }
+    });
+    let (one, two) = (w.open(), w.open());
+    w.log_in(one, "ann");
+    w.log_in(two, "ann");
+    w.run_for(8);
+    w.message(bob, "m1", "ann");
+    w.message(bob, "m2", "ann");
+    w.hang_up(one);
+    while w.store.count("Load") < 4 {
+        w.run_for(1);
+    }
+    w.run_for(17);
+    assert_eq!(w.heard(bob), ["MF m1", "UNAVAILABLE m1", "MS m2"]);
+    w.message(bob, "m1", "ann");
+    w.run_for(1_000);
+    assert_eq!(w.heard(bob), ["MS m1"]);
+    assert_eq!(w.heard(two), ["LS l", "msg bob m1", "msg bob m2"]);
+}
+
+#[test]
+fn who_goes_with_nothing_but_saved_pushes_on_his_list_may_be_forgotten_whole() {
+    let (mut w, ann, bob) = ann_and_bob();
+    w.message(bob, "m1", "ann");
+    w.run_for(100);
+    // Bob goes and is forgotten, so that nothing refers to Ann but the push on her own list.
+    w.hang_up(bob);
+    w.run_for(1_300_000);
+    assert!(!w.is_open(ann));
+    let ann = w.online("ann");
+    w.hang_up(ann);
+    w.run_for(100);
+    assert_eq!(w.store.model.waiting_for("ann").len(), 1);
 }
