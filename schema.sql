@@ -1,0 +1,56 @@
+-- The tables of hongyan on MySQL 8 and later or MariaDB 10.6 and later, schema version 1.
+--
+-- Harmless when applied twice. The embedded SQLite store has the same tables (src/store/schema_sqlite.sql).
+--
+-- Names and ids are VARBINARY: they compare byte for byte, and unlike any text collation a byte string is not padded, so
+-- 'bob', 'Bob' and 'bob ' stay three. A user name has at most 64 characters (256 bytes of UTF-8), an id 128 bytes.
+-- What people write is utf8mb4, four-byte characters included.
+
+CREATE TABLE IF NOT EXISTS schema_version (
+    one     TINYINT  NOT NULL DEFAULT 1 COMMENT 'there is one row',
+    version INT      NOT NULL           COMMENT 'a server that knows fewer refuses the database',
+    PRIMARY KEY (one)
+) ENGINE = InnoDB COMMENT = 'which tables these are';
+
+INSERT IGNORE INTO schema_version (one, version) VALUES (1, 1);
+
+CREATE TABLE IF NOT EXISTS accounts (
+    user_name            VARBINARY(256) NOT NULL,
+    password_hash        VARBINARY(512) NOT NULL COMMENT 'Argon2id with its salt, as a PHC string',
+    email_address        VARCHAR(255)   NOT NULL,
+    nick_name            VARCHAR(255)   NOT NULL,
+    profile_picture      VARCHAR(2048)  NOT NULL,
+    location             VARCHAR(255)   NOT NULL,
+    personal_description TEXT           NOT NULL COMMENT 'at most 8,192 bytes',
+    rsa_public_key       TEXT           NOT NULL COMMENT 'at most 8,192 bytes',
+    PRIMARY KEY (user_name)
+) ENGINE = InnoDB DEFAULT CHARSET = utf8mb4 COLLATE = utf8mb4_bin COMMENT = 'who may log in';
+
+CREATE TABLE IF NOT EXISTS friendships (
+    user_name   VARBINARY(256) NOT NULL,
+    friend_name VARBINARY(256) NOT NULL,
+    PRIMARY KEY (user_name, friend_name)
+) ENGINE = InnoDB COMMENT = 'two rows each: both ways';
+
+CREATE TABLE IF NOT EXISTS friend_requests (
+    receiver   VARBINARY(256)  NOT NULL,
+    sender     VARBINARY(256)  NOT NULL,
+    message_id VARBINARY(128)  NOT NULL COMMENT 'the asker''s id of it, which the answer names',
+    time_ms    BIGINT UNSIGNED NOT NULL COMMENT 'when it was taken, ms since the epoch',
+    push_seq   BIGINT UNSIGNED NOT NULL COMMENT 'its push, which may have been acked and be gone',
+    PRIMARY KEY (receiver, sender)
+) ENGINE = InnoDB COMMENT = 'pending until answered, at most one from one to another';
+
+CREATE TABLE IF NOT EXISTS pushes (
+    seq        BIGINT UNSIGNED  NOT NULL COMMENT 'the order in which the server took them',
+    receiver   VARBINARY(256)   NOT NULL,
+    sender     VARBINARY(256)   NOT NULL,
+    message_id VARBINARY(128)   NOT NULL,
+    kind       TINYINT UNSIGNED NOT NULL COMMENT '0 message, 1 friend request, 2 accept, 3 reject',
+    once       BIGINT UNSIGNED  NOT NULL COMMENT '0 for a message, which is kept once under its id; seq for all else',
+    time_ms    BIGINT UNSIGNED  NOT NULL COMMENT 'ms since the epoch',
+    content    MEDIUMTEXT       NOT NULL,
+    PRIMARY KEY (seq),
+    UNIQUE KEY kept_once (receiver, sender, message_id, once),
+    KEY by_receiver (receiver, seq)
+) ENGINE = InnoDB DEFAULT CHARSET = utf8mb4 COLLATE = utf8mb4_bin COMMENT = 'taken and not acked';
