@@ -60,6 +60,8 @@ pub struct Simulation {
     /// What was said of late, to be said again.
     said: Vec<(String, Say)>,
     hanging: bool,
+    /// Print what happens: `TELL=1`.
+    tell: bool,
     /// Friend requests by id: whose answers they name.
     asked: BTreeMap<String, (String, String)>,
 }
@@ -130,6 +132,7 @@ impl Simulation {
             faults,
             said: Vec::new(),
             hanging: false,
+            tell: std::env::var_os("TELL").is_some(),
             asked: BTreeMap::new(),
         }
     }
@@ -137,6 +140,9 @@ impl Simulation {
     /// Lets the oracle see what happened.
     fn watch(&mut self) {
         for (at_ms, seen) in self.world.seen.replace(Vec::new()).unwrap_or_default() {
+            if self.tell {
+                println!("{at_ms} {seen:?}");
+            }
             self.oracle.see(at_ms, &seen);
         }
     }

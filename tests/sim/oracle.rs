@@ -2,7 +2,7 @@
 
 use super::say::{Frame, Say};
 use super::store::{Key, Model, key_of};
-use super::world::Seen;
+use super::world::{EPOCH_MS, Seen};
 use hongyan::chat::contract::{Answered, Asked, CloseReason, ConnId, Job, Outcome, Rules};
 use hongyan::protocol::push::{Push, PushKind};
 use hongyan::protocol::reply::Reply;
@@ -46,8 +46,8 @@ pub struct Oracle {
     acked: BTreeSet<Key>,
     /// Pushes that were acked, with the incarnation.
     acked_seqs: BTreeMap<u64, u32>,
-    /// Messages whose `MS` went out, with the incarnation of the last.
-    promised: BTreeMap<Key, u32>,
+    /// Messages whose `MS` went out: the incarnation of the last, and when it was first promised in that.
+    promised: BTreeMap<Key, (u32, u64)>,
     /// Pushes that were sent at all, and the last of each message.
     sent: BTreeSet<u64>,
     last_sent: BTreeMap<Key, (u64, u64)>,
@@ -106,7 +106,7 @@ impl Oracle {
                 self.conns.remove(conn);
             }
             Seen::Heard(conn, Frame::Push(push)) => self.pushed(at_ms, *conn, push),
-            Seen::Heard(conn, Frame::Reply { id, reply }) => self.replied(*conn, id.as_str(), reply),
+            Seen::Heard(conn, Frame::Reply { id, reply }) => self.replied(at_ms, *conn, id.as_str(), reply),
             Seen::Heard(conn, Frame::Closed(reason)) => self.closed(at_ms, *conn, *reason),
             Seen::Done(job, outcome) => self.done(job, outcome),
             Seen::Told(job, outcome) => self.told(job, outcome),
@@ -188,7 +188,8 @@ impl Oracle {
         let key = key_of(push);
         if let Some((seq, time_ms)) = self.last_sent.insert(key.clone(), (push.seq, push.time_ms)) {
             self.count("second copies after MF, a crash or a long time");
-            let remembered = self.promised.get(&key) == Some(&self.incarnation)
+            let promised = self.promised.get(&key).filter(|promised| promised.0 == self.incarnation);
+            let remembered = promised.is_some_and(|promised| EPOCH_MS + promised.1 < push.time_ms)
                 && push.time_ms - time_ms <= self.rules.recent_messages_age_ms
                 && self.rules.recent_messages_max >= 1_024;
             assert!(!remembered, "a second copy of {seq}: {push:?}");
@@ -201,7 +202,7 @@ impl Oracle {
         Some(waiting.remove(place))
     }
 
-    fn replied(&mut self, conn: ConnId, id: &str, reply: &Reply) {
+    fn replied(&mut self, at_ms: u64, conn: ConnId, id: &str, reply: &Reply) {
         if let Reply::Error { .. } = reply {
             // The seed's own answer came first where there is one.
             if id.starts_with(['f', 'g', 'h']) {
@@ -221,7 +222,10 @@ impl Oracle {
                 let key = (waiting.user.unwrap_or_default(), receiver, id.to_owned());
                 let safe = self.committed.contains(&key) || self.acked.contains(&key);
                 assert!(safe, "MS before it was safe: {key:?}");
-                self.promised.insert(key, self.incarnation);
+                let entry = self.promised.entry(key).or_insert((self.incarnation, at_ms));
+                if entry.0 != self.incarnation {
+                    *entry = (self.incarnation, at_ms);
+                }
                 self.count("MS");
             }
             Reply::Message { taken: false } => self.count("MF"),
@@ -311,7 +315,7 @@ impl Oracle {
             }
             for item in view.outstanding.values().filter(|_| !view.blocked) {
                 let due_ms = (item.sent_ms + self.rules.resend_every_ms).max(view.flushed_ms + 2);
-                assert!(now_ms <= due_ms, "not sent again in time: {:?}", item.push);
+                assert!(now_ms <= due_ms, "{now_ms}: not sent again in time, due at {due_ms}: {:?}", item.push);
             }
         }
     }
