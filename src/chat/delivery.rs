@@ -74,7 +74,10 @@ impl Chat {
             // The pages have passed its place.
             Some(Feed::Backlog { after_seq, .. }) => push.seq <= after_seq,
         };
-        if known {
+        // A job that was tried again may find its push on the list: he logged in since.
+        let listed =
+            self.users.get(receiver).list.as_ref().is_some_and(|list| list.all().any(|item| item.seq == push.seq));
+        if known && !listed {
             self.list_committed(push, receiver);
             self.pump(receiver, out);
         }

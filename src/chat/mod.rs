@@ -50,6 +50,8 @@ enum Timer {
     Recent(UserId),
     /// Deletions that failed are to be tried again.
     Deletes,
+    /// Friendships of which nobody knows what became are to be tried again.
+    Undecided,
     /// The stop is not waited for any longer.
     Stop,
 }
@@ -82,6 +84,8 @@ pub struct Chat {
     pairs: HashMap<(UserId, UserId), VecDeque<friend::Turn>>,
     /// Deletions that failed and will be tried again, by `seq`.
     undeleted: BTreeMap<u64, UserName>,
+    /// What friends wanted and the store failed at, or did and could not say so: tried again until it is known.
+    undecided: Vec<friend::Friendship>,
     wheel: Wheel<Timer>,
     /// Pushes to people online, by when they are to be saved if they are not acked. Constant wait, so always in order.
     grace: VecDeque<(u64, ItemRef)>,
@@ -111,6 +115,7 @@ impl Chat {
             requests: Table::new(),
             pairs: HashMap::new(),
             undeleted: BTreeMap::new(),
+            undecided: Vec::new(),
             wheel: Wheel::new(),
             grace: VecDeque::new(),
             due: VecDeque::new(),
@@ -176,6 +181,7 @@ impl Chat {
                 Timer::Page(user) => self.page_timer_fired(user, out),
                 Timer::Recent(user) => self.recent_timer_fired(user),
                 Timer::Deletes => self.retry_deletes(out),
+                Timer::Undecided => self.retry_undecided(out),
                 Timer::Stop => self.stop_now(out),
             }
         }
