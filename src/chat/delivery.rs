@@ -344,16 +344,18 @@ impl Chat {
         /// Beyond this the push is sent once more at the next log-in instead, as "at least once" allows.
         const UNDELETED_MAX: usize = 100_000;
         const RETRY_MS: u64 = 1_000;
-        if self.undeleted.is_empty() {
+        if !self.undeleted.contains(&seq) && self.undeleted.len() >= UNDELETED_MAX {
+            return;
+        }
+        if self.to_delete.is_empty() {
             self.wheel.insert(self.now.mono_ms + RETRY_MS, Timer::Deletes);
         }
-        if self.undeleted.len() < UNDELETED_MAX {
-            self.undeleted.insert(seq, receiver);
-        }
+        self.undeleted.insert(seq);
+        self.to_delete.push((receiver, seq));
     }
 
     pub(super) fn retry_deletes(&mut self, out: &mut Vec<Action>) {
-        for (seq, receiver) in std::mem::take(&mut self.undeleted) {
+        for (receiver, seq) in std::mem::take(&mut self.to_delete) {
             self.submit_delete(seq, receiver, out);
         }
     }

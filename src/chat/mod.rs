@@ -30,7 +30,7 @@ mod tests;
 use contract::{Action, CloseReason, ConnId, Event, Job, Now, Outcome, Rules, Ticket};
 use item::{ItemRef, Items};
 use session::Sessions;
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use table::Table;
 use users::{UserId, Users};
 use wheel::Wheel;
@@ -82,8 +82,10 @@ pub struct Chat {
     requests: Table<answer::Asker>,
     /// Friend requests and answers of a pair are done one after the other: those that wait for their turn.
     pairs: HashMap<(UserId, UserId), VecDeque<friend::Turn>>,
-    /// Deletions that failed and will be tried again, by `seq`.
-    undeleted: BTreeMap<u64, UserName>,
+    /// Pushes whose deletion failed, by `seq`: a page that has them is read as if it had not, until they are gone.
+    undeleted: BTreeSet<u64>,
+    /// Of these, those that are to be tried again; the others are being.
+    to_delete: Vec<(UserName, u64)>,
     /// What friends wanted and the store failed at, or did and could not say so: tried again until it is known.
     undecided: Vec<friend::Friendship>,
     wheel: Wheel<Timer>,
@@ -114,7 +116,8 @@ impl Chat {
             auth_jobs: 0,
             requests: Table::new(),
             pairs: HashMap::new(),
-            undeleted: BTreeMap::new(),
+            undeleted: BTreeSet::new(),
+            to_delete: Vec::new(),
             undecided: Vec::new(),
             wheel: Wheel::new(),
             grace: VecDeque::new(),

@@ -1,6 +1,6 @@
 //! Mistakes that were found in the core, each with what shows it.
 
-use super::{ann_and_bob, ann_and_bob_by, any, friendships, saves};
+use super::{ann_and_bob, ann_and_bob_by, any, deletes, friendships, saves};
 use crate::sim::lanes::{Fate, Plan};
 use crate::sim::say::Say;
 use crate::sim::world::World;
@@ -258,4 +258,29 @@ fn what_the_store_refuses_again_and_again_is_given_up() {
     w.shut_down();
     assert_eq!(w.stopped, 1);
     let _ = bob;
+}
+
+#[test]
+fn a_deletion_that_is_being_tried_again_counts_as_done_for_a_log_in_before_it() {
+    let (mut w, ann, bob) = ann_and_bob();
+    w.message(bob, "m1", "ann");
+    w.run_for(100);
+    w.store.fate(Fate::Fail, deletes);
+    let start = w.now_ms;
+    w.ack(ann, "m1");
+    w.hang_up(ann);
+    w.run_until(start + 990);
+    // The page is asked for just before the deletion is tried again, and is read by the time it fails once more.
+    w.store.plan(|job| Plan {
+        takes_ms: if matches!(job, Job::Load { .. }) { 50 } else { 1 },
+        answer_after_ms: 0,
+        fate: if deletes(job) { Fate::Fail } else { Fate::Do },
+    });
+    let ann = w.open();
+    w.log_in(ann, "ann");
+    w.run_for(1_000);
+    assert_eq!(w.heard(ann), ["LS l"]);
+    w.store.work(w.now_ms);
+    w.run_for(2_000);
+    assert!(w.store.model.waiting_for("ann").is_empty());
 }
