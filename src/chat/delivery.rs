@@ -74,7 +74,10 @@ impl Chat {
             // The pages have passed its place.
             Some(Feed::Backlog { after_seq, .. }) => push.seq <= after_seq,
         };
-        if known {
+        // A job that was tried again may find its push on the list: he logged in since.
+        let listed =
+            self.users.get(receiver).list.as_ref().is_some_and(|list| list.all().any(|item| item.seq == push.seq));
+        if known && !listed {
             self.list_committed(push, receiver);
             self.pump(receiver, out);
         }
@@ -341,16 +344,18 @@ impl Chat {
         /// Beyond this the push is sent once more at the next log-in instead, as "at least once" allows.
         const UNDELETED_MAX: usize = 100_000;
         const RETRY_MS: u64 = 1_000;
-        if self.undeleted.is_empty() {
+        if !self.undeleted.contains(&seq) && self.undeleted.len() >= UNDELETED_MAX {
+            return;
+        }
+        if self.to_delete.is_empty() {
             self.wheel.insert(self.now.mono_ms + RETRY_MS, Timer::Deletes);
         }
-        if self.undeleted.len() < UNDELETED_MAX {
-            self.undeleted.insert(seq, receiver);
-        }
+        self.undeleted.insert(seq);
+        self.to_delete.push((receiver, seq));
     }
 
     pub(super) fn retry_deletes(&mut self, out: &mut Vec<Action>) {
-        for (seq, receiver) in std::mem::take(&mut self.undeleted) {
+        for (receiver, seq) in std::mem::take(&mut self.to_delete) {
             self.submit_delete(seq, receiver, out);
         }
     }

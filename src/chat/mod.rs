@@ -27,7 +27,7 @@ pub mod wheel;
 use contract::{Action, CloseReason, ConnId, Event, Job, Now, Outcome, Rules, Ticket};
 use item::{ItemRef, Items};
 use session::Sessions;
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use table::Table;
 use users::{UserId, Users};
 use wheel::Wheel;
@@ -47,6 +47,8 @@ enum Timer {
     Recent(UserId),
     /// Deletions that failed are to be tried again.
     Deletes,
+    /// Friendships of which nobody knows what became are to be tried again.
+    Undecided,
     /// The stop is not waited for any longer.
     Stop,
 }
@@ -77,8 +79,12 @@ pub struct Chat {
     requests: Table<answer::Asker>,
     /// Friend requests and answers of a pair are done one after the other: those that wait for their turn.
     pairs: HashMap<(UserId, UserId), VecDeque<friend::Turn>>,
-    /// Deletions that failed and will be tried again, by `seq`.
-    undeleted: BTreeMap<u64, UserName>,
+    /// Pushes whose deletion failed, by `seq`: a page that has them is read as if it had not, until they are gone.
+    undeleted: BTreeSet<u64>,
+    /// Of these, those that are to be tried again; the others are being.
+    to_delete: Vec<(UserName, u64)>,
+    /// What friends wanted and the store failed at, or did and could not say so: tried again until it is known.
+    undecided: Vec<friend::Friendship>,
     wheel: Wheel<Timer>,
     /// Pushes to people online, by when they are to be saved if they are not acked. Constant wait, so always in order.
     grace: VecDeque<(u64, ItemRef)>,
@@ -107,7 +113,9 @@ impl Chat {
             auth_jobs: 0,
             requests: Table::new(),
             pairs: HashMap::new(),
-            undeleted: BTreeMap::new(),
+            undeleted: BTreeSet::new(),
+            to_delete: Vec::new(),
+            undecided: Vec::new(),
             wheel: Wheel::new(),
             grace: VecDeque::new(),
             due: VecDeque::new(),
@@ -173,6 +181,7 @@ impl Chat {
                 Timer::Page(user) => self.page_timer_fired(user, out),
                 Timer::Recent(user) => self.recent_timer_fired(user),
                 Timer::Deletes => self.retry_deletes(out),
+                Timer::Undecided => self.retry_undecided(out),
                 Timer::Stop => self.stop_now(out),
             }
         }

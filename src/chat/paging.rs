@@ -105,7 +105,7 @@ impl Chat {
             while let Some(earlier) = tail.next_if(|item| item.seq < push.seq) {
                 self.append(user, earlier);
             }
-            if here.contains(&push.seq) || self.undeleted.contains_key(&push.seq) {
+            if here.contains(&push.seq) || self.undeleted.contains(&push.seq) {
                 continue;
             }
             // What stands on the tail, too, keeps its item. Both ascend.

@@ -1,9 +1,10 @@
 //! Mistakes that were found in the core, each with what shows it.
 
-use super::{ann_and_bob, ann_and_bob_by, any, saves};
+use super::{ann_and_bob, ann_and_bob_by, any, deletes, friendships, saves};
 use crate::sim::lanes::{Fate, Plan};
 use crate::sim::say::Say;
-use hongyan::chat::contract::{Job, Rules};
+use crate::sim::world::World;
+use hongyan::chat::contract::{ConnId, Job, Rules};
 use hongyan::protocol::request::FriendVerb;
 
 const NOTHING: [&str; 0] = [];
@@ -171,4 +172,115 @@ fn who_goes_with_nothing_but_saved_pushes_on_his_list_may_be_forgotten_whole() {
     w.hang_up(ann);
     w.run_for(100);
     assert_eq!(w.store.model.waiting_for("ann").len(), 1);
+}
+
+/// Ann and Bob, online, who do not know each other.
+fn strangers() -> (World, ConnId, ConnId) {
+    let mut w = World::of_friends(Rules::default(), &["ann"]);
+    w.store.model.add_account("bob", "bob");
+    let ann = w.online("ann");
+    let bob = w.online("bob");
+    (w, ann, bob)
+}
+
+#[test]
+fn a_friend_request_whose_answer_was_lost_still_reaches_somebody_online() {
+    let (mut w, ann, bob) = strangers();
+    w.store.fate(Fate::DoAndLose, friendships);
+    w.friend(ann, FriendVerb::Request, "f1", "bob");
+    w.run_for(100);
+    assert_eq!(w.heard(ann), ["UNAVAILABLE f1"]);
+    w.store.work(w.now_ms);
+    w.run_for(2_000);
+    assert_eq!(w.heard(bob), ["ask ann f1"]);
+    w.friend(ann, FriendVerb::Request, "f1", "bob");
+    w.run_for(100);
+    assert_eq!(w.heard(ann), ["OK f1"]);
+    w.ack(bob, "f1");
+    w.run_for(20_000);
+    assert_eq!(w.heard(bob), NOTHING);
+}
+
+#[test]
+fn an_accept_whose_answer_was_lost_makes_friends_of_those_online() {
+    let (mut w, ann, bob) = strangers();
+    w.friend(ann, FriendVerb::Request, "f1", "bob");
+    w.run_for(100);
+    w.store.fate(Fate::DoAndLose, friendships);
+    w.friend(bob, FriendVerb::Accept, "f1", "ann");
+    w.run_for(100);
+    w.store.work(w.now_ms);
+    w.run_for(2_000);
+    assert_eq!(w.heard(bob), ["ask ann f1", "UNAVAILABLE f1"]);
+    assert_eq!(w.heard(ann), ["OK f1", "yes bob f1"]);
+    w.message(ann, "m1", "bob");
+    w.message(bob, "m2", "ann");
+    w.run_for(100);
+    assert_eq!(
+        (w.heard(ann), w.heard(bob)),
+        (vec!["msg bob m2".to_owned(), "MS m1".to_owned()], vec!["msg ann m1".to_owned(), "MS m2".to_owned()])
+    );
+}
+
+#[test]
+fn a_friendship_whose_end_was_lost_on_the_way_has_ended() {
+    let (mut w, ann, bob) = ann_and_bob();
+    w.store.fate(Fate::DoAndLose, friendships);
+    w.friend(ann, FriendVerb::Delete, "f1", "bob");
+    w.run_for(100);
+    w.store.work(w.now_ms);
+    w.run_for(2_000);
+    w.message(bob, "m1", "ann");
+    assert_eq!(w.heard(bob), ["MF m1"]);
+    w.friend(bob, FriendVerb::Request, "f2", "ann");
+    w.run_for(100);
+    assert_eq!(w.heard(ann), ["UNAVAILABLE f1", "ask bob f2"]);
+}
+
+#[test]
+fn what_the_store_refuses_again_and_again_is_given_up() {
+    let (mut w, ann, bob) = ann_and_bob();
+    w.store.fate(Fate::Fail, friendships);
+    w.friend(ann, FriendVerb::Delete, "f1", "bob");
+    for _ in 0..8 {
+        w.run_for(10_000);
+        w.heartbeat(ann);
+    }
+    let tries = w.store.count("Unfriend");
+    assert!((10..=40).contains(&tries), "{tries}");
+    w.store.work(w.now_ms);
+    w.run_for(10_000);
+    assert_eq!(w.store.count("Unfriend"), tries);
+    w.heard(ann);
+    w.friend(ann, FriendVerb::Delete, "f2", "bob");
+    w.run_for(100);
+    assert_eq!(w.heard(ann), ["OK f2"]);
+    w.shut_down();
+    assert_eq!(w.stopped, 1);
+    let _ = bob;
+}
+
+#[test]
+fn a_deletion_that_is_being_tried_again_counts_as_done_for_a_log_in_before_it() {
+    let (mut w, ann, bob) = ann_and_bob();
+    w.message(bob, "m1", "ann");
+    w.run_for(100);
+    w.store.fate(Fate::Fail, deletes);
+    let start = w.now_ms;
+    w.ack(ann, "m1");
+    w.hang_up(ann);
+    w.run_until(start + 990);
+    // The page is asked for just before the deletion is tried again, and is read by the time it fails once more.
+    w.store.plan(|job| Plan {
+        takes_ms: if matches!(job, Job::Load { .. }) { 50 } else { 1 },
+        answer_after_ms: 0,
+        fate: if deletes(job) { Fate::Fail } else { Fate::Do },
+    });
+    let ann = w.open();
+    w.log_in(ann, "ann");
+    w.run_for(1_000);
+    assert_eq!(w.heard(ann), ["LS l"]);
+    w.store.work(w.now_ms);
+    w.run_for(2_000);
+    assert!(w.store.model.waiting_for("ann").is_empty());
 }

@@ -228,7 +228,7 @@ fn when_the_answer_to_an_accept_fails_and_it_was_not_done_it_can_be_accepted_aga
     assert_eq!(w.heard(ann), ["OK f1"]);
     w.store.work(w.now_ms);
     w.friend(bob, Accept, "f1", "ann");
-    w.run_for(10);
+    w.run_for(1_100);
     assert_eq!(w.heard(bob), ["OK f1"]);
     assert_eq!(w.heard(ann), ["yes bob f1"]);
 }

@@ -1,7 +1,7 @@
 //! Clients that misbehave, on a network and a store that misbehave, drawn from one seed.
 
 use super::lanes::{Fate, Plan};
-use super::oracle::Oracle;
+use super::oracle::{Oracle, pair_of};
 use super::random::Random;
 use super::say::Say;
 use super::world::World;
@@ -9,7 +9,6 @@ use hongyan::chat::contract::{ConnId, Job, Rules};
 use hongyan::protocol::error::ErrorCode;
 use hongyan::protocol::request::{FriendVerb, Verb};
 use std::cell::RefCell;
-use std::collections::BTreeMap;
 use std::rc::Rc;
 
 const USERS: [&str; 5] = ["ann", "bob", "cid", "dan", "eve"];
@@ -62,8 +61,6 @@ pub struct Simulation {
     hanging: bool,
     /// Print what happens: `TELL=1`.
     tell: bool,
-    /// Friend requests by id: whose answers they name.
-    asked: BTreeMap<String, (String, String)>,
 }
 
 fn all(_: &Job) -> bool {
@@ -92,11 +89,13 @@ impl Simulation {
         let mut random = Random::new(seed);
         let rules = rules_of(&mut random);
         let mut world = World::new(rules.clone());
+        let mut oracle = Oracle::new(rules);
         for (place, user) in USERS.iter().enumerate() {
             world.store.model.add_account(user, user);
             for other in &USERS[..place] {
                 if random.chance(600) {
                     world.store.model.befriend(user, other);
+                    oracle.friends.insert(pair_of(user, other));
                 }
             }
         }
@@ -126,14 +125,13 @@ impl Simulation {
         world.store.plan(move |job| shared.borrow_mut().plan(job));
         Self {
             world,
-            oracle: Oracle::new(rules),
+            oracle,
             random,
             habits,
             faults,
             said: Vec::new(),
             hanging: false,
             tell: std::env::var_os("TELL").is_some(),
-            asked: BTreeMap::new(),
         }
     }
 
@@ -293,11 +291,6 @@ impl Simulation {
         match self.random.below(10) {
             0..=3 => {
                 let id = self.world.fresh("f");
-                self.asked.insert(id.clone(), (me.clone(), other.clone()));
-                if self.world.store.model.are_friends(&me, &other) || self.random.chance(0) {
-                    // Answered at once, or after the store has found it out.
-                    self.oracle.allow_friend_answer(&id);
-                }
                 self.world.say(conn, Say::Friend { id, sender: me, receiver: other, verb: FriendVerb::Request });
             }
             4..=7 => {
@@ -309,7 +302,6 @@ impl Simulation {
             }
             8 => {
                 let id = self.world.fresh("f");
-                self.oracle.allow_friend_answer(&id);
                 self.world.say(conn, Say::Friend { id, sender: me, receiver: other, verb: FriendVerb::Delete });
             }
             _ => {

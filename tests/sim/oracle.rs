@@ -6,8 +6,13 @@ use super::world::{EPOCH_MS, Seen};
 use hongyan::chat::contract::{Answered, Asked, CloseReason, ConnId, Job, Outcome, Rules};
 use hongyan::protocol::push::{Push, PushKind};
 use hongyan::protocol::reply::Reply;
+use hongyan::protocol::request::FriendVerb;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+
+pub fn pair_of(one: &str, other: &str) -> (String, String) {
+    (one.min(other).to_owned(), one.max(other).to_owned())
+}
 
 /// A push that was sent on a connection and not acked there.
 #[derive(Clone, Debug)]
@@ -54,6 +59,10 @@ pub struct Oracle {
     last_of_pair: BTreeMap<(String, String), u64>,
     /// Ids of friend requests and answers (and deletions) that the store has done or found done.
     befriended: BTreeSet<String>,
+    /// Who is whose friend, by what the store has done.
+    pub friends: BTreeSet<(String, String)>,
+    /// Requests and deletions by id: who about whom.
+    wanted: BTreeMap<String, (FriendVerb, (String, String))>,
     /// What was seen, to show that the simulation is worth its time.
     pub counts: BTreeMap<&'static str, u64>,
 }
@@ -72,6 +81,8 @@ impl Oracle {
             last_sent: BTreeMap::new(),
             last_of_pair: BTreeMap::new(),
             befriended: BTreeSet::new(),
+            friends: BTreeSet::new(),
+            wanted: BTreeMap::new(),
             counts: BTreeMap::new(),
         }
     }
@@ -140,6 +151,9 @@ impl Oracle {
         }
         if let Some(id) = waits {
             view.waiting.push(Waiting { id: id.clone(), user: view.user.clone(), due_ms });
+        }
+        if let Say::Friend { id, sender, receiver, verb: verb @ (FriendVerb::Request | FriendVerb::Delete) } = say {
+            self.wanted.insert(id.clone(), (*verb, pair_of(sender, receiver)));
         }
         if let Say::Ack { id, sender } = say {
             let is_it = |item: &&Outstanding| {
@@ -230,7 +244,12 @@ impl Oracle {
             }
             Reply::Message { taken: false } => self.count("MF"),
             Reply::Friend { .. } => {
-                assert!(self.befriended.contains(id), "RE_FRI_REQ before the commit: {id}");
+                let done = match self.wanted.get(id) {
+                    Some((FriendVerb::Delete, pair)) => !self.friends.contains(pair),
+                    Some((_, pair)) if self.friends.contains(pair) => true,
+                    _ => self.befriended.contains(id),
+                };
+                assert!(done, "RE_FRI_REQ before the commit: {id}");
                 self.count("RE_FRI_REQ");
             }
             Reply::Login { done: true } => {
@@ -276,7 +295,13 @@ impl Oracle {
             (Job::AskFriend { push }, Outcome::Asked(asked)) if *asked != Asked::NoSuchUser => {
                 self.befriended.insert(push.id().to_owned());
             }
+            (Job::Unfriend { user, other }, Outcome::Unfriended) => {
+                self.friends.remove(&pair_of(user.as_str(), other.as_str()));
+            }
             (Job::AnswerFriend { push }, Outcome::Answered(Answered::Done { .. })) => {
+                if push.kind == PushKind::FriendAccept {
+                    self.friends.insert(pair_of(push.sender(), push.receiver()));
+                }
                 self.befriended.insert(push.id().to_owned());
             }
             _ => {}
@@ -295,11 +320,6 @@ impl Oracle {
         for view in self.conns.values_mut() {
             view.outstanding.remove(&gone);
         }
-    }
-
-    /// A request that was refused or answered without the store because the two are friends.
-    pub fn allow_friend_answer(&mut self, id: &str) {
-        self.befriended.insert(id.to_owned());
     }
 
     /// What must hold whenever time has passed.

@@ -48,6 +48,7 @@ pub struct World {
     /// Kept only when somebody reads it.
     pub seen: Option<Vec<(u64, Seen)>>,
     pub stopped: u32,
+    pushed_seq: u64,
     pub trace: u64,
     line: String,
     serial: u64,
@@ -65,6 +66,7 @@ impl World {
             heard: BTreeMap::new(),
             seen: None,
             stopped: 0,
+            pushed_seq: 0,
             trace: 0xCBF2_9CE4_8422_2325,
             line: String::new(),
             serial: 0,
@@ -110,7 +112,10 @@ impl World {
             self.hash(&action);
             match action {
                 Action::Reply { conn, id, reply, .. } => self.hear(conn, Frame::Reply { id, reply }),
-                Action::Push { conn, push, .. } => self.hear(conn, Frame::Push(push)),
+                Action::Push { conn, push, .. } => {
+                    self.pushed_seq = self.pushed_seq.max(push.seq);
+                    self.hear(conn, Frame::Push(push));
+                }
                 Action::Hold { conn } => self.conns.get_mut(&conn).expect("only what is open is held").held = true,
                 Action::Resume { conn } => {
                     if let Some(entry) = self.conns.get_mut(&conn) {
@@ -249,7 +254,9 @@ impl World {
     /// The whole server dies and starts again; the store keeps what it committed.
     pub fn crash(&mut self) {
         self.store.crash();
-        self.chat = Chat::new(self.rules.clone(), self.store.model.last_seq + 1, [1, 2]);
+        // A place that was never stored could be given again; for the oracle's sake none is.
+        let last_seq = self.store.model.last_seq.max(self.pushed_seq);
+        self.chat = Chat::new(self.rules.clone(), last_seq + 1, [1, 2]);
         self.conns.clear();
         self.note(Seen::Crashed);
     }
