@@ -1,11 +1,8 @@
 //! Protocol §4: a message that is sent again is promised again and not delivered twice.
 
-use super::{ann_and_bob, ann_and_bob_by, deletes, ids, saves};
+use super::{ann_and_bob, deletes, ids, saves};
 use crate::sim::lanes::Fate;
-use hongyan::chat::contract::Rules;
 use hongyan::protocol::request::FriendVerb;
-
-const NOTHING: [&str; 0] = [];
 
 #[test]
 fn sent_again_before_the_answer_both_are_answered_and_one_is_delivered() {
