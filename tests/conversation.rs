@@ -151,7 +151,10 @@ fn who_comes_back_finds_what_he_missed_even_after_a_restart() {
     ann.log_in("ann");
     for n in 0..100 {
         let push = ann.expect_push("4", &format!("m{n}"));
-        assert_eq!((push["sender"].as_str(), push["content"].as_str()), (Some("bob"), Some(&*format!("number {n} 🪿"))));
+        assert_eq!(
+            (push["sender"].as_str(), push["content"].as_str()),
+            (Some("bob"), Some(&*format!("number {n} 🪿")))
+        );
         ann.ack(&format!("m{n}"));
     }
     ann.fence();

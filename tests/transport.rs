@@ -33,7 +33,9 @@ fn raw_input_may_be_cut_anywhere() {
 fn raw_envelopes_back_to_back_pretty_printed_and_on_lines() {
     let server = Server::start();
     let mut client = server.raw();
-    client.send_bytes(b"{\"TYPE\":0,\"MID\":\"a\"}{\"TYPE\":0,\"MID\":\"b\"}\r\n\r\n \t{\n  \"TYPE\": 0,\n  \"MID\": \"c\"\n}\n");
+    client.send_bytes(
+        b"{\"TYPE\":0,\"MID\":\"a\"}{\"TYPE\":0,\"MID\":\"b\"}\r\n\r\n \t{\n  \"TYPE\": 0,\n  \"MID\": \"c\"\n}\n",
+    );
     for id in ["a", "b", "c"] {
         client.expect_error(id, not_logged_in());
     }
@@ -93,7 +95,8 @@ fn a_plain_get_is_told_what_this_is() {
     let server = Server::start();
     let answer = ask(&server, "GET / HTTP/1.1\r\nHost: x\r\n\r\n");
     assert!(answer.starts_with("HTTP/1.1 200 OK\r\n") && answer.contains("hongyan"), "{answer}");
-    let bad = ask(&server, "GET / HTTP/1.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 8\r\n\r\n");
+    let bad =
+        ask(&server, "GET / HTTP/1.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 8\r\n\r\n");
     assert!(bad.starts_with("HTTP/1.1 426 "), "{bad}");
     let long = ask(&server, &format!("GET / HTTP/1.1\r\nX: {}", "x".repeat(9_000)));
     assert!(long.starts_with("HTTP/1.1 431 "), "{long}");
@@ -150,13 +153,13 @@ fn binary_messages_are_refused() {
 fn protocol_errors_have_their_close_codes() {
     let server = Server::start();
     let cases: [(&[u8], u16); 7] = [
-        (&[0x81, 0x02, b'{', b'}'], 1002),                          // not masked
-        (&[0xc1, 0x82, 0, 0, 0, 0, b'{', b'}'], 1002),              // a reserved bit
-        (&[0x83, 0x80, 0, 0, 0, 0], 1002),                          // a reserved opcode
-        (&[0x80, 0x80, 0, 0, 0, 0], 1002),                          // a continuation of nothing
-        (&[0x89, 0xfe, 0, 126, 0, 0, 0, 0], 1002),                  // a long ping
-        (&[0x81, 0x82, 0, 0, 0, 0, 0xff, 0xfe], 1007),              // no UTF-8
-        (&[0x81, 0xff, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0], 1009),  // four gigabytes
+        (&[0x81, 0x02, b'{', b'}'], 1002),                         // not masked
+        (&[0xc1, 0x82, 0, 0, 0, 0, b'{', b'}'], 1002),             // a reserved bit
+        (&[0x83, 0x80, 0, 0, 0, 0], 1002),                         // a reserved opcode
+        (&[0x80, 0x80, 0, 0, 0, 0], 1002),                         // a continuation of nothing
+        (&[0x89, 0xfe, 0, 126, 0, 0, 0, 0], 1002),                 // a long ping
+        (&[0x81, 0x82, 0, 0, 0, 0, 0xff, 0xfe], 1007),             // no UTF-8
+        (&[0x81, 0xff, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0], 1009), // four gigabytes
     ];
     for (bytes, code) in cases {
         let mut client = server.web_socket();

@@ -148,7 +148,11 @@ impl Client {
         let frame = envelope(self.spelling, "0", Some(&id), &json!({}));
         self.send(&frame);
         let frame = self.recv();
-        assert_eq!((kind(&frame).as_str(), content(&frame)["MessageId"].as_str()), ("RE_HEARTBEAT", Some(id.as_str())), "{frame}");
+        assert_eq!(
+            (kind(&frame).as_str(), content(&frame)["MessageId"].as_str()),
+            ("RE_HEARTBEAT", Some(id.as_str())),
+            "{frame}"
+        );
     }
 
     #[track_caller]

@@ -40,7 +40,8 @@ pub struct Server {
 
 /// The default settings of the tests: a store in memory, a free port, passwords that cost nothing.
 pub fn config() -> Config {
-    let mut config = Config { listen: SocketAddr::from(([127, 0, 0, 1], 0)), store: StoreUrl::Memory, ..Config::default() };
+    let mut config =
+        Config { listen: SocketAddr::from(([127, 0, 0, 1], 0)), store: StoreUrl::Memory, ..Config::default() };
     config.argon2_memory_kib = 8;
     config.argon2_passes = 1;
     config
