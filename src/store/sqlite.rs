@@ -6,6 +6,7 @@ use crate::protocol::field::{Profile, Secret, UserName};
 use crate::protocol::push::{Push, PushKind};
 use rusqlite::{Connection, ErrorCode, OptionalExtension, Row, params};
 use std::fs::{File, OpenOptions, TryLockError};
+use std::io::Read;
 #[cfg(unix)]
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
@@ -14,6 +15,8 @@ use std::time::Duration;
 
 /// In the file's header: this is hongyan's ("hong").
 const APPLICATION_ID: i64 = 0x686F_6E67;
+/// How every SQLite file begins.
+const MAGIC: &[u8] = b"SQLite format 3\0";
 /// How long another process's short look at the file is waited for.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(1);
 /// What the write-ahead log is cut back to after a checkpoint; without it, it stays as long as it ever was.
@@ -62,11 +65,17 @@ impl SqliteStore {
         // Password hashes are nobody else's business; SQLite gives its other files the mode of this one.
         #[cfg(unix)]
         options.mode(0o600);
-        let lock = options.open(path).map_err(|error| cannot(&error))?;
+        let mut lock = options.open(path).map_err(|error| cannot(&error))?;
         match lock.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => return Err(cannot(&"another server uses it")),
             Err(TryLockError::Error(error)) => return Err(cannot(&error)),
+        }
+        // SQLite takes a file of a few bytes for an empty database and writes over it.
+        let mut head = Vec::new();
+        (&mut lock).take(MAGIC.len() as u64).read_to_end(&mut head).map_err(|error| cannot(&error))?;
+        if !head.is_empty() && head != MAGIC {
+            return Err(StoreError::Corrupt(format!("cannot open the store {shown}: it is no SQLite database")));
         }
         let db = Connection::open(path).map_err(|error| cannot(&error))?;
         let mut store = Self { db, _lock: lock };
