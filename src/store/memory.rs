@@ -162,8 +162,9 @@ impl Store for MemoryStore {
 
     fn create_account(&mut self, profile: &Profile, password_hash: &Secret) -> Result<bool, StoreError> {
         let mut tables = self.tables();
-        if tables.accounts.contains_key(&profile.user_name) {
-            return Ok(false);
+        if let Some((_, stored)) = tables.accounts.get(&profile.user_name) {
+            // The same hash, salt and all: the same request once more.
+            return Ok(stored == password_hash);
         }
         tables.accounts.insert(profile.user_name.clone(), (profile.clone(), password_hash.clone()));
         tables.undo.push(Undo::Account(profile.user_name.clone()));

@@ -62,7 +62,11 @@ pub trait Store: Send {
     fn commit(&mut self) -> Result<(), StoreError>;
     /// Drops everything since `begin`. Never fails: a connection that cannot roll back is dropped.
     fn rollback(&mut self);
-    /// The greatest `seq` of any push in the store, 0 if there is none.
+    /// Is the connection lost, or in a state that is not known? Whoever owns it then drops it and opens another.
+    fn is_broken(&self) -> bool {
+        false
+    }
+    /// The greatest `seq` of any push in the store, or named by a request that is pending; 0 if there is none.
     ///
     /// # Errors
     /// See [`StoreError`].

@@ -114,13 +114,37 @@ impl Hasher {
     }
 }
 
+type MacBytes = [u8; 32];
+
 /// Which passwords were verified since the start: a keyed MAC per user, bound to the hash that was stored then. The key is
 /// made at the start and never written anywhere.
 #[derive(Debug)]
 pub struct VerifiedLogins {
     key: [u8; 32],
     users_max: usize,
-    macs: Mutex<HashMap<UserName, [u8; 32]>>,
+    macs: Mutex<Generations>,
+}
+
+/// Whoever logs in stands among the young. When those are half of all that may be remembered they become the old, and the old
+/// are forgotten: so the longest unused go first, and nobody ever searches for them.
+#[derive(Debug, Default)]
+struct Generations {
+    young: HashMap<UserName, MacBytes>,
+    old: HashMap<UserName, MacBytes>,
+}
+
+impl Generations {
+    fn insert(&mut self, user: &UserName, mac: MacBytes, users_max: usize) {
+        let young_max = users_max.div_ceil(2);
+        if young_max == 0 {
+            return;
+        }
+        self.old.remove(user);
+        if self.young.len() >= young_max && !self.young.contains_key(user) {
+            self.old = std::mem::take(&mut self.young);
+        }
+        self.young.insert(user.clone(), mac);
+    }
 }
 
 impl VerifiedLogins {
@@ -134,8 +158,8 @@ impl VerifiedLogins {
         Ok(Self { key, users_max, macs: Mutex::default() })
     }
 
-    fn macs(&self) -> MutexGuard<'_, HashMap<UserName, [u8; 32]>> {
-        // A map of finished MACs is whole whatever happened to the thread that held it.
+    fn macs(&self) -> MutexGuard<'_, Generations> {
+        // Maps of finished MACs are whole whatever happened to the thread that held them.
         self.macs.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -150,27 +174,27 @@ impl VerifiedLogins {
 
     /// Notes that this password fits what is stored.
     pub fn note(&self, user: &UserName, password: &Secret, stored: &Secret) {
-        let Some(mac) = self.mac(user, password, stored) else {
-            return;
-        };
-        let mut macs = self.macs();
-        if macs.len() >= self.users_max && !macs.contains_key(user) {
-            // Any will do: whoever is dropped costs one Argon2 run more.
-            let Some(dropped) = macs.keys().next().cloned() else {
-                return;
-            };
-            macs.remove(&dropped);
+        if let Some(mac) = self.mac(user, password, stored) {
+            self.macs().insert(user, mac.finalize().into_bytes().into(), self.users_max);
         }
-        macs.insert(user.clone(), mac.finalize().into_bytes().into());
     }
 
     /// Was this very password verified against what is stored now? Compared in constant time.
     #[must_use]
     pub fn knows(&self, user: &UserName, password: &Secret, stored: &Secret) -> bool {
-        let Some(known) = self.macs().get(user).copied() else {
-            return false;
+        let (known, is_old) = {
+            let macs = self.macs();
+            match (macs.young.get(user), macs.old.get(user)) {
+                (Some(known), _) => (*known, false),
+                (None, Some(known)) => (*known, true),
+                (None, None) => return false,
+            }
         };
-        self.mac(user, password, stored).is_some_and(|mac| mac.verify_slice(&known).is_ok())
+        let fits = self.mac(user, password, stored).is_some_and(|mac| mac.verify_slice(&known).is_ok());
+        if fits && is_old {
+            self.macs().insert(user, known, self.users_max);
+        }
+        fits
     }
 }
 
@@ -208,7 +232,7 @@ mod tests {
 
     #[test]
     fn the_cache_knows_what_was_verified_against_what_is_stored() {
-        let cache = VerifiedLogins::new(2).unwrap();
+        let cache = VerifiedLogins::new(4).unwrap();
         let user = |name: &str| UserName::new(name).unwrap();
         let (password, stored) = (Secret::new("p"), Secret::new("h"));
         cache.note(&user("ann"), &password, &stored);
@@ -216,10 +240,29 @@ mod tests {
         assert!(!cache.knows(&user("ann"), &Secret::new("q"), &stored));
         assert!(!cache.knows(&user("ann"), &password, &Secret::new("i")), "the stored hash has changed");
         assert!(!cache.knows(&user("bob"), &password, &stored));
-        for name in ["bob", "cy", "dan"] {
-            cache.note(&user(name), &password, &stored);
-            assert!(cache.knows(&user(name), &password, &stored));
+        assert!(!VerifiedLogins::new(4).unwrap().knows(&user("ann"), &password, &stored));
+    }
+
+    #[test]
+    fn the_cache_is_bounded_and_forgets_the_longest_unused() {
+        let cache = VerifiedLogins::new(4).unwrap();
+        let user = |name: &str| UserName::new(name).unwrap();
+        let (password, stored) = (Secret::new("p"), Secret::new("h"));
+        for number in 0..100 {
+            let name = user(&format!("user {number}"));
+            cache.note(&name, &password, &stored);
+            cache.note(&name, &password, &stored);
+            if number == 0 {
+                cache.note(&user("ann"), &password, &stored);
+            }
+            assert!(cache.knows(&name, &password, &stored));
+            assert!(cache.knows(&user("ann"), &password, &stored) || number == 0, "used all the time");
+            let macs = cache.macs();
+            assert!(macs.young.len() + macs.old.len() <= 4);
         }
-        assert!(cache.macs().len() <= 2);
+        assert!(!cache.knows(&user("user 0"), &password, &stored));
+        let none = VerifiedLogins::new(0).unwrap();
+        none.note(&user("ann"), &password, &stored);
+        assert!(!none.knows(&user("ann"), &password, &stored));
     }
 }

@@ -9,6 +9,7 @@ use super::work::{Batch, Opener};
 use crate::chat::contract::{Job, Outcome, Ticket};
 use crate::config::{Config, StoreUrl};
 use std::hash::{DefaultHasher, Hash, Hasher as _};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -189,8 +190,12 @@ impl AuthWorker {
     fn run(mut self) {
         loop {
             // The lock is held while waiting: the others wait for the lock instead. It guards nothing that could be torn.
+            // Whoever finds no job, or somebody else waiting for one, gives the memory back.
             let next = {
-                let jobs = self.jobs.lock().unwrap_or_else(PoisonError::into_inner);
+                let jobs = self.jobs.try_lock().unwrap_or_else(|_| {
+                    self.hasher.rest();
+                    self.jobs.lock().unwrap_or_else(PoisonError::into_inner)
+                });
                 jobs.try_recv().or_else(|_| {
                     self.hasher.rest();
                     jobs.recv()
@@ -199,7 +204,8 @@ impl AuthWorker {
             let Ok((ticket, job)) = next else {
                 return;
             };
-            let outcome = self.work(&job);
+            // A panic leaves nothing but blocks of memory behind, which every run fills anew.
+            let outcome = catch_unwind(AssertUnwindSafe(|| self.work(&job))).unwrap_or(Outcome::Failed);
             if self.done.send((ticket, outcome)).is_err() {
                 return;
             }
@@ -228,3 +234,6 @@ impl AuthWorker {
         })
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -8,8 +8,9 @@ CREATE TABLE accounts (
     profile_picture      TEXT NOT NULL,
     location             TEXT NOT NULL,
     personal_description TEXT NOT NULL,
-    rsa_public_key       TEXT NOT NULL
-) WITHOUT ROWID;
+    rsa_public_key       TEXT NOT NULL,
+    created_ms           INTEGER NOT NULL DEFAULT (CAST(unixepoch('subsec') * 1000 AS INTEGER))
+);
 
 -- Both ways: a friendship is two rows.
 CREATE TABLE friendships (
@@ -28,7 +29,8 @@ CREATE TABLE friend_requests (
     PRIMARY KEY (receiver, sender)
 ) WITHOUT ROWID;
 
--- What was taken and not acked. seq is the order in which the server took it.
+-- What was taken and not acked. seq is the order in which the server took it. Several devices of one user, or several servers,
+-- will each need a column more here; the key then grows by it.
 CREATE TABLE pushes (
     seq        INTEGER PRIMARY KEY NOT NULL,
     receiver   TEXT NOT NULL,

@@ -6,14 +6,21 @@ use crate::protocol::field::{Profile, Secret, UserName};
 use crate::protocol::push::{Push, PushKind};
 use rusqlite::{Connection, ErrorCode, OptionalExtension, Row, params};
 use std::fs::{File, OpenOptions, TryLockError};
+use std::io::Read;
+#[cfg(unix)]
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 /// In the file's header: this is hongyan's ("hong").
 const APPLICATION_ID: i64 = 0x686F_6E67;
+/// How every SQLite file begins.
+const MAGIC: &[u8] = b"SQLite format 3\0";
 /// How long another process's short look at the file is waited for.
-const BUSY_TIMEOUT: Duration = Duration::from_secs(2);
+const BUSY_TIMEOUT: Duration = Duration::from_secs(1);
+/// What the write-ahead log is cut back to after a checkpoint; without it, it stays as long as it ever was.
+const WAL_BYTES_KEPT: i64 = 16 * 1024 * 1024;
 /// The steps from each version of the schema to the next, the first from nothing.
 const MIGRATIONS: &[&str] = &[include_str!("schema_sqlite.sql")];
 
@@ -29,6 +36,12 @@ pub struct SqliteStore {
 impl From<rusqlite::Error> for StoreError {
     fn from(error: rusqlite::Error) -> Self {
         let why = error.to_string();
+        if let rusqlite::Error::FromSqlConversionFailure(..)
+        | rusqlite::Error::IntegralValueOutOfRange(..)
+        | rusqlite::Error::InvalidColumnType(..) = error
+        {
+            return corrupt(&why);
+        }
         match error.sqlite_error_code() {
             Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => Self::Busy(why),
             Some(ErrorCode::ConstraintViolation | ErrorCode::TooBig | ErrorCode::TypeMismatch) => Self::Refused(why),
@@ -47,12 +60,22 @@ impl SqliteStore {
         let shown = path.display();
         let cannot =
             |why: &dyn std::fmt::Display| StoreError::Unavailable(format!("cannot open the store {shown}: {why}"));
-        let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path);
-        let lock = file.map_err(|error| cannot(&error))?;
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).create(true).truncate(false);
+        // Password hashes are nobody else's business; SQLite gives its other files the mode of this one.
+        #[cfg(unix)]
+        options.mode(0o600);
+        let mut lock = options.open(path).map_err(|error| cannot(&error))?;
         match lock.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => return Err(cannot(&"another server uses it")),
             Err(TryLockError::Error(error)) => return Err(cannot(&error)),
+        }
+        // SQLite takes a file of a few bytes for an empty database and writes over it.
+        let mut head = Vec::new();
+        (&mut lock).take(MAGIC.len() as u64).read_to_end(&mut head).map_err(|error| cannot(&error))?;
+        if !head.is_empty() && head != MAGIC {
+            return Err(StoreError::Corrupt(format!("cannot open the store {shown}: it is no SQLite database")));
         }
         let db = Connection::open(path).map_err(|error| cannot(&error))?;
         let mut store = Self { db, _lock: lock };
@@ -68,7 +91,8 @@ impl SqliteStore {
         self.db.pragma_update(None, "journal_mode", "WAL")?;
         self.db.pragma_update(None, "synchronous", "FULL")?;
         self.db.pragma_update(None, "temp_store", "MEMORY")?;
-        self.migrate()
+        self.db.pragma_update(None, "journal_size_limit", WAL_BYTES_KEPT)?;
+        self.migrate(MIGRATIONS)
     }
 
     /// Refuses a file of another application before anything is written to it.
@@ -82,7 +106,7 @@ impl SqliteStore {
             Err(error) => return Err(error.into()),
         };
         let (owner, version) = (number("application_id")?, number("user_version")?);
-        if tables > 0 && owner != APPLICATION_ID {
+        if owner != APPLICATION_ID && (tables > 0 || owner != 0 || version != 0) {
             return Err(StoreError::Corrupt("it is a database of another application".into()));
         }
         let known = MIGRATIONS.len() as i64;
@@ -94,9 +118,9 @@ impl SqliteStore {
     }
 
     /// Takes the steps that are missing, each in a transaction of its own.
-    fn migrate(&mut self) -> Result<(), StoreError> {
+    fn migrate(&mut self, steps: &[&str]) -> Result<(), StoreError> {
         let version: i64 = self.db.pragma_query_value(None, "user_version", |row| row.get(0))?;
-        for (step, sql) in MIGRATIONS.iter().enumerate().skip(usize::try_from(version).unwrap_or(0)) {
+        for (step, sql) in steps.iter().enumerate().skip(usize::try_from(version).unwrap_or(0)) {
             let transaction = self.db.transaction()?;
             transaction.execute_batch(sql)?;
             transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
@@ -209,8 +233,13 @@ impl Store for SqliteStore {
     }
 
     fn last_seq(&mut self) -> Result<u64, StoreError> {
-        let last: Option<i64> = self.db.query_row("SELECT max(seq) FROM pushes", [], |row| row.get(0))?;
-        u64::try_from(last.unwrap_or(0)).map_err(|_| corrupt("a negative number"))
+        // A pending request names its push even after the ack: that number must not be given to another.
+        let last: i64 = self.db.query_row(
+            "SELECT max(ifnull((SELECT max(seq) FROM pushes), 0), ifnull((SELECT max(push_seq) FROM friend_requests), 0))",
+            [],
+            |row| row.get(0),
+        )?;
+        u64::try_from(last).map_err(|_| corrupt("a negative number"))
     }
 
     fn create_account(&mut self, profile: &Profile, password_hash: &Secret) -> Result<bool, StoreError> {
@@ -338,5 +367,57 @@ impl Store for SqliteStore {
         )?;
         delete.execute([user.as_str(), other.as_str()])?;
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn version(store: &SqliteStore) -> i64 {
+        store.db.pragma_query_value(None, "user_version", |row| row.get(0)).unwrap()
+    }
+
+    #[test]
+    fn an_older_schema_is_brought_up_to_date_and_keeps_its_rows() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.db");
+        let mut store = SqliteStore::open(&path).unwrap();
+        assert_eq!(version(&store), MIGRATIONS.len() as i64);
+        store.db.execute_batch("INSERT INTO friendships VALUES ('ann', 'bob')").unwrap();
+        let mut steps = MIGRATIONS.to_vec();
+        steps.push("ALTER TABLE friendships ADD COLUMN since_ms INTEGER NOT NULL DEFAULT 7");
+        store.migrate(&steps).unwrap();
+        store.migrate(&steps).unwrap();
+        assert_eq!(version(&store), steps.len() as i64);
+        let since: i64 = store.db.query_row("SELECT since_ms FROM friendships", [], |row| row.get(0)).unwrap();
+        assert_eq!(since, 7);
+        drop(store);
+        let why = SqliteStore::open(&path).unwrap_err().to_string();
+        assert!(why.contains("was written by a newer hongyan (schema 2, this one knows 1)"), "{why}");
+    }
+
+    #[test]
+    fn a_step_that_fails_leaves_the_version_before_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.db");
+        let mut store = SqliteStore::open(&path).unwrap();
+        let mut steps = MIGRATIONS.to_vec();
+        steps.push("CREATE TABLE half (a); CREATE TABLE pushes (b)");
+        assert!(store.migrate(&steps).is_err());
+        assert_eq!(version(&store), MIGRATIONS.len() as i64);
+        drop(store);
+        let store = SqliteStore::open(&path).unwrap();
+        assert!(store.db.query_row("SELECT 1 FROM sqlite_schema WHERE name = 'half'", [], |_| Ok(())).is_err());
+    }
+
+    #[test]
+    fn every_commit_is_on_the_disk_and_the_log_is_bounded() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = SqliteStore::open(&folder.path().join("a.db")).unwrap();
+        let number = |name: &str| store.db.pragma_query_value(None, name, |row| row.get::<_, i64>(0)).unwrap();
+        let mode: String = store.db.pragma_query_value(None, "journal_mode", |row| row.get(0)).unwrap();
+        assert_eq!((mode.as_str(), number("synchronous")), ("wal", 2));
+        assert_eq!((number("wal_autocheckpoint"), number("journal_size_limit")), (1_000, WAL_BYTES_KEPT));
     }
 }

@@ -8,14 +8,19 @@ use crate::protocol::field::UserName;
 use crate::protocol::push::Push;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Opens one more connection to the store.
 pub(super) type Opener = Box<dyn Fn() -> Result<Box<dyn Store>, StoreError> + Send + Sync>;
 
-/// How often a batch is tried when somebody else holds what it needs, or when its outcome is not known.
+/// How often a batch is tried when somebody else holds what it needs.
 const TRIES: u32 = 4;
 const FIRST_PAUSE: Duration = Duration::from_millis(5);
+/// A batch that failed sooner than this met a dead connection and is tried on a new one; a store that hung is not asked twice.
+const RETRY_WITHIN: Duration = Duration::from_secs(1);
+/// How long the store is left alone after it could not be opened, at first and at most; in between all jobs fail at once.
+const FIRST_BACKOFF: Duration = Duration::from_millis(100);
+const BACKOFF_MAX: Duration = Duration::from_secs(5);
 
 /// A data worker's connection and what it knows.
 pub(super) struct Batch {
@@ -23,26 +28,40 @@ pub(super) struct Batch {
     store: Option<Box<dyn Store>>,
     opener: Arc<Opener>,
     verified: Arc<VerifiedLogins>,
-    /// The last batch failed: said once.
-    failing: bool,
+    /// Not to be opened before this.
+    open_at: Option<Instant>,
+    backoff: Duration,
+    outage: Outage,
+}
+
+/// What was last said about the store, so that it is said once.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Outage {
+    None,
+    Reads,
+    /// Ended by a write only: a store that has become read-only still answers.
+    Writes,
 }
 
 impl Batch {
     pub(super) fn new(store: Box<dyn Store>, opener: Arc<Opener>, verified: Arc<VerifiedLogins>) -> Self {
-        Self { store: Some(store), opener, verified, failing: false }
+        let (open_at, backoff, outage) = (None, FIRST_BACKOFF, Outage::None);
+        Self { store: Some(store), opener, verified, open_at, backoff, outage }
     }
 
     /// Does all jobs; one outcome for each, in their order.
     pub(super) fn run(&mut self, jobs: &[Job]) -> Vec<Outcome> {
+        let writes = jobs.iter().any(is_write);
         match self.try_run(jobs) {
             Ok(outcomes) => {
-                if std::mem::take(&mut self.failing) {
+                if self.outage == Outage::Reads || (self.outage == Outage::Writes && writes) {
+                    self.outage = Outage::None;
                     log::info!("the store works again");
                 }
                 outcomes
             }
             // Something in it is refused by the store: half by half until only that fails, and nothing else with it.
-            Err(StoreError::Refused(_)) if jobs.len() > 1 => {
+            Err(StoreError::Refused(_) | StoreError::Corrupt(_)) if jobs.len() > 1 => {
                 let (first, second) = jobs.split_at(jobs.len() / 2);
                 let mut outcomes = self.run(first);
                 outcomes.extend(self.run(second));
@@ -53,7 +72,8 @@ impl Batch {
                 vec![Outcome::Failed]
             }
             Err(error) => {
-                if !std::mem::replace(&mut self.failing, true) {
+                if self.outage == Outage::None {
+                    self.outage = if writes { Outage::Writes } else { Outage::Reads };
                     log::error!("the store does not work: {error}");
                 }
                 vec![Outcome::Failed; jobs.len()]
@@ -63,45 +83,81 @@ impl Batch {
 
     fn try_run(&mut self, jobs: &[Job]) -> Result<Vec<Outcome>, StoreError> {
         let mut pause = FIRST_PAUSE;
-        for _ in 1..TRIES {
+        let mut tries = 1;
+        loop {
+            let (had_store, started) = (self.store.is_some(), Instant::now());
             match self.attempt(jobs) {
-                // Every write may be repeated, so a batch whose outcome is not known is simply done again.
-                Err(StoreError::Busy(_) | StoreError::Unavailable(_)) => {
+                Err(StoreError::Busy(_)) if tries < TRIES => {
                     std::thread::sleep(pause);
                     pause *= 4;
+                    tries += 1;
                 }
+                // Every write may be repeated, so a batch whose outcome is not known is simply done again.
+                Err(StoreError::Unavailable(_))
+                    if had_store && self.store.is_none() && started.elapsed() < RETRY_WITHIN => {}
                 result => return result,
             }
         }
-        self.attempt(jobs)
     }
 
     fn attempt(&mut self, jobs: &[Job]) -> Result<Vec<Outcome>, StoreError> {
         let mut store = match self.store.take() {
             Some(store) => store,
-            None => (self.opener)()?,
+            None => self.open()?,
         };
         let verified = &self.verified;
-        // A driver that panics is dropped with its connection, and whatever it left half done with it.
-        let result = catch_unwind(AssertUnwindSafe(|| {
+        let result = contained(|| {
             let result = transact(store.as_mut(), jobs, verified);
             if result.is_err() {
                 store.rollback();
             }
-            result
-        }));
+            let broken = store.is_broken();
+            (result, broken)
+        });
         match result {
-            Ok(Err(error @ StoreError::Unavailable(_))) => Err(error),
-            Ok(result) => {
+            Some((result, false)) => {
                 self.store = Some(store);
                 result
             }
-            Err(_) => {
-                // The panic itself was reported on stderr by the thread's hook.
-                Err(StoreError::Corrupt("the store's driver panicked".into()))
+            Some((result, true)) => {
+                contained(move || drop(store));
+                result
+            }
+            None => {
+                // Dropped with whatever it left half done; that may panic once more.
+                contained(move || drop(store));
+                Err(panicked())
             }
         }
     }
+
+    fn open(&mut self) -> Result<Box<dyn Store>, StoreError> {
+        if self.open_at.is_some_and(|at| Instant::now() < at) {
+            return Err(StoreError::Unavailable("it could not be opened a moment ago".into()));
+        }
+        let opened = contained(|| (self.opener)()).unwrap_or_else(|| Err(panicked()));
+        if opened.is_ok() {
+            (self.open_at, self.backoff) = (None, FIRST_BACKOFF);
+        } else {
+            // Workers that lost it together come back apart: between half of the time and all of it.
+            let jitter = getrandom::u32().unwrap_or(u32::MAX);
+            let pause = self.backoff / 2 + self.backoff.mul_f64(f64::from(jitter) / f64::from(u32::MAX)) / 2;
+            self.open_at = Some(Instant::now() + pause);
+            self.backoff = (self.backoff * 2).min(BACKOFF_MAX);
+        }
+        // A store that cannot be opened is an outage, whatever the reason: no job is to blame for it.
+        opened.map_err(|error| StoreError::Unavailable(error.to_string()))
+    }
+}
+
+/// Runs code of a driver. `None`: it panicked, which the thread's hook has reported. What it worked on may be torn and must be
+/// dropped by the caller; that is what makes the assertion of unwind safety true.
+fn contained<T>(work: impl FnOnce() -> T) -> Option<T> {
+    catch_unwind(AssertUnwindSafe(work)).ok()
+}
+
+fn panicked() -> StoreError {
+    StoreError::Unavailable("its driver panicked".into())
 }
 
 fn is_write(job: &Job) -> bool {

@@ -1,0 +1,317 @@
+//! The pool over a store that does what the test wants: refuses, panics, waits, loses its connection.
+
+use super::*;
+use crate::chat::contract::{Answered, Asked as AskedAs, Credentials};
+use crate::protocol::field::{Id, Name, Profile, Secret, UserName};
+use crate::protocol::push::{Push, PushKind};
+use crate::store::{SavedAs, Store};
+use std::collections::HashSet;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+/// What a store of the test does, and what was done to it.
+#[derive(Default)]
+struct Script {
+    opened: AtomicUsize,
+    begun: AtomicUsize,
+    committed: AtomicUsize,
+    saves: AtomicUsize,
+    wakes: AtomicUsize,
+    /// Commits that say Unavailable and break the connection.
+    lost_commits: AtomicUsize,
+    /// Begins that say Busy.
+    busy: AtomicUsize,
+    /// Opening fails.
+    gone: AtomicUsize,
+    /// Whoever holds it keeps commits waiting.
+    gate: Mutex<()>,
+}
+
+fn take_one(count: &AtomicUsize) -> bool {
+    count.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)).is_ok()
+}
+
+struct Scripted {
+    inner: MemoryStore,
+    script: Arc<Script>,
+    broken: bool,
+}
+
+impl Store for Scripted {
+    fn begin(&mut self) -> Result<(), StoreError> {
+        self.script.begun.fetch_add(1, Ordering::SeqCst);
+        if take_one(&self.script.busy) {
+            return Err(StoreError::Busy("deadlock".into()));
+        }
+        self.inner.begin()
+    }
+    fn commit(&mut self) -> Result<(), StoreError> {
+        drop(self.script.gate.lock().unwrap_or_else(PoisonError::into_inner));
+        if take_one(&self.script.lost_commits) {
+            self.broken = true;
+            return Err(StoreError::Unavailable("connection lost".into()));
+        }
+        self.script.committed.fetch_add(1, Ordering::SeqCst);
+        self.inner.commit()
+    }
+    fn rollback(&mut self) {
+        self.inner.rollback();
+    }
+    fn is_broken(&self) -> bool {
+        self.broken
+    }
+    fn last_seq(&mut self) -> Result<u64, StoreError> {
+        self.inner.last_seq()
+    }
+    fn create_account(&mut self, profile: &Profile, password_hash: &Secret) -> Result<bool, StoreError> {
+        self.inner.create_account(profile, password_hash)
+    }
+    fn password_hash(&mut self, user: &UserName) -> Result<Option<Secret>, StoreError> {
+        self.inner.password_hash(user)
+    }
+    fn profile(&mut self, user: &UserName) -> Result<Option<Profile>, StoreError> {
+        self.inner.profile(user)
+    }
+    fn friends(&mut self, user: &UserName) -> Result<Vec<UserName>, StoreError> {
+        self.inner.friends(user)
+    }
+    fn pushes(&mut self, user: &UserName, after_seq: u64, count_max: u32) -> Result<Vec<Push>, StoreError> {
+        self.inner.pushes(user, after_seq, count_max)
+    }
+    fn save_pushes(&mut self, pushes: &[Arc<Push>]) -> Result<Vec<SavedAs>, StoreError> {
+        self.script.saves.fetch_add(1, Ordering::SeqCst);
+        for push in pushes {
+            match push.content() {
+                "refused" => return Err(StoreError::Refused("bad row".into())),
+                "panic" => panic!("the driver of the test panics, as it should"),
+                _ => {}
+            }
+        }
+        self.inner.save_pushes(pushes)
+    }
+    fn delete_pushes(&mut self, pushes: &[(UserName, u64)]) -> Result<(), StoreError> {
+        self.inner.delete_pushes(pushes)
+    }
+    fn ask_friend(&mut self, push: &Push) -> Result<AskedAs, StoreError> {
+        self.inner.ask_friend(push)
+    }
+    fn answer_friend(&mut self, push: &Push) -> Result<Answered, StoreError> {
+        self.inner.answer_friend(push)
+    }
+    fn unfriend(&mut self, user: &UserName, other: &UserName) -> Result<(), StoreError> {
+        self.inner.unfriend(user, other)
+    }
+}
+
+struct Bench {
+    pool: Pool,
+    script: Arc<Script>,
+    tables: MemoryStore,
+    next: u32,
+}
+
+impl Bench {
+    fn new() -> Self {
+        let config = Config { argon2_memory_kib: 8, argon2_passes: 1, auth_threads: 2, ..Config::default() };
+        let (script, tables) = (Arc::new(Script::default()), MemoryStore::default());
+        let (opening, inner, waking) = (Arc::clone(&script), tables.clone(), Arc::clone(&script));
+        let opener: Opener = Box::new(move || {
+            opening.opened.fetch_add(1, Ordering::SeqCst);
+            if opening.gone.load(Ordering::SeqCst) > 0 {
+                return Err(StoreError::Unavailable("nobody listens".into()));
+            }
+            Ok(Box::new(Scripted { inner: inner.clone(), script: Arc::clone(&opening), broken: false }))
+        });
+        let wake: Wake = Arc::new(move || {
+            waking.wakes.fetch_add(1, Ordering::SeqCst);
+        });
+        let pool = Pool::start_with(&config, opener, 1, wake).unwrap();
+        Self { pool, script, tables, next: 0 }
+    }
+
+    fn submit(&mut self, job: Job) {
+        self.pool.submit(Ticket { slot: self.next, generation: 0 }, job);
+        self.next += 1;
+    }
+
+    /// Waits until everything that was submitted is answered; each exactly once. In the order of submission.
+    fn answers(&mut self) -> Vec<Outcome> {
+        let (mut done, deadline) = (Vec::new(), Instant::now() + Duration::from_secs(10));
+        while done.len() < self.next as usize && Instant::now() < deadline {
+            self.pool.take(&mut done);
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        let slots: HashSet<u32> = done.iter().map(|(ticket, _)| ticket.slot).collect();
+        assert_eq!((done.len(), slots.len()), (self.next as usize, self.next as usize));
+        self.next = 0;
+        done.sort_by_key(|(ticket, _)| ticket.slot);
+        done.into_iter().map(|(_, outcome)| outcome).collect()
+    }
+
+    fn ask(&mut self, job: Job) -> Outcome {
+        self.submit(job);
+        self.answers().remove(0)
+    }
+
+    fn count(count: &AtomicUsize) -> usize {
+        count.load(Ordering::SeqCst)
+    }
+}
+
+fn user(name: &str) -> UserName {
+    UserName::new(name).unwrap()
+}
+
+fn save(seq: u64, content: &str) -> Job {
+    let (id, bob, ann) = (Id::new(format!("m{seq}")), Name::new("bob"), Name::new("ann"));
+    let push = Push::new(seq, 1, PushKind::Message, &id.unwrap(), &bob.unwrap(), &ann.unwrap(), content);
+    Job::SavePush { push: Arc::new(push) }
+}
+
+fn page(pushes_max: u32) -> Job {
+    Job::LoadPage { user: user("ann"), after_seq: 0, pushes_max }
+}
+
+fn seqs(outcome: &Outcome) -> (Vec<u64>, bool) {
+    let Outcome::Page(page) = outcome else { panic!("{outcome:?}") };
+    (page.pushes.iter().map(|push| push.seq).collect(), page.more)
+}
+
+#[test]
+fn what_waits_is_one_transaction_one_statement_and_one_wake_and_is_answered_after_the_commit() {
+    let mut bench = Bench::new();
+    let script = Arc::clone(&bench.script);
+    let gate = script.gate.lock().unwrap();
+    bench.submit(save(1, "first"));
+    while Bench::count(&script.saves) == 0 {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    for seq in 2..=501 {
+        bench.submit(save(seq, "more"));
+    }
+    std::thread::sleep(Duration::from_millis(20));
+    let mut early = Vec::new();
+    bench.pool.take(&mut early);
+    assert!(early.is_empty(), "answered before the commit");
+    drop(gate);
+    assert!(bench.answers().iter().all(|outcome| matches!(outcome, Outcome::Saved)));
+    assert_eq!((Bench::count(&script.committed), Bench::count(&script.saves)), (2, 2));
+    while Bench::count(&script.wakes) < 2 {
+        std::thread::yield_now();
+    }
+    assert_eq!(Bench::count(&script.wakes), 2);
+    assert!(matches!(bench.ask(page(10)), Outcome::Page(_)));
+    assert_eq!(Bench::count(&script.committed), 2, "reading needs no transaction");
+}
+
+#[test]
+fn jobs_of_one_user_are_done_in_their_order() {
+    let mut bench = Bench::new();
+    let delete = |seq| Job::DeletePush { receiver: user("ann"), seq };
+    for job in [save(1, "a"), save(2, "b"), save(3, "c"), page(2), delete(1), delete(9), page(2), delete(2), page(2)] {
+        bench.submit(job);
+    }
+    let outcomes = bench.answers();
+    assert_eq!(seqs(&outcomes[3]), (vec![1, 2], true));
+    assert_eq!(seqs(&outcomes[6]), (vec![2, 3], false));
+    assert_eq!(seqs(&outcomes[8]), (vec![3], false));
+}
+
+#[test]
+fn a_bad_row_fails_alone() {
+    let mut bench = Bench::new();
+    for seq in 1..=50 {
+        bench.submit(save(seq, if seq == 17 || seq == 44 { "refused" } else { "good" }));
+    }
+    for (outcome, seq) in bench.answers().iter().zip(1..) {
+        let bad = seq == 17 || seq == 44;
+        assert_eq!(matches!(outcome, Outcome::Failed), bad, "{seq}: {outcome:?}");
+    }
+    let stored = seqs(&bench.ask(page(100))).0;
+    assert_eq!(stored.len(), 48);
+}
+
+#[test]
+fn a_driver_that_panics_takes_only_its_own_batch_with_it() {
+    let mut bench = Bench::new();
+    assert!(matches!(bench.ask(save(1, "panic")), Outcome::Failed));
+    assert!(matches!(bench.ask(save(2, "good")), Outcome::Saved));
+    assert!(Bench::count(&bench.script.opened) >= 2, "the torn one is not used again");
+}
+
+#[test]
+fn a_lost_connection_is_replaced_and_the_batch_done_again() {
+    let mut bench = Bench::new();
+    bench.script.lost_commits.store(1, Ordering::SeqCst);
+    assert!(matches!(bench.ask(save(1, "good")), Outcome::Saved));
+    bench.script.lost_commits.store(2, Ordering::SeqCst);
+    assert!(matches!(bench.ask(save(2, "good")), Outcome::Failed), "not known to be committed");
+    assert!(matches!(bench.ask(save(2, "good")), Outcome::Saved));
+}
+
+#[test]
+fn a_deadlock_is_tried_again() {
+    let mut bench = Bench::new();
+    bench.script.busy.store(2, Ordering::SeqCst);
+    assert!(matches!(bench.ask(save(1, "good")), Outcome::Saved));
+    bench.script.busy.store(100, Ordering::SeqCst);
+    assert!(matches!(bench.ask(save(2, "good")), Outcome::Failed));
+}
+
+#[test]
+fn while_the_store_is_gone_jobs_fail_at_once_and_it_is_left_alone() {
+    let mut bench = Bench::new();
+    bench.script.gone.store(1, Ordering::SeqCst);
+    bench.script.lost_commits.store(1, Ordering::SeqCst);
+    let started = Instant::now();
+    for seq in 1..=200 {
+        assert!(matches!(bench.ask(save(seq, "good")), Outcome::Failed));
+    }
+    assert!(started.elapsed() < Duration::from_secs(3));
+    assert!(Bench::count(&bench.script.opened) < 12, "{}", Bench::count(&bench.script.opened));
+    bench.script.gone.store(0, Ordering::SeqCst);
+    let deadline = Instant::now() + Duration::from_secs(6);
+    while !matches!(bench.ask(save(300, "good")), Outcome::Saved) {
+        assert!(Instant::now() < deadline, "it does not come back");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+#[test]
+fn a_stop_finishes_what_was_submitted() {
+    let mut bench = Bench::new();
+    for seq in 1..=2_500 {
+        bench.submit(save(seq, "good"));
+    }
+    bench.pool.stop();
+    assert_eq!(bench.tables.pushes(&user("ann"), 0, 10_000).unwrap().len(), 2_500);
+}
+
+#[test]
+fn a_password_that_was_verified_is_known_from_then_on() {
+    let mut bench = Bench::new();
+    let (right, wrong) = (Secret::new("right"), Secret::new("wrong"));
+    let ask = |secret: &Secret| Job::Credentials { user: user("ann"), secret: secret.clone() };
+    assert!(matches!(bench.ask(ask(&right)), Outcome::Credentials(Credentials::NoSuchUser)));
+    let Outcome::Hashed(password_hash) = bench.ask(Job::Hash { secret: right.clone() }) else { panic!() };
+    let empty = || Box::<str>::from("");
+    let profile = Box::new(Profile {
+        user_name: user("ann"),
+        email_address: empty(),
+        nick_name: empty(),
+        profile_picture: empty(),
+        location: empty(),
+        personal_description: empty(),
+        rsa_public_key: empty(),
+    });
+    assert!(matches!(bench.ask(Job::CreateAccount { profile, password_hash }), Outcome::Created));
+    for (secret, fits) in [(&wrong, false), (&right, true)] {
+        let Outcome::Credentials(Credentials::Check(stored)) = bench.ask(ask(secret)) else { panic!() };
+        let verify = Job::Verify { user: user("ann"), secret: secret.clone(), password_hash: Some(stored) };
+        assert!(matches!(bench.ask(verify), Outcome::Verified(found) if found == fits));
+    }
+    assert!(matches!(bench.ask(ask(&right)), Outcome::Credentials(Credentials::Known)));
+    assert!(matches!(bench.ask(ask(&wrong)), Outcome::Credentials(Credentials::Check(_))));
+    let nobody = Job::Verify { user: user("bob"), secret: right, password_hash: None };
+    assert!(matches!(bench.ask(nobody), Outcome::Verified(false)));
+}

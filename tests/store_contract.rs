@@ -1,0 +1,336 @@
+//! One suite for every store: in memory, in SQLite, and, where `HONGYAN_TEST_MYSQL` names a server
+//! (`mysql://user:password@host:port`, without a database: each test makes one of its own), in MySQL or MariaDB.
+
+#![allow(clippy::unwrap_used, missing_docs)]
+
+#[path = "support/mysql.rs"]
+mod mysql_only;
+#[path = "support/sqlite.rs"]
+mod sqlite_only;
+#[path = "support/store.rs"]
+mod support;
+
+use hongyan::chat::contract::{Answered, Asked};
+use hongyan::protocol::field::Secret;
+use hongyan::protocol::push::{Push, PushKind};
+use hongyan::store::memory::MemoryStore;
+use hongyan::store::sqlite::SqliteStore;
+use hongyan::store::{SavedAs, Store};
+use std::sync::Arc;
+use support::*;
+
+fn on_each(test: fn(&mut dyn Store)) {
+    println!("memory");
+    test(&mut MemoryStore::default());
+    println!("sqlite");
+    let folder = tempfile::tempdir().unwrap();
+    test(&mut SqliteStore::open(&folder.path().join("store.db")).unwrap());
+}
+
+#[test]
+fn accounts_come_back_as_they_were_and_names_are_taken_once() {
+    on_each(|store| {
+        sign_up(store, &["ann"]);
+        assert_eq!(store.profile(&user("ann")).unwrap(), Some(account("ann")));
+        assert_eq!(store.password_hash(&user("ann")).unwrap(), Some(Secret::new("hash of ann")));
+        assert_eq!(store.profile(&user("nobody")).unwrap(), None);
+        assert_eq!(store.password_hash(&user("nobody")).unwrap(), None);
+        let mut other = account("ann");
+        other.nick_name = "other".into();
+        assert!(!with(store, |store| store.create_account(&other, &Secret::new("another hash"))));
+        assert_eq!(store.profile(&user("ann")).unwrap(), Some(account("ann")));
+        assert_eq!(store.password_hash(&user("ann")).unwrap(), Some(Secret::new("hash of ann")));
+        let again = with(store, |store| store.create_account(&account("ann"), &Secret::new("hash of ann")));
+        assert!(again, "the very same job once more, after its answer was lost");
+    });
+}
+
+#[test]
+fn the_largest_fields_fit() {
+    on_each(|store| {
+        let mut profile = account("ann");
+        profile.user_name = user(&"🪿".repeat(64));
+        profile.email_address = "e".repeat(255).into();
+        profile.nick_name = "雁".repeat(85).into();
+        profile.profile_picture = "雁".repeat(682).into();
+        profile.location = "\0".repeat(255).into();
+        profile.personal_description = "🪿".repeat(2_048).into();
+        profile.rsa_public_key = "k".repeat(8_192).into();
+        let hash = Secret::new(&"h".repeat(200));
+        assert!(with(store, |store| store.create_account(&profile, &hash)));
+        assert_eq!(store.profile(&profile.user_name).unwrap(), Some(profile.clone()));
+        let (name, id) = (profile.user_name.to_string(), "雁".repeat(42));
+        let large = Arc::new(push(1, PushKind::Message, &name, &name, &id, &"🪿\0".repeat(60_000)));
+        assert_eq!(save(store, &[Arc::clone(&large)]), [SavedAs::Itself]);
+        assert_eq!(store.pushes(&profile.user_name, 0, 9).unwrap(), [Push::clone(&large)]);
+        let mut empty = account("bob");
+        (empty.email_address, empty.nick_name, empty.rsa_public_key) = ("".into(), "".into(), "".into());
+        assert!(with(store, |store| store.create_account(&empty, &hash)));
+        assert_eq!(store.profile(&user("bob")).unwrap(), Some(empty));
+    });
+}
+
+#[test]
+fn names_and_ids_compare_byte_for_byte() {
+    on_each(|store| {
+        let alike = [
+            "bob",
+            "Bob",
+            "BOB",
+            "bób",
+            "bo\u{301}b",
+            "böb",
+            "bob\u{200b}",
+            "ß",
+            "ss",
+            "ﬁ",
+            "fi",
+            "1",
+            "01",
+            "a",
+            "a\u{34f}",
+        ];
+        sign_up(store, &alike);
+        for name in alike {
+            assert_eq!(store.profile(&user(name)).unwrap(), Some(account(name)));
+        }
+        let ids = ["x", "X", "x ", " x", "x\0", "x\t", "é", "e\u{301}", "1", "01", "1.0"];
+        let messages: Vec<_> = alike
+            .iter()
+            .flat_map(|to| ids.iter().map(move |id| (*to, *id)))
+            .zip(1..)
+            .map(|((to, id), seq)| message(seq, "bob", to, id))
+            .collect();
+        assert!(save(store, &messages).iter().all(|saved| *saved == SavedAs::Itself));
+        for name in alike {
+            let stored = store.pushes(&user(name), 0, 100).unwrap();
+            assert_eq!(stored.iter().map(Push::id).collect::<Vec<_>>(), ids, "{name}");
+        }
+        ask(store, &request(1_000, "bob", "Bob", "r"));
+        assert_eq!(reply(store, &answer(1_001, PushKind::FriendAccept, "BOB", "bob", "r")), Answered::NoSuchRequest);
+        assert_eq!(reply(store, &answer(1_001, PushKind::FriendAccept, "Bob", "bob", "r ")), Answered::NoSuchRequest);
+        assert_eq!(reply(store, &answer(1_001, PushKind::FriendAccept, "Bob", "bob", "r")), DONE);
+        assert_eq!(friends(store, "bob"), names(&["Bob"]));
+        assert_eq!(friends(store, "BOB"), names(&[]));
+    });
+}
+
+#[test]
+fn pushes_come_back_in_order_page_by_page_exactly_as_sent() {
+    on_each(|store| {
+        let odd = |seq| Arc::new(push(seq, PushKind::Message, "鸿雁", "ann", &format!("{seq} {}", &ODD[..12]), ODD));
+        let sent: Vec<_> = [70, 3, 50, 4, 1, 10].map(odd).into();
+        assert_eq!(save(store, &sent), [SavedAs::Itself; 6]);
+        save(store, &[message(5, "ann", "bob", "m")]);
+        assert_eq!(waiting(store, "ann"), [1, 3, 4, 10, 50, 70]);
+        let page = store.pushes(&user("ann"), 3, 2).unwrap();
+        assert_eq!(page, [Push::clone(&odd(4)), Push::clone(&odd(10))]);
+        assert!(store.pushes(&user("ann"), 70, 2).unwrap().is_empty());
+        assert!(store.pushes(&user("ann"), u64::MAX, 2).unwrap().is_empty());
+        assert_eq!(store.last_seq().unwrap(), 70);
+    });
+}
+
+#[test]
+fn a_push_is_kept_once() {
+    on_each(|store| {
+        let first = message(1, "bob", "ann", "m");
+        assert_eq!(save(store, &[Arc::clone(&first), Arc::clone(&first)]), [SavedAs::Itself; 2]);
+        assert_eq!(save(store, &[Arc::clone(&first)]), [SavedAs::Itself]);
+        let twice = [message(2, "bob", "ann", "m"), message(3, "cy", "ann", "m"), message(4, "bob", "dan", "m")];
+        assert_eq!(save(store, &twice), [SavedAs::Duplicate, SavedAs::Itself, SavedAs::Itself]);
+        let in_one = [message(5, "bob", "ann", "n"), message(6, "bob", "ann", "n"), first];
+        assert_eq!(save(store, &in_one), [SavedAs::Itself, SavedAs::Duplicate, SavedAs::Itself]);
+        // Pushes of friendship are another matter, even under the same id.
+        let friendly =
+            [PushKind::FriendRequest, PushKind::FriendAccept, PushKind::FriendReject, PushKind::FriendReject];
+        let friendly: Vec<_> =
+            friendly.iter().zip(7..).map(|(kind, seq)| Arc::new(push(seq, *kind, "bob", "ann", "m", ODD))).collect();
+        assert_eq!(save(store, &friendly), [SavedAs::Itself; 4]);
+        assert_eq!(waiting(store, "ann"), [1, 3, 5, 7, 8, 9, 10]);
+        assert_eq!(store.pushes(&user("ann"), 6, 1).unwrap(), [Push::clone(&friendly[0])]);
+        // Once it is gone its id is free.
+        with(store, |store| store.delete_pushes(&[(user("ann"), 1)]));
+        assert_eq!(save(store, &[message(11, "bob", "ann", "m")]), [SavedAs::Itself]);
+        assert_eq!(save(store, &[]), []);
+    });
+}
+
+#[test]
+fn many_at_once_with_duplicates_among_them() {
+    on_each(|store| {
+        save(store, &[message(1_000, "bob", "ann", "m500")]);
+        for count in [1, 9, 10, 11, 99, 100, 101, 257] {
+            let base = 2_000 + count * 1_000;
+            let many: Vec<_> = (0..count).map(|n| message(base + n, "bob", "cy", &format!("{count}/{n}"))).collect();
+            assert!(save(store, &many).iter().all(|saved| *saved == SavedAs::Itself));
+            let all: Vec<_> = (base..base + count).collect();
+            assert_eq!(waiting(store, "cy"), all);
+            let gone: Vec<_> = all.iter().map(|seq| (user("cy"), *seq)).collect();
+            with(store, |store| store.delete_pushes(&gone));
+            assert!(waiting(store, "cy").is_empty());
+        }
+        let many: Vec<_> = (0..777).map(|n| message(1 + n, "bob", "ann", &format!("m{n}"))).collect();
+        for (saved, n) in save(store, &many).iter().zip(0..) {
+            assert_eq!(*saved, if n == 500 { SavedAs::Duplicate } else { SavedAs::Itself }, "{n}");
+        }
+        assert_eq!(waiting(store, "ann").len(), 777);
+    });
+}
+
+#[test]
+fn a_push_is_forgotten_by_receiver_and_number() {
+    on_each(|store| {
+        let all = [message(1, "bob", "ann", "a"), message(2, "bob", "cy", "b"), message(3, "bob", "ann", "c")];
+        save(store, &all);
+        let gone = [(user("ann"), 2), (user("cy"), 1), (user("ann"), 77), (user("nobody"), 1)];
+        with(store, |store| store.delete_pushes(&gone));
+        assert_eq!((waiting(store, "ann"), waiting(store, "cy")), (vec![1, 3], vec![2]));
+        let gone = [(user("ann"), 1), (user("cy"), 2), (user("ann"), 1)];
+        with(store, |store| store.delete_pushes(&gone));
+        with(store, |store| store.delete_pushes(&gone));
+        with(store, |store| store.delete_pushes(&[]));
+        assert_eq!((waiting(store, "ann"), waiting(store, "cy")), (vec![3], vec![]));
+    });
+}
+
+#[test]
+fn what_is_rolled_back_never_was() {
+    on_each(|store| {
+        sign_up(store, &["ann", "bob", "cy"]);
+        save(store, &[message(1, "bob", "ann", "kept")]);
+        ask(store, &request(2, "bob", "ann", "r"));
+        ask(store, &request(3, "ann", "bob", "crossing"));
+        ask(store, &request(4, "cy", "ann", "r"));
+        assert_eq!(reply(store, &answer(5, PushKind::FriendAccept, "ann", "cy", "r")), DONE);
+        store.begin().unwrap();
+        assert!(store.create_account(&account("dan"), &Secret::new("h")).unwrap());
+        store.save_pushes(&[message(6, "bob", "ann", "lost")]).unwrap();
+        store.delete_pushes(&[(user("ann"), 1)]).unwrap();
+        store.unfriend(&user("ann"), &user("cy")).unwrap();
+        let accept = answer(7, PushKind::FriendAccept, "ann", "bob", "r");
+        assert_eq!(store.answer_friend(&accept).unwrap(), Answered::Done { crossed_seq: Some(3) });
+        assert_eq!(store.ask_friend(&request(8, "bob", "cy", "r")).unwrap(), Asked::Pending);
+        store.rollback();
+        assert_eq!(store.profile(&user("dan")).unwrap(), None);
+        assert_eq!(waiting(store, "ann"), [1, 2, 4]);
+        assert_eq!(waiting(store, "bob"), [3]);
+        assert_eq!(friends(store, "ann"), names(&["cy"]));
+        assert_eq!(friends(store, "cy"), names(&["ann"]));
+        assert_eq!(ask(store, &request(9, "bob", "cy", "r")), Asked::Pending);
+        assert_eq!(reply(store, &accept), Answered::Done { crossed_seq: Some(3) });
+        store.begin().unwrap();
+        store.rollback();
+        store.rollback();
+        assert_eq!(friends(store, "ann"), names(&["bob", "cy"]));
+    });
+}
+
+#[test]
+fn one_request_is_pending_from_one_to_another() {
+    on_each(|store| {
+        sign_up(store, &["ann", "bob"]);
+        assert_eq!(ask(store, &request(1, "bob", "nobody", "r")), Asked::NoSuchUser);
+        let first = request(2, "bob", "ann", "r");
+        assert_eq!(ask(store, &first), Asked::Pending);
+        assert_eq!(ask(store, &first), Asked::Pending, "the very same job");
+        let already = Asked::AlreadyPending { time_ms: first.time_ms };
+        assert_eq!(ask(store, &request(3, "bob", "ann", "r")), already);
+        assert_eq!(ask(store, &request(3, "bob", "ann", "another")), already);
+        assert_eq!(store.pushes(&user("ann"), 0, 9).unwrap(), std::slice::from_ref(&first));
+        // It is pending after its push was acked too.
+        with(store, |store| store.delete_pushes(&[(user("ann"), 2)]));
+        assert_eq!(ask(store, &request(3, "bob", "ann", "r")), already);
+        assert_eq!(ask(store, &first), Asked::Pending);
+        assert!(waiting(store, "ann").is_empty(), "an acked push does not come back");
+        assert_eq!(store.last_seq().unwrap(), 2, "the number of a pending request is not given again");
+    });
+}
+
+#[test]
+fn a_request_is_answered_once() {
+    on_each(|store| {
+        sign_up(store, &["ann", "bob"]);
+        ask(store, &request(1, "bob", "ann", "r"));
+        let reject = answer(2, PushKind::FriendReject, "ann", "bob", "r");
+        assert_eq!(reply(store, &answer(2, PushKind::FriendReject, "ann", "bob", "other")), Answered::NoSuchRequest);
+        assert_eq!(reply(store, &answer(2, PushKind::FriendAccept, "bob", "ann", "r")), Answered::NoSuchRequest);
+        assert_eq!(reply(store, &reject), DONE);
+        assert_eq!(reply(store, &reject), DONE, "the very same job");
+        assert_eq!(reply(store, &answer(3, PushKind::FriendReject, "ann", "bob", "r")), Answered::NoSuchRequest);
+        assert_eq!(store.pushes(&user("bob"), 0, 9).unwrap(), [reject]);
+        assert_eq!(friends(store, "ann"), names(&[]));
+        // The id is free again, even with the first answer still waiting to be acked.
+        assert_eq!(ask(store, &request(4, "bob", "ann", "r")), Asked::Pending);
+        let accept = answer(5, PushKind::FriendAccept, "ann", "bob", "r");
+        assert_eq!(reply(store, &accept), DONE);
+        assert_eq!(reply(store, &accept), DONE);
+        assert_eq!(waiting(store, "bob"), [2, 5]);
+        assert_eq!((friends(store, "ann"), friends(store, "bob")), (names(&["bob"]), names(&["ann"])));
+        assert_eq!(ask(store, &request(6, "bob", "ann", "s")), Asked::AlreadyFriends);
+        assert_eq!(ask(store, &request(6, "ann", "bob", "s")), Asked::AlreadyFriends);
+    });
+}
+
+#[test]
+fn requests_that_cross_are_both_removed_by_an_accept_and_not_by_a_reject() {
+    on_each(|store| {
+        sign_up(store, &["ann", "bob", "cy"]);
+        ask(store, &request(1, "bob", "ann", "r"));
+        ask(store, &request(2, "ann", "bob", "r"));
+        assert_eq!(reply(store, &answer(3, PushKind::FriendReject, "ann", "bob", "r")), DONE);
+        assert_eq!(waiting(store, "bob"), [2, 3]);
+        ask(store, &request(4, "bob", "ann", "r"));
+        save(store, &[message(5, "ann", "bob", "r")]);
+        let accept = answer(6, PushKind::FriendAccept, "ann", "bob", "r");
+        assert_eq!(reply(store, &accept), Answered::Done { crossed_seq: Some(2) });
+        assert_eq!((waiting(store, "ann"), waiting(store, "bob")), (vec![1, 4], vec![3, 5, 6]));
+        assert_eq!(reply(store, &answer(7, PushKind::FriendAccept, "bob", "ann", "r")), Answered::NoSuchRequest);
+        assert_eq!(friends(store, "bob"), names(&["ann"]));
+        // One whose push was acked crosses all the same.
+        ask(store, &request(10, "cy", "ann", "r"));
+        ask(store, &request(11, "ann", "cy", "s"));
+        with(store, |store| store.delete_pushes(&[(user("cy"), 11)]));
+        let accept = answer(12, PushKind::FriendAccept, "ann", "cy", "r");
+        assert_eq!(reply(store, &accept), Answered::Done { crossed_seq: Some(11) });
+        assert_eq!(friends(store, "ann"), names(&["bob", "cy"]));
+    });
+}
+
+#[test]
+fn a_friendship_ends_both_ways() {
+    on_each(|store| {
+        sign_up(store, &["ann", "bob", "cy"]);
+        for (asker, seq) in [("bob", 1), ("cy", 10)] {
+            ask(store, &request(seq, asker, "ann", "r"));
+            assert_eq!(reply(store, &answer(seq + 1, PushKind::FriendAccept, "ann", asker, "r")), DONE);
+        }
+        for _ in 0..2 {
+            with(store, |store| store.unfriend(&user("bob"), &user("ann")));
+            with(store, |store| store.unfriend(&user("bob"), &user("nobody")));
+            assert_eq!(friends(store, "ann"), names(&["cy"]));
+            assert_eq!(friends(store, "bob"), names(&[]));
+        }
+        assert_eq!(ask(store, &request(20, "ann", "bob", "r")), Asked::Pending);
+    });
+}
+
+#[test]
+fn jobs_of_one_transaction_see_each_other() {
+    on_each(|store| {
+        assert_eq!(store.last_seq().unwrap(), 0);
+        store.begin().unwrap();
+        for name in ["ann", "bob"] {
+            assert!(store.create_account(&account(name), &Secret::new("h")).unwrap());
+        }
+        assert_eq!(store.ask_friend(&request(1, "ann", "bob", "r")).unwrap(), Asked::Pending);
+        assert_eq!(store.answer_friend(&answer(2, PushKind::FriendAccept, "bob", "ann", "r")).unwrap(), DONE);
+        assert_eq!(friends(store, "ann"), names(&["bob"]));
+        store.save_pushes(&[message(3, "bob", "ann", "m")]).unwrap();
+        assert_eq!(waiting(store, "ann"), [2, 3]);
+        store.delete_pushes(&[(user("ann"), 3)]).unwrap();
+        assert_eq!(waiting(store, "ann"), [2]);
+        store.commit().unwrap();
+        assert_eq!(waiting(store, "ann"), [2]);
+    });
+}

@@ -1,0 +1,85 @@
+//! What the tests of the stores have in common: people, pushes and single transactions.
+
+use hongyan::chat::contract::{Answered, Asked};
+use hongyan::protocol::field::{Id, Name, Profile, Secret, UserName};
+use hongyan::protocol::push::{Push, PushKind};
+use hongyan::store::{SavedAs, Store, StoreError};
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+/// Four bytes, a NUL, quotes, a combining mark, trailing space: what has to come back as it was.
+pub(crate) const ODD: &str = "🪿 鸿雁\0\u{1f468}\u{200d}\u{1f469} e\u{301} '\"\\%_;-- \r\n ";
+
+pub(crate) fn user(name: &str) -> UserName {
+    UserName::new(name).unwrap()
+}
+
+pub(crate) fn account(name: &str) -> Profile {
+    let text = |key: &str| format!("{key} of {name} {ODD}").into_boxed_str();
+    Profile {
+        user_name: user(name),
+        email_address: text("email"),
+        nick_name: text("nick"),
+        profile_picture: text("picture"),
+        location: text("location"),
+        personal_description: text("description"),
+        rsa_public_key: text("key"),
+    }
+}
+
+pub(crate) fn push(seq: u64, kind: PushKind, from: &str, to: &str, id: &str, content: &str) -> Push {
+    let (id, from, to) = (Id::new(id).unwrap(), Name::new(from).unwrap(), Name::new(to).unwrap());
+    Push::new(seq, 1_652_791_027_673 + seq, kind, &id, &from, &to, content)
+}
+
+pub(crate) fn message(seq: u64, from: &str, to: &str, id: &str) -> Arc<Push> {
+    Arc::new(push(seq, PushKind::Message, from, to, id, &format!("text {seq}")))
+}
+
+pub(crate) fn request(seq: u64, from: &str, to: &str, id: &str) -> Push {
+    push(seq, PushKind::FriendRequest, from, to, id, "let us be friends")
+}
+
+pub(crate) fn answer(seq: u64, kind: PushKind, asked: &str, asker: &str, id: &str) -> Push {
+    push(seq, kind, asked, asker, id, "my answer")
+}
+
+/// One transaction.
+pub(crate) fn with<T>(store: &mut dyn Store, work: impl FnOnce(&mut dyn Store) -> Result<T, StoreError>) -> T {
+    store.begin().unwrap();
+    let result = work(store).unwrap();
+    store.commit().unwrap();
+    result
+}
+
+pub(crate) fn sign_up(store: &mut dyn Store, names: &[&str]) {
+    for name in names {
+        assert!(with(store, |store| store.create_account(&account(name), &Secret::new(&format!("hash of {name}")))));
+    }
+}
+
+pub(crate) fn save(store: &mut dyn Store, pushes: &[Arc<Push>]) -> Vec<SavedAs> {
+    with(store, |store| store.save_pushes(pushes))
+}
+
+pub(crate) fn waiting(store: &mut dyn Store, name: &str) -> Vec<u64> {
+    store.pushes(&user(name), 0, 10_000).unwrap().iter().map(|push| push.seq).collect()
+}
+
+pub(crate) fn friends(store: &mut dyn Store, name: &str) -> BTreeSet<String> {
+    store.friends(&user(name)).unwrap().iter().map(ToString::to_string).collect()
+}
+
+pub(crate) fn names(names: &[&str]) -> BTreeSet<String> {
+    names.iter().map(ToString::to_string).collect()
+}
+
+pub(crate) fn ask(store: &mut dyn Store, push: &Push) -> Asked {
+    with(store, |store| store.ask_friend(push))
+}
+
+pub(crate) fn reply(store: &mut dyn Store, push: &Push) -> Answered {
+    with(store, |store| store.answer_friend(push))
+}
+
+pub(crate) const DONE: Answered = Answered::Done { crossed_seq: None };
