@@ -51,6 +51,8 @@ pub struct Oracle {
     acked: BTreeSet<Key>,
     /// Pushes that were acked, with the incarnation.
     acked_seqs: BTreeMap<u64, u32>,
+    /// Pushes of friend requests and answers of which the core does not know what became.
+    lost: BTreeSet<u64>,
     /// Messages whose `MS` went out: the incarnation of the last, and when it was first promised in that.
     promised: BTreeMap<Key, (u32, u64)>,
     /// Pushes that were sent at all, and the last of each message.
@@ -76,6 +78,7 @@ impl Oracle {
             committed: BTreeSet::new(),
             acked: BTreeSet::new(),
             acked_seqs: BTreeMap::new(),
+            lost: BTreeSet::new(),
             promised: BTreeMap::new(),
             sent: BTreeSet::new(),
             last_sent: BTreeMap::new(),
@@ -175,7 +178,9 @@ impl Oracle {
         let view = self.conns.get_mut(&conn).expect("it is open");
         assert_eq!(view.user.as_deref(), Some(push.receiver()), "a push to a connection that is not its receiver's");
         assert!(!view.blocked, "a push into a blocked connection");
-        assert!(self.acked_seqs.get(&push.seq) != Some(&self.incarnation), "acked and sent again: {push:?}");
+        // What the store did and could not say may be found out only after a log-in has delivered it.
+        let acked = self.acked_seqs.get(&push.seq) == Some(&self.incarnation);
+        assert!(!acked || self.lost.contains(&push.seq), "acked and sent again: {push:?}");
         if let Some(item) = view.outstanding.get_mut(&push.seq) {
             assert!(at_ms - item.sent_ms >= rules.resend_every_ms, "sent again too early: {push:?}");
             assert_eq!(*item.push, **push, "sent again, but changed");
@@ -314,6 +319,10 @@ impl Oracle {
     fn told(&mut self, job: &Job, outcome: &Outcome) {
         let gone = match (job, outcome) {
             (Job::SavePush { push }, Outcome::Duplicate) => push.seq,
+            (Job::AskFriend { push } | Job::AnswerFriend { push }, Outcome::Failed) => {
+                self.lost.insert(push.seq);
+                return;
+            }
             (Job::AnswerFriend { .. }, Outcome::Answered(Answered::Done { crossed_seq: Some(seq) })) => *seq,
             _ => return,
         };
