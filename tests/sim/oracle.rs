@@ -24,8 +24,8 @@ pub struct Outstanding {
 #[derive(Debug)]
 struct Waiting {
     id: String,
-    /// Who was logged in when it was said.
-    user: Option<String>,
+    /// Of a message.
+    sender: String,
     due_ms: u64,
 }
 
@@ -51,8 +51,10 @@ pub struct Oracle {
     acked: BTreeSet<Key>,
     /// Pushes that were acked, with the incarnation.
     acked_seqs: BTreeMap<u64, u32>,
-    /// Messages whose `MS` went out: the incarnation of the last, and when it was first promised in that.
-    promised: BTreeMap<Key, (u32, u64)>,
+    /// Pushes of friend requests and answers of which the core does not know what became.
+    lost: BTreeSet<u64>,
+    /// Messages whose `MS` went out: the incarnation and the time of each.
+    promised: BTreeMap<Key, Vec<(u32, u64)>>,
     /// Pushes that were sent at all, and the last of each message.
     sent: BTreeSet<u64>,
     last_sent: BTreeMap<Key, (u64, u64)>,
@@ -76,6 +78,7 @@ impl Oracle {
             committed: BTreeSet::new(),
             acked: BTreeSet::new(),
             acked_seqs: BTreeMap::new(),
+            lost: BTreeSet::new(),
             promised: BTreeMap::new(),
             sent: BTreeSet::new(),
             last_sent: BTreeMap::new(),
@@ -150,7 +153,11 @@ impl Oracle {
             view.spoke_ms = at_ms;
         }
         if let Some(id) = waits {
-            view.waiting.push(Waiting { id: id.clone(), user: view.user.clone(), due_ms });
+            let sender = match say {
+                Say::Message { sender, .. } => sender.clone(),
+                _ => String::new(),
+            };
+            view.waiting.push(Waiting { id: id.clone(), sender, due_ms });
         }
         if let Say::Friend { id, sender, receiver, verb: verb @ (FriendVerb::Request | FriendVerb::Delete) } = say {
             self.wanted.insert(id.clone(), (*verb, pair_of(sender, receiver)));
@@ -175,7 +182,9 @@ impl Oracle {
         let view = self.conns.get_mut(&conn).expect("it is open");
         assert_eq!(view.user.as_deref(), Some(push.receiver()), "a push to a connection that is not its receiver's");
         assert!(!view.blocked, "a push into a blocked connection");
-        assert!(self.acked_seqs.get(&push.seq) != Some(&self.incarnation), "acked and sent again: {push:?}");
+        // What the store did and could not say may be found out only after a log-in has delivered it.
+        let acked = self.acked_seqs.get(&push.seq) == Some(&self.incarnation);
+        assert!(!acked || self.lost.contains(&push.seq), "acked and sent again: {push:?}");
         if let Some(item) = view.outstanding.get_mut(&push.seq) {
             assert!(at_ms - item.sent_ms >= rules.resend_every_ms, "sent again too early: {push:?}");
             assert_eq!(*item.push, **push, "sent again, but changed");
@@ -202,8 +211,10 @@ impl Oracle {
         let key = key_of(push);
         if let Some((seq, time_ms)) = self.last_sent.insert(key.clone(), (push.seq, push.time_ms)) {
             self.count("second copies after MF, a crash or a long time");
-            let promised = self.promised.get(&key).filter(|promised| promised.0 == self.incarnation);
-            let remembered = promised.is_some_and(|promised| EPOCH_MS + promised.1 < push.time_ms)
+            let between = |(incarnation, at_ms): &(u32, u64)| {
+                *incarnation == self.incarnation && (time_ms..push.time_ms).contains(&(EPOCH_MS + at_ms))
+            };
+            let remembered = self.promised.get(&key).is_some_and(|promised| promised.iter().any(between))
                 && push.time_ms - time_ms <= self.rules.recent_messages_age_ms
                 && self.rules.recent_messages_max >= 1_024;
             assert!(!remembered, "a second copy of {seq}: {push:?}");
@@ -233,13 +244,10 @@ impl Oracle {
         match reply {
             Reply::Message { taken: true } => {
                 let receiver = id.split_once('>').map(|(_, receiver)| receiver.to_owned()).unwrap_or_default();
-                let key = (waiting.user.unwrap_or_default(), receiver, id.to_owned());
+                let key = (waiting.sender, receiver, id.to_owned());
                 let safe = self.committed.contains(&key) || self.acked.contains(&key);
                 assert!(safe, "MS before it was safe: {key:?}");
-                let entry = self.promised.entry(key).or_insert((self.incarnation, at_ms));
-                if entry.0 != self.incarnation {
-                    *entry = (self.incarnation, at_ms);
-                }
+                self.promised.entry(key).or_default().push((self.incarnation, at_ms));
                 self.count("MS");
             }
             Reply::Message { taken: false } => self.count("MF"),
@@ -314,6 +322,10 @@ impl Oracle {
     fn told(&mut self, job: &Job, outcome: &Outcome) {
         let gone = match (job, outcome) {
             (Job::SavePush { push }, Outcome::Duplicate) => push.seq,
+            (Job::AskFriend { push } | Job::AnswerFriend { push }, Outcome::Failed) => {
+                self.lost.insert(push.seq);
+                return;
+            }
             (Job::AnswerFriend { .. }, Outcome::Answered(Answered::Done { crossed_seq: Some(seq) })) => *seq,
             _ => return,
         };

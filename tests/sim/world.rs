@@ -93,7 +93,11 @@ impl World {
 
     /// Hands one event to the core and carries out what it says; then the input that a `Resume` let go.
     fn feed(&mut self, event: Event<'_>) {
-        let mut resumed = self.feed_one(event);
+        let resumed = self.feed_one(event);
+        self.feed_held(resumed);
+    }
+
+    fn feed_held(&mut self, mut resumed: VecDeque<ConnId>) {
         while let Some(conn) = resumed.pop_front() {
             while let Some(say) = self.conns.get_mut(&conn).filter(|conn| !conn.held).and_then(|c| c.inbox.pop_front())
             {
@@ -176,9 +180,10 @@ impl World {
                     None => {}
                 }
             } else {
-                self.feed(Event::Tick);
+                let resumed = self.feed_one(Event::Tick);
                 let later = self.chat.next_deadline();
                 assert!(later.is_none_or(|later| later > next), "the deadline stays: {later:?} after a tick at {next}");
+                self.feed_held(resumed);
             }
         }
         self.now_ms = self.now_ms.max(until_ms);
