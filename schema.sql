@@ -1,61 +1,59 @@
--- The tables of hongyan in MySQL (5.7 or newer) or MariaDB (10.5 or newer), version 1.
+-- The tables of hongyan on MySQL 8 and later or MariaDB 10.6 and later, schema version 1.
 --
--- The server applies this file when it starts on an empty database. An administrator who does not want to give it the right to
--- create tables applies it by hand before the first start; applying it twice changes nothing. The server itself needs
--- SELECT, INSERT, UPDATE and DELETE.
+-- The server applies this file when it starts on an empty database. To run it without the right to create tables, apply the file by
+-- hand before the first start: the server itself needs SELECT, INSERT, UPDATE and DELETE. Harmless when applied twice. The embedded SQLite store has the same tables (src/store/schema_sqlite.sql).
 --
--- Names and ids are compared byte for byte, which no collation does (utf8mb4_bin takes 'a' and 'a ' for equal): they are
--- VARBINARY and hold UTF-8. To read them: SELECT CONVERT(user_name USING utf8mb4) FROM accounts.
--- All times are in ms since the epoch, as clients are shown them. One running server per database.
+-- Names and ids are VARBINARY: they compare byte for byte, and unlike any text collation a byte string is not padded, so
+-- 'bob', 'Bob' and 'bob ' stay three. A user name has at most 64 characters (256 bytes of UTF-8), an id 128 bytes.
+-- What people write is utf8mb4, four-byte characters included.
 
--- What is in this database; its one row comes last, when all else is there.
-CREATE TABLE IF NOT EXISTS hongyan_schema (
-    only_row TINYINT UNSIGNED NOT NULL PRIMARY KEY,
-    version  INT UNSIGNED     NOT NULL COMMENT 'a server that knows less does not start'
-) ENGINE = InnoDB DEFAULT CHARSET = utf8mb4 COLLATE = utf8mb4_bin;
+CREATE TABLE IF NOT EXISTS schema_version (
+    one     TINYINT  NOT NULL DEFAULT 1 COMMENT 'there is one row',
+    version INT      NOT NULL           COMMENT 'a server that knows fewer refuses the database',
+    PRIMARY KEY (one)
+) ENGINE = InnoDB COMMENT = 'which tables these are';
 
 CREATE TABLE IF NOT EXISTS accounts (
-    user_name            VARBINARY(256) NOT NULL PRIMARY KEY COMMENT 'up to 64 characters',
-    password_hash        VARBINARY(512) NOT NULL COMMENT 'Argon2id, as a PHC string',
+    user_name            VARBINARY(256) NOT NULL,
+    password_hash        VARBINARY(512) NOT NULL COMMENT 'Argon2id with its salt, as a PHC string',
     email_address        VARCHAR(255)   NOT NULL,
     nick_name            VARCHAR(255)   NOT NULL,
     profile_picture      VARCHAR(2048)  NOT NULL,
     location             VARCHAR(255)   NOT NULL,
-    personal_description TEXT           NOT NULL COMMENT 'up to 8192 bytes',
-    rsa_public_key       TEXT           NOT NULL COMMENT 'up to 8192 bytes',
-    created_at           TIMESTAMP      NOT NULL DEFAULT CURRENT_TIMESTAMP
-) ENGINE = InnoDB DEFAULT CHARSET = utf8mb4 COLLATE = utf8mb4_bin;
+    personal_description TEXT           NOT NULL COMMENT 'at most 8,192 bytes',
+    rsa_public_key       TEXT           NOT NULL COMMENT 'at most 8,192 bytes',
+    created_at           TIMESTAMP      NOT NULL DEFAULT CURRENT_TIMESTAMP,
+    PRIMARY KEY (user_name)
+) ENGINE = InnoDB DEFAULT CHARSET = utf8mb4 COLLATE = utf8mb4_bin COMMENT = 'who may log in';
 
--- Both ways: a friendship is two rows.
 CREATE TABLE IF NOT EXISTS friendships (
     user_name   VARBINARY(256) NOT NULL,
     friend_name VARBINARY(256) NOT NULL,
     PRIMARY KEY (user_name, friend_name)
-) ENGINE = InnoDB DEFAULT CHARSET = utf8mb4 COLLATE = utf8mb4_bin;
+) ENGINE = InnoDB COMMENT = 'two rows each: both ways';
 
--- Pending until accepted or rejected; at most one from one person to another.
 CREATE TABLE IF NOT EXISTS friend_requests (
-    receiver   VARBINARY(256)  NOT NULL COMMENT 'who was asked',
-    sender     VARBINARY(256)  NOT NULL COMMENT 'who asked',
-    message_id VARBINARY(128)  NOT NULL,
-    time_ms    BIGINT UNSIGNED NOT NULL,
+    receiver   VARBINARY(256)  NOT NULL,
+    sender     VARBINARY(256)  NOT NULL,
+    message_id VARBINARY(128)  NOT NULL COMMENT 'the asker''s id of it, which the answer names',
+    time_ms    BIGINT UNSIGNED NOT NULL COMMENT 'when it was taken, ms since the epoch',
     push_seq   BIGINT UNSIGNED NOT NULL COMMENT 'its push, which may have been acked and be gone',
     PRIMARY KEY (receiver, sender)
-) ENGINE = InnoDB DEFAULT CHARSET = utf8mb4 COLLATE = utf8mb4_bin;
+) ENGINE = InnoDB COMMENT = 'pending until answered, at most one from one to another';
 
--- What was taken and not acked: rows come and go, an old one belongs to somebody who has been away for long. Several devices of
--- one user, or several servers, will each need a column more here; the key then grows by it.
 CREATE TABLE IF NOT EXISTS pushes (
-    seq        BIGINT UNSIGNED  NOT NULL PRIMARY KEY COMMENT 'the order in which the server took it',
+    seq        BIGINT UNSIGNED  NOT NULL COMMENT 'the order in which the server took them',
     receiver   VARBINARY(256)   NOT NULL,
     sender     VARBINARY(256)   NOT NULL,
     message_id VARBINARY(128)   NOT NULL,
     kind       TINYINT UNSIGNED NOT NULL COMMENT '0 message, 1 friend request, 2 accept, 3 reject',
-    once       BIGINT UNSIGNED  NOT NULL COMMENT '0 for a message, which is kept once under its id - seq for all else',
-    time_ms    BIGINT UNSIGNED  NOT NULL,
-    content    LONGTEXT         NOT NULL,
-    UNIQUE KEY pushes_once (receiver, sender, message_id, once),
-    KEY pushes_by_receiver (receiver, seq)
-) ENGINE = InnoDB DEFAULT CHARSET = utf8mb4 COLLATE = utf8mb4_bin;
+    once       BIGINT UNSIGNED  NOT NULL COMMENT '0 for a message, which is kept once under its id; seq for all else',
+    time_ms    BIGINT UNSIGNED  NOT NULL COMMENT 'ms since the epoch',
+    content    MEDIUMTEXT       NOT NULL,
+    PRIMARY KEY (seq),
+    UNIQUE KEY kept_once (receiver, sender, message_id, once),
+    KEY by_receiver (receiver, seq)
+) ENGINE = InnoDB DEFAULT CHARSET = utf8mb4 COLLATE = utf8mb4_bin COMMENT = 'taken and not acked';
 
-INSERT INTO hongyan_schema (only_row, version) VALUES (1, 1) ON DUPLICATE KEY UPDATE version = version;
+-- Last, when all of the above is there.
+INSERT IGNORE INTO schema_version (one, version) VALUES (1, 1);

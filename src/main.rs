@@ -1,7 +1,8 @@
 //! Arguments → settings → log → server → exit status.
 
 use hongyan::config::args::{self, Command};
-use hongyan::{logging, server};
+use hongyan::logging;
+use hongyan::server;
 use std::io::{self, Write};
 use std::process::ExitCode;
 

@@ -167,3 +167,59 @@ fn random_key() -> Result<[u64; 2], StartError> {
     let word = || getrandom::u64().map_err(|error| StartError(format!("the system has no random numbers: {error}")));
     Ok([word()?, word()?])
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::StoreUrl;
+    use std::io::{BufRead, BufReader, Read};
+    use std::net::{Shutdown, TcpStream};
+    use std::time::Duration;
+
+    fn config() -> Config {
+        Config { listen: SocketAddr::from(([127, 0, 0, 1], 0)), store: StoreUrl::Memory, ..Config::default() }
+    }
+
+    fn connect(handle: &Handle) -> TcpStream {
+        let stream = TcpStream::connect(handle.addr()).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        stream
+    }
+
+    #[test]
+    fn it_starts_answers_over_tcp_and_stops() {
+        let handle = start(config()).unwrap();
+        let mut ann = connect(&handle);
+        ann.write_all(b"{\"MID\":\"s\",\"CONTENT\":{\"userName\":\"ann\",\"hashValue\":\"x\"},\"TYPE\":\"1\"}")
+            .unwrap();
+        ann.write_all(b"{\"MID\":\"l\",\"CONTENT\":{\"PASS\":\"x\",\"USER\":\"ann\"},\"TYPE\":\"2\"}").unwrap();
+        let mut lines = BufReader::new(ann.try_clone().unwrap()).lines();
+        assert!(lines.next().unwrap().unwrap().contains("SS"));
+        assert!(lines.next().unwrap().unwrap().contains("LS"));
+        handle.stop();
+        assert!(lines.next().unwrap().unwrap().contains("SHUTTING_DOWN"));
+        assert!(lines.next().is_none(), "the end, and no reset");
+    }
+
+    #[test]
+    fn who_ends_his_side_gets_his_answers() {
+        let handle = start(config()).unwrap();
+        let mut ann = connect(&handle);
+        ann.write_all(b"{\"MID\":\"l\",\"CONTENT\":{\"PASS\":\"x\",\"USER\":\"nobody\"},\"TYPE\":\"2\"}").unwrap();
+        ann.shutdown(Shutdown::Write).unwrap();
+        let mut text = String::new();
+        ann.read_to_string(&mut text).unwrap();
+        assert!(text.contains("LF"), "{text}");
+    }
+
+    #[test]
+    fn what_cannot_start_says_why_in_one_sentence() {
+        let handle = start(config()).unwrap();
+        let taken = Config { listen: handle.addr(), ..config() };
+        let why = start(taken).unwrap_err().to_string();
+        assert_eq!(why, format!("cannot listen on {}: the address is in use", handle.addr()));
+        let store = StoreUrl::Sqlite("/nowhere/at/all.db".into());
+        let why = start(Config { store, ..config() }).unwrap_err().to_string();
+        assert!(why.starts_with("cannot use the store sqlite:/nowhere/at/all.db: ") && !why.contains('\n'), "{why}");
+    }
+}

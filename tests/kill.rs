@@ -57,9 +57,17 @@ impl Server {
         Self { child, addr }
     }
 
-    fn kill(mut self) {
-        self.child.kill().unwrap();
-        self.child.wait().unwrap();
+    /// SIGKILL, as dropping does.
+    fn kill(self) {
+        drop(self);
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // A test that fails must not leave its server behind. Neither fails on a child of ours that is not waited for yet.
+        self.child.kill().ok();
+        self.child.wait().ok();
     }
 }
 
@@ -135,10 +143,10 @@ fn introduce_everybody(addr: SocketAddr) {
         friend.wait_for("RE_FRI_REQ");
         friend.ack(&format!("hello-{name}")).unwrap();
         // Answered in order: what comes after the ack has been worked off after it.
-        friend.send("0", "", &json!({})).unwrap();
+        friend.send("0", "beat", &json!({})).unwrap();
         friend.wait_for("RE_HEARTBEAT");
         sender.ack(&format!("hello-{name}")).unwrap();
-        sender.send("0", "", &json!({})).unwrap();
+        sender.send("0", "beat", &json!({})).unwrap();
         sender.wait_for("RE_HEARTBEAT");
     }
 }
@@ -233,7 +241,7 @@ fn collect(addr: SocketAddr, friend: &str, promised: &BTreeSet<u64>, received: &
         }
     }
     // All acks have been worked off when the heartbeat is answered.
-    client.send("0", "", &json!({})).unwrap();
+    client.send("0", "beat", &json!({})).unwrap();
     client.wait_for("RE_HEARTBEAT");
 }
 

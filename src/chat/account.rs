@@ -109,7 +109,9 @@ impl Chat {
     pub(super) fn job_done(&mut self, pending: Pending, outcome: Outcome, out: &mut Vec<Action>) {
         match (pending, outcome) {
             (Pending::Save(item), outcome) => self.saved(item, &outcome, out),
-            (Pending::Delete { .. }, Outcome::Deleted) => {}
+            (Pending::Delete { seq, .. }, Outcome::Deleted) => {
+                self.undeleted.remove(&seq);
+            }
             (Pending::Page(user), Outcome::Page(page)) => self.page_read(user, page, out),
             (Pending::Friendship(friendship), outcome) => self.friendship_done(friendship, &outcome, out),
             (Pending::Hash { request, profile }, Outcome::Hashed(password_hash)) => {

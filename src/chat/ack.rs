@@ -19,18 +19,15 @@ impl Chat {
         self.is_safe(item, out);
         self.unlist(item);
         if let Some(found) = self.items.get(item) {
-            let stored = matches!(found.save, Save::InFlight | Save::Done);
+            // One whose saving failed may be in the store all the same: a commit whose answer was lost.
+            let stored = found.save != Save::None;
             let push = Arc::clone(&found.push);
             self.free(item);
             if stored {
                 self.delete(&push, user, out);
             }
         }
-        if let Some(list) = &mut self.users.get_mut(user).list {
-            list.oldest_sending(&self.items);
-        }
-        self.pump(user, out);
-        self.want_page(user, out);
+        self.room_made(user, out);
     }
 
     pub(super) fn heartbeat(&mut self, conn: ConnId, id: ReplyId, out: &mut Vec<Action>) {

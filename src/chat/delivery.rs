@@ -74,7 +74,10 @@ impl Chat {
             // The pages have passed its place.
             Some(Feed::Backlog { after_seq, .. }) => push.seq <= after_seq,
         };
-        if known {
+        // A job that was tried again may find its push on the list: he logged in since.
+        let listed =
+            self.users.get(receiver).list.as_ref().is_some_and(|list| list.all().any(|item| item.seq == push.seq));
+        if known && !listed {
             self.list_committed(push, receiver);
             self.pump(receiver, out);
         }
@@ -221,9 +224,13 @@ impl Chat {
             Outcome::Duplicate => {
                 // The first one is in the store and will be delivered: this one is not.
                 found.save = Save::Done;
+                let receiver = found.receiver;
                 self.is_safe(item, out);
-                self.unlist(item);
+                let listed = self.unlist(item);
                 self.free(item);
+                if listed {
+                    self.room_made(receiver, out);
+                }
             }
             _ => self.save_failed(item, UNAVAILABLE, out),
         }
@@ -268,15 +275,26 @@ impl Chat {
         }
     }
 
-    /// Takes an item off its receiver's list.
-    pub(super) fn unlist(&mut self, item: ItemRef) {
+    /// Takes an item off its receiver's list; `false` if it stood on none. What waited for its place is yet to be sent.
+    pub(super) fn unlist(&mut self, item: ItemRef) -> bool {
         let Some(found) = self.items.get_mut(item).filter(|found| found.listed) else {
-            return;
+            return false;
         };
         found.listed = false;
         if let Some(list) = &mut self.users.get_mut(found.receiver).list {
             list.remove(item, found);
         }
+        true
+    }
+
+    /// Something came off a list: what waited for its id or its place goes out, and the next page is asked for.
+    pub(super) fn room_made(&mut self, user: UserId, out: &mut Vec<Action>) {
+        if let Some(list) = &mut self.users.get_mut(user).list {
+            // Gives back the memory of sendings that do not count any more.
+            list.oldest_sending(&self.items);
+        }
+        self.pump(user, out);
+        self.want_page(user, out);
     }
 
     /// Forgets an item that stands on no list, unless its saving is on the way (its outcome forgets it).
@@ -291,8 +309,8 @@ impl Chat {
     }
 
     /// Forgets an item. One that never became safe was not taken: the sender's next try is a new message.
-    pub(super) fn free(&mut self, item: ItemRef) {
-        let Some(item) = self.items.remove(item) else {
+    pub(super) fn free(&mut self, name: ItemRef) {
+        let Some(item) = self.items.remove(name) else {
             return;
         };
         debug_assert!(!item.waits(), "whoever waits is answered first");
@@ -300,7 +318,7 @@ impl Chat {
             if !item.safe
                 && let Some(recent) = &mut self.users.get_mut(sender).recent
             {
-                recent.remove(item.push.receiver(), item.push.id());
+                recent.remove(item.push.receiver(), item.push.id(), name);
             }
             self.users.release(sender);
         }
@@ -326,16 +344,18 @@ impl Chat {
         /// Beyond this the push is sent once more at the next log-in instead, as "at least once" allows.
         const UNDELETED_MAX: usize = 100_000;
         const RETRY_MS: u64 = 1_000;
-        if self.undeleted.is_empty() {
+        if !self.undeleted.contains(&seq) && self.undeleted.len() >= UNDELETED_MAX {
+            return;
+        }
+        if self.to_delete.is_empty() {
             self.wheel.insert(self.now.mono_ms + RETRY_MS, Timer::Deletes);
         }
-        if self.undeleted.len() < UNDELETED_MAX {
-            self.undeleted.insert(seq, receiver);
-        }
+        self.undeleted.insert(seq);
+        self.to_delete.push((receiver, seq));
     }
 
     pub(super) fn retry_deletes(&mut self, out: &mut Vec<Action>) {
-        for (seq, receiver) in std::mem::take(&mut self.undeleted) {
+        for (receiver, seq) in std::mem::take(&mut self.to_delete) {
             self.submit_delete(seq, receiver, out);
         }
     }

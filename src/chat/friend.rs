@@ -7,7 +7,7 @@ use super::account::{Pending, id_text};
 use super::answer::{Asker, BUSY, Fault, NOT_YOU, UNAVAILABLE};
 use super::contract::{Action, Answered, Asked, ConnId, Job, Outcome, Ticket};
 use super::users::UserId;
-use super::{Chat, ItemRef};
+use super::{Chat, ItemRef, Timer};
 use crate::protocol::error::ErrorCode;
 use crate::protocol::field::{Id, Name, UserName};
 use crate::protocol::push::{Push, PushKind};
@@ -21,6 +21,11 @@ const NOBODY: Fault = Fault(ErrorCode::NoSuchUser, "there is no user of that nam
 const NOT_ASKED: Fault = Fault(ErrorCode::NoSuchRequest, "no such friend request is pending");
 /// Requests about one pair of people that wait for the one before.
 const TURNS_MAX: usize = 16;
+/// How often what the store failed at is tried again, so that those online know whether it was done, and how long after.
+const RETRIES_MAX: u32 = 30;
+const RETRY_MS: u64 = 1_000;
+/// And how many at a time: beyond this the friends of those online may differ from the store's until they log in again.
+const UNDECIDED_MAX: usize = 10_000;
 
 /// What a client said.
 pub(super) struct Words<'a> {
@@ -52,6 +57,8 @@ pub(super) struct Friendship {
     other: UserId,
     time_ms: u64,
     push: Option<Arc<Push>>,
+    /// How often it was tried in vain.
+    failed: u32,
 }
 
 fn pair(me: UserId, other: UserId) -> (UserId, UserId) {
@@ -87,6 +94,9 @@ impl Chat {
         let (conn, spelling, reply_id) = to;
         let request = self.await_answer(Asker { conn, spelling, id: reply_id, verb: Verb::Friend }, out);
         let turn = Turn { request, verb, id: id.as_str().into(), content: content.into(), me, other };
+        if self.pairs.contains_key(&key) && self.joins_undecided(&turn) {
+            return self.release_pair(me, other);
+        }
         if let Some(turns) = self.pairs.get_mut(&key) {
             turns.push_back(turn);
         } else {
@@ -111,15 +121,60 @@ impl Chat {
         };
         let (mine, others) = (self.users.get(me).name.clone(), self.users.get(other).name.clone());
         let push = kind.and_then(|kind| self.friend_push(kind, &id, &mine, &others, &content));
-        let job = match (&push, verb) {
-            (Some(push), FriendVerb::Request) => Job::AskFriend { push: Arc::clone(push) },
-            (Some(push), _) => Job::AnswerFriend { push: Arc::clone(push) },
-            (None, _) => Job::Unfriend { user: mine, other: others },
-        };
-        let friendship = Friendship { request, verb, me, other, time_ms, push };
+        let friendship = Friendship { request, verb, me, other, time_ms, push, failed: 0 };
+        let job = self.friendship_job(&friendship);
         if let Err(Pending::Friendship(friendship)) = self.submit(job, Pending::Friendship(friendship), out) {
             self.refuse_waiting(request, Some(BUSY), out);
             self.turn_ends(friendship.me, friendship.other, out);
+        }
+    }
+
+    fn friendship_job(&self, friendship: &Friendship) -> Job {
+        match (&friendship.push, friendship.verb) {
+            (Some(push), FriendVerb::Request) => Job::AskFriend { push: Arc::clone(push) },
+            (Some(push), _) => Job::AnswerFriend { push: Arc::clone(push) },
+            (None, _) => Job::Unfriend {
+                user: self.users.get(friendship.me).name.clone(),
+                other: self.users.get(friendship.other).name.clone(),
+            },
+        }
+    }
+
+    /// The store failed, or did it and could not say so. Whoever asked is told that nothing is promised; the pair stays
+    /// busy until it is known whether those online are friends and whether there is a push to send.
+    fn friendship_failed(&mut self, mut friendship: Friendship, out: &mut Vec<Action>) {
+        self.refuse_waiting(friendship.request, Some(UNAVAILABLE), out);
+        friendship.failed += 1;
+        if friendship.failed > RETRIES_MAX || self.undecided.len() >= UNDECIDED_MAX {
+            return self.turn_ends(friendship.me, friendship.other, out);
+        }
+        if self.undecided.is_empty() {
+            self.wheel.insert(self.now.mono_ms + RETRY_MS, Timer::Undecided);
+        }
+        self.undecided.push(friendship);
+    }
+
+    /// The same again, because nothing was promised: it is answered when it is known what became of the first.
+    fn joins_undecided(&mut self, turn: &Turn) -> bool {
+        let is_it = |other: &&mut Friendship| {
+            (other.me, other.other, other.verb) == (turn.me, turn.other, turn.verb)
+                && other.push.as_ref().is_none_or(|push| push.id() == &*turn.id)
+        };
+        match self.undecided.iter_mut().find(is_it) {
+            Some(undecided) if !self.requests.contains(undecided.request) => {
+                undecided.request = turn.request;
+                true
+            }
+            _ => false,
+        }
+    }
+
+    pub(super) fn retry_undecided(&mut self, out: &mut Vec<Action>) {
+        for friendship in std::mem::take(&mut self.undecided) {
+            let job = self.friendship_job(&friendship);
+            if let Err(Pending::Friendship(friendship)) = self.submit(job, Pending::Friendship(friendship), out) {
+                self.friendship_failed(friendship, out);
+            }
         }
     }
 
@@ -146,7 +201,10 @@ impl Chat {
     }
 
     pub(super) fn friendship_done(&mut self, friendship: Friendship, outcome: &Outcome, out: &mut Vec<Action>) {
-        let Friendship { request, verb, me, other, time_ms, push } = friendship;
+        if matches!(outcome, Outcome::Failed) {
+            return self.friendship_failed(friendship, out);
+        }
+        let Friendship { request, verb, me, other, time_ms, push, .. } = friendship;
         let done = Ok(time_ms);
         let result = match outcome {
             Outcome::Asked(Asked::Pending) | Outcome::Unfriended | Outcome::Answered(Answered::Done { .. }) => done,
@@ -162,8 +220,12 @@ impl Chat {
                 self.users.note_friend(other, me, true);
             }
             if let Some(seq) = crossed_seq {
-                self.take_off(other, *seq);
+                self.take_off(other, *seq, out);
             }
+        }
+        if matches!(outcome, Outcome::Asked(Asked::AlreadyFriends)) {
+            self.users.note_friend(me, other, true);
+            self.users.note_friend(other, me, true);
         }
         if matches!(outcome, Outcome::Unfriended) {
             self.users.note_friend(me, other, false);
@@ -182,12 +244,13 @@ impl Chat {
     }
 
     /// The push of a request that crossed the one that was accepted comes off the list: the store has dropped it already.
-    fn take_off(&mut self, user: UserId, seq: u64) {
+    fn take_off(&mut self, user: UserId, seq: u64, out: &mut Vec<Action>) {
         let found: Option<ItemRef> =
             self.users.get(user).list.as_ref().and_then(|list| list.all().find(|item| item.seq == seq));
         if let Some(item) = found {
             self.unlist(item);
             self.free_unless_listed(item);
+            self.room_made(user, out);
         }
     }
 
@@ -213,7 +276,8 @@ impl Chat {
     /// References held by those who wait for their turn, for the invariants.
     #[cfg(debug_assertions)]
     pub(super) fn turn_refs(&self) -> impl Iterator<Item = UserId> + '_ {
-        self.pairs.values().flatten().flat_map(|turn| [turn.me, turn.other])
+        let waiting = self.pairs.values().flatten().flat_map(|turn| [turn.me, turn.other]);
+        waiting.chain(self.undecided.iter().flat_map(Friendship::refs))
     }
 }
 

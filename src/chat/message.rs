@@ -44,6 +44,8 @@ impl Chat {
         };
         let list = self.users.get(other).list.as_ref();
         if let Some(known) = list.and_then(|list| list.find_message(sender.as_str(), id.as_str(), &self.items)) {
+            // It is promised now, and stays so after its ack.
+            self.remember(user, receiver.as_str(), id.as_str(), known);
             return self.said_before(known, waiter, id, out);
         }
         if !self.users.are_friends(user, other) {

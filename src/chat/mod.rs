@@ -27,7 +27,7 @@ pub mod wheel;
 use contract::{Action, CloseReason, ConnId, Event, Job, Now, Outcome, Rules, Ticket};
 use item::{ItemRef, Items};
 use session::Sessions;
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use table::Table;
 use users::{UserId, Users};
 use wheel::Wheel;
@@ -47,6 +47,8 @@ enum Timer {
     Recent(UserId),
     /// Deletions that failed are to be tried again.
     Deletes,
+    /// Friendships of which nobody knows what became are to be tried again.
+    Undecided,
     /// The stop is not waited for any longer.
     Stop,
 }
@@ -77,12 +79,16 @@ pub struct Chat {
     requests: Table<answer::Asker>,
     /// Friend requests and answers of a pair are done one after the other: those that wait for their turn.
     pairs: HashMap<(UserId, UserId), VecDeque<friend::Turn>>,
-    /// Deletions that failed and will be tried again, by `seq`.
-    undeleted: BTreeMap<u64, UserName>,
+    /// Pushes whose deletion failed, by `seq`: a page that has them is read as if it had not, until they are gone.
+    undeleted: BTreeSet<u64>,
+    /// Of these, those that are to be tried again; the others are being.
+    to_delete: Vec<(UserName, u64)>,
+    /// What friends wanted and the store failed at, or did and could not say so: tried again until it is known.
+    undecided: Vec<friend::Friendship>,
     wheel: Wheel<Timer>,
     /// Pushes to people online, by when they are to be saved if they are not acked. Constant wait, so always in order.
     grace: VecDeque<(u64, ItemRef)>,
-    /// What is to be answered, by when. Constant wait, so always in order.
+    /// What is to be answered, by when, in order.
     due: VecDeque<(u64, Due)>,
     /// A stop has begun.
     stopping: bool,
@@ -107,7 +113,9 @@ impl Chat {
             auth_jobs: 0,
             requests: Table::new(),
             pairs: HashMap::new(),
-            undeleted: BTreeMap::new(),
+            undeleted: BTreeSet::new(),
+            to_delete: Vec::new(),
+            undecided: Vec::new(),
             wheel: Wheel::new(),
             grace: VecDeque::new(),
             due: VecDeque::new(),
@@ -173,6 +181,7 @@ impl Chat {
                 Timer::Page(user) => self.page_timer_fired(user, out),
                 Timer::Recent(user) => self.recent_timer_fired(user),
                 Timer::Deletes => self.retry_deletes(out),
+                Timer::Undecided => self.retry_undecided(out),
                 Timer::Stop => self.stop_now(out),
             }
         }
@@ -190,9 +199,9 @@ impl Chat {
             }
             self.due.pop_front();
         }
-        // The wait is the same for all, but one push's may have begun a moment before its save: keep the order.
-        let due_ms = self.due.back().map_or(due_ms, |&(last, _)| due_ms.max(last));
-        self.due.push_back((due_ms, due));
+        // The wait is the same for all, but a push's begins a moment before its save: its place is near the end.
+        let place = self.due.partition_point(|&(other_ms, _)| other_ms <= due_ms);
+        self.due.insert(place, (due_ms, due));
     }
 
     /// Hands a job to the store; gives the pending back when there are too many in flight.

@@ -101,13 +101,14 @@ impl Chat {
         let last_seq = page.pushes.last().map_or(after_seq, |push| push.seq);
         let mut tail = tail.into_iter().peekable();
         for push in page.pushes {
-            if here.contains(&push.seq) || self.undeleted.contains_key(&push.seq) {
+            // What was not saved when the page was read may be on its way again, and no later page would have it.
+            while let Some(earlier) = tail.next_if(|item| item.seq < push.seq) {
+                self.append(user, earlier);
+            }
+            if here.contains(&push.seq) || self.undeleted.contains(&push.seq) {
                 continue;
             }
             // What stands on the tail, too, keeps its item. Both ascend.
-            while let Some(earlier) = tail.next_if(|item| item.seq < push.seq) {
-                self.let_go(vec![earlier]);
-            }
             match tail.next_if(|item| item.seq == push.seq) {
                 Some(item) => self.append(user, item),
                 None => self.list_committed(push, user),
@@ -144,6 +145,8 @@ impl Chat {
 
     /// His connection is gone.
     pub(super) fn goes_offline(&mut self, user: UserId, out: &mut Vec<Action>) {
+        // What is let go of below may be the last that refers to him.
+        self.users.hold(user);
         self.users.get_mut(user).conn = None;
         self.users.forget_friends(user);
         let entry = self.users.get_mut(user);
@@ -161,7 +164,7 @@ impl Chat {
         if self.users.get(user).loading.is_none() {
             self.put_list_away(user);
         }
-        self.users.collect(user);
+        self.users.release(user);
     }
 
     /// Nobody will come for this list: what is on it is in the store, or on the way there.

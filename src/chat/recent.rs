@@ -57,23 +57,27 @@ impl Recent {
 
     /// Remembers a message, and forgets the oldest beyond `count_max`.
     pub(super) fn insert(&mut self, receiver: &str, id: &str, now_ms: u64, item: ItemRef, count_max: u32) {
-        self.remove(receiver, id);
+        let key = key(receiver, id);
+        self.forget(key, |_| true);
         while self.queue.len() >= count_max.max(1) as usize {
             self.pop_front();
         }
-        let key = key(receiver, id);
         let position = self.base.wrapping_add(self.queue.len() as u32);
         self.queue.push_back(Sent { key, at_ms: now_ms, item });
         let (queue, base) = (&self.queue, self.base);
         self.index.insert_unique(key[0], position, |&at| Self::at(queue, base, at).map_or(0, |sent| sent.key[0]));
     }
 
-    /// Forgets a message: it was not taken after all.
-    pub(super) fn remove(&mut self, receiver: &str, id: &str) {
-        let key = key(receiver, id);
+    /// Forgets a message that became this push: it was not taken after all. A later one of the same id stays.
+    pub(super) fn remove(&mut self, receiver: &str, id: &str, item: ItemRef) {
+        self.forget(key(receiver, id), |sent| sent.item == item);
+    }
+
+    fn forget(&mut self, key: Key, which: impl Fn(&Sent) -> bool) {
         let (queue, base) = (&self.queue, self.base);
-        if let Ok(found) =
-            self.index.find_entry(key[0], |&at| Self::at(queue, base, at).is_some_and(|sent| sent.key == key))
+        if let Ok(found) = self
+            .index
+            .find_entry(key[0], |&at| Self::at(queue, base, at).is_some_and(|sent| sent.key == key && which(sent)))
         {
             // Its place in the queue stays, under a key that nothing has, and ages with the rest.
             let place = found.get().wrapping_sub(self.base) as usize;
@@ -146,7 +150,9 @@ mod tests {
         let mut recent = Recent::default();
         recent.insert("ann", "x", 0, item(1), 8);
         recent.insert("ann", "y", 1, item(2), 8);
-        recent.remove("ann", "x");
+        recent.remove("ann", "x", item(2));
+        assert_eq!(recent.find("ann", "x", 0), Some(item(1)), "it became another push");
+        recent.remove("ann", "x", item(1));
         assert_eq!(recent.find("ann", "x", 0), None);
         recent.insert("ann", "x", 2, item(3), 8);
         assert_eq!(recent.find("ann", "x", 0), Some(item(3)));

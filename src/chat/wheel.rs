@@ -7,8 +7,9 @@
 const SLOT_BITS: u32 = 6;
 const SLOTS: usize = 1 << SLOT_BITS;
 const LEVELS: usize = 6;
-/// Timers further away than this (about two years) fire then instead.
-const SPAN_MS_MAX: u64 = (1 << (SLOT_BITS * LEVELS as u32)) - 1;
+/// Timers further away than this (about two years) fire then instead. One slot less than a whole turn of the coarsest
+/// level, so that none comes to lie in the slot that is running.
+const SPAN_MS_MAX: u64 = (SLOTS as u64 - 1) << (SLOT_BITS * (LEVELS as u32 - 1));
 const NONE: u32 = u32::MAX;
 
 /// A timer that was inserted. Cancelling one that has fired does nothing.
@@ -102,19 +103,26 @@ impl<T> Wheel<T> {
             };
             // Timers of a slot all lie at or after its start, and it was the first occupied slot: nothing is skipped.
             self.elapsed_ms = self.elapsed_ms.max(start_ms);
-            let mut head = self.lists[level * SLOTS + slot].head;
+            let head = self.lists[level * SLOTS + slot].head;
             if level == 0 {
                 let due_ms = self.nodes[head as usize].due_ms;
                 self.unlink(head);
-                return Some((due_ms, self.release(head)));
+                let value = self.release(head);
+                return Some((due_ms, value));
             }
-            // All of a coarse slot moves at once, or a later one of it would fire before an earlier one.
-            while head != NONE {
-                let next = self.nodes[head as usize].next;
-                self.unlink(head);
-                self.link(head);
-                head = next;
-            }
+            self.spread(level, slot);
+        }
+    }
+
+    /// Moves all timers of a coarse slot that has begun to finer ones. All at once: the first that is moved would hide
+    /// the others, as finer levels are looked at first.
+    fn spread(&mut self, level: usize, slot: usize) {
+        let mut next = std::mem::replace(&mut self.lists[level * SLOTS + slot], List { head: NONE, tail: NONE }).head;
+        self.occupied[level] &= !(1 << slot);
+        while next != NONE {
+            let index = next;
+            next = self.nodes[index as usize].next;
+            self.link(index);
         }
     }
 
@@ -294,6 +302,31 @@ mod tests {
             }
         }
         assert!(wakes <= 6, "{wakes}");
+    }
+
+    #[test]
+    fn the_timers_of_a_coarse_slot_do_not_hide_each_other() {
+        let mut wheel = Wheel::new();
+        wheel.insert(8_000, 'b');
+        wheel.insert(4_500, 'a');
+        assert!(wheel.pop(4_200).is_none());
+        assert!(wheel.next_wake_ms() <= Some(4_500));
+        assert_eq!(wheel.pop(4_500), Some((4_500, 'a')));
+        assert_eq!(wheel.pop(9_000), Some((8_000, 'b')));
+    }
+
+    #[test]
+    fn a_timer_beyond_all_bounds_fires_in_about_two_years() {
+        let mut wheel = Wheel::new();
+        assert!(wheel.pop(12_345).is_none());
+        wheel.insert(u64::MAX / 2, ());
+        let mut now = 12_345;
+        while wheel.pop(now).is_none() {
+            let next = wheel.next_wake_ms().expect("it has not fired");
+            assert!(next > now);
+            now = next;
+        }
+        assert_eq!(now, 12_345 + SPAN_MS_MAX);
     }
 
     #[test]

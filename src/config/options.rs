@@ -231,6 +231,18 @@ pub static OPTIONS: &[Opt] = &[
     ),
     opt(
         USER,
+        "outstanding-bytes-max",
+        Kind::Size(number!(KIB, 64 * 1024 * KIB, rules.outstanding_bytes_max: usize)),
+        "And their size; one push that is larger is sent all the same.",
+    ),
+    opt(
+        USER,
+        "page-max",
+        Kind::Count(number!(1, 10_000, rules.page_max: u32)),
+        "Pushes that are read from the store at a time.",
+    ),
+    opt(
+        USER,
         "list-max",
         Kind::Count(number!(1, 1_000_000, rules.list_max: u32)),
         "Pushes on one user's list that are kept in memory; the rest waits in the store.",

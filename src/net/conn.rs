@@ -77,8 +77,7 @@ pub struct Conn<S> {
 }
 
 impl<S: Stream> Conn<S> {
-    /// A connection that was just opened. It may be read: data that came before its registration has an edge of its own, but one
-    /// read too many costs less than one too few.
+    /// A connection that was just opened. What it sent before it was registered brings an edge all the same.
     #[must_use]
     pub fn new(socket: S, now_ms: u64) -> Self {
         Self {

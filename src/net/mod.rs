@@ -82,6 +82,8 @@ pub struct Loop {
     hub: Hub<Socket>,
     pool: Pool,
     finished: Vec<(Ticket, Outcome)>,
+    /// Jobs submitted and not finished.
+    jobs_in_flight: u64,
     started: Instant,
 }
 
@@ -106,6 +108,7 @@ impl Loop {
             hub: Hub::new(chat, bounds),
             pool,
             finished: Vec::new(),
+            jobs_in_flight: 0,
             started: Instant::now(),
         })
     }
@@ -127,7 +130,12 @@ impl Loop {
             self.turn(&events);
         }
         log::info!("stopped: {}", self.hub.counters());
-        self.pool.stop();
+        if self.jobs_in_flight == 0 {
+            self.pool.stop();
+        } else {
+            // Waiting for them was given up already, and they may hang for as long as the store does. Nothing of them was promised.
+            log::warn!("{} jobs of the store are not waited for", self.jobs_in_flight);
+        }
         Ok(())
     }
 
@@ -151,6 +159,7 @@ impl Loop {
         }
         self.hub.turn();
         for (ticket, job) in self.hub.take_jobs() {
+            self.jobs_in_flight += 1;
             self.pool.submit(ticket, job);
         }
         self.advance_stop(now.mono_ms);
@@ -173,6 +182,7 @@ impl Loop {
     fn on_woken(&mut self) {
         self.pool.take(&mut self.finished);
         for (ticket, outcome) in self.finished.drain(..) {
+            self.jobs_in_flight = self.jobs_in_flight.saturating_sub(1);
             self.hub.on_finished(ticket, outcome);
         }
         if self.stop_asked.load(Ordering::Acquire) && self.stop == Stop::No {

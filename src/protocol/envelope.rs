@@ -7,6 +7,7 @@ use super::content;
 use super::error::ErrorCode;
 use super::field::Id;
 use super::request::{BadInput, Request, Spelling, Verb};
+use super::split::{self, DEPTH_MAX};
 use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 use std::borrow::Cow;
@@ -141,6 +142,10 @@ fn string(raw: &str) -> Option<Cow<'_, str>> {
 pub fn parse<'a>(envelope: &'a [u8], scratch: &'a mut Scratch) -> Result<Request<'a>, BadInput> {
     let text =
         std::str::from_utf8(envelope).map_err(|_| BadInput::unreadable(ErrorCode::BadJson, "an envelope is UTF-8"))?;
+    let opened = envelope.iter().filter(|&&byte| byte == b'{' || byte == b'[').count();
+    if opened > DEPTH_MAX as usize && !split::is_one_envelope(envelope) {
+        return Err(BadInput::unreadable(ErrorCode::BadJson, "an envelope is one JSON object, at most 64 deep"));
+    }
     let keys = read_keys(text)?;
     if has_lone_surrogate(text) {
         return Err(BadInput::unreadable(ErrorCode::BadJson, LONE_SURROGATE));

@@ -134,6 +134,12 @@ impl RawInput {
     }
 }
 
+/// Has this text the structure of one envelope, nested no deeper than allowed?
+pub(super) fn is_one_envelope(text: &[u8]) -> bool {
+    let text = text.trim_ascii();
+    matches!(Scanner::default().scan(text), Scan::End(length) if length == text.len())
+}
+
 enum Scan {
     /// The whole chunk belongs to the envelope, which goes on.
     All,

@@ -76,7 +76,7 @@ fn the_tables_are_made_once_by_the_server_or_by_hand() {
     let Some(mut database) = Database::new() else { return };
     let by_hand = |database: &mut Database| {
         let sql: Vec<_> = include_str!("../../schema.sql").lines().filter(|line| !line.starts_with("--")).collect();
-        for statement in sql.join("\n").split(';').filter(|statement| !statement.trim().is_empty()) {
+        for statement in (sql.join("\n") + "\n").split(";\n").filter(|statement| !statement.trim().is_empty()) {
             database.admin.query_drop(statement).unwrap();
         }
     };
@@ -118,10 +118,12 @@ fn what_is_none_of_ours_or_newer_is_refused() {
     // Interrupted after its first step, it goes on.
     database
         .admin
-        .query_drop("CREATE TABLE hongyan_schema (only_row TINYINT UNSIGNED NOT NULL PRIMARY KEY, version INT UNSIGNED NOT NULL)")
+        .query_drop(
+            "CREATE TABLE schema_version (one TINYINT UNSIGNED NOT NULL PRIMARY KEY, version INT UNSIGNED NOT NULL)",
+        )
         .unwrap();
     drop(database.server().connect().unwrap());
-    database.admin.query_drop("UPDATE hongyan_schema SET version = 7").unwrap();
+    database.admin.query_drop("UPDATE schema_version SET version = 7").unwrap();
     let why = refusal(&database.server());
     assert!(why.contains("it was written by a newer hongyan (schema 7, this one knows 1)"), "{why}");
     let missing = MysqlServer::new(&format!("{}/no_such_database_here", database.base)).unwrap();

@@ -102,7 +102,7 @@ fn a_stop_tells_everybody_and_ends() {
 /// Whatever peers do, the hub stays sound, and when everything is over nothing is left.
 #[test]
 fn anything_goes() {
-    for seed in 0..300_u64 {
+    for seed in 0..100_u64 {
         let mut random = Random(seed);
         let mut world = World::new(seed, [0, 1, 3, 50][random.below(4)]);
         for step in 0..300 {
@@ -136,7 +136,7 @@ fn anything_goes() {
         }
         world.store_answers = true;
         // Everybody falls silent; whoever does not read any more is given up.
-        for _ in 0..60 {
+        for _ in 0..120 {
             world.now_ms += 5_000;
             for _ in 0..40 {
                 world.turn();

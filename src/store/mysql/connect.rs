@@ -149,14 +149,14 @@ fn version(conn: &mut Conn) -> Result<usize, StoreError> {
         );
         conn.query_first::<u64, _>(sql).map(Option::unwrap_or_default).map_err(|error| fault(&error).0)
     };
-    if count(conn, "'hongyan_schema'")? == 0 {
+    if count(conn, "'schema_version'")? == 0 {
         if count(conn, "'accounts', 'friendships', 'friend_requests', 'pushes'")? > 0 {
             return Err(StoreError::Corrupt("it holds tables of another application".into()));
         }
         return Ok(0);
     }
     let version: Option<u32> =
-        conn.query_first("SELECT version FROM hongyan_schema WHERE only_row = 1").map_err(|error| fault(&error).0)?;
+        conn.query_first("SELECT version FROM schema_version WHERE one = 1").map_err(|error| fault(&error).0)?;
     Ok(version.unwrap_or(0) as usize)
 }
 
@@ -180,10 +180,11 @@ fn migrate(conn: &mut Conn, steps: &[&str]) -> Result<(), StoreError> {
     }
 }
 
-/// The statements of a file of ours: comments stand on lines of their own, and no text in it holds a semicolon.
+/// The statements of a file of ours: comments stand on lines of their own, and every statement ends with its line.
 fn statements(sql: &str) -> Vec<String> {
     let code: Vec<&str> = sql.lines().filter(|line| !line.trim_start().starts_with("--")).collect();
-    code.join("\n").split(';').map(|statement| statement.trim().to_owned()).filter(|text| !text.is_empty()).collect()
+    let code = code.join("\n") + "\n";
+    code.split(";\n").map(|statement| statement.trim().to_owned()).filter(|text| !text.is_empty()).collect()
 }
 
 #[cfg(test)]
@@ -194,10 +195,8 @@ mod tests {
     fn the_schema_is_cut_into_its_statements() {
         let found = statements(MIGRATIONS[0]);
         assert_eq!(found.len(), 6);
-        assert!(
-            found[..5].iter().all(|one| one.starts_with("CREATE TABLE IF NOT EXISTS") && one.ends_with("utf8mb4_bin"))
-        );
-        assert!(found[5].starts_with("INSERT INTO hongyan_schema"));
+        assert!(found[..5].iter().all(|one| one.starts_with("CREATE TABLE IF NOT EXISTS")));
+        assert!(found[5].starts_with("INSERT IGNORE INTO schema_version"));
     }
 
     #[test]

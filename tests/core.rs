@@ -1,0 +1,76 @@
+//! The rules of the protocol that depend on time, on the store and on who is there, on a virtual clock without a socket.
+#![allow(
+    missing_docs,
+    unreachable_pub,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test that cannot go on should say so and stop"
+)]
+
+#[path = "core/acks.rs"]
+mod acks;
+#[path = "core/again.rs"]
+mod again;
+#[path = "core/found.rs"]
+mod found;
+#[path = "core/friends.rs"]
+mod friends;
+#[path = "core/idle.rs"]
+mod idle;
+#[path = "core/limits.rs"]
+mod limits;
+#[path = "core/login.rs"]
+mod login;
+#[path = "core/pages.rs"]
+mod pages;
+#[path = "core/resend.rs"]
+mod resend;
+#[path = "core/safe.rs"]
+mod safe;
+mod sim;
+#[path = "core/stop.rs"]
+mod stop;
+
+use hongyan::chat::contract::{ConnId, Job, Rules};
+use sim::world::World;
+
+/// Ann and Bob, friends, both online.
+fn ann_and_bob() -> (World, ConnId, ConnId) {
+    ann_and_bob_by(Rules::default())
+}
+
+fn ann_and_bob_by(rules: Rules) -> (World, ConnId, ConnId) {
+    let mut world = World::of_friends(rules, &["ann", "bob", "cid"]);
+    let ann = world.online("ann");
+    let bob = world.online("bob");
+    (world, ann, bob)
+}
+
+fn any(_: &Job) -> bool {
+    true
+}
+
+fn saves(job: &Job) -> bool {
+    matches!(job, Job::SavePush { .. })
+}
+
+fn deletes(job: &Job) -> bool {
+    matches!(job, Job::DeletePush { .. })
+}
+
+fn loads(job: &Job) -> bool {
+    matches!(job, Job::Load { .. })
+}
+
+fn pages(job: &Job) -> bool {
+    matches!(job, Job::LoadPage { .. })
+}
+
+fn friendships(job: &Job) -> bool {
+    matches!(job, Job::AskFriend { .. } | Job::AnswerFriend { .. } | Job::Unfriend { .. })
+}
+
+/// The ids of what was pushed, in order.
+fn ids(lines: &[String]) -> Vec<&str> {
+    lines.iter().filter_map(|line| line.strip_prefix("msg ")?.split(' ').nth(1)).collect()
+}

@@ -1,0 +1,148 @@
+//! Protocol §5: who is still there.
+
+use super::{ann_and_bob, any};
+use crate::sim::say::Say;
+use crate::sim::world::World;
+use hongyan::chat::contract::{CloseReason, ConnId, Rules};
+use hongyan::protocol::error::ErrorCode;
+use hongyan::protocol::request::{FriendVerb, Verb};
+
+fn idle_at(w: &mut World, conn: ConnId) -> Option<u64> {
+    w.closed(conn).map(|(at_ms, reason)| {
+        assert_eq!(reason, CloseReason::Idle);
+        at_ms
+    })
+}
+
+#[test]
+fn a_silent_connection_is_closed_at_the_first_look_after_more_than_120_seconds() {
+    for (opened_ms, closed_ms) in [(1, 125_000), (2_500, 125_000), (4_999, 125_000), (5_001, 130_000)] {
+        let mut w = World::new(Rules::default());
+        w.run_until(opened_ms);
+        let conn = w.open();
+        w.run_until(closed_ms - 1);
+        assert!(w.is_open(conn), "{opened_ms}");
+        w.run_until(closed_ms);
+        assert_eq!(idle_at(&mut w, conn), Some(closed_ms), "{opened_ms}");
+    }
+}
+
+#[test]
+fn exactly_120_seconds_of_silence_are_not_more_than_120() {
+    for (opened_ms, closed_ms) in [(0, 125_000), (5_000, 130_000), (10_000, 135_000)] {
+        let mut w = World::new(Rules::default());
+        w.run_until(opened_ms);
+        let conn = w.open();
+        w.run_until(200_000);
+        assert_eq!(idle_at(&mut w, conn), Some(closed_ms), "{opened_ms}");
+    }
+}
+
+#[test]
+fn the_times_can_be_set_to_the_millisecond() {
+    let mut w = World::new(Rules { idle_timeout_ms: 101, idle_check_ms: 7, ..Rules::default() });
+    w.run_until(4);
+    let conn = w.open();
+    w.run_until(1_000);
+    assert_eq!(idle_at(&mut w, conn), Some(112), "the first multiple of 7 beyond 4 + 101 = 105");
+}
+
+/// Says something at 100 s on a connection that last spoke at about 0 s; did it count?
+fn counts(logged_in: bool, say: impl FnOnce(&mut World, ConnId)) -> bool {
+    let mut w = World::of_friends(Rules::default(), &["ann", "bob"]);
+    let conn = if logged_in { w.online("ann") } else { w.open() };
+    w.run_until(100_000);
+    say(&mut w, conn);
+    w.run_until(124_999);
+    assert!(w.is_open(conn), "not before its time");
+    w.run_until(130_000);
+    let early = idle_at(&mut w, conn);
+    if early.is_none() {
+        w.run_until(225_000);
+        assert_eq!(idle_at(&mut w, conn), Some(225_000));
+    }
+    early.is_none()
+}
+
+#[test]
+fn before_log_in_only_attempts_to_log_in_and_sign_up_count() {
+    let login = |password: &str| {
+        let (user, password) = ("ann".to_owned(), password.to_owned());
+        counts(false, |w, conn| w.say(conn, Say::Login { mid: "l".into(), user, password }))
+    };
+    assert!(login("ann") && login("wrong"));
+    let sign_up = |user: &str| {
+        let user = user.to_owned();
+        counts(false, |w, conn| w.say(conn, Say::SignUp { mid: "s".into(), user, password: "p".into() }))
+    };
+    assert!(sign_up("new") && sign_up("ann"));
+    assert!(!counts(false, |w, conn| w.heartbeat(conn)));
+    assert!(!counts(false, |w, conn| w.ping(conn)));
+    assert!(!counts(false, |w, conn| w.ack(conn, "m1")));
+    assert!(!counts(false, |w, conn| w.say(conn, Say::GetUser { mid: "g".into(), user: "bob".into() })));
+    for verb in [None, Some(Verb::Login), Some(Verb::SignUp)] {
+        assert!(!counts(false, |w, conn| w.say(conn, Say::Bad { code: ErrorCode::BadField, verb })));
+    }
+}
+
+#[test]
+fn after_log_in_heartbeats_pings_messages_acks_and_friend_requests_count_whatever_their_answer() {
+    assert!(counts(true, |w, conn| w.heartbeat(conn)));
+    assert!(counts(true, |w, conn| w.ping(conn)));
+    assert!(counts(true, |w, conn| w.message(conn, "m1", "bob")));
+    assert!(counts(true, |w, conn| w.message(conn, "m1", "nobody")));
+    let forged = Say::Message { id: "m1".into(), sender: "bob".into(), receiver: "ann".into(), content: "x".into() };
+    assert!(counts(true, |w, conn| w.say(conn, forged)));
+    assert!(counts(true, |w, conn| w.ack(conn, "never")));
+    assert!(counts(true, |w, conn| w.friend(conn, FriendVerb::Request, "f1", "bob")));
+    assert!(counts(true, |w, conn| w.friend(conn, FriendVerb::Accept, "f1", "nobody")));
+    assert!(counts(true, |w, conn| w.friend(conn, FriendVerb::Delete, "f1", "bob")));
+    assert!(counts(true, |w, conn| w.log_in(conn, "ann")));
+    let wrong = Say::Login { mid: "l".into(), user: "ann".into(), password: "wrong".into() };
+    assert!(counts(true, |w, conn| w.say(conn, wrong)));
+}
+
+#[test]
+fn after_log_in_nothing_else_counts() {
+    assert!(!counts(true, |w, conn| w.say(conn, Say::GetUser { mid: "g".into(), user: "bob".into() })));
+    assert!(
+        !counts(true, |w, conn| w.say(conn, Say::SignUp { mid: "s".into(), user: "new".into(), password: "p".into() }))
+    );
+    for verb in [None, Some(Verb::Message), Some(Verb::Ack), Some(Verb::Friend), Some(Verb::Heartbeat)] {
+        for code in [ErrorCode::BadJson, ErrorCode::BadField, ErrorCode::UnknownType] {
+            assert!(!counts(true, |w, conn| w.say(conn, Say::Bad { code, verb })), "{verb:?} {code:?}");
+        }
+    }
+    assert!(!counts(true, |w, conn| w.flush(conn)));
+}
+
+#[test]
+fn what_was_pushed_and_not_acked_is_in_the_store_when_its_user_fell_silent() {
+    let (mut w, ann, bob) = ann_and_bob();
+    w.run_until(119_000);
+    w.heartbeat(bob);
+    w.store.hang(any);
+    w.run_until(124_998);
+    w.message(bob, "m1", "ann");
+    w.store.work(124_998);
+    w.run_until(125_001);
+    assert_eq!(w.heard(ann), ["msg bob m1", "closed Idle"]);
+    w.run_until(125_010);
+    assert_eq!(w.store.model.waiting_for("ann").len(), 1);
+    let ann = w.online("ann");
+    w.run_for(10);
+    assert_eq!(w.heard(bob), ["BEAT h", "MS m1"]);
+    w.ack(ann, "m1");
+    w.run_for(10);
+    assert!(w.store.model.waiting_for("ann").is_empty());
+}
+
+#[test]
+fn pushes_sent_to_it_do_not_keep_a_connection_alive() {
+    let (mut w, ann, bob) = ann_and_bob();
+    for n in 0..13 {
+        w.message(bob, &format!("m{n}"), "ann");
+        w.run_for(10_000);
+    }
+    assert!(!w.is_open(ann) && w.is_open(bob));
+}

@@ -1,0 +1,178 @@
+//! Every limit is there and holds.
+
+use super::{ann_and_bob, ann_and_bob_by, any, ids};
+use crate::sim::say::Say;
+use crate::sim::world::World;
+use hongyan::chat::contract::{CloseReason, Rules};
+use hongyan::protocol::error::ErrorCode;
+use hongyan::protocol::request::Verb;
+
+const NOTHING: [&str; 0] = [];
+
+fn bad(code: ErrorCode, verb: Option<Verb>) -> Say {
+    Say::Bad { code, verb }
+}
+
+#[test]
+fn ten_bad_inputs_in_a_row_end_the_connection() {
+    let mut w = World::new(Rules::default());
+    let conn = w.open();
+    for _ in 0..9 {
+        w.say(conn, bad(ErrorCode::BadJson, None));
+    }
+    assert_eq!(w.heard(conn), ["BAD_JSON"; 9]);
+    w.say(conn, bad(ErrorCode::BadJson, None));
+    assert_eq!(w.heard(conn), ["BAD_JSON", "closed Garbage"]);
+}
+
+#[test]
+fn anything_readable_in_between_starts_the_count_again() {
+    for between in [bad(ErrorCode::BadField, Some(Verb::Login)), Say::Heartbeat { mid: "h".into() }] {
+        let mut w = World::new(Rules::default());
+        let conn = w.open();
+        for n in 0..100 {
+            let say = if n % 10 == 9 { between.clone() } else { bad(ErrorCode::BadJson, None) };
+            w.say(conn, say);
+        }
+        assert!(w.is_open(conn));
+    }
+}
+
+#[test]
+fn readable_requests_with_errors_only_get_their_errors() {
+    let (mut w, ann, _) = ann_and_bob();
+    for _ in 0..100 {
+        w.say(ann, bad(ErrorCode::BadField, Some(Verb::Message)));
+        w.say(ann, bad(ErrorCode::UnknownType, None));
+    }
+    assert!(w.is_open(ann));
+    assert_eq!(w.heard(ann)[..3], ["MF", "BAD_FIELD", "UNKNOWN_TYPE"]);
+}
+
+#[test]
+fn what_is_not_understood_before_log_in() {
+    let mut w = World::new(Rules::default());
+    let conn = w.open();
+    let say = |w: &mut World, verb, code| {
+        w.say(conn, bad(code, verb));
+        w.heard(conn)
+    };
+    assert_eq!(say(&mut w, Some(Verb::GetUser), ErrorCode::BadField), NOTHING);
+    assert_eq!(say(&mut w, Some(Verb::Message), ErrorCode::BadField), ["MF", "NOT_LOGGED_IN"]);
+    assert_eq!(say(&mut w, Some(Verb::SignUp), ErrorCode::BadField), ["SF", "BAD_FIELD"]);
+    assert_eq!(say(&mut w, Some(Verb::Login), ErrorCode::BadField), ["LF", "BAD_FIELD"]);
+    w.say(conn, Say::GetUser { mid: "g".into(), user: "ann".into() });
+    assert_eq!(w.heard(conn), NOTHING);
+    w.heartbeat(conn);
+    assert_eq!(w.heard(conn), ["NOT_LOGGED_IN h"]);
+}
+
+#[test]
+fn too_large_is_said_and_the_connection_closed() {
+    let (mut w, ann, _) = ann_and_bob();
+    w.say(ann, bad(ErrorCode::TooLarge, None));
+    assert_eq!(w.heard(ann), ["TOO_LARGE", "closed TooLarge"]);
+    assert!(!w.is_open(ann));
+}
+
+#[test]
+fn a_connection_has_so_many_requests_a_second() {
+    let (mut w, ann, _) = ann_and_bob_by(Rules { requests_per_second_max: 10, ..Rules::default() });
+    w.run_for(1_000);
+    for _ in 0..12 {
+        w.heartbeat(ann);
+    }
+    let heard = w.heard(ann);
+    assert_eq!(heard.iter().filter(|line| *line == "BEAT h").count(), 10);
+    assert_eq!(heard[10..], ["RATE_LIMITED h", "RATE_LIMITED h"]);
+    w.message(ann, "m1", "bob");
+    assert_eq!(w.heard(ann), ["MF m1", "RATE_LIMITED m1"]);
+    w.run_for(100);
+    w.heartbeat(ann);
+    w.heartbeat(ann);
+    assert_eq!(w.heard(ann), ["BEAT h", "RATE_LIMITED h"]);
+    w.run_for(10_000);
+    for _ in 0..11 {
+        w.heartbeat(ann);
+    }
+    assert_eq!(w.heard(ann).iter().filter(|line| *line == "BEAT h").count(), 10, "it saves up no more than a second");
+}
+
+#[test]
+fn twenty_thousand_a_second_by_default() {
+    let (mut w, ann, _) = ann_and_bob();
+    w.run_for(1_000);
+    for _ in 0..20_001 {
+        w.heartbeat(ann);
+    }
+    let heard = w.heard(ann);
+    assert_eq!(heard.iter().filter(|line| *line == "BEAT h").count(), 20_000);
+}
+
+#[test]
+fn when_too_many_jobs_are_in_flight_requests_are_refused_and_nothing_promised_is_lost() {
+    let (mut w, ann, bob) = ann_and_bob_by(Rules { jobs_max: 2, ..Rules::default() });
+    w.store.hang(any);
+    for n in 0..4 {
+        w.say(bob, Say::GetUser { mid: format!("g{n}"), user: "ann".into() });
+    }
+    assert_eq!(w.heard(bob), ["UNAVAILABLE g2", "UNAVAILABLE g3"]);
+    w.message(bob, "m1", "ann");
+    w.message(bob, "c1", "cid");
+    w.run_for(10);
+    assert_eq!(w.heard(bob), ["MF c1", "UNAVAILABLE c1", "MF m1", "UNAVAILABLE m1"]);
+    assert_eq!(ids(&w.heard(ann)), ["m1"]);
+    w.hang_up(ann);
+    w.store.work(w.now_ms);
+    w.run_for(10);
+    assert_eq!(w.heard(bob), ["PROFILE g0", "PROFILE g1"]);
+    w.message(bob, "m1", "ann");
+    w.run_for(10);
+    assert_eq!(w.heard(bob), ["MS m1"], "heard again");
+    let ann = w.open();
+    w.log_in(ann, "ann");
+    w.run_for(10);
+    assert_eq!(w.heard(ann), ["LS l", "msg bob m1"]);
+}
+
+#[test]
+fn log_ins_are_refused_and_do_not_wait_when_the_jobs_are_full() {
+    let (mut w, _, bob) = ann_and_bob_by(Rules { jobs_max: 1, ..Rules::default() });
+    w.store.hang(any);
+    w.say(bob, Say::GetUser { mid: "g".into(), user: "ann".into() });
+    let conn = w.open();
+    w.log_in(conn, "cid");
+    w.say(conn, Say::SignUp { mid: "s".into(), user: "new".into(), password: "p".into() });
+    assert_eq!(w.heard(conn), ["LF l", "UNAVAILABLE l", "SF s", "UNAVAILABLE s"]);
+    assert!(!w.is_held(conn));
+}
+
+#[test]
+fn passwords_wait_in_a_bounded_queue() {
+    let mut w = World::of_friends(Rules { auth_jobs_max: 2, ..Rules::default() }, &["ann", "bob"]);
+    w.store.hang(|job| {
+        matches!(job, hongyan::chat::contract::Job::Hash { .. } | hongyan::chat::contract::Job::Verify { .. })
+    });
+    let conns: Vec<_> = (0..4).map(|_| w.open()).collect();
+    w.log_in(conns[0], "ann");
+    w.run_for(10);
+    w.say(conns[1], Say::SignUp { mid: "s".into(), user: "new".into(), password: "p".into() });
+    w.say(conns[2], Say::SignUp { mid: "s".into(), user: "newer".into(), password: "p".into() });
+    w.log_in(conns[3], "bob");
+    w.run_for(10);
+    assert_eq!(w.heard(conns[2]), ["SF s", "UNAVAILABLE s"]);
+    assert_eq!(w.heard(conns[3]), ["LF l", "UNAVAILABLE l"]);
+    w.store.work(w.now_ms);
+    w.run_for(10);
+    assert_eq!((w.heard(conns[0]), w.heard(conns[1])), (vec!["LS l".into()], vec!["SS s".into()]));
+    w.log_in(conns[3], "bob");
+    w.run_for(10);
+    assert_eq!(w.heard(conns[3]), ["LS l"]);
+}
+
+#[test]
+fn a_closed_connection_says_why() {
+    let (mut w, ann, _) = ann_and_bob();
+    w.online("ann");
+    assert_eq!(w.closed(ann).map(|(_, reason)| reason), Some(CloseReason::Replaced));
+}

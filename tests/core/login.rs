@@ -1,0 +1,211 @@
+//! Protocol §5: log-ins, take-overs, and log-ins on a connection that is logged in.
+
+use super::{ann_and_bob, loads};
+use crate::sim::say::Say;
+use crate::sim::world::World;
+use hongyan::chat::contract::Rules;
+
+const NOTHING: [&str; 0] = [];
+
+#[test]
+fn a_new_log_in_takes_over_the_list_and_ends_the_older_connection() {
+    let (mut w, old, bob) = ann_and_bob();
+    w.message(bob, "m1", "ann");
+    w.run_for(100);
+    let new = w.open();
+    w.log_in(new, "ann");
+    w.run_for(100);
+    assert_eq!(w.heard(old), ["msg bob m1", "REPLACED", "closed Replaced"]);
+    assert_eq!(w.heard(new), ["LS l", "msg bob m1"]);
+    w.message(bob, "m2", "ann");
+    w.run_for(14_999);
+    assert_eq!(w.heard(new), ["msg bob m2", "msg bob m1"], "by its clock on the new connection");
+    w.ack(new, "m1");
+    w.ack(new, "m2");
+    w.run_for(60_000);
+    assert_eq!(w.heard(new), NOTHING);
+}
+
+#[test]
+fn a_take_over_needs_no_save_of_what_is_acked_in_time() {
+    let (mut w, _, bob) = ann_and_bob();
+    let new = w.open();
+    w.log_in(new, "ann");
+    w.run_for(2);
+    w.message(bob, "m1", "ann");
+    w.run_for(4);
+    w.ack(new, "m1");
+    w.run_for(100);
+    assert_eq!(w.store.count("SavePush"), 0);
+    assert_eq!(w.heard(bob), ["MS m1"]);
+}
+
+#[test]
+fn the_same_user_again_on_the_same_connection_gets_ls_and_the_list_once_more() {
+    let (mut w, ann, bob) = ann_and_bob();
+    w.message(bob, "m1", "ann");
+    w.message(bob, "m2", "ann");
+    w.ack(ann, "m1");
+    w.run_for(100);
+    w.heard(ann);
+    w.log_in(ann, "ann");
+    w.run_for(100);
+    assert_eq!(w.heard(ann), ["LS l", "msg bob m2"]);
+    w.run_for(14_900);
+    assert_eq!(w.heard(ann), NOTHING);
+    w.run_for(100);
+    assert_eq!(w.heard(ann), ["msg bob m2"]);
+}
+
+#[test]
+fn another_user_on_the_same_connection_logs_the_first_one_out() {
+    let (mut w, ann, bob) = ann_and_bob();
+    w.message(bob, "m1", "ann");
+    w.run_for(1);
+    w.heard(ann);
+    w.log_in(ann, "cid");
+    w.run_for(100);
+    assert_eq!(w.heard(ann), ["LS l"]);
+    assert_eq!(w.store.model.waiting_for("ann").len(), 1);
+    w.message(bob, "c1", "cid");
+    w.message(bob, "m2", "ann");
+    w.run_for(20_000);
+    assert_eq!(w.heard(ann), ["msg bob c1", "msg bob c1"], "nothing of Ann's any more");
+    let next = w.open();
+    w.log_in(next, "ann");
+    w.run_for(100);
+    assert_eq!(w.heard(next), ["LS l", "msg bob m1", "msg bob m2"]);
+}
+
+#[test]
+fn a_failed_log_in_changes_nothing() {
+    let (mut w, ann, bob) = ann_and_bob();
+    for (user, password) in [("ann", "wrong"), ("cid", "wrong"), ("nobody", "x"), ("bob", "ann")] {
+        w.say(ann, Say::Login { mid: "l1".into(), user: user.into(), password: password.into() });
+        w.run_for(10);
+        assert_eq!(w.heard(ann), ["LF l1"]);
+    }
+    w.message(bob, "m1", "ann");
+    assert_eq!(w.heard(ann), ["msg bob m1"]);
+    w.message(ann, "a1", "bob");
+    w.ack(bob, "a1");
+    assert_eq!(w.heard(ann), ["MS a1"]);
+    assert!(w.is_open(bob));
+}
+
+#[test]
+fn input_is_held_while_a_log_in_is_worked_on_and_goes_on_behind_it() {
+    let mut w = World::of_friends(Rules::default(), &["ann", "bob"]);
+    let ann = w.open();
+    w.log_in(ann, "ann");
+    assert!(w.is_held(ann));
+    w.message(ann, "m1", "bob");
+    w.heartbeat(ann);
+    w.run_for(100);
+    assert_eq!(w.heard(ann), ["LS l", "BEAT h", "MS m1"]);
+}
+
+#[test]
+fn a_log_in_whose_connection_is_gone_leaves_the_user_away() {
+    let mut w = World::of_friends(Rules::default(), &["ann", "bob"]);
+    let bob = w.online("bob");
+    let ann = w.open();
+    w.store.hang(loads);
+    w.log_in(ann, "ann");
+    w.run_for(10);
+    w.message(bob, "m1", "ann");
+    w.hang_up(ann);
+    w.store.work(w.now_ms);
+    w.run_for(100);
+    w.message(bob, "m2", "ann");
+    w.run_for(100);
+    assert_eq!(w.heard(bob), ["MS m1", "MS m2"]);
+    let ann = w.open();
+    w.log_in(ann, "ann");
+    w.run_for(100);
+    assert_eq!(w.heard(ann), ["LS l", "msg bob m1", "msg bob m2"]);
+}
+
+#[test]
+fn the_older_connection_may_close_while_the_newer_ones_log_in_is_on_its_way() {
+    let (mut w, old, bob) = ann_and_bob();
+    w.message(bob, "m1", "ann");
+    w.store.takes(50);
+    let new = w.open();
+    w.log_in(new, "ann");
+    w.run_for(120);
+    w.message(bob, "m2", "ann");
+    w.hang_up(old);
+    w.message(bob, "m3", "ann");
+    w.run_for(1_000);
+    w.message(bob, "m4", "ann");
+    w.run_for(1_000);
+    assert_eq!(w.heard(new), ["LS l", "msg bob m1", "msg bob m2", "msg bob m3", "msg bob m4"]);
+    assert_eq!(w.heard(bob), ["MS m1", "MS m2", "MS m3", "MS m4"]);
+    for id in ["m1", "m2", "m3", "m4"] {
+        w.ack(new, id);
+    }
+    w.run_for(20_000);
+    assert_eq!(w.heard(new), NOTHING);
+    assert!(w.store.model.waiting_for("ann").is_empty());
+}
+
+#[test]
+fn the_same_with_an_empty_list_and_a_new_log_in_that_fails() {
+    let (mut w, old, bob) = ann_and_bob();
+    w.store.hang(loads);
+    let new = w.open();
+    w.log_in(new, "ann");
+    w.run_for(10);
+    w.hang_up(old);
+    w.message(bob, "m1", "ann");
+    w.run_for(10);
+    w.hang_up(new);
+    w.store.work(w.now_ms);
+    w.run_for(100);
+    assert_eq!(w.heard(bob), ["MS m1"]);
+    let ann = w.open();
+    w.log_in(ann, "ann");
+    w.run_for(100);
+    assert_eq!(w.heard(ann), ["LS l", "msg bob m1"]);
+}
+
+#[test]
+fn two_log_ins_at_once_leave_one_live_connection() {
+    let mut w = World::of_friends(Rules::default(), &["ann", "bob"]);
+    let (bob, one, two) = (w.online("bob"), w.open(), w.open());
+    w.store.takes(20);
+    w.log_in(one, "ann");
+    w.run_for(1);
+    w.log_in(two, "ann");
+    w.run_for(30);
+    w.message(bob, "m1", "ann");
+    w.run_for(1_000);
+    assert_eq!(w.heard(one), ["LS l", "msg bob m1", "REPLACED", "closed Replaced"]);
+    assert_eq!(w.heard(two), ["LS l", "msg bob m1"]);
+}
+
+#[test]
+fn a_password_that_was_verified_before_is_not_hashed_again() {
+    let mut w = World::of_friends(Rules::default(), &["ann"]);
+    w.store.model.cache_passwords = true;
+    let first = w.online("ann");
+    assert_eq!(w.store.count("Verify"), 1);
+    w.hang_up(first);
+    w.online("ann");
+    assert_eq!(w.store.count("Verify"), 1);
+}
+
+#[test]
+fn who_signs_up_can_log_in_and_a_taken_name_is_refused() {
+    let mut w = World::new(Rules::default());
+    let conn = w.open();
+    for expected in ["SS s", "SF s"] {
+        w.say(conn, Say::SignUp { mid: "s".into(), user: "ann".into(), password: "ann".into() });
+        w.run_for(10);
+        assert_eq!(w.heard(conn), [expected]);
+    }
+    w.log_in(conn, "ann");
+    w.run_for(10);
+    assert_eq!(w.heard(conn), ["LS l"]);
+}

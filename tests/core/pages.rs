@@ -1,0 +1,234 @@
+//! Protocol §4: a very long list is sent in pages, and nothing gets lost or out of order on the way.
+
+use super::{ann_and_bob_by, ids, loads, pages, saves};
+use crate::sim::lanes::Fate;
+use crate::sim::world::World;
+use hongyan::chat::contract::{ConnId, Rules};
+
+fn small() -> Rules {
+    Rules { page_max: 3, list_max: 4, outstanding_max: 2, ..Rules::default() }
+}
+
+fn names(of: std::ops::Range<u32>) -> Vec<String> {
+    of.map(|n| format!("m{n}")).collect()
+}
+
+fn send(w: &mut World, bob: ConnId, of: std::ops::Range<u32>) {
+    for id in names(of) {
+        w.message(bob, &id, "ann");
+    }
+}
+
+/// Acks all that is heard until nothing more comes; in the order of their first sending.
+fn drain(w: &mut World, ann: ConnId) -> Vec<String> {
+    let mut seen: Vec<String> = Vec::new();
+    let mut silent = 0;
+    while silent < 40 {
+        let heard = w.heard(ann);
+        let new: Vec<String> = ids(&heard).into_iter().map(str::to_owned).collect();
+        silent = if new.is_empty() { silent + 1 } else { 0 };
+        for id in new {
+            w.ack(ann, &id);
+            if !seen.contains(&id) {
+                seen.push(id);
+            }
+        }
+        w.run_for(100);
+    }
+    seen
+}
+
+fn all_safe(w: &mut World, bob: ConnId, count: usize) {
+    let heard = w.heard(bob);
+    assert_eq!(heard.iter().filter(|line| line.starts_with("MS ")).count(), count, "{heard:?}");
+}
+
+#[test]
+fn more_than_the_list_takes_goes_to_the_store_and_comes_back_in_order() {
+    let (mut w, ann, bob) = ann_and_bob_by(small());
+    send(&mut w, bob, 0..30);
+    w.run_for(100);
+    all_safe(&mut w, bob, 30);
+    assert_eq!(drain(&mut w, ann), names(0..30));
+    assert!(w.store.count("LoadPage") >= 8);
+    w.run_for(1_000);
+    assert!(w.store.model.waiting_for("ann").is_empty());
+    w.message(bob, "after", "ann");
+    assert_eq!(ids(&w.heard(ann)), ["after"], "it is live again");
+}
+
+#[test]
+fn a_long_list_is_read_in_pages_at_log_in() {
+    let (mut w, ann, bob) = ann_and_bob_by(small());
+    w.hang_up(ann);
+    send(&mut w, bob, 0..20);
+    w.run_for(100);
+    let ann = w.open();
+    w.log_in(ann, "ann");
+    assert_eq!(drain(&mut w, ann), names(0..20));
+    all_safe(&mut w, bob, 20);
+    assert!(w.store.model.waiting_for("ann").is_empty());
+}
+
+#[test]
+fn the_bytes_of_a_list_are_bounded_too() {
+    let (mut w, ann, bob) = ann_and_bob_by(Rules { list_bytes_max: 1, ..small() });
+    send(&mut w, bob, 0..10);
+    w.run_for(100);
+    all_safe(&mut w, bob, 10);
+    assert_eq!(drain(&mut w, ann), names(0..10));
+}
+
+#[test]
+fn what_is_taken_while_the_first_page_is_on_its_way_comes_behind_it() {
+    for count in [1, 4, 9] {
+        let (mut w, ann, bob) = ann_and_bob_by(small());
+        w.hang_up(ann);
+        send(&mut w, bob, 0..5);
+        w.run_for(100);
+        w.store.hang(loads);
+        let ann = w.open();
+        w.log_in(ann, "ann");
+        w.run_for(10);
+        send(&mut w, bob, 5..5 + count);
+        w.run_for(10);
+        w.store.work(w.now_ms);
+        assert_eq!(drain(&mut w, ann), names(0..5 + count));
+        all_safe(&mut w, bob, 5 + count as usize);
+        assert!(w.store.model.waiting_for("ann").is_empty());
+    }
+}
+
+#[test]
+fn the_same_when_nothing_was_stored_before() {
+    for count in [1, 4, 9] {
+        let (mut w, ann, bob) = ann_and_bob_by(small());
+        w.hang_up(ann);
+        w.store.hang(loads);
+        let ann = w.open();
+        w.log_in(ann, "ann");
+        w.run_for(10);
+        send(&mut w, bob, 0..count);
+        w.store.work(w.now_ms);
+        assert_eq!(drain(&mut w, ann), names(0..count));
+        all_safe(&mut w, bob, count as usize);
+    }
+}
+
+#[test]
+fn what_is_taken_while_a_later_page_is_on_its_way_comes_behind_it() {
+    for count in [1, 4, 9] {
+        let (mut w, ann, bob) = ann_and_bob_by(small());
+        send(&mut w, bob, 0..6);
+        w.run_for(100);
+        w.store.hang(pages);
+        for id in names(0..4) {
+            w.ack(ann, &id);
+        }
+        assert_eq!(w.store.count("LoadPage"), 1);
+        send(&mut w, bob, 6..6 + count);
+        w.run_for(100);
+        w.store.work(w.now_ms);
+        assert_eq!(drain(&mut w, ann), names(0..6 + count));
+        all_safe(&mut w, bob, 6 + count as usize);
+        assert!(w.store.model.waiting_for("ann").is_empty());
+    }
+}
+
+#[test]
+fn a_page_that_cannot_be_read_is_asked_for_again() {
+    let (mut w, ann, bob) = ann_and_bob_by(small());
+    send(&mut w, bob, 0..10);
+    w.run_for(100);
+    w.store.fate(Fate::Fail, pages);
+    assert_eq!(drain(&mut w, ann), names(0..4));
+    let asked = w.store.count("LoadPage");
+    assert!((3..=5).contains(&asked), "once a second: {asked}");
+    send(&mut w, bob, 10..13);
+    w.run_for(100);
+    w.store.work(w.now_ms);
+    assert_eq!(drain(&mut w, ann), names(4..13));
+    all_safe(&mut w, bob, 13);
+}
+
+#[test]
+fn a_save_that_fails_while_a_page_is_on_its_way_leaves_no_gap_and_no_promise() {
+    let (mut w, ann, bob) = ann_and_bob_by(small());
+    send(&mut w, bob, 0..6);
+    w.run_for(100);
+    w.store.hang(pages);
+    for id in names(0..4) {
+        w.ack(ann, &id);
+    }
+    all_safe(&mut w, bob, 6);
+    w.store.fate(Fate::Fail, saves);
+    w.message(bob, "lost", "ann");
+    w.store.unhang(w.now_ms);
+    w.run_for(50);
+    assert_eq!(w.heard(bob), ["MF lost", "UNAVAILABLE lost"]);
+    w.store.work(w.now_ms);
+    w.message(bob, "lost", "ann");
+    w.message(bob, "m6", "ann");
+    let seen = drain(&mut w, ann);
+    assert_eq!(seen, ["m0", "m1", "m2", "m3", "m4", "m5", "lost", "m6"]);
+    all_safe(&mut w, bob, 2);
+}
+
+#[test]
+fn a_take_over_in_the_middle_of_a_long_list() {
+    let (mut w, _, bob) = ann_and_bob_by(small());
+    send(&mut w, bob, 0..12);
+    w.run_for(100);
+    let new = w.open();
+    w.log_in(new, "ann");
+    w.run_for(2);
+    send(&mut w, bob, 12..14);
+    assert_eq!(drain(&mut w, new), names(0..14));
+}
+
+#[test]
+fn going_and_coming_in_the_middle_of_a_long_list() {
+    let (mut w, ann, bob) = ann_and_bob_by(small());
+    send(&mut w, bob, 0..12);
+    w.run_for(100);
+    w.ack(ann, "m0");
+    w.ack(ann, "m1");
+    w.hang_up(ann);
+    send(&mut w, bob, 12..14);
+    w.run_for(100);
+    let ann = w.open();
+    w.log_in(ann, "ann");
+    assert_eq!(drain(&mut w, ann), names(2..14));
+}
+
+#[test]
+fn an_older_connection_that_closes_with_a_page_on_its_way_and_a_log_in_behind_it() {
+    let (mut w, ann, bob) = ann_and_bob_by(small());
+    send(&mut w, bob, 0..8);
+    w.run_for(100);
+    let new = w.open();
+    w.store.takes(20);
+    w.log_in(new, "ann");
+    w.run_for(45);
+    for id in names(0..4) {
+        w.ack(ann, &id);
+    }
+    w.hang_up(ann);
+    send(&mut w, bob, 8..10);
+    assert_eq!(drain(&mut w, new), names(4..10));
+    all_safe(&mut w, bob, 10);
+    assert!(w.store.model.waiting_for("ann").is_empty());
+}
+
+#[test]
+fn an_ack_of_what_was_read_from_the_store_is_not_read_again_by_a_page() {
+    let (mut w, ann, bob) = ann_and_bob_by(small());
+    w.hang_up(ann);
+    send(&mut w, bob, 0..7);
+    w.run_for(100);
+    let ann = w.online("ann");
+    w.store.fate(Fate::Fail, super::deletes);
+    w.ack(ann, "m0");
+    let seen = drain(&mut w, ann);
+    assert!(!seen.contains(&"m0".to_owned()), "{seen:?}");
+}

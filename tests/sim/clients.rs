@@ -1,0 +1,438 @@
+//! Clients that misbehave, on a network and a store that misbehave, drawn from one seed.
+
+use super::lanes::{Fate, Plan};
+use super::oracle::{Oracle, pair_of};
+use super::random::Random;
+use super::say::Say;
+use super::world::World;
+use hongyan::chat::contract::{ConnId, Job, Rules};
+use hongyan::protocol::error::ErrorCode;
+use hongyan::protocol::request::{FriendVerb, Verb};
+use std::cell::RefCell;
+use std::rc::Rc;
+
+const USERS: [&str; 5] = ["ann", "bob", "cid", "dan", "eve"];
+
+/// How often what goes wrong, in thousandths.
+#[derive(Clone, Debug)]
+struct Faults {
+    random: Random,
+    fail: u64,
+    lose: u64,
+    takes_ms_max: u64,
+    answer_after_ms_max: u64,
+}
+
+impl Faults {
+    fn plan(&mut self, _: &Job) -> Plan {
+        let fate = match self.random.below(1_000) {
+            n if n < self.fail => Fate::Fail,
+            n if n < self.fail + self.lose => Fate::DoAndLose,
+            _ => Fate::Do,
+        };
+        let takes_ms = 1 + self.random.below(self.takes_ms_max);
+        Plan { takes_ms, answer_after_ms: self.random.below(1 + self.answer_after_ms_max), fate }
+    }
+}
+
+/// How often each thing happens, as weights.
+#[derive(Debug)]
+struct Habits {
+    ack: u64,
+    message: u64,
+    friend: u64,
+    come: u64,
+    go: u64,
+    block: u64,
+    hang: u64,
+    crash: u64,
+    odd: u64,
+    ids: u64,
+}
+
+pub struct Simulation {
+    pub world: World,
+    pub oracle: Oracle,
+    random: Random,
+    habits: Habits,
+    faults: Rc<RefCell<Faults>>,
+    /// What was said of late, to be said again.
+    said: Vec<(String, Say)>,
+    hanging: bool,
+    /// Print what happens: `TELL=1`.
+    tell: bool,
+}
+
+fn all(_: &Job) -> bool {
+    true
+}
+
+fn rules_of(random: &mut Random) -> Rules {
+    let small = random.chance(500);
+    let mut of = |small_max: u64, large: u64| if small { 1 + random.below(small_max) } else { large };
+    Rules {
+        page_max: of(4, 64) as u32,
+        list_max: of(6, 1_024) as u32,
+        list_bytes_max: of(2_000, 4 << 20) as usize,
+        outstanding_max: of(4, 32) as u32,
+        outstanding_bytes_max: of(1_000, 512 << 10) as usize,
+        auth_jobs_max: of(4, 512) as usize,
+        jobs_max: if random.chance(100) { 1 + random.below(20) as usize } else { 65_536 },
+        recent_messages_max: if random.chance(200) { 1 + random.below(4) as u32 } else { 1_024 },
+        save_after_ms: random.below(20),
+        ..Rules::default()
+    }
+}
+
+impl Simulation {
+    pub fn new(seed: u64) -> Self {
+        let mut random = Random::new(seed);
+        let rules = rules_of(&mut random);
+        let mut world = World::new(rules.clone());
+        let mut oracle = Oracle::new(rules);
+        for (place, user) in USERS.iter().enumerate() {
+            world.store.model.add_account(user, user);
+            for other in &USERS[..place] {
+                if random.chance(600) {
+                    world.store.model.befriend(user, other);
+                    oracle.friends.insert(pair_of(user, other));
+                }
+            }
+        }
+        world.store.model.cache_passwords = random.chance(500);
+        world.seen = Some(Vec::new());
+        let mut rate = |often: u64, max: u64| if random.chance(often) { random.below(max) } else { 0 };
+        let habits = Habits {
+            ack: 50 + rate(900, 600),
+            message: 50 + rate(900, 300),
+            friend: rate(700, 100),
+            come: 10 + rate(800, 100),
+            go: rate(700, 60),
+            block: rate(500, 60),
+            hang: rate(400, 15),
+            crash: rate(500, 8),
+            odd: rate(600, 60),
+            ids: 1 + rate(800, 60),
+        };
+        let faults = Rc::new(RefCell::new(Faults {
+            fail: rate(600, 200),
+            lose: rate(600, 150),
+            takes_ms_max: 1 + rate(800, 400),
+            answer_after_ms_max: rate(500, 100),
+            random: Random::new(seed ^ 0xFA17),
+        }));
+        let shared = Rc::clone(&faults);
+        world.store.plan(move |job| shared.borrow_mut().plan(job));
+        Self {
+            world,
+            oracle,
+            random,
+            habits,
+            faults,
+            said: Vec::new(),
+            hanging: false,
+            tell: std::env::var_os("TELL").is_some(),
+        }
+    }
+
+    /// Lets the oracle see what happened.
+    fn watch(&mut self) {
+        for (at_ms, seen) in self.world.seen.replace(Vec::new()).unwrap_or_default() {
+            if self.tell {
+                println!("{at_ms} {seen:?}");
+            }
+            self.oracle.see(at_ms, &seen);
+        }
+    }
+
+    fn pass(&mut self, wait_ms: u64) {
+        self.world.run_for(wait_ms);
+        self.watch();
+        self.oracle.check(self.world.now_ms);
+    }
+
+    pub fn run(&mut self, steps: u64) {
+        for _ in 0..steps {
+            self.step();
+            self.watch();
+            let wait_ms = match self.random.below(100) {
+                0..=39 => 0,
+                40..=79 => self.random.below(20),
+                80..=94 => self.random.below(1_000),
+                95..=98 => self.random.below(16_000),
+                _ => self.random.below(130_000),
+            };
+            self.pass(wait_ms);
+        }
+        self.recover();
+    }
+
+    fn user(&mut self) -> &'static str {
+        USERS[self.random.below(USERS.len() as u64) as usize]
+    }
+
+    fn conn(&mut self) -> Option<ConnId> {
+        let open: Vec<ConnId> = self.oracle.conns.keys().copied().collect();
+        self.random.pick(&open).copied()
+    }
+
+    fn online(&mut self) -> Option<(ConnId, String)> {
+        let online = self.oracle.conns.iter().filter_map(|(conn, view)| Some((*conn, view.user.clone()?)));
+        let online: Vec<_> = online.collect();
+        self.random.pick(&online).cloned()
+    }
+
+    fn step(&mut self) {
+        let habits = &self.habits;
+        let weights = [
+            habits.ack,
+            habits.message,
+            habits.friend,
+            habits.come,
+            habits.go,
+            habits.block,
+            habits.hang,
+            habits.crash,
+            habits.odd,
+            30,
+        ];
+        let mut drawn = self.random.below(weights.iter().sum());
+        for (what, weight) in weights.into_iter().enumerate() {
+            if drawn < weight {
+                return self.act(what);
+            }
+            drawn -= weight;
+        }
+    }
+
+    fn act(&mut self, what: usize) {
+        match what {
+            0 => self.ack(),
+            1 => self.message(),
+            2 => self.friend(),
+            3 => self.come(),
+            4 => {
+                if let Some(conn) = self.conn() {
+                    self.world.hang_up(conn);
+                }
+            }
+            5 => self.block(),
+            6 => self.hang(),
+            7 => self.crash(),
+            8 => self.odd(),
+            _ => {
+                if let Some((conn, _)) = self.online() {
+                    let mid = self.world.fresh("h");
+                    self.world.say(conn, Say::Heartbeat { mid });
+                }
+            }
+        }
+    }
+
+    /// Acks what came, most of the time rightly: late, twice, under another's name, of nothing at all.
+    fn ack(&mut self) {
+        let Some((conn, _)) = self.online() else {
+            return;
+        };
+        let came: Vec<(String, String)> = self.oracle.conns[&conn]
+            .outstanding
+            .values()
+            .map(|item| (item.push.id().to_owned(), item.push.sender().to_owned()))
+            .collect();
+        let count = 1 + self.random.below(4);
+        for _ in 0..count {
+            let Some((id, sender)) = self.random.pick(&came).cloned() else {
+                break;
+            };
+            let sender = match self.random.below(10) {
+                0 => Some(self.user().to_owned()),
+                1..=4 => Some(sender),
+                _ => None,
+            };
+            self.world.say(conn, Say::Ack { id, sender });
+        }
+        if self.random.chance(50) {
+            self.world.say(conn, Say::Ack { id: "never".into(), sender: None });
+        }
+    }
+
+    fn message(&mut self) {
+        let Some((conn, sender)) = self.online() else {
+            return;
+        };
+        let again: Vec<Say> =
+            self.said.iter().filter(|(user, _)| *user == sender).map(|(_, say)| say.clone()).collect();
+        if self.random.chance(250)
+            && let Some(say) = self.random.pick(&again).cloned()
+        {
+            return self.world.say(conn, say);
+        }
+        let receiver = self.user();
+        // Few names for messages, so that senders meet in them.
+        let id = if self.random.chance(300) {
+            format!("m{}>{receiver}", self.random.below(self.habits.ids))
+        } else {
+            format!("{}>{receiver}", self.world.fresh("m"))
+        };
+        let content = "x".repeat(self.random.below(200) as usize);
+        let say = Say::Message { id, sender: sender.clone(), receiver: receiver.into(), content };
+        self.said.push((sender, say.clone()));
+        if self.said.len() > 40 {
+            self.said.remove(0);
+        }
+        self.world.say(conn, say);
+    }
+
+    fn friend(&mut self) {
+        let Some((conn, me)) = self.online() else {
+            return;
+        };
+        let other = self.user().to_owned();
+        match self.random.below(10) {
+            0..=3 => {
+                let id = self.world.fresh("f");
+                self.world.say(conn, Say::Friend { id, sender: me, receiver: other, verb: FriendVerb::Request });
+            }
+            4..=7 => {
+                let Some(id) = self.world.store.model.pending_id(&other, &me) else {
+                    return;
+                };
+                let verb = if self.random.chance(700) { FriendVerb::Accept } else { FriendVerb::Reject };
+                self.world.say(conn, Say::Friend { id, sender: other, receiver: me, verb });
+            }
+            8 => {
+                let id = self.world.fresh("f");
+                self.world.say(conn, Say::Friend { id, sender: me, receiver: other, verb: FriendVerb::Delete });
+            }
+            _ => {
+                let id = self.world.fresh("f");
+                self.world.say(conn, Say::Friend { id, sender: other, receiver: me, verb: FriendVerb::Accept });
+            }
+        }
+    }
+
+    fn come(&mut self) {
+        let conn = match self.conn() {
+            Some(conn) if self.random.chance(300) || self.oracle.conns.len() > 12 => conn,
+            _ => self.world.open(),
+        };
+        self.watch();
+        if self.random.chance(100) {
+            return;
+        }
+        let user = self.user();
+        let password = if self.random.chance(50) { "wrong" } else { user };
+        let mid = self.world.fresh("l");
+        self.world.say(conn, Say::Login { mid, user: user.into(), password: password.into() });
+    }
+
+    fn block(&mut self) {
+        let Some(conn) = self.conn() else {
+            return;
+        };
+        if self.oracle.conns[&conn].blocked {
+            self.world.flush(conn);
+        } else {
+            self.world.block(conn);
+        }
+    }
+
+    fn hang(&mut self) {
+        self.hanging = !self.hanging;
+        if self.hanging {
+            self.world.store.hang(all);
+        } else {
+            self.world.store.unhang(self.world.now_ms);
+        }
+    }
+
+    fn crash(&mut self) {
+        self.world.crash();
+        self.watch();
+        self.oracle.check_crash(&self.world.store.model);
+        if self.hanging {
+            self.world.store.hang(all);
+        }
+    }
+
+    fn odd(&mut self) {
+        let Some(conn) = self.conn() else {
+            return;
+        };
+        let verbs = [None, Some(Verb::Message), Some(Verb::Ack), Some(Verb::GetUser), Some(Verb::Login)];
+        let verb = verbs[self.random.below(5) as usize];
+        let code = match self.random.below(40) {
+            0 => ErrorCode::TooLarge,
+            1..=20 => ErrorCode::BadJson,
+            _ => ErrorCode::BadField,
+        };
+        let user = self.user().to_owned();
+        let mid = self.world.fresh("g");
+        match self.random.below(6) {
+            0 => self.world.ping(conn),
+            1 => self.world.say(conn, Say::GetUser { mid, user }),
+            2 => {
+                let id = format!("{}>{user}", self.world.fresh("m"));
+                let sender = self.user().to_owned();
+                if self.oracle.conns[&conn].user.as_ref() != Some(&sender) {
+                    self.world.say(conn, Say::Message { id, sender, receiver: user, content: String::new() });
+                }
+            }
+            3 => {
+                let mid = self.world.fresh("s");
+                self.world.say(conn, Say::SignUp { mid, user, password: "p".into() });
+            }
+            _ => self.world.say(conn, Say::Bad { code, verb }),
+        }
+    }
+
+    /// The faults are over: everything must come to its end.
+    fn recover(&mut self) {
+        {
+            let mut faults = self.faults.borrow_mut();
+            (faults.fail, faults.lose, faults.takes_ms_max, faults.answer_after_ms_max) = (0, 0, 1, 0);
+        }
+        self.world.store.unhang(self.world.now_ms);
+        for conn in self.oracle.conns.keys().copied().collect::<Vec<_>>() {
+            self.world.flush(conn);
+        }
+        self.pass(11_000);
+        for user in USERS {
+            let online = self.oracle.conns.values().any(|view| view.user.as_deref() == Some(user));
+            if !online {
+                let conn = self.world.open();
+                let mid = self.world.fresh("l");
+                self.world.say(conn, Say::Login { mid, user: user.into(), password: user.into() });
+                self.pass(100);
+            }
+        }
+        let mut quiet = 0;
+        let mut rounds = 0;
+        while quiet < 30 {
+            rounds += 1;
+            assert!(rounds < 5_000, "it does not come to an end");
+            quiet += 1;
+            for (conn, user) in self.users_online() {
+                let came: Vec<String> =
+                    self.oracle.conns[&conn].outstanding.values().map(|item| item.push.id().to_owned()).collect();
+                for id in came {
+                    quiet = 0;
+                    self.world.say(conn, Say::Ack { id, sender: None });
+                }
+                if rounds % 100 == 0 {
+                    let mid = self.world.fresh("h");
+                    self.world.say(conn, Say::Heartbeat { mid });
+                }
+                let _ = user;
+            }
+            self.pass(100);
+        }
+        self.oracle.check_crash(&self.world.store.model);
+        self.oracle.check_end(&self.world.store.model);
+        assert_eq!(self.world.store.in_flight(), 0, "jobs in flight");
+    }
+
+    fn users_online(&self) -> Vec<(ConnId, String)> {
+        self.oracle.conns.iter().filter_map(|(conn, view)| Some((*conn, view.user.clone()?))).collect()
+    }
+}

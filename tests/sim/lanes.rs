@@ -1,0 +1,198 @@
+//! The workers of the model store: jobs about one user in their order, after a while, and not always well.
+
+use super::store::Model;
+use hongyan::chat::contract::{Job, Outcome, Ticket};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// What becomes of a job.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fate {
+    Do,
+    /// It is not done.
+    Fail,
+    /// It is done, but nobody learns of it.
+    DoAndLose,
+}
+
+/// When and how a job is done.
+#[derive(Clone, Copy, Debug)]
+pub struct Plan {
+    pub takes_ms: u64,
+    /// Between the commit and the answer.
+    pub answer_after_ms: u64,
+    pub fate: Fate,
+}
+
+#[derive(Debug)]
+struct Work {
+    ticket: Ticket,
+    job: Job,
+    fate: Fate,
+    outcome: Option<Outcome>,
+}
+
+/// What the workers did.
+#[derive(Debug)]
+pub enum Step {
+    /// It was committed, whatever the core will be told.
+    Done(Job, Outcome),
+    /// The core is to be told.
+    Answer(Ticket, Job, Outcome),
+}
+
+type Planner = Box<dyn FnMut(&Job) -> Plan>;
+
+pub struct Lanes {
+    pub model: Model,
+    plan: Planner,
+    /// Jobs that hang (and all behind them in their lane) until `work`.
+    hangs: fn(&Job) -> bool,
+    stuck: Vec<(Ticket, Job)>,
+    stuck_lanes: BTreeSet<String>,
+    work: BTreeMap<u64, Work>,
+    /// (when, which, answer?)
+    agenda: BTreeSet<(u64, u64, bool)>,
+    lane_ends: BTreeMap<String, (u64, u64)>,
+    serial: u64,
+    /// Every job that was ever submitted, by name, for tests that count them.
+    pub submitted: Vec<String>,
+}
+
+fn name_of(job: &Job) -> String {
+    let text = format!("{job:?}");
+    text.split([' ', '{']).next().unwrap_or_default().to_owned()
+}
+
+/// Jobs of one lane are done in order; those of the auth lane in any.
+fn lane_of(job: &Job) -> Option<String> {
+    Some(match job {
+        Job::Hash { .. } | Job::Verify { .. } => return None,
+        Job::CreateAccount { profile, .. } => profile.user_name.as_str().into(),
+        Job::Credentials { user, .. }
+        | Job::Load { user, .. }
+        | Job::LoadPage { user, .. }
+        | Job::GetProfile { user } => user.as_str().into(),
+        Job::SavePush { push } | Job::AskFriend { push } | Job::AnswerFriend { push } => push.receiver().into(),
+        Job::DeletePush { receiver, .. } => receiver.as_str().into(),
+        Job::Unfriend { other, .. } => other.as_str().into(),
+    })
+}
+
+const PROMPT: Plan = Plan { takes_ms: 1, answer_after_ms: 0, fate: Fate::Do };
+
+impl Lanes {
+    pub fn new() -> Self {
+        Self {
+            model: Model::default(),
+            plan: Box::new(|_| PROMPT),
+            hangs: |_| false,
+            stuck: Vec::new(),
+            stuck_lanes: BTreeSet::new(),
+            work: BTreeMap::new(),
+            agenda: BTreeSet::new(),
+            lane_ends: BTreeMap::new(),
+            serial: 0,
+            submitted: Vec::new(),
+        }
+    }
+
+    pub fn plan(&mut self, plan: impl FnMut(&Job) -> Plan + 'static) {
+        self.plan = Box::new(plan);
+    }
+
+    /// Every job takes so long.
+    pub fn takes(&mut self, takes_ms: u64) {
+        self.plan(move |_| Plan { takes_ms, ..PROMPT });
+    }
+
+    /// These jobs have this fate, the others are done.
+    pub fn fate(&mut self, fate: Fate, of: fn(&Job) -> bool) {
+        self.plan(move |job| Plan { fate: if of(job) { fate } else { Fate::Do }, ..PROMPT });
+    }
+
+    /// These jobs hang until `work`.
+    pub fn hang(&mut self, hangs: fn(&Job) -> bool) {
+        self.hangs = hangs;
+    }
+
+    /// Nothing hangs or fails any more.
+    pub fn work(&mut self, now_ms: u64) {
+        self.plan = Box::new(|_| PROMPT);
+        self.unhang(now_ms);
+    }
+
+    pub fn unhang(&mut self, now_ms: u64) {
+        self.hangs = |_| false;
+        self.stuck_lanes.clear();
+        for (ticket, job) in std::mem::take(&mut self.stuck) {
+            self.schedule(now_ms, ticket, job);
+        }
+    }
+
+    pub fn submit(&mut self, now_ms: u64, ticket: Ticket, job: Job) {
+        self.submitted.push(name_of(&job));
+        let lane = lane_of(&job);
+        let behind = lane.as_ref().is_some_and(|lane| self.stuck_lanes.contains(lane));
+        if behind || (self.hangs)(&job) {
+            self.stuck_lanes.extend(lane);
+            self.stuck.push((ticket, job));
+        } else {
+            self.schedule(now_ms, ticket, job);
+        }
+    }
+
+    fn schedule(&mut self, now_ms: u64, ticket: Ticket, job: Job) {
+        let Plan { takes_ms, answer_after_ms, fate } = (self.plan)(&job);
+        let mut done_ms = now_ms + takes_ms;
+        let mut answer_ms = done_ms + answer_after_ms;
+        if let Some(lane) = lane_of(&job) {
+            let ends = self.lane_ends.entry(lane).or_default();
+            done_ms = done_ms.max(ends.0);
+            answer_ms = answer_ms.max(done_ms).max(ends.1);
+            *ends = (done_ms, answer_ms);
+        }
+        self.serial += 1;
+        self.work.insert(self.serial, Work { ticket, job, fate, outcome: None });
+        self.agenda.insert((done_ms, self.serial, false));
+        self.agenda.insert((answer_ms, self.serial, true));
+    }
+
+    pub fn next_ms(&self) -> Option<u64> {
+        self.agenda.first().map(|&(at_ms, ..)| at_ms)
+    }
+
+    /// Jobs that were submitted and not answered.
+    pub fn in_flight(&self) -> usize {
+        self.work.len() + self.stuck.len()
+    }
+
+    /// Does what is next on the agenda.
+    pub fn step(&mut self) -> Option<Step> {
+        let (_, serial, answer) = self.agenda.pop_first()?;
+        if answer {
+            let work = self.work.remove(&serial)?;
+            let outcome = if work.fate == Fate::Do { work.outcome? } else { Outcome::Failed };
+            return Some(Step::Answer(work.ticket, work.job, outcome));
+        }
+        let work = self.work.get_mut(&serial)?;
+        let outcome = match work.fate {
+            Fate::Fail => Outcome::Failed,
+            Fate::Do | Fate::DoAndLose => self.model.execute(&work.job),
+        };
+        work.outcome = Some(outcome.clone());
+        Some(Step::Done(work.job.clone(), outcome))
+    }
+
+    /// The machine stops: what is not committed is gone.
+    pub fn crash(&mut self) {
+        self.stuck.clear();
+        self.stuck_lanes.clear();
+        self.work.clear();
+        self.agenda.clear();
+        self.lane_ends.clear();
+    }
+
+    pub fn count(&self, job: &str) -> usize {
+        self.submitted.iter().filter(|name| *name == job).count()
+    }
+}

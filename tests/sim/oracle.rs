@@ -1,0 +1,361 @@
+//! Watches a world and says when a promise of the protocol is broken. It knows the protocol, and nothing of the core.
+
+use super::say::{Frame, Say};
+use super::store::{Key, Model, key_of};
+use super::world::{EPOCH_MS, Seen};
+use hongyan::chat::contract::{Answered, Asked, CloseReason, ConnId, Job, Outcome, Rules};
+use hongyan::protocol::push::{Push, PushKind};
+use hongyan::protocol::reply::Reply;
+use hongyan::protocol::request::FriendVerb;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+pub fn pair_of(one: &str, other: &str) -> (String, String) {
+    (one.min(other).to_owned(), one.max(other).to_owned())
+}
+
+/// A push that was sent on a connection and not acked there.
+#[derive(Clone, Debug)]
+pub struct Outstanding {
+    pub push: Arc<Push>,
+    sent_ms: u64,
+}
+
+#[derive(Debug)]
+struct Waiting {
+    id: String,
+    /// Who was logged in when it was said.
+    user: Option<String>,
+    due_ms: u64,
+}
+
+/// What a client (and the oracle) knows of one connection.
+#[derive(Debug, Default)]
+pub struct View {
+    pub user: Option<String>,
+    attempt: Option<String>,
+    spoke_ms: u64,
+    pub blocked: bool,
+    flushed_ms: u64,
+    pub outstanding: BTreeMap<u64, Outstanding>,
+    waiting: Vec<Waiting>,
+}
+
+#[derive(Debug)]
+pub struct Oracle {
+    rules: Rules,
+    pub conns: BTreeMap<ConnId, View>,
+    incarnation: u32,
+    /// Messages that were committed at some time, or acked.
+    committed: BTreeSet<Key>,
+    acked: BTreeSet<Key>,
+    /// Pushes that were acked, with the incarnation.
+    acked_seqs: BTreeMap<u64, u32>,
+    /// Messages whose `MS` went out: the incarnation of the last, and when it was first promised in that.
+    promised: BTreeMap<Key, (u32, u64)>,
+    /// Pushes that were sent at all, and the last of each message.
+    sent: BTreeSet<u64>,
+    last_sent: BTreeMap<Key, (u64, u64)>,
+    last_of_pair: BTreeMap<(String, String), u64>,
+    /// Ids of friend requests and answers (and deletions) that the store has done or found done.
+    befriended: BTreeSet<String>,
+    /// Who is whose friend, by what the store has done.
+    pub friends: BTreeSet<(String, String)>,
+    /// Requests and deletions by id: who about whom.
+    wanted: BTreeMap<String, (FriendVerb, (String, String))>,
+    /// What was seen, to show that the simulation is worth its time.
+    pub counts: BTreeMap<&'static str, u64>,
+}
+
+impl Oracle {
+    pub fn new(rules: Rules) -> Self {
+        Self {
+            rules,
+            conns: BTreeMap::new(),
+            incarnation: 0,
+            committed: BTreeSet::new(),
+            acked: BTreeSet::new(),
+            acked_seqs: BTreeMap::new(),
+            promised: BTreeMap::new(),
+            sent: BTreeSet::new(),
+            last_sent: BTreeMap::new(),
+            last_of_pair: BTreeMap::new(),
+            befriended: BTreeSet::new(),
+            friends: BTreeSet::new(),
+            wanted: BTreeMap::new(),
+            counts: BTreeMap::new(),
+        }
+    }
+
+    pub fn count(&mut self, what: &'static str) {
+        *self.counts.entry(what).or_default() += 1;
+    }
+
+    fn view(&mut self, conn: ConnId) -> &mut View {
+        self.conns.get_mut(&conn).expect("it is open")
+    }
+
+    pub fn see(&mut self, at_ms: u64, seen: &Seen) {
+        match seen {
+            Seen::Opened(conn) => {
+                self.conns.insert(*conn, View { spoke_ms: at_ms, ..View::default() });
+            }
+            Seen::Fed(conn, say) => self.fed(at_ms, *conn, say),
+            Seen::Pinged(conn) => {
+                let view = self.view(*conn);
+                if view.user.is_some() {
+                    view.spoke_ms = at_ms;
+                }
+            }
+            Seen::Blocked(conn) => self.view(*conn).blocked = true,
+            Seen::Flushed(conn) => {
+                let view = self.view(*conn);
+                view.blocked = false;
+                view.flushed_ms = at_ms;
+            }
+            Seen::PeerClosed(conn) => {
+                self.conns.remove(conn);
+            }
+            Seen::Heard(conn, Frame::Push(push)) => self.pushed(at_ms, *conn, push),
+            Seen::Heard(conn, Frame::Reply { id, reply }) => self.replied(at_ms, *conn, id.as_str(), reply),
+            Seen::Heard(conn, Frame::Closed(reason)) => self.closed(at_ms, *conn, *reason),
+            Seen::Done(job, outcome) => self.done(job, outcome),
+            Seen::Told(job, outcome) => self.told(job, outcome),
+            Seen::Stopped => {}
+            Seen::Crashed => {
+                self.count("crashes");
+                self.conns.clear();
+                self.incarnation += 1;
+            }
+        }
+    }
+
+    fn fed(&mut self, at_ms: u64, conn: ConnId, say: &Say) {
+        let due_ms = at_ms + self.rules.answer_within_ms;
+        let view = self.conns.get_mut(&conn).expect("it is open");
+        let logged_in = view.user.is_some();
+        let (counts, waits) = match say {
+            Say::Login { mid, user, .. } => {
+                view.attempt = Some(user.clone());
+                (true, Some(mid))
+            }
+            Say::SignUp { mid, .. } => (!logged_in, Some(mid)),
+            Say::GetUser { mid, .. } => (false, logged_in.then_some(mid)),
+            Say::Message { id, .. } | Say::Friend { id, .. } => (logged_in, Some(id)),
+            Say::Heartbeat { mid } => (logged_in, Some(mid)),
+            Say::Ack { .. } => (logged_in, None),
+            Say::Bad { .. } => (false, None),
+        };
+        if counts {
+            view.spoke_ms = at_ms;
+        }
+        if let Some(id) = waits {
+            view.waiting.push(Waiting { id: id.clone(), user: view.user.clone(), due_ms });
+        }
+        if let Say::Friend { id, sender, receiver, verb: verb @ (FriendVerb::Request | FriendVerb::Delete) } = say {
+            self.wanted.insert(id.clone(), (*verb, pair_of(sender, receiver)));
+        }
+        if let Say::Ack { id, sender } = say {
+            let is_it = |item: &&Outstanding| {
+                item.push.id() == id && sender.as_ref().is_none_or(|sender| sender == item.push.sender())
+            };
+            if let Some(push) = view.outstanding.values().find(is_it).map(|item| Arc::clone(&item.push)) {
+                view.outstanding.remove(&push.seq);
+                self.acked_seqs.insert(push.seq, self.incarnation);
+                if push.kind == PushKind::Message {
+                    self.acked.insert(key_of(&push));
+                }
+                self.count("acks");
+            }
+        }
+    }
+
+    fn pushed(&mut self, at_ms: u64, conn: ConnId, push: &Arc<Push>) {
+        let rules = &self.rules;
+        let view = self.conns.get_mut(&conn).expect("it is open");
+        assert_eq!(view.user.as_deref(), Some(push.receiver()), "a push to a connection that is not its receiver's");
+        assert!(!view.blocked, "a push into a blocked connection");
+        assert!(self.acked_seqs.get(&push.seq) != Some(&self.incarnation), "acked and sent again: {push:?}");
+        if let Some(item) = view.outstanding.get_mut(&push.seq) {
+            assert!(at_ms - item.sent_ms >= rules.resend_every_ms, "sent again too early: {push:?}");
+            assert_eq!(*item.push, **push, "sent again, but changed");
+            item.sent_ms = at_ms;
+            return self.count("resends");
+        }
+        let same = view.outstanding.values().find(|item| item.push.id() == push.id());
+        assert!(same.is_none(), "two of one id outstanding: {same:?} {push:?}");
+        view.outstanding.insert(push.seq, Outstanding { push: Arc::clone(push), sent_ms: at_ms });
+        assert!(view.outstanding.len() <= rules.outstanding_max as usize, "more outstanding than allowed");
+        if !self.sent.insert(push.seq) {
+            return self.count("sent on another connection");
+        }
+        self.count("pushes");
+        if push.kind == PushKind::Message {
+            self.first_sent(push);
+        }
+    }
+
+    fn first_sent(&mut self, push: &Push) {
+        let pair = (push.sender().to_owned(), push.receiver().to_owned());
+        let last = self.last_of_pair.insert(pair, push.seq);
+        assert!(last.is_none_or(|last| last < push.seq), "out of order after {last:?}: {push:?}");
+        let key = key_of(push);
+        if let Some((seq, time_ms)) = self.last_sent.insert(key.clone(), (push.seq, push.time_ms)) {
+            self.count("second copies after MF, a crash or a long time");
+            let promised = self.promised.get(&key).filter(|promised| promised.0 == self.incarnation);
+            let remembered = promised.is_some_and(|promised| EPOCH_MS + promised.1 < push.time_ms)
+                && push.time_ms - time_ms <= self.rules.recent_messages_age_ms
+                && self.rules.recent_messages_max >= 1_024;
+            assert!(!remembered, "a second copy of {seq}: {push:?}");
+        }
+    }
+
+    fn take_waiting(&mut self, conn: ConnId, id: &str) -> Option<Waiting> {
+        let waiting = &mut self.view(conn).waiting;
+        let place = waiting.iter().position(|waiting| waiting.id == id)?;
+        Some(waiting.remove(place))
+    }
+
+    fn replied(&mut self, at_ms: u64, conn: ConnId, id: &str, reply: &Reply) {
+        if let Reply::Error { .. } = reply {
+            // The seed's own answer came first where there is one.
+            if id.starts_with(['f', 'g', 'h']) {
+                assert!(self.take_waiting(conn, id).is_some(), "an error for {id}, which nobody asked");
+            }
+            return;
+        }
+        let waiting = self.take_waiting(conn, id);
+        let Some(waiting) = waiting else {
+            // What could not be read has no id, and waited for nothing.
+            assert!(id.is_empty(), "an answer to {id}, which nobody asked: {reply:?}");
+            return;
+        };
+        match reply {
+            Reply::Message { taken: true } => {
+                let receiver = id.split_once('>').map(|(_, receiver)| receiver.to_owned()).unwrap_or_default();
+                let key = (waiting.user.unwrap_or_default(), receiver, id.to_owned());
+                let safe = self.committed.contains(&key) || self.acked.contains(&key);
+                assert!(safe, "MS before it was safe: {key:?}");
+                let entry = self.promised.entry(key).or_insert((self.incarnation, at_ms));
+                if entry.0 != self.incarnation {
+                    *entry = (self.incarnation, at_ms);
+                }
+                self.count("MS");
+            }
+            Reply::Message { taken: false } => self.count("MF"),
+            Reply::Friend { .. } => {
+                let done = match self.wanted.get(id) {
+                    Some((FriendVerb::Delete, pair)) => !self.friends.contains(pair),
+                    Some((_, pair)) if self.friends.contains(pair) => true,
+                    _ => self.befriended.contains(id),
+                };
+                assert!(done, "RE_FRI_REQ before the commit: {id}");
+                self.count("RE_FRI_REQ");
+            }
+            Reply::Login { done: true } => {
+                self.count("log-ins");
+                let view = self.view(conn);
+                view.user = view.attempt.take();
+                view.outstanding.clear();
+            }
+            _ => {}
+        }
+    }
+
+    fn closed(&mut self, at_ms: u64, conn: ConnId, reason: CloseReason) {
+        let Some(view) = self.conns.remove(&conn) else {
+            return;
+        };
+        match reason {
+            CloseReason::Idle => {
+                self.count("idle closes");
+                assert_eq!(at_ms, self.look_ms(view.spoke_ms), "closed as idle at the wrong time");
+            }
+            CloseReason::Replaced => {
+                self.count("take-overs");
+                let other = self.conns.values().any(|other| other.user == view.user);
+                // The new one's `LS` comes right after.
+                let coming = self.conns.values().any(|other| other.attempt == view.user);
+                assert!(view.user.is_some() && (other || coming), "replaced by nobody");
+            }
+            _ => {}
+        }
+    }
+
+    fn look_ms(&self, spoke_ms: u64) -> u64 {
+        let every = self.rules.idle_check_ms;
+        ((spoke_ms + self.rules.idle_timeout_ms) / every + 1) * every
+    }
+
+    fn done(&mut self, job: &Job, outcome: &Outcome) {
+        match (job, outcome) {
+            (Job::SavePush { push }, Outcome::Saved | Outcome::Duplicate) => {
+                self.committed.insert(key_of(push));
+            }
+            (Job::AskFriend { push }, Outcome::Asked(asked)) if *asked != Asked::NoSuchUser => {
+                self.befriended.insert(push.id().to_owned());
+            }
+            (Job::Unfriend { user, other }, Outcome::Unfriended) => {
+                self.friends.remove(&pair_of(user.as_str(), other.as_str()));
+            }
+            (Job::AnswerFriend { push }, Outcome::Answered(Answered::Done { .. })) => {
+                if push.kind == PushKind::FriendAccept {
+                    self.friends.insert(pair_of(push.sender(), push.receiver()));
+                }
+                self.befriended.insert(push.id().to_owned());
+            }
+            _ => {}
+        }
+        if matches!(outcome, Outcome::Failed) {
+            self.count("failed jobs");
+        }
+    }
+
+    fn told(&mut self, job: &Job, outcome: &Outcome) {
+        let gone = match (job, outcome) {
+            (Job::SavePush { push }, Outcome::Duplicate) => push.seq,
+            (Job::AnswerFriend { .. }, Outcome::Answered(Answered::Done { crossed_seq: Some(seq) })) => *seq,
+            _ => return,
+        };
+        for view in self.conns.values_mut() {
+            view.outstanding.remove(&gone);
+        }
+    }
+
+    /// What must hold whenever time has passed.
+    pub fn check(&self, now_ms: u64) {
+        let mut online = BTreeSet::new();
+        for view in self.conns.values() {
+            if let Some(user) = &view.user {
+                assert!(online.insert(user), "two live connections of {user}");
+            }
+            assert!(now_ms < self.look_ms(view.spoke_ms), "idle for too long: {view:?}");
+            for waiting in &view.waiting {
+                assert!(now_ms <= waiting.due_ms, "not answered in time: {waiting:?}");
+            }
+            for item in view.outstanding.values().filter(|_| !view.blocked) {
+                let due_ms = (item.sent_ms + self.rules.resend_every_ms).max(view.flushed_ms + 2);
+                assert!(now_ms <= due_ms, "{now_ms}: not sent again in time, due at {due_ms}: {:?}", item.push);
+            }
+        }
+    }
+
+    /// What was promised and not acked must be in the store, whatever died.
+    pub fn check_crash(&self, model: &Model) {
+        for key in self.promised.keys().filter(|key| !self.acked.contains(*key)) {
+            assert!(model.has_message(key), "promised and lost: {key:?}");
+        }
+    }
+
+    /// With the faults over, everything is done.
+    pub fn check_end(&self, model: &Model) {
+        for key in self.promised.keys() {
+            assert!(self.acked.contains(key), "promised and never delivered: {key:?}");
+        }
+        let left: Vec<_> = model.pushes().collect();
+        assert!(left.is_empty(), "still in the store: {left:?}");
+        for view in self.conns.values() {
+            assert!(view.outstanding.is_empty() && view.waiting.is_empty(), "still waiting: {view:?}");
+        }
+    }
+}

@@ -1,0 +1,116 @@
+//! What clients say, owned, and what they hear, as short lines.
+
+use super::store::profile;
+use hongyan::chat::contract::CloseReason;
+use hongyan::protocol::error::ErrorCode;
+use hongyan::protocol::field::{Id, Name, Secret};
+use hongyan::protocol::push::{Push, PushKind};
+use hongyan::protocol::reply::{Reply, ReplyId};
+use hongyan::protocol::request::{BadInput, FriendVerb, Request, Spelling, Verb};
+use std::borrow::Cow;
+use std::sync::Arc;
+
+/// One input.
+#[derive(Clone, Debug)]
+pub enum Say {
+    SignUp { mid: String, user: String, password: String },
+    Login { mid: String, user: String, password: String },
+    GetUser { mid: String, user: String },
+    Message { id: String, sender: String, receiver: String, content: String },
+    Ack { id: String, sender: Option<String> },
+    Friend { id: String, sender: String, receiver: String, verb: FriendVerb },
+    Heartbeat { mid: String },
+    Bad { code: ErrorCode, verb: Option<Verb> },
+}
+
+fn name(text: &str) -> Name<'_> {
+    Name::new(text).unwrap()
+}
+
+fn id(text: &str) -> Id<'_> {
+    Id::new(text).unwrap()
+}
+
+impl Say {
+    pub fn request(&self) -> Result<Request<'_>, BadInput> {
+        let spelling = Spelling::Text;
+        Ok(match self {
+            Self::SignUp { mid, user, password } => Request::SignUp {
+                mid: Some(id(mid)),
+                spelling,
+                profile: Box::new(profile(user)),
+                secret: Secret::new(password),
+            },
+            Self::Login { mid, user, password } => {
+                Request::Login { mid: Some(id(mid)), spelling, user: name(user), secret: Secret::new(password) }
+            }
+            Self::GetUser { mid, user } => Request::GetUser { mid: Some(id(mid)), user: name(user) },
+            Self::Message { id: of, sender, receiver, content } => Request::Message {
+                spelling,
+                id: id(of),
+                sender: name(sender),
+                receiver: name(receiver),
+                content: Cow::Borrowed(content),
+            },
+            Self::Ack { id: of, sender } => {
+                Request::Ack { spelling, id: id(of), sender: sender.as_ref().map(|sender| name(sender)) }
+            }
+            Self::Friend { id: of, sender, receiver, verb } => Request::Friend {
+                spelling,
+                id: id(of),
+                sender: name(sender),
+                receiver: name(receiver),
+                verb: *verb,
+                content: Cow::Borrowed("hello"),
+            },
+            Self::Heartbeat { mid } => Request::Heartbeat { mid: Some(id(mid)) },
+            Self::Bad { code, verb } => {
+                return Err(BadInput { verb: *verb, spelling: None, id: "".into(), code: *code, why: "it is bad" });
+            }
+        })
+    }
+}
+
+/// One thing that a client hears.
+#[derive(Clone, Debug)]
+pub enum Frame {
+    Reply { id: ReplyId, reply: Reply },
+    Push(Arc<Push>),
+    Closed(CloseReason),
+}
+
+impl Frame {
+    /// `MS m1`, `msg bob m1`, `UNAVAILABLE f1`, `closed Idle`.
+    pub fn line(&self) -> String {
+        let (word, id) = match self {
+            Self::Closed(reason) => return format!("closed {reason:?}"),
+            Self::Push(push) => {
+                let word = match push.kind {
+                    PushKind::Message => "msg",
+                    PushKind::FriendRequest => "ask",
+                    PushKind::FriendAccept => "yes",
+                    PushKind::FriendReject => "no",
+                };
+                return format!("{word} {} {}", push.sender(), push.id());
+            }
+            Self::Reply { id, reply } => (word_of(reply), id.as_str()),
+        };
+        format!("{word} {id}").trim_end().to_owned()
+    }
+}
+
+fn word_of(reply: &Reply) -> &'static str {
+    match reply {
+        Reply::SignUp { done: true } => "SS",
+        Reply::SignUp { done: false } => "SF",
+        Reply::Login { done: true } => "LS",
+        Reply::Login { done: false } => "LF",
+        Reply::Message { taken: true } => "MS",
+        Reply::Message { taken: false } => "MF",
+        Reply::Profile(_) => "PROFILE",
+        Reply::NoSuchProfile => "NOBODY",
+        Reply::Friend { .. } => "OK",
+        Reply::Heartbeat { .. } => "BEAT",
+        Reply::Error { code, .. } => code.as_str(),
+    }
+}

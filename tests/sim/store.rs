@@ -1,0 +1,209 @@
+//! The model store: what a job does and answers, as its contract says, in plain maps.
+
+use hongyan::chat::contract::{Answered, Asked, Credentials, Job, Outcome, Page};
+use hongyan::protocol::field::{Profile, Secret, UserName};
+use hongyan::protocol::push::{Push, PushKind};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+/// (sender, receiver, id): what makes two messages the same.
+pub type Key = (String, String, String);
+
+pub fn key_of(push: &Push) -> Key {
+    (push.sender().into(), push.receiver().into(), push.id().into())
+}
+
+#[derive(Clone, Debug)]
+struct Asking {
+    id: String,
+    time_ms: u64,
+    seq: u64,
+}
+
+/// Everything that survives a crash.
+#[derive(Debug, Default)]
+pub struct Model {
+    accounts: BTreeMap<String, (Secret, Profile)>,
+    friends: BTreeSet<(String, String)>,
+    /// By (who asked, who was asked).
+    pending: BTreeMap<(String, String), Asking>,
+    pushes: BTreeMap<(String, u64), Arc<Push>>,
+    /// Passwords that were verified: the next log-in is spared the hashing.
+    verified: BTreeMap<String, Secret>,
+    pub cache_passwords: bool,
+    pub last_seq: u64,
+}
+
+pub fn profile(user: &str) -> Profile {
+    Profile {
+        user_name: UserName::new(user).unwrap(),
+        email_address: "".into(),
+        nick_name: "".into(),
+        profile_picture: "".into(),
+        location: "".into(),
+        personal_description: "".into(),
+        rsa_public_key: "".into(),
+    }
+}
+
+fn hashed(secret: &Secret) -> Secret {
+    Secret::new(&format!("hash of {}", secret.expose()))
+}
+
+impl Model {
+    pub fn add_account(&mut self, user: &str, password: &str) {
+        self.accounts.insert(user.into(), (hashed(&Secret::new(password)), profile(user)));
+    }
+
+    pub fn befriend(&mut self, one: &str, other: &str) {
+        self.friends.insert((one.into(), other.into()));
+        self.friends.insert((other.into(), one.into()));
+    }
+
+    pub fn are_friends(&self, one: &str, other: &str) -> bool {
+        self.friends.contains(&(one.into(), other.into()))
+    }
+
+    pub fn is_pending(&self, asker: &str, asked: &str) -> bool {
+        self.pending.contains_key(&(asker.into(), asked.into()))
+    }
+
+    /// The id of a pending request.
+    pub fn pending_id(&self, asker: &str, asked: &str) -> Option<String> {
+        self.pending.get(&(asker.into(), asked.into())).map(|asking| asking.id.clone())
+    }
+
+    pub fn add_push(&mut self, push: Push) {
+        self.last_seq = self.last_seq.max(push.seq);
+        self.pushes.insert((push.receiver().into(), push.seq), Arc::new(push));
+    }
+
+    pub fn pushes(&self) -> impl Iterator<Item = &Arc<Push>> {
+        self.pushes.values()
+    }
+
+    pub fn waiting_for(&self, user: &str) -> Vec<&Arc<Push>> {
+        self.pushes.values().filter(|push| push.receiver() == user).collect()
+    }
+
+    pub fn has_message(&self, key: &Key) -> bool {
+        self.pushes.values().any(|push| push.kind == PushKind::Message && key_of(push) == *key)
+    }
+
+    fn keep(&mut self, push: &Arc<Push>) {
+        self.last_seq = self.last_seq.max(push.seq);
+        self.pushes.insert((push.receiver().into(), push.seq), Arc::clone(push));
+    }
+
+    fn page(&self, user: &UserName, after_seq: u64, count_max: u32) -> Page {
+        let count_max = count_max as usize;
+        let all = self.pushes.range((user.as_str().to_owned(), after_seq + 1)..=(user.as_str().to_owned(), u64::MAX));
+        let mut pushes: Vec<Arc<Push>> = all.take(count_max + 1).map(|(_, push)| Arc::clone(push)).collect();
+        let more = pushes.len() > count_max;
+        pushes.truncate(count_max);
+        Page { pushes, more }
+    }
+
+    /// Does a job and gives its answer.
+    pub fn execute(&mut self, job: &Job) -> Outcome {
+        match job {
+            Job::Hash { secret } => Outcome::Hashed(hashed(secret)),
+            Job::CreateAccount { profile, password_hash } => {
+                let name = profile.user_name.as_str();
+                if self.accounts.contains_key(name) {
+                    return Outcome::NameTaken;
+                }
+                self.accounts.insert(name.into(), (password_hash.clone(), (**profile).clone()));
+                Outcome::Created
+            }
+            Job::Credentials { user, secret } => Outcome::Credentials(match self.accounts.get(user.as_str()) {
+                None => Credentials::NoSuchUser,
+                Some(_) if self.verified.get(user.as_str()) == Some(secret) => Credentials::Known,
+                Some((hash, _)) => Credentials::Check(hash.clone()),
+            }),
+            Job::Verify { user, secret, password_hash } => {
+                let fits = password_hash.as_ref() == Some(&hashed(secret));
+                if fits && self.cache_passwords {
+                    self.verified.insert(user.as_str().into(), secret.clone());
+                }
+                Outcome::Verified(fits)
+            }
+            Job::Load { user, pushes_max } => {
+                Outcome::Loaded { friends: self.friends_of(user.as_str()), page: self.page(user, 0, *pushes_max) }
+            }
+            Job::LoadPage { user, after_seq, pushes_max } => Outcome::Page(self.page(user, *after_seq, *pushes_max)),
+            Job::GetProfile { user } => {
+                Outcome::Profile(self.accounts.get(user.as_str()).map(|(_, profile)| Box::new(profile.clone())))
+            }
+            Job::SavePush { push } => self.save(push),
+            Job::DeletePush { receiver, seq } => {
+                self.pushes.remove(&(receiver.as_str().to_owned(), *seq));
+                Outcome::Deleted
+            }
+            Job::AskFriend { push } => Outcome::Asked(self.ask(push)),
+            Job::AnswerFriend { push } => Outcome::Answered(self.answer(push)),
+            Job::Unfriend { user, other } => {
+                self.friends.remove(&(user.as_str().to_owned(), other.as_str().to_owned()));
+                self.friends.remove(&(other.as_str().to_owned(), user.as_str().to_owned()));
+                Outcome::Unfriended
+            }
+        }
+    }
+
+    fn friends_of(&self, user: &str) -> Vec<UserName> {
+        let mine = self.friends.iter().filter(|(one, _)| one == user);
+        mine.map(|(_, other)| UserName::new(other).unwrap()).collect()
+    }
+
+    fn save(&mut self, push: &Arc<Push>) -> Outcome {
+        let same = |other: &Arc<Push>| {
+            other.kind == PushKind::Message && other.seq != push.seq && key_of(other) == key_of(push)
+        };
+        if push.kind == PushKind::Message && self.pushes.values().any(same) {
+            return Outcome::Duplicate;
+        }
+        self.keep(push);
+        Outcome::Saved
+    }
+
+    fn ask(&mut self, push: &Arc<Push>) -> Asked {
+        let (asker, asked) = (push.sender().to_owned(), push.receiver().to_owned());
+        if !self.accounts.contains_key(&asked) {
+            return Asked::NoSuchUser;
+        }
+        let pair = (asker, asked);
+        match self.pending.get(&pair) {
+            Some(asking) if asking.seq == push.seq => return Asked::Pending,
+            Some(asking) => return Asked::AlreadyPending { time_ms: asking.time_ms },
+            None => {}
+        }
+        if self.friends.contains(&pair) {
+            return Asked::AlreadyFriends;
+        }
+        self.pending.insert(pair, Asking { id: push.id().into(), time_ms: push.time_ms, seq: push.seq });
+        self.keep(push);
+        Asked::Pending
+    }
+
+    fn answer(&mut self, push: &Arc<Push>) -> Answered {
+        let (asked, asker) = (push.sender().to_owned(), push.receiver().to_owned());
+        let pair = (asker.clone(), asked.clone());
+        if self.pushes.contains_key(&(asker.clone(), push.seq)) {
+            return Answered::Done { crossed_seq: None };
+        }
+        if self.pending.get(&pair).is_none_or(|asking| asking.id != push.id()) {
+            return Answered::NoSuchRequest;
+        }
+        self.pending.remove(&pair);
+        let mut crossed_seq = None;
+        if push.kind == PushKind::FriendAccept {
+            self.befriend(&asker, &asked);
+            if let Some(crossed) = self.pending.remove(&(asked, asker.clone())) {
+                self.pushes.remove(&(asker, crossed.seq));
+                crossed_seq = Some(crossed.seq);
+            }
+        }
+        self.keep(push);
+        Answered::Done { crossed_seq }
+    }
+}

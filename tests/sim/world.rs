@@ -1,0 +1,332 @@
+//! A world around the core: a virtual clock that jumps from deadline to deadline, the model store, and connections.
+
+use super::lanes::{Lanes, Step};
+use super::say::{Frame, Say};
+use hongyan::chat::Chat;
+use hongyan::chat::contract::{Action, CloseReason, ConnId, Event, Job, Now, Outcome, Rules};
+use hongyan::protocol::request::FriendVerb;
+use std::collections::{BTreeMap, VecDeque};
+use std::fmt::Write;
+
+/// The wall clock at mono 0.
+pub const EPOCH_MS: u64 = 1_700_000_000_000;
+
+/// What happened, in its order: the oracle reads it.
+#[derive(Debug)]
+pub enum Seen {
+    Opened(ConnId),
+    /// This input reached the core.
+    Fed(ConnId, Say),
+    Pinged(ConnId),
+    Blocked(ConnId),
+    Flushed(ConnId),
+    PeerClosed(ConnId),
+    Heard(ConnId, Frame),
+    /// The store committed it, or failed.
+    Done(Job, Outcome),
+    /// The core was told.
+    Told(Job, Outcome),
+    Stopped,
+    Crashed,
+}
+
+#[derive(Debug, Default)]
+struct Conn {
+    user: String,
+    held: bool,
+    inbox: VecDeque<Say>,
+}
+
+pub struct World {
+    pub chat: Chat,
+    rules: Rules,
+    pub now_ms: u64,
+    pub store: Lanes,
+    conns: BTreeMap<ConnId, Conn>,
+    next_generation: u32,
+    heard: BTreeMap<ConnId, Vec<(u64, Frame)>>,
+    /// Kept only when somebody reads it.
+    pub seen: Option<Vec<(u64, Seen)>>,
+    pub stopped: u32,
+    pushed_seq: u64,
+    pub trace: u64,
+    line: String,
+    serial: u64,
+}
+
+impl World {
+    pub fn new(rules: Rules) -> Self {
+        Self {
+            chat: Chat::new(rules.clone(), 1, [1, 2]),
+            rules,
+            now_ms: 0,
+            store: Lanes::new(),
+            conns: BTreeMap::new(),
+            next_generation: 0,
+            heard: BTreeMap::new(),
+            seen: None,
+            stopped: 0,
+            pushed_seq: 0,
+            trace: 0xCBF2_9CE4_8422_2325,
+            line: String::new(),
+            serial: 0,
+        }
+    }
+
+    /// With accounts of these names (the password is the name) who are all friends.
+    pub fn of_friends(rules: Rules, names: &[&str]) -> Self {
+        let mut world = Self::new(rules);
+        for name in names {
+            world.store.model.add_account(name, name);
+            for other in names.iter().filter(|other| *other != name) {
+                world.store.model.befriend(name, other);
+            }
+        }
+        world
+    }
+
+    fn note(&mut self, seen: Seen) {
+        if let Some(log) = &mut self.seen {
+            log.push((self.now_ms, seen));
+        }
+    }
+
+    /// Hands one event to the core and carries out what it says; then the input that a `Resume` let go.
+    fn feed(&mut self, event: Event<'_>) {
+        let mut resumed = self.feed_one(event);
+        while let Some(conn) = resumed.pop_front() {
+            while let Some(say) = self.conns.get_mut(&conn).filter(|conn| !conn.held).and_then(|c| c.inbox.pop_front())
+            {
+                self.note(Seen::Fed(conn, say.clone()));
+                resumed.extend(self.feed_one(Event::Input { conn, input: say.request() }));
+            }
+        }
+    }
+
+    fn feed_one(&mut self, event: Event<'_>) -> VecDeque<ConnId> {
+        let mut actions = Vec::new();
+        let now = Now { mono_ms: self.now_ms, wall_ms: EPOCH_MS + self.now_ms };
+        self.chat.handle(now, event, &mut actions);
+        let mut resumed = VecDeque::new();
+        for action in actions {
+            self.hash(&action);
+            match action {
+                Action::Reply { conn, id, reply, .. } => self.hear(conn, Frame::Reply { id, reply }),
+                Action::Push { conn, push, .. } => {
+                    self.pushed_seq = self.pushed_seq.max(push.seq);
+                    self.hear(conn, Frame::Push(push));
+                }
+                Action::Hold { conn } => self.conns.get_mut(&conn).expect("only what is open is held").held = true,
+                Action::Resume { conn } => {
+                    if let Some(entry) = self.conns.get_mut(&conn) {
+                        entry.held = false;
+                        resumed.push_back(conn);
+                    }
+                }
+                Action::Close { conn, reason } => {
+                    self.hear(conn, Frame::Closed(reason));
+                    self.conns.remove(&conn);
+                }
+                Action::Submit { ticket, job } => {
+                    self.store.submit(self.now_ms, ticket, job);
+                    assert!(self.store.in_flight() <= self.rules.jobs_max, "more jobs in flight than allowed");
+                }
+                Action::Stopped => {
+                    self.stopped += 1;
+                    self.note(Seen::Stopped);
+                }
+            }
+        }
+        resumed
+    }
+
+    fn hear(&mut self, conn: ConnId, frame: Frame) {
+        assert!(self.conns.contains_key(&conn), "{} for {conn:?}, which is gone", frame.line());
+        if self.seen.is_some() {
+            self.note(Seen::Heard(conn, frame));
+        } else {
+            self.heard.entry(conn).or_default().push((self.now_ms, frame));
+        }
+    }
+
+    fn hash(&mut self, action: &Action) {
+        self.line.clear();
+        write!(self.line, "{} {action:?}", self.now_ms).expect("a string takes all");
+        for byte in self.line.bytes() {
+            self.trace = (self.trace ^ u64::from(byte)).wrapping_mul(0x0100_0000_01B3);
+        }
+    }
+
+    /// Lets time pass until `until_ms`, through every deadline and everything that the store does on the way.
+    pub fn run_until(&mut self, until_ms: u64) {
+        loop {
+            let deadline = self.chat.next_deadline().map(|at_ms| at_ms.max(self.now_ms));
+            let work = self.store.next_ms().map(|at_ms| at_ms.max(self.now_ms));
+            let Some(next) = deadline.into_iter().chain(work).min().filter(|next| *next <= until_ms) else {
+                break;
+            };
+            self.now_ms = next;
+            if work == Some(next) {
+                match self.store.step() {
+                    Some(Step::Done(job, outcome)) => self.note(Seen::Done(job, outcome)),
+                    Some(Step::Answer(ticket, job, outcome)) => {
+                        self.note(Seen::Told(job, outcome.clone()));
+                        self.feed(Event::Finished { ticket, outcome });
+                    }
+                    None => {}
+                }
+            } else {
+                self.feed(Event::Tick);
+                let later = self.chat.next_deadline();
+                assert!(later.is_none_or(|later| later > next), "the deadline stays: {later:?} after a tick at {next}");
+            }
+        }
+        self.now_ms = self.now_ms.max(until_ms);
+    }
+
+    pub fn run_for(&mut self, wait_ms: u64) {
+        self.run_until(self.now_ms + wait_ms);
+    }
+
+    pub fn open(&mut self) -> ConnId {
+        let slot = (0..).find(|slot| self.conns.keys().all(|conn| conn.slot != *slot)).expect("one is free");
+        let conn = ConnId { slot, generation: self.next_generation };
+        self.next_generation += 1;
+        self.conns.insert(conn, Conn::default());
+        self.note(Seen::Opened(conn));
+        self.feed(Event::Opened { conn });
+        conn
+    }
+
+    pub fn is_open(&self, conn: ConnId) -> bool {
+        self.conns.contains_key(&conn)
+    }
+
+    pub fn is_held(&self, conn: ConnId) -> bool {
+        self.conns.get(&conn).is_some_and(|conn| conn.held)
+    }
+
+    /// The client says something; a connection that is held reads it later.
+    pub fn say(&mut self, conn: ConnId, say: Say) {
+        let Some(entry) = self.conns.get_mut(&conn) else {
+            return;
+        };
+        if entry.held {
+            return entry.inbox.push_back(say);
+        }
+        self.note(Seen::Fed(conn, say.clone()));
+        self.feed(Event::Input { conn, input: say.request() });
+    }
+
+    pub fn ping(&mut self, conn: ConnId) {
+        if self.is_open(conn) {
+            self.note(Seen::Pinged(conn));
+            self.feed(Event::Ping { conn });
+        }
+    }
+
+    pub fn block(&mut self, conn: ConnId) {
+        if self.is_open(conn) {
+            self.note(Seen::Blocked(conn));
+            self.feed(Event::Blocked { conn });
+        }
+    }
+
+    pub fn flush(&mut self, conn: ConnId) {
+        if self.is_open(conn) {
+            self.note(Seen::Flushed(conn));
+            self.feed(Event::Flushed { conn });
+        }
+    }
+
+    /// The client goes away.
+    pub fn hang_up(&mut self, conn: ConnId) {
+        if self.conns.remove(&conn).is_some() {
+            self.note(Seen::PeerClosed(conn));
+            self.feed(Event::Closed { conn });
+        }
+    }
+
+    pub fn shut_down(&mut self) {
+        self.feed(Event::ShutDown);
+    }
+
+    /// The whole server dies and starts again; the store keeps what it committed.
+    pub fn crash(&mut self) {
+        self.store.crash();
+        // A place that was never stored could be given again; for the oracle's sake none is.
+        let last_seq = self.store.model.last_seq.max(self.pushed_seq);
+        self.chat = Chat::new(self.rules.clone(), last_seq + 1, [1, 2]);
+        self.conns.clear();
+        self.note(Seen::Crashed);
+    }
+
+    /// What a client heard since it was last asked, with the times.
+    pub fn frames(&mut self, conn: ConnId) -> Vec<(u64, Frame)> {
+        self.heard.remove(&conn).unwrap_or_default()
+    }
+
+    /// What a client heard since it was last asked.
+    pub fn heard(&mut self, conn: ConnId) -> Vec<String> {
+        self.frames(conn).iter().map(|(_, frame)| frame.line()).collect()
+    }
+
+    // What follows are short words for the scenario tests.
+
+    pub fn log_in(&mut self, conn: ConnId, user: &str) {
+        if let Some(entry) = self.conns.get_mut(&conn) {
+            entry.user = user.into();
+        }
+        self.say(conn, Say::Login { mid: "l".into(), user: user.into(), password: user.into() });
+    }
+
+    /// A connection on which this user is logged in, and what he heard at once is heard.
+    pub fn online(&mut self, user: &str) -> ConnId {
+        let conn = self.open();
+        self.log_in(conn, user);
+        self.run_for(10);
+        let heard = self.heard(conn);
+        assert_eq!(heard.first().map(String::as_str), Some("LS l"), "{heard:?}");
+        conn
+    }
+
+    pub fn message(&mut self, conn: ConnId, id: &str, receiver: &str) {
+        let sender = self.user_of(conn);
+        self.say(conn, Say::Message { id: id.into(), sender, receiver: receiver.into(), content: "hello".into() });
+    }
+
+    fn user_of(&self, conn: ConnId) -> String {
+        self.conns.get(&conn).map(|conn| conn.user.clone()).unwrap_or_default()
+    }
+
+    pub fn ack(&mut self, conn: ConnId, id: &str) {
+        self.say(conn, Say::Ack { id: id.into(), sender: None });
+    }
+
+    /// Request and delete name `other` as receiver, accept and reject as sender.
+    pub fn friend(&mut self, conn: ConnId, verb: FriendVerb, id: &str, other: &str) {
+        let (mut sender, mut receiver) = (self.user_of(conn), other.to_owned());
+        if matches!(verb, FriendVerb::Accept | FriendVerb::Reject) {
+            std::mem::swap(&mut sender, &mut receiver);
+        }
+        self.say(conn, Say::Friend { id: id.into(), sender, receiver, verb });
+    }
+
+    pub fn heartbeat(&mut self, conn: ConnId) {
+        self.say(conn, Say::Heartbeat { mid: "h".into() });
+    }
+
+    /// A fresh id.
+    pub fn fresh(&mut self, prefix: &str) -> String {
+        self.serial += 1;
+        format!("{prefix}{}", self.serial)
+    }
+
+    /// Why this connection was closed, if that was heard since it was last asked.
+    pub fn closed(&mut self, conn: ConnId) -> Option<(u64, CloseReason)> {
+        self.frames(conn).iter().find_map(|(at_ms, frame)| match frame {
+            Frame::Closed(reason) => Some((*at_ms, *reason)),
+            _ => None,
+        })
+    }
+}

@@ -1,0 +1,61 @@
+//! The seeded simulation: a world of faults around the core, and an oracle that knows the protocol.
+//!
+//! `SEED` runs one seed, `SEEDS` so many, `STEPS` with so many steps each.
+#![allow(
+    missing_docs,
+    unreachable_pub,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test that cannot go on should say so and stop"
+)]
+
+mod sim;
+
+use sim::clients::Simulation;
+use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+
+fn from_environment(name: &str) -> Option<u64> {
+    std::env::var(name).ok().map(|text| text.parse().expect("a number"))
+}
+
+/// Runs one seed; its number stands in the panic's text.
+fn run(seed: u64, steps: u64) -> (u64, BTreeMap<&'static str, u64>) {
+    let outcome = catch_unwind(AssertUnwindSafe(|| {
+        let mut simulation = Simulation::new(seed);
+        simulation.run(steps);
+        (simulation.world.trace, simulation.oracle.counts)
+    }));
+    outcome.unwrap_or_else(|panic| {
+        let text = panic.downcast_ref::<String>().cloned();
+        let text = text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));
+        match text {
+            Some(text) => panic!("SEED={seed} STEPS={steps}: {text}"),
+            None => resume_unwind(panic),
+        }
+    })
+}
+
+#[test]
+fn whatever_goes_wrong_the_promises_are_kept() {
+    let steps = from_environment("STEPS").unwrap_or(1_500);
+    let seeds = match from_environment("SEED") {
+        Some(seed) => seed..=seed,
+        None => 1..=from_environment("SEEDS").unwrap_or(64),
+    };
+    let mut counts: BTreeMap<&str, u64> = BTreeMap::new();
+    for seed in seeds {
+        for (what, count) in run(seed, steps).1 {
+            *counts.entry(what).or_default() += count;
+        }
+    }
+    println!("{counts:?}");
+}
+
+#[test]
+fn the_same_seed_gives_the_same_trace() {
+    for seed in 1_001..=1_004 {
+        assert_eq!(run(seed, 300).0, run(seed, 300).0, "seed {seed}");
+    }
+    assert_ne!(run(1_001, 300).0, run(1_002, 300).0);
+}
