@@ -1,6 +1,7 @@
 -- The tables of hongyan on MySQL 8 and later or MariaDB 10.6 and later, schema version 1.
 --
--- Harmless when applied twice. The embedded SQLite store has the same tables (src/store/schema_sqlite.sql).
+-- The server applies this file when it starts on an empty database. To run it without the right to create tables, apply the file by
+-- hand before the first start: the server itself needs SELECT, INSERT, UPDATE and DELETE. Harmless when applied twice. The embedded SQLite store has the same tables (src/store/schema_sqlite.sql).
 --
 -- Names and ids are VARBINARY: they compare byte for byte, and unlike any text collation a byte string is not padded, so
 -- 'bob', 'Bob' and 'bob ' stay three. A user name has at most 64 characters (256 bytes of UTF-8), an id 128 bytes.
@@ -12,8 +13,6 @@ CREATE TABLE IF NOT EXISTS schema_version (
     PRIMARY KEY (one)
 ) ENGINE = InnoDB COMMENT = 'which tables these are';
 
-INSERT IGNORE INTO schema_version (one, version) VALUES (1, 1);
-
 CREATE TABLE IF NOT EXISTS accounts (
     user_name            VARBINARY(256) NOT NULL,
     password_hash        VARBINARY(512) NOT NULL COMMENT 'Argon2id with its salt, as a PHC string',
@@ -23,6 +22,7 @@ CREATE TABLE IF NOT EXISTS accounts (
     location             VARCHAR(255)   NOT NULL,
     personal_description TEXT           NOT NULL COMMENT 'at most 8,192 bytes',
     rsa_public_key       TEXT           NOT NULL COMMENT 'at most 8,192 bytes',
+    created_at           TIMESTAMP      NOT NULL DEFAULT CURRENT_TIMESTAMP,
     PRIMARY KEY (user_name)
 ) ENGINE = InnoDB DEFAULT CHARSET = utf8mb4 COLLATE = utf8mb4_bin COMMENT = 'who may log in';
 
@@ -54,3 +54,6 @@ CREATE TABLE IF NOT EXISTS pushes (
     UNIQUE KEY kept_once (receiver, sender, message_id, once),
     KEY by_receiver (receiver, seq)
 ) ENGINE = InnoDB DEFAULT CHARSET = utf8mb4 COLLATE = utf8mb4_bin COMMENT = 'taken and not acked';
+
+-- Last, when all of the above is there.
+INSERT IGNORE INTO schema_version (one, version) VALUES (1, 1);

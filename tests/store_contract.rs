@@ -15,7 +15,7 @@ use hongyan::protocol::field::Secret;
 use hongyan::protocol::push::{Push, PushKind};
 use hongyan::store::memory::MemoryStore;
 use hongyan::store::sqlite::SqliteStore;
-use hongyan::store::{SavedAs, Store};
+use hongyan::store::{SavedAs, Store, StoreError};
 use std::sync::Arc;
 use support::*;
 
@@ -25,6 +25,10 @@ fn on_each(test: fn(&mut dyn Store)) {
     println!("sqlite");
     let folder = tempfile::tempdir().unwrap();
     test(&mut SqliteStore::open(&folder.path().join("store.db")).unwrap());
+    if let Some(database) = mysql_only::Database::new() {
+        println!("mysql");
+        test(&mut database.server().connect().unwrap());
+    }
 }
 
 #[test]
@@ -332,5 +336,17 @@ fn jobs_of_one_transaction_see_each_other() {
         assert_eq!(waiting(store, "ann"), [2]);
         store.commit().unwrap();
         assert_eq!(waiting(store, "ann"), [2]);
+    });
+}
+
+#[test]
+fn another_push_under_a_number_that_is_taken_is_never_called_saved() {
+    on_each(|store| {
+        save(store, &[message(1, "bob", "ann", "m")]);
+        store.begin().unwrap();
+        let result = store.save_pushes(&[message(2, "bob", "ann", "o"), message(1, "bob", "ann", "n")]);
+        assert!(matches!(result, Err(StoreError::Refused(_))), "{result:?}");
+        store.rollback();
+        assert_eq!(waiting(store, "ann"), [1]);
     });
 }

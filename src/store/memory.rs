@@ -84,8 +84,10 @@ impl Tables {
 
     fn save(&mut self, push: &Arc<Push>) -> Result<SavedAs, StoreError> {
         let receiver = name(push.receiver())?;
-        if self.pushes.get(&receiver).is_some_and(|list| list.contains_key(&push.seq)) {
-            return Ok(SavedAs::Itself);
+        if let Some(stored) = self.pushes.get(&receiver).and_then(|list| list.get(&push.seq)) {
+            let same = stored.sender() == push.sender() && stored.id() == push.id();
+            let another = || StoreError::Refused(format!("another push stands under the number {}", push.seq));
+            return same.then_some(SavedAs::Itself).ok_or_else(another);
         }
         if push.kind == PushKind::Message && self.messages.contains_key(&Self::message_key(push, &receiver)) {
             return Ok(SavedAs::Duplicate);

@@ -2,6 +2,7 @@
 //! connection, no spelling.
 
 pub mod memory;
+pub mod mysql;
 pub mod password;
 pub mod pool;
 pub mod sqlite;

@@ -3,6 +3,7 @@
 
 use super::StoreError;
 use super::memory::MemoryStore;
+use super::mysql::MysqlServer;
 use super::password::{Hasher, VerifiedLogins};
 use super::sqlite::SqliteStore;
 use super::work::{Batch, Opener};
@@ -38,19 +39,19 @@ impl std::fmt::Debug for Pool {
 }
 
 /// How to open the store, and how many workers may.
-fn opener(config: &Config) -> (Opener, usize) {
-    match config.store.clone() {
+fn opener(config: &Config) -> Result<(Opener, usize), StoreError> {
+    Ok(match config.store.clone() {
         StoreUrl::Memory => {
             let tables = MemoryStore::default();
             (Box::new(move || Ok(Box::new(tables.clone()))), 1)
         }
         // SQLite has one writer: more than one worker would only wait for each other.
         StoreUrl::Sqlite(path) => (Box::new(move || Ok(Box::new(SqliteStore::open(&path)?))), 1),
-        StoreUrl::Mysql(_) => {
-            let why = "this version has no MySQL store yet, use sqlite:PATH";
-            (Box::new(move || Err(StoreError::Unavailable(why.into()))), config.data_threads.max(1))
+        StoreUrl::Mysql(url) => {
+            let server = MysqlServer::new(&url)?;
+            (Box::new(move || Ok(Box::new(server.connect()?))), config.data_threads.max(1))
         }
-    }
+    })
 }
 
 impl Pool {
@@ -59,7 +60,7 @@ impl Pool {
     /// # Errors
     /// When the store cannot be used.
     pub fn start(config: &Config, wake: Wake) -> Result<Self, StoreError> {
-        let (opener, workers) = opener(config);
+        let (opener, workers) = opener(config)?;
         Self::start_with(config, opener, workers, wake)
     }
 

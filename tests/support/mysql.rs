@@ -1,1 +1,377 @@
-//! What only a server far away can do.
+//! What only a server far away can do: be shared, be somebody else's, end a connection, hang. Skipped without
+//! `HONGYAN_TEST_MYSQL`.
+
+use crate::support::*;
+use hongyan::chat::contract::{Answered, Asked, Job, Outcome, Ticket};
+use hongyan::config::{Config, StoreUrl};
+use hongyan::protocol::field::Secret;
+use hongyan::protocol::push::{Push, PushKind};
+use hongyan::store::mysql::MysqlServer;
+use hongyan::store::pool::Pool;
+use hongyan::store::{SavedAs, Store, StoreError};
+use mysql::prelude::Queryable;
+use std::collections::HashMap;
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+/// A database of its own, dropped with it.
+pub(crate) struct Database {
+    name: String,
+    base: String,
+    admin: mysql::Conn,
+}
+
+impl Database {
+    /// `None` where there is no server to test with.
+    pub(crate) fn new() -> Option<Self> {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let base = std::env::var("HONGYAN_TEST_MYSQL").ok()?.trim_end_matches('/').to_owned();
+        let name = format!("hongyan_test_{}_{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+        let mut admin = mysql::Conn::new(mysql::Opts::from_url(&base).unwrap()).unwrap();
+        admin.query_drop(format!("DROP DATABASE IF EXISTS {name}")).unwrap();
+        // A charset that could not hold what we write: the tables bring their own.
+        admin.query_drop(format!("CREATE DATABASE {name} CHARACTER SET latin1")).unwrap();
+        admin.query_drop(format!("USE {name}")).unwrap();
+        Some(Self { name, base, admin })
+    }
+
+    fn url(&self) -> String {
+        format!("{}/{}", self.base, self.name)
+    }
+
+    pub(crate) fn server(&self) -> MysqlServer {
+        MysqlServer::new(&self.url()).unwrap()
+    }
+
+    /// Ends all connections to it but ours, as an administrator would.
+    fn kill_all(&mut self) -> usize {
+        let sql = format!(
+            "SELECT id FROM information_schema.processlist WHERE db = '{}' AND id <> CONNECTION_ID()",
+            self.name
+        );
+        let ids: Vec<u64> = self.admin.query(sql).unwrap();
+        for id in &ids {
+            // It may have ended by itself.
+            self.admin.query_drop(format!("KILL {id}")).unwrap_or(());
+        }
+        ids.len()
+    }
+}
+
+impl Drop for Database {
+    fn drop(&mut self) {
+        self.admin.query_drop(format!("DROP DATABASE {}", self.name)).unwrap_or(());
+    }
+}
+
+fn refusal(server: &MysqlServer) -> String {
+    server.connect().map(drop).unwrap_err().to_string()
+}
+
+#[test]
+fn the_tables_are_made_once_by_the_server_or_by_hand() {
+    let Some(mut database) = Database::new() else { return };
+    let by_hand = |database: &mut Database| {
+        let sql: Vec<_> = include_str!("../../schema.sql").lines().filter(|line| !line.starts_with("--")).collect();
+        for statement in (sql.join("\n") + "\n").split(";\n").filter(|statement| !statement.trim().is_empty()) {
+            database.admin.query_drop(statement).unwrap();
+        }
+    };
+    by_hand(&mut database);
+    let mut store = database.server().connect().unwrap();
+    sign_up(&mut store, &["ann"]);
+    by_hand(&mut database);
+    drop(store);
+    let mut store = database.server().connect().unwrap();
+    assert_eq!(store.profile(&user("ann")).unwrap(), Some(account("ann")));
+}
+
+#[test]
+fn two_that_start_at_once_make_one_database_and_one_server() {
+    let Some(database) = Database::new() else { return };
+    let starts: Vec<_> = (0..2)
+        .map(|_| {
+            let server = database.server();
+            std::thread::spawn(move || (server.connect().map(drop), server))
+        })
+        .collect();
+    let results: Vec<_> = starts.into_iter().map(|start| start.join().unwrap()).collect();
+    let refused: Vec<_> = results.iter().filter_map(|(result, _)| result.as_ref().err()).collect();
+    assert_eq!(refused.len(), 1, "{refused:?}");
+    assert!(refused[0].to_string().contains("another server uses this database, with connection "), "{refused:?}");
+    drop(results);
+    database.server().connect().unwrap();
+}
+
+#[test]
+fn what_is_none_of_ours_or_newer_is_refused() {
+    let Some(mut database) = Database::new() else { return };
+    database.admin.query_drop("CREATE TABLE accounts (a INT)").unwrap();
+    let why = refusal(&database.server());
+    assert!(why.contains("it holds tables of another application"), "{why}");
+    let tables: Vec<String> = database.admin.query("SHOW TABLES").unwrap();
+    assert_eq!(tables, ["accounts"], "left alone");
+    database.admin.query_drop("DROP TABLE accounts").unwrap();
+    // Interrupted after its first step, it goes on.
+    database
+        .admin
+        .query_drop(
+            "CREATE TABLE schema_version (one TINYINT UNSIGNED NOT NULL PRIMARY KEY, version INT UNSIGNED NOT NULL)",
+        )
+        .unwrap();
+    drop(database.server().connect().unwrap());
+    database.admin.query_drop("UPDATE schema_version SET version = 7").unwrap();
+    let why = refusal(&database.server());
+    assert!(why.contains("it was written by a newer hongyan (schema 7, this one knows 1)"), "{why}");
+    let missing = MysqlServer::new(&format!("{}/no_such_database_here", database.base)).unwrap();
+    assert!(refusal(&missing).contains("no_such_database_here"));
+}
+
+#[test]
+fn one_clone_for_each_worker_and_all_see_the_same() {
+    let Some(database) = Database::new() else { return };
+    let server = database.server();
+    let (mut one, mut other) = (server.connect().unwrap(), server.clone().connect().unwrap());
+    sign_up(&mut one, &["ann", "bob"]);
+    one.begin().unwrap();
+    assert_eq!(one.save_pushes(&[message(1, "bob", "ann", "m")]).unwrap(), [SavedAs::Itself]);
+    assert!(waiting(&mut other, "ann").is_empty(), "not committed");
+    other.begin().unwrap();
+    let waits = other.save_pushes(&[message(2, "bob", "ann", "m")]);
+    assert!(matches!(waits, Err(StoreError::Busy(_))), "{waits:?}");
+    other.rollback();
+    one.commit().unwrap();
+    assert_eq!(save(&mut other, &[message(2, "bob", "ann", "m")]), [SavedAs::Duplicate]);
+    assert_eq!(other.last_seq().unwrap(), 1);
+}
+
+#[test]
+fn a_row_that_does_not_fit_is_refused_and_nothing_is_cut_off() {
+    let Some(mut database) = Database::new() else { return };
+    let mut store = database.server().connect().unwrap();
+    store.begin().unwrap();
+    let long = store.create_account(&account("ann"), &Secret::new(&"h".repeat(513)));
+    assert!(matches!(long, Err(StoreError::Refused(_))), "{long:?}");
+    store.rollback();
+    let packet: usize = database.admin.query_first("SELECT @@max_allowed_packet").unwrap().unwrap();
+    let huge = push(1, PushKind::Message, "bob", "ann", "m", &"x".repeat(packet));
+    store.begin().unwrap();
+    let huge = store.save_pushes(&[Arc::new(huge)]);
+    assert!(matches!(huge, Err(StoreError::Refused(_))));
+    store.rollback();
+    assert!(!store.is_broken());
+    assert_eq!(save(&mut store, &[message(1, "bob", "ann", "m")]), [SavedAs::Itself]);
+}
+
+/// A proxy that can be told to hang: the server behind it is there and answers, too late.
+struct Proxy {
+    port: u16,
+    hangs: Arc<AtomicBool>,
+}
+
+impl Proxy {
+    fn new(target: String) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let (port, hangs) = (listener.local_addr().unwrap().port(), Arc::new(AtomicBool::new(false)));
+        let hanging = Arc::clone(&hangs);
+        std::thread::spawn(move || {
+            for client in listener.incoming().map_while(Result::ok) {
+                let server = TcpStream::connect(&target).unwrap();
+                let (client_copy, server_copy) = (client.try_clone().unwrap(), server.try_clone().unwrap());
+                let never = Arc::new(AtomicBool::new(false));
+                std::thread::spawn(move || Self::pump(client_copy, server_copy, &never));
+                let hangs = Arc::clone(&hanging);
+                std::thread::spawn(move || Self::pump(server, client, &hangs));
+            }
+        });
+        Self { port, hangs }
+    }
+
+    fn pump(mut from: TcpStream, mut to: TcpStream, hangs: &AtomicBool) {
+        let mut buffer = [0; 4_096];
+        while let Ok(count) = from.read(&mut buffer) {
+            while hangs.load(Ordering::SeqCst) {
+                std::thread::sleep(Duration::from_millis(10));
+            }
+            if count == 0 || to.write_all(&buffer[..count]).is_err() {
+                break;
+            }
+        }
+        to.shutdown(std::net::Shutdown::Both).unwrap_or(());
+        from.shutdown(std::net::Shutdown::Both).unwrap_or(());
+    }
+}
+
+#[test]
+fn a_connection_that_timed_out_is_never_used_again() {
+    let Some(database) = Database::new() else { return };
+    let (before, place) = database.base.rsplit_once('@').unwrap();
+    let proxy = Proxy::new(place.to_owned());
+    let url = format!("{before}@127.0.0.1:{}/{}", proxy.port, database.name);
+    let server = MysqlServer::new(&url).unwrap();
+    let mut store = server.connect().unwrap();
+    save(&mut store, &[message(1, "bob", "ann", "m")]);
+    proxy.hangs.store(true, Ordering::SeqCst);
+    store.begin().unwrap_err();
+    assert!(store.is_broken());
+    proxy.hangs.store(false, Ordering::SeqCst);
+    std::thread::sleep(Duration::from_millis(100));
+    assert!(matches!(store.last_seq(), Err(StoreError::Unavailable(_))), "a late answer must not be read");
+    store.rollback();
+    assert!(matches!(store.commit(), Err(StoreError::Unavailable(_))));
+    assert_eq!(waiting(&mut server.connect().unwrap(), "ann"), [1]);
+}
+
+struct Workers {
+    pool: Pool,
+    next: u32,
+    done: HashMap<u32, Outcome>,
+}
+
+impl Workers {
+    fn new(database: &Database) -> Self {
+        let (store, data_threads) = (StoreUrl::Mysql(database.url()), 4);
+        let config = Config { store, data_threads, argon2_memory_kib: 8, argon2_passes: 1, ..Config::default() };
+        Self { pool: Pool::start(&config, Arc::new(|| {})).unwrap(), next: 0, done: HashMap::new() }
+    }
+
+    fn submit(&mut self, job: Job) -> u32 {
+        self.next += 1;
+        self.pool.submit(Ticket { slot: self.next, generation: 0 }, job);
+        self.next
+    }
+
+    fn wait(&mut self) {
+        let (mut out, deadline) = (Vec::new(), Instant::now() + Duration::from_secs(30));
+        while self.done.len() < self.next as usize && Instant::now() < deadline {
+            self.pool.take(&mut out);
+            for (ticket, outcome) in out.drain(..) {
+                assert!(self.done.insert(ticket.slot, outcome).is_none(), "answered twice");
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        assert_eq!(self.done.len(), self.next as usize);
+    }
+}
+
+#[test]
+fn four_workers_at_once_lose_nothing_and_fail_nothing() {
+    let Some(database) = Database::new() else { return };
+    let mut workers = Workers::new(&database);
+    assert_eq!(workers.pool.first_seq(), 1);
+    let people: Vec<String> = (0..40).map(|number| format!("user {number}")).collect();
+    for name in &people {
+        let (profile, password_hash) = (Box::new(account(name)), Secret::new("h"));
+        workers.submit(Job::CreateAccount { profile, password_hash });
+    }
+    workers.wait();
+    let mut seq = 0;
+    for round in 0..100 {
+        for (number, to) in people.iter().enumerate() {
+            seq += 1;
+            let from = &people[(number + 1 + round) % people.len()];
+            workers.submit(Job::SavePush { push: message(seq, from, to, &format!("{round}")) });
+            if round % 2 == 1 {
+                workers.submit(Job::DeletePush { receiver: user(to), seq });
+            }
+        }
+    }
+    workers.wait();
+    let failed = workers.done.values().filter(|outcome| matches!(outcome, Outcome::Failed)).count();
+    assert_eq!(failed, 0);
+    workers.pool.stop();
+    let mut store = database.server().connect().unwrap();
+    for name in &people {
+        let stored = store.pushes(&user(name), 0, 1_000).unwrap();
+        assert_eq!(stored.len(), 50);
+        assert!(stored.iter().zip(stored.iter().skip(1)).all(|(one, next)| one.seq < next.seq));
+    }
+}
+
+#[test]
+fn two_who_accept_each_other_at_once_are_friends_once() {
+    let Some(database) = Database::new() else { return };
+    let mut workers = Workers::new(&database);
+    let mut seq = 0;
+    let mut next = |kind, from: &str, to: &str| {
+        seq += 1;
+        Arc::new(push(seq, kind, from, to, "r", "")) as Arc<Push>
+    };
+    let pairs: Vec<(String, String)> = (0..30).map(|n| (format!("a{n}"), format!("b{n}"))).collect();
+    for name in pairs.iter().flat_map(|(a, b)| [a, b]) {
+        let (profile, password_hash) = (Box::new(account(name)), Secret::new("h"));
+        workers.submit(Job::CreateAccount { profile, password_hash });
+    }
+    workers.wait();
+    for (a, b) in &pairs {
+        workers.submit(Job::AskFriend { push: next(PushKind::FriendRequest, a, b) });
+        workers.submit(Job::AskFriend { push: next(PushKind::FriendRequest, b, a) });
+    }
+    workers.wait();
+    let mut answers = Vec::new();
+    for (a, b) in &pairs {
+        let one = workers.submit(Job::AnswerFriend { push: next(PushKind::FriendAccept, a, b) });
+        let other = workers.submit(Job::AnswerFriend { push: next(PushKind::FriendAccept, b, a) });
+        answers.push((one, other));
+    }
+    workers.wait();
+    for (one, other) in answers {
+        let done: Vec<_> = [one, other]
+            .into_iter()
+            .filter(|slot| matches!(workers.done[slot], Outcome::Answered(Answered::Done { crossed_seq: Some(_) })))
+            .collect();
+        let none: Vec<_> = [one, other]
+            .into_iter()
+            .filter(|slot| matches!(workers.done[slot], Outcome::Answered(Answered::NoSuchRequest)))
+            .collect();
+        assert_eq!((done.len(), none.len()), (1, 1), "{:?} {:?}", workers.done[&one], workers.done[&other]);
+    }
+    workers.pool.stop();
+    let mut store = database.server().connect().unwrap();
+    for (a, b) in &pairs {
+        assert_eq!((friends(&mut store, a), friends(&mut store, b)), (names(&[b]), names(&[a])));
+        assert_eq!(ask(&mut store, &request(100_000, a, b, "s")), Asked::AlreadyFriends);
+        // The one request that was answered kept its push; of the crossing one nothing is left.
+        assert_eq!(waiting(&mut store, a).len() + waiting(&mut store, b).len(), 2);
+    }
+}
+
+#[test]
+fn connections_that_are_killed_lose_nothing_that_was_promised() {
+    let Some(mut database) = Database::new() else { return };
+    let mut workers = Workers::new(&database);
+    let mut killed = 0;
+    for seq in 1..=3_000 {
+        workers.submit(Job::SavePush { push: message(seq, "bob", &format!("u{}", seq % 10), &format!("{seq}")) });
+        if seq % 500 == 0 {
+            killed += database.kill_all();
+        }
+        if seq % 100 == 0 {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+    workers.wait();
+    assert!(killed > 0);
+    // Once it is over all works again, if not at once.
+    let deadline = Instant::now() + Duration::from_secs(10);
+    loop {
+        let last = workers.submit(Job::SavePush { push: message(3_001, "bob", "u1", "3001") });
+        workers.wait();
+        if matches!(workers.done[&last], Outcome::Saved) {
+            break;
+        }
+        assert!(Instant::now() < deadline);
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    workers.pool.stop();
+    let mut store = database.server().connect().unwrap();
+    let stored: Vec<u64> = (0..10).flat_map(|n| waiting(&mut store, &format!("u{n}"))).collect();
+    for seq in 1..=3_000 {
+        if matches!(workers.done[&seq], Outcome::Saved) {
+            assert!(stored.contains(&u64::from(seq)), "{seq} was promised");
+        }
+    }
+}

@@ -8,18 +8,6 @@ use std::path::Path;
 use std::sync::Arc;
 
 #[test]
-fn another_push_under_a_number_that_is_taken_is_never_called_saved() {
-    let folder = tempfile::tempdir().unwrap();
-    let mut store = SqliteStore::open(&folder.path().join("a.db")).unwrap();
-    save(&mut store, &[message(1, "bob", "ann", "m")]);
-    store.begin().unwrap();
-    let result = store.save_pushes(&[message(1, "bob", "ann", "n")]);
-    assert!(matches!(result, Err(StoreError::Refused(_))), "{result:?}");
-    store.rollback();
-    assert_eq!(waiting(&mut store, "ann"), [1]);
-}
-
-#[test]
 fn a_file_keeps_everything_over_a_restart() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("a.db");

@@ -1,0 +1,429 @@
+//! The store of record for larger houses: MySQL or MariaDB. One connection per worker, owned by it.
+//!
+//! A connection that timed out may get the late answer of the query before as its next one, so **every error that is not the
+//! server's own word drops the connection at once**; whoever owns the store then opens another. What such an error leaves unknown
+//! is settled by doing the whole transaction again: every write may be repeated.
+
+mod connect;
+
+pub use connect::MysqlServer;
+
+use super::{SavedAs, Store, StoreError};
+use crate::chat::contract::{Answered, Asked};
+use crate::protocol::field::{Profile, Secret, UserName};
+use crate::protocol::push::{Push, PushKind};
+use mysql::prelude::Queryable;
+use mysql::{Conn, Row, Value};
+use std::collections::HashMap;
+use std::sync::{Arc, LazyLock};
+
+/// Rows of one statement: few sizes, so that each is prepared once, and the largest that fits is taken.
+const SIZES: [usize; 3] = [100, 10, 1];
+/// Texts of one statement, in bytes, unless it is a single row.
+const STATEMENT_BYTES_MAX: usize = 1024 * 1024;
+/// What a row has besides its content, generously.
+const ROW_BYTES: usize = 4 * 1024;
+
+static INSERTS: LazyLock<[String; 3]> = LazyLock::new(|| {
+    SIZES.map(|rows| {
+        let row = "(?, ?, ?, ?, ?, ?, ?, ?)";
+        format!(
+            "INSERT INTO pushes (seq, receiver, sender, message_id, kind, once, time_ms, content) VALUES {} \
+             ON DUPLICATE KEY UPDATE seq = seq",
+            repeated(row, rows)
+        )
+    })
+});
+static READ_BACKS: LazyLock<[String; 3]> = LazyLock::new(|| {
+    SIZES.map(|rows| {
+        format!("SELECT seq, receiver, sender, message_id FROM pushes WHERE seq IN ({})", repeated("?", rows))
+    })
+});
+/// By the primary key first, because not every server uses an index for pairs.
+static DELETES: LazyLock<[String; 3]> = LazyLock::new(|| {
+    SIZES.map(|rows| {
+        let (one, pair) = (repeated("?", rows), repeated("(?, ?)", rows));
+        format!("DELETE FROM pushes WHERE seq IN ({one}) AND (receiver, seq) IN ({pair})")
+    })
+});
+
+fn repeated(what: &str, count: usize) -> String {
+    vec![what; count].join(", ")
+}
+
+/// What an error means, and whether the connection may still be used.
+fn fault(error: &mysql::Error) -> (StoreError, bool) {
+    let mysql::Error::MySqlError(server) = error else {
+        return (StoreError::Unavailable(error.to_string()), false);
+    };
+    let why = format!("{} (error {})", server.message, server.code);
+    match server.code {
+        // Too many connections, a limit of this user's, a lock that was waited for in vain, a deadlock, an interrupted query.
+        1040 | 1205 | 1213 | 1226 | 1317 | 1969 => (StoreError::Busy(why), true),
+        // The server ends this connection: it stops, or somebody killed it.
+        1053 | 1077 | 1079 | 1158..=1161 | 1927 | 3169 => (StoreError::Unavailable(why), false),
+        // Nothing is wrong with the row. The disk or the memory is full; a right, a table or a column is missing; it is read-only,
+        // no part of its cluster, or does not replicate what we do.
+        1021
+        | 1037
+        | 1038
+        | 1041
+        | 1044..=1047
+        | 1049
+        | 1054
+        | 1114
+        | 1142
+        | 1143
+        | 1146
+        | 1290
+        | 1665
+        | 1792
+        | 1836 => (StoreError::Unavailable(why), true),
+        _ => (StoreError::Refused(why), true),
+    }
+}
+
+fn corrupt(why: &str) -> StoreError {
+    StoreError::Corrupt(format!("a row of the store is not what this server writes: {why}"))
+}
+
+fn text(row: &Row, at: usize) -> Result<&str, StoreError> {
+    match row.as_ref(at) {
+        Some(Value::Bytes(bytes)) => std::str::from_utf8(bytes).map_err(|_| corrupt("no UTF-8")),
+        _ => Err(corrupt("no text")),
+    }
+}
+
+fn number(row: &Row, at: usize) -> Result<u64, StoreError> {
+    match row.as_ref(at) {
+        Some(Value::UInt(number)) => Ok(*number),
+        Some(Value::Int(number)) => u64::try_from(*number).map_err(|_| corrupt("a negative number")),
+        _ => Err(corrupt("no number")),
+    }
+}
+
+fn bytes(text: &str) -> Value {
+    Value::Bytes(text.as_bytes().to_vec())
+}
+
+fn name(row: &Row, at: usize) -> Result<UserName, StoreError> {
+    UserName::new(text(row, at)?).map_err(corrupt)
+}
+
+fn weight(push: &Push) -> usize {
+    push.content().len() + push.receiver().len() + push.sender().len() + push.id().len()
+}
+
+/// How many of these go into the next statement, as an index into `SIZES`.
+fn size_of_group(count: usize, weighs_at_most: impl Fn(usize) -> bool) -> usize {
+    let fits = |size: &usize| count >= *size && weighs_at_most(*size);
+    SIZES.iter().position(fits).unwrap_or(SIZES.len() - 1)
+}
+
+/// A connection to the database.
+pub struct MysqlStore {
+    /// `None` once it cannot be trusted any more.
+    conn: Option<Conn>,
+    packet_max: u64,
+}
+
+impl std::fmt::Debug for MysqlStore {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("MysqlStore").field("broken", &self.conn.is_none()).finish_non_exhaustive()
+    }
+}
+
+/// A pending request.
+struct Request {
+    id: String,
+    time_ms: u64,
+    seq: u64,
+}
+
+impl MysqlStore {
+    fn new(conn: Conn, packet_max: u64) -> Self {
+        Self { conn: Some(conn), packet_max }
+    }
+
+    /// Everything that is said to the server is said here.
+    fn run<T>(&mut self, work: impl FnOnce(&mut Conn) -> mysql::Result<T>) -> Result<T, StoreError> {
+        let Some(conn) = &mut self.conn else {
+            return Err(StoreError::Unavailable("its connection is lost".into()));
+        };
+        work(conn).map_err(|error| {
+            let (error, usable) = fault(&error);
+            if !usable {
+                self.conn = None;
+            }
+            error
+        })
+    }
+
+    fn rows(&mut self, sql: &str, params: Vec<Value>) -> Result<Vec<Row>, StoreError> {
+        self.run(|conn| conn.exec(sql, params))
+    }
+
+    fn row(&mut self, sql: &str, params: Vec<Value>) -> Result<Option<Row>, StoreError> {
+        Ok(self.rows(sql, params)?.into_iter().next())
+    }
+
+    /// Does it and tells how many rows it changed.
+    fn change(&mut self, sql: &str, params: Vec<Value>) -> Result<u64, StoreError> {
+        self.run(|conn| {
+            conn.exec_drop(sql, params)?;
+            Ok(conn.affected_rows())
+        })
+    }
+
+    /// Saves as many as one statement takes.
+    fn insert(&mut self, pushes: &[Arc<Push>], size: usize, saved: &mut Vec<SavedAs>) -> Result<(), StoreError> {
+        let mut params = Vec::with_capacity(pushes.len() * 8);
+        for push in pushes {
+            if (push.content().len() + ROW_BYTES) as u64 > self.packet_max {
+                return Err(StoreError::Refused("a message is larger than max_allowed_packet of the database".into()));
+            }
+            let once = if push.kind == PushKind::Message { 0 } else { push.seq };
+            params.extend([
+                Value::UInt(push.seq),
+                bytes(push.receiver()),
+                bytes(push.sender()),
+                bytes(push.id()),
+                Value::UInt(push.kind.code().into()),
+                Value::UInt(once),
+                Value::UInt(push.time_ms),
+                bytes(push.content()),
+            ]);
+        }
+        let inserted = self.change(&INSERTS[size], params)?;
+        if inserted == pushes.len() as u64 {
+            saved.extend(pushes.iter().map(|_| SavedAs::Itself));
+            return Ok(());
+        }
+        let seqs = pushes.iter().map(|push| Value::UInt(push.seq)).collect();
+        let rows = self.rows(&READ_BACKS[size], seqs)?;
+        let stored =
+            rows.iter().map(|row| Ok((number(row, 0)?, row))).collect::<Result<HashMap<_, _>, StoreError>>()?;
+        for push in pushes {
+            saved.push(match stored.get(&push.seq) {
+                Some(row) => {
+                    same(push, row)?;
+                    SavedAs::Itself
+                }
+                None if push.kind == PushKind::Message => SavedAs::Duplicate,
+                None => return Err(StoreError::Corrupt("a push was neither saved nor there before".into())),
+            });
+        }
+        Ok(())
+    }
+
+    fn insert_one(&mut self, push: &Push) -> Result<(), StoreError> {
+        self.insert(&[Arc::new(push.clone())], SIZES.len() - 1, &mut Vec::with_capacity(1))
+    }
+
+    /// Is this very push in the store?
+    fn is_stored(&mut self, push: &Push) -> Result<bool, StoreError> {
+        match self.row(&READ_BACKS[SIZES.len() - 1], vec![Value::UInt(push.seq)])? {
+            Some(row) => same(push, &row).map(|()| true),
+            None => Ok(false),
+        }
+    }
+
+    /// Makes all that is done about the friendship of two people wait for each other, whichever worker does it. Gives who exists.
+    fn lock_both(&mut self, one: &str, other: &str) -> Result<Vec<UserName>, StoreError> {
+        let sql = "SELECT user_name FROM accounts WHERE user_name IN (?, ?) ORDER BY user_name FOR UPDATE";
+        self.rows(sql, vec![bytes(one), bytes(other)])?.iter().map(|row| name(row, 0)).collect()
+    }
+
+    fn request(&mut self, receiver: &str, sender: &str) -> Result<Option<Request>, StoreError> {
+        let sql = "SELECT message_id, time_ms, push_seq FROM friend_requests WHERE receiver = ? AND sender = ?";
+        let row = self.row(sql, vec![bytes(receiver), bytes(sender)])?;
+        row.map(|row| Ok(Request { id: text(&row, 0)?.to_owned(), time_ms: number(&row, 1)?, seq: number(&row, 2)? }))
+            .transpose()
+    }
+
+    fn remove_request(&mut self, receiver: &str, sender: &str) -> Result<(), StoreError> {
+        let sql = "DELETE FROM friend_requests WHERE receiver = ? AND sender = ?";
+        self.change(sql, vec![bytes(receiver), bytes(sender)]).map(drop)
+    }
+
+    fn delete(&mut self, pushes: &[(UserName, u64)], size: usize) -> Result<(), StoreError> {
+        let mut params: Vec<Value> = pushes.iter().map(|(_, seq)| Value::UInt(*seq)).collect();
+        for (receiver, seq) in pushes {
+            params.extend([bytes(receiver.as_str()), Value::UInt(*seq)]);
+        }
+        self.change(&DELETES[size], params).map(drop)
+    }
+}
+
+/// Is the row that was read back this push?
+fn same(push: &Push, row: &Row) -> Result<(), StoreError> {
+    if text(row, 1)? == push.receiver() && text(row, 2)? == push.sender() && text(row, 3)? == push.id() {
+        return Ok(());
+    }
+    Err(StoreError::Refused(format!("another push stands under the number {}", push.seq)))
+}
+
+impl Store for MysqlStore {
+    fn begin(&mut self) -> Result<(), StoreError> {
+        self.run(|conn| conn.query_drop("START TRANSACTION"))
+    }
+
+    fn commit(&mut self) -> Result<(), StoreError> {
+        self.run(|conn| conn.query_drop("COMMIT"))
+    }
+
+    fn rollback(&mut self) {
+        if self.conn.is_some() && self.run(|conn| conn.query_drop("ROLLBACK")).is_err() {
+            self.conn = None;
+        }
+    }
+
+    fn is_broken(&self) -> bool {
+        self.conn.is_none()
+    }
+
+    fn last_seq(&mut self) -> Result<u64, StoreError> {
+        // A pending request names its push even after the ack: that number must not be given to another.
+        let pushes = self.row("SELECT seq FROM pushes ORDER BY seq DESC LIMIT 1", Vec::new())?;
+        let requests = self.row("SELECT push_seq FROM friend_requests ORDER BY push_seq DESC LIMIT 1", Vec::new())?;
+        let last = |row: Option<Row>| row.map_or(Ok(0), |row| number(&row, 0));
+        Ok(last(pushes)?.max(last(requests)?))
+    }
+
+    fn create_account(&mut self, profile: &Profile, password_hash: &Secret) -> Result<bool, StoreError> {
+        let sql = "INSERT INTO accounts (user_name, password_hash, email_address, nick_name, profile_picture, location, \
+                   personal_description, rsa_public_key) VALUES (?, ?, ?, ?, ?, ?, ?, ?) \
+                   ON DUPLICATE KEY UPDATE user_name = user_name";
+        let row = [
+            profile.user_name.as_str(),
+            password_hash.expose(),
+            &profile.email_address,
+            &profile.nick_name,
+            &profile.profile_picture,
+            &profile.location,
+            &profile.personal_description,
+            &profile.rsa_public_key,
+        ];
+        if self.change(sql, row.map(bytes).into())? > 0 {
+            return Ok(true);
+        }
+        // Repeated after a commit whose answer was lost: it is the same account, made by the same request.
+        Ok(self.password_hash(&profile.user_name)?.as_ref() == Some(password_hash))
+    }
+
+    fn password_hash(&mut self, user: &UserName) -> Result<Option<Secret>, StoreError> {
+        let row = self.row("SELECT password_hash FROM accounts WHERE user_name = ?", vec![bytes(user.as_str())])?;
+        row.map(|row| Ok(Secret::new(text(&row, 0)?))).transpose()
+    }
+
+    fn profile(&mut self, user: &UserName) -> Result<Option<Profile>, StoreError> {
+        let sql = "SELECT email_address, nick_name, profile_picture, location, personal_description, rsa_public_key \
+                   FROM accounts WHERE user_name = ?";
+        let Some(row) = self.row(sql, vec![bytes(user.as_str())])? else {
+            return Ok(None);
+        };
+        let text = |at| text(&row, at).map(Box::from);
+        Ok(Some(Profile {
+            user_name: user.clone(),
+            email_address: text(0)?,
+            nick_name: text(1)?,
+            profile_picture: text(2)?,
+            location: text(3)?,
+            personal_description: text(4)?,
+            rsa_public_key: text(5)?,
+        }))
+    }
+
+    fn friends(&mut self, user: &UserName) -> Result<Vec<UserName>, StoreError> {
+        let rows = self.rows("SELECT friend_name FROM friendships WHERE user_name = ?", vec![bytes(user.as_str())])?;
+        rows.iter().map(|row| name(row, 0)).collect()
+    }
+
+    fn pushes(&mut self, user: &UserName, after_seq: u64, count_max: u32) -> Result<Vec<Push>, StoreError> {
+        let sql = "SELECT seq, time_ms, kind, message_id, sender, content FROM pushes \
+                   WHERE receiver = ? AND seq > ? ORDER BY seq LIMIT ?";
+        let rows = self.rows(sql, vec![bytes(user.as_str()), Value::UInt(after_seq), Value::UInt(count_max.into())])?;
+        let read = |row: &Row| {
+            let kind = u8::try_from(number(row, 2)?).map_err(|_| corrupt("an unknown kind of push"))?;
+            Push::from_row(number(row, 0)?, number(row, 1)?, kind, text(row, 3)?, text(row, 4)?, user, text(row, 5)?)
+                .map_err(corrupt)
+        };
+        rows.iter().map(read).collect()
+    }
+
+    fn save_pushes(&mut self, pushes: &[Arc<Push>]) -> Result<Vec<SavedAs>, StoreError> {
+        let (mut saved, mut rest) = (Vec::with_capacity(pushes.len()), pushes);
+        while !rest.is_empty() {
+            let fits = |size| rest[..size].iter().map(|push| weight(push)).sum::<usize>() <= STATEMENT_BYTES_MAX;
+            let size = size_of_group(rest.len(), fits);
+            let (group, after) = rest.split_at(SIZES[size]);
+            self.insert(group, size, &mut saved)?;
+            rest = after;
+        }
+        Ok(saved)
+    }
+
+    fn delete_pushes(&mut self, pushes: &[(UserName, u64)]) -> Result<(), StoreError> {
+        let mut rest = pushes;
+        while !rest.is_empty() {
+            let size = size_of_group(rest.len(), |_| true);
+            let (group, after) = rest.split_at(SIZES[size]);
+            self.delete(group, size)?;
+            rest = after;
+        }
+        Ok(())
+    }
+
+    fn ask_friend(&mut self, push: &Push) -> Result<Asked, StoreError> {
+        let (asker, asked) = (push.sender(), push.receiver());
+        if !self.lock_both(asker, asked)?.iter().any(|name| name.as_str() == asked) {
+            return Ok(Asked::NoSuchUser);
+        }
+        if let Some(request) = self.request(asked, asker)? {
+            let first = Asked::AlreadyPending { time_ms: request.time_ms };
+            return Ok(if request.seq == push.seq { Asked::Pending } else { first });
+        }
+        let sql = "SELECT 1 FROM friendships WHERE user_name = ? AND friend_name = ?";
+        if self.row(sql, vec![bytes(asker), bytes(asked)])?.is_some() {
+            return Ok(Asked::AlreadyFriends);
+        }
+        let sql =
+            "INSERT INTO friend_requests (receiver, sender, message_id, time_ms, push_seq) VALUES (?, ?, ?, ?, ?)";
+        let (time_ms, seq) = (Value::UInt(push.time_ms), Value::UInt(push.seq));
+        self.change(sql, vec![bytes(asked), bytes(asker), bytes(push.id()), time_ms, seq])?;
+        self.insert_one(push)?;
+        Ok(Asked::Pending)
+    }
+
+    fn answer_friend(&mut self, push: &Push) -> Result<Answered, StoreError> {
+        let (asked, asker) = (push.sender(), push.receiver());
+        self.lock_both(asked, asker)?;
+        if self.request(asked, asker)?.is_none_or(|request| request.id != push.id()) {
+            let done = self.is_stored(push)?;
+            return Ok(if done { Answered::Done { crossed_seq: None } } else { Answered::NoSuchRequest });
+        }
+        self.remove_request(asked, asker)?;
+        let mut crossed_seq = None;
+        if push.kind == PushKind::FriendAccept {
+            let sql = "INSERT INTO friendships (user_name, friend_name) VALUES (?, ?), (?, ?) \
+                       ON DUPLICATE KEY UPDATE friend_name = VALUES(friend_name)";
+            self.change(sql, [asked, asker, asker, asked].map(bytes).into())?;
+            if let Some(crossed) = self.request(asker, asked)? {
+                self.remove_request(asker, asked)?;
+                let receiver = UserName::new(asker).map_err(corrupt)?;
+                self.delete(&[(receiver, crossed.seq)], SIZES.len() - 1)?;
+                crossed_seq = Some(crossed.seq);
+            }
+        }
+        self.insert_one(push)?;
+        Ok(Answered::Done { crossed_seq })
+    }
+
+    fn unfriend(&mut self, user: &UserName, other: &UserName) -> Result<(), StoreError> {
+        let (user, other) = (user.as_str(), other.as_str());
+        self.lock_both(user, other)?;
+        let sql = "DELETE FROM friendships \
+                   WHERE (user_name = ? AND friend_name = ?) OR (user_name = ? AND friend_name = ?)";
+        self.change(sql, [user, other, other, user].map(bytes).into()).map(drop)
+    }
+}
