@@ -126,6 +126,21 @@ fn the_whole_conversation_on_sqlite() {
     });
 }
 
+#[test]
+fn the_whole_conversation_on_mysql() {
+    let databases = std::cell::RefCell::new(Vec::new());
+    if common::Database::create("talk").is_none() {
+        return;
+    }
+    converse_in_every_mix(|| {
+        let mut databases = databases.borrow_mut();
+        let database = common::Database::create(&format!("talk_{}", databases.len())).unwrap();
+        let store = StoreUrl::Mysql(database.url());
+        databases.push(database);
+        store
+    });
+}
+
 /// Two people become friends over two kinds of connection, one goes away, the server restarts, and he finds what he missed.
 #[test]
 fn who_comes_back_finds_what_he_missed_even_after_a_restart() {

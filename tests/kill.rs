@@ -5,6 +5,8 @@
 //! `SEED` and `KILLS` in the environment change what is drawn and how often.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
+mod common;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead, BufReader, ErrorKind, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -289,4 +291,10 @@ fn nothing_promised_is_lost_on_sqlite() {
     let folder = tempfile::tempdir().unwrap();
     let store = format!("sqlite:{}", folder.path().join("kill.db").display());
     kill_again_and_again(&store, from_environment("KILLS", 4), from_environment("SEED", 1));
+}
+
+#[test]
+fn nothing_promised_is_lost_on_mysql() {
+    let Some(database) = common::Database::create("kill") else { return };
+    kill_again_and_again(&database.url(), from_environment("KILLS", 4), from_environment("SEED", 1));
 }

@@ -2,53 +2,26 @@
 //! (`./test` starts one). Without it there is nothing to test against, and the test says so.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
+mod common;
+
+use common::Database;
+use mysql::Row;
 use mysql::prelude::Queryable;
-use mysql::{Conn, Opts, Row};
 
 const SCHEMA: &str = include_str!("../schema.sql");
 
-/// A database of its own, dropped at the end.
-struct Database {
-    conn: Conn,
-    name: String,
-}
-
-impl Database {
-    fn create() -> Option<Self> {
-        let Ok(url) = std::env::var("HONGYAN_TEST_MYSQL") else {
-            eprintln!("HONGYAN_TEST_MYSQL is not set: schema.sql is not tested, ./test does it");
-            return None;
-        };
-        let mut conn = Conn::new(Opts::from_url(&url).unwrap()).unwrap();
-        let name = format!("hongyan_schema_{}", std::process::id());
-        for sql in [format!("DROP DATABASE IF EXISTS {name}"), format!("CREATE DATABASE {name}"), format!("USE {name}")]
-        {
-            conn.query_drop(sql).unwrap();
-        }
-        Some(Self { conn, name })
-    }
-
-    fn apply(&mut self) {
-        let text: String =
-            SCHEMA.lines().filter(|line| !line.starts_with("--")).map(|line| format!("{line}\n")).collect();
-        for statement in text.split(";\n").filter(|statement| !statement.trim().is_empty()) {
-            self.conn.query_drop(statement).unwrap_or_else(|error| panic!("{error}: {statement}"));
-        }
-    }
-}
-
-impl Drop for Database {
-    fn drop(&mut self) {
-        // Should it fail: the server of `./test` is thrown away whole.
-        self.conn.query_drop(format!("DROP DATABASE {}", self.name)).ok();
+fn apply(database: &mut Database) {
+    let text: String = SCHEMA.lines().filter(|line| !line.starts_with("--")).map(|line| format!("{line}\n")).collect();
+    for statement in text.split(";\n").filter(|statement| !statement.trim().is_empty()) {
+        database.conn.query_drop(statement).unwrap_or_else(|error| panic!("{error}: {statement}"));
     }
 }
 
 #[test]
 fn it_can_be_applied_twice_and_keeps_what_it_is_given_to_the_byte() {
-    let Some(mut database) = Database::create() else { return };
-    database.apply();
-    database.apply();
+    let Some(mut database) = Database::create("twice") else { return };
+    apply(&mut database);
+    apply(&mut database);
     let conn = &mut database.conn;
     let insert = "INSERT INTO pushes (seq, receiver, sender, message_id, kind, once, time_ms, content) VALUES (?, ?, ?, ?, 0, 0, 7, ?)";
     let names = ["bob", "Bob", "bob ", "bob\0", "böb", "bo\u{308}b", "🪿"];
@@ -69,12 +42,15 @@ fn it_can_be_applied_twice_and_keeps_what_it_is_given_to_the_byte() {
 
 #[test]
 fn every_query_of_a_hot_path_has_its_index() {
-    let Some(mut database) = Database::create() else { return };
-    database.apply();
+    let Some(mut database) = Database::create("index") else { return };
+    apply(&mut database);
     let conn = &mut database.conn;
     for n in 0..300 {
         let row = format!("({n}, 'r{}', 's{n}', 'm', 0, 0, 0, '')", n % 20);
-        conn.query_drop(format!("INSERT INTO pushes VALUES {row}")).unwrap();
+        conn.query_drop(format!(
+            "INSERT INTO pushes (seq, receiver, sender, message_id, kind, once, time_ms, content) VALUES {row}"
+        ))
+        .unwrap();
         conn.query_drop(format!("INSERT INTO friendships VALUES ('u{}', 'f{n}')", n % 20)).unwrap();
     }
     let hot = [

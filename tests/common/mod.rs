@@ -1,10 +1,12 @@
 //! What the loopback tests share: a server in this process on a free port, and clients that wait for conditions.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
-#![allow(dead_code, unreachable_pub, reason = "each test file uses its part of it")]
+#![allow(dead_code, unused_imports, unreachable_pub, reason = "each test file uses its part of it")]
 
 mod client;
+mod database;
 
 pub use client::Client;
+pub use database::Database;
 
 use hongyan::config::{Config, StoreUrl};
 use hongyan::server::{self, Handle};
