@@ -48,6 +48,7 @@ struct Habits {
     crash: u64,
     odd: u64,
     ids: u64,
+    burst: u64,
 }
 
 pub struct Simulation {
@@ -113,6 +114,7 @@ impl Simulation {
             crash: rate(500, 8),
             odd: rate(600, 60),
             ids: 1 + rate(800, 60),
+            burst: rate(500, 200),
         };
         let faults = Rc::new(RefCell::new(Faults {
             fail: rate(600, 200),
@@ -267,7 +269,13 @@ impl Simulation {
         {
             return self.world.say(conn, say);
         }
-        let receiver = self.user();
+        let mut receiver = self.user();
+        for _ in 0..4 {
+            // Mostly to friends.
+            if !self.oracle.friends.contains(&pair_of(&sender, receiver)) {
+                receiver = self.user();
+            }
+        }
         // Few names for messages, so that senders meet in them.
         let id = if self.random.chance(300) {
             format!("m{}>{receiver}", self.random.below(self.habits.ids))
@@ -276,11 +284,19 @@ impl Simulation {
         };
         let content = "x".repeat(self.random.below(200) as usize);
         let say = Say::Message { id, sender: sender.clone(), receiver: receiver.into(), content };
-        self.said.push((sender, say.clone()));
+        self.said.push((sender.clone(), say.clone()));
         if self.said.len() > 40 {
             self.said.remove(0);
         }
         self.world.say(conn, say);
+        // Now and then many at a time, so that lists grow long.
+        if self.random.chance(self.habits.burst) {
+            for _ in 0..self.random.below(20) {
+                let id = format!("{}>{receiver}", self.world.fresh("m"));
+                let (sender, receiver) = (sender.clone(), receiver.to_owned());
+                self.world.say(conn, Say::Message { id, sender, receiver, content: String::new() });
+            }
+        }
     }
 
     fn friend(&mut self) {
@@ -408,7 +424,8 @@ impl Simulation {
         }
         let mut quiet = 0;
         let mut rounds = 0;
-        while quiet < 30 {
+        // With few jobs allowed at a time deletions take a while.
+        while quiet < 30 || (rounds < 1_000 && self.world.store.model.pushes().next().is_some()) {
             rounds += 1;
             assert!(rounds < 5_000, "it does not come to an end");
             quiet += 1;

@@ -314,8 +314,11 @@ impl Oracle {
             }
             _ => {}
         }
-        if matches!(outcome, Outcome::Failed) {
-            self.count("failed jobs");
+        match (job, outcome) {
+            (_, Outcome::Failed) => self.count("failed jobs"),
+            (_, Outcome::Duplicate) => self.count("duplicates in the store"),
+            (Job::LoadPage { .. }, _) => self.count("pages"),
+            _ => {}
         }
     }
 
