@@ -1,4 +1,4 @@
-//! How requests are answered: the seed's own reply, and the error that says why.
+//! How requests are answered: their own reply, and the error that says why.
 
 use super::contract::{Action, CloseReason, ConnId, Ticket};
 use super::{Chat, Due};
@@ -6,7 +6,7 @@ use crate::protocol::error::ErrorCode;
 use crate::protocol::reply::{Reply, ReplyId};
 use crate::protocol::request::{Spelling, Verb};
 
-/// Why a request failed, besides the seed's own answer.
+/// Why a request failed, besides its own answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Fault(pub(super) ErrorCode, pub(super) &'static str);
 
@@ -42,7 +42,7 @@ impl Chat {
         }
     }
 
-    /// Says no: for 1, 2 and 4 the seed's own answer first, then the error if there is one to tell.
+    /// Says no: for 1, 2 and 4 their own answer first, then the error if there is one to tell.
     pub(super) fn refuse(
         &self,
         (conn, spelling, id): (ConnId, Spelling, ReplyId),

@@ -177,7 +177,7 @@ fn id_of<'a>(request: &'a Request<'_>) -> Option<&'a str> {
     }
 }
 
-/// Protocol §5. What is well-formed counts whatever its answer is.
+/// docs/protocol.md §6. What is well-formed counts whatever its answer is.
 fn counts_as_speaking(verb: Verb, logged_in: bool) -> bool {
     match verb {
         Verb::Login => true,

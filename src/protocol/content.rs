@@ -1,6 +1,6 @@
 //! CONTENT → checked fields: what each TYPE needs.
 
-use super::envelope::{LONE_SURROGATE, has_lone_surrogate};
+use super::envelope::{LONE_SURROGATE, has_lone_surrogate, string};
 use super::error::ErrorCode;
 use super::field::{
     HASH_VALUE_BYTES_MAX, Id, LONG_TEXT_BYTES_MAX, Name, PICTURE_BYTES_MAX, Profile, RESERVED_NAME,
@@ -64,14 +64,6 @@ impl<'a> Values<'a> {
             Some(raw) => string(raw).filter(|text| text.len() <= bytes_max).map(Box::from).ok_or(why),
         }
     }
-}
-
-fn string(raw: &str) -> Option<Cow<'_, str>> {
-    let inner = raw.strip_prefix('"')?.strip_suffix('"')?;
-    if memchr::memchr(b'\\', inner.as_bytes()).is_none() {
-        return Some(Cow::Borrowed(inner));
-    }
-    serde_json::from_str::<String>(raw).ok().map(Cow::Owned)
 }
 
 fn bad(verb: Verb, spelling: Option<Spelling>, id: &str, why: Why) -> BadInput {

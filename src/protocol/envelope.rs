@@ -127,7 +127,7 @@ fn mid(raw: Option<&str>) -> Result<Option<Id<'_>>, &'static str> {
 }
 
 /// A JSON string, borrowed if it holds no escapes.
-fn string(raw: &str) -> Option<Cow<'_, str>> {
+pub(super) fn string(raw: &str) -> Option<Cow<'_, str>> {
     let inner = raw.strip_prefix('"')?.strip_suffix('"')?;
     if memchr::memchr(b'\\', inner.as_bytes()).is_none() {
         return Some(Cow::Borrowed(inner));

@@ -247,7 +247,7 @@ pub fn write_reply(out: &mut Vec<u8>, spelling: Spelling, id: &str, reply: &Repl
         }
         Reply::Login { done } => {
             frame.string("Content", if *done { "LS" } else { "LF" });
-            // The seed's own word for it.
+            // The protocol's own word for it.
             "RE_SIGNUP"
         }
         Reply::Profile(profile) => {

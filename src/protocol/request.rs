@@ -7,7 +7,7 @@ use std::borrow::Cow;
 /// How CONTENT is written: as a JSON text inside a string, or as a plain object.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Spelling {
-    /// `"CONTENT":"{\"MessageId\":…}"`, the spelling of the seed's clients and of a connection that has not shown its own.
+    /// `"CONTENT":"{\"MessageId\":…}"`, the spelling of older clients and of a connection that has not shown its own.
     #[default]
     Text,
     /// `"CONTENT":{"MessageId":…}`.
@@ -127,7 +127,7 @@ pub enum Request<'a> {
 /// An input that is no well-formed request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BadInput {
-    /// Its TYPE, if that much could be read: 1, 2 and 4 get the seed's own answer before the error.
+    /// Its TYPE, if that much could be read: 1, 2 and 4 get their own answer before the error.
     pub verb: Option<Verb>,
     /// The spelling of its CONTENT, if that much could be read: a string or an object, whatever it holds.
     pub spelling: Option<Spelling>,

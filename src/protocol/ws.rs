@@ -12,7 +12,7 @@ pub mod close_code {
     pub const UNSUPPORTED: u16 = 1003;
     /// A text message that is not UTF-8.
     pub const NOT_UTF8: u16 = 1007;
-    /// Against the rules of the house.
+    /// Against the rules: replaced by a newer log-in, or nothing but garbage.
     pub const POLICY: u16 = 1008;
     /// A message larger than allowed.
     pub const TOO_LARGE: u16 = 1009;
