@@ -13,6 +13,7 @@ mod sim;
 
 use sim::clients::Simulation;
 use std::collections::BTreeMap;
+use std::hash::Hasher;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
 fn from_environment(name: &str) -> Option<u64> {
@@ -24,7 +25,7 @@ fn run(seed: u64, steps: u64) -> (u64, BTreeMap<&'static str, u64>) {
     let outcome = catch_unwind(AssertUnwindSafe(|| {
         let mut simulation = Simulation::new(seed);
         simulation.run(steps);
-        (simulation.world.trace, simulation.oracle.counts)
+        (simulation.world.trace.finish(), simulation.oracle.counts)
     }));
     outcome.unwrap_or_else(|panic| {
         let text = panic.downcast_ref::<String>().cloned();

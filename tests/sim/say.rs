@@ -99,7 +99,7 @@ impl Frame {
     }
 }
 
-fn word_of(reply: &Reply) -> &'static str {
+pub fn word_of(reply: &Reply) -> &'static str {
     match reply {
         Reply::SignUp { done: true } => "SS",
         Reply::SignUp { done: false } => "SF",

@@ -1,12 +1,12 @@
 //! A world around the core: a virtual clock that jumps from deadline to deadline, the model store, and connections.
 
-use super::lanes::{Lanes, Step};
-use super::say::{Frame, Say};
+use super::lanes::{Lanes, Step, name_of};
+use super::say::{Frame, Say, word_of};
 use hongyan::chat::Chat;
 use hongyan::chat::contract::{Action, CloseReason, ConnId, Event, Job, Now, Outcome, Rules};
 use hongyan::protocol::request::FriendVerb;
 use std::collections::{BTreeMap, VecDeque};
-use std::fmt::Write;
+use std::hash::{DefaultHasher, Hash};
 
 /// The wall clock at mono 0.
 pub const EPOCH_MS: u64 = 1_700_000_000_000;
@@ -49,8 +49,7 @@ pub struct World {
     pub seen: Option<Vec<(u64, Seen)>>,
     pub stopped: u32,
     pushed_seq: u64,
-    pub trace: u64,
-    line: String,
+    pub trace: DefaultHasher,
     serial: u64,
 }
 
@@ -67,8 +66,7 @@ impl World {
             seen: None,
             stopped: 0,
             pushed_seq: 0,
-            trace: 0xCBF2_9CE4_8422_2325,
-            line: String::new(),
+            trace: DefaultHasher::new(),
             serial: 0,
         }
     }
@@ -153,11 +151,29 @@ impl World {
         }
     }
 
+    /// The trace: everything that the core has said, in a number.
     fn hash(&mut self, action: &Action) {
-        self.line.clear();
-        write!(self.line, "{} {action:?}", self.now_ms).expect("a string takes all");
-        for byte in self.line.bytes() {
-            self.trace = (self.trace ^ u64::from(byte)).wrapping_mul(0x0100_0000_01B3);
+        let trace = &mut self.trace;
+        self.now_ms.hash(trace);
+        std::mem::discriminant(action).hash(trace);
+        match action {
+            Action::Reply { conn, id, reply, .. } => (conn, id.as_str(), word_of(reply)).hash(trace),
+            Action::Push { conn, push, .. } => (conn, push.seq, push.id(), push.content()).hash(trace),
+            Action::Hold { conn } | Action::Resume { conn } => conn.hash(trace),
+            Action::Close { conn, reason } => (conn, reason).hash(trace),
+            Action::Submit { ticket, job } => {
+                (ticket, name_of(job)).hash(trace);
+                match job {
+                    Job::SavePush { push } | Job::AskFriend { push } | Job::AnswerFriend { push } => {
+                        (push.seq, push.id()).hash(trace);
+                    }
+                    Job::DeletePush { seq, .. } => seq.hash(trace),
+                    Job::LoadPage { user, after_seq, .. } => (user, after_seq).hash(trace),
+                    Job::Load { user, .. } | Job::Credentials { user, .. } => user.hash(trace),
+                    _ => {}
+                }
+            }
+            Action::Stopped => {}
         }
     }
 
