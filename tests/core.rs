@@ -15,6 +15,8 @@ mod again;
 mod found;
 #[path = "core/friends.rs"]
 mod friends;
+#[path = "core/gate.rs"]
+mod gate;
 #[path = "core/idle.rs"]
 mod idle;
 #[path = "core/limits.rs"]

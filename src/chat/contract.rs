@@ -8,6 +8,7 @@ use crate::protocol::field::{Profile, Secret, UserName};
 use crate::protocol::push::Push;
 use crate::protocol::reply::{Reply, ReplyId};
 use crate::protocol::request::{BadInput, Request, Spelling};
+use std::num::NonZeroU32;
 use std::sync::Arc;
 
 /// The time of one turn of the loop, in integer milliseconds.
@@ -28,6 +29,11 @@ pub struct ConnId {
     pub generation: u32,
 }
 
+/// Stands for the address of a client, for the limits per address: a number that is not 0, the same for the same address as long as
+/// the server runs. Two addresses may share one, if nobody can bring that about on purpose.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Origin(pub NonZeroU32);
+
 /// One job that was submitted: comes back with its outcome, exactly once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Ticket {
@@ -44,6 +50,8 @@ pub enum Event<'a> {
     Opened {
         /// The new connection.
         conn: ConnId,
+        /// Where it comes from; `None` for loopback, to which limits per address do not apply.
+        origin: Option<Origin>,
     },
     /// One envelope came in, or something that is none.
     Input {
@@ -362,6 +370,24 @@ pub struct Rules {
     pub jobs_max: usize,
     /// Of these, log-ins and sign-ups that wait for a password to be hashed.
     pub auth_jobs_max: usize,
+    /// Of these, how many are submitted at a time; the others wait in the core, where their order can still be chosen.
+    pub auth_running_max: usize,
+    /// Wrong passwords on one connection.
+    pub wrong_passwords_per_connection_max: u32,
+    /// Wrong passwords of one user, whoever tries them, before more are refused without a look.
+    pub wrong_passwords_per_user_max: u32,
+    /// After this one of them is forgotten.
+    pub wrong_password_per_user_forgotten_after_ms: u64,
+    /// Wrong passwords from one address.
+    pub wrong_passwords_per_address_max: u32,
+    /// After this one of them is forgotten.
+    pub wrong_password_per_address_forgotten_after_ms: u64,
+    /// Sign-ups from one address.
+    pub sign_ups_per_address_max: u32,
+    /// After this one of them is forgotten.
+    pub sign_up_per_address_forgotten_after_ms: u64,
+    /// Users, and addresses, of which that is remembered.
+    pub throttled_max: usize,
     /// How long a stop waits for jobs in flight.
     pub stop_wait_ms: u64,
 }
@@ -385,6 +411,15 @@ impl Default for Rules {
             list_bytes_max: 4 * 1024 * 1024,
             jobs_max: 65_536,
             auth_jobs_max: 512,
+            auth_running_max: 2,
+            wrong_passwords_per_connection_max: 50,
+            wrong_passwords_per_user_max: 50,
+            wrong_password_per_user_forgotten_after_ms: 6_000,
+            wrong_passwords_per_address_max: 200,
+            wrong_password_per_address_forgotten_after_ms: 1_000,
+            sign_ups_per_address_max: 50,
+            sign_up_per_address_forgotten_after_ms: 60_000,
+            throttled_max: 65_536,
             stop_wait_ms: 8_000,
         }
     }

@@ -78,6 +78,7 @@ fn rules_of(random: &mut Random) -> Rules {
         outstanding_max: of(4, 32) as u32,
         outstanding_bytes_max: of(1_000, 512 << 10) as usize,
         auth_jobs_max: of(4, 512) as usize,
+        auth_running_max: of(3, 2) as usize,
         jobs_max: if random.chance(100) { 1 + random.below(20) as usize } else { 65_536 },
         recent_messages_max: if random.chance(200) { 1 + random.below(4) as u32 } else { 1_024 },
         save_after_ms: random.below(20),
@@ -330,7 +331,10 @@ impl Simulation {
     fn come(&mut self) {
         let conn = match self.conn() {
             Some(conn) if self.random.chance(300) || self.oracle.conns.len() > 12 => conn,
-            _ => self.world.open(),
+            _ => {
+                let origin = self.random.below(3) as u32;
+                self.world.open_from(origin)
+            }
         };
         self.watch();
         if self.random.chance(100) {
