@@ -32,6 +32,8 @@ mod safe;
 mod sim;
 #[path = "core/stop.rs"]
 mod stop;
+#[path = "core/tokens.rs"]
+mod tokens;
 
 use hongyan::chat::contract::{ConnId, Job, Rules};
 use sim::world::World;

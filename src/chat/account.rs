@@ -10,7 +10,7 @@ use super::users::UserId;
 use crate::protocol::error::ErrorCode;
 use crate::protocol::field::{Profile, Secret, UserName};
 use crate::protocol::reply::{Reply, ReplyId};
-use crate::protocol::request::{Spelling, Verb};
+use crate::protocol::request::{Proof, Spelling, TokenVerb, Verb};
 
 const REPLACED: Fault = Fault(ErrorCode::Replaced, "you logged in on another connection");
 
@@ -34,6 +34,13 @@ pub(super) enum Pending {
         request: Ticket,
         user: UserName,
         origin: Option<Origin>,
+    },
+    CheckToken {
+        request: Ticket,
+        user: UserName,
+    },
+    Token {
+        request: Ticket,
     },
     /// Holds a reference to the user, who is loading.
     Load {
@@ -66,7 +73,7 @@ impl Chat {
         self.wait_at_gate(Waiting::SignUp { request, profile, secret }, out);
     }
 
-    pub(super) fn log_in(&mut self, to: To, user: UserName, secret: Secret, out: &mut Vec<Action>) {
+    pub(super) fn log_in(&mut self, to: To, user: UserName, proof: Proof, out: &mut Vec<Action>) {
         let Some(session) = self.sessions.get(to.0) else {
             return;
         };
@@ -75,8 +82,31 @@ impl Chat {
             return self.refuse(to, Some(Verb::Login), Some(TOO_MANY_TRIES), out);
         }
         let request = self.ask(to, Verb::Login, out);
-        let job = Job::Credentials { user: user.clone(), secret: secret.clone() };
-        self.submit_for(request, job, Pending::Credentials { request, user, secret, origin }, out);
+        match proof {
+            Proof::Password(secret) => {
+                let job = Job::Credentials { user: user.clone(), secret: secret.clone() };
+                self.submit_for(request, job, Pending::Credentials { request, user, secret, origin }, out);
+            }
+            Proof::Token(token) => {
+                let job = Job::CheckToken { user: user.clone(), token, now_ms: self.now.wall_ms };
+                self.submit_for(request, job, Pending::CheckToken { request, user }, out);
+            }
+        }
+    }
+
+    /// TYPE TOKEN: the cheap way back, of whoever is logged in.
+    pub(super) fn token(&mut self, to: To, user: UserId, verb: TokenVerb, out: &mut Vec<Action>) {
+        let user = self.users.get(user).name.clone();
+        let request = self.ask(to, Verb::Token, out);
+        let (now_ms, rules) = (self.now.wall_ms, &self.rules);
+        let job = match verb {
+            TokenVerb::New => {
+                let expires_ms = now_ms.saturating_add(rules.token_lifetime_ms);
+                Job::MakeToken { user, now_ms, expires_ms, tokens_max: rules.tokens_max }
+            }
+            TokenVerb::Revoke => Job::RevokeTokens { user },
+        };
+        self.submit_for(request, job, Pending::Token { request }, out);
     }
 
     pub(super) fn get_user(&mut self, conn: ConnId, id: ReplyId, user: UserName, out: &mut Vec<Action>) {
@@ -109,6 +139,8 @@ impl Chat {
             Pending::Delete { receiver, seq } => self.delete_failed(receiver, seq),
             Pending::Create { .. }
             | Pending::Credentials { .. }
+            | Pending::CheckToken { .. }
+            | Pending::Token { .. }
             | Pending::Profile { .. }
             | Pending::Save(_)
             | Pending::Friendship(_) => {}
@@ -141,6 +173,17 @@ impl Chat {
                 };
                 self.wait_at_gate(Waiting::LogIn { request, user, secret, password_hash, origin }, out);
             }
+            (Pending::CheckToken { request, user }, Outcome::Verified(fits)) => {
+                if fits {
+                    self.load(request, &user, out);
+                } else {
+                    // Nobody guesses a token: it has expired or was revoked, and that locks nobody out.
+                    self.note_wrong_on_connection(request);
+                    self.refuse_waiting(request, None, out);
+                }
+            }
+            (Pending::Token { request }, Outcome::Token(token)) => self.answer(request, Reply::Token(token), out),
+            (Pending::Token { request }, Outcome::TokensRevoked) => self.answer(request, Reply::TokensRevoked, out),
             (Pending::Verify { request, user, origin }, Outcome::Verified(fits)) => {
                 self.gate.run_ended();
                 if fits {
@@ -171,6 +214,8 @@ impl Chat {
             Pending::Hash { request, .. }
             | Pending::Create { request }
             | Pending::Credentials { request, .. }
+            | Pending::CheckToken { request, .. }
+            | Pending::Token { request }
             | Pending::Verify { request, .. }
             | Pending::Load { request, .. }
             | Pending::Profile { request } => Some(*request),
@@ -185,10 +230,14 @@ impl Chat {
 
     fn wrong_password(&mut self, request: Ticket, user: &UserName, origin: Option<Origin>, out: &mut Vec<Action>) {
         self.note_wrong(user, origin);
+        self.note_wrong_on_connection(request);
+        self.refuse_waiting(request, None, out);
+    }
+
+    fn note_wrong_on_connection(&mut self, request: Ticket) {
         if let Some(session) = self.requests.get(request).and_then(|asker| self.sessions.get_mut(asker.conn)) {
             session.wrong_passwords = session.wrong_passwords.saturating_add(1);
         }
-        self.refuse_waiting(request, None, out);
     }
 
     /// The password fits: friends and first page, behind every save that was submitted before.
@@ -196,7 +245,8 @@ impl Chat {
         if !self.requests.contains(request) {
             return;
         }
-        let job = Job::Load { user: user.clone(), pushes_max: self.rules.page_max };
+        let (pushes_max, bytes_max) = (self.rules.page_max, self.rules.page_bytes_max);
+        let job = Job::Load { user: user.clone(), pushes_max, bytes_max };
         let user = self.users.refer(user);
         self.loading_begins(user);
         self.submit_for(request, job, Pending::Load { request, user }, out);

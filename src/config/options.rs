@@ -263,6 +263,12 @@ pub static OPTIONS: &[Opt] = &[
     ),
     opt(
         USER,
+        "page-bytes-max",
+        Kind::Size(number!(KIB, 64 * MIB, rules.page_bytes_max: usize)),
+        "And their size; the one that goes beyond is the last.",
+    ),
+    opt(
+        USER,
         "list-max",
         Kind::Count(number!(1, 1_000_000, rules.list_max: u32)),
         "Pushes on one user's list that are kept in memory; the rest waits in the store.",
@@ -309,6 +315,25 @@ pub static OPTIONS: &[Opt] = &[
         "sign-up-per-address-forgotten-after",
         Kind::Duration(number!(1, DAY, rules.sign_up_per_address_forgotten_after_ms: u64)),
         "After this one of them is forgotten.",
+    ),
+    opt(ACCOUNT, "friends-max", Kind::Count(number!(1, 1_000_000, rules.friends_max: u32)), "Friends of one user."),
+    opt(
+        ACCOUNT,
+        "pending-requests-max",
+        Kind::Count(number!(1, 1_000_000, rules.pending_requests_max: u32)),
+        "Friend requests of one user, and to one user, that are pending.",
+    ),
+    opt(
+        ACCOUNT,
+        "tokens-max",
+        Kind::Count(number!(1, 1_000, rules.tokens_max: u32)),
+        "Resume tokens of one user; a new one takes the place of the oldest.",
+    ),
+    opt(
+        ACCOUNT,
+        "token-lifetime",
+        Kind::Duration(number!(1, 3_650 * DAY, rules.token_lifetime_ms: u64)),
+        "How long a resume token may be used.",
     ),
     opt(
         ACCOUNT,

@@ -165,7 +165,7 @@ impl World {
             Action::Submit { ticket, job } => {
                 (ticket, name_of(job)).hash(trace);
                 match job {
-                    Job::SavePush { push } | Job::AskFriend { push } | Job::AnswerFriend { push } => {
+                    Job::SavePush { push } | Job::AskFriend { push, .. } | Job::AnswerFriend { push, .. } => {
                         (push.seq, push.id()).hash(trace);
                     }
                     Job::DeletePush { seq, .. } => seq.hash(trace),

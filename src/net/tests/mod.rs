@@ -249,6 +249,7 @@ fn yes(job: &Job) -> Outcome {
         Job::SavePush { .. } => Outcome::Saved,
         Job::DeletePush { .. } => Outcome::Deleted,
         Job::AskFriend { .. } | Job::AnswerFriend { .. } | Job::Unfriend { .. } => Outcome::Failed,
+        Job::MakeToken { .. } | Job::CheckToken { .. } | Job::RevokeTokens { .. } => Outcome::Failed,
     }
 }
 
