@@ -38,9 +38,14 @@ mod tokens;
 use hongyan::chat::contract::{ConnId, Job, Rules};
 use sim::world::World;
 
+/// The defaults, but for the grace of a push before it is saved: short, so that the tests can count its milliseconds.
+fn rules() -> Rules {
+    Rules { save_after_ms: 5, ..Rules::default() }
+}
+
 /// Ann and Bob, friends, both online.
 fn ann_and_bob() -> (World, ConnId, ConnId) {
-    ann_and_bob_by(Rules::default())
+    ann_and_bob_by(crate::rules())
 }
 
 fn ann_and_bob_by(rules: Rules) -> (World, ConnId, ConnId) {

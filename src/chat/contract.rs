@@ -450,7 +450,7 @@ impl Default for Rules {
             idle_timeout_ms: 120_000,
             idle_check_ms: 5_000,
             resend_every_ms: 15_000,
-            save_after_ms: 5,
+            save_after_ms: 50,
             answer_within_ms: 10_000,
             bad_inputs_max: 10,
             recent_messages_max: 1_024,

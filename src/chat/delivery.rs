@@ -8,6 +8,7 @@ pub(super) use super::item::ItemRef;
 use super::item::{NEVER, Save, Waiter};
 pub(super) use super::list::AckList;
 use super::list::Feed;
+use super::recent::Key;
 use super::users::UserId;
 use super::{Chat, Due, Timer};
 use crate::protocol::push::Push;
@@ -318,7 +319,7 @@ impl Chat {
             if !item.safe
                 && let Some(recent) = &mut self.users.get_mut(sender).recent
             {
-                recent.remove(item.push.receiver(), item.push.id(), name);
+                recent.remove(Key::of(item.push.receiver(), item.push.id()), name);
             }
             self.users.release(sender);
         }

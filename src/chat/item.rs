@@ -121,6 +121,7 @@ impl Items {
         Some(self.slab.remove(item.slot as usize))
     }
 
+    #[cfg(debug_assertions)]
     pub(super) fn len(&self) -> usize {
         self.slab.len()
     }

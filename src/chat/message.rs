@@ -3,6 +3,7 @@
 use super::answer::{Fault, NOT_YOU};
 use super::contract::{Action, ConnId};
 use super::item::{Item, ItemRef, NEVER, Save, Waiter};
+use super::recent::Key;
 use super::users::UserId;
 use super::{Chat, Due, Timer};
 use crate::protocol::error::ErrorCode;
@@ -34,7 +35,8 @@ impl Chat {
         }
         let waiter = Waiter { conn, spelling, due_ms: self.now.mono_ms + self.rules.answer_within_ms };
         let oldest_ms = self.now.mono_ms.saturating_sub(self.rules.recent_messages_age_ms);
-        let known = me.recent.as_ref().and_then(|recent| recent.find(receiver.as_str(), id.as_str(), oldest_ms));
+        let key = Key::of(receiver.as_str(), id.as_str());
+        let known = me.recent.as_ref().and_then(|recent| recent.find(key, oldest_ms));
         if let Some(known) = known {
             return self.said_before(known, waiter, id, out);
         }
@@ -45,7 +47,7 @@ impl Chat {
         let list = self.users.get(other).list.as_ref();
         if let Some(known) = list.and_then(|list| list.find_message(sender.as_str(), id.as_str(), &self.items)) {
             // It is promised now, and stays so after its ack.
-            self.remember(user, receiver.as_str(), id.as_str(), known);
+            self.remember(user, key, known);
             return self.said_before(known, waiter, id, out);
         }
         if !self.users.are_friends(user, other) {
@@ -54,7 +56,7 @@ impl Chat {
         }
         let push = Push::new(self.take_seq(), self.now.wall_ms, PushKind::Message, id, sender, receiver, content);
         let item = self.new_message(push, user, other, waiter);
-        self.remember(user, receiver.as_str(), id.as_str(), item);
+        self.remember(user, key, item);
         self.deliver(item, out);
     }
 
@@ -106,10 +108,10 @@ impl Chat {
         }
     }
 
-    fn remember(&mut self, sender: UserId, receiver: &str, id: &str, item: ItemRef) {
+    fn remember(&mut self, sender: UserId, key: Key, item: ItemRef) {
         let rules = &self.rules;
         let recent = self.users.get_mut(sender).recent.get_or_insert_default();
-        recent.insert(receiver, id, self.now.mono_ms, item, rules.recent_messages_max);
+        recent.insert(key, self.now.mono_ms, item, rules.recent_messages_max);
         if recent.timer.is_none() {
             let old_ms = self.now.mono_ms + rules.recent_messages_age_ms + 1;
             recent.timer = Some(self.wheel.insert(old_ms, Timer::Recent(sender)));

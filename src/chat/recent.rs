@@ -7,8 +7,23 @@ use hashbrown::HashTable;
 use std::collections::VecDeque;
 use std::hash::{DefaultHasher, Hasher};
 
-/// 128 bits made of receiver and id: what one sender calls two different messages never meets by chance.
-type Key = [u64; 2];
+/// Stands for a receiver and an id: of the 1,024 of one sender two meet by chance once in 10^16 messages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Key(u64);
+
+/// What nothing is remembered under.
+const GONE: Key = Key(0);
+
+impl Key {
+    /// The key of a message.
+    pub(super) fn of(receiver: &str, id: &str) -> Self {
+        let mut hasher = DefaultHasher::new();
+        hasher.write_usize(receiver.len());
+        hasher.write(receiver.as_bytes());
+        hasher.write(id.as_bytes());
+        Self(hasher.finish().max(1))
+    }
+}
 
 #[derive(Debug)]
 struct Sent {
@@ -29,35 +44,21 @@ pub(super) struct Recent {
     pub(super) timer: Option<TimerId>,
 }
 
-fn key(receiver: &str, id: &str) -> Key {
-    let half = |salt: u8| {
-        let mut hasher = DefaultHasher::new();
-        hasher.write_u8(salt);
-        hasher.write_usize(receiver.len());
-        hasher.write(receiver.as_bytes());
-        hasher.write(id.as_bytes());
-        hasher.finish()
-    };
-    [half(1), half(2)]
-}
-
 impl Recent {
     fn at(queue: &VecDeque<Sent>, base: u32, position: u32) -> Option<&Sent> {
         queue.get(position.wrapping_sub(base) as usize)
     }
 
     /// The push that was made of this message, if it was sent since `oldest_ms`.
-    pub(super) fn find(&self, receiver: &str, id: &str, oldest_ms: u64) -> Option<ItemRef> {
-        let key = key(receiver, id);
+    pub(super) fn find(&self, key: Key, oldest_ms: u64) -> Option<ItemRef> {
         let (queue, base) = (&self.queue, self.base);
         let found =
-            self.index.find(key[0], |&at| Self::at(queue, base, at).is_some_and(|sent| sent.key == key)).copied()?;
+            self.index.find(key.0, |&at| Self::at(queue, base, at).is_some_and(|sent| sent.key == key)).copied()?;
         Self::at(queue, base, found).filter(|sent| sent.at_ms >= oldest_ms).map(|sent| sent.item)
     }
 
     /// Remembers a message, and forgets the oldest beyond `count_max`.
-    pub(super) fn insert(&mut self, receiver: &str, id: &str, now_ms: u64, item: ItemRef, count_max: u32) {
-        let key = key(receiver, id);
+    pub(super) fn insert(&mut self, key: Key, now_ms: u64, item: ItemRef, count_max: u32) {
         self.forget(key, |_| true);
         while self.queue.len() >= count_max.max(1) as usize {
             self.pop_front();
@@ -65,25 +66,25 @@ impl Recent {
         let position = self.base.wrapping_add(self.queue.len() as u32);
         self.queue.push_back(Sent { key, at_ms: now_ms, item });
         let (queue, base) = (&self.queue, self.base);
-        self.index.insert_unique(key[0], position, |&at| Self::at(queue, base, at).map_or(0, |sent| sent.key[0]));
+        self.index.insert_unique(key.0, position, |&at| Self::at(queue, base, at).map_or(0, |sent| sent.key.0));
     }
 
     /// Forgets a message that became this push: it was not taken after all. A later one of the same id stays.
-    pub(super) fn remove(&mut self, receiver: &str, id: &str, item: ItemRef) {
-        self.forget(key(receiver, id), |sent| sent.item == item);
+    pub(super) fn remove(&mut self, key: Key, item: ItemRef) {
+        self.forget(key, |sent| sent.item == item);
     }
 
     fn forget(&mut self, key: Key, which: impl Fn(&Sent) -> bool) {
         let (queue, base) = (&self.queue, self.base);
         if let Ok(found) = self
             .index
-            .find_entry(key[0], |&at| Self::at(queue, base, at).is_some_and(|sent| sent.key == key && which(sent)))
+            .find_entry(key.0, |&at| Self::at(queue, base, at).is_some_and(|sent| sent.key == key && which(sent)))
         {
             // Its place in the queue stays, under a key that nothing has, and ages with the rest.
             let place = found.get().wrapping_sub(self.base) as usize;
             found.remove();
             if let Some(sent) = self.queue.get_mut(place) {
-                sent.key = [0, 0];
+                sent.key = GONE;
             }
         }
     }
@@ -91,7 +92,7 @@ impl Recent {
     fn pop_front(&mut self) {
         let position = self.base;
         if let Some(sent) = self.queue.pop_front() {
-            if let Ok(found) = self.index.find_entry(sent.key[0], |&at| at == position) {
+            if let Ok(found) = self.index.find_entry(sent.key.0, |&at| at == position) {
                 found.remove();
             }
             self.base = self.base.wrapping_add(1);
@@ -125,38 +126,38 @@ mod tests {
     fn it_knows_the_last_ones_and_only_those() {
         let mut recent = Recent::default();
         for n in 0..5_000u64 {
-            recent.insert("ann", &format!("m{n}"), n, item(n), 1_024);
+            recent.insert(Key::of("ann", &format!("m{n}")), n, item(n), 1_024);
             assert!(recent.len() <= 1_024);
         }
-        assert_eq!(recent.find("ann", "m4999", 0), Some(item(4_999)));
-        assert_eq!(recent.find("ann", "m3976", 0), Some(item(3_976)));
-        assert_eq!(recent.find("ann", "m3975", 0), None);
-        assert_eq!(recent.find("bob", "m4999", 0), None);
-        assert_eq!(recent.find("ann", "m4000", 4_001), None, "too old");
+        assert_eq!(recent.find(Key::of("ann", "m4999"), 0), Some(item(4_999)));
+        assert_eq!(recent.find(Key::of("ann", "m3976"), 0), Some(item(3_976)));
+        assert_eq!(recent.find(Key::of("ann", "m3975"), 0), None);
+        assert_eq!(recent.find(Key::of("bob", "m4999"), 0), None);
+        assert_eq!(recent.find(Key::of("ann", "m4000"), 4_001), None, "too old");
         assert_eq!(recent.expire(4_990), Some(4_999));
         assert_eq!(recent.len(), 10);
-        assert_eq!(recent.find("ann", "m4995", 0), Some(item(4_995)));
+        assert_eq!(recent.find(Key::of("ann", "m4995"), 0), Some(item(4_995)));
     }
 
     #[test]
     fn receiver_and_id_do_not_run_into_each_other() {
         let mut recent = Recent::default();
-        recent.insert("ab", "c", 0, item(1), 8);
-        assert_eq!(recent.find("a", "bc", 0), None);
+        recent.insert(Key::of("ab", "c"), 0, item(1), 8);
+        assert_eq!(recent.find(Key::of("a", "bc"), 0), None);
     }
 
     #[test]
     fn one_that_was_not_taken_can_be_forgotten() {
         let mut recent = Recent::default();
-        recent.insert("ann", "x", 0, item(1), 8);
-        recent.insert("ann", "y", 1, item(2), 8);
-        recent.remove("ann", "x", item(2));
-        assert_eq!(recent.find("ann", "x", 0), Some(item(1)), "it became another push");
-        recent.remove("ann", "x", item(1));
-        assert_eq!(recent.find("ann", "x", 0), None);
-        recent.insert("ann", "x", 2, item(3), 8);
-        assert_eq!(recent.find("ann", "x", 0), Some(item(3)));
-        assert_eq!(recent.find("ann", "y", 0), Some(item(2)));
+        recent.insert(Key::of("ann", "x"), 0, item(1), 8);
+        recent.insert(Key::of("ann", "y"), 1, item(2), 8);
+        recent.remove(Key::of("ann", "x"), item(2));
+        assert_eq!(recent.find(Key::of("ann", "x"), 0), Some(item(1)), "it became another push");
+        recent.remove(Key::of("ann", "x"), item(1));
+        assert_eq!(recent.find(Key::of("ann", "x"), 0), None);
+        recent.insert(Key::of("ann", "x"), 2, item(3), 8);
+        assert_eq!(recent.find(Key::of("ann", "x"), 0), Some(item(3)));
+        assert_eq!(recent.find(Key::of("ann", "y"), 0), Some(item(2)));
         assert_eq!(recent.expire(100), None);
     }
 }

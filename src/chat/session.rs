@@ -94,6 +94,7 @@ impl Sessions {
         self.slots[conn.slot as usize].take()
     }
 
+    #[cfg(debug_assertions)]
     pub(super) fn len(&self) -> usize {
         self.len
     }

@@ -215,6 +215,7 @@ impl Users {
         self.slab.iter().map(|(slot, user)| (UserId(slot as u32), user, user.refs))
     }
 
+    #[cfg(debug_assertions)]
     pub(super) fn len(&self) -> usize {
         self.slab.len()
     }

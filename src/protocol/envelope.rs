@@ -5,6 +5,7 @@
 
 use super::content;
 use super::error::ErrorCode;
+use super::fast;
 use super::field::Id;
 use super::request::{BadInput, Request, Spelling, Verb};
 use super::split::{self, DEPTH_MAX};
@@ -143,6 +144,15 @@ pub(super) fn string(raw: &str) -> Option<Cow<'_, str>> {
 pub fn parse<'a>(envelope: &'a [u8], scratch: &'a mut Scratch) -> Result<Request<'a>, BadInput> {
     let text =
         std::str::from_utf8(envelope).map_err(|_| BadInput::unreadable(ErrorCode::BadJson, "an envelope is UTF-8"))?;
+    match fast::parse(text) {
+        Some(request) => Ok(request),
+        None => parse_any(text, scratch),
+    }
+}
+
+/// Reads any envelope, the usual ones too.
+pub(super) fn parse_any<'a>(text: &'a str, scratch: &'a mut Scratch) -> Result<Request<'a>, BadInput> {
+    let envelope = text.as_bytes();
     let opened = envelope.iter().filter(|&&byte| byte == b'{' || byte == b'[').count();
     if opened > DEPTH_MAX as usize && !split::is_one_envelope(envelope) {
         return Err(BadInput::unreadable(ErrorCode::BadJson, "an envelope is one JSON object, at most 64 deep"));

@@ -4,6 +4,7 @@
 mod content;
 pub mod envelope;
 pub mod error;
+mod fast;
 pub mod field;
 pub mod http;
 pub mod push;

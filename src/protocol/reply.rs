@@ -4,6 +4,7 @@
 //! the wire adds its own framing.
 
 use super::error::ErrorCode;
+use super::fast::plain_length;
 use super::field::{Profile, Secret};
 use super::push::{Push, PushKind};
 use super::request::Spelling;
@@ -99,16 +100,15 @@ const ESCAPES: [u8; 256] = {
 ///
 /// Nothing is allocated but what `out` grows by; runs without escapes are copied whole.
 fn escape(out: &mut Vec<u8>, text: &str, levels: u32) {
-    let bytes = text.as_bytes();
-    let mut copied = 0;
-    for (place, &byte) in bytes.iter().enumerate() {
-        let escape = ESCAPES[usize::from(byte)];
-        if escape == 0 {
-            continue;
-        }
-        out.extend_from_slice(&bytes[copied..place]);
-        copied = place + 1;
-        match escape {
+    let mut rest = text.as_bytes();
+    loop {
+        let (plain, special) = rest.split_at(plain_length(rest));
+        out.extend_from_slice(plain);
+        let Some((&byte, after)) = special.split_first() else {
+            return;
+        };
+        rest = after;
+        match ESCAPES[usize::from(byte)] {
             b'u' => {
                 const HEX: &[u8; 16] = b"0123456789abcdef";
                 backslashes(out, levels - 1);
@@ -124,7 +124,6 @@ fn escape(out: &mut Vec<u8>, text: &str, levels: u32) {
             }
         }
     }
-    out.extend_from_slice(&bytes[copied..]);
 }
 
 /// A backslash escaped `levels` times: two to the power of `levels` of them.
@@ -140,6 +139,21 @@ fn quote(out: &mut Vec<u8>, levels: u32) {
         out.push(b'\\');
     }
     out.push(b'"');
+}
+
+/// Appends a number in decimal digits.
+fn number(out: &mut Vec<u8>, mut number: u64) {
+    let mut digits = [0; 20];
+    let mut at = digits.len();
+    loop {
+        at -= 1;
+        digits[at] = b'0' + (number % 10) as u8;
+        number /= 10;
+        if number == 0 {
+            break;
+        }
+    }
+    out.extend_from_slice(&digits[at..]);
 }
 
 /// Writes one frame: keeps track of how deep in strings its CONTENT is.
@@ -181,20 +195,10 @@ impl<'a> Frame<'a> {
     }
 
     /// `"key":"1652791027673"`
-    fn number(&mut self, key: &str, mut number: u64) {
-        let mut digits = [0; 20];
-        let mut at = digits.len();
-        loop {
-            at -= 1;
-            digits[at] = b'0' + (number % 10) as u8;
-            number /= 10;
-            if number == 0 {
-                break;
-            }
-        }
+    fn number(&mut self, key: &str, of: u64) {
         self.key(key);
         self.quote();
-        self.raw(&digits[at..]);
+        number(self.out, of);
         self.quote();
     }
 
@@ -241,6 +245,9 @@ fn write_profile(frame: &mut Frame<'_>, profile: &Profile) {
 
 /// Appends one reply frame to `out`, without a line end.
 pub fn write_reply(out: &mut Vec<u8>, spelling: Spelling, id: &str, reply: &Reply) {
+    if let Reply::Message { taken } = reply {
+        return write_taken(out, spelling, id, *taken);
+    }
     let mut frame = Frame::begin(out, spelling);
     frame.string("MessageId", id);
     frame.comma();
@@ -262,10 +269,8 @@ pub fn write_reply(out: &mut Vec<u8>, spelling: Spelling, id: &str, reply: &Repl
             frame.string("Content", "User could not be found");
             "RE_GETUSER_FAILED"
         }
-        Reply::Message { taken } => {
-            frame.string("Content", if *taken { "MS" } else { "MF" });
-            "RE_MESSAGE"
-        }
+        // Written above, as it is by far the most frequent.
+        Reply::Message { .. } => return,
         Reply::Friend { time_ms } => {
             frame.number("Content", *time_ms);
             "RE_FRI_REQ"
@@ -296,27 +301,92 @@ pub fn write_reply(out: &mut Vec<u8>, spelling: Spelling, id: &str, reply: &Repl
     frame.end(kind);
 }
 
+/// What stands between the texts of the frames that are written most, whole: a push, and the answer to a message.
+struct Between {
+    id: &'static [u8],
+    sender: &'static [u8],
+    receiver: &'static [u8],
+    time: &'static [u8],
+    content: &'static [u8],
+    end: &'static [u8],
+    kind: &'static [u8],
+    kind_end: &'static [u8],
+    answered: &'static [u8],
+    taken: [&'static [u8]; 2],
+    /// How often the texts are escaped.
+    levels: u32,
+}
+
+const TEXT: Between = Between {
+    id: br#"{"CONTENT":"{\"messageId\":\""#,
+    sender: br#"\",\"sender\":\""#,
+    receiver: br#"\",\"receiver\":\""#,
+    time: br#"\",\"time\":\""#,
+    content: br#"\",\"content\":\""#,
+    end: br#"\"}","TYPE":"4"}"#,
+    kind: br#"\",\"type\":\""#,
+    kind_end: br#"\"}","TYPE":"6"}"#,
+    answered: br#"{"CONTENT":"{\"MessageId\":\""#,
+    taken: [br#"\",\"Content\":\"MF\"}","TYPE":"RE_MESSAGE"}"#, br#"\",\"Content\":\"MS\"}","TYPE":"RE_MESSAGE"}"#],
+    levels: 2,
+};
+
+const OBJECT: Between = Between {
+    id: br#"{"CONTENT":{"messageId":""#,
+    sender: br#"","sender":""#,
+    receiver: br#"","receiver":""#,
+    time: br#"","time":""#,
+    content: br#"","content":""#,
+    end: br#""},"TYPE":"4"}"#,
+    kind: br#"","type":""#,
+    kind_end: br#""},"TYPE":"6"}"#,
+    answered: br#"{"CONTENT":{"MessageId":""#,
+    taken: [br#"","Content":"MF"},"TYPE":"RE_MESSAGE"}"#, br#"","Content":"MS"},"TYPE":"RE_MESSAGE"}"#],
+    levels: 1,
+};
+
+/// More than stands between the texts of a push.
+const BETWEEN_BYTES: usize = 160;
+
+impl Between {
+    fn of(spelling: Spelling) -> &'static Self {
+        match spelling {
+            Spelling::Text => &TEXT,
+            Spelling::Object => &OBJECT,
+        }
+    }
+}
+
+fn write_taken(out: &mut Vec<u8>, spelling: Spelling, id: &str, taken: bool) {
+    let between = Between::of(spelling);
+    out.extend_from_slice(between.answered);
+    escape(out, id, between.levels);
+    out.extend_from_slice(between.taken[usize::from(taken)]);
+}
+
 /// Appends one push frame (TYPE 4 or 6) to `out`, without a line end.
 pub fn write_push(out: &mut Vec<u8>, spelling: Spelling, push: &Push) {
-    let mut frame = Frame::begin(out, spelling);
-    frame.string("messageId", push.id());
-    frame.comma();
-    frame.string("sender", push.sender());
-    frame.comma();
-    frame.string("receiver", push.receiver());
-    frame.comma();
-    frame.number("time", push.time_ms);
-    frame.comma();
-    frame.string("content", push.content());
+    let between = Between::of(spelling);
+    out.reserve(BETWEEN_BYTES + push.text_bytes());
+    out.extend_from_slice(between.id);
+    escape(out, push.id(), between.levels);
+    out.extend_from_slice(between.sender);
+    escape(out, push.sender(), between.levels);
+    out.extend_from_slice(between.receiver);
+    escape(out, push.receiver(), between.levels);
+    out.extend_from_slice(between.time);
+    number(out, push.time_ms);
+    out.extend_from_slice(between.content);
+    escape(out, push.content(), between.levels);
     let kind = match push.kind {
-        PushKind::Message => return frame.end("4"),
-        PushKind::FriendRequest => "1",
-        PushKind::FriendAccept => "2",
-        PushKind::FriendReject => "3",
+        PushKind::Message => return out.extend_from_slice(between.end),
+        PushKind::FriendRequest => b"1",
+        PushKind::FriendAccept => b"2",
+        PushKind::FriendReject => b"3",
     };
-    frame.comma();
-    frame.string("type", kind);
-    frame.end("6");
+    out.extend_from_slice(between.kind);
+    out.extend_from_slice(kind);
+    out.extend_from_slice(between.kind_end);
 }
 
 #[cfg(test)]

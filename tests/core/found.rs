@@ -24,7 +24,7 @@ fn an_ack_of_one_whose_saving_failed_deletes_it_as_it_may_be_in_the_store() {
 
 #[test]
 fn one_that_failed_does_not_make_a_later_one_of_the_same_id_forgotten() {
-    let (mut w, ann, bob) = ann_and_bob_by(Rules { recent_messages_max: 1, ..Rules::default() });
+    let (mut w, ann, bob) = ann_and_bob_by(Rules { recent_messages_max: 1, ..crate::rules() });
     w.hang_up(ann);
     w.store.hang(saves);
     w.message(bob, "m1", "ann");
@@ -94,7 +94,7 @@ fn a_message_to_somebody_online_is_answered_within_ten_seconds_of_its_taking_too
 #[test]
 fn a_request_that_comes_off_the_list_lets_go_what_waited_for_its_id() {
     // A window of pages keeps the accept from coming onto the list at once, so that nothing else wakes it.
-    let (mut w, ann, bob) = ann_and_bob_by(Rules { list_max: 2, page_max: 2, ..Rules::default() });
+    let (mut w, ann, bob) = ann_and_bob_by(Rules { list_max: 2, page_max: 2, ..crate::rules() });
     w.store.model.add_account("dan", "dan");
     let dan = w.online("dan");
     w.friend(dan, FriendVerb::Request, "x", "ann");
@@ -176,7 +176,7 @@ fn who_goes_with_nothing_but_saved_pushes_on_his_list_may_be_forgotten_whole() {
 
 /// Ann and Bob, online, who do not know each other.
 fn strangers() -> (World, ConnId, ConnId) {
-    let mut w = World::of_friends(Rules::default(), &["ann"]);
+    let mut w = World::of_friends(crate::rules(), &["ann"]);
     w.store.model.add_account("bob", "bob");
     let ann = w.online("ann");
     let bob = w.online("bob");

@@ -4,7 +4,7 @@ use super::{ann_and_bob, friendships};
 use crate::sim::lanes::Fate;
 use crate::sim::say::Frame;
 use crate::sim::world::World;
-use hongyan::chat::contract::{ConnId, Rules};
+use hongyan::chat::contract::ConnId;
 use hongyan::protocol::reply::Reply;
 use hongyan::protocol::request::FriendVerb::{Accept, Delete, Reject, Request};
 
@@ -12,7 +12,7 @@ const NOTHING: [&str; 0] = [];
 
 /// Ann and Bob, online, who do not know each other.
 fn strangers() -> (World, ConnId, ConnId) {
-    let mut world = World::new(Rules::default());
+    let mut world = World::new(crate::rules());
     world.store.model.add_account("ann", "ann");
     world.store.model.add_account("bob", "bob");
     let ann = world.online("ann");

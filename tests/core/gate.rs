@@ -27,7 +27,7 @@ const LIMITED: [&str; 2] = ["LF l", "RATE_LIMITED l"];
 
 #[test]
 fn a_connection_has_so_many_wrong_passwords() {
-    let mut w = World::of_friends(Rules { wrong_passwords_per_connection_max: 3, ..Rules::default() }, &["ann"]);
+    let mut w = World::of_friends(Rules { wrong_passwords_per_connection_max: 3, ..crate::rules() }, &["ann"]);
     let conn = w.open();
     for name in ["ann", "nobody", "ann"] {
         log_in(&mut w, conn, name, "wrong");
@@ -44,11 +44,8 @@ fn a_connection_has_so_many_wrong_passwords() {
 
 #[test]
 fn a_user_has_so_many_wrong_passwords_whoever_tries_and_they_are_forgotten() {
-    let rules = Rules {
-        wrong_passwords_per_user_max: 3,
-        wrong_password_per_user_forgotten_after_ms: 5_000,
-        ..Rules::default()
-    };
+    let rules =
+        Rules { wrong_passwords_per_user_max: 3, wrong_password_per_user_forgotten_after_ms: 5_000, ..crate::rules() };
     let mut w = World::of_friends(rules, &["ann", "bob"]);
     for origin in 1..=3 {
         let conn = w.open_from(origin);
@@ -74,7 +71,7 @@ fn a_user_has_so_many_wrong_passwords_whoever_tries_and_they_are_forgotten() {
 
 #[test]
 fn who_is_known_is_let_in_whatever_others_try() {
-    let mut w = World::of_friends(Rules { wrong_passwords_per_user_max: 1, ..Rules::default() }, &["ann"]);
+    let mut w = World::of_friends(Rules { wrong_passwords_per_user_max: 1, ..crate::rules() }, &["ann"]);
     let conn = w.open_from(1);
     log_in(&mut w, conn, "ann", "wrong");
     w.run_for(10);
@@ -90,7 +87,7 @@ fn an_address_has_so_many_wrong_passwords_and_loopback_any_number() {
     let rules = Rules {
         wrong_passwords_per_address_max: 3,
         wrong_password_per_address_forgotten_after_ms: 5_000,
-        ..Rules::default()
+        ..crate::rules()
     };
     let mut w = World::of_friends(rules, &["ann", "bob"]);
     for name in ["a", "b", "c"] {
@@ -121,8 +118,7 @@ fn an_address_has_so_many_wrong_passwords_and_loopback_any_number() {
 
 #[test]
 fn an_address_has_so_many_sign_ups() {
-    let rules =
-        Rules { sign_ups_per_address_max: 2, sign_up_per_address_forgotten_after_ms: 60_000, ..Rules::default() };
+    let rules = Rules { sign_ups_per_address_max: 2, sign_up_per_address_forgotten_after_ms: 60_000, ..crate::rules() };
     let mut w = World::new(rules);
     let (here, elsewhere, loopback) = (w.open_from(1), w.open_from(2), w.open());
     for name in ["a", "b"] {
@@ -147,7 +143,7 @@ fn an_address_has_so_many_sign_ups() {
 
 #[test]
 fn log_ins_are_looked_at_in_their_order_and_those_after_wrong_ones_later() {
-    let mut w = slow_hashes(Rules::default(), &["a", "b", "c", "d", "e", "f", "g"]);
+    let mut w = slow_hashes(crate::rules(), &["a", "b", "c", "d", "e", "f", "g"]);
     let guesser = w.open_from(9);
     log_in(&mut w, guesser, "a", "wrong");
     w.run_for(150);
@@ -173,7 +169,7 @@ fn log_ins_are_looked_at_in_their_order_and_those_after_wrong_ones_later() {
 
 #[test]
 fn who_waited_too_long_or_is_gone_costs_no_hash() {
-    let mut w = slow_hashes(Rules { answer_within_ms: 250, ..Rules::default() }, &["a", "b", "c", "d"]);
+    let mut w = slow_hashes(Rules { answer_within_ms: 250, ..crate::rules() }, &["a", "b", "c", "d"]);
     let conns: Vec<_> = ["a", "b", "c", "d"].map(|name| (name, w.open())).into();
     for &(name, conn) in &conns {
         log_in(&mut w, conn, name, name);
@@ -192,7 +188,7 @@ fn who_waited_too_long_or_is_gone_costs_no_hash() {
 
 #[test]
 fn a_stop_does_not_begin_what_waits() {
-    let mut w = slow_hashes(Rules::default(), &["a", "b", "c"]);
+    let mut w = slow_hashes(crate::rules(), &["a", "b", "c"]);
     let conns: Vec<_> = ["a", "b", "c"].map(|name| (name, w.open())).into();
     for &(name, conn) in &conns {
         log_in(&mut w, conn, name, name);

@@ -17,7 +17,7 @@ fn idle_at(w: &mut World, conn: ConnId) -> Option<u64> {
 #[test]
 fn a_silent_connection_is_closed_at_the_first_look_after_more_than_120_seconds() {
     for (opened_ms, closed_ms) in [(1, 125_000), (2_500, 125_000), (4_999, 125_000), (5_001, 130_000)] {
-        let mut w = World::new(Rules::default());
+        let mut w = World::new(crate::rules());
         w.run_until(opened_ms);
         let conn = w.open();
         w.run_until(closed_ms - 1);
@@ -30,7 +30,7 @@ fn a_silent_connection_is_closed_at_the_first_look_after_more_than_120_seconds()
 #[test]
 fn exactly_120_seconds_of_silence_are_not_more_than_120() {
     for (opened_ms, closed_ms) in [(0, 125_000), (5_000, 130_000), (10_000, 135_000)] {
-        let mut w = World::new(Rules::default());
+        let mut w = World::new(crate::rules());
         w.run_until(opened_ms);
         let conn = w.open();
         w.run_until(200_000);
@@ -40,7 +40,7 @@ fn exactly_120_seconds_of_silence_are_not_more_than_120() {
 
 #[test]
 fn the_times_can_be_set_to_the_millisecond() {
-    let mut w = World::new(Rules { idle_timeout_ms: 101, idle_check_ms: 7, ..Rules::default() });
+    let mut w = World::new(Rules { idle_timeout_ms: 101, idle_check_ms: 7, ..crate::rules() });
     w.run_until(4);
     let conn = w.open();
     w.run_until(1_000);
@@ -49,7 +49,7 @@ fn the_times_can_be_set_to_the_millisecond() {
 
 /// Says something at 100 s on a connection that last spoke at about 0 s; did it count?
 fn counts(logged_in: bool, say: impl FnOnce(&mut World, ConnId)) -> bool {
-    let mut w = World::of_friends(Rules::default(), &["ann", "bob"]);
+    let mut w = World::of_friends(crate::rules(), &["ann", "bob"]);
     let conn = if logged_in { w.online("ann") } else { w.open() };
     w.run_until(100_000);
     say(&mut w, conn);

@@ -15,7 +15,7 @@ fn bad(code: ErrorCode, verb: Option<Verb>) -> Say {
 
 #[test]
 fn ten_bad_inputs_in_a_row_end_the_connection() {
-    let mut w = World::new(Rules::default());
+    let mut w = World::new(crate::rules());
     let conn = w.open();
     for _ in 0..9 {
         w.say(conn, bad(ErrorCode::BadJson, None));
@@ -28,7 +28,7 @@ fn ten_bad_inputs_in_a_row_end_the_connection() {
 #[test]
 fn anything_readable_in_between_starts_the_count_again() {
     for between in [bad(ErrorCode::BadField, Some(Verb::Login)), Say::Heartbeat { mid: "h".into() }] {
-        let mut w = World::new(Rules::default());
+        let mut w = World::new(crate::rules());
         let conn = w.open();
         for n in 0..100 {
             let say = if n % 10 == 9 { between.clone() } else { bad(ErrorCode::BadJson, None) };
@@ -51,7 +51,7 @@ fn readable_requests_with_errors_only_get_their_errors() {
 
 #[test]
 fn what_is_not_understood_before_log_in() {
-    let mut w = World::new(Rules::default());
+    let mut w = World::new(crate::rules());
     let conn = w.open();
     let say = |w: &mut World, verb, code| {
         w.say(conn, bad(code, verb));
@@ -77,7 +77,7 @@ fn too_large_is_said_and_the_connection_closed() {
 
 #[test]
 fn a_connection_has_so_many_requests_a_second() {
-    let (mut w, ann, _) = ann_and_bob_by(Rules { requests_per_second_max: 10, ..Rules::default() });
+    let (mut w, ann, _) = ann_and_bob_by(Rules { requests_per_second_max: 10, ..crate::rules() });
     w.run_for(1_000);
     for _ in 0..12 {
         w.heartbeat(ann);
@@ -111,7 +111,7 @@ fn twenty_thousand_a_second_by_default() {
 
 #[test]
 fn when_too_many_jobs_are_in_flight_requests_are_refused_and_nothing_promised_is_lost() {
-    let (mut w, ann, bob) = ann_and_bob_by(Rules { jobs_max: 2, ..Rules::default() });
+    let (mut w, ann, bob) = ann_and_bob_by(Rules { jobs_max: 2, ..crate::rules() });
     w.store.hang(any);
     for n in 0..4 {
         w.say(bob, Say::GetUser { mid: format!("g{n}"), user: "ann".into() });
@@ -137,7 +137,7 @@ fn when_too_many_jobs_are_in_flight_requests_are_refused_and_nothing_promised_is
 
 #[test]
 fn log_ins_are_refused_and_do_not_wait_when_the_jobs_are_full() {
-    let (mut w, _, bob) = ann_and_bob_by(Rules { jobs_max: 1, ..Rules::default() });
+    let (mut w, _, bob) = ann_and_bob_by(Rules { jobs_max: 1, ..crate::rules() });
     w.store.hang(any);
     w.say(bob, Say::GetUser { mid: "g".into(), user: "ann".into() });
     let conn = w.open();
@@ -149,7 +149,7 @@ fn log_ins_are_refused_and_do_not_wait_when_the_jobs_are_full() {
 
 #[test]
 fn passwords_wait_in_a_bounded_queue() {
-    let mut w = World::of_friends(Rules { auth_jobs_max: 2, ..Rules::default() }, &["ann", "bob"]);
+    let mut w = World::of_friends(Rules { auth_jobs_max: 2, ..crate::rules() }, &["ann", "bob"]);
     w.store.hang(|job| {
         matches!(job, hongyan::chat::contract::Job::Hash { .. } | hongyan::chat::contract::Job::Verify { .. })
     });
@@ -180,7 +180,7 @@ fn a_closed_connection_says_why() {
 #[test]
 fn so_many_friend_requests_of_one_user_and_to_one_user_are_pending() {
     use hongyan::protocol::request::FriendVerb::{Reject, Request};
-    let mut w = World::new(Rules { pending_requests_max: 2, ..Rules::default() });
+    let mut w = World::new(Rules { pending_requests_max: 2, ..crate::rules() });
     for name in ["ann", "bob", "cid", "dan"] {
         w.store.model.add_account(name, name);
     }
@@ -212,7 +212,7 @@ fn so_many_friend_requests_of_one_user_and_to_one_user_are_pending() {
 #[test]
 fn so_many_friends_of_one_user() {
     use hongyan::protocol::request::FriendVerb::{Accept, Delete, Request};
-    let mut w = World::of_friends(Rules { friends_max: 1, ..Rules::default() }, &["ann", "bob"]);
+    let mut w = World::of_friends(Rules { friends_max: 1, ..crate::rules() }, &["ann", "bob"]);
     w.store.model.add_account("cid", "cid");
     let (ann, cid) = (w.online("ann"), w.online("cid"));
     w.friend(cid, Request, "f1", "ann");

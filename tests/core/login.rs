@@ -3,7 +3,6 @@
 use super::{ann_and_bob, loads};
 use crate::sim::say::Say;
 use crate::sim::world::World;
-use hongyan::chat::contract::Rules;
 
 const NOTHING: [&str; 0] = [];
 
@@ -95,7 +94,7 @@ fn a_failed_log_in_changes_nothing() {
 
 #[test]
 fn input_is_held_while_a_log_in_is_worked_on_and_goes_on_behind_it() {
-    let mut w = World::of_friends(Rules::default(), &["ann", "bob"]);
+    let mut w = World::of_friends(crate::rules(), &["ann", "bob"]);
     let ann = w.open();
     w.log_in(ann, "ann");
     assert!(w.is_held(ann));
@@ -107,7 +106,7 @@ fn input_is_held_while_a_log_in_is_worked_on_and_goes_on_behind_it() {
 
 #[test]
 fn a_log_in_whose_connection_is_gone_leaves_the_user_away() {
-    let mut w = World::of_friends(Rules::default(), &["ann", "bob"]);
+    let mut w = World::of_friends(crate::rules(), &["ann", "bob"]);
     let bob = w.online("bob");
     let ann = w.open();
     w.store.hang(loads);
@@ -172,7 +171,7 @@ fn the_same_with_an_empty_list_and_a_new_log_in_that_fails() {
 
 #[test]
 fn two_log_ins_at_once_leave_one_live_connection() {
-    let mut w = World::of_friends(Rules::default(), &["ann", "bob"]);
+    let mut w = World::of_friends(crate::rules(), &["ann", "bob"]);
     let (bob, one, two) = (w.online("bob"), w.open(), w.open());
     w.store.takes(20);
     w.log_in(one, "ann");
@@ -187,7 +186,7 @@ fn two_log_ins_at_once_leave_one_live_connection() {
 
 #[test]
 fn a_password_that_was_verified_before_is_not_hashed_again() {
-    let mut w = World::of_friends(Rules::default(), &["ann"]);
+    let mut w = World::of_friends(crate::rules(), &["ann"]);
     w.store.model.cache_passwords = true;
     let first = w.online("ann");
     assert_eq!(w.store.count("Verify"), 1);
@@ -198,7 +197,7 @@ fn a_password_that_was_verified_before_is_not_hashed_again() {
 
 #[test]
 fn who_signs_up_can_log_in_and_a_taken_name_is_refused() {
-    let mut w = World::new(Rules::default());
+    let mut w = World::new(crate::rules());
     let conn = w.open();
     for expected in ["SS s", "SF s"] {
         w.say(conn, Say::SignUp { mid: "s".into(), user: "ann".into(), password: "ann".into() });

@@ -6,7 +6,7 @@ use crate::sim::world::World;
 use hongyan::chat::contract::{ConnId, Rules};
 
 fn small() -> Rules {
-    Rules { page_max: 3, list_max: 4, outstanding_max: 2, ..Rules::default() }
+    Rules { page_max: 3, list_max: 4, outstanding_max: 2, ..crate::rules() }
 }
 
 fn names(of: std::ops::Range<u32>) -> Vec<String> {
@@ -236,7 +236,7 @@ fn an_ack_of_what_was_read_from_the_store_is_not_read_again_by_a_page() {
 #[test]
 fn a_page_is_bounded_in_bytes_too() {
     // Every message is 13 bytes of text: a page of 30 holds three, whatever else is allowed.
-    let (mut w, ann, bob) = ann_and_bob_by(Rules { page_bytes_max: 30, ..Rules::default() });
+    let (mut w, ann, bob) = ann_and_bob_by(Rules { page_bytes_max: 30, ..crate::rules() });
     w.hang_up(ann);
     send(&mut w, bob, 0..20);
     w.run_for(100);

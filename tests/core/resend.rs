@@ -112,7 +112,7 @@ fn many_that_are_due_at_once_are_spread_a_little() {
 
 #[test]
 fn the_period_can_be_set_to_the_millisecond() {
-    let (mut w, ann, bob) = ann_and_bob_by(Rules { resend_every_ms: 7, save_after_ms: 2, ..Rules::default() });
+    let (mut w, ann, bob) = ann_and_bob_by(Rules { resend_every_ms: 7, save_after_ms: 2, ..crate::rules() });
     let start = w.now_ms;
     w.message(bob, "m1", "ann");
     w.run_for(21);
@@ -122,7 +122,7 @@ fn the_period_can_be_set_to_the_millisecond() {
 
 #[test]
 fn only_so_many_are_outstanding_and_acks_let_the_next_ones_go_in_order() {
-    let (mut w, ann, bob) = ann_and_bob_by(Rules { outstanding_max: 3, ..Rules::default() });
+    let (mut w, ann, bob) = ann_and_bob_by(Rules { outstanding_max: 3, ..crate::rules() });
     for n in 0..8 {
         w.message(bob, &format!("m{n}"), "ann");
     }
@@ -140,7 +140,7 @@ fn only_so_many_are_outstanding_and_acks_let_the_next_ones_go_in_order() {
 
 #[test]
 fn outstanding_bytes_are_bounded_but_a_large_one_alone_is_sent() {
-    let (mut w, ann, bob) = ann_and_bob_by(Rules { outstanding_bytes_max: 1, ..Rules::default() });
+    let (mut w, ann, bob) = ann_and_bob_by(Rules { outstanding_bytes_max: 1, ..crate::rules() });
     w.message(bob, "m1", "ann");
     w.message(bob, "m2", "ann");
     w.run_for(100);

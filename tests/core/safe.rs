@@ -4,7 +4,7 @@ use super::{ann_and_bob, any, friendships, loads, saves};
 use crate::sim::lanes::Fate;
 use crate::sim::say::Say;
 use crate::sim::world::World;
-use hongyan::chat::contract::{Job, Rules};
+use hongyan::chat::contract::Job;
 use hongyan::protocol::request::FriendVerb;
 
 #[test]
@@ -129,7 +129,7 @@ fn when_the_store_hangs_every_request_is_answered_within_ten_seconds() {
 
 #[test]
 fn a_friendship_that_is_made_late_still_counts() {
-    let mut w = World::new(Rules::default());
+    let mut w = World::new(crate::rules());
     w.store.model.add_account("ann", "ann");
     w.store.model.add_account("bob", "bob");
     let (ann, bob) = (w.online("ann"), w.online("bob"));
@@ -152,7 +152,7 @@ fn a_friendship_that_is_made_late_still_counts() {
 
 #[test]
 fn a_log_in_that_comes_late_does_not_log_in() {
-    let mut w = World::of_friends(Rules::default(), &["ann", "bob"]);
+    let mut w = World::of_friends(crate::rules(), &["ann", "bob"]);
     let bob = w.online("bob");
     let ann = w.open();
     w.store.hang(loads);

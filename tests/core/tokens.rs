@@ -28,7 +28,7 @@ const NO: [&str; 1] = ["LF l"];
 
 #[test]
 fn a_token_lets_its_user_in_without_a_hash_also_after_a_restart() {
-    let mut w = World::of_friends(Rules::default(), &["ann", "bob"]);
+    let mut w = World::of_friends(crate::rules(), &["ann", "bob"]);
     let ann = w.online("ann");
     let token = new_token(&mut w, ann, "ann");
     let bob = w.online("bob");
@@ -47,7 +47,7 @@ fn a_token_lets_its_user_in_without_a_hash_also_after_a_restart() {
 
 #[test]
 fn a_token_expires_and_can_be_revoked_and_only_so_many_are_kept() {
-    let rules = Rules { tokens_max: 2, token_lifetime_ms: 60_000, ..Rules::default() };
+    let rules = Rules { tokens_max: 2, token_lifetime_ms: 60_000, ..crate::rules() };
     let mut w = World::of_friends(rules, &["ann"]);
     let ann = w.online("ann");
     let tokens: Vec<_> = (0..3).map(|_| new_token(&mut w, ann, "ann")).collect();
@@ -64,7 +64,7 @@ fn a_token_expires_and_can_be_revoked_and_only_so_many_are_kept() {
 
 #[test]
 fn tokens_are_for_those_who_are_logged_in_and_asking_is_not_speaking() {
-    let mut w = World::of_friends(Rules::default(), &["ann"]);
+    let mut w = World::of_friends(crate::rules(), &["ann"]);
     let conn = w.open();
     assert_eq!(ask(&mut w, conn, TokenVerb::New), ["NOT_LOGGED_IN t"]);
     let ann = w.online("ann");
@@ -76,7 +76,7 @@ fn tokens_are_for_those_who_are_logged_in_and_asking_is_not_speaking() {
 
 #[test]
 fn without_the_store_there_is_no_token_and_no_way_back() {
-    let mut w = World::of_friends(Rules::default(), &["ann"]);
+    let mut w = World::of_friends(crate::rules(), &["ann"]);
     let ann = w.online("ann");
     let token = new_token(&mut w, ann, "ann");
     w.store.plan(|_: &Job| Plan { takes_ms: 1, answer_after_ms: 0, fate: Fate::Fail });
@@ -87,7 +87,7 @@ fn without_the_store_there_is_no_token_and_no_way_back() {
 
 #[test]
 fn stale_tokens_shut_out_nobody_but_the_connection_that_goes_on_with_them() {
-    let rules = Rules { wrong_passwords_per_connection_max: 3, wrong_passwords_per_user_max: 1, ..Rules::default() };
+    let rules = Rules { wrong_passwords_per_connection_max: 3, wrong_passwords_per_user_max: 1, ..crate::rules() };
     let mut w = World::of_friends(rules, &["ann"]);
     let conn = w.open_from(1);
     for _ in 0..3 {
