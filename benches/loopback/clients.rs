@@ -1,6 +1,6 @@
 //! Connections that are opened and logged in, many at a time in a rolling window.
 
-use super::frames::{Dialect, mqtt_connect, mqtt_subscribe};
+use super::frames::{Dialect, mqtt_connect, mqtt_subscribe, shown};
 use super::{Fallible, check_interrupt};
 use std::collections::VecDeque;
 use std::io::{Read, Write};
@@ -83,8 +83,11 @@ impl Opening {
                 && let Some(length) = self.dialect.frame_length(&self.input)
             {
                 let frame: Vec<u8> = self.input.drain(..length).collect();
-                if std::mem::take(&mut first) && self.dialect.has_users() && !frame.windows(4).any(|at| at == br#""LS\"#) {
-                    return Err(format!("no log-in: {}", String::from_utf8_lossy(&frame)).into());
+                if std::mem::take(&mut first)
+                    && self.dialect.has_users()
+                    && !frame.windows(4).any(|at| at == br#""LS\"#)
+                {
+                    return Err(format!("no log-in: {}", shown(&frame)).into());
                 }
                 self.frames -= 1;
             }
@@ -99,14 +102,14 @@ impl Opening {
                 && let Some(end) = self.input.windows(4).position(|at| at == b"\r\n\r\n")
             {
                 if !self.input.starts_with(b"HTTP/1.1 101 ") {
-                    return Err(format!("no WebSocket: {}", String::from_utf8_lossy(&self.input)).into());
+                    return Err(format!("no WebSocket: {}", shown(&self.input)).into());
                 }
                 self.input.drain(..end + 4);
                 self.in_http = false;
             }
         }
         if !self.input.is_empty() {
-            return Err(format!("more than expected: {}", String::from_utf8_lossy(&self.input)).into());
+            return Err(format!("more than expected: {}", shown(&self.input)).into());
         }
         Ok(self.stream)
     }

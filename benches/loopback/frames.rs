@@ -210,7 +210,12 @@ fn put_id(dialect: Dialect, frame: &mut [u8], length: usize, id: &[u8; ID_BYTES]
 }
 
 fn strange(who: &str, frame: &[u8]) -> Box<dyn std::error::Error> {
-    format!("{who} got what it does not expect: {}", String::from_utf8_lossy(frame)).into()
+    format!("{who} got what it does not expect: {}", shown(frame)).into()
+}
+
+/// The beginning of something, for an error.
+pub fn shown(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(&bytes[..bytes.len().min(300)]).into_owned()
 }
 
 fn remaining_length(out: &mut Vec<u8>, mut length: usize) {

@@ -51,9 +51,11 @@ impl Histogram {
     /// What was seen: the lower edge in µs, the upper one, and how often.
     pub fn buckets_us(&self) -> impl Iterator<Item = (f64, f64, u64)> {
         let edge = |index| lowest(index) as f64 / 1e3;
-        self.counts.iter().enumerate().filter(|(_, count)| **count > 0).map(move |(index, count)| {
-            (edge(index), edge(index + 1), *count)
-        })
+        self.counts
+            .iter()
+            .enumerate()
+            .filter(|(_, count)| **count > 0)
+            .map(move |(index, count)| (edge(index), edge(index + 1), *count))
     }
 }
 

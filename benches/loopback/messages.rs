@@ -8,6 +8,7 @@ use super::prepare::{receiver, sender};
 use super::process::own_cpu_ns;
 use super::subjects::{Starter, Subject};
 use super::{Fallible, Settings, median};
+use std::path::Path;
 use std::time::Duration;
 
 /// How many talk, and how.
@@ -48,8 +49,9 @@ pub struct Talk {
 }
 
 impl Talk {
-    pub fn open(starter: &Starter, dialect: Dialect, store: &str, shape: Shape) -> Fallible<Self> {
-        let subject = starter.start(dialect, store)?;
+    /// On a copy of the store: what one run leaves behind is nothing to the next.
+    pub fn open(starter: &Starter, dialect: Dialect, store: &Path, shape: Shape) -> Fallible<Self> {
+        let subject = starter.start(dialect, &starter.copy(store)?)?;
         let load = connect(&subject, dialect, shape)?;
         Ok(Self { subject, load })
     }
@@ -94,7 +96,8 @@ pub fn connect(subject: &Subject, dialect: Dialect, shape: Shape) -> Fallible<Lo
     let content = "x".repeat(shape.content_bytes);
     let users = (0..shape.pairs).flat_map(|number| [sender(number), receiver(number)]);
     let streams = open_all(subject.addr, dialect, users, 0)?;
-    let frames = (0..shape.pairs).map(|number| vec![Frames::new(dialect, &sender(number), &receiver(number), &content)]);
+    let frames =
+        (0..shape.pairs).map(|number| vec![Frames::new(dialect, &sender(number), &receiver(number), &content)]);
     Load::new(dialect, streams, true, frames, shape.in_flight.max(16))
 }
 
@@ -110,7 +113,7 @@ pub fn dialects(starter: &Starter) -> Vec<Dialect> {
 /// One shape with all subjects, run by run in turn: what disturbs the machine for a while disturbs them all.
 pub fn measure_shape(
     starter: &Starter,
-    store: &str,
+    store: &Path,
     shape: Shape,
     settings: &Settings,
 ) -> Fallible<Vec<(Dialect, Measured)>> {

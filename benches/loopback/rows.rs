@@ -6,10 +6,11 @@ use super::prepare;
 use super::process::Machine;
 use super::report::{Report, Table, significant, thousands};
 use super::settings::Settings;
-use super::subjects::{Starter, sqlite_url};
+use super::subjects::Starter;
 use super::{Fallible, check_interrupt};
 use hongyan::store::sqlite::SqliteStore;
 use serde_json::json;
+use std::path::Path;
 
 /// Measures what is wanted. One row that fails does not take the others with it.
 pub fn run(settings: &Settings, machine: Machine) -> Fallible<()> {
@@ -57,23 +58,26 @@ fn message_rows(starter: &Starter, settings: &Settings, report: &mut Report) -> 
     settings.say("messages: filling the store");
     let file = starter.folder.join("messages.db");
     prepare::pairs(&mut SqliteStore::open(&file)?, shapes.iter().map(|shape| shape.pairs).max().unwrap_or(0))?;
-    let store = sqlite_url(&file);
     let mut table = Table::new(
         "Messages between two who are there (pairs x in flight x bytes; latency in µs)",
         &["", "CPU µs", "messages/s", "p50", "p99", "p99.9", "busy", "load busy", "resident MB"],
     );
+    let mut failure = None;
     for shape in shapes {
-        let measured = messages::measure_shape(starter, &store, shape, settings)?;
-        for (dialect, one) in &measured {
-            add(&mut table, report, "messages", shape, *dialect, one);
+        match messages::measure_shape(starter, &file, shape, settings) {
+            Ok(measured) => {
+                measured.iter().for_each(|(dialect, one)| add(&mut table, report, "messages", shape, *dialect, one));
+                goals(report, shape, &measured);
+            }
+            Err(error) => failure = Some(format!("{}: {error}", shape.name)),
         }
-        goals(report, shape, &measured);
+        check_interrupt()?;
     }
     report.table(table);
     if settings.wants("latency") {
-        paced_rows(starter, settings, report, &store)?;
+        paced_rows(starter, settings, report, &file)?;
     }
-    Ok(())
+    failure.map_or(Ok(()), |failure| Err(failure.into()))
 }
 
 fn add(table: &mut Table, report: &mut Report, list: &str, shape: Shape, dialect: Dialect, one: &Measured) {
@@ -106,8 +110,7 @@ fn add(table: &mut Table, report: &mut Report, list: &str, shape: Shape, dialect
 
 /// Against the relay (as a share of its messages per CPU second), and against mosquitto (as a part of its CPU).
 fn goals(report: &mut Report, shape: Shape, measured: &[(Dialect, Measured)]) {
-    let cpu_us =
-        |wanted: Dialect| measured.iter().find(|(dialect, _)| *dialect == wanted).map(|(_, one)| one.cpu_us);
+    let cpu_us = |wanted: Dialect| measured.iter().find(|(dialect, _)| *dialect == wanted).map(|(_, one)| one.cpu_us);
     let Some(raw) = cpu_us(Dialect::Raw) else { return };
     let relay_share = match shape.name {
         "50x16x100" => Some(0.40),
@@ -133,7 +136,7 @@ fn goals(report: &mut Report, shape: Shape, measured: &[(Dialect, Measured)]) {
 }
 
 /// At half of what the first shape just reached.
-fn paced_rows(starter: &Starter, settings: &Settings, report: &mut Report, store: &str) -> Fallible<()> {
+fn paced_rows(starter: &Starter, settings: &Settings, report: &mut Report, store: &Path) -> Fallible<()> {
     let shape = SHAPES[0];
     let mut table = Table::new(
         "Latency at half of the rate just reached, from when a message was due (µs)",
@@ -149,7 +152,14 @@ fn paced_rows(starter: &Starter, settings: &Settings, report: &mut Report, store
         }
         let one = messages::middle(&runs);
         let [p50, p99, p999] = [0.5, 0.99, 0.999].map(|share| significant(one.latencies.quantile_us(share)));
-        table.row(&[&name(dialect), &thousands(one.per_second), &p50, &p99, &p999, &significant(one.latencies.max_us())]);
+        table.row(&[
+            &name(dialect),
+            &thousands(one.per_second),
+            &p50,
+            &p99,
+            &p999,
+            &significant(one.latencies.max_us()),
+        ]);
         let mut unused = Table::new("", &[]);
         add(&mut unused, report, "latency", shape, dialect, &one);
     }

@@ -51,6 +51,19 @@ impl Starter {
         listening(command)
     }
 
+    /// A copy of a store that no server uses at the moment; gives its URL.
+    pub fn copy(&self, store: &Path) -> Fallible<String> {
+        let copy = self.folder.join("copy.db");
+        for ending in ["db", "db-wal", "db-shm"] {
+            let old = copy.with_extension(ending);
+            if old.exists() {
+                std::fs::remove_file(old)?;
+            }
+        }
+        std::fs::copy(store, &copy)?;
+        Ok(sqlite_url(&copy))
+    }
+
     pub fn relay(&self) -> Fallible<Subject> {
         let mut command = self.machine.measured(std::env::current_exe()?.as_os_str());
         // The relay ends when its stdin does.
