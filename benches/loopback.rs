@@ -3,14 +3,24 @@
 //! measured, and how.
 #![allow(missing_docs, unreachable_pub, reason = "a program of its own")]
 
+#[path = "loopback/absent_rows.rs"]
+mod absent_rows;
 #[path = "loopback/clients.rs"]
 mod clients;
 #[path = "loopback/frames.rs"]
 mod frames;
 #[path = "loopback/histogram.rs"]
 mod histogram;
+#[path = "loopback/idle_rows.rs"]
+mod idle_rows;
 #[path = "loopback/load.rs"]
 mod load;
+#[path = "loopback/log_in_rows.rs"]
+mod log_in_rows;
+#[path = "loopback/mariadb.rs"]
+mod mariadb;
+#[path = "loopback/message_rows.rs"]
+mod message_rows;
 #[path = "loopback/messages.rs"]
 mod messages;
 #[path = "loopback/prepare.rs"]
@@ -27,6 +37,8 @@ mod rows;
 mod settings;
 #[path = "loopback/subjects.rs"]
 mod subjects;
+#[path = "loopback/svg.rs"]
+mod svg;
 
 use settings::Settings;
 use std::process::ExitCode;

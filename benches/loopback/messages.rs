@@ -98,7 +98,9 @@ pub fn connect(subject: &Subject, dialect: Dialect, shape: Shape) -> Fallible<Lo
     let streams = open_all(subject.addr, dialect, users, 0)?;
     let frames =
         (0..shape.pairs).map(|number| vec![Frames::new(dialect, &sender(number), &receiver(number), &content)]);
-    Load::new(dialect, streams, true, frames, shape.in_flight.max(16))
+    // Room for a paced load that meets a hiccup.
+    let room = if shape.pairs <= 100 { 256 } else { shape.in_flight };
+    Load::new(dialect, streams, true, frames, room)
 }
 
 /// The dialects that are there to be compared, in the order of the table.

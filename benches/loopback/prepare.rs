@@ -22,6 +22,11 @@ pub fn receiver(number: usize) -> String {
     format!("friend{number:06}")
 }
 
+/// Somebody in a ring of friends.
+pub fn user(number: usize) -> String {
+    format!("user{number:07}")
+}
+
 /// A store that is being filled.
 pub struct Filler<'a> {
     store: &'a mut dyn Store,

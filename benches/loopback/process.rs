@@ -103,6 +103,13 @@ fn allowed_cores() -> Fallible<Vec<usize>> {
     Ok(cores)
 }
 
+/// How many files and sockets this process may have open; what it starts may have as many.
+pub fn file_descriptors() -> Fallible<usize> {
+    let limits = fs::read_to_string("/proc/self/limits")?;
+    let line = limits.lines().find_map(|line| line.strip_prefix("Max open files")).ok_or("no limit of open files")?;
+    Ok(line.split_whitespace().next().and_then(|soft| soft.parse().ok()).unwrap_or(usize::MAX))
+}
+
 /// A program in the folders where programs are.
 pub fn find_program(name: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
@@ -139,6 +146,15 @@ impl Process {
     /// All that is resident, in bytes.
     pub fn resident_bytes(&self) -> Fallible<u64> {
         self.status("VmRSS:")
+    }
+
+    /// CPU time in the clock ticks of the system, as `ps` and `top` reckon it.
+    pub fn ticks(&self) -> Fallible<u64> {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.id()))?;
+        // Behind the name, which may hold anything; user and system time are the 14th and 15th word of all.
+        let (_, words) = stat.rsplit_once(") ").ok_or("no such line in /proc/PID/stat")?;
+        let times = words.split(' ').skip(11).take(2).map(str::parse::<u64>);
+        Ok(times.sum::<Result<u64, _>>()?)
     }
 
     fn status(&self, key: &str) -> Fallible<u64> {
