@@ -138,13 +138,14 @@ impl Load {
         }
     }
 
-    /// Sends `per_second` messages at their times, whatever comes back, for so long. A latency counts from the time at which
-    /// the message was due.
-    pub fn run_paced(&mut self, per_second: f64, time: Duration) -> Fallible<Duration> {
+    /// Sends `per_second` messages at their times, whatever comes back, for so long: one sender after another, each so many at
+    /// once (one at a time would cost the load more system calls than it can make). A latency counts from the time at which the
+    /// message was due.
+    pub fn run_paced(&mut self, per_second: f64, at_once: usize, time: Duration) -> Fallible<Duration> {
         self.refill = false;
         let start = Instant::now();
         let start_ns = self.now_ns();
-        let (gap_ns, mut sent, mut sender) = (1e9 / per_second, 0_u64, 0);
+        let (gap_ns, mut sent, mut sender) = (1e9 / per_second * at_once as f64, 0_u64, 0);
         loop {
             let elapsed = start.elapsed();
             if elapsed >= time {
@@ -152,10 +153,12 @@ impl Load {
             }
             let due = (elapsed.as_nanos() as f64 / gap_ns) as u64;
             while sent < due {
-                if self.senders[sender].in_flight >= self.senders[sender].sent_ns.len() / 2 {
+                if self.senders[sender].in_flight + at_once > self.senders[sender].sent_ns.len() / 2 {
                     return Err(format!("{per_second:.0} messages a second are more than it can do").into());
                 }
-                self.send(sender, Some(start_ns + (sent as f64 * gap_ns) as u64));
+                for _ in 0..at_once {
+                    self.send(sender, Some(start_ns + (sent as f64 * gap_ns) as u64));
+                }
                 sent += 1;
                 sender = (sender + 1) % self.senders.len();
             }

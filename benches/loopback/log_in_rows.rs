@@ -75,10 +75,16 @@ pub fn log_in(starter: &Starter, settings: &Settings, report: &mut Report) -> Fa
     }
     let [first, again, cpu_us, alone] = [first, again, cpu_us, alone].map(median);
     let share = again / alone * 100.0;
+    let busy = again * cpu_us / 1e6;
     let title = format!("Log-in and {WAITING} waiting messages, {} users, {} friends each", users, 2 * NEIGHBOURS);
-    let mut table = Table::new(&title, &["", "users/s", "CPU µs"]);
+    let mut table = Table::new(&title, &["", "users/s", "CPU µs", "busy"]);
     table.row(&[&"the first of each user (Argon2id at its cheapest)", &thousands(first), &""]);
-    table.row(&[&"the next (the password is known)", &thousands(again), &significant(cpu_us)]);
+    table.row(&[
+        &"the next (the password is known)",
+        &thousands(again),
+        &significant(cpu_us),
+        &format!("{:.0} %", busy * 100.0),
+    ]);
     table.row(&[&"the store alone: credentials, friends, page", &thousands(alone), &""]);
     table.row(&[&"share of the store", &format!("{share:.0} %"), &""]);
     report.table(table);
@@ -88,7 +94,7 @@ pub fn log_in(starter: &Starter, settings: &Settings, report: &mut Report) -> Fa
     );
     report.value(
         "log-in",
-        json!({"users": users, "waiting": WAITING, "first_per_second": first, "per_second": again, "cpu_us": cpu_us,
+        json!({"users": users, "waiting": WAITING, "first_per_second": first, "per_second": again, "cpu_us": cpu_us, "busy": busy,
             "store_alone_per_second": alone, "share_percent": share}),
     );
     Ok(())

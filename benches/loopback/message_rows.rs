@@ -107,7 +107,7 @@ pub fn paced(starter: &Starter, settings: &Settings, report: &mut Report) -> Fal
     let shape = SHAPES[0];
     let file = store(starter, settings, shape.pairs)?;
     let mut table = Table::new(
-        "Latency at half of the rate that each just reached with 50 pairs, 100 B, from when a message was due (µs)",
+        "Latency at half of the rate that each just reached with 50 pairs, 100 B, 16 at once, from when they were due (µs)",
         &["", "messages/s", "p50", "p99", "p99.9", "max", "CPU µs"],
     );
     let dialects = messages::dialects(starter);
@@ -117,7 +117,7 @@ pub fn paced(starter: &Starter, settings: &Settings, report: &mut Report) -> Fal
             settings.say(&format!("latency: {dialect:?}, run {} of {}", run + 1, settings.runs));
             let mut talk = Talk::open(starter, *dialect, &file, shape)?;
             let reached = talk.measure(shape, settings)?.per_second;
-            runs.push(talk.measure_paced(reached / 2.0, settings)?);
+            runs.push(talk.measure_paced(reached / 2.0, shape.in_flight, settings)?);
         }
     }
     let mut lines = vec![];

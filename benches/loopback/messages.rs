@@ -66,9 +66,9 @@ impl Talk {
     }
 
     /// At a rate that the subject can easily hold.
-    pub fn measure_paced(&mut self, per_second: f64, settings: &Settings) -> Fallible<Measured> {
-        self.load.run_paced(per_second, settings.warm_up())?;
-        let measured = self.window(|load| load.run_paced(per_second, settings.time))?;
+    pub fn measure_paced(&mut self, per_second: f64, at_once: usize, settings: &Settings) -> Fallible<Measured> {
+        self.load.run_paced(per_second, at_once, settings.warm_up())?;
+        let measured = self.window(|load| load.run_paced(per_second, at_once, settings.time))?;
         self.load.drain()?;
         Ok(measured)
     }
