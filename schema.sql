@@ -1,4 +1,4 @@
--- The tables of hongyan on MySQL 8 and later or MariaDB 10.6 and later, schema version 1.
+-- The tables of hongyan on MySQL 8 and later or MariaDB 10.6 and later, schema version 2.
 --
 -- The server applies this file when it starts on an empty database. To run it without the right to create tables, apply the file by
 -- hand before the first start: the server itself needs SELECT, INSERT, UPDATE and DELETE. Harmless when applied twice.
@@ -39,7 +39,8 @@ CREATE TABLE IF NOT EXISTS friend_requests (
     message_id VARBINARY(128)  NOT NULL COMMENT 'the asker''s id of it, which the answer names',
     time_ms    BIGINT UNSIGNED NOT NULL COMMENT 'when it was taken, ms since the epoch',
     push_seq   BIGINT UNSIGNED NOT NULL COMMENT 'its push, which may have been acked and be gone',
-    PRIMARY KEY (receiver, sender)
+    PRIMARY KEY (receiver, sender),
+    KEY by_sender (sender)
 ) ENGINE = InnoDB COMMENT = 'pending until answered, at most one from one to another';
 
 CREATE TABLE IF NOT EXISTS pushes (
@@ -56,5 +57,12 @@ CREATE TABLE IF NOT EXISTS pushes (
     KEY by_receiver (receiver, seq)
 ) ENGINE = InnoDB DEFAULT CHARSET = utf8mb4 COLLATE = utf8mb4_bin COMMENT = 'taken and not acked';
 
+CREATE TABLE IF NOT EXISTS resume_tokens (
+    user_name  VARBINARY(256)  NOT NULL,
+    token_hash BINARY(32)      NOT NULL COMMENT 'of the token, the user and his password hash: the token itself is not kept',
+    expires_ms BIGINT UNSIGNED NOT NULL COMMENT 'ms since the epoch',
+    PRIMARY KEY (user_name, token_hash)
+) ENGINE = InnoDB COMMENT = 'what a client may log in with instead of its password';
+
 -- Last, when all of the above is there.
-INSERT IGNORE INTO schema_version (one, version) VALUES (1, 1);
+INSERT IGNORE INTO schema_version (one, version) VALUES (1, 2);

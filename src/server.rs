@@ -130,7 +130,8 @@ fn launch(config: Config, signals: Option<Signals>) -> Result<Handle, StartError
         }),
     )
     .map_err(|error| StartError(format!("cannot use the store {}: {error}", config.store)))?;
-    let chat = Chat::new(config.rules.clone(), pool.first_seq(), random_key()?);
+    let hash_key = random_key()?;
+    let chat = Chat::new(config.rules.clone(), pool.first_seq(), hash_key);
     let stop = Arc::new(AtomicBool::new(false));
     let parts = Parts {
         poll,
@@ -139,8 +140,15 @@ fn launch(config: Config, signals: Option<Signals>) -> Result<Handle, StartError
         stop: Arc::clone(&stop),
         chat,
         pool,
-        bounds: Bounds { frame_bytes_max: config.frame_bytes_max, output_bytes_max: config.output_bytes_max },
+        bounds: Bounds {
+            frame_bytes_max: config.frame_bytes_max,
+            output_bytes_max: config.output_bytes_max,
+            output_timeout_ms: config.output_timeout_ms,
+            handshake_timeout_ms: config.handshake_timeout_ms,
+            conns_per_address_max: config.connections_per_address_max,
+        },
         conns_max: config.connections_max,
+        hash_key,
         stop_wait_ms: config.stop_wait_ms,
     };
     let server_loop = Loop::new(parts).map_err(|error| cannot("start polling", &error))?;

@@ -15,6 +15,8 @@ mod again;
 mod found;
 #[path = "core/friends.rs"]
 mod friends;
+#[path = "core/gate.rs"]
+mod gate;
 #[path = "core/idle.rs"]
 mod idle;
 #[path = "core/limits.rs"]
@@ -30,6 +32,8 @@ mod safe;
 mod sim;
 #[path = "core/stop.rs"]
 mod stop;
+#[path = "core/tokens.rs"]
+mod tokens;
 
 use hongyan::chat::contract::{ConnId, Job, Rules};
 use sim::world::World;

@@ -37,7 +37,7 @@ fn it_can_be_applied_twice_and_keeps_what_it_is_given_to_the_byte() {
     let again = conn.exec_drop(insert, (99, &b"bob"[..], &b"ann"[..], &b"m"[..], "again"));
     assert!(again.unwrap_err().to_string().contains("kept_once"));
     let versions: Vec<i32> = conn.query("SELECT version FROM schema_version").unwrap();
-    assert_eq!(versions, [1]);
+    assert_eq!(versions, [2]);
 }
 
 #[test]
@@ -52,6 +52,7 @@ fn every_query_of_a_hot_path_has_its_index() {
         ))
         .unwrap();
         conn.query_drop(format!("INSERT INTO friendships VALUES ('u{}', 'f{n}')", n % 20)).unwrap();
+        conn.query_drop(format!("INSERT INTO friend_requests VALUES ('f{n}', 'u{}', 'm', 0, {n})", n % 20)).unwrap();
     }
     let hot = [
         ("SELECT seq, content FROM pushes WHERE receiver = 'r1' AND seq > 3 ORDER BY seq LIMIT 65", "by_receiver"),
@@ -62,6 +63,10 @@ fn every_query_of_a_hot_path_has_its_index() {
         ("SELECT friend_name FROM friendships WHERE user_name = 'u1'", "PRIMARY"),
         ("SELECT password_hash FROM accounts WHERE user_name = 'u1'", "PRIMARY"),
         ("SELECT push_seq FROM friend_requests WHERE receiver = 'u1' AND sender = 'u2'", "PRIMARY"),
+        ("SELECT 1 FROM friend_requests WHERE receiver = 'u1' LIMIT 9", "PRIMARY"),
+        ("SELECT 1 FROM friend_requests WHERE sender = 'u1' LIMIT 9", "by_sender"),
+        ("SELECT 1 FROM friendships WHERE user_name = 'u1' LIMIT 9", "PRIMARY"),
+        ("SELECT expires_ms FROM resume_tokens WHERE user_name = 'u1' AND token_hash = 'h'", "PRIMARY"),
     ];
     for (query, index) in hot {
         let plan: Vec<Row> = conn.query(format!("EXPLAIN {query}")).unwrap();

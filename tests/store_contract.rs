@@ -66,7 +66,7 @@ fn the_largest_fields_fit() {
         let (name, id) = (profile.user_name.to_string(), "雁".repeat(42));
         let large = Arc::new(push(1, PushKind::Message, &name, &name, &id, &"🪿\0".repeat(60_000)));
         assert_eq!(save(store, &[Arc::clone(&large)]), [SavedAs::Itself]);
-        assert_eq!(store.pushes(&profile.user_name, 0, 9).unwrap(), [Push::clone(&large)]);
+        assert_eq!(store.pushes(&profile.user_name, 0, 9, usize::MAX).unwrap(), [Push::clone(&large)]);
         let mut empty = account("bob");
         (empty.email_address, empty.nick_name, empty.rsa_public_key) = ("".into(), "".into(), "".into());
         assert!(with(store, |store| store.create_account(&empty, &hash)));
@@ -107,7 +107,7 @@ fn names_and_ids_compare_byte_for_byte() {
             .collect();
         assert!(save(store, &messages).iter().all(|saved| *saved == SavedAs::Itself));
         for name in alike {
-            let stored = store.pushes(&user(name), 0, 100).unwrap();
+            let stored = store.pushes(&user(name), 0, 100, usize::MAX).unwrap();
             assert_eq!(stored.iter().map(Push::id).collect::<Vec<_>>(), ids, "{name}");
         }
         ask(store, &request(1_000, "bob", "Bob", "r"));
@@ -127,10 +127,10 @@ fn pushes_come_back_in_order_page_by_page_exactly_as_sent() {
         assert_eq!(save(store, &sent), [SavedAs::Itself; 6]);
         save(store, &[message(5, "ann", "bob", "m")]);
         assert_eq!(waiting(store, "ann"), [1, 3, 4, 10, 50, 70]);
-        let page = store.pushes(&user("ann"), 3, 2).unwrap();
+        let page = store.pushes(&user("ann"), 3, 2, usize::MAX).unwrap();
         assert_eq!(page, [Push::clone(&odd(4)), Push::clone(&odd(10))]);
-        assert!(store.pushes(&user("ann"), 70, 2).unwrap().is_empty());
-        assert!(store.pushes(&user("ann"), u64::MAX, 2).unwrap().is_empty());
+        assert!(store.pushes(&user("ann"), 70, 2, usize::MAX).unwrap().is_empty());
+        assert!(store.pushes(&user("ann"), u64::MAX, 2, usize::MAX).unwrap().is_empty());
         assert_eq!(store.last_seq().unwrap(), 70);
     });
 }
@@ -152,7 +152,7 @@ fn a_push_is_kept_once() {
             friendly.iter().zip(7..).map(|(kind, seq)| Arc::new(push(seq, *kind, "bob", "ann", "m", ODD))).collect();
         assert_eq!(save(store, &friendly), [SavedAs::Itself; 4]);
         assert_eq!(waiting(store, "ann"), [1, 3, 5, 7, 8, 9, 10]);
-        assert_eq!(store.pushes(&user("ann"), 6, 1).unwrap(), [Push::clone(&friendly[0])]);
+        assert_eq!(store.pushes(&user("ann"), 6, 1, usize::MAX).unwrap(), [Push::clone(&friendly[0])]);
         // Once it is gone its id is free.
         with(store, |store| store.delete_pushes(&[(user("ann"), 1)]));
         assert_eq!(save(store, &[message(11, "bob", "ann", "m")]), [SavedAs::Itself]);
@@ -213,8 +213,8 @@ fn what_is_rolled_back_never_was() {
         store.delete_pushes(&[(user("ann"), 1)]).unwrap();
         store.unfriend(&user("ann"), &user("cy")).unwrap();
         let accept = answer(7, PushKind::FriendAccept, "ann", "bob", "r");
-        assert_eq!(store.answer_friend(&accept).unwrap(), Answered::Done { crossed_seq: Some(3) });
-        assert_eq!(store.ask_friend(&request(8, "bob", "cy", "r")).unwrap(), Asked::Pending);
+        assert_eq!(store.answer_friend(&accept, u32::MAX).unwrap(), Answered::Done { crossed_seq: Some(3) });
+        assert_eq!(store.ask_friend(&request(8, "bob", "cy", "r"), u32::MAX).unwrap(), Asked::Pending);
         store.rollback();
         assert_eq!(store.profile(&user("dan")).unwrap(), None);
         assert_eq!(waiting(store, "ann"), [1, 2, 4]);
@@ -241,7 +241,7 @@ fn one_request_is_pending_from_one_to_another() {
         let already = Asked::AlreadyPending { time_ms: first.time_ms };
         assert_eq!(ask(store, &request(3, "bob", "ann", "r")), already);
         assert_eq!(ask(store, &request(3, "bob", "ann", "another")), already);
-        assert_eq!(store.pushes(&user("ann"), 0, 9).unwrap(), std::slice::from_ref(&first));
+        assert_eq!(store.pushes(&user("ann"), 0, 9, usize::MAX).unwrap(), std::slice::from_ref(&first));
         // It is pending after its push was acked too.
         with(store, |store| store.delete_pushes(&[(user("ann"), 2)]));
         assert_eq!(ask(store, &request(3, "bob", "ann", "r")), already);
@@ -262,7 +262,7 @@ fn a_request_is_answered_once() {
         assert_eq!(reply(store, &reject), DONE);
         assert_eq!(reply(store, &reject), DONE, "the very same job");
         assert_eq!(reply(store, &answer(3, PushKind::FriendReject, "ann", "bob", "r")), Answered::NoSuchRequest);
-        assert_eq!(store.pushes(&user("bob"), 0, 9).unwrap(), [reject]);
+        assert_eq!(store.pushes(&user("bob"), 0, 9, usize::MAX).unwrap(), [reject]);
         assert_eq!(friends(store, "ann"), names(&[]));
         // The id is free again, even with the first answer still waiting to be acked.
         assert_eq!(ask(store, &request(4, "bob", "ann", "r")), Asked::Pending);
@@ -327,8 +327,8 @@ fn jobs_of_one_transaction_see_each_other() {
         for name in ["ann", "bob"] {
             assert!(store.create_account(&account(name), &Secret::new("h")).unwrap());
         }
-        assert_eq!(store.ask_friend(&request(1, "ann", "bob", "r")).unwrap(), Asked::Pending);
-        assert_eq!(store.answer_friend(&answer(2, PushKind::FriendAccept, "bob", "ann", "r")).unwrap(), DONE);
+        assert_eq!(store.ask_friend(&request(1, "ann", "bob", "r"), u32::MAX).unwrap(), Asked::Pending);
+        assert_eq!(store.answer_friend(&answer(2, PushKind::FriendAccept, "bob", "ann", "r"), u32::MAX).unwrap(), DONE);
         assert_eq!(friends(store, "ann"), names(&["bob"]));
         store.save_pushes(&[message(3, "bob", "ann", "m")]).unwrap();
         assert_eq!(waiting(store, "ann"), [2, 3]);
@@ -348,5 +348,90 @@ fn another_push_under_a_number_that_is_taken_is_never_called_saved() {
         assert!(matches!(result, Err(StoreError::Refused(_))), "{result:?}");
         store.rollback();
         assert_eq!(waiting(store, "ann"), [1]);
+    });
+}
+
+#[test]
+fn a_page_ends_with_the_push_that_reaches_its_bytes() {
+    on_each(|store| {
+        let sized = |seq, bytes: usize| {
+            Arc::new(push(seq, PushKind::Message, "bob", "ann", &format!("m{seq}"), &"x".repeat(bytes)))
+        };
+        save(store, &[sized(1, 100), sized(2, 100), sized(3, 5_000), sized(4, 1)]);
+        let mut page = |after_seq, bytes_max| -> Vec<u64> {
+            let pushes = store.pushes(&user("ann"), after_seq, 10, bytes_max).unwrap();
+            pushes.iter().map(|push| push.seq).collect()
+        };
+        assert_eq!(page(0, 1), [1], "one at least");
+        assert_eq!(page(0, 150), [1, 2]);
+        assert_eq!(page(0, 300), [1, 2, 3]);
+        assert_eq!(page(2, 300), [3]);
+        assert_eq!(page(0, usize::MAX), [1, 2, 3, 4]);
+        assert_eq!(page(3, 300), [4], "the connection is as good as before");
+    });
+}
+
+#[test]
+fn pending_requests_and_friends_are_limited() {
+    on_each(|store| {
+        sign_up(store, &["ann", "bob", "cy", "dan"]);
+        let mut ask = |seq, from: &str, to: &str| {
+            let push = request(seq, from, to, "r");
+            with(store, |store| store.ask_friend(&push, 2))
+        };
+        assert_eq!((ask(1, "ann", "bob"), ask(2, "ann", "cy")), (Asked::Pending, Asked::Pending));
+        assert_eq!(ask(3, "ann", "dan"), Asked::TooMany, "of one");
+        assert_eq!(ask(1, "ann", "bob"), Asked::Pending, "the same once more");
+        assert!(matches!(ask(4, "ann", "bob"), Asked::AlreadyPending { .. }));
+        assert_eq!((ask(5, "dan", "bob"), ask(6, "cy", "bob")), (Asked::Pending, Asked::TooMany), "to one");
+        assert_eq!(ask(7, "bob", "ann"), Asked::Pending, "others are not disturbed");
+        assert_eq!(waiting(store, "bob"), [1, 5]);
+        let mut accept = |seq, asked: &str, asker: &str, friends_max| {
+            let push = answer(seq, PushKind::FriendAccept, asked, asker, "r");
+            with(store, |store| store.answer_friend(&push, friends_max))
+        };
+        assert!(matches!(accept(8, "bob", "ann", 1), Answered::Done { .. }));
+        assert_eq!(accept(9, "bob", "dan", 1), Answered::TooManyFriends, "of who accepts");
+        assert_eq!(accept(10, "cy", "ann", 1), Answered::TooManyFriends, "of who asked");
+        assert!(matches!(accept(11, "bob", "dan", 2), Answered::Done { .. }), "it was still pending");
+        let reject = answer(12, PushKind::FriendReject, "cy", "ann", "r");
+        assert!(matches!(with(store, |store| store.answer_friend(&reject, 1)), Answered::Done { .. }));
+        assert_eq!(friends(store, "bob"), names(&["ann", "dan"]));
+        assert_eq!(friends(store, "cy"), names(&[]));
+    });
+}
+
+#[test]
+fn resume_tokens_expire_make_room_and_are_revoked() {
+    on_each(|store| {
+        let (ann, bob) = (user("ann"), user("bob"));
+        let hash = |n: u8| [n; 32];
+        for (n, expires_ms) in [(1, 1_000), (2, 2_000), (3, 3_000)] {
+            with(store, |store| store.save_token(&ann, &hash(n), 0, expires_ms, 3));
+        }
+        with(store, |store| store.save_token(&bob, &hash(9), 0, 9_000, 3));
+        let usable = |store: &mut dyn Store, now_ms| -> Vec<u8> {
+            (0..10).filter(|n| store.has_token(&ann, &hash(*n), now_ms).unwrap()).collect()
+        };
+        assert_eq!(usable(store, 0), [1, 2, 3]);
+        assert_eq!(usable(store, 1_000), [2, 3], "until, and not at");
+        with(store, |store| store.save_token(&ann, &hash(4), 0, 4_000, 3));
+        assert_eq!(usable(store, 0), [2, 3, 4], "the one that expires first makes room");
+        with(store, |store| store.save_token(&ann, &hash(4), 0, 5_000, 3));
+        assert_eq!(usable(store, 0), [2, 3, 4], "the same once more takes no room");
+        assert_eq!(usable(store, 4_500), [4]);
+        with(store, |store| store.save_token(&ann, &hash(5), 3_000, 6_000, 3));
+        assert_eq!(usable(store, 0), [4, 5], "the expired are gone");
+        with(store, |store| store.save_token(&ann, &hash(6), 0, 7_000, 1));
+        assert_eq!(usable(store, 0), [6]);
+        store.begin().unwrap();
+        store.revoke_tokens(&ann).unwrap();
+        store.save_token(&ann, &hash(7), 0, 7_000, 3).unwrap();
+        store.rollback();
+        assert_eq!(usable(store, 0), [6], "rolled back");
+        with(store, |store| store.revoke_tokens(&ann));
+        with(store, |store| store.revoke_tokens(&ann));
+        assert!(usable(store, 0).is_empty());
+        assert!(store.has_token(&bob, &hash(9), 0).unwrap(), "everybody has his own");
     });
 }

@@ -2,17 +2,17 @@
 
 use super::Chat;
 use super::answer::{Asker, BUSY, Fault, UNAVAILABLE, owned_id};
-use super::contract::{Action, CloseReason, ConnId, Credentials, Job, Outcome, Page, Ticket};
+use super::contract::{Action, CloseReason, ConnId, Credentials, Job, Origin, Outcome, Page, Ticket};
 use super::friend::Friendship;
+use super::gate::{TOO_MANY_TRIES, Waiting};
 use super::item::ItemRef;
 use super::users::UserId;
 use crate::protocol::error::ErrorCode;
 use crate::protocol::field::{Profile, Secret, UserName};
 use crate::protocol::reply::{Reply, ReplyId};
-use crate::protocol::request::{Spelling, Verb};
+use crate::protocol::request::{Proof, Spelling, TokenVerb, Verb};
 
 const REPLACED: Fault = Fault(ErrorCode::Replaced, "you logged in on another connection");
-const CROWDED: Fault = Fault(ErrorCode::Unavailable, "too many log-ins wait, try again in a moment");
 
 /// What a job in flight is for.
 #[derive(Debug)]
@@ -28,10 +28,19 @@ pub(super) enum Pending {
         request: Ticket,
         user: UserName,
         secret: Secret,
+        origin: Option<Origin>,
     },
     Verify {
         request: Ticket,
         user: UserName,
+        origin: Option<Origin>,
+    },
+    CheckToken {
+        request: Ticket,
+        user: UserName,
+    },
+    Token {
+        request: Ticket,
     },
     /// Holds a reference to the user, who is loading.
     Load {
@@ -56,18 +65,48 @@ type To = (ConnId, Spelling, ReplyId);
 
 impl Chat {
     pub(super) fn sign_up(&mut self, to: To, profile: Box<Profile>, secret: Secret, out: &mut Vec<Action>) {
-        if self.auth_jobs >= self.rules.auth_jobs_max {
-            return self.refuse(to, Some(Verb::SignUp), Some(CROWDED), out);
+        let origin = self.sessions.get(to.0).and_then(|session| session.origin);
+        if let Err(fault) = self.may_sign_up(origin) {
+            return self.refuse(to, Some(Verb::SignUp), Some(fault), out);
         }
         let request = self.ask(to, Verb::SignUp, out);
-        self.auth_jobs += 1;
-        self.submit_for(request, Job::Hash { secret }, Pending::Hash { request, profile }, out);
+        self.wait_at_gate(Waiting::SignUp { request, profile, secret }, out);
     }
 
-    pub(super) fn log_in(&mut self, to: To, user: UserName, secret: Secret, out: &mut Vec<Action>) {
+    pub(super) fn log_in(&mut self, to: To, user: UserName, proof: Proof, out: &mut Vec<Action>) {
+        let Some(session) = self.sessions.get(to.0) else {
+            return;
+        };
+        let origin = session.origin;
+        if u32::from(session.wrong_passwords) >= self.rules.wrong_passwords_per_connection_max {
+            return self.refuse(to, Some(Verb::Login), Some(TOO_MANY_TRIES), out);
+        }
         let request = self.ask(to, Verb::Login, out);
-        let job = Job::Credentials { user: user.clone(), secret: secret.clone() };
-        self.submit_for(request, job, Pending::Credentials { request, user, secret }, out);
+        match proof {
+            Proof::Password(secret) => {
+                let job = Job::Credentials { user: user.clone(), secret: secret.clone() };
+                self.submit_for(request, job, Pending::Credentials { request, user, secret, origin }, out);
+            }
+            Proof::Token(token) => {
+                let job = Job::CheckToken { user: user.clone(), token, now_ms: self.now.wall_ms };
+                self.submit_for(request, job, Pending::CheckToken { request, user }, out);
+            }
+        }
+    }
+
+    /// TYPE TOKEN: the cheap way back, of whoever is logged in.
+    pub(super) fn token(&mut self, to: To, user: UserId, verb: TokenVerb, out: &mut Vec<Action>) {
+        let user = self.users.get(user).name.clone();
+        let request = self.ask(to, Verb::Token, out);
+        let (now_ms, rules) = (self.now.wall_ms, &self.rules);
+        let job = match verb {
+            TokenVerb::New => {
+                let expires_ms = now_ms.saturating_add(rules.token_lifetime_ms);
+                Job::MakeToken { user, now_ms, expires_ms, tokens_max: rules.tokens_max }
+            }
+            TokenVerb::Revoke => Job::RevokeTokens { user },
+        };
+        self.submit_for(request, job, Pending::Token { request }, out);
     }
 
     pub(super) fn get_user(&mut self, conn: ConnId, id: ReplyId, user: UserName, out: &mut Vec<Action>) {
@@ -91,7 +130,7 @@ impl Chat {
     /// Undoes what was counted for a job that could not be submitted or has failed.
     fn forget_pending(&mut self, pending: Pending) {
         match pending {
-            Pending::Hash { .. } | Pending::Verify { .. } => self.auth_jobs -= 1,
+            Pending::Hash { .. } | Pending::Verify { .. } => self.gate.run_ended(),
             Pending::Load { user, .. } => {
                 self.loading_ended(user);
                 self.users.release(user);
@@ -100,6 +139,8 @@ impl Chat {
             Pending::Delete { receiver, seq } => self.delete_failed(receiver, seq),
             Pending::Create { .. }
             | Pending::Credentials { .. }
+            | Pending::CheckToken { .. }
+            | Pending::Token { .. }
             | Pending::Profile { .. }
             | Pending::Save(_)
             | Pending::Friendship(_) => {}
@@ -115,24 +156,42 @@ impl Chat {
             (Pending::Page(user), Outcome::Page(page)) => self.page_read(user, page, out),
             (Pending::Friendship(friendship), outcome) => self.friendship_done(friendship, &outcome, out),
             (Pending::Hash { request, profile }, Outcome::Hashed(password_hash)) => {
-                self.auth_jobs -= 1;
+                self.gate.run_ended();
                 if self.requests.contains(request) {
                     let job = Job::CreateAccount { profile, password_hash };
                     self.submit_for(request, job, Pending::Create { request }, out);
                 }
+                self.open_gate(out);
             }
             (Pending::Create { request }, Outcome::Created) => self.answer(request, Reply::SignUp { done: true }, out),
             (Pending::Create { request }, Outcome::NameTaken) => self.refuse_waiting(request, None, out),
-            (Pending::Credentials { request, user, secret }, Outcome::Credentials(known)) => {
-                self.credentials(request, user, secret, known, out);
+            (Pending::Credentials { request, user, secret, origin }, Outcome::Credentials(known)) => {
+                let password_hash = match known {
+                    Credentials::Known => return self.load(request, &user, out),
+                    Credentials::Check(password_hash) => Some(password_hash),
+                    Credentials::NoSuchUser => None,
+                };
+                self.wait_at_gate(Waiting::LogIn { request, user, secret, password_hash, origin }, out);
             }
-            (Pending::Verify { request, user }, Outcome::Verified(fits)) => {
-                self.auth_jobs -= 1;
+            (Pending::CheckToken { request, user }, Outcome::Verified(fits)) => {
                 if fits {
                     self.load(request, &user, out);
                 } else {
+                    // Nobody guesses a token: it has expired or was revoked, and that locks nobody out.
+                    self.note_wrong_on_connection(request);
                     self.refuse_waiting(request, None, out);
                 }
+            }
+            (Pending::Token { request }, Outcome::Token(token)) => self.answer(request, Reply::Token(token), out),
+            (Pending::Token { request }, Outcome::TokensRevoked) => self.answer(request, Reply::TokensRevoked, out),
+            (Pending::Verify { request, user, origin }, Outcome::Verified(fits)) => {
+                self.gate.run_ended();
+                if fits {
+                    self.load(request, &user, out);
+                } else {
+                    self.wrong_password(request, &user, origin, out);
+                }
+                self.open_gate(out);
             }
             (Pending::Load { request, user }, Outcome::Loaded { friends, page }) => {
                 self.logged_in(request, user, &friends, page, out);
@@ -155,6 +214,8 @@ impl Chat {
             Pending::Hash { request, .. }
             | Pending::Create { request }
             | Pending::Credentials { request, .. }
+            | Pending::CheckToken { request, .. }
+            | Pending::Token { request }
             | Pending::Verify { request, .. }
             | Pending::Load { request, .. }
             | Pending::Profile { request } => Some(*request),
@@ -164,31 +225,19 @@ impl Chat {
         if let Some(request) = request {
             self.refuse_waiting(request, Some(UNAVAILABLE), out);
         }
+        self.open_gate(out);
     }
 
-    fn credentials(
-        &mut self,
-        request: Ticket,
-        user: UserName,
-        secret: Secret,
-        known: Credentials,
-        out: &mut Vec<Action>,
-    ) {
-        if !self.requests.contains(request) {
-            return;
+    fn wrong_password(&mut self, request: Ticket, user: &UserName, origin: Option<Origin>, out: &mut Vec<Action>) {
+        self.note_wrong(user, origin);
+        self.note_wrong_on_connection(request);
+        self.refuse_waiting(request, None, out);
+    }
+
+    fn note_wrong_on_connection(&mut self, request: Ticket) {
+        if let Some(session) = self.requests.get(request).and_then(|asker| self.sessions.get_mut(asker.conn)) {
+            session.wrong_passwords = session.wrong_passwords.saturating_add(1);
         }
-        let password_hash = match known {
-            Credentials::Known => return self.load(request, &user, out),
-            Credentials::Check(password_hash) => Some(password_hash),
-            // Verified all the same, so that nobody learns from the time it takes which names exist.
-            Credentials::NoSuchUser => None,
-        };
-        if self.auth_jobs >= self.rules.auth_jobs_max {
-            return self.refuse_waiting(request, Some(CROWDED), out);
-        }
-        self.auth_jobs += 1;
-        let job = Job::Verify { user: user.clone(), secret, password_hash };
-        self.submit_for(request, job, Pending::Verify { request, user }, out);
     }
 
     /// The password fits: friends and first page, behind every save that was submitted before.
@@ -196,7 +245,8 @@ impl Chat {
         if !self.requests.contains(request) {
             return;
         }
-        let job = Job::Load { user: user.clone(), pushes_max: self.rules.page_max };
+        let (pushes_max, bytes_max) = (self.rules.page_max, self.rules.page_bytes_max);
+        let job = Job::Load { user: user.clone(), pushes_max, bytes_max };
         let user = self.users.refer(user);
         self.loading_begins(user);
         self.submit_for(request, job, Pending::Load { request, user }, out);

@@ -8,6 +8,7 @@ use crate::protocol::field::{Profile, Secret, UserName};
 use crate::protocol::push::Push;
 use crate::protocol::reply::{Reply, ReplyId};
 use crate::protocol::request::{BadInput, Request, Spelling};
+use std::num::NonZeroU32;
 use std::sync::Arc;
 
 /// The time of one turn of the loop, in integer milliseconds.
@@ -28,6 +29,11 @@ pub struct ConnId {
     pub generation: u32,
 }
 
+/// Stands for the address of a client, for the limits per address: a number that is not 0, the same for the same address as long as
+/// the server runs. Two addresses may share one, if nobody can bring that about on purpose.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Origin(pub NonZeroU32);
+
 /// One job that was submitted: comes back with its outcome, exactly once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Ticket {
@@ -44,6 +50,8 @@ pub enum Event<'a> {
     Opened {
         /// The new connection.
         conn: ConnId,
+        /// Where it comes from; `None` for loopback, to which limits per address do not apply.
+        origin: Option<Origin>,
     },
     /// One envelope came in, or something that is none.
     Input {
@@ -191,6 +199,8 @@ pub enum Job {
         user: UserName,
         /// How many pushes at most.
         pushes_max: u32,
+        /// And how large together, in bytes; the one that goes beyond is the last.
+        bytes_max: usize,
     },
     /// Data lane of the user: the next page. → [`Outcome::Page`]
     LoadPage {
@@ -200,6 +210,8 @@ pub enum Job {
         after_seq: u64,
         /// How many at most.
         pushes_max: u32,
+        /// And how large together, in bytes; the one that goes beyond is the last.
+        bytes_max: usize,
     },
     /// Data lane of the user: a profile. → [`Outcome::Profile`]
     GetProfile {
@@ -222,12 +234,42 @@ pub enum Job {
     AskFriend {
         /// The push of kind `FriendRequest`: from who asks to who is asked.
         push: Arc<Push>,
+        /// Pending requests of who asks, and to who is asked, beyond which nothing is done.
+        pending_max: u32,
     },
     /// Data lane of the push's receiver: answer a pending request. Removes it, keeps the push, and on accept makes the
     /// two friends and removes the crossing request with its push: all or nothing. → [`Outcome::Answered`]
     AnswerFriend {
         /// The push of kind `FriendAccept` or `FriendReject`: from who was asked to who asked, under the request's id.
         push: Arc<Push>,
+        /// Friends of either beyond which an accept does nothing.
+        friends_max: u32,
+    },
+    /// Data lane of the user: make a resume token, keep its hash, forget the user's expired ones and the oldest beyond `tokens_max`.
+    /// → [`Outcome::Token`]
+    MakeToken {
+        /// Whose.
+        user: UserName,
+        /// The time, in ms since the epoch.
+        now_ms: u64,
+        /// Until when it may be used, in ms since the epoch.
+        expires_ms: u64,
+        /// Tokens of one user.
+        tokens_max: u32,
+    },
+    /// Data lane of the user: is this one of his tokens, and may it still be used? → [`Outcome::Verified`]
+    CheckToken {
+        /// Whose it is said to be.
+        user: UserName,
+        /// The token.
+        token: Secret,
+        /// The time, in ms since the epoch.
+        now_ms: u64,
+    },
+    /// Data lane of the user: forget all his tokens. → [`Outcome::TokensRevoked`]
+    RevokeTokens {
+        /// Whose.
+        user: UserName,
     },
     /// Data lane of `other`: end a friendship, both ways; no matter if there is none. → [`Outcome::Unfriended`]
     Unfriend {
@@ -249,8 +291,12 @@ pub enum Outcome {
     NameTaken,
     /// `Credentials`.
     Credentials(Credentials),
-    /// `Verify`: whether the password fits.
+    /// `Verify`, `CheckToken`: whether the password, or the token, fits.
     Verified(bool),
+    /// `MakeToken`: its hash is kept from now on.
+    Token(Secret),
+    /// `RevokeTokens`: none fits from now on.
+    TokensRevoked,
     /// `Load`.
     Loaded {
         /// Everybody he is friends with, in no order.
@@ -312,6 +358,8 @@ pub enum Asked {
     AlreadyFriends,
     /// There is no such user.
     NoSuchUser,
+    /// Too many requests of who asked, or to who was asked, are pending: nothing was changed.
+    TooMany,
 }
 
 /// What became of the answer to a friend request.
@@ -325,6 +373,8 @@ pub enum Answered {
     },
     /// No such request is pending: nothing was changed.
     NoSuchRequest,
+    /// One of the two has as many friends as are allowed: nothing was changed, the request is still pending.
+    TooManyFriends,
 }
 
 /// The numbers in the rules; the defaults are the protocol's.
@@ -354,6 +404,8 @@ pub struct Rules {
     pub outstanding_bytes_max: usize,
     /// Pushes read from the store at a time.
     pub page_max: u32,
+    /// And their size in bytes; the one that goes beyond is the last.
+    pub page_bytes_max: usize,
     /// Pushes on one user's list in memory, sent or not; the rest waits in the store.
     pub list_max: u32,
     /// And their size in bytes (one push larger than that is taken all the same).
@@ -362,6 +414,32 @@ pub struct Rules {
     pub jobs_max: usize,
     /// Of these, log-ins and sign-ups that wait for a password to be hashed.
     pub auth_jobs_max: usize,
+    /// Of these, how many are submitted at a time; the others wait in the core, where their order can still be chosen.
+    pub auth_running_max: usize,
+    /// Wrong passwords on one connection.
+    pub wrong_passwords_per_connection_max: u32,
+    /// Wrong passwords of one user, whoever tries them, before more are refused without a look.
+    pub wrong_passwords_per_user_max: u32,
+    /// After this one of them is forgotten.
+    pub wrong_password_per_user_forgotten_after_ms: u64,
+    /// Wrong passwords from one address.
+    pub wrong_passwords_per_address_max: u32,
+    /// After this one of them is forgotten.
+    pub wrong_password_per_address_forgotten_after_ms: u64,
+    /// Sign-ups from one address.
+    pub sign_ups_per_address_max: u32,
+    /// After this one of them is forgotten.
+    pub sign_up_per_address_forgotten_after_ms: u64,
+    /// Users, and addresses, of which that is remembered.
+    pub throttled_max: usize,
+    /// Friends of one user.
+    pub friends_max: u32,
+    /// Friend requests of one user, and to one user, that are pending.
+    pub pending_requests_max: u32,
+    /// Resume tokens of one user that may be used; a new one takes the place of the oldest.
+    pub tokens_max: u32,
+    /// How long a resume token may be used.
+    pub token_lifetime_ms: u64,
     /// How long a stop waits for jobs in flight.
     pub stop_wait_ms: u64,
 }
@@ -381,10 +459,24 @@ impl Default for Rules {
             outstanding_max: 256,
             outstanding_bytes_max: 512 * 1024,
             page_max: 64,
+            page_bytes_max: 256 * 1024,
             list_max: 1_024,
-            list_bytes_max: 4 * 1024 * 1024,
+            list_bytes_max: 1024 * 1024,
             jobs_max: 65_536,
             auth_jobs_max: 512,
+            auth_running_max: 2,
+            wrong_passwords_per_connection_max: 50,
+            wrong_passwords_per_user_max: 50,
+            wrong_password_per_user_forgotten_after_ms: 6_000,
+            wrong_passwords_per_address_max: 200,
+            wrong_password_per_address_forgotten_after_ms: 1_000,
+            sign_ups_per_address_max: 50,
+            sign_up_per_address_forgotten_after_ms: 60_000,
+            throttled_max: 65_536,
+            friends_max: 5_000,
+            pending_requests_max: 500,
+            tokens_max: 8,
+            token_lifetime_ms: 30 * 24 * 3_600_000,
             stop_wait_ms: 8_000,
         }
     }

@@ -19,6 +19,9 @@ use std::sync::Arc;
 const YOURSELF: Fault = Fault(ErrorCode::BadField, "nobody can be his own friend");
 const NOBODY: Fault = Fault(ErrorCode::NoSuchUser, "there is no user of that name");
 const NOT_ASKED: Fault = Fault(ErrorCode::NoSuchRequest, "no such friend request is pending");
+const TOO_MANY_REQUESTS: Fault =
+    Fault(ErrorCode::RateLimited, "too many friend requests of yours, or to that user, are pending");
+const TOO_MANY_FRIENDS: Fault = Fault(ErrorCode::RateLimited, "one of you has as many friends as are allowed");
 /// Requests about one pair of people that wait for the one before.
 const TURNS_MAX: usize = 16;
 /// How often what the store failed at is tried again, so that those online know whether it was done, and how long after.
@@ -131,8 +134,10 @@ impl Chat {
 
     fn friendship_job(&self, friendship: &Friendship) -> Job {
         match (&friendship.push, friendship.verb) {
-            (Some(push), FriendVerb::Request) => Job::AskFriend { push: Arc::clone(push) },
-            (Some(push), _) => Job::AnswerFriend { push: Arc::clone(push) },
+            (Some(push), FriendVerb::Request) => {
+                Job::AskFriend { push: Arc::clone(push), pending_max: self.rules.pending_requests_max }
+            }
+            (Some(push), _) => Job::AnswerFriend { push: Arc::clone(push), friends_max: self.rules.friends_max },
             (None, _) => Job::Unfriend {
                 user: self.users.get(friendship.me).name.clone(),
                 other: self.users.get(friendship.other).name.clone(),
@@ -211,7 +216,9 @@ impl Chat {
             Outcome::Asked(Asked::AlreadyFriends) => done,
             Outcome::Asked(Asked::AlreadyPending { time_ms }) => Ok(*time_ms),
             Outcome::Asked(Asked::NoSuchUser) => Err(NOBODY),
+            Outcome::Asked(Asked::TooMany) => Err(TOO_MANY_REQUESTS),
             Outcome::Answered(Answered::NoSuchRequest) => Err(NOT_ASKED),
+            Outcome::Answered(Answered::TooManyFriends) => Err(TOO_MANY_FRIENDS),
             _ => Err(UNAVAILABLE),
         };
         if let Outcome::Answered(Answered::Done { crossed_seq }) = outcome {

@@ -60,9 +60,13 @@ impl Chat {
                 let id = owned_id(mid.as_ref().map(|mid| mid.as_str()));
                 self.sign_up((conn, spelling, id), profile, secret, out);
             }
-            (Request::Login { mid, spelling, user, secret }, _) => {
+            (Request::Login { mid, spelling, user, proof }, _) => {
                 let id = owned_id(mid.as_ref().map(|mid| mid.as_str()));
-                self.log_in((conn, spelling, id), user.to_owned(), secret, out);
+                self.log_in((conn, spelling, id), user.to_owned(), proof, out);
+            }
+            (Request::Token { mid, spelling, verb }, Some(user)) => {
+                let id = owned_id(mid.as_ref().map(|mid| mid.as_str()));
+                self.token((conn, spelling, id), user, verb, out);
             }
             (Request::GetUser { mid, user }, Some(_)) => {
                 let id = owned_id(mid.as_ref().map(|mid| mid.as_str()));
@@ -90,14 +94,18 @@ impl Chat {
         let Some(session) = self.sessions.get_mut(conn) else {
             return;
         };
-        if let Some(spelling) = bad.spelling {
+        let connections = bad.spelling.filter(|_| bad.verb != Some(Verb::Token));
+        if let Some(spelling) = connections {
             session.spelling = spelling;
         }
         session.bad_inputs = if bad.code == ErrorCode::BadJson { session.bad_inputs.saturating_add(1) } else { 0 };
-        let (spelling, bad_inputs, logged_in) = (session.spelling, session.bad_inputs, session.user.is_some());
+        let (spelling, bad_inputs, logged_in) =
+            (bad.spelling.unwrap_or(session.spelling), session.bad_inputs, session.user.is_some());
         let fault = match bad.verb {
             Some(Verb::GetUser) if !logged_in => return,
-            Some(Verb::Message | Verb::Ack | Verb::Friend | Verb::Heartbeat) if !logged_in => LOG_IN_FIRST,
+            Some(Verb::Message | Verb::Ack | Verb::Friend | Verb::Heartbeat | Verb::Token) if !logged_in => {
+                LOG_IN_FIRST
+            }
             _ => Fault(bad.code, bad.why),
         };
         self.refuse((conn, spelling, owned_id(Some(&bad.id))), bad.verb, Some(fault), out);
@@ -148,6 +156,7 @@ fn verb_of(request: &Request<'_>) -> Verb {
         Request::Message { .. } => Verb::Message,
         Request::Ack { .. } => Verb::Ack,
         Request::Friend { .. } => Verb::Friend,
+        Request::Token { .. } => Verb::Token,
         Request::Heartbeat { .. } => Verb::Heartbeat,
     }
 }
@@ -160,7 +169,8 @@ fn spelling_of(request: &Request<'_>) -> Option<Spelling> {
         | Request::Message { spelling, .. }
         | Request::Ack { spelling, .. }
         | Request::Friend { spelling, .. } => Some(*spelling),
-        Request::GetUser { .. } | Request::Heartbeat { .. } => None,
+        // A TOKEN is answered in its own, but the connection's is what the protocol's first requests made it.
+        Request::GetUser { .. } | Request::Heartbeat { .. } | Request::Token { .. } => None,
     }
 }
 
@@ -170,6 +180,7 @@ fn id_of<'a>(request: &'a Request<'_>) -> Option<&'a str> {
         Request::SignUp { mid, .. }
         | Request::Login { mid, .. }
         | Request::GetUser { mid, .. }
+        | Request::Token { mid, .. }
         | Request::Heartbeat { mid } => mid.as_ref().map(|mid| mid.as_str()),
         Request::Message { id, .. } | Request::Friend { id, .. } => Some(id.as_str()),
         // An ack is no request: an error about it answers nothing of the client's.
@@ -183,6 +194,6 @@ fn counts_as_speaking(verb: Verb, logged_in: bool) -> bool {
         Verb::Login => true,
         Verb::SignUp => !logged_in,
         Verb::Heartbeat | Verb::Message | Verb::Ack | Verb::Friend => logged_in,
-        Verb::GetUser => false,
+        Verb::GetUser | Verb::Token => false,
     }
 }

@@ -24,9 +24,9 @@ impl Chat {
 
     fn check_bounds(&self) {
         assert!(self.jobs.len() <= self.rules.jobs_max);
-        assert!(self.auth_jobs <= self.rules.auth_jobs_max);
+        assert!(self.gate.len() <= self.rules.auth_jobs_max && self.gate.running() <= self.rules.auth_running_max);
         let hashing = self.jobs.values().filter(|job| matches!(job, Pending::Hash { .. } | Pending::Verify { .. }));
-        assert_eq!(hashing.count(), self.auth_jobs);
+        assert_eq!(hashing.count(), self.gate.running());
         assert!(self.grace.iter().is_sorted_by_key(|entry| entry.0));
         assert!(self.due.iter().is_sorted_by_key(|entry| entry.0));
         for (_, user, _) in self.users.iter() {

@@ -10,6 +10,7 @@ mod answer;
 pub mod contract;
 mod delivery;
 mod friend;
+mod gate;
 mod input;
 #[cfg(debug_assertions)]
 mod invariants;
@@ -21,10 +22,11 @@ mod recent;
 mod session;
 mod stop;
 mod table;
+mod throttle;
 mod users;
 pub mod wheel;
 
-use contract::{Action, CloseReason, ConnId, Event, Job, Now, Outcome, Rules, Ticket};
+use contract::{Action, CloseReason, ConnId, Event, Job, Now, Origin, Outcome, Rules, Ticket};
 use item::{ItemRef, Items};
 use session::Sessions;
 use std::collections::{BTreeSet, HashMap, VecDeque};
@@ -73,8 +75,8 @@ pub struct Chat {
     items: Items,
     /// Jobs in flight.
     jobs: Table<account::Pending>,
-    /// Of these, those that hash a password.
-    auth_jobs: usize,
+    /// Who waits for a password to be hashed.
+    gate: gate::Gate,
     /// Requests that wait for jobs, and are still to be answered.
     requests: Table<answer::Asker>,
     /// Friend requests and answers of a pair are done one after the other: those that wait for their turn.
@@ -110,7 +112,7 @@ impl Chat {
             users: Users::new(hash_key),
             items: Items::default(),
             jobs: Table::new(),
-            auth_jobs: 0,
+            gate: gate::Gate::default(),
             requests: Table::new(),
             pairs: HashMap::new(),
             undeleted: BTreeSet::new(),
@@ -131,7 +133,7 @@ impl Chat {
         debug_assert!(now.mono_ms >= self.now.mono_ms, "the mono clock went back");
         self.now = now;
         match event {
-            Event::Opened { conn } => self.opened(conn, out),
+            Event::Opened { conn, origin } => self.opened(conn, origin, out),
             Event::Input { conn, input } => self.input(conn, input, out),
             Event::Ping { conn } => self.ping(conn),
             Event::Blocked { conn } => {
@@ -222,8 +224,8 @@ impl Chat {
         self.job_done(pending, outcome, out);
     }
 
-    fn opened(&mut self, conn: ConnId, out: &mut Vec<Action>) {
-        self.sessions.open(conn, self.now.mono_ms, &self.rules);
+    fn opened(&mut self, conn: ConnId, origin: Option<Origin>, out: &mut Vec<Action>) {
+        self.sessions.open(conn, origin, self.now.mono_ms, &self.rules);
         self.arm_idle(conn, self.next_look(self.now.mono_ms));
         if self.stopping {
             self.say_and_close(conn, answer::STOPPING, CloseReason::ShuttingDown, out);

@@ -52,7 +52,12 @@ impl Chat {
             return;
         }
         list.feed = Feed::Backlog { after_seq, asking: true };
-        let job = Job::LoadPage { user: entry.name.clone(), after_seq, pushes_max: self.rules.page_max };
+        let job = Job::LoadPage {
+            user: entry.name.clone(),
+            after_seq,
+            pushes_max: self.rules.page_max,
+            bytes_max: self.rules.page_bytes_max,
+        };
         self.users.hold(user);
         if self.submit(job, Pending::Page(user), out).is_err() {
             self.page_failed(user);

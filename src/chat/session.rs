@@ -1,6 +1,6 @@
 //! One connection: who is on it, when it last spoke, how it spells.
 
-use super::contract::{ConnId, Rules};
+use super::contract::{ConnId, Origin, Rules};
 use super::users::UserId;
 use super::wheel::TimerId;
 use crate::protocol::request::Spelling;
@@ -21,6 +21,10 @@ pub(super) struct Session {
     pub(super) blocked: bool,
     /// A sign-up or log-in is being worked on; the shell holds its input.
     pub(super) held: bool,
+    /// Where it comes from, for the limits per address.
+    pub(super) origin: Option<Origin>,
+    /// How many wrong passwords came on it.
+    pub(super) wrong_passwords: u16,
     /// How many of its last inputs in a row were `BAD_JSON`.
     pub(super) bad_inputs: u32,
     /// Fires when it may have been silent for too long.
@@ -52,7 +56,7 @@ pub(super) struct Sessions {
 }
 
 impl Sessions {
-    pub(super) fn open(&mut self, conn: ConnId, now_ms: u64, rules: &Rules) {
+    pub(super) fn open(&mut self, conn: ConnId, origin: Option<Origin>, now_ms: u64, rules: &Rules) {
         let slot = conn.slot as usize;
         if slot >= self.slots.len() {
             self.slots.resize_with(slot + 1, || None);
@@ -67,6 +71,8 @@ impl Sessions {
             push_spelling: Spelling::Text,
             blocked: false,
             held: false,
+            origin,
+            wrong_passwords: 0,
             bad_inputs: 0,
             idle_timer: None,
             tokens: rules.requests_per_second_max,

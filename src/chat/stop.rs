@@ -29,6 +29,7 @@ impl Chat {
         for item in self.items.refs() {
             self.refuse_waiters(item, None, STOPPING, out);
         }
+        self.clear_gate();
         for request in self.requests.tickets() {
             self.refuse_waiting(request, Some(STOPPING), out);
         }

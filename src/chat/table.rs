@@ -38,10 +38,13 @@ impl<T> Table<T> {
         Some(value)
     }
 
+    pub(super) fn get(&self, ticket: Ticket) -> Option<&T> {
+        let place = self.slots.get(ticket.slot as usize)?;
+        place.value.as_ref().filter(|_| place.generation == ticket.generation)
+    }
+
     pub(super) fn contains(&self, ticket: Ticket) -> bool {
-        self.slots
-            .get(ticket.slot as usize)
-            .is_some_and(|place| place.generation == ticket.generation && place.value.is_some())
+        self.get(ticket).is_some()
     }
 
     pub(super) fn len(&self) -> usize {

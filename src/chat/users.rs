@@ -55,7 +55,8 @@ impl Users {
         Self { slab: Slab::new(), by_name: HashTable::new(), hash_key }
     }
 
-    fn hash(&self, name: &str) -> u64 {
+    /// A number that stands for a name, which nobody outside can foresee.
+    pub(super) fn hash(&self, name: &str) -> u64 {
         let mut hasher = DefaultHasher::new();
         self.hash_key.hash(&mut hasher);
         hasher.write(name.as_bytes());

@@ -24,8 +24,14 @@ pub struct Config {
     pub frame_bytes_max: usize,
     /// Unwritten output of one connection, in bytes, beyond which it is closed.
     pub output_bytes_max: usize,
+    /// A connection that takes nothing of what waits for it is closed after this, in ms.
+    pub output_timeout_ms: u64,
+    /// How long the head of an HTTP request may take to come, in ms.
+    pub handshake_timeout_ms: u64,
     /// Open connections at once.
     pub connections_max: usize,
+    /// Of these, from one address; loopback may have them all.
+    pub connections_per_address_max: usize,
     /// Threads that hash passwords; each needs `argon2_memory_kib` while it runs.
     pub auth_threads: usize,
     /// Argon2id: memory of one run, in KiB.
@@ -51,7 +57,10 @@ impl Default for Config {
             store: StoreUrl::Sqlite(PathBuf::from("hongyan.db")),
             frame_bytes_max: 64 * 1024,
             output_bytes_max: 16 * 1024 * 1024,
+            output_timeout_ms: 60_000,
+            handshake_timeout_ms: 10_000,
             connections_max: 100_000,
+            connections_per_address_max: 1_000,
             auth_threads: 1,
             argon2_memory_kib: 19_456,
             argon2_passes: 2,

@@ -149,6 +149,8 @@ const SERVER: &str = "Server";
 const TIMES: &str = "Times";
 const CLIENT: &str = "Limits of one client";
 const USER: &str = "Limits of one user's ACK list";
+const ACCOUNT: &str = "Limits of one account";
+const ADDRESS: &str = "Limits of one address (loopback has none)";
 const WHOLE: &str = "Limits of the whole server";
 const LOGIN: &str = "Passwords";
 
@@ -213,6 +215,24 @@ pub static OPTIONS: &[Opt] = &[
     ),
     opt(
         CLIENT,
+        "output-timeout",
+        Kind::Duration(number!(1, DAY, output_timeout_ms: u64)),
+        "A client that takes nothing of what waits for it is closed after this.",
+    ),
+    opt(
+        CLIENT,
+        "handshake-timeout",
+        Kind::Duration(number!(1, DAY, handshake_timeout_ms: u64)),
+        "How long the head of an HTTP request may take to come.",
+    ),
+    opt(
+        CLIENT,
+        "wrong-passwords-per-connection-max",
+        Kind::Count(number!(1, 65_535, rules.wrong_passwords_per_connection_max: u32)),
+        "Wrong passwords before more log-ins on the same connection are refused.",
+    ),
+    opt(
+        CLIENT,
         "bad-inputs-max",
         Kind::Count(number!(1, 1_000_000, rules.bad_inputs_max: u32)),
         "A client is closed after so many inputs in a row that were no JSON objects.",
@@ -243,6 +263,12 @@ pub static OPTIONS: &[Opt] = &[
     ),
     opt(
         USER,
+        "page-bytes-max",
+        Kind::Size(number!(KIB, 64 * MIB, rules.page_bytes_max: usize)),
+        "And their size; the one that goes beyond is the last.",
+    ),
+    opt(
+        USER,
         "list-max",
         Kind::Count(number!(1, 1_000_000, rules.list_max: u32)),
         "Pushes on one user's list that are kept in memory; the rest waits in the store.",
@@ -260,6 +286,67 @@ pub static OPTIONS: &[Opt] = &[
         Kind::Duration(number!(0, DAY, rules.recent_messages_age_ms: u64)),
         "And for how long.",
     ),
+    opt(
+        ADDRESS,
+        "connections-per-address-max",
+        Kind::Count(number!(1, 10_000_000, connections_per_address_max: usize)),
+        "Connections at once; more are closed as they come.",
+    ),
+    opt(
+        ADDRESS,
+        "wrong-passwords-per-address-max",
+        Kind::Count(number!(1, 1_000_000, rules.wrong_passwords_per_address_max: u32)),
+        "Wrong passwords before more log-ins that need a look at the password are refused.",
+    ),
+    opt(
+        ADDRESS,
+        "wrong-password-per-address-forgotten-after",
+        Kind::Duration(number!(1, DAY, rules.wrong_password_per_address_forgotten_after_ms: u64)),
+        "After this one of them is forgotten.",
+    ),
+    opt(
+        ADDRESS,
+        "sign-ups-per-address-max",
+        Kind::Count(number!(1, 1_000_000, rules.sign_ups_per_address_max: u32)),
+        "Sign-ups before more are refused.",
+    ),
+    opt(
+        ADDRESS,
+        "sign-up-per-address-forgotten-after",
+        Kind::Duration(number!(1, DAY, rules.sign_up_per_address_forgotten_after_ms: u64)),
+        "After this one of them is forgotten.",
+    ),
+    opt(ACCOUNT, "friends-max", Kind::Count(number!(1, 1_000_000, rules.friends_max: u32)), "Friends of one user."),
+    opt(
+        ACCOUNT,
+        "pending-requests-max",
+        Kind::Count(number!(1, 1_000_000, rules.pending_requests_max: u32)),
+        "Friend requests of one user, and to one user, that are pending.",
+    ),
+    opt(
+        ACCOUNT,
+        "tokens-max",
+        Kind::Count(number!(1, 1_000, rules.tokens_max: u32)),
+        "Resume tokens of one user; a new one takes the place of the oldest.",
+    ),
+    opt(
+        ACCOUNT,
+        "token-lifetime",
+        Kind::Duration(number!(1, 3_650 * DAY, rules.token_lifetime_ms: u64)),
+        "How long a resume token may be used.",
+    ),
+    opt(
+        ACCOUNT,
+        "wrong-passwords-per-user-max",
+        Kind::Count(number!(1, 1_000_000, rules.wrong_passwords_per_user_max: u32)),
+        "Wrong passwords before more log-ins that need a look at the password are refused, whoever tries.",
+    ),
+    opt(
+        ACCOUNT,
+        "wrong-password-per-user-forgotten-after",
+        Kind::Duration(number!(1, DAY, rules.wrong_password_per_user_forgotten_after_ms: u64)),
+        "After this one of them is forgotten.",
+    ),
     opt(WHOLE, "connections-max", Kind::Count(number!(1, 10_000_000, connections_max: usize)), "Connections at once."),
     opt(
         WHOLE,
@@ -271,12 +358,18 @@ pub static OPTIONS: &[Opt] = &[
         WHOLE,
         "auth-jobs-max",
         Kind::Count(number!(1, 1_000_000, rules.auth_jobs_max: usize)),
-        "Of these, log-ins and sign-ups that wait for a password to be hashed.",
+        "Log-ins and sign-ups that wait for a password to be hashed; beyond it they are refused.",
+    ),
+    opt(
+        WHOLE,
+        "throttled-max",
+        Kind::Count(number!(1, 10_000_000, rules.throttled_max: usize)),
+        "Users, and addresses, whose wrong passwords and sign-ups are remembered.",
     ),
     opt(
         LOGIN,
         "auth-threads",
-        Kind::Count(number!(1, 64, auth_threads: usize)),
+        Kind::Count(Number { min: 1, max: 64, get: |c| c.auth_threads as u64, set: set_auth_threads }),
         "Threads that hash passwords; each needs the memory below while it works.",
     ),
     opt(
@@ -303,6 +396,13 @@ pub static OPTIONS: &[Opt] = &[
 fn set_stop_wait(config: &mut Config, ms: u64) {
     config.stop_wait_ms = ms;
     config.rules.stop_wait_ms = ms - ms / 5;
+}
+
+/// Each thread has one run, and finds the next one waiting.
+fn set_auth_threads(config: &mut Config, threads: u64) {
+    // The bound was checked.
+    config.auth_threads = threads as usize;
+    config.rules.auth_running_max = 2 * config.auth_threads;
 }
 
 /// The option of this name.

@@ -100,13 +100,17 @@ impl Acceptor {
         if let Err(error) = stream.set_nodelay(true) {
             log::debug!("TCP_NODELAY was refused: {error}");
         }
+        let Some(admitted) = hub.admit(peer.ip()) else { return };
         let token = token_of(hub.next_id());
         match registry.register(&mut stream, token, Interest::READABLE | Interest::WRITABLE) {
             Ok(()) => {
-                let id = hub.open(Socket::Plain(stream));
+                let id = hub.open(Socket::Plain(stream), admitted);
                 log::debug!("connection {}.{} opened by {peer}", id.slot, id.generation);
             }
-            Err(error) => log::warn!("a connection could not be registered: {error}"),
+            Err(error) => {
+                log::warn!("a connection could not be registered: {error}");
+                hub.not_opened(admitted);
+            }
         }
     }
 }

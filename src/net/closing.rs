@@ -5,6 +5,7 @@ use super::counters::Why;
 use super::hub::Hub;
 use super::output::Written;
 use super::socket::Stream;
+use super::wire::Framing;
 use crate::chat::contract::{ConnId, Event};
 
 /// How long a closing connection may take to take its last words, and to end its side.
@@ -25,6 +26,7 @@ impl<S: Stream> Hub<S> {
     pub(super) fn begin_close(&mut self, id: ConnId, why: Why) {
         let Some(conn) = self.conns.get_mut(id).filter(|conn| conn.is_open()) else { return };
         conn.begin_close(why, &mut self.spare);
+        self.took_ms.remove(&id);
         self.counters.count_close(why);
         log::debug!("connection {}.{} closed: {}", id.slot, id.generation, why.as_str());
         self.closing.push(id);
@@ -49,11 +51,37 @@ impl<S: Stream> Hub<S> {
             self.half_closed.pop_front();
             self.close(id, Why::PeerClosed);
         }
+        while let Some(&(deadline, id)) = self.handshakes.front()
+            && deadline <= now_ms
+        {
+            self.handshakes.pop_front();
+            if self.conns.get(id).is_some_and(|conn| conn.framing == Framing::Http) {
+                self.close(id, Why::HandshakeTimeout);
+            }
+        }
+        while let Some(&(look, id)) = self.stuck.front()
+            && look <= now_ms
+        {
+            self.stuck.pop_front();
+            self.look_whether_stuck(id);
+        }
         while let Some(&(deadline, id)) = self.lingering.front()
             && deadline <= now_ms
         {
             self.lingering.pop_front();
             self.remove(id);
+        }
+    }
+
+    /// Closes a connection that has taken nothing of its output for too long.
+    fn look_whether_stuck(&mut self, id: ConnId) {
+        let Some(&took_ms) = self.took_ms.get(&id) else { return };
+        let deadline = took_ms + self.bounds.output_timeout_ms;
+        if deadline <= self.now.mono_ms {
+            self.close(id, Why::OutputTimeout);
+        } else {
+            let place = self.stuck.partition_point(|(look, _)| *look <= deadline);
+            self.stuck.insert(place, (deadline, id));
         }
     }
 
@@ -121,6 +149,7 @@ impl<S: Stream> Hub<S> {
     pub(super) fn remove(&mut self, id: ConnId) {
         if let Some(mut conn) = self.conns.remove(id) {
             self.removed += 1;
+            self.origins.leave(conn.origin);
             conn.output.discard(&mut self.spare);
         }
     }

@@ -4,6 +4,7 @@ use super::counters::Why;
 use super::output::{Output, Spare, Written};
 use super::socket::Stream;
 use super::wire::{Framing, Wire};
+use crate::chat::contract::Origin;
 use std::io::{self, ErrorKind};
 
 /// Output of one connection beyond which it is written at once, and beyond which no more of it is read until it is out.
@@ -41,6 +42,8 @@ pub enum Filled {
 pub struct Conn<S> {
     /// What carries its bytes.
     pub socket: S,
+    /// Where it comes from.
+    pub origin: Option<Origin>,
     /// How its input is read.
     pub wire: Wire,
     /// How its output is wrapped.
@@ -79,9 +82,10 @@ pub struct Conn<S> {
 impl<S: Stream> Conn<S> {
     /// A connection that was just opened. What it sent before it was registered brings an edge all the same.
     #[must_use]
-    pub fn new(socket: S, now_ms: u64) -> Self {
+    pub fn new(socket: S, origin: Option<Origin>, now_ms: u64) -> Self {
         Self {
             socket,
+            origin,
             wire: Wire::default(),
             framing: Framing::default(),
             input: Vec::new(),
@@ -169,7 +173,7 @@ impl<S: Stream> Conn<S> {
         self.input = Vec::new();
         self.wire = Wire::default();
         self.phase = match why {
-            Why::IoError | Why::SlowReader => Phase::Dead,
+            Why::IoError | Why::SlowReader | Why::OutputTimeout => Phase::Dead,
             _ => Phase::Closing,
         };
         if self.phase == Phase::Dead {

@@ -12,8 +12,10 @@ pub enum Why {
     PeerClosed,
     /// Reading or writing failed.
     IoError,
-    /// It did not take what was written to it.
+    /// More waits to be written to it than it may have.
     SlowReader,
+    /// It took nothing of what waits to be written for too long.
+    OutputTimeout,
     /// A WebSocket client sent a close frame.
     WebSocketClosed,
     /// A WebSocket client broke the protocol.
@@ -22,6 +24,8 @@ pub enum Why {
     HttpDone,
     /// A request head that is no HTTP, or no WebSocket handshake that can be answered.
     HttpBad,
+    /// The head of its request took too long to come.
+    HandshakeTimeout,
     /// It began with a TLS handshake.
     TlsUnsupported,
     /// The server stopped before it was closed otherwise.
@@ -30,7 +34,7 @@ pub enum Why {
 
 impl Why {
     /// All of them, in the order of the counters.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 16] = [
         Self::Chat(CloseReason::Idle),
         Self::Chat(CloseReason::Replaced),
         Self::Chat(CloseReason::Garbage),
@@ -45,6 +49,8 @@ impl Why {
         Self::HttpBad,
         Self::TlsUnsupported,
         Self::Stopped,
+        Self::OutputTimeout,
+        Self::HandshakeTimeout,
     ];
 
     fn index(self) -> usize {
@@ -63,6 +69,8 @@ impl Why {
             Self::HttpBad => 11,
             Self::TlsUnsupported => 12,
             Self::Stopped => 13,
+            Self::OutputTimeout => 14,
+            Self::HandshakeTimeout => 15,
         }
     }
 
@@ -78,6 +86,8 @@ impl Why {
             Self::PeerClosed => "closed by the client",
             Self::IoError => "broken",
             Self::SlowReader => "slow reader",
+            Self::OutputTimeout => "output timeout",
+            Self::HandshakeTimeout => "handshake timeout",
             Self::WebSocketClosed => "WebSocket closed",
             Self::WebSocketProtocol => "WebSocket protocol",
             Self::HttpDone => "HTTP done",
@@ -95,6 +105,8 @@ pub struct Counters {
     pub accepted: u64,
     /// Connections that were closed at once, since there were too many.
     pub refused: u64,
+    /// Connections that were closed at once, since there were too many of their address.
+    pub refused_of_address: u64,
     /// How often accepting paused, since the process had no file descriptors left.
     pub accept_pauses: u64,
     /// Envelopes, and bad inputs, handed to the core.
@@ -119,11 +131,9 @@ impl Counters {
 
 impl fmt::Display for Counters {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { accepted, refused, accept_pauses, inputs, frames, .. } = self;
-        write!(
-            f,
-            "{accepted} connections, {refused} refused, {accept_pauses} accept pauses, {inputs} inputs, {frames} frames"
-        )?;
+        let Self { accepted, refused, refused_of_address, accept_pauses, inputs, frames, .. } = self;
+        write!(f, "{accepted} connections, {refused} refused, {refused_of_address} refused for their address, ")?;
+        write!(f, "{accept_pauses} accept pauses, {inputs} inputs, {frames} frames")?;
         for why in Why::ALL {
             if self.closed(why) > 0 {
                 write!(f, "; {}: {}", why.as_str(), self.closed(why))?;

@@ -4,13 +4,15 @@
 use super::conn::{Conn, OUTPUT_SOFT_MAX};
 use super::conns::Conns;
 use super::counters::{Counters, Why};
+use super::origin::Origins;
 use super::output::{Spare, Written};
 use super::socket::Stream;
 use crate::chat::Chat;
-use crate::chat::contract::{Action, ConnId, Event, Job, Now, Outcome, Ticket};
+use crate::chat::contract::{Action, ConnId, Event, Job, Now, Origin, Outcome, Ticket};
 use crate::protocol::envelope::Scratch;
 use crate::protocol::reply::{write_push, write_reply};
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
+use std::net::IpAddr;
 
 /// The one buffer that all connections are read into.
 const READ_BYTES: usize = 64 * 1024;
@@ -22,7 +24,18 @@ pub struct Bounds {
     pub frame_bytes_max: usize,
     /// Unwritten output beyond which a connection is closed.
     pub output_bytes_max: usize,
+    /// A connection that takes nothing of its output for this long is closed, in ms.
+    pub output_timeout_ms: u64,
+    /// How long the head of an HTTP request may take to come, in ms.
+    pub handshake_timeout_ms: u64,
+    /// Connections from one address.
+    pub conns_per_address_max: usize,
 }
+
+/// The right to open one connection.
+#[derive(Debug)]
+#[must_use]
+pub struct Admitted(Option<Origin>);
 
 /// All connections, and the core.
 pub struct Hub<S> {
@@ -48,6 +61,13 @@ pub struct Hub<S> {
     pub(super) lingering: VecDeque<(u64, ConnId)>,
     /// Connections whose client ended its side and may have answers coming, in the order of their deadlines.
     pub(super) half_closed: VecDeque<(u64, ConnId)>,
+    /// Connections that have begun an HTTP request, in the order of their deadlines.
+    pub(super) handshakes: VecDeque<(u64, ConnId)>,
+    /// Connections whose output waits, in the order of the times at which they are looked at.
+    pub(super) stuck: VecDeque<(u64, ConnId)>,
+    /// When each of these last took something.
+    pub(super) took_ms: HashMap<ConnId, u64>,
+    pub(super) origins: Origins,
     jobs: Vec<(Ticket, Job)>,
     pub(super) removed: u64,
     pub(super) stopping: bool,
@@ -56,9 +76,9 @@ pub struct Hub<S> {
 }
 
 impl<S: Stream> Hub<S> {
-    /// A hub without connections.
+    /// A hub without connections. `hash_key` should be random.
     #[must_use]
-    pub fn new(chat: Chat, bounds: Bounds) -> Self {
+    pub fn new(chat: Chat, bounds: Bounds, hash_key: [u64; 2]) -> Self {
         Self {
             conns: Conns::default(),
             chat,
@@ -75,6 +95,10 @@ impl<S: Stream> Hub<S> {
             closing: Vec::new(),
             lingering: VecDeque::new(),
             half_closed: VecDeque::new(),
+            handshakes: VecDeque::new(),
+            stuck: VecDeque::new(),
+            took_ms: HashMap::new(),
+            origins: Origins::new(bounds.conns_per_address_max, hash_key),
             jobs: Vec::new(),
             removed: 0,
             stopping: false,
@@ -117,11 +141,30 @@ impl<S: Stream> Hub<S> {
         &mut self.counters
     }
 
+    /// May one more connection come from this address? If so it must be opened, with what this gives.
+    pub fn admit(&mut self, address: IpAddr) -> Option<Admitted> {
+        let origin = self.origins.of(address);
+        if self.origins.enter(origin) {
+            return Some(Admitted(origin));
+        }
+        self.counters.refused_of_address += 1;
+        if self.counters.refused_of_address == 1 {
+            let max = self.bounds.conns_per_address_max;
+            log::warn!("{address} has {max} connections: more from one address are refused (said once)");
+        }
+        None
+    }
+
+    /// It was admitted, and did not become a connection.
+    pub fn not_opened(&mut self, Admitted(origin): Admitted) {
+        self.origins.leave(origin);
+    }
+
     /// Takes in a new connection.
-    pub fn open(&mut self, socket: S) -> ConnId {
+    pub fn open(&mut self, socket: S, Admitted(origin): Admitted) -> ConnId {
         self.counters.accepted += 1;
-        let id = self.conns.insert(Conn::new(socket, self.now.mono_ms));
-        self.dispatch(Event::Opened { conn: id });
+        let id = self.conns.insert(Conn::new(socket, origin, self.now.mono_ms));
+        self.dispatch(Event::Opened { conn: id, origin });
         id
     }
 
@@ -202,9 +245,9 @@ impl<S: Stream> Hub<S> {
     /// When there is something to do even if nothing happens.
     #[must_use]
     pub fn next_deadline(&self) -> Option<u64> {
-        let lingering = self.lingering.front().map(|(deadline, _)| *deadline);
-        let half_closed = self.half_closed.front().map(|(deadline, _)| *deadline);
-        [self.chat.next_deadline(), lingering, half_closed].into_iter().flatten().min()
+        let queues = [&self.lingering, &self.half_closed, &self.handshakes, &self.stuck];
+        let deadlines = queues.into_iter().map(|queue| queue.front().map(|(deadline, _)| *deadline));
+        deadlines.chain([self.chat.next_deadline()]).flatten().min()
     }
 
     pub(super) fn dispatch(&mut self, event: Event<'_>) {
@@ -303,11 +346,13 @@ impl<S: Stream> Hub<S> {
             self.closing.push(id);
             return;
         }
+        let waited = conn.output.len();
         match conn.flush(&mut self.spare) {
             Ok(Written::All) => {
                 let was_choked = std::mem::take(&mut conn.choked);
                 let was_blocked = std::mem::take(&mut conn.blocked);
                 if was_blocked {
+                    self.took_ms.remove(&id);
                     self.dispatch(Event::Flushed { conn: id });
                 }
                 if was_choked {
@@ -315,8 +360,13 @@ impl<S: Stream> Hub<S> {
                 }
             }
             Ok(Written::Blocked) => {
+                let took_some = conn.output.len() < waited;
                 if !std::mem::replace(&mut conn.blocked, true) {
+                    self.took_ms.insert(id, self.now.mono_ms);
+                    self.stuck.push_back((self.now.mono_ms + self.bounds.output_timeout_ms, id));
                     self.dispatch(Event::Blocked { conn: id });
+                } else if took_some {
+                    self.took_ms.insert(id, self.now.mono_ms);
                 }
             }
             Err(_) => self.failed.push((id, Why::IoError)),

@@ -114,6 +114,7 @@ impl<S: Stream> Hub<S> {
                     Sniffed::Http => {
                         *wire = Wire::Http;
                         self.set_framing(id, Framing::Http);
+                        self.handshakes.push_back((self.now.mono_ms + self.bounds.handshake_timeout_ms, id));
                     }
                     Sniffed::Tls => {
                         if !std::mem::replace(&mut self.tls_was_logged, true) {

@@ -10,6 +10,7 @@ pub mod conns;
 pub mod counters;
 pub mod hub;
 mod input;
+mod origin;
 pub mod output;
 pub mod socket;
 pub mod wire;
@@ -54,6 +55,8 @@ pub struct Parts {
     pub bounds: Bounds,
     /// Open connections at once.
     pub conns_max: usize,
+    /// A key that nobody outside knows.
+    pub hash_key: [u64; 2],
     /// How long a stop may take, in ms.
     pub stop_wait_ms: u64,
 }
@@ -93,7 +96,7 @@ impl Loop {
     /// # Errors
     /// The system refuses to register the listener or the signals.
     pub fn new(parts: Parts) -> io::Result<Self> {
-        let Parts { poll, listener, mut signals, stop, chat, pool, bounds, conns_max, stop_wait_ms } = parts;
+        let Parts { poll, listener, mut signals, stop, chat, pool, bounds, conns_max, hash_key, stop_wait_ms } = parts;
         let acceptor = Acceptor::new(listener, conns_max, poll.registry())?;
         if let Some(signals) = &mut signals {
             poll.registry().register(signals, SIGNALS, Interest::READABLE)?;
@@ -105,7 +108,7 @@ impl Loop {
             stop_asked: stop,
             stop: Stop::No,
             stop_wait_ms,
-            hub: Hub::new(chat, bounds),
+            hub: Hub::new(chat, bounds, hash_key),
             pool,
             finished: Vec::new(),
             jobs_in_flight: 0,

@@ -86,9 +86,10 @@ impl Framing {
             Why::Chat(CloseReason::Replaced | CloseReason::Garbage) => close_code::POLICY,
             Why::Chat(CloseReason::TooLarge) => close_code::TOO_LARGE,
             // It has been said already, or there is nobody left to hear it.
-            Why::WebSocketClosed | Why::WebSocketProtocol | Why::PeerClosed | Why::IoError | Why::SlowReader => return,
+            Why::WebSocketClosed | Why::WebSocketProtocol | Why::PeerClosed | Why::IoError => return,
+            Why::SlowReader | Why::OutputTimeout => return,
             // These happen before there is a WebSocket.
-            Why::HttpDone | Why::HttpBad | Why::TlsUnsupported => return,
+            Why::HttpDone | Why::HttpBad | Why::HandshakeTimeout | Why::TlsUnsupported => return,
         };
         if self == Self::WebSocket {
             ws::write_close(out, Some(code));

@@ -6,7 +6,7 @@ use super::field::{
     HASH_VALUE_BYTES_MAX, Id, LONG_TEXT_BYTES_MAX, Name, PICTURE_BYTES_MAX, Profile, RESERVED_NAME,
     SHORT_TEXT_BYTES_MAX, Secret,
 };
-use super::request::{BadInput, FriendVerb, Request, Spelling, Verb};
+use super::request::{BadInput, FriendVerb, Proof, Request, Spelling, TokenVerb, Verb};
 use serde::de::{Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 use std::borrow::Cow;
@@ -111,12 +111,13 @@ const SIGN_UP: &[&str] = &[
     "personalDescription",
     "rsaPublicKey",
 ];
-const LOG_IN: &[&str] = &["USER", "PASS"];
+const LOG_IN: &[&str] = &["USER", "PASS", "TOKEN"];
+const TOKEN: &[&str] = &["want"];
 const MESSAGE: &[&str] = &["messageId", "sender", "receiver", "content"];
 const ACK: &[&str] = &["MessageId", "sender"];
 const FRIEND: &[&str] = &["messageId", "sender", "receiver", "content", "type"];
 
-/// TYPE 1 and 2.
+/// TYPE 1, 2 and TOKEN.
 pub(super) fn with_mid<'a>(
     verb: Verb,
     spelling: Option<Spelling>,
@@ -124,13 +125,17 @@ pub(super) fn with_mid<'a>(
     mid: Option<Id<'a>>,
 ) -> Result<Request<'a>, BadInput> {
     let id: Box<str> = mid.as_ref().map_or_else(Box::default, |mid| mid.as_str().into());
-    let keys = if verb == Verb::SignUp { SIGN_UP } else { LOG_IN };
+    let keys = match verb {
+        Verb::SignUp => SIGN_UP,
+        Verb::Login => LOG_IN,
+        _ => TOKEN,
+    };
     let (spelling, values) =
         values(verb, spelling, text, keys).map_err(|error| BadInput { id: id.clone(), ..error })?;
-    let request = if verb == Verb::SignUp {
-        sign_up(&values).map(|(profile, secret)| Request::SignUp { mid, spelling, profile, secret })
-    } else {
-        log_in(&values).map(|(user, secret)| Request::Login { mid, spelling, user, secret })
+    let request = match verb {
+        Verb::SignUp => sign_up(&values).map(|(profile, secret)| Request::SignUp { mid, spelling, profile, secret }),
+        Verb::Login => log_in(&values).map(|(user, proof)| Request::Login { mid, spelling, user, proof }),
+        _ => token(&values).map(|verb| Request::Token { mid, spelling, verb }),
     };
     request.map_err(|why| bad(verb, Some(spelling), &id, why))
 }
@@ -163,10 +168,28 @@ fn sign_up(values: &Values<'_>) -> Result<(Box<Profile>, Secret), Why> {
     Ok((Box::new(profile), secret))
 }
 
-fn log_in<'a>(values: &Values<'a>) -> Result<(Name<'a>, Secret), Why> {
+fn log_in<'a>(values: &Values<'a>) -> Result<(Name<'a>, Proof), Why> {
     let user = Name::new(values.text(0, "CONTENT lacks the key USER", "USER is a string")?)?;
-    let pass = values.text(1, "CONTENT lacks the key PASS", "PASS is a string")?;
-    Ok((user, secret(&pass, "PASS has 1 to 256 bytes")?))
+    let proof = match (values.raw[1], values.raw[2]) {
+        (None, Some(token)) => {
+            let token = string(token).ok_or("TOKEN is a string")?;
+            Proof::Token(secret(&token, "TOKEN has 1 to 256 bytes")?)
+        }
+        (Some(_), Some(_)) => return Err("CONTENT has PASS or TOKEN, not both"),
+        (_, None) => {
+            let pass = values.text(1, "CONTENT lacks the key PASS", "PASS is a string")?;
+            Proof::Password(secret(&pass, "PASS has 1 to 256 bytes")?)
+        }
+    };
+    Ok((user, proof))
+}
+
+fn token(values: &Values<'_>) -> Result<TokenVerb, Why> {
+    match &*values.text(0, "CONTENT lacks the key want", "want is a string")? {
+        "new" => Ok(TokenVerb::New),
+        "revoke" => Ok(TokenVerb::Revoke),
+        _ => Err("want is new or revoke"),
+    }
 }
 
 /// TYPE 4, 5 and 6.

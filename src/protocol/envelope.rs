@@ -113,6 +113,7 @@ fn verb(raw: &str) -> Option<Verb> {
         "4" => Verb::Message,
         "5" => Verb::Ack,
         "6" => Verb::Friend,
+        "TOKEN" => Verb::Token,
         _ => return None,
     })
 }
@@ -163,7 +164,7 @@ pub fn parse<'a>(envelope: &'a [u8], scratch: &'a mut Scratch) -> Result<Request
             let mid = mid.map_err(|why| bad(why, Box::default()))?;
             content::user_name(keys.content, &mid)
         }
-        Verb::SignUp | Verb::Login => {
+        Verb::SignUp | Verb::Login | Verb::Token => {
             let (spelling, inner) = spelled(keys.content, scratch);
             let mid = mid.map_err(|why| BadInput { spelling, ..bad(why, Box::default()) })?;
             content::with_mid(verb, spelling, inner, mid)

@@ -56,6 +56,12 @@ pub struct Push {
 }
 
 impl Push {
+    /// The size of its four texts.
+    #[must_use]
+    pub fn text_bytes(&self) -> usize {
+        self.text.len()
+    }
+
     /// Puts a push together.
     #[must_use]
     pub fn new(

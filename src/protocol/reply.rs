@@ -4,7 +4,7 @@
 //! the wire adds its own framing.
 
 use super::error::ErrorCode;
-use super::field::Profile;
+use super::field::{Profile, Secret};
 use super::push::{Push, PushKind};
 use super::request::Spelling;
 use std::sync::Arc;
@@ -59,6 +59,10 @@ pub enum Reply {
         /// The server's time in ms since the epoch.
         time_ms: u64,
     },
+    /// RE_TOKEN: a new resume token.
+    Token(Secret),
+    /// RE_TOKEN: `revoked`.
+    TokensRevoked,
     /// RE_HEARTBEAT.
     Heartbeat {
         /// The server's time in ms since the epoch.
@@ -265,6 +269,14 @@ pub fn write_reply(out: &mut Vec<u8>, spelling: Spelling, id: &str, reply: &Repl
         Reply::Friend { time_ms } => {
             frame.number("Content", *time_ms);
             "RE_FRI_REQ"
+        }
+        Reply::Token(token) => {
+            frame.string("Content", token.expose());
+            "RE_TOKEN"
+        }
+        Reply::TokensRevoked => {
+            frame.string("Content", "revoked");
+            "RE_TOKEN"
         }
         Reply::Heartbeat { time_ms } => {
             frame.number("Content", *time_ms);

@@ -31,6 +31,26 @@ pub enum Verb {
     Ack,
     /// TYPE 6.
     Friend,
+    /// TYPE TOKEN.
+    Token,
+}
+
+/// What a client says to prove who it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Proof {
+    /// PASS: the client's own hash of the password, which to the server is the password.
+    Password(Secret),
+    /// TOKEN: a resume token that it was given after an earlier log-in.
+    Token(Secret),
+}
+
+/// What is wanted of resume tokens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum TokenVerb {
+    /// A new one.
+    New,
+    /// That none may be used any more.
+    Revoke,
 }
 
 /// The inner `type` of a TYPE 6.
@@ -70,8 +90,8 @@ pub enum Request<'a> {
         spelling: Spelling,
         /// Who wants to log in.
         user: Name<'a>,
-        /// The password.
-        secret: Secret,
+        /// The password, or what stands for it.
+        proof: Proof,
     },
     /// TYPE 3.
     GetUser {
@@ -116,6 +136,15 @@ pub enum Request<'a> {
         verb: FriendVerb,
         /// Some words to go with it.
         content: Cow<'a, str>,
+    },
+    /// TYPE TOKEN.
+    Token {
+        /// The request's id.
+        mid: Option<Id<'a>>,
+        /// How CONTENT was spelled.
+        spelling: Spelling,
+        /// What is wanted.
+        verb: TokenVerb,
     },
     /// TYPE 0.
     Heartbeat {

@@ -1,5 +1,6 @@
 //! A store that is gone with the process: for tests and trials. It keeps every rule of the others, rollback included.
 
+use super::token::TokenHash;
 use super::{SavedAs, Store, StoreError};
 use crate::chat::contract::{Answered, Asked};
 use crate::protocol::field::{Profile, Secret, UserName};
@@ -17,11 +18,18 @@ struct Request {
 /// Who was asked, and who asked.
 type Pair = (UserName, UserName);
 
+/// Hashes of resume tokens, and until when each may be used.
+type Tokens = Vec<(TokenHash, u64)>;
+
 #[derive(Debug, Default)]
 struct Tables {
     accounts: HashMap<UserName, (Profile, Secret)>,
     friends: HashMap<UserName, BTreeSet<UserName>>,
     requests: HashMap<Pair, Request>,
+    /// How many requests of each asker, and to each asked, are pending.
+    asking: HashMap<UserName, u32>,
+    asked: HashMap<UserName, u32>,
+    tokens: HashMap<UserName, Tokens>,
     pushes: HashMap<UserName, BTreeMap<u64, Arc<Push>>>,
     /// Messages by receiver, sender and id, so that one is kept once.
     messages: HashMap<(UserName, Box<str>, Box<str>), u64>,
@@ -39,6 +47,15 @@ enum Undo {
     Answered(Pair, Request),
     Saved(UserName, u64),
     Deleted(Arc<Push>),
+    Tokens(UserName, Tokens),
+}
+
+fn count(counts: &mut HashMap<UserName, u32>, user: &UserName, more: bool) {
+    let count = counts.entry(user.clone()).or_default();
+    *count = if more { *count + 1 } else { count.saturating_sub(1) };
+    if *count == 0 {
+        counts.remove(user);
+    }
 }
 
 impl Tables {
@@ -53,9 +70,38 @@ impl Tables {
 
     fn take_request(&mut self, asked: &UserName, asker: &UserName) -> Option<Request> {
         let pair = (asked.clone(), asker.clone());
-        let request = self.requests.remove(&pair)?;
+        let request = self.remove_request(&pair)?;
         self.undo.push(Undo::Answered(pair, request.clone()));
         Some(request)
+    }
+
+    fn insert_request(&mut self, pair: Pair, request: Request) {
+        count(&mut self.asked, &pair.0, true);
+        count(&mut self.asking, &pair.1, true);
+        self.requests.insert(pair, request);
+    }
+
+    fn remove_request(&mut self, pair: &Pair) -> Option<Request> {
+        let request = self.requests.remove(pair)?;
+        count(&mut self.asked, &pair.0, false);
+        count(&mut self.asking, &pair.1, false);
+        Some(request)
+    }
+
+    /// Puts these in the place of the user's tokens, and gives those that were there.
+    fn set_tokens(&mut self, user: &UserName, tokens: Tokens) -> Tokens {
+        let before = self.tokens.remove(user).unwrap_or_default();
+        self.undo.push(Undo::Tokens(user.clone(), before.clone()));
+        self.restore_tokens(user, tokens);
+        before
+    }
+
+    fn restore_tokens(&mut self, user: &UserName, tokens: Tokens) {
+        if tokens.is_empty() {
+            self.tokens.remove(user);
+        } else {
+            self.tokens.insert(user.clone(), tokens);
+        }
     }
 
     fn message_key(push: &Push, receiver: &UserName) -> (UserName, Box<str>, Box<str>) {
@@ -113,8 +159,9 @@ impl Tables {
                 Undo::Unfriended(user, friend) => {
                     self.friends.entry(user).or_default().insert(friend);
                 }
-                Undo::Asked(pair) => drop(self.requests.remove(&pair)),
-                Undo::Answered(pair, request) => drop(self.requests.insert(pair, request)),
+                Undo::Asked(pair) => drop(self.remove_request(&pair)),
+                Undo::Answered(pair, request) => self.insert_request(pair, request),
+                Undo::Tokens(user, tokens) => self.restore_tokens(&user, tokens),
                 Undo::Saved(receiver, seq) => drop(self.remove(&receiver, seq)),
                 Undo::Deleted(push) => {
                     if let Ok(receiver) = name(push.receiver()) {
@@ -185,10 +232,23 @@ impl Store for MemoryStore {
         Ok(self.tables().friends.get(user).into_iter().flatten().cloned().collect())
     }
 
-    fn pushes(&mut self, user: &UserName, after_seq: u64, count_max: u32) -> Result<Vec<Push>, StoreError> {
+    fn pushes(
+        &mut self,
+        user: &UserName,
+        after_seq: u64,
+        count_max: u32,
+        bytes_max: usize,
+    ) -> Result<Vec<Push>, StoreError> {
         let tables = self.tables();
         let list = tables.pushes.get(user).into_iter().flat_map(|list| list.range(after_seq.saturating_add(1)..));
-        Ok(list.take(count_max as usize).map(|(_, push)| Push::clone(push)).collect())
+        let mut bytes = 0;
+        let within = |push: &&Arc<Push>| {
+            let begun_below = bytes < bytes_max;
+            bytes += push.text_bytes();
+            begun_below
+        };
+        let list = list.take(count_max as usize).map(|(_, push)| push).take_while(within);
+        Ok(list.map(|push| Push::clone(push)).collect())
     }
 
     fn save_pushes(&mut self, pushes: &[Arc<Push>]) -> Result<Vec<SavedAs>, StoreError> {
@@ -204,7 +264,7 @@ impl Store for MemoryStore {
         Ok(())
     }
 
-    fn ask_friend(&mut self, push: &Push) -> Result<Asked, StoreError> {
+    fn ask_friend(&mut self, push: &Push, pending_max: u32) -> Result<Asked, StoreError> {
         let (asker, asked) = (name(push.sender())?, name(push.receiver())?);
         let mut tables = self.tables();
         if !tables.accounts.contains_key(&asked) {
@@ -218,20 +278,28 @@ impl Store for MemoryStore {
         if tables.friends.get(&pair.1).is_some_and(|friends| friends.contains(&pair.0)) {
             return Ok(Asked::AlreadyFriends);
         }
+        let pending = tables.asked.get(&pair.0).max(tables.asking.get(&pair.1));
+        if pending.is_some_and(|&pending| pending >= pending_max) {
+            return Ok(Asked::TooMany);
+        }
         let request = Request { id: push.id().into(), time_ms: push.time_ms, seq: push.seq };
-        tables.requests.insert(pair.clone(), request);
+        tables.insert_request(pair.clone(), request);
         tables.undo.push(Undo::Asked(pair));
         tables.save(&Arc::new(push.clone()))?;
         Ok(Asked::Pending)
     }
 
-    fn answer_friend(&mut self, push: &Push) -> Result<Answered, StoreError> {
+    fn answer_friend(&mut self, push: &Push, friends_max: u32) -> Result<Answered, StoreError> {
         let (asked, asker) = (name(push.sender())?, name(push.receiver())?);
         let mut tables = self.tables();
         let pending = tables.requests.get(&(asked.clone(), asker.clone())).is_some_and(|found| *found.id == *push.id());
         if !pending {
             let done = tables.pushes.get(&asker).is_some_and(|list| list.contains_key(&push.seq));
             return Ok(if done { Answered::Done { crossed_seq: None } } else { Answered::NoSuchRequest });
+        }
+        let full = |user| tables.friends.get(user).is_some_and(|friends| friends.len() >= friends_max as usize);
+        if push.kind == PushKind::FriendAccept && (full(&asked) || full(&asker)) {
+            return Ok(Answered::TooManyFriends);
         }
         tables.take_request(&asked, &asker);
         let mut crossed_seq = None;
@@ -245,6 +313,36 @@ impl Store for MemoryStore {
         }
         tables.save(&Arc::new(push.clone()))?;
         Ok(Answered::Done { crossed_seq })
+    }
+
+    fn save_token(
+        &mut self,
+        user: &UserName,
+        hash: &TokenHash,
+        now_ms: u64,
+        expires_ms: u64,
+        tokens_max: u32,
+    ) -> Result<(), StoreError> {
+        let mut tables = self.tables();
+        let mut tokens = tables.set_tokens(user, Vec::new());
+        tokens.retain(|(other, until_ms)| other != hash && *until_ms > now_ms);
+        tokens.sort_by_key(|(_, until_ms)| *until_ms);
+        let kept = (tokens_max as usize).saturating_sub(1);
+        tokens.drain(..tokens.len().saturating_sub(kept));
+        tokens.push((*hash, expires_ms));
+        tables.restore_tokens(user, tokens);
+        Ok(())
+    }
+
+    fn has_token(&mut self, user: &UserName, hash: &TokenHash, now_ms: u64) -> Result<bool, StoreError> {
+        let tables = self.tables();
+        let mut tokens = tables.tokens.get(user).into_iter().flatten();
+        Ok(tokens.any(|(token, until_ms)| token == hash && *until_ms > now_ms))
+    }
+
+    fn revoke_tokens(&mut self, user: &UserName) -> Result<(), StoreError> {
+        self.tables().set_tokens(user, Vec::new());
+        Ok(())
     }
 
     fn unfriend(&mut self, user: &UserName, other: &UserName) -> Result<(), StoreError> {

@@ -6,6 +6,7 @@ pub mod mysql;
 pub mod password;
 pub mod pool;
 pub mod sqlite;
+pub mod token;
 mod work;
 
 use crate::chat::contract::{Answered, Asked};
@@ -13,6 +14,7 @@ use crate::protocol::field::{Profile, Secret, UserName};
 use crate::protocol::push::Push;
 use std::fmt;
 use std::sync::Arc;
+use token::TokenHash;
 
 /// Why a store did not do what it was asked.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -92,11 +94,18 @@ pub trait Store: Send {
     /// # Errors
     /// See [`StoreError`].
     fn friends(&mut self, user: &UserName) -> Result<Vec<UserName>, StoreError>;
-    /// A user's waiting pushes with a `seq` greater than `after_seq`, ascending, `count_max` at most.
+    /// A user's waiting pushes with a `seq` greater than `after_seq`, ascending, `count_max` at most; the one with which their
+    /// texts reach `bytes_max` is the last.
     ///
     /// # Errors
     /// See [`StoreError`].
-    fn pushes(&mut self, user: &UserName, after_seq: u64, count_max: u32) -> Result<Vec<Push>, StoreError>;
+    fn pushes(
+        &mut self,
+        user: &UserName,
+        after_seq: u64,
+        count_max: u32,
+        bytes_max: usize,
+    ) -> Result<Vec<Push>, StoreError>;
     /// Keeps pushes; the answers stand in their order.
     ///
     /// # Errors
@@ -107,16 +116,41 @@ pub trait Store: Send {
     /// # Errors
     /// See [`StoreError`].
     fn delete_pushes(&mut self, pushes: &[(UserName, u64)]) -> Result<(), StoreError>;
-    /// Notes a friend request and keeps its push. Repeating it with the same `seq` answers `Pending` again.
+    /// Notes a friend request and keeps its push, unless `pending_max` requests of who asks, or to who is asked, are pending.
+    /// Repeating it with the same `seq` answers `Pending` again.
     ///
     /// # Errors
     /// See [`StoreError`].
-    fn ask_friend(&mut self, push: &Push) -> Result<Asked, StoreError>;
-    /// Answers a pending request. Repeating it with the same `seq` while its push is still kept answers `Done` again.
+    fn ask_friend(&mut self, push: &Push, pending_max: u32) -> Result<Asked, StoreError>;
+    /// Answers a pending request; an accept does nothing if either has `friends_max` friends. Repeating it with the same `seq`
+    /// while its push is still kept answers `Done` again.
     ///
     /// # Errors
     /// See [`StoreError`].
-    fn answer_friend(&mut self, push: &Push) -> Result<Answered, StoreError>;
+    fn answer_friend(&mut self, push: &Push, friends_max: u32) -> Result<Answered, StoreError>;
+    /// Keeps the hash of a resume token that may be used until `expires_ms`. The user's expired tokens are forgotten, and of the others
+    /// those that expire first, so that there are at most `tokens_max` with the new one.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    fn save_token(
+        &mut self,
+        user: &UserName,
+        hash: &TokenHash,
+        now_ms: u64,
+        expires_ms: u64,
+        tokens_max: u32,
+    ) -> Result<(), StoreError>;
+    /// Is this the hash of a token of the user that may still be used?
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    fn has_token(&mut self, user: &UserName, hash: &TokenHash, now_ms: u64) -> Result<bool, StoreError>;
+    /// Forgets all tokens of a user.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    fn revoke_tokens(&mut self, user: &UserName) -> Result<(), StoreError>;
     /// Ends a friendship both ways.
     ///
     /// # Errors

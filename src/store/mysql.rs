@@ -8,6 +8,7 @@ mod connect;
 
 pub use connect::MysqlServer;
 
+use super::token::TokenHash;
 use super::{SavedAs, Store, StoreError};
 use crate::chat::contract::{Answered, Asked};
 use crate::protocol::field::{Profile, Secret, UserName};
@@ -46,6 +47,10 @@ static DELETES: LazyLock<[String; 3]> = LazyLock::new(|| {
         format!("DELETE FROM pushes WHERE seq IN ({one}) AND (receiver, seq) IN ({pair})")
     })
 });
+
+const REQUESTS_OF: &str = "SELECT count(*) FROM (SELECT 1 FROM friend_requests WHERE sender = ? LIMIT ?) AS some";
+const REQUESTS_TO: &str = "SELECT count(*) FROM (SELECT 1 FROM friend_requests WHERE receiver = ? LIMIT ?) AS some";
+const FRIENDS_OF: &str = "SELECT count(*) FROM (SELECT 1 FROM friendships WHERE user_name = ? LIMIT ?) AS some";
 
 fn repeated(what: &str, count: usize) -> String {
     vec![what; count].join(", ")
@@ -246,6 +251,12 @@ impl MysqlStore {
         self.change(sql, vec![bytes(receiver), bytes(sender)]).map(drop)
     }
 
+    /// Does this query, which counts rows about a user up to a limit, reach the limit?
+    fn reaches(&mut self, count: &str, user: &str, limit: u32) -> Result<bool, StoreError> {
+        let row = self.row(count, vec![bytes(user), Value::UInt(limit.into())])?;
+        Ok(row.map_or(Ok(0), |row| number(&row, 0))? >= limit.into())
+    }
+
     fn delete(&mut self, pushes: &[(UserName, u64)], size: usize) -> Result<(), StoreError> {
         let mut params: Vec<Value> = pushes.iter().map(|(_, seq)| Value::UInt(*seq)).collect();
         for (receiver, seq) in pushes {
@@ -339,16 +350,35 @@ impl Store for MysqlStore {
         rows.iter().map(|row| name(row, 0)).collect()
     }
 
-    fn pushes(&mut self, user: &UserName, after_seq: u64, count_max: u32) -> Result<Vec<Push>, StoreError> {
+    fn pushes(
+        &mut self,
+        user: &UserName,
+        after_seq: u64,
+        count_max: u32,
+        bytes_max: usize,
+    ) -> Result<Vec<Push>, StoreError> {
         let sql = "SELECT seq, time_ms, kind, message_id, sender, content FROM pushes \
                    WHERE receiver = ? AND seq > ? ORDER BY seq LIMIT ?";
-        let rows = self.rows(sql, vec![bytes(user.as_str()), Value::UInt(after_seq), Value::UInt(count_max.into())])?;
+        let params = vec![bytes(user.as_str()), Value::UInt(after_seq), Value::UInt(count_max.into())];
         let read = |row: &Row| {
             let kind = u8::try_from(number(row, 2)?).map_err(|_| corrupt("an unknown kind of push"))?;
             Push::from_row(number(row, 0)?, number(row, 1)?, kind, text(row, 3)?, text(row, 4)?, user, text(row, 5)?)
                 .map_err(corrupt)
         };
-        rows.iter().map(read).collect()
+        // Row by row: of a list of long messages only as much is ever in memory as the page may hold.
+        let (mut pushes, mut size) = (Vec::new(), 0);
+        self.run(|conn| {
+            for row in conn.exec_iter(sql, params)? {
+                let push = read(&row?);
+                size += push.as_ref().map_or(0, Push::text_bytes);
+                pushes.push(push);
+                if size >= bytes_max {
+                    break;
+                }
+            }
+            Ok(())
+        })?;
+        pushes.into_iter().collect()
     }
 
     fn save_pushes(&mut self, pushes: &[Arc<Push>]) -> Result<Vec<SavedAs>, StoreError> {
@@ -374,7 +404,7 @@ impl Store for MysqlStore {
         Ok(())
     }
 
-    fn ask_friend(&mut self, push: &Push) -> Result<Asked, StoreError> {
+    fn ask_friend(&mut self, push: &Push, pending_max: u32) -> Result<Asked, StoreError> {
         let (asker, asked) = (push.sender(), push.receiver());
         if !self.lock_both(asker, asked)?.iter().any(|name| name.as_str() == asked) {
             return Ok(Asked::NoSuchUser);
@@ -387,6 +417,9 @@ impl Store for MysqlStore {
         if self.row(sql, vec![bytes(asker), bytes(asked)])?.is_some() {
             return Ok(Asked::AlreadyFriends);
         }
+        if self.reaches(REQUESTS_OF, asker, pending_max)? || self.reaches(REQUESTS_TO, asked, pending_max)? {
+            return Ok(Asked::TooMany);
+        }
         let sql =
             "INSERT INTO friend_requests (receiver, sender, message_id, time_ms, push_seq) VALUES (?, ?, ?, ?, ?)";
         let (time_ms, seq) = (Value::UInt(push.time_ms), Value::UInt(push.seq));
@@ -395,12 +428,17 @@ impl Store for MysqlStore {
         Ok(Asked::Pending)
     }
 
-    fn answer_friend(&mut self, push: &Push) -> Result<Answered, StoreError> {
+    fn answer_friend(&mut self, push: &Push, friends_max: u32) -> Result<Answered, StoreError> {
         let (asked, asker) = (push.sender(), push.receiver());
         self.lock_both(asked, asker)?;
         if self.request(asked, asker)?.is_none_or(|request| request.id != push.id()) {
             let done = self.is_stored(push)?;
             return Ok(if done { Answered::Done { crossed_seq: None } } else { Answered::NoSuchRequest });
+        }
+        if push.kind == PushKind::FriendAccept
+            && (self.reaches(FRIENDS_OF, asked, friends_max)? || self.reaches(FRIENDS_OF, asker, friends_max)?)
+        {
+            return Ok(Answered::TooManyFriends);
         }
         self.remove_request(asked, asker)?;
         let mut crossed_seq = None;
@@ -417,6 +455,41 @@ impl Store for MysqlStore {
         }
         self.insert_one(push)?;
         Ok(Answered::Done { crossed_seq })
+    }
+
+    fn save_token(
+        &mut self,
+        user: &UserName,
+        hash: &TokenHash,
+        now_ms: u64,
+        expires_ms: u64,
+        tokens_max: u32,
+    ) -> Result<(), StoreError> {
+        let (user, hash) = (bytes(user.as_str()), Value::Bytes(hash.to_vec()));
+        let sql = "SELECT token_hash FROM resume_tokens WHERE user_name = ? AND token_hash <> ? AND expires_ms > ? \
+                   ORDER BY expires_ms DESC LIMIT ?";
+        let kept = tokens_max.saturating_sub(1).into();
+        let rows = self.rows(sql, vec![user.clone(), hash.clone(), Value::UInt(now_ms), Value::UInt(kept)])?;
+        let mut params = vec![user.clone(), hash.clone()];
+        params.extend(rows.iter().filter_map(|row| row.as_ref(0)).cloned());
+        let sql = format!(
+            "DELETE FROM resume_tokens WHERE user_name = ? AND token_hash NOT IN ({})",
+            repeated("?", params.len() - 1)
+        );
+        self.change(&sql, params)?;
+        let sql = "INSERT INTO resume_tokens (user_name, token_hash, expires_ms) VALUES (?, ?, ?) \
+                   ON DUPLICATE KEY UPDATE expires_ms = VALUES(expires_ms)";
+        self.change(sql, vec![user, hash, Value::UInt(expires_ms)]).map(drop)
+    }
+
+    fn has_token(&mut self, user: &UserName, hash: &TokenHash, now_ms: u64) -> Result<bool, StoreError> {
+        let sql = "SELECT 1 FROM resume_tokens WHERE user_name = ? AND token_hash = ? AND expires_ms > ?";
+        let params = vec![bytes(user.as_str()), Value::Bytes(hash.to_vec()), Value::UInt(now_ms)];
+        Ok(self.row(sql, params)?.is_some())
+    }
+
+    fn revoke_tokens(&mut self, user: &UserName) -> Result<(), StoreError> {
+        self.change("DELETE FROM resume_tokens WHERE user_name = ?", vec![bytes(user.as_str())]).map(drop)
     }
 
     fn unfriend(&mut self, user: &UserName, other: &UserName) -> Result<(), StoreError> {

@@ -153,8 +153,11 @@ fn lane_user(job: &Job) -> Option<&str> {
         Job::Credentials { user, .. }
         | Job::Load { user, .. }
         | Job::LoadPage { user, .. }
-        | Job::GetProfile { user } => user.as_str(),
-        Job::SavePush { push } | Job::AskFriend { push } | Job::AnswerFriend { push } => push.receiver(),
+        | Job::GetProfile { user }
+        | Job::MakeToken { user, .. }
+        | Job::CheckToken { user, .. }
+        | Job::RevokeTokens { user } => user.as_str(),
+        Job::SavePush { push } | Job::AskFriend { push, .. } | Job::AnswerFriend { push, .. } => push.receiver(),
         Job::DeletePush { receiver, .. } => receiver.as_str(),
         Job::Unfriend { other, .. } => other.as_str(),
     })

@@ -1,5 +1,6 @@
 //! The embedded store: one SQLite file, one writer, every commit on the disk before it is answered.
 
+use super::token::TokenHash;
 use super::{SavedAs, Store, StoreError};
 use crate::chat::contract::{Answered, Asked};
 use crate::protocol::field::{Profile, Secret, UserName};
@@ -22,7 +23,7 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(1);
 /// What the write-ahead log is cut back to after a checkpoint; without it, it stays as long as it ever was.
 const WAL_BYTES_KEPT: i64 = 16 * 1024 * 1024;
 /// The steps from each version of the schema to the next, the first from nothing.
-const MIGRATIONS: &[&str] = &[include_str!("schema_sqlite.sql")];
+const MIGRATIONS: &[&str] = &[include_str!("schema_sqlite.sql"), include_str!("schema_sqlite_2.sql")];
 
 /// A connection to the file.
 #[derive(Debug)]
@@ -187,6 +188,12 @@ impl SqliteStore {
         Ok(())
     }
 
+    /// Does this query, which counts rows about a user up to a limit, reach the limit?
+    fn reaches(&self, count: &str, user: &str, limit: u32) -> Result<bool, StoreError> {
+        let count: u32 = self.db.prepare_cached(count)?.query_row(params![user, limit], |row| row.get(0))?;
+        Ok(count >= limit)
+    }
+
     fn delete(&self, receiver: &str, seq: i64) -> Result<(), StoreError> {
         let mut delete = self.db.prepare_cached("DELETE FROM pushes WHERE seq = ?1 AND receiver = ?2")?;
         delete.execute(params![seq, receiver])?;
@@ -291,19 +298,29 @@ impl Store for SqliteStore {
         Ok(friends)
     }
 
-    fn pushes(&mut self, user: &UserName, after_seq: u64, count_max: u32) -> Result<Vec<Push>, StoreError> {
+    fn pushes(
+        &mut self,
+        user: &UserName,
+        after_seq: u64,
+        count_max: u32,
+        bytes_max: usize,
+    ) -> Result<Vec<Push>, StoreError> {
         let mut find = self.db.prepare_cached(
             "SELECT seq, time_ms, kind, message_id, sender, content FROM pushes
              WHERE receiver = ?1 AND seq > ?2 ORDER BY seq LIMIT ?3",
         )?;
         let mut rows = find.query(params![user.as_str(), signed(after_seq), count_max])?;
-        let mut pushes = Vec::new();
-        while let Some(row) = rows.next()? {
+        let (mut pushes, mut bytes) = (Vec::new(), 0);
+        while bytes < bytes_max
+            && let Some(row) = rows.next()?
+        {
             let number = |at: usize| u64::try_from(row.get::<_, i64>(at)?).map_err(|_| corrupt("a negative number"));
             let text =
                 |at: usize| row.get_ref(at)?.as_str().map_err(|error| StoreError::from(rusqlite::Error::from(error)));
             let (seq, time_ms, kind) = (number(0)?, number(1)?, row.get::<_, u8>(2)?);
-            pushes.push(Push::from_row(seq, time_ms, kind, text(3)?, text(4)?, user, text(5)?).map_err(corrupt)?);
+            let push = Push::from_row(seq, time_ms, kind, text(3)?, text(4)?, user, text(5)?).map_err(corrupt)?;
+            bytes += push.text_bytes();
+            pushes.push(push);
         }
         Ok(pushes)
     }
@@ -316,7 +333,7 @@ impl Store for SqliteStore {
         pushes.iter().try_for_each(|(receiver, seq)| self.delete(receiver.as_str(), signed(*seq)))
     }
 
-    fn ask_friend(&mut self, push: &Push) -> Result<Asked, StoreError> {
+    fn ask_friend(&mut self, push: &Push, pending_max: u32) -> Result<Asked, StoreError> {
         let (asker, asked) = (push.sender(), push.receiver());
         let exists = self.db.prepare_cached("SELECT 1 FROM accounts WHERE user_name = ?1")?.exists([asked])?;
         if !exists {
@@ -329,6 +346,11 @@ impl Store for SqliteStore {
         if self.is_friend(asker, asked)? {
             return Ok(Asked::AlreadyFriends);
         }
+        let of_asker = "SELECT count(*) FROM (SELECT 1 FROM friend_requests WHERE sender = ?1 LIMIT ?2)";
+        let to_asked = "SELECT count(*) FROM (SELECT 1 FROM friend_requests WHERE receiver = ?1 LIMIT ?2)";
+        if self.reaches(of_asker, asker, pending_max)? || self.reaches(to_asked, asked, pending_max)? {
+            return Ok(Asked::TooMany);
+        }
         let mut insert = self.db.prepare_cached(
             "INSERT INTO friend_requests (receiver, sender, message_id, time_ms, push_seq) VALUES (?1, ?2, ?3, ?4, ?5)",
         )?;
@@ -337,11 +359,17 @@ impl Store for SqliteStore {
         Ok(Asked::Pending)
     }
 
-    fn answer_friend(&mut self, push: &Push) -> Result<Answered, StoreError> {
+    fn answer_friend(&mut self, push: &Push, friends_max: u32) -> Result<Answered, StoreError> {
         let (asked, asker) = (push.sender(), push.receiver());
         if self.request(asked, asker)?.is_none_or(|(id, ..)| id != push.id()) {
             let done = self.is_stored(push)?;
             return Ok(if done { Answered::Done { crossed_seq: None } } else { Answered::NoSuchRequest });
+        }
+        let friends = "SELECT count(*) FROM (SELECT 1 FROM friendships WHERE user_name = ?1 LIMIT ?2)";
+        if push.kind == PushKind::FriendAccept
+            && (self.reaches(friends, asked, friends_max)? || self.reaches(friends, asker, friends_max)?)
+        {
+            return Ok(Answered::TooManyFriends);
         }
         self.remove_request(asked, asker)?;
         let mut crossed_seq = None;
@@ -358,6 +386,45 @@ impl Store for SqliteStore {
         }
         self.insert(push)?;
         Ok(Answered::Done { crossed_seq })
+    }
+
+    fn save_token(
+        &mut self,
+        user: &UserName,
+        hash: &TokenHash,
+        now_ms: u64,
+        expires_ms: u64,
+        tokens_max: u32,
+    ) -> Result<(), StoreError> {
+        let user = user.as_str();
+        let mut forget =
+            self.db.prepare_cached("DELETE FROM resume_tokens WHERE user_name = ?1 AND expires_ms <= ?2")?;
+        forget.execute(params![user, signed(now_ms)])?;
+        let mut forget = self.db.prepare_cached(
+            "DELETE FROM resume_tokens WHERE user_name = ?1 AND token_hash IN (
+                SELECT token_hash FROM resume_tokens WHERE user_name = ?1 AND token_hash <> ?2
+                ORDER BY expires_ms DESC LIMIT -1 OFFSET ?3)",
+        )?;
+        forget.execute(params![user, hash, tokens_max.saturating_sub(1)])?;
+        let mut insert = self.db.prepare_cached(
+            "INSERT INTO resume_tokens (user_name, token_hash, expires_ms) VALUES (?1, ?2, ?3)
+             ON CONFLICT DO UPDATE SET expires_ms = excluded.expires_ms",
+        )?;
+        insert.execute(params![user, hash, signed(expires_ms)])?;
+        Ok(())
+    }
+
+    fn has_token(&mut self, user: &UserName, hash: &TokenHash, now_ms: u64) -> Result<bool, StoreError> {
+        let mut find = self.db.prepare_cached(
+            "SELECT 1 FROM resume_tokens WHERE user_name = ?1 AND token_hash = ?2 AND expires_ms > ?3",
+        )?;
+        Ok(find.exists(params![user.as_str(), hash, signed(now_ms)])?)
+    }
+
+    fn revoke_tokens(&mut self, user: &UserName) -> Result<(), StoreError> {
+        let mut forget = self.db.prepare_cached("DELETE FROM resume_tokens WHERE user_name = ?1")?;
+        forget.execute([user.as_str()])?;
+        Ok(())
     }
 
     fn unfriend(&mut self, user: &UserName, other: &UserName) -> Result<(), StoreError> {
@@ -394,7 +461,7 @@ mod tests {
         assert_eq!(since, 7);
         drop(store);
         let why = SqliteStore::open(&path).unwrap_err().to_string();
-        assert!(why.contains("was written by a newer hongyan (schema 2, this one knows 1)"), "{why}");
+        assert!(why.contains("was written by a newer hongyan (schema 3, this one knows 2)"), "{why}");
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //! store says no.
 
 use super::password::VerifiedLogins;
-use super::{SavedAs, Store, StoreError};
+use super::{SavedAs, Store, StoreError, token};
 use crate::chat::contract::{Credentials, Job, Outcome, Page};
 use crate::protocol::field::UserName;
 use crate::protocol::push::Push;
@@ -161,7 +161,14 @@ fn panicked() -> StoreError {
 }
 
 fn is_write(job: &Job) -> bool {
-    !matches!(job, Job::Credentials { .. } | Job::Load { .. } | Job::LoadPage { .. } | Job::GetProfile { .. })
+    !matches!(
+        job,
+        Job::Credentials { .. }
+            | Job::Load { .. }
+            | Job::LoadPage { .. }
+            | Job::GetProfile { .. }
+            | Job::CheckToken { .. }
+    )
 }
 
 fn transact(store: &mut dyn Store, jobs: &[Job], verified: &VerifiedLogins) -> Result<Vec<Outcome>, StoreError> {
@@ -235,13 +242,33 @@ fn single(store: &mut dyn Store, job: &Job, verified: &VerifiedLogins) -> Result
             Some(stored) if verified.knows(user, secret, &stored) => Credentials::Known,
             Some(stored) => Credentials::Check(stored),
         }),
-        Job::Load { user, pushes_max } => {
-            Outcome::Loaded { friends: store.friends(user)?, page: page(store, user, 0, *pushes_max)? }
+        Job::Load { user, pushes_max, bytes_max } => {
+            let page = page(store, user, 0, *pushes_max, *bytes_max)?;
+            Outcome::Loaded { friends: store.friends(user)?, page }
         }
-        Job::LoadPage { user, after_seq, pushes_max } => Outcome::Page(page(store, user, *after_seq, *pushes_max)?),
+        Job::LoadPage { user, after_seq, pushes_max, bytes_max } => {
+            Outcome::Page(page(store, user, *after_seq, *pushes_max, *bytes_max)?)
+        }
         Job::GetProfile { user } => Outcome::Profile(store.profile(user)?.map(Box::new)),
-        Job::AskFriend { push } => Outcome::Asked(store.ask_friend(push)?),
-        Job::AnswerFriend { push } => Outcome::Answered(store.answer_friend(push)?),
+        Job::AskFriend { push, pending_max } => Outcome::Asked(store.ask_friend(push, *pending_max)?),
+        Job::AnswerFriend { push, friends_max } => Outcome::Answered(store.answer_friend(push, *friends_max)?),
+        Job::MakeToken { user, now_ms, expires_ms, tokens_max } => {
+            let Some(stored) = store.password_hash(user)? else {
+                return Err(StoreError::Refused("a token for a user that does not exist".into()));
+            };
+            let token = token::make()?;
+            let hash = token::hash(user, &token, &stored);
+            store.save_token(user, &hash, *now_ms, *expires_ms, *tokens_max)?;
+            Outcome::Token(token)
+        }
+        Job::CheckToken { user, token, now_ms } => Outcome::Verified(match store.password_hash(user)? {
+            Some(stored) => store.has_token(user, &token::hash(user, token, &stored), *now_ms)?,
+            None => false,
+        }),
+        Job::RevokeTokens { user } => {
+            store.revoke_tokens(user)?;
+            Outcome::TokensRevoked
+        }
         Job::Unfriend { user, other } => {
             store.unfriend(user, other)?;
             Outcome::Unfriended
@@ -252,10 +279,17 @@ fn single(store: &mut dyn Store, job: &Job, verified: &VerifiedLogins) -> Result
     })
 }
 
-fn page(store: &mut dyn Store, user: &UserName, after_seq: u64, count_max: u32) -> Result<Page, StoreError> {
+fn page(
+    store: &mut dyn Store,
+    user: &UserName,
+    after_seq: u64,
+    count_max: u32,
+    bytes_max: usize,
+) -> Result<Page, StoreError> {
     // One more than asked for tells whether there are more.
-    let mut pushes = store.pushes(user, after_seq, count_max.saturating_add(1))?;
-    let more = pushes.len() > count_max as usize;
+    let mut pushes = store.pushes(user, after_seq, count_max.saturating_add(1), bytes_max)?;
+    let bytes: usize = pushes.iter().map(Push::text_bytes).sum();
+    let more = pushes.len() > count_max as usize || bytes >= bytes_max;
     pushes.truncate(count_max as usize);
     Ok(Page { pushes: pushes.into_iter().map(Arc::new).collect(), more })
 }

@@ -201,6 +201,7 @@ fn a_friendship_made_while_one_of_them_logs_in_is_known_when_he_is_in() {
         if hangs(&hongyan::chat::contract::Job::Load {
             user: hongyan::protocol::field::UserName::new("ann").unwrap(),
             pushes_max: 1,
+            bytes_max: 1,
         }) {
             w.store.takes(20);
         }

@@ -176,3 +176,54 @@ fn a_closed_connection_says_why() {
     w.online("ann");
     assert_eq!(w.closed(ann).map(|(_, reason)| reason), Some(CloseReason::Replaced));
 }
+
+#[test]
+fn so_many_friend_requests_of_one_user_and_to_one_user_are_pending() {
+    use hongyan::protocol::request::FriendVerb::{Reject, Request};
+    let mut w = World::new(Rules { pending_requests_max: 2, ..Rules::default() });
+    for name in ["ann", "bob", "cid", "dan"] {
+        w.store.model.add_account(name, name);
+    }
+    let conns: Vec<_> = ["ann", "bob", "cid", "dan"].map(|name| w.online(name)).into();
+    for (id, other) in [("f1", "bob"), ("f2", "cid")] {
+        w.friend(conns[0], Request, id, other);
+        w.run_for(10);
+    }
+    w.friend(conns[0], Request, "f3", "dan");
+    w.run_for(10);
+    assert_eq!(w.heard(conns[0]), ["OK f1", "OK f2", "RATE_LIMITED f3"]);
+    w.friend(conns[0], Request, "f1", "bob");
+    w.run_for(10);
+    assert_eq!(w.heard(conns[0]), ["OK f1"], "one that is pending is answered all the same");
+    w.friend(conns[3], Request, "f4", "bob");
+    w.friend(conns[2], Request, "f5", "bob");
+    w.run_for(10);
+    assert_eq!(
+        (w.heard(conns[3]), w.heard(conns[2])[1..].to_vec()),
+        (vec!["OK f4".into()], vec!["RATE_LIMITED f5".into()])
+    );
+    w.friend(conns[1], Reject, "f1", "ann");
+    w.run_for(10);
+    w.friend(conns[0], Request, "f3", "dan");
+    w.run_for(10);
+    assert_eq!(w.heard(conns[0]), ["no bob f1", "OK f3"], "an answer makes room");
+}
+
+#[test]
+fn so_many_friends_of_one_user() {
+    use hongyan::protocol::request::FriendVerb::{Accept, Delete, Request};
+    let mut w = World::of_friends(Rules { friends_max: 1, ..Rules::default() }, &["ann", "bob"]);
+    w.store.model.add_account("cid", "cid");
+    let (ann, cid) = (w.online("ann"), w.online("cid"));
+    w.friend(cid, Request, "f1", "ann");
+    w.run_for(10);
+    w.friend(ann, Accept, "f1", "cid");
+    w.run_for(10);
+    assert_eq!(w.heard(ann), ["ask cid f1", "RATE_LIMITED f1"]);
+    assert!(!w.store.model.are_friends("ann", "cid"));
+    w.friend(ann, Delete, "d", "bob");
+    w.friend(ann, Accept, "f1", "cid");
+    w.run_for(10);
+    assert_eq!(w.heard(ann), ["OK d", "OK f1"], "it was pending all the time");
+    assert_eq!(w.heard(cid), ["OK f1", "yes ann f1"]);
+}

@@ -232,3 +232,18 @@ fn an_ack_of_what_was_read_from_the_store_is_not_read_again_by_a_page() {
     let seen = drain(&mut w, ann);
     assert!(!seen.contains(&"m0".to_owned()), "{seen:?}");
 }
+
+#[test]
+fn a_page_is_bounded_in_bytes_too() {
+    // Every message is 13 bytes of text: a page of 30 holds three, whatever else is allowed.
+    let (mut w, ann, bob) = ann_and_bob_by(Rules { page_bytes_max: 30, ..Rules::default() });
+    w.hang_up(ann);
+    send(&mut w, bob, 0..20);
+    w.run_for(100);
+    let ann = w.open();
+    w.log_in(ann, "ann");
+    w.run_for(1_000);
+    assert!(w.store.count("LoadPage") >= 5, "{} pages", w.store.count("LoadPage"));
+    assert_eq!(drain(&mut w, ann), names(0..20));
+    assert_eq!(w.store.model.waiting_for("ann").len(), 0);
+}

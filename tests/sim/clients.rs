@@ -7,7 +7,7 @@ use super::say::Say;
 use super::world::World;
 use hongyan::chat::contract::{ConnId, Job, Rules};
 use hongyan::protocol::error::ErrorCode;
-use hongyan::protocol::request::{FriendVerb, Verb};
+use hongyan::protocol::request::{FriendVerb, TokenVerb, Verb};
 use std::cell::RefCell;
 use std::rc::Rc;
 
@@ -73,11 +73,13 @@ fn rules_of(random: &mut Random) -> Rules {
     let mut of = |small_max: u64, large: u64| if small { 1 + random.below(small_max) } else { large };
     Rules {
         page_max: of(4, 64) as u32,
+        page_bytes_max: of(600, 256 << 10) as usize,
         list_max: of(6, 1_024) as u32,
         list_bytes_max: of(2_000, 4 << 20) as usize,
         outstanding_max: of(4, 32) as u32,
         outstanding_bytes_max: of(1_000, 512 << 10) as usize,
         auth_jobs_max: of(4, 512) as usize,
+        auth_running_max: of(3, 2) as usize,
         jobs_max: if random.chance(100) { 1 + random.below(20) as usize } else { 65_536 },
         recent_messages_max: if random.chance(200) { 1 + random.below(4) as u32 } else { 1_024 },
         save_after_ms: random.below(20),
@@ -330,7 +332,10 @@ impl Simulation {
     fn come(&mut self) {
         let conn = match self.conn() {
             Some(conn) if self.random.chance(300) || self.oracle.conns.len() > 12 => conn,
-            _ => self.world.open(),
+            _ => {
+                let origin = self.random.below(3) as u32;
+                self.world.open_from(origin)
+            }
         };
         self.watch();
         if self.random.chance(100) {
@@ -339,7 +344,11 @@ impl Simulation {
         let user = self.user();
         let password = if self.random.chance(50) { "wrong" } else { user };
         let mid = self.world.fresh("l");
-        self.world.say(conn, Say::Login { mid, user: user.into(), password: password.into() });
+        let say = match self.world.store.model.newest_token(user) {
+            Some(token) if self.random.chance(300) => Say::Resume { mid, user: user.into(), token },
+            _ => Say::Login { mid, user: user.into(), password: password.into() },
+        };
+        self.world.say(conn, say);
     }
 
     fn block(&mut self) {
@@ -384,8 +393,12 @@ impl Simulation {
         };
         let user = self.user().to_owned();
         let mid = self.world.fresh("g");
-        match self.random.below(6) {
+        match self.random.below(7) {
             0 => self.world.ping(conn),
+            6 => {
+                let verb = if self.random.chance(800) { TokenVerb::New } else { TokenVerb::Revoke };
+                self.world.say(conn, Say::Token { mid, verb });
+            }
             1 => self.world.say(conn, Say::GetUser { mid, user }),
             2 => {
                 let id = format!("{}>{user}", self.world.fresh("m"));

@@ -67,6 +67,9 @@ pub fn name_of(job: &Job) -> &'static str {
         Job::Load { .. } => "Load",
         Job::LoadPage { .. } => "LoadPage",
         Job::GetProfile { .. } => "GetProfile",
+        Job::MakeToken { .. } => "MakeToken",
+        Job::CheckToken { .. } => "CheckToken",
+        Job::RevokeTokens { .. } => "RevokeTokens",
         Job::SavePush { .. } => "SavePush",
         Job::DeletePush { .. } => "DeletePush",
         Job::AskFriend { .. } => "AskFriend",
@@ -83,8 +86,11 @@ fn lane_of(job: &Job) -> Option<String> {
         Job::Credentials { user, .. }
         | Job::Load { user, .. }
         | Job::LoadPage { user, .. }
-        | Job::GetProfile { user } => user.as_str().into(),
-        Job::SavePush { push } | Job::AskFriend { push } | Job::AnswerFriend { push } => push.receiver().into(),
+        | Job::GetProfile { user }
+        | Job::MakeToken { user, .. }
+        | Job::CheckToken { user, .. }
+        | Job::RevokeTokens { user } => user.as_str().into(),
+        Job::SavePush { push } | Job::AskFriend { push, .. } | Job::AnswerFriend { push, .. } => push.receiver().into(),
         Job::DeletePush { receiver, .. } => receiver.as_str().into(),
         Job::Unfriend { other, .. } => other.as_str().into(),
     })

@@ -138,12 +138,13 @@ impl Oracle {
         let view = self.conns.get_mut(&conn).expect("it is open");
         let logged_in = view.user.is_some();
         let (counts, waits) = match say {
-            Say::Login { mid, user, .. } => {
+            Say::Login { mid, user, .. } | Say::Resume { mid, user, .. } => {
                 view.attempt = Some(user.clone());
                 (true, Some(mid))
             }
             Say::SignUp { mid, .. } => (!logged_in, Some(mid)),
             Say::GetUser { mid, .. } => (false, logged_in.then_some(mid)),
+            Say::Token { mid, .. } => (false, Some(mid)),
             Say::Message { id, .. } | Say::Friend { id, .. } => (logged_in, Some(id)),
             Say::Heartbeat { mid } => (logged_in, Some(mid)),
             Say::Ack { .. } => (logged_in, None),
@@ -300,13 +301,13 @@ impl Oracle {
             (Job::SavePush { push }, Outcome::Saved | Outcome::Duplicate) => {
                 self.committed.insert(key_of(push));
             }
-            (Job::AskFriend { push }, Outcome::Asked(asked)) if *asked != Asked::NoSuchUser => {
+            (Job::AskFriend { push, .. }, Outcome::Asked(asked)) if *asked != Asked::NoSuchUser => {
                 self.befriended.insert(push.id().to_owned());
             }
             (Job::Unfriend { user, other }, Outcome::Unfriended) => {
                 self.friends.remove(&pair_of(user.as_str(), other.as_str()));
             }
-            (Job::AnswerFriend { push }, Outcome::Answered(Answered::Done { .. })) => {
+            (Job::AnswerFriend { push, .. }, Outcome::Answered(Answered::Done { .. })) => {
                 if push.kind == PushKind::FriendAccept {
                     self.friends.insert(pair_of(push.sender(), push.receiver()));
                 }
@@ -325,7 +326,7 @@ impl Oracle {
     fn told(&mut self, job: &Job, outcome: &Outcome) {
         let gone = match (job, outcome) {
             (Job::SavePush { push }, Outcome::Duplicate) => push.seq,
-            (Job::AskFriend { push } | Job::AnswerFriend { push }, Outcome::Failed) => {
+            (Job::AskFriend { push, .. } | Job::AnswerFriend { push, .. }, Outcome::Failed) => {
                 self.lost.insert(push.seq);
                 return;
             }

@@ -6,7 +6,7 @@ use hongyan::protocol::error::ErrorCode;
 use hongyan::protocol::field::{Id, Name, Secret};
 use hongyan::protocol::push::{Push, PushKind};
 use hongyan::protocol::reply::{Reply, ReplyId};
-use hongyan::protocol::request::{BadInput, FriendVerb, Request, Spelling, Verb};
+use hongyan::protocol::request::{BadInput, FriendVerb, Proof, Request, Spelling, TokenVerb, Verb};
 use std::borrow::Cow;
 use std::sync::Arc;
 
@@ -15,6 +15,8 @@ use std::sync::Arc;
 pub enum Say {
     SignUp { mid: String, user: String, password: String },
     Login { mid: String, user: String, password: String },
+    Resume { mid: String, user: String, token: String },
+    Token { mid: String, verb: TokenVerb },
     GetUser { mid: String, user: String },
     Message { id: String, sender: String, receiver: String, content: String },
     Ack { id: String, sender: Option<String> },
@@ -41,9 +43,19 @@ impl Say {
                 profile: Box::new(profile(user)),
                 secret: Secret::new(password),
             },
-            Self::Login { mid, user, password } => {
-                Request::Login { mid: Some(id(mid)), spelling, user: name(user), secret: Secret::new(password) }
-            }
+            Self::Login { mid, user, password } => Request::Login {
+                mid: Some(id(mid)),
+                spelling,
+                user: name(user),
+                proof: Proof::Password(Secret::new(password)),
+            },
+            Self::Resume { mid, user, token } => Request::Login {
+                mid: Some(id(mid)),
+                spelling,
+                user: name(user),
+                proof: Proof::Token(Secret::new(token)),
+            },
+            Self::Token { mid, verb } => Request::Token { mid: Some(id(mid)), spelling, verb: *verb },
             Self::GetUser { mid, user } => Request::GetUser { mid: Some(id(mid)), user: name(user) },
             Self::Message { id: of, sender, receiver, content } => Request::Message {
                 spelling,
@@ -110,6 +122,8 @@ pub fn word_of(reply: &Reply) -> &'static str {
         Reply::Profile(_) => "PROFILE",
         Reply::NoSuchProfile => "NOBODY",
         Reply::Friend { .. } => "OK",
+        Reply::Token(_) => "TOKEN",
+        Reply::TokensRevoked => "REVOKED",
         Reply::Heartbeat { .. } => "BEAT",
         Reply::Error { code, .. } => code.as_str(),
     }

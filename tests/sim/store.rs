@@ -30,6 +30,9 @@ pub struct Model {
     pushes: BTreeMap<(String, u64), Arc<Push>>,
     /// Passwords that were verified: the next log-in is spared the hashing.
     verified: BTreeMap<String, Secret>,
+    /// By user: resume tokens, and until when each may be used.
+    tokens: BTreeMap<String, Vec<(Secret, u64)>>,
+    tokens_made: u64,
     pub cache_passwords: bool,
     pub last_seq: u64,
 }
@@ -53,6 +56,15 @@ fn hashed(secret: &Secret) -> Secret {
 impl Model {
     pub fn add_account(&mut self, user: &str, password: &str) {
         self.accounts.insert(user.into(), (hashed(&Secret::new(password)), profile(user)));
+    }
+
+    /// The next log-in with the right password (the name) is spared the hashing.
+    pub fn note_verified(&mut self, user: &str) {
+        self.verified.insert(user.into(), Secret::new(user));
+    }
+
+    pub fn newest_token(&self, user: &str) -> Option<String> {
+        self.tokens.get(user)?.last().map(|(token, _)| token.expose().to_owned())
     }
 
     pub fn befriend(&mut self, one: &str, other: &str) {
@@ -95,11 +107,17 @@ impl Model {
         self.pushes.insert((push.receiver().into(), push.seq), Arc::clone(push));
     }
 
-    fn page(&self, user: &UserName, after_seq: u64, count_max: u32) -> Page {
-        let count_max = count_max as usize;
+    fn page(&self, user: &UserName, after_seq: u64, count_max: u32, bytes_max: usize) -> Page {
+        let (count_max, mut bytes) = (count_max as usize, 0);
         let all = self.pushes.range((user.as_str().to_owned(), after_seq + 1)..=(user.as_str().to_owned(), u64::MAX));
-        let mut pushes: Vec<Arc<Push>> = all.take(count_max + 1).map(|(_, push)| Arc::clone(push)).collect();
-        let more = pushes.len() > count_max;
+        let within = |push: &Arc<Push>| {
+            let begun_below = bytes < bytes_max;
+            bytes += push.text_bytes();
+            begun_below
+        };
+        let all = all.take(count_max + 1).map(|(_, push)| Arc::clone(push));
+        let mut pushes: Vec<Arc<Push>> = all.take_while(within).collect();
+        let more = pushes.len() > count_max || bytes >= bytes_max;
         pushes.truncate(count_max);
         Page { pushes, more }
     }
@@ -128,10 +146,31 @@ impl Model {
                 }
                 Outcome::Verified(fits)
             }
-            Job::Load { user, pushes_max } => {
-                Outcome::Loaded { friends: self.friends_of(user.as_str()), page: self.page(user, 0, *pushes_max) }
+            Job::Load { user, pushes_max, bytes_max } => {
+                let page = self.page(user, 0, *pushes_max, *bytes_max);
+                Outcome::Loaded { friends: self.friends_of(user.as_str()), page }
             }
-            Job::LoadPage { user, after_seq, pushes_max } => Outcome::Page(self.page(user, *after_seq, *pushes_max)),
+            Job::LoadPage { user, after_seq, pushes_max, bytes_max } => {
+                Outcome::Page(self.page(user, *after_seq, *pushes_max, *bytes_max))
+            }
+            Job::MakeToken { user, now_ms, expires_ms, tokens_max } => {
+                self.tokens_made += 1;
+                let token = Secret::new(&format!("token {}", self.tokens_made));
+                let tokens = self.tokens.entry(user.as_str().into()).or_default();
+                tokens.retain(|(_, expires_ms)| expires_ms > now_ms);
+                tokens.push((token.clone(), *expires_ms));
+                tokens.drain(..tokens.len().saturating_sub(*tokens_max as usize));
+                Outcome::Token(token)
+            }
+            Job::CheckToken { user, token, now_ms } => {
+                let tokens = self.tokens.get(user.as_str());
+                let fits = |(other, expires_ms): &(Secret, u64)| other == token && expires_ms > now_ms;
+                Outcome::Verified(tokens.is_some_and(|tokens| tokens.iter().any(fits)))
+            }
+            Job::RevokeTokens { user } => {
+                self.tokens.remove(user.as_str());
+                Outcome::TokensRevoked
+            }
             Job::GetProfile { user } => {
                 Outcome::Profile(self.accounts.get(user.as_str()).map(|(_, profile)| Box::new(profile.clone())))
             }
@@ -140,8 +179,8 @@ impl Model {
                 self.pushes.remove(&(receiver.as_str().to_owned(), *seq));
                 Outcome::Deleted
             }
-            Job::AskFriend { push } => Outcome::Asked(self.ask(push)),
-            Job::AnswerFriend { push } => Outcome::Answered(self.answer(push)),
+            Job::AskFriend { push, pending_max } => Outcome::Asked(self.ask(push, *pending_max as usize)),
+            Job::AnswerFriend { push, friends_max } => Outcome::Answered(self.answer(push, *friends_max as usize)),
             Job::Unfriend { user, other } => {
                 self.friends.remove(&(user.as_str().to_owned(), other.as_str().to_owned()));
                 self.friends.remove(&(other.as_str().to_owned(), user.as_str().to_owned()));
@@ -166,7 +205,7 @@ impl Model {
         Outcome::Saved
     }
 
-    fn ask(&mut self, push: &Arc<Push>) -> Asked {
+    fn ask(&mut self, push: &Arc<Push>, pending_max: usize) -> Asked {
         let (asker, asked) = (push.sender().to_owned(), push.receiver().to_owned());
         if !self.accounts.contains_key(&asked) {
             return Asked::NoSuchUser;
@@ -180,12 +219,17 @@ impl Model {
         if self.friends.contains(&pair) {
             return Asked::AlreadyFriends;
         }
+        let of_asker = self.pending.keys().filter(|(asker, _)| *asker == pair.0).count();
+        let to_asked = self.pending.keys().filter(|(_, asked)| *asked == pair.1).count();
+        if of_asker.max(to_asked) >= pending_max {
+            return Asked::TooMany;
+        }
         self.pending.insert(pair, Asking { id: push.id().into(), time_ms: push.time_ms, seq: push.seq });
         self.keep(push);
         Asked::Pending
     }
 
-    fn answer(&mut self, push: &Arc<Push>) -> Answered {
+    fn answer(&mut self, push: &Arc<Push>, friends_max: usize) -> Answered {
         let (asked, asker) = (push.sender().to_owned(), push.receiver().to_owned());
         let pair = (asker.clone(), asked.clone());
         if self.pushes.contains_key(&(asker.clone(), push.seq)) {
@@ -193,6 +237,10 @@ impl Model {
         }
         if self.pending.get(&pair).is_none_or(|asking| asking.id != push.id()) {
             return Answered::NoSuchRequest;
+        }
+        let full = |user: &str| self.friends_of(user).len() >= friends_max;
+        if push.kind == PushKind::FriendAccept && (full(&asked) || full(&asker)) {
+            return Answered::TooManyFriends;
         }
         self.pending.remove(&pair);
         let mut crossed_seq = None;

@@ -3,10 +3,11 @@
 use super::lanes::{Lanes, Step, name_of};
 use super::say::{Frame, Say, word_of};
 use hongyan::chat::Chat;
-use hongyan::chat::contract::{Action, CloseReason, ConnId, Event, Job, Now, Outcome, Rules};
+use hongyan::chat::contract::{Action, CloseReason, ConnId, Event, Job, Now, Origin, Outcome, Rules};
 use hongyan::protocol::request::FriendVerb;
 use std::collections::{BTreeMap, VecDeque};
 use std::hash::{DefaultHasher, Hash};
+use std::num::NonZeroU32;
 
 /// The wall clock at mono 0.
 pub const EPOCH_MS: u64 = 1_700_000_000_000;
@@ -164,7 +165,7 @@ impl World {
             Action::Submit { ticket, job } => {
                 (ticket, name_of(job)).hash(trace);
                 match job {
-                    Job::SavePush { push } | Job::AskFriend { push } | Job::AnswerFriend { push } => {
+                    Job::SavePush { push } | Job::AskFriend { push, .. } | Job::AnswerFriend { push, .. } => {
                         (push.seq, push.id()).hash(trace);
                     }
                     Job::DeletePush { seq, .. } => seq.hash(trace),
@@ -210,12 +211,17 @@ impl World {
     }
 
     pub fn open(&mut self) -> ConnId {
+        self.open_from(0)
+    }
+
+    /// From an address of this number; 0 is loopback.
+    pub fn open_from(&mut self, origin: u32) -> ConnId {
         let slot = (0..).find(|slot| self.conns.keys().all(|conn| conn.slot != *slot)).expect("one is free");
         let conn = ConnId { slot, generation: self.next_generation };
         self.next_generation += 1;
         self.conns.insert(conn, Conn::default());
         self.note(Seen::Opened(conn));
-        self.feed(Event::Opened { conn });
+        self.feed(Event::Opened { conn, origin: NonZeroU32::new(origin).map(Origin) });
         conn
     }
 

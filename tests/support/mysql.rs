@@ -125,9 +125,45 @@ fn what_is_none_of_ours_or_newer_is_refused() {
     drop(database.server().connect().unwrap());
     database.admin.query_drop("UPDATE schema_version SET version = 7").unwrap();
     let why = refusal(&database.server());
-    assert!(why.contains("it was written by a newer hongyan (schema 7, this one knows 1)"), "{why}");
+    assert!(why.contains("it was written by a newer hongyan (schema 7, this one knows 2)"), "{why}");
     let missing = MysqlServer::new(&format!("{}/no_such_database_here", database.base)).unwrap();
     assert!(refusal(&missing).contains("no_such_database_here"));
+}
+
+/// What `schema.sql` was in version 1, as far as the step from there changes it.
+const VERSION_1: [&str; 3] = [
+    "CREATE TABLE schema_version (one TINYINT NOT NULL DEFAULT 1, version INT NOT NULL, PRIMARY KEY (one))",
+    "CREATE TABLE friend_requests (receiver VARBINARY(256) NOT NULL, sender VARBINARY(256) NOT NULL, message_id \
+     VARBINARY(128) NOT NULL, time_ms BIGINT UNSIGNED NOT NULL, push_seq BIGINT UNSIGNED NOT NULL, \
+     PRIMARY KEY (receiver, sender))",
+    "INSERT INTO schema_version VALUES (1, 1)",
+];
+
+#[test]
+fn an_older_schema_is_brought_up_to_date_even_after_a_step_that_was_cut_short() {
+    let Some(mut database) = Database::new() else { return };
+    for sql in VERSION_1 {
+        database.admin.query_drop(sql).unwrap();
+    }
+    // As if the server had been killed between the two changes of the step.
+    database.admin.query_drop("ALTER TABLE friend_requests ADD KEY by_sender (sender)").unwrap();
+    drop(database.server().connect().unwrap());
+    let mut shape = |table: &str| -> Vec<(String, String, String)> {
+        let sql = "SELECT column_name, column_type, column_key FROM information_schema.columns \
+                   WHERE table_schema = DATABASE() AND table_name = ? ORDER BY ordinal_position";
+        database.admin.exec(sql, (table,)).unwrap()
+    };
+    let upgraded = [shape("friend_requests"), shape("resume_tokens")];
+    let Some(mut fresh) = Database::new() else { return };
+    drop(fresh.server().connect().unwrap());
+    let mut shape = |table: &str| -> Vec<(String, String, String)> {
+        let sql = "SELECT column_name, column_type, column_key FROM information_schema.columns \
+                   WHERE table_schema = DATABASE() AND table_name = ? ORDER BY ordinal_position";
+        fresh.admin.exec(sql, (table,)).unwrap()
+    };
+    assert_eq!(upgraded, [shape("friend_requests"), shape("resume_tokens")]);
+    let version: Option<u32> = database.admin.query_first("SELECT version FROM schema_version").unwrap();
+    assert_eq!(version, Some(2));
 }
 
 #[test]
@@ -285,7 +321,7 @@ fn four_workers_at_once_lose_nothing_and_fail_nothing() {
     workers.pool.stop();
     let mut store = database.server().connect().unwrap();
     for name in &people {
-        let stored = store.pushes(&user(name), 0, 1_000).unwrap();
+        let stored = store.pushes(&user(name), 0, 1_000, usize::MAX).unwrap();
         assert_eq!(stored.len(), 50);
         assert!(stored.iter().zip(stored.iter().skip(1)).all(|(one, next)| one.seq < next.seq));
     }
@@ -307,14 +343,14 @@ fn two_who_accept_each_other_at_once_are_friends_once() {
     }
     workers.wait();
     for (a, b) in &pairs {
-        workers.submit(Job::AskFriend { push: next(PushKind::FriendRequest, a, b) });
-        workers.submit(Job::AskFriend { push: next(PushKind::FriendRequest, b, a) });
+        workers.submit(Job::AskFriend { push: next(PushKind::FriendRequest, a, b), pending_max: 100 });
+        workers.submit(Job::AskFriend { push: next(PushKind::FriendRequest, b, a), pending_max: 100 });
     }
     workers.wait();
     let mut answers = Vec::new();
     for (a, b) in &pairs {
-        let one = workers.submit(Job::AnswerFriend { push: next(PushKind::FriendAccept, a, b) });
-        let other = workers.submit(Job::AnswerFriend { push: next(PushKind::FriendAccept, b, a) });
+        let one = workers.submit(Job::AnswerFriend { push: next(PushKind::FriendAccept, a, b), friends_max: 100 });
+        let other = workers.submit(Job::AnswerFriend { push: next(PushKind::FriendAccept, b, a), friends_max: 100 });
         answers.push((one, other));
     }
     workers.wait();

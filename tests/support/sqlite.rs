@@ -22,7 +22,7 @@ fn a_file_keeps_everything_over_a_restart() {
     let mut store = SqliteStore::open(&path).unwrap();
     assert_eq!(store.last_seq().unwrap(), 7);
     assert_eq!(store.profile(&user("ann")).unwrap(), Some(account("ann")));
-    assert_eq!(store.pushes(&user("ann"), 1, 9).unwrap(), [Push::clone(&odd)]);
+    assert_eq!(store.pushes(&user("ann"), 1, 9, usize::MAX).unwrap(), [Push::clone(&odd)]);
     assert_eq!(reply(&mut store, &answer(8, PushKind::FriendAccept, "ann", "bob", "r")), DONE);
     drop(store);
     let files: Vec<_> = std::fs::read_dir(folder.path()).unwrap().map(|file| file.unwrap().file_name()).collect();
@@ -87,7 +87,7 @@ fn a_file_that_is_none_of_ours_is_refused_and_left_alone() {
     newer.execute_batch("PRAGMA journal_mode = DELETE; PRAGMA user_version = 7").unwrap();
     drop(newer);
     let why = refusal(&path("newer"));
-    assert!(why.contains("it was written by a newer hongyan (schema 7, this one knows 1)"), "{why}");
+    assert!(why.contains("it was written by a newer hongyan (schema 7, this one knows 2)"), "{why}");
     assert!(refusal(&path("no/such/folder")).contains("No such file"));
     assert!(SqliteStore::open(folder.path()).is_err());
 }
@@ -104,6 +104,6 @@ fn a_damaged_file_is_an_error_and_not_a_panic() {
     let end = bytes.len();
     bytes[8_192..end].fill(0x5a);
     std::fs::write(&path, bytes).unwrap();
-    let result = SqliteStore::open(&path).and_then(|mut store| store.pushes(&user("ann"), 0, 1_000));
+    let result = SqliteStore::open(&path).and_then(|mut store| store.pushes(&user("ann"), 0, 1_000, usize::MAX));
     assert!(matches!(result, Err(StoreError::Corrupt(_) | StoreError::Unavailable(_))), "{result:?}");
 }

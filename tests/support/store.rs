@@ -63,7 +63,7 @@ pub(crate) fn save(store: &mut dyn Store, pushes: &[Arc<Push>]) -> Vec<SavedAs> 
 }
 
 pub(crate) fn waiting(store: &mut dyn Store, name: &str) -> Vec<u64> {
-    store.pushes(&user(name), 0, 10_000).unwrap().iter().map(|push| push.seq).collect()
+    store.pushes(&user(name), 0, 10_000, usize::MAX).unwrap().iter().map(|push| push.seq).collect()
 }
 
 pub(crate) fn friends(store: &mut dyn Store, name: &str) -> BTreeSet<String> {
@@ -75,11 +75,11 @@ pub(crate) fn names(names: &[&str]) -> BTreeSet<String> {
 }
 
 pub(crate) fn ask(store: &mut dyn Store, push: &Push) -> Asked {
-    with(store, |store| store.ask_friend(push))
+    with(store, |store| store.ask_friend(push, u32::MAX))
 }
 
 pub(crate) fn reply(store: &mut dyn Store, push: &Push) -> Answered {
-    with(store, |store| store.answer_friend(push))
+    with(store, |store| store.answer_friend(push, u32::MAX))
 }
 
 pub(crate) const DONE: Answered = Answered::Done { crossed_seq: None };

@@ -151,12 +151,24 @@ struct World {
 
 impl World {
     fn new(seed: u64, piece_max: usize) -> Self {
-        let bounds = Bounds { frame_bytes_max: 64 * 1024, output_bytes_max: 1024 * 1024 };
-        let hub = Hub::new(Chat::new(Rules::default(), 1, [1, 2]), bounds);
+        let bounds = Bounds {
+            frame_bytes_max: 64 * 1024,
+            output_bytes_max: 1024 * 1024,
+            output_timeout_ms: 60_000,
+            handshake_timeout_ms: 10_000,
+            conns_per_address_max: 3,
+        };
+        let hub = Hub::new(Chat::new(Rules::default(), 1, [1, 2]), bounds, [1, 2]);
         Self { hub, now_ms: 0, clients: Vec::new(), seed, piece_max, store_answers: true, waiting: Vec::new() }
     }
 
     fn connect(&mut self) -> Client {
+        self.connect_from("127.0.0.1").expect("loopback may always")
+    }
+
+    /// `None` if the address may not have one more.
+    fn connect_from(&mut self, address: &str) -> Option<Client> {
+        let admitted = self.hub.admit(address.parse().unwrap())?;
         let pipe = Rc::new(RefCell::new(Pipe {
             to_server: VecDeque::new(),
             to_client: Vec::new(),
@@ -168,10 +180,10 @@ impl World {
             random: Random(self.seed ^ (self.clients.len() as u64) << 32),
             dropped: false,
         }));
-        let id = self.hub.open(Fake(Rc::clone(&pipe)));
+        let id = self.hub.open(Fake(Rc::clone(&pipe)), admitted);
         let client = Client(pipe);
         self.clients.push((id, client.clone()));
-        client
+        Some(client)
     }
 
     /// One turn, with every edge a real poll would give (and more of them, which must do no harm).
@@ -237,6 +249,7 @@ fn yes(job: &Job) -> Outcome {
         Job::SavePush { .. } => Outcome::Saved,
         Job::DeletePush { .. } => Outcome::Deleted,
         Job::AskFriend { .. } | Job::AnswerFriend { .. } | Job::Unfriend { .. } => Outcome::Failed,
+        Job::MakeToken { .. } | Job::CheckToken { .. } | Job::RevokeTokens { .. } => Outcome::Failed,
     }
 }
 

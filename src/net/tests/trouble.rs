@@ -146,3 +146,70 @@ fn anything_goes() {
         assert_eq!((left, world.hub.conns_len()), (0, 0), "seed {seed}");
     }
 }
+
+#[test]
+fn an_address_has_so_many_connections_and_loopback_any_number() {
+    let mut world = World::new(14, 0);
+    let mut here: Vec<_> = (0..3).map(|_| world.connect_from("192.0.2.7").unwrap()).collect();
+    assert!(world.connect_from("192.0.2.7").is_none());
+    assert_eq!(world.hub.counters().refused_of_address, 1);
+    assert!(world.connect_from("192.0.2.8").is_some(), "another address is not disturbed");
+    for _ in 0..20 {
+        world.connect();
+    }
+    let gone = here.pop().unwrap();
+    gone.end();
+    world.settle();
+    assert!(gone.dropped());
+    assert!(world.connect_from("192.0.2.7").is_some());
+}
+
+#[test]
+fn a_request_head_must_come_in_time_and_everything_else_may_take_longer() {
+    let mut world = World::new(15, 0);
+    let (half, done, raw, none) = (world.connect(), world.connect(), world.connect(), world.connect());
+    half.send(&HANDSHAKE[..HANDSHAKE.len() - 4]);
+    done.send(HANDSHAKE);
+    raw.send("{\"TYPE\":");
+    let start = world.now_ms;
+    world.settle();
+    world.now_ms = start + 9_999;
+    world.turn();
+    assert_eq!(world.hub.counters().closed(Why::HandshakeTimeout), 0);
+    assert_eq!(world.hub.next_deadline(), Some(start + 10_000), "the loop wakes by itself");
+    world.now_ms = start + 10_000;
+    world.turn();
+    assert_eq!(world.hub.counters().closed(Why::HandshakeTimeout), 1);
+    assert!(!done.0.borrow().server_ended && !raw.0.borrow().server_ended && !none.0.borrow().server_ended);
+    half.end();
+    world.settle();
+    assert!(half.dropped());
+}
+
+#[test]
+fn who_takes_nothing_of_what_waits_is_closed_in_time_and_who_takes_a_little_is_not() {
+    let mut world = World::new(16, 0);
+    let (stuck, slow) = (world.connect(), world.connect());
+    for client in [&stuck, &slow] {
+        client.send(sign_up("ann"));
+        client.set_room(0);
+    }
+    let start = world.now_ms;
+    world.settle();
+    for second in 1..=60 {
+        assert_eq!(world.hub.counters().closed(Why::OutputTimeout), 0, "before {second} s");
+        world.now_ms = start + second * 1_000;
+        if second % 50 == 0 {
+            slow.set_room(1);
+        }
+        world.turn();
+    }
+    assert_eq!(world.hub.counters().closed(Why::OutputTimeout), 1);
+    assert!(stuck.dropped() && !slow.dropped());
+    world.now_ms = start + 109_999;
+    world.turn();
+    assert!(!slow.dropped());
+    world.now_ms = start + 110_000;
+    world.turn();
+    assert!(slow.dropped(), "a whole minute after its last byte");
+}

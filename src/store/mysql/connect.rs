@@ -16,9 +16,13 @@ const KEEPALIVE_MS: u32 = 30_000;
 const STATEMENTS_CACHED: usize = 64;
 /// How long a predecessor whose connection is just being closed is waited for.
 const LOCK_WAIT_S: u32 = 3;
-/// The steps from each version of the schema to the next, the first from nothing. Each ends by writing its version, and may be
-/// taken twice: these servers commit every change of a table at once.
-const MIGRATIONS: &[&str] = &[include_str!("../../../schema.sql")];
+/// All tables as they are now, for a database that has none.
+const SCHEMA: &str = include_str!("../../../schema.sql");
+/// The steps from each version of the schema to the next, the first from version 1. Each ends by writing its version, and may be
+/// taken twice: these servers commit every change of a table at once, so one that was cut short is done again.
+const UPGRADES: &[&str] = &[include_str!("schema_2.sql")];
+/// There is a key of that name already: the step was cut short behind it.
+const DUPLICATE_KEY_NAME: u16 = 1061;
 
 /// What every session is told first. Strict: what does not fit is an error and never cut off. READ COMMITTED: no gap locks, and
 /// what is read back is what is there now. Idle sessions are kept for the longest time there is.
@@ -136,7 +140,7 @@ impl MysqlServer {
             let holder = holder.flatten().map_or_else(String::new, |id| format!(", with connection {id} there"));
             return Err(StoreError::Unavailable(format!("another server uses this database{holder}")));
         }
-        migrate(&mut conn, MIGRATIONS)?;
+        migrate(&mut conn)?;
         Ok(conn)
     }
 }
@@ -150,7 +154,7 @@ fn version(conn: &mut Conn) -> Result<usize, StoreError> {
         conn.query_first::<u64, _>(sql).map(Option::unwrap_or_default).map_err(|error| fault(&error).0)
     };
     if count(conn, "'schema_version'")? == 0 {
-        if count(conn, "'accounts', 'friendships', 'friend_requests', 'pushes'")? > 0 {
+        if count(conn, "'accounts', 'friendships', 'friend_requests', 'pushes', 'resume_tokens'")? > 0 {
             return Err(StoreError::Corrupt("it holds tables of another application".into()));
         }
         return Ok(0);
@@ -160,24 +164,34 @@ fn version(conn: &mut Conn) -> Result<usize, StoreError> {
     Ok(version.unwrap_or(0) as usize)
 }
 
-/// Takes the steps that are missing. Called with the lock held, so by one server at a time.
-fn migrate(conn: &mut Conn, steps: &[&str]) -> Result<(), StoreError> {
-    let (found, known) = (version(conn)?, steps.len());
+/// Makes the tables, or takes the steps that are missing. Called with the lock held, so by one server at a time.
+fn migrate(conn: &mut Conn) -> Result<(), StoreError> {
+    let (found, known) = (version(conn)?, UPGRADES.len() + 1);
     if found > known {
         let why = format!("it was written by a newer hongyan (schema {found}, this one knows {known})");
         return Err(StoreError::Corrupt(why));
     }
-    for step in steps.iter().skip(found) {
-        for statement in statements(step) {
-            conn.query_drop(statement).map_err(|error| {
-                StoreError::Unavailable(format!("cannot make its tables (schema.sql): {}", fault(&error).0))
-            })?;
-        }
+    if found == 0 {
+        apply(conn, SCHEMA)?;
+    } else {
+        UPGRADES.iter().skip(found - 1).try_for_each(|step| apply(conn, step))?;
     }
     match version(conn)? {
         reached if reached == known => Ok(()),
         reached => Err(StoreError::Corrupt(format!("its schema is {reached} after it was brought to {known}"))),
     }
+}
+
+fn apply(conn: &mut Conn, sql: &str) -> Result<(), StoreError> {
+    for statement in statements(sql) {
+        match conn.query_drop(statement) {
+            Err(mysql::Error::MySqlError(error)) if error.code == DUPLICATE_KEY_NAME => {}
+            result => result.map_err(|error| {
+                StoreError::Unavailable(format!("cannot make its tables (schema.sql): {}", fault(&error).0))
+            })?,
+        }
+    }
+    Ok(())
 }
 
 /// The statements of a file of ours: comments stand on lines of their own, and every statement ends with its line.
@@ -193,10 +207,10 @@ mod tests {
 
     #[test]
     fn the_schema_is_cut_into_its_statements() {
-        let found = statements(MIGRATIONS[0]);
-        assert_eq!(found.len(), 6);
-        assert!(found[..5].iter().all(|one| one.starts_with("CREATE TABLE IF NOT EXISTS")));
-        assert!(found[5].starts_with("INSERT IGNORE INTO schema_version"));
+        let found = statements(SCHEMA);
+        assert_eq!(found.len(), 7);
+        assert!(found[..6].iter().all(|one| one.starts_with("CREATE TABLE IF NOT EXISTS")));
+        assert!(found[6].starts_with("INSERT IGNORE INTO schema_version"));
     }
 
     #[test]

@@ -4,6 +4,7 @@ use super::*;
 use crate::chat::contract::{Answered, Asked as AskedAs, Credentials};
 use crate::protocol::field::{Id, Name, Profile, Secret, UserName};
 use crate::protocol::push::{Push, PushKind};
+use crate::store::token::TokenHash;
 use crate::store::{SavedAs, Store};
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -75,8 +76,8 @@ impl Store for Scripted {
     fn friends(&mut self, user: &UserName) -> Result<Vec<UserName>, StoreError> {
         self.inner.friends(user)
     }
-    fn pushes(&mut self, user: &UserName, after_seq: u64, count_max: u32) -> Result<Vec<Push>, StoreError> {
-        self.inner.pushes(user, after_seq, count_max)
+    fn pushes(&mut self, user: &UserName, seq: u64, count: u32, bytes: usize) -> Result<Vec<Push>, StoreError> {
+        self.inner.pushes(user, seq, count, bytes)
     }
     fn save_pushes(&mut self, pushes: &[Arc<Push>]) -> Result<Vec<SavedAs>, StoreError> {
         self.script.saves.fetch_add(1, Ordering::SeqCst);
@@ -92,11 +93,27 @@ impl Store for Scripted {
     fn delete_pushes(&mut self, pushes: &[(UserName, u64)]) -> Result<(), StoreError> {
         self.inner.delete_pushes(pushes)
     }
-    fn ask_friend(&mut self, push: &Push) -> Result<AskedAs, StoreError> {
-        self.inner.ask_friend(push)
+    fn ask_friend(&mut self, push: &Push, pending_max: u32) -> Result<AskedAs, StoreError> {
+        self.inner.ask_friend(push, pending_max)
     }
-    fn answer_friend(&mut self, push: &Push) -> Result<Answered, StoreError> {
-        self.inner.answer_friend(push)
+    fn answer_friend(&mut self, push: &Push, friends_max: u32) -> Result<Answered, StoreError> {
+        self.inner.answer_friend(push, friends_max)
+    }
+    fn save_token(
+        &mut self,
+        user: &UserName,
+        hash: &TokenHash,
+        now: u64,
+        end: u64,
+        max: u32,
+    ) -> Result<(), StoreError> {
+        self.inner.save_token(user, hash, now, end, max)
+    }
+    fn has_token(&mut self, user: &UserName, hash: &TokenHash, now_ms: u64) -> Result<bool, StoreError> {
+        self.inner.has_token(user, hash, now_ms)
+    }
+    fn revoke_tokens(&mut self, user: &UserName) -> Result<(), StoreError> {
+        self.inner.revoke_tokens(user)
     }
     fn unfriend(&mut self, user: &UserName, other: &UserName) -> Result<(), StoreError> {
         self.inner.unfriend(user, other)
@@ -169,7 +186,7 @@ fn save(seq: u64, content: &str) -> Job {
 }
 
 fn page(pushes_max: u32) -> Job {
-    Job::LoadPage { user: user("ann"), after_seq: 0, pushes_max }
+    Job::LoadPage { user: user("ann"), after_seq: 0, pushes_max, bytes_max: usize::MAX }
 }
 
 fn seqs(outcome: &Outcome) -> (Vec<u64>, bool) {
@@ -284,7 +301,7 @@ fn a_stop_finishes_what_was_submitted() {
         bench.submit(save(seq, "good"));
     }
     bench.pool.stop();
-    assert_eq!(bench.tables.pushes(&user("ann"), 0, 10_000).unwrap().len(), 2_500);
+    assert_eq!(bench.tables.pushes(&user("ann"), 0, 10_000, usize::MAX).unwrap().len(), 2_500);
 }
 
 #[test]

@@ -1,0 +1,11 @@
+-- Version 2 of the embedded store: resume tokens, and requests counted by who asked.
+
+-- What a client may log in with instead of its password. Only the hash is kept; it holds the stored password hash, too.
+CREATE TABLE resume_tokens (
+    user_name  TEXT NOT NULL,
+    token_hash BLOB NOT NULL,
+    expires_ms INTEGER NOT NULL,
+    PRIMARY KEY (user_name, token_hash)
+) WITHOUT ROWID;
+
+CREATE INDEX friend_requests_by_sender ON friend_requests (sender);
