@@ -88,7 +88,8 @@ pub fn idle(starter: &Starter, settings: &Settings, report: &mut Report) -> Fall
         settle(&subject)?;
         let bytes = (subject.process.anonymous_bytes()? as f64 - before as f64) / count as f64;
         let ticks = subject.process.ticks()?;
-        let cpu_us = at_rest(&subject, settings.time * 2)?;
+        // Long enough for whatever is looked at every few seconds.
+        let cpu_us = at_rest(&subject, if settings.quick { settings.time } else { Duration::from_secs(6) })?;
         let ticks = subject.process.ticks()? - ticks;
         let resident = subject.process.resident_bytes()? as f64 / 1e6;
         drop(streams);

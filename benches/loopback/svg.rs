@@ -1,7 +1,7 @@
 //! Plots, written by hand: lines over logarithmic axes.
 
 use super::Fallible;
-use super::report::significant;
+use super::report::thousands;
 use std::fmt::Write;
 use std::path::Path;
 
@@ -142,6 +142,7 @@ impl Plot {
     }
 
     fn draw_lines(&self, out: &mut String, x: &Axis, y: &Axis) -> std::fmt::Result {
+        let left = WIDTH - RIGHT - 170.0;
         for (number, line) in self.lines.iter().enumerate() {
             let colour = COLOURS[number % COLOURS.len()];
             let places: Vec<_> = line.points.iter().map(|(a, b)| (x.place(*a), y.place(*b))).collect();
@@ -154,8 +155,13 @@ impl Plot {
             for (a, b) in places.iter().filter(|_| self.dots) {
                 writeln!(out, r#"<circle cx="{a:.1}" cy="{b:.1}" r="3.5" fill="{colour}"/>"#)?;
             }
-            let at = TOP + 16.0 + 18.0 * number as f64;
-            let left = WIDTH - RIGHT - 170.0;
+        }
+        let height = 18.0 * self.lines.len() as f64 + 8.0;
+        let (x, y) = (left - 8.0, TOP + 2.0);
+        writeln!(out, r##"<rect x="{x}" y="{y}" width="176" height="{height}" fill="#fff" fill-opacity="0.85"/>"##)?;
+        for (number, line) in self.lines.iter().enumerate() {
+            let colour = COLOURS[number % COLOURS.len()];
+            let at = TOP + 18.0 + 18.0 * number as f64;
             writeln!(
                 out,
                 r##"<rect x="{left}" y="{}" width="14" height="3" fill="{colour}"/><text x="{}" y="{at}">{}</text>"##,
@@ -180,14 +186,12 @@ impl Plot {
 }
 
 fn tick_label(tick: f64) -> String {
-    if tick == 0.0 {
-        return "0".into();
+    if tick >= 1.0 || tick == 0.0 {
+        return thousands(tick);
     }
-    if tick >= 1.0 {
-        significant(tick).trim_end_matches('0').trim_end_matches('.').to_owned()
-    } else {
-        format!("{tick}")
-    }
+    // Steps of 1, 2 and 5 have one digit behind their zeros; the others are rounding.
+    let digits = (-tick.log10().floor()) as usize;
+    format!("{tick:.digits$}")
 }
 
 /// The shape of a distribution: the share of all in each twentieth of a decade.
