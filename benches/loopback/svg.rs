@@ -42,11 +42,13 @@ struct Axis {
 }
 
 impl Axis {
-    fn new(values: impl Iterator<Item = f64> + Clone, log: bool, from: f64, to: f64) -> Self {
+    /// Around what is shown: whole decades, else steps of 1, 2 and 5; a linear axis begins at 0.
+    fn new(values: impl Iterator<Item = f64> + Clone, log: bool, decades: bool, from: f64, to: f64) -> Self {
         let high = values.clone().fold(f64::MIN, f64::max);
         let least = values.filter(|value| *value > 0.0).fold(f64::MAX, f64::min);
-        let (low, high) = if log {
-            // Whole steps of 1, 2, 5 around what is shown.
+        let (low, high) = if log && decades {
+            (10_f64.powf(least.log10().floor()), 10_f64.powf(high.log10().ceil()))
+        } else if log {
             (step_below(least), step_above(high))
         } else {
             (0.0, high * 1.08)
@@ -95,8 +97,8 @@ fn step_above(value: f64) -> f64 {
 impl Plot {
     fn draw(&self) -> Result<String, std::fmt::Error> {
         let points = || self.lines.iter().flat_map(|line| line.points.iter().copied());
-        let x = Axis::new(points().map(|point| point.0), true, LEFT, WIDTH - RIGHT);
-        let y = Axis::new(points().map(|point| point.1), self.log_y, HEIGHT - BOTTOM, TOP);
+        let x = Axis::new(points().map(|point| point.0), true, false, LEFT, WIDTH - RIGHT);
+        let y = Axis::new(points().map(|point| point.1), self.log_y, true, HEIGHT - BOTTOM, TOP);
         let mut out = String::new();
         writeln!(
             out,
