@@ -109,7 +109,7 @@ fn the_pure_rooms_deny_clocks_and_threads() {
 #[test]
 fn files_and_functions_fit_a_head() {
     let mut complaints = Vec::new();
-    for path in files("src", "rs").into_iter().chain(files("tests", "rs")) {
+    for path in files("src", "rs").into_iter().chain(files("tests", "rs")).chain(files("benches", "rs")) {
         let text = read(&path);
         let lines: Vec<&str> = text.lines().collect();
         if lines.len() > FILE_LINES_MAX {
@@ -141,7 +141,7 @@ fn nothing_is_left_open_and_the_project_speaks_of_itself() {
         [["../sha", "red"].concat(), ["/wo", "rk/"].concat(), ["iss", "ue #"].concat(), ["crates", ".io/api"].concat()];
     let texts = [root().join("README.md"), root().join("CHANGELOG.md"), root().join("schema.sql"), root().join("test")];
     let mut complaints = Vec::new();
-    let sources = files("src", "rs").into_iter().chain(files("tests", "rs"));
+    let sources = files("src", "rs").into_iter().chain(files("tests", "rs")).chain(files("benches", "rs"));
     for path in sources.chain(files("docs", "md")).chain(texts) {
         for (number, line) in read(&path).lines().enumerate() {
             for word in open.iter().chain(&elsewhere) {

@@ -1,0 +1,103 @@
+//! The whole server over loopback: what a message, a log-in and an idle connection cost, beside a bare relay and a broker that do
+//! the same work in the same run. `cargo bench --bench loopback -- --help` lists the options; docs/performance.md tells what is
+//! measured, and how.
+#![allow(missing_docs, unreachable_pub, reason = "a program of its own")]
+
+#[path = "loopback/absent_rows.rs"]
+mod absent_rows;
+#[path = "loopback/clients.rs"]
+mod clients;
+#[path = "loopback/frames.rs"]
+mod frames;
+#[path = "loopback/histogram.rs"]
+mod histogram;
+#[path = "loopback/idle_rows.rs"]
+mod idle_rows;
+#[path = "loopback/load.rs"]
+mod load;
+#[path = "loopback/log_in_rows.rs"]
+mod log_in_rows;
+#[path = "loopback/mariadb.rs"]
+mod mariadb;
+#[path = "loopback/message_rows.rs"]
+mod message_rows;
+#[path = "loopback/messages.rs"]
+mod messages;
+#[path = "loopback/prepare.rs"]
+mod prepare;
+#[path = "loopback/process.rs"]
+mod process;
+#[path = "loopback/relay.rs"]
+mod relay;
+#[path = "loopback/report.rs"]
+mod report;
+#[path = "loopback/rows.rs"]
+mod rows;
+#[path = "loopback/settings.rs"]
+mod settings;
+#[path = "loopback/subjects.rs"]
+mod subjects;
+#[path = "loopback/svg.rs"]
+mod svg;
+
+use settings::Settings;
+use std::process::ExitCode;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
+
+/// Whatever goes wrong ends the bench with one sentence; what was started is ended on the way out.
+pub type Fallible<T> = Result<T, Box<dyn std::error::Error>>;
+
+static INTERRUPTED: OnceLock<Arc<AtomicBool>> = OnceLock::new();
+
+/// An error once Ctrl-C was pressed: everything unwinds, and what was started is ended.
+pub fn check_interrupt() -> Fallible<()> {
+    match INTERRUPTED.get() {
+        Some(flag) if flag.load(Ordering::Relaxed) => Err("interrupted".into()),
+        _ => Ok(()),
+    }
+}
+
+fn watch_signals() -> Fallible<()> {
+    let flag = Arc::new(AtomicBool::new(false));
+    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
+        // A second one does not wait for anything; children die with this process all the same.
+        signal_hook::flag::register_conditional_shutdown(signal, 130, Arc::clone(&flag))?;
+        signal_hook::flag::register(signal, Arc::clone(&flag))?;
+    }
+    INTERRUPTED.get_or_init(|| flag);
+    Ok(())
+}
+
+/// The median of some numbers; 0 of none.
+pub fn median(numbers: impl IntoIterator<Item = f64>) -> f64 {
+    let mut numbers: Vec<f64> = numbers.into_iter().collect();
+    numbers.sort_by(f64::total_cmp);
+    match numbers.len() {
+        0 => 0.0,
+        count if count % 2 == 1 => numbers[count / 2],
+        count => f64::midpoint(numbers[count / 2 - 1], numbers[count / 2]),
+    }
+}
+
+fn main() -> ExitCode {
+    let ended = match std::env::args().nth(1).as_deref() {
+        Some(subjects::RELAY_ARGUMENT) => relay::serve(),
+        _ => run(),
+    };
+    match ended {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("\nloopback: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run() -> Fallible<()> {
+    let Some(settings) = Settings::read(std::env::args_os().skip(1))? else { return Ok(()) };
+    let machine = process::Machine::prepare()?;
+    watch_signals()?;
+    histogram::check();
+    rows::run(&settings, machine)
+}

@@ -1,0 +1,209 @@
+//! Messages to friends who are away: `MS` follows the commit. Beside it, the store alone, which is given transactions of as many
+//! rows as the clients had on the way: more than the server can ever have put into one, so the ratio errs on the strict side.
+
+use super::clients::open_all;
+use super::frames::{Dialect, Frames};
+use super::load::Load;
+use super::mariadb::{Database, MariaDb};
+use super::messages::{Measured, Talk, middle};
+use super::prepare::{Filler, message, sender};
+use super::report::{Report, Table, significant, thousands};
+use super::settings::Settings;
+use super::subjects::Starter;
+use super::{Fallible, check_interrupt, median};
+use hongyan::protocol::push::{Push, PushKind};
+use hongyan::store::Store;
+use hongyan::store::mysql::MysqlServer;
+use hongyan::store::sqlite::SqliteStore;
+use serde_json::json;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+const SENDERS: usize = 50;
+/// Friends of each sender, all away.
+const FRIENDS: usize = 20;
+const CONTENT_BYTES: usize = 100;
+/// Messages on the way in all.
+const IN_FLIGHT: [usize; 3] = [10, 100, 1_000];
+/// What the server has by default on MySQL.
+const MYSQL_THREADS: usize = 4;
+
+/// Where the messages are kept.
+enum Kept {
+    Sqlite(PathBuf),
+    Mysql(Database),
+}
+
+impl Kept {
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Sqlite(_) => "SQLite",
+            Self::Mysql(_) => "MariaDB",
+        }
+    }
+
+    /// The URL of the store as it was prepared, without a message.
+    fn fresh(&self, starter: &Starter) -> Fallible<String> {
+        match self {
+            Self::Sqlite(file) => starter.copy(file),
+            Self::Mysql(database) => database.empty_lists().map(|()| database.url()),
+        }
+    }
+
+    /// One connection for each worker that the server would have.
+    fn open(&self, starter: &Starter) -> Fallible<Vec<Box<dyn Store>>> {
+        let url = self.fresh(starter)?;
+        Ok(match self {
+            Self::Sqlite(_) => vec![Box::new(SqliteStore::open(url.trim_start_matches("sqlite:").as_ref())?)],
+            Self::Mysql(_) => {
+                let server = MysqlServer::new(&url)?;
+                let mut stores: Vec<Box<dyn Store>> = vec![];
+                for _ in 0..MYSQL_THREADS {
+                    stores.push(Box::new(server.connect()?));
+                }
+                stores
+            }
+        })
+    }
+}
+
+fn friend(of: usize, number: usize) -> String {
+    format!("away{of:04}of{number:04}")
+}
+
+fn fill(store: &mut dyn Store) -> Fallible<()> {
+    let mut filler = Filler::new(store)?;
+    for of in 0..SENDERS {
+        filler.account(&sender(of))?;
+        for number in 0..FRIENDS {
+            filler.account(&friend(of, number))?;
+            filler.friends(&sender(of), &friend(of, number))?;
+        }
+    }
+    filler.finish()
+}
+
+/// The rows, on each store that there is.
+pub fn absent(starter: &Starter, settings: &Settings, report: &mut Report) -> Fallible<()> {
+    let mut table = Table::new(
+        "Messages to friends who are away, 100 B, durable before MS",
+        &["in flight", "hongyan/s", "CPU µs", "p50 ms", "p99 ms", "the store alone/s", "share"],
+    );
+    let result = all(starter, settings, report, &mut table);
+    report.table(table);
+    result
+}
+
+fn all(starter: &Starter, settings: &Settings, report: &mut Report, table: &mut Table) -> Fallible<()> {
+    settings.say("absent: filling a store");
+    let file = starter.folder.join("absent.db");
+    fill(&mut SqliteStore::open(&file)?)?;
+    measure_store(starter, settings, report, table, &Kept::Sqlite(file))?;
+    settings.say("absent: starting MariaDB");
+    let Some(mariadb) = MariaDb::find(starter)? else {
+        report.note("absent: no `mariadbd` on this machine and HONGYAN_TEST_MYSQL is not set: not measured on MariaDB");
+        return Ok(());
+    };
+    let database = mariadb.database("absent")?;
+    fill(&mut MysqlServer::new(&database.url())?.connect()?)?;
+    report.note(format!("absent: {} runs on both cores", mariadb.version()?));
+    measure_store(starter, settings, report, table, &Kept::Mysql(database))
+}
+
+fn measure_store(
+    starter: &Starter,
+    settings: &Settings,
+    report: &mut Report,
+    table: &mut Table,
+    kept: &Kept,
+) -> Fallible<()> {
+    for in_flight in IN_FLIGHT {
+        let (mut served, mut alone) = (vec![], vec![]);
+        for run in 0..settings.runs {
+            settings.say(&format!("absent: {}, {in_flight} in flight, run {}", kept.name(), run + 1));
+            served.push(serve(starter, settings, &kept.fresh(starter)?, in_flight)?);
+            alone.push(store_alone(kept.open(starter)?, in_flight, settings.time)?);
+        }
+        // Of each run its own ratio: the disk has its moods.
+        let share = median(served.iter().zip(&alone).map(|(one, alone)| one.per_second / alone * 100.0));
+        let (one, alone) = (middle(&served), median(alone));
+        let [p50, p99] = [0.5, 0.99].map(|share| one.latencies.quantile_us(share) / 1e3);
+        let title = format!("{} {}", thousands(in_flight as f64), kept.name());
+        let (rate, cpu_us) = (thousands(one.per_second), significant(one.cpu_us));
+        let cells = [significant(p50), significant(p99), thousands(alone), format!("{share:.0} %")];
+        table.row(&[&title, &rate, &cpu_us, &cells[0], &cells[1], &cells[2], &cells[3]]);
+        report.value(
+            "absent",
+            json!({"store": kept.name(), "in_flight": in_flight, "per_second": one.per_second, "cpu_us": one.cpu_us,
+                "p50_ms": p50, "p99_ms": p99, "store_alone_per_second": alone, "share_percent": share}),
+        );
+        report.at_least(&format!("absent, {title} in flight: of the store alone"), share, 50.0, " %");
+    }
+    Ok(())
+}
+
+fn serve(starter: &Starter, settings: &Settings, store: &str, in_flight: usize) -> Fallible<Measured> {
+    let (dialect, senders) = (Dialect::Raw, in_flight.min(SENDERS));
+    let subject = starter.server(store)?;
+    let streams = open_all(subject.addr, dialect, (0..senders).map(sender), 0)?;
+    let content = "x".repeat(CONTENT_BYTES);
+    let frames = (0..senders).map(|of| {
+        (0..FRIENDS).map(|number| Frames::new(dialect, &sender(of), &friend(of, number), &content)).collect()
+    });
+    let load = Load::new(dialect, streams, false, frames, in_flight / senders)?;
+    let mut talk = Talk { subject, load };
+    talk.load.begin(in_flight / senders)?;
+    talk.load.run(settings.warm_up())?;
+    let measured = talk.window(|load| load.run(settings.time))?;
+    talk.load.drain()?;
+    Ok(measured)
+}
+
+/// Rows a second that the store takes in transactions that hold, together, so many rows.
+fn store_alone(stores: Vec<Box<dyn Store>>, in_flight: usize, time: Duration) -> Fallible<f64> {
+    let (threads, batch) = (stores.len(), in_flight.div_ceil(stores.len()));
+    let workers: Vec<_> = stores
+        .into_iter()
+        .enumerate()
+        .map(|(thread, store)| std::thread::spawn(move || save_for(store, thread, threads, batch, time)))
+        .collect();
+    let mut per_second = 0.0;
+    for worker in workers {
+        per_second += worker.join().map_err(|_| "a thread of the store panicked")??;
+    }
+    check_interrupt()?;
+    Ok(per_second)
+}
+
+fn save_for(
+    mut store: Box<dyn Store>,
+    thread: usize,
+    threads: usize,
+    batch: usize,
+    time: Duration,
+) -> Result<f64, String> {
+    let say = |error: &dyn std::fmt::Display| error.to_string();
+    let (mut rows, mut busy) = (0, Duration::ZERO);
+    let first = store.last_seq().map_err(|error| say(&error))? + 1 + ((thread as u64) << 40);
+    while busy < time {
+        let pushes: Vec<Arc<Push>> = (rows..rows + batch)
+            .map(|row| pending(first + row as u64, row * threads + thread).map(Arc::new))
+            .collect::<Result<_, _>>()?;
+        // Only the store's own time counts.
+        let start = Instant::now();
+        store.begin().map_err(|error| say(&error))?;
+        store.save_pushes(&pushes).map_err(|error| say(&error))?;
+        store.commit().map_err(|error| say(&error))?;
+        busy += start.elapsed();
+        rows += batch;
+    }
+    Ok(rows as f64 / busy.as_secs_f64())
+}
+
+/// The row that the server would have made, with senders and friends in turn.
+fn pending(seq: u64, row: usize) -> Result<Push, &'static str> {
+    let (of, number) = (row % SENDERS, row / SENDERS % FRIENDS);
+    let content = "x".repeat(CONTENT_BYTES);
+    message(seq, PushKind::Message, &sender(of), &friend(of, number), &format!("{row:010}"), &content)
+}

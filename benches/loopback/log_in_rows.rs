@@ -1,0 +1,119 @@
+//! Log-ins of users for whom messages wait, beside the store's own time for the same reads.
+
+use super::clients::open_all;
+use super::frames::Dialect;
+use super::prepare::{Filler, user};
+use super::process::file_descriptors;
+use super::report::{Report, Table, significant, thousands};
+use super::settings::Settings;
+use super::subjects::Starter;
+use super::{Fallible, check_interrupt, median};
+use hongyan::protocol::field::UserName;
+use hongyan::store::Store;
+use hongyan::store::sqlite::SqliteStore;
+use serde_json::json;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+const WAITING: usize = 20;
+/// A user is a friend of so many before and so many behind him.
+pub const NEIGHBOURS: usize = 5;
+/// What the server asks for: a page and one more, which tells whether there are more.
+const PAGE: u32 = 65;
+
+/// Users in a ring, each a friend of his neighbours.
+pub fn ring(
+    starter: &Starter,
+    settings: &Settings,
+    users: usize,
+    neighbours: usize,
+    waiting: usize,
+) -> Fallible<PathBuf> {
+    let file = starter.folder.join(format!("ring{users}-{neighbours}-{waiting}.db"));
+    if file.exists() {
+        return Ok(file);
+    }
+    settings.say(&format!("filling a store with {} users", thousands(users as f64)));
+    let mut store = SqliteStore::open(&file)?;
+    let mut filler = Filler::new(&mut store)?;
+    for number in 0..users {
+        filler.account(&user(number))?;
+    }
+    let content = "x".repeat(100);
+    for number in 0..users {
+        for step in 1..=neighbours {
+            filler.friends(&user(number), &user((number + step) % users))?;
+        }
+        if waiting > 0 {
+            filler.waiting(&user((number + 1) % users), &user(number), waiting, &content)?;
+        }
+    }
+    filler.finish()?;
+    Ok(file)
+}
+
+pub fn log_in(starter: &Starter, settings: &Settings, report: &mut Report) -> Fallible<()> {
+    let users = (if settings.quick { 1_000 } else { 10_000 }).min(file_descriptors()?.saturating_sub(500));
+    let file = ring(starter, settings, users, NEIGHBOURS, WAITING)?;
+    let (mut first, mut again, mut cpu_us, mut alone) = (vec![], vec![], vec![], vec![]);
+    for run in 0..settings.runs {
+        settings.say(&format!("log-in: run {} of {}", run + 1, settings.runs));
+        let subject = starter.server(&starter.copy(&file)?)?;
+        let all = |rates: &mut Vec<f64>| -> Fallible<()> {
+            let start = Instant::now();
+            let streams = open_all(subject.addr, Dialect::Raw, (0..users).map(user), WAITING)?;
+            rates.push(users as f64 / start.elapsed().as_secs_f64());
+            drop(streams);
+            Ok(())
+        };
+        all(&mut first)?;
+        let before = subject.process.cpu_ns()?;
+        all(&mut again)?;
+        cpu_us.push((subject.process.cpu_ns()? - before) as f64 / 1e3 / users as f64);
+        drop(subject);
+        alone.push(store_alone(starter, &file, users)?);
+    }
+    let [first, again, cpu_us, alone] = [first, again, cpu_us, alone].map(median);
+    let share = again / alone * 100.0;
+    let busy = again * cpu_us / 1e6;
+    let title = format!("Log-in and {WAITING} waiting messages, {} users, {} friends each", users, 2 * NEIGHBOURS);
+    let mut table = Table::new(&title, &["", "users/s", "CPU µs", "busy"]);
+    table.row(&[&"the first of each user (Argon2id at its cheapest)", &thousands(first), &""]);
+    table.row(&[
+        &"the next (the password is known)",
+        &thousands(again),
+        &significant(cpu_us),
+        &format!("{:.0} %", busy * 100.0),
+    ]);
+    table.row(&[&"the store alone: credentials, friends, page", &thousands(alone), &""]);
+    table.row(&[&"share of the store", &format!("{share:.0} %"), &""]);
+    report.table(table);
+    report.note(
+        "log-in: the accounts were made with the cheapest Argon2id there is (8 KiB, 1 pass); at the default cost the first \
+         log-in of a user takes 14 ms more",
+    );
+    report.value(
+        "log-in",
+        json!({"users": users, "waiting": WAITING, "first_per_second": first, "per_second": again, "cpu_us": cpu_us, "busy": busy,
+            "store_alone_per_second": alone, "share_percent": share}),
+    );
+    Ok(())
+}
+
+/// The reads of a log-in for every user; gives users a second.
+fn store_alone(starter: &Starter, file: &Path, users: usize) -> Fallible<f64> {
+    let url = starter.copy(file)?;
+    let mut store = SqliteStore::open(url.trim_start_matches("sqlite:").as_ref())?;
+    let names = (0..users).map(|number| UserName::new(&user(number))).collect::<Result<Vec<_>, _>>()?;
+    let start = Instant::now();
+    for name in &names {
+        let known = store.password_hash(name)?.is_some();
+        let read = (store.friends(name)?.len(), store.pushes(name, 0, PAGE, usize::MAX)?.len());
+        if !known || read != (2 * NEIGHBOURS, WAITING) {
+            return Err(format!("{read:?} is not what was written for {}", name.as_str()).into());
+        }
+    }
+    let rate = users as f64 / start.elapsed().as_secs_f64();
+    check_interrupt()?;
+    Ok(rate)
+}

@@ -1,0 +1,124 @@
+//! Stores that are filled before the server starts, through the library itself: no Argon2 run for each account.
+
+use super::clients::PASSWORD;
+use super::{Fallible, check_interrupt};
+use hongyan::chat::contract::{Answered, Asked};
+use hongyan::protocol::field::{Id, Name, Profile, Secret, UserName};
+use hongyan::protocol::push::{Push, PushKind};
+use hongyan::store::Store;
+use hongyan::store::password::Hasher;
+use std::sync::Arc;
+
+/// Rows in one transaction.
+const BATCH: usize = 5_000;
+
+/// Who sends in pair `number`.
+pub fn sender(number: usize) -> String {
+    format!("sender{number:06}")
+}
+
+/// And who receives.
+pub fn receiver(number: usize) -> String {
+    format!("friend{number:06}")
+}
+
+/// Somebody in a ring of friends.
+pub fn user(number: usize) -> String {
+    format!("user{number:07}")
+}
+
+/// A store that is being filled.
+pub struct Filler<'a> {
+    store: &'a mut dyn Store,
+    hash: Secret,
+    seq: u64,
+    rows: usize,
+}
+
+impl<'a> Filler<'a> {
+    /// All accounts get the same password. Its hash is the cheapest that Argon2id has: what is stored is verified at its own cost.
+    pub fn new(store: &'a mut dyn Store) -> Fallible<Self> {
+        let hash = Hasher::new(8, 1)?.hash(&Secret::new(PASSWORD))?;
+        let seq = store.last_seq()?;
+        store.begin()?;
+        Ok(Self { store, hash, seq, rows: 0 })
+    }
+
+    pub fn account(&mut self, name: &str) -> Fallible<()> {
+        let profile = Profile {
+            user_name: UserName::new(name)?,
+            email_address: "somebody@example.com".into(),
+            nick_name: name.into(),
+            profile_picture: "".into(),
+            location: "Longyan".into(),
+            personal_description: "".into(),
+            rsa_public_key: "k".repeat(400).into(),
+        };
+        if !self.store.create_account(&profile, &self.hash)? {
+            return Err(format!("{name} is there already").into());
+        }
+        self.count()
+    }
+
+    /// Makes two friends, with nothing left on any list.
+    pub fn friends(&mut self, one: &str, other: &str) -> Fallible<()> {
+        let ask = self.push(PushKind::FriendRequest, one, other, "friends", "")?;
+        let answer = self.push(PushKind::FriendAccept, other, one, "friends", "")?;
+        if self.store.ask_friend(&ask, u32::MAX)? != Asked::Pending {
+            return Err(format!("{one} cannot ask {other}").into());
+        }
+        if !matches!(self.store.answer_friend(&answer, u32::MAX)?, Answered::Done { .. }) {
+            return Err(format!("{other} cannot answer {one}").into());
+        }
+        self.store.delete_pushes(&[(UserName::new(other)?, ask.seq), (UserName::new(one)?, answer.seq)])?;
+        self.count()
+    }
+
+    /// Messages that wait for somebody.
+    pub fn waiting(&mut self, from: &str, to: &str, count: usize, content: &str) -> Fallible<()> {
+        let mut pushes = Vec::with_capacity(count);
+        for number in 0..count {
+            pushes.push(Arc::new(self.push(PushKind::Message, from, to, &format!("waiting{number}"), content)?));
+        }
+        self.store.save_pushes(&pushes)?;
+        self.rows += count;
+        self.count()
+    }
+
+    fn push(&mut self, kind: PushKind, from: &str, to: &str, id: &str, content: &str) -> Fallible<Push> {
+        self.seq += 1;
+        Ok(message(self.seq, kind, from, to, id, content)?)
+    }
+
+    fn count(&mut self) -> Fallible<()> {
+        self.rows += 1;
+        if self.rows >= BATCH {
+            check_interrupt()?;
+            self.rows = 0;
+            self.store.commit()?;
+            self.store.begin()?;
+        }
+        Ok(())
+    }
+
+    pub fn finish(self) -> Fallible<()> {
+        Ok(self.store.commit()?)
+    }
+}
+
+/// A push as the server makes it.
+pub fn message(seq: u64, kind: PushKind, from: &str, to: &str, id: &str, content: &str) -> Result<Push, &'static str> {
+    Ok(Push::new(seq, 1_652_804_254_778, kind, &Id::new(id)?, &Name::new(from)?, &Name::new(to)?, content))
+}
+
+/// Senders and receivers, who are friends in pairs.
+pub fn pairs(store: &mut dyn Store, count: usize) -> Fallible<()> {
+    let mut filler = Filler::new(store)?;
+    for number in 0..count {
+        let (one, other) = (sender(number), receiver(number));
+        filler.account(&one)?;
+        filler.account(&other)?;
+        filler.friends(&one, &other)?;
+    }
+    filler.finish()
+}

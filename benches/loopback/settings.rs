@@ -1,0 +1,125 @@
+//! The options of the bench.
+
+use super::Fallible;
+use std::ffi::OsString;
+use std::io::{IsTerminal, Write};
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// What there is to measure, with what it is.
+pub const ROWS: &[(&str, &str)] = &[
+    ("messages", "message → push → ack → MS in five shapes, raw and WebSocket, beside a relay and mosquitto"),
+    ("latency", "the same at half of the rate that was just reached"),
+    ("absent", "messages to users who are away, durable before MS, beside the store alone"),
+    ("log-in", "log-in and first page of users with 20 waiting messages, beside the store alone"),
+    ("start", "time to the ready line, and memory then"),
+    ("idle", "memory and CPU of connections that are logged in and silent"),
+    ("growth", "CPU of a message and a log-in against connections and accounts"),
+];
+
+const HELP: &str = "\
+Options, after `cargo bench --bench loopback --`:
+  --rows NAMES      only these, with commas between; messages may be narrowed to a shape, as in messages:50x16x100
+  --quick           a fraction of everything, to see that it runs
+  --seconds S       how long each figure is measured [2]
+  --runs N          how often; the median counts [3]
+  --full            the largest sizes, too (1,000,000 accounts)
+  --server PATH     the binary of the server [the one that cargo built]
+  --server-arg ARG  one more argument for it; may be repeated
+  --json FILE       also write everything that was measured to this file
+  --svg FOLDER      also draw the plots into this folder
+Rows:";
+
+/// What was asked for.
+pub struct Settings {
+    /// Empty: all.
+    pub rows: Vec<String>,
+    pub quick: bool,
+    pub full: bool,
+    pub time: Duration,
+    pub runs: usize,
+    pub server: PathBuf,
+    pub server_args: Vec<String>,
+    pub json: Option<PathBuf>,
+    pub svg: Option<PathBuf>,
+}
+
+impl Settings {
+    /// `None` when only the help was asked for.
+    pub fn read(args: impl Iterator<Item = OsString>) -> Fallible<Option<Self>> {
+        let mut settings = Self {
+            rows: vec![],
+            quick: false,
+            full: false,
+            time: Duration::from_secs(2),
+            runs: 3,
+            server: env!("CARGO_BIN_EXE_hongyan").into(),
+            server_args: vec![],
+            json: None,
+            svg: None,
+        };
+        let (mut seconds, mut runs) = (None, None);
+        let mut parser = lexopt::Parser::from_args(args);
+        while let Some(arg) = parser.next()? {
+            match arg {
+                lexopt::Arg::Long("rows") => {
+                    settings.rows.extend(parser.value()?.to_string_lossy().split(',').map(str::to_owned));
+                }
+                lexopt::Arg::Long("quick") => settings.quick = true,
+                lexopt::Arg::Long("full") => settings.full = true,
+                lexopt::Arg::Long("seconds") => seconds = Some(parser.value()?.to_string_lossy().parse()?),
+                lexopt::Arg::Long("runs") => runs = Some(parser.value()?.to_string_lossy().parse()?),
+                lexopt::Arg::Long("server") => settings.server = PathBuf::from(parser.value()?).canonicalize()?,
+                lexopt::Arg::Long("server-arg") => {
+                    settings.server_args.push(parser.value()?.to_string_lossy().into_owned());
+                }
+                lexopt::Arg::Long("json") => settings.json = Some(parser.value()?.into()),
+                lexopt::Arg::Long("svg") => settings.svg = Some(parser.value()?.into()),
+                // Cargo says so to every bench.
+                lexopt::Arg::Long("bench") => {}
+                lexopt::Arg::Long("help") => {
+                    println!("{HELP}");
+                    ROWS.iter().for_each(|(name, what)| println!("  {name:<17} {what}"));
+                    return Ok(None);
+                }
+                other => return Err(format!("{}; --help lists the options", other.unexpected()).into()),
+            }
+        }
+        if settings.quick {
+            (settings.time, settings.runs) = (Duration::from_millis(400), 1);
+        }
+        settings.time = seconds.map_or(Ok(settings.time), Duration::try_from_secs_f64)?;
+        settings.runs = runs.unwrap_or(settings.runs).max(1);
+        for row in &settings.rows {
+            let name = row.split(':').next().unwrap_or_default();
+            if !ROWS.iter().any(|(known, _)| *known == name) {
+                return Err(format!("there is no row {row:?}; --help lists them").into());
+            }
+        }
+        Ok(Some(settings))
+    }
+
+    /// Is this row wanted?
+    pub fn wants(&self, row: &str) -> bool {
+        self.rows.is_empty() || self.rows.iter().any(|wanted| wanted.split(':').next() == Some(row))
+    }
+
+    /// Is this part of the row wanted? So if the row was not narrowed.
+    pub fn wants_part(&self, row: &str, part: &str) -> bool {
+        let mut narrowed = self.rows.iter().filter_map(|wanted| wanted.strip_prefix(row)?.strip_prefix(':')).peekable();
+        self.wants(row) && (narrowed.peek().is_none() || narrowed.any(|wanted| wanted == part))
+    }
+
+    pub fn warm_up(&self) -> Duration {
+        self.time.mul_f64(0.25).max(Duration::from_millis(200))
+    }
+
+    /// What is done at the moment, on a line that the next one overwrites.
+    pub fn say(&self, what: &str) {
+        let mut stderr = std::io::stderr();
+        if stderr.is_terminal() {
+            // It is only for who looks at it.
+            write!(stderr, "\r\x1b[2K{what}").and_then(|()| stderr.flush()).unwrap_or(());
+        }
+    }
+}

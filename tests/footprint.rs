@@ -1,0 +1,161 @@
+//! What one session and one message cost in memory, counted by the allocator. The limits below are the present figures and a little
+//! more: whoever makes them larger has to say so here.
+//!
+//! The allocator counts what was asked for; its own overhead and the kernel's sockets come on top. `cargo bench --bench loopback --
+//! --rows idle` measures the whole process.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+
+#[path = "support/in_core.rs"]
+mod in_core;
+
+use hongyan::chat::Chat;
+use hongyan::chat::contract::{Now, Rules};
+use hongyan::net::hub::{Bounds, Hub};
+use hongyan::net::socket::Stream;
+use in_core::{Core, ack, answer, friends, login, message};
+use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
+use std::alloc::System;
+use std::cell::RefCell;
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::{IpAddr, Ipv4Addr};
+use std::rc::Rc;
+use std::sync::Mutex;
+
+/// Bytes of the core for each session that is logged in, with 10 friends who are online, too.
+const CORE_BYTES_PER_SESSION_MAX: usize = 720;
+/// The same with the connection, raw.
+const HUB_BYTES_PER_SESSION_MAX: usize = 1_000;
+/// Allocations for one message: envelope, push, ack, answer, in the string spelling, of somebody whose list and recent messages have
+/// grown already.
+const ALLOCATIONS_PER_MESSAGE_MAX: usize = 7;
+
+/// As many as the idle row of the loopback bench has.
+const SESSIONS: usize = 9_000;
+
+#[global_allocator]
+static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
+
+/// Tests of one file run side by side, and the allocator is one for all.
+static ALONE: Mutex<()> = Mutex::new(());
+
+/// Bytes that `work` leaves allocated.
+fn bytes_kept<T>(work: impl FnOnce() -> T) -> (usize, T) {
+    let region = Region::new(ALLOCATOR);
+    let kept = work();
+    let change = region.change();
+    (change.bytes_allocated.saturating_sub(change.bytes_deallocated), kept)
+}
+
+#[track_caller]
+fn at_most(what: &str, got: usize, max: usize) {
+    println!("{what}: {got}, at most {max}");
+    assert!(got <= max, "{what}: {got}, at most {max} are allowed");
+}
+
+#[test]
+fn a_session_of_the_core() {
+    let _alone = ALONE.lock();
+    let mut core = Core::new(Rules::default(), SESSIONS);
+    let (bytes, ()) = bytes_kept(|| {
+        for number in 0..SESSIONS {
+            core.log_in(number);
+            core.output.clear();
+        }
+    });
+    assert_eq!(core.replies, SESSIONS as u64);
+    assert_eq!(friends(0, SESSIONS).len(), 10);
+    at_most("bytes of the core per session", bytes / SESSIONS, CORE_BYTES_PER_SESSION_MAX);
+}
+
+#[test]
+fn a_message_through_codec_and_core() {
+    // Debug builds check their invariants, which allocates: with few users after every event, with as many as these every so often,
+    // so that some of the windows lie between two checks.
+    const ONLINE: usize = 100;
+    let _alone = ALONE.lock();
+    let mut core = Core::new(Rules::default(), ONLINE);
+    let conns: Vec<_> = (0..ONLINE).map(|number| core.log_in(number)).collect();
+    let content = "x".repeat(100);
+    let frames: Vec<_> = (0..4_000).map(|id| (message(id, 0, 1, &content), ack(id))).collect();
+    let mut least = usize::MAX;
+    for window in frames.chunks(50) {
+        core.output.clear();
+        let region = Region::new(ALLOCATOR);
+        for (message, ack) in window {
+            core.input(conns[0], message.as_bytes());
+            core.input(conns[1], ack.as_bytes());
+        }
+        core.wait_ms(1);
+        let change = region.change();
+        least = least.min(change.allocations + change.reallocations);
+    }
+    assert_eq!((core.pushes, core.replies), (4_000, 4_000 + ONLINE as u64), "each was pushed once and answered once");
+    at_most("allocations per 50 messages", least, 50 * ALLOCATIONS_PER_MESSAGE_MAX);
+}
+
+/// A client that has sent one thing and takes everything.
+struct Fake(Rc<RefCell<Vec<u8>>>);
+
+impl Read for Fake {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let mut sent = self.0.borrow_mut();
+        if sent.is_empty() {
+            return Err(ErrorKind::WouldBlock.into());
+        }
+        let count = sent.len().min(buffer.len());
+        buffer[..count].copy_from_slice(&sent[..count]);
+        sent.drain(..count);
+        Ok(count)
+    }
+}
+
+impl Write for Fake {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Stream for Fake {
+    fn end(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn a_connection_with_its_session() {
+    let _alone = ALONE.lock();
+    let bounds = Bounds {
+        frame_bytes_max: 64 * 1024,
+        output_bytes_max: 16 * 1024 * 1024,
+        output_timeout_ms: 60_000,
+        handshake_timeout_ms: 10_000,
+        conns_per_address_max: 1_000,
+    };
+    let mut hub = Hub::new(Chat::new(Rules::default(), 1, [1, 2]), bounds, [3, 4]);
+    hub.begin_turn(Now { mono_ms: 1, wall_ms: 1 });
+    // What a client has sent is not the server's memory.
+    let sent: Vec<_> = (0..SESSIONS).map(|number| Rc::new(RefCell::new(login(number).into_bytes()))).collect();
+    let (bytes, ()) = bytes_kept(|| {
+        for sent in &sent {
+            let admitted = hub.admit(IpAddr::V4(Ipv4Addr::LOCALHOST)).expect("loopback has no limit");
+            let conn = hub.open(Fake(Rc::clone(sent)), admitted);
+            hub.on_readable(conn, false);
+            hub.turn();
+            // Credentials, then friends and page.
+            for _ in 0..2 {
+                let jobs: Vec<_> = hub.take_jobs().collect();
+                assert_eq!(jobs.len(), 1);
+                for (ticket, job) in jobs {
+                    hub.on_finished(ticket, answer(&job, SESSIONS));
+                }
+                hub.turn();
+            }
+        }
+    });
+    assert_eq!((hub.conns_len(), hub.counters().frames), (SESSIONS, SESSIONS as u64), "each was told LS");
+    at_most("bytes of the hub per session", bytes / SESSIONS, HUB_BYTES_PER_SESSION_MAX);
+}

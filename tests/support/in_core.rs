@@ -1,0 +1,152 @@
+//! The core without sockets and with a store that says yes at once: for what counts, not for what is right.
+#![allow(dead_code, unreachable_pub, reason = "each user needs its part of it")]
+
+use hongyan::chat::Chat;
+use hongyan::chat::contract::{Action, ConnId, Credentials, Event, Job, Now, Outcome, Page, Rules};
+use hongyan::protocol::envelope::{Scratch, parse};
+use hongyan::protocol::field::UserName;
+use hongyan::protocol::reply::{write_push, write_reply};
+
+/// Users stand in a ring, and each is a friend of so many before and so many behind.
+pub const NEIGHBOURS: usize = 5;
+
+pub fn name(number: usize) -> String {
+    format!("user{number:06}")
+}
+
+/// A user's friends in a ring of so many.
+pub fn friends(number: usize, users: usize) -> Vec<UserName> {
+    let near = |step: usize| [number + step, number + users - step].map(|at| UserName::new(&name(at % users)));
+    (1..=NEIGHBOURS.min((users - 1) / 2)).flat_map(near).map(|name| name.expect("a name")).collect()
+}
+
+/// What the store answers when nothing is wrong and nothing waits.
+pub fn answer(job: &Job, users: usize) -> Outcome {
+    match job {
+        Job::Credentials { .. } => Outcome::Credentials(Credentials::Known),
+        Job::Load { user, .. } => {
+            let number = user.as_str()["user".len()..].parse().expect("a name of the ring");
+            Outcome::Loaded { friends: friends(number, users), page: Page::default() }
+        }
+        Job::SavePush { .. } => Outcome::Saved,
+        Job::DeletePush { .. } => Outcome::Deleted,
+        other => panic!("nobody asked for {other:?}"),
+    }
+}
+
+/// A log-in as a client sends it.
+pub fn login(number: usize) -> String {
+    let content = format!(r#"{{\"PASS\":\"secret\",\"USER\":\"{}\"}}"#, name(number));
+    format!(r#"{{"MID":"login","CONTENT":"{content}","TYPE":"2"}}"#)
+}
+
+/// A message to the next in the ring, in the string spelling.
+pub fn message(id: u64, from: usize, to: usize, content: &str) -> String {
+    let (from, to) = (name(from), name(to));
+    format!(
+        r#"{{"CONTENT":"{{\"messageId\":\"{id:010}\",\"sender\":\"{from}\",\"receiver\":\"{to}\",\"content\":\"{content}\"}}","TYPE":"4"}}"#
+    )
+}
+
+/// Writes another id into such a frame, or into an ack.
+pub fn put_id(frame: &mut [u8], id: u64) {
+    const AT: usize = r#"{"CONTENT":"{\"messageId\":\""#.len();
+    let mut rest = id;
+    for byte in frame[AT..AT + 10].iter_mut().rev() {
+        *byte = b'0' + (rest % 10) as u8;
+        rest /= 10;
+    }
+}
+
+/// Its ack.
+pub fn ack(id: u64) -> String {
+    format!(r#"{{"CONTENT":"{{\"MessageId\":\"{id:010}\"}}","TYPE":"5"}}"#)
+}
+
+/// The core, and what the shell around it keeps from turn to turn.
+pub struct Core {
+    pub chat: Chat,
+    pub now: Now,
+    /// What was written, to whomever, since it was last cleared.
+    pub output: Vec<u8>,
+    pub pushes: u64,
+    pub replies: u64,
+    users: usize,
+    conns: u32,
+    actions: Vec<Action>,
+    scratch: Scratch,
+}
+
+impl Core {
+    /// With a ring of so many users, none of them logged in.
+    pub fn new(rules: Rules, users: usize) -> Self {
+        Self {
+            chat: Chat::new(rules, 1, [1, 2]),
+            now: Now { mono_ms: 1, wall_ms: 1_652_804_254_778 },
+            output: Vec::with_capacity(64 * 1024),
+            pushes: 0,
+            replies: 0,
+            users,
+            conns: 0,
+            actions: Vec::with_capacity(64),
+            scratch: Scratch::default(),
+        }
+    }
+
+    /// A connection on which this user is logged in.
+    pub fn log_in(&mut self, number: usize) -> ConnId {
+        let conn = ConnId { slot: self.conns, generation: 0 };
+        self.conns += 1;
+        self.event(Event::Opened { conn, origin: None });
+        self.input(conn, login(number).as_bytes());
+        conn
+    }
+
+    /// One envelope comes in, and everything that follows of it is done.
+    pub fn input(&mut self, conn: ConnId, envelope: &[u8]) {
+        let input = parse(envelope, &mut self.scratch);
+        self.chat.handle(self.now, Event::Input { conn, input }, &mut self.actions);
+        self.apply();
+    }
+
+    /// So much later, with what is due by then.
+    pub fn wait_ms(&mut self, ms: u64) {
+        self.now.mono_ms += ms;
+        self.now.wall_ms += ms;
+        if self.chat.next_deadline().is_some_and(|deadline| deadline <= self.now.mono_ms) {
+            self.event(Event::Tick);
+        }
+    }
+
+    pub fn event(&mut self, event: Event<'_>) {
+        self.chat.handle(self.now, event, &mut self.actions);
+        self.apply();
+    }
+
+    fn apply(&mut self) {
+        let mut finished = Vec::new();
+        loop {
+            for action in self.actions.drain(..) {
+                match action {
+                    Action::Reply { spelling, id, reply, .. } => {
+                        write_reply(&mut self.output, spelling, id.as_str(), &reply);
+                        self.replies += 1;
+                    }
+                    Action::Push { spelling, push, .. } => {
+                        write_push(&mut self.output, spelling, &push);
+                        self.pushes += 1;
+                    }
+                    Action::Submit { ticket, job } => finished.push((ticket, answer(&job, self.users))),
+                    Action::Hold { .. } | Action::Resume { .. } => {}
+                    Action::Close { .. } | Action::Stopped => panic!("nobody asked for {action:?}"),
+                }
+            }
+            if finished.is_empty() {
+                return;
+            }
+            for (ticket, outcome) in finished.drain(..) {
+                self.chat.handle(self.now, Event::Finished { ticket, outcome }, &mut self.actions);
+            }
+        }
+    }
+}
