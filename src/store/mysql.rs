@@ -5,8 +5,10 @@
 //! is settled by doing the whole transaction again: every write may be repeated.
 
 mod connect;
+mod export;
 
 pub use connect::MysqlServer;
+pub use export::MysqlPortable;
 
 use super::{SavedAs, Store, StoreError};
 use crate::chat::contract::{Answered, Asked};

@@ -1,10 +1,13 @@
 //! The embedded store: one SQLite file, one writer, every commit on the disk before it is answered.
 
+mod export;
+
+use super::portable::{Role, UNFINISHED, check_current, unfinished};
 use super::{SavedAs, Store, StoreError};
 use crate::chat::contract::{Answered, Asked};
 use crate::protocol::field::{Profile, Secret, UserName};
 use crate::protocol::push::{Push, PushKind};
-use rusqlite::{Connection, ErrorCode, OptionalExtension, Row, params};
+use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, Row, params};
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::Read;
 #[cfg(unix)]
@@ -57,11 +60,21 @@ impl SqliteStore {
     /// # Errors
     /// One sentence: the file cannot be used, is in use, is none of ours, or was written by a newer server.
     pub fn open(path: &Path) -> Result<Self, StoreError> {
+        Self::open_for(Role::Serve, path)
+    }
+
+    /// Opens the file for one of several purposes.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open); and a copy into it was not finished, or there is nothing to copy from.
+    pub fn open_for(role: Role, path: &Path) -> Result<Self, StoreError> {
         let shown = path.display();
         let cannot =
             |why: &dyn std::fmt::Display| StoreError::Unavailable(format!("cannot open the store {shown}: {why}"));
         let mut options = OpenOptions::new();
-        options.read(true).write(true).create(true).truncate(false);
+        // What is only copied from may be a file that we must not write to.
+        let may_write = role != Role::CopyFrom;
+        options.read(true).write(may_write).create(may_write).truncate(false);
         // Password hashes are nobody else's business; SQLite gives its other files the mode of this one.
         #[cfg(unix)]
         options.mode(0o600);
@@ -77,22 +90,46 @@ impl SqliteStore {
         if !head.is_empty() && head != MAGIC {
             return Err(StoreError::Corrupt(format!("cannot open the store {shown}: it is no SQLite database")));
         }
-        let db = Connection::open(path).map_err(|error| cannot(&error))?;
+        let mut flags = OpenFlags::default();
+        flags.set(OpenFlags::SQLITE_OPEN_CREATE, may_write);
+        let db = Connection::open_with_flags(path, flags).map_err(|error| cannot(&error))?;
         let mut store = Self { db, _lock: lock };
-        store.prepare().map_err(|error| cannot(&error))?;
+        store.prepare(role).map_err(|error| cannot(&error))?;
         Ok(store)
     }
 
-    fn prepare(&mut self) -> Result<(), StoreError> {
+    fn prepare(&mut self, role: Role) -> Result<(), StoreError> {
         self.db.busy_timeout(BUSY_TIMEOUT)?;
         self.db.set_prepared_statement_cache_capacity(32);
         self.check_owner()?;
+        if role == Role::CopyFrom {
+            check_current(self.version()?, MIGRATIONS.len())?;
+            self.db.pragma_update(None, "query_only", true)?;
+            return Ok(());
+        }
+        let make_marked = role == Role::CopyInto && self.version()? == 0;
+        if make_marked {
+            self.make_marked()?;
+        }
         // WAL with FULL: a commit is one append and one sync, and on the disk before it is answered.
         self.db.pragma_update(None, "journal_mode", "WAL")?;
         self.db.pragma_update(None, "synchronous", "FULL")?;
         self.db.pragma_update(None, "temp_store", "MEMORY")?;
         self.db.pragma_update(None, "journal_size_limit", WAL_BYTES_KEPT)?;
-        self.migrate(MIGRATIONS)
+        if make_marked { Ok(()) } else { self.migrate(MIGRATIONS) }
+    }
+
+    fn version(&self) -> Result<i64, StoreError> {
+        Ok(self.db.pragma_query_value(None, "user_version", |row| row.get(0))?)
+    }
+
+    /// Makes the tables and the mark of an unfinished copy at once, so that there never is a store without it.
+    fn make_marked(&mut self) -> Result<(), StoreError> {
+        let transaction = self.db.transaction()?;
+        MIGRATIONS.iter().try_for_each(|step| transaction.execute_batch(step))?;
+        transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
+        transaction.pragma_update(None, "user_version", UNFINISHED)?;
+        Ok(transaction.commit()?)
     }
 
     /// Refuses a file of another application before anything is written to it.
@@ -109,6 +146,9 @@ impl SqliteStore {
         if owner != APPLICATION_ID && (tables > 0 || owner != 0 || version != 0) {
             return Err(StoreError::Corrupt("it is a database of another application".into()));
         }
+        if version == UNFINISHED {
+            return Err(unfinished());
+        }
         let known = MIGRATIONS.len() as i64;
         if version > known {
             let why = format!("it was written by a newer hongyan (schema {version}, this one knows {known})");
@@ -119,7 +159,7 @@ impl SqliteStore {
 
     /// Takes the steps that are missing, each in a transaction of its own.
     fn migrate(&mut self, steps: &[&str]) -> Result<(), StoreError> {
-        let version: i64 = self.db.pragma_query_value(None, "user_version", |row| row.get(0))?;
+        let version = self.version()?;
         for (step, sql) in steps.iter().enumerate().skip(usize::try_from(version).unwrap_or(0)) {
             let transaction = self.db.transaction()?;
             transaction.execute_batch(sql)?;
@@ -375,7 +415,7 @@ mod tests {
     use super::*;
 
     fn version(store: &SqliteStore) -> i64 {
-        store.db.pragma_query_value(None, "user_version", |row| row.get(0)).unwrap()
+        store.version().unwrap()
     }
 
     #[test]
