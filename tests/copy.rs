@@ -19,7 +19,7 @@ use hongyan::store::Store;
 use hongyan::store::portable::{Column, TABLES};
 use hongyan::store::sqlite::SqliteStore;
 use rusqlite::Connection;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::sync::atomic::AtomicBool;
@@ -330,6 +330,68 @@ fn wherever_it_is_killed_the_target_is_unfinished_or_whole() {
     }
     // The source is as good as before.
     copied(&from, &folder.url("whole.db"));
+}
+
+/// A place for the progress that does something once, when a line begins so.
+pub(crate) struct Hook<F: FnOnce()> {
+    pub(crate) at: &'static str,
+    pub(crate) work: Option<F>,
+}
+
+impl<F: FnOnce()> Write for Hook<F> {
+    fn write(&mut self, line: &[u8]) -> std::io::Result<usize> {
+        if line.starts_with(self.at.as_bytes())
+            && let Some(work) = self.work.take()
+        {
+            work();
+        }
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Copies in this process and does something in the midst of it.
+pub(crate) fn copy_with(
+    from: &StoreUrl,
+    to: &StoreUrl,
+    at: &'static str,
+    work: impl FnOnce(),
+) -> Result<Vec<u64>, String> {
+    let mut hook = Hook { at, work: Some(work) };
+    let mut progress = Progress::new(&mut hook, Style::Lines);
+    let copied = hongyan::copy::copy(from, to, &mut progress, &AtomicBool::new(false));
+    assert!(hook.work.is_none(), "no line begins so");
+    copied.map(|counts| counts.iter().map(|(_, count)| *count).collect())
+}
+
+#[test]
+fn while_it_runs_nobody_else_uses_either_store() {
+    let folder = Folder::new();
+    let (from, to) = (folder.small("a.db"), folder.url("b.db"));
+    let (source, target) = (StoreUrl::Sqlite(folder.path("a.db")), StoreUrl::Sqlite(folder.path("b.db")));
+    let copied = copy_with(&source, &target, "copying accounts", || {
+        for store in [&from, &to] {
+            refused(&serve(store), &["another server uses it"]);
+        }
+        refused_at_once(&from, &folder.url("c.db"), &["a.db: another server uses it"]);
+    });
+    assert_eq!(copied, Ok(vec![2, 0, 1, 3]));
+}
+
+#[test]
+fn a_source_that_is_written_to_meanwhile_is_noticed() {
+    let folder = Folder::new();
+    let from = folder.small("a.db");
+    let (source, target) = (StoreUrl::Sqlite(folder.path("a.db")), StoreUrl::Sqlite(folder.path("b.db")));
+    let why = copy_with(&source, &target, "copying pushes", || {
+        folder.tamper("a.db", "DELETE FROM pushes WHERE seq = 7");
+    });
+    let why = why.unwrap_err();
+    assert!(why.contains("differ from 9 on") && why.contains("no server starts on it"), "{why}");
+    is_unfinished(&folder.url("b.db"), &from);
 }
 
 #[test]

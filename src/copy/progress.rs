@@ -109,13 +109,16 @@ fn percent(step: &Step) -> u64 {
 }
 
 fn bar(step: &Step, took: Duration, columns: usize) -> String {
-    let text = sentence(step, took);
-    let room = columns.saturating_sub(text.chars().count() + 3).min(BAR_COLUMNS.1);
-    if room < BAR_COLUMNS.0 {
-        return text.chars().take(columns).collect();
+    let mut line = sentence(step, took);
+    // As wide as the sentence leaves room for when it is at its longest, so that the bar keeps its width.
+    let digits = step.total_rows.to_string().len();
+    let longest = step.what.chars().count() + 2 * digits + ": of (100 %), 1234567 rows/s".len() + 2;
+    let room = columns.saturating_sub(longest + "[] ".len()).min(BAR_COLUMNS.1);
+    if room >= BAR_COLUMNS.0 {
+        let filled = (percent(step).min(100) as usize * room) / 100;
+        line = format!("[{}{}] {line}", "#".repeat(filled), ".".repeat(room - filled));
     }
-    let filled = (percent(step).min(100) as usize * room) / 100;
-    format!("[{}{}] {text}", "#".repeat(filled), ".".repeat(room - filled))
+    line.chars().take(columns).collect()
 }
 
 #[cfg(test)]
@@ -133,7 +136,7 @@ mod tests {
         assert_eq!(sentence(&step(500, 2_000), two), "copying pushes: 500 of 2000 (25 %), 250 rows/s");
         assert_eq!(sentence(&step(0, 0), Duration::ZERO), "copying pushes: 0 of 0 (100 %), 0 rows/s");
         let line = bar(&step(500, 2_000), two, 79);
-        assert_eq!(line, "[#######.......................] copying pushes: 500 of 2000 (25 %), 250 rows/s");
+        assert_eq!(line, "[######..................] copying pushes: 500 of 2000 (25 %), 250 rows/s");
     }
 
     #[test]

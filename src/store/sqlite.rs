@@ -24,6 +24,8 @@ const MAGIC: &[u8] = b"SQLite format 3\0";
 const BUSY_TIMEOUT: Duration = Duration::from_secs(1);
 /// What the write-ahead log is cut back to after a checkpoint; without it, it stays as long as it ever was.
 const WAL_BYTES_KEPT: i64 = 16 * 1024 * 1024;
+/// The page cache of a copy's target, in KiB: its indexes grow everywhere at once.
+const COPY_CACHE_KIB: i64 = 64 * 1024;
 /// The steps from each version of the schema to the next, the first from nothing.
 const MIGRATIONS: &[&str] = &[include_str!("schema_sqlite.sql")];
 
@@ -116,6 +118,9 @@ impl SqliteStore {
         self.db.pragma_update(None, "synchronous", "FULL")?;
         self.db.pragma_update(None, "temp_store", "MEMORY")?;
         self.db.pragma_update(None, "journal_size_limit", WAL_BYTES_KEPT)?;
+        if role == Role::CopyInto {
+            self.db.pragma_update(None, "cache_size", -COPY_CACHE_KIB)?;
+        }
         if make_marked { Ok(()) } else { self.migrate(MIGRATIONS) }
     }
 

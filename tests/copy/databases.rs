@@ -2,7 +2,7 @@
 
 use crate::common::{Client, Database, Server, config};
 use crate::data::{assert_same, fill};
-use crate::{Folder, UNFINISHED, copied, copy, is_unfinished, kill_after, pushes, refused, refused_at_once};
+use crate::{Folder, UNFINISHED, copied, copy, copy_with, is_unfinished, kill_after, pushes, refused, refused_at_once};
 use hongyan::config::{Config, StoreUrl};
 use hongyan::store::mysql::MysqlServer;
 use mysql::prelude::Queryable;
@@ -102,6 +102,31 @@ fn a_database_that_was_not_finished_is_no_store() {
     refused(&copy(&from, &database.url()), &["cannot write friend requests to mysql://", "drop the database"]);
     assert_eq!(schema_version(&mut database), -1);
     is_unfinished(&database.url(), &from);
+}
+
+#[test]
+fn a_lock_that_is_lost_meanwhile_is_noticed() {
+    for into in [true, false] {
+        let Some(mut database) = Database::create("copy_lock") else { return };
+        let folder = Folder::new();
+        let (file, there) = (StoreUrl::Sqlite(folder.path("a.db")), StoreUrl::Mysql(database.url()));
+        folder.small("a.db");
+        if !into {
+            copied(&folder.url("a.db"), &database.url());
+        }
+        let other = StoreUrl::Sqlite(folder.path("b.db"));
+        let (from, to) = if into { (&file, &there) } else { (&there, &other) };
+        let why = copy_with(from, to, "copying pushes", || {
+            let holder = "SELECT IS_USED_LOCK(CONCAT('hongyan:', MD5(DATABASE())))";
+            let holder: u64 = database.conn.query_first(holder).unwrap().unwrap();
+            database.conn.query_drop(format!("KILL {holder}")).unwrap();
+        });
+        let why = why.unwrap_err();
+        assert!(
+            why.contains("cannot trust the copy: mysql://hongyan:***@") && why.contains("its lock was lost"),
+            "{why}"
+        );
+    }
 }
 
 #[test]
