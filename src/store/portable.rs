@@ -183,3 +183,24 @@ pub(super) fn check_current(found: i64, known: usize) -> Result<(), StoreError> 
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_store_of_this_very_version_is_copied() {
+        assert_eq!(check_current(3, 3), Ok(()));
+        assert!(check_current(0, 3).unwrap_err().to_string().contains("there is no hongyan store in it"));
+        let why = check_current(2, 3).unwrap_err().to_string();
+        assert!(why.contains("its schema is 2 and this hongyan copies 3 only"), "{why}");
+    }
+
+    #[test]
+    fn the_tables_are_told_apart_and_have_a_key() {
+        for (at, table) in TABLES.iter().enumerate() {
+            assert!((1..=table.columns.len()).contains(&table.key), "{}", table.name);
+            assert!(TABLES[..at].iter().all(|other| other.name != table.name), "{}", table.name);
+        }
+    }
+}
