@@ -9,10 +9,12 @@
 //! ```
 //!
 //! One loop thread owns every connection and all chat state; a few worker threads do what blocks. [`protocol`] is pure bytes,
-//! [`chat`] pure state, [`net`] has the sockets and the clock, [`store`] the threads that block. [`server`] wires them up.
+//! [`chat`] pure state, [`net`] has the sockets and the clock, [`store`] the threads that block. [`server`] wires them up,
+//! and [`copy`] moves a store into another one.
 
 pub mod chat;
 pub mod config;
+pub mod copy;
 pub mod logging;
 pub mod net;
 pub mod protocol;

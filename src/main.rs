@@ -1,6 +1,7 @@
 //! Arguments → settings → log → server → exit status.
 
 use hongyan::config::args::{self, Command};
+use hongyan::copy;
 use hongyan::logging;
 use hongyan::server;
 use std::io::{self, Write};
@@ -9,6 +10,7 @@ use std::process::ExitCode;
 fn main() -> ExitCode {
     let config = match args::read(std::env::args_os().skip(1), |name| std::env::var_os(name)) {
         Ok(Command::Run(config)) => *config,
+        Ok(Command::Copy(order)) => return copy::run(&order).map_or_else(|why| fail(&why), |()| ExitCode::SUCCESS),
         Ok(Command::Print(text)) => {
             // Whoever closed stdout (`hongyan --help | head -1`) has seen enough.
             io::stdout().write_all(text.as_bytes()).unwrap_or(());

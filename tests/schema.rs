@@ -62,6 +62,11 @@ fn every_query_of_a_hot_path_has_its_index() {
         ),
         ("SELECT friend_name FROM friendships WHERE user_name = 'u1'", "PRIMARY"),
         ("SELECT password_hash FROM accounts WHERE user_name = 'u1'", "PRIMARY"),
+        (
+            "SELECT user_name, friend_name FROM friendships \
+             WHERE (user_name > 'u1' OR (user_name = 'u1' AND friend_name > 'f20')) ORDER BY user_name, friend_name LIMIT 9",
+            "PRIMARY",
+        ),
         ("SELECT push_seq FROM friend_requests WHERE receiver = 'u1' AND sender = 'u2'", "PRIMARY"),
         ("SELECT 1 FROM friend_requests WHERE receiver = 'u1' LIMIT 9", "PRIMARY"),
         ("SELECT 1 FROM friend_requests WHERE sender = 'u1' LIMIT 9", "by_sender"),

@@ -15,7 +15,7 @@ use hongyan::protocol::field::Secret;
 use hongyan::protocol::push::{Push, PushKind};
 use hongyan::store::memory::MemoryStore;
 use hongyan::store::sqlite::SqliteStore;
-use hongyan::store::{SavedAs, Store, StoreError};
+use hongyan::store::{SavedAs, Store, StoreError, token};
 use std::sync::Arc;
 use support::*;
 
@@ -405,7 +405,7 @@ fn pending_requests_and_friends_are_limited() {
 fn resume_tokens_expire_make_room_and_are_revoked() {
     on_each(|store| {
         let (ann, bob) = (user("ann"), user("bob"));
-        let hash = |n: u8| [n; 32];
+        let hash = |n: u8| token::hash(&user("ann"), &Secret::new(&n.to_string()), &Secret::new("p"));
         for (n, expires_ms) in [(1, 1_000), (2, 2_000), (3, 3_000)] {
             with(store, |store| store.save_token(&ann, &hash(n), 0, expires_ms, 3));
         }

@@ -11,8 +11,9 @@ const FUNCTION_LINES_MAX: usize = 80;
 
 /// Which rooms each room may name. What is not listed may name nothing but itself.
 const MAY_KNOW: &[(&str, &[&str])] = &[
-    ("main", &["server", "config", "logging"]),
+    ("main", &["server", "config", "copy", "logging"]),
     ("server", &["net", "store", "chat", "config"]),
+    ("copy", &["store", "config"]),
     ("net", &["chat", "protocol", "store::pool", "config"]),
     ("store", &["chat::contract", "protocol", "config"]),
     ("chat", &["protocol"]),

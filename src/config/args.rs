@@ -1,9 +1,10 @@
 //! The command line and the environment → [`Config`], and the texts of `--help` and `--version`.
 
 use super::Config;
+use super::copy::{self, CopyOrder};
 use super::options::{OPTIONS, Opt, find};
 use lexopt::{Arg, Parser, ValueExt};
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fmt::Write;
 
 /// What the command line asks for.
@@ -11,6 +12,8 @@ use std::fmt::Write;
 pub enum Command {
     /// Run a server.
     Run(Box<Config>),
+    /// Copy a store.
+    Copy(CopyOrder),
     /// Print this text and exit.
     Print(String),
 }
@@ -40,12 +43,8 @@ where
                 None => return Err(unknown(&format!("--{name}"))),
             },
             Arg::Short(letter) => return Err(unknown(&format!("-{letter}"))),
-            Arg::Value(value) => {
-                return Err(format!(
-                    "unexpected argument {:?}; hongyan --help shows what there is",
-                    value.to_string_lossy()
-                ));
-            }
+            Arg::Value(value) if value == copy::NAME && flags.is_empty() => return copy::read(&mut parser, env),
+            Arg::Value(value) => return Err(unexpected(&value, "hongyan --help")),
         }
     }
     let mut config = Config::default();
@@ -101,8 +100,15 @@ fn unknown(flag: &str) -> String {
     format!("unknown option {flag:?}; hongyan --help shows what there is")
 }
 
+/// An argument that belongs to nothing. It may be a store whose flag was forgotten: then it is not repeated.
+pub(super) fn unexpected(value: &OsStr, help: &str) -> String {
+    let value = value.to_string_lossy();
+    let shown = if value.contains([':', '@']) { String::new() } else { format!(" {value:?}") };
+    format!("unexpected argument{shown}; {help} shows what there is")
+}
+
 /// Lexopt's own errors, without repeating a value (it may be a store with its password).
-fn sentence(error: &lexopt::Error) -> String {
+pub(super) fn sentence(error: &lexopt::Error) -> String {
     match error {
         lexopt::Error::UnexpectedValue { option, .. } => format!("{option} takes no value"),
         lexopt::Error::MissingValue { option: Some(option) } => format!("{option} needs a value"),
@@ -124,7 +130,11 @@ const INDENT: usize = 6;
 pub fn help() -> String {
     let default = Config::default();
     let mut text = version();
-    text.push_str(concat!(env!("CARGO_PKG_DESCRIPTION"), ".\n\nUsage: hongyan [OPTIONS]\n\n"));
+    text.push_str(concat!(
+        env!("CARGO_PKG_DESCRIPTION"),
+        ".\n\nUsage: hongyan [OPTIONS]                       runs a server\n",
+        "       hongyan copy --from URL --to URL        moves a store (hongyan copy --help)\n\n"
+    ));
     text.push_str(
         "Every option can be set in the environment too: --idle-timeout is HONGYAN_IDLE_TIMEOUT. A flag\n\
          beats the environment. Times are written like 200ms, 120s, 10m or 24h, sizes like 4096B, 64KiB\n\
@@ -206,6 +216,7 @@ mod tests {
         let env = |name: &str| env.iter().find(|(key, _)| *key == name).map(|(_, value)| OsString::from(value));
         match read(args, env)? {
             Command::Run(config) => Ok(*config),
+            Command::Copy(order) => Err(format!("{order:?}")),
             Command::Print(text) => Err(text),
         }
     }
@@ -262,6 +273,8 @@ mod tests {
             &["--store", "mysql://u:geheim@"][..],
             &["--store", "pg://u:geheim@h"],
             &["--version=mysql://u:geheim@h/d"],
+            &["mysql://u:geheim@h/d"],
+            &["geheim@h"],
         ] {
             assert!(!read_with(args, &[]).unwrap_err().contains("geheim"));
         }
@@ -276,6 +289,7 @@ mod tests {
         for line in help.lines() {
             assert!(line.chars().count() <= 100, "{line}");
         }
+        assert!(help.contains("hongyan copy --from URL --to URL"));
         for opt in OPTIONS {
             assert!(help.contains(&format!("  --{} ", opt.name)), "{}", opt.name);
             assert!(markdown().contains(&format!("`--{} ", opt.name)), "{}", opt.name);

@@ -1,8 +1,10 @@
 //! Every setting, with its default, its bound and the unit in its name.
 //!
-//! [`options`] is the one table of all flags; [`args`] reads the command line and the environment by it and prints the help.
+//! [`options`] is the one table of all flags; [`args`] reads the command line and the environment by it and prints the help;
+//! [`copy`] does so for `hongyan copy`.
 
 pub mod args;
+pub mod copy;
 pub mod options;
 pub mod store_url;
 mod units;

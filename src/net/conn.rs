@@ -48,9 +48,10 @@ pub struct Conn<S> {
     pub wire: Wire,
     /// How its output is wrapped.
     pub framing: Framing,
+    #[allow(clippy::box_collection, reason = "a pointer is smaller than a vector, and nearly always there is none")]
     /// What was read and not used up: first bytes that say too little, or everything while it is held. (An incomplete envelope
     /// is the wire's.)
-    pub input: Vec<u8>,
+    input: Option<Box<Vec<u8>>>,
     /// What waits to be written.
     pub output: Output,
     /// When it last sent something that was handed to the core.
@@ -88,7 +89,7 @@ impl<S: Stream> Conn<S> {
             origin,
             wire: Wire::default(),
             framing: Framing::default(),
-            input: Vec::new(),
+            input: None,
             output: Output::default(),
             heard_ms: now_ms,
             phase: Phase::Open,
@@ -155,22 +156,29 @@ impl<S: Stream> Conn<S> {
         self.output.flush(&mut self.socket, spare)
     }
 
-    /// Keeps what is not used up, in no more memory than it needs.
+    /// Takes what was kept.
+    #[must_use]
+    pub fn take_input(&mut self) -> Vec<u8> {
+        self.input.take().map_or_else(Vec::new, |input| *input)
+    }
+
+    /// Keeps what is not used up, in no more memory than it needs: an idle connection owns no buffer.
     pub fn keep(&mut self, mut input: Vec<u8>) {
-        if input.is_empty() {
-            // Dropped: an idle connection owns no buffer.
-            self.input = Vec::new();
-            return;
-        }
         if input.capacity() > input.len() * 2 + 64 {
             input.shrink_to_fit();
         }
-        self.input = input;
+        self.input = if input.is_empty() { None } else { Some(Box::new(input)) };
+    }
+
+    /// Does it own memory for anything that is not whole or not written?
+    #[cfg(test)]
+    pub(super) fn owns_memory(&self) -> bool {
+        self.input.is_some() || self.wire.owns_memory() || !self.output.owns_nothing()
     }
 
     /// Ends its use: input is dropped, a WebSocket is told why.
     pub fn begin_close(&mut self, why: Why, spare: &mut Spare) {
-        self.input = Vec::new();
+        self.input = None;
         self.wire = Wire::default();
         self.phase = match why {
             Why::IoError | Why::SlowReader | Why::OutputTimeout => Phase::Dead,

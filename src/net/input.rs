@@ -45,7 +45,7 @@ impl<S: Stream> Hub<S> {
             return;
         }
         if conn.may_speak() {
-            let mut own = std::mem::take(&mut conn.input);
+            let mut own = conn.take_input();
             if !own.is_empty() {
                 let used = self.digest(id, &mut own);
                 own.drain(..used);
@@ -108,7 +108,7 @@ impl<S: Stream> Hub<S> {
                 Wire::Sniff => match sniff(&bytes[used..]) {
                     Sniffed::Wait => return used,
                     Sniffed::Raw => {
-                        *wire = Wire::Raw(RawInput::default());
+                        *wire = Wire::Raw(None);
                         self.set_framing(id, Framing::Lines);
                     }
                     Sniffed::Http => {
@@ -127,13 +127,24 @@ impl<S: Stream> Hub<S> {
                 Wire::Http => match self.digest_head(id, &bytes[used..]) {
                     Some(length) => {
                         used += length;
-                        *wire = Wire::Ws(Box::default());
+                        *wire = Wire::Ws(None);
                         self.set_framing(id, Framing::WebSocket);
                     }
                     None => return used,
                 },
-                Wire::Raw(raw) => return used + self.digest_raw(id, raw, &bytes[used..]),
-                Wire::Ws(ws) => return used + self.digest_ws(id, ws, &mut bytes[used..]),
+                // Between two envelopes there is nothing to remember, so most connections need no memory for it.
+                Wire::Raw(kept) => {
+                    let mut raw = kept.take().map_or_else(RawInput::default, |raw| *raw);
+                    used += self.digest_raw(id, &mut raw, &bytes[used..]);
+                    *kept = (!raw.is_between()).then(|| Box::new(raw));
+                    return used;
+                }
+                Wire::Ws(kept) => {
+                    let mut ws = kept.take().map_or_else(WsInput::default, |ws| *ws);
+                    used += self.digest_ws(id, &mut ws, &mut bytes[used..]);
+                    *kept = (!ws.is_between()).then(|| Box::new(ws));
+                    return used;
+                }
             }
         }
     }
@@ -269,7 +280,7 @@ impl<S: Stream> Hub<S> {
         }
         if conn.framing == Framing::Lines && conn.heard_ms + HALF_CLOSED_MS > now_ms {
             conn.half_closed = true;
-            conn.input = Vec::new();
+            drop(conn.take_input());
             self.half_closed.push_back((now_ms + HALF_CLOSED_MS, id));
         } else {
             self.close(id, Why::PeerClosed);

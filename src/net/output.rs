@@ -2,11 +2,19 @@
 
 use std::io::{self, ErrorKind, Write};
 
+/// Bytes to be written, of which the first `offset` are out already.
+#[derive(Debug, Default)]
+struct Buffer {
+    bytes: Vec<u8>,
+    offset: usize,
+}
+
 /// Emptied buffers kept for the next connection that has something to say, so that a busy server allocates nothing per answer
 /// and an idle connection owns nothing.
 #[derive(Debug, Default)]
 pub struct Spare {
-    buffers: Vec<Vec<u8>>,
+    #[allow(clippy::vec_box, reason = "a connection owns a pointer, and the buffer moves between it and here")]
+    buffers: Vec<Box<Buffer>>,
 }
 
 impl Spare {
@@ -15,13 +23,14 @@ impl Spare {
     /// One that has grown larger than this is given back to the allocator.
     const BYTES_MAX: usize = 32 * 1024;
 
-    fn take(&mut self) -> Vec<u8> {
+    fn take(&mut self) -> Box<Buffer> {
         self.buffers.pop().unwrap_or_default()
     }
 
-    fn put(&mut self, mut buffer: Vec<u8>) {
-        if self.buffers.len() < Self::BUFFERS_MAX && buffer.capacity() <= Self::BYTES_MAX {
-            buffer.clear();
+    fn put(&mut self, mut buffer: Box<Buffer>) {
+        if self.buffers.len() < Self::BUFFERS_MAX && buffer.bytes.capacity() <= Self::BYTES_MAX {
+            buffer.bytes.clear();
+            buffer.offset = 0;
             self.buffers.push(buffer);
         }
     }
@@ -36,18 +45,15 @@ pub enum Written {
     Blocked,
 }
 
-/// Bytes to be written, of which the first `offset` are out already.
+/// What waits to be written. With nothing to write it is a pointer to nothing.
 #[derive(Debug, Default)]
-pub struct Output {
-    bytes: Vec<u8>,
-    offset: usize,
-}
+pub struct Output(Option<Box<Buffer>>);
 
 impl Output {
     /// How much waits.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.bytes.len() - self.offset
+        self.0.as_ref().map_or(0, |buffer| buffer.bytes.len() - buffer.offset)
     }
 
     /// Does nothing wait?
@@ -59,19 +65,18 @@ impl Output {
     /// Has it no buffer either?
     #[cfg(test)]
     pub(super) fn owns_nothing(&self) -> bool {
-        self.bytes.capacity() == 0
+        self.0.is_none()
     }
 
     /// The buffer, to append to.
     pub fn tail(&mut self, spare: &mut Spare) -> &mut Vec<u8> {
-        if self.bytes.capacity() == 0 {
-            self.bytes = spare.take();
-        } else if self.offset > self.bytes.len() / 2 {
+        let buffer = self.0.get_or_insert_with(|| spare.take());
+        if buffer.offset > buffer.bytes.len() / 2 {
             // More than half is out: moving the rest costs less than was written since the last move.
-            self.bytes.drain(..self.offset);
-            self.offset = 0;
+            buffer.bytes.drain(..buffer.offset);
+            buffer.offset = 0;
         }
-        &mut self.bytes
+        &mut buffer.bytes
     }
 
     /// Writes until everything is out or the socket takes no more. Emptied, it gives its buffer back.
@@ -79,13 +84,15 @@ impl Output {
     /// # Errors
     /// The connection is broken.
     pub fn flush(&mut self, socket: &mut impl Write, spare: &mut Spare) -> io::Result<Written> {
-        while self.offset < self.bytes.len() {
-            match socket.write(&self.bytes[self.offset..]) {
-                Ok(0) => return Err(ErrorKind::WriteZero.into()),
-                Ok(count) => self.offset += count,
-                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(Written::Blocked),
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
+        if let Some(buffer) = &mut self.0 {
+            while buffer.offset < buffer.bytes.len() {
+                match socket.write(&buffer.bytes[buffer.offset..]) {
+                    Ok(0) => return Err(ErrorKind::WriteZero.into()),
+                    Ok(count) => buffer.offset += count,
+                    Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(Written::Blocked),
+                    Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                    Err(error) => return Err(error),
+                }
             }
         }
         self.discard(spare);
@@ -94,9 +101,8 @@ impl Output {
 
     /// Forgets what waits.
     pub fn discard(&mut self, spare: &mut Spare) {
-        self.offset = 0;
-        if self.bytes.capacity() > 0 {
-            spare.put(std::mem::take(&mut self.bytes));
+        if let Some(buffer) = self.0.take() {
+            spare.put(buffer);
         }
     }
 }
@@ -151,11 +157,11 @@ mod tests {
         for size in [10, Spare::BYTES_MAX * 2] {
             output.tail(&mut spare).extend_from_slice(&vec![b'x'; size]);
             output.flush(&mut io::sink(), &mut spare).unwrap();
-            assert_eq!(output.bytes.capacity(), 0);
-            assert!(spare.buffers.iter().all(|buffer| buffer.capacity() <= Spare::BYTES_MAX));
+            assert!(output.owns_nothing());
+            assert!(spare.buffers.iter().all(|buffer| buffer.bytes.capacity() <= Spare::BYTES_MAX));
         }
         for _ in 0..Spare::BUFFERS_MAX * 2 {
-            spare.put(vec![0; 8]);
+            spare.put(Box::default());
         }
         assert_eq!(spare.buffers.len(), Spare::BUFFERS_MAX);
     }

@@ -127,10 +127,10 @@ impl RawInput {
         self.skipped = 0;
     }
 
-    /// Is part of an envelope waiting for the rest?
+    /// Is it between two envelopes? Then there is nothing to remember, and a new one does as well.
     #[must_use]
-    pub fn owns_memory(&self) -> bool {
-        self.tail.capacity() > 0
+    pub fn is_between(&self) -> bool {
+        matches!(self.mode, Mode::Between)
     }
 }
 
@@ -351,14 +351,14 @@ mod tests {
     }
 
     #[test]
-    fn an_idle_connection_owns_no_memory() {
+    fn between_two_envelopes_there_is_nothing_to_remember() {
         let mut raw = RawInput::default();
         let mut chunk: &[u8] = b"{\"a\"";
         assert_eq!(raw.next(&mut chunk, 100), RawItem::More);
-        assert!(raw.owns_memory());
+        assert!(!raw.is_between());
         let mut chunk: &[u8] = b":1}\n";
         assert_eq!(raw.next(&mut chunk, 100), RawItem::Envelope(b"{\"a\":1}"));
         assert_eq!(raw.next(&mut chunk, 100), RawItem::More);
-        assert!(!raw.owns_memory());
+        assert!(raw.is_between());
     }
 }

@@ -129,10 +129,10 @@ impl WsInput {
         }
     }
 
-    /// Is part of a message waiting for the rest?
+    /// Is it between two messages? Then there is nothing to remember, and a new one does as well.
     #[must_use]
-    pub fn owns_memory(&self) -> bool {
-        self.message.capacity() + self.control.capacity() > 0
+    pub fn is_between(&self) -> bool {
+        self.header_length == 0 && self.frame.is_none() && !self.in_message
     }
 
     /// Reads a frame's header; `Ok(false)` when it is not whole.

@@ -329,7 +329,7 @@ impl Store for MemoryStore {
         tokens.sort_by_key(|(_, until_ms)| *until_ms);
         let kept = (tokens_max as usize).saturating_sub(1);
         tokens.drain(..tokens.len().saturating_sub(kept));
-        tokens.push((*hash, expires_ms));
+        tokens.push((hash.clone(), expires_ms));
         tables.restore_tokens(user, tokens);
         Ok(())
     }

@@ -5,6 +5,7 @@ pub mod memory;
 pub mod mysql;
 pub mod password;
 pub mod pool;
+pub mod portable;
 pub mod sqlite;
 pub mod token;
 mod work;

@@ -5,8 +5,10 @@
 //! is settled by doing the whole transaction again: every write may be repeated.
 
 mod connect;
+mod export;
 
 pub use connect::MysqlServer;
+pub use export::MysqlPortable;
 
 use super::token::TokenHash;
 use super::{SavedAs, Store, StoreError};
@@ -465,7 +467,7 @@ impl Store for MysqlStore {
         expires_ms: u64,
         tokens_max: u32,
     ) -> Result<(), StoreError> {
-        let (user, hash) = (bytes(user.as_str()), Value::Bytes(hash.to_vec()));
+        let (user, hash) = (bytes(user.as_str()), bytes(hash.as_str()));
         let sql = "SELECT token_hash FROM resume_tokens WHERE user_name = ? AND token_hash <> ? AND expires_ms > ? \
                    ORDER BY expires_ms DESC LIMIT ?";
         let kept = tokens_max.saturating_sub(1).into();
@@ -484,7 +486,7 @@ impl Store for MysqlStore {
 
     fn has_token(&mut self, user: &UserName, hash: &TokenHash, now_ms: u64) -> Result<bool, StoreError> {
         let sql = "SELECT 1 FROM resume_tokens WHERE user_name = ? AND token_hash = ? AND expires_ms > ?";
-        let params = vec![bytes(user.as_str()), Value::Bytes(hash.to_vec()), Value::UInt(now_ms)];
+        let params = vec![bytes(user.as_str()), bytes(hash.as_str()), Value::UInt(now_ms)];
         Ok(self.row(sql, params)?.is_some())
     }
 

@@ -3,7 +3,7 @@
 -- What a client may log in with instead of its password. Only the hash is kept; it holds the stored password hash, too.
 CREATE TABLE resume_tokens (
     user_name  TEXT NOT NULL,
-    token_hash BLOB NOT NULL,
+    token_hash TEXT NOT NULL,
     expires_ms INTEGER NOT NULL,
     PRIMARY KEY (user_name, token_hash)
 ) WITHOUT ROWID;

@@ -1,11 +1,14 @@
 //! The embedded store: one SQLite file, one writer, every commit on the disk before it is answered.
 
+mod export;
+
+use super::portable::{Role, UNFINISHED, check_current, unfinished};
 use super::token::TokenHash;
 use super::{SavedAs, Store, StoreError};
 use crate::chat::contract::{Answered, Asked};
 use crate::protocol::field::{Profile, Secret, UserName};
 use crate::protocol::push::{Push, PushKind};
-use rusqlite::{Connection, ErrorCode, OptionalExtension, Row, params};
+use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, Row, params};
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::Read;
 #[cfg(unix)]
@@ -22,6 +25,8 @@ const MAGIC: &[u8] = b"SQLite format 3\0";
 const BUSY_TIMEOUT: Duration = Duration::from_secs(1);
 /// What the write-ahead log is cut back to after a checkpoint; without it, it stays as long as it ever was.
 const WAL_BYTES_KEPT: i64 = 16 * 1024 * 1024;
+/// The page cache of a copy's target, in KiB: its indexes grow everywhere at once.
+const COPY_CACHE_KIB: i64 = 64 * 1024;
 /// The steps from each version of the schema to the next, the first from nothing.
 const MIGRATIONS: &[&str] = &[include_str!("schema_sqlite.sql"), include_str!("schema_sqlite_2.sql")];
 
@@ -58,11 +63,21 @@ impl SqliteStore {
     /// # Errors
     /// One sentence: the file cannot be used, is in use, is none of ours, or was written by a newer server.
     pub fn open(path: &Path) -> Result<Self, StoreError> {
+        Self::open_for(Role::Serve, path)
+    }
+
+    /// Opens the file for one of several purposes.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open); and a copy into it was not finished, or there is nothing to copy from.
+    pub fn open_for(role: Role, path: &Path) -> Result<Self, StoreError> {
         let shown = path.display();
         let cannot =
             |why: &dyn std::fmt::Display| StoreError::Unavailable(format!("cannot open the store {shown}: {why}"));
         let mut options = OpenOptions::new();
-        options.read(true).write(true).create(true).truncate(false);
+        // What is only copied from may be a file that we must not write to.
+        let may_write = role != Role::CopyFrom;
+        options.read(true).write(may_write).create(may_write).truncate(false);
         // Password hashes are nobody else's business; SQLite gives its other files the mode of this one.
         #[cfg(unix)]
         options.mode(0o600);
@@ -78,22 +93,49 @@ impl SqliteStore {
         if !head.is_empty() && head != MAGIC {
             return Err(StoreError::Corrupt(format!("cannot open the store {shown}: it is no SQLite database")));
         }
-        let db = Connection::open(path).map_err(|error| cannot(&error))?;
+        let mut flags = OpenFlags::default();
+        flags.set(OpenFlags::SQLITE_OPEN_CREATE, may_write);
+        let db = Connection::open_with_flags(path, flags).map_err(|error| cannot(&error))?;
         let mut store = Self { db, _lock: lock };
-        store.prepare().map_err(|error| cannot(&error))?;
+        store.prepare(role).map_err(|error| cannot(&error))?;
         Ok(store)
     }
 
-    fn prepare(&mut self) -> Result<(), StoreError> {
+    fn prepare(&mut self, role: Role) -> Result<(), StoreError> {
         self.db.busy_timeout(BUSY_TIMEOUT)?;
         self.db.set_prepared_statement_cache_capacity(32);
         self.check_owner()?;
+        if role == Role::CopyFrom {
+            check_current(self.version()?, MIGRATIONS.len())?;
+            self.db.pragma_update(None, "query_only", true)?;
+            return Ok(());
+        }
+        let make_marked = role == Role::CopyInto && self.version()? == 0;
+        if make_marked {
+            self.make_marked()?;
+        }
         // WAL with FULL: a commit is one append and one sync, and on the disk before it is answered.
         self.db.pragma_update(None, "journal_mode", "WAL")?;
         self.db.pragma_update(None, "synchronous", "FULL")?;
         self.db.pragma_update(None, "temp_store", "MEMORY")?;
         self.db.pragma_update(None, "journal_size_limit", WAL_BYTES_KEPT)?;
-        self.migrate(MIGRATIONS)
+        if role == Role::CopyInto {
+            self.db.pragma_update(None, "cache_size", -COPY_CACHE_KIB)?;
+        }
+        if make_marked { Ok(()) } else { self.migrate(MIGRATIONS) }
+    }
+
+    fn version(&self) -> Result<i64, StoreError> {
+        Ok(self.db.pragma_query_value(None, "user_version", |row| row.get(0))?)
+    }
+
+    /// Makes the tables and the mark of an unfinished copy at once, so that there never is a store without it.
+    fn make_marked(&mut self) -> Result<(), StoreError> {
+        let transaction = self.db.transaction()?;
+        MIGRATIONS.iter().try_for_each(|step| transaction.execute_batch(step))?;
+        transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
+        transaction.pragma_update(None, "user_version", UNFINISHED)?;
+        Ok(transaction.commit()?)
     }
 
     /// Refuses a file of another application before anything is written to it.
@@ -110,6 +152,9 @@ impl SqliteStore {
         if owner != APPLICATION_ID && (tables > 0 || owner != 0 || version != 0) {
             return Err(StoreError::Corrupt("it is a database of another application".into()));
         }
+        if version == UNFINISHED {
+            return Err(unfinished());
+        }
         let known = MIGRATIONS.len() as i64;
         if version > known {
             let why = format!("it was written by a newer hongyan (schema {version}, this one knows {known})");
@@ -120,7 +165,7 @@ impl SqliteStore {
 
     /// Takes the steps that are missing, each in a transaction of its own.
     fn migrate(&mut self, steps: &[&str]) -> Result<(), StoreError> {
-        let version: i64 = self.db.pragma_query_value(None, "user_version", |row| row.get(0))?;
+        let version = self.version()?;
         for (step, sql) in steps.iter().enumerate().skip(usize::try_from(version).unwrap_or(0)) {
             let transaction = self.db.transaction()?;
             transaction.execute_batch(sql)?;
@@ -405,12 +450,12 @@ impl Store for SqliteStore {
                 SELECT token_hash FROM resume_tokens WHERE user_name = ?1 AND token_hash <> ?2
                 ORDER BY expires_ms DESC LIMIT -1 OFFSET ?3)",
         )?;
-        forget.execute(params![user, hash, tokens_max.saturating_sub(1)])?;
+        forget.execute(params![user, hash.as_str(), tokens_max.saturating_sub(1)])?;
         let mut insert = self.db.prepare_cached(
             "INSERT INTO resume_tokens (user_name, token_hash, expires_ms) VALUES (?1, ?2, ?3)
              ON CONFLICT DO UPDATE SET expires_ms = excluded.expires_ms",
         )?;
-        insert.execute(params![user, hash, signed(expires_ms)])?;
+        insert.execute(params![user, hash.as_str(), signed(expires_ms)])?;
         Ok(())
     }
 
@@ -418,7 +463,7 @@ impl Store for SqliteStore {
         let mut find = self.db.prepare_cached(
             "SELECT 1 FROM resume_tokens WHERE user_name = ?1 AND token_hash = ?2 AND expires_ms > ?3",
         )?;
-        Ok(find.exists(params![user.as_str(), hash, signed(now_ms)])?)
+        Ok(find.exists(params![user.as_str(), hash.as_str(), signed(now_ms)])?)
     }
 
     fn revoke_tokens(&mut self, user: &UserName) -> Result<(), StoreError> {
@@ -442,7 +487,7 @@ mod tests {
     use super::*;
 
     fn version(store: &SqliteStore) -> i64 {
-        store.db.pragma_query_value(None, "user_version", |row| row.get(0)).unwrap()
+        store.version().unwrap()
     }
 
     #[test]

@@ -9,8 +9,17 @@ use blake2::{Blake2s256, Digest};
 /// Random bytes of a token: nobody guesses them, so one quick hash protects what is stored.
 const TOKEN_BYTES: usize = 32;
 
-/// What the store keeps of a token.
-pub type TokenHash = [u8; 32];
+/// What the store keeps of a token: 43 characters, since text is what all stores hold and order in the same way.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TokenHash(String);
+
+impl TokenHash {
+    /// The text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
 
 /// A new token.
 ///
@@ -31,7 +40,7 @@ pub fn hash(user: &UserName, token: &Secret, password_hash: &Secret) -> TokenHas
         hash.update((part.len() as u64).to_le_bytes());
         hash.update(part.as_bytes());
     }
-    hash.finalize().into()
+    TokenHash(BASE64_URL_SAFE_NO_PAD.encode(hash.finalize()))
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 use super::{MysqlStore, fault};
 use crate::store::StoreError;
+use crate::store::portable::{Role, UNFINISHED, check_current, unfinished};
 use mysql::prelude::Queryable;
 use mysql::{Conn, Opts, OptsBuilder};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -11,6 +12,8 @@ use std::time::{Duration, Instant};
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 const READ_TIMEOUT: Duration = Duration::from_secs(5);
 const WRITE_TIMEOUT: Duration = Duration::from_secs(5);
+/// A copy counts and sorts whole tables, and nobody waits for its next answer but it.
+const COPY_TIMEOUT: Duration = Duration::from_secs(600);
 const KEEPALIVE_MS: u32 = 30_000;
 /// More than there are different statements.
 const STATEMENTS_CACHED: usize = 64;
@@ -21,6 +24,8 @@ const SCHEMA: &str = include_str!("../../../schema.sql");
 /// The steps from each version of the schema to the next, the first from version 1. Each ends by writing its version, and may be
 /// taken twice: these servers commit every change of a table at once, so one that was cut short is done again.
 const UPGRADES: &[&str] = &[include_str!("schema_2.sql")];
+/// The version that they lead to.
+const KNOWN: usize = UPGRADES.len() + 1;
 /// There is a key of that name already: the step was cut short behind it.
 const DUPLICATE_KEY_NAME: u16 = 1061;
 
@@ -31,12 +36,18 @@ const SESSION: &[&str] = &[
     "SET SESSION sql_mode = 'STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION', autocommit = 1, innodb_lock_wait_timeout = 1, \
      lock_wait_timeout = 4, wait_timeout = 31536000",
     "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED",
+    // Points in time are read and written as seconds since the epoch; no hour of theirs may come twice.
+    "SET SESSION time_zone = '+00:00'",
 ];
+
+/// The lock's name. Hashed, because it has at most 64 characters and a database's name may have as many.
+const LOCK: &str = "CONCAT('hongyan:', MD5(DATABASE()))";
 
 /// A server and one database there. Clones share the lock on it.
 #[derive(Clone)]
 pub struct MysqlServer {
     opts: Opts,
+    role: Role,
     guard: Arc<Mutex<Guard>>,
 }
 
@@ -60,6 +71,14 @@ impl MysqlServer {
     /// # Errors
     /// When it is no such URL. The sentence does not repeat it.
     pub fn new(url: &str) -> Result<Self, StoreError> {
+        Self::new_for(Role::Serve, url)
+    }
+
+    /// The same for one of several purposes.
+    ///
+    /// # Errors
+    /// When it is no such URL. The sentence does not repeat it.
+    pub fn new_for(role: Role, url: &str) -> Result<Self, StoreError> {
         // The driver's own sentence may quote what stands in the URL.
         let wrong =
             || StoreError::Unavailable("its URL is not like mysql://USER:PASSWORD@HOST:PORT/DATABASE".to_owned());
@@ -67,17 +86,18 @@ impl MysqlServer {
         if opts.get_db_name().is_none_or(str::is_empty) {
             return Err(wrong());
         }
+        let copies = role != Role::Serve;
         let opts = OptsBuilder::from_opts(opts)
             .tcp_connect_timeout(Some(CONNECT_TIMEOUT))
-            .read_timeout(Some(READ_TIMEOUT))
-            .write_timeout(Some(WRITE_TIMEOUT))
+            .read_timeout(Some(if copies { COPY_TIMEOUT } else { READ_TIMEOUT }))
+            .write_timeout(Some(if copies { COPY_TIMEOUT } else { WRITE_TIMEOUT }))
             .tcp_keepalive_time_ms(Some(KEEPALIVE_MS))
             .tcp_nodelay(true)
             // The server named is the server used: no moving over to a socket file that it tells of.
             .prefer_socket(false)
             .local_infile_handler(None)
             .stmt_cache_size(STATEMENTS_CACHED);
-        Ok(Self { opts: opts.into(), guard: Arc::default() })
+        Ok(Self { opts: opts.into(), role, guard: Arc::default() })
     }
 
     /// One more connection. The first one takes the lock and brings the tables up to date, as does the first after the lock was lost.
@@ -131,18 +151,62 @@ impl MysqlServer {
 
     fn lock(&self) -> Result<Conn, StoreError> {
         let mut conn = self.session()?;
-        // Hashed, because a lock's name has at most 64 characters and a database's name may have as many.
-        let lock = format!("SELECT GET_LOCK(CONCAT('hongyan:', MD5(DATABASE())), {LOCK_WAIT_S})");
+        let lock = format!("SELECT GET_LOCK({LOCK}, {LOCK_WAIT_S})");
         let locked: Option<Option<u8>> = conn.query_first(lock).map_err(|error| fault(&error).0)?;
         if locked.flatten() != Some(1) {
-            let holder = "SELECT IS_USED_LOCK(CONCAT('hongyan:', MD5(DATABASE())))";
-            let holder: Option<Option<u64>> = conn.query_first(holder).map_err(|error| fault(&error).0)?;
-            let holder = holder.flatten().map_or_else(String::new, |id| format!(", with connection {id} there"));
+            let holder = holder(&mut conn)?.map_or_else(String::new, |id| format!(", with connection {id} there"));
             return Err(StoreError::Unavailable(format!("another server uses this database{holder}")));
         }
-        migrate(&mut conn)?;
+        match self.role {
+            Role::CopyFrom => check_current(known_version(&mut conn)? as i64, KNOWN)?,
+            Role::CopyInto if version(&mut conn)? == 0 => make_marked(&mut conn)?,
+            Role::CopyInto | Role::Serve => migrate(&mut conn)?,
+        }
         Ok(conn)
     }
+
+    /// Does what needs the connection that holds the lock.
+    fn with_guard<T>(&self, work: impl FnOnce(&mut Conn) -> mysql::Result<T>) -> Result<T, StoreError> {
+        let mut guard = self.guard.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(conn) = guard.conn.as_mut() else {
+            return Err(StoreError::Unavailable("its lock was lost".into()));
+        };
+        work(conn).map_err(|error| match fault(&error) {
+            (error, true) => error,
+            (error, false) => StoreError::Unavailable(format!("its lock was lost: {error}")),
+        })
+    }
+
+    /// Fails if the connection that holds the lock is gone, and the lock with it.
+    pub(super) fn check_lock(&self) -> Result<(), StoreError> {
+        self.with_guard(Conn::ping)
+    }
+
+    /// Sets the mark of an unfinished copy, or takes it away, by the very connection that holds the lock.
+    pub(super) fn set_mark(&self, unfinished: bool) -> Result<(), StoreError> {
+        let version = if unfinished { UNFINISHED } else { KNOWN as i64 };
+        self.with_guard(|conn| conn.query_drop(set_version(version)))
+    }
+
+    /// Is the database that this one has locked also the one that `other` would use, by whatever name of the machine?
+    ///
+    /// # Errors
+    /// When the other one cannot be reached.
+    pub fn is_also(&self, other: &Self) -> Result<bool, StoreError> {
+        let ours = self.with_guard(|conn| Ok(conn.connection_id()))?;
+        Ok(holder(&mut other.session()?)? == Some(ours.into()))
+    }
+}
+
+/// Which connection holds the lock, if any.
+fn holder(conn: &mut Conn) -> Result<Option<u64>, StoreError> {
+    let holder = format!("SELECT IS_USED_LOCK({LOCK})");
+    let holder: Option<Option<u64>> = conn.query_first(holder).map_err(|error| fault(&error).0)?;
+    Ok(holder.flatten())
+}
+
+fn set_version(version: i64) -> String {
+    format!("UPDATE schema_version SET version = {version} WHERE one = 1")
 }
 
 /// The version of the tables; 0 when there are none.
@@ -159,26 +223,54 @@ fn version(conn: &mut Conn) -> Result<usize, StoreError> {
         }
         return Ok(0);
     }
-    let version: Option<u32> =
+    let version: Option<i64> =
         conn.query_first("SELECT version FROM schema_version WHERE one = 1").map_err(|error| fault(&error).0)?;
-    Ok(version.unwrap_or(0) as usize)
+    match version.unwrap_or(0) {
+        UNFINISHED => Err(unfinished()),
+        version => {
+            usize::try_from(version).map_err(|_| StoreError::Corrupt(format!("its schema has the number {version}")))
+        }
+    }
+}
+
+/// The version of the tables, if it is not beyond the one that is known.
+fn known_version(conn: &mut Conn) -> Result<usize, StoreError> {
+    let found = version(conn)?;
+    if found > KNOWN {
+        let why = format!("it was written by a newer hongyan (schema {found}, this one knows {KNOWN})");
+        return Err(StoreError::Corrupt(why));
+    }
+    Ok(found)
+}
+
+fn cannot_make(error: &mysql::Error) -> StoreError {
+    StoreError::Unavailable(format!("cannot make its tables (schema.sql): {}", fault(error).0))
+}
+
+/// Makes the tables with the mark of an unfinished copy. These servers commit every change of a table at once, so the mark is set as
+/// soon as there is a place for it: after the first statement. The schema's own `INSERT IGNORE` then leaves it alone.
+fn make_marked(conn: &mut Conn) -> Result<(), StoreError> {
+    let mark = format!("INSERT IGNORE INTO schema_version (one, version) VALUES (1, {UNFINISHED})");
+    for (number, statement) in statements(SCHEMA).into_iter().enumerate() {
+        conn.query_drop(statement).map_err(|error| cannot_make(&error))?;
+        if number == 0 {
+            conn.query_drop(&mark).map_err(|error| cannot_make(&error))?;
+        }
+    }
+    Ok(())
 }
 
 /// Makes the tables, or takes the steps that are missing. Called with the lock held, so by one server at a time.
 fn migrate(conn: &mut Conn) -> Result<(), StoreError> {
-    let (found, known) = (version(conn)?, UPGRADES.len() + 1);
-    if found > known {
-        let why = format!("it was written by a newer hongyan (schema {found}, this one knows {known})");
-        return Err(StoreError::Corrupt(why));
-    }
+    let found = known_version(conn)?;
     if found == 0 {
         apply(conn, SCHEMA)?;
     } else {
         UPGRADES.iter().skip(found - 1).try_for_each(|step| apply(conn, step))?;
     }
     match version(conn)? {
-        reached if reached == known => Ok(()),
-        reached => Err(StoreError::Corrupt(format!("its schema is {reached} after it was brought to {known}"))),
+        reached if reached == KNOWN => Ok(()),
+        reached => Err(StoreError::Corrupt(format!("its schema is {reached} after it was brought to {KNOWN}"))),
     }
 }
 
@@ -186,9 +278,7 @@ fn apply(conn: &mut Conn, sql: &str) -> Result<(), StoreError> {
     for statement in statements(sql) {
         match conn.query_drop(statement) {
             Err(mysql::Error::MySqlError(error)) if error.code == DUPLICATE_KEY_NAME => {}
-            result => result.map_err(|error| {
-                StoreError::Unavailable(format!("cannot make its tables (schema.sql): {}", fault(&error).0))
-            })?,
+            result => result.map_err(|error| cannot_make(&error))?,
         }
     }
     Ok(())

@@ -1,0 +1,156 @@
+//! The command line of `hongyan copy`.
+
+use super::StoreUrl;
+use super::args::{Command, sentence, unexpected, version};
+use lexopt::{Arg, Parser, ValueExt};
+use std::ffi::OsString;
+
+/// The name of the command.
+pub(super) const NAME: &str = "copy";
+const HELP: &str = "hongyan copy --help";
+
+/// From where to where.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CopyOrder {
+    /// The store that is copied, and not changed.
+    pub from: StoreUrl,
+    /// The empty one that it is copied into.
+    pub to: StoreUrl,
+}
+
+/// Reads what stands behind `copy`, and the variables of the environment. A flag beats a variable; of a flag given twice the last
+/// counts.
+pub(super) fn read(parser: &mut Parser, env: impl Fn(&str) -> Option<OsString>) -> Result<Command, String> {
+    let mut ends = [End::new("from", "HONGYAN_FROM"), End::new("to", "HONGYAN_TO")];
+    while let Some(arg) = parser.next().map_err(|error| sentence(&error))? {
+        match arg {
+            Arg::Long("help") | Arg::Short('h') => return Ok(Command::Print(help())),
+            Arg::Long("version") | Arg::Short('V') => return Ok(Command::Print(version())),
+            Arg::Long(name) => match ends.iter_mut().find(|end| end.flag == name) {
+                Some(end) => {
+                    let needs = |_| format!("--{0} needs a value: --{0} URL", end.flag);
+                    end.given = Some(parser.value().map_err(needs)?);
+                }
+                None => return Err(format!("hongyan copy has no option \"--{name}\"; {HELP} shows what there is")),
+            },
+            Arg::Short(letter) => {
+                return Err(format!("hongyan copy has no option \"-{letter}\"; {HELP} shows what there is"));
+            }
+            Arg::Value(value) => return Err(unexpected(&value, HELP)),
+        }
+    }
+    let [from, to] = ends;
+    Ok(Command::Copy(CopyOrder { from: from.url(&env)?, to: to.url(&env)? }))
+}
+
+/// One of the two options.
+struct End {
+    flag: &'static str,
+    variable: &'static str,
+    given: Option<OsString>,
+}
+
+impl End {
+    fn new(flag: &'static str, variable: &'static str) -> Self {
+        Self { flag, variable, given: None }
+    }
+
+    fn url(self, env: impl Fn(&str) -> Option<OsString>) -> Result<StoreUrl, String> {
+        let Self { flag, variable, given } = self;
+        // An empty variable counts as none.
+        let from_env = || env(variable).filter(|value| !value.is_empty()).map(|value| (variable.to_owned(), value));
+        let Some((source, value)) = given.map(|value| (format!("--{flag}"), value)).or_else(from_env) else {
+            return Err(format!("hongyan copy needs --{flag} URL, or {variable} in the environment"));
+        };
+        let value = value.string().map_err(|_| format!("{source} is not valid UTF-8"))?;
+        StoreUrl::parse(&value).map_err(|why| format!("{source}: {why}"))
+    }
+}
+
+/// The text of `hongyan copy --help`, at most 100 columns wide.
+#[must_use]
+pub fn help() -> String {
+    version()
+        + "\
+Copies a whole store into an empty one, of the same kind or another, and verifies it: accounts with
+their passwords, friendships, friend requests and the pushes that wait.
+
+Usage: hongyan copy --from URL --to URL
+
+  --from URL
+      The store to copy: sqlite:PATH or mysql://USER:PASSWORD@HOST:PORT/DATABASE. It must be there,
+      and is not changed. [environment: HONGYAN_FROM]
+  --to URL
+      The store to copy into. A SQLite file is made if it is not there; a MySQL database must be
+      there and hold nothing. [environment: HONGYAN_TO]
+  -h, --help
+      Print this and exit.
+
+No server may run on either of them. A password on the command line can be seen by others on the
+machine: give it in the environment. Progress goes to stderr, the number of records of each kind to
+stdout. The exit status is 0 when every record was compared and is the same, and 2, with one
+sentence, when anything is wrong. What an interrupted copy leaves is marked: no server starts on it.
+"
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::args;
+
+    fn read_with(args: &[&str], env: &[(&str, &str)]) -> Result<CopyOrder, String> {
+        let env = |name: &str| env.iter().find(|(key, _)| *key == name).map(|(_, value)| OsString::from(value));
+        match args::read(args.iter().map(OsString::from), env)? {
+            Command::Copy(order) => Ok(order),
+            Command::Print(text) => Err(text),
+            Command::Run(_) => panic!("{args:?} runs a server"),
+        }
+    }
+
+    #[test]
+    fn both_ends_come_from_flags_or_the_environment() {
+        let (a, b) = (StoreUrl::Sqlite("a".into()), StoreUrl::Sqlite("b".into()));
+        let order = CopyOrder { from: a.clone(), to: b.clone() };
+        let env = [("HONGYAN_FROM", "sqlite:a"), ("HONGYAN_TO", "sqlite:b")];
+        assert_eq!(read_with(&["copy", "--from", "sqlite:a", "--to=sqlite:b"], &[]), Ok(order.clone()));
+        assert_eq!(read_with(&["copy"], &env), Ok(order.clone()));
+        assert_eq!(read_with(&["copy", "--to", "sqlite:c", "--to", "sqlite:b"], &env), Ok(order));
+        assert_eq!(
+            read_with(&["copy", "--to", "sqlite:a", "--from", "sqlite:b"], &env),
+            Ok(CopyOrder { from: b, to: a })
+        );
+    }
+
+    #[test]
+    fn what_is_wrong_is_one_sentence_without_a_password() {
+        for (args, words) in [
+            (&["copy"][..], &["--from URL", "HONGYAN_FROM"][..]),
+            (&["copy", "--from", "sqlite:a"], &["--to URL", "HONGYAN_TO"]),
+            (&["copy", "--to"], &["--to URL"]),
+            (&["copy", "--store", "sqlite:a"], &["--store", "hongyan copy --help"]),
+            (&["copy", "-x"], &["-x", "hongyan copy --help"]),
+            (&["copy", "there"], &["there", "hongyan copy --help"]),
+            (&["copy", "mysql://u:geheim@h/d"], &["unexpected argument", "hongyan copy --help"]),
+            (&["copy", "--from", "mysql://u:geheim@"], &["--from"]),
+            (&["copy", "--form=mysql://u:geheim@h/d"], &["--form"]),
+            (&["--log", "info", "copy"], &["unexpected argument \"copy\""]),
+        ] {
+            let why = read_with(args, &[("HONGYAN_TO", "")]).unwrap_err();
+            assert!(!why.contains("geheim") && !why.contains('\n'), "{why}");
+            for word in words {
+                assert!(why.contains(word), "{args:?}: {why}");
+            }
+        }
+        let why = read_with(&["copy", "--from", "sqlite:a"], &[("HONGYAN_TO", "pg://u:geheim@h")]).unwrap_err();
+        assert!(why.contains("HONGYAN_TO") && !why.contains("geheim"), "{why}");
+    }
+
+    #[test]
+    fn the_help_fits_the_screen() {
+        let help = read_with(&["copy", "--help"], &[]).unwrap_err();
+        assert!(help.lines().all(|line| line.chars().count() <= 100), "{help}");
+        for word in ["--from", "--to", "HONGYAN_FROM", "HONGYAN_TO"] {
+            assert!(help.contains(word), "{word}");
+        }
+    }
+}

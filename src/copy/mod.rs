@@ -1,0 +1,159 @@
+//! `hongyan copy`: moves a whole store into an empty one, of the same kind or another, and verifies it.
+//!
+//! The target is marked before the first record is written, and the mark goes away after the last one was compared: whatever ends a
+//! copy before that leaves something that no server starts on and no copy goes on with.
+
+pub mod progress;
+mod transfer;
+
+use crate::config::StoreUrl;
+use crate::config::copy::CopyOrder;
+use crate::store::StoreError;
+use crate::store::mysql::{MysqlPortable, MysqlServer};
+use crate::store::portable::{Portable, Role, Table};
+use crate::store::sqlite::SqliteStore;
+use progress::{Progress, Style};
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::flag;
+use std::fmt::Write as _;
+use std::io::{self, IsTerminal, Write};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Instant;
+use transfer::{Beside, Place, count, transfer};
+
+const NO_MEMORY: &str = "cannot copy memory: it is there only inside its own server, and gone with it";
+
+/// Copies as the whole process: progress on stderr, the result on stdout, SIGTERM and SIGINT end it between two pages.
+///
+/// # Errors
+/// One sentence.
+pub fn run(order: &CopyOrder) -> Result<(), String> {
+    let stop = Arc::new(AtomicBool::new(false));
+    for signal in [SIGTERM, SIGINT] {
+        // The second one ends the process at once: a store may have stopped answering.
+        flag::register_conditional_default(signal, Arc::clone(&stop))
+            .and_then(|_| flag::register(signal, Arc::clone(&stop)))
+            .map_err(|error| format!("cannot watch for signals: {error}"))?;
+    }
+    let columns = std::env::var("COLUMNS").ok();
+    let style = if io::stderr().is_terminal() { Style::bar(columns.as_deref()) } else { Style::Lines };
+    let began = Instant::now();
+    let copied = copy(&order.from, &order.to, &mut Progress::new(io::stderr(), style), &stop)?;
+    let mut said = String::new();
+    let mut total = 0;
+    for (table, count) in &copied {
+        total += count;
+        // Writing into a String cannot fail.
+        writeln!(said, "{}: {count}, verified", table.shown()).unwrap_or(());
+    }
+    let took = began.elapsed().as_secs_f64();
+    writeln!(said, "copied {total} records from {} to {} in {took:.1} s", order.from, order.to).unwrap_or(());
+    // Whoever closed stdout has the exit status.
+    io::stdout().write_all(said.as_bytes()).unwrap_or(());
+    Ok(())
+}
+
+/// Copies all that is in one store into another, which is made if it is not there. Gives the number of records of each kind once all
+/// of them were compared. Setting `stop` ends it between two pages.
+///
+/// # Errors
+/// One sentence. What it says of the target holds: nothing was written to it, or it is marked as unfinished.
+pub fn copy<W: Write>(
+    from: &StoreUrl,
+    to: &StoreUrl,
+    progress: &mut Progress<W>,
+    stop: &AtomicBool,
+) -> Result<Vec<(&'static Table, u64)>, String> {
+    // Before anything is opened, or made.
+    if [from, to].contains(&&StoreUrl::Memory) {
+        return Err(NO_MEMORY.to_owned());
+    }
+    let (source, target) = open_both(from, to)?;
+    let (mut source, mut target) = (Place { url: from, store: source }, Place { url: to, store: target });
+    let mut found = count(&mut target)?;
+    found.retain(|(_, rows)| *rows > 0);
+    if !found.is_empty() {
+        let found: Vec<_> = found.iter().map(|(table, rows)| format!("{}: {rows}", table.shown())).collect();
+        let found = found.join(", ");
+        return Err(format!("cannot copy into {to}: it is not empty ({found}); a copy needs an empty store"));
+    }
+    target.store.mark().map_err(|error| format!("cannot write to {to}: {error}"))?;
+    let copied = transfer(&mut source, &mut target, &mut Beside { progress, stop }).and_then(|copied| {
+        // Somebody else may have written to a store whose lock was lost.
+        for place in [&mut source, &mut target] {
+            place.store.check_lock().map_err(|error| format!("cannot trust the copy: {}: {error}", place.url))?;
+        }
+        Ok(copied)
+    });
+    let copied = copied
+        .map_err(|why| format!("{why}; what is in {to} is no store yet, and no server starts on it: {}", remedy(to)))?;
+    target.store.unmark().map_err(|error| {
+        format!("all is copied and the same, but {to} may still be marked as unfinished: {error}; {}", remedy(to))
+    })?;
+    Ok(copied)
+}
+
+/// How to get rid of a target that was not finished.
+fn remedy(url: &StoreUrl) -> String {
+    match url {
+        StoreUrl::Sqlite(path) => {
+            let path = path.display();
+            format!("delete {path} (and {path}-wal and {path}-shm, if they are there) and copy again")
+        }
+        StoreUrl::Mysql(_) | StoreUrl::Memory => "drop the database, make it again and copy again".to_owned(),
+    }
+}
+
+type Both = (Box<dyn Portable>, Box<dyn Portable>);
+
+/// The source first: if it cannot be used, no target is made.
+fn open_both(from: &StoreUrl, to: &StoreUrl) -> Result<Both, String> {
+    let source_error = |error: StoreError| format!("cannot copy from {from}: {error}");
+    let target_error = |error: StoreError| format!("cannot copy into {to}: {error}");
+    let same = || format!("cannot copy: {from} and {to} are the same store");
+    let mut source_server = None;
+    let source: Box<dyn Portable> = match from {
+        StoreUrl::Sqlite(path) => {
+            if matches!(to, StoreUrl::Sqlite(other) if same_file(path, other)) {
+                return Err(same());
+            }
+            Box::new(SqliteStore::open_for(Role::CopyFrom, path).map_err(source_error)?)
+        }
+        StoreUrl::Mysql(url) => {
+            let server = MysqlServer::new_for(Role::CopyFrom, url).map_err(source_error)?;
+            source_server = Some(server.clone());
+            Box::new(MysqlPortable::open(server).map_err(source_error)?)
+        }
+        StoreUrl::Memory => return Err(NO_MEMORY.to_owned()),
+    };
+    let target: Box<dyn Portable> = match to {
+        StoreUrl::Sqlite(path) => Box::new(SqliteStore::open_for(Role::CopyInto, path).map_err(target_error)?),
+        StoreUrl::Mysql(url) => {
+            let server = MysqlServer::new_for(Role::CopyInto, url).map_err(target_error)?;
+            if let Some(source) = source_server
+                && source.is_also(&server).map_err(target_error)?
+            {
+                return Err(same());
+            }
+            Box::new(MysqlPortable::open(server).map_err(target_error)?)
+        }
+        StoreUrl::Memory => return Err(NO_MEMORY.to_owned()),
+    };
+    Ok((source, target))
+}
+
+/// Do two paths lead to one file, by whatever links?
+fn same_file(one: &Path, other: &Path) -> bool {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::MetadataExt;
+        let file = |path: &Path| path.metadata().map(|data| (data.dev(), data.ino())).ok();
+        file(one).is_some_and(|one| Some(one) == file(other))
+    }
+    #[cfg(not(unix))]
+    {
+        one.canonicalize().ok().is_some_and(|one| Some(one) == other.canonicalize().ok())
+    }
+}

@@ -1,0 +1,185 @@
+//! How far a copy is: a bar that is drawn over itself on a terminal, plain lines elsewhere.
+
+use std::io::Write;
+use std::time::{Duration, Instant};
+
+/// How often the bar is drawn at most.
+const BAR_EVERY: Duration = Duration::from_millis(100);
+/// How often a plain line about the same table is written at most.
+const LINE_EVERY: Duration = Duration::from_secs(5);
+/// Columns of the bar's line at most, and when nobody says how many there are.
+const COLUMNS_MAX: usize = 79;
+/// The bar itself: narrower than the first it is left out, and never wider than the second.
+const BAR_COLUMNS: (usize, usize) = (10, 30);
+
+/// Where the progress is shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Style {
+    /// On a terminal so many columns wide.
+    Bar {
+        /// Columns.
+        columns: usize,
+    },
+    /// Anywhere else.
+    Lines,
+}
+
+impl Style {
+    /// The bar for a terminal whose width is `columns`, as the environment says it.
+    #[must_use]
+    pub fn bar(columns: Option<&str>) -> Self {
+        let columns = columns.and_then(|columns| columns.parse::<usize>().ok()).unwrap_or(usize::MAX);
+        // The last column stays free: some terminals go to the next line as soon as it is written to.
+        Self::Bar { columns: columns.saturating_sub(1).clamp(1, COLUMNS_MAX) }
+    }
+}
+
+/// What is being done now, and how far it is.
+struct Step {
+    what: String,
+    done_rows: u64,
+    total_rows: u64,
+    began: Instant,
+    shown: Instant,
+}
+
+/// The progress of one copy. It cannot fail: whoever closed stderr does not want to know.
+pub struct Progress<W: Write> {
+    out: W,
+    style: Style,
+    step: Option<Step>,
+}
+
+impl<W: Write> Progress<W> {
+    /// Nothing is shown before the first step.
+    pub fn new(out: W, style: Style) -> Self {
+        Self { out, style, step: None }
+    }
+
+    /// A step begins, with so many rows before it.
+    pub fn begin(&mut self, what: String, total_rows: u64, now: Instant) {
+        let step = Step { what, done_rows: 0, total_rows, began: now, shown: now };
+        if let Style::Bar { .. } = self.style {
+            self.show(&step, now);
+        }
+        self.step = Some(step);
+    }
+
+    /// So many rows more are done.
+    pub fn advance(&mut self, rows: u64, now: Instant) {
+        let Some(mut step) = self.step.take() else { return };
+        step.done_rows += rows;
+        let every = if self.style == Style::Lines { LINE_EVERY } else { BAR_EVERY };
+        if now.saturating_duration_since(step.shown) >= every {
+            step.shown = now;
+            self.show(&step, now);
+        }
+        self.step = Some(step);
+    }
+
+    /// The step is over, whole or not: its line stays.
+    pub fn end(&mut self, now: Instant) {
+        let Some(step) = self.step.take() else { return };
+        self.show(&step, now);
+        if let Style::Bar { .. } = self.style {
+            self.out.write_all(b"\n").unwrap_or(());
+        }
+    }
+
+    fn show(&mut self, step: &Step, now: Instant) {
+        let took = now.saturating_duration_since(step.began);
+        let line = match self.style {
+            // To the line's start, the line, and nothing of a longer one behind it.
+            Style::Bar { columns } => format!("\r{}\x1b[K", bar(step, took, columns)),
+            Style::Lines => format!("{}\n", sentence(step, took)),
+        };
+        self.out.write_all(line.as_bytes()).and_then(|()| self.out.flush()).unwrap_or(());
+    }
+}
+
+fn sentence(step: &Step, took: Duration) -> String {
+    let Step { what, done_rows, total_rows, .. } = step;
+    let percent = percent(step);
+    let rate = (*done_rows as f64 / took.as_secs_f64().max(0.001)) as u64;
+    format!("{what}: {done_rows} of {total_rows} ({percent} %), {rate} rows/s")
+}
+
+fn percent(step: &Step) -> u64 {
+    step.done_rows.saturating_mul(100).checked_div(step.total_rows).unwrap_or(100)
+}
+
+fn bar(step: &Step, took: Duration, columns: usize) -> String {
+    let mut line = sentence(step, took);
+    // As wide as the sentence leaves room for when it is at its longest, so that the bar keeps its width.
+    let digits = step.total_rows.to_string().len();
+    let longest = step.what.chars().count() + 2 * digits + ": of (100 %), 1234567 rows/s".len() + 2;
+    let room = columns.saturating_sub(longest + "[] ".len()).min(BAR_COLUMNS.1);
+    if room >= BAR_COLUMNS.0 {
+        let filled = (percent(step).min(100) as usize * room) / 100;
+        line = format!("[{}{}] {line}", "#".repeat(filled), ".".repeat(room - filled));
+    }
+    line.chars().take(columns).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn step(done_rows: u64, total_rows: u64) -> Step {
+        let now = Instant::now();
+        Step { what: "copying pushes".to_owned(), done_rows, total_rows, began: now, shown: now }
+    }
+
+    #[test]
+    fn a_line_says_what_how_far_and_how_fast() {
+        let two = Duration::from_secs(2);
+        assert_eq!(sentence(&step(500, 2_000), two), "copying pushes: 500 of 2000 (25 %), 250 rows/s");
+        assert_eq!(sentence(&step(0, 0), Duration::ZERO), "copying pushes: 0 of 0 (100 %), 0 rows/s");
+        let line = bar(&step(500, 2_000), two, 79);
+        assert_eq!(line, "[######..................] copying pushes: 500 of 2000 (25 %), 250 rows/s");
+    }
+
+    #[test]
+    fn no_line_is_wider_than_the_terminal() {
+        for columns in 1..=COLUMNS_MAX {
+            for (done, total) in [(0, 0), (1, 3), (7, 7), (u64::MAX / 200, u64::MAX / 100), (9, 3)] {
+                let line = bar(&step(done, total), Duration::from_micros(1), columns);
+                assert!(line.chars().count() <= columns, "{columns}: {line}");
+            }
+        }
+        assert_eq!(Style::bar(Some("41")), Style::Bar { columns: 40 });
+        for columns in [None, Some(""), Some("wide"), Some("9999")] {
+            assert_eq!(Style::bar(columns), Style::Bar { columns: COLUMNS_MAX });
+        }
+        assert_eq!(Style::bar(Some("0")), Style::Bar { columns: 1 });
+    }
+
+    #[test]
+    fn the_bar_is_drawn_ten_times_a_second_and_ends_with_its_line() {
+        let (mut out, start) = (Vec::new(), Instant::now());
+        let mut progress = Progress::new(&mut out, Style::bar(None));
+        progress.begin("copying pushes".to_owned(), 1_000, start);
+        for millis in 1..=1_000 {
+            progress.advance(1, start + Duration::from_millis(millis));
+        }
+        progress.end(start + Duration::from_secs(1));
+        let text = String::from_utf8(out).unwrap();
+        assert_eq!(text.matches('\r').count(), 12, "at the start, ten times, and at the end");
+        assert!(text.ends_with("1000 of 1000 (100 %), 1000 rows/s\x1b[K\n"), "{text:?}");
+        assert_eq!(text.lines().count(), 1);
+    }
+
+    #[test]
+    fn plain_lines_have_no_control_characters_and_are_few() {
+        let (mut out, start) = (Vec::new(), Instant::now());
+        let mut progress = Progress::new(&mut out, Style::Lines);
+        progress.begin("copying pushes".to_owned(), 1_200, start);
+        for tick in 1..=120 {
+            progress.advance(10, start + Duration::from_millis(tick * 100));
+        }
+        progress.end(start + Duration::from_secs(12));
+        let text = String::from_utf8(out).unwrap();
+        assert_eq!(text.lines().count(), 3, "{text}");
+        assert!(text.chars().all(|c| !c.is_control() || c == '\n'));
+    }
+}

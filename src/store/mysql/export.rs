@@ -1,0 +1,174 @@
+//! All that is in a MySQL store, handed over and taken page by page.
+
+use super::{
+    MysqlServer, MysqlStore, ROW_BYTES, SIZES, STATEMENT_BYTES_MAX, corrupt, number, repeated, size_of_group, text,
+};
+use crate::store::portable::{Column, Field, PageMax, Portable, Row, Table, row_weight_bytes};
+use crate::store::{Store, StoreError};
+use mysql::Value;
+use mysql::prelude::Queryable;
+
+/// A store with the server that it is on, which holds the lock.
+#[derive(Debug)]
+pub struct MysqlPortable {
+    store: MysqlStore,
+    server: MysqlServer,
+}
+
+impl MysqlPortable {
+    /// Opens the store; the server knows for what.
+    ///
+    /// # Errors
+    /// As [`MysqlServer::connect`].
+    pub fn open(server: MysqlServer) -> Result<Self, StoreError> {
+        Ok(Self { store: server.connect()?, server })
+    }
+
+    fn write_all(&mut self, table: &Table, rows: &[Row]) -> Result<(), StoreError> {
+        let mut rest = rows;
+        while !rest.is_empty() {
+            let weight = |size: usize| rest[..size].iter().map(|row| row_weight_bytes(row)).sum::<usize>();
+            let size = SIZES[size_of_group(rest.len(), |size| weight(size) <= STATEMENT_BYTES_MAX)];
+            if (weight(size) + ROW_BYTES) as u64 > self.store.packet_max {
+                let why = format!("a row of {} is larger than max_allowed_packet of the database", table.name);
+                return Err(StoreError::Refused(why));
+            }
+            let (group, after) = rest.split_at(size);
+            self.store.change(&insert(table, size), group.iter().flatten().map(value).collect())?;
+            rest = after;
+        }
+        Ok(())
+    }
+}
+
+fn name(column: &Column) -> &'static str {
+    match column {
+        Column::Text(name) | Column::Number(name) => name,
+        Column::Created => "created_at",
+    }
+}
+
+fn join<'a>(columns: &'a [Column], one: impl Fn(&'a Column) -> &'a str) -> String {
+    columns.iter().map(one).collect::<Vec<_>>().join(", ")
+}
+
+/// Behind a key of several columns: written as ranges of the index, because not every server finds them in `(a, b) > (?, ?)`.
+fn behind(key: &[Column]) -> String {
+    match key {
+        [last] => format!("{} > ?", name(last)),
+        [first, rest @ ..] => format!("({first} > ? OR ({first} = ? AND {}))", behind(rest), first = name(first)),
+        [] => "TRUE".to_owned(),
+    }
+}
+
+/// The values for the marks of [`behind`].
+fn behind_values(key: &[Field], values: &mut Vec<Value>) {
+    match key {
+        [last] => values.push(value(last)),
+        [first, rest @ ..] => {
+            values.extend([value(first), value(first)]);
+            behind_values(rest, values);
+        }
+        [] => {}
+    }
+}
+
+fn select(table: &Table, after: bool) -> String {
+    let columns = join(table.columns, |column| match column {
+        Column::Created => "UNIX_TIMESTAMP(created_at)",
+        column => name(column),
+    });
+    let key = &table.columns[..table.key];
+    let condition = if after { format!("WHERE {}", behind(key)) } else { String::new() };
+    format!("SELECT {columns} FROM {} {condition} ORDER BY {} LIMIT ?", table.name, join(key, name))
+}
+
+fn insert(table: &Table, rows: usize) -> String {
+    let columns = join(table.columns, name);
+    let marks = join(table.columns, |column| if *column == Column::Created { "FROM_UNIXTIME(?)" } else { "?" });
+    format!("INSERT INTO {} ({columns}) VALUES {}", table.name, repeated(&format!("({marks})"), rows))
+}
+
+fn value(field: &Field) -> Value {
+    match field {
+        Field::Text(text) => super::bytes(text),
+        Field::Number(number) => Value::UInt(*number),
+    }
+}
+
+fn field(row: &mysql::Row, at: usize, column: &Column) -> Result<Field, StoreError> {
+    Ok(match column {
+        Column::Text(_) => Field::Text(text(row, at)?.into()),
+        Column::Number(_) | Column::Created => Field::Number(number(row, at)?),
+    })
+}
+
+fn weight_bytes(row: &mysql::Row) -> usize {
+    (0..row.len()).map(|at| row.as_ref(at).map_or(0, |value| value.bin_len() as usize)).sum()
+}
+
+impl Portable for MysqlPortable {
+    fn count(&mut self, table: &Table) -> Result<u64, StoreError> {
+        let row = self.store.row(&format!("SELECT count(*) FROM {}", table.name), Vec::new())?;
+        row.map_or_else(|| Err(corrupt("no count")), |row| number(&row, 0))
+    }
+
+    fn read(&mut self, table: &Table, after: Option<&[Field]>, max: PageMax) -> Result<Vec<Row>, StoreError> {
+        let mut values = Vec::new();
+        behind_values(after.unwrap_or_default(), &mut values);
+        values.push(Value::UInt(max.rows.into()));
+        let sql = select(table, after.is_some());
+        let found = self.store.run(|conn| {
+            let (mut found, mut bytes) = (Vec::new(), 0);
+            // One row at a time comes from the connection; what is not wanted any more is dropped unread.
+            let mut rows = conn.exec_iter(sql, values)?;
+            while bytes < max.bytes
+                && let Some(row) = rows.next().transpose()?
+            {
+                bytes += weight_bytes(&row);
+                found.push(row);
+            }
+            Ok(found)
+        })?;
+        let fields = |row: &mysql::Row| table.columns.iter().enumerate().map(|(at, one)| field(row, at, one)).collect();
+        found.iter().map(fields).collect()
+    }
+
+    fn write(&mut self, table: &Table, rows: &[Row]) -> Result<(), StoreError> {
+        self.store.begin()?;
+        let written = self.write_all(table, rows).and_then(|()| self.store.commit());
+        if written.is_err() {
+            self.store.rollback();
+        }
+        written
+    }
+
+    fn mark(&mut self) -> Result<(), StoreError> {
+        self.server.set_mark(true)
+    }
+
+    fn unmark(&mut self) -> Result<(), StoreError> {
+        self.server.set_mark(false)
+    }
+
+    fn check_lock(&mut self) -> Result<(), StoreError> {
+        self.server.check_lock()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_place_behind_a_key_is_a_range_for_each_of_its_columns() {
+        let key = [Column::Text("a"), Column::Number("b"), Column::Text("c")];
+        let sql = behind(&key);
+        assert_eq!(sql, "(a > ? OR (a = ? AND (b > ? OR (b = ? AND c > ?))))");
+        let mut values = Vec::new();
+        behind_values(&[Field::Text("x".into()), Field::Number(7), Field::Text("y".into())], &mut values);
+        let (x, seven, y) = (super::super::bytes("x"), Value::UInt(7), super::super::bytes("y"));
+        assert_eq!(values, [x.clone(), x, seven.clone(), seven, y]);
+        assert_eq!(sql.matches('?').count(), values.len());
+    }
+}

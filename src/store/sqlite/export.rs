@@ -1,0 +1,118 @@
+//! All that is in a SQLite store, handed over and taken page by page.
+
+use super::{SqliteStore, corrupt};
+use crate::store::portable::{Column, Field, PageMax, Portable, Row, Table, UNFINISHED, row_weight_bytes};
+use crate::store::{Store, StoreError};
+use rusqlite::ToSql;
+use rusqlite::types::{ToSqlOutput, Value};
+
+impl ToSql for Field {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        match self {
+            Self::Text(text) => text.to_sql(),
+            Self::Number(number) => i64::try_from(*number)
+                .map(|number| ToSqlOutput::Owned(Value::Integer(number)))
+                .map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into())),
+        }
+    }
+}
+
+fn name(column: &Column) -> &'static str {
+    match column {
+        Column::Text(name) | Column::Number(name) => name,
+        Column::Created => "created_ms",
+    }
+}
+
+fn join<'a>(columns: &'a [Column], one: impl Fn(&'a Column) -> &'a str) -> String {
+    columns.iter().map(one).collect::<Vec<_>>().join(", ")
+}
+
+fn select(table: &Table, after: bool) -> String {
+    let columns = join(table.columns, |column| match column {
+        // What the clock said may be anything; what both stores can hold may not.
+        Column::Created => "min(max(created_ms / 1000, 1), 2147483647)",
+        column => name(column),
+    });
+    let key = join(&table.columns[..table.key], name);
+    let marks = vec!["?"; table.key].join(", ");
+    let condition = if after { format!("WHERE ({key}) > ({marks})") } else { String::new() };
+    format!("SELECT {columns} FROM {} {condition} ORDER BY {key} LIMIT ?", table.name)
+}
+
+fn insert(table: &Table) -> String {
+    let columns = join(table.columns, name);
+    let marks = join(table.columns, |column| if *column == Column::Created { "? * 1000" } else { "?" });
+    format!("INSERT INTO {} ({columns}) VALUES ({marks})", table.name)
+}
+
+fn field(row: &rusqlite::Row<'_>, at: usize, column: &Column) -> Result<Field, StoreError> {
+    let value = row.get_ref(at)?;
+    Ok(match column {
+        Column::Text(_) => Field::Text(value.as_str().map_err(rusqlite::Error::from)?.into()),
+        Column::Number(_) | Column::Created => {
+            let number = value.as_i64().map_err(rusqlite::Error::from)?;
+            Field::Number(u64::try_from(number).map_err(|_| corrupt("a negative number"))?)
+        }
+    })
+}
+
+impl SqliteStore {
+    fn write_all(&self, table: &Table, rows: &[Row]) -> Result<(), StoreError> {
+        // There is no way to a server to be saved: one prepared row at a time is as fast as many in one statement.
+        let mut insert = self.db.prepare_cached(&insert(table))?;
+        for row in rows {
+            insert.execute(rusqlite::params_from_iter(row))?;
+        }
+        Ok(())
+    }
+
+    fn set_version(&self, version: i64) -> Result<(), StoreError> {
+        Ok(self.db.pragma_update(None, "user_version", version)?)
+    }
+}
+
+impl Portable for SqliteStore {
+    fn count(&mut self, table: &Table) -> Result<u64, StoreError> {
+        let count: i64 = self.db.query_row(&format!("SELECT count(*) FROM {}", table.name), [], |row| row.get(0))?;
+        u64::try_from(count).map_err(|_| corrupt("a negative count"))
+    }
+
+    fn read(&mut self, table: &Table, after: Option<&[Field]>, max: PageMax) -> Result<Vec<Row>, StoreError> {
+        let mut find = self.db.prepare_cached(&select(table, after.is_some()))?;
+        let limit = Field::Number(max.rows.into());
+        let mut found = find.query(rusqlite::params_from_iter(after.unwrap_or_default().iter().chain([&limit])))?;
+        let (mut rows, mut bytes) = (Vec::new(), 0);
+        while bytes < max.bytes
+            && let Some(row) = found.next()?
+        {
+            let fields = table.columns.iter().enumerate().map(|(at, column)| field(row, at, column));
+            let fields = fields.collect::<Result<Row, _>>()?;
+            bytes += row_weight_bytes(&fields);
+            rows.push(fields);
+        }
+        Ok(rows)
+    }
+
+    fn write(&mut self, table: &Table, rows: &[Row]) -> Result<(), StoreError> {
+        self.begin()?;
+        let written = self.write_all(table, rows).and_then(|()| self.commit());
+        if written.is_err() {
+            self.rollback();
+        }
+        written
+    }
+
+    fn mark(&mut self) -> Result<(), StoreError> {
+        self.set_version(UNFINISHED)
+    }
+
+    fn unmark(&mut self) -> Result<(), StoreError> {
+        self.set_version(super::MIGRATIONS.len() as i64)
+    }
+
+    fn check_lock(&mut self) -> Result<(), StoreError> {
+        // The lock on the file lasts as long as the handle that holds it.
+        Ok(())
+    }
+}

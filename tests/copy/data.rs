@@ -1,0 +1,156 @@
+//! A store full of everything, and all that the ordinary way of asking a store finds in it.
+
+use crate::support::{ODD, account, answer, push, request, user, with};
+use hongyan::chat::contract::{Answered, Asked};
+use hongyan::protocol::field::{Profile, Secret};
+use hongyan::protocol::push::{Push, PushKind};
+use hongyan::store::{Store, token};
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+/// More than a page of accounts, if not by their number then by their size.
+const USERS: u64 = 1_500;
+
+/// The names: one of each length and width, and some that only differ by case or by what looks alike.
+pub(crate) fn name(number: u64) -> String {
+    match number {
+        0 => "hub".to_owned(),
+        1 => "Hub".to_owned(),
+        2 => "hüb".to_owned(),
+        3 => "hu\u{308}b".to_owned(),
+        4 => "🪿".repeat(64),
+        5 => "hub hub".to_owned(),
+        6 => "'\"\\%_;--".to_owned(),
+        number => format!("user {number} 雁"),
+    }
+}
+
+fn id(number: u64) -> String {
+    match number % 5 {
+        0 => format!("m{number}"),
+        1 => format!("🪿 {number} "),
+        2 => format!(" {number}\0"),
+        3 => format!("{number}{}", "x".repeat(100)),
+        _ => format!("M{number}"),
+    }
+}
+
+fn content(number: u64) -> String {
+    match number % 1_000 {
+        0 => String::new(),
+        1 => " ".repeat(9),
+        2 => ODD.to_owned(),
+        3..10 => format!("{number} {}", "雁 🪿 ".repeat(64 * 1024 / 9)),
+        _ => format!("the geese are back, {number} of them{}", " ".repeat(number as usize % 3)),
+    }
+}
+
+fn profile(number: u64) -> Profile {
+    let mut profile = account(&name(number));
+    match number % 4 {
+        0 => profile.personal_description = "🪿".repeat(2_048).into(),
+        1 => profile.rsa_public_key = "k".repeat(8_192).into(),
+        2 => {
+            for text in [&mut profile.email_address, &mut profile.nick_name, &mut profile.personal_description] {
+                *text = "".into();
+            }
+        }
+        _ => {}
+    }
+    profile
+}
+
+/// Fills a store: everybody is the hub's friend or has asked the hub, and `pushes` wait, those of the friendships apart.
+pub(crate) fn fill(store: &mut dyn Store, pushes: u64) {
+    let hub = name(0);
+    let mut seq = 0;
+    let mut next = || {
+        seq += 3;
+        seq
+    };
+    with(store, |store| {
+        for number in 0..USERS {
+            let hash = format!("$argon2id$v=19${number}{}", "h".repeat(number as usize % 400));
+            assert!(store.create_account(&profile(number), &Secret::new(&hash))?);
+        }
+        for number in 1..USERS {
+            let (name, id) = (name(number), id(number));
+            if number % 3 == 0 {
+                store.save_token(&user(&name), &token_of(number), 0, 2_000 + number, 8)?;
+            }
+            assert_eq!(store.ask_friend(&request(next(), &name, &hub, &id), u32::MAX)?, Asked::Pending);
+            if number % 3 > 0 {
+                let accept = answer(next(), PushKind::FriendAccept, &hub, &name, &id);
+                assert!(matches!(store.answer_friend(&accept, u32::MAX)?, Answered::Done { .. }));
+            }
+        }
+        Ok(())
+    });
+    let mut number = 0;
+    while number < pushes {
+        let until = pushes.min(number + 1_000);
+        let batch: Vec<_> = (number..until)
+            .map(|number| {
+                let (from, to) = (name(number % 97), name(number % 89 % (1 + number % 89)));
+                Arc::new(push(next(), PushKind::Message, &from, &to, &id(number), &content(number)))
+            })
+            .collect();
+        with(store, |store| store.save_pushes(&batch));
+        number = until;
+    }
+}
+
+/// One user, as the store knows him.
+#[derive(PartialEq)]
+struct Known {
+    profile: Option<Profile>,
+    password_hash: Option<Secret>,
+    friends: BTreeSet<String>,
+    pushes: Vec<Push>,
+    /// What asking the hub once more says: already friends, or pending since when.
+    asked: Option<Asked>,
+    /// Is his request pending under its id?
+    pending: bool,
+    /// Is his resume token good?
+    token: bool,
+}
+
+fn token_of(number: u64) -> token::TokenHash {
+    token::hash(&user(&name(number)), &Secret::new("token"), &Secret::new("hash"))
+}
+
+fn known(store: &mut dyn Store, number: u64) -> Known {
+    let (me, hub) = (user(&name(number)), name(0));
+    store.begin().unwrap();
+    // Numbers that nothing in the store has.
+    let asked = (number > 0)
+        .then(|| store.ask_friend(&request(u64::MAX >> 2, &name(number), &hub, "again"), u32::MAX).unwrap());
+    let reject = answer(u64::MAX >> 3, PushKind::FriendReject, &hub, &name(number), &id(number));
+    let pending = store.answer_friend(&reject, u32::MAX).unwrap() != Answered::NoSuchRequest;
+    store.rollback();
+    Known {
+        profile: store.profile(&me).unwrap(),
+        password_hash: store.password_hash(&me).unwrap(),
+        friends: store.friends(&me).unwrap().iter().map(ToString::to_string).collect(),
+        pushes: store.pushes(&me, 0, u32::MAX, usize::MAX).unwrap(),
+        asked,
+        pending,
+        token: store.has_token(&me, &token_of(number), 1_000).unwrap(),
+    }
+}
+
+/// Compares two stores, user by user.
+#[track_caller]
+pub(crate) fn assert_same(one: &mut dyn Store, other: &mut dyn Store) {
+    assert_eq!(one.last_seq().unwrap(), other.last_seq().unwrap());
+    let (mut friends, mut pushes, mut pending) = (0, 0, 0);
+    for number in 0..USERS {
+        let (one, other) = (known(one, number), known(other, number));
+        assert!(one == other, "{} is not the same", name(number));
+        assert!(one.profile.is_some() && one.password_hash.is_some());
+        friends += one.friends.len();
+        pushes += one.pushes.len();
+        pending += usize::from(one.pending);
+    }
+    assert!(friends > 1_000 && pushes > 2_000 && pending > 400, "{friends} {pushes} {pending}");
+}
