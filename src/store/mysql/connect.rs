@@ -4,6 +4,7 @@ use super::{MysqlStore, fault};
 use crate::store::StoreError;
 use mysql::prelude::Queryable;
 use mysql::{Conn, Opts, OptsBuilder};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -29,18 +30,40 @@ const SESSION: &[&str] = &[
     "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED",
 ];
 
+/// The lock's name, as SQL. Hashed, because it has at most 64 characters and a database's name may have as many.
+pub(super) const LOCK_NAME: &str = "CONCAT('hongyan:', MD5(DATABASE()))";
+
 /// A server and one database there. Clones share the lock on it.
 #[derive(Clone)]
 pub struct MysqlServer {
     opts: Opts,
     guard: Arc<Mutex<Guard>>,
+    greatest_seq: Arc<AtomicU64>,
 }
 
 /// A connection of its own holds the lock: whoever else wants the database waits for it in vain.
 #[derive(Default)]
 struct Guard {
     conn: Option<Conn>,
+    /// The last connection that held the lock.
+    held_by: Option<u64>,
     failed: Option<(Instant, StoreError)>,
+    /// Another server has used the database since: what this one keeps in memory is no longer true.
+    taken_over: Option<StoreError>,
+}
+
+/// What a connection that writes knows of the lock.
+pub(super) struct Held {
+    /// The connection that holds it.
+    pub(super) connection: u64,
+    greatest_seq: Arc<AtomicU64>,
+}
+
+impl Held {
+    /// This push is about to be stored by this server.
+    pub(super) fn note_seq(&self, seq: u64) {
+        self.greatest_seq.fetch_max(seq, Ordering::Relaxed);
+    }
 }
 
 impl std::fmt::Debug for MysqlServer {
@@ -57,8 +80,7 @@ impl MysqlServer {
     /// When it is no such URL. The sentence does not repeat it.
     pub fn new(url: &str) -> Result<Self, StoreError> {
         // The driver's own sentence may quote what stands in the URL.
-        let wrong =
-            || StoreError::Unavailable("its URL is not like mysql://USER:PASSWORD@HOST:PORT/DATABASE".to_owned());
+        let wrong = || StoreError::Unusable("its URL is not like mysql://USER:PASSWORD@HOST:PORT/DATABASE".to_owned());
         let opts = Opts::from_url(url).map_err(|_| wrong())?;
         if opts.get_db_name().is_none_or(str::is_empty) {
             return Err(wrong());
@@ -73,18 +95,18 @@ impl MysqlServer {
             .prefer_socket(false)
             .local_infile_handler(None)
             .stmt_cache_size(STATEMENTS_CACHED);
-        Ok(Self { opts: opts.into(), guard: Arc::default() })
+        Ok(Self { opts: opts.into(), guard: Arc::default(), greatest_seq: Arc::default() })
     }
 
     /// One more connection. The first one takes the lock and brings the tables up to date, as does the first after the lock was lost.
     ///
     /// # Errors
-    /// When the server cannot be reached or used, another hongyan uses the database, or a newer one has.
+    /// When the server cannot be reached or used, another hongyan uses the database or has used it since, or a newer one has.
     pub fn connect(&self) -> Result<MysqlStore, StoreError> {
-        self.guard()?;
+        let lock = Held { connection: self.guard()?, greatest_seq: Arc::clone(&self.greatest_seq) };
         let mut conn = self.session()?;
         let packet: Option<u64> = conn.query_first("SELECT @@max_allowed_packet").map_err(|error| fault(&error).0)?;
-        Ok(MysqlStore::new(conn, packet.unwrap_or(0)))
+        Ok(MysqlStore::new(conn, packet.unwrap_or(0), lock))
     }
 
     fn session(&self) -> Result<Conn, StoreError> {
@@ -95,11 +117,14 @@ impl MysqlServer {
         Ok(conn)
     }
 
-    /// Makes sure that the lock is held.
-    fn guard(&self) -> Result<(), StoreError> {
+    /// Makes sure that the lock is held; gives the connection that holds it.
+    fn guard(&self) -> Result<u64, StoreError> {
         let asked = Instant::now();
         // A guard whose owner panicked is looked at like any other: by asking its connection.
         let mut guard = self.guard.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(error) = &guard.taken_over {
+            return Err(error.clone());
+        }
         if let Some((at, error)) = &guard.failed
             && *at >= asked
         {
@@ -109,14 +134,15 @@ impl MysqlServer {
         if let Some(mut conn) = guard.conn.take()
             && conn.ping().is_ok()
         {
+            let holder = u64::from(conn.connection_id());
             guard.conn = Some(conn);
-            return Ok(());
+            return Ok(holder);
         }
-        match self.lock() {
+        match self.lock(&mut guard) {
             Ok(conn) => {
-                guard.conn = Some(conn);
-                guard.failed = None;
-                Ok(())
+                let holder = u64::from(conn.connection_id());
+                (guard.conn, guard.held_by, guard.failed) = (Some(conn), Some(holder), None);
+                Ok(holder)
             }
             Err(error) => {
                 guard.failed = Some((Instant::now(), error.clone()));
@@ -125,20 +151,54 @@ impl MysqlServer {
         }
     }
 
-    fn lock(&self) -> Result<Conn, StoreError> {
+    fn lock(&self, guard: &mut Guard) -> Result<Conn, StoreError> {
         let mut conn = self.session()?;
-        // Hashed, because a lock's name has at most 64 characters and a database's name may have as many.
-        let lock = format!("SELECT GET_LOCK(CONCAT('hongyan:', MD5(DATABASE())), {LOCK_WAIT_S})");
+        if let Some(id) = holder(&mut conn)?
+            && guard.held_by == Some(id)
+        {
+            // Our own connection, of whose end the database has not heard yet. There is nothing to kill if it has by now.
+            conn.query_drop(format!("KILL {id}")).unwrap_or(());
+        }
+        let lock = format!("SELECT GET_LOCK({LOCK_NAME}, {LOCK_WAIT_S})");
         let locked: Option<Option<u8>> = conn.query_first(lock).map_err(|error| fault(&error).0)?;
         if locked.flatten() != Some(1) {
-            let holder = "SELECT IS_USED_LOCK(CONCAT('hongyan:', MD5(DATABASE())))";
-            let holder: Option<Option<u64>> = conn.query_first(holder).map_err(|error| fault(&error).0)?;
-            let holder = holder.flatten().map_or_else(String::new, |id| format!(", with connection {id} there"));
-            return Err(StoreError::Unavailable(format!("another server uses this database{holder}")));
+            let other = holder(&mut conn)?;
+            let with = other.map_or_else(String::new, |id| format!(", with connection {id} there"));
+            let error = StoreError::Unusable(format!("another server uses this database{with}"));
+            if guard.held_by.is_some() && other.is_some() && other != guard.held_by {
+                return Err(taken_over(guard, &error.to_string()));
+            }
+            return Err(error);
         }
         migrate(&mut conn, MIGRATIONS)?;
+        let last_seq = last_seq(&mut conn)?;
+        if guard.held_by.is_some() && last_seq > self.greatest_seq.load(Ordering::Relaxed) {
+            return Err(taken_over(guard, "another server has used this database"));
+        }
+        self.greatest_seq.fetch_max(last_seq, Ordering::Relaxed);
         Ok(conn)
     }
+}
+
+/// What this server keeps in memory is no longer what is stored, and never will be again.
+fn taken_over(guard: &mut Guard, why: &str) -> StoreError {
+    let error = StoreError::Unusable(format!("{why} since this one lost its lock: this one must be started again"));
+    guard.taken_over = Some(error.clone());
+    error
+}
+
+fn holder(conn: &mut Conn) -> Result<Option<u64>, StoreError> {
+    let holder: Option<Option<u64>> =
+        conn.query_first(format!("SELECT IS_USED_LOCK({LOCK_NAME})")).map_err(|error| fault(&error).0)?;
+    Ok(holder.flatten())
+}
+
+/// The greatest number of any push, stored or named by a pending request; 0 if there is none.
+fn last_seq(conn: &mut Conn) -> Result<u64, StoreError> {
+    let mut greatest =
+        |sql: &str| conn.query_first::<u64, _>(sql).map(Option::unwrap_or_default).map_err(|error| fault(&error).0);
+    let pushes = greatest("SELECT seq FROM pushes ORDER BY seq DESC LIMIT 1")?;
+    Ok(pushes.max(greatest("SELECT push_seq FROM friend_requests ORDER BY push_seq DESC LIMIT 1")?))
 }
 
 /// The version of the tables; 0 when there are none.
@@ -169,8 +229,9 @@ fn migrate(conn: &mut Conn, steps: &[&str]) -> Result<(), StoreError> {
     }
     for step in steps.iter().skip(found) {
         for statement in statements(step) {
-            conn.query_drop(statement).map_err(|error| {
-                StoreError::Unavailable(format!("cannot make its tables (schema.sql): {}", fault(&error).0))
+            conn.query_drop(statement).map_err(|error| match fault(&error).0 {
+                StoreError::Busy(why) | StoreError::Unavailable(why) => StoreError::Unavailable(why),
+                error => StoreError::Unusable(format!("cannot make its tables (schema.sql): {error}")),
             })?;
         }
     }
