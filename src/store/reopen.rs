@@ -5,7 +5,7 @@ use super::{Store, StoreError};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Opens one more connection to the store.
 pub(super) type Opener = Box<dyn Fn() -> Result<Box<dyn Store>, StoreError> + Send + Sync>;
@@ -16,12 +16,18 @@ const BACKOFF_MAX: Duration = Duration::from_secs(2);
 
 type Opened = Result<Box<dyn Store>, StoreError>;
 
+/// How long jobs wait for the first try. What takes longer hangs, and they fail at once from then on.
+const FIRST_TRY_WAIT: Duration = Duration::from_secs(1);
+
 /// A store that is being opened, again and again until it works.
 pub(super) struct Opening {
     /// The store, and before it, if the first try failed, why.
     opened: Receiver<Opened>,
     /// Dropped with this: whoever opens then gives up.
     _wanted: Sender<()>,
+    /// The first try is waited for until then.
+    wait_until: Instant,
+    why: StoreError,
 }
 
 impl Opening {
@@ -34,27 +40,29 @@ impl Opening {
             // The sender went with it, so the next one who asks starts anew.
             log::error!("cannot start the thread that opens the store again: {error}");
         }
-        Self { opened, _wanted: wanted }
+        let why = StoreError::Unavailable("it does not answer".into());
+        Self { opened, _wanted: wanted, wait_until: Instant::now() + FIRST_TRY_WAIT, why }
     }
 
     /// The store, if it is open by now.
-    pub(super) fn take(&mut self, opener: &Arc<Opener>) -> Option<Box<dyn Store>> {
+    ///
+    /// # Errors
+    /// Why it is not. It is an outage, whatever the reason: no job is to blame for it.
+    pub(super) fn take(&mut self, opener: &Arc<Opener>) -> Result<Box<dyn Store>, StoreError> {
         loop {
-            match self.opened.recv_timeout(Duration::ZERO) {
-                Ok(Ok(store)) => return Some(store),
-                Ok(Err(_)) => {}
-                Err(RecvTimeoutError::Timeout) => return None,
+            match self.opened.recv_timeout(self.wait_until.saturating_duration_since(Instant::now())) {
+                Ok(Ok(store)) => return Ok(store),
+                Ok(Err(why)) => {
+                    self.why = StoreError::Unavailable(why.to_string());
+                    self.wait_until = Instant::now();
+                }
+                Err(RecvTimeoutError::Timeout) => return Err(self.why.clone()),
                 Err(RecvTimeoutError::Disconnected) => {
                     *self = Self::start(Arc::clone(opener));
-                    return None;
+                    return Err(self.why.clone());
                 }
             }
         }
-    }
-
-    /// Waits for the first try, but not for long. `None`: it hangs.
-    pub(super) fn first_try(&mut self, wait: Duration) -> Option<Opened> {
-        self.opened.recv_timeout(wait).ok()
     }
 }
 

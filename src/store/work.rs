@@ -85,32 +85,22 @@ impl Batch {
         let (mut pause, mut tries, mut was_reopened) = (FIRST_PAUSE, 1, false);
         loop {
             if let Link::Opening(opening) = &mut self.link {
-                match opening.take(&self.opener) {
-                    Some(store) => self.link = Link::Open(store),
-                    None => return Err(StoreError::Unavailable("it is not reached again yet".into())),
-                }
+                self.link = Link::Open(opening.take(&self.opener)?);
             }
             let started = Instant::now();
-            let result = self.attempt(jobs);
-            match (result, &mut self.link) {
-                (Err(StoreError::Busy(_)), Link::Open(_)) if tries < TRIES => {
+            match self.attempt(jobs) {
+                Err(StoreError::Busy(_)) if tries < TRIES => {
                     std::thread::sleep(pause);
                     pause *= 4;
                     tries += 1;
                 }
                 // Every write may be repeated, so a batch whose outcome is not known is simply done again.
-                (Err(error @ StoreError::Unavailable(_)), Link::Opening(opening))
-                    if !was_reopened && started.elapsed() < RETRY_WITHIN =>
+                Err(StoreError::Unavailable(_))
+                    if matches!(self.link, Link::Opening(_)) && !was_reopened && started.elapsed() < RETRY_WITHIN =>
                 {
-                    match opening.first_try(RETRY_WITHIN) {
-                        Some(Ok(store)) => self.link = Link::Open(store),
-                        // A store that cannot be opened is an outage, whatever the reason: no job is to blame for it.
-                        Some(Err(why)) => return Err(StoreError::Unavailable(why.to_string())),
-                        None => return Err(error),
-                    }
                     was_reopened = true;
                 }
-                (result, _) => return result,
+                result => return result,
             }
         }
     }

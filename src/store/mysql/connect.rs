@@ -56,6 +56,8 @@ struct Guard {
 pub(super) struct Held {
     /// The connection that holds it.
     pub(super) connection: u64,
+    /// It stays open for as long as somebody writes.
+    _guard: Arc<Mutex<Guard>>,
     greatest_seq: Arc<AtomicU64>,
 }
 
@@ -103,7 +105,8 @@ impl MysqlServer {
     /// # Errors
     /// When the server cannot be reached or used, another hongyan uses the database or has used it since, or a newer one has.
     pub fn connect(&self) -> Result<MysqlStore, StoreError> {
-        let lock = Held { connection: self.guard()?, greatest_seq: Arc::clone(&self.greatest_seq) };
+        let (connection, greatest_seq) = (self.guard()?, Arc::clone(&self.greatest_seq));
+        let lock = Held { connection, _guard: Arc::clone(&self.guard), greatest_seq };
         let mut conn = self.session()?;
         let packet: Option<u64> = conn.query_first("SELECT @@max_allowed_packet").map_err(|error| fault(&error).0)?;
         Ok(MysqlStore::new(conn, packet.unwrap_or(0), lock))
