@@ -232,7 +232,7 @@ impl Chat {
                     self.room_made(receiver, out);
                 }
             }
-            _ if self.may_be_acked(item) => self.save_again_later(item),
+            _ if !self.stopping && self.may_be_acked(item) => self.save_again_later(item),
             _ => self.save_failed(item, UNAVAILABLE, out),
         }
     }

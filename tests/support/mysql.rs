@@ -225,6 +225,60 @@ fn a_connection_that_timed_out_is_never_used_again() {
     assert_eq!(waiting(&mut server.connect().unwrap(), "ann"), [1]);
 }
 
+/// Ends the connection that holds the lock.
+fn kill_lock(database: &mut Database) {
+    let holder: Option<u64> = database
+        .admin
+        .query_first::<Option<u64>, _>("SELECT IS_USED_LOCK(CONCAT('hongyan:', MD5(DATABASE())))")
+        .unwrap()
+        .flatten();
+    database.admin.query_drop(format!("KILL {}", holder.unwrap())).unwrap();
+}
+
+#[test]
+fn without_the_lock_nothing_is_written_and_it_is_taken_again() {
+    let Some(mut database) = Database::new() else { return };
+    let server = database.server();
+    let mut store = server.connect().unwrap();
+    save(&mut store, &[message(1, "bob", "ann", "m")]);
+    kill_lock(&mut database);
+    let lost = store.begin();
+    assert!(matches!(lost, Err(StoreError::Unavailable(_))) && store.is_broken(), "{lost:?}");
+    let mut store = server.connect().unwrap();
+    save(&mut store, &[message(2, "bob", "ann", "n")]);
+    let other = refusal(&database.server());
+    assert!(other.contains("another server uses this database"), "{other}");
+}
+
+#[test]
+fn a_server_whose_database_another_one_took_over_never_writes_again() {
+    let Some(mut database) = Database::new() else { return };
+    // While the other one is there, and when it has come and gone.
+    for is_gone in [false, true] {
+        let first = database.server();
+        let mut store = first.connect().unwrap();
+        kill_lock(&mut database);
+        let second = database.server();
+        let mut other = second.connect().unwrap();
+        let seq = other.last_seq().unwrap() + 1;
+        save(&mut other, &[message(seq, "bob", "ann", &format!("m{seq}"))]);
+        if is_gone {
+            drop((other, second));
+            assert!(store.begin().is_err());
+            let why = refusal(&first);
+            assert!(why.contains("this one must be started again"), "{why}");
+        } else {
+            assert!(store.begin().is_err());
+            let why = refusal(&first);
+            assert!(why.contains("another server uses this database, with connection "), "{why}");
+            assert!(why.contains("this one must be started again"), "{why}");
+            drop((other, second));
+        }
+        let why = refusal(&first);
+        assert!(why.contains("this one must be started again"), "{why}");
+    }
+}
+
 struct Workers {
     pool: Pool,
     next: u32,

@@ -155,7 +155,7 @@ fn do_harm(database: &mut MariaDb, random: &mut Random) {
     }
 }
 
-pub fn run(database: &mut MariaDb, config: fn(String) -> Config, seed: u64) {
+pub(crate) fn run(database: &mut MariaDb, config: fn(String) -> Config, seed: u64) {
     let mut config = config(database.url());
     // Nothing is sent again on a connection, so that whatever comes twice there is a mistake.
     config.rules.resend_every_ms = 600_000;
