@@ -73,8 +73,8 @@ fn open_until_it_works(opener: &Opener, opened: &Sender<Opened>, unwanted: &Rece
         let result = catch_unwind(AssertUnwindSafe(opener))
             .unwrap_or_else(|_| Err(StoreError::Unavailable("its driver panicked".into())));
         let is_open = result.is_ok();
-        // A failed sending means that nobody wants it any more, which the waiting below tells, too.
-        if (is_open || is_first) && opened.send(result).is_err() || is_open {
+        let is_wanted = !(is_open || is_first) || opened.send(result).is_ok();
+        if is_open || !is_wanted {
             return;
         }
         is_first = false;
