@@ -13,8 +13,8 @@ use mysql::prelude::Queryable;
 use std::collections::HashMap;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 /// A database of its own, dropped with it.
@@ -277,6 +277,47 @@ fn a_server_whose_database_another_one_took_over_never_writes_again() {
         let why = refusal(&first);
         assert!(why.contains("this one must be started again"), "{why}");
     }
+}
+
+/// A network that goes away without a word: what is cut on our side stays open on the database's.
+fn silent_cuts(target: String) -> (u16, Arc<Mutex<Vec<TcpStream>>>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let (port, ours) = (listener.local_addr().unwrap().port(), Arc::new(Mutex::new(Vec::new())));
+    let kept = Arc::clone(&ours);
+    std::thread::spawn(move || {
+        for client in listener.incoming().map_while(Result::ok) {
+            let server = TcpStream::connect(&target).unwrap();
+            kept.lock().unwrap().push(client.try_clone().unwrap());
+            for (mut from, mut to) in [
+                (client.try_clone().unwrap(), server.try_clone().unwrap()),
+                (server.try_clone().unwrap(), client.try_clone().unwrap()),
+            ] {
+                std::thread::spawn(move || std::io::copy(&mut from, &mut to).unwrap_or(0));
+            }
+            // Never closed.
+            std::mem::forget(server);
+        }
+    });
+    (port, ours)
+}
+
+#[test]
+fn a_connection_of_ours_that_the_database_holds_for_alive_does_not_keep_us_out() {
+    let Some(mut database) = Database::new() else { return };
+    let (before, place) = database.base.rsplit_once('@').unwrap();
+    let (port, ours) = silent_cuts(place.to_owned());
+    let server = MysqlServer::new(&format!("{before}@127.0.0.1:{port}/{}", database.name)).unwrap();
+    for seq in 1..=2 {
+        let mut store = server.connect().unwrap();
+        save(&mut store, &[message(seq, "bob", "ann", &format!("m{seq}"))]);
+        for conn in ours.lock().unwrap().drain(..) {
+            conn.shutdown(std::net::Shutdown::Both).unwrap();
+        }
+        assert!(store.begin().is_err());
+    }
+    assert!(refusal(&database.server()).contains("another server uses this database"), "it is still held there");
+    save(&mut server.connect().unwrap(), &[message(3, "bob", "ann", "m3")]);
+    database.kill_all();
 }
 
 struct Workers {

@@ -45,8 +45,10 @@ pub struct MysqlServer {
 #[derive(Default)]
 struct Guard {
     conn: Option<Conn>,
-    /// The last connection that held the lock.
-    held_by: Option<u64>,
+    /// The lock was held at some time.
+    was_held: bool,
+    /// The last connection that asked for it. It may hold it without our having heard so.
+    asked_by: Option<u64>,
     failed: Option<(Instant, StoreError)>,
     /// Another server has used the database since: what this one keeps in memory is no longer true.
     taken_over: Option<StoreError>,
@@ -144,7 +146,7 @@ impl MysqlServer {
         match self.lock(&mut guard) {
             Ok(conn) => {
                 let holder = u64::from(conn.connection_id());
-                (guard.conn, guard.held_by, guard.failed) = (Some(conn), Some(holder), None);
+                (guard.conn, guard.was_held, guard.failed) = (Some(conn), true, None);
                 Ok(holder)
             }
             Err(error) => {
@@ -157,25 +159,29 @@ impl MysqlServer {
     fn lock(&self, guard: &mut Guard) -> Result<Conn, StoreError> {
         let mut conn = self.session()?;
         if let Some(id) = holder(&mut conn)?
-            && guard.held_by == Some(id)
+            && guard.asked_by == Some(id)
         {
-            // Our own connection, of whose end the database has not heard yet. There is nothing to kill if it has by now.
-            conn.query_drop(format!("KILL {id}")).unwrap_or(());
+            // Our own connection, of whose end the database has not heard. That it has by now is no error.
+            conn.query_drop(format!("KILL {id}")).or_else(|error| match fault(&error) {
+                (_, true) => Ok(()),
+                (error, false) => Err(error),
+            })?;
         }
+        guard.asked_by = Some(u64::from(conn.connection_id()));
         let lock = format!("SELECT GET_LOCK({LOCK_NAME}, {LOCK_WAIT_S})");
         let locked: Option<Option<u8>> = conn.query_first(lock).map_err(|error| fault(&error).0)?;
         if locked.flatten() != Some(1) {
             let other = holder(&mut conn)?;
             let with = other.map_or_else(String::new, |id| format!(", with connection {id} there"));
             let error = StoreError::Unusable(format!("another server uses this database{with}"));
-            if guard.held_by.is_some() && other.is_some() && other != guard.held_by {
+            if guard.was_held && other.is_some() {
                 return Err(taken_over(guard, &error.to_string()));
             }
             return Err(error);
         }
         migrate(&mut conn, MIGRATIONS)?;
         let last_seq = last_seq(&mut conn)?;
-        if guard.held_by.is_some() && last_seq > self.greatest_seq.load(Ordering::Relaxed) {
+        if guard.was_held && last_seq > self.greatest_seq.load(Ordering::Relaxed) {
             return Err(taken_over(guard, "another server has used this database"));
         }
         self.greatest_seq.fetch_max(last_seq, Ordering::Relaxed);
