@@ -38,6 +38,8 @@ pub(super) const LOCK_NAME: &str = "CONCAT('hongyan:', MD5(DATABASE()))";
 pub struct MysqlServer {
     opts: Opts,
     guard: Arc<Mutex<Guard>>,
+    /// A second lock of the same connection, under a name that no other process has.
+    mark: Arc<str>,
     greatest_seq: Arc<AtomicU64>,
 }
 
@@ -47,8 +49,6 @@ struct Guard {
     conn: Option<Conn>,
     /// The lock was held at some time.
     was_held: bool,
-    /// The last connection that asked for it. It may hold it without our having heard so.
-    asked_by: Option<u64>,
     failed: Option<(Instant, StoreError)>,
     /// Another server has used the database since: what this one keeps in memory is no longer true.
     taken_over: Option<StoreError>,
@@ -99,7 +99,10 @@ impl MysqlServer {
             .prefer_socket(false)
             .local_infile_handler(None)
             .stmt_cache_size(STATEMENTS_CACHED);
-        Ok(Self { opts: opts.into(), guard: Arc::default(), greatest_seq: Arc::default() })
+        let random = getrandom::u64()
+            .map_err(|error| StoreError::Unusable(format!("the system has no random numbers: {error}")))?;
+        let mark = format!("hongyan-{random:016x}").into();
+        Ok(Self { opts: opts.into(), guard: Arc::default(), mark, greatest_seq: Arc::default() })
     }
 
     /// One more connection. The first one takes the lock and brings the tables up to date, as does the first after the lock was lost.
@@ -158,8 +161,10 @@ impl MysqlServer {
 
     fn lock(&self, guard: &mut Guard) -> Result<Conn, StoreError> {
         let mut conn = self.session()?;
-        if let Some(id) = holder(&mut conn)?
-            && guard.asked_by == Some(id)
+        // Connections are numbered anew when the database starts again: who holds the mark, too, is certainly ours.
+        let mark = format!("'{}'", self.mark);
+        if let Some(id) = holder(&mut conn, LOCK_NAME)?
+            && holder(&mut conn, &mark)? == Some(id)
         {
             // Our own connection, of whose end the database has not heard. That it has by now is no error.
             conn.query_drop(format!("KILL {id}")).or_else(|error| match fault(&error) {
@@ -167,11 +172,11 @@ impl MysqlServer {
                 (error, false) => Err(error),
             })?;
         }
-        guard.asked_by = Some(u64::from(conn.connection_id()));
+        conn.query_drop(format!("SELECT GET_LOCK({mark}, {LOCK_WAIT_S})")).map_err(|error| fault(&error).0)?;
         let lock = format!("SELECT GET_LOCK({LOCK_NAME}, {LOCK_WAIT_S})");
         let locked: Option<Option<u8>> = conn.query_first(lock).map_err(|error| fault(&error).0)?;
         if locked.flatten() != Some(1) {
-            let other = holder(&mut conn)?;
+            let other = holder(&mut conn, LOCK_NAME)?;
             let with = other.map_or_else(String::new, |id| format!(", with connection {id} there"));
             let error = StoreError::Unusable(format!("another server uses this database{with}"));
             if guard.was_held && other.is_some() {
@@ -196,9 +201,9 @@ fn taken_over(guard: &mut Guard, why: &str) -> StoreError {
     error
 }
 
-fn holder(conn: &mut Conn) -> Result<Option<u64>, StoreError> {
+fn holder(conn: &mut Conn, lock: &str) -> Result<Option<u64>, StoreError> {
     let holder: Option<Option<u64>> =
-        conn.query_first(format!("SELECT IS_USED_LOCK({LOCK_NAME})")).map_err(|error| fault(&error).0)?;
+        conn.query_first(format!("SELECT IS_USED_LOCK({lock})")).map_err(|error| fault(&error).0)?;
     Ok(holder.flatten())
 }
 
