@@ -1,11 +1,13 @@
 //! Wiring: one function that starts the whole server and one handle to stop it, for `main` and the tests alike.
 
+mod store_wait;
+
 use crate::chat::Chat;
 use crate::config::Config;
 use crate::net::conns::WAKER;
 use crate::net::hub::Bounds;
 use crate::net::{Loop, Parts};
-use crate::store::pool::Pool;
+use crate::store::pool::Wake;
 use mio::net::TcpListener;
 use mio::{Poll, Waker};
 use signal_hook::consts::{SIGINT, SIGTERM};
@@ -94,17 +96,23 @@ impl Drop for Handle {
 /// # Errors
 /// When it cannot listen or the store cannot be used.
 pub fn start(config: Config) -> Result<Handle, StartError> {
-    launch(config, None)
+    match launch(config, None)? {
+        Some(handle) => Ok(handle),
+        None => Err(StartError("it was stopped before it had started".to_owned())),
+    }
 }
 
-/// Runs a server as the whole process, until SIGTERM or SIGINT. Says on stderr where it listens. `false`: its loop panicked,
-/// or the system refused to let it poll.
+/// Runs a server as the whole process, until SIGTERM or SIGINT, which also end the wait for the store. Says on stderr where it
+/// listens. `false`: its loop panicked, or the system refused to let it poll.
 ///
 /// # Errors
 /// When it cannot listen or the store cannot be used.
 pub fn run(config: Config) -> Result<bool, StartError> {
     let signals = Signals::new([SIGTERM, SIGINT]).map_err(|error| cannot("watch for signals", &error))?;
-    let mut handle = launch(config, Some(signals))?;
+    let Some(mut handle) = launch(config, Some(signals))? else {
+        log::info!("stopped while the store was waited for");
+        return Ok(true);
+    };
     // Whoever closed stderr does not want to know.
     writeln!(io::stderr(), "listening on {}", handle.addr).unwrap_or(());
     Ok(handle.join().is_ok())
@@ -114,22 +122,26 @@ fn cannot(what: &str, error: &io::Error) -> StartError {
     StartError(format!("cannot {what}: {error}"))
 }
 
-fn launch(config: Config, signals: Option<Signals>) -> Result<Handle, StartError> {
-    let listener = TcpListener::bind(config.listen)
-        .map_err(|error| StartError(format!("cannot listen on {}: {}", config.listen, plain(&error))))?;
-    let addr = listener.local_addr().map_err(|error| cannot("tell the address it listens on", &error))?;
+fn bind(config: &Config) -> Result<TcpListener, StartError> {
+    TcpListener::bind(config.listen)
+        .map_err(|error| StartError(format!("cannot listen on {}: {}", config.listen, plain(&error))))
+}
+
+/// `None`: a signal came while the store was waited for.
+fn launch(config: Config, mut signals: Option<Signals>) -> Result<Option<Handle>, StartError> {
+    // First, so that a port in use is said at once.
+    let mut listener = Some(bind(&config)?);
     let poll = Poll::new().map_err(|error| cannot("start polling", &error))?;
     let waker = Waker::new(poll.registry(), WAKER).map_err(|error| cannot("start polling", &error))?;
     let waker = Arc::new(waker);
-    let wake = Arc::clone(&waker);
-    let pool = Pool::start(
-        &config,
-        Arc::new(move || {
-            // Can fail only with its poll gone, and then nobody waits for the answer.
-            wake.wake().unwrap_or(());
-        }),
-    )
-    .map_err(|error| StartError(format!("cannot use the store {}: {error}", config.store)))?;
+    let woken = Arc::clone(&waker);
+    // Can fail only with its poll gone, and then nobody waits for the answer.
+    let wake: Wake = Arc::new(move || woken.wake().unwrap_or(()));
+    // While the store is waited for, clients are refused rather than kept waiting for an answer.
+    let opened = store_wait::open(&config, &mut signals, &wake, || listener = None)?;
+    let Some(pool) = opened else { return Ok(None) };
+    let listener = listener.map_or_else(|| bind(&config), Ok)?;
+    let addr = listener.local_addr().map_err(|error| cannot("tell the address it listens on", &error))?;
     let hash_key = random_key()?;
     let chat = Chat::new(config.rules.clone(), pool.first_seq(), hash_key);
     let stop = Arc::new(AtomicBool::new(false));
@@ -157,7 +169,7 @@ fn launch(config: Config, signals: Option<Signals>) -> Result<Handle, StartError
         .spawn(move || server_loop.run())
         .map_err(|error| cannot("start the loop's thread", &error))?;
     log::info!("the store is {}", config.store);
-    Ok(Handle { addr, stop, waker, thread: Some(thread) })
+    Ok(Some(Handle { addr, stop, waker, thread: Some(thread) }))
 }
 
 /// What the system says, without its error number where the cause is a usual one.

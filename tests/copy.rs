@@ -164,15 +164,26 @@ fn progress_is_plain_lines_without_a_terminal_and_the_result_is_counted() {
     let progress = String::from_utf8(output.stderr).unwrap();
     assert!(progress.chars().all(|c| !c.is_control() || c == '\n'), "{progress:?}");
     let begins: Vec<_> = progress.lines().map(|line| line.split(", ").next().unwrap()).collect();
-    let tables = ["accounts: 2 of 2", "friendships: 0 of 0", "friend requests: 1 of 1", "pushes: 3 of 3"];
+    let tables = [
+        "accounts: 2 of 2",
+        "friendships: 0 of 0",
+        "friend requests: 1 of 1",
+        "pushes: 3 of 3",
+        "resume tokens: 0 of 0",
+    ];
     let expected = ["copying", "verifying"].map(|verb| tables.map(|table| format!("{verb} {table} (100 %)"))).concat();
     assert_eq!(begins, expected);
     let result = String::from_utf8(output.stdout).unwrap();
     let lines: Vec<_> = result.lines().collect();
-    let counts =
-        ["accounts: 2, verified", "friendships: 0, verified", "friend requests: 1, verified", "pushes: 3, verified"];
-    assert_eq!(lines[..4], counts);
-    assert!(lines[4].starts_with("copied 6 records from sqlite:") && lines.len() == 5, "{result}");
+    let counts = [
+        "accounts: 2, verified",
+        "friendships: 0, verified",
+        "friend requests: 1, verified",
+        "pushes: 3, verified",
+        "resume tokens: 0, verified",
+    ];
+    assert_eq!(lines[..5], counts);
+    assert!(lines[5].starts_with("copied 6 records from sqlite:") && lines.len() == 6, "{result}");
 }
 
 #[test]

@@ -162,7 +162,8 @@ pub enum CloseReason {
 }
 
 /// Blocking work, done by the store's workers. Jobs that name the same user in their data lane are done in the order
-/// in which they were submitted, and each is answered only after its effect is committed.
+/// in which they were submitted, and each is answered only after its effect is committed. Their outcomes arrive in that order,
+/// too; those of different users, and of the auth lane, in any.
 #[derive(Clone, Debug)]
 pub enum Job {
     /// Auth lane: hash a new password. → [`Outcome::Hashed`]

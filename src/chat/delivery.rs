@@ -197,9 +197,9 @@ impl Chat {
         else {
             return;
         };
-        found.save = Save::InFlight;
+        let before = std::mem::replace(&mut found.save, Save::InFlight);
         let (push, waiter) = (Arc::clone(&found.push), found.waiter);
-        if let Some(waiter) = waiter {
+        if let Some(waiter) = waiter.filter(|_| before == Save::None) {
             self.answer_by(waiter.due_ms, Due::Push(item));
         }
         if self.submit(Job::SavePush { push }, Pending::Save(item), out).is_err() {
@@ -233,7 +233,34 @@ impl Chat {
                     self.room_made(receiver, out);
                 }
             }
+            _ if !self.stopping && self.may_be_acked(item) => self.save_again_later(item),
             _ => self.save_failed(item, UNAVAILABLE, out),
+        }
+    }
+
+    /// Is its receiver there? Then his ack may make it safe, whatever the store does.
+    fn may_be_acked(&self, item: ItemRef) -> bool {
+        let listed = self.items.get(item).filter(|found| found.listed && found.waits());
+        listed.is_some_and(|found| self.users.get(found.receiver).conn.is_some())
+    }
+
+    /// Whoever waits for it waits on, until his time is over: for the ack, or for a store that is back.
+    fn save_again_later(&mut self, item: ItemRef) {
+        const RETRY_MS: u64 = 1_000;
+        if let Some(found) = self.items.get_mut(item) {
+            found.save = Save::Failed;
+        }
+        if self.to_save.is_empty() {
+            self.wheel.insert(self.now.mono_ms + RETRY_MS, Timer::Saves);
+        }
+        self.to_save.push(item);
+    }
+
+    pub(super) fn retry_saves(&mut self, out: &mut Vec<Action>) {
+        for item in std::mem::take(&mut self.to_save) {
+            if self.items.get(item).is_some_and(|found| found.save == Save::Failed && found.waits()) {
+                self.save_if_unsaved(item, out);
+            }
         }
     }
 

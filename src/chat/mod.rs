@@ -49,6 +49,8 @@ enum Timer {
     Recent(UserId),
     /// Deletions that failed are to be tried again.
     Deletes,
+    /// Savings that failed are to be tried again.
+    Saves,
     /// Friendships of which nobody knows what became are to be tried again.
     Undecided,
     /// The stop is not waited for any longer.
@@ -85,6 +87,8 @@ pub struct Chat {
     undeleted: BTreeSet<u64>,
     /// Of these, those that are to be tried again; the others are being.
     to_delete: Vec<(UserName, u64)>,
+    /// Pushes to people online whose saving failed and that somebody waits for: tried again.
+    to_save: Vec<ItemRef>,
     /// What friends wanted and the store failed at, or did and could not say so: tried again until it is known.
     undecided: Vec<friend::Friendship>,
     wheel: Wheel<Timer>,
@@ -117,6 +121,7 @@ impl Chat {
             pairs: HashMap::new(),
             undeleted: BTreeSet::new(),
             to_delete: Vec::new(),
+            to_save: Vec::new(),
             undecided: Vec::new(),
             wheel: Wheel::new(),
             grace: VecDeque::new(),
@@ -183,6 +188,7 @@ impl Chat {
                 Timer::Page(user) => self.page_timer_fired(user, out),
                 Timer::Recent(user) => self.recent_timer_fired(user),
                 Timer::Deletes => self.retry_deletes(out),
+                Timer::Saves => self.retry_saves(out),
                 Timer::Undecided => self.retry_undecided(out),
                 Timer::Stop => self.stop_now(out),
             }

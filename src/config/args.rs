@@ -84,6 +84,14 @@ fn relate(config: &mut Config, given: &[&str]) -> Result<(), String> {
         }
         config.rules.auth_jobs_max = config.rules.jobs_max;
     }
+    // Saved later than that, a message to who does not ack could never be answered with anything but MF.
+    if config.rules.save_after_ms > config.rules.answer_within_ms {
+        if given.contains(&"save-after") {
+            let (save, answer) = (shown(config, "save-after"), shown(config, "answer-within"));
+            return Err(format!("--save-after {save} must not be longer than --answer-within {answer}"));
+        }
+        config.rules.save_after_ms = config.rules.answer_within_ms;
+    }
     // A frame grows when it is written in the other spelling, at most threefold; a few must fit beside each other.
     let output_min = config.frame_bytes_max.saturating_mul(4);
     if config.output_bytes_max < output_min {
@@ -248,6 +256,8 @@ mod tests {
             (&["--help=x"], &["--help"]),
             (&["--outstanding-max", "9", "--list-max", "8"], &["--outstanding-max 9", "--list-max 8"]),
             (&["--auth-jobs-max", "9", "--jobs-max", "8"], &["--auth-jobs-max 9", "--jobs-max 8"]),
+            (&["--save-after", "2s", "--answer-within", "1s"], &["--save-after 2s", "--answer-within 1s"]),
+            (&["--save-after", "10001ms"], &["--save-after 10001ms", "--answer-within 10s"]),
             (&["--output-bytes-max", "64KiB"], &["--output-bytes-max 64KiB", "--max-frame 64KiB"]),
         ] {
             let Err(why) = read_with(args, &[]) else { panic!("{args:?} was taken") };

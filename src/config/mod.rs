@@ -44,6 +44,8 @@ pub struct Config {
     pub verified_logins_max: usize,
     /// Threads with a connection to a MySQL store each. SQLite and memory have one.
     pub data_threads: usize,
+    /// How long a start waits for a MySQL store that cannot be reached, in ms.
+    pub store_wait_ms: u64,
     /// How long a stop waits for the store and for clients to take what is written, in ms.
     pub stop_wait_ms: u64,
     /// How much is logged.
@@ -68,6 +70,7 @@ impl Default for Config {
             argon2_passes: 2,
             verified_logins_max: 100_000,
             data_threads: 4,
+            store_wait_ms: 30_000,
             stop_wait_ms: 10_000,
             log: LevelFilter::Info,
             rules: Rules::default(),

@@ -172,6 +172,12 @@ pub static OPTIONS: &[Opt] = &[
     ),
     opt(
         SERVER,
+        "store-wait",
+        Kind::Duration(number!(0, DAY, store_wait_ms: u64)),
+        "How long a start waits for a MySQL store that cannot be reached; 0s: not at all.",
+    ),
+    opt(
+        SERVER,
         "stop-wait",
         Kind::Duration(Number { min: 10, max: HOUR, get: |c| c.stop_wait_ms, set: set_stop_wait }),
         "How long a stop waits for the store and for clients to take what was written.",

@@ -6,6 +6,7 @@ pub mod mysql;
 pub mod password;
 pub mod pool;
 pub mod portable;
+mod reopen;
 pub mod sqlite;
 pub mod token;
 mod work;
@@ -24,6 +25,9 @@ pub enum StoreError {
     Busy(String),
     /// The store cannot be reached, or whether it did the work is not known.
     Unavailable(String),
+    /// The store is there and does not let this server use it: a wrong password, no such database, a missing right. Waiting alone
+    /// does not help.
+    Unusable(String),
     /// This very input was refused, and will be again.
     Refused(String),
     /// What is stored is not what this server writes, or was written by a newer one.
@@ -33,7 +37,11 @@ pub enum StoreError {
 impl fmt::Display for StoreError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Busy(why) | Self::Unavailable(why) | Self::Refused(why) | Self::Corrupt(why) => f.write_str(why),
+            Self::Busy(why)
+            | Self::Unavailable(why)
+            | Self::Unusable(why)
+            | Self::Refused(why)
+            | Self::Corrupt(why) => f.write_str(why),
         }
     }
 }

@@ -6,8 +6,10 @@
 
 mod connect;
 mod export;
+mod schema;
 
 pub use connect::MysqlServer;
+use connect::{Held, LOCK_NAME};
 pub use export::MysqlPortable;
 
 use super::token::TokenHash;
@@ -69,23 +71,13 @@ fn fault(error: &mysql::Error) -> (StoreError, bool) {
         1040 | 1205 | 1213 | 1226 | 1317 | 1969 => (StoreError::Busy(why), true),
         // The server ends this connection: it stops, or somebody killed it.
         1053 | 1077 | 1079 | 1158..=1161 | 1927 | 3169 => (StoreError::Unavailable(why), false),
-        // Nothing is wrong with the row. The disk or the memory is full; a right, a table or a column is missing; it is read-only,
-        // no part of its cluster, or does not replicate what we do.
-        1021
-        | 1037
-        | 1038
-        | 1041
-        | 1044..=1047
-        | 1049
-        | 1054
-        | 1114
-        | 1142
-        | 1143
-        | 1146
-        | 1290
-        | 1665
-        | 1792
-        | 1836 => (StoreError::Unavailable(why), true),
+        // Nothing is wrong with the row. The disk or the memory is full; it is read-only, no part of its cluster, or does not
+        // replicate what we do.
+        1021 | 1037 | 1038 | 1041 | 1047 | 1114 | 1290 | 1665 | 1792 | 1836 => (StoreError::Unavailable(why), true),
+        // Nor here: this user or host is not let in, or a database, a right, a table or a column is missing.
+        1044..=1046 | 1049 | 1054 | 1130 | 1142 | 1143 | 1146 | 1251 | 1275 | 1698 | 3118 => {
+            (StoreError::Unusable(why), true)
+        }
         _ => (StoreError::Refused(why), true),
     }
 }
@@ -132,6 +124,8 @@ pub struct MysqlStore {
     /// `None` once it cannot be trusted any more.
     conn: Option<Conn>,
     packet_max: u64,
+    /// Who holds the lock on the database for all connections of this server.
+    lock: Held,
 }
 
 impl std::fmt::Debug for MysqlStore {
@@ -148,8 +142,8 @@ struct Request {
 }
 
 impl MysqlStore {
-    fn new(conn: Conn, packet_max: u64) -> Self {
-        Self { conn: Some(conn), packet_max }
+    fn new(conn: Conn, packet_max: u64, lock: Held) -> Self {
+        Self { conn: Some(conn), packet_max, lock }
     }
 
     /// Everything that is said to the server is said here.
@@ -201,6 +195,7 @@ impl MysqlStore {
                 bytes(push.content()),
             ]);
         }
+        self.lock.note_seq(pushes.iter().map(|push| push.seq).max().unwrap_or(0));
         let inserted = self.change(&INSERTS[size], params)?;
         if inserted == pushes.len() as u64 {
             saved.extend(pushes.iter().map(|_| SavedAs::Itself));
@@ -278,7 +273,23 @@ fn same(push: &Push, row: &Row) -> Result<(), StoreError> {
 
 impl Store for MysqlStore {
     fn begin(&mut self) -> Result<(), StoreError> {
-        self.run(|conn| conn.query_drop("START TRANSACTION"))
+        // In one round trip: a connection that was killed while it held the lock tells nobody, and another server may have it now.
+        let sql = format!("START TRANSACTION; SELECT IS_USED_LOCK({LOCK_NAME})");
+        let holder: Option<u64> = self.run(|conn| {
+            let mut results = conn.query_iter(sql)?;
+            let mut holder = None;
+            while let Some(result) = results.iter() {
+                for row in result {
+                    holder = row?.get::<Option<u64>, _>(0).flatten();
+                }
+            }
+            Ok(holder)
+        })?;
+        if holder == Some(self.lock.connection) {
+            return Ok(());
+        }
+        self.conn = None;
+        Err(StoreError::Unavailable("the lock on the database was lost".into()))
     }
 
     fn commit(&mut self) -> Result<(), StoreError> {
@@ -446,7 +457,7 @@ impl Store for MysqlStore {
         let mut crossed_seq = None;
         if push.kind == PushKind::FriendAccept {
             let sql = "INSERT INTO friendships (user_name, friend_name) VALUES (?, ?), (?, ?) \
-                       ON DUPLICATE KEY UPDATE friend_name = VALUES(friend_name)";
+                       ON DUPLICATE KEY UPDATE friend_name = friend_name";
             self.change(sql, [asked, asker, asker, asked].map(bytes).into())?;
             if let Some(crossed) = self.request(asker, asked)? {
                 self.remove_request(asker, asked)?;

@@ -2,6 +2,7 @@
 //! store says no.
 
 use super::password::VerifiedLogins;
+use super::reopen::{Opener, Opening};
 use super::{SavedAs, Store, StoreError, token};
 use crate::chat::contract::{Credentials, Job, Outcome, Page};
 use crate::protocol::field::UserName;
@@ -10,28 +11,28 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// Opens one more connection to the store.
-pub(super) type Opener = Box<dyn Fn() -> Result<Box<dyn Store>, StoreError> + Send + Sync>;
-
 /// How often a batch is tried when somebody else holds what it needs.
 const TRIES: u32 = 4;
 const FIRST_PAUSE: Duration = Duration::from_millis(5);
 /// A batch that failed sooner than this met a dead connection and is tried on a new one; a store that hung is not asked twice.
 const RETRY_WITHIN: Duration = Duration::from_secs(1);
-/// How long the store is left alone after it could not be opened, at first and at most; in between all jobs fail at once.
-const FIRST_BACKOFF: Duration = Duration::from_millis(100);
-const BACKOFF_MAX: Duration = Duration::from_secs(5);
 
 /// A data worker's connection and what it knows.
 pub(super) struct Batch {
-    /// `None` after a failure that leaves it in doubt; opened again for the next batch.
-    store: Option<Box<dyn Store>>,
+    link: Link,
     opener: Arc<Opener>,
     verified: Arc<VerifiedLogins>,
-    /// Not to be opened before this.
-    open_at: Option<Instant>,
-    backoff: Duration,
     outage: Outage,
+}
+
+/// The connection to the store.
+enum Link {
+    /// It is there.
+    Open(Box<dyn Store>),
+    /// It is in doubt or gone, and is opened again elsewhere. Until that is done all jobs fail at once.
+    Opening(Opening),
+    /// Only in between.
+    Lost,
 }
 
 /// What was last said about the store, so that it is said once.
@@ -45,8 +46,7 @@ enum Outage {
 
 impl Batch {
     pub(super) fn new(store: Box<dyn Store>, opener: Arc<Opener>, verified: Arc<VerifiedLogins>) -> Self {
-        let (open_at, backoff, outage) = (None, FIRST_BACKOFF, Outage::None);
-        Self { store: Some(store), opener, verified, open_at, backoff, outage }
+        Self { link: Link::Open(store), opener, verified, outage: Outage::None }
     }
 
     /// Does all jobs; one outcome for each, in their order.
@@ -82,10 +82,12 @@ impl Batch {
     }
 
     fn try_run(&mut self, jobs: &[Job]) -> Result<Vec<Outcome>, StoreError> {
-        let mut pause = FIRST_PAUSE;
-        let mut tries = 1;
+        let (mut pause, mut tries, mut was_reopened) = (FIRST_PAUSE, 1, false);
         loop {
-            let (had_store, started) = (self.store.is_some(), Instant::now());
+            if let Link::Opening(opening) = &mut self.link {
+                self.link = Link::Open(opening.take(&self.opener)?);
+            }
+            let started = Instant::now();
             match self.attempt(jobs) {
                 Err(StoreError::Busy(_)) if tries < TRIES => {
                     std::thread::sleep(pause);
@@ -94,59 +96,35 @@ impl Batch {
                 }
                 // Every write may be repeated, so a batch whose outcome is not known is simply done again.
                 Err(StoreError::Unavailable(_))
-                    if had_store && self.store.is_none() && started.elapsed() < RETRY_WITHIN => {}
+                    if matches!(self.link, Link::Opening(_)) && !was_reopened && started.elapsed() < RETRY_WITHIN =>
+                {
+                    was_reopened = true;
+                }
                 result => return result,
             }
         }
     }
 
     fn attempt(&mut self, jobs: &[Job]) -> Result<Vec<Outcome>, StoreError> {
-        let mut store = match self.store.take() {
-            Some(store) => store,
-            None => self.open()?,
+        let Link::Open(store) = &mut self.link else {
+            return Err(StoreError::Unavailable("it is not open".into()));
         };
         let verified = &self.verified;
-        let result = contained(|| {
+        let done = contained(|| {
             let result = transact(store.as_mut(), jobs, verified);
             if result.is_err() {
                 store.rollback();
             }
-            let broken = store.is_broken();
-            (result, broken)
+            (result, store.is_broken())
         });
-        match result {
-            Some((result, false)) => {
-                self.store = Some(store);
-                result
-            }
-            Some((result, true)) => {
-                contained(move || drop(store));
-                result
-            }
-            None => {
-                // Dropped with whatever it left half done; that may panic once more.
-                contained(move || drop(store));
-                Err(panicked())
-            }
+        let (result, is_broken) = done.unwrap_or_else(|| (Err(panicked()), true));
+        if is_broken {
+            let torn = std::mem::replace(&mut self.link, Link::Lost);
+            // Dropped with whatever a panic left half done; that may panic once more. Before it is opened again: it may hold locks.
+            contained(move || drop(torn));
+            self.link = Link::Opening(Opening::start(Arc::clone(&self.opener)));
         }
-    }
-
-    fn open(&mut self) -> Result<Box<dyn Store>, StoreError> {
-        if self.open_at.is_some_and(|at| Instant::now() < at) {
-            return Err(StoreError::Unavailable("it could not be opened a moment ago".into()));
-        }
-        let opened = contained(|| (self.opener)()).unwrap_or_else(|| Err(panicked()));
-        if opened.is_ok() {
-            (self.open_at, self.backoff) = (None, FIRST_BACKOFF);
-        } else {
-            // Workers that lost it together come back apart: between half of the time and all of it.
-            let jitter = getrandom::u32().unwrap_or(u32::MAX);
-            let pause = self.backoff / 2 + self.backoff.mul_f64(f64::from(jitter) / f64::from(u32::MAX)) / 2;
-            self.open_at = Some(Instant::now() + pause);
-            self.backoff = (self.backoff * 2).min(BACKOFF_MAX);
-        }
-        // A store that cannot be opened is an outage, whatever the reason: no job is to blame for it.
-        opened.map_err(|error| StoreError::Unavailable(error.to_string()))
+        result
     }
 }
 

@@ -4,9 +4,11 @@
 
 mod client;
 mod database;
+mod mariadb;
 
 pub use client::Client;
 pub use database::Database;
+pub use mariadb::MariaDb;
 
 use hongyan::config::{Config, StoreUrl};
 use hongyan::server::{self, Handle};

@@ -164,7 +164,7 @@ fn a_save_that_fails_while_a_page_is_on_its_way_leaves_no_gap_and_no_promise() {
     w.store.fate(Fate::Fail, saves);
     w.message(bob, "lost", "ann");
     w.store.unhang(w.now_ms);
-    w.run_for(50);
+    w.run_for(10_000);
     assert_eq!(w.heard(bob), ["MF lost", "UNAVAILABLE lost"]);
     w.store.work(w.now_ms);
     w.message(bob, "lost", "ann");

@@ -177,7 +177,9 @@ fn a_failed_save_is_mf_and_unavailable_and_a_retry_is_heard_again() {
     w.message(bob, "m1", "ann");
     w.message(bob, "c1", "cid");
     w.run_for(20);
-    assert_eq!(w.heard(bob), ["MF c1", "UNAVAILABLE c1", "MF m1", "UNAVAILABLE m1"]);
+    assert_eq!(w.heard(bob), ["MF c1", "UNAVAILABLE c1"]);
+    w.run_for(10_000);
+    assert_eq!(w.heard(bob), ["MF m1", "UNAVAILABLE m1"], "its receiver was there, and could have acked it");
     assert_eq!(w.heard(ann), ["msg bob m1"], "the receiver may have seen it");
     w.store.work(w.now_ms);
     w.message(bob, "m1", "ann");
@@ -227,4 +229,33 @@ fn an_answer_to_somebody_who_left_goes_nowhere() {
     w.run_for(1_000);
     assert_eq!(w.heard(other), [] as [&str; 0], "the place is another's now");
     assert_eq!(w.store.model.waiting_for("ann").len(), 1);
+}
+
+#[test]
+fn while_the_store_fails_at_once_a_late_ack_still_gives_ms_and_a_missing_one_mf_in_time() {
+    let (mut w, ann, bob) = ann_and_bob();
+    w.store.fate(Fate::Fail, saves);
+    w.message(bob, "m1", "ann");
+    w.run_for(300);
+    assert_eq!(w.heard(bob), [] as [&str; 0], "the save has failed, the ack may come yet");
+    w.ack(ann, "m1");
+    assert_eq!(w.heard(bob), ["MS m1"]);
+    w.message(bob, "m2", "ann");
+    w.run_for(9_999);
+    assert_eq!(w.heard(bob), [] as [&str; 0]);
+    w.run_for(1);
+    assert_eq!(w.heard(bob), ["MF m2", "UNAVAILABLE m2"]);
+    // One that somebody still waits for is saved as soon as the store is back.
+    w.message(bob, "m3", "ann");
+    w.run_for(3_500);
+    w.store.work(w.now_ms);
+    w.run_for(1_000);
+    assert_eq!(w.heard(bob), ["MS m3"]);
+    // Who is away cannot ack.
+    w.store.fate(Fate::Fail, saves);
+    w.message(bob, "m4", "ann");
+    w.run_for(10);
+    w.hang_up(ann);
+    w.run_for(10);
+    assert_eq!(w.heard(bob), ["MF m4", "UNAVAILABLE m4"]);
 }

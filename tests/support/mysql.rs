@@ -13,8 +13,8 @@ use mysql::prelude::Queryable;
 use std::collections::HashMap;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 /// A database of its own, dropped with it.
@@ -131,11 +131,12 @@ fn what_is_none_of_ours_or_newer_is_refused() {
 }
 
 /// What `schema.sql` was in version 1, as far as the step from there changes it.
-const VERSION_1: [&str; 3] = [
+const VERSION_1: [&str; 4] = [
     "CREATE TABLE schema_version (one TINYINT NOT NULL DEFAULT 1, version INT NOT NULL, PRIMARY KEY (one))",
     "CREATE TABLE friend_requests (receiver VARBINARY(256) NOT NULL, sender VARBINARY(256) NOT NULL, message_id \
      VARBINARY(128) NOT NULL, time_ms BIGINT UNSIGNED NOT NULL, push_seq BIGINT UNSIGNED NOT NULL, \
      PRIMARY KEY (receiver, sender))",
+    "CREATE TABLE pushes (seq BIGINT UNSIGNED NOT NULL PRIMARY KEY)",
     "INSERT INTO schema_version VALUES (1, 1)",
 ];
 
@@ -259,6 +260,101 @@ fn a_connection_that_timed_out_is_never_used_again() {
     store.rollback();
     assert!(matches!(store.commit(), Err(StoreError::Unavailable(_))));
     assert_eq!(waiting(&mut server.connect().unwrap(), "ann"), [1]);
+}
+
+/// Ends the connection that holds the lock.
+fn kill_lock(database: &mut Database) {
+    let holder: Option<u64> = database
+        .admin
+        .query_first::<Option<u64>, _>("SELECT IS_USED_LOCK(CONCAT('hongyan:', MD5(DATABASE())))")
+        .unwrap()
+        .flatten();
+    database.admin.query_drop(format!("KILL {}", holder.unwrap())).unwrap();
+}
+
+#[test]
+fn without_the_lock_nothing_is_written_and_it_is_taken_again() {
+    let Some(mut database) = Database::new() else { return };
+    let server = database.server();
+    let mut store = server.connect().unwrap();
+    save(&mut store, &[message(1, "bob", "ann", "m")]);
+    kill_lock(&mut database);
+    let lost = store.begin();
+    assert!(matches!(lost, Err(StoreError::Unavailable(_))) && store.is_broken(), "{lost:?}");
+    let mut store = server.connect().unwrap();
+    save(&mut store, &[message(2, "bob", "ann", "n")]);
+    let other = refusal(&database.server());
+    assert!(other.contains("another server uses this database"), "{other}");
+}
+
+#[test]
+fn a_server_whose_database_another_one_took_over_never_writes_again() {
+    let Some(mut database) = Database::new() else { return };
+    // While the other one is there, and when it has come and gone.
+    for is_gone in [false, true] {
+        let first = database.server();
+        let mut store = first.connect().unwrap();
+        kill_lock(&mut database);
+        let second = database.server();
+        let mut other = second.connect().unwrap();
+        let seq = other.last_seq().unwrap() + 1;
+        save(&mut other, &[message(seq, "bob", "ann", &format!("m{seq}"))]);
+        if is_gone {
+            drop((other, second));
+            assert!(store.begin().is_err());
+            let why = refusal(&first);
+            assert!(why.contains("this one must be started again"), "{why}");
+        } else {
+            assert!(store.begin().is_err());
+            let why = refusal(&first);
+            assert!(why.contains("another server uses this database, with connection "), "{why}");
+            assert!(why.contains("this one must be started again"), "{why}");
+            drop((other, second));
+        }
+        let why = refusal(&first);
+        assert!(why.contains("this one must be started again"), "{why}");
+    }
+}
+
+/// A network that goes away without a word: what is cut on our side stays open on the database's.
+fn silent_cuts(target: String) -> (u16, Arc<Mutex<Vec<TcpStream>>>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let (port, ours) = (listener.local_addr().unwrap().port(), Arc::new(Mutex::new(Vec::new())));
+    let kept = Arc::clone(&ours);
+    std::thread::spawn(move || {
+        for client in listener.incoming().map_while(Result::ok) {
+            let server = TcpStream::connect(&target).unwrap();
+            kept.lock().unwrap().push(client.try_clone().unwrap());
+            for (mut from, mut to) in [
+                (client.try_clone().unwrap(), server.try_clone().unwrap()),
+                (server.try_clone().unwrap(), client.try_clone().unwrap()),
+            ] {
+                std::thread::spawn(move || std::io::copy(&mut from, &mut to).unwrap_or(0));
+            }
+            // Never closed.
+            std::mem::forget(server);
+        }
+    });
+    (port, ours)
+}
+
+#[test]
+fn a_connection_of_ours_that_the_database_holds_for_alive_does_not_keep_us_out() {
+    let Some(mut database) = Database::new() else { return };
+    let (before, place) = database.base.rsplit_once('@').unwrap();
+    let (port, ours) = silent_cuts(place.to_owned());
+    let server = MysqlServer::new(&format!("{before}@127.0.0.1:{port}/{}", database.name)).unwrap();
+    for seq in 1..=2 {
+        let mut store = server.connect().unwrap();
+        save(&mut store, &[message(seq, "bob", "ann", &format!("m{seq}"))]);
+        for conn in ours.lock().unwrap().drain(..) {
+            conn.shutdown(std::net::Shutdown::Both).unwrap();
+        }
+        assert!(store.begin().is_err());
+    }
+    assert!(refusal(&database.server()).contains("another server uses this database"), "it is still held there");
+    save(&mut server.connect().unwrap(), &[message(3, "bob", "ann", "m3")]);
+    database.kill_all();
 }
 
 struct Workers {

@@ -1,10 +1,12 @@
 //! Coming to a MySQL or MariaDB server: the URL, the session's settings, the tables, and the lock that keeps a second server away.
 
+use super::schema::{KNOWN, known_version, make_marked, migrate, set_version, version};
 use super::{MysqlStore, fault};
 use crate::store::StoreError;
-use crate::store::portable::{Role, UNFINISHED, check_current, unfinished};
+use crate::store::portable::{Role, UNFINISHED, check_current};
 use mysql::prelude::Queryable;
 use mysql::{Conn, Opts, OptsBuilder};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -19,15 +21,6 @@ const KEEPALIVE_MS: u32 = 30_000;
 const STATEMENTS_CACHED: usize = 64;
 /// How long a predecessor whose connection is just being closed is waited for.
 const LOCK_WAIT_S: u32 = 3;
-/// All tables as they are now, for a database that has none.
-const SCHEMA: &str = include_str!("../../../schema.sql");
-/// The steps from each version of the schema to the next, the first from version 1. Each ends by writing its version, and may be
-/// taken twice: these servers commit every change of a table at once, so one that was cut short is done again.
-const UPGRADES: &[&str] = &[include_str!("schema_2.sql")];
-/// The version that they lead to.
-const KNOWN: usize = UPGRADES.len() + 1;
-/// There is a key of that name already: the step was cut short behind it.
-const DUPLICATE_KEY_NAME: u16 = 1061;
 
 /// What every session is told first. Strict: what does not fit is an error and never cut off. READ COMMITTED: no gap locks, and
 /// what is read back is what is there now. Idle sessions are kept for the longest time there is.
@@ -40,8 +33,8 @@ const SESSION: &[&str] = &[
     "SET SESSION time_zone = '+00:00'",
 ];
 
-/// The lock's name. Hashed, because it has at most 64 characters and a database's name may have as many.
-const LOCK: &str = "CONCAT('hongyan:', MD5(DATABASE()))";
+/// The lock's name, as SQL. Hashed, because it has at most 64 characters and a database's name may have as many.
+pub(super) const LOCK_NAME: &str = "CONCAT('hongyan:', MD5(DATABASE()))";
 
 /// A server and one database there. Clones share the lock on it.
 #[derive(Clone)]
@@ -49,13 +42,36 @@ pub struct MysqlServer {
     opts: Opts,
     role: Role,
     guard: Arc<Mutex<Guard>>,
+    /// A second lock of the same connection, under a name that no other process has.
+    mark: Arc<str>,
+    greatest_seq: Arc<AtomicU64>,
 }
 
 /// A connection of its own holds the lock: whoever else wants the database waits for it in vain.
 #[derive(Default)]
 struct Guard {
     conn: Option<Conn>,
+    /// The lock was held at some time.
+    was_held: bool,
     failed: Option<(Instant, StoreError)>,
+    /// Another server has used the database since: what this one keeps in memory is no longer true.
+    taken_over: Option<StoreError>,
+}
+
+/// What a connection that writes knows of the lock.
+pub(super) struct Held {
+    /// The connection that holds it.
+    pub(super) connection: u64,
+    /// It stays open for as long as somebody writes.
+    _guard: Arc<Mutex<Guard>>,
+    greatest_seq: Arc<AtomicU64>,
+}
+
+impl Held {
+    /// This push is about to be stored by this server.
+    pub(super) fn note_seq(&self, seq: u64) {
+        self.greatest_seq.fetch_max(seq, Ordering::Relaxed);
+    }
 }
 
 impl std::fmt::Debug for MysqlServer {
@@ -80,8 +96,7 @@ impl MysqlServer {
     /// When it is no such URL. The sentence does not repeat it.
     pub fn new_for(role: Role, url: &str) -> Result<Self, StoreError> {
         // The driver's own sentence may quote what stands in the URL.
-        let wrong =
-            || StoreError::Unavailable("its URL is not like mysql://USER:PASSWORD@HOST:PORT/DATABASE".to_owned());
+        let wrong = || StoreError::Unusable("its URL is not like mysql://USER:PASSWORD@HOST:PORT/DATABASE".to_owned());
         let opts = Opts::from_url(url).map_err(|_| wrong())?;
         if opts.get_db_name().is_none_or(str::is_empty) {
             return Err(wrong());
@@ -97,18 +112,22 @@ impl MysqlServer {
             .prefer_socket(false)
             .local_infile_handler(None)
             .stmt_cache_size(STATEMENTS_CACHED);
-        Ok(Self { opts: opts.into(), role, guard: Arc::default() })
+        let random = getrandom::u64()
+            .map_err(|error| StoreError::Unusable(format!("the system has no random numbers: {error}")))?;
+        let mark = format!("hongyan-{random:016x}").into();
+        Ok(Self { opts: opts.into(), role, guard: Arc::default(), mark, greatest_seq: Arc::default() })
     }
 
     /// One more connection. The first one takes the lock and brings the tables up to date, as does the first after the lock was lost.
     ///
     /// # Errors
-    /// When the server cannot be reached or used, another hongyan uses the database, or a newer one has.
+    /// When the server cannot be reached or used, another hongyan uses the database or has used it since, or a newer one has.
     pub fn connect(&self) -> Result<MysqlStore, StoreError> {
-        self.guard()?;
+        let (connection, greatest_seq) = (self.guard()?, Arc::clone(&self.greatest_seq));
+        let lock = Held { connection, _guard: Arc::clone(&self.guard), greatest_seq };
         let mut conn = self.session()?;
         let packet: Option<u64> = conn.query_first("SELECT @@max_allowed_packet").map_err(|error| fault(&error).0)?;
-        Ok(MysqlStore::new(conn, packet.unwrap_or(0)))
+        Ok(MysqlStore::new(conn, packet.unwrap_or(0), lock))
     }
 
     fn session(&self) -> Result<Conn, StoreError> {
@@ -119,11 +138,14 @@ impl MysqlServer {
         Ok(conn)
     }
 
-    /// Makes sure that the lock is held.
-    fn guard(&self) -> Result<(), StoreError> {
+    /// Makes sure that the lock is held; gives the connection that holds it.
+    fn guard(&self) -> Result<u64, StoreError> {
         let asked = Instant::now();
         // A guard whose owner panicked is looked at like any other: by asking its connection.
         let mut guard = self.guard.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(error) = &guard.taken_over {
+            return Err(error.clone());
+        }
         if let Some((at, error)) = &guard.failed
             && *at >= asked
         {
@@ -133,14 +155,15 @@ impl MysqlServer {
         if let Some(mut conn) = guard.conn.take()
             && conn.ping().is_ok()
         {
+            let holder = u64::from(conn.connection_id());
             guard.conn = Some(conn);
-            return Ok(());
+            return Ok(holder);
         }
-        match self.lock() {
+        match self.lock(&mut guard) {
             Ok(conn) => {
-                guard.conn = Some(conn);
-                guard.failed = None;
-                Ok(())
+                let holder = u64::from(conn.connection_id());
+                (guard.conn, guard.was_held, guard.failed) = (Some(conn), true, None);
+                Ok(holder)
             }
             Err(error) => {
                 guard.failed = Some((Instant::now(), error.clone()));
@@ -149,19 +172,41 @@ impl MysqlServer {
         }
     }
 
-    fn lock(&self) -> Result<Conn, StoreError> {
+    fn lock(&self, guard: &mut Guard) -> Result<Conn, StoreError> {
         let mut conn = self.session()?;
-        let lock = format!("SELECT GET_LOCK({LOCK}, {LOCK_WAIT_S})");
+        // Connections are numbered anew when the database starts again: who holds the mark, too, is certainly ours.
+        let mark = format!("'{}'", self.mark);
+        if let Some(id) = holder(&mut conn, LOCK_NAME)?
+            && holder(&mut conn, &mark)? == Some(id)
+        {
+            // Our own connection, of whose end the database has not heard. That it has by now is no error.
+            conn.query_drop(format!("KILL {id}")).or_else(|error| match fault(&error) {
+                (_, true) => Ok(()),
+                (error, false) => Err(error),
+            })?;
+        }
+        conn.query_drop(format!("SELECT GET_LOCK({mark}, {LOCK_WAIT_S})")).map_err(|error| fault(&error).0)?;
+        let lock = format!("SELECT GET_LOCK({LOCK_NAME}, {LOCK_WAIT_S})");
         let locked: Option<Option<u8>> = conn.query_first(lock).map_err(|error| fault(&error).0)?;
         if locked.flatten() != Some(1) {
-            let holder = holder(&mut conn)?.map_or_else(String::new, |id| format!(", with connection {id} there"));
-            return Err(StoreError::Unavailable(format!("another server uses this database{holder}")));
+            let other = holder(&mut conn, LOCK_NAME)?;
+            let with = other.map_or_else(String::new, |id| format!(", with connection {id} there"));
+            let error = StoreError::Unusable(format!("another server uses this database{with}"));
+            if guard.was_held && other.is_some() {
+                return Err(taken_over(guard, &error.to_string()));
+            }
+            return Err(error);
         }
         match self.role {
             Role::CopyFrom => check_current(known_version(&mut conn)? as i64, KNOWN)?,
             Role::CopyInto if version(&mut conn)? == 0 => make_marked(&mut conn)?,
             Role::CopyInto | Role::Serve => migrate(&mut conn)?,
         }
+        let last_seq = last_seq(&mut conn)?;
+        if guard.was_held && last_seq > self.greatest_seq.load(Ordering::Relaxed) {
+            return Err(taken_over(guard, "another server has used this database"));
+        }
+        self.greatest_seq.fetch_max(last_seq, Ordering::Relaxed);
         Ok(conn)
     }
 
@@ -194,114 +239,35 @@ impl MysqlServer {
     /// When the other one cannot be reached.
     pub fn is_also(&self, other: &Self) -> Result<bool, StoreError> {
         let ours = self.with_guard(|conn| Ok(conn.connection_id()))?;
-        Ok(holder(&mut other.session()?)? == Some(ours.into()))
+        Ok(holder(&mut other.session()?, LOCK_NAME)? == Some(ours.into()))
     }
 }
 
-/// Which connection holds the lock, if any.
-fn holder(conn: &mut Conn) -> Result<Option<u64>, StoreError> {
-    let holder = format!("SELECT IS_USED_LOCK({LOCK})");
-    let holder: Option<Option<u64>> = conn.query_first(holder).map_err(|error| fault(&error).0)?;
+/// What this server keeps in memory is no longer what is stored, and never will be again.
+fn taken_over(guard: &mut Guard, why: &str) -> StoreError {
+    let error = StoreError::Unusable(format!("{why} since this one lost its lock: this one must be started again"));
+    guard.taken_over = Some(error.clone());
+    error
+}
+
+/// Which connection holds a lock, if any.
+fn holder(conn: &mut Conn, lock: &str) -> Result<Option<u64>, StoreError> {
+    let holder: Option<Option<u64>> =
+        conn.query_first(format!("SELECT IS_USED_LOCK({lock})")).map_err(|error| fault(&error).0)?;
     Ok(holder.flatten())
 }
 
-fn set_version(version: i64) -> String {
-    format!("UPDATE schema_version SET version = {version} WHERE one = 1")
-}
-
-/// The version of the tables; 0 when there are none.
-fn version(conn: &mut Conn) -> Result<usize, StoreError> {
-    let count = |conn: &mut Conn, names: &str| {
-        let sql = format!(
-            "SELECT count(*) FROM information_schema.tables WHERE table_schema = DATABASE() AND table_name IN ({names})"
-        );
-        conn.query_first::<u64, _>(sql).map(Option::unwrap_or_default).map_err(|error| fault(&error).0)
-    };
-    if count(conn, "'schema_version'")? == 0 {
-        if count(conn, "'accounts', 'friendships', 'friend_requests', 'pushes', 'resume_tokens'")? > 0 {
-            return Err(StoreError::Corrupt("it holds tables of another application".into()));
-        }
-        return Ok(0);
-    }
-    let version: Option<i64> =
-        conn.query_first("SELECT version FROM schema_version WHERE one = 1").map_err(|error| fault(&error).0)?;
-    match version.unwrap_or(0) {
-        UNFINISHED => Err(unfinished()),
-        version => {
-            usize::try_from(version).map_err(|_| StoreError::Corrupt(format!("its schema has the number {version}")))
-        }
-    }
-}
-
-/// The version of the tables, if it is not beyond the one that is known.
-fn known_version(conn: &mut Conn) -> Result<usize, StoreError> {
-    let found = version(conn)?;
-    if found > KNOWN {
-        let why = format!("it was written by a newer hongyan (schema {found}, this one knows {KNOWN})");
-        return Err(StoreError::Corrupt(why));
-    }
-    Ok(found)
-}
-
-fn cannot_make(error: &mysql::Error) -> StoreError {
-    StoreError::Unavailable(format!("cannot make its tables (schema.sql): {}", fault(error).0))
-}
-
-/// Makes the tables with the mark of an unfinished copy. These servers commit every change of a table at once, so the mark is set as
-/// soon as there is a place for it: after the first statement. The schema's own `INSERT IGNORE` then leaves it alone.
-fn make_marked(conn: &mut Conn) -> Result<(), StoreError> {
-    let mark = format!("INSERT IGNORE INTO schema_version (one, version) VALUES (1, {UNFINISHED})");
-    for (number, statement) in statements(SCHEMA).into_iter().enumerate() {
-        conn.query_drop(statement).map_err(|error| cannot_make(&error))?;
-        if number == 0 {
-            conn.query_drop(&mark).map_err(|error| cannot_make(&error))?;
-        }
-    }
-    Ok(())
-}
-
-/// Makes the tables, or takes the steps that are missing. Called with the lock held, so by one server at a time.
-fn migrate(conn: &mut Conn) -> Result<(), StoreError> {
-    let found = known_version(conn)?;
-    if found == 0 {
-        apply(conn, SCHEMA)?;
-    } else {
-        UPGRADES.iter().skip(found - 1).try_for_each(|step| apply(conn, step))?;
-    }
-    match version(conn)? {
-        reached if reached == KNOWN => Ok(()),
-        reached => Err(StoreError::Corrupt(format!("its schema is {reached} after it was brought to {KNOWN}"))),
-    }
-}
-
-fn apply(conn: &mut Conn, sql: &str) -> Result<(), StoreError> {
-    for statement in statements(sql) {
-        match conn.query_drop(statement) {
-            Err(mysql::Error::MySqlError(error)) if error.code == DUPLICATE_KEY_NAME => {}
-            result => result.map_err(|error| cannot_make(&error))?,
-        }
-    }
-    Ok(())
-}
-
-/// The statements of a file of ours: comments stand on lines of their own, and every statement ends with its line.
-fn statements(sql: &str) -> Vec<String> {
-    let code: Vec<&str> = sql.lines().filter(|line| !line.trim_start().starts_with("--")).collect();
-    let code = code.join("\n") + "\n";
-    code.split(";\n").map(|statement| statement.trim().to_owned()).filter(|text| !text.is_empty()).collect()
+/// The greatest number of any push, stored or named by a pending request; 0 if there is none.
+fn last_seq(conn: &mut Conn) -> Result<u64, StoreError> {
+    let mut greatest =
+        |sql: &str| conn.query_first::<u64, _>(sql).map(Option::unwrap_or_default).map_err(|error| fault(&error).0);
+    let pushes = greatest("SELECT seq FROM pushes ORDER BY seq DESC LIMIT 1")?;
+    Ok(pushes.max(greatest("SELECT push_seq FROM friend_requests ORDER BY push_seq DESC LIMIT 1")?))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_schema_is_cut_into_its_statements() {
-        let found = statements(SCHEMA);
-        assert_eq!(found.len(), 7);
-        assert!(found[..6].iter().all(|one| one.starts_with("CREATE TABLE IF NOT EXISTS")));
-        assert!(found[6].starts_with("INSERT IGNORE INTO schema_version"));
-    }
 
     #[test]
     fn a_url_is_decoded_and_never_repeated() {

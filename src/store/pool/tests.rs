@@ -24,6 +24,8 @@ struct Script {
     busy: AtomicUsize,
     /// Opening fails.
     gone: AtomicUsize,
+    /// Whoever holds it keeps opening waiting.
+    opening: Mutex<()>,
     /// Whoever holds it keeps commits waiting.
     gate: Mutex<()>,
 }
@@ -134,6 +136,7 @@ impl Bench {
         let (opening, inner, waking) = (Arc::clone(&script), tables.clone(), Arc::clone(&script));
         let opener: Opener = Box::new(move || {
             opening.opened.fetch_add(1, Ordering::SeqCst);
+            drop(opening.opening.lock().unwrap_or_else(PoisonError::into_inner));
             if opening.gone.load(Ordering::SeqCst) > 0 {
                 return Err(StoreError::Unavailable("nobody listens".into()));
             }
@@ -232,6 +235,50 @@ fn jobs_of_one_user_are_done_in_their_order() {
     assert_eq!(seqs(&outcomes[3]), (vec![1, 2], true));
     assert_eq!(seqs(&outcomes[6]), (vec![2, 3], false));
     assert_eq!(seqs(&outcomes[8]), (vec![3], false));
+}
+
+#[test]
+fn outcomes_of_one_lane_arrive_in_the_order_of_their_jobs_also_when_some_fail() {
+    let mut bench = Bench::new();
+    bench.script.busy.store(2, Ordering::SeqCst);
+    for seq in 1..=3_000 {
+        bench.submit(match seq % 7 {
+            0 => page(1),
+            3 => save(seq, "refused"),
+            5 => Job::DeletePush { receiver: user("ann"), seq: seq - 1 },
+            _ => save(seq, "good"),
+        });
+        if seq == 1_500 {
+            bench.script.lost_commits.store(3, Ordering::SeqCst);
+        }
+    }
+    let (mut done, deadline) = (Vec::new(), Instant::now() + Duration::from_secs(10));
+    while done.len() < 3_000 && Instant::now() < deadline {
+        bench.pool.take(&mut done);
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    assert!(done.iter().map(|(ticket, _)| ticket.slot).eq(0..3_000));
+}
+
+#[test]
+fn while_opening_the_store_hangs_jobs_fail_at_once_and_the_store_is_taken_when_it_comes() {
+    let mut bench = Bench::new();
+    let script = Arc::clone(&bench.script);
+    let hang = script.opening.lock().unwrap();
+    script.lost_commits.store(1, Ordering::SeqCst);
+    assert!(matches!(bench.ask(save(1, "good")), Outcome::Failed));
+    let started = Instant::now();
+    for seq in 2..=100 {
+        assert!(matches!(bench.ask(save(seq, "good")), Outcome::Failed));
+    }
+    assert!(started.elapsed() < Duration::from_secs(5), "none of them waited for it");
+    drop(hang);
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while !matches!(bench.ask(save(300, "good")), Outcome::Saved) {
+        assert!(Instant::now() < deadline, "it is not taken");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    assert_eq!(Bench::count(&script.opened), 2, "opened once more, and no more than that");
 }
 
 #[test]

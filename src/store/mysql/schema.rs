@@ -1,0 +1,120 @@
+//! The tables: made where there are none, brought up to date where they are older, refused where they are newer.
+
+use super::fault;
+use crate::store::StoreError;
+use crate::store::portable::{UNFINISHED, unfinished};
+use mysql::Conn;
+use mysql::prelude::Queryable;
+
+/// All tables as they are now, for a database that has none.
+const SCHEMA: &str = include_str!("../../../schema.sql");
+/// The steps from each version of the schema to the next, the first from version 1. Each ends by writing its version, and may be
+/// taken twice: these servers commit every change of a table at once, so one that was cut short is done again.
+const UPGRADES: &[&str] = &[include_str!("schema_2.sql")];
+/// The version that they lead to.
+pub(super) const KNOWN: usize = UPGRADES.len() + 1;
+/// There is a key of that name already: the step was cut short behind it.
+const DUPLICATE_KEY_NAME: u16 = 1061;
+
+/// Says that the tables are of this version.
+pub(super) fn set_version(version: i64) -> String {
+    format!("UPDATE schema_version SET version = {version} WHERE one = 1")
+}
+
+/// The version of the tables; 0 when there are none.
+pub(super) fn version(conn: &mut Conn) -> Result<usize, StoreError> {
+    let count = |conn: &mut Conn, names: &str| {
+        let sql = format!(
+            "SELECT count(*) FROM information_schema.tables WHERE table_schema = DATABASE() AND table_name IN ({names})"
+        );
+        conn.query_first::<u64, _>(sql).map(Option::unwrap_or_default).map_err(|error| fault(&error).0)
+    };
+    if count(conn, "'schema_version'")? == 0 {
+        if count(conn, "'accounts', 'friendships', 'friend_requests', 'pushes', 'resume_tokens'")? > 0 {
+            return Err(StoreError::Corrupt("it holds tables of another application".into()));
+        }
+        return Ok(0);
+    }
+    let version: Option<i64> =
+        conn.query_first("SELECT version FROM schema_version WHERE one = 1").map_err(|error| fault(&error).0)?;
+    match version.unwrap_or(0) {
+        UNFINISHED => Err(unfinished()),
+        version => {
+            usize::try_from(version).map_err(|_| StoreError::Corrupt(format!("its schema has the number {version}")))
+        }
+    }
+}
+
+/// The version of the tables, if it is not beyond the one that is known.
+pub(super) fn known_version(conn: &mut Conn) -> Result<usize, StoreError> {
+    let found = version(conn)?;
+    if found > KNOWN {
+        let why = format!("it was written by a newer hongyan (schema {found}, this one knows {KNOWN})");
+        return Err(StoreError::Corrupt(why));
+    }
+    Ok(found)
+}
+
+fn cannot_make(error: &mysql::Error) -> StoreError {
+    match fault(error).0 {
+        StoreError::Busy(why) | StoreError::Unavailable(why) => StoreError::Unavailable(why),
+        error => StoreError::Unusable(format!("cannot make its tables (schema.sql): {error}")),
+    }
+}
+
+/// Makes the tables with the mark of an unfinished copy. These servers commit every change of a table at once, so the mark is set as
+/// soon as there is a place for it: after the first statement. The schema's own `INSERT IGNORE` then leaves it alone.
+pub(super) fn make_marked(conn: &mut Conn) -> Result<(), StoreError> {
+    let mark = format!("INSERT IGNORE INTO schema_version (one, version) VALUES (1, {UNFINISHED})");
+    for (number, statement) in statements(SCHEMA).into_iter().enumerate() {
+        conn.query_drop(statement).map_err(|error| cannot_make(&error))?;
+        if number == 0 {
+            conn.query_drop(&mark).map_err(|error| cannot_make(&error))?;
+        }
+    }
+    Ok(())
+}
+
+/// Makes the tables, or takes the steps that are missing. Called with the lock held, so by one server at a time.
+pub(super) fn migrate(conn: &mut Conn) -> Result<(), StoreError> {
+    let found = known_version(conn)?;
+    if found == 0 {
+        apply(conn, SCHEMA)?;
+    } else {
+        UPGRADES.iter().skip(found - 1).try_for_each(|step| apply(conn, step))?;
+    }
+    match version(conn)? {
+        reached if reached == KNOWN => Ok(()),
+        reached => Err(StoreError::Corrupt(format!("its schema is {reached} after it was brought to {KNOWN}"))),
+    }
+}
+
+fn apply(conn: &mut Conn, sql: &str) -> Result<(), StoreError> {
+    for statement in statements(sql) {
+        match conn.query_drop(statement) {
+            Err(mysql::Error::MySqlError(error)) if error.code == DUPLICATE_KEY_NAME => {}
+            result => result.map_err(|error| cannot_make(&error))?,
+        }
+    }
+    Ok(())
+}
+
+/// The statements of a file of ours: comments stand on lines of their own, and every statement ends with its line.
+fn statements(sql: &str) -> Vec<String> {
+    let code: Vec<&str> = sql.lines().filter(|line| !line.trim_start().starts_with("--")).collect();
+    let code = code.join("\n") + "\n";
+    code.split(";\n").map(|statement| statement.trim().to_owned()).filter(|text| !text.is_empty()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_schema_is_cut_into_its_statements() {
+        let found = statements(SCHEMA);
+        assert_eq!(found.len(), 7);
+        assert!(found[..6].iter().all(|one| one.starts_with("CREATE TABLE IF NOT EXISTS")));
+        assert!(found[6].starts_with("INSERT IGNORE INTO schema_version"));
+    }
+}

@@ -1,0 +1,199 @@
+//! A MariaDB of a test's own, to be killed, frozen and restarted without harm to any other test. Like every test on MySQL, those
+//! that use it are skipped unless HONGYAN_TEST_MYSQL is set (`./test` sets it); then the programs have to be there.
+
+use mysql::prelude::Queryable;
+use mysql::{Conn, OptsBuilder};
+use std::net::TcpListener;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+use tempfile::TempDir;
+
+/// Who the server under test is: no right to write into a database that is read-only.
+const USER: &str = "geese";
+const DATABASE: &str = "geese";
+/// A start after a kill repairs what was not finished.
+const START_WAIT: Duration = Duration::from_secs(60);
+
+/// The smallest there are: what these databases do is little.
+const SMALL: [&str; 2] = ["--innodb-log-file-size=4M", "--innodb-buffer-pool-size=16M"];
+
+fn make_data(folder: &TempDir) {
+    let output = Command::new("mariadb-install-db")
+        .args(["--no-defaults", "--auth-root-authentication-method=normal", "--skip-test-db"])
+        .args(SMALL)
+        .arg(format!("--datadir={}", folder.path().join("data").display()))
+        .arg(format!("--user={}", current_user()))
+        // A MariaDB that starts removes the temporary tables it finds, those of others too: to each its own folder.
+        .env("TMPDIR", folder.path())
+        .output()
+        .expect("mariadb-install-db is there: ./test installs it");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+}
+
+fn current_user() -> String {
+    let output = Command::new("id").arg("-un").output().unwrap();
+    String::from_utf8(output.stdout).unwrap().trim().to_owned()
+}
+
+fn mariadbd() -> PathBuf {
+    let elsewhere = PathBuf::from("/usr/sbin/mariadbd");
+    if elsewhere.exists() { elsewhere } else { "mariadbd".into() }
+}
+
+/// A running MariaDB.
+pub struct MariaDb {
+    folder: TempDir,
+    port: u16,
+    child: Child,
+}
+
+impl MariaDb {
+    /// `None` when tests on MySQL are not asked for: the test says so and tests nothing.
+    pub fn start() -> Option<Self> {
+        if std::env::var_os("HONGYAN_TEST_MYSQL").is_none() {
+            eprintln!("HONGYAN_TEST_MYSQL is not set: not tested on MySQL here, ./test does it");
+            return None;
+        }
+        let folder = tempfile::tempdir().unwrap();
+        make_data(&folder);
+        // Nobody else gets it in the meantime, as good as always: the system hands ports out in turn.
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let child = Self::spawn(&folder, port);
+        let mut database = Self { folder, port, child };
+        let mut root = database.wait_until_it_answers();
+        for sql in [
+            format!("CREATE DATABASE {DATABASE}"),
+            format!("CREATE USER {USER}@'127.0.0.1' IDENTIFIED BY 'secret'"),
+            format!("GRANT ALL ON {DATABASE}.* TO {USER}@'127.0.0.1'"),
+        ] {
+            root.query_drop(sql).unwrap();
+        }
+        Some(database)
+    }
+
+    fn spawn(folder: &TempDir, port: u16) -> Child {
+        let path = |name: &str| folder.path().join(name).display().to_string();
+        let log = std::fs::File::create(path("log")).unwrap();
+        Command::new(mariadbd())
+            .args(["--no-defaults", "--bind-address=127.0.0.1", "--skip-name-resolve"])
+            .args(SMALL)
+            .arg(format!("--user={}", current_user()))
+            .arg(format!("--datadir={}", path("data")))
+            .arg(format!("--socket={}", path("socket")))
+            .arg(format!("--pid-file={}", path("pid")))
+            .arg(format!("--port={port}"))
+            .stdout(Stdio::null())
+            .stderr(log)
+            .env("TMPDIR", folder.path())
+            .spawn()
+            .expect("mariadbd is there: ./test installs it")
+    }
+
+    fn wait_until_it_answers(&mut self) -> Conn {
+        let until = Instant::now() + START_WAIT;
+        loop {
+            if let Ok(conn) = self.try_root() {
+                return conn;
+            }
+            let ended = self.child.try_wait().unwrap();
+            let log = || std::fs::read_to_string(self.folder.path().join("log")).unwrap_or_default();
+            assert!(ended.is_none() && Instant::now() < until, "MariaDB does not start: {}", log());
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    fn try_root(&self) -> mysql::Result<Conn> {
+        let socket = self.folder.path().join("socket").display().to_string();
+        Conn::new(OptsBuilder::new().user(Some("root")).socket(Some(socket)))
+    }
+
+    /// A connection of the administrator, for looking and for doing harm.
+    pub fn root(&self) -> Conn {
+        self.try_root().unwrap()
+    }
+
+    /// What `--store` takes.
+    pub fn url(&self) -> String {
+        self.url_by_way_of(self.port)
+    }
+
+    /// The same through a proxy on this port.
+    pub fn url_by_way_of(&self, port: u16) -> String {
+        format!("mysql://{USER}:secret@127.0.0.1:{port}/{DATABASE}")
+    }
+
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Rows of the table of pushes.
+    pub fn pushes(&self) -> u64 {
+        let count = format!("SELECT count(*) FROM {DATABASE}.pushes");
+        self.root().query_first(count).unwrap().unwrap()
+    }
+
+    fn signal(&self, name: &str) {
+        let status = Command::new("kill").args([name, &self.child.id().to_string()]).status().unwrap();
+        assert!(status.success());
+    }
+
+    /// Power off.
+    pub fn kill9(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    /// It hangs: connections stay, nothing is answered.
+    pub fn freeze(&self) {
+        self.signal("-STOP");
+    }
+
+    pub fn thaw(&self) {
+        self.signal("-CONT");
+    }
+
+    /// Starts it after a kill.
+    pub fn start_again(&mut self) {
+        self.child = Self::spawn(&self.folder, self.port);
+        self.wait_until_it_answers();
+    }
+
+    /// Stops it in order; `start_again` brings it back.
+    pub fn stop(&mut self) {
+        self.signal("-TERM");
+        self.child.wait().unwrap();
+    }
+
+    pub fn set_read_only(&self, on: bool) {
+        self.root().query_drop(format!("SET GLOBAL read_only = {}", u8::from(on))).unwrap();
+    }
+
+    /// Ends every connection of the server under test; tells how many there were.
+    pub fn kill_connections(&self) -> usize {
+        let mut root = self.root();
+        let ids: Vec<u64> =
+            root.query(format!("SELECT id FROM information_schema.processlist WHERE user = '{USER}'")).unwrap();
+        for id in &ids {
+            // It may have ended by itself.
+            root.query_drop(format!("KILL {id}")).ok();
+        }
+        ids.len()
+    }
+
+    /// Ends the connection that holds the server's lock.
+    pub fn kill_lock(&self) {
+        let mut root = self.root();
+        let sql = format!("SELECT IS_USED_LOCK(CONCAT('hongyan:', MD5('{DATABASE}')))");
+        let holder: Option<u64> = root.query_first::<Option<u64>, _>(sql).unwrap().flatten();
+        root.query_drop(format!("KILL {}", holder.expect("the lock is held"))).unwrap();
+    }
+}
+
+impl Drop for MariaDb {
+    fn drop(&mut self) {
+        // Works on a frozen one, too. Neither fails on a child of ours.
+        self.child.kill().ok();
+        self.child.wait().ok();
+    }
+}

@@ -1,0 +1,380 @@
+//! What clients see while the database is away (docs/operations.md says the same), on a MariaDB that is killed, frozen, stopped,
+//! made read-only, and whose connections are ended.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+
+mod common;
+#[path = "support/talkers.rs"]
+mod talkers;
+
+use common::{Client, MariaDb, PATIENCE, Server, befriend, content, kind};
+use hongyan::config::{Config, StoreUrl};
+use serde_json::json;
+use std::io::{Read, Write};
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+/// `--answer-within` of these tests. Longer than a reconnect takes when nothing is wrong, on a machine that is busy.
+const ANSWER_WITHIN: Duration = Duration::from_secs(3);
+
+fn config(url: String) -> Config {
+    let mut config = common::config();
+    config.store = StoreUrl::Mysql(url);
+    config.rules.answer_within_ms = ANSWER_WITHIN.as_millis() as u64;
+    config
+}
+
+/// Ann and Bob are online and ack; Dee is online and does not; Cy is away. All are Ann's friends.
+struct House {
+    server: Server,
+    ann: Client,
+    bob: Client,
+    _dee: Client,
+    /// Ids are never used twice.
+    next: u32,
+}
+
+impl House {
+    fn new(config: Config) -> Self {
+        let server = Server::with(config);
+        let [mut ann, mut bob, mut cy, mut dee] = ["ann", "bob", "cy", "dee"].map(|name| server.user(name));
+        for friend in [&mut bob, &mut cy, &mut dee] {
+            befriend(&mut ann, friend);
+        }
+        Self { server, ann, bob, _dee: dee, next: 0 }
+    }
+
+    fn id(&mut self) -> String {
+        self.next += 1;
+        format!("m{}", self.next)
+    }
+
+    /// Friends who are there and ack talk, and heartbeats are answered, whatever the database does.
+    fn talk(&mut self) {
+        for _ in 0..3 {
+            let id = self.id();
+            self.ann.send(&self.ann.message(&id, "bob", "honk"));
+            // Later than the grace, so that a saving is tried in the meantime.
+            std::thread::sleep(Duration::from_millis(20));
+            self.bob.take(&id);
+            self.ann.expect_reply("RE_MESSAGE", &id, "MS");
+            self.ann.fence();
+            self.bob.fence();
+        }
+    }
+
+    /// What needs the database is refused in time.
+    fn is_refused(&mut self) {
+        let start = Instant::now();
+        let (away, silent) = (self.id(), self.id());
+        self.ann.send(&self.ann.message(&away, "cy", "are you there?"));
+        self.expect_refused(&away, Some("MF"));
+        self.ann.send(&self.ann.message(&silent, "dee", "do you hear me?"));
+        self.expect_refused(&silent, Some("MF"));
+        for (kind, sender, receiver) in [("1", "ann", "nobody"), ("2", "cy", "ann"), ("4", "ann", "nobody")] {
+            let id = self.id();
+            self.ann.send(&self.ann.friend(kind, &id, sender, receiver, ""));
+            self.expect_refused(&id, None);
+        }
+        self.ann.send(r#"{"TYPE":"3","MID":"g","CONTENT":"bob"}"#);
+        self.expect_refused("g", None);
+        let mut new = self.server.raw();
+        new.send(r#"{"TYPE":"1","MID":"s","CONTENT":"{\"userName\":\"new\",\"hashValue\":\"x\"}"}"#);
+        new.expect_reply("RE_SIGNUP", "s", "SF");
+        new.expect_error("s", "UNAVAILABLE");
+        new.send(r#"{"TYPE":"2","MID":"l","CONTENT":"{\"USER\":\"cy\",\"PASS\":\"secret\"}"}"#);
+        new.expect_reply("RE_SIGNUP", "l", "LF");
+        new.expect_error("l", "UNAVAILABLE");
+        // Eight requests, one after the other; generous, for a machine that has much else to do.
+        assert!(start.elapsed() < 8 * ANSWER_WITHIN + PATIENCE / 2, "{:?}", start.elapsed());
+    }
+
+    #[track_caller]
+    fn expect_refused(&mut self, id: &str, own: Option<&str>) {
+        if let Some(own) = own {
+            self.ann.expect_reply("RE_MESSAGE", id, own);
+        }
+        self.ann.expect_error(id, "UNAVAILABLE");
+    }
+
+    /// It heals by itself, and then everything works.
+    fn heals(&mut self) {
+        let id = self.id();
+        self.say_until_taken(&id);
+        self.everything_works(&id);
+    }
+
+    /// The same message to Cy, who is away, until it is taken.
+    fn say_until_taken(&mut self, id: &str) {
+        let until = Instant::now() + PATIENCE;
+        loop {
+            self.ann.send(&self.ann.message(id, "cy", "the geese are back"));
+            if content(&self.ann.recv())["Content"] == "MS" {
+                break;
+            }
+            self.ann.expect_error(id, "UNAVAILABLE");
+            assert!(Instant::now() < until, "it does not heal");
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+
+    /// All that was refused works, and what was promised to Cy is there, once.
+    fn everything_works(&mut self, promised: &str) {
+        let until = Instant::now() + PATIENCE;
+        let mut cy = loop {
+            // Each worker comes back on its own.
+            let mut cy = self.server.raw();
+            cy.name = "cy".into();
+            cy.send(r#"{"TYPE":"2","MID":"l","CONTENT":"{\"USER\":\"cy\",\"PASS\":\"secret\"}"}"#);
+            if content(&cy.recv())["Content"] == "LS" {
+                break cy;
+            }
+            cy.expect_error("l", "UNAVAILABLE");
+            assert!(Instant::now() < until, "Cy cannot log in");
+        };
+        let mut seen = Vec::new();
+        while seen.last().is_none_or(|last: &String| last != promised) {
+            let frame = cy.recv();
+            let id = content(&frame)["messageId"].as_str().unwrap().to_owned();
+            assert!(kind(&frame) == "4" && !seen.contains(&id), "{frame} after {seen:?}");
+            cy.ack(&id);
+            seen.push(id);
+        }
+        cy.fence();
+        self.talk();
+        let name = format!("new {}", self.next);
+        let mut new = self.server.raw();
+        loop {
+            new.send(&format!(
+                r#"{{"TYPE":"1","MID":"s","CONTENT":"{{\"userName\":\"{name}\",\"hashValue\":\"secret\"}}"}}"#
+            ));
+            if content(&new.recv())["Content"] == "SS" {
+                break;
+            }
+            new.expect_error("s", "UNAVAILABLE");
+            assert!(Instant::now() < until, "nobody can sign up");
+        }
+    }
+}
+
+#[test]
+fn killed_and_started_again() {
+    let Some(mut database) = MariaDb::start() else { return };
+    let mut house = House::new(config(database.url()));
+    for _ in 0..2 {
+        house.talk();
+        database.kill9();
+        house.talk();
+        house.is_refused();
+        house.talk();
+        database.start_again();
+        house.heals();
+    }
+}
+
+#[test]
+fn frozen_and_thawed() {
+    let Some(database) = MariaDb::start() else { return };
+    let mut house = House::new(config(database.url()));
+    database.freeze();
+    house.talk();
+    house.is_refused();
+    house.talk();
+    database.thaw();
+    house.heals();
+}
+
+#[test]
+fn stopped_and_started_again() {
+    let Some(mut database) = MariaDb::start() else { return };
+    let mut house = House::new(config(database.url()));
+    database.stop();
+    house.talk();
+    house.is_refused();
+    database.start_again();
+    house.heals();
+}
+
+#[test]
+fn read_only_and_back() {
+    let Some(database) = MariaDb::start() else { return };
+    let mut house = House::new(config(database.url()));
+    database.set_read_only(true);
+    house.talk();
+    let id = house.id();
+    house.ann.send(&house.ann.message(&id, "cy", "are you there?"));
+    house.expect_refused(&id, Some("MF"));
+    // What only reads works.
+    house.ann.send(r#"{"TYPE":"3","MID":"g","CONTENT":"bob"}"#);
+    assert_eq!(kind(&house.ann.recv()), "RE_GETUSER_SUC");
+    database.set_read_only(false);
+    house.heals();
+}
+
+#[test]
+fn connections_that_are_ended_are_not_noticed() {
+    let Some(database) = MariaDb::start() else { return };
+    let mut house = House::new(config(database.url()));
+    for _ in 0..3 {
+        assert!(database.kill_connections() >= 2);
+        let id = house.id();
+        house.say_until_taken(&id);
+        house.talk();
+    }
+    database.kill_lock();
+    let id = house.id();
+    house.say_until_taken(&id);
+    house.everything_works(&id);
+}
+
+/// Waits for `MS` and is not idle meanwhile.
+fn speak_until_taken(client: &mut Client, id: &str) {
+    let (until, mut beats) = (Instant::now() + PATIENCE, 0);
+    let mut is_taken = false;
+    while !is_taken || beats > 0 {
+        assert!(Instant::now() < until, "{id} is not taken");
+        if !is_taken {
+            client.send(r#"{"TYPE":"0","MID":"b","CONTENT":"{}"}"#);
+            beats += 1;
+        }
+        let frame = client.recv();
+        match kind(&frame).as_str() {
+            "RE_HEARTBEAT" => beats -= 1,
+            _ => {
+                assert_eq!(content(&frame), json!({"MessageId": id, "Content": "MS"}));
+                is_taken = true;
+            }
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+fn wait_for_pushes(database: &MariaDb, count: u64) {
+    let until = Instant::now() + PATIENCE;
+    while database.pushes() != count {
+        assert!(Instant::now() < until, "{} pushes, {count} expected", database.pushes());
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+#[test]
+fn what_was_sent_and_not_acked_is_in_the_database_after_any_close() {
+    let Some(database) = MariaDb::start() else { return };
+    let mut config = config(database.url());
+    // Nothing is saved for being late: the close does it.
+    (config.rules.save_after_ms, config.rules.answer_within_ms) = (60_000, 60_000);
+    (config.rules.idle_timeout_ms, config.rules.idle_check_ms) = (1_500, 100);
+    let server = Server::with(config);
+    let (mut ann, mut bob) = server.friends("ann", "bob");
+    for (round, drops) in ["idle", "gone", "shut"].into_iter().enumerate() {
+        let id = format!("m{round}");
+        ann.fence();
+        ann.send(&ann.message(&id, "bob", "read it later"));
+        bob.expect_push("4", &id);
+        assert_eq!(database.pushes(), 0);
+        match drops {
+            "idle" => {}
+            "gone" => drop(std::mem::replace(&mut bob, server.raw())),
+            _ => bob.stream().shutdown(Shutdown::Both).unwrap(),
+        }
+        speak_until_taken(&mut ann, &id);
+        assert_eq!(database.pushes(), 1, "{drops}");
+        bob = server.raw();
+        bob.log_in("bob");
+        bob.take(&id);
+        bob.fence();
+        wait_for_pushes(&database, 0);
+    }
+}
+
+#[test]
+fn said_again_after_a_restart_of_the_server_it_is_delivered_once() {
+    let Some(database) = MariaDb::start() else { return };
+    let server = Server::with(config(database.url()));
+    let (mut ann, bob) = server.friends("ann", "bob");
+    drop(bob);
+    ann.say("m1", "bob", "once", "MS");
+    server.stop();
+    let server = Server::with(config(database.url()));
+    let mut ann = server.raw();
+    ann.log_in("ann");
+    ann.say("m1", "bob", "once", "MS");
+    assert_eq!(database.pushes(), 1);
+    let mut bob = server.raw();
+    bob.log_in("bob");
+    bob.expect_push("4", "m1");
+    ann.say("m1", "bob", "once", "MS");
+    bob.ack("m1");
+    ann.say("m2", "bob", "next", "MS");
+    bob.take("m2");
+    bob.fence();
+}
+
+/// A proxy that forwards a COMMIT and ends the connection instead of handing back the answer, so many times.
+fn cutting_proxy(target: u16, cuts: &Arc<AtomicU64>) -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let cuts = Arc::clone(cuts);
+    std::thread::spawn(move || {
+        for client in listener.incoming().map_while(Result::ok) {
+            let server = TcpStream::connect(("127.0.0.1", target)).unwrap();
+            let (mut from, mut to) = (server.try_clone().unwrap(), client.try_clone().unwrap());
+            std::thread::spawn(move || std::io::copy(&mut from, &mut to).ok());
+            let cuts = Arc::clone(&cuts);
+            std::thread::spawn(move || forward(client, server, &cuts));
+        }
+    });
+    port
+}
+
+fn forward(mut client: TcpStream, mut server: TcpStream, cuts: &AtomicU64) {
+    let mut buffer = [0; 64 * 1024];
+    while let Ok(count @ 1..) = client.read(&mut buffer) {
+        let is_commit = buffer[..count].ends_with(b"COMMIT");
+        let cut =
+            is_commit && cuts.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)).is_ok();
+        if cut {
+            // Its client hears nothing of the answer.
+            client.shutdown(Shutdown::Both).ok();
+        }
+        if server.write_all(&buffer[..count]).is_err() || cut {
+            break;
+        }
+    }
+    server.shutdown(Shutdown::Write).ok();
+    client.shutdown(Shutdown::Both).ok();
+}
+
+#[test]
+fn a_commit_whose_answer_is_lost_is_promised_when_asked_again_and_delivered_once() {
+    let Some(database) = MariaDb::start() else { return };
+    let cuts = Arc::new(AtomicU64::new(0));
+    let port = cutting_proxy(database.port(), &cuts);
+    let mut house = House::new(config(database.url_by_way_of(port)));
+    wait_for_pushes(&database, 0);
+    // Lost once: done again on a new connection, and nobody notices.
+    cuts.store(1, Ordering::SeqCst);
+    let once = house.id();
+    house.say_until_taken(&once);
+    assert_eq!((cuts.load(Ordering::SeqCst), database.pushes()), (0, 1));
+    // Lost again and again: not promised, though it is stored.
+    cuts.store(1_000, Ordering::SeqCst);
+    let often = house.id();
+    house.ann.send(&house.ann.message(&often, "cy", "lost often"));
+    house.expect_refused(&often, Some("MF"));
+    wait_for_pushes(&database, 2);
+    cuts.store(0, Ordering::SeqCst);
+    house.say_until_taken(&often);
+    assert_eq!(database.pushes(), 2);
+    house.everything_works(&often);
+    wait_for_pushes(&database, 0);
+}
+
+#[test]
+fn whatever_happens_to_the_database_all_that_was_promised_comes_once_and_in_order() {
+    let Some(mut database) = MariaDb::start() else { return };
+    let seed = std::env::var("SEED").ok().and_then(|text| text.parse().ok()).unwrap_or(1);
+    println!("SEED={seed}");
+    talkers::run(&mut database, config, seed);
+}

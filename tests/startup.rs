@@ -1,0 +1,141 @@
+//! A start while the database is away: it is waited for, for as long as is allowed; what waiting does not mend is refused at once.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+
+mod common;
+
+use common::{MariaDb, PATIENCE};
+use std::io::{BufRead, BufReader, Read};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::process::{Child, ChildStderr, Command, Output, Stdio};
+use std::time::Instant;
+
+fn program(store: &str, wait: &str) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_hongyan"));
+    command.args(["--listen", "127.0.0.1:0", "--store", store, "--store-wait", wait]);
+    command
+}
+
+fn run(store: &str, wait: &str) -> (Output, String) {
+    let output = program(store, wait).output().unwrap();
+    let said = String::from_utf8(output.stderr.clone()).unwrap();
+    (output, said)
+}
+
+/// Where nobody listens.
+fn nowhere() -> String {
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    format!("mysql://geese:secret@127.0.0.1:{port}/geese")
+}
+
+struct Waiting {
+    child: Child,
+    stderr: BufReader<ChildStderr>,
+}
+
+impl Waiting {
+    /// Started, and has said that it waits.
+    fn start(command: &mut Command) -> Self {
+        let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
+        let stderr = BufReader::new(child.stderr.take().unwrap());
+        Self { child, stderr }
+    }
+
+    fn line_with(&mut self, words: &str) -> String {
+        loop {
+            let mut line = String::new();
+            assert!(self.stderr.read_line(&mut line).unwrap() > 0, "it ended and did not say: {words}");
+            if line.contains(words) {
+                return line;
+            }
+        }
+    }
+
+    /// Stops it by a signal; gives its status and what else it said.
+    fn stop(mut self, signal: &str) -> (Option<i32>, String) {
+        assert!(Command::new("kill").args([signal, &self.child.id().to_string()]).status().unwrap().success());
+        let mut said = String::new();
+        self.stderr.read_to_string(&mut said).unwrap();
+        (self.child.wait().unwrap().code(), said)
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        // It may have ended already.
+        self.child.kill().ok();
+        self.child.wait().ok();
+    }
+}
+
+#[test]
+fn without_waiting_it_is_one_sentence_and_status_2() {
+    let (output, said) = run(&nowhere(), "0s");
+    assert_eq!(output.status.code(), Some(2), "{said}");
+    assert!(
+        said.starts_with("hongyan: cannot use the store mysql://geese:***@") && said.lines().count() == 1,
+        "{said}"
+    );
+    assert!(!said.contains("secret"), "{said}");
+}
+
+#[test]
+fn it_says_once_that_it_waits_and_gives_up_in_time() {
+    let (output, said) = run(&nowhere(), "1200ms");
+    assert_eq!(output.status.code(), Some(2), "{said}");
+    let lines: Vec<&str> = said.lines().collect();
+    assert!(lines.len() == 2 && lines[0].contains("it is waited for, 1.2 s at most"), "{said}");
+    assert!(lines[1].starts_with("hongyan: cannot use the store mysql://geese:***@"), "{said}");
+}
+
+#[test]
+fn a_signal_ends_the_waiting() {
+    for signal in ["-TERM", "-INT"] {
+        let start = Instant::now();
+        let mut waiting = Waiting::start(&mut program(&nowhere(), "10m"));
+        waiting.line_with("it is waited for, 600 s at most");
+        let (status, said) = waiting.stop(signal);
+        assert_eq!(status, Some(0), "{said}");
+        assert!(start.elapsed() < PATIENCE, "{said}");
+    }
+    // Also while the database is there and says nothing.
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = silent.local_addr().unwrap().port();
+    let waiting = Waiting::start(&mut program(&format!("mysql://geese:secret@127.0.0.1:{port}/geese"), "10m"));
+    let (_kept, _) = silent.accept().unwrap();
+    assert_eq!(waiting.stop("-TERM").0, Some(0));
+}
+
+#[test]
+fn a_database_that_comes_later_is_used_and_until_then_clients_are_refused() {
+    let Some(mut database) = MariaDb::start() else { return };
+    database.stop();
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let addr = SocketAddr::from(([127, 0, 0, 1], port));
+    let mut command = program(&database.url(), "10m");
+    let mut waiting = Waiting::start(command.args(["--listen", &addr.to_string()]));
+    waiting.line_with("it is waited for");
+    let until = Instant::now() + PATIENCE;
+    while TcpStream::connect(addr).is_ok() {
+        assert!(Instant::now() < until, "a client is kept waiting");
+    }
+    database.start_again();
+    waiting.line_with("listening on");
+    TcpStream::connect(addr).unwrap();
+    assert_eq!(waiting.stop("-TERM").0, Some(0));
+}
+
+#[test]
+fn what_waiting_does_not_mend_is_refused_at_once() {
+    let Some(database) = MariaDb::start() else { return };
+    let url = database.url();
+    let refused = |url: &str, why: &str| {
+        let (output, said) = run(url, "10m");
+        assert_eq!(output.status.code(), Some(2), "{said}");
+        assert!(said.lines().count() == 1 && said.contains(why), "{said}");
+    };
+    refused(&url.replace(":secret@", ":wrong@"), "Access denied");
+    refused(&format!("{url}_of_others"), "geese_of_others");
+    let first = common::Server::tuned(|config| config.store = hongyan::config::StoreUrl::Mysql(url.clone()));
+    refused(&url, "another server uses this database");
+    first.stop();
+}

@@ -1,0 +1,203 @@
+//! A run of many messages while the database suffers, with clients as they should be: what was refused is sent again under its id
+//! until it is taken, what is received is acked, and what was seen before is dropped.
+
+use super::common::{Client, MariaDb, PATIENCE, Server, befriend, content, kind};
+use hongyan::config::Config;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::{Duration, Instant};
+
+const SENDERS: [&str; 2] = ["sue", "sid"];
+/// The last one comes and goes.
+const RECEIVERS: [&str; 3] = ["ria", "ron", "wanda"];
+const WINDOW: usize = 8;
+const FAULTS: usize = 6;
+
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, bound: u64) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0 % bound
+    }
+}
+
+/// `ria-sue-17`: to Ria from Sue, her 17th.
+fn parts(id: &str) -> (&str, &str, u64) {
+    let mut parts = id.split('-');
+    (parts.next().unwrap(), parts.next().unwrap(), parts.next().unwrap().parse().unwrap())
+}
+
+fn log_in(addr: SocketAddr, name: &str) -> Client {
+    let mut client = Client::connect(addr, super::common::Transport::Raw, super::common::Spelling::Text);
+    client.name = name.into();
+    let until = Instant::now() + 3 * PATIENCE;
+    loop {
+        client.send(&format!(r#"{{"TYPE":"2","MID":"l","CONTENT":"{{\"USER\":\"{name}\",\"PASS\":\"secret\"}}"}}"#));
+        if content(&client.recv())["Content"] == "LS" {
+            return client;
+        }
+        client.expect_error("l", "UNAVAILABLE");
+        assert!(Instant::now() < until, "{name} cannot log in");
+        thread::sleep(Duration::from_millis(50));
+    }
+}
+
+/// Sends until it is told to stop, and then until all is taken. Gives what was sent, and which of it was ever refused.
+fn send_all(mut client: Client, mut random: Random, stop: &AtomicBool) -> BTreeMap<String, bool> {
+    let (mut refused, mut again) = (BTreeMap::new(), Vec::new());
+    let (mut in_flight, mut next) = (0, 0);
+    loop {
+        while in_flight < WINDOW {
+            let id = match again.pop() {
+                Some(id) => id,
+                None if stop.load(Ordering::SeqCst) => break,
+                None => {
+                    next += 1;
+                    let to = RECEIVERS[random.below(RECEIVERS.len() as u64) as usize];
+                    format!("{to}-{}-{next}", client.name)
+                }
+            };
+            refused.entry(id.clone()).or_insert(false);
+            client.send(&client.message(&id, parts(&id).0, "honk"));
+            in_flight += 1;
+        }
+        if in_flight == 0 {
+            return refused;
+        }
+        let frame = client.recv();
+        if kind(&frame) != "RE_MESSAGE" {
+            continue;
+        }
+        in_flight -= 1;
+        let said = content(&frame);
+        if said["Content"] != "MS" {
+            let id = said["MessageId"].as_str().unwrap().to_owned();
+            refused.insert(id.clone(), true);
+            again.push(id);
+            thread::sleep(Duration::from_millis(20));
+        }
+        thread::sleep(Duration::from_micros(random.below(3_000)));
+    }
+}
+
+/// Receives and acks until everything that it is to get is there. Gives the order in which it saw the messages first.
+fn receive_all(
+    addr: SocketAddr,
+    name: &str,
+    mut random: Random,
+    expected: &Mutex<Option<BTreeSet<String>>>,
+) -> Vec<String> {
+    let (mut order, mut seen) = (Vec::new(), BTreeSet::new());
+    let mut until = None;
+    loop {
+        let mut client = log_in(addr, name);
+        let mut on_this = BTreeSet::new();
+        let leaves = name == RECEIVERS[RECEIVERS.len() - 1];
+        let turns = if leaves { random.below(60) } else { u64::MAX };
+        for _ in 0..turns {
+            client.send(r#"{"TYPE":"0","MID":"b","CONTENT":"{}"}"#);
+            loop {
+                let frame = client.recv();
+                if kind(&frame) == "RE_HEARTBEAT" {
+                    break;
+                }
+                let id = content(&frame)["messageId"].as_str().unwrap().to_owned();
+                assert!(on_this.insert(id.clone()), "{id} came twice on one connection");
+                client.ack(&id);
+                if seen.insert(id.clone()) {
+                    order.push(id);
+                }
+            }
+            if let Some(expected) = expected.lock().unwrap().as_ref() {
+                let mine: Vec<&String> = expected.iter().filter(|id| parts(id).0 == name).collect();
+                let missing: Vec<_> = mine.iter().filter(|id| !seen.contains(**id)).collect();
+                if missing.is_empty() {
+                    return order;
+                }
+                let until = *until.get_or_insert_with(|| Instant::now() + 2 * PATIENCE);
+                assert!(Instant::now() < until, "promised to {name}, and never came: {missing:?}");
+            }
+            thread::sleep(Duration::from_millis(5));
+        }
+    }
+}
+
+fn do_harm(database: &mut MariaDb, random: &mut Random) {
+    let mut pause = |max_ms| thread::sleep(Duration::from_millis(random.below(max_ms)));
+    pause(400);
+    pause(200);
+    let (kind, long) = (random.below(4), Duration::from_millis(random.below(1_500)));
+    match kind {
+        0 => {
+            database.kill9();
+            thread::sleep(long);
+            database.start_again();
+        }
+        1 => {
+            database.freeze();
+            thread::sleep(long);
+            database.thaw();
+        }
+        2 => {
+            database.kill_connections();
+        }
+        _ => {
+            database.set_read_only(true);
+            thread::sleep(long);
+            database.set_read_only(false);
+        }
+    }
+}
+
+pub(crate) fn run(database: &mut MariaDb, config: fn(String) -> Config, seed: u64) {
+    let mut config = config(database.url());
+    // Nothing is sent again on a connection, so that whatever comes twice there is a mistake.
+    config.rules.resend_every_ms = 600_000;
+    let server = Server::with(config);
+    let addr = server.addr;
+    {
+        let mut senders = SENDERS.map(|name| server.user(name));
+        for mut receiver in RECEIVERS.map(|name| server.user(name)) {
+            for sender in &mut senders {
+                befriend(sender, &mut receiver);
+            }
+        }
+    }
+    let (stop, expected) = (Arc::new(AtomicBool::new(false)), Arc::new(Mutex::new(None)));
+    let mut random = Random(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1);
+    let receivers = RECEIVERS.map(|name| {
+        let (random, expected) = (Random(random.below(u64::MAX) | 1), Arc::clone(&expected));
+        thread::spawn(move || receive_all(addr, name, random, &expected))
+    });
+    let senders = SENDERS.map(|name| {
+        let (random, stop) = (Random(random.below(u64::MAX) | 1), Arc::clone(&stop));
+        thread::spawn(move || send_all(log_in(addr, name), random, &stop))
+    });
+    for _ in 0..FAULTS {
+        do_harm(database, &mut random);
+    }
+    stop.store(true, Ordering::SeqCst);
+    let mut sent = BTreeMap::new();
+    for sender in senders {
+        sent.extend(sender.join().unwrap());
+    }
+    let refused = sent.values().filter(|refused| **refused).count();
+    println!("SEED={seed}: {} messages, {refused} of them refused at first", sent.len());
+    *expected.lock().unwrap() = Some(sent.keys().cloned().collect());
+    for receiver in receivers {
+        let mut last: BTreeMap<String, u64> = BTreeMap::new();
+        for id in receiver.join().unwrap() {
+            let (_, sender, number) = parts(&id);
+            if !sent[&id] {
+                let before = last.insert(sender.to_owned(), number);
+                assert!(before.is_none_or(|before| before < number), "SEED={seed}: {id} came after {before:?}");
+            }
+        }
+    }
+}
