@@ -267,6 +267,8 @@ fn what_was_sent_and_not_acked_is_in_the_database_after_any_close() {
     (config.rules.idle_timeout_ms, config.rules.idle_check_ms) = (1_500, 100);
     let server = Server::with(config);
     let (mut ann, mut bob) = server.friends("ann", "bob");
+    // The pushes of the friendship are acked, and are deleted in a moment.
+    wait_for_pushes(&database, 0);
     for (round, drops) in ["idle", "gone", "shut"].into_iter().enumerate() {
         let id = format!("m{round}");
         ann.fence();
