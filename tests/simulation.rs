@@ -39,7 +39,7 @@ fn run(seed: u64, steps: u64) -> (u64, BTreeMap<&'static str, u64>) {
 
 #[test]
 fn whatever_goes_wrong_the_promises_are_kept() {
-    let steps = from_environment("STEPS").unwrap_or(1_500);
+    let steps = from_environment("STEPS").unwrap_or(3_000);
     let seeds = match from_environment("SEED") {
         Some(seed) => seed..=seed,
         None => 1..=from_environment("SEEDS").unwrap_or(256),

@@ -87,7 +87,11 @@ fn rules_of(random: &mut Random) -> Rules {
 
 impl Simulation {
     pub fn new(seed: u64) -> Self {
-        let mut random = Random::new(seed);
+        Self::drawn_from(Random::new(seed), Random::new(seed ^ 0xFA17))
+    }
+
+    /// Every decision of clients and network drawn from the one, what becomes of jobs from the other.
+    pub fn drawn_from(mut random: Random, of_jobs: Random) -> Self {
         let rules = rules_of(&mut random);
         let mut world = World::new(rules.clone());
         let mut oracle = Oracle::new(rules);
@@ -121,7 +125,7 @@ impl Simulation {
             lose: rate(600, 150),
             takes_ms_max: 1 + rate(800, 400),
             answer_after_ms_max: rate(500, 100),
-            random: Random::new(seed ^ 0xFA17),
+            random: of_jobs,
         }));
         let shared = Rc::clone(&faults);
         world.store.plan(move |job| shared.borrow_mut().plan(job));
@@ -155,6 +159,9 @@ impl Simulation {
 
     pub fn run(&mut self, steps: u64) {
         for _ in 0..steps {
+            if self.random.is_used_up() {
+                break;
+            }
             self.step();
             self.watch();
             let wait_ms = match self.random.below(100) {
