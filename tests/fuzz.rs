@@ -35,7 +35,9 @@ fn mutated(random: &mut Random, seeds: &[Vec<u8>]) -> Vec<u8> {
         match random.below(5) {
             0 if place < input.len() => input[place] = byte,
             1 if place < input.len() => input[place] ^= 1 << random.below(8),
-            2 if place < input.len() => drop(input.drain(place..(place + 1 + random.below(8) as usize).min(input.len()))),
+            2 if place < input.len() => {
+                drop(input.drain(place..(place + 1 + random.below(8) as usize).min(input.len())))
+            }
             3 => {
                 // A piece of another seed, or of itself.
                 let other = random.pick(seeds).cloned().unwrap_or_default();

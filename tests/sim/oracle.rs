@@ -195,6 +195,9 @@ impl Oracle {
         assert!(same.is_none(), "two of one id outstanding: {same:?} {push:?}");
         view.outstanding.insert(push.seq, Outstanding { push: Arc::clone(push), sent_ms: at_ms });
         assert!(view.outstanding.len() <= rules.outstanding_max as usize, "more outstanding than allowed");
+        let bytes: usize = view.outstanding.values().map(|item| item.push.weight_bytes()).sum();
+        let fits = bytes <= rules.outstanding_bytes_max || view.outstanding.len() == 1;
+        assert!(fits, "more bytes outstanding than allowed: {bytes}");
         if !self.sent.insert(push.seq) {
             return self.count("sent on another connection");
         }
@@ -299,6 +302,12 @@ impl Oracle {
         match (job, outcome) {
             (Job::SavePush { push }, Outcome::Saved | Outcome::Duplicate) => {
                 self.committed.insert(key_of(push));
+            }
+            (Job::DeletePush { seq, .. }, _) => {
+                assert!(self.acked_seqs.contains_key(seq), "deleted and not acked: {seq}");
+            }
+            (Job::Load { pushes_max, .. } | Job::LoadPage { pushes_max, .. }, _) => {
+                assert!(*pushes_max <= self.rules.page_max, "a page larger than allowed");
             }
             (Job::AskFriend { push }, Outcome::Asked(asked)) if *asked != Asked::NoSuchUser => {
                 self.befriended.insert(push.id().to_owned());
