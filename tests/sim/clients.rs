@@ -240,7 +240,7 @@ impl Simulation {
 
     /// Acks what came, most of the time rightly: late, twice, under another's name, of nothing at all.
     fn ack(&mut self) {
-        let Some((conn, _)) = self.online() else {
+        let Some((conn, user)) = self.online() else {
             return;
         };
         let came: Vec<(String, String)> = self.oracle.conns[&conn]
@@ -262,6 +262,14 @@ impl Simulation {
         }
         if self.random.chance(50) {
             self.world.say(conn, Say::Ack { id: "never".into(), sender: None });
+        }
+        if self.random.chance(50) {
+            // What waits for this user, and perhaps was sent on another connection only.
+            let waiting = self.world.store.model.waiting_for(&user);
+            let waiting: Vec<String> = waiting.into_iter().map(|push| push.id().to_owned()).collect();
+            if let Some(id) = self.random.pick(&waiting).cloned() {
+                self.world.say(conn, Say::Ack { id, sender: None });
+            }
         }
     }
 
