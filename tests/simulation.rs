@@ -107,3 +107,10 @@ fn seed_15_a_lost_answer_left_those_online_with_the_wrong_friends() {
 fn seed_107_a_deletion_that_was_being_tried_again_did_not_count() {
     run(107, 3_000);
 }
+
+// And one that failed because of a mistake in the simulation.
+
+#[test]
+fn seed_4697_a_forged_message_had_the_id_of_one_that_waited_for_its_answer() {
+    run(4_697, 1_500);
+}

@@ -403,7 +403,8 @@ impl Simulation {
             0 => self.world.ping(conn),
             1 => self.world.say(conn, Say::GetUser { mid, user }),
             2 => {
-                let id = format!("{}>{user}", self.world.fresh("m"));
+                // Its id is nobody else's, so that its answer is not taken for that of a message.
+                let id = format!("{}>{user}", self.world.fresh("x"));
                 let sender = self.user().to_owned();
                 if self.oracle.conns[&conn].user.as_ref() != Some(&sender) {
                     self.world.say(conn, Say::Message { id, sender, receiver: user, content: String::new() });
