@@ -108,9 +108,14 @@ fn seed_107_a_deletion_that_was_being_tried_again_did_not_count() {
     run(107, 3_000);
 }
 
-// And one that failed because of a mistake in the simulation.
+// And those that failed because of a mistake in the simulation.
 
 #[test]
 fn seed_4697_a_forged_message_had_the_id_of_one_that_waited_for_its_answer() {
     run(4_697, 1_500);
+}
+
+#[test]
+fn seed_6985_who_was_refused_while_all_recovered_did_not_try_again() {
+    run(6_985, 1_500);
 }

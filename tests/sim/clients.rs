@@ -430,8 +430,11 @@ impl Simulation {
         }
         self.pass(11_000);
         for user in USERS {
-            let online = self.oracle.conns.values().any(|view| view.user.as_deref() == Some(user));
-            if !online {
+            // With few jobs allowed at a time a log-in may be refused: whoever is refused tries again.
+            for _ in 0..100 {
+                if self.oracle.conns.values().any(|view| view.user.as_deref() == Some(user)) {
+                    break;
+                }
                 let conn = self.world.open();
                 let mid = self.world.fresh("l");
                 self.world.say(conn, Say::Login { mid, user: user.into(), password: user.into() });
