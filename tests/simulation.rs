@@ -1,6 +1,7 @@
 //! The seeded simulation: a world of faults around the core, and an oracle that knows the protocol.
 //!
-//! `SEED` runs one seed, `SEEDS` so many, `STEPS` with so many steps each.
+//! `SEED` runs one seed, `SEEDS` so many from `FIRST` on, `STEPS` with so many steps each; `PROGRESS` says after how many
+//! seeds to print how far it is. `tests/sweep` runs many.
 #![allow(
     missing_docs,
     unreachable_pub,
@@ -15,17 +16,26 @@ use sim::clients::Simulation;
 use std::collections::BTreeMap;
 use std::hash::Hasher;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::time::Instant;
 
 fn from_environment(name: &str) -> Option<u64> {
     std::env::var(name).ok().map(|text| text.parse().expect("a number"))
 }
 
+/// What is known of a run: a number made of all that the core said, the virtual time it took, and what was seen.
+struct Run {
+    trace: u64,
+    ms: u64,
+    counts: BTreeMap<&'static str, u64>,
+}
+
 /// Runs one seed; its number stands in the panic's text.
-fn run(seed: u64, steps: u64) -> (u64, BTreeMap<&'static str, u64>) {
+fn run(seed: u64, steps: u64) -> Run {
     let outcome = catch_unwind(AssertUnwindSafe(|| {
         let mut simulation = Simulation::new(seed);
         simulation.run(steps);
-        (simulation.world.trace.finish(), simulation.oracle.counts)
+        let Simulation { world, oracle, .. } = simulation;
+        Run { trace: world.trace.finish(), ms: world.now_ms, counts: oracle.counts }
     }));
     outcome.unwrap_or_else(|panic| {
         let text = panic.downcast_ref::<String>().cloned();
@@ -39,26 +49,36 @@ fn run(seed: u64, steps: u64) -> (u64, BTreeMap<&'static str, u64>) {
 
 #[test]
 fn whatever_goes_wrong_the_promises_are_kept() {
-    let steps = from_environment("STEPS").unwrap_or(1_500);
-    let seeds = match from_environment("SEED") {
-        Some(seed) => seed..=seed,
-        None => 1..=from_environment("SEEDS").unwrap_or(256),
+    let steps = from_environment("STEPS").unwrap_or(3_000);
+    let first = from_environment("FIRST").unwrap_or(1);
+    let (first, count) = match from_environment("SEED") {
+        Some(seed) => (seed, 1),
+        None => (first, from_environment("SEEDS").unwrap_or(256)),
     };
-    let mut counts: BTreeMap<&str, u64> = BTreeMap::new();
-    for seed in seeds {
-        for (what, count) in run(seed, steps).1 {
-            *counts.entry(what).or_default() += count;
+    let every = from_environment("PROGRESS").unwrap_or(u64::MAX);
+    let start = Instant::now();
+    let (mut counts, mut ms) = (BTreeMap::new(), 0);
+    for done in 1..=count {
+        let run = run(first + done - 1, steps);
+        ms += run.ms;
+        for (what, count) in run.counts {
+            *counts.entry(what).or_insert(0_u64) += count;
+        }
+        if done % every == 0 {
+            println!("{done} of {count} seeds, {} s", start.elapsed().as_secs());
         }
     }
     println!("{counts:?}");
+    let days = ms / 86_400_000;
+    println!("{count} seeds x {steps} steps, {days} days of virtual time, in {} s", start.elapsed().as_secs());
 }
 
 #[test]
 fn the_same_seed_gives_the_same_trace() {
     for seed in 1_001..=1_004 {
-        assert_eq!(run(seed, 300).0, run(seed, 300).0, "seed {seed}");
+        assert_eq!(run(seed, 300).trace, run(seed, 300).trace, "seed {seed}");
     }
-    assert_ne!(run(1_001, 300).0, run(1_002, 300).0);
+    assert_ne!(run(1_001, 300).trace, run(1_002, 300).trace);
 }
 
 // Seeds that failed because of a mistake in the core. `tests/core/found.rs` shows each mistake by itself.
@@ -86,4 +106,16 @@ fn seed_15_a_lost_answer_left_those_online_with_the_wrong_friends() {
 #[test]
 fn seed_107_a_deletion_that_was_being_tried_again_did_not_count() {
     run(107, 3_000);
+}
+
+// And those that failed because of a mistake in the simulation.
+
+#[test]
+fn seed_4697_a_forged_message_had_the_id_of_one_that_waited_for_its_answer() {
+    run(4_697, 1_500);
+}
+
+#[test]
+fn seed_6985_who_was_refused_while_all_recovered_did_not_try_again() {
+    run(6_985, 1_500);
 }

@@ -30,7 +30,6 @@ impl Chat {
         let (receiver, weight) = (found.receiver, found.weight_bytes());
         let user = self.users.get_mut(receiver);
         let online = user.conn.is_some();
-        let rules = &self.rules;
         if online && user.list.is_none() {
             user.list = Some(Box::new(AckList::new(Feed::Live)));
         }
@@ -38,8 +37,8 @@ impl Chat {
             self.save_if_unsaved(item, out);
             return;
         };
-        let full =
-            list.len() >= rules.list_max as usize || (list.len() > 0 && list.bytes() + weight > rules.list_bytes_max);
+        let rules = &self.rules;
+        let full = list.is_full(weight, rules);
         match list.feed {
             Feed::Live if !full => {
                 found.listed = true;
@@ -78,10 +77,20 @@ impl Chat {
         // A job that was tried again may find its push on the list: he logged in since.
         let listed =
             self.users.get(receiver).list.as_ref().is_some_and(|list| list.all().any(|item| item.seq == push.seq));
-        if known && !listed {
-            self.list_committed(push, receiver);
-            self.pump(receiver, out);
+        if !known || listed {
+            return;
         }
+        if let Some(list) = &mut self.users.get_mut(receiver).list
+            && list.feed == Feed::Live
+            && list.is_full(push.weight_bytes(), &self.rules)
+            && list.all().all(|item| item.seq < push.seq)
+        {
+            // A page will have it. (One whose commit was overtaken is taken all the same: no page goes back.)
+            list.feed = Feed::Backlog { after_seq: push.seq - 1, asking: false };
+            return self.want_page(receiver, out);
+        }
+        self.list_committed(push, receiver);
+        self.pump(receiver, out);
     }
 
     /// Appends a push that is in the store to a list.

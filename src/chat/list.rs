@@ -3,6 +3,7 @@
 //! Only so much of it is in memory. Entries stand in the order in which they are to be sent first; the rest is in the
 //! store behind `after_seq` and is read in pages as acks make room.
 
+use super::contract::Rules;
 use super::item::{Item, ItemRef, Items, NEVER};
 use super::wheel::TimerId;
 use std::collections::VecDeque;
@@ -89,6 +90,12 @@ impl AckList {
         self.bytes
     }
 
+    /// Is there no room for one more of this weight?
+    pub(super) fn is_full(&self, weight_bytes: usize, rules: &Rules) -> bool {
+        let bytes_max = rules.list_bytes_max;
+        self.len() >= rules.list_max as usize || (self.len() > 0 && self.bytes + weight_bytes > bytes_max)
+    }
+
     /// Nothing in memory, nothing known to be in the store.
     pub(super) fn is_done(&self) -> bool {
         self.entries.is_empty() && self.tail.is_empty() && self.feed == Feed::Live
@@ -116,6 +123,12 @@ impl AckList {
     pub(super) fn take_tail(&mut self) -> (Vec<ItemRef>, bool) {
         self.tail_bytes = 0;
         (std::mem::take(&mut self.tail), !std::mem::take(&mut self.tail_lost))
+    }
+
+    /// What waits for the page on its way.
+    #[cfg(debug_assertions)]
+    pub(super) fn tail_len(&self) -> usize {
+        self.tail.len()
     }
 
     /// All entries, then the tail.

@@ -284,3 +284,33 @@ fn a_deletion_that_is_being_tried_again_counts_as_done_for_a_log_in_before_it() 
     w.run_for(2_000);
     assert!(w.store.model.waiting_for("ann").is_empty());
 }
+
+/// Two who agree could have filled the server's memory: the answers to friend requests had no bound on a list in memory.
+#[test]
+fn answers_to_friend_requests_wait_in_the_store_when_a_list_is_full() {
+    let mut w = World::new(Rules { list_max: 4, page_max: 2, ..Rules::default() });
+    w.store.model.add_account("ann", "ann");
+    w.store.model.add_account("bob", "bob");
+    let (ann, bob) = (w.online("ann"), w.online("bob"));
+    for n in 0..50 {
+        let id = format!("f{n}");
+        w.friend(bob, FriendVerb::Request, &id, "ann");
+        w.run_for(10);
+        w.ack(ann, &id);
+        w.friend(ann, FriendVerb::Reject, &id, "bob");
+        w.run_for(10);
+    }
+    let expected: Vec<String> = (0..50).map(|n| format!("no ann f{n}")).collect();
+    let mut answers = Vec::new();
+    // The core checks after every event how many are in memory. Those that had no room come as the others are acked.
+    for _ in 0..60 {
+        let heard: Vec<String> = w.heard(bob).into_iter().filter(|line| line.starts_with("no ")).collect();
+        for line in &heard {
+            w.ack(bob, &line["no ann ".len()..]);
+        }
+        answers.extend(heard);
+        w.run_for(10);
+    }
+    assert_eq!(answers, expected);
+    assert!(w.store.model.waiting_for("bob").is_empty());
+}

@@ -89,7 +89,11 @@ fn rules_of(random: &mut Random) -> Rules {
 
 impl Simulation {
     pub fn new(seed: u64) -> Self {
-        let mut random = Random::new(seed);
+        Self::drawn_from(Random::new(seed), Random::new(seed ^ 0xFA17))
+    }
+
+    /// Every decision of clients and network drawn from the one, what becomes of jobs from the other.
+    pub fn drawn_from(mut random: Random, of_jobs: Random) -> Self {
         let rules = rules_of(&mut random);
         let mut world = World::new(rules.clone());
         let mut oracle = Oracle::new(rules);
@@ -123,7 +127,7 @@ impl Simulation {
             lose: rate(600, 150),
             takes_ms_max: 1 + rate(800, 400),
             answer_after_ms_max: rate(500, 100),
-            random: Random::new(seed ^ 0xFA17),
+            random: of_jobs,
         }));
         let shared = Rc::clone(&faults);
         world.store.plan(move |job| shared.borrow_mut().plan(job));
@@ -157,6 +161,9 @@ impl Simulation {
 
     pub fn run(&mut self, steps: u64) {
         for _ in 0..steps {
+            if self.random.is_used_up() {
+                break;
+            }
             self.step();
             self.watch();
             let wait_ms = match self.random.below(100) {
@@ -235,7 +242,7 @@ impl Simulation {
 
     /// Acks what came, most of the time rightly: late, twice, under another's name, of nothing at all.
     fn ack(&mut self) {
-        let Some((conn, _)) = self.online() else {
+        let Some((conn, user)) = self.online() else {
             return;
         };
         let came: Vec<(String, String)> = self.oracle.conns[&conn]
@@ -257,6 +264,14 @@ impl Simulation {
         }
         if self.random.chance(50) {
             self.world.say(conn, Say::Ack { id: "never".into(), sender: None });
+        }
+        if self.random.chance(50) {
+            // What waits for this user, and perhaps was sent on another connection only.
+            let waiting = self.world.store.model.waiting_for(&user);
+            let waiting: Vec<String> = waiting.into_iter().map(|push| push.id().to_owned()).collect();
+            if let Some(id) = self.random.pick(&waiting).cloned() {
+                self.world.say(conn, Say::Ack { id, sender: None });
+            }
         }
     }
 
@@ -401,7 +416,8 @@ impl Simulation {
             }
             1 => self.world.say(conn, Say::GetUser { mid, user }),
             2 => {
-                let id = format!("{}>{user}", self.world.fresh("m"));
+                // Its id is nobody else's, so that its answer is not taken for that of a message.
+                let id = format!("{}>{user}", self.world.fresh("x"));
                 let sender = self.user().to_owned();
                 if self.oracle.conns[&conn].user.as_ref() != Some(&sender) {
                     self.world.say(conn, Say::Message { id, sender, receiver: user, content: String::new() });
@@ -427,8 +443,11 @@ impl Simulation {
         }
         self.pass(11_000);
         for user in USERS {
-            let online = self.oracle.conns.values().any(|view| view.user.as_deref() == Some(user));
-            if !online {
+            // With few jobs allowed at a time a log-in may be refused: whoever is refused tries again.
+            for _ in 0..100 {
+                if self.oracle.conns.values().any(|view| view.user.as_deref() == Some(user)) {
+                    break;
+                }
                 let conn = self.world.open();
                 let mid = self.world.fresh("l");
                 self.world.say(conn, Say::Login { mid, user: user.into(), password: user.into() });

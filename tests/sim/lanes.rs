@@ -184,6 +184,12 @@ impl Lanes {
         self.work.len() + self.stuck.len()
     }
 
+    /// Of these, those that hash a password.
+    pub fn hashing(&self) -> usize {
+        let jobs = self.work.values().map(|work| &work.job).chain(self.stuck.iter().map(|(_, job)| job));
+        jobs.filter(|job| matches!(job, Job::Hash { .. } | Job::Verify { .. })).count()
+    }
+
     /// Does what is next on the agenda.
     pub fn step(&mut self) -> Option<Step> {
         let (_, serial, answer) = self.agenda.pop_first()?;

@@ -14,6 +14,15 @@ pub fn pair_of(one: &str, other: &str) -> (String, String) {
     (one.min(other).to_owned(), one.max(other).to_owned())
 }
 
+/// Whose friendship a job is about.
+fn pair_in(job: &Job) -> Option<(String, String)> {
+    match job {
+        Job::AskFriend { push, .. } | Job::AnswerFriend { push, .. } => Some(pair_of(push.sender(), push.receiver())),
+        Job::Unfriend { user, other } => Some(pair_of(user.as_str(), other.as_str())),
+        _ => None,
+    }
+}
+
 /// A push that was sent on a connection and not acked there.
 #[derive(Clone, Debug)]
 pub struct Outstanding {
@@ -63,6 +72,10 @@ pub struct Oracle {
     befriended: BTreeSet<String>,
     /// Who is whose friend, by what the store has done.
     pub friends: BTreeSet<(String, String)>,
+    /// Pairs of whom the store knows what the core was not told yet.
+    unsettled: BTreeSet<(String, String)>,
+    /// An `MF` after which no error has been heard yet: the two are no friends, it says.
+    refused: Option<(ConnId, String, (String, String))>,
     /// Requests and deletions by id: who about whom.
     wanted: BTreeMap<String, (FriendVerb, (String, String))>,
     /// What was seen, to show that the simulation is worth its time.
@@ -85,6 +98,8 @@ impl Oracle {
             last_of_pair: BTreeMap::new(),
             befriended: BTreeSet::new(),
             friends: BTreeSet::new(),
+            unsettled: BTreeSet::new(),
+            refused: None,
             wanted: BTreeMap::new(),
             counts: BTreeMap::new(),
         }
@@ -99,6 +114,12 @@ impl Oracle {
     }
 
     pub fn see(&mut self, at_ms: u64, seen: &Seen) {
+        if let Some((conn, id, pair)) = self.refused.take() {
+            let why = matches!(seen, Seen::Heard(to, Frame::Reply { id: of, reply: Reply::Error { .. } })
+                if *to == conn && of.as_str() == id);
+            let friends = self.friends.contains(&pair) && !self.unsettled.contains(&pair);
+            assert!(why || !friends, "MF between friends: {id} {pair:?}");
+        }
         match seen {
             Seen::Opened(conn) => {
                 self.conns.insert(*conn, View { spoke_ms: at_ms, ..View::default() });
@@ -128,6 +149,7 @@ impl Oracle {
             Seen::Crashed => {
                 self.count("crashes");
                 self.conns.clear();
+                self.unsettled.clear();
                 self.incarnation += 1;
             }
         }
@@ -196,6 +218,9 @@ impl Oracle {
         assert!(same.is_none(), "two of one id outstanding: {same:?} {push:?}");
         view.outstanding.insert(push.seq, Outstanding { push: Arc::clone(push), sent_ms: at_ms });
         assert!(view.outstanding.len() <= rules.outstanding_max as usize, "more outstanding than allowed");
+        let bytes: usize = view.outstanding.values().map(|item| item.push.weight_bytes()).sum();
+        let fits = bytes <= rules.outstanding_bytes_max || view.outstanding.len() == 1;
+        assert!(fits, "more bytes outstanding than allowed: {bytes}");
         if !self.sent.insert(push.seq) {
             return self.count("sent on another connection");
         }
@@ -251,7 +276,11 @@ impl Oracle {
                 self.promised.entry(key).or_default().push((self.incarnation, at_ms));
                 self.count("MS");
             }
-            Reply::Message { taken: false } => self.count("MF"),
+            Reply::Message { taken: false } => {
+                let receiver = id.split_once('>').map_or("", |(_, receiver)| receiver);
+                self.refused = Some((conn, id.to_owned(), pair_of(&waiting.sender, receiver)));
+                self.count("MF");
+            }
             Reply::Friend { .. } => {
                 let done = match self.wanted.get(id) {
                     Some((FriendVerb::Delete, pair)) => !self.friends.contains(pair),
@@ -297,9 +326,16 @@ impl Oracle {
     }
 
     fn done(&mut self, job: &Job, outcome: &Outcome) {
+        self.unsettled.extend(pair_in(job));
         match (job, outcome) {
             (Job::SavePush { push }, Outcome::Saved | Outcome::Duplicate) => {
                 self.committed.insert(key_of(push));
+            }
+            (Job::DeletePush { seq, .. }, _) => {
+                assert!(self.acked_seqs.contains_key(seq), "deleted and not acked: {seq}");
+            }
+            (Job::Load { pushes_max, .. } | Job::LoadPage { pushes_max, .. }, _) => {
+                assert!(*pushes_max <= self.rules.page_max, "a page larger than allowed");
             }
             (Job::AskFriend { push, .. }, Outcome::Asked(asked)) if *asked != Asked::NoSuchUser => {
                 self.befriended.insert(push.id().to_owned());
@@ -324,6 +360,11 @@ impl Oracle {
     }
 
     fn told(&mut self, job: &Job, outcome: &Outcome) {
+        if !matches!(outcome, Outcome::Failed)
+            && let Some(pair) = pair_in(job)
+        {
+            self.unsettled.remove(&pair);
+        }
         let gone = match (job, outcome) {
             (Job::SavePush { push }, Outcome::Duplicate) => push.seq,
             (Job::AskFriend { push, .. } | Job::AnswerFriend { push, .. }, Outcome::Failed) => {

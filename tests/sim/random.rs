@@ -1,25 +1,50 @@
 //! The one source of chance of a simulation.
 
-/// SplitMix64: small, and good enough to draw faults from.
+/// Where numbers come from.
 #[derive(Clone, Debug)]
-pub struct Random(u64);
+pub enum Random {
+    /// SplitMix64: small, and good enough to draw faults from.
+    Seeded(u64),
+    /// Bytes that somebody else has chosen, as a fuzzer does; when they are used up, zeros.
+    Chosen { bytes: Vec<u8>, at: usize },
+}
 
 impl Random {
     pub fn new(seed: u64) -> Self {
-        Self(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ 0xD1B5_4A32_D192_ED03)
+        Self::Seeded(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ 0xD1B5_4A32_D192_ED03)
     }
 
-    pub fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        z ^ (z >> 31)
+    pub fn chosen(bytes: &[u8]) -> Self {
+        Self::Chosen { bytes: bytes.to_vec(), at: 0 }
+    }
+
+    /// Nothing was chosen beyond this.
+    pub fn is_used_up(&self) -> bool {
+        matches!(self, Self::Chosen { bytes, at } if *at >= bytes.len())
+    }
+
+    fn next(&mut self, bound: u64) -> u64 {
+        match self {
+            Self::Seeded(state) => {
+                *state = state.wrapping_add(0x9E37_79B9_7F4A_7C15);
+                let mut z = *state;
+                z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+                z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+                z ^ (z >> 31)
+            }
+            Self::Chosen { bytes, at } => {
+                // As few bytes as the bound needs, so that changing one changes one decision.
+                let count = (u64::BITS - (bound - 1).leading_zeros()).div_ceil(8) as usize;
+                let taken = &bytes[(*at).min(bytes.len())..(*at + count).min(bytes.len())];
+                *at += count;
+                taken.iter().fold(0, |number, byte| number << 8 | u64::from(*byte))
+            }
+        }
     }
 
     /// Less than `bound`, which must not be 0.
     pub fn below(&mut self, bound: u64) -> u64 {
-        self.next() % bound
+        self.next(bound) % bound
     }
 
     /// In so many of a thousand cases.

@@ -133,6 +133,7 @@ impl World {
                 Action::Submit { ticket, job } => {
                     self.store.submit(self.now_ms, ticket, job);
                     assert!(self.store.in_flight() <= self.rules.jobs_max, "more jobs in flight than allowed");
+                    assert!(self.store.hashing() <= self.rules.auth_jobs_max, "more hashing than allowed");
                 }
                 Action::Stopped => {
                     self.stopped += 1;

@@ -1,0 +1,100 @@
+//! A WebSocket echo server made of the server's own codec, for a conformance suite: `tests/autobahn` runs one against it.
+//!
+//! `cargo run --example websocket_echo -- 127.0.0.1:9001`
+#![allow(missing_docs, reason = "a program")]
+
+use hongyan::protocol::http::{Head, read_head, write_upgrade};
+use hongyan::protocol::ws::{WsInput, WsItem, begin_text, close_code, end_text, write_close, write_pong};
+use std::io::{ErrorKind, Read, Result, Write};
+use std::net::{Shutdown, TcpListener, TcpStream};
+
+/// The suite sends messages of up to 16 MiB.
+const MESSAGE_BYTES_MAX: usize = 32 * 1024 * 1024;
+
+fn main() -> Result<()> {
+    let address = std::env::args().nth(1).unwrap_or_else(|| "127.0.0.1:9001".into());
+    let listener = TcpListener::bind(&address)?;
+    println!("listening on {}", listener.local_addr()?);
+    for socket in listener.incoming() {
+        let socket = socket?;
+        std::thread::spawn(move || {
+            if let Err(error) = serve(socket) {
+                eprintln!("{error}");
+            }
+        });
+    }
+    Ok(())
+}
+
+fn serve(mut socket: TcpStream) -> Result<()> {
+    socket.set_nodelay(true)?;
+    let mut rest = shake_hands(&mut socket)?;
+    let mut input = WsInput::default();
+    let mut buffer = vec![0; 64 * 1024];
+    loop {
+        let mut out = Vec::new();
+        let goes_on = echo(&mut input, &mut rest, &mut out);
+        socket.write_all(&out)?;
+        if !goes_on {
+            socket.shutdown(Shutdown::Write)?;
+            // What is on its way is read, so that the reset does not overtake our last words.
+            while socket.read(&mut buffer)? > 0 {}
+            return Ok(());
+        }
+        let count = socket.read(&mut buffer)?;
+        if count == 0 {
+            return Ok(());
+        }
+        rest.clear();
+        rest.extend_from_slice(&buffer[..count]);
+    }
+}
+
+/// Gives what came behind the head.
+fn shake_hands(socket: &mut TcpStream) -> Result<Vec<u8>> {
+    let mut head = Vec::new();
+    let mut buffer = [0; 1024];
+    loop {
+        let count = socket.read(&mut buffer)?;
+        head.extend_from_slice(&buffer[..count]);
+        match read_head(&head) {
+            Head::More if count > 0 => {}
+            Head::Upgrade { accept, length } => {
+                let mut out = Vec::new();
+                write_upgrade(&mut out, &accept);
+                socket.write_all(&out)?;
+                return Ok(head.split_off(length));
+            }
+            other => return Err(std::io::Error::new(ErrorKind::InvalidData, format!("{other:?}"))),
+        }
+    }
+}
+
+/// Answers what is whole; `false` when it was the last.
+fn echo(input: &mut WsInput, bytes: &mut [u8], out: &mut Vec<u8>) -> bool {
+    let mut chunk = bytes;
+    loop {
+        match input.next(&mut chunk, MESSAGE_BYTES_MAX) {
+            WsItem::More => return true,
+            WsItem::Text(text) => {
+                let start = begin_text(out);
+                out.extend_from_slice(text);
+                end_text(out, start);
+            }
+            WsItem::Ping(payload) => write_pong(out, payload),
+            WsItem::Pong => {}
+            WsItem::Close(code) => {
+                write_close(out, code);
+                return false;
+            }
+            WsItem::Error(code) => {
+                write_close(out, Some(code));
+                return false;
+            }
+            WsItem::TooLarge => {
+                write_close(out, Some(close_code::TOO_LARGE));
+                return false;
+            }
+        }
+    }
+}

@@ -1,0 +1,83 @@
+//! The envelope, against what serde_json reads: what is accepted says the same, what is refused as no JSON object is none.
+
+use super::raw::depth;
+use hongyan::protocol::envelope::{Scratch, parse};
+use hongyan::protocol::error::ErrorCode;
+use hongyan::protocol::request::{Request, Spelling, TokenVerb};
+use hongyan::protocol::split::DEPTH_MAX;
+use serde_json::Value;
+
+pub fn envelope(data: &[u8]) {
+    let mut scratch = Scratch::default();
+    let parsed = parse(data, &mut scratch);
+    let twin = serde_json::from_slice::<Value>(data);
+    match (parsed, twin) {
+        (Ok(request), Ok(twin)) => compare(&request, &twin),
+        // The only thing that serde_json minds and we do not: a number that is not looked at and fits no `f64`.
+        (Ok(_), Err(error)) => assert!(error.to_string().contains("number out of range"), "{error}"),
+        (Err(bad), Ok(twin @ Value::Object(_))) if bad.code == ErrorCode::BadJson => {
+            // CONTENT may be a text that holds no JSON object.
+            let inner = twin["CONTENT"].as_str().map(serde_json::from_str::<Value>);
+            let inner_is_fine = matches!(inner, None | Some(Ok(Value::Object(_))));
+            assert!(depth(&twin) > DEPTH_MAX || !inner_is_fine, "{bad:?}: {twin}");
+        }
+        (Err(bad), twin) => {
+            assert!(bad.code != ErrorCode::TooLarge && !bad.why.is_empty(), "{bad:?}");
+            let is_object = matches!(twin, Ok(Value::Object(_)));
+            assert!(is_object || bad.code == ErrorCode::BadJson || twin.is_err(), "{bad:?}");
+        }
+    }
+}
+
+fn compare(request: &Request<'_>, twin: &Value) {
+    let kind = match &twin["TYPE"] {
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    };
+    let inner = match &twin["CONTENT"] {
+        Value::String(text) => match serde_json::from_str(text) {
+            Ok(inner @ Value::Object(_)) => (Some(Spelling::Text), inner),
+            _ => (None, Value::String(text.clone())),
+        },
+        inner @ Value::Object(_) => (Some(Spelling::Object), inner.clone()),
+        _ => (None, Value::Null),
+    };
+    let text = |name: &str| inner.1[name].as_str();
+    let mid = twin["MID"].as_str();
+    match request {
+        Request::Heartbeat { mid: found } => {
+            assert_eq!((kind.as_str(), mid), ("0", found.as_ref().map(|mid| mid.as_str())));
+        }
+        Request::SignUp { mid: found, profile, .. } => {
+            assert_eq!((kind.as_str(), mid), ("1", found.as_ref().map(|mid| mid.as_str())));
+            assert_eq!(text("userName"), Some(profile.user_name.as_str()));
+        }
+        Request::Login { mid: found, user, spelling, .. } => {
+            assert_eq!((kind.as_str(), mid), ("2", found.as_ref().map(|mid| mid.as_str())));
+            assert_eq!((text("USER"), inner.0), (Some(user.as_str()), Some(*spelling)));
+        }
+        Request::Token { mid: found, spelling, verb } => {
+            assert_eq!((kind.as_str(), mid), ("TOKEN", found.as_ref().map(|mid| mid.as_str())));
+            let wanted = if *verb == TokenVerb::New { "new" } else { "revoke" };
+            assert_eq!((text("want"), inner.0), (Some(wanted), Some(*spelling)));
+        }
+        Request::GetUser { mid: found, .. } => {
+            assert_eq!((kind.as_str(), mid), ("3", found.as_ref().map(|mid| mid.as_str())));
+        }
+        Request::Message { spelling, id, sender, receiver, content } => {
+            assert_eq!((kind.as_str(), inner.0), ("4", Some(*spelling)));
+            assert_eq!((text("messageId"), text("sender")), (Some(id.as_str()), Some(sender.as_str())));
+            assert_eq!((text("receiver"), text("content")), (Some(receiver.as_str()), Some(&**content)));
+        }
+        Request::Ack { spelling, id, sender } => {
+            assert_eq!((kind.as_str(), inner.0), ("5", Some(*spelling)));
+            assert_eq!(text("MessageId"), Some(id.as_str()));
+            assert!(sender.is_none() || text("sender") == sender.as_ref().map(|sender| sender.as_str()));
+        }
+        Request::Friend { spelling, id, sender, receiver, .. } => {
+            assert_eq!((kind.as_str(), inner.0), ("6", Some(*spelling)));
+            assert_eq!((text("messageId"), text("sender")), (Some(id.as_str()), Some(sender.as_str())));
+            assert_eq!(text("receiver"), Some(receiver.as_str()));
+        }
+    }
+}

@@ -1,0 +1,87 @@
+//! The raw splitter: no cut changes what is found, nothing is larger than allowed, and a stream of JSON objects is taken apart
+//! as serde_json takes it apart.
+
+use super::whole_and_cut;
+use hongyan::protocol::envelope::{Scratch, parse};
+use hongyan::protocol::split::{DEPTH_MAX, RawInput, RawItem};
+use serde_json::Value;
+
+const FRAME_BYTES_MAX: usize = 200;
+
+#[derive(Debug, PartialEq, Eq)]
+enum Item {
+    Envelope(Vec<u8>),
+    Bad,
+    TooLarge,
+}
+
+pub fn raw(data: &[u8]) {
+    let Some((whole, pieces)) = whole_and_cut(data) else {
+        return;
+    };
+    for reacts in [false, true] {
+        let found = items(&[whole], reacts);
+        assert_eq!(items(&pieces, reacts), found, "cut otherwise: {}", String::from_utf8_lossy(whole));
+        if !reacts {
+            compare(whole, &found);
+        }
+    }
+}
+
+/// What is found; with `reacts`, the rest of the line is given up after an envelope that cannot be read, as the server does.
+fn items(chunks: &[&[u8]], reacts: bool) -> Vec<Item> {
+    let mut raw = RawInput::default();
+    let mut found = Vec::new();
+    for chunk in chunks {
+        let mut chunk = *chunk;
+        loop {
+            let before = chunk.len();
+            match raw.next(&mut chunk, FRAME_BYTES_MAX) {
+                RawItem::More => {
+                    assert!(chunk.is_empty(), "nothing is left when there is to be more");
+                    break;
+                }
+                RawItem::Envelope(text) => {
+                    assert!(text.len() <= FRAME_BYTES_MAX, "an envelope larger than allowed");
+                    assert!(text.first() == Some(&b'{') && text.last() == Some(&b'}'), "by its braces");
+                    let unreadable = parse(text, &mut Scratch::default()).is_err();
+                    found.push(Item::Envelope(text.to_vec()));
+                    if reacts && unreadable {
+                        raw.skip_line();
+                    }
+                }
+                RawItem::Bad => found.push(Item::Bad),
+                RawItem::TooLarge => {
+                    found.push(Item::TooLarge);
+                    return found;
+                }
+            }
+            assert!(chunk.len() <= before && found.len() <= 1 + 2 * chunks.iter().map(|c| c.len()).sum::<usize>());
+        }
+    }
+    found
+}
+
+/// Up to the first thing that is no object of an allowed size, both find the same.
+fn compare(stream: &[u8], found: &[Item]) {
+    let mut twin = serde_json::Deserializer::from_slice(stream).into_iter::<Value>();
+    let mut found = found.iter();
+    let mut start = 0;
+    while let Some(Ok(value)) = twin.next() {
+        let end = twin.byte_offset();
+        let text = stream[start..end].trim_ascii();
+        start = end;
+        if !value.is_object() || text.len() > FRAME_BYTES_MAX || depth(&value) > DEPTH_MAX {
+            return;
+        }
+        assert_eq!(found.next(), Some(&Item::Envelope(text.to_vec())), "{}", String::from_utf8_lossy(stream));
+    }
+}
+
+pub fn depth(value: &Value) -> u32 {
+    match value {
+        Value::Array(values) => 1 + values.iter().map(depth).max().unwrap_or(0),
+        Value::Object(values) => 1 + values.values().map(depth).max().unwrap_or(0),
+        _ => 0,
+    }
+}

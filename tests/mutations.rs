@@ -1,0 +1,111 @@
+//! Deliberate mistakes in the server, to show that the tests would find them: what the simulation lets pass is given to the
+//! scenarios of the core, and then to the unit tests; what survives all three is a hole in the tests.
+//!
+//! `MUTANTS=1 cargo test --test mutations -- --nocapture` runs them all in some minutes and prints a table; `MUTANTS=word`
+//! those whose name has the word. An ordinary run only checks that each still fits the source.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+
+#[path = "mutations/table.rs"]
+mod table;
+
+use std::path::Path;
+use std::process::{Command, Stdio};
+use table::{MUTATIONS, Mutation};
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn mutated(mutation: &Mutation) -> String {
+    let source = std::fs::read_to_string(root().join(mutation.file)).unwrap();
+    let places = source.matches(mutation.find).count();
+    assert_eq!(places, 1, "{}: {} has {places} places for it, renew it", mutation.name, mutation.file);
+    source.replace(mutation.find, mutation.replace)
+}
+
+#[test]
+fn every_mutation_still_fits_the_source() {
+    for mutation in MUTATIONS {
+        assert_ne!(
+            mutated(mutation),
+            std::fs::read_to_string(root().join(mutation.file)).unwrap(),
+            "{}",
+            mutation.name
+        );
+    }
+}
+
+fn copy(from: &Path, to: &Path) {
+    if from.is_dir() {
+        std::fs::create_dir_all(to).unwrap();
+        for entry in std::fs::read_dir(from).unwrap() {
+            let name = entry.unwrap().file_name();
+            copy(&from.join(&name), &to.join(&name));
+        }
+    } else {
+        std::fs::copy(from, to).unwrap();
+    }
+}
+
+/// Runs one test program; gives what it said if it failed.
+fn fails(tree: &Path, program: &[&str]) -> Option<String> {
+    let mut cargo = Command::new(env!("CARGO"));
+    cargo.current_dir(tree).args(["test", "--locked", "--quiet", "--target-dir"]).arg(root().join("target"));
+    let output = cargo
+        .args(program)
+        .env("SEEDS", "64")
+        .env("STEPS", "1500")
+        .env("RUST_BACKTRACE", "0")
+        .env_remove("MUTANTS")
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+    assert!(!said.contains("could not compile"), "a mutation that is no program:\n{said}");
+    (!output.status.success()).then_some(said)
+}
+
+/// The first panic's own sentence.
+fn sentence(said: &str) -> &str {
+    let seed = said.lines().find(|line| line.starts_with("SEED="));
+    let line = seed.or_else(|| said.lines().skip_while(|line| !line.contains("panicked at ")).nth(1));
+    let line = line.unwrap_or("it did not end well");
+    &line[..line.char_indices().nth(110).map_or(line.len(), |(end, _)| end)]
+}
+
+/// Who finds it, and in which words.
+fn caught(tree: &Path) -> Option<(&'static str, String)> {
+    const PROGRAMS: [(&str, &[&str]); 3] = [
+        ("simulation", &["--test", "simulation", "whatever"]),
+        ("scenario", &["--test", "core"]),
+        ("unit test", &["--lib"]),
+    ];
+    PROGRAMS.iter().find_map(|(name, program)| Some((*name, sentence(&fails(tree, program)?).to_owned())))
+}
+
+#[test]
+fn every_mutation_is_found() {
+    let Ok(wanted) = std::env::var("MUTANTS") else {
+        return;
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let tree = folder.path();
+    for name in ["Cargo.toml", "Cargo.lock", "README.md", "schema.sql", "src", "tests"] {
+        copy(&root().join(name), &tree.join(name));
+    }
+    for bench in ["benches", "examples"].iter().filter(|name| root().join(name).exists()) {
+        copy(&root().join(bench), &tree.join(bench));
+    }
+    assert_eq!(caught(tree), None, "without a mutation nothing fails");
+    let mut survivors = Vec::new();
+    println!("| mutation | found by | in the words |\n|---|---|---|");
+    for mutation in MUTATIONS.iter().filter(|mutation| wanted == "1" || mutation.name.contains(&wanted)) {
+        std::fs::write(tree.join(mutation.file), mutated(mutation)).unwrap();
+        match caught(tree) {
+            Some((who, words)) => println!("| {} | {who} | {words} |", mutation.name),
+            None => survivors.push(mutation.name),
+        }
+        copy(&root().join(mutation.file), &tree.join(mutation.file));
+    }
+    assert!(survivors.is_empty(), "nobody found: {survivors:?}");
+}

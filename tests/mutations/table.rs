@@ -1,0 +1,144 @@
+//! The mistakes: a piece of a source file that stands there once, and what is put in its place.
+
+pub(crate) struct Mutation {
+    pub(crate) name: &'static str,
+    pub(crate) file: &'static str,
+    pub(crate) find: &'static str,
+    pub(crate) replace: &'static str,
+}
+
+const fn of(name: &'static str, file: &'static str, find: &'static str, replace: &'static str) -> Mutation {
+    Mutation { name, file, find, replace }
+}
+
+pub(crate) const MUTATIONS: &[Mutation] = &[
+    of(
+        "`MS` when the message is taken",
+        "src/chat/message.rs",
+        "        self.deliver(item, out);",
+        "        self.is_safe(item, out);\n        self.deliver(item, out);",
+    ),
+    of(
+        "`MS` when the save is submitted",
+        "src/chat/delivery.rs",
+        "        if self.submit(Job::SavePush { push }, Pending::Save(item), out).is_err() {",
+        "        self.is_safe(item, out);\n        if self.submit(Job::SavePush { push }, Pending::Save(item), out).is_err() {",
+    ),
+    of(
+        "`MS` for a save that failed",
+        "src/chat/delivery.rs",
+        "            Outcome::Saved => {",
+        "            Outcome::Saved | Outcome::Failed => {",
+    ),
+    of("no deletion after an ack", "src/chat/ack.rs", "if stored {", "if stored && push.seq == 0 {"),
+    of(
+        "no deletion of one whose commit was not heard of",
+        "src/chat/ack.rs",
+        "found.save != Save::None;",
+        "found.save == Save::Done;",
+    ),
+    of(
+        "a connection is known by its slot alone",
+        "src/chat/session.rs",
+        "?.as_ref().filter(|session| session.generation == conn.generation)\n",
+        "?.as_ref()\n",
+    ),
+    of(
+        "the newest is sent first",
+        "src/chat/list.rs",
+        "self.entries.push_back(item);\n        self.hashes.push_back(",
+        "self.entries.push_front(item);\n        self.hashes.push_front(",
+    ),
+    of(
+        "one overtakes another that is held back",
+        "src/chat/list.rs",
+        "        self.held > 0\n            && self",
+        "        self.held > usize::MAX - 1\n            && self",
+    ),
+    of(
+        "sent again into a blocked connection",
+        "src/chat/delivery.rs",
+        "        if session.blocked {",
+        "        if session.blocked && user.0 > 1_000 {",
+    ),
+    of(
+        "never sent again",
+        "src/chat/input.rs",
+        "self.wheel.insert(since + self.rules.resend_every_ms, ",
+        "self.wheel.insert(since + 1_000 * self.rules.resend_every_ms, ",
+    ),
+    of(
+        "sent again too early",
+        "src/chat/delivery.rs",
+        "if at_ms + self.rules.resend_every_ms > self.now.mono_ms {",
+        "if at_ms + self.rules.resend_every_ms > self.now.mono_ms + 5_000 {",
+    ),
+    of(
+        "an ack takes off what was not sent on its connection",
+        "src/chat/list.rs",
+        "item.sent_ms != NEVER && sender.is_none_or",
+        "sender.is_none_or",
+    ),
+    of(
+        "more outstanding than allowed",
+        "src/chat/list.rs",
+        "if self.sent >= count_max ||",
+        "if self.sent > count_max ||",
+    ),
+    of(
+        "the older connection stays after a new log-in",
+        "src/chat/account.rs",
+        "                self.say_and_close(older, REPLACED, CloseReason::Replaced, out);",
+        "                let _ = (REPLACED, CloseReason::Replaced);",
+    ),
+    of("idle a look too early", "src/chat/mod.rs", "/ every + 1) * every", "/ every) * every"),
+    of("idle a look too late", "src/chat/mod.rs", "/ every + 1) * every", "/ every + 2) * every"),
+    of(
+        "a repeated message is not known",
+        "src/chat/message.rs",
+        "me.recent.as_ref().and_then(",
+        "me.recent.as_ref().filter(|_| id.as_str().is_empty()).and_then(",
+    ),
+    of(
+        "RE_FRI_REQ before the commit",
+        "src/chat/friend.rs",
+        "push, failed: 0 };",
+        "push, failed: 0 };\n        self.answer(request, Reply::Friend { time_ms }, out);",
+    ),
+    of(
+        "what an online user had not acked is not saved when he goes",
+        "src/chat/paging.rs",
+        "for item in unsaved {",
+        "for item in unsaved.into_iter().skip(usize::MAX) {",
+    ),
+    of(
+        "an accept makes friends one way",
+        "src/chat/friend.rs",
+        "if verb == FriendVerb::Accept {\n                self.users.note_friend(me, other, true);\n                self.users.note_friend(other, me, true);",
+        "if verb == FriendVerb::Accept {\n                self.users.note_friend(me, other, true);",
+    ),
+    of(
+        "what is taken while a page is on its way is forgotten",
+        "src/chat/paging.rs",
+        "let more = page.more || !whole;",
+        "let more = page.more;",
+    ),
+    of(
+        "the next deadline is in the past",
+        "src/chat/mod.rs",
+        ".flatten().min()\n",
+        ".flatten().min().map(|at_ms| at_ms / 2)\n",
+    ),
+    of(
+        "a request is not answered in time",
+        "src/chat/mod.rs",
+        "Due::Request(request) => self.request_timed_out(request, out),",
+        "Due::Request(request) => debug_assert!(self.requests.len() < usize::MAX, \"{request:?}\"),",
+    ),
+    of(
+        "jobs of one user in several lanes",
+        "src/store/pool.rs",
+        "                user.hash(&mut hasher);",
+        "                (user, ticket.slot).hash(&mut hasher);",
+    ),
+];
