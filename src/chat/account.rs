@@ -283,6 +283,10 @@ impl Chat {
             list.unsend_all(&mut self.items);
         }
         self.pump(user, out);
+        if self.users.get(user).list.as_ref().is_some_and(|list| list.is_done()) {
+            // Nothing waits for him: most log in and are silent.
+            return self.drop_list(user);
+        }
         self.arm_resend(user);
         self.want_page(user, out);
     }

@@ -111,7 +111,7 @@ impl Chat {
         self.refuse((conn, spelling, owned_id(Some(&bad.id))), bad.verb, Some(fault), out);
         if bad.code == ErrorCode::TooLarge {
             self.close(conn, CloseReason::TooLarge, out);
-        } else if bad_inputs >= self.rules.bad_inputs_max {
+        } else if u32::from(bad_inputs) >= self.rules.bad_inputs_max {
             self.close(conn, CloseReason::Garbage, out);
         }
     }

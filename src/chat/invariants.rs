@@ -49,6 +49,7 @@ impl Chat {
 
     /// One live connection per user, and each knows the other.
     fn check_online(&self) {
+        self.sessions.check_looks();
         let mut online: HashMap<UserId, ConnId> = HashMap::new();
         for conn in self.sessions.ids() {
             let Some(user) = self.sessions.get(conn).and_then(|session| session.user) else {

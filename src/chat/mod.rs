@@ -39,8 +39,8 @@ use crate::protocol::field::UserName;
 /// What the wheel wakes.
 #[derive(Clone, Copy, Debug)]
 enum Timer {
-    /// Look whether this connection is idle.
-    Idle(ConnId),
+    /// Look whether the connections of this time are idle.
+    Idle { look_ms: u64 },
     /// Something on this user's list may be due again.
     Resend(UserId),
     /// Ask for this user's next page again.
@@ -183,7 +183,7 @@ impl Chat {
         }
         while let Some((_, timer)) = self.wheel.pop(now_ms) {
             match timer {
-                Timer::Idle(conn) => self.look_whether_idle(conn, out),
+                Timer::Idle { look_ms } => self.look_who_is_idle(look_ms, out),
                 Timer::Resend(user) => self.resend(user, out),
                 Timer::Page(user) => self.page_timer_fired(user, out),
                 Timer::Recent(user) => self.recent_timer_fired(user),
@@ -231,7 +231,7 @@ impl Chat {
     }
 
     fn opened(&mut self, conn: ConnId, origin: Option<Origin>, out: &mut Vec<Action>) {
-        self.sessions.open(conn, origin, self.now.mono_ms, &self.rules);
+        self.sessions.open(conn, origin, self.now.mono_ms);
         self.arm_idle(conn, self.next_look(self.now.mono_ms));
         if self.stopping {
             self.say_and_close(conn, answer::STOPPING, CloseReason::ShuttingDown, out);
@@ -244,21 +244,20 @@ impl Chat {
         ((spoke_ms + self.rules.idle_timeout_ms) / every + 1) * every
     }
 
-    fn look_whether_idle(&mut self, conn: ConnId, out: &mut Vec<Action>) {
-        let Some(session) = self.sessions.get(conn) else {
-            return;
-        };
-        let look = self.next_look(session.spoke_ms);
-        if look > self.now.mono_ms {
-            self.arm_idle(conn, look);
-        } else {
-            self.close(conn, CloseReason::Idle, out);
+    fn look_who_is_idle(&mut self, look_ms: u64, out: &mut Vec<Action>) {
+        while let Some(conn) = self.sessions.next_to_look_at(look_ms) {
+            let look = self.sessions.get(conn).map_or(0, |session| self.next_look(session.spoke_ms));
+            if look > self.now.mono_ms {
+                self.arm_idle(conn, look);
+            } else {
+                self.close(conn, CloseReason::Idle, out);
+            }
         }
     }
 
     fn arm_idle(&mut self, conn: ConnId, look_ms: u64) {
-        if let Some(session) = self.sessions.get_mut(conn) {
-            session.idle_timer = Some(self.wheel.insert(look_ms, Timer::Idle(conn)));
+        if self.sessions.look_at(conn, look_ms) {
+            self.wheel.insert(look_ms, Timer::Idle { look_ms });
         }
     }
 
@@ -272,9 +271,6 @@ impl Chat {
         let Some(session) = self.sessions.close(conn) else {
             return;
         };
-        if let Some(timer) = session.idle_timer {
-            self.wheel.cancel(timer);
-        }
         if let Some(user) = session.user {
             self.goes_offline(user, out);
         }

@@ -1,11 +1,14 @@
-//! One connection: who is on it, when it last spoke, how it spells.
+//! One connection: who is on it, when it last spoke, how it spells, and when it is looked at.
 
 use super::contract::{ConnId, Origin, Rules};
 use super::users::UserId;
-use super::wheel::TimerId;
 use crate::protocol::request::Spelling;
+use std::collections::BTreeMap;
 
-/// What the core knows of one connection.
+/// No slot: the end of a list.
+const NONE: u32 = u32::MAX;
+
+/// What the core knows of one connection. There may be very many: whatever is added here is paid for by each.
 #[derive(Debug)]
 pub(super) struct Session {
     generation: u32,
@@ -26,24 +29,26 @@ pub(super) struct Session {
     /// How many wrong passwords came on it.
     pub(super) wrong_passwords: u16,
     /// How many of its last inputs in a row were `BAD_JSON`.
-    pub(super) bad_inputs: u32,
-    /// Fires when it may have been silent for too long.
-    pub(super) idle_timer: Option<TimerId>,
-    tokens: u32,
-    tokens_at_ms: u64,
+    pub(super) bad_inputs: u16,
+    /// When the bucket of its requests is full again.
+    full_at_ns: u64,
+    /// When it is looked at; the others of that time are its neighbours in a list.
+    look_ms: u64,
+    before: u32,
+    after: u32,
 }
 
 impl Session {
     /// Takes a token from the bucket, which holds one second's worth; `false` when it is empty.
     pub(super) fn take_token(&mut self, now_ms: u64, rules: &Rules) -> bool {
-        let rate = u64::from(rules.requests_per_second_max);
-        let gained = now_ms.saturating_sub(self.tokens_at_ms).saturating_mul(rate) / 1_000;
-        if gained > 0 {
-            self.tokens = u64::from(self.tokens).saturating_add(gained).min(rate) as u32;
-            self.tokens_at_ms = now_ms;
+        const SECOND_NS: u64 = 1_000_000_000;
+        let now_ns = now_ms.saturating_mul(1_000_000);
+        let every_ns = SECOND_NS / u64::from(rules.requests_per_second_max.max(1));
+        let full_at_ns = self.full_at_ns.max(now_ns) + every_ns;
+        let taken = full_at_ns <= now_ns + SECOND_NS;
+        if taken {
+            self.full_at_ns = full_at_ns;
         }
-        let taken = self.tokens > 0;
-        self.tokens = self.tokens.saturating_sub(1);
         taken
     }
 }
@@ -53,10 +58,12 @@ impl Session {
 pub(super) struct Sessions {
     slots: Vec<Option<Session>>,
     len: usize,
+    /// For each time at which some are looked at, the first of their list. It stays until that time, even if all of them go.
+    looks: BTreeMap<u64, u32>,
 }
 
 impl Sessions {
-    pub(super) fn open(&mut self, conn: ConnId, origin: Option<Origin>, now_ms: u64, rules: &Rules) {
+    pub(super) fn open(&mut self, conn: ConnId, origin: Option<Origin>, now_ms: u64) {
         let slot = conn.slot as usize;
         if slot >= self.slots.len() {
             self.slots.resize_with(slot + 1, || None);
@@ -74,9 +81,10 @@ impl Sessions {
             origin,
             wrong_passwords: 0,
             bad_inputs: 0,
-            idle_timer: None,
-            tokens: rules.requests_per_second_max,
-            tokens_at_ms: now_ms,
+            full_at_ns: 0,
+            look_ms: 0,
+            before: NONE,
+            after: NONE,
         });
     }
 
@@ -90,8 +98,56 @@ impl Sessions {
 
     pub(super) fn close(&mut self, conn: ConnId) -> Option<Session> {
         self.get(conn)?;
+        self.forget_look(conn.slot);
         self.len -= 1;
         self.slots[conn.slot as usize].take()
+    }
+
+    /// Notes when a connection is to be looked at; `true` if nobody else is at that time, so that it needs a timer.
+    pub(super) fn look_at(&mut self, conn: ConnId, look_ms: u64) -> bool {
+        debug_assert!(look_ms > 0, "0 says that it is not looked at");
+        self.forget_look(conn.slot);
+        let next = self.looks.get(&look_ms).copied();
+        let Some(session) = self.get_mut(conn) else {
+            return false;
+        };
+        session.look_ms = look_ms;
+        session.after = next.unwrap_or(NONE);
+        if let Some(next) = self.at(next.unwrap_or(NONE)) {
+            next.before = conn.slot;
+        }
+        self.looks.insert(look_ms, conn.slot);
+        next.is_none()
+    }
+
+    /// Takes out one of those who are to be looked at at this time. Call it until there is none.
+    pub(super) fn next_to_look_at(&mut self, look_ms: u64) -> Option<ConnId> {
+        let slot = *self.looks.get(&look_ms)?;
+        let conn = self.at(slot).map(|session| ConnId { slot, generation: session.generation });
+        match conn {
+            Some(_) => self.forget_look(slot),
+            None => _ = self.looks.remove(&look_ms),
+        }
+        conn
+    }
+
+    fn at(&mut self, slot: u32) -> Option<&mut Session> {
+        self.slots.get_mut(slot as usize)?.as_mut()
+    }
+
+    fn forget_look(&mut self, slot: u32) {
+        let Some(session) = self.at(slot).filter(|session| session.look_ms > 0) else {
+            return;
+        };
+        let (look_ms, before, after) = (session.look_ms, session.before, session.after);
+        (session.look_ms, session.before, session.after) = (0, NONE, NONE);
+        match self.at(before) {
+            Some(before) => before.after = after,
+            None => _ = self.looks.insert(look_ms, after),
+        }
+        if let Some(after) = self.at(after) {
+            after.before = before;
+        }
     }
 
     #[cfg(debug_assertions)]
@@ -104,5 +160,21 @@ impl Sessions {
         self.slots.iter().enumerate().filter_map(|(slot, session)| {
             session.as_ref().map(|session| ConnId { slot: slot as u32, generation: session.generation })
         })
+    }
+
+    /// Every connection stands on the list of the time at which it is looked at, and on no other.
+    #[cfg(debug_assertions)]
+    pub(super) fn check_looks(&self) {
+        let mut seen = 0;
+        for (&look_ms, &first) in &self.looks {
+            let (mut before, mut slot) = (NONE, first);
+            while let Some(session) = self.slots.get(slot as usize).and_then(Option::as_ref) {
+                assert_eq!((session.look_ms, session.before), (look_ms, before));
+                seen += 1;
+                (before, slot) = (slot, session.after);
+            }
+            assert_eq!(slot, NONE);
+        }
+        assert_eq!(seen, self.len, "each is looked at some time");
     }
 }

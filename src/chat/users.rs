@@ -10,10 +10,22 @@ use crate::protocol::field::UserName;
 use hashbrown::HashTable;
 use slab::Slab;
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::num::NonZeroU32;
 
-/// A name's place in the table, as long as something refers to it.
+/// A name's place in the table, as long as something refers to it. Counted from 1, so that "nobody" needs no room.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(super) struct UserId(u32);
+pub(super) struct UserId(NonZeroU32);
+
+impl UserId {
+    fn of(slot: usize) -> Self {
+        // There are fewer users in memory than 2^32; the 1 stands for what cannot be.
+        Self(NonZeroU32::MIN.saturating_add(slot as u32))
+    }
+
+    fn slot(self) -> usize {
+        self.0.get() as usize - 1
+    }
+}
 
 /// What the core knows of one user.
 #[derive(Debug)]
@@ -22,7 +34,7 @@ pub(super) struct User {
     /// His one live connection, if he is online.
     pub(super) conn: Option<ConnId>,
     /// His friends, sorted; only kept while he is online.
-    pub(super) friends: Vec<UserId>,
+    pub(super) friends: Box<[UserId]>,
     /// His ACK list; dropped when it has been empty for a while.
     pub(super) list: Option<Box<AckList>>,
     /// Log-ins of his whose friends and first page are on their way, and what changed meanwhile.
@@ -65,7 +77,9 @@ impl Users {
 
     pub(super) fn find(&self, name: &str) -> Option<UserId> {
         let slab = &self.slab;
-        self.by_name.find(self.hash(name), |&slot| slab[slot as usize].name.as_str() == name).map(|&slot| UserId(slot))
+        self.by_name
+            .find(self.hash(name), |&slot| slab[slot as usize].name.as_str() == name)
+            .map(|&slot| UserId::of(slot as usize))
     }
 
     /// Finds or adds a user and counts a reference to him.
@@ -78,7 +92,7 @@ impl Users {
         let slot = self.slab.insert(User {
             name: name.clone(),
             conn: None,
-            friends: Vec::new(),
+            friends: Box::default(),
             list: None,
             loading: None,
             recent: None,
@@ -91,17 +105,17 @@ impl Users {
             hasher.write(slab[slot as usize].name.as_str().as_bytes());
             hasher.finish()
         });
-        UserId(slot)
+        UserId::of(slot as usize)
     }
 
     /// Counts one more reference.
     pub(super) fn hold(&mut self, user: UserId) {
-        self.slab[user.0 as usize].refs += 1;
+        self.slab[user.slot()].refs += 1;
     }
 
     /// Gives a reference back.
     pub(super) fn release(&mut self, user: UserId) {
-        let entry = &mut self.slab[user.0 as usize];
+        let entry = &mut self.slab[user.slot()];
         debug_assert!(entry.refs > 0, "released more often than held");
         entry.refs = entry.refs.saturating_sub(1);
         self.collect(user);
@@ -109,7 +123,7 @@ impl Users {
 
     /// Forgets a user whom nothing refers to any more.
     pub(super) fn collect(&mut self, user: UserId) {
-        let entry = &self.slab[user.0 as usize];
+        let entry = &self.slab[user.slot()];
         let needed = entry.refs > 0
             || entry.conn.is_some()
             || entry.list.is_some()
@@ -120,18 +134,18 @@ impl Users {
         }
         debug_assert!(entry.friends.is_empty(), "friends are kept only while online");
         let hash = self.hash(entry.name.as_str());
-        if let Ok(found) = self.by_name.find_entry(hash, |&slot| slot == user.0) {
+        if let Ok(found) = self.by_name.find_entry(hash, |&slot| slot as usize == user.slot()) {
             found.remove();
         }
-        self.slab.remove(user.0 as usize);
+        self.slab.remove(user.slot());
     }
 
     pub(super) fn get(&self, user: UserId) -> &User {
-        &self.slab[user.0 as usize]
+        &self.slab[user.slot()]
     }
 
     pub(super) fn get_mut(&mut self, user: UserId) -> &mut User {
-        &mut self.slab[user.0 as usize]
+        &mut self.slab[user.slot()]
     }
 
     pub(super) fn are_friends(&self, user: UserId, other: UserId) -> bool {
@@ -143,8 +157,7 @@ impl Users {
         debug_assert!(self.get(user).friends.is_empty(), "set when he comes online");
         let mut friends: Vec<UserId> = names.iter().map(|name| self.refer(name)).collect();
         friends.sort_unstable();
-        friends.shrink_to_fit();
-        self.get_mut(user).friends = friends;
+        self.get_mut(user).friends = friends.into();
         let changes = match &mut self.get_mut(user).loading {
             Some(loading) => loading.changes.clone(),
             None => Vec::new(),
@@ -173,7 +186,7 @@ impl Users {
     }
 
     fn change_friend(&mut self, user: UserId, other: UserId, friends: bool) {
-        let list = &mut self.get_mut(user).friends;
+        let mut list = std::mem::take(&mut self.get_mut(user).friends).into_vec();
         match (list.binary_search(&other), friends) {
             (Err(place), true) => {
                 list.insert(place, other);
@@ -185,6 +198,7 @@ impl Users {
             }
             _ => {}
         }
+        self.get_mut(user).friends = list.into();
     }
 
     /// One more log-in of his is in progress.
@@ -212,7 +226,7 @@ impl Users {
     /// All users, for the invariants.
     #[cfg(debug_assertions)]
     pub(super) fn iter(&self) -> impl Iterator<Item = (UserId, &User, u32)> + '_ {
-        self.slab.iter().map(|(slot, user)| (UserId(slot as u32), user, user.refs))
+        self.slab.iter().map(|(slot, user)| (UserId::of(slot), user, user.refs))
     }
 
     #[cfg(debug_assertions)]

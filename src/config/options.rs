@@ -240,7 +240,7 @@ pub static OPTIONS: &[Opt] = &[
     opt(
         CLIENT,
         "bad-inputs-max",
-        Kind::Count(number!(1, 1_000_000, rules.bad_inputs_max: u32)),
+        Kind::Count(number!(1, 65_535, rules.bad_inputs_max: u32)),
         "A client is closed after so many inputs in a row that were no JSON objects.",
     ),
     opt(

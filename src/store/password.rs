@@ -5,7 +5,7 @@ use argon2::password_hash::{Output, ParamsString, PasswordHash, SaltString};
 use argon2::{ARGON2ID_IDENT, Algorithm, Argon2, Block, Params, Version};
 use blake2::Blake2sMac256;
 use blake2::digest::{KeyInit, Mac};
-use std::collections::HashMap;
+use hashbrown::HashTable;
 use std::fmt;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -114,7 +114,8 @@ impl Hasher {
     }
 }
 
-type MacBytes = [u8; 32];
+/// Half of a MAC: to guess it takes 2^127 tries.
+type Tag = [u8; 16];
 
 /// Which passwords were verified since the start: a keyed MAC per user, bound to the hash that was stored then. The key is
 /// made at the start and never written anywhere.
@@ -122,28 +123,42 @@ type MacBytes = [u8; 32];
 pub struct VerifiedLogins {
     key: [u8; 32],
     users_max: usize,
-    macs: Mutex<Generations>,
+    tags: Mutex<Generations>,
 }
 
 /// Whoever logs in stands among the young. When those are half of all that may be remembered they become the old, and the old
 /// are forgotten: so the longest unused go first, and nobody ever searches for them.
+///
+/// A user is known by a number that nobody outside can foresee. Two who share one push each other out, no more: the tag is of
+/// the name, too.
 #[derive(Debug, Default)]
 struct Generations {
-    young: HashMap<UserName, MacBytes>,
-    old: HashMap<UserName, MacBytes>,
+    young: HashTable<(u64, Tag)>,
+    old: HashTable<(u64, Tag)>,
+}
+
+fn find(tags: &HashTable<(u64, Tag)>, user: u64) -> Option<Tag> {
+    tags.find(user, |&(other, _)| other == user).map(|&(_, tag)| tag)
 }
 
 impl Generations {
-    fn insert(&mut self, user: &UserName, mac: MacBytes, users_max: usize) {
+    fn insert(&mut self, user: u64, tag: Tag, users_max: usize) {
         let young_max = users_max.div_ceil(2);
         if young_max == 0 {
             return;
         }
-        self.old.remove(user);
-        if self.young.len() >= young_max && !self.young.contains_key(user) {
+        let same = |&(other, _): &(u64, Tag)| other == user;
+        if let Ok(old) = self.old.find_entry(user, same) {
+            old.remove();
+        }
+        if let Some((_, known)) = self.young.find_mut(user, same) {
+            *known = tag;
+            return;
+        }
+        if self.young.len() >= young_max {
             self.old = std::mem::take(&mut self.young);
         }
-        self.young.insert(user.clone(), mac);
+        self.young.insert_unique(user, (user, tag), |&(user, _)| user);
     }
 }
 
@@ -155,44 +170,57 @@ impl VerifiedLogins {
     pub fn new(users_max: usize) -> Result<Self, PasswordError> {
         let mut key = [0; 32];
         getrandom::fill(&mut key).map_err(wrong)?;
-        Ok(Self { key, users_max, macs: Mutex::default() })
+        Ok(Self { key, users_max, tags: Mutex::default() })
     }
 
-    fn macs(&self) -> MutexGuard<'_, Generations> {
-        // Maps of finished MACs are whole whatever happened to the thread that held them.
-        self.macs.lock().unwrap_or_else(PoisonError::into_inner)
+    fn tags(&self) -> MutexGuard<'_, Generations> {
+        // Tables of finished tags are whole whatever happened to the thread that held them.
+        self.tags.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn mac(&self, user: &UserName, password: &Secret, stored: &Secret) -> Option<Blake2sMac256> {
+    fn mac(&self, parts: &[&str]) -> Option<Blake2sMac256> {
         let mut mac = <Blake2sMac256 as KeyInit>::new_from_slice(&self.key).ok()?;
-        for part in [user.as_str(), password.expose(), stored.expose()] {
+        for part in parts {
             mac.update(&(part.len() as u64).to_le_bytes());
             mac.update(part.as_bytes());
         }
         Some(mac)
     }
 
+    fn number(&self, user: &UserName) -> Option<u64> {
+        let mac: [u8; 32] = self.mac(&[user.as_str()])?.finalize().into_bytes().into();
+        mac.first_chunk().map(|first| u64::from_le_bytes(*first))
+    }
+
     /// Notes that this password fits what is stored.
     pub fn note(&self, user: &UserName, password: &Secret, stored: &Secret) {
-        if let Some(mac) = self.mac(user, password, stored) {
-            self.macs().insert(user, mac.finalize().into_bytes().into(), self.users_max);
+        let Some(mac) = self.mac(&[user.as_str(), password.expose(), stored.expose()]) else {
+            return;
+        };
+        let mac: [u8; 32] = mac.finalize().into_bytes().into();
+        if let (Some(tag), Some(number)) = (mac.first_chunk(), self.number(user)) {
+            self.tags().insert(number, *tag, self.users_max);
         }
     }
 
     /// Was this very password verified against what is stored now? Compared in constant time.
     #[must_use]
     pub fn knows(&self, user: &UserName, password: &Secret, stored: &Secret) -> bool {
+        let Some(number) = self.number(user) else {
+            return false;
+        };
         let (known, is_old) = {
-            let macs = self.macs();
-            match (macs.young.get(user), macs.old.get(user)) {
-                (Some(known), _) => (*known, false),
-                (None, Some(known)) => (*known, true),
+            let tags = self.tags();
+            match (find(&tags.young, number), find(&tags.old, number)) {
+                (Some(known), _) => (known, false),
+                (None, Some(known)) => (known, true),
                 (None, None) => return false,
             }
         };
-        let fits = self.mac(user, password, stored).is_some_and(|mac| mac.verify_slice(&known).is_ok());
+        let mac = self.mac(&[user.as_str(), password.expose(), stored.expose()]);
+        let fits = mac.is_some_and(|mac| mac.verify_truncated_left(&known).is_ok());
         if fits && is_old {
-            self.macs().insert(user, known, self.users_max);
+            self.tags().insert(number, known, self.users_max);
         }
         fits
     }
@@ -257,8 +285,8 @@ mod tests {
             }
             assert!(cache.knows(&name, &password, &stored));
             assert!(cache.knows(&user("ann"), &password, &stored) || number == 0, "used all the time");
-            let macs = cache.macs();
-            assert!(macs.young.len() + macs.old.len() <= 4);
+            let tags = cache.tags();
+            assert!(tags.young.len() + tags.old.len() <= 4);
         }
         assert!(!cache.knows(&user("user 0"), &password, &stored));
         let none = VerifiedLogins::new(0).unwrap();
