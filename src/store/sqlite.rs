@@ -25,6 +25,9 @@ const MAGIC: &[u8] = b"SQLite format 3\0";
 const BUSY_TIMEOUT: Duration = Duration::from_secs(1);
 /// What the write-ahead log is cut back to after a checkpoint; without it, it stays as long as it ever was.
 const WAL_BYTES_KEPT: i64 = 16 * 1024 * 1024;
+/// The page cache of a server, in KiB. The kernel's cache stands behind it: four times as much is no faster, and would be half of
+/// what 9,000 idle connections cost.
+const CACHE_KIB: i64 = 512;
 /// The page cache of a copy's target, in KiB: its indexes grow everywhere at once.
 const COPY_CACHE_KIB: i64 = 64 * 1024;
 /// The steps from each version of the schema to the next, the first from nothing.
@@ -119,9 +122,8 @@ impl SqliteStore {
         self.db.pragma_update(None, "synchronous", "FULL")?;
         self.db.pragma_update(None, "temp_store", "MEMORY")?;
         self.db.pragma_update(None, "journal_size_limit", WAL_BYTES_KEPT)?;
-        if role == Role::CopyInto {
-            self.db.pragma_update(None, "cache_size", -COPY_CACHE_KIB)?;
-        }
+        let cache_kib = if role == Role::CopyInto { COPY_CACHE_KIB } else { CACHE_KIB };
+        self.db.pragma_update(None, "cache_size", -cache_kib)?;
         if make_marked { Ok(()) } else { self.migrate(MIGRATIONS) }
     }
 
