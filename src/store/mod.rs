@@ -67,6 +67,20 @@ pub trait Store: Send {
     /// # Errors
     /// See [`StoreError`]; so for all methods.
     fn begin(&mut self) -> Result<(), StoreError>;
+    /// Starts some reads, which [`end_reads`](Self::end_reads) ends: where it pays they are one transaction.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    fn begin_reads(&mut self) -> Result<(), StoreError> {
+        Ok(())
+    }
+    /// Ends reads.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    fn end_reads(&mut self) -> Result<(), StoreError> {
+        Ok(())
+    }
     /// Makes everything since `begin` durable.
     ///
     /// # Errors

@@ -8,6 +8,7 @@ use super::{SavedAs, Store, StoreError};
 use crate::chat::contract::{Answered, Asked};
 use crate::protocol::field::{Profile, Secret, UserName};
 use crate::protocol::push::{Push, PushKind};
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, Row, params};
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::Read;
@@ -107,6 +108,8 @@ impl SqliteStore {
     fn prepare(&mut self, role: Role) -> Result<(), StoreError> {
         self.db.busy_timeout(BUSY_TIMEOUT)?;
         self.db.set_prepared_statement_cache_capacity(32);
+        // Without it statements are planned anew whenever other values are bound to them.
+        self.db.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
         self.check_owner()?;
         if role == Role::CopyFrom {
             check_current(self.version()?, MIGRATIONS.len())?;
@@ -125,6 +128,12 @@ impl SqliteStore {
         let cache_kib = if role == Role::CopyInto { COPY_CACHE_KIB } else { CACHE_KIB };
         self.db.pragma_update(None, "cache_size", -cache_kib)?;
         if make_marked { Ok(()) } else { self.migrate(MIGRATIONS) }
+    }
+
+    /// Runs a statement without values, which is parsed once.
+    fn run(&self, sql: &str) -> Result<(), StoreError> {
+        self.db.prepare_cached(sql)?.execute([])?;
+        Ok(())
     }
 
     fn version(&self) -> Result<i64, StoreError> {
@@ -271,11 +280,19 @@ fn profile_of(user: &UserName, row: &Row<'_>) -> rusqlite::Result<Profile> {
 
 impl Store for SqliteStore {
     fn begin(&mut self) -> Result<(), StoreError> {
-        Ok(self.db.execute_batch("BEGIN IMMEDIATE")?)
+        self.run("BEGIN IMMEDIATE")
     }
 
     fn commit(&mut self) -> Result<(), StoreError> {
-        Ok(self.db.execute_batch("COMMIT")?)
+        self.run("COMMIT")
+    }
+
+    fn begin_reads(&mut self) -> Result<(), StoreError> {
+        self.run("BEGIN")
+    }
+
+    fn end_reads(&mut self) -> Result<(), StoreError> {
+        self.run("COMMIT")
     }
 
     fn rollback(&mut self) {

@@ -152,7 +152,9 @@ fn is_write(job: &Job) -> bool {
 fn transact(store: &mut dyn Store, jobs: &[Job], verified: &VerifiedLogins) -> Result<Vec<Outcome>, StoreError> {
     let writes = jobs.iter().any(is_write);
     if writes {
-        store.begin()?;
+        store.begin()?
+    } else {
+        store.begin_reads()?
     }
     let mut outcomes = Vec::with_capacity(jobs.len());
     let mut rest = jobs;
@@ -167,7 +169,9 @@ fn transact(store: &mut dyn Store, jobs: &[Job], verified: &VerifiedLogins) -> R
         };
     }
     if writes {
-        store.commit()?;
+        store.commit()?
+    } else {
+        store.end_reads()?
     }
     Ok(outcomes)
 }
