@@ -179,6 +179,16 @@ impl<S: Stream> Hub<S> {
     fn digest_raw(&mut self, id: ConnId, raw: &mut RawInput, bytes: &[u8]) -> usize {
         let mut rest = bytes;
         while self.may_go_on(id) {
+            // Nearly always it is a message or an ack, and whole: then one look at it is enough.
+            if raw.is_between()
+                && let Some((request, length)) = envelope::read_usual(rest)
+                && length <= self.bounds.frame_bytes_max
+            {
+                rest = &rest[length..];
+                self.note_heard(id);
+                self.dispatch(Event::Input { conn: id, input: Ok(request) });
+                continue;
+            }
             let readable = match raw.next(&mut rest, self.bounds.frame_bytes_max) {
                 RawItem::More => break,
                 RawItem::Envelope(envelope) => self.hear(id, envelope),

@@ -137,17 +137,27 @@ pub(super) fn string(raw: &str) -> Option<Cow<'_, str>> {
     serde_json::from_str::<String>(raw).ok().map(Cow::Owned)
 }
 
+/// Reads the envelope at the front of a raw stream, and tells where it ends, if it is whole and one of the usual kind: a message or an
+/// ack in which nothing is escaped but the quotes of the string spelling. `None` says nothing about it.
+#[must_use]
+pub fn read_usual(stream: &[u8]) -> Option<(Request<'_>, usize)> {
+    fast::read(stream)
+}
+
 /// Reads one envelope.
 ///
 /// # Errors
 /// What is wrong with it, with as much of it as could be read.
 pub fn parse<'a>(envelope: &'a [u8], scratch: &'a mut Scratch) -> Result<Request<'a>, BadInput> {
+    let is_space = |byte: &u8| matches!(byte, b' ' | b'\t' | b'\n' | b'\r');
+    if let Some((request, length)) = fast::read(envelope)
+        && envelope[length..].iter().all(is_space)
+    {
+        return Ok(request);
+    }
     let text =
         std::str::from_utf8(envelope).map_err(|_| BadInput::unreadable(ErrorCode::BadJson, "an envelope is UTF-8"))?;
-    match fast::parse(text) {
-        Some(request) => Ok(request),
-        None => parse_any(text, scratch),
-    }
+    parse_any(text, scratch)
 }
 
 /// Reads any envelope, the usual ones too.

@@ -28,175 +28,166 @@ pub(super) fn plain_length(bytes: &[u8]) -> usize {
     chunks.len() * 8 + rest.iter().position(special).unwrap_or(rest.len())
 }
 
-/// A place in a text, and how quotes are written there.
+/// Where a text stands.
+type Span = (usize, usize);
+
+/// A place in an envelope. What reads the inside of a string of JSON text has `INNER` set: quotes are written `\"` there.
 struct Reader<'a> {
-    text: &'a str,
+    bytes: &'a [u8],
     at: usize,
-    quote: &'static [u8],
 }
 
-impl<'a> Reader<'a> {
-    fn rest(&self) -> &'a [u8] {
-        self.text.as_bytes().get(self.at..).unwrap_or_default()
+/// What a 4 and a 5 are made of.
+#[derive(Default)]
+struct Inner {
+    message_id: Option<Span>,
+    acked_id: Option<Span>,
+    sender: Option<Span>,
+    receiver: Option<Span>,
+    content: Option<Span>,
+}
+
+impl Inner {
+    /// Notes a value. `None`: there was one already.
+    fn note(&mut self, key: &[u8], value: Span) -> Option<()> {
+        let place = match key {
+            b"messageId" => &mut self.message_id,
+            b"MessageId" => &mut self.acked_id,
+            b"sender" => &mut self.sender,
+            b"receiver" => &mut self.receiver,
+            b"content" => &mut self.content,
+            _ => return Some(()),
+        };
+        place.replace(value).is_none().then_some(())
+    }
+}
+
+impl Reader<'_> {
+    fn peek(&self) -> Option<u8> {
+        self.bytes.get(self.at).copied()
     }
 
-    fn skip_space(&mut self) {
-        while matches!(self.text.as_bytes().get(self.at), Some(b' ' | b'\t' | b'\n' | b'\r')) {
-            // Inside a string these are control characters, which JSON does not allow there; spaces it does.
-            if self.quote.len() > 1 && self.text.as_bytes()[self.at] != b' ' {
-                return;
-            }
+    fn skip_space<const INNER: bool>(&mut self) {
+        // Inside a string the others are control characters, which JSON does not allow there.
+        while matches!(self.peek(), Some(b' ')) || (!INNER && matches!(self.peek(), Some(b'\t' | b'\n' | b'\r'))) {
             self.at += 1;
         }
     }
 
-    fn eat(&mut self, token: &[u8]) -> Option<()> {
-        self.skip_space();
-        self.rest().starts_with(token).then(|| self.at += token.len())
+    fn eat<const INNER: bool>(&mut self, byte: u8) -> Option<()> {
+        self.skip_space::<INNER>();
+        (self.peek()? == byte).then(|| self.at += 1)
+    }
+
+    fn quote<const INNER: bool>(&mut self) -> Option<()> {
+        let rest = self.bytes.get(self.at..)?;
+        match (INNER, rest) {
+            (true, [b'\\', b'"', ..]) => self.at += 2,
+            (false, [b'"', ..]) => self.at += 1,
+            _ => return None,
+        }
+        Some(())
     }
 
     /// A string in which nothing is escaped.
-    fn string(&mut self) -> Option<&'a str> {
-        self.eat(self.quote)?;
+    fn string<const INNER: bool>(&mut self) -> Option<Span> {
+        self.skip_space::<INNER>();
+        self.quote::<INNER>()?;
         let start = self.at;
-        self.at += plain_length(self.rest());
+        self.at += plain_length(self.bytes.get(start..)?);
         let end = self.at;
-        self.rest().starts_with(self.quote).then_some(())?;
-        self.at += self.quote.len();
-        self.text.get(start..end)
+        self.quote::<INNER>()?;
+        Some((start, end))
     }
 
-    /// An object whose values are all strings in which nothing is escaped: those of `keys`, each at most once.
-    fn object<const N: usize>(&mut self, keys: &[&str; N]) -> Option<[Option<&'a str>; N]> {
-        let mut values = [None; N];
-        self.eat(b"{")?;
-        loop {
-            let key = self.string()?;
-            self.eat(b":")?;
-            let value = self.string()?;
-            if let Some(place) = keys.iter().position(|known| *known == key)
-                && values[place].replace(value).is_some()
-            {
-                return None;
-            }
-            self.skip_space();
-            match self.rest().first()? {
-                b',' => self.at += 1,
-                b'}' => {
-                    self.at += 1;
-                    return Some(values);
-                }
-                _ => return None,
-            }
-        }
-    }
-}
-
-/// CONTENT: how it is spelled, and where its object begins and ends in the envelope.
-struct Content {
-    spelling: Spelling,
-    start: usize,
-    end: usize,
-}
-
-impl<'a> Reader<'a> {
-    /// Passes over the value of CONTENT, whose inside is read when TYPE is known.
-    fn content(&mut self) -> Option<Content> {
-        self.skip_space();
-        match self.rest().first()? {
-            b'{' => {
-                let start = self.at;
-                // Strings in it may hold braces, so it is read here, for its end alone.
-                self.object::<0>(&[])?;
-                Some(Content { spelling: Spelling::Object, start, end: self.at })
-            }
-            b'"' => {
-                self.at += 1;
-                let start = self.at;
-                loop {
-                    self.at += plain_length(self.rest());
-                    match self.rest() {
-                        [b'\\', b'"', ..] => self.at += 2,
-                        [b'"', ..] => break,
-                        _ => return None,
-                    }
-                }
-                self.at += 1;
-                Some(Content { spelling: Spelling::Text, start, end: self.at - 1 })
-            }
+    /// `true` after a comma, `false` after the brace that ends the object.
+    fn goes_on<const INNER: bool>(&mut self) -> Option<bool> {
+        self.skip_space::<INNER>();
+        let byte = self.peek()?;
+        self.at += 1;
+        match byte {
+            b',' => Some(true),
+            b'}' => Some(false),
             _ => None,
         }
     }
+
+    /// An object whose values are all strings in which nothing is escaped.
+    fn inner<const INNER: bool>(&mut self) -> Option<Inner> {
+        let mut inner = Inner::default();
+        self.eat::<INNER>(b'{')?;
+        loop {
+            let (start, end) = self.string::<INNER>()?;
+            self.eat::<INNER>(b':')?;
+            let value = self.string::<INNER>()?;
+            inner.note(self.bytes.get(start..end)?, value)?;
+            if !self.goes_on::<INNER>()? {
+                return Some(inner);
+            }
+        }
+    }
+
+    /// The value of CONTENT: what is in it is read before it is known what TYPE makes of it.
+    fn content(&mut self) -> Option<(Spelling, Inner)> {
+        self.skip_space::<false>();
+        if self.peek()? == b'{' {
+            return Some((Spelling::Object, self.inner::<false>()?));
+        }
+        self.quote::<false>()?;
+        let inner = self.inner::<true>()?;
+        self.skip_space::<true>();
+        self.quote::<false>()?;
+        Some((Spelling::Text, inner))
+    }
 }
 
-/// Reads an envelope if it is one of the usual kind. `None` says nothing about it.
-pub(super) fn parse(text: &str) -> Option<Request<'_>> {
-    let mut reader = Reader { text, at: 0, quote: b"\"" };
+/// Reads the envelope at the front of `bytes` if it is one of the usual kind, and tells its length. `None` says nothing about it: it
+/// may be unusual, not whole, or wrong.
+pub(super) fn read(bytes: &[u8]) -> Option<(Request<'_>, usize)> {
+    let mut reader = Reader { bytes, at: 0 };
     let (mut kind, mut content) = (None, None);
-    reader.eat(b"{")?;
+    reader.eat::<false>(b'{')?;
     loop {
-        let key = reader.string()?;
-        reader.eat(b":")?;
-        match key {
-            "TYPE" if kind.is_none() => kind = Some(reader.string()?),
-            "CONTENT" if content.is_none() => content = Some(reader.content()?),
-            "TYPE" | "CONTENT" => return None,
+        let (start, end) = reader.string::<false>()?;
+        reader.eat::<false>(b':')?;
+        match bytes.get(start..end)? {
+            b"TYPE" if kind.is_none() => kind = Some(reader.string::<false>()?),
+            b"CONTENT" if content.is_none() => content = Some(reader.content()?),
+            b"TYPE" | b"CONTENT" => return None,
             // MID, of which a 4 and a 5 make nothing, or a key that is not known.
-            _ => drop(reader.string()?),
+            _ => _ = reader.string::<false>()?,
         }
-        reader.skip_space();
-        match reader.rest().first()? {
-            b',' => reader.at += 1,
-            b'}' => break,
-            _ => return None,
+        if !reader.goes_on::<false>()? {
+            break;
         }
     }
-    reader.at += 1;
-    reader.skip_space();
-    if !reader.rest().is_empty() {
-        return None;
-    }
-    let Content { spelling, start, end } = content?;
-    let quote: &[u8] = if spelling == Spelling::Text { b"\\\"" } else { b"\"" };
-    let mut inner = Reader { text: text.get(..end)?, at: start, quote };
-    match kind? {
-        "4" => message(&mut inner, spelling),
-        "5" => ack(&mut inner, spelling),
-        _ => None,
-    }
-}
-
-/// Nothing but spaces may follow the object.
-fn ends(inner: &mut Reader<'_>) -> Option<()> {
-    inner.skip_space();
-    inner.rest().is_empty().then_some(())
-}
-
-fn message<'a>(inner: &mut Reader<'a>, spelling: Spelling) -> Option<Request<'a>> {
-    let [id, sender, receiver, content] = inner.object(&["messageId", "sender", "receiver", "content"])?;
-    ends(inner)?;
-    Some(Request::Message {
-        spelling,
-        id: Id::new(id?).ok()?,
-        sender: Name::new(sender?).ok()?,
-        receiver: Name::new(receiver?).ok()?,
-        content: Cow::Borrowed(content?),
-    })
-}
-
-fn ack<'a>(inner: &mut Reader<'a>, spelling: Spelling) -> Option<Request<'a>> {
-    let [id, sender] = inner.object(&["MessageId", "sender"])?;
-    ends(inner)?;
-    let sender = match sender {
-        Some(sender) => Some(Name::new(sender).ok()?),
-        None => None,
+    let text = std::str::from_utf8(bytes.get(..reader.at)?).ok()?;
+    let part = |(start, end): Span| text.get(start..end);
+    let (spelling, inner) = content?;
+    let request = match part(kind?)? {
+        "4" => Request::Message {
+            spelling,
+            id: Id::new(part(inner.message_id?)?).ok()?,
+            sender: Name::new(part(inner.sender?)?).ok()?,
+            receiver: Name::new(part(inner.receiver?)?).ok()?,
+            content: Cow::Borrowed(part(inner.content?)?),
+        },
+        "5" => {
+            let sender = match inner.sender {
+                Some(sender) => Some(Name::new(part(sender)?).ok()?),
+                None => None,
+            };
+            Request::Ack { spelling, id: Id::new(part(inner.acked_id?)?).ok()?, sender }
+        }
+        _ => return None,
     };
-    Some(Request::Ack { spelling, id: Id::new(id?).ok()?, sender })
+    Some((request, text.len()))
 }
 
 #[cfg(test)]
 mod tests {
     use super::super::envelope::Scratch;
+    use super::super::split::{RawInput, RawItem};
     use super::*;
 
     #[test]
@@ -218,6 +209,11 @@ mod tests {
                 assert_eq!(plain_length(&vec![0xe9; length]), length);
             }
         }
+    }
+
+    /// Reads an envelope that is all there is.
+    fn parse(text: &str) -> Option<Request<'_>> {
+        read(text.as_bytes()).filter(|(_, length)| text[*length..].trim_ascii().is_empty()).map(|(request, _)| request)
     }
 
     #[test]
@@ -299,6 +295,15 @@ mod tests {
             if let (Some(fast), slow) = both(&text) {
                 read += 1;
                 assert_eq!(fast, slow, "{text}");
+                // In a stream it ends where the splitter says, whatever comes behind it.
+                let stream = format!("{text}{}", ["", "{", "\"", "\\", " x\n"][below(5)]);
+                let length = super::read(stream.as_bytes()).map(|(_, length)| length).unwrap_or_default();
+                let envelope = stream[..length].trim_ascii();
+                assert_eq!(
+                    RawInput::default().next(&mut stream.as_bytes(), 10_000),
+                    RawItem::Envelope(envelope.as_bytes()),
+                    "{stream}"
+                );
             }
         }
         assert!(read > 10_000, "{read}");

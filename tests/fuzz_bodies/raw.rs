@@ -2,7 +2,7 @@
 //! as serde_json takes it apart.
 
 use super::whole_and_cut;
-use hongyan::protocol::envelope::{Scratch, parse};
+use hongyan::protocol::envelope::{Scratch, parse, read_usual};
 use hongyan::protocol::split::{DEPTH_MAX, RawInput, RawItem};
 use serde_json::Value;
 
@@ -36,12 +36,14 @@ fn items(chunks: &[&[u8]], reacts: bool) -> Vec<Item> {
         let mut chunk = *chunk;
         loop {
             let before = chunk.len();
+            let usual = read_usual(chunk).filter(|_| raw.is_between()).map(|(_, length)| chunk[..length].trim_ascii());
             match raw.next(&mut chunk, FRAME_BYTES_MAX) {
                 RawItem::More => {
                     assert!(chunk.is_empty(), "nothing is left when there is to be more");
                     break;
                 }
                 RawItem::Envelope(text) => {
+                    assert!(usual.is_none_or(|usual| usual == text), "the short way ends elsewhere");
                     assert!(text.len() <= FRAME_BYTES_MAX, "an envelope larger than allowed");
                     assert!(text.first() == Some(&b'{') && text.last() == Some(&b'}'), "by its braces");
                     let unreadable = parse(text, &mut Scratch::default()).is_err();
@@ -50,7 +52,10 @@ fn items(chunks: &[&[u8]], reacts: bool) -> Vec<Item> {
                         raw.skip_line();
                     }
                 }
-                RawItem::Bad => found.push(Item::Bad),
+                RawItem::Bad => {
+                    assert!(usual.is_none(), "the short way took what is bad");
+                    found.push(Item::Bad);
+                }
                 RawItem::TooLarge => {
                     found.push(Item::TooLarge);
                     return found;
