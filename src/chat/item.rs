@@ -99,26 +99,27 @@ impl Item {
 /// All pushes on their way.
 #[derive(Debug, Default)]
 pub(super) struct Items {
-    slab: Slab<Item>,
+    /// Each with its `seq`, so that whether it is still the one is seen without a look at the push.
+    slab: Slab<(u64, Item)>,
 }
 
 impl Items {
     pub(super) fn insert(&mut self, item: Item) -> ItemRef {
         let seq = item.push.seq;
-        ItemRef { slot: self.slab.insert(item) as u32, seq }
+        ItemRef { slot: self.slab.insert((seq, item)) as u32, seq }
     }
 
     pub(super) fn get(&self, item: ItemRef) -> Option<&Item> {
-        self.slab.get(item.slot as usize).filter(|found| found.push.seq == item.seq)
+        self.slab.get(item.slot as usize).filter(|found| found.0 == item.seq).map(|found| &found.1)
     }
 
     pub(super) fn get_mut(&mut self, item: ItemRef) -> Option<&mut Item> {
-        self.slab.get_mut(item.slot as usize).filter(|found| found.push.seq == item.seq)
+        self.slab.get_mut(item.slot as usize).filter(|found| found.0 == item.seq).map(|found| &mut found.1)
     }
 
     pub(super) fn remove(&mut self, item: ItemRef) -> Option<Item> {
         self.get(item)?;
-        Some(self.slab.remove(item.slot as usize))
+        Some(self.slab.remove(item.slot as usize).1)
     }
 
     #[cfg(debug_assertions)]
@@ -128,11 +129,11 @@ impl Items {
 
     /// All there are, in the order of their places.
     pub(super) fn refs(&self) -> Vec<ItemRef> {
-        self.slab.iter().map(|(slot, item)| ItemRef { slot: slot as u32, seq: item.push.seq }).collect()
+        self.slab.iter().map(|(slot, &(seq, _))| ItemRef { slot: slot as u32, seq }).collect()
     }
 
     #[cfg(debug_assertions)]
     pub(super) fn iter(&self) -> impl Iterator<Item = &Item> {
-        self.slab.iter().map(|(_, item)| item)
+        self.slab.iter().map(|(_, (_, item))| item)
     }
 }

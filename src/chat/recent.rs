@@ -3,9 +3,14 @@
 
 use super::delivery::ItemRef;
 use super::wheel::TimerId;
-use hashbrown::HashTable;
+use index::Index;
 use std::collections::VecDeque;
 use std::hash::{DefaultHasher, Hasher};
+
+mod index;
+
+/// Messages that can be remembered at most: their positions have 16 bits.
+pub(super) const COUNT_MAX: usize = 1 << 15;
 
 /// Stands for a receiver and an id: of the 1,024 of one sender two meet by chance once in 10^16 messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,6 +28,11 @@ impl Key {
         hasher.write(id.as_bytes());
         Self(hasher.finish().max(1))
     }
+
+    /// The half of it that the index tells keys apart by; never 0.
+    fn tag(self) -> u16 {
+        ((self.0 >> 48) as u16).max(1)
+    }
 }
 
 #[derive(Debug)]
@@ -36,37 +46,37 @@ struct Sent {
 #[derive(Debug, Default)]
 pub(super) struct Recent {
     queue: VecDeque<Sent>,
-    /// Positions in the queue, counted from the first message ever (wrapping).
-    index: HashTable<u32>,
+    index: Index,
     /// The position of the queue's front.
-    base: u32,
+    base: u16,
     /// The timer that throws the whole away when it is old.
     pub(super) timer: Option<TimerId>,
 }
 
 impl Recent {
-    fn at(queue: &VecDeque<Sent>, base: u32, position: u32) -> Option<&Sent> {
-        queue.get(position.wrapping_sub(base) as usize)
+    fn find_key(&self, key: Key, which: impl Fn(&Sent) -> bool) -> Option<(usize, &Sent)> {
+        let sent = |position: u16| self.queue.get(usize::from(position.wrapping_sub(self.base)));
+        let slot =
+            self.index.find(key, |position| sent(position).is_some_and(|sent| sent.key == key && which(sent)))?;
+        sent(self.index.position(slot)).map(|sent| (slot, sent))
     }
 
     /// The push that was made of this message, if it was sent since `oldest_ms`.
     pub(super) fn find(&self, key: Key, oldest_ms: u64) -> Option<ItemRef> {
-        let (queue, base) = (&self.queue, self.base);
-        let found =
-            self.index.find(key.0, |&at| Self::at(queue, base, at).is_some_and(|sent| sent.key == key)).copied()?;
-        Self::at(queue, base, found).filter(|sent| sent.at_ms >= oldest_ms).map(|sent| sent.item)
+        let (_, sent) = self.find_key(key, |_| true)?;
+        (sent.at_ms >= oldest_ms).then_some(sent.item)
     }
 
     /// Remembers a message, and forgets the oldest beyond `count_max`.
     pub(super) fn insert(&mut self, key: Key, now_ms: u64, item: ItemRef, count_max: u32) {
         self.forget(key, |_| true);
-        while self.queue.len() >= count_max.max(1) as usize {
+        while self.queue.len() >= (count_max as usize).clamp(1, COUNT_MAX) {
             self.pop_front();
         }
-        let position = self.base.wrapping_add(self.queue.len() as u32);
+        // Positions wrap around, far behind the front.
+        let position = self.base.wrapping_add(self.queue.len() as u16);
         self.queue.push_back(Sent { key, at_ms: now_ms, item });
-        let (queue, base) = (&self.queue, self.base);
-        self.index.insert_unique(key.0, position, |&at| Self::at(queue, base, at).map_or(0, |sent| sent.key.0));
+        self.index.insert(key, position);
     }
 
     /// Forgets a message that became this push: it was not taken after all. A later one of the same id stays.
@@ -75,25 +85,22 @@ impl Recent {
     }
 
     fn forget(&mut self, key: Key, which: impl Fn(&Sent) -> bool) {
-        let (queue, base) = (&self.queue, self.base);
-        if let Ok(found) = self
-            .index
-            .find_entry(key.0, |&at| Self::at(queue, base, at).is_some_and(|sent| sent.key == key && which(sent)))
-        {
-            // Its place in the queue stays, under a key that nothing has, and ages with the rest.
-            let place = found.get().wrapping_sub(self.base) as usize;
-            found.remove();
-            if let Some(sent) = self.queue.get_mut(place) {
-                sent.key = GONE;
-            }
+        let Some((slot, _)) = self.find_key(key, which) else {
+            return;
+        };
+        // Its place in the queue stays, under a key that nothing has, and ages with the rest.
+        let place = usize::from(self.index.position(slot).wrapping_sub(self.base));
+        self.index.remove(slot);
+        if let Some(sent) = self.queue.get_mut(place) {
+            sent.key = GONE;
         }
     }
 
     fn pop_front(&mut self) {
         let position = self.base;
         if let Some(sent) = self.queue.pop_front() {
-            if let Ok(found) = self.index.find_entry(sent.key.0, |&at| at == position) {
-                found.remove();
+            if let Some(slot) = self.index.find(sent.key, |other| other == position) {
+                self.index.remove(slot);
             }
             self.base = self.base.wrapping_add(1);
         }

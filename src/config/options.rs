@@ -283,7 +283,7 @@ pub static OPTIONS: &[Opt] = &[
     opt(
         USER,
         "recent-messages-max",
-        Kind::Count(number!(0, 1_000_000, rules.recent_messages_max: u32)),
+        Kind::Count(number!(1, 32_768, rules.recent_messages_max: u32)),
         "Acked messages of one sender that are remembered, so that a repeated one is not sent twice.",
     ),
     opt(
