@@ -14,6 +14,8 @@ const LINGER_MS: u64 = 5_000;
 /// How long a client that ended its side, soon after it said something, is given at least. After each such time those that are
 /// owed no answer are closed, all in one look at what is owed.
 pub(super) const HALF_CLOSED_MS: u64 = 1_000;
+/// Of these, how many are closed in one turn: when a network breaks, thousands end at once, and nobody else is to wait for that.
+const HALF_CLOSED_PER_TURN: usize = 128;
 /// How much of what a client still sends while it is closed is read (and dropped) in one go.
 const DRAIN_READS: usize = 8;
 
@@ -87,7 +89,8 @@ impl<S: Stream> Hub<S> {
         if due == 0 {
             return;
         }
-        let ids: Vec<ConnId> = self.half_closed.drain(..due).map(|(_, id)| id).collect();
+        // The others are due as well, so the loop does not sleep before they had their turn.
+        let ids: Vec<ConnId> = self.half_closed.drain(..due.min(HALF_CLOSED_PER_TURN)).map(|(_, id)| id).collect();
         let owed: HashSet<ConnId> = self.chat.owed().collect();
         for id in ids {
             if owed.contains(&id) {

@@ -150,6 +150,27 @@ fn anything_goes() {
 }
 
 #[test]
+fn when_very_many_end_their_sides_at_once_they_are_let_go_of_over_some_turns() {
+    let mut world = World::new(17, 0);
+    let ended: Vec<_> = (0..300).map(|_| world.connect()).collect();
+    for client in &ended {
+        client.send(r#"{"MID":"h","TYPE":"0"}"#);
+        client.end();
+    }
+    world.settle();
+    assert!(ended.iter().all(|client| !client.dropped()));
+    world.now_ms += 3_000;
+    world.turn();
+    let left = ended.iter().filter(|client| !client.dropped()).count();
+    assert!((100..300).contains(&left), "{left} are left after one turn");
+    assert!(world.hub.next_deadline().is_some_and(|deadline| deadline <= world.now_ms), "the loop does not sleep");
+    for _ in 0..4 {
+        world.turn();
+    }
+    assert!(ended.iter().all(Client::dropped));
+}
+
+#[test]
 fn an_address_has_so_many_connections_and_loopback_any_number() {
     let mut world = World::new(14, 0);
     let mut here: Vec<_> = (0..3).map(|_| world.connect_from("192.0.2.7").unwrap()).collect();
