@@ -36,7 +36,8 @@ impl Server {
             .spawn()
             .unwrap();
         let mut lines = BufReader::new(child.stderr.take().unwrap()).lines().map(Result::unwrap);
-        let addr = lines.find_map(|line| line.split_once("listening on ").map(|(_, addr)| addr.trim().parse().unwrap()));
+        let addr =
+            lines.find_map(|line| line.split_once("listening on ").map(|(_, addr)| addr.trim().parse().unwrap()));
         // Read on, or a full pipe would hold it up.
         std::thread::spawn(move || lines.for_each(drop));
         Self { child, addr: addr.expect("it says where it listens"), _folder: folder }
