@@ -35,6 +35,10 @@ mod report;
 mod rows;
 #[path = "loopback/settings.rs"]
 mod settings;
+#[path = "loopback/storm.rs"]
+mod storm;
+#[path = "loopback/storm_rows.rs"]
+mod storm_rows;
 #[path = "loopback/subjects.rs"]
 mod subjects;
 #[path = "loopback/svg.rs"]

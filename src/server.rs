@@ -157,6 +157,7 @@ fn launch(config: Config, mut signals: Option<Signals>) -> Result<Option<Handle>
             output_bytes_max: config.output_bytes_max,
             output_timeout_ms: config.output_timeout_ms,
             handshake_timeout_ms: config.handshake_timeout_ms,
+            answer_within_ms: config.rules.answer_within_ms,
             conns_per_address_max: config.connections_per_address_max,
         },
         conns_max: config.connections_max,

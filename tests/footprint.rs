@@ -133,6 +133,7 @@ fn a_connection_with_its_session() {
         output_bytes_max: 16 * 1024 * 1024,
         output_timeout_ms: 60_000,
         handshake_timeout_ms: 10_000,
+        answer_within_ms: 10_000,
         conns_per_address_max: 1_000,
     };
     let mut hub = Hub::new(Chat::new(Rules::default(), 1, [1, 2]), bounds, [3, 4]);

@@ -81,6 +81,20 @@ fn a_client_that_ends_its_side_still_gets_its_answers() {
     client.expect_closed();
 }
 
+#[test]
+fn an_answer_that_takes_a_while_comes_to_a_client_that_ended_its_side() {
+    // The store is asked late, so that is when the answer comes.
+    let server = Server::tuned(|config| config.rules.save_after_ms = 2_800);
+    let (mut ann, mut bob) = server.friends("ann", "bob");
+    ann.send(&ann.message("m", "bob", "as from a pipe"));
+    ann.stream().shutdown(std::net::Shutdown::Write).unwrap();
+    bob.expect_push("4", "m");
+    ann.expect_reply("RE_MESSAGE", "m", "MS");
+    ann.expect_closed();
+    bob.ack("m");
+    bob.fence();
+}
+
 fn ask(server: &Server, request: &str) -> String {
     let mut stream = TcpStream::connect(server.addr).unwrap();
     stream.set_read_timeout(Some(common::PATIENCE)).unwrap();

@@ -38,7 +38,12 @@ pub struct Filler<'a> {
 impl<'a> Filler<'a> {
     /// All accounts get the same password. Its hash is the cheapest that Argon2id has: what is stored is verified at its own cost.
     pub fn new(store: &'a mut dyn Store) -> Fallible<Self> {
-        let hash = Hasher::new(8, 1)?.hash(&Secret::new(PASSWORD))?;
+        Self::at_cost(store, 8, 1)
+    }
+
+    /// The same, with a hash of this cost.
+    pub fn at_cost(store: &'a mut dyn Store, memory_kib: u32, passes: u32) -> Fallible<Self> {
+        let hash = Hasher::new(memory_kib, passes)?.hash(&Secret::new(PASSWORD))?;
         let seq = store.last_seq()?;
         store.begin()?;
         Ok(Self { store, hash, seq, rows: 0 })

@@ -148,6 +148,11 @@ impl Process {
         self.status("VmRSS:")
     }
 
+    /// The most that was ever resident, in bytes.
+    pub fn peak_bytes(&self) -> Fallible<u64> {
+        self.status("VmHWM:")
+    }
+
     /// CPU time in the clock ticks of the system, as `ps` and `top` reckon it.
     pub fn ticks(&self) -> Fallible<u64> {
         let stat = fs::read_to_string(format!("/proc/{}/stat", self.id()))?;

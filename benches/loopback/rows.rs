@@ -4,7 +4,7 @@ use super::process::Machine;
 use super::report::Report;
 use super::settings::Settings;
 use super::subjects::Starter;
-use super::{Fallible, absent_rows, check_interrupt, idle_rows, log_in_rows, message_rows};
+use super::{Fallible, absent_rows, check_interrupt, idle_rows, log_in_rows, message_rows, storm_rows};
 
 type Row = fn(&Starter, &Settings, &mut Report) -> Fallible<()>;
 
@@ -13,6 +13,7 @@ const ROWS: &[(&str, Row)] = &[
     ("latency", message_rows::paced),
     ("absent", absent_rows::absent),
     ("log-in", log_in_rows::log_in),
+    ("storm", storm_rows::storm),
     ("start", idle_rows::start),
     ("idle", idle_rows::idle),
     ("growth", idle_rows::growth),

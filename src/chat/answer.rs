@@ -101,6 +101,28 @@ impl Chat {
         }
     }
 
+    /// Does anybody wait for an answer?
+    #[must_use]
+    pub fn owes_somebody(&self) -> bool {
+        !(self.due.is_empty() && self.grace.is_empty())
+    }
+
+    /// The connections whose requests are still to be answered, each as often as it asked. This looks at all that waits, so it is
+    /// not for every event.
+    pub fn owed(&self) -> impl Iterator<Item = ConnId> + '_ {
+        let requests = self.due.iter().filter_map(|&(_, due)| match due {
+            Due::Request(request) => self.requests.get(request).map(|asker| asker.conn),
+            Due::Push(_) => None,
+        });
+        let saving = self.due.iter().filter_map(|&(_, due)| match due {
+            Due::Request(_) => None,
+            Due::Push(item) => Some(item),
+        });
+        // Until a push is being saved, its grace is what its sender waits for.
+        let pushes = saving.chain(self.grace.iter().map(|&(_, item)| item)).filter_map(|item| self.items.get(item));
+        requests.chain(pushes.flat_map(super::item::Item::who_waits))
+    }
+
     pub(super) fn request_timed_out(&mut self, request: Ticket, out: &mut Vec<Action>) {
         if self.requests.contains(request) {
             self.refuse_waiting(request, Some(UNAVAILABLE), out);

@@ -281,6 +281,19 @@ pub enum Job {
     },
 }
 
+impl Job {
+    /// How much of other people's text it holds. The rest of a job is small, and bounded by the number of jobs.
+    #[must_use]
+    pub fn push_bytes(&self) -> usize {
+        match self {
+            Self::SavePush { push } | Self::AskFriend { push, .. } | Self::AnswerFriend { push, .. } => {
+                push.weight_bytes()
+            }
+            _ => 0,
+        }
+    }
+}
+
 /// What became of a job.
 #[derive(Clone, Debug)]
 pub enum Outcome {
@@ -413,6 +426,8 @@ pub struct Rules {
     pub list_bytes_max: usize,
     /// Jobs submitted and not finished.
     pub jobs_max: usize,
+    /// And the pushes in them, in bytes (one that is larger is submitted all the same when there is no other).
+    pub jobs_bytes_max: usize,
     /// Of these, log-ins and sign-ups that wait for a password to be hashed.
     pub auth_jobs_max: usize,
     /// Of these, how many are submitted at a time; the others wait in the core, where their order can still be chosen.
@@ -464,6 +479,7 @@ impl Default for Rules {
             list_max: 1_024,
             list_bytes_max: 1024 * 1024,
             jobs_max: 65_536,
+            jobs_bytes_max: 64 * 1024 * 1024,
             auth_jobs_max: 512,
             auth_running_max: 2,
             wrong_passwords_per_connection_max: 50,

@@ -24,8 +24,10 @@ impl Chat {
 
     fn check_bounds(&self) {
         assert!(self.jobs.len() <= self.rules.jobs_max);
+        assert_eq!(self.jobs_bytes, self.jobs.values().map(|(_, bytes)| bytes).sum::<usize>());
         assert!(self.gate.len() <= self.rules.auth_jobs_max && self.gate.running() <= self.rules.auth_running_max);
-        let hashing = self.jobs.values().filter(|job| matches!(job, Pending::Hash { .. } | Pending::Verify { .. }));
+        let hashing =
+            self.jobs.values().filter(|(job, _)| matches!(job, Pending::Hash { .. } | Pending::Verify { .. }));
         assert_eq!(hashing.count(), self.gate.running());
         assert!(self.grace.iter().is_sorted_by_key(|entry| entry.0));
         assert!(self.due.iter().is_sorted_by_key(|entry| entry.0));
@@ -80,7 +82,7 @@ impl Chat {
             count(item.receiver);
             item.sender.into_iter().for_each(&mut count);
         }
-        for job in self.jobs.values() {
+        for (job, _) in self.jobs.values() {
             match job {
                 Pending::Load { user, .. } | Pending::Page(user) => count(*user),
                 Pending::Friendship(friendship) => friendship.refs().into_iter().for_each(&mut count),

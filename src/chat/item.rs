@@ -73,6 +73,11 @@ impl Item {
         self.waiter.iter().chain(&self.more_waiters).map(|waiter| waiter.due_ms).min()
     }
 
+    /// The connections that wait for it to be safe.
+    pub(super) fn who_waits(&self) -> impl Iterator<Item = ConnId> + '_ {
+        self.waiter.iter().chain(&self.more_waiters).map(|waiter| waiter.conn)
+    }
+
     pub(super) fn add_waiter(&mut self, waiter: Waiter) {
         if self.waiter.is_none() {
             self.waiter = Some(waiter);

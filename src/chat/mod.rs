@@ -76,7 +76,9 @@ pub struct Chat {
     users: Users,
     items: Items,
     /// Jobs in flight.
-    jobs: Table<account::Pending>,
+    jobs: Table<(account::Pending, usize)>,
+    /// The bytes of the pushes in them.
+    jobs_bytes: usize,
     /// Who waits for a password to be hashed.
     gate: gate::Gate,
     /// Requests that wait for jobs, and are still to be answered.
@@ -116,6 +118,7 @@ impl Chat {
             users: Users::new(hash_key),
             items: Items::default(),
             jobs: Table::new(),
+            jobs_bytes: 0,
             gate: gate::Gate::default(),
             requests: Table::new(),
             pairs: HashMap::new(),
@@ -214,19 +217,23 @@ impl Chat {
 
     /// Hands a job to the store; gives the pending back when there are too many in flight.
     fn submit(&mut self, job: Job, pending: account::Pending, out: &mut Vec<Action>) -> Result<(), account::Pending> {
-        if self.jobs.len() >= self.rules.jobs_max {
+        let bytes = job.push_bytes();
+        let heavy = bytes > 0 && self.jobs_bytes > 0 && self.jobs_bytes + bytes > self.rules.jobs_bytes_max;
+        if heavy || self.jobs.len() >= self.rules.jobs_max {
             return Err(pending);
         }
-        let ticket = self.jobs.insert(pending);
+        self.jobs_bytes += bytes;
+        let ticket = self.jobs.insert((pending, bytes));
         out.push(Action::Submit { ticket, job });
         Ok(())
     }
 
     fn finished(&mut self, ticket: Ticket, outcome: Outcome, out: &mut Vec<Action>) {
-        let Some(pending) = self.jobs.remove(ticket) else {
+        let Some((pending, bytes)) = self.jobs.remove(ticket) else {
             debug_assert!(false, "a job is finished exactly once");
             return;
         };
+        self.jobs_bytes -= bytes;
         self.job_done(pending, outcome, out);
     }
 

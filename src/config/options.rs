@@ -362,6 +362,12 @@ pub static OPTIONS: &[Opt] = &[
     ),
     opt(
         WHOLE,
+        "jobs-bytes-max",
+        Kind::Size(number!(64 * KIB, 64 * GIB, rules.jobs_bytes_max: usize)),
+        "And the size of the messages and friend requests in them.",
+    ),
+    opt(
+        WHOLE,
         "auth-jobs-max",
         Kind::Count(number!(1, 1_000_000, rules.auth_jobs_max: usize)),
         "Log-ins and sign-ups that wait for a password to be hashed; beyond it they are refused.",

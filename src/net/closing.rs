@@ -7,9 +7,15 @@ use super::output::Written;
 use super::socket::Stream;
 use super::wire::Framing;
 use crate::chat::contract::{ConnId, Event};
+use std::collections::HashSet;
 
 /// How long a closing connection may take to take its last words, and to end its side.
 const LINGER_MS: u64 = 5_000;
+/// How long a client that ended its side, soon after it said something, is given at least. After each such time those that are
+/// owed no answer are closed, all in one look at what is owed.
+pub(super) const HALF_CLOSED_MS: u64 = 1_000;
+/// Of these, how many are closed in one turn: when a network breaks, thousands end at once, and nobody else is to wait for that.
+const HALF_CLOSED_PER_TURN: usize = 128;
 /// How much of what a client still sends while it is closed is read (and dropped) in one go.
 const DRAIN_READS: usize = 8;
 
@@ -45,12 +51,7 @@ impl<S: Stream> Hub<S> {
     /// Closes whose time is over.
     pub(super) fn expire(&mut self) {
         let now_ms = self.now.mono_ms;
-        while let Some(&(deadline, id)) = self.half_closed.front()
-            && deadline <= now_ms
-        {
-            self.half_closed.pop_front();
-            self.close(id, Why::PeerClosed);
-        }
+        self.close_half_closed();
         while let Some(&(deadline, id)) = self.handshakes.front()
             && deadline <= now_ms
         {
@@ -70,6 +71,33 @@ impl<S: Stream> Hub<S> {
         {
             self.lingering.pop_front();
             self.remove(id);
+        }
+    }
+
+    /// Notes when a connection whose client has ended its side is looked at next.
+    pub(super) fn look_later_at_half_closed(&mut self, id: ConnId) {
+        // The looks of all are at the same times, so that there are few of them.
+        let look_ms = (self.now.mono_ms / HALF_CLOSED_MS + 2) * HALF_CLOSED_MS;
+        self.half_closed.push_back((look_ms, id));
+    }
+
+    /// Closes the connections whose clients have ended their side and are owed no answer any more. An answer has its time, so
+    /// this comes to an end.
+    fn close_half_closed(&mut self) {
+        let now_ms = self.now.mono_ms;
+        let due = self.half_closed.partition_point(|(look_ms, _)| *look_ms <= now_ms);
+        if due == 0 {
+            return;
+        }
+        // The others are due as well, so the loop does not sleep before they had their turn.
+        let ids: Vec<ConnId> = self.half_closed.drain(..due.min(HALF_CLOSED_PER_TURN)).map(|(_, id)| id).collect();
+        let owed: HashSet<ConnId> = self.chat.owed().collect();
+        for id in ids {
+            if owed.contains(&id) {
+                self.look_later_at_half_closed(id);
+            } else {
+                self.close(id, Why::PeerClosed);
+            }
         }
     }
 

@@ -64,7 +64,7 @@ pub struct Conn<S> {
     pub read_closed: bool,
     /// The end was seen.
     pub eof: bool,
-    /// It ended its side and is given a little time for its answers.
+    /// It ended its side and is given time for its answers.
     pub half_closed: bool,
     /// The core wants no more of it for now.
     pub held: bool,

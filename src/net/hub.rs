@@ -28,6 +28,8 @@ pub struct Bounds {
     pub output_timeout_ms: u64,
     /// How long the head of an HTTP request may take to come, in ms.
     pub handshake_timeout_ms: u64,
+    /// A request has its answer within this, in ms.
+    pub answer_within_ms: u64,
     /// Connections from one address.
     pub conns_per_address_max: usize,
 }
@@ -59,7 +61,7 @@ pub struct Hub<S> {
     pub(super) closing: Vec<ConnId>,
     /// Closing connections whose last words wait, in the order of their deadlines.
     pub(super) lingering: VecDeque<(u64, ConnId)>,
-    /// Connections whose client ended its side and may have answers coming, in the order of their deadlines.
+    /// Connections whose client ended its side and may have answers coming, in the order of the times at which they are looked at.
     pub(super) half_closed: VecDeque<(u64, ConnId)>,
     /// Connections that have begun an HTTP request, in the order of their deadlines.
     pub(super) handshakes: VecDeque<(u64, ConnId)>,

@@ -1,5 +1,6 @@
 //! Reading: bytes → envelopes → the core.
 
+use super::closing::HALF_CLOSED_MS;
 use super::conn::{Filled, OUTPUT_SOFT_MAX};
 use super::counters::Why;
 use super::hub::Hub;
@@ -15,8 +16,6 @@ use crate::protocol::ws::{self, WsInput, WsItem};
 
 /// Reads of one connection in one turn; who has more to say goes on in the next, after the others.
 const READS_PER_TURN: usize = 4;
-/// How long a client that ended its side, soon after it said something, is given for its answers.
-const HALF_CLOSED_MS: u64 = 1_000;
 
 const NOT_JSON: &str = "what came in is no JSON object";
 const TOO_LARGE: &str = "an envelope is larger than this server takes";
@@ -283,15 +282,16 @@ impl<S: Stream> Hub<S> {
 
     /// When the client has ended its side and everything it sent is handed over: closes, at once or after its answers.
     fn end_if_ended(&mut self, id: ConnId) {
-        let now_ms = self.now.mono_ms;
         let Some(conn) = self.conns.get_mut(id) else { return };
         if !conn.eof || !conn.may_speak() || conn.half_closed {
             return;
         }
-        if conn.framing == Framing::Lines && conn.heard_ms + HALF_CLOSED_MS > now_ms {
+        let silent_ms = self.now.mono_ms - conn.heard_ms;
+        let waits = silent_ms < HALF_CLOSED_MS || self.chat.owes_somebody();
+        if conn.framing == Framing::Lines && waits && silent_ms < self.bounds.answer_within_ms.max(HALF_CLOSED_MS) {
             conn.half_closed = true;
             drop(conn.take_input());
-            self.half_closed.push_back((now_ms + HALF_CLOSED_MS, id));
+            self.look_later_at_half_closed(id);
         } else {
             self.close(id, Why::PeerClosed);
         }

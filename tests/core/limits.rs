@@ -136,6 +136,34 @@ fn when_too_many_jobs_are_in_flight_requests_are_refused_and_nothing_promised_is
 }
 
 #[test]
+fn what_waits_for_the_store_is_bounded_in_bytes_and_who_needs_none_is_not_disturbed() {
+    let (mut w, ann, bob) = ann_and_bob_by(Rules { jobs_bytes_max: 1_000, ..crate::rules() });
+    w.hang_up(ann);
+    w.store.hang(any);
+    let ids: Vec<String> = (0..20).map(|n| format!("m{n}")).collect();
+    for id in &ids {
+        w.message(bob, id, "ann");
+    }
+    let heard = w.heard(bob);
+    let refused = heard.iter().filter(|line| line.starts_with("MF ")).count();
+    assert!((1..20).contains(&refused), "{heard:?}");
+    assert_eq!(heard.len(), 2 * refused, "each with its error: {heard:?}");
+    assert_eq!(heard[heard.len() - 2..], ["MF m19", "UNAVAILABLE m19"]);
+    // What holds no push goes on.
+    w.say(bob, Say::GetUser { mid: "g".into(), user: "ann".into() });
+    w.heartbeat(bob);
+    assert_eq!(w.heard(bob), ["BEAT h"]);
+    w.store.work(w.now_ms);
+    w.run_for(10);
+    let heard = w.heard(bob);
+    assert_eq!(heard.iter().filter(|line| line.starts_with("MS ")).count(), 20 - refused, "{heard:?}");
+    assert!(heard.contains(&"PROFILE g".into()), "{heard:?}");
+    w.message(bob, "m19", "ann");
+    w.run_for(10);
+    assert_eq!(w.heard(bob), ["MS m19"], "there is room again");
+}
+
+#[test]
 fn log_ins_are_refused_and_do_not_wait_when_the_jobs_are_full() {
     let (mut w, _, bob) = ann_and_bob_by(Rules { jobs_max: 1, ..crate::rules() });
     w.store.hang(any);

@@ -2,6 +2,7 @@
 //! is a few lines that say yes.
 
 mod talk;
+mod torn;
 mod trouble;
 mod websocket;
 
@@ -25,6 +26,17 @@ impl Random {
     }
 }
 
+/// Which call of a socket fails.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fault {
+    Read,
+    Write,
+    /// A write takes nothing and says so.
+    WriteZero,
+    /// The end of our side.
+    End,
+}
+
 /// The far end of a fake socket.
 struct Pipe {
     /// What the client has sent and the server has not read.
@@ -37,6 +49,8 @@ struct Pipe {
     server_ended: bool,
     /// The next call fails.
     broken: bool,
+    /// What fails, after so many calls of its kind that do not.
+    fault: Option<(Fault, usize)>,
     /// How many bytes the client's window takes.
     room: usize,
     /// Pieces are at most this large; 0 for whole.
@@ -58,6 +72,17 @@ impl Drop for Fake {
 }
 
 impl Pipe {
+    fn fails(&mut self, at: Fault) -> bool {
+        match &mut self.fault {
+            Some((fault, 0)) => *fault == at,
+            Some((fault, calls)) => {
+                *calls -= usize::from(*fault == at);
+                false
+            }
+            None => false,
+        }
+    }
+
     fn piece(&mut self, wanted: usize) -> io::Result<usize> {
         if self.broken {
             return Err(ErrorKind::ConnectionReset.into());
@@ -76,6 +101,9 @@ impl Pipe {
 impl Read for Fake {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let mut pipe = self.0.borrow_mut();
+        if pipe.fails(Fault::Read) {
+            return Err(ErrorKind::TimedOut.into());
+        }
         let wanted = buffer.len().min(pipe.to_server.len());
         let count = pipe.piece(wanted)?;
         if wanted == 0 {
@@ -92,6 +120,12 @@ impl Write for Fake {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let mut pipe = self.0.borrow_mut();
         assert!(!pipe.server_ended, "written after the end");
+        if pipe.fails(Fault::Write) {
+            return Err(ErrorKind::BrokenPipe.into());
+        }
+        if pipe.fails(Fault::WriteZero) {
+            return Ok(0);
+        }
         let room = pipe.room;
         if room == 0 {
             return Err(ErrorKind::WouldBlock.into());
@@ -108,7 +142,11 @@ impl Write for Fake {
 
 impl Stream for Fake {
     fn end(&mut self) -> io::Result<()> {
-        self.0.borrow_mut().server_ended = true;
+        let mut pipe = self.0.borrow_mut();
+        if pipe.fails(Fault::End) {
+            return Err(ErrorKind::NotConnected.into());
+        }
+        pipe.server_ended = true;
         Ok(())
     }
 }
@@ -156,6 +194,7 @@ impl World {
             output_bytes_max: 1024 * 1024,
             output_timeout_ms: 60_000,
             handshake_timeout_ms: 10_000,
+            answer_within_ms: 10_000,
             conns_per_address_max: 3,
         };
         let hub = Hub::new(Chat::new(Rules::default(), 1, [1, 2]), bounds, [1, 2]);
@@ -175,6 +214,7 @@ impl World {
             client_ended: false,
             server_ended: false,
             broken: false,
+            fault: None,
             room: usize::MAX,
             piece_max: self.piece_max,
             random: Random(self.seed ^ (self.clients.len() as u64) << 32),

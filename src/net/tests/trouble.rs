@@ -150,6 +150,51 @@ fn anything_goes() {
 }
 
 #[test]
+fn who_asks_for_more_than_his_output_may_hold_and_reads_nothing_is_closed() {
+    let mut world = World::new(18, 0);
+    let (deaf, other) = (world.connect(), world.connect());
+    deaf.send(login("ann"));
+    other.send(login("bob"));
+    world.settle();
+    deaf.set_room(0);
+    world.store_answers = false;
+    // All are asked before the first is answered, so that nothing holds him back.
+    for _ in 0..19_000 {
+        deaf.send(r#"{"MID":"g","CONTENT":"bob","TYPE":"3"}"#);
+    }
+    world.settle();
+    assert_eq!(world.hub.counters().closed(Why::SlowReader), 0);
+    world.store_answers = true;
+    world.settle();
+    assert_eq!(world.hub.counters().closed(Why::SlowReader), 1);
+    assert!(deaf.dropped() && !other.dropped());
+    other.send(r#"{"MID":"h","TYPE":"0"}"#);
+    world.settle();
+    assert!(other.text().contains("RE_HEARTBEAT"), "others are not disturbed");
+}
+
+#[test]
+fn when_very_many_end_their_sides_at_once_they_are_let_go_of_over_some_turns() {
+    let mut world = World::new(17, 0);
+    let ended: Vec<_> = (0..300).map(|_| world.connect()).collect();
+    for client in &ended {
+        client.send(r#"{"MID":"h","TYPE":"0"}"#);
+        client.end();
+    }
+    world.settle();
+    assert!(ended.iter().all(|client| !client.dropped()));
+    world.now_ms += 3_000;
+    world.turn();
+    let left = ended.iter().filter(|client| !client.dropped()).count();
+    assert!((100..300).contains(&left), "{left} are left after one turn");
+    assert!(world.hub.next_deadline().is_some_and(|deadline| deadline <= world.now_ms), "the loop does not sleep");
+    for _ in 0..4 {
+        world.turn();
+    }
+    assert!(ended.iter().all(Client::dropped));
+}
+
+#[test]
 fn an_address_has_so_many_connections_and_loopback_any_number() {
     let mut world = World::new(14, 0);
     let mut here: Vec<_> = (0..3).map(|_| world.connect_from("192.0.2.7").unwrap()).collect();

@@ -23,7 +23,7 @@ pub(super) fn masked(opcode: u8, payload: &[u8]) -> Vec<u8> {
 }
 
 /// The frames behind the handshake's answer: opcode and payload.
-fn frames(bytes: &[u8]) -> Vec<(u8, Vec<u8>)> {
+pub(super) fn frames(bytes: &[u8]) -> Vec<(u8, Vec<u8>)> {
     let head = bytes.windows(4).position(|four| four == b"\r\n\r\n").map_or(bytes.len(), |at| at + 4);
     let mut rest = &bytes[head..];
     let mut frames = Vec::new();

@@ -1,0 +1,220 @@
+//! Receivers who do not read, do not ack, or are not there any more and never said so: the real binary on SQLite. They cost the
+//! server a bounded amount of memory, disturb nobody, are let go of in time, and lose nothing that was promised.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+
+mod common;
+
+use common::{Client, PATIENCE, Spelling, Transport, befriend, content, kind};
+use std::collections::BTreeSet;
+use std::io::{BufRead, BufReader, ErrorKind, Write};
+use std::net::{Shutdown, SocketAddr};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+const MIB: u64 = 1024 * 1024;
+/// What one slow receiver may cost, whatever is sent to him: his list (1 MiB), what is on its way to the store and to him, the
+/// store's own buffers. Thirty-two times as much is sent.
+const GROWTH_MAX: u64 = 8 * MIB;
+const MESSAGES: usize = 1_000;
+const TEXT_BYTES: usize = 32 * 1024;
+
+/// The server as users run it, on a store of its own. Only passwords cost nothing: the memory of Argon2id would hide what is measured.
+struct Server {
+    child: Child,
+    addr: SocketAddr,
+    _folder: tempfile::TempDir,
+}
+
+impl Server {
+    fn start(args: &[&str]) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let store = format!("sqlite:{}", folder.path().join("hongyan.db").display());
+        let mut child = Command::new(env!("CARGO_BIN_EXE_hongyan"))
+            .args(["--listen", "127.0.0.1:0", "--store", &store, "--argon2-memory", "8KiB", "--argon2-passes", "1"])
+            .args(args)
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines().map(Result::unwrap);
+        let addr =
+            lines.find_map(|line| line.split_once("listening on ").map(|(_, addr)| addr.trim().parse().unwrap()));
+        // Read on, or a full pipe would hold it up.
+        std::thread::spawn(move || lines.for_each(drop));
+        Self { child, addr: addr.expect("it says where it listens"), _folder: folder }
+    }
+
+    fn connect(&self) -> Client {
+        Client::connect(self.addr, Transport::Raw, Spelling::Object)
+    }
+
+    fn log_in(&self, name: &str) -> Client {
+        let mut client = self.connect();
+        client.log_in(name);
+        client
+    }
+
+    fn friends(&self, one: &str, other: &str) -> (Client, Client) {
+        let [mut one, mut other] = [one, other].map(|name| {
+            let mut client = self.connect();
+            client.sign_up(name);
+            client.log_in(name);
+            client
+        });
+        befriend(&mut one, &mut other);
+        (one, other)
+    }
+
+    /// A line of `/proc/PID/status`, in bytes.
+    fn memory(&self, key: &str) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix(key)).unwrap();
+        line.trim_start_matches(':').trim().trim_end_matches(" kB").parse::<u64>().unwrap() * 1024
+    }
+
+    /// Its open files and sockets.
+    fn files(&self) -> usize {
+        std::fs::read_dir(format!("/proc/{}/fd", self.child.id())).unwrap().count()
+    }
+
+    /// Waits until it has so many files open.
+    #[track_caller]
+    fn lets_go(&self, files: usize) {
+        let until = Instant::now() + PATIENCE;
+        while self.files() > files {
+            assert!(Instant::now() < until, "{} files are open, {files} were expected", self.files());
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // Neither fails on a child of ours that is not waited for yet.
+        self.child.kill().ok();
+        self.child.wait().ok();
+    }
+}
+
+/// Ann sends her messages, each once the one before was promised, and another pair talks on in between.
+fn flood(server: &Server, ann: &mut Client, count: usize) {
+    let (mut cy, mut dan) = server.friends("cy", "dan");
+    let text = "x".repeat(TEXT_BYTES);
+    for n in 0..count {
+        ann.say(&format!("m{n}"), "bob", &text, "MS");
+        if n % 20 == 0 {
+            cy.send(&cy.message(&format!("c{n}"), "dan", "not disturbed"));
+            dan.take(&format!("c{n}"));
+            cy.expect_reply("RE_MESSAGE", &format!("c{n}"), "MS");
+        }
+    }
+}
+
+/// Everything that was promised comes, whole and in the order of its first sending; what comes once more is acked once more.
+#[track_caller]
+fn takes_all(server: &Server, count: usize) {
+    let mut bob = server.log_in("bob");
+    let mut next = 0;
+    while next < count {
+        let frame = bob.recv();
+        let said = content(&frame);
+        let id = said["messageId"].as_str().unwrap().to_owned();
+        assert_eq!((kind(&frame).as_str(), said["content"].as_str().unwrap().len()), ("4", TEXT_BYTES));
+        let number: usize = id[1..].parse().unwrap();
+        assert!(number <= next, "{number} came before {next}");
+        next += usize::from(number == next);
+        bob.ack(&id);
+    }
+    drop(bob);
+    let mut bob = server.log_in("bob");
+    bob.fence();
+}
+
+#[test]
+fn who_does_not_read_costs_little_and_loses_nothing() {
+    // Sent again so often that his socket, too, is full: from then on nothing is written for him.
+    let server = Server::start(&["--resend-every", "100ms"]);
+    let (mut ann, bob) = server.friends("ann", "bob");
+    let before = server.memory("VmRSS");
+    flood(&server, &mut ann, MESSAGES);
+    let grown = server.memory("VmHWM").saturating_sub(before);
+    println!("{} KiB more at most, after {} KiB", grown / 1024, before / 1024);
+    assert!(grown < GROWTH_MAX, "{grown} bytes more");
+    drop(bob);
+    takes_all(&server, MESSAGES);
+    let grown = server.memory("VmHWM").saturating_sub(before);
+    println!("{} KiB more at most once he has read it all", grown / 1024);
+    assert!(grown < GROWTH_MAX, "{grown} bytes more, once he reads");
+}
+
+#[test]
+fn who_reads_and_never_acks_costs_little_and_loses_nothing() {
+    let server = Server::start(&["--resend-every", "300ms"]);
+    let (mut ann, mut bob) = server.friends("ann", "bob");
+    let before = server.memory("VmRSS");
+    let end = bob.stream().try_clone().unwrap();
+    let reader = std::thread::spawn(move || {
+        let mut seen = BTreeSet::new();
+        while let Some(frame) = bob.next() {
+            seen.insert(content(&frame)["messageId"].as_str().unwrap().to_owned());
+        }
+        seen
+    });
+    flood(&server, &mut ann, MESSAGES);
+    let grown = server.memory("VmHWM").saturating_sub(before);
+    println!("{} KiB more at most, after {} KiB", grown / 1024, before / 1024);
+    assert!(grown < GROWTH_MAX, "{grown} bytes more");
+    // The server then ends its side, too, behind a whole frame.
+    end.shutdown(Shutdown::Write).unwrap();
+    let seen = reader.join().unwrap();
+    // No more than may be outstanding (512 KiB) was ever sent, again and again.
+    assert!((1..=16).contains(&seen.len()), "{seen:?}");
+    takes_all(&server, MESSAGES);
+}
+
+#[test]
+fn who_is_gone_without_a_word_is_closed_and_his_messages_wait() {
+    // Longer than anything here takes, for Ann must not be silent for so long; his last words linger for five seconds more.
+    let server = Server::start(&["--idle-timeout", "2s", "--idle-check", "50ms", "--resend-every", "20ms"]);
+    let (mut ann, bob) = server.friends("ann", "bob");
+    let text = "x".repeat(TEXT_BYTES);
+    for n in 0..20 {
+        ann.say(&format!("m{n}"), "bob", &text, "MS");
+    }
+    let files = server.files();
+    let until = Instant::now() + PATIENCE;
+    // His socket stays as it is: no end, no byte, nothing read.
+    while server.files() == files {
+        assert!(Instant::now() < until, "he is still there");
+        ann.fence();
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    // What is said to him now waits as well.
+    ann.say("m20", "bob", &text, "MS");
+    drop(ann);
+    takes_all(&server, 21);
+    drop(bob);
+}
+
+#[test]
+fn who_speaks_and_takes_nothing_of_what_waits_is_closed_and_his_messages_wait() {
+    let server = Server::start(&["--output-timeout", "400ms", "--resend-every", "20ms"]);
+    let (mut ann, mut bob) = server.friends("ann", "bob");
+    let files = server.files();
+    let text = "x".repeat(TEXT_BYTES);
+    for n in 0..20 {
+        ann.say(&format!("m{n}"), "bob", &text, "MS");
+    }
+    let until = Instant::now() + PATIENCE;
+    let error = loop {
+        assert!(Instant::now() < until, "he is still there");
+        // He is not silent; but sooner or later his output is so much that he is not read any more.
+        if let Err(error) = bob.stream().write_all(b"{\"TYPE\":\"0\",\"MID\":\"h\",\"CONTENT\":{}}\n") {
+            break error;
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    };
+    assert!(matches!(error.kind(), ErrorKind::ConnectionReset | ErrorKind::BrokenPipe), "{error}");
+    server.lets_go(files - 1);
+    ann.fence();
+    takes_all(&server, 20);
+}
