@@ -45,12 +45,13 @@ pub fn start(starter: &Starter, settings: &Settings, report: &mut Report) -> Fal
     table.row(&[&"of it without files, MB", &significant(own)]);
     report.table(table);
     report.at_most("at start: resident memory", resident, 8.0, " MB");
+    report.at_most("at start: to the ready line", ready, 50.0, " ms");
     report.value("start", json!({"accounts": users, "ready_ms": ready, "resident_mb": resident, "anonymous_mb": own}));
     Ok(())
 }
 
 /// Waits until the server has nothing to do any more.
-fn settle(subject: &Subject) -> Fallible<()> {
+pub fn settle(subject: &Subject) -> Fallible<()> {
     let (mut last_ns, mut last) = (subject.process.cpu_ns()?, Instant::now());
     wait_until(|| {
         if last.elapsed() < Duration::from_millis(500) {

@@ -7,10 +7,12 @@
 mod connect;
 mod export;
 mod schema;
+mod values;
 
 pub use connect::MysqlServer;
 use connect::{Held, LOCK_NAME};
 pub use export::MysqlPortable;
+use values::{bytes, corrupt, fault, name, number, text};
 
 use super::token::TokenHash;
 use super::{SavedAs, Store, StoreError};
@@ -58,55 +60,6 @@ const FRIENDS_OF: &str = "SELECT count(*) FROM (SELECT 1 FROM friendships WHERE 
 
 fn repeated(what: &str, count: usize) -> String {
     vec![what; count].join(", ")
-}
-
-/// What an error means, and whether the connection may still be used.
-fn fault(error: &mysql::Error) -> (StoreError, bool) {
-    let mysql::Error::MySqlError(server) = error else {
-        return (StoreError::Unavailable(error.to_string()), false);
-    };
-    let why = format!("{} (error {})", server.message, server.code);
-    match server.code {
-        // Too many connections, a limit of this user's, a lock that was waited for in vain, a deadlock, an interrupted query.
-        1040 | 1205 | 1213 | 1226 | 1317 | 1969 => (StoreError::Busy(why), true),
-        // The server ends this connection: it stops, or somebody killed it.
-        1053 | 1077 | 1079 | 1158..=1161 | 1927 | 3169 => (StoreError::Unavailable(why), false),
-        // Nothing is wrong with the row. The disk or the memory is full; it is read-only, no part of its cluster, or does not
-        // replicate what we do.
-        1021 | 1037 | 1038 | 1041 | 1047 | 1114 | 1290 | 1665 | 1792 | 1836 => (StoreError::Unavailable(why), true),
-        // Nor here: this user or host is not let in, or a database, a right, a table or a column is missing.
-        1044..=1046 | 1049 | 1054 | 1130 | 1142 | 1143 | 1146 | 1251 | 1275 | 1698 | 3118 => {
-            (StoreError::Unusable(why), true)
-        }
-        _ => (StoreError::Refused(why), true),
-    }
-}
-
-fn corrupt(why: &str) -> StoreError {
-    StoreError::Corrupt(format!("a row of the store is not what this server writes: {why}"))
-}
-
-fn text(row: &Row, at: usize) -> Result<&str, StoreError> {
-    match row.as_ref(at) {
-        Some(Value::Bytes(bytes)) => std::str::from_utf8(bytes).map_err(|_| corrupt("no UTF-8")),
-        _ => Err(corrupt("no text")),
-    }
-}
-
-fn number(row: &Row, at: usize) -> Result<u64, StoreError> {
-    match row.as_ref(at) {
-        Some(Value::UInt(number)) => Ok(*number),
-        Some(Value::Int(number)) => u64::try_from(*number).map_err(|_| corrupt("a negative number")),
-        _ => Err(corrupt("no number")),
-    }
-}
-
-fn bytes(text: &str) -> Value {
-    Value::Bytes(text.as_bytes().to_vec())
-}
-
-fn name(row: &Row, at: usize) -> Result<UserName, StoreError> {
-    UserName::new(text(row, at)?).map_err(corrupt)
 }
 
 fn weight(push: &Push) -> usize {

@@ -7,6 +7,7 @@ use blake2::Blake2sMac256;
 use blake2::digest::{KeyInit, Mac};
 use hashbrown::HashTable;
 use std::fmt;
+use std::hash::{BuildHasher, RandomState};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 const SALT_BYTES: usize = 16;
@@ -122,6 +123,7 @@ type Tag = [u8; 16];
 #[derive(Debug)]
 pub struct VerifiedLogins {
     key: [u8; 32],
+    numbers: RandomState,
     users_max: usize,
     tags: Mutex<Generations>,
 }
@@ -170,7 +172,7 @@ impl VerifiedLogins {
     pub fn new(users_max: usize) -> Result<Self, PasswordError> {
         let mut key = [0; 32];
         getrandom::fill(&mut key).map_err(wrong)?;
-        Ok(Self { key, users_max, tags: Mutex::default() })
+        Ok(Self { key, numbers: RandomState::new(), users_max, tags: Mutex::default() })
     }
 
     fn tags(&self) -> MutexGuard<'_, Generations> {
@@ -187,9 +189,8 @@ impl VerifiedLogins {
         Some(mac)
     }
 
-    fn number(&self, user: &UserName) -> Option<u64> {
-        let mac: [u8; 32] = self.mac(&[user.as_str()])?.finalize().into_bytes().into();
-        mac.first_chunk().map(|first| u64::from_le_bytes(*first))
+    fn number(&self, user: &UserName) -> u64 {
+        self.numbers.hash_one(user.as_str())
     }
 
     /// Notes that this password fits what is stored.
@@ -198,17 +199,15 @@ impl VerifiedLogins {
             return;
         };
         let mac: [u8; 32] = mac.finalize().into_bytes().into();
-        if let (Some(tag), Some(number)) = (mac.first_chunk(), self.number(user)) {
-            self.tags().insert(number, *tag, self.users_max);
+        if let Some(tag) = mac.first_chunk() {
+            self.tags().insert(self.number(user), *tag, self.users_max);
         }
     }
 
     /// Was this very password verified against what is stored now? Compared in constant time.
     #[must_use]
     pub fn knows(&self, user: &UserName, password: &Secret, stored: &Secret) -> bool {
-        let Some(number) = self.number(user) else {
-            return false;
-        };
+        let number = self.number(user);
         let (known, is_old) = {
             let tags = self.tags();
             match (find(&tags.young, number), find(&tags.old, number)) {

@@ -108,7 +108,7 @@ impl Portable for SqliteStore {
     }
 
     fn unmark(&mut self) -> Result<(), StoreError> {
-        self.set_version(super::MIGRATIONS.len() as i64)
+        self.set_version(super::open::MIGRATIONS.len() as i64)
     }
 
     fn check_lock(&mut self) -> Result<(), StoreError> {

@@ -1,5 +1,6 @@
 //! The file itself: its schema, its mode, its log.
 
+use super::open::{MIGRATIONS, WAL_BYTES_KEPT};
 use super::*;
 
 fn version(store: &SqliteStore) -> i64 {
@@ -47,4 +48,17 @@ fn every_commit_is_on_the_disk_and_the_log_is_bounded() {
     let mode: String = store.db.pragma_query_value(None, "journal_mode", |row| row.get(0)).unwrap();
     assert_eq!((mode.as_str(), number("synchronous")), ("wal", 2));
     assert_eq!((number("wal_autocheckpoint"), number("journal_size_limit")), (1_000, WAL_BYTES_KEPT));
+}
+
+#[test]
+fn a_closed_store_is_free_even_while_another_process_has_inherited_its_handles() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.db");
+    let store = SqliteStore::open(&path).unwrap();
+    // What a child has of it from the fork to its own program.
+    let inherited = store._lock.0.try_clone().unwrap();
+    assert!(SqliteStore::open(&path).is_err());
+    drop(store);
+    SqliteStore::open(&path).unwrap();
+    drop(inherited);
 }
