@@ -1,7 +1,6 @@
 //! The rows of messages, with their goals.
 
-use super::frames::Dialect;
-use super::messages::{self, Measured, SHAPES, Shape, Talk};
+use super::messages::{self, Contender, Measured, SHAPES, Shape, Talk, Windows};
 use super::prepare;
 use super::report::{Report, Table, significant, thousands};
 use super::settings::Settings;
@@ -11,15 +10,6 @@ use super::{Fallible, check_interrupt};
 use hongyan::store::sqlite::SqliteStore;
 use serde_json::{Value, json};
 use std::path::PathBuf;
-
-fn name(dialect: Dialect) -> &'static str {
-    match dialect {
-        Dialect::Raw => "hongyan, raw",
-        Dialect::WebSocket => "hongyan, WebSocket",
-        Dialect::Relay => "relay",
-        Dialect::Mqtt => "mosquitto",
-    }
-}
 
 pub fn closed(starter: &Starter, settings: &Settings, report: &mut Report) -> Fallible<()> {
     let shapes: Vec<Shape> =
@@ -33,7 +23,9 @@ pub fn closed(starter: &Starter, settings: &Settings, report: &mut Report) -> Fa
     for shape in shapes {
         match messages::measure_shape(starter, &file, shape, settings) {
             Ok(measured) => {
-                measured.iter().for_each(|(dialect, one)| add(&mut table, report, shape, *dialect, one));
+                for (contender, windows) in &measured {
+                    add(&mut table, report, shape, contender.name, &messages::middle(windows));
+                }
                 goals(report, shape, &measured);
             }
             Err(error) => failure = Some(format!("{}: {error}", shape.name)),
@@ -44,21 +36,21 @@ pub fn closed(starter: &Starter, settings: &Settings, report: &mut Report) -> Fa
     failure.map_or(Ok(()), |failure| Err(failure.into()))
 }
 
-fn add(table: &mut Table, report: &mut Report, shape: Shape, dialect: Dialect, one: &Measured) {
+fn add(table: &mut Table, report: &mut Report, shape: Shape, name: &str, one: &Measured) {
     let [p50, p99, p999] = [0.5, 0.99, 0.999].map(|share| significant(one.latencies.quantile_us(share)));
     let share = |part: f64| format!("{:.0} %", part * 100.0);
     let megabytes = format!("{:.1}", one.resident_bytes as f64 / 1e6);
-    let title = format!("{} {}", shape.name, name(dialect));
+    let title = format!("{} {}", shape.name, name);
     let (cpu_us, per_second) = (significant(one.cpu_us), thousands(one.per_second));
     let (busy, load_busy) = (share(one.busy), share(one.load_busy));
     table.row(&[&title, &cpu_us, &per_second, &p50, &p99, &p999, &busy, &load_busy, &megabytes]);
-    report.value("messages", value(shape, dialect, one));
+    report.value("messages", value(shape, name, one));
 }
 
-fn value(shape: Shape, dialect: Dialect, one: &Measured) -> Value {
+fn value(shape: Shape, name: &str, one: &Measured) -> Value {
     let [p50, p99, p999] = [0.5, 0.99, 0.999].map(|share| one.latencies.quantile_us(share));
     json!({
-        "shape": shape.name, "subject": name(dialect), "cpu_us": one.cpu_us, "per_second": one.per_second,
+        "shape": shape.name, "subject": name, "cpu_us": one.cpu_us, "per_second": one.per_second,
         "p50_us": p50, "p99_us": p99, "p999_us": p999, "max_us": one.latencies.max_us(),
         "busy": one.busy, "load_busy": one.load_busy, "resident_bytes": one.resident_bytes,
         "latencies_us": one.latencies.buckets_us().collect::<Vec<_>>(),
@@ -66,17 +58,16 @@ fn value(shape: Shape, dialect: Dialect, one: &Measured) -> Value {
 }
 
 /// Against the relay (as a share of its messages per CPU second), and against mosquitto (as a part of its CPU).
-fn goals(report: &mut Report, shape: Shape, measured: &[(Dialect, Measured)]) {
-    let cpu_us = |wanted: Dialect| measured.iter().find(|(dialect, _)| *dialect == wanted).map(|(_, one)| one.cpu_us);
-    let Some(raw) = cpu_us(Dialect::Raw) else { return };
+fn goals(report: &mut Report, shape: Shape, all: &[Windows]) {
+    let times = |one, other| messages::cpu_times(all, one, other);
     let relay_share = match shape.name {
         "50x16x100" => Some(0.40),
         "500x4x100" => Some(0.60),
         "1x1x100" | "4000x1x100" => Some(0.90),
         _ => None,
     };
-    if let (Some(bound), Some(relay)) = (relay_share, cpu_us(Dialect::Relay)) {
-        report.at_least(&format!("{}: of the relay", shape.name), relay / raw * 100.0, bound * 100.0, " %");
+    if let (Some(bound), Some(times)) = (relay_share, times(messages::RELAY, messages::RAW)) {
+        report.at_least(&format!("{}: of the relay", shape.name), times * 100.0, bound * 100.0, " %");
     }
     let mosquitto_times = match shape.name {
         "50x16x100" => Some(8.0),
@@ -84,11 +75,16 @@ fn goals(report: &mut Report, shape: Shape, measured: &[(Dialect, Measured)]) {
         "50x16x1000" => Some(7.0),
         _ => None,
     };
-    if let (Some(bound), Some(mosquitto)) = (mosquitto_times, cpu_us(Dialect::Mqtt)) {
-        report.at_least(&format!("{}: mosquitto's CPU", shape.name), mosquitto / raw, bound, " times");
+    if let (Some(bound), Some(times)) = (mosquitto_times, times(messages::MOSQUITTO, messages::RAW)) {
+        report.at_least(&format!("{}: mosquitto's CPU", shape.name), times, bound, " times");
     }
-    if let Some(web_socket) = cpu_us(Dialect::WebSocket) {
-        report.at_most(&format!("{}: WebSocket, of raw", shape.name), web_socket / raw * 100.0, 115.0, " %");
+    if let Some(times) = times(messages::WEB_SOCKET, messages::RAW) {
+        report.at_most(&format!("{}: WebSocket, of raw", shape.name), times * 100.0, 115.0, " %");
+    }
+    for (one, other) in [(messages::RAW, messages::AGAINST_RAW), (messages::WEB_SOCKET, messages::AGAINST_WEB_SOCKET)] {
+        if let Some(times) = times(one, other) {
+            report.at_most(&format!("{}: {one}, of the other build", shape.name), times * 100.0, 100.0, " %");
+        }
     }
 }
 
@@ -110,25 +106,25 @@ pub fn paced(starter: &Starter, settings: &Settings, report: &mut Report) -> Fal
         "Latency at half of the rate that each just reached with 50 pairs, 100 B, 16 at once, from when they were due (µs)",
         &["", "messages/s", "p50", "p99", "p99.9", "max", "CPU µs"],
     );
-    let dialects = messages::dialects(starter);
-    let mut runs = vec![vec![]; dialects.len()];
+    let contenders = messages::contenders(starter, settings);
+    let mut runs = vec![vec![]; contenders.len()];
     for run in 0..settings.runs {
-        for (dialect, runs) in dialects.iter().zip(&mut runs) {
-            settings.say(&format!("latency: {dialect:?}, run {} of {}", run + 1, settings.runs));
-            let mut talk = Talk::open(starter, *dialect, &file, shape)?;
-            let reached = talk.measure(shape, settings)?.per_second;
+        for (contender, runs) in contenders.iter().zip(&mut runs) {
+            settings.say(&format!("latency: {}, run {} of {}", contender.name, run + 1, settings.runs));
+            let mut talk = Talk::open(starter, contender, &file, shape)?;
+            let reached = talk.measure(shape, settings, settings.time)?.per_second;
             runs.push(talk.measure_paced(reached / 2.0, shape.in_flight, settings)?);
         }
     }
     let mut lines = vec![];
-    for (dialect, runs) in dialects.into_iter().zip(runs) {
+    for (Contender { name, .. }, runs) in contenders.into_iter().zip(runs) {
         let one = messages::middle(&runs);
         let [p50, p99, p999] = [0.5, 0.99, 0.999].map(|share| significant(one.latencies.quantile_us(share)));
         let max = significant(one.latencies.max_us());
         let cpu_us = significant(one.cpu_us);
-        table.row(&[&name(dialect), &thousands(one.per_second), &p50, &p99, &p999, &max, &cpu_us]);
-        report.value("latency", value(shape, dialect, &one));
-        lines.push(Line { name: name(dialect).into(), points: svg::distribution(one.latencies.buckets_us()) });
+        table.row(&[&name, &thousands(one.per_second), &p50, &p99, &p999, &max, &cpu_us]);
+        report.value("latency", value(shape, name, &one));
+        lines.push(Line { name: name.into(), points: svg::distribution(one.latencies.buckets_us()) });
     }
     report.table(table);
     let plot = Plot {

@@ -5,11 +5,21 @@ use super::frames::{Dialect, Frames};
 use super::histogram::Histogram;
 use super::load::Load;
 use super::prepare::{receiver, sender};
-use super::process::own_cpu_ns;
+use super::process::{file_descriptors, own_cpu_ns};
 use super::subjects::{Starter, Subject};
 use super::{Fallible, Settings, median};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
+
+/// The names of those that are compared.
+pub const RAW: &str = "hongyan, raw";
+pub const WEB_SOCKET: &str = "hongyan, WebSocket";
+pub const RELAY: &str = "relay";
+pub const MOSQUITTO: &str = "mosquitto";
+pub const AGAINST_RAW: &str = "the other build, raw";
+pub const AGAINST_WEB_SOCKET: &str = "the other build, WebSocket";
+
+const WINDOWS_PER_RUN: u32 = 4;
 
 /// How many talk, and how.
 #[derive(Clone, Copy, Debug)]
@@ -50,17 +60,21 @@ pub struct Talk {
 
 impl Talk {
     /// On a copy of the store: what one run leaves behind is nothing to the next.
-    pub fn open(starter: &Starter, dialect: Dialect, store: &Path, shape: Shape) -> Fallible<Self> {
-        let subject = starter.start(dialect, &starter.copy(store)?)?;
-        let load = connect(&subject, dialect, shape)?;
+    pub fn open(starter: &Starter, contender: &Contender, store: &Path, shape: Shape) -> Fallible<Self> {
+        let subject = match (&contender.server, contender.dialect) {
+            (Some(server), _) => starter.server_of(server, &starter.copy_as(contender.name, store)?)?,
+            (None, Dialect::Mqtt) => starter.mosquitto()?,
+            (None, _) => starter.relay()?,
+        };
+        let load = connect(&subject, contender.dialect, shape)?;
         Ok(Self { subject, load })
     }
 
-    /// Keeps every sender's window full.
-    pub fn measure(&mut self, shape: Shape, settings: &Settings) -> Fallible<Measured> {
+    /// Keeps every sender's window full for so long.
+    pub fn measure(&mut self, shape: Shape, settings: &Settings, time: Duration) -> Fallible<Measured> {
         self.load.begin(shape.in_flight)?;
         self.load.run(settings.warm_up())?;
-        let measured = self.window(|load| load.run(settings.time))?;
+        let measured = self.window(|load| load.run(time))?;
         self.load.drain()?;
         Ok(measured)
     }
@@ -103,32 +117,63 @@ pub fn connect(subject: &Subject, dialect: Dialect, shape: Shape) -> Fallible<Lo
     Load::new(dialect, streams, true, frames, room)
 }
 
-/// The dialects that are there to be compared, in the order of the table.
-pub fn dialects(starter: &Starter) -> Vec<Dialect> {
-    let mut all = vec![Dialect::Raw, Dialect::WebSocket, Dialect::Relay];
+/// One of those that are compared.
+#[derive(Clone, Debug)]
+pub struct Contender {
+    pub name: &'static str,
+    pub dialect: Dialect,
+    /// The binary, if it is hongyan.
+    server: Option<PathBuf>,
+}
+
+/// All that are there to be compared, in the order of the table.
+pub fn contenders(starter: &Starter, settings: &Settings) -> Vec<Contender> {
+    let one = |name, dialect, server| Contender { name, dialect, server };
+    let mut all = vec![
+        one(RAW, Dialect::Raw, Some(starter.server.clone())),
+        one(WEB_SOCKET, Dialect::WebSocket, Some(starter.server.clone())),
+        one(RELAY, Dialect::Relay, None),
+    ];
+    if let Some(against) = &settings.against {
+        all.push(one(AGAINST_RAW, Dialect::Raw, Some(against.clone())));
+        all.push(one(AGAINST_WEB_SOCKET, Dialect::WebSocket, Some(against.clone())));
+    }
     if starter.has_mosquitto() {
-        all.push(Dialect::Mqtt);
+        all.push(one(MOSQUITTO, Dialect::Mqtt, None));
     }
     all
 }
 
-/// One shape with all subjects, run by run in turn: what disturbs the machine for a while disturbs them all.
-pub fn measure_shape(
-    starter: &Starter,
-    store: &Path,
-    shape: Shape,
-    settings: &Settings,
-) -> Fallible<Vec<(Dialect, Measured)>> {
-    let dialects = dialects(starter);
-    let mut runs = vec![vec![]; dialects.len()];
+/// All windows of one of them.
+pub type Windows = (Contender, Vec<Measured>);
+
+/// One shape with all that are compared. They are all there at once, and have short windows in turn: what disturbs the machine for
+/// a while disturbs them all. Each run has new processes.
+pub fn measure_shape(starter: &Starter, store: &Path, shape: Shape, settings: &Settings) -> Fallible<Vec<Windows>> {
+    let mut all: Vec<Windows> = contenders(starter, settings).into_iter().map(|one| (one, vec![])).collect();
+    let at_once = file_descriptors()?.saturating_sub(500) / (2 * shape.pairs);
     for run in 0..settings.runs {
-        for (dialect, runs) in dialects.iter().zip(&mut runs) {
-            settings.say(&format!("{}: {dialect:?}, run {} of {}", shape.name, run + 1, settings.runs));
-            let mut talk = Talk::open(starter, *dialect, store, shape)?;
-            runs.push(talk.measure(shape, settings)?);
+        for group in all.chunks_mut(at_once.max(1)) {
+            let mut talks = vec![];
+            for (contender, _) in &*group {
+                settings.say(&format!("{}: {}, run {} of {}", shape.name, contender.name, run + 1, settings.runs));
+                talks.push(Talk::open(starter, contender, store, shape)?);
+            }
+            for _ in 0..WINDOWS_PER_RUN {
+                for (talk, (_, windows)) in talks.iter_mut().zip(&mut *group) {
+                    windows.push(talk.measure(shape, settings, settings.time / WINDOWS_PER_RUN)?);
+                }
+            }
         }
     }
-    Ok(dialects.into_iter().zip(runs.into_iter().map(|runs| middle(&runs))).collect())
+    Ok(all)
+}
+
+/// How many times the CPU of another one needs, by the median over all rounds of windows: the two of one round come right after each
+/// other, so that a machine that is slower for a while is so for both.
+pub fn cpu_times(all: &[Windows], one: &str, other: &str) -> Option<f64> {
+    let of = |name: &str| all.iter().find(|(contender, _)| contender.name == name).map(|(_, windows)| windows);
+    Some(median(of(one)?.iter().zip(of(other)?).map(|(one, other)| one.cpu_us / other.cpu_us)))
 }
 
 /// The medians of some runs; the latencies of all of them.

@@ -22,8 +22,8 @@ pub struct Machine {
 }
 
 impl Machine {
-    /// Looks at the machine and, once, puts this very process (by executing it anew) on the core of the load, with as many
-    /// file descriptors as are allowed.
+    /// Looks at the machine and, once, puts this very process (by executing it anew) on the core of the load, with enough file
+    /// descriptors, or as many as are allowed.
     pub fn prepare() -> Fallible<Self> {
         if let Some(cores) = std::env::var_os(PREPARED) {
             return Ok(Self::with_cores(&cores.to_string_lossy()));
@@ -46,7 +46,8 @@ impl Machine {
         inner.push(program.into_os_string());
         inner.extend(words);
         let mut shell = Command::new("sh");
-        shell.args(["-c", r#"ulimit -S -n "$(ulimit -H -n)"; exec "$@""#, "sh"]).args(inner).env(PREPARED, pinned);
+        let script = r#"ulimit -n 65536 2>/dev/null || ulimit -S -n "$(ulimit -H -n)"; exec "$@""#;
+        shell.args(["-c", script, "sh"]).args(inner).env(PREPARED, pinned);
         // Comes back only if there is no shell.
         Err(shell.exec().into())
     }

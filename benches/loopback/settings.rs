@@ -26,6 +26,7 @@ Options, after `cargo bench --bench loopback --`:
   --runs N          how often; the median counts [3]
   --full            the largest sizes, too (1,000,000 accounts)
   --server PATH     the binary of the server [the one that cargo built]
+  --against PATH    another build of the server, to compare in the rows of messages and latency
   --server-arg ARG  one more argument for it; may be repeated
   --json FILE       also write everything that was measured to this file
   --svg FOLDER      also draw the plots into this folder
@@ -40,6 +41,7 @@ pub struct Settings {
     pub time: Duration,
     pub runs: usize,
     pub server: PathBuf,
+    pub against: Option<PathBuf>,
     pub server_args: Vec<String>,
     pub json: Option<PathBuf>,
     pub svg: Option<PathBuf>,
@@ -55,6 +57,7 @@ impl Settings {
             time: Duration::from_secs(2),
             runs: 3,
             server: env!("CARGO_BIN_EXE_hongyan").into(),
+            against: None,
             server_args: vec![],
             json: None,
             svg: None,
@@ -71,6 +74,7 @@ impl Settings {
                 lexopt::Arg::Long("seconds") => seconds = Some(parser.value()?.to_string_lossy().parse()?),
                 lexopt::Arg::Long("runs") => runs = Some(parser.value()?.to_string_lossy().parse()?),
                 lexopt::Arg::Long("server") => settings.server = PathBuf::from(parser.value()?).canonicalize()?,
+                lexopt::Arg::Long("against") => settings.against = Some(PathBuf::from(parser.value()?).canonicalize()?),
                 lexopt::Arg::Long("server-arg") => {
                     settings.server_args.push(parser.value()?.to_string_lossy().into_owned());
                 }

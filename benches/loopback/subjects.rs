@@ -1,6 +1,5 @@
 //! What is measured: the server, the bare relay, and mosquitto if it is there.
 
-use super::frames::Dialect;
 use super::process::{Machine, Process, find_program};
 use super::{Fallible, check_interrupt};
 use std::ffi::OsStr;
@@ -45,7 +44,12 @@ impl Starter {
 
     /// The server on this store. Only bounds that the load itself would meet are raised; nothing is switched off.
     pub fn server(&self, store: &str) -> Fallible<Subject> {
-        let mut command = self.machine.measured(self.server.as_os_str());
+        self.server_of(&self.server, store)
+    }
+
+    /// The same of another build.
+    pub fn server_of(&self, binary: &Path, store: &str) -> Fallible<Subject> {
+        let mut command = self.machine.measured(binary.as_os_str());
         command.args(["--listen", "127.0.0.1:0", "--store", store, "--log", "warn"]);
         command.args(["--requests-per-second-max", "10000000"]).args(&self.server_args);
         listening(command)
@@ -53,7 +57,12 @@ impl Starter {
 
     /// A copy of a store that no server uses at the moment; gives its URL.
     pub fn copy(&self, store: &Path) -> Fallible<String> {
-        let copy = self.folder.join("copy.db");
+        self.copy_as("copy", store)
+    }
+
+    /// The same under this name.
+    pub fn copy_as(&self, name: &str, store: &Path) -> Fallible<String> {
+        let copy = self.folder.join(name).with_extension("db");
         for ending in ["db", "db-wal", "db-shm"] {
             let old = copy.with_extension(ending);
             if old.exists() {
@@ -90,15 +99,6 @@ impl Starter {
         let addr = SocketAddr::from(([127, 0, 0, 1], port));
         wait_until(|| Ok(TcpStream::connect(addr).is_ok()))?;
         Ok(Subject { process, addr, ready_after: start.elapsed() })
-    }
-
-    /// Who speaks this dialect.
-    pub fn start(&self, dialect: Dialect, store: &str) -> Fallible<Subject> {
-        match dialect {
-            Dialect::Raw | Dialect::WebSocket => self.server(store),
-            Dialect::Relay => self.relay(),
-            Dialect::Mqtt => self.mosquitto(),
-        }
     }
 }
 
