@@ -417,7 +417,7 @@ fn one_huge_message_after_another_goes_through() {
     let mut store = folder.open("a.db");
     for seq in 1..=4 {
         let huge = push(seq, PushKind::Message, "bob", "ann", &format!("{seq}"), &"🪿".repeat(2 << 20));
-        save(&mut store, &[std::sync::Arc::new(huge)]);
+        save(&mut store, &[huge]);
     }
     drop(store);
     copied(&folder.url("a.db"), &folder.url("b.db"));

@@ -16,7 +16,6 @@ use hongyan::protocol::push::{Push, PushKind};
 use hongyan::store::memory::MemoryStore;
 use hongyan::store::sqlite::SqliteStore;
 use hongyan::store::{SavedAs, Store, StoreError, token};
-use std::sync::Arc;
 use support::*;
 
 fn on_each(test: fn(&mut dyn Store)) {
@@ -64,8 +63,8 @@ fn the_largest_fields_fit() {
         assert!(with(store, |store| store.create_account(&profile, &hash)));
         assert_eq!(store.profile(&profile.user_name).unwrap(), Some(profile.clone()));
         let (name, id) = (profile.user_name.to_string(), "雁".repeat(42));
-        let large = Arc::new(push(1, PushKind::Message, &name, &name, &id, &"🪿\0".repeat(60_000)));
-        assert_eq!(save(store, &[Arc::clone(&large)]), [SavedAs::Itself]);
+        let large = push(1, PushKind::Message, &name, &name, &id, &"🪿\0".repeat(60_000));
+        assert_eq!(save(store, &[large.clone()]), [SavedAs::Itself]);
         assert_eq!(store.pushes(&profile.user_name, 0, 9, usize::MAX).unwrap(), [Push::clone(&large)]);
         let mut empty = account("bob");
         (empty.email_address, empty.nick_name, empty.rsa_public_key) = ("".into(), "".into(), "".into());
@@ -122,7 +121,7 @@ fn names_and_ids_compare_byte_for_byte() {
 #[test]
 fn pushes_come_back_in_order_page_by_page_exactly_as_sent() {
     on_each(|store| {
-        let odd = |seq| Arc::new(push(seq, PushKind::Message, "鸿雁", "ann", &format!("{seq} {}", &ODD[..12]), ODD));
+        let odd = |seq| push(seq, PushKind::Message, "鸿雁", "ann", &format!("{seq} {}", &ODD[..12]), ODD);
         let sent: Vec<_> = [70, 3, 50, 4, 1, 10].map(odd).into();
         assert_eq!(save(store, &sent), [SavedAs::Itself; 6]);
         save(store, &[message(5, "ann", "bob", "m")]);
@@ -139,8 +138,8 @@ fn pushes_come_back_in_order_page_by_page_exactly_as_sent() {
 fn a_push_is_kept_once() {
     on_each(|store| {
         let first = message(1, "bob", "ann", "m");
-        assert_eq!(save(store, &[Arc::clone(&first), Arc::clone(&first)]), [SavedAs::Itself; 2]);
-        assert_eq!(save(store, &[Arc::clone(&first)]), [SavedAs::Itself]);
+        assert_eq!(save(store, &[first.clone(), first.clone()]), [SavedAs::Itself; 2]);
+        assert_eq!(save(store, &[first.clone()]), [SavedAs::Itself]);
         let twice = [message(2, "bob", "ann", "m"), message(3, "cy", "ann", "m"), message(4, "bob", "dan", "m")];
         assert_eq!(save(store, &twice), [SavedAs::Duplicate, SavedAs::Itself, SavedAs::Itself]);
         let in_one = [message(5, "bob", "ann", "n"), message(6, "bob", "ann", "n"), first];
@@ -149,7 +148,7 @@ fn a_push_is_kept_once() {
         let friendly =
             [PushKind::FriendRequest, PushKind::FriendAccept, PushKind::FriendReject, PushKind::FriendReject];
         let friendly: Vec<_> =
-            friendly.iter().zip(7..).map(|(kind, seq)| Arc::new(push(seq, *kind, "bob", "ann", "m", ODD))).collect();
+            friendly.iter().zip(7..).map(|(kind, seq)| push(seq, *kind, "bob", "ann", "m", ODD)).collect();
         assert_eq!(save(store, &friendly), [SavedAs::Itself; 4]);
         assert_eq!(waiting(store, "ann"), [1, 3, 5, 7, 8, 9, 10]);
         assert_eq!(store.pushes(&user("ann"), 6, 1, usize::MAX).unwrap(), [Push::clone(&friendly[0])]);
@@ -354,9 +353,8 @@ fn another_push_under_a_number_that_is_taken_is_never_called_saved() {
 #[test]
 fn a_page_ends_with_the_push_that_reaches_its_bytes() {
     on_each(|store| {
-        let sized = |seq, bytes: usize| {
-            Arc::new(push(seq, PushKind::Message, "bob", "ann", &format!("m{seq}"), &"x".repeat(bytes)))
-        };
+        let sized =
+            |seq, bytes: usize| push(seq, PushKind::Message, "bob", "ann", &format!("m{seq}"), &"x".repeat(bytes));
         save(store, &[sized(1, 100), sized(2, 100), sized(3, 5_000), sized(4, 1)]);
         let mut page = |after_seq, bytes_max| -> Vec<u64> {
             let pushes = store.pushes(&user("ann"), after_seq, 10, bytes_max).unwrap();

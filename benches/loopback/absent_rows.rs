@@ -17,7 +17,6 @@ use hongyan::store::mysql::MysqlServer;
 use hongyan::store::sqlite::SqliteStore;
 use serde_json::json;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 const SENDERS: usize = 50;
@@ -187,8 +186,8 @@ fn save_for(
     let (mut rows, mut busy) = (0, Duration::ZERO);
     let first = store.last_seq().map_err(|error| say(&error))? + 1 + ((thread as u64) << 40);
     while busy < time {
-        let pushes: Vec<Arc<Push>> = (rows..rows + batch)
-            .map(|row| pending(first + row as u64, row * threads + thread).map(Arc::new))
+        let pushes: Vec<Push> = (rows..rows + batch)
+            .map(|row| pending(first + row as u64, row * threads + thread))
             .collect::<Result<_, _>>()?;
         // Only the store's own time counts.
         let start = Instant::now();

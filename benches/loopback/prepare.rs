@@ -7,7 +7,6 @@ use hongyan::protocol::field::{Id, Name, Profile, Secret, UserName};
 use hongyan::protocol::push::{Push, PushKind};
 use hongyan::store::Store;
 use hongyan::store::password::Hasher;
-use std::sync::Arc;
 
 /// Rows in one transaction.
 const BATCH: usize = 5_000;
@@ -83,7 +82,7 @@ impl<'a> Filler<'a> {
     pub fn waiting(&mut self, from: &str, to: &str, count: usize, content: &str) -> Fallible<()> {
         let mut pushes = Vec::with_capacity(count);
         for number in 0..count {
-            pushes.push(Arc::new(self.push(PushKind::Message, from, to, &format!("waiting{number}"), content)?));
+            pushes.push(self.push(PushKind::Message, from, to, &format!("waiting{number}"), content)?);
         }
         self.store.save_pushes(&pushes)?;
         self.rows += count;

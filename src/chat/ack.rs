@@ -5,7 +5,6 @@ use super::contract::{Action, ConnId};
 use super::item::Save;
 use super::users::UserId;
 use crate::protocol::reply::{Reply, ReplyId};
-use std::sync::Arc;
 
 impl Chat {
     /// Takes a push off the list for good. One that is not on it is ignored: acks of re-sent pushes do that every day.
@@ -21,10 +20,9 @@ impl Chat {
         if let Some(found) = self.items.get(item) {
             // One whose saving failed may be in the store all the same: a commit whose answer was lost.
             let stored = found.save != Save::None;
-            let push = Arc::clone(&found.push);
             self.free(item);
             if stored {
-                self.delete(&push, user, out);
+                self.delete(item.seq, user, out);
             }
         }
         self.room_made(user, out);

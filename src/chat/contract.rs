@@ -9,7 +9,6 @@ use crate::protocol::push::Push;
 use crate::protocol::reply::{Reply, ReplyId};
 use crate::protocol::request::{BadInput, Request, Spelling};
 use std::num::NonZeroU32;
-use std::sync::Arc;
 
 /// The time of one turn of the loop, in integer milliseconds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -115,7 +114,7 @@ pub enum Action {
         /// How CONTENT is to be spelled.
         spelling: Spelling,
         /// The push.
-        push: Arc<Push>,
+        push: Push,
     },
     /// Hand no more input of this connection to the core until `Resume`: what was read waits, and no more is read.
     Hold {
@@ -222,7 +221,7 @@ pub enum Job {
     /// Data lane of the receiver: keep a push. Saving it twice is the same as once. → [`Outcome::Saved`] or [`Outcome::Duplicate`]
     SavePush {
         /// The push.
-        push: Arc<Push>,
+        push: Push,
     },
     /// Data lane of the receiver: forget a push; no matter if it is not there. → [`Outcome::Deleted`]
     DeletePush {
@@ -234,7 +233,7 @@ pub enum Job {
     /// Data lane of the push's receiver: note a friend request as pending and keep its push, both or none. → [`Outcome::Asked`]
     AskFriend {
         /// The push of kind `FriendRequest`: from who asks to who is asked.
-        push: Arc<Push>,
+        push: Push,
         /// Pending requests of who asks, and to who is asked, beyond which nothing is done.
         pending_max: u32,
     },
@@ -242,7 +241,7 @@ pub enum Job {
     /// two friends and removes the crossing request with its push: all or nothing. → [`Outcome::Answered`]
     AnswerFriend {
         /// The push of kind `FriendAccept` or `FriendReject`: from who was asked to who asked, under the request's id.
-        push: Arc<Push>,
+        push: Push,
         /// Friends of either beyond which an accept does nothing.
         friends_max: u32,
     },
@@ -353,7 +352,7 @@ pub enum Credentials {
 #[derive(Clone, Debug, Default)]
 pub struct Page {
     /// The pushes.
-    pub pushes: Vec<Arc<Push>>,
+    pub pushes: Vec<Push>,
     /// Are there more behind these?
     pub more: bool,
 }
@@ -466,7 +465,7 @@ impl Default for Rules {
             idle_timeout_ms: 120_000,
             idle_check_ms: 5_000,
             resend_every_ms: 15_000,
-            save_after_ms: 50,
+            save_after_ms: 200,
             answer_within_ms: 10_000,
             bad_inputs_max: 10,
             recent_messages_max: 1_024,

@@ -14,7 +14,6 @@ use super::{Chat, Due, Timer};
 use crate::protocol::push::Push;
 use crate::protocol::reply::{Reply, ReplyId};
 use crate::protocol::request::Verb;
-use std::sync::Arc;
 
 /// Pushes sent again to one user at one time; the next ones follow a moment later.
 const RESENDS_AT_ONCE_MAX: usize = 64;
@@ -61,7 +60,7 @@ impl Chat {
     }
 
     /// Puts a push that is committed already (by a friend request or its answer) on its receiver's list, if he has one.
-    pub(super) fn deliver_committed(&mut self, push: Arc<Push>, receiver: UserId, out: &mut Vec<Action>) {
+    pub(super) fn deliver_committed(&mut self, push: Push, receiver: UserId, out: &mut Vec<Action>) {
         let user = self.users.get_mut(receiver);
         if user.conn.is_some() && user.list.is_none() {
             user.list = Some(Box::new(AckList::new(Feed::Live)));
@@ -94,7 +93,7 @@ impl Chat {
     }
 
     /// Appends a push that is in the store to a list.
-    pub(super) fn list_committed(&mut self, push: Arc<Push>, receiver: UserId) {
+    pub(super) fn list_committed(&mut self, push: Push, receiver: UserId) {
         self.users.hold(receiver);
         let item = self.items.insert(super::item::Item {
             push,
@@ -105,7 +104,7 @@ impl Chat {
             listed: true,
             sent_ms: NEVER,
             waiter: None,
-            more_waiters: Vec::new(),
+            more_waiters: None,
         });
         if let (Some(list), Some(of)) = (&mut self.users.get_mut(receiver).list, self.items.get(item)) {
             list.append(item, of);
@@ -139,7 +138,7 @@ impl Chat {
                 break;
             };
             list.first_sent(next, item, self.now.mono_ms);
-            out.push(Action::Push { conn, spelling, push: Arc::clone(&item.push) });
+            out.push(Action::Push { conn, spelling, push: item.push.clone() });
         }
         if list.timer.is_none() {
             self.arm_resend(user);
@@ -177,7 +176,7 @@ impl Chat {
             list.drop_oldest_sending();
             if let Some(found) = self.items.get_mut(item) {
                 list.sent_again(item, found, self.now.mono_ms);
-                out.push(Action::Push { conn, spelling, push: Arc::clone(&found.push) });
+                out.push(Action::Push { conn, spelling, push: found.push.clone() });
             }
         }
         if wait_ms > 0 {
@@ -207,7 +206,7 @@ impl Chat {
             return;
         };
         let before = std::mem::replace(&mut found.save, Save::InFlight);
-        let (push, waiter) = (Arc::clone(&found.push), found.waiter);
+        let (push, waiter) = (found.push.clone(), found.waiter);
         if let Some(waiter) = waiter.filter(|_| before == Save::None) {
             self.answer_by(waiter.due_ms, Due::Push(item));
         }
@@ -293,9 +292,9 @@ impl Chat {
         let Some(found) = self.items.get_mut(item) else {
             return;
         };
-        let push = Arc::clone(&found.push);
+        let push = found.push.clone();
         for Waiter { conn, spelling, .. } in found.take_waiters(due_ms) {
-            let id = ReplyId::OfPush(Arc::clone(&push));
+            let id = ReplyId::OfPush(push.clone());
             self.refuse((conn, spelling, id), Some(Verb::Message), Some(fault), out);
         }
     }
@@ -306,9 +305,9 @@ impl Chat {
             return;
         };
         found.safe = true;
-        let push = Arc::clone(&found.push);
+        let push = found.push.clone();
         for Waiter { conn, spelling, .. } in found.take_waiters(None) {
-            self.reply(conn, spelling, ReplyId::OfPush(Arc::clone(&push)), Reply::Message { taken: true }, out);
+            self.reply(conn, spelling, ReplyId::OfPush(push.clone()), Reply::Message { taken: true }, out);
         }
     }
 
@@ -363,9 +362,9 @@ impl Chat {
     }
 
     /// Forgets a push in the store.
-    pub(super) fn delete(&mut self, push: &Push, receiver: UserId, out: &mut Vec<Action>) {
+    pub(super) fn delete(&mut self, seq: u64, receiver: UserId, out: &mut Vec<Action>) {
         let receiver = self.users.get(receiver).name.clone();
-        self.submit_delete(push.seq, receiver, out);
+        self.submit_delete(seq, receiver, out);
     }
 
     fn submit_delete(&mut self, seq: u64, receiver: crate::protocol::field::UserName, out: &mut Vec<Action>) {

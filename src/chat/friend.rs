@@ -14,7 +14,6 @@ use crate::protocol::push::{Push, PushKind};
 use crate::protocol::reply::Reply;
 use crate::protocol::request::{FriendVerb, Spelling, Verb};
 use std::collections::VecDeque;
-use std::sync::Arc;
 
 const YOURSELF: Fault = Fault(ErrorCode::BadField, "nobody can be his own friend");
 const NOBODY: Fault = Fault(ErrorCode::NoSuchUser, "there is no user of that name");
@@ -59,7 +58,7 @@ pub(super) struct Friendship {
     me: UserId,
     other: UserId,
     time_ms: u64,
-    push: Option<Arc<Push>>,
+    push: Option<Push>,
     /// How often it was tried in vain.
     failed: u32,
 }
@@ -135,9 +134,9 @@ impl Chat {
     fn friendship_job(&self, friendship: &Friendship) -> Job {
         match (&friendship.push, friendship.verb) {
             (Some(push), FriendVerb::Request) => {
-                Job::AskFriend { push: Arc::clone(push), pending_max: self.rules.pending_requests_max }
+                Job::AskFriend { push: push.clone(), pending_max: self.rules.pending_requests_max }
             }
-            (Some(push), _) => Job::AnswerFriend { push: Arc::clone(push), friends_max: self.rules.friends_max },
+            (Some(push), _) => Job::AnswerFriend { push: push.clone(), friends_max: self.rules.friends_max },
             (None, _) => Job::Unfriend {
                 user: self.users.get(friendship.me).name.clone(),
                 other: self.users.get(friendship.other).name.clone(),
@@ -190,7 +189,7 @@ impl Chat {
         sender: &UserName,
         receiver: &UserName,
         content: &str,
-    ) -> Option<Arc<Push>> {
+    ) -> Option<Push> {
         // All three were checked when they came in.
         let (id, sender, receiver) = (Id::new(id), Name::new(sender.as_str()), Name::new(receiver.as_str()));
         let (Ok(id), Ok(sender), Ok(receiver)) = (id, sender, receiver) else {
@@ -198,7 +197,7 @@ impl Chat {
             return None;
         };
         let seq = self.take_seq();
-        Some(Arc::new(Push::new(seq, self.now.wall_ms, kind, &id, &sender, &receiver, content)))
+        Some(Push::new(seq, self.now.wall_ms, kind, &id, &sender, &receiver, content))
     }
 
     fn are_online_friends(&self, me: UserId, other: UserId) -> bool {

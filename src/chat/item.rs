@@ -5,7 +5,6 @@ use super::users::UserId;
 use crate::protocol::push::Push;
 use crate::protocol::request::Spelling;
 use slab::Slab;
-use std::sync::Arc;
 
 /// Not sent on the receiver's present connection.
 pub(super) const NEVER: u64 = u64::MAX;
@@ -42,7 +41,7 @@ pub(super) struct Waiter {
 /// One push between its taking and its ack (or its commit, if the receiver is away).
 #[derive(Debug)]
 pub(super) struct Item {
-    pub(super) push: Arc<Push>,
+    pub(super) push: Push,
     /// Counted as a reference.
     pub(super) receiver: UserId,
     /// Of a message taken by this process. Counted as a reference.
@@ -56,7 +55,8 @@ pub(super) struct Item {
     pub(super) sent_ms: u64,
     pub(super) waiter: Option<Waiter>,
     /// Those who sent the same message again before the first was answered.
-    pub(super) more_waiters: Vec<Waiter>,
+    #[allow(clippy::box_collection, reason = "a pointer is smaller than a vector, and nearly always there is none")]
+    pub(super) more_waiters: Option<Box<Vec<Waiter>>>,
 }
 
 impl Item {
@@ -65,24 +65,33 @@ impl Item {
     }
 
     pub(super) fn waits(&self) -> bool {
-        self.waiter.is_some() || !self.more_waiters.is_empty()
+        self.waiter.is_some() || self.more_waiters.is_some()
+    }
+
+    fn waiters(&self) -> impl Iterator<Item = &Waiter> {
+        self.waiter.iter().chain(self.more_waiters.iter().flat_map(|more| more.iter()))
+    }
+
+    /// How many wait beside the first.
+    pub(super) fn more_waiters_len(&self) -> usize {
+        self.more_waiters.as_ref().map_or(0, |more| more.len())
     }
 
     /// When the first of those who wait is to be answered.
     pub(super) fn next_due_ms(&self) -> Option<u64> {
-        self.waiter.iter().chain(&self.more_waiters).map(|waiter| waiter.due_ms).min()
+        self.waiters().map(|waiter| waiter.due_ms).min()
     }
 
     /// The connections that wait for it to be safe.
     pub(super) fn who_waits(&self) -> impl Iterator<Item = ConnId> + '_ {
-        self.waiter.iter().chain(&self.more_waiters).map(|waiter| waiter.conn)
+        self.waiters().map(|waiter| waiter.conn)
     }
 
     pub(super) fn add_waiter(&mut self, waiter: Waiter) {
         if self.waiter.is_none() {
             self.waiter = Some(waiter);
         } else {
-            self.more_waiters.push(waiter);
+            self.more_waiters.get_or_insert_default().push(waiter);
         }
     }
 
@@ -90,12 +99,13 @@ impl Item {
     pub(super) fn take_waiters(&mut self, now_ms: Option<u64>) -> impl Iterator<Item = Waiter> + use<> {
         let due = |waiter: &Waiter| now_ms.is_none_or(|now_ms| waiter.due_ms <= now_ms);
         let first = self.waiter.take_if(|waiter| due(waiter));
-        let more: Vec<Waiter> = if self.more_waiters.is_empty() {
-            Vec::new()
-        } else {
-            let (taken, kept) = self.more_waiters.drain(..).partition(|waiter| due(waiter));
-            self.more_waiters = kept;
-            taken
+        let more: Vec<Waiter> = match self.more_waiters.take() {
+            None => Vec::new(),
+            Some(more) => {
+                let (taken, kept): (_, Vec<Waiter>) = more.into_iter().partition(|waiter| due(waiter));
+                self.more_waiters = (!kept.is_empty()).then(|| Box::new(kept));
+                taken
+            }
         };
         first.into_iter().chain(more)
     }
@@ -104,27 +114,26 @@ impl Item {
 /// All pushes on their way.
 #[derive(Debug, Default)]
 pub(super) struct Items {
-    /// Each with its `seq`, so that whether it is still the one is seen without a look at the push.
-    slab: Slab<(u64, Item)>,
+    slab: Slab<Item>,
 }
 
 impl Items {
     pub(super) fn insert(&mut self, item: Item) -> ItemRef {
         let seq = item.push.seq;
-        ItemRef { slot: self.slab.insert((seq, item)) as u32, seq }
+        ItemRef { slot: self.slab.insert(item) as u32, seq }
     }
 
     pub(super) fn get(&self, item: ItemRef) -> Option<&Item> {
-        self.slab.get(item.slot as usize).filter(|found| found.0 == item.seq).map(|found| &found.1)
+        self.slab.get(item.slot as usize).filter(|found| found.push.seq == item.seq)
     }
 
     pub(super) fn get_mut(&mut self, item: ItemRef) -> Option<&mut Item> {
-        self.slab.get_mut(item.slot as usize).filter(|found| found.0 == item.seq).map(|found| &mut found.1)
+        self.slab.get_mut(item.slot as usize).filter(|found| found.push.seq == item.seq)
     }
 
     pub(super) fn remove(&mut self, item: ItemRef) -> Option<Item> {
         self.get(item)?;
-        Some(self.slab.remove(item.slot as usize).1)
+        Some(self.slab.remove(item.slot as usize))
     }
 
     #[cfg(debug_assertions)]
@@ -134,11 +143,11 @@ impl Items {
 
     /// All there are, in the order of their places.
     pub(super) fn refs(&self) -> Vec<ItemRef> {
-        self.slab.iter().map(|(slot, &(seq, _))| ItemRef { slot: slot as u32, seq }).collect()
+        self.slab.iter().map(|(slot, item)| ItemRef { slot: slot as u32, seq: item.push.seq }).collect()
     }
 
     #[cfg(debug_assertions)]
     pub(super) fn iter(&self) -> impl Iterator<Item = &Item> {
-        self.slab.iter().map(|(_, (_, item))| item)
+        self.slab.iter().map(|(_, item)| item)
     }
 }

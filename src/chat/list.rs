@@ -24,13 +24,26 @@ pub(super) enum Feed {
     },
 }
 
+/// An item on the list, in 16 bytes: an ack is found by a scan over a few cache lines.
+#[derive(Clone, Copy, Debug)]
+struct Entry {
+    slot: u32,
+    /// Of its push's id.
+    hash: u32,
+    seq: u64,
+}
+
+impl Entry {
+    fn item(self) -> ItemRef {
+        ItemRef { slot: self.slot, seq: self.seq }
+    }
+}
+
 /// One user's list.
 #[derive(Debug)]
 pub(super) struct AckList {
     pub(super) feed: Feed,
-    entries: VecDeque<ItemRef>,
-    /// A hash of each entry's id, so that an ack is found by a scan over a few cache lines.
-    hashes: VecDeque<u32>,
+    entries: VecDeque<Entry>,
     /// Everything before this entry is sent, or held back.
     next: usize,
     /// Entries before `next` that are not sent: their id is outstanding, or an earlier one of their sender is held back.
@@ -67,7 +80,6 @@ impl AckList {
         Self {
             feed,
             entries: VecDeque::new(),
-            hashes: VecDeque::new(),
             next: 0,
             held: 0,
             sent: 0,
@@ -103,8 +115,7 @@ impl AckList {
 
     pub(super) fn append(&mut self, item: ItemRef, of: &Item) {
         debug_assert_eq!(of.sent_ms, NEVER, "appended before it is sent");
-        self.entries.push_back(item);
-        self.hashes.push_back(id_hash(of.push.id()));
+        self.entries.push_back(Entry { slot: item.slot, hash: id_hash(of.push.id()), seq: item.seq });
         self.bytes += of.weight_bytes();
     }
 
@@ -133,21 +144,22 @@ impl AckList {
 
     /// All entries, then the tail.
     pub(super) fn all(&self) -> impl Iterator<Item = ItemRef> + '_ {
-        self.entries.iter().chain(self.tail.iter()).copied()
+        self.entries.iter().map(|entry| entry.item()).chain(self.tail.iter().copied())
     }
 
-    fn places_of<'a>(&'a self, id: &'a str, items: &'a Items) -> impl Iterator<Item = (usize, &'a Item)> {
+    /// The entries with this id.
+    fn entries_of<'a>(&'a self, id: &'a str, items: &'a Items) -> impl Iterator<Item = (ItemRef, &'a Item)> {
         let hash = id_hash(id);
-        let same = self.hashes.iter().enumerate().filter(move |&(_, &other)| other == hash);
-        same.filter_map(|(place, _)| items.get(self.entries[place]).map(|item| (place, item)))
+        let same = self.entries.iter().filter(move |entry| entry.hash == hash).map(|entry| entry.item());
+        same.filter_map(|entry| items.get(entry).map(|item| (entry, item)))
             .filter(move |(_, item)| item.push.id() == id)
     }
 
     /// The oldest entry with this id that was sent on this connection.
     pub(super) fn find_sent(&self, id: &str, sender: Option<&str>, items: &Items) -> Option<ItemRef> {
-        self.places_of(id, items)
+        self.entries_of(id, items)
             .find(|(_, item)| item.sent_ms != NEVER && sender.is_none_or(|sender| sender == item.push.sender()))
-            .map(|(place, _)| self.entries[place])
+            .map(|(entry, _)| entry)
     }
 
     /// The entry that is this very message.
@@ -157,13 +169,13 @@ impl AckList {
                 && item.push.sender() == sender
                 && item.push.id() == id
         };
-        let listed = self.places_of(id, items).find(|(_, item)| is_it(item)).map(|(place, _)| self.entries[place]);
+        let listed = self.entries_of(id, items).find(|(_, item)| is_it(item)).map(|(entry, _)| entry);
         listed.or_else(|| self.tail.iter().copied().find(|&item| items.get(item).is_some_and(is_it)))
     }
 
     /// Takes an item off, wherever it stands. Call it while the item still exists.
     pub(super) fn remove(&mut self, item: ItemRef, of: &Item) {
-        let Some(place) = self.entries.iter().position(|&entry| entry == item) else {
+        let Some(place) = self.entries.iter().position(|entry| entry.seq == item.seq) else {
             if let Some(place) = self.tail.iter().position(|&entry| entry == item) {
                 self.tail.remove(place);
                 self.tail_bytes -= of.weight_bytes();
@@ -171,7 +183,6 @@ impl AckList {
             return;
         };
         self.entries.remove(place);
-        self.hashes.remove(place);
         self.bytes -= of.weight_bytes();
         let held_some = self.held > 0;
         if of.sent_ms != NEVER {
@@ -192,7 +203,7 @@ impl AckList {
 
     /// The next entry to send for the first time, if there is room among the outstanding ones.
     pub(super) fn next_to_send(&mut self, items: &Items, count_max: usize, bytes_max: usize) -> Option<ItemRef> {
-        while let Some(&entry) = self.entries.get(self.next) {
+        while let Some(entry) = self.entries.get(self.next).map(|entry| entry.item()) {
             let Some(item) = items.get(entry) else {
                 debug_assert!(false, "an entry's item lives as long as the entry");
                 return None;
@@ -216,13 +227,13 @@ impl AckList {
 
     /// Is its id outstanding, or an earlier one of the same sender held back?
     fn must_wait(&self, place: usize, item: &Item, items: &Items) -> bool {
-        if self.places_of(item.push.id(), items).any(|(_, other)| other.sent_ms != NEVER) {
+        if self.entries_of(item.push.id(), items).any(|(_, other)| other.sent_ms != NEVER) {
             return true;
         }
         self.held > 0
-            && self.entries.iter().take(place).any(|&entry| {
+            && self.entries.iter().take(place).any(|entry| {
                 items
-                    .get(entry)
+                    .get(entry.item())
                     .is_some_and(|other| other.sent_ms == NEVER && other.push.sender() == item.push.sender())
             })
     }
@@ -263,7 +274,7 @@ impl AckList {
     /// Nothing is sent any more: the list has a new connection, or none.
     pub(super) fn unsend_all(&mut self, items: &mut Items) {
         for entry in &self.entries {
-            if let Some(item) = items.get_mut(*entry) {
+            if let Some(item) = items.get_mut(entry.item()) {
                 item.sent_ms = NEVER;
             }
         }
@@ -280,14 +291,14 @@ impl AckList {
     /// What must hold whatever happened.
     #[cfg(debug_assertions)]
     pub(super) fn check(&self, items: &Items) {
-        let of = |entry: &ItemRef| items.get(*entry).unwrap_or_else(|| panic!("an entry without its item"));
-        assert_eq!(self.entries.len(), self.hashes.len());
+        let of = |entry: &Entry| items.get(entry.item()).unwrap_or_else(|| panic!("an entry without its item"));
         assert_eq!(self.bytes, self.entries.iter().map(|entry| of(entry).weight_bytes()).sum::<usize>());
         let sent: Vec<&Item> = self.entries.iter().map(of).filter(|item| item.sent_ms != NEVER).collect();
         assert_eq!(self.sent, sent.len());
         assert_eq!(self.sent_bytes, sent.iter().map(|item| item.weight_bytes()).sum::<usize>());
         let unsent = self.entries.iter().take(self.next).filter(|entry| of(entry).sent_ms == NEVER).count();
         assert_eq!(self.held, unsent, "what is held back is what was passed over");
-        assert!(self.all().all(|entry| of(&entry).listed));
+        assert!(self.entries.iter().all(|entry| of(entry).listed));
+        assert!(self.tail.iter().all(|&item| items.get(item).is_some_and(|item| item.listed)));
     }
 }

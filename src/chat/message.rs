@@ -11,7 +11,6 @@ use crate::protocol::field::{Id, Name};
 use crate::protocol::push::{Push, PushKind};
 use crate::protocol::reply::{Reply, ReplyId};
 use crate::protocol::request::{Spelling, Verb};
-use std::sync::Arc;
 
 /// One message that is sent again before the first answer waits in at most so many places.
 const WAITERS_MAX: usize = 16;
@@ -64,7 +63,7 @@ impl Chat {
         self.users.hold(sender);
         self.users.hold(receiver);
         self.items.insert(Item {
-            push: Arc::new(push),
+            push,
             receiver,
             sender: Some(sender),
             save: Save::None,
@@ -72,7 +71,7 @@ impl Chat {
             listed: false,
             sent_ms: NEVER,
             waiter: Some(waiter),
-            more_waiters: Vec::new(),
+            more_waiters: None,
         })
     }
 
@@ -91,8 +90,8 @@ impl Chat {
             let id = ReplyId::Text(id.as_str().into());
             return self.reply(waiter.conn, waiter.spelling, id, Reply::Message { taken: true }, out);
         };
-        if item.more_waiters.len() >= WAITERS_MAX {
-            let id = ReplyId::OfPush(Arc::clone(&item.push));
+        if item.more_waiters_len() >= WAITERS_MAX {
+            let id = ReplyId::OfPush(item.push.clone());
             return self.refuse((waiter.conn, waiter.spelling, id), Some(Verb::Message), Some(SAID_OFTEN), out);
         }
         item.add_waiter(waiter);

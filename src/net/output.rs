@@ -15,22 +15,33 @@ struct Buffer {
 pub struct Spare {
     #[allow(clippy::vec_box, reason = "a connection owns a pointer, and the buffer moves between it and here")]
     buffers: Vec<Box<Buffer>>,
+    /// The sum of their capacities.
+    bytes: usize,
 }
 
 impl Spare {
-    /// Buffers kept.
-    const BUFFERS_MAX: usize = 64;
+    /// Buffers kept: one for each connection that has something to say in one turn of a busy loop.
+    const BUFFERS_MAX: usize = 2_048;
+    /// What they may hold together. A small buffer serves a message as well as a large one, and many are wanted.
+    const TOTAL_BYTES_MAX: usize = 384 * 1024;
     /// One that has grown larger than this is given back to the allocator.
     const BYTES_MAX: usize = 32 * 1024;
 
     fn take(&mut self) -> Box<Buffer> {
-        self.buffers.pop().unwrap_or_default()
+        let buffer = self.buffers.pop().unwrap_or_default();
+        self.bytes -= buffer.bytes.capacity();
+        buffer
     }
 
     fn put(&mut self, mut buffer: Box<Buffer>) {
-        if self.buffers.len() < Self::BUFFERS_MAX && buffer.bytes.capacity() <= Self::BYTES_MAX {
+        let bytes = buffer.bytes.capacity();
+        if self.buffers.len() < Self::BUFFERS_MAX
+            && bytes <= Self::BYTES_MAX
+            && self.bytes + bytes <= Self::TOTAL_BYTES_MAX
+        {
             buffer.bytes.clear();
             buffer.offset = 0;
+            self.bytes += bytes;
             self.buffers.push(buffer);
         }
     }
@@ -164,6 +175,22 @@ mod tests {
             spare.put(Box::default());
         }
         assert_eq!(spare.buffers.len(), Spare::BUFFERS_MAX);
+    }
+
+    #[test]
+    fn spare_buffers_are_bounded_by_what_they_hold_together() {
+        let mut spare = Spare::default();
+        let grown = || Box::new(Buffer { bytes: Vec::with_capacity(Spare::BYTES_MAX), offset: 0 });
+        for _ in 0..100 {
+            spare.put(grown());
+        }
+        assert_eq!(spare.buffers.len(), Spare::TOTAL_BYTES_MAX / Spare::BYTES_MAX);
+        while !spare.buffers.is_empty() {
+            spare.take();
+        }
+        assert_eq!(spare.bytes, 0, "what is taken counts no longer");
+        spare.put(grown());
+        assert_eq!(spare.buffers.len(), 1);
     }
 
     #[test]

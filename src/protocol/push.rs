@@ -1,6 +1,7 @@
 //! A push: what the server sends of its own accord and has on an ACK list until it is acked.
 
 use super::field::{Id, Name, UserName};
+use std::sync::Arc;
 
 /// What kind of push, which decides TYPE and the inner `type`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -40,7 +41,7 @@ impl PushKind {
     }
 }
 
-/// One push. Its four texts stand in one allocation.
+/// One push. Its four texts stand in one allocation, which its clones share: a clone copies no text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Push {
     /// The place in the order of all pushes: given by the chat core when the push is taken, never used twice.
@@ -52,7 +53,7 @@ pub struct Push {
     id_end: u16,
     sender_end: u16,
     receiver_end: u16,
-    text: Box<str>,
+    text: Arc<str>,
 }
 
 impl Push {
@@ -74,16 +75,12 @@ impl Push {
         content: &str,
     ) -> Self {
         let (id, sender, receiver) = (id.as_str(), sender.as_str(), receiver.as_str());
-        let mut text = String::with_capacity(id.len() + sender.len() + receiver.len() + content.len());
-        text.push_str(id);
-        text.push_str(sender);
-        text.push_str(receiver);
-        text.push_str(content);
+        let text = [id, sender, receiver, content].concat();
         // An id has at most 128 bytes and a name at most 64 * 4, so the ends fit 16 bits.
         let id_end = id.len() as u16;
         let sender_end = id_end + sender.len() as u16;
         let receiver_end = sender_end + receiver.len() as u16;
-        Self { seq, time_ms, kind, id_end, sender_end, receiver_end, text: text.into_boxed_str() }
+        Self { seq, time_ms, kind, id_end, sender_end, receiver_end, text: text.into() }
     }
 
     /// The sender's id of it.

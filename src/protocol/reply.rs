@@ -8,7 +8,6 @@ use super::fast::plain_length;
 use super::field::{Profile, Secret};
 use super::push::{Push, PushKind};
 use super::request::Spelling;
-use std::sync::Arc;
 
 /// The id a reply names.
 #[derive(Clone, Debug)]
@@ -18,7 +17,7 @@ pub enum ReplyId {
     /// The request's own.
     Text(Box<str>),
     /// That of a push (which the answer to a message names): no copy is made.
-    OfPush(Arc<Push>),
+    OfPush(Push),
 }
 
 impl ReplyId {

@@ -30,7 +30,7 @@ struct Tables {
     asking: HashMap<UserName, u32>,
     asked: HashMap<UserName, u32>,
     tokens: HashMap<UserName, Tokens>,
-    pushes: HashMap<UserName, BTreeMap<u64, Arc<Push>>>,
+    pushes: HashMap<UserName, BTreeMap<u64, Push>>,
     /// Messages by receiver, sender and id, so that one is kept once.
     messages: HashMap<(UserName, Box<str>, Box<str>), u64>,
     last_seq: u64,
@@ -46,7 +46,7 @@ enum Undo {
     Asked(Pair),
     Answered(Pair, Request),
     Saved(UserName, u64),
-    Deleted(Arc<Push>),
+    Deleted(Push),
     Tokens(UserName, Tokens),
 }
 
@@ -108,7 +108,7 @@ impl Tables {
         (receiver.clone(), push.sender().into(), push.id().into())
     }
 
-    fn put(&mut self, push: Arc<Push>, receiver: UserName) {
+    fn put(&mut self, push: Push, receiver: UserName) {
         if push.kind == PushKind::Message {
             self.messages.insert(Self::message_key(&push, &receiver), push.seq);
         }
@@ -116,7 +116,7 @@ impl Tables {
         self.pushes.entry(receiver).or_default().insert(push.seq, push);
     }
 
-    fn remove(&mut self, receiver: &UserName, seq: u64) -> Option<Arc<Push>> {
+    fn remove(&mut self, receiver: &UserName, seq: u64) -> Option<Push> {
         let list = self.pushes.get_mut(receiver)?;
         let push = list.remove(&seq)?;
         if list.is_empty() {
@@ -128,7 +128,7 @@ impl Tables {
         Some(push)
     }
 
-    fn save(&mut self, push: &Arc<Push>) -> Result<SavedAs, StoreError> {
+    fn save(&mut self, push: &Push) -> Result<SavedAs, StoreError> {
         let receiver = name(push.receiver())?;
         if let Some(stored) = self.pushes.get(&receiver).and_then(|list| list.get(&push.seq)) {
             let same = stored.sender() == push.sender() && stored.id() == push.id();
@@ -139,7 +139,7 @@ impl Tables {
             return Ok(SavedAs::Duplicate);
         }
         self.undo.push(Undo::Saved(receiver.clone(), push.seq));
-        self.put(Arc::clone(push), receiver);
+        self.put(push.clone(), receiver);
         Ok(SavedAs::Itself)
     }
 
@@ -242,16 +242,16 @@ impl Store for MemoryStore {
         let tables = self.tables();
         let list = tables.pushes.get(user).into_iter().flat_map(|list| list.range(after_seq.saturating_add(1)..));
         let mut bytes = 0;
-        let within = |push: &&Arc<Push>| {
+        let within = |push: &&Push| {
             let begun_below = bytes < bytes_max;
             bytes += push.text_bytes();
             begun_below
         };
         let list = list.take(count_max as usize).map(|(_, push)| push).take_while(within);
-        Ok(list.map(|push| Push::clone(push)).collect())
+        Ok(list.map(Push::clone).collect())
     }
 
-    fn save_pushes(&mut self, pushes: &[Arc<Push>]) -> Result<Vec<SavedAs>, StoreError> {
+    fn save_pushes(&mut self, pushes: &[Push]) -> Result<Vec<SavedAs>, StoreError> {
         let mut tables = self.tables();
         pushes.iter().map(|push| tables.save(push)).collect()
     }
@@ -285,7 +285,7 @@ impl Store for MemoryStore {
         let request = Request { id: push.id().into(), time_ms: push.time_ms, seq: push.seq };
         tables.insert_request(pair.clone(), request);
         tables.undo.push(Undo::Asked(pair));
-        tables.save(&Arc::new(push.clone()))?;
+        tables.save(push)?;
         Ok(Asked::Pending)
     }
 
@@ -311,7 +311,7 @@ impl Store for MemoryStore {
                 crossed_seq = Some(crossed.seq);
             }
         }
-        tables.save(&Arc::new(push.clone()))?;
+        tables.save(push)?;
         Ok(Answered::Done { crossed_seq })
     }
 

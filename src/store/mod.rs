@@ -15,7 +15,6 @@ use crate::chat::contract::{Answered, Asked};
 use crate::protocol::field::{Profile, Secret, UserName};
 use crate::protocol::push::Push;
 use std::fmt;
-use std::sync::Arc;
 use token::TokenHash;
 
 /// Why a store did not do what it was asked.
@@ -133,7 +132,7 @@ pub trait Store: Send {
     ///
     /// # Errors
     /// See [`StoreError`].
-    fn save_pushes(&mut self, pushes: &[Arc<Push>]) -> Result<Vec<SavedAs>, StoreError>;
+    fn save_pushes(&mut self, pushes: &[Push]) -> Result<Vec<SavedAs>, StoreError>;
     /// Forgets pushes, named by receiver and `seq`.
     ///
     /// # Errors

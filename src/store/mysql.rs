@@ -22,7 +22,7 @@ use crate::protocol::push::{Push, PushKind};
 use mysql::prelude::Queryable;
 use mysql::{Conn, Row, Value};
 use std::collections::HashMap;
-use std::sync::{Arc, LazyLock};
+use std::sync::LazyLock;
 
 /// Rows of one statement: few sizes, so that each is prepared once, and the largest that fits is taken.
 const SIZES: [usize; 3] = [100, 10, 1];
@@ -130,7 +130,7 @@ impl MysqlStore {
     }
 
     /// Saves as many as one statement takes.
-    fn insert(&mut self, pushes: &[Arc<Push>], size: usize, saved: &mut Vec<SavedAs>) -> Result<(), StoreError> {
+    fn insert(&mut self, pushes: &[Push], size: usize, saved: &mut Vec<SavedAs>) -> Result<(), StoreError> {
         let mut params = Vec::with_capacity(pushes.len() * 8);
         for push in pushes {
             if (push.content().len() + ROW_BYTES) as u64 > self.packet_max {
@@ -172,7 +172,7 @@ impl MysqlStore {
     }
 
     fn insert_one(&mut self, push: &Push) -> Result<(), StoreError> {
-        self.insert(&[Arc::new(push.clone())], SIZES.len() - 1, &mut Vec::with_capacity(1))
+        self.insert(std::slice::from_ref(push), SIZES.len() - 1, &mut Vec::with_capacity(1))
     }
 
     /// Is this very push in the store?
@@ -347,10 +347,10 @@ impl Store for MysqlStore {
         pushes.into_iter().collect()
     }
 
-    fn save_pushes(&mut self, pushes: &[Arc<Push>]) -> Result<Vec<SavedAs>, StoreError> {
+    fn save_pushes(&mut self, pushes: &[Push]) -> Result<Vec<SavedAs>, StoreError> {
         let (mut saved, mut rest) = (Vec::with_capacity(pushes.len()), pushes);
         while !rest.is_empty() {
-            let fits = |size| rest[..size].iter().map(|push| weight(push)).sum::<usize>() <= STATEMENT_BYTES_MAX;
+            let fits = |size| rest[..size].iter().map(weight).sum::<usize>() <= STATEMENT_BYTES_MAX;
             let size = size_of_group(rest.len(), fits);
             let (group, after) = rest.split_at(SIZES[size]);
             self.insert(group, size, &mut saved)?;

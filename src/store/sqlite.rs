@@ -10,7 +10,6 @@ use crate::protocol::field::{Profile, Secret, UserName};
 use crate::protocol::push::{Push, PushKind};
 use open::Lock;
 use rusqlite::{Connection, ErrorCode, OptionalExtension, Row, params};
-use std::sync::Arc;
 
 /// A connection to the file.
 #[derive(Debug)]
@@ -248,7 +247,7 @@ impl Store for SqliteStore {
         Ok(pushes)
     }
 
-    fn save_pushes(&mut self, pushes: &[Arc<Push>]) -> Result<Vec<SavedAs>, StoreError> {
+    fn save_pushes(&mut self, pushes: &[Push]) -> Result<Vec<SavedAs>, StoreError> {
         pushes.iter().map(|push| self.insert(push)).collect()
     }
 

@@ -179,10 +179,10 @@ fn transact(store: &mut dyn Store, jobs: &[Job], verified: &VerifiedLogins) -> R
 /// The savings at the front of `jobs`, in one call; gives the jobs behind them.
 fn save_all<'a>(store: &mut dyn Store, jobs: &'a [Job], outcomes: &mut Vec<Outcome>) -> Result<&'a [Job], StoreError> {
     let saving = |job: &Job| match job {
-        Job::SavePush { push } => Some(Arc::clone(push)),
+        Job::SavePush { push } => Some(push.clone()),
         _ => None,
     };
-    let pushes: Vec<Arc<Push>> = jobs.iter().map_while(saving).collect();
+    let pushes: Vec<Push> = jobs.iter().map_while(saving).collect();
     let saved = store.save_pushes(&pushes)?;
     if saved.len() != pushes.len() {
         return Err(StoreError::Corrupt("the store answered for other pushes than it was given".into()));
@@ -273,5 +273,5 @@ fn page(
     let bytes: usize = pushes.iter().map(Push::text_bytes).sum();
     let more = pushes.len() > count_max as usize || bytes >= bytes_max;
     pushes.truncate(count_max as usize);
-    Ok(Page { pushes: pushes.into_iter().map(Arc::new).collect(), more })
+    Ok(Page { pushes, more })
 }

@@ -6,7 +6,6 @@ use hongyan::protocol::field::{Profile, Secret};
 use hongyan::protocol::push::{Push, PushKind};
 use hongyan::store::{Store, token};
 use std::collections::BTreeSet;
-use std::sync::Arc;
 
 /// More than a page of accounts, if not by their number then by their size.
 const USERS: u64 = 1_500;
@@ -92,7 +91,7 @@ pub(crate) fn fill(store: &mut dyn Store, pushes: u64) {
         let batch: Vec<_> = (number..until)
             .map(|number| {
                 let (from, to) = (name(number % 97), name(number % 89 % (1 + number % 89)));
-                Arc::new(push(next(), PushKind::Message, &from, &to, &id(number), &content(number)))
+                push(next(), PushKind::Message, &from, &to, &id(number), &content(number))
             })
             .collect();
         with(store, |store| store.save_pushes(&batch));

@@ -8,7 +8,6 @@ use hongyan::protocol::push::{Push, PushKind};
 use hongyan::protocol::reply::Reply;
 use hongyan::protocol::request::FriendVerb;
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 
 pub fn pair_of(one: &str, other: &str) -> (String, String) {
     (one.min(other).to_owned(), one.max(other).to_owned())
@@ -26,7 +25,7 @@ fn pair_in(job: &Job) -> Option<(String, String)> {
 /// A push that was sent on a connection and not acked there.
 #[derive(Clone, Debug)]
 pub struct Outstanding {
-    pub push: Arc<Push>,
+    pub push: Push,
     sent_ms: u64,
 }
 
@@ -189,7 +188,7 @@ impl Oracle {
             let is_it = |item: &&Outstanding| {
                 item.push.id() == id && sender.as_ref().is_none_or(|sender| sender == item.push.sender())
             };
-            if let Some(push) = view.outstanding.values().find(is_it).map(|item| Arc::clone(&item.push)) {
+            if let Some(push) = view.outstanding.values().find(is_it).map(|item| item.push.clone()) {
                 view.outstanding.remove(&push.seq);
                 self.acked_seqs.insert(push.seq, self.incarnation);
                 if push.kind == PushKind::Message {
@@ -200,7 +199,7 @@ impl Oracle {
         }
     }
 
-    fn pushed(&mut self, at_ms: u64, conn: ConnId, push: &Arc<Push>) {
+    fn pushed(&mut self, at_ms: u64, conn: ConnId, push: &Push) {
         let rules = &self.rules;
         let view = self.conns.get_mut(&conn).expect("it is open");
         assert_eq!(view.user.as_deref(), Some(push.receiver()), "a push to a connection that is not its receiver's");
@@ -210,13 +209,13 @@ impl Oracle {
         assert!(!acked || self.lost.contains(&push.seq), "acked and sent again: {push:?}");
         if let Some(item) = view.outstanding.get_mut(&push.seq) {
             assert!(at_ms - item.sent_ms >= rules.resend_every_ms, "sent again too early: {push:?}");
-            assert_eq!(*item.push, **push, "sent again, but changed");
+            assert_eq!(item.push, *push, "sent again, but changed");
             item.sent_ms = at_ms;
             return self.count("resends");
         }
         let same = view.outstanding.values().find(|item| item.push.id() == push.id());
         assert!(same.is_none(), "two of one id outstanding: {same:?} {push:?}");
-        view.outstanding.insert(push.seq, Outstanding { push: Arc::clone(push), sent_ms: at_ms });
+        view.outstanding.insert(push.seq, Outstanding { push: push.clone(), sent_ms: at_ms });
         assert!(view.outstanding.len() <= rules.outstanding_max as usize, "more outstanding than allowed");
         let bytes: usize = view.outstanding.values().map(|item| item.push.weight_bytes()).sum();
         let fits = bytes <= rules.outstanding_bytes_max || view.outstanding.len() == 1;

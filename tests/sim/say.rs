@@ -8,7 +8,6 @@ use hongyan::protocol::push::{Push, PushKind};
 use hongyan::protocol::reply::{Reply, ReplyId};
 use hongyan::protocol::request::{BadInput, FriendVerb, Proof, Request, Spelling, TokenVerb, Verb};
 use std::borrow::Cow;
-use std::sync::Arc;
 
 /// One input.
 #[derive(Clone, Debug)]
@@ -87,7 +86,7 @@ impl Say {
 #[derive(Clone, Debug)]
 pub enum Frame {
     Reply { id: ReplyId, reply: Reply },
-    Push(Arc<Push>),
+    Push(Push),
     Closed(CloseReason),
 }
 

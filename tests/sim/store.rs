@@ -4,7 +4,6 @@ use hongyan::chat::contract::{Answered, Asked, Credentials, Job, Outcome, Page};
 use hongyan::protocol::field::{Profile, Secret, UserName};
 use hongyan::protocol::push::{Push, PushKind};
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 
 /// (sender, receiver, id): what makes two messages the same.
 pub type Key = (String, String, String);
@@ -27,7 +26,7 @@ pub struct Model {
     friends: BTreeSet<(String, String)>,
     /// By (who asked, who was asked).
     pending: BTreeMap<(String, String), Asking>,
-    pushes: BTreeMap<(String, u64), Arc<Push>>,
+    pushes: BTreeMap<(String, u64), Push>,
     /// Passwords that were verified: the next log-in is spared the hashing.
     verified: BTreeMap<String, Secret>,
     /// By user: resume tokens, and until when each may be used.
@@ -87,14 +86,14 @@ impl Model {
 
     pub fn add_push(&mut self, push: Push) {
         self.last_seq = self.last_seq.max(push.seq);
-        self.pushes.insert((push.receiver().into(), push.seq), Arc::new(push));
+        self.pushes.insert((push.receiver().into(), push.seq), push);
     }
 
-    pub fn pushes(&self) -> impl Iterator<Item = &Arc<Push>> {
+    pub fn pushes(&self) -> impl Iterator<Item = &Push> {
         self.pushes.values()
     }
 
-    pub fn waiting_for(&self, user: &str) -> Vec<&Arc<Push>> {
+    pub fn waiting_for(&self, user: &str) -> Vec<&Push> {
         self.pushes.values().filter(|push| push.receiver() == user).collect()
     }
 
@@ -102,21 +101,21 @@ impl Model {
         self.pushes.values().any(|push| push.kind == PushKind::Message && key_of(push) == *key)
     }
 
-    fn keep(&mut self, push: &Arc<Push>) {
+    fn keep(&mut self, push: &Push) {
         self.last_seq = self.last_seq.max(push.seq);
-        self.pushes.insert((push.receiver().into(), push.seq), Arc::clone(push));
+        self.pushes.insert((push.receiver().into(), push.seq), push.clone());
     }
 
     fn page(&self, user: &UserName, after_seq: u64, count_max: u32, bytes_max: usize) -> Page {
         let (count_max, mut bytes) = (count_max as usize, 0);
         let all = self.pushes.range((user.as_str().to_owned(), after_seq + 1)..=(user.as_str().to_owned(), u64::MAX));
-        let within = |push: &Arc<Push>| {
+        let within = |push: &Push| {
             let begun_below = bytes < bytes_max;
             bytes += push.text_bytes();
             begun_below
         };
-        let all = all.take(count_max + 1).map(|(_, push)| Arc::clone(push));
-        let mut pushes: Vec<Arc<Push>> = all.take_while(within).collect();
+        let all = all.take(count_max + 1).map(|(_, push)| push.clone());
+        let mut pushes: Vec<Push> = all.take_while(within).collect();
         let more = pushes.len() > count_max || bytes >= bytes_max;
         pushes.truncate(count_max);
         Page { pushes, more }
@@ -194,10 +193,9 @@ impl Model {
         mine.map(|(_, other)| UserName::new(other).unwrap()).collect()
     }
 
-    fn save(&mut self, push: &Arc<Push>) -> Outcome {
-        let same = |other: &Arc<Push>| {
-            other.kind == PushKind::Message && other.seq != push.seq && key_of(other) == key_of(push)
-        };
+    fn save(&mut self, push: &Push) -> Outcome {
+        let same =
+            |other: &Push| other.kind == PushKind::Message && other.seq != push.seq && key_of(other) == key_of(push);
         if push.kind == PushKind::Message && self.pushes.values().any(same) {
             return Outcome::Duplicate;
         }
@@ -205,7 +203,7 @@ impl Model {
         Outcome::Saved
     }
 
-    fn ask(&mut self, push: &Arc<Push>, pending_max: usize) -> Asked {
+    fn ask(&mut self, push: &Push, pending_max: usize) -> Asked {
         let (asker, asked) = (push.sender().to_owned(), push.receiver().to_owned());
         if !self.accounts.contains_key(&asked) {
             return Asked::NoSuchUser;
@@ -229,7 +227,7 @@ impl Model {
         Asked::Pending
     }
 
-    fn answer(&mut self, push: &Arc<Push>, friends_max: usize) -> Answered {
+    fn answer(&mut self, push: &Push, friends_max: usize) -> Answered {
         let (asked, asker) = (push.sender().to_owned(), push.receiver().to_owned());
         let pair = (asker.clone(), asked.clone());
         if self.pushes.contains_key(&(asker.clone(), push.seq)) {

@@ -5,7 +5,7 @@ use crate::support::*;
 use hongyan::chat::contract::{Answered, Asked, Job, Outcome, Ticket};
 use hongyan::config::{Config, StoreUrl};
 use hongyan::protocol::field::Secret;
-use hongyan::protocol::push::{Push, PushKind};
+use hongyan::protocol::push::PushKind;
 use hongyan::store::mysql::MysqlServer;
 use hongyan::store::pool::Pool;
 use hongyan::store::{SavedAs, Store, StoreError};
@@ -196,7 +196,7 @@ fn a_row_that_does_not_fit_is_refused_and_nothing_is_cut_off() {
     let packet: usize = database.admin.query_first("SELECT @@max_allowed_packet").unwrap().unwrap();
     let huge = push(1, PushKind::Message, "bob", "ann", "m", &"x".repeat(packet));
     store.begin().unwrap();
-    let huge = store.save_pushes(&[Arc::new(huge)]);
+    let huge = store.save_pushes(&[huge]);
     assert!(matches!(huge, Err(StoreError::Refused(_))));
     store.rollback();
     assert!(!store.is_broken());
@@ -430,7 +430,7 @@ fn two_who_accept_each_other_at_once_are_friends_once() {
     let mut seq = 0;
     let mut next = |kind, from: &str, to: &str| {
         seq += 1;
-        Arc::new(push(seq, kind, from, to, "r", "")) as Arc<Push>
+        push(seq, kind, from, to, "r", "")
     };
     let pairs: Vec<(String, String)> = (0..30).map(|n| (format!("a{n}"), format!("b{n}"))).collect();
     for name in pairs.iter().flat_map(|(a, b)| [a, b]) {

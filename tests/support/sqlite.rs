@@ -5,7 +5,6 @@ use hongyan::protocol::push::{Push, PushKind};
 use hongyan::store::sqlite::SqliteStore;
 use hongyan::store::{Store, StoreError};
 use std::path::Path;
-use std::sync::Arc;
 
 #[test]
 fn a_file_keeps_everything_over_a_restart() {
@@ -14,8 +13,8 @@ fn a_file_keeps_everything_over_a_restart() {
     let mut store = SqliteStore::open(&path).unwrap();
     sign_up(&mut store, &["ann", "bob"]);
     ask(&mut store, &request(1, "bob", "ann", "r"));
-    let odd = Arc::new(push(7, PushKind::Message, "bob", "ann", "m", ODD));
-    save(&mut store, &[Arc::clone(&odd)]);
+    let odd = push(7, PushKind::Message, "bob", "ann", "m", ODD);
+    save(&mut store, &[odd.clone()]);
     store.begin().unwrap();
     store.save_pushes(&[message(8, "bob", "ann", "never committed")]).unwrap();
     drop(store);

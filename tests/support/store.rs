@@ -5,7 +5,6 @@ use hongyan::protocol::field::{Id, Name, Profile, Secret, UserName};
 use hongyan::protocol::push::{Push, PushKind};
 use hongyan::store::{SavedAs, Store, StoreError};
 use std::collections::BTreeSet;
-use std::sync::Arc;
 
 /// Four bytes, a NUL, quotes, a combining mark, trailing space: what has to come back as it was.
 pub(crate) const ODD: &str = "🪿 鸿雁\0\u{1f468}\u{200d}\u{1f469} e\u{301} '\"\\%_;-- \r\n ";
@@ -32,8 +31,8 @@ pub(crate) fn push(seq: u64, kind: PushKind, from: &str, to: &str, id: &str, con
     Push::new(seq, 1_652_791_027_673 + seq, kind, &id, &from, &to, content)
 }
 
-pub(crate) fn message(seq: u64, from: &str, to: &str, id: &str) -> Arc<Push> {
-    Arc::new(push(seq, PushKind::Message, from, to, id, &format!("text {seq}")))
+pub(crate) fn message(seq: u64, from: &str, to: &str, id: &str) -> Push {
+    push(seq, PushKind::Message, from, to, id, &format!("text {seq}"))
 }
 
 pub(crate) fn request(seq: u64, from: &str, to: &str, id: &str) -> Push {
@@ -58,7 +57,7 @@ pub(crate) fn sign_up(store: &mut dyn Store, names: &[&str]) {
     }
 }
 
-pub(crate) fn save(store: &mut dyn Store, pushes: &[Arc<Push>]) -> Vec<SavedAs> {
+pub(crate) fn save(store: &mut dyn Store, pushes: &[Push]) -> Vec<SavedAs> {
     with(store, |store| store.save_pushes(pushes))
 }
 

@@ -81,7 +81,7 @@ impl Store for Scripted {
     fn pushes(&mut self, user: &UserName, seq: u64, count: u32, bytes: usize) -> Result<Vec<Push>, StoreError> {
         self.inner.pushes(user, seq, count, bytes)
     }
-    fn save_pushes(&mut self, pushes: &[Arc<Push>]) -> Result<Vec<SavedAs>, StoreError> {
+    fn save_pushes(&mut self, pushes: &[Push]) -> Result<Vec<SavedAs>, StoreError> {
         self.script.saves.fetch_add(1, Ordering::SeqCst);
         for push in pushes {
             match push.content() {
@@ -185,7 +185,7 @@ fn user(name: &str) -> UserName {
 fn save(seq: u64, content: &str) -> Job {
     let (id, bob, ann) = (Id::new(format!("m{seq}")), Name::new("bob"), Name::new("ann"));
     let push = Push::new(seq, 1, PushKind::Message, &id.unwrap(), &bob.unwrap(), &ann.unwrap(), content);
-    Job::SavePush { push: Arc::new(push) }
+    Job::SavePush { push }
 }
 
 fn page(pushes_max: u32) -> Job {
