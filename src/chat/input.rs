@@ -8,6 +8,19 @@ use crate::protocol::error::ErrorCode;
 use crate::protocol::request::{BadInput, Request, Spelling, Verb};
 
 impl Chat {
+    /// Looks at what input of this connection will need, to have it near; the sum of what was seen means nothing. Changes nothing.
+    #[must_use]
+    pub fn touch(&self, conn: ConnId) -> usize {
+        let Some(user) = self.sessions.get(conn).and_then(|session| session.user) else {
+            return 0;
+        };
+        let user = self.users.get(user);
+        let list = user.list.as_ref().map_or(0, |list| list.touch());
+        let recent = user.recent.as_ref().map_or(0, |recent| recent.touch());
+        let (name, friends) = (user.name.as_str().as_bytes().first(), user.friends.first());
+        list.wrapping_add(recent).wrapping_add(usize::from(name.copied() == Some(0)) + usize::from(friends.is_none()))
+    }
+
     pub(super) fn input(&mut self, conn: ConnId, input: Result<Request<'_>, BadInput>, out: &mut Vec<Action>) {
         let (now_ms, rules) = (self.now.mono_ms, &self.rules);
         let Some(session) = self.sessions.get_mut(conn) else {

@@ -54,6 +54,11 @@ pub(super) struct Recent {
 }
 
 impl Recent {
+    /// Looks at where the next message goes, to have it near.
+    pub(super) fn touch(&self) -> usize {
+        self.queue.back().map_or(0, |sent| sent.at_ms as usize)
+    }
+
     fn find_key(&self, key: Key, which: impl Fn(&Sent) -> bool) -> Option<(usize, &Sent)> {
         let sent = |position: u16| self.queue.get(usize::from(position.wrapping_sub(self.base)));
         let slot =

@@ -67,6 +67,11 @@ impl Output {
         self.0.as_ref().map_or(0, |buffer| buffer.bytes.len() - buffer.offset)
     }
 
+    /// Looks at its first byte, to have it near.
+    pub(super) fn touch(&self) -> u8 {
+        self.0.as_ref().and_then(|buffer| buffer.bytes.first().copied()).unwrap_or_default()
+    }
+
     /// Does nothing wait?
     #[must_use]
     pub fn is_empty(&self) -> bool {
