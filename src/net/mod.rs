@@ -34,6 +34,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+/// The wall clock is asked at most once in this time.
+const WALL_CLOCK_EVERY_MS: u64 = 10;
+
 /// Events taken from the system in one turn.
 const EVENTS_PER_TURN: usize = 1_024;
 
@@ -88,6 +91,10 @@ pub struct Loop {
     /// Jobs submitted and not finished.
     jobs_in_flight: u64,
     started: Instant,
+    /// When this turn began.
+    now: Now,
+    /// When the wall clock was asked last, and what it said.
+    wall: Now,
 }
 
 impl Loop {
@@ -113,6 +120,8 @@ impl Loop {
             finished: Vec::new(),
             jobs_in_flight: 0,
             started: Instant::now(),
+            now: Now::default(),
+            wall: Now::default(),
         })
     }
 
@@ -143,7 +152,7 @@ impl Loop {
     }
 
     fn turn(&mut self, events: &Events) {
-        let now = self.now();
+        let now = self.look_at_clocks();
         self.hub.begin_turn(now);
         for event in events {
             match event.token() {
@@ -245,7 +254,9 @@ impl Loop {
         };
         let accept = self.acceptor.as_ref().and_then(Acceptor::next_deadline);
         let deadline_ms = [self.hub.next_deadline(), accept, stop].into_iter().flatten().min()?;
-        Some((self.started + Duration::from_millis(deadline_ms)).saturating_duration_since(Instant::now()))
+        // From the beginning of this turn, which is a moment ago: the clock is not asked again, and being late by a turn harms no
+        // deadline.
+        Some(Duration::from_millis(deadline_ms.saturating_sub(self.now.mono_ms)))
     }
 
     fn mono_ms(&self) -> u64 {
@@ -253,9 +264,15 @@ impl Loop {
         self.started.elapsed().as_millis() as u64
     }
 
-    fn now(&self) -> Now {
-        // A clock before 1970 shows users 0 and harms nothing else.
-        let wall_ms = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64);
-        Now { mono_ms: self.mono_ms(), wall_ms }
+    /// Both clocks. The wall clock is asked when more than a moment has gone by since it was, and reckoned on in between.
+    fn look_at_clocks(&mut self) -> Now {
+        let mono_ms = self.mono_ms();
+        if mono_ms.saturating_sub(self.wall.mono_ms) >= WALL_CLOCK_EVERY_MS || self.wall.wall_ms == 0 {
+            // A clock before 1970 shows users 0 and harms nothing else.
+            let wall_ms = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64);
+            self.wall = Now { mono_ms, wall_ms };
+        }
+        self.now = Now { mono_ms, wall_ms: self.wall.wall_ms + (mono_ms - self.wall.mono_ms) };
+        self.now
     }
 }
