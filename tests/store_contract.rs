@@ -64,7 +64,7 @@ fn the_largest_fields_fit() {
         assert_eq!(store.profile(&profile.user_name).unwrap(), Some(profile.clone()));
         let (name, id) = (profile.user_name.to_string(), "雁".repeat(42));
         let large = push(1, PushKind::Message, &name, &name, &id, &"🪿\0".repeat(60_000));
-        assert_eq!(save(store, &[large.clone()]), [SavedAs::Itself]);
+        assert_eq!(save(store, std::slice::from_ref(&large)), [SavedAs::Itself]);
         assert_eq!(store.pushes(&profile.user_name, 0, 9, usize::MAX).unwrap(), [Push::clone(&large)]);
         let mut empty = account("bob");
         (empty.email_address, empty.nick_name, empty.rsa_public_key) = ("".into(), "".into(), "".into());
@@ -139,7 +139,7 @@ fn a_push_is_kept_once() {
     on_each(|store| {
         let first = message(1, "bob", "ann", "m");
         assert_eq!(save(store, &[first.clone(), first.clone()]), [SavedAs::Itself; 2]);
-        assert_eq!(save(store, &[first.clone()]), [SavedAs::Itself]);
+        assert_eq!(save(store, std::slice::from_ref(&first)), [SavedAs::Itself]);
         let twice = [message(2, "bob", "ann", "m"), message(3, "cy", "ann", "m"), message(4, "bob", "dan", "m")];
         assert_eq!(save(store, &twice), [SavedAs::Duplicate, SavedAs::Itself, SavedAs::Itself]);
         let in_one = [message(5, "bob", "ann", "n"), message(6, "bob", "ann", "n"), first];

@@ -14,7 +14,7 @@ fn a_file_keeps_everything_over_a_restart() {
     sign_up(&mut store, &["ann", "bob"]);
     ask(&mut store, &request(1, "bob", "ann", "r"));
     let odd = push(7, PushKind::Message, "bob", "ann", "m", ODD);
-    save(&mut store, &[odd.clone()]);
+    save(&mut store, std::slice::from_ref(&odd));
     store.begin().unwrap();
     store.save_pushes(&[message(8, "bob", "ann", "never committed")]).unwrap();
     drop(store);
