@@ -470,7 +470,7 @@ impl Default for Rules {
             bad_inputs_max: 10,
             recent_messages_max: 1_024,
             recent_messages_age_ms: 600_000,
-            requests_per_second_max: 20_000,
+            requests_per_second_max: 100_000,
             outstanding_max: 256,
             outstanding_bytes_max: 512 * 1024,
             page_max: 64,
