@@ -46,8 +46,8 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
     of(
         "the newest is sent first",
         "src/chat/list.rs",
-        "self.entries.push_back(item);\n        self.hashes.push_back(",
-        "self.entries.push_front(item);\n        self.hashes.push_front(",
+        "self.entries.push_back(Entry {",
+        "self.entries.push_front(Entry {",
     ),
     of(
         "one overtakes another that is held back",
