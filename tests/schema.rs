@@ -55,7 +55,11 @@ fn every_query_of_a_hot_path_has_its_index() {
         conn.query_drop(format!("INSERT INTO friend_requests VALUES ('f{n}', 'u{}', 'm', 0, {n})", n % 20)).unwrap();
     }
     let hot = [
-        ("SELECT seq, content FROM pushes WHERE receiver = 'r1' AND seq > 3 ORDER BY seq LIMIT 65", "by_receiver"),
+        (
+            "SELECT seq, content FROM pushes FORCE INDEX (by_receiver) \
+             WHERE receiver = 'r1' AND seq > 3 ORDER BY seq LIMIT 65",
+            "by_receiver",
+        ),
         (
             "SELECT seq FROM pushes WHERE receiver = 'r1' AND sender = 's1' AND message_id = 'm' AND once = 0",
             "kept_once",
@@ -72,9 +76,18 @@ fn every_query_of_a_hot_path_has_its_index() {
         ("SELECT 1 FROM friend_requests WHERE sender = 'u1' LIMIT 9", "by_sender"),
         ("SELECT 1 FROM friendships WHERE user_name = 'u1' LIMIT 9", "PRIMARY"),
         ("SELECT expires_ms FROM resume_tokens WHERE user_name = 'u1' AND token_hash = 'h'", "PRIMARY"),
+        ("SELECT seq, receiver, sender, message_id FROM pushes WHERE seq IN (1, 2, 3)", "PRIMARY"),
+        ("DELETE FROM pushes WHERE seq IN (1, 2) AND (receiver, seq) IN (('r1', 1), ('r2', 2))", "PRIMARY"),
+        ("SELECT user_name FROM accounts WHERE user_name IN ('u1', 'u2') ORDER BY user_name FOR UPDATE", "PRIMARY"),
+        ("DELETE FROM friend_requests WHERE receiver = 'u1' AND sender = 'u2'", "PRIMARY"),
+        (
+            "DELETE FROM friendships \
+             WHERE (user_name = 'u1' AND friend_name = 'f1') OR (user_name = 'f1' AND friend_name = 'u1')",
+            "PRIMARY",
+        ),
     ];
     for (query, index) in hot {
-        let plan: Vec<Row> = conn.query(format!("EXPLAIN {query}")).unwrap();
+        let plan: Vec<Row> = conn.query(format!("EXPLAIN FORMAT = TRADITIONAL {query}")).unwrap();
         let (key, extra): (Option<String>, Option<String>) =
             (plan[0].get("key").unwrap(), plan[0].get("Extra").unwrap());
         let extra = extra.unwrap_or_default();

@@ -323,7 +323,8 @@ impl Store for MysqlStore {
         count_max: u32,
         bytes_max: usize,
     ) -> Result<Vec<Push>, StoreError> {
-        let sql = "SELECT seq, time_ms, kind, message_id, sender, content FROM pushes \
+        // MySQL would rather walk along the primary key, past everybody's pushes, because of the order.
+        let sql = "SELECT seq, time_ms, kind, message_id, sender, content FROM pushes FORCE INDEX (by_receiver) \
                    WHERE receiver = ? AND seq > ? ORDER BY seq LIMIT ?";
         let params = vec![bytes(user.as_str()), Value::UInt(after_seq), Value::UInt(count_max.into())];
         let read = |row: &Row| {

@@ -184,7 +184,7 @@ impl MariaDb {
     /// Ends the connection that holds the server's lock.
     pub fn kill_lock(&self) {
         let mut root = self.root();
-        let sql = format!("SELECT IS_USED_LOCK(CONCAT('hongyan:', MD5('{DATABASE}')))");
+        let sql = format!("SELECT IS_USED_LOCK(CONCAT('hongyan:', LEFT(SHA2('{DATABASE}', 256), 40)))");
         let holder: Option<u64> = root.query_first::<Option<u64>, _>(sql).unwrap().flatten();
         root.query_drop(format!("KILL {}", holder.expect("the lock is held"))).unwrap();
     }

@@ -117,7 +117,7 @@ fn a_lock_that_is_lost_meanwhile_is_noticed() {
         let other = StoreUrl::Sqlite(folder.path("b.db"));
         let (from, to) = if into { (&file, &there) } else { (&there, &other) };
         let why = copy_with(from, to, "copying pushes", || {
-            let holder = "SELECT IS_USED_LOCK(CONCAT('hongyan:', MD5(DATABASE())))";
+            let holder = "SELECT IS_USED_LOCK(CONCAT('hongyan:', LEFT(SHA2(DATABASE(), 256), 40)))";
             let holder: u64 = database.conn.query_first(holder).unwrap().unwrap();
             database.conn.query_drop(format!("KILL {holder}")).unwrap();
         });

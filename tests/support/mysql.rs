@@ -266,7 +266,7 @@ fn a_connection_that_timed_out_is_never_used_again() {
 fn kill_lock(database: &mut Database) {
     let holder: Option<u64> = database
         .admin
-        .query_first::<Option<u64>, _>("SELECT IS_USED_LOCK(CONCAT('hongyan:', MD5(DATABASE())))")
+        .query_first::<Option<u64>, _>("SELECT IS_USED_LOCK(CONCAT('hongyan:', LEFT(SHA2(DATABASE(), 256), 40)))")
         .unwrap()
         .flatten();
     database.admin.query_drop(format!("KILL {}", holder.unwrap())).unwrap();

@@ -34,7 +34,7 @@ const SESSION: &[&str] = &[
 ];
 
 /// The lock's name, as SQL. Hashed, because it has at most 64 characters and a database's name may have as many.
-pub(super) const LOCK_NAME: &str = "CONCAT('hongyan:', MD5(DATABASE()))";
+pub(super) const LOCK_NAME: &str = "CONCAT('hongyan:', LEFT(SHA2(DATABASE(), 256), 40))";
 
 /// A server and one database there. Clones share the lock on it.
 #[derive(Clone)]
