@@ -12,6 +12,7 @@ use mio::net::TcpListener;
 use mio::{Poll, Waker};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook_mio::v1_0::Signals;
+use socket2::{Domain, Socket, Type};
 use std::fmt;
 use std::io::{self, Write};
 use std::net::SocketAddr;
@@ -123,8 +124,17 @@ fn cannot(what: &str, error: &io::Error) -> StartError {
 }
 
 fn bind(config: &Config) -> Result<TcpListener, StartError> {
-    TcpListener::bind(config.listen)
-        .map_err(|error| StartError(format!("cannot listen on {}: {}", config.listen, plain(&error))))
+    let listen = || {
+        let socket = Socket::new(Domain::for_address(config.listen), Type::STREAM, None)?;
+        // A port whose last connections are still being forgotten may be used; on Windows this would share it with others.
+        #[cfg(unix)]
+        socket.set_reuse_address(true)?;
+        socket.set_nonblocking(true)?;
+        socket.bind(&config.listen.into())?;
+        socket.listen(config.backlog_connections_max.into())?;
+        Ok(TcpListener::from_std(socket.into()))
+    };
+    listen().map_err(|error| StartError(format!("cannot listen on {}: {}", config.listen, plain(&error))))
 }
 
 /// `None`: a signal came while the store was waited for.

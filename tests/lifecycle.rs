@@ -8,7 +8,7 @@ use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 use std::process::{Child, ChildStderr, Command, ExitStatus, Output, Stdio};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_hongyan");
 
@@ -194,6 +194,26 @@ fn when_descriptors_run_out_accepting_pauses_and_goes_on() {
     cy.sign_up("cy");
     cy.log_in("cy");
     cy.fence();
+}
+
+/// Each of them would be asked to come again after a second if he found no place.
+#[test]
+fn who_comes_while_the_server_is_busy_has_his_place_in_the_queue() {
+    let program = Program::start(&mut program("memory:"));
+    program.signal("-STOP");
+    let mut crowd = Vec::new();
+    for n in 0..400 {
+        let came = TcpStream::connect_timeout(&program.addr, Duration::from_millis(900));
+        crowd.push(came.unwrap_or_else(|error| panic!("the {n}th: {error}")));
+    }
+    program.signal("-CONT");
+    for stream in &mut crowd {
+        stream.write_all(b"{\"TYPE\":\"0\",\"MID\":\"h\"}").unwrap();
+    }
+    for mut stream in crowd {
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        assert_ne!(stream.read(&mut [0; 512]).unwrap(), 0, "he is answered");
+    }
 }
 
 #[test]

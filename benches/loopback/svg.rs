@@ -8,7 +8,7 @@ use std::path::Path;
 const WIDTH: f64 = 720.0;
 const HEIGHT: f64 = 400.0;
 const LEFT: f64 = 72.0;
-const RIGHT: f64 = 24.0;
+const RIGHT: f64 = 36.0;
 const TOP: f64 = 44.0;
 const BOTTOM: f64 = 56.0;
 const COLOURS: [&str; 6] = ["#0b6e99", "#d9730d", "#6b6b6b", "#0f7b6c", "#ad1a72", "#dfab01"];

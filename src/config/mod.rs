@@ -20,6 +20,8 @@ pub use store_url::StoreUrl;
 pub struct Config {
     /// Address and port to listen on; port 0 takes a free one.
     pub listen: SocketAddr,
+    /// Connections that wait to be accepted; the system may allow fewer.
+    pub backlog_connections_max: u16,
     /// The store.
     pub store: StoreUrl,
     /// The largest envelope, in bytes.
@@ -58,6 +60,8 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             listen: SocketAddr::from(([127, 0, 0, 1], 1102)),
+            // What Linux allows (net.core.somaxconn).
+            backlog_connections_max: 4_096,
             store: StoreUrl::Sqlite(PathBuf::from("hongyan.db")),
             frame_bytes_max: 64 * 1024,
             output_bytes_max: 16 * 1024 * 1024,

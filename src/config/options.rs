@@ -356,6 +356,12 @@ pub static OPTIONS: &[Opt] = &[
     opt(WHOLE, "connections-max", Kind::Count(number!(1, 10_000_000, connections_max: usize)), "Connections at once."),
     opt(
         WHOLE,
+        "backlog-connections-max",
+        Kind::Count(number!(1, 65_535, backlog_connections_max: u16)),
+        "Connections that wait to be accepted; the system may allow fewer.",
+    ),
+    opt(
+        WHOLE,
         "jobs-max",
         Kind::Count(number!(1, 10_000_000, rules.jobs_max: usize)),
         "Jobs that wait for the store; beyond it requests are refused.",
