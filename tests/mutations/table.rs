@@ -30,7 +30,7 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
         "            Outcome::Saved => {",
         "            Outcome::Saved | Outcome::Failed => {",
     ),
-    of("no deletion after an ack", "src/chat/ack.rs", "if stored {", "if stored && push.seq == 0 {"),
+    of("no deletion after an ack", "src/chat/ack.rs", "if stored {", "if stored && item.seq == 0 {"),
     of(
         "no deletion of one whose commit was not heard of",
         "src/chat/ack.rs",
