@@ -1,6 +1,7 @@
 //! The envelope, against what serde_json reads: what is accepted says the same, what is refused as no JSON object is none.
 
 use super::raw::depth;
+use super::twin;
 use hongyan::protocol::envelope::{Scratch, parse};
 use hongyan::protocol::error::ErrorCode;
 use hongyan::protocol::request::{Request, Spelling, TokenVerb};
@@ -10,14 +11,14 @@ use serde_json::Value;
 pub fn envelope(data: &[u8]) {
     let mut scratch = Scratch::default();
     let parsed = parse(data, &mut scratch);
-    let twin = serde_json::from_slice::<Value>(data);
+    let twin = twin::read(data);
     match (parsed, twin) {
         (Ok(request), Ok(twin)) => compare(&request, &twin),
         // The only thing that serde_json minds and we do not: a number that is not looked at and fits no `f64`.
         (Ok(_), Err(error)) => assert!(error.to_string().contains("number out of range"), "{error}"),
         (Err(bad), Ok(twin @ Value::Object(_))) if bad.code == ErrorCode::BadJson => {
             // CONTENT may be a text that holds no JSON object.
-            let inner = twin["CONTENT"].as_str().map(serde_json::from_str::<Value>);
+            let inner = twin["CONTENT"].as_str().map(|text| twin::read(text.as_bytes()));
             let inner_is_fine = matches!(inner, None | Some(Ok(Value::Object(_))));
             assert!(depth(&twin) > DEPTH_MAX || !inner_is_fine, "{bad:?}: {twin}");
         }
@@ -35,7 +36,7 @@ fn compare(request: &Request<'_>, twin: &Value) {
         other => other.to_string(),
     };
     let inner = match &twin["CONTENT"] {
-        Value::String(text) => match serde_json::from_str(text) {
+        Value::String(text) => match twin::read(text.as_bytes()) {
             Ok(inner @ Value::Object(_)) => (Some(Spelling::Text), inner),
             _ => (None, Value::String(text.clone())),
         },

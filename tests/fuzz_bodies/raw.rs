@@ -1,6 +1,7 @@
 //! The raw splitter: no cut changes what is found, nothing is larger than allowed, and a stream of JSON objects is taken apart
 //! as serde_json takes it apart.
 
+use super::twin::Twin;
 use super::whole_and_cut;
 use hongyan::protocol::envelope::{Scratch, parse, read_usual};
 use hongyan::protocol::split::{DEPTH_MAX, RawInput, RawItem};
@@ -69,10 +70,10 @@ fn items(chunks: &[&[u8]], reacts: bool) -> Vec<Item> {
 
 /// Up to the first thing that is no object of an allowed size, both find the same.
 fn compare(stream: &[u8], found: &[Item]) {
-    let mut twin = serde_json::Deserializer::from_slice(stream).into_iter::<Value>();
+    let mut twin = serde_json::Deserializer::from_slice(stream).into_iter::<Twin>();
     let mut found = found.iter();
     let mut start = 0;
-    while let Some(Ok(value)) = twin.next() {
+    while let Some(Ok(Twin(value))) = twin.next() {
         let end = twin.byte_offset();
         let text = stream[start..end].trim_ascii();
         start = end;

@@ -59,7 +59,7 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
         "sent again into a blocked connection",
         "src/chat/delivery.rs",
         "        if session.blocked {",
-        "        if session.blocked && user.0 > 1_000 {",
+        "        if session.blocked && self.now.mono_ms == 1 {",
     ),
     of(
         "never sent again",
