@@ -247,8 +247,12 @@ impl Oracle {
     }
 
     fn take_waiting(&mut self, conn: ConnId, id: &str) -> Option<Waiting> {
+        self.take_waiting_that(conn, id, |_| true)
+    }
+
+    fn take_waiting_that(&mut self, conn: ConnId, id: &str, is_it: impl Fn(&Waiting) -> bool) -> Option<Waiting> {
         let waiting = &mut self.view(conn).waiting;
-        let place = waiting.iter().position(|waiting| waiting.id == id)?;
+        let place = waiting.iter().position(|waiting| waiting.id == id && is_it(waiting))?;
         Some(waiting.remove(place))
     }
 
@@ -260,8 +264,17 @@ impl Oracle {
             }
             return;
         }
-        let waiting = self.take_waiting(conn, id);
-        let Some(waiting) = waiting else {
+        // Two messages may wait under one id: what is said in another's name is refused at once, whatever waits before it.
+        let taken = match reply {
+            Reply::Message { taken } => Some(*taken),
+            _ => None,
+        };
+        let me = self.view(conn).user.clone();
+        let waiting = self.take_waiting_that(conn, id, |waiting| match taken {
+            Some(taken) => taken == (Some(&waiting.sender) == me.as_ref()),
+            None => true,
+        });
+        let Some(waiting) = waiting.or_else(|| self.take_waiting(conn, id)) else {
             // What could not be read has no id, and waited for nothing.
             assert!(id.is_empty(), "an answer to {id}, which nobody asked: {reply:?}");
             return;
