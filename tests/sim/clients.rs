@@ -445,7 +445,11 @@ impl Simulation {
         for user in USERS {
             // With few jobs allowed at a time a log-in may be refused: whoever is refused tries again.
             for _ in 0..100 {
-                if self.oracle.conns.values().any(|view| view.user.as_deref() == Some(user)) {
+                let online = self.users_online().into_iter().find(|(_, who)| who == user);
+                if let Some((conn, _)) = online {
+                    // Else he may be closed as idle while the others log in, and nobody would log him in again.
+                    let mid = self.world.fresh("h");
+                    self.world.say(conn, Say::Heartbeat { mid });
                     break;
                 }
                 let conn = self.world.open();
@@ -457,7 +461,7 @@ impl Simulation {
         let mut quiet = 0;
         let mut rounds = 0;
         // With few jobs allowed at a time deletions take a while.
-        while quiet < 30 || (rounds < 1_000 && self.world.store.model.pushes().next().is_some()) {
+        while quiet < 30 || (rounds < 4_000 && self.world.store.model.pushes().next().is_some()) {
             rounds += 1;
             assert!(rounds < 5_000, "it does not come to an end");
             quiet += 1;
