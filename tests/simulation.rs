@@ -108,7 +108,23 @@ fn seed_107_a_deletion_that_was_being_tried_again_did_not_count() {
     run(107, 3_000);
 }
 
+#[test]
+fn seeds_22268_and_23008_an_accept_was_acked_before_the_loss_of_its_answer_was_made_good() {
+    run(22_268, 1_500);
+    run(23_008, 1_500);
+}
+
 // And those that failed because of a mistake in the simulation.
+
+#[test]
+fn seed_31315_two_messages_waited_under_one_id() {
+    run(31_315, 1_500);
+}
+
+#[test]
+fn seed_31485_who_was_online_fell_silent_while_the_others_recovered() {
+    run(31_485, 1_500);
+}
 
 #[test]
 fn seed_4697_a_forged_message_had_the_id_of_one_that_waited_for_its_answer() {

@@ -182,6 +182,14 @@ impl Chat {
         }
     }
 
+    /// Asks the store whether they are friends now.
+    fn read_friends(&mut self, friendship: Friendship, out: &mut Vec<Action>) {
+        let job = Job::Load { user: self.users.get(friendship.me).name.clone(), pushes_max: 0, bytes_max: 0 };
+        if let Err(Pending::Friendship(friendship)) = self.submit(job, Pending::Friendship(friendship), out) {
+            self.friendship_failed(friendship, out);
+        }
+    }
+
     fn friend_push(
         &mut self,
         kind: PushKind,
@@ -208,6 +216,11 @@ impl Chat {
         if matches!(outcome, Outcome::Failed) {
             return self.friendship_failed(friendship, out);
         }
+        let no_request = matches!(outcome, Outcome::Answered(Answered::NoSuchRequest));
+        if no_request && friendship.failed > 0 && friendship.verb == FriendVerb::Accept {
+            // An earlier try may have been committed, and its push acked since: then it is gone, and only the friendship tells.
+            return self.read_friends(friendship, out);
+        }
         let Friendship { request, verb, me, other, time_ms, push, .. } = friendship;
         let done = Ok(time_ms);
         let result = match outcome {
@@ -217,6 +230,8 @@ impl Chat {
             Outcome::Asked(Asked::NoSuchUser) => Err(NOBODY),
             Outcome::Asked(Asked::TooMany) => Err(TOO_MANY_REQUESTS),
             Outcome::Answered(Answered::NoSuchRequest) => Err(NOT_ASKED),
+            Outcome::Loaded { friends, .. } if friends.contains(&self.users.get(other).name) => done,
+            Outcome::Loaded { .. } => Err(NOT_ASKED),
             Outcome::Answered(Answered::TooManyFriends) => Err(TOO_MANY_FRIENDS),
             _ => Err(UNAVAILABLE),
         };
@@ -229,7 +244,8 @@ impl Chat {
                 self.take_off(other, *seq, out);
             }
         }
-        if matches!(outcome, Outcome::Asked(Asked::AlreadyFriends)) {
+        let read_back = matches!(outcome, Outcome::Loaded { .. }) && result.is_ok();
+        if read_back || matches!(outcome, Outcome::Asked(Asked::AlreadyFriends)) {
             self.users.note_friend(me, other, true);
             self.users.note_friend(other, me, true);
         }
