@@ -56,6 +56,11 @@ pub struct Config {
     pub rules: Rules,
 }
 
+/// Memory of one Argon2id run at most, in KiB: of new passwords, and of what is stored, which was new once.
+pub const ARGON2_MEMORY_KIB_MAX: u32 = 1024 * 1024;
+/// Passes of one Argon2id run at most.
+pub const ARGON2_PASSES_MAX: u32 = 64;
+
 impl Default for Config {
     fn default() -> Self {
         Self {

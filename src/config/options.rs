@@ -1,7 +1,7 @@
 //! The one table of all options. Parsing, bounds, the help text and the table in the README all follow it.
 
 use super::units::{parse_bytes, parse_count, parse_duration_ms, show_bytes, show_duration_ms};
-use super::{Config, StoreUrl};
+use super::{ARGON2_MEMORY_KIB_MAX, ARGON2_PASSES_MAX, Config, StoreUrl};
 use log::LevelFilter;
 use std::net::SocketAddr;
 
@@ -395,13 +395,18 @@ pub static OPTIONS: &[Opt] = &[
         "argon2-memory",
         Kind::Size(Number {
             min: 8 * KIB,
-            max: 4 * GIB,
+            max: ARGON2_MEMORY_KIB_MAX as u64 * KIB,
             get: |c| u64::from(c.argon2_memory_kib) * KIB,
             set: |c, v| c.argon2_memory_kib = (v / KIB) as u32,
         }),
         "Memory of one Argon2id run.",
     ),
-    opt(LOGIN, "argon2-passes", Kind::Count(number!(1, 64, argon2_passes: u32)), "Passes of one Argon2id run."),
+    opt(
+        LOGIN,
+        "argon2-passes",
+        Kind::Count(number!(1, ARGON2_PASSES_MAX as u64, argon2_passes: u32)),
+        "Passes of one Argon2id run.",
+    ),
     opt(
         LOGIN,
         "verified-logins-max",

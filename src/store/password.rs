@@ -1,5 +1,6 @@
 //! Passwords: Argon2id for what is kept, and a cache of what was verified, so that a storm of reconnects is cheap.
 
+use crate::config::{ARGON2_MEMORY_KIB_MAX, ARGON2_PASSES_MAX};
 use crate::protocol::field::{Secret, UserName};
 use argon2::password_hash::{Output, ParamsString, PasswordHash, SaltString};
 use argon2::{ARGON2ID_IDENT, Algorithm, Argon2, Block, Params, Version};
@@ -12,9 +13,6 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 const SALT_BYTES: usize = 16;
 const HASH_BYTES: usize = 32;
-/// What a stored hash may ask for at most: more was not written by this server.
-const STORED_MEMORY_KIB_MAX: u32 = 1024 * 1024;
-const STORED_PASSES_MAX: u32 = 64;
 
 /// Why a password could not be hashed or compared.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,6 +50,8 @@ impl Hasher {
     fn run(&mut self, params: Params, password: &[u8], salt: &[u8], out: &mut [u8]) -> Result<(), PasswordError> {
         let blocks = params.block_count();
         if self.memory.len() < blocks {
+            // The memory of a large run may not be there: then this one fails, and not the server.
+            self.memory.try_reserve_exact(blocks - self.memory.len()).map_err(wrong)?;
             self.memory.resize(blocks, Block::default());
         }
         let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, params);
@@ -94,7 +94,8 @@ impl Hasher {
             return Err(wrong("it is no Argon2id hash of version 19"));
         }
         let params = Params::try_from(&stored).map_err(wrong)?;
-        if params.m_cost() > STORED_MEMORY_KIB_MAX || params.t_cost() > STORED_PASSES_MAX {
+        // More was not written by this server.
+        if params.m_cost() > ARGON2_MEMORY_KIB_MAX || params.t_cost() > ARGON2_PASSES_MAX {
             return Err(wrong("its cost is out of bounds"));
         }
         let (Some(salt), Some(expected)) = (stored.salt, stored.hash) else {
@@ -242,6 +243,17 @@ mod tests {
         // Stored at other costs: verified at those.
         let dear = Hasher::new(64, 2).unwrap().hash(&right).unwrap();
         assert_eq!(hasher.verify(&right, Some(&dear)), Ok(true));
+    }
+
+    #[test]
+    fn whatever_may_be_configured_can_be_verified() {
+        let stored = |memory_kib: u32, passes: u32| {
+            Secret::new(&format!("$argon2id$v=19$m={memory_kib},t={passes},p=1$c2FsdHNhbHQ$aGFzaGhhc2hoYXNoaGFzaA"))
+        };
+        let verify = |stored| Hasher::new(8, 1)?.verify(&Secret::new("x"), Some(&stored));
+        assert_eq!(verify(stored(8, ARGON2_PASSES_MAX)), Ok(false));
+        assert!(verify(stored(8, ARGON2_PASSES_MAX + 1)).is_err());
+        assert!(verify(stored(ARGON2_MEMORY_KIB_MAX + 1, 1)).is_err());
     }
 
     #[test]
