@@ -14,6 +14,8 @@ use std::time::{Duration, Instant};
 /// How often a batch is tried when somebody else holds what it needs.
 const TRIES: u32 = 4;
 const FIRST_PAUSE: Duration = Duration::from_millis(5);
+/// A batch that was in somebody's way is done half by half when that was known sooner than this.
+const HALVE_WITHIN: Duration = Duration::from_secs(1);
 /// A batch that failed sooner than this met a dead connection and is tried on a new one; a store that hung is not asked twice.
 const RETRY_WITHIN: Duration = Duration::from_secs(1);
 
@@ -51,6 +53,10 @@ impl Batch {
 
     /// Does all jobs; one outcome for each, in their order.
     pub(super) fn run(&mut self, jobs: &[Job]) -> Vec<Outcome> {
+        self.run_by(Instant::now() + HALVE_WITHIN, jobs)
+    }
+
+    fn run_by(&mut self, halve_until: Instant, jobs: &[Job]) -> Vec<Outcome> {
         let writes = jobs.iter().any(is_write);
         match self.try_run(jobs) {
             Ok(outcomes) => {
@@ -62,10 +68,10 @@ impl Batch {
             }
             // Something in it is refused by the store: half by half until only that fails, and nothing else with it.
             Err(StoreError::Refused(_) | StoreError::Corrupt(_)) if jobs.len() > 1 => {
-                let (first, second) = jobs.split_at(jobs.len() / 2);
-                let mut outcomes = self.run(first);
-                outcomes.extend(self.run(second));
-                outcomes
+                self.run_halves(halve_until, jobs)
+            }
+            Err(StoreError::Busy(_)) if jobs.len() > 1 && Instant::now() < halve_until => {
+                self.run_halves(halve_until, jobs)
             }
             Err(StoreError::Refused(why)) => {
                 log::error!("the store refused a job: {why}");
@@ -79,6 +85,13 @@ impl Batch {
                 vec![Outcome::Failed; jobs.len()]
             }
         }
+    }
+
+    fn run_halves(&mut self, halve_until: Instant, jobs: &[Job]) -> Vec<Outcome> {
+        let (first, second) = jobs.split_at(jobs.len() / 2);
+        let mut outcomes = self.run_by(halve_until, first);
+        outcomes.extend(self.run_by(halve_until, second));
+        outcomes
     }
 
     fn try_run(&mut self, jobs: &[Job]) -> Result<Vec<Outcome>, StoreError> {
@@ -149,12 +162,39 @@ fn is_write(job: &Job) -> bool {
     )
 }
 
+/// Everybody whose account the jobs about friendships lock, or those of sign-ups beside them, in ascending order.
+fn befriended(jobs: &[Job]) -> Vec<&str> {
+    let mut people = Vec::new();
+    for job in jobs {
+        match job {
+            Job::AskFriend { push, .. } | Job::AnswerFriend { push, .. } => {
+                people.extend([push.sender(), push.receiver()])
+            }
+            Job::Unfriend { user, other } => people.extend([user.as_str(), other.as_str()]),
+            _ => {}
+        }
+    }
+    if !people.is_empty() {
+        people.extend(jobs.iter().filter_map(|job| match job {
+            Job::CreateAccount { profile, .. } => Some(profile.user_name.as_str()),
+            _ => None,
+        }));
+    }
+    people.sort_unstable();
+    people.dedup();
+    people
+}
+
 fn transact(store: &mut dyn Store, jobs: &[Job], verified: &VerifiedLogins) -> Result<Vec<Outcome>, StoreError> {
     let writes = jobs.iter().any(is_write);
     if writes {
         store.begin()?
     } else {
         store.begin_reads()?
+    }
+    let people = befriended(jobs);
+    if !people.is_empty() {
+        store.lock_people(&people)?;
     }
     let mut outcomes = Vec::with_capacity(jobs.len());
     let mut rest = jobs;

@@ -85,6 +85,7 @@ impl Store for Scripted {
         self.script.saves.fetch_add(1, Ordering::SeqCst);
         for push in pushes {
             match push.content() {
+                "locked" => return Err(StoreError::Busy("deadlock".into())),
                 "refused" => return Err(StoreError::Refused("bad row".into())),
                 "panic" => panic!("the driver of the test panics, as it should"),
                 _ => {}
@@ -320,6 +321,23 @@ fn a_deadlock_is_tried_again() {
     assert!(matches!(bench.ask(save(1, "good")), Outcome::Saved));
     bench.script.busy.store(100, Ordering::SeqCst);
     assert!(matches!(bench.ask(save(2, "good")), Outcome::Failed));
+}
+
+#[test]
+fn what_is_in_somebodys_way_fails_alone() {
+    let mut bench = Bench::new();
+    let gate = Arc::clone(&bench.script);
+    let held = gate.gate.lock().unwrap();
+    // While the first waits, the others come together.
+    for seq in 1..=6 {
+        bench.submit(save(seq, if seq == 4 { "locked" } else { "good" }));
+        while seq == 1 && Bench::count(&bench.script.saves) == 0 {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+    drop(held);
+    let saved: Vec<_> = bench.answers().iter().map(|outcome| matches!(outcome, Outcome::Saved)).collect();
+    assert_eq!(saved, [true, true, true, false, true, true]);
 }
 
 #[test]
