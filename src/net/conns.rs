@@ -14,6 +14,8 @@ pub const LISTENER: Token = Token(usize::MAX);
 pub const WAKER: Token = Token(usize::MAX - 1);
 /// The token of signals.
 pub const SIGNALS: Token = Token(usize::MAX - 2);
+/// The token of the alarm.
+pub const ALARM: Token = Token(usize::MAX - 3);
 
 /// The token under which a connection is registered.
 #[must_use]
@@ -147,10 +149,10 @@ mod tests {
         for id in [
             ConnId { slot: 0, generation: 0 },
             ConnId { slot: 7, generation: u32::MAX },
-            ConnId { slot: u32::MAX - 3, generation: u32::MAX },
+            ConnId { slot: u32::MAX - 4, generation: u32::MAX },
         ] {
             assert_eq!(conn_of(token_of(id)), id);
-            assert!(![LISTENER, WAKER, SIGNALS].contains(&token_of(id)));
+            assert!(![LISTENER, WAKER, SIGNALS, ALARM].contains(&token_of(id)));
         }
     }
 }

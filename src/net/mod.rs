@@ -4,6 +4,7 @@
 //! be tested over sockets that tear, block and break wherever they like.
 
 mod accept;
+mod alarm;
 mod closing;
 pub mod conn;
 pub mod conns;
@@ -22,7 +23,8 @@ use crate::chat::Chat;
 use crate::chat::contract::{Now, Outcome, Ticket};
 use crate::store::pool::Pool;
 use accept::Acceptor;
-use conns::{LISTENER, SIGNALS, WAKER, conn_of};
+use alarm::Alarm;
+use conns::{ALARM, LISTENER, SIGNALS, WAKER, conn_of};
 use hub::{Bounds, Hub};
 use mio::event::Event;
 use mio::net::TcpListener;
@@ -80,6 +82,7 @@ enum Stop {
 /// The loop.
 pub struct Loop {
     poll: Poll,
+    alarm: Alarm,
     acceptor: Option<Acceptor>,
     signals: Option<Signals>,
     stop_asked: Arc<AtomicBool>,
@@ -101,15 +104,17 @@ impl Loop {
     /// Puts a loop together.
     ///
     /// # Errors
-    /// The system refuses to register the listener or the signals.
+    /// The system refuses to register the listener or the signals, or has no timer.
     pub fn new(parts: Parts) -> io::Result<Self> {
         let Parts { poll, listener, mut signals, stop, chat, pool, bounds, conns_max, hash_key, stop_wait_ms } = parts;
         let acceptor = Acceptor::new(listener, conns_max, poll.registry())?;
         if let Some(signals) = &mut signals {
             poll.registry().register(signals, SIGNALS, Interest::READABLE)?;
         }
+        let alarm = Alarm::new(poll.registry(), ALARM)?;
         Ok(Self {
             poll,
+            alarm,
             acceptor: Some(acceptor),
             signals,
             stop_asked: stop,
@@ -163,6 +168,7 @@ impl Loop {
                 }
                 WAKER => self.on_woken(),
                 SIGNALS => self.on_signal(),
+                ALARM => self.alarm.on_ring(),
                 token => Self::on_event(&mut self.hub, conn_of(token), event),
             }
         }
@@ -243,7 +249,7 @@ impl Loop {
     }
 
     /// How long there is nothing to do; `None`: until something happens.
-    fn timeout(&self) -> Option<Duration> {
+    fn timeout(&mut self) -> Option<Duration> {
         if self.hub.is_busy() {
             return Some(Duration::ZERO);
         }
@@ -256,7 +262,7 @@ impl Loop {
         let deadline_ms = [self.hub.next_deadline(), accept, stop].into_iter().flatten().min()?;
         // From the beginning of this turn, which is a moment ago: the clock is not asked again, and being late by a turn harms no
         // deadline.
-        Some(Duration::from_millis(deadline_ms.saturating_sub(self.now.mono_ms)))
+        self.alarm.set(self.now.mono_ms, deadline_ms)
     }
 
     fn mono_ms(&self) -> u64 {

@@ -1,0 +1,127 @@
+//! What wakes the loop at its next deadline. A timeout of the poll would be a timer that is set and taken back for each time the loop
+//! waits, whether it is reached or not; this one is set when a deadline is nearer than the one it is set to, which is seldom.
+
+use mio::{Registry, Token};
+use std::io;
+use std::time::Duration;
+
+/// A timer among the events of the loop.
+#[derive(Debug)]
+pub(super) struct Alarm {
+    timer: timer::Timer,
+    /// When it rings, in ms of the loop's clock; not before.
+    rings_ms: Option<u64>,
+}
+
+impl Alarm {
+    /// An alarm that is not set.
+    ///
+    /// # Errors
+    /// The system has no timer to give.
+    pub(super) fn new(registry: &Registry, token: Token) -> io::Result<Self> {
+        Ok(Self { timer: timer::Timer::new(registry, token)?, rings_ms: None })
+    }
+
+    /// It has rung, and has to be set again.
+    pub(super) fn on_ring(&mut self) {
+        self.rings_ms = None;
+    }
+
+    /// Makes sure that the loop is woken at `deadline_ms`; perhaps once before, for a deadline that is gone. Gives the timeout that
+    /// the poll needs besides.
+    pub(super) fn set(&mut self, now_ms: u64, deadline_ms: u64) -> Option<Duration> {
+        let wait = Duration::from_millis(deadline_ms.saturating_sub(now_ms));
+        if wait.is_zero() {
+            return Some(wait);
+        }
+        if self.rings_ms.is_none_or(|rings_ms| rings_ms > deadline_ms) {
+            // Without a timer the poll's timeout does it.
+            if self.timer.set(wait).is_err() {
+                return Some(wait);
+            }
+            self.rings_ms = Some(deadline_ms);
+        }
+        None
+    }
+}
+
+#[cfg(target_os = "linux")]
+mod timer {
+    use mio::unix::SourceFd;
+    use mio::{Interest, Registry, Token};
+    use rustix::time::{
+        Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, timerfd_create, timerfd_settime,
+    };
+    use std::io;
+    use std::os::fd::{AsRawFd, OwnedFd};
+    use std::time::Duration;
+
+    #[derive(Debug)]
+    pub(super) struct Timer(OwnedFd);
+
+    impl Timer {
+        pub(super) fn new(registry: &Registry, token: Token) -> io::Result<Self> {
+            let fd = timerfd_create(TimerfdClockId::Monotonic, TimerfdFlags::CLOEXEC | TimerfdFlags::NONBLOCK)?;
+            registry.register(&mut SourceFd(&fd.as_raw_fd()), token, Interest::READABLE)?;
+            Ok(Self(fd))
+        }
+
+        /// The next edge comes after `wait`. It need not be read: setting it again makes a new one.
+        pub(super) fn set(&self, wait: Duration) -> io::Result<()> {
+            let wait = Timespec::try_from(wait).map_err(io::Error::other)?;
+            let once = Timespec { tv_sec: 0, tv_nsec: 0 };
+            timerfd_settime(&self.0, TimerfdTimerFlags::empty(), &Itimerspec { it_interval: once, it_value: wait })?;
+            Ok(())
+        }
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+mod timer {
+    use mio::{Registry, Token};
+    use std::io;
+    use std::time::Duration;
+
+    /// Elsewhere there is none.
+    #[derive(Debug)]
+    pub(super) struct Timer;
+
+    impl Timer {
+        pub(super) fn new(_: &Registry, _: Token) -> io::Result<Self> {
+            Ok(Self)
+        }
+
+        pub(super) fn set(&self, _: Duration) -> io::Result<()> {
+            Err(io::ErrorKind::Unsupported.into())
+        }
+    }
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use super::*;
+    use mio::{Events, Poll};
+
+    const ALARM: Token = Token(7);
+
+    #[test]
+    fn it_rings_at_the_nearest_deadline_every_time_it_is_set() {
+        let (mut poll, mut events) = (Poll::new().unwrap(), Events::with_capacity(8));
+        let mut alarm = Alarm::new(poll.registry(), ALARM).unwrap();
+        let mut rings = |alarm: &mut Alarm| {
+            poll.poll(&mut events, Some(Duration::from_secs(60))).unwrap();
+            assert!(events.iter().map(mio::event::Event::token).eq([ALARM]));
+            alarm.on_ring();
+        };
+        assert_eq!(alarm.set(0, 100_000), None);
+        assert_eq!(alarm.set(0, 2), None);
+        rings(&mut alarm);
+        // Again, though nobody read of the first time; and the near one, though a far one was asked for after it.
+        assert_eq!(alarm.set(2, 4), None);
+        assert_eq!(alarm.set(3, 100_000), None);
+        rings(&mut alarm);
+        assert_eq!(alarm.set(5, 5), Some(Duration::ZERO));
+        assert_eq!(alarm.set(5, 4), Some(Duration::ZERO));
+        assert!(alarm.rings_ms.is_none(), "what is due needs no timer");
+    }
+}
