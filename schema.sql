@@ -1,4 +1,4 @@
--- The tables of hongyan on MySQL 8 and later or MariaDB 10.6 and later, schema version 2.
+-- The tables of hongyan on MySQL 8 and later or MariaDB 10.6 and later, schema version 3.
 --
 -- The server applies this file when it starts on an empty database. To run it without the right to create tables, apply the file by
 -- hand before the first start: the server itself needs SELECT, INSERT, UPDATE and DELETE. Harmless when applied twice.
@@ -40,7 +40,8 @@ CREATE TABLE IF NOT EXISTS friend_requests (
     time_ms    BIGINT UNSIGNED NOT NULL COMMENT 'when it was taken, ms since the epoch',
     push_seq   BIGINT UNSIGNED NOT NULL COMMENT 'its push, which may have been acked and be gone',
     PRIMARY KEY (receiver, sender),
-    KEY by_sender (sender)
+    KEY by_sender (sender),
+    KEY by_push (push_seq)
 ) ENGINE = InnoDB COMMENT = 'pending until answered, at most one from one to another';
 
 CREATE TABLE IF NOT EXISTS pushes (
@@ -64,5 +65,11 @@ CREATE TABLE IF NOT EXISTS resume_tokens (
     PRIMARY KEY (user_name, token_hash)
 ) ENGINE = InnoDB COMMENT = 'what a client may log in with instead of its password';
 
+CREATE TABLE IF NOT EXISTS fence (
+    one    TINYINT       NOT NULL DEFAULT 1 COMMENT 'there is one row',
+    server VARBINARY(64) NOT NULL           COMMENT 'the process that took the lock last: every transaction of another one fails',
+    PRIMARY KEY (one)
+) ENGINE = InnoDB COMMENT = 'which server writes';
+
 -- Last, when all of the above is there.
-INSERT IGNORE INTO schema_version (one, version) VALUES (1, 2);
+INSERT IGNORE INTO schema_version (one, version) VALUES (1, 3);

@@ -12,7 +12,7 @@ use serde_json::json;
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU16, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 /// `--answer-within` of these tests. Longer than a reconnect takes when nothing is wrong, on a machine that is busy.
@@ -210,6 +210,46 @@ fn read_only_and_back() {
     assert_eq!(kind(&house.ann.recv()), "RE_GETUSER_SUC");
     database.set_read_only(false);
     house.heals();
+}
+
+/// A name whose server can be changed: new connections go to another one, those that are open stay.
+fn moving_proxy(target: &Arc<AtomicU16>) -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let target = Arc::clone(target);
+    std::thread::spawn(move || {
+        for client in listener.incoming().map_while(Result::ok) {
+            // While it starts again, nobody is there.
+            let Ok(server) = TcpStream::connect(("127.0.0.1", target.load(Ordering::SeqCst))) else { continue };
+            for (from, to) in [(&client, &server), (&server, &client)] {
+                let (mut from, mut to) = (from.try_clone().unwrap(), to.try_clone().unwrap());
+                std::thread::spawn(move || {
+                    std::io::copy(&mut from, &mut to).ok();
+                    to.shutdown(Shutdown::Both).ok();
+                    from.shutdown(Shutdown::Both).ok();
+                });
+            }
+        }
+    });
+    port
+}
+
+#[test]
+fn the_database_moves_to_another_server_under_the_same_name() {
+    let Some(mut first) = MariaDb::start() else { return };
+    let target = Arc::new(AtomicU16::new(first.port()));
+    let mut house = House::new(config(first.url_by_way_of(moving_proxy(&target))));
+    wait_for_pushes(&first, 0);
+    let second = first.twin();
+    house.heals();
+    wait_for_pushes(&first, 0);
+    // The old one still answers and only reads, with all the connections that it had: nothing but new ones find the new one.
+    first.set_read_only(true);
+    target.store(second.port(), Ordering::SeqCst);
+    let id = house.id();
+    house.say_until_taken(&id);
+    assert_eq!((first.pushes(), second.pushes()), (0, 1));
+    house.everything_works(&id);
 }
 
 #[test]

@@ -37,7 +37,7 @@ fn it_can_be_applied_twice_and_keeps_what_it_is_given_to_the_byte() {
     let again = conn.exec_drop(insert, (99, &b"bob"[..], &b"ann"[..], &b"m"[..], "again"));
     assert!(again.unwrap_err().to_string().contains("kept_once"));
     let versions: Vec<i32> = conn.query("SELECT version FROM schema_version").unwrap();
-    assert_eq!(versions, [2]);
+    assert_eq!(versions, [3]);
 }
 
 #[test]
@@ -75,6 +75,8 @@ fn every_query_of_a_hot_path_has_its_index() {
         ("SELECT 1 FROM friend_requests WHERE receiver = 'u1' LIMIT 9", "PRIMARY"),
         ("SELECT 1 FROM friend_requests WHERE sender = 'u1' LIMIT 9", "by_sender"),
         ("SELECT 1 FROM friendships WHERE user_name = 'u1' LIMIT 9", "PRIMARY"),
+        ("SELECT push_seq FROM friend_requests ORDER BY push_seq DESC LIMIT 1", "by_push"),
+        ("SELECT seq FROM pushes ORDER BY seq DESC LIMIT 1", "PRIMARY"),
         ("SELECT expires_ms FROM resume_tokens WHERE user_name = 'u1' AND token_hash = 'h'", "PRIMARY"),
         ("SELECT seq, receiver, sender, message_id FROM pushes WHERE seq IN (1, 2, 3)", "PRIMARY"),
         ("DELETE FROM pushes WHERE seq IN (1, 2) AND (receiver, seq) IN (('r1', 1), ('r2', 2))", "PRIMARY"),

@@ -5,6 +5,8 @@
 
 #[path = "support/mysql.rs"]
 mod mysql_only;
+#[path = "support/mysql_pool.rs"]
+mod mysql_pool;
 #[path = "support/sqlite.rs"]
 mod sqlite_only;
 #[path = "support/store.rs"]
@@ -112,7 +114,7 @@ fn names_and_ids_compare_byte_for_byte() {
         ask(store, &request(1_000, "bob", "Bob", "r"));
         assert_eq!(reply(store, &answer(1_001, PushKind::FriendAccept, "BOB", "bob", "r")), Answered::NoSuchRequest);
         assert_eq!(reply(store, &answer(1_001, PushKind::FriendAccept, "Bob", "bob", "r ")), Answered::NoSuchRequest);
-        assert_eq!(reply(store, &answer(1_001, PushKind::FriendAccept, "Bob", "bob", "r")), DONE);
+        assert_eq!(reply(store, &answer(1_001, PushKind::FriendAccept, "Bob", "bob", "r")), Answered::Done);
         assert_eq!(friends(store, "bob"), names(&["Bob"]));
         assert_eq!(friends(store, "BOB"), names(&[]));
     });
@@ -205,14 +207,14 @@ fn what_is_rolled_back_never_was() {
         ask(store, &request(2, "bob", "ann", "r"));
         ask(store, &request(3, "ann", "bob", "crossing"));
         ask(store, &request(4, "cy", "ann", "r"));
-        assert_eq!(reply(store, &answer(5, PushKind::FriendAccept, "ann", "cy", "r")), DONE);
+        assert_eq!(reply(store, &answer(5, PushKind::FriendAccept, "ann", "cy", "r")), Answered::Done);
         store.begin().unwrap();
         assert!(store.create_account(&account("dan"), &Secret::new("h")).unwrap());
         store.save_pushes(&[message(6, "bob", "ann", "lost")]).unwrap();
         store.delete_pushes(&[(user("ann"), 1)]).unwrap();
         store.unfriend(&user("ann"), &user("cy")).unwrap();
         let accept = answer(7, PushKind::FriendAccept, "ann", "bob", "r");
-        assert_eq!(store.answer_friend(&accept, u32::MAX).unwrap(), Answered::Done { crossed_seq: Some(3) });
+        assert_eq!(store.answer_friend(&accept, u32::MAX).unwrap(), Answered::Done);
         assert_eq!(store.ask_friend(&request(8, "bob", "cy", "r"), u32::MAX).unwrap(), Asked::Pending);
         store.rollback();
         assert_eq!(store.profile(&user("dan")).unwrap(), None);
@@ -221,7 +223,7 @@ fn what_is_rolled_back_never_was() {
         assert_eq!(friends(store, "ann"), names(&["cy"]));
         assert_eq!(friends(store, "cy"), names(&["ann"]));
         assert_eq!(ask(store, &request(9, "bob", "cy", "r")), Asked::Pending);
-        assert_eq!(reply(store, &accept), Answered::Done { crossed_seq: Some(3) });
+        assert_eq!(reply(store, &accept), Answered::Done);
         store.begin().unwrap();
         store.rollback();
         store.rollback();
@@ -258,16 +260,16 @@ fn a_request_is_answered_once() {
         let reject = answer(2, PushKind::FriendReject, "ann", "bob", "r");
         assert_eq!(reply(store, &answer(2, PushKind::FriendReject, "ann", "bob", "other")), Answered::NoSuchRequest);
         assert_eq!(reply(store, &answer(2, PushKind::FriendAccept, "bob", "ann", "r")), Answered::NoSuchRequest);
-        assert_eq!(reply(store, &reject), DONE);
-        assert_eq!(reply(store, &reject), DONE, "the very same job");
+        assert_eq!(reply(store, &reject), Answered::Done);
+        assert_eq!(reply(store, &reject), Answered::Done, "the very same job");
         assert_eq!(reply(store, &answer(3, PushKind::FriendReject, "ann", "bob", "r")), Answered::NoSuchRequest);
         assert_eq!(store.pushes(&user("bob"), 0, 9, usize::MAX).unwrap(), [reject]);
         assert_eq!(friends(store, "ann"), names(&[]));
         // The id is free again, even with the first answer still waiting to be acked.
         assert_eq!(ask(store, &request(4, "bob", "ann", "r")), Asked::Pending);
         let accept = answer(5, PushKind::FriendAccept, "ann", "bob", "r");
-        assert_eq!(reply(store, &accept), DONE);
-        assert_eq!(reply(store, &accept), DONE);
+        assert_eq!(reply(store, &accept), Answered::Done);
+        assert_eq!(reply(store, &accept), Answered::Done);
         assert_eq!(waiting(store, "bob"), [2, 5]);
         assert_eq!((friends(store, "ann"), friends(store, "bob")), (names(&["bob"]), names(&["ann"])));
         assert_eq!(ask(store, &request(6, "bob", "ann", "s")), Asked::AlreadyFriends);
@@ -281,12 +283,12 @@ fn requests_that_cross_are_both_removed_by_an_accept_and_not_by_a_reject() {
         sign_up(store, &["ann", "bob", "cy"]);
         ask(store, &request(1, "bob", "ann", "r"));
         ask(store, &request(2, "ann", "bob", "r"));
-        assert_eq!(reply(store, &answer(3, PushKind::FriendReject, "ann", "bob", "r")), DONE);
+        assert_eq!(reply(store, &answer(3, PushKind::FriendReject, "ann", "bob", "r")), Answered::Done);
         assert_eq!(waiting(store, "bob"), [2, 3]);
         ask(store, &request(4, "bob", "ann", "r"));
         save(store, &[message(5, "ann", "bob", "r")]);
         let accept = answer(6, PushKind::FriendAccept, "ann", "bob", "r");
-        assert_eq!(reply(store, &accept), Answered::Done { crossed_seq: Some(2) });
+        assert_eq!(reply(store, &accept), Answered::Done);
         assert_eq!((waiting(store, "ann"), waiting(store, "bob")), (vec![1, 4], vec![3, 5, 6]));
         assert_eq!(reply(store, &answer(7, PushKind::FriendAccept, "bob", "ann", "r")), Answered::NoSuchRequest);
         assert_eq!(friends(store, "bob"), names(&["ann"]));
@@ -295,7 +297,7 @@ fn requests_that_cross_are_both_removed_by_an_accept_and_not_by_a_reject() {
         ask(store, &request(11, "ann", "cy", "s"));
         with(store, |store| store.delete_pushes(&[(user("cy"), 11)]));
         let accept = answer(12, PushKind::FriendAccept, "ann", "cy", "r");
-        assert_eq!(reply(store, &accept), Answered::Done { crossed_seq: Some(11) });
+        assert_eq!(reply(store, &accept), Answered::Done);
         assert_eq!(friends(store, "ann"), names(&["bob", "cy"]));
     });
 }
@@ -306,7 +308,7 @@ fn a_friendship_ends_both_ways() {
         sign_up(store, &["ann", "bob", "cy"]);
         for (asker, seq) in [("bob", 1), ("cy", 10)] {
             ask(store, &request(seq, asker, "ann", "r"));
-            assert_eq!(reply(store, &answer(seq + 1, PushKind::FriendAccept, "ann", asker, "r")), DONE);
+            assert_eq!(reply(store, &answer(seq + 1, PushKind::FriendAccept, "ann", asker, "r")), Answered::Done);
         }
         for _ in 0..2 {
             with(store, |store| store.unfriend(&user("bob"), &user("ann")));
@@ -327,7 +329,10 @@ fn jobs_of_one_transaction_see_each_other() {
             assert!(store.create_account(&account(name), &Secret::new("h")).unwrap());
         }
         assert_eq!(store.ask_friend(&request(1, "ann", "bob", "r"), u32::MAX).unwrap(), Asked::Pending);
-        assert_eq!(store.answer_friend(&answer(2, PushKind::FriendAccept, "bob", "ann", "r"), u32::MAX).unwrap(), DONE);
+        assert_eq!(
+            store.answer_friend(&answer(2, PushKind::FriendAccept, "bob", "ann", "r"), u32::MAX).unwrap(),
+            Answered::Done
+        );
         assert_eq!(friends(store, "ann"), names(&["bob"]));
         store.save_pushes(&[message(3, "bob", "ann", "m")]).unwrap();
         assert_eq!(waiting(store, "ann"), [2, 3]);
@@ -388,12 +393,12 @@ fn pending_requests_and_friends_are_limited() {
             let push = answer(seq, PushKind::FriendAccept, asked, asker, "r");
             with(store, |store| store.answer_friend(&push, friends_max))
         };
-        assert!(matches!(accept(8, "bob", "ann", 1), Answered::Done { .. }));
+        assert!(matches!(accept(8, "bob", "ann", 1), Answered::Done));
         assert_eq!(accept(9, "bob", "dan", 1), Answered::TooManyFriends, "of who accepts");
         assert_eq!(accept(10, "cy", "ann", 1), Answered::TooManyFriends, "of who asked");
-        assert!(matches!(accept(11, "bob", "dan", 2), Answered::Done { .. }), "it was still pending");
+        assert!(matches!(accept(11, "bob", "dan", 2), Answered::Done), "it was still pending");
         let reject = answer(12, PushKind::FriendReject, "cy", "ann", "r");
-        assert!(matches!(with(store, |store| store.answer_friend(&reject, 1)), Answered::Done { .. }));
+        assert!(matches!(with(store, |store| store.answer_friend(&reject, 1)), Answered::Done));
         assert_eq!(friends(store, "bob"), names(&["ann", "dan"]));
         assert_eq!(friends(store, "cy"), names(&[]));
     });

@@ -71,7 +71,7 @@ impl<'a> Filler<'a> {
         if self.store.ask_friend(&ask, u32::MAX)? != Asked::Pending {
             return Err(format!("{one} cannot ask {other}").into());
         }
-        if !matches!(self.store.answer_friend(&answer, u32::MAX)?, Answered::Done { .. }) {
+        if !matches!(self.store.answer_friend(&answer, u32::MAX)?, Answered::Done) {
             return Err(format!("{other} cannot answer {one}").into());
         }
         self.store.delete_pushes(&[(UserName::new(other)?, ask.seq), (UserName::new(one)?, answer.seq)])?;

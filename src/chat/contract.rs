@@ -379,11 +379,7 @@ pub enum Asked {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Answered {
     /// It was pending and is answered now; the push is kept.
-    Done {
-        /// On accept: the `seq` of the crossing request's push (from who was asked to who asked) that was removed, or
-        /// that would have been if it had not been acked; `None` when no request crossed.
-        crossed_seq: Option<u64>,
-    },
+    Done,
     /// No such request is pending: nothing was changed.
     NoSuchRequest,
     /// One of the two has as many friends as are allowed: nothing was changed, the request is still pending.

@@ -224,7 +224,7 @@ impl Chat {
         let Friendship { request, verb, me, other, time_ms, push, .. } = friendship;
         let done = Ok(time_ms);
         let result = match outcome {
-            Outcome::Asked(Asked::Pending) | Outcome::Unfriended | Outcome::Answered(Answered::Done { .. }) => done,
+            Outcome::Asked(Asked::Pending) | Outcome::Unfriended | Outcome::Answered(Answered::Done) => done,
             Outcome::Asked(Asked::AlreadyFriends) => done,
             Outcome::Asked(Asked::AlreadyPending { time_ms }) => Ok(*time_ms),
             Outcome::Asked(Asked::NoSuchUser) => Err(NOBODY),
@@ -235,17 +235,12 @@ impl Chat {
             Outcome::Answered(Answered::TooManyFriends) => Err(TOO_MANY_FRIENDS),
             _ => Err(UNAVAILABLE),
         };
-        if let Outcome::Answered(Answered::Done { crossed_seq }) = outcome {
-            if verb == FriendVerb::Accept {
-                self.users.note_friend(me, other, true);
-                self.users.note_friend(other, me, true);
-            }
-            if let Some(seq) = crossed_seq {
-                self.take_off(other, *seq, out);
-            }
-        }
         let read_back = matches!(outcome, Outcome::Loaded { .. }) && result.is_ok();
-        if read_back || matches!(outcome, Outcome::Asked(Asked::AlreadyFriends)) {
+        let accepted = verb == FriendVerb::Accept && matches!(outcome, Outcome::Answered(Answered::Done)) || read_back;
+        if accepted {
+            self.take_off_requests(other, me, out);
+        }
+        if accepted || matches!(outcome, Outcome::Asked(Asked::AlreadyFriends)) {
             self.users.note_friend(me, other, true);
             self.users.note_friend(other, me, true);
         }
@@ -257,7 +252,7 @@ impl Chat {
             Ok(time_ms) => self.answer(request, Reply::Friend { time_ms }, out),
             Err(fault) => self.refuse_waiting(request, Some(fault), out),
         }
-        if matches!(outcome, Outcome::Asked(Asked::Pending) | Outcome::Answered(Answered::Done { .. }))
+        if matches!(outcome, Outcome::Asked(Asked::Pending) | Outcome::Answered(Answered::Done))
             && let Some(push) = push
         {
             self.deliver_committed(push, other, out);
@@ -265,14 +260,24 @@ impl Chat {
         self.turn_ends(me, other, out);
     }
 
-    /// The push of a request that crossed the one that was accepted comes off the list: the store has dropped it already.
-    fn take_off(&mut self, user: UserId, seq: u64, out: &mut Vec<Action>) {
-        let found: Option<ItemRef> =
-            self.users.get(user).list.as_ref().and_then(|list| list.all().find(|item| item.seq == seq));
-        if let Some(item) = found {
-            self.unlist(item);
-            self.free_unless_listed(item);
-            self.room_made(user, out);
+    /// They are friends: no request of `asker` waits any longer for the ack of `asked`. The store has dropped the one that crossed
+    /// the accepted one, perhaps in a try that failed afterwards, so that nobody could say which it was. An older one, answered and
+    /// never acked, is as moot.
+    fn take_off_requests(&mut self, asked: UserId, asker: UserId, out: &mut Vec<Action>) {
+        let asker = self.users.get(asker).name.clone();
+        let is_one = |item: &ItemRef| {
+            let push = self.items.get(*item).map(|found| &found.push);
+            push.is_some_and(|push| push.kind == PushKind::FriendRequest && push.sender() == asker.as_str())
+        };
+        let list = self.users.get(asked).list.as_ref();
+        let found: Vec<ItemRef> = list.map_or_else(Vec::new, |list| list.all().filter(is_one).collect());
+        for item in &found {
+            self.unlist(*item);
+            self.free_unless_listed(*item);
+            self.delete(item.seq, asked, out);
+        }
+        if !found.is_empty() {
+            self.room_made(asked, out);
         }
     }
 

@@ -295,24 +295,22 @@ impl Store for MemoryStore {
         let pending = tables.requests.get(&(asked.clone(), asker.clone())).is_some_and(|found| *found.id == *push.id());
         if !pending {
             let done = tables.pushes.get(&asker).is_some_and(|list| list.contains_key(&push.seq));
-            return Ok(if done { Answered::Done { crossed_seq: None } } else { Answered::NoSuchRequest });
+            return Ok(if done { Answered::Done } else { Answered::NoSuchRequest });
         }
         let full = |user| tables.friends.get(user).is_some_and(|friends| friends.len() >= friends_max as usize);
         if push.kind == PushKind::FriendAccept && (full(&asked) || full(&asker)) {
             return Ok(Answered::TooManyFriends);
         }
         tables.take_request(&asked, &asker);
-        let mut crossed_seq = None;
         if push.kind == PushKind::FriendAccept {
             tables.befriend(&asked, &asker, true);
             tables.befriend(&asker, &asked, true);
             if let Some(crossed) = tables.take_request(&asker, &asked) {
                 tables.delete(&asker, crossed.seq);
-                crossed_seq = Some(crossed.seq);
             }
         }
         tables.save(push)?;
-        Ok(Answered::Done { crossed_seq })
+        Ok(Answered::Done)
     }
 
     fn save_token(

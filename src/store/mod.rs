@@ -80,6 +80,15 @@ pub trait Store: Send {
     fn end_reads(&mut self) -> Result<(), StoreError> {
         Ok(())
     }
+    /// Told of everybody whose friendships the transaction is about to change, each once and in ascending order: where transactions run
+    /// side by side, those about the same people wait for each other here, and so never for each other in a circle.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    fn lock_people(&mut self, people: &[&str]) -> Result<(), StoreError> {
+        let _ = people;
+        Ok(())
+    }
     /// Makes everything since `begin` durable.
     ///
     /// # Errors

@@ -10,9 +10,9 @@ mod schema;
 mod values;
 
 pub use connect::MysqlServer;
-use connect::{Held, LOCK_NAME};
+use connect::{BEGIN, Held};
 pub use export::MysqlPortable;
-use values::{bytes, corrupt, fault, name, number, text};
+use values::{bytes, corrupt, fault, is_read_only, name, number, text};
 
 use super::token::TokenHash;
 use super::{SavedAs, Store, StoreError};
@@ -23,11 +23,15 @@ use mysql::prelude::Queryable;
 use mysql::{Conn, Row, Value};
 use std::collections::HashMap;
 use std::sync::LazyLock;
+use std::time::{Duration, Instant};
 
 /// Rows of one statement: few sizes, so that each is prepared once, and the largest that fits is taken.
 const SIZES: [usize; 3] = [100, 10, 1];
 /// Texts of one statement, in bytes, unless it is a single row.
 const STATEMENT_BYTES_MAX: usize = 1024 * 1024;
+/// A connection at least this old is left when the server behind it only reads: there may be another one by now that writes, under
+/// the same name.
+const DEMOTED_AFTER: Duration = Duration::from_secs(1);
 /// What a row has besides its content, generously.
 const ROW_BYTES: usize = 4 * 1024;
 
@@ -44,6 +48,12 @@ static INSERTS: LazyLock<[String; 3]> = LazyLock::new(|| {
 static READ_BACKS: LazyLock<[String; 3]> = LazyLock::new(|| {
     SIZES.map(|rows| {
         format!("SELECT seq, receiver, sender, message_id FROM pushes WHERE seq IN ({})", repeated("?", rows))
+    })
+});
+static LOCKS: LazyLock<[String; 3]> = LazyLock::new(|| {
+    SIZES.map(|rows| {
+        let names = repeated("?", rows);
+        format!("SELECT 1 FROM accounts WHERE user_name IN ({names}) ORDER BY user_name FOR UPDATE")
     })
 });
 /// By the primary key first, because not every server uses an index for pairs.
@@ -76,6 +86,7 @@ fn size_of_group(count: usize, weighs_at_most: impl Fn(usize) -> bool) -> usize 
 pub struct MysqlStore {
     /// `None` once it cannot be trusted any more.
     conn: Option<Conn>,
+    opened: Instant,
     packet_max: u64,
     /// Who holds the lock on the database for all connections of this server.
     lock: Held,
@@ -96,7 +107,7 @@ struct Request {
 
 impl MysqlStore {
     fn new(conn: Conn, packet_max: u64, lock: Held) -> Self {
-        Self { conn: Some(conn), packet_max, lock }
+        Self { conn: Some(conn), opened: Instant::now(), packet_max, lock }
     }
 
     /// Everything that is said to the server is said here.
@@ -105,8 +116,9 @@ impl MysqlStore {
             return Err(StoreError::Unavailable("its connection is lost".into()));
         };
         work(conn).map_err(|error| {
+            let is_demoted = is_read_only(&error) && self.opened.elapsed() >= DEMOTED_AFTER;
             let (error, usable) = fault(&error);
-            if !usable {
+            if !usable || is_demoted {
                 self.conn = None;
             }
             error
@@ -148,7 +160,6 @@ impl MysqlStore {
                 bytes(push.content()),
             ]);
         }
-        self.lock.note_seq(pushes.iter().map(|push| push.seq).max().unwrap_or(0));
         let inserted = self.change(&INSERTS[size], params)?;
         if inserted == pushes.len() as u64 {
             saved.extend(pushes.iter().map(|_| SavedAs::Itself));
@@ -183,10 +194,9 @@ impl MysqlStore {
         }
     }
 
-    /// Makes all that is done about the friendship of two people wait for each other, whichever worker does it. Gives who exists.
-    fn lock_both(&mut self, one: &str, other: &str) -> Result<Vec<UserName>, StoreError> {
-        let sql = "SELECT user_name FROM accounts WHERE user_name IN (?, ?) ORDER BY user_name FOR UPDATE";
-        self.rows(sql, vec![bytes(one), bytes(other)])?.iter().map(|row| name(row, 0)).collect()
+    /// Is there such a user?
+    fn exists(&mut self, user: &str) -> Result<bool, StoreError> {
+        Ok(self.row("SELECT 1 FROM accounts WHERE user_name = ?", vec![bytes(user)])?.is_some())
     }
 
     fn request(&mut self, receiver: &str, sender: &str) -> Result<Option<Request>, StoreError> {
@@ -227,22 +237,32 @@ fn same(push: &Push, row: &Row) -> Result<(), StoreError> {
 impl Store for MysqlStore {
     fn begin(&mut self) -> Result<(), StoreError> {
         // In one round trip: a connection that was killed while it held the lock tells nobody, and another server may have it now.
-        let sql = format!("START TRANSACTION; SELECT IS_USED_LOCK({LOCK_NAME})");
-        let holder: Option<u64> = self.run(|conn| {
-            let mut results = conn.query_iter(sql)?;
-            let mut holder = None;
+        let found: Option<Row> = self.run(|conn| {
+            let mut results = conn.query_iter(&*BEGIN)?;
+            let mut found = None;
             while let Some(result) = results.iter() {
                 for row in result {
-                    holder = row?.get::<Option<u64>, _>(0).flatten();
+                    found = Some(row?);
                 }
             }
-            Ok(holder)
+            Ok(found)
         })?;
-        if holder == Some(self.lock.connection) {
+        if found.is_some_and(|found| self.lock.is_ours(&found)) {
             return Ok(());
         }
         self.conn = None;
         Err(StoreError::Unavailable("the lock on the database was lost".into()))
+    }
+
+    fn lock_people(&mut self, people: &[&str]) -> Result<(), StoreError> {
+        let mut rest = people;
+        while !rest.is_empty() {
+            let size = size_of_group(rest.len(), |_| true);
+            let (group, after) = rest.split_at(SIZES[size]);
+            self.rows(&LOCKS[size], group.iter().map(|name| bytes(name)).collect())?;
+            rest = after;
+        }
+        Ok(())
     }
 
     fn commit(&mut self) -> Result<(), StoreError> {
@@ -336,11 +356,12 @@ impl Store for MysqlStore {
         let (mut pushes, mut size) = (Vec::new(), 0);
         self.run(|conn| {
             for row in conn.exec_iter(sql, params)? {
-                let push = read(&row?);
-                size += push.as_ref().map_or(0, Push::text_bytes);
-                pushes.push(push);
-                if size >= bytes_max {
-                    break;
+                // To the end: the driver would read the rest all the same, and keep its errors to itself.
+                let row = row?;
+                if size < bytes_max || pushes.is_empty() {
+                    let push = read(&row);
+                    size += push.as_ref().map_or(0, Push::text_bytes);
+                    pushes.push(push);
                 }
             }
             Ok(())
@@ -351,8 +372,10 @@ impl Store for MysqlStore {
     fn save_pushes(&mut self, pushes: &[Push]) -> Result<Vec<SavedAs>, StoreError> {
         let (mut saved, mut rest) = (Vec::with_capacity(pushes.len()), pushes);
         while !rest.is_empty() {
-            let fits = |size| rest[..size].iter().map(weight).sum::<usize>() <= STATEMENT_BYTES_MAX;
-            let size = size_of_group(rest.len(), fits);
+            let size = size_of_group(rest.len(), |size| {
+                let bytes = rest[..size].iter().map(weight).sum::<usize>();
+                bytes <= STATEMENT_BYTES_MAX && (bytes + ROW_BYTES) as u64 <= self.packet_max
+            });
             let (group, after) = rest.split_at(SIZES[size]);
             self.insert(group, size, &mut saved)?;
             rest = after;
@@ -373,7 +396,7 @@ impl Store for MysqlStore {
 
     fn ask_friend(&mut self, push: &Push, pending_max: u32) -> Result<Asked, StoreError> {
         let (asker, asked) = (push.sender(), push.receiver());
-        if !self.lock_both(asker, asked)?.iter().any(|name| name.as_str() == asked) {
+        if !self.exists(asked)? {
             return Ok(Asked::NoSuchUser);
         }
         if let Some(request) = self.request(asked, asker)? {
@@ -397,10 +420,9 @@ impl Store for MysqlStore {
 
     fn answer_friend(&mut self, push: &Push, friends_max: u32) -> Result<Answered, StoreError> {
         let (asked, asker) = (push.sender(), push.receiver());
-        self.lock_both(asked, asker)?;
         if self.request(asked, asker)?.is_none_or(|request| request.id != push.id()) {
             let done = self.is_stored(push)?;
-            return Ok(if done { Answered::Done { crossed_seq: None } } else { Answered::NoSuchRequest });
+            return Ok(if done { Answered::Done } else { Answered::NoSuchRequest });
         }
         if push.kind == PushKind::FriendAccept
             && (self.reaches(FRIENDS_OF, asked, friends_max)? || self.reaches(FRIENDS_OF, asker, friends_max)?)
@@ -408,7 +430,6 @@ impl Store for MysqlStore {
             return Ok(Answered::TooManyFriends);
         }
         self.remove_request(asked, asker)?;
-        let mut crossed_seq = None;
         if push.kind == PushKind::FriendAccept {
             let sql = "INSERT INTO friendships (user_name, friend_name) VALUES (?, ?), (?, ?) \
                        ON DUPLICATE KEY UPDATE friend_name = friend_name";
@@ -417,11 +438,10 @@ impl Store for MysqlStore {
                 self.remove_request(asker, asked)?;
                 let receiver = UserName::new(asker).map_err(corrupt)?;
                 self.delete(&[(receiver, crossed.seq)], SIZES.len() - 1)?;
-                crossed_seq = Some(crossed.seq);
             }
         }
         self.insert_one(push)?;
-        Ok(Answered::Done { crossed_seq })
+        Ok(Answered::Done)
     }
 
     fn save_token(
@@ -461,7 +481,6 @@ impl Store for MysqlStore {
 
     fn unfriend(&mut self, user: &UserName, other: &UserName) -> Result<(), StoreError> {
         let (user, other) = (user.as_str(), other.as_str());
-        self.lock_both(user, other)?;
         let sql = "DELETE FROM friendships \
                    WHERE (user_name = ? AND friend_name = ?) OR (user_name = ? AND friend_name = ?)";
         self.change(sql, [user, other, other, user].map(bytes).into()).map(drop)

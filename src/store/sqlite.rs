@@ -285,7 +285,7 @@ impl Store for SqliteStore {
         let (asked, asker) = (push.sender(), push.receiver());
         if self.request(asked, asker)?.is_none_or(|(id, ..)| id != push.id()) {
             let done = self.is_stored(push)?;
-            return Ok(if done { Answered::Done { crossed_seq: None } } else { Answered::NoSuchRequest });
+            return Ok(if done { Answered::Done } else { Answered::NoSuchRequest });
         }
         let friends = "SELECT count(*) FROM (SELECT 1 FROM friendships WHERE user_name = ?1 LIMIT ?2)";
         if push.kind == PushKind::FriendAccept
@@ -294,7 +294,6 @@ impl Store for SqliteStore {
             return Ok(Answered::TooManyFriends);
         }
         self.remove_request(asked, asker)?;
-        let mut crossed_seq = None;
         if push.kind == PushKind::FriendAccept {
             let mut insert = self.db.prepare_cached(
                 "INSERT INTO friendships (user_name, friend_name) VALUES (?1, ?2), (?2, ?1) ON CONFLICT DO NOTHING",
@@ -303,11 +302,10 @@ impl Store for SqliteStore {
             if let Some((_, _, seq)) = self.request(asker, asked)? {
                 self.remove_request(asker, asked)?;
                 self.delete(asker, seq)?;
-                crossed_seq = u64::try_from(seq).ok();
             }
         }
         self.insert(push)?;
-        Ok(Answered::Done { crossed_seq })
+        Ok(Answered::Done)
     }
 
     fn save_token(

@@ -41,6 +41,11 @@ fn mariadbd() -> PathBuf {
     if elsewhere.exists() { elsewhere } else { "mariadbd".into() }
 }
 
+/// Nobody else gets it in the meantime, as good as always: the system hands ports out in turn.
+fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
 /// A running MariaDB.
 pub struct MariaDb {
     folder: TempDir,
@@ -57,8 +62,7 @@ impl MariaDb {
         }
         let folder = tempfile::tempdir().unwrap();
         make_data(&folder);
-        // Nobody else gets it in the meantime, as good as always: the system hands ports out in turn.
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let port = free_port();
         let child = Self::spawn(&folder, port);
         let mut database = Self { folder, port, child };
         let mut root = database.wait_until_it_answers();
@@ -70,6 +74,20 @@ impl MariaDb {
             root.query_drop(sql).unwrap();
         }
         Some(database)
+    }
+
+    /// A second server that has what this one has now: what the other one of a pair that replicates would be.
+    pub fn twin(&mut self) -> Self {
+        self.stop();
+        let folder = tempfile::tempdir().unwrap();
+        let copied = Command::new("cp").arg("-a").arg(self.folder.path().join("data")).arg(folder.path()).status();
+        assert!(copied.unwrap().success());
+        self.start_again();
+        let port = free_port();
+        let child = Self::spawn(&folder, port);
+        let mut twin = Self { folder, port, child };
+        twin.wait_until_it_answers();
+        twin
     }
 
     fn spawn(folder: &TempDir, port: u16) -> Child {

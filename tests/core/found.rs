@@ -223,6 +223,27 @@ fn an_accept_whose_answer_was_lost_makes_friends_of_those_online() {
 }
 
 #[test]
+fn an_accept_whose_answer_was_lost_ends_the_request_that_crossed_it() {
+    let (mut w, ann, bob) = strangers();
+    w.friend(ann, FriendVerb::Request, "a", "bob");
+    w.friend(bob, FriendVerb::Request, "b", "ann");
+    w.run_for(100);
+    assert_eq!(w.heard(bob), ["ask ann a", "OK b"]);
+    w.store.fate(Fate::DoAndLose, friendships);
+    w.friend(ann, FriendVerb::Accept, "b", "bob");
+    w.run_for(100);
+    w.store.work(w.now_ms);
+    w.run_for(2_000);
+    assert_eq!(w.heard(bob), ["yes ann b"]);
+    w.run_for(20_000);
+    assert_eq!(
+        w.heard(bob),
+        ["yes ann b"],
+        "Ann's own request came off his list, though nobody could say that it crossed"
+    );
+}
+
+#[test]
 fn a_friendship_whose_end_was_lost_on_the_way_has_ended() {
     let (mut w, ann, bob) = ann_and_bob();
     w.store.fate(Fate::DoAndLose, friendships);

@@ -114,8 +114,14 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
     of(
         "an accept makes friends one way",
         "src/chat/friend.rs",
-        "if verb == FriendVerb::Accept {\n                self.users.note_friend(me, other, true);\n                self.users.note_friend(other, me, true);",
-        "if verb == FriendVerb::Accept {\n                self.users.note_friend(me, other, true);",
+        "            self.users.note_friend(me, other, true);\n            self.users.note_friend(other, me, true);\n        }\n        if matches!(outcome, Outcome::Unfriended)",
+        "            self.users.note_friend(me, other, true);\n        }\n        if matches!(outcome, Outcome::Unfriended)",
+    ),
+    of(
+        "a request that crossed the accepted one stays on the list",
+        "src/chat/friend.rs",
+        "            self.take_off_requests(other, me, out);\n",
+        "",
     ),
     of(
         "what is taken while a page is on its way is forgotten",

@@ -59,6 +59,9 @@ pub struct Oracle {
     acked: BTreeSet<Key>,
     /// Pushes that were acked, with the incarnation.
     acked_seqs: BTreeMap<u64, u32>,
+    /// Pushes of requests by who asks whom, and those of them that no longer matter since the two became friends.
+    requests: BTreeMap<(String, String), Vec<u64>>,
+    moot: BTreeSet<u64>,
     /// Pushes of friend requests and answers of which the core does not know what became.
     lost: BTreeSet<u64>,
     /// Messages whose `MS` went out: the incarnation and the time of each.
@@ -90,6 +93,8 @@ impl Oracle {
             committed: BTreeSet::new(),
             acked: BTreeSet::new(),
             acked_seqs: BTreeMap::new(),
+            requests: BTreeMap::new(),
+            moot: BTreeSet::new(),
             lost: BTreeSet::new(),
             promised: BTreeMap::new(),
             sent: BTreeSet::new(),
@@ -344,18 +349,21 @@ impl Oracle {
                 self.committed.insert(key_of(push));
             }
             (Job::DeletePush { seq, .. }, _) => {
-                assert!(self.acked_seqs.contains_key(seq), "deleted and not acked: {seq}");
+                let is_due = self.acked_seqs.contains_key(seq) || self.moot.contains(seq);
+                assert!(is_due, "deleted and not acked: {seq}");
             }
             (Job::Load { pushes_max, .. } | Job::LoadPage { pushes_max, .. }, _) => {
                 assert!(*pushes_max <= self.rules.page_max, "a page larger than allowed");
             }
+            (Job::AskFriend { push, .. }, Outcome::Failed) => self.note_request(push),
             (Job::AskFriend { push, .. }, Outcome::Asked(asked)) if *asked != Asked::NoSuchUser => {
+                self.note_request(push);
                 self.befriended.insert(push.id().to_owned());
             }
             (Job::Unfriend { user, other }, Outcome::Unfriended) => {
                 self.friends.remove(&pair_of(user.as_str(), other.as_str()));
             }
-            (Job::AnswerFriend { push, .. }, Outcome::Answered(Answered::Done { .. })) => {
+            (Job::AnswerFriend { push, .. }, Outcome::Answered(Answered::Done)) => {
                 if push.kind == PushKind::FriendAccept {
                     self.friends.insert(pair_of(push.sender(), push.receiver()));
                 }
@@ -383,11 +391,34 @@ impl Oracle {
                 self.lost.insert(push.seq);
                 return;
             }
-            (Job::AnswerFriend { .. }, Outcome::Answered(Answered::Done { crossed_seq: Some(seq) })) => *seq,
+            (Job::AnswerFriend { push, .. }, Outcome::Answered(Answered::Done))
+                if push.kind == PushKind::FriendAccept =>
+            {
+                return self.made_friends(push.sender(), push.receiver());
+            }
+            // Read to learn what became of an accept.
+            (Job::Load { user, pushes_max: 0, .. }, Outcome::Loaded { friends, .. }) => {
+                friends.iter().for_each(|friend| self.made_friends(user.as_str(), friend.as_str()));
+                return;
+            }
             _ => return,
         };
         for view in self.conns.values_mut() {
             view.outstanding.remove(&gone);
+        }
+    }
+
+    fn note_request(&mut self, push: &Push) {
+        let asked = self.requests.entry((push.sender().to_owned(), push.receiver().to_owned()));
+        asked.or_default().push(push.seq);
+    }
+
+    /// Of two friends no request waits for an ack.
+    fn made_friends(&mut self, accepts: &str, asked: &str) {
+        self.moot.extend(self.requests.remove(&(accepts.to_owned(), asked.to_owned())).unwrap_or_default());
+        let is_moot = |push: &Push| push.kind == PushKind::FriendRequest && push.sender() == accepts;
+        for view in self.conns.values_mut().filter(|view| view.user.as_deref() == Some(asked)) {
+            view.outstanding.retain(|_, item| !is_moot(&item.push));
         }
     }
 

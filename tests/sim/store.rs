@@ -231,7 +231,7 @@ impl Model {
         let (asked, asker) = (push.sender().to_owned(), push.receiver().to_owned());
         let pair = (asker.clone(), asked.clone());
         if self.pushes.contains_key(&(asker.clone(), push.seq)) {
-            return Answered::Done { crossed_seq: None };
+            return Answered::Done;
         }
         if self.pending.get(&pair).is_none_or(|asking| asking.id != push.id()) {
             return Answered::NoSuchRequest;
@@ -241,15 +241,13 @@ impl Model {
             return Answered::TooManyFriends;
         }
         self.pending.remove(&pair);
-        let mut crossed_seq = None;
         if push.kind == PushKind::FriendAccept {
             self.befriend(&asker, &asked);
             if let Some(crossed) = self.pending.remove(&(asked, asker.clone())) {
                 self.pushes.remove(&(asker, crossed.seq));
-                crossed_seq = Some(crossed.seq);
             }
         }
         self.keep(push);
-        Answered::Done { crossed_seq }
+        Answered::Done
     }
 }

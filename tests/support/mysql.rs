@@ -2,20 +2,17 @@
 //! `HONGYAN_TEST_MYSQL`.
 
 use crate::support::*;
-use hongyan::chat::contract::{Answered, Asked, Job, Outcome, Ticket};
-use hongyan::config::{Config, StoreUrl};
 use hongyan::protocol::field::Secret;
 use hongyan::protocol::push::PushKind;
 use hongyan::store::mysql::MysqlServer;
-use hongyan::store::pool::Pool;
+use hongyan::store::portable::Role;
 use hongyan::store::{SavedAs, Store, StoreError};
 use mysql::prelude::Queryable;
-use std::collections::HashMap;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// A database of its own, dropped with it.
 pub(crate) struct Database {
@@ -38,7 +35,7 @@ impl Database {
         Some(Self { name, base, admin })
     }
 
-    fn url(&self) -> String {
+    pub(crate) fn url(&self) -> String {
         format!("{}/{}", self.base, self.name)
     }
 
@@ -47,7 +44,7 @@ impl Database {
     }
 
     /// Ends all connections to it but ours, as an administrator would.
-    fn kill_all(&mut self) -> usize {
+    pub(crate) fn kill_all(&mut self) -> usize {
         let sql = format!(
             "SELECT id FROM information_schema.processlist WHERE db = '{}' AND id <> CONNECTION_ID()",
             self.name
@@ -125,7 +122,7 @@ fn what_is_none_of_ours_or_newer_is_refused() {
     drop(database.server().connect().unwrap());
     database.admin.query_drop("UPDATE schema_version SET version = 7").unwrap();
     let why = refusal(&database.server());
-    assert!(why.contains("it was written by a newer hongyan (schema 7, this one knows 2)"), "{why}");
+    assert!(why.contains("it was written by a newer hongyan (schema 7, this one knows 3)"), "{why}");
     let missing = MysqlServer::new(&format!("{}/no_such_database_here", database.base)).unwrap();
     assert!(refusal(&missing).contains("no_such_database_here"));
 }
@@ -154,7 +151,7 @@ fn an_older_schema_is_brought_up_to_date_even_after_a_step_that_was_cut_short() 
                    WHERE table_schema = DATABASE() AND table_name = ? ORDER BY ordinal_position";
         database.admin.exec(sql, (table,)).unwrap()
     };
-    let upgraded = [shape("friend_requests"), shape("resume_tokens")];
+    let upgraded = ["friend_requests", "resume_tokens", "fence"].map(&mut shape);
     let Some(mut fresh) = Database::new() else { return };
     drop(fresh.server().connect().unwrap());
     let mut shape = |table: &str| -> Vec<(String, String, String)> {
@@ -162,9 +159,9 @@ fn an_older_schema_is_brought_up_to_date_even_after_a_step_that_was_cut_short() 
                    WHERE table_schema = DATABASE() AND table_name = ? ORDER BY ordinal_position";
         fresh.admin.exec(sql, (table,)).unwrap()
     };
-    assert_eq!(upgraded, [shape("friend_requests"), shape("resume_tokens")]);
+    assert_eq!(upgraded, ["friend_requests", "resume_tokens", "fence"].map(&mut shape));
     let version: Option<u32> = database.admin.query_first("SELECT version FROM schema_version").unwrap();
-    assert_eq!(version, Some(2));
+    assert_eq!(version, Some(3));
 }
 
 #[test]
@@ -316,6 +313,60 @@ fn a_server_whose_database_another_one_took_over_never_writes_again() {
     }
 }
 
+/// What a server that has lost its lock may still be told by its numbers alone: nothing.
+#[test]
+fn a_take_over_is_noticed_when_all_that_was_stored_is_gone_since() {
+    let Some(mut database) = Database::new() else { return };
+    let first = database.server();
+    let mut store = first.connect().unwrap();
+    sign_up(&mut store, &["ann", "bob"]);
+    save(&mut store, &[message(7, "bob", "ann", "m7")]);
+    kill_lock(&mut database);
+    let second = database.server();
+    let mut other = second.connect().unwrap();
+    other.begin().unwrap();
+    other.delete_pushes(&[(user("ann"), 7)]).unwrap();
+    other.save_pushes(&[message(3, "bob", "ann", "m3")]).unwrap();
+    other.commit().unwrap();
+    drop((other, second));
+    assert!(store.begin().is_err() && store.is_broken());
+    let why = refusal(&first);
+    assert!(why.contains("another server has used this database") && why.contains("must be started again"), "{why}");
+}
+
+#[test]
+fn nobody_takes_over_in_the_middle_of_a_transaction() {
+    let Some(mut database) = Database::new() else { return };
+    let first = database.server();
+    let mut store = first.connect().unwrap();
+    sign_up(&mut store, &["ann", "bob"]);
+    store.begin().unwrap();
+    store.save_pushes(&[message(1, "bob", "ann", "m1")]).unwrap();
+    kill_lock(&mut database);
+    // What is under way may be committed yet, and be promised: the other one waits for it.
+    let early = database.server().connect();
+    assert!(matches!(early, Err(StoreError::Busy(_))), "{early:?}");
+    store.commit().unwrap();
+    let second = database.server();
+    assert_eq!(second.connect().unwrap().last_seq().unwrap(), 1);
+    assert!(store.begin().is_err());
+}
+
+#[test]
+fn a_lock_that_was_taken_for_reading_only_is_had_again() {
+    let Some(mut database) = Database::new() else { return };
+    let first = database.server();
+    let mut store = first.connect().unwrap();
+    kill_lock(&mut database);
+    let reading = MysqlServer::new_for(Role::CopyFrom, &database.url()).unwrap();
+    let reader = reading.connect().unwrap();
+    assert!(store.begin().is_err());
+    let why = refusal(&first);
+    assert!(why.contains("another server uses this database") && !why.contains("started again"), "{why}");
+    drop((reader, reading));
+    save(&mut first.connect().unwrap(), &[message(1, "bob", "ann", "m1")]);
+}
+
 /// A network that goes away without a word: what is cut on our side stays open on the database's.
 fn silent_cuts(target: String) -> (u16, Arc<Mutex<Vec<TcpStream>>>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -355,155 +406,4 @@ fn a_connection_of_ours_that_the_database_holds_for_alive_does_not_keep_us_out()
     assert!(refusal(&database.server()).contains("another server uses this database"), "it is still held there");
     save(&mut server.connect().unwrap(), &[message(3, "bob", "ann", "m3")]);
     database.kill_all();
-}
-
-struct Workers {
-    pool: Pool,
-    next: u32,
-    done: HashMap<u32, Outcome>,
-}
-
-impl Workers {
-    fn new(database: &Database) -> Self {
-        let (store, data_threads) = (StoreUrl::Mysql(database.url()), 4);
-        let config = Config { store, data_threads, argon2_memory_kib: 8, argon2_passes: 1, ..Config::default() };
-        Self { pool: Pool::start(&config, Arc::new(|| {})).unwrap(), next: 0, done: HashMap::new() }
-    }
-
-    fn submit(&mut self, job: Job) -> u32 {
-        self.next += 1;
-        self.pool.submit(Ticket { slot: self.next, generation: 0 }, job);
-        self.next
-    }
-
-    fn wait(&mut self) {
-        let (mut out, deadline) = (Vec::new(), Instant::now() + Duration::from_secs(30));
-        while self.done.len() < self.next as usize && Instant::now() < deadline {
-            self.pool.take(&mut out);
-            for (ticket, outcome) in out.drain(..) {
-                assert!(self.done.insert(ticket.slot, outcome).is_none(), "answered twice");
-            }
-            std::thread::sleep(Duration::from_millis(1));
-        }
-        assert_eq!(self.done.len(), self.next as usize);
-    }
-}
-
-#[test]
-fn four_workers_at_once_lose_nothing_and_fail_nothing() {
-    let Some(database) = Database::new() else { return };
-    let mut workers = Workers::new(&database);
-    assert_eq!(workers.pool.first_seq(), 1);
-    let people: Vec<String> = (0..40).map(|number| format!("user {number}")).collect();
-    for name in &people {
-        let (profile, password_hash) = (Box::new(account(name)), Secret::new("h"));
-        workers.submit(Job::CreateAccount { profile, password_hash });
-    }
-    workers.wait();
-    let mut seq = 0;
-    for round in 0..100 {
-        for (number, to) in people.iter().enumerate() {
-            seq += 1;
-            let from = &people[(number + 1 + round) % people.len()];
-            workers.submit(Job::SavePush { push: message(seq, from, to, &format!("{round}")) });
-            if round % 2 == 1 {
-                workers.submit(Job::DeletePush { receiver: user(to), seq });
-            }
-        }
-    }
-    workers.wait();
-    let failed = workers.done.values().filter(|outcome| matches!(outcome, Outcome::Failed)).count();
-    assert_eq!(failed, 0);
-    workers.pool.stop();
-    let mut store = database.server().connect().unwrap();
-    for name in &people {
-        let stored = store.pushes(&user(name), 0, 1_000, usize::MAX).unwrap();
-        assert_eq!(stored.len(), 50);
-        assert!(stored.iter().zip(stored.iter().skip(1)).all(|(one, next)| one.seq < next.seq));
-    }
-}
-
-#[test]
-fn two_who_accept_each_other_at_once_are_friends_once() {
-    let Some(database) = Database::new() else { return };
-    let mut workers = Workers::new(&database);
-    let mut seq = 0;
-    let mut next = |kind, from: &str, to: &str| {
-        seq += 1;
-        push(seq, kind, from, to, "r", "")
-    };
-    let pairs: Vec<(String, String)> = (0..30).map(|n| (format!("a{n}"), format!("b{n}"))).collect();
-    for name in pairs.iter().flat_map(|(a, b)| [a, b]) {
-        let (profile, password_hash) = (Box::new(account(name)), Secret::new("h"));
-        workers.submit(Job::CreateAccount { profile, password_hash });
-    }
-    workers.wait();
-    for (a, b) in &pairs {
-        workers.submit(Job::AskFriend { push: next(PushKind::FriendRequest, a, b), pending_max: 100 });
-        workers.submit(Job::AskFriend { push: next(PushKind::FriendRequest, b, a), pending_max: 100 });
-    }
-    workers.wait();
-    let mut answers = Vec::new();
-    for (a, b) in &pairs {
-        let one = workers.submit(Job::AnswerFriend { push: next(PushKind::FriendAccept, a, b), friends_max: 100 });
-        let other = workers.submit(Job::AnswerFriend { push: next(PushKind::FriendAccept, b, a), friends_max: 100 });
-        answers.push((one, other));
-    }
-    workers.wait();
-    for (one, other) in answers {
-        let done: Vec<_> = [one, other]
-            .into_iter()
-            .filter(|slot| matches!(workers.done[slot], Outcome::Answered(Answered::Done { crossed_seq: Some(_) })))
-            .collect();
-        let none: Vec<_> = [one, other]
-            .into_iter()
-            .filter(|slot| matches!(workers.done[slot], Outcome::Answered(Answered::NoSuchRequest)))
-            .collect();
-        assert_eq!((done.len(), none.len()), (1, 1), "{:?} {:?}", workers.done[&one], workers.done[&other]);
-    }
-    workers.pool.stop();
-    let mut store = database.server().connect().unwrap();
-    for (a, b) in &pairs {
-        assert_eq!((friends(&mut store, a), friends(&mut store, b)), (names(&[b]), names(&[a])));
-        assert_eq!(ask(&mut store, &request(100_000, a, b, "s")), Asked::AlreadyFriends);
-        // The one request that was answered kept its push; of the crossing one nothing is left.
-        assert_eq!(waiting(&mut store, a).len() + waiting(&mut store, b).len(), 2);
-    }
-}
-
-#[test]
-fn connections_that_are_killed_lose_nothing_that_was_promised() {
-    let Some(mut database) = Database::new() else { return };
-    let mut workers = Workers::new(&database);
-    let mut killed = 0;
-    for seq in 1..=3_000 {
-        workers.submit(Job::SavePush { push: message(seq, "bob", &format!("u{}", seq % 10), &format!("{seq}")) });
-        if seq % 500 == 0 {
-            killed += database.kill_all();
-        }
-        if seq % 100 == 0 {
-            std::thread::sleep(Duration::from_millis(5));
-        }
-    }
-    workers.wait();
-    assert!(killed > 0);
-    // Once it is over all works again, if not at once.
-    let deadline = Instant::now() + Duration::from_secs(10);
-    loop {
-        let last = workers.submit(Job::SavePush { push: message(3_001, "bob", "u1", "3001") });
-        workers.wait();
-        if matches!(workers.done[&last], Outcome::Saved) {
-            break;
-        }
-        assert!(Instant::now() < deadline);
-        std::thread::sleep(Duration::from_millis(50));
-    }
-    workers.pool.stop();
-    let mut store = database.server().connect().unwrap();
-    let stored: Vec<u64> = (0..10).flat_map(|n| waiting(&mut store, &format!("u{n}"))).collect();
-    for seq in 1..=3_000 {
-        if matches!(workers.done[&seq], Outcome::Saved) {
-            assert!(stored.contains(&u64::from(seq)), "{seq} was promised");
-        }
-    }
 }

@@ -1,6 +1,7 @@
 //! What only a file can do: last, be in use, be somebody else's, be damaged.
 
 use crate::support::*;
+use hongyan::chat::contract::Answered;
 use hongyan::protocol::push::{Push, PushKind};
 use hongyan::store::sqlite::SqliteStore;
 use hongyan::store::{Store, StoreError};
@@ -22,7 +23,7 @@ fn a_file_keeps_everything_over_a_restart() {
     assert_eq!(store.last_seq().unwrap(), 7);
     assert_eq!(store.profile(&user("ann")).unwrap(), Some(account("ann")));
     assert_eq!(store.pushes(&user("ann"), 1, 9, usize::MAX).unwrap(), [Push::clone(&odd)]);
-    assert_eq!(reply(&mut store, &answer(8, PushKind::FriendAccept, "ann", "bob", "r")), DONE);
+    assert_eq!(reply(&mut store, &answer(8, PushKind::FriendAccept, "ann", "bob", "r")), Answered::Done);
     drop(store);
     let files: Vec<_> = std::fs::read_dir(folder.path()).unwrap().map(|file| file.unwrap().file_name()).collect();
     assert_eq!(files, ["a.db"], "closed: the log is part of the file again");
@@ -86,7 +87,7 @@ fn a_file_that_is_none_of_ours_is_refused_and_left_alone() {
     newer.execute_batch("PRAGMA journal_mode = DELETE; PRAGMA user_version = 7").unwrap();
     drop(newer);
     let why = refusal(&path("newer"));
-    assert!(why.contains("it was written by a newer hongyan (schema 7, this one knows 2)"), "{why}");
+    assert!(why.contains("it was written by a newer hongyan (schema 7, this one knows 3)"), "{why}");
     assert!(refusal(&path("no/such/folder")).contains("No such file"));
     assert!(SqliteStore::open(folder.path()).is_err());
 }

@@ -80,5 +80,3 @@ pub(crate) fn ask(store: &mut dyn Store, push: &Push) -> Asked {
 pub(crate) fn reply(store: &mut dyn Store, push: &Push) -> Answered {
     with(store, |store| store.answer_friend(push, u32::MAX))
 }
-
-pub(crate) const DONE: Answered = Answered::Done { crossed_seq: None };

@@ -5,17 +5,19 @@ use super::{MysqlStore, fault};
 use crate::store::StoreError;
 use crate::store::portable::{Role, UNFINISHED, check_current};
 use mysql::prelude::Queryable;
-use mysql::{Conn, Opts, OptsBuilder};
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use mysql::{Conn, Opts, OptsBuilder, Row};
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// The driver waits for ever unless it is told.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 const READ_TIMEOUT: Duration = Duration::from_secs(5);
 const WRITE_TIMEOUT: Duration = Duration::from_secs(5);
-/// A copy counts and sorts whole tables, and nobody waits for its next answer but it.
-const COPY_TIMEOUT: Duration = Duration::from_secs(600);
+/// A copy counts and sorts whole tables, a step to a newer schema may go over one; nobody waits for the next answer but they.
+const PATIENT_TIMEOUT: Duration = Duration::from_secs(600);
+/// Of one name's addresses so many are tried, each for [`CONNECT_TIMEOUT`] at most.
+const ADDRESSES_MAX: usize = 4;
 const KEEPALIVE_MS: u32 = 30_000;
 /// More than there are different statements.
 const STATEMENTS_CACHED: usize = 64;
@@ -42,9 +44,8 @@ pub struct MysqlServer {
     opts: Opts,
     role: Role,
     guard: Arc<Mutex<Guard>>,
-    /// A second lock of the same connection, under a name that no other process has.
+    /// Who this process is, to the database: the name of a second lock of the same connection, and what stands in `fence`.
     mark: Arc<str>,
-    greatest_seq: Arc<AtomicU64>,
 }
 
 /// A connection of its own holds the lock: whoever else wants the database waits for it in vain.
@@ -54,24 +55,41 @@ struct Guard {
     /// The lock was held at some time.
     was_held: bool,
     failed: Option<(Instant, StoreError)>,
-    /// Another server has used the database since: what this one keeps in memory is no longer true.
+    /// Another server has written since: what this one keeps in memory is no longer true.
     taken_over: Option<StoreError>,
 }
 
 /// What a connection that writes knows of the lock.
 pub(super) struct Held {
     /// The connection that holds it.
-    pub(super) connection: u64,
+    connection: u64,
+    mark: Arc<str>,
     /// It stays open for as long as somebody writes.
     _guard: Arc<Mutex<Guard>>,
-    greatest_seq: Arc<AtomicU64>,
 }
 
 impl Held {
-    /// This push is about to be stored by this server.
-    pub(super) fn note_seq(&self, seq: u64) {
-        self.greatest_seq.fetch_max(seq, Ordering::Relaxed);
+    /// Is it still so, by what [`BEGIN`] found?
+    pub(super) fn is_ours(&self, found: &Row) -> bool {
+        is_seen(found, self.connection, Some(&self.mark))
     }
+}
+
+/// Who holds the lock, and which server was the last to take it.
+fn fence() -> String {
+    format!("SELECT IS_USED_LOCK({LOCK_NAME}), server FROM fence WHERE one = 1")
+}
+
+/// The same for a transaction that writes: until its end no other server can become the one that writes, and of a transaction that
+/// begins after that this server learns it.
+pub(super) static BEGIN: LazyLock<String> =
+    LazyLock::new(|| format!("START TRANSACTION; {} LOCK IN SHARE MODE", fence()));
+
+/// Does a row of [`fence`] tell of this connection, and of this server?
+fn is_seen(found: &Row, connection: u64, mark: Option<&str>) -> bool {
+    let server = found.get::<Vec<u8>, _>(1);
+    found.get::<Option<u64>, _>(0).flatten() == Some(connection)
+        && mark.is_none_or(|mark| server.as_deref() == Some(mark.as_bytes()))
 }
 
 impl std::fmt::Debug for MysqlServer {
@@ -104,8 +122,8 @@ impl MysqlServer {
         let copies = role != Role::Serve;
         let opts = OptsBuilder::from_opts(opts)
             .tcp_connect_timeout(Some(CONNECT_TIMEOUT))
-            .read_timeout(Some(if copies { COPY_TIMEOUT } else { READ_TIMEOUT }))
-            .write_timeout(Some(if copies { COPY_TIMEOUT } else { WRITE_TIMEOUT }))
+            .read_timeout(Some(if copies { PATIENT_TIMEOUT } else { READ_TIMEOUT }))
+            .write_timeout(Some(if copies { PATIENT_TIMEOUT } else { WRITE_TIMEOUT }))
             .tcp_keepalive_time_ms(Some(KEEPALIVE_MS))
             .tcp_nodelay(true)
             // The server named is the server used: no moving over to a socket file that it tells of.
@@ -115,7 +133,7 @@ impl MysqlServer {
         let random = getrandom::u64()
             .map_err(|error| StoreError::Unusable(format!("the system has no random numbers: {error}")))?;
         let mark = format!("hongyan-{random:016x}").into();
-        Ok(Self { opts: opts.into(), role, guard: Arc::default(), mark, greatest_seq: Arc::default() })
+        Ok(Self { opts: opts.into(), role, guard: Arc::default(), mark })
     }
 
     /// One more connection. The first one takes the lock and brings the tables up to date, as does the first after the lock was lost.
@@ -123,23 +141,38 @@ impl MysqlServer {
     /// # Errors
     /// When the server cannot be reached or used, another hongyan uses the database or has used it since, or a newer one has.
     pub fn connect(&self) -> Result<MysqlStore, StoreError> {
-        let (connection, greatest_seq) = (self.guard()?, Arc::clone(&self.greatest_seq));
-        let lock = Held { connection, _guard: Arc::clone(&self.guard), greatest_seq };
-        let mut conn = self.session()?;
+        let mut connection = self.guard(None)?;
+        let mut conn = self.session(&self.opts)?;
+        if !self.sees_lock(&mut conn, connection)? {
+            // The name leads to another machine than it did when the lock was taken: to the one that writes from now on.
+            connection = self.guard(Some(connection))?;
+            if !self.sees_lock(&mut conn, connection)? {
+                let why = "its connections and its lock are not on the same database server";
+                return Err(StoreError::Unavailable(why.into()));
+            }
+        }
         let packet: Option<u64> = conn.query_first("SELECT @@max_allowed_packet").map_err(|error| fault(&error).0)?;
+        let lock = Held { connection, mark: Arc::clone(&self.mark), _guard: Arc::clone(&self.guard) };
         Ok(MysqlStore::new(conn, packet.unwrap_or(0), lock))
     }
 
-    fn session(&self) -> Result<Conn, StoreError> {
-        let mut conn = Conn::new(self.opts.clone()).map_err(|error| fault(&error).0)?;
+    fn sees_lock(&self, conn: &mut Conn, connection: u64) -> Result<bool, StoreError> {
+        // A source is only read, and has no mark of whoever copies it.
+        let mark = (self.role != Role::CopyFrom).then_some(&*self.mark);
+        let found: Option<Row> = conn.query_first(fence()).map_err(|error| fault(&error).0)?;
+        Ok(found.is_some_and(|found| is_seen(&found, connection, mark)))
+    }
+
+    fn session(&self, opts: &Opts) -> Result<Conn, StoreError> {
+        let mut conn = open(opts).map_err(|error| fault(&error).0)?;
         for statement in SESSION {
             conn.query_drop(statement).map_err(|error| fault(&error).0)?;
         }
         Ok(conn)
     }
 
-    /// Makes sure that the lock is held; gives the connection that holds it.
-    fn guard(&self) -> Result<u64, StoreError> {
+    /// Makes sure that the lock is held; gives the connection that holds it. `not`: by any other connection than this one.
+    fn guard(&self, not: Option<u64>) -> Result<u64, StoreError> {
         let asked = Instant::now();
         // A guard whose owner panicked is looked at like any other: by asking its connection.
         let mut guard = self.guard.lock().unwrap_or_else(PoisonError::into_inner);
@@ -153,6 +186,7 @@ impl MysqlServer {
             return Err(error.clone());
         }
         if let Some(mut conn) = guard.conn.take()
+            && not != Some(conn.connection_id().into())
             && conn.ping().is_ok()
         {
             let holder = u64::from(conn.connection_id());
@@ -173,7 +207,7 @@ impl MysqlServer {
     }
 
     fn lock(&self, guard: &mut Guard) -> Result<Conn, StoreError> {
-        let mut conn = self.session()?;
+        let mut conn = self.session(&self.opts)?;
         // Connections are numbered anew when the database starts again: who holds the mark, too, is certainly ours.
         let mark = format!("'{}'", self.mark);
         if let Some(id) = holder(&mut conn, LOCK_NAME)?
@@ -185,29 +219,47 @@ impl MysqlServer {
                 (error, false) => Err(error),
             })?;
         }
-        conn.query_drop(format!("SELECT GET_LOCK({mark}, {LOCK_WAIT_S})")).map_err(|error| fault(&error).0)?;
-        let lock = format!("SELECT GET_LOCK({LOCK_NAME}, {LOCK_WAIT_S})");
-        let locked: Option<Option<u8>> = conn.query_first(lock).map_err(|error| fault(&error).0)?;
-        if locked.flatten() != Some(1) {
+        if !take(&mut conn, &mark)? {
+            return Err(StoreError::Unavailable("the connection that held its lock before has not ended yet".into()));
+        }
+        if !take(&mut conn, LOCK_NAME)? {
             let other = holder(&mut conn, LOCK_NAME)?;
             let with = other.map_or_else(String::new, |id| format!(", with connection {id} there"));
-            let error = StoreError::Unusable(format!("another server uses this database{with}"));
-            if guard.was_held && other.is_some() {
-                return Err(taken_over(guard, &error.to_string()));
-            }
-            return Err(error);
+            let why = format!("another server uses this database{with}");
+            self.check_not_taken_over(guard, &mut conn, &why)?;
+            return Err(StoreError::Unusable(why));
         }
+        self.check_not_taken_over(guard, &mut conn, "another server has used this database")?;
         match self.role {
             Role::CopyFrom => check_current(known_version(&mut conn)? as i64, KNOWN)?,
             Role::CopyInto if version(&mut conn)? == 0 => make_marked(&mut conn)?,
-            Role::CopyInto | Role::Serve => migrate(&mut conn)?,
+            Role::CopyInto | Role::Serve if known_version(&mut conn)? == KNOWN => {}
+            Role::CopyInto | Role::Serve => migrate(&mut self.session(&patient(&self.opts))?)?,
         }
-        let last_seq = last_seq(&mut conn)?;
-        if guard.was_held && last_seq > self.greatest_seq.load(Ordering::Relaxed) {
-            return Err(taken_over(guard, "another server has used this database"));
+        if self.role != Role::CopyFrom && !guard.was_held {
+            // Waits for every transaction that another server has begun, and makes those fail that it begins from now on.
+            let sql =
+                format!("INSERT INTO fence (one, server) VALUES (1, {mark}) ON DUPLICATE KEY UPDATE server = {mark}");
+            conn.query_drop(sql).map_err(|error| fault(&error).0)?;
         }
-        self.greatest_seq.fetch_max(last_seq, Ordering::Relaxed);
         Ok(conn)
+    }
+
+    /// Fails for good when the lock was held before and another server has become the one that writes since.
+    fn check_not_taken_over(&self, guard: &mut Guard, conn: &mut Conn, why: &str) -> Result<(), StoreError> {
+        if self.role != Role::Serve || !guard.was_held {
+            return Ok(());
+        }
+        let server: Option<Vec<u8>> =
+            conn.query_first("SELECT server FROM fence WHERE one = 1").map_err(|error| fault(&error).0)?;
+        if server.as_deref() == Some(self.mark.as_bytes()) {
+            return Ok(());
+        }
+        // What this server keeps in memory is no longer what is stored, and never will be again.
+        let why = format!("{why} since this one lost its lock: this one must be started again");
+        let error = StoreError::Unusable(why);
+        guard.taken_over = Some(error.clone());
+        Err(error)
     }
 
     /// Does what needs the connection that holds the lock.
@@ -239,15 +291,8 @@ impl MysqlServer {
     /// When the other one cannot be reached.
     pub fn is_also(&self, other: &Self) -> Result<bool, StoreError> {
         let ours = self.with_guard(|conn| Ok(conn.connection_id()))?;
-        Ok(holder(&mut other.session()?, LOCK_NAME)? == Some(ours.into()))
+        Ok(holder(&mut other.session(&other.opts)?, LOCK_NAME)? == Some(ours.into()))
     }
-}
-
-/// What this server keeps in memory is no longer what is stored, and never will be again.
-fn taken_over(guard: &mut Guard, why: &str) -> StoreError {
-    let error = StoreError::Unusable(format!("{why} since this one lost its lock: this one must be started again"));
-    guard.taken_over = Some(error.clone());
-    error
 }
 
 /// Which connection holds a lock, if any.
@@ -257,17 +302,78 @@ fn holder(conn: &mut Conn, lock: &str) -> Result<Option<u64>, StoreError> {
     Ok(holder.flatten())
 }
 
-/// The greatest number of any push, stored or named by a pending request; 0 if there is none.
-fn last_seq(conn: &mut Conn) -> Result<u64, StoreError> {
-    let mut greatest =
-        |sql: &str| conn.query_first::<u64, _>(sql).map(Option::unwrap_or_default).map_err(|error| fault(&error).0);
-    let pushes = greatest("SELECT seq FROM pushes ORDER BY seq DESC LIMIT 1")?;
-    Ok(pushes.max(greatest("SELECT push_seq FROM friend_requests ORDER BY push_seq DESC LIMIT 1")?))
+/// Takes a lock for this connection, if nobody else has it.
+fn take(conn: &mut Conn, lock: &str) -> Result<bool, StoreError> {
+    let taken: Option<Option<u8>> =
+        conn.query_first(format!("SELECT GET_LOCK({lock}, {LOCK_WAIT_S})")).map_err(|error| fault(&error).0)?;
+    Ok(taken.flatten() == Some(1))
+}
+
+fn patient(opts: &Opts) -> Opts {
+    let opts = OptsBuilder::from_opts(opts.clone());
+    opts.read_timeout(Some(PATIENT_TIMEOUT)).write_timeout(Some(PATIENT_TIMEOUT)).into()
+}
+
+/// The driver gives up at the first address of a name that does not answer; `localhost` often has two.
+fn open(opts: &Opts) -> mysql::Result<Conn> {
+    if opts.get_ssl_opts().is_some() {
+        // The name is needed: the certificate is for it.
+        return Conn::new(opts.clone());
+    }
+    let name = opts.get_ip_or_hostname().into_owned();
+    let addresses = (name.trim_matches(['[', ']']), opts.get_tcp_port()).to_socket_addrs()?;
+    first_that_answers(addresses, |address| {
+        let opts = OptsBuilder::from_opts(opts.clone());
+        Conn::new(opts.ip_or_hostname(Some(address.ip().to_string())))
+    })
+}
+
+/// Tries one after the other. What a database server says is the answer, whatever it is.
+fn first_that_answers<T>(
+    addresses: impl Iterator<Item = SocketAddr>,
+    mut connect: impl FnMut(SocketAddr) -> mysql::Result<T>,
+) -> mysql::Result<T> {
+    let mut last = std::io::Error::other("the name of its host has no address").into();
+    for address in addresses.take(ADDRESSES_MAX) {
+        match connect(address) {
+            Err(error @ (mysql::Error::DriverError(_) | mysql::Error::IoError(_))) => last = error,
+            result => return result,
+        }
+    }
+    Err(last)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_address_of_a_name_is_tried_until_a_server_answers() {
+        let addresses: Vec<SocketAddr> = (1..=9).map(|n| SocketAddr::from(([127, 0, 0, n], 1))).collect();
+        let refused = || mysql::Error::from(std::io::Error::from(std::io::ErrorKind::ConnectionRefused));
+        let mut tried = Vec::new();
+        let second = first_that_answers(addresses.iter().copied(), |address| {
+            tried.push(address);
+            if tried.len() < 2 { Err(refused()) } else { Ok(address) }
+        });
+        assert_eq!((second.unwrap(), &tried[..]), (addresses[1], &addresses[..2]));
+        tried.clear();
+        let all = first_that_answers(addresses.iter().copied(), |address| {
+            tried.push(address);
+            Err::<(), _>(refused())
+        });
+        assert!(all.unwrap_err().to_string().contains("refused"));
+        assert_eq!(tried, addresses[..ADDRESSES_MAX]);
+        assert!(first_that_answers([].into_iter(), |_| Ok(())).unwrap_err().to_string().contains("no address"));
+        // The server is there: another address would not make the password right.
+        let wrong = mysql::error::MySqlError { state: "28000".into(), message: "no".into(), code: 1045 };
+        let mut tries = 0;
+        let refused = first_that_answers(addresses.into_iter(), |_| {
+            tries += 1;
+            Err::<(), _>(mysql::Error::MySqlError(wrong.clone()))
+        });
+        assert!(refused.is_err() && tries == 1);
+    }
 
     #[test]
     fn a_url_is_decoded_and_never_repeated() {

@@ -120,13 +120,13 @@ impl Portable for MysqlPortable {
         let sql = select(table, after.is_some());
         let found = self.store.run(|conn| {
             let (mut found, mut bytes) = (Vec::new(), 0);
-            // One row at a time comes from the connection; what is not wanted any more is dropped unread.
-            let mut rows = conn.exec_iter(sql, values)?;
-            while bytes < max.bytes
-                && let Some(row) = rows.next().transpose()?
-            {
-                bytes += weight_bytes(&row);
-                found.push(row);
+            for row in conn.exec_iter(sql, values)? {
+                // One at a time and to the end: the driver would read the rest all the same, and keep its errors to itself.
+                let row = row?;
+                if bytes < max.bytes {
+                    bytes += weight_bytes(&row);
+                    found.push(row);
+                }
             }
             Ok(found)
         })?;

@@ -10,7 +10,7 @@ use mysql::prelude::Queryable;
 const SCHEMA: &str = include_str!("../../../schema.sql");
 /// The steps from each version of the schema to the next, the first from version 1. Each ends by writing its version, and may be
 /// taken twice: these servers commit every change of a table at once, so one that was cut short is done again.
-const UPGRADES: &[&str] = &[include_str!("schema_2.sql")];
+const UPGRADES: &[&str] = &[include_str!("schema_2.sql"), include_str!("schema_3.sql")];
 /// The version that they lead to.
 pub(super) const KNOWN: usize = UPGRADES.len() + 1;
 /// There is a key of that name already: the step was cut short behind it.
@@ -81,6 +81,9 @@ pub(super) fn migrate(conn: &mut Conn) -> Result<(), StoreError> {
     if found == 0 {
         apply(conn, SCHEMA)?;
     } else {
+        log::info!(
+            "the store's tables are brought from schema {found} to {KNOWN}: where they are large this takes a while"
+        );
         UPGRADES.iter().skip(found - 1).try_for_each(|step| apply(conn, step))?;
     }
     match version(conn)? {
@@ -113,8 +116,8 @@ mod tests {
     #[test]
     fn the_schema_is_cut_into_its_statements() {
         let found = statements(SCHEMA);
-        assert_eq!(found.len(), 7);
-        assert!(found[..6].iter().all(|one| one.starts_with("CREATE TABLE IF NOT EXISTS")));
-        assert!(found[6].starts_with("INSERT IGNORE INTO schema_version"));
+        assert_eq!(found.len(), 8);
+        assert!(found[..7].iter().all(|one| one.starts_with("CREATE TABLE IF NOT EXISTS")));
+        assert!(found[7].starts_with("INSERT IGNORE INTO schema_version"));
     }
 }

@@ -4,6 +4,20 @@ use crate::protocol::field::UserName;
 use crate::store::StoreError;
 use mysql::{Row, Value};
 
+/// The server, the transaction, the server's mode is read-only.
+const READ_ONLY: u16 = 1290;
+const READ_ONLY_TRANSACTION: u16 = 1792;
+const READ_ONLY_MODE: u16 = 1836;
+
+/// Does the server say that it only reads?
+pub(super) fn is_read_only(error: &mysql::Error) -> bool {
+    matches!(
+        error,
+        mysql::Error::MySqlError(server)
+            if matches!(server.code, READ_ONLY | READ_ONLY_TRANSACTION | READ_ONLY_MODE)
+    )
+}
+
 /// What an error means, and whether the connection may still be used.
 pub(super) fn fault(error: &mysql::Error) -> (StoreError, bool) {
     let mysql::Error::MySqlError(server) = error else {
@@ -12,12 +26,13 @@ pub(super) fn fault(error: &mysql::Error) -> (StoreError, bool) {
     let why = format!("{} (error {})", server.message, server.code);
     match server.code {
         // Too many connections, a limit of this user's, a lock that was waited for in vain, a deadlock, an interrupted query.
-        1040 | 1205 | 1213 | 1226 | 1317 | 1969 => (StoreError::Busy(why), true),
-        // The server ends this connection: it stops, or somebody killed it.
-        1053 | 1077 | 1079 | 1158..=1161 | 1927 | 3169 => (StoreError::Unavailable(why), false),
-        // Nothing is wrong with the row. The disk or the memory is full; it is read-only, no part of its cluster, or does not
-        // replicate what we do.
-        1021 | 1037 | 1038 | 1041 | 1047 | 1114 | 1290 | 1665 | 1792 | 1836 => (StoreError::Unavailable(why), true),
+        1040 | 1203 | 1205 | 1213 | 1226 | 1317 | 1969 => (StoreError::Busy(why), true),
+        // The server ends this connection: it stops, goes offline, somebody killed it; or it does not know what became of a commit.
+        1053 | 1077 | 1079 | 1158..=1161 | 1180 | 1927 | 3032 | 3169 => (StoreError::Unavailable(why), false),
+        // Nothing is wrong with the row. The disk or the memory is full, or fails; this host is kept out for a while; the server is
+        // read-only, no part of its cluster, or does not replicate what we do.
+        1021 | 1030 | 1037 | 1038 | 1041 | 1047 | 1114 | 1129 | 1665 => (StoreError::Unavailable(why), true),
+        READ_ONLY | READ_ONLY_TRANSACTION | READ_ONLY_MODE => (StoreError::Unavailable(why), true),
         // Nor here: this user or host is not let in, or a database, a right, a table or a column is missing.
         1044..=1046 | 1049 | 1054 | 1130 | 1142 | 1143 | 1146 | 1251 | 1275 | 1698 | 3118 => {
             (StoreError::Unusable(why), true)

@@ -26,7 +26,11 @@ const CACHE_KIB: i64 = 512;
 /// The page cache of a copy's target, in KiB: its indexes grow everywhere at once.
 const COPY_CACHE_KIB: i64 = 64 * 1024;
 /// The steps from each version of the schema to the next, the first from nothing.
-pub(super) const MIGRATIONS: &[&str] = &[include_str!("../schema_sqlite.sql"), include_str!("../schema_sqlite_2.sql")];
+pub(super) const MIGRATIONS: &[&str] = &[
+    include_str!("../schema_sqlite.sql"),
+    include_str!("../schema_sqlite_2.sql"),
+    include_str!("../schema_sqlite_3.sql"),
+];
 
 /// A lock on the file that ends with this value.
 #[derive(Debug)]
