@@ -29,13 +29,30 @@ pub fn open_all(
     users: impl Iterator<Item = String>,
     pushes: usize,
 ) -> Fallible<Vec<TcpStream>> {
+    log_in_all(users.map(|user| (connect(addr), user)), dialect, pushes)
+}
+
+/// A connection on which nothing is sent yet.
+pub fn connect(addr: SocketAddr) -> Fallible<TcpStream> {
+    let stream = TcpStream::connect(addr)?;
+    stream.set_nodelay(true)?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    Ok(stream)
+}
+
+/// Logs everybody in on his connection, and waits until each has been sent `pushes` that wait for him.
+pub fn log_in_all(
+    users: impl Iterator<Item = (Fallible<TcpStream>, String)>,
+    dialect: Dialect,
+    pushes: usize,
+) -> Fallible<Vec<TcpStream>> {
     let (mut opened, mut window) = (Vec::new(), VecDeque::with_capacity(WINDOW));
-    for user in users {
+    for (stream, user) in users {
         check_interrupt()?;
         if window.len() == WINDOW {
             opened.extend(window.pop_front().map(Opening::finish).transpose()?);
         }
-        window.push_back(Opening::begin(addr, dialect, &user, pushes)?);
+        window.push_back(Opening::begin(stream?, dialect, &user, pushes)?);
     }
     for opening in window {
         opened.push(opening.finish()?);
@@ -44,10 +61,7 @@ pub fn open_all(
 }
 
 impl Opening {
-    fn begin(addr: SocketAddr, dialect: Dialect, user: &str, pushes: usize) -> Fallible<Self> {
-        let mut stream = TcpStream::connect(addr)?;
-        stream.set_nodelay(true)?;
-        stream.set_read_timeout(Some(PATIENCE))?;
+    fn begin(mut stream: TcpStream, dialect: Dialect, user: &str, pushes: usize) -> Fallible<Self> {
         let mut output = Vec::new();
         let frames = match dialect {
             Dialect::Raw | Dialect::WebSocket => {

@@ -186,7 +186,8 @@ pub fn own_cpu_ns() -> Fallible<u64> {
 fn cpu_ns(process: &Path) -> Fallible<u64> {
     let mut sum = 0;
     for thread in fs::read_dir(process.join("task"))? {
-        let schedstat = fs::read_to_string(thread?.path().join("schedstat"))?;
+        // A thread may have ended since it was listed.
+        let Ok(schedstat) = fs::read_to_string(thread?.path().join("schedstat")) else { continue };
         sum += schedstat.split(' ').next().unwrap_or_default().parse::<u64>()?;
     }
     Ok(sum)
