@@ -92,7 +92,7 @@ pub struct Loop {
     pool: Pool,
     finished: Vec<(Ticket, Outcome)>,
     /// Jobs submitted and not finished.
-    jobs_in_flight: u64,
+    jobs_in_flight: usize,
     started: Instant,
     /// When this turn began.
     now: Now,
@@ -176,10 +176,9 @@ impl Loop {
             acceptor.accept(&mut self.hub, self.poll.registry(), now.mono_ms);
         }
         self.hub.turn();
-        for (ticket, job) in self.hub.take_jobs() {
-            self.jobs_in_flight += 1;
-            self.pool.submit(ticket, job);
-        }
+        let jobs = self.hub.take_jobs();
+        self.jobs_in_flight += jobs.len();
+        self.pool.submit(jobs);
         self.advance_stop(now.mono_ms);
     }
 

@@ -10,6 +10,7 @@ use super::sqlite::SqliteStore;
 use super::work::Batch;
 use crate::chat::contract::{Job, Outcome, Ticket};
 use crate::config::{Config, StoreUrl};
+use std::collections::VecDeque;
 use std::hash::{DefaultHasher, Hash, Hasher as _};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -24,9 +25,17 @@ type Done = (Ticket, Outcome);
 /// Jobs that one transaction takes at most.
 const BATCH_MAX: usize = 1_000;
 
+/// The loop's end of a data worker.
+struct DataLane {
+    /// Everything of one turn goes in one piece: the worker may be awake before the second job would be there.
+    sender: Sender<Vec<Asked>>,
+    /// What is about to be sent.
+    jobs: Vec<Asked>,
+}
+
 /// All workers of one server.
 pub struct Pool {
-    data: Vec<Sender<Asked>>,
+    data: Vec<DataLane>,
     auth: Sender<Asked>,
     done: Receiver<Done>,
     threads: Vec<JoinHandle<()>>,
@@ -77,7 +86,7 @@ impl Pool {
                 pool.first_seq = store.last_seq()? + 1;
             }
             let (sender, jobs) = channel();
-            pool.data.push(sender);
+            pool.data.push(DataLane { sender, jobs: Vec::new() });
             let batch = Batch::new(store, Arc::clone(&opener), Arc::clone(&verified));
             let (done, wake) = (done_sender.clone(), Arc::clone(&wake));
             pool.spawn(format!("data-{worker}"), move || data_worker(batch, &jobs, &done, &wake))?;
@@ -113,17 +122,24 @@ impl Pool {
         self.first_seq
     }
 
-    /// Hands a job to its lane. The outcome comes out of [`take`](Self::take), exactly once.
-    pub fn submit(&self, ticket: Ticket, job: Job) {
-        let lane = match lane_user(&job) {
-            None => &self.auth,
-            Some(user) => {
-                let mut hasher = DefaultHasher::new();
-                user.hash(&mut hasher);
-                &self.data[(hasher.finish() % self.data.len() as u64) as usize]
+    /// Hands jobs to their lanes, in this order. The outcome of each comes out of [`take`](Self::take), exactly once.
+    pub fn submit(&mut self, jobs: impl IntoIterator<Item = (Ticket, Job)>) {
+        let mut is_lost = false;
+        for (ticket, job) in jobs {
+            match lane_user(&job) {
+                None => is_lost |= self.auth.send((ticket, job)).is_err(),
+                Some(user) => {
+                    let mut hasher = DefaultHasher::new();
+                    user.hash(&mut hasher);
+                    let lane = hasher.finish() % self.data.len() as u64;
+                    self.data[lane as usize].jobs.push((ticket, job));
+                }
             }
-        };
-        if lane.send((ticket, job)).is_err() {
+        }
+        for lane in self.data.iter_mut().filter(|lane| !lane.jobs.is_empty()) {
+            is_lost |= lane.sender.send(std::mem::take(&mut lane.jobs)).is_err();
+        }
+        if is_lost {
             // A worker ends only when the pool does, or by a panic outside of any job, which the thread's end has reported.
             log::error!("a worker is gone: its jobs are not answered");
         }
@@ -164,10 +180,19 @@ fn lane_user(job: &Job) -> Option<&str> {
     })
 }
 
-fn data_worker(mut batch: Batch, jobs: &Receiver<Asked>, done: &Sender<Done>, wake: &Wake) {
-    let (mut tickets, mut work) = (Vec::new(), Vec::new());
-    while let Ok(first) = jobs.recv() {
-        for (ticket, job) in std::iter::once(first).chain(jobs.try_iter().take(BATCH_MAX - 1)) {
+fn data_worker(mut batch: Batch, jobs: &Receiver<Vec<Asked>>, done: &Sender<Done>, wake: &Wake) {
+    let (mut waiting, mut tickets, mut work) = (VecDeque::new(), Vec::new(), Vec::new());
+    loop {
+        if waiting.is_empty() {
+            let Ok(first) = jobs.recv() else { return };
+            waiting.extend(first);
+        }
+        while waiting.len() < BATCH_MAX
+            && let Ok(more) = jobs.try_recv()
+        {
+            waiting.extend(more);
+        }
+        for (ticket, job) in waiting.drain(..waiting.len().min(BATCH_MAX)) {
             tickets.push(ticket);
             work.push(job);
         }

@@ -144,7 +144,7 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
     of(
         "jobs of one user in several lanes",
         "src/store/pool.rs",
-        "                user.hash(&mut hasher);",
-        "                (user, ticket.slot).hash(&mut hasher);",
+        "                    user.hash(&mut hasher);",
+        "                    (user, ticket.slot).hash(&mut hasher);",
     ),
 ];

@@ -27,7 +27,7 @@ impl Workers {
 
     fn submit(&mut self, job: Job) -> u32 {
         self.next += 1;
-        self.pool.submit(Ticket { slot: self.next, generation: 0 }, job);
+        self.pool.submit([(Ticket { slot: self.next, generation: 0 }, job)]);
         self.next
     }
 

@@ -151,7 +151,7 @@ impl Bench {
     }
 
     fn submit(&mut self, job: Job) {
-        self.pool.submit(Ticket { slot: self.next, generation: 0 }, job);
+        self.pool.submit([(Ticket { slot: self.next, generation: 0 }, job)]);
         self.next += 1;
     }
 
