@@ -203,7 +203,10 @@ impl Chat {
                 self.answer(request, reply, out);
             }
             (pending, outcome) => {
-                debug_assert!(matches!(outcome, Outcome::Failed), "{pending:?} came back as {outcome:?}");
+                debug_assert!(
+                    matches!(outcome, Outcome::Failed | Outcome::Refused),
+                    "{pending:?} came back as {outcome:?}"
+                );
                 self.job_failed(pending, out);
             }
         }

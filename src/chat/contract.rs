@@ -335,6 +335,8 @@ pub enum Outcome {
     Unfriended,
     /// It was not done, or whether it was done is not known. Nothing may be promised of it.
     Failed,
+    /// It was not done, and the store will not do it however often it is asked: something in it does not fit. Other jobs do.
+    Refused,
 }
 
 /// What is known of a user's password.

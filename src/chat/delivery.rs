@@ -230,7 +230,8 @@ impl Chat {
                     self.free(item);
                 }
             }
-            Outcome::Duplicate => {
+            // One whose deletion failed may be the one that is in the store: acked, and to be gone. Until it is, nothing is promised.
+            Outcome::Duplicate if self.undeleted.is_empty() => {
                 // The first one is in the store and will be delivered: this one is not.
                 found.save = Save::Done;
                 let receiver = found.receiver;

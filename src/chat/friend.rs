@@ -23,11 +23,14 @@ const TOO_MANY_REQUESTS: Fault =
 const TOO_MANY_FRIENDS: Fault = Fault(ErrorCode::RateLimited, "one of you has as many friends as are allowed");
 /// Requests about one pair of people that wait for the one before.
 const TURNS_MAX: usize = 16;
-/// How often what the store failed at is tried again, so that those online know whether it was done, and how long after.
-const RETRIES_MAX: u32 = 30;
+/// How long after it failed what the store could not do, or did and could not say, is tried again, at first and at most: until it is
+/// known, however long the store is away, since those online would else not know whose friends they are.
 const RETRY_MS: u64 = 1_000;
-/// And how many at a time: beyond this the friends of those online may differ from the store's until they log in again.
+const RETRY_MS_MAX: u64 = 4_000;
+/// And how many at a time, and how large their pushes are together: beyond this the friends of those online may differ from the store's
+/// until they log in again.
 const UNDECIDED_MAX: usize = 10_000;
+const UNDECIDED_BYTES_MAX: usize = 16 * 1024 * 1024;
 
 /// What a client said.
 pub(super) struct Words<'a> {
@@ -61,6 +64,8 @@ pub(super) struct Friendship {
     push: Option<Push>,
     /// How often it was tried in vain.
     failed: u32,
+    /// When it is tried again.
+    retry_at_ms: u64,
 }
 
 fn pair(me: UserId, other: UserId) -> (UserId, UserId) {
@@ -123,7 +128,7 @@ impl Chat {
         };
         let (mine, others) = (self.users.get(me).name.clone(), self.users.get(other).name.clone());
         let push = kind.and_then(|kind| self.friend_push(kind, &id, &mine, &others, &content));
-        let friendship = Friendship { request, verb, me, other, time_ms, push, failed: 0 };
+        let friendship = Friendship { request, verb, me, other, time_ms, push, failed: 0, retry_at_ms: 0 };
         let job = self.friendship_job(&friendship);
         if let Err(Pending::Friendship(friendship)) = self.submit(job, Pending::Friendship(friendship), out) {
             self.refuse_waiting(request, Some(BUSY), out);
@@ -148,14 +153,18 @@ impl Chat {
     /// busy until it is known whether those online are friends and whether there is a push to send.
     fn friendship_failed(&mut self, mut friendship: Friendship, out: &mut Vec<Action>) {
         self.refuse_waiting(friendship.request, Some(UNAVAILABLE), out);
-        friendship.failed += 1;
-        if friendship.failed > RETRIES_MAX || self.undecided.len() >= UNDECIDED_MAX {
+        let bytes = self.undecided_bytes + friendship.weight_bytes();
+        if self.undecided.len() >= UNDECIDED_MAX || bytes > UNDECIDED_BYTES_MAX {
             return self.turn_ends(friendship.me, friendship.other, out);
         }
+        let wait_ms = RETRY_MS_MAX.min(RETRY_MS << friendship.failed.min(8));
+        friendship.retry_at_ms = self.now.mono_ms + wait_ms;
+        friendship.failed = friendship.failed.saturating_add(1);
         if self.undecided.is_empty() {
             self.wheel.insert(self.now.mono_ms + RETRY_MS, Timer::Undecided);
         }
         self.undecided.push(friendship);
+        self.undecided_bytes = bytes;
     }
 
     /// The same again, because nothing was promised: it is answered when it is known what became of the first.
@@ -174,7 +183,15 @@ impl Chat {
     }
 
     pub(super) fn retry_undecided(&mut self, out: &mut Vec<Action>) {
-        for friendship in std::mem::take(&mut self.undecided) {
+        let now_ms = self.now.mono_ms;
+        let (due, later) =
+            std::mem::take(&mut self.undecided).into_iter().partition::<Vec<_>, _>(|one| one.retry_at_ms <= now_ms);
+        self.undecided_bytes = later.iter().map(Friendship::weight_bytes).sum();
+        self.undecided = later;
+        if !self.undecided.is_empty() {
+            self.wheel.insert(now_ms + RETRY_MS, Timer::Undecided);
+        }
+        for friendship in due {
             let job = self.friendship_job(&friendship);
             if let Err(Pending::Friendship(friendship)) = self.submit(job, Pending::Friendship(friendship), out) {
                 self.friendship_failed(friendship, out);
@@ -309,6 +326,10 @@ impl Chat {
 }
 
 impl Friendship {
+    fn weight_bytes(&self) -> usize {
+        self.push.as_ref().map_or(0, Push::weight_bytes)
+    }
+
     /// References held by it.
     #[cfg(debug_assertions)]
     pub(super) fn refs(&self) -> [UserId; 2] {

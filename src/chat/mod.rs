@@ -93,6 +93,8 @@ pub struct Chat {
     to_save: Vec<ItemRef>,
     /// What friends wanted and the store failed at, or did and could not say so: tried again until it is known.
     undecided: Vec<friend::Friendship>,
+    /// The size of the pushes in it.
+    undecided_bytes: usize,
     wheel: Wheel<Timer>,
     /// Pushes to people online, by when they are to be saved if they are not acked. Constant wait, so always in order.
     grace: VecDeque<(u64, ItemRef)>,
@@ -126,6 +128,7 @@ impl Chat {
             to_delete: Vec::new(),
             to_save: Vec::new(),
             undecided: Vec::new(),
+            undecided_bytes: 0,
             wheel: Wheel::new(),
             grace: VecDeque::new(),
             due: VecDeque::new(),

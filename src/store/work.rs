@@ -75,7 +75,7 @@ impl Batch {
             }
             Err(StoreError::Refused(why)) => {
                 log::error!("the store refused a job: {why}");
-                vec![Outcome::Failed]
+                vec![Outcome::Refused]
             }
             Err(error) => {
                 if self.outage == Outage::None {

@@ -259,26 +259,81 @@ fn a_friendship_whose_end_was_lost_on_the_way_has_ended() {
 }
 
 #[test]
-fn what_the_store_refuses_again_and_again_is_given_up() {
+fn what_the_store_refuses_is_given_up_at_once() {
     let (mut w, ann, bob) = ann_and_bob();
-    w.store.fate(Fate::Fail, friendships);
+    w.store.fate(Fate::Refuse, friendships);
     w.friend(ann, FriendVerb::Delete, "f1", "bob");
-    for _ in 0..8 {
-        w.run_for(10_000);
-        w.heartbeat(ann);
-    }
-    let tries = w.store.count("Unfriend");
-    assert!((10..=40).contains(&tries), "{tries}");
+    w.run_for(20_000);
+    assert_eq!(w.heard(ann), ["UNAVAILABLE f1"]);
+    assert_eq!(w.store.count("Unfriend"), 1);
     w.store.work(w.now_ms);
-    w.run_for(10_000);
-    assert_eq!(w.store.count("Unfriend"), tries);
-    w.heard(ann);
     w.friend(ann, FriendVerb::Delete, "f2", "bob");
     w.run_for(100);
     assert_eq!(w.heard(ann), ["OK f2"]);
     w.shut_down();
     assert_eq!(w.stopped, 1);
     let _ = bob;
+}
+
+#[test]
+fn friends_who_were_made_before_a_long_outage_can_talk_after_it() {
+    let (mut w, ann, bob) = ann_and_bob();
+    w.friend(ann, FriendVerb::Delete, "f0", "bob");
+    w.run_for(100);
+    w.friend(ann, FriendVerb::Request, "f1", "bob");
+    w.run_for(100);
+    w.ack(bob, "f1");
+    w.run_for(100);
+    // The accept is committed, nobody learns of it, and then the store is away for ten minutes.
+    let mut first = true;
+    w.store.plan(move |job| Plan {
+        takes_ms: 1,
+        answer_after_ms: 0,
+        fate: if friendships(job) && std::mem::take(&mut first) { Fate::DoAndLose } else { Fate::Fail },
+    });
+    w.friend(bob, FriendVerb::Accept, "f1", "ann");
+    for _ in 0..60 {
+        w.run_for(10_000);
+        w.heartbeat(ann);
+        w.heartbeat(bob);
+    }
+    let tries = w.store.count("AnswerFriend");
+    assert!((100..=200).contains(&tries), "{tries}");
+    w.store.work(w.now_ms);
+    w.run_for(5_000);
+    w.heard(ann);
+    w.message(ann, "m1", "bob");
+    w.run_for(100);
+    w.ack(bob, "m1");
+    w.run_for(100);
+    assert_eq!(w.heard(ann), ["MS m1"]);
+}
+
+#[test]
+fn a_new_message_is_not_promised_for_an_old_one_that_waits_to_be_deleted() {
+    let (mut w, ann, bob) = ann_and_bob_by(Rules { recent_messages_max: 1, ..crate::rules() });
+    w.hang_up(ann);
+    w.message(bob, "m1", "ann");
+    w.run_for(100);
+    let ann = w.online("ann");
+    w.store.fate(Fate::Fail, deletes);
+    w.ack(ann, "m1");
+    w.run_for(100);
+    w.hang_up(ann);
+    // He remembers one message only, and says something new under the id of the first.
+    w.message(bob, "x", "cid");
+    w.run_for(100);
+    w.heard(bob);
+    w.message(bob, "m1", "ann");
+    w.run_for(100);
+    assert_eq!(w.heard(bob), ["MF m1", "UNAVAILABLE m1"]);
+    w.store.work(w.now_ms);
+    w.run_for(2_000);
+    assert!(w.store.model.waiting_for("ann").is_empty());
+    w.message(bob, "m1", "ann");
+    w.run_for(100);
+    assert_eq!(w.heard(bob), ["MS m1"]);
+    assert_eq!(w.store.model.waiting_for("ann").len(), 1);
 }
 
 #[test]

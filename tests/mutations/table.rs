@@ -30,6 +30,18 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
         "            Outcome::Saved => {",
         "            Outcome::Saved | Outcome::Failed => {",
     ),
+    of(
+        "`MS` for one that is in the store and waits to be deleted",
+        "src/chat/delivery.rs",
+        "Outcome::Duplicate if self.undeleted.is_empty() => {",
+        "Outcome::Duplicate => {",
+    ),
+    of(
+        "a friendship that the store could not tell of is given up",
+        "src/chat/friend.rs",
+        "if self.undecided.len() >= UNDECIDED_MAX || bytes > UNDECIDED_BYTES_MAX {",
+        "if friendship.failed > 2 || bytes > UNDECIDED_BYTES_MAX {",
+    ),
     of("no deletion after an ack", "src/chat/ack.rs", "if stored {", "if stored && item.seq == 0 {"),
     of(
         "no deletion of one whose commit was not heard of",
@@ -102,8 +114,8 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
     of(
         "RE_FRI_REQ before the commit",
         "src/chat/friend.rs",
-        "push, failed: 0 };",
-        "push, failed: 0 };\n        self.answer(request, Reply::Friend { time_ms }, out);",
+        "push, failed: 0, retry_at_ms: 0 };",
+        "push, failed: 0, retry_at_ms: 0 };\n        self.answer(request, Reply::Friend { time_ms }, out);",
     ),
     of(
         "what an online user had not acked is not saved when he goes",

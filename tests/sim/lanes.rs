@@ -12,6 +12,8 @@ pub enum Fate {
     Fail,
     /// It is done, but nobody learns of it.
     DoAndLose,
+    /// It is not done, and never will be.
+    Refuse,
 }
 
 /// When and how a job is done.
@@ -195,12 +197,16 @@ impl Lanes {
         let (_, serial, answer) = self.agenda.pop_first()?;
         if answer {
             let work = self.work.remove(&serial)?;
-            let outcome = if work.fate == Fate::Do { work.outcome? } else { Outcome::Failed };
+            let outcome = match work.fate {
+                Fate::Do | Fate::Refuse => work.outcome?,
+                Fate::Fail | Fate::DoAndLose => Outcome::Failed,
+            };
             return Some(Step::Answer(work.ticket, work.job, outcome));
         }
         let work = self.work.get_mut(&serial)?;
         let outcome = match work.fate {
             Fate::Fail => Outcome::Failed,
+            Fate::Refuse => Outcome::Refused,
             Fate::Do | Fate::DoAndLose => self.model.execute(&work.job),
         };
         work.outcome = Some(outcome.clone());
