@@ -223,10 +223,10 @@ fn the_database_moves_to_another_server_under_the_same_name() {
     let Some(mut first) = MariaDb::start() else { return };
     let target = Arc::new(AtomicU16::new(first.port()));
     let mut house = House::new(config(first.url_by_way_of(moving_proxy(&target))));
-    wait_for_pushes(&first, 0);
+    first.wait_for_pushes(0);
     let second = first.twin();
     house.heals();
-    wait_for_pushes(&first, 0);
+    first.wait_for_pushes(0);
     // The old one still answers and only reads, with all the connections that it had: nothing but new ones find the new one.
     first.set_read_only(true);
     target.store(second.port(), Ordering::SeqCst);
@@ -274,20 +274,6 @@ fn speak_until_taken(client: &mut Client, id: &str) {
     }
 }
 
-fn wait_for_pushes(database: &MariaDb, count: u64) {
-    wait_for_pushes_awake(database, count, []);
-}
-
-/// The same while these clients speak, so that they are not idle.
-fn wait_for_pushes_awake<const N: usize>(database: &MariaDb, count: u64, mut clients: [&mut Client; N]) {
-    let until = Instant::now() + PATIENCE;
-    while database.pushes() != count {
-        assert!(Instant::now() < until, "{} pushes, {count} expected", database.pushes());
-        clients.iter_mut().for_each(|client| client.fence());
-        std::thread::sleep(Duration::from_millis(10));
-    }
-}
-
 #[test]
 fn what_was_sent_and_not_acked_is_in_the_database_after_any_close() {
     let Some(database) = MariaDb::start() else { return };
@@ -299,7 +285,7 @@ fn what_was_sent_and_not_acked_is_in_the_database_after_any_close() {
     let server = Server::with(config);
     let (mut ann, mut bob) = server.friends("ann", "bob");
     // The pushes of the friendship are acked, and are deleted in a moment.
-    wait_for_pushes_awake(&database, 0, [&mut ann, &mut bob]);
+    database.wait_for_pushes_awake(0, [&mut ann, &mut bob]);
     for (round, drops) in ["idle", "gone", "shut"].into_iter().enumerate() {
         let id = format!("m{round}");
         ann.fence();
@@ -318,7 +304,7 @@ fn what_was_sent_and_not_acked_is_in_the_database_after_any_close() {
         bob.log_in("bob");
         ann.fence();
         bob.take(&id);
-        wait_for_pushes_awake(&database, 0, [&mut ann, &mut bob]);
+        database.wait_for_pushes_awake(0, [&mut ann, &mut bob]);
     }
 }
 
@@ -351,7 +337,7 @@ fn a_commit_whose_answer_is_lost_is_promised_when_asked_again_and_delivered_once
     let cuts = Arc::new(AtomicU64::new(0));
     let port = harming_proxy(database.port(), Harm::Cut, &cuts);
     let mut house = House::new(config(database.url_by_way_of(port)));
-    wait_for_pushes(&database, 0);
+    database.wait_for_pushes(0);
     // Lost once: done again on a new connection, and nobody notices.
     cuts.store(1, Ordering::SeqCst);
     let once = house.id();
@@ -362,12 +348,12 @@ fn a_commit_whose_answer_is_lost_is_promised_when_asked_again_and_delivered_once
     let often = house.id();
     house.ann.send(&house.ann.message(&often, "cy", "lost often"));
     house.expect_refused(&often, Some("MF"));
-    wait_for_pushes(&database, 2);
+    database.wait_for_pushes(2);
     cuts.store(0, Ordering::SeqCst);
     house.say_until_taken(&often);
     assert_eq!(database.pushes(), 2);
     house.everything_works(&often);
-    wait_for_pushes(&database, 0);
+    database.wait_for_pushes(0);
 }
 
 /// Says all of it at once, and what is refused again until it is taken. Gives what was refused.
@@ -405,7 +391,7 @@ fn a_commit_that_is_not_answered_for_too_long_is_done_again_and_everything_comes
     (config.rules.answer_within_ms, config.data_threads) = (30_000, 1);
     let mut house = House::new(config);
     befriend(&mut house.ann, &mut house.server.user("eve"));
-    wait_for_pushes(&database, 0);
+    database.wait_for_pushes(0);
     // Cy and Eve are away: what is not known to be stored is not promised, and said again it is found where it is.
     withheld.store(1, Ordering::SeqCst);
     let away = ["cy", "eve"];
@@ -419,7 +405,7 @@ fn a_commit_that_is_not_answered_for_too_long_is_done_again_and_everything_comes
         said.iter().filter(|(_, to)| *to == name).for_each(|(id, _)| friend.take(id));
         friend.fence();
     }
-    wait_for_pushes(&database, 0);
+    database.wait_for_pushes(0);
     // Dee is there, so that her ack may still come: the server itself does it again, and nobody notices.
     withheld.store(1, Ordering::SeqCst);
     let said: Vec<_> = (0..5).map(|_| (house.id(), "dee")).collect();
@@ -429,7 +415,7 @@ fn a_commit_that_is_not_answered_for_too_long_is_done_again_and_everything_comes
     dee.log_in("dee");
     said.iter().for_each(|(id, _)| dee.take(id));
     dee.fence();
-    wait_for_pushes(&database, 0);
+    database.wait_for_pushes(0);
 }
 
 #[test]
