@@ -3,25 +3,31 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
 mod common;
+#[path = "support/proxies.rs"]
+mod proxies;
 #[path = "support/talkers.rs"]
 mod talkers;
 
 use common::{Client, MariaDb, PATIENCE, Server, befriend, content, kind};
 use hongyan::config::{Config, StoreUrl};
+use proxies::{Harm, harming_proxy, moving_proxy};
 use serde_json::json;
-use std::io::{Read, Write};
-use std::net::{Shutdown, TcpListener, TcpStream};
+use std::collections::BTreeSet;
+use std::net::Shutdown;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 /// `--answer-within` of these tests. Longer than a reconnect takes when nothing is wrong, on a machine that is busy.
 const ANSWER_WITHIN: Duration = Duration::from_secs(3);
+/// How long a friend who is there may take for his ack before the store is asked: short, so that it is asked while it is away.
+const GRACE: Duration = Duration::from_millis(5);
 
 fn config(url: String) -> Config {
     let mut config = common::config();
     config.store = StoreUrl::Mysql(url);
     config.rules.answer_within_ms = ANSWER_WITHIN.as_millis() as u64;
+    config.rules.save_after_ms = GRACE.as_millis() as u64;
     config
 }
 
@@ -56,7 +62,7 @@ impl House {
             let id = self.id();
             self.ann.send(&self.ann.message(&id, "bob", "honk"));
             // Later than the grace, so that a saving is tried in the meantime.
-            std::thread::sleep(Duration::from_millis(20));
+            std::thread::sleep(4 * GRACE);
             self.bob.take(&id);
             self.ann.expect_reply("RE_MESSAGE", &id, "MS");
             self.ann.fence();
@@ -212,37 +218,15 @@ fn read_only_and_back() {
     house.heals();
 }
 
-/// A name whose server can be changed: new connections go to another one, those that are open stay.
-fn moving_proxy(target: &Arc<AtomicU16>) -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let port = listener.local_addr().unwrap().port();
-    let target = Arc::clone(target);
-    std::thread::spawn(move || {
-        for client in listener.incoming().map_while(Result::ok) {
-            // While it starts again, nobody is there.
-            let Ok(server) = TcpStream::connect(("127.0.0.1", target.load(Ordering::SeqCst))) else { continue };
-            for (from, to) in [(&client, &server), (&server, &client)] {
-                let (mut from, mut to) = (from.try_clone().unwrap(), to.try_clone().unwrap());
-                std::thread::spawn(move || {
-                    std::io::copy(&mut from, &mut to).ok();
-                    to.shutdown(Shutdown::Both).ok();
-                    from.shutdown(Shutdown::Both).ok();
-                });
-            }
-        }
-    });
-    port
-}
-
 #[test]
 fn the_database_moves_to_another_server_under_the_same_name() {
     let Some(mut first) = MariaDb::start() else { return };
     let target = Arc::new(AtomicU16::new(first.port()));
     let mut house = House::new(config(first.url_by_way_of(moving_proxy(&target))));
-    wait_for_pushes(&first, 0);
+    first.wait_for_pushes(0);
     let second = first.twin();
     house.heals();
-    wait_for_pushes(&first, 0);
+    first.wait_for_pushes(0);
     // The old one still answers and only reads, with all the connections that it had: nothing but new ones find the new one.
     first.set_read_only(true);
     target.store(second.port(), Ordering::SeqCst);
@@ -290,25 +274,18 @@ fn speak_until_taken(client: &mut Client, id: &str) {
     }
 }
 
-fn wait_for_pushes(database: &MariaDb, count: u64) {
-    let until = Instant::now() + PATIENCE;
-    while database.pushes() != count {
-        assert!(Instant::now() < until, "{} pushes, {count} expected", database.pushes());
-        std::thread::sleep(Duration::from_millis(10));
-    }
-}
-
 #[test]
 fn what_was_sent_and_not_acked_is_in_the_database_after_any_close() {
     let Some(database) = MariaDb::start() else { return };
     let mut config = config(database.url());
     // Nothing is saved for being late: the close does it.
     (config.rules.save_after_ms, config.rules.answer_within_ms) = (60_000, 60_000);
-    (config.rules.idle_timeout_ms, config.rules.idle_check_ms) = (1_500, 100);
+    // Longer than any single step takes on a slow machine; whoever is not meant to be idle speaks between them.
+    (config.rules.idle_timeout_ms, config.rules.idle_check_ms) = (5_000, 100);
     let server = Server::with(config);
     let (mut ann, mut bob) = server.friends("ann", "bob");
     // The pushes of the friendship are acked, and are deleted in a moment.
-    wait_for_pushes(&database, 0);
+    database.wait_for_pushes_awake(0, [&mut ann, &mut bob]);
     for (round, drops) in ["idle", "gone", "shut"].into_iter().enumerate() {
         let id = format!("m{round}");
         ann.fence();
@@ -322,11 +299,12 @@ fn what_was_sent_and_not_acked_is_in_the_database_after_any_close() {
         }
         speak_until_taken(&mut ann, &id);
         assert_eq!(database.pushes(), 1, "{drops}");
+        ann.fence();
         bob = server.raw();
         bob.log_in("bob");
+        ann.fence();
         bob.take(&id);
-        bob.fence();
-        wait_for_pushes(&database, 0);
+        database.wait_for_pushes_awake(0, [&mut ann, &mut bob]);
     }
 }
 
@@ -353,48 +331,13 @@ fn said_again_after_a_restart_of_the_server_it_is_delivered_once() {
     bob.fence();
 }
 
-/// A proxy that forwards a COMMIT and ends the connection instead of handing back the answer, so many times.
-fn cutting_proxy(target: u16, cuts: &Arc<AtomicU64>) -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let port = listener.local_addr().unwrap().port();
-    let cuts = Arc::clone(cuts);
-    std::thread::spawn(move || {
-        for client in listener.incoming().map_while(Result::ok) {
-            let server = TcpStream::connect(("127.0.0.1", target)).unwrap();
-            let (mut from, mut to) = (server.try_clone().unwrap(), client.try_clone().unwrap());
-            std::thread::spawn(move || std::io::copy(&mut from, &mut to).ok());
-            let cuts = Arc::clone(&cuts);
-            std::thread::spawn(move || forward(client, server, &cuts));
-        }
-    });
-    port
-}
-
-fn forward(mut client: TcpStream, mut server: TcpStream, cuts: &AtomicU64) {
-    let mut buffer = [0; 64 * 1024];
-    while let Ok(count @ 1..) = client.read(&mut buffer) {
-        let is_commit = buffer[..count].ends_with(b"COMMIT");
-        let cut =
-            is_commit && cuts.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)).is_ok();
-        if cut {
-            // Its client hears nothing of the answer.
-            client.shutdown(Shutdown::Both).ok();
-        }
-        if server.write_all(&buffer[..count]).is_err() || cut {
-            break;
-        }
-    }
-    server.shutdown(Shutdown::Write).ok();
-    client.shutdown(Shutdown::Both).ok();
-}
-
 #[test]
 fn a_commit_whose_answer_is_lost_is_promised_when_asked_again_and_delivered_once() {
     let Some(database) = MariaDb::start() else { return };
     let cuts = Arc::new(AtomicU64::new(0));
-    let port = cutting_proxy(database.port(), &cuts);
+    let port = harming_proxy(database.port(), Harm::Cut, &cuts);
     let mut house = House::new(config(database.url_by_way_of(port)));
-    wait_for_pushes(&database, 0);
+    database.wait_for_pushes(0);
     // Lost once: done again on a new connection, and nobody notices.
     cuts.store(1, Ordering::SeqCst);
     let once = house.id();
@@ -405,12 +348,74 @@ fn a_commit_whose_answer_is_lost_is_promised_when_asked_again_and_delivered_once
     let often = house.id();
     house.ann.send(&house.ann.message(&often, "cy", "lost often"));
     house.expect_refused(&often, Some("MF"));
-    wait_for_pushes(&database, 2);
+    database.wait_for_pushes(2);
     cuts.store(0, Ordering::SeqCst);
     house.say_until_taken(&often);
     assert_eq!(database.pushes(), 2);
     house.everything_works(&often);
-    wait_for_pushes(&database, 0);
+    database.wait_for_pushes(0);
+}
+
+/// Says all of it at once, and what is refused again until it is taken. Gives what was refused.
+fn say_all_until_taken(sender: &mut Client, said: &[(String, &str)]) -> BTreeSet<String> {
+    let send = |sender: &mut Client, said: &[&(String, &str)]| {
+        let lines: Vec<String> = said.iter().map(|(id, to)| sender.message(id, to, "honk") + "\n").collect();
+        sender.send_bytes(lines.concat().as_bytes());
+    };
+    send(sender, &said.iter().collect::<Vec<_>>());
+    let (mut taken, mut refused) = (BTreeSet::new(), BTreeSet::new());
+    let until = Instant::now() + 2 * PATIENCE;
+    while taken.len() < said.len() {
+        let answer = content(&sender.recv());
+        let id = answer["MessageId"].as_str().unwrap().to_owned();
+        if answer["Content"] == "MS" {
+            assert!(taken.insert(id.clone()), "{id} is promised twice");
+            continue;
+        }
+        assert_eq!(answer["Content"], "MF");
+        sender.expect_error(&id, "UNAVAILABLE");
+        assert!(Instant::now() < until, "{id} is not taken");
+        send(sender, &said.iter().filter(|(one, _)| *one == id).collect::<Vec<_>>());
+        refused.insert(id);
+    }
+    refused
+}
+
+#[test]
+fn a_commit_that_is_not_answered_for_too_long_is_done_again_and_everything_comes_once_and_in_order() {
+    let Some(database) = MariaDb::start() else { return };
+    let withheld = Arc::new(AtomicU64::new(0));
+    let port = harming_proxy(database.port(), Harm::Withhold, &withheld);
+    let mut config = config(database.url_by_way_of(port));
+    // Nobody is refused for the time alone: the store gives up first. One worker, so that all are in one transaction.
+    (config.rules.answer_within_ms, config.data_threads) = (30_000, 1);
+    let mut house = House::new(config);
+    befriend(&mut house.ann, &mut house.server.user("eve"));
+    database.wait_for_pushes(0);
+    // Cy and Eve are away: what is not known to be stored is not promised, and said again it is found where it is.
+    withheld.store(1, Ordering::SeqCst);
+    let away = ["cy", "eve"];
+    let said: Vec<_> = (0..20).map(|n| (house.id(), away[n % 2])).collect();
+    let refused = say_all_until_taken(&mut house.ann, &said);
+    assert!(refused.contains(&said[0].0), "its answer was withheld: {refused:?}");
+    assert_eq!((withheld.load(Ordering::SeqCst), database.pushes()), (0, 20));
+    for name in away {
+        let mut friend = house.server.raw();
+        friend.log_in(name);
+        said.iter().filter(|(_, to)| *to == name).for_each(|(id, _)| friend.take(id));
+        friend.fence();
+    }
+    database.wait_for_pushes(0);
+    // Dee is there, so that her ack may still come: the server itself does it again, and nobody notices.
+    withheld.store(1, Ordering::SeqCst);
+    let said: Vec<_> = (0..5).map(|_| (house.id(), "dee")).collect();
+    assert_eq!(say_all_until_taken(&mut house.ann, &said), BTreeSet::new());
+    assert_eq!((withheld.load(Ordering::SeqCst), database.pushes()), (0, 5));
+    let mut dee = house.server.raw();
+    dee.log_in("dee");
+    said.iter().for_each(|(id, _)| dee.take(id));
+    dee.fence();
+    database.wait_for_pushes(0);
 }
 
 #[test]

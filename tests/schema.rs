@@ -4,24 +4,25 @@
 
 mod common;
 
-use common::Database;
-use mysql::Row;
+use common::{Database, MariaDb, Server};
+use hongyan::config::StoreUrl;
 use mysql::prelude::Queryable;
+use mysql::{Conn, Opts, Row};
 
 const SCHEMA: &str = include_str!("../schema.sql");
 
-fn apply(database: &mut Database) {
+fn apply(conn: &mut Conn) {
     let text: String = SCHEMA.lines().filter(|line| !line.starts_with("--")).map(|line| format!("{line}\n")).collect();
     for statement in text.split(";\n").filter(|statement| !statement.trim().is_empty()) {
-        database.conn.query_drop(statement).unwrap_or_else(|error| panic!("{error}: {statement}"));
+        conn.query_drop(statement).unwrap_or_else(|error| panic!("{error}: {statement}"));
     }
 }
 
 #[test]
 fn it_can_be_applied_twice_and_keeps_what_it_is_given_to_the_byte() {
     let Some(mut database) = Database::create("twice") else { return };
-    apply(&mut database);
-    apply(&mut database);
+    apply(&mut database.conn);
+    apply(&mut database.conn);
     let conn = &mut database.conn;
     let insert = "INSERT INTO pushes (seq, receiver, sender, message_id, kind, once, time_ms, content) VALUES (?, ?, ?, ?, 0, 0, 7, ?)";
     let names = ["bob", "Bob", "bob ", "bob\0", "böb", "bo\u{308}b", "🪿"];
@@ -40,64 +41,178 @@ fn it_can_be_applied_twice_and_keeps_what_it_is_given_to_the_byte() {
     assert_eq!(versions, [3]);
 }
 
+/// The source whose statements are looked at below, with its white space and its continued lines folded.
+fn source() -> String {
+    folded(&include_str!("../src/store/mysql.rs").replace("\\\n", "\n"))
+}
+
+fn folded(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+/// Rows of one statement at most, as in the source.
+const ROWS_MAX: usize = 100;
+/// Rows of every table: so many that reading all of them is never the shortest way to a hundred.
+const TABLE_ROWS: usize = 10_000;
+
+/// Every statement of a hot path but the INSERTs, as it stands in the source, with the index that has to find its rows. What stands in
+/// braces is generated there: a list for 100 rows.
+const HOT: &[(&str, &str)] = &[
+    (
+        "SELECT seq, time_ms, kind, message_id, sender, content FROM pushes FORCE INDEX (by_receiver) \
+         WHERE receiver = ? AND seq > ? ORDER BY seq LIMIT ?",
+        "by_receiver",
+    ),
+    ("SELECT seq FROM pushes ORDER BY seq DESC LIMIT 1", "PRIMARY"),
+    ("SELECT push_seq FROM friend_requests ORDER BY push_seq DESC LIMIT 1", "by_push"),
+    ("SELECT seq, receiver, sender, message_id FROM pushes WHERE seq IN ({})", "PRIMARY"),
+    // Both lead to a row each.
+    ("DELETE FROM pushes WHERE seq IN ({one}) AND (receiver, seq) IN ({pair})", "PRIMARY or by_receiver"),
+    ("SELECT 1 FROM accounts WHERE user_name IN ({names}) ORDER BY user_name FOR UPDATE", "PRIMARY"),
+    ("SELECT 1 FROM accounts WHERE user_name = ?", "PRIMARY"),
+    ("SELECT password_hash FROM accounts WHERE user_name = ?", "PRIMARY"),
+    (
+        "SELECT email_address, nick_name, profile_picture, location, personal_description, rsa_public_key \
+         FROM accounts WHERE user_name = ?",
+        "PRIMARY",
+    ),
+    ("SELECT friend_name FROM friendships WHERE user_name = ?", "PRIMARY"),
+    ("SELECT 1 FROM friendships WHERE user_name = ? AND friend_name = ?", "PRIMARY"),
+    ("SELECT 1 FROM friendships WHERE user_name = ? LIMIT ?", "PRIMARY"),
+    (
+        "DELETE FROM friendships WHERE (user_name = ? AND friend_name = ?) OR (user_name = ? AND friend_name = ?)",
+        "PRIMARY",
+    ),
+    ("SELECT message_id, time_ms, push_seq FROM friend_requests WHERE receiver = ? AND sender = ?", "PRIMARY"),
+    ("DELETE FROM friend_requests WHERE receiver = ? AND sender = ?", "PRIMARY"),
+    ("SELECT 1 FROM friend_requests WHERE receiver = ? LIMIT ?", "PRIMARY"),
+    ("SELECT 1 FROM friend_requests WHERE sender = ? LIMIT ?", "by_sender"),
+    (
+        "SELECT token_hash FROM resume_tokens WHERE user_name = ? AND token_hash <> ? AND expires_ms > ? \
+         ORDER BY expires_ms DESC LIMIT ?",
+        "PRIMARY",
+    ),
+    ("DELETE FROM resume_tokens WHERE user_name = ? AND token_hash NOT IN ({})", "PRIMARY"),
+    ("SELECT 1 FROM resume_tokens WHERE user_name = ? AND token_hash = ? AND expires_ms > ?", "PRIMARY"),
+    ("DELETE FROM resume_tokens WHERE user_name = ?", "PRIMARY"),
+];
+
+/// A few of a user's tokens are put in order by hand: that costs less than an index that every log-in writes.
+fn may_be_sorted(query: &str) -> bool {
+    query.contains(" FROM resume_tokens ")
+}
+
+fn list(of: impl Fn(usize) -> String) -> String {
+    (0..ROWS_MAX).map(of).collect::<Vec<_>>().join(", ")
+}
+
+/// A statement with values that are there: those of row 201 of each table.
+fn filled(statement: &str) -> String {
+    let mut lists = vec![
+        ("{one}", list(|n| n.to_string())),
+        ("{pair}", list(|n| format!("('u{}', {n})", n % 200))),
+        ("{names}", list(|n| format!("'f{n}'"))),
+    ];
+    let is_tokens = statement.contains("token_hash");
+    lists.push(("{}", if is_tokens { list(|n| format!("'h{n}'")) } else { list(|n| n.to_string()) }));
+    let mut text = lists.into_iter().fold(statement.to_owned(), |text, (name, list)| text.replace(name, &list));
+    // In this order: what is more exact comes first.
+    for (before, value) in [
+        ("receiver = ", "'u1'"),
+        ("sender = ", "'f201'"),
+        ("FROM accounts WHERE user_name = ", "'f201'"),
+        ("user_name = ", "'u1'"),
+        ("friend_name = ", "'f201'"),
+        ("token_hash = ", "'h201'"),
+        ("token_hash <> ", "'h201'"),
+        ("seq > ", "3"),
+        ("expires_ms > ", "3"),
+        ("LIMIT ", "9"),
+    ] {
+        text = text.replace(&format!("{before}?"), &format!("{before}{value}"));
+    }
+    assert!(!text.contains(['?', '{']), "{text}");
+    text
+}
+
+fn fill(database: &mut Database) {
+    let rows = |of: &dyn Fn(usize) -> String| (0..TABLE_ROWS).map(of).collect::<Vec<_>>().join(", ");
+    for (table, rows) in [
+        (
+            "accounts (user_name, password_hash, email_address, nick_name, profile_picture, location, \
+             personal_description, rsa_public_key)",
+            rows(&|n| format!("('f{n}', 'x', '', '', '', '', '', '')")),
+        ),
+        ("friendships", rows(&|n| format!("('u{}', 'f{n}')", n % 200))),
+        ("friend_requests", rows(&|n| format!("('u{}', 'f{n}', 'm', 0, {n})", n % 200))),
+        (
+            "pushes (seq, receiver, sender, message_id, kind, once, time_ms, content)",
+            rows(&|n| format!("({n}, 'u{}', 'f{n}', 'm', 0, 0, 0, '')", n % 200)),
+        ),
+        ("resume_tokens", rows(&|n| format!("('u{}', 'h{n}', {n})", n % 200))),
+    ] {
+        database.conn.query_drop(format!("INSERT INTO {table} VALUES {rows}")).unwrap();
+    }
+    // What a server that has run for a while knows.
+    database.conn.query_drop("ANALYZE TABLE accounts, friendships, friend_requests, pushes, resume_tokens").unwrap();
+}
+
+#[test]
+fn the_statements_looked_at_are_those_of_the_store() {
+    let source = source();
+    for (statement, _) in HOT {
+        assert!(source.contains(statement), "the store says something else: {statement}");
+    }
+    assert!(source.contains(&format!("const SIZES: [usize; 3] = [{ROWS_MAX}, ")));
+    // And all of them: a new one has to be added here.
+    for text in source.split('"').filter(|text| text.starts_with("SELECT ") || text.starts_with("DELETE ")) {
+        assert!(HOT.iter().any(|(known, _)| text.contains(known)), "nobody looks at its plan: {text}");
+    }
+}
+
 #[test]
 fn every_query_of_a_hot_path_has_its_index() {
     let Some(mut database) = Database::create("index") else { return };
-    apply(&mut database);
-    let conn = &mut database.conn;
-    for n in 0..300 {
-        let row = format!("({n}, 'r{}', 's{n}', 'm', 0, 0, 0, '')", n % 20);
-        conn.query_drop(format!(
-            "INSERT INTO pushes (seq, receiver, sender, message_id, kind, once, time_ms, content) VALUES {row}"
-        ))
-        .unwrap();
-        conn.query_drop(format!("INSERT INTO friendships VALUES ('u{}', 'f{n}')", n % 20)).unwrap();
-        conn.query_drop(format!("INSERT INTO friend_requests VALUES ('f{n}', 'u{}', 'm', 0, {n})", n % 20)).unwrap();
+    apply(&mut database.conn);
+    fill(&mut database);
+    // The copy of a whole table walks along the key, too (src/store/mysql/export.rs).
+    let copying = "SELECT user_name, friend_name FROM friendships \
+                   WHERE (user_name > 'u1' OR (user_name = 'u1' AND friend_name > 'f20')) \
+                   ORDER BY user_name, friend_name LIMIT 9";
+    check_plan(&mut database, copying, "PRIMARY");
+    for (statement, index) in HOT {
+        let rows = check_plan(&mut database, &filled(statement), index);
+        assert!(rows < TABLE_ROWS as u64 / 10, "{statement}: {rows} rows");
     }
-    let hot = [
-        (
-            "SELECT seq, content FROM pushes FORCE INDEX (by_receiver) \
-             WHERE receiver = 'r1' AND seq > 3 ORDER BY seq LIMIT 65",
-            "by_receiver",
-        ),
-        (
-            "SELECT seq FROM pushes WHERE receiver = 'r1' AND sender = 's1' AND message_id = 'm' AND once = 0",
-            "kept_once",
-        ),
-        ("SELECT friend_name FROM friendships WHERE user_name = 'u1'", "PRIMARY"),
-        ("SELECT password_hash FROM accounts WHERE user_name = 'u1'", "PRIMARY"),
-        (
-            "SELECT user_name, friend_name FROM friendships \
-             WHERE (user_name > 'u1' OR (user_name = 'u1' AND friend_name > 'f20')) ORDER BY user_name, friend_name LIMIT 9",
-            "PRIMARY",
-        ),
-        ("SELECT push_seq FROM friend_requests WHERE receiver = 'u1' AND sender = 'u2'", "PRIMARY"),
-        ("SELECT 1 FROM friend_requests WHERE receiver = 'u1' LIMIT 9", "PRIMARY"),
-        ("SELECT 1 FROM friend_requests WHERE sender = 'u1' LIMIT 9", "by_sender"),
-        ("SELECT 1 FROM friendships WHERE user_name = 'u1' LIMIT 9", "PRIMARY"),
-        ("SELECT push_seq FROM friend_requests ORDER BY push_seq DESC LIMIT 1", "by_push"),
-        ("SELECT seq FROM pushes ORDER BY seq DESC LIMIT 1", "PRIMARY"),
-        ("SELECT expires_ms FROM resume_tokens WHERE user_name = 'u1' AND token_hash = 'h'", "PRIMARY"),
-        ("SELECT seq, receiver, sender, message_id FROM pushes WHERE seq IN (1, 2, 3)", "PRIMARY"),
-        ("DELETE FROM pushes WHERE seq IN (1, 2) AND (receiver, seq) IN (('r1', 1), ('r2', 2))", "PRIMARY"),
-        ("SELECT user_name FROM accounts WHERE user_name IN ('u1', 'u2') ORDER BY user_name FOR UPDATE", "PRIMARY"),
-        ("DELETE FROM friend_requests WHERE receiver = 'u1' AND sender = 'u2'", "PRIMARY"),
-        (
-            "DELETE FROM friendships \
-             WHERE (user_name = 'u1' AND friend_name = 'f1') OR (user_name = 'f1' AND friend_name = 'u1')",
-            "PRIMARY",
-        ),
-    ];
-    for (query, index) in hot {
-        let plan: Vec<Row> = conn.query(format!("EXPLAIN FORMAT = TRADITIONAL {query}")).unwrap();
-        let (key, extra): (Option<String>, Option<String>) =
-            (plan[0].get("key").unwrap(), plan[0].get("Extra").unwrap());
-        let extra = extra.unwrap_or_default();
-        // An empty table is not looked up at all, and the plan says so instead.
-        assert!(
-            key.as_deref() == Some(index) || extra.contains("no matching row") || extra.contains("const tables"),
-            "{query}: {key:?} {extra}"
-        );
-        assert!(!extra.contains("filesort"), "{query}: {extra}");
-    }
+}
+
+/// Gives how many rows are looked at by the estimate of the plan.
+fn check_plan(database: &mut Database, query: &str, index: &str) -> u64 {
+    let plan: Vec<Row> = database.conn.query(format!("EXPLAIN FORMAT = TRADITIONAL {query}")).unwrap();
+    let column = |name: &str| plan[0].get::<Option<String>, _>(name).unwrap();
+    let (key, extra) = (column("key").unwrap_or_default(), column("Extra").unwrap_or_default());
+    assert!(index.split(" or ").any(|index| key == index), "{query}: {key} {extra}");
+    assert!(may_be_sorted(query) || !extra.contains("filesort"), "{query}: {extra}");
+    plan[0].get::<Option<u64>, _>("rows").unwrap().unwrap_or_else(|| panic!("{query}: {extra}"))
+}
+
+#[test]
+fn a_server_without_the_right_to_make_tables_works_on_those_made_by_hand() {
+    let Some(database) = MariaDb::start() else { return };
+    apply(&mut database.root());
+    database.leave_rights("SELECT, INSERT, UPDATE, DELETE");
+    let url = database.url();
+    let mut restricted = Conn::new(Opts::from_url(&url).unwrap()).unwrap();
+    assert!(restricted.query_drop("CREATE TABLE more (a INT)").unwrap_err().to_string().contains("denied"));
+    let server = Server::tuned(|config| config.store = StoreUrl::Mysql(url));
+    let (mut ann, bob) = server.friends("ann", "bob");
+    drop(bob);
+    ann.say("m1", "bob", "for later", "MS");
+    assert_eq!(database.pushes(), 1);
+    let mut bob = server.raw();
+    bob.log_in("bob");
+    bob.take("m1");
+    bob.fence();
+    database.wait_for_pushes(0);
+    server.stop();
 }

@@ -1,6 +1,7 @@
 //! A MariaDB of a test's own, to be killed, frozen and restarted without harm to any other test. Like every test on MySQL, those
 //! that use it are skipped unless HONGYAN_TEST_MYSQL is set (`./test` sets it); then the programs have to be there.
 
+use super::{Client, PATIENCE};
 use mysql::prelude::Queryable;
 use mysql::{Conn, OptsBuilder};
 use std::net::TcpListener;
@@ -126,9 +127,22 @@ impl MariaDb {
         Conn::new(OptsBuilder::new().user(Some("root")).socket(Some(socket)))
     }
 
-    /// A connection of the administrator, for looking and for doing harm.
+    /// A connection of the administrator to the database, for looking and for doing harm.
     pub fn root(&self) -> Conn {
-        self.try_root().unwrap()
+        let mut root = self.try_root().unwrap();
+        root.query_drop(format!("USE {DATABASE}")).unwrap();
+        root
+    }
+
+    /// Takes all rights from the server under test but these.
+    pub fn leave_rights(&self, rights: &str) {
+        let mut root = self.root();
+        for sql in [
+            format!("REVOKE ALL PRIVILEGES ON {DATABASE}.* FROM {USER}@'127.0.0.1'"),
+            format!("GRANT {rights} ON {DATABASE}.* TO {USER}@'127.0.0.1'"),
+        ] {
+            root.query_drop(sql).unwrap();
+        }
     }
 
     /// What `--store` takes.
@@ -147,8 +161,22 @@ impl MariaDb {
 
     /// Rows of the table of pushes.
     pub fn pushes(&self) -> u64 {
-        let count = format!("SELECT count(*) FROM {DATABASE}.pushes");
-        self.root().query_first(count).unwrap().unwrap()
+        self.root().query_first("SELECT count(*) FROM pushes").unwrap().unwrap()
+    }
+
+    /// Waits until there are so many: what is acked is deleted in a moment.
+    pub fn wait_for_pushes(&self, count: u64) {
+        self.wait_for_pushes_awake(count, []);
+    }
+
+    /// The same while these clients speak, so that they are not idle.
+    pub fn wait_for_pushes_awake<const N: usize>(&self, count: u64, mut clients: [&mut Client; N]) {
+        let until = Instant::now() + PATIENCE;
+        while self.pushes() != count {
+            assert!(Instant::now() < until, "{} pushes, {count} expected", self.pushes());
+            clients.iter_mut().for_each(|client| client.fence());
+            std::thread::sleep(Duration::from_millis(10));
+        }
     }
 
     fn signal(&self, name: &str) {

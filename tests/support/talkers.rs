@@ -15,6 +15,8 @@ const SENDERS: [&str; 2] = ["sue", "sid"];
 const RECEIVERS: [&str; 3] = ["ria", "ron", "wanda"];
 const WINDOW: usize = 8;
 const FAULTS: usize = 6;
+/// Longer than the server waits for an answer of its database.
+const LONG_FREEZE: Duration = Duration::from_secs(7);
 
 struct Random(u64);
 
@@ -128,6 +130,12 @@ fn receive_all(
     }
 }
 
+fn freeze(database: &MariaDb, long: Duration) {
+    database.freeze();
+    thread::sleep(long);
+    database.thaw();
+}
+
 fn do_harm(database: &mut MariaDb, random: &mut Random) {
     let mut pause = |max_ms| thread::sleep(Duration::from_millis(random.below(max_ms)));
     pause(400);
@@ -139,11 +147,7 @@ fn do_harm(database: &mut MariaDb, random: &mut Random) {
             thread::sleep(long);
             database.start_again();
         }
-        1 => {
-            database.freeze();
-            thread::sleep(long);
-            database.thaw();
-        }
+        1 => freeze(database, long),
         2 => {
             database.kill_connections();
         }
@@ -179,7 +183,13 @@ pub(crate) fn run(database: &mut MariaDb, config: fn(String) -> Config, seed: u6
         let (random, stop) = (Random(random.below(u64::MAX) | 1), Arc::clone(&stop));
         thread::spawn(move || send_all(log_in(addr, name), random, &stop))
     });
-    for _ in 0..FAULTS {
+    // At most once, because it takes its time.
+    let long_one = random.below(FAULTS as u64 + 2) as usize;
+    for round in 0..FAULTS {
+        if round == long_one {
+            println!("SEED={seed}: a long freeze before fault {round}");
+            freeze(database, LONG_FREEZE);
+        }
         do_harm(database, &mut random);
     }
     stop.store(true, Ordering::SeqCst);
