@@ -4,6 +4,7 @@
 mod common;
 
 use common::{MariaDb, PATIENCE};
+use mysql::prelude::Queryable;
 use std::io::{BufRead, BufReader, Read};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::{Child, ChildStderr, Command, Output, Stdio};
@@ -138,4 +139,29 @@ fn what_waiting_does_not_mend_is_refused_at_once() {
     let first = common::Server::tuned(|config| config.store = hongyan::config::StoreUrl::Mysql(url.clone()));
     refused(&url, "another server uses this database");
     first.stop();
+}
+
+#[test]
+fn a_database_that_answers_a_commit_before_it_is_on_the_disk_is_refused() {
+    let Some(database) = MariaDb::start() else { return };
+    let mut root = database.root();
+    for flushes in [0, 2] {
+        root.query_drop(format!("SET GLOBAL innodb_flush_log_at_trx_commit = {flushes}")).unwrap();
+        let (output, said) = run(&database.url(), "10m");
+        assert_eq!(output.status.code(), Some(2), "{said}");
+        let why = format!("its innodb_flush_log_at_trx_commit is {flushes}: what was promised could be lost");
+        assert!(said.lines().count() == 1 && said.contains(&why), "{said}");
+    }
+    root.query_drop("SET GLOBAL innodb_flush_log_at_trx_commit = 1").unwrap();
+    let mut waiting = Waiting::start(&mut program(&database.url(), "0s"));
+    let line = waiting.line_with("listening on");
+    let addr = line.split_whitespace().find_map(|word| word.parse().ok()).unwrap();
+    // One that becomes so is complained of when it is come to again, and served.
+    root.query_drop("SET GLOBAL innodb_flush_log_at_trx_commit = 2").unwrap();
+    database.kill_connections();
+    // Connections are opened again for whoever needs the store.
+    let mut client = common::Client::connect(addr, common::Transport::Raw, common::Spelling::Text);
+    client.sign_up("ann");
+    waiting.line_with("the store keeps no promises any more: its innodb_flush_log_at_trx_commit is 2");
+    assert_eq!(waiting.stop("-TERM").0, Some(0));
 }

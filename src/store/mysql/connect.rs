@@ -57,6 +57,8 @@ struct Guard {
     failed: Option<(Instant, StoreError)>,
     /// Another server has written since: what this one keeps in memory is no longer true.
     taken_over: Option<StoreError>,
+    /// It was said that commits of this database server are not safe.
+    said_unsafe: bool,
 }
 
 /// What a connection that writes knows of the lock.
@@ -230,6 +232,7 @@ impl MysqlServer {
             return Err(StoreError::Unusable(why));
         }
         self.check_not_taken_over(guard, &mut conn, "another server has used this database")?;
+        self.check_commits_are_safe(guard, &mut conn)?;
         match self.role {
             Role::CopyFrom => check_current(known_version(&mut conn)? as i64, KNOWN)?,
             Role::CopyInto if version(&mut conn)? == 0 => make_marked(&mut conn)?,
@@ -243,6 +246,36 @@ impl MysqlServer {
             conn.query_drop(sql).map_err(|error| fault(&error).0)?;
         }
         Ok(conn)
+    }
+
+    /// What is promised is promised because it was committed: a database server that answers a commit before the log of it is on the
+    /// disk is refused at the start. One that became so later is complained of, because ending would help nobody who is online.
+    fn check_commits_are_safe(&self, guard: &mut Guard, conn: &mut Conn) -> Result<(), StoreError> {
+        if self.role != Role::Serve {
+            return Ok(());
+        }
+        let sql = "SELECT @@GLOBAL.innodb_flush_log_at_trx_commit, @@GLOBAL.log_bin, @@GLOBAL.sync_binlog";
+        let found: Option<(u64, bool, u64)> = match conn.query_first(sql) {
+            Ok(found) => found,
+            Err(mysql::Error::MySqlError(error)) => {
+                log::warn!("whether the store's commits are safe cannot be asked: {error}");
+                None
+            }
+            Err(error) => return Err(fault(&error).0),
+        };
+        let why = found.and_then(|(flushes, has_binlog, sync_binlog)| why_unsafe(flushes, has_binlog, sync_binlog));
+        let Some(why) = why else {
+            guard.said_unsafe = false;
+            return Ok(());
+        };
+        if !guard.was_held {
+            return Err(StoreError::Unusable(why));
+        }
+        if !guard.said_unsafe {
+            guard.said_unsafe = true;
+            log::error!("the store keeps no promises any more: {why}");
+        }
+        Ok(())
     }
 
     /// Fails for good when the lock was held before and another server has become the one that writes since.
@@ -293,6 +326,19 @@ impl MysqlServer {
         let ours = self.with_guard(|conn| Ok(conn.connection_id()))?;
         Ok(holder(&mut other.session(&other.opts)?, LOCK_NAME)? == Some(ours.into()))
     }
+}
+
+/// Why an answered commit is not safe with these settings, if it is not. Where there is a binary log it decides after a crash which
+/// transactions are committed, and InnoDB itself flushes only that they were prepared: what the log lacks then is rolled back.
+fn why_unsafe(flushes: u64, has_binlog: bool, sync_binlog: u64) -> Option<String> {
+    let (setting, value) = match flushes {
+        // MariaDB's 3 does all that 1 does and flushes the commit besides.
+        3 => return None,
+        1 if !has_binlog || sync_binlog == 1 => return None,
+        1 => ("sync_binlog", sync_binlog),
+        _ => ("innodb_flush_log_at_trx_commit", flushes),
+    };
+    Some(format!("its {setting} is {value}: what was promised could be lost in a crash; set it to 1"))
 }
 
 /// Which connection holds a lock, if any.
@@ -373,6 +419,22 @@ mod tests {
             Err::<(), _>(mysql::Error::MySqlError(wrong.clone()))
         });
         assert!(refused.is_err() && tries == 1);
+    }
+
+    #[test]
+    fn a_commit_is_safe_when_whatever_decides_after_a_crash_is_on_the_disk() {
+        for (flushes, has_binlog, sync_binlog) in [(1, false, 0), (1, true, 1), (3, true, 0)] {
+            assert_eq!(why_unsafe(flushes, has_binlog, sync_binlog), None);
+        }
+        for (flushes, has_binlog, sync_binlog, setting) in [
+            (0, false, 1, "its innodb_flush_log_at_trx_commit is 0:"),
+            (2, true, 1, "its innodb_flush_log_at_trx_commit is 2:"),
+            (1, true, 0, "its sync_binlog is 0:"),
+            (1, true, 100, "its sync_binlog is 100:"),
+        ] {
+            let why = why_unsafe(flushes, has_binlog, sync_binlog).unwrap();
+            assert!(why.starts_with(setting), "{why}");
+        }
     }
 
     #[test]
