@@ -58,7 +58,7 @@ struct Guard {
     /// Another server has written since: what this one keeps in memory is no longer true.
     taken_over: Option<StoreError>,
     /// It was said that commits of this database server are not safe.
-    said_unsafe: bool,
+    has_complained: bool,
 }
 
 /// What a connection that writes knows of the lock.
@@ -265,14 +265,14 @@ impl MysqlServer {
         };
         let why = found.and_then(|(flushes, has_binlog, sync_binlog)| why_unsafe(flushes, has_binlog, sync_binlog));
         let Some(why) = why else {
-            guard.said_unsafe = false;
+            guard.has_complained = false;
             return Ok(());
         };
         if !guard.was_held {
             return Err(StoreError::Unusable(why));
         }
-        if !guard.said_unsafe {
-            guard.said_unsafe = true;
+        if !guard.has_complained {
+            guard.has_complained = true;
             log::error!("the store keeps no promises any more: {why}");
         }
         Ok(())
