@@ -121,11 +121,14 @@ impl MysqlServer {
         if opts.get_db_name().is_none_or(str::is_empty) {
             return Err(wrong());
         }
-        let copies = role != Role::Serve;
-        let opts = OptsBuilder::from_opts(opts)
+        let (read, write) = match role {
+            Role::Serve => (READ_TIMEOUT, WRITE_TIMEOUT),
+            Role::CopyFrom | Role::CopyInto => (PATIENT_TIMEOUT, PATIENT_TIMEOUT),
+        };
+        let opts = unacked_for(OptsBuilder::from_opts(opts), write)
             .tcp_connect_timeout(Some(CONNECT_TIMEOUT))
-            .read_timeout(Some(if copies { PATIENT_TIMEOUT } else { READ_TIMEOUT }))
-            .write_timeout(Some(if copies { PATIENT_TIMEOUT } else { WRITE_TIMEOUT }))
+            .read_timeout(Some(read))
+            .write_timeout(Some(write))
             .tcp_keepalive_time_ms(Some(KEEPALIVE_MS))
             .tcp_nodelay(true)
             // The server named is the server used: no moving over to a socket file that it tells of.
@@ -353,6 +356,18 @@ fn take(conn: &mut Conn, lock: &str) -> Result<bool, StoreError> {
     let taken: Option<Option<u8>> =
         conn.query_first(format!("SELECT GET_LOCK({lock}, {LOCK_WAIT_S})")).map_err(|error| fault(&error).0)?;
     Ok(taken.flatten() == Some(1))
+}
+
+/// How long what was sent may be without the other system's ack, or without room there, before this system gives the connection up.
+#[cfg(target_os = "linux")]
+fn unacked_for(opts: OptsBuilder, time: Duration) -> OptsBuilder {
+    opts.tcp_user_timeout_ms(u32::try_from(time.as_millis()).ok())
+}
+
+/// Elsewhere the driver has no such setting.
+#[cfg(not(target_os = "linux"))]
+fn unacked_for(opts: OptsBuilder, _: Duration) -> OptsBuilder {
+    opts
 }
 
 fn patient(opts: &Opts) -> Opts {
