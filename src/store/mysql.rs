@@ -7,7 +7,6 @@
 mod connect;
 mod export;
 mod lost;
-
 mod schema;
 mod values;
 

@@ -58,7 +58,7 @@ struct Guard {
     /// Another server has written since: what this one keeps in memory is no longer true.
     taken_over: Option<StoreError>,
     /// It was said that commits of this database server are not safe.
-    said_unsafe: bool,
+    said_not_safe: bool,
 }
 
 /// What a connection that writes knows of the lock.
@@ -219,10 +219,10 @@ impl MysqlServer {
             && holder(&mut conn, &mark)? == Some(id)
         {
             // Our own connection, of whose end the database has not heard. That it has by now is no error.
-            conn.query_drop(format!("KILL {id}")).or_else(|error| match fault(&error) {
-                (_, true) => Ok(()),
-                (error, false) => Err(error),
-            })?;
+            match conn.query_drop(format!("KILL {id}")) {
+                Ok(()) | Err(mysql::Error::MySqlError(_)) => {}
+                Err(error) => return Err(fault(&error).0),
+            }
         }
         if !take(&mut conn, &mark)? {
             return Err(StoreError::Unavailable("the connection that held its lock before has not ended yet".into()));
@@ -266,16 +266,16 @@ impl MysqlServer {
             }
             Err(error) => return Err(fault(&error).0),
         };
-        let why = found.and_then(|(flushes, has_binlog, sync_binlog)| why_unsafe(flushes, has_binlog, sync_binlog));
+        let why = found.and_then(|(flushes, has_binlog, sync_binlog)| why_not_safe(flushes, has_binlog, sync_binlog));
         let Some(why) = why else {
-            guard.said_unsafe = false;
+            guard.said_not_safe = false;
             return Ok(());
         };
         if !guard.was_held {
             return Err(StoreError::Unusable(why));
         }
-        if !guard.said_unsafe {
-            guard.said_unsafe = true;
+        if !guard.said_not_safe {
+            guard.said_not_safe = true;
             log::error!("the store keeps no promises any more: {why}");
         }
         Ok(())
@@ -333,7 +333,7 @@ impl MysqlServer {
 
 /// Why an answered commit is not safe with these settings, if it is not. Where there is a binary log it decides after a crash which
 /// transactions are committed, and InnoDB itself flushes only that they were prepared: what the log lacks then is rolled back.
-fn why_unsafe(flushes: u64, has_binlog: bool, sync_binlog: u64) -> Option<String> {
+fn why_not_safe(flushes: u64, has_binlog: bool, sync_binlog: u64) -> Option<String> {
     let (setting, value) = match flushes {
         // MariaDB's 3 does all that 1 does and flushes the commit besides.
         3 => return None,
@@ -439,7 +439,7 @@ mod tests {
     #[test]
     fn a_commit_is_safe_when_whatever_decides_after_a_crash_is_on_the_disk() {
         for (flushes, has_binlog, sync_binlog) in [(1, false, 0), (1, true, 1), (3, true, 0)] {
-            assert_eq!(why_unsafe(flushes, has_binlog, sync_binlog), None);
+            assert_eq!(why_not_safe(flushes, has_binlog, sync_binlog), None);
         }
         for (flushes, has_binlog, sync_binlog, setting) in [
             (0, false, 1, "its innodb_flush_log_at_trx_commit is 0:"),
@@ -447,7 +447,7 @@ mod tests {
             (1, true, 0, "its sync_binlog is 0:"),
             (1, true, 100, "its sync_binlog is 100:"),
         ] {
-            let why = why_unsafe(flushes, has_binlog, sync_binlog).unwrap();
+            let why = why_not_safe(flushes, has_binlog, sync_binlog).unwrap();
             assert!(why.starts_with(setting), "{why}");
         }
     }
