@@ -29,6 +29,8 @@ pub enum StoreError {
     Unusable(String),
     /// This very input was refused, and will be again.
     Refused(String),
+    /// The store said what this server does not know: whether the input is to blame or the store itself is not clear.
+    Unknown(String),
     /// What is stored is not what this server writes, or was written by a newer one.
     Corrupt(String),
 }
@@ -40,6 +42,7 @@ impl fmt::Display for StoreError {
             | Self::Unavailable(why)
             | Self::Unusable(why)
             | Self::Refused(why)
+            | Self::Unknown(why)
             | Self::Corrupt(why) => f.write_str(why),
         }
     }

@@ -6,6 +6,7 @@
 
 mod connect;
 mod export;
+mod lost;
 mod schema;
 mod values;
 
@@ -119,10 +120,16 @@ impl MysqlStore {
             let is_demoted = is_read_only(&error) && self.opened.elapsed() >= DEMOTED_AFTER;
             let (error, usable) = fault(&error);
             if !usable || is_demoted {
-                self.conn = None;
+                self.leave();
             }
             error
         })
+    }
+
+    fn leave(&mut self) {
+        if let Some(conn) = self.conn.take() {
+            lost::leave(conn);
+        }
     }
 
     fn rows(&mut self, sql: &str, params: Vec<Value>) -> Result<Vec<Row>, StoreError> {
@@ -250,7 +257,7 @@ impl Store for MysqlStore {
         if found.is_some_and(|found| self.lock.is_ours(&found)) {
             return Ok(());
         }
-        self.conn = None;
+        self.leave();
         Err(StoreError::Unavailable("the lock on the database was lost".into()))
     }
 
@@ -271,7 +278,7 @@ impl Store for MysqlStore {
 
     fn rollback(&mut self) {
         if self.conn.is_some() && self.run(|conn| conn.query_drop("ROLLBACK")).is_err() {
-            self.conn = None;
+            self.leave();
         }
     }
 

@@ -16,6 +16,9 @@ const TRIES: u32 = 4;
 const FIRST_PAUSE: Duration = Duration::from_millis(5);
 /// A batch that was in somebody's way is done half by half when that was known sooner than this.
 const HALVE_WITHIN: Duration = Duration::from_secs(1);
+/// How often at most a batch of which something is not understood is taken apart: enough to find one job among a thousand, and to find
+/// another one by far; few enough for a store that answers nothing else, which is come to anew each time.
+const UNKNOWN_MAX: u32 = 24;
 /// A batch that failed sooner than this met a dead connection and is tried on a new one; a store that hung is not asked twice.
 const RETRY_WITHIN: Duration = Duration::from_secs(1);
 
@@ -37,6 +40,22 @@ enum Link {
     Lost,
 }
 
+/// How far a batch is still taken apart.
+struct Halving {
+    /// What is in somebody's way, or not understood, fails together from then on.
+    until: Instant,
+    /// Answers that were not understood and may still come.
+    unknown_left: u32,
+}
+
+impl Halving {
+    fn of_unknown(&mut self) -> bool {
+        let goes_on = self.unknown_left > 0 && Instant::now() < self.until;
+        self.unknown_left = self.unknown_left.saturating_sub(1);
+        goes_on
+    }
+}
+
 /// What was last said about the store, so that it is said once.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Outage {
@@ -53,10 +72,10 @@ impl Batch {
 
     /// Does all jobs; one outcome for each, in their order.
     pub(super) fn run(&mut self, jobs: &[Job]) -> Vec<Outcome> {
-        self.run_by(Instant::now() + HALVE_WITHIN, jobs)
+        self.run_by(&mut Halving { until: Instant::now() + HALVE_WITHIN, unknown_left: UNKNOWN_MAX }, jobs)
     }
 
-    fn run_by(&mut self, halve_until: Instant, jobs: &[Job]) -> Vec<Outcome> {
+    fn run_by(&mut self, halving: &mut Halving, jobs: &[Job]) -> Vec<Outcome> {
         let writes = jobs.iter().any(is_write);
         match self.try_run(jobs) {
             Ok(outcomes) => {
@@ -67,12 +86,12 @@ impl Batch {
                 outcomes
             }
             // Something in it is refused by the store: half by half until only that fails, and nothing else with it.
-            Err(StoreError::Refused(_) | StoreError::Corrupt(_)) if jobs.len() > 1 => {
-                self.run_halves(halve_until, jobs)
+            Err(StoreError::Refused(_) | StoreError::Corrupt(_)) if jobs.len() > 1 => self.run_halves(halving, jobs),
+            Err(StoreError::Busy(_)) if jobs.len() > 1 && Instant::now() < halving.until => {
+                self.run_halves(halving, jobs)
             }
-            Err(StoreError::Busy(_)) if jobs.len() > 1 && Instant::now() < halve_until => {
-                self.run_halves(halve_until, jobs)
-            }
+            // It may be one of them, or the store: the same, but only so often.
+            Err(StoreError::Unknown(_)) if jobs.len() > 1 && halving.of_unknown() => self.run_halves(halving, jobs),
             Err(StoreError::Refused(why)) => {
                 log::error!("the store refused a job: {why}");
                 vec![Outcome::Refused]
@@ -87,10 +106,10 @@ impl Batch {
         }
     }
 
-    fn run_halves(&mut self, halve_until: Instant, jobs: &[Job]) -> Vec<Outcome> {
+    fn run_halves(&mut self, halving: &mut Halving, jobs: &[Job]) -> Vec<Outcome> {
         let (first, second) = jobs.split_at(jobs.len() / 2);
-        let mut outcomes = self.run_by(halve_until, first);
-        outcomes.extend(self.run_by(halve_until, second));
+        let mut outcomes = self.run_by(halving, first);
+        outcomes.extend(self.run_by(halving, second));
         outcomes
     }
 

@@ -12,7 +12,7 @@ use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// A database of its own, dropped with it.
 pub(crate) struct Database {
@@ -204,24 +204,33 @@ fn a_row_that_does_not_fit_is_refused_and_nothing_is_cut_off() {
 struct Proxy {
     port: u16,
     hangs: Arc<AtomicBool>,
+    /// It takes nothing from us any more, either.
+    is_deaf: Arc<AtomicBool>,
 }
 
 impl Proxy {
     fn new(target: String) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let (port, hangs) = (listener.local_addr().unwrap().port(), Arc::new(AtomicBool::new(false)));
-        let hanging = Arc::clone(&hangs);
+        let port = listener.local_addr().unwrap().port();
+        let (hangs, is_deaf) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
+        let (hanging, deaf) = (Arc::clone(&hangs), Arc::clone(&is_deaf));
         std::thread::spawn(move || {
             for client in listener.incoming().map_while(Result::ok) {
                 let server = TcpStream::connect(&target).unwrap();
                 let (client_copy, server_copy) = (client.try_clone().unwrap(), server.try_clone().unwrap());
-                let never = Arc::new(AtomicBool::new(false));
-                std::thread::spawn(move || Self::pump(client_copy, server_copy, &never));
+                let deaf = Arc::clone(&deaf);
+                std::thread::spawn(move || Self::pump(client_copy, server_copy, &deaf));
                 let hangs = Arc::clone(&hanging);
                 std::thread::spawn(move || Self::pump(server, client, &hangs));
             }
         });
-        Self { port, hangs }
+        Self { port, hangs, is_deaf }
+    }
+
+    /// Of a server by way of it.
+    fn url(&self, database: &Database) -> String {
+        let (before, _) = database.base.rsplit_once('@').unwrap();
+        format!("{before}@127.0.0.1:{}/{}", self.port, database.name)
     }
 
     fn pump(mut from: TcpStream, mut to: TcpStream, hangs: &AtomicBool) {
@@ -242,10 +251,9 @@ impl Proxy {
 #[test]
 fn a_connection_that_timed_out_is_never_used_again() {
     let Some(database) = Database::new() else { return };
-    let (before, place) = database.base.rsplit_once('@').unwrap();
+    let (_, place) = database.base.rsplit_once('@').unwrap();
     let proxy = Proxy::new(place.to_owned());
-    let url = format!("{before}@127.0.0.1:{}/{}", proxy.port, database.name);
-    let server = MysqlServer::new(&url).unwrap();
+    let server = MysqlServer::new(&proxy.url(&database)).unwrap();
     let mut store = server.connect().unwrap();
     save(&mut store, &[message(1, "bob", "ann", "m")]);
     proxy.hangs.store(true, Ordering::SeqCst);
@@ -257,6 +265,36 @@ fn a_connection_that_timed_out_is_never_used_again() {
     store.rollback();
     assert!(matches!(store.commit(), Err(StoreError::Unavailable(_))));
     assert_eq!(waiting(&mut server.connect().unwrap(), "ann"), [1]);
+}
+
+#[test]
+fn a_connection_on_which_nobody_reads_any_more_is_left_at_once() {
+    let Some(mut database) = Database::new() else { return };
+    let (_, place) = database.base.rsplit_once('@').unwrap();
+    let proxy = Proxy::new(place.to_owned());
+    let server = MysqlServer::new(&proxy.url(&database)).unwrap();
+    let mut store = server.connect().unwrap();
+    // Each of its prepared statements is one more that the driver wants to close.
+    sign_up(&mut store, &["ann", "bob"]);
+    for seq in 1..=3 {
+        save(&mut store, &[message(seq, "bob", "ann", &format!("m{seq}"))]);
+        assert!(store.password_hash(&user("ann")).unwrap().is_some() && friends(&mut store, "ann").is_empty());
+        assert!(store.last_seq().unwrap() > 0 && store.profile(&user("ann")).unwrap().is_some());
+    }
+    // More than all buffers between the two hold.
+    let packet: usize = database.admin.query_first("SELECT @@max_allowed_packet").unwrap().unwrap();
+    let large = push(4, PushKind::Message, "bob", "ann", "m4", &"x".repeat(packet.min(64 << 20) - 8_192));
+    store.begin().unwrap();
+    proxy.is_deaf.store(true, Ordering::SeqCst);
+    let asked = Instant::now();
+    let lost = store.save_pushes(&[large]);
+    store.rollback();
+    assert!(matches!(lost, Err(StoreError::Unavailable(_))) && store.is_broken());
+    // One write that waits for its time-out; not one more for each statement.
+    drop(store);
+    assert!(asked.elapsed() < Duration::from_secs(9), "{:?}", asked.elapsed());
+    proxy.is_deaf.store(false, Ordering::SeqCst);
+    assert_eq!(waiting(&mut server.connect().unwrap(), "ann"), [1, 2, 3]);
 }
 
 /// Ends the connection that holds the lock.

@@ -58,7 +58,7 @@ struct Guard {
     /// Another server has written since: what this one keeps in memory is no longer true.
     taken_over: Option<StoreError>,
     /// It was said that commits of this database server are not safe.
-    has_complained: bool,
+    said_not_safe: bool,
 }
 
 /// What a connection that writes knows of the lock.
@@ -121,11 +121,14 @@ impl MysqlServer {
         if opts.get_db_name().is_none_or(str::is_empty) {
             return Err(wrong());
         }
-        let copies = role != Role::Serve;
-        let opts = OptsBuilder::from_opts(opts)
+        let (read, write) = match role {
+            Role::Serve => (READ_TIMEOUT, WRITE_TIMEOUT),
+            Role::CopyFrom | Role::CopyInto => (PATIENT_TIMEOUT, PATIENT_TIMEOUT),
+        };
+        let opts = unacked_for(OptsBuilder::from_opts(opts), write)
             .tcp_connect_timeout(Some(CONNECT_TIMEOUT))
-            .read_timeout(Some(if copies { PATIENT_TIMEOUT } else { READ_TIMEOUT }))
-            .write_timeout(Some(if copies { PATIENT_TIMEOUT } else { WRITE_TIMEOUT }))
+            .read_timeout(Some(read))
+            .write_timeout(Some(write))
             .tcp_keepalive_time_ms(Some(KEEPALIVE_MS))
             .tcp_nodelay(true)
             // The server named is the server used: no moving over to a socket file that it tells of.
@@ -216,10 +219,10 @@ impl MysqlServer {
             && holder(&mut conn, &mark)? == Some(id)
         {
             // Our own connection, of whose end the database has not heard. That it has by now is no error.
-            conn.query_drop(format!("KILL {id}")).or_else(|error| match fault(&error) {
-                (_, true) => Ok(()),
-                (error, false) => Err(error),
-            })?;
+            match conn.query_drop(format!("KILL {id}")) {
+                Ok(()) | Err(mysql::Error::MySqlError(_)) => {}
+                Err(error) => return Err(fault(&error).0),
+            }
         }
         if !take(&mut conn, &mark)? {
             return Err(StoreError::Unavailable("the connection that held its lock before has not ended yet".into()));
@@ -263,16 +266,16 @@ impl MysqlServer {
             }
             Err(error) => return Err(fault(&error).0),
         };
-        let why = found.and_then(|(flushes, has_binlog, sync_binlog)| why_unsafe(flushes, has_binlog, sync_binlog));
+        let why = found.and_then(|(flushes, has_binlog, sync_binlog)| why_not_safe(flushes, has_binlog, sync_binlog));
         let Some(why) = why else {
-            guard.has_complained = false;
+            guard.said_not_safe = false;
             return Ok(());
         };
         if !guard.was_held {
             return Err(StoreError::Unusable(why));
         }
-        if !guard.has_complained {
-            guard.has_complained = true;
+        if !guard.said_not_safe {
+            guard.said_not_safe = true;
             log::error!("the store keeps no promises any more: {why}");
         }
         Ok(())
@@ -330,7 +333,7 @@ impl MysqlServer {
 
 /// Why an answered commit is not safe with these settings, if it is not. Where there is a binary log it decides after a crash which
 /// transactions are committed, and InnoDB itself flushes only that they were prepared: what the log lacks then is rolled back.
-fn why_unsafe(flushes: u64, has_binlog: bool, sync_binlog: u64) -> Option<String> {
+fn why_not_safe(flushes: u64, has_binlog: bool, sync_binlog: u64) -> Option<String> {
     let (setting, value) = match flushes {
         // MariaDB's 3 does all that 1 does and flushes the commit besides.
         3 => return None,
@@ -353,6 +356,18 @@ fn take(conn: &mut Conn, lock: &str) -> Result<bool, StoreError> {
     let taken: Option<Option<u8>> =
         conn.query_first(format!("SELECT GET_LOCK({lock}, {LOCK_WAIT_S})")).map_err(|error| fault(&error).0)?;
     Ok(taken.flatten() == Some(1))
+}
+
+/// How long what was sent may be without the other system's ack, or without room there, before this system gives the connection up.
+#[cfg(target_os = "linux")]
+fn unacked_for(opts: OptsBuilder, time: Duration) -> OptsBuilder {
+    opts.tcp_user_timeout_ms(u32::try_from(time.as_millis()).ok())
+}
+
+/// Elsewhere the driver has no such setting.
+#[cfg(not(target_os = "linux"))]
+fn unacked_for(opts: OptsBuilder, _: Duration) -> OptsBuilder {
+    opts
 }
 
 fn patient(opts: &Opts) -> Opts {
@@ -424,7 +439,7 @@ mod tests {
     #[test]
     fn a_commit_is_safe_when_whatever_decides_after_a_crash_is_on_the_disk() {
         for (flushes, has_binlog, sync_binlog) in [(1, false, 0), (1, true, 1), (3, true, 0)] {
-            assert_eq!(why_unsafe(flushes, has_binlog, sync_binlog), None);
+            assert_eq!(why_not_safe(flushes, has_binlog, sync_binlog), None);
         }
         for (flushes, has_binlog, sync_binlog, setting) in [
             (0, false, 1, "its innodb_flush_log_at_trx_commit is 0:"),
@@ -432,7 +447,7 @@ mod tests {
             (1, true, 0, "its sync_binlog is 0:"),
             (1, true, 100, "its sync_binlog is 100:"),
         ] {
-            let why = why_unsafe(flushes, has_binlog, sync_binlog).unwrap();
+            let why = why_not_safe(flushes, has_binlog, sync_binlog).unwrap();
             assert!(why.starts_with(setting), "{why}");
         }
     }

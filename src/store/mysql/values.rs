@@ -23,35 +23,61 @@ pub(super) fn fault(error: &mysql::Error) -> (StoreError, bool) {
     let mysql::Error::MySqlError(server) = error else {
         return (StoreError::Unavailable(error.to_string()), false);
     };
-    let why = format!("{} (error {})", server.message, server.code);
-    match server.code {
-        // Too many connections, a limit of this user's, a lock that was waited for in vain, a deadlock, an interrupted query, a table
-        // that changed meanwhile, a statement to be prepared again, a group of servers that would not commit this time.
-        1020 | 1040 | 1203 | 1205 | 1206 | 1213 | 1226 | 1317 | 1412 | 1615 | 1969 | 3024 | 3101 => {
-            (StoreError::Busy(why), true)
+    let (meaning, usable) = meaning(server.code);
+    (meaning(format!("{} (error {})", server.message, server.code)), usable)
+}
+
+/// What an error of the server's means by its number, and whether the connection may still be used. What is listed under one number is
+/// so on MySQL 8 and 9 and on MariaDB.
+fn meaning(code: u16) -> (fn(String) -> StoreError, bool) {
+    match code {
+        // Too many connections or transactions, a limit of this user's, a lock that was waited for in vain, a deadlock, an interrupted
+        // query, a row or a table that changed meanwhile; a cluster in which another member was first.
+        1020 | 1040 | 1203 | 1205 | 1206 | 1213 | 1226 | 1317 | 1412 | 1613..=1615 | 1637 | 1689 | 1969 => {
+            (StoreError::Busy, true)
         }
-        // The server ends this connection: it stops, goes offline, somebody killed it, it was silent; or it does not know what became of
-        // a commit. Or something between us and the server says that it has lost it.
-        1053 | 1077 | 1079 | 1158..=1161 | 1180 | 1927 | 3032 | 3169 | 4031 | 2000..=2999 | 9000..=9999 => {
-            (StoreError::Unavailable(why), false)
+        3024 | 3058 | 3101 | 3572 => (StoreError::Busy, true),
+        // The server ends this connection: it stops, goes offline, somebody killed it, nothing was said for too long; it does not know
+        // what became of a commit or a statement. Or the database behind a proxy is gone, or the proxy itself complains.
+        1053
+        | 1077
+        | 1079
+        | 1158..=1161
+        | 1180
+        | 1181
+        | 1243
+        | 1927
+        | 2006
+        | 2013
+        | 3032
+        | 3169
+        | 4031
+        | 9000..=9999 => (StoreError::Unavailable, false),
+        // Nothing is wrong with the row. The disk or the memory is full, or fails; a file or a table is broken; this host is kept out
+        // for a while; the server is read-only, no part of its cluster, does not replicate what we do, or was refused the commit.
+        1016 | 1021 | 1024 | 1026 | 1030 | 1034 | 1037 | 1038 | 1041 | 1047 | 1114 | 1129 | 1135 | 1194 => {
+            (StoreError::Unavailable, true)
         }
-        // Nothing is wrong with the row. The disk or the memory is full, or fails; this host is kept out for a while; the server is
-        // read-only, no part of its cluster, or does not replicate what we do.
-        1021 | 1026 | 1030 | 1037 | 1038 | 1041 | 1047 | 1114 | 1129 | 1665 | 3100 => {
-            (StoreError::Unavailable(why), true)
+        1296 | 1297 | 1461 | 1665 | 1712 | 1877 | 3100 => (StoreError::Unavailable, true),
+        READ_ONLY | READ_ONLY_TRANSACTION | READ_ONLY_MODE => (StoreError::Unavailable, true),
+        // Nor here: this user or host is not let in, his password has run out, or a database, a right, a table, a column, a function, a
+        // setting or the value of a column that is none of ours is missing.
+        1044..=1046 | 1049 | 1054 | 1064 | 1115 | 1130 | 1142 | 1143 | 1146 | 1193 | 1227 | 1231 | 1235 | 1251 => {
+            (StoreError::Unusable, true)
         }
-        READ_ONLY | READ_ONLY_TRANSACTION | READ_ONLY_MODE => (StoreError::Unavailable(why), true),
-        // Nor here: this user or host is not let in, or a database, a right, a table or a column is missing.
-        1044..=1046 | 1049 | 1054 | 1130 | 1142 | 1143 | 1146 | 1251 | 1275 | 1698 | 3118 => {
-            (StoreError::Unusable(why), true)
+        1273 | 1275 | 1305 | 1364 | 1370 | 1524 | 1698 | 1820 | 1862 | 3118 | 3955 | 4151 => {
+            (StoreError::Unusable, true)
         }
-        // Larger than the server takes, which closes the connection after saying so.
-        1153 => (StoreError::Refused(why), false),
-        // The row's own fault: it does not fit its columns, or what an administrator has added to the tables (keys, checks, triggers).
-        1048 | 1062 | 1118 | 1169 | 1216 | 1217 | 1264 | 1265 | 1292 | 1300 | 1301 | 1364 | 1366 | 1406 | 1407
-        | 1451 | 1452 | 1526 | 1557 | 1644 | 1690 | 3140 | 3819 | 4025 => (StoreError::Refused(why), true),
-        // Nobody knows whose fault it is: it is tried again, then half by half, and what fails in the end was not promised.
-        _ => (StoreError::Busy(why), true),
+        // A row larger than the server takes, which ends the connection.
+        1153 => (StoreError::Refused, false),
+        // The row: a value is missing, there already, too long, out of range, no such text, no time, no JSON; the row is too large.
+        1022 | 1048 | 1062 | 1118 | 1162 | 1169 | 1264 | 1265 | 1292 | 1300 | 1301 | 1366 | 1367 | 1406 | 1441 => {
+            (StoreError::Refused, true)
+        }
+        1525 | 1586 | 1690 | 3140 | 3141 | 3988 => (StoreError::Refused, true),
+        // What somebody has added forbids it: a foreign key, a check (MySQL's, MariaDB's), a trigger, a partition.
+        1216 | 1217 | 1369 | 1451 | 1452 | 1526 | 1644 | 3819 | 4025 => (StoreError::Refused, true),
+        _ => (StoreError::Unknown, false),
     }
 }
 
@@ -87,32 +113,50 @@ mod tests {
     use super::*;
 
     fn of(code: u16) -> (StoreError, bool) {
-        fault(&mysql::Error::MySqlError(mysql::error::MySqlError { state: "HY000".into(), message: "no".into(), code }))
+        let server = mysql::error::MySqlError { state: "HY000".into(), message: "no".into(), code };
+        fault(&mysql::Error::MySqlError(server))
     }
 
     #[test]
-    fn what_the_database_says_means_one_thing() {
-        for code in [1020, 1040, 1203, 1205, 1206, 1213, 1226, 1317, 1412, 1615, 1969, 3024, 3101] {
-            assert!(matches!(of(code), (StoreError::Busy(_), true)), "{code}");
+    fn every_error_has_its_meaning_and_what_is_not_listed_is_nobodys_fault() {
+        const BUSY: &[u16] = &[
+            1020, 1040, 1203, 1205, 1206, 1213, 1226, 1317, 1412, 1613, 1614, 1615, 1637, 1689, 1969, 3024, 3058, 3101,
+            3572,
+        ];
+        const LOST: &[u16] = &[
+            1053, 1077, 1079, 1158, 1159, 1160, 1161, 1180, 1181, 1243, 1927, 2006, 2013, 3032, 3169, 4031, 9000, 9001,
+            9999,
+        ];
+        const AWAY: &[u16] = &[
+            1016, 1021, 1024, 1026, 1030, 1034, 1037, 1038, 1041, 1047, 1114, 1129, 1135, 1194, 1290, 1296, 1297, 1461,
+            1665, 1712, 1792, 1836, 1877, 3100,
+        ];
+        const UNUSABLE: &[u16] = &[
+            1044, 1045, 1046, 1049, 1054, 1064, 1115, 1130, 1142, 1143, 1146, 1193, 1227, 1231, 1235, 1251, 1273, 1275,
+            1305, 1364, 1370, 1524, 1698, 1820, 1862, 3118, 3955, 4151,
+        ];
+        const REFUSED: &[u16] = &[
+            1022, 1048, 1062, 1118, 1162, 1169, 1216, 1217, 1264, 1265, 1292, 1300, 1301, 1366, 1367, 1369, 1406, 1441,
+            1451, 1452, 1525, 1526, 1586, 1644, 1690, 3140, 3141, 3819, 3988, 4025,
+        ];
+        type Make = fn(String) -> StoreError;
+        let table: [(&[u16], Make, bool); 6] = [
+            (BUSY, StoreError::Busy, true),
+            (LOST, StoreError::Unavailable, false),
+            (AWAY, StoreError::Unavailable, true),
+            (UNUSABLE, StoreError::Unusable, true),
+            (REFUSED, StoreError::Refused, true),
+            (&[1153], StoreError::Refused, false),
+        ];
+        for code in 0..=u16::MAX {
+            let listed = table
+                .iter()
+                .find(|(codes, ..)| codes.contains(&code) || (codes == &LOST && (9000..=9999).contains(&code)));
+            let (make, usable) =
+                listed.map_or((StoreError::Unknown as Make, false), |(_, make, usable)| (*make, *usable));
+            assert_eq!(of(code), (make(format!("no (error {code})")), usable));
         }
-        for code in [1053, 1077, 1079, 1158, 1161, 1180, 1927, 3032, 3169, 4031, 2006, 2013, 9001] {
-            assert!(matches!(of(code), (StoreError::Unavailable(_), false)), "{code}");
-        }
-        for code in [1021, 1026, 1030, 1037, 1038, 1041, 1047, 1114, 1129, 1290, 1665, 1792, 1836, 3100] {
-            assert!(matches!(of(code), (StoreError::Unavailable(_), true)), "{code}");
-        }
-        for code in [1044, 1045, 1046, 1049, 1054, 1130, 1142, 1143, 1146, 1251, 1275, 1698, 3118] {
-            assert!(matches!(of(code), (StoreError::Unusable(_), true)), "{code}");
-        }
-        for code in [1048, 1062, 1264, 1292, 1300, 1366, 1406, 1452, 1644, 3140, 3819, 4025] {
-            assert!(matches!(of(code), (StoreError::Refused(_), true)), "{code}");
-        }
-        assert!(matches!(of(1153), (StoreError::Refused(_), false)), "the server ends the connection");
-        // Whatever else there is or will be: nobody's row is blamed, and no batch fails without a second look.
-        for code in [1, 1105, 1999, 3999, 5000, u16::MAX] {
-            assert!(matches!(of(code), (StoreError::Busy(_), true)), "{code}");
-        }
-        let lost = mysql::Error::IoError(std::io::ErrorKind::TimedOut.into());
-        assert!(matches!(fault(&lost), (StoreError::Unavailable(_), false)));
+        let ended = mysql::Error::IoError(std::io::ErrorKind::ConnectionReset.into());
+        assert!(matches!(fault(&ended), (StoreError::Unavailable(_), false)));
     }
 }

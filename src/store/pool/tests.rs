@@ -87,6 +87,10 @@ impl Store for Scripted {
             match push.content() {
                 "locked" => return Err(StoreError::Busy("deadlock".into())),
                 "refused" => return Err(StoreError::Refused("bad row".into())),
+                "unknown" => {
+                    self.broken = true;
+                    return Err(StoreError::Unknown("what is that?".into()));
+                }
                 "panic" => panic!("the driver of the test panics, as it should"),
                 _ => {}
             }
@@ -294,6 +298,34 @@ fn a_bad_row_fails_alone() {
     }
     let stored = seqs(&bench.ask(page(100))).0;
     assert_eq!(stored.len(), 48);
+}
+
+#[test]
+fn a_row_at_which_the_store_says_what_nobody_knows_fails_alone() {
+    let mut bench = Bench::new();
+    // Sent in one piece, so that they are one batch.
+    let jobs = (0..600).map(|slot| {
+        let content = if slot == 417 { "unknown" } else { "good" };
+        (Ticket { slot, generation: 0 }, save(u64::from(slot) + 1, content))
+    });
+    bench.pool.submit(jobs);
+    bench.next = 600;
+    for (slot, outcome) in bench.answers().iter().enumerate() {
+        assert_eq!(matches!(outcome, Outcome::Failed), slot == 417, "{slot}: {outcome:?}");
+    }
+    assert!(matches!(bench.ask(save(1_000, "good")), Outcome::Saved));
+}
+
+#[test]
+fn a_store_that_says_nothing_but_what_nobody_knows_is_not_come_to_for_each_job() {
+    let mut bench = Bench::new();
+    bench.pool.submit((0..600).map(|slot| (Ticket { slot, generation: 0 }, save(u64::from(slot) + 1, "unknown"))));
+    bench.next = 600;
+    let started = Instant::now();
+    assert!(bench.answers().iter().all(|outcome| matches!(outcome, Outcome::Failed)));
+    assert!(started.elapsed() < Duration::from_secs(3));
+    let opened = Bench::count(&bench.script.opened);
+    assert!(opened <= 60, "{opened}");
 }
 
 #[test]
