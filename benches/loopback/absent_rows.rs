@@ -153,8 +153,8 @@ fn serve(starter: &Starter, settings: &Settings, store: &str, in_flight: usize) 
     let load = Load::new(dialect, streams, false, frames, in_flight / senders)?;
     let mut talk = Talk { subject, load };
     talk.load.begin(in_flight / senders)?;
-    talk.load.run(settings.warm_up())?;
-    let measured = talk.window(|load| load.run(settings.time))?;
+    talk.load.run(settings.warm_up(), 0)?;
+    let measured = talk.window(|load| load.run(settings.time, 0))?;
     talk.load.drain()?;
     Ok(measured)
 }

@@ -123,9 +123,9 @@ fn talk(subject: Subject) -> Fallible<Talk> {
 fn message_cpu_us(talk: &mut Talk, settings: &Settings) -> Fallible<f64> {
     let mut runs = vec![];
     talk.load.begin(IN_FLIGHT)?;
-    talk.load.run(settings.warm_up())?;
+    talk.load.run(settings.warm_up(), 0)?;
     for _ in 0..settings.runs {
-        runs.push(talk.window(|load| load.run(settings.time))?);
+        runs.push(talk.window(|load| load.run(settings.time, 0))?);
     }
     talk.load.drain()?;
     Ok(middle(&runs).cpu_us)

@@ -120,14 +120,15 @@ impl Load {
         self.flush_dirty()
     }
 
-    /// Goes on for so long; gives the time it really took.
-    pub fn run(&mut self, time: Duration) -> Fallible<Duration> {
+    /// Goes on for so long, and until so many messages are done; gives the time it really took.
+    pub fn run(&mut self, time: Duration, messages_min: u64) -> Fallible<Duration> {
         let start = Instant::now();
+        let enough = self.completed + messages_min;
         let mut heard = (self.completed, start);
         loop {
             self.turn(Some(Duration::from_millis(100)))?;
             let now = Instant::now();
-            if now - start >= time {
+            if now - start >= time && self.completed >= enough {
                 return Ok(now - start);
             }
             if self.completed != heard.0 {

@@ -21,6 +21,11 @@ pub const AGAINST_WEB_SOCKET: &str = "the other build, WebSocket";
 
 const WINDOWS_PER_RUN: u32 = 4;
 
+/// What all senders together have in flight is a round. With thousands of them a round takes a tenth of a second and comes as a wave, so
+/// that a window of a few rounds is one wave longer or shorter by chance, and shows how they begin rather than how they go on.
+const ROUNDS_PER_WINDOW_MIN: u64 = 20;
+const ROUNDS_OF_WARM_UP_MIN: u64 = 6;
+
 /// How many talk, and how.
 #[derive(Clone, Copy, Debug)]
 pub struct Shape {
@@ -70,11 +75,12 @@ impl Talk {
         Ok(Self { subject, load })
     }
 
-    /// Keeps every sender's window full for so long.
+    /// Keeps every sender's window full for so long, and longer where that would be a few rounds only.
     pub fn measure(&mut self, shape: Shape, settings: &Settings, time: Duration) -> Fallible<Measured> {
+        let round = (shape.pairs * shape.in_flight) as u64;
         self.load.begin(shape.in_flight)?;
-        self.load.run(settings.warm_up())?;
-        let measured = self.window(|load| load.run(time))?;
+        self.load.run(settings.warm_up(), ROUNDS_OF_WARM_UP_MIN * round)?;
+        let measured = self.window(|load| load.run(time, ROUNDS_PER_WINDOW_MIN * round))?;
         self.load.drain()?;
         Ok(measured)
     }
