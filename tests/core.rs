@@ -68,7 +68,7 @@ fn deletes(job: &Job) -> bool {
 }
 
 fn loads(job: &Job) -> bool {
-    matches!(job, Job::Load { .. })
+    matches!(job, Job::LogIn { .. } | Job::Load { .. })
 }
 
 fn pages(job: &Job) -> bool {

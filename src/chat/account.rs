@@ -2,7 +2,7 @@
 
 use super::Chat;
 use super::answer::{Asker, BUSY, Fault, UNAVAILABLE, owned_id};
-use super::contract::{Action, CloseReason, ConnId, Credentials, Job, Origin, Outcome, Page, Ticket};
+use super::contract::{Action, CloseReason, ConnId, Job, Origin, Outcome, Page, Ticket};
 use super::friend::Friendship;
 use super::gate::{TOO_MANY_TRIES, Waiting};
 use super::item::ItemRef;
@@ -24,20 +24,17 @@ pub(super) enum Pending {
     Create {
         request: Ticket,
     },
-    Credentials {
+    /// Holds a reference to the user, who is loading.
+    LogIn {
         request: Ticket,
-        user: UserName,
-        secret: Secret,
+        user: UserId,
+        proof: Proof,
         origin: Option<Origin>,
     },
     Verify {
         request: Ticket,
         user: UserName,
         origin: Option<Origin>,
-    },
-    CheckToken {
-        request: Ticket,
-        user: UserName,
     },
     Token {
         request: Ticket,
@@ -82,16 +79,23 @@ impl Chat {
             return self.refuse(to, Some(Verb::Login), Some(TOO_MANY_TRIES), out);
         }
         let request = self.ask(to, Verb::Login, out);
-        match proof {
-            Proof::Password(secret) => {
-                let job = Job::Credentials { user: user.clone(), secret: secret.clone() };
-                self.submit_for(request, job, Pending::Credentials { request, user, secret, origin }, out);
-            }
-            Proof::Token(token) => {
-                let job = Job::CheckToken { user: user.clone(), token, now_ms: self.now.wall_ms };
-                self.submit_for(request, job, Pending::CheckToken { request, user }, out);
-            }
-        }
+        let (now_ms, pushes_max, bytes_max) = (self.now.wall_ms, self.rules.page_max, self.rules.page_bytes_max);
+        let job = Job::LogIn { user: user.clone(), proof: proof.clone(), now_ms, pushes_max, bytes_max };
+        let user = self.begin_loading(&user);
+        self.submit_for(request, job, Pending::LogIn { request, user, proof, origin }, out);
+    }
+
+    /// He who wants to log in is somebody from now on, as far as his list and his friends are concerned: what happens to them while they
+    /// are read must not be lost. [`loaded`](Self::loaded) is its end.
+    fn begin_loading(&mut self, user: &UserName) -> UserId {
+        let user = self.users.refer(user);
+        self.loading_begins(user);
+        user
+    }
+
+    fn loaded(&mut self, user: UserId) {
+        self.loading_ended(user);
+        self.users.release(user);
     }
 
     /// TYPE TOKEN: the cheap way back, of whoever is logged in.
@@ -131,15 +135,10 @@ impl Chat {
     fn forget_pending(&mut self, pending: Pending) {
         match pending {
             Pending::Hash { .. } | Pending::Verify { .. } => self.gate.run_ended(),
-            Pending::Load { user, .. } => {
-                self.loading_ended(user);
-                self.users.release(user);
-            }
+            Pending::LogIn { user, .. } | Pending::Load { user, .. } => self.loaded(user),
             Pending::Page(user) => self.page_failed(user),
             Pending::Delete { receiver, seq } => self.delete_failed(receiver, seq),
             Pending::Create { .. }
-            | Pending::Credentials { .. }
-            | Pending::CheckToken { .. }
             | Pending::Token { .. }
             | Pending::Profile { .. }
             | Pending::Save(_)
@@ -165,22 +164,26 @@ impl Chat {
             }
             (Pending::Create { request }, Outcome::Created) => self.answer(request, Reply::SignUp { done: true }, out),
             (Pending::Create { request }, Outcome::NameTaken) => self.refuse_waiting(request, None, out),
-            (Pending::Credentials { request, user, secret, origin }, Outcome::Credentials(known)) => {
-                let password_hash = match known {
-                    Credentials::Known => return self.load(request, &user, out),
-                    Credentials::Check(password_hash) => Some(password_hash),
-                    Credentials::NoSuchUser => None,
-                };
-                self.wait_at_gate(Waiting::LogIn { request, user, secret, password_hash, origin }, out);
+            (
+                Pending::LogIn { request, user, .. } | Pending::Load { request, user },
+                Outcome::Loaded { friends, page },
+            ) => {
+                self.logged_in(request, user, &friends, page, out);
+                self.loaded(user);
             }
-            (Pending::CheckToken { request, user }, Outcome::Verified(fits)) => {
-                if fits {
-                    self.load(request, &user, out);
-                } else {
-                    // Nobody guesses a token: it has expired or was revoked, and that locks nobody out.
-                    self.note_wrong_on_connection(request);
-                    self.refuse_waiting(request, None, out);
-                }
+            (
+                Pending::LogIn { request, user, proof: Proof::Password(secret), origin },
+                Outcome::Unproven(password_hash),
+            ) => {
+                let name = self.users.get(user).name.clone();
+                self.loaded(user);
+                self.wait_at_gate(Waiting::LogIn { request, user: name, secret, password_hash, origin }, out);
+            }
+            (Pending::LogIn { request, user, proof: Proof::Token(_), .. }, Outcome::Unproven(_)) => {
+                self.loaded(user);
+                // Nobody guesses a token: it has expired or was revoked, and that locks nobody out.
+                self.note_wrong_on_connection(request);
+                self.refuse_waiting(request, None, out);
             }
             (Pending::Token { request }, Outcome::Token(token)) => self.answer(request, Reply::Token(token), out),
             (Pending::Token { request }, Outcome::TokensRevoked) => self.answer(request, Reply::TokensRevoked, out),
@@ -192,11 +195,6 @@ impl Chat {
                     self.wrong_password(request, &user, origin, out);
                 }
                 self.open_gate(out);
-            }
-            (Pending::Load { request, user }, Outcome::Loaded { friends, page }) => {
-                self.logged_in(request, user, &friends, page, out);
-                self.loading_ended(user);
-                self.users.release(user);
             }
             (Pending::Profile { request }, Outcome::Profile(profile)) => {
                 let reply = profile.map_or(Reply::NoSuchProfile, Reply::Profile);
@@ -216,8 +214,7 @@ impl Chat {
         let request = match &pending {
             Pending::Hash { request, .. }
             | Pending::Create { request }
-            | Pending::Credentials { request, .. }
-            | Pending::CheckToken { request, .. }
+            | Pending::LogIn { request, .. }
             | Pending::Token { request }
             | Pending::Verify { request, .. }
             | Pending::Load { request, .. }
@@ -250,8 +247,7 @@ impl Chat {
         }
         let (pushes_max, bytes_max) = (self.rules.page_max, self.rules.page_bytes_max);
         let job = Job::Load { user: user.clone(), pushes_max, bytes_max };
-        let user = self.users.refer(user);
-        self.loading_begins(user);
+        let user = self.begin_loading(user);
         self.submit_for(request, job, Pending::Load { request, user }, out);
     }
 

@@ -7,7 +7,7 @@
 use crate::protocol::field::{Profile, Secret, UserName};
 use crate::protocol::push::Push;
 use crate::protocol::reply::{Reply, ReplyId};
-use crate::protocol::request::{BadInput, Request, Spelling};
+use crate::protocol::request::{BadInput, Proof, Request, Spelling};
 use std::num::NonZeroU32;
 
 /// The time of one turn of the loop, in integer milliseconds.
@@ -177,12 +177,19 @@ pub enum Job {
         /// What `Hash` made of the password.
         password_hash: Secret,
     },
-    /// Data lane of the user: what is known of this user's password. → [`Outcome::Credentials`]
-    Credentials {
+    /// Data lane of the user: if it is proven that it is he, his friends and the first page of what waits for him, all in one go.
+    /// → [`Outcome::Loaded`] or [`Outcome::Unproven`]
+    LogIn {
         /// Who wants to log in.
         user: UserName,
-        /// The password he gave.
-        secret: Secret,
+        /// What he says to prove it.
+        proof: Proof,
+        /// The time, in ms since the epoch: tokens expire.
+        now_ms: u64,
+        /// How many pushes at most.
+        pushes_max: u32,
+        /// And how large together, in bytes; the one that goes beyond is the last.
+        bytes_max: usize,
     },
     /// Auth lane: does the password fit? With no hash to compare (an unknown user) it costs the same time and does not fit. → [`Outcome::Verified`]
     Verify {
@@ -193,9 +200,9 @@ pub enum Job {
         /// What the store keeps.
         password_hash: Option<Secret>,
     },
-    /// Data lane of the user: friends and the first page of what waits for him. → [`Outcome::Loaded`]
+    /// Data lane of the user: the same, of whom it is proven already. → [`Outcome::Loaded`]
     Load {
-        /// Who logged in.
+        /// Who logs in.
         user: UserName,
         /// How many pushes at most.
         pushes_max: u32,
@@ -257,15 +264,6 @@ pub enum Job {
         /// Tokens of one user.
         tokens_max: u32,
     },
-    /// Data lane of the user: is this one of his tokens, and may it still be used? → [`Outcome::Verified`]
-    CheckToken {
-        /// Whose it is said to be.
-        user: UserName,
-        /// The token.
-        token: Secret,
-        /// The time, in ms since the epoch.
-        now_ms: u64,
-    },
     /// Data lane of the user: forget all his tokens. → [`Outcome::TokensRevoked`]
     RevokeTokens {
         /// Whose.
@@ -302,15 +300,15 @@ pub enum Outcome {
     Created,
     /// `CreateAccount`: the name is somebody's.
     NameTaken,
-    /// `Credentials`.
-    Credentials(Credentials),
-    /// `Verify`, `CheckToken`: whether the password, or the token, fits.
+    /// `LogIn`: the password is yet to be verified, against this; or there is no such user, or the token is none that he may use.
+    Unproven(Option<Secret>),
+    /// `Verify`: whether the password fits.
     Verified(bool),
     /// `MakeToken`: its hash is kept from now on.
     Token(Secret),
     /// `RevokeTokens`: none fits from now on.
     TokensRevoked,
-    /// `Load`.
+    /// `LogIn`, `Load`.
     Loaded {
         /// Everybody he is friends with, in no order.
         friends: Vec<UserName>,
@@ -337,17 +335,6 @@ pub enum Outcome {
     Failed,
     /// It was not done, and the store will not do it however often it is asked: something in it does not fit. Other jobs do.
     Refused,
-}
-
-/// What is known of a user's password.
-#[derive(Clone, Debug)]
-pub enum Credentials {
-    /// This very password was verified before, against the hash that is stored now.
-    Known,
-    /// The hash to verify it against.
-    Check(Secret),
-    /// There is no such user.
-    NoSuchUser,
 }
 
 /// Some of the pushes that wait for a user, in ascending order of `seq`.

@@ -84,7 +84,7 @@ impl Chat {
         }
         for (job, _) in self.jobs.values() {
             match job {
-                Pending::Load { user, .. } | Pending::Page(user) => count(*user),
+                Pending::LogIn { user, .. } | Pending::Load { user, .. } | Pending::Page(user) => count(*user),
                 Pending::Friendship(friendship) => friendship.refs().into_iter().for_each(&mut count),
                 _ => {}
             }

@@ -167,12 +167,11 @@ fn lane_user(job: &Job) -> Option<&str> {
     Some(match job {
         Job::Hash { .. } | Job::Verify { .. } => return None,
         Job::CreateAccount { profile, .. } => profile.user_name.as_str(),
-        Job::Credentials { user, .. }
+        Job::LogIn { user, .. }
         | Job::Load { user, .. }
         | Job::LoadPage { user, .. }
         | Job::GetProfile { user }
         | Job::MakeToken { user, .. }
-        | Job::CheckToken { user, .. }
         | Job::RevokeTokens { user } => user.as_str(),
         Job::SavePush { push } | Job::AskFriend { push, .. } | Job::AnswerFriend { push, .. } => push.receiver(),
         Job::DeletePush { receiver, .. } => receiver.as_str(),

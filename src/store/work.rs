@@ -4,9 +4,10 @@
 use super::password::VerifiedLogins;
 use super::reopen::{Opener, Opening};
 use super::{SavedAs, Store, StoreError, token};
-use crate::chat::contract::{Credentials, Job, Outcome, Page};
+use crate::chat::contract::{Job, Outcome, Page};
 use crate::protocol::field::UserName;
 use crate::protocol::push::Push;
+use crate::protocol::request::Proof;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -171,14 +172,7 @@ fn panicked() -> StoreError {
 }
 
 fn is_write(job: &Job) -> bool {
-    !matches!(
-        job,
-        Job::Credentials { .. }
-            | Job::Load { .. }
-            | Job::LoadPage { .. }
-            | Job::GetProfile { .. }
-            | Job::CheckToken { .. }
-    )
+    !matches!(job, Job::LogIn { .. } | Job::Load { .. } | Job::LoadPage { .. } | Job::GetProfile { .. })
 }
 
 /// Everybody whose account the jobs about friendships lock, or those of sign-ups beside them, in ascending order.
@@ -278,15 +272,20 @@ fn single(store: &mut dyn Store, job: &Job, verified: &VerifiedLogins) -> Result
                 Outcome::NameTaken
             }
         }
-        Job::Credentials { user, secret } => Outcome::Credentials(match store.password_hash(user)? {
-            None => Credentials::NoSuchUser,
-            Some(stored) if verified.knows(user, secret, &stored) => Credentials::Known,
-            Some(stored) => Credentials::Check(stored),
-        }),
-        Job::Load { user, pushes_max, bytes_max } => {
-            let page = page(store, user, 0, *pushes_max, *bytes_max)?;
-            Outcome::Loaded { friends: store.friends(user)?, page }
+        Job::LogIn { user, proof, now_ms, pushes_max, bytes_max } => {
+            let Some(stored) = store.password_hash(user)? else { return Ok(Outcome::Unproven(None)) };
+            match proof {
+                Proof::Password(secret) if !verified.knows(user, secret, &stored) => {
+                    return Ok(Outcome::Unproven(Some(stored)));
+                }
+                Proof::Token(token) if !store.has_token(user, &token::hash(user, token, &stored), *now_ms)? => {
+                    return Ok(Outcome::Unproven(None));
+                }
+                _ => {}
+            }
+            load(store, user, *pushes_max, *bytes_max)?
         }
+        Job::Load { user, pushes_max, bytes_max } => load(store, user, *pushes_max, *bytes_max)?,
         Job::LoadPage { user, after_seq, pushes_max, bytes_max } => {
             Outcome::Page(page(store, user, *after_seq, *pushes_max, *bytes_max)?)
         }
@@ -302,10 +301,6 @@ fn single(store: &mut dyn Store, job: &Job, verified: &VerifiedLogins) -> Result
             store.save_token(user, &hash, *now_ms, *expires_ms, *tokens_max)?;
             Outcome::Token(token)
         }
-        Job::CheckToken { user, token, now_ms } => Outcome::Verified(match store.password_hash(user)? {
-            Some(stored) => store.has_token(user, &token::hash(user, token, &stored), *now_ms)?,
-            None => false,
-        }),
         Job::RevokeTokens { user } => {
             store.revoke_tokens(user)?;
             Outcome::TokensRevoked
@@ -318,6 +313,11 @@ fn single(store: &mut dyn Store, job: &Job, verified: &VerifiedLogins) -> Result
             return Err(StoreError::Refused("a job of another lane".into()));
         }
     })
+}
+
+fn load(store: &mut dyn Store, user: &UserName, pushes_max: u32, bytes_max: usize) -> Result<Outcome, StoreError> {
+    let page = page(store, user, 0, pushes_max, bytes_max)?;
+    Ok(Outcome::Loaded { friends: store.friends(user)?, page })
 }
 
 fn page(

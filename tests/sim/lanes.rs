@@ -64,13 +64,12 @@ pub fn name_of(job: &Job) -> &'static str {
     match job {
         Job::Hash { .. } => "Hash",
         Job::CreateAccount { .. } => "CreateAccount",
-        Job::Credentials { .. } => "Credentials",
+        Job::LogIn { .. } => "LogIn",
         Job::Verify { .. } => "Verify",
         Job::Load { .. } => "Load",
         Job::LoadPage { .. } => "LoadPage",
         Job::GetProfile { .. } => "GetProfile",
         Job::MakeToken { .. } => "MakeToken",
-        Job::CheckToken { .. } => "CheckToken",
         Job::RevokeTokens { .. } => "RevokeTokens",
         Job::SavePush { .. } => "SavePush",
         Job::DeletePush { .. } => "DeletePush",
@@ -85,12 +84,11 @@ fn lane_of(job: &Job) -> Option<String> {
     Some(match job {
         Job::Hash { .. } | Job::Verify { .. } => return None,
         Job::CreateAccount { profile, .. } => profile.user_name.as_str().into(),
-        Job::Credentials { user, .. }
+        Job::LogIn { user, .. }
         | Job::Load { user, .. }
         | Job::LoadPage { user, .. }
         | Job::GetProfile { user }
         | Job::MakeToken { user, .. }
-        | Job::CheckToken { user, .. }
         | Job::RevokeTokens { user } => user.as_str().into(),
         Job::SavePush { push } | Job::AskFriend { push, .. } | Job::AnswerFriend { push, .. } => push.receiver().into(),
         Job::DeletePush { receiver, .. } => receiver.as_str().into(),

@@ -352,7 +352,7 @@ impl Oracle {
                 let is_due = self.acked_seqs.contains_key(seq) || self.moot.contains(seq);
                 assert!(is_due, "deleted and not acked: {seq}");
             }
-            (Job::Load { pushes_max, .. } | Job::LoadPage { pushes_max, .. }, _) => {
+            (Job::LogIn { pushes_max, .. } | Job::Load { pushes_max, .. } | Job::LoadPage { pushes_max, .. }, _) => {
                 assert!(*pushes_max <= self.rules.page_max, "a page larger than allowed");
             }
             (Job::AskFriend { push, .. }, Outcome::Failed) => self.note_request(push),

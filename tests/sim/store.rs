@@ -1,8 +1,9 @@
 //! The model store: what a job does and answers, as its contract says, in plain maps.
 
-use hongyan::chat::contract::{Answered, Asked, Credentials, Job, Outcome, Page};
+use hongyan::chat::contract::{Answered, Asked, Job, Outcome, Page};
 use hongyan::protocol::field::{Profile, Secret, UserName};
 use hongyan::protocol::push::{Push, PushKind};
+use hongyan::protocol::request::Proof;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// (sender, receiver, id): what makes two messages the same.
@@ -133,11 +134,16 @@ impl Model {
                 self.accounts.insert(name.into(), (password_hash.clone(), (**profile).clone()));
                 Outcome::Created
             }
-            Job::Credentials { user, secret } => Outcome::Credentials(match self.accounts.get(user.as_str()) {
-                None => Credentials::NoSuchUser,
-                Some(_) if self.verified.get(user.as_str()) == Some(secret) => Credentials::Known,
-                Some((hash, _)) => Credentials::Check(hash.clone()),
-            }),
+            Job::LogIn { user, proof, now_ms, pushes_max, bytes_max } => {
+                let Some((hash, _)) = self.accounts.get(user.as_str()) else { return Outcome::Unproven(None) };
+                match proof {
+                    Proof::Password(secret) if self.verified.get(user.as_str()) != Some(secret) => {
+                        Outcome::Unproven(Some(hash.clone()))
+                    }
+                    Proof::Token(token) if !self.has_token(user, token, *now_ms) => Outcome::Unproven(None),
+                    _ => self.load(user, *pushes_max, *bytes_max),
+                }
+            }
             Job::Verify { user, secret, password_hash } => {
                 let fits = password_hash.as_ref() == Some(&hashed(secret));
                 if fits && self.cache_passwords {
@@ -145,10 +151,7 @@ impl Model {
                 }
                 Outcome::Verified(fits)
             }
-            Job::Load { user, pushes_max, bytes_max } => {
-                let page = self.page(user, 0, *pushes_max, *bytes_max);
-                Outcome::Loaded { friends: self.friends_of(user.as_str()), page }
-            }
+            Job::Load { user, pushes_max, bytes_max } => self.load(user, *pushes_max, *bytes_max),
             Job::LoadPage { user, after_seq, pushes_max, bytes_max } => {
                 Outcome::Page(self.page(user, *after_seq, *pushes_max, *bytes_max))
             }
@@ -160,11 +163,6 @@ impl Model {
                 tokens.push((token.clone(), *expires_ms));
                 tokens.drain(..tokens.len().saturating_sub(*tokens_max as usize));
                 Outcome::Token(token)
-            }
-            Job::CheckToken { user, token, now_ms } => {
-                let tokens = self.tokens.get(user.as_str());
-                let fits = |(other, expires_ms): &(Secret, u64)| other == token && expires_ms > now_ms;
-                Outcome::Verified(tokens.is_some_and(|tokens| tokens.iter().any(fits)))
             }
             Job::RevokeTokens { user } => {
                 self.tokens.remove(user.as_str());
@@ -186,6 +184,16 @@ impl Model {
                 Outcome::Unfriended
             }
         }
+    }
+
+    fn load(&self, user: &UserName, pushes_max: u32, bytes_max: usize) -> Outcome {
+        let page = self.page(user, 0, pushes_max, bytes_max);
+        Outcome::Loaded { friends: self.friends_of(user.as_str()), page }
+    }
+
+    fn has_token(&self, user: &UserName, token: &Secret, now_ms: u64) -> bool {
+        let fits = |(other, expires_ms): &(Secret, u64)| other == token && *expires_ms > now_ms;
+        self.tokens.get(user.as_str()).is_some_and(|tokens| tokens.iter().any(fits))
     }
 
     fn friends_of(&self, user: &str) -> Vec<UserName> {

@@ -171,7 +171,7 @@ impl World {
                     }
                     Job::DeletePush { seq, .. } => seq.hash(trace),
                     Job::LoadPage { user, after_seq, .. } => (user, after_seq).hash(trace),
-                    Job::Load { user, .. } | Job::Credentials { user, .. } => user.hash(trace),
+                    Job::Load { user, .. } | Job::LogIn { user, .. } => user.hash(trace),
                     _ => {}
                 }
             }

@@ -2,7 +2,7 @@
 #![allow(dead_code, unreachable_pub, reason = "each user needs its part of it")]
 
 use hongyan::chat::Chat;
-use hongyan::chat::contract::{Action, ConnId, Credentials, Event, Job, Now, Outcome, Page, Rules};
+use hongyan::chat::contract::{Action, ConnId, Event, Job, Now, Outcome, Page, Rules};
 use hongyan::protocol::envelope::{Scratch, parse};
 use hongyan::protocol::field::UserName;
 use hongyan::protocol::reply::{write_push, write_reply};
@@ -23,8 +23,7 @@ pub fn friends(number: usize, users: usize) -> Vec<UserName> {
 /// What the store answers when nothing is wrong and nothing waits.
 pub fn answer(job: &Job, users: usize) -> Outcome {
     match job {
-        Job::Credentials { .. } => Outcome::Credentials(Credentials::Known),
-        Job::Load { user, .. } => {
+        Job::LogIn { user, .. } => {
             let number = user.as_str()["user".len()..].parse().expect("a name of the ring");
             Outcome::Loaded { friends: friends(number, users), page: Page::default() }
         }

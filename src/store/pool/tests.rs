@@ -1,9 +1,10 @@
 //! The pool over a store that does what the test wants: refuses, panics, waits, loses its connection.
 
 use super::*;
-use crate::chat::contract::{Answered, Asked as AskedAs, Credentials};
+use crate::chat::contract::{Answered, Asked as AskedAs};
 use crate::protocol::field::{Id, Name, Profile, Secret, UserName};
 use crate::protocol::push::{Push, PushKind};
+use crate::protocol::request::Proof;
 use crate::store::token::TokenHash;
 use crate::store::{SavedAs, Store};
 use std::collections::HashSet;
@@ -405,8 +406,14 @@ fn a_stop_finishes_what_was_submitted() {
 fn a_password_that_was_verified_is_known_from_then_on() {
     let mut bench = Bench::new();
     let (right, wrong) = (Secret::new("right"), Secret::new("wrong"));
-    let ask = |secret: &Secret| Job::Credentials { user: user("ann"), secret: secret.clone() };
-    assert!(matches!(bench.ask(ask(&right)), Outcome::Credentials(Credentials::NoSuchUser)));
+    let ask = |secret: &Secret| Job::LogIn {
+        user: user("ann"),
+        proof: Proof::Password(secret.clone()),
+        now_ms: 0,
+        pushes_max: 64,
+        bytes_max: usize::MAX,
+    };
+    assert!(matches!(bench.ask(ask(&right)), Outcome::Unproven(None)));
     let Outcome::Hashed(password_hash) = bench.ask(Job::Hash { secret: right.clone() }) else { panic!() };
     let empty = || Box::<str>::from("");
     let profile = Box::new(Profile {
@@ -420,12 +427,12 @@ fn a_password_that_was_verified_is_known_from_then_on() {
     });
     assert!(matches!(bench.ask(Job::CreateAccount { profile, password_hash }), Outcome::Created));
     for (secret, fits) in [(&wrong, false), (&right, true)] {
-        let Outcome::Credentials(Credentials::Check(stored)) = bench.ask(ask(secret)) else { panic!() };
+        let Outcome::Unproven(Some(stored)) = bench.ask(ask(secret)) else { panic!() };
         let verify = Job::Verify { user: user("ann"), secret: secret.clone(), password_hash: Some(stored) };
         assert!(matches!(bench.ask(verify), Outcome::Verified(found) if found == fits));
     }
-    assert!(matches!(bench.ask(ask(&right)), Outcome::Credentials(Credentials::Known)));
-    assert!(matches!(bench.ask(ask(&wrong)), Outcome::Credentials(Credentials::Check(_))));
+    assert!(matches!(bench.ask(ask(&right)), Outcome::Loaded { .. }));
+    assert!(matches!(bench.ask(ask(&wrong)), Outcome::Unproven(Some(_))));
     let nobody = Job::Verify { user: user("bob"), secret: right, password_hash: None };
     assert!(matches!(bench.ask(nobody), Outcome::Verified(false)));
 }
