@@ -56,45 +56,71 @@ pub fn ring(
 pub fn log_in(starter: &Starter, settings: &Settings, report: &mut Report) -> Fallible<()> {
     let users = (if settings.quick { 1_000 } else { 10_000 }).min(file_descriptors()?.saturating_sub(500));
     let file = ring(starter, settings, users, NEIGHBOURS, WAITING)?;
-    let (mut first, mut again, mut open, mut alone) = (vec![], vec![], vec![], vec![]);
+    let (mut ours, mut theirs) = (Costs::default(), settings.against.as_ref().map(|_| Costs::default()));
+    let (mut relay, mut alone) = (vec![], vec![]);
     for run in 0..settings.runs {
         settings.say(&format!("log-in: run {} of {}", run + 1, settings.runs));
-        let subject = starter.server(&starter.copy(&file)?)?;
-        first.push(everybody(&subject, users, false)?);
-        again.push(everybody(&subject, users, false)?);
-        open.push(everybody(&subject, users, true)?);
-        drop(subject);
+        ours.measure(starter, &starter.server, &file, users)?;
+        if let (Some(costs), Some(binary)) = (&mut theirs, &settings.against) {
+            costs.measure(starter, binary, &file, users)?;
+        }
+        relay.push(everybody(&starter.relay()?, Dialect::Relay, users, false)?);
         alone.push(store_alone(starter, &file, users)?);
     }
-    let median_of = |cost: fn(&Cost) -> f64, costs: &[Cost]| median(costs.iter().map(cost));
     let alone = median(alone);
-    let alone_us = 1e6 / alone;
     let title = format!("Log-in and {WAITING} waiting messages, {} users, {} friends each", users, 2 * NEIGHBOURS);
     let mut table = Table::new(&title, &["", "users/s", "CPU µs", "busy", "of the store"]);
     let mut values = json!({"users": users, "waiting": WAITING, "store_alone_per_second": alone});
-    let mut shares = vec![];
-    for (name, key, costs) in [
-        ("the first of each user (Argon2id at its cheapest)", "first", first),
-        ("the next (the password is known)", "next", again),
-        ("the same on connections that are open", "open", open),
-    ] {
-        let (rate, cpu_us) = (median_of(|cost| cost.rate, &costs), median_of(|cost| cost.cpu_us, &costs));
-        let share = cpu_us / alone_us;
+    let mut row = |name: &str, key: &str, costs: &[Cost]| {
+        let of = |cost: fn(&Cost) -> f64| median(costs.iter().map(cost));
+        let (rate, cpu_us) = (of(|cost| cost.rate), of(|cost| cost.cpu_us));
+        let share = cpu_us * alone / 1e6;
         let busy = format!("{:.0} %", rate * cpu_us / 1e4);
         table.row(&[&name, &thousands(rate), &significant(cpu_us), &busy, &format!("{share:.2}")]);
         values[key] = json!({"per_second": rate, "cpu_us": cpu_us});
-        shares.push(share);
+        share
+    };
+    row("the first of each user (Argon2id at its cheapest)", "first", &ours.first);
+    let again = row("the next (the password is known)", "next", &ours.again);
+    let open = row("the same on connections that are open", "open", &ours.open);
+    if let Some(theirs) = &theirs {
+        row("the next, the other build", "against_next", &theirs.again);
+        row("on connections that are open, the other build", "against_open", &theirs.open);
     }
-    table.row(&[&"the store alone: credentials, friends, page", &thousands(alone), &significant(alone_us)]);
+    let connection = row("the relay: a new connection and its first byte", "relay", &relay);
+    table.row(&[&"the store alone: credentials, friends, page", &thousands(alone), &significant(1e6 / alone)]);
     report.table(table);
-    report.at_most("log-in and first page, against the store alone", shares[2], 2.0, " times");
-    report.at_most("the same with a new connection for each", shares[1], 2.0, " times");
+    report.at_most("log-in and first page, against the store alone", open, 2.0, " times");
+    report.at_most(
+        "with a new connection, against the store and the relay's",
+        again / (1.0 + connection),
+        2.0,
+        " times",
+    );
     report.note(
         "log-in: the accounts were made with the cheapest Argon2id there is (8 KiB, 1 pass); at the default cost the first \
          log-in of a user takes 14 ms more",
     );
     report.value("log-in", values);
     Ok(())
+}
+
+/// What one build needed, a figure for each run.
+#[derive(Default)]
+struct Costs {
+    first: Vec<Cost>,
+    again: Vec<Cost>,
+    open: Vec<Cost>,
+}
+
+impl Costs {
+    fn measure(&mut self, starter: &Starter, binary: &Path, file: &Path, users: usize) -> Fallible<()> {
+        let subject = starter.server_of(binary, &starter.copy(file)?)?;
+        self.first.push(everybody(&subject, Dialect::Raw, users, false)?);
+        self.again.push(everybody(&subject, Dialect::Raw, users, false)?);
+        self.open.push(everybody(&subject, Dialect::Raw, users, true)?);
+        Ok(())
+    }
 }
 
 struct Cost {
@@ -104,7 +130,7 @@ struct Cost {
 }
 
 /// Everybody logs in once and goes; `connected` says that their connections are there before it counts.
-fn everybody(subject: &Subject, users: usize, connected: bool) -> Fallible<Cost> {
+fn everybody(subject: &Subject, dialect: Dialect, users: usize, connected: bool) -> Fallible<Cost> {
     let mut waiting = vec![];
     if connected {
         waiting.extend((0..users).map(|_| connect(subject.addr)));
@@ -113,9 +139,9 @@ fn everybody(subject: &Subject, users: usize, connected: bool) -> Fallible<Cost>
     settle(subject)?;
     let (before, start) = (subject.process.cpu_ns()?, Instant::now());
     let streams = if connected {
-        log_in_all(waiting.into_iter().zip((0..users).map(user)), Dialect::Raw, WAITING)?
+        log_in_all(waiting.into_iter().zip((0..users).map(user)), dialect, WAITING)?
     } else {
-        open_all(subject.addr, Dialect::Raw, (0..users).map(user), WAITING)?
+        open_all(subject.addr, dialect, (0..users).map(user), WAITING)?
     };
     let rate = users as f64 / start.elapsed().as_secs_f64();
     let cpu_us = (subject.process.cpu_ns()? - before) as f64 / 1e3 / users as f64;
