@@ -196,6 +196,46 @@ fn a_password_that_was_verified_before_is_not_hashed_again() {
 }
 
 #[test]
+fn a_log_in_whose_password_is_known_is_one_job_and_misses_nothing_that_comes_meanwhile() {
+    let mut w = World::of_friends(crate::rules(), &["ann", "bob"]);
+    w.store.model.note_verified("ann");
+    let bob = w.online("bob");
+    w.message(bob, "m1", "ann");
+    w.run_for(10);
+    let jobs = w.store.submitted.len();
+    w.store.takes(50);
+    let ann = w.open();
+    w.log_in(ann, "ann");
+    w.run_for(20);
+    w.message(bob, "m2", "ann");
+    w.run_for(1_000);
+    assert_eq!(w.store.submitted[jobs..], ["LogIn", "SavePush"]);
+    assert_eq!(w.heard(bob), ["MS m1", "MS m2"]);
+    assert_eq!(w.heard(ann), ["LS l", "msg bob m1", "msg bob m2"]);
+}
+
+#[test]
+fn what_comes_while_a_password_turns_out_to_be_wrong_is_kept() {
+    let mut w = World::of_friends(crate::rules(), &["ann", "bob"]);
+    let bob = w.online("bob");
+    w.store.takes(50);
+    let guest = w.open();
+    w.say(guest, Say::Login { mid: "l".into(), user: "ann".into(), password: "wrong".into() });
+    for id in ["m1", "m2", "m3"] {
+        // While the store is asked, while the password is hashed, and when all is over.
+        w.message(bob, id, "ann");
+        w.run_for(60);
+    }
+    w.run_for(1_000);
+    assert_eq!(w.heard(guest), ["LF l"]);
+    assert_eq!(w.heard(bob), ["MS m1", "MS m2", "MS m3"]);
+    let ann = w.open();
+    w.log_in(ann, "ann");
+    w.run_for(1_000);
+    assert_eq!(w.heard(ann), ["LS l", "msg bob m1", "msg bob m2", "msg bob m3"]);
+}
+
+#[test]
 fn who_signs_up_can_log_in_and_a_taken_name_is_refused() {
     let mut w = World::new(crate::rules());
     let conn = w.open();
