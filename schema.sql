@@ -1,4 +1,4 @@
--- The tables of hongyan on MySQL 8 and later or MariaDB 10.6 and later, schema version 3.
+-- The tables of hongyan on MySQL 8 and later or MariaDB 10.6 and later, schema version 4.
 --
 -- The server applies this file when it starts on an empty database. To run it without the right to create tables, apply the file by
 -- hand before the first start: the server itself needs SELECT, INSERT, UPDATE and DELETE. Harmless when applied twice.
@@ -23,7 +23,7 @@ CREATE TABLE IF NOT EXISTS accounts (
     location             VARCHAR(255)   NOT NULL,
     personal_description TEXT           NOT NULL COMMENT 'at most 8,192 bytes',
     rsa_public_key       TEXT           NOT NULL COMMENT 'at most 8,192 bytes',
-    created_at           TIMESTAMP      NOT NULL DEFAULT CURRENT_TIMESTAMP,
+    created_at           DATETIME(3)    NOT NULL DEFAULT CURRENT_TIMESTAMP(3) COMMENT 'UTC, as the server''s connections reckon',
     PRIMARY KEY (user_name)
 ) ENGINE = InnoDB DEFAULT CHARSET = utf8mb4 COLLATE = utf8mb4_bin COMMENT = 'who may log in';
 
@@ -72,4 +72,4 @@ CREATE TABLE IF NOT EXISTS fence (
 ) ENGINE = InnoDB COMMENT = 'which server writes';
 
 -- Last, when all of the above is there.
-INSERT IGNORE INTO schema_version (one, version) VALUES (1, 3);
+INSERT IGNORE INTO schema_version (one, version) VALUES (1, 4);

@@ -351,7 +351,7 @@ pub struct Page {
 pub enum Asked {
     /// It is pending, and its push is kept.
     Pending,
-    /// One from the same to the same was pending before: nothing was changed.
+    /// One from the same to the same was pending before: nothing was changed. It may be this very one, whose push was acked since.
     AlreadyPending {
         /// When that one was taken, in ms since the epoch.
         time_ms: u64,

@@ -23,6 +23,8 @@ const TOO_MANY_REQUESTS: Fault =
 const TOO_MANY_FRIENDS: Fault = Fault(ErrorCode::RateLimited, "one of you has as many friends as are allowed");
 /// Requests about one pair of people that wait for the one before.
 const TURNS_MAX: usize = 16;
+/// And how large those of all pairs are together: while the store is away, the pairs of many may be busy.
+const TURNS_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// How long after it failed what the store could not do, or did and could not say, is tried again, at first and at most: until it is
 /// known, however long the store is away, since those online would else not know whose friends they are.
 const RETRY_MS: u64 = 1_000;
@@ -94,7 +96,8 @@ impl Chat {
         let other = self.users.refer(&others.to_owned());
         self.users.hold(me);
         let key = pair(me, other);
-        if self.pairs.get(&key).is_some_and(|turns| turns.len() >= TURNS_MAX) {
+        let bytes = self.turns_bytes + size_of::<Turn>() + id.as_str().len() + content.len();
+        if self.pairs.get(&key).is_some_and(|turns| turns.len() >= TURNS_MAX || bytes > TURNS_BYTES_MAX) {
             self.release_pair(me, other);
             return self.refuse(to, Some(Verb::Friend), Some(BUSY), out);
         }
@@ -105,6 +108,7 @@ impl Chat {
             return self.release_pair(me, other);
         }
         if let Some(turns) = self.pairs.get_mut(&key) {
+            self.turns_bytes += turn.weight_bytes();
             turns.push_back(turn);
         } else {
             self.pairs.insert(key, VecDeque::new());
@@ -302,8 +306,9 @@ impl Chat {
     fn turn_ends(&mut self, me: UserId, other: UserId, out: &mut Vec<Action>) {
         let key = pair(me, other);
         let next = self.pairs.get_mut(&key).and_then(VecDeque::pop_front);
-        if next.is_none() {
-            self.pairs.remove(&key);
+        match &next {
+            Some(next) => self.turns_bytes -= next.weight_bytes(),
+            None => _ = self.pairs.remove(&key),
         }
         self.release_pair(me, other);
         if let Some(next) = next {
@@ -317,11 +322,24 @@ impl Chat {
         self.users.release(other);
     }
 
+    /// What those who wait for their turn hold is what was counted.
+    #[cfg(debug_assertions)]
+    pub(super) fn check_turns(&self) {
+        assert_eq!(self.turns_bytes, self.pairs.values().flatten().map(Turn::weight_bytes).sum::<usize>());
+        assert!(self.turns_bytes <= TURNS_BYTES_MAX);
+    }
+
     /// References held by those who wait for their turn, for the invariants.
     #[cfg(debug_assertions)]
     pub(super) fn turn_refs(&self) -> impl Iterator<Item = UserId> + '_ {
         let waiting = self.pairs.values().flatten().flat_map(|turn| [turn.me, turn.other]);
         waiting.chain(self.undecided.iter().flat_map(Friendship::refs))
+    }
+}
+
+impl Turn {
+    fn weight_bytes(&self) -> usize {
+        size_of::<Self>() + self.id.len() + self.content.len()
     }
 }
 

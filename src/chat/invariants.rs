@@ -4,7 +4,7 @@ use super::Chat;
 use super::account::Pending;
 use super::contract::ConnId;
 use super::users::UserId;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 /// Above this many users and sessions only every so many-th event is checked, or tests with many would never end.
 const SMALL: usize = 64;
@@ -29,6 +29,7 @@ impl Chat {
         let hashing =
             self.jobs.values().filter(|(job, _)| matches!(job, Pending::Hash { .. } | Pending::Verify { .. }));
         assert_eq!(hashing.count(), self.gate.running());
+        self.check_turns();
         assert!(self.grace.iter().is_sorted_by_key(|entry| entry.0));
         assert!(self.due.iter().is_sorted_by_key(|entry| entry.0));
         for (_, user, _) in self.users.iter() {
@@ -76,6 +77,8 @@ impl Chat {
             user.friends.iter().copied().for_each(&mut count);
             if let Some(loading) = &user.loading {
                 loading.changes.iter().for_each(|&(other, _)| count(other));
+                let others: HashSet<UserId> = loading.changes.iter().map(|&(other, _)| other).collect();
+                assert_eq!(others.len(), loading.changes.len(), "of each friend one");
             }
         }
         for item in self.items.iter() {

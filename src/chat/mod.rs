@@ -85,6 +85,8 @@ pub struct Chat {
     requests: Table<answer::Asker>,
     /// Friend requests and answers of a pair are done one after the other: those that wait for their turn.
     pairs: HashMap<(UserId, UserId), VecDeque<friend::Turn>>,
+    /// The size of those that wait.
+    turns_bytes: usize,
     /// Pushes whose deletion failed, by `seq`: a page that has them is read as if it had not, until they are gone.
     undeleted: BTreeSet<u64>,
     /// Of these, those that are to be tried again; the others are being.
@@ -124,6 +126,7 @@ impl Chat {
             gate: gate::Gate::default(),
             requests: Table::new(),
             pairs: HashMap::new(),
+            turns_bytes: 0,
             undeleted: BTreeSet::new(),
             to_delete: Vec::new(),
             to_save: Vec::new(),

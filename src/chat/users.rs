@@ -49,7 +49,7 @@ pub(super) struct User {
 pub(super) struct Loading {
     /// How many.
     pub(super) count: u32,
-    /// Friendships that began (`true`) or ended since the first of them was submitted, in order.
+    /// Friendships that began (`true`) or ended since the first of them was submitted; of each friend what was last.
     pub(super) changes: Vec<(UserId, bool)>,
 }
 
@@ -177,8 +177,14 @@ impl Users {
     /// Notes on one side that a friendship began or ended, if that side is online or about to be.
     pub(super) fn note_friend(&mut self, user: UserId, other: UserId, friends: bool) {
         if let Some(loading) = &mut self.get_mut(user).loading {
-            loading.changes.push((other, friends));
-            self.hold(other);
+            // A pair that begins and ends it again and again takes no more room than one that does so once.
+            match loading.changes.iter_mut().find(|(known, _)| *known == other) {
+                Some((_, last)) => *last = friends,
+                None => {
+                    loading.changes.push((other, friends));
+                    self.hold(other);
+                }
+            }
         }
         if self.get(user).conn.is_some() {
             self.change_friend(user, other, friends);

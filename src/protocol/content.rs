@@ -7,7 +7,7 @@ use super::field::{
     SHORT_TEXT_BYTES_MAX, Secret,
 };
 use super::request::{BadInput, FriendVerb, Proof, Request, Spelling, TokenVerb, Verb};
-use serde::de::{Deserializer, MapAccess, Visitor};
+use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 use std::borrow::Cow;
 use std::fmt;
@@ -80,15 +80,19 @@ fn values<'a>(
     let Some(spelling) = spelling else {
         return Err(bad(verb, None, "", "CONTENT is an object, or a string that holds one"));
     };
-    let Some(values) = Values::read(text, keys) else {
-        return Err(bad(verb, Some(spelling), "", "CONTENT does not hold a JSON object"));
-    };
-    // Of the object spelling that was seen to with the envelope.
-    if spelling == Spelling::Text && has_lone_surrogate(text) {
+    let values = Values::read(text, keys);
+    // Of the object spelling that was seen to with the envelope. In a key it cannot even be read, and is told from what is no JSON.
+    if spelling == Spelling::Text
+        && has_lone_surrogate(text)
+        && (values.is_some() || serde_json::from_str::<IgnoredAny>(text).is_ok())
+    {
         let code = ErrorCode::BadJson;
         return Err(BadInput { code, ..bad(verb, Some(spelling), "", LONE_SURROGATE) });
     }
-    Ok((spelling, values))
+    match values {
+        Some(values) => Ok((spelling, values)),
+        None => Err(bad(verb, Some(spelling), "", "CONTENT does not hold a JSON object")),
+    }
 }
 
 /// TYPE 3: the bare name.

@@ -272,8 +272,9 @@ impl Store for MemoryStore {
         }
         let pair = (asked, asker);
         if let Some(request) = tables.requests.get(&pair) {
-            let itself = request.seq == push.seq;
-            return Ok(if itself { Asked::Pending } else { Asked::AlreadyPending { time_ms: request.time_ms } });
+            let kept =
+                request.seq == push.seq && tables.pushes.get(&pair.0).is_some_and(|list| list.contains_key(&push.seq));
+            return Ok(if kept { Asked::Pending } else { Asked::AlreadyPending { time_ms: request.time_ms } });
         }
         if tables.friends.get(&pair.1).is_some_and(|friends| friends.contains(&pair.0)) {
             return Ok(Asked::AlreadyFriends);

@@ -151,7 +151,7 @@ pub trait Store: Send {
     /// See [`StoreError`].
     fn delete_pushes(&mut self, pushes: &[(UserName, u64)]) -> Result<(), StoreError>;
     /// Notes a friend request and keeps its push, unless `pending_max` requests of who asks, or to who is asked, are pending.
-    /// Repeating it with the same `seq` answers `Pending` again.
+    /// Repeating it with the same `seq` while its push is still kept answers `Pending` again.
     ///
     /// # Errors
     /// See [`StoreError`].

@@ -408,7 +408,8 @@ impl Store for MysqlStore {
         }
         if let Some(request) = self.request(asked, asker)? {
             let first = Asked::AlreadyPending { time_ms: request.time_ms };
-            return Ok(if request.seq == push.seq { Asked::Pending } else { first });
+            let kept = request.seq == push.seq && self.is_stored(push)?;
+            return Ok(if kept { Asked::Pending } else { first });
         }
         let sql = "SELECT 1 FROM friendships WHERE user_name = ? AND friend_name = ?";
         if self.row(sql, vec![bytes(asker), bytes(asked)])?.is_some() {

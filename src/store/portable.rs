@@ -22,7 +22,7 @@ pub enum Column {
     Text(&'static str),
     /// A number below 2^63.
     Number(&'static str),
-    /// When the row was made, in s since the epoch from 1 to 2^31 - 1, which is what both stores can hold.
+    /// When the row was made, in ms since the epoch, from 0 to the end of the year 9999: what both stores can hold.
     Created,
 }
 

@@ -263,7 +263,8 @@ impl Store for SqliteStore {
         }
         if let Some((_, time_ms, seq)) = self.request(asked, asker)? {
             let first = Asked::AlreadyPending { time_ms: u64::try_from(time_ms).unwrap_or(0) };
-            return Ok(if seq == signed(push.seq) { Asked::Pending } else { first });
+            let kept = seq == signed(push.seq) && self.is_stored(push)?;
+            return Ok(if kept { Asked::Pending } else { first });
         }
         if self.is_friend(asker, asked)? {
             return Ok(Asked::AlreadyFriends);

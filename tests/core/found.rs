@@ -202,6 +202,27 @@ fn a_friend_request_whose_answer_was_lost_still_reaches_somebody_online() {
 }
 
 #[test]
+fn one_that_was_read_and_acked_before_it_is_asked_for_again_is_not_sent_twice() {
+    let (mut w, ann, bob) = strangers();
+    w.hang_up(bob);
+    w.store.fate(Fate::DoAndLose, friendships);
+    w.friend(ann, FriendVerb::Request, "f1", "bob");
+    w.run_for(100);
+    let bob = w.open();
+    w.log_in(bob, "bob");
+    w.run_for(100);
+    assert_eq!(w.heard(bob), ["LS l", "ask ann f1"]);
+    w.ack(bob, "f1");
+    w.run_for(100);
+    w.store.work(w.now_ms);
+    w.run_for(60_000);
+    assert_eq!(w.heard(bob), NOTHING);
+    w.friend(bob, FriendVerb::Accept, "f1", "ann");
+    w.run_for(100);
+    assert_eq!(w.heard(bob), ["OK f1"], "it is pending all the same");
+}
+
+#[test]
 fn an_accept_whose_answer_was_lost_makes_friends_of_those_online() {
     let (mut w, ann, bob) = strangers();
     w.friend(ann, FriendVerb::Request, "f1", "bob");

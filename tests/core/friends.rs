@@ -94,7 +94,13 @@ fn what_is_no_request_of_theirs_is_refused() {
     assert_eq!(w.heard(bob), NOTHING);
     w.say(
         ann,
-        crate::sim::say::Say::Friend { id: "f5".into(), sender: "bob".into(), receiver: "ann".into(), verb: Request },
+        crate::sim::say::Say::Friend {
+            id: "f5".into(),
+            sender: "bob".into(),
+            receiver: "ann".into(),
+            verb: Request,
+            content: String::new(),
+        },
     );
     assert_eq!(w.heard(ann), ["FORBIDDEN f5"]);
 }

@@ -238,6 +238,40 @@ fn so_many_friend_requests_of_one_user_and_to_one_user_are_pending() {
 }
 
 #[test]
+fn what_waits_for_its_turn_with_friends_is_bounded_in_bytes() {
+    use hongyan::protocol::request::FriendVerb::Request;
+    let mut w = World::of_friends(crate::rules(), &["ann"]);
+    let others: Vec<String> = (0..24).map(|n| format!("other{n}")).collect();
+    others.iter().for_each(|other| w.store.model.add_account(other, other));
+    let ann = w.online("ann");
+    w.store.fate(crate::sim::lanes::Fate::Fail, any);
+    for other in &others {
+        w.friend(ann, Request, "first", other);
+        w.run_for(10);
+    }
+    w.heard(ann);
+    // Every pair is busy until the store is back. 24 * 16 * 60,000 bytes are 23 MB; there is room for 16 MiB.
+    let large = "x".repeat(60_000);
+    let mut refused = 0;
+    for other in &others {
+        for n in 0..16 {
+            w.friend_saying(ann, Request, &format!("r{n}"), other, &large);
+            refused += w.heard(ann).len();
+        }
+    }
+    let room = 16 * 1024 * 1024 / 60_000;
+    assert!((384 - room..384 - room + 16).contains(&refused), "{refused} of 384 were refused at once");
+    w.store.work(w.now_ms);
+    w.run_for(60_000);
+    w.heard(ann);
+    for other in &others {
+        w.friend(ann, Request, "again", other);
+        w.run_for(10);
+    }
+    assert_eq!(w.heard(ann), vec!["OK again"; 24], "nobody is busy any more");
+}
+
+#[test]
 fn so_many_friends_of_one_user() {
     use hongyan::protocol::request::FriendVerb::{Accept, Delete, Request};
     let mut w = World::of_friends(Rules { friends_max: 1, ..crate::rules() }, &["ann", "bob"]);

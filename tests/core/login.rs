@@ -215,6 +215,33 @@ fn a_log_in_whose_password_is_known_is_one_job_and_misses_nothing_that_comes_mea
 }
 
 #[test]
+fn of_a_friendship_that_begins_and_ends_during_log_ins_the_last_counts() {
+    use hongyan::protocol::request::FriendVerb::{Accept, Delete, Request};
+    for rounds in [30, 31, 32] {
+        let (mut w, ann, bob) = ann_and_bob();
+        w.store.takes(5);
+        for round in 0..rounds {
+            for _ in 0..2 {
+                // Strangers, one behind the other, so that somebody always waits for Ann's friends.
+                let guest = w.open();
+                w.say(guest, Say::Login { mid: "l".into(), user: "ann".into(), password: "wrong".into() });
+            }
+            match round % 3 {
+                0 => w.friend(bob, Delete, "d", "ann"),
+                1 => w.friend(bob, Request, "f", "ann"),
+                _ => w.friend(ann, Accept, "f", "bob"),
+            }
+            w.run_for(12);
+        }
+        w.run_for(2_000);
+        w.heard(bob);
+        w.message(bob, "m", "ann");
+        w.run_for(1_000);
+        assert_eq!(w.heard(bob), [if rounds % 3 == 0 { "MS m" } else { "MF m" }]);
+    }
+}
+
+#[test]
 fn what_comes_while_a_password_turns_out_to_be_wrong_is_kept() {
     let mut w = World::of_friends(crate::rules(), &["ann", "bob"]);
     let bob = w.online("bob");

@@ -324,22 +324,31 @@ impl Simulation {
         match self.random.below(10) {
             0..=3 => {
                 let id = self.world.fresh("f");
-                self.world.say(conn, Say::Friend { id, sender: me, receiver: other, verb: FriendVerb::Request });
+                self.world.say(
+                    conn,
+                    Say::Friend { id, sender: me, receiver: other, verb: FriendVerb::Request, content: String::new() },
+                );
             }
             4..=7 => {
                 let Some(id) = self.world.store.model.pending_id(&other, &me) else {
                     return;
                 };
                 let verb = if self.random.chance(700) { FriendVerb::Accept } else { FriendVerb::Reject };
-                self.world.say(conn, Say::Friend { id, sender: other, receiver: me, verb });
+                self.world.say(conn, Say::Friend { id, sender: other, receiver: me, verb, content: String::new() });
             }
             8 => {
                 let id = self.world.fresh("f");
-                self.world.say(conn, Say::Friend { id, sender: me, receiver: other, verb: FriendVerb::Delete });
+                self.world.say(
+                    conn,
+                    Say::Friend { id, sender: me, receiver: other, verb: FriendVerb::Delete, content: String::new() },
+                );
             }
             _ => {
                 let id = self.world.fresh("f");
-                self.world.say(conn, Say::Friend { id, sender: other, receiver: me, verb: FriendVerb::Accept });
+                self.world.say(
+                    conn,
+                    Say::Friend { id, sender: other, receiver: me, verb: FriendVerb::Accept, content: String::new() },
+                );
             }
         }
     }

@@ -186,7 +186,7 @@ impl Oracle {
             };
             view.waiting.push(Waiting { id: id.clone(), sender, due_ms });
         }
-        if let Say::Friend { id, sender, receiver, verb: verb @ (FriendVerb::Request | FriendVerb::Delete) } = say {
+        if let Say::Friend { id, sender, receiver, verb: verb @ (FriendVerb::Request | FriendVerb::Delete), .. } = say {
             self.wanted.insert(id.clone(), (*verb, pair_of(sender, receiver)));
         }
         if let Say::Ack { id, sender } = say {

@@ -19,7 +19,7 @@ pub enum Say {
     GetUser { mid: String, user: String },
     Message { id: String, sender: String, receiver: String, content: String },
     Ack { id: String, sender: Option<String> },
-    Friend { id: String, sender: String, receiver: String, verb: FriendVerb },
+    Friend { id: String, sender: String, receiver: String, verb: FriendVerb, content: String },
     Heartbeat { mid: String },
     Bad { code: ErrorCode, verb: Option<Verb> },
 }
@@ -66,13 +66,13 @@ impl Say {
             Self::Ack { id: of, sender } => {
                 Request::Ack { spelling, id: id(of), sender: sender.as_ref().map(|sender| name(sender)) }
             }
-            Self::Friend { id: of, sender, receiver, verb } => Request::Friend {
+            Self::Friend { id: of, sender, receiver, verb, content } => Request::Friend {
                 spelling,
                 id: id(of),
                 sender: name(sender),
                 receiver: name(receiver),
                 verb: *verb,
-                content: Cow::Borrowed("hello"),
+                content: Cow::Borrowed(content),
             },
             Self::Heartbeat { mid } => Request::Heartbeat { mid: Some(id(mid)) },
             Self::Bad { code, verb } => {

@@ -218,7 +218,9 @@ impl Model {
         }
         let pair = (asker, asked);
         match self.pending.get(&pair) {
-            Some(asking) if asking.seq == push.seq => return Asked::Pending,
+            Some(asking) if asking.seq == push.seq && self.pushes.contains_key(&(pair.1.clone(), push.seq)) => {
+                return Asked::Pending;
+            }
             Some(asking) => return Asked::AlreadyPending { time_ms: asking.time_ms },
             None => {}
         }

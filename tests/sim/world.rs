@@ -333,11 +333,15 @@ impl World {
 
     /// Request and delete name `other` as receiver, accept and reject as sender.
     pub fn friend(&mut self, conn: ConnId, verb: FriendVerb, id: &str, other: &str) {
+        self.friend_saying(conn, verb, id, other, "hello");
+    }
+
+    pub fn friend_saying(&mut self, conn: ConnId, verb: FriendVerb, id: &str, other: &str, content: &str) {
         let (mut sender, mut receiver) = (self.user_of(conn), other.to_owned());
         if matches!(verb, FriendVerb::Accept | FriendVerb::Reject) {
             std::mem::swap(&mut sender, &mut receiver);
         }
-        self.say(conn, Say::Friend { id: id.into(), sender, receiver, verb });
+        self.say(conn, Say::Friend { id: id.into(), sender, receiver, verb, content: content.into() });
     }
 
     pub fn heartbeat(&mut self, conn: ConnId) {

@@ -122,18 +122,21 @@ fn what_is_none_of_ours_or_newer_is_refused() {
     drop(database.server().connect().unwrap());
     database.admin.query_drop("UPDATE schema_version SET version = 7").unwrap();
     let why = refusal(&database.server());
-    assert!(why.contains("it was written by a newer hongyan (schema 7, this one knows 3)"), "{why}");
+    assert!(why.contains("it was written by a newer hongyan (schema 7, this one knows 4)"), "{why}");
     let missing = MysqlServer::new(&format!("{}/no_such_database_here", database.base)).unwrap();
     assert!(refusal(&missing).contains("no_such_database_here"));
 }
 
 /// What `schema.sql` was in version 1, as far as the step from there changes it.
-const VERSION_1: [&str; 4] = [
+const VERSION_1: [&str; 6] = [
     "CREATE TABLE schema_version (one TINYINT NOT NULL DEFAULT 1, version INT NOT NULL, PRIMARY KEY (one))",
     "CREATE TABLE friend_requests (receiver VARBINARY(256) NOT NULL, sender VARBINARY(256) NOT NULL, message_id \
      VARBINARY(128) NOT NULL, time_ms BIGINT UNSIGNED NOT NULL, push_seq BIGINT UNSIGNED NOT NULL, \
      PRIMARY KEY (receiver, sender))",
     "CREATE TABLE pushes (seq BIGINT UNSIGNED NOT NULL PRIMARY KEY)",
+    "CREATE TABLE accounts (user_name VARBINARY(256) NOT NULL PRIMARY KEY, \
+     created_at TIMESTAMP NOT NULL DEFAULT CURRENT_TIMESTAMP)",
+    "INSERT INTO accounts VALUES ('ann', FROM_UNIXTIME(1500000000))",
     "INSERT INTO schema_version VALUES (1, 1)",
 ];
 
@@ -161,7 +164,9 @@ fn an_older_schema_is_brought_up_to_date_even_after_a_step_that_was_cut_short() 
     };
     assert_eq!(upgraded, ["friend_requests", "resume_tokens", "fence"].map(&mut shape));
     let version: Option<u32> = database.admin.query_first("SELECT version FROM schema_version").unwrap();
-    assert_eq!(version, Some(3));
+    assert_eq!(version, Some(4));
+    let created: Option<String> = database.admin.query_first("SELECT created_at FROM accounts").unwrap();
+    assert_eq!(created.as_deref(), Some("2017-07-14 02:40:00.000"));
 }
 
 #[test]

@@ -31,7 +31,7 @@ const SESSION: &[&str] = &[
     "SET SESSION sql_mode = 'STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION', autocommit = 1, innodb_lock_wait_timeout = 1, \
      lock_wait_timeout = 4, wait_timeout = 31536000",
     "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED",
-    // Points in time are read and written as seconds since the epoch; no hour of theirs may come twice.
+    // When an account was made is kept as the day and hour of UTC.
     "SET SESSION time_zone = '+00:00'",
 ];
 

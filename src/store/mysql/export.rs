@@ -75,7 +75,7 @@ fn behind_values(key: &[Field], values: &mut Vec<Value>) {
 
 fn select(table: &Table, after: bool) -> String {
     let columns = join(table.columns, |column| match column {
-        Column::Created => "UNIX_TIMESTAMP(created_at)",
+        Column::Created => "GREATEST(TIMESTAMPDIFF(MICROSECOND, '1970-01-01', created_at) DIV 1000, 0)",
         column => name(column),
     });
     let key = &table.columns[..table.key];
@@ -85,7 +85,10 @@ fn select(table: &Table, after: bool) -> String {
 
 fn insert(table: &Table, rows: usize) -> String {
     let columns = join(table.columns, name);
-    let marks = join(table.columns, |column| if *column == Column::Created { "FROM_UNIXTIME(?)" } else { "?" });
+    let marks = join(table.columns, |column| match column {
+        Column::Created => "TIMESTAMP('1970-01-01') + INTERVAL (? * 1000) MICROSECOND",
+        _ => "?",
+    });
     format!("INSERT INTO {} ({columns}) VALUES {}", table.name, repeated(&format!("({marks})"), rows))
 }
 

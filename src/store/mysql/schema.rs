@@ -10,7 +10,7 @@ use mysql::prelude::Queryable;
 const SCHEMA: &str = include_str!("../../../schema.sql");
 /// The steps from each version of the schema to the next, the first from version 1. Each ends by writing its version, and may be
 /// taken twice: these servers commit every change of a table at once, so one that was cut short is done again.
-const UPGRADES: &[&str] = &[include_str!("schema_2.sql"), include_str!("schema_3.sql")];
+const UPGRADES: &[&str] = &[include_str!("schema_2.sql"), include_str!("schema_3.sql"), include_str!("schema_4.sql")];
 /// The version that they lead to.
 pub(super) const KNOWN: usize = UPGRADES.len() + 1;
 /// There is a key of that name already: the step was cut short behind it.

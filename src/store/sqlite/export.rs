@@ -31,7 +31,7 @@ fn join<'a>(columns: &'a [Column], one: impl Fn(&'a Column) -> &'a str) -> Strin
 fn select(table: &Table, after: bool) -> String {
     let columns = join(table.columns, |column| match column {
         // What the clock said may be anything; what both stores can hold may not.
-        Column::Created => "min(max(created_ms / 1000, 1), 2147483647)",
+        Column::Created => "min(max(created_ms, 0), 253402300799999)",
         column => name(column),
     });
     let key = join(&table.columns[..table.key], name);
@@ -42,7 +42,7 @@ fn select(table: &Table, after: bool) -> String {
 
 fn insert(table: &Table) -> String {
     let columns = join(table.columns, name);
-    let marks = join(table.columns, |column| if *column == Column::Created { "? * 1000" } else { "?" });
+    let marks = vec!["?"; table.columns.len()].join(", ");
     format!("INSERT INTO {} ({columns}) VALUES ({marks})", table.name)
 }
 
