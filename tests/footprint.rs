@@ -27,7 +27,7 @@ const CORE_BYTES_PER_SESSION_MAX: usize = 340;
 const HUB_BYTES_PER_SESSION_MAX: usize = 470;
 /// Allocations for one message: envelope, push, ack, answer, in the string spelling, of somebody whose list and recent messages have
 /// grown already.
-const ALLOCATIONS_PER_MESSAGE_MAX: usize = 3;
+const ALLOCATIONS_PER_MESSAGE_MAX: usize = 1;
 
 /// As many as the idle row of the loopback bench has.
 const SESSIONS: usize = 9_000;

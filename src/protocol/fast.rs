@@ -37,28 +37,41 @@ struct Reader<'a> {
     at: usize,
 }
 
-/// What a 4 and a 5 are made of.
-#[derive(Default)]
-struct Inner {
-    message_id: Option<Span>,
-    acked_id: Option<Span>,
-    sender: Option<Span>,
-    receiver: Option<Span>,
-    content: Option<Span>,
+/// The keys that a 4 and a 5 are made of.
+#[derive(Clone, Copy)]
+enum Key {
+    MessageId,
+    AckedId,
+    Sender,
+    Receiver,
+    Content,
 }
+
+impl Key {
+    fn of(name: &[u8]) -> Option<Self> {
+        Some(match name {
+            b"messageId" => Self::MessageId,
+            b"MessageId" => Self::AckedId,
+            b"sender" => Self::Sender,
+            b"receiver" => Self::Receiver,
+            b"content" => Self::Content,
+            _ => return None,
+        })
+    }
+}
+
+/// Where their values stand.
+#[derive(Default)]
+struct Inner([Option<Span>; 5]);
 
 impl Inner {
     /// Notes a value. `None`: there was one already.
-    fn note(&mut self, key: &[u8], value: Span) -> Option<()> {
-        let place = match key {
-            b"messageId" => &mut self.message_id,
-            b"MessageId" => &mut self.acked_id,
-            b"sender" => &mut self.sender,
-            b"receiver" => &mut self.receiver,
-            b"content" => &mut self.content,
-            _ => return Some(()),
-        };
-        place.replace(value).is_none().then_some(())
+    fn note(&mut self, key: Key, value: Span) -> Option<()> {
+        self.0[key as usize].replace(value).is_none().then_some(())
+    }
+
+    fn get(&self, key: Key) -> Option<Span> {
+        self.0[key as usize]
     }
 }
 
@@ -93,6 +106,11 @@ impl Reader<'_> {
     fn string<const INNER: bool>(&mut self) -> Option<Span> {
         self.skip_space::<INNER>();
         self.quote::<INNER>()?;
+        self.rest_of_string::<INNER>()
+    }
+
+    /// The same from behind the quote that begins it.
+    fn rest_of_string<const INNER: bool>(&mut self) -> Option<Span> {
         let start = self.at;
         self.at += plain_length(self.bytes.get(start..)?);
         let end = self.at;
@@ -112,15 +130,45 @@ impl Reader<'_> {
         }
     }
 
+    /// Steps over these bytes, if they are what comes.
+    fn step_over(&mut self, literal: &[u8]) -> bool {
+        let comes = self.bytes.get(self.at..).is_some_and(|rest| rest.starts_with(literal));
+        if comes {
+            self.at += literal.len();
+        }
+        comes
+    }
+
+    /// A key of ours with all that stands between it and its value, up to the quote that begins it, as those write who waste no byte.
+    fn compact_key<const INNER: bool>(&mut self) -> Option<Key> {
+        let first = self.bytes.get(self.at + if INNER { 2 } else { 1 })?;
+        let (key, inner, outer): (_, &[u8], &[u8]) = match first {
+            b'm' => (Key::MessageId, br#"\"messageId\":\""#, br#""messageId":""#),
+            b'M' => (Key::AckedId, br#"\"MessageId\":\""#, br#""MessageId":""#),
+            b's' => (Key::Sender, br#"\"sender\":\""#, br#""sender":""#),
+            b'r' => (Key::Receiver, br#"\"receiver\":\""#, br#""receiver":""#),
+            b'c' => (Key::Content, br#"\"content\":\""#, br#""content":""#),
+            _ => return None,
+        };
+        self.step_over(if INNER { inner } else { outer }).then_some(key)
+    }
+
     /// An object whose values are all strings in which nothing is escaped.
     fn inner<const INNER: bool>(&mut self) -> Option<Inner> {
         let mut inner = Inner::default();
         self.eat::<INNER>(b'{')?;
         loop {
-            let (start, end) = self.string::<INNER>()?;
-            self.eat::<INNER>(b':')?;
-            let value = self.string::<INNER>()?;
-            inner.note(self.bytes.get(start..end)?, value)?;
+            if let Some(key) = self.compact_key::<INNER>() {
+                let value = self.rest_of_string::<INNER>()?;
+                inner.note(key, value)?;
+            } else {
+                let (start, end) = self.string::<INNER>()?;
+                self.eat::<INNER>(b':')?;
+                let value = self.string::<INNER>()?;
+                if let Some(key) = Key::of(self.bytes.get(start..end)?) {
+                    inner.note(key, value)?;
+                }
+            }
             if !self.goes_on::<INNER>()? {
                 return Some(inner);
             }
@@ -148,14 +196,20 @@ pub(super) fn read(bytes: &[u8]) -> Option<(Request<'_>, usize)> {
     let (mut kind, mut content) = (None, None);
     reader.eat::<false>(b'{')?;
     loop {
-        let (start, end) = reader.string::<false>()?;
-        reader.eat::<false>(b':')?;
-        match bytes.get(start..end)? {
-            b"TYPE" if kind.is_none() => kind = Some(reader.string::<false>()?),
-            b"CONTENT" if content.is_none() => content = Some(reader.content()?),
-            b"TYPE" | b"CONTENT" => return None,
-            // MID, of which a 4 and a 5 make nothing, or a key that is not known.
-            _ => _ = reader.string::<false>()?,
+        if content.is_none() && reader.step_over(br#""CONTENT":"#) {
+            content = Some(reader.content()?);
+        } else if kind.is_none() && reader.step_over(br#""TYPE":""#) {
+            kind = Some(reader.rest_of_string::<false>()?);
+        } else {
+            let (start, end) = reader.string::<false>()?;
+            reader.eat::<false>(b':')?;
+            match bytes.get(start..end)? {
+                b"TYPE" if kind.is_none() => kind = Some(reader.string::<false>()?),
+                b"CONTENT" if content.is_none() => content = Some(reader.content()?),
+                b"TYPE" | b"CONTENT" => return None,
+                // MID, of which a 4 and a 5 make nothing, or a key that is not known.
+                _ => _ = reader.string::<false>()?,
+            }
         }
         if !reader.goes_on::<false>()? {
             break;
@@ -167,17 +221,17 @@ pub(super) fn read(bytes: &[u8]) -> Option<(Request<'_>, usize)> {
     let request = match part(kind?)? {
         "4" => Request::Message {
             spelling,
-            id: Id::new(part(inner.message_id?)?).ok()?,
-            sender: Name::new(part(inner.sender?)?).ok()?,
-            receiver: Name::new(part(inner.receiver?)?).ok()?,
-            content: Cow::Borrowed(part(inner.content?)?),
+            id: Id::new(part(inner.get(Key::MessageId)?)?).ok()?,
+            sender: Name::new(part(inner.get(Key::Sender)?)?).ok()?,
+            receiver: Name::new(part(inner.get(Key::Receiver)?)?).ok()?,
+            content: Cow::Borrowed(part(inner.get(Key::Content)?)?),
         },
         "5" => {
-            let sender = match inner.sender {
+            let sender = match inner.get(Key::Sender) {
                 Some(sender) => Some(Name::new(part(sender)?).ok()?),
                 None => None,
             };
-            Request::Ack { spelling, id: Id::new(part(inner.acked_id?)?).ok()?, sender }
+            Request::Ack { spelling, id: Id::new(part(inner.get(Key::AckedId)?)?).ok()?, sender }
         }
         _ => return None,
     };

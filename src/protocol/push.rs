@@ -1,6 +1,7 @@
 //! A push: what the server sends of its own accord and has on an ACK list until it is acked.
 
 use super::field::{Id, Name, UserName};
+use std::cell::RefCell;
 use std::sync::Arc;
 
 /// What kind of push, which decides TYPE and the inner `type`.
@@ -56,6 +57,26 @@ pub struct Push {
     text: Arc<str>,
 }
 
+thread_local! {
+    /// Where texts are joined before it is known how large they are together: so a push costs one allocation and not two.
+    static JOINED: RefCell<String> = const { RefCell::new(String::new()) };
+}
+
+/// More than this is not kept of it.
+const JOINED_KEPT_BYTES: usize = 16 * 1024;
+
+fn joined(texts: [&str; 4]) -> Arc<str> {
+    JOINED.with_borrow_mut(|all| {
+        all.clear();
+        texts.into_iter().for_each(|text| all.push_str(text));
+        let text = Arc::from(all.as_str());
+        if all.capacity() > JOINED_KEPT_BYTES {
+            *all = String::new();
+        }
+        text
+    })
+}
+
 impl Push {
     /// The size of its four texts.
     #[must_use]
@@ -75,12 +96,12 @@ impl Push {
         content: &str,
     ) -> Self {
         let (id, sender, receiver) = (id.as_str(), sender.as_str(), receiver.as_str());
-        let text = [id, sender, receiver, content].concat();
+        let text = joined([id, sender, receiver, content]);
         // An id has at most 128 bytes and a name at most 64 * 4, so the ends fit 16 bits.
         let id_end = id.len() as u16;
         let sender_end = id_end + sender.len() as u16;
         let receiver_end = sender_end + receiver.len() as u16;
-        Self { seq, time_ms, kind, id_end, sender_end, receiver_end, text: text.into() }
+        Self { seq, time_ms, kind, id_end, sender_end, receiver_end, text }
     }
 
     /// The sender's id of it.
