@@ -352,10 +352,11 @@ impl Chat {
         };
         debug_assert!(!item.waits(), "whoever waits is answered first");
         if let Some(sender) = item.sender {
-            if !item.safe
-                && let Some(recent) = &mut self.users.get_mut(sender).recent
-            {
-                recent.remove(Key::of(item.push.receiver(), item.push.id()), name);
+            if !item.safe {
+                let key = Key::of(self.users.hash(item.push.receiver()), item.push.id());
+                if let Some(recent) = &mut self.users.get_mut(sender).recent {
+                    recent.remove(key, name);
+                }
             }
             self.users.release(sender);
         }

@@ -34,12 +34,13 @@ impl Chat {
         }
         let waiter = Waiter { conn, spelling, due_ms: self.now.mono_ms + self.rules.answer_within_ms };
         let oldest_ms = self.now.mono_ms.saturating_sub(self.rules.recent_messages_age_ms);
-        let key = Key::of(receiver.as_str(), id.as_str());
+        let receiver_hash = self.users.hash(receiver.as_str());
+        let key = Key::of(receiver_hash, id.as_str());
         let known = me.recent.as_ref().and_then(|recent| recent.find(key, oldest_ms));
         if let Some(known) = known {
             return self.said_before(known, waiter, id, out);
         }
-        let Some(other) = self.users.find(receiver.as_str()) else {
+        let Some(other) = self.users.find_hashed(receiver_hash, receiver.as_str()) else {
             let (to, verb, fault) = no(None);
             return self.refuse(to, verb, fault, out);
         };

@@ -27,6 +27,12 @@ impl UserId {
     }
 }
 
+fn hash_with(keyed: &DefaultHasher, name: &str) -> u64 {
+    let mut hasher = keyed.clone();
+    hasher.write(name.as_bytes());
+    hasher.finish()
+}
+
 /// What the core knows of one user.
 #[derive(Debug)]
 pub(super) struct User {
@@ -58,27 +64,31 @@ pub(super) struct Loading {
 pub(super) struct Users {
     slab: Slab<User>,
     by_name: HashTable<u32>,
-    /// Keeps clients from choosing names that collide.
-    hash_key: [u64; 2],
+    /// Keeps clients from choosing names that collide: it has taken in a key already.
+    keyed: DefaultHasher,
 }
 
 impl Users {
     pub(super) fn new(hash_key: [u64; 2]) -> Self {
-        Self { slab: Slab::new(), by_name: HashTable::new(), hash_key }
+        let mut keyed = DefaultHasher::new();
+        hash_key.hash(&mut keyed);
+        Self { slab: Slab::new(), by_name: HashTable::new(), keyed }
     }
 
     /// A number that stands for a name, which nobody outside can foresee.
     pub(super) fn hash(&self, name: &str) -> u64 {
-        let mut hasher = DefaultHasher::new();
-        self.hash_key.hash(&mut hasher);
-        hasher.write(name.as_bytes());
-        hasher.finish()
+        hash_with(&self.keyed, name)
     }
 
     pub(super) fn find(&self, name: &str) -> Option<UserId> {
+        self.find_hashed(self.hash(name), name)
+    }
+
+    /// The same, for whoever has the [`hash`](Self::hash) of the name already.
+    pub(super) fn find_hashed(&self, hash: u64, name: &str) -> Option<UserId> {
         let slab = &self.slab;
         self.by_name
-            .find(self.hash(name), |&slot| slab[slot as usize].name.as_str() == name)
+            .find(hash, |&slot| slab[slot as usize].name.as_str() == name)
             .map(|&slot| UserId::of(slot as usize))
     }
 
@@ -98,13 +108,8 @@ impl Users {
             recent: None,
             refs: 1,
         }) as u32;
-        let (slab, key) = (&self.slab, self.hash_key);
-        self.by_name.insert_unique(hash, slot, |&slot| {
-            let mut hasher = DefaultHasher::new();
-            key.hash(&mut hasher);
-            hasher.write(slab[slot as usize].name.as_str().as_bytes());
-            hasher.finish()
-        });
+        let (slab, keyed) = (&self.slab, &self.keyed);
+        self.by_name.insert_unique(hash, slot, |&slot| hash_with(keyed, slab[slot as usize].name.as_str()));
         UserId::of(slot as usize)
     }
 

@@ -131,10 +131,10 @@ impl Reader<'_> {
     }
 
     /// Steps over these bytes, if they are what comes.
-    fn step_over(&mut self, literal: &[u8]) -> bool {
-        let comes = self.bytes.get(self.at..).is_some_and(|rest| rest.starts_with(literal));
+    fn step_over<const LENGTH: usize>(&mut self, literal: &[u8; LENGTH]) -> bool {
+        let comes = self.bytes.get(self.at..).and_then(|rest| rest.first_chunk()) == Some(literal);
         if comes {
-            self.at += literal.len();
+            self.at += LENGTH;
         }
         comes
     }
@@ -142,15 +142,20 @@ impl Reader<'_> {
     /// A key of ours with all that stands between it and its value, up to the quote that begins it, as those write who waste no byte.
     fn compact_key<const INNER: bool>(&mut self) -> Option<Key> {
         let first = self.bytes.get(self.at + if INNER { 2 } else { 1 })?;
-        let (key, inner, outer): (_, &[u8], &[u8]) = match first {
-            b'm' => (Key::MessageId, br#"\"messageId\":\""#, br#""messageId":""#),
-            b'M' => (Key::AckedId, br#"\"MessageId\":\""#, br#""MessageId":""#),
-            b's' => (Key::Sender, br#"\"sender\":\""#, br#""sender":""#),
-            b'r' => (Key::Receiver, br#"\"receiver\":\""#, br#""receiver":""#),
-            b'c' => (Key::Content, br#"\"content\":\""#, br#""content":""#),
+        let (key, comes) = match (first, INNER) {
+            (b'm', true) => (Key::MessageId, self.step_over(br#"\"messageId\":\""#)),
+            (b'm', false) => (Key::MessageId, self.step_over(br#""messageId":""#)),
+            (b'M', true) => (Key::AckedId, self.step_over(br#"\"MessageId\":\""#)),
+            (b'M', false) => (Key::AckedId, self.step_over(br#""MessageId":""#)),
+            (b's', true) => (Key::Sender, self.step_over(br#"\"sender\":\""#)),
+            (b's', false) => (Key::Sender, self.step_over(br#""sender":""#)),
+            (b'r', true) => (Key::Receiver, self.step_over(br#"\"receiver\":\""#)),
+            (b'r', false) => (Key::Receiver, self.step_over(br#""receiver":""#)),
+            (b'c', true) => (Key::Content, self.step_over(br#"\"content\":\""#)),
+            (b'c', false) => (Key::Content, self.step_over(br#""content":""#)),
             _ => return None,
         };
-        self.step_over(if INNER { inner } else { outer }).then_some(key)
+        comes.then_some(key)
     }
 
     /// An object whose values are all strings in which nothing is escaped.
