@@ -59,6 +59,27 @@ fn any(_: &Job) -> bool {
     true
 }
 
+/// Ann and Bob, online, who do not know each other.
+fn strangers() -> (World, ConnId, ConnId) {
+    let mut world = World::new(rules());
+    world.store.model.add_account("ann", "ann");
+    world.store.model.add_account("bob", "bob");
+    let ann = world.online("ann");
+    let bob = world.online("bob");
+    (world, ann, bob)
+}
+
+/// Bob logs in, and is sent Ann's request `f1` and nothing else, which he acks.
+fn bob_reads_the_request(world: &mut World) -> ConnId {
+    let bob = world.open();
+    world.log_in(bob, "bob");
+    world.run_for(100);
+    assert_eq!(world.heard(bob), ["LS l", "ask ann f1"]);
+    world.ack(bob, "f1");
+    world.run_for(100);
+    bob
+}
+
 fn saves(job: &Job) -> bool {
     matches!(job, Job::SavePush { .. })
 }

@@ -1,10 +1,10 @@
 //! Mistakes that were found in the core, each with what shows it.
 
-use super::{ann_and_bob, ann_and_bob_by, any, deletes, friendships, saves};
+use super::{ann_and_bob, ann_and_bob_by, any, deletes, friendships, saves, strangers};
 use crate::sim::lanes::{Fate, Plan};
 use crate::sim::say::Say;
 use crate::sim::world::World;
-use hongyan::chat::contract::{ConnId, Job, Rules};
+use hongyan::chat::contract::{Job, Rules};
 use hongyan::protocol::request::FriendVerb;
 
 const NOTHING: [&str; 0] = [];
@@ -174,15 +174,6 @@ fn who_goes_with_nothing_but_saved_pushes_on_his_list_may_be_forgotten_whole() {
     assert_eq!(w.store.model.waiting_for("ann").len(), 1);
 }
 
-/// Ann and Bob, online, who do not know each other.
-fn strangers() -> (World, ConnId, ConnId) {
-    let mut w = World::of_friends(crate::rules(), &["ann"]);
-    w.store.model.add_account("bob", "bob");
-    let ann = w.online("ann");
-    let bob = w.online("bob");
-    (w, ann, bob)
-}
-
 #[test]
 fn a_friend_request_whose_answer_was_lost_still_reaches_somebody_online() {
     let (mut w, ann, bob) = strangers();
@@ -208,12 +199,7 @@ fn one_that_was_read_and_acked_before_it_is_asked_for_again_is_not_sent_twice() 
     w.store.fate(Fate::DoAndLose, friendships);
     w.friend(ann, FriendVerb::Request, "f1", "bob");
     w.run_for(100);
-    let bob = w.open();
-    w.log_in(bob, "bob");
-    w.run_for(100);
-    assert_eq!(w.heard(bob), ["LS l", "ask ann f1"]);
-    w.ack(bob, "f1");
-    w.run_for(100);
+    let bob = super::bob_reads_the_request(&mut w);
     w.store.work(w.now_ms);
     w.run_for(60_000);
     assert_eq!(w.heard(bob), NOTHING);

@@ -1,6 +1,6 @@
 //! Protocol §3.1: friend requests, and two people who both speak.
 
-use super::{ann_and_bob, friendships};
+use super::{ann_and_bob, friendships, strangers};
 use crate::sim::lanes::Fate;
 use crate::sim::say::Frame;
 use crate::sim::world::World;
@@ -9,16 +9,6 @@ use hongyan::protocol::reply::Reply;
 use hongyan::protocol::request::FriendVerb::{Accept, Delete, Reject, Request};
 
 const NOTHING: [&str; 0] = [];
-
-/// Ann and Bob, online, who do not know each other.
-fn strangers() -> (World, ConnId, ConnId) {
-    let mut world = World::new(crate::rules());
-    world.store.model.add_account("ann", "ann");
-    world.store.model.add_account("bob", "bob");
-    let ann = world.online("ann");
-    let bob = world.online("bob");
-    (world, ann, bob)
-}
 
 fn times(w: &mut World, conn: ConnId) -> Vec<u64> {
     let time = |frame: Frame| match frame {
@@ -34,12 +24,7 @@ fn a_request_to_somebody_away_is_pushed_at_his_next_log_in() {
     w.hang_up(bob);
     w.friend(ann, Request, "f1", "bob");
     w.run_for(100);
-    let bob = w.open();
-    w.log_in(bob, "bob");
-    w.run_for(100);
-    assert_eq!(w.heard(bob), ["LS l", "ask ann f1"]);
-    w.ack(bob, "f1");
-    w.run_for(100);
+    let bob = super::bob_reads_the_request(&mut w);
     w.hang_up(bob);
     assert!(w.store.model.is_pending("ann", "bob"), "whether or not its push was acked");
     let bob = w.online("bob");

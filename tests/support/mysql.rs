@@ -167,6 +167,7 @@ fn an_older_schema_is_brought_up_to_date_even_after_a_step_that_was_cut_short() 
     assert_eq!(version, Some(4));
     let created: Option<String> = database.admin.query_first("SELECT created_at FROM accounts").unwrap();
     assert_eq!(created.as_deref(), Some("2017-07-14 02:40:00.000"));
+    database.admin.query_drop("UPDATE accounts SET created_at = '2100-01-01 00:00:00.001'").unwrap();
 }
 
 #[test]
