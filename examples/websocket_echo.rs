@@ -78,7 +78,7 @@ fn echo(input: &mut WsInput, bytes: &mut [u8], out: &mut Vec<u8>) -> bool {
             WsItem::More => return true,
             WsItem::Text(text) => {
                 let start = begin_text(out);
-                out.extend_from_slice(text);
+                out.extend_from_slice(text.as_bytes());
                 end_text(out, start);
             }
             WsItem::Ping(payload) => write_pong(out, payload),

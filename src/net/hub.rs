@@ -291,8 +291,13 @@ impl<S: Stream> Hub<S> {
         let Some(conn) = self.conns.get_mut(id).filter(|conn| conn.is_open()) else { return };
         conn.framing.wrap(conn.output.tail(&mut self.spare), frame);
         self.counters.frames += 1;
-        self.mark_dirty(id);
-        self.relieve(id);
+        let large = conn.output.len() > OUTPUT_SOFT_MAX;
+        if !std::mem::replace(&mut conn.dirty, true) {
+            self.dirty.push(id);
+        }
+        if large {
+            self.relieve(id);
+        }
     }
 
     /// Writes a connection's output before the end of the turn if it has grown large, and gives the connection up if it grows

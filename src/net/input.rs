@@ -232,9 +232,7 @@ impl<S: Stream> Hub<S> {
         while self.may_go_on(id) {
             match ws.next(&mut rest, self.bounds.frame_bytes_max) {
                 WsItem::More => break,
-                WsItem::Text(envelope) => {
-                    self.hear(id, envelope);
-                }
+                WsItem::Text(envelope) => _ = self.hear_text(id, envelope),
                 WsItem::Ping(payload) => {
                     self.answer(id, |out| ws::write_pong(out, payload));
                     self.note_heard(id);
@@ -260,18 +258,35 @@ impl<S: Stream> Hub<S> {
 
     /// May the next input of this connection go to the core? If too much output waits, it is written first.
     fn may_go_on(&mut self, id: ConnId) -> bool {
-        if self.conns.get(id).is_some_and(|conn| conn.output.len() > OUTPUT_SOFT_MAX) {
-            self.relieve(id);
+        match self.conns.get(id) {
+            Some(conn) if conn.output.len() <= OUTPUT_SOFT_MAX => conn.may_speak(),
+            Some(_) => {
+                self.relieve(id);
+                self.conns.get(id).is_some_and(super::conn::Conn::may_speak)
+            }
+            None => false,
         }
-        self.conns.get(id).is_some_and(super::conn::Conn::may_speak)
     }
 
     /// Hands one envelope to the core. `false` if it is no JSON object.
     fn hear(&mut self, id: ConnId, bytes: &[u8]) -> bool {
+        if let Ok(text) = std::str::from_utf8(bytes) {
+            return self.hear_text(id, text);
+        }
+        self.hear_bad(id, ErrorCode::BadJson, envelope::NOT_UTF8);
+        false
+    }
+
+    /// The same for one that is UTF-8.
+    fn hear_text(&mut self, id: ConnId, text: &str) -> bool {
         self.note_heard(id);
+        if let Some(request) = envelope::read_usual_text(text) {
+            self.dispatch(Event::Input { conn: id, input: Ok(request) });
+            return true;
+        }
         // Taken out for the call: the request borrows from it while the core is called.
         let mut scratch = std::mem::take(&mut self.scratch);
-        let input = envelope::parse(bytes, &mut scratch);
+        let input = envelope::parse_any(text, &mut scratch);
         let readable = !matches!(&input, Err(fault) if fault.code == ErrorCode::BadJson);
         self.dispatch(Event::Input { conn: id, input });
         self.scratch = scratch;

@@ -23,6 +23,8 @@ pub struct Scratch {
 /// Un-escaped CONTENT beyond this is given back after the envelope it came in.
 const SCRATCH_KEPT_BYTES: usize = 16 * 1024;
 
+/// What is said of bytes that are no text.
+pub const NOT_UTF8: &str = "an envelope is UTF-8";
 pub(super) const NOT_AN_OBJECT: &str = "an envelope is one JSON object";
 pub(super) const LONE_SURROGATE: &str = "a text holds half of a surrogate pair";
 
@@ -144,24 +146,29 @@ pub fn read_usual(stream: &[u8]) -> Option<(Request<'_>, usize)> {
     fast::read(stream)
 }
 
+/// Reads a text that is one envelope of the usual kind. `None` says nothing about it.
+#[must_use]
+pub fn read_usual_text(text: &str) -> Option<Request<'_>> {
+    fast::read_whole(text)
+}
+
 /// Reads one envelope.
 ///
 /// # Errors
 /// What is wrong with it, with as much of it as could be read.
 pub fn parse<'a>(envelope: &'a [u8], scratch: &'a mut Scratch) -> Result<Request<'a>, BadInput> {
-    let is_space = |byte: &u8| matches!(byte, b' ' | b'\t' | b'\n' | b'\r');
-    if let Some((request, length)) = fast::read(envelope)
-        && envelope[length..].iter().all(is_space)
-    {
-        return Ok(request);
+    let text = std::str::from_utf8(envelope).map_err(|_| BadInput::unreadable(ErrorCode::BadJson, NOT_UTF8))?;
+    match read_usual_text(text) {
+        Some(request) => Ok(request),
+        None => parse_any(text, scratch),
     }
-    let text =
-        std::str::from_utf8(envelope).map_err(|_| BadInput::unreadable(ErrorCode::BadJson, "an envelope is UTF-8"))?;
-    parse_any(text, scratch)
 }
 
-/// Reads any envelope, the usual ones too.
-pub(super) fn parse_any<'a>(text: &'a str, scratch: &'a mut Scratch) -> Result<Request<'a>, BadInput> {
+/// Reads any envelope, the usual ones too, in the way that is slower for them.
+///
+/// # Errors
+/// As [`parse`].
+pub fn parse_any<'a>(text: &'a str, scratch: &'a mut Scratch) -> Result<Request<'a>, BadInput> {
     let envelope = text.as_bytes();
     let opened = envelope.iter().filter(|&&byte| byte == b'{' || byte == b'[').count();
     if opened > DEPTH_MAX as usize && !split::is_one_envelope(envelope) {

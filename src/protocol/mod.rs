@@ -7,6 +7,7 @@ pub mod error;
 mod fast;
 pub mod field;
 pub mod http;
+mod plain;
 pub mod push;
 pub mod reply;
 pub mod request;

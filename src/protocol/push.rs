@@ -1,6 +1,7 @@
 //! A push: what the server sends of its own accord and has on an ACK list until it is acked.
 
 use super::field::{Id, Name, UserName};
+use super::plain::plain_length;
 use std::cell::RefCell;
 use std::sync::Arc;
 
@@ -54,6 +55,7 @@ pub struct Push {
     id_end: u16,
     sender_end: u16,
     receiver_end: u16,
+    plain: bool,
     text: Arc<str>,
 }
 
@@ -101,7 +103,8 @@ impl Push {
         let id_end = id.len() as u16;
         let sender_end = id_end + sender.len() as u16;
         let receiver_end = sender_end + receiver.len() as u16;
-        Self { seq, time_ms, kind, id_end, sender_end, receiver_end, text }
+        let plain = plain_length(text.as_bytes()) == text.len();
+        Self { seq, time_ms, kind, id_end, sender_end, receiver_end, plain, text }
     }
 
     /// The sender's id of it.
@@ -126,6 +129,11 @@ impl Push {
     #[must_use]
     pub fn content(&self) -> &str {
         &self.text[usize::from(self.receiver_end)..]
+    }
+
+    /// Do all four texts stand in a JSON string as they are? It is looked at once, and written at least once.
+    pub(super) fn is_plain(&self) -> bool {
+        self.plain
     }
 
     /// How many bytes of memory it stands for.

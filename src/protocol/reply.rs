@@ -4,8 +4,8 @@
 //! the wire adds its own framing.
 
 use super::error::ErrorCode;
-use super::fast::plain_length;
 use super::field::{Profile, Secret};
+use super::plain::plain_length;
 use super::push::{Push, PushKind};
 use super::request::Spelling;
 
@@ -337,17 +337,16 @@ const OBJECT: Between = Between {
 /// More than stands between the texts of a push.
 const BETWEEN_BYTES: usize = 160;
 
-impl Between {
-    fn of(spelling: Spelling) -> &'static Self {
-        match spelling {
-            Spelling::Text => &TEXT,
-            Spelling::Object => &OBJECT,
-        }
+fn write_taken(out: &mut Vec<u8>, spelling: Spelling, id: &str, taken: bool) {
+    match spelling {
+        Spelling::Text => write_taken_as(&TEXT, out, id, taken),
+        Spelling::Object => write_taken_as(&OBJECT, out, id, taken),
     }
 }
 
-fn write_taken(out: &mut Vec<u8>, spelling: Spelling, id: &str, taken: bool) {
-    let between = Between::of(spelling);
+// In place, as `write_push_as`.
+#[inline(always)]
+fn write_taken_as(between: &'static Between, out: &mut Vec<u8>, id: &str, taken: bool) {
     out.extend_from_slice(between.answered);
     escape(out, id, between.levels);
     out.extend_from_slice(between.taken[usize::from(taken)]);
@@ -355,18 +354,34 @@ fn write_taken(out: &mut Vec<u8>, spelling: Spelling, id: &str, taken: bool) {
 
 /// Appends one push frame (TYPE 4 or 6) to `out`, without a line end.
 pub fn write_push(out: &mut Vec<u8>, spelling: Spelling, push: &Push) {
-    let between = Between::of(spelling);
+    match spelling {
+        Spelling::Text => write_push_as(&TEXT, out, push),
+        Spelling::Object => write_push_as(&OBJECT, out, push),
+    }
+}
+
+// In place, so that what stands between the texts is of a known length and costs a few moves each.
+#[inline(always)]
+fn write_push_as(between: &'static Between, out: &mut Vec<u8>, push: &Push) {
+    let plain = push.is_plain();
+    let text = |out: &mut Vec<u8>, text: &str| {
+        if plain {
+            out.extend_from_slice(text.as_bytes());
+        } else {
+            escape(out, text, between.levels);
+        }
+    };
     out.reserve(BETWEEN_BYTES + push.text_bytes());
     out.extend_from_slice(between.id);
-    escape(out, push.id(), between.levels);
+    text(out, push.id());
     out.extend_from_slice(between.sender);
-    escape(out, push.sender(), between.levels);
+    text(out, push.sender());
     out.extend_from_slice(between.receiver);
-    escape(out, push.receiver(), between.levels);
+    text(out, push.receiver());
     out.extend_from_slice(between.time);
     number(out, push.time_ms);
     out.extend_from_slice(between.content);
-    escape(out, push.content(), between.levels);
+    text(out, push.content());
     let kind = match push.kind {
         PushKind::Message => return out.extend_from_slice(between.end),
         PushKind::FriendRequest => b"1",

@@ -34,7 +34,7 @@ pub enum WsItem<'a> {
     /// All of the chunk was taken; nothing is complete.
     More,
     /// A whole text message, which is UTF-8.
-    Text(&'a [u8]),
+    Text(&'a str),
     /// A ping: to be answered with its payload.
     Ping(&'a [u8]),
     /// A pong: nothing to do.
@@ -82,6 +82,11 @@ impl WsInput {
             if !self.in_message {
                 self.message = Vec::new();
             }
+        }
+        if self.is_between()
+            && let Some(payload) = take_whole_text(chunk, message_bytes_max)
+        {
+            return text(payload);
         }
         loop {
             let Some(frame) = &mut self.frame else {
@@ -214,8 +219,27 @@ fn header_bytes(known: &[u8]) -> usize {
     }
 }
 
+/// Takes a message off the front of `chunk` if it is as nearly all are: one text frame of at most 64 KiB, and whole. `None` says
+/// nothing about it.
+fn take_whole_text<'c>(chunk: &mut &'c mut [u8], message_bytes_max: usize) -> Option<&'c [u8]> {
+    const FIN_TEXT: u8 = 0x80 | TEXT;
+    let (header, length, mask) = match **chunk {
+        [FIN_TEXT, 0xfe, high, low, a, b, c, d, ..] => (8, usize::from(u16::from_be_bytes([high, low])), [a, b, c, d]),
+        [FIN_TEXT, short @ 0x80..0xfe, a, b, c, d, ..] => (6, usize::from(short & 0x7f), [a, b, c, d]),
+        _ => return None,
+    };
+    if length > message_bytes_max || chunk.len() < header + length {
+        return None;
+    }
+    let (frame, rest) = std::mem::take(chunk).split_at_mut(header + length);
+    *chunk = rest;
+    let payload = &mut frame[header..];
+    unmask(payload, mask, 0);
+    Some(payload)
+}
+
 fn text(payload: &[u8]) -> WsItem<'_> {
-    if std::str::from_utf8(payload).is_ok() { WsItem::Text(payload) } else { WsItem::Error(close_code::NOT_UTF8) }
+    std::str::from_utf8(payload).map_or(WsItem::Error(close_code::NOT_UTF8), WsItem::Text)
 }
 
 fn control(opcode: u8, payload: &[u8]) -> WsItem<'_> {
@@ -245,7 +269,7 @@ fn unmask(payload: &mut [u8], mask: [u8; 4], seen: usize) {
     for word in words {
         *word = (u64::from_ne_bytes(*word) ^ wide).to_ne_bytes();
     }
-    for (byte, key) in rest.iter_mut().zip(key.into_iter().cycle()) {
+    for (byte, key) in rest.iter_mut().zip(wide.to_ne_bytes()) {
         *byte ^= key;
     }
 }
@@ -266,7 +290,8 @@ pub fn end_text(out: &mut Vec<u8>, start: usize) {
     if let Ok(short) = u16::try_from(length) {
         if short < 126 {
             out[start + 1] = short as u8;
-            out.drain(start + 2..start + 4);
+            out.copy_within(start + 4.., start + 2);
+            out.truncate(start + 2 + length);
         } else {
             out[start + 1] = 126;
             out[start + 2..start + 4].copy_from_slice(&short.to_be_bytes());

@@ -41,8 +41,8 @@ fn items(chunks: &[&[u8]]) -> Vec<Item> {
                     break;
                 }
                 WsItem::Text(text) => {
-                    assert!(text.len() <= MESSAGE_BYTES_MAX && std::str::from_utf8(text).is_ok());
-                    Item::Text(text.to_vec())
+                    assert!(text.len() <= MESSAGE_BYTES_MAX);
+                    Item::Text(text.into())
                 }
                 WsItem::Ping(payload) => {
                     assert!(payload.len() <= 125);
