@@ -85,8 +85,10 @@ impl Chat {
                 let id = owned_id(mid.as_ref().map(|mid| mid.as_str()));
                 self.get_user(conn, id, user.to_owned(), out);
             }
-            (Request::Message { spelling, id, sender, receiver, content }, Some(user)) => {
-                self.message((conn, spelling, user), &id, &sender, &receiver, &content, out);
+            (Request::Message { spelling, id, sender, receiver, content, plain }, Some(user)) => {
+                let words =
+                    super::message::Words { id: &id, sender: &sender, receiver: &receiver, content: &content, plain };
+                self.message((conn, spelling, user), words, out);
             }
             (Request::Ack { id, sender, .. }, Some(user)) => {
                 self.ack(user, id.as_str(), sender.as_ref().map(|sender| sender.as_str()), out);

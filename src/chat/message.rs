@@ -8,7 +8,7 @@ use super::users::UserId;
 use super::{Chat, Due, Timer};
 use crate::protocol::error::ErrorCode;
 use crate::protocol::field::{Id, Name};
-use crate::protocol::push::{Push, PushKind};
+use crate::protocol::push::Push;
 use crate::protocol::reply::{Reply, ReplyId};
 use crate::protocol::request::{Spelling, Verb};
 
@@ -16,14 +16,22 @@ use crate::protocol::request::{Spelling, Verb};
 const WAITERS_MAX: usize = 16;
 const SAID_OFTEN: Fault = Fault(ErrorCode::RateLimited, "this message was sent many times and waits for its answer");
 
+/// What a message says.
+#[derive(Clone, Copy)]
+pub(super) struct Words<'a> {
+    pub(super) id: &'a Id<'a>,
+    pub(super) sender: &'a Name<'a>,
+    pub(super) receiver: &'a Name<'a>,
+    pub(super) content: &'a str,
+    /// Do all of them stand in a JSON string as they are?
+    pub(super) plain: bool,
+}
+
 impl Chat {
     pub(super) fn message(
         &mut self,
         (conn, spelling, user): (ConnId, Spelling, UserId),
-        id: &Id<'_>,
-        sender: &Name<'_>,
-        receiver: &Name<'_>,
-        content: &str,
+        Words { id, sender, receiver, content, plain }: Words<'_>,
         out: &mut Vec<Action>,
     ) {
         let me = self.users.get(user);
@@ -54,7 +62,7 @@ impl Chat {
             let (to, verb, fault) = no(None);
             return self.refuse(to, verb, fault, out);
         }
-        let push = Push::new(self.take_seq(), self.now.wall_ms, PushKind::Message, id, sender, receiver, content);
+        let push = Push::message(self.take_seq(), self.now.wall_ms, id, sender, receiver, content, plain);
         let item = self.new_message(push, user, other, waiter);
         self.remember(user, key, item);
         self.deliver(item, out);

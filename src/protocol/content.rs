@@ -6,6 +6,7 @@ use super::field::{
     HASH_VALUE_BYTES_MAX, Id, LONG_TEXT_BYTES_MAX, Name, PICTURE_BYTES_MAX, Profile, RESERVED_NAME,
     SHORT_TEXT_BYTES_MAX, Secret,
 };
+use super::plain::is_plain;
 use super::request::{BadInput, FriendVerb, Proof, Request, Spelling, TokenVerb, Verb};
 use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
@@ -229,7 +230,8 @@ fn letter<'a>(values: &Values<'a>) -> Result<(Id<'a>, Name<'a>, Name<'a>, Cow<'a
 
 fn message<'a>(values: &Values<'a>, spelling: Spelling) -> Result<Request<'a>, Why> {
     let (id, sender, receiver, content) = letter(values)?;
-    Ok(Request::Message { spelling, id, sender, receiver, content })
+    let plain = [id.as_str(), sender.as_str(), receiver.as_str(), &content].into_iter().all(is_plain);
+    Ok(Request::Message { spelling, id, sender, receiver, content, plain })
 }
 
 fn ack<'a>(values: &Values<'a>, spelling: Spelling) -> Result<Request<'a>, Why> {

@@ -30,8 +30,10 @@ impl Span {
 
 /// A place in an envelope. What reads the inside of a string of JSON text has `INNER` set: quotes are written `\"` there.
 struct Reader<'a> {
-    bytes: &'a [u8],
-    at: usize,
+    /// What is not read yet.
+    rest: &'a [u8],
+    /// Of the whole.
+    length: usize,
 }
 
 /// The keys that a 4 and a 5 are made of.
@@ -73,20 +75,38 @@ impl Inner {
 }
 
 impl Reader<'_> {
-    fn peek(&self) -> Option<u8> {
-        self.bytes.get(self.at).copied()
+    fn at(&self) -> usize {
+        self.length - self.rest.len()
     }
 
-    fn skip_space<const INNER: bool>(&mut self) {
-        // Inside a string the others are control characters, which JSON does not allow there.
-        while matches!(self.peek(), Some(b' ')) || (!INNER && matches!(self.peek(), Some(b'\t' | b'\n' | b'\r'))) {
-            self.at += 1;
+    /// The next byte that is no space.
+    #[inline]
+    fn peek<const INNER: bool>(&mut self) -> Option<u8> {
+        match self.rest.first() {
+            Some(&byte) if byte > b' ' => Some(byte),
+            _ => self.peek_behind_space::<INNER>(),
         }
     }
 
+    #[cold]
+    fn peek_behind_space<const INNER: bool>(&mut self) -> Option<u8> {
+        // Inside a string the others are control characters, which JSON does not allow there.
+        let is_space = |byte: u8| byte == b' ' || (!INNER && matches!(byte, b'\t' | b'\n' | b'\r'));
+        while let Some((_, after)) = self.rest.split_first().filter(|(byte, _)| is_space(**byte)) {
+            self.rest = after;
+        }
+        self.rest.first().copied()
+    }
+
+    /// Takes the next byte that is no space.
+    fn next<const INNER: bool>(&mut self) -> Option<u8> {
+        let byte = self.peek::<INNER>()?;
+        self.rest = self.rest.get(1..)?;
+        Some(byte)
+    }
+
     fn eat<const INNER: bool>(&mut self, byte: u8) -> Option<()> {
-        self.skip_space::<INNER>();
-        (self.peek()? == byte).then(|| self.at += 1)
+        (self.next::<INNER>()? == byte).then_some(())
     }
 
     fn quote<const INNER: bool>(&mut self) -> Option<()> {
@@ -96,26 +116,24 @@ impl Reader<'_> {
 
     /// A string in which nothing is escaped.
     fn string<const INNER: bool>(&mut self) -> Option<Span> {
-        self.skip_space::<INNER>();
+        self.peek::<INNER>()?;
         self.quote::<INNER>()?;
         self.rest_of_string::<INNER>()
     }
 
     /// The same from behind the quote that begins it.
+    #[inline]
     fn rest_of_string<const INNER: bool>(&mut self) -> Option<Span> {
-        let start = self.at;
-        self.at += plain_length(self.bytes.get(start..)?);
-        let end = self.at;
+        let start = self.at();
+        let length = plain_length(self.rest);
+        self.rest = self.rest.get(length..)?;
         self.quote::<INNER>()?;
-        Span::new(start, end)
+        Span::new(start, start + length)
     }
 
     /// `true` after a comma, `false` after the brace that ends the object.
     fn goes_on<const INNER: bool>(&mut self) -> Option<bool> {
-        self.skip_space::<INNER>();
-        let byte = self.peek()?;
-        self.at += 1;
-        match byte {
+        match self.next::<INNER>()? {
             b',' => Some(true),
             b'}' => Some(false),
             _ => None,
@@ -125,17 +143,19 @@ impl Reader<'_> {
     /// Steps over these bytes, if they are what comes.
     #[inline]
     fn step_over<const LENGTH: usize>(&mut self, literal: &[u8; LENGTH]) -> bool {
-        let comes = self.bytes.get(self.at..).and_then(|rest| rest.first_chunk()) == Some(literal);
-        if comes {
-            self.at += LENGTH;
+        match self.rest.split_first_chunk() {
+            Some((comes, after)) if comes == literal => {
+                self.rest = after;
+                true
+            }
+            _ => false,
         }
-        comes
     }
 
     /// A key of ours with all that stands between it and its value, up to the quote that begins it, as those write who waste no byte.
     #[inline]
     fn compact_key<const INNER: bool>(&mut self) -> Option<Key> {
-        let first = self.bytes.get(self.at + if INNER { 2 } else { 1 })?;
+        let first = self.rest.get(if INNER { 2 } else { 1 })?;
         let (key, comes) = match (first, INNER) {
             (b'm', true) => (Key::MessageId, self.step_over(br#"\"messageId\":\""#)),
             (b'm', false) => (Key::MessageId, self.step_over(br#""messageId":""#)),
@@ -153,7 +173,7 @@ impl Reader<'_> {
     }
 
     /// An object whose values are all strings in which nothing is escaped.
-    fn inner<const INNER: bool>(&mut self, inner: &mut Inner) -> Option<()> {
+    fn inner<const INNER: bool>(&mut self, whole: &[u8], inner: &mut Inner) -> Option<()> {
         self.eat::<INNER>(b'{')?;
         loop {
             if let Some(key) = self.compact_key::<INNER>() {
@@ -163,7 +183,7 @@ impl Reader<'_> {
                 let name = self.string::<INNER>()?;
                 self.eat::<INNER>(b':')?;
                 let value = self.string::<INNER>()?;
-                if let Some(key) = Key::of(self.bytes.get(name.range())?) {
+                if let Some(key) = Key::of(whole.get(name.range())?) {
                     inner.note(key, value)?;
                 }
             }
@@ -174,15 +194,14 @@ impl Reader<'_> {
     }
 
     /// The value of CONTENT: what is in it is read before it is known what TYPE makes of it.
-    fn content(&mut self, inner: &mut Inner) -> Option<Spelling> {
-        self.skip_space::<false>();
-        if self.peek()? == b'{' {
-            self.inner::<false>(inner)?;
+    fn content(&mut self, whole: &[u8], inner: &mut Inner) -> Option<Spelling> {
+        if self.peek::<false>()? == b'{' {
+            self.inner::<false>(whole, inner)?;
             return Some(Spelling::Object);
         }
         self.quote::<false>()?;
-        self.inner::<true>(inner)?;
-        self.skip_space::<true>();
+        self.inner::<true>(whole, inner)?;
+        self.peek::<true>()?;
         self.quote::<false>()?;
         Some(Spelling::Text)
     }
@@ -199,12 +218,12 @@ struct Outline {
 impl Outline {
     /// Of the envelope at the front of `bytes`.
     fn of(bytes: &[u8]) -> Option<Self> {
-        let mut reader = Reader { bytes, at: 0 };
+        let mut reader = Reader { rest: bytes, length: bytes.len() };
         let (mut kind, mut content, mut inner) = (None, None, Inner::default());
         reader.eat::<false>(b'{')?;
         loop {
             if content.is_none() && reader.step_over(br#""CONTENT":"#) {
-                content = Some(reader.content(&mut inner)?);
+                content = Some(reader.content(bytes, &mut inner)?);
             } else if kind.is_none() && reader.step_over(br#""TYPE":""#) {
                 kind = Some(reader.rest_of_string::<false>()?);
             } else {
@@ -212,14 +231,14 @@ impl Outline {
                 reader.eat::<false>(b':')?;
                 match bytes.get(name.range())? {
                     b"TYPE" if kind.is_none() => kind = Some(reader.string::<false>()?),
-                    b"CONTENT" if content.is_none() => content = Some(reader.content(&mut inner)?),
+                    b"CONTENT" if content.is_none() => content = Some(reader.content(bytes, &mut inner)?),
                     b"TYPE" | b"CONTENT" => return None,
                     // MID, of which a 4 and a 5 make nothing, or a key that is not known.
                     _ => _ = reader.string::<false>()?,
                 }
             }
             if !reader.goes_on::<false>()? {
-                return Some(Self { kind: kind?, spelling: content?, inner, length: reader.at });
+                return Some(Self { kind: kind?, spelling: content?, inner, length: reader.at() });
             }
         }
     }
@@ -236,6 +255,7 @@ impl Outline {
                 sender: Name::new(value(Key::Sender)?).ok()?,
                 receiver: Name::new(value(Key::Receiver)?).ok()?,
                 content: Cow::Borrowed(value(Key::Content)?),
+                plain: true,
             }),
             "5" => {
                 let sender = match value(Key::Sender) {

@@ -1,7 +1,7 @@
 //! A push: what the server sends of its own accord and has on an ACK list until it is acked.
 
 use super::field::{Id, Name, UserName};
-use super::plain::plain_length;
+use super::plain::is_plain;
 use std::cell::RefCell;
 use std::sync::Arc;
 
@@ -97,13 +97,35 @@ impl Push {
         receiver: &Name<'_>,
         content: &str,
     ) -> Self {
-        let (id, sender, receiver) = (id.as_str(), sender.as_str(), receiver.as_str());
-        let text = joined([id, sender, receiver, content]);
+        let texts = [id.as_str(), sender.as_str(), receiver.as_str(), content];
+        Self::join(seq, time_ms, kind, texts, texts.into_iter().all(is_plain))
+    }
+
+    /// Makes a message a push.
+    ///
+    /// `plain` tells whether all its texts stand in a JSON string as they are.
+    #[must_use]
+    pub fn message(
+        seq: u64,
+        time_ms: u64,
+        id: &Id<'_>,
+        sender: &Name<'_>,
+        receiver: &Name<'_>,
+        content: &str,
+        plain: bool,
+    ) -> Self {
+        let texts = [id.as_str(), sender.as_str(), receiver.as_str(), content];
+        debug_assert_eq!(plain, texts.into_iter().all(is_plain));
+        Self::join(seq, time_ms, PushKind::Message, texts, plain)
+    }
+
+    fn join(seq: u64, time_ms: u64, kind: PushKind, texts: [&str; 4], plain: bool) -> Self {
+        let [id, sender, receiver, _] = texts;
+        let text = joined(texts);
         // An id has at most 128 bytes and a name at most 64 * 4, so the ends fit 16 bits.
         let id_end = id.len() as u16;
         let sender_end = id_end + sender.len() as u16;
         let receiver_end = sender_end + receiver.len() as u16;
-        let plain = plain_length(text.as_bytes()) == text.len();
         Self { seq, time_ms, kind, id_end, sender_end, receiver_end, plain, text }
     }
 
@@ -131,7 +153,7 @@ impl Push {
         &self.text[usize::from(self.receiver_end)..]
     }
 
-    /// Do all four texts stand in a JSON string as they are? It is looked at once, and written at least once.
+    /// Do all four texts stand in a JSON string as they are?
     pub(super) fn is_plain(&self) -> bool {
         self.plain
     }

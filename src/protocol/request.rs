@@ -112,6 +112,8 @@ pub enum Request<'a> {
         receiver: Name<'a>,
         /// The text.
         content: Cow<'a, str>,
+        /// Do all its texts stand in a JSON string as they are? Whoever read it knows, and whoever writes it need not look again.
+        plain: bool,
     },
     /// TYPE 5.
     Ack {

@@ -32,6 +32,11 @@ fn id(text: &str) -> Id<'_> {
     Id::new(text).unwrap()
 }
 
+/// Has it nothing that JSON escapes?
+fn is_plain(text: &str) -> bool {
+    !text.contains(|char| matches!(char, '"' | '\\' | '\0'..' '))
+}
+
 impl Say {
     pub fn request(&self) -> Result<Request<'_>, BadInput> {
         let spelling = Spelling::Text;
@@ -62,6 +67,7 @@ impl Say {
                 sender: name(sender),
                 receiver: name(receiver),
                 content: Cow::Borrowed(content),
+                plain: [of, sender, receiver, content].into_iter().all(|text| is_plain(text)),
             },
             Self::Ack { id: of, sender } => {
                 Request::Ack { spelling, id: id(of), sender: sender.as_ref().map(|sender| name(sender)) }
