@@ -12,17 +12,17 @@ impl Chat {
         let Some(list) = &self.users.get(user).list else {
             return;
         };
-        let Some(item) = list.find_sent(id, sender, &self.items) else {
+        let Some(name) = list.find_sent(id, sender, &self.items) else {
             return;
         };
-        self.is_safe(item, out);
-        self.unlist(item);
-        if let Some(found) = self.items.get(item) {
+        self.unlist(name);
+        if let Some(mut item) = self.items.remove(name) {
+            self.answer_waiters(&mut item, out);
             // One whose saving failed may be in the store all the same: a commit whose answer was lost.
-            let stored = found.save != Save::None;
-            self.free(item);
+            let stored = item.save != Save::None;
+            self.forget(name, item);
             if stored {
-                self.delete(item.seq, user, out);
+                self.delete(name.seq, user, out);
             }
         }
         self.room_made(user, out);

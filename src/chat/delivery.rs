@@ -5,7 +5,7 @@ use super::account::Pending;
 use super::answer::{BUSY, Fault, UNAVAILABLE};
 use super::contract::{Action, Job, Outcome};
 pub(super) use super::item::ItemRef;
-use super::item::{NEVER, Save, Waiter};
+use super::item::{Item, NEVER, Save, Waiter};
 pub(super) use super::list::AckList;
 use super::list::Feed;
 use super::recent::Key;
@@ -95,7 +95,7 @@ impl Chat {
     /// Appends a push that is in the store to a list.
     pub(super) fn list_committed(&mut self, push: Push, receiver: UserId) {
         self.users.hold(receiver);
-        let item = self.items.insert(super::item::Item {
+        let item = self.items.insert(Item {
             push,
             receiver,
             sender: None,
@@ -283,7 +283,7 @@ impl Chat {
 
     pub(super) fn push_timed_out(&mut self, item: ItemRef, out: &mut Vec<Action>) {
         self.refuse_waiters(item, Some(self.now.mono_ms), UNAVAILABLE, out);
-        if let Some(due_ms) = self.items.get(item).and_then(super::item::Item::next_due_ms) {
+        if let Some(due_ms) = self.items.get(item).and_then(Item::next_due_ms) {
             self.answer_by(due_ms, Due::Push(item));
         }
     }
@@ -307,9 +307,21 @@ impl Chat {
         };
         found.safe = true;
         let push = found.push.clone();
-        for Waiter { conn, spelling, .. } in found.take_waiters(None) {
-            self.reply(conn, spelling, ReplyId::OfPush(push.clone()), Reply::Message { taken: true }, out);
+        for waiter in found.take_waiters(None) {
+            self.promise(waiter, &push, out);
         }
+    }
+
+    /// The same for one that is in the table no more.
+    pub(super) fn answer_waiters(&self, item: &mut Item, out: &mut Vec<Action>) {
+        item.safe = true;
+        for waiter in item.take_waiters(None) {
+            self.promise(waiter, &item.push, out);
+        }
+    }
+
+    fn promise(&self, Waiter { conn, spelling, .. }: Waiter, push: &Push, out: &mut Vec<Action>) {
+        self.reply(conn, spelling, ReplyId::OfPush(push.clone()), Reply::Message { taken: true }, out);
     }
 
     /// Takes an item off its receiver's list; `false` if it stood on none. What waited for its place is yet to be sent.
@@ -347,9 +359,13 @@ impl Chat {
 
     /// Forgets an item. One that never became safe was not taken: the sender's next try is a new message.
     pub(super) fn free(&mut self, name: ItemRef) {
-        let Some(item) = self.items.remove(name) else {
-            return;
-        };
+        if let Some(item) = self.items.remove(name) {
+            self.forget(name, item);
+        }
+    }
+
+    /// The same for one that is in the table no more.
+    pub(super) fn forget(&mut self, name: ItemRef, item: Item) {
         debug_assert!(!item.waits(), "whoever waits is answered first");
         if let Some(sender) = item.sender {
             if !item.safe {

@@ -153,9 +153,8 @@ impl AckList {
         self.entries.iter().map(|entry| entry.item()).chain(self.tail.iter().copied())
     }
 
-    /// The entries with this id.
-    fn entries_of<'a>(&'a self, id: &'a str, items: &'a Items) -> impl Iterator<Item = (ItemRef, &'a Item)> {
-        let hash = id_hash(id);
+    /// The entries with this id, which has this hash.
+    fn entries_of<'a>(&'a self, hash: u32, id: &'a str, items: &'a Items) -> impl Iterator<Item = (ItemRef, &'a Item)> {
         let same = self.entries.iter().filter(move |entry| entry.hash == hash).map(|entry| entry.item());
         same.filter_map(|entry| items.get(entry).map(|item| (entry, item)))
             .filter(move |(_, item)| item.push.id() == id)
@@ -163,7 +162,7 @@ impl AckList {
 
     /// The oldest entry with this id that was sent on this connection.
     pub(super) fn find_sent(&self, id: &str, sender: Option<&str>, items: &Items) -> Option<ItemRef> {
-        self.entries_of(id, items)
+        self.entries_of(id_hash(id), id, items)
             .find(|(_, item)| item.sent_ms != NEVER && sender.is_none_or(|sender| sender == item.push.sender()))
             .map(|(entry, _)| entry)
     }
@@ -175,7 +174,7 @@ impl AckList {
                 && item.push.sender() == sender
                 && item.push.id() == id
         };
-        let listed = self.entries_of(id, items).find(|(_, item)| is_it(item)).map(|(entry, _)| entry);
+        let listed = self.entries_of(id_hash(id), id, items).find(|(_, item)| is_it(item)).map(|(entry, _)| entry);
         listed.or_else(|| self.tail.iter().copied().find(|&item| items.get(item).is_some_and(is_it)))
     }
 
@@ -188,7 +187,12 @@ impl AckList {
             }
             return;
         };
-        self.entries.remove(place);
+        if place == 0 {
+            // By far the most: acks come in the order of the pushes.
+            self.entries.pop_front();
+        } else {
+            self.entries.remove(place);
+        }
         self.bytes -= of.weight_bytes();
         let held_some = self.held > 0;
         if of.sent_ms != NEVER {
@@ -209,7 +213,8 @@ impl AckList {
 
     /// The next entry to send for the first time, if there is room among the outstanding ones.
     pub(super) fn next_to_send(&mut self, items: &Items, count_max: usize, bytes_max: usize) -> Option<ItemRef> {
-        while let Some(entry) = self.entries.get(self.next).map(|entry| entry.item()) {
+        while let Some(&next) = self.entries.get(self.next) {
+            let entry = next.item();
             let Some(item) = items.get(entry) else {
                 debug_assert!(false, "an entry's item lives as long as the entry");
                 return None;
@@ -221,7 +226,7 @@ impl AckList {
             if self.sent >= count_max || (self.sent > 0 && self.sent_bytes + item.weight_bytes() > bytes_max) {
                 return None;
             }
-            if self.must_wait(self.next, item, items) {
+            if self.must_wait(next.hash, item, items) {
                 self.held += 1;
                 self.next += 1;
                 continue;
@@ -232,12 +237,12 @@ impl AckList {
     }
 
     /// Is its id outstanding, or an earlier one of the same sender held back?
-    fn must_wait(&self, place: usize, item: &Item, items: &Items) -> bool {
-        if self.entries_of(item.push.id(), items).any(|(_, other)| other.sent_ms != NEVER) {
+    fn must_wait(&self, hash: u32, item: &Item, items: &Items) -> bool {
+        if self.entries_of(hash, item.push.id(), items).any(|(_, other)| other.sent_ms != NEVER) {
             return true;
         }
         self.held > 0
-            && self.entries.iter().take(place).any(|entry| {
+            && self.entries.iter().take(self.next).any(|entry| {
                 items
                     .get(entry.item())
                     .is_some_and(|other| other.sent_ms == NEVER && other.push.sender() == item.push.sender())

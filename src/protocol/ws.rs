@@ -264,12 +264,18 @@ fn control(opcode: u8, payload: &[u8]) -> WsItem<'_> {
 fn unmask(payload: &mut [u8], mask: [u8; 4], seen: usize) {
     let mut key = mask;
     key.rotate_left(seen % 4);
-    let wide = u64::from_ne_bytes([key[0], key[1], key[2], key[3], key[0], key[1], key[2], key[3]]);
-    let (words, rest) = payload.as_chunks_mut::<8>();
-    for word in words {
-        *word = (u64::from_ne_bytes(*word) ^ wide).to_ne_bytes();
+    let mut wide = [0; 32];
+    wide.as_chunks_mut().0.fill(key);
+    // Blocks of a known length, which the compiler takes many bytes at a time.
+    let (blocks, rest) = payload.as_chunks_mut::<32>();
+    for block in blocks {
+        block.iter_mut().zip(wide).for_each(|(byte, key)| *byte ^= key);
     }
-    for (byte, key) in rest.iter_mut().zip(wide.to_ne_bytes()) {
+    let (words, rest) = rest.as_chunks_mut::<4>();
+    for word in words {
+        *word = (u32::from_ne_bytes(*word) ^ u32::from_ne_bytes(key)).to_ne_bytes();
+    }
+    for (byte, key) in rest.iter_mut().zip(key) {
         *byte ^= key;
     }
 }

@@ -1,6 +1,7 @@
 //! Blocking work on its own threads: accounts, friendships, pending requests and un-acked pushes. No chat rule, no
 //! connection, no spelling.
 
+mod company;
 pub mod memory;
 pub mod mysql;
 pub mod password;

@@ -2,6 +2,7 @@
 //! as one transaction; jobs about one user always go to the same one. Auth workers hash, and never delay a commit.
 
 use super::StoreError;
+use super::company::Company;
 use super::memory::MemoryStore;
 use super::mysql::MysqlServer;
 use super::password::{Hasher, VerifiedLogins};
@@ -16,6 +17,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
+use std::time::Instant;
 
 /// Called when there is something to take.
 pub type Wake = Arc<dyn Fn() + Send + Sync>;
@@ -181,22 +183,25 @@ fn lane_user(job: &Job) -> Option<&str> {
 
 fn data_worker(mut batch: Batch, jobs: &Receiver<Vec<Asked>>, done: &Sender<Done>, wake: &Wake) {
     let (mut waiting, mut tickets, mut work) = (VecDeque::new(), Vec::new(), Vec::new());
+    let mut company = Company::default();
     loop {
         if waiting.is_empty() {
             let Ok(first) = jobs.recv() else { return };
             waiting.extend(first);
         }
-        while waiting.len() < BATCH_MAX
-            && let Ok(more) = jobs.try_recv()
-        {
-            waiting.extend(more);
-        }
+        take_what_waits(&mut waiting, jobs);
+        wait_for_company(&mut waiting, jobs, &mut company);
+        let began = Instant::now();
         for (ticket, job) in waiting.drain(..waiting.len().min(BATCH_MAX)) {
             tickets.push(ticket);
             work.push(job);
         }
+        let outcomes = batch.run(&work);
+        // Before anybody is answered: whoever comes now was not in this batch.
+        take_what_waits(&mut waiting, jobs);
+        company.answered(work.len(), waiting.len(), began.elapsed());
         // Answers first, then one wake: the loop finds them all.
-        for answer in tickets.drain(..).zip(batch.run(&work)) {
+        for answer in tickets.drain(..).zip(outcomes) {
             if done.send(answer).is_err() {
                 // The pool was dropped: nobody waits for answers any more, but what is queued is still done.
                 break;
@@ -205,6 +210,26 @@ fn data_worker(mut batch: Batch, jobs: &Receiver<Vec<Asked>>, done: &Sender<Done
         work.clear();
         wake();
     }
+}
+
+fn take_what_waits(waiting: &mut VecDeque<Asked>, jobs: &Receiver<Vec<Asked>>) {
+    while waiting.len() < BATCH_MAX
+        && let Ok(more) = jobs.try_recv()
+    {
+        waiting.extend(more);
+    }
+}
+
+fn wait_for_company(waiting: &mut VecDeque<Asked>, jobs: &Receiver<Vec<Asked>>, company: &mut Company) {
+    let have = waiting.len();
+    let Some((wanted, wait)) = company.wanted(have) else { return };
+    let until = Instant::now() + wait;
+    while waiting.len() < wanted
+        && let Ok(more) = jobs.recv_timeout(until.saturating_duration_since(Instant::now()))
+    {
+        waiting.extend(more);
+    }
+    company.came(wanted - have, waiting.len() - have);
 }
 
 struct AuthWorker {

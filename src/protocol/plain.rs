@@ -1,0 +1,79 @@
+//! Where plain text ends: the first byte that means something inside a JSON string.
+
+const EVERY: u64 = 0x0101_0101_0101_0101;
+const HIGH: u64 = 0x8080_8080_8080_8080;
+
+/// The first byte of this word that is special, if there is one.
+#[inline]
+fn special_in(word: [u8; 8]) -> Option<usize> {
+    // Each of the three tests may mark bytes above the first one it is right about, but none below.
+    let word = u64::from_le_bytes(word);
+    let below = |word: u64, bound: u64| word.wrapping_sub(EVERY * bound) & !word & HIGH;
+    let equals = |byte: u8| below(word ^ (EVERY * u64::from(byte)), 1);
+    let marks = below(word, 0x20) | equals(b'"') | equals(b'\\');
+    (marks != 0).then(|| marks.trailing_zeros() as usize / 8)
+}
+
+/// The place of the first byte that is a quote, a backslash or a control character: all that is special inside a JSON string.
+pub(super) fn plain_length(bytes: &[u8]) -> usize {
+    let mut rest = bytes;
+    let mut blocks_from = bytes.len().saturating_sub(SHORT_BYTES);
+    while let Some((word, after)) = rest.split_first_chunk() {
+        if let Some(special) = special_in(*word) {
+            return bytes.len() - rest.len() + special;
+        }
+        rest = after;
+        if rest.len() < blocks_from {
+            rest = skip_plain_blocks(rest);
+            blocks_from = 0;
+        }
+    }
+    bytes.len() - rest.len() + rest.iter().take_while(|byte| !is_special(**byte)).count()
+}
+
+/// Has this text nothing that is special inside a JSON string?
+pub(super) fn is_plain(text: &str) -> bool {
+    plain_length(text.as_bytes()) == text.len()
+}
+
+/// Ids and names are short: nearly all end in so many bytes. Beyond, what costs less for each is worth its beginning.
+const SHORT_BYTES: usize = 16;
+
+fn is_special(byte: u8) -> bool {
+    // No shortcuts: this way the compiler tests many bytes at a time.
+    (byte == b'"') | (byte == b'\\') | (byte < 0x20)
+}
+
+/// What follows the whole blocks at the front in which nothing is special.
+#[inline(never)]
+fn skip_plain_blocks(bytes: &[u8]) -> &[u8] {
+    let (blocks, _) = bytes.as_chunks::<16>();
+    let plain = blocks.iter().take_while(|block| !block.iter().fold(false, |any, &byte| any | is_special(byte)));
+    &bytes[plain.count() * 16..]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_special_byte_is_found_wherever_it_stands() {
+        for special in [b'"', b'\\', 0, 0x1f, b'\n'] {
+            for length in 0..70 {
+                for place in 0..length {
+                    // Neighbours that differ from the special ones in a single bit.
+                    for other in [b'x', 0x20, 0x21, 0x23, b'[', b']', 0x7f, 0x80, 0xff, 0xa2, 0xdc, 0x9f] {
+                        let mut bytes = vec![other; length];
+                        bytes[place] = special;
+                        assert_eq!(plain_length(&bytes), place, "{special} after {other} in {length}");
+                        for behind in [b'"', b'\\', 3] {
+                            bytes[length - 1] = if place + 1 < length { behind } else { special };
+                            assert_eq!(plain_length(&bytes), place);
+                        }
+                    }
+                }
+                assert_eq!(plain_length(&vec![0xe9; length]), length);
+            }
+        }
+    }
+}
