@@ -61,6 +61,7 @@ pub(super) enum Pending {
 type To = (ConnId, Spelling, ReplyId);
 
 impl Chat {
+    #[inline(never)]
     pub(super) fn sign_up(&mut self, to: To, profile: Box<Profile>, secret: Secret, out: &mut Vec<Action>) {
         let origin = self.sessions.get(to.0).and_then(|session| session.origin);
         if let Err(fault) = self.may_sign_up(origin) {
@@ -70,6 +71,7 @@ impl Chat {
         self.wait_at_gate(Waiting::SignUp { request, profile, secret }, out);
     }
 
+    #[inline(never)]
     pub(super) fn log_in(&mut self, to: To, user: UserName, proof: Proof, out: &mut Vec<Action>) {
         let Some(session) = self.sessions.get(to.0) else {
             return;
@@ -99,6 +101,7 @@ impl Chat {
     }
 
     /// TYPE TOKEN: the cheap way back, of whoever is logged in.
+    #[inline(never)]
     pub(super) fn token(&mut self, to: To, user: UserId, verb: TokenVerb, out: &mut Vec<Action>) {
         let user = self.users.get(user).name.clone();
         let request = self.ask(to, Verb::Token, out);
@@ -113,6 +116,7 @@ impl Chat {
         self.submit_for(request, job, Pending::Token { request }, out);
     }
 
+    #[inline(never)]
     pub(super) fn get_user(&mut self, conn: ConnId, id: ReplyId, user: UserName, out: &mut Vec<Action>) {
         let spelling = self.sessions.get(conn).map(|session| session.spelling).unwrap_or_default();
         let request = self.ask((conn, spelling, id), Verb::GetUser, out);

@@ -43,6 +43,7 @@ impl Chat {
     }
 
     /// Says no: for 1, 2 and 4 their own answer first, then the error if there is one to tell.
+    #[inline(never)]
     pub(super) fn refuse(
         &self,
         (conn, spelling, id): (ConnId, Spelling, ReplyId),

@@ -200,6 +200,7 @@ impl Chat {
     }
 
     /// Submits the saving of a push, unless that was done.
+    #[inline(never)]
     pub(super) fn save_if_unsaved(&mut self, item: ItemRef, out: &mut Vec<Action>) {
         let Some(found) = self.items.get_mut(item).filter(|found| matches!(found.save, Save::None | Save::Failed))
         else {
@@ -380,6 +381,7 @@ impl Chat {
     }
 
     /// Forgets a push in the store.
+    #[inline(never)]
     pub(super) fn delete(&mut self, seq: u64, receiver: UserId, out: &mut Vec<Action>) {
         let receiver = self.users.get(receiver).name.clone();
         self.submit_delete(seq, receiver, out);

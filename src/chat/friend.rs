@@ -75,6 +75,7 @@ fn pair(me: UserId, other: UserId) -> (UserId, UserId) {
 }
 
 impl Chat {
+    #[inline(never)]
     pub(super) fn friend(
         &mut self,
         (conn, spelling, me): (ConnId, Spelling, UserId),

@@ -105,6 +105,7 @@ impl Chat {
         }
     }
 
+    #[inline(never)]
     fn bad_input(&mut self, conn: ConnId, bad: BadInput, out: &mut Vec<Action>) {
         let Some(session) = self.sessions.get_mut(conn) else {
             return;

@@ -92,6 +92,7 @@ impl Chat {
     }
 
     /// The same message was sent before: it gets the same answer and is not delivered twice.
+    #[inline(never)]
     fn said_before(&mut self, known: ItemRef, waiter: Waiter, id: &Id<'_>, out: &mut Vec<Action>) {
         let open = self.items.get_mut(known).filter(|item| !item.safe);
         let Some(item) = open else {

@@ -176,6 +176,7 @@ impl Chat {
         queues.into_iter().chain([self.wheel.next_wake_ms()]).flatten().min()
     }
 
+    #[inline(never)]
     fn tick(&mut self, out: &mut Vec<Action>) {
         let now_ms = self.now.mono_ms;
         while let Some(&(due, item)) = self.grace.front().filter(|(due, _)| *due <= now_ms) {
@@ -234,6 +235,7 @@ impl Chat {
         Ok(())
     }
 
+    #[inline(never)]
     fn finished(&mut self, ticket: Ticket, outcome: Outcome, out: &mut Vec<Action>) {
         let Some((pending, bytes)) = self.jobs.remove(ticket) else {
             debug_assert!(false, "a job is finished exactly once");
@@ -243,6 +245,7 @@ impl Chat {
         self.job_done(pending, outcome, out);
     }
 
+    #[inline(never)]
     fn opened(&mut self, conn: ConnId, origin: Option<Origin>, out: &mut Vec<Action>) {
         self.sessions.open(conn, origin, self.now.mono_ms);
         self.arm_idle(conn, self.next_look(self.now.mono_ms));
@@ -280,6 +283,7 @@ impl Chat {
         self.closed(conn, out);
     }
 
+    #[inline(never)]
     fn closed(&mut self, conn: ConnId, out: &mut Vec<Action>) {
         let Some(session) = self.sessions.close(conn) else {
             return;

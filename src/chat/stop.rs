@@ -5,6 +5,7 @@ use super::contract::{Action, CloseReason, ConnId};
 use super::{Chat, Timer};
 
 impl Chat {
+    #[inline(never)]
     pub(super) fn shut_down(&mut self, out: &mut Vec<Action>) {
         if std::mem::replace(&mut self.stopping, true) {
             return;
@@ -15,6 +16,7 @@ impl Chat {
         self.wheel.insert(self.now.mono_ms + self.rules.stop_wait_ms, Timer::Stop);
     }
 
+    #[inline(never)]
     pub(super) fn stop_if_done(&mut self, out: &mut Vec<Action>) {
         if !self.stopped && self.jobs.len() == 0 {
             self.stop_now(out);

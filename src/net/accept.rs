@@ -57,6 +57,13 @@ impl Acceptor {
 
     /// Takes the connections that wait.
     pub(super) fn accept(&mut self, hub: &mut Hub<Socket>, registry: &Registry, now_ms: u64) {
+        if self.ready {
+            self.accept_waiting(hub, registry, now_ms);
+        }
+    }
+
+    #[inline(never)]
+    fn accept_waiting(&mut self, hub: &mut Hub<Socket>, registry: &Registry, now_ms: u64) {
         if let Some((until_ms, removed)) = self.pause {
             if now_ms < until_ms && hub.removed() == removed {
                 return;
@@ -87,6 +94,7 @@ impl Acceptor {
         }
     }
 
+    #[inline(never)]
     fn take(&mut self, mut stream: TcpStream, peer: SocketAddr, hub: &mut Hub<Socket>, registry: &Registry) {
         if hub.conns_len() >= self.conns_max {
             hub.counters_mut().refused += 1;

@@ -21,6 +21,7 @@ const DRAIN_READS: usize = 8;
 
 impl<S: Stream> Hub<S> {
     /// Closes a connection for a reason of ours, and tells the core. Nothing happens if it is closing already.
+    #[inline(never)]
     pub(super) fn close(&mut self, id: ConnId, why: Why) {
         if self.conns.get(id).is_some_and(super::conn::Conn::is_open) {
             self.begin_close(id, why);
@@ -29,6 +30,7 @@ impl<S: Stream> Hub<S> {
     }
 
     /// Closes a connection that the core has forgotten.
+    #[inline(never)]
     pub(super) fn begin_close(&mut self, id: ConnId, why: Why) {
         let Some(conn) = self.conns.get_mut(id).filter(|conn| conn.is_open()) else { return };
         conn.begin_close(why, &mut self.spare);
@@ -39,6 +41,13 @@ impl<S: Stream> Hub<S> {
     }
 
     pub(super) fn close_failed(&mut self) {
+        if !self.failed.is_empty() {
+            self.close_all_failed();
+        }
+    }
+
+    #[inline(never)]
+    fn close_all_failed(&mut self) {
         let mut failed = std::mem::take(&mut self.failed);
         for (id, why) in failed.drain(..) {
             self.close(id, why);
@@ -50,6 +59,13 @@ impl<S: Stream> Hub<S> {
 
     /// Closes whose time is over.
     pub(super) fn expire(&mut self) {
+        if self.conns_deadline().is_some_and(|deadline| deadline <= self.now.mono_ms) {
+            self.expire_due();
+        }
+    }
+
+    #[inline(never)]
+    fn expire_due(&mut self) {
         let now_ms = self.now.mono_ms;
         self.close_half_closed();
         while let Some(&(deadline, id)) = self.handshakes.front()
@@ -83,6 +99,7 @@ impl<S: Stream> Hub<S> {
 
     /// Closes the connections whose clients have ended their side and are owed no answer any more. An answer has its time, so
     /// this comes to an end.
+    #[inline(never)]
     fn close_half_closed(&mut self) {
         let now_ms = self.now.mono_ms;
         let due = self.half_closed.partition_point(|(look_ms, _)| *look_ms <= now_ms);
@@ -102,6 +119,7 @@ impl<S: Stream> Hub<S> {
     }
 
     /// Closes a connection that has taken nothing of its output for too long.
+    #[cold]
     fn look_whether_stuck(&mut self, id: ConnId) {
         let Some(&took_ms) = self.took_ms.get(&id) else { return };
         let deadline = took_ms + self.bounds.output_timeout_ms;
@@ -115,6 +133,13 @@ impl<S: Stream> Hub<S> {
 
     /// Takes every closing connection as far as it goes.
     pub(super) fn settle_closing(&mut self) {
+        if !self.closing.is_empty() {
+            self.settle_all_closing();
+        }
+    }
+
+    #[inline(never)]
+    fn settle_all_closing(&mut self) {
         let mut closing = std::mem::take(&mut self.closing);
         let mut shared = std::mem::take(&mut self.shared);
         for id in closing.drain(..) {
@@ -127,6 +152,7 @@ impl<S: Stream> Hub<S> {
     }
 
     /// `false` when there is nothing more to wait for.
+    #[inline(never)]
     fn settle(&mut self, id: ConnId, shared: &mut [u8]) -> bool {
         let Some(conn) = self.conns.get_mut(id) else { return true };
         match conn.phase {
@@ -174,6 +200,7 @@ impl<S: Stream> Hub<S> {
         true
     }
 
+    #[inline(never)]
     pub(super) fn remove(&mut self, id: ConnId) {
         if let Some(mut conn) = self.conns.remove(id) {
             self.removed += 1;

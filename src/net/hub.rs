@@ -164,6 +164,7 @@ impl<S: Stream> Hub<S> {
     }
 
     /// Takes in a new connection.
+    #[inline(never)]
     pub fn open(&mut self, socket: S, Admitted(origin): Admitted) -> ConnId {
         self.counters.accepted += 1;
         let id = self.conns.insert(Conn::new(socket, origin, self.now.mono_ms));
@@ -198,11 +199,13 @@ impl<S: Stream> Hub<S> {
     }
 
     /// A job was done.
+    #[inline(never)]
     pub fn on_finished(&mut self, ticket: Ticket, outcome: Outcome) {
         self.dispatch(Event::Finished { ticket, outcome });
     }
 
     /// The server is to stop.
+    #[inline(never)]
     pub fn shut_down(&mut self) {
         self.dispatch(Event::ShutDown);
     }
@@ -221,6 +224,12 @@ impl<S: Stream> Hub<S> {
             self.close(id, Why::Stopped);
             self.closing.push(id);
         }
+    }
+
+    /// Did jobs come up since they were last taken?
+    #[must_use]
+    pub fn has_jobs(&self) -> bool {
+        !self.jobs.is_empty()
     }
 
     /// The jobs that came up since the last call.
@@ -248,9 +257,13 @@ impl<S: Stream> Hub<S> {
     /// When there is something to do even if nothing happens.
     #[must_use]
     pub fn next_deadline(&self) -> Option<u64> {
+        [self.conns_deadline(), self.chat.next_deadline()].into_iter().flatten().min()
+    }
+
+    /// When a connection is to be looked at.
+    pub(super) fn conns_deadline(&self) -> Option<u64> {
         let queues = [&self.lingering, &self.half_closed, &self.handshakes, &self.stuck];
-        let deadlines = queues.into_iter().map(|queue| queue.front().map(|(deadline, _)| *deadline));
-        deadlines.chain([self.chat.next_deadline()]).flatten().min()
+        queues.into_iter().filter_map(|queue| queue.front().map(|(deadline, _)| *deadline)).min()
     }
 
     pub(super) fn dispatch(&mut self, event: Event<'_>) {
@@ -302,6 +315,7 @@ impl<S: Stream> Hub<S> {
 
     /// Writes a connection's output before the end of the turn if it has grown large, and gives the connection up if it grows
     /// beyond its bound all the same.
+    #[inline(never)]
     pub(super) fn relieve(&mut self, id: ConnId) {
         let Some(conn) = self.conns.get_mut(id).filter(|conn| conn.output.len() > OUTPUT_SOFT_MAX) else { return };
         // Blocked already: another try would cost a system call for each frame and bring nothing before the edge.

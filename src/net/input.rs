@@ -174,6 +174,7 @@ impl<S: Stream> Hub<S> {
     }
 
     /// Answers the head of a request. Returns its length if the connection is a WebSocket from there on.
+    #[cold]
     fn digest_head(&mut self, id: ConnId, bytes: &[u8]) -> Option<usize> {
         match http::read_head(bytes) {
             Head::More => None,
@@ -269,6 +270,7 @@ impl<S: Stream> Hub<S> {
     }
 
     /// Hands one envelope to the core. `false` if it is no JSON object.
+    #[inline(never)]
     fn hear(&mut self, id: ConnId, bytes: &[u8]) -> bool {
         if let Ok(text) = std::str::from_utf8(bytes) {
             return self.hear_text(id, text);
@@ -293,6 +295,7 @@ impl<S: Stream> Hub<S> {
         readable
     }
 
+    #[cold]
     fn hear_bad(&mut self, id: ConnId, code: ErrorCode, why: &'static str) {
         self.note_heard(id);
         self.dispatch(Event::Input { conn: id, input: Err(BadInput::unreadable(code, why)) });

@@ -176,10 +176,14 @@ impl Loop {
             acceptor.accept(&mut self.hub, self.poll.registry(), now.mono_ms);
         }
         self.hub.turn();
-        let jobs = self.hub.take_jobs();
-        self.jobs_in_flight += jobs.len();
-        self.pool.submit(jobs);
-        self.advance_stop(now.mono_ms);
+        if self.hub.has_jobs() {
+            let jobs = self.hub.take_jobs();
+            self.jobs_in_flight += jobs.len();
+            self.pool.submit(jobs);
+        }
+        if self.stop != Stop::No {
+            self.advance_stop(now.mono_ms);
+        }
     }
 
     fn on_event(hub: &mut Hub<Socket>, id: crate::chat::contract::ConnId, event: &Event) {
@@ -196,6 +200,7 @@ impl Loop {
     }
 
     /// The store has answers, or somebody asks for the stop.
+    #[inline(never)]
     fn on_woken(&mut self) {
         self.pool.take(&mut self.finished);
         for (ticket, outcome) in self.finished.drain(..) {
@@ -207,6 +212,7 @@ impl Loop {
         }
     }
 
+    #[cold]
     fn on_signal(&mut self) {
         let Some(signals) = &mut self.signals else { return };
         // One signal asks for a clean stop. A second one, for an end to the waiting.
@@ -221,12 +227,14 @@ impl Loop {
         }
     }
 
+    #[cold]
     fn begin_stop(&mut self) {
         self.acceptor = None;
         self.stop = Stop::Saving { until_ms: self.mono_ms() + self.stop_wait_ms };
         self.hub.shut_down();
     }
 
+    #[cold]
     fn advance_stop(&mut self, now_ms: u64) {
         if let Stop::Saving { until_ms } = self.stop
             && (self.hub.is_stopped() || now_ms >= until_ms)

@@ -125,6 +125,7 @@ impl Pool {
     }
 
     /// Hands jobs to their lanes, in this order. The outcome of each comes out of [`take`](Self::take), exactly once.
+    #[inline(never)]
     pub fn submit(&mut self, jobs: impl IntoIterator<Item = (Ticket, Job)>) {
         let mut is_lost = false;
         for (ticket, job) in jobs {
@@ -148,6 +149,7 @@ impl Pool {
     }
 
     /// Appends what is done.
+    #[inline(never)]
     pub fn take(&mut self, out: &mut Vec<Done>) {
         out.extend(self.done.try_iter());
     }
