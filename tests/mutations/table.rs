@@ -42,12 +42,13 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
         "if self.undecided.len() >= UNDECIDED_MAX || bytes > UNDECIDED_BYTES_MAX {",
         "if friendship.failed > 2 || bytes > UNDECIDED_BYTES_MAX {",
     ),
-    of("no deletion after an ack", "src/chat/ack.rs", "if stored {", "if stored && item.seq == 0 {"),
+    of("texts with escapes are written as they are", "src/protocol/push.rs", "        self.plain\n", "        true\n"),
+    of("no deletion after an ack", "src/chat/ack.rs", "if stored {", "if stored && name.seq == 0 {"),
     of(
         "no deletion of one whose commit was not heard of",
         "src/chat/ack.rs",
-        "found.save != Save::None;",
-        "found.save == Save::Done;",
+        "item.save != Save::None;",
+        "item.save == Save::Done;",
     ),
     of(
         "a connection is known by its slot alone",
