@@ -8,9 +8,10 @@ use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_m
 use hongyan::protocol::envelope::{Scratch, parse};
 use hongyan::protocol::field::{Id, Name};
 use hongyan::protocol::push::{Push, PushKind};
-use hongyan::protocol::reply::{Reply, write_push, write_reply};
+use hongyan::protocol::reply::{Reply, write_reply};
 use hongyan::protocol::request::Spelling;
 use hongyan::protocol::split::{RawInput, RawItem};
+use hongyan::protocol::usual::write_push;
 use hongyan::protocol::ws::{WsInput, WsItem, begin_text, end_text};
 use std::hint::black_box;
 

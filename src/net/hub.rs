@@ -11,7 +11,8 @@ use super::socket::Stream;
 use crate::chat::Chat;
 use crate::chat::contract::{Action, ConnId, Event, Job, Now, Origin, Outcome, Ticket};
 use crate::protocol::envelope::Scratch;
-use crate::protocol::reply::{write_push, write_reply};
+use crate::protocol::reply::write_reply;
+use crate::protocol::usual::write_push;
 use std::collections::{HashMap, VecDeque};
 use std::net::IpAddr;
 

@@ -12,4 +12,5 @@ pub mod push;
 pub mod reply;
 pub mod request;
 pub mod split;
+pub mod usual;
 pub mod ws;

@@ -5,7 +5,8 @@ use hongyan::chat::Chat;
 use hongyan::chat::contract::{Action, ConnId, Event, Job, Now, Outcome, Page, Rules};
 use hongyan::protocol::envelope::{Scratch, parse};
 use hongyan::protocol::field::UserName;
-use hongyan::protocol::reply::{write_push, write_reply};
+use hongyan::protocol::reply::write_reply;
+use hongyan::protocol::usual::write_push;
 
 /// Users stand in a ring, and each is a friend of so many before and so many behind.
 pub const NEIGHBOURS: usize = 5;

@@ -1,0 +1,164 @@
+//! The frames that are written most, each in one go: a push, and the answer to a message.
+
+use super::push::{Push, PushKind};
+use super::reply::{escape, number};
+use super::request::Spelling;
+
+/// What stands between the texts of the frames that are written most, whole: a push, and the answer to a message.
+struct Between {
+    id: &'static [u8],
+    sender: &'static [u8],
+    receiver: &'static [u8],
+    time: &'static [u8],
+    content: &'static [u8],
+    end: &'static [u8],
+    kind: &'static [u8],
+    kind_end: &'static [u8],
+    answered: &'static [u8],
+    taken: [&'static [u8]; 2],
+    /// How often the texts are escaped.
+    levels: u32,
+}
+
+const TEXT: Between = Between {
+    id: br#"{"CONTENT":"{\"messageId\":\""#,
+    sender: br#"\",\"sender\":\""#,
+    receiver: br#"\",\"receiver\":\""#,
+    time: br#"\",\"time\":\""#,
+    content: br#"\",\"content\":\""#,
+    end: br#"\"}","TYPE":"4"}"#,
+    kind: br#"\",\"type\":\""#,
+    kind_end: br#"\"}","TYPE":"6"}"#,
+    answered: br#"{"CONTENT":"{\"MessageId\":\""#,
+    taken: [br#"\",\"Content\":\"MF\"}","TYPE":"RE_MESSAGE"}"#, br#"\",\"Content\":\"MS\"}","TYPE":"RE_MESSAGE"}"#],
+    levels: 2,
+};
+
+const OBJECT: Between = Between {
+    id: br#"{"CONTENT":{"messageId":""#,
+    sender: br#"","sender":""#,
+    receiver: br#"","receiver":""#,
+    time: br#"","time":""#,
+    content: br#"","content":""#,
+    end: br#""},"TYPE":"4"}"#,
+    kind: br#"","type":""#,
+    kind_end: br#""},"TYPE":"6"}"#,
+    answered: br#"{"CONTENT":{"MessageId":""#,
+    taken: [br#"","Content":"MF"},"TYPE":"RE_MESSAGE"}"#, br#"","Content":"MS"},"TYPE":"RE_MESSAGE"}"#],
+    levels: 1,
+};
+
+/// More than stands between the texts of a push.
+const BETWEEN_BYTES: usize = 160;
+
+/// Appends the answer to a message.
+pub(super) fn write_taken(out: &mut Vec<u8>, spelling: Spelling, id: &str, taken: bool) {
+    match spelling {
+        Spelling::Text => write_taken_as(&TEXT, out, id, taken),
+        Spelling::Object => write_taken_as(&OBJECT, out, id, taken),
+    }
+}
+
+// In place, as `write_push_as`.
+#[inline(always)]
+fn write_taken_as(between: &'static Between, out: &mut Vec<u8>, id: &str, taken: bool) {
+    out.extend_from_slice(between.answered);
+    escape(out, id, between.levels);
+    out.extend_from_slice(between.taken[usize::from(taken)]);
+}
+
+/// Appends one push frame (TYPE 4 or 6) to `out`, without a line end.
+pub fn write_push(out: &mut Vec<u8>, spelling: Spelling, push: &Push) {
+    match spelling {
+        Spelling::Text => write_push_as(&TEXT, out, push),
+        Spelling::Object => write_push_as(&OBJECT, out, push),
+    }
+}
+
+// In place, so that what stands between the texts is of a known length and costs a few moves each.
+#[inline(always)]
+fn write_push_as(between: &'static Between, out: &mut Vec<u8>, push: &Push) {
+    let plain = push.is_plain();
+    let text = |out: &mut Vec<u8>, text: &str| {
+        if plain {
+            out.extend_from_slice(text.as_bytes());
+        } else {
+            escape(out, text, between.levels);
+        }
+    };
+    out.reserve(BETWEEN_BYTES + push.text_bytes());
+    out.extend_from_slice(between.id);
+    text(out, push.id());
+    out.extend_from_slice(between.sender);
+    text(out, push.sender());
+    out.extend_from_slice(between.receiver);
+    text(out, push.receiver());
+    out.extend_from_slice(between.time);
+    number(out, push.time_ms);
+    out.extend_from_slice(between.content);
+    text(out, push.content());
+    let kind = match push.kind {
+        PushKind::Message => return out.extend_from_slice(between.end),
+        PushKind::FriendRequest => b"1",
+        PushKind::FriendAccept => b"2",
+        PushKind::FriendReject => b"3",
+    };
+    out.extend_from_slice(between.kind);
+    out.extend_from_slice(kind);
+    out.extend_from_slice(between.kind_end);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::field::{Id, Name};
+    use super::*;
+    use serde_json::Value;
+
+    #[test]
+    fn pushes_are_those_of_the_protocol_page() {
+        let push = |kind| {
+            let (id, sender, receiver) = ("friendsrequest001", "zhiyong313", "vincent313");
+            let (sender, receiver) = (Name::new(sender).unwrap(), Name::new(receiver).unwrap());
+            Push::new(7, 1_652_791_027_673, kind, &Id::new(id).unwrap(), &sender, &receiver, "tianjia")
+        };
+        let mut out = Vec::new();
+        write_push(&mut out, Spelling::Text, &push(PushKind::FriendRequest));
+        assert_eq!(
+            String::from_utf8(out).unwrap(),
+            r#"{"CONTENT":"{\"messageId\":\"friendsrequest001\",\"sender\":\"zhiyong313\",\"receiver\":\"vincent313\",\"time\":\"1652791027673\",\"content\":\"tianjia\",\"type\":\"1\"}","TYPE":"6"}"#
+        );
+        let mut out = Vec::new();
+        write_push(&mut out, Spelling::Object, &push(PushKind::Message));
+        assert_eq!(
+            String::from_utf8(out).unwrap(),
+            r#"{"CONTENT":{"messageId":"friendsrequest001","sender":"zhiyong313","receiver":"vincent313","time":"1652791027673","content":"tianjia"},"TYPE":"4"}"#
+        );
+    }
+
+    #[test]
+    fn what_has_to_be_escaped_is_whatever_text_holds_it() {
+        let texts = ["a", "b", "c", "d"];
+        for (place, odd) in (0..4).flat_map(|place| ["\"", "\\", "\u{1}", "\\\"\n", "雁\""].map(|odd| (place, odd))) {
+            let mut texts = texts.map(str::to_owned);
+            // A user name cannot hold a control character.
+            if (place == 1 || place == 2) && odd.contains(char::is_control) {
+                continue;
+            }
+            texts[place].push_str(odd);
+            let [id, sender, receiver, content] = &texts;
+            let (sender, receiver) = (Name::new(sender).unwrap(), Name::new(receiver).unwrap());
+            let push = Push::new(7, 1, PushKind::Message, &Id::new(id).unwrap(), &sender, &receiver, content);
+            let written = |spelling| {
+                let mut out = Vec::new();
+                write_push(&mut out, spelling, &push);
+                serde_json::from_slice::<Value>(&out).unwrap()["CONTENT"].take()
+            };
+            let as_text = serde_json::from_str::<Value>(written(Spelling::Text).as_str().unwrap()).unwrap();
+            for inner in [as_text, written(Spelling::Object)] {
+                let found =
+                    ["messageId", "sender", "receiver", "content"].map(|key| inner[key].as_str().unwrap().to_owned());
+                assert_eq!(found, texts);
+            }
+        }
+    }
+}
