@@ -117,6 +117,11 @@ fn seeds_22268_and_23008_an_accept_was_acked_before_the_loss_of_its_answer_was_m
 // And those that failed because of a mistake in the simulation.
 
 #[test]
+fn seed_75827_a_message_said_again_was_a_duplicate_of_one_whose_deletion_had_failed() {
+    run(75_827, 1_500);
+}
+
+#[test]
 fn seed_31315_two_messages_waited_under_one_id() {
     run(31_315, 1_500);
 }

@@ -59,6 +59,9 @@ pub struct Oracle {
     acked: BTreeSet<Key>,
     /// Pushes that were acked, with the incarnation.
     acked_seqs: BTreeMap<u64, u32>,
+    /// Pushes whose deletion has failed and not yet been made good: a duplicate may be of one of them, so that nothing is taken off
+    /// for it.
+    undeleted: BTreeSet<u64>,
     /// Pushes of requests by who asks whom, and those of them that no longer matter since the two became friends.
     requests: BTreeMap<(String, String), Vec<u64>>,
     moot: BTreeSet<u64>,
@@ -93,6 +96,7 @@ impl Oracle {
             committed: BTreeSet::new(),
             acked: BTreeSet::new(),
             acked_seqs: BTreeMap::new(),
+            undeleted: BTreeSet::new(),
             requests: BTreeMap::new(),
             moot: BTreeSet::new(),
             lost: BTreeSet::new(),
@@ -154,6 +158,7 @@ impl Oracle {
                 self.count("crashes");
                 self.conns.clear();
                 self.unsettled.clear();
+                self.undeleted.clear();
                 self.incarnation += 1;
             }
         }
@@ -386,7 +391,15 @@ impl Oracle {
             self.unsettled.remove(&pair);
         }
         let gone = match (job, outcome) {
-            (Job::SavePush { push }, Outcome::Duplicate) => push.seq,
+            (Job::SavePush { push }, Outcome::Duplicate) if self.undeleted.is_empty() => push.seq,
+            (Job::DeletePush { seq, .. }, Outcome::Deleted) => {
+                self.undeleted.remove(seq);
+                return;
+            }
+            (Job::DeletePush { seq, .. }, _) => {
+                self.undeleted.insert(*seq);
+                return;
+            }
             (Job::AskFriend { push, .. } | Job::AnswerFriend { push, .. }, Outcome::Failed) => {
                 self.lost.insert(push.seq);
                 return;
