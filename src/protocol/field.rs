@@ -4,6 +4,7 @@
 //! codec checks a length again. The borrowed forms ([`Name`], [`Id`]) live as long as the read buffer;
 //! [`UserName`] is the owned form, cheap to clone.
 
+use super::plain::is_visible_ascii;
 use std::borrow::{Borrow, Cow};
 use std::fmt;
 use std::sync::Arc;
@@ -25,17 +26,6 @@ pub const RESERVED_NAME: &str = "system";
 
 /// What is wrong with a field, as the end of a sentence a person understands.
 pub type FieldFault = &'static str;
-
-/// Is every byte from 0x21 to 0x7e?
-fn is_visible_ascii(bytes: &[u8]) -> bool {
-    const EVERY: u64 = 0x0101_0101_0101_0101;
-    const HIGH: u64 = 0x8080_8080_8080_8080;
-    // Eight bytes at a time: adding 1 takes 0x7f over the edge, subtracting 0x21 takes what is less below it.
-    let outside = |word: u64| (word | word.wrapping_add(EVERY) | word.wrapping_sub(EVERY * 0x21)) & HIGH;
-    let (words, rest) = bytes.as_chunks::<8>();
-    let in_words = words.iter().fold(0, |found, word| found | outside(u64::from_le_bytes(*word)));
-    in_words == 0 && rest.iter().all(|byte| (0x21..0x7f).contains(byte))
-}
 
 fn check_user_name(text: &str) -> Result<(), FieldFault> {
     if text.is_empty() {

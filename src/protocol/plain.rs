@@ -1,4 +1,5 @@
-//! Where plain text ends: the first byte that means something inside a JSON string.
+//! Texts looked at many bytes at a time: where the first byte stands that means something inside a JSON string, and whether all are
+//! visible ASCII.
 
 const EVERY: u64 = 0x0101_0101_0101_0101;
 const HIGH: u64 = 0x8080_8080_8080_8080;
@@ -52,6 +53,15 @@ fn skip_plain_blocks(bytes: &[u8]) -> &[u8] {
     &bytes[plain.count() * 16..]
 }
 
+/// Is every byte from 0x21 to 0x7e?
+pub(super) fn is_visible_ascii(bytes: &[u8]) -> bool {
+    // Adding 1 takes 0x7f over the edge, subtracting 0x21 takes what is less below it. What is wrong may mark its neighbour, too.
+    let outside = |word: u64| (word | word.wrapping_add(EVERY) | word.wrapping_sub(EVERY * 0x21)) & HIGH;
+    let (words, rest) = bytes.as_chunks::<8>();
+    let in_words = words.iter().fold(0, |found, word| found | outside(u64::from_le_bytes(*word)));
+    in_words == 0 && rest.iter().all(|byte| (0x21..0x7f).contains(byte))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -73,6 +83,25 @@ mod tests {
                     }
                 }
                 assert_eq!(plain_length(&vec![0xe9; length]), length);
+            }
+        }
+    }
+
+    #[test]
+    fn a_byte_that_is_not_visible_ascii_is_seen_wherever_it_stands() {
+        for length in 1..20 {
+            for place in 0..length {
+                for byte in 0..=u8::MAX {
+                    for other in [0x21, b'a', 0x7e] {
+                        let mut bytes = vec![other; length];
+                        bytes[place] = byte;
+                        assert_eq!(
+                            is_visible_ascii(&bytes),
+                            (0x21..0x7f).contains(&byte),
+                            "{byte} at {place} of {length}"
+                        );
+                    }
+                }
             }
         }
     }
