@@ -11,6 +11,8 @@ mod clients;
 mod frames;
 #[path = "loopback/histogram.rs"]
 mod histogram;
+#[path = "loopback/hostile/mod.rs"]
+mod hostile;
 #[path = "loopback/idle_rows.rs"]
 mod idle_rows;
 #[path = "loopback/load.rs"]
@@ -87,6 +89,7 @@ pub fn median(numbers: impl IntoIterator<Item = f64>) -> f64 {
 fn main() -> ExitCode {
     let ended = match std::env::args().nth(1).as_deref() {
         Some(subjects::RELAY_ARGUMENT) => relay::serve(),
+        Some(hostile::attacker::ATTACKER_ARGUMENT) => hostile::attacker::attack(std::env::args().skip(2)),
         _ => run(),
     };
     match ended {

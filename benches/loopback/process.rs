@@ -71,6 +71,11 @@ impl Machine {
         self.command(program, self.server_core.map(|core| core.to_string()))
     }
 
+    /// A command on the core of the load, which dies with this process.
+    pub fn load(&self, program: &OsStr) -> Command {
+        self.command(program, self.load_core.map(|core| core.to_string()))
+    }
+
     /// A command on any core, which dies with this process.
     pub fn unpinned(&self, program: &OsStr) -> Command {
         let both = self.server_core.zip(self.load_core).map(|(one, other)| format!("{one},{other}"));

@@ -4,7 +4,7 @@ use super::process::Machine;
 use super::report::Report;
 use super::settings::Settings;
 use super::subjects::Starter;
-use super::{Fallible, absent_rows, check_interrupt, idle_rows, log_in_rows, message_rows, storm_rows};
+use super::{Fallible, absent_rows, check_interrupt, hostile, idle_rows, log_in_rows, message_rows, storm_rows};
 
 type Row = fn(&Starter, &Settings, &mut Report) -> Fallible<()>;
 
@@ -17,6 +17,7 @@ const ROWS: &[(&str, Row)] = &[
     ("start", idle_rows::start),
     ("idle", idle_rows::idle),
     ("growth", idle_rows::growth),
+    ("hostile", hostile::hostile),
 ];
 
 /// Measures what is wanted. One row that fails does not take the others with it.

@@ -16,6 +16,7 @@ pub const ROWS: &[(&str, &str)] = &[
     ("start", "time to the ready line, and memory then"),
     ("idle", "memory and CPU of connections that are logged in and silent"),
     ("growth", "CPU of a message and a log-in against connections and accounts"),
+    ("hostile", "what honest users meet beside attackers: latency, refusals, log-ins; may be narrowed to an attack"),
 ];
 
 const HELP: &str = "\

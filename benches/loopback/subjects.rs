@@ -55,6 +55,13 @@ impl Starter {
         listening(command)
     }
 
+    /// The server with every bound as it is by default, at this address.
+    pub fn server_as_shipped(&self, listen: SocketAddr, store: &str) -> Fallible<Subject> {
+        let mut command = self.machine.measured(self.server.as_os_str());
+        command.args(["--listen", &listen.to_string(), "--store", store, "--log", "error"]).args(&self.server_args);
+        listening(command)
+    }
+
     /// A copy of a store that no server uses at the moment; gives its URL.
     pub fn copy(&self, store: &Path) -> Fallible<String> {
         self.copy_as("copy", store)
