@@ -158,6 +158,43 @@ fn what_waited_is_delivered_from_the_copy_and_passwords_fit() {
 }
 
 #[test]
+fn a_mailbox_that_was_full_is_full_in_the_copy_and_an_ack_makes_room() {
+    let folder = Folder::new();
+    let serving = |name: &str| {
+        let store = StoreUrl::Sqlite(folder.path(name));
+        Server::with(hongyan::config::Config { store, waiting_per_pair_max: 2, ..config() })
+    };
+    let server = serving("a.db");
+    let (mut ann, bob) = server.friends("ann", "bob");
+    drop(bob);
+    ann.say("m1", "bob", "one", "MS");
+    ann.say("m2", "bob", "two", "MS");
+    server.stop();
+    copied(&folder.url("a.db"), &folder.url("b.db"));
+    let server = serving("b.db");
+    let mut ann = server.raw();
+    ann.log_in("ann");
+    ann.say("m3", "bob", "three", "MF");
+    ann.expect_error("m3", "FULL");
+    ann.say("m2", "bob", "two", "MS");
+    let mut bob = server.raw();
+    bob.log_in("bob");
+    bob.take("m1");
+    bob.expect_push("4", "m2");
+    bob.fence();
+    drop(bob);
+    // The deletion may still be on its way, and what is refused stays on his list.
+    let mut answer = String::new();
+    while !answer.contains("MS") {
+        ann.send(&ann.message("m3", "bob", "three"));
+        answer = ann.recv();
+        if answer.contains("MF") {
+            ann.expect_error("m3", "FULL");
+        }
+    }
+}
+
+#[test]
 fn progress_is_plain_lines_without_a_terminal_and_the_result_is_counted() {
     let folder = Folder::new();
     let output = copy(&folder.small("a.db"), &folder.url("b.db"));

@@ -25,6 +25,8 @@ mod limits;
 mod login;
 #[path = "core/pages.rs"]
 mod pages;
+#[path = "core/quotas.rs"]
+mod quotas;
 #[path = "core/resend.rs"]
 mod resend;
 #[path = "core/safe.rs"]

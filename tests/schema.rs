@@ -43,7 +43,8 @@ fn it_can_be_applied_twice_and_keeps_what_it_is_given_to_the_byte() {
 
 /// The source whose statements are looked at below, with its white space and its continued lines folded.
 fn source() -> String {
-    folded(&include_str!("../src/store/mysql.rs").replace("\\\n", "\n"))
+    let both = concat!(include_str!("../src/store/mysql.rs"), include_str!("../src/store/mysql/mailbox.rs"));
+    folded(&both.replace("\\\n", "\n"))
 }
 
 fn folded(text: &str) -> String {
@@ -66,6 +67,18 @@ const HOT: &[(&str, &str)] = &[
     ("SELECT seq FROM pushes ORDER BY seq DESC LIMIT 1", "PRIMARY"),
     ("SELECT push_seq FROM friend_requests ORDER BY push_seq DESC LIMIT 1", "by_push"),
     ("SELECT seq, receiver, sender, message_id FROM pushes WHERE seq IN ({})", "PRIMARY"),
+    (
+        "(SELECT {place} AS place, seq, sender, \
+         LENGTH(receiver) + LENGTH(sender) + LENGTH(message_id) + LENGTH(content) \
+         FROM pushes FORCE INDEX (by_receiver) WHERE receiver = ? AND seq > ? ORDER BY seq LIMIT ?)",
+        "by_receiver",
+    ),
+    (
+        "SELECT seq, receiver, sender, LENGTH(receiver) + LENGTH(sender) + LENGTH(message_id) + LENGTH(content) \
+         FROM pushes WHERE seq IN ({})",
+        "PRIMARY",
+    ),
+    ("SELECT receiver, sender, message_id FROM pushes FORCE INDEX (kept_once) WHERE {any}", "kept_once"),
     // Both lead to a row each.
     ("DELETE FROM pushes WHERE seq IN ({one}) AND (receiver, seq) IN ({pair})", "PRIMARY or by_receiver"),
     ("SELECT 1 FROM accounts WHERE user_name IN ({names}) ORDER BY user_name FOR UPDATE", "PRIMARY"),
@@ -106,12 +119,18 @@ fn list(of: impl Fn(usize) -> String) -> String {
     (0..ROWS_MAX).map(of).collect::<Vec<_>>().join(", ")
 }
 
+fn same(n: usize) -> String {
+    format!("(receiver = 'u{}' AND sender = 'f{n}' AND message_id = 'm' AND once = 0)", n % 200)
+}
+
 /// A statement with values that are there: those of row 201 of each table.
 fn filled(statement: &str) -> String {
     let mut lists = vec![
         ("{one}", list(|n| n.to_string())),
         ("{pair}", list(|n| format!("('u{}', {n})", n % 200))),
         ("{names}", list(|n| format!("'f{n}'"))),
+        ("{place}", "0".to_owned()),
+        ("{any}", list(same).replace("), (", ") OR (")),
     ];
     let is_tokens = statement.contains("token_hash");
     lists.push(("{}", if is_tokens { list(|n| format!("'h{n}'")) } else { list(|n| n.to_string()) }));

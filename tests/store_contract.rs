@@ -7,6 +7,8 @@
 mod mysql_only;
 #[path = "support/mysql_pool.rs"]
 mod mysql_pool;
+#[path = "support/quotas.rs"]
+mod quotas;
 #[path = "support/sqlite.rs"]
 mod sqlite_only;
 #[path = "support/store.rs"]
@@ -140,12 +142,12 @@ fn pushes_come_back_in_order_page_by_page_exactly_as_sent() {
 fn a_push_is_kept_once() {
     on_each(|store| {
         let first = message(1, "bob", "ann", "m");
-        assert_eq!(save(store, &[first.clone(), first.clone()]), [SavedAs::Itself; 2]);
-        assert_eq!(save(store, std::slice::from_ref(&first)), [SavedAs::Itself]);
+        assert_eq!(save(store, &[first.clone(), first.clone()]), [SavedAs::Itself, SavedAs::Before]);
+        assert_eq!(save(store, std::slice::from_ref(&first)), [SavedAs::Before]);
         let twice = [message(2, "bob", "ann", "m"), message(3, "cy", "ann", "m"), message(4, "bob", "dan", "m")];
         assert_eq!(save(store, &twice), [SavedAs::Duplicate, SavedAs::Itself, SavedAs::Itself]);
         let in_one = [message(5, "bob", "ann", "n"), message(6, "bob", "ann", "n"), first];
-        assert_eq!(save(store, &in_one), [SavedAs::Itself, SavedAs::Duplicate, SavedAs::Itself]);
+        assert_eq!(save(store, &in_one), [SavedAs::Itself, SavedAs::Duplicate, SavedAs::Before]);
         // Pushes of friendship are another matter, even under the same id.
         let friendly =
             [PushKind::FriendRequest, PushKind::FriendAccept, PushKind::FriendReject, PushKind::FriendReject];
@@ -214,8 +216,8 @@ fn what_is_rolled_back_never_was() {
         store.delete_pushes(&[(user("ann"), 1)]).unwrap();
         store.unfriend(&user("ann"), &user("cy")).unwrap();
         let accept = answer(7, PushKind::FriendAccept, "ann", "bob", "r");
-        assert_eq!(store.answer_friend(&accept, u32::MAX).unwrap(), Answered::Done);
-        assert_eq!(store.ask_friend(&request(8, "bob", "cy", "r"), u32::MAX).unwrap(), Asked::Pending);
+        assert_eq!(store.answer_friend(&accept, u32::MAX, true).unwrap(), Answered::Done);
+        assert_eq!(store.ask_friend(&request(8, "bob", "cy", "r"), u32::MAX, true).unwrap(), Asked::Pending);
         store.rollback();
         assert_eq!(store.profile(&user("dan")).unwrap(), None);
         assert_eq!(waiting(store, "ann"), [1, 2, 4]);
@@ -328,9 +330,9 @@ fn jobs_of_one_transaction_see_each_other() {
         for name in ["ann", "bob"] {
             assert!(store.create_account(&account(name), &Secret::new("h")).unwrap());
         }
-        assert_eq!(store.ask_friend(&request(1, "ann", "bob", "r"), u32::MAX).unwrap(), Asked::Pending);
+        assert_eq!(store.ask_friend(&request(1, "ann", "bob", "r"), u32::MAX, true).unwrap(), Asked::Pending);
         assert_eq!(
-            store.answer_friend(&answer(2, PushKind::FriendAccept, "bob", "ann", "r"), u32::MAX).unwrap(),
+            store.answer_friend(&answer(2, PushKind::FriendAccept, "bob", "ann", "r"), u32::MAX, true).unwrap(),
             Answered::Done
         );
         assert_eq!(friends(store, "ann"), names(&["bob"]));
@@ -380,7 +382,7 @@ fn pending_requests_and_friends_are_limited() {
         sign_up(store, &["ann", "bob", "cy", "dan"]);
         let mut ask = |seq, from: &str, to: &str| {
             let push = request(seq, from, to, "r");
-            with(store, |store| store.ask_friend(&push, 2))
+            with(store, |store| store.ask_friend(&push, 2, true))
         };
         assert_eq!((ask(1, "ann", "bob"), ask(2, "ann", "cy")), (Asked::Pending, Asked::Pending));
         assert_eq!(ask(3, "ann", "dan"), Asked::TooMany, "of one");
@@ -391,14 +393,14 @@ fn pending_requests_and_friends_are_limited() {
         assert_eq!(waiting(store, "bob"), [1, 5]);
         let mut accept = |seq, asked: &str, asker: &str, friends_max| {
             let push = answer(seq, PushKind::FriendAccept, asked, asker, "r");
-            with(store, |store| store.answer_friend(&push, friends_max))
+            with(store, |store| store.answer_friend(&push, friends_max, true))
         };
         assert!(matches!(accept(8, "bob", "ann", 1), Answered::Done));
         assert_eq!(accept(9, "bob", "dan", 1), Answered::TooManyFriends, "of who accepts");
         assert_eq!(accept(10, "cy", "ann", 1), Answered::TooManyFriends, "of who asked");
         assert!(matches!(accept(11, "bob", "dan", 2), Answered::Done), "it was still pending");
         let reject = answer(12, PushKind::FriendReject, "cy", "ann", "r");
-        assert!(matches!(with(store, |store| store.answer_friend(&reject, 1)), Answered::Done));
+        assert!(matches!(with(store, |store| store.answer_friend(&reject, 1, true)), Answered::Done));
         assert_eq!(friends(store, "bob"), names(&["ann", "dan"]));
         assert_eq!(friends(store, "cy"), names(&[]));
     });

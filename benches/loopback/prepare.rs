@@ -68,10 +68,10 @@ impl<'a> Filler<'a> {
     pub fn friends(&mut self, one: &str, other: &str) -> Fallible<()> {
         let ask = self.push(PushKind::FriendRequest, one, other, "friends", "")?;
         let answer = self.push(PushKind::FriendAccept, other, one, "friends", "")?;
-        if self.store.ask_friend(&ask, u32::MAX)? != Asked::Pending {
+        if self.store.ask_friend(&ask, u32::MAX, true)? != Asked::Pending {
             return Err(format!("{one} cannot ask {other}").into());
         }
-        if !matches!(self.store.answer_friend(&answer, u32::MAX)?, Answered::Done) {
+        if !matches!(self.store.answer_friend(&answer, u32::MAX, true)?, Answered::Done) {
             return Err(format!("{other} cannot answer {one}").into());
         }
         self.store.delete_pushes(&[(UserName::new(other)?, ask.seq), (UserName::new(one)?, answer.seq)])?;

@@ -19,7 +19,7 @@ impl Chat {
         if let Some(mut item) = self.items.remove(name) {
             self.answer_waiters(&mut item, out);
             // One whose saving failed may be in the store all the same: a commit whose answer was lost.
-            let stored = item.save != Save::None;
+            let stored = !matches!(item.save, Save::None | Save::Full);
             self.forget(name, item);
             if stored {
                 self.delete(name.seq, user, out);

@@ -14,6 +14,8 @@ pub(super) const STOPPING: Fault = Fault(ErrorCode::ShuttingDown, "the server st
 pub(super) const UNAVAILABLE: Fault =
     Fault(ErrorCode::Unavailable, "the store did not take it in time, nothing was promised, try again");
 pub(super) const BUSY: Fault = Fault(ErrorCode::Unavailable, "too much waits for the store, try again");
+pub(super) const FULL: Fault =
+    Fault(ErrorCode::Full, "too much waits there already, nothing was promised, try again later");
 pub(super) const LOG_IN_FIRST: Fault = Fault(ErrorCode::NotLoggedIn, "log in first");
 pub(super) const NOT_YOU: Fault = Fault(ErrorCode::Forbidden, "nobody speaks for another");
 pub(super) const TOO_FAST: Fault = Fault(ErrorCode::RateLimited, "too many requests a second, slow down");

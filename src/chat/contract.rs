@@ -225,7 +225,8 @@ pub enum Job {
         /// Whose.
         user: UserName,
     },
-    /// Data lane of the receiver: keep a push. Saving it twice is the same as once. → [`Outcome::Saved`] or [`Outcome::Duplicate`]
+    /// Data lane of the receiver: keep a push. Saving it twice is the same as once.
+    /// → [`Outcome::Saved`], [`Outcome::Duplicate`] or [`Outcome::Full`]
     SavePush {
         /// The push.
         push: Push,
@@ -323,6 +324,8 @@ pub enum Outcome {
     Saved,
     /// `SavePush`: another push of kind `Message` with the same receiver, sender and id is in the store; this one was not kept.
     Duplicate,
+    /// `SavePush`: it would exceed a quota of what waits for its receiver. It is not in the store.
+    Full,
     /// `DeletePush`: it is gone.
     Deleted,
     /// `AskFriend`.
@@ -362,6 +365,8 @@ pub enum Asked {
     NoSuchUser,
     /// Too many requests of who asked, or to who was asked, are pending: nothing was changed.
     TooMany,
+    /// The push would exceed a quota of what waits for who was asked: nothing was changed.
+    Full,
 }
 
 /// What became of the answer to a friend request.
@@ -373,6 +378,8 @@ pub enum Answered {
     NoSuchRequest,
     /// One of the two has as many friends as are allowed: nothing was changed, the request is still pending.
     TooManyFriends,
+    /// The push would exceed a quota of what waits for who asked: nothing was changed, the request is still pending.
+    Full,
 }
 
 /// The numbers in the rules; the defaults are the protocol's.

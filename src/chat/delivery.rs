@@ -2,7 +2,7 @@
 //! the moment at which its `MS` may go out: acked or committed, whichever is first.
 
 use super::account::Pending;
-use super::answer::{BUSY, Fault, UNAVAILABLE};
+use super::answer::{BUSY, FULL, Fault, UNAVAILABLE};
 use super::contract::{Action, Job, Outcome};
 pub(super) use super::item::ItemRef;
 use super::item::{Item, NEVER, Save, Waiter};
@@ -202,8 +202,8 @@ impl Chat {
     /// Submits the saving of a push, unless that was done.
     #[inline(never)]
     pub(super) fn save_if_unsaved(&mut self, item: ItemRef, out: &mut Vec<Action>) {
-        let Some(found) = self.items.get_mut(item).filter(|found| matches!(found.save, Save::None | Save::Failed))
-        else {
+        let unsaved = |found: &&mut Item| matches!(found.save, Save::None | Save::Failed | Save::Full);
+        let Some(found) = self.items.get_mut(item).filter(unsaved) else {
             return;
         };
         let before = std::mem::replace(&mut found.save, Save::InFlight);
@@ -243,6 +243,8 @@ impl Chat {
                     self.room_made(receiver, out);
                 }
             }
+            // An ack may still take it off its list, but room is made by the receiver alone: whoever waits is told at once.
+            Outcome::Full => self.not_saved(item, Save::Full, FULL, out),
             _ if !self.stopping && self.may_be_acked(item) => self.save_again_later(item),
             _ => self.save_failed(item, UNAVAILABLE, out),
         }
@@ -275,8 +277,12 @@ impl Chat {
     }
 
     fn save_failed(&mut self, item: ItemRef, fault: Fault, out: &mut Vec<Action>) {
+        self.not_saved(item, Save::Failed, fault, out);
+    }
+
+    fn not_saved(&mut self, item: ItemRef, save: Save, fault: Fault, out: &mut Vec<Action>) {
         if let Some(found) = self.items.get_mut(item) {
-            found.save = Save::Failed;
+            found.save = save;
             self.refuse_waiters(item, None, fault, out);
             self.free_unless_listed(item);
         }

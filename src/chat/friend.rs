@@ -4,7 +4,7 @@
 //! whatever the order in which workers answer.
 
 use super::account::{Pending, id_text};
-use super::answer::{Asker, BUSY, Fault, NOT_YOU, UNAVAILABLE};
+use super::answer::{Asker, BUSY, FULL, Fault, NOT_YOU, UNAVAILABLE};
 use super::contract::{Action, Answered, Asked, ConnId, Job, Outcome, Ticket};
 use super::users::UserId;
 use super::{Chat, ItemRef, Timer};
@@ -251,6 +251,7 @@ impl Chat {
             Outcome::Asked(Asked::AlreadyPending { time_ms }) => Ok(*time_ms),
             Outcome::Asked(Asked::NoSuchUser) => Err(NOBODY),
             Outcome::Asked(Asked::TooMany) => Err(TOO_MANY_REQUESTS),
+            Outcome::Asked(Asked::Full) | Outcome::Answered(Answered::Full) => Err(FULL),
             Outcome::Answered(Answered::NoSuchRequest) => Err(NOT_ASKED),
             Outcome::Loaded { friends, .. } if friends.contains(&self.users.get(other).name) => done,
             Outcome::Loaded { .. } => Err(NOT_ASKED),

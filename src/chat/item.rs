@@ -27,6 +27,8 @@ pub(super) enum Save {
     Done,
     /// Refused, or its outcome is not known.
     Failed,
+    /// Its receiver had no room: it is not in the store, and is not tried again by itself.
+    Full,
 }
 
 /// Somebody who waits for `MS`.

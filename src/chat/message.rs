@@ -109,7 +109,7 @@ impl Chat {
         match save {
             // Its grace runs.
             Save::None => {}
-            Save::Failed => {
+            Save::Failed | Save::Full => {
                 self.answer_by(waiter.due_ms, Due::Push(known));
                 self.save_if_unsaved(known, out);
             }

@@ -46,6 +46,14 @@ pub struct Config {
     pub verified_logins_max: usize,
     /// Threads with a connection to a MySQL store each. SQLite and memory have one.
     pub data_threads: usize,
+    /// Pushes in the store that wait for one receiver.
+    pub waiting_per_receiver_max: u64,
+    /// And their size, in bytes.
+    pub waiting_bytes_per_receiver_max: u64,
+    /// Of these, from one sender.
+    pub waiting_per_pair_max: u64,
+    /// And their size, in bytes.
+    pub waiting_bytes_per_pair_max: u64,
     /// How long a start waits for a MySQL store that cannot be reached, in ms.
     pub store_wait_ms: u64,
     /// How long a stop waits for the store and for clients to take what is written, in ms.
@@ -79,6 +87,10 @@ impl Default for Config {
             argon2_passes: 2,
             verified_logins_max: 100_000,
             data_threads: 4,
+            waiting_per_receiver_max: 100_000,
+            waiting_bytes_per_receiver_max: 256 << 20,
+            waiting_per_pair_max: 10_000,
+            waiting_bytes_per_pair_max: 64 << 20,
             store_wait_ms: 30_000,
             stop_wait_ms: 10_000,
             log: LevelFilter::Info,

@@ -353,6 +353,30 @@ pub static OPTIONS: &[Opt] = &[
         Kind::Duration(number!(1, DAY, rules.wrong_password_per_user_forgotten_after_ms: u64)),
         "After this one of them is forgotten.",
     ),
+    opt(
+        ACCOUNT,
+        "waiting-per-receiver-max",
+        Kind::Count(number!(1, 1_000_000_000, waiting_per_receiver_max: u64)),
+        "Messages and friend requests in the store that wait for one user; more are refused with FULL.",
+    ),
+    opt(
+        ACCOUNT,
+        "waiting-bytes-per-receiver-max",
+        Kind::Size(number!(KIB, 1024 * GIB, waiting_bytes_per_receiver_max: u64)),
+        "And their size.",
+    ),
+    opt(
+        ACCOUNT,
+        "waiting-per-pair-max",
+        Kind::Count(number!(1, 1_000_000_000, waiting_per_pair_max: u64)),
+        "Those of one sender among them; more of this sender's are refused with FULL.",
+    ),
+    opt(
+        ACCOUNT,
+        "waiting-bytes-per-pair-max",
+        Kind::Size(number!(KIB, 1024 * GIB, waiting_bytes_per_pair_max: u64)),
+        "And their size.",
+    ),
     opt(WHOLE, "connections-max", Kind::Count(number!(1, 10_000_000, connections_max: usize)), "Connections at once."),
     opt(
         WHOLE,

@@ -23,6 +23,8 @@ pub enum ErrorCode {
     RateLimited,
     /// The store did not do it, or not in time: nothing was promised, try again.
     Unavailable,
+    /// The receiver, or this sender's share of what waits there, has no room: nothing was promised.
+    Full,
     /// The same user logged in on another connection. The connection is closed after it.
     Replaced,
     /// The server stops. The connection is closed after it.
@@ -44,6 +46,7 @@ impl ErrorCode {
             Self::NoSuchRequest => "NO_SUCH_REQUEST",
             Self::RateLimited => "RATE_LIMITED",
             Self::Unavailable => "UNAVAILABLE",
+            Self::Full => "FULL",
             Self::Replaced => "REPLACED",
             Self::ShuttingDown => "SHUTTING_DOWN",
         }

@@ -128,15 +128,21 @@ impl Tables {
         Some(push)
     }
 
-    fn save(&mut self, push: &Push) -> Result<SavedAs, StoreError> {
-        let receiver = name(push.receiver())?;
-        if let Some(stored) = self.pushes.get(&receiver).and_then(|list| list.get(&push.seq)) {
+    /// What saving a push says if it, or another that is the same message, is there.
+    fn find(&self, push: &Push, receiver: &UserName) -> Result<Option<SavedAs>, StoreError> {
+        if let Some(stored) = self.pushes.get(receiver).and_then(|list| list.get(&push.seq)) {
             let same = stored.sender() == push.sender() && stored.id() == push.id();
             let another = || StoreError::Refused(format!("another push stands under the number {}", push.seq));
-            return same.then_some(SavedAs::Itself).ok_or_else(another);
+            return same.then_some(Some(SavedAs::Before)).ok_or_else(another);
         }
-        if push.kind == PushKind::Message && self.messages.contains_key(&Self::message_key(push, &receiver)) {
-            return Ok(SavedAs::Duplicate);
+        let kept = push.kind == PushKind::Message && self.messages.contains_key(&Self::message_key(push, receiver));
+        Ok(kept.then_some(SavedAs::Duplicate))
+    }
+
+    fn save(&mut self, push: &Push) -> Result<SavedAs, StoreError> {
+        let receiver = name(push.receiver())?;
+        if let Some(found) = self.find(push, &receiver)? {
+            return Ok(found);
         }
         self.undo.push(Undo::Saved(receiver.clone(), push.seq));
         self.put(push.clone(), receiver);
@@ -256,6 +262,39 @@ impl Store for MemoryStore {
         pushes.iter().map(|push| tables.save(push)).collect()
     }
 
+    fn find_pushes(&mut self, pushes: &[Push]) -> Result<Vec<Option<SavedAs>>, StoreError> {
+        let tables = self.tables();
+        pushes.iter().map(|push| tables.find(push, &name(push.receiver())?)).collect()
+    }
+
+    fn waiting(
+        &mut self,
+        receivers: &[(&str, u64)],
+        count_max: u32,
+        note: &mut dyn FnMut(usize, u64, &str, u64),
+    ) -> Result<(), StoreError> {
+        let tables = self.tables();
+        for (place, (receiver, after_seq)) in receivers.iter().enumerate() {
+            let list = tables.pushes.get(&name(receiver)?);
+            let list = list.into_iter().flat_map(|list| list.range(after_seq.saturating_add(1)..));
+            for (seq, push) in list.take(count_max as usize) {
+                note(place, *seq, push.sender(), push.text_bytes() as u64);
+            }
+        }
+        Ok(())
+    }
+
+    fn sizes(&mut self, pushes: &[(UserName, u64)]) -> Result<Vec<Option<(Box<str>, u64)>>, StoreError> {
+        let tables = self.tables();
+        let size = |push: &Push| (push.sender().into(), push.text_bytes() as u64);
+        let found = |(receiver, seq): &(UserName, u64)| tables.pushes.get(receiver)?.get(seq).map(size);
+        Ok(pushes.iter().map(found).collect())
+    }
+
+    fn request_push(&mut self, receiver: &UserName, sender: &UserName) -> Result<Option<u64>, StoreError> {
+        Ok(self.tables().requests.get(&(receiver.clone(), sender.clone())).map(|request| request.seq))
+    }
+
     fn delete_pushes(&mut self, pushes: &[(UserName, u64)]) -> Result<(), StoreError> {
         let mut tables = self.tables();
         for (receiver, seq) in pushes {
@@ -264,7 +303,7 @@ impl Store for MemoryStore {
         Ok(())
     }
 
-    fn ask_friend(&mut self, push: &Push, pending_max: u32) -> Result<Asked, StoreError> {
+    fn ask_friend(&mut self, push: &Push, pending_max: u32, has_room: bool) -> Result<Asked, StoreError> {
         let (asker, asked) = (name(push.sender())?, name(push.receiver())?);
         let mut tables = self.tables();
         if !tables.accounts.contains_key(&asked) {
@@ -283,6 +322,9 @@ impl Store for MemoryStore {
         if pending.is_some_and(|&pending| pending >= pending_max) {
             return Ok(Asked::TooMany);
         }
+        if !has_room {
+            return Ok(Asked::Full);
+        }
         let request = Request { id: push.id().into(), time_ms: push.time_ms, seq: push.seq };
         tables.insert_request(pair.clone(), request);
         tables.undo.push(Undo::Asked(pair));
@@ -290,7 +332,7 @@ impl Store for MemoryStore {
         Ok(Asked::Pending)
     }
 
-    fn answer_friend(&mut self, push: &Push, friends_max: u32) -> Result<Answered, StoreError> {
+    fn answer_friend(&mut self, push: &Push, friends_max: u32, has_room: bool) -> Result<Answered, StoreError> {
         let (asked, asker) = (name(push.sender())?, name(push.receiver())?);
         let mut tables = self.tables();
         let pending = tables.requests.get(&(asked.clone(), asker.clone())).is_some_and(|found| *found.id == *push.id());
@@ -301,6 +343,9 @@ impl Store for MemoryStore {
         let full = |user| tables.friends.get(user).is_some_and(|friends| friends.len() >= friends_max as usize);
         if push.kind == PushKind::FriendAccept && (full(&asked) || full(&asker)) {
             return Ok(Answered::TooManyFriends);
+        }
+        if !has_room {
+            return Ok(Answered::Full);
         }
         tables.take_request(&asked, &asker);
         if push.kind == PushKind::FriendAccept {

@@ -7,9 +7,11 @@ pub mod mysql;
 pub mod password;
 pub mod pool;
 pub mod portable;
+pub mod quota;
 mod reopen;
 pub mod sqlite;
 pub mod token;
+mod waiting;
 mod work;
 
 use crate::chat::contract::{Answered, Asked};
@@ -54,8 +56,10 @@ impl std::error::Error for StoreError {}
 /// What became of a push that was to be saved.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SavedAs {
-    /// It is in the store (now, or since it was saved before).
+    /// It is in the store from now on.
     Itself,
+    /// It is in the store, and was so before, or that cannot be told any more.
+    Before,
     /// Another `Message` of the same receiver, sender and id is: this one was not kept.
     Duplicate,
 }
@@ -146,23 +150,51 @@ pub trait Store: Send {
     /// # Errors
     /// See [`StoreError`].
     fn save_pushes(&mut self, pushes: &[Push]) -> Result<Vec<SavedAs>, StoreError>;
+    /// What [`save_pushes`](Self::save_pushes) would say of pushes that are in the store, or duplicates of such; `None`: neither.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    fn find_pushes(&mut self, pushes: &[Push]) -> Result<Vec<Option<SavedAs>>, StoreError>;
+    /// What waits for some receivers behind a `seq` of each: of each so many pushes at most, ascending. `note` is told the place of the
+    /// receiver in the list, the push's `seq`, who sent it and how many bytes its four texts have.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    fn waiting(
+        &mut self,
+        receivers: &[(&str, u64)],
+        count_max: u32,
+        note: &mut dyn FnMut(usize, u64, &str, u64),
+    ) -> Result<(), StoreError>;
+    /// Who sent these pushes, named by receiver and `seq`, and how many bytes their texts have; `None` of those that are not there.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    fn sizes(&mut self, pushes: &[(UserName, u64)]) -> Result<Vec<Option<(Box<str>, u64)>>, StoreError>;
+    /// The push of the request that is pending from one to another.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    fn request_push(&mut self, receiver: &UserName, sender: &UserName) -> Result<Option<u64>, StoreError>;
     /// Forgets pushes, named by receiver and `seq`.
     ///
     /// # Errors
     /// See [`StoreError`].
     fn delete_pushes(&mut self, pushes: &[(UserName, u64)]) -> Result<(), StoreError>;
-    /// Notes a friend request and keeps its push, unless `pending_max` requests of who asks, or to who is asked, are pending.
+    /// Notes a friend request and keeps its push, unless `pending_max` requests of who asks, or to who is asked, are pending, or there
+    /// is no room for the push.
     /// Repeating it with the same `seq` while its push is still kept answers `Pending` again.
     ///
     /// # Errors
     /// See [`StoreError`].
-    fn ask_friend(&mut self, push: &Push, pending_max: u32) -> Result<Asked, StoreError>;
-    /// Answers a pending request; an accept does nothing if either has `friends_max` friends. Repeating it with the same `seq`
+    fn ask_friend(&mut self, push: &Push, pending_max: u32, has_room: bool) -> Result<Asked, StoreError>;
+    /// Answers a pending request; an accept does nothing if either has `friends_max` friends, nor does any if
+    /// there is no room for its push. Repeating it with the same `seq`
     /// while its push is still kept answers `Done` again.
     ///
     /// # Errors
     /// See [`StoreError`].
-    fn answer_friend(&mut self, push: &Push, friends_max: u32) -> Result<Answered, StoreError>;
+    fn answer_friend(&mut self, push: &Push, friends_max: u32, has_room: bool) -> Result<Answered, StoreError>;
     /// Keeps the hash of a resume token that may be used until `expires_ms`. The user's expired tokens are forgotten, and of the others
     /// those that expire first, so that there are at most `tokens_max` with the new one.
     ///

@@ -7,6 +7,7 @@
 mod connect;
 mod export;
 mod lost;
+mod mailbox;
 mod schema;
 mod values;
 
@@ -55,13 +56,6 @@ static LOCKS: LazyLock<[String; 3]> = LazyLock::new(|| {
     SIZES.map(|rows| {
         let names = repeated("?", rows);
         format!("SELECT 1 FROM accounts WHERE user_name IN ({names}) ORDER BY user_name FOR UPDATE")
-    })
-});
-/// By the primary key first, because not every server uses an index for pairs.
-static DELETES: LazyLock<[String; 3]> = LazyLock::new(|| {
-    SIZES.map(|rows| {
-        let (one, pair) = (repeated("?", rows), repeated("(?, ?)", rows));
-        format!("DELETE FROM pushes WHERE seq IN ({one}) AND (receiver, seq) IN ({pair})")
     })
 });
 
@@ -176,12 +170,12 @@ impl MysqlStore {
         let rows = self.rows(&READ_BACKS[size], seqs)?;
         let stored =
             rows.iter().map(|row| Ok((number(row, 0)?, row))).collect::<Result<HashMap<_, _>, StoreError>>()?;
+        // Which of them were there before is told only by how many were not.
+        let found = pushes.iter().filter(|push| stored.contains_key(&push.seq)).count() as u64;
+        let there = if found == inserted { SavedAs::Itself } else { SavedAs::Before };
         for push in pushes {
             saved.push(match stored.get(&push.seq) {
-                Some(row) => {
-                    same(push, row)?;
-                    SavedAs::Itself
-                }
+                Some(row) => same(push, row).map(|()| there)?,
                 None if push.kind == PushKind::Message => SavedAs::Duplicate,
                 None => return Err(StoreError::Corrupt("a push was neither saved nor there before".into())),
             });
@@ -222,14 +216,6 @@ impl MysqlStore {
     fn reaches(&mut self, count: &str, user: &str, limit: u32) -> Result<bool, StoreError> {
         let row = self.row(count, vec![bytes(user), Value::UInt(limit.into())])?;
         Ok(row.map_or(Ok(0), |row| number(&row, 0))? >= limit.into())
-    }
-
-    fn delete(&mut self, pushes: &[(UserName, u64)], size: usize) -> Result<(), StoreError> {
-        let mut params: Vec<Value> = pushes.iter().map(|(_, seq)| Value::UInt(*seq)).collect();
-        for (receiver, seq) in pushes {
-            params.extend([bytes(receiver.as_str()), Value::UInt(*seq)]);
-        }
-        self.change(&DELETES[size], params).map(drop)
     }
 }
 
@@ -390,6 +376,27 @@ impl Store for MysqlStore {
         Ok(saved)
     }
 
+    fn find_pushes(&mut self, pushes: &[Push]) -> Result<Vec<Option<SavedAs>>, StoreError> {
+        self.find(pushes)
+    }
+
+    fn waiting(
+        &mut self,
+        receivers: &[(&str, u64)],
+        count_max: u32,
+        note: &mut dyn FnMut(usize, u64, &str, u64),
+    ) -> Result<(), StoreError> {
+        self.read_waiting(receivers, count_max, note)
+    }
+
+    fn sizes(&mut self, pushes: &[(UserName, u64)]) -> Result<Vec<Option<(Box<str>, u64)>>, StoreError> {
+        self.read_sizes(pushes)
+    }
+
+    fn request_push(&mut self, receiver: &UserName, sender: &UserName) -> Result<Option<u64>, StoreError> {
+        Ok(self.request(receiver.as_str(), sender.as_str())?.map(|request| request.seq))
+    }
+
     fn delete_pushes(&mut self, pushes: &[(UserName, u64)]) -> Result<(), StoreError> {
         let mut rest = pushes;
         while !rest.is_empty() {
@@ -401,7 +408,7 @@ impl Store for MysqlStore {
         Ok(())
     }
 
-    fn ask_friend(&mut self, push: &Push, pending_max: u32) -> Result<Asked, StoreError> {
+    fn ask_friend(&mut self, push: &Push, pending_max: u32, has_room: bool) -> Result<Asked, StoreError> {
         let (asker, asked) = (push.sender(), push.receiver());
         if !self.exists(asked)? {
             return Ok(Asked::NoSuchUser);
@@ -418,6 +425,9 @@ impl Store for MysqlStore {
         if self.reaches(REQUESTS_OF, asker, pending_max)? || self.reaches(REQUESTS_TO, asked, pending_max)? {
             return Ok(Asked::TooMany);
         }
+        if !has_room {
+            return Ok(Asked::Full);
+        }
         let sql =
             "INSERT INTO friend_requests (receiver, sender, message_id, time_ms, push_seq) VALUES (?, ?, ?, ?, ?)";
         let (time_ms, seq) = (Value::UInt(push.time_ms), Value::UInt(push.seq));
@@ -426,7 +436,7 @@ impl Store for MysqlStore {
         Ok(Asked::Pending)
     }
 
-    fn answer_friend(&mut self, push: &Push, friends_max: u32) -> Result<Answered, StoreError> {
+    fn answer_friend(&mut self, push: &Push, friends_max: u32, has_room: bool) -> Result<Answered, StoreError> {
         let (asked, asker) = (push.sender(), push.receiver());
         if self.request(asked, asker)?.is_none_or(|request| request.id != push.id()) {
             let done = self.is_stored(push)?;
@@ -436,6 +446,9 @@ impl Store for MysqlStore {
             && (self.reaches(FRIENDS_OF, asked, friends_max)? || self.reaches(FRIENDS_OF, asker, friends_max)?)
         {
             return Ok(Answered::TooManyFriends);
+        }
+        if !has_room {
+            return Ok(Answered::Full);
         }
         self.remove_request(asked, asker)?;
         if push.kind == PushKind::FriendAccept {

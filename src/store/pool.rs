@@ -6,6 +6,7 @@ use super::company::Company;
 use super::memory::MemoryStore;
 use super::mysql::MysqlServer;
 use super::password::{Hasher, VerifiedLogins};
+use super::quota::{Mailboxes, Quotas};
 use super::reopen::Opener;
 use super::sqlite::SqliteStore;
 use super::work::Batch;
@@ -26,6 +27,9 @@ type Done = (Ticket, Outcome);
 
 /// Jobs that one transaction takes at most.
 const BATCH_MAX: usize = 1_000;
+
+/// Mailboxes, and senders in them, of which the workers together remember how full they are.
+const MAILBOX_ENTRIES_MAX: usize = 131_072;
 
 /// The loop's end of a data worker.
 struct DataLane {
@@ -89,7 +93,8 @@ impl Pool {
             }
             let (sender, jobs) = channel();
             pool.data.push(DataLane { sender, jobs: Vec::new() });
-            let batch = Batch::new(store, Arc::clone(&opener), Arc::clone(&verified));
+            let boxes = Mailboxes::new(Quotas::of(config), MAILBOX_ENTRIES_MAX / workers.max(1));
+            let batch = Batch::new(store, Arc::clone(&opener), Arc::clone(&verified), boxes);
             let (done, wake) = (done_sender.clone(), Arc::clone(&wake));
             pool.spawn(format!("data-{worker}"), move || data_worker(batch, &jobs, &done, &wake))?;
         }

@@ -20,6 +20,14 @@ pub struct SqliteStore {
     _lock: Lock,
 }
 
+/// SQLite knows these lengths without reading the texts.
+const WAITING: &str = "SELECT seq, sender, octet_length(receiver) + octet_length(sender) + octet_length(message_id)
+        + octet_length(content)
+     FROM pushes WHERE receiver = ?1 AND seq > ?2 ORDER BY seq LIMIT ?3";
+const SIZE: &str = "SELECT sender, octet_length(receiver) + octet_length(sender) + octet_length(message_id)
+        + octet_length(content)
+     FROM pushes WHERE seq = ?1 AND receiver = ?2";
+
 impl From<rusqlite::Error> for StoreError {
     fn from(error: rusqlite::Error) -> Self {
         let why = error.to_string();
@@ -61,10 +69,22 @@ impl SqliteStore {
             signed(push.time_ms),
             push.content()
         ];
-        if insert.execute(row)? > 0 || self.is_stored(push)? {
+        if insert.execute(row)? > 0 {
             return Ok(SavedAs::Itself);
         }
-        Ok(SavedAs::Duplicate)
+        Ok(if self.is_stored(push)? { SavedAs::Before } else { SavedAs::Duplicate })
+    }
+
+    /// What saving a push would say if it, or another that is the same message, is in the store.
+    fn find(&self, push: &Push) -> Result<Option<SavedAs>, StoreError> {
+        if self.is_stored(push)? {
+            return Ok(Some(SavedAs::Before));
+        }
+        let mut same = self.db.prepare_cached(
+            "SELECT 1 FROM pushes WHERE receiver = ?1 AND sender = ?2 AND message_id = ?3 AND once = 0",
+        )?;
+        let kept = push.kind == PushKind::Message && same.exists([push.receiver(), push.sender(), push.id()])?;
+        Ok(kept.then_some(SavedAs::Duplicate))
     }
 
     /// Is this very push in the store?
@@ -251,11 +271,51 @@ impl Store for SqliteStore {
         pushes.iter().map(|push| self.insert(push)).collect()
     }
 
+    fn find_pushes(&mut self, pushes: &[Push]) -> Result<Vec<Option<SavedAs>>, StoreError> {
+        pushes.iter().map(|push| self.find(push)).collect()
+    }
+
+    fn waiting(
+        &mut self,
+        receivers: &[(&str, u64)],
+        count_max: u32,
+        note: &mut dyn FnMut(usize, u64, &str, u64),
+    ) -> Result<(), StoreError> {
+        let mut find = self.db.prepare_cached(WAITING)?;
+        for (place, (receiver, after_seq)) in receivers.iter().enumerate() {
+            let mut rows = find.query(params![receiver, signed(*after_seq), count_max])?;
+            while let Some(row) = rows.next()? {
+                let number =
+                    |at: usize| u64::try_from(row.get::<_, i64>(at)?).map_err(|_| corrupt("a negative number"));
+                let sender = row.get_ref(1)?.as_str().map_err(rusqlite::Error::from)?;
+                note(place, number(0)?, sender, number(2)?);
+            }
+        }
+        Ok(())
+    }
+
+    fn sizes(&mut self, pushes: &[(UserName, u64)]) -> Result<Vec<Option<(Box<str>, u64)>>, StoreError> {
+        let mut find = self.db.prepare_cached(SIZE)?;
+        let mut size = |receiver: &UserName, seq: u64| {
+            let row = |row: &Row<'_>| Ok((row.get(0)?, row.get::<_, i64>(1)?));
+            let found = find.query_row(params![signed(seq), receiver.as_str()], row).optional()?;
+            found
+                .map(|(sender, bytes)| Ok((sender, u64::try_from(bytes).map_err(|_| corrupt("a negative size"))?)))
+                .transpose()
+        };
+        pushes.iter().map(|(receiver, seq)| size(receiver, *seq)).collect()
+    }
+
+    fn request_push(&mut self, receiver: &UserName, sender: &UserName) -> Result<Option<u64>, StoreError> {
+        let found = self.request(receiver.as_str(), sender.as_str())?;
+        found.map(|(_, _, seq)| u64::try_from(seq).map_err(|_| corrupt("a negative number"))).transpose()
+    }
+
     fn delete_pushes(&mut self, pushes: &[(UserName, u64)]) -> Result<(), StoreError> {
         pushes.iter().try_for_each(|(receiver, seq)| self.delete(receiver.as_str(), signed(*seq)))
     }
 
-    fn ask_friend(&mut self, push: &Push, pending_max: u32) -> Result<Asked, StoreError> {
+    fn ask_friend(&mut self, push: &Push, pending_max: u32, has_room: bool) -> Result<Asked, StoreError> {
         let (asker, asked) = (push.sender(), push.receiver());
         let exists = self.db.prepare_cached("SELECT 1 FROM accounts WHERE user_name = ?1")?.exists([asked])?;
         if !exists {
@@ -274,6 +334,9 @@ impl Store for SqliteStore {
         if self.reaches(of_asker, asker, pending_max)? || self.reaches(to_asked, asked, pending_max)? {
             return Ok(Asked::TooMany);
         }
+        if !has_room {
+            return Ok(Asked::Full);
+        }
         let mut insert = self.db.prepare_cached(
             "INSERT INTO friend_requests (receiver, sender, message_id, time_ms, push_seq) VALUES (?1, ?2, ?3, ?4, ?5)",
         )?;
@@ -282,7 +345,7 @@ impl Store for SqliteStore {
         Ok(Asked::Pending)
     }
 
-    fn answer_friend(&mut self, push: &Push, friends_max: u32) -> Result<Answered, StoreError> {
+    fn answer_friend(&mut self, push: &Push, friends_max: u32, has_room: bool) -> Result<Answered, StoreError> {
         let (asked, asker) = (push.sender(), push.receiver());
         if self.request(asked, asker)?.is_none_or(|(id, ..)| id != push.id()) {
             let done = self.is_stored(push)?;
@@ -293,6 +356,9 @@ impl Store for SqliteStore {
             && (self.reaches(friends, asked, friends_max)? || self.reaches(friends, asker, friends_max)?)
         {
             return Ok(Answered::TooManyFriends);
+        }
+        if !has_room {
+            return Ok(Answered::Full);
         }
         self.remove_request(asked, asker)?;
         if push.kind == PushKind::FriendAccept {

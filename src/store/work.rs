@@ -2,8 +2,9 @@
 //! store says no.
 
 use super::password::VerifiedLogins;
+use super::quota::Mailboxes;
 use super::reopen::{Opener, Opening};
-use super::{SavedAs, Store, StoreError, token};
+use super::{Store, StoreError, token, waiting};
 use crate::chat::contract::{Job, Outcome, Page};
 use crate::protocol::field::UserName;
 use crate::protocol::push::Push;
@@ -22,12 +23,18 @@ const HALVE_WITHIN: Duration = Duration::from_secs(1);
 const UNKNOWN_MAX: u32 = 24;
 /// A batch that failed sooner than this met a dead connection and is tried on a new one; a store that hung is not asked twice.
 const RETRY_WITHIN: Duration = Duration::from_secs(1);
+/// By then a transaction whose outcome was not known has been committed, or never will be: its connection is gone.
+const SETTLED_AFTER: Duration = Duration::from_secs(30);
 
 /// A data worker's connection and what it knows.
 pub(super) struct Batch {
     link: Link,
     opener: Arc<Opener>,
     verified: Arc<VerifiedLogins>,
+    /// What waits for those whose pushes this worker owns.
+    boxes: Mailboxes,
+    /// When it was last not known what became of a transaction, for a while.
+    unknown_at: Option<Instant>,
     outage: Outage,
 }
 
@@ -67,8 +74,18 @@ enum Outage {
 }
 
 impl Batch {
-    pub(super) fn new(store: Box<dyn Store>, opener: Arc<Opener>, verified: Arc<VerifiedLogins>) -> Self {
-        Self { link: Link::Open(store), opener, verified, outage: Outage::None }
+    pub(super) fn new(
+        store: Box<dyn Store>,
+        opener: Arc<Opener>,
+        verified: Arc<VerifiedLogins>,
+        boxes: Mailboxes,
+    ) -> Self {
+        Self { link: Link::Open(store), opener, verified, boxes, unknown_at: None, outage: Outage::None }
+    }
+
+    #[cfg(test)]
+    pub(super) fn boxes(&self) -> &Mailboxes {
+        &self.boxes
     }
 
     /// Does all jobs; one outcome for each, in their order.
@@ -142,14 +159,28 @@ impl Batch {
         let Link::Open(store) = &mut self.link else {
             return Err(StoreError::Unavailable("it is not open".into()));
         };
-        let verified = &self.verified;
+        let (verified, boxes) = (&self.verified, &mut self.boxes);
+        if self.unknown_at.is_some_and(|at| at.elapsed() > SETTLED_AFTER) {
+            self.unknown_at = None;
+            boxes.settled();
+        }
+        boxes.begin();
+        let mut committing = false;
         let done = contained(|| {
-            let result = transact(store.as_mut(), jobs, verified);
+            let result = transact(store.as_mut(), boxes, jobs, verified, &mut committing);
             if result.is_err() {
                 store.rollback();
             }
             (result, store.is_broken())
         });
+        match &done {
+            Some((Ok(_), _)) => self.boxes.committed(),
+            Some((Err(_), _)) if !committing => self.boxes.rolled_back(),
+            _ => {
+                self.boxes.unknown();
+                self.unknown_at = Some(Instant::now());
+            }
+        }
         let (result, is_broken) = done.unwrap_or_else(|| (Err(panicked()), true));
         if is_broken {
             let torn = std::mem::replace(&mut self.link, Link::Lost);
@@ -198,7 +229,14 @@ fn befriended(jobs: &[Job]) -> Vec<&str> {
     people
 }
 
-fn transact(store: &mut dyn Store, jobs: &[Job], verified: &VerifiedLogins) -> Result<Vec<Outcome>, StoreError> {
+/// `committing` tells whether an error came so late that the outcome is not known.
+fn transact(
+    store: &mut dyn Store,
+    boxes: &mut Mailboxes,
+    jobs: &[Job],
+    verified: &VerifiedLogins,
+    committing: &mut bool,
+) -> Result<Vec<Outcome>, StoreError> {
     let writes = jobs.iter().any(is_write);
     if writes {
         store.begin()?
@@ -213,15 +251,16 @@ fn transact(store: &mut dyn Store, jobs: &[Job], verified: &VerifiedLogins) -> R
     let mut rest = jobs;
     while let Some((job, after)) = rest.split_first() {
         rest = match job {
-            Job::SavePush { .. } => save_all(store, rest, &mut outcomes)?,
-            Job::DeletePush { .. } => delete_all(store, rest, &mut outcomes)?,
+            Job::SavePush { .. } => waiting::save_all(store, boxes, rest, &mut outcomes)?,
+            Job::DeletePush { .. } => waiting::delete_all(store, boxes, rest, &mut outcomes)?,
             job => {
-                outcomes.push(single(store, job, verified)?);
+                outcomes.push(single(store, boxes, job, verified)?);
                 after
             }
         };
     }
     if writes {
+        *committing = true;
         store.commit()?
     } else {
         store.end_reads()?
@@ -229,41 +268,12 @@ fn transact(store: &mut dyn Store, jobs: &[Job], verified: &VerifiedLogins) -> R
     Ok(outcomes)
 }
 
-/// The savings at the front of `jobs`, in one call; gives the jobs behind them.
-fn save_all<'a>(store: &mut dyn Store, jobs: &'a [Job], outcomes: &mut Vec<Outcome>) -> Result<&'a [Job], StoreError> {
-    let saving = |job: &Job| match job {
-        Job::SavePush { push } => Some(push.clone()),
-        _ => None,
-    };
-    let pushes: Vec<Push> = jobs.iter().map_while(saving).collect();
-    let saved = store.save_pushes(&pushes)?;
-    if saved.len() != pushes.len() {
-        return Err(StoreError::Corrupt("the store answered for other pushes than it was given".into()));
-    }
-    outcomes.extend(saved.into_iter().map(|saved| match saved {
-        SavedAs::Itself => Outcome::Saved,
-        SavedAs::Duplicate => Outcome::Duplicate,
-    }));
-    Ok(&jobs[pushes.len()..])
-}
-
-/// The deletions at the front of `jobs`, in one call; gives the jobs behind them.
-fn delete_all<'a>(
+fn single(
     store: &mut dyn Store,
-    jobs: &'a [Job],
-    outcomes: &mut Vec<Outcome>,
-) -> Result<&'a [Job], StoreError> {
-    let deleting = |job: &Job| match job {
-        Job::DeletePush { receiver, seq } => Some((receiver.clone(), *seq)),
-        _ => None,
-    };
-    let pushes: Vec<(UserName, u64)> = jobs.iter().map_while(deleting).collect();
-    store.delete_pushes(&pushes)?;
-    outcomes.extend(pushes.iter().map(|_| Outcome::Deleted));
-    Ok(&jobs[pushes.len()..])
-}
-
-fn single(store: &mut dyn Store, job: &Job, verified: &VerifiedLogins) -> Result<Outcome, StoreError> {
+    boxes: &mut Mailboxes,
+    job: &Job,
+    verified: &VerifiedLogins,
+) -> Result<Outcome, StoreError> {
     Ok(match job {
         Job::CreateAccount { profile, password_hash } => {
             if store.create_account(profile, password_hash)? {
@@ -290,8 +300,10 @@ fn single(store: &mut dyn Store, job: &Job, verified: &VerifiedLogins) -> Result
             Outcome::Page(page(store, user, *after_seq, *pushes_max, *bytes_max)?)
         }
         Job::GetProfile { user } => Outcome::Profile(store.profile(user)?.map(Box::new)),
-        Job::AskFriend { push, pending_max } => Outcome::Asked(store.ask_friend(push, *pending_max)?),
-        Job::AnswerFriend { push, friends_max } => Outcome::Answered(store.answer_friend(push, *friends_max)?),
+        Job::AskFriend { push, pending_max } => Outcome::Asked(waiting::ask_friend(store, boxes, push, *pending_max)?),
+        Job::AnswerFriend { push, friends_max } => {
+            Outcome::Answered(waiting::answer_friend(store, boxes, push, *friends_max)?)
+        }
         Job::MakeToken { user, now_ms, expires_ms, tokens_max } => {
             let Some(stored) = store.password_hash(user)? else {
                 return Err(StoreError::Refused("a token for a user that does not exist".into()));
@@ -306,7 +318,7 @@ fn single(store: &mut dyn Store, job: &Job, verified: &VerifiedLogins) -> Result
             Outcome::TokensRevoked
         }
         Job::Unfriend { user, other } => {
-            store.unfriend(user, other)?;
+            waiting::unfriend(store, boxes, user, other)?;
             Outcome::Unfriended
         }
         Job::SavePush { .. } | Job::DeletePush { .. } | Job::Hash { .. } | Job::Verify { .. } => {

@@ -77,10 +77,10 @@ pub(crate) fn fill(store: &mut dyn Store, pushes: u64) {
             if number % 3 == 0 {
                 store.save_token(&user(&name), &token_of(number), 0, 2_000 + number, 8)?;
             }
-            assert_eq!(store.ask_friend(&request(next(), &name, &hub, &id), u32::MAX)?, Asked::Pending);
+            assert_eq!(store.ask_friend(&request(next(), &name, &hub, &id), u32::MAX, true)?, Asked::Pending);
             if number % 3 > 0 {
                 let accept = answer(next(), PushKind::FriendAccept, &hub, &name, &id);
-                assert!(matches!(store.answer_friend(&accept, u32::MAX)?, Answered::Done));
+                assert!(matches!(store.answer_friend(&accept, u32::MAX, true)?, Answered::Done));
             }
         }
         Ok(())
@@ -123,9 +123,9 @@ fn known(store: &mut dyn Store, number: u64) -> Known {
     store.begin().unwrap();
     // Numbers that nothing in the store has.
     let asked = (number > 0)
-        .then(|| store.ask_friend(&request(u64::MAX >> 2, &name(number), &hub, "again"), u32::MAX).unwrap());
+        .then(|| store.ask_friend(&request(u64::MAX >> 2, &name(number), &hub, "again"), u32::MAX, true).unwrap());
     let reject = answer(u64::MAX >> 3, PushKind::FriendReject, &hub, &name(number), &id(number));
-    let pending = store.answer_friend(&reject, u32::MAX).unwrap() != Answered::NoSuchRequest;
+    let pending = store.answer_friend(&reject, u32::MAX, true).unwrap() != Answered::NoSuchRequest;
     store.rollback();
     Known {
         profile: store.profile(&me).unwrap(),

@@ -8,6 +8,7 @@ use super::world::World;
 use hongyan::chat::contract::{ConnId, Job, Rules};
 use hongyan::protocol::error::ErrorCode;
 use hongyan::protocol::request::{FriendVerb, TokenVerb, Verb};
+use hongyan::store::quota::{Quotas, Usage};
 use std::cell::RefCell;
 use std::rc::Rc;
 
@@ -87,6 +88,13 @@ fn rules_of(random: &mut Random) -> Rules {
     }
 }
 
+/// Small ones in some worlds. Drawn from a copy, so that all else stays as it was in the worlds of old.
+fn quotas_of(mut random: Random) -> Option<Quotas> {
+    let mut usage = || Usage { rows: 1 + random.below(12), bytes: 300 + random.below(3_000) };
+    let quotas = Quotas { receiver: usage(), pair: usage() };
+    random.chance(250).then_some(quotas)
+}
+
 impl Simulation {
     pub fn new(seed: u64) -> Self {
         Self::drawn_from(Random::new(seed), Random::new(seed ^ 0xFA17))
@@ -96,6 +104,9 @@ impl Simulation {
     pub fn drawn_from(mut random: Random, of_jobs: Random) -> Self {
         let rules = rules_of(&mut random);
         let mut world = World::new(rules.clone());
+        if let Some(quotas) = quotas_of(random.clone()) {
+            world.store.model.quotas = quotas;
+        }
         let mut oracle = Oracle::new(rules);
         for (place, user) in USERS.iter().enumerate() {
             world.store.model.add_account(user, user);

@@ -4,6 +4,7 @@ use super::say::{Frame, Say};
 use super::store::{Key, Model, key_of};
 use super::world::{EPOCH_MS, Seen};
 use hongyan::chat::contract::{Answered, Asked, CloseReason, ConnId, Job, Outcome, Rules};
+use hongyan::protocol::error::ErrorCode;
 use hongyan::protocol::push::{Push, PushKind};
 use hongyan::protocol::reply::Reply;
 use hongyan::protocol::request::FriendVerb;
@@ -81,6 +82,8 @@ pub struct Oracle {
     unsettled: BTreeSet<(String, String)>,
     /// An `MF` after which no error has been heard yet: the two are no friends, it says.
     refused: Option<(ConnId, String, (String, String))>,
+    /// Ids of pushes for which the store had no room, as the core was told.
+    full: BTreeSet<String>,
     /// Requests and deletions by id: who about whom.
     wanted: BTreeMap<String, (FriendVerb, (String, String))>,
     /// What was seen, to show that the simulation is worth its time.
@@ -108,6 +111,7 @@ impl Oracle {
             friends: BTreeSet::new(),
             unsettled: BTreeSet::new(),
             refused: None,
+            full: BTreeSet::new(),
             wanted: BTreeMap::new(),
             counts: BTreeMap::new(),
         }
@@ -267,7 +271,11 @@ impl Oracle {
     }
 
     fn replied(&mut self, at_ms: u64, conn: ConnId, id: &str, reply: &Reply) {
-        if let Reply::Error { .. } = reply {
+        if let Reply::Error { code, .. } = reply {
+            if *code == ErrorCode::Full {
+                assert!(self.full.contains(id), "FULL although there was room: {id}");
+                self.count("FULL");
+            }
             // The seed's own answer came first where there is one.
             if id.starts_with(['f', 'g', 'h']) {
                 assert!(self.take_waiting(conn, id).is_some(), "an error for {id}, which nobody asked");
@@ -361,7 +369,9 @@ impl Oracle {
                 assert!(*pushes_max <= self.rules.page_max, "a page larger than allowed");
             }
             (Job::AskFriend { push, .. }, Outcome::Failed) => self.note_request(push),
-            (Job::AskFriend { push, .. }, Outcome::Asked(asked)) if *asked != Asked::NoSuchUser => {
+            (Job::AskFriend { push, .. }, Outcome::Asked(asked))
+                if !matches!(asked, Asked::NoSuchUser | Asked::Full) =>
+            {
                 self.note_request(push);
                 self.befriended.insert(push.id().to_owned());
             }
@@ -385,6 +395,14 @@ impl Oracle {
     }
 
     fn told(&mut self, job: &Job, outcome: &Outcome) {
+        if let Job::SavePush { push } | Job::AskFriend { push, .. } | Job::AnswerFriend { push, .. } = job {
+            match outcome {
+                Outcome::Full | Outcome::Asked(Asked::Full) | Outcome::Answered(Answered::Full) => {
+                    self.full.insert(push.id().to_owned())
+                }
+                _ => self.full.remove(push.id()),
+            };
+        }
         if !matches!(outcome, Outcome::Failed)
             && let Some(pair) = pair_in(job)
         {

@@ -4,6 +4,7 @@ use hongyan::chat::contract::{Answered, Asked, Job, Outcome, Page};
 use hongyan::protocol::field::{Profile, Secret, UserName};
 use hongyan::protocol::push::{Push, PushKind};
 use hongyan::protocol::request::Proof;
+use hongyan::store::quota::{Quotas, Usage};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// (sender, receiver, id): what makes two messages the same.
@@ -20,9 +21,17 @@ struct Asking {
     seq: u64,
 }
 
+/// Nothing is ever full.
+const NO_QUOTAS: Quotas = {
+    let none = Usage { rows: u64::MAX, bytes: u64::MAX };
+    Quotas { receiver: none, pair: none }
+};
+
 /// Everything that survives a crash.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Model {
+    /// Of what waits.
+    pub quotas: Quotas,
     accounts: BTreeMap<String, (Secret, Profile)>,
     friends: BTreeSet<(String, String)>,
     /// By (who asked, who was asked).
@@ -46,6 +55,23 @@ pub fn profile(user: &str) -> Profile {
         location: "".into(),
         personal_description: "".into(),
         rsa_public_key: "".into(),
+    }
+}
+
+impl Default for Model {
+    fn default() -> Self {
+        Self {
+            quotas: NO_QUOTAS,
+            accounts: BTreeMap::new(),
+            friends: BTreeSet::new(),
+            pending: BTreeMap::new(),
+            pushes: BTreeMap::new(),
+            verified: BTreeMap::new(),
+            tokens: BTreeMap::new(),
+            tokens_made: 0,
+            cache_passwords: false,
+            last_seq: 0,
+        }
     }
 }
 
@@ -100,6 +126,17 @@ impl Model {
 
     pub fn has_message(&self, key: &Key) -> bool {
         self.pushes.values().any(|push| push.kind == PushKind::Message && key_of(push) == *key)
+    }
+
+    /// Would this push exceed no quota? All rows are counted each time.
+    pub fn has_room(&self, push: &Push) -> bool {
+        let fits = |max: Usage, counts: &dyn Fn(&Push) -> bool| {
+            let all = self.pushes.values().filter(|other| counts(other)).chain([push]);
+            let bytes = all.clone().map(|one| Usage::of_one(one.text_bytes() as u64).bytes).sum::<u64>();
+            all.count() as u64 <= max.rows && bytes <= max.bytes
+        };
+        fits(self.quotas.receiver, &|other| other.receiver() == push.receiver())
+            && fits(self.quotas.pair, &|other| (other.receiver(), other.sender()) == (push.receiver(), push.sender()))
     }
 
     fn keep(&mut self, push: &Push) {
@@ -207,6 +244,9 @@ impl Model {
         if push.kind == PushKind::Message && self.pushes.values().any(same) {
             return Outcome::Duplicate;
         }
+        if !self.pushes.contains_key(&(push.receiver().to_owned(), push.seq)) && !self.has_room(push) {
+            return Outcome::Full;
+        }
         self.keep(push);
         Outcome::Saved
     }
@@ -232,6 +272,9 @@ impl Model {
         if of_asker.max(to_asked) >= pending_max {
             return Asked::TooMany;
         }
+        if !self.has_room(push) {
+            return Asked::Full;
+        }
         self.pending.insert(pair, Asking { id: push.id().into(), time_ms: push.time_ms, seq: push.seq });
         self.keep(push);
         Asked::Pending
@@ -249,6 +292,9 @@ impl Model {
         let full = |user: &str| self.friends_of(user).len() >= friends_max;
         if push.kind == PushKind::FriendAccept && (full(&asked) || full(&asker)) {
             return Answered::TooManyFriends;
+        }
+        if !self.has_room(push) {
+            return Answered::Full;
         }
         self.pending.remove(&pair);
         if push.kind == PushKind::FriendAccept {

@@ -74,9 +74,9 @@ pub(crate) fn names(names: &[&str]) -> BTreeSet<String> {
 }
 
 pub(crate) fn ask(store: &mut dyn Store, push: &Push) -> Asked {
-    with(store, |store| store.ask_friend(push, u32::MAX))
+    with(store, |store| store.ask_friend(push, u32::MAX, true))
 }
 
 pub(crate) fn reply(store: &mut dyn Store, push: &Push) -> Answered {
-    with(store, |store| store.answer_friend(push, u32::MAX))
+    with(store, |store| store.answer_friend(push, u32::MAX, true))
 }

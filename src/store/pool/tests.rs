@@ -98,14 +98,31 @@ impl Store for Scripted {
         }
         self.inner.save_pushes(pushes)
     }
+    fn find_pushes(&mut self, pushes: &[Push]) -> Result<Vec<Option<SavedAs>>, StoreError> {
+        self.inner.find_pushes(pushes)
+    }
+    fn waiting(
+        &mut self,
+        receivers: &[(&str, u64)],
+        count_max: u32,
+        note: &mut dyn FnMut(usize, u64, &str, u64),
+    ) -> Result<(), StoreError> {
+        self.inner.waiting(receivers, count_max, note)
+    }
+    fn sizes(&mut self, pushes: &[(UserName, u64)]) -> Result<Vec<Option<(Box<str>, u64)>>, StoreError> {
+        self.inner.sizes(pushes)
+    }
+    fn request_push(&mut self, receiver: &UserName, sender: &UserName) -> Result<Option<u64>, StoreError> {
+        self.inner.request_push(receiver, sender)
+    }
     fn delete_pushes(&mut self, pushes: &[(UserName, u64)]) -> Result<(), StoreError> {
         self.inner.delete_pushes(pushes)
     }
-    fn ask_friend(&mut self, push: &Push, pending_max: u32) -> Result<AskedAs, StoreError> {
-        self.inner.ask_friend(push, pending_max)
+    fn ask_friend(&mut self, push: &Push, pending_max: u32, has_room: bool) -> Result<AskedAs, StoreError> {
+        self.inner.ask_friend(push, pending_max, has_room)
     }
-    fn answer_friend(&mut self, push: &Push, friends_max: u32) -> Result<Answered, StoreError> {
-        self.inner.answer_friend(push, friends_max)
+    fn answer_friend(&mut self, push: &Push, friends_max: u32, has_room: bool) -> Result<Answered, StoreError> {
+        self.inner.answer_friend(push, friends_max, has_room)
     }
     fn save_token(
         &mut self,

@@ -1,0 +1,148 @@
+//! What waits for whom, by number and size: what the quotas are reckoned from. And how it is forgotten.
+
+use super::values::{bytes, number, text};
+use super::{MysqlStore, READ_BACKS, SIZES, repeated, same, size_of_group};
+use crate::protocol::field::UserName;
+use crate::protocol::push::{Push, PushKind};
+use crate::store::{SavedAs, StoreError};
+use mysql::Value;
+use mysql::prelude::Queryable;
+use std::collections::{HashMap, HashSet};
+use std::sync::LazyLock;
+
+/// By the primary key first, because not every server uses an index for pairs.
+static DELETES: LazyLock<[String; 3]> = LazyLock::new(|| {
+    SIZES.map(|rows| {
+        let (one, pair) = (repeated("?", rows), repeated("(?, ?)", rows));
+        format!("DELETE FROM pushes WHERE seq IN ({one}) AND (receiver, seq) IN ({pair})")
+    })
+});
+/// The mailboxes of several receivers in one round trip, each by itself, so that each has its own limit.
+static WAITING: LazyLock<[String; 3]> = LazyLock::new(|| {
+    SIZES.map(|receivers| {
+        let one = |place| {
+            format!(
+                "(SELECT {place} AS place, seq, sender, \
+                 LENGTH(receiver) + LENGTH(sender) + LENGTH(message_id) + LENGTH(content) \
+                 FROM pushes FORCE INDEX (by_receiver) WHERE receiver = ? AND seq > ? ORDER BY seq LIMIT ?)"
+            )
+        };
+        (0..receivers).map(one).collect::<Vec<_>>().join(" UNION ALL ")
+    })
+});
+static LENGTHS: LazyLock<[String; 3]> = LazyLock::new(|| {
+    SIZES.map(|rows| {
+        format!(
+            "SELECT seq, receiver, sender, \
+             LENGTH(receiver) + LENGTH(sender) + LENGTH(message_id) + LENGTH(content) \
+             FROM pushes WHERE seq IN ({})",
+            repeated("?", rows)
+        )
+    })
+});
+static SAME: LazyLock<[String; 3]> = LazyLock::new(|| {
+    SIZES.map(|rows| {
+        let one = "(receiver = ? AND sender = ? AND message_id = ? AND once = 0)";
+        let any = vec![one; rows].join(" OR ");
+        format!("SELECT receiver, sender, message_id FROM pushes FORCE INDEX (kept_once) WHERE {any}")
+    })
+});
+
+impl MysqlStore {
+    /// See [`Store::waiting`](crate::store::Store::waiting).
+    pub(super) fn read_waiting(
+        &mut self,
+        receivers: &[(&str, u64)],
+        count_max: u32,
+        note: &mut dyn FnMut(usize, u64, &str, u64),
+    ) -> Result<(), StoreError> {
+        let (mut rest, mut base) = (receivers, 0);
+        while !rest.is_empty() {
+            let size = size_of_group(rest.len(), |_| true);
+            let (group, after) = rest.split_at(SIZES[size]);
+            let mut params = Vec::with_capacity(group.len() * 3);
+            for (receiver, after_seq) in group {
+                params.extend([bytes(receiver), Value::UInt(*after_seq), Value::UInt(count_max.into())]);
+            }
+            let mut odd = None;
+            self.run(|conn| {
+                for row in conn.exec_iter(&WAITING[size], params)? {
+                    let row = row?;
+                    let read = || Ok((number(&row, 0)? as usize, number(&row, 1)?, text(&row, 2)?, number(&row, 3)?));
+                    match read() {
+                        Ok((place, seq, sender, size)) => note(base + place, seq, sender, size),
+                        Err(error) => odd = Some(error),
+                    }
+                }
+                Ok(())
+            })?;
+            if let Some(error) = odd {
+                return Err(error);
+            }
+            base += group.len();
+            rest = after;
+        }
+        Ok(())
+    }
+
+    /// See [`Store::sizes`](crate::store::Store::sizes).
+    pub(super) fn read_sizes(
+        &mut self,
+        pushes: &[(UserName, u64)],
+    ) -> Result<Vec<Option<(Box<str>, u64)>>, StoreError> {
+        let (mut rest, mut sizes) = (pushes, Vec::with_capacity(pushes.len()));
+        while !rest.is_empty() {
+            let size = size_of_group(rest.len(), |_| true);
+            let (group, after) = rest.split_at(SIZES[size]);
+            let rows = self.rows(&LENGTHS[size], group.iter().map(|(_, seq)| Value::UInt(*seq)).collect())?;
+            let mut found = HashMap::with_capacity(rows.len());
+            for row in &rows {
+                found.insert((number(row, 0)?, text(row, 1)?), (text(row, 2)?, number(row, 3)?));
+            }
+            sizes.extend(group.iter().map(|(receiver, seq)| {
+                found.get(&(*seq, receiver.as_str())).map(|&(sender, bytes)| (Box::from(sender), bytes))
+            }));
+            rest = after;
+        }
+        Ok(sizes)
+    }
+
+    /// See [`Store::find_pushes`](crate::store::Store::find_pushes).
+    pub(super) fn find(&mut self, pushes: &[Push]) -> Result<Vec<Option<SavedAs>>, StoreError> {
+        let (mut rest, mut found) = (pushes, Vec::with_capacity(pushes.len()));
+        while !rest.is_empty() {
+            let size = size_of_group(rest.len(), |_| true);
+            let (group, after) = rest.split_at(SIZES[size]);
+            let rows = self.rows(&READ_BACKS[size], group.iter().map(|push| Value::UInt(push.seq)).collect())?;
+            let mut stored = HashMap::with_capacity(rows.len());
+            for row in &rows {
+                stored.insert(number(row, 0)?, row);
+            }
+            let params = group.iter().flat_map(|push| [push.receiver(), push.sender(), push.id()].map(bytes)).collect();
+            let rows = self.rows(&SAME[size], params)?;
+            let mut kept = HashSet::with_capacity(rows.len());
+            for row in &rows {
+                kept.insert((text(row, 0)?, text(row, 1)?, text(row, 2)?));
+            }
+            for push in group {
+                let is_kept =
+                    push.kind == PushKind::Message && kept.contains(&(push.receiver(), push.sender(), push.id()));
+                found.push(match stored.get(&push.seq) {
+                    Some(row) => same(push, row).map(|()| Some(SavedAs::Before))?,
+                    None => is_kept.then_some(SavedAs::Duplicate),
+                });
+            }
+            rest = after;
+        }
+        Ok(found)
+    }
+
+    /// Forgets as many as one statement takes.
+    pub(super) fn delete(&mut self, pushes: &[(UserName, u64)], size: usize) -> Result<(), StoreError> {
+        let mut params: Vec<Value> = pushes.iter().map(|(_, seq)| Value::UInt(*seq)).collect();
+        for (receiver, seq) in pushes {
+            params.extend([bytes(receiver.as_str()), Value::UInt(*seq)]);
+        }
+        self.change(&DELETES[size], params).map(drop)
+    }
+}

@@ -1,0 +1,429 @@
+//! The quotas by themselves, and what a worker knows against what its store has, with a store that fails now and then.
+
+use super::*;
+use crate::chat::contract::{Answered, Asked, Job, Outcome};
+use crate::protocol::field::{Id, Name, Profile, Secret, UserName};
+use crate::protocol::push::PushKind;
+use crate::store::memory::MemoryStore;
+use crate::store::password::VerifiedLogins;
+use crate::store::token::TokenHash;
+use crate::store::work::Batch;
+use crate::store::{SavedAs, Store, StoreError};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+fn user(name: &str) -> UserName {
+    UserName::new(name).unwrap()
+}
+
+fn push(seq: u64, kind: PushKind, from: &str, to: &str, id: &str, bytes: usize) -> Push {
+    let (id, from, to) = (Id::new(id).unwrap(), Name::new(from).unwrap(), Name::new(to).unwrap());
+    Push::new(seq, 1, kind, &id, &from, &to, &"x".repeat(bytes))
+}
+
+fn message(seq: u64, from: &str, to: &str) -> Push {
+    push(seq, PushKind::Message, from, to, &format!("m{seq:05}"), 100)
+}
+
+fn quotas(receiver: (u64, u64), pair: (u64, u64)) -> Quotas {
+    let usage = |(rows, bytes)| Usage { rows, bytes };
+    Quotas { receiver: usage(receiver), pair: usage(pair) }
+}
+
+const NO_BYTES_MAX: u64 = u64::MAX;
+
+/// Mailboxes of which this one is known to be empty.
+fn boxes(quotas: Quotas, receiver: &str) -> Mailboxes {
+    let mut boxes = Mailboxes::new(quotas, 1_000);
+    boxes.begin();
+    boxes.counts(receiver);
+    boxes.counted_all(receiver);
+    boxes.committed();
+    boxes
+}
+
+#[test]
+fn a_pair_and_a_receiver_have_so_many_and_so_large_and_no_more() {
+    let size = Usage::of_one(message(1, "bob", "ann").text_bytes() as u64).bytes;
+    for (quotas, of_bob, of_cid) in [
+        (quotas((5, NO_BYTES_MAX), (3, NO_BYTES_MAX)), 3, 2),
+        (quotas((100, 5 * size), (100, 3 * size)), 3, 2),
+        (quotas((100, 5 * size - 1), (100, 4 * size - 1)), 3, 1),
+    ] {
+        let mut boxes = boxes(quotas, "ann");
+        boxes.begin();
+        for (sender, taken) in [("bob", of_bob), ("cid", of_cid)] {
+            for n in 0..6 {
+                boxes.next_round();
+                let verdict = boxes.admit(&message(n, sender, "ann"));
+                assert_eq!(verdict, if n < taken { Verdict::Room } else { Verdict::Full }, "{sender} {n} {quotas:?}");
+            }
+        }
+        boxes.removed("ann", 0, "bob", message(0, "bob", "ann").text_bytes() as u64);
+        boxes.next_round();
+        assert_eq!(boxes.admit(&message(9, "bob", "ann")), Verdict::Room, "what is gone makes room");
+        assert!(!boxes.has_room(&message(10, "bob", "ann")));
+    }
+}
+
+#[test]
+fn what_depends_on_others_of_its_round_is_put_off_with_what_follows_it() {
+    let mut boxes = boxes(quotas((2, NO_BYTES_MAX), (2, NO_BYTES_MAX)), "ann");
+    boxes.begin();
+    boxes.next_round();
+    let verdicts: Vec<_> = (0..4).map(|n| boxes.admit(&message(n, "bob", "ann"))).collect();
+    assert_eq!(verdicts, [Verdict::Room, Verdict::Room, Verdict::Later, Verdict::Later]);
+    boxes.not_added(&message(1, "bob", "ann"));
+    boxes.next_round();
+    let verdicts: Vec<_> = (2..4).map(|n| boxes.admit(&message(n, "bob", "ann"))).collect();
+    assert_eq!(verdicts, [Verdict::Room, Verdict::Later]);
+    boxes.next_round();
+    assert_eq!(boxes.admit(&message(3, "bob", "ann")), Verdict::Full);
+}
+
+#[test]
+fn what_is_rolled_back_never_counted_and_what_is_not_known_is_counted_again() {
+    let mut boxes = boxes(quotas((9, NO_BYTES_MAX), (9, NO_BYTES_MAX)), "ann");
+    boxes.begin();
+    boxes.added(&message(1, "bob", "ann"));
+    boxes.committed();
+    let before = boxes.usage("ann");
+    boxes.begin();
+    boxes.added(&message(2, "bob", "ann"));
+    boxes.added(&message(3, "cid", "ann"));
+    boxes.removed("ann", 1, "bob", message(1, "bob", "ann").text_bytes() as u64);
+    boxes.counts("dan");
+    boxes.counted_all("dan");
+    boxes.rolled_back();
+    assert_eq!(boxes.usage("ann"), before);
+    assert!(!boxes.knows("dan"), "it may have counted what was rolled back");
+    assert_eq!(boxes.entries(), 2);
+    boxes.begin();
+    boxes.added(&message(2, "bob", "ann"));
+    boxes.unknown();
+    assert!(!boxes.knows("ann"));
+    // Counted while the unknown one may still come: once more, when that is over.
+    boxes.begin();
+    boxes.counts("ann");
+    boxes.counted_all("ann");
+    boxes.committed();
+    assert!(boxes.knows("ann"));
+    boxes.settled();
+    assert!(!boxes.knows("ann"));
+    assert_eq!(boxes.entries(), 0);
+}
+
+#[test]
+fn too_many_mailboxes_are_not_remembered_and_the_dear_ones_stay() {
+    let no_quota = quotas((u64::MAX, NO_BYTES_MAX), (u64::MAX, NO_BYTES_MAX));
+    let mut boxes = Mailboxes::new(no_quota, 200);
+    for n in 0..1_000 {
+        let name = format!("user {n}");
+        boxes.begin();
+        boxes.counts(&name);
+        boxes.counted_all(&name);
+        for seq in 0..if n % 100 == 0 { 50 } else { n % 3 } {
+            boxes.added(&message(seq, if seq % 2 == 0 { "bob" } else { "cid" }, &name));
+        }
+        boxes.committed();
+        assert!(boxes.entries() <= 200);
+        let shares: usize = boxes.boxes.values().map(|mailbox| mailbox.shares.len()).sum();
+        assert_eq!(boxes.shares, shares);
+    }
+    assert!((0..1_000).step_by(100).all(|n| boxes.knows(&format!("user {n}"))));
+    println!("a mailbox: {} B beside its names", size_of::<Mailbox>() + size_of::<Box<str>>());
+}
+
+/// A store that fails at some of the calls, drawn from a seed.
+struct Shaky {
+    inner: MemoryStore,
+    dice: Arc<AtomicU64>,
+    broken: bool,
+}
+
+fn draw(dice: &AtomicU64, below: u64) -> u64 {
+    let mut x = dice.load(Ordering::Relaxed);
+    x ^= x << 13;
+    x ^= x >> 7;
+    x ^= x << 17;
+    dice.store(x, Ordering::Relaxed);
+    x % below
+}
+
+impl Shaky {
+    fn may_fail(&mut self) -> Result<(), StoreError> {
+        match draw(&self.dice, 60) {
+            0 => Err(StoreError::Busy("a lock".into())),
+            1 => {
+                self.broken = true;
+                Err(StoreError::Unavailable("the connection is lost".into()))
+            }
+            2 => Err(StoreError::Refused("a row".into())),
+            3 => panic!("the driver of the test panics, as it should"),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Store for Shaky {
+    fn begin(&mut self) -> Result<(), StoreError> {
+        self.inner.begin()
+    }
+    fn commit(&mut self) -> Result<(), StoreError> {
+        match draw(&self.dice, 12) {
+            0 => {
+                self.broken = true;
+                return Err(StoreError::Unavailable("lost before the commit".into()));
+            }
+            1 => {
+                self.inner.commit()?;
+                self.broken = true;
+                return Err(StoreError::Unavailable("lost after the commit".into()));
+            }
+            _ => {}
+        }
+        self.inner.commit()
+    }
+    fn rollback(&mut self) {
+        self.inner.rollback();
+    }
+    fn is_broken(&self) -> bool {
+        self.broken
+    }
+    fn last_seq(&mut self) -> Result<u64, StoreError> {
+        self.inner.last_seq()
+    }
+    fn create_account(&mut self, profile: &Profile, hash: &Secret) -> Result<bool, StoreError> {
+        self.inner.create_account(profile, hash)
+    }
+    fn password_hash(&mut self, user: &UserName) -> Result<Option<Secret>, StoreError> {
+        self.inner.password_hash(user)
+    }
+    fn profile(&mut self, user: &UserName) -> Result<Option<Profile>, StoreError> {
+        self.inner.profile(user)
+    }
+    fn friends(&mut self, user: &UserName) -> Result<Vec<UserName>, StoreError> {
+        self.inner.friends(user)
+    }
+    fn pushes(&mut self, user: &UserName, seq: u64, count: u32, bytes: usize) -> Result<Vec<Push>, StoreError> {
+        self.inner.pushes(user, seq, count, bytes)
+    }
+    fn save_pushes(&mut self, pushes: &[Push]) -> Result<Vec<SavedAs>, StoreError> {
+        self.may_fail()?;
+        let saved = self.inner.save_pushes(pushes)?;
+        self.may_fail()?;
+        Ok(saved)
+    }
+    fn find_pushes(&mut self, pushes: &[Push]) -> Result<Vec<Option<SavedAs>>, StoreError> {
+        self.inner.find_pushes(pushes)
+    }
+    fn waiting(
+        &mut self,
+        receivers: &[(&str, u64)],
+        count_max: u32,
+        note: &mut dyn FnMut(usize, u64, &str, u64),
+    ) -> Result<(), StoreError> {
+        self.inner.waiting(receivers, count_max, note)?;
+        self.may_fail()
+    }
+    fn sizes(&mut self, pushes: &[(UserName, u64)]) -> Result<Vec<Option<(Box<str>, u64)>>, StoreError> {
+        self.inner.sizes(pushes)
+    }
+    fn request_push(&mut self, receiver: &UserName, sender: &UserName) -> Result<Option<u64>, StoreError> {
+        self.inner.request_push(receiver, sender)
+    }
+    fn delete_pushes(&mut self, pushes: &[(UserName, u64)]) -> Result<(), StoreError> {
+        self.inner.delete_pushes(pushes)?;
+        self.may_fail()
+    }
+    fn ask_friend(&mut self, push: &Push, pending_max: u32, has_room: bool) -> Result<Asked, StoreError> {
+        self.inner.ask_friend(push, pending_max, has_room)
+    }
+    fn answer_friend(&mut self, push: &Push, friends_max: u32, has_room: bool) -> Result<Answered, StoreError> {
+        self.inner.answer_friend(push, friends_max, has_room)
+    }
+    fn save_token(&mut self, user: &UserName, hash: &TokenHash, a: u64, b: u64, max: u32) -> Result<(), StoreError> {
+        self.inner.save_token(user, hash, a, b, max)
+    }
+    fn has_token(&mut self, user: &UserName, hash: &TokenHash, now_ms: u64) -> Result<bool, StoreError> {
+        self.inner.has_token(user, hash, now_ms)
+    }
+    fn revoke_tokens(&mut self, user: &UserName) -> Result<(), StoreError> {
+        self.inner.revoke_tokens(user)
+    }
+    fn unfriend(&mut self, user: &UserName, other: &UserName) -> Result<(), StoreError> {
+        self.inner.unfriend(user, other)
+    }
+}
+
+fn batch(tables: &MemoryStore, dice: &Arc<AtomicU64>, quotas: Quotas) -> Batch {
+    let (inner, dice) = (tables.clone(), Arc::clone(dice));
+    let open = move || -> Result<Box<dyn Store>, StoreError> {
+        Ok(Box::new(Shaky { inner: inner.clone(), dice: Arc::clone(&dice), broken: false }))
+    };
+    let first = open().unwrap();
+    let verified = Arc::new(VerifiedLogins::new(1).unwrap());
+    Batch::new(first, Arc::new(Box::new(open)), verified, Mailboxes::new(quotas, 20))
+}
+
+/// All rows of a receiver, counted anew.
+fn recount(tables: &MemoryStore, receiver: &str) -> (Usage, Vec<(Box<str>, Usage)>) {
+    let mut mailbox = Mailbox::new(false);
+    let all = tables.clone().pushes(&user(receiver), 0, u32::MAX, usize::MAX).unwrap();
+    for push in all {
+        mailbox.change(push.sender(), Usage::of_one(push.text_bytes() as u64), true);
+    }
+    (mailbox.total, mailbox.shares)
+}
+
+const PEOPLE: [&str; 4] = ["ann", "bob", "cid", "dan"];
+
+fn account(name: &str) -> Profile {
+    let empty = || Box::<str>::from("");
+    Profile {
+        user_name: user(name),
+        email_address: empty(),
+        nick_name: empty(),
+        profile_picture: empty(),
+        location: empty(),
+        personal_description: empty(),
+        rsa_public_key: empty(),
+    }
+}
+
+/// Some jobs, of which a few repeat what was said before.
+fn jobs(dice: &AtomicU64, next_seq: &mut u64, said: &mut Vec<Push>) -> Vec<Job> {
+    let person = || PEOPLE[draw(dice, 4) as usize];
+    let mut jobs = Vec::new();
+    for _ in 0..1 + draw(dice, 25) {
+        *next_seq += 1;
+        let (seq, from, to) = (*next_seq, person(), person());
+        let of = |kind, id: &str| push(seq, kind, from, to, id, draw(dice, 300) as usize);
+        jobs.push(match draw(dice, 12) {
+            0..=5 => {
+                let push = match said.len() {
+                    len if len > 0 && draw(dice, 5) == 0 => said[draw(dice, len as u64) as usize].clone(),
+                    _ => of(PushKind::Message, &format!("m{}", draw(dice, 400))),
+                };
+                said.push(push.clone());
+                Job::SavePush { push }
+            }
+            6..=8 => Job::DeletePush { receiver: user(to), seq: seq.saturating_sub(draw(dice, 200)) },
+            9 => Job::AskFriend { push: of(PushKind::FriendRequest, "r"), pending_max: 9 },
+            10 if draw(dice, 2) == 0 => Job::Unfriend { user: user(from), other: user(to) },
+            10 => Job::AnswerFriend { push: of(PushKind::FriendReject, "r"), friends_max: 9 },
+            _ => Job::AnswerFriend { push: of(PushKind::FriendAccept, "r"), friends_max: 9 },
+        });
+    }
+    jobs
+}
+
+#[test]
+fn what_a_worker_knows_is_what_its_store_has_whatever_fails_in_between() {
+    let (mut fulls, mut known) = (0, 0);
+    for seed in 1..=40_u64 {
+        let (mut tables, dice) = (MemoryStore::default(), Arc::new(AtomicU64::new(seed * 7_919)));
+        for name in PEOPLE {
+            tables.begin().unwrap();
+            tables.create_account(&account(name), &Secret::new("h")).unwrap();
+            tables.commit().unwrap();
+        }
+        let quotas = quotas((40, 12_000), (15, 5_000));
+        let mut batch = batch(&tables, &dice, quotas);
+        let (mut seq, mut said) = (0, Vec::new());
+        for _ in 0..60 {
+            let before = PEOPLE.map(|name| recount(&tables, name).0.rows);
+            let jobs = jobs(&dice, &mut seq, &mut said);
+            let outcomes = batch.run(&jobs);
+            assert_eq!(outcomes.len(), jobs.len());
+            for (name, before) in PEOPLE.iter().zip(before) {
+                let (total, shares) = recount(&tables, name);
+                if let Some(found) = batch.boxes().usage(name) {
+                    known += 1;
+                    assert_eq!(found, (total, shares.clone()), "seed {seed}, {name}");
+                }
+                let fits = |usage: Usage, max: Usage| usage.rows <= max.rows && usage.bytes <= max.bytes;
+                assert!(fits(total, quotas.receiver), "seed {seed}, {name}: {total:?} {before}");
+                assert!(shares.iter().all(|(_, share)| fits(*share, quotas.pair)), "seed {seed}, {name}: {shares:?}");
+            }
+            let is_full = |outcome: &&Outcome| {
+                matches!(outcome, Outcome::Full | Outcome::Asked(Asked::Full) | Outcome::Answered(Answered::Full))
+            };
+            fulls += outcomes.iter().filter(is_full).count();
+        }
+    }
+    assert!(fulls > 100 && known > 1_000, "{fulls} {known}");
+}
+
+/// A worker whose store never fails, with Bob's pushes to Ann in it.
+fn calm(quotas: Quotas, waiting: u64) -> Batch {
+    let mut tables = MemoryStore::default();
+    tables.begin().unwrap();
+    let all: Vec<Push> = (1..=waiting).map(|seq| message(seq, "bob", "ann")).collect();
+    tables.save_pushes(&all).unwrap();
+    tables.commit().unwrap();
+    let open = move || -> Result<Box<dyn Store>, StoreError> { Ok(Box::new(tables.clone())) };
+    let first = open().unwrap();
+    let verified = Arc::new(VerifiedLogins::new(1).unwrap());
+    Batch::new(first, Arc::new(Box::new(open)), verified, Mailboxes::new(quotas, 1_000))
+}
+
+fn said(outcomes: &[Outcome]) -> Vec<&'static str> {
+    let word = |outcome: &Outcome| match outcome {
+        Outcome::Saved => "saved",
+        Outcome::Duplicate => "duplicate",
+        Outcome::Full => "full",
+        Outcome::Deleted => "deleted",
+        _ => "?",
+    };
+    outcomes.iter().map(word).collect()
+}
+
+fn save(push: Push) -> Job {
+    Job::SavePush { push }
+}
+
+#[test]
+fn what_is_in_the_store_already_is_found_there_also_when_it_is_full() {
+    let mut batch = calm(quotas((4, NO_BYTES_MAX), (4, NO_BYTES_MAX)), 3);
+    let again = push(9, PushKind::Message, "bob", "ann", "m00002", 5);
+    let outcomes = batch.run(&[
+        save(message(1, "bob", "ann")),
+        save(again.clone()),
+        save(message(10, "bob", "ann")),
+        save(message(11, "bob", "ann")),
+        save(message(2, "bob", "ann")),
+        save(again),
+        save(push(12, PushKind::Message, "bob", "ann", "m00010", 5)),
+        save(message(13, "cid", "ann")),
+    ]);
+    let expected = ["saved", "duplicate", "saved", "full", "saved", "duplicate", "duplicate", "full"];
+    assert_eq!(said(&outcomes), expected);
+    let delete = |seq| Job::DeletePush { receiver: user("ann"), seq };
+    let outcomes = batch.run(&[delete(1), delete(1), save(message(20, "cid", "ann")), save(message(21, "cid", "ann"))]);
+    assert_eq!(said(&outcomes), ["deleted", "deleted", "saved", "full"], "one came off, and one only");
+}
+
+#[test]
+fn a_long_backlog_is_counted_in_bounded_pieces_and_as_far_as_needed() {
+    let rows = u64::from(COUNTED_ROWS_MAX);
+    let of = |rows| quotas((rows, NO_BYTES_MAX), (rows, NO_BYTES_MAX));
+    // So much is known at once that it is full.
+    let mut batch = calm(of(rows / 2), rows + 100);
+    assert_eq!(said(&batch.run(&[save(message(900_000, "cid", "ann"))])), ["full"]);
+    let gone: Vec<Job> = (1..=10).map(|seq| Job::DeletePush { receiver: user("ann"), seq }).collect();
+    batch.run(&gone);
+    assert_eq!(
+        said(&batch.run(&[save(message(900_001, "cid", "ann"))])),
+        ["full"],
+        "more waits behind what was counted"
+    );
+    // And here only when the second transaction has counted on.
+    let mut batch = calm(of(rows + 50), rows + 100);
+    assert_eq!(said(&batch.run(&[save(message(900_000, "cid", "ann"))])), ["saved"]);
+    assert_eq!(said(&batch.run(&[save(message(900_001, "cid", "ann"))])), ["full"]);
+    let gone: Vec<Job> = (1..=52).map(|seq| Job::DeletePush { receiver: user("ann"), seq }).collect();
+    batch.run(&gone);
+    let outcomes = batch.run(&[save(message(900_002, "cid", "ann")), save(message(900_003, "cid", "ann"))]);
+    assert_eq!(said(&outcomes), ["saved", "full"], "to the push");
+}

@@ -1,0 +1,227 @@
+//! What a worker does to the pushes in the store, within the quotas: it counts a mailbox that it does not know yet, saves what there is
+//! room for, and notes what is gone.
+
+use super::quota::{Mailboxes, Verdict};
+use super::{SavedAs, Store, StoreError};
+use crate::chat::contract::{Answered, Asked, Job, Outcome};
+use crate::protocol::field::UserName;
+use crate::protocol::push::{Push, PushKind};
+use std::collections::HashSet;
+
+/// Rows of each mailbox that are looked at together with others: that is the whole of nearly every one.
+const FIRST_ROWS: u32 = 64;
+/// Rows that one query reads from then on.
+const NEXT_ROWS: u32 = 5_000;
+
+/// The savings at the front of `jobs`; gives the jobs behind them.
+pub(super) fn save_all<'a>(
+    store: &mut dyn Store,
+    boxes: &mut Mailboxes,
+    jobs: &'a [Job],
+    outcomes: &mut Vec<Outcome>,
+) -> Result<&'a [Job], StoreError> {
+    let saving = |job: &Job| match job {
+        Job::SavePush { push } => Some(push.clone()),
+        _ => None,
+    };
+    let pushes: Vec<Push> = jobs.iter().map_while(saving).collect();
+    let behind = &jobs[pushes.len()..];
+    count(store, boxes, pushes.iter().map(Push::receiver))?;
+    let mut answers = vec![None; pushes.len()];
+    let mut open: Vec<usize> = (0..pushes.len()).collect();
+    while !open.is_empty() {
+        open = save_round(store, boxes, &pushes, &open, &mut answers)?;
+    }
+    // None is left open.
+    outcomes.extend(answers.into_iter().map(|answer| answer.unwrap_or(Outcome::Failed)));
+    Ok(behind)
+}
+
+/// Saves what there is room for; gives what is to be looked at once more, because it depends on what became of these.
+fn save_round(
+    store: &mut dyn Store,
+    boxes: &mut Mailboxes,
+    pushes: &[Push],
+    open: &[usize],
+    answers: &mut [Option<Outcome>],
+) -> Result<Vec<usize>, StoreError> {
+    let (mut room, mut full, mut later) = (Vec::with_capacity(open.len()), Vec::new(), Vec::new());
+    boxes.next_round();
+    for &at in open {
+        match boxes.admit(&pushes[at]) {
+            Verdict::Room => room.push(at),
+            Verdict::Full => full.push(at),
+            Verdict::Later => later.push(at),
+        }
+    }
+    let chosen = |places: &[usize]| -> Vec<Push> { places.iter().map(|&at| pushes[at].clone()).collect() };
+    let all = room.len() == pushes.len();
+    let saved = if all { store.save_pushes(pushes)? } else { store.save_pushes(&chosen(&room))? };
+    if saved.len() != room.len() {
+        return Err(StoreError::Corrupt("the store answered for other pushes than it was given".into()));
+    }
+    for (&at, saved) in room.iter().zip(saved) {
+        if saved != SavedAs::Itself {
+            boxes.not_added(&pushes[at]);
+        }
+        if saved == SavedAs::Before {
+            // Only a save whose outcome was not known is done twice, so its first try may have been counted or not.
+            boxes.suspect(pushes[at].receiver());
+        }
+        answers[at] = Some(outcome_of(saved));
+    }
+    if !full.is_empty() {
+        let found = store.find_pushes(&chosen(&full))?;
+        for (&at, found) in full.iter().zip(found) {
+            answers[at] = Some(found.map_or(Outcome::Full, outcome_of));
+        }
+    }
+    Ok(later)
+}
+
+fn outcome_of(saved: SavedAs) -> Outcome {
+    match saved {
+        SavedAs::Itself | SavedAs::Before => Outcome::Saved,
+        SavedAs::Duplicate => Outcome::Duplicate,
+    }
+}
+
+/// The deletions at the front of `jobs`; gives the jobs behind them.
+pub(super) fn delete_all<'a>(
+    store: &mut dyn Store,
+    boxes: &mut Mailboxes,
+    jobs: &'a [Job],
+    outcomes: &mut Vec<Outcome>,
+) -> Result<&'a [Job], StoreError> {
+    let deleting = |job: &Job| match job {
+        Job::DeletePush { receiver, seq } => Some((receiver.clone(), *seq)),
+        _ => None,
+    };
+    let pushes: Vec<(UserName, u64)> = jobs.iter().map_while(deleting).collect();
+    let mut known: Vec<_> = pushes.iter().filter(|(receiver, _)| boxes.knows(receiver.as_str())).cloned().collect();
+    if known.len() > 1 {
+        let mut seen = HashSet::new();
+        known.retain(|push| seen.insert(push.clone()));
+    }
+    if !known.is_empty() {
+        let sizes = store.sizes(&known)?;
+        for ((receiver, seq), size) in known.iter().zip(sizes) {
+            if let Some((sender, text_bytes)) = size {
+                boxes.removed(receiver.as_str(), *seq, &sender, text_bytes);
+            }
+        }
+    }
+    store.delete_pushes(&pushes)?;
+    outcomes.extend(pushes.iter().map(|_| Outcome::Deleted));
+    Ok(&jobs[pushes.len()..])
+}
+
+pub(super) fn ask_friend(
+    store: &mut dyn Store,
+    boxes: &mut Mailboxes,
+    push: &Push,
+    pending_max: u32,
+) -> Result<Asked, StoreError> {
+    count(store, boxes, [push.receiver()])?;
+    let (receiver, has_room) = (name(push.receiver())?, boxes.has_room(push));
+    noting(store, boxes, &receiver, (Some(push), &[]), |store| store.ask_friend(push, pending_max, has_room))
+}
+
+pub(super) fn answer_friend(
+    store: &mut dyn Store,
+    boxes: &mut Mailboxes,
+    push: &Push,
+    friends_max: u32,
+) -> Result<Answered, StoreError> {
+    count(store, boxes, [push.receiver()])?;
+    let (receiver, has_room) = (name(push.receiver())?, boxes.has_room(push));
+    // The request that crosses an accepted one goes with its push.
+    let crossed = match push.kind {
+        PushKind::FriendAccept => store.request_push(&receiver, &name(push.sender())?)?,
+        _ => None,
+    };
+    noting(store, boxes, &receiver, (Some(push), crossed.as_slice()), |store| {
+        store.answer_friend(push, friends_max, has_room)
+    })
+}
+
+/// Ends a friendship. Whatever that does to the push of a pending request of `user` is noted.
+pub(super) fn unfriend(
+    store: &mut dyn Store,
+    boxes: &mut Mailboxes,
+    user: &UserName,
+    other: &UserName,
+) -> Result<(), StoreError> {
+    if !boxes.knows(other.as_str()) {
+        return store.unfriend(user, other);
+    }
+    let pending = store.request_push(other, user)?;
+    noting(store, boxes, other, (None, pending.as_slice()), |store| store.unfriend(user, other))
+}
+
+/// Does something to the store, and notes whether this push of the receiver's has come by it, and which of those have gone.
+fn noting<T>(
+    store: &mut dyn Store,
+    boxes: &mut Mailboxes,
+    receiver: &UserName,
+    (comes, go): (Option<&Push>, &[u64]),
+    work: impl FnOnce(&mut dyn Store) -> Result<T, StoreError>,
+) -> Result<T, StoreError> {
+    let seqs = comes.map(|push| push.seq).into_iter().chain(go.iter().copied());
+    let touched: Vec<(UserName, u64)> = seqs.map(|seq| (receiver.clone(), seq)).collect();
+    let before = store.sizes(&touched)?;
+    let done = work(store)?;
+    let after = store.sizes(&touched)?;
+    for (((_, seq), before), after) in touched.iter().zip(before).zip(after) {
+        match (before, after) {
+            (None, Some(_)) => comes.into_iter().for_each(|push| boxes.added(push)),
+            (Some((sender, text_bytes)), None) => boxes.removed(receiver.as_str(), *seq, &sender, text_bytes),
+            _ => {}
+        }
+    }
+    Ok(done)
+}
+
+fn name(text: &str) -> Result<UserName, StoreError> {
+    UserName::new(text).map_err(|why| StoreError::Refused(why.into()))
+}
+
+/// Counts the mailboxes of these receivers that are not known well enough, as far as one transaction may.
+fn count<'a>(
+    store: &mut dyn Store,
+    boxes: &mut Mailboxes,
+    receivers: impl IntoIterator<Item = &'a str>,
+) -> Result<(), StoreError> {
+    let mut wanted: Vec<(&str, u64)> =
+        receivers.into_iter().filter_map(|receiver| Some((receiver, boxes.uncounted(receiver)?))).collect();
+    if wanted.is_empty() {
+        return Ok(());
+    }
+    wanted.sort_unstable();
+    wanted.dedup();
+    wanted.iter().for_each(|(receiver, _)| boxes.counts(receiver));
+    // All begin together; whoever has more is counted on alone.
+    let mut first = true;
+    while !wanted.is_empty() && boxes.rows_left() > 0 {
+        let rest = wanted.split_off(if first { wanted.len() } else { 1 });
+        let fair = boxes.rows_left() / u32::try_from(wanted.len()).unwrap_or(u32::MAX);
+        let rows_max = fair.clamp(1, if first { FIRST_ROWS } else { NEXT_ROWS });
+        let (mut rows, mut more) = (vec![0; wanted.len()], Vec::new());
+        store.waiting(&wanted, rows_max, &mut |place, seq, sender, text_bytes| {
+            if let (Some((receiver, _)), Some(rows)) = (wanted.get(place), rows.get_mut(place)) {
+                *rows += 1;
+                boxes.count(receiver, seq, sender, text_bytes);
+            }
+        })?;
+        for ((receiver, _), rows) in wanted.iter().zip(rows) {
+            if rows < rows_max {
+                boxes.counted_all(receiver);
+            } else if let Some(after_seq) = boxes.uncounted(receiver) {
+                more.push((*receiver, after_seq));
+            }
+        }
+        more.extend(rest);
+        (wanted, first) = (more, false);
+    }
+    Ok(())
+}
