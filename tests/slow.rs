@@ -218,3 +218,82 @@ fn who_speaks_and_takes_nothing_of_what_waits_is_closed_and_his_messages_wait() 
     ann.fence();
     takes_all(&server, 20);
 }
+
+/// Reads on, slowly: so much at a time, and a pause after it.
+fn take_slowly(client: &mut Client, count: usize) {
+    for n in 0..count {
+        let frame = client.recv();
+        assert_eq!(content(&frame)["messageId"], format!("m{n}"), "in its order, and once");
+        client.ack(&format!("m{n}"));
+        std::thread::sleep(Duration::from_millis(40));
+    }
+}
+
+/// What a friend sends becomes seven times as large once it is escaped twice, and fills every buffer on the way. The receiver reads
+/// slowly and acks what it has read, as clients do.
+#[test]
+fn a_friend_cannot_lock_out_a_slow_receiver() {
+    const COUNT: usize = 200;
+    let large = ["--list-bytes-max", "64MiB", "--outstanding-bytes-max", "64MiB", "--output-bytes-max", "128MiB"];
+    let idle = ["--idle-timeout", "2500ms", "--idle-check", "50ms", "--resend-every", "60s"];
+    let server = Server::start(&[&large[..], &idle[..]].concat());
+    let (mut ann, bob) = server.friends("ann", "bob");
+    drop(bob);
+    let text = "\u{1}".repeat(10_000);
+    for n in 0..COUNT {
+        ann.say(&format!("m{n}"), "bob", &text, "MS");
+    }
+    // They wait for him, and come all at once.
+    let mut bob = Client::connect(server.addr, Transport::Raw, Spelling::Text);
+    bob.log_in("bob");
+    take_slowly(&mut bob, COUNT);
+    bob.fence();
+}
+
+/// Sends a signal to the server.
+fn signal(server: &Server, name: &str) {
+    let sent = Command::new("kill").args([name, &server.child.id().to_string()]).status().unwrap();
+    assert!(sent.success(), "kill {name}");
+}
+
+/// Is the whole process stopped?
+fn is_stopped(server: &Server) -> bool {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", server.child.id())).unwrap();
+    status.lines().any(|line| line.starts_with("State:") && line.contains('T'))
+}
+
+#[test]
+fn a_server_that_was_stopped_for_long_loses_nobody_who_spoke_meanwhile() {
+    const CONNS: usize = 200;
+    const IDLE: Duration = Duration::from_secs(4);
+    let server = Server::start(&["--idle-timeout", "4s", "--idle-check", "20ms"]);
+    let mut clients: Vec<Client> = Vec::new();
+    for n in 0..CONNS {
+        let mut client = server.connect();
+        client.sign_up(&format!("u{n}"));
+        client.log_in(&format!("u{n}"));
+        clients.push(client);
+        if n % 20 == 0 {
+            clients.iter_mut().for_each(Client::fence);
+        }
+    }
+    clients.iter_mut().for_each(Client::fence);
+    signal(&server, "-STOP");
+    let until = Instant::now() + PATIENCE;
+    while !is_stopped(&server) {
+        assert!(Instant::now() < until, "it is not stopped");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    for client in &mut clients {
+        client.send(r#"{"TYPE":"0","MID":"late","CONTENT":{}}"#);
+    }
+    // Everybody's time is over by then.
+    std::thread::sleep(IDLE + Duration::from_millis(500));
+    signal(&server, "-CONT");
+    for client in &mut clients {
+        client.expect_beat("late");
+    }
+    for client in &mut clients {
+        client.fence();
+    }
+}

@@ -69,6 +69,12 @@ pub enum Event<'a> {
         /// This connection.
         conn: ConnId,
     },
+    /// A part of what waited since `Blocked` has been written: the client reads, however slowly. At most one a second and
+    /// connection.
+    Drained {
+        /// This connection.
+        conn: ConnId,
+    },
     /// What waited has been written.
     Flushed {
         /// This connection.
@@ -88,7 +94,11 @@ pub enum Event<'a> {
         outcome: Outcome,
     },
     /// Time has passed: [`Chat::next_deadline`](super::Chat::next_deadline) was reached.
-    Tick,
+    Tick {
+        /// Everything that clients had sent by this time, of the mono clock, was handed in before. Nobody is judged by a later time:
+        /// after a pause of the whole process the input that came meanwhile is still to be read.
+        heard_ms: u64,
+    },
     /// The server is to stop: tell everybody, make safe what was taken, then say [`Action::Stopped`].
     ShutDown,
 }
@@ -123,6 +133,18 @@ pub enum Action {
     },
     /// Go on with this connection's input.
     Resume {
+        /// This connection.
+        conn: ConnId,
+    },
+    /// Hand no more requests of this connection to the core until `ResumeRequests`. Acks, heartbeats, log-ins and pings go on
+    /// ([`Request::passes_held_requests`]) up to the first request: that one waits, with everything behind it, and no more is read
+    /// meanwhile. Independent of `Hold`; saying it twice is the same as once.
+    HoldRequests {
+        /// This connection.
+        conn: ConnId,
+    },
+    /// Go on with this connection's requests.
+    ResumeRequests {
         /// This connection.
         conn: ConnId,
     },

@@ -140,7 +140,18 @@ impl Chat {
         }
     }
 
+    /// Whoever takes what had been waiting for them is there: before they have read it all they may have nothing to say.
+    pub(super) fn drained(&mut self, conn: ConnId) {
+        if let Some(session) = self.sessions.get_mut(conn)
+            && session.blocked
+            && session.user.is_some()
+        {
+            session.spoke_ms = self.now.mono_ms;
+        }
+    }
+
     pub(super) fn flushed(&mut self, conn: ConnId, out: &mut Vec<Action>) {
+        self.drained(conn);
         let Some(session) = self.sessions.get_mut(conn) else {
             return;
         };
@@ -148,6 +159,15 @@ impl Chat {
         if let Some(user) = session.user {
             self.pump(user, out);
             self.arm_resend(user);
+        }
+    }
+
+    /// What is due to be sent again is looked at a moment later, once the acks that have come are read.
+    #[cold]
+    pub(super) fn resend_later(&mut self, user: UserId) {
+        let later_ms = self.now.mono_ms + 1;
+        if let Some(list) = &mut self.users.get_mut(user).list {
+            list.timer = Some(self.wheel.insert(later_ms, Timer::Resend(user)));
         }
     }
 

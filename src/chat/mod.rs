@@ -36,6 +36,12 @@ use wheel::Wheel;
 
 use crate::protocol::field::UserName;
 
+/// What is done so long after its time was not done because the process was paused.
+const LATE_MS: u64 = 1_000;
+/// Idle connections that are closed in one tick: thousands that were opened together fall silent together, and nobody else is to
+/// wait for their end.
+const IDLE_CLOSES_PER_TICK: u32 = 128;
+
 /// What the wheel wakes.
 #[derive(Clone, Copy, Debug)]
 enum Timer {
@@ -102,6 +108,8 @@ pub struct Chat {
     grace: VecDeque<(u64, ItemRef)>,
     /// What is to be answered, by when, in order.
     due: VecDeque<(u64, Due)>,
+    /// After a pause of the process: what clients had sent by this time is handed in before anybody is judged.
+    hear_first_ms: u64,
     /// A stop has begun.
     stopping: bool,
     stopped: bool,
@@ -135,6 +143,7 @@ impl Chat {
             wheel: Wheel::new(),
             grace: VecDeque::new(),
             due: VecDeque::new(),
+            hear_first_ms: 0,
             stopping: false,
             stopped: false,
             #[cfg(debug_assertions)]
@@ -155,10 +164,11 @@ impl Chat {
                     session.blocked = true;
                 }
             }
+            Event::Drained { conn } => self.drained(conn),
             Event::Flushed { conn } => self.flushed(conn, out),
             Event::Closed { conn } => self.closed(conn, out),
             Event::Finished { ticket, outcome } => self.finished(ticket, outcome, out),
-            Event::Tick => self.tick(out),
+            Event::Tick { heard_ms } => self.tick(heard_ms, out),
             Event::ShutDown => self.shut_down(out),
         }
         if self.stopping {
@@ -169,31 +179,45 @@ impl Chat {
     }
 
     /// When to hand in the next [`Event::Tick`], by the mono clock; `None` if there is nothing to wait for.
-    /// After a tick at that time it is later, or `None`.
+    /// After a tick at that time it is later, or `None`, unless the tick was very late and clients were not heard yet.
     #[must_use]
     pub fn next_deadline(&self) -> Option<u64> {
         let queues = [self.grace.front().map(|&(due, _)| due), self.due.front().map(|&(due, _)| due)];
         queues.into_iter().chain([self.wheel.next_wake_ms()]).flatten().min()
     }
 
-    #[inline(never)]
-    fn tick(&mut self, out: &mut Vec<Action>) {
+    /// May what is due be done, or might input that was not heard yet make it needless? Only when it is late is that worth a
+    /// thought: then the process was paused, and what clients said meanwhile (acks above all) is still to be read.
+    fn is_heard(&mut self, heard_ms: u64) -> bool {
         let now_ms = self.now.mono_ms;
+        let is_late = |due_ms: u64| due_ms > heard_ms && now_ms.saturating_sub(due_ms) >= LATE_MS;
+        if self.hear_first_ms <= heard_ms && self.next_deadline().is_some_and(is_late) {
+            self.hear_first_ms = now_ms;
+        }
+        self.hear_first_ms <= heard_ms
+    }
+
+    #[inline(never)]
+    fn tick(&mut self, heard_ms: u64, out: &mut Vec<Action>) {
+        let now_ms = self.now.mono_ms;
+        let is_heard = self.is_heard(heard_ms);
         while let Some(&(due, item)) = self.grace.front().filter(|(due, _)| *due <= now_ms) {
             debug_assert!(due <= now_ms);
             self.grace.pop_front();
             self.save_if_unsaved(item, out);
         }
-        while let Some(&(_, due)) = self.due.front().filter(|(due, _)| *due <= now_ms) {
+        while let Some(&(_, due)) = self.due.front().filter(|(due, _)| is_heard && *due <= now_ms) {
             self.due.pop_front();
             match due {
                 Due::Request(request) => self.request_timed_out(request, out),
                 Due::Push(item) => self.push_timed_out(item, out),
             }
         }
+        let mut idle_closes = 0;
         while let Some((_, timer)) = self.wheel.pop(now_ms) {
             match timer {
-                Timer::Idle { look_ms } => self.look_who_is_idle(look_ms, out),
+                Timer::Idle { look_ms } => self.look_who_is_idle(look_ms, heard_ms, &mut idle_closes, out),
+                Timer::Resend(user) if !is_heard => self.resend_later(user),
                 Timer::Resend(user) => self.resend(user, out),
                 Timer::Page(user) => self.page_timer_fired(user, out),
                 Timer::Recent(user) => self.recent_timer_fired(user),
@@ -260,15 +284,19 @@ impl Chat {
         ((spoke_ms + self.rules.idle_timeout_ms) / every + 1) * every
     }
 
-    fn look_who_is_idle(&mut self, look_ms: u64, out: &mut Vec<Action>) {
-        while let Some(conn) = self.sessions.next_to_look_at(look_ms) {
+    /// Closes those of this look who are idle: when everything that came before it was heard, and not too many at once.
+    fn look_who_is_idle(&mut self, look_ms: u64, heard_ms: u64, closes: &mut u32, out: &mut Vec<Action>) {
+        while look_ms <= heard_ms && *closes < IDLE_CLOSES_PER_TICK {
+            let Some(conn) = self.sessions.next_to_look_at(look_ms) else { return };
             let look = self.sessions.get(conn).map_or(0, |session| self.next_look(session.spoke_ms));
-            if look > self.now.mono_ms {
+            if look > heard_ms {
                 self.arm_idle(conn, look);
             } else {
+                *closes += 1;
                 self.close(conn, CloseReason::Idle, out);
             }
         }
+        self.wheel.insert(self.now.mono_ms + 1, Timer::Idle { look_ms });
     }
 
     fn arm_idle(&mut self, conn: ConnId, look_ms: u64) {

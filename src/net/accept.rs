@@ -8,8 +8,6 @@ use mio::{Interest, Registry};
 use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
 
-/// Connections taken in one turn; the rest of the queue waits for the next, after those that are here.
-const PER_TURN: usize = 256;
 /// How long accepting pauses, when nothing closes before, if there are no file descriptors left.
 const PAUSE_MS: u64 = 100;
 
@@ -70,7 +68,8 @@ impl Acceptor {
             }
             self.pause = None;
         }
-        for _ in 0..PER_TURN {
+        // The rest of the queue waits for the next turn, after those that are here.
+        for _ in 0..hub.accepts_per_turn() {
             if !self.ready {
                 return;
             }

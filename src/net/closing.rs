@@ -5,9 +5,10 @@ use super::counters::Why;
 use super::hub::Hub;
 use super::output::Written;
 use super::socket::Stream;
+use super::turns::CLOSING;
 use super::wire::Framing;
 use crate::chat::contract::{ConnId, Event};
-use std::collections::HashSet;
+use std::collections::{HashSet, VecDeque};
 
 /// How long a closing connection may take to take its last words, and to end its side.
 const LINGER_MS: u64 = 5_000;
@@ -16,8 +17,8 @@ const LINGER_MS: u64 = 5_000;
 pub(super) const HALF_CLOSED_MS: u64 = 1_000;
 /// Of these, how many are closed in one turn: when a network breaks, thousands end at once, and nobody else is to wait for that.
 const HALF_CLOSED_PER_TURN: usize = 128;
-/// How much of what a client still sends while it is closed is read (and dropped) in one go.
-const DRAIN_READS: usize = 8;
+/// Those whose time is over are let go of so many at a time, for the same reason.
+const EXPIRED_PER_TURN: usize = 128;
 
 impl<S: Stream> Hub<S> {
     /// Closes a connection for a reason of ours, and tells the core. Nothing happens if it is closing already.
@@ -34,9 +35,10 @@ impl<S: Stream> Hub<S> {
     pub(super) fn begin_close(&mut self, id: ConnId, why: Why) {
         let Some(conn) = self.conns.get_mut(id).filter(|conn| conn.is_open()) else { return };
         conn.begin_close(why, &mut self.spare);
-        self.took_ms.remove(&id);
+        self.took.remove(&id);
         self.counters.count_close(why);
         log::debug!("connection {}.{} closed: {}", id.slot, id.generation, why.as_str());
+        self.work_left -= CLOSING;
         self.closing.push(id);
     }
 
@@ -57,35 +59,26 @@ impl<S: Stream> Hub<S> {
         }
     }
 
-    /// Closes whose time is over.
-    pub(super) fn expire(&mut self) {
-        if self.conns_deadline().is_some_and(|deadline| deadline <= self.now.mono_ms) {
-            self.expire_due();
-        }
-    }
-
+    /// Closes those whose time is over. If it is so by long, the process was paused, and what they did meanwhile is looked at first.
     #[inline(never)]
-    fn expire_due(&mut self) {
+    pub(super) fn expire(&mut self) {
         let now_ms = self.now.mono_ms;
+        if self.conns_deadline().is_some_and(|deadline_ms| self.heard.is_to_come(deadline_ms, now_ms)) {
+            return;
+        }
         self.close_half_closed();
-        while let Some(&(deadline, id)) = self.handshakes.front()
-            && deadline <= now_ms
-        {
-            self.handshakes.pop_front();
+        for _ in 0..EXPIRED_PER_TURN {
+            let Some(id) = pop_due(&mut self.handshakes, now_ms) else { break };
             if self.conns.get(id).is_some_and(|conn| conn.framing == Framing::Http) {
                 self.close(id, Why::HandshakeTimeout);
             }
         }
-        while let Some(&(look, id)) = self.stuck.front()
-            && look <= now_ms
-        {
-            self.stuck.pop_front();
+        for _ in 0..EXPIRED_PER_TURN {
+            let Some(id) = pop_due(&mut self.stuck, now_ms) else { break };
             self.look_whether_stuck(id);
         }
-        while let Some(&(deadline, id)) = self.lingering.front()
-            && deadline <= now_ms
-        {
-            self.lingering.pop_front();
+        for _ in 0..EXPIRED_PER_TURN {
+            let Some(id) = pop_due(&mut self.lingering, now_ms) else { break };
             self.remove(id);
         }
     }
@@ -108,7 +101,8 @@ impl<S: Stream> Hub<S> {
         }
         // The others are due as well, so the loop does not sleep before they had their turn.
         let ids: Vec<ConnId> = self.half_closed.drain(..due.min(HALF_CLOSED_PER_TURN)).map(|(_, id)| id).collect();
-        let owed: HashSet<ConnId> = self.chat.owed().collect();
+        let these: HashSet<ConnId> = ids.iter().copied().collect();
+        let owed: HashSet<ConnId> = self.chat.owed().filter(|id| these.contains(id)).collect();
         for id in ids {
             if owed.contains(&id) {
                 self.look_later_at_half_closed(id);
@@ -121,8 +115,14 @@ impl<S: Stream> Hub<S> {
     /// Closes a connection that has taken nothing of its output for too long.
     #[cold]
     fn look_whether_stuck(&mut self, id: ConnId) {
-        let Some(&took_ms) = self.took_ms.get(&id) else { return };
-        let deadline = took_ms + self.bounds.output_timeout_ms;
+        let Some(took) = self.took.get(&id) else {
+            // Everything is out. If output waits again, it is watched from then on.
+            if let Some(conn) = self.conns.get_mut(id) {
+                conn.watched = false;
+            }
+            return;
+        };
+        let deadline = took.at_ms + self.bounds.output_timeout_ms;
         if deadline <= self.now.mono_ms {
             self.close(id, Why::OutputTimeout);
         } else {
@@ -176,15 +176,9 @@ impl<S: Stream> Hub<S> {
         if ended && conn.eof {
             return false;
         }
-        for _ in 0..DRAIN_READS {
-            if !ended || !conn.readable {
-                break;
-            }
-            match conn.fill(shared) {
-                Filled::Some(_) => {}
-                Filled::Blocked => break,
-                Filled::Eof | Filled::Broken(_) => return false,
-            }
+        // What a client still sends is read, once a turn, and dropped.
+        if ended && conn.readable && matches!(conn.fill(shared), Filled::Eof | Filled::Broken(_)) {
+            return false;
         }
         if self.stopping && ended {
             // Everything is out, and what the client had sent is read: letting go now destroys nothing.
@@ -194,8 +188,8 @@ impl<S: Stream> Hub<S> {
             self.lingering.push_back((self.now.mono_ms + LINGER_MS, id));
         }
         if ended && conn.readable {
-            // It sends faster than it is drained: go on in the next turn. Its deadline ends that.
-            self.queue(id);
+            // It sends faster than it is drained: go on when the others had their turn. Its deadline ends that.
+            self.queue_later(id);
         }
         true
     }
@@ -208,4 +202,11 @@ impl<S: Stream> Hub<S> {
             conn.output.discard(&mut self.spare);
         }
     }
+}
+
+/// The first of a queue, if its time has come.
+fn pop_due(queue: &mut VecDeque<(u64, ConnId)>, now_ms: u64) -> Option<ConnId> {
+    let &(_, id) = queue.front().filter(|(due_ms, _)| *due_ms <= now_ms)?;
+    queue.pop_front();
+    Some(id)
 }

@@ -7,8 +7,10 @@ use super::wire::{Framing, Wire};
 use crate::chat::contract::Origin;
 use std::io::{self, ErrorKind};
 
-/// Output of one connection beyond which it is written at once, and beyond which no more of it is read until it is out.
+/// Output of one connection beyond which it is written at once; answers of it beyond which no more is read until some are out.
 pub const OUTPUT_SOFT_MAX: usize = 256 * 1024;
+/// Answers that wait beyond which a connection's requests wait, too.
+pub const REPLIES_SOFT_MAX: usize = 128 * 1024;
 
 /// Where in its life a connection is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,6 +24,89 @@ pub enum Phase {
     Ended,
     /// Nothing can or shall be written any more.
     Dead,
+}
+
+/// What keeps a connection's input waiting: one bit for each reason.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Waits(u8);
+
+impl Waits {
+    /// The core wants nothing of it for now.
+    pub const HELD: Self = Self(1);
+    /// The core wants no requests of it for now.
+    pub const REQUESTS_HELD: Self = Self(2);
+    /// So many answers wait to be written that no requests are taken.
+    pub const CHOKED: Self = Self(4);
+    /// So many that nothing is taken.
+    pub const SHUT: Self = Self(8);
+    /// A request that is held stands first in its input.
+    pub const STALLED: Self = Self(16);
+
+    const ALL: Self = Self(Self::HELD.0 | Self::SHUT.0);
+    const REQUESTS: Self = Self(Self::REQUESTS_HELD.0 | Self::CHOKED.0);
+
+    /// Is one of these reasons there?
+    #[must_use]
+    pub fn has(self, these: Self) -> bool {
+        self.0 & these.0 != 0
+    }
+
+    /// Notes whether this reason is there.
+    pub fn set(&mut self, this: Self, there: bool) {
+        self.0 = if there { self.0 | this.0 } else { self.0 & !this.0 };
+        if !self.has(Self::REQUESTS) {
+            self.0 &= !Self::STALLED.0;
+        }
+    }
+}
+
+/// What may be handed to the core.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Gate {
+    /// Everything.
+    Open,
+    /// What passes held requests.
+    Narrow,
+    /// Nothing.
+    Shut,
+}
+
+/// Input that was read and not used up.
+#[derive(Debug, Default)]
+pub struct Kept {
+    bytes: Vec<u8>,
+    /// So many of them are used up.
+    used: usize,
+}
+
+impl Kept {
+    /// What is left.
+    pub fn rest(&mut self) -> &mut [u8] {
+        &mut self.bytes[self.used..]
+    }
+
+    /// Is nothing left?
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.used == self.bytes.len()
+    }
+
+    /// So many bytes more are used up.
+    pub fn use_up(&mut self, count: usize) {
+        self.used += count;
+    }
+
+    /// Puts what stands before the rest in front of it, and what was read after it behind.
+    pub fn put(&mut self, before: &[u8], after: &[u8]) {
+        if !before.is_empty() {
+            self.bytes.splice(..self.used, before.iter().copied());
+            self.used = 0;
+        } else if !after.is_empty() {
+            self.bytes.drain(..self.used);
+            self.used = 0;
+        }
+        self.bytes.extend_from_slice(after);
+    }
 }
 
 /// What became of a read.
@@ -48,10 +133,9 @@ pub struct Conn<S> {
     pub wire: Wire,
     /// How its output is wrapped.
     pub framing: Framing,
-    #[allow(clippy::box_collection, reason = "a pointer is smaller than a vector, and nearly always there is none")]
-    /// What was read and not used up: first bytes that say too little, or everything while it is held. (An incomplete envelope
-    /// is the wire's.)
-    input: Option<Box<Vec<u8>>>,
+    /// What was read and not used up: first bytes that say too little, what was beyond its quantum, or everything while it is
+    /// held. (An incomplete envelope is the wire's.)
+    input: Option<Box<Kept>>,
     /// What waits to be written.
     pub output: Output,
     /// When it last sent something that was handed to the core.
@@ -66,10 +150,10 @@ pub struct Conn<S> {
     pub eof: bool,
     /// It ended its side and is given time for its answers.
     pub half_closed: bool,
-    /// The core wants no more of it for now.
-    pub held: bool,
-    /// It is not read, since too much output waits.
-    pub choked: bool,
+    /// What keeps its input waiting.
+    pub waits: Waits,
+    /// What it used up beyond its quantum, in µs of work.
+    pub debt_us: u16,
     /// The core was told that output waits.
     pub blocked: bool,
     /// It is on the list of those to be written.
@@ -78,6 +162,8 @@ pub struct Conn<S> {
     pub queued: bool,
     /// It is on the list of those that are closed when their time is over.
     pub lingers: bool,
+    /// It is on the list of those whose output may be stuck.
+    pub watched: bool,
 }
 
 impl<S: Stream> Conn<S> {
@@ -97,12 +183,13 @@ impl<S: Stream> Conn<S> {
             read_closed: false,
             eof: false,
             half_closed: false,
-            held: false,
-            choked: false,
+            waits: Waits::default(),
+            debt_us: 0,
             blocked: false,
             dirty: false,
             queued: false,
             lingers: false,
+            watched: false,
         }
     }
 
@@ -112,10 +199,21 @@ impl<S: Stream> Conn<S> {
         self.phase == Phase::Open
     }
 
-    /// May input of it be handed to the core now?
+    /// What of its input may be handed to the core now?
+    #[must_use]
+    pub fn gate(&self) -> Gate {
+        match self.waits {
+            _ if !self.is_open() => Gate::Shut,
+            waits if waits == Waits::default() => Gate::Open,
+            waits if waits.has(Waits::ALL) || waits.has(Waits::STALLED) => Gate::Shut,
+            _ => Gate::Narrow,
+        }
+    }
+
+    /// May anything?
     #[must_use]
     pub fn may_speak(&self) -> bool {
-        self.is_open() && !self.held && !self.choked
+        self.gate() != Gate::Shut
     }
 
     /// Reads once into `buffer`, and remembers whether there may be more.
@@ -158,16 +256,25 @@ impl<S: Stream> Conn<S> {
 
     /// Takes what was kept.
     #[must_use]
-    pub fn take_input(&mut self) -> Vec<u8> {
-        self.input.take().map_or_else(Vec::new, |input| *input)
+    pub fn take_input(&mut self) -> Kept {
+        self.input.take().map_or_else(Kept::default, |input| *input)
     }
 
     /// Keeps what is not used up, in no more memory than it needs: an idle connection owns no buffer.
-    pub fn keep(&mut self, mut input: Vec<u8>) {
-        if input.capacity() > input.len() * 2 + 64 {
-            input.shrink_to_fit();
+    pub fn keep(&mut self, mut input: Kept) {
+        if input.is_empty() {
+            return;
         }
-        self.input = if input.is_empty() { None } else { Some(Box::new(input)) };
+        if input.bytes.capacity() > input.bytes.len() * 2 + 64 {
+            input.bytes.shrink_to_fit();
+        }
+        self.input = Some(Box::new(input));
+    }
+
+    /// How much input is kept.
+    #[cfg(test)]
+    pub(super) fn kept_bytes(&self) -> usize {
+        self.input.as_ref().map_or(0, |input| input.bytes.len())
     }
 
     /// Does it own memory for anything that is not whole or not written?

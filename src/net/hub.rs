@@ -1,13 +1,15 @@
 //! The loop without its poll: all connections and the core between them. What the sockets are is left open, so that tests can put
 //! torn and broken ones underneath.
 
-use super::conn::{Conn, OUTPUT_SOFT_MAX};
+use super::conn::{Conn, OUTPUT_SOFT_MAX, REPLIES_SOFT_MAX, Waits};
 use super::conns::Conns;
 use super::counters::{Counters, Why};
+use super::heard::{Heard, LATE_MS};
 use super::input::TOUCHED_AT_ONCE;
 use super::origin::Origins;
 use super::output::{Spare, Written};
 use super::socket::Stream;
+use super::turns::WRITE;
 use crate::chat::Chat;
 use crate::chat::contract::{Action, ConnId, Event, Job, Now, Origin, Outcome, Ticket};
 use crate::protocol::envelope::Scratch;
@@ -36,6 +38,18 @@ pub struct Bounds {
     pub conns_per_address_max: usize,
 }
 
+/// When a connection whose output waits took something of it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Took {
+    /// Last.
+    pub(super) at_ms: u64,
+    /// When the core was told so last.
+    told_ms: u64,
+}
+
+/// The core is told that waiting output goes on at most once in this time.
+const DRAINED_EVERY_MS: u64 = 1_000;
+
 /// The right to open one connection.
 #[derive(Debug)]
 #[must_use]
@@ -53,8 +67,16 @@ pub struct Hub<S> {
     pub(super) scratch: Scratch,
     pub(super) spare: Spare,
     actions: Vec<Action>,
-    /// To be read, without waiting for an edge.
+    /// To be read: those that were woken.
     pub(super) ready: Vec<ConnId>,
+    /// To be read: those that had more to say than one turn takes.
+    pub(super) backlog: VecDeque<ConnId>,
+    /// What the connection that is being served may still use up.
+    pub(super) work_left: i64,
+    /// An envelope that its connection has to keep, since it may not be handed in yet.
+    pub(super) held_back: Vec<u8>,
+    /// Everything that clients had sent by this time was handed to the core.
+    pub(super) heard: Heard,
     /// To be written before the loop sleeps.
     pub(super) dirty: Vec<ConnId>,
     /// To be closed for a reason that turned up while actions were applied.
@@ -70,7 +92,7 @@ pub struct Hub<S> {
     /// Connections whose output waits, in the order of the times at which they are looked at.
     pub(super) stuck: VecDeque<(u64, ConnId)>,
     /// When each of these last took something.
-    pub(super) took_ms: HashMap<ConnId, u64>,
+    pub(super) took: HashMap<ConnId, Took>,
     pub(super) origins: Origins,
     jobs: Vec<(Ticket, Job)>,
     pub(super) removed: u64,
@@ -94,6 +116,10 @@ impl<S: Stream> Hub<S> {
             spare: Spare::default(),
             actions: Vec::new(),
             ready: Vec::new(),
+            backlog: VecDeque::new(),
+            work_left: 0,
+            held_back: Vec::new(),
+            heard: Heard::default(),
             dirty: Vec::new(),
             failed: Vec::new(),
             closing: Vec::new(),
@@ -101,7 +127,7 @@ impl<S: Stream> Hub<S> {
             half_closed: VecDeque::new(),
             handshakes: VecDeque::new(),
             stuck: VecDeque::new(),
-            took_ms: HashMap::new(),
+            took: HashMap::new(),
             origins: Origins::new(bounds.conns_per_address_max, hash_key),
             jobs: Vec::new(),
             removed: 0,
@@ -111,9 +137,16 @@ impl<S: Stream> Hub<S> {
         }
     }
 
-    /// Begins a turn.
+    /// Begins a turn, of whose events all are handed in. What had arrived when the last turn began is among them.
     pub fn begin_turn(&mut self, now: Now) {
+        self.heard.polled_ms = self.now.mono_ms;
+        self.heard.polled_all = true;
         self.now = now;
+    }
+
+    /// There may be more events than this turn has, or none were asked for.
+    pub fn more_events_wait(&mut self) {
+        self.heard.polled_all = false;
     }
 
     /// The id the next connection will have, to register its socket under.
@@ -240,19 +273,38 @@ impl<S: Stream> Hub<S> {
 
     /// Everything a turn does after the poll: read, tick, write, close.
     pub fn turn(&mut self) {
-        self.expire();
         self.serve_ready();
-        if self.chat.next_deadline().is_some_and(|deadline| deadline <= self.now.mono_ms) {
-            self.dispatch(Event::Tick);
+        let nobody_waits = self.is_nobody_ready();
+        self.heard.note(nobody_waits);
+        if self.is_due(self.chat.next_deadline()) {
+            if self.is_late() {
+                // Whoever takes what waited for them has a say, too.
+                self.flush_dirty();
+            }
+            self.dispatch(Event::Tick { heard_ms: self.heard.by_ms });
         }
         self.flush_dirty();
+        if self.is_due(self.conns_deadline()) {
+            self.expire();
+            self.flush_dirty();
+        }
         self.settle_closing();
+    }
+
+    fn is_due(&self, deadline_ms: Option<u64>) -> bool {
+        deadline_ms.is_some_and(|deadline_ms| deadline_ms <= self.now.mono_ms)
+    }
+
+    /// Is something so late that the process must have been paused?
+    #[must_use]
+    pub fn is_late(&self) -> bool {
+        self.next_deadline().is_some_and(|deadline_ms| self.now.mono_ms.saturating_sub(deadline_ms) >= LATE_MS)
     }
 
     /// Is there something to do without waiting for an event?
     #[must_use]
     pub fn is_busy(&self) -> bool {
-        !(self.ready.is_empty() && self.failed.is_empty() && self.dirty.is_empty() && self.closing.is_empty())
+        !(self.is_nobody_ready() && self.failed.is_empty() && self.dirty.is_empty() && self.closing.is_empty())
     }
 
     /// When there is something to do even if nothing happens.
@@ -280,33 +332,42 @@ impl<S: Stream> Hub<S> {
     fn apply(&mut self, action: Action) {
         match action {
             Action::Reply { conn, spelling, id, reply } => {
-                self.write(conn, |out| write_reply(out, spelling, id.as_str(), &reply));
+                self.write(conn, true, |out| write_reply(out, spelling, id.as_str(), &reply));
             }
-            Action::Push { conn, spelling, push } => self.write(conn, |out| write_push(out, spelling, &push)),
-            Action::Hold { conn } => {
-                if let Some(conn) = self.conns.get_mut(conn) {
-                    conn.held = true;
-                }
-            }
-            Action::Resume { conn: id } => {
-                if let Some(conn) = self.conns.get_mut(id) {
-                    conn.held = false;
-                    self.queue(id);
-                }
-            }
+            Action::Push { conn, spelling, push } => self.write(conn, false, |out| write_push(out, spelling, &push)),
+            Action::Hold { conn } => self.set_waits(conn, Waits::HELD, true),
+            Action::Resume { conn } => self.set_waits(conn, Waits::HELD, false),
+            Action::HoldRequests { conn } => self.set_waits(conn, Waits::REQUESTS_HELD, true),
+            Action::ResumeRequests { conn } => self.set_waits(conn, Waits::REQUESTS_HELD, false),
             Action::Close { conn, reason } => self.begin_close(conn, Why::Chat(reason)),
             Action::Submit { ticket, job } => self.jobs.push((ticket, job)),
             Action::Stopped => self.stopped = true,
         }
     }
 
+    /// Notes whether a connection's input has this reason to wait; when it goes away there may be something to be handed in.
+    pub(super) fn set_waits(&mut self, id: ConnId, reason: Waits, there: bool) {
+        if let Some(conn) = self.conns.get_mut(id) {
+            let was_there = conn.waits.has(reason);
+            conn.waits.set(reason, there);
+            if was_there && !there {
+                self.queue(id);
+            }
+        }
+    }
+
     /// Appends one frame to a connection's output.
-    fn write(&mut self, id: ConnId, frame: impl FnOnce(&mut Vec<u8>)) {
+    fn write(&mut self, id: ConnId, is_reply: bool, frame: impl FnOnce(&mut Vec<u8>)) {
         let Some(conn) = self.conns.get_mut(id).filter(|conn| conn.is_open()) else { return };
+        let before = conn.output.len();
         conn.framing.wrap(conn.output.tail(&mut self.spare), frame);
+        if is_reply {
+            conn.output.note_reply(before);
+        }
         self.counters.frames += 1;
-        let large = conn.output.len() > OUTPUT_SOFT_MAX;
+        let large = conn.output.len() > REPLIES_SOFT_MAX;
         if !std::mem::replace(&mut conn.dirty, true) {
+            self.work_left -= WRITE;
             self.dirty.push(id);
         }
         if large {
@@ -314,17 +375,24 @@ impl<S: Stream> Hub<S> {
         }
     }
 
-    /// Writes a connection's output before the end of the turn if it has grown large, and gives the connection up if it grows
-    /// beyond its bound all the same.
+    /// Writes a connection's output before the end of the turn if it has grown large, holds its requests up if it does not go
+    /// out, and gives the connection up if it grows beyond its bound all the same.
     #[inline(never)]
     pub(super) fn relieve(&mut self, id: ConnId) {
-        let Some(conn) = self.conns.get_mut(id).filter(|conn| conn.output.len() > OUTPUT_SOFT_MAX) else { return };
+        let is_large =
+            |conn: &&mut Conn<S>| conn.output.len() > OUTPUT_SOFT_MAX || conn.output.replies() > REPLIES_SOFT_MAX;
+        let Some(conn) = self.conns.get_mut(id).filter(is_large) else { return };
         // Blocked already: another try would cost a system call for each frame and bring nothing before the edge.
         let flushed = if conn.blocked { Ok(Written::Blocked) } else { conn.flush(&mut self.spare) };
         match flushed {
             Ok(Written::All) => {}
             Ok(Written::Blocked) => {
-                conn.choked = true;
+                if conn.output.replies() > REPLIES_SOFT_MAX {
+                    conn.waits.set(Waits::CHOKED, true);
+                }
+                if conn.output.replies() > OUTPUT_SOFT_MAX {
+                    conn.waits.set(Waits::SHUT, true);
+                }
                 if conn.output.len() > self.bounds.output_bytes_max {
                     self.failed.push((id, Why::SlowReader));
                 }
@@ -333,11 +401,15 @@ impl<S: Stream> Hub<S> {
         }
     }
 
-    pub(super) fn queue(&mut self, id: ConnId) {
-        if let Some(conn) = self.conns.get_mut(id)
-            && !std::mem::replace(&mut conn.queued, true)
-        {
-            self.ready.push(id);
+    /// Lets its input go on as soon as enough answers are out.
+    fn ease(&mut self, id: ConnId) {
+        let Some(conn) = self.conns.get(id).filter(|conn| conn.waits != Waits::default()) else { return };
+        let replies = conn.output.replies();
+        if replies <= REPLIES_SOFT_MAX {
+            self.set_waits(id, Waits::SHUT, false);
+        }
+        if replies <= REPLIES_SOFT_MAX / 2 {
+            self.set_waits(id, Waits::CHOKED, false);
         }
     }
 
@@ -345,6 +417,7 @@ impl<S: Stream> Hub<S> {
         if let Some(conn) = self.conns.get_mut(id)
             && !std::mem::replace(&mut conn.dirty, true)
         {
+            self.work_left -= WRITE;
             self.dirty.push(id);
         }
     }
@@ -382,27 +455,46 @@ impl<S: Stream> Hub<S> {
         let waited = conn.output.len();
         match conn.flush(&mut self.spare) {
             Ok(Written::All) => {
-                let was_choked = std::mem::take(&mut conn.choked);
-                let was_blocked = std::mem::take(&mut conn.blocked);
-                if was_blocked {
-                    self.took_ms.remove(&id);
+                if std::mem::take(&mut conn.blocked) {
+                    self.took.remove(&id);
                     self.dispatch(Event::Flushed { conn: id });
-                }
-                if was_choked {
-                    self.queue(id);
                 }
             }
             Ok(Written::Blocked) => {
                 let took_some = conn.output.len() < waited;
                 if !std::mem::replace(&mut conn.blocked, true) {
-                    self.took_ms.insert(id, self.now.mono_ms);
-                    self.stuck.push_back((self.now.mono_ms + self.bounds.output_timeout_ms, id));
-                    self.dispatch(Event::Blocked { conn: id });
+                    self.begin_blocked(id);
                 } else if took_some {
-                    self.took_ms.insert(id, self.now.mono_ms);
+                    self.note_taken(id);
                 }
             }
             Err(_) => self.failed.push((id, Why::IoError)),
+        }
+        self.ease(id);
+    }
+
+    #[inline(never)]
+    fn begin_blocked(&mut self, id: ConnId) {
+        let now_ms = self.now.mono_ms;
+        self.took.insert(id, Took { at_ms: now_ms, told_ms: now_ms });
+        // Once on the list it stays there until it is looked at, however often its output comes and goes.
+        if let Some(conn) = self.conns.get_mut(id)
+            && !std::mem::replace(&mut conn.watched, true)
+        {
+            self.stuck.push_back((now_ms + self.bounds.output_timeout_ms, id));
+        }
+        self.dispatch(Event::Blocked { conn: id });
+    }
+
+    /// It took something of what waited.
+    #[inline(never)]
+    fn note_taken(&mut self, id: ConnId) {
+        let now_ms = self.now.mono_ms;
+        let Some(took) = self.took.get_mut(&id) else { return };
+        took.at_ms = now_ms;
+        if now_ms - took.told_ms >= DRAINED_EVERY_MS {
+            took.told_ms = now_ms;
+            self.dispatch(Event::Drained { conn: id });
         }
     }
 }

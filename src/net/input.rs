@@ -1,16 +1,17 @@
 //! Reading: bytes → envelopes → the core.
 
 use super::closing::HALF_CLOSED_MS;
-use super::conn::{Filled, OUTPUT_SOFT_MAX};
+use super::conn::{Filled, Gate, Kept, REPLIES_SOFT_MAX, Waits};
 use super::counters::Why;
 use super::hub::Hub;
 use super::socket::Stream;
+use super::turns::{BYTE, FRAME_BYTE, INPUT, ODD_BYTE, ODD_INPUT, READ};
 use super::wire::{Framing, Sniffed, Wire, sniff};
 use crate::chat::contract::{ConnId, Event};
 use crate::protocol::envelope;
 use crate::protocol::error::ErrorCode;
 use crate::protocol::http::{self, Head};
-use crate::protocol::request::BadInput;
+use crate::protocol::request::{BadInput, Request};
 use crate::protocol::split::{RawInput, RawItem};
 use crate::protocol::ws::{self, WsInput, WsItem};
 
@@ -20,78 +21,69 @@ const READS_PER_TURN: usize = 4;
 /// Connections that are looked at before the first of them is served: about as many as a processor can wait for at a time.
 pub(super) const TOUCHED_AT_ONCE: usize = 8;
 
+/// What became of an envelope.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Heard {
+    /// The core has it.
+    Readable,
+    /// The core was told that it is no JSON object.
+    Unreadable,
+    /// It is a request, and those are held.
+    Held,
+}
+
 const NOT_JSON: &str = "what came in is no JSON object";
 const TOO_LARGE: &str = "an envelope is larger than this server takes";
 
 impl<S: Stream> Hub<S> {
-    /// Reads all connections that have something to be read.
-    pub(super) fn serve_ready(&mut self) {
-        let mut ready = std::mem::take(&mut self.ready);
-        let mut shared = std::mem::take(&mut self.shared);
-        for some in ready.chunks(TOUCHED_AT_ONCE) {
-            self.touch(some);
-            for &id in some {
-                self.serve(id, &mut shared);
-            }
-        }
-        self.shared = shared;
-        // Those that were queued in the meantime have their turn in the next one, so that nobody keeps the loop from writing.
-        if self.ready.is_empty() {
-            ready.clear();
-            self.ready = ready;
-        }
-    }
-
     /// Looks at what each of them will need, so that the cache misses of several connections overlap instead of following one another:
     /// with thousands of busy connections everything of one is cold when its turn comes. Changes nothing.
-    fn touch(&self, some: &[ConnId]) {
+    pub(super) fn touch(&self, some: &[ConnId]) {
         if some.len() > 1 {
             let seen = some.iter().map(|&id| {
-                let held = self.conns.get(id).is_some_and(|conn| conn.held);
-                usize::from(held).wrapping_add(self.chat.touch(id))
+                let queued = self.conns.get(id).is_some_and(|conn| conn.queued);
+                usize::from(queued).wrapping_add(self.chat.touch(id))
             });
             // So that the compiler does not leave the looks out.
             std::hint::black_box(seen.fold(0, usize::wrapping_add));
         }
     }
 
-    fn serve(&mut self, id: ConnId, shared: &mut [u8]) {
-        let Some(conn) = self.conns.get_mut(id) else { return };
-        conn.queued = false;
-        if !conn.is_open() {
-            self.closing.push(id);
-            return;
+    /// Hands in what a connection has to say, as far as its quantum goes. Has it more?
+    pub(super) fn serve(&mut self, id: ConnId, shared: &mut [u8]) -> bool {
+        let Some(conn) = self.conns.get_mut(id).filter(|conn| conn.may_speak()) else { return false };
+        let mut own = conn.take_input();
+        if !own.is_empty() {
+            let used = self.digest(id, own.rest());
+            own.use_up(used);
+            self.put_back(&mut own, &[]);
         }
-        if conn.may_speak() {
-            let mut own = conn.take_input();
-            if !own.is_empty() {
-                let used = self.digest(id, &mut own);
-                own.drain(..used);
-            }
-            self.read(id, shared, &mut own);
-            if let Some(conn) = self.conns.get_mut(id).filter(|conn| conn.is_open()) {
-                conn.keep(own);
-            }
-        }
-        self.end_if_ended(id);
+        self.read(id, shared, &mut own);
+        let Some(conn) = self.conns.get_mut(id).filter(|conn| conn.is_open()) else { return false };
+        let goes_on = conn.may_speak() && (conn.readable || (self.work_left <= 0 && !own.is_empty()));
+        conn.keep(own);
+        goes_on
     }
 
-    /// Reads until there is no more, or the budget of the turn is used up. What is not used up goes to `own`.
-    fn read(&mut self, id: ConnId, shared: &mut [u8], own: &mut Vec<u8>) {
+    /// Reads until there is no more, or the quantum is used up. What is not used up goes to `own`; as long as that is so because
+    /// more may not be handed in, no more is read.
+    fn read(&mut self, id: ConnId, shared: &mut [u8], own: &mut Kept) {
         for _ in 0..READS_PER_TURN {
             let Some(conn) = self.conns.get_mut(id) else { return };
-            if !conn.may_speak() || !conn.readable {
+            if self.work_left <= 0 || !conn.may_speak() || !conn.readable {
                 return;
             }
+            self.work_left -= READ;
             match conn.fill(shared) {
                 Filled::Some(count) if own.is_empty() => {
                     let used = self.digest(id, &mut shared[..count]);
-                    own.extend_from_slice(&shared[used..count]);
+                    self.put_back(own, &shared[used..count]);
                 }
                 Filled::Some(count) => {
-                    own.extend_from_slice(&shared[..count]);
-                    let used = self.digest(id, own);
-                    own.drain(..used);
+                    own.put(&[], &shared[..count]);
+                    let used = self.digest(id, own.rest());
+                    own.use_up(used);
+                    self.put_back(own, &[]);
                 }
                 Filled::Blocked | Filled::Eof => return,
                 Filled::Broken(error) => {
@@ -101,8 +93,13 @@ impl<S: Stream> Hub<S> {
                 }
             }
         }
-        if self.conns.get(id).is_some_and(|conn| conn.readable && conn.may_speak()) {
-            self.queue(id);
+    }
+
+    /// Keeps what is not used up, behind an envelope that may not be handed in yet.
+    fn put_back(&mut self, own: &mut Kept, rest: &[u8]) {
+        own.put(&self.held_back, rest);
+        if !self.held_back.is_empty() {
+            self.held_back = Vec::new();
         }
     }
 
@@ -197,30 +194,48 @@ impl<S: Stream> Hub<S> {
 
     fn digest_raw(&mut self, id: ConnId, raw: &mut RawInput, bytes: &[u8]) -> usize {
         let mut rest = bytes;
-        while self.may_go_on(id) {
+        loop {
+            let gate = self.gate(id);
+            if gate == Gate::Shut {
+                break;
+            }
             // Nearly always it is a message or an ack, and whole: then one look at it is enough.
             if raw.is_between()
                 && let Some((request, length)) = envelope::read_usual(rest)
                 && length <= self.bounds.frame_bytes_max
             {
+                if gate == Gate::Narrow && !request.passes_held_requests() {
+                    self.stall(id);
+                    break;
+                }
                 rest = &rest[length..];
+                self.work_left -= INPUT + BYTE * length as i64;
                 self.note_heard(id);
                 self.dispatch(Event::Input { conn: id, input: Ok(request) });
                 continue;
             }
-            let readable = match raw.next(&mut rest, self.bounds.frame_bytes_max) {
+            let before = rest.len();
+            let item = raw.next(&mut rest, self.bounds.frame_bytes_max);
+            self.work_left -= ODD_BYTE * (before - rest.len()) as i64;
+            let heard = match item {
                 RawItem::More => break,
-                RawItem::Envelope(envelope) => self.hear(id, envelope),
+                RawItem::Envelope(envelope) => match self.hear(id, envelope, gate) {
+                    Heard::Held => {
+                        self.held_back.extend_from_slice(envelope);
+                        break;
+                    }
+                    heard => heard,
+                },
                 RawItem::Bad => {
                     self.hear_bad(id, ErrorCode::BadJson, NOT_JSON);
-                    true
+                    Heard::Readable
                 }
                 RawItem::TooLarge => {
                     self.hear_bad(id, ErrorCode::TooLarge, TOO_LARGE);
                     break;
                 }
             };
-            if !readable {
+            if heard == Heard::Unreadable {
                 raw.skip_line();
             }
         }
@@ -230,10 +245,22 @@ impl<S: Stream> Hub<S> {
     fn digest_ws(&mut self, id: ConnId, ws: &mut WsInput, bytes: &mut [u8]) -> usize {
         let length = bytes.len();
         let mut rest = bytes;
-        while self.may_go_on(id) {
-            match ws.next(&mut rest, self.bounds.frame_bytes_max) {
+        loop {
+            let gate = self.gate(id);
+            if gate == Gate::Shut {
+                break;
+            }
+            let before = rest.len();
+            let item = ws.next(&mut rest, self.bounds.frame_bytes_max);
+            self.work_left -= INPUT + FRAME_BYTE * (before - rest.len()) as i64;
+            match item {
                 WsItem::More => break,
-                WsItem::Text(envelope) => _ = self.hear_text(id, envelope),
+                WsItem::Text(envelope) => {
+                    if self.hear_text(id, envelope, gate) == Heard::Held {
+                        ws::write_as_client(&mut self.held_back, envelope);
+                        break;
+                    }
+                }
                 WsItem::Ping(payload) => {
                     self.answer(id, |out| ws::write_pong(out, payload));
                     self.note_heard(id);
@@ -257,46 +284,69 @@ impl<S: Stream> Hub<S> {
         length - rest.len()
     }
 
-    /// May the next input of this connection go to the core? If too much output waits, it is written first.
-    fn may_go_on(&mut self, id: ConnId) -> bool {
+    /// What of the next input of this connection may go to the core? If too much output waits, it is written first.
+    fn gate(&mut self, id: ConnId) -> Gate {
+        if self.work_left <= 0 {
+            return Gate::Shut;
+        }
         match self.conns.get(id) {
-            Some(conn) if conn.output.len() <= OUTPUT_SOFT_MAX => conn.may_speak(),
+            Some(conn) if conn.output.len() <= REPLIES_SOFT_MAX => conn.gate(),
             Some(_) => {
                 self.relieve(id);
-                self.conns.get(id).is_some_and(super::conn::Conn::may_speak)
+                self.conns.get(id).map_or(Gate::Shut, super::conn::Conn::gate)
             }
-            None => false,
+            None => Gate::Shut,
         }
     }
 
-    /// Hands one envelope to the core. `false` if it is no JSON object.
-    #[inline(never)]
-    fn hear(&mut self, id: ConnId, bytes: &[u8]) -> bool {
-        if let Ok(text) = std::str::from_utf8(bytes) {
-            return self.hear_text(id, text);
+    /// A request comes first in its input, and may not be handed in yet.
+    #[cold]
+    fn stall(&mut self, id: ConnId) {
+        if let Some(conn) = self.conns.get_mut(id) {
+            conn.waits.set(Waits::STALLED, true);
         }
-        self.hear_bad(id, ErrorCode::BadJson, envelope::NOT_UTF8);
-        false
+    }
+
+    /// Hands one envelope to the core.
+    #[inline(never)]
+    fn hear(&mut self, id: ConnId, bytes: &[u8], gate: Gate) -> Heard {
+        match std::str::from_utf8(bytes) {
+            Ok(text) => self.hear_text(id, text, gate),
+            Err(_) => {
+                self.hear_bad(id, ErrorCode::BadJson, envelope::NOT_UTF8);
+                Heard::Unreadable
+            }
+        }
     }
 
     /// The same for one that is UTF-8.
-    fn hear_text(&mut self, id: ConnId, text: &str) -> bool {
-        self.note_heard(id);
+    fn hear_text(&mut self, id: ConnId, text: &str, gate: Gate) -> Heard {
         if let Some(request) = envelope::read_usual_text(text) {
-            self.dispatch(Event::Input { conn: id, input: Ok(request) });
-            return true;
+            self.work_left -= INPUT;
+            return self.hear_request(id, Ok(request), gate);
         }
+        self.work_left -= ODD_INPUT;
         // Taken out for the call: the request borrows from it while the core is called.
         let mut scratch = std::mem::take(&mut self.scratch);
-        let input = envelope::parse_any(text, &mut scratch);
-        let readable = !matches!(&input, Err(fault) if fault.code == ErrorCode::BadJson);
-        self.dispatch(Event::Input { conn: id, input });
+        let heard = self.hear_request(id, envelope::parse_any(text, &mut scratch), gate);
         self.scratch = scratch;
-        readable
+        heard
+    }
+
+    fn hear_request(&mut self, id: ConnId, input: Result<Request<'_>, BadInput>, gate: Gate) -> Heard {
+        if gate == Gate::Narrow && input.as_ref().is_ok_and(|request| !request.passes_held_requests()) {
+            self.stall(id);
+            return Heard::Held;
+        }
+        let unreadable = matches!(&input, Err(fault) if fault.code == ErrorCode::BadJson);
+        self.note_heard(id);
+        self.dispatch(Event::Input { conn: id, input });
+        if unreadable { Heard::Unreadable } else { Heard::Readable }
     }
 
     #[cold]
     fn hear_bad(&mut self, id: ConnId, code: ErrorCode, why: &'static str) {
+        self.work_left -= ODD_INPUT;
         self.note_heard(id);
         self.dispatch(Event::Input { conn: id, input: Err(BadInput::unreadable(code, why)) });
     }
@@ -312,15 +362,17 @@ impl<S: Stream> Hub<S> {
     /// Writes something that is the wire's own business.
     fn answer(&mut self, id: ConnId, write: impl FnOnce(&mut Vec<u8>)) {
         if let Some(conn) = self.conns.get_mut(id) {
+            let before = conn.output.len();
             write(conn.output.tail(&mut self.spare));
+            conn.output.note_reply(before);
             self.mark_dirty(id);
         }
     }
 
     /// When the client has ended its side and everything it sent is handed over: closes, at once or after its answers.
-    fn end_if_ended(&mut self, id: ConnId) {
+    pub(super) fn end_if_ended(&mut self, id: ConnId) {
         let Some(conn) = self.conns.get_mut(id) else { return };
-        if !conn.eof || !conn.may_speak() || conn.half_closed {
+        if !conn.eof || conn.queued || conn.half_closed || !conn.may_speak() || conn.waits.has(Waits::CHOKED) {
             return;
         }
         let silent_ms = self.now.mono_ms - conn.heard_ms;

@@ -9,11 +9,13 @@ mod closing;
 pub mod conn;
 pub mod conns;
 pub mod counters;
+mod heard;
 pub mod hub;
 mod input;
 mod origin;
 pub mod output;
 pub mod socket;
+mod turns;
 pub mod wire;
 
 #[cfg(test)]
@@ -31,6 +33,7 @@ use mio::net::TcpListener;
 use mio::{Events, Interest, Poll};
 use signal_hook_mio::v1_0::Signals;
 use socket::Socket;
+use std::collections::VecDeque;
 use std::io::{self, ErrorKind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -41,6 +44,8 @@ const WALL_CLOCK_EVERY_MS: u64 = 10;
 
 /// Events taken from the system in one turn.
 const EVENTS_PER_TURN: usize = 1_024;
+/// Answers of the store that are taken in one turn.
+const FINISHED_PER_TURN: usize = 1_024;
 
 /// What a loop is made of.
 pub struct Parts {
@@ -91,6 +96,8 @@ pub struct Loop {
     hub: Hub<Socket>,
     pool: Pool,
     finished: Vec<(Ticket, Outcome)>,
+    /// Those of them that wait for their turn.
+    outcomes: VecDeque<(Ticket, Outcome)>,
     /// Jobs submitted and not finished.
     jobs_in_flight: usize,
     started: Instant,
@@ -123,6 +130,7 @@ impl Loop {
             hub: Hub::new(chat, bounds, hash_key),
             pool,
             finished: Vec::new(),
+            outcomes: VecDeque::new(),
             jobs_in_flight: 0,
             started: Instant::now(),
             now: Now::default(),
@@ -138,13 +146,16 @@ impl Loop {
         let mut events = Events::with_capacity(EVENTS_PER_TURN);
         while !self.is_over() {
             let timeout = self.timeout();
-            match self.poll.poll(&mut events, timeout) {
-                Ok(()) => {}
-                // A signal came in between; `events` holds nothing then.
-                Err(error) if error.kind() == ErrorKind::Interrupted => events.clear(),
+            let polled = match self.poll.poll(&mut events, timeout) {
+                Ok(()) => true,
+                // A signal came in between; `events` holds nothing then, whatever there is.
+                Err(error) if error.kind() == ErrorKind::Interrupted => {
+                    events.clear();
+                    false
+                }
                 Err(error) => return Err(error),
-            }
-            self.turn(&events);
+            };
+            self.turn(&events, polled);
         }
         log::info!("stopped: {}", self.hub.counters());
         if self.jobs_in_flight == 0 {
@@ -156,10 +167,12 @@ impl Loop {
         Ok(())
     }
 
-    fn turn(&mut self, events: &Events) {
+    fn turn(&mut self, events: &Events, polled: bool) {
         let now = self.look_at_clocks();
         self.hub.begin_turn(now);
+        let mut count = 0;
         for event in events {
+            count += 1;
             match event.token() {
                 LISTENER => {
                     if let Some(acceptor) = &mut self.acceptor {
@@ -172,6 +185,14 @@ impl Loop {
                 token => Self::on_event(&mut self.hub, conn_of(token), event),
             }
         }
+        if !polled || count >= EVENTS_PER_TURN {
+            self.hub.more_events_wait();
+        }
+        if self.hub.is_late() {
+            // What the store has answered long ago may be behind more events than a turn has.
+            self.pool.take(&mut self.finished);
+        }
+        self.hand_in_outcomes();
         if let Some(acceptor) = &mut self.acceptor {
             acceptor.accept(&mut self.hub, self.poll.registry(), now.mono_ms);
         }
@@ -203,12 +224,18 @@ impl Loop {
     #[inline(never)]
     fn on_woken(&mut self) {
         self.pool.take(&mut self.finished);
-        for (ticket, outcome) in self.finished.drain(..) {
-            self.jobs_in_flight = self.jobs_in_flight.saturating_sub(1);
-            self.hub.on_finished(ticket, outcome);
-        }
         if self.stop_asked.load(Ordering::Acquire) && self.stop == Stop::No {
             self.begin_stop();
+        }
+    }
+
+    /// Hands in what the store has answered, in its order and not too much in one turn: when it fails, all fails at once.
+    fn hand_in_outcomes(&mut self) {
+        self.outcomes.extend(self.finished.drain(..));
+        for _ in 0..FINISHED_PER_TURN {
+            let Some((ticket, outcome)) = self.outcomes.pop_front() else { return };
+            self.jobs_in_flight = self.jobs_in_flight.saturating_sub(1);
+            self.hub.on_finished(ticket, outcome);
         }
     }
 
@@ -257,7 +284,7 @@ impl Loop {
 
     /// How long there is nothing to do; `None`: until something happens.
     fn timeout(&mut self) -> Option<Duration> {
-        if self.hub.is_busy() {
+        if self.hub.is_busy() || !self.outcomes.is_empty() {
             return Some(Duration::ZERO);
         }
         let stop = match self.stop {

@@ -7,6 +7,9 @@ use std::io::{self, ErrorKind, Write};
 struct Buffer {
     bytes: Vec<u8>,
     offset: usize,
+    /// So many of what waits are answers to the client's own requests, if those are what is written first. It may be more, by
+    /// what pushes take, but not less: pushes alone hold no requests up.
+    replies: usize,
 }
 
 /// Emptied buffers kept for the next connection that has something to say, so that a busy server allocates nothing per answer
@@ -40,7 +43,7 @@ impl Spare {
             && self.bytes + bytes <= Self::TOTAL_BYTES_MAX
         {
             buffer.bytes.clear();
-            buffer.offset = 0;
+            (buffer.offset, buffer.replies) = (0, 0);
             self.bytes += bytes;
             self.buffers.push(buffer);
         }
@@ -65,6 +68,19 @@ impl Output {
     #[must_use]
     pub fn len(&self) -> usize {
         self.0.as_ref().map_or(0, |buffer| buffer.bytes.len() - buffer.offset)
+    }
+
+    /// How much of it was caused by the client's own requests.
+    #[must_use]
+    pub fn replies(&self) -> usize {
+        self.0.as_ref().map_or(0, |buffer| buffer.replies)
+    }
+
+    /// What was appended since there were so many bytes is such an answer.
+    pub fn note_reply(&mut self, before: usize) {
+        if let Some(buffer) = &mut self.0 {
+            buffer.replies += (buffer.bytes.len() - buffer.offset).saturating_sub(before);
+        }
     }
 
     /// Looks at its first byte, to have it near.
@@ -104,7 +120,10 @@ impl Output {
             while buffer.offset < buffer.bytes.len() {
                 match socket.write(&buffer.bytes[buffer.offset..]) {
                     Ok(0) => return Err(ErrorKind::WriteZero.into()),
-                    Ok(count) => buffer.offset += count,
+                    Ok(count) => {
+                        buffer.offset += count;
+                        buffer.replies = buffer.replies.saturating_sub(count);
+                    }
                     Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(Written::Blocked),
                     Err(error) if error.kind() == ErrorKind::Interrupted => {}
                     Err(error) => return Err(error),
@@ -185,7 +204,7 @@ mod tests {
     #[test]
     fn spare_buffers_are_bounded_by_what_they_hold_together() {
         let mut spare = Spare::default();
-        let grown = || Box::new(Buffer { bytes: Vec::with_capacity(Spare::BYTES_MAX), offset: 0 });
+        let grown = || Box::new(Buffer { bytes: Vec::with_capacity(Spare::BYTES_MAX), ..Buffer::default() });
         for _ in 0..100 {
             spare.put(grown());
         }

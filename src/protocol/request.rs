@@ -155,6 +155,15 @@ pub enum Request<'a> {
     },
 }
 
+impl Request<'_> {
+    /// Does it go on while the requests of its connection are held? What a client must say to get on with what it was sent does:
+    /// acks, heartbeats and log-ins. A client whose acks wait behind its own output might never get out of that.
+    #[must_use]
+    pub fn passes_held_requests(&self) -> bool {
+        matches!(self, Request::Ack { .. } | Request::Heartbeat { .. } | Request::Login { .. })
+    }
+}
+
 /// An input that is no well-formed request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BadInput {

@@ -308,6 +308,17 @@ pub fn end_text(out: &mut Vec<u8>, start: usize) {
     }
 }
 
+/// Appends a text frame as a client would write it, with a mask that changes nothing: what was read and may not be handed on yet is
+/// kept in that form, and read again.
+pub fn write_as_client(out: &mut Vec<u8>, payload: &str) {
+    let start = begin_text(out);
+    out.extend_from_slice(payload.as_bytes());
+    end_text(out, start);
+    let header = out.len() - start - payload.len();
+    out[start + 1] |= 0x80;
+    out.splice(start + header..start + header, [0; 4]);
+}
+
 /// Appends a pong with this payload, which came in a ping and so has at most 125 bytes.
 pub fn write_pong(out: &mut Vec<u8>, payload: &[u8]) {
     let payload = &payload[..payload.len().min(CONTROL_BYTES_MAX)];

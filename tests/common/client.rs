@@ -147,10 +147,16 @@ impl Client {
         let id = format!("beat{}", self.beats);
         let frame = envelope(self.spelling, "0", Some(&id), &json!({}));
         self.send(&frame);
+        self.expect_beat(&id);
+    }
+
+    /// The answer to a heartbeat.
+    #[track_caller]
+    pub fn expect_beat(&mut self, id: &str) {
         let frame = self.recv();
         assert_eq!(
             (kind(&frame).as_str(), content(&frame)["MessageId"].as_str()),
-            ("RE_HEARTBEAT", Some(id.as_str())),
+            ("RE_HEARTBEAT", Some(id)),
             "{frame}"
         );
     }

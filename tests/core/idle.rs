@@ -113,7 +113,53 @@ fn after_log_in_nothing_else_counts() {
             assert!(!counts(true, |w, conn| w.say(conn, Say::Bad { code, verb })), "{verb:?} {code:?}");
         }
     }
-    assert!(!counts(true, |w, conn| w.flush(conn)));
+    assert!(!counts(true, |w, conn| w.drain(conn)) && !counts(true, |w, conn| w.flush(conn)), "nothing waited");
+    assert!(!counts(true, |w, conn| w.block(conn)));
+}
+
+#[test]
+fn blocked_output_that_drains_counts_once_somebody_is_logged_in() {
+    let blocked = |logged_in: bool, then: fn(&mut World, ConnId)| {
+        counts(logged_in, |w, conn| {
+            w.block(conn);
+            then(w, conn);
+        })
+    };
+    assert!(blocked(true, World::drain) && blocked(true, World::flush));
+    assert!(!blocked(false, World::drain) && !blocked(false, World::flush));
+}
+
+#[test]
+fn when_very_many_fall_silent_together_they_are_closed_over_some_ticks() {
+    let mut w = World::new(crate::rules());
+    let conns: Vec<_> = (0..300).map(|_| w.open()).collect();
+    let open = |w: &World| conns.iter().filter(|conn| w.is_open(**conn)).count();
+    for (at_ms, left) in [(124_999, 300), (125_000, 172), (125_001, 44), (125_002, 0)] {
+        w.run_until(at_ms);
+        assert_eq!(open(&w), left, "{at_ms}");
+    }
+}
+
+/// The process was stopped; what came meanwhile is read over several turns.
+#[test]
+fn nobody_is_judged_before_everything_that_came_by_then_was_heard() {
+    let (mut w, ann, bob) = ann_and_bob();
+    w.message(bob, "m1", "ann");
+    w.run_for(1_000);
+    assert_eq!(w.heard(ann), ["msg bob m1"]);
+    w.now_ms = 300_000;
+    for _ in 0..3 {
+        w.tick(1_100);
+        assert!(w.is_open(ann) && w.is_open(bob) && w.heard(ann).is_empty(), "neither closed nor sent to again");
+        w.now_ms += 10;
+    }
+    w.ack(ann, "m1");
+    w.heartbeat(bob);
+    w.run_until(310_000);
+    assert!(w.is_open(ann) && w.is_open(bob));
+    assert!(w.heard(ann).is_empty(), "what was acked in time is not sent again");
+    w.run_until(500_000);
+    assert!(!w.is_open(ann) && !w.is_open(bob));
 }
 
 #[test]

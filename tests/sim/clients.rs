@@ -58,6 +58,8 @@ pub struct Simulation {
     random: Random,
     habits: Habits,
     faults: Rc<RefCell<Faults>>,
+    /// Which blocked connections drain: of its own, so that the other decisions of a seed stay as they are.
+    drains: Random,
     /// What was said of late, to be said again.
     said: Vec<(String, Say)>,
     hanging: bool,
@@ -148,6 +150,7 @@ impl Simulation {
             random,
             habits,
             faults,
+            drains: Random::new(0xD2A1),
             said: Vec::new(),
             hanging: false,
             tell: std::env::var_os("TELL").is_some(),
@@ -177,6 +180,7 @@ impl Simulation {
             }
             self.step();
             self.watch();
+            self.drain();
             let wait_ms = match self.random.below(100) {
                 0..=39 => 0,
                 40..=79 => self.random.below(20),
@@ -394,6 +398,18 @@ impl Simulation {
             self.world.flush(conn);
         } else {
             self.world.block(conn);
+        }
+    }
+
+    /// Now and then somebody takes a part of what waits for them.
+    fn drain(&mut self) {
+        let blocked: Vec<ConnId> =
+            self.oracle.conns.iter().filter(|(_, view)| view.blocked).map(|(conn, _)| *conn).collect();
+        if self.drains.chance(100)
+            && let Some(conn) = self.drains.pick(&blocked).copied()
+        {
+            self.world.drain(conn);
+            self.watch();
         }
     }
 

@@ -50,6 +50,15 @@ pub struct View {
     waiting: Vec<Waiting>,
 }
 
+impl View {
+    /// Output that had been blocked and goes on counts as speaking.
+    fn took_some(&mut self, at_ms: u64) {
+        if self.blocked && self.user.is_some() {
+            self.spoke_ms = at_ms;
+        }
+    }
+}
+
 #[derive(Debug)]
 pub struct Oracle {
     rules: Rules,
@@ -144,8 +153,13 @@ impl Oracle {
                 }
             }
             Seen::Blocked(conn) => self.view(*conn).blocked = true,
+            Seen::Drained(conn) => {
+                self.count("drained");
+                self.view(*conn).took_some(at_ms);
+            }
             Seen::Flushed(conn) => {
                 let view = self.view(*conn);
+                view.took_some(at_ms);
                 view.blocked = false;
                 view.flushed_ms = at_ms;
             }

@@ -20,6 +20,8 @@ pub enum Seen {
     Fed(ConnId, Say),
     Pinged(ConnId),
     Blocked(ConnId),
+    /// A part of what waited was written.
+    Drained(ConnId),
     Flushed(ConnId),
     PeerClosed(ConnId),
     Heard(ConnId, Frame),
@@ -35,7 +37,21 @@ pub enum Seen {
 struct Conn {
     user: String,
     held: bool,
+    requests_held: bool,
+    /// What waits until it may go on, in its order.
     inbox: VecDeque<Say>,
+}
+
+impl Conn {
+    /// May this be handed to the core now, if nothing waits before it?
+    fn hears(&self, say: &Say) -> bool {
+        let passes = || say.request().is_ok_and(|request| request.passes_held_requests());
+        !self.held && (!self.requests_held || passes())
+    }
+
+    fn next(&mut self) -> Option<Say> {
+        if self.hears(self.inbox.front()?) { self.inbox.pop_front() } else { None }
+    }
 }
 
 pub struct World {
@@ -98,8 +114,7 @@ impl World {
 
     fn feed_held(&mut self, mut resumed: VecDeque<ConnId>) {
         while let Some(conn) = resumed.pop_front() {
-            while let Some(say) = self.conns.get_mut(&conn).filter(|conn| !conn.held).and_then(|c| c.inbox.pop_front())
-            {
+            while let Some(say) = self.conns.get_mut(&conn).and_then(Conn::next) {
                 self.note(Seen::Fed(conn, say.clone()));
                 resumed.extend(self.feed_one(Event::Input { conn, input: say.request() }));
             }
@@ -123,6 +138,15 @@ impl World {
                 Action::Resume { conn } => {
                     if let Some(entry) = self.conns.get_mut(&conn) {
                         entry.held = false;
+                        resumed.push_back(conn);
+                    }
+                }
+                Action::HoldRequests { conn } => {
+                    self.conns.get_mut(&conn).expect("only what is open is held").requests_held = true;
+                }
+                Action::ResumeRequests { conn } => {
+                    if let Some(entry) = self.conns.get_mut(&conn) {
+                        entry.requests_held = false;
                         resumed.push_back(conn);
                     }
                 }
@@ -162,6 +186,7 @@ impl World {
             Action::Reply { conn, id, reply, .. } => (conn, id.as_str(), word_of(reply)).hash(trace),
             Action::Push { conn, push, .. } => (conn, push.seq, push.id(), push.content()).hash(trace),
             Action::Hold { conn } | Action::Resume { conn } => conn.hash(trace),
+            Action::HoldRequests { conn } | Action::ResumeRequests { conn } => conn.hash(trace),
             Action::Close { conn, reason } => (conn, reason).hash(trace),
             Action::Submit { ticket, job } => {
                 (ticket, name_of(job)).hash(trace);
@@ -198,13 +223,18 @@ impl World {
                     None => {}
                 }
             } else {
-                let resumed = self.feed_one(Event::Tick);
+                let resumed = self.feed_one(Event::Tick { heard_ms: self.now_ms });
                 let later = self.chat.next_deadline();
                 assert!(later.is_none_or(|later| later > next), "the deadline stays: {later:?} after a tick at {next}");
                 self.feed_held(resumed);
             }
         }
         self.now_ms = self.now_ms.max(until_ms);
+    }
+
+    /// Nothing but a tick, before everything that clients have sent was heard.
+    pub fn tick(&mut self, heard_ms: u64) {
+        self.feed(Event::Tick { heard_ms });
     }
 
     pub fn run_for(&mut self, wait_ms: u64) {
@@ -234,12 +264,12 @@ impl World {
         self.conns.get(&conn).is_some_and(|conn| conn.held)
     }
 
-    /// The client says something; a connection that is held reads it later.
+    /// The client says something; a connection that is held reads it later, and what stands behind that as well.
     pub fn say(&mut self, conn: ConnId, say: Say) {
         let Some(entry) = self.conns.get_mut(&conn) else {
             return;
         };
-        if entry.held {
+        if !entry.inbox.is_empty() || !entry.hears(&say) {
             return entry.inbox.push_back(say);
         }
         self.note(Seen::Fed(conn, say.clone()));
@@ -257,6 +287,14 @@ impl World {
         if self.is_open(conn) {
             self.note(Seen::Blocked(conn));
             self.feed(Event::Blocked { conn });
+        }
+    }
+
+    /// The client takes a part of what waits for it.
+    pub fn drain(&mut self, conn: ConnId) {
+        if self.is_open(conn) {
+            self.note(Seen::Drained(conn));
+            self.feed(Event::Drained { conn });
         }
     }
 

@@ -114,7 +114,7 @@ impl Core {
         self.now.mono_ms += ms;
         self.now.wall_ms += ms;
         if self.chat.next_deadline().is_some_and(|deadline| deadline <= self.now.mono_ms) {
-            self.event(Event::Tick);
+            self.event(Event::Tick { heard_ms: self.now.mono_ms });
         }
     }
 
@@ -138,6 +138,7 @@ impl Core {
                     }
                     Action::Submit { ticket, job } => finished.push((ticket, answer(&job, self.users))),
                     Action::Hold { .. } | Action::Resume { .. } => {}
+                    Action::HoldRequests { .. } | Action::ResumeRequests { .. } => {}
                     Action::Close { .. } | Action::Stopped => panic!("nobody asked for {action:?}"),
                 }
             }

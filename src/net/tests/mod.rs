@@ -1,9 +1,12 @@
 //! The hub over sockets that tear everything into pieces, block and break wherever they like. The core is the real one; the store
 //! is a few lines that say yes.
 
+mod held;
+mod pause;
 mod talk;
 mod torn;
 mod trouble;
+mod turns;
 mod websocket;
 
 use super::hub::{Bounds, Hub};
@@ -265,7 +268,8 @@ impl Hub<Fake> {
     fn chat_is_sound(&self) {
         for id in self.conns.ids() {
             let conn = self.conns.get(id).unwrap();
-            assert_eq!(conn.queued, self.ready.contains(&id), "queued and on the list are the same");
+            let queued = self.ready.contains(&id) || self.backlog.contains(&id);
+            assert_eq!(conn.queued, queued, "queued and on the list are the same");
             assert_eq!(conn.dirty, self.dirty.contains(&id), "dirty and on the list are the same");
             assert!(!conn.dirty, "every dirty connection was written before the end of the turn");
             assert!(conn.is_open() || conn.lingers, "what closes has a deadline");

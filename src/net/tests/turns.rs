@@ -1,0 +1,158 @@
+//! Turns are shared by work.
+
+use super::websocket::{HANDSHAKE, masked};
+use super::*;
+
+/// What the server works off in one turn at most: some ten milliseconds.
+const INPUTS_PER_TURN_MAX: u64 = 16_000;
+
+/// Turns, and after each of them a look at how much it did.
+fn turns(world: &mut World, count: usize) {
+    for _ in 0..count {
+        let before = world.hub.counters().inputs;
+        world.turn();
+        let done = world.hub.counters().inputs - before;
+        assert!(done <= INPUTS_PER_TURN_MAX, "{done} inputs in one turn");
+    }
+}
+
+fn beat(n: usize) -> String {
+    format!(r#"{{"MID":"h{n}","TYPE":"0"}}"#)
+}
+
+/// As much as a socket holds, from each of very many.
+fn flood(world: &mut World, count: usize, said: &[u8]) -> Vec<Client> {
+    let flooders: Vec<_> = (0..count).map(|_| world.connect()).collect();
+    for flooder in &flooders {
+        flooder.send(said.repeat(64 * 1024 / said.len()));
+    }
+    flooders
+}
+
+#[test]
+fn who_says_little_waits_for_one_turn_beside_very_many_who_never_stop() {
+    let ping = masked(9, b"");
+    let pings = [HANDSHAKE.as_bytes(), &ping.repeat(10_000)].concat();
+    let large = format!(r#"{{"TYPE":"5","CONTENT":{{"MessageId":"m","x":"{}"}}}}"#, "\\n".repeat(30_000));
+    for said in [ack(1).as_bytes(), &pings, large.as_bytes()] {
+        let mut world = World::new(31, 0);
+        let ann = world.connect();
+        ann.send(login("ann"));
+        world.settle();
+        let flooders = flood(&mut world, 300, said);
+        // The first turn serves them all a little.
+        turns(&mut world, 2);
+        for n in 0..20 {
+            ann.send(beat(n));
+            turns(&mut world, 1);
+            assert_eq!(ann.text().lines().count(), n + 2, "answered in that turn");
+            assert!(!world.hub.is_nobody_ready(), "and they still have something to say");
+        }
+        drop(flooders);
+    }
+}
+
+#[test]
+fn those_who_never_stop_get_equal_shares_whatever_they_say() {
+    let mut world = World::new(32, 0);
+    let small = flood(&mut world, 40, ack(1).as_bytes());
+    let large: Vec<_> = (0..40).map(|_| world.connect()).collect();
+    for client in &large {
+        client.send((ack(1) + &" ".repeat(60_000)).repeat(40));
+    }
+    let answers = |client: &Client| client.text().lines().count();
+    while small.iter().map(answers).max() < Some(900) {
+        turns(&mut world, 1);
+    }
+    let (least, most) = (small.iter().map(answers).min(), small.iter().map(answers).max());
+    assert!(least.unwrap() + 400 > most.unwrap(), "{least:?} {most:?}");
+    // One that is a thousand times as long costs a hundred times as much and more.
+    assert!(large.iter().map(answers).all(|count| (1..=20).contains(&count)), "{:?}", answers(&large[0]));
+}
+
+#[test]
+fn what_is_cut_by_the_quantum_goes_on_where_it_was_and_in_its_order() {
+    let mut world = World::new(33, 0);
+    let clients: Vec<_> = (0..100).map(|_| world.connect()).collect();
+    for (place, client) in clients.iter().enumerate() {
+        if place % 3 == 0 {
+            client.send(HANDSHAKE);
+        }
+        for n in 0..400 {
+            let text = beat(n);
+            client.send(if place % 3 == 0 { masked(1, text.as_bytes()) } else { text.into_bytes() });
+        }
+        if place % 3 == 1 {
+            client.end();
+        }
+    }
+    let mut count = 0;
+    while !world.hub.is_nobody_ready() || count < 4 {
+        turns(&mut world, 1);
+        count += 1;
+        let kept = |(id, _): &(ConnId, Client)| world.hub.conns.get(*id).map_or(0, |conn| conn.kept_bytes());
+        assert!(world.clients.iter().all(|client| kept(client) <= 64 * 1024), "no more is read while something waits");
+    }
+    assert!(count > 10, "it took {count} turns");
+    for client in &clients {
+        let text = String::from_utf8_lossy(&client.received()).into_owned();
+        let ids: Vec<_> = text.match_indices("NOT_LOGGED_IN").map(|(at, _)| at).collect();
+        assert_eq!(ids.len(), 400);
+        let mut from = 0;
+        for n in 0..400 {
+            let id = format!("\\\"h{n}\\\"");
+            from += text[from..].find(&id).unwrap_or_else(|| panic!("{id} in its order"));
+        }
+    }
+}
+
+#[test]
+fn who_is_being_closed_and_sends_on_does_not_keep_the_others_waiting() {
+    let mut world = World::new(34, 0);
+    let ann = world.connect();
+    ann.send(login("ann"));
+    world.settle();
+    let closed: Vec<_> = (0..100).map(|_| world.connect()).collect();
+    for client in &closed {
+        client.send("GET / HTTP/1.1\r\n\r\n");
+        client.send(vec![b'x'; 2 << 20]);
+    }
+    world.turn();
+    world.turn();
+    let left = |client: &Client| client.0.borrow().to_server.len();
+    for n in 0..4 {
+        let before: usize = closed.iter().map(left).sum();
+        ann.send(beat(n));
+        world.turn();
+        assert_eq!(ann.text().lines().count(), n + 2);
+        let read = before - closed.iter().map(left).sum::<usize>();
+        assert!(read <= 110 * 64 * 1024, "{read} bytes of the closed were read in one turn");
+    }
+}
+
+/// Output that comes and goes leaves one entry behind, not one for each time.
+#[test]
+fn whose_output_comes_and_goes_is_watched_once() {
+    let mut world = World::new(35, 0);
+    let ann = world.connect();
+    ann.send(login("ann"));
+    world.settle();
+    for n in 0..500 {
+        ann.set_room(0);
+        ann.send(beat(n));
+        world.turn();
+        ann.set_room(usize::MAX);
+        world.turn();
+    }
+    assert_eq!(ann.text().lines().count(), 501);
+    assert_eq!(world.hub.stuck.len(), 1);
+    // And it is watched still.
+    ann.set_room(0);
+    ann.send(beat(0));
+    for _ in 0..130 {
+        world.now_ms += 1_000;
+        world.turn();
+    }
+    assert!(ann.dropped());
+    assert_eq!(world.hub.counters().closed(crate::net::counters::Why::OutputTimeout), 1);
+}

@@ -1,0 +1,193 @@
+//! Who is served when: deficit round robin over the connections that have something to be read, by work and not by bytes.
+//!
+//! Two queues, as in fair queueing for networks. *Ready* are those that an edge has woken: they are served first, one quantum each,
+//! and nearly always that is all they have to say. Who has more goes to the back of the *backlog*, of which a turn serves so much as
+//! its budget allows. So a client that says little waits for one turn, and not for a whole round of those who never stop, and
+//! those share among each other what is left.
+//!
+//! Whoever used up more than the quantum (an input is never cut in two) carries a debt, and is passed over until it is repaid.
+
+use super::hub::Hub;
+use super::input::TOUCHED_AT_ONCE;
+use super::socket::Stream;
+use crate::chat::contract::ConnId;
+
+/// Work is counted in units of about 2 ns; so many are a microsecond. They were calibrated by profiles of the release build, and need
+/// only be right within a factor of two: it is their relation that is fair or not.
+pub(super) const MICROSECOND: i64 = 512;
+
+/// One input that is usual: a 4 or a 5 without escapes.
+pub(super) const INPUT: i64 = MICROSECOND;
+/// One that is not, or that cannot be read.
+pub(super) const ODD_INPUT: i64 = 2 * MICROSECOND;
+/// Reading a byte on the usual way.
+pub(super) const BYTE: i64 = 1;
+/// Looking at a byte for its structure, keeping it until its envelope is whole, and parsing it.
+pub(super) const ODD_BYTE: i64 = 4;
+/// Un-masking a byte of a frame, and all the rest.
+pub(super) const FRAME_BYTE: i64 = 2;
+/// One call of the system that reads.
+pub(super) const READ: i64 = 2 * MICROSECOND;
+/// One more connection that is to be written in this turn.
+pub(super) const WRITE: i64 = 4 * MICROSECOND;
+/// Looking at a connection at all.
+const SERVED: i64 = MICROSECOND;
+/// Looking at one that repays its debt.
+const PASSED_OVER: i64 = MICROSECOND / 8;
+/// Closing one: its last words, the end, letting go of it; or a read of one that is being closed, which is dropped.
+pub(super) const CLOSING: i64 = 16 * MICROSECOND;
+
+/// What is shared among all that wait, and what of the backlog is served in one turn.
+const TURN: i64 = 3_000 * MICROSECOND;
+/// The quantum of one connection when few wait: batching is nearly everything for the throughput.
+const QUANTUM_MAX: i64 = 1_000 * MICROSECOND;
+/// And when very many do: a client with sixteen requests in flight is served in one go.
+const QUANTUM_MIN: i64 = 24 * MICROSECOND;
+/// What of those who were just woken is served in one turn. Who is left is first in the next.
+const READY_TURN: i64 = 4 * TURN;
+
+/// What is read at once is not much more than what can be digested, for copying the rest is work, too.
+const READ_BYTES_MIN: usize = 4 * 1024;
+
+/// Connections accepted in one turn: fewer when somebody who is here already has something to say. One costs some 25 µs.
+const ACCEPTS: usize = 64;
+const ACCEPTS_BESIDE_OTHERS: usize = 16;
+
+/// What one connection may use up when so many have something to be read.
+fn quantum_of(waiting: usize) -> i64 {
+    // Connections are bounded far below 2^32.
+    (TURN / waiting.max(1) as i64).clamp(QUANTUM_MIN, QUANTUM_MAX)
+}
+
+/// How much is read at once with this quantum.
+fn read_bytes(quantum: i64) -> usize {
+    usize::try_from(quantum / 2).map_or(READ_BYTES_MIN, |bytes| bytes.max(READ_BYTES_MIN))
+}
+
+impl<S: Stream> Hub<S> {
+    /// Reads those that have something to be read: all that were just woken, and a part of those who had more.
+    pub(super) fn serve_ready(&mut self) {
+        if self.is_nobody_ready() {
+            return;
+        }
+        let quantum = quantum_of(self.ready.len() + self.backlog.len());
+        let mut shared = std::mem::take(&mut self.shared);
+        let bytes = read_bytes(quantum).min(shared.len());
+        let mut ready = std::mem::take(&mut self.ready);
+        let (mut spent, mut served) = (0, 0);
+        for some in ready.chunks(TOUCHED_AT_ONCE) {
+            if spent >= READY_TURN {
+                break;
+            }
+            self.touch(some);
+            for &id in some {
+                spent += self.serve_one(id, &mut shared[..bytes], quantum);
+            }
+            served += some.len();
+        }
+        self.serve_backlog(&mut shared[..bytes], quantum);
+        self.shared = shared;
+        // Those that were queued in the meantime have their turn in the next one, so that nobody keeps the loop from writing.
+        ready.drain(..served);
+        ready.append(&mut self.ready);
+        self.ready = ready;
+    }
+
+    /// Each at most once, so that nobody keeps the loop from writing.
+    fn serve_backlog(&mut self, shared: &mut [u8], quantum: i64) {
+        let (mut waiting, mut spent) = (self.backlog.len(), 0);
+        while waiting > 0 && spent < TURN {
+            let count = waiting.min(TOUCHED_AT_ONCE);
+            let mut some = [ConnId { slot: 0, generation: 0 }; TOUCHED_AT_ONCE];
+            for (place, id) in some.iter_mut().zip(self.backlog.drain(..count)) {
+                *place = id;
+            }
+            waiting -= count;
+            self.touch(&some[..count]);
+            for &id in &some[..count] {
+                spent += self.serve_one(id, shared, quantum);
+            }
+        }
+    }
+
+    /// Gives one connection its turn. Returns what it has used up.
+    fn serve_one(&mut self, id: ConnId, shared: &mut [u8], quantum: i64) -> i64 {
+        let Some(conn) = self.conns.get_mut(id) else { return SERVED };
+        conn.queued = false;
+        if !conn.is_open() {
+            self.closing.push(id);
+            return CLOSING;
+        }
+        let debt = i64::from(conn.debt_us) * MICROSECOND;
+        if debt >= quantum {
+            conn.debt_us = to_debt(debt - quantum);
+            self.queue_later(id);
+            return PASSED_OVER;
+        }
+        conn.debt_us = 0;
+        self.work_left = quantum - debt;
+        let goes_on = self.serve(id, shared);
+        let used = quantum - debt - self.work_left;
+        if let Some(conn) = self.conns.get_mut(id) {
+            conn.debt_us = to_debt(-self.work_left);
+        }
+        if goes_on {
+            self.queue_later(id);
+        }
+        self.end_if_ended(id);
+        SERVED + used
+    }
+
+    /// Has nobody anything to be read?
+    pub(super) fn is_nobody_ready(&self) -> bool {
+        self.ready.is_empty() && self.backlog.is_empty()
+    }
+
+    /// How many connections may be accepted in this turn.
+    #[must_use]
+    pub fn accepts_per_turn(&self) -> usize {
+        if self.is_nobody_ready() { ACCEPTS } else { ACCEPTS_BESIDE_OTHERS }
+    }
+
+    /// To be served in this turn, or first in the next.
+    pub(super) fn queue(&mut self, id: ConnId) {
+        if let Some(conn) = self.conns.get_mut(id)
+            && !std::mem::replace(&mut conn.queued, true)
+        {
+            self.ready.push(id);
+        }
+    }
+
+    /// To be served once all the others had their turn.
+    pub(super) fn queue_later(&mut self, id: ConnId) {
+        if let Some(conn) = self.conns.get_mut(id)
+            && !std::mem::replace(&mut conn.queued, true)
+        {
+            self.backlog.push_back(id);
+        }
+    }
+}
+
+/// Whole microseconds; what does not fit was far more than anybody may say at once.
+fn to_debt(units: i64) -> u16 {
+    u16::try_from(units.max(0) / MICROSECOND).unwrap_or(u16::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_quantum_is_large_for_few_and_small_for_many() {
+        assert_eq!(quantum_of(0), QUANTUM_MAX);
+        assert_eq!(quantum_of(3), QUANTUM_MAX);
+        assert_eq!(quantum_of(50), 60 * MICROSECOND);
+        assert_eq!(quantum_of(100_000), QUANTUM_MIN);
+        assert!(read_bytes(QUANTUM_MAX) >= 64 * 1024 && read_bytes(QUANTUM_MIN) < 8 * 1024);
+    }
+
+    #[test]
+    fn a_debt_is_never_negative_and_never_wraps() {
+        assert_eq!((to_debt(-5), to_debt(MICROSECOND), to_debt(i64::MAX)), (0, 1, u16::MAX));
+    }
+}
