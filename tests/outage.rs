@@ -219,6 +219,57 @@ fn read_only_and_back() {
 }
 
 #[test]
+fn a_backlog_is_read_on_while_the_database_is_read_only_and_new_messages_to_who_acks_are_taken() {
+    let Some(database) = MariaDb::start() else { return };
+    let mut config = config(database.url());
+    (config.rules.page_max, config.rules.list_max) = (8, 16);
+    let mut house = House::new(config);
+    let said: Vec<String> = (0..60).map(|_| house.id()).collect();
+    for id in &said {
+        house.ann.say(id, "cy", "honk", "MS");
+    }
+    database.set_read_only(true);
+    let mut cy = house.server.raw();
+    cy.log_in("cy");
+    cy.take(&said[0]);
+    let new = house.id();
+    house.ann.send(&house.ann.message(&new, "cy", "are you there?"));
+    said[1..].iter().for_each(|id| cy.take(id));
+    cy.take(&new);
+    house.ann.expect_reply("RE_MESSAGE", &new, "MS");
+    drop(cy);
+    database.set_read_only(false);
+    house.heals();
+    database.wait_for_pushes(0);
+}
+
+#[test]
+fn what_is_larger_than_the_database_takes_is_told_so_and_not_tried_again() {
+    let Some(database) = MariaDb::start() else { return };
+    database.set_max_allowed_packet(32 * 1024);
+    let mut config = config(database.url());
+    // Time for an ack before it is stored.
+    config.rules.save_after_ms = 1_000;
+    let mut house = House::new(config);
+    let large = "x".repeat(40_000);
+    for (receiver, friend) in [("cy", "nobody"), ("dee", "eve")] {
+        let (message, request) = (house.id(), house.id());
+        house.ann.send(&house.ann.message(&message, receiver, &large));
+        house.ann.expect_reply("RE_MESSAGE", &message, "MF");
+        house.ann.expect_error(&message, "BAD_FIELD");
+        house.ann.send(&house.ann.friend("1", &request, "ann", friend, &large));
+        house.ann.expect_error(&request, "BAD_FIELD");
+    }
+    // Whoever acks in time needs no store.
+    let id = house.id();
+    house.ann.send(&house.ann.message(&id, "bob", &large));
+    house.bob.take(&id);
+    house.ann.expect_reply("RE_MESSAGE", &id, "MS");
+    house.talk();
+    house.heals();
+}
+
+#[test]
 fn the_database_moves_to_another_server_under_the_same_name() {
     let Some(mut first) = MariaDb::start() else { return };
     let target = Arc::new(AtomicU16::new(first.port()));

@@ -1,11 +1,12 @@
 //! TYPE 1, 2 and 3: accounts, log-in, profiles; and where the outcome of every job goes.
 
 use super::Chat;
-use super::answer::{Asker, BUSY, Fault, UNAVAILABLE, owned_id};
+use super::answer::{Asker, BUSY, Fault, NO_HASHING, UNREADABLE, fault_of, owned_id};
 use super::contract::{Action, CloseReason, ConnId, Job, Origin, Outcome, Page, Ticket};
 use super::friend::Friendship;
 use super::gate::{TOO_MANY_TRIES, Waiting};
 use super::item::ItemRef;
+use super::paging::{DAMAGED_PAGE_RETRY_MS, PAGE_RETRY_MS};
 use super::users::UserId;
 use crate::protocol::error::ErrorCode;
 use crate::protocol::field::{Profile, Secret, UserName};
@@ -118,9 +119,13 @@ impl Chat {
 
     #[inline(never)]
     pub(super) fn get_user(&mut self, conn: ConnId, id: ReplyId, user: UserName, out: &mut Vec<Action>) {
-        let spelling = self.sessions.get(conn).map(|session| session.spelling).unwrap_or_default();
+        let Some((spelling, Some(asker))) = self.sessions.get(conn).map(|session| (session.spelling, session.user))
+        else {
+            return;
+        };
+        let asker = self.users.get(asker).name.clone();
         let request = self.ask((conn, spelling, id), Verb::GetUser, out);
-        self.submit_for(request, Job::GetProfile { user }, Pending::Profile { request }, out);
+        self.submit_for(request, Job::GetProfile { asker, user }, Pending::Profile { request }, out);
     }
 
     fn ask(&mut self, (conn, spelling, id): To, verb: Verb, out: &mut Vec<Action>) -> Ticket {
@@ -140,7 +145,7 @@ impl Chat {
         match pending {
             Pending::Hash { .. } | Pending::Verify { .. } => self.gate.run_ended(),
             Pending::LogIn { user, .. } | Pending::Load { user, .. } => self.loaded(user),
-            Pending::Page(user) => self.page_failed(user),
+            Pending::Page(user) => self.page_failed(user, PAGE_RETRY_MS),
             Pending::Delete { receiver, seq } => self.delete_failed(receiver, seq),
             Pending::Create { .. }
             | Pending::Token { .. }
@@ -206,28 +211,33 @@ impl Chat {
             }
             (pending, outcome) => {
                 debug_assert!(
-                    matches!(outcome, Outcome::Failed | Outcome::Refused),
+                    matches!(outcome, Outcome::Failed | Outcome::Refused | Outcome::TooLarge),
                     "{pending:?} came back as {outcome:?}"
                 );
-                self.job_failed(pending, out);
+                self.job_failed(pending, &outcome, out);
             }
         }
     }
 
-    fn job_failed(&mut self, pending: Pending, out: &mut Vec<Action>) {
+    fn job_failed(&mut self, pending: Pending, outcome: &Outcome, out: &mut Vec<Action>) {
+        let of_store = fault_of(outcome);
+        let reading = if matches!(outcome, Outcome::Failed) { of_store } else { UNREADABLE };
+        let hashing = if matches!(outcome, Outcome::Failed) { NO_HASHING } else { UNREADABLE };
         let request = match &pending {
-            Pending::Hash { request, .. }
-            | Pending::Create { request }
-            | Pending::LogIn { request, .. }
+            Pending::Create { request } => Some((*request, of_store)),
+            Pending::Hash { request, .. } | Pending::Verify { request, .. } => Some((*request, hashing)),
+            Pending::LogIn { request, .. }
             | Pending::Token { request }
-            | Pending::Verify { request, .. }
             | Pending::Load { request, .. }
-            | Pending::Profile { request } => Some(*request),
+            | Pending::Profile { request } => Some((*request, reading)),
             Pending::Page(_) | Pending::Save(_) | Pending::Delete { .. } | Pending::Friendship(_) => None,
         };
-        self.forget_pending(pending);
-        if let Some(request) = request {
-            self.refuse_waiting(request, Some(UNAVAILABLE), out);
+        match (pending, outcome) {
+            (Pending::Page(user), Outcome::Refused) => self.page_failed(user, DAMAGED_PAGE_RETRY_MS),
+            (pending, _) => self.forget_pending(pending),
+        }
+        if let Some((request, fault)) = request {
+            self.refuse_waiting(request, Some(fault), out);
         }
         self.open_gate(out);
     }

@@ -1,6 +1,6 @@
 //! How requests are answered: their own reply, and the error that says why.
 
-use super::contract::{Action, CloseReason, ConnId, Ticket};
+use super::contract::{Action, CloseReason, ConnId, Outcome, Ticket};
 use super::{Chat, Due};
 use crate::protocol::error::ErrorCode;
 use crate::protocol::reply::{Reply, ReplyId};
@@ -12,13 +12,33 @@ pub(super) struct Fault(pub(super) ErrorCode, pub(super) &'static str);
 
 pub(super) const STOPPING: Fault = Fault(ErrorCode::ShuttingDown, "the server stops, connect again in a while");
 pub(super) const UNAVAILABLE: Fault =
-    Fault(ErrorCode::Unavailable, "the store did not take it in time, nothing was promised, try again");
+    Fault(ErrorCode::Unavailable, "the store did not take it, or not in time, nothing was promised, try again");
 pub(super) const BUSY: Fault = Fault(ErrorCode::Unavailable, "too much waits for the store, try again");
 pub(super) const FULL: Fault =
     Fault(ErrorCode::Full, "too much waits there already, nothing was promised, try again later");
+pub(super) const NO_HASHING: Fault =
+    Fault(ErrorCode::Unavailable, "the server could not work on the password, nothing was changed, try again");
+/// Not `TOO_LARGE`, after which the connection is closed: the envelope is no larger than envelopes may be.
+pub(super) const LARGER_THAN_ROWS: Fault =
+    Fault(ErrorCode::BadField, "this is larger than the database of this server takes, sent again it is refused again");
+pub(super) const REFUSED: Fault =
+    Fault(ErrorCode::BadField, "the store refuses what this says, sent again it is refused again");
+pub(super) const UNREADABLE: Fault = Fault(
+    ErrorCode::Unavailable,
+    "what is stored for this is damaged, trying again does not help: tell whoever runs the server",
+);
 pub(super) const LOG_IN_FIRST: Fault = Fault(ErrorCode::NotLoggedIn, "log in first");
 pub(super) const NOT_YOU: Fault = Fault(ErrorCode::Forbidden, "nobody speaks for another");
 pub(super) const TOO_FAST: Fault = Fault(ErrorCode::RateLimited, "too many requests a second, slow down");
+
+/// What a job that was to write and did not tells whoever waits for it.
+pub(super) fn fault_of(outcome: &Outcome) -> Fault {
+    match outcome {
+        Outcome::TooLarge => LARGER_THAN_ROWS,
+        Outcome::Refused => REFUSED,
+        _ => UNAVAILABLE,
+    }
+}
 
 /// A request that waits for a job: where its answer goes.
 #[derive(Debug)]

@@ -242,8 +242,11 @@ pub enum Job {
         /// And how large together, in bytes; the one that goes beyond is the last.
         bytes_max: usize,
     },
-    /// Data lane of the user: a profile. → [`Outcome::Profile`]
+    /// Data lane of whoever asks: a profile. It is not about the asker's data, so its place in their order does not count.
+    /// → [`Outcome::Profile`]
     GetProfile {
+        /// Who asks.
+        asker: UserName,
         /// Whose.
         user: UserName,
     },
@@ -358,8 +361,11 @@ pub enum Outcome {
     Unfriended,
     /// It was not done, or whether it was done is not known. Nothing may be promised of it.
     Failed,
-    /// It was not done, and the store will not do it however often it is asked: something in it does not fit. Other jobs do.
+    /// It was not done, and the store will not do it however often it is asked: something in it, or in what is stored, does not
+    /// fit. Other jobs do.
     Refused,
+    /// The same: it is larger than the store takes.
+    TooLarge,
 }
 
 /// Some of the pushes that wait for a user, in ascending order of `seq`.

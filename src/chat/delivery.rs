@@ -2,7 +2,7 @@
 //! the moment at which its `MS` may go out: acked or committed, whichever is first.
 
 use super::account::Pending;
-use super::answer::{BUSY, FULL, Fault, UNAVAILABLE};
+use super::answer::{BUSY, FULL, Fault, UNAVAILABLE, fault_of};
 use super::contract::{Action, Job, Outcome};
 pub(super) use super::item::ItemRef;
 use super::item::{Item, NEVER, Save, Waiter};
@@ -19,6 +19,8 @@ use crate::protocol::request::Verb;
 const RESENDS_AT_ONCE_MAX: usize = 64;
 /// That moment.
 const RESEND_PAUSE_MS: u64 = 20;
+/// How long after a save or a deletion has failed it is tried again.
+const RETRY_MS: u64 = 1_000;
 
 impl Chat {
     /// Puts a push that was just taken on its way.
@@ -49,10 +51,11 @@ impl Chat {
                     return;
                 }
             }
-            Feed::Live => list.feed = Feed::Backlog { after_seq: item.seq - 1, asking: false },
-            Feed::Backlog { asking: false, .. } => {}
-            Feed::Opening | Feed::Backlog { asking: true, .. } => {
-                found.listed = list.append_tail(item, weight, rules.list_max as usize, rules.list_bytes_max);
+            feed => {
+                if feed == Feed::Live {
+                    list.feed = Feed::Backlog { after_seq: item.seq - 1, asking: false };
+                }
+                self.append_to_tail(receiver, item);
             }
         }
         self.save_if_unsaved(item, out);
@@ -245,6 +248,8 @@ impl Chat {
             }
             // An ack may still take it off its list, but room is made by the receiver alone: whoever waits is told at once.
             Outcome::Full => self.not_saved(item, Save::Full, FULL, out),
+            // Trying again would not help, and whoever waits is to know that now.
+            Outcome::Refused | Outcome::TooLarge => self.save_failed(item, fault_of(outcome), out),
             _ if !self.stopping && self.may_be_acked(item) => self.save_again_later(item),
             _ => self.save_failed(item, UNAVAILABLE, out),
         }
@@ -258,7 +263,6 @@ impl Chat {
 
     /// Whoever waits for it waits on, until his time is over: for the ack, or for a store that is back.
     fn save_again_later(&mut self, item: ItemRef) {
-        const RETRY_MS: u64 = 1_000;
         if let Some(found) = self.items.get_mut(item) {
             found.save = Save::Failed;
         }
@@ -405,7 +409,6 @@ impl Chat {
     pub(super) fn delete_failed(&mut self, receiver: crate::protocol::field::UserName, seq: u64) {
         /// Beyond this the push is sent once more at the next log-in instead, as "at least once" allows.
         const UNDELETED_MAX: usize = 100_000;
-        const RETRY_MS: u64 = 1_000;
         if !self.undeleted.contains(&seq) && self.undeleted.len() >= UNDELETED_MAX {
             return;
         }
@@ -417,7 +420,14 @@ impl Chat {
     }
 
     pub(super) fn retry_deletes(&mut self, out: &mut Vec<Action>) {
-        for (receiver, seq) in std::mem::take(&mut self.to_delete) {
+        /// The others follow a second later: a store that does not take them has other work to do.
+        const AT_ONCE_MAX: usize = 2_000;
+        let later = self.to_delete.split_off(self.to_delete.len().min(AT_ONCE_MAX));
+        let due = std::mem::replace(&mut self.to_delete, later);
+        if !self.to_delete.is_empty() {
+            self.wheel.insert(self.now.mono_ms + RETRY_MS, Timer::Deletes);
+        }
+        for (receiver, seq) in due {
             self.submit_delete(seq, receiver, out);
         }
     }

@@ -4,7 +4,7 @@
 //! whatever the order in which workers answer.
 
 use super::account::{Pending, id_text};
-use super::answer::{Asker, BUSY, FULL, Fault, NOT_YOU, UNAVAILABLE};
+use super::answer::{Asker, BUSY, FULL, Fault, NOT_YOU, UNAVAILABLE, fault_of};
 use super::contract::{Action, Answered, Asked, ConnId, Job, Outcome, Ticket};
 use super::users::UserId;
 use super::{Chat, ItemRef, Timer};
@@ -256,7 +256,7 @@ impl Chat {
             Outcome::Loaded { friends, .. } if friends.contains(&self.users.get(other).name) => done,
             Outcome::Loaded { .. } => Err(NOT_ASKED),
             Outcome::Answered(Answered::TooManyFriends) => Err(TOO_MANY_FRIENDS),
-            _ => Err(UNAVAILABLE),
+            other => Err(fault_of(other)),
         };
         let read_back = matches!(outcome, Outcome::Loaded { .. }) && result.is_ok();
         let accepted = verb == FriendVerb::Accept && matches!(outcome, Outcome::Answered(Answered::Done)) || read_back;

@@ -4,7 +4,7 @@
 //! store behind `after_seq` and is read in pages as acks make room.
 
 use super::contract::Rules;
-use super::item::{Item, ItemRef, Items, NEVER};
+use super::item::{Item, ItemRef, Items, NEVER, Save};
 use super::wheel::TimerId;
 use std::collections::VecDeque;
 
@@ -51,10 +51,10 @@ pub(super) struct AckList {
     sent: usize,
     sent_bytes: usize,
     bytes: usize,
-    /// Taken since the page on its way was asked for, saved all the same; comes behind that page.
-    tail: Vec<ItemRef>,
+    /// Taken while the store has more, saved all the same; comes behind the pages, whether it could be saved or not.
+    tail: Vec<Entry>,
     tail_bytes: usize,
-    /// More was taken than the tail holds: what is missing is in the store.
+    /// More was taken since the last page was asked for than the tail holds: what is missing is in the store.
     tail_lost: bool,
     /// Sendings in their order; those that were acked or sent again since are skipped.
     clock: VecDeque<(u64, ItemRef)>,
@@ -73,6 +73,10 @@ fn id_hash(id: &str) -> u32 {
     let words = chunks.iter().map(|chunk| u64::from_le_bytes(*chunk)).chain([last]);
     let hash = words.fold(0, |hash: u64, word| (hash.rotate_left(5) ^ word).wrapping_mul(ODD));
     (hash >> 32) as u32
+}
+
+fn is_saved(entry: Entry, items: &Items) -> bool {
+    items.get(entry.item()).is_some_and(|item| item.save == Save::Done)
 }
 
 impl AckList {
@@ -125,21 +129,59 @@ impl AckList {
         self.bytes += of.weight_bytes();
     }
 
-    /// Puts an item on the tail; `false` when there is no room (or was none for an earlier one).
-    pub(super) fn append_tail(&mut self, item: ItemRef, weight: usize, count_max: usize, bytes_max: usize) -> bool {
-        self.tail_lost |= self.tail.len() >= count_max || self.tail_bytes + weight > bytes_max;
-        if self.tail_lost {
+    fn tail_has_room(&self, weight: usize, rules: &Rules) -> bool {
+        self.tail.len() < rules.list_max as usize && self.tail_bytes + weight <= rules.list_bytes_max
+    }
+
+    fn is_asking(&self) -> bool {
+        matches!(self.feed, Feed::Opening | Feed::Backlog { asking: true, .. })
+    }
+
+    /// Puts an item on the tail; `false` when there is no room, or was none for an earlier one that the
+    /// page on its way may lack.
+    pub(super) fn append_tail(&mut self, item: ItemRef, of: &Item, rules: &Rules) -> bool {
+        let weight = of.weight_bytes();
+        if !self.tail_has_room(weight, rules) || (self.tail_lost && self.is_asking()) {
+            self.tail_lost = true;
             return false;
         }
-        self.tail.push(item);
+        self.tail.push(Entry { slot: item.slot, hash: id_hash(of.push.id()), seq: item.seq });
         self.tail_bytes += weight;
         true
+    }
+
+    /// Takes off a full tail what is in the store by now, if there is any among the oldest, and if no page
+    /// is on its way that may lack it.
+    pub(super) fn make_room_on_tail(&mut self, weight: usize, rules: &Rules, items: &Items) -> Vec<ItemRef> {
+        const OLDEST: usize = 16;
+        let pays = self.tail.iter().take(OLDEST).any(|entry| is_saved(*entry, items));
+        if self.is_asking() || self.tail_has_room(weight, rules) || !pays {
+            return Vec::new();
+        }
+        self.take_saved_off_tail(items)
+    }
+
+    fn take_saved_off_tail(&mut self, items: &Items) -> Vec<ItemRef> {
+        let (saved, rest): (Vec<Entry>, Vec<Entry>) =
+            std::mem::take(&mut self.tail).into_iter().partition(|entry| is_saved(*entry, items));
+        self.tail = rest;
+        let saved: Vec<ItemRef> = saved.into_iter().map(Entry::item).collect();
+        self.tail_bytes -= saved.iter().filter_map(|item| items.get(*item)).map(Item::weight_bytes).sum::<usize>();
+        saved
     }
 
     /// Takes the tail, and whether it is whole.
     pub(super) fn take_tail(&mut self) -> (Vec<ItemRef>, bool) {
         self.tail_bytes = 0;
-        (std::mem::take(&mut self.tail), !std::mem::take(&mut self.tail_lost))
+        let tail = std::mem::take(&mut self.tail).into_iter().map(Entry::item).collect();
+        (tail, !std::mem::take(&mut self.tail_lost))
+    }
+
+    /// A page is about to be asked for: what the tail lacks by now will be on it, or on a later one, and so
+    /// will what is in the store already, which this takes off.
+    pub(super) fn page_asked(&mut self, items: &Items) -> Vec<ItemRef> {
+        self.tail_lost = false;
+        self.take_saved_off_tail(items)
     }
 
     /// What waits for the page on its way.
@@ -150,7 +192,7 @@ impl AckList {
 
     /// All entries, then the tail.
     pub(super) fn all(&self) -> impl Iterator<Item = ItemRef> + '_ {
-        self.entries.iter().map(|entry| entry.item()).chain(self.tail.iter().copied())
+        self.entries.iter().map(|entry| entry.item()).chain(self.tail.iter().map(|entry| entry.item()))
     }
 
     /// The entries with this id, which has this hash.
@@ -174,14 +216,16 @@ impl AckList {
                 && item.push.sender() == sender
                 && item.push.id() == id
         };
-        let listed = self.entries_of(id_hash(id), id, items).find(|(_, item)| is_it(item)).map(|(entry, _)| entry);
-        listed.or_else(|| self.tail.iter().copied().find(|&item| items.get(item).is_some_and(is_it)))
+        let hash = id_hash(id);
+        let listed = self.entries_of(hash, id, items).find(|(_, item)| is_it(item)).map(|(entry, _)| entry);
+        let mut same = self.tail.iter().filter(|entry| entry.hash == hash).map(|entry| entry.item());
+        listed.or_else(|| same.find(|&item| items.get(item).is_some_and(is_it)))
     }
 
     /// Takes an item off, wherever it stands. Call it while the item still exists.
     pub(super) fn remove(&mut self, item: ItemRef, of: &Item) {
         let Some(place) = self.entries.iter().position(|entry| entry.seq == item.seq) else {
-            if let Some(place) = self.tail.iter().position(|&entry| entry == item) {
+            if let Some(place) = self.tail.iter().position(|entry| entry.item() == item) {
                 self.tail.remove(place);
                 self.tail_bytes -= of.weight_bytes();
             }
@@ -310,6 +354,6 @@ impl AckList {
         let unsent = self.entries.iter().take(self.next).filter(|entry| of(entry).sent_ms == NEVER).count();
         assert_eq!(self.held, unsent, "what is held back is what was passed over");
         assert!(self.entries.iter().all(|entry| of(entry).listed));
-        assert!(self.tail.iter().all(|&item| items.get(item).is_some_and(|item| item.listed)));
+        assert!(self.tail.iter().all(|entry| items.get(entry.item()).is_some_and(|item| item.listed)));
     }
 }

@@ -11,7 +11,9 @@ use super::{Chat, Timer};
 use std::collections::HashSet;
 
 /// How long after a page could not be read it is asked for again.
-const PAGE_RETRY_MS: u64 = 1_000;
+pub(super) const PAGE_RETRY_MS: u64 = 1_000;
+/// The same if that fails until somebody mends what is stored.
+pub(super) const DAMAGED_PAGE_RETRY_MS: u64 = 60_000;
 
 impl Chat {
     /// A log-in's first page is about to be asked for: from now on what is taken for him is kept until it is here.
@@ -52,6 +54,7 @@ impl Chat {
             return;
         }
         list.feed = Feed::Backlog { after_seq, asking: true };
+        let saved = list.page_asked(&self.items);
         let job = Job::LoadPage {
             user: entry.name.clone(),
             after_seq,
@@ -59,8 +62,9 @@ impl Chat {
             bytes_max: self.rules.page_bytes_max,
         };
         self.users.hold(user);
+        self.let_go(saved);
         if self.submit(job, Pending::Page(user), out).is_err() {
-            self.page_failed(user);
+            self.page_failed(user, PAGE_RETRY_MS);
         }
     }
 
@@ -76,15 +80,13 @@ impl Chat {
         self.users.release(user);
     }
 
-    /// The page could not be read: what was taken meanwhile is in the store, and the page is asked for again.
-    pub(super) fn page_failed(&mut self, user: UserId) {
+    /// The page could not be read: it is asked for again, and the tail waits on.
+    pub(super) fn page_failed(&mut self, user: UserId, retry_ms: u64) {
         if let Some(list) = &mut self.users.get_mut(user).list
             && let Feed::Backlog { after_seq, asking: true } = list.feed
         {
             list.feed = Feed::Backlog { after_seq, asking: false };
-            list.page_timer = Some(self.wheel.insert(self.now.mono_ms + PAGE_RETRY_MS, Timer::Page(user)));
-            let (tail, _) = list.take_tail();
-            self.let_go(tail);
+            list.page_timer = Some(self.wheel.insert(self.now.mono_ms + retry_ms, Timer::Page(user)));
         }
         self.users.release(user);
     }
@@ -96,7 +98,7 @@ impl Chat {
         }
     }
 
-    /// Puts a page on the list, and behind it what was taken since it was asked for.
+    /// Puts a page on the list, and behind the last one the tail.
     fn take_page(&mut self, user: UserId, after_seq: u64, page: Page) {
         let Some(list) = &mut self.users.get_mut(user).list else {
             return;
@@ -119,16 +121,41 @@ impl Chat {
                 None => self.list_committed(push, user),
             }
         }
-        let more = page.more || !whole;
-        if more {
-            self.let_go(tail.collect());
+        let mut passed_seq = last_seq;
+        if page.more {
+            self.keep_tail(user, tail);
         } else {
             for item in tail {
+                passed_seq = passed_seq.max(item.seq);
                 self.append(user, item);
             }
         }
         if let Some(list) = &mut self.users.get_mut(user).list {
-            list.feed = if more { Feed::Backlog { after_seq: last_seq, asking: false } } else { Feed::Live };
+            let more = page.more || !whole;
+            list.feed = if more { Feed::Backlog { after_seq: passed_seq, asking: false } } else { Feed::Live };
+        }
+    }
+
+    /// What is left of the tail comes behind a later page.
+    fn keep_tail(&mut self, user: UserId, items: impl Iterator<Item = ItemRef>) {
+        for item in items {
+            if let (Some(list), Some(of)) = (&mut self.users.get_mut(user).list, self.items.get(item)) {
+                let kept = list.append_tail(item, of, &self.rules);
+                debug_assert!(kept, "there was room for all of them before");
+            }
+        }
+    }
+
+    /// Keeps what was just taken behind the pages as long as there is room: if it cannot be saved, an ack
+    /// may still make it safe.
+    pub(super) fn append_to_tail(&mut self, user: UserId, item: ItemRef) {
+        let (Some(list), Some(found)) = (&mut self.users.get_mut(user).list, self.items.get(item)) else {
+            return;
+        };
+        let saved = list.make_room_on_tail(found.weight_bytes(), &self.rules, &self.items);
+        self.let_go(saved);
+        if let (Some(list), Some(found)) = (&mut self.users.get_mut(user).list, self.items.get_mut(item)) {
+            found.listed = list.append_tail(item, found, &self.rules);
         }
     }
 

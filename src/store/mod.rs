@@ -2,6 +2,7 @@
 //! connection, no spelling.
 
 mod company;
+mod fair_queue;
 pub mod memory;
 pub mod mysql;
 pub mod password;
@@ -32,6 +33,8 @@ pub enum StoreError {
     Unusable(String),
     /// This very input was refused, and will be again.
     Refused(String),
+    /// The same: it is larger than the store takes.
+    TooLarge(String),
     /// The store said what this server does not know: whether the input is to blame or the store itself is not clear.
     Unknown(String),
     /// What is stored is not what this server writes, or was written by a newer one.
@@ -45,6 +48,7 @@ impl fmt::Display for StoreError {
             | Self::Unavailable(why)
             | Self::Unusable(why)
             | Self::Refused(why)
+            | Self::TooLarge(why)
             | Self::Unknown(why)
             | Self::Corrupt(why) => f.write_str(why),
         }
@@ -107,6 +111,10 @@ pub trait Store: Send {
     /// Is the connection lost, or in a state that is not known? Whoever owns it then drops it and opens another.
     fn is_broken(&self) -> bool {
         false
+    }
+    /// The size of the largest push that it takes, in bytes.
+    fn row_bytes_max(&self) -> usize {
+        usize::MAX
     }
     /// The greatest `seq` of any push in the store, or named by a request that is pending; 0 if there is none.
     ///

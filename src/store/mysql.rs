@@ -35,7 +35,7 @@ const STATEMENT_BYTES_MAX: usize = 1024 * 1024;
 /// the same name.
 const DEMOTED_AFTER: Duration = Duration::from_secs(1);
 /// What a row has besides its content, generously.
-const ROW_BYTES: usize = 4 * 1024;
+pub(super) const ROW_BYTES: usize = 4 * 1024;
 
 static INSERTS: LazyLock<[String; 3]> = LazyLock::new(|| {
     SIZES.map(|rows| {
@@ -147,7 +147,7 @@ impl MysqlStore {
         let mut params = Vec::with_capacity(pushes.len() * 8);
         for push in pushes {
             if (push.content().len() + ROW_BYTES) as u64 > self.packet_max {
-                return Err(StoreError::Refused("a message is larger than max_allowed_packet of the database".into()));
+                return Err(StoreError::TooLarge("it is larger than max_allowed_packet of the database".into()));
             }
             let once = if push.kind == PushKind::Message { 0 } else { push.seq };
             params.extend([
@@ -270,6 +270,10 @@ impl Store for MysqlStore {
 
     fn is_broken(&self) -> bool {
         self.conn.is_none()
+    }
+
+    fn row_bytes_max(&self) -> usize {
+        usize::try_from(self.packet_max).unwrap_or(usize::MAX).saturating_sub(ROW_BYTES)
     }
 
     fn last_seq(&mut self) -> Result<u64, StoreError> {

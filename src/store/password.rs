@@ -16,18 +16,26 @@ const HASH_BYTES: usize = 32;
 
 /// Why a password could not be hashed or compared.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PasswordError(String);
+pub struct PasswordError {
+    why: String,
+    /// What is stored is no hash that can be compared, now or later.
+    pub is_damaged: bool,
+}
 
 impl fmt::Display for PasswordError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(&self.why)
     }
 }
 
 impl std::error::Error for PasswordError {}
 
 fn wrong(error: impl fmt::Display) -> PasswordError {
-    PasswordError(error.to_string())
+    PasswordError { why: error.to_string(), is_damaged: false }
+}
+
+fn damaged(error: impl fmt::Display) -> PasswordError {
+    PasswordError { why: error.to_string(), is_damaged: true }
 }
 
 /// Hashes one password at a time, in memory that it keeps between runs until it is told to give it back.
@@ -89,20 +97,20 @@ impl Hasher {
             self.run(self.params.clone(), password, &[0; SALT_BYTES], &mut out)?;
             return Ok(false);
         };
-        let stored = PasswordHash::new(stored.expose()).map_err(wrong)?;
+        let stored = PasswordHash::new(stored.expose()).map_err(damaged)?;
         if stored.algorithm != ARGON2ID_IDENT || stored.version != Some(Version::V0x13.into()) {
-            return Err(wrong("it is no Argon2id hash of version 19"));
+            return Err(damaged("it is no Argon2id hash of version 19"));
         }
-        let params = Params::try_from(&stored).map_err(wrong)?;
+        let params = Params::try_from(&stored).map_err(damaged)?;
         // More was not written by this server.
         if params.m_cost() > ARGON2_MEMORY_KIB_MAX || params.t_cost() > ARGON2_PASSES_MAX {
-            return Err(wrong("its cost is out of bounds"));
+            return Err(damaged("its cost is out of bounds"));
         }
         let (Some(salt), Some(expected)) = (stored.salt, stored.hash) else {
-            return Err(wrong("it lacks its salt or its hash"));
+            return Err(damaged("it lacks its salt or its hash"));
         };
         let mut salt_bytes = [0; 64];
-        let salt = salt.decode_b64(&mut salt_bytes).map_err(wrong)?;
+        let salt = salt.decode_b64(&mut salt_bytes).map_err(damaged)?;
         let mut out = [0; 64];
         let out = &mut out[..expected.len()];
         self.run(params, password, salt, out)?;

@@ -1,20 +1,21 @@
-//! The workers: jobs in, outcomes out, one wake. A data worker owns one connection to the store and takes all that waits
-//! as one transaction; jobs about one user always go to the same one. Auth workers hash, and never delay a commit.
+//! The workers: jobs in, outcomes out, one wake. A data worker owns one connection to the store and takes what waits, fairly
+//! shared among those who ask, as one transaction; jobs about one user always go to the same one. Auth workers hash, and never delay a commit.
 
-use super::StoreError;
 use super::company::Company;
+use super::fair_queue::{FairQueue, lane_user};
 use super::memory::MemoryStore;
-use super::mysql::MysqlServer;
+use super::mysql::{MysqlServer, ROW_BYTES};
 use super::password::{Hasher, VerifiedLogins};
 use super::quota::{Mailboxes, Quotas};
 use super::reopen::Opener;
 use super::sqlite::SqliteStore;
 use super::work::Batch;
+use super::{Store, StoreError};
 use crate::chat::contract::{Job, Outcome, Ticket};
 use crate::config::{Config, StoreUrl};
-use std::collections::VecDeque;
 use std::hash::{DefaultHasher, Hash, Hasher as _};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -25,12 +26,8 @@ pub type Wake = Arc<dyn Fn() + Send + Sync>;
 type Asked = (Ticket, Job);
 type Done = (Ticket, Outcome);
 
-/// Jobs that one transaction takes at most.
-const BATCH_MAX: usize = 1_000;
-
 /// Mailboxes, and senders in them, of which the workers together remember how full they are.
 const MAILBOX_ENTRIES_MAX: usize = 131_072;
-
 /// The loop's end of a data worker.
 struct DataLane {
     /// Everything of one turn goes in one piece: the worker may be awake before the second job would be there.
@@ -65,8 +62,31 @@ fn opener(config: &Config) -> Result<(Opener, usize), StoreError> {
         StoreUrl::Sqlite(path) => (Box::new(move || Ok(Box::new(SqliteStore::open(&path)?))), 1),
         StoreUrl::Mysql(url) => {
             let server = MysqlServer::new(&url)?;
-            (Box::new(move || Ok(Box::new(server.connect()?))), config.data_threads.max(1))
+            let (frame_bytes_max, last_said) = (config.frame_bytes_max, AtomicUsize::new(usize::MAX));
+            let open = move || -> Result<Box<dyn Store>, StoreError> {
+                let store = server.connect()?;
+                let row_bytes_max = store.row_bytes_max();
+                // Once for each value, however many connections find it.
+                if let Some(why) = small_packets(row_bytes_max, frame_bytes_max)
+                    && last_said.swap(row_bytes_max, Ordering::Relaxed) != row_bytes_max
+                {
+                    log::warn!("{why}");
+                }
+                Ok(Box::new(store))
+            };
+            (Box::new(open), config.data_threads.max(1))
         }
+    })
+}
+
+/// What to tell whoever runs a server whose database takes less than clients may send: what is larger is refused for good.
+fn small_packets(row_bytes_max: usize, frame_bytes_max: usize) -> Option<String> {
+    let (packet, needed) = (row_bytes_max + ROW_BYTES, frame_bytes_max + ROW_BYTES);
+    (packet < needed).then(|| {
+        format!(
+            "max_allowed_packet of the database is {packet} bytes, but --max-frame lets clients send {frame_bytes_max}: larger \
+             messages are refused. Set max_allowed_packet to {needed} or more, or --max-frame to {row_bytes_max} or less"
+        )
     })
 }
 
@@ -171,25 +191,8 @@ impl Pool {
     }
 }
 
-/// Whose data lane a job belongs to; `None` is the auth lane.
-fn lane_user(job: &Job) -> Option<&str> {
-    Some(match job {
-        Job::Hash { .. } | Job::Verify { .. } => return None,
-        Job::CreateAccount { profile, .. } => profile.user_name.as_str(),
-        Job::LogIn { user, .. }
-        | Job::Load { user, .. }
-        | Job::LoadPage { user, .. }
-        | Job::GetProfile { user }
-        | Job::MakeToken { user, .. }
-        | Job::RevokeTokens { user } => user.as_str(),
-        Job::SavePush { push } | Job::AskFriend { push, .. } | Job::AnswerFriend { push, .. } => push.receiver(),
-        Job::DeletePush { receiver, .. } => receiver.as_str(),
-        Job::Unfriend { other, .. } => other.as_str(),
-    })
-}
-
 fn data_worker(mut batch: Batch, jobs: &Receiver<Vec<Asked>>, done: &Sender<Done>, wake: &Wake) {
-    let (mut waiting, mut tickets, mut work) = (VecDeque::new(), Vec::new(), Vec::new());
+    let (mut waiting, mut tickets, mut work) = (FairQueue::default(), Vec::new(), Vec::new());
     let mut company = Company::default();
     loop {
         if waiting.is_empty() {
@@ -199,10 +202,7 @@ fn data_worker(mut batch: Batch, jobs: &Receiver<Vec<Asked>>, done: &Sender<Done
         take_what_waits(&mut waiting, jobs);
         wait_for_company(&mut waiting, jobs, &mut company);
         let began = Instant::now();
-        for (ticket, job) in waiting.drain(..waiting.len().min(BATCH_MAX)) {
-            tickets.push(ticket);
-            work.push(job);
-        }
+        waiting.take(&mut tickets, &mut work);
         let outcomes = batch.run(&work);
         // Before anybody is answered: whoever comes now was not in this batch.
         take_what_waits(&mut waiting, jobs);
@@ -219,15 +219,12 @@ fn data_worker(mut batch: Batch, jobs: &Receiver<Vec<Asked>>, done: &Sender<Done
     }
 }
 
-fn take_what_waits(waiting: &mut VecDeque<Asked>, jobs: &Receiver<Vec<Asked>>) {
-    while waiting.len() < BATCH_MAX
-        && let Ok(more) = jobs.try_recv()
-    {
-        waiting.extend(more);
-    }
+/// All of it, since whoever came last may be served first. How many there are is bounded by `jobs_max`.
+fn take_what_waits(waiting: &mut FairQueue, jobs: &Receiver<Vec<Asked>>) {
+    jobs.try_iter().for_each(|more| waiting.extend(more));
 }
 
-fn wait_for_company(waiting: &mut VecDeque<Asked>, jobs: &Receiver<Vec<Asked>>, company: &mut Company) {
+fn wait_for_company(waiting: &mut FairQueue, jobs: &Receiver<Vec<Asked>>, company: &mut Company) {
     let have = waiting.len();
     let Some((wanted, wait)) = company.wanted(have) else { return };
     let until = Instant::now() + wait;
@@ -291,7 +288,7 @@ impl AuthWorker {
         };
         result.unwrap_or_else(|error| {
             log::error!("a password could not be checked: {error}");
-            Outcome::Failed
+            if error.is_damaged { Outcome::Refused } else { Outcome::Failed }
         })
     }
 }

@@ -2,6 +2,7 @@
 
 mod export;
 mod open;
+mod place;
 
 use super::token::TokenHash;
 use super::{SavedAs, Store, StoreError};
@@ -9,6 +10,7 @@ use crate::chat::contract::{Answered, Asked};
 use crate::protocol::field::{Profile, Secret, UserName};
 use crate::protocol::push::{Push, PushKind};
 use open::Lock;
+use place::Place;
 use rusqlite::{Connection, ErrorCode, OptionalExtension, Row, params};
 
 /// A connection to the file.
@@ -18,6 +20,7 @@ pub struct SqliteStore {
     db: Connection,
     /// Held so that a second server on the same file is refused.
     _lock: Lock,
+    place: Place,
 }
 
 /// SQLite knows these lengths without reading the texts.
@@ -39,7 +42,8 @@ impl From<rusqlite::Error> for StoreError {
         }
         match error.sqlite_error_code() {
             Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => Self::Busy(why),
-            Some(ErrorCode::ConstraintViolation | ErrorCode::TooBig | ErrorCode::TypeMismatch) => Self::Refused(why),
+            Some(ErrorCode::ConstraintViolation | ErrorCode::TypeMismatch) => Self::Refused(why),
+            Some(ErrorCode::TooBig) => Self::TooLarge(why),
             Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => Self::Corrupt(why),
             _ => Self::Unavailable(why),
         }
@@ -158,14 +162,18 @@ fn profile_of(user: &UserName, row: &Row<'_>) -> rusqlite::Result<Profile> {
 
 impl Store for SqliteStore {
     fn begin(&mut self) -> Result<(), StoreError> {
+        self.place.check()?;
         self.run("BEGIN IMMEDIATE")
     }
 
     fn commit(&mut self) -> Result<(), StoreError> {
-        self.run("COMMIT")
+        self.run("COMMIT")?;
+        // What went into a file without a name is not promised.
+        self.place.check()
     }
 
     fn begin_reads(&mut self) -> Result<(), StoreError> {
+        self.place.check()?;
         self.run("BEGIN")
     }
 

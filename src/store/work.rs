@@ -16,6 +16,12 @@ use std::time::{Duration, Instant};
 /// How often a batch is tried when somebody else holds what it needs.
 const TRIES: u32 = 4;
 const FIRST_PAUSE: Duration = Duration::from_millis(5);
+/// Whoever holds what is needed for longer than this is not waited for again and again: reads wait behind that.
+const BUSY_WITHIN: Duration = Duration::from_secs(2);
+/// A transaction that could not begin took so long at least if somebody holds the whole store.
+const HELD_FOR: Duration = Duration::from_millis(100);
+/// Writes rest as long as one has waited in vain, and no longer than this: reads are done meanwhile.
+const REST_MAX: Duration = Duration::from_secs(2);
 /// A batch that was in somebody's way is done half by half when that was known sooner than this.
 const HALVE_WITHIN: Duration = Duration::from_secs(1);
 /// How often at most a batch of which something is not understood is taken apart: enough to find one job among a thousand, and to find
@@ -36,6 +42,32 @@ pub(super) struct Batch {
     /// When it was last not known what became of a transaction, for a while.
     unknown_at: Option<Instant>,
     outage: Outage,
+    /// Somebody else holds the store: until then writes fail without being tried.
+    rest_until: Option<Instant>,
+    complaints: Complaints,
+}
+
+/// What is said of single jobs, once a second at most: clients can bring it about as often as they like.
+#[derive(Default)]
+struct Complaints {
+    last: Option<Instant>,
+    unsaid: u64,
+}
+
+impl Complaints {
+    fn say(&mut self, what: &str, why: &str) {
+        const EVERY: Duration = Duration::from_secs(1);
+        if self.last.is_some_and(|last| last.elapsed() < EVERY) {
+            self.unsaid += 1;
+            return;
+        }
+        let unsaid = std::mem::take(&mut self.unsaid);
+        self.last = Some(Instant::now());
+        match unsaid {
+            0 => log::error!("{what}: {why}"),
+            _ => log::error!("{what}: {why} ({unsaid} more jobs were refused since this was last said)"),
+        }
+    }
 }
 
 /// The connection to the store.
@@ -80,7 +112,16 @@ impl Batch {
         verified: Arc<VerifiedLogins>,
         boxes: Mailboxes,
     ) -> Self {
-        Self { link: Link::Open(store), opener, verified, boxes, unknown_at: None, outage: Outage::None }
+        Self {
+            link: Link::Open(store),
+            opener,
+            verified,
+            boxes,
+            unknown_at: None,
+            outage: Outage::None,
+            rest_until: None,
+            complaints: Complaints::default(),
+        }
     }
 
     #[cfg(test)]
@@ -90,11 +131,39 @@ impl Batch {
 
     /// Does all jobs; one outcome for each, in their order.
     pub(super) fn run(&mut self, jobs: &[Job]) -> Vec<Outcome> {
-        self.run_by(&mut Halving { until: Instant::now() + HALVE_WITHIN, unknown_left: UNKNOWN_MAX }, jobs)
+        let halving = &mut Halving { until: Instant::now() + HALVE_WITHIN, unknown_left: UNKNOWN_MAX };
+        let row_bytes_max = match &self.link {
+            Link::Open(store) => store.row_bytes_max(),
+            Link::Opening(_) | Link::Lost => usize::MAX,
+        };
+        let fits = |job: &Job| job.push_bytes() <= row_bytes_max;
+        if jobs.iter().all(fits) {
+            return self.run_by(halving, jobs);
+        }
+        self.complaints.say("a message is not stored", "it is larger than the database takes");
+        self.run_some(halving, jobs, fits, &Outcome::TooLarge)
+    }
+
+    /// Runs those jobs of which this is true; the others come to this.
+    fn run_some(
+        &mut self,
+        halving: &mut Halving,
+        jobs: &[Job],
+        is_run: impl Fn(&Job) -> bool,
+        others: &Outcome,
+    ) -> Vec<Outcome> {
+        let some: Vec<Job> = jobs.iter().filter(|job| is_run(job)).cloned().collect();
+        let mut outcomes = if some.is_empty() { Vec::new() } else { self.run_by(halving, &some) }.into_iter();
+        let outcome = |job| if is_run(job) { outcomes.next() } else { Some(others.clone()) };
+        jobs.iter().map(outcome).map(|outcome| outcome.unwrap_or(Outcome::Failed)).collect()
     }
 
     fn run_by(&mut self, halving: &mut Halving, jobs: &[Job]) -> Vec<Outcome> {
         let writes = jobs.iter().any(is_write);
+        let is_read = |job: &Job| !is_write(job);
+        if writes && self.rest_until.is_some_and(|until| Instant::now() < until) {
+            return self.run_some(halving, jobs, is_read, &Outcome::Failed);
+        }
         match self.try_run(jobs) {
             Ok(outcomes) => {
                 if self.outage == Outage::Reads || (self.outage == Outage::Writes && writes) {
@@ -104,20 +173,38 @@ impl Batch {
                 outcomes
             }
             // Something in it is refused by the store: half by half until only that fails, and nothing else with it.
-            Err(StoreError::Refused(_) | StoreError::Corrupt(_)) if jobs.len() > 1 => self.run_halves(halving, jobs),
-            Err(StoreError::Busy(_)) if jobs.len() > 1 && Instant::now() < halving.until => {
+            Err(StoreError::Refused(_) | StoreError::TooLarge(_) | StoreError::Corrupt(_)) if jobs.len() > 1 => {
+                self.run_halves(halving, jobs)
+            }
+            Err(StoreError::Busy(_))
+                if jobs.len() > 1 && self.rest_until.is_none() && Instant::now() < halving.until =>
+            {
                 self.run_halves(halving, jobs)
             }
             // It may be one of them, or the store: the same, but only so often.
             Err(StoreError::Unknown(_)) if jobs.len() > 1 && halving.of_unknown() => self.run_halves(halving, jobs),
             Err(StoreError::Refused(why)) => {
-                log::error!("the store refused a job: {why}");
+                self.complaints.say("the store refused a job", &why);
+                vec![Outcome::Refused]
+            }
+            Err(StoreError::TooLarge(why)) => {
+                self.complaints.say("a row is not stored", &why);
+                vec![Outcome::TooLarge]
+            }
+            // Reading it again finds the same.
+            Err(StoreError::Corrupt(why)) if !writes => {
+                self.complaints.say("what is stored cannot be read", &why);
                 vec![Outcome::Refused]
             }
             Err(error) => {
                 if self.outage == Outage::None {
                     self.outage = if writes { Outage::Writes } else { Outage::Reads };
                     log::error!("the store does not work: {error}");
+                }
+                // A store that does not take writes may still be read: whoever reads does not suffer from who writes beside.
+                let is_there = matches!(self.link, Link::Open(_)) || !matches!(error, StoreError::Unavailable(_));
+                if writes && is_there {
+                    return self.run_some(halving, jobs, is_read, &Outcome::Failed);
                 }
                 vec![Outcome::Failed; jobs.len()]
             }
@@ -133,13 +220,14 @@ impl Batch {
 
     fn try_run(&mut self, jobs: &[Job]) -> Result<Vec<Outcome>, StoreError> {
         let (mut pause, mut tries, mut was_reopened) = (FIRST_PAUSE, 1, false);
+        let first_tried = Instant::now();
         loop {
             if let Link::Opening(opening) = &mut self.link {
                 self.link = Link::Open(opening.take(&self.opener)?);
             }
             let started = Instant::now();
             match self.attempt(jobs) {
-                Err(StoreError::Busy(_)) if tries < TRIES => {
+                Err(StoreError::Busy(_)) if tries < TRIES && first_tried.elapsed() < BUSY_WITHIN => {
                     std::thread::sleep(pause);
                     pause *= 4;
                     tries += 1;
@@ -165,9 +253,9 @@ impl Batch {
             boxes.settled();
         }
         boxes.begin();
-        let mut committing = false;
+        let (mut progress, began) = (Progress::default(), Instant::now());
         let done = contained(|| {
-            let result = transact(store.as_mut(), boxes, jobs, verified, &mut committing);
+            let result = transact(store.as_mut(), boxes, jobs, verified, &mut progress);
             if result.is_err() {
                 store.rollback();
             }
@@ -175,13 +263,18 @@ impl Batch {
         });
         match &done {
             Some((Ok(_), _)) => self.boxes.committed(),
-            Some((Err(_), _)) if !committing => self.boxes.rolled_back(),
+            Some((Err(_), _)) if !progress.committing => self.boxes.rolled_back(),
             _ => {
                 self.boxes.unknown();
                 self.unknown_at = Some(Instant::now());
             }
         }
         let (result, is_broken) = done.unwrap_or_else(|| (Err(panicked()), true));
+        // Somebody holds the whole store, not a row of it: reads need not wait each time until that is found again.
+        if jobs.iter().any(is_write) {
+            let is_held = !progress.has_begun && matches!(result, Err(StoreError::Busy(_))) && began.elapsed() >= HELD_FOR;
+            self.rest_until = is_held.then(|| Instant::now() + began.elapsed().min(REST_MAX));
+        }
         if is_broken {
             let torn = std::mem::replace(&mut self.link, Link::Lost);
             // Dropped with whatever a panic left half done; that may panic once more. Before it is opened again: it may hold locks.
@@ -229,13 +322,21 @@ fn befriended(jobs: &[Job]) -> Vec<&str> {
     people
 }
 
-/// `committing` tells whether an error came so late that the outcome is not known.
+/// How far a transaction came, whatever became of it.
+#[derive(Default)]
+struct Progress {
+    /// It has begun.
+    has_begun: bool,
+    /// The commit was asked for: if that fails, the outcome is not known.
+    committing: bool,
+}
+
 fn transact(
     store: &mut dyn Store,
     boxes: &mut Mailboxes,
     jobs: &[Job],
     verified: &VerifiedLogins,
-    committing: &mut bool,
+    progress: &mut Progress,
 ) -> Result<Vec<Outcome>, StoreError> {
     let writes = jobs.iter().any(is_write);
     if writes {
@@ -243,6 +344,7 @@ fn transact(
     } else {
         store.begin_reads()?
     }
+    progress.has_begun = true;
     let people = befriended(jobs);
     if !people.is_empty() {
         store.lock_people(&people)?;
@@ -260,7 +362,7 @@ fn transact(
         };
     }
     if writes {
-        *committing = true;
+        progress.committing = true;
         store.commit()?
     } else {
         store.end_reads()?
@@ -299,7 +401,7 @@ fn single(
         Job::LoadPage { user, after_seq, pushes_max, bytes_max } => {
             Outcome::Page(page(store, user, *after_seq, *pushes_max, *bytes_max)?)
         }
-        Job::GetProfile { user } => Outcome::Profile(store.profile(user)?.map(Box::new)),
+        Job::GetProfile { user, .. } => Outcome::Profile(store.profile(user)?.map(Box::new)),
         Job::AskFriend { push, pending_max } => Outcome::Asked(waiting::ask_friend(store, boxes, push, *pending_max)?),
         Job::AnswerFriend { push, friends_max } => {
             Outcome::Answered(waiting::answer_friend(store, boxes, push, *friends_max)?)

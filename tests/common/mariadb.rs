@@ -215,6 +215,11 @@ impl MariaDb {
         self.root().query_drop(format!("SET GLOBAL read_only = {}", u8::from(on))).unwrap();
     }
 
+    /// For connections that are made from now on.
+    pub fn set_max_allowed_packet(&self, bytes: usize) {
+        self.root().query_drop(format!("SET GLOBAL max_allowed_packet = {bytes}")).unwrap();
+    }
+
     /// Ends every connection of the server under test; tells how many there were.
     pub fn kill_connections(&self) -> usize {
         let mut root = self.root();

@@ -271,7 +271,7 @@ fn what_the_store_refuses_is_given_up_at_once() {
     w.store.fate(Fate::Refuse, friendships);
     w.friend(ann, FriendVerb::Delete, "f1", "bob");
     w.run_for(20_000);
-    assert_eq!(w.heard(ann), ["UNAVAILABLE f1"]);
+    assert_eq!(w.heard(ann), ["BAD_FIELD f1"], "not \"try again\"");
     assert_eq!(w.store.count("Unfriend"), 1);
     w.store.work(w.now_ms);
     w.friend(ann, FriendVerb::Delete, "f2", "bob");

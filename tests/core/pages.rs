@@ -3,7 +3,7 @@
 use super::{ann_and_bob_by, ids, loads, pages, saves};
 use crate::sim::lanes::Fate;
 use crate::sim::world::World;
-use hongyan::chat::contract::{ConnId, Rules};
+use hongyan::chat::contract::{ConnId, Job, Rules};
 
 fn small() -> Rules {
     Rules { page_max: 3, list_max: 4, outstanding_max: 2, ..crate::rules() }
@@ -246,4 +246,106 @@ fn a_page_is_bounded_in_bytes_too() {
     assert!(w.store.count("LoadPage") >= 5, "{} pages", w.store.count("LoadPage"));
     assert_eq!(drain(&mut w, ann), names(0..20));
     assert_eq!(w.store.model.waiting_for("ann").len(), 0);
+}
+
+fn writes(job: &Job) -> bool {
+    saves(job) || super::deletes(job) || super::friendships(job)
+}
+
+#[test]
+fn while_nothing_can_be_written_pages_go_on_and_what_is_sent_to_who_acks_is_taken() {
+    for room in [4, 100] {
+        let (mut w, ann, bob) = ann_and_bob_by(Rules { list_max: room, ..small() });
+        w.hang_up(ann);
+        send(&mut w, bob, 0..20);
+        w.run_for(100);
+        all_safe(&mut w, bob, 20);
+        w.store.fate(Fate::Fail, writes);
+        let ann = w.open();
+        w.log_in(ann, "ann");
+        w.run_for(10);
+        // The first page is here, there are more behind it, and all of that comes before this.
+        send(&mut w, bob, 20..24);
+        assert_eq!(drain(&mut w, ann), names(0..24));
+        all_safe(&mut w, bob, 4);
+        w.store.work(w.now_ms);
+        w.run_for(3_000);
+        assert!(w.store.model.waiting_for("ann").is_empty(), "what was acked is deleted when that works again");
+        w.message(bob, "after", "ann");
+        assert_eq!(ids(&w.heard(ann)), ["after"]);
+    }
+}
+
+#[test]
+fn a_save_that_failed_while_a_page_was_on_its_way_waits_for_its_turn_behind_the_later_pages() {
+    let (mut w, ann, bob) = ann_and_bob_by(small());
+    send(&mut w, bob, 0..12);
+    w.run_for(100);
+    all_safe(&mut w, bob, 12);
+    w.store.hang(pages);
+    for id in names(0..4) {
+        w.ack(ann, &id);
+    }
+    w.heard(ann);
+    w.store.fate(Fate::Fail, saves);
+    w.message(bob, "late", "ann");
+    w.run_for(10);
+    w.store.unhang(w.now_ms);
+    let seen = drain(&mut w, ann);
+    assert_eq!(seen.last().map(String::as_str), Some("late"), "{seen:?}");
+    assert_eq!(seen.len(), 9);
+    assert_eq!(w.heard(bob), ["MS late"]);
+}
+
+#[test]
+fn more_than_the_tail_holds_is_refused_while_nothing_can_be_written_and_the_rest_is_taken() {
+    let (mut w, ann, bob) = ann_and_bob_by(small());
+    send(&mut w, bob, 0..12);
+    w.run_for(100);
+    all_safe(&mut w, bob, 12);
+    w.store.fate(Fate::Fail, writes);
+    send(&mut w, bob, 12..20);
+    w.run_for(10);
+    let refused = w.heard(bob);
+    let seen = drain(&mut w, ann);
+    let mut taken: Vec<String> =
+        w.heard(bob).iter().filter_map(|line| line.strip_prefix("MS ").map(str::to_owned)).collect();
+    // Bob's first twelve are safe; of the others those that there was room for.
+    assert_eq!(refused.iter().filter(|line| line.starts_with("MF ")).count() + taken.len(), 8, "{refused:?} {taken:?}");
+    assert!(!taken.is_empty());
+    let mut expected = names(0..12);
+    expected.append(&mut taken);
+    assert_eq!(seen, expected);
+}
+
+#[test]
+fn a_page_that_is_damaged_is_asked_for_seldom() {
+    let (mut w, ann, bob) = ann_and_bob_by(small());
+    send(&mut w, bob, 0..10);
+    w.run_for(100);
+    w.store.fate(Fate::Refuse, pages);
+    assert_eq!(drain(&mut w, ann), names(0..4));
+    assert_eq!(w.store.count("LoadPage"), 1);
+    w.store.work(w.now_ms);
+    w.run_for(60_000);
+    assert_eq!(drain(&mut w, ann), names(4..10));
+}
+
+#[test]
+fn deletions_that_fail_are_tried_again_a_part_at_a_time() {
+    let (mut w, ann, bob) = ann_and_bob_by(Rules { list_max: 10_000, outstanding_max: 10_000, ..crate::rules() });
+    send(&mut w, bob, 0..5_000);
+    w.run_for(100);
+    w.store.fate(Fate::Fail, super::deletes);
+    for id in names(0..5_000) {
+        w.ack(ann, &id);
+    }
+    w.run_for(100);
+    let before = w.store.count("DeletePush");
+    assert_eq!(before, 5_000);
+    w.run_for(1_000);
+    assert_eq!(w.store.count("DeletePush") - before, 2_000, "the others do not wait behind all of them");
+    w.store.work(w.now_ms);
+    w.run_for(5_000);
+    assert!(w.store.model.waiting_for("ann").is_empty());
 }

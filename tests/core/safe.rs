@@ -259,3 +259,46 @@ fn while_the_store_fails_at_once_a_late_ack_still_gives_ms_and_a_missing_one_mf_
     w.run_for(10);
     assert_eq!(w.heard(bob), ["MF m4", "UNAVAILABLE m4"]);
 }
+
+#[test]
+fn what_the_store_will_never_take_is_told_so_at_once_and_not_tried_again() {
+    for fate in [Fate::Refuse, Fate::TooLarge] {
+        let (mut w, ann, bob) = ann_and_bob();
+        w.store.fate(fate, |job| saves(job) || friendships(job) || matches!(job, Job::CreateAccount { .. }));
+        w.message(bob, "m1", "ann");
+        w.message(bob, "c1", "cid");
+        w.run_for(20);
+        assert_eq!(w.heard(bob), ["MF c1", "BAD_FIELD c1", "MF m1", "BAD_FIELD m1"], "not \"try again\"");
+        w.run_for(30_000);
+        assert_eq!((w.store.count("SavePush"), w.heard(bob).len()), (2, 0), "and it is not tried again");
+        w.ack(ann, "m1");
+        w.friend(bob, FriendVerb::Request, "f1", "dan");
+        let new = w.open();
+        w.say(new, Say::SignUp { mid: "s1".into(), user: "new".into(), password: "p".into() });
+        w.run_for(100);
+        assert_eq!(
+            (w.heard(bob), w.heard(new)),
+            (vec!["BAD_FIELD f1".into()], vec!["SF s1".into(), "BAD_FIELD s1".into()])
+        );
+        // Within the grace it is safe without the store.
+        w.message(bob, "m2", "ann");
+        w.ack(ann, "m2");
+        assert_eq!(w.heard(bob), ["MS m2"]);
+    }
+}
+
+#[test]
+fn what_is_stored_and_damaged_is_no_wrong_password() {
+    let (mut w, _, bob) = ann_and_bob();
+    let new = w.open();
+    for damaged in [loads, |job: &Job| matches!(job, Job::Verify { .. })] {
+        w.store.fate(Fate::Refuse, damaged);
+        w.log_in(new, "cid");
+        w.run_for(10);
+        assert_eq!(w.heard(new), ["LF l", "UNAVAILABLE l"]);
+    }
+    w.store.fate(Fate::Refuse, any);
+    w.say(bob, Say::GetUser { mid: "g1".into(), user: "ann".into() });
+    w.run_for(10);
+    assert_eq!(w.heard(bob), ["UNAVAILABLE g1"]);
+}

@@ -14,6 +14,8 @@ pub enum Fate {
     DoAndLose,
     /// It is not done, and never will be.
     Refuse,
+    /// The same, for its size.
+    TooLarge,
 }
 
 /// When and how a job is done.
@@ -79,15 +81,14 @@ pub fn name_of(job: &Job) -> &'static str {
     }
 }
 
-/// Jobs of one lane are done in order; those of the auth lane in any.
+/// Jobs of one lane are done in order; those of the auth lane, and those that need no order, in any.
 fn lane_of(job: &Job) -> Option<String> {
     Some(match job {
-        Job::Hash { .. } | Job::Verify { .. } => return None,
+        Job::Hash { .. } | Job::Verify { .. } | Job::GetProfile { .. } => return None,
         Job::CreateAccount { profile, .. } => profile.user_name.as_str().into(),
         Job::LogIn { user, .. }
         | Job::Load { user, .. }
         | Job::LoadPage { user, .. }
-        | Job::GetProfile { user }
         | Job::MakeToken { user, .. }
         | Job::RevokeTokens { user } => user.as_str().into(),
         Job::SavePush { push } | Job::AskFriend { push, .. } | Job::AnswerFriend { push, .. } => push.receiver().into(),
@@ -196,7 +197,7 @@ impl Lanes {
         if answer {
             let work = self.work.remove(&serial)?;
             let outcome = match work.fate {
-                Fate::Do | Fate::Refuse => work.outcome?,
+                Fate::Do | Fate::Refuse | Fate::TooLarge => work.outcome?,
                 Fate::Fail | Fate::DoAndLose => Outcome::Failed,
             };
             return Some(Step::Answer(work.ticket, work.job, outcome));
@@ -205,6 +206,7 @@ impl Lanes {
         let outcome = match work.fate {
             Fate::Fail => Outcome::Failed,
             Fate::Refuse => Outcome::Refused,
+            Fate::TooLarge => Outcome::TooLarge,
             Fate::Do | Fate::DoAndLose => self.model.execute(&work.job),
         };
         work.outcome = Some(outcome.clone());

@@ -205,7 +205,7 @@ impl Model {
                 self.tokens.remove(user.as_str());
                 Outcome::TokensRevoked
             }
-            Job::GetProfile { user } => {
+            Job::GetProfile { user, .. } => {
                 Outcome::Profile(self.accounts.get(user.as_str()).map(|(_, profile)| Box::new(profile.clone())))
             }
             Job::SavePush { push } => self.save(push),

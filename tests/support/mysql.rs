@@ -200,7 +200,7 @@ fn a_row_that_does_not_fit_is_refused_and_nothing_is_cut_off() {
     let huge = push(1, PushKind::Message, "bob", "ann", "m", &"x".repeat(packet));
     store.begin().unwrap();
     let huge = store.save_pushes(&[huge]);
-    assert!(matches!(huge, Err(StoreError::Refused(_))));
+    assert!(matches!(huge, Err(StoreError::TooLarge(_))));
     store.rollback();
     assert!(!store.is_broken());
     assert_eq!(save(&mut store, &[message(1, "bob", "ann", "m")]), [SavedAs::Itself]);

@@ -18,8 +18,20 @@ pub(super) fn is_read_only(error: &mysql::Error) -> bool {
     )
 }
 
+/// The driver's own look at the size of what it is to send. The type of that error is nobody's to name but the driver's.
+fn is_too_large(error: &mysql::Error) -> bool {
+    match error {
+        mysql::Error::DriverError(mysql::DriverError::PacketTooLarge) => true,
+        mysql::Error::CodecError(error) => error.to_string().contains("max_allowed_packet"),
+        _ => false,
+    }
+}
+
 /// What an error means, and whether the connection may still be used.
 pub(super) fn fault(error: &mysql::Error) -> (StoreError, bool) {
+    if is_too_large(error) {
+        return (StoreError::TooLarge(error.to_string()), false);
+    }
     let mysql::Error::MySqlError(server) = error else {
         return (StoreError::Unavailable(error.to_string()), false);
     };
@@ -69,7 +81,7 @@ fn meaning(code: u16) -> (fn(String) -> StoreError, bool) {
             (StoreError::Unusable, true)
         }
         // A row larger than the server takes, which ends the connection.
-        1153 => (StoreError::Refused, false),
+        1153 => (StoreError::TooLarge, false),
         // The row: a value is missing, there already, too long, out of range, no such text, no time, no JSON; the row is too large.
         1022 | 1048 | 1062 | 1118 | 1162 | 1169 | 1264 | 1265 | 1292 | 1300 | 1301 | 1366 | 1367 | 1406 | 1441 => {
             (StoreError::Refused, true)
@@ -146,7 +158,7 @@ mod tests {
             (AWAY, StoreError::Unavailable, true),
             (UNUSABLE, StoreError::Unusable, true),
             (REFUSED, StoreError::Refused, true),
-            (&[1153], StoreError::Refused, false),
+            (&[1153], StoreError::TooLarge, false),
         ];
         for code in 0..=u16::MAX {
             let listed = table

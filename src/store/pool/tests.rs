@@ -1,5 +1,7 @@
 //! The pool over a store that does what the test wants: refuses, panics, waits, loses its connection.
 
+mod failing;
+
 use super::*;
 use crate::chat::contract::{Answered, Asked as AskedAs};
 use crate::protocol::field::{Id, Name, Profile, Secret, UserName};
@@ -23,6 +25,12 @@ struct Script {
     lost_commits: AtomicUsize,
     /// Begins that say Busy.
     busy: AtomicUsize,
+    /// Writes say Unavailable, reads work.
+    read_only: AtomicUsize,
+    /// Begins of writes find after a while that somebody else holds the store.
+    held: AtomicUsize,
+    /// The largest push that it takes, if it is not 0.
+    row_bytes_max: AtomicUsize,
     /// Opening fails.
     gone: AtomicUsize,
     /// Whoever holds it keeps opening waiting.
@@ -47,6 +55,10 @@ impl Store for Scripted {
         if take_one(&self.script.busy) {
             return Err(StoreError::Busy("deadlock".into()));
         }
+        if self.script.held.load(Ordering::SeqCst) > 0 {
+            std::thread::sleep(Duration::from_millis(600));
+            return Err(StoreError::Busy("database is locked".into()));
+        }
         self.inner.begin()
     }
     fn commit(&mut self) -> Result<(), StoreError> {
@@ -64,6 +76,12 @@ impl Store for Scripted {
     fn is_broken(&self) -> bool {
         self.broken
     }
+    fn row_bytes_max(&self) -> usize {
+        match self.script.row_bytes_max.load(Ordering::SeqCst) {
+            0 => usize::MAX,
+            max => max,
+        }
+    }
     fn last_seq(&mut self) -> Result<u64, StoreError> {
         self.inner.last_seq()
     }
@@ -74,6 +92,9 @@ impl Store for Scripted {
         self.inner.password_hash(user)
     }
     fn profile(&mut self, user: &UserName) -> Result<Option<Profile>, StoreError> {
+        if user.as_str() == "damaged" {
+            return Err(StoreError::Corrupt("no UTF-8".into()));
+        }
         self.inner.profile(user)
     }
     fn friends(&mut self, user: &UserName) -> Result<Vec<UserName>, StoreError> {
@@ -84,10 +105,14 @@ impl Store for Scripted {
     }
     fn save_pushes(&mut self, pushes: &[Push]) -> Result<Vec<SavedAs>, StoreError> {
         self.script.saves.fetch_add(1, Ordering::SeqCst);
+        if self.script.read_only.load(Ordering::SeqCst) > 0 {
+            return Err(StoreError::Unavailable("read-only".into()));
+        }
         for push in pushes {
             match push.content() {
                 "locked" => return Err(StoreError::Busy("deadlock".into())),
                 "refused" => return Err(StoreError::Refused("bad row".into())),
+                "larger than a packet" => return Err(StoreError::TooLarge("a packet".into())),
                 "unknown" => {
                     self.broken = true;
                     return Err(StoreError::Unknown("what is that?".into()));
@@ -116,6 +141,9 @@ impl Store for Scripted {
         self.inner.request_push(receiver, sender)
     }
     fn delete_pushes(&mut self, pushes: &[(UserName, u64)]) -> Result<(), StoreError> {
+        if self.script.read_only.load(Ordering::SeqCst) > 0 {
+            return Err(StoreError::Unavailable("read-only".into()));
+        }
         self.inner.delete_pushes(pushes)
     }
     fn ask_friend(&mut self, push: &Push, pending_max: u32, has_room: bool) -> Result<AskedAs, StoreError> {

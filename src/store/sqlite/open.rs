@@ -1,6 +1,7 @@
 //! Opening the file: whose it is, that nobody else uses it, how it is used, and its schema.
 
 use super::SqliteStore;
+use super::place::Place;
 use crate::store::StoreError;
 use crate::store::portable::{Role, UNFINISHED, check_current, unfinished};
 use rusqlite::config::DbConfig;
@@ -84,7 +85,8 @@ impl SqliteStore {
         let mut flags = OpenFlags::default();
         flags.set(OpenFlags::SQLITE_OPEN_CREATE, may_write);
         let db = Connection::open_with_flags(path, flags).map_err(|error| cannot(&error))?;
-        let mut store = Self { db, _lock: lock };
+        let place = Place::of(path, &lock.0).map_err(|error| cannot(&error))?;
+        let mut store = Self { db, _lock: lock, place };
         store.prepare(role).map_err(|error| cannot(&error))?;
         Ok(store)
     }

@@ -1,0 +1,81 @@
+//! Is the file that is open still the one that stands under its name? One that was deleted or
+//! replaced takes every write and keeps it until the last handle is closed: whoever opens the name
+//! next finds none of it.
+
+use crate::store::StoreError;
+use std::fs::{File, Metadata};
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+
+/// Device and number on it: the same file, whatever its name.
+type Identity = (u64, u64);
+
+#[cfg(unix)]
+fn identity(of: &Metadata) -> Identity {
+    use std::os::unix::fs::MetadataExt;
+    (of.dev(), of.ino())
+}
+
+/// Elsewhere a file that is open cannot be deleted.
+#[cfg(not(unix))]
+fn identity(_: &Metadata) -> Identity {
+    (0, 0)
+}
+
+/// The names of the store's files, and what stood there when it was opened.
+#[derive(Debug)]
+pub(super) struct Place {
+    /// As it was given, so that a link that leads elsewhere by now, or a folder that was moved, is
+    /// noticed.
+    path: PathBuf,
+    file: Identity,
+    /// The write-ahead log: what was committed of late is only there. It is made by the first
+    /// transaction, and stays.
+    log_path: PathBuf,
+    log: Option<Identity>,
+}
+
+impl Place {
+    /// Of a file that is open, under the name under which it was opened.
+    pub(super) fn of(path: &Path, file: &File) -> std::io::Result<Self> {
+        // Beside the file itself, wherever a link to it stands.
+        let mut log_path = std::fs::canonicalize(path)?.into_os_string();
+        log_path.push("-wal");
+        let file = identity(&file.metadata()?);
+        Ok(Self { path: path.into(), file, log_path: log_path.into(), log: None })
+    }
+
+    /// Two looks at the file system; nothing is opened, since closing it would end SQLite's locks.
+    ///
+    /// # Errors
+    /// Which of the files is no longer there, and what to do.
+    pub(super) fn check(&mut self) -> Result<(), StoreError> {
+        let found = look(&self.path)?;
+        if found != Some(self.file) {
+            return Err(gone(&self.path, found.is_some()));
+        }
+        let log = look(&self.log_path)?;
+        if self.log.is_some() && log != self.log {
+            return Err(gone(&self.log_path, log.is_some()));
+        }
+        self.log = log;
+        Ok(())
+    }
+}
+
+fn look(path: &Path) -> Result<Option<Identity>, StoreError> {
+    match std::fs::metadata(path) {
+        Ok(found) => Ok(Some(identity(&found))),
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => Ok(None),
+        Err(error) => Err(StoreError::Unavailable(format!("its file {} cannot be looked at: {error}", path.display()))),
+    }
+}
+
+fn gone(path: &Path, is_replaced: bool) -> StoreError {
+    let what = if is_replaced { "was replaced by another" } else { "was deleted or moved" };
+    StoreError::Unavailable(format!(
+        "its file {} {what} while the server uses it: nothing is promised until the same file is back; \
+         to use what stands there now, start the server again",
+        path.display()
+    ))
+}

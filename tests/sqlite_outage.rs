@@ -1,0 +1,230 @@
+//! What clients see while the SQLite file is deleted, replaced or moved (nothing is promised that
+//! the next start would not find), and while somebody else holds it, so that it can be read and
+//! not written.
+#![cfg(unix)]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+
+mod common;
+
+use common::{Client, PATIENCE, Server, Spelling, Transport, befriend, content};
+use hongyan::config::StoreUrl;
+use hongyan::store::Store;
+use hongyan::store::sqlite::SqliteStore;
+use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+use std::time::{Duration, Instant};
+
+/// The real binary on a file, and what it logs.
+struct Running {
+    child: Child,
+    addr: SocketAddr,
+    log: Receiver<String>,
+}
+
+impl Running {
+    fn start(file: &Path) -> Self {
+        let store = format!("sqlite:{}", file.display());
+        let mut child = Command::new(env!("CARGO_BIN_EXE_hongyan"))
+            .args(["--listen", "127.0.0.1:0", "--store", &store, "--argon2-memory", "8KiB", "--argon2-passes", "1"])
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let lines = BufReader::new(child.stderr.take().unwrap()).lines().map_while(Result::ok);
+        let (sender, log) = channel();
+        std::thread::spawn(move || lines.for_each(|line| drop(sender.send(line))));
+        let mut running = Self { child, addr: ([127, 0, 0, 1], 0).into(), log };
+        let line = running.wait_for("listening on ");
+        running.addr = line.split_once("listening on ").unwrap().1.trim().parse().unwrap();
+        running
+    }
+
+    /// The next line of the log that has this in it.
+    fn wait_for(&self, what: &str) -> String {
+        let until = Instant::now() + PATIENCE;
+        loop {
+            let left = until.saturating_duration_since(Instant::now());
+            let line = self.log.recv_timeout(left).unwrap_or_else(|_| panic!("the log does not say {what:?}"));
+            if line.contains(what) {
+                return line;
+            }
+        }
+    }
+
+    fn user(&self, name: &str) -> Client {
+        let mut client = Client::connect(self.addr, Transport::Raw, Spelling::Text);
+        client.sign_up(name);
+        client.log_in(name);
+        client
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // Neither fails on a child of ours that is not waited for yet.
+        self.child.kill().ok();
+        self.child.wait().ok();
+    }
+}
+
+/// What is done to the file.
+type Harm = fn(&Path);
+
+fn beside(path: &Path, end: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(end);
+    name.into()
+}
+
+fn is_refused(ann: &mut Client, id: &str) {
+    ann.send(&ann.message(id, "bob", "are you there?"));
+    ann.expect_reply("RE_MESSAGE", id, "MF");
+    ann.expect_error(id, "UNAVAILABLE");
+}
+
+#[test]
+fn nothing_is_promised_into_a_file_that_has_lost_its_name() {
+    let harms: [(&str, Harm, &str); 5] = [
+        ("deleted", |path| std::fs::remove_file(path).unwrap(), "was deleted or moved"),
+        (
+            "replaced by rename",
+            |path| {
+                std::fs::copy(path, beside(path, ".new")).unwrap();
+                std::fs::rename(beside(path, ".new"), path).unwrap();
+            },
+            "was replaced by another",
+        ),
+        (
+            "replaced by a fresh file",
+            |path| {
+                std::fs::remove_file(path).unwrap();
+                // The number of the old one is still in use: the server has it open.
+                std::fs::write(path, "").unwrap();
+            },
+            "was replaced by another",
+        ),
+        ("without its log", |path| std::fs::remove_file(beside(path, "-wal")).unwrap(), "-wal was deleted"),
+        (
+            "in a folder that was moved",
+            |path| {
+                let folder = path.parent().unwrap();
+                std::fs::rename(folder, beside(folder, "-elsewhere")).unwrap();
+            },
+            "was deleted or moved",
+        ),
+    ];
+    for (what, harm, said) in harms {
+        println!("{what}");
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("data").join("im.db");
+        std::fs::create_dir(path.parent().unwrap()).unwrap();
+        let server = Running::start(&path);
+        let [mut ann, mut bob] = ["ann", "bob"].map(|name| server.user(name));
+        befriend(&mut ann, &mut bob);
+        drop(bob);
+        ann.say("before", "bob", "safe", "MS");
+        harm(&path);
+        is_refused(&mut ann, "after");
+        let line = server.wait_for("the store does not work");
+        assert!(line.contains(said) && line.contains("im.db"), "{what}: {line}");
+        // Reading from it would tell what no later start knows.
+        ann.send(r#"{"TYPE":"3","MID":"g","CONTENT":"bob"}"#);
+        ann.expect_error("g", "UNAVAILABLE");
+        is_refused(&mut ann, "later");
+    }
+}
+
+#[test]
+fn when_the_same_file_is_back_it_goes_on_and_what_was_promised_is_there() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("im.db");
+    let server = Running::start(&path);
+    let [mut ann, mut bob] = ["ann", "bob"].map(|name| server.user(name));
+    befriend(&mut ann, &mut bob);
+    drop(bob);
+    ann.say("m1", "bob", "before", "MS");
+    std::fs::rename(&path, beside(&path, ".aside")).unwrap();
+    is_refused(&mut ann, "m2");
+    server.wait_for("the store does not work");
+    std::fs::rename(beside(&path, ".aside"), &path).unwrap();
+    let until = Instant::now() + PATIENCE;
+    loop {
+        ann.send(&ann.message("m2", "bob", "again"));
+        if content(&ann.recv())["Content"] == "MS" {
+            break;
+        }
+        ann.expect_error("m2", "UNAVAILABLE");
+        assert!(Instant::now() < until, "it does not go on");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    server.wait_for("the store works again");
+    let mut bob = Client::connect(server.addr, Transport::Raw, Spelling::Text);
+    bob.log_in("bob");
+    bob.take("m1");
+    bob.take("m2");
+    bob.fence();
+}
+
+#[test]
+fn a_commit_that_was_under_way_is_not_called_done() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("im.db");
+    let mut store = SqliteStore::open(&path).unwrap();
+    store.begin().unwrap();
+    std::fs::remove_file(&path).unwrap();
+    let why = store.commit().unwrap_err().to_string();
+    assert!(why.contains("was deleted or moved") && why.contains("im.db"), "{why}");
+    store.rollback();
+    assert!(store.begin().is_err() && store.begin_reads().is_err());
+}
+
+#[test]
+fn a_link_that_leads_elsewhere_by_now_is_noticed() {
+    let folder = tempfile::tempdir().unwrap();
+    let [one, other, link] = ["one.db", "other.db", "im.db"].map(|name| folder.path().join(name));
+    for file in [&one, &other] {
+        drop(SqliteStore::open(file).unwrap());
+    }
+    std::os::unix::fs::symlink(&one, &link).unwrap();
+    let mut store = SqliteStore::open(&link).unwrap();
+    store.begin().unwrap();
+    store.commit().unwrap();
+    std::fs::remove_file(&link).unwrap();
+    std::os::unix::fs::symlink(&other, &link).unwrap();
+    assert!(store.begin().unwrap_err().to_string().contains("was replaced by another"));
+}
+
+#[test]
+fn while_somebody_else_holds_the_file_a_backlog_is_read_on_and_who_is_there_talks() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("im.db");
+    let mut config = common::config();
+    config.store = StoreUrl::Sqlite(path.clone());
+    (config.rules.page_max, config.rules.list_max) = (8, 16);
+    // Nothing is refused for the time alone.
+    config.rules.answer_within_ms = 60_000;
+    let server = Server::with(config);
+    let (mut ann, bob) = server.friends("ann", "bob");
+    drop(bob);
+    let ids: Vec<String> = (0..60).map(|n| format!("m{n}")).collect();
+    ids.iter().for_each(|id| ann.say(id, "bob", "honk", "MS"));
+    let other = rusqlite::Connection::open(&path).unwrap();
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let mut bob = server.raw();
+    bob.log_in("bob");
+    bob.take(&ids[0]);
+    // Behind all of them, and not to be stored.
+    ann.send(&ann.message("new", "bob", "are you there?"));
+    ids[1..].iter().for_each(|id| bob.take(id));
+    bob.take("new");
+    ann.expect_reply("RE_MESSAGE", "new", "MS");
+    other.execute_batch("ROLLBACK").unwrap();
+    let count = |table: &str| other.query_row(&format!("SELECT count(*) FROM {table}"), [], |row| row.get::<_, i64>(0));
+    let until = Instant::now() + PATIENCE;
+    while count("pushes").unwrap() > 0 {
+        assert!(Instant::now() < until, "what was acked is not deleted");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
