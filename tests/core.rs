@@ -36,6 +36,8 @@ mod sim;
 mod stop;
 #[path = "core/tokens.rs"]
 mod tokens;
+#[path = "core/tries.rs"]
+mod tries;
 
 use hongyan::chat::contract::{ConnId, Job, Rules};
 use sim::world::World;
@@ -91,7 +93,7 @@ fn deletes(job: &Job) -> bool {
 }
 
 fn loads(job: &Job) -> bool {
-    matches!(job, Job::LogIn { .. } | Job::Load { .. })
+    matches!(job, Job::LogIn { .. } | Job::Prove { .. } | Job::Load { .. })
 }
 
 fn pages(job: &Job) -> bool {

@@ -3,9 +3,12 @@
 
 mod common;
 
-use common::{PATIENCE, Server};
+use common::{Client, PATIENCE, Server, envelope};
+use serde_json::json;
 use std::io::Write;
 use std::time::Instant;
+use tungstenite::Message;
+use tungstenite::protocol::frame::coding::CloseCode;
 
 #[test]
 fn so_many_connections_and_more_are_closed_as_they_come() {
@@ -30,4 +33,40 @@ fn so_many_connections_and_more_are_closed_as_they_come() {
         }
         assert!(Instant::now() < until, "its place is not free");
     }
+}
+
+fn log_in(client: &mut Client, password: &str) {
+    client.send(&envelope(client.spelling, "2", Some("l"), &json!({"USER": "ann", "PASS": password})));
+    client.expect_reply("RE_SIGNUP", "l", "LF");
+}
+
+#[test]
+fn when_the_budget_of_a_user_is_used_up_even_a_cached_password_is_refused_and_a_token_gets_in() {
+    let server = Server::tuned(|config| {
+        config.rules.wrong_passwords_per_user_max = 3;
+        config.rules.wrong_password_per_user_forgotten_after_ms = 3_600_000;
+        config.rules.trusted_users_max = 0;
+    });
+    // The second log-in is the cache's.
+    drop(server.user("ann"));
+    let mut ann = server.raw();
+    ann.log_in("ann");
+    ann.send(&envelope(ann.spelling, "TOKEN", Some("t"), &json!({"want": "new"})));
+    let token = common::content(&ann.recv())["Content"].clone();
+    let mut guesser = server.web_socket();
+    for _ in 0..3 {
+        log_in(&mut guesser, "wrong");
+    }
+    for _ in 0..10 {
+        log_in(&mut guesser, "secret");
+        guesser.expect_error("l", "RATE_LIMITED");
+    }
+    let Ok(Message::Close(Some(close))) = guesser.next_message() else { panic!("it may go on") };
+    assert_eq!(close.code, CloseCode::Policy);
+    let mut other = server.raw();
+    log_in(&mut other, "secret");
+    other.expect_error("l", "RATE_LIMITED");
+    other.send(&envelope(other.spelling, "2", Some("l"), &json!({"USER": "ann", "TOKEN": token})));
+    other.expect_reply("RE_SIGNUP", "l", "LS");
+    ann.expect_error("", "REPLACED");
 }

@@ -102,11 +102,19 @@ const HOT: &[(&str, &str)] = &[
     ("SELECT 1 FROM friend_requests WHERE sender = ? LIMIT ?", "by_sender"),
     (
         "SELECT token_hash FROM resume_tokens WHERE user_name = ? AND token_hash <> ? AND expires_ms > ? \
-         ORDER BY expires_ms DESC LIMIT ?",
+         AND expires_ms <= ? ORDER BY expires_ms DESC LIMIT ?",
+        "PRIMARY",
+    ),
+    (
+        "SELECT token_hash FROM resume_tokens WHERE user_name = ? AND token_hash <> ? \
+         AND NOT (expires_ms > ? AND expires_ms <= ?) ORDER BY expires_ms > ?, expires_ms DESC LIMIT ?",
         "PRIMARY",
     ),
     ("DELETE FROM resume_tokens WHERE user_name = ? AND token_hash NOT IN ({})", "PRIMARY"),
-    ("SELECT 1 FROM resume_tokens WHERE user_name = ? AND token_hash = ? AND expires_ms > ?", "PRIMARY"),
+    (
+        "SELECT 1 FROM resume_tokens WHERE user_name = ? AND token_hash = ? AND expires_ms > ? AND expires_ms <= ?",
+        "PRIMARY",
+    ),
     ("DELETE FROM resume_tokens WHERE user_name = ?", "PRIMARY"),
 ];
 
@@ -146,6 +154,7 @@ fn filled(statement: &str) -> String {
         ("token_hash <> ", "'h201'"),
         ("seq > ", "3"),
         ("expires_ms > ", "3"),
+        ("expires_ms <= ", "9000"),
         ("LIMIT ", "9"),
     ] {
         text = text.replace(&format!("{before}?"), &format!("{before}{value}"));

@@ -412,31 +412,69 @@ fn resume_tokens_expire_make_room_and_are_revoked() {
         let (ann, bob) = (user("ann"), user("bob"));
         let hash = |n: u8| token::hash(&user("ann"), &Secret::new(&n.to_string()), &Secret::new("p"));
         for (n, expires_ms) in [(1, 1_000), (2, 2_000), (3, 3_000)] {
-            with(store, |store| store.save_token(&ann, &hash(n), 0, expires_ms, 3));
+            with(store, |store| store.save_token(&ann, &hash(n), 0, expires_ms, 10_000, 3));
         }
-        with(store, |store| store.save_token(&bob, &hash(9), 0, 9_000, 3));
+        with(store, |store| store.save_token(&bob, &hash(9), 0, 9_000, 10_000, 3));
         let usable = |store: &mut dyn Store, now_ms| -> Vec<u8> {
-            (0..10).filter(|n| store.has_token(&ann, &hash(*n), now_ms).unwrap()).collect()
+            (0..10).filter(|n| store.has_token(&ann, &hash(*n), now_ms, 10_000).unwrap()).collect()
         };
         assert_eq!(usable(store, 0), [1, 2, 3]);
         assert_eq!(usable(store, 1_000), [2, 3], "until, and not at");
-        with(store, |store| store.save_token(&ann, &hash(4), 0, 4_000, 3));
+        with(store, |store| store.save_token(&ann, &hash(4), 0, 4_000, 10_000, 3));
         assert_eq!(usable(store, 0), [2, 3, 4], "the one that expires first makes room");
-        with(store, |store| store.save_token(&ann, &hash(4), 0, 5_000, 3));
+        with(store, |store| store.save_token(&ann, &hash(4), 0, 5_000, 10_000, 3));
         assert_eq!(usable(store, 0), [2, 3, 4], "the same once more takes no room");
         assert_eq!(usable(store, 4_500), [4]);
-        with(store, |store| store.save_token(&ann, &hash(5), 3_000, 6_000, 3));
-        assert_eq!(usable(store, 0), [4, 5], "the expired are gone");
-        with(store, |store| store.save_token(&ann, &hash(6), 0, 7_000, 1));
+        with(store, |store| store.save_token(&ann, &hash(5), 3_000, 6_000, 10_000, 3));
+        assert_eq!(usable(store, 3_000), [4, 5]);
+        with(store, |store| store.save_token(&ann, &hash(6), 0, 7_000, 10_000, 1));
         assert_eq!(usable(store, 0), [6]);
         store.begin().unwrap();
         store.revoke_tokens(&ann).unwrap();
-        store.save_token(&ann, &hash(7), 0, 7_000, 3).unwrap();
+        store.save_token(&ann, &hash(7), 0, 7_000, 10_000, 3).unwrap();
         store.rollback();
         assert_eq!(usable(store, 0), [6], "rolled back");
         with(store, |store| store.revoke_tokens(&ann));
         with(store, |store| store.revoke_tokens(&ann));
         assert!(usable(store, 0).is_empty());
-        assert!(store.has_token(&bob, &hash(9), 0).unwrap(), "everybody has his own");
+        assert!(store.has_token(&bob, &hash(9), 0, 10_000).unwrap(), "each user has their own");
+    });
+}
+
+/// Tokens last 1,000, and a clock may be wrong by 100.
+#[test]
+fn resume_tokens_outlive_a_clock_that_is_wrong() {
+    on_each(|store| {
+        let ann = user("ann");
+        let hash = |n: u8| token::hash(&user("ann"), &Secret::new(&n.to_string()), &Secret::new("p"));
+        let make = |store: &mut dyn Store, n, now_ms| {
+            with(store, |store| store.save_token(&ann, &hash(n), now_ms, now_ms + 1_000, now_ms + 1_100, 2));
+        };
+        let usable = |store: &mut dyn Store, now_ms| -> Vec<u8> {
+            (0..20).filter(|n| store.has_token(&ann, &hash(*n), now_ms, now_ms + 1_100).unwrap()).collect()
+        };
+        make(store, 1, 50_000);
+        make(store, 2, 50_010);
+        // Ahead: those that are good seem to have expired long ago.
+        for n in 3..7 {
+            make(store, n, 900_000 + u64::from(n));
+            assert_eq!(usable(store, 900_010), if n == 3 { vec![3] } else { vec![n - 1, n] });
+        }
+        assert_eq!(
+            usable(store, 50_020),
+            [1, 2],
+            "they are still good, and what was made meanwhile does not last for years"
+        );
+        make(store, 7, 50_020);
+        assert_eq!(usable(store, 50_030), [2, 7]);
+        // Behind: those that are good seem to last too long.
+        for n in 8..12 {
+            make(store, n, 1_000 + u64::from(n));
+        }
+        assert_eq!(usable(store, 1_020), [10, 11]);
+        make(store, 12, 50_040);
+        assert_eq!(usable(store, 50_050), [7, 12]);
+        with(store, |store| store.revoke_tokens(&ann));
+        assert!(usable(store, 50_050).is_empty() && usable(store, 900_010).is_empty());
     });
 }

@@ -23,7 +23,7 @@ pub(super) const LARGER_THAN_ROWS: Fault =
     Fault(ErrorCode::BadField, "this is larger than the database of this server takes, sent again it is refused again");
 pub(super) const REFUSED: Fault =
     Fault(ErrorCode::BadField, "the store refuses what this says, sent again it is refused again");
-pub(super) const UNREADABLE: Fault = Fault(
+pub(super) const DAMAGED: Fault = Fault(
     ErrorCode::Unavailable,
     "what is stored for this is damaged, trying again does not help: tell whoever runs the server",
 );

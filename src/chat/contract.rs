@@ -4,6 +4,7 @@
 //! [`Chat::handle`](super::Chat::handle) one by one with the time of the turn, and carries out the [`Action`]s it gets
 //! back, in their order. The core never asks for anything else: no clock, no random number, no socket.
 
+pub use super::found::{Answered, Asked, Page};
 use crate::protocol::field::{Profile, Secret, UserName};
 use crate::protocol::push::Push;
 use crate::protocol::reply::{Reply, ReplyId};
@@ -178,9 +179,16 @@ pub enum CloseReason {
     Garbage,
     /// An envelope larger than allowed.
     TooLarge,
+    /// It went on trying passwords, tokens or sign-ups that were refused.
+    TooManyTries,
     /// The server stops.
     ShuttingDown,
 }
+
+/// How much longer than its lifetime a resume token may seem to last: the clock of a host that starts is often wrong by a time zone.
+/// One that seems to last even longer was made when the clock was wrong, or is looked at when it is: until that is over it
+/// may not be used.
+pub const TOKEN_SLACK_MS: u64 = 24 * 3_600_000;
 
 /// Blocking work, done by the store's workers. Jobs that name the same user in their data lane are done in the order
 /// in which they were submitted, and each is answered only after its effect is committed. Their outcomes arrive in that order,
@@ -208,10 +216,23 @@ pub enum Job {
         proof: Proof,
         /// The time, in ms since the epoch: tokens expire.
         now_ms: u64,
+        /// A token that would expire later was made when a clock was wrong.
+        latest_ms: u64,
         /// How many pushes at most.
         pushes_max: u32,
         /// And how large together, in bytes; the one that goes beyond is the last.
         bytes_max: usize,
+    },
+    /// Data lane of the user: the same, without reading anything. → [`Outcome::Proven`] or [`Outcome::Unproven`]
+    Prove {
+        /// Who wants to log in.
+        user: UserName,
+        /// What proves it.
+        proof: Proof,
+        /// The time, in ms since the epoch: tokens expire.
+        now_ms: u64,
+        /// A token that would expire later was made when a clock was wrong.
+        latest_ms: u64,
     },
     /// Auth lane: does the password fit? With no hash to compare (an unknown user) it costs the same time and does not fit. → [`Outcome::Verified`]
     Verify {
@@ -278,7 +299,7 @@ pub enum Job {
         /// Friends of either beyond which an accept does nothing.
         friends_max: u32,
     },
-    /// Data lane of the user: make a resume token, keep its hash, forget the user's expired ones and the oldest beyond `tokens_max`.
+    /// Data lane of the user: make a resume token, keep its hash, forget the oldest beyond `tokens_max`.
     /// → [`Outcome::Token`]
     MakeToken {
         /// Whose.
@@ -287,6 +308,8 @@ pub enum Job {
         now_ms: u64,
         /// Until when it may be used, in ms since the epoch.
         expires_ms: u64,
+        /// A token that would expire later was made when a clock was wrong.
+        latest_ms: u64,
         /// Tokens of one user.
         tokens_max: u32,
     },
@@ -326,7 +349,9 @@ pub enum Outcome {
     Created,
     /// `CreateAccount`: the name is somebody's.
     NameTaken,
-    /// `LogIn`: the password is yet to be verified, against this; or there is no such user, or the token is none that he may use.
+    /// `Prove`: it is that user.
+    Proven,
+    /// `LogIn`, `Prove`: the password is yet to be verified, against this; or there is no such user, or the token is none that he may use.
     Unproven(Option<Secret>),
     /// `Verify`: whether the password fits.
     Verified(bool),
@@ -368,48 +393,6 @@ pub enum Outcome {
     TooLarge,
 }
 
-/// Some of the pushes that wait for a user, in ascending order of `seq`.
-#[derive(Clone, Debug, Default)]
-pub struct Page {
-    /// The pushes.
-    pub pushes: Vec<Push>,
-    /// Are there more behind these?
-    pub more: bool,
-}
-
-/// What became of a friend request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Asked {
-    /// It is pending, and its push is kept.
-    Pending,
-    /// One from the same to the same was pending before: nothing was changed. It may be this very one, whose push was acked since.
-    AlreadyPending {
-        /// When that one was taken, in ms since the epoch.
-        time_ms: u64,
-    },
-    /// They are friends already: nothing was changed.
-    AlreadyFriends,
-    /// There is no such user.
-    NoSuchUser,
-    /// Too many requests of who asked, or to who was asked, are pending: nothing was changed.
-    TooMany,
-    /// The push would exceed a quota of what waits for who was asked: nothing was changed.
-    Full,
-}
-
-/// What became of the answer to a friend request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Answered {
-    /// It was pending and is answered now; the push is kept.
-    Done,
-    /// No such request is pending: nothing was changed.
-    NoSuchRequest,
-    /// One of the two has as many friends as are allowed: nothing was changed, the request is still pending.
-    TooManyFriends,
-    /// The push would exceed a quota of what waits for who asked: nothing was changed, the request is still pending.
-    Full,
-}
-
 /// The numbers in the rules; the defaults are the protocol's.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rules {
@@ -447,16 +430,36 @@ pub struct Rules {
     pub jobs_max: usize,
     /// And the pushes in them, in bytes (one that is larger is submitted all the same when there is no other).
     pub jobs_bytes_max: usize,
-    /// Of these, log-ins and sign-ups that wait for a password to be hashed.
+    /// Log-ins and sign-ups that wait for a password to be hashed: half of them log-ins above suspicion, a quarter other log-ins,
+    /// a quarter sign-ups.
     pub auth_jobs_max: usize,
-    /// Of these, how many are submitted at a time; the others wait in the core, where their order can still be chosen.
+    /// Of these, from one address; loopback may have them all.
+    pub auth_jobs_per_address_max: u32,
+    /// How many are submitted at a time; the others wait in the core, where their order can still be chosen.
     pub auth_running_max: usize,
-    /// Wrong passwords on one connection.
+    /// Log-ins of one user that are proven and wait until another one has read what waits for that user.
+    pub log_ins_waiting_per_user_max: u32,
+    /// Wrong passwords on one connection; and tokens on it that are not valid.
     pub wrong_passwords_per_connection_max: u32,
-    /// Wrong passwords of one user, whoever tries them, before more are refused without a look.
+    /// A connection on which so many tries were refused is closed.
+    pub refused_tries_max: u32,
+    /// Wrong passwords of one user, from all untrusted addresses together, before more are refused without a look; and, apart from
+    /// these, from loopback.
     pub wrong_passwords_per_user_max: u32,
     /// After this one of them is forgotten.
     pub wrong_password_per_user_forgotten_after_ms: u64,
+    /// Wrong passwords of one user from one untrusted address.
+    pub wrong_passwords_per_user_and_address_max: u32,
+    /// After this one of them is forgotten.
+    pub wrong_password_per_user_and_address_forgotten_after_ms: u64,
+    /// Wrong passwords of one user from one trusted address.
+    pub wrong_passwords_per_trusted_address_max: u32,
+    /// After this one of them is forgotten.
+    pub wrong_password_per_trusted_address_forgotten_after_ms: u64,
+    /// Users whose trusted addresses are remembered: those from which they logged in of late, four of each.
+    pub trusted_users_max: usize,
+    /// And for how long.
+    pub trusted_address_age_ms: u64,
     /// Wrong passwords from one address.
     pub wrong_passwords_per_address_max: u32,
     /// After this one of them is forgotten.
@@ -500,11 +503,20 @@ impl Default for Rules {
             jobs_max: 65_536,
             jobs_bytes_max: 64 * 1024 * 1024,
             auth_jobs_max: 512,
+            auth_jobs_per_address_max: 64,
             auth_running_max: 2,
+            log_ins_waiting_per_user_max: 16,
             wrong_passwords_per_connection_max: 50,
-            wrong_passwords_per_user_max: 50,
+            refused_tries_max: 10,
+            wrong_passwords_per_user_max: 100,
             wrong_password_per_user_forgotten_after_ms: 6_000,
-            wrong_passwords_per_address_max: 200,
+            wrong_passwords_per_user_and_address_max: 10,
+            wrong_password_per_user_and_address_forgotten_after_ms: 60_000,
+            wrong_passwords_per_trusted_address_max: 20,
+            wrong_password_per_trusted_address_forgotten_after_ms: 6_000,
+            trusted_users_max: 100_000,
+            trusted_address_age_ms: 30 * 24 * 3_600_000,
+            wrong_passwords_per_address_max: 1_000,
             wrong_password_per_address_forgotten_after_ms: 1_000,
             sign_ups_per_address_max: 50,
             sign_up_per_address_forgotten_after_ms: 60_000,

@@ -1,22 +1,20 @@
-//! Whose password is hashed, and when: hashing is dear, so it is the one thing that a stranger could make this server choke on.
+//! In what order passwords are hashed: hashing is dear, so it is the one thing that a stranger could make this server choke on.
 //!
-//! What waits for it waits here, and only a few runs are with the workers at a time. Log-ins of users and from addresses of
-//! which no wrong password came of late go first, each in the order in which it came; of the rest, and of sign-ups, one is taken for
-//! every [`FIRST_IN_A_ROW`] of those, so that nobody waits for ever. Wrong passwords are counted per connection, per address
-//! and per user, and who has used up his tries is refused without a run.
+//! What waits for it waits here, and only a few runs are with the workers at a time. There are three rooms, each with a bound of
+//! its own, so that who fills one keeps nobody out of another: log-ins above suspicion (see [`super::tries`]), other log-ins,
+//! and sign-ups. Those above suspicion go first, each in the order in which it came; for every [`FIRST_IN_A_ROW`] of them one
+//! of the other two rooms is taken, in turn, so that nobody waits for ever. One address has at most a share of all places.
 
 use super::Chat;
 use super::account::Pending;
 use super::answer::Fault;
 use super::contract::{Action, Job, Origin, Ticket};
-use super::throttle::{Pace, Throttle};
+use super::tries::{Settled, Try};
 use crate::protocol::error::ErrorCode;
 use crate::protocol::field::{Profile, Secret, UserName};
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 
-pub(super) const CROWDED: Fault = Fault(ErrorCode::Unavailable, "too many log-ins wait, try again in a moment");
-pub(super) const TOO_MANY_TRIES: Fault = Fault(ErrorCode::RateLimited, "too many wrong passwords, try again later");
-pub(super) const TOO_MANY_SIGN_UPS: Fault = Fault(ErrorCode::RateLimited, "too many sign-ups, try again later");
+const CROWDED: Fault = Fault(ErrorCode::Unavailable, "too many log-ins wait, try again in a moment");
 
 /// Log-ins above suspicion that are taken before one of the others is.
 const FIRST_IN_A_ROW: u32 = 3;
@@ -26,16 +24,17 @@ const FIRST_IN_A_ROW: u32 = 3;
 pub(super) enum Waiting {
     SignUp {
         request: Ticket,
+        origin: Option<Origin>,
         profile: Box<Profile>,
         secret: Secret,
     },
     LogIn {
         request: Ticket,
+        attempt: Try,
         user: UserName,
         secret: Secret,
         /// `None` for a user that does not exist: it is hashed all the same, so that nobody learns that from the time it takes.
         password_hash: Option<Secret>,
-        origin: Option<Origin>,
     },
 }
 
@@ -45,26 +44,62 @@ impl Waiting {
             Self::SignUp { request, .. } | Self::LogIn { request, .. } => *request,
         }
     }
+
+    fn origin(&self) -> Option<Origin> {
+        match self {
+            Self::SignUp { origin, .. } => *origin,
+            Self::LogIn { attempt, .. } => attempt.origin,
+        }
+    }
 }
 
-/// Those who wait, and what was noted of strangers.
+/// Which room of the gate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Room {
+    Clean,
+    Suspicious,
+    SignUps,
+}
+
+impl Room {
+    /// A quarter of all places each for the suspicious and for sign-ups, the rest for those above suspicion; at least one.
+    fn places(self, places_max: usize) -> usize {
+        let quarter = (places_max / 4).max(1);
+        match self {
+            Self::Clean => places_max.saturating_sub(2 * quarter).max(1),
+            Self::Suspicious | Self::SignUps => quarter,
+        }
+    }
+}
+
+/// Those who wait.
 #[derive(Debug, Default)]
 pub(super) struct Gate {
-    first: VecDeque<Waiting>,
-    second: VecDeque<Waiting>,
-    /// How many of the first were taken since one of the second was.
+    rooms: [VecDeque<Waiting>; 3],
+    /// How many of those that wait come from each address; loopback is not counted.
+    by_origin: HashMap<Origin, usize>,
+    /// How many above suspicion were taken since one of the others was.
     in_a_row: u32,
+    /// Of the others, a sign-up is next.
+    sign_up_next: bool,
     /// How many are with the workers.
     running: usize,
-    wrong_by_user: Throttle,
-    wrong_by_origin: Throttle,
-    sign_ups_by_origin: Throttle,
 }
 
 impl Gate {
-    /// Who waits, or is being worked on.
-    pub(super) fn len(&self) -> usize {
-        self.first.len() + self.second.len() + self.running
+    #[cfg(debug_assertions)]
+    pub(super) fn check(&self, places_max: usize) {
+        for (room, kind) in self.rooms.iter().zip([Room::Clean, Room::Suspicious, Room::SignUps]) {
+            assert!(room.len() <= kind.places(places_max), "{kind:?} is overfull");
+        }
+        let known = self.rooms.iter().flatten().filter(|waiting| waiting.origin().is_some()).count();
+        assert_eq!(known, self.by_origin.values().sum::<usize>());
+    }
+
+    /// How many that wait have a password to be compared.
+    #[cfg(debug_assertions)]
+    pub(super) fn log_ins(&self) -> usize {
+        self.rooms.iter().flatten().filter(|waiting| matches!(waiting, Waiting::LogIn { .. })).count()
     }
 
     #[cfg(debug_assertions)]
@@ -78,94 +113,73 @@ impl Gate {
         self.running = self.running.saturating_sub(1);
     }
 
-    fn next(&mut self) -> Option<Waiting> {
-        let others_turn = self.in_a_row >= FIRST_IN_A_ROW || self.first.is_empty();
-        if others_turn && let Some(waiting) = self.second.pop_front() {
-            self.in_a_row = 0;
-            return Some(waiting);
+    fn enter(&mut self, room: Room, waiting: Waiting) {
+        if let Some(origin) = waiting.origin() {
+            *self.by_origin.entry(origin).or_default() += 1;
         }
-        self.in_a_row = self.in_a_row.saturating_add(1);
-        self.first.pop_front()
+        self.rooms[room as usize].push_back(waiting);
     }
-}
 
-fn key(origin: Origin) -> u64 {
-    u64::from(origin.0.get())
+    fn next(&mut self) -> Option<Waiting> {
+        let order =
+            if self.sign_up_next { [Room::SignUps, Room::Suspicious] } else { [Room::Suspicious, Room::SignUps] };
+        let others = order.into_iter().find(|room| !self.rooms[*room as usize].is_empty());
+        let others_turn = self.in_a_row >= FIRST_IN_A_ROW || self.rooms[Room::Clean as usize].is_empty();
+        let room = match others {
+            Some(room) if others_turn => {
+                self.in_a_row = 0;
+                self.sign_up_next = room == Room::Suspicious;
+                room
+            }
+            _ => {
+                self.in_a_row = self.in_a_row.saturating_add(1);
+                Room::Clean
+            }
+        };
+        let waiting = self.rooms[room as usize].pop_front()?;
+        if let Some(origin) = waiting.origin()
+            && let Some(count) = self.by_origin.get_mut(&origin)
+        {
+            *count -= 1;
+            if *count == 0 {
+                self.by_origin.remove(&origin);
+            }
+        }
+        Some(waiting)
+    }
 }
 
 impl Chat {
-    fn user_pace(&self) -> Pace {
-        Pace {
-            burst: self.rules.wrong_passwords_per_user_max,
-            every_ms: self.rules.wrong_password_per_user_forgotten_after_ms,
-        }
+    fn has_place(&self, room: Room, origin: Option<Origin>) -> bool {
+        let share = self.rules.auth_jobs_per_address_max as usize;
+        let here = origin.and_then(|origin| self.gate.by_origin.get(&origin)).copied().unwrap_or(0);
+        here < share && self.gate.rooms[room as usize].len() < room.places(self.rules.auth_jobs_max)
     }
 
-    fn origin_pace(&self) -> Pace {
-        Pace {
-            burst: self.rules.wrong_passwords_per_address_max,
-            every_ms: self.rules.wrong_password_per_address_forgotten_after_ms,
-        }
-    }
-
-    /// May a sign-up come from here? Counted at once: each costs a run whatever its answer is.
-    pub(super) fn may_sign_up(&mut self, origin: Option<Origin>) -> Result<(), Fault> {
-        if self.gate.len() >= self.rules.auth_jobs_max {
-            return Err(CROWDED);
-        }
-        let Some(origin) = origin else {
-            return Ok(());
-        };
-        let (rules, now_ms) = (&self.rules, self.now.mono_ms);
-        let pace =
-            Pace { burst: rules.sign_ups_per_address_max, every_ms: rules.sign_up_per_address_forgotten_after_ms };
-        if !self.gate.sign_ups_by_origin.is_open(key(origin), now_ms, pace) {
-            return Err(TOO_MANY_SIGN_UPS);
-        }
-        self.gate.sign_ups_by_origin.note(key(origin), now_ms, pace, rules.throttled_max);
-        Ok(())
-    }
-
-    /// May a password of this user, from here, be tried?
-    pub(super) fn may_try(&self, user: &UserName, origin: Option<Origin>) -> Result<(), Fault> {
-        let (gate, now_ms) = (&self.gate, self.now.mono_ms);
-        let name = self.users.hash(user.as_str());
-        let open = gate.wrong_by_user.is_open(name, now_ms, self.user_pace())
-            && origin.is_none_or(|origin| gate.wrong_by_origin.is_open(key(origin), now_ms, self.origin_pace()));
-        if open { Ok(()) } else { Err(TOO_MANY_TRIES) }
-    }
-
-    /// A password was wrong.
-    pub(super) fn note_wrong(&mut self, user: &UserName, origin: Option<Origin>) {
-        let (now_ms, keys_max) = (self.now.mono_ms, self.rules.throttled_max);
-        let (user_pace, origin_pace) = (self.user_pace(), self.origin_pace());
-        let name = self.users.hash(user.as_str());
-        self.gate.wrong_by_user.note(name, now_ms, user_pace, keys_max);
-        if let Some(origin) = origin {
-            self.gate.wrong_by_origin.note(key(origin), now_ms, origin_pace, keys_max);
-        }
-    }
-
-    fn is_above_suspicion(&self, waiting: &Waiting) -> bool {
-        let Waiting::LogIn { user, origin, .. } = waiting else {
-            return false;
-        };
-        let now_ms = self.now.mono_ms;
-        self.gate.wrong_by_user.is_clean(self.users.hash(user.as_str()), now_ms)
-            && origin.is_none_or(|origin| self.gate.wrong_by_origin.is_clean(key(origin), now_ms))
+    /// Is there room for a sign-up from here?
+    pub(super) fn has_place_for_sign_up(&self, origin: Option<Origin>) -> Result<(), Fault> {
+        if self.has_place(Room::SignUps, origin) { Ok(()) } else { Err(CROWDED) }
     }
 
     /// Queues for a run, or refuses if too many do.
     pub(super) fn wait_at_gate(&mut self, waiting: Waiting, out: &mut Vec<Action>) {
-        if self.gate.len() >= self.rules.auth_jobs_max {
-            return self.refuse_waiting(waiting.request(), Some(CROWDED), out);
+        let room = match &waiting {
+            Waiting::SignUp { .. } => Room::SignUps,
+            Waiting::LogIn { attempt, user, .. } if self.is_above_suspicion(user, *attempt) => Room::Clean,
+            Waiting::LogIn { .. } => Room::Suspicious,
+        };
+        if self.is_awaited(waiting.request()) && self.has_place(room, waiting.origin()) {
+            self.gate.enter(room, waiting);
+            return self.open_gate(out);
         }
-        if self.is_above_suspicion(&waiting) {
-            self.gate.first.push_back(waiting);
-        } else {
-            self.gate.second.push_back(waiting);
+        self.turn_away(waiting, out);
+    }
+
+    fn turn_away(&mut self, waiting: Waiting, out: &mut Vec<Action>) {
+        if let Waiting::LogIn { attempt, user, .. } = &waiting {
+            self.settle(user, *attempt, Settled::NotMade);
         }
-        self.open_gate(out);
+        self.refuse_waiting(waiting.request(), Some(CROWDED), out);
     }
 
     /// Hands as many runs to the workers as they may have.
@@ -177,18 +191,14 @@ impl Chat {
             let request = waiting.request();
             // Whoever is gone, or was told that it took too long, is not worth a run.
             if !self.is_awaited(request) {
+                self.turn_away(waiting, out);
                 continue;
             }
             let (job, pending) = match waiting {
                 Waiting::SignUp { profile, secret, .. } => (Job::Hash { secret }, Pending::Hash { request, profile }),
-                Waiting::LogIn { user, secret, password_hash, origin, .. } => {
-                    // Others may have used up the tries while this one waited.
-                    if let Err(fault) = self.may_try(&user, origin) {
-                        self.refuse_waiting(request, Some(fault), out);
-                        continue;
-                    }
+                Waiting::LogIn { attempt, user, secret, password_hash, .. } => {
                     let job = Job::Verify { user: user.clone(), secret, password_hash };
-                    (job, Pending::Verify { request, user, origin })
+                    (job, Pending::Verify { request, user, attempt })
                 }
             };
             self.gate.running += 1;
@@ -197,13 +207,17 @@ impl Chat {
     }
 
     /// Is there still somebody to be answered?
-    fn is_awaited(&self, request: Ticket) -> bool {
+    pub(super) fn is_awaited(&self, request: Ticket) -> bool {
         self.requests.get(request).is_some_and(|asker| self.sessions.get(asker.conn).is_some())
     }
 
     /// Nobody is waited for any more.
     pub(super) fn clear_gate(&mut self) {
-        self.gate.first = VecDeque::new();
-        self.gate.second = VecDeque::new();
+        self.gate.by_origin.clear();
+        for waiting in std::mem::take(&mut self.gate.rooms).into_iter().flatten() {
+            if let Waiting::LogIn { attempt, user, .. } = waiting {
+                self.settle(&user, attempt, Settled::NotMade);
+            }
+        }
     }
 }

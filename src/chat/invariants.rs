@@ -25,10 +25,16 @@ impl Chat {
     fn check_bounds(&self) {
         assert!(self.jobs.len() <= self.rules.jobs_max);
         assert_eq!(self.jobs_bytes, self.jobs.values().map(|(_, bytes)| bytes).sum::<usize>());
-        assert!(self.gate.len() <= self.rules.auth_jobs_max && self.gate.running() <= self.rules.auth_running_max);
+        self.gate.check(self.rules.auth_jobs_max);
+        assert!(self.gate.running() <= self.rules.auth_running_max);
         let hashing =
             self.jobs.values().filter(|(job, _)| matches!(job, Pending::Hash { .. } | Pending::Verify { .. }));
         assert_eq!(hashing.count(), self.gate.running());
+        let tried = self
+            .jobs
+            .values()
+            .filter(|(job, _)| matches!(job, Pending::LogIn { .. } | Pending::Prove { .. } | Pending::Verify { .. }));
+        assert_eq!(tried.count() + self.gate.log_ins(), self.tries.open(), "each try is settled once");
         self.check_turns();
         assert!(self.grace.iter().is_sorted_by_key(|entry| entry.0));
         assert!(self.due.iter().is_sorted_by_key(|entry| entry.0));
@@ -76,6 +82,8 @@ impl Chat {
         for (_, user, _) in self.users.iter() {
             user.friends.iter().copied().for_each(&mut count);
             if let Some(loading) = &user.loading {
+                assert_eq!(loading.count, 1, "of each user one log-in reads");
+                assert!(loading.waiting_len() <= self.rules.log_ins_waiting_per_user_max as usize);
                 loading.changes.iter().for_each(|&(other, _)| count(other));
                 let others: HashSet<UserId> = loading.changes.iter().map(|&(other, _)| other).collect();
                 assert_eq!(others.len(), loading.changes.len(), "of each friend one");

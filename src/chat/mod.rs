@@ -9,6 +9,7 @@ mod ack;
 mod answer;
 pub mod contract;
 mod delivery;
+mod found;
 mod friend;
 mod gate;
 mod input;
@@ -16,6 +17,7 @@ mod input;
 mod invariants;
 mod item;
 mod list;
+mod log_in;
 mod message;
 mod paging;
 mod recent;
@@ -23,6 +25,8 @@ mod session;
 mod stop;
 mod table;
 mod throttle;
+mod tries;
+mod trust;
 mod users;
 pub mod wheel;
 
@@ -87,6 +91,8 @@ pub struct Chat {
     jobs_bytes: usize,
     /// Who waits for a password to be hashed.
     gate: gate::Gate,
+    /// Who may try one.
+    tries: tries::Tries,
     /// Requests that wait for jobs, and are still to be answered.
     requests: Table<answer::Asker>,
     /// Friend requests and answers of a pair are done one after the other: those that wait for their turn.
@@ -132,6 +138,7 @@ impl Chat {
             jobs: Table::new(),
             jobs_bytes: 0,
             gate: gate::Gate::default(),
+            tries: tries::Tries::default(),
             requests: Table::new(),
             pairs: HashMap::new(),
             turns_bytes: 0,

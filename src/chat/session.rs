@@ -26,8 +26,12 @@ pub(super) struct Session {
     pub(super) held: bool,
     /// Where it comes from, for the limits per address.
     pub(super) origin: Option<Origin>,
-    /// How many wrong passwords came on it.
+    /// How many passwords came on it that were wrong, or may be: they are being looked at.
     pub(super) wrong_passwords: u16,
+    /// How many tokens came on it that are not valid.
+    pub(super) stale_tokens: u16,
+    /// How many tries were refused on it since the last log-in.
+    pub(super) refused_tries: u16,
     /// How many of its last inputs in a row were `BAD_JSON`.
     pub(super) bad_inputs: u16,
     /// When the bucket of its requests is full again.
@@ -80,6 +84,8 @@ impl Sessions {
             held: false,
             origin,
             wrong_passwords: 0,
+            stale_tokens: 0,
+            refused_tries: 0,
             bad_inputs: 0,
             full_at_ns: 0,
             look_ms: 0,

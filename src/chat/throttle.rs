@@ -1,7 +1,10 @@
 //! How often something may happen to each of many: some times at once, then once in a while.
 //!
-//! For each key one number is kept: when all that was noted would be forgotten again (the generic cell rate algorithm). A key
+//! For each key one time is kept: when all that was noted would be forgotten again (the generic cell rate algorithm). A key
 //! whose time has passed is as good as one that was never seen, so it is dropped; no timer is needed for that.
+//!
+//! What may turn out to be harmless is reserved first and settled later: so many at once cannot overrun a budget, and what
+//! was harmless leaves no trace.
 
 use std::collections::{HashMap, VecDeque};
 
@@ -12,41 +15,83 @@ pub(super) struct Pace {
     pub(super) every_ms: u64,
 }
 
+#[derive(Debug, Default)]
+struct Entry {
+    /// When it is as if the key had never been seen.
+    clean_at_ms: u64,
+    /// Reserved and not settled.
+    reserved: u32,
+    /// It stands in the order.
+    ordered: bool,
+}
+
 /// What was noted of late, for each key.
 #[derive(Debug, Default)]
 pub(super) struct Throttle {
-    /// For each key the time at which it is as if it had never been seen.
-    clean_at_ms: HashMap<u64, u64>,
-    /// Each key of the table once, with a time at which it may be clean.
+    entries: HashMap<u64, Entry>,
+    /// Each key of which something was noted, once, with a time at which it may be clean.
     order: VecDeque<(u64, u64)>,
 }
 
 impl Throttle {
     /// May it happen once more?
     pub(super) fn is_open(&self, key: u64, now_ms: u64, pace: Pace) -> bool {
-        let used_ms = self.clean_at_ms.get(&key).map_or(0, |clean_at| clean_at.saturating_sub(now_ms));
-        used_ms.div_ceil(pace.every_ms.max(1)) < u64::from(pace.burst)
+        let Some(entry) = self.entries.get(&key) else {
+            return pace.burst > 0;
+        };
+        let used = entry.clean_at_ms.saturating_sub(now_ms).div_ceil(pace.every_ms.max(1));
+        used.saturating_add(entry.reserved.into()) < u64::from(pace.burst)
     }
 
     /// Was nothing noted of late?
     pub(super) fn is_clean(&self, key: u64, now_ms: u64) -> bool {
-        self.clean_at_ms.get(&key).is_none_or(|&clean_at| clean_at <= now_ms)
+        self.entries.get(&key).is_none_or(|entry| entry.clean_at_ms <= now_ms)
     }
 
-    /// It has happened. Of more than `keys_max` keys the one that was looked at the longest ago is forgotten.
+    /// It may be happening. [`settle`](Self::settle) is its end.
+    pub(super) fn reserve(&mut self, key: u64) {
+        self.entries.entry(key).or_default().reserved += 1;
+    }
+
+    /// It has happened, or it has not. Of more than `keys_max` keys the one that was looked at the longest ago is forgotten.
+    pub(super) fn settle(&mut self, key: u64, happened: bool, now_ms: u64, pace: Pace, keys_max: usize) {
+        let Some(entry) = self.entries.get_mut(&key) else {
+            debug_assert!(false, "settled and not reserved");
+            return;
+        };
+        debug_assert!(entry.reserved > 0, "settled more often than reserved");
+        entry.reserved = entry.reserved.saturating_sub(1);
+        if happened {
+            self.note(key, now_ms, pace, keys_max);
+        } else if entry.reserved == 0 && !entry.ordered {
+            self.entries.remove(&key);
+        }
+    }
+
+    /// It has happened.
     pub(super) fn note(&mut self, key: u64, now_ms: u64, pace: Pace, keys_max: usize) {
         self.forget_clean(now_ms);
-        let clean_at = self.clean_at_ms.entry(key).or_insert_with(|| {
+        let entry = self.entries.entry(key).or_default();
+        if !std::mem::replace(&mut entry.ordered, true) {
             self.order.push_back((now_ms + pace.every_ms, key));
-            now_ms
-        });
+        }
         // Never more than the whole burst ahead, so that who goes on trying is not shut out for longer.
         let most = now_ms + pace.every_ms * u64::from(pace.burst);
-        *clean_at = ((*clean_at).max(now_ms) + pace.every_ms).min(most);
-        while self.clean_at_ms.len() > keys_max
+        entry.clean_at_ms = (entry.clean_at_ms.max(now_ms) + pace.every_ms).min(most);
+        while self.order.len() > keys_max
             && let Some((_, oldest)) = self.order.pop_front()
         {
-            self.clean_at_ms.remove(&oldest);
+            self.forget(oldest);
+        }
+    }
+
+    /// Forgets what was noted, and keeps what is reserved.
+    fn forget(&mut self, key: u64) {
+        if let Some(entry) = self.entries.get_mut(&key) {
+            (entry.clean_at_ms, entry.ordered) = (0, false);
+            if entry.reserved == 0 {
+                self.entries.remove(&key);
+            }
         }
     }
 
@@ -59,9 +104,9 @@ impl Throttle {
                 return;
             };
             self.order.pop_front();
-            match self.clean_at_ms.get(&key) {
-                Some(&clean_at) if clean_at > now_ms => self.order.push_back((clean_at, key)),
-                _ => drop(self.clean_at_ms.remove(&key)),
+            match self.entries.get(&key) {
+                Some(entry) if entry.clean_at_ms > now_ms => self.order.push_back((entry.clean_at_ms, key)),
+                _ => self.forget(key),
             }
         }
     }
@@ -89,6 +134,27 @@ mod tests {
     }
 
     #[test]
+    fn what_is_reserved_counts_and_leaves_no_trace_when_it_did_not_happen() {
+        let mut throttle = Throttle::default();
+        for _ in 0..3 {
+            assert!(throttle.is_open(1, 0, PACE));
+            throttle.reserve(1);
+        }
+        assert!(!throttle.is_open(1, 0, PACE) && throttle.is_clean(1, 0));
+        assert!(!throttle.is_open(1, 9_000, PACE), "however long it takes");
+        throttle.settle(1, false, 9_000, PACE, 100);
+        assert!(throttle.is_open(1, 9_000, PACE));
+        throttle.settle(1, true, 9_000, PACE, 100);
+        throttle.settle(1, false, 9_000, PACE, 100);
+        assert!(!throttle.is_clean(1, 9_999) && throttle.is_clean(1, 10_000));
+        throttle.note(2, 10_000, PACE, 100);
+        assert_eq!((throttle.entries.len(), throttle.order.len()), (1, 1));
+        throttle.reserve(3);
+        throttle.settle(3, false, 10_000, PACE, 100);
+        assert_eq!((throttle.entries.len(), throttle.order.len()), (1, 1));
+    }
+
+    #[test]
     fn who_goes_on_is_not_shut_out_for_longer() {
         let mut throttle = Throttle::default();
         for _ in 0..1_000 {
@@ -98,16 +164,18 @@ mod tests {
     }
 
     #[test]
-    fn it_is_bounded_and_forgets_what_is_clean() {
+    fn it_is_bounded_and_forgets_what_is_clean_and_nothing_that_is_reserved() {
         let mut throttle = Throttle::default();
+        throttle.reserve(7);
         for key in 0..1_000 {
             throttle.note(key, 0, PACE, 100);
-            assert!(throttle.clean_at_ms.len() <= 100 && throttle.order.len() <= 101);
+            assert!(throttle.entries.len() <= 101 && throttle.order.len() <= 100);
         }
+        throttle.settle(7, false, 0, PACE, 100);
         for key in 0..200 {
             throttle.note(key % 2, 10_000 + key * 1_000, PACE, 100);
         }
-        assert!(throttle.clean_at_ms.len() <= 2, "{}", throttle.clean_at_ms.len());
-        assert_eq!(throttle.order.len(), throttle.clean_at_ms.len());
+        assert!(throttle.entries.len() <= 2, "{}", throttle.entries.len());
+        assert_eq!(throttle.order.len(), throttle.entries.len());
     }
 }

@@ -3,12 +3,13 @@
 //! A user stands in the table as long as something refers to him: a connection, a friend's list, a push in flight, a job.
 //! "Is he connected here?" is asked of this room and nowhere else.
 
-use super::contract::ConnId;
+use super::contract::{ConnId, Ticket};
 use super::delivery::AckList;
 use super::recent::Recent;
 use crate::protocol::field::UserName;
 use hashbrown::HashTable;
 use slab::Slab;
+use std::collections::VecDeque;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::num::NonZeroU32;
 
@@ -55,8 +56,17 @@ pub(super) struct User {
 pub(super) struct Loading {
     /// How many.
     pub(super) count: u32,
+    /// Further ones of whom it is proven who they are, in their order: they wait for their turn to read.
+    waiting: VecDeque<Ticket>,
     /// Friendships that began (`true`) or ended since the first of them was submitted; of each friend what was last.
     pub(super) changes: Vec<(UserId, bool)>,
+}
+
+#[cfg(debug_assertions)]
+impl Loading {
+    pub(super) fn waiting_len(&self) -> usize {
+        self.waiting.len()
+    }
 }
 
 /// All users that something refers to.
@@ -78,6 +88,14 @@ impl Users {
     /// A number that stands for a name, which nobody outside can foresee.
     pub(super) fn hash(&self, name: &str) -> u64 {
         hash_with(&self.keyed, name)
+    }
+
+    /// A number that stands for a name at a place, which nobody outside can foresee.
+    pub(super) fn hash_at(&self, name: &str, place: u64) -> u64 {
+        let mut hasher = self.keyed.clone();
+        hasher.write(name.as_bytes());
+        hasher.write_u64(place);
+        hasher.finish()
     }
 
     pub(super) fn find(&self, name: &str) -> Option<UserId> {
@@ -232,6 +250,34 @@ impl Users {
             self.release(other);
         }
         true
+    }
+
+    /// A log-in waits for its turn to read; `false` if there are as many as may be, not counting those for which nobody waits
+    /// any more.
+    pub(super) fn wait_to_load(
+        &mut self,
+        user: UserId,
+        request: Ticket,
+        waiting_max: usize,
+        is_awaited: impl Fn(&Ticket) -> bool,
+    ) -> bool {
+        let Some(loading) = &mut self.get_mut(user).loading else {
+            debug_assert!(false, "there is nothing to wait for");
+            return false;
+        };
+        if loading.waiting.len() >= waiting_max {
+            loading.waiting.retain(is_awaited);
+        }
+        let has_room = loading.waiting.len() < waiting_max;
+        if has_room {
+            loading.waiting.push_back(request);
+        }
+        has_room
+    }
+
+    /// Whose turn it is to read.
+    pub(super) fn next_to_load(&mut self, user: UserId) -> Option<Ticket> {
+        self.get_mut(user).loading.as_mut()?.waiting.pop_front()
     }
 
     /// All users, for the invariants.

@@ -235,7 +235,13 @@ pub static OPTIONS: &[Opt] = &[
         CLIENT,
         "wrong-passwords-per-connection-max",
         Kind::Count(number!(1, 65_535, rules.wrong_passwords_per_connection_max: u32)),
-        "Wrong passwords before more log-ins on the same connection are refused.",
+        "Wrong passwords, or tokens that are not valid, before more log-ins with one on the same connection are refused.",
+    ),
+    opt(
+        CLIENT,
+        "refused-tries-max",
+        Kind::Count(number!(1, 65_535, rules.refused_tries_max: u32)),
+        "A client is closed after so many log-ins or sign-ups that were refused since too many were tried before.",
     ),
     opt(
         CLIENT,
@@ -302,13 +308,19 @@ pub static OPTIONS: &[Opt] = &[
         ADDRESS,
         "wrong-passwords-per-address-max",
         Kind::Count(number!(1, 1_000_000, rules.wrong_passwords_per_address_max: u32)),
-        "Wrong passwords before more log-ins that need a look at the password are refused.",
+        "Wrong passwords before more log-ins with a password are refused.",
     ),
     opt(
         ADDRESS,
         "wrong-password-per-address-forgotten-after",
         Kind::Duration(number!(1, DAY, rules.wrong_password_per_address_forgotten_after_ms: u64)),
         "After this one of them is forgotten.",
+    ),
+    opt(
+        ADDRESS,
+        "auth-jobs-per-address-max",
+        Kind::Count(number!(1, 1_000_000, rules.auth_jobs_per_address_max: u32)),
+        "Log-ins and sign-ups of one address that wait for a password to be hashed; beyond it they are refused.",
     ),
     opt(
         ADDRESS,
@@ -345,7 +357,7 @@ pub static OPTIONS: &[Opt] = &[
         ACCOUNT,
         "wrong-passwords-per-user-max",
         Kind::Count(number!(1, 1_000_000, rules.wrong_passwords_per_user_max: u32)),
-        "Wrong passwords before more log-ins that need a look at the password are refused, whoever tries.",
+        "Wrong passwords of one user from all untrusted addresses together, or from loopback, before more are refused.",
     ),
     opt(
         ACCOUNT,
@@ -377,6 +389,42 @@ pub static OPTIONS: &[Opt] = &[
         Kind::Size(number!(KIB, 1024 * GIB, waiting_bytes_per_pair_max: u64)),
         "And their size.",
     ),
+    opt(
+        ACCOUNT,
+        "wrong-passwords-per-user-and-address-max",
+        Kind::Count(number!(1, 1_000_000, rules.wrong_passwords_per_user_and_address_max: u32)),
+        "Wrong passwords of one user from one untrusted address before more from there are refused.",
+    ),
+    opt(
+        ACCOUNT,
+        "wrong-password-per-user-and-address-forgotten-after",
+        Kind::Duration(number!(1, DAY, rules.wrong_password_per_user_and_address_forgotten_after_ms: u64)),
+        "After this one wrong password of a user from an untrusted address is forgotten.",
+    ),
+    opt(
+        ACCOUNT,
+        "wrong-passwords-per-trusted-address-max",
+        Kind::Count(number!(1, 1_000_000, rules.wrong_passwords_per_trusted_address_max: u32)),
+        "Wrong passwords of one user from an address where that user logged in of late, before more are refused.",
+    ),
+    opt(
+        ACCOUNT,
+        "wrong-password-per-trusted-address-forgotten-after",
+        Kind::Duration(number!(1, DAY, rules.wrong_password_per_trusted_address_forgotten_after_ms: u64)),
+        "After this one wrong password of a user from a trusted address is forgotten.",
+    ),
+    opt(
+        ACCOUNT,
+        "trusted-address-age",
+        Kind::Duration(number!(0, 3_650 * DAY, rules.trusted_address_age_ms: u64)),
+        "How long after a user's last log-in from it an address is trusted for that user.",
+    ),
+    opt(
+        ACCOUNT,
+        "log-ins-waiting-per-user-max",
+        Kind::Count(number!(1, 100_000, rules.log_ins_waiting_per_user_max: u32)),
+        "Further log-ins of one user that wait while one reads what waits for that user; beyond it they are refused.",
+    ),
     opt(WHOLE, "connections-max", Kind::Count(number!(1, 10_000_000, connections_max: usize)), "Connections at once."),
     opt(
         WHOLE,
@@ -400,7 +448,13 @@ pub static OPTIONS: &[Opt] = &[
         WHOLE,
         "auth-jobs-max",
         Kind::Count(number!(1, 1_000_000, rules.auth_jobs_max: usize)),
-        "Log-ins and sign-ups that wait for a password to be hashed; beyond it they are refused.",
+        "Log-ins and sign-ups that wait for a password to be hashed: half clean log-ins, a quarter each others and sign-ups.",
+    ),
+    opt(
+        WHOLE,
+        "trusted-users-max",
+        Kind::Count(number!(0, 100_000_000, rules.trusted_users_max: usize)),
+        "Users whose trusted addresses are remembered (four of each, where they logged in last); 0: of nobody.",
     ),
     opt(
         WHOLE,
@@ -459,60 +513,4 @@ pub fn find(name: &str) -> Option<&'static Opt> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn names_are_unique_and_help_is_a_sentence() {
-        for (at, opt) in OPTIONS.iter().enumerate() {
-            assert!(OPTIONS[..at].iter().all(|other| other.name != opt.name), "{} stands twice", opt.name);
-            assert!(opt.help.ends_with('.'), "{}", opt.name);
-        }
-    }
-
-    #[test]
-    fn every_default_is_within_its_bounds_and_reads_back() {
-        let default = Config::default();
-        for opt in OPTIONS {
-            let mut config = default.clone();
-            let shown = opt.show(&default);
-            assert_eq!(opt.apply(&mut config, opt.name, &shown), Ok(()), "{}", opt.name);
-            assert_eq!(opt.show(&config), shown, "{}", opt.name);
-        }
-    }
-
-    #[test]
-    fn both_bounds_are_taken_and_kept_whole_and_beyond_is_refused() {
-        for opt in OPTIONS {
-            let (number, unit) = match opt.kind {
-                Kind::Duration(number) => (number, "ms"),
-                Kind::Size(number) => (number, "B"),
-                Kind::Count(number) => (number, ""),
-                Kind::Listen | Kind::Store | Kind::Log => continue,
-            };
-            let mut config = Config::default();
-            for value in [number.min, number.max] {
-                assert_eq!(opt.apply(&mut config, opt.name, &format!("{value}{unit}")), Ok(()), "{}", opt.name);
-                assert_eq!((number.get)(&config), value, "{}", opt.name);
-            }
-            let above = format!("{}{unit}", number.max + 1);
-            let why = opt.apply(&mut config, "--x", &above).unwrap_err();
-            assert!(why.contains("--x") && why.contains(&above) && why.contains(&opt.range()), "{why}");
-            if number.min > 0 {
-                assert!(
-                    opt.apply(&mut config, opt.name, &format!("{}{unit}", number.min - 1)).is_err(),
-                    "{}",
-                    opt.name
-                );
-            }
-        }
-    }
-
-    #[test]
-    fn the_core_stops_waiting_before_the_server_does() {
-        let mut config = Config::default();
-        assert!(config.rules.stop_wait_ms < config.stop_wait_ms);
-        find("stop-wait").unwrap().apply(&mut config, "", "1s").unwrap();
-        assert_eq!((config.stop_wait_ms, config.rules.stop_wait_ms), (1_000, 800));
-    }
-}
+mod tests;

@@ -34,7 +34,7 @@ pub enum Why {
 
 impl Why {
     /// All of them, in the order of the counters.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::Chat(CloseReason::Idle),
         Self::Chat(CloseReason::Replaced),
         Self::Chat(CloseReason::Garbage),
@@ -51,6 +51,7 @@ impl Why {
         Self::Stopped,
         Self::OutputTimeout,
         Self::HandshakeTimeout,
+        Self::Chat(CloseReason::TooManyTries),
     ];
 
     fn index(self) -> usize {
@@ -71,6 +72,7 @@ impl Why {
             Self::Stopped => 13,
             Self::OutputTimeout => 14,
             Self::HandshakeTimeout => 15,
+            Self::Chat(CloseReason::TooManyTries) => 16,
         }
     }
 
@@ -83,6 +85,7 @@ impl Why {
             Self::Chat(CloseReason::Garbage) => "garbage",
             Self::Chat(CloseReason::TooLarge) => "too large",
             Self::Chat(CloseReason::ShuttingDown) => "shutting down",
+            Self::Chat(CloseReason::TooManyTries) => "too many tries",
             Self::PeerClosed => "closed by the client",
             Self::IoError => "broken",
             Self::SlowReader => "slow reader",

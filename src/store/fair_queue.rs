@@ -39,6 +39,7 @@ pub(super) fn lane_user(job: &Job) -> Option<&str> {
         Job::Hash { .. } | Job::Verify { .. } => return None,
         Job::CreateAccount { profile, .. } => profile.user_name.as_str(),
         Job::LogIn { user, .. }
+        | Job::Prove { user, .. }
         | Job::Load { user, .. }
         | Job::LoadPage { user, .. }
         | Job::MakeToken { user, .. }
@@ -64,7 +65,7 @@ fn cost(job: &Job) -> u64 {
     match job {
         Job::SavePush { push } => 1 + (push.weight_bytes() / BYTES_PER_UNIT) as u64,
         Job::DeletePush { .. } | Job::Hash { .. } | Job::Verify { .. } => 1,
-        Job::GetProfile { .. } => 8,
+        Job::GetProfile { .. } | Job::Prove { .. } => 8,
         Job::RevokeTokens { .. } => 10,
         Job::LoadPage { .. } => 15,
         Job::CreateAccount { .. } | Job::Load { .. } | Job::Unfriend { .. } => 20,

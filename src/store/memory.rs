@@ -1,10 +1,11 @@
 //! A store that is gone with the process: for tests and trials. It keeps every rule of the others, rollback included.
 
 use super::token::TokenHash;
-use super::{SavedAs, Store, StoreError};
+use super::{SavedAs, Store, StoreError, token};
 use crate::chat::contract::{Answered, Asked};
 use crate::protocol::field::{Profile, Secret, UserName};
 use crate::protocol::push::{Push, PushKind};
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -365,23 +366,34 @@ impl Store for MemoryStore {
         hash: &TokenHash,
         now_ms: u64,
         expires_ms: u64,
+        latest_ms: u64,
         tokens_max: u32,
     ) -> Result<(), StoreError> {
         let mut tables = self.tables();
         let mut tokens = tables.set_tokens(user, Vec::new());
-        tokens.retain(|(other, until_ms)| other != hash && *until_ms > now_ms);
-        tokens.sort_by_key(|(_, until_ms)| *until_ms);
-        let kept = (tokens_max as usize).saturating_sub(1);
-        tokens.drain(..tokens.len().saturating_sub(kept));
-        tokens.push((hash.clone(), expires_ms));
-        tables.restore_tokens(user, tokens);
+        tokens.retain(|(other, _)| other != hash);
+        tokens.sort_by_key(|(_, until_ms)| Reverse(*until_ms));
+        let (mut valid, mut others): (Tokens, Tokens) =
+            tokens.into_iter().partition(|(_, until_ms)| *until_ms > now_ms && *until_ms <= latest_ms);
+        valid.truncate((tokens_max as usize).saturating_sub(1));
+        others.sort_by_key(|(_, until_ms)| *until_ms > latest_ms);
+        others.truncate(token::others_max(tokens_max) as usize);
+        valid.append(&mut others);
+        valid.push((hash.clone(), expires_ms));
+        tables.restore_tokens(user, valid);
         Ok(())
     }
 
-    fn has_token(&mut self, user: &UserName, hash: &TokenHash, now_ms: u64) -> Result<bool, StoreError> {
+    fn has_token(
+        &mut self,
+        user: &UserName,
+        hash: &TokenHash,
+        now_ms: u64,
+        latest_ms: u64,
+    ) -> Result<bool, StoreError> {
         let tables = self.tables();
         let mut tokens = tables.tokens.get(user).into_iter().flatten();
-        Ok(tokens.any(|(token, until_ms)| token == hash && *until_ms > now_ms))
+        Ok(tokens.any(|(token, until_ms)| token == hash && *until_ms > now_ms && *until_ms <= latest_ms))
     }
 
     fn revoke_tokens(&mut self, user: &UserName) -> Result<(), StoreError> {

@@ -203,8 +203,10 @@ pub trait Store: Send {
     /// # Errors
     /// See [`StoreError`].
     fn answer_friend(&mut self, push: &Push, friends_max: u32, has_room: bool) -> Result<Answered, StoreError>;
-    /// Keeps the hash of a resume token that may be used until `expires_ms`. The user's expired tokens are forgotten, and of the others
-    /// those that expire first, so that there are at most `tokens_max` with the new one.
+    /// Keeps the hash of a resume token that may be used until `expires_ms`. Of the user's other tokens that may be used now those
+    /// that expire first are forgotten, so that there are at most `tokens_max` with the new one. Whether the others have
+    /// expired, or seem to last beyond `latest_ms`, only a right clock knows: twice as many of them are kept, the expired before
+    /// those that seem to last too long, and of each those that expire last.
     ///
     /// # Errors
     /// See [`StoreError`].
@@ -214,13 +216,15 @@ pub trait Store: Send {
         hash: &TokenHash,
         now_ms: u64,
         expires_ms: u64,
+        latest_ms: u64,
         tokens_max: u32,
     ) -> Result<(), StoreError>;
-    /// Is this the hash of a token of the user that may still be used?
+    /// Is this the hash of a token of the user that may be used, one that expires after `now_ms` and not after `latest_ms`?
     ///
     /// # Errors
     /// See [`StoreError`].
-    fn has_token(&mut self, user: &UserName, hash: &TokenHash, now_ms: u64) -> Result<bool, StoreError>;
+    fn has_token(&mut self, user: &UserName, hash: &TokenHash, now_ms: u64, latest_ms: u64)
+    -> Result<bool, StoreError>;
     /// Forgets all tokens of a user.
     ///
     /// # Errors

@@ -17,7 +17,7 @@ pub use export::MysqlPortable;
 use values::{bytes, corrupt, fault, is_read_only, name, number, text};
 
 use super::token::TokenHash;
-use super::{SavedAs, Store, StoreError};
+use super::{SavedAs, Store, StoreError, token};
 use crate::chat::contract::{Answered, Asked};
 use crate::protocol::field::{Profile, Secret, UserName};
 use crate::protocol::push::{Push, PushKind};
@@ -475,15 +475,26 @@ impl Store for MysqlStore {
         hash: &TokenHash,
         now_ms: u64,
         expires_ms: u64,
+        latest_ms: u64,
         tokens_max: u32,
     ) -> Result<(), StoreError> {
         let (user, hash) = (bytes(user.as_str()), bytes(hash.as_str()));
-        let sql = "SELECT token_hash FROM resume_tokens WHERE user_name = ? AND token_hash <> ? AND expires_ms > ? \
-                   ORDER BY expires_ms DESC LIMIT ?";
-        let kept = tokens_max.saturating_sub(1).into();
-        let rows = self.rows(sql, vec![user.clone(), hash.clone(), Value::UInt(now_ms), Value::UInt(kept)])?;
+        let valid = "SELECT token_hash FROM resume_tokens \
+                     WHERE user_name = ? AND token_hash <> ? AND expires_ms > ? AND expires_ms <= ? \
+                     ORDER BY expires_ms DESC LIMIT ?";
+        let others = "SELECT token_hash FROM resume_tokens \
+                      WHERE user_name = ? AND token_hash <> ? AND NOT (expires_ms > ? AND expires_ms <= ?) \
+                      ORDER BY expires_ms > ?, expires_ms DESC LIMIT ?";
+        let (now, latest) = (Value::UInt(now_ms), Value::UInt(latest_ms));
+        let of_both = [user.clone(), hash.clone(), now, latest.clone()];
         let mut params = vec![user.clone(), hash.clone()];
-        params.extend(rows.iter().filter_map(|row| row.as_ref(0)).cloned());
+        for (sql, more) in [
+            (valid, vec![Value::UInt(tokens_max.saturating_sub(1).into())]),
+            (others, vec![latest, Value::UInt(token::others_max(tokens_max).into())]),
+        ] {
+            let rows = self.rows(sql, of_both.iter().cloned().chain(more).collect())?;
+            params.extend(rows.iter().filter_map(|row| row.as_ref(0)).cloned());
+        }
         let sql = format!(
             "DELETE FROM resume_tokens WHERE user_name = ? AND token_hash NOT IN ({})",
             repeated("?", params.len() - 1)
@@ -494,9 +505,17 @@ impl Store for MysqlStore {
         self.change(sql, vec![user, hash, Value::UInt(expires_ms)]).map(drop)
     }
 
-    fn has_token(&mut self, user: &UserName, hash: &TokenHash, now_ms: u64) -> Result<bool, StoreError> {
-        let sql = "SELECT 1 FROM resume_tokens WHERE user_name = ? AND token_hash = ? AND expires_ms > ?";
-        let params = vec![bytes(user.as_str()), bytes(hash.as_str()), Value::UInt(now_ms)];
+    fn has_token(
+        &mut self,
+        user: &UserName,
+        hash: &TokenHash,
+        now_ms: u64,
+        latest_ms: u64,
+    ) -> Result<bool, StoreError> {
+        let sql = "SELECT 1 FROM resume_tokens WHERE user_name = ? AND token_hash = ? \
+                   AND expires_ms > ? AND expires_ms <= ?";
+        let times = [now_ms, latest_ms].map(Value::UInt);
+        let params = [bytes(user.as_str()), bytes(hash.as_str())].into_iter().chain(times).collect();
         Ok(self.row(sql, params)?.is_some())
     }
 

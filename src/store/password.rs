@@ -10,16 +10,26 @@ use hashbrown::HashTable;
 use std::fmt;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 const SALT_BYTES: usize = 16;
 const HASH_BYTES: usize = 32;
+/// One line in the log each time this has passed.
+const SAY_UNREADABLE_EVERY: Duration = Duration::from_secs(10);
 
 /// Why a password could not be hashed or compared.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PasswordError {
     why: String,
-    /// What is stored is no hash that can be compared, now or later.
-    pub is_damaged: bool,
+    is_stored: bool,
+}
+
+impl PasswordError {
+    /// What is stored is no hash that could be compared with anything: it is so each time.
+    #[must_use]
+    pub fn is_of_what_is_stored(&self) -> bool {
+        self.is_stored
+    }
 }
 
 impl fmt::Display for PasswordError {
@@ -31,11 +41,11 @@ impl fmt::Display for PasswordError {
 impl std::error::Error for PasswordError {}
 
 fn wrong(error: impl fmt::Display) -> PasswordError {
-    PasswordError { why: error.to_string(), is_damaged: false }
+    PasswordError { why: error.to_string(), is_stored: false }
 }
 
-fn damaged(error: impl fmt::Display) -> PasswordError {
-    PasswordError { why: error.to_string(), is_damaged: true }
+fn unreadable(error: impl fmt::Display) -> PasswordError {
+    PasswordError { why: error.to_string(), is_stored: true }
 }
 
 /// Hashes one password at a time, in memory that it keeps between runs until it is told to give it back.
@@ -97,20 +107,20 @@ impl Hasher {
             self.run(self.params.clone(), password, &[0; SALT_BYTES], &mut out)?;
             return Ok(false);
         };
-        let stored = PasswordHash::new(stored.expose()).map_err(damaged)?;
+        let stored = PasswordHash::new(stored.expose()).map_err(unreadable)?;
         if stored.algorithm != ARGON2ID_IDENT || stored.version != Some(Version::V0x13.into()) {
-            return Err(damaged("it is no Argon2id hash of version 19"));
+            return Err(unreadable("it is no Argon2id hash of version 19"));
         }
-        let params = Params::try_from(&stored).map_err(damaged)?;
+        let params = Params::try_from(&stored).map_err(unreadable)?;
         // More was not written by this server.
         if params.m_cost() > ARGON2_MEMORY_KIB_MAX || params.t_cost() > ARGON2_PASSES_MAX {
-            return Err(damaged("its cost is out of bounds"));
+            return Err(unreadable("its cost is out of bounds"));
         }
         let (Some(salt), Some(expected)) = (stored.salt, stored.hash) else {
-            return Err(damaged("it lacks its salt or its hash"));
+            return Err(unreadable("it lacks its salt or its hash"));
         };
         let mut salt_bytes = [0; 64];
-        let salt = salt.decode_b64(&mut salt_bytes).map_err(damaged)?;
+        let salt = salt.decode_b64(&mut salt_bytes).map_err(unreadable)?;
         let mut out = [0; 64];
         let out = &mut out[..expected.len()];
         self.run(params, password, salt, out)?;
@@ -135,6 +145,26 @@ pub struct VerifiedLogins {
     numbers: RandomState,
     users_max: usize,
     tags: Mutex<Generations>,
+    unreadable: Mutex<Unreadable>,
+}
+
+/// What the log was told of stored passwords that cannot be read: clients may ask for them again and again.
+#[derive(Debug, Default)]
+struct Unreadable {
+    said: Option<Instant>,
+    unsaid: u64,
+}
+
+impl Unreadable {
+    /// How many were left out since the last one, if it is time for one more.
+    fn count(&mut self, now: Instant) -> Option<u64> {
+        if self.said.is_some_and(|said| now.saturating_duration_since(said) < SAY_UNREADABLE_EVERY) {
+            self.unsaid += 1;
+            return None;
+        }
+        self.said = Some(now);
+        Some(std::mem::take(&mut self.unsaid))
+    }
 }
 
 /// Whoever logs in stands among the young. When those are half of all that may be remembered they become the old, and the old
@@ -181,7 +211,7 @@ impl VerifiedLogins {
     pub fn new(users_max: usize) -> Result<Self, PasswordError> {
         let mut key = [0; 32];
         getrandom::fill(&mut key).map_err(wrong)?;
-        Ok(Self { key, numbers: RandomState::new(), users_max, tags: Mutex::default() })
+        Ok(Self { key, numbers: RandomState::new(), users_max, tags: Mutex::default(), unreadable: Mutex::default() })
     }
 
     fn tags(&self) -> MutexGuard<'_, Generations> {
@@ -200,6 +230,16 @@ impl VerifiedLogins {
 
     fn number(&self, user: &UserName) -> u64 {
         self.numbers.hash_one(user.as_str())
+    }
+
+    /// Tells the operator that what is stored of a user's password is of no use, and not too often.
+    pub fn say_unreadable(&self, user: &UserName, why: &dyn fmt::Display) {
+        let unsaid = self.unreadable.lock().unwrap_or_else(PoisonError::into_inner).count(Instant::now());
+        if let Some(unsaid) = unsaid {
+            let (user, more) =
+                (user.as_str(), if unsaid > 0 { format!(" ({unsaid} more since the last)") } else { String::new() });
+            log::error!("what is stored of the password of {user:?} cannot be read: {why}; it must be reset{more}");
+        }
     }
 
     /// Notes that this password fits what is stored.
@@ -273,8 +313,20 @@ mod tests {
             "$argon2id$v=19$m=4000000000,t=1,p=1$c2FsdHNhbHQ$aGFzaGhhc2hoYXNoaGFzaA",
             "$argon2i$v=19$m=8,t=1,p=1$c2FsdHNhbHQ$aGFzaGhhc2hoYXNoaGFzaA",
         ] {
-            assert!(hasher.verify(&Secret::new("x"), Some(&Secret::new(stored))).is_err(), "{stored}");
+            let error = hasher.verify(&Secret::new("x"), Some(&Secret::new(stored))).unwrap_err();
+            assert!(error.is_of_what_is_stored(), "{stored}");
         }
+    }
+
+    #[test]
+    fn the_log_hears_of_an_unreadable_password_once_in_a_while() {
+        let (mut unreadable, start) = (Unreadable::default(), Instant::now());
+        assert_eq!(unreadable.count(start), Some(0));
+        for _ in 0..100 {
+            assert_eq!(unreadable.count(start + SAY_UNREADABLE_EVERY / 2), None);
+        }
+        assert_eq!(unreadable.count(start + SAY_UNREADABLE_EVERY), Some(100));
+        assert_eq!(unreadable.count(start + SAY_UNREADABLE_EVERY * 2), Some(0));
     }
 
     #[test]

@@ -276,6 +276,12 @@ impl AuthWorker {
             Job::Hash { secret } => self.hasher.hash(secret).map(Outcome::Hashed),
             Job::Verify { user, secret, password_hash } => {
                 let fits = self.hasher.verify(secret, password_hash.as_ref());
+                if let Err(error) = &fits
+                    && error.is_of_what_is_stored()
+                {
+                    self.verified.say_unreadable(user, error);
+                    return Outcome::Refused;
+                }
                 if let (Ok(true), Some(stored)) = (&fits, password_hash) {
                     self.verified.note(user, secret, stored);
                 }
@@ -288,7 +294,7 @@ impl AuthWorker {
         };
         result.unwrap_or_else(|error| {
             log::error!("a password could not be checked: {error}");
-            if error.is_damaged { Outcome::Refused } else { Outcome::Failed }
+            Outcome::Failed
         })
     }
 }

@@ -5,7 +5,7 @@ mod open;
 mod place;
 
 use super::token::TokenHash;
-use super::{SavedAs, Store, StoreError};
+use super::{SavedAs, Store, StoreError, token};
 use crate::chat::contract::{Answered, Asked};
 use crate::protocol::field::{Profile, Secret, UserName};
 use crate::protocol::push::{Push, PushKind};
@@ -389,18 +389,25 @@ impl Store for SqliteStore {
         hash: &TokenHash,
         now_ms: u64,
         expires_ms: u64,
+        latest_ms: u64,
         tokens_max: u32,
     ) -> Result<(), StoreError> {
         let user = user.as_str();
-        let mut forget =
-            self.db.prepare_cached("DELETE FROM resume_tokens WHERE user_name = ?1 AND expires_ms <= ?2")?;
-        forget.execute(params![user, signed(now_ms)])?;
+        let (now_ms, latest_ms) = (signed(now_ms), signed(latest_ms));
         let mut forget = self.db.prepare_cached(
             "DELETE FROM resume_tokens WHERE user_name = ?1 AND token_hash IN (
-                SELECT token_hash FROM resume_tokens WHERE user_name = ?1 AND token_hash <> ?2
-                ORDER BY expires_ms DESC LIMIT -1 OFFSET ?3)",
+                SELECT token_hash FROM resume_tokens
+                WHERE user_name = ?1 AND token_hash <> ?2 AND expires_ms > ?3 AND expires_ms <= ?4
+                ORDER BY expires_ms DESC LIMIT -1 OFFSET ?5)",
         )?;
-        forget.execute(params![user, hash.as_str(), tokens_max.saturating_sub(1)])?;
+        forget.execute(params![user, hash.as_str(), now_ms, latest_ms, tokens_max.saturating_sub(1)])?;
+        let mut forget = self.db.prepare_cached(
+            "DELETE FROM resume_tokens WHERE user_name = ?1 AND token_hash IN (
+                SELECT token_hash FROM resume_tokens
+                WHERE user_name = ?1 AND token_hash <> ?2 AND (expires_ms <= ?3 OR expires_ms > ?4)
+                ORDER BY expires_ms > ?4, expires_ms DESC LIMIT -1 OFFSET ?5)",
+        )?;
+        forget.execute(params![user, hash.as_str(), now_ms, latest_ms, token::others_max(tokens_max)])?;
         let mut insert = self.db.prepare_cached(
             "INSERT INTO resume_tokens (user_name, token_hash, expires_ms) VALUES (?1, ?2, ?3)
              ON CONFLICT DO UPDATE SET expires_ms = excluded.expires_ms",
@@ -409,11 +416,18 @@ impl Store for SqliteStore {
         Ok(())
     }
 
-    fn has_token(&mut self, user: &UserName, hash: &TokenHash, now_ms: u64) -> Result<bool, StoreError> {
+    fn has_token(
+        &mut self,
+        user: &UserName,
+        hash: &TokenHash,
+        now_ms: u64,
+        latest_ms: u64,
+    ) -> Result<bool, StoreError> {
         let mut find = self.db.prepare_cached(
-            "SELECT 1 FROM resume_tokens WHERE user_name = ?1 AND token_hash = ?2 AND expires_ms > ?3",
+            "SELECT 1 FROM resume_tokens WHERE user_name = ?1 AND token_hash = ?2 AND expires_ms > ?3
+             AND expires_ms <= ?4",
         )?;
-        Ok(find.exists(params![user.as_str(), hash.as_str(), signed(now_ms)])?)
+        Ok(find.exists(params![user.as_str(), hash.as_str(), signed(now_ms), signed(latest_ms)])?)
     }
 
     fn revoke_tokens(&mut self, user: &UserName) -> Result<(), StoreError> {

@@ -21,6 +21,13 @@ impl TokenHash {
     }
 }
 
+/// How many tokens of a user are kept beside those that may be used now: which of them are of any use, only a right clock
+/// knows. Twice as many, so that neither a clock that was ahead once nor one that is behind pushes out good ones.
+#[must_use]
+pub fn others_max(tokens_max: u32) -> u32 {
+    tokens_max.saturating_mul(2)
+}
+
 /// A new token.
 ///
 /// # Errors

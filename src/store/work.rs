@@ -272,7 +272,8 @@ impl Batch {
         let (result, is_broken) = done.unwrap_or_else(|| (Err(panicked()), true));
         // Somebody holds the whole store, not a row of it: reads need not wait each time until that is found again.
         if jobs.iter().any(is_write) {
-            let is_held = !progress.has_begun && matches!(result, Err(StoreError::Busy(_))) && began.elapsed() >= HELD_FOR;
+            let is_held =
+                !progress.has_begun && matches!(result, Err(StoreError::Busy(_))) && began.elapsed() >= HELD_FOR;
             self.rest_until = is_held.then(|| Instant::now() + began.elapsed().min(REST_MAX));
         }
         if is_broken {
@@ -296,7 +297,10 @@ fn panicked() -> StoreError {
 }
 
 fn is_write(job: &Job) -> bool {
-    !matches!(job, Job::LogIn { .. } | Job::Load { .. } | Job::LoadPage { .. } | Job::GetProfile { .. })
+    !matches!(
+        job,
+        Job::LogIn { .. } | Job::Prove { .. } | Job::Load { .. } | Job::LoadPage { .. } | Job::GetProfile { .. }
+    )
 }
 
 /// Everybody whose account the jobs about friendships lock, or those of sign-ups beside them, in ascending order.
@@ -384,19 +388,13 @@ fn single(
                 Outcome::NameTaken
             }
         }
-        Job::LogIn { user, proof, now_ms, pushes_max, bytes_max } => {
-            let Some(stored) = store.password_hash(user)? else { return Ok(Outcome::Unproven(None)) };
-            match proof {
-                Proof::Password(secret) if !verified.knows(user, secret, &stored) => {
-                    return Ok(Outcome::Unproven(Some(stored)));
-                }
-                Proof::Token(token) if !store.has_token(user, &token::hash(user, token, &stored), *now_ms)? => {
-                    return Ok(Outcome::Unproven(None));
-                }
-                _ => {}
+        Job::LogIn { user, proof, now_ms, latest_ms, pushes_max, bytes_max } => {
+            match prove(store, user, proof, (*now_ms, *latest_ms), verified)? {
+                Outcome::Proven => load(store, user, *pushes_max, *bytes_max)?,
+                outcome => outcome,
             }
-            load(store, user, *pushes_max, *bytes_max)?
         }
+        Job::Prove { user, proof, now_ms, latest_ms } => prove(store, user, proof, (*now_ms, *latest_ms), verified)?,
         Job::Load { user, pushes_max, bytes_max } => load(store, user, *pushes_max, *bytes_max)?,
         Job::LoadPage { user, after_seq, pushes_max, bytes_max } => {
             Outcome::Page(page(store, user, *after_seq, *pushes_max, *bytes_max)?)
@@ -406,13 +404,13 @@ fn single(
         Job::AnswerFriend { push, friends_max } => {
             Outcome::Answered(waiting::answer_friend(store, boxes, push, *friends_max)?)
         }
-        Job::MakeToken { user, now_ms, expires_ms, tokens_max } => {
+        Job::MakeToken { user, now_ms, expires_ms, latest_ms, tokens_max } => {
             let Some(stored) = store.password_hash(user)? else {
                 return Err(StoreError::Refused("a token for a user that does not exist".into()));
             };
             let token = token::make()?;
             let hash = token::hash(user, &token, &stored);
-            store.save_token(user, &hash, *now_ms, *expires_ms, *tokens_max)?;
+            store.save_token(user, &hash, *now_ms, *expires_ms, *latest_ms, *tokens_max)?;
             Outcome::Token(token)
         }
         Job::RevokeTokens { user } => {
@@ -426,6 +424,31 @@ fn single(
         Job::SavePush { .. } | Job::DeletePush { .. } | Job::Hash { .. } | Job::Verify { .. } => {
             return Err(StoreError::Refused("a job of another lane".into()));
         }
+    })
+}
+
+fn prove(
+    store: &mut dyn Store,
+    user: &UserName,
+    proof: &Proof,
+    (now_ms, latest_ms): (u64, u64),
+    verified: &VerifiedLogins,
+) -> Result<Outcome, StoreError> {
+    let stored = match store.password_hash(user) {
+        // Nothing else of the batch is to blame, and nothing mends it but a new password.
+        Err(StoreError::Corrupt(why)) => {
+            verified.say_unreadable(user, &why);
+            return Ok(Outcome::Refused);
+        }
+        stored => stored?,
+    };
+    let Some(stored) = stored else { return Ok(Outcome::Unproven(None)) };
+    Ok(match proof {
+        Proof::Password(secret) if !verified.knows(user, secret, &stored) => Outcome::Unproven(Some(stored)),
+        Proof::Token(token) if !store.has_token(user, &token::hash(user, token, &stored), now_ms, latest_ms)? => {
+            Outcome::Unproven(None)
+        }
+        _ => Outcome::Proven,
     })
 }
 

@@ -75,7 +75,7 @@ pub(crate) fn fill(store: &mut dyn Store, pushes: u64) {
         for number in 1..USERS {
             let (name, id) = (name(number), id(number));
             if number % 3 == 0 {
-                store.save_token(&user(&name), &token_of(number), 0, 2_000 + number, 8)?;
+                store.save_token(&user(&name), &token_of(number), 0, 2_000 + number, 1 << 40, 8)?;
             }
             assert_eq!(store.ask_friend(&request(next(), &name, &hub, &id), u32::MAX, true)?, Asked::Pending);
             if number % 3 > 0 {
@@ -134,7 +134,7 @@ fn known(store: &mut dyn Store, number: u64) -> Known {
         pushes: store.pushes(&me, 0, u32::MAX, usize::MAX).unwrap(),
         asked,
         pending,
-        token: store.has_token(&me, &token_of(number), 1_000).unwrap(),
+        token: store.has_token(&me, &token_of(number), 1_000, 1 << 40).unwrap(),
     }
 }
 

@@ -70,19 +70,6 @@ fn a_user_has_so_many_wrong_passwords_whoever_tries_and_they_are_forgotten() {
 }
 
 #[test]
-fn who_is_known_is_let_in_whatever_others_try() {
-    let mut w = World::of_friends(Rules { wrong_passwords_per_user_max: 1, ..crate::rules() }, &["ann"]);
-    let conn = w.open_from(1);
-    log_in(&mut w, conn, "ann", "wrong");
-    w.run_for(10);
-    w.store.model.note_verified("ann");
-    let ann = w.open_from(2);
-    log_in(&mut w, ann, "ann", "ann");
-    w.run_for(10);
-    assert_eq!(w.heard(ann), ["LS l"]);
-}
-
-#[test]
 fn an_address_has_so_many_wrong_passwords_and_loopback_any_number() {
     let rules = Rules {
         wrong_passwords_per_address_max: 3,
@@ -165,6 +152,40 @@ fn log_ins_are_looked_at_in_their_order_and_those_after_wrong_ones_later() {
     }
     // The first guess was begun before anybody else was there.
     assert_eq!(order, ["guess", "c", "d", "e", "guess", "f", "g", "guess", "guess"]);
+}
+
+#[test]
+fn log_ins_and_sign_ups_have_rooms_of_their_own_and_an_address_a_share() {
+    let rules = Rules { auth_jobs_max: 8, auth_jobs_per_address_max: 3, ..crate::rules() };
+    let mut w = slow_hashes(rules, &["a", "b", "c", "d", "e", "f"]);
+    w.store.hang(|job| matches!(job, Job::Hash { .. }));
+    let (first, second, third) = (w.open(), w.open_from(1), w.open_from(2));
+    sign_up(&mut w, first, "z");
+    let at_work = w.open();
+    sign_up(&mut w, at_work, "y");
+    // One is with the worker, two wait, and there is no room for more sign-ups.
+    sign_up(&mut w, second, "x");
+    sign_up(&mut w, third, "w");
+    assert_eq!(w.heard(third), ["SF s", "UNAVAILABLE s"]);
+    let log_ins: Vec<_> = ["a", "b", "c", "d"].map(|name| (name, w.open_from(1))).into();
+    for &(name, conn) in &log_ins {
+        log_in(&mut w, conn, name, name);
+    }
+    w.run_for(10);
+    for (at, (_, conn)) in log_ins.iter().enumerate() {
+        let share_is_used_up = at >= 2;
+        assert_eq!(w.heard(*conn).len(), if share_is_used_up { 2 } else { 0 }, "{at}");
+    }
+    let elsewhere = w.open_from(3);
+    log_in(&mut w, elsewhere, "e", "e");
+    w.run_for(10);
+    assert_eq!(w.heard(elsewhere), [""; 0], "it waits");
+    w.store.work(w.now_ms);
+    w.run_for(1_000);
+    assert_eq!(w.heard(elsewhere), ["LS l"]);
+    for conn in [first, at_work, second] {
+        assert_eq!(w.heard(conn), ["SS s"]);
+    }
 }
 
 #[test]

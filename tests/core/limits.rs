@@ -177,25 +177,27 @@ fn log_ins_are_refused_and_do_not_wait_when_the_jobs_are_full() {
 
 #[test]
 fn passwords_wait_in_a_bounded_queue() {
-    let mut w = World::of_friends(Rules { auth_jobs_max: 2, ..crate::rules() }, &["ann", "bob"]);
+    let mut w = World::of_friends(Rules { auth_jobs_max: 4, auth_running_max: 1, ..crate::rules() }, &["ann", "bob"]);
     w.store.hang(|job| {
         matches!(job, hongyan::chat::contract::Job::Hash { .. } | hongyan::chat::contract::Job::Verify { .. })
     });
-    let conns: Vec<_> = (0..4).map(|_| w.open()).collect();
+    let conns: Vec<_> = (0..6).map(|_| w.open()).collect();
     w.log_in(conns[0], "ann");
     w.run_for(10);
     w.say(conns[1], Say::SignUp { mid: "s".into(), user: "new".into(), password: "p".into() });
     w.say(conns[2], Say::SignUp { mid: "s".into(), user: "newer".into(), password: "p".into() });
-    w.log_in(conns[3], "bob");
+    for conn in &conns[3..] {
+        w.log_in(*conn, "bob");
+    }
     w.run_for(10);
     assert_eq!(w.heard(conns[2]), ["SF s", "UNAVAILABLE s"]);
-    assert_eq!(w.heard(conns[3]), ["LF l", "UNAVAILABLE l"]);
+    assert_eq!(w.heard(conns[5]), ["LF l", "UNAVAILABLE l"]);
     w.store.work(w.now_ms);
     w.run_for(10);
     assert_eq!((w.heard(conns[0]), w.heard(conns[1])), (vec!["LS l".into()], vec!["SS s".into()]));
-    w.log_in(conns[3], "bob");
+    w.log_in(conns[5], "bob");
     w.run_for(10);
-    assert_eq!(w.heard(conns[3]), ["LS l"]);
+    assert_eq!(w.heard(conns[5]), ["LS l"]);
 }
 
 #[test]

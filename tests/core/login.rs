@@ -275,3 +275,98 @@ fn who_signs_up_can_log_in_and_a_taken_name_is_refused() {
     w.run_for(10);
     assert_eq!(w.heard(conn), ["LS l"]);
 }
+
+/// Whoever is not online logs in on so many connections at once; nothing about passwords is in the way.
+fn at_once(count: usize) -> (World, Vec<hongyan::chat::contract::ConnId>) {
+    let rules = hongyan::chat::contract::Rules {
+        auth_running_max: 100,
+        log_ins_waiting_per_user_max: 3,
+        wrong_passwords_per_user_max: 10_000,
+        ..crate::rules()
+    };
+    let mut w = World::of_friends(rules, &["ann", "bob"]);
+    let conns: Vec<_> = (0..count).map(|_| w.open()).collect();
+    for &conn in &conns {
+        w.log_in(conn, "ann");
+    }
+    (w, conns)
+}
+
+#[test]
+fn a_thousand_log_ins_of_one_user_at_once_read_one_page() {
+    let rules = hongyan::chat::contract::Rules { wrong_passwords_per_user_max: 10_000, ..crate::rules() };
+    let mut w = World::of_friends(rules, &["ann", "bob"]);
+    w.store.model.note_verified("ann");
+    let conns: Vec<_> = (0..1_000).map(|_| w.open()).collect();
+    for &conn in &conns {
+        w.log_in(conn, "ann");
+    }
+    w.run_for(1_000);
+    assert_eq!((w.store.count("LogIn"), w.store.count("Prove"), w.store.count("Load")), (1, 999, 0));
+    for &conn in &conns[..999] {
+        assert_eq!(w.heard(conn), ["LS l", "REPLACED", "closed Replaced"]);
+    }
+    assert_eq!(w.heard(conns[999]), ["LS l"]);
+}
+
+#[test]
+fn log_ins_of_one_user_wait_for_their_turn_in_a_bounded_queue_and_nobody_else_does() {
+    let (mut w, conns) = at_once(6);
+    w.store.hang(|job| matches!(job, hongyan::chat::contract::Job::Load { .. }));
+    w.run_for(100);
+    assert_eq!(w.store.count("Load"), 1);
+    for &conn in &conns[4..] {
+        assert_eq!(w.heard(conn), ["LF l", "UNAVAILABLE l"]);
+    }
+    w.store.hang(|_| false);
+    let bob = w.online("bob");
+    w.message(bob, "m1", "ann");
+    // The one that reads is gone: the turn is the next one's, and then all is in memory.
+    w.hang_up(conns[0]);
+    w.store.work(w.now_ms);
+    w.run_for(100);
+    assert_eq!(w.store.count("Load"), 3, "Bob's, and two of Ann's");
+    for &conn in &conns[1..3] {
+        assert_eq!(w.heard(conn), ["LS l", "msg bob m1", "REPLACED", "closed Replaced"]);
+    }
+    assert_eq!(w.heard(conns[3]), ["LS l", "msg bob m1"]);
+}
+
+#[test]
+fn whoever_waits_for_a_turn_is_answered_in_time_and_leaves_room() {
+    let (mut w, conns) = at_once(4);
+    w.store.hang(|job| matches!(job, hongyan::chat::contract::Job::Load { .. }));
+    w.run_for(100);
+    w.hang_up(conns[1]);
+    let late = w.open();
+    w.log_in(late, "ann");
+    // It is behind the page in the lane.
+    w.run_for(9_800);
+    assert_eq!(w.heard(conns[0]), NOTHING);
+    w.run_for(100);
+    for conn in [conns[0], conns[2], conns[3]] {
+        assert_eq!(w.heard(conn), ["LF l", "UNAVAILABLE l"]);
+    }
+    w.store.work(w.now_ms);
+    w.run_for(200);
+    assert_eq!(w.heard(late), ["LS l"]);
+}
+
+#[test]
+fn a_log_in_of_a_user_who_is_online_reads_nothing_and_one_who_went_meanwhile_is_read() {
+    let (mut w, old, bob) = ann_and_bob();
+    w.message(bob, "m1", "ann");
+    let loads = w.store.count("Load") + w.store.count("LogIn");
+    let new = w.open();
+    w.log_in(new, "ann");
+    w.run_for(100);
+    assert_eq!(w.heard(new), ["LS l", "msg bob m1"]);
+    assert_eq!(w.store.count("Load") + w.store.count("LogIn"), loads);
+    let next = w.open();
+    w.log_in(next, "ann");
+    w.hang_up(new);
+    w.run_for(100);
+    assert_eq!(w.heard(next), ["LS l", "msg bob m1"]);
+    assert_eq!(w.store.count("Load") + w.store.count("LogIn"), loads + 1);
+    assert!(!w.is_open(old));
+}

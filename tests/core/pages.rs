@@ -209,7 +209,7 @@ fn an_older_connection_that_closes_with_a_page_on_its_way_and_a_log_in_behind_it
     let new = w.open();
     w.store.takes(20);
     w.log_in(new, "ann");
-    w.run_for(45);
+    w.run_for(25);
     for id in names(0..4) {
         w.ack(ann, &id);
     }

@@ -100,3 +100,48 @@ fn stale_tokens_shut_out_nobody_but_the_connection_that_goes_on_with_them() {
     let ann = w.online("ann");
     assert!(w.is_open(ann));
 }
+
+const TEN_YEARS_MS: i64 = 10 * 365 * 24 * 3_600_000;
+
+fn is_let_in(w: &mut World, user: &str, token: &str) -> bool {
+    resume(w, user, token)[0] == "LS l"
+}
+
+#[test]
+fn a_clock_that_was_ahead_leaves_no_token_for_years_and_takes_none_away() {
+    let mut w = World::of_friends(crate::rules(), &["ann"]);
+    let ann = w.online("ann");
+    let good: Vec<_> = (0..8).map(|_| new_token(&mut w, ann, "ann")).collect();
+    w.wall_ahead_ms = TEN_YEARS_MS;
+    let bad: Vec<_> = (0..20).map(|_| new_token(&mut w, ann, "ann")).collect();
+    assert!(is_let_in(&mut w, "ann", &bad[19]), "as long as the clock stays wrong");
+    w.wall_ahead_ms = 0;
+    assert!(good.iter().all(|token| is_let_in(&mut w, "ann", token)));
+    assert!(!bad.iter().any(|token| is_let_in(&mut w, "ann", token)));
+    let ann = w.online("ann");
+    let next = new_token(&mut w, ann, "ann");
+    assert!(good[1..].iter().chain([&next]).all(|token| is_let_in(&mut w, "ann", token)));
+}
+
+#[test]
+fn a_clock_that_was_behind_takes_no_token_away() {
+    let mut w = World::of_friends(crate::rules(), &["ann"]);
+    let ann = w.online("ann");
+    let good: Vec<_> = (0..8).map(|_| new_token(&mut w, ann, "ann")).collect();
+    w.wall_ahead_ms = -TEN_YEARS_MS;
+    let meanwhile: Vec<_> = (0..20).map(|_| new_token(&mut w, ann, "ann")).collect();
+    assert!(is_let_in(&mut w, "ann", &meanwhile[19]));
+    w.wall_ahead_ms = 0;
+    assert!(good.iter().all(|token| is_let_in(&mut w, "ann", token)));
+    assert!(!is_let_in(&mut w, "ann", &meanwhile[19]));
+}
+
+#[test]
+fn a_clock_that_was_wrong_by_a_time_zone_makes_no_difference() {
+    let mut w = World::of_friends(crate::rules(), &["ann"]);
+    let ann = w.online("ann");
+    w.wall_ahead_ms = 14 * 3_600_000;
+    let token = new_token(&mut w, ann, "ann");
+    w.wall_ahead_ms = 0;
+    assert!(is_let_in(&mut w, "ann", &token));
+}

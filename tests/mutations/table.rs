@@ -100,7 +100,7 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
     ),
     of(
         "the older connection stays after a new log-in",
-        "src/chat/account.rs",
+        "src/chat/log_in.rs",
         "                self.say_and_close(older, REPLACED, CloseReason::Replaced, out);",
         "                let _ = (REPLACED, CloseReason::Replaced);",
     ),

@@ -67,6 +67,7 @@ pub fn name_of(job: &Job) -> &'static str {
         Job::Hash { .. } => "Hash",
         Job::CreateAccount { .. } => "CreateAccount",
         Job::LogIn { .. } => "LogIn",
+        Job::Prove { .. } => "Prove",
         Job::Verify { .. } => "Verify",
         Job::Load { .. } => "Load",
         Job::LoadPage { .. } => "LoadPage",
@@ -87,6 +88,7 @@ fn lane_of(job: &Job) -> Option<String> {
         Job::Hash { .. } | Job::Verify { .. } | Job::GetProfile { .. } => return None,
         Job::CreateAccount { profile, .. } => profile.user_name.as_str().into(),
         Job::LogIn { user, .. }
+        | Job::Prove { user, .. }
         | Job::Load { user, .. }
         | Job::LoadPage { user, .. }
         | Job::MakeToken { user, .. }
@@ -189,6 +191,17 @@ impl Lanes {
     pub fn hashing(&self) -> usize {
         let jobs = self.work.values().map(|work| &work.job).chain(self.stuck.iter().map(|(_, job)| job));
         jobs.filter(|job| matches!(job, Job::Hash { .. } | Job::Verify { .. })).count()
+    }
+
+    /// Of these, those that read a page for a log-in: how many there are of the user with the most.
+    pub fn most_reading(&self) -> usize {
+        let mut reading: BTreeMap<&str, usize> = BTreeMap::new();
+        for job in self.work.values().map(|work| &work.job).chain(self.stuck.iter().map(|(_, job)| job)) {
+            if let Job::LogIn { user, .. } | Job::Load { user, pushes_max: 1.., .. } = job {
+                *reading.entry(user.as_str()).or_default() += 1;
+            }
+        }
+        reading.into_values().max().unwrap_or(0)
     }
 
     /// Does what is next on the agenda.

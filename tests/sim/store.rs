@@ -74,6 +74,8 @@ impl Default for Model {
         }
     }
 }
+/// What is stored of a password, and no hash.
+const UNREADABLE: &str = "no hash";
 
 fn hashed(secret: &Secret) -> Secret {
     Secret::new(&format!("hash of {}", secret.expose()))
@@ -82,6 +84,13 @@ fn hashed(secret: &Secret) -> Secret {
 impl Model {
     pub fn add_account(&mut self, user: &str, password: &str) {
         self.accounts.insert(user.into(), (hashed(&Secret::new(password)), profile(user)));
+    }
+
+    /// What is stored of this user's password is no hash any more.
+    pub fn spoil_password(&mut self, user: &str) {
+        if let Some((hash, _)) = self.accounts.get_mut(user) {
+            *hash = Secret::new(UNREADABLE);
+        }
     }
 
     /// The next log-in with the right password (the name) is spared the hashing.
@@ -171,15 +180,15 @@ impl Model {
                 self.accounts.insert(name.into(), (password_hash.clone(), (**profile).clone()));
                 Outcome::Created
             }
-            Job::LogIn { user, proof, now_ms, pushes_max, bytes_max } => {
-                let Some((hash, _)) = self.accounts.get(user.as_str()) else { return Outcome::Unproven(None) };
-                match proof {
-                    Proof::Password(secret) if self.verified.get(user.as_str()) != Some(secret) => {
-                        Outcome::Unproven(Some(hash.clone()))
-                    }
-                    Proof::Token(token) if !self.has_token(user, token, *now_ms) => Outcome::Unproven(None),
-                    _ => self.load(user, *pushes_max, *bytes_max),
+            Job::LogIn { user, proof, now_ms, latest_ms, pushes_max, bytes_max } => {
+                match self.prove(user, proof, *now_ms, *latest_ms) {
+                    Outcome::Proven => self.load(user, *pushes_max, *bytes_max),
+                    outcome => outcome,
                 }
+            }
+            Job::Prove { user, proof, now_ms, latest_ms } => self.prove(user, proof, *now_ms, *latest_ms),
+            Job::Verify { password_hash: Some(unreadable), .. } if unreadable.expose() == UNREADABLE => {
+                Outcome::Refused
             }
             Job::Verify { user, secret, password_hash } => {
                 let fits = password_hash.as_ref() == Some(&hashed(secret));
@@ -192,13 +201,20 @@ impl Model {
             Job::LoadPage { user, after_seq, pushes_max, bytes_max } => {
                 Outcome::Page(self.page(user, *after_seq, *pushes_max, *bytes_max))
             }
-            Job::MakeToken { user, now_ms, expires_ms, tokens_max } => {
+            Job::MakeToken { user, now_ms, expires_ms, latest_ms, tokens_max } => {
                 self.tokens_made += 1;
                 let token = Secret::new(&format!("token {}", self.tokens_made));
                 let tokens = self.tokens.entry(user.as_str().into()).or_default();
-                tokens.retain(|(_, expires_ms)| expires_ms > now_ms);
+                let is_valid = |until_ms: u64| until_ms > *now_ms && until_ms <= *latest_ms;
+                // The last ones first, and of what is not valid the expired first.
+                tokens.sort_by_key(|&(_, until_ms)| (until_ms > *latest_ms, std::cmp::Reverse(until_ms)));
+                let (mut valid, mut others) = (*tokens_max as usize - 1, 2 * *tokens_max as usize);
+                tokens.retain(|&(_, until_ms)| {
+                    let room = if is_valid(until_ms) { &mut valid } else { &mut others };
+                    *room = room.checked_sub(1).unwrap_or(usize::MAX);
+                    *room != usize::MAX
+                });
                 tokens.push((token.clone(), *expires_ms));
-                tokens.drain(..tokens.len().saturating_sub(*tokens_max as usize));
                 Outcome::Token(token)
             }
             Job::RevokeTokens { user } => {
@@ -228,8 +244,20 @@ impl Model {
         Outcome::Loaded { friends: self.friends_of(user.as_str()), page }
     }
 
-    fn has_token(&self, user: &UserName, token: &Secret, now_ms: u64) -> bool {
-        let fits = |(other, expires_ms): &(Secret, u64)| other == token && *expires_ms > now_ms;
+    fn prove(&self, user: &UserName, proof: &Proof, now_ms: u64, latest_ms: u64) -> Outcome {
+        let Some((hash, _)) = self.accounts.get(user.as_str()) else { return Outcome::Unproven(None) };
+        match proof {
+            Proof::Password(secret) if self.verified.get(user.as_str()) != Some(secret) => {
+                Outcome::Unproven(Some(hash.clone()))
+            }
+            Proof::Token(token) if !self.has_token(user, token, now_ms, latest_ms) => Outcome::Unproven(None),
+            _ => Outcome::Proven,
+        }
+    }
+
+    fn has_token(&self, user: &UserName, token: &Secret, now_ms: u64, latest_ms: u64) -> bool {
+        let is_valid = |until_ms: u64| until_ms > now_ms && until_ms <= latest_ms;
+        let fits = |(other, until_ms): &(Secret, u64)| other == token && is_valid(*until_ms);
         self.tokens.get(user.as_str()).is_some_and(|tokens| tokens.iter().any(fits))
     }
 

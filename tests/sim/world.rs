@@ -58,6 +58,8 @@ pub struct World {
     pub chat: Chat,
     rules: Rules,
     pub now_ms: u64,
+    /// How wrong the wall clock is.
+    pub wall_ahead_ms: i64,
     pub store: Lanes,
     conns: BTreeMap<ConnId, Conn>,
     next_generation: u32,
@@ -76,6 +78,7 @@ impl World {
             chat: Chat::new(rules.clone(), 1, [1, 2]),
             rules,
             now_ms: 0,
+            wall_ahead_ms: 0,
             store: Lanes::new(),
             conns: BTreeMap::new(),
             next_generation: 0,
@@ -123,7 +126,8 @@ impl World {
 
     fn feed_one(&mut self, event: Event<'_>) -> VecDeque<ConnId> {
         let mut actions = Vec::new();
-        let now = Now { mono_ms: self.now_ms, wall_ms: EPOCH_MS + self.now_ms };
+        let now =
+            Now { mono_ms: self.now_ms, wall_ms: (EPOCH_MS + self.now_ms).saturating_add_signed(self.wall_ahead_ms) };
         self.chat.handle(now, event, &mut actions);
         let mut resumed = VecDeque::new();
         for action in actions {
@@ -157,7 +161,8 @@ impl World {
                 Action::Submit { ticket, job } => {
                     self.store.submit(self.now_ms, ticket, job);
                     assert!(self.store.in_flight() <= self.rules.jobs_max, "more jobs in flight than allowed");
-                    assert!(self.store.hashing() <= self.rules.auth_jobs_max, "more hashing than allowed");
+                    assert!(self.store.hashing() <= self.rules.auth_running_max, "more hashing than allowed");
+                    assert!(self.store.most_reading() <= 1, "two pages of one user at once");
                 }
                 Action::Stopped => {
                     self.stopped += 1;
@@ -196,7 +201,7 @@ impl World {
                     }
                     Job::DeletePush { seq, .. } => seq.hash(trace),
                     Job::LoadPage { user, after_seq, .. } => (user, after_seq).hash(trace),
-                    Job::Load { user, .. } | Job::LogIn { user, .. } => user.hash(trace),
+                    Job::Load { user, .. } | Job::LogIn { user, .. } | Job::Prove { user, .. } => user.hash(trace),
                     _ => {}
                 }
             }

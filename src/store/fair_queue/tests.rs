@@ -26,7 +26,7 @@ fn delete(receiver: &str) -> Job {
 }
 
 fn token(name: &str) -> Job {
-    Job::MakeToken { user: user(name), now_ms: 0, expires_ms: 1, tokens_max: 8 }
+    Job::MakeToken { user: user(name), now_ms: 0, expires_ms: 1, latest_ms: 2, tokens_max: 8 }
 }
 
 fn profile(asker: &str, of: &str) -> Job {

@@ -158,12 +158,13 @@ impl Store for Scripted {
         hash: &TokenHash,
         now: u64,
         end: u64,
+        latest: u64,
         max: u32,
     ) -> Result<(), StoreError> {
-        self.inner.save_token(user, hash, now, end, max)
+        self.inner.save_token(user, hash, now, end, latest, max)
     }
-    fn has_token(&mut self, user: &UserName, hash: &TokenHash, now_ms: u64) -> Result<bool, StoreError> {
-        self.inner.has_token(user, hash, now_ms)
+    fn has_token(&mut self, user: &UserName, hash: &TokenHash, now: u64, latest: u64) -> Result<bool, StoreError> {
+        self.inner.has_token(user, hash, now, latest)
     }
     fn revoke_tokens(&mut self, user: &UserName) -> Result<(), StoreError> {
         self.inner.revoke_tokens(user)
@@ -455,6 +456,7 @@ fn a_password_that_was_verified_is_known_from_then_on() {
         user: user("ann"),
         proof: Proof::Password(secret.clone()),
         now_ms: 0,
+        latest_ms: u64::MAX,
         pushes_max: 64,
         bytes_max: usize::MAX,
     };

@@ -242,11 +242,25 @@ impl Store for Shaky {
     fn answer_friend(&mut self, push: &Push, friends_max: u32, has_room: bool) -> Result<Answered, StoreError> {
         self.inner.answer_friend(push, friends_max, has_room)
     }
-    fn save_token(&mut self, user: &UserName, hash: &TokenHash, a: u64, b: u64, max: u32) -> Result<(), StoreError> {
-        self.inner.save_token(user, hash, a, b, max)
+    fn save_token(
+        &mut self,
+        user: &UserName,
+        hash: &TokenHash,
+        a: u64,
+        b: u64,
+        c: u64,
+        max: u32,
+    ) -> Result<(), StoreError> {
+        self.inner.save_token(user, hash, a, b, c, max)
     }
-    fn has_token(&mut self, user: &UserName, hash: &TokenHash, now_ms: u64) -> Result<bool, StoreError> {
-        self.inner.has_token(user, hash, now_ms)
+    fn has_token(
+        &mut self,
+        user: &UserName,
+        hash: &TokenHash,
+        now_ms: u64,
+        latest_ms: u64,
+    ) -> Result<bool, StoreError> {
+        self.inner.has_token(user, hash, now_ms, latest_ms)
     }
     fn revoke_tokens(&mut self, user: &UserName) -> Result<(), StoreError> {
         self.inner.revoke_tokens(user)

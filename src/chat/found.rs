@@ -1,0 +1,45 @@
+//! What the store found, for the outcomes that need more than a word.
+
+use crate::protocol::push::Push;
+
+/// Some of the pushes that wait for a user, in ascending order of `seq`.
+#[derive(Clone, Debug, Default)]
+pub struct Page {
+    /// The pushes.
+    pub pushes: Vec<Push>,
+    /// Are there more behind these?
+    pub more: bool,
+}
+
+/// What became of a friend request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Asked {
+    /// It is pending, and its push is kept.
+    Pending,
+    /// One from the same to the same was pending before: nothing was changed. It may be this very one, whose push was acked since.
+    AlreadyPending {
+        /// When that one was taken, in ms since the epoch.
+        time_ms: u64,
+    },
+    /// They are friends already: nothing was changed.
+    AlreadyFriends,
+    /// There is no such user.
+    NoSuchUser,
+    /// Too many requests of who asked, or to who was asked, are pending: nothing was changed.
+    TooMany,
+    /// The push would exceed a quota of what waits for who was asked: nothing was changed.
+    Full,
+}
+
+/// What became of the answer to a friend request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Answered {
+    /// It was pending and is answered now; the push is kept.
+    Done,
+    /// No such request is pending: nothing was changed.
+    NoSuchRequest,
+    /// One of the two has as many friends as are allowed: nothing was changed, the request is still pending.
+    TooManyFriends,
+    /// The push would exceed a quota of what waits for who asked: nothing was changed, the request is still pending.
+    Full,
+}

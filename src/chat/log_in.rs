@@ -1,0 +1,177 @@
+//! TYPE 2: from a password or a token to a user who is online.
+//!
+//! Of each user one log-in at a time reads friends and the first page. Others that come meanwhile only prove who they are,
+//! and then wait for their turn: a page is large, and whoever knows one password could ask for a thousand at once. Who is online
+//! already needs no page: everything is in memory.
+
+use super::Chat;
+use super::account::{Pending, To};
+use super::answer::{Asker, BUSY, Fault};
+use super::contract::{Action, CloseReason, Job, Page, TOKEN_SLACK_MS, Ticket};
+use super::gate::Waiting;
+use super::tries::{Settled, Try};
+use super::users::UserId;
+use crate::protocol::error::ErrorCode;
+use crate::protocol::field::{Secret, UserName};
+use crate::protocol::reply::Reply;
+use crate::protocol::request::{Proof, Verb};
+
+const REPLACED: Fault = Fault(ErrorCode::Replaced, "you logged in on another connection");
+const TOO_MANY_AT_ONCE: Fault =
+    Fault(ErrorCode::Unavailable, "too many log-ins of this user wait for each other, try again in a moment");
+
+impl Chat {
+    #[inline(never)]
+    pub(super) fn log_in(&mut self, to: To, user: UserName, proof: Proof, out: &mut Vec<Action>) {
+        let admitted = match &proof {
+            Proof::Password(_) => self.admit_password(to.0, &user),
+            Proof::Token(_) => self.admit_token(to.0),
+        };
+        let attempt = match admitted {
+            Ok(attempt) => attempt,
+            Err(fault) => return self.refuse_try(to, Verb::Login, fault, out),
+        };
+        let request = self.ask(to, Verb::Login, out);
+        let now_ms = self.now.wall_ms;
+        let latest_ms = now_ms.saturating_add(self.rules.token_lifetime_ms).saturating_add(TOKEN_SLACK_MS);
+        let known = self.users.find(user.as_str()).map(|user| self.users.get(user));
+        let needs_no_page = known.is_some_and(|known| known.conn.is_some() || known.loading.is_some());
+        if needs_no_page {
+            let job = Job::Prove { user: user.clone(), proof: proof.clone(), now_ms, latest_ms };
+            return self.submit_for(request, job, Pending::Prove { request, user, proof, attempt }, out);
+        }
+        let (pushes_max, bytes_max) = (self.rules.page_max, self.rules.page_bytes_max);
+        let job = Job::LogIn { user: user.clone(), proof: proof.clone(), now_ms, latest_ms, pushes_max, bytes_max };
+        let user = self.begin_reading(&user);
+        self.submit_for(request, job, Pending::LogIn { request, user, proof, attempt }, out);
+    }
+
+    /// Whoever wants to log in is somebody from now on, as far as their list and their friends are concerned: what happens to them
+    /// while they are read must not be lost. [`reading_ended`](Self::reading_ended) is its end.
+    fn begin_reading(&mut self, user: &UserName) -> UserId {
+        let user = self.users.refer(user);
+        self.loading_begins(user);
+        user
+    }
+
+    /// The turn goes to the next log-in of the same user, if one waits.
+    pub(super) fn reading_ended(&mut self, user: UserId, out: &mut Vec<Action>) {
+        while let Some(request) = self.users.next_to_load(user) {
+            if !self.is_awaited(request) {
+                continue;
+            }
+            if self.users.get(user).conn.is_some() {
+                self.logged_in(request, user, &[], Page::default(), out);
+                continue;
+            }
+            let (pushes_max, bytes_max) = (self.rules.page_max, self.rules.page_bytes_max);
+            let job = Job::Load { user: self.users.get(user).name.clone(), pushes_max, bytes_max };
+            if self.submit(job, Pending::Load { request, user }, out).is_ok() {
+                // It has the reference of the one before, and its place among those who load.
+                return;
+            }
+            self.refuse_waiting(request, Some(BUSY), out);
+        }
+        self.loading_ended(user);
+        self.users.release(user);
+    }
+
+    pub(super) fn settle_of(&mut self, user: UserId, attempt: Try, settled: Settled) {
+        let name = self.users.get(user).name.clone();
+        self.settle(&name, attempt, settled);
+    }
+
+    /// The store knows no such token, or has not seen this password before.
+    pub(super) fn unproven(
+        &mut self,
+        request: Ticket,
+        user: UserName,
+        proof: Proof,
+        attempt: Try,
+        password_hash: Option<Secret>,
+        out: &mut Vec<Action>,
+    ) {
+        match proof {
+            Proof::Password(secret) => {
+                self.wait_at_gate(Waiting::LogIn { request, attempt, user, secret, password_hash }, out);
+            }
+            Proof::Token(_) => {
+                // Nobody guesses a token: it has expired or was revoked, and that locks nobody out.
+                self.settle(&user, attempt, Settled::Wrong);
+                self.refuse_waiting(request, None, out);
+            }
+        }
+    }
+
+    /// It is this user: friends and first page are read behind every save that was submitted before, in turn.
+    pub(super) fn proven(&mut self, request: Ticket, user: &UserName, out: &mut Vec<Action>) {
+        if !self.is_awaited(request) {
+            return;
+        }
+        let waiting_max = self.rules.log_ins_waiting_per_user_max as usize;
+        if let Some(user) = self.users.find(user.as_str()) {
+            if self.users.get(user).conn.is_some() {
+                return self.logged_in(request, user, &[], Page::default(), out);
+            }
+            if self.users.get(user).loading.is_some() {
+                let is_awaited = |request: &Ticket| {
+                    self.requests.get(*request).is_some_and(|asker| self.sessions.get(asker.conn).is_some())
+                };
+                if !self.users.wait_to_load(user, request, waiting_max, is_awaited) {
+                    self.refuse_waiting(request, Some(TOO_MANY_AT_ONCE), out);
+                }
+                return;
+            }
+        }
+        let (pushes_max, bytes_max) = (self.rules.page_max, self.rules.page_bytes_max);
+        let job = Job::Load { user: user.clone(), pushes_max, bytes_max };
+        let user = self.begin_reading(user);
+        self.submit_for(request, job, Pending::Load { request, user }, out);
+    }
+
+    /// Everything is here: if the connection is, too, it is his from now on.
+    pub(super) fn logged_in(
+        &mut self,
+        request: Ticket,
+        user: UserId,
+        friends: &[UserName],
+        page: Page,
+        out: &mut Vec<Action>,
+    ) {
+        let Some(Asker { conn, spelling, id, .. }) = self.asker(request, out) else {
+            return;
+        };
+        let Some(session) = self.sessions.get_mut(conn) else {
+            return;
+        };
+        session.push_spelling = spelling;
+        let before = session.user.replace(user);
+        if let Some(before) = before.filter(|&before| before != user) {
+            self.goes_offline(before, out);
+        }
+        if let Some(older) = self.users.get_mut(user).conn.replace(conn) {
+            if older != conn {
+                let told = self.sessions.get_mut(older).map(|session| {
+                    // It is nobody's now, so that its end does not end his list.
+                    session.user = None;
+                });
+                debug_assert!(told.is_some(), "who is online has a session");
+                self.say_and_close(older, REPLACED, CloseReason::Replaced, out);
+            }
+        } else {
+            self.users.set_friends(user, friends);
+            self.open_list(user, page);
+        }
+        self.reply(conn, spelling, id, Reply::Login { done: true }, out);
+        if let Some(list) = &mut self.users.get_mut(user).list {
+            list.unsend_all(&mut self.items);
+        }
+        self.pump(user, out);
+        if self.users.get(user).list.as_ref().is_some_and(|list| list.is_done()) {
+            // Nothing waits for him: most log in and are silent.
+            return self.drop_list(user);
+        }
+        self.arm_resend(user);
+        self.want_page(user, out);
+    }
+}

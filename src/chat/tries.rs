@@ -1,0 +1,256 @@
+//! Who may try a password, and how often.
+//!
+//! A try reserves its place in every budget before anything is compared, and gives it back if it turns out right or is not
+//! made. So many connections at once cannot overrun a budget, and when one is used up nothing is compared, whatever is cached.
+//!
+//! A try counts against its connection, its address, and
+//!
+//! - where the user logged in of late (a trusted address): a budget of the user at that address, and no other,
+//! - elsewhere: a budget of the user at that address, and the user's budget for all such addresses.
+//!
+//! All are asked before one is reserved: what an inner budget refuses does not use up an outer one. So a single address uses up
+//! its own budget of a user and not the user's, and an owner at another address is not shut out. Many addresses can use up the
+//! user's; then those that are trusted, and resume tokens, still get in. Loopback is one more address that has no
+//! limit as such; its users have a budget of their own there, so that the outside and loopback never shut each other out.
+//!
+//! Whether a user exists makes no difference to any of this.
+
+use super::Chat;
+use super::account::To;
+use super::answer::Fault;
+use super::contract::{Action, CloseReason, ConnId, Origin};
+use super::throttle::{Pace, Throttle};
+use super::trust::Trust;
+use crate::protocol::error::ErrorCode;
+use crate::protocol::field::UserName;
+use crate::protocol::request::Verb;
+
+const TOO_MANY_TRIES: Fault = Fault(ErrorCode::RateLimited, "too many passwords were tried, try again later");
+const TOO_MANY_TOKENS: Fault = Fault(ErrorCode::RateLimited, "too many tokens that are not valid, use the password");
+const TOO_MANY_SIGN_UPS: Fault = Fault(ErrorCode::RateLimited, "too many sign-ups, try again later");
+
+/// Which budgets a try counts against besides those of its connection and its address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Budget {
+    /// A resume token cannot be guessed: only those of one connection are counted.
+    Token,
+    /// The user logged in from there of late.
+    Trusted,
+    Untrusted,
+}
+
+/// A try that was admitted. It must be settled exactly once.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Try {
+    pub(super) conn: ConnId,
+    pub(super) origin: Option<Origin>,
+    pub(super) budget: Budget,
+}
+
+/// What became of a try.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Settled {
+    Right,
+    Wrong,
+    /// Nothing was compared.
+    NotMade,
+}
+
+/// What was noted of strangers, and from where users come.
+#[derive(Debug, Default)]
+pub(super) struct Tries {
+    /// Of each user: from untrusted addresses outside, and from loopback.
+    by_user: Throttle,
+    /// Of each user at each address outside, trusted or not, and at loopback when it is trusted.
+    by_user_there: Throttle,
+    by_origin: Throttle,
+    sign_ups_by_origin: Throttle,
+    trust: Trust,
+    /// Admitted and not settled.
+    #[cfg(debug_assertions)]
+    open: usize,
+}
+
+fn number(origin: Option<Origin>) -> u64 {
+    origin.map_or(0, |origin| u64::from(origin.0.get()))
+}
+
+/// The budgets of a try: for each its throttle, the key there, and its pace.
+struct Budgets {
+    user: Option<(u64, Pace)>,
+    there: Option<(u64, Pace)>,
+    origin: Option<(u64, Pace)>,
+}
+
+impl Tries {
+    #[cfg(debug_assertions)]
+    pub(super) fn open(&self) -> usize {
+        self.open
+    }
+
+    fn each(&mut self, budgets: &Budgets, mut change: impl FnMut(&mut Throttle, u64, Pace)) {
+        let throttles = [&mut self.by_user, &mut self.by_user_there, &mut self.by_origin];
+        for (throttle, budget) in throttles.into_iter().zip([budgets.user, budgets.there, budgets.origin]) {
+            if let Some((key, pace)) = budget {
+                change(throttle, key, pace);
+            }
+        }
+    }
+
+    fn all_open(&self, budgets: &Budgets, now_ms: u64) -> bool {
+        let is_open = |throttle: &Throttle, budget: Option<(u64, Pace)>| {
+            budget.is_none_or(|(key, pace)| throttle.is_open(key, now_ms, pace))
+        };
+        is_open(&self.by_origin, budgets.origin)
+            && is_open(&self.by_user_there, budgets.there)
+            && is_open(&self.by_user, budgets.user)
+    }
+}
+
+impl Chat {
+    fn budgets(&self, user: &UserName, origin: Option<Origin>, budget: Budget) -> Budgets {
+        let rules = &self.rules;
+        let (name, place) = (user.as_str(), number(origin));
+        let user_pace = Pace {
+            burst: rules.wrong_passwords_per_user_max,
+            every_ms: rules.wrong_password_per_user_forgotten_after_ms,
+        };
+        let there_pace = Pace {
+            burst: rules.wrong_passwords_per_user_and_address_max,
+            every_ms: rules.wrong_password_per_user_and_address_forgotten_after_ms,
+        };
+        let trusted_pace = Pace {
+            burst: rules.wrong_passwords_per_trusted_address_max,
+            every_ms: rules.wrong_password_per_trusted_address_forgotten_after_ms,
+        };
+        let origin_pace = Pace {
+            burst: rules.wrong_passwords_per_address_max,
+            every_ms: rules.wrong_password_per_address_forgotten_after_ms,
+        };
+        let (user, there) = match budget {
+            Budget::Token => (None, None),
+            Budget::Trusted => (None, Some((self.users.hash_at(name, (place << 1) | 1), trusted_pace))),
+            Budget::Untrusted => {
+                let there = origin.map(|_| (self.users.hash_at(name, place << 1), there_pace));
+                (Some((self.users.hash_at(name, u64::from(origin.is_none())), user_pace)), there)
+            }
+        };
+        let origin = origin.filter(|_| budget != Budget::Token);
+        Budgets { user, there, origin: origin.map(|_| (place, origin_pace)) }
+    }
+
+    fn trusts(&self, user: &UserName, origin: Option<Origin>) -> bool {
+        let (name, place) = (self.users.hash(user.as_str()), origin.map_or(0, |origin| origin.0.get()));
+        self.tries.trust.knows(name, place, self.now.mono_ms, self.rules.trusted_address_age_ms)
+    }
+
+    /// May a password of this user be tried on this connection? Reserves what it may use up.
+    pub(super) fn admit_password(&mut self, conn: ConnId, user: &UserName) -> Result<Try, Fault> {
+        let wrong_max = self.rules.wrong_passwords_per_connection_max;
+        let session = self.sessions.get(conn).filter(|session| u32::from(session.wrong_passwords) < wrong_max);
+        let Some(origin) = session.map(|session| session.origin) else {
+            return Err(TOO_MANY_TRIES);
+        };
+        let budget = if self.trusts(user, origin) { Budget::Trusted } else { Budget::Untrusted };
+        let budgets = self.budgets(user, origin, budget);
+        if !self.tries.all_open(&budgets, self.now.mono_ms) {
+            return Err(TOO_MANY_TRIES);
+        }
+        self.tries.each(&budgets, |throttle, key, _| throttle.reserve(key));
+        if let Some(session) = self.sessions.get_mut(conn) {
+            session.wrong_passwords = session.wrong_passwords.saturating_add(1);
+        }
+        #[cfg(debug_assertions)]
+        {
+            self.tries.open += 1;
+        }
+        Ok(Try { conn, origin, budget })
+    }
+
+    /// May a resume token be tried on this connection? Wrong passwords do not matter to it.
+    pub(super) fn admit_token(&mut self, conn: ConnId) -> Result<Try, Fault> {
+        let stale_max = self.rules.wrong_passwords_per_connection_max;
+        let session = self.sessions.get(conn).filter(|session| u32::from(session.stale_tokens) < stale_max);
+        let Some(origin) = session.map(|session| session.origin) else {
+            return Err(TOO_MANY_TOKENS);
+        };
+        #[cfg(debug_assertions)]
+        {
+            self.tries.open += 1;
+        }
+        Ok(Try { conn, origin, budget: Budget::Token })
+    }
+
+    /// Gives back what a try reserved, unless it was wrong.
+    pub(super) fn settle(&mut self, user: &UserName, attempt: Try, settled: Settled) {
+        #[cfg(debug_assertions)]
+        {
+            self.tries.open -= 1;
+        }
+        let Try { conn, origin, budget } = attempt;
+        let (now_ms, keys_max, wrong) = (self.now.mono_ms, self.rules.throttled_max, settled == Settled::Wrong);
+        if let Some(session) = self.sessions.get_mut(conn) {
+            match (budget, wrong) {
+                (Budget::Token, true) => session.stale_tokens = session.stale_tokens.saturating_add(1),
+                (Budget::Token, false) | (_, true) => {}
+                (_, false) => session.wrong_passwords = session.wrong_passwords.saturating_sub(1),
+            }
+            if settled == Settled::Right {
+                session.refused_tries = 0;
+            }
+        }
+        let budgets = self.budgets(user, origin, budget);
+        self.tries.each(&budgets, |throttle, key, pace| throttle.settle(key, wrong, now_ms, pace, keys_max));
+        if settled == Settled::Right {
+            let (name, place) = (self.users.hash(user.as_str()), origin.map_or(0, |origin| origin.0.get()));
+            self.tries.trust.note(name, place, now_ms, self.rules.trusted_users_max);
+        }
+    }
+
+    /// Nothing wrong came of late on this connection, from this address, or for this user there. What others try elsewhere
+    /// does not matter.
+    pub(super) fn is_above_suspicion(&self, user: &UserName, attempt: Try) -> bool {
+        let Some(session) = self.sessions.get(attempt.conn) else {
+            return false;
+        };
+        let now_ms = self.now.mono_ms;
+        let budgets = self.budgets(user, attempt.origin, attempt.budget);
+        let is_clean = |throttle: &Throttle, budget: Option<(u64, Pace)>| {
+            budget.is_none_or(|(key, _)| throttle.is_clean(key, now_ms))
+        };
+        // It counts itself.
+        session.wrong_passwords <= 1
+            && session.refused_tries == 0
+            && is_clean(&self.tries.by_origin, budgets.origin)
+            && is_clean(&self.tries.by_user_there, budgets.there)
+            && (attempt.origin.is_some() || is_clean(&self.tries.by_user, budgets.user))
+    }
+
+    /// May a sign-up come from here? Counted at once: each costs a run whatever its answer is.
+    pub(super) fn admit_sign_up(&mut self, origin: Option<Origin>) -> Result<(), Fault> {
+        if origin.is_none() {
+            return Ok(());
+        }
+        let (rules, now_ms, key) = (&self.rules, self.now.mono_ms, number(origin));
+        let pace =
+            Pace { burst: rules.sign_ups_per_address_max, every_ms: rules.sign_up_per_address_forgotten_after_ms };
+        if !self.tries.sign_ups_by_origin.is_open(key, now_ms, pace) {
+            return Err(TOO_MANY_SIGN_UPS);
+        }
+        self.tries.sign_ups_by_origin.note(key, now_ms, pace, rules.throttled_max);
+        Ok(())
+    }
+
+    /// Refuses what a budget does not allow, and ends a connection that goes on.
+    pub(super) fn refuse_try(&mut self, to: To, verb: Verb, fault: Fault, out: &mut Vec<Action>) {
+        let conn = to.0;
+        self.refuse(to, Some(verb), Some(fault), out);
+        let Some(session) = self.sessions.get_mut(conn) else {
+            return;
+        };
+        session.refused_tries = session.refused_tries.saturating_add(1);
+        if u32::from(session.refused_tries) >= self.rules.refused_tries_max {
+            self.close(conn, CloseReason::TooManyTries, out);
+        }
+    }
+}

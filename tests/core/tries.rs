@@ -1,0 +1,300 @@
+//! Who may try a password: the budgets of connections, addresses and users, and who gets in whatever others do.
+
+use crate::sim::lanes::{Fate, Plan};
+use crate::sim::say::Say;
+use crate::sim::world::World;
+use hongyan::chat::contract::{CloseReason, ConnId, Job, Rules};
+use hongyan::protocol::request::TokenVerb;
+
+const LIMITED: [&str; 2] = ["LF l", "RATE_LIMITED l"];
+/// What a hash takes at the default cost.
+const HASH_MS: u64 = 25;
+
+fn slow_hashes(w: &mut World) {
+    w.store.plan(|job| {
+        let takes_ms = if matches!(job, Job::Verify { .. } | Job::Hash { .. }) { HASH_MS } else { 0 };
+        Plan { takes_ms, answer_after_ms: 0, fate: Fate::Do }
+    });
+}
+
+fn log_in(w: &mut World, conn: ConnId, user: &str, password: &str) {
+    w.say(conn, Say::Login { mid: "l".into(), user: user.into(), password: password.into() });
+}
+
+/// What a log-in from there gets on a connection of its own, which stays open.
+fn try_from(w: &mut World, origin: u32, user: &str, password: &str) -> Vec<String> {
+    let conn = w.open_from(origin);
+    log_in(w, conn, user, password);
+    w.run_for(2 * HASH_MS + 10);
+    w.heard(conn)
+}
+
+fn token_of(w: &mut World, conn: ConnId, user: &str) -> String {
+    w.say(conn, Say::Token { mid: "t".into(), verb: TokenVerb::New });
+    w.run_for(10);
+    w.heard(conn);
+    w.store.model.newest_token(user).unwrap()
+}
+
+fn resume_from(w: &mut World, origin: u32, user: &str, token: &str) -> Vec<String> {
+    let conn = w.open_from(origin);
+    w.say(conn, Say::Resume { mid: "l".into(), user: user.into(), token: token.into() });
+    w.run_for(10);
+    w.heard(conn)
+}
+
+#[test]
+fn when_a_budget_is_used_up_nothing_is_compared_whatever_is_cached() {
+    for (wrong_user, refused_max) in [("ann", 10), ("nobody", 10)] {
+        let mut w = World::of_friends(crate::rules(), &["ann"]);
+        w.store.model.cache_passwords = true;
+        let owner = w.open_from(1);
+        log_in(&mut w, owner, "ann", "ann");
+        w.run_for(10);
+        assert_eq!(w.heard(owner), ["LS l"]);
+        let token = token_of(&mut w, owner, "ann");
+        let guesser = w.open_from(2);
+        for _ in 0..10 {
+            log_in(&mut w, guesser, wrong_user, "wrong");
+            w.run_for(10);
+            assert_eq!(w.heard(guesser), ["LF l"]);
+        }
+        let jobs = w.store.submitted.len();
+        for n in 1..=refused_max {
+            log_in(&mut w, guesser, wrong_user, "ann");
+            w.run_for(10);
+            let heard = w.heard(guesser);
+            assert_eq!(heard[..2], LIMITED, "the right one, too");
+            assert_eq!(heard.get(2).is_some(), n == refused_max, "who goes on is closed: {heard:?}");
+        }
+        assert!(!w.is_open(guesser));
+        assert_eq!(w.store.submitted.len(), jobs, "and nothing of it reached the store");
+        assert_eq!(try_from(&mut w, 2, wrong_user, "ann"), LIMITED, "on another connection from there neither");
+        assert_eq!(resume_from(&mut w, 2, "ann", &token), ["LS l"], "a token gets in from there");
+        assert_eq!(try_from(&mut w, 1, "ann", "ann"), ["LS l"], "and the owner from her address");
+    }
+}
+
+#[test]
+fn a_connection_that_goes_on_is_closed_and_a_log_in_starts_the_count_again() {
+    let rules = Rules { wrong_passwords_per_connection_max: 2, refused_tries_max: 3, ..crate::rules() };
+    let mut w = World::of_friends(rules, &["ann"]);
+    let ann = w.online("ann");
+    let token = token_of(&mut w, ann, "ann");
+    let conn = w.open();
+    for _ in 0..2 {
+        log_in(&mut w, conn, "bob", "wrong");
+        w.run_for(10);
+    }
+    w.heard(conn);
+    for _ in 0..2 {
+        log_in(&mut w, conn, "ann", "ann");
+        assert_eq!(w.heard(conn), LIMITED);
+    }
+    w.say(conn, Say::Resume { mid: "l".into(), user: "ann".into(), token });
+    w.run_for(10);
+    assert_eq!(w.heard(conn), ["LS l"], "wrong passwords do not lock out a token");
+    for _ in 0..2 {
+        log_in(&mut w, conn, "ann", "ann");
+        assert_eq!(w.heard(conn), LIMITED);
+    }
+    log_in(&mut w, conn, "ann", "ann");
+    assert_eq!(w.closed(conn).map(|(_, reason)| reason), Some(CloseReason::TooManyTries));
+}
+
+#[test]
+fn many_connections_at_once_do_not_overrun_a_budget() {
+    let mut w = World::of_friends(crate::rules(), &["ann"]);
+    slow_hashes(&mut w);
+    let conns: Vec<_> = (0..100).map(|_| w.open_from(1)).collect();
+    for &conn in &conns {
+        log_in(&mut w, conn, "ann", "wrong");
+    }
+    w.run_for(5_000);
+    assert_eq!(w.store.count("Verify"), 10);
+    let heard: Vec<_> = conns.iter().map(|conn| w.heard(*conn).len()).collect();
+    assert_eq!(heard.iter().filter(|len| **len == 2).count(), 90);
+}
+
+#[test]
+fn right_passwords_use_up_nothing_and_what_the_store_did_not_answer_neither() {
+    let rules = Rules {
+        wrong_passwords_per_user_max: 2,
+        wrong_passwords_per_user_and_address_max: 2,
+        wrong_passwords_per_address_max: 2,
+        wrong_passwords_per_trusted_address_max: 2,
+        wrong_passwords_per_connection_max: 2,
+        ..crate::rules()
+    };
+    let mut w = World::of_friends(rules, &["ann", "bob"]);
+    let conn = w.open_from(1);
+    for n in 0..20 {
+        let name = ["ann", "bob"][n % 2];
+        log_in(&mut w, conn, name, name);
+        w.run_for(10);
+        assert_eq!(w.heard(conn), ["LS l"]);
+    }
+    w.store.fate(Fate::Fail, |job| matches!(job, Job::Prove { .. } | Job::LogIn { .. } | Job::Verify { .. }));
+    for _ in 0..20 {
+        log_in(&mut w, conn, "ann", "ann");
+        w.run_for(10);
+        assert_eq!(w.heard(conn), ["LF l", "UNAVAILABLE l"]);
+    }
+    w.store.work(w.now_ms);
+    log_in(&mut w, conn, "ann", "ann");
+    w.run_for(10);
+    assert_eq!(w.heard(conn), ["LS l"]);
+}
+
+/// Thirty wrong log-ins a second from one place, and an honest one each two seconds from another, without any trust to begin with.
+fn beside_a_guesser(guesser: u32, owner: u32) {
+    let mut w = World::of_friends(crate::rules(), &["ann"]);
+    w.crash();
+    slow_hashes(&mut w);
+    let mut heard = Vec::new();
+    for n in 0..900 {
+        let conn = w.open_from(guesser);
+        log_in(&mut w, conn, "ann", &format!("guess {n}"));
+        if n % 60 == 59 {
+            let ann = w.open_from(owner);
+            log_in(&mut w, ann, "ann", "ann");
+            w.run_for(33);
+            w.run_for(3 * HASH_MS);
+            heard.extend(w.heard(ann));
+            w.hang_up(ann);
+        }
+        w.run_for(33);
+        w.hang_up(conn);
+    }
+    assert_eq!(heard, ["LS l"; 15], "from {owner} beside {guesser}");
+}
+
+#[test]
+fn one_place_does_not_shut_out_the_owner_at_another_not_even_after_a_restart() {
+    beside_a_guesser(9, 1);
+    beside_a_guesser(0, 1);
+    beside_a_guesser(9, 0);
+}
+
+#[test]
+fn many_addresses_shut_out_neither_trusted_ones_nor_tokens_nor_loopback() {
+    let mut w = World::of_friends(crate::rules(), &["ann"]);
+    let ann = w.open_from(1);
+    log_in(&mut w, ann, "ann", "ann");
+    w.run_for(10);
+    w.heard(ann);
+    let token = token_of(&mut w, ann, "ann");
+    for origin in 100..200 {
+        assert_eq!(try_from(&mut w, origin, "ann", "wrong"), ["LF l"]);
+    }
+    assert_eq!(try_from(&mut w, 300, "ann", "ann"), LIMITED, "nobody looks");
+    assert_eq!(try_from(&mut w, 1, "ann", "ann"), ["LS l"]);
+    assert_eq!(try_from(&mut w, 0, "ann", "ann"), ["LS l"]);
+    assert_eq!(resume_from(&mut w, 300, "ann", &token), ["LS l"]);
+    assert_eq!(try_from(&mut w, 300, "ann", "ann"), ["LS l"], "it is trusted now");
+}
+
+#[test]
+fn what_one_address_is_refused_does_not_use_up_the_budget_of_the_user() {
+    let rules = Rules {
+        wrong_passwords_per_user_max: 5,
+        wrong_passwords_per_user_and_address_max: 3,
+        wrong_password_per_user_forgotten_after_ms: 60_000,
+        ..crate::rules()
+    };
+    let mut w = World::of_friends(rules, &["ann"]);
+    for n in 0..20 {
+        let heard = try_from(&mut w, 1, "ann", "wrong");
+        assert_eq!(heard.len(), if n < 3 { 1 } else { 2 });
+    }
+    assert_eq!(try_from(&mut w, 2, "ann", "wrong"), ["LF l"]);
+    assert_eq!(try_from(&mut w, 2, "ann", "ann"), ["LS l"]);
+}
+
+#[test]
+fn a_trusted_address_has_a_budget_that_refills_and_ends_with_its_age() {
+    let rules = Rules {
+        wrong_passwords_per_trusted_address_max: 3,
+        wrong_password_per_trusted_address_forgotten_after_ms: 5_000,
+        wrong_passwords_per_user_and_address_max: 1,
+        trusted_address_age_ms: 600_000,
+        ..crate::rules()
+    };
+    let mut w = World::of_friends(rules, &["ann"]);
+    assert_eq!(try_from(&mut w, 1, "ann", "ann"), ["LS l"]);
+    for _ in 0..3 {
+        assert_eq!(try_from(&mut w, 1, "ann", "wrong"), ["LF l"]);
+    }
+    assert_eq!(try_from(&mut w, 1, "ann", "ann"), LIMITED);
+    w.run_for(5_000);
+    assert_eq!(try_from(&mut w, 1, "ann", "wrong"), ["LF l"]);
+    w.run_for(600_000);
+    assert_eq!(try_from(&mut w, 1, "ann", "wrong"), ["LF l"]);
+    assert_eq!(try_from(&mut w, 1, "ann", "ann"), LIMITED, "a stranger again, with one try");
+}
+
+/// First log-ins beside guessers on connections of their own, each with a name of its own, who go on without a pause.
+fn beside_guessers(from: impl Fn(usize) -> u32, honest_from: impl Fn(usize) -> u32) {
+    let names: Vec<String> = (0..22).map(|n| format!("user {n}")).collect();
+    let mut w = World::new(crate::rules());
+    for name in &names {
+        w.store.model.add_account(name, name);
+    }
+    slow_hashes(&mut w);
+    let mut guessers: Vec<_> = (0..600).map(|n| w.open_from(from(n))).collect();
+    for (n, &conn) in guessers.iter().enumerate() {
+        log_in(&mut w, conn, &format!("name {n}"), "guess");
+    }
+    let mut honest: Vec<(ConnId, u64)> = Vec::new();
+    let mut waits = Vec::new();
+    for step in 0..230 {
+        w.run_for(100);
+        for (n, conn) in guessers.iter_mut().enumerate() {
+            if !w.is_open(*conn) {
+                *conn = w.open_from(from(n));
+            } else if w.heard(*conn).is_empty() {
+                continue;
+            }
+            log_in(&mut w, *conn, &format!("name {n}"), "guess");
+        }
+        // Once each guesser has shown what it is.
+        if step >= 180 && step % 2 == 0 && honest.len() + waits.len() < names.len() {
+            let at = honest.len() + waits.len();
+            let conn = w.open_from(honest_from(at));
+            log_in(&mut w, conn, &names[at], &names[at]);
+            honest.push((conn, w.now_ms));
+        }
+        honest.retain(|&(conn, since_ms)| {
+            let heard = w.heard(conn);
+            if heard.is_empty() {
+                return true;
+            }
+            assert_eq!(heard, ["LS l"]);
+            waits.push(w.now_ms - since_ms);
+            false
+        });
+    }
+    assert_eq!(waits.len(), 22);
+    assert!(waits.iter().all(|wait_ms| *wait_ms <= 1_000), "{waits:?}");
+}
+
+#[test]
+fn guessers_on_loopback_do_not_fill_the_room_of_honest_first_log_ins() {
+    beside_guessers(|_| 0, |_| 0);
+}
+
+#[test]
+fn guessers_at_other_addresses_do_not_fill_the_room_of_honest_first_log_ins() {
+    beside_guessers(|n| 100 + n as u32 % 3, |at| at as u32 % 5);
+}
+
+#[test]
+fn an_unreadable_password_is_called_so_and_asking_again_is_bounded() {
+    let rules = Rules { wrong_passwords_per_user_max: 3, ..crate::rules() };
+    let mut w = World::of_friends(rules, &["ann"]);
+    w.store.model.spoil_password("ann");
+    for _ in 0..3 {
+        assert_eq!(try_from(&mut w, 0, "ann", "ann"), ["LF l", "FORBIDDEN l"]);
+    }
+    assert_eq!(try_from(&mut w, 0, "ann", "ann"), LIMITED);
+}
