@@ -11,6 +11,10 @@
 mod acks;
 #[path = "core/again.rs"]
 mod again;
+#[path = "core/changed.rs"]
+mod changed;
+#[path = "core/doubt.rs"]
+mod doubt;
 #[path = "core/found.rs"]
 mod found;
 #[path = "core/friends.rs"]

@@ -16,7 +16,7 @@ use sim::clients::Simulation;
 use std::collections::BTreeMap;
 use std::hash::Hasher;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::time::Instant;
+use std::time::{Instant, UNIX_EPOCH};
 
 fn from_environment(name: &str) -> Option<u64> {
     std::env::var(name).ok().map(|text| text.parse().expect("a number"))
@@ -31,8 +31,17 @@ struct Run {
 
 /// Runs one seed; its number stands in the panic's text.
 fn run(seed: u64, steps: u64) -> Run {
+    run_it(Simulation::new, seed, steps)
+}
+
+/// Runs a seed that was found before clients had the habits of `tests/sim/later.rs`.
+fn run_as_before(seed: u64, steps: u64) {
+    run_it(Simulation::without_later_habits, seed, steps);
+}
+
+fn run_it(simulation: fn(u64) -> Simulation, seed: u64, steps: u64) -> Run {
     let outcome = catch_unwind(AssertUnwindSafe(|| {
-        let mut simulation = Simulation::new(seed);
+        let mut simulation = simulation(seed);
         simulation.run(steps);
         let Simulation { world, oracle, .. } = simulation;
         Run { trace: world.trace.finish(), ms: world.now_ms, counts: oracle.counts }
@@ -73,6 +82,20 @@ fn whatever_goes_wrong_the_promises_are_kept() {
     println!("{count} seeds x {steps} steps, {days} days of virtual time, in {} s", start.elapsed().as_secs());
 }
 
+/// Seeds that nobody has run before, so that the tests do not only know those they were written with.
+#[test]
+fn sixty_four_seeds_drawn_from_the_clock() {
+    if from_environment("SEED").is_some() {
+        return;
+    }
+    // Far above those of the sweeps (docs/reliability.md).
+    let first = UNIX_EPOCH.elapsed().expect("the clock is right").as_millis() as u64;
+    println!("FIRST={first} SEEDS=64 STEPS=1500 cargo test --test simulation whatever runs the same once more");
+    for seed in first..first + 64 {
+        run(seed, 1_500);
+    }
+}
+
 #[test]
 fn the_same_seed_gives_the_same_trace() {
     for seed in 1_001..=1_004 {
@@ -85,58 +108,75 @@ fn the_same_seed_gives_the_same_trace() {
 
 #[test]
 fn seed_1_timers_of_one_coarse_slot_hid_each_other_and_an_ack_left_a_push_in_the_store() {
-    run(1, 3_000);
+    run_as_before(1, 3_000);
 }
 
 #[test]
 fn seed_2_a_user_was_forgotten_while_his_list_was_put_away() {
-    run(2, 3_000);
+    run_as_before(2, 3_000);
 }
 
 #[test]
 fn seed_7_a_repeated_message_was_not_remembered_after_its_ack() {
-    run(7, 3_000);
+    run_as_before(7, 3_000);
 }
 
 #[test]
 fn seed_15_a_lost_answer_left_those_online_with_the_wrong_friends() {
-    run(15, 3_000);
+    run_as_before(15, 3_000);
 }
 
 #[test]
 fn seed_107_a_deletion_that_was_being_tried_again_did_not_count() {
-    run(107, 3_000);
+    run_as_before(107, 3_000);
 }
 
 #[test]
 fn seeds_22268_and_23008_an_accept_was_acked_before_the_loss_of_its_answer_was_made_good() {
-    run(22_268, 1_500);
-    run(23_008, 1_500);
+    run_as_before(22_268, 1_500);
+    run_as_before(23_008, 1_500);
+}
+
+#[test]
+fn seeds_5001998_5007594_and_6007851_an_answer_to_one_user_came_behind_the_log_in_of_another() {
+    run_as_before(5_001_998, 1_500);
+    run_as_before(5_007_594, 1_500);
+    run_as_before(6_007_851, 1_500);
+}
+
+#[test]
+fn seed_9103102_a_refusal_of_one_user_came_behind_the_log_in_of_another() {
+    run_as_before(9_103_102, 4_000);
+}
+
+#[test]
+fn seed_8009814_friends_were_told_that_they_are_none_while_nobody_knew() {
+    run_as_before(8_009_814, 1_500);
 }
 
 // And those that failed because of a mistake in the simulation.
 
 #[test]
 fn seed_75827_a_message_said_again_was_a_duplicate_of_one_whose_deletion_had_failed() {
-    run(75_827, 1_500);
+    run_as_before(75_827, 1_500);
 }
 
 #[test]
 fn seed_31315_two_messages_waited_under_one_id() {
-    run(31_315, 1_500);
+    run_as_before(31_315, 1_500);
 }
 
 #[test]
 fn seed_31485_who_was_online_fell_silent_while_the_others_recovered() {
-    run(31_485, 1_500);
+    run_as_before(31_485, 1_500);
 }
 
 #[test]
 fn seed_4697_a_forged_message_had_the_id_of_one_that_waited_for_its_answer() {
-    run(4_697, 1_500);
+    run_as_before(4_697, 1_500);
 }
 
 #[test]
 fn seed_6985_who_was_refused_while_all_recovered_did_not_try_again() {
-    run(6_985, 1_500);
+    run_as_before(6_985, 1_500);
 }

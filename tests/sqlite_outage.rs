@@ -193,7 +193,9 @@ fn a_link_that_leads_elsewhere_by_now_is_noticed() {
     store.commit().unwrap();
     std::fs::remove_file(&link).unwrap();
     std::os::unix::fs::symlink(&other, &link).unwrap();
-    assert!(store.begin().unwrap_err().to_string().contains("was replaced by another"));
+    store.begin().unwrap();
+    assert!(store.commit().unwrap_err().to_string().contains("was replaced by another"));
+    assert!(store.begin_reads().is_err(), "and from then on nothing works");
 }
 
 #[test]

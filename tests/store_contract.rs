@@ -313,12 +313,45 @@ fn a_friendship_ends_both_ways() {
             assert_eq!(reply(store, &answer(seq + 1, PushKind::FriendAccept, "ann", asker, "r")), Answered::Done);
         }
         for _ in 0..2 {
-            with(store, |store| store.unfriend(&user("bob"), &user("ann")));
-            with(store, |store| store.unfriend(&user("bob"), &user("nobody")));
+            assert_eq!(with(store, |store| store.unfriend(&user("bob"), &user("ann"))), None);
+            assert_eq!(with(store, |store| store.unfriend(&user("bob"), &user("nobody"))), None);
             assert_eq!(friends(store, "ann"), names(&["cy"]));
             assert_eq!(friends(store, "bob"), names(&[]));
         }
         assert_eq!(ask(store, &request(20, "ann", "bob", "r")), Asked::Pending);
+    });
+}
+
+#[test]
+fn who_ends_it_withdraws_their_own_request() {
+    on_each(|store| {
+        sign_up(store, &["ann", "bob", "cy"]);
+        ask(store, &request(1, "bob", "ann", "r"));
+        ask(store, &request(2, "ann", "bob", "s"));
+        ask(store, &request(3, "bob", "cy", "r"));
+        save(store, &[message(4, "bob", "ann", "r")]);
+        assert_eq!(with(store, |store| store.unfriend(&user("cy"), &user("bob"))), None, "what the other asked stays");
+        assert_eq!(waiting(store, "cy"), [3]);
+        assert_eq!(with(store, |store| store.unfriend(&user("bob"), &user("ann"))), Some(1));
+        assert_eq!(with(store, |store| store.unfriend(&user("bob"), &user("ann"))), None, "the very same once more");
+        assert_eq!((waiting(store, "ann"), waiting(store, "bob")), (vec![4], vec![2]));
+        let late = answer(5, PushKind::FriendAccept, "ann", "bob", "r");
+        assert_eq!(reply(store, &late), Answered::NoSuchRequest);
+        assert_eq!(friends(store, "ann"), names(&[]));
+        // One whose push was acked is withdrawn all the same, and its place is free.
+        ask(store, &request(6, "bob", "ann", "r"));
+        with(store, |store| store.delete_pushes(&[(user("ann"), 6)]));
+        assert_eq!(with(store, |store| store.unfriend(&user("bob"), &user("ann"))), Some(6));
+        assert_eq!(reply(store, &answer(7, PushKind::FriendReject, "ann", "bob", "r")), Answered::NoSuchRequest);
+        assert_eq!(ask(store, &request(8, "bob", "ann", "r")), Asked::Pending);
+        // Rolled back, it is pending and its push waits as before.
+        store.begin().unwrap();
+        assert_eq!(store.unfriend(&user("bob"), &user("ann")).unwrap(), Some(8));
+        store.rollback();
+        assert_eq!(waiting(store, "ann"), [4, 8]);
+        let accept = answer(9, PushKind::FriendAccept, "ann", "bob", "r");
+        assert_eq!(reply(store, &accept), Answered::Done);
+        assert_eq!(friends(store, "ann"), names(&["bob"]));
     });
 }
 

@@ -67,6 +67,8 @@ pub(super) enum Pending {
         seq: u64,
     },
     Friendship(Friendship),
+    /// Whose friends are read anew. Holds a reference to the user, who is loading.
+    Friends(UserId),
 }
 
 /// Where an answer goes.
@@ -141,6 +143,7 @@ impl Chat {
             Pending::Prove { user, attempt, .. } => self.settle(&user, attempt, tried),
             Pending::Load { user, .. } => self.reading_ended(user, out),
             Pending::Page(user) => self.page_failed(user, PAGE_RETRY_MS),
+            Pending::Friends(user) => self.friends_read(user, None, out),
             Pending::Delete { receiver, seq } => self.delete_failed(receiver, seq),
             Pending::Create { .. }
             | Pending::Token { .. }
@@ -157,6 +160,7 @@ impl Chat {
                 self.undeleted.remove(&seq);
             }
             (Pending::Page(user), Outcome::Page(page)) => self.page_read(user, page, out),
+            (Pending::Friends(user), Outcome::Loaded { friends, .. }) => self.friends_read(user, Some(&friends), out),
             (Pending::Friendship(friendship), outcome) => self.friendship_done(friendship, &outcome, out),
             (Pending::Hash { request, profile }, Outcome::Hashed(password_hash)) => {
                 self.gate.run_ended();
@@ -228,7 +232,11 @@ impl Chat {
             Pending::Token { request } | Pending::Load { request, .. } | Pending::Profile { request } => {
                 Some((*request, if refused { DAMAGED } else { of_store }))
             }
-            Pending::Page(_) | Pending::Save(_) | Pending::Delete { .. } | Pending::Friendship(_) => None,
+            Pending::Page(_)
+            | Pending::Save(_)
+            | Pending::Delete { .. }
+            | Pending::Friendship(_)
+            | Pending::Friends(_) => None,
         };
         // What cannot be read was asked for all the same: it counts, or a client could go on for ever.
         let tried = if refused { Settled::Wrong } else { Settled::NotMade };

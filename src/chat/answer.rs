@@ -11,6 +11,7 @@ use crate::protocol::request::{Spelling, Verb};
 pub(super) struct Fault(pub(super) ErrorCode, pub(super) &'static str);
 
 pub(super) const STOPPING: Fault = Fault(ErrorCode::ShuttingDown, "the server stops, connect again in a while");
+pub(super) const SILENT: Fault = Fault(ErrorCode::Idle, "nothing was heard of you for too long");
 pub(super) const UNAVAILABLE: Fault =
     Fault(ErrorCode::Unavailable, "the store did not take it, or not in time, nothing was promised, try again");
 pub(super) const BUSY: Fault = Fault(ErrorCode::Unavailable, "too much waits for the store, try again");
@@ -64,7 +65,7 @@ impl Chat {
         }
     }
 
-    /// Says no: for 1, 2 and 4 their own answer first, then the error if there is one to tell.
+    /// Says no: for 1, 2 and 4 their own answer first, then the error if there is one to tell, in one piece.
     #[inline(never)]
     pub(super) fn refuse(
         &self,
@@ -79,19 +80,23 @@ impl Chat {
             Some(Verb::Message) => Some(Reply::Message { taken: false }),
             _ => None,
         };
-        if let Some(own) = own {
-            self.reply(conn, spelling, id.clone(), own, out);
-        }
-        if let Some(Fault(code, why)) = fault {
-            self.reply(conn, spelling, id, Reply::Error { code, why }, out);
+        match (own, fault) {
+            (Some(reply), Some(Fault(code, why))) => {
+                if self.sessions.get(conn).is_some() {
+                    out.push(Action::Refuse { conn, spelling, id, reply, code, why });
+                }
+            }
+            (Some(own), None) => self.reply(conn, spelling, id, own, out),
+            (None, Some(Fault(code, why))) => self.reply(conn, spelling, id, Reply::Error { code, why }, out),
+            (None, None) => {}
         }
     }
 
     /// Notes a request that waits for jobs; it is answered in time whatever becomes of them.
     pub(super) fn await_answer(&mut self, asker: Asker, out: &mut Vec<Action>) -> Ticket {
-        if matches!(asker.verb, Verb::SignUp | Verb::Login)
-            && let Some(session) = self.sessions.get_mut(asker.conn)
-        {
+        if !matches!(asker.verb, Verb::SignUp | Verb::Login) {
+            self.owes(asker.conn);
+        } else if let Some(session) = self.sessions.get_mut(asker.conn) {
             session.held = true;
             out.push(Action::Hold { conn: asker.conn });
         }
@@ -104,10 +109,31 @@ impl Chat {
     pub(super) fn asker(&mut self, request: Ticket, out: &mut Vec<Action>) -> Option<Asker> {
         let asker = self.requests.remove(request)?;
         let session = self.sessions.get_mut(asker.conn)?;
-        if matches!(asker.verb, Verb::SignUp | Verb::Login) && std::mem::take(&mut session.held) {
+        if !matches!(asker.verb, Verb::SignUp | Verb::Login) {
+            self.owes_less(asker.conn);
+        } else if std::mem::take(&mut session.held) {
             out.push(Action::Resume { conn: asker.conn });
         }
         Some(asker)
+    }
+
+    /// The user of this connection waits for one more answer.
+    pub(super) fn owes(&mut self, conn: ConnId) {
+        if let Some(session) = self.sessions.get_mut(conn) {
+            session.owed += 1;
+        }
+    }
+
+    /// One of the answers that were waited for is given now. After the last a log-in of somebody else may begin.
+    pub(super) fn owes_less(&mut self, conn: ConnId) {
+        let Some(session) = self.sessions.get_mut(conn) else {
+            return;
+        };
+        debug_assert!(session.owed > 0, "answered more often than asked");
+        session.owed = session.owed.saturating_sub(1);
+        if session.owed == 0 && !self.later_log_ins.is_empty() && self.later_log_ins.contains_key(&conn) {
+            self.due_log_ins.push(conn);
+        }
     }
 
     /// Answers a request that waited.

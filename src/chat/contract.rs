@@ -5,6 +5,7 @@
 //! back, in their order. The core never asks for anything else: no clock, no random number, no socket.
 
 pub use super::found::{Answered, Asked, Page};
+use crate::protocol::error::ErrorCode;
 use crate::protocol::field::{Profile, Secret, UserName};
 use crate::protocol::push::Push;
 use crate::protocol::reply::{Reply, ReplyId};
@@ -117,6 +118,22 @@ pub enum Action {
         id: ReplyId,
         /// What it says.
         reply: Reply,
+    },
+    /// Write these two frames to the connection, the one directly behind the other and with nothing between them, not even a
+    /// write: the request's own answer, and the error that says why. If it is gone, drop them.
+    Refuse {
+        /// To this connection.
+        conn: ConnId,
+        /// How CONTENT is to be spelled.
+        spelling: Spelling,
+        /// The request's id, which both name.
+        id: ReplyId,
+        /// The request's own answer.
+        reply: Reply,
+        /// The error's code.
+        code: ErrorCode,
+        /// Its sentence.
+        why: &'static str,
     },
     /// Write this push to the connection. If it is gone, drop it: a `Closed` event is on its way.
     Push {
@@ -318,11 +335,12 @@ pub enum Job {
         /// Whose.
         user: UserName,
     },
-    /// Data lane of `other`: end a friendship, both ways; no matter if there is none. → [`Outcome::Unfriended`]
+    /// Data lane of `other`: end a friendship, both ways, and withdraw the request of `user` that is pending, with its push; no
+    /// matter if there is neither. → [`Outcome::Unfriended`]
     Unfriend {
-        /// Who ends it.
+        /// Who ends it, and withdraws.
         user: UserName,
-        /// Whose friendship is ended.
+        /// Whose friendship is ended, and who was asked.
         other: UserName,
     },
 }
@@ -382,7 +400,7 @@ pub enum Outcome {
     Asked(Asked),
     /// `AnswerFriend`.
     Answered(Answered),
-    /// `Unfriend`: they are no friends.
+    /// `Unfriend`: they are no friends, and nothing that `user` asked is pending.
     Unfriended,
     /// It was not done, or whether it was done is not known. Nothing may be promised of it.
     Failed,
@@ -439,6 +457,8 @@ pub struct Rules {
     pub auth_running_max: usize,
     /// Log-ins of one user that are proven and wait until another one has read what waits for that user.
     pub log_ins_waiting_per_user_max: u32,
+    /// Friend requests and answers of which the store did not say what became of them, and that are tried again until it does.
+    pub undecided_max: usize,
     /// Wrong passwords on one connection; and tokens on it that are not valid.
     pub wrong_passwords_per_connection_max: u32,
     /// A connection on which so many tries were refused is closed.
@@ -502,6 +522,7 @@ impl Default for Rules {
             list_bytes_max: 1024 * 1024,
             jobs_max: 65_536,
             jobs_bytes_max: 64 * 1024 * 1024,
+            undecided_max: 10_000,
             auth_jobs_max: 512,
             auth_jobs_per_address_max: 64,
             auth_running_max: 2,

@@ -307,6 +307,7 @@ impl Chat {
         let push = found.push.clone();
         for Waiter { conn, spelling, .. } in found.take_waiters(due_ms) {
             let id = ReplyId::OfPush(push.clone());
+            self.owes_less(conn);
             self.refuse((conn, spelling, id), Some(Verb::Message), Some(fault), out);
         }
     }
@@ -324,14 +325,15 @@ impl Chat {
     }
 
     /// The same for one that is in the table no more.
-    pub(super) fn answer_waiters(&self, item: &mut Item, out: &mut Vec<Action>) {
+    pub(super) fn answer_waiters(&mut self, item: &mut Item, out: &mut Vec<Action>) {
         item.safe = true;
         for waiter in item.take_waiters(None) {
             self.promise(waiter, &item.push, out);
         }
     }
 
-    fn promise(&self, Waiter { conn, spelling, .. }: Waiter, push: &Push, out: &mut Vec<Action>) {
+    fn promise(&mut self, Waiter { conn, spelling, .. }: Waiter, push: &Push, out: &mut Vec<Action>) {
+        self.owes_less(conn);
         self.reply(conn, spelling, ReplyId::OfPush(push.clone()), Reply::Message { taken: true }, out);
     }
 

@@ -27,12 +27,20 @@ const TURNS_MAX: usize = 16;
 const TURNS_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// How long after it failed what the store could not do, or did and could not say, is tried again, at first and at most: until it is
 /// known, however long the store is away, since those online would else not know whose friends they are.
-const RETRY_MS: u64 = 1_000;
+pub(super) const RETRY_MS: u64 = 1_000;
 const RETRY_MS_MAX: u64 = 4_000;
-/// And how many at a time, and how large their pushes are together: beyond this the friends of those online may differ from the store's
-/// until they log in again.
-const UNDECIDED_MAX: usize = 10_000;
+/// And how large their pushes are together. Beyond this, and beyond `undecided_max`, what was done is not found out by trying again: the
+/// friends of those online are read anew, and so is what waits for the receiver of the push.
 const UNDECIDED_BYTES_MAX: usize = 16 * 1024 * 1024;
+
+/// What one pair of people waits for.
+#[derive(Debug, Default)]
+pub(super) struct Pair {
+    /// Requests that wait for the one that is being worked on.
+    turns: VecDeque<Turn>,
+    /// That one may have changed whether they are friends, and the store could not say so.
+    pub(super) in_doubt: bool,
+}
 
 /// What a client said.
 pub(super) struct Words<'a> {
@@ -60,17 +68,21 @@ pub(super) struct Friendship {
     request: Ticket,
     verb: FriendVerb,
     /// Who said it. Both are counted as references.
-    me: UserId,
-    other: UserId,
+    pub(super) me: UserId,
+    pub(super) other: UserId,
     time_ms: u64,
     push: Option<Push>,
+    /// They were friends already when it began: then no request can have been pending, and nothing was accepted.
+    were_friends: bool,
     /// How often it was tried in vain.
     failed: u32,
+    /// All that is left to learn is whether they are friends.
+    reads: bool,
     /// When it is tried again.
     retry_at_ms: u64,
 }
 
-fn pair(me: UserId, other: UserId) -> (UserId, UserId) {
+pub(super) fn pair(me: UserId, other: UserId) -> (UserId, UserId) {
     (me.min(other), me.max(other))
 }
 
@@ -98,7 +110,7 @@ impl Chat {
         self.users.hold(me);
         let key = pair(me, other);
         let bytes = self.turns_bytes + size_of::<Turn>() + id.as_str().len() + content.len();
-        if self.pairs.get(&key).is_some_and(|turns| turns.len() >= TURNS_MAX || bytes > TURNS_BYTES_MAX) {
+        if self.pairs.get(&key).is_some_and(|pair| pair.turns.len() >= TURNS_MAX || bytes > TURNS_BYTES_MAX) {
             self.release_pair(me, other);
             return self.refuse(to, Some(Verb::Friend), Some(BUSY), out);
         }
@@ -108,11 +120,11 @@ impl Chat {
         if self.pairs.contains_key(&key) && self.joins_undecided(&turn) {
             return self.release_pair(me, other);
         }
-        if let Some(turns) = self.pairs.get_mut(&key) {
+        if let Some(pair) = self.pairs.get_mut(&key) {
             self.turns_bytes += turn.weight_bytes();
-            turns.push_back(turn);
+            pair.turns.push_back(turn);
         } else {
-            self.pairs.insert(key, VecDeque::new());
+            self.pairs.insert(key, Pair::default());
             self.take_turn(turn, out);
         }
     }
@@ -133,7 +145,10 @@ impl Chat {
         };
         let (mine, others) = (self.users.get(me).name.clone(), self.users.get(other).name.clone());
         let push = kind.and_then(|kind| self.friend_push(kind, &id, &mine, &others, &content));
-        let friendship = Friendship { request, verb, me, other, time_ms, push, failed: 0, retry_at_ms: 0 };
+        let were_friends = self.are_online_friends(me, other);
+        let (failed, reads, retry_at_ms) = (0, false, 0);
+        let friendship =
+            Friendship { request, verb, me, other, time_ms, push, were_friends, failed, reads, retry_at_ms };
         let job = self.friendship_job(&friendship);
         if let Err(Pending::Friendship(friendship)) = self.submit(job, Pending::Friendship(friendship), out) {
             self.refuse_waiting(request, Some(BUSY), out);
@@ -142,6 +157,9 @@ impl Chat {
     }
 
     fn friendship_job(&self, friendship: &Friendship) -> Job {
+        if friendship.reads {
+            return self.friends_job(friendship.me);
+        }
         match (&friendship.push, friendship.verb) {
             (Some(push), FriendVerb::Request) => {
                 Job::AskFriend { push: push.clone(), pending_max: self.rules.pending_requests_max }
@@ -158,17 +176,25 @@ impl Chat {
     /// busy until it is known whether those online are friends and whether there is a push to send.
     fn friendship_failed(&mut self, mut friendship: Friendship, out: &mut Vec<Action>) {
         self.refuse_waiting(friendship.request, Some(UNAVAILABLE), out);
+        let key = pair(friendship.me, friendship.other);
         let bytes = self.undecided_bytes + friendship.weight_bytes();
-        if self.undecided.len() >= UNDECIDED_MAX || bytes > UNDECIDED_BYTES_MAX {
+        if self.undecided.len() >= self.rules.undecided_max || bytes > UNDECIDED_BYTES_MAX {
+            self.doubt_both(&friendship);
+            if let Some(push) = &friendship.push {
+                self.read_list_from(friendship.other, push.seq, out);
+            }
             return self.turn_ends(friendship.me, friendship.other, out);
+        }
+        if friendship.changes_friends()
+            && let Some(pair) = self.pairs.get_mut(&key)
+        {
+            pair.in_doubt = true;
         }
         let wait_ms = RETRY_MS_MAX.min(RETRY_MS << friendship.failed.min(8));
         friendship.retry_at_ms = self.now.mono_ms + wait_ms;
         friendship.failed = friendship.failed.saturating_add(1);
-        if self.undecided.is_empty() {
-            self.wheel.insert(self.now.mono_ms + RETRY_MS, Timer::Undecided);
-        }
-        self.undecided.push(friendship);
+        self.arm_undecided();
+        self.undecided.insert(key, friendship);
         self.undecided_bytes = bytes;
     }
 
@@ -178,7 +204,7 @@ impl Chat {
             (other.me, other.other, other.verb) == (turn.me, turn.other, turn.verb)
                 && other.push.as_ref().is_none_or(|push| push.id() == &*turn.id)
         };
-        match self.undecided.iter_mut().find(is_it) {
+        match self.undecided.get_mut(&pair(turn.me, turn.other)).filter(is_it) {
             Some(undecided) if !self.requests.contains(undecided.request) => {
                 undecided.request = turn.request;
                 true
@@ -189,13 +215,14 @@ impl Chat {
 
     pub(super) fn retry_undecided(&mut self, out: &mut Vec<Action>) {
         let now_ms = self.now.mono_ms;
-        let (due, later) =
-            std::mem::take(&mut self.undecided).into_iter().partition::<Vec<_>, _>(|one| one.retry_at_ms <= now_ms);
-        self.undecided_bytes = later.iter().map(Friendship::weight_bytes).sum();
-        self.undecided = later;
-        if !self.undecided.is_empty() {
+        let due: Vec<_> =
+            self.undecided.iter().filter(|(_, one)| one.retry_at_ms <= now_ms).map(|(pair, _)| *pair).collect();
+        let due: Vec<Friendship> = due.iter().filter_map(|pair| self.undecided.remove(pair)).collect();
+        self.undecided_bytes -= due.iter().map(Friendship::weight_bytes).sum::<usize>();
+        if !self.undecided.is_empty() || !self.doubted.is_empty() {
             self.wheel.insert(now_ms + RETRY_MS, Timer::Undecided);
         }
+        self.read_doubted(out);
         for friendship in due {
             let job = self.friendship_job(&friendship);
             if let Err(Pending::Friendship(friendship)) = self.submit(job, Pending::Friendship(friendship), out) {
@@ -204,9 +231,15 @@ impl Chat {
         }
     }
 
-    /// Asks the store whether they are friends now.
-    fn read_friends(&mut self, friendship: Friendship, out: &mut Vec<Action>) {
-        let job = Job::Load { user: self.users.get(friendship.me).name.clone(), pushes_max: 0, bytes_max: 0 };
+    /// Who this user's friends are.
+    pub(super) fn friends_job(&self, user: UserId) -> Job {
+        Job::Load { user: self.users.get(user).name.clone(), pushes_max: 0, bytes_max: 0 }
+    }
+
+    /// Asks the store whether they are friends now, until it says so.
+    fn read_friends(&mut self, mut friendship: Friendship, out: &mut Vec<Action>) {
+        friendship.reads = true;
+        let job = self.friends_job(friendship.me);
         if let Err(Pending::Friendship(friendship)) = self.submit(job, Pending::Friendship(friendship), out) {
             self.friendship_failed(friendship, out);
         }
@@ -231,7 +264,7 @@ impl Chat {
     }
 
     fn are_online_friends(&self, me: UserId, other: UserId) -> bool {
-        self.users.get(me).conn.is_some() && self.users.are_friends(me, other)
+        self.users.get(me).conn.is_some() && self.users.are_friends(me, other) && !self.doubted.contains_key(&me)
     }
 
     pub(super) fn friendship_done(&mut self, friendship: Friendship, outcome: &Outcome, out: &mut Vec<Action>) {
@@ -239,9 +272,13 @@ impl Chat {
             return self.friendship_failed(friendship, out);
         }
         let no_request = matches!(outcome, Outcome::Answered(Answered::NoSuchRequest));
-        if no_request && friendship.failed > 0 && friendship.verb == FriendVerb::Accept {
+        let may_be_done = friendship.failed > 0 && !friendship.were_friends;
+        if no_request && may_be_done && friendship.verb == FriendVerb::Accept {
             // An earlier try may have been committed, and its push acked since: then it is gone, and only the friendship tells.
             return self.read_friends(friendship, out);
+        }
+        if matches!(outcome, Outcome::Refused) && friendship.failed > 0 {
+            self.doubt_both(&friendship);
         }
         let Friendship { request, verb, me, other, time_ms, push, .. } = friendship;
         let done = Ok(time_ms);
@@ -270,6 +307,8 @@ impl Chat {
         if matches!(outcome, Outcome::Unfriended) {
             self.users.note_friend(me, other, false);
             self.users.note_friend(other, me, false);
+            // The one that was pending is withdrawn, perhaps by a try that failed afterwards.
+            self.take_off_requests(other, me, out);
         }
         match result {
             Ok(time_ms) => self.answer(request, Reply::Friend { time_ms }, out),
@@ -283,9 +322,9 @@ impl Chat {
         self.turn_ends(me, other, out);
     }
 
-    /// They are friends: no request of `asker` waits any longer for the ack of `asked`. The store has dropped the one that crossed
-    /// the accepted one, perhaps in a try that failed afterwards, so that nobody could say which it was. An older one, answered and
-    /// never acked, is as moot.
+    /// They are friends, or `asker` has withdrawn: no request of `asker` waits any longer for the ack of `asked`. The store has dropped
+    /// the one that was pending, perhaps in a try that failed afterwards, so that nobody could say which it was. An older one, answered
+    /// and never acked, is as moot.
     fn take_off_requests(&mut self, asked: UserId, asker: UserId, out: &mut Vec<Action>) {
         let asker = self.users.get(asker).name.clone();
         let is_one = |item: &ItemRef| {
@@ -307,7 +346,10 @@ impl Chat {
     /// The pair is free for the next one.
     fn turn_ends(&mut self, me: UserId, other: UserId, out: &mut Vec<Action>) {
         let key = pair(me, other);
-        let next = self.pairs.get_mut(&key).and_then(VecDeque::pop_front);
+        let next = self.pairs.get_mut(&key).and_then(|pair| {
+            pair.in_doubt = false;
+            pair.turns.pop_front()
+        });
         match &next {
             Some(next) => self.turns_bytes -= next.weight_bytes(),
             None => _ = self.pairs.remove(&key),
@@ -327,15 +369,17 @@ impl Chat {
     /// What those who wait for their turn hold is what was counted.
     #[cfg(debug_assertions)]
     pub(super) fn check_turns(&self) {
-        assert_eq!(self.turns_bytes, self.pairs.values().flatten().map(Turn::weight_bytes).sum::<usize>());
+        let waiting = self.pairs.values().flat_map(|pair| &pair.turns);
+        assert_eq!(self.turns_bytes, waiting.map(Turn::weight_bytes).sum::<usize>());
+        assert_eq!(self.undecided_bytes, self.undecided.values().map(Friendship::weight_bytes).sum::<usize>());
         assert!(self.turns_bytes <= TURNS_BYTES_MAX);
     }
 
     /// References held by those who wait for their turn, for the invariants.
     #[cfg(debug_assertions)]
     pub(super) fn turn_refs(&self) -> impl Iterator<Item = UserId> + '_ {
-        let waiting = self.pairs.values().flatten().flat_map(|turn| [turn.me, turn.other]);
-        waiting.chain(self.undecided.iter().flat_map(Friendship::refs))
+        let waiting = self.pairs.values().flat_map(|pair| &pair.turns).flat_map(|turn| [turn.me, turn.other]);
+        waiting.chain(self.undecided.values().flat_map(Friendship::refs)).chain(self.doubted.keys().copied())
     }
 }
 
@@ -346,6 +390,11 @@ impl Turn {
 }
 
 impl Friendship {
+    /// May it have changed whether the two are friends?
+    pub(super) fn changes_friends(&self) -> bool {
+        matches!(self.verb, FriendVerb::Accept | FriendVerb::Delete)
+    }
+
     fn weight_bytes(&self) -> usize {
         self.push.as_ref().map_or(0, Push::weight_bytes)
     }

@@ -4,6 +4,7 @@ use super::Chat;
 use super::account::Pending;
 use super::contract::ConnId;
 use super::users::UserId;
+use crate::protocol::request::Verb;
 use std::collections::{HashMap, HashSet};
 
 /// Above this many users and sessions only every so many-th event is checked, or tests with many would never end.
@@ -36,6 +37,7 @@ impl Chat {
             .filter(|(job, _)| matches!(job, Pending::LogIn { .. } | Pending::Prove { .. } | Pending::Verify { .. }));
         assert_eq!(tried.count() + self.gate.log_ins(), self.tries.open(), "each try is settled once");
         self.check_turns();
+        self.check_owed();
         assert!(self.grace.iter().is_sorted_by_key(|entry| entry.0));
         assert!(self.due.iter().is_sorted_by_key(|entry| entry.0));
         for (_, user, _) in self.users.iter() {
@@ -54,6 +56,27 @@ impl Chat {
                 assert!(list.len() <= list_max + list_max / 2 + page_max + late_max, "{} on a list", list.len());
             }
         }
+    }
+
+    /// Each connection is owed what is counted, and only its own user waits on it: nothing that somebody else asked is answered
+    /// behind a log-in.
+    fn check_owed(&self) {
+        let mut owed: HashMap<ConnId, u32> = HashMap::new();
+        for asker in self.requests.values().filter(|asker| !matches!(asker.verb, Verb::SignUp | Verb::Login)) {
+            *owed.entry(asker.conn).or_default() += 1;
+        }
+        for item in self.items.iter() {
+            for conn in item.who_waits() {
+                *owed.entry(conn).or_default() += 1;
+                let user = self.sessions.get(conn).map(|session| session.user);
+                assert!(user.is_none_or(|user| user == item.sender), "somebody else waits for {:?}", item.push);
+            }
+        }
+        for conn in self.sessions.ids() {
+            let session = self.sessions.get(conn).map(|session| session.owed);
+            assert_eq!(session, Some(owed.get(&conn).copied().unwrap_or(0)), "owed to {conn:?}");
+        }
+        assert!(self.due_log_ins.is_empty() && self.later_log_ins.len() <= self.sessions.len());
     }
 
     /// One live connection per user, and each knows the other.
@@ -95,7 +118,8 @@ impl Chat {
         }
         for (job, _) in self.jobs.values() {
             match job {
-                Pending::LogIn { user, .. } | Pending::Load { user, .. } | Pending::Page(user) => count(*user),
+                Pending::LogIn { user, .. } | Pending::Load { user, .. } => count(*user),
+                Pending::Page(user) | Pending::Friends(user) => count(*user),
                 Pending::Friendship(friendship) => friendship.refs().into_iter().for_each(&mut count),
                 _ => {}
             }

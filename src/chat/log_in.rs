@@ -7,7 +7,7 @@
 use super::Chat;
 use super::account::{Pending, To};
 use super::answer::{Asker, BUSY, Fault};
-use super::contract::{Action, CloseReason, Job, Page, TOKEN_SLACK_MS, Ticket};
+use super::contract::{Action, CloseReason, ConnId, Job, Page, TOKEN_SLACK_MS, Ticket};
 use super::gate::Waiting;
 use super::tries::{Settled, Try};
 use super::users::UserId;
@@ -20,6 +20,15 @@ const REPLACED: Fault = Fault(ErrorCode::Replaced, "you logged in on another con
 const TOO_MANY_AT_ONCE: Fault =
     Fault(ErrorCode::Unavailable, "too many log-ins of this user wait for each other, try again in a moment");
 
+/// A log-in that is about to begin.
+#[derive(Debug)]
+pub(super) struct LogIn {
+    request: Ticket,
+    user: UserName,
+    proof: Proof,
+    attempt: Try,
+}
+
 impl Chat {
     #[inline(never)]
     pub(super) fn log_in(&mut self, to: To, user: UserName, proof: Proof, out: &mut Vec<Action>) {
@@ -31,7 +40,41 @@ impl Chat {
             Ok(attempt) => attempt,
             Err(fault) => return self.refuse_try(to, Verb::Login, fault, out),
         };
+        let session = self.sessions.get(to.0);
+        let is_another = |present| self.users.get(present).name != user;
+        let waits = session.is_some_and(|session| session.owed > 0 && session.user.is_some_and(is_another));
+        let conn = to.0;
         let request = self.ask(to, Verb::Login, out);
+        let log_in = LogIn { request, user, proof, attempt };
+        if waits {
+            // What the first user asked is answered first: behind the `LS` the second one would take it for an answer to
+            // them. That is at most as long as a request may take, and nothing more is read from this connection meanwhile.
+            self.later_log_ins.insert(conn, log_in);
+        } else {
+            self.begin_log_in(log_in, out);
+        }
+    }
+
+    /// Goes on with the log-ins for which nothing is waited any longer.
+    #[inline(never)]
+    pub(super) fn begin_due_log_ins(&mut self, out: &mut Vec<Action>) {
+        for conn in std::mem::take(&mut self.due_log_ins) {
+            match self.later_log_ins.remove(&conn) {
+                Some(log_in) if self.requests.contains(log_in.request) => self.begin_log_in(log_in, out),
+                Some(LogIn { user, attempt, .. }) => self.settle(&user, attempt, Settled::NotMade),
+                None => {}
+            }
+        }
+    }
+
+    /// Its connection is gone.
+    pub(super) fn drop_later_log_in(&mut self, conn: ConnId) {
+        if let Some(LogIn { user, attempt, .. }) = self.later_log_ins.remove(&conn) {
+            self.settle(&user, attempt, Settled::NotMade);
+        }
+    }
+
+    fn begin_log_in(&mut self, LogIn { request, user, proof, attempt }: LogIn, out: &mut Vec<Action>) {
         let now_ms = self.now.wall_ms;
         let latest_ms = now_ms.saturating_add(self.rules.token_lifetime_ms).saturating_add(TOKEN_SLACK_MS);
         let known = self.users.find(user.as_str()).map(|user| self.users.get(user));
@@ -48,7 +91,7 @@ impl Chat {
 
     /// Whoever wants to log in is somebody from now on, as far as their list and their friends are concerned: what happens to them
     /// while they are read must not be lost. [`reading_ended`](Self::reading_ended) is its end.
-    fn begin_reading(&mut self, user: &UserName) -> UserId {
+    pub(super) fn begin_reading(&mut self, user: &UserName) -> UserId {
         let user = self.users.refer(user);
         self.loading_begins(user);
         user

@@ -16,6 +16,10 @@ use crate::protocol::request::{Spelling, Verb};
 const WAITERS_MAX: usize = 16;
 const SAID_OFTEN: Fault = Fault(ErrorCode::RateLimited, "this message was sent many times and waits for its answer");
 
+/// `MF` alone would say that the two are no friends.
+const IN_DOUBT: Fault =
+    Fault(ErrorCode::Unavailable, "the store cannot say at present whether you are friends, try again");
+
 /// What a message says.
 #[derive(Clone, Copy)]
 pub(super) struct Words<'a> {
@@ -49,7 +53,7 @@ impl Chat {
             return self.said_before(known, waiter, id, out);
         }
         let Some(other) = self.users.find_hashed(receiver_hash, receiver.as_str()) else {
-            let (to, verb, fault) = no(None);
+            let (to, verb, fault) = no(self.may_be_friends(user, None).then_some(IN_DOUBT));
             return self.refuse(to, verb, fault, out);
         };
         let list = self.users.get(other).list.as_ref();
@@ -59,10 +63,11 @@ impl Chat {
             return self.said_before(known, waiter, id, out);
         }
         if !self.users.are_friends(user, other) {
-            let (to, verb, fault) = no(None);
+            let (to, verb, fault) = no(self.may_be_friends(user, Some(other)).then_some(IN_DOUBT));
             return self.refuse(to, verb, fault, out);
         }
         let push = Push::message(self.take_seq(), self.now.wall_ms, id, sender, receiver, content, plain);
+        self.owes(conn);
         let item = self.new_message(push, user, other, waiter);
         self.remember(user, key, item);
         self.deliver(item, out);
@@ -106,6 +111,7 @@ impl Chat {
         }
         item.add_waiter(waiter);
         let save = item.save;
+        self.owes(waiter.conn);
         match save {
             // Its grace runs.
             Save::None => {}

@@ -9,6 +9,7 @@ mod ack;
 mod answer;
 pub mod contract;
 mod delivery;
+mod doubt;
 mod found;
 mod friend;
 mod gate;
@@ -33,7 +34,7 @@ pub mod wheel;
 use contract::{Action, CloseReason, ConnId, Event, Job, Now, Origin, Outcome, Rules, Ticket};
 use item::{ItemRef, Items};
 use session::Sessions;
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use table::Table;
 use users::{UserId, Users};
 use wheel::Wheel;
@@ -95,8 +96,12 @@ pub struct Chat {
     tries: tries::Tries,
     /// Requests that wait for jobs, and are still to be answered.
     requests: Table<answer::Asker>,
+    /// Log-ins that wait until all is answered that another user asked on their connection. Never walked through.
+    later_log_ins: HashMap<ConnId, log_in::LogIn>,
+    /// Connections whose log-in waits no longer.
+    due_log_ins: Vec<ConnId>,
     /// Friend requests and answers of a pair are done one after the other: those that wait for their turn.
-    pairs: HashMap<(UserId, UserId), VecDeque<friend::Turn>>,
+    pairs: HashMap<(UserId, UserId), friend::Pair>,
     /// The size of those that wait.
     turns_bytes: usize,
     /// Pushes whose deletion failed, by `seq`: a page that has them is read as if it had not, until they are gone.
@@ -106,9 +111,11 @@ pub struct Chat {
     /// Pushes to people online whose saving failed and that somebody waits for: tried again.
     to_save: Vec<ItemRef>,
     /// What friends wanted and the store failed at, or did and could not say so: tried again until it is known.
-    undecided: Vec<friend::Friendship>,
+    undecided: BTreeMap<(UserId, UserId), friend::Friendship>,
     /// The size of the pushes in it.
     undecided_bytes: usize,
+    /// Those whose friends have to be read anew.
+    doubted: doubt::Doubted,
     wheel: Wheel<Timer>,
     /// Pushes to people online, by when they are to be saved if they are not acked. Constant wait, so always in order.
     grace: VecDeque<(u64, ItemRef)>,
@@ -140,12 +147,15 @@ impl Chat {
             gate: gate::Gate::default(),
             tries: tries::Tries::default(),
             requests: Table::new(),
+            later_log_ins: HashMap::new(),
+            due_log_ins: Vec::new(),
             pairs: HashMap::new(),
             turns_bytes: 0,
             undeleted: BTreeSet::new(),
             to_delete: Vec::new(),
             to_save: Vec::new(),
-            undecided: Vec::new(),
+            undecided: BTreeMap::new(),
+            doubted: doubt::Doubted::new(),
             undecided_bytes: 0,
             wheel: Wheel::new(),
             grace: VecDeque::new(),
@@ -177,6 +187,9 @@ impl Chat {
             Event::Finished { ticket, outcome } => self.finished(ticket, outcome, out),
             Event::Tick { heard_ms } => self.tick(heard_ms, out),
             Event::ShutDown => self.shut_down(out),
+        }
+        if !self.due_log_ins.is_empty() {
+            self.begin_due_log_ins(out);
         }
         if self.stopping {
             self.stop_if_done(out);
@@ -300,7 +313,7 @@ impl Chat {
                 self.arm_idle(conn, look);
             } else {
                 *closes += 1;
-                self.close(conn, CloseReason::Idle, out);
+                self.say_and_close(conn, answer::SILENT, CloseReason::Idle, out);
             }
         }
         self.wheel.insert(self.now.mono_ms + 1, Timer::Idle { look_ms });
@@ -323,6 +336,9 @@ impl Chat {
         let Some(session) = self.sessions.close(conn) else {
             return;
         };
+        if !self.later_log_ins.is_empty() {
+            self.drop_later_log_in(conn);
+        }
         if let Some(user) = session.user {
             self.goes_offline(user, out);
         }

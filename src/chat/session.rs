@@ -24,6 +24,8 @@ pub(super) struct Session {
     pub(super) blocked: bool,
     /// A sign-up or log-in is being worked on; the shell holds its input.
     pub(super) held: bool,
+    /// Requests of its user that are still to be answered; sign-ups and log-ins, which hold its input, are not counted.
+    pub(super) owed: u32,
     /// Where it comes from, for the limits per address.
     pub(super) origin: Option<Origin>,
     /// How many passwords came on it that were wrong, or may be: they are being looked at.
@@ -82,6 +84,7 @@ impl Sessions {
             push_spelling: Spelling::Text,
             blocked: false,
             held: false,
+            owed: 0,
             origin,
             wrong_passwords: 0,
             stale_tokens: 0,

@@ -177,7 +177,7 @@ impl Users {
 
     /// Takes over who somebody's friends are, as the store knows them, with what changed while it was asked.
     pub(super) fn set_friends(&mut self, user: UserId, names: &[UserName]) {
-        debug_assert!(self.get(user).friends.is_empty(), "set when he comes online");
+        let before = std::mem::take(&mut self.get_mut(user).friends);
         let mut friends: Vec<UserId> = names.iter().map(|name| self.refer(name)).collect();
         friends.sort_unstable();
         self.get_mut(user).friends = friends.into();
@@ -188,6 +188,8 @@ impl Users {
         for (other, friends) in changes {
             self.change_friend(user, other, friends);
         }
+        // Last, so that whoever was and is a friend keeps their place.
+        before.into_iter().for_each(|friend| self.release(friend));
     }
 
     /// Forgets who his friends are: he went offline.

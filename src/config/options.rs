@@ -446,6 +446,12 @@ pub static OPTIONS: &[Opt] = &[
     ),
     opt(
         WHOLE,
+        "undecided-max",
+        Kind::Count(number!(1, 1_000_000, rules.undecided_max: usize)),
+        "Friend requests and answers that the store may have done or not, and that are tried again until it says so.",
+    ),
+    opt(
+        WHOLE,
         "auth-jobs-max",
         Kind::Count(number!(1, 1_000_000, rules.auth_jobs_max: usize)),
         "Log-ins and sign-ups that wait for a password to be hashed: half clean log-ins, a quarter each others and sign-ups.",

@@ -13,7 +13,7 @@ use super::turns::WRITE;
 use crate::chat::Chat;
 use crate::chat::contract::{Action, ConnId, Event, Job, Now, Origin, Outcome, Ticket};
 use crate::protocol::envelope::Scratch;
-use crate::protocol::reply::write_reply;
+use crate::protocol::reply::{Reply, write_reply};
 use crate::protocol::usual::write_push;
 use std::collections::{HashMap, VecDeque};
 use std::net::IpAddr;
@@ -334,6 +334,11 @@ impl<S: Stream> Hub<S> {
             Action::Reply { conn, spelling, id, reply } => {
                 self.write(conn, true, |out| write_reply(out, spelling, id.as_str(), &reply));
             }
+            Action::Refuse { conn, spelling, id, reply, code, why } => self.write_two(
+                conn,
+                |out| write_reply(out, spelling, id.as_str(), &reply),
+                |out| write_reply(out, spelling, id.as_str(), &Reply::Error { code, why }),
+            ),
             Action::Push { conn, spelling, push } => self.write(conn, false, |out| write_push(out, spelling, &push)),
             Action::Hold { conn } => self.set_waits(conn, Waits::HELD, true),
             Action::Resume { conn } => self.set_waits(conn, Waits::HELD, false),
@@ -354,6 +359,18 @@ impl<S: Stream> Hub<S> {
                 self.queue(id);
             }
         }
+    }
+
+    /// Appends two frames to a connection's output, before anything of it is written.
+    #[inline(never)]
+    fn write_two(&mut self, id: ConnId, first: impl FnOnce(&mut Vec<u8>), second: impl FnOnce(&mut Vec<u8>)) {
+        if let Some(conn) = self.conns.get_mut(id).filter(|conn| conn.is_open()) {
+            let before = conn.output.len();
+            conn.framing.wrap(conn.output.tail(&mut self.spare), first);
+            conn.output.note_reply(before);
+            self.counters.frames += 1;
+        }
+        self.write(id, true, second);
     }
 
     /// Appends one frame to a connection's output.

@@ -3,8 +3,7 @@
 use super::envelope::{LONE_SURROGATE, has_lone_surrogate, string};
 use super::error::ErrorCode;
 use super::field::{
-    HASH_VALUE_BYTES_MAX, Id, LONG_TEXT_BYTES_MAX, Name, PICTURE_BYTES_MAX, Profile, RESERVED_NAME,
-    SHORT_TEXT_BYTES_MAX, Secret,
+    HASH_VALUE_BYTES_MAX, Id, LONG_TEXT_BYTES_MAX, Name, PICTURE_BYTES_MAX, Profile, SHORT_TEXT_BYTES_MAX, Secret,
 };
 use super::plain::is_plain;
 use super::request::{BadInput, FriendVerb, Proof, Request, Spelling, TokenVerb, Verb};
@@ -151,10 +150,7 @@ fn secret(text: &str, why: Why) -> Result<Secret, Why> {
 
 fn sign_up(values: &Values<'_>) -> Result<(Box<Profile>, Secret), Why> {
     let name = values.text(0, "CONTENT lacks the key userName", "userName is a string")?;
-    let name = Name::new(name)?;
-    if name.as_str() == RESERVED_NAME {
-        return Err("the name system is reserved");
-    }
+    let name = Name::for_sign_up(name)?;
     let hash = values.text(1, "CONTENT lacks the key hashValue", "hashValue is a string")?;
     let secret = secret(&hash, "hashValue has 1 to 256 bytes")?;
     let profile = Profile {

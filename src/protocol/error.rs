@@ -25,6 +25,8 @@ pub enum ErrorCode {
     Unavailable,
     /// The receiver, or this sender's share of what waits there, has no room: nothing was promised.
     Full,
+    /// Nothing was heard of the client for too long. The connection is closed after it.
+    Idle,
     /// The same user logged in on another connection. The connection is closed after it.
     Replaced,
     /// The server stops. The connection is closed after it.
@@ -47,6 +49,7 @@ impl ErrorCode {
             Self::RateLimited => "RATE_LIMITED",
             Self::Unavailable => "UNAVAILABLE",
             Self::Full => "FULL",
+            Self::Idle => "IDLE",
             Self::Replaced => "REPLACED",
             Self::ShuttingDown => "SHUTTING_DOWN",
         }

@@ -5,6 +5,9 @@
 //! [`UserName`] is the owned form, cheap to clone.
 
 use super::plain::is_visible_ascii;
+use icu_normalizer::ComposingNormalizerBorrowed;
+use icu_properties::props::{DefaultIgnorableCodePoint, GeneralCategory};
+use icu_properties::{CodePointMapData, CodePointSetData};
 use std::borrow::{Borrow, Cow};
 use std::fmt;
 use std::sync::Arc;
@@ -21,7 +24,7 @@ pub const SHORT_TEXT_BYTES_MAX: usize = 255;
 pub const PICTURE_BYTES_MAX: usize = 2_048;
 /// `personalDescription` and `rsaPublicKey` have at most this many bytes each.
 pub const LONG_TEXT_BYTES_MAX: usize = 8_192;
-/// The name nobody may sign up with.
+/// The name nobody may sign up with, however its letters are written.
 pub const RESERVED_NAME: &str = "system";
 
 /// What is wrong with a field, as the end of a sentence a person understands.
@@ -48,6 +51,29 @@ fn check_user_name(text: &str) -> Result<(), FieldFault> {
     Ok(())
 }
 
+/// What a new name must be besides: nothing that looks like another name and is none.
+fn check_new_name(text: &str) -> Result<(), FieldFault> {
+    // There and back: some letters are written like another one only as capitals (ſ, S).
+    if text.to_lowercase() == RESERVED_NAME || text.to_uppercase().to_lowercase() == RESERVED_NAME {
+        return Err("the name system is reserved, in any case");
+    }
+    if text.is_ascii() {
+        return Ok(());
+    }
+    if !ComposingNormalizerBorrowed::new_nfc().is_normalized(text) {
+        return Err("a user name must be in the Unicode form NFC");
+    }
+    let categories = CodePointMapData::<GeneralCategory>::new();
+    let not_shown = CodePointSetData::new::<DefaultIgnorableCodePoint>();
+    text.chars().try_for_each(|char| match categories.get(char) {
+        GeneralCategory::Format => Err("a user name must not contain invisible or reordering characters"),
+        GeneralCategory::PrivateUse => Err("a user name must not contain private-use characters"),
+        GeneralCategory::Unassigned => Err("a user name must not contain characters that Unicode has not assigned"),
+        _ if not_shown.contains(char) => Err("a user name must not contain invisible or reordering characters"),
+        _ => Ok(()),
+    })
+}
+
 /// A user name within its bounds, borrowed where it could be. Compared byte for byte.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Name<'a>(Cow<'a, str>);
@@ -61,6 +87,16 @@ impl<'a> Name<'a> {
         let text = text.into();
         check_user_name(&text)?;
         Ok(Self(text))
+    }
+
+    /// Checks a name that somebody wants to sign up with. Accounts that have other names log in as ever.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn for_sign_up(text: impl Into<Cow<'a, str>>) -> Result<Self, FieldFault> {
+        let name = Self::new(text)?;
+        check_new_name(name.as_str())?;
+        Ok(name)
     }
 
     /// The name itself.
@@ -203,6 +239,45 @@ mod tests {
         }
         for good in ["a b", "鸿雁", "a\u{3000}b", "🪿"] {
             assert!(UserName::new(good).is_ok(), "{good:?}");
+        }
+    }
+
+    #[test]
+    fn new_names_look_like_no_other_and_old_ones_are_taken_as_ever() {
+        let refused = [
+            ("system", "reserved"),
+            ("SyStEm", "reserved"),
+            ("\u{17f}y\u{17f}tem", "reserved"),
+            ("zoe\u{308}", "NFC"),
+            ("A\u{30a}", "NFC"),
+            ("\u{212b}", "NFC"),
+            ("bob\u{200b}", "invisible"),
+            ("b\u{200d}ob", "invisible"),
+            ("b\u{ad}ob", "invisible"),
+            ("\u{202e}bob", "invisible"),
+            ("bob\u{2069}", "invisible"),
+            ("bob\u{feff}", "invisible"),
+            ("\u{e0061}bob", "invisible"),
+            ("bob\u{3164}", "invisible"),
+            ("bob\u{34f}x", "invisible"),
+            ("❤\u{fe0f}", "invisible"),
+            ("bob\u{e000}", "private-use"),
+            ("\u{10fffd}", "private-use"),
+            ("bob\u{378}", "not assigned"),
+            ("bob\u{ffff}", "not assigned"),
+            (" bob", "white space"),
+            ("bob\u{2003}", "white space"),
+        ];
+        for (name, why) in refused {
+            let fault = Name::for_sign_up(name).unwrap_err();
+            assert!(fault.contains(why), "{name:?}: {fault}");
+            assert_eq!(Name::new(name).is_ok(), why != "white space", "{name:?}: as ever where it is no sign-up");
+        }
+        for name in
+            ["zoë", "Å", "鸿雁", "a b", "system1", "🪿", "Ünal", "محمد", "हिन्दी", "systém", "a\u{301}\u{323}b\u{323}"]
+        {
+            let nfc = ComposingNormalizerBorrowed::new_nfc().normalize(name);
+            assert!(Name::for_sign_up(nfc.as_ref()).is_ok(), "{name:?}");
         }
     }
 

@@ -164,7 +164,11 @@ impl FairQueue {
         let job = &asked.1;
         let key = |name: &str| self.hashes.hash_one(name);
         let lane = key(lane_user(job).unwrap_or_default());
-        let flow = actor(job).map_or(lane, key);
+        let flow = match job {
+            // Of whoever says to be that user: what the user themself causes does not wait behind it.
+            Job::LogIn { user, .. } => self.hashes.hash_one((user.as_str(), "log-in")),
+            job => actor(job).map_or(lane, key),
+        };
         let about = (!matches!(job, Job::GetProfile { .. })).then_some(lane);
         let (number, cost) = (self.take_number(), cost(job));
         let slot = self.jobs.insert(Waiting { asked, number, cost, flow, about });

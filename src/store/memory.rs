@@ -401,10 +401,14 @@ impl Store for MemoryStore {
         Ok(())
     }
 
-    fn unfriend(&mut self, user: &UserName, other: &UserName) -> Result<(), StoreError> {
+    fn unfriend(&mut self, user: &UserName, other: &UserName) -> Result<Option<u64>, StoreError> {
         let mut tables = self.tables();
         tables.befriend(user, other, false);
         tables.befriend(other, user, false);
-        Ok(())
+        let withdrawn = tables.take_request(other, user).map(|request| request.seq);
+        if let Some(seq) = withdrawn {
+            tables.delete(other, seq);
+        }
+        Ok(withdrawn)
     }
 }

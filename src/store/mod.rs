@@ -230,9 +230,10 @@ pub trait Store: Send {
     /// # Errors
     /// See [`StoreError`].
     fn revoke_tokens(&mut self, user: &UserName) -> Result<(), StoreError>;
-    /// Ends a friendship both ways.
+    /// Ends a friendship both ways, and withdraws the request from `user` to `other` that is pending, with its push. Tells the number
+    /// of that push, which may have been acked before; `None` if no request was pending, as when it is repeated.
     ///
     /// # Errors
     /// See [`StoreError`].
-    fn unfriend(&mut self, user: &UserName, other: &UserName) -> Result<(), StoreError>;
+    fn unfriend(&mut self, user: &UserName, other: &UserName) -> Result<Option<u64>, StoreError>;
 }

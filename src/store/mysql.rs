@@ -523,10 +523,17 @@ impl Store for MysqlStore {
         self.change("DELETE FROM resume_tokens WHERE user_name = ?", vec![bytes(user.as_str())]).map(drop)
     }
 
-    fn unfriend(&mut self, user: &UserName, other: &UserName) -> Result<(), StoreError> {
+    fn unfriend(&mut self, user: &UserName, other: &UserName) -> Result<Option<u64>, StoreError> {
+        let receiver = other;
         let (user, other) = (user.as_str(), other.as_str());
         let sql = "DELETE FROM friendships \
                    WHERE (user_name = ? AND friend_name = ?) OR (user_name = ? AND friend_name = ?)";
-        self.change(sql, [user, other, other, user].map(bytes).into()).map(drop)
+        self.change(sql, [user, other, other, user].map(bytes).into())?;
+        let Some(request) = self.request(other, user)? else {
+            return Ok(None);
+        };
+        self.remove_request(other, user)?;
+        self.delete(&[(receiver.clone(), request.seq)], SIZES.len() - 1)?;
+        Ok(Some(request.seq))
     }
 }

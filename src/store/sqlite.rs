@@ -162,7 +162,7 @@ fn profile_of(user: &UserName, row: &Row<'_>) -> rusqlite::Result<Profile> {
 
 impl Store for SqliteStore {
     fn begin(&mut self) -> Result<(), StoreError> {
-        self.place.check()?;
+        self.place.check_now_and_then()?;
         self.run("BEGIN IMMEDIATE")
     }
 
@@ -173,7 +173,7 @@ impl Store for SqliteStore {
     }
 
     fn begin_reads(&mut self) -> Result<(), StoreError> {
-        self.place.check()?;
+        self.place.check_now_and_then()?;
         self.run("BEGIN")
     }
 
@@ -436,13 +436,19 @@ impl Store for SqliteStore {
         Ok(())
     }
 
-    fn unfriend(&mut self, user: &UserName, other: &UserName) -> Result<(), StoreError> {
+    fn unfriend(&mut self, user: &UserName, other: &UserName) -> Result<Option<u64>, StoreError> {
+        let (user, other) = (user.as_str(), other.as_str());
         let mut delete = self.db.prepare_cached(
             "DELETE FROM friendships
              WHERE (user_name = ?1 AND friend_name = ?2) OR (user_name = ?2 AND friend_name = ?1)",
         )?;
-        delete.execute([user.as_str(), other.as_str()])?;
-        Ok(())
+        delete.execute([user, other])?;
+        let Some((_, _, seq)) = self.request(other, user)? else {
+            return Ok(None);
+        };
+        self.remove_request(other, user)?;
+        self.delete(other, seq)?;
+        u64::try_from(seq).map(Some).map_err(|_| corrupt("a negative number"))
     }
 }
 

@@ -151,7 +151,7 @@ pub(super) fn unfriend(
     boxes: &mut Mailboxes,
     user: &UserName,
     other: &UserName,
-) -> Result<(), StoreError> {
+) -> Result<Option<u64>, StoreError> {
     if !boxes.knows(other.as_str()) {
         return store.unfriend(user, other);
     }

@@ -224,3 +224,64 @@ fn when_the_answer_to_an_accept_fails_and_it_was_not_done_it_can_be_accepted_aga
     assert_eq!(w.heard(bob), ["OK f1"]);
     assert_eq!(w.heard(ann), ["yes bob f1"]);
 }
+
+#[test]
+fn who_asked_can_withdraw() {
+    let (mut w, ann, bob) = strangers();
+    w.friend(ann, Request, "f1", "bob");
+    w.run_for(10);
+    w.friend(ann, Delete, "d1", "bob");
+    w.run_for(10);
+    assert!(!w.store.model.is_pending("ann", "bob"));
+    w.run_for(31_000);
+    assert_eq!(w.heard(ann), ["OK f1", "OK d1"]);
+    assert_eq!(w.heard(bob), ["ask ann f1"], "it came off his list, though he had not acked it");
+    assert_eq!(w.store.model.pushes().count(), 0);
+    w.friend(bob, Accept, "f1", "ann");
+    w.run_for(10);
+    assert_eq!(w.heard(bob), ["NO_SUCH_REQUEST f1"]);
+    w.friend(ann, Request, "f1", "bob");
+    w.run_for(10);
+    assert_eq!((w.heard(ann), w.heard(bob)), (vec!["OK f1".into()], vec!["ask ann f1".into()]));
+    // One that was acked is withdrawn as well, and what the other has asked is not.
+    w.ack(bob, "f1");
+    w.friend(bob, Request, "g1", "ann");
+    w.run_for(10);
+    w.friend(ann, Delete, "d2", "bob");
+    w.run_for(10);
+    w.friend(bob, Reject, "f1", "ann");
+    w.friend(ann, Accept, "g1", "bob");
+    w.run_for(10);
+    assert_eq!(w.heard(bob), ["OK g1", "NO_SUCH_REQUEST f1", "yes ann g1"]);
+}
+
+#[test]
+fn what_was_withdrawn_is_not_there_at_the_next_log_in() {
+    let (mut w, ann, bob) = strangers();
+    w.hang_up(bob);
+    w.friend(ann, Request, "f1", "bob");
+    w.run_for(10);
+    w.friend(ann, Delete, "d1", "bob");
+    w.run_for(10);
+    let bob = w.online("bob");
+    w.run_for(100);
+    assert_eq!(w.heard(bob), NOTHING);
+}
+
+#[test]
+fn a_withdrawal_whose_answer_was_lost_takes_the_push_off_the_list() {
+    let (mut w, ann, bob) = strangers();
+    w.friend(ann, Request, "f1", "bob");
+    w.run_for(10);
+    w.store.fate(Fate::DoAndLose, friendships);
+    w.friend(ann, Delete, "d1", "bob");
+    w.run_for(3_000);
+    assert_eq!(w.heard(ann), ["OK f1", "UNAVAILABLE d1"]);
+    // It is known now that it was done, and a second try does not say which push it was.
+    w.store.work(w.now_ms);
+    w.friend(ann, Delete, "d1", "bob");
+    w.run_for(5_000);
+    assert_eq!(w.heard(ann), ["OK d1"]);
+    w.run_for(31_000);
+    assert_eq!(w.heard(bob), ["ask ann f1"]);
+}

@@ -172,7 +172,7 @@ fn what_was_pushed_and_not_acked_is_in_the_store_when_its_user_fell_silent() {
     w.message(bob, "m1", "ann");
     w.store.work(124_998);
     w.run_until(125_001);
-    assert_eq!(w.heard(ann), ["msg bob m1", "closed Idle"]);
+    assert_eq!(w.heard(ann), ["msg bob m1", "IDLE", "closed Idle"]);
     w.run_until(125_010);
     assert_eq!(w.store.model.waiting_for("ann").len(), 1);
     let ann = w.online("ann");

@@ -39,7 +39,7 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
     of(
         "a friendship that the store could not tell of is given up",
         "src/chat/friend.rs",
-        "if self.undecided.len() >= UNDECIDED_MAX || bytes > UNDECIDED_BYTES_MAX {",
+        "if self.undecided.len() >= self.rules.undecided_max || bytes > UNDECIDED_BYTES_MAX {",
         "if friendship.failed > 2 || bytes > UNDECIDED_BYTES_MAX {",
     ),
     of("texts with escapes are written as they are", "src/protocol/push.rs", "        self.plain\n", "        true\n"),
@@ -115,8 +115,8 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
     of(
         "RE_FRI_REQ before the commit",
         "src/chat/friend.rs",
-        "push, failed: 0, retry_at_ms: 0 };",
-        "push, failed: 0, retry_at_ms: 0 };\n        self.answer(request, Reply::Friend { time_ms }, out);",
+        "push, were_friends, failed, reads, retry_at_ms };",
+        "push, were_friends, failed, reads, retry_at_ms };\n        self.answer(request, Reply::Friend { time_ms }, out);",
     ),
     of(
         "what an online user had not acked is not saved when he goes",
@@ -133,8 +133,8 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
     of(
         "a request that crossed the accepted one stays on the list",
         "src/chat/friend.rs",
-        "            self.take_off_requests(other, me, out);\n",
-        "",
+        "        if accepted {\n            self.take_off_requests(other, me, out);\n",
+        "        if accepted {\n",
     ),
     of(
         "what is taken while a page is on its way is forgotten",
@@ -153,6 +153,72 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
         "src/chat/mod.rs",
         "Due::Request(request) => self.request_timed_out(request, out),",
         "Due::Request(request) => debug_assert!(self.requests.len() < usize::MAX, \"{request:?}\"),",
+    ),
+    of(
+        "an answer to one user behind the log-in of another",
+        "src/chat/account.rs",
+        "is_another && session.owed > 0;",
+        "is_another && session.owed > u32::MAX - 1;",
+    ),
+    of(
+        "a log-in that waits for others' answers is forgotten",
+        "src/chat/answer.rs",
+        "            self.due_log_ins.push(conn);\n",
+        "",
+    ),
+    of(
+        "`MF` alone while nobody knows whether they are friends",
+        "src/chat/friend.rs",
+        "pair.in_doubt = true;",
+        "pair.in_doubt = false;",
+    ),
+    of(
+        "an accept that comes back as no such request is believed",
+        "src/chat/friend.rs",
+        "let may_be_done = friendship.failed > 0 &&",
+        "let may_be_done = friendship.failed > 1_000 &&",
+    ),
+    of(
+        "a log-in that takes over keeps the friends that memory knew",
+        "src/chat/account.rs",
+        "        self.users.set_friends(user, friends);\n",
+        "        if self.users.get(user).friends.is_empty() {\n            self.users.set_friends(user, friends);\n        }\n",
+    ),
+    of(
+        "beyond the bound of what is in doubt nobody's friends are read anew",
+        "src/chat/friend.rs",
+        "            self.doubt_both(&friendship);\n            if let",
+        "            if let",
+    ),
+    of(
+        "beyond the bound of what is in doubt nobody's list is read anew",
+        "src/chat/friend.rs",
+        "self.read_list_from(friendship.other, push.seq, out);",
+        "let _ = push;",
+    ),
+    of(
+        "what the store refused in the end is not read back",
+        "src/chat/friend.rs",
+        "            self.doubt_both(&friendship);\n        }\n",
+        "        }\n",
+    ),
+    of(
+        "a withdrawn request stays on the list",
+        "src/chat/friend.rs",
+        "perhaps by a try that failed afterwards.\n            self.take_off_requests(other, me, out);\n",
+        "perhaps by a try that failed afterwards.\n",
+    ),
+    of(
+        "a withdrawn request stays pending",
+        "src/store/memory.rs",
+        "let withdrawn = tables.take_request(other, user).map(",
+        "let withdrawn = tables.requests.get(&(other.clone(), user.clone())).cloned().map(",
+    ),
+    of(
+        "an error in another write than its refusal",
+        "src/net/hub.rs",
+        "        if let Some(conn) = self.conns.get_mut(id).filter(|conn| conn.is_open()) {\n            conn.framing.wrap(conn.output.tail(&mut self.spare), first);\n            self.counters.frames += 1;\n        }\n",
+        "        self.write(id, first);\n",
     ),
     of(
         "jobs of one user in several lanes",

@@ -1,6 +1,7 @@
 //! Clients that misbehave, on a network and a store that misbehave, drawn from one seed.
 
 use super::lanes::{Fate, Plan};
+use super::later::{Later, is_about_friends};
 use super::oracle::{Oracle, pair_of};
 use super::random::Random;
 use super::say::Say;
@@ -12,16 +13,18 @@ use hongyan::store::quota::{Quotas, Usage};
 use std::cell::RefCell;
 use std::rc::Rc;
 
-const USERS: [&str; 5] = ["ann", "bob", "cid", "dan", "eve"];
+pub(super) const USERS: [&str; 5] = ["ann", "bob", "cid", "dan", "eve"];
 
 /// How often what goes wrong, in thousandths.
 #[derive(Clone, Debug)]
-struct Faults {
+pub(super) struct Faults {
     random: Random,
-    fail: u64,
-    lose: u64,
-    takes_ms_max: u64,
-    answer_after_ms_max: u64,
+    pub(super) fail: u64,
+    pub(super) lose: u64,
+    pub(super) takes_ms_max: u64,
+    pub(super) answer_after_ms_max: u64,
+    /// What is done about friendships is done, and nobody learns of it.
+    pub(super) loses_friends: bool,
 }
 
 impl Faults {
@@ -32,6 +35,7 @@ impl Faults {
             _ if is_large && self.fail > 0 => Fate::TooLarge,
             n if n < self.fail => Fate::Fail,
             n if n < self.fail + self.lose => Fate::DoAndLose,
+            _ if self.loses_friends && is_about_friends(job) => Fate::DoAndLose,
             _ => Fate::Do,
         };
         let takes_ms = 1 + self.random.below(self.takes_ms_max);
@@ -60,11 +64,14 @@ pub struct Simulation {
     pub oracle: Oracle,
     random: Random,
     habits: Habits,
-    faults: Rc<RefCell<Faults>>,
+    pub(super) faults: Rc<RefCell<Faults>>,
     /// Which blocked connections drain: of its own, so that the other decisions of a seed stay as they are.
     drains: Random,
     /// What was said of late, to be said again.
     said: Vec<(String, Say)>,
+    /// The same of friend requests and what answers them.
+    pub(super) said_to_friends: Vec<(String, Say)>,
+    pub(super) later: Option<Later>,
     hanging: bool,
     /// Print what happens: `TELL=1`.
     tell: bool,
@@ -106,12 +113,24 @@ fn quotas_of(mut random: Random) -> Option<Quotas> {
 
 impl Simulation {
     pub fn new(seed: u64) -> Self {
+        let mut later = Later::new(Random::new(seed ^ 0x1A7E_0001));
+        let mut random = Random::new(seed);
+        let rules = Rules { undecided_max: later.undecided_max(), ..rules_of(&mut random) };
+        Self { later: Some(later), ..Self::ruled_by(rules, random, Random::new(seed ^ 0xFA17)) }
+    }
+
+    /// What this seed meant before there were the habits of [`Later`].
+    pub fn without_later_habits(seed: u64) -> Self {
         Self::drawn_from(Random::new(seed), Random::new(seed ^ 0xFA17))
     }
 
     /// Every decision of clients and network drawn from the one, what becomes of jobs from the other.
     pub fn drawn_from(mut random: Random, of_jobs: Random) -> Self {
         let rules = rules_of(&mut random);
+        Self::ruled_by(rules, random, of_jobs)
+    }
+
+    fn ruled_by(rules: Rules, mut random: Random, of_jobs: Random) -> Self {
         let mut world = World::new(rules.clone());
         if let Some(quotas) = quotas_of(random.clone()) {
             world.store.model.quotas = quotas;
@@ -148,6 +167,7 @@ impl Simulation {
             takes_ms_max: 1 + rate(800, 400),
             answer_after_ms_max: rate(500, 100),
             random: of_jobs,
+            loses_friends: false,
         }));
         let shared = Rc::clone(&faults);
         world.store.plan(move |job| shared.borrow_mut().plan(job));
@@ -159,6 +179,8 @@ impl Simulation {
             faults,
             drains: Random::new(0xD2A1),
             said: Vec::new(),
+            said_to_friends: Vec::new(),
+            later: None,
             hanging: false,
             tell: std::env::var_os("TELL").is_some(),
         }
@@ -174,7 +196,7 @@ impl Simulation {
         }
     }
 
-    fn pass(&mut self, wait_ms: u64) {
+    pub(super) fn pass(&mut self, wait_ms: u64) {
         self.world.run_for(wait_ms);
         self.watch();
         self.oracle.check(self.world.now_ms);
@@ -186,6 +208,7 @@ impl Simulation {
                 break;
             }
             self.step();
+            self.step_later();
             self.watch();
             self.drain();
             let wait_ms = match self.random.below(100) {
@@ -202,6 +225,10 @@ impl Simulation {
 
     fn user(&mut self) -> &'static str {
         USERS[self.random.below(USERS.len() as u64) as usize]
+    }
+
+    pub(super) fn user_by(&self, random: &mut Random) -> &'static str {
+        USERS[random.below(USERS.len() as u64) as usize]
     }
 
     fn conn(&mut self) -> Option<ConnId> {
@@ -343,36 +370,28 @@ impl Simulation {
             return;
         };
         let other = self.user().to_owned();
-        match self.random.below(10) {
-            0..=3 => {
-                let id = self.world.fresh("f");
-                self.world.say(
-                    conn,
-                    Say::Friend { id, sender: me, receiver: other, verb: FriendVerb::Request, content: String::new() },
-                );
-            }
+        let (id, verb) = match self.random.below(10) {
+            0..=3 => (self.world.fresh("f"), FriendVerb::Request),
             4..=7 => {
                 let Some(id) = self.world.store.model.pending_id(&other, &me) else {
                     return;
                 };
                 let verb = if self.random.chance(700) { FriendVerb::Accept } else { FriendVerb::Reject };
-                self.world.say(conn, Say::Friend { id, sender: other, receiver: me, verb, content: String::new() });
+                (id, verb)
             }
-            8 => {
-                let id = self.world.fresh("f");
-                self.world.say(
-                    conn,
-                    Say::Friend { id, sender: me, receiver: other, verb: FriendVerb::Delete, content: String::new() },
-                );
-            }
-            _ => {
-                let id = self.world.fresh("f");
-                self.world.say(
-                    conn,
-                    Say::Friend { id, sender: other, receiver: me, verb: FriendVerb::Accept, content: String::new() },
-                );
-            }
+            8 => (self.world.fresh("f"), FriendVerb::Delete),
+            _ => (self.world.fresh("f"), FriendVerb::Accept),
+        };
+        let (sender, receiver) = match verb {
+            FriendVerb::Request | FriendVerb::Delete => (me.clone(), other),
+            FriendVerb::Accept | FriendVerb::Reject => (other, me.clone()),
+        };
+        let say = Say::Friend { id, sender, receiver, verb, content: String::new() };
+        self.said_to_friends.push((me, say.clone()));
+        if self.said_to_friends.len() > 20 {
+            self.said_to_friends.remove(0);
         }
+        self.world.say(conn, say);
     }
 
     fn come(&mut self) {
@@ -474,61 +493,7 @@ impl Simulation {
         }
     }
 
-    /// The faults are over: everything must come to its end.
-    fn recover(&mut self) {
-        {
-            let mut faults = self.faults.borrow_mut();
-            (faults.fail, faults.lose, faults.takes_ms_max, faults.answer_after_ms_max) = (0, 0, 1, 0);
-        }
-        self.world.store.unhang(self.world.now_ms);
-        for conn in self.oracle.conns.keys().copied().collect::<Vec<_>>() {
-            self.world.flush(conn);
-        }
-        self.pass(11_000);
-        for user in USERS {
-            // With few jobs allowed at a time a log-in may be refused: whoever is refused tries again.
-            for _ in 0..100 {
-                let online = self.users_online().into_iter().find(|(_, who)| who == user);
-                if let Some((conn, _)) = online {
-                    // Else he may be closed as idle while the others log in, and nobody would log him in again.
-                    let mid = self.world.fresh("h");
-                    self.world.say(conn, Say::Heartbeat { mid });
-                    break;
-                }
-                let conn = self.world.open();
-                let mid = self.world.fresh("l");
-                self.world.say(conn, Say::Login { mid, user: user.into(), password: user.into() });
-                self.pass(100);
-            }
-        }
-        let mut quiet = 0;
-        let mut rounds = 0;
-        // With few jobs allowed at a time deletions take a while.
-        while quiet < 30 || (rounds < 4_000 && self.world.store.model.pushes().next().is_some()) {
-            rounds += 1;
-            assert!(rounds < 5_000, "it does not come to an end");
-            quiet += 1;
-            for (conn, user) in self.users_online() {
-                let came: Vec<String> =
-                    self.oracle.conns[&conn].outstanding.values().map(|item| item.push.id().to_owned()).collect();
-                for id in came {
-                    quiet = 0;
-                    self.world.say(conn, Say::Ack { id, sender: None });
-                }
-                if rounds % 100 == 0 {
-                    let mid = self.world.fresh("h");
-                    self.world.say(conn, Say::Heartbeat { mid });
-                }
-                let _ = user;
-            }
-            self.pass(100);
-        }
-        self.oracle.check_crash(&self.world.store.model);
-        self.oracle.check_end(&self.world.store.model);
-        assert_eq!(self.world.store.in_flight(), 0, "jobs in flight");
-    }
-
-    fn users_online(&self) -> Vec<(ConnId, String)> {
+    pub(super) fn users_online(&self) -> Vec<(ConnId, String)> {
         self.oracle.conns.iter().filter_map(|(conn, view)| Some((*conn, view.user.clone()?))).collect()
     }
 }

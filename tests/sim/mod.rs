@@ -3,7 +3,9 @@
 #![allow(dead_code, reason = "each test program uses a part of this")]
 
 pub mod clients;
+pub mod ending;
 pub mod lanes;
+pub mod later;
 pub mod oracle;
 pub mod random;
 pub mod say;

@@ -87,8 +87,13 @@ pub struct Oracle {
     befriended: BTreeSet<String>,
     /// Who is whose friend, by what the store has done.
     pub friends: BTreeSet<(String, String)>,
-    /// Pairs of whom the store knows what the core was not told yet.
+    /// Pairs of whom the store has done what the core was told nothing of yet, not even that it failed.
     unsettled: BTreeSet<(String, String)>,
+    /// Requests that are pending in the store, by who asks whom, with their pushes.
+    pending: BTreeMap<(String, String), u64>,
+    /// Pushes of requests that were withdrawn in the store; and those of them of which the core was told: they never come again.
+    withdrawn: BTreeSet<u64>,
+    gone: BTreeSet<u64>,
     /// An `MF` after which no error has been heard yet: the two are no friends, it says.
     refused: Option<(ConnId, String, (String, String))>,
     /// Ids of pushes for which the store had no room, as the core was told.
@@ -119,6 +124,9 @@ impl Oracle {
             befriended: BTreeSet::new(),
             friends: BTreeSet::new(),
             unsettled: BTreeSet::new(),
+            pending: BTreeMap::new(),
+            withdrawn: BTreeSet::new(),
+            gone: BTreeSet::new(),
             refused: None,
             full: BTreeSet::new(),
             wanted: BTreeMap::new(),
@@ -232,6 +240,7 @@ impl Oracle {
         let view = self.conns.get_mut(&conn).expect("it is open");
         assert_eq!(view.user.as_deref(), Some(push.receiver()), "a push to a connection that is not its receiver's");
         assert!(!view.blocked, "a push into a blocked connection");
+        assert!(!self.gone.contains(&push.seq), "withdrawn and sent again: {push:?}");
         // What the store did and could not say may be found out only after a log-in has delivered it.
         let acked = self.acked_seqs.get(&push.seq) == Some(&self.incarnation);
         assert!(!acked || self.lost.contains(&push.seq), "acked and sent again: {push:?}");
@@ -337,8 +346,13 @@ impl Oracle {
             Reply::Login { done: true } => {
                 self.count("log-ins");
                 let view = self.view(conn);
-                view.user = view.attempt.take();
+                let before = std::mem::replace(&mut view.user, view.attempt.take());
+                let changed = before.is_some() && before != view.user;
+                assert!(!changed || view.waiting.is_empty(), "somebody else's answers are still to come: {view:?}");
                 view.outstanding.clear();
+                if changed {
+                    self.count("changes of user on a connection");
+                }
             }
             _ => {}
         }
@@ -388,14 +402,25 @@ impl Oracle {
             {
                 self.note_request(push);
                 self.befriended.insert(push.id().to_owned());
+                if *asked == Asked::Pending {
+                    self.pending.insert((push.sender().to_owned(), push.receiver().to_owned()), push.seq);
+                }
             }
             (Job::Unfriend { user, other }, Outcome::Unfriended) => {
                 self.friends.remove(&pair_of(user.as_str(), other.as_str()));
+                let pending = self.pending.remove(&(user.as_str().to_owned(), other.as_str().to_owned()));
+                if pending.is_some() {
+                    self.count("withdrawn requests");
+                }
+                self.withdrawn.extend(pending);
             }
             (Job::AnswerFriend { push, .. }, Outcome::Answered(Answered::Done)) => {
+                let (asked, asker) = (push.sender().to_owned(), push.receiver().to_owned());
                 if push.kind == PushKind::FriendAccept {
-                    self.friends.insert(pair_of(push.sender(), push.receiver()));
+                    self.friends.insert(pair_of(&asked, &asker));
+                    self.pending.remove(&(asked.clone(), asker.clone()));
                 }
+                self.pending.remove(&(asker, asked));
                 self.befriended.insert(push.id().to_owned());
             }
             _ => {}
@@ -417,9 +442,8 @@ impl Oracle {
                 _ => self.full.remove(push.id()),
             };
         }
-        if !matches!(outcome, Outcome::Failed)
-            && let Some(pair) = pair_in(job)
-        {
+        // Of one that failed the core knows that it knows nothing, and says so until it does.
+        if let Some(pair) = pair_in(job) {
             self.unsettled.remove(&pair);
         }
         let gone = match (job, outcome) {
@@ -441,6 +465,9 @@ impl Oracle {
             {
                 return self.made_friends(push.sender(), push.receiver());
             }
+            (Job::Unfriend { user, other }, Outcome::Unfriended) => {
+                return self.withdrew(user.as_str(), other.as_str());
+            }
             // Read to learn what became of an accept.
             (Job::Load { user, pushes_max: 0, .. }, Outcome::Loaded { friends, .. }) => {
                 friends.iter().for_each(|friend| self.made_friends(user.as_str(), friend.as_str()));
@@ -456,6 +483,13 @@ impl Oracle {
     fn note_request(&mut self, push: &Push) {
         let asked = self.requests.entry((push.sender().to_owned(), push.receiver().to_owned()));
         asked.or_default().push(push.seq);
+    }
+
+    /// Who has withdrawn is heard of no more.
+    fn withdrew(&mut self, user: &str, other: &str) {
+        let asked = self.requests.get(&(user.to_owned(), other.to_owned())).into_iter().flatten();
+        self.gone.extend(asked.filter(|seq| self.withdrawn.contains(seq)));
+        self.made_friends(user, other);
     }
 
     /// Of two friends no request waits for an ack.

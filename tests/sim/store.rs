@@ -234,6 +234,9 @@ impl Model {
             Job::Unfriend { user, other } => {
                 self.friends.remove(&(user.as_str().to_owned(), other.as_str().to_owned()));
                 self.friends.remove(&(other.as_str().to_owned(), user.as_str().to_owned()));
+                if let Some(asking) = self.pending.remove(&(user.as_str().to_owned(), other.as_str().to_owned())) {
+                    self.pushes.remove(&(other.as_str().to_owned(), asking.seq));
+                }
                 Outcome::Unfriended
             }
         }

@@ -4,6 +4,7 @@ use super::lanes::{Lanes, Step, name_of};
 use super::say::{Frame, Say, word_of};
 use hongyan::chat::Chat;
 use hongyan::chat::contract::{Action, CloseReason, ConnId, Event, Job, Now, Origin, Outcome, Rules};
+use hongyan::protocol::reply::Reply;
 use hongyan::protocol::request::FriendVerb;
 use std::collections::{BTreeMap, VecDeque};
 use std::hash::{DefaultHasher, Hash};
@@ -134,6 +135,10 @@ impl World {
             self.hash(&action);
             match action {
                 Action::Reply { conn, id, reply, .. } => self.hear(conn, Frame::Reply { id, reply }),
+                Action::Refuse { conn, id, reply, code, why, .. } => {
+                    self.hear(conn, Frame::Reply { id: id.clone(), reply });
+                    self.hear(conn, Frame::Reply { id, reply: Reply::Error { code, why } });
+                }
                 Action::Push { conn, push, .. } => {
                     self.pushed_seq = self.pushed_seq.max(push.seq);
                     self.hear(conn, Frame::Push(push));
@@ -189,6 +194,9 @@ impl World {
         std::mem::discriminant(action).hash(trace);
         match action {
             Action::Reply { conn, id, reply, .. } => (conn, id.as_str(), word_of(reply)).hash(trace),
+            Action::Refuse { conn, id, reply, code, .. } => {
+                (conn, id.as_str(), word_of(reply), code.as_str()).hash(trace);
+            }
             Action::Push { conn, push, .. } => (conn, push.seq, push.id(), push.content()).hash(trace),
             Action::Hold { conn } | Action::Resume { conn } => conn.hash(trace),
             Action::HoldRequests { conn } | Action::ResumeRequests { conn } => conn.hash(trace),
@@ -366,7 +374,7 @@ impl World {
         self.say(conn, Say::Message { id: id.into(), sender, receiver: receiver.into(), content: "hello".into() });
     }
 
-    fn user_of(&self, conn: ConnId) -> String {
+    pub fn user_of(&self, conn: ConnId) -> String {
         self.conns.get(&conn).map(|conn| conn.user.clone()).unwrap_or_default()
     }
 

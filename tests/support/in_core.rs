@@ -5,7 +5,7 @@ use hongyan::chat::Chat;
 use hongyan::chat::contract::{Action, ConnId, Event, Job, Now, Outcome, Page, Rules};
 use hongyan::protocol::envelope::{Scratch, parse};
 use hongyan::protocol::field::UserName;
-use hongyan::protocol::reply::write_reply;
+use hongyan::protocol::reply::{Reply, write_reply};
 use hongyan::protocol::usual::write_push;
 
 /// Users stand in a ring, and each is a friend of so many before and so many behind.
@@ -132,6 +132,11 @@ impl Core {
                     Action::Reply { spelling, id, reply, .. } => {
                         write_reply(&mut self.output, spelling, id.as_str(), &reply);
                         self.replies += 1;
+                    }
+                    Action::Refuse { spelling, id, reply, code, why, .. } => {
+                        write_reply(&mut self.output, spelling, id.as_str(), &reply);
+                        write_reply(&mut self.output, spelling, id.as_str(), &Reply::Error { code, why });
+                        self.replies += 2;
                     }
                     Action::Push { spelling, push, .. } => {
                         write_push(&mut self.output, spelling, &push);

@@ -46,6 +46,8 @@ struct Pipe {
     to_server: VecDeque<u8>,
     /// What the client has received.
     to_client: Vec<u8>,
+    /// Where each write ended in it.
+    writes: Vec<usize>,
     /// The client has ended its side.
     client_ended: bool,
     /// The server has ended its side.
@@ -136,6 +138,8 @@ impl Write for Fake {
         let count = pipe.piece(bytes.len().min(room))?;
         pipe.room -= count;
         pipe.to_client.extend_from_slice(&bytes[..count]);
+        let end = pipe.to_client.len();
+        pipe.writes.push(end);
         Ok(count)
     }
     fn flush(&mut self) -> io::Result<()> {
@@ -214,6 +218,7 @@ impl World {
         let pipe = Rc::new(RefCell::new(Pipe {
             to_server: VecDeque::new(),
             to_client: Vec::new(),
+            writes: Vec::new(),
             client_ended: false,
             server_ended: false,
             broken: false,

@@ -262,3 +262,30 @@ fn who_takes_nothing_of_what_waits_is_closed_in_time_and_who_takes_a_little_is_n
     world.turn();
     assert!(slow.dropped(), "a whole minute after its last byte");
 }
+
+#[test]
+fn an_error_leaves_in_the_same_write_as_the_refusal_that_it_explains() {
+    let mut world = World::new(17, 0);
+    let ann = world.connect();
+    ann.send(sign_up("ann") + &login("ann"));
+    world.settle();
+    // Said in another's name, so each is answered by `MF` and FORBIDDEN; the answers are larger than the requests. Of other lengths,
+    // so that the output becomes too large to wait for the end of the turn at other places.
+    let mut early = 0;
+    for id_bytes in 90..=128 {
+        let id = "i".repeat(id_bytes);
+        let said =
+            format!(r#"{{"CONTENT":{{"messageId":"{id}","sender":"bob","receiver":"ann","content":""}},"TYPE":"4"}}"#);
+        ann.send(said.repeat(1_300));
+        let before = ann.0.borrow().writes.len();
+        world.turn();
+        early += ann.0.borrow().writes.len().saturating_sub(before + 1);
+        world.settle();
+    }
+    assert!(early > 0, "some was written before the end of a turn");
+    let pipe = ann.0.borrow();
+    for &end in &pipe.writes {
+        let line = pipe.to_client[..end - 1].rsplit(|&byte| byte == b'\n').next().unwrap_or_default();
+        assert!(!line.ends_with(br#""Content":"MF"},"TYPE":"RE_MESSAGE"}"#), "a write that ends with the refusal");
+    }
+}

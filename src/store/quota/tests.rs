@@ -265,7 +265,7 @@ impl Store for Shaky {
     fn revoke_tokens(&mut self, user: &UserName) -> Result<(), StoreError> {
         self.inner.revoke_tokens(user)
     }
-    fn unfriend(&mut self, user: &UserName, other: &UserName) -> Result<(), StoreError> {
+    fn unfriend(&mut self, user: &UserName, other: &UserName) -> Result<Option<u64>, StoreError> {
         self.inner.unfriend(user, other)
     }
 }

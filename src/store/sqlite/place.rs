@@ -6,6 +6,10 @@ use crate::store::StoreError;
 use std::fs::{File, Metadata};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+/// What was looked at so shortly before is not looked at again for a read.
+const FRESH: Duration = Duration::from_millis(250);
 
 /// Device and number on it: the same file, whatever its name.
 type Identity = (u64, u64);
@@ -33,6 +37,8 @@ pub(super) struct Place {
     /// transaction, and stays.
     log_path: PathBuf,
     log: Option<Identity>,
+    /// When all was well.
+    seen: Option<Instant>,
 }
 
 impl Place {
@@ -42,7 +48,7 @@ impl Place {
         let mut log_path = std::fs::canonicalize(path)?.into_os_string();
         log_path.push("-wal");
         let file = identity(&file.metadata()?);
-        Ok(Self { path: path.into(), file, log_path: log_path.into(), log: None })
+        Ok(Self { path: path.into(), file, log_path: log_path.into(), log: None, seen: None })
     }
 
     /// Two looks at the file system; nothing is opened, since closing it would end SQLite's locks.
@@ -50,6 +56,7 @@ impl Place {
     /// # Errors
     /// Which of the files is no longer there, and what to do.
     pub(super) fn check(&mut self) -> Result<(), StoreError> {
+        self.seen = None;
         let found = look(&self.path)?;
         if found != Some(self.file) {
             return Err(gone(&self.path, found.is_some()));
@@ -59,7 +66,19 @@ impl Place {
             return Err(gone(&self.log_path, log.is_some()));
         }
         self.log = log;
+        self.seen = Some(Instant::now());
         Ok(())
+    }
+
+    /// The same, unless that was done a moment ago.
+    ///
+    /// # Errors
+    /// As [`check`](Self::check).
+    pub(super) fn check_now_and_then(&mut self) -> Result<(), StoreError> {
+        match self.seen {
+            Some(seen) if seen.elapsed() < FRESH => Ok(()),
+            _ => self.check(),
+        }
     }
 }
 

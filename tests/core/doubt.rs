@@ -1,0 +1,198 @@
+//! Nobody knows whether two are friends: what the store did was lost on the way. Until it is known nobody is told that they are none.
+
+use super::{ann_and_bob, friendships};
+use crate::sim::lanes::{Fate, Plan};
+use crate::sim::world::World;
+use hongyan::chat::contract::{ConnId, Job, Rules};
+use hongyan::protocol::request::FriendVerb::{Accept, Delete, Request};
+
+fn reads(job: &Job) -> bool {
+    matches!(job, Job::Load { pushes_max: 0, .. })
+}
+
+fn planned(fate: impl Fn(&Job) -> Fate + 'static) -> impl FnMut(&Job) -> Plan {
+    move |job| Plan { takes_ms: 1, answer_after_ms: 0, fate: fate(job) }
+}
+
+/// Ann has asked Bob, who has acked that.
+fn ann_asks_bob() -> (World, ConnId, ConnId) {
+    ann_asks_bob_by(crate::rules())
+}
+
+fn ann_asks_bob_by(rules: Rules) -> (World, ConnId, ConnId) {
+    let mut w = World::new(rules);
+    w.store.model.add_account("ann", "ann");
+    w.store.model.add_account("bob", "bob");
+    let (ann, bob) = (w.online("ann"), w.online("bob"));
+    w.friend(ann, Request, "f1", "bob");
+    w.run_for(10);
+    w.ack(bob, "f1");
+    w.run_for(10);
+    w.heard(ann);
+    w.heard(bob);
+    (w, ann, bob)
+}
+
+/// Both can write to each other.
+fn assert_friends(w: &mut World, ann: ConnId, bob: ConnId) {
+    w.heard(ann);
+    w.heard(bob);
+    for (from, to) in [(ann, bob), (bob, ann)] {
+        let id = w.fresh("talk");
+        let receiver = w.user_of(to);
+        w.message(from, &id, &receiver);
+        w.run_for(300);
+        assert!(w.heard(from).contains(&format!("MS {id}")), "may write to {receiver}");
+    }
+}
+
+#[test]
+fn while_nobody_knows_nobody_is_told_that_they_are_no_friends() {
+    let (mut w, ann, bob) = ann_asks_bob();
+    w.store.fate(Fate::DoAndLose, friendships);
+    w.friend(bob, Accept, "f1", "ann");
+    w.run_for(100);
+    w.message(ann, "m1", "bob");
+    w.message(bob, "m2", "ann");
+    assert_eq!(w.heard(ann), ["MF m1", "UNAVAILABLE m1"]);
+    assert_eq!(w.heard(bob), ["UNAVAILABLE f1", "MF m2", "UNAVAILABLE m2"]);
+    w.store.work(w.now_ms);
+    w.run_for(5_000);
+    assert_friends(&mut w, ann, bob);
+}
+
+#[test]
+fn an_accept_that_comes_back_as_no_such_request_is_read_back_until_it_is_read() {
+    let (mut w, ann, bob) = ann_asks_bob();
+    w.store.fate(Fate::DoAndLose, friendships);
+    w.friend(bob, Accept, "f1", "ann");
+    w.run_for(100);
+    // She comes back and acks the push of which nobody knew, so that the next try finds nothing.
+    w.hang_up(ann);
+    let later = w.online("ann");
+    w.ack(later, "f1");
+    w.run_for(100);
+    assert_eq!(w.store.model.pushes().count(), 0);
+    w.store.fate(Fate::Fail, reads);
+    w.run_for(20_000);
+    w.heard(bob);
+    assert_eq!(w.store.count("AnswerFriend"), 2, "the reading alone is tried again");
+    w.message(bob, "m1", "ann");
+    assert_eq!(w.heard(bob), ["MF m1", "UNAVAILABLE m1"]);
+    w.store.work(w.now_ms);
+    w.run_for(5_000);
+    assert_friends(&mut w, later, bob);
+}
+
+#[test]
+fn a_log_in_that_takes_over_learns_who_is_a_friend() {
+    let (mut w, ann, bob) = ann_asks_bob();
+    w.store.fate(Fate::DoAndLose, friendships);
+    w.friend(bob, Accept, "f1", "ann");
+    w.run_for(100);
+    let later = w.online("ann");
+    w.heard(ann);
+    w.message(later, "m1", "bob");
+    w.run_for(10);
+    w.ack(bob, "m1");
+    assert!(w.heard(later).contains(&"MS m1".to_owned()));
+}
+
+#[test]
+fn what_the_store_refuses_after_it_may_have_done_it_is_read_back() {
+    let (mut w, ann, bob) = ann_and_bob();
+    let mut tries = 0;
+    w.store.plan(move |job| {
+        tries += u32::from(friendships(job));
+        let fate = match (friendships(job), tries) {
+            (true, 1) => Fate::DoAndLose,
+            (true, _) => Fate::Refuse,
+            _ => Fate::Do,
+        };
+        Plan { takes_ms: 1, answer_after_ms: 0, fate }
+    });
+    w.friend(ann, Delete, "f1", "bob");
+    w.run_for(10_000);
+    assert!(!w.store.model.are_friends("ann", "bob"));
+    w.heard(ann);
+    w.heard(bob);
+    w.message(ann, "m1", "bob");
+    w.message(bob, "m2", "ann");
+    w.run_for(10);
+    assert_eq!((w.heard(ann), w.heard(bob)), (vec!["MF m1".to_owned()], vec!["MF m2".to_owned()]));
+}
+
+/// Bob's accept of what was never asked; they are friends.
+#[test]
+fn an_accept_of_nothing_between_friends_is_not_done_however_often_its_answer_is_lost() {
+    let (mut w, ann, bob) = ann_and_bob();
+    w.store.fate(Fate::DoAndLose, friendships);
+    w.friend(bob, Accept, "f1", "ann");
+    w.run_for(1_500);
+    w.friend(bob, Accept, "f1", "ann");
+    w.store.work(w.now_ms);
+    w.run_for(5_000);
+    assert_eq!(w.heard(bob), ["UNAVAILABLE f1", "NO_SUCH_REQUEST f1"]);
+    assert_friends(&mut w, ann, bob);
+}
+
+#[test]
+fn when_too_many_are_in_doubt_the_friends_of_those_online_are_read_anew() {
+    let (mut w, ann, bob) = ann_asks_bob_by(Rules { undecided_max: 2, ..crate::rules() });
+    w.store.plan(planned(|job| match job {
+        Job::Unfriend { .. } => Fate::Fail,
+        Job::AnswerFriend { .. } => Fate::DoAndLose,
+        _ => Fate::Do,
+    }));
+    for n in 0..2 {
+        w.friend(ann, Delete, &format!("d{n}"), &format!("nobody{n}"));
+    }
+    w.run_for(10);
+    w.friend(bob, Accept, "f1", "ann");
+    w.run_for(10);
+    assert_eq!(w.store.count("AnswerFriend"), 1);
+    assert_eq!(w.heard(bob), ["UNAVAILABLE f1"]);
+    w.heard(ann);
+    w.message(ann, "m1", "bob");
+    w.message(bob, "m2", "ann");
+    assert_eq!(w.heard(ann), ["MF m1", "UNAVAILABLE m1"], "nothing is known of the two for now");
+    assert_eq!(w.heard(bob), ["MF m2", "UNAVAILABLE m2"]);
+    w.run_for(3_000);
+    assert_eq!(w.heard(ann).last().map(String::as_str), Some("yes bob f1"), "the push that nobody knew of");
+    assert_friends(&mut w, ann, bob);
+    assert_eq!(w.store.count("AnswerFriend"), 1, "it was not tried again, and need not be");
+}
+
+#[test]
+fn what_comes_into_doubt_while_friends_are_read_is_read_once_more() {
+    let (mut w, ann, bob) = ann_asks_bob_by(Rules { undecided_max: 1, ..crate::rules() });
+    w.store.model.add_account("cid", "cid");
+    let cid = w.online("cid");
+    w.friend(ann, Request, "c1", "cid");
+    w.run_for(10);
+    // One is in doubt for good, so that there is room for none of the next.
+    let mut read_for_long = true;
+    w.store.plan(move |job| Plan {
+        takes_ms: 1,
+        answer_after_ms: if reads(job) && std::mem::take(&mut read_for_long) { 500 } else { 0 },
+        fate: match job {
+            Job::Unfriend { .. } => Fate::Fail,
+            Job::AnswerFriend { .. } => Fate::DoAndLose,
+            _ => Fate::Do,
+        },
+    });
+    w.friend(ann, Delete, "d", "nobody");
+    w.run_for(10);
+    let loads = w.store.count("Load");
+    w.friend(bob, Accept, "f1", "ann");
+    // The first reading is done, and its answer is on the way.
+    while w.store.count("Load") == loads {
+        w.run_for(10);
+    }
+    w.run_for(10);
+    w.friend(cid, Accept, "c1", "ann");
+    w.run_for(5_000);
+    assert!(w.store.model.are_friends("ann", "cid"));
+    assert_friends(&mut w, ann, bob);
+    assert_friends(&mut w, ann, cid);
+}
