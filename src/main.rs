@@ -2,38 +2,46 @@
 
 use hongyan::config::args::{self, Command};
 use hongyan::copy;
-use hongyan::logging;
+use hongyan::logging::{self, Stderr};
 use hongyan::server;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    let config = match args::read(std::env::args_os().skip(1), |name| std::env::var_os(name)) {
-        Ok(Command::Run(config)) => *config,
-        Ok(Command::Copy(order)) => return copy::run(&order).map_or_else(|why| fail(&why), |()| ExitCode::SUCCESS),
-        Ok(Command::Print(text)) => {
-            // Whoever closed stdout (`hongyan --help | head -1`) has seen enough.
-            io::stdout().write_all(text.as_bytes()).unwrap_or(());
-            return ExitCode::SUCCESS;
+    // Before anything is said: stderr may be a pipe that is full and that nobody reads.
+    let stderr = match Stderr::start() {
+        Ok(stderr) => stderr,
+        Err(why) => {
+            writeln!(io::stderr(), "hongyan: {why}").unwrap_or(());
+            return ExitCode::from(2);
         }
-        Err(why) => return fail(&why),
     };
-    let logging = match logging::start(config.log) {
-        Ok(logging) => logging,
-        Err(why) => return fail(&why),
-    };
-    let ended = server::run(config);
-    logging.finish();
-    match ended {
-        Ok(true) => ExitCode::SUCCESS,
-        // The loop panicked and has said so; 101 is what a panic in `main` exits with.
-        Ok(false) => ExitCode::from(101),
-        Err(error) => fail(&error.0),
-    }
+    logging::say_panics_on(stderr.clone());
+    let status = run(&stderr).unwrap_or_else(|why| {
+        stderr.say(&format!("hongyan: {why}"));
+        ExitCode::from(2)
+    });
+    stderr.finish();
+    status
 }
 
-fn fail(why: &str) -> ExitCode {
-    // With stderr gone the exit status is all that is left to say it with.
-    writeln!(io::stderr(), "hongyan: {why}").unwrap_or(());
-    ExitCode::from(2)
+fn run(stderr: &Stderr) -> Result<ExitCode, String> {
+    match args::read(std::env::args_os().skip(1), std::env::vars_os())? {
+        Command::Run(config) => {
+            logging::start(config.log, stderr)?;
+            let ended = server::run(*config, |line| stderr.say(line)).map_err(|error| error.0)?;
+            // The loop panicked and has said so; 101 is what a panic in `main` exits with.
+            Ok(if ended { ExitCode::SUCCESS } else { ExitCode::from(101) })
+        }
+        Command::Copy(order) => {
+            server::signals::ignore_others().map_err(|error| format!("cannot watch for signals: {error}"))?;
+            copy::run(&order, stderr.clone(), &server::signals::that_stop())?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Print(text) => {
+            // Whoever closed stdout (`hongyan --help | head -1`) has seen enough.
+            io::stdout().write_all(text.as_bytes()).unwrap_or(());
+            Ok(ExitCode::SUCCESS)
+        }
+    }
 }

@@ -1,5 +1,7 @@
 //! Wiring: one function that starts the whole server and one handle to stop it, for `main` and the tests alike.
 
+mod files;
+pub mod signals;
 mod store_wait;
 
 use crate::chat::Chat;
@@ -8,13 +10,13 @@ use crate::net::conns::WAKER;
 use crate::net::hub::Bounds;
 use crate::net::{Loop, Parts};
 use crate::store::pool::Wake;
+use files::Limit;
 use mio::net::TcpListener;
 use mio::{Poll, Waker};
-use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook_mio::v1_0::Signals;
 use socket2::{Domain, Socket, Type};
 use std::fmt;
-use std::io::{self, Write};
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -97,25 +99,25 @@ impl Drop for Handle {
 /// # Errors
 /// When it cannot listen or the store cannot be used.
 pub fn start(config: Config) -> Result<Handle, StartError> {
-    match launch(config, None)? {
+    match launch(config, None, Limit::read())? {
         Some(handle) => Ok(handle),
         None => Err(StartError("it was stopped before it had started".to_owned())),
     }
 }
 
-/// Runs a server as the whole process, until SIGTERM or SIGINT, which also end the wait for the store. Says on stderr where it
-/// listens. `false`: its loop panicked, or the system refused to let it poll.
+/// Runs a server as the whole process, until SIGTERM, SIGINT or SIGHUP, which also end the wait for the store. Where it listens goes to
+/// `say`, which must not wait. `false`: its loop panicked, or the system refused to let it poll.
 ///
 /// # Errors
 /// When it cannot listen or the store cannot be used.
-pub fn run(config: Config) -> Result<bool, StartError> {
-    let signals = Signals::new([SIGTERM, SIGINT]).map_err(|error| cannot("watch for signals", &error))?;
-    let Some(mut handle) = launch(config, Some(signals))? else {
+pub fn run(config: Config, say: impl FnOnce(&str)) -> Result<bool, StartError> {
+    let signals = signals::ignore_others().and_then(|()| Signals::new(signals::that_stop()));
+    let signals = signals.map_err(|error| cannot("watch for signals", &error))?;
+    let Some(mut handle) = launch(config, Some(signals), Limit::raise())? else {
         log::info!("stopped while the store was waited for");
         return Ok(true);
     };
-    // Whoever closed stderr does not want to know.
-    writeln!(io::stderr(), "listening on {}", handle.addr).unwrap_or(());
+    say(&format!("listening on {}", handle.addr));
     Ok(handle.join().is_ok())
 }
 
@@ -138,7 +140,8 @@ fn bind(config: &Config) -> Result<TcpListener, StartError> {
 }
 
 /// `None`: a signal came while the store was waited for.
-fn launch(config: Config, mut signals: Option<Signals>) -> Result<Option<Handle>, StartError> {
+fn launch(config: Config, mut signals: Option<Signals>, files: Limit) -> Result<Option<Handle>, StartError> {
+    let conns_max = files.conns_max(&config)?;
     // First, so that a port in use is said at once.
     let mut listener = Some(bind(&config)?);
     let poll = Poll::new().map_err(|error| cannot("start polling", &error))?;
@@ -170,7 +173,7 @@ fn launch(config: Config, mut signals: Option<Signals>) -> Result<Option<Handle>
             answer_within_ms: config.rules.answer_within_ms,
             conns_per_address_max: config.connections_per_address_max,
         },
-        conns_max: config.connections_max,
+        conns_max,
         hash_key,
         stop_wait_ms: config.stop_wait_ms,
     };
@@ -180,6 +183,7 @@ fn launch(config: Config, mut signals: Option<Signals>) -> Result<Option<Handle>
         .spawn(move || server_loop.run())
         .map_err(|error| cannot("start the loop's thread", &error))?;
     log::info!("the store is {}", config.store);
+    files.log(&config);
     Ok(Some(Handle { addr, stop, waker, thread: Some(thread) }))
 }
 
@@ -203,7 +207,7 @@ fn random_key() -> Result<[u64; 2], StartError> {
 mod tests {
     use super::*;
     use crate::config::StoreUrl;
-    use std::io::{BufRead, BufReader, Read};
+    use std::io::{BufRead, BufReader, Read, Write};
     use std::net::{Shutdown, TcpStream};
     use std::time::Duration;
 
@@ -251,6 +255,6 @@ mod tests {
         assert_eq!(why, format!("cannot listen on {}: the address is in use", handle.addr()));
         let store = StoreUrl::Sqlite("/nowhere/at/all.db".into());
         let why = start(Config { store, ..config() }).unwrap_err().to_string();
-        assert!(why.starts_with("cannot use the store sqlite:/nowhere/at/all.db: ") && !why.contains('\n'), "{why}");
+        assert_eq!(why, "cannot use the store sqlite:/nowhere/at/all.db: the folder that it is to be in is not there");
     }
 }

@@ -76,16 +76,19 @@ impl Random {
 fn the_splitter_finds_the_objects_that_serde_json_finds() {
     for seed in 0..SEEDS {
         let mut random = Random::new(seed);
-        let mut stream = String::new();
+        let (mut stream, mut plain) = (String::new(), String::new());
         for _ in 0..1 + random.below(12) {
             let object = random.object(4);
             let pretty = random.below(2) == 0;
-            stream +=
-                &if pretty { serde_json::to_string_pretty(&object) } else { serde_json::to_string(&object) }.unwrap();
-            stream += ["", "\n", " \r\n\t", "\n\n"][random.below(4)];
+            let text = if pretty { serde_json::to_string_pretty(&object) } else { serde_json::to_string(&object) };
+            let text = text.unwrap();
+            // serde_json knows neither byte order marks nor NULs.
+            let space = ["", "\n", " \r\n\t", "\n\n", "\0", "\u{FEFF}", "\0\n\u{FEFF}\u{FEFF} "][random.below(7)];
+            stream.extend([space, &text]);
+            plain.extend(["\n", &text]);
         }
         let expected: Vec<Value> =
-            serde_json::Deserializer::from_str(&stream).into_iter().collect::<Result<_, _>>().unwrap();
+            serde_json::Deserializer::from_str(&plain).into_iter().collect::<Result<_, _>>().unwrap();
         let mut raw = RawInput::default();
         let mut found = Vec::new();
         for mut chunk in random.cut(stream.as_bytes()) {
@@ -114,7 +117,7 @@ fn after_any_garbage_a_healthy_line_is_heard() {
             match random.below(3) {
                 0 => stream[place] = random.below(256) as u8,
                 1 => drop(stream.remove(place)),
-                _ => stream.insert(place, b"{}[]\",:\\\n x0"[random.below(12)]),
+                _ => stream.insert(place, b"{}[]\",:\\\n x0\0\xef\xbb\xbf"[random.below(16)]),
             }
             if stream.is_empty() {
                 stream.push(b'{');

@@ -118,7 +118,7 @@ impl Folder {
 
 /// How many pushes the large store has; more of them to see how fast it is.
 fn pushes() -> u64 {
-    std::env::var("HONGYAN_COPY_PUSHES").map_or(6_000, |count| count.parse().unwrap())
+    std::env::var("HONGYAN_TEST_COPY_PUSHES").map_or(6_000, |count| count.parse().unwrap())
 }
 
 #[test]
@@ -234,7 +234,7 @@ fn help_is_there() {
 fn sources_that_cannot_be_copied_are_refused_and_no_target_is_made() {
     let folder = Folder::new();
     let to = folder.url("to.db");
-    refused_at_once(&folder.url("none.db"), &to, &["cannot copy from sqlite:", "none.db", "No such file"]);
+    refused_at_once(&folder.url("none.db"), &to, &["cannot copy from sqlite:", "none.db", "there is no such file"]);
     refused_at_once("memory:", &to, &["memory"]);
     std::fs::write(folder.path("empty.db"), "").unwrap();
     refused_at_once(&folder.url("empty.db"), &to, &["there is no hongyan store in it"]);
@@ -273,8 +273,14 @@ fn targets_that_cannot_be_copied_into_are_refused_and_left_alone() {
     {
         std::fs::hard_link(folder.path("from.db"), folder.path("linked.db")).unwrap();
         refused_at_once(&from, &folder.url("linked.db"), &["are the same store"]);
+        refused_at_once(&from, &folder.url("other.db"), &["hard links"]);
+        std::fs::remove_file(folder.path("linked.db")).unwrap();
     }
-    refused_at_once(&from, &folder.url("no/such/folder.db"), &["folder.db", "No such file"]);
+    refused_at_once(
+        &from,
+        &folder.url("no/such/folder.db"),
+        &["folder.db", "the folder that it is to be in is not there"],
+    );
     std::fs::write(folder.path("text.db"), "a letter, and no database").unwrap();
     refused_at_once(&from, &folder.url("text.db"), &["it is no SQLite database"]);
     drop(folder.open("newer.db"));

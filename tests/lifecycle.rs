@@ -2,6 +2,10 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
 mod common;
+#[path = "lifecycle/descriptors.rs"]
+mod descriptors;
+#[path = "lifecycle/signals.rs"]
+mod signals;
 
 use common::{Client, PATIENCE, Spelling, Transport, befriend};
 use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
@@ -76,6 +80,37 @@ fn refused(output: &Output, names: &str) {
     assert!(said.contains(names), "{said}");
 }
 
+fn wait_until_it_listens(addr: SocketAddr) {
+    let until = Instant::now() + PATIENCE;
+    while TcpStream::connect(addr).is_err() {
+        assert!(Instant::now() < until, "it does not listen");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+fn free_addr() -> SocketAddr {
+    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+}
+
+#[track_caller]
+fn ends(child: &mut Child) -> ExitStatus {
+    let until = Instant::now() + PATIENCE;
+    loop {
+        if let Some(status) = child.try_wait().unwrap() {
+            return status;
+        }
+        if Instant::now() > until {
+            child.kill().unwrap();
+            panic!("it does not end");
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+fn kill(name: &str, child: &Child) {
+    assert!(Command::new("kill").args([name, &child.id().to_string()]).status().unwrap().success());
+}
+
 #[test]
 fn help_and_version_go_to_stdout() {
     let help = run(&["--help"], &[]);
@@ -100,6 +135,23 @@ fn wrong_options_are_refused_in_one_sentence() {
     refused(&run(&["--listen", "nowhere"], &[]), "nowhere");
     refused(&run(&["--log", "loud"], &[]), "loud");
     refused(&run(&[], &[("HONGYAN_RESEND_EVERY", "often")]), "HONGYAN_RESEND_EVERY");
+    refused(&run(&["--lsiten", "127.0.0.1:0"], &[]), "did you mean --listen?");
+    refused(&run(&["--log", "info", "--log", "info"], &[]), "--log is given twice");
+    refused(&run(&[], &[("HONGYAN_STOER", "memory:")]), "HONGYAN_STOER (did you mean HONGYAN_STORE?)");
+    refused(&run(&["copy"], &[("HONGYAN_FORM", "sqlite:a")]), "HONGYAN_FORM (did you mean HONGYAN_FROM?)");
+    for odd in ["sqlite::memory:", "sqlite:file:im.db", "sqlite:im.db-wal", "sqlite:/tmp/"] {
+        refused(&run(&["--listen", "127.0.0.1:0", "--store", odd], &[]), "--store");
+        refused(&run(&["copy", "--from", odd, "--to", "sqlite:x.db"], &[]), "--from");
+    }
+}
+
+#[test]
+fn variables_of_kubernetes_and_of_the_tests_are_left_alone() {
+    let mut command = program("memory:");
+    command.env("HONGYAN_SERVICE_HOST", "10.0.0.1").env("HONGYAN_SERVICE_PORT", "1102");
+    command.env("HONGYAN_PORT", "tcp://10.0.0.1:1102").env("HONGYAN_PORT_1102_TCP_ADDR", "10.0.0.1");
+    command.env("HONGYAN_TEST_MYSQL", "mysql://somewhere").env("HONGYAN_FROM", "sqlite:elsewhere");
+    Program::start(&mut command).client().send("{}");
 }
 
 #[test]
@@ -115,9 +167,21 @@ fn unusable_stores_are_refused_and_left_alone() {
         &run(&["--listen", "127.0.0.1:0", "--store", &url(&folder.path().join("no/such/folder.db"))], &[]),
         "folder.db",
     );
+    // Its path stands in the sentence once.
+    let said = run(&["--listen", "127.0.0.1:0", "--store", &url(folder.path())], &[]);
+    refused(&said, "it is a folder");
+    let shown = folder.path().display().to_string();
+    assert_eq!(String::from_utf8_lossy(&said.stderr).matches(&shown).count(), 1);
     let store = url(&folder.path().join("used.db"));
     let first = Program::start(&mut program(&store));
     refused(&run(&["--listen", "127.0.0.1:0", "--store", &store], &[]), "another server uses it");
+    // By whatever way to the same file.
+    std::os::unix::fs::symlink(folder.path().join("used.db"), folder.path().join("link.db")).unwrap();
+    let by_link = url(&folder.path().join("link.db"));
+    refused(&run(&["--listen", "127.0.0.1:0", "--store", &by_link], &[]), "another server uses it");
+    std::fs::hard_link(folder.path().join("used.db"), folder.path().join("second.db")).unwrap();
+    let by_name = url(&folder.path().join("second.db"));
+    refused(&run(&["--listen", "127.0.0.1:0", "--store", &by_name], &[]), "hard links");
     let taken = first.addr.to_string();
     refused(&run(&["--listen", &taken, "--store", "memory:"], &[]), &taken);
 }
@@ -171,29 +235,14 @@ fn it_stops_cleanly_at_a_signal_and_everything_is_there_when_it_starts_again() {
 }
 
 #[test]
-fn when_descriptors_run_out_accepting_pauses_and_goes_on() {
-    let mut command = Command::new("sh");
-    command.args(["-c", "ulimit -n 40; exec \"$0\" --listen 127.0.0.1:0 --store memory:", PROGRAM]);
-    let program = Program::start(&mut command);
-    let (mut ann, mut bob) = (program.client(), program.client());
-    for (client, name) in [(&mut ann, "ann"), (&mut bob, "bob")] {
-        client.sign_up(name);
-        client.log_in(name);
-    }
-    befriend(&mut ann, &mut bob);
-    let crowd: Vec<TcpStream> = (0..80).map(|_| TcpStream::connect(program.addr).unwrap()).collect();
-    // Whoever was there talks on.
-    for n in 0..20 {
-        ann.send(&ann.message(&format!("m{n}"), "bob", "crowded here"));
-        bob.take(&format!("m{n}"));
-        ann.expect_reply("RE_MESSAGE", &format!("m{n}"), "MS");
-    }
-    drop(crowd);
-    // And newcomers are served again.
-    let mut cy = program.client();
-    cy.sign_up("cy");
-    cy.log_in("cy");
-    cy.fence();
+fn a_file_whose_name_means_something_to_sqlite_is_the_file_of_that_name() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut command = program("sqlite:./file:im.db?mode=memory");
+    let program = Program::start(command.current_dir(&folder));
+    program.client().sign_up("ann");
+    let names: Vec<_> = std::fs::read_dir(&folder).unwrap().map(|file| file.unwrap().file_name()).collect();
+    assert!(names.contains(&"file:im.db?mode=memory".into()) && !names.contains(&"im.db".into()), "{names:?}");
+    assert!(std::fs::metadata(folder.path().join("file:im.db?mode=memory-wal")).unwrap().len() > 0);
 }
 
 /// Each of them would be asked to come again after a second if he found no place.

@@ -5,7 +5,7 @@ mod common;
 
 use common::{MariaDb, PATIENCE};
 use mysql::prelude::Queryable;
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::{Child, ChildStderr, Command, Output, Stdio};
 use std::time::Instant;
@@ -27,6 +27,9 @@ fn nowhere() -> String {
     let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     format!("mysql://geese:secret@127.0.0.1:{port}/geese")
 }
+
+/// Some certificate.
+const CERTIFICATE: &str = include_str!("common/certificate.pem");
 
 struct Waiting {
     child: Child,
@@ -51,9 +54,13 @@ impl Waiting {
         }
     }
 
+    fn signal(&self, signal: &str) {
+        assert!(Command::new("kill").args([signal, &self.child.id().to_string()]).status().unwrap().success());
+    }
+
     /// Stops it by a signal; gives its status and what else it said.
     fn stop(mut self, signal: &str) -> (Option<i32>, String) {
-        assert!(Command::new("kill").args([signal, &self.child.id().to_string()]).status().unwrap().success());
+        self.signal(signal);
         let mut said = String::new();
         self.stderr.read_to_string(&mut said).unwrap();
         (self.child.wait().unwrap().code(), said)
@@ -65,6 +72,69 @@ impl Drop for Waiting {
         // It may have ended already.
         self.child.kill().ok();
         self.child.wait().ok();
+    }
+}
+
+/// One sentence, status 2, and nothing that only a programmer reads.
+#[track_caller]
+fn refused(url: &str, why: &str) {
+    let (output, said) = run(url, "10m");
+    assert_eq!(output.status.code(), Some(2), "{said}");
+    assert!(said.lines().count() == 1 && said.contains(why), "{said}");
+    is_plain(&said);
+}
+
+#[track_caller]
+fn is_plain(said: &str) {
+    for word in ["{", "}", "Error", "Some(", "(os error", "secret", "wrong"] {
+        assert!(!said.contains(word), "{word} in {said}");
+    }
+}
+
+#[test]
+fn a_url_that_is_wrong_is_refused_at_once_and_what_is_wrong_is_named() {
+    for (url, why) in [
+        ("mysql://geese:secret@127.0.0.1:70000/geese", "70000"),
+        ("mysql://geese:secret@127.0.0.1:33o6/geese", "33o6"),
+        ("mysql://geese:secret@127.0.0.1:3306/geese?sslmode=secret", "\"sslmode\""),
+        ("mysql://geese:secret@127.0.0.1:3306/geese?pool_min=secret", "\"pool_min\""),
+        ("mysql://geese:secret@127.0.0.1:3306", "database"),
+        ("mysql://geese:se?cret@127.0.0.1:3306/geese", "percent-encoded"),
+    ] {
+        refused(url, why);
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let ca = |name: &str| format!("{}?root_cert_path={}", nowhere(), folder.path().join(name).display());
+    refused(&ca("missing.pem"), "missing.pem cannot be used: there is no such file");
+    std::fs::write(folder.path().join("diary.pem"), "this is no certificate").unwrap();
+    refused(&ca("diary.pem"), "diary.pem cannot be used: it holds no certificate");
+    std::fs::write(folder.path().join("empty.pem"), "").unwrap();
+    refused(&ca("empty.pem"), "empty.pem cannot be used: it holds no certificate");
+    refused(&ca(""), "cannot be used");
+}
+
+#[test]
+fn whatever_keeps_a_database_away_is_said_plainly() {
+    // Nobody listens; the name leads nowhere; what answers is something else; what answers says nothing.
+    let greeting = TcpListener::bind("127.0.0.1:0").unwrap();
+    let at = |port: u16| format!("mysql://geese:secret@127.0.0.1:{port}/geese");
+    let other = at(greeting.local_addr().unwrap().port());
+    std::thread::spawn(move || {
+        for stream in greeting.incoming() {
+            stream.unwrap().write_all(b"SSH-2.0-OpenSSH_9.2p1 Debian-2+deb12u3\r\n").ok();
+        }
+    });
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    for (url, why) in [
+        (nowhere(), "cannot connect to 127.0.0.1:"),
+        ("mysql://geese:secret@no-such-host.invalid/geese".to_owned(), "no-such-host.invalid"),
+        (other, ""),
+        (at(silent.local_addr().unwrap().port()), "no answer came in time"),
+    ] {
+        let (output, said) = run(&url, "0s");
+        assert_eq!(output.status.code(), Some(2), "{said}");
+        assert!(said.lines().count() == 1 && said.contains(why), "{url}: {said}");
+        is_plain(&said);
     }
 }
 
@@ -90,10 +160,13 @@ fn it_says_once_that_it_waits_and_gives_up_in_time() {
 
 #[test]
 fn a_signal_ends_the_waiting() {
-    for signal in ["-TERM", "-INT"] {
+    for signal in ["-TERM", "-INT", "-HUP"] {
         let start = Instant::now();
         let mut waiting = Waiting::start(&mut program(&nowhere(), "10m"));
         waiting.line_with("it is waited for, 600 s at most");
+        for nothing in ["-USR1", "-USR2"] {
+            waiting.signal(nothing);
+        }
         let (status, said) = waiting.stop(signal);
         assert_eq!(status, Some(0), "{said}");
         assert!(start.elapsed() < PATIENCE, "{said}");
@@ -112,8 +185,9 @@ fn a_database_that_comes_later_is_used_and_until_then_clients_are_refused() {
     database.stop();
     let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let addr = SocketAddr::from(([127, 0, 0, 1], port));
-    let mut command = program(&database.url(), "10m");
-    let mut waiting = Waiting::start(command.args(["--listen", &addr.to_string()]));
+    let mut command = Command::new(env!("CARGO_BIN_EXE_hongyan"));
+    command.args(["--listen", &addr.to_string(), "--store", &database.url(), "--store-wait", "10m"]);
+    let mut waiting = Waiting::start(&mut command);
     waiting.line_with("it is waited for");
     let until = Instant::now() + PATIENCE;
     while TcpStream::connect(addr).is_ok() {
@@ -129,16 +203,31 @@ fn a_database_that_comes_later_is_used_and_until_then_clients_are_refused() {
 fn what_waiting_does_not_mend_is_refused_at_once() {
     let Some(database) = MariaDb::start() else { return };
     let url = database.url();
-    let refused = |url: &str, why: &str| {
-        let (output, said) = run(url, "10m");
-        assert_eq!(output.status.code(), Some(2), "{said}");
-        assert!(said.lines().count() == 1 && said.contains(why), "{said}");
-    };
     refused(&url.replace(":secret@", ":wrong@"), "Access denied");
     refused(&format!("{url}_of_others"), "geese_of_others");
+    // A certificate that nobody signed will do: it is not come to.
+    let folder = tempfile::tempdir().unwrap();
+    let ca = folder.path().join("ca.pem");
+    std::fs::write(&ca, CERTIFICATE).unwrap();
+    refused(&format!("{url}?root_cert_path={}", ca.display()), "TLS");
+    // Whatever its name, and whatever it is.
+    let mut root = database.root();
+    for (make, drop) in [
+        ("CREATE TABLE wp_posts (id INT)", "DROP TABLE wp_posts"),
+        ("CREATE VIEW zebras AS SELECT 1", "DROP VIEW zebras"),
+    ] {
+        root.query_drop(make).unwrap();
+        refused(&url, "it holds tables of another application");
+        let ours: Vec<String> = root.query("SHOW TABLES LIKE 'accounts'").unwrap();
+        assert!(ours.is_empty(), "nothing was made beside them");
+        root.query_drop(drop).unwrap();
+    }
     let first = common::Server::tuned(|config| config.store = hongyan::config::StoreUrl::Mysql(url.clone()));
     refused(&url, "another server uses this database");
     first.stop();
+    // Beside tables of ours as well.
+    root.query_drop("CREATE TABLE pushes_of_others (id INT)").unwrap();
+    refused(&url, "\"pushes_of_others\"");
 }
 
 #[test]

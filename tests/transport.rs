@@ -132,6 +132,78 @@ fn a_get_cut_anywhere_is_still_a_get_and_what_only_begins_like_one_is_raw() {
 }
 
 #[test]
+fn no_method_reaches_the_raw_protocol_and_each_has_its_answer() {
+    let server = Server::start();
+    let beat = format!("{BEAT}\n");
+    let post = |method: &str| {
+        format!(
+            "{method} / HTTP/1.1\r\nHost: x\r\nContent-Type: text/plain\r\nContent-Length: {}\r\n\r\n{beat}",
+            beat.len()
+        )
+    };
+    for method in ["POST", "PUT", "DELETE", "PATCH", "TRACE", "CONNECT", "get", "OWN"] {
+        let answer = ask(&server, &post(method));
+        assert!(
+            answer.starts_with("HTTP/1.1 405 ") && answer.contains("\r\nAllow: GET, HEAD, OPTIONS\r\n"),
+            "{answer}"
+        );
+        assert!(!answer.contains("NOT_LOGGED_IN") && !answer.contains("RE_ERROR"), "{answer}");
+    }
+    let options = ask(&server, &post("OPTIONS"));
+    assert!(options.starts_with("HTTP/1.1 204 ") && options.contains("\r\nAllow: GET, HEAD, OPTIONS\r\n"), "{options}");
+    assert!(options.ends_with("\r\n\r\n") && !options.contains("Content-Length"), "{options}");
+    let (get, head) = (ask(&server, "GET / HTTP/1.1\r\n\r\n"), ask(&server, "HEAD / HTTP/1.1\r\n\r\n"));
+    assert!(head.starts_with("HTTP/1.1 200 ") && head.ends_with("\r\n\r\n"), "{head}");
+    let (headers, body) = get.split_once("\r\n\r\n").unwrap();
+    assert!(head.starts_with(headers) && headers.contains(&format!("Content-Length: {}", body.len())), "{get}");
+    for (method, has_body) in [("GET", true), ("HEAD", false)] {
+        let answer = ask(&server, &format!("{method} /favicon.ico HTTP/1.1\r\n\r\n"));
+        assert!(answer.starts_with("HTTP/1.1 404 ") && answer.ends_with("\r\n\r\n") != has_body, "{answer}");
+    }
+}
+
+#[test]
+fn a_method_cut_anywhere_is_still_one() {
+    let server = Server::start();
+    let mut stream = TcpStream::connect(server.addr).unwrap();
+    stream.set_nodelay(true).unwrap();
+    stream.set_read_timeout(Some(common::PATIENCE)).unwrap();
+    for byte in b"POST / HTTP/1.1\r\n" {
+        stream.write_all(&[*byte]).unwrap();
+    }
+    stream.write_all(format!("\r\n{BEAT}\n").as_bytes()).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 405 ") && !answer.contains("RE_ERROR"), "{answer}");
+}
+
+#[test]
+fn byte_order_marks_and_nuls_around_envelopes_are_white_space() {
+    let server = Server::start();
+    let mark = "\u{FEFF}";
+    let stream = format!("{mark}{BEAT}\0\0{BEAT}\n{mark}{BEAT}\0\n");
+    for cut in 1..8 {
+        let mut client = server.raw();
+        for piece in stream.as_bytes().chunks(cut) {
+            client.send_bytes(piece);
+        }
+        for _ in 0..3 {
+            client.expect_error("x", not_logged_in());
+        }
+    }
+    // Of messages and acks, too, which have a shorter way.
+    let mut ann = server.user("ann");
+    ann.send_bytes(format!("{mark}\0{}\0{mark}{BEAT}\n", ann.message("m", "nobody", "text")).as_bytes());
+    ann.expect_reply("RE_MESSAGE", "m", "MF");
+    assert!(ann.recv().contains("RE_HEARTBEAT"));
+    for text in [format!("{mark}{BEAT}"), format!("{BEAT}\0"), format!("\0{mark} {BEAT}\n\0")] {
+        let mut client = server.web_socket();
+        client.send(&text);
+        client.expect_error("x", not_logged_in());
+    }
+}
+
+#[test]
 fn tls_is_closed_while_there_is_no_certificate() {
     let server = Server::start();
     let mut client = server.raw();

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
 
 /// Set in the environment once this process has the core and the file descriptors that it needs.
-const PREPARED: &str = "HONGYAN_BENCH_PREPARED";
+const PREPARED: &str = "HONGYAN_TEST_BENCH_PREPARED";
 
 /// Where things run.
 #[derive(Clone, Debug)]

@@ -50,8 +50,9 @@ impl Starter {
     /// The same of another build.
     pub fn server_of(&self, binary: &Path, store: &str) -> Fallible<Subject> {
         let mut command = self.machine.measured(binary.as_os_str());
-        command.args(["--listen", "127.0.0.1:0", "--store", store, "--log", "warn"]);
-        command.args(["--requests-per-second-max", "10000000"]).args(&self.server_args);
+        command.args(["--listen", "127.0.0.1:0", "--store", store]).args(&self.server_args);
+        // Not as flags, which may be given once: those of the command line are to beat these.
+        command.env("HONGYAN_LOG", "warn").env("HONGYAN_REQUESTS_PER_SECOND_MAX", "10000000");
         listening(command)
     }
 

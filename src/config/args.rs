@@ -2,6 +2,7 @@
 
 use super::Config;
 use super::copy::{self, CopyOrder};
+use super::known::{Variables, did_you_mean};
 use super::options::{OPTIONS, Opt, find};
 use lexopt::{Arg, Parser, ValueExt};
 use std::ffi::{OsStr, OsString};
@@ -18,14 +19,14 @@ pub enum Command {
     Print(String),
 }
 
-/// Reads the arguments (without the program's name) and the variables of the environment. A flag beats a variable; of a flag
-/// given twice the last counts.
+/// Reads the arguments (without the program's name) and the variables of the environment. A flag beats a variable.
 ///
 /// # Errors
 /// One sentence about the first thing that is wrong.
-pub fn read<A>(args: A, env: impl Fn(&str) -> Option<OsString>) -> Result<Command, String>
+pub fn read<A, V>(args: A, variables: V) -> Result<Command, String>
 where
     A: IntoIterator<Item = OsString>,
+    V: IntoIterator<Item = (OsString, OsString)>,
 {
     let mut flags: Vec<(&Opt, OsString)> = Vec::new();
     let mut parser = Parser::from_args(args);
@@ -38,22 +39,28 @@ where
                     let value = parser
                         .value()
                         .map_err(|_| format!("--{} needs a value: --{} {}", opt.name, opt.name, opt.value_name()))?;
+                    if flags.iter().any(|(flag, _)| flag.name == opt.name) {
+                        return Err(twice(opt.name));
+                    }
                     flags.push((opt, value));
                 }
-                None => return Err(unknown(&format!("--{name}"))),
+                None => {
+                    let known = OPTIONS.iter().map(|opt| opt.name).chain(["help", "version"]);
+                    return Err(unknown(&format!("--{name}"), &did_you_mean("--", name, known)));
+                }
             },
-            Arg::Short(letter) => return Err(unknown(&format!("-{letter}"))),
-            Arg::Value(value) if value == copy::NAME && flags.is_empty() => return copy::read(&mut parser, env),
+            Arg::Short(letter) => return Err(unknown(&format!("-{letter}"), "")),
+            Arg::Value(value) if value == copy::NAME && flags.is_empty() => return copy::read(&mut parser, variables),
             Arg::Value(value) => return Err(unexpected(&value, "hongyan --help")),
         }
     }
+    let variables = Variables::new(variables)?;
     let mut config = Config::default();
     let mut given = Vec::new();
     for opt in OPTIONS {
         let variable = opt.env();
-        // An empty variable counts as none: that is how compose files leave one out.
-        let from_env = env(&variable).filter(|value| !value.is_empty());
-        let from_flag = flags.iter().rev().find(|(flag, _)| flag.name == opt.name).map(|(_, value)| value.clone());
+        let from_env = variables.get(&variable).cloned();
+        let from_flag = flags.iter().find(|(flag, _)| flag.name == opt.name).map(|(_, value)| value.clone());
         let (source, value) = match (from_flag, from_env) {
             (Some(value), _) => (format!("--{}", opt.name), value),
             (None, Some(value)) => (variable, value),
@@ -104,8 +111,13 @@ fn relate(config: &mut Config, given: &[&str]) -> Result<(), String> {
     Ok(())
 }
 
-fn unknown(flag: &str) -> String {
-    format!("unknown option {flag:?}; hongyan --help shows what there is")
+fn unknown(flag: &str, meant: &str) -> String {
+    format!("unknown option {flag:?}{meant}; hongyan --help shows what there is")
+}
+
+/// An option that is given twice: which of the two was meant is not clear.
+pub(super) fn twice(name: &str) -> String {
+    format!("--{name} is given twice")
 }
 
 /// An argument that belongs to nothing. It may be a store whose flag was forgotten: then it is not repeated.
@@ -221,8 +233,8 @@ mod tests {
 
     fn read_with(args: &[&str], env: &[(&str, &str)]) -> Result<Config, String> {
         let args = args.iter().map(OsString::from);
-        let env = |name: &str| env.iter().find(|(key, _)| *key == name).map(|(_, value)| OsString::from(value));
-        match read(args, env)? {
+        let variables = env.iter().map(|(name, value)| (name.into(), value.into()));
+        match read(args, variables)? {
             Command::Run(config) => Ok(*config),
             Command::Copy(order) => Err(format!("{order:?}")),
             Command::Print(text) => Err(text),
@@ -234,10 +246,10 @@ mod tests {
         let config = read_with(&[], &[]).unwrap();
         assert_eq!(config.listen.to_string(), "127.0.0.1:1102");
         let env = [("HONGYAN_IDLE_TIMEOUT", "7s"), ("HONGYAN_LISTEN", "[::1]:7"), ("HONGYAN_STORE", "")];
-        let config = read_with(&["--idle-timeout", "200ms", "--store=memory:", "--store", "sqlite:x"], &env).unwrap();
+        let config = read_with(&["--idle-timeout", "200ms"], &env).unwrap();
         assert_eq!(config.rules.idle_timeout_ms, 200, "the flag beats the environment");
         assert_eq!(config.listen.to_string(), "[::1]:7");
-        assert_eq!(config.store, StoreUrl::Sqlite("x".into()), "the last one counts, an empty variable does not");
+        assert_eq!(config.store, StoreUrl::Sqlite("hongyan.db".into()), "an empty variable does not count");
         assert_eq!(read_with(&["--argon2-memory", "8KiB"], &[]).unwrap().argon2_memory_kib, 8);
     }
 
@@ -245,6 +257,12 @@ mod tests {
     fn what_is_wrong_is_one_sentence_that_names_it() {
         for (args, words) in [
             (&["--nope"][..], &["--nope", "--help"][..]),
+            (&["--stroe", "memory:"], &["--stroe", "did you mean --store?"]),
+            (&["--hepl"], &["did you mean --help?"]),
+            (&["--store=memory:", "--store", "memory:"], &["--store is given twice"]),
+            (&["--log", "info", "--log", "info"], &["--log is given twice"]),
+            (&["--store=sqlite::memory:"], &["--store", "memory:"]),
+            (&["--store=mysql://u:p@h:70000/d"], &["--store", "70000"]),
             (&["-x"], &["-x"]),
             (&["serve"], &["serve"]),
             (&["--listen"], &["--listen", "ADDR:PORT"]),
@@ -266,6 +284,9 @@ mod tests {
                 assert!(why.contains(word), "{args:?}: {why}");
             }
         }
+        let why = read_with(&[], &[("HONGYAN_STORE_WIAT", "1s")]).unwrap_err();
+        assert!(why.contains("HONGYAN_STORE_WIAT (did you mean HONGYAN_STORE_WAIT?)"), "{why}");
+        assert!(read_with(&["--help"], &[("HONGYAN_NOPE", "1s")]).unwrap_err().contains("Usage"), "help helps");
         let why = read_with(&[], &[("HONGYAN_RESEND_EVERY", "soon")]).unwrap_err();
         assert!(why.contains("HONGYAN_RESEND_EVERY"), "{why}");
     }

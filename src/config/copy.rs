@@ -1,7 +1,8 @@
 //! The command line of `hongyan copy`.
 
 use super::StoreUrl;
-use super::args::{Command, sentence, unexpected, version};
+use super::args::{Command, sentence, twice, unexpected, version};
+use super::known::{FROM, TO, Variables, did_you_mean};
 use lexopt::{Arg, Parser, ValueExt};
 use std::ffi::OsString;
 
@@ -18,10 +19,12 @@ pub struct CopyOrder {
     pub to: StoreUrl,
 }
 
-/// Reads what stands behind `copy`, and the variables of the environment. A flag beats a variable; of a flag given twice the last
-/// counts.
-pub(super) fn read(parser: &mut Parser, env: impl Fn(&str) -> Option<OsString>) -> Result<Command, String> {
-    let mut ends = [End::new("from", "HONGYAN_FROM"), End::new("to", "HONGYAN_TO")];
+/// Reads what stands behind `copy`, and the variables of the environment. A flag beats a variable.
+pub(super) fn read(
+    parser: &mut Parser,
+    variables: impl IntoIterator<Item = (OsString, OsString)>,
+) -> Result<Command, String> {
+    let mut ends = [End::new("from", FROM), End::new("to", TO)];
     while let Some(arg) = parser.next().map_err(|error| sentence(&error))? {
         match arg {
             Arg::Long("help") | Arg::Short('h') => return Ok(Command::Print(help())),
@@ -29,9 +32,14 @@ pub(super) fn read(parser: &mut Parser, env: impl Fn(&str) -> Option<OsString>) 
             Arg::Long(name) => match ends.iter_mut().find(|end| end.flag == name) {
                 Some(end) => {
                     let needs = |_| format!("--{0} needs a value: --{0} URL", end.flag);
-                    end.given = Some(parser.value().map_err(needs)?);
+                    if end.given.replace(parser.value().map_err(needs)?).is_some() {
+                        return Err(twice(end.flag));
+                    }
                 }
-                None => return Err(format!("hongyan copy has no option \"--{name}\"; {HELP} shows what there is")),
+                None => {
+                    let meant = did_you_mean("--", name, ["from", "to", "help", "version"]);
+                    return Err(format!("hongyan copy has no option \"--{name}\"{meant}; {HELP} shows what there is"));
+                }
             },
             Arg::Short(letter) => {
                 return Err(format!("hongyan copy has no option \"-{letter}\"; {HELP} shows what there is"));
@@ -39,8 +47,9 @@ pub(super) fn read(parser: &mut Parser, env: impl Fn(&str) -> Option<OsString>) 
             Arg::Value(value) => return Err(unexpected(&value, HELP)),
         }
     }
+    let variables = Variables::new(variables)?;
     let [from, to] = ends;
-    Ok(Command::Copy(CopyOrder { from: from.url(&env)?, to: to.url(&env)? }))
+    Ok(Command::Copy(CopyOrder { from: from.url(&variables)?, to: to.url(&variables)? }))
 }
 
 /// One of the two options.
@@ -55,10 +64,9 @@ impl End {
         Self { flag, variable, given: None }
     }
 
-    fn url(self, env: impl Fn(&str) -> Option<OsString>) -> Result<StoreUrl, String> {
+    fn url(self, variables: &Variables) -> Result<StoreUrl, String> {
         let Self { flag, variable, given } = self;
-        // An empty variable counts as none.
-        let from_env = || env(variable).filter(|value| !value.is_empty()).map(|value| (variable.to_owned(), value));
+        let from_env = || variables.get(variable).map(|value| (variable.to_owned(), value.clone()));
         let Some((source, value)) = given.map(|value| (format!("--{flag}"), value)).or_else(from_env) else {
             return Err(format!("hongyan copy needs --{flag} URL, or {variable} in the environment"));
         };
@@ -99,8 +107,8 @@ mod tests {
     use crate::config::args;
 
     fn read_with(args: &[&str], env: &[(&str, &str)]) -> Result<CopyOrder, String> {
-        let env = |name: &str| env.iter().find(|(key, _)| *key == name).map(|(_, value)| OsString::from(value));
-        match args::read(args.iter().map(OsString::from), env)? {
+        let variables = env.iter().map(|(name, value)| (name.into(), value.into()));
+        match args::read(args.iter().map(OsString::from), variables)? {
             Command::Copy(order) => Ok(order),
             Command::Print(text) => Err(text),
             Command::Run(_) => panic!("{args:?} runs a server"),
@@ -114,7 +122,8 @@ mod tests {
         let env = [("HONGYAN_FROM", "sqlite:a"), ("HONGYAN_TO", "sqlite:b")];
         assert_eq!(read_with(&["copy", "--from", "sqlite:a", "--to=sqlite:b"], &[]), Ok(order.clone()));
         assert_eq!(read_with(&["copy"], &env), Ok(order.clone()));
-        assert_eq!(read_with(&["copy", "--to", "sqlite:c", "--to", "sqlite:b"], &env), Ok(order));
+        let other = [("HONGYAN_FROM", "sqlite:a"), ("HONGYAN_TO", "sqlite:c")];
+        assert_eq!(read_with(&["copy", "--to", "sqlite:b"], &other), Ok(order), "the flag beats the environment");
         assert_eq!(
             read_with(&["copy", "--to", "sqlite:a", "--from", "sqlite:b"], &env),
             Ok(CopyOrder { from: b, to: a })
@@ -128,6 +137,10 @@ mod tests {
             (&["copy", "--from", "sqlite:a"], &["--to URL", "HONGYAN_TO"]),
             (&["copy", "--to"], &["--to URL"]),
             (&["copy", "--store", "sqlite:a"], &["--store", "hongyan copy --help"]),
+            (&["copy", "--form", "sqlite:a"], &["--form", "did you mean --from?"]),
+            (&["copy", "--to", "sqlite:c", "--to", "sqlite:b"], &["--to is given twice"]),
+            (&["copy", "--from", "sqlite::memory:", "--to", "sqlite:b"], &["--from", "memory:"]),
+            (&["copy", "--from", "sqlite:a", "--to", "sqlite:file:b"], &["--to", "file:"]),
             (&["copy", "-x"], &["-x", "hongyan copy --help"]),
             (&["copy", "there"], &["there", "hongyan copy --help"]),
             (&["copy", "mysql://u:geheim@h/d"], &["unexpected argument", "hongyan copy --help"]),
@@ -143,6 +156,8 @@ mod tests {
         }
         let why = read_with(&["copy", "--from", "sqlite:a"], &[("HONGYAN_TO", "pg://u:geheim@h")]).unwrap_err();
         assert!(why.contains("HONGYAN_TO") && !why.contains("geheim"), "{why}");
+        let why = read_with(&["copy", "--from", "sqlite:a"], &[("HONGYAN_TOO", "sqlite:b")]).unwrap_err();
+        assert!(why.contains("HONGYAN_TOO (did you mean HONGYAN_TO?)"), "{why}");
     }
 
     #[test]

@@ -1,10 +1,11 @@
 //! Every setting, with its default, its bound and the unit in its name.
 //!
 //! [`options`] is the one table of all flags; [`args`] reads the command line and the environment by it and prints the help;
-//! [`copy`] does so for `hongyan copy`.
+//! [`copy`] does so for `hongyan copy`; `known` tells what nobody knows.
 
 pub mod args;
 pub mod copy;
+mod known;
 pub mod options;
 pub mod store_url;
 mod units;

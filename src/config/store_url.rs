@@ -26,10 +26,7 @@ impl StoreUrl {
         if let Some(path) = text.strip_prefix("sqlite:") {
             // `sqlite:///var/x.db` is how most other programs write an absolute path.
             let path = path.strip_prefix("//").unwrap_or(path);
-            if path.is_empty() {
-                return Err("\"sqlite:\" needs the path of a file behind it, as in sqlite:hongyan.db".to_owned());
-            }
-            return Ok(Self::Sqlite(PathBuf::from(path)));
+            return Self::parse_sqlite(path);
         }
         if text.starts_with("mysql:") {
             return Self::parse_mysql(text);
@@ -41,6 +38,30 @@ impl StoreUrl {
         ))
     }
 
+    /// Only the path of a file. What SQLite could take for something else is refused: the file that is locked is then certainly the
+    /// one that is opened.
+    fn parse_sqlite(path: &str) -> Result<Self, String> {
+        let ends = |ends: &[&str]| ends.iter().any(|end| path.ends_with(end));
+        let why = if path.is_empty() {
+            "\"sqlite:\" needs the path of a file behind it, as in sqlite:hongyan.db".to_owned()
+        } else if path.starts_with(":memory:") {
+            "a store in memory is not kept; whoever wants that writes memory:, without sqlite:".to_owned()
+        } else if path.starts_with(':') {
+            format!("{path:?} begins with a colon, which means something else to SQLite; write sqlite:./{path}")
+        } else if path.get(..5).is_some_and(|start| start.eq_ignore_ascii_case("file:")) {
+            format!("{path:?} is a URI; \"sqlite:\" needs a plain path behind it, without file: and parameters")
+        } else if path.contains('\0') {
+            "no path has a NUL in it".to_owned()
+        } else if ends(&["/", "/.", "/.."]) || path == "." || path == ".." {
+            format!("{path:?} is a folder; \"sqlite:\" needs the path of a file behind it")
+        } else if ends(&["-wal", "-shm", "-journal"]) {
+            format!("{path:?} ends like a file that SQLite keeps beside another; choose another name")
+        } else {
+            return Ok(Self::Sqlite(PathBuf::from(path)));
+        };
+        Err(why)
+    }
+
     fn parse_mysql(text: &str) -> Result<Self, String> {
         let shape = "must look like mysql://USER:PASSWORD@HOST:PORT/DATABASE, with special characters percent-encoded";
         let rest = text.strip_prefix("mysql://").ok_or(shape)?;
@@ -48,11 +69,26 @@ impl StoreUrl {
         if database.is_empty() || database.starts_with('?') {
             return Err(format!("names no database; it {shape}"));
         }
-        let (_, host) = authority.rsplit_once('@').unwrap_or(("", authority));
+        let (user_info, host) = authority.rsplit_once('@').unwrap_or(("", authority));
+        if user_info.contains(['?', '#', '@']) {
+            return Err("has special characters in its user or password: they must be percent-encoded".to_owned());
+        }
         if host.is_empty() || host.starts_with(':') {
             return Err(format!("names no host; it {shape}"));
         }
-        Ok(Self::Mysql(text.to_owned()))
+        // Behind an address of IPv6, which stands in brackets.
+        let behind = host.rsplit_once(']').map_or(host, |(_, behind)| behind);
+        let is_behind_user = !user_info.is_empty() && !database.contains('@');
+        let is_port =
+            |port: &str| is_behind_user || !text.contains('@') && port.bytes().all(|byte| byte.is_ascii_digit());
+        match behind.split_once(':') {
+            Some((_, port)) if !port.parse::<u16>().is_ok_and(|port| port > 0) => {
+                // What looks like it may also be the beginning of a password.
+                let shown = if is_port(port) { format!(" {port:?}") } else { String::new() };
+                Err(format!("its port{shown} is none: a port is a number from 1 to 65535"))
+            }
+            _ => Ok(Self::Mysql(text.to_owned())),
+        }
     }
 }
 
@@ -107,6 +143,28 @@ mod tests {
             "",
             "sqlite:",
             "sqlite://",
+            "sqlite::memory:",
+            "sqlite::memory:?cache=shared",
+            "sqlite:file:im.db",
+            "sqlite:FILE:im.db?mode=memory",
+            "sqlite://file:im.db",
+            "sqlite::odd",
+            "sqlite:im\0.db",
+            "sqlite:/var/lib/",
+            "sqlite:.",
+            "sqlite:a/..",
+            "sqlite:im.db-wal",
+            "sqlite:im.db-shm",
+            "sqlite:im.db-journal",
+            "mysql://u:ge?heim@h/d",
+            "mysql://u:ge#heim@h/d",
+            "mysql://u:geheim@x@h/d",
+            "mysql://u:geheim/x@h/d",
+            "mysql://u:p@h:70000/d",
+            "mysql://u:p@h:0/d",
+            "mysql://u:p@h:/d",
+            "mysql://u:p@h:33o6/d",
+            "mysql://u:p@[::1]:x/d",
             "postgres://u:geheim@h/d",
             "mysql:u:geheim@h/d",
             "mysql://u:geheim@h",
@@ -116,7 +174,16 @@ mod tests {
             "mysql://u:geheim@h/?a=b",
         ] {
             let why = StoreUrl::parse(bad).unwrap_err();
-            assert!(!why.contains("geheim"), "{bad}: {why}");
+            assert!(!why.contains("geheim") && !why.contains("heim") && !why.contains('\0'), "{bad}: {why}");
+            assert!(!why.ends_with('.') && !why.contains('\n'), "the end of a sentence: {why}");
+        }
+        for url in ["mysql://u:p@h:70000/d", "mysql://h:70000/d"] {
+            assert!(StoreUrl::parse(url).unwrap_err().contains("70000"));
+        }
+        for good in
+            ["mysql://u:p@[::1]/d", "mysql://u:p@[::1]:3306/d", "mysql://u@h/d", "sqlite:a:b", "sqlite:profile:x"]
+        {
+            assert!(StoreUrl::parse(good).is_ok(), "{good}");
         }
     }
 

@@ -13,25 +13,25 @@ use crate::store::mysql::{MysqlPortable, MysqlServer};
 use crate::store::portable::{Portable, Role, Table};
 use crate::store::sqlite::SqliteStore;
 use progress::{Progress, Style};
-use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::flag;
 use std::fmt::Write as _;
 use std::io::{self, IsTerminal, Write};
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 use transfer::{Beside, Place, count, transfer};
 
 const NO_MEMORY: &str = "cannot copy memory: it is there only inside its own server, and gone with it";
 
-/// Copies as the whole process: progress on stderr, the result on stdout, SIGTERM and SIGINT end it between two pages.
+/// Copies as the whole process: progress on stderr (by way of what never waits for it), the result on stdout; the signals end it
+/// between two pages.
 ///
 /// # Errors
 /// One sentence.
-pub fn run(order: &CopyOrder) -> Result<(), String> {
+pub fn run<W: Write>(order: &CopyOrder, stderr: W, signals: &[i32]) -> Result<(), String> {
     let stop = Arc::new(AtomicBool::new(false));
-    for signal in [SIGTERM, SIGINT] {
+    for &signal in signals {
         // The second one ends the process at once: a store may have stopped answering.
         flag::register_conditional_default(signal, Arc::clone(&stop))
             .and_then(|_| flag::register(signal, Arc::clone(&stop)))
@@ -40,7 +40,9 @@ pub fn run(order: &CopyOrder) -> Result<(), String> {
     let columns = std::env::var("COLUMNS").ok();
     let style = if io::stderr().is_terminal() { Style::bar(columns.as_deref()) } else { Style::Lines };
     let began = Instant::now();
-    let copied = copy(&order.from, &order.to, &mut Progress::new(io::stderr(), style), &stop)?;
+    let copied = copy(&order.from, &order.to, &mut Progress::new(stderr, style), &stop)?;
+    // All is done: from here on the first signal ends the process, should nobody read what it says.
+    stop.store(true, Ordering::Release);
     let mut said = String::new();
     let mut total = 0;
     for (table, count) in &copied {

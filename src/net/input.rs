@@ -12,7 +12,7 @@ use crate::protocol::envelope;
 use crate::protocol::error::ErrorCode;
 use crate::protocol::http::{self, Head};
 use crate::protocol::request::{BadInput, Request};
-use crate::protocol::split::{RawInput, RawItem};
+use crate::protocol::split::{self, RawInput, RawItem};
 use crate::protocol::ws::{self, WsInput, WsItem};
 
 /// Reads of one connection in one turn; who has more to say goes on in the next, after the others.
@@ -179,13 +179,18 @@ impl<S: Stream> Hub<S> {
                 self.answer(id, |out| http::write_upgrade(out, &accept));
                 Some(length)
             }
-            Head::Get => {
-                self.answer(id, http::write_page);
+            Head::Page => {
+                self.answer(id, |out| http::write_page(out, http::wants_no_body(bytes)));
+                self.close(id, Why::HttpDone);
+                None
+            }
+            Head::Options => {
+                self.answer(id, http::write_options);
                 self.close(id, Why::HttpDone);
                 None
             }
             Head::Bad(refusal) => {
-                self.answer(id, |out| http::write_refusal(out, refusal));
+                self.answer(id, |out| http::write_refusal(out, refusal, http::wants_no_body(bytes)));
                 self.close(id, Why::HttpBad);
                 None
             }
@@ -328,7 +333,9 @@ impl<S: Stream> Hub<S> {
         self.work_left -= ODD_INPUT;
         // Taken out for the call: the request borrows from it while the core is called.
         let mut scratch = std::mem::take(&mut self.scratch);
-        let heard = self.hear_request(id, envelope::parse_any(text, &mut scratch), gate);
+        // What is white space between raw envelopes is so around one in a message of its own.
+        let input = envelope::parse_any(split::trim(text), &mut scratch);
+        let heard = self.hear_request(id, input, gate);
         self.scratch = scratch;
         heard
     }

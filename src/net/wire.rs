@@ -49,17 +49,36 @@ pub enum Sniffed {
 /// The first byte of a TLS record that holds a handshake.
 const TLS_HANDSHAKE: u8 = 0x16;
 
-/// Looks at the first bytes of a connection.
+/// The methods of RFC 9110 and PATCH: with a space behind it, each begins a request whatever follows.
+const METHODS: [&[u8]; 9] = [b"GET", b"HEAD", b"POST", b"PUT", b"DELETE", b"OPTIONS", b"PATCH", b"TRACE", b"CONNECT"];
+/// A word longer than this is no method.
+const METHOD_BYTES_MAX: usize = 256;
+
+/// Looks at the first bytes of a connection. Whatever a browser can send to another site's address is HTTP: the known methods, and
+/// any other (a page may choose it) in front of a path.
 #[must_use]
 pub fn sniff(bytes: &[u8]) -> Sniffed {
-    const GET: &[u8] = b"GET ";
     match bytes {
-        [] => Sniffed::Wait,
-        [TLS_HANDSHAKE, ..] => Sniffed::Tls,
-        _ if bytes.starts_with(GET) => Sniffed::Http,
-        _ if GET.starts_with(bytes) => Sniffed::Wait,
+        [] => return Sniffed::Wait,
+        [TLS_HANDSHAKE, ..] => return Sniffed::Tls,
+        _ => {}
+    }
+    let seen = &bytes[..bytes.len().min(METHOD_BYTES_MAX + 1)];
+    let Some(length) = seen.iter().position(|&byte| !is_method_byte(byte)) else {
+        return if seen.len() > METHOD_BYTES_MAX { Sniffed::Raw } else { Sniffed::Wait };
+    };
+    let (method, rest) = bytes.split_at(length);
+    match rest {
+        [b' ', ..] if METHODS.contains(&method) => Sniffed::Http,
+        [b' '] if length > 0 => Sniffed::Wait,
+        [b' ', b'/' | b'*', ..] if length > 0 => Sniffed::Http,
         _ => Sniffed::Raw,
     }
+}
+
+/// What a method is made of: the tchar of RFC 9110 §5.6.2. No envelope begins with any of them.
+fn is_method_byte(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }
 
 impl Framing {
@@ -122,17 +141,49 @@ mod tests {
             (b"GET", Sniffed::Wait),
             (b"GET ", Sniffed::Http),
             (b"GET / HTTP", Sniffed::Http),
-            (b"GEX", Sniffed::Raw),
+            (b"GEX", Sniffed::Wait),
             (b"GET/", Sniffed::Raw),
-            (b"get ", Sniffed::Raw),
-            (b"POST / HTTP/1.1", Sniffed::Raw),
+            (b"get ", Sniffed::Wait),
+            (b"get /", Sniffed::Http),
+            (b"P", Sniffed::Wait),
+            (b"POST / HTTP/1.1", Sniffed::Http),
+            (b"HEAD ", Sniffed::Http),
+            (b"OPTIONS ", Sniffed::Http),
+            (b"CONNECT ", Sniffed::Http),
+            (b"PRI * HTTP/2.0", Sniffed::Http),
+            (b"{\"TYPE\" /", Sniffed::Raw),
+            (b"M-SEARCH * HTTP/1.1", Sniffed::Http),
+            (b"a+b /", Sniffed::Http),
+            (b"hello ", Sniffed::Wait),
+            (b"hello you", Sniffed::Raw),
+            (b"hello\n", Sniffed::Raw),
+            (b" /", Sniffed::Raw),
             (b"{\"", Sniffed::Raw),
+            (b"{", Sniffed::Raw),
+            (b"[", Sniffed::Raw),
+            (b"\"", Sniffed::Raw),
             (b"\n", Sniffed::Raw),
+            (b"\0", Sniffed::Raw),
+            (b"\xef\xbb\xbf", Sniffed::Raw),
+            (b"\xef", Sniffed::Raw),
             (b" GET ", Sniffed::Raw),
+            (&[b'A'; METHOD_BYTES_MAX], Sniffed::Wait),
+            (&[b'A'; METHOD_BYTES_MAX + 1], Sniffed::Raw),
             (&[0x16], Sniffed::Tls),
             (&[0x16, 3, 1], Sniffed::Tls),
         ] {
             assert_eq!(sniff(bytes), expected, "{bytes:?}");
+        }
+    }
+
+    #[test]
+    fn more_bytes_never_change_what_was_decided() {
+        for whole in
+            ["GET / HTTP/1.1", "POST /x HTTP/1.1", "hello you there", "OPTIONS * HTTP/1.1", "{\"TYPE\":\"0\"}", "odd /"]
+        {
+            let decided: Vec<Sniffed> = (0..=whole.len()).map(|end| sniff(&whole.as_bytes()[..end])).collect();
+            let at = decided.iter().position(|sniffed| *sniffed != Sniffed::Wait).unwrap();
+            assert!(decided[at..].iter().all(|sniffed| *sniffed == decided[at]), "{whole}: {decided:?}");
         }
     }
 

@@ -1,4 +1,5 @@
-//! The head of an HTTP/1.1 request: a WebSocket upgrade (RFC 6455 §4.2) or a plain GET.
+//! The head of an HTTP/1.1 request: a WebSocket upgrade (RFC 6455 §4.2), a GET or HEAD of the page, an OPTIONS, or one that is
+//! refused. Nobody reads the body of a request.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -22,8 +23,10 @@ pub enum Head {
         /// How long the head is; what follows is the first frame.
         length: usize,
     },
-    /// A page.
-    Get,
+    /// The page, by GET or HEAD.
+    Page,
+    /// What may be asked.
+    Options,
     /// Nothing that can be answered: the status line to say so.
     Bad(Refusal),
 }
@@ -33,6 +36,10 @@ pub enum Head {
 pub enum Refusal {
     /// 400: not HTTP, or an upgrade that lacks something.
     BadRequest,
+    /// 404: there is no such page.
+    NotFound,
+    /// 405: neither GET nor HEAD nor OPTIONS.
+    MethodNotAllowed,
     /// 426: another version of the WebSocket protocol.
     UpgradeRequired,
     /// 431: the head is too long.
@@ -63,8 +70,12 @@ fn read_request(request: &httparse::Request<'_, '_>, length: usize) -> Head {
     let value = |name: &str| {
         request.headers.iter().find(|header| header.name.eq_ignore_ascii_case(name)).map(|header| header.value)
     };
-    if !has_token("Upgrade", "websocket") {
-        return Head::Get;
+    match request.method {
+        Some("GET") if has_token("Upgrade", "websocket") => {}
+        Some("GET" | "HEAD") if is_page(request.path.unwrap_or_default()) => return Head::Page,
+        Some("GET" | "HEAD") => return Head::Bad(Refusal::NotFound),
+        Some("OPTIONS") => return Head::Options,
+        _ => return Head::Bad(Refusal::MethodNotAllowed),
     }
     if request.version != Some(1) || !has_token("Connection", "upgrade") {
         return Head::Bad(Refusal::BadRequest);
@@ -80,6 +91,21 @@ fn read_request(request: &httparse::Request<'_, '_>, length: usize) -> Head {
     Head::Upgrade { accept, length }
 }
 
+/// Is this target the page, with or without a query, and however its host stands in front of it?
+fn is_page(target: &str) -> bool {
+    let target = target.split(['?', '#']).next().unwrap_or_default();
+    match target.split_once("://") {
+        Some((_, rest)) => rest.split_once('/').is_none_or(|(_, path)| path.is_empty()),
+        None => target == "/",
+    }
+}
+
+/// Does the answer to this request end with its headers?
+#[must_use]
+pub fn wants_no_body(input: &[u8]) -> bool {
+    input.starts_with(b"HEAD ")
+}
+
 /// Appends the answer to an upgrade.
 pub fn write_upgrade(out: &mut Vec<u8>, accept: &str) {
     out.extend_from_slice(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n");
@@ -92,40 +118,54 @@ const PAGE: &str = "This is hongyan, an instant-messaging server.\n\
     Open a WebSocket here, on any path, and send one JSON envelope per text frame;\n\
     or connect with plain TCP to the same port and send JSON envelopes, one per line.\n";
 
-/// Appends the page of a plain GET.
-pub fn write_page(out: &mut Vec<u8>) {
-    write_text(out, "200 OK", "", PAGE);
+const ALLOW: &str = "Allow: GET, HEAD, OPTIONS\r\n";
+
+/// Appends the page; with `no_body` only the headers.
+pub fn write_page(out: &mut Vec<u8>, no_body: bool) {
+    write_text(out, "200 OK", "", PAGE, no_body);
 }
 
-/// Appends a refusal.
-pub fn write_refusal(out: &mut Vec<u8>, refusal: Refusal) {
-    match refusal {
-        Refusal::BadRequest => {
-            write_text(out, "400 Bad Request", "", "This is no request that can be answered here.\n")
-        }
-        Refusal::UpgradeRequired => write_text(
-            out,
+/// Appends what may be asked.
+pub fn write_options(out: &mut Vec<u8>) {
+    out.extend_from_slice(b"HTTP/1.1 204 No Content\r\n");
+    out.extend_from_slice(ALLOW.as_bytes());
+    out.extend_from_slice(b"Connection: close\r\n\r\n");
+}
+
+/// Appends a refusal; with `no_body` only the headers.
+pub fn write_refusal(out: &mut Vec<u8>, refusal: Refusal, no_body: bool) {
+    let (status, headers, text) = match refusal {
+        Refusal::BadRequest => ("400 Bad Request", "", "This is no request that can be answered here.\n"),
+        Refusal::NotFound => ("404 Not Found", "", "There is no such page here; / says what this is.\n"),
+        Refusal::MethodNotAllowed => (
+            "405 Method Not Allowed",
+            ALLOW,
+            "Only GET, HEAD and OPTIONS are answered here; open a WebSocket to talk.\n",
+        ),
+        Refusal::UpgradeRequired => (
             "426 Upgrade Required",
             "Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n",
             "Only version 13 of the WebSocket protocol is spoken here.\n",
         ),
-        Refusal::TooLong => write_text(
-            out,
+        Refusal::TooLong => (
             "431 Request Header Fields Too Large",
             "",
             "The head of a request may be 8 KiB long and have 64 headers.\n",
         ),
-    }
+    };
+    write_text(out, status, headers, text, no_body);
 }
 
-fn write_text(out: &mut Vec<u8>, status: &str, headers: &str, text: &str) {
+fn write_text(out: &mut Vec<u8>, status: &str, headers: &str, text: &str, no_body: bool) {
     let head = format!(
         "HTTP/1.1 {status}\r\n{headers}Content-Type: text/plain; charset=utf-8\r\nContent-Length: {}\r\n\
          Cache-Control: no-store\r\nConnection: close\r\n\r\n",
         text.len()
     );
     out.extend_from_slice(head.as_bytes());
-    out.extend_from_slice(text.as_bytes());
+    if !no_body {
+        out.extend_from_slice(text.as_bytes());
+    }
 }
 
 #[cfg(test)]
@@ -152,8 +192,45 @@ mod tests {
         assert_eq!(without("Version: 13", "Version: 8"), Head::Bad(Refusal::UpgradeRequired));
         assert_eq!(without("dGhlIHNhbXBsZSBub25jZQ==", "c2hvcnQ="), Head::Bad(Refusal::BadRequest));
         assert_eq!(without("keep-alive, Upgrade", "keep-alive"), Head::Bad(Refusal::BadRequest));
-        assert_eq!(without("Upgrade: WebSocket\r\n", ""), Head::Get);
+        assert_eq!(without("Upgrade: WebSocket\r\n", ""), Head::Bad(Refusal::NotFound));
+        assert_eq!(without("GET", "POST"), Head::Bad(Refusal::MethodNotAllowed));
+        assert_eq!(without("GET", "get"), Head::Bad(Refusal::MethodNotAllowed));
         assert_eq!(read_head(b"GET / HTTP/9\r\n\r\n"), Head::Bad(Refusal::BadRequest));
+    }
+
+    #[test]
+    fn a_method_and_a_target_choose_the_answer() {
+        let not_allowed = Head::Bad(Refusal::MethodNotAllowed);
+        for (start, expected) in [
+            ("GET /", Head::Page),
+            ("GET /?a=b", Head::Page),
+            ("HEAD /", Head::Page),
+            ("GET http://a.example:1102/", Head::Page),
+            ("GET http://a.example", Head::Page),
+            ("GET /favicon.ico", Head::Bad(Refusal::NotFound)),
+            ("HEAD /chat", Head::Bad(Refusal::NotFound)),
+            ("GET http://a.example/x", Head::Bad(Refusal::NotFound)),
+            ("GET *", Head::Bad(Refusal::NotFound)),
+            ("OPTIONS *", Head::Options),
+            ("OPTIONS /x", Head::Options),
+            ("POST /", not_allowed.clone()),
+            ("POST /x", not_allowed.clone()),
+            ("PUT /", not_allowed.clone()),
+            ("DELETE /", not_allowed.clone()),
+            ("TRACE /", not_allowed.clone()),
+            ("CONNECT a.example:443", not_allowed.clone()),
+            ("own-method /", not_allowed),
+        ] {
+            assert_eq!(read_head(format!("{start} HTTP/1.1\r\nHost: x\r\n\r\n").as_bytes()), expected, "{start}");
+        }
+        let written = |write: &dyn Fn(&mut Vec<u8>)| {
+            let mut out = Vec::new();
+            write(&mut out);
+            String::from_utf8(out).unwrap()
+        };
+        let (page, head) = (written(&|out| write_page(out, false)), written(&|out| write_page(out, true)));
+        assert!(page.ends_with(PAGE) && page.starts_with(&head) && head.ends_with("\r\n\r\n"));
+        assert!(head.contains(&format!("Content-Length: {}\r\n", PAGE.len())));
     }
 
     #[test]

@@ -46,6 +46,8 @@ enum Mode {
     /// White space before the next envelope.
     #[default]
     Between,
+    /// The same, within a byte order mark of which so many bytes were seen.
+    Mark(usize),
     Envelope(Scanner),
     /// The rest of a line that is no envelope.
     SkipLine,
@@ -61,16 +63,30 @@ impl RawInput {
         loop {
             match &mut self.mode {
                 Mode::Between => {
-                    let Some(start) = chunk.iter().position(|byte| !byte.is_ascii_whitespace()) else {
+                    let Some(start) = chunk.iter().position(|&byte| !is_space(byte)) else {
                         *chunk = &[];
                         return RawItem::More;
                     };
                     *chunk = &chunk[start..];
-                    if chunk[0] != b'{' {
+                    self.mode = match chunk[0] {
+                        b'{' => Mode::Envelope(Scanner::default()),
+                        first if first == BYTE_ORDER_MARK[0] => Mode::Mark(0),
+                        _ => {
+                            self.skip_line();
+                            return RawItem::Bad;
+                        }
+                    };
+                }
+                Mode::Mark(seen) => {
+                    let Some((&byte, rest)) = chunk.split_first() else { return RawItem::More };
+                    let seen = *seen;
+                    if BYTE_ORDER_MARK[seen] != byte {
                         self.skip_line();
+                        self.skipped = seen;
                         return RawItem::Bad;
                     }
-                    self.mode = Mode::Envelope(Scanner::default());
+                    *chunk = rest;
+                    self.mode = if seen + 1 < BYTE_ORDER_MARK.len() { Mode::Mark(seen + 1) } else { Mode::Between };
                 }
                 Mode::SkipLine => {
                     let line = memchr::memchr(b'\n', chunk);
@@ -89,7 +105,8 @@ impl RawInput {
                     let room = frame_bytes_max.saturating_sub(self.tail.len());
                     match scanner.scan(chunk) {
                         Scan::Broken(place) if place <= room => {
-                            let here = scanner.fresh_line && chunk.get(place) == Some(&b'{');
+                            // A line that begins as a healthy one is heard.
+                            let here = scanner.fresh_line && chunk.get(place).is_some_and(|&byte| may_begin(byte));
                             *chunk = &chunk[place..];
                             self.tail = Vec::new();
                             self.mode = Mode::Between;
@@ -132,6 +149,25 @@ impl RawInput {
     pub fn is_between(&self) -> bool {
         matches!(self.mode, Mode::Between)
     }
+}
+
+/// Some clients put it in front of all they write.
+const BYTE_ORDER_MARK: [u8; 3] = [0xEF, 0xBB, 0xBF];
+
+/// Is this byte passed over between two envelopes? NULs, too: some clients end each of theirs with one.
+fn is_space(byte: u8) -> bool {
+    byte.is_ascii_whitespace() || byte == 0
+}
+
+/// May a healthy line begin with this?
+fn may_begin(byte: u8) -> bool {
+    matches!(byte, b'{' | 0) || byte == BYTE_ORDER_MARK[0]
+}
+
+/// A text without what is passed over around an envelope.
+#[must_use]
+pub fn trim(text: &str) -> &str {
+    text.trim_matches(|char| char == '\u{FEFF}' || u8::try_from(char).is_ok_and(is_space))
 }
 
 /// Has this text the structure of one envelope, nested no deeper than allowed?
@@ -309,6 +345,32 @@ mod tests {
         expect(" \r\n\t{\n  \"a\": [1, {\"b\": \"\\\"{\"}]\n}\n", &["{\n  \"a\": [1, {\"b\": \"\\\"{\"}]\n}"]);
         expect("{}{}", &["{}", "{}"]);
         expect("{\"a\":[],\"b\":{},\"c\":null,\"d\":-1.5e+3}", &["{\"a\":[],\"b\":{},\"c\":null,\"d\":-1.5e+3}"]);
+    }
+
+    #[test]
+    fn byte_order_marks_and_nuls_between_envelopes_are_white_space() {
+        let mark = "\u{FEFF}";
+        expect(&format!("{mark}{{}}\0{{\"a\":1}}\0\0\n{mark}{mark} {{}}{mark}"), &["{}", "{\"a\":1}", "{}"]);
+        expect(&format!("\0{mark}\0\n{{}}\0"), &["{}"]);
+        // Also where an envelope was given up for the line behind it.
+        expect(
+            &format!("{{\"a\":1\n{mark}{{\"b\":2}}\n{{\"a\":1\n\0{{\"b\":3}}\n"),
+            &["BAD", "{\"b\":2}", "BAD", "{\"b\":3}"],
+        );
+        // Not inside of one.
+        expect(&format!("{{\"a\"{mark}:1}}\n{{}}\n"), &["BAD", "{}"]);
+        expect("{\"a\":\0 1}\n{}\n", &["BAD", "{}"]);
+        for broken in [&b"\xef{}\n{}\n"[..], b"\xef\xbb{}\n{}", b"\xbb\xbf\n{}", b"\xef\n{}", b"\xef\xef\xbb\xbf{}\n{}"]
+        {
+            for cut in 1..=broken.len() {
+                assert_eq!(items(broken, cut, 1_000), ["BAD", "{}"], "{broken:x?} cut every {cut} bytes");
+            }
+        }
+        let mut raw = RawInput::default();
+        let mut chunk: &[u8] = b"\xef\xbb";
+        assert_eq!(raw.next(&mut chunk, 100), RawItem::More);
+        assert!(!raw.is_between(), "half of a mark has to be remembered");
+        assert_eq!(trim("\u{FEFF}\0 {} \u{FEFF}\n"), "{}");
     }
 
     #[test]

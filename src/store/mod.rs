@@ -57,6 +57,12 @@ impl fmt::Display for StoreError {
 
 impl std::error::Error for StoreError {}
 
+/// What the system says, without the number that Rust puts behind it.
+fn plain(error: &std::io::Error) -> String {
+    let text = error.to_string();
+    text.split(" (os error").next().unwrap_or_default().to_owned()
+}
+
 /// What became of a push that was to be saved.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SavedAs {

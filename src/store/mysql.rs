@@ -8,6 +8,7 @@ mod connect;
 mod export;
 mod lost;
 mod mailbox;
+mod said;
 mod schema;
 mod values;
 

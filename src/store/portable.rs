@@ -170,6 +170,12 @@ pub trait Portable {
 /// Stands in the place of the schema's version while a copy into the store is under way.
 pub(super) const UNFINISHED: i64 = -1;
 
+/// The names of the tables that a file of ours makes.
+pub(super) fn tables_of(sql: &str) -> impl Iterator<Item = &str> {
+    let made = sql.lines().filter_map(|line| line.strip_prefix("CREATE TABLE "));
+    made.filter_map(|rest| rest.strip_prefix("IF NOT EXISTS ").unwrap_or(rest).split([' ', '(']).next())
+}
+
 pub(super) fn unfinished() -> StoreError {
     StoreError::Corrupt(
         "a copy into it was begun and not finished, so it is not whole: delete it and copy again".into(),

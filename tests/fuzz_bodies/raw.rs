@@ -70,17 +70,29 @@ fn items(chunks: &[&[u8]], reacts: bool) -> Vec<Item> {
 
 /// Up to the first thing that is no object of an allowed size, both find the same.
 fn compare(stream: &[u8], found: &[Item]) {
-    let mut twin = serde_json::Deserializer::from_slice(stream).into_iter::<Twin>();
     let mut found = found.iter();
-    let mut start = 0;
-    while let Some(Ok(Twin(value))) = twin.next() {
-        let end = twin.byte_offset();
-        let text = stream[start..end].trim_ascii();
-        start = end;
+    let mut rest = behind_space(stream);
+    // A reader for each, since between two stands what serde_json does not know.
+    loop {
+        let mut twin = serde_json::Deserializer::from_slice(rest).into_iter::<Twin>();
+        let Some(Ok(Twin(value))) = twin.next() else { return };
+        let (text, behind) = rest.split_at(twin.byte_offset());
+        rest = behind_space(behind);
         if !value.is_object() || text.len() > FRAME_BYTES_MAX || depth(&value) > DEPTH_MAX {
             return;
         }
         assert_eq!(found.next(), Some(&Item::Envelope(text.to_vec())), "{}", String::from_utf8_lossy(stream));
+    }
+}
+
+/// Byte order marks and NULs are white space, too.
+fn behind_space(mut stream: &[u8]) -> &[u8] {
+    loop {
+        let rest = stream.trim_ascii_start();
+        match rest {
+            [0, rest @ ..] | [0xEF, 0xBB, 0xBF, rest @ ..] => stream = rest,
+            _ => return rest,
+        }
     }
 }
 

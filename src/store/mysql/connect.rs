@@ -1,11 +1,12 @@
 //! Coming to a MySQL or MariaDB server: the URL, the session's settings, the tables, and the lock that keeps a second server away.
 
-use super::schema::{KNOWN, known_version, make_marked, migrate, set_version, version};
+use super::said;
+use super::schema::{KNOWN, check_all_ours, known_version, make_marked, migrate, set_version, version};
 use super::{MysqlStore, fault};
 use crate::store::StoreError;
 use crate::store::portable::{Role, UNFINISHED, check_current};
 use mysql::prelude::Queryable;
-use mysql::{Conn, Opts, OptsBuilder, Row};
+use mysql::{Conn, Opts, OptsBuilder, Row, SslOpts, UrlError};
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -116,10 +117,12 @@ impl MysqlServer {
     /// When it is no such URL. The sentence does not repeat it.
     pub fn new_for(role: Role, url: &str) -> Result<Self, StoreError> {
         // The driver's own sentence may quote what stands in the URL.
-        let wrong = || StoreError::Unusable("its URL is not like mysql://USER:PASSWORD@HOST:PORT/DATABASE".to_owned());
-        let opts = Opts::from_url(url).map_err(|_| wrong())?;
+        let opts = Opts::from_url(url).map_err(|error| StoreError::Unusable(said::of_url(&error)))?;
         if opts.get_db_name().is_none_or(str::is_empty) {
-            return Err(wrong());
+            return Err(StoreError::Unusable(said::of_url(&UrlError::BadUrl)));
+        }
+        if let Some(path) = opts.get_ssl_opts().and_then(SslOpts::root_cert_path) {
+            said::check_ca(path)?;
         }
         let (read, write) = match role {
             Role::Serve => (READ_TIMEOUT, WRITE_TIMEOUT),
@@ -169,7 +172,10 @@ impl MysqlServer {
     }
 
     fn session(&self, opts: &Opts) -> Result<Conn, StoreError> {
-        let mut conn = open(opts).map_err(|error| fault(&error).0)?;
+        let mut conn = open(opts).map_err(|error| match fault(&error).0 {
+            StoreError::Unavailable(why) if said::stays(&error) => StoreError::Unusable(why),
+            error => error,
+        })?;
         for statement in SESSION {
             conn.query_drop(statement).map_err(|error| fault(&error).0)?;
         }
@@ -236,6 +242,10 @@ impl MysqlServer {
         }
         self.check_not_taken_over(guard, &mut conn, "another server has used this database")?;
         self.check_commits_are_safe(guard, &mut conn)?;
+        // Only at the start: what somebody adds later does not end what is online. What is only copied from is left as it is.
+        if self.role != Role::CopyFrom && !guard.was_held {
+            check_all_ours(&mut conn)?;
+        }
         match self.role {
             Role::CopyFrom => check_current(known_version(&mut conn)? as i64, KNOWN)?,
             Role::CopyInto if version(&mut conn)? == 0 => make_marked(&mut conn)?,
@@ -382,7 +392,12 @@ fn open(opts: &Opts) -> mysql::Result<Conn> {
         return Conn::new(opts.clone());
     }
     let name = opts.get_ip_or_hostname().into_owned();
-    let addresses = (name.trim_matches(['[', ']']), opts.get_tcp_port()).to_socket_addrs()?;
+    let addresses = (name.trim_matches(['[', ']']), opts.get_tcp_port()).to_socket_addrs().map_err(|error| {
+        // The system's own sentence does not say what it looked for.
+        let why = error.to_string();
+        let why = why.strip_prefix("failed to lookup address information: ").unwrap_or(&why);
+        std::io::Error::new(error.kind(), format!("the address of its host {name:?} cannot be found: {why}"))
+    })?;
     first_that_answers(addresses, |address| {
         let opts = OptsBuilder::from_opts(opts.clone());
         Conn::new(opts.ip_or_hostname(Some(address.ip().to_string())))
@@ -459,7 +474,7 @@ mod tests {
         assert_eq!((server.opts.get_db_name(), server.opts.get_tcp_port()), (Some("hütte"), 3307));
         assert!(server.opts.get_read_timeout().is_some() && server.opts.get_write_timeout().is_some());
         assert!(server.opts.get_tcp_connect_timeout().is_some());
-        for bad in ["mysql://u:geheim@h:x/d", "mysql://u:geheim@h:1", "mysql://u:geheim@h/d?geheim=1", "u:geheim"] {
+        for bad in ["mysql://u:geheim@h:x/d", "mysql://u:geheim@h:1", "mysql://u:geheim@h/d?x=geheim", "u:geheim"] {
             let why = MysqlServer::new(bad).unwrap_err().to_string();
             assert!(!why.contains("geheim"), "{why}");
         }

@@ -2,7 +2,7 @@
 
 use super::fault;
 use crate::store::StoreError;
-use crate::store::portable::{UNFINISHED, unfinished};
+use crate::store::portable::{UNFINISHED, tables_of, unfinished};
 use mysql::Conn;
 use mysql::prelude::Queryable;
 
@@ -30,7 +30,8 @@ pub(super) fn version(conn: &mut Conn) -> Result<usize, StoreError> {
         conn.query_first::<u64, _>(sql).map(Option::unwrap_or_default).map_err(|error| fault(&error).0)
     };
     if count(conn, "'schema_version'")? == 0 {
-        if count(conn, "'accounts', 'friendships', 'friend_requests', 'pushes', 'resume_tokens'")? > 0 {
+        let names: Vec<String> = ours().map(|name| format!("'{name}'")).collect();
+        if count(conn, &names.join(", "))? > 0 {
             return Err(StoreError::Corrupt("it holds tables of another application".into()));
         }
         return Ok(0);
@@ -42,6 +43,25 @@ pub(super) fn version(conn: &mut Conn) -> Result<usize, StoreError> {
         version => {
             usize::try_from(version).map_err(|_| StoreError::Corrupt(format!("its schema has the number {version}")))
         }
+    }
+}
+
+/// The tables of every version.
+fn ours() -> impl Iterator<Item = &'static str> {
+    [SCHEMA].into_iter().chain(UPGRADES.iter().copied()).flat_map(tables_of)
+}
+
+/// Refuses a database that holds any table or view of another application: it is not ours to change, and may be dropped with what
+/// its owner drops.
+pub(super) fn check_all_ours(conn: &mut Conn) -> Result<(), StoreError> {
+    // A newer one may have tables that this one does not know.
+    known_version(conn)?;
+    let sql = "SELECT table_name FROM information_schema.tables WHERE table_schema = DATABASE() ORDER BY table_name";
+    let names: Vec<String> = conn.query(sql).map_err(|error| fault(&error).0)?;
+    let ours: Vec<&str> = ours().collect();
+    match names.iter().find(|name| !ours.contains(&name.as_str())) {
+        Some(name) => Err(StoreError::Corrupt(format!("it holds tables of another application, {name:?} among them"))),
+        None => Ok(()),
     }
 }
 

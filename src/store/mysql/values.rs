@@ -1,5 +1,6 @@
 //! What the database says: its values, and what its errors mean.
 
+use super::said;
 use crate::protocol::field::UserName;
 use crate::store::StoreError;
 use mysql::{Row, Value};
@@ -33,7 +34,7 @@ pub(super) fn fault(error: &mysql::Error) -> (StoreError, bool) {
         return (StoreError::TooLarge(error.to_string()), false);
     }
     let mysql::Error::MySqlError(server) = error else {
-        return (StoreError::Unavailable(error.to_string()), false);
+        return (StoreError::Unavailable(said::of_driver(error)), false);
     };
     let (meaning, usable) = meaning(server.code);
     (meaning(format!("{} (error {})", server.message, server.code)), usable)

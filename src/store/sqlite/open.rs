@@ -2,15 +2,15 @@
 
 use super::SqliteStore;
 use super::place::Place;
-use crate::store::StoreError;
-use crate::store::portable::{Role, UNFINISHED, check_current, unfinished};
+use crate::store::portable::{Role, UNFINISHED, check_current, tables_of, unfinished};
+use crate::store::{StoreError, plain};
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
-use std::fs::{File, OpenOptions, TryLockError};
-use std::io::Read;
+use std::fs::{File, Metadata, OpenOptions, TryLockError};
+use std::io::{ErrorKind, Read};
 #[cfg(unix)]
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// In the file's header: this is hongyan's ("hong").
@@ -45,6 +45,38 @@ impl Drop for Lock {
     }
 }
 
+/// Why the file cannot be opened, or made.
+fn why_not_opened(error: &std::io::Error, may_make: bool) -> String {
+    match error.kind() {
+        ErrorKind::NotFound if may_make => "the folder that it is to be in is not there".to_owned(),
+        ErrorKind::NotFound => "there is no such file".to_owned(),
+        ErrorKind::IsADirectory => "it is a folder, and no file".to_owned(),
+        _ => plain(error),
+    }
+}
+
+/// Refuses what is no file, and a file that has a second name: what SQLite keeps beside it goes by its name, so whoever opens it by
+/// the other one after a crash misses what was written last.
+fn check_kind(data: &Metadata) -> Result<(), StoreError> {
+    if !data.is_file() {
+        return Err(StoreError::Unavailable("it is no file".into()));
+    }
+    #[cfg(unix)]
+    if data.nlink() > 1 {
+        let why = format!(
+            "it is one file under {} names (hard links), of which SQLite knows one; leave it only one",
+            data.nlink()
+        );
+        return Err(StoreError::Unavailable(why));
+    }
+    Ok(())
+}
+
+/// The path so that SQLite takes it for nothing but a path: a temporary database and one in memory have names of their own.
+fn plain_path(path: &Path) -> PathBuf {
+    if path.is_absolute() { path.to_owned() } else { Path::new(".").join(path) }
+}
+
 impl SqliteStore {
     /// Opens the file, creates it if it is not there, brings an older schema up to date.
     ///
@@ -59,9 +91,6 @@ impl SqliteStore {
     /// # Errors
     /// As [`open`](Self::open); and a copy into it was not finished, or there is nothing to copy from.
     pub fn open_for(role: Role, path: &Path) -> Result<Self, StoreError> {
-        let shown = path.display();
-        let cannot =
-            |why: &dyn std::fmt::Display| StoreError::Unavailable(format!("cannot open the store {shown}: {why}"));
         let mut options = OpenOptions::new();
         // What is only copied from may be a file that we must not write to.
         let may_write = role != Role::CopyFrom;
@@ -69,25 +98,34 @@ impl SqliteStore {
         // Password hashes are nobody else's business; SQLite gives its other files the mode of this one.
         #[cfg(unix)]
         options.mode(0o600);
-        let file = options.open(path).map_err(|error| cannot(&error))?;
+        let file = options.open(path).map_err(|error| StoreError::Unavailable(why_not_opened(&error, may_write)))?;
+        let unavailable = |error: std::io::Error| StoreError::Unavailable(plain(&error));
+        check_kind(&file.metadata().map_err(unavailable)?)?;
         match file.try_lock() {
             Ok(()) => {}
-            Err(TryLockError::WouldBlock) => return Err(cannot(&"another server uses it")),
-            Err(TryLockError::Error(error)) => return Err(cannot(&error)),
+            Err(TryLockError::WouldBlock) => return Err(StoreError::Unavailable("another server uses it".into())),
+            Err(TryLockError::Error(error)) => return Err(unavailable(error)),
         }
         let lock = Lock(file);
         // SQLite takes a file of a few bytes for an empty database and writes over it.
         let mut head = Vec::new();
-        (&lock.0).take(MAGIC.len() as u64).read_to_end(&mut head).map_err(|error| cannot(&error))?;
+        (&lock.0).take(MAGIC.len() as u64).read_to_end(&mut head).map_err(unavailable)?;
         if !head.is_empty() && head != MAGIC {
-            return Err(StoreError::Corrupt(format!("cannot open the store {shown}: it is no SQLite database")));
+            return Err(StoreError::Corrupt("it is no SQLite database".into()));
         }
         let mut flags = OpenFlags::default();
         flags.set(OpenFlags::SQLITE_OPEN_CREATE, may_write);
-        let db = Connection::open_with_flags(path, flags).map_err(|error| cannot(&error))?;
-        let place = Place::of(path, &lock.0).map_err(|error| cannot(&error))?;
+        // What was locked is what is opened: a name that SQLite reads as a URI may mean another file.
+        flags.remove(OpenFlags::SQLITE_OPEN_URI);
+        let path = plain_path(path);
+        let db = Connection::open_with_flags(&path, flags).map_err(|error| {
+            // The path stands in front of the sentence already.
+            let (why, shown) = (error.to_string(), format!(": {}", path.display()));
+            StoreError::Unavailable(why.strip_suffix(&shown).unwrap_or(&why).to_owned())
+        })?;
+        let place = Place::of(&path, &lock.0).map_err(unavailable)?;
         let mut store = Self { db, _lock: lock, place };
-        store.prepare(role).map_err(|error| cannot(&error))?;
+        store.prepare(role)?;
         Ok(store)
     }
 
@@ -96,7 +134,7 @@ impl SqliteStore {
         self.db.set_prepared_statement_cache_capacity(32);
         // Without it statements are planned anew whenever other values are bound to them.
         self.db.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
-        self.check_owner()?;
+        self.check_owner(role)?;
         if role == Role::CopyFrom {
             check_current(self.version()?, MIGRATIONS.len())?;
             self.db.pragma_update(None, "query_only", true)?;
@@ -130,7 +168,7 @@ impl SqliteStore {
     }
 
     /// Refuses a file of another application before anything is written to it.
-    fn check_owner(&self) -> Result<(), StoreError> {
+    fn check_owner(&self, role: Role) -> Result<(), StoreError> {
         let number = |name: &str| self.db.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
         let tables: i64 = match self.db.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0)) {
             Ok(tables) => tables,
@@ -151,7 +189,23 @@ impl SqliteStore {
             let why = format!("it was written by a newer hongyan (schema {version}, this one knows {known})");
             return Err(StoreError::Corrupt(why));
         }
+        // What is only copied from is left as it is.
+        if role != Role::CopyFrom
+            && let Some(name) = self.foreign_table()?
+        {
+            return Err(StoreError::Corrupt(format!("it holds tables of another application, {name:?} among them")));
+        }
         Ok(())
+    }
+
+    /// A table or view that none of the steps makes.
+    fn foreign_table(&self) -> Result<Option<String>, StoreError> {
+        let sql =
+            "SELECT name FROM sqlite_schema WHERE type IN ('table', 'view') AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\'";
+        let mut statement = self.db.prepare(sql)?;
+        let names: Result<Vec<String>, _> = statement.query_map([], |row| row.get(0))?.collect();
+        let ours: Vec<&str> = MIGRATIONS.iter().flat_map(|step| tables_of(step)).collect();
+        Ok(names?.into_iter().find(|name| !ours.contains(&name.as_str())))
     }
 
     /// Takes the steps that are missing, each in a transaction of its own.

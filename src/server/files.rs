@@ -1,0 +1,118 @@
+//! File descriptors: as many as the system allows, and how many of them connections may have. The others are kept for the store, so
+//! that it can be opened again however many clients there are.
+
+use super::StartError;
+use crate::config::{Config, StoreUrl};
+
+/// The three of the console, the poll with its waker, its timer and the pipe of the signals, the listener, and a connection that is
+/// taken only to be refused; each with room to spare.
+const OWN: usize = 16;
+/// Of a SQLite store: the lock, the file, its log and the log's index; and once more while it is opened again.
+const SQLITE: usize = 2 * 4;
+/// Of each connection to a MySQL store: itself, the one before it that is just being closed, and what looking up the host's name takes.
+const PER_MYSQL_CONNECTION: usize = 4;
+
+/// How many descriptors are kept from connections.
+pub(super) fn reserved(config: &Config) -> usize {
+    OWN + match config.store {
+        StoreUrl::Memory => 0,
+        StoreUrl::Sqlite(_) => SQLITE,
+        // One more connection holds the lock.
+        StoreUrl::Mysql(_) => PER_MYSQL_CONNECTION * (config.data_threads + 1),
+    }
+}
+
+/// The limit of this process on open files, before and after it was raised as far as it goes. `None`: there is none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Limit {
+    before: Option<usize>,
+    after: Option<usize>,
+}
+
+#[cfg(target_os = "linux")]
+impl Limit {
+    /// Raises it; where the system refuses it stays as it is.
+    pub(super) fn raise() -> Self {
+        use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+        let now = getrlimit(Resource::Nofile);
+        let raised = Rlimit { current: now.maximum, maximum: now.maximum };
+        let before = Self::read().after;
+        if now.current != now.maximum
+            && let Err(error) = setrlimit(Resource::Nofile, raised)
+        {
+            log::warn!("the limit on open files cannot be raised: {error}");
+        }
+        Self { before, ..Self::read() }
+    }
+
+    /// As it is.
+    pub(super) fn read() -> Self {
+        use rustix::process::{Resource, getrlimit};
+        let now = getrlimit(Resource::Nofile).current.map(|limit| usize::try_from(limit).unwrap_or(usize::MAX));
+        Self { before: now, after: now }
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+impl Limit {
+    /// Elsewhere nobody is asked, and accepting pauses when there are none left.
+    pub(super) fn raise() -> Self {
+        Self::read()
+    }
+
+    pub(super) fn read() -> Self {
+        Self { before: None, after: None }
+    }
+}
+
+impl Limit {
+    /// How many connections there may be at once: what the configuration says, if there are descriptors for them.
+    ///
+    /// # Errors
+    /// There is none for even one connection.
+    pub(super) fn conns_max(self, config: &Config) -> Result<usize, StartError> {
+        let reserved = reserved(config);
+        let Some(limit) = self.after else { return Ok(config.connections_max) };
+        match limit.saturating_sub(reserved) {
+            0 => Err(StartError(format!(
+                "the limit on open files (ulimit -n) is {limit}: the server itself needs {reserved} of them, and each connection one"
+            ))),
+            left => Ok(config.connections_max.min(left)),
+        }
+    }
+
+    /// Says in the log what there is, and what is less than the configuration asks for.
+    pub(super) fn log(self, config: &Config) {
+        let (Some(before), Some(after)) = (self.before, self.after) else { return };
+        let (reserved, wanted) = (reserved(config), config.connections_max);
+        let left = after.saturating_sub(reserved);
+        let raised = if before == after { String::new() } else { format!(" (raised from {before})") };
+        let numbers = format!(
+            "the limit on open files is {after}{raised}: {reserved} are kept for the store and the server, {left} are left for connections"
+        );
+        if wanted > left {
+            log::warn!("{numbers}; --connections-max {wanted} is more than that, so it is {left}");
+        } else {
+            log::info!("{numbers}, of which --connections-max is {wanted}");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn connections_get_what_the_store_does_not_need() {
+        let limit = |after| Limit { before: after, after };
+        let with = |store, connections_max| Config { store, connections_max, data_threads: 4, ..Config::default() };
+        let sqlite = with(StoreUrl::Sqlite("x".into()), 1_000);
+        assert_eq!(limit(Some(1_024)).conns_max(&sqlite).unwrap(), 1_000);
+        assert_eq!(limit(Some(100)).conns_max(&sqlite).unwrap(), 100 - OWN - SQLITE);
+        assert_eq!(limit(None).conns_max(&sqlite).unwrap(), 1_000);
+        let mysql = with(StoreUrl::Mysql("mysql://h/d".into()), 1_000);
+        assert_eq!(limit(Some(100)).conns_max(&mysql).unwrap(), 100 - OWN - 20);
+        let why = limit(Some(20)).conns_max(&mysql).unwrap_err().to_string();
+        assert!(why.contains("ulimit -n") && why.contains("20") && why.contains("36"), "{why}");
+    }
+}

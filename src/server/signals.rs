@@ -1,0 +1,51 @@
+//! The signals of the whole process: which of them stop it, and that none of the others that supervisors and administrators send by
+//! habit ends it in the middle of its work.
+
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2};
+use signal_hook::flag;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+/// Those that stop the process cleanly. A hang-up does unless whoever started the process wanted it ignored, as `nohup` does.
+#[must_use]
+pub fn that_stop() -> Vec<i32> {
+    let mut signals = vec![SIGTERM, SIGINT];
+    if !is_ignored(SIGHUP) {
+        signals.push(SIGHUP);
+    }
+    signals
+}
+
+/// From now on nothing happens at SIGUSR1 and SIGUSR2, which would end the process.
+///
+/// # Errors
+/// The system refuses.
+pub fn ignore_others() -> io::Result<()> {
+    for signal in [SIGUSR1, SIGUSR2] {
+        // Nobody reads the flag.
+        flag::register(signal, Arc::new(AtomicBool::new(false)))?;
+    }
+    Ok(())
+}
+
+/// Was the process started with this signal ignored? Where the system does not tell, it was not.
+fn is_ignored(signal: i32) -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0);
+    mask >> (signal - 1) & 1 == 1
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn what_the_process_ignores_is_known() {
+        // The standard library ignores it in every program of ours.
+        assert!(is_ignored(signal_hook::consts::SIGPIPE));
+        assert!(!is_ignored(SIGTERM));
+    }
+}
