@@ -4,7 +4,7 @@
 #[path = "../tests/support/in_core.rs"]
 mod in_core;
 
-use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use hongyan::chat::contract::Rules;
 use in_core::{Core, ack, message, put_id};
 
@@ -56,5 +56,43 @@ fn core(criterion: &mut Criterion) {
     }
 }
 
-criterion_group!(benches, core);
+/// Messages that a list holds with the default rules.
+const LISTED: u64 = 1_024;
+
+/// Acks while a whole list is held back. `ids` tells the ids apart that one sender uses: each id is one that the others use, too, so that
+/// all but the first of it wait, and behind them what their senders said later.
+fn held_back(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("acks in the worst case");
+    for (name, senders) in [("one id of many senders", LISTED as usize), ("few ids of 8 senders", 8)] {
+        let rules = || Rules { save_after_ms: 60_000, friends_max: 10_000, ..rules() };
+        group.throughput(Throughput::Elements(LISTED));
+        group.sample_size(10);
+        group.bench_function(format!("{name}/{LISTED} held back"), |bench| {
+            bench.iter_batched_ref(
+                || {
+                    let mut core = Core::of_star(rules(), senders + 1);
+                    let conns: Vec<_> = (0..=senders).map(|number| core.log_in(number)).collect();
+                    for n in 0..LISTED {
+                        let from = 1 + n as usize % senders;
+                        // What all of them say under the same ids, one id after the other.
+                        let id = n / senders as u64;
+                        core.input(conns[from], message(id, from, 0, "x").as_bytes());
+                    }
+                    core.output.clear();
+                    (core, conns[0])
+                },
+                |(core, conn)| {
+                    for n in 0..LISTED {
+                        core.input(*conn, ack(n / senders as u64).as_bytes());
+                    }
+                    assert_eq!(core.pushes, LISTED, "each was sent");
+                },
+                BatchSize::PerIteration,
+            );
+        });
+    }
+    group.finish();
+}
+
+criterion_group!(benches, core, held_back);
 criterion_main!(benches);

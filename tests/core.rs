@@ -23,6 +23,8 @@ mod friends;
 mod gate;
 #[path = "core/idle.rs"]
 mod idle;
+#[path = "core/in_flight.rs"]
+mod in_flight;
 #[path = "core/limits.rs"]
 mod limits;
 #[path = "core/login.rs"]
@@ -38,6 +40,8 @@ mod safe;
 mod sim;
 #[path = "core/stop.rs"]
 mod stop;
+#[path = "core/strangers.rs"]
+mod strangers;
 #[path = "core/tokens.rs"]
 mod tokens;
 #[path = "core/tries.rs"]

@@ -9,7 +9,7 @@
 mod in_core;
 
 use hongyan::chat::Chat;
-use hongyan::chat::contract::{Now, Rules};
+use hongyan::chat::contract::{Event, Now, Rules};
 use hongyan::net::hub::{Bounds, Hub};
 use hongyan::net::socket::Stream;
 use in_core::{Core, ack, answer, friends, login, message};
@@ -91,6 +91,34 @@ fn a_message_through_codec_and_core() {
     }
     assert_eq!((core.pushes, core.replies), (4_000, 4_000 + ONLINE as u64), "each was pushed once and answered once");
     at_most("allocations per 50 messages", least, 50 * ALLOCATIONS_PER_MESSAGE_MAX);
+}
+
+/// Bytes that are remembered of a sender who is offline and sent as many as are remembered: 12 for each, and their name.
+const OFFLINE_SENDER_BYTES_MAX: usize = 13_200;
+
+#[test]
+fn a_sender_who_went_offline() {
+    const SENDERS: usize = 20;
+    const MESSAGES: u64 = 1_024;
+    let _alone = ALONE.lock();
+    let mut core = Core::new(Rules::default(), SENDERS);
+    // The receivers have been there before, so that what is measured is the senders'.
+    let conns: Vec<_> = (0..SENDERS).map(|number| core.log_in(number)).collect();
+    let mut id = 0;
+    let (bytes, ()) = bytes_kept(|| {
+        for from in (0..SENDERS).step_by(2) {
+            for _ in 0..MESSAGES {
+                id += 1;
+                core.input(conns[from], message(id, from, from + 1, "x").as_bytes());
+                core.input(conns[from + 1], ack(id).as_bytes());
+                core.output.clear();
+            }
+            core.event(Event::Closed { conn: conns[from] });
+        }
+        // Empty lists are dropped.
+        core.wait_ms(60_000);
+    });
+    at_most("bytes per offline sender", bytes / (SENDERS / 2), OFFLINE_SENDER_BYTES_MAX);
 }
 
 /// A client that has sent one thing and takes everything.

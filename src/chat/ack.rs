@@ -16,6 +16,7 @@ impl Chat {
             return;
         };
         self.unlist(name);
+        self.discharge_item(name, out);
         if let Some(mut item) = self.items.remove(name) {
             self.answer_waiters(&mut item, out);
             // One whose saving failed may be in the store all the same: a commit whose answer was lost.

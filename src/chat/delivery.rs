@@ -43,7 +43,7 @@ impl Chat {
         match list.feed {
             Feed::Live if !full => {
                 found.listed = true;
-                list.append(item, found);
+                list.append(item, &mut self.items);
                 if online {
                     self.grace.push_back((self.now.mono_ms + self.rules.save_after_ms, item));
                     self.trim_grace();
@@ -77,15 +77,15 @@ impl Chat {
             Some(Feed::Backlog { after_seq, .. }) => push.seq <= after_seq,
         };
         // A job that was tried again may find its push on the list: he logged in since.
-        let listed =
-            self.users.get(receiver).list.as_ref().is_some_and(|list| list.all().any(|item| item.seq == push.seq));
+        let list = self.users.get(receiver).list.as_ref();
+        let (listed, later) = list.map_or((false, false), |list| list.seqs_from(push.seq));
         if !known || listed {
             return;
         }
         if let Some(list) = &mut self.users.get_mut(receiver).list
             && list.feed == Feed::Live
             && list.is_full(push.weight_bytes(), &self.rules)
-            && list.all().all(|item| item.seq < push.seq)
+            && !later
         {
             // A page will have it. (One whose commit was overtaken is taken all the same: no page goes back.)
             list.feed = Feed::Backlog { after_seq: push.seq - 1, asking: false };
@@ -106,11 +106,14 @@ impl Chat {
             safe: true,
             listed: true,
             sent_ms: NEVER,
+            place: 0,
+            written_bytes: 0,
+            charged: false,
             waiter: None,
             more_waiters: None,
         });
-        if let (Some(list), Some(of)) = (&mut self.users.get_mut(receiver).list, self.items.get(item)) {
-            list.append(item, of);
+        if let Some(list) = &mut self.users.get_mut(receiver).list {
+            list.append(item, &mut self.items);
         }
     }
 
@@ -135,12 +138,12 @@ impl Chat {
         };
         let spelling = session.push_spelling;
         let (count, bytes) = (self.rules.outstanding_max as usize, self.rules.outstanding_bytes_max);
-        while let Some(next) = list.next_to_send(&self.items, count, bytes) {
-            let Some(item) = self.items.get_mut(next) else {
+        while let Some(next) = list.next_to_send(&mut self.items, spelling, count, bytes) {
+            list.first_sent(next, &mut self.items, self.now.mono_ms);
+            let Some(item) = self.items.get(next) else {
                 debug_assert!(false, "an entry's item lives as long as the entry");
                 break;
             };
-            list.first_sent(next, item, self.now.mono_ms);
             out.push(Action::Push { conn, spelling, push: item.push.clone() });
         }
         if list.timer.is_none() {
@@ -177,8 +180,8 @@ impl Chat {
             }
             wait_ms = RESEND_PAUSE_MS;
             list.drop_oldest_sending();
-            if let Some(found) = self.items.get_mut(item) {
-                list.sent_again(item, found, self.now.mono_ms);
+            list.sent_again(item, &mut self.items, self.now.mono_ms);
+            if let Some(found) = self.items.get(item) {
                 out.push(Action::Push { conn, spelling, push: found.push.clone() });
             }
         }
@@ -214,6 +217,7 @@ impl Chat {
         if let Some(waiter) = waiter.filter(|_| before == Save::None) {
             self.answer_by(waiter.due_ms, Due::Push(item));
         }
+        self.discharge_item(item, out);
         if self.submit(Job::SavePush { push }, Pending::Save(item), out).is_err() {
             self.save_failed(item, BUSY, out);
         }
@@ -250,7 +254,7 @@ impl Chat {
             Outcome::Full => self.not_saved(item, Save::Full, FULL, out),
             // Trying again would not help, and whoever waits is to know that now.
             Outcome::Refused | Outcome::TooLarge => self.save_failed(item, fault_of(outcome), out),
-            _ if !self.stopping && self.may_be_acked(item) => self.save_again_later(item),
+            _ if !self.stopping && self.may_be_acked(item) => self.save_again_later(item, out),
             _ => self.save_failed(item, UNAVAILABLE, out),
         }
     }
@@ -262,7 +266,7 @@ impl Chat {
     }
 
     /// Whoever waits for it waits on, until his time is over: for the ack, or for a store that is back.
-    fn save_again_later(&mut self, item: ItemRef) {
+    fn save_again_later(&mut self, item: ItemRef, out: &mut Vec<Action>) {
         if let Some(found) = self.items.get_mut(item) {
             found.save = Save::Failed;
         }
@@ -270,6 +274,7 @@ impl Chat {
             self.wheel.insert(self.now.mono_ms + RETRY_MS, Timer::Saves);
         }
         self.to_save.push(item);
+        self.charge_item(item, out);
     }
 
     pub(super) fn retry_saves(&mut self, out: &mut Vec<Action>) {
@@ -310,6 +315,9 @@ impl Chat {
             self.owes_less(conn);
             self.refuse((conn, spelling, id), Some(Verb::Message), Some(fault), out);
         }
+        if self.items.get(item).is_some_and(|found| !found.waits()) {
+            self.discharge_item(item, out);
+        }
     }
 
     /// Acked or committed: from now on it is promised.
@@ -322,6 +330,7 @@ impl Chat {
         for waiter in found.take_waiters(None) {
             self.promise(waiter, &push, out);
         }
+        self.discharge_item(item, out);
     }
 
     /// The same for one that is in the table no more.
@@ -344,7 +353,7 @@ impl Chat {
         };
         found.listed = false;
         if let Some(list) = &mut self.users.get_mut(found.receiver).list {
-            list.remove(item, found);
+            list.remove(item, &self.items);
         }
         true
     }
@@ -379,7 +388,7 @@ impl Chat {
 
     /// The same for one that is in the table no more.
     pub(super) fn forget(&mut self, name: ItemRef, item: Item) {
-        debug_assert!(!item.waits(), "whoever waits is answered first");
+        debug_assert!(!item.waits() && !item.charged, "whoever waits is answered first");
         if let Some(sender) = item.sender {
             if !item.safe {
                 let key = Key::of(self.users.hash(item.push.receiver()), item.push.id());

@@ -395,6 +395,11 @@ impl Friendship {
         matches!(self.verb, FriendVerb::Accept | FriendVerb::Delete)
     }
 
+    /// In whose share it counts.
+    pub(super) fn who_asked(&self) -> UserId {
+        self.me
+    }
+
     fn weight_bytes(&self) -> usize {
         self.push.as_ref().map_or(0, Push::weight_bytes)
     }

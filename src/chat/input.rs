@@ -1,7 +1,8 @@
 //! What comes in on a connection: what counts as speaking, what is refused before anybody looks at it, who handles the rest.
 
 use super::answer::{Fault, LOG_IN_FIRST, STOPPING, TOO_FAST, owned_id};
-use super::contract::{Action, CloseReason, ConnId};
+use super::contract::{Action, CloseReason, ConnId, Origin};
+use super::throttle::Pace;
 use super::users::UserId;
 use super::{Chat, Timer};
 use crate::protocol::error::ErrorCode;
@@ -22,13 +23,15 @@ impl Chat {
     }
 
     pub(super) fn input(&mut self, conn: ConnId, input: Result<Request<'_>, BadInput>, out: &mut Vec<Action>) {
-        let (now_ms, rules) = (self.now.mono_ms, &self.rules);
+        let Some(enough) = self.take_token(conn) else {
+            return self.too_fast(conn, &input, out);
+        };
+        let now_ms = self.now.mono_ms;
         let Some(session) = self.sessions.get_mut(conn) else {
             return;
         };
-        let enough = session.take_token(now_ms, rules);
         match input {
-            Err(bad) => self.bad_input(conn, bad, out),
+            Err(bad) => self.bad_input(conn, bad, enough, out),
             Ok(request) => {
                 session.bad_inputs = 0;
                 if let Some(spelling) = spelling_of(&request) {
@@ -40,6 +43,8 @@ impl Chat {
                 let (user, spelling) = (session.user, session.spelling);
                 let before = if enough { None } else { Some(TOO_FAST) };
                 match self.refused_at_once(&request, user, before) {
+                    // It has no answer; what it is for stays on the list and is sent again, so that nothing is lost.
+                    Some(TOO_FAST) if matches!(request, Request::Ack { .. }) => {}
                     Some(fault) => {
                         let id = owned_id(id_of(&request));
                         self.refuse((conn, spelling, id), Some(verb_of(&request)), Some(fault), out);
@@ -48,6 +53,53 @@ impl Chat {
                 }
             }
         }
+    }
+
+    /// Whatever a client sends costs a token. `false` if there was none, so that it is refused; `None` if that was so too often, or
+    /// it is a stranger: then the connection is to be closed, since refusals are work, too.
+    fn take_token(&mut self, conn: ConnId) -> Option<bool> {
+        let (now_ms, rules) = (self.now.mono_ms, &self.rules);
+        let Some(session) = self.sessions.get_mut(conn) else {
+            return Some(false);
+        };
+        let taken = session.take_token(now_ms, rules);
+        if session.user.is_none() {
+            return (taken && self.is_welcome(conn)).then_some(true);
+        }
+        if taken {
+            session.refused = session.refused.saturating_sub(1);
+            return Some(true);
+        }
+        session.refused = session.refused.saturating_add(1);
+        (u32::from(session.refused) <= rules.refused_requests_max).then_some(false)
+    }
+
+    /// Has the address of this connection, on which nobody is logged in, something left of its allowance?
+    fn is_welcome(&mut self, conn: ConnId) -> bool {
+        let Some(Origin(origin)) = self.sessions.get(conn).and_then(|session| session.origin) else {
+            return true;
+        };
+        let (rules, now_ms, key) = (&self.rules, self.now.mono_ms, u64::from(origin.get()));
+        let every_ms = 1_000 / u64::from(rules.requests_before_login_per_address_per_second_max.clamp(1, 1_000));
+        let pace = Pace { burst: rules.requests_before_login_per_address_max, every_ms };
+        let open = self.strangers.is_open(key, now_ms, pace);
+        if open {
+            self.strangers.note(key, now_ms, pace, rules.throttled_max);
+        }
+        open
+    }
+
+    /// The last word to who sends too much.
+    #[inline(never)]
+    fn too_fast(&mut self, conn: ConnId, input: &Result<Request<'_>, BadInput>, out: &mut Vec<Action>) {
+        let spelling = self.sessions.get(conn).map(|session| session.spelling).unwrap_or_default();
+        // 1, 2 and 4 have an answer of their own, which comes before the error.
+        let (verb, id, spelling) = match input {
+            Ok(request) => (Some(verb_of(request)), id_of(request), spelling_of(request).unwrap_or(spelling)),
+            Err(bad) => (bad.verb, Some(&*bad.id), bad.spelling.unwrap_or(spelling)),
+        };
+        self.refuse((conn, spelling, owned_id(id)), verb, Some(TOO_FAST), out);
+        self.close(conn, CloseReason::TooFast, out);
     }
 
     /// What is refused whatever it says. A 3 before log-in gets silence, which is `dispatch`'s to keep.
@@ -106,7 +158,7 @@ impl Chat {
     }
 
     #[inline(never)]
-    fn bad_input(&mut self, conn: ConnId, bad: BadInput, out: &mut Vec<Action>) {
+    fn bad_input(&mut self, conn: ConnId, bad: BadInput, enough: bool, out: &mut Vec<Action>) {
         let Some(session) = self.sessions.get_mut(conn) else {
             return;
         };
@@ -122,6 +174,7 @@ impl Chat {
             Some(Verb::Message | Verb::Ack | Verb::Friend | Verb::Heartbeat | Verb::Token) if !logged_in => {
                 LOG_IN_FIRST
             }
+            _ if !enough && bad.code != ErrorCode::TooLarge => TOO_FAST,
             _ => Fault(bad.code, bad.why),
         };
         self.refuse((conn, spelling, owned_id(Some(&bad.id))), bad.verb, Some(fault), out);
@@ -132,7 +185,11 @@ impl Chat {
         }
     }
 
-    pub(super) fn ping(&mut self, conn: ConnId) {
+    pub(super) fn ping(&mut self, conn: ConnId, out: &mut Vec<Action>) {
+        // Its pong is the wire's, so there is nothing to refuse; but who sends too many is closed.
+        if self.take_token(conn).is_none() {
+            return self.say_and_close(conn, TOO_FAST, CloseReason::TooFast, out);
+        }
         if let Some(session) = self.sessions.get_mut(conn)
             && session.user.is_some()
         {

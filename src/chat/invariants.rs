@@ -3,6 +3,8 @@
 use super::Chat;
 use super::account::Pending;
 use super::contract::ConnId;
+use super::in_flight::units;
+use super::item::Save;
 use super::users::UserId;
 use crate::protocol::request::Verb;
 use std::collections::{HashMap, HashSet};
@@ -25,16 +27,17 @@ impl Chat {
 
     fn check_bounds(&self) {
         assert!(self.jobs.len() <= self.rules.jobs_max);
-        assert_eq!(self.jobs_bytes, self.jobs.values().map(|(_, bytes)| bytes).sum::<usize>());
+        assert_eq!(self.jobs_bytes, self.jobs.values().map(|job| job.bytes).sum::<usize>());
+        self.check_in_flight();
+        self.check_packed();
         self.gate.check(self.rules.auth_jobs_max);
         assert!(self.gate.running() <= self.rules.auth_running_max);
         let hashing =
-            self.jobs.values().filter(|(job, _)| matches!(job, Pending::Hash { .. } | Pending::Verify { .. }));
+            self.jobs.values().filter(|job| matches!(job.pending, Pending::Hash { .. } | Pending::Verify { .. }));
         assert_eq!(hashing.count(), self.gate.running());
-        let tried = self
-            .jobs
-            .values()
-            .filter(|(job, _)| matches!(job, Pending::LogIn { .. } | Pending::Prove { .. } | Pending::Verify { .. }));
+        let tried = self.jobs.values().filter(|job| {
+            matches!(job.pending, Pending::LogIn { .. } | Pending::Prove { .. } | Pending::Verify { .. })
+        });
         assert_eq!(tried.count() + self.gate.log_ins(), self.tries.open(), "each try is settled once");
         self.check_turns();
         self.check_owed();
@@ -79,6 +82,20 @@ impl Chat {
         assert!(self.due_log_ins.is_empty() && self.later_log_ins.len() <= self.sessions.len());
     }
 
+    /// What each user has in flight is what was counted.
+    fn check_in_flight(&self) {
+        let mut counted: HashMap<UserId, u32> = HashMap::new();
+        for (user, units) in self.jobs.values().filter_map(|job| job.payer) {
+            *counted.entry(user).or_default() += units;
+        }
+        for item in self.items.iter().filter(|item| item.charged) {
+            assert!(!item.safe && item.waits() && item.save != Save::InFlight, "nothing is to come of it: {item:?}");
+            let sender = item.sender.expect("only messages count");
+            *counted.entry(sender).or_default() += units(item.push.weight_bytes());
+        }
+        assert_eq!(self.in_flight.all().collect::<HashMap<_, _>>(), counted);
+    }
+
     /// One live connection per user, and each knows the other.
     fn check_online(&self) {
         self.sessions.check_looks();
@@ -116,8 +133,9 @@ impl Chat {
             count(item.receiver);
             item.sender.into_iter().for_each(&mut count);
         }
-        for (job, _) in self.jobs.values() {
-            match job {
+        self.in_flight.all().for_each(|(user, _)| count(user));
+        for job in self.jobs.values() {
+            match &job.pending {
                 Pending::LogIn { user, .. } | Pending::Load { user, .. } => count(*user),
                 Pending::Page(user) | Pending::Friends(user) => count(*user),
                 Pending::Friendship(friendship) => friendship.refs().into_iter().for_each(&mut count),

@@ -5,6 +5,7 @@ use super::users::UserId;
 use crate::protocol::push::Push;
 use crate::protocol::request::Spelling;
 use slab::Slab;
+use std::hash::{DefaultHasher, Hash, Hasher};
 
 /// Not sent on the receiver's present connection.
 pub(super) const NEVER: u64 = u64::MAX;
@@ -55,6 +56,12 @@ pub(super) struct Item {
     pub(super) listed: bool,
     /// When it was last sent on the receiver's present connection, or [`NEVER`].
     pub(super) sent_ms: u64,
+    /// Where on that list it stands, if not on its tail.
+    pub(super) place: u64,
+    /// Its size as it is written to the receiver's present connection; 0 until that is known.
+    pub(super) written_bytes: u32,
+    /// Counts in its sender's share of what is in flight, as the job that it may need.
+    pub(super) charged: bool,
     pub(super) waiter: Option<Waiter>,
     /// Those who sent the same message again before the first was answered.
     #[allow(clippy::box_collection, reason = "a pointer is smaller than a vector, and nearly always there is none")]
@@ -114,12 +121,36 @@ impl Item {
 }
 
 /// All pushes on their way.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Items {
     slab: Slab<Item>,
+    /// Keeps clients from choosing ids that collide: it has taken in a key already.
+    keyed: DefaultHasher,
 }
 
 impl Items {
+    pub(super) fn new(hash_key: [u64; 2]) -> Self {
+        let mut keyed = DefaultHasher::new();
+        hash_key.hash(&mut keyed);
+        Self { slab: Slab::new(), keyed }
+    }
+
+    /// A number that stands for these texts, which nobody outside can foresee.
+    pub(super) fn hash<const N: usize>(&self, texts: [&str; N]) -> u64 {
+        let mut hasher = self.keyed.clone();
+        for text in texts {
+            // What no text holds ends each.
+            hasher.write(text.as_bytes());
+            hasher.write_u8(0xff);
+        }
+        hasher.finish()
+    }
+
+    /// What is at this place.
+    pub(super) fn at(&self, slot: u32) -> Option<(ItemRef, &Item)> {
+        self.slab.get(slot as usize).map(|item| (ItemRef { slot, seq: item.push.seq }, item))
+    }
+
     pub(super) fn insert(&mut self, item: Item) -> ItemRef {
         let seq = item.push.seq;
         ItemRef { slot: self.slab.insert(item) as u32, seq }

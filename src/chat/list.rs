@@ -1,12 +1,29 @@
-//! The ACK list of one user: what was sent to him and not acked, what is next, and what waits in the store.
+//! The ACK list of one user: what was sent to them and not acked, what is next, and what waits in the store.
 //!
 //! Only so much of it is in memory. Entries stand in the order in which they are to be sent first; the rest is in the
 //! store behind `after_seq` and is read in pages as acks make room.
+//!
+//! An ack costs the same however long the list is and whatever ids are on it: most take off the first entry; the others are found by
+//! the [index](index) of a long list, or on a short one by a look at each; what was [held back](held) because of it is woken by
+//! its name; and what leaves a gap in a long list is closed up with many others.
 
 use super::contract::Rules;
 use super::item::{Item, ItemRef, Items, NEVER, Save};
 use super::wheel::TimerId;
+use crate::protocol::request::Spelling;
+use held::{Held, Place};
+use index::{INDEXED_FROM, INDEXED_TO, Index};
 use std::collections::VecDeque;
+
+#[cfg(debug_assertions)]
+mod check;
+mod held;
+mod index;
+#[cfg(test)]
+mod tests;
+
+/// The slot of an entry that was taken off.
+const GAP: u32 = u32::MAX;
 
 /// Where the rest of the list is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,18 +41,24 @@ pub(super) enum Feed {
     },
 }
 
-/// An item on the list, in 16 bytes: an ack is found by a scan over a few cache lines.
+/// An item on the list, in few bytes: a short list is looked through in a few cache lines.
 #[derive(Clone, Copy, Debug)]
 struct Entry {
     slot: u32,
     /// Of its push's id.
     hash: u32,
     seq: u64,
+    /// Greater than that of any entry before it.
+    place: Place,
 }
 
 impl Entry {
     fn item(self) -> ItemRef {
         ItemRef { slot: self.slot, seq: self.seq }
+    }
+
+    fn is_gap(self) -> bool {
+        self.slot == GAP
     }
 }
 
@@ -43,16 +66,25 @@ impl Entry {
 #[derive(Debug)]
 pub(super) struct AckList {
     pub(super) feed: Feed,
+    /// In their order; neither the first nor the last is a gap.
     entries: VecDeque<Entry>,
-    /// Everything before this entry is sent, or held back.
-    next: usize,
-    /// Entries before `next` that are not sent: their id is outstanding, or an earlier one of their sender is held back.
-    held: usize,
+    /// How many of them are gaps.
+    gaps: usize,
+    /// The place of the next entry.
+    end: Place,
+    /// Everything before this place is sent, or held back; nothing from there on is.
+    next: Place,
+    /// Greater than the `seq` of any entry; what is not less than it stands nowhere here.
+    above_seq: u64,
+    held: Option<Box<Held>>,
+    index: Option<Box<Index>>,
     sent: usize,
+    /// As written.
     sent_bytes: usize,
     bytes: usize,
-    /// Taken while the store has more, saved all the same; comes behind the pages, whether it could be saved or not.
-    tail: Vec<Entry>,
+    /// Taken while the store has more, saved all the same; comes behind the pages, whether it could be saved
+    /// or not. In the order of `seq`.
+    tail: Vec<ItemRef>,
     tail_bytes: usize,
     /// More was taken since the last page was asked for than the tail holds: what is missing is in the store.
     tail_lost: bool,
@@ -64,8 +96,7 @@ pub(super) struct AckList {
     pub(super) page_timer: Option<TimerId>,
 }
 
-/// Tells most ids apart. Whoever makes his own ids collide makes the one list that they stand on slower to look through, and that
-/// is bounded.
+/// Tells most ids of a short list apart; a long one has its index.
 fn id_hash(id: &str) -> u32 {
     const ODD: u64 = 0x9E37_79B9_7F4A_7C15;
     let (chunks, rest) = id.as_bytes().as_chunks::<8>();
@@ -75,8 +106,8 @@ fn id_hash(id: &str) -> u32 {
     (hash >> 32) as u32
 }
 
-fn is_saved(entry: Entry, items: &Items) -> bool {
-    items.get(entry.item()).is_some_and(|item| item.save == Save::Done)
+fn is_saved(item: ItemRef, items: &Items) -> bool {
+    items.get(item).is_some_and(|item| item.save == Save::Done)
 }
 
 impl AckList {
@@ -84,8 +115,12 @@ impl AckList {
         Self {
             feed,
             entries: VecDeque::new(),
+            gaps: 0,
+            end: 0,
             next: 0,
-            held: 0,
+            above_seq: 0,
+            held: None,
+            index: None,
             sent: 0,
             sent_bytes: 0,
             bytes: 0,
@@ -105,7 +140,7 @@ impl AckList {
     }
 
     pub(super) fn len(&self) -> usize {
-        self.entries.len()
+        self.entries.len() - self.gaps
     }
 
     pub(super) fn bytes(&self) -> usize {
@@ -123,10 +158,17 @@ impl AckList {
         self.entries.is_empty() && self.tail.is_empty() && self.feed == Feed::Live
     }
 
-    pub(super) fn append(&mut self, item: ItemRef, of: &Item) {
+    pub(super) fn append(&mut self, item: ItemRef, items: &mut Items) {
+        let Some(of) = items.get_mut(item) else {
+            return;
+        };
         debug_assert_eq!(of.sent_ms, NEVER, "appended before it is sent");
-        self.entries.push_back(Entry { slot: item.slot, hash: id_hash(of.push.id()), seq: item.seq });
+        of.place = self.end;
+        self.entries.push_back(Entry { slot: item.slot, hash: id_hash(of.push.id()), seq: item.seq, place: self.end });
+        self.end += 1;
+        self.above_seq = self.above_seq.max(item.seq + 1);
         self.bytes += of.weight_bytes();
+        self.note_added(item, items);
     }
 
     fn tail_has_room(&self, weight: usize, rules: &Rules) -> bool {
@@ -139,14 +181,16 @@ impl AckList {
 
     /// Puts an item on the tail; `false` when there is no room, or was none for an earlier one that the
     /// page on its way may lack.
-    pub(super) fn append_tail(&mut self, item: ItemRef, of: &Item, rules: &Rules) -> bool {
-        let weight = of.weight_bytes();
+    pub(super) fn append_tail(&mut self, item: ItemRef, items: &Items, rules: &Rules) -> bool {
+        let weight = items.get(item).map_or(0, Item::weight_bytes);
         if !self.tail_has_room(weight, rules) || (self.tail_lost && self.is_asking()) {
             self.tail_lost = true;
             return false;
         }
-        self.tail.push(Entry { slot: item.slot, hash: id_hash(of.push.id()), seq: item.seq });
+        self.tail.push(item);
         self.tail_bytes += weight;
+        self.above_seq = self.above_seq.max(item.seq + 1);
+        self.note_added(item, items);
         true
     }
 
@@ -154,7 +198,7 @@ impl AckList {
     /// is on its way that may lack it.
     pub(super) fn make_room_on_tail(&mut self, weight: usize, rules: &Rules, items: &Items) -> Vec<ItemRef> {
         const OLDEST: usize = 16;
-        let pays = self.tail.iter().take(OLDEST).any(|entry| is_saved(*entry, items));
+        let pays = self.tail.iter().take(OLDEST).any(|item| is_saved(*item, items));
         if self.is_asking() || self.tail_has_room(weight, rules) || !pays {
             return Vec::new();
         }
@@ -162,18 +206,23 @@ impl AckList {
     }
 
     fn take_saved_off_tail(&mut self, items: &Items) -> Vec<ItemRef> {
-        let (saved, rest): (Vec<Entry>, Vec<Entry>) =
-            std::mem::take(&mut self.tail).into_iter().partition(|entry| is_saved(*entry, items));
+        let (saved, rest) =
+            std::mem::take(&mut self.tail).into_iter().partition::<Vec<_>, _>(|item| is_saved(*item, items));
         self.tail = rest;
-        let saved: Vec<ItemRef> = saved.into_iter().map(Entry::item).collect();
-        self.tail_bytes -= saved.iter().filter_map(|item| items.get(*item)).map(Item::weight_bytes).sum::<usize>();
+        for &item in &saved {
+            self.tail_bytes -= items.get(item).map_or(0, Item::weight_bytes);
+            self.note_taken_off(item, items);
+        }
         saved
     }
 
     /// Takes the tail, and whether it is whole.
-    pub(super) fn take_tail(&mut self) -> (Vec<ItemRef>, bool) {
+    pub(super) fn take_tail(&mut self, items: &Items) -> (Vec<ItemRef>, bool) {
+        let tail = std::mem::take(&mut self.tail);
+        for &item in &tail {
+            self.note_taken_off(item, items);
+        }
         self.tail_bytes = 0;
-        let tail = std::mem::take(&mut self.tail).into_iter().map(Entry::item).collect();
         (tail, !std::mem::take(&mut self.tail_lost))
     }
 
@@ -184,6 +233,46 @@ impl AckList {
         self.take_saved_off_tail(items)
     }
 
+    /// Keeps the index of a long list.
+    fn note_added(&mut self, item: ItemRef, items: &Items) {
+        if let Some(index) = &mut self.index {
+            if let Some(of) = items.get(item) {
+                index.add(item, of, items);
+            }
+        } else if self.entries.len() + self.tail.len() > INDEXED_FROM {
+            self.begin_index(items);
+        }
+    }
+
+    #[inline(never)]
+    fn begin_index(&mut self, items: &Items) {
+        let mut index = Box::<Index>::default();
+        for item in self.all() {
+            if let Some(of) = items.get(item) {
+                index.add(item, of, items);
+                if of.sent_ms != NEVER {
+                    index.add_sent(item, of, items);
+                }
+            }
+        }
+        self.index = Some(index);
+    }
+
+    fn note_taken_off(&mut self, item: ItemRef, items: &Items) {
+        let Some(index) = &mut self.index else {
+            return;
+        };
+        if let Some(of) = items.get(item) {
+            index.take_off(item, of, items);
+            if of.sent_ms != NEVER {
+                index.take_off_sent(item, of, items);
+            }
+        }
+        if self.entries.len() + self.tail.len() < INDEXED_TO {
+            self.index = None;
+        }
+    }
+
     /// What waits for the page on its way.
     #[cfg(debug_assertions)]
     pub(super) fn tail_len(&self) -> usize {
@@ -192,119 +281,230 @@ impl AckList {
 
     /// All entries, then the tail.
     pub(super) fn all(&self) -> impl Iterator<Item = ItemRef> + '_ {
-        self.entries.iter().map(|entry| entry.item()).chain(self.tail.iter().map(|entry| entry.item()))
+        self.live().map(|entry| entry.item()).chain(self.tail.iter().copied())
     }
 
-    /// The entries with this id, which has this hash.
-    fn entries_of<'a>(&'a self, hash: u32, id: &'a str, items: &'a Items) -> impl Iterator<Item = (ItemRef, &'a Item)> {
-        let same = self.entries.iter().filter(move |entry| entry.hash == hash).map(|entry| entry.item());
-        same.filter_map(|entry| items.get(entry).map(|item| (entry, item)))
+    fn live(&self) -> impl Iterator<Item = Entry> + '_ {
+        self.entries.iter().copied().filter(|entry| !entry.is_gap())
+    }
+
+    /// Is there an entry of this `seq`, or a later one? Nearly always what is asked about is newer than all.
+    pub(super) fn seqs_from(&self, seq: u64) -> (bool, bool) {
+        if seq >= self.above_seq {
+            return (false, false);
+        }
+        let is_there = self.all().any(|item| item.seq == seq);
+        (is_there, is_there || self.all().any(|item| item.seq > seq))
+    }
+
+    /// Where in the queue the entry at this place stands, or would stand.
+    fn position(&self, place: Place) -> usize {
+        let (Some(first), Some(last)) = (self.entries.front(), self.entries.back()) else {
+            return 0;
+        };
+        if last.place < place {
+            return self.entries.len();
+        }
+        // As long as only first ones were taken off, places are consecutive.
+        let near = place.saturating_sub(first.place) as usize;
+        match self.entries.get(near) {
+            Some(entry) if entry.place == place => near,
+            _ => self.entries.partition_point(|entry| entry.place < place),
+        }
+    }
+
+    /// The entries of a short list with this id.
+    fn entries_of<'a>(&'a self, id: &'a str, items: &'a Items) -> impl Iterator<Item = (ItemRef, &'a Item)> {
+        let hash = id_hash(id);
+        let same = self.entries.iter().filter(move |entry| entry.hash == hash && !entry.is_gap());
+        same.filter_map(|entry| items.get(entry.item()).map(|item| (entry.item(), item)))
             .filter(move |(_, item)| item.push.id() == id)
     }
 
-    /// The oldest entry with this id that was sent on this connection.
+    /// The entry with this id that was sent on this connection: there is never more than one.
     pub(super) fn find_sent(&self, id: &str, sender: Option<&str>, items: &Items) -> Option<ItemRef> {
-        self.entries_of(id_hash(id), id, items)
-            .find(|(_, item)| item.sent_ms != NEVER && sender.is_none_or(|sender| sender == item.push.sender()))
-            .map(|(entry, _)| entry)
+        let is_it = |item: &Item| item.sent_ms != NEVER && sender.is_none_or(|sender| sender == item.push.sender());
+        if let Some(first) = self.entries.front().map(|entry| entry.item())
+            && items.get(first).is_some_and(|item| item.push.id() == id && is_it(item))
+        {
+            // By far the most: acks come in the order of the pushes.
+            return Some(first);
+        }
+        match &self.index {
+            Some(index) => index.find_sent(id, items).filter(|(_, item)| is_it(item)),
+            None => self.entries_of(id, items).find(|(_, item)| is_it(item)),
+        }
+        .map(|(entry, _)| entry)
     }
 
     /// The entry that is this very message.
     pub(super) fn find_message(&self, sender: &str, id: &str, items: &Items) -> Option<ItemRef> {
+        if let Some(index) = &self.index {
+            return index.find_message(sender, id, items);
+        }
         let is_it = |item: &Item| {
             item.push.kind == crate::protocol::push::PushKind::Message
                 && item.push.sender() == sender
                 && item.push.id() == id
         };
-        let hash = id_hash(id);
-        let listed = self.entries_of(hash, id, items).find(|(_, item)| is_it(item)).map(|(entry, _)| entry);
-        let mut same = self.tail.iter().filter(|entry| entry.hash == hash).map(|entry| entry.item());
-        listed.or_else(|| same.find(|&item| items.get(item).is_some_and(is_it)))
+        let listed = self.entries_of(id, items).find(|(_, item)| is_it(item)).map(|(entry, _)| entry);
+        listed.or_else(|| self.tail.iter().copied().find(|&item| items.get(item).is_some_and(is_it)))
     }
 
     /// Takes an item off, wherever it stands. Call it while the item still exists.
-    pub(super) fn remove(&mut self, item: ItemRef, of: &Item) {
-        let Some(place) = self.entries.iter().position(|entry| entry.seq == item.seq) else {
-            if let Some(place) = self.tail.iter().position(|entry| entry.item() == item) {
-                self.tail.remove(place);
-                self.tail_bytes -= of.weight_bytes();
-            }
+    pub(super) fn remove(&mut self, item: ItemRef, items: &Items) {
+        let Some(of) = items.get(item) else {
             return;
         };
-        if place == 0 {
-            // By far the most: acks come in the order of the pushes.
-            self.entries.pop_front();
-        } else {
-            self.entries.remove(place);
+        let position = self.position(of.place);
+        if self.entries.get(position).is_none_or(|entry| entry.item() != item) {
+            if let Ok(place) = self.tail.binary_search_by_key(&item.seq, |entry| entry.seq) {
+                self.tail.remove(place);
+                self.tail_bytes -= of.weight_bytes();
+                self.note_taken_off(item, items);
+            }
+            return;
         }
+        self.close_up(position);
         self.bytes -= of.weight_bytes();
-        let held_some = self.held > 0;
-        if of.sent_ms != NEVER {
+        self.note_taken_off(item, items);
+        let was_sent = of.sent_ms != NEVER;
+        if was_sent {
             self.sent -= 1;
-            self.sent_bytes -= of.weight_bytes();
-        } else if place < self.next {
-            self.held -= 1;
+            self.sent_bytes -= of.written_bytes as usize;
         }
-        if place < self.next {
-            self.next -= 1;
-        }
-        if held_some {
-            // What was held back because of it may go now.
-            self.next = 0;
-            self.held = 0;
+        if let Some(held) = &mut self.held {
+            let id = items.hash([of.push.id()]);
+            if was_sent {
+                held.wake(id);
+            } else if of.place < self.next {
+                held.let_go(of.place, items.hash([of.push.sender()]), id, false);
+            }
+            if held.is_empty() {
+                self.held = None;
+            }
         }
     }
 
-    /// The next entry to send for the first time, if there is room among the outstanding ones.
-    pub(super) fn next_to_send(&mut self, items: &Items, count_max: usize, bytes_max: usize) -> Option<ItemRef> {
-        while let Some(&next) = self.entries.get(self.next) {
-            let entry = next.item();
-            let Some(item) = items.get(entry) else {
+    /// Takes out the entry at a position.
+    fn close_up(&mut self, position: usize) {
+        /// More than this is not moved for one.
+        const MOVED_MAX: usize = 64;
+        let behind = self.entries.len() - position - 1;
+        if position.min(behind) <= MOVED_MAX {
+            self.entries.remove(position);
+        } else {
+            self.entries[position].slot = GAP;
+            self.gaps += 1;
+        }
+        while self.entries.front().is_some_and(|entry| entry.is_gap()) {
+            self.entries.pop_front();
+            self.gaps -= 1;
+        }
+        while self.entries.back().is_some_and(|entry| entry.is_gap()) {
+            self.entries.pop_back();
+            self.gaps -= 1;
+        }
+        if self.gaps > self.entries.len() / 2 {
+            // At least as many were taken off since the last time.
+            self.entries.retain(|entry| !entry.is_gap());
+            self.gaps = 0;
+        }
+    }
+
+    /// The next entry to send for the first time, if there is room among the outstanding ones. What is passed over is held back.
+    pub(super) fn next_to_send(
+        &mut self,
+        items: &mut Items,
+        spelling: Spelling,
+        count_max: usize,
+        bytes_max: usize,
+    ) -> Option<ItemRef> {
+        loop {
+            let candidate = self.held.as_ref().and_then(|held| held.candidate());
+            let place = candidate.unwrap_or(self.next);
+            // What is not sent yet begins at or behind `next`.
+            let mut position = self.position(place);
+            while self.entries.get(position).is_some_and(|entry| entry.is_gap()) {
+                position += 1;
+            }
+            let entry = *self.entries.get(position)?;
+            let Some(item) = items.get(entry.item()) else {
                 debug_assert!(false, "an entry's item lives as long as the entry");
                 return None;
             };
-            if item.sent_ms != NEVER {
-                self.next += 1;
+            debug_assert_eq!(item.sent_ms, NEVER, "what was sent is neither held back nor next");
+            if candidate.is_none() {
+                // Gaps are passed over once.
+                self.next = entry.place;
+            }
+            if self.must_wait(entry.place, candidate.is_some(), item, items) {
+                if candidate.is_none() {
+                    self.next = entry.place + 1;
+                }
                 continue;
             }
-            if self.sent >= count_max || (self.sent > 0 && self.sent_bytes + item.weight_bytes() > bytes_max) {
+            let written = item.written_bytes as usize;
+            let written = if written > 0 { written } else { item.push.written_bytes(spelling) };
+            if let Some(item) = items.get_mut(entry.item()) {
+                // An envelope is far below 2^32 bytes; kept, since this one may be looked at again after each ack.
+                item.written_bytes = u32::try_from(written).unwrap_or(u32::MAX);
+            }
+            if self.sent >= count_max || (self.sent > 0 && self.sent_bytes + written > bytes_max) {
                 return None;
             }
-            if self.must_wait(next.hash, item, items) {
-                self.held += 1;
-                self.next += 1;
-                continue;
-            }
-            return Some(entry);
+            return Some(entry.item());
         }
-        None
     }
 
-    /// Is its id outstanding, or an earlier one of the same sender held back?
-    fn must_wait(&self, hash: u32, item: &Item, items: &Items) -> bool {
-        if self.entries_of(hash, item.push.id(), items).any(|(_, other)| other.sent_ms != NEVER) {
+    /// Is its id outstanding, or an earlier one of the same sender held back? Then it is held back, too.
+    fn must_wait(&mut self, place: Place, is_first_held: bool, item: &Item, items: &Items) -> bool {
+        let id = item.push.id();
+        let sender = || items.hash([item.push.sender()]);
+        if !is_first_held
+            && let Some(held) = &mut self.held
+            && held.holds_of(sender())
+        {
+            held.hold_behind(place, sender());
             return true;
         }
-        self.held > 0
-            && self.entries.iter().take(self.next).any(|entry| {
-                items
-                    .get(entry.item())
-                    .is_some_and(|other| other.sent_ms == NEVER && other.push.sender() == item.push.sender())
-            })
+        let outstanding = match &self.index {
+            Some(index) => index.find_sent(id, items).is_some(),
+            None => self.entries_of(id, items).any(|(_, other)| other.sent_ms != NEVER),
+        };
+        if outstanding {
+            self.held.get_or_insert_default().wait_for(place, sender(), items.hash([id]));
+        }
+        outstanding
     }
 
     /// Notes that the entry that [`next_to_send`](Self::next_to_send) gave was sent.
-    pub(super) fn first_sent(&mut self, item: ItemRef, of: &mut Item, now_ms: u64) {
+    pub(super) fn first_sent(&mut self, item: ItemRef, items: &mut Items, now_ms: u64) {
+        let Some(of) = items.get(item) else {
+            return;
+        };
         self.sent += 1;
-        self.sent_bytes += of.weight_bytes();
-        self.next += 1;
-        self.sent_again(item, of, now_ms);
+        self.sent_bytes += of.written_bytes as usize;
+        if let Some(index) = &mut self.index {
+            index.add_sent(item, of, items);
+        }
+        if of.place >= self.next {
+            self.next = of.place + 1;
+        } else if let Some(held) = &mut self.held {
+            held.let_go(of.place, items.hash([of.push.sender()]), items.hash([of.push.id()]), true);
+            if held.is_empty() {
+                self.held = None;
+            }
+        }
+        self.sent_again(item, items, now_ms);
     }
 
     /// Notes a sending.
-    pub(super) fn sent_again(&mut self, item: ItemRef, of: &mut Item, now_ms: u64) {
-        of.sent_ms = now_ms;
-        self.clock.push_back((now_ms, item));
+    pub(super) fn sent_again(&mut self, item: ItemRef, items: &mut Items, now_ms: u64) {
+        if let Some(of) = items.get_mut(item) {
+            of.sent_ms = now_ms;
+            self.clock.push_back((now_ms, item));
+        }
     }
 
     /// The oldest sending that still counts, and its time. Forgets those that do not.
@@ -315,7 +515,8 @@ impl AckList {
         while self.clock.front().is_some_and(|sending| !counts(sending)) {
             self.clock.pop_front();
         }
-        if self.clock.len() > 64 && self.clock.len() > 4 * self.entries.len() {
+        if self.clock.len() > 64 && self.clock.len() > 4 * self.len() {
+            // Each entry has one sending that counts, so most go: it is long until the next time.
             self.clock.retain(counts);
         }
         self.clock.front().copied()
@@ -328,32 +529,23 @@ impl AckList {
 
     /// Nothing is sent any more: the list has a new connection, or none.
     pub(super) fn unsend_all(&mut self, items: &mut Items) {
-        for entry in &self.entries {
+        for entry in self.entries.iter().filter(|entry| !entry.is_gap()) {
             if let Some(item) = items.get_mut(entry.item()) {
                 item.sent_ms = NEVER;
+                item.written_bytes = 0;
             }
         }
-        (self.next, self.held, self.sent, self.sent_bytes) = (0, 0, 0, 0);
+        self.next = self.entries.front().map_or(self.end, |entry| entry.place);
+        (self.held, self.sent, self.sent_bytes) = (None, 0, 0);
+        if let Some(index) = &mut self.index {
+            index.forget_sent();
+        }
         self.clock.clear();
     }
 
-    /// How many were sent and not acked, and their bytes.
+    /// How many were sent and not acked, and their bytes as written.
     #[cfg(debug_assertions)]
     pub(super) fn outstanding(&self) -> (usize, usize) {
         (self.sent, self.sent_bytes)
-    }
-
-    /// What must hold whatever happened.
-    #[cfg(debug_assertions)]
-    pub(super) fn check(&self, items: &Items) {
-        let of = |entry: &Entry| items.get(entry.item()).unwrap_or_else(|| panic!("an entry without its item"));
-        assert_eq!(self.bytes, self.entries.iter().map(|entry| of(entry).weight_bytes()).sum::<usize>());
-        let sent: Vec<&Item> = self.entries.iter().map(of).filter(|item| item.sent_ms != NEVER).collect();
-        assert_eq!(self.sent, sent.len());
-        assert_eq!(self.sent_bytes, sent.iter().map(|item| item.weight_bytes()).sum::<usize>());
-        let unsent = self.entries.iter().take(self.next).filter(|entry| of(entry).sent_ms == NEVER).count();
-        assert_eq!(self.held, unsent, "what is held back is what was passed over");
-        assert!(self.entries.iter().all(|entry| of(entry).listed));
-        assert!(self.tail.iter().all(|entry| items.get(entry.item()).is_some_and(|item| item.listed)));
     }
 }

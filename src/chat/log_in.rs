@@ -189,6 +189,10 @@ impl Chat {
         };
         session.push_spelling = spelling;
         let before = session.user.replace(user);
+        if before.is_none() {
+            // What it had used up before was its allowance as a stranger.
+            session.fill_bucket();
+        }
         if let Some(before) = before.filter(|&before| before != user) {
             self.goes_offline(before, out);
         }
@@ -206,6 +210,7 @@ impl Chat {
             self.open_list(user, page);
         }
         self.reply(conn, spelling, id, Reply::Login { done: true }, out);
+        self.settle_requests(conn, out);
         if let Some(list) = &mut self.users.get_mut(user).list {
             list.unsend_all(&mut self.items);
         }

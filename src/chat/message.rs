@@ -38,6 +38,7 @@ impl Chat {
         Words { id, sender, receiver, content, plain }: Words<'_>,
         out: &mut Vec<Action>,
     ) {
+        self.unpack_recent(user);
         let me = self.users.get(user);
         let no = |fault| ((conn, spelling, ReplyId::Text(id.as_str().into())), Some(Verb::Message), fault);
         if me.name.as_str() != sender.as_str() {
@@ -70,6 +71,7 @@ impl Chat {
         self.owes(conn);
         let item = self.new_message(push, user, other, waiter);
         self.remember(user, key, item);
+        self.charge_item(item, out);
         self.deliver(item, out);
     }
 
@@ -84,6 +86,9 @@ impl Chat {
             safe: false,
             listed: false,
             sent_ms: NEVER,
+            place: 0,
+            written_bytes: 0,
+            charged: false,
             waiter: Some(waiter),
             more_waiters: None,
         })
@@ -146,8 +151,9 @@ impl Chat {
                 recent.timer = Some(self.wheel.insert(old_ms, Timer::Recent(user)));
             }
             None => {
-                entry.recent = None;
-                self.users.collect(user);
+                // It has fired.
+                recent.timer = None;
+                self.forget_recent(user);
             }
         }
     }

@@ -13,6 +13,7 @@ mod doubt;
 mod found;
 mod friend;
 mod gate;
+mod in_flight;
 mod input;
 #[cfg(debug_assertions)]
 mod invariants;
@@ -22,6 +23,7 @@ mod log_in;
 mod message;
 mod paging;
 mod recent;
+mod rules;
 mod session;
 mod stop;
 mod table;
@@ -68,6 +70,16 @@ enum Timer {
     Stop,
 }
 
+/// A job in flight.
+#[derive(Debug)]
+struct Working {
+    pending: account::Pending,
+    /// The size of its push.
+    bytes: usize,
+    /// In whose share it counts, and how much.
+    payer: Option<(UserId, u32)>,
+}
+
 /// What has to be answered by some time.
 #[derive(Clone, Copy, Debug)]
 enum Due {
@@ -87,9 +99,15 @@ pub struct Chat {
     users: Users,
     items: Items,
     /// Jobs in flight.
-    jobs: Table<(account::Pending, usize)>,
+    jobs: Table<Working>,
     /// The bytes of the pushes in them.
     jobs_bytes: usize,
+    /// For whom they are.
+    in_flight: in_flight::InFlight,
+    /// What those who are offline sent of late.
+    packed: recent::PackedAll,
+    /// What came of late from addresses on connections that are not logged in.
+    strangers: throttle::Throttle,
     /// Who waits for a password to be hashed.
     gate: gate::Gate,
     /// Who may try one.
@@ -141,9 +159,12 @@ impl Chat {
             next_seq: first_seq,
             sessions: Sessions::default(),
             users: Users::new(hash_key),
-            items: Items::default(),
+            items: Items::new(hash_key),
             jobs: Table::new(),
             jobs_bytes: 0,
+            in_flight: in_flight::InFlight::default(),
+            packed: recent::PackedAll::default(),
+            strangers: throttle::Throttle::default(),
             gate: gate::Gate::default(),
             tries: tries::Tries::default(),
             requests: Table::new(),
@@ -175,7 +196,7 @@ impl Chat {
         match event {
             Event::Opened { conn, origin } => self.opened(conn, origin, out),
             Event::Input { conn, input } => self.input(conn, input, out),
-            Event::Ping { conn } => self.ping(conn),
+            Event::Ping { conn } => self.ping(conn, out),
             Event::Blocked { conn } => {
                 if let Some(session) = self.sessions.get_mut(conn) {
                     session.blocked = true;
@@ -274,19 +295,26 @@ impl Chat {
             return Err(pending);
         }
         self.jobs_bytes += bytes;
-        let ticket = self.jobs.insert((pending, bytes));
+        let payer = self.payer(&job, &pending);
+        let ticket = self.jobs.insert(Working { pending, bytes, payer });
         out.push(Action::Submit { ticket, job });
+        if let Some(payer) = payer {
+            self.charge(payer, out);
+        }
         Ok(())
     }
 
     #[inline(never)]
     fn finished(&mut self, ticket: Ticket, outcome: Outcome, out: &mut Vec<Action>) {
-        let Some((pending, bytes)) = self.jobs.remove(ticket) else {
+        let Some(Working { pending, bytes, payer }) = self.jobs.remove(ticket) else {
             debug_assert!(false, "a job is finished exactly once");
             return;
         };
         self.jobs_bytes -= bytes;
         self.job_done(pending, outcome, out);
+        if let Some(payer) = payer {
+            self.discharge(payer, out);
+        }
     }
 
     #[inline(never)]

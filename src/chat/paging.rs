@@ -103,7 +103,7 @@ impl Chat {
         let Some(list) = &mut self.users.get_mut(user).list else {
             return;
         };
-        let (tail, whole) = list.take_tail();
+        let (tail, whole) = list.take_tail(&self.items);
         let here: HashSet<u64> = list.all().map(|item| item.seq).collect();
         let last_seq = page.pushes.last().map_or(after_seq, |push| push.seq);
         let mut tail = tail.into_iter().peekable();
@@ -139,8 +139,8 @@ impl Chat {
     /// What is left of the tail comes behind a later page.
     fn keep_tail(&mut self, user: UserId, items: impl Iterator<Item = ItemRef>) {
         for item in items {
-            if let (Some(list), Some(of)) = (&mut self.users.get_mut(user).list, self.items.get(item)) {
-                let kept = list.append_tail(item, of, &self.rules);
+            if let Some(list) = &mut self.users.get_mut(user).list {
+                let kept = list.append_tail(item, &self.items, &self.rules);
                 debug_assert!(kept, "there was room for all of them before");
             }
         }
@@ -154,14 +154,17 @@ impl Chat {
         };
         let saved = list.make_room_on_tail(found.weight_bytes(), &self.rules, &self.items);
         self.let_go(saved);
-        if let (Some(list), Some(found)) = (&mut self.users.get_mut(user).list, self.items.get_mut(item)) {
-            found.listed = list.append_tail(item, found, &self.rules);
+        if let Some(list) = &mut self.users.get_mut(user).list {
+            let listed = list.append_tail(item, &self.items, &self.rules);
+            if let Some(found) = self.items.get_mut(item) {
+                found.listed = listed;
+            }
         }
     }
 
     fn append(&mut self, user: UserId, item: ItemRef) {
-        if let (Some(list), Some(of)) = (&mut self.users.get_mut(user).list, self.items.get(item)) {
-            list.append(item, of);
+        if let Some(list) = &mut self.users.get_mut(user).list {
+            list.append(item, &mut self.items);
         }
     }
 
@@ -181,6 +184,7 @@ impl Chat {
         self.users.hold(user);
         self.users.get_mut(user).conn = None;
         self.users.forget_friends(user);
+        self.pack_recent(user);
         let entry = self.users.get_mut(user);
         if entry.loading.is_some() && entry.list.is_none() {
             // Nothing is outstanding, and the page on its way was asked for before: what is taken from now on is not on it.

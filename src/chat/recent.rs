@@ -8,6 +8,9 @@ use std::collections::VecDeque;
 use std::hash::{DefaultHasher, Hasher};
 
 mod index;
+mod packed;
+
+pub(super) use packed::PackedAll;
 
 /// Messages that can be remembered at most: their positions have 16 bits.
 pub(super) const COUNT_MAX: usize = 1 << 15;
@@ -48,6 +51,8 @@ pub(super) struct Recent {
     index: Index,
     /// The position of the queue's front.
     base: u16,
+    /// All of it, while its sender is offline; then the queue is empty.
+    packed: Option<Box<packed::Packed>>,
     /// The timer that throws the whole away when it is old.
     pub(super) timer: Option<TimerId>,
 }
@@ -85,6 +90,9 @@ impl Recent {
 
     /// Forgets a message that became this push: it was not taken after all. A later one of the same id stays.
     pub(super) fn remove(&mut self, key: Key, item: ItemRef) {
+        if let Some(packed) = &mut self.packed {
+            return packed.remove(item);
+        }
         self.forget(key, |sent| sent.item == item);
     }
 
@@ -112,6 +120,9 @@ impl Recent {
 
     /// Forgets what was sent before `oldest_ms`; gives the time of the newest that is left.
     pub(super) fn expire(&mut self, oldest_ms: u64) -> Option<u64> {
+        if let Some(packed) = &self.packed {
+            return packed.newest_ms().filter(|&newest_ms| newest_ms >= oldest_ms);
+        }
         while self.queue.front().is_some_and(|sent| sent.at_ms < oldest_ms) {
             self.pop_front();
         }
@@ -121,7 +132,7 @@ impl Recent {
     /// How many are remembered.
     #[cfg(debug_assertions)]
     pub(super) fn len(&self) -> usize {
-        self.queue.len()
+        self.queue.len() + self.packed.as_ref().map_or(0, |packed| packed.len())
     }
 }
 

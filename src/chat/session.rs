@@ -36,6 +36,10 @@ pub(super) struct Session {
     pub(super) refused_tries: u16,
     /// How many of its last inputs in a row were `BAD_JSON`.
     pub(super) bad_inputs: u16,
+    /// Its requests are held, because its user has enough in flight.
+    pub(super) requests_held: bool,
+    /// How many requests beyond its rate were refused, less those since that were not.
+    pub(super) refused: u16,
     /// When the bucket of its requests is full again.
     full_at_ns: u64,
     /// When it is looked at; the others of that time are its neighbours in a list.
@@ -45,17 +49,28 @@ pub(super) struct Session {
 }
 
 impl Session {
-    /// Takes a token from the bucket, which holds one second's worth; `false` when it is empty.
+    /// Takes a token from the bucket; `false` when it is empty. It holds one second's worth, and before log-in the small allowance
+    /// of a stranger.
     pub(super) fn take_token(&mut self, now_ms: u64, rules: &Rules) -> bool {
         const SECOND_NS: u64 = 1_000_000_000;
         let now_ns = now_ms.saturating_mul(1_000_000);
-        let every_ns = SECOND_NS / u64::from(rules.requests_per_second_max.max(1));
+        let (every_ns, room_ns) = if self.user.is_some() {
+            (SECOND_NS / u64::from(rules.requests_per_second_max.max(1)), SECOND_NS)
+        } else {
+            let every_ns = SECOND_NS / u64::from(rules.requests_before_login_per_second_max.max(1));
+            (every_ns, every_ns * u64::from(rules.requests_before_login_max))
+        };
         let full_at_ns = self.full_at_ns.max(now_ns) + every_ns;
-        let taken = full_at_ns <= now_ns + SECOND_NS;
+        let taken = full_at_ns <= now_ns + room_ns;
         if taken {
             self.full_at_ns = full_at_ns;
         }
         taken
+    }
+
+    /// Begins anew with a full bucket.
+    pub(super) fn fill_bucket(&mut self) {
+        self.full_at_ns = 0;
     }
 }
 
@@ -90,6 +105,8 @@ impl Sessions {
             stale_tokens: 0,
             refused_tries: 0,
             bad_inputs: 0,
+            requests_held: false,
+            refused: 0,
             full_at_ns: 0,
             look_ms: 0,
             before: NONE,

@@ -253,7 +253,37 @@ pub static OPTIONS: &[Opt] = &[
         CLIENT,
         "requests-per-second-max",
         Kind::Count(number!(1, 10_000_000, rules.requests_per_second_max: u32)),
-        "Requests a second that one client may make.",
+        "Requests a second that one client may make; anything that it sends is one.",
+    ),
+    opt(
+        CLIENT,
+        "refused-requests-max",
+        Kind::Count(number!(0, 65_534, rules.refused_requests_max: u32)),
+        "Requests beyond that rate that are refused before the client is closed; one within it makes up for one of them.",
+    ),
+    opt(
+        CLIENT,
+        "requests-before-login-max",
+        Kind::Count(number!(1, 1_000_000, rules.requests_before_login_max: u32)),
+        "Requests at once of a client that is not logged in; beyond its allowance it is closed.",
+    ),
+    opt(
+        CLIENT,
+        "requests-before-login-per-second-max",
+        Kind::Count(number!(1, 1_000_000, rules.requests_before_login_per_second_max: u32)),
+        "And so many a second more.",
+    ),
+    opt(
+        CLIENT,
+        "jobs-per-connection-max",
+        Kind::Count(number!(1, 1_000_000, rules.jobs_per_connection_max: u32)),
+        "Jobs for the store that one client's requests may have in flight; then its requests wait.",
+    ),
+    opt(
+        CLIENT,
+        "reads-per-connection-max",
+        Kind::Count(number!(1, 1_000_000, rules.reads_per_connection_max: u32)),
+        "Requests for profiles and tokens that one client may have in flight; then its requests wait.",
     ),
     opt(
         USER,
@@ -265,7 +295,7 @@ pub static OPTIONS: &[Opt] = &[
         USER,
         "outstanding-bytes-max",
         Kind::Size(number!(KIB, 64 * 1024 * KIB, rules.outstanding_bytes_max: usize)),
-        "And their size; one push that is larger is sent all the same.",
+        "And their size as it is written, escapes included; one push that is larger is sent all the same.",
     ),
     opt(
         USER,
@@ -303,6 +333,18 @@ pub static OPTIONS: &[Opt] = &[
         "connections-per-address-max",
         Kind::Count(number!(1, 10_000_000, connections_per_address_max: usize)),
         "Connections at once; more are closed as they come.",
+    ),
+    opt(
+        ADDRESS,
+        "requests-before-login-per-address-max",
+        Kind::Count(number!(1, 1_000_000, rules.requests_before_login_per_address_max: u32)),
+        "Requests at once of all clients that are not logged in; beyond their allowance whoever sends more is closed.",
+    ),
+    opt(
+        ADDRESS,
+        "requests-before-login-per-address-per-second-max",
+        Kind::Count(number!(1, 1_000, rules.requests_before_login_per_address_per_second_max: u32)),
+        "And so many a second more.",
     ),
     opt(
         ADDRESS,
@@ -461,6 +503,12 @@ pub static OPTIONS: &[Opt] = &[
         "trusted-users-max",
         Kind::Count(number!(0, 100_000_000, rules.trusted_users_max: usize)),
         "Users whose trusted addresses are remembered (four of each, where they logged in last); 0: of nobody.",
+    ),
+    opt(
+        WHOLE,
+        "recent-messages-bytes-max",
+        Kind::Size(number!(64 * KIB, 64 * GIB, rules.recent_messages_bytes_max: usize)),
+        "Memory for the remembered messages of all senders who are offline; beyond it the longest offline are forgotten.",
     ),
     opt(
         WHOLE,

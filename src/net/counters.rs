@@ -34,7 +34,7 @@ pub enum Why {
 
 impl Why {
     /// All of them, in the order of the counters.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::Chat(CloseReason::Idle),
         Self::Chat(CloseReason::Replaced),
         Self::Chat(CloseReason::Garbage),
@@ -52,6 +52,7 @@ impl Why {
         Self::OutputTimeout,
         Self::HandshakeTimeout,
         Self::Chat(CloseReason::TooManyTries),
+        Self::Chat(CloseReason::TooFast),
     ];
 
     fn index(self) -> usize {
@@ -73,6 +74,7 @@ impl Why {
             Self::OutputTimeout => 14,
             Self::HandshakeTimeout => 15,
             Self::Chat(CloseReason::TooManyTries) => 16,
+            Self::Chat(CloseReason::TooFast) => 17,
         }
     }
 
@@ -84,6 +86,7 @@ impl Why {
             Self::Chat(CloseReason::Replaced) => "replaced",
             Self::Chat(CloseReason::Garbage) => "garbage",
             Self::Chat(CloseReason::TooLarge) => "too large",
+            Self::Chat(CloseReason::TooFast) => "too fast",
             Self::Chat(CloseReason::ShuttingDown) => "shutting down",
             Self::Chat(CloseReason::TooManyTries) => "too many tries",
             Self::PeerClosed => "closed by the client",

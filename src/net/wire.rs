@@ -102,7 +102,9 @@ impl Framing {
     pub fn say_goodbye(self, why: Why, out: &mut Vec<u8>) {
         let code = match why {
             Why::Chat(CloseReason::Idle | CloseReason::ShuttingDown) | Why::Stopped => close_code::GOING_AWAY,
-            Why::Chat(CloseReason::Replaced | CloseReason::Garbage | CloseReason::TooManyTries) => close_code::POLICY,
+            Why::Chat(
+                CloseReason::Replaced | CloseReason::Garbage | CloseReason::TooManyTries | CloseReason::TooFast,
+            ) => close_code::POLICY,
             Why::Chat(CloseReason::TooLarge) => close_code::TOO_LARGE,
             // It has been said already, or there is nobody left to hear it.
             Why::WebSocketClosed | Why::WebSocketProtocol | Why::PeerClosed | Why::IoError => return,
@@ -209,6 +211,7 @@ mod tests {
             (CloseReason::TooManyTries, 1008),
             (CloseReason::TooLarge, 1009),
             (CloseReason::ShuttingDown, 1001),
+            (CloseReason::TooFast, 1008),
         ] {
             let mut out = Vec::new();
             Framing::WebSocket.say_goodbye(Why::Chat(reason), &mut out);

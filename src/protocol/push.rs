@@ -2,6 +2,8 @@
 
 use super::field::{Id, Name, UserName};
 use super::plain::is_plain;
+use super::reply::escaped_bytes;
+use super::request::Spelling;
 use std::cell::RefCell;
 use std::sync::Arc;
 
@@ -63,6 +65,10 @@ thread_local! {
     /// Where texts are joined before it is known how large they are together: so a push costs one allocation and not two.
     static JOINED: RefCell<String> = const { RefCell::new(String::new()) };
 }
+
+/// What is written of a push besides its texts, in each spelling, with the inner `type` of a friend request.
+const TEXT_BETWEEN_BYTES: usize = 140;
+const OBJECT_BETWEEN_BYTES: usize = 112;
 
 /// More than this is not kept of it.
 const JOINED_KEPT_BYTES: usize = 16 * 1024;
@@ -156,6 +162,17 @@ impl Push {
     /// Do all four texts stand in a JSON string as they are?
     pub(super) fn is_plain(&self) -> bool {
         self.plain
+    }
+
+    /// How many bytes it is as it is written, but for the digits of its time. A look at each byte only if something in it is escaped.
+    #[must_use]
+    pub fn written_bytes(&self, spelling: Spelling) -> usize {
+        // Quotes inside a string are escaped, too.
+        let (between, levels) = match spelling {
+            Spelling::Text => (TEXT_BETWEEN_BYTES, 2),
+            Spelling::Object => (OBJECT_BETWEEN_BYTES, 1),
+        };
+        between + if self.plain { self.text.len() } else { escaped_bytes(&self.text, levels) }
     }
 
     /// How many bytes of memory it stands for.

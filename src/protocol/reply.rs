@@ -126,6 +126,18 @@ pub(super) fn escape(out: &mut Vec<u8>, text: &str, levels: u32) {
     }
 }
 
+/// How many bytes [`escape`] appends.
+pub(super) fn escaped_bytes(text: &str, levels: u32) -> usize {
+    let slashes = 1 << levels;
+    let of = |byte: u8| match ESCAPES[usize::from(byte)] {
+        0 => 1,
+        b'u' => slashes / 2 + 5,
+        b'"' | b'\\' => slashes,
+        _ => slashes / 2 + 1,
+    };
+    text.bytes().map(of).sum()
+}
+
 /// A backslash escaped `levels` times: two to the power of `levels` of them.
 fn backslashes(out: &mut Vec<u8>, levels: u32) {
     for _ in 0..1u32 << levels {

@@ -136,6 +136,23 @@ mod tests {
     }
 
     #[test]
+    fn how_large_it_is_written_is_known_before() {
+        let contents = ["", "tianjia", "\"\\", "\u{1}\u{2}\n\t\r", "雁\u{1f}x", "\u{8}\u{c}"];
+        for (content, kind) in
+            contents.iter().flat_map(|text| [PushKind::Message, PushKind::FriendAccept].map(|k| (text, k)))
+        {
+            let (sender, receiver) = (Name::new("zhi\"yong").unwrap(), Name::new("vincent").unwrap());
+            let push = Push::new(7, 1_652_791_027_673, kind, &Id::new("id").unwrap(), &sender, &receiver, content);
+            for spelling in [Spelling::Text, Spelling::Object] {
+                let mut out = Vec::new();
+                write_push(&mut out, spelling, &push);
+                let known = push.written_bytes(spelling);
+                assert!((out.len()..out.len() + 40).contains(&known), "{known} for {}", out.len());
+            }
+        }
+    }
+
+    #[test]
     fn what_has_to_be_escaped_is_whatever_text_holds_it() {
         let texts = ["a", "b", "c", "d"];
         for (place, odd) in (0..4).flat_map(|place| ["\"", "\\", "\u{1}", "\\\"\n", "雁\""].map(|odd| (place, odd))) {

@@ -1,7 +1,8 @@
 //! Protocol §4: a message that is sent again is promised again and not delivered twice.
 
-use super::{ann_and_bob, deletes, ids, saves};
+use super::{ann_and_bob, ann_and_bob_by, deletes, ids, saves};
 use crate::sim::lanes::Fate;
+use hongyan::chat::contract::Rules;
 use hongyan::protocol::request::FriendVerb;
 
 #[test]
@@ -195,4 +196,49 @@ fn one_message_waits_for_its_answer_in_a_bounded_number_of_places() {
     assert_eq!(w.heard(bob).iter().filter(|line| *line == "RATE_LIMITED m1").count(), 3);
     w.ack(ann, "m1");
     assert_eq!(w.heard(bob).len(), 17);
+}
+
+#[test]
+fn what_a_sender_who_comes_back_says_again_is_known_even_if_it_was_not_safe_when_they_went() {
+    let (mut w, ann, mut bob) = ann_and_bob();
+    (0..100).for_each(|n| w.message(bob, &format!("m{n}"), "ann"));
+    (0..90).for_each(|n| w.ack(ann, &format!("m{n}")));
+    w.hang_up(ann);
+    w.store.hang(saves);
+    (0..5).for_each(|n| w.message(bob, &format!("late{n}"), "cid"));
+    for _ in 0..3 {
+        // Packed and unpacked, and once more.
+        w.hang_up(bob);
+        w.run_for(60_000);
+        bob = w.online("bob");
+    }
+    (0..100).for_each(|n| w.message(bob, &format!("m{n}"), "ann"));
+    (0..5).for_each(|n| w.message(bob, &format!("late{n}"), "cid"));
+    let submitted = w.store.count("SavePush");
+    w.store.work(w.now_ms);
+    w.run_for(1_000);
+    let heard = w.heard(bob);
+    assert_eq!(heard.iter().filter(|line| line.starts_with("MS ")).count(), 105, "{heard:?}");
+    assert_eq!(w.store.count("SavePush"), submitted, "none was a new one");
+    assert_eq!(w.store.model.waiting_for("ann").len(), 10);
+    assert_eq!(w.store.model.waiting_for("cid").len(), 5);
+}
+
+#[test]
+fn what_all_who_are_offline_sent_is_bounded_in_bytes_and_the_longest_offline_are_forgotten() {
+    let (mut w, ann, bob) = ann_and_bob_by(Rules { recent_messages_bytes_max: 1_500, ..crate::rules() });
+    let cid = w.online("cid");
+    for (conn, of) in [(bob, "b"), (cid, "c")] {
+        (0..80).for_each(|n| w.message(conn, &format!("{of}{n}"), "ann"));
+        (0..80).for_each(|n| w.ack(ann, &format!("{of}{n}")));
+    }
+    w.heard(ann);
+    w.hang_up(bob);
+    w.hang_up(cid);
+    w.run_for(10);
+    let (cid, bob) = (w.online("cid"), w.online("bob"));
+    w.message(cid, "c1", "ann");
+    w.message(bob, "b1", "ann");
+    w.run_for(10);
+    assert_eq!(w.heard(ann), ["msg bob b1"], "the two together are too large; Bob went first");
 }

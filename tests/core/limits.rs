@@ -111,7 +111,7 @@ fn a_hundred_thousand_a_second_by_default() {
 
 #[test]
 fn when_too_many_jobs_are_in_flight_requests_are_refused_and_nothing_promised_is_lost() {
-    let (mut w, ann, bob) = ann_and_bob_by(Rules { jobs_max: 2, ..crate::rules() });
+    let (mut w, ann, bob) = ann_and_bob_by(Rules { jobs_max: 2, reads_per_connection_max: 1_024, ..crate::rules() });
     w.store.hang(any);
     for n in 0..4 {
         w.say(bob, Say::GetUser { mid: format!("g{n}"), user: "ann".into() });
@@ -137,7 +137,7 @@ fn when_too_many_jobs_are_in_flight_requests_are_refused_and_nothing_promised_is
 
 #[test]
 fn what_waits_for_the_store_is_bounded_in_bytes_and_who_needs_none_is_not_disturbed() {
-    let (mut w, ann, bob) = ann_and_bob_by(Rules { jobs_bytes_max: 1_000, ..crate::rules() });
+    let (mut w, ann, bob) = ann_and_bob_by(Rules { jobs_bytes_max: 500, ..crate::rules() });
     w.hang_up(ann);
     w.store.hang(any);
     let ids: Vec<String> = (0..20).map(|n| format!("m{n}")).collect();

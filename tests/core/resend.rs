@@ -159,3 +159,31 @@ fn what_is_pushed_carries_the_servers_time_of_its_taking() {
     assert_eq!(frames.len(), 3);
     assert!(frames.iter().all(|(_, frame)| matches!(frame, Frame::Push(push) if push.time_ms == taken_ms)));
 }
+
+#[test]
+fn outstanding_bytes_are_those_that_are_written() {
+    use crate::sim::say::Say;
+    // A control character is 7 bytes in a string inside a string.
+    for (letter, fit) in [("x", 10), ("\u{1}", 1), ("\"", 2)] {
+        let (mut w, ann, bob) =
+            ann_and_bob_by(Rules { outstanding_bytes_max: 12_000, requests_per_second_max: 100, ..crate::rules() });
+        for n in 0..12 {
+            w.say(
+                bob,
+                Say::Message {
+                    id: format!("m{n}"),
+                    sender: "bob".into(),
+                    receiver: "ann".into(),
+                    content: letter.repeat(1_000),
+                },
+            );
+        }
+        assert_eq!(w.heard(ann).len(), fit, "of {letter:?}");
+        let mut came = fit;
+        for n in 0..12 {
+            w.ack(ann, &format!("m{n}"));
+            came += w.heard(ann).len();
+        }
+        assert_eq!(came, 12);
+    }
+}

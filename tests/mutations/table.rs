@@ -65,8 +65,8 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
     of(
         "one overtakes another that is held back",
         "src/chat/list.rs",
-        "        self.held > 0\n            && self",
-        "        self.held > usize::MAX - 1\n            && self",
+        "            && held.holds_of(sender())",
+        "            && held.holds_of(sender() ^ 1)",
     ),
     of(
         "sent again into a blocked connection",

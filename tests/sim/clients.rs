@@ -84,7 +84,7 @@ fn all(_: &Job) -> bool {
 fn rules_of(random: &mut Random) -> Rules {
     let small = random.chance(500);
     let mut of = |small_max: u64, large: u64| if small { 1 + random.below(small_max) } else { large };
-    Rules {
+    let rules = Rules {
         page_max: of(4, 64) as u32,
         page_bytes_max: of(600, 256 << 10) as usize,
         list_max: of(6, 1_024) as u32,
@@ -101,6 +101,12 @@ fn rules_of(random: &mut Random) -> Rules {
         recent_messages_max: if random.chance(200) { 1 + random.below(4) as u32 } else { 1_024 },
         save_after_ms: random.below(20),
         ..Rules::default()
+    };
+    if small {
+        // From what was drawn already, so that seeds go on meaning what they meant.
+        Rules { jobs_per_connection_max: 1 + rules.list_max, reads_per_connection_max: rules.page_max, ..rules }
+    } else {
+        rules
     }
 }
 

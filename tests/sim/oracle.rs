@@ -7,7 +7,7 @@ use hongyan::chat::contract::{Answered, Asked, CloseReason, ConnId, Job, Outcome
 use hongyan::protocol::error::ErrorCode;
 use hongyan::protocol::push::{Push, PushKind};
 use hongyan::protocol::reply::Reply;
-use hongyan::protocol::request::FriendVerb;
+use hongyan::protocol::request::{FriendVerb, Spelling};
 use std::collections::{BTreeMap, BTreeSet};
 
 pub fn pair_of(one: &str, other: &str) -> (String, String) {
@@ -254,7 +254,7 @@ impl Oracle {
         assert!(same.is_none(), "two of one id outstanding: {same:?} {push:?}");
         view.outstanding.insert(push.seq, Outstanding { push: push.clone(), sent_ms: at_ms });
         assert!(view.outstanding.len() <= rules.outstanding_max as usize, "more outstanding than allowed");
-        let bytes: usize = view.outstanding.values().map(|item| item.push.weight_bytes()).sum();
+        let bytes: usize = view.outstanding.values().map(|item| item.push.written_bytes(Spelling::Text)).sum();
         let fits = bytes <= rules.outstanding_bytes_max || view.outstanding.len() == 1;
         assert!(fits, "more bytes outstanding than allowed: {bytes}");
         if !self.sent.insert(push.seq) {

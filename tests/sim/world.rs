@@ -151,7 +151,8 @@ impl World {
                     }
                 }
                 Action::HoldRequests { conn } => {
-                    self.conns.get_mut(&conn).expect("only what is open is held").requests_held = true;
+                    let conn = self.conns.get_mut(&conn).expect("only what is open is held");
+                    assert!(!std::mem::replace(&mut conn.requests_held, true), "held twice");
                 }
                 Action::ResumeRequests { conn } => {
                     if let Some(entry) = self.conns.get_mut(&conn) {
@@ -287,6 +288,10 @@ impl World {
         }
         self.note(Seen::Fed(conn, say.clone()));
         self.feed(Event::Input { conn, input: say.request() });
+    }
+
+    pub fn are_requests_held(&self, conn: ConnId) -> bool {
+        self.conns.get(&conn).is_some_and(|conn| conn.requests_held)
     }
 
     pub fn ping(&mut self, conn: ConnId) {

@@ -23,6 +23,16 @@ pub fn friends(number: usize, users: usize) -> Vec<UserName> {
 
 /// What the store answers when nothing is wrong and nothing waits.
 pub fn answer(job: &Job, users: usize) -> Outcome {
+    answer_by(job, users, friends)
+}
+
+/// In a star user 0 is everybody's friend.
+fn friends_in_star(number: usize, users: usize) -> Vec<UserName> {
+    let all = if number == 0 { 1..users } else { 0..1 };
+    all.map(|number| UserName::new(&name(number)).expect("a name")).collect()
+}
+
+fn answer_by(job: &Job, users: usize, friends: fn(usize, usize) -> Vec<UserName>) -> Outcome {
     match job {
         Job::LogIn { user, .. } => {
             let number = user.as_str()["user".len()..].parse().expect("a name of the ring");
@@ -73,6 +83,7 @@ pub struct Core {
     pub pushes: u64,
     pub replies: u64,
     users: usize,
+    friends: fn(usize, usize) -> Vec<UserName>,
     conns: u32,
     actions: Vec<Action>,
     scratch: Scratch,
@@ -88,10 +99,16 @@ impl Core {
             pushes: 0,
             replies: 0,
             users,
+            friends,
             conns: 0,
             actions: Vec::with_capacity(64),
             scratch: Scratch::default(),
         }
+    }
+
+    /// With a star of so many users, none of them logged in.
+    pub fn of_star(rules: Rules, users: usize) -> Self {
+        Self { friends: friends_in_star, ..Self::new(rules, users) }
     }
 
     /// A connection on which this user is logged in.
@@ -142,9 +159,13 @@ impl Core {
                         write_push(&mut self.output, spelling, &push);
                         self.pushes += 1;
                     }
-                    Action::Submit { ticket, job } => finished.push((ticket, answer(&job, self.users))),
-                    Action::Hold { .. } | Action::Resume { .. } => {}
-                    Action::HoldRequests { .. } | Action::ResumeRequests { .. } => {}
+                    Action::Submit { ticket, job } => {
+                        finished.push((ticket, answer_by(&job, self.users, self.friends)))
+                    }
+                    Action::Hold { .. }
+                    | Action::Resume { .. }
+                    | Action::HoldRequests { .. }
+                    | Action::ResumeRequests { .. } => {}
                     Action::Close { .. } | Action::Stopped => panic!("nobody asked for {action:?}"),
                 }
             }

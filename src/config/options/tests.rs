@@ -1,4 +1,4 @@
-//! The table keeps its own rules.
+//! The table of options as a whole.
 
 use super::*;
 

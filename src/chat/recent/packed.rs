@@ -1,0 +1,149 @@
+//! What a sender who went offline sent of late, in as little memory as can be: they may come back and send it again, but nobody looks for
+//! it until then. And how large that of all of them is together.
+
+use super::super::Chat;
+use super::super::item::ItemRef;
+use super::super::users::UserId;
+use super::{GONE, Key, Recent, Sent};
+use std::collections::{BTreeMap, VecDeque};
+
+/// No push has it: a message whose push is forgotten was promised, and that is all that has to be known of it.
+const FORGOTTEN: ItemRef = ItemRef { slot: u32::MAX, seq: 0 };
+
+#[derive(Debug)]
+pub(super) struct Packed {
+    keys: Box<[Key]>,
+    /// When each was sent, in ms after the first.
+    after_ms: Box<[u32]>,
+    first_ms: u64,
+    /// Those that were not promised yet.
+    open: Box<[(u32, ItemRef)]>,
+    /// Its place in the order of all that are packed.
+    serial: u64,
+}
+
+impl Packed {
+    fn of(queue: &VecDeque<Sent>, is_open: impl Fn(ItemRef) -> bool, serial: u64) -> Self {
+        let first_ms = queue.front().map_or(0, |sent| sent.at_ms);
+        let kept: Vec<&Sent> = queue.iter().filter(|sent| sent.key != GONE).collect();
+        let open = (0..).zip(&kept).filter(|(_, sent)| is_open(sent.item)).map(|(at, sent)| (at, sent.item));
+        Self {
+            open: open.collect(),
+            keys: kept.iter().map(|sent| sent.key).collect(),
+            after_ms: kept.iter().map(|sent| u32::try_from(sent.at_ms - first_ms).unwrap_or(u32::MAX)).collect(),
+            first_ms,
+            serial,
+        }
+    }
+
+    fn bytes(&self) -> usize {
+        size_of::<Self>() + size_of::<Recent>() + self.keys.len() * 12 + size_of_val(&*self.open)
+    }
+
+    fn sent(&self) -> impl Iterator<Item = Sent> + '_ {
+        let all = self.keys.iter().zip(&self.after_ms);
+        all.map(|(&key, &after_ms)| Sent { key, at_ms: self.first_ms + u64::from(after_ms), item: FORGOTTEN })
+    }
+
+    pub(super) fn newest_ms(&self) -> Option<u64> {
+        self.after_ms.last().map(|&after_ms| self.first_ms + u64::from(after_ms))
+    }
+
+    pub(super) fn remove(&mut self, item: ItemRef) {
+        if let Some(&(at, _)) = self.open.iter().find(|(_, open)| *open == item) {
+            self.keys[at as usize] = GONE;
+        }
+    }
+
+    #[cfg(debug_assertions)]
+    pub(super) fn len(&self) -> usize {
+        self.keys.len()
+    }
+}
+
+/// All that are packed.
+#[derive(Debug, Default)]
+pub(in super::super) struct PackedAll {
+    /// By when they were packed.
+    users: BTreeMap<u64, UserId>,
+    bytes: usize,
+    next_serial: u64,
+}
+
+impl Chat {
+    /// This sender went offline.
+    pub(in super::super) fn pack_recent(&mut self, user: UserId) {
+        let items = &self.items;
+        let all = &mut self.packed;
+        let Some(recent) = &mut self.users.get_mut(user).recent else {
+            return;
+        };
+        if recent.packed.is_some() {
+            return;
+        }
+        let is_open = |item| items.get(item).is_some_and(|found| !found.safe);
+        let packed = Box::new(Packed::of(&recent.queue, is_open, all.next_serial));
+        (recent.queue, recent.index, recent.base) = (VecDeque::new(), Default::default(), 0);
+        all.users.insert(all.next_serial, user);
+        all.next_serial += 1;
+        all.bytes += packed.bytes();
+        recent.packed = Some(packed);
+        while self.packed.bytes > self.rules.recent_messages_bytes_max
+            && let Some((_, &oldest)) = self.packed.users.first_key_value()
+        {
+            self.forget_recent(oldest);
+        }
+    }
+
+    /// They are back, and send.
+    pub(in super::super) fn unpack_recent(&mut self, user: UserId) {
+        let Some(recent) = &mut self.users.get_mut(user).recent else {
+            return;
+        };
+        let Some(packed) = recent.packed.take() else {
+            return;
+        };
+        self.packed.users.remove(&packed.serial);
+        self.packed.bytes -= packed.bytes();
+        recent.queue = packed.sent().collect();
+        for &(at, item) in &packed.open {
+            recent.queue[at as usize].item = item;
+        }
+        for (position, sent) in (0..).zip(&recent.queue) {
+            if sent.key != GONE {
+                recent.index.insert(sent.key, position);
+            }
+        }
+    }
+
+    /// Nothing of it is to be known any more.
+    pub(in super::super) fn forget_recent(&mut self, user: UserId) {
+        if let Some(recent) = self.users.get_mut(user).recent.take() {
+            if let Some(packed) = &recent.packed {
+                self.packed.users.remove(&packed.serial);
+                self.packed.bytes -= packed.bytes();
+            }
+            if let Some(timer) = recent.timer {
+                self.wheel.cancel(timer);
+            }
+        }
+        self.users.collect(user);
+    }
+
+    /// Who is offline has it packed, who is online and sends has not, and all together are as large as was counted.
+    #[cfg(debug_assertions)]
+    pub(in super::super) fn check_packed(&self) {
+        let mut bytes = 0;
+        for (id, user, _) in self.users.iter() {
+            if let Some(recent) = &user.recent {
+                assert!(user.conn.is_some() || recent.packed.is_some(), "a window of somebody offline");
+                if let Some(packed) = &recent.packed {
+                    assert_eq!(self.packed.users.get(&packed.serial), Some(&id));
+                    bytes += packed.bytes();
+                }
+            }
+        }
+        assert_eq!(bytes, self.packed.bytes);
+        assert!(bytes <= self.rules.recent_messages_bytes_max);
+    }
+}

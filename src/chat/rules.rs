@@ -1,0 +1,166 @@
+//! The numbers in the rules of the protocol: each is an option.
+
+/// The numbers in the rules; the defaults are the protocol's.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rules {
+    /// A connection silent for longer than this is closed.
+    pub idle_timeout_ms: u64,
+    /// How often that is looked at.
+    pub idle_check_ms: u64,
+    /// A push that is not acked is sent again this long after it was last sent.
+    pub resend_every_ms: u64,
+    /// A push to somebody online is saved when it was not acked for this long.
+    pub save_after_ms: u64,
+    /// Every request is answered within this, `UNAVAILABLE` if need be.
+    pub answer_within_ms: u64,
+    /// A connection whose last inputs, so many, were all `BAD_JSON` is closed.
+    pub bad_inputs_max: u32,
+    /// Sent messages of one user that are remembered so that a repeated one is not delivered twice.
+    pub recent_messages_max: u32,
+    /// And for how long.
+    pub recent_messages_age_ms: u64,
+    /// And how large that of all who are offline may be, in bytes; who has been so for the longest is forgotten first.
+    pub recent_messages_bytes_max: usize,
+    /// Requests a second on one connection that is logged in.
+    pub requests_per_second_max: u32,
+    /// Requests beyond that rate that are refused before the connection is closed; one within it makes up for one of them.
+    pub refused_requests_max: u32,
+    /// Requests at once on a connection before log-in: anything that a client sends is one.
+    pub requests_before_login_max: u32,
+    /// And so many a second more.
+    pub requests_before_login_per_second_max: u32,
+    /// The same of one address, all its connections that are not logged in together.
+    pub requests_before_login_per_address_max: u32,
+    /// And so many a second more, up to 1,000.
+    pub requests_before_login_per_address_per_second_max: u32,
+    /// Pushes sent to one user and not acked.
+    pub outstanding_max: u32,
+    /// And their size in bytes, as written to that connection (one push larger than that is sent all the same).
+    pub outstanding_bytes_max: usize,
+    /// Pushes read from the store at a time.
+    pub page_max: u32,
+    /// And their size in bytes; the one that goes beyond is the last.
+    pub page_bytes_max: usize,
+    /// Pushes on one user's list in memory, sent or not; the rest waits in the store.
+    pub list_max: u32,
+    /// And their size in bytes (one push larger than that is taken all the same).
+    pub list_bytes_max: usize,
+    /// Jobs submitted and not finished.
+    pub jobs_max: usize,
+    /// And the pushes in them, in bytes (one that is larger is submitted all the same when there is no other).
+    pub jobs_bytes_max: usize,
+    /// Jobs in flight because of one user's requests, and messages of theirs that may need one, before their connection's requests
+    /// are held. Large pushes count more than once; when the store has little room left, the bound is lower.
+    pub jobs_per_connection_max: u32,
+    /// The same for requests that are answered with a profile or a token, if there is nothing else.
+    pub reads_per_connection_max: u32,
+    /// Log-ins and sign-ups that wait for a password to be hashed: half of them log-ins above suspicion, a quarter other log-ins,
+    /// a quarter sign-ups.
+    pub auth_jobs_max: usize,
+    /// Of these, from one address; loopback may have them all.
+    pub auth_jobs_per_address_max: u32,
+    /// How many are submitted at a time; the others wait in the core, where their order can still be chosen.
+    pub auth_running_max: usize,
+    /// Log-ins of one user that are proven and wait until another one has read what waits for that user.
+    pub log_ins_waiting_per_user_max: u32,
+    /// Friend requests and answers of which the store did not say what became of them, and that are tried again until it does.
+    pub undecided_max: usize,
+    /// Wrong passwords on one connection; and tokens on it that are not valid.
+    pub wrong_passwords_per_connection_max: u32,
+    /// A connection on which so many tries were refused is closed.
+    pub refused_tries_max: u32,
+    /// Wrong passwords of one user, from all untrusted addresses together, before more are refused without a look; and, apart from
+    /// these, from loopback.
+    pub wrong_passwords_per_user_max: u32,
+    /// After this one of them is forgotten.
+    pub wrong_password_per_user_forgotten_after_ms: u64,
+    /// Wrong passwords of one user from one untrusted address.
+    pub wrong_passwords_per_user_and_address_max: u32,
+    /// After this one of them is forgotten.
+    pub wrong_password_per_user_and_address_forgotten_after_ms: u64,
+    /// Wrong passwords of one user from one trusted address.
+    pub wrong_passwords_per_trusted_address_max: u32,
+    /// After this one of them is forgotten.
+    pub wrong_password_per_trusted_address_forgotten_after_ms: u64,
+    /// Users whose trusted addresses are remembered: those from which they logged in of late, four of each.
+    pub trusted_users_max: usize,
+    /// And for how long.
+    pub trusted_address_age_ms: u64,
+    /// Wrong passwords from one address.
+    pub wrong_passwords_per_address_max: u32,
+    /// After this one of them is forgotten.
+    pub wrong_password_per_address_forgotten_after_ms: u64,
+    /// Sign-ups from one address.
+    pub sign_ups_per_address_max: u32,
+    /// After this one of them is forgotten.
+    pub sign_up_per_address_forgotten_after_ms: u64,
+    /// Users, and addresses, of which that is remembered.
+    pub throttled_max: usize,
+    /// Friends of one user.
+    pub friends_max: u32,
+    /// Friend requests of one user, and to one user, that are pending.
+    pub pending_requests_max: u32,
+    /// Resume tokens of one user that may be used; a new one takes the place of the oldest.
+    pub tokens_max: u32,
+    /// How long a resume token may be used.
+    pub token_lifetime_ms: u64,
+    /// How long a stop waits for jobs in flight.
+    pub stop_wait_ms: u64,
+}
+
+impl Default for Rules {
+    fn default() -> Self {
+        Self {
+            idle_timeout_ms: 120_000,
+            idle_check_ms: 5_000,
+            resend_every_ms: 15_000,
+            save_after_ms: 200,
+            answer_within_ms: 10_000,
+            bad_inputs_max: 10,
+            recent_messages_max: 1_024,
+            recent_messages_age_ms: 600_000,
+            recent_messages_bytes_max: 64 * 1024 * 1024,
+            requests_per_second_max: 100_000,
+            refused_requests_max: 1_000,
+            requests_before_login_max: 100,
+            requests_before_login_per_second_max: 20,
+            requests_before_login_per_address_max: 2_000,
+            requests_before_login_per_address_per_second_max: 500,
+            outstanding_max: 256,
+            outstanding_bytes_max: 512 * 1024,
+            page_max: 64,
+            page_bytes_max: 256 * 1024,
+            list_max: 1_024,
+            list_bytes_max: 1024 * 1024,
+            jobs_max: 65_536,
+            jobs_bytes_max: 64 * 1024 * 1024,
+            undecided_max: 10_000,
+            jobs_per_connection_max: 1_024,
+            reads_per_connection_max: 16,
+            auth_jobs_max: 512,
+            auth_jobs_per_address_max: 64,
+            auth_running_max: 2,
+            log_ins_waiting_per_user_max: 16,
+            wrong_passwords_per_connection_max: 50,
+            refused_tries_max: 10,
+            wrong_passwords_per_user_max: 100,
+            wrong_password_per_user_forgotten_after_ms: 6_000,
+            wrong_passwords_per_user_and_address_max: 10,
+            wrong_password_per_user_and_address_forgotten_after_ms: 60_000,
+            wrong_passwords_per_trusted_address_max: 20,
+            wrong_password_per_trusted_address_forgotten_after_ms: 6_000,
+            trusted_users_max: 100_000,
+            trusted_address_age_ms: 30 * 24 * 3_600_000,
+            wrong_passwords_per_address_max: 1_000,
+            wrong_password_per_address_forgotten_after_ms: 1_000,
+            sign_ups_per_address_max: 50,
+            sign_up_per_address_forgotten_after_ms: 60_000,
+            throttled_max: 65_536,
+            friends_max: 5_000,
+            pending_requests_max: 500,
+            tokens_max: 8,
+            token_lifetime_ms: 30 * 24 * 3_600_000,
+            stop_wait_ms: 8_000,
+        }
+    }
+}
