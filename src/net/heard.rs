@@ -1,14 +1,17 @@
-//! Up to when everything that clients had sent was handed to the core. Nobody is judged by a later time.
+//! Up to when everything that clients had sent was handed to the core. Nobody is judged by a later
+//! time.
 //!
-//! A process can be paused at any place, and for longer than any time-out: by a signal, a debugger, a suspended machine. The
-//! clock of a turn is read after the poll, so what the poll gave may be much older. What is certain: whatever had arrived when the
-//! turn *before* began was there when the poll was called, and is among its events, if it gave all there were.
+//! A process can be paused at any place, and for longer than any time-out: by a signal, a debugger,
+//! a suspended machine. The clock of a turn is read after the poll, so what the poll gave may be
+//! much older. What is certain: whatever had arrived when the turn *before* began was there when
+//! the poll was called, and is among its events, if it gave all there were.
 
 /// What is done so long after its time was not done because the process was paused.
 pub(super) const LATE_MS: u64 = 1_000;
 
-/// After so many turns in which somebody had more to say, it is taken for granted: those who never stop must not keep others from
-/// being judged, and speak themselves. A turn takes some milliseconds then, and has up to a thousand events.
+/// After so many turns in which somebody had more to say, it is taken for granted: those who never
+/// stop must not keep others from being judged, and speak themselves. A turn takes some
+/// milliseconds then, and has up to a thousand events.
 const TURNS_MAX: u32 = 256;
 
 /// What is known of it.
@@ -25,7 +28,8 @@ pub(super) struct Heard {
 }
 
 impl Heard {
-    /// Is this deadline so late that the process was paused, and what came meanwhile not handed in yet?
+    /// Is this deadline so late that the process was paused, and what came meanwhile not handed in
+    /// yet?
     pub(super) fn is_to_come(&self, deadline_ms: u64, now_ms: u64) -> bool {
         self.by_ms < deadline_ms && now_ms.saturating_sub(deadline_ms) >= LATE_MS
     }

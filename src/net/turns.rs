@@ -1,19 +1,23 @@
-//! Who is served when: deficit round robin over the connections that have something to be read, by work and not by bytes.
+//! Who is served when: deficit round robin over the connections that have something to be read, by
+//! work and not by bytes.
 //!
-//! Two queues, as in fair queueing for networks. *Ready* are those that an edge has woken: they are served first, one quantum each,
-//! and nearly always that is all they have to say. Who has more goes to the back of the *backlog*, of which a turn serves so much as
-//! its budget allows. So a client that says little waits for one turn, and not for a whole round of those who never stop, and
-//! those share among each other what is left.
+//! Two queues, as in fair queueing for networks. *Ready* are those that an edge has woken: they are
+//! served first, one quantum each, and nearly always that is all they have to say. Who has more
+//! goes to the back of the *backlog*, of which a turn serves so much as its budget allows. So a
+//! client that says little waits for one turn, and not for a whole round of those who never stop,
+//! and those share among each other what is left.
 //!
-//! Whoever used up more than the quantum (an input is never cut in two) carries a debt, and is passed over until it is repaid.
+//! Whoever used up more than the quantum (an input is never cut in two) carries a debt, and is
+//! passed over until it is repaid.
 
 use super::hub::Hub;
 use super::input::TOUCHED_AT_ONCE;
 use super::socket::Stream;
 use crate::chat::contract::ConnId;
 
-/// Work is counted in units of about 2 ns; so many are a microsecond. They were calibrated by profiles of the release build, and need
-/// only be right within a factor of two: it is their relation that is fair or not.
+/// Work is counted in units of about 2 ns; so many are a microsecond. They were calibrated by
+/// profiles of the release build, and need only be right within a factor of two: it is their
+/// relation that is fair or not.
 pub(super) const MICROSECOND: i64 = 512;
 
 /// One input that is usual: a 4 or a 5 without escapes.
@@ -34,7 +38,8 @@ pub(super) const WRITE: i64 = 4 * MICROSECOND;
 const SERVED: i64 = MICROSECOND;
 /// Looking at one that repays its debt.
 const PASSED_OVER: i64 = MICROSECOND / 8;
-/// Closing one: its last words, the end, letting go of it; or a read of one that is being closed, which is dropped.
+/// Closing one: its last words, the end, letting go of it; or a read of one that is being closed,
+/// which is dropped.
 pub(super) const CLOSING: i64 = 16 * MICROSECOND;
 
 /// What is shared among all that wait, and what of the backlog is served in one turn.
@@ -46,10 +51,12 @@ const QUANTUM_MIN: i64 = 24 * MICROSECOND;
 /// What of those who were just woken is served in one turn. Who is left is first in the next.
 const READY_TURN: i64 = 4 * TURN;
 
-/// What is read at once is not much more than what can be digested, for copying the rest is work, too.
+/// What is read at once is not much more than what can be digested, for copying the rest is work,
+/// too.
 const READ_BYTES_MIN: usize = 4 * 1024;
 
-/// Connections accepted in one turn: fewer when somebody who is here already has something to say. One costs some 25 µs.
+/// Connections accepted in one turn: fewer when somebody who is here already has something to say.
+/// One costs some 25 µs.
 const ACCEPTS: usize = 64;
 const ACCEPTS_BESIDE_OTHERS: usize = 16;
 
@@ -65,7 +72,8 @@ fn read_bytes(quantum: i64) -> usize {
 }
 
 impl<S: Stream> Hub<S> {
-    /// Reads those that have something to be read: all that were just woken, and a part of those who had more.
+    /// Reads those that have something to be read: all that were just woken, and a part of those
+    /// who had more.
     pub(super) fn serve_ready(&mut self) {
         if self.is_nobody_ready() {
             return;
@@ -87,7 +95,8 @@ impl<S: Stream> Hub<S> {
         }
         self.serve_backlog(&mut shared[..bytes], quantum);
         self.shared = shared;
-        // Those that were queued in the meantime have their turn in the next one, so that nobody keeps the loop from writing.
+        // Those that were queued in the meantime have their turn in the next one, so that nobody
+        // keeps the loop from writing.
         ready.drain(..served);
         ready.append(&mut self.ready);
         self.ready = ready;

@@ -23,7 +23,8 @@ fn answered(received: &[u8], ids: &[&str]) -> Vec<String> {
     found.into_iter().map(|(_, id)| id).collect()
 }
 
-/// Acks, heartbeats and log-ins go on up to the first request, which waits with all that is behind it, whatever pieces it comes in.
+/// Acks, heartbeats and log-ins go on up to the first request, which waits with all that is behind
+/// it, whatever pieces it comes in.
 #[test]
 fn while_requests_are_held_the_others_go_on_to_the_first_of_them() {
     for request in [ASK.to_owned(), TOKEN.to_owned(), message(1, "x"), sign_up("ann"), message(1, "\\u0001 é")] {
@@ -158,7 +159,7 @@ fn who_takes_what_waits_slowly_and_says_nothing_is_there() {
     }
     let counters = world.hub.counters();
     let idle = counters.closed(Why::Chat(crate::chat::contract::CloseReason::Idle));
-    assert_eq!(idle + counters.closed(Why::OutputTimeout), 1 + 1, "she, and Bob, who said nothing for so long");
+    assert_eq!(idle + counters.closed(Why::OutputTimeout), 1 + 1, "Ann, and Bob, who said nothing for so long");
 }
 
 #[test]
