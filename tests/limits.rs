@@ -45,7 +45,7 @@ fn when_the_budget_of_a_user_is_used_up_even_a_cached_password_is_refused_and_a_
     let server = Server::tuned(|config| {
         config.rules.wrong_passwords_per_user_max = 3;
         config.rules.wrong_password_per_user_forgotten_after_ms = 3_600_000;
-        config.rules.trusted_users_max = 0;
+        config.rules.trusted_addresses_max = 0;
     });
     // The second log-in is the cache's.
     drop(server.user("ann"));

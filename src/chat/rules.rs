@@ -82,8 +82,8 @@ pub struct Rules {
     pub wrong_passwords_per_trusted_address_max: u32,
     /// After this one of them is forgotten.
     pub wrong_password_per_trusted_address_forgotten_after_ms: u64,
-    /// Users whose trusted addresses are remembered: those from which they logged in of late, four of each.
-    pub trusted_users_max: usize,
+    /// Addresses that are remembered as trusted, each for one user who logged in from there of late; at most eight of one user.
+    pub trusted_addresses_max: usize,
     /// And for how long.
     pub trusted_address_age_ms: u64,
     /// Wrong passwords from one address.
@@ -149,7 +149,7 @@ impl Default for Rules {
             wrong_password_per_user_and_address_forgotten_after_ms: 60_000,
             wrong_passwords_per_trusted_address_max: 20,
             wrong_password_per_trusted_address_forgotten_after_ms: 6_000,
-            trusted_users_max: 100_000,
+            trusted_addresses_max: 100_000,
             trusted_address_age_ms: 30 * 24 * 3_600_000,
             wrong_passwords_per_address_max: 1_000,
             wrong_password_per_address_forgotten_after_ms: 1_000,

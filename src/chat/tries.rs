@@ -20,7 +20,7 @@ use super::account::To;
 use super::answer::Fault;
 use super::contract::{Action, CloseReason, ConnId, Origin};
 use super::throttle::{Pace, Throttle};
-use super::trust::Trust;
+use super::trust::{SLOTS, Trust};
 use crate::protocol::error::ErrorCode;
 use crate::protocol::field::UserName;
 use crate::protocol::request::Verb;
@@ -140,8 +140,13 @@ impl Chat {
     }
 
     fn trusts(&self, user: &UserName, origin: Option<Origin>) -> bool {
-        let (name, place) = (self.users.hash(user.as_str()), origin.map_or(0, |origin| origin.0.get()));
-        self.tries.trust.knows(name, place, self.now.mono_ms, self.rules.trusted_address_age_ms)
+        let (hash, place) = self.trust_key(user, origin);
+        self.tries.trust.knows(hash, place, self.now.mono_ms, self.rules.trusted_address_age_ms)
+    }
+
+    fn trust_key(&self, user: &UserName, origin: Option<Origin>) -> (u64, u32) {
+        let place = origin.map_or(0, |origin| origin.0.get());
+        (self.users.hash_at(user.as_str(), u64::from(place) % SLOTS), place)
     }
 
     /// May a password of this user be tried on this connection? Reserves what it may use up.
@@ -202,8 +207,8 @@ impl Chat {
         let budgets = self.budgets(user, origin, budget);
         self.tries.each(&budgets, |throttle, key, pace| throttle.settle(key, wrong, now_ms, pace, keys_max));
         if settled == Settled::Right {
-            let (name, place) = (self.users.hash(user.as_str()), origin.map_or(0, |origin| origin.0.get()));
-            self.tries.trust.note(name, place, now_ms, self.rules.trusted_users_max);
+            let (hash, place) = self.trust_key(user, origin);
+            self.tries.trust.note(hash, place, now_ms, self.rules.trusted_addresses_max);
         }
     }
 

@@ -1,50 +1,67 @@
 //! From where a user logged in of late: there a stranger's wrong passwords do not shut the user out.
 
-use std::collections::HashMap;
+use hashbrown::HashTable;
 
-/// Addresses of one user: whoever logs in from very many pushes out their own, and nobody else's.
-const PLACES: usize = 4;
+/// Places of one user, one for each remainder of its number: whoever logs in from very many pushes out their own, and nobody else's.
+pub(super) const SLOTS: u64 = 8;
 
-/// An address, and when the user last logged in from there, in seconds; 0 is never.
-type Place = (u32, u32);
-
-fn seconds(now_ms: u64) -> u32 {
-    // Some, since 0 is never; there are enough for a century.
-    u32::try_from(now_ms / 1_000 + 1).unwrap_or(u32::MAX)
+/// There may be one for everybody who is online: small, and without a pointer.
+#[derive(Clone, Copy, Debug)]
+struct Entry {
+    /// Half of the hash of the user and the slot, which tells some 100,000 apart well enough, and which nobody outside can foresee.
+    key: u32,
+    place: u32,
+    /// When the user last logged in from there, in seconds.
+    at_s: u32,
 }
 
-/// For each user the addresses used last. In two generations: who logs in stands among the young; when those are half of all that
-/// may be remembered they become the old, and the old are forgotten. So the longest unused go first, and nobody ever
-/// searches for them.
+/// Who logs in stands among the young; when those are half of all that may be remembered they become the old, and the old
+/// are forgotten. So the longest unused go first, and nobody ever searches for them.
 #[derive(Debug, Default)]
 pub(super) struct Trust {
-    young: HashMap<u64, [Place; PLACES]>,
-    old: HashMap<u64, [Place; PLACES]>,
+    young: HashTable<Entry>,
+    old: HashTable<Entry>,
+}
+
+fn spread(key: u32) -> u64 {
+    u64::from(key).wrapping_mul(0x9E37_79B9_7F4A_7C15)
+}
+
+fn seconds(now_ms: u64) -> u32 {
+    // Enough for a century.
+    u32::try_from(now_ms / 1_000).unwrap_or(u32::MAX)
 }
 
 impl Trust {
-    /// The user logged in from there.
-    pub(super) fn note(&mut self, user: u64, place: u32, now_ms: u64, users_max: usize) {
-        let young_max = users_max.div_ceil(2);
+    /// The user logged in from there. `hash` is that of the user and of `place % SLOTS`.
+    pub(super) fn note(&mut self, hash: u64, place: u32, now_ms: u64, entries_max: usize) {
+        let young_max = entries_max.div_ceil(2);
         if young_max == 0 {
             return;
         }
-        let old = self.old.remove(&user);
-        if !self.young.contains_key(&user) && self.young.len() >= young_max {
+        let entry = Entry { key: hash as u32, place, at_s: seconds(now_ms) };
+        let same = |other: &Entry| other.key == entry.key;
+        if let Ok(old) = self.old.find_entry(spread(entry.key), same) {
+            old.remove();
+        }
+        if let Some(known) = self.young.find_mut(spread(entry.key), same) {
+            *known = entry;
+            return;
+        }
+        if self.young.len() >= young_max {
             self.old = std::mem::take(&mut self.young);
         }
-        let places = self.young.entry(user).or_insert(old.unwrap_or_default());
-        // The last used stands first.
-        let known = places.iter().position(|&(known, at)| known == place && at > 0);
-        places[..=known.unwrap_or(PLACES - 1)].rotate_right(1);
-        places[0] = (place, seconds(now_ms));
+        self.young.insert_unique(spread(entry.key), entry, |entry| spread(entry.key));
     }
 
     /// Did the user log in from there within `age_ms`, or a second more?
-    pub(super) fn knows(&self, user: u64, place: u32, now_ms: u64, age_ms: u64) -> bool {
-        let places = self.young.get(&user).or_else(|| self.old.get(&user));
-        let is_of_late = |at: u32| at > 0 && u64::from(seconds(now_ms).saturating_sub(at)) <= age_ms / 1_000;
-        places.is_some_and(|places| places.iter().any(|&(known, at)| known == place && is_of_late(at)))
+    pub(super) fn knows(&self, hash: u64, place: u32, now_ms: u64, age_ms: u64) -> bool {
+        let key = hash as u32;
+        let same = |other: &Entry| other.key == key;
+        let entry = self.young.find(spread(key), same).or_else(|| self.old.find(spread(key), same));
+        entry.is_some_and(|entry| {
+            entry.place == place && u64::from(seconds(now_ms).saturating_sub(entry.at_s)) <= age_ms / 1_000
+        })
     }
 }
 
@@ -65,18 +82,10 @@ mod tests {
         trust.note(1, 7, 50_000, 10);
         assert!(trust.knows(1, 7, 60_000, 10_000) && !trust.knows(1, 7, 61_000, 10_000));
         assert!(!trust.knows(1, 8, 50_000, 10_000));
+        trust.note(1, 8, 50_000, 10);
+        assert!(trust.knows(1, 8, 50_000, 0) && !trust.knows(1, 7, 50_000, 0), "one of each slot");
         let mut none = Trust::default();
         none.note(1, 7, 0, 0);
         assert!(!none.knows(1, 7, 0, 100));
-    }
-
-    #[test]
-    fn of_each_user_the_addresses_used_last_are_known() {
-        let mut trust = Trust::default();
-        for place in [1, 2, 3, 4, 1, 5, 0] {
-            trust.note(9, place, 0, 10);
-        }
-        let known: Vec<u32> = (0..10).filter(|place| trust.knows(9, *place, 0, 1_000)).collect();
-        assert_eq!(known, [0, 1, 4, 5]);
     }
 }

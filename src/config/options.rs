@@ -500,9 +500,9 @@ pub static OPTIONS: &[Opt] = &[
     ),
     opt(
         WHOLE,
-        "trusted-users-max",
-        Kind::Count(number!(0, 100_000_000, rules.trusted_users_max: usize)),
-        "Users whose trusted addresses are remembered (four of each, where they logged in last); 0: of nobody.",
+        "trusted-addresses-max",
+        Kind::Count(number!(0, 100_000_000, rules.trusted_addresses_max: usize)),
+        "Addresses that are remembered as trusted, each for one user who logged in from there; 0: none.",
     ),
     opt(
         WHOLE,
