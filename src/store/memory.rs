@@ -1,7 +1,7 @@
 //! A store that is gone with the process: for tests and trials. It keeps every rule of the others, rollback included.
 
 use super::token::TokenHash;
-use super::{SavedAs, Store, StoreError, token};
+use super::{SavedAs, Store, StoreError, Weight, token};
 use crate::chat::contract::{Answered, Asked};
 use crate::protocol::field::{Profile, Secret, UserName};
 use crate::protocol::push::{Push, PushKind};
@@ -285,7 +285,7 @@ impl Store for MemoryStore {
         Ok(())
     }
 
-    fn sizes(&mut self, pushes: &[(UserName, u64)]) -> Result<Vec<Option<(Box<str>, u64)>>, StoreError> {
+    fn sizes(&mut self, pushes: &[(UserName, u64)]) -> Result<Vec<Option<Weight>>, StoreError> {
         let tables = self.tables();
         let size = |push: &Push| (push.sender().into(), push.text_bytes() as u64);
         let found = |(receiver, seq): &(UserName, u64)| tables.pushes.get(receiver)?.get(seq).map(size);

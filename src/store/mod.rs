@@ -74,6 +74,9 @@ pub enum SavedAs {
     Duplicate,
 }
 
+/// Who sent a push, and how many bytes its four texts have.
+pub type Weight = (Box<str>, u64);
+
 /// One connection to a store, owned by one worker.
 ///
 /// Every method between `begin` and `commit` takes effect at `commit` or not at all. After any error the caller rolls back.
@@ -184,7 +187,7 @@ pub trait Store: Send {
     ///
     /// # Errors
     /// See [`StoreError`].
-    fn sizes(&mut self, pushes: &[(UserName, u64)]) -> Result<Vec<Option<(Box<str>, u64)>>, StoreError>;
+    fn sizes(&mut self, pushes: &[(UserName, u64)]) -> Result<Vec<Option<Weight>>, StoreError>;
     /// The push of the request that is pending from one to another.
     ///
     /// # Errors

@@ -18,7 +18,7 @@ pub use export::MysqlPortable;
 use values::{bytes, corrupt, fault, is_read_only, name, number, text};
 
 use super::token::TokenHash;
-use super::{SavedAs, Store, StoreError, token};
+use super::{SavedAs, Store, StoreError, Weight, token};
 use crate::chat::contract::{Answered, Asked};
 use crate::protocol::field::{Profile, Secret, UserName};
 use crate::protocol::push::{Push, PushKind};
@@ -394,7 +394,7 @@ impl Store for MysqlStore {
         self.read_waiting(receivers, count_max, note)
     }
 
-    fn sizes(&mut self, pushes: &[(UserName, u64)]) -> Result<Vec<Option<(Box<str>, u64)>>, StoreError> {
+    fn sizes(&mut self, pushes: &[(UserName, u64)]) -> Result<Vec<Option<Weight>>, StoreError> {
         self.read_sizes(pushes)
     }
 

@@ -5,6 +5,7 @@
 //! the usage in memory and changes it by what its transactions do. What is here is pure; `waiting.rs` asks the store.
 
 use crate::config::Config;
+use crate::protocol::field::UserName;
 use crate::protocol::push::Push;
 use std::collections::HashMap;
 
@@ -74,6 +75,8 @@ pub enum Verdict {
     Full,
     /// It depends on others of this round, which may turn out to be in the store already: ask again in the next.
     Later,
+    /// The receiver's rows have not been counted far enough to tell.
+    Uncounted,
 }
 
 /// How far a mailbox has been counted.
@@ -84,12 +87,15 @@ enum Counted {
     UpTo(u64),
 }
 
+/// What one sender has in a mailbox.
+type Share = (Box<str>, Usage);
+
 /// What waits for one receiver.
 #[derive(Debug)]
 struct Mailbox {
     total: Usage,
     /// By sender, in the order of the names. Those of which nothing waits are not in it.
-    shares: Vec<(Box<str>, Usage)>,
+    shares: Vec<Share>,
     counted: Counted,
     /// Counted while a transaction with an unknown outcome may still have been on its way.
     in_doubt: bool,
@@ -117,6 +123,14 @@ impl Mailbox {
         match self.counted {
             Counted::All => true,
             Counted::UpTo(last) => seq <= last,
+        }
+    }
+
+    /// Behind which row it has yet to be counted, unless it is known to be full.
+    fn uncounted(&self, quotas: &Quotas) -> Option<u64> {
+        match self.counted {
+            Counted::UpTo(last) if self.total.has_room(Usage::of_one(0), quotas.receiver) => Some(last),
+            _ => None,
         }
     }
 
@@ -157,7 +171,8 @@ impl Mailbox {
 #[derive(Debug)]
 enum Change {
     Added(Push),
-    Removed { receiver: Box<str>, sender: Box<str>, seq: u64, one: Usage },
+    NotAdded(Push),
+    Removed { receiver: UserName, sender: Box<str>, seq: u64, one: Usage },
 }
 
 /// What one worker knows of the mailboxes that are its own.
@@ -224,11 +239,11 @@ impl Mailboxes {
         }
         while let Some(change) = self.journal.pop() {
             match change {
-                Change::Added(push) => {
-                    let one = Usage::of_one(push.text_bytes() as u64);
-                    self.change(push.receiver(), push.sender(), push.seq, one, false);
+                Change::Added(push) => self.change_by(&push, false),
+                Change::NotAdded(push) => self.change_by(&push, true),
+                Change::Removed { receiver, sender, seq, one } => {
+                    self.change(receiver.as_str(), &sender, seq, one, true);
                 }
-                Change::Removed { receiver, sender, seq, one } => self.change(&receiver, &sender, seq, one, true),
             }
         }
         self.committed();
@@ -240,8 +255,8 @@ impl Mailboxes {
         self.in_doubt = true;
         for change in std::mem::take(&mut self.journal) {
             match change {
-                Change::Added(push) => self.forget(push.receiver()),
-                Change::Removed { receiver, .. } => self.forget(&receiver),
+                Change::Added(push) | Change::NotAdded(push) => self.forget(push.receiver()),
+                Change::Removed { receiver, .. } => self.forget(receiver.as_str()),
             }
         }
         for name in std::mem::take(&mut self.counting) {
@@ -266,15 +281,7 @@ impl Mailboxes {
     /// Behind which `seq` the rows of a receiver are yet to be counted before it is known whether there is room; `None`: it is known.
     #[must_use]
     pub fn uncounted(&self, receiver: &str) -> Option<u64> {
-        match self.boxes.get(receiver) {
-            None => Some(0),
-            Some(Mailbox { counted: Counted::UpTo(last), total, .. })
-                if total.has_room(Usage::of_one(0), self.quotas.receiver) =>
-            {
-                Some(*last)
-            }
-            Some(_) => None,
-        }
+        self.boxes.get(receiver).map_or(Some(0), |mailbox| mailbox.uncounted(&self.quotas))
     }
 
     /// Rows that this transaction may still count.
@@ -312,13 +319,16 @@ impl Mailboxes {
         self.round += 1;
     }
 
-    /// Is there room for a push? If so it counts from now on.
-    pub fn admit(&mut self, push: &Push) -> Verdict {
+    /// Is there room for a push? If so it counts from now on. With `counted`, as far as is known: no more will be counted now.
+    pub fn admit(&mut self, push: &Push, counted: bool) -> Verdict {
         let one = Usage::of_one(push.text_bytes() as u64);
         let Some(mailbox) = self.boxes.get_mut(push.receiver()) else {
-            debug_assert!(false, "counted before anything is admitted");
-            return Verdict::Room;
+            debug_assert!(!counted, "begun to be counted at least");
+            return if counted { Verdict::Room } else { Verdict::Uncounted };
         };
+        if !counted && mailbox.uncounted(&self.quotas).is_some() {
+            return Verdict::Uncounted;
+        }
         if mailbox.put_off == self.round {
             // Behind one that is put off, so that those of one sender keep their order.
             return Verdict::Later;
@@ -331,7 +341,11 @@ impl Mailboxes {
             return Verdict::Full;
         }
         mailbox.admitted = self.round;
-        self.added(push);
+        if mailbox.covers(push.seq) {
+            let shares = mailbox.change(push.sender(), one, true);
+            self.shares = self.shares.saturating_add_signed(shares);
+        }
+        self.journal.push(Change::Added(push.clone()));
         Verdict::Room
     }
 
@@ -344,25 +358,31 @@ impl Mailboxes {
 
     /// A push was saved.
     pub fn added(&mut self, push: &Push) {
-        self.change(push.receiver(), push.sender(), push.seq, Usage::of_one(push.text_bytes() as u64), true);
+        self.change_by(push, true);
         self.journal.push(Change::Added(push.clone()));
     }
 
     /// One that was admitted was not saved: it does not count.
     pub fn not_added(&mut self, push: &Push) {
-        self.removed(push.receiver(), push.seq, push.sender(), push.text_bytes() as u64);
+        self.change_by(push, false);
+        self.journal.push(Change::NotAdded(push.clone()));
     }
 
     /// A push is gone.
-    pub fn removed(&mut self, receiver: &str, seq: u64, sender: &str, text_bytes: u64) {
+    pub fn removed(&mut self, receiver: &UserName, seq: u64, sender: Box<str>, text_bytes: u64) {
         let one = Usage::of_one(text_bytes);
-        self.change(receiver, sender, seq, one, false);
-        self.journal.push(Change::Removed { receiver: receiver.into(), sender: sender.into(), seq, one });
+        self.change(receiver.as_str(), &sender, seq, one, false);
+        self.journal.push(Change::Removed { receiver: receiver.clone(), sender, seq, one });
     }
 
     /// Something about this mailbox is not as it should be: it is counted again after this transaction.
     pub fn suspect(&mut self, receiver: &str) {
         self.suspect.push(receiver.into());
+    }
+
+    fn change_by(&mut self, push: &Push, more: bool) {
+        let one = Usage::of_one(push.text_bytes() as u64);
+        self.change(push.receiver(), push.sender(), push.seq, one, more);
     }
 
     fn change(&mut self, receiver: &str, sender: &str, seq: u64, one: Usage, more: bool) {
@@ -400,7 +420,7 @@ impl Mailboxes {
 
     /// What is known of a receiver, if all of it has been counted; and of the shares in it.
     #[cfg(test)]
-    pub(super) fn usage(&self, receiver: &str) -> Option<(Usage, Vec<(Box<str>, Usage)>)> {
+    pub(super) fn usage(&self, receiver: &str) -> Option<(Usage, Vec<Share>)> {
         let mailbox = self.boxes.get(receiver).filter(|mailbox| mailbox.counted == Counted::All)?;
         Some((mailbox.total, mailbox.shares.clone()))
     }

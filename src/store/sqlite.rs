@@ -5,7 +5,7 @@ mod open;
 mod place;
 
 use super::token::TokenHash;
-use super::{SavedAs, Store, StoreError, token};
+use super::{SavedAs, Store, StoreError, Weight, token};
 use crate::chat::contract::{Answered, Asked};
 use crate::protocol::field::{Profile, Secret, UserName};
 use crate::protocol::push::{Push, PushKind};
@@ -302,7 +302,7 @@ impl Store for SqliteStore {
         Ok(())
     }
 
-    fn sizes(&mut self, pushes: &[(UserName, u64)]) -> Result<Vec<Option<(Box<str>, u64)>>, StoreError> {
+    fn sizes(&mut self, pushes: &[(UserName, u64)]) -> Result<Vec<Option<Weight>>, StoreError> {
         let mut find = self.db.prepare_cached(SIZE)?;
         let mut size = |receiver: &UserName, seq: u64| {
             let row = |row: &Row<'_>| Ok((row.get(0)?, row.get::<_, i64>(1)?));

@@ -2,11 +2,10 @@
 //! room for, and notes what is gone.
 
 use super::quota::{Mailboxes, Verdict};
-use super::{SavedAs, Store, StoreError};
+use super::{SavedAs, Store, StoreError, Weight};
 use crate::chat::contract::{Answered, Asked, Job, Outcome};
 use crate::protocol::field::UserName;
 use crate::protocol::push::{Push, PushKind};
-use std::collections::HashSet;
 
 /// Rows of each mailbox that are looked at together with others: that is the whole of nearly every one.
 const FIRST_ROWS: u32 = 64;
@@ -26,14 +25,16 @@ pub(super) fn save_all<'a>(
     };
     let pushes: Vec<Push> = jobs.iter().map_while(saving).collect();
     let behind = &jobs[pushes.len()..];
-    count(store, boxes, pushes.iter().map(Push::receiver))?;
-    let mut answers = vec![None; pushes.len()];
+    let mut kept = vec![None; pushes.len()];
     let mut open: Vec<usize> = (0..pushes.len()).collect();
     while !open.is_empty() {
-        open = save_round(store, boxes, &pushes, &open, &mut answers)?;
+        open = save_round(store, boxes, &pushes, &open, &mut kept)?;
     }
-    // None is left open.
-    outcomes.extend(answers.into_iter().map(|answer| answer.unwrap_or(Outcome::Failed)));
+    outcomes.extend(kept.into_iter().map(|kept| match kept {
+        Some(SavedAs::Itself | SavedAs::Before) => Outcome::Saved,
+        Some(SavedAs::Duplicate) => Outcome::Duplicate,
+        None => Outcome::Full,
+    }));
     Ok(behind)
 }
 
@@ -43,16 +44,28 @@ fn save_round(
     boxes: &mut Mailboxes,
     pushes: &[Push],
     open: &[usize],
-    answers: &mut [Option<Outcome>],
+    kept: &mut [Option<SavedAs>],
 ) -> Result<Vec<usize>, StoreError> {
     let (mut room, mut full, mut later) = (Vec::with_capacity(open.len()), Vec::new(), Vec::new());
+    let mut uncounted = Vec::new();
     boxes.next_round();
-    for &at in open {
-        match boxes.admit(&pushes[at]) {
-            Verdict::Room => room.push(at),
-            Verdict::Full => full.push(at),
-            Verdict::Later => later.push(at),
+    let mut sort = |boxes: &mut Mailboxes, places: &[usize], counted: bool| {
+        for &at in places {
+            match boxes.admit(&pushes[at], counted) {
+                Verdict::Room => room.push(at),
+                Verdict::Full => full.push(at),
+                Verdict::Later => later.push(at),
+                Verdict::Uncounted => uncounted.push(at),
+            }
         }
+        std::mem::take(&mut uncounted)
+    };
+    let unknown = sort(boxes, open, false);
+    if !unknown.is_empty() {
+        count(store, boxes, unknown.iter().map(|&at| pushes[at].receiver()))?;
+        sort(boxes, &unknown, true);
+        room.sort_unstable();
+        later.sort_unstable();
     }
     let chosen = |places: &[usize]| -> Vec<Push> { places.iter().map(|&at| pushes[at].clone()).collect() };
     let all = room.len() == pushes.len();
@@ -68,22 +81,14 @@ fn save_round(
             // Only a save whose outcome was not known is done twice, so its first try may have been counted or not.
             boxes.suspect(pushes[at].receiver());
         }
-        answers[at] = Some(outcome_of(saved));
+        kept[at] = Some(saved);
     }
     if !full.is_empty() {
-        let found = store.find_pushes(&chosen(&full))?;
-        for (&at, found) in full.iter().zip(found) {
-            answers[at] = Some(found.map_or(Outcome::Full, outcome_of));
+        for (&at, found) in full.iter().zip(store.find_pushes(&chosen(&full))?) {
+            kept[at] = found;
         }
     }
     Ok(later)
-}
-
-fn outcome_of(saved: SavedAs) -> Outcome {
-    match saved {
-        SavedAs::Itself | SavedAs::Before => Outcome::Saved,
-        SavedAs::Duplicate => Outcome::Duplicate,
-    }
 }
 
 /// The deletions at the front of `jobs`; gives the jobs behind them.
@@ -99,15 +104,13 @@ pub(super) fn delete_all<'a>(
     };
     let pushes: Vec<(UserName, u64)> = jobs.iter().map_while(deleting).collect();
     let mut known: Vec<_> = pushes.iter().filter(|(receiver, _)| boxes.knows(receiver.as_str())).cloned().collect();
-    if known.len() > 1 {
-        let mut seen = HashSet::new();
-        known.retain(|push| seen.insert(push.clone()));
-    }
+    known.sort_unstable_by(|(one, seq), (other, next)| seq.cmp(next).then_with(|| one.cmp(other)));
+    known.dedup();
     if !known.is_empty() {
         let sizes = store.sizes(&known)?;
         for ((receiver, seq), size) in known.iter().zip(sizes) {
             if let Some((sender, text_bytes)) = size {
-                boxes.removed(receiver.as_str(), *seq, &sender, text_bytes);
+                boxes.removed(receiver, *seq, sender, text_bytes);
             }
         }
     }
@@ -123,8 +126,12 @@ pub(super) fn ask_friend(
     pending_max: u32,
 ) -> Result<Asked, StoreError> {
     count(store, boxes, [push.receiver()])?;
-    let (receiver, has_room) = (name(push.receiver())?, boxes.has_room(push));
-    noting(store, boxes, &receiver, (Some(push), &[]), |store| store.ask_friend(push, pending_max, has_room))
+    let is_new = store.sizes(&[(name(push.receiver())?, push.seq)])?.iter().all(Option::is_none);
+    let asked = store.ask_friend(push, pending_max, boxes.has_room(push))?;
+    if is_new && asked == Asked::Pending {
+        boxes.added(push);
+    }
+    Ok(asked)
 }
 
 pub(super) fn answer_friend(
@@ -134,52 +141,55 @@ pub(super) fn answer_friend(
     friends_max: u32,
 ) -> Result<Answered, StoreError> {
     count(store, boxes, [push.receiver()])?;
-    let (receiver, has_room) = (name(push.receiver())?, boxes.has_room(push));
+    let receiver = name(push.receiver())?;
     // The request that crosses an accepted one goes with its push.
     let crossed = match push.kind {
         PushKind::FriendAccept => store.request_push(&receiver, &name(push.sender())?)?,
         _ => None,
     };
-    noting(store, boxes, &receiver, (Some(push), crossed.as_slice()), |store| {
-        store.answer_friend(push, friends_max, has_room)
-    })
+    let touched: Vec<_> = [push.seq].into_iter().chain(crossed).map(|seq| (receiver.clone(), seq)).collect();
+    let mut before = store.sizes(&touched)?.into_iter();
+    let is_new = before.next().flatten().is_none();
+    let answered = store.answer_friend(push, friends_max, boxes.has_room(push))?;
+    if is_new && answered == Answered::Done {
+        boxes.added(push);
+        if let (Some(seq), Some(size)) = (crossed, before.next().flatten()) {
+            gone(store, boxes, (&receiver, seq), size)?;
+        }
+    }
+    Ok(answered)
 }
 
-/// Ends a friendship. Whatever that does to the push of a pending request of `user` is noted.
+/// Ends a friendship. If that takes the push of a pending request of `user` with it, it is noted.
 pub(super) fn unfriend(
     store: &mut dyn Store,
     boxes: &mut Mailboxes,
     user: &UserName,
     other: &UserName,
 ) -> Result<Option<u64>, StoreError> {
-    if !boxes.knows(other.as_str()) {
+    let pending = if boxes.knows(other.as_str()) { store.request_push(other, user)? } else { None };
+    let Some(seq) = pending else {
         return store.unfriend(user, other);
+    };
+    let before = store.sizes(&[(other.clone(), seq)])?.into_iter().next().flatten();
+    let withdrawn = store.unfriend(user, other)?;
+    if let Some(size) = before {
+        gone(store, boxes, (other, seq), size)?;
     }
-    let pending = store.request_push(other, user)?;
-    noting(store, boxes, other, (None, pending.as_slice()), |store| store.unfriend(user, other))
+    Ok(withdrawn)
 }
 
-/// Does something to the store, and notes whether this push of the receiver's has come by it, and which of those have gone.
-fn noting<T>(
+/// Notes that a push, which was there before, is gone, if it is.
+fn gone(
     store: &mut dyn Store,
     boxes: &mut Mailboxes,
-    receiver: &UserName,
-    (comes, go): (Option<&Push>, &[u64]),
-    work: impl FnOnce(&mut dyn Store) -> Result<T, StoreError>,
-) -> Result<T, StoreError> {
-    let seqs = comes.map(|push| push.seq).into_iter().chain(go.iter().copied());
-    let touched: Vec<(UserName, u64)> = seqs.map(|seq| (receiver.clone(), seq)).collect();
-    let before = store.sizes(&touched)?;
-    let done = work(store)?;
-    let after = store.sizes(&touched)?;
-    for (((_, seq), before), after) in touched.iter().zip(before).zip(after) {
-        match (before, after) {
-            (None, Some(_)) => comes.into_iter().for_each(|push| boxes.added(push)),
-            (Some((sender, text_bytes)), None) => boxes.removed(receiver.as_str(), *seq, &sender, text_bytes),
-            _ => {}
-        }
+    (receiver, seq): (&UserName, u64),
+    (sender, text_bytes): Weight,
+) -> Result<(), StoreError> {
+    if store.sizes(&[(receiver.clone(), seq)])?.iter().all(Option::is_none) {
+        boxes.removed(receiver, seq, sender, text_bytes);
     }
-    Ok(done)
+    Ok(())
 }
 
 fn name(text: &str) -> Result<UserName, StoreError> {

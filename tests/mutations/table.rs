@@ -47,7 +47,7 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
     of(
         "no deletion of one whose commit was not heard of",
         "src/chat/ack.rs",
-        "item.save != Save::None;",
+        "!matches!(item.save, Save::None | Save::Full);",
         "item.save == Save::Done;",
     ),
     of(

@@ -4,7 +4,7 @@ use super::values::{bytes, number, text};
 use super::{MysqlStore, READ_BACKS, SIZES, repeated, same, size_of_group};
 use crate::protocol::field::UserName;
 use crate::protocol::push::{Push, PushKind};
-use crate::store::{SavedAs, StoreError};
+use crate::store::{SavedAs, StoreError, Weight};
 use mysql::Value;
 use mysql::prelude::Queryable;
 use std::collections::{HashMap, HashSet};
@@ -86,10 +86,7 @@ impl MysqlStore {
     }
 
     /// See [`Store::sizes`](crate::store::Store::sizes).
-    pub(super) fn read_sizes(
-        &mut self,
-        pushes: &[(UserName, u64)],
-    ) -> Result<Vec<Option<(Box<str>, u64)>>, StoreError> {
+    pub(super) fn read_sizes(&mut self, pushes: &[(UserName, u64)]) -> Result<Vec<Option<Weight>>, StoreError> {
         let (mut rest, mut sizes) = (pushes, Vec::with_capacity(pushes.len()));
         while !rest.is_empty() {
             let size = size_of_group(rest.len(), |_| true);

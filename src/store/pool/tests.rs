@@ -8,7 +8,7 @@ use crate::protocol::field::{Id, Name, Profile, Secret, UserName};
 use crate::protocol::push::{Push, PushKind};
 use crate::protocol::request::Proof;
 use crate::store::token::TokenHash;
-use crate::store::{SavedAs, Store};
+use crate::store::{SavedAs, Store, Weight};
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -134,7 +134,7 @@ impl Store for Scripted {
     ) -> Result<(), StoreError> {
         self.inner.waiting(receivers, count_max, note)
     }
-    fn sizes(&mut self, pushes: &[(UserName, u64)]) -> Result<Vec<Option<(Box<str>, u64)>>, StoreError> {
+    fn sizes(&mut self, pushes: &[(UserName, u64)]) -> Result<Vec<Option<Weight>>, StoreError> {
         self.inner.sizes(pushes)
     }
     fn request_push(&mut self, receiver: &UserName, sender: &UserName) -> Result<Option<u64>, StoreError> {

@@ -8,7 +8,7 @@ use crate::store::memory::MemoryStore;
 use crate::store::password::VerifiedLogins;
 use crate::store::token::TokenHash;
 use crate::store::work::Batch;
-use crate::store::{SavedAs, Store, StoreError};
+use crate::store::{SavedAs, Store, StoreError, Weight};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -55,13 +55,13 @@ fn a_pair_and_a_receiver_have_so_many_and_so_large_and_no_more() {
         for (sender, taken) in [("bob", of_bob), ("cid", of_cid)] {
             for n in 0..6 {
                 boxes.next_round();
-                let verdict = boxes.admit(&message(n, sender, "ann"));
+                let verdict = boxes.admit(&message(n, sender, "ann"), false);
                 assert_eq!(verdict, if n < taken { Verdict::Room } else { Verdict::Full }, "{sender} {n} {quotas:?}");
             }
         }
-        boxes.removed("ann", 0, "bob", message(0, "bob", "ann").text_bytes() as u64);
+        boxes.removed(&user("ann"), 0, "bob".into(), message(0, "bob", "ann").text_bytes() as u64);
         boxes.next_round();
-        assert_eq!(boxes.admit(&message(9, "bob", "ann")), Verdict::Room, "what is gone makes room");
+        assert_eq!(boxes.admit(&message(9, "bob", "ann"), false), Verdict::Room, "what is gone makes room");
         assert!(!boxes.has_room(&message(10, "bob", "ann")));
     }
 }
@@ -71,14 +71,14 @@ fn what_depends_on_others_of_its_round_is_put_off_with_what_follows_it() {
     let mut boxes = boxes(quotas((2, NO_BYTES_MAX), (2, NO_BYTES_MAX)), "ann");
     boxes.begin();
     boxes.next_round();
-    let verdicts: Vec<_> = (0..4).map(|n| boxes.admit(&message(n, "bob", "ann"))).collect();
+    let verdicts: Vec<_> = (0..4).map(|n| boxes.admit(&message(n, "bob", "ann"), false)).collect();
     assert_eq!(verdicts, [Verdict::Room, Verdict::Room, Verdict::Later, Verdict::Later]);
     boxes.not_added(&message(1, "bob", "ann"));
     boxes.next_round();
-    let verdicts: Vec<_> = (2..4).map(|n| boxes.admit(&message(n, "bob", "ann"))).collect();
+    let verdicts: Vec<_> = (2..4).map(|n| boxes.admit(&message(n, "bob", "ann"), false)).collect();
     assert_eq!(verdicts, [Verdict::Room, Verdict::Later]);
     boxes.next_round();
-    assert_eq!(boxes.admit(&message(3, "bob", "ann")), Verdict::Full);
+    assert_eq!(boxes.admit(&message(3, "bob", "ann"), false), Verdict::Full);
 }
 
 #[test]
@@ -91,7 +91,7 @@ fn what_is_rolled_back_never_counted_and_what_is_not_known_is_counted_again() {
     boxes.begin();
     boxes.added(&message(2, "bob", "ann"));
     boxes.added(&message(3, "cid", "ann"));
-    boxes.removed("ann", 1, "bob", message(1, "bob", "ann").text_bytes() as u64);
+    boxes.removed(&user("ann"), 1, "bob".into(), message(1, "bob", "ann").text_bytes() as u64);
     boxes.counts("dan");
     boxes.counted_all("dan");
     boxes.rolled_back();
@@ -226,7 +226,7 @@ impl Store for Shaky {
         self.inner.waiting(receivers, count_max, note)?;
         self.may_fail()
     }
-    fn sizes(&mut self, pushes: &[(UserName, u64)]) -> Result<Vec<Option<(Box<str>, u64)>>, StoreError> {
+    fn sizes(&mut self, pushes: &[(UserName, u64)]) -> Result<Vec<Option<Weight>>, StoreError> {
         self.inner.sizes(pushes)
     }
     fn request_push(&mut self, receiver: &UserName, sender: &UserName) -> Result<Option<u64>, StoreError> {
@@ -281,7 +281,7 @@ fn batch(tables: &MemoryStore, dice: &Arc<AtomicU64>, quotas: Quotas) -> Batch {
 }
 
 /// All rows of a receiver, counted anew.
-fn recount(tables: &MemoryStore, receiver: &str) -> (Usage, Vec<(Box<str>, Usage)>) {
+fn recount(tables: &MemoryStore, receiver: &str) -> (Usage, Vec<Share>) {
     let mut mailbox = Mailbox::new(false);
     let all = tables.clone().pushes(&user(receiver), 0, u32::MAX, usize::MAX).unwrap();
     for push in all {
