@@ -67,6 +67,11 @@ pub(super) enum Pending {
         seq: u64,
     },
     Friendship(Friendship),
+    /// A push that may be in the store is looked for. Holds a reference to its receiver.
+    Lost {
+        receiver: UserId,
+        seq: u64,
+    },
     /// Whose friends are read anew. Holds a reference to the user, who is loading.
     Friends(UserId),
 }
@@ -144,6 +149,7 @@ impl Chat {
             Pending::Load { user, .. } => self.reading_ended(user, out),
             Pending::Page(user) => self.page_failed(user, PAGE_RETRY_MS),
             Pending::Friends(user) => self.friends_read(user, None, out),
+            Pending::Lost { receiver, seq } => self.look_again_later(receiver, seq),
             Pending::Delete { receiver, seq } => self.delete_failed(receiver, seq),
             Pending::Create { .. }
             | Pending::Token { .. }
@@ -160,6 +166,7 @@ impl Chat {
                 self.undeleted.remove(&seq);
             }
             (Pending::Page(user), Outcome::Page(page)) => self.page_read(user, page, out),
+            (Pending::Lost { receiver, seq }, Outcome::Page(page)) => self.looked_for((receiver, seq), page, out),
             (Pending::Friends(user), Outcome::Loaded { friends, .. }) => self.friends_read(user, Some(&friends), out),
             (Pending::Friendship(friendship), outcome) => self.friendship_done(friendship, &outcome, out),
             (Pending::Hash { request, profile }, Outcome::Hashed(password_hash)) => {
@@ -236,7 +243,8 @@ impl Chat {
             | Pending::Save(_)
             | Pending::Delete { .. }
             | Pending::Friendship(_)
-            | Pending::Friends(_) => None,
+            | Pending::Friends(_)
+            | Pending::Lost { .. } => None,
         };
         // What cannot be read was asked for all the same: it counts, or a client could go on for ever.
         let tried = if refused { Settled::Wrong } else { Settled::NotMade };

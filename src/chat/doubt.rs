@@ -2,10 +2,8 @@
 //! have done before. And until it is known nobody is told that the two are none.
 
 use super::account::Pending;
-use super::contract::Action;
-use super::delivery::AckList;
+use super::contract::{Action, Job, Page};
 use super::friend::{Friendship, RETRY_MS, pair};
-use super::list::Feed;
 use super::users::UserId;
 use super::{Chat, Timer};
 use crate::protocol::field::UserName;
@@ -26,33 +24,49 @@ pub(super) enum Reading {
 }
 
 impl Chat {
-    /// Sets the timer, before something is added to what it is for.
+    /// Sets the timer for whatever is in doubt, unless it is set.
     pub(super) fn arm_undecided(&mut self) {
-        if self.undecided.is_empty() && self.doubted.is_empty() {
+        if !std::mem::replace(&mut self.undecided_armed, true) {
             self.wheel.insert(self.now.mono_ms + RETRY_MS, Timer::Undecided);
         }
     }
 
-    /// A push of this number may be in the store, and nobody will come back to it: the next page of its receiver begins there.
-    pub(super) fn read_list_from(&mut self, receiver: UserId, seq: u64, out: &mut Vec<Action>) {
-        let user = self.users.get_mut(receiver);
-        if user.conn.is_some() && user.list.is_none() {
-            user.list = Some(Box::new(AckList::new(Feed::Live)));
+    /// A push of this number may be in the store, and nobody will come back to it: it is looked for, as long as its receiver is there.
+    pub(super) fn look_for(&mut self, receiver: UserId, seq: u64, out: &mut Vec<Action>) {
+        self.users.hold(receiver);
+        self.look_for_held(receiver, seq, out);
+    }
+
+    fn look_for_held(&mut self, receiver: UserId, seq: u64, out: &mut Vec<Action>) {
+        let entry = self.users.get(receiver);
+        if entry.conn.is_none() {
+            // The next log-in reads it.
+            return self.users.release(receiver);
         }
-        let Some(list) = &mut user.list else {
-            return;
-        };
-        let before = seq.saturating_sub(1);
-        match list.feed {
-            Feed::Live => list.feed = Feed::Backlog { after_seq: before, asking: false },
-            Feed::Backlog { after_seq, asking: false } if after_seq > before => {
-                list.feed = Feed::Backlog { after_seq: before, asking: false };
-            }
-            // A page is on its way and was asked for after the push was: it has what is there, unless it began behind it. Then the
-            // push comes when its receiver has been away.
-            Feed::Backlog { .. } | Feed::Opening => {}
+        let (user, after_seq) = (entry.name.clone(), seq.saturating_sub(1));
+        let job = Job::LoadPage { user, after_seq, pushes_max: 1, bytes_max: 1 };
+        if self.submit(job, Pending::Lost { receiver, seq }, out).is_err() {
+            self.look_again_later(receiver, seq);
         }
-        self.want_page(receiver, out);
+    }
+
+    /// It could not be looked for.
+    pub(super) fn look_again_later(&mut self, receiver: UserId, seq: u64) {
+        /// Beyond this it comes at its receiver's next log-in.
+        const LOST_MAX: usize = 100_000;
+        if self.lost.len() >= LOST_MAX {
+            return self.users.release(receiver);
+        }
+        self.arm_undecided();
+        self.lost.push((receiver, seq));
+    }
+
+    /// What there is behind the place where it would be.
+    pub(super) fn looked_for(&mut self, (receiver, seq): (UserId, u64), page: Page, out: &mut Vec<Action>) {
+        if let Some(push) = page.pushes.into_iter().next().filter(|push| push.seq == seq) {
+            self.deliver_committed(push, receiver, out);
+        }
+        self.users.release(receiver);
     }
 
     /// What became of this one is not found out by trying it again: whose friends the two are is read anew, if it matters.
@@ -82,6 +96,9 @@ impl Chat {
 
     /// Reads anew the friends of those of whom it is not known.
     pub(super) fn read_doubted(&mut self, out: &mut Vec<Action>) {
+        for (receiver, seq) in std::mem::take(&mut self.lost) {
+            self.look_for_held(receiver, seq, out);
+        }
         let waiting = self.doubted.iter().filter(|(_, reading)| **reading == Reading::Waits);
         for user in waiting.map(|(user, _)| *user).collect::<Vec<UserId>>() {
             let entry = self.users.get(user);

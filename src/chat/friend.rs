@@ -7,7 +7,7 @@ use super::account::{Pending, id_text};
 use super::answer::{Asker, BUSY, FULL, Fault, NOT_YOU, UNAVAILABLE, fault_of};
 use super::contract::{Action, Answered, Asked, ConnId, Job, Outcome, Ticket};
 use super::users::UserId;
-use super::{Chat, ItemRef, Timer};
+use super::{Chat, ItemRef};
 use crate::protocol::error::ErrorCode;
 use crate::protocol::field::{Id, Name, UserName};
 use crate::protocol::push::{Push, PushKind};
@@ -30,7 +30,7 @@ const TURNS_BYTES_MAX: usize = 16 * 1024 * 1024;
 pub(super) const RETRY_MS: u64 = 1_000;
 const RETRY_MS_MAX: u64 = 4_000;
 /// And how large their pushes are together. Beyond this, and beyond `undecided_max`, what was done is not found out by trying again: the
-/// friends of those online are read anew, and so is what waits for the receiver of the push.
+/// friends of those online are read anew, and the push is looked for.
 const UNDECIDED_BYTES_MAX: usize = 16 * 1024 * 1024;
 
 /// What one pair of people waits for.
@@ -181,7 +181,7 @@ impl Chat {
         if self.undecided.len() >= self.rules.undecided_max || bytes > UNDECIDED_BYTES_MAX {
             self.doubt_both(&friendship);
             if let Some(push) = &friendship.push {
-                self.read_list_from(friendship.other, push.seq, out);
+                self.look_for(friendship.other, push.seq, out);
             }
             return self.turn_ends(friendship.me, friendship.other, out);
         }
@@ -219,15 +219,16 @@ impl Chat {
             self.undecided.iter().filter(|(_, one)| one.retry_at_ms <= now_ms).map(|(pair, _)| *pair).collect();
         let due: Vec<Friendship> = due.iter().filter_map(|pair| self.undecided.remove(pair)).collect();
         self.undecided_bytes -= due.iter().map(Friendship::weight_bytes).sum::<usize>();
-        if !self.undecided.is_empty() || !self.doubted.is_empty() {
-            self.wheel.insert(now_ms + RETRY_MS, Timer::Undecided);
-        }
+        self.undecided_armed = false;
         self.read_doubted(out);
         for friendship in due {
             let job = self.friendship_job(&friendship);
             if let Err(Pending::Friendship(friendship)) = self.submit(job, Pending::Friendship(friendship), out) {
                 self.friendship_failed(friendship, out);
             }
+        }
+        if !(self.undecided.is_empty() && self.doubted.is_empty() && self.lost.is_empty()) {
+            self.arm_undecided();
         }
     }
 
@@ -379,7 +380,10 @@ impl Chat {
     #[cfg(debug_assertions)]
     pub(super) fn turn_refs(&self) -> impl Iterator<Item = UserId> + '_ {
         let waiting = self.pairs.values().flat_map(|pair| &pair.turns).flat_map(|turn| [turn.me, turn.other]);
-        waiting.chain(self.undecided.values().flat_map(Friendship::refs)).chain(self.doubted.keys().copied())
+        waiting
+            .chain(self.undecided.values().flat_map(Friendship::refs))
+            .chain(self.doubted.keys().copied())
+            .chain(self.lost.iter().map(|lost| lost.0))
     }
 }
 

@@ -137,7 +137,7 @@ impl Chat {
         for job in self.jobs.values() {
             match &job.pending {
                 Pending::LogIn { user, .. } | Pending::Load { user, .. } => count(*user),
-                Pending::Page(user) | Pending::Friends(user) => count(*user),
+                Pending::Page(user) | Pending::Friends(user) | Pending::Lost { receiver: user, .. } => count(*user),
                 Pending::Friendship(friendship) => friendship.refs().into_iter().for_each(&mut count),
                 _ => {}
             }

@@ -134,6 +134,10 @@ pub struct Chat {
     undecided_bytes: usize,
     /// Those whose friends have to be read anew.
     doubted: doubt::Doubted,
+    /// Pushes that may be in the store and are to be looked for again, with their receivers, who are held.
+    lost: Vec<(UserId, u64)>,
+    /// The timer of these three is set.
+    undecided_armed: bool,
     wheel: Wheel<Timer>,
     /// Pushes to people online, by when they are to be saved if they are not acked. Constant wait, so always in order.
     grace: VecDeque<(u64, ItemRef)>,
@@ -177,6 +181,8 @@ impl Chat {
             to_save: Vec::new(),
             undecided: BTreeMap::new(),
             doubted: doubt::Doubted::new(),
+            lost: Vec::new(),
+            undecided_armed: false,
             undecided_bytes: 0,
             wheel: Wheel::new(),
             grace: VecDeque::new(),

@@ -191,9 +191,9 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
         "            if let",
     ),
     of(
-        "beyond the bound of what is in doubt nobody's list is read anew",
+        "beyond the bound of what is in doubt nobody looks for the push",
         "src/chat/friend.rs",
-        "self.read_list_from(friendship.other, push.seq, out);",
+        "self.look_for(friendship.other, push.seq, out);",
         "let _ = push;",
     ),
     of(
