@@ -22,6 +22,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 
+/// Jobs may hold this part of the memory for clients at most.
+const JOBS_PART: usize = 8;
+
 /// Why a server did not start: one clear sentence.
 #[derive(Debug)]
 pub struct StartError(pub String);
@@ -156,7 +159,10 @@ fn launch(config: Config, mut signals: Option<Signals>, files: Limit) -> Result<
     let listener = listener.map_or_else(|| bind(&config), Ok)?;
     let addr = listener.local_addr().map_err(|error| cannot("tell the address it listens on", &error))?;
     let hash_key = random_key()?;
-    let chat = Chat::new(config.rules.clone(), pool.first_seq(), hash_key);
+    let mut rules = config.rules.clone();
+    // What is on its way to the store cannot be let go of: so it may be a part of the budget only.
+    rules.jobs_bytes_max = rules.jobs_bytes_max.min(config.memory_bytes_max / JOBS_PART);
+    let chat = Chat::new(rules, pool.first_seq(), hash_key);
     let stop = Arc::new(AtomicBool::new(false));
     let parts = Parts {
         poll,
@@ -168,6 +174,8 @@ fn launch(config: Config, mut signals: Option<Signals>, files: Limit) -> Result<
         bounds: Bounds {
             frame_bytes_max: config.frame_bytes_max,
             output_bytes_max: config.output_bytes_max,
+            stranger_output_bytes_max: config.stranger_output_bytes_max,
+            memory_bytes_max: config.memory_bytes_max,
             output_timeout_ms: config.output_timeout_ms,
             handshake_timeout_ms: config.handshake_timeout_ms,
             answer_within_ms: config.rules.answer_within_ms,

@@ -159,6 +159,8 @@ fn a_connection_with_its_session() {
     let bounds = Bounds {
         frame_bytes_max: 64 * 1024,
         output_bytes_max: 16 * 1024 * 1024,
+        stranger_output_bytes_max: 8 * 1024,
+        memory_bytes_max: 512 * 1024 * 1024,
         output_timeout_ms: 60_000,
         handshake_timeout_ms: 10_000,
         answer_within_ms: 10_000,

@@ -1,6 +1,6 @@
 //! What the server costs when nothing happens, and how costs grow.
 
-use super::clients::open_all;
+use super::clients::{PASSWORD, connect, open_all};
 use super::frames::{Dialect, Frames};
 use super::load::Load;
 use super::log_in_rows::{NEIGHBOURS, ring};
@@ -13,6 +13,7 @@ use super::subjects::{Starter, Subject, wait_until};
 use super::svg::{Line, Plot};
 use super::{Fallible, median};
 use serde_json::json;
+use std::io::{BufRead, BufReader, Write};
 use std::time::{Duration, Instant};
 
 /// Those who talk while others are idle.
@@ -70,6 +71,26 @@ fn at_rest(subject: &Subject, time: Duration) -> Fallible<f64> {
     Ok((subject.process.cpu_ns()? - before) as f64 / 1e3 / start.elapsed().as_secs_f64())
 }
 
+/// Signs up and logs in so many at the server's own cost, one after the other, and waits: what it holds more than before, in bytes.
+fn kept_after(subject: &Subject, log_ins: usize, before: u64) -> Fallible<f64> {
+    const QUIET: Duration = Duration::from_secs(15);
+    let late = |number: usize| format!("late{number}");
+    let mut stream = connect(subject.addr)?;
+    let mut answers = BufReader::new(stream.try_clone()?).lines();
+    for number in 0..log_ins {
+        let content = json!({"userName": late(number), "hashValue": PASSWORD});
+        stream.write_all(json!({"TYPE": "1", "MID": "s", "CONTENT": content}).to_string().as_bytes())?;
+        let answer = answers.next().ok_or("the server closed a connection that was to sign up")??;
+        if !answer.contains("SS") {
+            return Err(format!("no sign-up: {answer}").into());
+        }
+    }
+    drop(open_all(subject.addr, Dialect::Raw, (0..log_ins).map(late), 0)?);
+    let end = Instant::now();
+    wait_until(|| Ok(end.elapsed() >= QUIET))?;
+    Ok(subject.process.anonymous_bytes()? as f64 - before as f64)
+}
+
 /// Bytes of the server's memory for each connection, and its CPU while all are silent.
 pub fn idle(starter: &Starter, settings: &Settings, report: &mut Report) -> Fallible<()> {
     let count = connections(settings)?;
@@ -79,10 +100,19 @@ pub fn idle(starter: &Starter, settings: &Settings, report: &mut Report) -> Fall
         &title,
         &["", "bytes per connection", "resident MB", "log-ins/s", "CPU at rest, µs a second", "CPU ticks in that time"],
     );
-    for (dialect, name) in [(Dialect::Raw, "raw"), (Dialect::WebSocket, "WebSocket")] {
+    let rows = [
+        (Dialect::Raw, "raw", 0),
+        (Dialect::WebSocket, "WebSocket", 0),
+        (Dialect::Raw, "raw, after 100 log-ins at the default cost", 100),
+    ];
+    for (dialect, name, log_ins) in rows {
         settings.say(&format!("idle: {name}"));
         let subject = starter.server(&starter.copy(&file)?)?;
         let before = subject.process.anonymous_bytes()?;
+        if log_ins > 0 {
+            let kept = kept_after(&subject, log_ins, before)? / 1e6;
+            report.at_most("idle: memory kept 15 s after 100 log-ins at the default cost", kept, 6.0, " MB");
+        }
         let start = Instant::now();
         let streams = open_all(subject.addr, dialect, (0..count).map(user), 0)?;
         let per_second = count as f64 / start.elapsed().as_secs_f64();

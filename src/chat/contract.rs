@@ -103,6 +103,14 @@ pub enum Event<'a> {
         /// after a pause of the whole process the input that came meanwhile is still to be read.
         heard_ms: u64,
     },
+    /// The process holds more memory than it may: what the core keeps only for speed is to be let go of, the largest first. It
+    /// changes nothing that clients see, unless `windows` are asked for.
+    ReleaseMemory {
+        /// About so much.
+        bytes: usize,
+        /// What absent senders said of late is to be forgotten as well: a message said again may then be delivered again.
+        windows: bool,
+    },
     /// The server is to stop: tell everybody, make safe what was taken, then say [`Action::Stopped`].
     ShutDown,
 }
@@ -165,6 +173,11 @@ pub enum Action {
     },
     /// Go on with this connection's requests.
     ResumeRequests {
+        /// This connection.
+        conn: ConnId,
+    },
+    /// Somebody has proven on this connection who they are: it is a stranger's no more.
+    LoggedIn {
         /// This connection.
         conn: ConnId,
     },

@@ -7,6 +7,9 @@ use crate::protocol::request::Spelling;
 use slab::Slab;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
+/// What an item takes beside its push: itself, its entry on a list, its sendings, its places in the queues of what is due.
+pub(super) const ITEM_BYTES: usize = size_of::<Item>() + 96;
+
 /// Not sent on the receiver's present connection.
 pub(super) const NEVER: u64 = u64::MAX;
 
@@ -126,13 +129,15 @@ pub(super) struct Items {
     slab: Slab<Item>,
     /// Keeps clients from choosing ids that collide: it has taken in a key already.
     keyed: DefaultHasher,
+    /// The sum of their weights.
+    bytes: usize,
 }
 
 impl Items {
     pub(super) fn new(hash_key: [u64; 2]) -> Self {
         let mut keyed = DefaultHasher::new();
         hash_key.hash(&mut keyed);
-        Self { slab: Slab::new(), keyed }
+        Self { slab: Slab::new(), keyed, bytes: 0 }
     }
 
     /// A number that stands for these texts, which nobody outside can foresee.
@@ -153,6 +158,7 @@ impl Items {
 
     pub(super) fn insert(&mut self, item: Item) -> ItemRef {
         let seq = item.push.seq;
+        self.bytes += item.weight_bytes();
         ItemRef { slot: self.slab.insert(item) as u32, seq }
     }
 
@@ -165,11 +171,15 @@ impl Items {
     }
 
     pub(super) fn remove(&mut self, item: ItemRef) -> Option<Item> {
-        self.get(item)?;
+        self.bytes -= self.get(item)?.weight_bytes();
         Some(self.slab.remove(item.slot as usize))
     }
 
-    #[cfg(debug_assertions)]
+    /// How much memory they hold, with their places on lists and in queues.
+    pub(super) fn held_bytes(&self) -> usize {
+        self.bytes + self.slab.len() * ITEM_BYTES
+    }
+
     pub(super) fn len(&self) -> usize {
         self.slab.len()
     }

@@ -209,6 +209,7 @@ impl Chat {
             self.users.set_friends(user, friends);
             self.open_list(user, page);
         }
+        out.push(Action::LoggedIn { conn });
         self.reply(conn, spelling, id, Reply::Login { done: true }, out);
         self.settle_requests(conn, out);
         if let Some(list) = &mut self.users.get_mut(user).list {

@@ -130,8 +130,11 @@ impl Chat {
 
     fn remember(&mut self, sender: UserId, key: Key, item: ItemRef) {
         let rules = &self.rules;
-        let recent = self.users.get_mut(sender).recent.get_or_insert_default();
+        let known = &mut self.users.get_mut(sender).recent;
+        let before = known.as_ref().map_or(0, |recent| recent.held_bytes());
+        let recent = known.get_or_insert_default();
         recent.insert(key, self.now.mono_ms, item, rules.recent_messages_max);
+        self.recent_bytes = self.recent_bytes + recent.held_bytes() - before;
         if recent.timer.is_none() {
             let old_ms = self.now.mono_ms + rules.recent_messages_age_ms + 1;
             recent.timer = Some(self.wheel.insert(old_ms, Timer::Recent(sender)));

@@ -20,6 +20,7 @@ mod invariants;
 mod item;
 mod list;
 mod log_in;
+mod memory;
 mod message;
 mod paging;
 mod recent;
@@ -138,6 +139,8 @@ pub struct Chat {
     lost: Vec<(UserId, u64)>,
     /// The timer of these three is set.
     undecided_armed: bool,
+    /// What users sent of late, in bytes.
+    recent_bytes: usize,
     wheel: Wheel<Timer>,
     /// Pushes to people online, by when they are to be saved if they are not acked. Constant wait, so always in order.
     grace: VecDeque<(u64, ItemRef)>,
@@ -184,6 +187,7 @@ impl Chat {
             lost: Vec::new(),
             undecided_armed: false,
             undecided_bytes: 0,
+            recent_bytes: 0,
             wheel: Wheel::new(),
             grace: VecDeque::new(),
             due: VecDeque::new(),
@@ -213,6 +217,7 @@ impl Chat {
             Event::Closed { conn } => self.closed(conn, out),
             Event::Finished { ticket, outcome } => self.finished(ticket, outcome, out),
             Event::Tick { heard_ms } => self.tick(heard_ms, out),
+            Event::ReleaseMemory { bytes, windows } => self.release_memory(bytes, windows),
             Event::ShutDown => self.shut_down(out),
         }
         if !self.due_log_ins.is_empty() {

@@ -129,6 +129,12 @@ impl Recent {
         self.queue.back().map(|sent| sent.at_ms)
     }
 
+    /// How much memory it holds.
+    pub(super) fn held_bytes(&self) -> usize {
+        let packed = self.packed.as_ref().map_or(0, |packed| packed.bytes());
+        size_of::<Self>() + self.queue.capacity() * size_of::<Sent>() + self.index.held_bytes() + packed
+    }
+
     /// How many are remembered.
     #[cfg(debug_assertions)]
     pub(super) fn len(&self) -> usize {

@@ -88,6 +88,12 @@ impl Tries {
         self.open
     }
 
+    /// How much memory they hold.
+    pub(super) fn held_bytes(&self) -> usize {
+        let all = [&self.by_user, &self.by_user_there, &self.by_origin, &self.sign_ups_by_origin];
+        all.into_iter().map(Throttle::held_bytes).sum()
+    }
+
     fn each(&mut self, budgets: &Budgets, mut change: impl FnMut(&mut Throttle, u64, Pace)) {
         let throttles = [&mut self.by_user, &mut self.by_user_there, &mut self.by_origin];
         for (throttle, budget) in throttles.into_iter().zip([budgets.user, budgets.there, budgets.origin]) {

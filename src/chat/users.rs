@@ -68,6 +68,8 @@ impl Loading {
         self.waiting.len()
     }
 }
+/// What a user takes: the entry, a name of usual length, a place in the table of names.
+const USER_BYTES: usize = size_of::<User>() + 48;
 
 /// All users that something refers to.
 #[derive(Debug)]
@@ -76,13 +78,15 @@ pub(super) struct Users {
     by_name: HashTable<u32>,
     /// Keeps clients from choosing names that collide: it has taken in a key already.
     keyed: DefaultHasher,
+    /// The friends of all.
+    friends_len: usize,
 }
 
 impl Users {
     pub(super) fn new(hash_key: [u64; 2]) -> Self {
         let mut keyed = DefaultHasher::new();
         hash_key.hash(&mut keyed);
-        Self { slab: Slab::new(), by_name: HashTable::new(), keyed }
+        Self { slab: Slab::new(), by_name: HashTable::new(), keyed, friends_len: 0 }
     }
 
     /// A number that stands for a name, which nobody outside can foresee.
@@ -180,6 +184,7 @@ impl Users {
         let before = std::mem::take(&mut self.get_mut(user).friends);
         let mut friends: Vec<UserId> = names.iter().map(|name| self.refer(name)).collect();
         friends.sort_unstable();
+        self.friends_len += friends.len();
         self.get_mut(user).friends = friends.into();
         let changes = match &mut self.get_mut(user).loading {
             Some(loading) => loading.changes.clone(),
@@ -194,7 +199,9 @@ impl Users {
 
     /// Forgets who his friends are: he went offline.
     pub(super) fn forget_friends(&mut self, user: UserId) {
-        for friend in std::mem::take(&mut self.get_mut(user).friends) {
+        let friends = std::mem::take(&mut self.get_mut(user).friends);
+        self.friends_len -= friends.len();
+        for friend in friends {
             self.release(friend);
         }
     }
@@ -221,10 +228,12 @@ impl Users {
         match (list.binary_search(&other), friends) {
             (Err(place), true) => {
                 list.insert(place, other);
+                self.friends_len += 1;
                 self.hold(other);
             }
             (Ok(place), false) => {
                 list.remove(place);
+                self.friends_len -= 1;
                 self.release(other);
             }
             _ => {}
@@ -282,8 +291,18 @@ impl Users {
         self.get_mut(user).loading.as_mut()?.waiting.pop_front()
     }
 
-    /// All users, for the invariants.
+    /// How much memory they hold, without their lists and what they sent of late.
+    pub(super) fn held_bytes(&self) -> usize {
+        self.slab.len() * USER_BYTES + self.friends_len * size_of::<UserId>()
+    }
+
+    /// The friends of all.
     #[cfg(debug_assertions)]
+    pub(super) fn friends_len(&self) -> usize {
+        self.friends_len
+    }
+
+    /// All users, in the order of their places.
     pub(super) fn iter(&self) -> impl Iterator<Item = (UserId, &User, u32)> + '_ {
         self.slab.iter().map(|(slot, user)| (UserId::of(slot), user, user.refs))
     }

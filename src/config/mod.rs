@@ -29,6 +29,10 @@ pub struct Config {
     pub frame_bytes_max: usize,
     /// Unwritten output of one connection, in bytes, beyond which it is closed.
     pub output_bytes_max: usize,
+    /// The same for one on which nobody has logged in.
+    pub stranger_output_bytes_max: usize,
+    /// What connections, lists and jobs may hold together, in bytes.
+    pub memory_bytes_max: usize,
     /// A connection that takes nothing of what waits for it is closed after this, in ms.
     pub output_timeout_ms: u64,
     /// How long the head of an HTTP request may take to come, in ms.
@@ -79,6 +83,8 @@ impl Default for Config {
             store: StoreUrl::Sqlite(PathBuf::from("hongyan.db")),
             frame_bytes_max: 64 * 1024,
             output_bytes_max: 16 * 1024 * 1024,
+            stranger_output_bytes_max: 8 * 1024,
+            memory_bytes_max: 512 * 1024 * 1024,
             output_timeout_ms: 60_000,
             handshake_timeout_ms: 10_000,
             connections_max: 100_000,

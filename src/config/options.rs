@@ -221,6 +221,12 @@ pub static OPTIONS: &[Opt] = &[
     ),
     opt(
         CLIENT,
+        "output-before-log-in-max",
+        Kind::Size(number!(KIB, GIB, stranger_output_bytes_max: usize)),
+        "A client that has not logged in is closed with more unread output than this.",
+    ),
+    opt(
+        CLIENT,
         "output-timeout",
         Kind::Duration(number!(1, DAY, output_timeout_ms: u64)),
         "A client that takes nothing of what waits for it is closed after this.",
@@ -466,6 +472,12 @@ pub static OPTIONS: &[Opt] = &[
         "log-ins-waiting-per-user-max",
         Kind::Count(number!(1, 100_000, rules.log_ins_waiting_per_user_max: u32)),
         "Further log-ins of one user that wait while one reads what waits for that user; beyond it they are refused.",
+    ),
+    opt(
+        WHOLE,
+        "memory-max",
+        Kind::Size(number!(MIB, 1024 * GIB, memory_bytes_max: usize)),
+        "What clients can make the server hold; when it is reached, those who hold the most are closed.",
     ),
     opt(WHOLE, "connections-max", Kind::Count(number!(1, 10_000_000, connections_max: usize)), "Connections at once."),
     opt(

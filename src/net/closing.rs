@@ -12,6 +12,8 @@ use std::collections::{HashSet, VecDeque};
 
 /// How long a closing connection may take to take its last words, and to end its side.
 const LINGER_MS: u64 = 5_000;
+/// Of what a connection that is let go of has not taken, what is more than this is dropped: all but the last frames, which say why.
+const LAST_WORDS_BYTES_MAX: usize = 1_024;
 /// How long a client that ended its side, soon after it said something, is given at least. After each such time those that are
 /// owed no answer are closed, all in one look at what is owed.
 pub(super) const HALF_CLOSED_MS: u64 = 1_000;
@@ -35,6 +37,7 @@ impl<S: Stream> Hub<S> {
     pub(super) fn begin_close(&mut self, id: ConnId, why: Why) {
         let Some(conn) = self.conns.get_mut(id).filter(|conn| conn.is_open()) else { return };
         conn.begin_close(why, &mut self.spare);
+        conn.count_input(&mut self.memory.input_bytes);
         self.took.remove(&id);
         self.counters.count_close(why);
         log::debug!("connection {}.{} closed: {}", id.slot, id.generation, why.as_str());
@@ -167,7 +170,11 @@ impl<S: Stream> Hub<S> {
                     // Whatever edge there was may have been used up by a read that was cut short.
                     conn.readable = true;
                 }
-                Ok(Written::Blocked) => {}
+                Ok(Written::Blocked) => {
+                    if conn.close_cuts_output && !conn.lingers {
+                        conn.output.keep_last_words(LAST_WORDS_BYTES_MAX, &mut self.spare);
+                    }
+                }
                 Err(_) => return false,
             },
             Phase::Ended => {}
@@ -200,6 +207,7 @@ impl<S: Stream> Hub<S> {
             self.removed += 1;
             self.origins.leave(conn.origin);
             conn.output.discard(&mut self.spare);
+            self.memory.input_bytes -= conn.counted_input();
         }
     }
 }

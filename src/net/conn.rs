@@ -164,6 +164,12 @@ pub struct Conn<S> {
     pub lingers: bool,
     /// It is on the list of those whose output may be stuck.
     pub watched: bool,
+    /// Somebody is or was logged in on it.
+    pub known: bool,
+    /// It closes for a reason that leaves nothing to be said but that reason.
+    pub close_cuts_output: bool,
+    /// What its input holds, as it was counted last.
+    counted_input: u32,
 }
 
 impl<S: Stream> Conn<S> {
@@ -190,7 +196,31 @@ impl<S: Stream> Conn<S> {
             queued: false,
             lingers: false,
             watched: false,
+            known: false,
+            close_cuts_output: false,
+            counted_input: 0,
         }
+    }
+
+    /// Counts in `sum` what its input holds now.
+    pub fn count_input(&mut self, sum: &mut usize) {
+        let held = self.wire.held_bytes() + self.input.as_ref().map_or(0, |input| input.capacity());
+        // Input is bounded by the largest envelope and a few reads.
+        let held = u32::try_from(held).unwrap_or(u32::MAX);
+        *sum = *sum - self.counted_input as usize + held as usize;
+        self.counted_input = held;
+    }
+
+    /// What its input held when it was counted last.
+    #[must_use]
+    pub fn counted_input(&self) -> usize {
+        self.counted_input as usize
+    }
+
+    /// How much memory it holds for input and output.
+    #[must_use]
+    pub fn held_bytes(&self) -> usize {
+        self.counted_input as usize + self.output.held_bytes()
     }
 
     /// Is it in use?
@@ -287,8 +317,9 @@ impl<S: Stream> Conn<S> {
     pub fn begin_close(&mut self, why: Why, spare: &mut Spare) {
         self.input = None;
         self.wire = Wire::default();
+        self.close_cuts_output = why.says_all();
         self.phase = match why {
-            Why::IoError | Why::SlowReader | Why::OutputTimeout => Phase::Dead,
+            Why::IoError | Why::SlowReader | Why::OutputTimeout | Why::Memory => Phase::Dead,
             _ => Phase::Closing,
         };
         if self.phase == Phase::Dead {

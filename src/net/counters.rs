@@ -16,6 +16,8 @@ pub enum Why {
     SlowReader,
     /// It took nothing of what waits to be written for too long.
     OutputTimeout,
+    /// The process held more memory than it may, and this connection held the most.
+    Memory,
     /// A WebSocket client sent a close frame.
     WebSocketClosed,
     /// A WebSocket client broke the protocol.
@@ -34,7 +36,7 @@ pub enum Why {
 
 impl Why {
     /// All of them, in the order of the counters.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 19] = [
         Self::Chat(CloseReason::Idle),
         Self::Chat(CloseReason::Replaced),
         Self::Chat(CloseReason::Garbage),
@@ -53,6 +55,7 @@ impl Why {
         Self::HandshakeTimeout,
         Self::Chat(CloseReason::TooManyTries),
         Self::Chat(CloseReason::TooFast),
+        Self::Memory,
     ];
 
     fn index(self) -> usize {
@@ -75,7 +78,18 @@ impl Why {
             Self::HandshakeTimeout => 15,
             Self::Chat(CloseReason::TooManyTries) => 16,
             Self::Chat(CloseReason::TooFast) => 17,
+            Self::Memory => 18,
         }
+    }
+
+    /// Is this reason all that the client still has to hear? Who ends its side, or is stopped with everybody, is told what waits.
+    #[must_use]
+    pub fn says_all(self) -> bool {
+        use CloseReason::{Garbage, Idle, Replaced, TooLarge};
+        matches!(
+            self,
+            Self::Chat(Idle | Replaced | Garbage | TooLarge) | Self::WebSocketClosed | Self::WebSocketProtocol
+        )
     }
 
     /// Its name in the log.
@@ -94,6 +108,7 @@ impl Why {
             Self::SlowReader => "slow reader",
             Self::OutputTimeout => "output timeout",
             Self::HandshakeTimeout => "handshake timeout",
+            Self::Memory => "memory budget",
             Self::WebSocketClosed => "WebSocket closed",
             Self::WebSocketProtocol => "WebSocket protocol",
             Self::HttpDone => "HTTP done",
@@ -113,6 +128,8 @@ pub struct Counters {
     pub refused: u64,
     /// Connections that were closed at once, since there were too many of their address.
     pub refused_of_address: u64,
+    /// Connections that were closed at once, since the process held too much memory.
+    pub refused_for_memory: u64,
     /// How often accepting paused, since the process had no file descriptors left.
     pub accept_pauses: u64,
     /// Envelopes, and bad inputs, handed to the core.
@@ -137,8 +154,10 @@ impl Counters {
 
 impl fmt::Display for Counters {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { accepted, refused, refused_of_address, accept_pauses, inputs, frames, .. } = self;
+        let Self { accepted, refused, refused_of_address, refused_for_memory, accept_pauses, inputs, frames, .. } =
+            self;
         write!(f, "{accepted} connections, {refused} refused, {refused_of_address} refused for their address, ")?;
+        write!(f, "{refused_for_memory} refused for memory, ")?;
         write!(f, "{accept_pauses} accept pauses, {inputs} inputs, {frames} frames")?;
         for why in Why::ALL {
             if self.closed(why) > 0 {

@@ -6,6 +6,7 @@ use super::conns::Conns;
 use super::counters::{Counters, Why};
 use super::heard::{Heard, LATE_MS};
 use super::input::TOUCHED_AT_ONCE;
+use super::memory::Memory;
 use super::origin::Origins;
 use super::output::{Spare, Written};
 use super::socket::Stream;
@@ -28,6 +29,10 @@ pub struct Bounds {
     pub frame_bytes_max: usize,
     /// Unwritten output beyond which a connection is closed.
     pub output_bytes_max: usize,
+    /// The same for one on which nobody has logged in.
+    pub stranger_output_bytes_max: usize,
+    /// What all connections and the core together may hold.
+    pub memory_bytes_max: usize,
     /// A connection that takes nothing of its output for this long is closed, in ms.
     pub output_timeout_ms: u64,
     /// How long the head of an HTTP request may take to come, in ms.
@@ -99,6 +104,7 @@ pub struct Hub<S> {
     pub(super) stopping: bool,
     stopped: bool,
     pub(super) tls_was_logged: bool,
+    pub(super) memory: Memory,
 }
 
 impl<S: Stream> Hub<S> {
@@ -134,6 +140,7 @@ impl<S: Stream> Hub<S> {
             stopping: false,
             stopped: false,
             tls_was_logged: false,
+            memory: Memory::default(),
         }
     }
 
@@ -180,6 +187,10 @@ impl<S: Stream> Hub<S> {
 
     /// May one more connection come from this address? If so it must be opened, with what this gives.
     pub fn admit(&mut self, address: IpAddr) -> Option<Admitted> {
+        if self.is_over_memory() {
+            self.counters.refused_for_memory += 1;
+            return None;
+        }
         let origin = self.origins.of(address);
         if self.origins.enter(origin) {
             return Some(Admitted(origin));
@@ -236,6 +247,7 @@ impl<S: Stream> Hub<S> {
     #[inline(never)]
     pub fn on_finished(&mut self, ticket: Ticket, outcome: Outcome) {
         self.dispatch(Event::Finished { ticket, outcome });
+        self.look_at_memory();
     }
 
     /// The server is to stop.
@@ -288,6 +300,7 @@ impl<S: Stream> Hub<S> {
             self.expire();
             self.flush_dirty();
         }
+        self.look_at_memory();
         self.settle_closing();
     }
 
@@ -344,6 +357,11 @@ impl<S: Stream> Hub<S> {
             Action::Resume { conn } => self.set_waits(conn, Waits::HELD, false),
             Action::HoldRequests { conn } => self.set_waits(conn, Waits::REQUESTS_HELD, true),
             Action::ResumeRequests { conn } => self.set_waits(conn, Waits::REQUESTS_HELD, false),
+            Action::LoggedIn { conn } => {
+                if let Some(conn) = self.conns.get_mut(conn) {
+                    conn.known = true;
+                }
+            }
             Action::Close { conn, reason } => self.begin_close(conn, Why::Chat(reason)),
             Action::Submit { ticket, job } => self.jobs.push((ticket, job)),
             Action::Stopped => self.stopped = true,
@@ -368,6 +386,7 @@ impl<S: Stream> Hub<S> {
             let before = conn.output.len();
             conn.framing.wrap(conn.output.tail(&mut self.spare), first);
             conn.output.note_reply(before);
+            conn.output.count(&mut self.spare);
             self.counters.frames += 1;
         }
         self.write(id, true, second);
@@ -381,14 +400,17 @@ impl<S: Stream> Hub<S> {
         if is_reply {
             conn.output.note_reply(before);
         }
+        conn.output.count(&mut self.spare);
         self.counters.frames += 1;
-        let large = conn.output.len() > REPLIES_SOFT_MAX;
+        let large =
+            conn.output.len() > if conn.known { REPLIES_SOFT_MAX } else { self.bounds.stranger_output_bytes_max };
         if !std::mem::replace(&mut conn.dirty, true) {
             self.work_left -= WRITE;
             self.dirty.push(id);
         }
         if large {
             self.relieve(id);
+            self.look_at_stranger(id);
         }
     }
 

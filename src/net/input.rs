@@ -372,7 +372,9 @@ impl<S: Stream> Hub<S> {
             let before = conn.output.len();
             write(conn.output.tail(&mut self.spare));
             conn.output.note_reply(before);
+            conn.output.count(&mut self.spare);
             self.mark_dirty(id);
+            self.look_at_stranger(id);
         }
     }
 

@@ -12,6 +12,7 @@ pub mod counters;
 mod heard;
 pub mod hub;
 mod input;
+mod memory;
 mod origin;
 pub mod output;
 pub mod socket;

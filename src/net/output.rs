@@ -1,5 +1,6 @@
 //! What waits to be written to one connection.
 
+use crate::protocol::ws;
 use std::io::{self, ErrorKind, Write};
 
 /// Bytes to be written, of which the first `offset` are out already.
@@ -10,6 +11,58 @@ struct Buffer {
     /// So many of what waits are answers to the client's own requests, if those are what is written first. It may be more, by
     /// what pushes take, but not less: pushes alone hold no requests up.
     replies: usize,
+    /// The first so many bytes are the rest of a frame whose beginning is in memory no more.
+    begun: usize,
+    /// Its capacity as it was counted last.
+    counted: usize,
+}
+
+/// How long the frame at the beginning of these bytes is. Frames of all kinds tell it themselves, so a buffer need not know what its
+/// connection speaks.
+fn frame_length(bytes: &[u8]) -> usize {
+    const HEAD_END: &[u8] = b"\r\n\r\n";
+    let length = match bytes.first() {
+        Some(0x80..) => ws::written_frame_length(bytes),
+        // The answer to a handshake.
+        Some(b'H') => memchr::memmem::find(bytes, HEAD_END).map(|place| place + HEAD_END.len()),
+        _ => memchr::memchr(b'\n', bytes).map(|place| place + 1),
+    };
+    length.unwrap_or(bytes.len()).clamp(1, bytes.len().max(1))
+}
+
+impl Buffer {
+    /// How many of the bytes that wait belong to a frame that is partly out.
+    fn unfinished(&self) -> usize {
+        let mut boundary = self.begun;
+        while boundary < self.offset {
+            boundary += frame_length(&self.bytes[boundary..]);
+        }
+        boundary.min(self.bytes.len()) - self.offset
+    }
+
+    /// Moves what waits to the front.
+    fn compact(&mut self) {
+        self.begun = self.unfinished();
+        self.bytes.drain(..self.offset);
+        self.offset = 0;
+    }
+
+    /// Of what waits, keeps the rest of the frame that is partly out, and of the other frames the last one and as many before it as
+    /// have room in `bytes_max`.
+    fn keep_last_words(&mut self, bytes_max: usize) {
+        self.compact();
+        let first = self.begun;
+        let mut kept = first;
+        let mut at = first;
+        while at < self.bytes.len() {
+            if self.bytes.len() - kept > bytes_max {
+                kept = at;
+            }
+            at += frame_length(&self.bytes[at..]);
+        }
+        self.bytes.drain(first..kept);
+        self.bytes.shrink_to_fit();
+    }
 }
 
 /// Emptied buffers kept for the next connection that has something to say, so that a busy server allocates nothing per answer
@@ -20,6 +73,8 @@ pub struct Spare {
     buffers: Vec<Box<Buffer>>,
     /// The sum of their capacities.
     bytes: usize,
+    /// The sum of the capacities of those that connections have.
+    lent: usize,
 }
 
 impl Spare {
@@ -30,6 +85,19 @@ impl Spare {
     /// One that has grown larger than this is given back to the allocator.
     const BYTES_MAX: usize = 32 * 1024;
 
+    /// All that output holds, whether it waits to be written or waits to be used again.
+    #[must_use]
+    pub fn held_bytes(&self) -> usize {
+        self.lent + self.bytes
+    }
+
+    /// Counts what a connection's buffer holds now.
+    fn count(&mut self, buffer: &mut Buffer) {
+        let capacity = buffer.bytes.capacity();
+        self.lent = self.lent - buffer.counted + capacity;
+        buffer.counted = capacity;
+    }
+
     fn take(&mut self) -> Box<Buffer> {
         let buffer = self.buffers.pop().unwrap_or_default();
         self.bytes -= buffer.bytes.capacity();
@@ -37,13 +105,14 @@ impl Spare {
     }
 
     fn put(&mut self, mut buffer: Box<Buffer>) {
+        self.lent -= std::mem::take(&mut buffer.counted);
         let bytes = buffer.bytes.capacity();
         if self.buffers.len() < Self::BUFFERS_MAX
             && bytes <= Self::BYTES_MAX
             && self.bytes + bytes <= Self::TOTAL_BYTES_MAX
         {
             buffer.bytes.clear();
-            (buffer.offset, buffer.replies) = (0, 0);
+            (buffer.offset, buffer.begun, buffer.replies) = (0, 0, 0);
             self.bytes += bytes;
             self.buffers.push(buffer);
         }
@@ -64,6 +133,11 @@ pub enum Written {
 pub struct Output(Option<Box<Buffer>>);
 
 impl Output {
+    /// What remains of a large buffer that has been written in part is moved to a small one when it is this small a part of it.
+    const SHRINK_BELOW: usize = 4;
+    /// A buffer that is no larger than this stays as it is.
+    const SHRINK_ABOVE: usize = 64 * 1024;
+
     /// How much waits.
     #[must_use]
     pub fn len(&self) -> usize {
@@ -105,10 +179,31 @@ impl Output {
         let buffer = self.0.get_or_insert_with(|| spare.take());
         if buffer.offset > buffer.bytes.len() / 2 {
             // More than half is out: moving the rest costs less than was written since the last move.
-            buffer.bytes.drain(..buffer.offset);
-            buffer.offset = 0;
+            buffer.compact();
         }
         &mut buffer.bytes
+    }
+
+    /// How much memory it holds.
+    #[must_use]
+    pub fn held_bytes(&self) -> usize {
+        self.0.as_ref().map_or(0, |buffer| buffer.bytes.capacity())
+    }
+
+    /// Counts what it holds now, after it was appended to.
+    pub fn count(&mut self, spare: &mut Spare) {
+        if let Some(buffer) = &mut self.0 {
+            spare.count(buffer);
+        }
+    }
+
+    /// Forgets what waits but for the rest of a frame that is partly out and the last frames, so many bytes of them (and one at
+    /// least): nothing else is of use to a client that is let go of and does not read.
+    pub fn keep_last_words(&mut self, bytes_max: usize, spare: &mut Spare) {
+        if let Some(buffer) = &mut self.0 {
+            buffer.keep_last_words(bytes_max);
+            spare.count(buffer);
+        }
     }
 
     /// Writes until everything is out or the socket takes no more. Emptied, it gives its buffer back.
@@ -124,7 +219,15 @@ impl Output {
                         buffer.offset += count;
                         buffer.replies = buffer.replies.saturating_sub(count);
                     }
-                    Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(Written::Blocked),
+                    Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                        let (capacity, waits) = (buffer.bytes.capacity(), buffer.bytes.len() - buffer.offset);
+                        if capacity > Self::SHRINK_ABOVE && waits < capacity / Self::SHRINK_BELOW {
+                            buffer.compact();
+                            buffer.bytes.shrink_to(2 * waits);
+                        }
+                        spare.count(buffer);
+                        return Ok(Written::Blocked);
+                    }
                     Err(error) if error.kind() == ErrorKind::Interrupted => {}
                     Err(error) => return Err(error),
                 }
@@ -215,6 +318,76 @@ mod tests {
         assert_eq!(spare.bytes, 0, "what is taken counts no longer");
         spare.put(grown());
         assert_eq!(spare.buffers.len(), 1);
+    }
+
+    #[test]
+    fn what_it_holds_is_counted_by_capacity_and_given_back() {
+        let mut spare = Spare::default();
+        let mut outputs: Vec<Output> = (0..5).map(|_| Output::default()).collect();
+        for (number, output) in outputs.iter_mut().enumerate() {
+            output.tail(&mut spare).extend_from_slice(&vec![b'x'; 100_000 * number]);
+            output.count(&mut spare);
+        }
+        let held: usize = outputs.iter().map(Output::held_bytes).sum();
+        assert!(held >= 1_000_000);
+        assert_eq!(spare.held_bytes(), held);
+        // Nearly all of the largest is written: its buffer shrinks, and the others are given back.
+        let mut socket = Narrow { room: 399_000, got: Vec::new() };
+        assert_eq!(outputs[4].flush(&mut socket, &mut spare).unwrap(), Written::Blocked);
+        assert!(outputs[4].held_bytes() < 10_000, "{}", outputs[4].held_bytes());
+        for output in &mut outputs[..4] {
+            output.discard(&mut spare);
+        }
+        assert_eq!(spare.lent, outputs[4].held_bytes());
+        outputs[4].discard(&mut spare);
+        assert_eq!(spare.lent, 0);
+    }
+
+    fn text_frame(text: &str) -> Vec<u8> {
+        let mut out = Vec::new();
+        let start = ws::begin_text(&mut out);
+        out.extend_from_slice(text.as_bytes());
+        ws::end_text(&mut out, start);
+        out
+    }
+
+    #[test]
+    fn of_last_words_every_frame_is_whole_wherever_the_writing_had_stopped() {
+        let line = |text: &str| format!("{text}\n").into_bytes();
+        let texts: Vec<String> = [3, 200, 70_000, 10, 150, 20].iter().map(|&length| "y".repeat(length)).collect();
+        let lines: Vec<Vec<u8>> = texts.iter().map(|text| line(text)).collect();
+        let mut frames: Vec<Vec<u8>> = texts.iter().map(|text| text_frame(text)).collect();
+        frames.insert(0, b"HTTP/1.1 101 Switching\r\nA: b\r\n\r\n".to_vec());
+        for frames in [lines, frames] {
+            let whole = frames.concat();
+            for out in (0..whole.len()).filter(|out| *out < 600 || out % 7_001 == 0 || *out > 70_200) {
+                let (mut spare, mut output) = (Spare::default(), Output::default());
+                let mut socket = Narrow { room: out, got: Vec::new() };
+                let mut expected = Vec::new();
+                for frame in &frames {
+                    output.tail(&mut spare).extend_from_slice(frame);
+                    if expected.len() + frame.len() <= out || out % 3 == 0 {
+                        assert!(output.flush(&mut socket, &mut spare).is_ok());
+                    }
+                    expected.extend_from_slice(frame);
+                }
+                assert!(output.flush(&mut socket, &mut spare).is_ok());
+                output.keep_last_words(30, &mut spare);
+                assert!(output.held_bytes() < 80_000 && spare.lent == output.held_bytes());
+                socket.room = usize::MAX;
+                assert_eq!(output.flush(&mut socket, &mut spare).unwrap(), Written::All);
+                // Frames come out whole, those that were begun first, then the last one.
+                let got = &socket.got;
+                let mut at = 0;
+                let mut wanted = frames.iter();
+                while at < got.len() {
+                    let found = wanted.find(|frame| got[at..].starts_with(frame));
+                    at += found.unwrap_or_else(|| panic!("a torn frame at {at} of {}, {out} out", got.len())).len();
+                }
+                assert!(wanted.next().is_none(), "the last word is among them");
+                assert!(got.len() <= out + 70_100 + 30);
+            }
+        }
     }
 
     #[test]

@@ -108,7 +108,7 @@ impl Framing {
             Why::Chat(CloseReason::TooLarge) => close_code::TOO_LARGE,
             // It has been said already, or there is nobody left to hear it.
             Why::WebSocketClosed | Why::WebSocketProtocol | Why::PeerClosed | Why::IoError => return,
-            Why::SlowReader | Why::OutputTimeout => return,
+            Why::SlowReader | Why::OutputTimeout | Why::Memory => return,
             // These happen before there is a WebSocket.
             Why::HttpDone | Why::HttpBad | Why::HandshakeTimeout | Why::TlsUnsupported => return,
         };
@@ -119,6 +119,16 @@ impl Framing {
 }
 
 impl Wire {
+    /// How much memory something incomplete holds.
+    #[must_use]
+    pub fn held_bytes(&self) -> usize {
+        match self {
+            Self::Sniff | Self::Http => 0,
+            Self::Raw(raw) => raw.as_ref().map_or(0, |raw| raw.held_bytes()),
+            Self::Ws(ws) => ws.as_ref().map_or(0, |ws| ws.held_bytes()),
+        }
+    }
+
     /// Does it own memory for something incomplete?
     #[cfg(test)]
     pub(super) fn owns_memory(&self) -> bool {

@@ -219,6 +219,22 @@ pub struct Profile {
     pub rsa_public_key: Box<str>,
 }
 
+impl Profile {
+    /// How many bytes of memory it stands for.
+    #[must_use]
+    pub fn weight_bytes(&self) -> usize {
+        let texts = [
+            &self.email_address,
+            &self.nick_name,
+            &self.profile_picture,
+            &self.location,
+            &self.personal_description,
+            &self.rsa_public_key,
+        ];
+        size_of::<Self>() + texts.map(|text| text.len()).iter().sum::<usize>()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -149,6 +149,12 @@ impl RawInput {
     pub fn is_between(&self) -> bool {
         matches!(self.mode, Mode::Between)
     }
+
+    /// How much memory the part of an envelope holds that has come.
+    #[must_use]
+    pub fn held_bytes(&self) -> usize {
+        size_of::<Self>() + self.tail.capacity()
+    }
 }
 
 /// Some clients put it in front of all they write.

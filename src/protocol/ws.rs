@@ -140,6 +140,12 @@ impl WsInput {
         self.header_length == 0 && self.frame.is_none() && !self.in_message
     }
 
+    /// How much memory the part of a message holds that has come.
+    #[must_use]
+    pub fn held_bytes(&self) -> usize {
+        size_of::<Self>() + self.message.capacity() + self.control.capacity()
+    }
+
     /// Reads a frame's header; `Ok(false)` when it is not whole.
     fn read_header(&mut self, chunk: &mut &mut [u8], message_bytes_max: usize) -> Result<bool, WsItem<'static>> {
         loop {
@@ -317,6 +323,18 @@ pub fn write_as_client(out: &mut Vec<u8>, payload: &str) {
     let header = out.len() - start - payload.len();
     out[start + 1] |= 0x80;
     out.splice(start + header..start + header, [0; 4]);
+}
+
+/// How long the frame is that these bytes begin with, header and all. `None`: its header is not whole. It must be one that this
+/// server wrote: not masked.
+#[must_use]
+pub fn written_frame_length(bytes: &[u8]) -> Option<usize> {
+    let (header, length) = match *bytes.get(1)? {
+        126 => (4, u64::from(u16::from_be_bytes(*bytes.get(2..4)?.first_chunk()?))),
+        127 => (10, u64::from_be_bytes(*bytes.get(2..10)?.first_chunk()?)),
+        short => (2, u64::from(short)),
+    };
+    usize::try_from(length).ok().and_then(|length| length.checked_add(header))
 }
 
 /// Appends a pong with this payload, which came in a ping and so has at most 125 bytes.

@@ -12,6 +12,7 @@ pub mod quota;
 mod reopen;
 pub mod sqlite;
 pub mod token;
+mod undelivered;
 mod waiting;
 mod work;
 

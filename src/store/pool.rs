@@ -9,6 +9,7 @@ use super::password::{Hasher, VerifiedLogins};
 use super::quota::{Mailboxes, Quotas};
 use super::reopen::Opener;
 use super::sqlite::SqliteStore;
+use super::undelivered::{Taker, Undelivered};
 use super::work::Batch;
 use super::{Store, StoreError};
 use crate::chat::contract::{Job, Outcome, Ticket};
@@ -19,7 +20,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// Called when there is something to take.
 pub type Wake = Arc<dyn Fn() + Send + Sync>;
@@ -28,6 +29,9 @@ type Done = (Ticket, Outcome);
 
 /// Mailboxes, and senders in them, of which the workers together remember how full they are.
 const MAILBOX_ENTRIES_MAX: usize = 131_072;
+/// How long an auth worker without work keeps the memory of its last run.
+const REST_AFTER: Duration = Duration::from_millis(500);
+
 /// The loop's end of a data worker.
 struct DataLane {
     /// Everything of one turn goes in one piece: the worker may be awake before the second job would be there.
@@ -41,6 +45,7 @@ pub struct Pool {
     data: Vec<DataLane>,
     auth: Sender<Asked>,
     done: Receiver<Done>,
+    taker: Taker,
     threads: Vec<JoinHandle<()>>,
     first_seq: u64,
 }
@@ -105,7 +110,14 @@ impl Pool {
         let verified = Arc::new(VerifiedLogins::new(config.verified_logins_max).map_err(|error| unavailable(&error))?);
         let opener = Arc::new(opener);
         let (done_sender, done) = channel();
-        let mut pool = Self { data: Vec::new(), auth: channel().0, done, threads: Vec::new(), first_seq: 0 };
+        let mut pool = Self {
+            data: Vec::new(),
+            auth: channel().0,
+            done,
+            taker: Taker::default(),
+            threads: Vec::new(),
+            first_seq: 0,
+        };
         for worker in 0..workers {
             let mut store = opener()?;
             if worker == 0 {
@@ -116,7 +128,8 @@ impl Pool {
             let boxes = Mailboxes::new(Quotas::of(config), MAILBOX_ENTRIES_MAX / workers.max(1));
             let batch = Batch::new(store, Arc::clone(&opener), Arc::clone(&verified), boxes);
             let (done, wake) = (done_sender.clone(), Arc::clone(&wake));
-            pool.spawn(format!("data-{worker}"), move || data_worker(batch, &jobs, &done, &wake))?;
+            let undelivered = pool.taker.0.clone();
+            pool.spawn(format!("data-{worker}"), move || data_worker(batch, &jobs, &undelivered, &done, &wake))?;
         }
         let (auth, jobs) = channel();
         pool.auth = auth;
@@ -176,13 +189,16 @@ impl Pool {
     /// Appends what is done.
     #[inline(never)]
     pub fn take(&mut self, out: &mut Vec<Done>) {
+        let before = out.len();
         out.extend(self.done.try_iter());
+        self.taker.took(out[before..].iter().map(|(_, outcome)| outcome));
     }
 
     /// Finishes what was submitted, closes the store, ends the threads.
     pub fn stop(self) {
         drop(self.data);
         drop(self.auth);
+        drop(self.taker);
         for thread in self.threads {
             if thread.join().is_err() {
                 log::error!("a worker ended by a panic");
@@ -191,7 +207,13 @@ impl Pool {
     }
 }
 
-fn data_worker(mut batch: Batch, jobs: &Receiver<Vec<Asked>>, done: &Sender<Done>, wake: &Wake) {
+fn data_worker(
+    mut batch: Batch,
+    jobs: &Receiver<Vec<Asked>>,
+    undelivered: &Undelivered,
+    done: &Sender<Done>,
+    wake: &Wake,
+) {
     let (mut waiting, mut tickets, mut work) = (FairQueue::default(), Vec::new(), Vec::new());
     let mut company = Company::default();
     loop {
@@ -199,6 +221,7 @@ fn data_worker(mut batch: Batch, jobs: &Receiver<Vec<Asked>>, done: &Sender<Done
             let Ok(first) = jobs.recv() else { return };
             waiting.extend(first);
         }
+        undelivered.wait_for_room();
         take_what_waits(&mut waiting, jobs);
         wait_for_company(&mut waiting, jobs, &mut company);
         let began = Instant::now();
@@ -207,6 +230,7 @@ fn data_worker(mut batch: Batch, jobs: &Receiver<Vec<Asked>>, done: &Sender<Done
         // Before anybody is answered: whoever comes now was not in this batch.
         take_what_waits(&mut waiting, jobs);
         company.answered(work.len(), waiting.len(), began.elapsed());
+        undelivered.add(&outcomes);
         // Answers first, then one wake: the loop finds them all.
         for answer in tickets.drain(..).zip(outcomes) {
             if done.send(answer).is_err() {
@@ -248,13 +272,14 @@ impl AuthWorker {
     fn run(mut self) {
         loop {
             // The lock is held while waiting: the others wait for the lock instead. It guards nothing that could be torn.
-            // Whoever finds no job, or somebody else waiting for one, gives the memory back.
+            // Whoever finds no job for a moment, or somebody else waiting for one, gives the memory back: to get it anew for each of
+            // two log-ins that follow each other would cost some milliseconds.
             let next = {
                 let jobs = self.jobs.try_lock().unwrap_or_else(|_| {
                     self.hasher.rest();
                     self.jobs.lock().unwrap_or_else(PoisonError::into_inner)
                 });
-                jobs.try_recv().or_else(|_| {
+                jobs.try_recv().or_else(|_| jobs.recv_timeout(REST_AFTER)).or_else(|_| {
                     self.hasher.rest();
                     jobs.recv()
                 })

@@ -242,3 +242,24 @@ fn what_all_who_are_offline_sent_is_bounded_in_bytes_and_the_longest_offline_are
     w.run_for(10);
     assert_eq!(w.heard(ann), ["msg bob b1"], "the two together are too large; Bob went first");
 }
+
+#[test]
+fn what_an_absent_sender_said_is_forgotten_only_when_that_is_asked_for() {
+    let (mut w, ann, bob) = ann_and_bob();
+    w.message(bob, "m", "ann");
+    w.ack(ann, "m");
+    w.hang_up(bob);
+    w.heard(ann);
+    w.release_memory(usize::MAX, false);
+    let bob = w.online("bob");
+    w.message(bob, "m", "ann");
+    assert!(w.heard(ann).is_empty(), "it is known");
+    w.release_memory(usize::MAX, true);
+    w.message(bob, "m", "ann");
+    assert!(w.heard(ann).is_empty(), "who is there is remembered in any case");
+    w.hang_up(bob);
+    w.release_memory(usize::MAX, true);
+    let bob = w.online("bob");
+    w.message(bob, "m", "ann");
+    assert_eq!(w.heard(ann).len(), 1, "the last thing that is given up");
+}

@@ -349,3 +349,36 @@ fn deletions_that_fail_are_tried_again_a_part_at_a_time() {
     w.run_for(5_000);
     assert!(w.store.model.waiting_for("ann").is_empty());
 }
+
+#[test]
+fn what_waits_on_a_list_for_speed_only_is_let_go_of_when_memory_is_short_and_read_again() {
+    let (mut w, ann, bob) = ann_and_bob_by(Rules { outstanding_max: 2, ..crate::rules() });
+    send(&mut w, bob, 0..30);
+    w.run_for(100);
+    all_safe(&mut w, bob, 30);
+    let before = w.held_bytes();
+    w.release_memory(1, false);
+    let after = w.held_bytes();
+    assert!(after < before * 2 / 3, "{after} of {before} bytes are held");
+    assert_eq!(w.store.count("LoadPage"), 0, "not at once");
+    w.release_memory(usize::MAX, true);
+    assert_eq!(drain(&mut w, ann), names(0..30));
+    w.run_for(1_000);
+    assert!(w.store.model.waiting_for("ann").is_empty());
+    w.message(bob, "after", "ann");
+    assert_eq!(ids(&w.heard(ann)), ["after"], "it is live again");
+}
+
+#[test]
+fn what_is_not_in_the_store_stays_on_its_list_however_short_memory_is() {
+    let (mut w, ann, bob) = ann_and_bob_by(Rules { outstanding_max: 2, ..crate::rules() });
+    w.store.fate(Fate::Fail, saves);
+    send(&mut w, bob, 0..10);
+    w.run_for(100);
+    w.release_memory(usize::MAX, true);
+    w.block(ann);
+    w.release_memory(usize::MAX, true);
+    w.flush(ann);
+    assert_eq!(drain(&mut w, ann), names(0..10));
+    all_safe(&mut w, bob, 10);
+}

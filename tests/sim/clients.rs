@@ -73,6 +73,8 @@ pub struct Simulation {
     pub(super) said_to_friends: Vec<(String, Say)>,
     pub(super) later: Option<Later>,
     hanging: bool,
+    /// When the process holds too much memory, in the runs where it ever does; drawn apart from the rest.
+    memory: Option<Random>,
     /// Print what happens: `TELL=1`.
     tell: bool,
 }
@@ -122,7 +124,8 @@ impl Simulation {
         let mut later = Later::new(Random::new(seed ^ 0x1A7E_0001));
         let mut random = Random::new(seed);
         let rules = Rules { undecided_max: later.undecided_max(), ..rules_of(&mut random) };
-        Self { later: Some(later), ..Self::ruled_by(rules, random, Random::new(seed ^ 0xFA17)) }
+        let memory = (seed % 8 == 1).then(|| Random::new(seed ^ 0x3E3));
+        Self { later: Some(later), memory, ..Self::ruled_by(rules, random, Random::new(seed ^ 0xFA17)) }
     }
 
     /// What this seed meant before there were the habits of [`Later`].
@@ -188,6 +191,7 @@ impl Simulation {
             said_to_friends: Vec::new(),
             later: None,
             hanging: false,
+            memory: None,
             tell: std::env::var_os("TELL").is_some(),
         }
     }
@@ -215,6 +219,7 @@ impl Simulation {
             }
             self.step();
             self.step_later();
+            self.run_short_of_memory();
             self.watch();
             self.drain();
             let wait_ms = match self.random.below(100) {
@@ -268,6 +273,16 @@ impl Simulation {
                 return self.act(what);
             }
             drawn -= weight;
+        }
+    }
+
+    /// Lists are cut. What absent users said of late is not forgotten here: that it may come again is the price of that.
+    fn run_short_of_memory(&mut self) {
+        if let Some(random) = &mut self.memory
+            && random.chance(50)
+        {
+            let bytes = 1 << random.below(16);
+            self.world.release_memory(bytes, false);
         }
     }
 

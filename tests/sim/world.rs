@@ -170,6 +170,9 @@ impl World {
                     assert!(self.store.hashing() <= self.rules.auth_running_max, "more hashing than allowed");
                     assert!(self.store.most_reading() <= 1, "two pages of one user at once");
                 }
+                Action::LoggedIn { conn } => {
+                    assert!(self.conns.contains_key(&conn), "only what is open is logged in on")
+                }
                 Action::Stopped => {
                     self.stopped += 1;
                     self.note(Seen::Stopped);
@@ -199,7 +202,7 @@ impl World {
                 (conn, id.as_str(), word_of(reply), code.as_str()).hash(trace);
             }
             Action::Push { conn, push, .. } => (conn, push.seq, push.id(), push.content()).hash(trace),
-            Action::Hold { conn } | Action::Resume { conn } => conn.hash(trace),
+            Action::Hold { conn } | Action::Resume { conn } | Action::LoggedIn { conn } => conn.hash(trace),
             Action::HoldRequests { conn } | Action::ResumeRequests { conn } => conn.hash(trace),
             Action::Close { conn, reason } => (conn, reason).hash(trace),
             Action::Submit { ticket, job } => {
@@ -321,6 +324,16 @@ impl World {
             self.note(Seen::Flushed(conn));
             self.feed(Event::Flushed { conn });
         }
+    }
+
+    /// What the core says it holds.
+    pub fn held_bytes(&self) -> usize {
+        self.chat.held_bytes()
+    }
+
+    /// The process holds too much memory.
+    pub fn release_memory(&mut self, bytes: usize, windows: bool) {
+        self.feed(Event::ReleaseMemory { bytes, windows });
     }
 
     /// The client goes away.

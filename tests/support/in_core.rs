@@ -164,6 +164,7 @@ impl Core {
                     }
                     Action::Hold { .. }
                     | Action::Resume { .. }
+                    | Action::LoggedIn { .. }
                     | Action::HoldRequests { .. }
                     | Action::ResumeRequests { .. } => {}
                     Action::Close { .. } | Action::Stopped => panic!("nobody asked for {action:?}"),

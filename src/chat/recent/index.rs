@@ -17,6 +17,10 @@ pub(super) struct Index {
 }
 
 impl Index {
+    pub(super) fn held_bytes(&self) -> usize {
+        size_of_val(&*self.slots)
+    }
+
     fn home(&self, tag: u16) -> usize {
         (usize::from(tag) * self.slots.len()) >> 16
     }

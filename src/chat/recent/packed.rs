@@ -81,6 +81,7 @@ impl Chat {
         if recent.packed.is_some() {
             return;
         }
+        let before = recent.held_bytes();
         let is_open = |item| items.get(item).is_some_and(|found| !found.safe);
         let packed = Box::new(Packed::of(&recent.queue, is_open, all.next_serial));
         (recent.queue, recent.index, recent.base) = (VecDeque::new(), Default::default(), 0);
@@ -88,6 +89,7 @@ impl Chat {
         all.next_serial += 1;
         all.bytes += packed.bytes();
         recent.packed = Some(packed);
+        self.recent_bytes = self.recent_bytes + recent.held_bytes() - before;
         while self.packed.bytes > self.rules.recent_messages_bytes_max
             && let Some((_, &oldest)) = self.packed.users.first_key_value()
         {
@@ -100,6 +102,7 @@ impl Chat {
         let Some(recent) = &mut self.users.get_mut(user).recent else {
             return;
         };
+        let before = recent.held_bytes();
         let Some(packed) = recent.packed.take() else {
             return;
         };
@@ -114,11 +117,13 @@ impl Chat {
                 recent.index.insert(sent.key, position);
             }
         }
+        self.recent_bytes = self.recent_bytes + recent.held_bytes() - before;
     }
 
     /// Nothing of it is to be known any more.
     pub(in super::super) fn forget_recent(&mut self, user: UserId) {
         if let Some(recent) = self.users.get_mut(user).recent.take() {
+            self.recent_bytes -= recent.held_bytes();
             if let Some(packed) = &recent.packed {
                 self.packed.users.remove(&packed.serial);
                 self.packed.bytes -= packed.bytes();

@@ -3,6 +3,7 @@
 
 mod held;
 mod pause;
+mod memory;
 mod talk;
 mod torn;
 mod trouble;
@@ -196,14 +197,22 @@ struct World {
 
 impl World {
     fn new(seed: u64, piece_max: usize) -> Self {
-        let bounds = Bounds {
+        Self::within(seed, piece_max, |_| {})
+    }
+
+    /// With other bounds.
+    fn within(seed: u64, piece_max: usize, tune: impl FnOnce(&mut Bounds)) -> Self {
+        let mut bounds = Bounds {
             frame_bytes_max: 64 * 1024,
             output_bytes_max: 1024 * 1024,
+            stranger_output_bytes_max: 8 * 1024,
+            memory_bytes_max: 512 * 1024 * 1024,
             output_timeout_ms: 60_000,
             handshake_timeout_ms: 10_000,
             answer_within_ms: 10_000,
             conns_per_address_max: 3,
         };
+        tune(&mut bounds);
         // What a connection is held to is the core's, and tested there: here much of one is to be answered at a time.
         let rules = Rules {
             jobs_max: 10_000_000,

@@ -1,0 +1,154 @@
+//! The budget of the whole process: what all connections and the core hold together. It is kept in sums, so that a look costs
+//! nothing; only when there is too much are the largest holders looked for, and then enough is let go of to make that rare.
+
+use super::counters::Why;
+use super::hub::Hub;
+use super::socket::Stream;
+use crate::chat::contract::{ConnId, Event};
+
+/// What a connection takes that is idle: its entries in the tables of the hub and of the core.
+const CONN_BYTES: usize = 384;
+/// This part of the budget is free after something was let go of.
+const FREED_PART: usize = 8;
+/// Holders are looked for again when this part of the budget was taken since, or when some time has passed: what could not be let go
+/// of then may be now.
+const SEARCHED_PART: usize = 16;
+const SEARCH_EVERY_MS: u64 = 1_000;
+/// How often the log says so.
+const LOG_EVERY_MS: u64 = 10_000;
+
+/// What is known of the budget.
+#[derive(Debug, Default)]
+pub(super) struct Memory {
+    /// What input that is not used up holds.
+    pub(super) input_bytes: usize,
+    /// What could have been let go of and was not, when holders were looked for last.
+    left_bytes: usize,
+    next_search_ms: u64,
+    next_log_ms: u64,
+    /// What the log has not said yet: connections that were closed, what they held.
+    closed: usize,
+    closed_bytes: usize,
+}
+
+impl<S: Stream> Hub<S> {
+    /// Everything that clients can make grow, by capacity.
+    #[must_use]
+    pub fn held_bytes(&self) -> usize {
+        self.spare.held_bytes() + self.memory.input_bytes + self.conns.len() * CONN_BYTES + self.chat.held_bytes()
+    }
+
+    /// Is there no room for one more connection?
+    #[must_use]
+    pub fn is_over_memory(&self) -> bool {
+        self.held_bytes() > self.bounds.memory_bytes_max
+    }
+
+    /// Lets go of the largest holders if there is too much. Not while an event is being handled.
+    pub(super) fn look_at_memory(&mut self) {
+        if self.is_over_memory() {
+            self.free_memory();
+        }
+    }
+
+    /// What can be let go of: all but what is on its way to the store, which is bounded and soon there.
+    fn releasable_bytes(&self) -> usize {
+        self.held_bytes().saturating_sub(self.chat.held_bytes_of_jobs())
+    }
+
+    #[cold]
+    fn free_memory(&mut self) {
+        let (now_ms, max) = (self.now.mono_ms, self.bounds.memory_bytes_max);
+        let grown = self.releasable_bytes() > self.memory.left_bytes + max / SEARCHED_PART;
+        if now_ms < self.memory.next_search_ms && !grown {
+            return;
+        }
+        let held = self.held_bytes();
+        let goal = max - max / FREED_PART;
+        // However much the jobs hold, they are not made up for by letting go of everybody.
+        let goal = goal - self.chat.held_bytes_of_jobs().min(goal / 2);
+        // What is on lists only to save another read costs nobody anything.
+        let too_much = self.releasable_bytes().saturating_sub(goal);
+        self.dispatch(Event::ReleaseMemory { bytes: too_much, windows: false });
+        self.close_largest(goal);
+        let too_much = self.releasable_bytes().saturating_sub(goal);
+        if too_much > 0 {
+            self.dispatch(Event::ReleaseMemory { bytes: too_much, windows: true });
+        }
+        self.memory.left_bytes = self.releasable_bytes();
+        self.memory.next_search_ms = now_ms + SEARCH_EVERY_MS;
+        self.say_so(held);
+    }
+
+    /// Closes the connections that hold the most, until no more can be let go of than this; those that are closing already, too.
+    fn close_largest(&mut self, goal: usize) {
+        if self.releasable_bytes() <= goal {
+            return;
+        }
+        let mut holders: Vec<(usize, ConnId)> = Vec::new();
+        for id in self.conns.ids() {
+            let net = self.conns.get(id).map_or(0, super::conn::Conn::held_bytes);
+            holders.push((net + self.chat.held_bytes_of(id), id));
+        }
+        holders.retain(|&(held, _)| held > 0);
+        holders.sort_unstable_by_key(|&(held, _)| std::cmp::Reverse(held));
+        for (held, id) in holders {
+            if self.releasable_bytes() <= goal {
+                return;
+            }
+            if self.conns.get(id).is_some_and(super::conn::Conn::is_open) {
+                self.close(id, Why::Memory);
+            } else {
+                self.remove(id);
+            }
+            self.memory.closed += 1;
+            self.memory.closed_bytes += held;
+        }
+    }
+
+    fn say_so(&mut self, held: usize) {
+        let now_ms = self.now.mono_ms;
+        if now_ms < self.memory.next_log_ms {
+            return;
+        }
+        self.memory.next_log_ms = now_ms + LOG_EVERY_MS;
+        let closed = std::mem::take(&mut self.memory.closed);
+        let closed_bytes = std::mem::take(&mut self.memory.closed_bytes);
+        log::warn!(
+            "clients held {held} bytes of {} (--memory-max): {closed} connections that held the most, {closed_bytes} bytes, \
+             were closed; {} bytes are held now, {} connections were refused so far",
+            self.bounds.memory_bytes_max,
+            self.held_bytes(),
+            self.counters.refused_for_memory
+        );
+    }
+
+    /// Counts what a connection's input holds, after it was served.
+    pub(super) fn count_input(&mut self, id: ConnId) {
+        if let Some(conn) = self.conns.get_mut(id) {
+            conn.count_input(&mut self.memory.input_bytes);
+        }
+    }
+
+    /// Who has not logged in and does not read what it is told is given up early. Its output was just appended to.
+    pub(super) fn look_at_stranger(&mut self, id: ConnId) {
+        let max = self.bounds.stranger_output_bytes_max;
+        if self.conns.get(id).is_some_and(|conn| !conn.known && conn.output.len() > max) {
+            self.give_up_stranger(id);
+        }
+    }
+
+    #[cold]
+    fn give_up_stranger(&mut self, id: ConnId) {
+        let max = self.bounds.stranger_output_bytes_max;
+        let Some(conn) = self.conns.get_mut(id).filter(|conn| conn.is_open()) else { return };
+        // Blocked already: the edge has not come, so another try would bring nothing.
+        if !conn.blocked && conn.flush(&mut self.spare).is_err() {
+            self.failed.push((id, Why::IoError));
+        } else if conn.output.len() > max {
+            // What more it has sent is not looked at before it is closed.
+            conn.choked = true;
+            self.failed.push((id, Why::SlowReader));
+        }
+    }
+}

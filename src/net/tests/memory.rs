@@ -1,0 +1,126 @@
+//! The budget of the whole process, and the bounds of those who do not read.
+
+use super::*;
+use crate::net::counters::Why;
+
+const MIB: usize = 1024 * 1024;
+const BEAT: &str = r#"{"MID":"h","TYPE":"0"}"#;
+
+#[test]
+fn when_the_budget_is_reached_those_who_hold_the_most_go_and_others_do_not_notice() {
+    let budget = 4 * MIB;
+    let mut world = World::within(20, 0, |bounds| bounds.memory_bytes_max = budget);
+    let (ann, bob) = (world.connect(), world.connect());
+    ann.send(login("ann"));
+    bob.send(login("bob"));
+    world.settle();
+    let mut hogs = Vec::new();
+    for n in 0..100 {
+        let hog = world.connect();
+        hog.send(login(&format!("hog{n}")));
+        hogs.push(hog);
+    }
+    world.settle();
+    let mut expected = LS.to_owned();
+    for hog in &hogs {
+        hog.set_room(0);
+        hog.send(BEAT.repeat(2_000));
+    }
+    for round in 0..60 {
+        for hog in &hogs {
+            if !hog.dropped() {
+                hog.send(BEAT.repeat(100));
+            }
+        }
+        bob.send(message(round, "hello"));
+        world.turn();
+        ann.send(ack(round));
+        world.turn();
+        world.turn();
+        expected += &ms(round);
+        assert!(world.hub.held_bytes() <= budget, "{} bytes are held", world.hub.held_bytes());
+        world.now_ms += 1;
+    }
+    assert_eq!(bob.text(), expected);
+    assert!(world.hub.counters().closed(Why::Memory) >= 10);
+    assert_eq!(hogs.iter().filter(|hog| hog.dropped()).count() as u64, world.hub.counters().closed(Why::Memory));
+    assert!(!ann.dropped() && !bob.dropped());
+}
+
+#[test]
+fn input_that_is_not_whole_counts_and_is_given_back() {
+    let budget = 2 * MIB;
+    let mut world = World::within(21, 0, |bounds| bounds.memory_bytes_max = budget);
+    let ann = world.connect();
+    ann.send(login("ann"));
+    world.settle();
+    let idle = world.hub.held_bytes();
+    let clients: Vec<Client> = (0..60).map(|_| world.connect()).collect();
+    for client in &clients {
+        client.send(format!("{{\"TYPE\":\"{}", "x".repeat(60_000)));
+    }
+    world.settle();
+    let dropped = clients.iter().filter(|client| client.dropped()).count();
+    assert!((20..60).contains(&dropped), "{dropped} were let go of");
+    assert!(world.hub.held_bytes() <= budget && !ann.dropped());
+    for client in &clients {
+        client.end();
+    }
+    world.settle();
+    world.now_ms += 20_000;
+    world.settle();
+    assert!(clients.iter().all(Client::dropped));
+    assert!(world.hub.held_bytes() < idle + MIB / 2, "{} bytes are held", world.hub.held_bytes());
+}
+
+#[test]
+fn while_too_much_is_held_nobody_new_is_let_in() {
+    let mut world = World::within(22, 0, |bounds| bounds.memory_bytes_max = 0);
+    assert!(world.connect_from("127.0.0.1").is_some(), "nothing is held yet");
+    assert!(world.connect_from("127.0.0.1").is_none());
+    assert_eq!(world.hub.counters().refused_for_memory, 1);
+}
+
+#[test]
+fn who_has_not_logged_in_and_does_not_read_holds_little() {
+    let mut world = World::new(23, 0);
+    let strangers: Vec<Client> = (0..50).map(|_| world.connect()).collect();
+    let (known, reader) = (world.connect(), world.connect());
+    known.send(login("ann"));
+    world.settle();
+    for client in strangers.iter().chain([&known]) {
+        client.set_room(0);
+    }
+    for client in strangers.iter().chain([&known, &reader]) {
+        client.send(BEAT.repeat(3_000));
+    }
+    world.turn();
+    assert!(world.hub.held_bytes() < 2 * MIB, "{} bytes are held", world.hub.held_bytes());
+    world.settle();
+    assert!(strangers.iter().all(Client::dropped));
+    assert_eq!(world.hub.counters().closed(Why::SlowReader), 50);
+    assert!(!known.dropped() && !reader.dropped());
+    assert_eq!(reader.text().lines().count(), 3_000, "who reads is told everything");
+}
+
+#[test]
+fn who_is_replaced_and_does_not_read_keeps_the_last_words_only() {
+    let mut world = World::new(24, 0);
+    let first = world.connect();
+    first.send(login("ann"));
+    world.settle();
+    first.set_room(10);
+    first.send(BEAT.repeat(1_500));
+    world.settle();
+    let before = world.hub.held_bytes();
+    let second = world.connect();
+    second.send(login("ann"));
+    world.settle();
+    assert!(world.hub.held_bytes() + 100_000 < before, "{} of {before} bytes are held", world.hub.held_bytes());
+    first.set_room(usize::MAX);
+    world.settle();
+    let lines: Vec<String> = first.text().lines().map(str::to_owned).collect();
+    assert!(lines.len() < 20 && lines.last().unwrap().contains("REPLACED"), "{lines:?}");
+    assert!(lines.iter().all(|line| line.starts_with('{') && line.ends_with('}')), "{lines:?}");
+    assert!(first.server_ended() && !second.dropped());
+}

@@ -1,0 +1,121 @@
+//! Backpressure between the data workers and the loop: profiles and pages that the loop has not taken yet are bounded in bytes.
+
+use crate::chat::contract::{Outcome, Page};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+
+/// A worker with answers beyond this waits until the loop has taken some. One batch more may be there for each worker.
+const BYTES_MAX: usize = 8 * 1024 * 1024;
+
+#[derive(Debug, Default)]
+struct State {
+    bytes: usize,
+    /// Nobody takes answers any more.
+    given_up: bool,
+}
+
+/// What the loop has not taken yet; the workers' end.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Undelivered(Arc<(Mutex<State>, Condvar)>);
+
+impl Undelivered {
+    fn state(&self) -> MutexGuard<'_, State> {
+        // A number and a flag are whole whatever happened to the thread that held them.
+        self.0.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits until the loop has taken so much that there is room for another batch.
+    pub(super) fn wait_for_room(&self) {
+        let waits = |state: &mut State| state.bytes > BYTES_MAX && !state.given_up;
+        drop(self.0.1.wait_while(self.state(), waits).unwrap_or_else(PoisonError::into_inner));
+    }
+
+    /// These are about to be sent to the loop.
+    pub(super) fn add<'a>(&self, outcomes: impl IntoIterator<Item = &'a Outcome>) {
+        let bytes: usize = outcomes.into_iter().map(weight_bytes).sum();
+        if bytes > 0 {
+            self.state().bytes += bytes;
+        }
+    }
+}
+
+/// The loop's end. Dropped, it lets all workers go on.
+#[derive(Debug, Default)]
+pub(super) struct Taker(pub(super) Undelivered);
+
+impl Taker {
+    /// The loop has these.
+    pub(super) fn took<'a>(&self, outcomes: impl IntoIterator<Item = &'a Outcome>) {
+        let bytes: usize = outcomes.into_iter().map(weight_bytes).sum();
+        if bytes > 0 {
+            let mut state = self.0.state();
+            state.bytes = state.bytes.saturating_sub(bytes);
+            drop(state);
+            self.0.0.1.notify_all();
+        }
+    }
+}
+
+impl Drop for Taker {
+    fn drop(&mut self) {
+        self.0.state().given_up = true;
+        self.0.0.1.notify_all();
+    }
+}
+
+/// What an answer holds that clients chose the size of.
+fn weight_bytes(outcome: &Outcome) -> usize {
+    let of_page = |page: &Page| page.pushes.iter().map(crate::protocol::push::Push::weight_bytes).sum::<usize>();
+    match outcome {
+        Outcome::Profile(Some(profile)) => profile.weight_bytes(),
+        Outcome::Loaded { page, .. } | Outcome::Page(page) => of_page(page),
+        _ => 0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::field::{Profile, UserName};
+    use std::sync::mpsc::channel;
+    use std::time::Duration;
+
+    fn profiles(count: usize) -> Vec<Outcome> {
+        let none = || Box::from("");
+        let profile = Profile {
+            user_name: UserName::new("ann").unwrap(),
+            email_address: none(),
+            nick_name: none(),
+            profile_picture: none(),
+            location: none(),
+            personal_description: none(),
+            rsa_public_key: "k".repeat(8_000).into(),
+        };
+        vec![Outcome::Profile(Some(Box::new(profile))); count]
+    }
+
+    #[test]
+    fn a_worker_waits_while_too_much_is_not_taken_and_goes_on_when_it_is_or_nobody_takes() {
+        let taker = Taker::default();
+        let undelivered = taker.0.clone();
+        let (there, said) = channel();
+        let worker = std::thread::spawn(move || {
+            for _ in 0..4 {
+                undelivered.wait_for_room();
+                undelivered.add(&profiles(1_100));
+                there.send(()).unwrap();
+            }
+        });
+        let next = || said.recv_timeout(Duration::from_secs(20));
+        next().unwrap();
+        // More than there is room for: the second comes only when the first was taken.
+        assert!(said.try_recv().is_err());
+        taker.took(&profiles(1_100));
+        next().unwrap();
+        taker.took(&[Outcome::Saved, Outcome::Profile(None)]);
+        assert!(said.try_recv().is_err());
+        drop(taker);
+        next().unwrap();
+        next().unwrap();
+        worker.join().unwrap();
+    }
+}

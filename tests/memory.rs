@@ -1,0 +1,182 @@
+//! Memory comes back, and clients cannot take more than the budget: the real binary, with its allocator, as the system sees it.
+#![cfg(target_os = "linux")]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+
+mod common;
+
+use common::{Client, PATIENCE, Spelling, Transport, befriend};
+use socket2::{Domain, Socket, Type};
+use std::io::{BufRead, BufReader, ErrorKind, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+const MIB: u64 = 1024 * 1024;
+const CHEAP: [&str; 4] = ["--argon2-memory", "8KiB", "--argon2-passes", "1"];
+
+struct Server {
+    child: Child,
+    addr: SocketAddr,
+    /// What was resident when it had started.
+    at_start: u64,
+    _folder: tempfile::TempDir,
+}
+
+impl Server {
+    fn start(args: &[&str]) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let store = format!("sqlite:{}", folder.path().join("hongyan.db").display());
+        let mut child = Command::new(env!("CARGO_BIN_EXE_hongyan"))
+            .args(["--listen", "127.0.0.1:0", "--store", &store])
+            .args(args)
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines().map(Result::unwrap);
+        let addr =
+            lines.find_map(|line| line.split_once("listening on ").map(|(_, addr)| addr.trim().parse().unwrap()));
+        // Read on, or a full pipe would hold it up.
+        std::thread::spawn(move || lines.for_each(drop));
+        let mut server = Self { child, addr: addr.expect("it says where it listens"), at_start: 0, _folder: folder };
+        // What the first user of everything takes is there for good.
+        let mut first = server.connect();
+        first.send(r#"{"TYPE":"0","MID":"h","CONTENT":{}}"#);
+        first.recv();
+        server.at_start = server.resident();
+        server
+    }
+
+    fn connect(&self) -> Client {
+        Client::connect(self.addr, Transport::Raw, Spelling::Object)
+    }
+
+    /// What is resident and is no file, in bytes.
+    fn resident(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:")).unwrap();
+        line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() * 1024
+    }
+
+    #[track_caller]
+    fn comes_back_to(&self, more: u64) {
+        let until = Instant::now() + PATIENCE;
+        while self.resident() > self.at_start + more {
+            let kib = (self.resident() - self.at_start) / 1024;
+            assert!(Instant::now() < until, "{kib} KiB more than at the start are held");
+            std::thread::sleep(Duration::from_millis(100));
+        }
+    }
+
+    fn hog(&self, name: &str) -> Hog {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        // What the system holds for them is not the server's.
+        socket.set_recv_buffer_size(4 * 1024).unwrap();
+        socket.connect(&self.addr.into()).unwrap();
+        let mut stream: TcpStream = socket.into();
+        let text = "d".repeat(8_000);
+        let sign_up = format!(
+            r#"{{"TYPE":"1","MID":"s","CONTENT":{{"userName":"{name}","hashValue":"x","personalDescription":"{text}","rsaPublicKey":"{text}"}}}}"#
+        );
+        let log_in = format!(r#"{{"TYPE":"2","MID":"l","CONTENT":{{"USER":"{name}","PASS":"x"}}}}"#);
+        stream.write_all(format!("{sign_up}\n{log_in}\n").as_bytes()).unwrap();
+        let mut lines = BufReader::new(stream.try_clone().unwrap()).lines();
+        assert!(lines.next().unwrap().unwrap().contains("SS"));
+        assert!(lines.next().unwrap().unwrap().contains("LS"));
+        stream.set_nonblocking(true).unwrap();
+        let asks = format!("{{\"TYPE\":\"3\",\"MID\":\"g\",\"CONTENT\":\"{name}\"}}\n").repeat(4).into_bytes();
+        Hog { stream, asks, sent: 0 }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // Neither fails on a child of ours that is not waited for yet.
+        self.child.kill().ok();
+        self.child.wait().ok();
+    }
+}
+
+/// Asks for profiles, as far as the server reads.
+fn ask(hogs: &mut [Hog]) {
+    for hog in hogs {
+        hog.ask();
+    }
+}
+
+/// A user who asks for as much as they can and reads nothing.
+struct Hog {
+    stream: TcpStream,
+    asks: Vec<u8>,
+    /// So many bytes of them are sent.
+    sent: usize,
+}
+
+impl Hog {
+    /// Sends a few requests, or what is left of the last ones; `false` when the server has closed the connection.
+    fn ask(&mut self) -> bool {
+        match self.stream.write(&self.asks[self.sent..]) {
+            Ok(count) => self.sent = (self.sent + count) % self.asks.len(),
+            Err(error) => return error.kind() == ErrorKind::WouldBlock,
+        }
+        true
+    }
+}
+
+#[test]
+fn passwords_take_one_block_and_give_it_back() {
+    let server = Server::start(&[]);
+    let mut most = 0;
+    for n in 0..30 {
+        let mut client = server.connect();
+        client.sign_up(&format!("user{n}"));
+        most = most.max(server.resident());
+        client.log_in(&format!("user{n}"));
+        most = most.max(server.resident());
+    }
+    let kib = most.saturating_sub(server.at_start) / 1024;
+    assert!(kib <= 24 * 1024, "{kib} KiB more than at the start while one thread hashes");
+    server.comes_back_to(6 * MIB);
+}
+
+#[test]
+fn a_burst_of_output_that_nobody_reads_is_given_back() {
+    let server = Server::start(&CHEAP);
+    let mut hogs: Vec<Hog> = (0..100).map(|n| server.hog(&format!("hog{n}"))).collect();
+    let until = Instant::now() + PATIENCE;
+    while server.resident() < server.at_start + 12 * MIB {
+        assert!(Instant::now() < until, "only {} KiB are held", (server.resident() - server.at_start) / 1024);
+        ask(&mut hogs);
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    drop(hogs);
+    server.comes_back_to(6 * MIB);
+}
+
+#[test]
+fn clients_take_no_more_than_the_budget_and_honest_ones_go_on() {
+    let server = Server::start(&[&CHEAP[..], &["--memory-max", "8MiB"]].concat());
+    let [mut ann, mut bob] = ["ann", "bob"].map(|name| {
+        let mut client = server.connect();
+        client.sign_up(name);
+        client.log_in(name);
+        client
+    });
+    befriend(&mut ann, &mut bob);
+    let mut hogs: Vec<Hog> = (0..100).map(|n| server.hog(&format!("hog{n}"))).collect();
+    let mut most = 0;
+    for n in 0..60 {
+        ask(&mut hogs);
+        ann.say(&format!("m{n}"), "bob", "hello", "MS");
+        bob.take(&format!("m{n}"));
+        most = most.max(server.resident());
+    }
+    // The first write after a close succeeds; what the server says to it comes back a moment later.
+    ask(&mut hogs);
+    std::thread::sleep(Duration::from_millis(50));
+    let closed = hogs.iter_mut().map(Hog::ask).filter(|open| !open).count();
+    assert!(closed > 0, "nobody was closed");
+    let kib = most.saturating_sub(server.at_start) / 1024;
+    println!("{kib} KiB more than at the start at most, {closed} were closed");
+    // The budget, and a batch of a thousand profiles on its way from the store.
+    assert!(kib <= 40 * 1024, "{kib} KiB more than at the start");
+}
