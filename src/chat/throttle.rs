@@ -46,8 +46,8 @@ impl Throttle {
     /// How much memory it holds.
     pub(super) fn held_bytes(&self) -> usize {
         // A byte of the table's own for each place; an eighth of its places is always free.
-        let places = self.clean_at_ms.capacity() / 7 * 8;
-        places * (size_of::<(u64, u64)>() + 1) + self.order.capacity() * size_of::<(u64, u64)>()
+        let places = self.entries.capacity() / 7 * 8;
+        places * (size_of::<(u64, Entry)>() + 1) + self.order.capacity() * size_of::<(u64, u64)>()
     }
 
     /// Was nothing noted of late?

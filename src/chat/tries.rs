@@ -91,7 +91,7 @@ impl Tries {
     /// How much memory they hold.
     pub(super) fn held_bytes(&self) -> usize {
         let all = [&self.by_user, &self.by_user_there, &self.by_origin, &self.sign_ups_by_origin];
-        all.into_iter().map(Throttle::held_bytes).sum()
+        all.into_iter().map(Throttle::held_bytes).sum::<usize>() + self.trust.held_bytes()
     }
 
     fn each(&mut self, budgets: &Budgets, mut change: impl FnMut(&mut Throttle, u64, Pace)) {

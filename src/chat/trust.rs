@@ -33,6 +33,11 @@ fn seconds(now_ms: u64) -> u32 {
 }
 
 impl Trust {
+    /// How much memory it holds.
+    pub(super) fn held_bytes(&self) -> usize {
+        self.young.allocation_size() + self.old.allocation_size()
+    }
+
     /// The user logged in from there. `hash` is that of the user and of `place % SLOTS`.
     pub(super) fn note(&mut self, hash: u64, place: u32, now_ms: u64, entries_max: usize) {
         let young_max = entries_max.div_ceil(2);

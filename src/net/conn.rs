@@ -204,7 +204,7 @@ impl<S: Stream> Conn<S> {
 
     /// Counts in `sum` what its input holds now.
     pub fn count_input(&mut self, sum: &mut usize) {
-        let held = self.wire.held_bytes() + self.input.as_ref().map_or(0, |input| input.capacity());
+        let held = self.wire.held_bytes() + self.input.as_ref().map_or(0, |input| input.bytes.capacity());
         // Input is bounded by the largest envelope and a few reads.
         let held = u32::try_from(held).unwrap_or(u32::MAX);
         *sum = *sum - self.counted_input as usize + held as usize;

@@ -1,6 +1,7 @@
 //! The budget of the whole process: what all connections and the core hold together. It is kept in sums, so that a look costs
 //! nothing; only when there is too much are the largest holders looked for, and then enough is let go of to make that rare.
 
+use super::conn::Waits;
 use super::counters::Why;
 use super::hub::Hub;
 use super::socket::Stream;
@@ -147,7 +148,7 @@ impl<S: Stream> Hub<S> {
             self.failed.push((id, Why::IoError));
         } else if conn.output.len() > max {
             // What more it has sent is not looked at before it is closed.
-            conn.choked = true;
+            conn.waits.set(Waits::SHUT, true);
             self.failed.push((id, Why::SlowReader));
         }
     }

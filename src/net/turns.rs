@@ -144,6 +144,8 @@ impl<S: Stream> Hub<S> {
             self.queue_later(id);
         }
         self.end_if_ended(id);
+        self.count_input(id);
+        self.look_at_memory();
         SERVED + used
     }
 

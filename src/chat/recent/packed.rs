@@ -36,7 +36,7 @@ impl Packed {
         }
     }
 
-    fn bytes(&self) -> usize {
+    pub(super) fn bytes(&self) -> usize {
         size_of::<Self>() + size_of::<Recent>() + self.keys.len() * 12 + size_of_val(&*self.open)
     }
 

@@ -2,8 +2,8 @@
 //! is a few lines that say yes.
 
 mod held;
-mod pause;
 mod memory;
+mod pause;
 mod talk;
 mod torn;
 mod trouble;
