@@ -22,9 +22,9 @@ use std::rc::Rc;
 use std::sync::Mutex;
 
 /// Bytes of the core for each session that is logged in, with 10 friends who are online, too.
-const CORE_BYTES_PER_SESSION_MAX: usize = 340;
+const CORE_BYTES_PER_SESSION_MAX: usize = 360;
 /// The same with the connection, raw.
-const HUB_BYTES_PER_SESSION_MAX: usize = 470;
+const HUB_BYTES_PER_SESSION_MAX: usize = 500;
 /// Allocations for one message: envelope, push, ack, answer, in the string spelling, of somebody whose list and recent messages have
 /// grown already.
 const ALLOCATIONS_PER_MESSAGE_MAX: usize = 1;

@@ -24,12 +24,12 @@ fn the_silent_are_closed_logged_in_or_not() {
     for transport in TRANSPORTS {
         let start = Instant::now();
         let mut silent = server.client(transport, Spelling::Text);
-        silent.expect_closed();
+        silent.expect_closed_as_idle();
         assert!(start.elapsed() >= TIMEOUT, "not before its time");
     }
     let mut ann = server.user("ann");
     let start = Instant::now();
-    ann.expect_closed();
+    ann.expect_closed_as_idle();
     assert!(start.elapsed() >= TIMEOUT - Duration::from_millis(100));
 }
 
@@ -79,7 +79,7 @@ fn after_the_drop_what_was_not_acked_waits_in_the_store() {
     ann.send(&ann.message("m", "bob", "are you there?"));
     bob.expect_push("4", "m");
     ann.expect_reply("RE_MESSAGE", "m", "MS");
-    bob.expect_closed();
+    bob.expect_closed_as_idle();
     for _ in 0..2 {
         let mut bob = server.raw();
         bob.log_in("bob");

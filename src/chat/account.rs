@@ -181,11 +181,11 @@ impl Chat {
             (Pending::Create { request }, Outcome::NameTaken) => self.refuse_waiting(request, None, out),
             (Pending::LogIn { request, user, attempt, .. }, Outcome::Loaded { friends, page }) => {
                 self.settle_of(user, attempt, Settled::Right);
-                self.logged_in(request, user, &friends, page, out);
+                self.logged_in(request, user, Some((&friends, page)), out);
                 self.reading_ended(user, out);
             }
             (Pending::Load { request, user }, Outcome::Loaded { friends, page }) => {
-                self.logged_in(request, user, &friends, page, out);
+                self.logged_in(request, user, Some((&friends, page)), out);
                 self.reading_ended(user, out);
             }
             (Pending::LogIn { request, user, proof, attempt }, Outcome::Unproven(password_hash)) => {
@@ -230,15 +230,14 @@ impl Chat {
         let refused = !matches!(outcome, Outcome::Failed);
         let of_store = fault_of(outcome);
         let request = match &pending {
-            Pending::LogIn { request, .. } | Pending::Prove { request, .. } => {
-                Some((*request, if refused { UNREADABLE } else { of_store }))
-            }
             Pending::Verify { request, .. } => Some((*request, if refused { UNREADABLE } else { NO_HASHING })),
             Pending::Hash { request, .. } => Some((*request, NO_HASHING)),
             Pending::Create { request } => Some((*request, of_store)),
-            Pending::Token { request } | Pending::Load { request, .. } | Pending::Profile { request } => {
-                Some((*request, if refused { DAMAGED } else { of_store }))
-            }
+            Pending::Token { request }
+            | Pending::LogIn { request, .. }
+            | Pending::Prove { request, .. }
+            | Pending::Load { request, .. }
+            | Pending::Profile { request } => Some((*request, if refused { DAMAGED } else { of_store })),
             Pending::Page(_)
             | Pending::Save(_)
             | Pending::Delete { .. }

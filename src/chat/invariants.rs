@@ -38,7 +38,8 @@ impl Chat {
         let tried = self.jobs.values().filter(|job| {
             matches!(job.pending, Pending::LogIn { .. } | Pending::Prove { .. } | Pending::Verify { .. })
         });
-        assert_eq!(tried.count() + self.gate.log_ins(), self.tries.open(), "each try is settled once");
+        let waiting = self.gate.log_ins() + self.later_log_ins.len();
+        assert_eq!(tried.count() + waiting, self.tries.open(), "each try is settled once");
         self.check_turns();
         self.check_owed();
         assert!(self.grace.iter().is_sorted_by_key(|entry| entry.0));

@@ -104,7 +104,7 @@ impl Chat {
                 continue;
             }
             if self.users.get(user).conn.is_some() {
-                self.logged_in(request, user, &[], Page::default(), out);
+                self.logged_in(request, user, None, out);
                 continue;
             }
             let (pushes_max, bytes_max) = (self.rules.page_max, self.rules.page_bytes_max);
@@ -154,7 +154,7 @@ impl Chat {
         let waiting_max = self.rules.log_ins_waiting_per_user_max as usize;
         if let Some(user) = self.users.find(user.as_str()) {
             if self.users.get(user).conn.is_some() {
-                return self.logged_in(request, user, &[], Page::default(), out);
+                return self.logged_in(request, user, None, out);
             }
             if self.users.get(user).loading.is_some() {
                 let is_awaited = |request: &Ticket| {
@@ -172,13 +172,13 @@ impl Chat {
         self.submit_for(request, job, Pending::Load { request, user }, out);
     }
 
-    /// Everything is here: if the connection is, too, it is his from now on.
+    /// Everything is here: if the connection is, too, it is theirs from now on. Friends and first page are read unless the user
+    /// is online already.
     pub(super) fn logged_in(
         &mut self,
         request: Ticket,
         user: UserId,
-        friends: &[UserName],
-        page: Page,
+        read: Option<(&[UserName], Page)>,
         out: &mut Vec<Action>,
     ) {
         let Some(Asker { conn, spelling, id, .. }) = self.asker(request, out) else {
@@ -196,16 +196,16 @@ impl Chat {
         if let Some(before) = before.filter(|&before| before != user) {
             self.goes_offline(before, out);
         }
-        if let Some(older) = self.users.get_mut(user).conn.replace(conn) {
-            if older != conn {
-                let told = self.sessions.get_mut(older).map(|session| {
-                    // It is nobody's now, so that its end does not end his list.
-                    session.user = None;
-                });
-                debug_assert!(told.is_some(), "who is online has a session");
-                self.say_and_close(older, REPLACED, CloseReason::Replaced, out);
+        let older = self.users.get_mut(user).conn.replace(conn);
+        if let Some(older) = older.filter(|&older| older != conn) {
+            // It is nobody's now, so that its end does not end the user's list.
+            if let Some(session) = self.sessions.get_mut(older) {
+                session.user = None;
             }
-        } else {
+            self.say_and_close(older, REPLACED, CloseReason::Replaced, out);
+        }
+        debug_assert_eq!(read.is_some(), older.is_none(), "who was not online is read, in turn");
+        if let Some((friends, page)) = read {
             self.users.set_friends(user, friends);
             self.open_list(user, page);
         }

@@ -184,7 +184,7 @@ impl Users {
         let before = std::mem::take(&mut self.get_mut(user).friends);
         let mut friends: Vec<UserId> = names.iter().map(|name| self.refer(name)).collect();
         friends.sort_unstable();
-        self.friends_len += friends.len();
+        self.friends_len = self.friends_len + friends.len() - before.len();
         self.get_mut(user).friends = friends.into();
         let changes = match &mut self.get_mut(user).loading {
             Some(loading) => loading.changes.clone(),

@@ -1,16 +1,14 @@
 //! The loop without its poll: all connections and the core between them. What the sockets are is left open, so that tests can put
 //! torn and broken ones underneath.
 
-use super::conn::{Conn, OUTPUT_SOFT_MAX, REPLIES_SOFT_MAX, Waits};
+use super::conn::{Conn, Waits};
 use super::conns::Conns;
 use super::counters::{Counters, Why};
 use super::heard::{Heard, LATE_MS};
-use super::input::TOUCHED_AT_ONCE;
 use super::memory::Memory;
 use super::origin::Origins;
-use super::output::{Spare, Written};
+use super::output::Spare;
 use super::socket::Stream;
-use super::turns::WRITE;
 use crate::chat::Chat;
 use crate::chat::contract::{Action, ConnId, Event, Job, Now, Origin, Outcome, Ticket};
 use crate::protocol::envelope::Scratch;
@@ -49,11 +47,8 @@ pub(super) struct Took {
     /// Last.
     pub(super) at_ms: u64,
     /// When the core was told so last.
-    told_ms: u64,
+    pub(super) told_ms: u64,
 }
-
-/// The core is told that waiting output goes on at most once in this time.
-const DRAINED_EVERY_MS: u64 = 1_000;
 
 /// The right to open one connection.
 #[derive(Debug)]
@@ -376,164 +371,6 @@ impl<S: Stream> Hub<S> {
             if was_there && !there {
                 self.queue(id);
             }
-        }
-    }
-
-    /// Appends two frames to a connection's output, before anything of it is written.
-    #[inline(never)]
-    fn write_two(&mut self, id: ConnId, first: impl FnOnce(&mut Vec<u8>), second: impl FnOnce(&mut Vec<u8>)) {
-        if let Some(conn) = self.conns.get_mut(id).filter(|conn| conn.is_open()) {
-            let before = conn.output.len();
-            conn.framing.wrap(conn.output.tail(&mut self.spare), first);
-            conn.output.note_reply(before);
-            conn.output.count(&mut self.spare);
-            self.counters.frames += 1;
-        }
-        self.write(id, true, second);
-    }
-
-    /// Appends one frame to a connection's output.
-    fn write(&mut self, id: ConnId, is_reply: bool, frame: impl FnOnce(&mut Vec<u8>)) {
-        let Some(conn) = self.conns.get_mut(id).filter(|conn| conn.is_open()) else { return };
-        let before = conn.output.len();
-        conn.framing.wrap(conn.output.tail(&mut self.spare), frame);
-        if is_reply {
-            conn.output.note_reply(before);
-        }
-        conn.output.count(&mut self.spare);
-        self.counters.frames += 1;
-        let large =
-            conn.output.len() > if conn.known { REPLIES_SOFT_MAX } else { self.bounds.stranger_output_bytes_max };
-        if !std::mem::replace(&mut conn.dirty, true) {
-            self.work_left -= WRITE;
-            self.dirty.push(id);
-        }
-        if large {
-            self.relieve(id);
-            self.look_at_stranger(id);
-        }
-    }
-
-    /// Writes a connection's output before the end of the turn if it has grown large, holds its requests up if it does not go
-    /// out, and gives the connection up if it grows beyond its bound all the same.
-    #[inline(never)]
-    pub(super) fn relieve(&mut self, id: ConnId) {
-        let is_large =
-            |conn: &&mut Conn<S>| conn.output.len() > OUTPUT_SOFT_MAX || conn.output.replies() > REPLIES_SOFT_MAX;
-        let Some(conn) = self.conns.get_mut(id).filter(is_large) else { return };
-        // Blocked already: another try would cost a system call for each frame and bring nothing before the edge.
-        let flushed = if conn.blocked { Ok(Written::Blocked) } else { conn.flush(&mut self.spare) };
-        match flushed {
-            Ok(Written::All) => {}
-            Ok(Written::Blocked) => {
-                if conn.output.replies() > REPLIES_SOFT_MAX {
-                    conn.waits.set(Waits::CHOKED, true);
-                }
-                if conn.output.replies() > OUTPUT_SOFT_MAX {
-                    conn.waits.set(Waits::SHUT, true);
-                }
-                if conn.output.len() > self.bounds.output_bytes_max {
-                    self.failed.push((id, Why::SlowReader));
-                }
-            }
-            Err(_) => self.failed.push((id, Why::IoError)),
-        }
-    }
-
-    /// Lets its input go on as soon as enough answers are out.
-    fn ease(&mut self, id: ConnId) {
-        let Some(conn) = self.conns.get(id).filter(|conn| conn.waits != Waits::default()) else { return };
-        let replies = conn.output.replies();
-        if replies <= REPLIES_SOFT_MAX {
-            self.set_waits(id, Waits::SHUT, false);
-        }
-        if replies <= REPLIES_SOFT_MAX / 2 {
-            self.set_waits(id, Waits::CHOKED, false);
-        }
-    }
-
-    pub(super) fn mark_dirty(&mut self, id: ConnId) {
-        if let Some(conn) = self.conns.get_mut(id)
-            && !std::mem::replace(&mut conn.dirty, true)
-        {
-            self.work_left -= WRITE;
-            self.dirty.push(id);
-        }
-    }
-
-    /// Writes every dirty connection once.
-    fn flush_dirty(&mut self) {
-        self.close_failed();
-        let mut at = 0;
-        // What the core answers to `Blocked` and `Flushed` can make more of them dirty: the list grows while it is walked.
-        while let Some(&id) = self.dirty.get(at) {
-            if at % TOUCHED_AT_ONCE == 0 {
-                self.touch_output(at);
-            }
-            at += 1;
-            self.flush(id);
-        }
-        self.dirty.clear();
-        self.close_failed();
-    }
-
-    /// The same as `touch`, for what is written next.
-    fn touch_output(&self, at: usize) {
-        let next = self.dirty[at..].iter().take(TOUCHED_AT_ONCE);
-        let seen = next.map(|&id| self.conns.get(id).map_or(0, |conn| conn.output.touch()));
-        std::hint::black_box(seen.fold(0, u8::wrapping_add));
-    }
-
-    fn flush(&mut self, id: ConnId) {
-        let Some(conn) = self.conns.get_mut(id) else { return };
-        conn.dirty = false;
-        if !conn.is_open() {
-            self.closing.push(id);
-            return;
-        }
-        let waited = conn.output.len();
-        match conn.flush(&mut self.spare) {
-            Ok(Written::All) => {
-                if std::mem::take(&mut conn.blocked) {
-                    self.took.remove(&id);
-                    self.dispatch(Event::Flushed { conn: id });
-                }
-            }
-            Ok(Written::Blocked) => {
-                let took_some = conn.output.len() < waited;
-                if !std::mem::replace(&mut conn.blocked, true) {
-                    self.begin_blocked(id);
-                } else if took_some {
-                    self.note_taken(id);
-                }
-            }
-            Err(_) => self.failed.push((id, Why::IoError)),
-        }
-        self.ease(id);
-    }
-
-    #[inline(never)]
-    fn begin_blocked(&mut self, id: ConnId) {
-        let now_ms = self.now.mono_ms;
-        self.took.insert(id, Took { at_ms: now_ms, told_ms: now_ms });
-        // Once on the list it stays there until it is looked at, however often its output comes and goes.
-        if let Some(conn) = self.conns.get_mut(id)
-            && !std::mem::replace(&mut conn.watched, true)
-        {
-            self.stuck.push_back((now_ms + self.bounds.output_timeout_ms, id));
-        }
-        self.dispatch(Event::Blocked { conn: id });
-    }
-
-    /// It took something of what waited.
-    #[inline(never)]
-    fn note_taken(&mut self, id: ConnId) {
-        let now_ms = self.now.mono_ms;
-        let Some(took) = self.took.get_mut(&id) else { return };
-        took.at_ms = now_ms;
-        if now_ms - took.told_ms >= DRAINED_EVERY_MS {
-            took.told_ms = now_ms;
-            self.dispatch(Event::Drained { conn: id });
         }
     }
 }

@@ -18,6 +18,7 @@ pub mod output;
 pub mod socket;
 mod turns;
 pub mod wire;
+mod writing;
 
 #[cfg(test)]
 mod tests;

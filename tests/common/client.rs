@@ -103,6 +103,13 @@ impl Client {
         assert_eq!(next, None, "{}: still talking", self.name);
     }
 
+    /// RE_ERROR with IDLE, then the end.
+    #[track_caller]
+    pub fn expect_closed_as_idle(&mut self) {
+        self.expect_error("", "IDLE");
+        self.expect_closed();
+    }
+
     #[track_caller]
     pub fn expect_reply(&mut self, kind: &str, id: &str, said: &str) {
         let expected = reply(self.spelling, kind, id, said);

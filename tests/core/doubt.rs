@@ -85,13 +85,15 @@ fn an_accept_that_comes_back_as_no_such_request_is_read_back_until_it_is_read() 
 }
 
 #[test]
-fn a_log_in_that_takes_over_learns_who_is_a_friend() {
+fn who_takes_over_while_a_friendship_is_in_doubt_is_a_friend_when_it_is_settled() {
     let (mut w, ann, bob) = ann_asks_bob();
     w.store.fate(Fate::DoAndLose, friendships);
     w.friend(bob, Accept, "f1", "ann");
     w.run_for(100);
     let later = w.online("ann");
     w.heard(ann);
+    w.store.work(w.now_ms);
+    w.run_for(5_000);
     w.message(later, "m1", "bob");
     w.run_for(10);
     w.ack(bob, "m1");

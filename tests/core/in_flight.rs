@@ -114,8 +114,13 @@ fn acks_heartbeats_and_log_ins_are_read_while_requests_are_held() {
     w.run_for(10);
     assert_eq!(w.heard(bob), ["LS l"]);
     assert!(w.are_requests_held(bob));
+    // Another user's log-in on the same connection waits for Bob's answers.
     w.log_in(bob, "ann");
     w.run_for(10);
+    assert_eq!(w.heard(bob), [""; 0]);
+    w.store.work(w.now_ms);
+    w.run_for(20_000);
+    assert_eq!(w.heard(bob).last().unwrap(), "LS l");
     assert!(!w.are_requests_held(bob), "Ann has nothing in flight");
 }
 

@@ -291,11 +291,12 @@ fn what_the_store_will_never_take_is_told_so_at_once_and_not_tried_again() {
 fn what_is_stored_and_damaged_is_no_wrong_password() {
     let (mut w, _, bob) = ann_and_bob();
     let new = w.open();
-    for damaged in [loads, |job: &Job| matches!(job, Job::Verify { .. })] {
+    let verifies: fn(&Job) -> bool = |job| matches!(job, Job::Verify { .. });
+    for (damaged, code) in [(loads as fn(&Job) -> bool, "UNAVAILABLE l"), (verifies, "FORBIDDEN l")] {
         w.store.fate(Fate::Refuse, damaged);
         w.log_in(new, "cid");
         w.run_for(10);
-        assert_eq!(w.heard(new), ["LF l", "UNAVAILABLE l"]);
+        assert_eq!(w.heard(new), ["LF l", code]);
     }
     w.store.fate(Fate::Refuse, any);
     w.say(bob, Say::GetUser { mid: "g1".into(), user: "ann".into() });

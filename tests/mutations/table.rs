@@ -64,7 +64,7 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
     ),
     of(
         "one overtakes another that is held back",
-        "src/chat/list.rs",
+        "src/chat/list/sending.rs",
         "            && held.holds_of(sender())",
         "            && held.holds_of(sender() ^ 1)",
     ),
@@ -94,7 +94,7 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
     ),
     of(
         "more outstanding than allowed",
-        "src/chat/list.rs",
+        "src/chat/list/sending.rs",
         "if self.sent >= count_max ||",
         "if self.sent > count_max ||",
     ),
@@ -156,9 +156,9 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
     ),
     of(
         "an answer to one user behind the log-in of another",
-        "src/chat/account.rs",
-        "is_another && session.owed > 0;",
-        "is_another && session.owed > u32::MAX - 1;",
+        "src/chat/log_in.rs",
+        "session.owed > 0 && session.user",
+        "session.owed > u32::MAX - 1 && session.user",
     ),
     of(
         "a log-in that waits for others' answers is forgotten",
@@ -177,12 +177,6 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
         "src/chat/friend.rs",
         "let may_be_done = friendship.failed > 0 &&",
         "let may_be_done = friendship.failed > 1_000 &&",
-    ),
-    of(
-        "a log-in that takes over keeps the friends that memory knew",
-        "src/chat/account.rs",
-        "        self.users.set_friends(user, friends);\n",
-        "        if self.users.get(user).friends.is_empty() {\n            self.users.set_friends(user, friends);\n        }\n",
     ),
     of(
         "beyond the bound of what is in doubt nobody's friends are read anew",
@@ -216,9 +210,9 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
     ),
     of(
         "an error in another write than its refusal",
-        "src/net/hub.rs",
-        "        if let Some(conn) = self.conns.get_mut(id).filter(|conn| conn.is_open()) {\n            conn.framing.wrap(conn.output.tail(&mut self.spare), first);\n            self.counters.frames += 1;\n        }\n",
-        "        self.write(id, first);\n",
+        "src/net/writing.rs",
+        "        if let Some(conn) = self.conns.get_mut(id).filter(|conn| conn.is_open()) {\n            let before = conn.output.len();\n            conn.framing.wrap(conn.output.tail(&mut self.spare), first);\n            conn.output.note_reply(before);\n            conn.output.count(&mut self.spare);\n            self.counters.frames += 1;\n        }\n",
+        "        self.write(id, true, first);\n",
     ),
     of(
         "jobs of one user in several lanes",

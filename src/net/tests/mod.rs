@@ -219,6 +219,7 @@ impl World {
             jobs_bytes_max: 64 << 30,
             jobs_per_connection_max: 1_000_000,
             reads_per_connection_max: 1_000_000,
+            requests_before_login_max: 1_000_000,
             ..Rules::default()
         };
         let hub = Hub::new(Chat::new(rules, 1, [1, 2]), bounds, [1, 2]);

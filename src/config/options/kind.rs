@@ -1,0 +1,123 @@
+//! One option: its name, its group, its value with bounds and the setting it stands for.
+
+use crate::config::units::{parse_bytes, parse_count, parse_duration_ms, show_bytes, show_duration_ms};
+use crate::config::{Config, StoreUrl};
+use log::LevelFilter;
+use std::net::SocketAddr;
+
+/// What a value of an option is, with its bounds and the setting it stands for.
+#[derive(Clone, Copy, Debug)]
+pub enum Kind {
+    /// Milliseconds, written with a unit.
+    Duration(Number),
+    /// Bytes, written with or without a unit.
+    Size(Number),
+    /// A plain number.
+    Count(Number),
+    /// `--listen`.
+    Listen,
+    /// `--store`.
+    Store,
+    /// `--log`.
+    Log,
+}
+
+/// A bounded number and where it goes.
+#[derive(Clone, Copy, Debug)]
+pub struct Number {
+    pub(super) min: u64,
+    pub(super) max: u64,
+    pub(super) get: fn(&Config) -> u64,
+    pub(super) set: fn(&mut Config, u64),
+}
+
+/// One option.
+#[derive(Clone, Copy, Debug)]
+pub struct Opt {
+    /// Its name without the dashes.
+    pub name: &'static str,
+    /// The heading under which the help shows it.
+    pub group: &'static str,
+    /// What it does, as one sentence.
+    pub help: &'static str,
+    /// Its values.
+    pub kind: Kind,
+}
+
+impl Opt {
+    /// The variable of the environment that says the same.
+    #[must_use]
+    pub fn env(&self) -> String {
+        format!("HONGYAN_{}", self.name.replace('-', "_").to_ascii_uppercase())
+    }
+
+    /// What stands for the value in the help.
+    #[must_use]
+    pub fn value_name(&self) -> &'static str {
+        match self.kind {
+            Kind::Duration(_) => "TIME",
+            Kind::Size(_) => "SIZE",
+            Kind::Count(_) => "N",
+            Kind::Listen => "ADDR:PORT",
+            Kind::Store => "URL",
+            Kind::Log => "LEVEL",
+        }
+    }
+
+    /// The value that a config has for it, as it would be written.
+    #[must_use]
+    pub fn show(&self, config: &Config) -> String {
+        match self.kind {
+            Kind::Duration(number) => show_duration_ms((number.get)(config)),
+            Kind::Size(number) => show_bytes((number.get)(config)),
+            Kind::Count(number) => (number.get)(config).to_string(),
+            Kind::Listen => config.listen.to_string(),
+            Kind::Store => config.store.to_string(),
+            Kind::Log => config.log.as_str().to_ascii_lowercase(),
+        }
+    }
+
+    /// What is allowed, for the help and for errors.
+    #[must_use]
+    pub fn range(&self) -> String {
+        match self.kind {
+            Kind::Duration(n) => format!("{} to {}", show_duration_ms(n.min), show_duration_ms(n.max)),
+            Kind::Size(n) => format!("{} to {}", show_bytes(n.min), show_bytes(n.max)),
+            Kind::Count(n) => format!("{} to {}", n.min, n.max),
+            Kind::Listen => "an IP address and a port, as in 127.0.0.1:1102 or [::]:1102".to_owned(),
+            Kind::Store => "sqlite:PATH, mysql://USER:PASSWORD@HOST:PORT/DATABASE or memory:".to_owned(),
+            Kind::Log => "error, warn, info, debug, trace or off".to_owned(),
+        }
+    }
+
+    /// Reads a value and puts it where it belongs. `source` is the flag or the variable it came from.
+    ///
+    /// # Errors
+    /// One sentence that names the source, the value and what is allowed. The value of `--store` is not repeated.
+    pub fn apply(&self, config: &mut Config, source: &str, text: &str) -> Result<(), String> {
+        let allowed = || format!("{source} {text:?} is not allowed: it must be {}", self.range());
+        let (number, parsed) = match self.kind {
+            Kind::Duration(number) => (number, parse_duration_ms(text)),
+            Kind::Size(number) => (number, parse_bytes(text)),
+            Kind::Count(number) => (number, parse_count(text)),
+            Kind::Listen => {
+                config.listen = text.parse::<SocketAddr>().map_err(|_| allowed())?;
+                return Ok(());
+            }
+            Kind::Store => {
+                config.store = StoreUrl::parse(text).map_err(|why| format!("{source}: {why}"))?;
+                return Ok(());
+            }
+            Kind::Log => {
+                config.log = text.parse::<LevelFilter>().map_err(|_| allowed())?;
+                return Ok(());
+            }
+        };
+        let value = parsed.map_err(|why| format!("{source} {text:?} {why}; allowed: {}", self.range()))?;
+        if value < number.min || value > number.max {
+            return Err(allowed());
+        }
+        (number.set)(config, value);
+        Ok(())
+    }
+}
