@@ -33,7 +33,14 @@ fn who_says_more_than_the_store_takes_is_refused_before_the_memory_is_full() {
     let store = format!("sqlite:{}", folder.path().join("hongyan.db").display());
     let child = Command::new(env!("CARGO_BIN_EXE_hongyan"))
         .args(["--listen", "127.0.0.1:0", "--store", &store, "--argon2-memory", "8KiB", "--argon2-passes", "1"])
-        .args(["--jobs-bytes-max", "2MiB"])
+        .args([
+            "--jobs-bytes-max",
+            "2MiB",
+            "--waiting-bytes-per-pair-max",
+            "1GiB",
+            "--waiting-bytes-per-receiver-max",
+            "1GiB",
+        ])
         .stderr(Stdio::piped())
         .spawn();
     let mut server = Running(child.unwrap());

@@ -101,7 +101,7 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
     of(
         "the older connection stays after a new log-in",
         "src/chat/log_in.rs",
-        "                self.say_and_close(older, REPLACED, CloseReason::Replaced, out);",
+        "            self.say_and_close(older, REPLACED, CloseReason::Replaced, out);",
         "                let _ = (REPLACED, CloseReason::Replaced);",
     ),
     of("idle a look too early", "src/chat/mod.rs", "/ every + 1) * every", "/ every) * every"),

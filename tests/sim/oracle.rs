@@ -1,6 +1,8 @@
 //! Watches a world and says when a promise of the protocol is broken. It knows the protocol, and nothing of the core.
 
 use super::say::{Frame, Say};
+
+mod jobs;
 use super::store::{Key, Model, key_of};
 use super::world::{EPOCH_MS, Seen};
 use hongyan::chat::contract::{Answered, Asked, CloseReason, ConnId, Job, Outcome, Rules};
@@ -381,124 +383,6 @@ impl Oracle {
     fn look_ms(&self, spoke_ms: u64) -> u64 {
         let every = self.rules.idle_check_ms;
         ((spoke_ms + self.rules.idle_timeout_ms) / every + 1) * every
-    }
-
-    fn done(&mut self, job: &Job, outcome: &Outcome) {
-        self.unsettled.extend(pair_in(job));
-        match (job, outcome) {
-            (Job::SavePush { push }, Outcome::Saved | Outcome::Duplicate) => {
-                self.committed.insert(key_of(push));
-            }
-            (Job::DeletePush { seq, .. }, _) => {
-                let is_due = self.acked_seqs.contains_key(seq) || self.moot.contains(seq);
-                assert!(is_due, "deleted and not acked: {seq}");
-            }
-            (Job::LogIn { pushes_max, .. } | Job::Load { pushes_max, .. } | Job::LoadPage { pushes_max, .. }, _) => {
-                assert!(*pushes_max <= self.rules.page_max, "a page larger than allowed");
-            }
-            (Job::AskFriend { push, .. }, Outcome::Failed) => self.note_request(push),
-            (Job::AskFriend { push, .. }, Outcome::Asked(asked))
-                if !matches!(asked, Asked::NoSuchUser | Asked::Full) =>
-            {
-                self.note_request(push);
-                self.befriended.insert(push.id().to_owned());
-                if *asked == Asked::Pending {
-                    self.pending.insert((push.sender().to_owned(), push.receiver().to_owned()), push.seq);
-                }
-            }
-            (Job::Unfriend { user, other }, Outcome::Unfriended) => {
-                self.friends.remove(&pair_of(user.as_str(), other.as_str()));
-                let pending = self.pending.remove(&(user.as_str().to_owned(), other.as_str().to_owned()));
-                if pending.is_some() {
-                    self.count("withdrawn requests");
-                }
-                self.withdrawn.extend(pending);
-            }
-            (Job::AnswerFriend { push, .. }, Outcome::Answered(Answered::Done)) => {
-                let (asked, asker) = (push.sender().to_owned(), push.receiver().to_owned());
-                if push.kind == PushKind::FriendAccept {
-                    self.friends.insert(pair_of(&asked, &asker));
-                    self.pending.remove(&(asked.clone(), asker.clone()));
-                }
-                self.pending.remove(&(asker, asked));
-                self.befriended.insert(push.id().to_owned());
-            }
-            _ => {}
-        }
-        match (job, outcome) {
-            (_, Outcome::Failed) => self.count("failed jobs"),
-            (_, Outcome::Duplicate) => self.count("duplicates in the store"),
-            (Job::LoadPage { .. }, _) => self.count("pages"),
-            _ => {}
-        }
-    }
-
-    fn told(&mut self, job: &Job, outcome: &Outcome) {
-        if let Job::SavePush { push } | Job::AskFriend { push, .. } | Job::AnswerFriend { push, .. } = job {
-            match outcome {
-                Outcome::Full | Outcome::Asked(Asked::Full) | Outcome::Answered(Answered::Full) => {
-                    self.full.insert(push.id().to_owned())
-                }
-                _ => self.full.remove(push.id()),
-            };
-        }
-        // Of one that failed the core knows that it knows nothing, and says so until it does.
-        if let Some(pair) = pair_in(job) {
-            self.unsettled.remove(&pair);
-        }
-        let gone = match (job, outcome) {
-            (Job::SavePush { push }, Outcome::Duplicate) if self.undeleted.is_empty() => push.seq,
-            (Job::DeletePush { seq, .. }, Outcome::Deleted) => {
-                self.undeleted.remove(seq);
-                return;
-            }
-            (Job::DeletePush { seq, .. }, _) => {
-                self.undeleted.insert(*seq);
-                return;
-            }
-            (Job::AskFriend { push, .. } | Job::AnswerFriend { push, .. }, Outcome::Failed) => {
-                self.lost.insert(push.seq);
-                return;
-            }
-            (Job::AnswerFriend { push, .. }, Outcome::Answered(Answered::Done))
-                if push.kind == PushKind::FriendAccept =>
-            {
-                return self.made_friends(push.sender(), push.receiver());
-            }
-            (Job::Unfriend { user, other }, Outcome::Unfriended) => {
-                return self.withdrew(user.as_str(), other.as_str());
-            }
-            // Read to learn what became of an accept.
-            (Job::Load { user, pushes_max: 0, .. }, Outcome::Loaded { friends, .. }) => {
-                friends.iter().for_each(|friend| self.made_friends(user.as_str(), friend.as_str()));
-                return;
-            }
-            _ => return,
-        };
-        for view in self.conns.values_mut() {
-            view.outstanding.remove(&gone);
-        }
-    }
-
-    fn note_request(&mut self, push: &Push) {
-        let asked = self.requests.entry((push.sender().to_owned(), push.receiver().to_owned()));
-        asked.or_default().push(push.seq);
-    }
-
-    /// Who has withdrawn is heard of no more.
-    fn withdrew(&mut self, user: &str, other: &str) {
-        let asked = self.requests.get(&(user.to_owned(), other.to_owned())).into_iter().flatten();
-        self.gone.extend(asked.filter(|seq| self.withdrawn.contains(seq)));
-        self.made_friends(user, other);
-    }
-
-    /// Of two friends no request waits for an ack.
-    fn made_friends(&mut self, accepts: &str, asked: &str) {
-        self.moot.extend(self.requests.remove(&(accepts.to_owned(), asked.to_owned())).unwrap_or_default());
-        let is_moot = |push: &Push| push.kind == PushKind::FriendRequest && push.sender() == accepts;
-        for view in self.conns.values_mut().filter(|view| view.user.as_deref() == Some(asked)) {
-            view.outstanding.retain(|_, item| !is_moot(&item.push));
-        }
     }
 
     /// What must hold whenever time has passed.

@@ -173,6 +173,8 @@ impl MysqlServer {
 
     fn session(&self, opts: &Opts) -> Result<Conn, StoreError> {
         let mut conn = open(opts).map_err(|error| match fault(&error).0 {
+            // Nothing large was said yet: whatever answers there does not speak this protocol.
+            StoreError::TooLarge(_) => StoreError::Unavailable(said::NO_MYSQL.to_owned()),
             StoreError::Unavailable(why) if said::stays(&error) => StoreError::Unusable(why),
             error => error,
         })?;

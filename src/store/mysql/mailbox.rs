@@ -1,7 +1,8 @@
 //! What waits for whom, by number and size: what the quotas are reckoned from. And how it is forgotten.
 
+use super::rows::same;
 use super::values::{bytes, number, text};
-use super::{MysqlStore, READ_BACKS, SIZES, repeated, same, size_of_group};
+use super::{MysqlStore, READ_BACKS, SIZES, repeated, size_of_group};
 use crate::protocol::field::UserName;
 use crate::protocol::push::{Push, PushKind};
 use crate::store::{SavedAs, StoreError, Weight};

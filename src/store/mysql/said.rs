@@ -4,10 +4,12 @@ use super::super::{StoreError, plain};
 use mysql::{DriverError, Error, UrlError};
 use std::io::ErrorKind;
 
+/// Something else answers.
+pub(super) const NO_MYSQL: &str = "what answers there does not speak the protocol of MySQL";
+
 /// What an error says that is not the database's own word.
 pub(super) fn of_driver(error: &Error) -> String {
     const NO_ANSWER: &str = "no answer came in time";
-    const NO_MYSQL: &str = "what answers there does not speak the protocol of MySQL";
     if let Some(error) = of_system(error) {
         return match error.kind() {
             ErrorKind::WouldBlock | ErrorKind::TimedOut => NO_ANSWER.to_owned(),

@@ -31,7 +31,7 @@ fn is_too_large(error: &mysql::Error) -> bool {
 /// What an error means, and whether the connection may still be used.
 pub(super) fn fault(error: &mysql::Error) -> (StoreError, bool) {
     if is_too_large(error) {
-        return (StoreError::TooLarge(error.to_string()), false);
+        return (StoreError::TooLarge("it is larger than max_allowed_packet of the database".to_owned()), false);
     }
     let mysql::Error::MySqlError(server) = error else {
         return (StoreError::Unavailable(said::of_driver(error)), false);

@@ -1,0 +1,137 @@
+//! Single statements, and how an error of one is told apart.
+
+use super::*;
+
+/// A pending request.
+pub(super) struct Request {
+    pub(super) id: String,
+    pub(super) time_ms: u64,
+    pub(super) seq: u64,
+}
+
+impl MysqlStore {
+    pub(super) fn new(conn: Conn, packet_max: u64, lock: Held) -> Self {
+        Self { conn: Some(conn), opened: Instant::now(), packet_max, lock }
+    }
+
+    /// Everything that is said to the server is said here.
+    pub(super) fn run<T>(&mut self, work: impl FnOnce(&mut Conn) -> mysql::Result<T>) -> Result<T, StoreError> {
+        let Some(conn) = &mut self.conn else {
+            return Err(StoreError::Unavailable("its connection is lost".into()));
+        };
+        work(conn).map_err(|error| {
+            let is_demoted = is_read_only(&error) && self.opened.elapsed() >= DEMOTED_AFTER;
+            let (error, usable) = fault(&error);
+            if !usable || is_demoted {
+                self.leave();
+            }
+            error
+        })
+    }
+
+    pub(super) fn leave(&mut self) {
+        if let Some(conn) = self.conn.take() {
+            lost::leave(conn);
+        }
+    }
+
+    pub(super) fn rows(&mut self, sql: &str, params: Vec<Value>) -> Result<Vec<Row>, StoreError> {
+        self.run(|conn| conn.exec(sql, params))
+    }
+
+    pub(super) fn row(&mut self, sql: &str, params: Vec<Value>) -> Result<Option<Row>, StoreError> {
+        Ok(self.rows(sql, params)?.into_iter().next())
+    }
+
+    /// Does it and tells how many rows it changed.
+    pub(super) fn change(&mut self, sql: &str, params: Vec<Value>) -> Result<u64, StoreError> {
+        self.run(|conn| {
+            conn.exec_drop(sql, params)?;
+            Ok(conn.affected_rows())
+        })
+    }
+
+    /// Saves as many as one statement takes.
+    pub(super) fn insert(&mut self, pushes: &[Push], size: usize, saved: &mut Vec<SavedAs>) -> Result<(), StoreError> {
+        let mut params = Vec::with_capacity(pushes.len() * 8);
+        for push in pushes {
+            if (push.content().len() + ROW_BYTES) as u64 > self.packet_max {
+                return Err(StoreError::TooLarge("it is larger than max_allowed_packet of the database".into()));
+            }
+            let once = if push.kind == PushKind::Message { 0 } else { push.seq };
+            params.extend([
+                Value::UInt(push.seq),
+                bytes(push.receiver()),
+                bytes(push.sender()),
+                bytes(push.id()),
+                Value::UInt(push.kind.code().into()),
+                Value::UInt(once),
+                Value::UInt(push.time_ms),
+                bytes(push.content()),
+            ]);
+        }
+        let inserted = self.change(&INSERTS[size], params)?;
+        if inserted == pushes.len() as u64 {
+            saved.extend(pushes.iter().map(|_| SavedAs::Itself));
+            return Ok(());
+        }
+        let seqs = pushes.iter().map(|push| Value::UInt(push.seq)).collect();
+        let rows = self.rows(&READ_BACKS[size], seqs)?;
+        let stored =
+            rows.iter().map(|row| Ok((number(row, 0)?, row))).collect::<Result<HashMap<_, _>, StoreError>>()?;
+        // Which of them were there before is told only by how many were not.
+        let found = pushes.iter().filter(|push| stored.contains_key(&push.seq)).count() as u64;
+        let there = if found == inserted { SavedAs::Itself } else { SavedAs::Before };
+        for push in pushes {
+            saved.push(match stored.get(&push.seq) {
+                Some(row) => same(push, row).map(|()| there)?,
+                None if push.kind == PushKind::Message => SavedAs::Duplicate,
+                None => return Err(StoreError::Corrupt("a push was neither saved nor there before".into())),
+            });
+        }
+        Ok(())
+    }
+
+    pub(super) fn insert_one(&mut self, push: &Push) -> Result<(), StoreError> {
+        self.insert(std::slice::from_ref(push), SIZES.len() - 1, &mut Vec::with_capacity(1))
+    }
+
+    /// Is this very push in the store?
+    pub(super) fn is_stored(&mut self, push: &Push) -> Result<bool, StoreError> {
+        match self.row(&READ_BACKS[SIZES.len() - 1], vec![Value::UInt(push.seq)])? {
+            Some(row) => same(push, &row).map(|()| true),
+            None => Ok(false),
+        }
+    }
+
+    /// Is there such a user?
+    pub(super) fn exists(&mut self, user: &str) -> Result<bool, StoreError> {
+        Ok(self.row("SELECT 1 FROM accounts WHERE user_name = ?", vec![bytes(user)])?.is_some())
+    }
+
+    pub(super) fn request(&mut self, receiver: &str, sender: &str) -> Result<Option<Request>, StoreError> {
+        let sql = "SELECT message_id, time_ms, push_seq FROM friend_requests WHERE receiver = ? AND sender = ?";
+        let row = self.row(sql, vec![bytes(receiver), bytes(sender)])?;
+        row.map(|row| Ok(Request { id: text(&row, 0)?.to_owned(), time_ms: number(&row, 1)?, seq: number(&row, 2)? }))
+            .transpose()
+    }
+
+    pub(super) fn remove_request(&mut self, receiver: &str, sender: &str) -> Result<(), StoreError> {
+        let sql = "DELETE FROM friend_requests WHERE receiver = ? AND sender = ?";
+        self.change(sql, vec![bytes(receiver), bytes(sender)]).map(drop)
+    }
+
+    /// Does this query, which counts rows about a user up to a limit, reach the limit?
+    pub(super) fn reaches(&mut self, count: &str, user: &str, limit: u32) -> Result<bool, StoreError> {
+        let row = self.row(count, vec![bytes(user), Value::UInt(limit.into())])?;
+        Ok(row.map_or(Ok(0), |row| number(&row, 0))? >= limit.into())
+    }
+}
+
+/// Is the row that was read back this push?
+pub(super) fn same(push: &Push, row: &Row) -> Result<(), StoreError> {
+    if text(row, 1)? == push.receiver() && text(row, 2)? == push.sender() && text(row, 3)? == push.id() {
+        return Ok(());
+    }
+    Err(StoreError::Refused(format!("another push stands under the number {}", push.seq)))
+}
