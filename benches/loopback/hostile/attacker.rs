@@ -117,7 +117,7 @@ impl Attacker {
             output.extend_from_slice(login.as_bytes());
             output.push(b'\n');
         }
-        let writer = Writer::new(self.attack, index);
+        let writer = Writer::new(self.attack, index, self.addr.ip().is_loopback());
         self.conns[index] = Some(Conn { stream, writer, output, written: 0, waits });
     }
 

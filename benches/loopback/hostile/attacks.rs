@@ -26,7 +26,9 @@ pub enum Attack {
     HeldBack,
     /// Friend requests, withdrawn at once.
     Friends,
-    /// Wrong passwords of the user who logs in anew every second.
+    /// Wrong passwords: from another host those of the user who logs in anew every second. From the
+    /// same address as that user those of another one: whoever guesses from where a user is shares
+    /// the user's tries there.
     Guesses,
     /// Sign-ups.
     SignUps,
@@ -77,6 +79,9 @@ pub fn absent_friend(index: usize) -> String {
 /// The user who logs in anew every second.
 pub const VICTIM: &str = "comes every second";
 
+/// Whose password is guessed by those who come from the same address as the victim.
+pub const NEIGHBOUR: &str = "the victim's neighbour";
+
 /// Does the attacker log in first?
 pub fn logs_in(attack: Attack) -> bool {
     matches!(
@@ -99,12 +104,15 @@ pub fn is_web_socket(attack: Attack) -> bool {
 pub struct Writer {
     attack: Attack,
     index: usize,
+    /// Whose password is guessed.
+    guessed: &'static str,
     number: u64,
 }
 
 impl Writer {
-    pub fn new(attack: Attack, index: usize) -> Self {
-        Self { attack, index, number: 0 }
+    pub fn new(attack: Attack, index: usize, is_loopback: bool) -> Self {
+        let guessed = if is_loopback { NEIGHBOUR } else { VICTIM };
+        Self { attack, index, guessed, number: 0 }
     }
 
     /// Something came in: nothing that these attackers send depends on it.
@@ -160,7 +168,8 @@ impl Writer {
                 )
             }
             Attack::Guesses => {
-                format!(r#"{{"MID":"l","CONTENT":{{"PASS":"guess {number}","USER":"{VICTIM}"}},"TYPE":"2"}}"#)
+                let user = self.guessed;
+                format!(r#"{{"MID":"l","CONTENT":{{"PASS":"guess {number}","USER":"{user}"}},"TYPE":"2"}}"#)
             }
             Attack::SignUps => {
                 let stamp = std::process::id();

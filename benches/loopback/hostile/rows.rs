@@ -10,7 +10,7 @@ use super::super::report::{Report, Table, significant, thousands};
 use super::super::settings::Settings;
 use super::super::subjects::{Starter, Subject};
 use super::attacker::{ATTACKER_ARGUMENT, READY};
-use super::attacks::{ATTACKS, Attack, GROUP, VICTIM, absent_friend, name};
+use super::attacks::{ATTACKS, Attack, GROUP, NEIGHBOUR, VICTIM, absent_friend, name};
 use super::honest::{AllMet, CONTENT, Honest, LONELY, Met, TALKS};
 use super::namespace::{Namespace, OUR_END};
 use hongyan::config::Config;
@@ -58,6 +58,7 @@ fn fill(store: &mut dyn Store) -> Fallible<()> {
     // The one who logs in anew has a password at its usual cost.
     let mut filler = Filler::at_cost(store, default.argon2_memory_kib, default.argon2_passes)?;
     filler.account(VICTIM)?;
+    filler.account(NEIGHBOUR)?;
     filler.finish()?;
     let mut filler = Filler::new(store)?;
     for [one, other] in [TALKS, LONELY] {
