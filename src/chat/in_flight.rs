@@ -13,8 +13,6 @@ use super::account::Pending;
 use super::contract::{Action, ConnId, Job};
 use super::item::ItemRef;
 use super::users::UserId;
-use std::collections::HashMap;
-use std::hash::{BuildHasherDefault, Hasher};
 
 /// What one user may have in flight of what is free.
 const PART_OF_FREE: usize = 16;
@@ -23,46 +21,57 @@ const LEAST: usize = 16;
 /// A push counts as one job for each such part of it that was begun.
 const UNIT_BYTES: usize = 4_096;
 
-/// Users are numbered by us: nobody can choose numbers that collide.
-#[derive(Default)]
-pub(super) struct OfNumber(u64);
+/// What one user has in flight.
+#[derive(Clone, Copy, Debug, Default)]
+struct Load(u32);
 
-impl Hasher for OfNumber {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-
-    fn write(&mut self, bytes: &[u8]) {
-        bytes.iter().for_each(|&byte| self.write_u32(u32::from(byte)));
-    }
-
-    fn write_u32(&mut self, number: u32) {
-        self.0 = (self.0 ^ u64::from(number)).wrapping_mul(0x9E37_79B9_7F4A_7C15).rotate_left(32);
-    }
-}
-
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Load {
-    units: u32,
+impl Load {
     /// The bound was reached, and there is more than half of it still.
-    over: bool,
+    const OVER: u32 = 1 << 31;
+
+    fn units(self) -> u32 {
+        self.0 & !Self::OVER
+    }
+
+    fn is_over(self) -> bool {
+        self.0 & Self::OVER != 0
+    }
+
+    fn set_over(&mut self, over: bool) {
+        self.0 = self.units() | if over { Self::OVER } else { 0 };
+    }
 }
 
-/// Who has something in flight. Each is counted as a reference.
+/// What everybody has in flight, by the place in the table of users, which is never large for long. Whoever has something
+/// counts as referred to.
 #[derive(Debug, Default)]
 pub(super) struct InFlight {
-    by_user: HashMap<UserId, Load, BuildHasherDefault<OfNumber>>,
+    by_slot: Vec<Load>,
 }
 
 impl InFlight {
     fn is_over(&self, user: UserId) -> bool {
-        self.by_user.get(&user).is_some_and(|load| load.over)
+        self.by_slot.get(user.slot()).is_some_and(|load| load.is_over())
+    }
+
+    fn load(&mut self, user: UserId) -> &mut Load {
+        let slot = user.slot();
+        if slot >= self.by_slot.len() {
+            self.by_slot.resize(slot + 1, Load::default());
+        }
+        &mut self.by_slot[slot]
+    }
+
+    /// How much memory it holds.
+    pub(super) fn held_bytes(&self) -> usize {
+        self.by_slot.capacity() * size_of::<Load>()
     }
 
     /// For the invariants.
     #[cfg(debug_assertions)]
     pub(super) fn all(&self) -> impl Iterator<Item = (UserId, u32)> + '_ {
-        self.by_user.iter().map(|(&user, load)| (user, load.units))
+        let all = self.by_slot.iter().enumerate().map(|(slot, load)| (UserId::of(slot), load.units()));
+        all.filter(|(_, units)| *units > 0)
     }
 }
 
@@ -99,37 +108,32 @@ impl Chat {
 
     pub(super) fn charge(&mut self, (user, units): (UserId, u32), out: &mut Vec<Action>) {
         let max = self.in_flight_max();
-        let load = self.in_flight.by_user.entry(user).or_default();
-        if load.units == 0 {
+        let load = self.in_flight.load(user);
+        let is_first = load.units() == 0;
+        // Bounded far below the topmost bit: the jobs are, and the messages that wait for an ack.
+        load.0 += units;
+        let is_over = load.units() >= max && !load.is_over();
+        if is_over {
+            load.set_over(true);
+        }
+        if is_first {
             self.users.hold(user);
         }
-        load.units += units;
-        if load.units >= max && !load.over {
-            load.over = true;
+        if is_over {
             self.settle_user(user, out);
         }
     }
 
     pub(super) fn discharge(&mut self, (user, units): (UserId, u32), out: &mut Vec<Action>) {
-        let max = self.in_flight_max();
-        let Some(load) = self.in_flight.by_user.get_mut(&user) else {
-            debug_assert!(false, "discharged more often than charged");
-            return;
-        };
-        debug_assert!(load.units >= units, "discharged more than charged");
-        load.units = load.units.saturating_sub(units);
-        let goes_on = load.over && load.units <= max / 2;
-        let done = load.units == 0;
-        if goes_on {
-            load.over = false;
-        }
-        if done {
-            self.in_flight.by_user.remove(&user);
-        }
-        if goes_on {
+        let load = self.in_flight.load(user);
+        debug_assert!(load.units() >= units, "discharged more than charged");
+        load.0 -= units.min(load.units());
+        let (left, is_over) = (load.units(), load.is_over());
+        if is_over && left <= self.in_flight_max() / 2 {
+            self.in_flight.load(user).set_over(false);
             self.settle_user(user, out);
         }
-        if done {
+        if left == 0 {
             self.users.release(user);
         }
     }

@@ -180,6 +180,7 @@ impl Items {
         self.bytes + self.slab.len() * ITEM_BYTES
     }
 
+    #[cfg(debug_assertions)]
     pub(super) fn len(&self) -> usize {
         self.slab.len()
     }

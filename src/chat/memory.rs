@@ -18,6 +18,7 @@ impl Chat {
         self.items.held_bytes()
             + self.users.held_bytes()
             + self.recent_bytes
+            + self.in_flight.held_bytes()
             + self.tries.held_bytes()
             + self.strangers.held_bytes()
             + self.jobs_bytes

@@ -18,12 +18,12 @@ use std::num::NonZeroU32;
 pub(super) struct UserId(NonZeroU32);
 
 impl UserId {
-    fn of(slot: usize) -> Self {
+    pub(super) fn of(slot: usize) -> Self {
         // There are fewer users in memory than 2^32; the 1 stands for what cannot be.
         Self(NonZeroU32::MIN.saturating_add(slot as u32))
     }
 
-    fn slot(self) -> usize {
+    pub(super) fn slot(self) -> usize {
         self.0.get() as usize - 1
     }
 }

@@ -91,6 +91,7 @@ impl<S: Stream> Hub<S> {
             for &id in some {
                 spent += self.serve_one(id, &mut shared[..bytes], quantum);
             }
+            self.look_at_memory();
             served += some.len();
         }
         self.serve_backlog(&mut shared[..bytes], quantum);
@@ -116,6 +117,7 @@ impl<S: Stream> Hub<S> {
             for &id in &some[..count] {
                 spent += self.serve_one(id, shared, quantum);
             }
+            self.look_at_memory();
         }
     }
 
@@ -145,7 +147,6 @@ impl<S: Stream> Hub<S> {
         }
         self.end_if_ended(id);
         self.count_input(id);
-        self.look_at_memory();
         SERVED + used
     }
 

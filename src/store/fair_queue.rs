@@ -2,9 +2,13 @@
 //! order for each user it is about.
 //!
 //! Each user who asks has a sub-queue with a virtual start time. The sub-queue with the lowest one
-//! is served, and its start time grows by the cost of what was served; whoever had nothing waiting
-//! begins at the present virtual time. So a user with one job waits for a turn of each other user
-//! who has jobs, and never for all the jobs of one of them.
+//! is served, and its start time grows by the cost of what was served. Whoever had nothing waiting
+//! begins a little before the present virtual time, unless that credit is used up: so a user with
+//! one job now and then waits for one batch, and not for a turn of each other user who has jobs.
+//!
+//! As long as such users come, a batch beside others takes so much as fits into a few milliseconds,
+//! as measured: that is what a job waits for that comes in the meantime. Among those who always have
+//! jobs nobody gains by that, and large batches are worth more.
 //!
 //! Jobs about one user are done in the order in which they were submitted, whoever asked. When the
 //! turn comes to a job that has earlier ones before it, those are done first, and are charged to
@@ -14,14 +18,22 @@ use crate::chat::contract::{Job, Ticket};
 use slab::Slab;
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::hash::{BuildHasher, RandomState};
+use std::time::Duration;
 
 /// Jobs that one batch takes at most.
 const BATCH_MAX: usize = 1_000;
 /// What a batch costs while only one user's jobs wait. A unit is the time of one row among many,
 /// 10 to 20 µs.
 const ALONE_COST_MAX: u64 = 1_000;
-/// What a batch costs while others wait too: some 5 to 10 ms.
+/// What a batch costs while others wait too: some 5 to 20 ms.
 const SHARED_COST_MAX: u64 = 500;
+/// How long it may take while users come who rarely have a job, in µs, and what it costs at least.
+const SHORT_US: u64 = 5_000;
+const SHORT_COST_MIN: u64 = 48;
+/// So many batches are short after one of them came.
+const SHORT_BATCHES: u32 = 32;
+/// So far ahead of those who always have jobs may one be served who rarely has any.
+const CREDIT: u64 = 64;
 /// What one turn of a sub-queue costs; the job that goes beyond is its last.
 const TURN_COST: u64 = 16;
 /// Text in a row that costs as much as the row itself, in bytes.
@@ -118,6 +130,8 @@ struct Flow {
     waiting: usize,
     /// Where it stands among the turns.
     turn: Turn,
+    /// It has no job, and stands where it will be forgotten: its credit is full again there.
+    rests: bool,
 }
 
 /// Virtual start time, then who came first.
@@ -143,6 +157,12 @@ pub(super) struct FairQueue {
     virtual_time: u64,
     next_number: u64,
     hashes: RandomState,
+    /// What a unit took of late, in ns.
+    unit_ns: u64,
+    /// What the batch costs that was taken last.
+    taken: u64,
+    /// So many of the next batches are short.
+    short_batches: u32,
 }
 
 impl FairQueue {
@@ -178,7 +198,11 @@ impl FairQueue {
         let entry = self.flows.entry(flow).or_default();
         if entry.waiting == 0 {
             self.turns.remove(&(entry.turn, flow));
-            entry.turn = Turn { start: entry.turn.start.max(self.virtual_time), number };
+            let used = entry.turn.start - if std::mem::take(&mut entry.rests) { CREDIT } else { 0 };
+            if used + CREDIT / 2 < self.virtual_time {
+                self.short_batches = SHORT_BATCHES;
+            }
+            entry.turn = Turn { start: used.max(self.virtual_time.saturating_sub(CREDIT)), number };
             self.turns.insert((entry.turn, flow));
             self.busy += 1;
         }
@@ -195,7 +219,12 @@ impl FairQueue {
     /// their order, and saves and deletions side by side as far as that allows.
     pub(super) fn take(&mut self, tickets: &mut Vec<Ticket>, jobs: &mut Vec<Job>) {
         let mut batch = TakenBatch::default();
-        let cost_max = if self.busy > 1 { SHARED_COST_MAX } else { ALONE_COST_MAX };
+        let cost_max = match self.busy {
+            0 | 1 => ALONE_COST_MAX,
+            _ if self.short_batches == 0 => SHARED_COST_MAX,
+            _ => (SHORT_US * 1_000 / self.unit_ns.max(1)).clamp(SHORT_COST_MIN, SHARED_COST_MAX),
+        };
+        self.short_batches = self.short_batches.saturating_sub(1);
         while batch.cost < cost_max
             && batch.len < BATCH_MAX
             && let Some((turn, flow)) = self.turns.pop_first()
@@ -203,6 +232,7 @@ impl FairQueue {
             self.virtual_time = self.virtual_time.max(turn.start);
             self.take_turn(flow, cost_max, &mut batch);
         }
+        self.taken = batch.cost;
         self.give_memory_back();
         for (ticket, job) in batch.stages.into_iter().flat_map(|(_, jobs)| jobs) {
             tickets.push(ticket);
@@ -210,11 +240,17 @@ impl FairQueue {
         }
     }
 
+    /// The batch that was taken last took so long.
+    pub(super) fn took(&mut self, time: Duration) {
+        let ns = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX) / self.taken.max(1);
+        // The mean of the last few: one slow commit says little.
+        self.unit_ns = if self.unit_ns == 0 { ns } else { (3 * self.unit_ns + ns.min(10_000_000)) / 4 }.max(1);
+    }
+
     /// One turn of the flow that was first among the turns, and is among them no more.
     fn take_turn(&mut self, key: Key, cost_max: u64, batch: &mut TakenBatch) {
         if self.first_of(key).is_none() {
-            // Nothing waits, and by now it has used no more than others.
-            self.flows.remove(&key);
+            self.rest(key);
             return;
         }
         let until = (batch.cost + TURN_COST).min(cost_max);
@@ -229,8 +265,19 @@ impl FairQueue {
         }
         let number = self.take_number();
         if let Some(flow) = self.flows.get_mut(&key) {
-            flow.turn = Turn { start: flow.turn.start.max(self.virtual_time), number };
+            flow.turn.number = number;
             self.turns.insert((flow.turn, key));
+        }
+    }
+
+    /// A flow has nothing waiting. When its credit is full again by what others have used, it is forgotten.
+    fn rest(&mut self, key: Key) {
+        if let Some(flow) = self.flows.get_mut(&key).filter(|flow| !flow.rests) {
+            flow.rests = true;
+            flow.turn.start += CREDIT;
+            self.turns.insert((flow.turn, key));
+        } else {
+            self.flows.remove(&key);
         }
     }
 
@@ -257,7 +304,8 @@ impl FairQueue {
         if let Some(flow) = self.flows.get_mut(&key) {
             flow.waiting -= 1;
             self.busy -= usize::from(flow.waiting == 0);
-            let turn = Turn { start: flow.turn.start.max(self.virtual_time) + cost, ..flow.turn };
+            let turn =
+                Turn { start: flow.turn.start.max(self.virtual_time.saturating_sub(CREDIT)) + cost, ..flow.turn };
             if key != now {
                 self.turns.remove(&(flow.turn, key));
                 self.turns.insert((turn, key));

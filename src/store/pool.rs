@@ -229,6 +229,7 @@ fn data_worker(
         let outcomes = batch.run(&work);
         // Before anybody is answered: whoever comes now was not in this batch.
         take_what_waits(&mut waiting, jobs);
+        waiting.took(began.elapsed());
         company.answered(work.len(), waiting.len(), began.elapsed());
         undelivered.add(&outcomes);
         // Answers first, then one wake: the loop finds them all.

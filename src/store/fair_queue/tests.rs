@@ -112,6 +112,55 @@ fn a_newcomer_is_in_one_of_the_next_two_batches_whatever_waits() {
 }
 
 #[test]
+fn who_rarely_has_a_job_is_in_the_next_batch_beside_very_many_who_always_have() {
+    let mut bench = Bench::default();
+    for n in 0..100 * 200 {
+        let sender = format!("eve{}", n % 200);
+        bench.submit(if n % 2 == 0 { token(&sender) } else { save(&sender, "ann") });
+    }
+    for n in 0..40 {
+        bench.take();
+        let job = bench.submit(save("dee", &format!("u{n}")));
+        assert_eq!(bench.batches_until(job), 1, "the {n}th");
+    }
+}
+
+#[test]
+fn those_who_always_have_jobs_are_served_beside_very_many_who_have_one_at_a_time() {
+    let mut bench = Bench::default();
+    (0..2_000).for_each(|_| _ = bench.submit(save("dee", "fay")));
+    let (mut saves, mut tokens) = (0, 0);
+    (0..100).for_each(|n| _ = bench.submit(token(&format!("eve{n}"))));
+    for _ in 0..60 {
+        for (_, job) in bench.take() {
+            match &job {
+                Job::MakeToken { user, .. } => {
+                    tokens += cost(&job);
+                    bench.submit(token(user.as_str()));
+                }
+                _ => saves += cost(&job),
+            }
+        }
+    }
+    assert!(saves >= tokens / 100, "{saves} of one, {tokens} of a hundred");
+}
+
+#[test]
+fn while_newcomers_come_a_batch_takes_what_was_measured_to_be_quick() {
+    let mut bench = Bench::default();
+    (0..6_000).for_each(|n| _ = bench.submit(save(["ann", "dee"][n % 2], "bob")));
+    assert_eq!(bench.take().len(), SHARED_COST_MAX as usize);
+    (0..20).for_each(|_| bench.queue.took(Duration::from_millis(500)));
+    assert_eq!(bench.take().len(), SHARED_COST_MAX as usize, "nobody gains if it is shorter");
+    let job = bench.submit(save("fay", "cy"));
+    let short = bench.take();
+    assert!(short.iter().any(|(ticket, _)| *ticket == job));
+    assert_eq!(short.len(), SHORT_COST_MIN as usize);
+    (0..40).for_each(|_| bench.queue.took(Duration::from_micros(10)));
+    assert_eq!(bench.take().len(), SHARED_COST_MAX as usize);
+}
+
+#[test]
 fn what_a_user_sends_does_not_wait_for_those_who_try_to_log_in_as_that_user() {
     let log_in = || Job::LogIn {
         user: user("dee"),
