@@ -7,8 +7,9 @@
 //! one job now and then waits for one batch, and not for a turn of each other user who has jobs.
 //!
 //! As long as such users come, a batch beside others takes so much as fits into a few milliseconds,
-//! as measured: that is what a job waits for that comes in the meantime. Among those who always have
-//! jobs nobody gains by that, and large batches are worth more.
+//! as measured: that is what a job waits for that comes in the meantime. So it does when there is
+//! more in it than rows to save and to delete. Among those who always have rows nobody gains by that,
+//! and large batches are worth more.
 //!
 //! Jobs about one user are done in the order in which they were submitted, whoever asked. When the
 //! turn comes to a job that has earlier ones before it, those are done first, and are charged to
@@ -27,9 +28,10 @@ const BATCH_MAX: usize = 1_000;
 const ALONE_COST_MAX: u64 = 1_000;
 /// What a batch costs while others wait too: some 5 to 20 ms.
 const SHARED_COST_MAX: u64 = 500;
-/// How long it may take while users come who rarely have a job, in µs, and what it costs at least.
-const SHORT_US: u64 = 5_000;
-const SHORT_COST_MIN: u64 = 48;
+/// How long it may take while users come who rarely have a job, or with jobs that gain little by a
+/// common transaction, in µs; and what it costs at least.
+const SHORT_US: u64 = 3_000;
+const SHORT_COST_MIN: u64 = 16;
 /// So many batches are short after one of them came.
 const SHORT_BATCHES: u32 = 32;
 /// So far ahead of those who always have jobs may one be served who rarely has any.
@@ -132,6 +134,9 @@ struct Flow {
     turn: Turn,
     /// It has no job, and stands where it will be forgotten: its credit is full again there.
     rests: bool,
+    /// What of its next job its start time holds already: among those who come anew the one with the
+    /// cheaper job is first.
+    prepaid: u64,
 }
 
 /// Virtual start time, then who came first.
@@ -202,7 +207,8 @@ impl FairQueue {
             if used + CREDIT / 2 < self.virtual_time {
                 self.short_batches = SHORT_BATCHES;
             }
-            entry.turn = Turn { start: used.max(self.virtual_time.saturating_sub(CREDIT)), number };
+            entry.prepaid = cost;
+            entry.turn = Turn { start: used.max(self.virtual_time.saturating_sub(CREDIT)) + cost, number };
             self.turns.insert((entry.turn, flow));
             self.busy += 1;
         }
@@ -219,17 +225,20 @@ impl FairQueue {
     /// their order, and saves and deletions side by side as far as that allows.
     pub(super) fn take(&mut self, tickets: &mut Vec<Ticket>, jobs: &mut Vec<Job>) {
         let mut batch = TakenBatch::default();
-        let cost_max = match self.busy {
-            0 | 1 => ALONE_COST_MAX,
-            _ if self.short_batches == 0 => SHARED_COST_MAX,
-            _ => (SHORT_US * 1_000 / self.unit_ns.max(1)).clamp(SHORT_COST_MIN, SHARED_COST_MAX),
+        let short = (SHORT_US * 1_000 / self.unit_ns.max(1)).clamp(SHORT_COST_MIN, SHARED_COST_MAX);
+        let (alone, newcomers) = (self.busy <= 1, self.short_batches > 0);
+        let cost_max = |batch: &TakenBatch| match batch {
+            _ if alone => ALONE_COST_MAX,
+            batch if newcomers || batch.has_others => short,
+            _ => SHARED_COST_MAX,
         };
         self.short_batches = self.short_batches.saturating_sub(1);
-        while batch.cost < cost_max
+        while batch.cost < cost_max(&batch)
             && batch.len < BATCH_MAX
             && let Some((turn, flow)) = self.turns.pop_first()
         {
             self.virtual_time = self.virtual_time.max(turn.start);
+            let cost_max = cost_max(&batch);
             self.take_turn(flow, cost_max, &mut batch);
         }
         self.taken = batch.cost;
@@ -304,8 +313,8 @@ impl FairQueue {
         if let Some(flow) = self.flows.get_mut(&key) {
             flow.waiting -= 1;
             self.busy -= usize::from(flow.waiting == 0);
-            let turn =
-                Turn { start: flow.turn.start.max(self.virtual_time.saturating_sub(CREDIT)) + cost, ..flow.turn };
+            let left_to_pay = cost.saturating_sub(std::mem::take(&mut flow.prepaid));
+            let turn = Turn { start: flow.turn.start + left_to_pay, ..flow.turn };
             if key != now {
                 self.turns.remove(&(flow.turn, key));
                 self.turns.insert((turn, key));
@@ -339,6 +348,8 @@ struct TakenBatch {
     stages: Vec<(Kind, Vec<Asked>)>,
     /// The stage of the last job about a user.
     last: HashMap<Key, usize>,
+    /// One is no row to save or delete: those gain little by a common transaction.
+    has_others: bool,
     len: usize,
     cost: u64,
 }
@@ -356,6 +367,7 @@ impl TakenBatch {
         if let Some(about) = about {
             self.last.insert(about, stage);
         }
+        self.has_others |= kind == Kind::Other;
         self.len += 1;
         self.cost += cost;
     }
