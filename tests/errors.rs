@@ -226,3 +226,13 @@ fn too_many_requests_a_second_are_refused_and_the_connection_lives() {
         ann.recv().contains("RE_HEARTBEAT")
     } {}
 }
+
+#[test]
+fn a_token_is_refused_in_its_own_spelling() {
+    let server = Server::start();
+    for spelling in [Spelling::Text, Spelling::Object] {
+        let mut client = server.client(common::Transport::Raw, spelling);
+        client.send(&envelope(spelling, "TOKEN", Some("t"), &json!({"want": "new"})));
+        client.expect_error("t", "NOT_LOGGED_IN");
+    }
+}

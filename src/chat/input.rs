@@ -47,6 +47,7 @@ impl Chat {
                     Some(TOO_FAST) if matches!(request, Request::Ack { .. }) => {}
                     Some(fault) => {
                         let id = owned_id(id_of(&request));
+                        let spelling = answer_spelling_of(&request).unwrap_or(spelling);
                         self.refuse((conn, spelling, id), Some(verb_of(&request)), Some(fault), out);
                     }
                     None => self.dispatch(conn, user, request, out),
@@ -95,7 +96,7 @@ impl Chat {
         let spelling = self.sessions.get(conn).map(|session| session.spelling).unwrap_or_default();
         // 1, 2 and 4 have an answer of their own, which comes before the error.
         let (verb, id, spelling) = match input {
-            Ok(request) => (Some(verb_of(request)), id_of(request), spelling_of(request).unwrap_or(spelling)),
+            Ok(request) => (Some(verb_of(request)), id_of(request), answer_spelling_of(request).unwrap_or(spelling)),
             Err(bad) => (bad.verb, Some(&*bad.id), bad.spelling.unwrap_or(spelling)),
         };
         self.refuse((conn, spelling, owned_id(id)), verb, Some(TOO_FAST), out);
@@ -264,6 +265,14 @@ fn spelling_of(request: &Request<'_>) -> Option<Spelling> {
         | Request::Friend { spelling, .. } => Some(*spelling),
         // A TOKEN is answered in its own, but the connection's is what the protocol's first requests made it.
         Request::GetUser { .. } | Request::Heartbeat { .. } | Request::Token { .. } => None,
+    }
+}
+
+/// The spelling of an error about it, if it is its own.
+fn answer_spelling_of(request: &Request<'_>) -> Option<Spelling> {
+    match request {
+        Request::Token { spelling, .. } => Some(*spelling),
+        other => spelling_of(other),
     }
 }
 
