@@ -86,7 +86,7 @@ fn is_refused(ann: &mut Client, id: &str) {
 
 #[test]
 fn nothing_is_promised_into_a_file_that_has_lost_its_name() {
-    let harms: [(&str, Harm, &str); 5] = [
+    let harms: [(&str, Harm, &str); 6] = [
         ("deleted", |path| std::fs::remove_file(path).unwrap(), "was deleted or moved"),
         (
             "replaced by rename",
@@ -102,6 +102,15 @@ fn nothing_is_promised_into_a_file_that_has_lost_its_name() {
                 std::fs::remove_file(path).unwrap();
                 // The number of the old one is still in use: the server has it open.
                 std::fs::write(path, "").unwrap();
+            },
+            "was replaced by another",
+        ),
+        (
+            // SQLite looks for the log where the link leads to.
+            "moved, with a link in its place",
+            |path| {
+                std::fs::rename(path, beside(path, ".moved")).unwrap();
+                std::os::unix::fs::symlink(beside(path, ".moved"), path).unwrap();
             },
             "was replaced by another",
         ),

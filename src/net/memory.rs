@@ -18,6 +18,20 @@ const SEARCH_EVERY_MS: u64 = 1_000;
 /// How often the log says so.
 const LOG_EVERY_MS: u64 = 10_000;
 
+/// Who holds less than this is not closed before the strangers are.
+const LARGE_BYTES: usize = 16 * 1024;
+
+/// Who is closed first: those above.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Rank {
+    /// Logged in, and holds little.
+    Small,
+    /// Not logged in: very many of them can fill a small budget by being there.
+    Stranger,
+    /// Holds much.
+    Large,
+}
+
 /// What is known of the budget.
 #[derive(Debug, Default)]
 pub(super) struct Memory {
@@ -86,14 +100,19 @@ impl<S: Stream> Hub<S> {
         if self.releasable_bytes() <= goal {
             return;
         }
-        let mut holders: Vec<(usize, ConnId)> = Vec::new();
+        let mut holders: Vec<((Rank, usize), ConnId)> = Vec::new();
         for id in self.conns.ids() {
-            let net = self.conns.get(id).map_or(0, super::conn::Conn::held_bytes);
-            holders.push((net + self.chat.held_bytes_of(id), id));
+            let Some(conn) = self.conns.get(id) else { continue };
+            let held = CONN_BYTES + conn.held_bytes() + self.chat.held_bytes_of(id);
+            let rank = match held {
+                LARGE_BYTES.. => Rank::Large,
+                _ if !conn.known => Rank::Stranger,
+                _ => Rank::Small,
+            };
+            holders.push(((rank, held), id));
         }
-        holders.retain(|&(held, _)| held > 0);
-        holders.sort_unstable_by_key(|&(held, _)| std::cmp::Reverse(held));
-        for (held, id) in holders {
+        holders.sort_unstable_by_key(|&(key, _)| std::cmp::Reverse(key));
+        for ((_, held), id) in holders {
             if self.releasable_bytes() <= goal {
                 return;
             }

@@ -32,6 +32,9 @@ pub(super) struct Place {
     /// As it was given, so that a link that leads elsewhere by now, or a folder that was moved, is
     /// noticed.
     path: PathBuf,
+    /// Where that led. SQLite keeps the log beside it, under that name: a file that was moved and has a
+    /// link in its old place is opened without its log at the next start.
+    real_path: PathBuf,
     file: Identity,
     /// The write-ahead log: what was committed of late is only there. It is made by the first
     /// transaction, and stays.
@@ -45,10 +48,11 @@ impl Place {
     /// Of a file that is open, under the name under which it was opened.
     pub(super) fn of(path: &Path, file: &File) -> std::io::Result<Self> {
         // Beside the file itself, wherever a link to it stands.
-        let mut log_path = std::fs::canonicalize(path)?.into_os_string();
+        let real_path = std::fs::canonicalize(path)?;
+        let mut log_path = real_path.clone().into_os_string();
         log_path.push("-wal");
         let file = identity(&file.metadata()?);
-        Ok(Self { path: path.into(), file, log_path: log_path.into(), log: None, seen: None })
+        Ok(Self { path: path.into(), real_path, file, log_path: log_path.into(), log: None, seen: None })
     }
 
     /// Two looks at the file system; nothing is opened, since closing it would end SQLite's locks.
@@ -58,7 +62,7 @@ impl Place {
     pub(super) fn check(&mut self) -> Result<(), StoreError> {
         self.seen = None;
         let found = look(&self.path)?;
-        if found != Some(self.file) {
+        if found != Some(self.file) || std::fs::canonicalize(&self.path).is_ok_and(|real| real != self.real_path) {
             return Err(gone(&self.path, found.is_some()));
         }
         let log = look(&self.log_path)?;
