@@ -230,14 +230,15 @@ impl Chat {
         let refused = !matches!(outcome, Outcome::Failed);
         let of_store = fault_of(outcome);
         let request = match &pending {
+            Pending::LogIn { request, .. } | Pending::Prove { request, .. } => {
+                Some((*request, if refused { UNREADABLE } else { of_store }))
+            }
             Pending::Verify { request, .. } => Some((*request, if refused { UNREADABLE } else { NO_HASHING })),
             Pending::Hash { request, .. } => Some((*request, NO_HASHING)),
             Pending::Create { request } => Some((*request, of_store)),
-            Pending::Token { request }
-            | Pending::LogIn { request, .. }
-            | Pending::Prove { request, .. }
-            | Pending::Load { request, .. }
-            | Pending::Profile { request } => Some((*request, if refused { DAMAGED } else { of_store })),
+            Pending::Token { request } | Pending::Load { request, .. } | Pending::Profile { request } => {
+                Some((*request, if refused { DAMAGED } else { of_store }))
+            }
             Pending::Page(_)
             | Pending::Save(_)
             | Pending::Delete { .. }
