@@ -117,6 +117,8 @@ pub fn idle(starter: &Starter, settings: &Settings, report: &mut Report) -> Fall
         let streams = open_all(subject.addr, dialect, (0..count).map(user), 0)?;
         let per_second = count as f64 / start.elapsed().as_secs_f64();
         settle(&subject)?;
+        // The allocator gives back within a second what the log-ins needed.
+        at_rest(&subject, Duration::from_secs(3))?;
         let bytes = (subject.process.anonymous_bytes()? as f64 - before as f64) / count as f64;
         let ticks = subject.process.ticks()?;
         // Long enough for whatever is looked at every few seconds.
