@@ -180,3 +180,8 @@ fn seed_4697_a_forged_message_had_the_id_of_one_that_waited_for_its_answer() {
 fn seed_6985_who_was_refused_while_all_recovered_did_not_try_again() {
     run_as_before(6_985, 1_500);
 }
+
+#[test]
+fn seed_10301313_what_was_acked_while_a_list_that_was_cut_was_read_anew_was_sent_again() {
+    run(10_301_313, 1_500);
+}

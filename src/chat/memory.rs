@@ -88,6 +88,12 @@ impl Chat {
             self.items.get(**item).is_some_and(|item| item.sent_ms == NEVER && item.save == Save::Done && !item.waits())
         };
         let cut: Vec<ItemRef> = entries.iter().rev().take_while(is_kept_for_speed).copied().collect();
+        // The page begins behind all that stays on the list: what is acked while it is read must not be in it.
+        let stays = list.all().count() - cut.len();
+        let Some(kept_seq) = list.all().take(stays).map(|item| item.seq).max() else {
+            return 0;
+        };
+        let cut: Vec<ItemRef> = cut.into_iter().filter(|item| item.seq > kept_seq).collect();
         let Some(first_seq) = cut.iter().map(|item| item.seq).min() else {
             return 0;
         };
