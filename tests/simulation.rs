@@ -154,6 +154,11 @@ fn seed_8009814_friends_were_told_that_they_are_none_while_nobody_knew() {
     run_as_before(8_009_814, 1_500);
 }
 
+#[test]
+fn seed_10301313_what_was_acked_while_a_list_that_was_cut_was_read_anew_was_sent_again() {
+    run(10_301_313, 1_500);
+}
+
 // And those that failed because of a mistake in the simulation.
 
 #[test]
@@ -182,6 +187,6 @@ fn seed_6985_who_was_refused_while_all_recovered_did_not_try_again() {
 }
 
 #[test]
-fn seed_10301313_what_was_acked_while_a_list_that_was_cut_was_read_anew_was_sent_again() {
-    run(10_301_313, 1_500);
+fn seed_10205398_a_duplicate_came_while_there_was_no_room_for_the_job_that_deletes_the_first() {
+    run(10_205_398, 1_500);
 }

@@ -6,6 +6,13 @@ impl Oracle {
     pub(super) fn done(&mut self, job: &Job, outcome: &Outcome) {
         self.unsettled.extend(pair_in(job));
         match (job, outcome) {
+            (Job::SavePush { push }, Outcome::Saved)
+            | (Job::AskFriend { push, .. }, Outcome::Asked(Asked::Pending))
+            | (Job::AnswerFriend { push, .. }, Outcome::Answered(Answered::Done)) => _ = self.stored.insert(push.seq),
+            (Job::DeletePush { seq, .. }, Outcome::Deleted) => _ = self.stored.remove(seq),
+            _ => {}
+        }
+        match (job, outcome) {
             (Job::SavePush { push }, Outcome::Saved | Outcome::Duplicate) => {
                 self.committed.insert(key_of(push));
             }
@@ -67,7 +74,14 @@ impl Oracle {
             self.unsettled.remove(&pair);
         }
         let gone = match (job, outcome) {
-            (Job::SavePush { push }, Outcome::Duplicate) if self.undeleted.is_empty() => push.seq,
+            (Job::SavePush { push }, Outcome::Duplicate) if self.undeleted.is_empty() => {
+                let is_due = |seq: &u64| self.acked_seqs.get(seq) == Some(&self.incarnation) || self.moot.contains(seq);
+                if self.stored.iter().any(is_due) {
+                    return self.question(push.seq, true);
+                }
+                push.seq
+            }
+            (Job::SavePush { push }, Outcome::Saved) => return self.question(push.seq, false),
             (Job::DeletePush { seq, .. }, Outcome::Deleted) => {
                 self.undeleted.remove(seq);
                 return;
@@ -97,6 +111,12 @@ impl Oracle {
         };
         for view in self.conns.values_mut() {
             view.outstanding.remove(&gone);
+        }
+    }
+
+    fn question(&mut self, seq: u64, in_question: bool) {
+        for item in self.conns.values_mut().filter_map(|view| view.outstanding.get_mut(&seq)) {
+            item.in_question = in_question;
         }
     }
 
