@@ -16,7 +16,7 @@ use hongyan::store::Store;
 use hongyan::store::mysql::MysqlServer;
 use hongyan::store::sqlite::SqliteStore;
 use serde_json::json;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 const SENDERS: usize = 50;
@@ -118,17 +118,25 @@ fn measure_store(
     kept: &Kept,
 ) -> Fallible<()> {
     for in_flight in IN_FLIGHT {
-        let (mut served, mut alone) = (vec![], vec![]);
+        let title = format!("{} {}", thousands(in_flight as f64), kept.name());
+        if !settings.wants_part("absent", kept.name()) {
+            continue;
+        }
+        let (mut served, mut alone, mut of_other) = (vec![], vec![], vec![]);
         for run in 0..settings.runs {
-            settings.say(&format!("absent: {}, {in_flight} in flight, run {}", kept.name(), run + 1));
-            served.push(serve(starter, settings, &kept.fresh(starter)?, in_flight)?);
+            settings.say(&format!("absent: {title} in flight, run {}", run + 1));
+            let one = serve(starter, settings, &starter.server, &kept.fresh(starter)?, in_flight)?;
+            if let Some(binary) = &settings.against {
+                let other = serve(starter, settings, binary, &kept.fresh(starter)?, in_flight)?;
+                of_other.push(one.per_second / other.per_second * 100.0);
+            }
+            served.push(one);
             alone.push(store_alone(kept.open(starter)?, in_flight, settings.time)?);
         }
         // Of each run its own ratio: the disk has its moods.
         let share = median(served.iter().zip(&alone).map(|(one, alone)| one.per_second / alone * 100.0));
         let (one, alone) = (middle(&served), median(alone));
         let [p50, p99] = [0.5, 0.99].map(|share| one.latencies.quantile_us(share) / 1e3);
-        let title = format!("{} {}", thousands(in_flight as f64), kept.name());
         let (rate, cpu_us) = (thousands(one.per_second), significant(one.cpu_us));
         let cells = [significant(p50), significant(p99), thousands(alone), format!("{share:.0} %")];
         table.row(&[&title, &rate, &cpu_us, &cells[0], &cells[1], &cells[2], &cells[3]]);
@@ -138,13 +146,17 @@ fn measure_store(
                 "p50_ms": p50, "p99_ms": p99, "store_alone_per_second": alone, "share_percent": share}),
         );
         report.at_least(&format!("absent, {title} in flight: of the store alone"), share, 50.0, " %");
+        if !of_other.is_empty() {
+            let goal = format!("absent, {title} in flight: of the other build's rate");
+            report.at_least(&goal, median(of_other), 97.0, " %");
+        }
     }
     Ok(())
 }
 
-fn serve(starter: &Starter, settings: &Settings, store: &str, in_flight: usize) -> Fallible<Measured> {
+fn serve(starter: &Starter, settings: &Settings, binary: &Path, store: &str, in_flight: usize) -> Fallible<Measured> {
     let (dialect, senders) = (Dialect::Raw, in_flight.min(SENDERS));
-    let subject = starter.server(store)?;
+    let subject = starter.server_of(binary, store)?;
     let streams = open_all(subject.addr, dialect, (0..senders).map(sender), 0)?;
     let content = "x".repeat(CONTENT_BYTES);
     let frames = (0..senders).map(|of| {

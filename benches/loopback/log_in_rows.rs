@@ -83,14 +83,17 @@ pub fn log_in(starter: &Starter, settings: &Settings, report: &mut Report) -> Fa
     row("the first of each user (Argon2id at its cheapest)", "first", &ours.first);
     let again = row("the next (the password is known)", "next", &ours.again);
     let open = row("the same on connections that are open", "open", &ours.open);
-    if let Some(theirs) = &theirs {
+    let others = theirs.as_ref().map(|theirs| {
         row("the next, the other build", "against_next", &theirs.again);
-        row("on connections that are open, the other build", "against_open", &theirs.open);
-    }
+        row("on connections that are open, the other build", "against_open", &theirs.open)
+    });
     let connection = row("the relay: a new connection and its first byte", "relay", &relay);
     table.row(&[&"the store alone: credentials, friends, page", &thousands(alone), &significant(1e6 / alone)]);
     report.table(table);
     report.at_most("log-in and first page, against the store alone", open, 2.0, " times");
+    if let Some(others) = others {
+        report.at_most("log-in and first page, of the other build's CPU", open / others * 100.0, 103.0, " %");
+    }
     report.at_most(
         "with a new connection, against the store and the relay's",
         again / (1.0 + connection),

@@ -27,7 +27,7 @@ Options, after `cargo bench --bench loopback --`:
   --runs N          how often; the median counts [3]
   --full            the largest sizes, too (1,000,000 accounts)
   --server PATH     the binary of the server [the one that cargo built]
-  --against PATH    another build of the server, to compare in the rows of messages and latency
+  --against PATH    another build of the server, to compare in the rows of messages, latency, absent and log-in
   --server-arg ARG  one more argument for it; may be repeated
   --json FILE       also write everything that was measured to this file
   --svg FOLDER      also draw the plots into this folder

@@ -3,6 +3,7 @@
 
 mod company;
 mod fair_queue;
+mod lane_queue;
 pub mod memory;
 pub mod mysql;
 pub mod password;

@@ -3,6 +3,7 @@
 
 use super::company::Company;
 use super::fair_queue::{FairQueue, lane_user};
+use super::lane_queue::{LaneReceiver, LaneSender, lane_queue};
 use super::memory::MemoryStore;
 use super::mysql::{MysqlServer, ROW_BYTES};
 use super::password::{Hasher, VerifiedLogins};
@@ -34,9 +35,9 @@ const REST_AFTER: Duration = Duration::from_millis(500);
 
 /// The loop's end of a data worker.
 struct DataLane {
-    /// Everything of one turn goes in one piece: the worker may be awake before the second job would be there.
-    sender: Sender<Vec<Asked>>,
-    /// What is about to be sent.
+    sender: LaneSender,
+    /// What is about to be sent, all of one turn in one piece: the worker may be awake before the
+    /// second job would be there.
     jobs: Vec<Asked>,
 }
 
@@ -123,13 +124,13 @@ impl Pool {
             if worker == 0 {
                 pool.first_seq = store.last_seq()? + 1;
             }
-            let (sender, jobs) = channel();
+            let (sender, jobs) = lane_queue();
             pool.data.push(DataLane { sender, jobs: Vec::new() });
             let boxes = Mailboxes::new(Quotas::of(config), MAILBOX_ENTRIES_MAX / workers.max(1));
             let batch = Batch::new(store, Arc::clone(&opener), Arc::clone(&verified), boxes);
             let (done, wake) = (done_sender.clone(), Arc::clone(&wake));
             let undelivered = pool.taker.0.clone();
-            pool.spawn(format!("data-{worker}"), move || data_worker(batch, &jobs, &undelivered, &done, &wake))?;
+            pool.spawn(format!("data-{worker}"), move || data_worker(batch, jobs, &undelivered, &done, &wake))?;
         }
         let (auth, jobs) = channel();
         pool.auth = auth;
@@ -178,7 +179,7 @@ impl Pool {
             }
         }
         for lane in self.data.iter_mut().filter(|lane| !lane.jobs.is_empty()) {
-            is_lost |= lane.sender.send(std::mem::take(&mut lane.jobs)).is_err();
+            is_lost |= lane.sender.send(&mut lane.jobs).is_err();
         }
         if is_lost {
             // A worker ends only when the pool does, or by a panic outside of any job, which the thread's end has reported.
@@ -207,28 +208,22 @@ impl Pool {
     }
 }
 
-fn data_worker(
-    mut batch: Batch,
-    jobs: &Receiver<Vec<Asked>>,
-    undelivered: &Undelivered,
-    done: &Sender<Done>,
-    wake: &Wake,
-) {
+fn data_worker(mut batch: Batch, mut jobs: LaneReceiver, undelivered: &Undelivered, done: &Sender<Done>, wake: &Wake) {
     let (mut waiting, mut tickets, mut work) = (FairQueue::default(), Vec::new(), Vec::new());
     let mut company = Company::default();
     loop {
-        if waiting.is_empty() {
-            let Ok(first) = jobs.recv() else { return };
-            waiting.extend(first);
+        if waiting.is_empty() && !jobs.wait(1, None) {
+            return;
         }
         undelivered.wait_for_room();
-        take_what_waits(&mut waiting, jobs);
-        wait_for_company(&mut waiting, jobs, &mut company);
+        // All of it, since the last to come may be served first. How many there are is bounded by `jobs_max`.
+        waiting.extend(jobs.take());
+        wait_for_company(&mut waiting, &mut jobs, &mut company);
         let began = Instant::now();
         waiting.take(&mut tickets, &mut work);
         let outcomes = batch.run(&work);
         // Before anybody is answered: whoever comes now was not in this batch.
-        take_what_waits(&mut waiting, jobs);
+        waiting.extend(jobs.take());
         waiting.took(began.elapsed());
         company.answered(work.len(), waiting.len(), began.elapsed());
         undelivered.add(&outcomes);
@@ -244,20 +239,11 @@ fn data_worker(
     }
 }
 
-/// All of it, since whoever came last may be served first. How many there are is bounded by `jobs_max`.
-fn take_what_waits(waiting: &mut FairQueue, jobs: &Receiver<Vec<Asked>>) {
-    jobs.try_iter().for_each(|more| waiting.extend(more));
-}
-
-fn wait_for_company(waiting: &mut FairQueue, jobs: &Receiver<Vec<Asked>>, company: &mut Company) {
+fn wait_for_company(waiting: &mut FairQueue, jobs: &mut LaneReceiver, company: &mut Company) {
     let have = waiting.len();
     let Some((wanted, wait)) = company.wanted(have) else { return };
-    let until = Instant::now() + wait;
-    while waiting.len() < wanted
-        && let Ok(more) = jobs.recv_timeout(until.saturating_duration_since(Instant::now()))
-    {
-        waiting.extend(more);
-    }
+    jobs.wait(wanted - have, Some(wait));
+    waiting.extend(jobs.take());
     company.came(wanted - have, waiting.len() - have);
 }
 

@@ -29,12 +29,11 @@ fn identity(_: &Metadata) -> Identity {
 /// The names of the store's files, and what stood there when it was opened.
 #[derive(Debug)]
 pub(super) struct Place {
-    /// As it was given, so that a link that leads elsewhere by now, or a folder that was moved, is
-    /// noticed.
-    path: PathBuf,
+    /// As it was given, if there are links in it: so that one that leads elsewhere by now is noticed.
+    link: Option<PathBuf>,
     /// Where that led. SQLite keeps the log beside it, under that name: a file that was moved and has a
     /// link in its old place is opened without its log at the next start.
-    real_path: PathBuf,
+    path: PathBuf,
     file: Identity,
     /// The write-ahead log: what was committed of late is only there. It is made by the first
     /// transaction, and stays.
@@ -49,10 +48,11 @@ impl Place {
     pub(super) fn of(path: &Path, file: &File) -> std::io::Result<Self> {
         // Beside the file itself, wherever a link to it stands.
         let real_path = std::fs::canonicalize(path)?;
+        let link = (real_path != std::path::absolute(path)?).then(|| path.to_path_buf());
         let mut log_path = real_path.clone().into_os_string();
         log_path.push("-wal");
         let file = identity(&file.metadata()?);
-        Ok(Self { path: path.into(), real_path, file, log_path: log_path.into(), log: None, seen: None })
+        Ok(Self { link, path: real_path, file, log_path: log_path.into(), log: None, seen: None })
     }
 
     /// Two looks at the file system; nothing is opened, since closing it would end SQLite's locks.
@@ -61,11 +61,18 @@ impl Place {
     /// Which of the files is no longer there, and what to do.
     pub(super) fn check(&mut self) -> Result<(), StoreError> {
         self.seen = None;
-        let found = look(&self.path)?;
-        if found != Some(self.file) || std::fs::canonicalize(&self.path).is_ok_and(|real| real != self.real_path) {
+        // A link in its place is not the file.
+        let found = look(&self.path, Path::symlink_metadata)?;
+        if found != Some(self.file) {
             return Err(gone(&self.path, found.is_some()));
         }
-        let log = look(&self.log_path)?;
+        if let Some(link) = &self.link {
+            let found = look(link, Path::metadata)?;
+            if found != Some(self.file) {
+                return Err(gone(link, found.is_some()));
+            }
+        }
+        let log = look(&self.log_path, Path::metadata)?;
         if self.log.is_some() && log != self.log {
             return Err(gone(&self.log_path, log.is_some()));
         }
@@ -86,8 +93,8 @@ impl Place {
     }
 }
 
-fn look(path: &Path) -> Result<Option<Identity>, StoreError> {
-    match std::fs::metadata(path) {
+fn look(path: &Path, how: fn(&Path) -> std::io::Result<Metadata>) -> Result<Option<Identity>, StoreError> {
+    match how(path) {
         Ok(found) => Ok(Some(identity(&found))),
         Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => Ok(None),
         Err(error) => Err(StoreError::Unavailable(format!("its file {} cannot be looked at: {error}", path.display()))),

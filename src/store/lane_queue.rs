@@ -1,0 +1,194 @@
+//! The queue between the loop and a data worker.
+//!
+//! A worker that waits for several jobs before it commits is woken once, when they are there, and
+//! not for each of them: on one core a wake in between costs more than the row it brings.
+
+use crate::chat::contract::{Job, Ticket};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+type Asked = (Ticket, Job);
+
+/// Room that both ends keep when nothing waits.
+const KEPT: usize = 1_024;
+
+#[derive(Debug, Default)]
+struct State {
+    jobs: Vec<Asked>,
+    /// So many jobs end the worker's wait; 0: it does not wait.
+    needed: usize,
+    sender_is_gone: bool,
+    worker_is_gone: bool,
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    state: Mutex<State>,
+    enough: Condvar,
+}
+
+impl Shared {
+    fn state(&self) -> MutexGuard<'_, State> {
+        // Jobs are moved in and out whole, whatever happens to the thread that moves them.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A queue's two ends. Its length is bounded by what the loop submits at most.
+pub(super) fn lane_queue() -> (LaneSender, LaneReceiver) {
+    let shared = Arc::new(Shared::default());
+    (LaneSender(Arc::clone(&shared)), LaneReceiver { shared, taken: Vec::new() })
+}
+
+/// The loop's end. Dropped, it lets the worker end after what is queued.
+#[derive(Debug)]
+pub(super) struct LaneSender(Arc<Shared>);
+
+impl LaneSender {
+    /// Queues all of `jobs`, and leaves it empty. Never blocks for longer than a copy of pointers.
+    ///
+    /// # Errors
+    /// The worker is gone: nobody will do them.
+    pub(super) fn send(&self, jobs: &mut Vec<Asked>) -> Result<(), WorkerIsGone> {
+        let mut state = self.0.state();
+        if state.worker_is_gone {
+            jobs.clear();
+            return Err(WorkerIsGone);
+        }
+        state.jobs.append(jobs);
+        let is_enough = state.needed > 0 && state.jobs.len() >= state.needed;
+        if is_enough {
+            state.needed = 0;
+        }
+        // The lock is free before the worker is awake and asks for it.
+        drop(state);
+        if is_enough {
+            self.0.enough.notify_one();
+        }
+        jobs.shrink_to(KEPT);
+        Ok(())
+    }
+}
+
+impl Drop for LaneSender {
+    fn drop(&mut self) {
+        self.0.state().sender_is_gone = true;
+        self.0.enough.notify_one();
+    }
+}
+
+/// A worker ends only when its queue does, or by a panic outside of any job.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct WorkerIsGone;
+
+/// The worker's end.
+#[derive(Debug)]
+pub(super) struct LaneReceiver {
+    shared: Arc<Shared>,
+    /// What was taken last; kept for its room.
+    taken: Vec<Asked>,
+}
+
+impl LaneReceiver {
+    /// Waits until there are so many jobs, the time is over, or no more will come. Says whether there
+    /// is any.
+    pub(super) fn wait(&self, count: usize, within: Option<Duration>) -> bool {
+        let until = within.map(|within| Instant::now() + within);
+        let mut state = self.shared.state();
+        while state.jobs.len() < count && !state.sender_is_gone {
+            state.needed = count;
+            state = match until.map(|until| until.saturating_duration_since(Instant::now())) {
+                Some(Duration::ZERO) => break,
+                Some(left) => self.shared.enough.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0,
+                None => self.shared.enough.wait(state).unwrap_or_else(PoisonError::into_inner),
+            };
+        }
+        state.needed = 0;
+        !state.jobs.is_empty()
+    }
+
+    /// Takes all that is there.
+    pub(super) fn take(&mut self) -> impl Iterator<Item = Asked> {
+        self.taken.shrink_to(KEPT);
+        std::mem::swap(&mut self.shared.state().jobs, &mut self.taken);
+        self.taken.drain(..)
+    }
+}
+
+impl Drop for LaneReceiver {
+    fn drop(&mut self) {
+        self.shared.state().worker_is_gone = true;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::field::UserName;
+    use std::sync::mpsc::channel;
+
+    fn jobs(tickets: std::ops::Range<u32>) -> Vec<Asked> {
+        let job = || Job::RevokeTokens { user: UserName::new("ann").unwrap() };
+        tickets.map(|ticket| (Ticket { slot: ticket, generation: 0 }, job())).collect()
+    }
+
+    fn tickets(receiver: &mut LaneReceiver) -> Vec<u32> {
+        receiver.take().map(|(ticket, _)| ticket.slot).collect()
+    }
+
+    #[test]
+    fn what_is_sent_comes_out_in_its_order() {
+        let (sender, mut receiver) = lane_queue();
+        sender.send(&mut jobs(0..3)).unwrap();
+        sender.send(&mut jobs(3..4)).unwrap();
+        assert!(receiver.wait(1, None));
+        assert_eq!(tickets(&mut receiver), [0, 1, 2, 3]);
+        sender.send(&mut jobs(4..6)).unwrap();
+        assert_eq!(tickets(&mut receiver), [4, 5]);
+        assert!(tickets(&mut receiver).is_empty());
+    }
+
+    #[test]
+    fn a_wait_ends_with_enough_jobs_with_its_time_and_with_the_sender() {
+        let (sender, mut receiver) = lane_queue();
+        let (said, heard) = channel();
+        let worker = std::thread::spawn(move || {
+            receiver.wait(3, None);
+            said.send(tickets(&mut receiver)).unwrap();
+            assert!(!receiver.wait(1, Some(Duration::from_millis(20))), "nothing came");
+            said.send(vec![]).unwrap();
+            receiver.wait(1_000, None);
+            said.send(tickets(&mut receiver)).unwrap();
+            assert!(!receiver.wait(1, None), "and nothing will");
+        });
+        let next = || heard.recv_timeout(Duration::from_secs(20)).unwrap();
+        sender.send(&mut jobs(0..2)).unwrap();
+        sender.send(&mut jobs(2..3)).unwrap();
+        assert_eq!(next(), [0, 1, 2]);
+        assert!(next().is_empty());
+        sender.send(&mut jobs(3..4)).unwrap();
+        drop(sender);
+        assert_eq!(next(), [3], "what is queued is done when no more can come");
+        worker.join().unwrap();
+    }
+
+    #[test]
+    fn a_sender_learns_that_the_worker_is_gone() {
+        let (sender, receiver) = lane_queue();
+        drop(receiver);
+        assert_eq!(sender.send(&mut jobs(0..1)), Err(WorkerIsGone));
+    }
+
+    #[test]
+    fn the_room_of_a_burst_is_not_kept() {
+        let (sender, mut receiver) = lane_queue();
+        let mut burst = jobs(0..20_000);
+        sender.send(&mut burst).unwrap();
+        assert!(burst.capacity() <= KEPT);
+        assert_eq!(receiver.take().count(), 20_000);
+        // The second exchange returns the buffer of the first.
+        receiver.take().for_each(drop);
+        receiver.take().for_each(drop);
+        assert!(receiver.taken.capacity() <= KEPT && receiver.shared.state().jobs.capacity() <= KEPT);
+    }
+}
