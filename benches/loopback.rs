@@ -1,6 +1,6 @@
-//! The whole server over loopback: what a message, a log-in and an idle connection cost, beside a bare relay and a broker that do
-//! the same work in the same run. `cargo bench --bench loopback -- --help` lists the options; docs/performance.md tells what is
-//! measured, and how.
+//! The whole server over loopback: what a message, a log-in and an idle connection cost, beside a
+//! bare relay and a broker that do the same work in the same run. `cargo bench --bench loopback --
+//! --help` lists the options; docs/performance.md tells what is measured, and how.
 #![allow(missing_docs, unreachable_pub, reason = "a program of its own")]
 
 #[path = "loopback/absent_rows.rs"]

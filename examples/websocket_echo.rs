@@ -1,4 +1,5 @@
-//! A WebSocket echo server made of the server's own codec, for a conformance suite: `tests/autobahn` runs one against it.
+//! A WebSocket echo server made of the server's own codec, for a conformance suite:
+//! `tests/autobahn` runs one against it.
 //!
 //! `cargo run --example websocket_echo -- 127.0.0.1:9001`
 #![allow(missing_docs, reason = "a program")]

@@ -1,16 +1,17 @@
 //! hongyan, the wild goose that carries letters: a small, fast instant-messaging server.
 //!
 //! ```text
-//!  clients ═ TCP ═►┌──────────────── loop thread ───────────────┐  Job (mpsc)     ┌ data workers: one `Box<dyn Store>` each
-//!                  │ net: poll, sockets, buffers, wires         │ ──────────────► │ (jobs about one user: one worker, in order)
-//!                  │   │ Event, Now              ▲ Vec<Action>  │ ◄────────────── │
-//!                  │   └──────► chat::Chat::handle ──┘ (pure)   │ done + one wake └ auth workers: Argon2id
-//!                  └────────────────────────────────────────────┘
+//!  clients ═ TCP ═►┌──────────── loop thread ────────────┐   Job   ┌ data workers: one
+//!                  │ net: poll, sockets, buffers, wires  │ ──────► │   `Box<dyn Store>` each (jobs
+//!                  │   │ Event, Now        ▲ Vec<Action> │ ◄────── │   about one user: one worker)
+//!                  │   └─► chat::Chat::handle ──┘ (pure) │ done,   └ auth workers: Argon2id
+//!                  └─────────────────────────────────────┘ one wake
 //! ```
 //!
-//! One loop thread owns every connection and all chat state; a few worker threads do what blocks. [`protocol`] is pure bytes,
-//! [`chat`] pure state, [`net`] has the sockets and the clock, [`store`] the threads that block. [`server`] wires them up,
-//! and [`copy`] moves a store into another one.
+//! One loop thread owns every connection and all chat state; a few worker threads do what blocks.
+//! [`protocol`] is pure bytes, [`chat`] pure state, [`net`] has the sockets and the clock,
+//! [`store`] the threads that block. [`server`] wires them up, and [`copy`] moves a store into
+//! another one.
 
 pub mod chat;
 pub mod config;

@@ -1,6 +1,7 @@
-//! Logging that never makes anybody wait: whole lines go into a bounded channel that a thread of its own drains to stderr.
-//! What does not fit is counted, and said as soon as there is room again. Whatever else the process has to say on stderr goes the same
-//! way: a pipe that is full and that nobody reads keeps it neither from its work nor from its end.
+//! Logging that never makes anybody wait: whole lines go into a bounded channel that a thread of
+//! its own drains to stderr. What does not fit is counted, and said as soon as there is room again.
+//! Whatever else the process has to say on stderr goes the same way: a pipe that is full and that
+//! nobody reads keeps it neither from its work nor from its end.
 
 use log::LevelFilter;
 use simplelog::{ConfigBuilder, WriteLogger};
@@ -65,14 +66,16 @@ impl Stderr {
     /// Waits until every line has been written, but not for ever.
     pub fn finish(self) {
         let (done, finished) = sync_channel(1);
-        // The writer lives as long as the process. If it is stuck, stderr is, and nobody can be told: hence no error from here.
+        // The writer lives as long as the process. If it is stuck, stderr is, and nobody can be
+        // told: hence no error from here.
         if self.items.try_send(Item::Finish(done)).is_ok() {
             finished.recv_timeout(FINISH_WAIT).unwrap_or(());
         }
     }
 }
 
-/// A piece that is not a whole line, such as a bar that is drawn over itself, is passed on as it comes.
+/// A piece that is not a whole line, such as a bar that is drawn over itself, is passed on as it
+/// comes.
 impl Write for Stderr {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.pass_on(bytes.to_vec());
@@ -118,7 +121,8 @@ pub fn start(level: LevelFilter, stderr: &Stderr) -> Result<(), String> {
 }
 
 fn write_lines(mut sink: impl Write, waiting: &Receiver<Item>, lost: &AtomicU64) {
-    // Errors of the sink are dropped on purpose: when stderr is gone there is no place left to say so.
+    // Errors of the sink are dropped on purpose: when stderr is gone there is no place left to say
+    // so.
     for item in waiting {
         match item {
             Item::Line(line) => sink.write_all(&line).unwrap_or(()),
@@ -127,7 +131,8 @@ fn write_lines(mut sink: impl Write, waiting: &Receiver<Item>, lost: &AtomicU64)
                 done.send(()).unwrap_or(());
             }
         }
-        // Lines are lost only while others wait, so there is always a next turn of this loop to say it in.
+        // Lines are lost only while others wait, so there is always a next turn of this loop to say
+        // it in.
         let lines = lost.swap(0, Ordering::Relaxed);
         if lines > 0 {
             writeln!(sink, "{lines} lines of the log did not fit and were dropped").unwrap_or(());

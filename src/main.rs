@@ -7,7 +7,8 @@ use hongyan::server;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
-/// Gives back what is not used any more, which the system's allocator does not. How it is set: `.cargo/config.toml`.
+/// Gives back what is not used any more, which the system's allocator does not. How it is set:
+/// `.cargo/config.toml`.
 #[cfg(not(target_env = "msvc"))]
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;

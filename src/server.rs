@@ -1,4 +1,5 @@
-//! Wiring: one function that starts the whole server and one handle to stop it, for `main` and the tests alike.
+//! Wiring: one function that starts the whole server and one handle to stop it, for `main` and the
+//! tests alike.
 
 mod files;
 pub mod signals;
@@ -108,8 +109,9 @@ pub fn start(config: Config) -> Result<Handle, StartError> {
     }
 }
 
-/// Runs a server as the whole process, until SIGTERM, SIGINT or SIGHUP, which also end the wait for the store. Where it listens goes to
-/// `say`, which must not wait. `false`: its loop panicked, or the system refused to let it poll.
+/// Runs a server as the whole process, until SIGTERM, SIGINT or SIGHUP, which also end the wait for
+/// the store. Where it listens goes to `say`, which must not wait. `false`: its loop panicked, or
+/// the system refused to let it poll.
 ///
 /// # Errors
 /// When it cannot listen or the store cannot be used.
@@ -131,7 +133,8 @@ fn cannot(what: &str, error: &io::Error) -> StartError {
 fn bind(config: &Config) -> Result<TcpListener, StartError> {
     let listen = || {
         let socket = Socket::new(Domain::for_address(config.listen), Type::STREAM, None)?;
-        // A port whose last connections are still being forgotten may be used; on Windows this would share it with others.
+        // A port whose last connections are still being forgotten may be used; on Windows this
+        // would share it with others.
         #[cfg(unix)]
         socket.set_reuse_address(true)?;
         socket.set_nonblocking(true)?;

@@ -1,5 +1,6 @@
-//! The codecs against somebody else's: the raw splitter and the envelope against serde_json, the WebSocket frames against
-//! tungstenite, over seeded random input cut at random places. The seed stands in every message.
+//! The codecs against somebody else's: the raw splitter and the envelope against serde_json, the
+//! WebSocket frames against tungstenite, over seeded random input cut at random places. The seed
+//! stands in every message.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
 use hongyan::protocol::envelope::{Scratch, parse};
@@ -105,7 +106,8 @@ fn the_splitter_finds_the_objects_that_serde_json_finds() {
     }
 }
 
-/// Whatever comes before it, an envelope on a line of its own is heard in the end; and no cut changes what is found.
+/// Whatever comes before it, an envelope on a line of its own is heard in the end; and no cut
+/// changes what is found.
 #[test]
 fn after_any_garbage_a_healthy_line_is_heard() {
     let healthy: &[u8] = b"\n{\"TYPE\":\"0\",\"MID\":\"healthy\"}\n{\"TYPE\":\"0\",\"MID\":\"healthy\"}\n";
@@ -184,7 +186,8 @@ fn no_mutation_of_an_envelope_makes_it_panic() {
             bytes[place] = b"{}[]\",:\\u0dD8x\xff\x00"[random.below(16)];
         }
         let mut scratch = Scratch::default();
-        // Read or refused; what serde_json reads as an object is never called no JSON object, surrogates aside.
+        // Read or refused; what serde_json reads as an object is never called no JSON object,
+        // surrogates aside.
         let result = parse(&bytes, &mut scratch);
         if let (Err(bad), Ok(Value::Object(_))) = (&result, serde_json::from_slice::<Value>(&bytes)) {
             assert!(bad.verb.is_some() || bad.why != "an envelope is one JSON object", "seed {seed}: {bad:?}");

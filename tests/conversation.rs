@@ -1,5 +1,6 @@
-//! One whole conversation, byte for byte (server times aside): sign-up, log-in, profile, friendship, message, its end; in
-//! both spellings, over raw TCP and WebSocket, in every mix of the two; then going away and coming back.
+//! One whole conversation, byte for byte (server times aside): sign-up, log-in, profile,
+//! friendship, message, its end; in both spellings, over raw TCP and WebSocket, in every mix of the
+//! two; then going away and coming back.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
 mod common;
@@ -141,7 +142,8 @@ fn the_whole_conversation_on_mysql() {
     });
 }
 
-/// Two people become friends over two kinds of connection, one goes away, the server restarts, and he finds what he missed.
+/// Two people become friends over two kinds of connection, one goes away, the server restarts, and
+/// he finds what he missed.
 #[test]
 fn who_comes_back_finds_what_he_missed_even_after_a_restart() {
     let folder = tempfile::tempdir().unwrap();

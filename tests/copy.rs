@@ -1,4 +1,5 @@
-//! `hongyan copy`: everything arrives, whatever is wrong is refused, and what is not finished is never taken for a store.
+//! `hongyan copy`: everything arrives, whatever is wrong is refused, and what is not finished is
+//! never taken for a store.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
 mod common;
@@ -379,7 +380,8 @@ fn wherever_it_is_killed_the_target_is_unfinished_or_whole() {
     for lines in 0..9 {
         let target = folder.path(&format!("{lines}.db"));
         kill_after(lines, &from, &sqlite(&target));
-        // Killed before there was anything: no file, or one whose first transaction is taken back when it is opened.
+        // Killed before there was anything: no file, or one whose first transaction is taken back
+        // when it is opened.
         if schema_version(&target).is_none_or(|version| version == 0) {
             continue;
         }

@@ -1,4 +1,5 @@
-//! The rules of the protocol that depend on time, on the store and on who is there, on a virtual clock without a socket.
+//! The rules of the protocol that depend on time, on the store and on who is there, on a virtual
+//! clock without a socket.
 #![allow(
     missing_docs,
     unreachable_pub,
@@ -50,7 +51,8 @@ mod tries;
 use hongyan::chat::contract::{ConnId, Job, Rules};
 use sim::world::World;
 
-/// The defaults, but for the grace of a push before it is saved: short, so that the tests can count its milliseconds.
+/// The defaults, but for the grace of a push before it is saved: short, so that the tests can count
+/// its milliseconds.
 fn rules() -> Rules {
     Rules { save_after_ms: 5, ..Rules::default() }
 }

@@ -1,4 +1,5 @@
-//! What was not understood or is refused: each code, its id and spelling, and that nobody else is hurt.
+//! What was not understood or is refused: each code, its id and spelling, and that nobody else is
+//! hurt.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
 mod common;

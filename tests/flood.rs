@@ -1,4 +1,5 @@
-//! A sender who says more than the store takes: the real binary on SQLite refuses in time, and its memory stays bounded.
+//! A sender who says more than the store takes: the real binary on SQLite refuses in time, and its
+//! memory stays bounded.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
 mod common;
@@ -77,7 +78,8 @@ fn who_says_more_than_the_store_takes_is_refused_before_the_memory_is_full() {
     writer.join().unwrap();
     let grown = memory(&server, "VmHWM").saturating_sub(before);
     println!("{} taken, {refused} refused, {} KiB more at most", taken.len(), grown / 1024);
-    // What waits and is being committed, and the store's own pages. A hundred and eighty megabytes were said.
+    // What waits and is being committed, and the store's own pages. A hundred and eighty megabytes
+    // were said.
     assert!(grown < 16 << 20, "{grown} bytes more");
     let mut bob = Client::connect(addr, Transport::Raw, Spelling::Object);
     bob.log_in("bob");

@@ -1,8 +1,8 @@
-//! What one session and one message cost in memory, counted by the allocator. The limits below are the present figures and a little
-//! more: whoever makes them larger has to say so here.
+//! What one session and one message cost in memory, counted by the allocator. The limits below are
+//! the present figures and a little more: whoever makes them larger has to say so here.
 //!
-//! The allocator counts what was asked for; its own overhead and the kernel's sockets come on top. `cargo bench --bench loopback --
-//! --rows idle` measures the whole process.
+//! The allocator counts what was asked for; its own overhead and the kernel's sockets come on top.
+//! `cargo bench --bench loopback -- --rows idle` measures the whole process.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
 #[path = "support/in_core.rs"]
@@ -25,8 +25,8 @@ use std::sync::Mutex;
 const CORE_BYTES_PER_SESSION_MAX: usize = 360;
 /// The same with the connection, raw.
 const HUB_BYTES_PER_SESSION_MAX: usize = 500;
-/// Allocations for one message: envelope, push, ack, answer, in the string spelling, of somebody whose list and recent messages have
-/// grown already.
+/// Allocations for one message: envelope, push, ack, answer, in the string spelling, of somebody
+/// whose list and recent messages have grown already.
 const ALLOCATIONS_PER_MESSAGE_MAX: usize = 1;
 
 /// As many as the idle row of the loopback bench has.
@@ -69,8 +69,8 @@ fn a_session_of_the_core() {
 
 #[test]
 fn a_message_through_codec_and_core() {
-    // Debug builds check their invariants, which allocates: with few users after every event, with as many as these every so often,
-    // so that some of the windows lie between two checks.
+    // Debug builds check their invariants, which allocates: with few users after every event, with
+    // as many as these every so often, so that some of the windows lie between two checks.
     const ONLINE: usize = 100;
     let _alone = ALONE.lock();
     let mut core = Core::new(Rules::default(), ONLINE);
@@ -93,7 +93,8 @@ fn a_message_through_codec_and_core() {
     at_most("allocations per 50 messages", least, 50 * ALLOCATIONS_PER_MESSAGE_MAX);
 }
 
-/// Bytes that are remembered of a sender who is offline and sent as many as are remembered: 12 for each, and their name.
+/// Bytes that are remembered of a sender who is offline and sent as many as are remembered: 12 for
+/// each, and their name.
 const OFFLINE_SENDER_BYTES_MAX: usize = 13_200;
 
 #[test]

@@ -1,5 +1,5 @@
-//! The bodies of `fuzz/` in an ordinary test: every seed, and seeded mutations of the seeds. A failure names the body, and the
-//! input stands in the message.
+//! The bodies of `fuzz/` in an ordinary test: every seed, and seeded mutations of the seeds. A
+//! failure names the body, and the input stands in the message.
 #![allow(
     missing_docs,
     unreachable_pub,

@@ -1,4 +1,5 @@
-//! Who is still there, over loopback with short settings. The exact times are tested on a virtual clock in core.rs.
+//! Who is still there, over loopback with short settings. The exact times are tested on a virtual
+//! clock in core.rs.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
 mod common;
@@ -13,7 +14,8 @@ fn server() -> Server {
     Server::tuned(|config| {
         config.rules.idle_timeout_ms = TIMEOUT.as_millis() as u64;
         config.rules.idle_check_ms = 50;
-        // Here clients speak as fast as they can, and on a quick machine that is more than is allowed.
+        // Here clients speak as fast as they can, and on a quick machine that is more than is
+        // allowed.
         config.rules.requests_per_second_max = 10_000_000;
     })
 }

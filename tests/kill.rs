@@ -1,10 +1,11 @@
-//! The promise at the worst moment: the real binary is killed (SIGKILL) with messages in flight, again and again, and
-//! started on the same store. Whatever was answered with `MS` must be delivered, in order; nothing may be missing. Whatever was
-//! answered with RE_FRI_REQ must hold.
+//! The promise at the worst moment: the real binary is killed (SIGKILL) with messages in flight,
+//! again and again, and started on the same store. Whatever was answered with `MS` must be
+//! delivered, in order; nothing may be missing. Whatever was answered with RE_FRI_REQ must hold.
 //!
-//! One sender talks to three friends: one who is away, one who is there and acks, one who is there and does not ack before the kill.
-//! Others ask somebody to be their friend, are accepted, and end it, over and over (tests/support/askers.rs).
-//! `SEED` and `KILLS` in the environment change what is drawn and how often.
+//! One sender talks to three friends: one who is away, one who is there and acks, one who is there
+//! and does not ack before the kill. Others ask somebody to be their friend, are accepted, and end
+//! it, over and over (tests/support/askers.rs). `SEED` and `KILLS` in the environment change what
+//! is drawn and how often.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
 #[path = "support/askers.rs"]
@@ -89,7 +90,8 @@ fn listen(mut client: Client, acks: bool) -> thread::JoinHandle<Received> {
     })
 }
 
-/// Sends to all three until the server is gone; gives what was promised, by friend, and the next number.
+/// Sends to all three until the server is gone; gives what was promised, by friend, and the next
+/// number.
 fn talk(sender: Client, first: u64) -> (BTreeMap<&'static str, BTreeSet<u64>>, u64) {
     let Client { mut write, read, name } = sender;
     let mut reader = Client { write: write.try_clone().unwrap(), read, name };
@@ -139,8 +141,8 @@ fn collect(addr: SocketAddr, friend: &str, mut owed: BTreeSet<u64>) -> Received 
     received
 }
 
-/// One life of the server under talk, up to the kill. Adds what was promised to what is owed, and takes off what was received and
-/// acked; gives the next number.
+/// One life of the server under talk, up to the kill. Adds what was promised to what is owed, and
+/// takes off what was received and acked; gives the next number.
 fn talk_until_killed(
     server: Server,
     (random, owed): (&mut Random, &mut BTreeMap<&'static str, BTreeSet<u64>>),
@@ -185,7 +187,8 @@ fn kill_again_and_again(store: &str, kills: u64, seed: u64) {
         server = Server::start(store);
         askers.check(server.addr);
         for friend in FRIENDS {
-            // Who never acks is left alone now and then: what is owed to him has to outlive several kills.
+            // Who never acks is left alone now and then: what is owed to him has to outlive several
+            // kills.
             if friend == "silent" && kill < kills && random.below(2) == 0 {
                 continue;
             }

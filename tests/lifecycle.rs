@@ -1,4 +1,5 @@
-//! The program as users run it: options, environment, exit statuses, the ready line, signals, restarts, too few descriptors.
+//! The program as users run it: options, environment, exit statuses, the ready line, signals,
+//! restarts, too few descriptors.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
 mod common;

@@ -1,4 +1,5 @@
-//! Memory comes back, and clients cannot take more than the budget: the real binary, with its allocator, as the system sees it.
+//! Memory comes back, and clients cannot take more than the budget: the real binary, with its
+//! allocator, as the system sees it.
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
@@ -112,7 +113,8 @@ struct Hog {
 }
 
 impl Hog {
-    /// Sends a few requests, or what is left of the last ones; `false` when the server has closed the connection.
+    /// Sends a few requests, or what is left of the last ones; `false` when the server has closed
+    /// the connection.
     fn ask(&mut self) -> bool {
         match self.stream.write(&self.asks[self.sent..]) {
             Ok(count) => self.sent = (self.sent + count) % self.asks.len(),

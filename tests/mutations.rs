@@ -1,9 +1,11 @@
-//! Deliberate mistakes in the server, to show that the tests would find them: what the simulation lets pass is given to the
-//! scenarios of the core, to the unit tests and to the stores' contract; what survives all four is a hole in the tests. Only a real
-//! database has several lanes: HONGYAN_TEST_MYSQL has to name one.
+//! Deliberate mistakes in the server, to show that the tests would find them: what the simulation
+//! lets pass is given to the scenarios of the core, to the unit tests and to the stores' contract;
+//! what survives all four is a hole in the tests. Only a real database has several lanes:
+//! HONGYAN_TEST_MYSQL has to name one.
 //!
-//! `MUTANTS=1 cargo test --test mutations -- --nocapture` runs them all in some minutes and prints a table; `MUTANTS=word`
-//! those whose name has the word. An ordinary run only checks that each still fits the source.
+//! `MUTANTS=1 cargo test --test mutations -- --nocapture` runs them all in some minutes and prints
+//! a table; `MUTANTS=word` those whose name has the word. An ordinary run only checks that each
+//! still fits the source.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
 #[path = "mutations/table.rs"]

@@ -1,5 +1,5 @@
-//! What clients see while the database is away (docs/operations.md says the same), on a MariaDB that is killed, frozen, stopped,
-//! made read-only, and whose connections are ended.
+//! What clients see while the database is away (docs/operations.md says the same), on a MariaDB
+//! that is killed, frozen, stopped, made read-only, and whose connections are ended.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
 mod common;
@@ -18,9 +18,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-/// `--answer-within` of these tests. Longer than a reconnect takes when nothing is wrong, on a machine that is busy.
+/// `--answer-within` of these tests. Longer than a reconnect takes when nothing is wrong, on a
+/// machine that is busy.
 const ANSWER_WITHIN: Duration = Duration::from_secs(3);
-/// How long a friend who is there may take for his ack before the store is asked: short, so that it is asked while it is away.
+/// How long a friend who is there may take for his ack before the store is asked: short, so that it
+/// is asked while it is away.
 const GRACE: Duration = Duration::from_millis(5);
 
 fn config(url: String) -> Config {
@@ -281,7 +283,8 @@ fn the_database_moves_to_another_server_under_the_same_name() {
     let second = first.twin();
     house.heals();
     first.wait_for_pushes(0);
-    // The old one still answers and only reads, with all the connections that it had: nothing but new ones find the new one.
+    // The old one still answers and only reads, with all the connections that it had: nothing but
+    // new ones find the new one.
     first.set_read_only(true);
     target.store(second.port(), Ordering::SeqCst);
     let id = house.id();
@@ -334,7 +337,8 @@ fn what_was_sent_and_not_acked_is_in_the_database_after_any_close() {
     let mut config = config(database.url());
     // Nothing is saved for being late: the close does it.
     (config.rules.save_after_ms, config.rules.answer_within_ms) = (60_000, 60_000);
-    // Longer than any single step takes on a slow machine; whoever is not meant to be idle speaks between them.
+    // Longer than any single step takes on a slow machine; whoever is not meant to be idle speaks
+    // between them.
     (config.rules.idle_timeout_ms, config.rules.idle_check_ms) = (5_000, 100);
     let server = Server::with(config);
     let (mut ann, mut bob) = server.friends("ann", "bob");
@@ -441,12 +445,14 @@ fn a_commit_that_is_not_answered_for_too_long_is_done_again_and_everything_comes
     let withheld = Arc::new(AtomicU64::new(0));
     let port = harming_proxy(database.port(), Harm::Withhold, &withheld);
     let mut config = config(database.url_by_way_of(port));
-    // Nobody is refused for the time alone: the store gives up first. One worker, so that all are in one transaction.
+    // Nobody is refused for the time alone: the store gives up first. One worker, so that all are
+    // in one transaction.
     (config.rules.answer_within_ms, config.data_threads) = (30_000, 1);
     let mut house = House::new(config);
     befriend(&mut house.ann, &mut house.server.user("eve"));
     database.wait_for_pushes(0);
-    // Cy and Eve are away: what is not known to be stored is not promised, and said again it is found where it is.
+    // Cy and Eve are away: what is not known to be stored is not promised, and said again it is
+    // found where it is.
     withheld.store(1, Ordering::SeqCst);
     let away = ["cy", "eve"];
     let said: Vec<_> = (0..20).map(|n| (house.id(), away[n % 2])).collect();
@@ -460,7 +466,8 @@ fn a_commit_that_is_not_answered_for_too_long_is_done_again_and_everything_comes
         friend.fence();
     }
     database.wait_for_pushes(0);
-    // Dee is there, so that her ack may still come: the server itself does it again, and nobody notices.
+    // Dee is there, so that her ack may still come: the server itself does it again, and nobody
+    // notices.
     withheld.store(1, Ordering::SeqCst);
     let said: Vec<_> = (0..5).map(|_| (house.id(), "dee")).collect();
     assert_eq!(say_all_until_taken(&mut house.ann, &said), BTreeSet::new());

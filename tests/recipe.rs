@@ -1,4 +1,5 @@
-//! The recipe for `hashValue` in docs/protocol.md gives what the page says it gives. The server itself never computes it.
+//! The recipe for `hashValue` in docs/protocol.md gives what the page says it gives. The server
+//! itself never computes it.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
 use sha2::{Digest, Sha256};

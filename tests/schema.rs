@@ -1,5 +1,6 @@
-//! `schema.sql` on a real MySQL or MariaDB server: HONGYAN_TEST_MYSQL names one where databases may be created
-//! (`./test` starts one). Without it there is nothing to test against, and the test says so.
+//! `schema.sql` on a real MySQL or MariaDB server: HONGYAN_TEST_MYSQL names one where databases may
+//! be created (`./test` starts one). Without it there is nothing to test against, and the test says
+//! so.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
 mod common;
@@ -41,7 +42,8 @@ fn it_can_be_applied_twice_and_keeps_what_it_is_given_to_the_byte() {
     assert_eq!(versions, [4]);
 }
 
-/// The source whose statements are looked at below, with its white space and its continued lines folded.
+/// The source whose statements are looked at below, with its white space and its continued lines
+/// folded.
 fn source() -> String {
     let both = concat!(
         include_str!("../src/store/mysql.rs"),
@@ -60,8 +62,8 @@ const ROWS_MAX: usize = 100;
 /// Rows of every table: so many that reading all of them is never the shortest way to a hundred.
 const TABLE_ROWS: usize = 10_000;
 
-/// Every statement of a hot path but the INSERTs, as it stands in the source, with the index that has to find its rows. What stands in
-/// braces is generated there: a list for 100 rows.
+/// Every statement of a hot path but the INSERTs, as it stands in the source, with the index that
+/// has to find its rows. What stands in braces is generated there: a list for 100 rows.
 const HOT: &[(&str, &str)] = &[
     (
         "SELECT seq, time_ms, kind, message_id, sender, content FROM pushes FORCE INDEX (by_receiver) \
@@ -122,7 +124,8 @@ const HOT: &[(&str, &str)] = &[
     ("DELETE FROM resume_tokens WHERE user_name = ?", "PRIMARY"),
 ];
 
-/// A few of a user's tokens are put in order by hand: that costs less than an index that every log-in writes.
+/// A few of a user's tokens are put in order by hand: that costs less than an index that every
+/// log-in writes.
 fn may_be_sorted(query: &str) -> bool {
     query.contains(" FROM resume_tokens ")
 }

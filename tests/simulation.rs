@@ -1,7 +1,7 @@
 //! The seeded simulation: a world of faults around the core, and an oracle that knows the protocol.
 //!
-//! `SEED` runs one seed, `SEEDS` so many from `FIRST` on, `STEPS` with so many steps each; `PROGRESS` says after how many
-//! seeds to print how far it is. `tests/sweep` runs many.
+//! `SEED` runs one seed, `SEEDS` so many from `FIRST` on, `STEPS` with so many steps each;
+//! `PROGRESS` says after how many seeds to print how far it is. `tests/sweep` runs many.
 #![allow(
     missing_docs,
     unreachable_pub,
@@ -22,7 +22,8 @@ fn from_environment(name: &str) -> Option<u64> {
     std::env::var(name).ok().map(|text| text.parse().expect("a number"))
 }
 
-/// What is known of a run: a number made of all that the core said, the virtual time it took, and what was seen.
+/// What is known of a run: a number made of all that the core said, the virtual time it took, and
+/// what was seen.
 struct Run {
     trace: u64,
     ms: u64,
@@ -82,7 +83,8 @@ fn whatever_goes_wrong_the_promises_are_kept() {
     println!("{count} seeds x {steps} steps, {days} days of virtual time, in {} s", start.elapsed().as_secs());
 }
 
-/// Seeds that nobody has run before, so that the tests do not only know those they were written with.
+/// Seeds that nobody has run before, so that the tests do not only know those they were written
+/// with.
 #[test]
 fn sixty_four_seeds_drawn_from_the_clock() {
     if from_environment("SEED").is_some() {
@@ -104,7 +106,8 @@ fn the_same_seed_gives_the_same_trace() {
     assert_ne!(run(1_001, 300).trace, run(1_002, 300).trace);
 }
 
-// Seeds that failed because of a mistake in the core. `tests/core/found.rs` shows each mistake by itself.
+// Seeds that failed because of a mistake in the core. `tests/core/found.rs` shows each mistake by
+// itself.
 
 #[test]
 fn seed_1_timers_of_one_coarse_slot_hid_each_other_and_an_ack_left_a_push_in_the_store() {

@@ -1,5 +1,6 @@
-//! Receivers who do not read, do not ack, or are not there any more and never said so: the real binary on SQLite. They cost the
-//! server a bounded amount of memory, disturb nobody, are let go of in time, and lose nothing that was promised.
+//! Receivers who do not read, do not ack, or are not there any more and never said so: the real
+//! binary on SQLite. They cost the server a bounded amount of memory, disturb nobody, are let go of
+//! in time, and lose nothing that was promised.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
 mod common;
@@ -12,13 +13,14 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 const MIB: u64 = 1024 * 1024;
-/// What one slow receiver may cost, whatever is sent to him: his list (1 MiB), what is on its way to the store and to him, the
-/// store's own buffers. Thirty-two times as much is sent.
+/// What one slow receiver may cost, whatever is sent to him: his list (1 MiB), what is on its way
+/// to the store and to him, the store's own buffers. Thirty-two times as much is sent.
 const GROWTH_MAX: u64 = 8 * MIB;
 const MESSAGES: usize = 1_000;
 const TEXT_BYTES: usize = 32 * 1024;
 
-/// The server as users run it, on a store of its own. Only passwords cost nothing: the memory of Argon2id would hide what is measured.
+/// The server as users run it, on a store of its own. Only passwords cost nothing: the memory of
+/// Argon2id would hide what is measured.
 struct Server {
     child: Child,
     addr: SocketAddr,
@@ -95,7 +97,8 @@ impl Drop for Server {
     }
 }
 
-/// Ann sends her messages, each once the one before was promised, and another pair talks on in between.
+/// Ann sends her messages, each once the one before was promised, and another pair talks on in
+/// between.
 fn flood(server: &Server, ann: &mut Client, count: usize) {
     let (mut cy, mut dan) = server.friends("cy", "dan");
     let text = "x".repeat(TEXT_BYTES);
@@ -109,7 +112,8 @@ fn flood(server: &Server, ann: &mut Client, count: usize) {
     }
 }
 
-/// Everything that was promised comes, whole and in the order of its first sending; what comes once more is acked once more.
+/// Everything that was promised comes, whole and in the order of its first sending; what comes once
+/// more is acked once more.
 #[track_caller]
 fn takes_all(server: &Server, count: usize) {
     let mut bob = server.log_in("bob");
@@ -173,7 +177,8 @@ fn who_reads_and_never_acks_costs_little_and_loses_nothing() {
 
 #[test]
 fn who_is_gone_without_a_word_is_closed_and_his_messages_wait() {
-    // Longer than anything here takes, for Ann must not be silent for so long; his last words linger for five seconds more.
+    // Longer than anything here takes, for Ann must not be silent for so long; his last words
+    // linger for five seconds more.
     let server = Server::start(&["--idle-timeout", "2s", "--idle-check", "50ms", "--resend-every", "20ms"]);
     let (mut ann, bob) = server.friends("ann", "bob");
     let text = "x".repeat(TEXT_BYTES);
@@ -229,8 +234,8 @@ fn take_slowly(client: &mut Client, count: usize) {
     }
 }
 
-/// What a friend sends becomes seven times as large once it is escaped twice, and fills every buffer on the way. The receiver reads
-/// slowly and acks what it has read, as clients do.
+/// What a friend sends becomes seven times as large once it is escaped twice, and fills every
+/// buffer on the way. The receiver reads slowly and acks what it has read, as clients do.
 #[test]
 fn a_friend_cannot_lock_out_a_slow_receiver() {
     const COUNT: usize = 200;

@@ -1,4 +1,5 @@
-//! A start while the database is away: it is waited for, for as long as is allowed; what waiting does not mend is refused at once.
+//! A start while the database is away: it is waited for, for as long as is allowed; what waiting
+//! does not mend is refused at once.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
 mod common;
@@ -115,7 +116,8 @@ fn a_url_that_is_wrong_is_refused_at_once_and_what_is_wrong_is_named() {
 
 #[test]
 fn whatever_keeps_a_database_away_is_said_plainly() {
-    // Nobody listens; the name leads nowhere; what answers is something else; what answers says nothing.
+    // Nobody listens; the name leads nowhere; what answers is something else; what answers says
+    // nothing.
     let greeting = TcpListener::bind("127.0.0.1:0").unwrap();
     let at = |port: u16| format!("mysql://geese:secret@127.0.0.1:{port}/geese");
     let other = at(greeting.local_addr().unwrap().port());

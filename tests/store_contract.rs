@@ -1,5 +1,6 @@
 //! One suite for every store: in memory, in SQLite, and, where `HONGYAN_TEST_MYSQL` names a server
-//! (`mysql://user:password@host:port`, without a database: each test makes one of its own), in MySQL or MariaDB.
+//! (`mysql://user:password@host:port`, without a database: each test makes one of its own), in
+//! MySQL or MariaDB.
 
 #![allow(clippy::unwrap_used, missing_docs)]
 

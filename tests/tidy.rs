@@ -1,5 +1,5 @@
-//! The rules of the house as a test: which room may know which, how large a file may grow, what must not stand in it, and
-//! that the documents speak of what is there.
+//! The rules of the house as a test: which room may know which, how large a file may grow, what
+//! must not stand in it, and that the documents speak of what is there.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
 use std::path::{Path, PathBuf};
@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 const FILE_LINES_MAX: usize = 520;
 /// Lines of a function, from its `fn` to its closing brace.
 const FUNCTION_LINES_MAX: usize = 80;
+/// Columns of a line of comment; rustfmt looks after the code.
+const COMMENT_COLUMNS_MAX: usize = 100;
 
 /// Which rooms each room may name. What is not listed may name nothing but itself.
 const MAY_KNOW: &[(&str, &[&str])] = &[
@@ -128,6 +130,21 @@ fn files_and_functions_fit_a_head() {
             let length = lines[start..].iter().position(|line| *line == closing).unwrap_or(0);
             if length > FUNCTION_LINES_MAX {
                 complaints.push(format!("{}:{}: a function of {length} lines", shown(&path), start + 1));
+            }
+        }
+    }
+    none(&complaints);
+}
+
+#[test]
+fn comments_can_be_read_without_moving_the_head() {
+    let mut complaints = Vec::new();
+    let folders = ["src", "tests", "benches", "examples", "fuzz/fuzz_targets"];
+    for path in folders.iter().flat_map(|folder| files(folder, "rs")) {
+        for (number, line) in read(&path).lines().enumerate() {
+            let columns = line.chars().count();
+            if line.trim_start().starts_with("//") && columns > COMMENT_COLUMNS_MAX {
+                complaints.push(format!("{}:{}: a comment of {columns} columns", shown(&path), number + 1));
             }
         }
     }

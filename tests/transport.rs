@@ -1,4 +1,5 @@
-//! The first bytes of a connection say what it speaks; raw input in every shape; WebSocket by RFC 6455.
+//! The first bytes of a connection say what it speaks; raw input in every shape; WebSocket by RFC
+//! 6455.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
 mod common;

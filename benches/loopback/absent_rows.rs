@@ -1,5 +1,6 @@
-//! Messages to friends who are away: `MS` follows the commit. Beside it, the store alone, which is given transactions of as many
-//! rows as the clients had on the way: more than the server can ever have put into one, so the ratio errs on the strict side.
+//! Messages to friends who are away: `MS` follows the commit. Beside it, the store alone, which is
+//! given transactions of as many rows as the clients had on the way: more than the server can ever
+//! have put into one, so the ratio errs on the strict side.
 
 use super::clients::open_all;
 use super::frames::{Dialect, Frames};

@@ -22,7 +22,8 @@ struct Opening {
     in_http: bool,
 }
 
-/// Connects everybody, and waits until each is logged in and has been sent `pushes` that wait for him.
+/// Connects everybody, and waits until each is logged in and has been sent `pushes` that wait for
+/// him.
 pub fn open_all(
     addr: SocketAddr,
     dialect: Dialect,
@@ -40,7 +41,8 @@ pub fn connect(addr: SocketAddr) -> Fallible<TcpStream> {
     Ok(stream)
 }
 
-/// Logs everybody in on his connection, and waits until each has been sent `pushes` that wait for him.
+/// Logs everybody in on his connection, and waits until each has been sent `pushes` that wait for
+/// him.
 pub fn log_in_all(
     users: impl Iterator<Item = (Fallible<TcpStream>, String)>,
     dialect: Dialect,

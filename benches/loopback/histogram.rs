@@ -1,4 +1,5 @@
-//! A log-linear histogram of nanoseconds: 32 steps to each power of two, so that no value is off by more than 3 %.
+//! A log-linear histogram of nanoseconds: 32 steps to each power of two, so that no value is off by
+//! more than 3 %.
 
 const STEP_BITS: u32 = 5;
 const STEPS: u64 = 1 << STEP_BITS;

@@ -71,7 +71,8 @@ fn at_rest(subject: &Subject, time: Duration) -> Fallible<f64> {
     Ok((subject.process.cpu_ns()? - before) as f64 / 1e3 / start.elapsed().as_secs_f64())
 }
 
-/// Signs up and logs in so many at the server's own cost, one after the other, and waits: what it holds more than before, in bytes.
+/// Signs up and logs in so many at the server's own cost, one after the other, and waits: what it
+/// holds more than before, in bytes.
 fn kept_after(subject: &Subject, log_ins: usize, before: u64) -> Fallible<f64> {
     const QUIET: Duration = Duration::from_secs(15);
     let late = |number: usize| format!("late{number}");

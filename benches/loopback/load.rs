@@ -1,5 +1,6 @@
-//! The load: one thread, one epoll, all clients. It reads each connection once for each event and writes it once a turn, and looks
-//! at no more of a frame than proves that it is the right one, so that what is measured is busy before the load is.
+//! The load: one thread, one epoll, all clients. It reads each connection once for each event and
+//! writes it once a turn, and looks at no more of a frame than proves that it is the right one, so
+//! that what is measured is busy before the load is.
 
 use super::frames::{Dialect, Frames, Heard, take_answer};
 use super::histogram::Histogram;
@@ -13,7 +14,8 @@ use std::time::{Duration, Instant};
 const READ_BYTES: usize = 64 * 1024;
 /// After so long without a frame something has gone wrong.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// Each load numbers its messages from a place of its own: an id that was used before would be taken for the same message.
+/// Each load numbers its messages from a place of its own: an id that was used before would be
+/// taken for the same message.
 static LOADS: AtomicU64 = AtomicU64::new(1);
 const NUMBERS_PER_LOAD_BITS: u32 = 28;
 
@@ -62,8 +64,8 @@ pub struct Load {
 }
 
 impl Load {
-    /// `streams` are logged in: each sender and, if `receivers` are here, his receiver behind him. `in_flight` is the most that
-    /// one sender has on the way.
+    /// `streams` are logged in: each sender and, if `receivers` are here, his receiver behind him.
+    /// `in_flight` is the most that one sender has on the way.
     pub fn new(
         dialect: Dialect,
         streams: Vec<TcpStream>,
@@ -139,9 +141,9 @@ impl Load {
         }
     }
 
-    /// Sends `per_second` messages at their times, whatever comes back, for so long: one sender after another, each so many at
-    /// once (one at a time would cost the load more system calls than it can make). A latency counts from the time at which the
-    /// message was due.
+    /// Sends `per_second` messages at their times, whatever comes back, for so long: one sender
+    /// after another, each so many at once (one at a time would cost the load more system calls
+    /// than it can make). A latency counts from the time at which the message was due.
     pub fn run_paced(&mut self, per_second: f64, at_once: usize, time: Duration) -> Fallible<Duration> {
         self.refill = false;
         let start = Instant::now();
@@ -164,7 +166,8 @@ impl Load {
                 sender = (sender + 1) % self.senders.len();
             }
             self.flush_dirty()?;
-            // The load has its core for itself: it looks again and again rather than sleep past the next time.
+            // The load has its core for itself: it looks again and again rather than sleep past the
+            // next time.
             self.turn(Some(Duration::ZERO))?;
         }
     }
@@ -283,7 +286,8 @@ impl Load {
         }
     }
 
-    /// Puts the next message of a sender into his output. Its latency counts from `due_ns` or else from when it is written.
+    /// Puts the next message of a sender into his output. Its latency counts from `due_ns` or else
+    /// from when it is written.
     fn send(&mut self, sender: usize, due_ns: Option<u64>) {
         let index = sender * self.stride;
         let its = &mut self.senders[sender];

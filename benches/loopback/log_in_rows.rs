@@ -127,12 +127,14 @@ impl Costs {
 }
 
 struct Cost {
-    /// Users a second. That is also the load's rate, whose clients make a connection each; what the server needs of its core is not.
+    /// Users a second. That is also the load's rate, whose clients make a connection each; what the
+    /// server needs of its core is not.
     rate: f64,
     cpu_us: f64,
 }
 
-/// Everybody logs in once and goes; `connected` says that their connections are there before it counts.
+/// Everybody logs in once and goes; `connected` says that their connections are there before it
+/// counts.
 fn everybody(subject: &Subject, dialect: Dialect, users: usize, connected: bool) -> Fallible<Cost> {
     let mut waiting = vec![];
     if connected {

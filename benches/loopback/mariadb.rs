@@ -1,4 +1,5 @@
-//! A MariaDB to measure on: the one that `HONGYAN_TEST_MYSQL` names, or a private one in the bench's own folder.
+//! A MariaDB to measure on: the one that `HONGYAN_TEST_MYSQL` names, or a private one in the
+//! bench's own folder.
 
 use super::Fallible;
 use super::process::{Process, find_program};
@@ -44,7 +45,8 @@ impl MariaDb {
             return Err("mariadb-install-db failed".into());
         }
         let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
-        // A socket's path has to be short, which that of a build folder need not be: `--socket` is seen from the data folder.
+        // A socket's path has to be short, which that of a build folder need not be: `--socket` is
+        // seen from the data folder.
         let process = starter
             .machine
             .unpinned(server.as_os_str())
@@ -100,7 +102,8 @@ impl Database {
 
 impl Drop for Database {
     fn drop(&mut self) {
-        // Should it fail, a private server is thrown away whole, and another one keeps a database with a telling name.
+        // Should it fail, a private server is thrown away whole, and another one keeps a database
+        // with a telling name.
         connect(&self.base).and_then(|mut conn| conn.query_drop(format!("DROP DATABASE {}", self.name))).unwrap_or(());
     }
 }

@@ -57,7 +57,8 @@ fn value(shape: Shape, name: &str, one: &Measured) -> Value {
     })
 }
 
-/// Against the relay (as a share of its messages per CPU second), and against mosquitto (as a part of its CPU).
+/// Against the relay (as a share of its messages per CPU second), and against mosquitto (as a part
+/// of its CPU).
 fn goals(report: &mut Report, shape: Shape, all: &[Windows]) {
     let times = |one, other| messages::cpu_times(all, one, other);
     let relay_share = match shape.name {

@@ -1,4 +1,5 @@
-//! The rows of messages between two who are there: message → push → ack → `MS`, closed loop, and one at half of the load.
+//! The rows of messages between two who are there: message → push → ack → `MS`, closed loop, and
+//! one at half of the load.
 
 use super::clients::open_all;
 use super::frames::{Dialect, Frames};
@@ -21,8 +22,9 @@ pub const AGAINST_WEB_SOCKET: &str = "the other build, WebSocket";
 
 const WINDOWS_PER_RUN: u32 = 4;
 
-/// What all senders together have in flight is a round. With thousands of them a round takes a tenth of a second and comes as a wave, so
-/// that a window of a few rounds is one wave longer or shorter by chance, and shows how they begin rather than how they go on.
+/// What all senders together have in flight is a round. With thousands of them a round takes a
+/// tenth of a second and comes as a wave, so that a window of a few rounds is one wave longer or
+/// shorter by chance, and shows how they begin rather than how they go on.
 const ROUNDS_PER_WINDOW_MIN: u64 = 20;
 const ROUNDS_OF_WARM_UP_MIN: u64 = 6;
 
@@ -75,7 +77,8 @@ impl Talk {
         Ok(Self { subject, load })
     }
 
-    /// Keeps every sender's window full for so long, and longer where that would be a few rounds only.
+    /// Keeps every sender's window full for so long, and longer where that would be a few rounds
+    /// only.
     pub fn measure(&mut self, shape: Shape, settings: &Settings, time: Duration) -> Fallible<Measured> {
         let round = if settings.quick { 0 } else { (shape.pairs * shape.in_flight) as u64 };
         self.load.begin(shape.in_flight)?;
@@ -153,8 +156,8 @@ pub fn contenders(starter: &Starter, settings: &Settings) -> Vec<Contender> {
 /// All windows of one of them.
 pub type Windows = (Contender, Vec<Measured>);
 
-/// One shape with all that are compared. They are all there at once, and have short windows in turn: what disturbs the machine for
-/// a while disturbs them all. Each run has new processes.
+/// One shape with all that are compared. They are all there at once, and have short windows in
+/// turn: what disturbs the machine for a while disturbs them all. Each run has new processes.
 pub fn measure_shape(starter: &Starter, store: &Path, shape: Shape, settings: &Settings) -> Fallible<Vec<Windows>> {
     let mut all: Vec<Windows> = contenders(starter, settings).into_iter().map(|one| (one, vec![])).collect();
     let at_once = file_descriptors()?.saturating_sub(500) / (2 * shape.pairs);
@@ -175,8 +178,9 @@ pub fn measure_shape(starter: &Starter, store: &Path, shape: Shape, settings: &S
     Ok(all)
 }
 
-/// How many times the CPU of another one needs, by the median over all rounds of windows: the two of one round come right after each
-/// other, so that a machine that is slower for a while is so for both.
+/// How many times the CPU of another one needs, by the median over all rounds of windows: the two
+/// of one round come right after each other, so that a machine that is slower for a while is so for
+/// both.
 pub fn cpu_times(all: &[Windows], one: &str, other: &str) -> Option<f64> {
     let of = |name: &str| all.iter().find(|(contender, _)| contender.name == name).map(|(_, windows)| windows);
     Some(median(of(one)?.iter().zip(of(other)?).map(|(one, other)| one.cpu_us / other.cpu_us)))

@@ -1,4 +1,5 @@
-//! Stores that are filled before the server starts, through the library itself: no Argon2 run for each account.
+//! Stores that are filled before the server starts, through the library itself: no Argon2 run for
+//! each account.
 
 use super::clients::PASSWORD;
 use super::{Fallible, check_interrupt};
@@ -35,7 +36,8 @@ pub struct Filler<'a> {
 }
 
 impl<'a> Filler<'a> {
-    /// All accounts get the same password. Its hash is the cheapest that Argon2id has: what is stored is verified at its own cost.
+    /// All accounts get the same password. Its hash is the cheapest that Argon2id has: what is
+    /// stored is verified at its own cost.
     pub fn new(store: &'a mut dyn Store) -> Fallible<Self> {
         Self::at_cost(store, 8, 1)
     }

@@ -22,8 +22,8 @@ pub struct Machine {
 }
 
 impl Machine {
-    /// Looks at the machine and, once, puts this very process (by executing it anew) on the core of the load, with enough file
-    /// descriptors, or as many as are allowed.
+    /// Looks at the machine and, once, puts this very process (by executing it anew) on the core of
+    /// the load, with enough file descriptors, or as many as are allowed.
     pub fn prepare() -> Fallible<Self> {
         if let Some(cores) = std::env::var_os(PREPARED) {
             return Ok(Self::with_cores(&cores.to_string_lossy()));
@@ -162,7 +162,8 @@ impl Process {
     /// CPU time in the clock ticks of the system, as `ps` and `top` reckon it.
     pub fn ticks(&self) -> Fallible<u64> {
         let stat = fs::read_to_string(format!("/proc/{}/stat", self.id()))?;
-        // Behind the name, which may hold anything; user and system time are the 14th and 15th word of all.
+        // Behind the name, which may hold anything; user and system time are the 14th and 15th word
+        // of all.
         let (_, words) = stat.rsplit_once(") ").ok_or("no such line in /proc/PID/stat")?;
         let times = words.split(' ').skip(11).take(2).map(str::parse::<u64>);
         Ok(times.sum::<Result<u64, _>>()?)

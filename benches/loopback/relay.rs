@@ -1,7 +1,8 @@
-//! The physical limit: a relay that moves whole lines between fixed pairs of connections and knows nothing else of them.
+//! The physical limit: a relay that moves whole lines between fixed pairs of connections and knows
+//! nothing else of them.
 //!
-//! It runs as a process of its own (this very program with a hidden argument), so that its CPU is its own. The first
-//! connection is the partner of the second, the third of the fourth, and so on.
+//! It runs as a process of its own (this very program with a hidden argument), so that its CPU is
+//! its own. The first connection is the partner of the second, the third of the fourth, and so on.
 
 use super::Fallible;
 use mio::net::{TcpListener, TcpStream};

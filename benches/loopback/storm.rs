@@ -1,4 +1,5 @@
-//! Many who come back at once, and a few who talk meanwhile: one thread, one epoll, so that the two do not take each other's core.
+//! Many who come back at once, and a few who talk meanwhile: one thread, one epoll, so that the two
+//! do not take each other's core.
 
 use super::clients::PASSWORD;
 use super::frames::{Dialect, Frames, Heard, take_answer};
@@ -121,7 +122,8 @@ pub struct Storm {
 }
 
 impl Storm {
-    /// `streams`: sender and receiver in turn, logged in. `first` is the number of the first message, never used before.
+    /// `streams`: sender and receiver in turn, logged in. `first` is the number of the first
+    /// message, never used before.
     pub fn new(streams: Vec<std::net::TcpStream>, frames: Vec<Frames>, first: u64) -> Fallible<Self> {
         let poll = Poll::new()?;
         let mut streams = streams.into_iter();

@@ -42,7 +42,8 @@ impl Starter {
         self.mosquitto.is_some()
     }
 
-    /// The server on this store. Only bounds that the load itself would meet are raised; nothing is switched off.
+    /// The server on this store. Only bounds that the load itself would meet are raised; nothing is
+    /// switched off.
     pub fn server(&self, store: &str) -> Fallible<Subject> {
         self.server_of(&self.server, store)
     }

@@ -1,4 +1,5 @@
-//! TYPE 1 and 3, and TOKEN: accounts, profiles, resume tokens; and where the outcome of every job goes.
+//! TYPE 1 and 3, and TOKEN: accounts, profiles, resume tokens; and where the outcome of every job
+//! goes.
 
 use super::Chat;
 use super::answer::{Asker, BUSY, DAMAGED, Fault, NO_HASHING, fault_of, owned_id};
@@ -246,7 +247,8 @@ impl Chat {
             | Pending::Friends(_)
             | Pending::Lost { .. } => None,
         };
-        // What cannot be read was asked for all the same: it counts, or a client could go on for ever.
+        // What cannot be read was asked for all the same: it counts, or a client could go on for
+        // ever.
         let tried = if refused { Settled::Wrong } else { Settled::NotMade };
         match (pending, outcome) {
             (Pending::Page(user), Outcome::Refused) => self.page_failed(user, DAMAGED_PAGE_RETRY_MS),

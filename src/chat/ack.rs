@@ -7,7 +7,8 @@ use super::users::UserId;
 use crate::protocol::reply::{Reply, ReplyId};
 
 impl Chat {
-    /// Takes a push off the list for good. One that is not on it is ignored: acks of re-sent pushes do that every day.
+    /// Takes a push off the list for good. One that is not on it is ignored: acks of re-sent pushes
+    /// do that every day.
     pub(super) fn ack(&mut self, user: UserId, id: &str, sender: Option<&str>, out: &mut Vec<Action>) {
         let Some(list) = &self.users.get(user).list else {
             return;
@@ -19,7 +20,8 @@ impl Chat {
         self.discharge_item(name, out);
         if let Some(mut item) = self.items.remove(name) {
             self.answer_waiters(&mut item, out);
-            // One whose saving failed may be in the store all the same: a commit whose answer was lost.
+            // One whose saving failed may be in the store all the same: a commit whose answer was
+            // lost.
             let stored = !matches!(item.save, Save::None | Save::Full);
             self.forget(name, item);
             if stored {

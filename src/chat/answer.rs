@@ -19,7 +19,8 @@ pub(super) const FULL: Fault =
     Fault(ErrorCode::Full, "too much waits there already, nothing was promised, try again later");
 pub(super) const NO_HASHING: Fault =
     Fault(ErrorCode::Unavailable, "the server could not work on the password, nothing was changed, try again");
-/// Not `TOO_LARGE`, after which the connection is closed: the envelope is no larger than envelopes may be.
+/// Not `TOO_LARGE`, after which the connection is closed: the envelope is no larger than envelopes
+/// may be.
 pub(super) const LARGER_THAN_ROWS: Fault =
     Fault(ErrorCode::BadField, "this is larger than the database of this server takes, sent again it is refused again");
 pub(super) const REFUSED: Fault =
@@ -65,7 +66,8 @@ impl Chat {
         }
     }
 
-    /// Says no: for 1, 2 and 4 their own answer first, then the error if there is one to tell, in one piece.
+    /// Says no: for 1, 2 and 4 their own answer first, then the error if there is one to tell, in
+    /// one piece.
     #[inline(never)]
     pub(super) fn refuse(
         &self,
@@ -105,7 +107,8 @@ impl Chat {
         request
     }
 
-    /// The request is about to be answered: where to. `None` if it has been, or its connection is gone.
+    /// The request is about to be answered: where to. `None` if it has been, or its connection is
+    /// gone.
     pub(super) fn asker(&mut self, request: Ticket, out: &mut Vec<Action>) -> Option<Asker> {
         let asker = self.requests.remove(request)?;
         let session = self.sessions.get_mut(asker.conn)?;
@@ -124,7 +127,8 @@ impl Chat {
         }
     }
 
-    /// One of the answers that were waited for is given now. After the last a log-in of somebody else may begin.
+    /// One of the answers that were waited for is given now. After the last a log-in of somebody
+    /// else may begin.
     pub(super) fn owes_less(&mut self, conn: ConnId) {
         let Some(session) = self.sessions.get_mut(conn) else {
             return;
@@ -156,8 +160,8 @@ impl Chat {
         !(self.due.is_empty() && self.grace.is_empty())
     }
 
-    /// The connections whose requests are still to be answered, each as often as it asked. This looks at all that waits, so it is
-    /// not for every event.
+    /// The connections whose requests are still to be answered, each as often as it asked. This
+    /// looks at all that waits, so it is not for every event.
     pub fn owed(&self) -> impl Iterator<Item = ConnId> + '_ {
         let requests = self.due.iter().filter_map(|&(_, due)| match due {
             Due::Request(request) => self.requests.get(request).map(|asker| asker.conn),

@@ -1,8 +1,9 @@
 //! The whole boundary of the chat core on one page.
 //!
 //! The shell (the loop, or the simulation) turns what happens into [`Event`]s, hands them to
-//! [`Chat::handle`](super::Chat::handle) one by one with the time of the turn, and carries out the [`Action`]s it gets
-//! back, in their order. The core never asks for anything else: no clock, no random number, no socket.
+//! [`Chat::handle`](super::Chat::handle) one by one with the time of the turn, and carries out the
+//! [`Action`]s it gets back, in their order. The core never asks for anything else: no clock, no
+//! random number, no socket.
 
 pub use super::found::{Answered, Asked, Page};
 use crate::protocol::error::ErrorCode;
@@ -32,8 +33,9 @@ pub struct ConnId {
     pub generation: u32,
 }
 
-/// Stands for the address of a client, for the limits per address: a number that is not 0, the same for the same address as long as
-/// the server runs. Two addresses may share one, if nobody can bring that about on purpose.
+/// Stands for the address of a client, for the limits per address: a number that is not 0, the same
+/// for the same address as long as the server runs. Two addresses may share one, if nobody can
+/// bring that about on purpose.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Origin(pub NonZeroU32);
 
@@ -73,8 +75,8 @@ pub enum Event<'a> {
         /// This connection.
         conn: ConnId,
     },
-    /// A part of what waited since `Blocked` has been written: the client reads, however slowly. At most one a second and
-    /// connection.
+    /// A part of what waited since `Blocked` has been written: the client reads, however slowly. At
+    /// most one a second and connection.
     Drained {
         /// This connection.
         conn: ConnId,
@@ -84,8 +86,8 @@ pub enum Event<'a> {
         /// This connection.
         conn: ConnId,
     },
-    /// The connection is gone: the peer closed it, it failed, or the shell closed it for a reason of its own.
-    /// Not sent for a connection that the core itself closed.
+    /// The connection is gone: the peer closed it, it failed, or the shell closed it for a reason
+    /// of its own. Not sent for a connection that the core itself closed.
     Closed {
         /// This connection.
         conn: ConnId,
@@ -99,19 +101,23 @@ pub enum Event<'a> {
     },
     /// Time has passed: [`Chat::next_deadline`](super::Chat::next_deadline) was reached.
     Tick {
-        /// Everything that clients had sent by this time, of the mono clock, was handed in before. Nobody is judged by a later time:
-        /// after a pause of the whole process the input that came meanwhile is still to be read.
+        /// Everything that clients had sent by this time, of the mono clock, was handed in before.
+        /// Nobody is judged by a later time: after a pause of the whole process the input that came
+        /// meanwhile is still to be read.
         heard_ms: u64,
     },
-    /// The process holds more memory than it may: what the core keeps only for speed is to be let go of, the largest first. It
-    /// changes nothing that clients see, unless `windows` are asked for.
+    /// The process holds more memory than it may: what the core keeps only for speed is to be let
+    /// go of, the largest first. It changes nothing that clients see, unless `windows` are asked
+    /// for.
     ReleaseMemory {
         /// About so much.
         bytes: usize,
-        /// What absent senders said of late is to be forgotten as well: a message said again may then be delivered again.
+        /// What absent senders said of late is to be forgotten as well: a message said again may
+        /// then be delivered again.
         windows: bool,
     },
-    /// The server is to stop: tell everybody, make safe what was taken, then say [`Action::Stopped`].
+    /// The server is to stop: tell everybody, make safe what was taken, then say
+    /// [`Action::Stopped`].
     ShutDown,
 }
 
@@ -129,8 +135,9 @@ pub enum Action {
         /// What it says.
         reply: Reply,
     },
-    /// Write these two frames to the connection, the one directly behind the other and with nothing between them, not even a
-    /// write: the request's own answer, and the error that says why. If it is gone, drop them.
+    /// Write these two frames to the connection, the one directly behind the other and with nothing
+    /// between them, not even a write: the request's own answer, and the error that says why. If it
+    /// is gone, drop them.
     Refuse {
         /// To this connection.
         conn: ConnId,
@@ -154,7 +161,8 @@ pub enum Action {
         /// The push.
         push: Push,
     },
-    /// Hand no more input of this connection to the core until `Resume`: what was read waits, and no more is read.
+    /// Hand no more input of this connection to the core until `Resume`: what was read waits, and
+    /// no more is read.
     Hold {
         /// This connection.
         conn: ConnId,
@@ -164,9 +172,10 @@ pub enum Action {
         /// This connection.
         conn: ConnId,
     },
-    /// Hand no more requests of this connection to the core until `ResumeRequests`. Acks, heartbeats, log-ins and pings go on
-    /// ([`Request::passes_held_requests`]) up to the first request: that one waits, with everything behind it, and no more is read
-    /// meanwhile. Independent of `Hold`; saying it twice is the same as once.
+    /// Hand no more requests of this connection to the core until `ResumeRequests`. Acks,
+    /// heartbeats, log-ins and pings go on ([`Request::passes_held_requests`]) up to the first
+    /// request: that one waits, with everything behind it, and no more is read meanwhile.
+    /// Independent of `Hold`; saying it twice is the same as once.
     HoldRequests {
         /// This connection.
         conn: ConnId,
@@ -181,8 +190,8 @@ pub enum Action {
         /// This connection.
         conn: ConnId,
     },
-    /// Close the connection once what was written to it before is out (or cannot be written). The core has forgotten it already:
-    /// no event of it may follow.
+    /// Close the connection once what was written to it before is out (or cannot be written). The
+    /// core has forgotten it already: no event of it may follow.
     Close {
         /// This connection.
         conn: ConnId,
@@ -196,7 +205,8 @@ pub enum Action {
         /// The job.
         job: Job,
     },
-    /// After [`Event::ShutDown`]: everything that was taken is safe (or the wait for it was given up). Write out what waits and exit.
+    /// After [`Event::ShutDown`]: everything that was taken is safe (or the wait for it was given
+    /// up). Write out what waits and exit.
     Stopped,
 }
 
@@ -219,14 +229,15 @@ pub enum CloseReason {
     ShuttingDown,
 }
 
-/// How much longer than its lifetime a resume token may seem to last: the clock of a host that starts is often wrong by a time zone.
-/// One that seems to last even longer was made when the clock was wrong, or is looked at when it is: until that is over it
-/// may not be used.
+/// How much longer than its lifetime a resume token may seem to last: the clock of a host that
+/// starts is often wrong by a time zone. One that seems to last even longer was made when the clock
+/// was wrong, or is looked at when it is: until that is over it may not be used.
 pub const TOKEN_SLACK_MS: u64 = 24 * 3_600_000;
 
-/// Blocking work, done by the store's workers. Jobs that name the same user in their data lane are done in the order
-/// in which they were submitted, and each is answered only after its effect is committed. Their outcomes arrive in that order,
-/// too; those of different users, and of the auth lane, in any.
+/// Blocking work, done by the store's workers. Jobs that name the same user in their data lane are
+/// done in the order in which they were submitted, and each is answered only after its effect is
+/// committed. Their outcomes arrive in that order, too; those of different users, and of the auth
+/// lane, in any.
 #[derive(Clone, Debug)]
 pub enum Job {
     /// Auth lane: hash a new password. → [`Outcome::Hashed`]
@@ -241,8 +252,8 @@ pub enum Job {
         /// What `Hash` made of the password.
         password_hash: Secret,
     },
-    /// Data lane of the user: if it is proven that it is he, his friends and the first page of what waits for him, all in one go.
-    /// → [`Outcome::Loaded`] or [`Outcome::Unproven`]
+    /// Data lane of the user: if it is proven that it is he, his friends and the first page of what
+    /// waits for him, all in one go. → [`Outcome::Loaded`] or [`Outcome::Unproven`]
     LogIn {
         /// Who wants to log in.
         user: UserName,
@@ -257,7 +268,8 @@ pub enum Job {
         /// And how large together, in bytes; the one that goes beyond is the last.
         bytes_max: usize,
     },
-    /// Data lane of the user: the same, without reading anything. → [`Outcome::Proven`] or [`Outcome::Unproven`]
+    /// Data lane of the user: the same, without reading anything. → [`Outcome::Proven`] or
+    /// [`Outcome::Unproven`]
     Prove {
         /// Who wants to log in.
         user: UserName,
@@ -268,7 +280,8 @@ pub enum Job {
         /// A token that would expire later was made when a clock was wrong.
         latest_ms: u64,
     },
-    /// Auth lane: does the password fit? With no hash to compare (an unknown user) it costs the same time and does not fit. → [`Outcome::Verified`]
+    /// Auth lane: does the password fit? With no hash to compare (an unknown user) it costs the
+    /// same time and does not fit. → [`Outcome::Verified`]
     Verify {
         /// Who wants to log in.
         user: UserName,
@@ -297,8 +310,8 @@ pub enum Job {
         /// And how large together, in bytes; the one that goes beyond is the last.
         bytes_max: usize,
     },
-    /// Data lane of whoever asks: a profile. It is not about the asker's data, so its place in their order does not count.
-    /// → [`Outcome::Profile`]
+    /// Data lane of whoever asks: a profile. It is not about the asker's data, so its place in
+    /// their order does not count. → [`Outcome::Profile`]
     GetProfile {
         /// Who asks.
         asker: UserName,
@@ -311,30 +324,34 @@ pub enum Job {
         /// The push.
         push: Push,
     },
-    /// Data lane of the receiver: forget a push; no matter if it is not there. → [`Outcome::Deleted`]
+    /// Data lane of the receiver: forget a push; no matter if it is not there. →
+    /// [`Outcome::Deleted`]
     DeletePush {
         /// Its receiver.
         receiver: UserName,
         /// Its place in the order.
         seq: u64,
     },
-    /// Data lane of the push's receiver: note a friend request as pending and keep its push, both or none. → [`Outcome::Asked`]
+    /// Data lane of the push's receiver: note a friend request as pending and keep its push, both
+    /// or none. → [`Outcome::Asked`]
     AskFriend {
         /// The push of kind `FriendRequest`: from who asks to who is asked.
         push: Push,
         /// Pending requests of who asks, and to who is asked, beyond which nothing is done.
         pending_max: u32,
     },
-    /// Data lane of the push's receiver: answer a pending request. Removes it, keeps the push, and on accept makes the
-    /// two friends and removes the crossing request with its push: all or nothing. → [`Outcome::Answered`]
+    /// Data lane of the push's receiver: answer a pending request. Removes it, keeps the push, and
+    /// on accept makes the two friends and removes the crossing request with its push: all or
+    /// nothing. → [`Outcome::Answered`]
     AnswerFriend {
-        /// The push of kind `FriendAccept` or `FriendReject`: from who was asked to who asked, under the request's id.
+        /// The push of kind `FriendAccept` or `FriendReject`: from who was asked to who asked,
+        /// under the request's id.
         push: Push,
         /// Friends of either beyond which an accept does nothing.
         friends_max: u32,
     },
-    /// Data lane of the user: make a resume token, keep its hash, forget the oldest beyond `tokens_max`.
-    /// → [`Outcome::Token`]
+    /// Data lane of the user: make a resume token, keep its hash, forget the oldest beyond
+    /// `tokens_max`. → [`Outcome::Token`]
     MakeToken {
         /// Whose.
         user: UserName,
@@ -352,8 +369,8 @@ pub enum Job {
         /// Whose.
         user: UserName,
     },
-    /// Data lane of `other`: end a friendship, both ways, and withdraw the request of `user` that is pending, with its push; no
-    /// matter if there is neither. → [`Outcome::Unfriended`]
+    /// Data lane of `other`: end a friendship, both ways, and withdraw the request of `user` that
+    /// is pending, with its push; no matter if there is neither. → [`Outcome::Unfriended`]
     Unfriend {
         /// Who ends it, and withdraws.
         user: UserName,
@@ -363,7 +380,8 @@ pub enum Job {
 }
 
 impl Job {
-    /// How much of other people's text it holds. The rest of a job is small, and bounded by the number of jobs.
+    /// How much of other people's text it holds. The rest of a job is small, and bounded by the
+    /// number of jobs.
     #[must_use]
     pub fn push_bytes(&self) -> usize {
         match self {
@@ -386,7 +404,8 @@ pub enum Outcome {
     NameTaken,
     /// `Prove`: it is that user.
     Proven,
-    /// `LogIn`, `Prove`: the password is yet to be verified, against this; or there is no such user, or the token is none that he may use.
+    /// `LogIn`, `Prove`: the password is yet to be verified, against this; or there is no such
+    /// user, or the token is none that he may use.
     Unproven(Option<Secret>),
     /// `Verify`: whether the password fits.
     Verified(bool),
@@ -407,7 +426,8 @@ pub enum Outcome {
     Profile(Option<Box<Profile>>),
     /// `SavePush`: committed (by this job or an earlier one that saved the very same push).
     Saved,
-    /// `SavePush`: another push of kind `Message` with the same receiver, sender and id is in the store; this one was not kept.
+    /// `SavePush`: another push of kind `Message` with the same receiver, sender and id is in the
+    /// store; this one was not kept.
     Duplicate,
     /// `SavePush`: it would exceed a quota of what waits for its receiver. It is not in the store.
     Full,
@@ -421,8 +441,8 @@ pub enum Outcome {
     Unfriended,
     /// It was not done, or whether it was done is not known. Nothing may be promised of it.
     Failed,
-    /// It was not done, and the store will not do it however often it is asked: something in it, or in what is stored, does not
-    /// fit. Other jobs do.
+    /// It was not done, and the store will not do it however often it is asked: something in it, or
+    /// in what is stored, does not fit. Other jobs do.
     Refused,
     /// The same: it is larger than the store takes.
     TooLarge,

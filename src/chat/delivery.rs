@@ -1,5 +1,6 @@
-//! The way of a push: onto its receiver's list or into the store, to its receiver, again and again until it is acked, and
-//! the moment at which its `MS` may go out: acked or committed, whichever is first.
+//! The way of a push: onto its receiver's list or into the store, to its receiver, again and again
+//! until it is acked, and the moment at which its `MS` may go out: acked or committed, whichever is
+//! first.
 
 use super::account::Pending;
 use super::answer::{BUSY, FULL, Fault, UNAVAILABLE, fault_of};
@@ -62,7 +63,8 @@ impl Chat {
         self.want_page(receiver, out);
     }
 
-    /// Puts a push that is committed already (by a friend request or its answer) on its receiver's list, if he has one.
+    /// Puts a push that is committed already (by a friend request or its answer) on its receiver's
+    /// list, if he has one.
     pub(super) fn deliver_committed(&mut self, push: Push, receiver: UserId, out: &mut Vec<Action>) {
         let user = self.users.get_mut(receiver);
         if user.conn.is_some() && user.list.is_none() {
@@ -71,7 +73,8 @@ impl Chat {
         let known = match user.list.as_ref().map(|list| list.feed) {
             None => false,
             Some(Feed::Live) => true,
-            // The page on its way was read after this was committed: jobs about one user are done in order.
+            // The page on its way was read after this was committed: jobs about one user are done
+            // in order.
             Some(Feed::Opening) => false,
             // The pages have passed its place.
             Some(Feed::Backlog { after_seq, .. }) => push.seq <= after_seq,
@@ -87,7 +90,8 @@ impl Chat {
             && list.is_full(push.weight_bytes(), &self.rules)
             && !later
         {
-            // A page will have it. (One whose commit was overtaken is taken all the same: no page goes back.)
+            // A page will have it. (One whose commit was overtaken is taken all the same: no page
+            // goes back.)
             list.feed = Feed::Backlog { after_seq: push.seq - 1, asking: false };
             return self.want_page(receiver, out);
         }
@@ -117,7 +121,8 @@ impl Chat {
         }
     }
 
-    /// Forgets graces that are over before their time, so that the queue is as short as what is really open.
+    /// Forgets graces that are over before their time, so that the queue is as short as what is
+    /// really open.
     fn trim_grace(&mut self) {
         while let Some(&(_, item)) = self.grace.front() {
             if self.items.get(item).is_some_and(|item| item.save == Save::None) {
@@ -238,7 +243,8 @@ impl Chat {
                     self.free(item);
                 }
             }
-            // One whose deletion failed may be the one that is in the store: acked, and to be gone. Until it is, nothing is promised.
+            // One whose deletion failed may be the one that is in the store: acked, and to be gone.
+            // Until it is, nothing is promised.
             Outcome::Duplicate if self.undeleted.is_empty() => {
                 // The first one is in the store and will be delivered: this one is not.
                 found.save = Save::Done;
@@ -250,7 +256,8 @@ impl Chat {
                     self.room_made(receiver, out);
                 }
             }
-            // An ack may still take it off its list, but room is made by the receiver alone: whoever waits is told at once.
+            // An ack may still take it off its list, but room is made by the receiver alone:
+            // whoever waits is told at once.
             Outcome::Full => self.not_saved(item, Save::Full, FULL, out),
             // Trying again would not help, and whoever waits is to know that now.
             Outcome::Refused | Outcome::TooLarge => self.save_failed(item, fault_of(outcome), out),
@@ -265,7 +272,8 @@ impl Chat {
         listed.is_some_and(|found| self.users.get(found.receiver).conn.is_some())
     }
 
-    /// Whoever waits for it waits on, until his time is over: for the ack, or for a store that is back.
+    /// Whoever waits for it waits on, until his time is over: for the ack, or for a store that is
+    /// back.
     fn save_again_later(&mut self, item: ItemRef, out: &mut Vec<Action>) {
         if let Some(found) = self.items.get_mut(item) {
             found.save = Save::Failed;
@@ -346,7 +354,8 @@ impl Chat {
         self.reply(conn, spelling, ReplyId::OfPush(push.clone()), Reply::Message { taken: true }, out);
     }
 
-    /// Takes an item off its receiver's list; `false` if it stood on none. What waited for its place is yet to be sent.
+    /// Takes an item off its receiver's list; `false` if it stood on none. What waited for its
+    /// place is yet to be sent.
     pub(super) fn unlist(&mut self, item: ItemRef) -> bool {
         let Some(found) = self.items.get_mut(item).filter(|found| found.listed) else {
             return false;
@@ -358,7 +367,8 @@ impl Chat {
         true
     }
 
-    /// Something came off a list: what waited for its id or its place goes out, and the next page is asked for.
+    /// Something came off a list: what waited for its id or its place goes out, and the next page
+    /// is asked for.
     pub(super) fn room_made(&mut self, user: UserId, out: &mut Vec<Action>) {
         if let Some(list) = &mut self.users.get_mut(user).list {
             // Gives back the memory of sendings that do not count any more.
@@ -368,7 +378,8 @@ impl Chat {
         self.want_page(user, out);
     }
 
-    /// Forgets an item that stands on no list, unless its saving is on the way (its outcome forgets it).
+    /// Forgets an item that stands on no list, unless its saving is on the way (its outcome forgets
+    /// it).
     pub(super) fn free_unless_listed(&mut self, item: ItemRef) {
         if let Some(found) = self.items.get(item)
             && !found.listed
@@ -379,7 +390,8 @@ impl Chat {
         }
     }
 
-    /// Forgets an item. One that never became safe was not taken: the sender's next try is a new message.
+    /// Forgets an item. One that never became safe was not taken: the sender's next try is a new
+    /// message.
     pub(super) fn free(&mut self, name: ItemRef) {
         if let Some(item) = self.items.remove(name) {
             self.forget(name, item);
@@ -418,7 +430,8 @@ impl Chat {
 
     /// A deletion did not work: it is tried again, and until then the push counts as deleted.
     pub(super) fn delete_failed(&mut self, receiver: crate::protocol::field::UserName, seq: u64) {
-        /// Beyond this the push is sent once more at the next log-in instead, as "at least once" allows.
+        /// Beyond this the push is sent once more at the next log-in instead, as "at least once"
+        /// allows.
         const UNDELETED_MAX: usize = 100_000;
         if !self.undeleted.contains(&seq) && self.undeleted.len() >= UNDELETED_MAX {
             return;

@@ -1,5 +1,6 @@
-//! When trying again will not tell whether two are friends, it is read: too many are in doubt at a time, or the store refuses what it may
-//! have done before. And until it is known nobody is told that the two are none.
+//! When trying again will not tell whether two are friends, it is read: too many are in doubt at a
+//! time, or the store refuses what it may have done before. And until it is known nobody is told
+//! that the two are none.
 
 use super::account::Pending;
 use super::contract::{Action, Job, Page};
@@ -31,7 +32,8 @@ impl Chat {
         }
     }
 
-    /// A push of this number may be in the store, and nobody will come back to it: it is looked for, as long as its receiver is there.
+    /// A push of this number may be in the store, and nobody will come back to it: it is looked
+    /// for, as long as its receiver is there.
     pub(super) fn look_for(&mut self, receiver: UserId, seq: u64, out: &mut Vec<Action>) {
         self.users.hold(receiver);
         self.look_for_held(receiver, seq, out);
@@ -69,7 +71,8 @@ impl Chat {
         self.users.release(receiver);
     }
 
-    /// What became of this one is not found out by trying it again: whose friends the two are is read anew, if it matters.
+    /// What became of this one is not found out by trying it again: whose friends the two are is
+    /// read anew, if it matters.
     pub(super) fn doubt_both(&mut self, friendship: &Friendship) {
         if friendship.changes_friends() {
             self.doubt(friendship.me);
@@ -77,7 +80,8 @@ impl Chat {
         }
     }
 
-    /// His friends in memory may not be those in the store. Of those who are away nothing is in memory.
+    /// His friends in memory may not be those in the store. Of those who are away nothing is in
+    /// memory.
     fn doubt(&mut self, user: UserId) {
         let entry = self.users.get(user);
         if entry.conn.is_none() && entry.loading.is_none() {
@@ -115,7 +119,8 @@ impl Chat {
         }
     }
 
-    /// The friends of one of them are known now. From the moment of asking on, what changed meanwhile was kept as at a log-in.
+    /// The friends of one of them are known now. From the moment of asking on, what changed
+    /// meanwhile was kept as at a log-in.
     pub(super) fn friends_read(&mut self, user: UserId, friends: Option<&[UserName]>, out: &mut Vec<Action>) {
         if let Some(friends) = friends.filter(|_| self.users.get(user).conn.is_some()) {
             self.users.set_friends(user, friends);

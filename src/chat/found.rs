@@ -16,7 +16,8 @@ pub struct Page {
 pub enum Asked {
     /// It is pending, and its push is kept.
     Pending,
-    /// One from the same to the same was pending before: nothing was changed. It may be this very one, whose push was acked since.
+    /// One from the same to the same was pending before: nothing was changed. It may be this very
+    /// one, whose push was acked since.
     AlreadyPending {
         /// When that one was taken, in ms since the epoch.
         time_ms: u64,
@@ -38,8 +39,10 @@ pub enum Answered {
     Done,
     /// No such request is pending: nothing was changed.
     NoSuchRequest,
-    /// One of the two has as many friends as are allowed: nothing was changed, the request is still pending.
+    /// One of the two has as many friends as are allowed: nothing was changed, the request is still
+    /// pending.
     TooManyFriends,
-    /// The push would exceed a quota of what waits for who asked: nothing was changed, the request is still pending.
+    /// The push would exceed a quota of what waits for who asked: nothing was changed, the request
+    /// is still pending.
     Full,
 }

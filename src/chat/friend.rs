@@ -1,7 +1,8 @@
-//! TYPE 6: asking to be friends, answering, and ending it. Each changes who is whose friend, so each waits for the commit.
+//! TYPE 6: asking to be friends, answering, and ending it. Each changes who is whose friend, so
+//! each waits for the commit.
 //!
-//! What concerns one pair of people is done one after the other, so that the friends in memory are those in the store
-//! whatever the order in which workers answer.
+//! What concerns one pair of people is done one after the other, so that the friends in memory are
+//! those in the store whatever the order in which workers answer.
 
 use super::account::{Pending, id_text};
 use super::answer::{Asker, BUSY, FULL, Fault, NOT_YOU, UNAVAILABLE, fault_of};
@@ -23,14 +24,17 @@ const TOO_MANY_REQUESTS: Fault =
 const TOO_MANY_FRIENDS: Fault = Fault(ErrorCode::RateLimited, "one of you has as many friends as are allowed");
 /// Requests about one pair of people that wait for the one before.
 const TURNS_MAX: usize = 16;
-/// And how large those of all pairs are together: while the store is away, the pairs of many may be busy.
+/// And how large those of all pairs are together: while the store is away, the pairs of many may be
+/// busy.
 const TURNS_BYTES_MAX: usize = 16 * 1024 * 1024;
-/// How long after it failed what the store could not do, or did and could not say, is tried again, at first and at most: until it is
-/// known, however long the store is away, since those online would else not know whose friends they are.
+/// How long after it failed what the store could not do, or did and could not say, is tried again,
+/// at first and at most: until it is known, however long the store is away, since those online
+/// would else not know whose friends they are.
 pub(super) const RETRY_MS: u64 = 1_000;
 const RETRY_MS_MAX: u64 = 4_000;
-/// And how large their pushes are together. Beyond this, and beyond `undecided_max`, what was done is not found out by trying again: the
-/// friends of those online are read anew, and the push is looked for.
+/// And how large their pushes are together. Beyond this, and beyond `undecided_max`, what was done
+/// is not found out by trying again: the friends of those online are read anew, and the push is
+/// looked for.
 const UNDECIDED_BYTES_MAX: usize = 16 * 1024 * 1024;
 
 /// What one pair of people waits for.
@@ -72,7 +76,8 @@ pub(super) struct Friendship {
     pub(super) other: UserId,
     time_ms: u64,
     push: Option<Push>,
-    /// They were friends already when it began: then no request can have been pending, and nothing was accepted.
+    /// They were friends already when it began: then no request can have been pending, and nothing
+    /// was accepted.
     were_friends: bool,
     /// How often it was tried in vain.
     failed: u32,
@@ -172,8 +177,9 @@ impl Chat {
         }
     }
 
-    /// The store failed, or did it and could not say so. Whoever asked is told that nothing is promised; the pair stays
-    /// busy until it is known whether those online are friends and whether there is a push to send.
+    /// The store failed, or did it and could not say so. Whoever asked is told that nothing is
+    /// promised; the pair stays busy until it is known whether those online are friends and whether
+    /// there is a push to send.
     fn friendship_failed(&mut self, mut friendship: Friendship, out: &mut Vec<Action>) {
         self.refuse_waiting(friendship.request, Some(UNAVAILABLE), out);
         let key = pair(friendship.me, friendship.other);
@@ -198,7 +204,8 @@ impl Chat {
         self.undecided_bytes = bytes;
     }
 
-    /// The same again, because nothing was promised: it is answered when it is known what became of the first.
+    /// The same again, because nothing was promised: it is answered when it is known what became of
+    /// the first.
     fn joins_undecided(&mut self, turn: &Turn) -> bool {
         let is_it = |other: &&mut Friendship| {
             (other.me, other.other, other.verb) == (turn.me, turn.other, turn.verb)
@@ -275,7 +282,8 @@ impl Chat {
         let no_request = matches!(outcome, Outcome::Answered(Answered::NoSuchRequest));
         let may_be_done = friendship.failed > 0 && !friendship.were_friends;
         if no_request && may_be_done && friendship.verb == FriendVerb::Accept {
-            // An earlier try may have been committed, and its push acked since: then it is gone, and only the friendship tells.
+            // An earlier try may have been committed, and its push acked since: then it is gone,
+            // and only the friendship tells.
             return self.read_friends(friendship, out);
         }
         if matches!(outcome, Outcome::Refused) && friendship.failed > 0 {
@@ -323,9 +331,10 @@ impl Chat {
         self.turn_ends(me, other, out);
     }
 
-    /// They are friends, or `asker` has withdrawn: no request of `asker` waits any longer for the ack of `asked`. The store has dropped
-    /// the one that was pending, perhaps in a try that failed afterwards, so that nobody could say which it was. An older one, answered
-    /// and never acked, is as moot.
+    /// They are friends, or `asker` has withdrawn: no request of `asker` waits any longer for the
+    /// ack of `asked`. The store has dropped the one that was pending, perhaps in a try that failed
+    /// afterwards, so that nobody could say which it was. An older one, answered and never acked,
+    /// is as moot.
     fn take_off_requests(&mut self, asked: UserId, asker: UserId, out: &mut Vec<Action>) {
         let asker = self.users.get(asker).name.clone();
         let is_one = |item: &ItemRef| {

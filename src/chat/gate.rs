@@ -1,9 +1,12 @@
-//! In what order passwords are hashed: hashing is dear, so it is the one thing that a stranger could make this server choke on.
+//! In what order passwords are hashed: hashing is dear, so it is the one thing that a stranger
+//! could make this server choke on.
 //!
-//! What waits for it waits here, and only a few runs are with the workers at a time. There are three rooms, each with a bound of
-//! its own, so that who fills one keeps nobody out of another: log-ins above suspicion (see [`super::tries`]), other log-ins,
-//! and sign-ups. Those above suspicion go first, each in the order in which it came; for every [`FIRST_IN_A_ROW`] of them one
-//! of the other two rooms is taken, in turn, so that nobody waits for ever. One address has at most a share of all places.
+//! What waits for it waits here, and only a few runs are with the workers at a time. There are
+//! three rooms, each with a bound of its own, so that who fills one keeps nobody out of another:
+//! log-ins above suspicion (see [`super::tries`]), other log-ins, and sign-ups. Those above
+//! suspicion go first, each in the order in which it came; for every [`FIRST_IN_A_ROW`] of them one
+//! of the other two rooms is taken, in turn, so that nobody waits for ever. One address has at most
+//! a share of all places.
 
 use super::Chat;
 use super::account::Pending;
@@ -33,7 +36,8 @@ pub(super) enum Waiting {
         attempt: Try,
         user: UserName,
         secret: Secret,
-        /// `None` for a user that does not exist: it is hashed all the same, so that nobody learns that from the time it takes.
+        /// `None` for a user that does not exist: it is hashed all the same, so that nobody learns
+        /// that from the time it takes.
         password_hash: Option<Secret>,
     },
 }
@@ -62,7 +66,8 @@ enum Room {
 }
 
 impl Room {
-    /// A quarter of all places each for the suspicious and for sign-ups, the rest for those above suspicion; at least one.
+    /// A quarter of all places each for the suspicious and for sign-ups, the rest for those above
+    /// suspicion; at least one.
     fn places(self, places_max: usize) -> usize {
         let quarter = (places_max / 4).max(1);
         match self {

@@ -1,12 +1,14 @@
 //! What each user has in flight, and when no more requests of theirs are taken.
 //!
-//! A user has a share of the store: the jobs that were submitted because of their requests, and the messages of theirs that will need one
-//! unless they are acked first. At the bound the shell is told to hold the requests of their connection (acks, heartbeats and
-//! log-ins are read on), and when half of it is done, to go on. What is in flight belongs to the user, so whoever connects again
-//! does not have more of it.
+//! A user has a share of the store: the jobs that were submitted because of their requests, and the
+//! messages of theirs that will need one unless they are acked first. At the bound the shell is
+//! told to hold the requests of their connection (acks, heartbeats and log-ins are read on), and
+//! when half of it is done, to go on. What is in flight belongs to the user, so whoever connects
+//! again does not have more of it.
 //!
-//! As long as the store has room for everybody, the bound is what the rules say; when it has not, each may have a part of what is
-//! free (a dynamic threshold): however many fill it, there is room for one who needs little.
+//! As long as the store has room for everybody, the bound is what the rules say; when it has not,
+//! each may have a part of what is free (a dynamic threshold): however many fill it, there is room
+//! for one who needs little.
 
 use super::Chat;
 use super::account::Pending;
@@ -42,8 +44,8 @@ impl Load {
     }
 }
 
-/// What everybody has in flight, by the place in the table of users, which is never large for long. Whoever has something
-/// counts as referred to.
+/// What everybody has in flight, by the place in the table of users, which is never large for long.
+/// Whoever has something counts as referred to.
 #[derive(Debug, Default)]
 pub(super) struct InFlight {
     by_slot: Vec<Load>,
@@ -82,7 +84,8 @@ pub(super) fn units(push_bytes: usize) -> u32 {
 }
 
 impl Chat {
-    /// Whose request a job is for, and how much it counts. What a log-in needs belongs to nobody yet.
+    /// Whose request a job is for, and how much it counts. What a log-in needs belongs to nobody
+    /// yet.
     pub(super) fn payer(&self, job: &Job, pending: &Pending) -> Option<(UserId, u32)> {
         let rules = &self.rules;
         match pending {
@@ -144,7 +147,8 @@ impl Chat {
         }
     }
 
-    /// Has the shell hold the requests of a connection or go on with them, as its user's share says.
+    /// Has the shell hold the requests of a connection or go on with them, as its user's share
+    /// says.
     pub(super) fn settle_requests(&mut self, conn: ConnId, out: &mut Vec<Action>) {
         let Some(session) = self.sessions.get_mut(conn) else {
             return;

@@ -1,4 +1,5 @@
-//! What comes in on a connection: what counts as speaking, what is refused before anybody looks at it, who handles the rest.
+//! What comes in on a connection: what counts as speaking, what is refused before anybody looks at
+//! it, who handles the rest.
 
 use super::answer::{Fault, LOG_IN_FIRST, STOPPING, TOO_FAST, owned_id};
 use super::contract::{Action, CloseReason, ConnId, Origin};
@@ -9,7 +10,8 @@ use crate::protocol::error::ErrorCode;
 use crate::protocol::request::{BadInput, Request, Spelling, Verb};
 
 impl Chat {
-    /// Looks at what input of this connection will need, to have it near; the sum of what was seen means nothing. Changes nothing.
+    /// Looks at what input of this connection will need, to have it near; the sum of what was seen
+    /// means nothing. Changes nothing.
     #[must_use]
     pub fn touch(&self, conn: ConnId) -> usize {
         let Some(user) = self.sessions.get(conn).and_then(|session| session.user) else {
@@ -43,7 +45,8 @@ impl Chat {
                 let (user, spelling) = (session.user, session.spelling);
                 let before = if enough { None } else { Some(TOO_FAST) };
                 match self.refused_at_once(&request, user, before) {
-                    // It has no answer; what it is for stays on the list and is sent again, so that nothing is lost.
+                    // It has no answer; what it is for stays on the list and is sent again, so that
+                    // nothing is lost.
                     Some(TOO_FAST) if matches!(request, Request::Ack { .. }) => {}
                     Some(fault) => {
                         let id = owned_id(id_of(&request));
@@ -56,8 +59,9 @@ impl Chat {
         }
     }
 
-    /// Whatever a client sends costs a token. `false` if there was none, so that it is refused; `None` if that was so too often, or
-    /// it is a stranger: then the connection is to be closed, since refusals are work, too.
+    /// Whatever a client sends costs a token. `false` if there was none, so that it is refused;
+    /// `None` if that was so too often, or it is a stranger: then the connection is to be closed,
+    /// since refusals are work, too.
     fn take_token(&mut self, conn: ConnId) -> Option<bool> {
         let (now_ms, rules) = (self.now.mono_ms, &self.rules);
         let Some(session) = self.sessions.get_mut(conn) else {
@@ -75,7 +79,8 @@ impl Chat {
         (u32::from(session.refused) <= rules.refused_requests_max).then_some(false)
     }
 
-    /// Has the address of this connection, on which nobody is logged in, something left of its allowance?
+    /// Has the address of this connection, on which nobody is logged in, something left of its
+    /// allowance?
     fn is_welcome(&mut self, conn: ConnId) -> bool {
         let Some(Origin(origin)) = self.sessions.get(conn).and_then(|session| session.origin) else {
             return true;
@@ -103,7 +108,8 @@ impl Chat {
         self.close(conn, CloseReason::TooFast, out);
     }
 
-    /// What is refused whatever it says. A 3 before log-in gets silence, which is `dispatch`'s to keep.
+    /// What is refused whatever it says. A 3 before log-in gets silence, which is `dispatch`'s to
+    /// keep.
     fn refused_at_once(&self, request: &Request<'_>, user: Option<UserId>, fault: Option<Fault>) -> Option<Fault> {
         let verb = verb_of(request);
         if user.is_none() {
@@ -198,7 +204,8 @@ impl Chat {
         }
     }
 
-    /// Whoever takes what had been waiting for them is there: before they have read it all they may have nothing to say.
+    /// Whoever takes what had been waiting for them is there: before they have read it all they may
+    /// have nothing to say.
     pub(super) fn drained(&mut self, conn: ConnId) {
         if let Some(session) = self.sessions.get_mut(conn)
             && session.blocked
@@ -220,7 +227,8 @@ impl Chat {
         }
     }
 
-    /// What is due to be sent again is looked at a moment later, once the acks that have come are read.
+    /// What is due to be sent again is looked at a moment later, once the acks that have come are
+    /// read.
     #[cold]
     pub(super) fn resend_later(&mut self, user: UserId) {
         let later_ms = self.now.mono_ms + 1;
@@ -229,7 +237,8 @@ impl Chat {
         }
     }
 
-    /// Sets the timer for the oldest sending of a user, if it is not set and there is something to wait for.
+    /// Sets the timer for the oldest sending of a user, if it is not set and there is something to
+    /// wait for.
     pub(super) fn arm_resend(&mut self, user: UserId) {
         let Some(list) = &mut self.users.get_mut(user).list else {
             return;
@@ -263,7 +272,8 @@ fn spelling_of(request: &Request<'_>) -> Option<Spelling> {
         | Request::Message { spelling, .. }
         | Request::Ack { spelling, .. }
         | Request::Friend { spelling, .. } => Some(*spelling),
-        // A TOKEN is answered in its own, but the connection's is what the protocol's first requests made it.
+        // A TOKEN is answered in its own, but the connection's is what the protocol's first
+        // requests made it.
         Request::GetUser { .. } | Request::Heartbeat { .. } | Request::Token { .. } => None,
     }
 }

@@ -9,7 +9,8 @@ use super::users::UserId;
 use crate::protocol::request::Verb;
 use std::collections::{HashMap, HashSet};
 
-/// Above this many users and sessions only every so many-th event is checked, or tests with many would never end.
+/// Above this many users and sessions only every so many-th event is checked, or tests with many
+/// would never end.
 const SMALL: usize = 64;
 const EVERY: u64 = 257;
 
@@ -59,8 +60,9 @@ impl Chat {
                 list.check(&self.items);
                 let (count, _) = list.outstanding();
                 assert!(count <= self.rules.outstanding_max as usize);
-                // A page is asked for when half of the list is free, and what was taken meanwhile comes behind it. Pushes of
-                // friend requests whose commit took its time come in late: one at a time about each pair of people.
+                // A page is asked for when half of the list is free, and what was taken meanwhile
+                // comes behind it. Pushes of friend requests whose commit took its time come in
+                // late: one at a time about each pair of people.
                 let (list_max, page_max) = (self.rules.list_max as usize, self.rules.page_max as usize);
                 let late_max = 2 * self.users.len();
                 assert!(list.tail_len() <= list_max);
@@ -69,8 +71,8 @@ impl Chat {
         }
     }
 
-    /// Each connection is owed what is counted, and only its own user waits on it: nothing that somebody else asked is answered
-    /// behind a log-in.
+    /// Each connection is owed what is counted, and only its own user waits on it: nothing that
+    /// somebody else asked is answered behind a log-in.
     fn check_owed(&self) {
         let mut owed: HashMap<ConnId, u32> = HashMap::new();
         for asker in self.requests.values().filter(|asker| !matches!(asker.verb, Verb::SignUp | Verb::Login)) {

@@ -1,4 +1,5 @@
-//! A push on its way: who waits for its `MS`, whether it is saved, whether it stands on a list in memory.
+//! A push on its way: who waits for its `MS`, whether it is saved, whether it stands on a list in
+//! memory.
 
 use super::contract::ConnId;
 use super::users::UserId;
@@ -7,7 +8,8 @@ use crate::protocol::request::Spelling;
 use slab::Slab;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
-/// What an item takes beside its push: itself, its entry on a list, its sendings, its places in the queues of what is due.
+/// What an item takes beside its push: itself, its entry on a list, its sendings, its places in the
+/// queues of what is due.
 pub(super) const ITEM_BYTES: usize = size_of::<Item>() + 96;
 
 /// Not sent on the receiver's present connection.

@@ -1,11 +1,13 @@
-//! The ACK list of one user: what was sent to them and not acked, what is next, and what waits in the store.
+//! The ACK list of one user: what was sent to them and not acked, what is next, and what waits in
+//! the store.
 //!
-//! Only so much of it is in memory. Entries stand in the order in which they are to be sent first; the rest is in the
-//! store behind `after_seq` and is read in pages as acks make room.
+//! Only so much of it is in memory. Entries stand in the order in which they are to be sent first;
+//! the rest is in the store behind `after_seq` and is read in pages as acks make room.
 //!
-//! An ack costs the same however long the list is and whatever ids are on it: most take off the first entry; the others are found by
-//! the [index](index) of a long list, or on a short one by a look at each; what was [held back](held) because of it is woken by
-//! its name; and what leaves a gap in a long list is closed up with many others.
+//! An ack costs the same however long the list is and whatever ids are on it: most take off the
+//! first entry; the others are found by the [index](index) of a long list, or on a short one by a
+//! look at each; what was [held back](held) because of it is woken by its name; and what leaves a
+//! gap in a long list is closed up with many others.
 
 use super::contract::Rules;
 use super::item::{Item, ItemRef, Items, NEVER, Save};
@@ -83,11 +85,12 @@ pub(super) struct AckList {
     /// As written.
     sent_bytes: usize,
     bytes: usize,
-    /// Taken while the store has more, saved all the same; comes behind the pages, whether it could be saved
-    /// or not. In the order of `seq`.
+    /// Taken while the store has more, saved all the same; comes behind the pages, whether it could
+    /// be saved or not. In the order of `seq`.
     tail: Vec<ItemRef>,
     tail_bytes: usize,
-    /// More was taken since the last page was asked for than the tail holds: what is missing is in the store.
+    /// More was taken since the last page was asked for than the tail holds: what is missing is in
+    /// the store.
     tail_lost: bool,
     /// Sendings in their order; those that were acked or sent again since are skipped.
     clock: VecDeque<(u64, ItemRef)>,
@@ -180,8 +183,8 @@ impl AckList {
         matches!(self.feed, Feed::Opening | Feed::Backlog { asking: true, .. })
     }
 
-    /// Puts an item on the tail; `false` when there is no room, or was none for an earlier one that the
-    /// page on its way may lack.
+    /// Puts an item on the tail; `false` when there is no room, or was none for an earlier one that
+    /// the page on its way may lack.
     pub(super) fn append_tail(&mut self, item: ItemRef, items: &Items, rules: &Rules) -> bool {
         let weight = items.get(item).map_or(0, Item::weight_bytes);
         if !self.tail_has_room(weight, rules) || (self.tail_lost && self.is_asking()) {
@@ -195,8 +198,8 @@ impl AckList {
         true
     }
 
-    /// Takes off a full tail what is in the store by now, if there is any among the oldest, and if no page
-    /// is on its way that may lack it.
+    /// Takes off a full tail what is in the store by now, if there is any among the oldest, and if
+    /// no page is on its way that may lack it.
     pub(super) fn make_room_on_tail(&mut self, weight: usize, rules: &Rules, items: &Items) -> Vec<ItemRef> {
         const OLDEST: usize = 16;
         let pays = self.tail.iter().take(OLDEST).any(|item| is_saved(*item, items));
@@ -227,8 +230,8 @@ impl AckList {
         (tail, !std::mem::take(&mut self.tail_lost))
     }
 
-    /// A page is about to be asked for: what the tail lacks by now will be on it, or on a later one, and so
-    /// will what is in the store already, which this takes off.
+    /// A page is about to be asked for: what the tail lacks by now will be on it, or on a later
+    /// one, and so will what is in the store already, which this takes off.
     pub(super) fn page_asked(&mut self, items: &Items) -> Vec<ItemRef> {
         self.tail_lost = false;
         self.take_saved_off_tail(items)
@@ -289,7 +292,8 @@ impl AckList {
         self.entries.iter().copied().filter(|entry| !entry.is_gap())
     }
 
-    /// Is there an entry of this `seq`, or a later one? Nearly always what is asked about is newer than all.
+    /// Is there an entry of this `seq`, or a later one? Nearly always what is asked about is newer
+    /// than all.
     pub(super) fn seqs_from(&self, seq: u64) -> (bool, bool) {
         if seq >= self.above_seq {
             return (false, false);

@@ -1,8 +1,9 @@
 //! TYPE 2: from a password or a token to a user who is online.
 //!
-//! Of each user one log-in at a time reads friends and the first page. Others that come meanwhile only prove who they are,
-//! and then wait for their turn: a page is large, and whoever knows one password could ask for a thousand at once. Who is online
-//! already needs no page: everything is in memory.
+//! Of each user one log-in at a time reads friends and the first page. Others that come meanwhile
+//! only prove who they are, and then wait for their turn: a page is large, and whoever knows one
+//! password could ask for a thousand at once. Who is online already needs no page: everything is in
+//! memory.
 
 use super::Chat;
 use super::account::{Pending, To};
@@ -47,8 +48,9 @@ impl Chat {
         let request = self.ask(to, Verb::Login, out);
         let log_in = LogIn { request, user, proof, attempt };
         if waits {
-            // What the first user asked is answered first: behind the `LS` the second one would take it for an answer to
-            // them. That is at most as long as a request may take, and nothing more is read from this connection meanwhile.
+            // What the first user asked is answered first: behind the `LS` the second one would
+            // take it for an answer to them. That is at most as long as a request may take, and
+            // nothing more is read from this connection meanwhile.
             self.later_log_ins.insert(conn, log_in);
         } else {
             self.begin_log_in(log_in, out);
@@ -89,8 +91,9 @@ impl Chat {
         self.submit_for(request, job, Pending::LogIn { request, user, proof, attempt }, out);
     }
 
-    /// Whoever wants to log in is somebody from now on, as far as their list and their friends are concerned: what happens to them
-    /// while they are read must not be lost. [`reading_ended`](Self::reading_ended) is its end.
+    /// Whoever wants to log in is somebody from now on, as far as their list and their friends are
+    /// concerned: what happens to them while they are read must not be lost.
+    /// [`reading_ended`](Self::reading_ended) is its end.
     pub(super) fn begin_reading(&mut self, user: &UserName) -> UserId {
         let user = self.users.refer(user);
         self.loading_begins(user);
@@ -146,7 +149,8 @@ impl Chat {
         }
     }
 
-    /// It is this user: friends and first page are read behind every save that was submitted before, in turn.
+    /// It is this user: friends and first page are read behind every save that was submitted
+    /// before, in turn.
     pub(super) fn proven(&mut self, request: Ticket, user: &UserName, out: &mut Vec<Action>) {
         if !self.is_awaited(request) {
             return;
@@ -172,8 +176,8 @@ impl Chat {
         self.submit_for(request, job, Pending::Load { request, user }, out);
     }
 
-    /// Everything is here: if the connection is, too, it is theirs from now on. Friends and first page are read unless the user
-    /// is online already.
+    /// Everything is here: if the connection is, too, it is theirs from now on. Friends and first
+    /// page are read unless the user is online already.
     pub(super) fn logged_in(
         &mut self,
         request: Ticket,

@@ -1,4 +1,5 @@
-//! How much memory the core holds for users, in one look, and what it lets go of when the process holds too much.
+//! How much memory the core holds for users, in one look, and what it lets go of when the process
+//! holds too much.
 
 use super::contract::ConnId;
 use super::item::{ITEM_BYTES, ItemRef, NEVER, Save};
@@ -6,12 +7,14 @@ use super::list::Feed;
 use super::users::UserId;
 use super::{Chat, account};
 
-/// What a job in flight takes beside the pushes in it: itself, its entry in the table, a name or two.
+/// What a job in flight takes beside the pushes in it: itself, its entry in the table, a name or
+/// two.
 const JOB_BYTES: usize = 512;
 
 impl Chat {
-    /// How much memory is held by everything that clients can make grow: kept in sums, so that this costs nothing. A push that is
-    /// being saved counts twice, since it may come off its list before that is done.
+    /// How much memory is held by everything that clients can make grow: kept in sums, so that this
+    /// costs nothing. A push that is being saved counts twice, since it may come off its list
+    /// before that is done.
     #[must_use]
     pub fn held_bytes(&self) -> usize {
         const REQUEST_BYTES: usize = size_of::<super::answer::Asker>() + size_of::<account::Pending>();
@@ -34,7 +37,8 @@ impl Chat {
         2 * self.jobs_bytes + self.jobs.len() * JOB_BYTES
     }
 
-    /// How much of it would be let go of if this connection were closed, once what waits for its user is in the store.
+    /// How much of it would be let go of if this connection were closed, once what waits for its
+    /// user is in the store.
     #[must_use]
     pub fn held_bytes_of(&self, conn: ConnId) -> usize {
         let Some(user) = self.sessions.get(conn).and_then(|session| session.user) else {
@@ -45,8 +49,8 @@ impl Chat {
         list + user.friends.len() * size_of::<UserId>()
     }
 
-    /// Lets go of about so much: what is on the longest lists, is in the store and was not sent yet is read again when there is
-    /// room; then, if asked for, what absent users sent of late.
+    /// Lets go of about so much: what is on the longest lists, is in the store and was not sent yet
+    /// is read again when there is room; then, if asked for, what absent users sent of late.
     #[cold]
     pub(super) fn release_memory(&mut self, bytes: usize, windows: bool) {
         let mut left = bytes;
@@ -71,7 +75,8 @@ impl Chat {
         }
     }
 
-    /// Takes the end of a list, as far as it was not sent and is in the store, out of memory; a page will have it. Says how much.
+    /// Takes the end of a list, as far as it was not sent and is in the store, out of memory; a
+    /// page will have it. Says how much.
     fn cut_list(&mut self, user: UserId) -> usize {
         let Some(list) = &self.users.get(user).list else {
             return 0;
@@ -88,7 +93,8 @@ impl Chat {
             self.items.get(**item).is_some_and(|item| item.sent_ms == NEVER && item.save == Save::Done && !item.waits())
         };
         let cut: Vec<ItemRef> = entries.iter().rev().take_while(is_kept_for_speed).copied().collect();
-        // The page begins behind all that stays on the list: what is acked while it is read must not be in it.
+        // The page begins behind all that stays on the list: what is acked while it is read must
+        // not be in it.
         let stays = list.all().count() - cut.len();
         let Some(kept_seq) = list.all().take(stays).map(|item| item.seq).max() else {
             return 0;

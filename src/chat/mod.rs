@@ -1,7 +1,8 @@
-//! Pure state: events and a clock in, actions out. The rules of the protocol live here and nowhere else.
+//! Pure state: events and a clock in, actions out. The rules of the protocol live here and nowhere
+//! else.
 //!
-//! [`Chat`] does no input or output, reads no clock and draws no random number. [`contract`] is its whole boundary.
-//! After every event in a debug build its invariants are checked.
+//! [`Chat`] does no input or output, reads no clock and draws no random number. [`contract`] is its
+//! whole boundary. After every event in a debug build its invariants are checked.
 #![deny(clippy::disallowed_methods)]
 
 mod account;
@@ -46,8 +47,8 @@ use crate::protocol::field::UserName;
 
 /// What is done so long after its time was not done because the process was paused.
 const LATE_MS: u64 = 1_000;
-/// Idle connections that are closed in one tick: thousands that were opened together fall silent together, and nobody else is to
-/// wait for their end.
+/// Idle connections that are closed in one tick: thousands that were opened together fall silent
+/// together, and nobody else is to wait for their end.
 const IDLE_CLOSES_PER_TICK: u32 = 128;
 
 /// What the wheel wakes.
@@ -115,38 +116,45 @@ pub struct Chat {
     tries: tries::Tries,
     /// Requests that wait for jobs, and are still to be answered.
     requests: Table<answer::Asker>,
-    /// Log-ins that wait until all is answered that another user asked on their connection. Never walked through.
+    /// Log-ins that wait until all is answered that another user asked on their connection. Never
+    /// walked through.
     later_log_ins: HashMap<ConnId, log_in::LogIn>,
     /// Connections whose log-in waits no longer.
     due_log_ins: Vec<ConnId>,
-    /// Friend requests and answers of a pair are done one after the other: those that wait for their turn.
+    /// Friend requests and answers of a pair are done one after the other: those that wait for
+    /// their turn.
     pairs: HashMap<(UserId, UserId), friend::Pair>,
     /// The size of those that wait.
     turns_bytes: usize,
-    /// Pushes whose deletion failed, by `seq`: a page that has them is read as if it had not, until they are gone.
+    /// Pushes whose deletion failed, by `seq`: a page that has them is read as if it had not, until
+    /// they are gone.
     undeleted: BTreeSet<u64>,
     /// Of these, those that are to be tried again; the others are being.
     to_delete: Vec<(UserName, u64)>,
     /// Pushes to people online whose saving failed and that somebody waits for: tried again.
     to_save: Vec<ItemRef>,
-    /// What friends wanted and the store failed at, or did and could not say so: tried again until it is known.
+    /// What friends wanted and the store failed at, or did and could not say so: tried again until
+    /// it is known.
     undecided: BTreeMap<(UserId, UserId), friend::Friendship>,
     /// The size of the pushes in it.
     undecided_bytes: usize,
     /// Those whose friends have to be read anew.
     doubted: doubt::Doubted,
-    /// Pushes that may be in the store and are to be looked for again, with their receivers, who are held.
+    /// Pushes that may be in the store and are to be looked for again, with their receivers, who
+    /// are held.
     lost: Vec<(UserId, u64)>,
     /// The timer of these three is set.
     undecided_armed: bool,
     /// What users sent of late, in bytes.
     recent_bytes: usize,
     wheel: Wheel<Timer>,
-    /// Pushes to people online, by when they are to be saved if they are not acked. Constant wait, so always in order.
+    /// Pushes to people online, by when they are to be saved if they are not acked. Constant wait,
+    /// so always in order.
     grace: VecDeque<(u64, ItemRef)>,
     /// What is to be answered, by when, in order.
     due: VecDeque<(u64, Due)>,
-    /// After a pause of the process: what clients had sent by this time is handed in before anybody is judged.
+    /// After a pause of the process: what clients had sent by this time is handed in before anybody
+    /// is judged.
     hear_first_ms: u64,
     /// A stop has begun.
     stopping: bool,
@@ -156,8 +164,8 @@ pub struct Chat {
 }
 
 impl Chat {
-    /// An empty chat. `first_seq` must be greater than that of any push in the store; `hash_key` should be random, so that
-    /// nobody outside can choose names that collide.
+    /// An empty chat. `first_seq` must be greater than that of any push in the store; `hash_key`
+    /// should be random, so that nobody outside can choose names that collide.
     #[must_use]
     pub fn new(rules: Rules, first_seq: u64, hash_key: [u64; 2]) -> Self {
         Self {
@@ -230,16 +238,18 @@ impl Chat {
         self.check_invariants();
     }
 
-    /// When to hand in the next [`Event::Tick`], by the mono clock; `None` if there is nothing to wait for.
-    /// After a tick at that time it is later, or `None`, unless the tick was very late and clients were not heard yet.
+    /// When to hand in the next [`Event::Tick`], by the mono clock; `None` if there is nothing to
+    /// wait for. After a tick at that time it is later, or `None`, unless the tick was very late
+    /// and clients were not heard yet.
     #[must_use]
     pub fn next_deadline(&self) -> Option<u64> {
         let queues = [self.grace.front().map(|&(due, _)| due), self.due.front().map(|&(due, _)| due)];
         queues.into_iter().chain([self.wheel.next_wake_ms()]).flatten().min()
     }
 
-    /// May what is due be done, or might input that was not heard yet make it needless? Only when it is late is that worth a
-    /// thought: then the process was paused, and what clients said meanwhile (acks above all) is still to be read.
+    /// May what is due be done, or might input that was not heard yet make it needless? Only when
+    /// it is late is that worth a thought: then the process was paused, and what clients said
+    /// meanwhile (acks above all) is still to be read.
     fn is_heard(&mut self, heard_ms: u64) -> bool {
         let now_ms = self.now.mono_ms;
         let is_late = |due_ms: u64| due_ms > heard_ms && now_ms.saturating_sub(due_ms) >= LATE_MS;
@@ -293,7 +303,8 @@ impl Chat {
             }
             self.due.pop_front();
         }
-        // The wait is the same for all, but a push's begins a moment before its save: its place is near the end.
+        // The wait is the same for all, but a push's begins a moment before its save: its place is
+        // near the end.
         let place = self.due.partition_point(|&(other_ms, _)| other_ms <= due_ms);
         self.due.insert(place, (due_ms, due));
     }
@@ -337,13 +348,15 @@ impl Chat {
         }
     }
 
-    /// The first look at which a connection that last spoke at `spoke_ms` has been silent for too long.
+    /// The first look at which a connection that last spoke at `spoke_ms` has been silent for too
+    /// long.
     fn next_look(&self, spoke_ms: u64) -> u64 {
         let every = self.rules.idle_check_ms.max(1);
         ((spoke_ms + self.rules.idle_timeout_ms) / every + 1) * every
     }
 
-    /// Closes those of this look who are idle: when everything that came before it was heard, and not too many at once.
+    /// Closes those of this look who are idle: when everything that came before it was heard, and
+    /// not too many at once.
     fn look_who_is_idle(&mut self, look_ms: u64, heard_ms: u64, closes: &mut u32, out: &mut Vec<Action>) {
         while look_ms <= heard_ms && *closes < IDLE_CLOSES_PER_TICK {
             let Some(conn) = self.sessions.next_to_look_at(look_ms) else { return };

@@ -1,5 +1,5 @@
-//! Coming and going: a list is read from the store in pages when its user comes online, moves over to his next
-//! connection, and is made safe when he goes.
+//! Coming and going: a list is read from the store in pages when its user comes online, moves over
+//! to his next connection, and is made safe when he goes.
 
 use super::account::Pending;
 use super::contract::{Action, Job, Page};
@@ -16,7 +16,8 @@ pub(super) const PAGE_RETRY_MS: u64 = 1_000;
 pub(super) const DAMAGED_PAGE_RETRY_MS: u64 = 60_000;
 
 impl Chat {
-    /// A log-in's first page is about to be asked for: from now on what is taken for him is kept until it is here.
+    /// A log-in's first page is about to be asked for: from now on what is taken for him is kept
+    /// until it is here.
     pub(super) fn loading_begins(&mut self, user: UserId) {
         self.users.loading_begins(user);
         let entry = self.users.get_mut(user);
@@ -25,7 +26,8 @@ impl Chat {
         }
     }
 
-    /// A log-in's first page is here, or will not come; whether the log-in stands is decided already.
+    /// A log-in's first page is here, or will not come; whether the log-in stands is decided
+    /// already.
     pub(super) fn loading_ended(&mut self, user: UserId) {
         if self.users.loading_ends(user) && self.users.get(user).conn.is_none() {
             self.put_list_away(user);
@@ -108,7 +110,8 @@ impl Chat {
         let last_seq = page.pushes.last().map_or(after_seq, |push| push.seq);
         let mut tail = tail.into_iter().peekable();
         for push in page.pushes {
-            // What was not saved when the page was read may be on its way again, and no later page would have it.
+            // What was not saved when the page was read may be on its way again, and no later page
+            // would have it.
             while let Some(earlier) = tail.next_if(|item| item.seq < push.seq) {
                 self.append(user, earlier);
             }
@@ -146,8 +149,8 @@ impl Chat {
         }
     }
 
-    /// Keeps what was just taken behind the pages as long as there is room: if it cannot be saved, an ack
-    /// may still make it safe.
+    /// Keeps what was just taken behind the pages as long as there is room: if it cannot be saved,
+    /// an ack may still make it safe.
     pub(super) fn append_to_tail(&mut self, user: UserId, item: ItemRef) {
         let (Some(list), Some(found)) = (&mut self.users.get_mut(user).list, self.items.get(item)) else {
             return;
@@ -168,7 +171,8 @@ impl Chat {
         }
     }
 
-    /// Lets go of items that were taken off a list: they are in the store, or on the way there, or were never promised.
+    /// Lets go of items that were taken off a list: they are in the store, or on the way there, or
+    /// were never promised.
     fn let_go(&mut self, items: Vec<ItemRef>) {
         for item in items {
             if let Some(found) = self.items.get_mut(item) {
@@ -187,7 +191,8 @@ impl Chat {
         self.pack_recent(user);
         let entry = self.users.get_mut(user);
         if entry.loading.is_some() && entry.list.is_none() {
-            // Nothing is outstanding, and the page on its way was asked for before: what is taken from now on is not on it.
+            // Nothing is outstanding, and the page on its way was asked for before: what is taken
+            // from now on is not on it.
             entry.list = Some(Box::new(AckList::new(Feed::Live)));
         }
         if let Some(list) = &mut entry.list {

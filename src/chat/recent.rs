@@ -1,5 +1,5 @@
-//! What one user sent of late, so that a message sent again because its `MS` was missed is not delivered twice
-//! (protocol: the last 1,024 messages, younger than 10 minutes; both can be set).
+//! What one user sent of late, so that a message sent again because its `MS` was missed is not
+//! delivered twice (protocol: the last 1,024 messages, younger than 10 minutes; both can be set).
 
 use super::delivery::ItemRef;
 use super::wheel::TimerId;
@@ -15,7 +15,8 @@ pub(super) use packed::PackedAll;
 /// Messages that can be remembered at most: their positions have 16 bits.
 pub(super) const COUNT_MAX: usize = 1 << 15;
 
-/// Stands for a receiver and an id: of the 1,024 of one sender two meet by chance once in 10^16 messages.
+/// Stands for a receiver and an id: of the 1,024 of one sender two meet by chance once in 10^16
+/// messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Key(u64);
 
@@ -88,7 +89,8 @@ impl Recent {
         self.index.insert(key, position);
     }
 
-    /// Forgets a message that became this push: it was not taken after all. A later one of the same id stays.
+    /// Forgets a message that became this push: it was not taken after all. A later one of the same
+    /// id stays.
     pub(super) fn remove(&mut self, key: Key, item: ItemRef) {
         if let Some(packed) = &mut self.packed {
             return packed.remove(item);

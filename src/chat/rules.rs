@@ -19,11 +19,13 @@ pub struct Rules {
     pub recent_messages_max: u32,
     /// And for how long.
     pub recent_messages_age_ms: u64,
-    /// And how large that of all who are offline may be, in bytes; who has been so for the longest is forgotten first.
+    /// And how large that of all who are offline may be, in bytes; who has been so for the longest
+    /// is forgotten first.
     pub recent_messages_bytes_max: usize,
     /// Requests a second on one connection that is logged in.
     pub requests_per_second_max: u32,
-    /// Requests beyond that rate that are refused before the connection is closed; one within it makes up for one of them.
+    /// Requests beyond that rate that are refused before the connection is closed; one within it
+    /// makes up for one of them.
     pub refused_requests_max: u32,
     /// Requests at once on a connection before log-in: anything that a client sends is one.
     pub requests_before_login_max: u32,
@@ -35,7 +37,8 @@ pub struct Rules {
     pub requests_before_login_per_address_per_second_max: u32,
     /// Pushes sent to one user and not acked.
     pub outstanding_max: u32,
-    /// And their size in bytes, as written to that connection (one push larger than that is sent all the same).
+    /// And their size in bytes, as written to that connection (one push larger than that is sent
+    /// all the same).
     pub outstanding_bytes_max: usize,
     /// Pushes read from the store at a time.
     pub page_max: u32,
@@ -47,30 +50,35 @@ pub struct Rules {
     pub list_bytes_max: usize,
     /// Jobs submitted and not finished.
     pub jobs_max: usize,
-    /// And the pushes in them, in bytes (one that is larger is submitted all the same when there is no other).
+    /// And the pushes in them, in bytes (one that is larger is submitted all the same when there is
+    /// no other).
     pub jobs_bytes_max: usize,
-    /// Jobs in flight because of one user's requests, and messages of theirs that may need one, before their connection's requests
-    /// are held. Large pushes count more than once; when the store has little room left, the bound is lower.
+    /// Jobs in flight because of one user's requests, and messages of theirs that may need one,
+    /// before their connection's requests are held. Large pushes count more than once; when the
+    /// store has little room left, the bound is lower.
     pub jobs_per_connection_max: u32,
     /// The same for requests that are answered with a profile or a token, if there is nothing else.
     pub reads_per_connection_max: u32,
-    /// Log-ins and sign-ups that wait for a password to be hashed: half of them log-ins above suspicion, a quarter other log-ins,
-    /// a quarter sign-ups.
+    /// Log-ins and sign-ups that wait for a password to be hashed: half of them log-ins above
+    /// suspicion, a quarter other log-ins, a quarter sign-ups.
     pub auth_jobs_max: usize,
     /// Of these, from one address; loopback may have them all.
     pub auth_jobs_per_address_max: u32,
-    /// How many are submitted at a time; the others wait in the core, where their order can still be chosen.
+    /// How many are submitted at a time; the others wait in the core, where their order can still
+    /// be chosen.
     pub auth_running_max: usize,
-    /// Log-ins of one user that are proven and wait until another one has read what waits for that user.
+    /// Log-ins of one user that are proven and wait until another one has read what waits for that
+    /// user.
     pub log_ins_waiting_per_user_max: u32,
-    /// Friend requests and answers of which the store did not say what became of them, and that are tried again until it does.
+    /// Friend requests and answers of which the store did not say what became of them, and that are
+    /// tried again until it does.
     pub undecided_max: usize,
     /// Wrong passwords on one connection; and tokens on it that are not valid.
     pub wrong_passwords_per_connection_max: u32,
     /// A connection on which so many tries were refused is closed.
     pub refused_tries_max: u32,
-    /// Wrong passwords of one user, from all untrusted addresses together, before more are refused without a look; and, apart from
-    /// these, from loopback.
+    /// Wrong passwords of one user, from all untrusted addresses together, before more are refused
+    /// without a look; and, apart from these, from loopback.
     pub wrong_passwords_per_user_max: u32,
     /// After this one of them is forgotten.
     pub wrong_password_per_user_forgotten_after_ms: u64,
@@ -82,7 +90,8 @@ pub struct Rules {
     pub wrong_passwords_per_trusted_address_max: u32,
     /// After this one of them is forgotten.
     pub wrong_password_per_trusted_address_forgotten_after_ms: u64,
-    /// Addresses that are remembered as trusted, each for one user who logged in from there of late; at most eight of one user.
+    /// Addresses that are remembered as trusted, each for one user who logged in from there of
+    /// late; at most eight of one user.
     pub trusted_addresses_max: usize,
     /// And for how long.
     pub trusted_address_age_ms: u64,

@@ -8,7 +8,8 @@ use std::collections::BTreeMap;
 /// No slot: the end of a list.
 const NONE: u32 = u32::MAX;
 
-/// What the core knows of one connection. There may be very many: whatever is added here is paid for by each.
+/// What the core knows of one connection. There may be very many: whatever is added here is paid
+/// for by each.
 #[derive(Debug)]
 pub(super) struct Session {
     generation: u32,
@@ -24,7 +25,8 @@ pub(super) struct Session {
     pub(super) blocked: bool,
     /// A sign-up or log-in is being worked on; the shell holds its input.
     pub(super) held: bool,
-    /// Requests of its user that are still to be answered; sign-ups and log-ins, which hold its input, are not counted.
+    /// Requests of its user that are still to be answered; sign-ups and log-ins, which hold its
+    /// input, are not counted.
     pub(super) owed: u32,
     /// Where it comes from, for the limits per address.
     pub(super) origin: Option<Origin>,
@@ -49,8 +51,8 @@ pub(super) struct Session {
 }
 
 impl Session {
-    /// Takes a token from the bucket; `false` when it is empty. It holds one second's worth, and before log-in the small allowance
-    /// of a stranger.
+    /// Takes a token from the bucket; `false` when it is empty. It holds one second's worth, and
+    /// before log-in the small allowance of a stranger.
     pub(super) fn take_token(&mut self, now_ms: u64, rules: &Rules) -> bool {
         const SECOND_NS: u64 = 1_000_000_000;
         let now_ns = now_ms.saturating_mul(1_000_000);
@@ -79,7 +81,8 @@ impl Session {
 pub(super) struct Sessions {
     slots: Vec<Option<Session>>,
     len: usize,
-    /// For each time at which some are looked at, the first of their list. It stays until that time, even if all of them go.
+    /// For each time at which some are looked at, the first of their list. It stays until that
+    /// time, even if all of them go.
     looks: BTreeMap<u64, u32>,
 }
 
@@ -129,7 +132,8 @@ impl Sessions {
         self.slots[conn.slot as usize].take()
     }
 
-    /// Notes when a connection is to be looked at; `true` if nobody else is at that time, so that it needs a timer.
+    /// Notes when a connection is to be looked at; `true` if nobody else is at that time, so that
+    /// it needs a timer.
     pub(super) fn look_at(&mut self, conn: ConnId, look_ms: u64) -> bool {
         debug_assert!(look_ms > 0, "0 says that it is not looked at");
         self.forget_look(conn.slot);

@@ -1,4 +1,5 @@
-//! A slab whose keys never come back: what names a place that was given to somebody else finds nothing.
+//! A slab whose keys never come back: what names a place that was given to somebody else finds
+//! nothing.
 
 use super::contract::Ticket;
 

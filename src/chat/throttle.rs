@@ -1,10 +1,11 @@
 //! How often something may happen to each of many: some times at once, then once in a while.
 //!
-//! For each key one time is kept: when all that was noted would be forgotten again (the generic cell rate algorithm). A key
-//! whose time has passed is as good as one that was never seen, so it is dropped; no timer is needed for that.
+//! For each key one time is kept: when all that was noted would be forgotten again (the generic
+//! cell rate algorithm). A key whose time has passed is as good as one that was never seen, so it
+//! is dropped; no timer is needed for that.
 //!
-//! What may turn out to be harmless is reserved first and settled later: so many at once cannot overrun a budget, and what
-//! was harmless leaves no trace.
+//! What may turn out to be harmless is reserved first and settled later: so many at once cannot
+//! overrun a budget, and what was harmless leaves no trace.
 
 use std::collections::{HashMap, VecDeque};
 
@@ -60,7 +61,8 @@ impl Throttle {
         self.entries.entry(key).or_default().reserved += 1;
     }
 
-    /// It has happened, or it has not. Of more than `keys_max` keys the one that was looked at the longest ago is forgotten.
+    /// It has happened, or it has not. Of more than `keys_max` keys the one that was looked at the
+    /// longest ago is forgotten.
     pub(super) fn settle(&mut self, key: u64, happened: bool, now_ms: u64, pace: Pace, keys_max: usize) {
         let Some(entry) = self.entries.get_mut(&key) else {
             debug_assert!(false, "settled and not reserved");
@@ -82,7 +84,8 @@ impl Throttle {
         if !std::mem::replace(&mut entry.ordered, true) {
             self.order.push_back((now_ms + pace.every_ms, key));
         }
-        // Never more than the whole burst ahead, so that who goes on trying is not shut out for longer.
+        // Never more than the whole burst ahead, so that who goes on trying is not shut out for
+        // longer.
         let most = now_ms + pace.every_ms * u64::from(pace.burst);
         entry.clean_at_ms = (entry.clean_at_ms.max(now_ms) + pace.every_ms).min(most);
         while self.order.len() > keys_max
@@ -102,7 +105,8 @@ impl Throttle {
         }
     }
 
-    /// Drops those at the front whose time has passed; those that were noted again meanwhile go to the back.
+    /// Drops those at the front whose time has passed; those that were noted again meanwhile go to
+    /// the back.
     fn forget_clean(&mut self, now_ms: u64) {
         /// Enough to shrink whenever something is added, and never a long walk.
         const LOOKS_MAX: usize = 4;

@@ -1,17 +1,20 @@
 //! Who may try a password, and how often.
 //!
-//! A try reserves its place in every budget before anything is compared, and gives it back if it turns out right or is not
-//! made. So many connections at once cannot overrun a budget, and when one is used up nothing is compared, whatever is cached.
+//! A try reserves its place in every budget before anything is compared, and gives it back if it
+//! turns out right or is not made. So many connections at once cannot overrun a budget, and when
+//! one is used up nothing is compared, whatever is cached.
 //!
 //! A try counts against its connection, its address, and
 //!
-//! - where the user logged in of late (a trusted address): a budget of the user at that address, and no other,
+//! - where the user logged in of late (a trusted address): a budget of the user at that address,
+//!   and no other,
 //! - elsewhere: a budget of the user at that address, and the user's budget for all such addresses.
 //!
-//! All are asked before one is reserved: what an inner budget refuses does not use up an outer one. So a single address uses up
-//! its own budget of a user and not the user's, and an owner at another address is not shut out. Many addresses can use up the
-//! user's; then those that are trusted, and resume tokens, still get in. Loopback is one more address that has no
-//! limit as such; its users have a budget of their own there, so that the outside and loopback never shut each other out.
+//! All are asked before one is reserved: what an inner budget refuses does not use up an outer one.
+//! So a single address uses up its own budget of a user and not the user's, and an owner at another
+//! address is not shut out. Many addresses can use up the user's; then those that are trusted, and
+//! resume tokens, still get in. Loopback is one more address that has no limit as such; its users
+//! have a budget of their own there, so that the outside and loopback never shut each other out.
 //!
 //! Whether a user exists makes no difference to any of this.
 
@@ -218,8 +221,8 @@ impl Chat {
         }
     }
 
-    /// Nothing wrong came of late on this connection, from this address, or for this user there. What others try elsewhere
-    /// does not matter.
+    /// Nothing wrong came of late on this connection, from this address, or for this user there.
+    /// What others try elsewhere does not matter.
     pub(super) fn is_above_suspicion(&self, user: &UserName, attempt: Try) -> bool {
         let Some(session) = self.sessions.get(attempt.conn) else {
             return false;

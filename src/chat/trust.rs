@@ -1,22 +1,26 @@
-//! From where a user logged in of late: there a stranger's wrong passwords do not shut the user out.
+//! From where a user logged in of late: there a stranger's wrong passwords do not shut the user
+//! out.
 
 use hashbrown::HashTable;
 
-/// Places of one user, one for each remainder of its number: whoever logs in from very many pushes out their own, and nobody else's.
+/// Places of one user, one for each remainder of its number: whoever logs in from very many pushes
+/// out their own, and nobody else's.
 pub(super) const SLOTS: u64 = 8;
 
 /// There may be one for everybody who is online: small, and without a pointer.
 #[derive(Clone, Copy, Debug)]
 struct Entry {
-    /// Half of the hash of the user and the slot, which tells some 100,000 apart well enough, and which nobody outside can foresee.
+    /// Half of the hash of the user and the slot, which tells some 100,000 apart well enough, and
+    /// which nobody outside can foresee.
     key: u32,
     place: u32,
     /// When the user last logged in from there, in seconds.
     at_s: u32,
 }
 
-/// Who logs in stands among the young; when those are half of all that may be remembered they become the old, and the old
-/// are forgotten. So the longest unused go first, and nobody ever searches for them.
+/// Who logs in stands among the young; when those are half of all that may be remembered they
+/// become the old, and the old are forgotten. So the longest unused go first, and nobody ever
+/// searches for them.
 #[derive(Debug, Default)]
 pub(super) struct Trust {
     young: HashTable<Entry>,

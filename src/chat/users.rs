@@ -1,7 +1,8 @@
-//! Who is known: names interned once, who is online on which connection, and the friends of those online.
+//! Who is known: names interned once, who is online on which connection, and the friends of those
+//! online.
 //!
-//! A user stands in the table as long as something refers to him: a connection, a friend's list, a push in flight, a job.
-//! "Is he connected here?" is asked of this room and nowhere else.
+//! A user stands in the table as long as something refers to him: a connection, a friend's list, a
+//! push in flight, a job. "Is he connected here?" is asked of this room and nowhere else.
 
 use super::contract::{ConnId, Ticket};
 use super::delivery::AckList;
@@ -13,7 +14,8 @@ use std::collections::VecDeque;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::num::NonZeroU32;
 
-/// A name's place in the table, as long as something refers to it. Counted from 1, so that "nobody" needs no room.
+/// A name's place in the table, as long as something refers to it. Counted from 1, so that "nobody"
+/// needs no room.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(super) struct UserId(NonZeroU32);
 
@@ -56,9 +58,11 @@ pub(super) struct User {
 pub(super) struct Loading {
     /// How many.
     pub(super) count: u32,
-    /// Further ones of whom it is proven who they are, in their order: they wait for their turn to read.
+    /// Further ones of whom it is proven who they are, in their order: they wait for their turn to
+    /// read.
     waiting: VecDeque<Ticket>,
-    /// Friendships that began (`true`) or ended since the first of them was submitted; of each friend what was last.
+    /// Friendships that began (`true`) or ended since the first of them was submitted; of each
+    /// friend what was last.
     pub(super) changes: Vec<(UserId, bool)>,
 }
 
@@ -179,7 +183,8 @@ impl Users {
         self.get(user).friends.binary_search(&other).is_ok()
     }
 
-    /// Takes over who somebody's friends are, as the store knows them, with what changed while it was asked.
+    /// Takes over who somebody's friends are, as the store knows them, with what changed while it
+    /// was asked.
     pub(super) fn set_friends(&mut self, user: UserId, names: &[UserName]) {
         let before = std::mem::take(&mut self.get_mut(user).friends);
         let mut friends: Vec<UserId> = names.iter().map(|name| self.refer(name)).collect();
@@ -209,7 +214,8 @@ impl Users {
     /// Notes on one side that a friendship began or ended, if that side is online or about to be.
     pub(super) fn note_friend(&mut self, user: UserId, other: UserId, friends: bool) {
         if let Some(loading) = &mut self.get_mut(user).loading {
-            // A pair that begins and ends it again and again takes no more room than one that does so once.
+            // A pair that begins and ends it again and again takes no more room than one that does
+            // so once.
             match loading.changes.iter_mut().find(|(known, _)| *known == other) {
                 Some((_, last)) => *last = friends,
                 None => {
@@ -263,8 +269,8 @@ impl Users {
         true
     }
 
-    /// A log-in waits for its turn to read; `false` if there are as many as may be, not counting those for which nobody waits
-    /// any more.
+    /// A log-in waits for its turn to read; `false` if there are as many as may be, not counting
+    /// those for which nobody waits any more.
     pub(super) fn wait_to_load(
         &mut self,
         user: UserId,

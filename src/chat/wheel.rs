@@ -1,14 +1,16 @@
-//! The timer wheel: six levels of 64 slots with a bitmap each, one tick a millisecond. No clock inside: it is told the time.
+//! The timer wheel: six levels of 64 slots with a bitmap each, one tick a millisecond. No clock
+//! inside: it is told the time.
 //!
-//! Inserting and cancelling cost a few instructions. A timer far away sits in a coarse slot and moves to a finer one when
-//! its time comes nearer, at most five times in its life. [`Wheel::next_wake_ms`] is never later than the next timer; it
-//! may be earlier when all that is to do then is to move timers to a finer level.
+//! Inserting and cancelling cost a few instructions. A timer far away sits in a coarse slot and
+//! moves to a finer one when its time comes nearer, at most five times in its life.
+//! [`Wheel::next_wake_ms`] is never later than the next timer; it may be earlier when all that is
+//! to do then is to move timers to a finer level.
 
 const SLOT_BITS: u32 = 6;
 const SLOTS: usize = 1 << SLOT_BITS;
 const LEVELS: usize = 6;
-/// Timers further away than this (about two years) fire then instead. One slot less than a whole turn of the coarsest
-/// level, so that none comes to lie in the slot that is running.
+/// Timers further away than this (about two years) fire then instead. One slot less than a whole
+/// turn of the coarsest level, so that none comes to lie in the slot that is running.
 const SPAN_MS_MAX: u64 = (SLOTS as u64 - 1) << (SLOT_BITS * (LEVELS as u32 - 1));
 const NONE: u32 = u32::MAX;
 
@@ -72,7 +74,8 @@ impl<T> Wheel<T> {
         self.len == 0
     }
 
-    /// Sets a timer. One that is due already fires at the next [`pop`](Self::pop) with a later time than the last.
+    /// Sets a timer. One that is due already fires at the next [`pop`](Self::pop) with a later time
+    /// than the last.
     pub fn insert(&mut self, due_ms: u64, value: T) -> TimerId {
         let due_ms = due_ms.clamp(self.elapsed_ms + 1, self.elapsed_ms + SPAN_MS_MAX);
         let index = self.allocate(due_ms, value);
@@ -101,7 +104,8 @@ impl<T> Wheel<T> {
                     return None;
                 }
             };
-            // Timers of a slot all lie at or after its start, and it was the first occupied slot: nothing is skipped.
+            // Timers of a slot all lie at or after its start, and it was the first occupied slot:
+            // nothing is skipped.
             self.elapsed_ms = self.elapsed_ms.max(start_ms);
             let head = self.lists[level * SLOTS + slot].head;
             if level == 0 {
@@ -114,8 +118,8 @@ impl<T> Wheel<T> {
         }
     }
 
-    /// Moves all timers of a coarse slot that has begun to finer ones. All at once: the first that is moved would hide
-    /// the others, as finer levels are looked at first.
+    /// Moves all timers of a coarse slot that has begun to finer ones. All at once: the first that
+    /// is moved would hide the others, as finer levels are looked at first.
     fn spread(&mut self, level: usize, slot: usize) {
         let mut next = std::mem::replace(&mut self.lists[level * SLOTS + slot], List { head: NONE, tail: NONE }).head;
         self.occupied[level] &= !(1 << slot);
@@ -241,7 +245,8 @@ mod tests {
         }
     }
 
-    /// The wheel against a map sorted by time, over random inserts, cancels and jumps of every size.
+    /// The wheel against a map sorted by time, over random inserts, cancels and jumps of every
+    /// size.
     #[test]
     fn the_wheel_does_what_a_sorted_map_does() {
         for seed in 1..=200u64 {

@@ -19,7 +19,8 @@ pub enum Command {
     Print(String),
 }
 
-/// Reads the arguments (without the program's name) and the variables of the environment. A flag beats a variable.
+/// Reads the arguments (without the program's name) and the variables of the environment. A flag
+/// beats a variable.
 ///
 /// # Errors
 /// One sentence about the first thing that is wrong.
@@ -91,7 +92,8 @@ fn relate(config: &mut Config, given: &[&str]) -> Result<(), String> {
         }
         config.rules.auth_jobs_max = config.rules.jobs_max;
     }
-    // Saved later than that, a message to who does not ack could never be answered with anything but MF.
+    // Saved later than that, a message to who does not ack could never be answered with anything
+    // but MF.
     if config.rules.save_after_ms > config.rules.answer_within_ms {
         if given.contains(&"save-after") {
             let (save, answer) = (shown(config, "save-after"), shown(config, "answer-within"));
@@ -99,7 +101,8 @@ fn relate(config: &mut Config, given: &[&str]) -> Result<(), String> {
         }
         config.rules.save_after_ms = config.rules.answer_within_ms;
     }
-    // A frame grows when it is written in the other spelling, at most threefold; a few must fit beside each other.
+    // A frame grows when it is written in the other spelling, at most threefold; a few must fit
+    // beside each other.
     let output_min = config.frame_bytes_max.saturating_mul(4);
     if config.output_bytes_max < output_min {
         if given.contains(&"output-bytes-max") {
@@ -120,7 +123,8 @@ pub(super) fn twice(name: &str) -> String {
     format!("--{name} is given twice")
 }
 
-/// An argument that belongs to nothing. It may be a store whose flag was forgotten: then it is not repeated.
+/// An argument that belongs to nothing. It may be a store whose flag was forgotten: then it is not
+/// repeated.
 pub(super) fn unexpected(value: &OsStr, help: &str) -> String {
     let value = value.to_string_lossy();
     let shown = if value.contains([':', '@']) { String::new() } else { format!(" {value:?}") };

@@ -1,4 +1,5 @@
-//! Names: which variables of the environment are known, and which known name somebody may have meant.
+//! Names: which variables of the environment are known, and which known name somebody may have
+//! meant.
 
 use super::options::OPTIONS;
 use std::collections::BTreeMap;
@@ -11,7 +12,8 @@ const TESTS: &str = "HONGYAN_TEST_";
 pub(super) const FROM: &str = "HONGYAN_FROM";
 pub(super) const TO: &str = "HONGYAN_TO";
 
-/// The variables that may be meant for this program: of a server and of `hongyan copy` alike, since both may share a file of them.
+/// The variables that may be meant for this program: of a server and of `hongyan copy` alike, since
+/// both may share a file of them.
 #[derive(Debug)]
 pub(super) struct Variables(BTreeMap<String, OsString>);
 
@@ -42,9 +44,10 @@ impl Variables {
     }
 }
 
-/// Kubernetes tells every container of the services beside it. One that is named `hongyan`, or `hongyan-database`, brings variables
-/// that look like ours: `…_SERVICE_HOST`, `…_SERVICE_PORT`, `…_SERVICE_PORT_NAME`, `…_PORT`, `…_PORT_1102_TCP` and
-/// `…_PORT_1102_TCP_ADDR`, `_PORT` and `_PROTO`.
+/// Kubernetes tells every container of the services beside it. One that is named `hongyan`, or
+/// `hongyan-database`, brings variables that look like ours: `…_SERVICE_HOST`, `…_SERVICE_PORT`,
+/// `…_SERVICE_PORT_NAME`, `…_PORT`, `…_PORT_1102_TCP` and `…_PORT_1102_TCP_ADDR`, `_PORT` and
+/// `_PROTO`.
 fn is_of_kubernetes(name: &str, value: &str) -> bool {
     let is_url = || ["tcp://", "udp://", "sctp://"].iter().any(|scheme| value.starts_with(scheme));
     let ends_as_port = |name: &str| name.strip_suffix("_PORT").is_some_and(|service| service.starts_with("HONGYAN"));

@@ -1,7 +1,7 @@
 //! Every setting, with its default, its bound and the unit in its name.
 //!
-//! [`options`] is the one table of all flags; [`args`] reads the command line and the environment by it and prints the help;
-//! [`copy`] does so for `hongyan copy`; `known` tells what nobody knows.
+//! [`options`] is the one table of all flags; [`args`] reads the command line and the environment
+//! by it and prints the help; [`copy`] does so for `hongyan copy`; `known` tells what nobody knows.
 
 pub mod args;
 pub mod copy;
@@ -69,7 +69,8 @@ pub struct Config {
     pub rules: Rules,
 }
 
-/// Memory of one Argon2id run at most, in KiB: of new passwords, and of what is stored, which was new once.
+/// Memory of one Argon2id run at most, in KiB: of new passwords, and of what is stored, which was
+/// new once.
 pub const ARGON2_MEMORY_KIB_MAX: u32 = 1024 * 1024;
 /// Passes of one Argon2id run at most.
 pub const ARGON2_PASSES_MAX: u32 = 64;

@@ -1,4 +1,5 @@
-//! The one table of all options. Parsing, bounds, the help text and the table in the README all follow it.
+//! The one table of all options. Parsing, bounds, the help text and the table in the README all
+//! follow it.
 
 use super::{ARGON2_MEMORY_KIB_MAX, ARGON2_PASSES_MAX, Config};
 pub use kind::{Kind, Number, Opt};
@@ -442,7 +443,8 @@ pub static OPTIONS: &[Opt] = &[
     ),
 ];
 
-/// The core gives up waiting for the store a little before the whole stop does, so that clients can still be told.
+/// The core gives up waiting for the store a little before the whole stop does, so that clients can
+/// still be told.
 fn set_stop_wait(config: &mut Config, ms: u64) {
     config.stop_wait_ms = ms;
     config.rules.stop_wait_ms = ms - ms / 5;

@@ -31,15 +31,16 @@ impl StoreUrl {
         if text.starts_with("mysql:") {
             return Self::parse_mysql(text);
         }
-        // Whatever else stands there may hold a password: only the part before the colon is repeated.
+        // Whatever else stands there may hold a password: only the part before the colon is
+        // repeated.
         let scheme = text.split(':').next().unwrap_or_default();
         Err(format!(
             "{scheme:?} is no kind of store; allowed are sqlite:PATH, mysql://USER:PASSWORD@HOST:PORT/DATABASE and memory:"
         ))
     }
 
-    /// Only the path of a file. What SQLite could take for something else is refused: the file that is locked is then certainly the
-    /// one that is opened.
+    /// Only the path of a file. What SQLite could take for something else is refused: the file that
+    /// is locked is then certainly the one that is opened.
     fn parse_sqlite(path: &str) -> Result<Self, String> {
         let ends = |ends: &[&str]| ends.iter().any(|end| path.ends_with(end));
         let why = if path.is_empty() {
@@ -108,8 +109,8 @@ impl fmt::Debug for StoreUrl {
     }
 }
 
-/// The URL with `***` for its password. Hides too much rather than too little: everything from the first colon behind the
-/// scheme to the last `@`, wherever that stands, and all parameters.
+/// The URL with `***` for its password. Hides too much rather than too little: everything from the
+/// first colon behind the scheme to the last `@`, wherever that stands, and all parameters.
 fn without_password(url: &str) -> String {
     let rest = url.strip_prefix("mysql://").unwrap_or(url);
     let (user_info, place) = rest.rsplit_once('@').unwrap_or(("", rest));

@@ -1,7 +1,9 @@
-//! `hongyan copy`: moves a whole store into an empty one, of the same kind or another, and verifies it.
+//! `hongyan copy`: moves a whole store into an empty one, of the same kind or another, and verifies
+//! it.
 //!
-//! The target is marked before the first record is written, and the mark goes away after the last one was compared: whatever ends a
-//! copy before that leaves something that no server starts on and no copy goes on with.
+//! The target is marked before the first record is written, and the mark goes away after the last
+//! one was compared: whatever ends a copy before that leaves something that no server starts on and
+//! no copy goes on with.
 
 pub mod progress;
 mod transfer;
@@ -24,8 +26,8 @@ use transfer::{Beside, Place, count, transfer};
 
 const NO_MEMORY: &str = "cannot copy memory: it is there only inside its own server, and gone with it";
 
-/// Copies as the whole process: progress on stderr (by way of what never waits for it), the result on stdout; the signals end it
-/// between two pages.
+/// Copies as the whole process: progress on stderr (by way of what never waits for it), the result
+/// on stdout; the signals end it between two pages.
 ///
 /// # Errors
 /// One sentence.
@@ -57,11 +59,13 @@ pub fn run<W: Write>(order: &CopyOrder, stderr: W, signals: &[i32]) -> Result<()
     Ok(())
 }
 
-/// Copies all that is in one store into another, which is made if it is not there. Gives the number of records of each kind once all
-/// of them were compared. Setting `stop` ends it between two pages.
+/// Copies all that is in one store into another, which is made if it is not there. Gives the number
+/// of records of each kind once all of them were compared. Setting `stop` ends it between two
+/// pages.
 ///
 /// # Errors
-/// One sentence. What it says of the target holds: nothing was written to it, or it is marked as unfinished.
+/// One sentence. What it says of the target holds: nothing was written to it, or it is marked as
+/// unfinished.
 pub fn copy<W: Write>(
     from: &StoreUrl,
     to: &StoreUrl,

@@ -29,7 +29,8 @@ impl Style {
     #[must_use]
     pub fn bar(columns: Option<&str>) -> Self {
         let columns = columns.and_then(|columns| columns.parse::<usize>().ok()).unwrap_or(usize::MAX);
-        // The last column stays free: some terminals go to the next line as soon as it is written to.
+        // The last column stays free: some terminals go to the next line as soon as it is written
+        // to.
         Self::Bar { columns: columns.saturating_sub(1).clamp(1, COLUMNS_MAX) }
     }
 }
@@ -110,7 +111,8 @@ fn percent(step: &Step) -> u64 {
 
 fn bar(step: &Step, took: Duration, columns: usize) -> String {
     let mut line = sentence(step, took);
-    // As wide as the sentence leaves room for when it is at its longest, so that the bar keeps its width.
+    // As wide as the sentence leaves room for when it is at its longest, so that the bar keeps its
+    // width.
     let digits = step.total_rows.to_string().len();
     let longest = step.what.chars().count() + 2 * digits + ": of (100 %), 1234567 rows/s".len() + 2;
     let room = columns.saturating_sub(longest + "[] ".len()).min(BAR_COLUMNS.1);

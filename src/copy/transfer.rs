@@ -1,4 +1,5 @@
-//! The copy itself: table by table and page by page, then both stores once more beside each other, record by record.
+//! The copy itself: table by table and page by page, then both stores once more beside each other,
+//! record by record.
 
 use super::progress::Progress;
 use crate::config::StoreUrl;
@@ -50,7 +51,8 @@ impl<'a, 'b> Pages<'a, 'b> {
         if let Some(last) = page.last() {
             self.after = Some(last[..self.table.key].to_vec());
         }
-        // A server has sent what was asked for even if it is more than fits: so ask for about as much as fits.
+        // A server has sent what was asked for even if it is more than fits: so ask for about as
+        // much as fits.
         let bytes: usize = page.iter().map(|row| row_weight_bytes(row)).sum();
         let rows = u32::try_from(page.len()).unwrap_or(PAGE_ROWS_MAX);
         self.rows_max = if bytes >= PAGE_BYTES_MAX { rows } else { self.rows_max.saturating_mul(2) };
@@ -103,7 +105,8 @@ impl<W: Write> Beside<'_, W> {
     }
 }
 
-/// Copies everything and compares it. The target is marked and empty. Gives the number of records of each table.
+/// Copies everything and compares it. The target is marked and empty. Gives the number of records
+/// of each table.
 pub(super) fn transfer<W: Write>(
     from: &mut Place<'_>,
     to: &mut Place<'_>,
@@ -119,7 +122,8 @@ pub(super) fn transfer<W: Write>(
         let count = beside.step(what, total, |beside| compare_table(table, from, to, beside))?;
         verified.push((table, count));
     }
-    // The rows that were compared are all that there are: nothing stands where the reading by keys does not come.
+    // The rows that were compared are all that there are: nothing stands where the reading by keys
+    // does not come.
     let counted = count(to)?;
     for ((&(table, compared), (_, before)), (_, after)) in verified.iter().zip(&totals).zip(&counted) {
         if compared != *before || compared != *after {

@@ -1,4 +1,5 @@
-//! Accepting: a bounded number a turn, through every error that the system or a client can make of it.
+//! Accepting: a bounded number a turn, through every error that the system or a client can make of
+//! it.
 
 use super::conns::{LISTENER, token_of};
 use super::hub::Hub;
@@ -20,9 +21,11 @@ const ENFILE: i32 = 23;
 pub(super) struct Acceptor {
     listener: TcpListener,
     conns_max: usize,
-    /// There may be connections to take: set by the edge, cleared when the listener said that there are none.
+    /// There may be connections to take: set by the edge, cleared when the listener said that there
+    /// are none.
     ready: bool,
-    /// Until when there is no use in trying, unless the number of connections let go of changes from this one.
+    /// Until when there is no use in trying, unless the number of connections let go of changes
+    /// from this one.
     pause: Option<(u64, u64)>,
     /// Connections are being refused, and the log says so.
     full: bool,
@@ -87,7 +90,8 @@ impl Acceptor {
                     self.pause = Some((now_ms + PAUSE_MS, hub.removed()));
                     return;
                 }
-                // A client that was gone before it was taken, or the like: that one's own fault, so on to the next.
+                // A client that was gone before it was taken, or the like: that one's own fault, so
+                // on to the next.
                 Err(error) => log::debug!("a connection could not be accepted: {error}"),
             }
         }
@@ -103,7 +107,8 @@ impl Acceptor {
             return;
         }
         self.full = false;
-        // Answers are gathered over a turn already. A socket that refuses this option works all the same.
+        // Answers are gathered over a turn already. A socket that refuses this option works all the
+        // same.
         if let Err(error) = stream.set_nodelay(true) {
             log::debug!("TCP_NODELAY was refused: {error}");
         }

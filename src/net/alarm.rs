@@ -1,5 +1,6 @@
-//! What wakes the loop at its next deadline. A timeout of the poll would be a timer that is set and taken back for each time the loop
-//! waits, whether it is reached or not; this one is set when a deadline is nearer than the one it is set to, which is seldom.
+//! What wakes the loop at its next deadline. A timeout of the poll would be a timer that is set and
+//! taken back for each time the loop waits, whether it is reached or not; this one is set when a
+//! deadline is nearer than the one it is set to, which is seldom.
 
 use mio::{Registry, Token};
 use std::io;
@@ -27,8 +28,8 @@ impl Alarm {
         self.rings_ms = None;
     }
 
-    /// Makes sure that the loop is woken at `deadline_ms`; perhaps once before, for a deadline that is gone. Gives the timeout that
-    /// the poll needs besides.
+    /// Makes sure that the loop is woken at `deadline_ms`; perhaps once before, for a deadline that
+    /// is gone. Gives the timeout that the poll needs besides.
     pub(super) fn set(&mut self, now_ms: u64, deadline_ms: u64) -> Option<Duration> {
         let wait = Duration::from_millis(deadline_ms.saturating_sub(now_ms));
         if wait.is_zero() {
@@ -116,7 +117,8 @@ mod tests {
         assert_eq!(alarm.set(0, 100_000), None);
         assert_eq!(alarm.set(0, 2), None);
         rings(&mut alarm);
-        // Again, though nobody read of the first time; and the near one, though a far one was asked for after it.
+        // Again, though nobody read of the first time; and the near one, though a far one was asked
+        // for after it.
         assert_eq!(alarm.set(2, 4), None);
         assert_eq!(alarm.set(3, 100_000), None);
         rings(&mut alarm);

@@ -1,4 +1,5 @@
-//! Closing: a list that is worked off at the end of the turn, so that nobody pulls a connection from under somebody else's feet.
+//! Closing: a list that is worked off at the end of the turn, so that nobody pulls a connection
+//! from under somebody else's feet.
 
 use super::conn::{Filled, Phase};
 use super::counters::Why;
@@ -12,18 +13,21 @@ use std::collections::{HashSet, VecDeque};
 
 /// How long a closing connection may take to take its last words, and to end its side.
 const LINGER_MS: u64 = 5_000;
-/// Of what a connection that is let go of has not taken, what is more than this is dropped: all but the last frames, which say why.
+/// Of what a connection that is let go of has not taken, what is more than this is dropped: all but
+/// the last frames, which say why.
 const LAST_WORDS_BYTES_MAX: usize = 1_024;
-/// How long a client that ended its side, soon after it said something, is given at least. After each such time those that are
-/// owed no answer are closed, all in one look at what is owed.
+/// How long a client that ended its side, soon after it said something, is given at least. After
+/// each such time those that are owed no answer are closed, all in one look at what is owed.
 pub(super) const HALF_CLOSED_MS: u64 = 1_000;
-/// Of these, how many are closed in one turn: when a network breaks, thousands end at once, and nobody else is to wait for that.
+/// Of these, how many are closed in one turn: when a network breaks, thousands end at once, and
+/// nobody else is to wait for that.
 const HALF_CLOSED_PER_TURN: usize = 128;
 /// Those whose time is over are let go of so many at a time, for the same reason.
 const EXPIRED_PER_TURN: usize = 128;
 
 impl<S: Stream> Hub<S> {
-    /// Closes a connection for a reason of ours, and tells the core. Nothing happens if it is closing already.
+    /// Closes a connection for a reason of ours, and tells the core. Nothing happens if it is
+    /// closing already.
     #[inline(never)]
     pub(super) fn close(&mut self, id: ConnId, why: Why) {
         if self.conns.get(id).is_some_and(super::conn::Conn::is_open) {
@@ -62,7 +66,8 @@ impl<S: Stream> Hub<S> {
         }
     }
 
-    /// Closes those whose time is over. If it is so by long, the process was paused, and what they did meanwhile is looked at first.
+    /// Closes those whose time is over. If it is so by long, the process was paused, and what they
+    /// did meanwhile is looked at first.
     #[inline(never)]
     pub(super) fn expire(&mut self) {
         let now_ms = self.now.mono_ms;
@@ -93,8 +98,8 @@ impl<S: Stream> Hub<S> {
         self.half_closed.push_back((look_ms, id));
     }
 
-    /// Closes the connections whose clients have ended their side and are owed no answer any more. An answer has its time, so
-    /// this comes to an end.
+    /// Closes the connections whose clients have ended their side and are owed no answer any more.
+    /// An answer has its time, so this comes to an end.
     #[inline(never)]
     fn close_half_closed(&mut self) {
         let now_ms = self.now.mono_ms;
@@ -188,14 +193,16 @@ impl<S: Stream> Hub<S> {
             return false;
         }
         if self.stopping && ended {
-            // Everything is out, and what the client had sent is read: letting go now destroys nothing.
+            // Everything is out, and what the client had sent is read: letting go now destroys
+            // nothing.
             return false;
         }
         if !std::mem::replace(&mut conn.lingers, true) {
             self.lingering.push_back((self.now.mono_ms + LINGER_MS, id));
         }
         if ended && conn.readable {
-            // It sends faster than it is drained: go on when the others had their turn. Its deadline ends that.
+            // It sends faster than it is drained: go on when the others had their turn. Its
+            // deadline ends that.
             self.queue_later(id);
         }
         true

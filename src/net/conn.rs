@@ -1,4 +1,5 @@
-//! One connection: its socket, what it speaks, the input that is not used up and the output that is not written.
+//! One connection: its socket, what it speaks, the input that is not used up and the output that is
+//! not written.
 
 use super::counters::Why;
 use super::output::{Output, Spare, Written};
@@ -7,7 +8,8 @@ use super::wire::{Framing, Wire};
 use crate::chat::contract::Origin;
 use std::io::{self, ErrorKind};
 
-/// Output of one connection beyond which it is written at once; answers of it beyond which no more is read until some are out.
+/// Output of one connection beyond which it is written at once; answers of it beyond which no more
+/// is read until some are out.
 pub const OUTPUT_SOFT_MAX: usize = 256 * 1024;
 /// Answers that wait beyond which a connection's requests wait, too.
 pub const REPLIES_SOFT_MAX: usize = 128 * 1024;
@@ -19,8 +21,8 @@ pub enum Phase {
     Open,
     /// The core has forgotten it. What was written goes out, then the writing side is ended.
     Closing,
-    /// Our side is ended; what the client still sends is read and dropped until it ends its side too, lest a reset
-    /// destroy what we wrote last.
+    /// Our side is ended; what the client still sends is read and dropped until it ends its side
+    /// too, lest a reset destroy what we wrote last.
     Ended,
     /// Nothing can or shall be written any more.
     Dead,
@@ -133,8 +135,8 @@ pub struct Conn<S> {
     pub wire: Wire,
     /// How its output is wrapped.
     pub framing: Framing,
-    /// What was read and not used up: first bytes that say too little, what was beyond its quantum, or everything while it is
-    /// held. (An incomplete envelope is the wire's.)
+    /// What was read and not used up: first bytes that say too little, what was beyond its quantum,
+    /// or everything while it is held. (An incomplete envelope is the wire's.)
     input: Option<Box<Kept>>,
     /// What waits to be written.
     pub output: Output,
@@ -142,7 +144,8 @@ pub struct Conn<S> {
     pub heard_ms: u64,
     /// Where in its life it is.
     pub phase: Phase,
-    /// There may be something to read: set by the edge, cleared when the socket said that there is no more.
+    /// There may be something to read: set by the edge, cleared when the socket said that there is
+    /// no more.
     pub readable: bool,
     /// The edge said that the client has ended its side: read on until that end is seen.
     pub read_closed: bool,
@@ -173,7 +176,8 @@ pub struct Conn<S> {
 }
 
 impl<S: Stream> Conn<S> {
-    /// A connection that was just opened. What it sent before it was registered brings an edge all the same.
+    /// A connection that was just opened. What it sent before it was registered brings an edge all
+    /// the same.
     #[must_use]
     pub fn new(socket: S, origin: Option<Origin>, now_ms: u64) -> Self {
         Self {
@@ -256,8 +260,9 @@ impl<S: Stream> Conn<S> {
                     Filled::Eof
                 }
                 Ok(count) => {
-                    // A read that did not fill the buffer has emptied the socket, and whatever comes now brings an edge of its
-                    // own (epoll(7), question 9). Only an end that was announced already does not: then read on.
+                    // A read that did not fill the buffer has emptied the socket, and whatever
+                    // comes now brings an edge of its own (epoll(7), question 9). Only an end that
+                    // was announced already does not: then read on.
                     if count < buffer.len() && !self.read_closed {
                         self.readable = false;
                     }
@@ -290,7 +295,8 @@ impl<S: Stream> Conn<S> {
         self.input.take().map_or_else(Kept::default, |input| *input)
     }
 
-    /// Keeps what is not used up, in no more memory than it needs: an idle connection owns no buffer.
+    /// Keeps what is not used up, in no more memory than it needs: an idle connection owns no
+    /// buffer.
     pub fn keep(&mut self, mut input: Kept) {
         if input.is_empty() {
             return;

@@ -1,5 +1,5 @@
-//! The table of connections: a slab, and for each slot how many connections had it before, so that an old [`ConnId`] never
-//! finds a new client.
+//! The table of connections: a slab, and for each slot how many connections had it before, so that
+//! an old [`ConnId`] never finds a new client.
 
 use crate::chat::contract::ConnId;
 use mio::Token;
@@ -34,7 +34,8 @@ pub fn conn_of(token: Token) -> ConnId {
 #[derive(Debug)]
 pub struct Conns<T> {
     slab: Slab<T>,
-    /// For each slot that was ever used, the generation of the connection that has it or will have it next.
+    /// For each slot that was ever used, the generation of the connection that has it or will have
+    /// it next.
     generations: Vec<u32>,
 }
 
@@ -86,8 +87,8 @@ impl<T> Conns<T> {
         let generation =
             self.generations.get_mut(id.slot as usize).filter(|generation| **generation == id.generation)?;
         let conn = self.slab.try_remove(id.slot as usize)?;
-        // After 2^32 connections in one slot its first id comes again: at a thousand a second that is fifty days, in which
-        // nothing refers to the first one any more.
+        // After 2^32 connections in one slot its first id comes again: at a thousand a second that
+        // is fifty days, in which nothing refers to the first one any more.
         *generation = generation.wrapping_add(1);
         Some(conn)
     }
@@ -104,7 +105,8 @@ impl<T> Conns<T> {
         self.slab.is_empty()
     }
 
-    /// The ids of all, in no order that means anything. Only for the stop of the server: nothing else looks at all connections.
+    /// The ids of all, in no order that means anything. Only for the stop of the server: nothing
+    /// else looks at all connections.
     pub fn ids(&self) -> impl Iterator<Item = ConnId> {
         self.slab.iter().map(|(slot, _)| ConnId { slot: slot as u32, generation: self.generations[slot] })
     }

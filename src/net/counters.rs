@@ -82,7 +82,8 @@ impl Why {
         }
     }
 
-    /// Is this reason all that the client still has to hear? Who ends its side, or is stopped with everybody, is told what waits.
+    /// Is this reason all that the client still has to hear? Who ends its side, or is stopped with
+    /// everybody, is told what waits.
     #[must_use]
     pub fn says_all(self) -> bool {
         use CloseReason::{Garbage, Idle, Replaced, TooLarge};

@@ -1,5 +1,5 @@
-//! The loop without its poll: all connections and the core between them. What the sockets are is left open, so that tests can put
-//! torn and broken ones underneath.
+//! The loop without its poll: all connections and the core between them. What the sockets are is
+//! left open, so that tests can put torn and broken ones underneath.
 
 use super::conn::{Conn, Waits};
 use super::conns::Conns;
@@ -85,7 +85,8 @@ pub struct Hub<S> {
     pub(super) closing: Vec<ConnId>,
     /// Closing connections whose last words wait, in the order of their deadlines.
     pub(super) lingering: VecDeque<(u64, ConnId)>,
-    /// Connections whose client ended its side and may have answers coming, in the order of the times at which they are looked at.
+    /// Connections whose client ended its side and may have answers coming, in the order of the
+    /// times at which they are looked at.
     pub(super) half_closed: VecDeque<(u64, ConnId)>,
     /// Connections that have begun an HTTP request, in the order of their deadlines.
     pub(super) handshakes: VecDeque<(u64, ConnId)>,
@@ -139,7 +140,8 @@ impl<S: Stream> Hub<S> {
         }
     }
 
-    /// Begins a turn, of whose events all are handed in. What had arrived when the last turn began is among them.
+    /// Begins a turn, of whose events all are handed in. What had arrived when the last turn began
+    /// is among them.
     pub fn begin_turn(&mut self, now: Now) {
         self.heard.polled_ms = self.now.mono_ms;
         self.heard.polled_all = true;
@@ -180,7 +182,8 @@ impl<S: Stream> Hub<S> {
         &mut self.counters
     }
 
-    /// May one more connection come from this address? If so it must be opened, with what this gives.
+    /// May one more connection come from this address? If so it must be opened, with what this
+    /// gives.
     pub fn admit(&mut self, address: IpAddr) -> Option<Admitted> {
         if self.is_over_memory() {
             self.counters.refused_for_memory += 1;
@@ -232,7 +235,8 @@ impl<S: Stream> Hub<S> {
 
     /// Both sides are ended: nothing can be written.
     pub fn on_broken(&mut self, id: ConnId) {
-        // What it sent before is read first; reading finds the end by itself. Only who is read no more needs to be told.
+        // What it sent before is read first; reading finds the end by itself. Only who is read no
+        // more needs to be told.
         if self.conns.get(id).is_some_and(|conn| conn.half_closed) {
             self.failed.push((id, Why::PeerClosed));
         }
@@ -257,7 +261,8 @@ impl<S: Stream> Hub<S> {
         self.stopped
     }
 
-    /// Closes what the core left open, and from now on waits for no client but those that are still to read something.
+    /// Closes what the core left open, and from now on waits for no client but those that are still
+    /// to read something.
     pub fn close_all(&mut self) {
         self.stopping = true;
         let ids: Vec<ConnId> = self.conns.ids().collect();
@@ -329,7 +334,8 @@ impl<S: Stream> Hub<S> {
 
     pub(super) fn dispatch(&mut self, event: Event<'_>) {
         self.chat.handle(self.now, event, &mut self.actions);
-        // Applying never dispatches, so the list is not needed in the meantime, and no action overtakes another.
+        // Applying never dispatches, so the list is not needed in the meantime, and no action
+        // overtakes another.
         let mut actions = std::mem::take(&mut self.actions);
         for action in actions.drain(..) {
             self.apply(action);
@@ -363,7 +369,8 @@ impl<S: Stream> Hub<S> {
         }
     }
 
-    /// Notes whether a connection's input has this reason to wait; when it goes away there may be something to be handed in.
+    /// Notes whether a connection's input has this reason to wait; when it goes away there may be
+    /// something to be handed in.
     pub(super) fn set_waits(&mut self, id: ConnId, reason: Waits, there: bool) {
         if let Some(conn) = self.conns.get_mut(id) {
             let was_there = conn.waits.has(reason);

@@ -18,7 +18,8 @@ use crate::protocol::ws::{self, WsInput, WsItem};
 /// Reads of one connection in one turn; who has more to say goes on in the next, after the others.
 const READS_PER_TURN: usize = 4;
 
-/// Connections that are looked at before the first of them is served: about as many as a processor can wait for at a time.
+/// Connections that are looked at before the first of them is served: about as many as a processor
+/// can wait for at a time.
 pub(super) const TOUCHED_AT_ONCE: usize = 8;
 
 /// What became of an envelope.
@@ -36,8 +37,9 @@ const NOT_JSON: &str = "what came in is no JSON object";
 const TOO_LARGE: &str = "an envelope is larger than this server takes";
 
 impl<S: Stream> Hub<S> {
-    /// Looks at what each of them will need, so that the cache misses of several connections overlap instead of following one another:
-    /// with thousands of busy connections everything of one is cold when its turn comes. Changes nothing.
+    /// Looks at what each of them will need, so that the cache misses of several connections
+    /// overlap instead of following one another: with thousands of busy connections everything of
+    /// one is cold when its turn comes. Changes nothing.
     pub(super) fn touch(&self, some: &[ConnId]) {
         if some.len() > 1 {
             let seen = some.iter().map(|&id| {
@@ -65,8 +67,8 @@ impl<S: Stream> Hub<S> {
         goes_on
     }
 
-    /// Reads until there is no more, or the quantum is used up. What is not used up goes to `own`; as long as that is so because
-    /// more may not be handed in, no more is read.
+    /// Reads until there is no more, or the quantum is used up. What is not used up goes to `own`;
+    /// as long as that is so because more may not be handed in, no more is read.
     fn read(&mut self, id: ConnId, shared: &mut [u8], own: &mut Kept) {
         for _ in 0..READS_PER_TURN {
             let Some(conn) = self.conns.get_mut(id) else { return };
@@ -103,8 +105,9 @@ impl<S: Stream> Hub<S> {
         }
     }
 
-    /// Hands what is whole in `bytes` to the core, until it wants no more. Returns how many bytes are used up: all of them, unless
-    /// the core wants no more or it is not clear yet what they are.
+    /// Hands what is whole in `bytes` to the core, until it wants no more. Returns how many bytes
+    /// are used up: all of them, unless the core wants no more or it is not clear yet what they
+    /// are.
     fn digest(&mut self, id: ConnId, bytes: &mut [u8]) -> usize {
         let Some(conn) = self.conns.get_mut(id) else { return bytes.len() };
         let mut wire = std::mem::take(&mut conn.wire);
@@ -147,7 +150,8 @@ impl<S: Stream> Hub<S> {
                     }
                     None => return used,
                 },
-                // Between two envelopes there is nothing to remember, so most connections need no memory for it.
+                // Between two envelopes there is nothing to remember, so most connections need no
+                // memory for it.
                 Wire::Raw(kept) => {
                     let mut raw = kept.take().map_or_else(RawInput::default, |raw| *raw);
                     used += self.digest_raw(id, &mut raw, &bytes[used..]);
@@ -170,7 +174,8 @@ impl<S: Stream> Hub<S> {
         }
     }
 
-    /// Answers the head of a request. Returns its length if the connection is a WebSocket from there on.
+    /// Answers the head of a request. Returns its length if the connection is a WebSocket from
+    /// there on.
     #[cold]
     fn digest_head(&mut self, id: ConnId, bytes: &[u8]) -> Option<usize> {
         match http::read_head(bytes) {
@@ -289,7 +294,8 @@ impl<S: Stream> Hub<S> {
         length - rest.len()
     }
 
-    /// What of the next input of this connection may go to the core? If too much output waits, it is written first.
+    /// What of the next input of this connection may go to the core? If too much output waits, it
+    /// is written first.
     fn gate(&mut self, id: ConnId) -> Gate {
         if self.work_left <= 0 {
             return Gate::Shut;
@@ -378,7 +384,8 @@ impl<S: Stream> Hub<S> {
         }
     }
 
-    /// When the client has ended its side and everything it sent is handed over: closes, at once or after its answers.
+    /// When the client has ended its side and everything it sent is handed over: closes, at once or
+    /// after its answers.
     pub(super) fn end_if_ended(&mut self, id: ConnId) {
         let Some(conn) = self.conns.get_mut(id) else { return };
         if !conn.eof || conn.queued || conn.half_closed || !conn.may_speak() || conn.waits.has(Waits::CHOKED) {

@@ -1,5 +1,6 @@
-//! The budget of the whole process: what all connections and the core hold together. It is kept in sums, so that a look costs
-//! nothing; only when there is too much are the largest holders looked for, and then enough is let go of to make that rare.
+//! The budget of the whole process: what all connections and the core hold together. It is kept in
+//! sums, so that a look costs nothing; only when there is too much are the largest holders looked
+//! for, and then enough is let go of to make that rare.
 
 use super::conn::Waits;
 use super::counters::Why;
@@ -11,8 +12,8 @@ use crate::chat::contract::{ConnId, Event};
 const CONN_BYTES: usize = 384;
 /// This part of the budget is free after something was let go of.
 const FREED_PART: usize = 8;
-/// Holders are looked for again when this part of the budget was taken since, or when some time has passed: what could not be let go
-/// of then may be now.
+/// Holders are looked for again when this part of the budget was taken since, or when some time has
+/// passed: what could not be let go of then may be now.
 const SEARCHED_PART: usize = 16;
 const SEARCH_EVERY_MS: u64 = 1_000;
 /// How often the log says so.
@@ -66,7 +67,8 @@ impl<S: Stream> Hub<S> {
         }
     }
 
-    /// What can be let go of: all but what is on its way to the store, which is bounded and soon there.
+    /// What can be let go of: all but what is on its way to the store, which is bounded and soon
+    /// there.
     fn releasable_bytes(&self) -> usize {
         self.held_bytes().saturating_sub(self.chat.held_bytes_of_jobs())
     }
@@ -95,7 +97,8 @@ impl<S: Stream> Hub<S> {
         self.say_so(held);
     }
 
-    /// Closes the connections that hold the most, until no more can be let go of than this; those that are closing already, too.
+    /// Closes the connections that hold the most, until no more can be let go of than this; those
+    /// that are closing already, too.
     fn close_largest(&mut self, goal: usize) {
         if self.releasable_bytes() <= goal {
             return;
@@ -153,7 +156,8 @@ impl<S: Stream> Hub<S> {
         }
     }
 
-    /// Who has not logged in and does not read what it is told is given up early. Its output was just appended to.
+    /// Who has not logged in and does not read what it is told is given up early. Its output was
+    /// just appended to.
     pub(super) fn look_at_stranger(&mut self, id: ConnId) {
         let max = self.bounds.stranger_output_bytes_max;
         if self.conns.get(id).is_some_and(|conn| !conn.known && conn.output.len() > max) {

@@ -1,7 +1,9 @@
-//! Sockets: a hand-written loop over mio. No chat rule lives here. The only room that reads the clock, once a turn.
+//! Sockets: a hand-written loop over mio. No chat rule lives here. The only room that reads the
+//! clock, once a turn.
 //!
-//! [`Loop`] is the poll, the listener, the store's answers and the stop; [`hub`] is everything else, and knows no mio, so that it can
-//! be tested over sockets that tear, block and break wherever they like.
+//! [`Loop`] is the poll, the listener, the store's answers and the stop; [`hub`] is everything
+//! else, and knows no mio, so that it can be tested over sockets that tear, block and break
+//! wherever they like.
 
 mod accept;
 mod alarm;
@@ -163,7 +165,8 @@ impl Loop {
         if self.jobs_in_flight == 0 {
             self.pool.stop();
         } else {
-            // Waiting for them was given up already, and they may hang for as long as the store does. Nothing of them was promised.
+            // Waiting for them was given up already, and they may hang for as long as the store
+            // does. Nothing of them was promised.
             log::warn!("{} jobs of the store are not waited for", self.jobs_in_flight);
         }
         Ok(())
@@ -231,7 +234,8 @@ impl Loop {
         }
     }
 
-    /// Hands in what the store has answered, in its order and not too much in one turn: when it fails, all fails at once.
+    /// Hands in what the store has answered, in its order and not too much in one turn: when it
+    /// fails, all fails at once.
     fn hand_in_outcomes(&mut self) {
         self.outcomes.extend(self.finished.drain(..));
         for _ in 0..FINISHED_PER_TURN {
@@ -296,8 +300,8 @@ impl Loop {
         };
         let accept = self.acceptor.as_ref().and_then(Acceptor::next_deadline);
         let deadline_ms = [self.hub.next_deadline(), accept, stop].into_iter().flatten().min()?;
-        // From the beginning of this turn, which is a moment ago: the clock is not asked again, and being late by a turn harms no
-        // deadline.
+        // From the beginning of this turn, which is a moment ago: the clock is not asked again, and
+        // being late by a turn harms no deadline.
         self.alarm.set(self.now.mono_ms, deadline_ms)
     }
 
@@ -306,7 +310,8 @@ impl Loop {
         self.started.elapsed().as_millis() as u64
     }
 
-    /// Both clocks. The wall clock is asked when more than a moment has gone by since it was, and reckoned on in between.
+    /// Both clocks. The wall clock is asked when more than a moment has gone by since it was, and
+    /// reckoned on in between.
     fn look_at_clocks(&mut self) -> Now {
         let mono_ms = self.mono_ms();
         if mono_ms.saturating_sub(self.wall.mono_ms) >= WALL_CLOCK_EVERY_MS || self.wall.wall_ms == 0 {

@@ -1,4 +1,5 @@
-//! Where connections come from: the limit per address, and the number that stands for an address in the core.
+//! Where connections come from: the limit per address, and the number that stands for an address in
+//! the core.
 
 use crate::chat::contract::Origin;
 use std::collections::HashMap;
@@ -15,15 +16,15 @@ pub(super) struct Origins {
 }
 
 impl Origins {
-    /// No connections; at most `conns_max` from one address. `key` should be random, so that nobody outside can choose addresses
-    /// that collide.
+    /// No connections; at most `conns_max` from one address. `key` should be random, so that nobody
+    /// outside can choose addresses that collide.
     #[must_use]
     pub(super) fn new(conns_max: usize, key: [u64; 2]) -> Self {
         Self { key, conns_max, conns: HashMap::new() }
     }
 
-    /// The number of an address; `None` for loopback, to which no limit applies. All addresses of one IPv6 network of 64 bits
-    /// are one: a single host has as many of them as it likes.
+    /// The number of an address; `None` for loopback, to which no limit applies. All addresses of
+    /// one IPv6 network of 64 bits are one: a single host has as many of them as it likes.
     #[must_use]
     pub(super) fn of(&self, address: IpAddr) -> Option<Origin> {
         let address = address.to_canonical();
@@ -36,7 +37,8 @@ impl Origins {
             IpAddr::V4(address) => address.octets().hash(&mut hasher),
             IpAddr::V6(address) => address.octets()[..8].hash(&mut hasher),
         }
-        // Half of the hash tells addresses apart well enough: of 65,536 others one collides in one of 65,536 cases.
+        // Half of the hash tells addresses apart well enough: of 65,536 others one collides in one
+        // of 65,536 cases.
         let number = NonZeroU32::new((hasher.finish() >> 32) as u32).unwrap_or(NonZeroU32::MIN);
         Some(Origin(number))
     }

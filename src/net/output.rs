@@ -8,8 +8,8 @@ use std::io::{self, ErrorKind, Write};
 struct Buffer {
     bytes: Vec<u8>,
     offset: usize,
-    /// So many of what waits are answers to the client's own requests, if those are what is written first. It may be more, by
-    /// what pushes take, but not less: pushes alone hold no requests up.
+    /// So many of what waits are answers to the client's own requests, if those are what is written
+    /// first. It may be more, by what pushes take, but not less: pushes alone hold no requests up.
     replies: usize,
     /// The first so many bytes are the rest of a frame whose beginning is in memory no more.
     begun: usize,
@@ -17,8 +17,8 @@ struct Buffer {
     counted: usize,
 }
 
-/// How long the frame at the beginning of these bytes is. Frames of all kinds tell it themselves, so a buffer need not know what its
-/// connection speaks.
+/// How long the frame at the beginning of these bytes is. Frames of all kinds tell it themselves,
+/// so a buffer need not know what its connection speaks.
 fn frame_length(bytes: &[u8]) -> usize {
     const HEAD_END: &[u8] = b"\r\n\r\n";
     let length = match bytes.first() {
@@ -47,8 +47,8 @@ impl Buffer {
         self.offset = 0;
     }
 
-    /// Of what waits, keeps the rest of the frame that is partly out, and of the other frames the last one and as many before it as
-    /// have room in `bytes_max`.
+    /// Of what waits, keeps the rest of the frame that is partly out, and of the other frames the
+    /// last one and as many before it as have room in `bytes_max`.
     fn keep_last_words(&mut self, bytes_max: usize) {
         self.compact();
         let first = self.begun;
@@ -65,8 +65,8 @@ impl Buffer {
     }
 }
 
-/// Emptied buffers kept for the next connection that has something to say, so that a busy server allocates nothing per answer
-/// and an idle connection owns nothing.
+/// Emptied buffers kept for the next connection that has something to say, so that a busy server
+/// allocates nothing per answer and an idle connection owns nothing.
 #[derive(Debug, Default)]
 pub struct Spare {
     #[allow(clippy::vec_box, reason = "a connection owns a pointer, and the buffer moves between it and here")]
@@ -80,7 +80,8 @@ pub struct Spare {
 impl Spare {
     /// Buffers kept: one for each connection that has something to say in one turn of a busy loop.
     const BUFFERS_MAX: usize = 2_048;
-    /// What they may hold together. A small buffer serves a message as well as a large one, and many are wanted.
+    /// What they may hold together. A small buffer serves a message as well as a large one, and
+    /// many are wanted.
     const TOTAL_BYTES_MAX: usize = 384 * 1024;
     /// One that has grown larger than this is given back to the allocator.
     const BYTES_MAX: usize = 32 * 1024;
@@ -133,7 +134,8 @@ pub enum Written {
 pub struct Output(Option<Box<Buffer>>);
 
 impl Output {
-    /// What remains of a large buffer that has been written in part is moved to a small one when it is this small a part of it.
+    /// What remains of a large buffer that has been written in part is moved to a small one when it
+    /// is this small a part of it.
     const SHRINK_BELOW: usize = 4;
     /// A buffer that is no larger than this stays as it is.
     const SHRINK_ABOVE: usize = 64 * 1024;
@@ -178,7 +180,8 @@ impl Output {
     pub fn tail(&mut self, spare: &mut Spare) -> &mut Vec<u8> {
         let buffer = self.0.get_or_insert_with(|| spare.take());
         if buffer.offset > buffer.bytes.len() / 2 {
-            // More than half is out: moving the rest costs less than was written since the last move.
+            // More than half is out: moving the rest costs less than was written since the last
+            // move.
             buffer.compact();
         }
         &mut buffer.bytes
@@ -197,8 +200,9 @@ impl Output {
         }
     }
 
-    /// Forgets what waits but for the rest of a frame that is partly out and the last frames, so many bytes of them (and one at
-    /// least): nothing else is of use to a client that is let go of and does not read.
+    /// Forgets what waits but for the rest of a frame that is partly out and the last frames, so
+    /// many bytes of them (and one at least): nothing else is of use to a client that is let go of
+    /// and does not read.
     pub fn keep_last_words(&mut self, bytes_max: usize, spare: &mut Spare) {
         if let Some(buffer) = &mut self.0 {
             buffer.keep_last_words(bytes_max);
@@ -206,7 +210,8 @@ impl Output {
         }
     }
 
-    /// Writes until everything is out or the socket takes no more. Emptied, it gives its buffer back.
+    /// Writes until everything is out or the socket takes no more. Emptied, it gives its buffer
+    /// back.
     ///
     /// # Errors
     /// The connection is broken.

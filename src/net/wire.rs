@@ -5,7 +5,8 @@ use crate::chat::contract::CloseReason;
 use crate::protocol::split::RawInput;
 use crate::protocol::ws::{self, WsInput, close_code};
 
-/// How input becomes envelopes. Taken out of its connection while input is read, since an envelope may stand in its memory.
+/// How input becomes envelopes. Taken out of its connection while input is read, since an envelope
+/// may stand in its memory.
 #[derive(Debug, Default)]
 pub enum Wire {
     /// Not known yet.
@@ -49,13 +50,14 @@ pub enum Sniffed {
 /// The first byte of a TLS record that holds a handshake.
 const TLS_HANDSHAKE: u8 = 0x16;
 
-/// The methods of RFC 9110 and PATCH: with a space behind it, each begins a request whatever follows.
+/// The methods of RFC 9110 and PATCH: with a space behind it, each begins a request whatever
+/// follows.
 const METHODS: [&[u8]; 9] = [b"GET", b"HEAD", b"POST", b"PUT", b"DELETE", b"OPTIONS", b"PATCH", b"TRACE", b"CONNECT"];
 /// A word longer than this is no method.
 const METHOD_BYTES_MAX: usize = 256;
 
-/// Looks at the first bytes of a connection. Whatever a browser can send to another site's address is HTTP: the known methods, and
-/// any other (a page may choose it) in front of a path.
+/// Looks at the first bytes of a connection. Whatever a browser can send to another site's address
+/// is HTTP: the known methods, and any other (a page may choose it) in front of a path.
 #[must_use]
 pub fn sniff(bytes: &[u8]) -> Sniffed {
     match bytes {

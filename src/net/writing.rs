@@ -1,4 +1,5 @@
-//! Writing: frames → the output of a connection → its socket, and what becomes of those who do not read.
+//! Writing: frames → the output of a connection → its socket, and what becomes of those who do not
+//! read.
 
 use super::conn::{Conn, OUTPUT_SOFT_MAX, REPLIES_SOFT_MAX, Waits};
 use super::counters::Why;
@@ -53,14 +54,16 @@ impl<S: Stream> Hub<S> {
         }
     }
 
-    /// Writes a connection's output before the end of the turn if it has grown large, holds its requests up if it does not go
-    /// out, and gives the connection up if it grows beyond its bound all the same.
+    /// Writes a connection's output before the end of the turn if it has grown large, holds its
+    /// requests up if it does not go out, and gives the connection up if it grows beyond its bound
+    /// all the same.
     #[inline(never)]
     pub(super) fn relieve(&mut self, id: ConnId) {
         let is_large =
             |conn: &&mut Conn<S>| conn.output.len() > OUTPUT_SOFT_MAX || conn.output.replies() > REPLIES_SOFT_MAX;
         let Some(conn) = self.conns.get_mut(id).filter(is_large) else { return };
-        // Blocked already: another try would cost a system call for each frame and bring nothing before the edge.
+        // Blocked already: another try would cost a system call for each frame and bring nothing
+        // before the edge.
         let flushed = if conn.blocked { Ok(Written::Blocked) } else { conn.flush(&mut self.spare) };
         match flushed {
             Ok(Written::All) => {}
@@ -104,7 +107,8 @@ impl<S: Stream> Hub<S> {
     pub(super) fn flush_dirty(&mut self) {
         self.close_failed();
         let mut at = 0;
-        // What the core answers to `Blocked` and `Flushed` can make more of them dirty: the list grows while it is walked.
+        // What the core answers to `Blocked` and `Flushed` can make more of them dirty: the list
+        // grows while it is walked.
         while let Some(&id) = self.dirty.get(at) {
             if at % TOUCHED_AT_ONCE == 0 {
                 self.touch_output(at);
@@ -155,7 +159,8 @@ impl<S: Stream> Hub<S> {
     fn begin_blocked(&mut self, id: ConnId) {
         let now_ms = self.now.mono_ms;
         self.took.insert(id, Took { at_ms: now_ms, told_ms: now_ms });
-        // Once on the list it stays there until it is looked at, however often its output comes and goes.
+        // Once on the list it stays there until it is looked at, however often its output comes and
+        // goes.
         if let Some(conn) = self.conns.get_mut(id)
             && !std::mem::replace(&mut conn.watched, true)
         {

@@ -81,7 +81,8 @@ fn values<'a>(
         return Err(bad(verb, None, "", "CONTENT is an object, or a string that holds one"));
     };
     let values = Values::read(text, keys);
-    // Of the object spelling that was seen to with the envelope. In a key it cannot even be read, and is told from what is no JSON.
+    // Of the object spelling that was seen to with the envelope. In a key it cannot even be read,
+    // and is told from what is no JSON.
     if spelling == Spelling::Text
         && has_lone_surrogate(text)
         && (values.is_some() || serde_json::from_str::<IgnoredAny>(text).is_ok())
@@ -207,7 +208,8 @@ pub(super) fn without_mid<'a>(verb: Verb, spelling: Option<Spelling>, text: &'a 
         _ => friend(&values, spelling),
     };
     request.map_err(|why| {
-        // The id is told even when something else is wrong, so that the client knows what failed. An ack has none.
+        // The id is told even when something else is wrong, so that the client knows what failed.
+        // An ack has none.
         let id = if verb == Verb::Ack { None } else { values.raw[0].and_then(string).and_then(|id| Id::new(id).ok()) };
         bad(verb, Some(spelling), id.as_ref().map_or("", |id| id.as_str()), why)
     })

@@ -1,7 +1,8 @@
 //! One envelope → one [`Request`], in both spellings, borrowed from the read buffer.
 //!
-//! The envelope is read once for its keys; the CONTENT of the string spelling is un-escaped into a buffer that the caller
-//! keeps, and read from there. Nothing is copied but texts that hold escapes.
+//! The envelope is read once for its keys; the CONTENT of the string spelling is un-escaped into a
+//! buffer that the caller keeps, and read from there. Nothing is copied but texts that hold
+//! escapes.
 
 use super::content;
 use super::error::ErrorCode;
@@ -14,7 +15,8 @@ use serde_json::value::RawValue;
 use std::borrow::Cow;
 use std::fmt;
 
-/// A buffer the parser un-escapes CONTENT into, kept by the caller between envelopes so that nothing is allocated per message.
+/// A buffer the parser un-escapes CONTENT into, kept by the caller between envelopes so that
+/// nothing is allocated per message.
 #[derive(Debug, Default)]
 pub struct Scratch {
     text: String,
@@ -139,8 +141,9 @@ pub(super) fn string(raw: &str) -> Option<Cow<'_, str>> {
     serde_json::from_str::<String>(raw).ok().map(Cow::Owned)
 }
 
-/// Reads the envelope at the front of a raw stream, and tells where it ends, if it is whole and one of the usual kind: a message or an
-/// ack in which nothing is escaped but the quotes of the string spelling. `None` says nothing about it.
+/// Reads the envelope at the front of a raw stream, and tells where it ends, if it is whole and one
+/// of the usual kind: a message or an ack in which nothing is escaped but the quotes of the string
+/// spelling. `None` says nothing about it.
 #[must_use]
 pub fn read_usual(stream: &[u8]) -> Option<(Request<'_>, usize)> {
     fast::read(stream)
@@ -256,7 +259,8 @@ fn unescape_unicode(escape: &str) -> (char, usize) {
     }
 }
 
-/// Is there half of a surrogate pair among the escapes of this JSON text? Also where nobody reads: in unknown keys.
+/// Is there half of a surrogate pair among the escapes of this JSON text? Also where nobody reads:
+/// in unknown keys.
 pub(super) fn has_lone_surrogate(text: &str) -> bool {
     let bytes = text.as_bytes();
     // Nearly no text has such an escape at all, and only those are looked at byte by byte.

@@ -1,8 +1,10 @@
-//! The way of nearly every envelope: a 4 or a 5 whose texts need no un-escaping, read in one pass without a copy.
+//! The way of nearly every envelope: a 4 or a 5 whose texts need no un-escaping, read in one pass
+//! without a copy.
 //!
-//! In the string spelling the quotes of the inner JSON text stand as `\"`, so as long as nothing else in it is escaped it can be read as
-//! it stands. Whatever is unusual (an escape, a number, a key twice, a fault) is left to [`envelope`](super::envelope),
-//! which reads everything and says what is wrong: what this room accepts, that one would have read as the very same request.
+//! In the string spelling the quotes of the inner JSON text stand as `\"`, so as long as nothing
+//! else in it is escaped it can be read as it stands. Whatever is unusual (an escape, a number, a
+//! key twice, a fault) is left to [`envelope`](super::envelope), which reads everything and says
+//! what is wrong: what this room accepts, that one would have read as the very same request.
 
 use super::field::{Id, Name};
 use super::plain::plain_length;
@@ -11,7 +13,8 @@ use std::borrow::Cow;
 use std::num::NonZeroU32;
 use std::ops::Range;
 
-/// Where a text stands. A brace stands before every text, so none begins at 0, and "no text" needs no room of its own.
+/// Where a text stands. A brace stands before every text, so none begins at 0, and "no text" needs
+/// no room of its own.
 #[derive(Clone, Copy)]
 struct Span {
     start: NonZeroU32,
@@ -28,7 +31,8 @@ impl Span {
     }
 }
 
-/// A place in an envelope. What reads the inside of a string of JSON text has `INNER` set: quotes are written `\"` there.
+/// A place in an envelope. What reads the inside of a string of JSON text has `INNER` set: quotes
+/// are written `\"` there.
 struct Reader<'a> {
     /// What is not read yet.
     rest: &'a [u8],
@@ -152,7 +156,8 @@ impl Reader<'_> {
         }
     }
 
-    /// A key of ours with all that stands between it and its value, up to the quote that begins it, as those write who waste no byte.
+    /// A key of ours with all that stands between it and its value, up to the quote that begins it,
+    /// as those write who waste no byte.
     #[inline]
     fn compact_key<const INNER: bool>(&mut self) -> Option<Key> {
         let first = self.rest.get(if INNER { 2 } else { 1 })?;
@@ -269,8 +274,8 @@ impl Outline {
     }
 }
 
-/// Reads the envelope at the front of `bytes` if it is one of the usual kind, and tells its length. `None` says nothing about it: it
-/// may be unusual, not whole, or wrong.
+/// Reads the envelope at the front of `bytes` if it is one of the usual kind, and tells its length.
+/// `None` says nothing about it: it may be unusual, not whole, or wrong.
 pub(super) fn read(bytes: &[u8]) -> Option<(Request<'_>, usize)> {
     let outline = Outline::of(bytes)?;
     let text = std::str::from_utf8(bytes.get(..outline.length)?).ok()?;

@@ -1,8 +1,8 @@
 //! The fields of the protocol: checked once, valid ever after.
 //!
-//! A value of one of these types has passed the bounds of the protocol's section on fields, so nobody behind the
-//! codec checks a length again. The borrowed forms ([`Name`], [`Id`]) live as long as the read buffer;
-//! [`UserName`] is the owned form, cheap to clone.
+//! A value of one of these types has passed the bounds of the protocol's section on fields, so
+//! nobody behind the codec checks a length again. The borrowed forms ([`Name`], [`Id`]) live as
+//! long as the read buffer; [`UserName`] is the owned form, cheap to clone.
 
 use super::plain::is_visible_ascii;
 use icu_normalizer::ComposingNormalizerBorrowed;
@@ -34,7 +34,8 @@ fn check_user_name(text: &str) -> Result<(), FieldFault> {
     if text.is_empty() {
         return Err("a user name must not be empty");
     }
-    // Nearly every name is of plain ASCII without a space at either end, and that is seen at a glance.
+    // Nearly every name is of plain ASCII without a space at either end, and that is seen at a
+    // glance.
     if text.len() <= USER_NAME_CHARS_MAX && is_visible_ascii(text.as_bytes()) {
         return Ok(());
     }
@@ -89,7 +90,8 @@ impl<'a> Name<'a> {
         Ok(Self(text))
     }
 
-    /// Checks a name that somebody wants to sign up with. Accounts that have other names log in as ever.
+    /// Checks a name that somebody wants to sign up with. Accounts that have other names log in as
+    /// ever.
     ///
     /// # Errors
     /// What is wrong with it.
@@ -200,7 +202,8 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// What a user tells others of himself, in the order of the sign-up keys. All but the name may be empty.
+/// What a user tells others of himself, in the order of the sign-up keys. All but the name may be
+/// empty.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Profile {
     /// The name, the key of the account.

@@ -1,5 +1,5 @@
-//! Texts looked at many bytes at a time: where the first byte stands that means something inside a JSON string, and whether all are
-//! visible ASCII.
+//! Texts looked at many bytes at a time: where the first byte stands that means something inside a
+//! JSON string, and whether all are visible ASCII.
 
 const EVERY: u64 = 0x0101_0101_0101_0101;
 const HIGH: u64 = 0x8080_8080_8080_8080;
@@ -15,7 +15,8 @@ fn special_in(word: [u8; 8]) -> Option<usize> {
     (marks != 0).then(|| marks.trailing_zeros() as usize / 8)
 }
 
-/// The place of the first byte that is a quote, a backslash or a control character: all that is special inside a JSON string.
+/// The place of the first byte that is a quote, a backslash or a control character: all that is
+/// special inside a JSON string.
 pub(super) fn plain_length(bytes: &[u8]) -> usize {
     let mut rest = bytes;
     let mut blocks_from = bytes.len().saturating_sub(SHORT_BYTES);
@@ -37,7 +38,8 @@ pub(super) fn is_plain(text: &str) -> bool {
     plain_length(text.as_bytes()) == text.len()
 }
 
-/// Ids and names are short: nearly all end in so many bytes. Beyond, what costs less for each is worth its beginning.
+/// Ids and names are short: nearly all end in so many bytes. Beyond, what costs less for each is
+/// worth its beginning.
 const SHORT_BYTES: usize = 16;
 
 fn is_special(byte: u8) -> bool {
@@ -55,7 +57,8 @@ fn skip_plain_blocks(bytes: &[u8]) -> &[u8] {
 
 /// Is every byte from 0x21 to 0x7e?
 pub(super) fn is_visible_ascii(bytes: &[u8]) -> bool {
-    // Adding 1 takes 0x7f over the edge, subtracting 0x21 takes what is less below it. What is wrong may mark its neighbour, too.
+    // Adding 1 takes 0x7f over the edge, subtracting 0x21 takes what is less below it. What is
+    // wrong may mark its neighbour, too.
     let outside = |word: u64| (word | word.wrapping_add(EVERY) | word.wrapping_sub(EVERY * 0x21)) & HIGH;
     let (words, rest) = bytes.as_chunks::<8>();
     let in_words = words.iter().fold(0, |found, word| found | outside(u64::from_le_bytes(*word)));

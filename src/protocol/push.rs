@@ -45,10 +45,12 @@ impl PushKind {
     }
 }
 
-/// One push. Its four texts stand in one allocation, which its clones share: a clone copies no text.
+/// One push. Its four texts stand in one allocation, which its clones share: a clone copies no
+/// text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Push {
-    /// The place in the order of all pushes: given by the chat core when the push is taken, never used twice.
+    /// The place in the order of all pushes: given by the chat core when the push is taken, never
+    /// used twice.
     pub seq: u64,
     /// The server's time when it was taken, in ms since the epoch.
     pub time_ms: u64,
@@ -62,11 +64,13 @@ pub struct Push {
 }
 
 thread_local! {
-    /// Where texts are joined before it is known how large they are together: so a push costs one allocation and not two.
+    /// Where texts are joined before it is known how large they are together: so a push costs one
+    /// allocation and not two.
     static JOINED: RefCell<String> = const { RefCell::new(String::new()) };
 }
 
-/// What is written of a push besides its texts, in each spelling, with the inner `type` of a friend request.
+/// What is written of a push besides its texts, in each spelling, with the inner `type` of a friend
+/// request.
 const TEXT_BETWEEN_BYTES: usize = 140;
 const OBJECT_BETWEEN_BYTES: usize = 112;
 
@@ -164,7 +168,8 @@ impl Push {
         self.plain
     }
 
-    /// How many bytes it is as it is written, but for the digits of its time. A look at each byte only if something in it is escaped.
+    /// How many bytes it is as it is written, but for the digits of its time. A look at each byte
+    /// only if something in it is escaped.
     #[must_use]
     pub fn written_bytes(&self, spelling: Spelling) -> usize {
         // Quotes inside a string are escaped, too.

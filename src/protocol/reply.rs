@@ -1,7 +1,7 @@
 //! Server frames: what answers a request or tells a client something, and how it is written.
 //!
-//! Frames are written compactly, keys in the order of the protocol page, into the caller's buffer, without a line end:
-//! the wire adds its own framing.
+//! Frames are written compactly, keys in the order of the protocol page, into the caller's buffer,
+//! without a line end: the wire adds its own framing.
 
 use super::error::ErrorCode;
 use super::field::{Profile, Secret};
@@ -78,7 +78,8 @@ pub enum Reply {
     },
 }
 
-/// Characters as JSON escapes them inside a string: `0` for those that stand for themselves, `u` for `\u00xx`.
+/// Characters as JSON escapes them inside a string: `0` for those that stand for themselves, `u`
+/// for `\u00xx`.
 const ESCAPES: [u8; 256] = {
     let mut table = [0; 256];
     let mut byte = 0;
@@ -96,7 +97,8 @@ const ESCAPES: [u8; 256] = {
     table
 };
 
-/// Appends `text` escaped `levels` times: as it stands in a JSON string (1), in a JSON text inside a JSON string (2), and so on.
+/// Appends `text` escaped `levels` times: as it stands in a JSON string (1), in a JSON text inside
+/// a JSON string (2), and so on.
 ///
 /// Nothing is allocated but what `out` grows by; runs without escapes are copied whole.
 pub(super) fn escape(out: &mut Vec<u8>, text: &str, levels: u32) {
@@ -372,7 +374,8 @@ mod tests {
             let inner = json!({"MessageId": text, "Content": "MS"});
             let as_text = written(Spelling::Text, &text, &Reply::Message { taken: true });
             let as_object = written(Spelling::Object, &text, &Reply::Message { taken: true });
-            // serde_json keeps its keys sorted here, so the frames are compared by what they mean, the escapes by the letter.
+            // serde_json keeps its keys sorted here, so the frames are compared by what they mean,
+            // the escapes by the letter.
             let outer: Value = serde_json::from_str(&as_text).unwrap();
             assert_eq!(serde_json::from_str::<Value>(outer["CONTENT"].as_str().unwrap()).unwrap(), inner);
             assert_eq!(serde_json::from_str::<Value>(&as_object).unwrap()["CONTENT"], inner);

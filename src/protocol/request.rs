@@ -1,4 +1,5 @@
-//! What a client can say: the requests of the protocol, in checked fields, borrowed from the read buffer.
+//! What a client can say: the requests of the protocol, in checked fields, borrowed from the read
+//! buffer.
 
 use super::error::ErrorCode;
 use super::field::{Id, Name, Profile, Secret};
@@ -7,7 +8,8 @@ use std::borrow::Cow;
 /// How CONTENT is written: as a JSON text inside a string, or as a plain object.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Spelling {
-    /// `"CONTENT":"{\"MessageId\":…}"`, the spelling of older clients and of a connection that has not shown its own.
+    /// `"CONTENT":"{\"MessageId\":…}"`, the spelling of older clients and of a connection that has
+    /// not shown its own.
     #[default]
     Text,
     /// `"CONTENT":{"MessageId":…}`.
@@ -68,7 +70,8 @@ pub enum FriendVerb {
 
 /// One well-formed request.
 ///
-/// `mid` is the envelope's `MID`, `None` when it is missing (the reply's `MessageId` is then empty).
+/// `mid` is the envelope's `MID`, `None` when it is missing (the reply's `MessageId` is then
+/// empty).
 #[derive(Debug)]
 pub enum Request<'a> {
     /// TYPE 1.
@@ -112,7 +115,8 @@ pub enum Request<'a> {
         receiver: Name<'a>,
         /// The text.
         content: Cow<'a, str>,
-        /// Do all its texts stand in a JSON string as they are? Whoever read it knows, and whoever writes it need not look again.
+        /// Do all its texts stand in a JSON string as they are? Whoever read it knows, and whoever
+        /// writes it need not look again.
         plain: bool,
     },
     /// TYPE 5.
@@ -156,8 +160,9 @@ pub enum Request<'a> {
 }
 
 impl Request<'_> {
-    /// Does it go on while the requests of its connection are held? What a client must say to get on with what it was sent does:
-    /// acks, heartbeats and log-ins. A client whose acks wait behind its own output might never get out of that.
+    /// Does it go on while the requests of its connection are held? What a client must say to get
+    /// on with what it was sent does: acks, heartbeats and log-ins. A client whose acks wait behind
+    /// its own output might never get out of that.
     #[must_use]
     pub fn passes_held_requests(&self) -> bool {
         matches!(self, Request::Ack { .. } | Request::Heartbeat { .. } | Request::Login { .. })
@@ -169,14 +174,16 @@ impl Request<'_> {
 pub struct BadInput {
     /// Its TYPE, if that much could be read: 1, 2 and 4 get their own answer before the error.
     pub verb: Option<Verb>,
-    /// The spelling of its CONTENT, if that much could be read: a string or an object, whatever it holds.
+    /// The spelling of its CONTENT, if that much could be read: a string or an object, whatever it
+    /// holds.
     pub spelling: Option<Spelling>,
-    /// The id that the answer names, if it could be read and is within its bounds; else empty.
-    /// The MID of a 1, 2, 3, 0 or unknown TYPE, the `messageId` of a 4 or 6, and always empty for a 5.
+    /// The id that the answer names, if it could be read and is within its bounds; else empty. The
+    /// MID of a 1, 2, 3, 0 or unknown TYPE, the `messageId` of a 4 or 6, and always empty for a 5.
     pub id: Box<str>,
     /// What kind of fault.
     pub code: ErrorCode,
-    /// What is wrong, as a sentence that a person understands, without the code and without a full stop.
+    /// What is wrong, as a sentence that a person understands, without the code and without a full
+    /// stop.
     pub why: &'static str,
 }
 

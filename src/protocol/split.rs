@@ -1,7 +1,9 @@
-//! Where an envelope ends in a raw stream. Resumable: each byte is looked at once, however the stream is cut.
+//! Where an envelope ends in a raw stream. Resumable: each byte is looked at once, however the
+//! stream is cut.
 //!
-//! The splitter follows the structure of the JSON, so that broken input is noticed at the byte where it breaks and the
-//! healthy line behind it is heard. It does not judge numbers and literals: that is the envelope's business.
+//! The splitter follows the structure of the JSON, so that broken input is noticed at the byte
+//! where it breaks and the healthy line behind it is heard. It does not judge numbers and literals:
+//! that is the envelope's business.
 //!
 //! ```
 //! use hongyan::protocol::split::{RawInput, RawItem};
@@ -54,8 +56,8 @@ enum Mode {
 }
 
 impl RawInput {
-    /// Takes the next thing off the front of `chunk`. Call it until it says [`RawItem::More`]; in between the rest of the
-    /// chunk may be kept elsewhere and given again later.
+    /// Takes the next thing off the front of `chunk`. Call it until it says [`RawItem::More`]; in
+    /// between the rest of the chunk may be kept elsewhere and given again later.
     pub fn next<'a, 'c: 'a>(&'a mut self, chunk: &mut &'c [u8], frame_bytes_max: usize) -> RawItem<'a> {
         if std::mem::take(&mut self.tail_given) {
             self.tail = Vec::new();
@@ -160,7 +162,8 @@ impl RawInput {
 /// Some clients put it in front of all they write.
 const BYTE_ORDER_MARK: [u8; 3] = [0xEF, 0xBB, 0xBF];
 
-/// Is this byte passed over between two envelopes? NULs, too: some clients end each of theirs with one.
+/// Is this byte passed over between two envelopes? NULs, too: some clients end each of theirs with
+/// one.
 fn is_space(byte: u8) -> bool {
     byte.is_ascii_whitespace() || byte == 0
 }

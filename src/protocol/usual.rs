@@ -4,7 +4,8 @@ use super::push::{Push, PushKind};
 use super::reply::{escape, number};
 use super::request::Spelling;
 
-/// What stands between the texts of the frames that are written most, whole: a push, and the answer to a message.
+/// What stands between the texts of the frames that are written most, whole: a push, and the answer
+/// to a message.
 struct Between {
     id: &'static [u8],
     sender: &'static [u8],

@@ -1,4 +1,5 @@
-//! WebSocket frames (RFC 6455), the server's side. Resumable; owns memory only while a message or frame is incomplete.
+//! WebSocket frames (RFC 6455), the server's side. Resumable; owns memory only while a message or
+//! frame is incomplete.
 
 /// RFC 6455 §7.4.1: the codes that the server closes with.
 pub mod close_code {
@@ -74,8 +75,9 @@ pub struct WsInput {
 }
 
 impl WsInput {
-    /// Takes the next thing off the front of `chunk`, un-masking in place. Call it until it says [`WsItem::More`]; in between
-    /// the rest of the chunk may be kept elsewhere and given again later.
+    /// Takes the next thing off the front of `chunk`, un-masking in place. Call it until it says
+    /// [`WsItem::More`]; in between the rest of the chunk may be kept elsewhere and given again
+    /// later.
     pub fn next<'a, 'c: 'a>(&'a mut self, chunk: &mut &'c mut [u8], message_bytes_max: usize) -> WsItem<'a> {
         if std::mem::take(&mut self.given) {
             self.control = Vec::new();
@@ -225,8 +227,8 @@ fn header_bytes(known: &[u8]) -> usize {
     }
 }
 
-/// Takes a message off the front of `chunk` if it is as nearly all are: one text frame of at most 64 KiB, and whole. `None` says
-/// nothing about it.
+/// Takes a message off the front of `chunk` if it is as nearly all are: one text frame of at most
+/// 64 KiB, and whole. `None` says nothing about it.
 fn take_whole_text<'c>(chunk: &mut &'c mut [u8], message_bytes_max: usize) -> Option<&'c [u8]> {
     const FIN_TEXT: u8 = 0x80 | TEXT;
     let (header, length, mask) = match **chunk {
@@ -314,8 +316,8 @@ pub fn end_text(out: &mut Vec<u8>, start: usize) {
     }
 }
 
-/// Appends a text frame as a client would write it, with a mask that changes nothing: what was read and may not be handed on yet is
-/// kept in that form, and read again.
+/// Appends a text frame as a client would write it, with a mask that changes nothing: what was read
+/// and may not be handed on yet is kept in that form, and read again.
 pub fn write_as_client(out: &mut Vec<u8>, payload: &str) {
     let start = begin_text(out);
     out.extend_from_slice(payload.as_bytes());
@@ -325,8 +327,8 @@ pub fn write_as_client(out: &mut Vec<u8>, payload: &str) {
     out.splice(start + header..start + header, [0; 4]);
 }
 
-/// How long the frame is that these bytes begin with, header and all. `None`: its header is not whole. It must be one that this
-/// server wrote: not masked.
+/// How long the frame is that these bytes begin with, header and all. `None`: its header is not
+/// whole. It must be one that this server wrote: not masked.
 #[must_use]
 pub fn written_frame_length(bytes: &[u8]) -> Option<usize> {
     let (header, length) = match *bytes.get(1)? {

@@ -1,15 +1,17 @@
-//! File descriptors: as many as the system allows, and how many of them connections may have. The others are kept for the store, so
-//! that it can be opened again however many clients there are.
+//! File descriptors: as many as the system allows, and how many of them connections may have. The
+//! others are kept for the store, so that it can be opened again however many clients there are.
 
 use super::StartError;
 use crate::config::{Config, StoreUrl};
 
-/// The three of the console, the poll with its waker, its timer and the pipe of the signals, the listener, and a connection that is
-/// taken only to be refused; each with room to spare.
+/// The three of the console, the poll with its waker, its timer and the pipe of the signals, the
+/// listener, and a connection that is taken only to be refused; each with room to spare.
 const OWN: usize = 16;
-/// Of a SQLite store: the lock, the file, its log and the log's index; and once more while it is opened again.
+/// Of a SQLite store: the lock, the file, its log and the log's index; and once more while it is
+/// opened again.
 const SQLITE: usize = 2 * 4;
-/// Of each connection to a MySQL store: itself, the one before it that is just being closed, and what looking up the host's name takes.
+/// Of each connection to a MySQL store: itself, the one before it that is just being closed, and
+/// what looking up the host's name takes.
 const PER_MYSQL_CONNECTION: usize = 4;
 
 /// How many descriptors are kept from connections.
@@ -22,7 +24,8 @@ pub(super) fn reserved(config: &Config) -> usize {
     }
 }
 
-/// The limit of this process on open files, before and after it was raised as far as it goes. `None`: there is none.
+/// The limit of this process on open files, before and after it was raised as far as it goes.
+/// `None`: there is none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Limit {
     before: Option<usize>,
@@ -66,7 +69,8 @@ impl Limit {
 }
 
 impl Limit {
-    /// How many connections there may be at once: what the configuration says, if there are descriptors for them.
+    /// How many connections there may be at once: what the configuration says, if there are
+    /// descriptors for them.
     ///
     /// # Errors
     /// There is none for even one connection.

@@ -1,5 +1,5 @@
-//! The signals of the whole process: which of them stop it, and that none of the others that supervisors and administrators send by
-//! habit ends it in the middle of its work.
+//! The signals of the whole process: which of them stop it, and that none of the others that
+//! supervisors and administrators send by habit ends it in the middle of its work.
 
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2};
 use signal_hook::flag;
@@ -7,7 +7,8 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-/// Those that stop the process cleanly. A hang-up does unless whoever started the process wanted it ignored, as `nohup` does.
+/// Those that stop the process cleanly. A hang-up does unless whoever started the process wanted it
+/// ignored, as `nohup` does.
 #[must_use]
 pub fn that_stop() -> Vec<i32> {
     let mut signals = vec![SIGTERM, SIGINT];

@@ -16,8 +16,9 @@ const PAUSE: Duration = Duration::from_millis(500);
 /// How often signals are looked for meanwhile.
 const LOOK: Duration = Duration::from_millis(50);
 
-/// Opens the store. One that cannot be reached is waited for as long as the configuration says; `on_wait` is called before that. One
-/// that is there and cannot be used is refused at once. `None`: a signal came.
+/// Opens the store. One that cannot be reached is waited for as long as the configuration says;
+/// `on_wait` is called before that. One that is there and cannot be used is refused at once.
+/// `None`: a signal came.
 pub(super) fn open(
     config: &Config,
     signals: &mut Option<Signals>,
@@ -56,7 +57,8 @@ pub(super) fn open(
 
 type Tried = Result<Pool, StoreError>;
 
-/// One try, on a thread of its own: it may hang for as long as the driver's time-outs allow, and a signal must not wait for that.
+/// One try, on a thread of its own: it may hang for as long as the driver's time-outs allow, and a
+/// signal must not wait for that.
 fn spawn_try(config: &Config, wake: &Wake) -> io::Result<Receiver<Tried>> {
     let (sender, tried) = channel();
     let (config, wake) = (config.clone(), Arc::clone(wake));

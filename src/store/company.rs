@@ -1,8 +1,9 @@
 //! When a commit waits for company.
 //!
-//! A commit of ten jobs costs little more than one of five. But those whom a commit has answered come again while the next one is
-//! under way, so that ten clients are two groups of five that never meet. Waiting a moment for whoever was just answered makes one of
-//! them; where nobody comes it would only cost time, so that it is tried ever more rarely then.
+//! A commit of ten jobs costs little more than one of five. But those whom a commit has answered
+//! come again while the next one is under way, so that ten clients are two groups of five that
+//! never meet. Waiting a moment for whoever was just answered makes one of them; where nobody comes
+//! it would only cost time, so that it is tried ever more rarely then.
 
 use std::time::Duration;
 

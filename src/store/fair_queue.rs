@@ -8,8 +8,8 @@
 //!
 //! As long as such users come, a batch beside others takes so much as fits into a few milliseconds,
 //! as measured: that is what a job waits for that comes in the meantime. So it does when there is
-//! more in it than rows to save and to delete. Among those who always have rows nobody gains by that,
-//! and large batches are worth more.
+//! more in it than rows to save and to delete. Among those who always have rows nobody gains by
+//! that, and large batches are worth more.
 //!
 //! Jobs about one user are done in the order in which they were submitted, whoever asked. When the
 //! turn comes to a job that has earlier ones before it, those are done first, and are charged to
@@ -134,8 +134,8 @@ struct Flow {
     turn: Turn,
     /// It has no job, and stands where it will be forgotten: its credit is full again there.
     rests: bool,
-    /// What of its next job its start time holds already: among those who come anew the one with the
-    /// cheaper job is first.
+    /// What of its next job its start time holds already: among those who come anew the one with
+    /// the cheaper job is first.
     prepaid: u64,
 }
 
@@ -190,7 +190,8 @@ impl FairQueue {
         let key = |name: &str| self.hashes.hash_one(name);
         let lane = key(lane_user(job).unwrap_or_default());
         let flow = match job {
-            // Of whoever says to be that user: what the user themself causes does not wait behind it.
+            // Of whoever says to be that user: what the user themself causes does not wait behind
+            // it.
             Job::LogIn { user, .. } => self.hashes.hash_one((user.as_str(), "log-in")),
             job => actor(job).map_or(lane, key),
         };
@@ -279,7 +280,8 @@ impl FairQueue {
         }
     }
 
-    /// A flow has nothing waiting. When its credit is full again by what others have used, it is forgotten.
+    /// A flow has nothing waiting. When its credit is full again by what others have used, it is
+    /// forgotten.
     fn rest(&mut self, key: Key) {
         if let Some(flow) = self.flows.get_mut(&key).filter(|flow| !flow.rests) {
             flow.rests = true;

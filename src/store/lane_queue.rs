@@ -90,8 +90,8 @@ pub(super) struct LaneReceiver {
 }
 
 impl LaneReceiver {
-    /// Waits until there are so many jobs, the time is over, or no more will come. Says whether there
-    /// is any.
+    /// Waits until there are so many jobs, the time is over, or no more will come. Says whether
+    /// there is any.
     pub(super) fn wait(&self, count: usize, within: Option<Duration>) -> bool {
         let until = within.map(|within| Instant::now() + within);
         let mut state = self.shared.state();

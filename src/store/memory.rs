@@ -1,4 +1,5 @@
-//! A store that is gone with the process: for tests and trials. It keeps every rule of the others, rollback included.
+//! A store that is gone with the process: for tests and trials. It keeps every rule of the others,
+//! rollback included.
 
 use super::token::TokenHash;
 use super::{SavedAs, Store, StoreError, Weight, token};

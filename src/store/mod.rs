@@ -1,5 +1,5 @@
-//! Blocking work on its own threads: accounts, friendships, pending requests and un-acked pushes. No chat rule, no
-//! connection, no spelling.
+//! Blocking work on its own threads: accounts, friendships, pending requests and un-acked pushes.
+//! No chat rule, no connection, no spelling.
 
 mod company;
 mod fair_queue;
@@ -26,18 +26,20 @@ use token::TokenHash;
 /// Why a store did not do what it was asked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum StoreError {
-    /// Somebody else holds what it needs (a lock, a deadlock): the whole transaction may be tried again.
+    /// Somebody else holds what it needs (a lock, a deadlock): the whole transaction may be tried
+    /// again.
     Busy(String),
     /// The store cannot be reached, or whether it did the work is not known.
     Unavailable(String),
-    /// The store is there and does not let this server use it: a wrong password, no such database, a missing right. Waiting alone
-    /// does not help.
+    /// The store is there and does not let this server use it: a wrong password, no such database,
+    /// a missing right. Waiting alone does not help.
     Unusable(String),
     /// This very input was refused, and will be again.
     Refused(String),
     /// The same: it is larger than the store takes.
     TooLarge(String),
-    /// The store said what this server does not know: whether the input is to blame or the store itself is not clear.
+    /// The store said what this server does not know: whether the input is to blame or the store
+    /// itself is not clear.
     Unknown(String),
     /// What is stored is not what this server writes, or was written by a newer one.
     Corrupt(String),
@@ -81,15 +83,17 @@ pub type Weight = (Box<str>, u64);
 
 /// One connection to a store, owned by one worker.
 ///
-/// Every method between `begin` and `commit` takes effect at `commit` or not at all. After any error the caller rolls back.
-/// Every write may be repeated with the same arguments and then changes nothing more.
+/// Every method between `begin` and `commit` takes effect at `commit` or not at all. After any
+/// error the caller rolls back. Every write may be repeated with the same arguments and then
+/// changes nothing more.
 pub trait Store: Send {
     /// Starts a transaction that may write.
     ///
     /// # Errors
     /// See [`StoreError`]; so for all methods.
     fn begin(&mut self) -> Result<(), StoreError>;
-    /// Starts some reads, which [`end_reads`](Self::end_reads) ends: where it pays they are one transaction.
+    /// Starts some reads, which [`end_reads`](Self::end_reads) ends: where it pays they are one
+    /// transaction.
     ///
     /// # Errors
     /// See [`StoreError`].
@@ -103,8 +107,9 @@ pub trait Store: Send {
     fn end_reads(&mut self) -> Result<(), StoreError> {
         Ok(())
     }
-    /// Told of everybody whose friendships the transaction is about to change, each once and in ascending order: where transactions run
-    /// side by side, those about the same people wait for each other here, and so never for each other in a circle.
+    /// Told of everybody whose friendships the transaction is about to change, each once and in
+    /// ascending order: where transactions run side by side, those about the same people wait for
+    /// each other here, and so never for each other in a circle.
     ///
     /// # Errors
     /// See [`StoreError`].
@@ -119,7 +124,8 @@ pub trait Store: Send {
     fn commit(&mut self) -> Result<(), StoreError>;
     /// Drops everything since `begin`. Never fails: a connection that cannot roll back is dropped.
     fn rollback(&mut self);
-    /// Is the connection lost, or in a state that is not known? Whoever owns it then drops it and opens another.
+    /// Is the connection lost, or in a state that is not known? Whoever owns it then drops it and
+    /// opens another.
     fn is_broken(&self) -> bool {
         false
     }
@@ -127,7 +133,8 @@ pub trait Store: Send {
     fn row_bytes_max(&self) -> usize {
         usize::MAX
     }
-    /// The greatest `seq` of any push in the store, or named by a request that is pending; 0 if there is none.
+    /// The greatest `seq` of any push in the store, or named by a request that is pending; 0 if
+    /// there is none.
     ///
     /// # Errors
     /// See [`StoreError`].
@@ -152,8 +159,8 @@ pub trait Store: Send {
     /// # Errors
     /// See [`StoreError`].
     fn friends(&mut self, user: &UserName) -> Result<Vec<UserName>, StoreError>;
-    /// A user's waiting pushes with a `seq` greater than `after_seq`, ascending, `count_max` at most; the one with which their
-    /// texts reach `bytes_max` is the last.
+    /// A user's waiting pushes with a `seq` greater than `after_seq`, ascending, `count_max` at
+    /// most; the one with which their texts reach `bytes_max` is the last.
     ///
     /// # Errors
     /// See [`StoreError`].
@@ -169,13 +176,15 @@ pub trait Store: Send {
     /// # Errors
     /// See [`StoreError`].
     fn save_pushes(&mut self, pushes: &[Push]) -> Result<Vec<SavedAs>, StoreError>;
-    /// What [`save_pushes`](Self::save_pushes) would say of pushes that are in the store, or duplicates of such; `None`: neither.
+    /// What [`save_pushes`](Self::save_pushes) would say of pushes that are in the store, or
+    /// duplicates of such; `None`: neither.
     ///
     /// # Errors
     /// See [`StoreError`].
     fn find_pushes(&mut self, pushes: &[Push]) -> Result<Vec<Option<SavedAs>>, StoreError>;
-    /// What waits for some receivers behind a `seq` of each: of each so many pushes at most, ascending. `note` is told the place of the
-    /// receiver in the list, the push's `seq`, who sent it and how many bytes its four texts have.
+    /// What waits for some receivers behind a `seq` of each: of each so many pushes at most,
+    /// ascending. `note` is told the place of the receiver in the list, the push's `seq`, who sent
+    /// it and how many bytes its four texts have.
     ///
     /// # Errors
     /// See [`StoreError`].
@@ -185,7 +194,8 @@ pub trait Store: Send {
         count_max: u32,
         note: &mut dyn FnMut(usize, u64, &str, u64),
     ) -> Result<(), StoreError>;
-    /// Who sent these pushes, named by receiver and `seq`, and how many bytes their texts have; `None` of those that are not there.
+    /// Who sent these pushes, named by receiver and `seq`, and how many bytes their texts have;
+    /// `None` of those that are not there.
     ///
     /// # Errors
     /// See [`StoreError`].
@@ -200,23 +210,24 @@ pub trait Store: Send {
     /// # Errors
     /// See [`StoreError`].
     fn delete_pushes(&mut self, pushes: &[(UserName, u64)]) -> Result<(), StoreError>;
-    /// Notes a friend request and keeps its push, unless `pending_max` requests of who asks, or to who is asked, are pending, or there
-    /// is no room for the push.
-    /// Repeating it with the same `seq` while its push is still kept answers `Pending` again.
+    /// Notes a friend request and keeps its push, unless `pending_max` requests of who asks, or to
+    /// who is asked, are pending, or there is no room for the push. Repeating it with the same
+    /// `seq` while its push is still kept answers `Pending` again.
     ///
     /// # Errors
     /// See [`StoreError`].
     fn ask_friend(&mut self, push: &Push, pending_max: u32, has_room: bool) -> Result<Asked, StoreError>;
-    /// Answers a pending request; an accept does nothing if either has `friends_max` friends, nor does any if
-    /// there is no room for its push. Repeating it with the same `seq`
-    /// while its push is still kept answers `Done` again.
+    /// Answers a pending request; an accept does nothing if either has `friends_max` friends, nor
+    /// does any if there is no room for its push. Repeating it with the same `seq` while its push
+    /// is still kept answers `Done` again.
     ///
     /// # Errors
     /// See [`StoreError`].
     fn answer_friend(&mut self, push: &Push, friends_max: u32, has_room: bool) -> Result<Answered, StoreError>;
-    /// Keeps the hash of a resume token that may be used until `expires_ms`. Of the user's other tokens that may be used now those
-    /// that expire first are forgotten, so that there are at most `tokens_max` with the new one. Whether the others have
-    /// expired, or seem to last beyond `latest_ms`, only a right clock knows: twice as many of them are kept, the expired before
+    /// Keeps the hash of a resume token that may be used until `expires_ms`. Of the user's other
+    /// tokens that may be used now those that expire first are forgotten, so that there are at most
+    /// `tokens_max` with the new one. Whether the others have expired, or seem to last beyond
+    /// `latest_ms`, only a right clock knows: twice as many of them are kept, the expired before
     /// those that seem to last too long, and of each those that expire last.
     ///
     /// # Errors
@@ -230,7 +241,8 @@ pub trait Store: Send {
         latest_ms: u64,
         tokens_max: u32,
     ) -> Result<(), StoreError>;
-    /// Is this the hash of a token of the user that may be used, one that expires after `now_ms` and not after `latest_ms`?
+    /// Is this the hash of a token of the user that may be used, one that expires after `now_ms`
+    /// and not after `latest_ms`?
     ///
     /// # Errors
     /// See [`StoreError`].
@@ -241,8 +253,9 @@ pub trait Store: Send {
     /// # Errors
     /// See [`StoreError`].
     fn revoke_tokens(&mut self, user: &UserName) -> Result<(), StoreError>;
-    /// Ends a friendship both ways, and withdraws the request from `user` to `other` that is pending, with its push. Tells the number
-    /// of that push, which may have been acked before; `None` if no request was pending, as when it is repeated.
+    /// Ends a friendship both ways, and withdraws the request from `user` to `other` that is
+    /// pending, with its push. Tells the number of that push, which may have been acked before;
+    /// `None` if no request was pending, as when it is repeated.
     ///
     /// # Errors
     /// See [`StoreError`].

@@ -1,8 +1,9 @@
 //! The store of record for larger houses: MySQL or MariaDB. One connection per worker, owned by it.
 //!
-//! A connection that timed out may get the late answer of the query before as its next one, so **every error that is not the
-//! server's own word drops the connection at once**; whoever owns the store then opens another. What such an error leaves unknown
-//! is settled by doing the whole transaction again: every write may be repeated.
+//! A connection that timed out may get the late answer of the query before as its next one, so
+//! **every error that is not the server's own word drops the connection at once**; whoever owns the
+//! store then opens another. What such an error leaves unknown is settled by doing the whole
+//! transaction again: every write may be repeated.
 
 mod connect;
 mod export;
@@ -29,12 +30,13 @@ use std::collections::HashMap;
 use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
-/// Rows of one statement: few sizes, so that each is prepared once, and the largest that fits is taken.
+/// Rows of one statement: few sizes, so that each is prepared once, and the largest that fits is
+/// taken.
 const SIZES: [usize; 3] = [100, 10, 1];
 /// Texts of one statement, in bytes, unless it is a single row.
 const STATEMENT_BYTES_MAX: usize = 1024 * 1024;
-/// A connection at least this old is left when the server behind it only reads: there may be another one by now that writes, under
-/// the same name.
+/// A connection at least this old is left when the server behind it only reads: there may be
+/// another one by now that writes, under the same name.
 const DEMOTED_AFTER: Duration = Duration::from_secs(1);
 /// What a row has besides its content, generously.
 pub(super) const ROW_BYTES: usize = 4 * 1024;
@@ -97,7 +99,8 @@ impl std::fmt::Debug for MysqlStore {
 
 impl Store for MysqlStore {
     fn begin(&mut self) -> Result<(), StoreError> {
-        // In one round trip: a connection that was killed while it held the lock tells nobody, and another server may have it now.
+        // In one round trip: a connection that was killed while it held the lock tells nobody, and
+        // another server may have it now.
         let found: Option<Row> = self.run(|conn| {
             let mut results = conn.query_iter(&*BEGIN)?;
             let mut found = None;
@@ -145,7 +148,8 @@ impl Store for MysqlStore {
     }
 
     fn last_seq(&mut self) -> Result<u64, StoreError> {
-        // A pending request names its push even after the ack: that number must not be given to another.
+        // A pending request names its push even after the ack: that number must not be given to
+        // another.
         let pushes = self.row("SELECT seq FROM pushes ORDER BY seq DESC LIMIT 1", Vec::new())?;
         let requests = self.row("SELECT push_seq FROM friend_requests ORDER BY push_seq DESC LIMIT 1", Vec::new())?;
         let last = |row: Option<Row>| row.map_or(Ok(0), |row| number(&row, 0));
@@ -169,7 +173,8 @@ impl Store for MysqlStore {
         if self.change(sql, row.map(bytes).into())? > 0 {
             return Ok(true);
         }
-        // Repeated after a commit whose answer was lost: it is the same account, made by the same request.
+        // Repeated after a commit whose answer was lost: it is the same account, made by the same
+        // request.
         Ok(self.password_hash(&profile.user_name)?.as_ref() == Some(password_hash))
     }
 
@@ -208,7 +213,8 @@ impl Store for MysqlStore {
         count_max: u32,
         bytes_max: usize,
     ) -> Result<Vec<Push>, StoreError> {
-        // MySQL would rather walk along the primary key, past everybody's pushes, because of the order.
+        // MySQL would rather walk along the primary key, past everybody's pushes, because of the
+        // order.
         let sql = "SELECT seq, time_ms, kind, message_id, sender, content FROM pushes FORCE INDEX (by_receiver) \
                    WHERE receiver = ? AND seq > ? ORDER BY seq LIMIT ?";
         let params = vec![bytes(user.as_str()), Value::UInt(after_seq), Value::UInt(count_max.into())];
@@ -217,11 +223,13 @@ impl Store for MysqlStore {
             Push::from_row(number(row, 0)?, number(row, 1)?, kind, text(row, 3)?, text(row, 4)?, user, text(row, 5)?)
                 .map_err(corrupt)
         };
-        // Row by row: of a list of long messages only as much is ever in memory as the page may hold.
+        // Row by row: of a list of long messages only as much is ever in memory as the page may
+        // hold.
         let (mut pushes, mut size) = (Vec::new(), 0);
         self.run(|conn| {
             for row in conn.exec_iter(sql, params)? {
-                // To the end: the driver would read the rest all the same, and keep its errors to itself.
+                // To the end: the driver would read the rest all the same, and keep its errors to
+                // itself.
                 let row = row?;
                 if size < bytes_max || pushes.is_empty() {
                     let push = read(&row);

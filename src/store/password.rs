@@ -1,4 +1,5 @@
-//! Passwords: Argon2id for what is kept, and a cache of what was verified, so that a storm of reconnects is cheap.
+//! Passwords: Argon2id for what is kept, and a cache of what was verified, so that a storm of
+//! reconnects is cheap.
 
 use crate::config::{ARGON2_MEMORY_KIB_MAX, ARGON2_PASSES_MAX};
 use crate::protocol::field::{Secret, UserName};
@@ -48,7 +49,8 @@ fn unreadable(error: impl fmt::Display) -> PasswordError {
     PasswordError { why: error.to_string(), is_stored: true }
 }
 
-/// Hashes one password at a time, in memory that it keeps between runs until it is told to give it back.
+/// Hashes one password at a time, in memory that it keeps between runs until it is told to give it
+/// back.
 #[derive(Debug)]
 pub struct Hasher {
     params: Params,
@@ -96,7 +98,8 @@ impl Hasher {
         Ok(Secret::new(&phc.to_string()))
     }
 
-    /// Does the password fit? Without anything to compare it with (an unknown user) it does not, at the same cost.
+    /// Does the password fit? Without anything to compare it with (an unknown user) it does not, at
+    /// the same cost.
     ///
     /// # Errors
     /// When what is stored is no Argon2id hash of reasonable cost.
@@ -137,8 +140,8 @@ impl Hasher {
 /// Half of a MAC: to guess it takes 2^127 tries.
 type Tag = [u8; 16];
 
-/// Which passwords were verified since the start: a keyed MAC per user, bound to the hash that was stored then. The key is
-/// made at the start and never written anywhere.
+/// Which passwords were verified since the start: a keyed MAC per user, bound to the hash that was
+/// stored then. The key is made at the start and never written anywhere.
 #[derive(Debug)]
 pub struct VerifiedLogins {
     key: [u8; 32],
@@ -148,7 +151,8 @@ pub struct VerifiedLogins {
     unreadable: Mutex<Unreadable>,
 }
 
-/// What the log was told of stored passwords that cannot be read: clients may ask for them again and again.
+/// What the log was told of stored passwords that cannot be read: clients may ask for them again
+/// and again.
 #[derive(Debug, Default)]
 struct Unreadable {
     said: Option<Instant>,
@@ -167,11 +171,12 @@ impl Unreadable {
     }
 }
 
-/// Whoever logs in stands among the young. When those are half of all that may be remembered they become the old, and the old
-/// are forgotten: so the longest unused go first, and nobody ever searches for them.
+/// Whoever logs in stands among the young. When those are half of all that may be remembered they
+/// become the old, and the old are forgotten: so the longest unused go first, and nobody ever
+/// searches for them.
 ///
-/// A user is known by a number that nobody outside can foresee. Two who share one push each other out, no more: the tag is of
-/// the name, too.
+/// A user is known by a number that nobody outside can foresee. Two who share one push each other
+/// out, no more: the tag is of the name, too.
 #[derive(Debug, Default)]
 struct Generations {
     young: HashTable<(u64, Tag)>,

@@ -1,5 +1,6 @@
-//! The workers: jobs in, outcomes out, one wake. A data worker owns one connection to the store and takes what waits, fairly
-//! shared among those who ask, as one transaction; jobs about one user always go to the same one. Auth workers hash, and never delay a commit.
+//! The workers: jobs in, outcomes out, one wake. A data worker owns one connection to the store and
+//! takes what waits, fairly shared among those who ask, as one transaction; jobs about one user
+//! always go to the same one. Auth workers hash, and never delay a commit.
 
 use super::company::Company;
 use super::fair_queue::{FairQueue, lane_user};
@@ -85,7 +86,8 @@ fn opener(config: &Config) -> Result<(Opener, usize), StoreError> {
     })
 }
 
-/// What to tell whoever runs a server whose database takes less than clients may send: what is larger is refused for good.
+/// What to tell whoever runs a server whose database takes less than clients may send: what is
+/// larger is refused for good.
 fn small_packets(row_bytes_max: usize, frame_bytes_max: usize) -> Option<String> {
     let (packet, needed) = (row_bytes_max + ROW_BYTES, frame_bytes_max + ROW_BYTES);
     (packet < needed).then(|| {
@@ -163,7 +165,8 @@ impl Pool {
         self.first_seq
     }
 
-    /// Hands jobs to their lanes, in this order. The outcome of each comes out of [`take`](Self::take), exactly once.
+    /// Hands jobs to their lanes, in this order. The outcome of each comes out of
+    /// [`take`](Self::take), exactly once.
     #[inline(never)]
     pub fn submit(&mut self, jobs: impl IntoIterator<Item = (Ticket, Job)>) {
         let mut is_lost = false;
@@ -182,7 +185,8 @@ impl Pool {
             is_lost |= lane.sender.send(&mut lane.jobs).is_err();
         }
         if is_lost {
-            // A worker ends only when the pool does, or by a panic outside of any job, which the thread's end has reported.
+            // A worker ends only when the pool does, or by a panic outside of any job, which the
+            // thread's end has reported.
             log::error!("a worker is gone: its jobs are not answered");
         }
     }
@@ -216,7 +220,8 @@ fn data_worker(mut batch: Batch, mut jobs: LaneReceiver, undelivered: &Undeliver
             return;
         }
         undelivered.wait_for_room();
-        // All of it, since the last to come may be served first. How many there are is bounded by `jobs_max`.
+        // All of it, since the last to come may be served first. How many there are is bounded by
+        // `jobs_max`.
         waiting.extend(jobs.take());
         wait_for_company(&mut waiting, &mut jobs, &mut company);
         let began = Instant::now();
@@ -230,7 +235,8 @@ fn data_worker(mut batch: Batch, mut jobs: LaneReceiver, undelivered: &Undeliver
         // Answers first, then one wake: the loop finds them all.
         for answer in tickets.drain(..).zip(outcomes) {
             if done.send(answer).is_err() {
-                // The pool was dropped: nobody waits for answers any more, but what is queued is still done.
+                // The pool was dropped: nobody waits for answers any more, but what is queued is
+                // still done.
                 break;
             }
         }
@@ -258,9 +264,10 @@ struct AuthWorker {
 impl AuthWorker {
     fn run(mut self) {
         loop {
-            // The lock is held while waiting: the others wait for the lock instead. It guards nothing that could be torn.
-            // Whoever finds no job for a moment, or somebody else waiting for one, gives the memory back: to get it anew for each of
-            // two log-ins that follow each other would cost some milliseconds.
+            // The lock is held while waiting: the others wait for the lock instead. It guards
+            // nothing that could be torn. Whoever finds no job for a moment, or somebody else
+            // waiting for one, gives the memory back: to get it anew for each of two log-ins that
+            // follow each other would cost some milliseconds.
             let next = {
                 let jobs = self.jobs.try_lock().unwrap_or_else(|_| {
                     self.hasher.rest();

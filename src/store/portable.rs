@@ -1,6 +1,8 @@
-//! How a store hands over all that is in it, and takes it: tables of plain fields, page by page in the order of their keys.
+//! How a store hands over all that is in it, and takes it: tables of plain fields, page by page in
+//! the order of their keys.
 //!
-//! A new kind of record is one more entry of [`TABLES`]; reading, writing, counting and comparing follow it.
+//! A new kind of record is one more entry of [`TABLES`]; reading, writing, counting and comparing
+//! follow it.
 
 use super::StoreError;
 
@@ -22,7 +24,8 @@ pub enum Column {
     Text(&'static str),
     /// A number below 2^63.
     Number(&'static str),
-    /// When the row was made, in ms since the epoch, from 0 to the end of the year 9999: what both stores can hold.
+    /// When the row was made, in ms since the epoch, from 0 to the end of the year 9999: what both
+    /// stores can hold.
     Created,
 }
 
@@ -115,7 +118,8 @@ impl Field {
     }
 }
 
-/// The fields of one row, in the order of the table's columns. Has no `Debug`: password hashes are among them.
+/// The fields of one row, in the order of the table's columns. Has no `Debug`: password hashes are
+/// among them.
 pub type Row = Vec<Field>;
 
 /// The bytes that a row stands for, about.
@@ -140,7 +144,8 @@ pub trait Portable {
     /// # Errors
     /// See [`StoreError`]; so for all methods.
     fn count(&mut self, table: &Table) -> Result<u64, StoreError>;
-    /// The rows whose key is greater than `after` (`None`: from the first), ascending; none when there are no more.
+    /// The rows whose key is greater than `after` (`None`: from the first), ascending; none when
+    /// there are no more.
     ///
     /// # Errors
     /// See [`StoreError`].
@@ -150,7 +155,8 @@ pub trait Portable {
     /// # Errors
     /// See [`StoreError`].
     fn write(&mut self, table: &Table, rows: &[Row]) -> Result<(), StoreError>;
-    /// Marks the store as the target of a copy that is not finished. Nothing opens such a store any more, whatever its role.
+    /// Marks the store as the target of a copy that is not finished. Nothing opens such a store any
+    /// more, whatever its role.
     ///
     /// # Errors
     /// See [`StoreError`].

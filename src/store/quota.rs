@@ -1,18 +1,21 @@
-//! The quotas of what waits: how many pushes, and how many bytes, the store may hold for one receiver, and for one receiver from one
-//! sender.
+//! The quotas of what waits: how many pushes, and how many bytes, the store may hold for one
+//! receiver, and for one receiver from one sender.
 //!
-//! A worker owns all pushes of its receivers, so it need not count them for each message: it counts the rows of a receiver once, keeps
-//! the usage in memory and changes it by what its transactions do. What is here is pure; `waiting.rs` asks the store.
+//! A worker owns all pushes of its receivers, so it need not count them for each message: it counts
+//! the rows of a receiver once, keeps the usage in memory and changes it by what its transactions
+//! do. What is here is pure; `waiting.rs` asks the store.
 
 use crate::config::Config;
 use crate::protocol::field::UserName;
 use crate::protocol::push::Push;
 use std::collections::HashMap;
 
-/// What a row costs besides its texts, in bytes: its numbers, its places in the indexes, the second copies of names there.
+/// What a row costs besides its texts, in bytes: its numbers, its places in the indexes, the second
+/// copies of names there.
 pub const ROW_BYTES: u64 = 128;
-/// Rows that one transaction counts at most, so that nobody's lane stands still while a long backlog is counted for the first time:
-/// what is known by then decides, and the next transaction counts on.
+/// Rows that one transaction counts at most, so that nobody's lane stands still while a long
+/// backlog is counted for the first time: what is known by then decides, and the next transaction
+/// counts on.
 pub const COUNTED_ROWS_MAX: u32 = 10_000;
 
 /// A number of pushes and their bytes.
@@ -73,7 +76,8 @@ pub enum Verdict {
     Room,
     /// No, unless it is in the store already.
     Full,
-    /// It depends on others of this round, which may turn out to be in the store already: ask again in the next.
+    /// It depends on others of this round, which may turn out to be in the store already: ask again
+    /// in the next.
     Later,
     /// The receiver's rows have not been counted far enough to tell.
     Uncounted,
@@ -182,7 +186,8 @@ pub struct Mailboxes {
     boxes: HashMap<Box<str>, Mailbox>,
     /// Shares in all of them.
     shares: usize,
-    /// Mailboxes and shares that are remembered; beyond it those are forgotten that are counted again the soonest.
+    /// Mailboxes and shares that are remembered; beyond it those are forgotten that are counted
+    /// again the soonest.
     entries_max: usize,
     /// Of the transaction under way: to be undone if it is rolled back.
     journal: Vec<Change>,
@@ -249,8 +254,8 @@ impl Mailboxes {
         self.committed();
     }
 
-    /// Nobody knows whether it was committed, or will be: what it touched is counted again, and what is counted until
-    /// [`settled`](Self::settled) is counted once more then.
+    /// Nobody knows whether it was committed, or will be: what it touched is counted again, and
+    /// what is counted until [`settled`](Self::settled) is counted once more then.
     pub fn unknown(&mut self) {
         self.in_doubt = true;
         for change in std::mem::take(&mut self.journal) {
@@ -278,7 +283,8 @@ impl Mailboxes {
         self.boxes.contains_key(receiver)
     }
 
-    /// Behind which `seq` the rows of a receiver are yet to be counted before it is known whether there is room; `None`: it is known.
+    /// Behind which `seq` the rows of a receiver are yet to be counted before it is known whether
+    /// there is room; `None`: it is known.
     #[must_use]
     pub fn uncounted(&self, receiver: &str) -> Option<u64> {
         self.boxes.get(receiver).map_or(Some(0), |mailbox| mailbox.uncounted(&self.quotas))
@@ -319,7 +325,8 @@ impl Mailboxes {
         self.round += 1;
     }
 
-    /// Is there room for a push? If so it counts from now on. With `counted`, as far as is known: no more will be counted now.
+    /// Is there room for a push? If so it counts from now on. With `counted`, as far as is known:
+    /// no more will be counted now.
     pub fn admit(&mut self, push: &Push, counted: bool) -> Verdict {
         let one = Usage::of_one(push.text_bytes() as u64);
         let Some(mailbox) = self.boxes.get_mut(push.receiver()) else {
@@ -375,7 +382,8 @@ impl Mailboxes {
         self.journal.push(Change::Removed { receiver: receiver.clone(), sender, seq, one });
     }
 
-    /// Something about this mailbox is not as it should be: it is counted again after this transaction.
+    /// Something about this mailbox is not as it should be: it is counted again after this
+    /// transaction.
     pub fn suspect(&mut self, receiver: &str) {
         self.suspect.push(receiver.into());
     }
@@ -402,7 +410,8 @@ impl Mailboxes {
         self.boxes.len() + self.shares
     }
 
-    /// Forgets a quarter of the mailboxes: those with the fewest rows, which are counted again in no time.
+    /// Forgets a quarter of the mailboxes: those with the fewest rows, which are counted again in
+    /// no time.
     fn evict(&mut self) {
         let mut rows: Vec<u64> = self.boxes.values().map(|mailbox| mailbox.total.rows).collect();
         let mut left = rows.len() / 4 + 1;

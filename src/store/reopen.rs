@@ -1,5 +1,5 @@
-//! Opening a store again that was lost, on a thread of its own: the worker whose store it is fails its jobs at once meanwhile and
-//! never waits for a connection that hangs.
+//! Opening a store again that was lost, on a thread of its own: the worker whose store it is fails
+//! its jobs at once meanwhile and never waits for a connection that hangs.
 
 use super::{Store, StoreError};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -16,7 +16,8 @@ const BACKOFF_MAX: Duration = Duration::from_secs(2);
 
 type Opened = Result<Box<dyn Store>, StoreError>;
 
-/// How long jobs wait for the first try. What takes longer hangs, and they fail at once from then on.
+/// How long jobs wait for the first try. What takes longer hangs, and they fail at once from then
+/// on.
 const FIRST_TRY_WAIT: Duration = Duration::from_secs(1);
 
 /// A store that is being opened, again and again until it works.

@@ -16,7 +16,8 @@ use rusqlite::{Connection, ErrorCode, OptionalExtension, Row, params};
 /// A connection to the file.
 #[derive(Debug)]
 pub struct SqliteStore {
-    /// Before `lock`: dropping a handle of the file drops SQLite's own locks on it, so that comes last.
+    /// Before `lock`: dropping a handle of the file drops SQLite's own locks on it, so that comes
+    /// last.
     db: Connection,
     /// Held so that a second server on the same file is refused.
     _lock: Lock,
@@ -190,7 +191,8 @@ impl Store for SqliteStore {
     }
 
     fn last_seq(&mut self) -> Result<u64, StoreError> {
-        // A pending request names its push even after the ack: that number must not be given to another.
+        // A pending request names its push even after the ack: that number must not be given to
+        // another.
         let last: i64 = self.db.query_row(
             "SELECT max(ifnull((SELECT max(seq) FROM pushes), 0), ifnull((SELECT max(push_seq) FROM friend_requests), 0))",
             [],
@@ -220,7 +222,8 @@ impl Store for SqliteStore {
         if created {
             return Ok(true);
         }
-        // Repeated after a commit whose answer was lost: it is the same account, made by the same request.
+        // Repeated after a commit whose answer was lost: it is the same account, made by the same
+        // request.
         Ok(self.password_hash(&profile.user_name)?.as_ref() == Some(password_hash))
     }
 

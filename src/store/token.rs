@@ -1,4 +1,5 @@
-//! Resume tokens: the cheap way back after a log-in. The client keeps the token; the store keeps a hash of it.
+//! Resume tokens: the cheap way back after a log-in. The client keeps the token; the store keeps a
+//! hash of it.
 
 use super::StoreError;
 use crate::protocol::field::{Secret, UserName};
@@ -9,7 +10,8 @@ use blake2::{Blake2s256, Digest};
 /// Random bytes of a token: nobody guesses them, so one quick hash protects what is stored.
 const TOKEN_BYTES: usize = 32;
 
-/// What the store keeps of a token: 43 characters, since text is what all stores hold and order in the same way.
+/// What the store keeps of a token: 43 characters, since text is what all stores hold and order in
+/// the same way.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TokenHash(String);
 
@@ -21,8 +23,9 @@ impl TokenHash {
     }
 }
 
-/// How many tokens of a user are kept beside those that may be used now: which of them are of any use, only a right clock
-/// knows. Twice as many, so that neither a clock that was ahead once nor one that is behind pushes out good ones.
+/// How many tokens of a user are kept beside those that may be used now: which of them are of any
+/// use, only a right clock knows. Twice as many, so that neither a clock that was ahead once nor
+/// one that is behind pushes out good ones.
 #[must_use]
 pub fn others_max(tokens_max: u32) -> u32 {
     tokens_max.saturating_mul(2)
@@ -39,7 +42,8 @@ pub fn make() -> Result<Secret, StoreError> {
     Ok(Secret::new(&BASE64_URL_SAFE_NO_PAD.encode(bytes)))
 }
 
-/// What is kept of it. The stored password hash goes in, so that every token dies with a change of the password.
+/// What is kept of it. The stored password hash goes in, so that every token dies with a change of
+/// the password.
 #[must_use]
 pub fn hash(user: &UserName, token: &Secret, password_hash: &Secret) -> TokenHash {
     let mut hash = Blake2s256::new();

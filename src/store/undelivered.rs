@@ -1,9 +1,11 @@
-//! Backpressure between the data workers and the loop: profiles and pages that the loop has not taken yet are bounded in bytes.
+//! Backpressure between the data workers and the loop: profiles and pages that the loop has not
+//! taken yet are bounded in bytes.
 
 use crate::chat::contract::{Outcome, Page};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
-/// A worker with answers beyond this waits until the loop has taken some. One batch more may be there for each worker.
+/// A worker with answers beyond this waits until the loop has taken some. One batch more may be
+/// there for each worker.
 const BYTES_MAX: usize = 8 * 1024 * 1024;
 
 #[derive(Debug, Default)]

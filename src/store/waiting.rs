@@ -1,5 +1,5 @@
-//! What a worker does to the pushes in the store, within the quotas: it counts a mailbox that it does not know yet, saves what there is
-//! room for, and notes what is gone.
+//! What a worker does to the pushes in the store, within the quotas: it counts a mailbox that it
+//! does not know yet, saves what there is room for, and notes what is gone.
 
 use super::quota::{Mailboxes, Verdict};
 use super::{SavedAs, Store, StoreError, Weight};
@@ -7,7 +7,8 @@ use crate::chat::contract::{Answered, Asked, Job, Outcome};
 use crate::protocol::field::UserName;
 use crate::protocol::push::{Push, PushKind};
 
-/// Rows of each mailbox that are looked at together with others: that is the whole of nearly every one.
+/// Rows of each mailbox that are looked at together with others: that is the whole of nearly every
+/// one.
 const FIRST_ROWS: u32 = 64;
 /// Rows that one query reads from then on.
 const NEXT_ROWS: u32 = 5_000;
@@ -38,7 +39,8 @@ pub(super) fn save_all<'a>(
     Ok(behind)
 }
 
-/// Saves what there is room for; gives what is to be looked at once more, because it depends on what became of these.
+/// Saves what there is room for; gives what is to be looked at once more, because it depends on
+/// what became of these.
 fn save_round(
     store: &mut dyn Store,
     boxes: &mut Mailboxes,
@@ -78,7 +80,8 @@ fn save_round(
             boxes.not_added(&pushes[at]);
         }
         if saved == SavedAs::Before {
-            // Only a save whose outcome was not known is done twice, so its first try may have been counted or not.
+            // Only a save whose outcome was not known is done twice, so its first try may have been
+            // counted or not.
             boxes.suspect(pushes[at].receiver());
         }
         kept[at] = Some(saved);
@@ -196,7 +199,8 @@ fn name(text: &str) -> Result<UserName, StoreError> {
     UserName::new(text).map_err(|why| StoreError::Refused(why.into()))
 }
 
-/// Counts the mailboxes of these receivers that are not known well enough, as far as one transaction may.
+/// Counts the mailboxes of these receivers that are not known well enough, as far as one
+/// transaction may.
 fn count<'a>(
     store: &mut dyn Store,
     boxes: &mut Mailboxes,

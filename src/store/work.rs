@@ -1,5 +1,5 @@
-//! One batch of jobs: one transaction, groups of writes in one call, answers only after the commit; and what to do when the
-//! store says no.
+//! One batch of jobs: one transaction, groups of writes in one call, answers only after the commit;
+//! and what to do when the store says no.
 
 use super::password::VerifiedLogins;
 use super::quota::Mailboxes;
@@ -16,20 +16,25 @@ use std::time::{Duration, Instant};
 /// How often a batch is tried when somebody else holds what it needs.
 const TRIES: u32 = 4;
 const FIRST_PAUSE: Duration = Duration::from_millis(5);
-/// Whoever holds what is needed for longer than this is not waited for again and again: reads wait behind that.
+/// Whoever holds what is needed for longer than this is not waited for again and again: reads wait
+/// behind that.
 const BUSY_WITHIN: Duration = Duration::from_secs(2);
 /// A transaction that could not begin took so long at least if somebody holds the whole store.
 const HELD_FOR: Duration = Duration::from_millis(100);
-/// Writes rest as long as one has waited in vain, and no longer than this: reads are done meanwhile.
+/// Writes rest as long as one has waited in vain, and no longer than this: reads are done
+/// meanwhile.
 const REST_MAX: Duration = Duration::from_secs(2);
 /// A batch that was in somebody's way is done half by half when that was known sooner than this.
 const HALVE_WITHIN: Duration = Duration::from_secs(1);
-/// How often at most a batch of which something is not understood is taken apart: enough to find one job among a thousand, and to find
-/// another one by far; few enough for a store that answers nothing else, which is come to anew each time.
+/// How often at most a batch of which something is not understood is taken apart: enough to find
+/// one job among a thousand, and to find another one by far; few enough for a store that answers
+/// nothing else, which is come to anew each time.
 const UNKNOWN_MAX: u32 = 24;
-/// A batch that failed sooner than this met a dead connection and is tried on a new one; a store that hung is not asked twice.
+/// A batch that failed sooner than this met a dead connection and is tried on a new one; a store
+/// that hung is not asked twice.
 const RETRY_WITHIN: Duration = Duration::from_secs(1);
-/// By then a transaction whose outcome was not known has been committed, or never will be: its connection is gone.
+/// By then a transaction whose outcome was not known has been committed, or never will be: its
+/// connection is gone.
 const SETTLED_AFTER: Duration = Duration::from_secs(30);
 
 /// A data worker's connection and what it knows.
@@ -47,7 +52,8 @@ pub(super) struct Batch {
     complaints: Complaints,
 }
 
-/// What is said of single jobs, once a second at most: clients can bring it about as often as they like.
+/// What is said of single jobs, once a second at most: clients can bring it about as often as they
+/// like.
 #[derive(Default)]
 struct Complaints {
     last: Option<Instant>,
@@ -74,7 +80,8 @@ impl Complaints {
 enum Link {
     /// It is there.
     Open(Box<dyn Store>),
-    /// It is in doubt or gone, and is opened again elsewhere. Until that is done all jobs fail at once.
+    /// It is in doubt or gone, and is opened again elsewhere. Until that is done all jobs fail at
+    /// once.
     Opening(Opening),
     /// Only in between.
     Lost,
@@ -172,7 +179,8 @@ impl Batch {
                 }
                 outcomes
             }
-            // Something in it is refused by the store: half by half until only that fails, and nothing else with it.
+            // Something in it is refused by the store: half by half until only that fails, and
+            // nothing else with it.
             Err(StoreError::Refused(_) | StoreError::TooLarge(_) | StoreError::Corrupt(_)) if jobs.len() > 1 => {
                 self.run_halves(halving, jobs)
             }
@@ -201,7 +209,8 @@ impl Batch {
                     self.outage = if writes { Outage::Writes } else { Outage::Reads };
                     log::error!("the store does not work: {error}");
                 }
-                // A store that does not take writes may still be read: whoever reads does not suffer from who writes beside.
+                // A store that does not take writes may still be read: whoever reads does not
+                // suffer from who writes beside.
                 let is_there = matches!(self.link, Link::Open(_)) || !matches!(error, StoreError::Unavailable(_));
                 if writes && is_there {
                     return self.run_some(halving, jobs, is_read, &Outcome::Failed);
@@ -232,7 +241,8 @@ impl Batch {
                     pause *= 4;
                     tries += 1;
                 }
-                // Every write may be repeated, so a batch whose outcome is not known is simply done again.
+                // Every write may be repeated, so a batch whose outcome is not known is simply done
+                // again.
                 Err(StoreError::Unavailable(_))
                     if matches!(self.link, Link::Opening(_)) && !was_reopened && started.elapsed() < RETRY_WITHIN =>
                 {
@@ -270,7 +280,8 @@ impl Batch {
             }
         }
         let (result, is_broken) = done.unwrap_or_else(|| (Err(panicked()), true));
-        // Somebody holds the whole store, not a row of it: reads need not wait each time until that is found again.
+        // Somebody holds the whole store, not a row of it: reads need not wait each time until that
+        // is found again.
         if jobs.iter().any(is_write) {
             let is_held =
                 !progress.has_begun && matches!(result, Err(StoreError::Busy(_))) && began.elapsed() >= HELD_FOR;
@@ -278,7 +289,8 @@ impl Batch {
         }
         if is_broken {
             let torn = std::mem::replace(&mut self.link, Link::Lost);
-            // Dropped with whatever a panic left half done; that may panic once more. Before it is opened again: it may hold locks.
+            // Dropped with whatever a panic left half done; that may panic once more. Before it is
+            // opened again: it may hold locks.
             contained(move || drop(torn));
             self.link = Link::Opening(Opening::start(Arc::clone(&self.opener)));
         }
@@ -286,8 +298,9 @@ impl Batch {
     }
 }
 
-/// Runs code of a driver. `None`: it panicked, which the thread's hook has reported. What it worked on may be torn and must be
-/// dropped by the caller; that is what makes the assertion of unwind safety true.
+/// Runs code of a driver. `None`: it panicked, which the thread's hook has reported. What it worked
+/// on may be torn and must be dropped by the caller; that is what makes the assertion of unwind
+/// safety true.
 fn contained<T>(work: impl FnOnce() -> T) -> Option<T> {
     catch_unwind(AssertUnwindSafe(work)).ok()
 }
@@ -303,7 +316,8 @@ fn is_write(job: &Job) -> bool {
     )
 }
 
-/// Everybody whose account the jobs about friendships lock, or those of sign-ups beside them, in ascending order.
+/// Everybody whose account the jobs about friendships lock, or those of sign-ups beside them, in
+/// ascending order.
 fn befriended(jobs: &[Job]) -> Vec<&str> {
     let mut people = Vec::new();
     for job in jobs {

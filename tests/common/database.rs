@@ -1,4 +1,5 @@
-//! A database of a test's own on the server that HONGYAN_TEST_MYSQL names (`./test` starts one), dropped at the end.
+//! A database of a test's own on the server that HONGYAN_TEST_MYSQL names (`./test` starts one),
+//! dropped at the end.
 
 use mysql::prelude::Queryable;
 use mysql::{Conn, Opts};

@@ -1,5 +1,6 @@
-//! A MariaDB of a test's own, to be killed, frozen and restarted without harm to any other test. Like every test on MySQL, those
-//! that use it are skipped unless HONGYAN_TEST_MYSQL is set (`./test` sets it); then the programs have to be there.
+//! A MariaDB of a test's own, to be killed, frozen and restarted without harm to any other test.
+//! Like every test on MySQL, those that use it are skipped unless HONGYAN_TEST_MYSQL is set
+//! (`./test` sets it); then the programs have to be there.
 
 use super::{Client, PATIENCE};
 use mysql::prelude::Queryable;
@@ -25,7 +26,8 @@ fn make_data(folder: &TempDir) {
         .args(SMALL)
         .arg(format!("--datadir={}", folder.path().join("data").display()))
         .arg(format!("--user={}", current_user()))
-        // A MariaDB that starts removes the temporary tables it finds, those of others too: to each its own folder.
+        // A MariaDB that starts removes the temporary tables it finds, those of others too: to each
+        // its own folder.
         .env("TMPDIR", folder.path())
         .output()
         .expect("mariadb-install-db is there: ./test installs it");
@@ -77,7 +79,8 @@ impl MariaDb {
         Some(database)
     }
 
-    /// A second server that has what this one has now: what the other one of a pair that replicates would be.
+    /// A second server that has what this one has now: what the other one of a pair that replicates
+    /// would be.
     pub fn twin(&mut self) -> Self {
         self.stop();
         let folder = tempfile::tempdir().unwrap();

@@ -10,7 +10,8 @@ use std::collections::BTreeSet;
 /// More than a page of accounts, if not by their number then by their size.
 const USERS: u64 = 1_500;
 
-/// The names: one of each length and width, and some that only differ by case or by what looks alike.
+/// The names: one of each length and width, and some that only differ by case or by what looks
+/// alike.
 pub(crate) fn name(number: u64) -> String {
     match number {
         0 => "hub".to_owned(),
@@ -59,7 +60,8 @@ fn profile(number: u64) -> Profile {
     profile
 }
 
-/// Fills a store: everybody is the hub's friend or has asked the hub, and `pushes` wait, those of the friendships apart.
+/// Fills a store: everybody is the hub's friend or has asked the hub, and `pushes` wait, those of
+/// the friendships apart.
 pub(crate) fn fill(store: &mut dyn Store, pushes: u64) {
     let hub = name(0);
     let mut seq = 0;

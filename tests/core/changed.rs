@@ -1,4 +1,5 @@
-//! Somebody else logs in on a connection: nothing that its first user asked is answered behind that.
+//! Somebody else logs in on a connection: nothing that its first user asked is answered behind
+//! that.
 
 use super::{ann_and_bob, any, saves};
 use crate::sim::say::Say;

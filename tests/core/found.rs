@@ -93,14 +93,16 @@ fn a_message_to_somebody_online_is_answered_within_ten_seconds_of_its_taking_too
 
 #[test]
 fn a_request_that_comes_off_the_list_lets_go_what_waited_for_its_id() {
-    // A window of pages keeps the accept from coming onto the list at once, so that nothing else wakes it.
+    // A window of pages keeps the accept from coming onto the list at once, so that nothing else
+    // wakes it.
     let (mut w, ann, bob) = ann_and_bob_by(Rules { list_max: 2, page_max: 2, ..crate::rules() });
     w.store.model.add_account("dan", "dan");
     let dan = w.online("dan");
     w.friend(dan, FriendVerb::Request, "x", "ann");
     w.run_for(10);
     assert_eq!(w.heard(ann), ["ask dan x"]);
-    // Ann asks Dan as well, and Dan's own push is acked by nobody; Bob's message has the id that is outstanding to Ann.
+    // Ann asks Dan as well, and Dan's own push is acked by nobody; Bob's message has the id that is
+    // outstanding to Ann.
     w.friend(ann, FriendVerb::Request, "y", "dan");
     w.message(bob, "x", "ann");
     w.message(bob, "later", "ann");
@@ -124,8 +126,8 @@ fn a_request_that_comes_off_the_list_lets_go_what_waited_for_its_id() {
 fn what_is_saved_late_is_not_passed_over_by_the_page_of_a_second_log_in() {
     let (mut w, ann, bob) = ann_and_bob();
     w.hang_up(ann);
-    // Two log-ins: the first one comes to nothing; the second one's page is read when of what was taken meanwhile one was
-    // saved, and the one before it failed and is being saved again.
+    // Two log-ins: the first one comes to nothing; the second one's page is read when of what was
+    // taken meanwhile one was saved, and the one before it failed and is being saved again.
     let (mut verified, mut saved) = (0, 0);
     w.store.plan(move |job| {
         verified += u64::from(matches!(job, Job::Verify { .. }));
@@ -353,7 +355,8 @@ fn a_deletion_that_is_being_tried_again_counts_as_done_for_a_log_in_before_it() 
     w.ack(ann, "m1");
     w.hang_up(ann);
     w.run_until(start + 990);
-    // The page is asked for just before the deletion is tried again, and is read by the time it fails once more.
+    // The page is asked for just before the deletion is tried again, and is read by the time it
+    // fails once more.
     w.store.plan(|job| Plan {
         takes_ms: if matches!(job, Job::Load { .. }) { 50 } else { 1 },
         answer_after_ms: 0,
@@ -368,7 +371,8 @@ fn a_deletion_that_is_being_tried_again_counts_as_done_for_a_log_in_before_it() 
     assert!(w.store.model.waiting_for("ann").is_empty());
 }
 
-/// Two who agree could have filled the server's memory: the answers to friend requests had no bound on a list in memory.
+/// Two who agree could have filled the server's memory: the answers to friend requests had no bound
+/// on a list in memory.
 #[test]
 fn answers_to_friend_requests_wait_in_the_store_when_a_list_is_full() {
     let mut w = World::new(Rules { list_max: 4, page_max: 2, ..Rules::default() });
@@ -385,7 +389,8 @@ fn answers_to_friend_requests_wait_in_the_store_when_a_list_is_full() {
     }
     let expected: Vec<String> = (0..50).map(|n| format!("no ann f{n}")).collect();
     let mut answers = Vec::new();
-    // The core checks after every event how many are in memory. Those that had no room come as the others are acked.
+    // The core checks after every event how many are in memory. Those that had no room come as the
+    // others are acked.
     for _ in 0..60 {
         let heard: Vec<String> = w.heard(bob).into_iter().filter(|line| line.starts_with("no ")).collect();
         for line in &heard {

@@ -19,7 +19,8 @@ fn count(lines: &[String], start: &str) -> usize {
     lines.iter().filter(|line| line.starts_with(start)).count()
 }
 
-/// Bob's flood is held at so many jobs, Cid is served meanwhile, and in the end Bob has all his answers.
+/// Bob's flood is held at so many jobs, Cid is served meanwhile, and in the end Bob has all his
+/// answers.
 fn flood(mut w: World, bob: ConnId, hangs: fn(&Job) -> bool, most: usize, answer: &str, say: impl Fn(usize) -> Say) {
     const FLOOD: usize = 3_000;
     let cid = w.online("cid");
@@ -75,7 +76,8 @@ fn a_flood_of_messages_to_an_absent_friend_waits() {
 #[test]
 fn large_messages_count_more() {
     let (w, bob) = world();
-    // 60,000 bytes and what is around them are 15 units of 4,096; the one that reaches the bound is taken.
+    // 60,000 bytes and what is around them are 15 units of 4,096; the one that reaches the bound is
+    // taken.
     flood(w, bob, bobs_saves, 1_024_usize.div_ceil(15), "MS ", |n| message("bob", "dan", n, 60_000));
 }
 

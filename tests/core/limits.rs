@@ -252,7 +252,8 @@ fn what_waits_for_its_turn_with_friends_is_bounded_in_bytes() {
         w.run_for(10);
     }
     w.heard(ann);
-    // Every pair is busy until the store is back. 24 * 16 * 60,000 bytes are 23 MB; there is room for 16 MiB.
+    // Every pair is busy until the store is back. 24 * 16 * 60,000 bytes are 23 MB; there is room
+    // for 16 MiB.
     let large = "x".repeat(60_000);
     let mut refused = 0;
     for other in &others {

@@ -221,8 +221,9 @@ fn of_a_friendship_that_begins_and_ends_during_log_ins_the_last_counts() {
         let (mut w, ann, bob) = ann_and_bob();
         w.store.takes(5);
         for round in 0..rounds {
-            // One stranger before the last one's look at Ann's friends is over, so that there is always one. Gone again, or there would
-            // be too many to check after every event that a friend takes one place.
+            // One stranger before the last one's look at Ann's friends is over, so that there is
+            // always one. Gone again, or there would be too many to check after every event that a
+            // friend takes one place.
             let guest = w.open();
             w.say(guest, Say::Login { mid: "l".into(), user: "ann".into(), password: "wrong".into() });
             w.hang_up(guest);
@@ -276,7 +277,8 @@ fn who_signs_up_can_log_in_and_a_taken_name_is_refused() {
     assert_eq!(w.heard(conn), ["LS l"]);
 }
 
-/// Whoever is not online logs in on so many connections at once; nothing about passwords is in the way.
+/// Whoever is not online logs in on so many connections at once; nothing about passwords is in the
+/// way.
 fn at_once(count: usize) -> (World, Vec<hongyan::chat::contract::ConnId>) {
     let rules = hongyan::chat::contract::Rules {
         auth_running_max: 100,

@@ -1,4 +1,5 @@
-//! Protocol §4: a very long list is sent in pages, and nothing gets lost or out of order on the way.
+//! Protocol §4: a very long list is sent in pages, and nothing gets lost or out of order on the
+//! way.
 
 use super::{ann_and_bob_by, ids, loads, pages, saves};
 use crate::sim::lanes::Fate;

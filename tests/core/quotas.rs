@@ -163,7 +163,8 @@ fn friend_requests_and_answers_are_no_way_around_and_change_nothing_when_it_is_f
     w.friend(ann, FriendVerb::Reject, "f1", "bob");
     w.run_for(10);
     assert_eq!((w.heard(ann), w.heard(bob)), (vec!["OK f1".into()], vec!["no ann f1".into()]));
-    // The request's push waits for Ann's ack, and the reject for Bob's: neither has room for one more.
+    // The request's push waits for Ann's ack, and the reject for Bob's: neither has room for one
+    // more.
     w.friend(bob, FriendVerb::Request, "f2", "ann");
     w.run_for(10);
     assert_eq!(w.heard(bob), ["FULL f2"]);

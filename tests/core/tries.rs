@@ -1,4 +1,5 @@
-//! Who may try a password: the budgets of connections, addresses and users, and who gets in whatever others do.
+//! Who may try a password: the budgets of connections, addresses and users, and who gets in
+//! whatever others do.
 
 use crate::sim::lanes::{Fate, Plan};
 use crate::sim::say::Say;
@@ -146,7 +147,8 @@ fn right_passwords_use_up_nothing_and_what_the_store_did_not_answer_neither() {
     assert_eq!(w.heard(conn), ["LS l"]);
 }
 
-/// Thirty wrong log-ins a second from one place, and an honest one each two seconds from another, without any trust to begin with.
+/// Thirty wrong log-ins a second from one place, and an honest one each two seconds from another,
+/// without any trust to begin with.
 fn beside_a_guesser(guesser: u32, owner: u32) {
     let mut w = World::of_friends(crate::rules(), &["ann"]);
     w.crash();
@@ -233,7 +235,8 @@ fn a_trusted_address_has_a_budget_that_refills_and_ends_with_its_age() {
     assert_eq!(try_from(&mut w, 1, "ann", "ann"), LIMITED, "a stranger again, with one try");
 }
 
-/// First log-ins beside guessers on connections of their own, each with a name of its own, who go on without a pause.
+/// First log-ins beside guessers on connections of their own, each with a name of its own, who go
+/// on without a pause.
 fn beside_guessers(from: impl Fn(usize) -> u32, honest_from: impl Fn(usize) -> u32) {
     let names: Vec<String> = (0..22).map(|n| format!("user {n}")).collect();
     let mut w = World::new(crate::rules());

@@ -1,4 +1,5 @@
-//! The chat core: the bytes are the decisions of clients, network and time in the simulation, whose oracle watches.
+//! The chat core: the bytes are the decisions of clients, network and time in the simulation, whose
+//! oracle watches.
 
 use crate::sim::clients::Simulation;
 use crate::sim::random::Random;

@@ -1,4 +1,5 @@
-//! The envelope, against what serde_json reads: what is accepted says the same, what is refused as no JSON object is none.
+//! The envelope, against what serde_json reads: what is accepted says the same, what is refused as
+//! no JSON object is none.
 
 use super::raw::depth;
 use super::twin;
@@ -14,7 +15,8 @@ pub fn envelope(data: &[u8]) {
     let twin = twin::read(data);
     match (parsed, twin) {
         (Ok(request), Ok(twin)) => compare(&request, &twin),
-        // The only thing that serde_json minds and we do not: a number that is not looked at and fits no `f64`.
+        // The only thing that serde_json minds and we do not: a number that is not looked at and
+        // fits no `f64`.
         (Ok(_), Err(error)) => assert!(error.to_string().contains("number out of range"), "{error}"),
         (Err(bad), Ok(twin @ Value::Object(_))) if bad.code == ErrorCode::BadJson => {
             // CONTENT may be a text that holds no JSON object.

@@ -1,4 +1,5 @@
-//! WebSocket frames: no cut changes what is read, nothing is larger than allowed, and tungstenite reads the same.
+//! WebSocket frames: no cut changes what is read, nothing is larger than allowed, and tungstenite
+//! reads the same.
 
 use super::whole_and_cut;
 use hongyan::protocol::ws::{WsInput, WsItem};
@@ -95,13 +96,15 @@ fn compare(bytes: &[u8], found: &[Item]) {
             (Ok(Message::Text(text)), Some(Item::Text(found))) => assert_eq!(text.as_bytes(), found),
             (Ok(Message::Ping(payload)), Some(Item::Ping(found))) => assert_eq!(&payload[..], found),
             (Ok(Message::Pong(_)), Some(Item::Pong)) => {}
-            // RFC 6455 §5.2: the shortest form of a length must be used. tungstenite takes the others, too.
+            // RFC 6455 §5.2: the shortest form of a length must be used. tungstenite takes the
+            // others, too.
             (Ok(_), Some(Item::Error(1002))) if !has_shortest_lengths(bytes) => return,
             // No binary messages here; of one in many frames we say so at the first.
             (Ok(Message::Binary(_)), Some(Item::Error(1003))) => return,
             (Ok(_) | Err(_), Some(Item::Error(1003))) => return,
             (Ok(Message::Close(_)), Some(Item::Close(_))) => return,
-            // A close frame's own faults, and a text that is no UTF-8, are seen by both, at different moments.
+            // A close frame's own faults, and a text that is no UTF-8, are seen by both, at
+            // different moments.
             (Ok(Message::Close(_)) | Err(_), Some(Item::Error(_) | Item::TooLarge)) => return,
             (Err(Error::Protocol(_) | Error::Utf8(_) | Error::Capacity(_)), None) => return,
             (Err(Error::ConnectionClosed | Error::AlreadyClosed | Error::Io(_)), None) => return,

@@ -1,5 +1,6 @@
-//! What is fuzzed, as plain functions of bytes. `fuzz/` feeds them what a coverage-guided fuzzer finds; `tests/fuzz.rs` feeds
-//! them mutations of the seeds in `fuzz/seeds/` in every run of the tests.
+//! What is fuzzed, as plain functions of bytes. `fuzz/` feeds them what a coverage-guided fuzzer
+//! finds; `tests/fuzz.rs` feeds them mutations of the seeds in `fuzz/seeds/` in every run of the
+//! tests.
 
 pub mod chat;
 pub mod envelope;

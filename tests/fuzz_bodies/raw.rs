@@ -1,5 +1,5 @@
-//! The raw splitter: no cut changes what is found, nothing is larger than allowed, and a stream of JSON objects is taken apart
-//! as serde_json takes it apart.
+//! The raw splitter: no cut changes what is found, nothing is larger than allowed, and a stream of
+//! JSON objects is taken apart as serde_json takes it apart.
 
 use super::twin::Twin;
 use super::whole_and_cut;
@@ -29,7 +29,8 @@ pub fn raw(data: &[u8]) {
     }
 }
 
-/// What is found; with `reacts`, the rest of the line is given up after an envelope that cannot be read, as the server does.
+/// What is found; with `reacts`, the rest of the line is given up after an envelope that cannot be
+/// read, as the server does.
 fn items(chunks: &[&[u8]], reacts: bool) -> Vec<Item> {
     let mut raw = RawInput::default();
     let mut found = Vec::new();

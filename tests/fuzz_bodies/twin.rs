@@ -1,5 +1,6 @@
 //! JSON as serde_json reads it, but for one thing: its own `Value` takes an object with the name
-//! `$serde_json::private::RawValue` for what stands under that name, as soon as anybody in the program uses raw values.
+//! `$serde_json::private::RawValue` for what stands under that name, as soon as anybody in the
+//! program uses raw values.
 
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};

@@ -50,7 +50,8 @@ fn too_few_files_for_anything_are_refused_and_numbers_are_said() {
     );
 }
 
-/// Connects as many as the server takes; gives those that it does not close, and how many it answered.
+/// Connects as many as the server takes; gives those that it does not close, and how many it
+/// answered.
 fn crowd(addr: SocketAddr) -> (Vec<TcpStream>, usize) {
     let came: Vec<TcpStream> = (0..150).map(|_| TcpStream::connect(addr).unwrap()).collect();
     let (mut stayed, mut answered) = (Vec::new(), 0);

@@ -4,6 +4,7 @@ use super::lanes::{Fate, Plan};
 use super::later::{Later, is_about_friends};
 use super::oracle::{Oracle, pair_of};
 use super::random::Random;
+use super::rules;
 use super::say::Say;
 use super::world::World;
 use hongyan::chat::contract::{ConnId, Job, Rules};
@@ -29,7 +30,8 @@ pub(super) struct Faults {
 
 impl Faults {
     fn plan(&mut self, job: &Job) -> Plan {
-        // Now and then one is larger than the store takes. No number is drawn for it: the same seeds stay the same otherwise.
+        // Now and then one is larger than the store takes. No number is drawn for it: the same
+        // seeds stay the same otherwise.
         let is_large = matches!(job, Job::SavePush { push } if push.seq % 61 == 7);
         let fate = match self.random.below(1_000) {
             _ if is_large && self.fail > 0 => Fate::TooLarge,
@@ -65,7 +67,8 @@ pub struct Simulation {
     random: Random,
     habits: Habits,
     pub(super) faults: Rc<RefCell<Faults>>,
-    /// Which blocked connections drain: of its own, so that the other decisions of a seed stay as they are.
+    /// Which blocked connections drain: of its own, so that the other decisions of a seed stay as
+    /// they are.
     drains: Random,
     /// What was said of late, to be said again.
     said: Vec<(String, Say)>,
@@ -73,7 +76,8 @@ pub struct Simulation {
     pub(super) said_to_friends: Vec<(String, Say)>,
     pub(super) later: Option<Later>,
     hanging: bool,
-    /// When the process holds too much memory, in the runs where it ever does; drawn apart from the rest.
+    /// When the process holds too much memory, in the runs where it ever does; drawn apart from the
+    /// rest.
     memory: Option<Random>,
     /// Print what happens: `TELL=1`.
     tell: bool,
@@ -83,36 +87,8 @@ fn all(_: &Job) -> bool {
     true
 }
 
-fn rules_of(random: &mut Random) -> Rules {
-    let small = random.chance(500);
-    let mut of = |small_max: u64, large: u64| if small { 1 + random.below(small_max) } else { large };
-    let rules = Rules {
-        page_max: of(4, 64) as u32,
-        page_bytes_max: of(600, 256 << 10) as usize,
-        list_max: of(6, 1_024) as u32,
-        list_bytes_max: of(2_000, 4 << 20) as usize,
-        outstanding_max: of(4, 32) as u32,
-        outstanding_bytes_max: of(1_000, 512 << 10) as usize,
-        auth_jobs_max: of(4, 512) as usize,
-        auth_running_max: of(3, 2) as usize,
-        log_ins_waiting_per_user_max: if small { 1 } else { 16 },
-        wrong_passwords_per_user_and_address_max: if small { 2 } else { 10 },
-        wrong_passwords_per_trusted_address_max: if small { 2 } else { 20 },
-        refused_tries_max: if small { 2 } else { 10 },
-        jobs_max: if random.chance(100) { 1 + random.below(20) as usize } else { 65_536 },
-        recent_messages_max: if random.chance(200) { 1 + random.below(4) as u32 } else { 1_024 },
-        save_after_ms: random.below(20),
-        ..Rules::default()
-    };
-    if small {
-        // From what was drawn already, so that seeds go on meaning what they meant.
-        Rules { jobs_per_connection_max: 1 + rules.list_max, reads_per_connection_max: rules.page_max, ..rules }
-    } else {
-        rules
-    }
-}
-
-/// Small ones in some worlds. Drawn from a copy, so that all else stays as it was in the worlds of old.
+/// Small ones in some worlds. Drawn from a copy, so that all else stays as it was in the worlds of
+/// old.
 fn quotas_of(mut random: Random) -> Option<Quotas> {
     let mut usage = || Usage { rows: 1 + random.below(12), bytes: 300 + random.below(3_000) };
     let quotas = Quotas { receiver: usage(), pair: usage() };
@@ -123,7 +99,7 @@ impl Simulation {
     pub fn new(seed: u64) -> Self {
         let mut later = Later::new(Random::new(seed ^ 0x1A7E_0001));
         let mut random = Random::new(seed);
-        let rules = Rules { undecided_max: later.undecided_max(), ..rules_of(&mut random) };
+        let rules = Rules { undecided_max: later.undecided_max(), ..rules::of(&mut random) };
         let memory = (seed % 8 == 1).then(|| Random::new(seed ^ 0x3E3));
         Self { later: Some(later), memory, ..Self::ruled_by(rules, random, Random::new(seed ^ 0xFA17)) }
     }
@@ -133,9 +109,10 @@ impl Simulation {
         Self::drawn_from(Random::new(seed), Random::new(seed ^ 0xFA17))
     }
 
-    /// Every decision of clients and network drawn from the one, what becomes of jobs from the other.
+    /// Every decision of clients and network drawn from the one, what becomes of jobs from the
+    /// other.
     pub fn drawn_from(mut random: Random, of_jobs: Random) -> Self {
-        let rules = rules_of(&mut random);
+        let rules = rules::of(&mut random);
         Self::ruled_by(rules, random, of_jobs)
     }
 
@@ -276,7 +253,8 @@ impl Simulation {
         }
     }
 
-    /// Lists are cut. What absent users said of late is not forgotten here: that it may come again is the price of that.
+    /// Lists are cut. What absent users said of late is not forgotten here: that it may come again
+    /// is the price of that.
     fn run_short_of_memory(&mut self) {
         if let Some(random) = &mut self.memory
             && random.chance(50)
@@ -310,7 +288,8 @@ impl Simulation {
         }
     }
 
-    /// Acks what came, most of the time rightly: late, twice, under another's name, of nothing at all.
+    /// Acks what came, most of the time rightly: late, twice, under another's name, of nothing at
+    /// all.
     fn ack(&mut self) {
         let Some((conn, user)) = self.online() else {
             return;

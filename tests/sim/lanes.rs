@@ -1,4 +1,5 @@
-//! The workers of the model store: jobs about one user in their order, after a while, and not always well.
+//! The workers of the model store: jobs about one user in their order, after a while, and not
+//! always well.
 
 use super::store::Model;
 use hongyan::chat::contract::{Job, Outcome, Ticket};
@@ -82,7 +83,8 @@ pub fn name_of(job: &Job) -> &'static str {
     }
 }
 
-/// Jobs of one lane are done in order; those of the auth lane, and those that need no order, in any.
+/// Jobs of one lane are done in order; those of the auth lane, and those that need no order, in
+/// any.
 fn lane_of(job: &Job) -> Option<String> {
     Some(match job {
         Job::Hash { .. } | Job::Verify { .. } | Job::GetProfile { .. } => return None,

@@ -1,5 +1,5 @@
-//! Habits that clients (and the store) took on later. They are drawn from a source of their own, so that a seed from before means
-//! without them what it meant then.
+//! Habits that clients (and the store) took on later. They are drawn from a source of their own, so
+//! that a seed from before means without them what it meant then.
 
 use super::clients::Simulation;
 use super::random::Random;

@@ -1,5 +1,5 @@
-//! What drives the chat core without a socket: a model of the store, a world with a virtual clock, clients that
-//! misbehave, and the oracle that watches them.
+//! What drives the chat core without a socket: a model of the store, a world with a virtual clock,
+//! clients that misbehave, and the oracle that watches them.
 #![allow(dead_code, reason = "each test program uses a part of this")]
 
 pub mod clients;
@@ -8,6 +8,7 @@ pub mod lanes;
 pub mod later;
 pub mod oracle;
 pub mod random;
+pub mod rules;
 pub mod say;
 pub mod store;
 pub mod world;

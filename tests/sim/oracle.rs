@@ -1,4 +1,5 @@
-//! Watches a world and says when a promise of the protocol is broken. It knows the protocol, and nothing of the core.
+//! Watches a world and says when a promise of the protocol is broken. It knows the protocol, and
+//! nothing of the core.
 
 use super::say::{Frame, Say};
 
@@ -79,13 +80,14 @@ pub struct Oracle {
     acked: BTreeSet<Key>,
     /// Pushes that were acked, with the incarnation.
     acked_seqs: BTreeMap<u64, u32>,
-    /// Pushes whose deletion has failed and not yet been made good: a duplicate may be of one of them, so that nothing is taken off
-    /// for it.
+    /// Pushes whose deletion has failed and not yet been made good: a duplicate may be of one of
+    /// them, so that nothing is taken off for it.
     undeleted: BTreeSet<u64>,
     /// Pushes that the store has, or may have. Of an acked one the core may not have been able to
     /// submit the deletion, which nobody sees.
     stored: BTreeSet<u64>,
-    /// Pushes of requests by who asks whom, and those of them that no longer matter since the two became friends.
+    /// Pushes of requests by who asks whom, and those of them that no longer matter since the two
+    /// became friends.
     requests: BTreeMap<(String, String), Vec<u64>>,
     moot: BTreeSet<u64>,
     /// Pushes of friend requests and answers of which the core does not know what became.
@@ -100,11 +102,13 @@ pub struct Oracle {
     befriended: BTreeSet<String>,
     /// Who is whose friend, by what the store has done.
     pub friends: BTreeSet<(String, String)>,
-    /// Pairs of whom the store has done what the core was told nothing of yet, not even that it failed.
+    /// Pairs of whom the store has done what the core was told nothing of yet, not even that it
+    /// failed.
     unsettled: BTreeSet<(String, String)>,
     /// Requests that are pending in the store, by who asks whom, with their pushes.
     pending: BTreeMap<(String, String), u64>,
-    /// Pushes of requests that were withdrawn in the store; and those of them of which the core was told: they never come again.
+    /// Pushes of requests that were withdrawn in the store; and those of them of which the core was
+    /// told: they never come again.
     withdrawn: BTreeSet<u64>,
     gone: BTreeSet<u64>,
     /// An `MF` after which no error has been heard yet: the two are no friends, it says.
@@ -257,7 +261,8 @@ impl Oracle {
         assert_eq!(view.user.as_deref(), Some(push.receiver()), "a push to a connection that is not its receiver's");
         assert!(!view.blocked, "a push into a blocked connection");
         assert!(!self.gone.contains(&push.seq), "withdrawn and sent again: {push:?}");
-        // What the store did and could not say may be found out only after a log-in has delivered it.
+        // What the store did and could not say may be found out only after a log-in has delivered
+        // it.
         let acked = self.acked_seqs.get(&push.seq) == Some(&self.incarnation);
         assert!(!acked || self.lost.contains(&push.seq), "acked and sent again: {push:?}");
         if let Some(item) = view.outstanding.get_mut(&push.seq) {
@@ -323,7 +328,8 @@ impl Oracle {
             }
             return;
         }
-        // Two messages may wait under one id: what is said in another's name is refused at once, whatever waits before it.
+        // Two messages may wait under one id: what is said in another's name is refused at once,
+        // whatever waits before it.
         let taken = match reply {
             Reply::Message { taken } => Some(*taken),
             _ => None,

@@ -1,4 +1,5 @@
-//! A world around the core: a virtual clock that jumps from deadline to deadline, the model store, and connections.
+//! A world around the core: a virtual clock that jumps from deadline to deadline, the model store,
+//! and connections.
 
 use super::lanes::{Lanes, Step, name_of};
 use super::say::{Frame, Say, word_of};
@@ -110,7 +111,8 @@ impl World {
         }
     }
 
-    /// Hands one event to the core and carries out what it says; then the input that a `Resume` let go.
+    /// Hands one event to the core and carries out what it says; then the input that a `Resume` let
+    /// go.
     fn feed(&mut self, event: Event<'_>) {
         let resumed = self.feed_one(event);
         self.feed_held(resumed);
@@ -221,7 +223,8 @@ impl World {
         }
     }
 
-    /// Lets time pass until `until_ms`, through every deadline and everything that the store does on the way.
+    /// Lets time pass until `until_ms`, through every deadline and everything that the store does
+    /// on the way.
     pub fn run_until(&mut self, until_ms: u64) {
         loop {
             let deadline = self.chat.next_deadline().map(|at_ms| at_ms.max(self.now_ms));
@@ -281,7 +284,8 @@ impl World {
         self.conns.get(&conn).is_some_and(|conn| conn.held)
     }
 
-    /// The client says something; a connection that is held reads it later, and what stands behind that as well.
+    /// The client says something; a connection that is held reads it later, and what stands behind
+    /// that as well.
     pub fn say(&mut self, conn: ConnId, say: Say) {
         let Some(entry) = self.conns.get_mut(&conn) else {
             return;

@@ -1,6 +1,8 @@
-//! Friend requests in flight while the server is killed. Each of some askers asks the host, who accepts; then the asker ends it and
-//! asks anew under the next id. After the restart whoever had no answer says it again, and what was answered must hold: a request can be
-//! accepted once, the push of an accept comes unless it was acked, friends can write to each other, and nobody else can.
+//! Friend requests in flight while the server is killed. Each of some askers asks the host, who
+//! accepts; then the asker ends it and asks anew under the next id. After the restart whoever had
+//! no answer says it again, and what was answered must hold: a request can be accepted once, the
+//! push of an accept comes unless it was acked, friends can write to each other, and nobody else
+//! can.
 
 use super::killed::Client;
 use serde_json::{Value, json};
@@ -52,7 +54,8 @@ fn words(kind: &str, id: &str, asker: &str) -> Value {
     json!({"messageId": id, "sender": asker, "receiver": HOST, "content": "", "type": kind})
 }
 
-/// The pair whose latest request has this id. An answer that comes late may be about one that is over.
+/// The pair whose latest request has this id. An answer that comes late may be about one that is
+/// over.
 fn latest<'a>(pairs: &'a mut MutexGuard<'_, [Pair; ASKERS.len()]>, wanted: &str) -> Option<&'a mut Pair> {
     let found = (0..ASKERS.len()).find(|&asker| id(asker, pairs[asker].number) == wanted)?;
     Some(&mut pairs[found])
@@ -212,7 +215,8 @@ impl Askers {
         threads
     }
 
-    /// After the restart: what was answered holds, what was not is said again. In the end nobody is the host's friend.
+    /// After the restart: what was answered holds, what was not is said again. In the end nobody is
+    /// the host's friend.
     pub(crate) fn check(&mut self, addr: SocketAddr) {
         let mut host = Back::log_in(addr, HOST);
         let mut pairs = self.pairs.lock().unwrap();

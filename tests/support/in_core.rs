@@ -1,4 +1,5 @@
-//! The core without sockets and with a store that says yes at once: for what counts, not for what is right.
+//! The core without sockets and with a store that says yes at once: for what counts, not for what
+//! is right.
 #![allow(dead_code, unreachable_pub, reason = "each user needs its part of it")]
 
 use hongyan::chat::Chat;

@@ -56,7 +56,8 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // A test that fails must not leave its server behind. Neither fails on a child of ours that is not waited for yet.
+        // A test that fails must not leave its server behind. Neither fails on a child of ours that
+        // is not waited for yet.
         self.child.kill().ok();
         self.child.wait().ok();
     }

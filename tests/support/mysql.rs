@@ -1,5 +1,5 @@
-//! What only a server far away can do: be shared, be somebody else's, end a connection, hang. Skipped without
-//! `HONGYAN_TEST_MYSQL`.
+//! What only a server far away can do: be shared, be somebody else's, end a connection, hang.
+//! Skipped without `HONGYAN_TEST_MYSQL`.
 
 use crate::support::*;
 use hongyan::protocol::field::Secret;

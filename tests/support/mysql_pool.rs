@@ -1,4 +1,5 @@
-//! What only MySQL and MariaDB have to show through the pool: several workers that write side by side.
+//! What only MySQL and MariaDB have to show through the pool: several workers that write side by
+//! side.
 
 use crate::mysql_only::Database;
 use crate::support::*;
@@ -136,7 +137,8 @@ fn many_who_make_friends_in_all_directions_at_once_all_get_their_answer() {
         workers.submit(Job::CreateAccount { profile, password_hash });
     }
     workers.wait();
-    // Each asks everybody behind it; strides that go through all in orders that have nothing to do with their names.
+    // Each asks everybody behind it; strides that go through all in orders that have nothing to do
+    // with their names.
     let mut pairs: Vec<(usize, usize)> = (0..40).flat_map(|one| (one + 1..40).map(move |other| (one, other))).collect();
     pairs = (0..pairs.len()).map(|at| pairs[at * 7_919 % pairs.len()]).collect();
     let (mut seq, mut asked) = (0, Vec::new());

@@ -1,4 +1,5 @@
-//! Ways to a database that do harm: one that leads elsewhere, one that loses the answers to commits.
+//! Ways to a database that do harm: one that leads elsewhere, one that loses the answers to
+//! commits.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
@@ -27,7 +28,8 @@ pub(crate) fn moving_proxy(target: &Arc<AtomicU16>) -> u16 {
     port
 }
 
-/// What becomes of a connection on which a COMMIT was forwarded, instead of handing back the answer.
+/// What becomes of a connection on which a COMMIT was forwarded, instead of handing back the
+/// answer.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Harm {
     /// It is ended.

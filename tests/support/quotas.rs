@@ -1,4 +1,5 @@
-//! What the quotas of what waits are reckoned from, on every store; and the quotas themselves through the pool.
+//! What the quotas of what waits are reckoned from, on every store; and the quotas themselves
+//! through the pool.
 
 use crate::mysql_only::Database;
 use crate::on_each;
@@ -155,7 +156,8 @@ fn kinds(outcomes: &[Outcome]) -> (usize, usize) {
     (count(|outcome| matches!(outcome, Outcome::Saved)), count(|outcome| matches!(outcome, Outcome::Full)))
 }
 
-/// Bob's share is full, then Ann's mailbox; room comes with deletions, and a restart changes nothing.
+/// Bob's share is full, then Ann's mailbox; room comes with deletions, and a restart changes
+/// nothing.
 fn fill(store: &StoreUrl) {
     let people = ["ann", "eve", "fay", "gil", "hal"];
     let save = |seq: u64, from: &str, to: &str| Job::SavePush { push: message(seq, from, to, &format!("m{seq}")) };

@@ -1,5 +1,6 @@
-//! A run of many messages while the database suffers, with clients as they should be: what was refused is sent again under its id
-//! until it is taken, what is received is acked, and what was seen before is dropped.
+//! A run of many messages while the database suffers, with clients as they should be: what was
+//! refused is sent again under its id until it is taken, what is received is acked, and what was
+//! seen before is dropped.
 
 use super::common::{Client, MariaDb, PATIENCE, Server, befriend, content, kind};
 use hongyan::config::Config;
@@ -50,7 +51,8 @@ fn log_in(addr: SocketAddr, name: &str) -> Client {
     }
 }
 
-/// Sends until it is told to stop, and then until all is taken. Gives what was sent, and which of it was ever refused.
+/// Sends until it is told to stop, and then until all is taken. Gives what was sent, and which of
+/// it was ever refused.
 fn send_all(mut client: Client, mut random: Random, stop: &AtomicBool) -> BTreeMap<String, bool> {
     let (mut refused, mut again) = (BTreeMap::new(), Vec::new());
     let (mut in_flight, mut next) = (0, 0);
@@ -88,7 +90,8 @@ fn send_all(mut client: Client, mut random: Random, stop: &AtomicBool) -> BTreeM
     }
 }
 
-/// Receives and acks until everything that it is to get is there. Gives the order in which it saw the messages first.
+/// Receives and acks until everything that it is to get is there. Gives the order in which it saw
+/// the messages first.
 fn receive_all(
     addr: SocketAddr,
     name: &str,

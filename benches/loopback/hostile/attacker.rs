@@ -1,7 +1,8 @@
-//! The attacker: a process of its own that keeps many connections busy with one kind of input, as fast as they take it.
+//! The attacker: a process of its own that keeps many connections busy with one kind of input, as
+//! fast as they take it.
 //!
-//! It is this very program, started anew with [`ATTACKER_ARGUMENT`], so that it can be given another core, another
-//! priority and another network namespace. It runs until it is killed.
+//! It is this very program, started anew with [`ATTACKER_ARGUMENT`], so that it can be given
+//! another core, another priority and another network namespace. It runs until it is killed.
 
 use super::super::Fallible;
 use super::super::clients::PASSWORD;
@@ -13,7 +14,8 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-/// The hidden argument that makes this program the attacker; behind it stand address, attack and connections.
+/// The hidden argument that makes this program the attacker; behind it stand address, attack and
+/// connections.
 pub const ATTACKER_ARGUMENT: &str = "--be-the-attacker";
 /// What it says on stdout once all its connections are at it.
 pub const READY: &str = "attacking";

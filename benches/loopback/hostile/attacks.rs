@@ -22,7 +22,8 @@ pub enum Attack {
     Profiles,
     /// Messages to friends who are away.
     Away,
-    /// Messages of several senders to one receiver under the same ids: lists on which nearly all is held back.
+    /// Messages of several senders to one receiver under the same ids: lists on which nearly all is
+    /// held back.
     HeldBack,
     /// Friend requests, withdrawn at once.
     Friends,
@@ -63,7 +64,8 @@ impl Attack {
     }
 }
 
-/// The account of one attacking connection: a friend of those in its group, and of one who never comes.
+/// The account of one attacking connection: a friend of those in its group, and of one who never
+/// comes.
 pub fn name(index: usize) -> String {
     format!("attacker{index:04}")
 }
@@ -151,8 +153,9 @@ impl Writer {
                 )
             }
             Attack::HeldBack => {
-                // Three of each four write to the fourth, all under the same ids: one of them is outstanding, the
-                // others are held back, and what their senders say next is held back behind them.
+                // Three of each four write to the fourth, all under the same ids: one of them is
+                // outstanding, the others are held back, and what their senders say next is held
+                // back behind them.
                 if self.index.is_multiple_of(GROUP) {
                     return format!(r#"{{"CONTENT":"{{\"MessageId\":\"h{number}\"}}","TYPE":"5"}}"#);
                 }

@@ -1,7 +1,8 @@
-//! The honest users beside an attack: two who talk, one whose friend is away, one who logs in anew every second.
+//! The honest users beside an attack: two who talk, one whose friend is away, one who logs in anew
+//! every second.
 //!
-//! Each is a thread with a blocking socket. A message is due every 20 ms and its latency counts from then, whatever came
-//! back in the meantime, so that a stall is seen in full.
+//! Each is a thread with a blocking socket. A message is due every 20 ms and its latency counts
+//! from then, whatever came back in the meantime, so that a stall is seen in full.
 
 use super::super::clients::{PASSWORD, connect};
 use super::super::frames::{Dialect, Frames};
@@ -46,7 +47,8 @@ impl Met {
     }
 }
 
-/// What all of them met, in this order: those who talk, the one whose friend is away, the one who logs in.
+/// What all of them met, in this order: those who talk, the one whose friend is away, the one who
+/// logs in.
 pub type AllMet = [Met; 3];
 
 /// Honest users who go on until this is dropped.

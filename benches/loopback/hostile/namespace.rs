@@ -19,7 +19,8 @@ pub struct Namespace {
 }
 
 impl Namespace {
-    /// `None` where there are no namespaces to be had: without the program `ip`, or without the right.
+    /// `None` where there are no namespaces to be had: without the program `ip`, or without the
+    /// right.
     pub fn make() -> Option<Self> {
         let id = std::process::id();
         let this = Self { ip: find_program("ip")?, name: format!("hongyan{id}"), cable: format!("hy{id}") };

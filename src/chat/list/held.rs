@@ -1,12 +1,14 @@
 //! What is held back: pushes whose id is outstanding, and what their senders said later.
 //!
-//! Of each sender only the first that is held back can be the next to go; the others stand behind it. Such a first one waits for an id, or
-//! is a candidate: the candidates are looked at in the order of the list, and one whose id turns out to be outstanding waits again.
-//! So an ack wakes one push, and a push that goes wakes the next one of its sender: no ack looks at the whole list.
+//! Of each sender only the first that is held back can be the next to go; the others stand behind
+//! it. Such a first one waits for an id, or is a candidate: the candidates are looked at in the
+//! order of the list, and one whose id turns out to be outstanding waits again. So an ack wakes one
+//! push, and a push that goes wakes the next one of its sender: no ack looks at the whole list.
 
 use std::collections::{BTreeSet, HashMap};
 
-/// What stands for an id, or for a sender: a keyed hash of 64 bits. Two that met by chance would only wait for each other's acks.
+/// What stands for an id, or for a sender: a keyed hash of 64 bits. Two that met by chance would
+/// only wait for each other's acks.
 pub(super) type Hash = u64;
 
 /// A place on the list.
@@ -53,7 +55,8 @@ impl Held {
         self.senders.entry(sender).or_default().insert(place);
     }
 
-    /// Holds the first of its sender back until its id is outstanding no more; it may have been a candidate.
+    /// Holds the first of its sender back until its id is outstanding no more; it may have been a
+    /// candidate.
     pub(super) fn wait_for(&mut self, place: Place, sender: Hash, id: Hash) {
         self.candidates.remove(&place);
         self.senders.entry(sender).or_default().insert(place);

@@ -1,7 +1,7 @@
 //! Where a push with some id stands on a long list.
 //!
-//! Ids are chosen by clients, so they are told apart by a keyed hash: nobody outside can foresee which ids meet in one place. A short list
-//! has none of this; it is looked through.
+//! Ids are chosen by clients, so they are told apart by a keyed hash: nobody outside can foresee
+//! which ids meet in one place. A short list has none of this; it is looked through.
 
 use super::super::item::{Item, ItemRef, Items};
 use crate::protocol::push::PushKind;

@@ -3,7 +3,8 @@
 use super::*;
 
 impl AckList {
-    /// The next entry to send for the first time, if there is room among the outstanding ones. What is passed over is held back.
+    /// The next entry to send for the first time, if there is room among the outstanding ones. What
+    /// is passed over is held back.
     pub(in super::super) fn next_to_send(
         &mut self,
         items: &mut Items,
@@ -38,7 +39,8 @@ impl AckList {
             let written = item.written_bytes as usize;
             let written = if written > 0 { written } else { item.push.written_bytes(spelling) };
             if let Some(item) = items.get_mut(entry.item()) {
-                // An envelope is far below 2^32 bytes; kept, since this one may be looked at again after each ack.
+                // An envelope is far below 2^32 bytes; kept, since this one may be looked at again
+                // after each ack.
                 item.written_bytes = u32::try_from(written).unwrap_or(u32::MAX);
             }
             if self.sent >= count_max || (self.sent > 0 && self.sent_bytes + written > bytes_max) {
@@ -48,7 +50,8 @@ impl AckList {
         }
     }
 
-    /// Is its id outstanding, or an earlier one of the same sender held back? Then it is held back, too.
+    /// Is its id outstanding, or an earlier one of the same sender held back? Then it is held back,
+    /// too.
     fn must_wait(&mut self, place: Place, is_first_held: bool, item: &Item, items: &Items) -> bool {
         let id = item.push.id();
         let sender = || items.hash([item.push.sender()]);

@@ -1,7 +1,9 @@
-//! Positions by key, in as few cache lines as can be: a busy sender's memory is cold whenever it is his turn among thousands.
+//! Positions by key, in as few cache lines as can be: a busy sender's memory is cold whenever it is
+//! his turn among thousands.
 //!
-//! Open addressing with linear probing in a table that is never more than half full. A slot holds a tag of 16 bits of the key and a
-//! position of 16 bits, nothing else: the tag gives the slot where the search begins, and the queue has the whole key.
+//! Open addressing with linear probing in a table that is never more than half full. A slot holds a
+//! tag of 16 bits of the key and a position of 16 bits, nothing else: the tag gives the slot where
+//! the search begins, and the queue has the whole key.
 
 use super::Key;
 
@@ -74,7 +76,8 @@ impl Index {
         }
     }
 
-    /// Empties a slot that [`find`](Self::find) gave. Those behind it move up, so that no search ends before them.
+    /// Empties a slot that [`find`](Self::find) gave. Those behind it move up, so that no search
+    /// ends before them.
     pub(super) fn remove(&mut self, slot: usize) {
         let mask = self.slots.len() - 1;
         let (mut hole, mut next) = (slot, self.after(slot));

@@ -1,5 +1,6 @@
-//! What a sender who went offline sent of late, in as little memory as can be: they may come back and send it again, but nobody looks for
-//! it until then. And how large that of all of them is together.
+//! What a sender who went offline sent of late, in as little memory as can be: they may come back
+//! and send it again, but nobody looks for it until then. And how large that of all of them is
+//! together.
 
 use super::super::Chat;
 use super::super::item::ItemRef;
@@ -7,7 +8,8 @@ use super::super::users::UserId;
 use super::{GONE, Key, Recent, Sent};
 use std::collections::{BTreeMap, VecDeque};
 
-/// No push has it: a message whose push is forgotten was promised, and that is all that has to be known of it.
+/// No push has it: a message whose push is forgotten was promised, and that is all that has to be
+/// known of it.
 const FORGOTTEN: ItemRef = ItemRef { slot: u32::MAX, seq: 0 };
 
 #[derive(Debug)]
@@ -135,7 +137,8 @@ impl Chat {
         self.users.collect(user);
     }
 
-    /// Who is offline has it packed, who is online and sends has not, and all together are as large as was counted.
+    /// Who is offline has it packed, who is online and sends has not, and all together are as large
+    /// as was counted.
     #[cfg(debug_assertions)]
     pub(in super::super) fn check_packed(&self) {
         let mut bytes = 0;

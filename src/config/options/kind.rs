@@ -90,10 +90,12 @@ impl Opt {
         }
     }
 
-    /// Reads a value and puts it where it belongs. `source` is the flag or the variable it came from.
+    /// Reads a value and puts it where it belongs. `source` is the flag or the variable it came
+    /// from.
     ///
     /// # Errors
-    /// One sentence that names the source, the value and what is allowed. The value of `--store` is not repeated.
+    /// One sentence that names the source, the value and what is allowed. The value of `--store` is
+    /// not repeated.
     pub fn apply(&self, config: &mut Config, source: &str, text: &str) -> Result<(), String> {
         let allowed = || format!("{source} {text:?} is not allowed: it must be {}", self.range());
         let (number, parsed) = match self.kind {

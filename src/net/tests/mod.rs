@@ -1,5 +1,5 @@
-//! The hub over sockets that tear everything into pieces, block and break wherever they like. The core is the real one; the store
-//! is a few lines that say yes.
+//! The hub over sockets that tear everything into pieces, block and break wherever they like. The
+//! core is the real one; the store is a few lines that say yes.
 
 mod held;
 mod memory;
@@ -213,7 +213,8 @@ impl World {
             conns_per_address_max: 3,
         };
         tune(&mut bounds);
-        // What a connection is held to is the core's, and tested there: here much of one is to be answered at a time.
+        // What a connection is held to is the core's, and tested there: here much of one is to be
+        // answered at a time.
         let rules = Rules {
             jobs_max: 10_000_000,
             jobs_bytes_max: 64 << 30,
@@ -277,7 +278,8 @@ impl World {
     /// Turns until nothing has happened for a while.
     fn settle(&mut self) {
         for _ in 0..20 {
-            // Torn pieces need many turns, and time passes a little so that the core's short timers fire.
+            // Torn pieces need many turns, and time passes a little so that the core's short timers
+            // fire.
             for _ in 0..if self.piece_max == 0 { 4 } else { 400 } {
                 self.turn();
             }

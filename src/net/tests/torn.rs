@@ -1,4 +1,5 @@
-//! Sockets that tear and fail at every place where they can, drawn from seeds; and ends that come early.
+//! Sockets that tear and fail at every place where they can, drawn from seeds; and ends that come
+//! early.
 
 use super::websocket::{HANDSHAKE, frames, masked};
 use super::*;
@@ -106,7 +107,8 @@ fn last_words_that_cannot_be_written_hold_nothing_up() {
     }
 }
 
-/// Pieces of 1 to n bytes, blocked and interrupted anywhere, on both sides, in what one of them speaks.
+/// Pieces of 1 to n bytes, blocked and interrupted anywhere, on both sides, in what one of them
+/// speaks.
 #[test]
 fn pieces_of_any_size_say_the_same_in_lines_and_in_frames() {
     for piece_max in 1..=24 {

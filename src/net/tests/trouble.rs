@@ -71,7 +71,8 @@ fn last_words_get_out_and_who_does_not_take_them_is_dropped_in_time() {
     world.now_ms += 6_000;
     world.settle();
     assert!(first.dropped(), "it lingers for a bounded time only");
-    // The third takes over from the second, which reads its last words late but in time, with input pending.
+    // The third takes over from the second, which reads its last words late but in time, with input
+    // pending.
     second.set_room(0);
     let third = world.connect();
     third.send(login("ann"));
@@ -269,8 +270,9 @@ fn an_error_leaves_in_the_same_write_as_the_refusal_that_it_explains() {
     let ann = world.connect();
     ann.send(sign_up("ann") + &login("ann"));
     world.settle();
-    // Said in another's name, so each is answered by `MF` and FORBIDDEN; the answers are larger than the requests. Of other lengths,
-    // so that the output becomes too large to wait for the end of the turn at other places.
+    // Said in another's name, so each is answered by `MF` and FORBIDDEN; the answers are larger
+    // than the requests. Of other lengths, so that the output becomes too large to wait for the end
+    // of the turn at other places.
     let mut early = 0;
     for id_bytes in 90..=128 {
         let id = "i".repeat(id_bytes);

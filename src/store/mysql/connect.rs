@@ -1,4 +1,5 @@
-//! Coming to a MySQL or MariaDB server: the URL, the session's settings, the tables, and the lock that keeps a second server away.
+//! Coming to a MySQL or MariaDB server: the URL, the session's settings, the tables, and the lock
+//! that keeps a second server away.
 
 use super::said;
 use super::schema::{KNOWN, check_all_ours, known_version, make_marked, migrate, set_version, version};
@@ -15,7 +16,8 @@ use std::time::{Duration, Instant};
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 const READ_TIMEOUT: Duration = Duration::from_secs(5);
 const WRITE_TIMEOUT: Duration = Duration::from_secs(5);
-/// A copy counts and sorts whole tables, a step to a newer schema may go over one; nobody waits for the next answer but they.
+/// A copy counts and sorts whole tables, a step to a newer schema may go over one; nobody waits for
+/// the next answer but they.
 const PATIENT_TIMEOUT: Duration = Duration::from_secs(600);
 /// Of one name's addresses so many are tried, each for [`CONNECT_TIMEOUT`] at most.
 const ADDRESSES_MAX: usize = 4;
@@ -25,8 +27,9 @@ const STATEMENTS_CACHED: usize = 64;
 /// How long a predecessor whose connection is just being closed is waited for.
 const LOCK_WAIT_S: u32 = 3;
 
-/// What every session is told first. Strict: what does not fit is an error and never cut off. READ COMMITTED: no gap locks, and
-/// what is read back is what is there now. Idle sessions are kept for the longest time there is.
+/// What every session is told first. Strict: what does not fit is an error and never cut off. READ
+/// COMMITTED: no gap locks, and what is read back is what is there now. Idle sessions are kept for
+/// the longest time there is.
 const SESSION: &[&str] = &[
     "SET NAMES utf8mb4 COLLATE utf8mb4_bin",
     "SET SESSION sql_mode = 'STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION', autocommit = 1, innodb_lock_wait_timeout = 1, \
@@ -36,7 +39,8 @@ const SESSION: &[&str] = &[
     "SET SESSION time_zone = '+00:00'",
 ];
 
-/// The lock's name, as SQL. Hashed, because it has at most 64 characters and a database's name may have as many.
+/// The lock's name, as SQL. Hashed, because it has at most 64 characters and a database's name may
+/// have as many.
 pub(super) const LOCK_NAME: &str = "CONCAT('hongyan:', LEFT(SHA2(DATABASE(), 256), 40))";
 
 /// A server and one database there. Clones share the lock on it.
@@ -45,7 +49,8 @@ pub struct MysqlServer {
     opts: Opts,
     role: Role,
     guard: Arc<Mutex<Guard>>,
-    /// Who this process is, to the database: the name of a second lock of the same connection, and what stands in `fence`.
+    /// Who this process is, to the database: the name of a second lock of the same connection, and
+    /// what stands in `fence`.
     mark: Arc<str>,
 }
 
@@ -83,8 +88,8 @@ fn fence() -> String {
     format!("SELECT IS_USED_LOCK({LOCK_NAME}), server FROM fence WHERE one = 1")
 }
 
-/// The same for a transaction that writes: until its end no other server can become the one that writes, and of a transaction that
-/// begins after that this server learns it.
+/// The same for a transaction that writes: until its end no other server can become the one that
+/// writes, and of a transaction that begins after that this server learns it.
 pub(super) static BEGIN: LazyLock<String> =
     LazyLock::new(|| format!("START TRANSACTION; {} LOCK IN SHARE MODE", fence()));
 
@@ -103,7 +108,8 @@ impl std::fmt::Debug for MysqlServer {
 }
 
 impl MysqlServer {
-    /// Reads a URL, `mysql://user:password@host:port/database`, percent-encoded. Connects to nothing yet.
+    /// Reads a URL, `mysql://user:password@host:port/database`, percent-encoded. Connects to
+    /// nothing yet.
     ///
     /// # Errors
     /// When it is no such URL. The sentence does not repeat it.
@@ -134,7 +140,8 @@ impl MysqlServer {
             .write_timeout(Some(write))
             .tcp_keepalive_time_ms(Some(KEEPALIVE_MS))
             .tcp_nodelay(true)
-            // The server named is the server used: no moving over to a socket file that it tells of.
+            // The server named is the server used: no moving over to a socket file that it tells
+            // of.
             .prefer_socket(false)
             .local_infile_handler(None)
             .stmt_cache_size(STATEMENTS_CACHED);
@@ -144,15 +151,18 @@ impl MysqlServer {
         Ok(Self { opts: opts.into(), role, guard: Arc::default(), mark })
     }
 
-    /// One more connection. The first one takes the lock and brings the tables up to date, as does the first after the lock was lost.
+    /// One more connection. The first one takes the lock and brings the tables up to date, as does
+    /// the first after the lock was lost.
     ///
     /// # Errors
-    /// When the server cannot be reached or used, another hongyan uses the database or has used it since, or a newer one has.
+    /// When the server cannot be reached or used, another hongyan uses the database or has used it
+    /// since, or a newer one has.
     pub fn connect(&self) -> Result<MysqlStore, StoreError> {
         let mut connection = self.guard(None)?;
         let mut conn = self.session(&self.opts)?;
         if !self.sees_lock(&mut conn, connection)? {
-            // The name leads to another machine than it did when the lock was taken: to the one that writes from now on.
+            // The name leads to another machine than it did when the lock was taken: to the one
+            // that writes from now on.
             connection = self.guard(Some(connection))?;
             if !self.sees_lock(&mut conn, connection)? {
                 let why = "its connections and its lock are not on the same database server";
@@ -184,7 +194,8 @@ impl MysqlServer {
         Ok(conn)
     }
 
-    /// Makes sure that the lock is held; gives the connection that holds it. `not`: by any other connection than this one.
+    /// Makes sure that the lock is held; gives the connection that holds it. `not`: by any other
+    /// connection than this one.
     fn guard(&self, not: Option<u64>) -> Result<u64, StoreError> {
         let asked = Instant::now();
         // A guard whose owner panicked is looked at like any other: by asking its connection.
@@ -195,7 +206,8 @@ impl MysqlServer {
         if let Some((at, error)) = &guard.failed
             && *at >= asked
         {
-            // Whoever waited while another one failed does not make the next one wait for the same time-out.
+            // Whoever waited while another one failed does not make the next one wait for the same
+            // time-out.
             return Err(error.clone());
         }
         if let Some(mut conn) = guard.conn.take()
@@ -221,12 +233,14 @@ impl MysqlServer {
 
     fn lock(&self, guard: &mut Guard) -> Result<Conn, StoreError> {
         let mut conn = self.session(&self.opts)?;
-        // Connections are numbered anew when the database starts again: who holds the mark, too, is certainly ours.
+        // Connections are numbered anew when the database starts again: who holds the mark, too, is
+        // certainly ours.
         let mark = format!("'{}'", self.mark);
         if let Some(id) = holder(&mut conn, LOCK_NAME)?
             && holder(&mut conn, &mark)? == Some(id)
         {
-            // Our own connection, of whose end the database has not heard. That it has by now is no error.
+            // Our own connection, of whose end the database has not heard. That it has by now is no
+            // error.
             match conn.query_drop(format!("KILL {id}")) {
                 Ok(()) | Err(mysql::Error::MySqlError(_)) => {}
                 Err(error) => return Err(fault(&error).0),
@@ -244,7 +258,8 @@ impl MysqlServer {
         }
         self.check_not_taken_over(guard, &mut conn, "another server has used this database")?;
         self.check_commits_are_safe(guard, &mut conn)?;
-        // Only at the start: what somebody adds later does not end what is online. What is only copied from is left as it is.
+        // Only at the start: what somebody adds later does not end what is online. What is only
+        // copied from is left as it is.
         if self.role != Role::CopyFrom && !guard.was_held {
             check_all_ours(&mut conn)?;
         }
@@ -255,7 +270,8 @@ impl MysqlServer {
             Role::CopyInto | Role::Serve => migrate(&mut self.session(&patient(&self.opts))?)?,
         }
         if self.role != Role::CopyFrom && !guard.was_held {
-            // Waits for every transaction that another server has begun, and makes those fail that it begins from now on.
+            // Waits for every transaction that another server has begun, and makes those fail that
+            // it begins from now on.
             let sql =
                 format!("INSERT INTO fence (one, server) VALUES (1, {mark}) ON DUPLICATE KEY UPDATE server = {mark}");
             conn.query_drop(sql).map_err(|error| fault(&error).0)?;
@@ -263,8 +279,9 @@ impl MysqlServer {
         Ok(conn)
     }
 
-    /// What is promised is promised because it was committed: a database server that answers a commit before the log of it is on the
-    /// disk is refused at the start. One that became so later is complained of, because ending would help nobody who is online.
+    /// What is promised is promised because it was committed: a database server that answers a
+    /// commit before the log of it is on the disk is refused at the start. One that became so later
+    /// is complained of, because ending would help nobody who is online.
     fn check_commits_are_safe(&self, guard: &mut Guard, conn: &mut Conn) -> Result<(), StoreError> {
         if self.role != Role::Serve {
             return Ok(());
@@ -293,7 +310,8 @@ impl MysqlServer {
         Ok(())
     }
 
-    /// Fails for good when the lock was held before and another server has become the one that writes since.
+    /// Fails for good when the lock was held before and another server has become the one that
+    /// writes since.
     fn check_not_taken_over(&self, guard: &mut Guard, conn: &mut Conn, why: &str) -> Result<(), StoreError> {
         if self.role != Role::Serve || !guard.was_held {
             return Ok(());
@@ -327,13 +345,15 @@ impl MysqlServer {
         self.with_guard(Conn::ping)
     }
 
-    /// Sets the mark of an unfinished copy, or takes it away, by the very connection that holds the lock.
+    /// Sets the mark of an unfinished copy, or takes it away, by the very connection that holds the
+    /// lock.
     pub(super) fn set_mark(&self, unfinished: bool) -> Result<(), StoreError> {
         let version = if unfinished { UNFINISHED } else { KNOWN as i64 };
         self.with_guard(|conn| conn.query_drop(set_version(version)))
     }
 
-    /// Is the database that this one has locked also the one that `other` would use, by whatever name of the machine?
+    /// Is the database that this one has locked also the one that `other` would use, by whatever
+    /// name of the machine?
     ///
     /// # Errors
     /// When the other one cannot be reached.
@@ -343,8 +363,9 @@ impl MysqlServer {
     }
 }
 
-/// Why an answered commit is not safe with these settings, if it is not. Where there is a binary log it decides after a crash which
-/// transactions are committed, and InnoDB itself flushes only that they were prepared: what the log lacks then is rolled back.
+/// Why an answered commit is not safe with these settings, if it is not. Where there is a binary
+/// log it decides after a crash which transactions are committed, and InnoDB itself flushes only
+/// that they were prepared: what the log lacks then is rolled back.
 fn why_not_safe(flushes: u64, has_binlog: bool, sync_binlog: u64) -> Option<String> {
     let (setting, value) = match flushes {
         // MariaDB's 3 does all that 1 does and flushes the commit besides.
@@ -370,7 +391,8 @@ fn take(conn: &mut Conn, lock: &str) -> Result<bool, StoreError> {
     Ok(taken.flatten() == Some(1))
 }
 
-/// How long what was sent may be without the other system's ack, or without room there, before this system gives the connection up.
+/// How long what was sent may be without the other system's ack, or without room there, before this
+/// system gives the connection up.
 #[cfg(target_os = "linux")]
 fn unacked_for(opts: OptsBuilder, time: Duration) -> OptsBuilder {
     opts.tcp_user_timeout_ms(u32::try_from(time.as_millis()).ok())
@@ -387,7 +409,8 @@ fn patient(opts: &Opts) -> Opts {
     opts.read_timeout(Some(PATIENT_TIMEOUT)).write_timeout(Some(PATIENT_TIMEOUT)).into()
 }
 
-/// The driver gives up at the first address of a name that does not answer; `localhost` often has two.
+/// The driver gives up at the first address of a name that does not answer; `localhost` often has
+/// two.
 fn open(opts: &Opts) -> mysql::Result<Conn> {
     if opts.get_ssl_opts().is_some() {
         // The name is needed: the certificate is for it.

@@ -52,7 +52,8 @@ fn join<'a>(columns: &'a [Column], one: impl Fn(&'a Column) -> &'a str) -> Strin
     columns.iter().map(one).collect::<Vec<_>>().join(", ")
 }
 
-/// Behind a key of several columns: written as ranges of the index, because not every server finds them in `(a, b) > (?, ?)`.
+/// Behind a key of several columns: written as ranges of the index, because not every server finds
+/// them in `(a, b) > (?, ?)`.
 fn behind(key: &[Column]) -> String {
     match key {
         [last] => format!("{} > ?", name(last)),
@@ -124,7 +125,8 @@ impl Portable for MysqlPortable {
         let found = self.store.run(|conn| {
             let (mut found, mut bytes) = (Vec::new(), 0);
             for row in conn.exec_iter(sql, values)? {
-                // One at a time and to the end: the driver would read the rest all the same, and keep its errors to itself.
+                // One at a time and to the end: the driver would read the rest all the same, and
+                // keep its errors to itself.
                 let row = row?;
                 if bytes < max.bytes {
                     bytes += weight_bytes(&row);

@@ -4,11 +4,12 @@ use mysql::Conn;
 use std::sync::mpsc::channel;
 use std::time::Duration;
 
-/// How long whoever leaves a connection waits until it is closed: what it holds in the database is free then, for the next one.
+/// How long whoever leaves a connection waits until it is closed: what it holds in the database is
+/// free then, for the next one.
 const CLOSE_WAIT: Duration = Duration::from_millis(100);
 
-/// Closes it. The driver says good-bye for each of its statements, and where nobody reads any more, each word waits for the time-out of
-/// a write: so that is done by a thread of its own.
+/// Closes it. The driver says good-bye for each of its statements, and where nobody reads any more,
+/// each word waits for the time-out of a write: so that is done by a thread of its own.
 pub(super) fn leave(conn: Conn) {
     let (closing, closed) = channel::<()>();
     let thread = std::thread::Builder::new().name("close".into());

@@ -1,4 +1,5 @@
-//! What waits for whom, by number and size: what the quotas are reckoned from. And how it is forgotten.
+//! What waits for whom, by number and size: what the quotas are reckoned from. And how it is
+//! forgotten.
 
 use super::rows::same;
 use super::values::{bytes, number, text};
@@ -18,7 +19,8 @@ static DELETES: LazyLock<[String; 3]> = LazyLock::new(|| {
         format!("DELETE FROM pushes WHERE seq IN ({one}) AND (receiver, seq) IN ({pair})")
     })
 });
-/// The mailboxes of several receivers in one round trip, each by itself, so that each has its own limit.
+/// The mailboxes of several receivers in one round trip, each by itself, so that each has its own
+/// limit.
 static WAITING: LazyLock<[String; 3]> = LazyLock::new(|| {
     SIZES.map(|receivers| {
         let one = |place| {

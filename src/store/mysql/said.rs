@@ -1,4 +1,5 @@
-//! What the driver says, as a sentence for whoever runs the server. What the database itself says is told by its number.
+//! What the driver says, as a sentence for whoever runs the server. What the database itself says
+//! is told by its number.
 
 use super::super::{StoreError, plain};
 use mysql::{DriverError, Error, UrlError};
@@ -60,7 +61,8 @@ fn of_system(error: &Error) -> Option<&std::io::Error> {
     }
 }
 
-/// What is wrong with a URL. Neither it nor a value in it is repeated; the name of a parameter is if it looks like one.
+/// What is wrong with a URL. Neither it nor a value in it is repeated; the name of a parameter is
+/// if it looks like one.
 pub(super) fn of_url(error: &UrlError) -> String {
     let named = |name: &str| {
         let is_name = name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_');
@@ -82,8 +84,8 @@ pub(super) fn of_url(error: &UrlError) -> String {
     }
 }
 
-/// Refuses a CA file that the driver could not use: it would look only when it is connected, and of a file without a certificate it says
-/// nothing at all.
+/// Refuses a CA file that the driver could not use: it would look only when it is connected, and of
+/// a file without a certificate it says nothing at all.
 pub(super) fn check_ca(path: &std::path::Path) -> Result<(), StoreError> {
     let shown = path.display();
     let wrong = |why: &str| StoreError::Unusable(format!("its CA file {shown} cannot be used: {why}"));

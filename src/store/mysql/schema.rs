@@ -1,4 +1,5 @@
-//! The tables: made where there are none, brought up to date where they are older, refused where they are newer.
+//! The tables: made where there are none, brought up to date where they are older, refused where
+//! they are newer.
 
 use super::fault;
 use crate::store::StoreError;
@@ -8,8 +9,9 @@ use mysql::prelude::Queryable;
 
 /// All tables as they are now, for a database that has none.
 const SCHEMA: &str = include_str!("../../../schema.sql");
-/// The steps from each version of the schema to the next, the first from version 1. Each ends by writing its version, and may be
-/// taken twice: these servers commit every change of a table at once, so one that was cut short is done again.
+/// The steps from each version of the schema to the next, the first from version 1. Each ends by
+/// writing its version, and may be taken twice: these servers commit every change of a table at
+/// once, so one that was cut short is done again.
 const UPGRADES: &[&str] = &[include_str!("schema_2.sql"), include_str!("schema_3.sql"), include_str!("schema_4.sql")];
 /// The version that they lead to.
 pub(super) const KNOWN: usize = UPGRADES.len() + 1;
@@ -51,8 +53,8 @@ fn ours() -> impl Iterator<Item = &'static str> {
     [SCHEMA].into_iter().chain(UPGRADES.iter().copied()).flat_map(tables_of)
 }
 
-/// Refuses a database that holds any table or view of another application: it is not ours to change, and may be dropped with what
-/// its owner drops.
+/// Refuses a database that holds any table or view of another application: it is not ours to
+/// change, and may be dropped with what its owner drops.
 pub(super) fn check_all_ours(conn: &mut Conn) -> Result<(), StoreError> {
     // A newer one may have tables that this one does not know.
     known_version(conn)?;
@@ -82,8 +84,9 @@ fn cannot_make(error: &mysql::Error) -> StoreError {
     }
 }
 
-/// Makes the tables with the mark of an unfinished copy. These servers commit every change of a table at once, so the mark is set as
-/// soon as there is a place for it: after the first statement. The schema's own `INSERT IGNORE` then leaves it alone.
+/// Makes the tables with the mark of an unfinished copy. These servers commit every change of a
+/// table at once, so the mark is set as soon as there is a place for it: after the first statement.
+/// The schema's own `INSERT IGNORE` then leaves it alone.
 pub(super) fn make_marked(conn: &mut Conn) -> Result<(), StoreError> {
     let mark = format!("INSERT IGNORE INTO schema_version (one, version) VALUES (1, {UNFINISHED})");
     for (number, statement) in statements(SCHEMA).into_iter().enumerate() {
@@ -95,7 +98,8 @@ pub(super) fn make_marked(conn: &mut Conn) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Makes the tables, or takes the steps that are missing. Called with the lock held, so by one server at a time.
+/// Makes the tables, or takes the steps that are missing. Called with the lock held, so by one
+/// server at a time.
 pub(super) fn migrate(conn: &mut Conn) -> Result<(), StoreError> {
     let found = known_version(conn)?;
     if found == 0 {
@@ -122,7 +126,8 @@ fn apply(conn: &mut Conn, sql: &str) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// The statements of a file of ours: comments stand on lines of their own, and every statement ends with its line.
+/// The statements of a file of ours: comments stand on lines of their own, and every statement ends
+/// with its line.
 fn statements(sql: &str) -> Vec<String> {
     let code: Vec<&str> = sql.lines().filter(|line| !line.trim_start().starts_with("--")).collect();
     let code = code.join("\n") + "\n";

@@ -19,7 +19,8 @@ pub(super) fn is_read_only(error: &mysql::Error) -> bool {
     )
 }
 
-/// The driver's own look at the size of what it is to send. The type of that error is nobody's to name but the driver's.
+/// The driver's own look at the size of what it is to send. The type of that error is nobody's to
+/// name but the driver's.
 fn is_too_large(error: &mysql::Error) -> bool {
     match error {
         mysql::Error::DriverError(mysql::DriverError::PacketTooLarge) => true,
@@ -40,18 +41,20 @@ pub(super) fn fault(error: &mysql::Error) -> (StoreError, bool) {
     (meaning(format!("{} (error {})", server.message, server.code)), usable)
 }
 
-/// What an error of the server's means by its number, and whether the connection may still be used. What is listed under one number is
-/// so on MySQL 8 and 9 and on MariaDB.
+/// What an error of the server's means by its number, and whether the connection may still be used.
+/// What is listed under one number is so on MySQL 8 and 9 and on MariaDB.
 fn meaning(code: u16) -> (fn(String) -> StoreError, bool) {
     match code {
-        // Too many connections or transactions, a limit of this user's, a lock that was waited for in vain, a deadlock, an interrupted
-        // query, a row or a table that changed meanwhile; a cluster in which another member was first.
+        // Too many connections or transactions, a limit of this user's, a lock that was waited for
+        // in vain, a deadlock, an interrupted query, a row or a table that changed meanwhile; a
+        // cluster in which another member was first.
         1020 | 1040 | 1203 | 1205 | 1206 | 1213 | 1226 | 1317 | 1412 | 1613..=1615 | 1637 | 1689 | 1969 => {
             (StoreError::Busy, true)
         }
         3024 | 3058 | 3101 | 3572 => (StoreError::Busy, true),
-        // The server ends this connection: it stops, goes offline, somebody killed it, nothing was said for too long; it does not know
-        // what became of a commit or a statement. Or the database behind a proxy is gone, or the proxy itself complains.
+        // The server ends this connection: it stops, goes offline, somebody killed it, nothing was
+        // said for too long; it does not know what became of a commit or a statement. Or the
+        // database behind a proxy is gone, or the proxy itself complains.
         1053
         | 1077
         | 1079
@@ -66,15 +69,17 @@ fn meaning(code: u16) -> (fn(String) -> StoreError, bool) {
         | 3169
         | 4031
         | 9000..=9999 => (StoreError::Unavailable, false),
-        // Nothing is wrong with the row. The disk or the memory is full, or fails; a file or a table is broken; this host is kept out
-        // for a while; the server is read-only, no part of its cluster, does not replicate what we do, or was refused the commit.
+        // Nothing is wrong with the row. The disk or the memory is full, or fails; a file or a
+        // table is broken; this host is kept out for a while; the server is read-only, no part of
+        // its cluster, does not replicate what we do, or was refused the commit.
         1016 | 1021 | 1024 | 1026 | 1030 | 1034 | 1037 | 1038 | 1041 | 1047 | 1114 | 1129 | 1135 | 1194 => {
             (StoreError::Unavailable, true)
         }
         1296 | 1297 | 1461 | 1665 | 1712 | 1877 | 3100 => (StoreError::Unavailable, true),
         READ_ONLY | READ_ONLY_TRANSACTION | READ_ONLY_MODE => (StoreError::Unavailable, true),
-        // Nor here: this user or host is not let in, his password has run out, or a database, a right, a table, a column, a function, a
-        // setting or the value of a column that is none of ours is missing.
+        // Nor here: this user or host is not let in, his password has run out, or a database, a
+        // right, a table, a column, a function, a setting or the value of a column that is none of
+        // ours is missing.
         1044..=1046 | 1049 | 1054 | 1064 | 1115 | 1130 | 1142 | 1143 | 1146 | 1193 | 1227 | 1231 | 1235 | 1251 => {
             (StoreError::Unusable, true)
         }
@@ -83,12 +88,14 @@ fn meaning(code: u16) -> (fn(String) -> StoreError, bool) {
         }
         // A row larger than the server takes, which ends the connection.
         1153 => (StoreError::TooLarge, false),
-        // The row: a value is missing, there already, too long, out of range, no such text, no time, no JSON; the row is too large.
+        // The row: a value is missing, there already, too long, out of range, no such text, no
+        // time, no JSON; the row is too large.
         1022 | 1048 | 1062 | 1118 | 1162 | 1169 | 1264 | 1265 | 1292 | 1300 | 1301 | 1366 | 1367 | 1406 | 1441 => {
             (StoreError::Refused, true)
         }
         1525 | 1586 | 1690 | 3140 | 3141 | 3988 => (StoreError::Refused, true),
-        // What somebody has added forbids it: a foreign key, a check (MySQL's, MariaDB's), a trigger, a partition.
+        // What somebody has added forbids it: a foreign key, a check (MySQL's, MariaDB's), a
+        // trigger, a partition.
         1216 | 1217 | 1369 | 1451 | 1452 | 1526 | 1644 | 3819 | 4025 => (StoreError::Refused, true),
         _ => (StoreError::Unknown, false),
     }

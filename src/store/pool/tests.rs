@@ -1,4 +1,5 @@
-//! The pool over a store that does what the test wants: refuses, panics, waits, loses its connection.
+//! The pool over a store that does what the test wants: refuses, panics, waits, loses its
+//! connection.
 
 mod failing;
 
@@ -206,7 +207,8 @@ impl Bench {
         self.next += 1;
     }
 
-    /// Waits until everything that was submitted is answered; each exactly once. In the order of submission.
+    /// Waits until everything that was submitted is answered; each exactly once. In the order of
+    /// submission.
     fn answers(&mut self) -> Vec<Outcome> {
         let (mut done, deadline) = (Vec::new(), Instant::now() + Duration::from_secs(10));
         while done.len() < self.next as usize && Instant::now() < deadline {

@@ -1,4 +1,5 @@
-//! The quotas by themselves, and what a worker knows against what its store has, with a store that fails now and then.
+//! The quotas by themselves, and what a worker knows against what its store has, with a store that
+//! fails now and then.
 
 use super::*;
 use crate::chat::contract::{Answered, Asked, Job, Outcome};

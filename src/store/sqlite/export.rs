@@ -59,7 +59,8 @@ fn field(row: &rusqlite::Row<'_>, at: usize, column: &Column) -> Result<Field, S
 
 impl SqliteStore {
     fn write_all(&self, table: &Table, rows: &[Row]) -> Result<(), StoreError> {
-        // There is no way to a server to be saved: one prepared row at a time is as fast as many in one statement.
+        // There is no way to a server to be saved: one prepared row at a time is as fast as many in
+        // one statement.
         let mut insert = self.db.prepare_cached(&insert(table))?;
         for row in rows {
             insert.execute(rusqlite::params_from_iter(row))?;

@@ -19,10 +19,11 @@ const APPLICATION_ID: i64 = 0x686F_6E67;
 const MAGIC: &[u8] = b"SQLite format 3\0";
 /// How long another process's short look at the file is waited for.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(1);
-/// What the write-ahead log is cut back to after a checkpoint; without it, it stays as long as it ever was.
+/// What the write-ahead log is cut back to after a checkpoint; without it, it stays as long as it
+/// ever was.
 pub(super) const WAL_BYTES_KEPT: i64 = 16 * 1024 * 1024;
-/// The page cache of a server, in KiB. The kernel's cache stands behind it: four times as much is no faster, and would be half of
-/// what 9,000 idle connections cost.
+/// The page cache of a server, in KiB. The kernel's cache stands behind it: four times as much is
+/// no faster, and would be half of what 9,000 idle connections cost.
 const CACHE_KIB: i64 = 512;
 /// The page cache of a copy's target, in KiB: its indexes grow everywhere at once.
 const COPY_CACHE_KIB: i64 = 64 * 1024;
@@ -39,8 +40,8 @@ pub(super) struct Lock(pub(super) File);
 
 impl Drop for Lock {
     fn drop(&mut self) {
-        // Closing alone leaves it to a process that was started meanwhile, until that has closed what it inherited. What this
-        // cannot do, closing does.
+        // Closing alone leaves it to a process that was started meanwhile, until that has closed
+        // what it inherited. What this cannot do, closing does.
         drop(self.0.unlock());
     }
 }
@@ -55,8 +56,8 @@ fn why_not_opened(error: &std::io::Error, may_make: bool) -> String {
     }
 }
 
-/// Refuses what is no file, and a file that has a second name: what SQLite keeps beside it goes by its name, so whoever opens it by
-/// the other one after a crash misses what was written last.
+/// Refuses what is no file, and a file that has a second name: what SQLite keeps beside it goes by
+/// its name, so whoever opens it by the other one after a crash misses what was written last.
 fn check_kind(data: &Metadata) -> Result<(), StoreError> {
     if !data.is_file() {
         return Err(StoreError::Unavailable("it is no file".into()));
@@ -72,7 +73,8 @@ fn check_kind(data: &Metadata) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// The path so that SQLite takes it for nothing but a path: a temporary database and one in memory have names of their own.
+/// The path so that SQLite takes it for nothing but a path: a temporary database and one in memory
+/// have names of their own.
 fn plain_path(path: &Path) -> PathBuf {
     if path.is_absolute() { path.to_owned() } else { Path::new(".").join(path) }
 }
@@ -81,7 +83,8 @@ impl SqliteStore {
     /// Opens the file, creates it if it is not there, brings an older schema up to date.
     ///
     /// # Errors
-    /// One sentence: the file cannot be used, is in use, is none of ours, or was written by a newer server.
+    /// One sentence: the file cannot be used, is in use, is none of ours, or was written by a newer
+    /// server.
     pub fn open(path: &Path) -> Result<Self, StoreError> {
         Self::open_for(Role::Serve, path)
     }
@@ -89,13 +92,15 @@ impl SqliteStore {
     /// Opens the file for one of several purposes.
     ///
     /// # Errors
-    /// As [`open`](Self::open); and a copy into it was not finished, or there is nothing to copy from.
+    /// As [`open`](Self::open); and a copy into it was not finished, or there is nothing to copy
+    /// from.
     pub fn open_for(role: Role, path: &Path) -> Result<Self, StoreError> {
         let mut options = OpenOptions::new();
         // What is only copied from may be a file that we must not write to.
         let may_write = role != Role::CopyFrom;
         options.read(true).write(may_write).create(may_write).truncate(false);
-        // Password hashes are nobody else's business; SQLite gives its other files the mode of this one.
+        // Password hashes are nobody else's business; SQLite gives its other files the mode of this
+        // one.
         #[cfg(unix)]
         options.mode(0o600);
         let file = options.open(path).map_err(|error| StoreError::Unavailable(why_not_opened(&error, may_write)))?;
@@ -115,7 +120,8 @@ impl SqliteStore {
         }
         let mut flags = OpenFlags::default();
         flags.set(OpenFlags::SQLITE_OPEN_CREATE, may_write);
-        // What was locked is what is opened: a name that SQLite reads as a URI may mean another file.
+        // What was locked is what is opened: a name that SQLite reads as a URI may mean another
+        // file.
         flags.remove(OpenFlags::SQLITE_OPEN_URI);
         let path = plain_path(path);
         let db = Connection::open_with_flags(&path, flags).map_err(|error| {
@@ -144,7 +150,8 @@ impl SqliteStore {
         if make_marked {
             self.make_marked()?;
         }
-        // WAL with FULL: a commit is one append and one sync, and on the disk before it is answered.
+        // WAL with FULL: a commit is one append and one sync, and on the disk before it is
+        // answered.
         self.db.pragma_update(None, "journal_mode", "WAL")?;
         self.db.pragma_update(None, "synchronous", "FULL")?;
         self.db.pragma_update(None, "temp_store", "MEMORY")?;
@@ -158,7 +165,8 @@ impl SqliteStore {
         Ok(self.db.pragma_query_value(None, "user_version", |row| row.get(0))?)
     }
 
-    /// Makes the tables and the mark of an unfinished copy at once, so that there never is a store without it.
+    /// Makes the tables and the mark of an unfinished copy at once, so that there never is a store
+    /// without it.
     fn make_marked(&mut self) -> Result<(), StoreError> {
         let transaction = self.db.transaction()?;
         MIGRATIONS.iter().try_for_each(|step| transaction.execute_batch(step))?;

@@ -29,10 +29,11 @@ fn identity(_: &Metadata) -> Identity {
 /// The names of the store's files, and what stood there when it was opened.
 #[derive(Debug)]
 pub(super) struct Place {
-    /// As it was given, if there are links in it: so that one that leads elsewhere by now is noticed.
+    /// As it was given, if there are links in it: so that one that leads elsewhere by now is
+    /// noticed.
     link: Option<PathBuf>,
-    /// Where that led. SQLite keeps the log beside it, under that name: a file that was moved and has a
-    /// link in its old place is opened without its log at the next start.
+    /// Where that led. SQLite keeps the log beside it, under that name: a file that was moved and
+    /// has a link in its old place is opened without its log at the next start.
     path: PathBuf,
     file: Identity,
     /// The write-ahead log: what was committed of late is only there. It is made by the first

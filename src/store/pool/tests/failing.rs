@@ -1,4 +1,5 @@
-//! A store that takes some jobs and not others: what becomes of those beside them, and what is said of it.
+//! A store that takes some jobs and not others: what becomes of those beside them, and what is said
+//! of it.
 
 use super::*;
 
