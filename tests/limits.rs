@@ -71,3 +71,47 @@ fn when_the_budget_of_a_user_is_used_up_even_a_cached_password_is_refused_and_a_
     other.expect_reply("RE_SIGNUP", "l", "LS");
     ann.expect_error("", "REPLACED");
 }
+
+#[test]
+fn a_client_that_sends_too_much_is_told_so_and_closed_while_others_talk() {
+    let server = Server::tuned(|config| {
+        config.rules.requests_before_login_max = 5;
+        config.rules.requests_before_login_per_second_max = 1;
+        config.rules.requests_per_second_max = 50;
+        config.rules.refused_requests_max = 20;
+    });
+    let (mut ann, mut bob) = server.friends("ann", "bob");
+    // Whatever it sends counts before a log-in, acks of nothing too.
+    let ack = envelope(common::Spelling::Text, "5", None, &json!({"MessageId": "none"}));
+    let mut raw = server.raw();
+    raw.send_bytes(ack.repeat(200).as_bytes());
+    (0..5).for_each(|_| raw.expect_error("", "NOT_LOGGED_IN"));
+    raw.expect_error("", "RATE_LIMITED");
+    raw.expect_closed();
+    let mut web_socket = server.web_socket();
+    for _ in 0..20 {
+        web_socket.send_message(Message::Ping(vec![].into()));
+    }
+    assert_eq!(closed_with(&mut web_socket), CloseCode::Policy);
+    // One who is logged in, and does not stop when it is refused.
+    let mut eager = server.user("eve");
+    eager.send_bytes(envelope(eager.spelling, "3", Some("g"), &json!("ann")).repeat(2_000).as_bytes());
+    let mut refused = 0;
+    while let Some(frame) = eager.next() {
+        refused += usize::from(frame.contains("RATE_LIMITED"));
+    }
+    assert!(refused > 20, "closed after {refused} refusals");
+    ann.send(&ann.message("m", "bob", "not disturbed"));
+    bob.take("m");
+    ann.expect_reply("RE_MESSAGE", "m", "MS");
+}
+
+fn closed_with(client: &mut Client) -> CloseCode {
+    loop {
+        match client.next_message() {
+            Ok(Message::Close(Some(close))) => return close.code,
+            Ok(_) => {}
+            Err(error) => panic!("closed without a word: {error}"),
+        }
+    }
+}
