@@ -303,14 +303,18 @@ fn a_connection_on_which_nobody_reads_any_more_is_left_at_once() {
     assert_eq!(waiting(&mut server.connect().unwrap(), "ann"), [1, 2, 3]);
 }
 
-/// Ends the connection that holds the lock.
+/// Ends the connection that holds the lock. The database does that in its own time, after KILL has
+/// returned.
 fn kill_lock(database: &mut Database) {
-    let holder: Option<u64> = database
-        .admin
-        .query_first::<Option<u64>, _>("SELECT IS_USED_LOCK(CONCAT('hongyan:', LEFT(SHA2(DATABASE(), 256), 40)))")
-        .unwrap()
-        .flatten();
-    database.admin.query_drop(format!("KILL {}", holder.unwrap())).unwrap();
+    const HOLDER: &str = "SELECT IS_USED_LOCK(CONCAT('hongyan:', LEFT(SHA2(DATABASE(), 256), 40)))";
+    let mut holder = || database.admin.query_first::<Option<u64>, _>(HOLDER).unwrap().flatten();
+    let id = holder().expect("a server holds the lock");
+    database.admin.query_drop(format!("KILL {id}")).unwrap();
+    let until = Instant::now() + Duration::from_secs(20);
+    while database.admin.query_first::<Option<u64>, _>(HOLDER).unwrap().flatten() == Some(id) {
+        assert!(Instant::now() < until, "the connection with the lock does not end");
+        std::thread::yield_now();
+    }
 }
 
 #[test]
