@@ -193,3 +193,8 @@ fn seed_6985_who_was_refused_while_all_recovered_did_not_try_again() {
 fn seed_10205398_a_duplicate_came_while_there_was_no_room_for_the_job_that_deletes_the_first() {
     run(10_205_398, 1_500);
 }
+
+#[test]
+fn seed_11123850_the_last_page_was_sent_when_all_seemed_to_be_over() {
+    run(11_123_850, 1_500);
+}

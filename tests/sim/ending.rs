@@ -37,7 +37,7 @@ impl Simulation {
         let mut quiet = 0;
         let mut rounds = 0;
         // With few jobs allowed at a time deletions take a while.
-        while quiet < 30 || (rounds < 4_000 && self.world.store.model.pushes().next().is_some()) {
+        while quiet < 30 || (rounds < 4_000 && self.is_something_left()) {
             rounds += 1;
             assert!(rounds < 5_000, "it does not come to an end");
             quiet += 1;
@@ -59,5 +59,9 @@ impl Simulation {
         self.oracle.check_crash(&self.world.store.model);
         self.oracle.check_end(&self.world.store.model);
         assert_eq!(self.world.store.in_flight(), 0, "jobs in flight");
+    }
+    /// In the store, or with a client that got it a moment ago.
+    fn is_something_left(&self) -> bool {
+        self.world.store.model.pushes().next().is_some() || self.oracle.has_outstanding()
     }
 }

@@ -407,6 +407,10 @@ impl Oracle {
         ((spoke_ms + self.rules.idle_timeout_ms) / every + 1) * every
     }
 
+    pub fn has_outstanding(&self) -> bool {
+        self.conns.values().any(|view| view.certain().next().is_some())
+    }
+
     /// What must hold whenever time has passed.
     pub fn check(&self, now_ms: u64) {
         let mut online = BTreeSet::new();

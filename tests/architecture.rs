@@ -1,7 +1,13 @@
-//! The rules of the house as a test: which room may know which, how large a file may grow, what
-//! must not stand in it, and that the documents speak of what is there.
+//! The architecture as a test: which part may know which, how large a file may grow, what must not
+//! stand in it, and that the documents speak of what is there.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
+mod architecture {
+    pub mod imports;
+}
+
+use architecture::imports::{Import, Name, circles, graph, imports, module_of};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 /// Lines of a source file.
@@ -64,31 +70,99 @@ fn room(path: &Path) -> String {
     inside.components().next().unwrap().as_os_str().to_string_lossy().trim_end_matches(".rs").to_owned()
 }
 
-#[test]
-fn every_room_knows_only_what_it_may() {
-    let mut complaints = Vec::new();
+/// What the files below `src` name of the crate, without what is for tests alone.
+fn all_imports() -> BTreeMap<Name, Vec<Import>> {
+    let (mut all, mut for_tests) = (BTreeMap::new(), Vec::new());
     for path in files("src", "rs") {
-        let room = room(&path);
-        let Some((_, allowed)) = MAY_KNOW.iter().find(|(name, _)| *name == room) else {
-            assert_eq!(room, "lib", "a new room: say in tests/tidy.rs what it may know");
-            continue;
-        };
-        let tests_only = path.file_stem().is_some_and(|stem| stem == "tests");
-        for (number, line) in read(&path).lines().enumerate() {
-            if line.trim_start().starts_with("#[cfg(test)]") || tests_only {
-                break;
-            }
-            let code = line.split("//").next().unwrap_or_default();
-            for (place, crate_name) in code.match_indices("crate::").chain(code.match_indices("hongyan::")) {
-                let named = &code[place + crate_name.len()..];
-                let itself = named.starts_with(&room);
-                if !itself && !allowed.iter().any(|allowed| named.starts_with(allowed)) {
-                    complaints.push(format!("{}:{}: {room} must not know {named}", shown(&path), number + 1));
-                }
-            }
-        }
+        let module = module_of(path.strip_prefix(root().join("src")).unwrap());
+        let (found, tests) = imports(&read(&path), &module);
+        all.insert(module, found);
+        for_tests.extend(tests);
     }
-    none(&complaints);
+    all.retain(|module, _| !for_tests.iter().any(|tests| module.starts_with(tests)));
+    all
+}
+
+/// The imports of a module that its part of the program may not have.
+fn forbidden(module: &Name, imports: &[Import]) -> Vec<String> {
+    // The crate itself names all its parts.
+    let Some(part) = module.first() else { return Vec::new() };
+    let Some((_, allowed)) = MAY_KNOW.iter().find(|(name, _)| name == part) else {
+        return vec![format!("{part} is new: say in tests/architecture.rs what it may know")];
+    };
+    let may_name = |name: &Name| {
+        name.first().is_none_or(|first| first == part)
+            || allowed.iter().any(|allowed| {
+                let allowed: Name = allowed.split("::").map(str::to_owned).collect();
+                name.starts_with(&allowed)
+            })
+    };
+    let bad = imports.iter().filter(|import| !may_name(&import.name));
+    bad.map(|import| {
+        format!("{}, line {}: {part} must not know {}", module.join("::"), import.line, import.name.join("::"))
+    })
+    .collect()
+}
+
+#[test]
+fn every_part_knows_only_what_it_may() {
+    let all = all_imports();
+    none(&all.iter().flat_map(|(module, imports)| forbidden(module, imports)).collect::<Vec<_>>());
+}
+
+fn name(path: &str) -> Name {
+    path.split("::").map(str::to_owned).collect()
+}
+
+#[test]
+fn what_must_not_be_is_found_wherever_it_stands() {
+    let module = name("chat::list");
+    for (planted, line) in [
+        ("use crate::net::Hub;", 1),
+        ("use super::super::net::Hub;", 1),
+        ("use crate::{protocol::push::Push, store::{Pool, self}};", 1),
+        ("#[cfg(test)]\nmod tests {}\n\nuse crate::net::Hub;", 4),
+        ("fn f() {\n    let hub = crate::net::Hub::new();\n}", 2),
+        ("fn f() { g::<crate::net::Hub>(); }", 1),
+        ("fn f() { assert!(x == crate::net::Hub::new()); }", 1),
+        ("fn f() { vec![super::super::store::Pool] }", 1),
+        ("mod inner { use super::super::super::net::Hub; }", 1),
+        ("struct S { hub: hongyan::net::Hub }", 1),
+        ("impl super::super::store::Store for S { }", 1),
+        ("use crate::net::*;", 1),
+        ("use crate::net as other;", 1),
+    ] {
+        let (found, _) = imports(planted, &module);
+        let complaints = forbidden(&module, &found);
+        assert!(!complaints.is_empty(), "not found: {planted}");
+        assert!(complaints[0].contains(&format!("line {line}:")), "{complaints:?}");
+    }
+    for harmless in [
+        "use super::{Chat, item::Item};",
+        "use crate::protocol::push::Push;",
+        "// use crate::net::Hub;\nconst TEXT: &str = \"crate::net::Hub\";",
+        "#[cfg(test)]\nmod tests { use crate::net::Hub; }",
+        "#[cfg(test)]\nuse crate::net::Hub;",
+        "impl S { #[cfg(test)] fn f() { crate::net::g() } }",
+        "pub(in super::super) struct S;",
+        "fn f() { std::mem::take(&mut net::x) }",
+    ] {
+        let (found, _) = imports(harmless, &module);
+        assert_eq!(forbidden(&module, &found), Vec::<String>::new(), "{harmless}");
+    }
+}
+
+#[test]
+fn a_circle_is_found_and_what_hangs_on_it_is_not_blamed() {
+    let of = |module: &str, text: &str| (name(module), imports(text, &name(module)).0);
+    let all = BTreeMap::from([
+        of("chat::a", "use super::b::B;"),
+        of("chat::b", "use super::c::inner::C; use super::d;"),
+        of("chat::c", "fn f(a: crate::chat::a::A) {}"),
+        of("chat::d", ""),
+        of("chat::e", "use super::a;"),
+    ]);
+    assert_eq!(circles(&graph(&all)), [name("chat::a"), name("chat::b"), name("chat::c")]);
 }
 
 #[test]
