@@ -45,7 +45,7 @@ fn run(stderr: &Stderr) -> Result<ExitCode, String> {
             Ok(ExitCode::SUCCESS)
         }
         Command::Print(text) => {
-            // Whoever closed stdout (`hongyan --help | head -1`) has seen enough.
+            // A reader that closed stdout (`hongyan --help | head -1`) has seen enough.
             io::stdout().write_all(text.as_bytes()).unwrap_or(());
             Ok(ExitCode::SUCCESS)
         }

@@ -58,7 +58,8 @@ impl Handle {
     /// Stops it cleanly and waits until it has: what was taken is safe, clients are told.
     ///
     /// # Panics
-    /// If the server's loop panicked: whoever runs it inside his own process must hear of it.
+    /// If the server's loop panicked: a program that runs it inside its own process must hear of
+    /// it.
     pub fn stop(mut self) {
         self.ask_to_stop();
         self.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
@@ -88,7 +89,7 @@ impl Drop for Handle {
     fn drop(&mut self) {
         if self.thread.is_some() {
             self.ask_to_stop();
-            // Whoever is unwinding already has a panic to report; a second one would abort.
+            // A thread that is unwinding already has a panic to report; a second one would abort.
             if let Err(panic) = self.join()
                 && !thread::panicking()
             {
@@ -163,7 +164,7 @@ fn launch(config: Config, mut signals: Option<Signals>, files: Limit) -> Result<
     let addr = listener.local_addr().map_err(|error| cannot("tell the address it listens on", &error))?;
     let hash_key = random_key()?;
     let mut rules = config.rules.clone();
-    // What is on its way to the store cannot be let go of: so it may be a part of the budget only.
+    // Jobs on their way to the store cannot be let go of: so they may be a part of the budget only.
     rules.jobs_bytes_max = rules.jobs_bytes_max.min(config.memory_bytes_max / JOBS_PART);
     let chat = Chat::new(rules, pool.first_seq(), hash_key);
     let stop = Arc::new(AtomicBool::new(false));
@@ -248,7 +249,7 @@ mod tests {
     }
 
     #[test]
-    fn who_ends_his_side_gets_his_answers() {
+    fn a_client_that_ends_its_side_gets_its_answers() {
         let handle = start(config()).unwrap();
         let mut ann = connect(&handle);
         ann.write_all(b"{\"MID\":\"l\",\"CONTENT\":{\"PASS\":\"x\",\"USER\":\"nobody\"},\"TYPE\":\"2\"}").unwrap();

@@ -215,7 +215,7 @@ fn another_log_in_on_the_same_connection() {
     ));
     bob.expect_reply("RE_MESSAGE", "f", "MF");
     bob.expect_error("f", "FORBIDDEN");
-    // What bob did not ack waits for him.
+    // The push that Bob did not ack waits.
     let mut again = server.raw();
     again.log_in("bob");
     again.expect_push("4", "m1");

@@ -143,9 +143,9 @@ fn the_whole_conversation_on_mysql() {
 }
 
 /// Two people become friends over two kinds of connection, one goes away, the server restarts, and
-/// he finds what he missed.
+/// that user finds what they missed.
 #[test]
-fn who_comes_back_finds_what_he_missed_even_after_a_restart() {
+fn a_user_who_comes_back_finds_what_they_missed_even_after_a_restart() {
     let folder = tempfile::tempdir().unwrap();
     let mut config = config();
     config.store = StoreUrl::Sqlite(folder.path().join("hongyan.db"));

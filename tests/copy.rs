@@ -184,7 +184,7 @@ fn a_mailbox_that_was_full_is_full_in_the_copy_and_an_ack_makes_room() {
     bob.expect_push("4", "m2");
     bob.fence();
     drop(bob);
-    // The deletion may still be on its way, and what is refused stays on his list.
+    // The deletion may still be on its way, and a refused message stays on Bob's list.
     let mut answer = String::new();
     while !answer.contains("MS") {
         ann.send(&ann.message("m3", "bob", "three"));

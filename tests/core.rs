@@ -83,7 +83,7 @@ fn strangers() -> (World, ConnId, ConnId) {
     (world, ann, bob)
 }
 
-/// Bob logs in, and is sent Ann's request `f1` and nothing else, which he acks.
+/// Bob logs in, is sent Ann's request `f1` and nothing else, and acks it.
 fn bob_reads_the_request(world: &mut World) -> ConnId {
     let bob = world.open();
     world.log_in(bob, "bob");

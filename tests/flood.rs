@@ -29,7 +29,7 @@ fn memory(server: &Running, key: &str) -> usize {
 }
 
 #[test]
-fn who_says_more_than_the_store_takes_is_refused_before_the_memory_is_full() {
+fn a_client_that_says_more_than_the_store_takes_is_refused_before_the_memory_is_full() {
     let folder = tempfile::tempdir().unwrap();
     let store = format!("sqlite:{}", folder.path().join("hongyan.db").display());
     let child = Command::new(env!("CARGO_BIN_EXE_hongyan"))

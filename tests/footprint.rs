@@ -1,5 +1,5 @@
 //! What one session and one message cost in memory, counted by the allocator. The limits below are
-//! the present figures and a little more: whoever makes them larger has to say so here.
+//! the present figures and a little more: a change that makes them larger has to say so here.
 //!
 //! The allocator counts what was asked for; its own overhead and the kernel's sockets come on top.
 //! `cargo bench --bench loopback -- --rows idle` measures the whole process.
@@ -169,7 +169,7 @@ fn a_connection_with_its_session() {
     };
     let mut hub = Hub::new(Chat::new(Rules::default(), 1, [1, 2]), bounds, [3, 4]);
     hub.begin_turn(Now { mono_ms: 1, wall_ms: 1 });
-    // What a client has sent is not the server's memory.
+    // The bytes that a client has sent are not the server's memory.
     let sent: Vec<_> = (0..SESSIONS).map(|number| Rc::new(RefCell::new(login(number).into_bytes()))).collect();
     let (bytes, ()) = bytes_kept(|| {
         for sent in &sent {

@@ -123,12 +123,12 @@ fn talk(sender: Client, first: u64) -> (BTreeMap<&'static str, BTreeSet<u64>>, u
     (promised, next)
 }
 
-/// A friend comes back and takes what waits: all that is owed to him must come.
+/// A friend comes back and takes what waits: all that is owed to them must come.
 fn collect(addr: SocketAddr, friend: &str, mut owed: BTreeSet<u64>) -> Received {
     let mut client = Client::log_in(addr, friend);
     let mut received = Received::default();
     while !owed.is_empty() {
-        // What is missing shows as nothing coming any more, because nobody sends meanwhile.
+        // A missing message shows as nothing coming any more, because nobody sends meanwhile.
         let frame = client.next().expect("the server went away");
         if let Some(id) = pushed(&frame) {
             received.note(id);
@@ -168,7 +168,7 @@ fn talk_until_killed(
     for received in [&acking, &silent] {
         assert!(received.out_of_order.is_empty(), "{:?}", received.out_of_order);
     }
-    // What was seen without an ack counts for nothing: it has to come again.
+    // A message that was seen without an ack counts for nothing: it has to come again.
     owed.entry("acking").or_default().retain(|n| !acking.seen.contains(n));
     next
 }
@@ -187,8 +187,8 @@ fn kill_again_and_again(store: &str, kills: u64, seed: u64) {
         server = Server::start(store);
         askers.check(server.addr);
         for friend in FRIENDS {
-            // Who never acks is left alone now and then: what is owed to him has to outlive several
-            // kills.
+            // The friend who never acks is left alone now and then: what is owed to them has to
+            // outlive several kills.
             if friend == "silent" && kill < kills && random.below(2) == 0 {
                 continue;
             }

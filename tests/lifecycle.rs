@@ -246,9 +246,9 @@ fn a_file_whose_name_means_something_to_sqlite_is_the_file_of_that_name() {
     assert!(std::fs::metadata(folder.path().join("file:im.db?mode=memory-wal")).unwrap().len() > 0);
 }
 
-/// Each of them would be asked to come again after a second if he found no place.
+/// The system would make each of them try again after a second if there were no place.
 #[test]
-fn who_comes_while_the_server_is_busy_has_his_place_in_the_queue() {
+fn a_client_that_comes_while_the_server_is_busy_has_its_place_in_the_queue() {
     let program = Program::start(&mut program("memory:"));
     program.signal("-STOP");
     let mut crowd = Vec::new();
@@ -262,7 +262,7 @@ fn who_comes_while_the_server_is_busy_has_his_place_in_the_queue() {
     }
     for mut stream in crowd {
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        assert_ne!(stream.read(&mut [0; 512]).unwrap(), 0, "he is answered");
+        assert_ne!(stream.read(&mut [0; 512]).unwrap(), 0, "the client is answered");
     }
 }
 

@@ -21,8 +21,8 @@ use std::time::{Duration, Instant};
 /// `--answer-within` of these tests. Longer than a reconnect takes when nothing is wrong, on a
 /// machine that is busy.
 const ANSWER_WITHIN: Duration = Duration::from_secs(3);
-/// How long a friend who is there may take for his ack before the store is asked: short, so that it
-/// is asked while it is away.
+/// How long a friend who is there may take for their ack before the store is asked: short, so that
+/// it is asked while it is away.
 const GRACE: Duration = Duration::from_millis(5);
 
 fn config(url: String) -> Config {
@@ -163,7 +163,7 @@ impl House {
             }
             new.expect_error("s", "UNAVAILABLE");
             assert!(Instant::now() < until, "nobody can sign up");
-            // Who is not logged in has 20 requests a second.
+            // A client that is not logged in has 20 requests a second.
             std::thread::sleep(Duration::from_millis(60));
         }
     }
@@ -216,7 +216,7 @@ fn read_only_and_back() {
     let id = house.id();
     house.ann.send(&house.ann.message(&id, "cy", "are you there?"));
     house.expect_refused(&id, Some("MF"));
-    // What only reads works.
+    // Requests that only read work.
     house.ann.send(r#"{"TYPE":"3","MID":"g","CONTENT":"bob"}"#);
     assert_eq!(kind(&house.ann.recv()), "RE_GETUSER_SUC");
     database.set_read_only(false);
@@ -265,7 +265,7 @@ fn what_is_larger_than_the_database_takes_is_told_so_and_not_tried_again() {
         house.ann.send(&house.ann.friend("1", &request, "ann", friend, &large));
         house.ann.expect_error(&request, "BAD_FIELD");
     }
-    // Whoever acks in time needs no store.
+    // A receiver who acks in time needs no store.
     let id = house.id();
     house.ann.send(&house.ann.message(&id, "bob", &large));
     house.bob.take(&id);
@@ -337,8 +337,8 @@ fn what_was_sent_and_not_acked_is_in_the_database_after_any_close() {
     let mut config = config(database.url());
     // Nothing is saved for being late: the close does it.
     (config.rules.save_after_ms, config.rules.answer_within_ms) = (60_000, 60_000);
-    // Longer than any single step takes on a slow machine; whoever is not meant to be idle speaks
-    // between them.
+    // Longer than any single step takes on a slow machine; clients that are not meant to be idle
+    // speak between them.
     (config.rules.idle_timeout_ms, config.rules.idle_check_ms) = (5_000, 100);
     let server = Server::with(config);
     let (mut ann, mut bob) = server.friends("ann", "bob");
@@ -451,8 +451,8 @@ fn a_commit_that_is_not_answered_for_too_long_is_done_again_and_everything_comes
     let mut house = House::new(config);
     befriend(&mut house.ann, &mut house.server.user("eve"));
     database.wait_for_pushes(0);
-    // Cy and Eve are away: what is not known to be stored is not promised, and said again it is
-    // found where it is.
+    // Cy and Eve are away: a message that is not known to be stored is not promised, and said again
+    // it is found where it is.
     withheld.store(1, Ordering::SeqCst);
     let away = ["cy", "eve"];
     let said: Vec<_> = (0..20).map(|n| (house.id(), away[n % 2])).collect();

@@ -13,8 +13,8 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 const MIB: u64 = 1024 * 1024;
-/// What one slow receiver may cost, whatever is sent to him: his list (1 MiB), what is on its way
-/// to the store and to him, the store's own buffers. Thirty-two times as much is sent.
+/// What one slow receiver may cost, whatever is sent to them: their list (1 MiB), what is on its
+/// way to the store and to them, the store's own buffers. Thirty-two times as much is sent.
 const GROWTH_MAX: u64 = 8 * MIB;
 const MESSAGES: usize = 1_000;
 const TEXT_BYTES: usize = 32 * 1024;
@@ -134,8 +134,8 @@ fn takes_all(server: &Server, count: usize) {
 }
 
 #[test]
-fn who_does_not_read_costs_little_and_loses_nothing() {
-    // Sent again so often that his socket, too, is full: from then on nothing is written for him.
+fn a_client_that_does_not_read_costs_little_and_loses_nothing() {
+    // Sent again so often that Bob's socket, too, is full: from then on nothing is written for it.
     let server = Server::start(&["--resend-every", "100ms"]);
     let (mut ann, bob) = server.friends("ann", "bob");
     let before = server.memory("VmRSS");
@@ -146,12 +146,12 @@ fn who_does_not_read_costs_little_and_loses_nothing() {
     drop(bob);
     takes_all(&server, MESSAGES);
     let grown = server.memory("VmHWM").saturating_sub(before);
-    println!("{} KiB more at most once he has read it all", grown / 1024);
-    assert!(grown < GROWTH_MAX, "{grown} bytes more, once he reads");
+    println!("{} KiB more at most once Bob has read it all", grown / 1024);
+    assert!(grown < GROWTH_MAX, "{grown} bytes more, once Bob reads");
 }
 
 #[test]
-fn who_reads_and_never_acks_costs_little_and_loses_nothing() {
+fn a_client_that_reads_and_never_acks_costs_little_and_loses_nothing() {
     let server = Server::start(&["--resend-every", "300ms"]);
     let (mut ann, mut bob) = server.friends("ann", "bob");
     let before = server.memory("VmRSS");
@@ -176,9 +176,9 @@ fn who_reads_and_never_acks_costs_little_and_loses_nothing() {
 }
 
 #[test]
-fn who_is_gone_without_a_word_is_closed_and_his_messages_wait() {
-    // Longer than anything here takes, for Ann must not be silent for so long; his last words
-    // linger for five seconds more.
+fn a_client_that_is_gone_without_a_word_is_closed_and_its_messages_wait() {
+    // Longer than anything here takes, for Ann must not be silent for so long; Bob's last
+    // words linger for five seconds more.
     let server = Server::start(&["--idle-timeout", "2s", "--idle-check", "50ms", "--resend-every", "20ms"]);
     let (mut ann, bob) = server.friends("ann", "bob");
     let text = "x".repeat(TEXT_BYTES);
@@ -187,13 +187,13 @@ fn who_is_gone_without_a_word_is_closed_and_his_messages_wait() {
     }
     let files = server.files();
     let until = Instant::now() + PATIENCE;
-    // His socket stays as it is: no end, no byte, nothing read.
+    // Bob's socket stays as it is: no end, no byte, nothing read.
     while server.files() == files {
-        assert!(Instant::now() < until, "he is still there");
+        assert!(Instant::now() < until, "Bob is still there");
         ann.fence();
         std::thread::sleep(Duration::from_millis(20));
     }
-    // What is said to him now waits as well.
+    // A message to Bob waits now as well.
     ann.say("m20", "bob", &text, "MS");
     drop(ann);
     takes_all(&server, 21);
@@ -201,7 +201,7 @@ fn who_is_gone_without_a_word_is_closed_and_his_messages_wait() {
 }
 
 #[test]
-fn who_speaks_and_takes_nothing_of_what_waits_is_closed_and_his_messages_wait() {
+fn a_client_that_speaks_and_takes_nothing_of_what_waits_is_closed_and_its_messages_wait() {
     let server = Server::start(&["--output-timeout", "400ms", "--resend-every", "20ms"]);
     let (mut ann, mut bob) = server.friends("ann", "bob");
     let files = server.files();
@@ -211,8 +211,9 @@ fn who_speaks_and_takes_nothing_of_what_waits_is_closed_and_his_messages_wait() 
     }
     let until = Instant::now() + PATIENCE;
     let error = loop {
-        assert!(Instant::now() < until, "he is still there");
-        // He is not silent; but sooner or later his output is so much that he is not read any more.
+        assert!(Instant::now() < until, "Bob is still there");
+        // Bob is not silent; but sooner or later there is so much output that Bob is not read any
+        // more.
         if let Err(error) = bob.stream().write_all(b"{\"TYPE\":\"0\",\"MID\":\"h\",\"CONTENT\":{}}\n") {
             break error;
         }
@@ -248,7 +249,7 @@ fn a_friend_cannot_lock_out_a_slow_receiver() {
     for n in 0..COUNT {
         ann.say(&format!("m{n}"), "bob", &text, "MS");
     }
-    // They wait for him, and come all at once.
+    // They wait for Bob, and come all at once.
     let mut bob = Client::connect(server.addr, Transport::Raw, Spelling::Text);
     bob.log_in("bob");
     take_slowly(&mut bob, COUNT);

@@ -250,7 +250,7 @@ fn a_database_that_answers_a_commit_before_it_is_on_the_disk_is_refused() {
     // One that becomes so is complained of when it is come to again, and served.
     root.query_drop("SET GLOBAL innodb_flush_log_at_trx_commit = 2").unwrap();
     database.kill_connections();
-    // Connections are opened again for whoever needs the store.
+    // Connections are opened again for the workers that need the store.
     let mut client = common::Client::connect(addr, common::Transport::Raw, common::Spelling::Text);
     client.sign_up("ann");
     waiting.line_with("the store keeps no promises any more: its innodb_flush_log_at_trx_commit is 2");

@@ -324,7 +324,7 @@ fn a_friendship_ends_both_ways() {
 }
 
 #[test]
-fn who_ends_it_withdraws_their_own_request() {
+fn a_user_who_ends_it_withdraws_their_own_request() {
     on_each(|store| {
         sign_up(store, &["ann", "bob", "cy"]);
         ask(store, &request(1, "bob", "ann", "r"));

@@ -22,8 +22,7 @@ struct Opening {
     in_http: bool,
 }
 
-/// Connects everybody, and waits until each is logged in and has been sent `pushes` that wait for
-/// him.
+/// Connects all users, and waits until each is logged in and has been sent the `pushes` that wait.
 pub fn open_all(
     addr: SocketAddr,
     dialect: Dialect,
@@ -41,8 +40,8 @@ pub fn connect(addr: SocketAddr) -> Fallible<TcpStream> {
     Ok(stream)
 }
 
-/// Logs everybody in on his connection, and waits until each has been sent `pushes` that wait for
-/// him.
+/// Logs each user in on their connection, and waits until each has been sent the `pushes` that
+/// wait.
 pub fn log_in_all(
     users: impl Iterator<Item = (Fallible<TcpStream>, String)>,
     dialect: Dialect,

@@ -28,9 +28,9 @@ struct Conn {
     dirty: bool,
 }
 
-/// Somebody who sends, and where his messages are.
+/// A user who sends, and where their messages are.
 struct Sender {
-    /// One for each of his friends.
+    /// One for each of their friends.
     frames: Vec<Frames>,
     next: u64,
     /// All before this have their time of sending.
@@ -64,7 +64,7 @@ pub struct Load {
 }
 
 impl Load {
-    /// `streams` are logged in: each sender and, if `receivers` are here, his receiver behind him.
+    /// `streams` are logged in: each sender and, if `receivers` are here, its receiver behind it.
     /// `in_flight` is the most that one sender has on the way.
     pub fn new(
         dialect: Dialect,
@@ -286,7 +286,7 @@ impl Load {
         }
     }
 
-    /// Puts the next message of a sender into his output. Its latency counts from `due_ns` or else
+    /// Puts the next message of a sender into its output. The latency counts from `due_ns` or else
     /// from when it is written.
     fn send(&mut self, sender: usize, due_ns: Option<u64>) {
         let index = sender * self.stride;

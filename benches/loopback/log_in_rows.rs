@@ -17,12 +17,12 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 const WAITING: usize = 20;
-/// A user is a friend of so many before and so many behind him.
+/// A user is a friend of so many users before and so many behind in the ring.
 pub const NEIGHBOURS: usize = 5;
 /// What the server asks for: a page and one more, which tells whether there are more.
 const PAGE: u32 = 65;
 
-/// Users in a ring, each a friend of his neighbours.
+/// Users in a ring, each a friend of their neighbours.
 pub fn ring(
     starter: &Starter,
     settings: &Settings,

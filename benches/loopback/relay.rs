@@ -21,7 +21,7 @@ struct Conn {
     dirty: bool,
 }
 
-/// Runs until its stdin ends: whoever started it holds the other side.
+/// Runs until its stdin ends: the process that started it holds the other side.
 pub fn serve() -> Fallible<()> {
     std::thread::spawn(|| {
         let mut end = [0];

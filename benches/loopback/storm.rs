@@ -13,13 +13,14 @@ use std::time::{Duration, Instant};
 
 /// Connections begun in one turn: a storm, but one that leaves its own thread time to read.
 const CONNECTS_PER_TURN: usize = 16;
-/// Whoever is refused comes again after this, and up to as much again, each by his own number.
+/// A guest who is refused comes again after this, and up to as much again: it depends on their
+/// number.
 const RETRY_AFTER: Duration = Duration::from_millis(500);
 const PATIENCE: Duration = Duration::from_secs(240);
 /// Between two messages of the talk.
 const TALK_EVERY: Duration = Duration::from_millis(2);
 
-/// How somebody shows who he is.
+/// How a guest proves who they are.
 #[derive(Clone)]
 pub enum Proof {
     Password,
@@ -27,7 +28,7 @@ pub enum Proof {
     Token(String),
 }
 
-/// Where somebody is on his way.
+/// Where a guest is on their way.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Way {
     /// Comes at this time.
@@ -38,7 +39,7 @@ enum Way {
     Asked,
     /// Is in, and wants a token.
     In,
-    /// Is where he wanted to be, or was refused for good.
+    /// Is where they wanted to be, or was refused for good.
     Done,
 }
 
@@ -46,9 +47,9 @@ enum Way {
 pub struct Guest {
     pub name: String,
     pub proof: Proof,
-    /// The token he was given.
+    /// The token that they were given.
     pub token: Option<String>,
-    /// He was told RATE_LIMITED at the end.
+    /// They were told RATE_LIMITED at the end.
     pub throttled: bool,
     stream: Option<TcpStream>,
     input: Vec<u8>,
@@ -70,7 +71,7 @@ impl Guest {
         Self { name, proof, token: None, throttled: false, stream: None, input: vec![], way, refusal: None }
     }
 
-    /// Loses his connection, and comes again.
+    /// Loses their connection, and comes again.
     pub fn leave(&mut self, proof: Proof) {
         *self = Self::new(std::mem::take(&mut self.name), proof);
     }

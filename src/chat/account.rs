@@ -94,7 +94,7 @@ impl Chat {
         self.wait_at_gate(Waiting::SignUp { request, origin, profile, secret }, out);
     }
 
-    /// TYPE TOKEN: the cheap way back, of whoever is logged in.
+    /// TYPE TOKEN: the cheap way back, for a user who is logged in.
     #[inline(never)]
     pub(super) fn token(&mut self, to: To, user: UserId, verb: TokenVerb, out: &mut Vec<Action>) {
         let user = self.users.get(user).name.clone();
@@ -247,8 +247,8 @@ impl Chat {
             | Pending::Friends(_)
             | Pending::Lost { .. } => None,
         };
-        // What cannot be read was asked for all the same: it counts, or a client could go on for
-        // ever.
+        // A row that cannot be read was asked for all the same: it counts, or a client could go on
+        // for ever.
         let tried = if refused { Settled::Wrong } else { Settled::NotMade };
         match (pending, outcome) {
             (Pending::Page(user), Outcome::Refused) => self.page_failed(user, DAMAGED_PAGE_RETRY_MS),

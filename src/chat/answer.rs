@@ -33,7 +33,7 @@ pub(super) const LOG_IN_FIRST: Fault = Fault(ErrorCode::NotLoggedIn, "log in fir
 pub(super) const NOT_YOU: Fault = Fault(ErrorCode::Forbidden, "nobody speaks for another");
 pub(super) const TOO_FAST: Fault = Fault(ErrorCode::RateLimited, "too many requests a second, slow down");
 
-/// What a job that was to write and did not tells whoever waits for it.
+/// The fault that is told to those who wait for a job that was to write and did not.
 pub(super) fn fault_of(outcome: &Outcome) -> Fault {
     match outcome {
         Outcome::TooLarge => LARGER_THAN_ROWS,

@@ -252,12 +252,12 @@ pub enum Job {
         /// What `Hash` made of the password.
         password_hash: Secret,
     },
-    /// Data lane of the user: if it is proven that it is he, his friends and the first page of what
-    /// waits for him, all in one go. → [`Outcome::Loaded`] or [`Outcome::Unproven`]
+    /// Data lane of the user: if the proof is good, their friends and the first page of what waits
+    /// for them, all in one go. → [`Outcome::Loaded`] or [`Outcome::Unproven`]
     LogIn {
         /// Who wants to log in.
         user: UserName,
-        /// What he says to prove it.
+        /// What they say to prove it.
         proof: Proof,
         /// The time, in ms since the epoch: tokens expire.
         now_ms: u64,
@@ -285,7 +285,7 @@ pub enum Job {
     Verify {
         /// Who wants to log in.
         user: UserName,
-        /// The password he gave.
+        /// The password that they gave.
         secret: Secret,
         /// What the store keeps.
         password_hash: Option<Secret>,
@@ -310,7 +310,7 @@ pub enum Job {
         /// And how large together, in bytes; the one that goes beyond is the last.
         bytes_max: usize,
     },
-    /// Data lane of whoever asks: a profile. It is not about the asker's data, so its place in
+    /// Data lane of the asker: a profile. It is not about the asker's data, so its place in
     /// their order does not count. → [`Outcome::Profile`]
     GetProfile {
         /// Who asks.
@@ -364,7 +364,7 @@ pub enum Job {
         /// Tokens of one user.
         tokens_max: u32,
     },
-    /// Data lane of the user: forget all his tokens. → [`Outcome::TokensRevoked`]
+    /// Data lane of the user: forget all their tokens. → [`Outcome::TokensRevoked`]
     RevokeTokens {
         /// Whose.
         user: UserName,
@@ -405,7 +405,7 @@ pub enum Outcome {
     /// `Prove`: it is that user.
     Proven,
     /// `LogIn`, `Prove`: the password is yet to be verified, against this; or there is no such
-    /// user, or the token is none that he may use.
+    /// user, or the token is none that they may use.
     Unproven(Option<Secret>),
     /// `Verify`: whether the password fits.
     Verified(bool),
@@ -415,7 +415,7 @@ pub enum Outcome {
     TokensRevoked,
     /// `LogIn`, `Load`.
     Loaded {
-        /// Everybody he is friends with, in no order.
+        /// All friends of the user, in no order.
         friends: Vec<UserName>,
         /// The first page.
         page: Page,

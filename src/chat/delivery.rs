@@ -64,7 +64,7 @@ impl Chat {
     }
 
     /// Puts a push that is committed already (by a friend request or its answer) on its receiver's
-    /// list, if he has one.
+    /// list, if there is one.
     pub(super) fn deliver_committed(&mut self, push: Push, receiver: UserId, out: &mut Vec<Action>) {
         let user = self.users.get_mut(receiver);
         if user.conn.is_some() && user.list.is_none() {
@@ -79,7 +79,7 @@ impl Chat {
             // The pages have passed its place.
             Some(Feed::Backlog { after_seq, .. }) => push.seq <= after_seq,
         };
-        // A job that was tried again may find its push on the list: he logged in since.
+        // A job that was tried again may find its push on the list: the user logged in since.
         let list = self.users.get(receiver).list.as_ref();
         let (listed, later) = list.map_or((false, false), |list| list.seqs_from(push.seq));
         if !known || listed {
@@ -257,22 +257,22 @@ impl Chat {
                 }
             }
             // An ack may still take it off its list, but room is made by the receiver alone:
-            // whoever waits is told at once.
+            // those who wait are told at once.
             Outcome::Full => self.not_saved(item, Save::Full, FULL, out),
-            // Trying again would not help, and whoever waits is to know that now.
+            // Trying again would not help, and those who wait are to know that now.
             Outcome::Refused | Outcome::TooLarge => self.save_failed(item, fault_of(outcome), out),
             _ if !self.stopping && self.may_be_acked(item) => self.save_again_later(item, out),
             _ => self.save_failed(item, UNAVAILABLE, out),
         }
     }
 
-    /// Is its receiver there? Then his ack may make it safe, whatever the store does.
+    /// Is its receiver there? Then their ack may make it safe, whatever the store does.
     fn may_be_acked(&self, item: ItemRef) -> bool {
         let listed = self.items.get(item).filter(|found| found.listed && found.waits());
         listed.is_some_and(|found| self.users.get(found.receiver).conn.is_some())
     }
 
-    /// Whoever waits for it waits on, until his time is over: for the ack, or for a store that is
+    /// Those who wait for it wait on, until their time is over: for the ack, or for a store that is
     /// back.
     fn save_again_later(&mut self, item: ItemRef, out: &mut Vec<Action>) {
         if let Some(found) = self.items.get_mut(item) {
@@ -312,7 +312,7 @@ impl Chat {
         }
     }
 
-    /// `MF`: not promised. Who sends it again is heard again.
+    /// `MF`: not promised. A client that sends it again is heard again.
     pub(super) fn refuse_waiters(&mut self, item: ItemRef, due_ms: Option<u64>, fault: Fault, out: &mut Vec<Action>) {
         let Some(found) = self.items.get_mut(item) else {
             return;
@@ -354,8 +354,8 @@ impl Chat {
         self.reply(conn, spelling, ReplyId::OfPush(push.clone()), Reply::Message { taken: true }, out);
     }
 
-    /// Takes an item off its receiver's list; `false` if it stood on none. What waited for its
-    /// place is yet to be sent.
+    /// Takes an item off its receiver's list; `false` if it stood on none. The pushes that waited
+    /// for its place are yet to be sent.
     pub(super) fn unlist(&mut self, item: ItemRef) -> bool {
         let Some(found) = self.items.get_mut(item).filter(|found| found.listed) else {
             return false;
@@ -400,7 +400,7 @@ impl Chat {
 
     /// The same for one that is in the table no more.
     pub(super) fn forget(&mut self, name: ItemRef, item: Item) {
-        debug_assert!(!item.waits() && !item.charged, "whoever waits is answered first");
+        debug_assert!(!item.waits() && !item.charged, "a waiter is answered first");
         if let Some(sender) = item.sender {
             if !item.safe {
                 let key = Key::of(self.users.hash(item.push.receiver()), item.push.id());

@@ -71,8 +71,8 @@ impl Chat {
         self.users.release(receiver);
     }
 
-    /// What became of this one is not found out by trying it again: whose friends the two are is
-    /// read anew, if it matters.
+    /// Trying this one again does not find out what became of it: the friends of both are read
+    /// anew, if it matters.
     pub(super) fn doubt_both(&mut self, friendship: &Friendship) {
         if friendship.changes_friends() {
             self.doubt(friendship.me);
@@ -80,8 +80,8 @@ impl Chat {
         }
     }
 
-    /// His friends in memory may not be those in the store. Of those who are away nothing is in
-    /// memory.
+    /// The user's friends in memory may not be those in the store. Of users who are away nothing is
+    /// in memory.
     fn doubt(&mut self, user: UserId) {
         let entry = self.users.get(user);
         if entry.conn.is_none() && entry.loading.is_none() {

@@ -1,7 +1,7 @@
 //! TYPE 6: asking to be friends, answering, and ending it. Each changes who is whose friend, so
 //! each waits for the commit.
 //!
-//! What concerns one pair of people is done one after the other, so that the friends in memory are
+//! Changes for one pair of people are done one after the other, so that the friends in memory are
 //! those in the store whatever the order in which workers answer.
 
 use super::account::{Pending, id_text};
@@ -177,7 +177,7 @@ impl Chat {
         }
     }
 
-    /// The store failed, or did it and could not say so. Whoever asked is told that nothing is
+    /// The store failed, or did it and could not say so. The asker is told that nothing is
     /// promised; the pair stays busy until it is known whether those online are friends and whether
     /// there is a push to send.
     fn friendship_failed(&mut self, mut friendship: Friendship, out: &mut Vec<Action>) {

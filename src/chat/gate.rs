@@ -1,12 +1,12 @@
 //! In what order passwords are hashed: hashing is dear, so it is the one thing that a stranger
 //! could make this server choke on.
 //!
-//! What waits for it waits here, and only a few runs are with the workers at a time. There are
-//! three rooms, each with a bound of its own, so that who fills one keeps nobody out of another:
-//! log-ins above suspicion (see [`super::tries`]), other log-ins, and sign-ups. Those above
-//! suspicion go first, each in the order in which it came; for every [`FIRST_IN_A_ROW`] of them one
-//! of the other two rooms is taken, in turn, so that nobody waits for ever. One address has at most
-//! a share of all places.
+//! Requests wait for it here, and only a few runs are with the workers at a time. There are three
+//! rooms, each with a bound of its own, so that a client that fills one keeps nobody out of
+//! another: log-ins above suspicion (see [`super::tries`]), other log-ins, and sign-ups. Those
+//! above suspicion go first, each in the order in which it came; for every [`FIRST_IN_A_ROW`] of
+//! them one of the other two rooms is taken, in turn, so that nobody waits for ever. One address
+//! has at most a share of all places.
 
 use super::Chat;
 use super::account::Pending;
@@ -194,7 +194,7 @@ impl Chat {
             && let Some(waiting) = self.gate.next()
         {
             let request = waiting.request();
-            // Whoever is gone, or was told that it took too long, is not worth a run.
+            // A client that is gone, or was told that it took too long, is not worth a run.
             if !self.is_awaited(request) {
                 self.turn_away(waiting, out);
                 continue;

@@ -3,8 +3,8 @@
 //! A user has a share of the store: the jobs that were submitted because of their requests, and the
 //! messages of theirs that will need one unless they are acked first. At the bound the shell is
 //! told to hold the requests of their connection (acks, heartbeats and log-ins are read on), and
-//! when half of it is done, to go on. What is in flight belongs to the user, so whoever connects
-//! again does not have more of it.
+//! when half of it is done, to go on. Jobs in flight belong to the user, so a user who connects
+//! again does not have more of them.
 //!
 //! As long as the store has room for everybody, the bound is what the rules say; when it has not,
 //! each may have a part of what is free (a dynamic threshold): however many fill it, there is room
@@ -45,7 +45,7 @@ impl Load {
 }
 
 /// What everybody has in flight, by the place in the table of users, which is never large for long.
-/// Whoever has something counts as referred to.
+/// A user who has something in flight counts as referred to.
 #[derive(Debug, Default)]
 pub(super) struct InFlight {
     by_slot: Vec<Load>,
@@ -84,7 +84,7 @@ pub(super) fn units(push_bytes: usize) -> u32 {
 }
 
 impl Chat {
-    /// Whose request a job is for, and how much it counts. What a log-in needs belongs to nobody
+    /// Whose request a job is for, and how much it counts. The jobs of a log-in belong to nobody
     /// yet.
     pub(super) fn payer(&self, job: &Job, pending: &Pending) -> Option<(UserId, u32)> {
         let rules = &self.rules;

@@ -204,7 +204,7 @@ impl Chat {
         }
     }
 
-    /// Whoever takes what had been waiting for them is there: before they have read it all they may
+    /// A client that takes what had been waiting for it is there: before it has read it all it may
     /// have nothing to say.
     pub(super) fn drained(&mut self, conn: ConnId) {
         if let Some(session) = self.sessions.get_mut(conn)
@@ -300,7 +300,7 @@ fn id_of<'a>(request: &'a Request<'_>) -> Option<&'a str> {
     }
 }
 
-/// docs/protocol.md §6. What is well-formed counts whatever its answer is.
+/// docs/protocol.md §6. A well-formed request counts whatever its answer is.
 fn counts_as_speaking(verb: Verb, logged_in: bool) -> bool {
     match verb {
         Verb::Login => true,

@@ -120,7 +120,7 @@ impl Chat {
             assert_eq!(self.users.get(user).conn, Some(conn));
         }
         for (id, user, _) in self.users.iter() {
-            assert_eq!(user.conn, online.get(&id).copied(), "{:?} is online where he is not", user.name);
+            assert_eq!(user.conn, online.get(&id).copied(), "{:?} is online where they are not", user.name);
             assert!(user.conn.is_some() || user.friends.is_empty());
             assert!(user.friends.is_sorted());
             assert!(user.conn.is_some() || user.loading.is_some() || user.list.is_none(), "a list for nobody");

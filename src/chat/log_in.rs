@@ -1,9 +1,9 @@
 //! TYPE 2: from a password or a token to a user who is online.
 //!
 //! Of each user one log-in at a time reads friends and the first page. Others that come meanwhile
-//! only prove who they are, and then wait for their turn: a page is large, and whoever knows one
-//! password could ask for a thousand at once. Who is online already needs no page: everything is in
-//! memory.
+//! only prove who they are, and then wait for their turn: a page is large, and a client that knows
+//! one password could ask for a thousand at once. A user who is online already needs no page:
+//! everything is in memory.
 
 use super::Chat;
 use super::account::{Pending, To};
@@ -48,9 +48,9 @@ impl Chat {
         let request = self.ask(to, Verb::Login, out);
         let log_in = LogIn { request, user, proof, attempt };
         if waits {
-            // What the first user asked is answered first: behind the `LS` the second one would
-            // take it for an answer to them. That is at most as long as a request may take, and
-            // nothing more is read from this connection meanwhile.
+            // The first user's requests are answered first: behind the `LS` the second one would
+            // take such an answer for one to them. That is at most as long as a request may take,
+            // and nothing more is read from this connection meanwhile.
             self.later_log_ins.insert(conn, log_in);
         } else {
             self.begin_log_in(log_in, out);
@@ -91,8 +91,8 @@ impl Chat {
         self.submit_for(request, job, Pending::LogIn { request, user, proof, attempt }, out);
     }
 
-    /// Whoever wants to log in is somebody from now on, as far as their list and their friends are
-    /// concerned: what happens to them while they are read must not be lost.
+    /// A user who wants to log in is referred to from now on, as far as their list and their
+    /// friends are concerned: what happens to them while they are read must not be lost.
     /// [`reading_ended`](Self::reading_ended) is its end.
     pub(super) fn begin_reading(&mut self, user: &UserName) -> UserId {
         let user = self.users.refer(user);
@@ -194,7 +194,7 @@ impl Chat {
         session.push_spelling = spelling;
         let before = session.user.replace(user);
         if before.is_none() {
-            // What it had used up before was its allowance as a stranger.
+            // The allowance that it had used up before was that of a stranger.
             session.fill_bucket();
         }
         if let Some(before) = before.filter(|&before| before != user) {
@@ -221,7 +221,7 @@ impl Chat {
         }
         self.pump(user, out);
         if self.users.get(user).list.as_ref().is_some_and(|list| list.is_done()) {
-            // Nothing waits for him: most log in and are silent.
+            // Nothing waits for the user: most log in and are silent.
             return self.drop_list(user);
         }
         self.arm_resend(user);

@@ -1,5 +1,5 @@
 //! Coming and going: a list is read from the store in pages when its user comes online, moves over
-//! to his next connection, and is made safe when he goes.
+//! to their next connection, and is made safe when they go.
 
 use super::account::Pending;
 use super::contract::{Action, Job, Page};
@@ -16,8 +16,8 @@ pub(super) const PAGE_RETRY_MS: u64 = 1_000;
 pub(super) const DAMAGED_PAGE_RETRY_MS: u64 = 60_000;
 
 impl Chat {
-    /// A log-in's first page is about to be asked for: from now on what is taken for him is kept
-    /// until it is here.
+    /// A log-in's first page is about to be asked for: from now on what is taken for the user
+    /// is kept until it is here.
     pub(super) fn loading_begins(&mut self, user: UserId) {
         self.users.loading_begins(user);
         let entry = self.users.get_mut(user);
@@ -110,15 +110,15 @@ impl Chat {
         let last_seq = page.pushes.last().map_or(after_seq, |push| push.seq);
         let mut tail = tail.into_iter().peekable();
         for push in page.pushes {
-            // What was not saved when the page was read may be on its way again, and no later page
-            // would have it.
+            // A push that was not saved when the page was read may be on its way again, and no
+            // later page would have it.
             while let Some(earlier) = tail.next_if(|item| item.seq < push.seq) {
                 self.append(user, earlier);
             }
             if here.contains(&push.seq) || self.undeleted.contains(&push.seq) {
                 continue;
             }
-            // What stands on the tail, too, keeps its item. Both ascend.
+            // A push that stands on the tail, too, keeps its item. Both ascend.
             match tail.next_if(|item| item.seq == push.seq) {
                 Some(item) => self.append(user, item),
                 None => self.list_committed(push, user),
@@ -182,9 +182,9 @@ impl Chat {
         }
     }
 
-    /// His connection is gone.
+    /// The user's connection is gone.
     pub(super) fn goes_offline(&mut self, user: UserId, out: &mut Vec<Action>) {
-        // What is let go of below may be the last that refers to him.
+        // The references that are let go of below may be the last ones to the user.
         self.users.hold(user);
         self.users.get_mut(user).conn = None;
         self.users.forget_friends(user);

@@ -166,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn who_goes_on_is_not_shut_out_for_longer() {
+    fn a_client_that_goes_on_is_not_shut_out_for_longer() {
         let mut throttle = Throttle::default();
         for _ in 0..1_000 {
             throttle.note(1, 0, PACE, 100);

@@ -3,8 +3,8 @@
 
 use hashbrown::HashTable;
 
-/// Places of one user, one for each remainder of its number: whoever logs in from very many pushes
-/// out their own, and nobody else's.
+/// Places of one user, one for each remainder of its number: a user who logs in from very many
+/// pushes out their own, and nobody else's.
 pub(super) const SLOTS: u64 = 8;
 
 /// There may be one for everybody who is online: small, and without a pointer.

@@ -1,8 +1,8 @@
 //! Who is known: names interned once, who is online on which connection, and the friends of those
 //! online.
 //!
-//! A user stands in the table as long as something refers to him: a connection, a friend's list, a
-//! push in flight, a job. "Is he connected here?" is asked of this room and nowhere else.
+//! A user stands in the table as long as something refers to them: a connection, a friend's list, a
+//! push in flight, a job. "Are they connected here?" is asked of this room and nowhere else.
 
 use super::contract::{ConnId, Ticket};
 use super::delivery::AckList;
@@ -40,15 +40,15 @@ fn hash_with(keyed: &DefaultHasher, name: &str) -> u64 {
 #[derive(Debug)]
 pub(super) struct User {
     pub(super) name: UserName,
-    /// His one live connection, if he is online.
+    /// Their one live connection, if they are online.
     pub(super) conn: Option<ConnId>,
-    /// His friends, sorted; only kept while he is online.
+    /// Their friends, sorted; only kept while they are online.
     pub(super) friends: Box<[UserId]>,
-    /// His ACK list; dropped when it has been empty for a while.
+    /// Their ACK list; dropped when it has been empty for a while.
     pub(super) list: Option<Box<AckList>>,
-    /// Log-ins of his whose friends and first page are on their way, and what changed meanwhile.
+    /// Log-ins of theirs whose friends and first page are on the way, and what changed meanwhile.
     pub(super) loading: Option<Box<Loading>>,
-    /// What he sent of late.
+    /// What they sent of late.
     pub(super) recent: Option<Box<Recent>>,
     refs: u32,
 }
@@ -110,7 +110,7 @@ impl Users {
         self.find_hashed(self.hash(name), name)
     }
 
-    /// The same, for whoever has the [`hash`](Self::hash) of the name already.
+    /// The same, for a caller that has the [`hash`](Self::hash) of the name already.
     pub(super) fn find_hashed(&self, hash: u64, name: &str) -> Option<UserId> {
         let slab = &self.slab;
         self.by_name
@@ -118,7 +118,7 @@ impl Users {
             .map(|&slot| UserId::of(slot as usize))
     }
 
-    /// Finds or adds a user and counts a reference to him.
+    /// Finds or adds a user and counts a reference to them.
     pub(super) fn refer(&mut self, name: &UserName) -> UserId {
         if let Some(user) = self.find(name.as_str()) {
             self.hold(user);
@@ -198,11 +198,11 @@ impl Users {
         for (other, friends) in changes {
             self.change_friend(user, other, friends);
         }
-        // Last, so that whoever was and is a friend keeps their place.
+        // Last, so that a user who was and is a friend keeps their place.
         before.into_iter().for_each(|friend| self.release(friend));
     }
 
-    /// Forgets who his friends are: he went offline.
+    /// Forgets who their friends are: they went offline.
     pub(super) fn forget_friends(&mut self, user: UserId) {
         let friends = std::mem::take(&mut self.get_mut(user).friends);
         self.friends_len -= friends.len();
@@ -247,7 +247,7 @@ impl Users {
         self.get_mut(user).friends = list.into();
     }
 
-    /// One more log-in of his is in progress.
+    /// One more log-in of theirs is in progress.
     pub(super) fn loading_begins(&mut self, user: UserId) {
         self.get_mut(user).loading.get_or_insert_default().count += 1;
     }

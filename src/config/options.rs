@@ -228,7 +228,7 @@ pub static OPTIONS: &[Opt] = &[
         ADDRESS,
         "requests-before-login-per-address-max",
         Kind::Count(number!(1, 1_000_000, rules.requests_before_login_per_address_max: u32)),
-        "Requests at once of all clients that are not logged in; beyond their allowance whoever sends more is closed.",
+        "Requests at once of all clients that are not logged in; beyond their allowance a client that sends more is closed.",
     ),
     opt(
         ADDRESS,

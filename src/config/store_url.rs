@@ -39,14 +39,14 @@ impl StoreUrl {
         ))
     }
 
-    /// Only the path of a file. What SQLite could take for something else is refused: the file that
-    /// is locked is then certainly the one that is opened.
+    /// Only the path of a file. A path that SQLite could take for something else is refused: the
+    /// file that is locked is then certainly the one that is opened.
     fn parse_sqlite(path: &str) -> Result<Self, String> {
         let ends = |ends: &[&str]| ends.iter().any(|end| path.ends_with(end));
         let why = if path.is_empty() {
             "\"sqlite:\" needs the path of a file behind it, as in sqlite:hongyan.db".to_owned()
         } else if path.starts_with(":memory:") {
-            "a store in memory is not kept; whoever wants that writes memory:, without sqlite:".to_owned()
+            "a store in memory is not kept; if that is wanted, write memory:, without sqlite:".to_owned()
         } else if path.starts_with(':') {
             format!("{path:?} begins with a colon, which means something else to SQLite; write sqlite:./{path}")
         } else if path.get(..5).is_some_and(|start| start.eq_ignore_ascii_case("file:")) {
@@ -84,7 +84,7 @@ impl StoreUrl {
             |port: &str| is_behind_user || !text.contains('@') && port.bytes().all(|byte| byte.is_ascii_digit());
         match behind.split_once(':') {
             Some((_, port)) if !port.parse::<u16>().is_ok_and(|port| port > 0) => {
-                // What looks like it may also be the beginning of a password.
+                // A text that looks like a port may also be the beginning of a password.
                 let shown = if is_port(port) { format!(" {port:?}") } else { String::new() };
                 Err(format!("its port{shown} is none: a port is a number from 1 to 65535"))
             }

@@ -54,7 +54,7 @@ pub fn run<W: Write>(order: &CopyOrder, stderr: W, signals: &[i32]) -> Result<()
     }
     let took = began.elapsed().as_secs_f64();
     writeln!(said, "copied {total} records from {} to {} in {took:.1} s", order.from, order.to).unwrap_or(());
-    // Whoever closed stdout has the exit status.
+    // A reader that closed stdout has the exit status.
     io::stdout().write_all(said.as_bytes()).unwrap_or(());
     Ok(())
 }

@@ -44,7 +44,7 @@ struct Step {
     shown: Instant,
 }
 
-/// The progress of one copy. It cannot fail: whoever closed stderr does not want to know.
+/// The progress of one copy. It cannot fail: a reader that closed stderr does not want to know.
 pub struct Progress<W: Write> {
     out: W,
     style: Style,

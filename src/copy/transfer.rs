@@ -34,7 +34,7 @@ struct Pages<'a, 'b> {
     table: &'static Table,
     after: Option<Row>,
     rows_max: u32,
-    /// What was read and not given out, for whoever wants single rows.
+    /// Rows that were read and not given out, for a caller that wants single rows.
     page: std::vec::IntoIter<Row>,
 }
 

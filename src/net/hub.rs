@@ -1,4 +1,4 @@
-//! The loop without its poll: all connections and the core between them. What the sockets are is
+//! The loop without its poll: all connections and the core between them. The kind of socket is
 //! left open, so that tests can put torn and broken ones underneath.
 
 use super::conn::{Conn, Waits};
@@ -62,7 +62,7 @@ pub struct Hub<S> {
     pub(super) bounds: Bounds,
     pub(super) counters: Counters,
     pub(super) now: Now,
-    /// Lent to whoever reads; empty only in the meantime.
+    /// Lent to the connection that reads; empty only in the meantime.
     pub(super) shared: Vec<u8>,
     pub(super) scratch: Scratch,
     pub(super) spare: Spare,
@@ -140,8 +140,8 @@ impl<S: Stream> Hub<S> {
         }
     }
 
-    /// Begins a turn, of whose events all are handed in. What had arrived when the last turn began
-    /// is among them.
+    /// Begins a turn, of whose events all are handed in. All that had arrived when the last turn
+    /// began is among them.
     pub fn begin_turn(&mut self, now: Now) {
         self.heard.polled_ms = self.now.mono_ms;
         self.heard.polled_all = true;
@@ -235,8 +235,8 @@ impl<S: Stream> Hub<S> {
 
     /// Both sides are ended: nothing can be written.
     pub fn on_broken(&mut self, id: ConnId) {
-        // What it sent before is read first; reading finds the end by itself. Only who is read no
-        // more needs to be told.
+        // Earlier input is read first; reading finds the end by itself. Only a connection that is
+        // read no more needs to be told.
         if self.conns.get(id).is_some_and(|conn| conn.half_closed) {
             self.failed.push((id, Why::PeerClosed));
         }
@@ -290,7 +290,7 @@ impl<S: Stream> Hub<S> {
         self.heard.note(nobody_waits);
         if self.is_due(self.chat.next_deadline()) {
             if self.is_late() {
-                // Whoever takes what waited for them has a say, too.
+                // A client that takes what waited for it has a say, too.
                 self.flush_dirty();
             }
             self.dispatch(Event::Tick { heard_ms: self.heard.by_ms });

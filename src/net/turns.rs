@@ -2,13 +2,13 @@
 //! work and not by bytes.
 //!
 //! Two queues, as in fair queueing for networks. *Ready* are those that an edge has woken: they are
-//! served first, one quantum each, and nearly always that is all they have to say. Who has more
-//! goes to the back of the *backlog*, of which a turn serves so much as its budget allows. So a
-//! client that says little waits for one turn, and not for a whole round of those who never stop,
+//! served first, one quantum each, and nearly always that is all they have to say. One that has
+//! more goes to the back of the *backlog*, of which a turn serves so much as its budget allows. So
+//! a client that says little waits for one turn, and not for a whole round of those who never stop,
 //! and those share among each other what is left.
 //!
-//! Whoever used up more than the quantum (an input is never cut in two) carries a debt, and is
-//! passed over until it is repaid.
+//! A connection that used up more than the quantum (an input is never cut in two) carries a debt,
+//! and is passed over until it is repaid.
 
 use super::hub::Hub;
 use super::input::TOUCHED_AT_ONCE;
@@ -48,7 +48,7 @@ const TURN: i64 = 3_000 * MICROSECOND;
 const QUANTUM_MAX: i64 = 1_000 * MICROSECOND;
 /// And when very many do: a client with sixteen requests in flight is served in one go.
 const QUANTUM_MIN: i64 = 24 * MICROSECOND;
-/// What of those who were just woken is served in one turn. Who is left is first in the next.
+/// What of those who were just woken is served in one turn. The others are first in the next.
 const READY_TURN: i64 = 4 * TURN;
 
 /// What is read at once is not much more than what can be digested, for copying the rest is work,

@@ -202,7 +202,7 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// What a user tells others of himself, in the order of the sign-up keys. All but the name may be
+/// What a user tells others of themself, in the order of the sign-up keys. All but the name may be
 /// empty.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Profile {

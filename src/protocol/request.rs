@@ -109,14 +109,14 @@ pub enum Request<'a> {
         spelling: Spelling,
         /// The client's id of the message.
         id: Id<'a>,
-        /// Who says he sends it.
+        /// The user who claims to send it.
         sender: Name<'a>,
         /// Whom it is for.
         receiver: Name<'a>,
         /// The text.
         content: Cow<'a, str>,
-        /// Do all its texts stand in a JSON string as they are? Whoever read it knows, and whoever
-        /// writes it need not look again.
+        /// Do all its texts stand in a JSON string as they are? The reader knows, and the writer
+        /// need not look again.
         plain: bool,
     },
     /// TYPE 5.
@@ -160,9 +160,9 @@ pub enum Request<'a> {
 }
 
 impl Request<'_> {
-    /// Does it go on while the requests of its connection are held? What a client must say to get
-    /// on with what it was sent does: acks, heartbeats and log-ins. A client whose acks wait behind
-    /// its own output might never get out of that.
+    /// Does it go on while the requests of its connection are held? Requests that a client needs to
+    /// get on with what it was sent do: acks, heartbeats and log-ins. A client whose acks wait
+    /// behind its own output might never get out of that.
     #[must_use]
     pub fn passes_held_requests(&self) -> bool {
         matches!(self, Request::Ack { .. } | Request::Heartbeat { .. } | Request::Login { .. })

@@ -7,8 +7,8 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-/// Those that stop the process cleanly. A hang-up does unless whoever started the process wanted it
-/// ignored, as `nohup` does.
+/// Those that stop the process cleanly. A hang-up does, unless the program that started this
+/// process wanted it ignored, as `nohup` does.
 #[must_use]
 pub fn that_stop() -> Vec<i32> {
     let mut signals = vec![SIGTERM, SIGINT];

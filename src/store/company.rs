@@ -2,7 +2,7 @@
 //!
 //! A commit of ten jobs costs little more than one of five. But those whom a commit has answered
 //! come again while the next one is under way, so that ten clients are two groups of five that
-//! never meet. Waiting a moment for whoever was just answered makes one of them; where nobody comes
+//! never meet. Waiting a moment for those just answered makes one group of them; where nobody comes
 //! it would only cost time, so that it is tried ever more rarely then.
 
 use std::time::Duration;
@@ -60,7 +60,7 @@ mod tests {
     const MS: Duration = Duration::from_millis(1);
 
     #[test]
-    fn whoever_was_answered_is_waited_for_together_with_those_who_wait() {
+    fn those_just_answered_are_waited_for_together_with_those_who_wait() {
         let mut company = Company::default();
         assert_eq!(company.wanted(1), None, "nobody is expected at first");
         company.answered(5, 5, MS * 2);

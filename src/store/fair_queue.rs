@@ -2,18 +2,19 @@
 //! order for each user it is about.
 //!
 //! Each user who asks has a sub-queue with a virtual start time. The sub-queue with the lowest one
-//! is served, and its start time grows by the cost of what was served. Whoever had nothing waiting
-//! begins a little before the present virtual time, unless that credit is used up: so a user with
-//! one job now and then waits for one batch, and not for a turn of each other user who has jobs.
+//! is served, and its start time grows by the cost of what was served. A user who had nothing
+//! waiting begins a little before the present virtual time, unless that credit is used up: so a
+//! user with one job now and then waits for one batch, and not for a turn of each other user who
+//! has jobs.
 //!
 //! As long as such users come, a batch beside others takes so much as fits into a few milliseconds,
 //! as measured: that is what a job waits for that comes in the meantime. So it does when there is
 //! more in it than rows to save and to delete. Among those who always have rows nobody gains by
 //! that, and large batches are worth more.
 //!
-//! Jobs about one user are done in the order in which they were submitted, whoever asked. When the
-//! turn comes to a job that has earlier ones before it, those are done first, and are charged to
-//! those who asked for them.
+//! Jobs about one user are done in the order in which they were submitted, no matter who asked.
+//! When the turn comes to a job that has earlier ones before it, those are done first, and are
+//! charged to those who asked for them.
 
 use crate::chat::contract::{Job, Ticket};
 use slab::Slab;
@@ -190,8 +191,8 @@ impl FairQueue {
         let key = |name: &str| self.hashes.hash_one(name);
         let lane = key(lane_user(job).unwrap_or_default());
         let flow = match job {
-            // Of whoever says to be that user: what the user themself causes does not wait behind
-            // it.
+            // Of a client that claims to be that user: the jobs that the user themself causes do
+            // not wait behind it.
             Job::LogIn { user, .. } => self.hashes.hash_one((user.as_str(), "log-in")),
             job => actor(job).map_or(lane, key),
         };
@@ -304,7 +305,7 @@ impl FairQueue {
         None
     }
 
-    /// Moves a job into the batch, and charges it to whoever asked for it. `now`: whose turn it is.
+    /// Moves a job into the batch, and charges it to the user who asked. `now`: whose turn it is.
     fn done(&mut self, slot: usize, now: Key, batch: &mut TakenBatch) {
         let Waiting { asked, cost, flow: key, about, .. } = self.jobs.remove(slot);
         if let Some(about) = about

@@ -193,7 +193,8 @@ pub struct MemoryStore {
 
 impl MemoryStore {
     fn tables(&self) -> MutexGuard<'_, Tables> {
-        // Whoever panicked is rolled back before the next one begins, so the tables are whole.
+        // After a panic the transaction is rolled back before the next one begins, so the tables
+        // are whole.
         self.tables.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -124,8 +124,8 @@ pub trait Store: Send {
     fn commit(&mut self) -> Result<(), StoreError>;
     /// Drops everything since `begin`. Never fails: a connection that cannot roll back is dropped.
     fn rollback(&mut self);
-    /// Is the connection lost, or in a state that is not known? Whoever owns it then drops it and
-    /// opens another.
+    /// Is the connection lost, or in a state that is not known? Its owner then drops it and opens
+    /// another.
     fn is_broken(&self) -> bool {
         false
     }

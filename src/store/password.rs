@@ -171,8 +171,8 @@ impl Unreadable {
     }
 }
 
-/// Whoever logs in stands among the young. When those are half of all that may be remembered they
-/// become the old, and the old are forgotten: so the longest unused go first, and nobody ever
+/// A user who logs in stands among the young. When those are half of all that may be remembered
+/// they become the old, and the old are forgotten: so the longest unused go first, and nobody ever
 /// searches for them.
 ///
 /// A user is known by a number that nobody outside can foresee. Two who share one push each other

@@ -86,8 +86,8 @@ fn opener(config: &Config) -> Result<(Opener, usize), StoreError> {
     })
 }
 
-/// What to tell whoever runs a server whose database takes less than clients may send: what is
-/// larger is refused for good.
+/// The warning for an operator whose database takes less than clients may send: anything larger is
+/// refused for good.
 fn small_packets(row_bytes_max: usize, frame_bytes_max: usize) -> Option<String> {
     let (packet, needed) = (row_bytes_max + ROW_BYTES, frame_bytes_max + ROW_BYTES);
     (packet < needed).then(|| {
@@ -227,7 +227,7 @@ fn data_worker(mut batch: Batch, mut jobs: LaneReceiver, undelivered: &Undeliver
         let began = Instant::now();
         waiting.take(&mut tickets, &mut work);
         let outcomes = batch.run(&work);
-        // Before anybody is answered: whoever comes now was not in this batch.
+        // Before anybody is answered: a client that comes now was not in this batch.
         waiting.extend(jobs.take());
         waiting.took(began.elapsed());
         company.answered(work.len(), waiting.len(), began.elapsed());
@@ -265,9 +265,9 @@ impl AuthWorker {
     fn run(mut self) {
         loop {
             // The lock is held while waiting: the others wait for the lock instead. It guards
-            // nothing that could be torn. Whoever finds no job for a moment, or somebody else
-            // waiting for one, gives the memory back: to get it anew for each of two log-ins that
-            // follow each other would cost some milliseconds.
+            // nothing that could be torn. A worker that finds no job for a moment, or another
+            // one waiting for a job, gives the memory back: to get it anew for each of two log-ins
+            // that follow each other would cost some milliseconds.
             let next = {
                 let jobs = self.jobs.try_lock().unwrap_or_else(|_| {
                     self.hasher.rest();

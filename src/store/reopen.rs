@@ -16,15 +16,15 @@ const BACKOFF_MAX: Duration = Duration::from_secs(2);
 
 type Opened = Result<Box<dyn Store>, StoreError>;
 
-/// How long jobs wait for the first try. What takes longer hangs, and they fail at once from then
-/// on.
+/// How long jobs wait for the first try. A try that takes longer hangs, and they fail at once
+/// from then on.
 const FIRST_TRY_WAIT: Duration = Duration::from_secs(1);
 
 /// A store that is being opened, again and again until it works.
 pub(super) struct Opening {
     /// The store, and before it, if the first try failed, why.
     opened: Receiver<Opened>,
-    /// Dropped with this: whoever opens then gives up.
+    /// Dropped with this: the thread that opens then gives up.
     _wanted: Sender<()>,
     /// The first try is waited for until then.
     wait_until: Instant,

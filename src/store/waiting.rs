@@ -214,7 +214,7 @@ fn count<'a>(
     wanted.sort_unstable();
     wanted.dedup();
     wanted.iter().for_each(|(receiver, _)| boxes.counts(receiver));
-    // All begin together; whoever has more is counted on alone.
+    // All begin together; a mailbox that has more is counted on alone.
     let mut first = true;
     while !wanted.is_empty() && boxes.rows_left() > 0 {
         let rest = wanted.split_off(if first { wanted.len() } else { 1 });

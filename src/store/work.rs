@@ -16,8 +16,8 @@ use std::time::{Duration, Instant};
 /// How often a batch is tried when somebody else holds what it needs.
 const TRIES: u32 = 4;
 const FIRST_PAUSE: Duration = Duration::from_millis(5);
-/// Whoever holds what is needed for longer than this is not waited for again and again: reads wait
-/// behind that.
+/// A lock that somebody else holds for longer than this is not waited for again and again: reads
+/// wait behind that.
 const BUSY_WITHIN: Duration = Duration::from_secs(2);
 /// A transaction that could not begin took so long at least if somebody holds the whole store.
 const HELD_FOR: Duration = Duration::from_millis(100);
@@ -209,8 +209,8 @@ impl Batch {
                     self.outage = if writes { Outage::Writes } else { Outage::Reads };
                     log::error!("the store does not work: {error}");
                 }
-                // A store that does not take writes may still be read: whoever reads does not
-                // suffer from who writes beside.
+                // A store that does not take writes may still be read: reads do not suffer from
+                // writes beside them.
                 let is_there = matches!(self.link, Link::Open(_)) || !matches!(error, StoreError::Unavailable(_));
                 if writes && is_there {
                     return self.run_some(halving, jobs, is_read, &Outcome::Failed);
@@ -298,9 +298,9 @@ impl Batch {
     }
 }
 
-/// Runs code of a driver. `None`: it panicked, which the thread's hook has reported. What it worked
-/// on may be torn and must be dropped by the caller; that is what makes the assertion of unwind
-/// safety true.
+/// Runs code of a driver. `None`: it panicked, which the thread's hook has reported. The data
+/// that it worked on may be torn and must be dropped by the caller; that makes the assertion of
+/// unwind safety true.
 fn contained<T>(work: impl FnOnce() -> T) -> Option<T> {
     catch_unwind(AssertUnwindSafe(work)).ok()
 }

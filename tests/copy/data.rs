@@ -101,7 +101,7 @@ pub(crate) fn fill(store: &mut dyn Store, pushes: u64) {
     }
 }
 
-/// One user, as the store knows him.
+/// One user, as the store knows them.
 #[derive(PartialEq)]
 struct Known {
     profile: Option<Profile>,
@@ -110,9 +110,9 @@ struct Known {
     pushes: Vec<Push>,
     /// What asking the hub once more says: already friends, or pending since when.
     asked: Option<Asked>,
-    /// Is his request pending under its id?
+    /// Is their request pending under its id?
     pending: bool,
-    /// Is his resume token good?
+    /// Is their resume token good?
     token: bool,
 }
 

@@ -86,7 +86,7 @@ fn an_accept_that_comes_back_as_no_such_request_is_read_back_until_it_is_read() 
 }
 
 #[test]
-fn who_takes_over_while_a_friendship_is_in_doubt_is_a_friend_when_it_is_settled() {
+fn a_user_who_takes_over_while_a_friendship_is_in_doubt_is_a_friend_when_it_is_settled() {
     let (mut w, ann, bob) = ann_asks_bob();
     w.store.fate(Fate::DoAndLose, friendships);
     w.friend(bob, Accept, "f1", "ann");

@@ -162,7 +162,7 @@ fn what_is_saved_late_is_not_passed_over_by_the_page_of_a_second_log_in() {
 }
 
 #[test]
-fn who_goes_with_nothing_but_saved_pushes_on_his_list_may_be_forgotten_whole() {
+fn a_user_who_goes_with_nothing_but_saved_pushes_on_their_list_may_be_forgotten_whole() {
     let (mut w, ann, bob) = ann_and_bob();
     w.message(bob, "m1", "ann");
     w.run_for(100);
@@ -248,7 +248,7 @@ fn an_accept_whose_answer_was_lost_ends_the_request_that_crossed_it() {
     assert_eq!(
         w.heard(bob),
         ["yes ann b"],
-        "Ann's own request came off his list, though nobody could say that it crossed"
+        "Ann's own request came off Bob's list, though nobody could say that it crossed"
     );
 }
 
@@ -329,7 +329,7 @@ fn a_new_message_is_not_promised_for_an_old_one_that_waits_to_be_deleted() {
     w.ack(ann, "m1");
     w.run_for(100);
     w.hang_up(ann);
-    // He remembers one message only, and says something new under the id of the first.
+    // Only one message of Bob's is remembered; the next one is new under the id of the first.
     w.message(bob, "x", "cid");
     w.run_for(100);
     w.heard(bob);

@@ -19,7 +19,7 @@ fn times(w: &mut World, conn: ConnId) -> Vec<u64> {
 }
 
 #[test]
-fn a_request_to_somebody_away_is_pushed_at_his_next_log_in() {
+fn a_request_to_somebody_away_is_pushed_at_their_next_log_in() {
     let (mut w, ann, bob) = strangers();
     w.hang_up(bob);
     w.friend(ann, Request, "f1", "bob");
@@ -111,7 +111,7 @@ fn requests_that_cross_are_two_and_accepting_one_ends_both() {
     assert!(!w.store.model.is_pending("ann", "bob") && !w.store.model.is_pending("bob", "ann"));
     assert_eq!(w.heard(bob), ["yes ann b"]);
     w.run_for(15_100);
-    assert_eq!(w.heard(bob), ["yes ann b"], "Ann's own request came off his list");
+    assert_eq!(w.heard(bob), ["yes ann b"], "Ann's own request came off Bob's list");
     assert_eq!(w.heard(ann), ["OK b", "ask bob b"], "the one she answered stays on hers until she acks it");
     w.ack(bob, "a");
     w.ack(bob, "b");
@@ -164,7 +164,7 @@ fn too_many_in_one_pairs_queue_are_refused() {
 }
 
 #[test]
-fn who_timed_out_while_waiting_for_his_turn_changes_nothing_any_more() {
+fn a_request_that_timed_out_while_waiting_for_its_turn_changes_nothing_any_more() {
     let (mut w, ann, bob) = ann_and_bob();
     w.store.hang(friendships);
     w.friend(ann, Request, "f1", "bob");
@@ -182,7 +182,7 @@ fn who_timed_out_while_waiting_for_his_turn_changes_nothing_any_more() {
 }
 
 #[test]
-fn a_friendship_made_while_one_of_them_logs_in_is_known_when_he_is_in() {
+fn a_friendship_made_while_one_of_them_logs_in_is_known_after_the_log_in() {
     for hangs in [super::loads as fn(&_) -> bool, super::any] {
         let (mut w, ann, bob) = strangers();
         w.friend(ann, Request, "f1", "bob");
@@ -226,7 +226,7 @@ fn when_the_answer_to_an_accept_fails_and_it_was_not_done_it_can_be_accepted_aga
 }
 
 #[test]
-fn who_asked_can_withdraw() {
+fn the_asker_can_withdraw() {
     let (mut w, ann, bob) = strangers();
     w.friend(ann, Request, "f1", "bob");
     w.run_for(10);
@@ -235,7 +235,7 @@ fn who_asked_can_withdraw() {
     assert!(!w.store.model.is_pending("ann", "bob"));
     w.run_for(31_000);
     assert_eq!(w.heard(ann), ["OK f1", "OK d1"]);
-    assert_eq!(w.heard(bob), ["ask ann f1"], "it came off his list, though he had not acked it");
+    assert_eq!(w.heard(bob), ["ask ann f1"], "it came off Bob's list, though it was not acked");
     assert_eq!(w.store.model.pushes().count(), 0);
     w.friend(bob, Accept, "f1", "ann");
     w.run_for(10);

@@ -43,7 +43,7 @@ fn a_connection_has_so_many_wrong_passwords() {
 }
 
 #[test]
-fn a_user_has_so_many_wrong_passwords_whoever_tries_and_they_are_forgotten() {
+fn a_user_has_so_many_wrong_passwords_from_all_addresses_and_they_are_forgotten() {
     let rules =
         Rules { wrong_passwords_per_user_max: 3, wrong_password_per_user_forgotten_after_ms: 5_000, ..crate::rules() };
     let mut w = World::of_friends(rules, &["ann", "bob"]);
@@ -189,7 +189,7 @@ fn log_ins_and_sign_ups_have_rooms_of_their_own_and_an_address_a_share() {
 }
 
 #[test]
-fn who_waited_too_long_or_is_gone_costs_no_hash() {
+fn a_client_that_waited_too_long_or_is_gone_costs_no_hash() {
     let mut w = slow_hashes(Rules { answer_within_ms: 250, ..crate::rules() }, &["a", "b", "c", "d"]);
     let conns: Vec<_> = ["a", "b", "c", "d"].map(|name| (name, w.open())).into();
     for &(name, conn) in &conns {

@@ -19,7 +19,7 @@ fn count(lines: &[String], start: &str) -> usize {
     lines.iter().filter(|line| line.starts_with(start)).count()
 }
 
-/// Bob's flood is held at so many jobs, Cid is served meanwhile, and in the end Bob has all his
+/// Bob's flood is held at so many jobs, Cid is served meanwhile, and in the end Bob has all
 /// answers.
 fn flood(mut w: World, bob: ConnId, hangs: fn(&Job) -> bool, most: usize, answer: &str, say: impl Fn(usize) -> Say) {
     const FLOOD: usize = 3_000;
@@ -127,7 +127,7 @@ fn acks_heartbeats_and_log_ins_are_read_while_requests_are_held() {
 }
 
 #[test]
-fn who_connects_again_has_no_more_in_flight() {
+fn a_user_who_connects_again_has_no_more_in_flight() {
     let (mut w, _, mut bob) = ann_and_bob();
     w.store.hang(saves);
     let mut n = 0;

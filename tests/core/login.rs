@@ -264,7 +264,7 @@ fn what_comes_while_a_password_turns_out_to_be_wrong_is_kept() {
 }
 
 #[test]
-fn who_signs_up_can_log_in_and_a_taken_name_is_refused() {
+fn a_user_who_signs_up_can_log_in_and_a_taken_name_is_refused() {
     let mut w = World::new(crate::rules());
     let conn = w.open();
     for expected in ["SS s", "SF s"] {
@@ -277,8 +277,8 @@ fn who_signs_up_can_log_in_and_a_taken_name_is_refused() {
     assert_eq!(w.heard(conn), ["LS l"]);
 }
 
-/// Whoever is not online logs in on so many connections at once; nothing about passwords is in the
-/// way.
+/// A user who is not online logs in on so many connections at once; nothing about passwords is in
+/// the way.
 fn at_once(count: usize) -> (World, Vec<hongyan::chat::contract::ConnId>) {
     let rules = hongyan::chat::contract::Rules {
         auth_running_max: 100,
@@ -335,7 +335,7 @@ fn log_ins_of_one_user_wait_for_their_turn_in_a_bounded_queue_and_nobody_else_do
 }
 
 #[test]
-fn whoever_waits_for_a_turn_is_answered_in_time_and_leaves_room() {
+fn a_log_in_that_waits_for_a_turn_is_answered_in_time_and_leaves_room() {
     let (mut w, conns) = at_once(4);
     w.store.hang(|job| matches!(job, hongyan::chat::contract::Job::Load { .. }));
     w.run_for(100);

@@ -28,7 +28,7 @@ fn say(w: &mut World, conn: ConnId, id: &str) -> Vec<String> {
 }
 
 #[test]
-fn one_sender_fills_his_share_and_hears_full_at_once_and_others_go_on() {
+fn one_sender_fills_their_share_and_hears_full_at_once_and_others_go_on() {
     let (mut w, bob) = ann_is_away(rows(4), rows(2));
     let cid = w.online("cid");
     assert_eq!(say(&mut w, bob, "b1"), ["MS b1"]);

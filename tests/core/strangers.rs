@@ -100,7 +100,7 @@ fn the_connections_of_an_address_have_an_allowance_together() {
     }
     w.say(conns[19], get());
     assert_eq!(w.heard(conns[19]), ["RATE_LIMITED g", "closed TooFast"]);
-    // Whoever is logged in is no stranger, nor is one from elsewhere or from here.
+    // A user who is logged in is no stranger, nor is one from elsewhere or from here.
     w.heartbeat(ann);
     assert_eq!(w.heard(ann), ["LS l", "BEAT h"]);
     for origin in [2, 0] {
@@ -129,7 +129,7 @@ fn after_a_log_in_the_allowance_is_that_of_a_user() {
 }
 
 #[test]
-fn who_is_refused_again_and_again_is_closed_and_one_within_the_rate_makes_up_for_one() {
+fn a_client_that_is_refused_again_and_again_is_closed_and_one_within_the_rate_makes_up_for_one() {
     let rules = Rules { requests_per_second_max: 10, refused_requests_max: 5, ..crate::rules() };
     let (mut w, ann, bob) = ann_and_bob_by(rules);
     w.run_for(1_000);

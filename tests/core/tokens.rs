@@ -59,7 +59,7 @@ fn a_token_expires_and_can_be_revoked_and_only_so_many_are_kept() {
     let token = new_token(&mut w, ann, "ann");
     assert_eq!(ask(&mut w, ann, TokenVerb::Revoke), ["REVOKED t"]);
     assert_eq!(resume(&mut w, "ann", &token), NO);
-    assert!(w.is_open(ann), "whoever is logged in stays so");
+    assert!(w.is_open(ann), "a user who is logged in stays so");
 }
 
 #[test]

@@ -106,7 +106,7 @@ fn a_database_that_was_away_is_come_to_again_however_many_clients_there_are() {
         false
     };
     database.stop();
-    // Every worker learns it and lets go of its connection, and whoever waits takes what is free.
+    // Every worker learns it and lets go of its connection, and those who wait take what is free.
     for _ in 0..30 {
         assert!(!is_signed_up());
     }
@@ -130,7 +130,7 @@ fn when_descriptors_run_out_newcomers_are_refused_until_some_are_free() {
     }
     befriend(&mut ann, &mut bob);
     let crowd: Vec<TcpStream> = (0..80).map(|_| TcpStream::connect(program.addr).unwrap()).collect();
-    // Whoever was there talks on.
+    // The users who were there talk on.
     for n in 0..20 {
         ann.send(&ann.message(&format!("m{n}"), "bob", "crowded here"));
         bob.take(&format!("m{n}"));

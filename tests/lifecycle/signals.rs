@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 /// A pipe that is full, for stderr, and its other end, which nobody reads.
 fn full_pipe() -> (PipeWriter, PipeReader) {
     let (reader, mut writer) = std::io::pipe().unwrap();
-    // What fits into one (pipe(7)).
+    // As much as fits into one (pipe(7)).
     writer.write_all(&[b'x'; 65_536]).unwrap();
     (writer, reader)
 }
@@ -27,7 +27,7 @@ fn a_full_stderr_keeps_a_server_neither_from_its_work_nor_from_its_end() {
         kill(signal, &child);
         assert_eq!(ends(&mut child).code(), Some(0), "{log}");
     }
-    // What cannot start ends, too, and so does a copy.
+    // A server that cannot start ends, too, and so does a copy.
     for args in [
         &["--nonsense"][..],
         &["--store", "sqlite:/nowhere/at/all.db"],
@@ -75,7 +75,7 @@ fn a_hang_up_stops_it_cleanly_and_other_signals_do_nothing() {
 }
 
 #[test]
-fn whoever_wants_a_hang_up_ignored_has_it_ignored() {
+fn a_hang_up_stays_ignored_if_the_parent_ignores_it() {
     let mut command = Command::new("sh");
     command.args(["-c", "trap '' HUP; exec \"$0\" --listen 127.0.0.1:0 --store memory:", PROGRAM]);
     let program = Program::start(&mut command);

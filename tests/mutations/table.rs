@@ -119,7 +119,7 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
         "push, were_friends, failed, reads, retry_at_ms };\n        self.answer(request, Reply::Friend { time_ms }, out);",
     ),
     of(
-        "what an online user had not acked is not saved when he goes",
+        "what an online user had not acked is not saved when they go",
         "src/chat/paging.rs",
         "for item in unsaved {",
         "for item in unsaved.into_iter().skip(usize::MAX) {",

@@ -17,13 +17,12 @@ impl Simulation {
         }
         self.pass(11_000);
         for user in USERS {
-            // With few jobs allowed at a time a log-in may be refused: whoever is refused tries
-            // again.
+            // With few jobs allowed at a time a log-in may be refused: the user then tries again.
             for _ in 0..100 {
                 let online = self.users_online().into_iter().find(|(_, who)| who == user);
                 if let Some((conn, _)) = online {
-                    // Else he may be closed as idle while the others log in, and nobody would log
-                    // him in again.
+                    // Else the user may be closed as idle while the others log in, and nobody would
+                    // log them in again.
                     let mid = self.world.fresh("h");
                     self.world.say(conn, Say::Heartbeat { mid });
                     break;

@@ -372,7 +372,7 @@ impl World {
         self.frames(conn).iter().map(|(_, frame)| frame.line()).collect()
     }
 
-    // What follows are short words for the scenario tests.
+    // Short words for the scenario tests.
 
     pub fn log_in(&mut self, conn: ConnId, user: &str) {
         if let Some(entry) = self.conns.get_mut(&conn) {
@@ -381,7 +381,7 @@ impl World {
         self.say(conn, Say::Login { mid: "l".into(), user: user.into(), password: user.into() });
     }
 
-    /// A connection on which this user is logged in, and what he heard at once is heard.
+    /// A connection on which this user is logged in, and what they heard at once is heard.
     pub fn online(&mut self, user: &str) -> ConnId {
         let conn = self.open();
         self.log_in(conn, user);

@@ -1,8 +1,8 @@
 //! Friend requests in flight while the server is killed. Each of some askers asks the host, who
-//! accepts; then the asker ends it and asks anew under the next id. After the restart whoever had
-//! no answer says it again, and what was answered must hold: a request can be accepted once, the
-//! push of an accept comes unless it was acked, friends can write to each other, and nobody else
-//! can.
+//! accepts; then the asker ends it and asks anew under the next id. After the restart an asker who
+//! had no answer says it again, and what was answered must hold: a request can be accepted once,
+//! the push of an accept comes unless it was acked, friends can write to each other, and nobody
+//! else can.
 
 use super::killed::Client;
 use serde_json::{Value, json};
@@ -166,7 +166,7 @@ impl Back {
         assert_eq!(answer["TYPE"], "RE_FRI_REQ", "{words}: {answer}");
     }
 
-    /// Can he write to the host?
+    /// Can the asker write to the host?
     fn is_friend(&mut self, host: &mut Back, id: &str) -> bool {
         let id = format!("hello-{id}");
         let words = json!({"messageId": id, "sender": self.client.name, "receiver": HOST, "content": ""});

@@ -46,7 +46,7 @@ fn refusal(path: &Path) -> String {
     let before = std::fs::read(path).unwrap_or_default();
     let why = SqliteStore::open(path).map(drop).unwrap_err().to_string();
     assert_eq!(std::fs::read(path).unwrap_or_default(), before, "it was touched");
-    // Whoever shows it says of which file, once.
+    // The caller that shows it says of which file, once.
     assert!(!why.contains(&path.display().to_string()), "{why}");
     why
 }

@@ -72,7 +72,7 @@ pub fn attack(mut words: impl Iterator<Item = String>) -> Fallible<()> {
 impl Attacker {
     fn all_are_in(&self) -> bool {
         self.conns.iter().all(|conn| conn.as_ref().is_some_and(|conn| !conn.waits))
-            // Whoever is closed at once is at it, too.
+            // An attacker that is closed at once is at it, too.
             || (self.attack == Attack::Connects && self.away.iter().all(|(at, _)| *at > Instant::now()))
     }
 

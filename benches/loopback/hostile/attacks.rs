@@ -28,7 +28,7 @@ pub enum Attack {
     /// Friend requests, withdrawn at once.
     Friends,
     /// Wrong passwords: from another host those of the user who logs in anew every second. From the
-    /// same address as that user those of another one: whoever guesses from where a user is shares
+    /// same address as that user those of another one: an attacker at the address of a user shares
     /// the user's tries there.
     Guesses,
     /// Sign-ups.

@@ -110,7 +110,7 @@ impl Held {
         assert!(waiting.is_disjoint(&self.candidates));
         assert_eq!(&waiting | &self.candidates, firsts);
         for (id, places) in &self.waiting {
-            // Whoever is outstanding, or is about to be, wakes the next one.
+            // A push that is outstanding, or is about to be, wakes the next one.
             let first = places.first().is_some_and(|&first| is_outstanding(first));
             assert!(first || !self.candidates.is_empty(), "nobody wakes who waits for {id}");
         }

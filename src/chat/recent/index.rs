@@ -1,5 +1,5 @@
 //! Positions by key, in as few cache lines as can be: a busy sender's memory is cold whenever it is
-//! his turn among thousands.
+//! their turn among thousands.
 //!
 //! Open addressing with linear probing in a table that is never more than half full. A slot holds a
 //! tag of 16 bits of the key and a position of 16 bits, nothing else: the tag gives the slot where

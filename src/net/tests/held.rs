@@ -140,7 +140,7 @@ fn what_a_friend_sends_holds_nothing_up() {
 }
 
 #[test]
-fn who_takes_what_waits_slowly_and_says_nothing_is_there() {
+fn a_client_that_takes_what_waits_slowly_and_says_nothing_is_there() {
     let mut world = World::new(45, 0);
     let (ann, _bob) = full_of_pushes(&mut world);
     let start_ms = world.now_ms;

@@ -105,7 +105,7 @@ fn while_too_much_is_held_nobody_new_is_let_in() {
 }
 
 #[test]
-fn who_has_not_logged_in_and_does_not_read_holds_little() {
+fn a_client_that_has_not_logged_in_and_does_not_read_holds_little() {
     let mut world = World::new(23, 0);
     let strangers: Vec<Client> = (0..50).map(|_| world.connect()).collect();
     let (known, reader) = (world.connect(), world.connect());
@@ -127,7 +127,7 @@ fn who_has_not_logged_in_and_does_not_read_holds_little() {
 }
 
 #[test]
-fn who_is_replaced_and_does_not_read_keeps_the_last_words_only() {
+fn a_client_that_is_replaced_and_does_not_read_keeps_the_last_words_only() {
     let mut world = World::new(24, 0);
     let first = world.connect();
     first.send(login("ann"));

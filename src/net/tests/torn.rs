@@ -32,7 +32,7 @@ fn all_was_taken(world: &mut World, ann: &Client, bob: &Client, seed: u64) {
     assert_eq!(bob.text(), format!("{LS}{taken}"), "seed {seed}");
 }
 
-/// A third one talks, raw or over WebSocket, until a call on his socket fails.
+/// A third one talks, raw or over WebSocket, until a call on their socket fails.
 #[test]
 fn a_call_that_fails_ends_that_connection_and_disturbs_nobody() {
     for seed in 0..72_u64 {
@@ -89,7 +89,7 @@ fn last_words_are_out_before_an_end_that_fails() {
     }
 }
 
-/// Whoever is told something last and cannot be written to is let go of, too.
+/// A client that is told something last and cannot be written to is let go of, too.
 #[test]
 fn last_words_that_cannot_be_written_hold_nothing_up() {
     for fault in [Fault::Write, Fault::WriteZero] {
@@ -147,7 +147,7 @@ fn letter_and_end(world: &mut World, bob: &Client) -> u64 {
 }
 
 #[test]
-fn who_ended_his_side_is_waited_with_for_his_answer_and_then_closed() {
+fn a_client_that_ended_its_side_is_kept_until_its_answer_and_then_closed() {
     let mut world = World::new(23, 0);
     let (_ann, bob) = friends(&mut world);
     world.store_answers = false;
@@ -167,7 +167,7 @@ fn who_ended_his_side_is_waited_with_for_his_answer_and_then_closed() {
 }
 
 #[test]
-fn who_ended_his_side_late_is_waited_with_all_the_same() {
+fn a_client_that_ended_its_side_late_is_kept_all_the_same() {
     let mut world = World::new(24, 0);
     let (_ann, bob) = friends(&mut world);
     world.store_answers = false;

@@ -5,7 +5,7 @@ use super::*;
 use crate::net::counters::Why;
 
 #[test]
-fn who_does_not_read_is_not_read_and_in_the_end_closed() {
+fn a_client_that_does_not_read_is_not_read_and_in_the_end_closed() {
     let mut world = World::new(10, 0);
     let ann = world.connect();
     ann.send(sign_up("ann") + &login("ann"));
@@ -138,7 +138,7 @@ fn anything_goes() {
             world.turn();
         }
         world.store_answers = true;
-        // Everybody falls silent; whoever does not read any more is given up.
+        // Everybody falls silent; a client that does not read any more is given up.
         for _ in 0..120 {
             world.now_ms += 5_000;
             for _ in 0..40 {
@@ -151,7 +151,7 @@ fn anything_goes() {
 }
 
 #[test]
-fn who_asks_for_more_than_his_output_may_hold_and_reads_nothing_is_closed() {
+fn a_client_that_asks_for_more_than_its_output_may_hold_and_reads_nothing_is_closed() {
     let mut world = World::new(18, 0);
     let (deaf, other) = (world.connect(), world.connect());
     deaf.send(login("ann"));
@@ -159,7 +159,7 @@ fn who_asks_for_more_than_his_output_may_hold_and_reads_nothing_is_closed() {
     world.settle();
     deaf.set_room(0);
     world.store_answers = false;
-    // All are asked before the first is answered, so that nothing holds him back.
+    // All are asked before the first is answered, so that nothing holds the client back.
     for _ in 0..19_000 {
         deaf.send(r#"{"MID":"g","CONTENT":"bob","TYPE":"3"}"#);
     }
@@ -237,7 +237,7 @@ fn a_request_head_must_come_in_time_and_everything_else_may_take_longer() {
 }
 
 #[test]
-fn who_takes_nothing_of_what_waits_is_closed_in_time_and_who_takes_a_little_is_not() {
+fn a_client_that_takes_nothing_of_what_waits_is_closed_in_time_and_one_that_takes_a_little_is_not() {
     let mut world = World::new(16, 0);
     let (stuck, slow) = (world.connect(), world.connect());
     for client in [&stuck, &slow] {

@@ -30,7 +30,7 @@ fn flood(world: &mut World, count: usize, said: &[u8]) -> Vec<Client> {
 }
 
 #[test]
-fn who_says_little_waits_for_one_turn_beside_very_many_who_never_stop() {
+fn a_client_that_says_little_waits_for_one_turn_beside_very_many_who_never_stop() {
     let ping = masked(9, b"");
     let pings = [HANDSHAKE.as_bytes(), &ping.repeat(10_000)].concat();
     let large = format!(r#"{{"TYPE":"5","CONTENT":{{"MessageId":"m","x":"{}"}}}}"#, "\\n".repeat(30_000));
@@ -107,7 +107,7 @@ fn what_is_cut_by_the_quantum_goes_on_where_it_was_and_in_its_order() {
 }
 
 #[test]
-fn who_is_being_closed_and_sends_on_does_not_keep_the_others_waiting() {
+fn a_client_that_is_being_closed_and_sends_on_does_not_keep_the_others_waiting() {
     let mut world = World::new(34, 0);
     let ann = world.connect();
     ann.send(login("ann"));

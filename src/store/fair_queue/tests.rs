@@ -112,7 +112,7 @@ fn a_newcomer_is_in_one_of_the_next_two_batches_whatever_waits() {
 }
 
 #[test]
-fn who_rarely_has_a_job_is_in_the_next_batch_beside_very_many_who_always_have() {
+fn a_user_who_rarely_has_a_job_is_in_the_next_batch_beside_very_many_who_always_have() {
     let mut bench = Bench::default();
     for n in 0..100 * 200 {
         let sender = format!("eve{}", n % 200);

@@ -54,7 +54,8 @@ pub struct MysqlServer {
     mark: Arc<str>,
 }
 
-/// A connection of its own holds the lock: whoever else wants the database waits for it in vain.
+/// A connection of its own holds the lock: any other server that wants the database waits for it in
+/// vain.
 #[derive(Default)]
 struct Guard {
     conn: Option<Conn>,
@@ -175,7 +176,7 @@ impl MysqlServer {
     }
 
     fn sees_lock(&self, conn: &mut Conn, connection: u64) -> Result<bool, StoreError> {
-        // A source is only read, and has no mark of whoever copies it.
+        // A source is only read, and has no mark of the process that copies it.
         let mark = (self.role != Role::CopyFrom).then_some(&*self.mark);
         let found: Option<Row> = conn.query_first(fence()).map_err(|error| fault(&error).0)?;
         Ok(found.is_some_and(|found| is_seen(&found, connection, mark)))
@@ -206,8 +207,8 @@ impl MysqlServer {
         if let Some((at, error)) = &guard.failed
             && *at >= asked
         {
-            // Whoever waited while another one failed does not make the next one wait for the same
-            // time-out.
+            // A worker that waited while another one failed does not make the next one wait for the
+            // same time-out.
             return Err(error.clone());
         }
         if let Some(mut conn) = guard.conn.take()
@@ -233,8 +234,8 @@ impl MysqlServer {
 
     fn lock(&self, guard: &mut Guard) -> Result<Conn, StoreError> {
         let mut conn = self.session(&self.opts)?;
-        // Connections are numbered anew when the database starts again: who holds the mark, too, is
-        // certainly ours.
+        // Connections are numbered anew when the database starts again: one that holds the mark,
+        // too, is certainly ours.
         let mark = format!("'{}'", self.mark);
         if let Some(id) = holder(&mut conn, LOCK_NAME)?
             && holder(&mut conn, &mark)? == Some(id)
@@ -258,8 +259,8 @@ impl MysqlServer {
         }
         self.check_not_taken_over(guard, &mut conn, "another server has used this database")?;
         self.check_commits_are_safe(guard, &mut conn)?;
-        // Only at the start: what somebody adds later does not end what is online. What is only
-        // copied from is left as it is.
+        // Only at the start: a table that somebody adds later does not end a server that is online.
+        // A database that is only copied from is left as it is.
         if self.role != Role::CopyFrom && !guard.was_held {
             check_all_ours(&mut conn)?;
         }
@@ -321,7 +322,8 @@ impl MysqlServer {
         if server.as_deref() == Some(self.mark.as_bytes()) {
             return Ok(());
         }
-        // What this server keeps in memory is no longer what is stored, and never will be again.
+        // The state in this server's memory is no longer that of the store, and never will be
+        // again.
         let why = format!("{why} since this one lost its lock: this one must be started again");
         let error = StoreError::Unusable(why);
         guard.taken_over = Some(error.clone());
@@ -429,7 +431,7 @@ fn open(opts: &Opts) -> mysql::Result<Conn> {
     })
 }
 
-/// Tries one after the other. What a database server says is the answer, whatever it is.
+/// Tries one after the other. The word of a database server is the answer, whatever it is.
 fn first_that_answers<T>(
     addresses: impl Iterator<Item = SocketAddr>,
     mut connect: impl FnMut(SocketAddr) -> mysql::Result<T>,

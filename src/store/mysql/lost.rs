@@ -4,8 +4,8 @@ use mysql::Conn;
 use std::sync::mpsc::channel;
 use std::time::Duration;
 
-/// How long whoever leaves a connection waits until it is closed: what it holds in the database is
-/// free then, for the next one.
+/// How long a worker that leaves a connection waits until it is closed: then the locks that it
+/// holds in the database are free, for the next one.
 const CLOSE_WAIT: Duration = Duration::from_millis(100);
 
 /// Closes it. The driver says good-bye for each of its statements, and where nobody reads any more,

@@ -1,5 +1,5 @@
-//! What the driver says, as a sentence for whoever runs the server. What the database itself says
-//! is told by its number.
+//! The driver's errors, as sentences for the operator. The errors of the database itself are told
+//! by their number.
 
 use super::super::{StoreError, plain};
 use mysql::{DriverError, Error, UrlError};
@@ -47,7 +47,7 @@ pub(super) fn of_driver(error: &Error) -> String {
 pub(super) fn stays(error: &Error) -> bool {
     match error {
         Error::TlsError(_) | Error::DriverError(DriverError::TlsNotSupported) => true,
-        // What TLS does not trust.
+        // A certificate that TLS does not trust.
         error => of_system(error).is_some_and(|error| error.kind() == ErrorKind::InvalidData),
     }
 }

@@ -42,7 +42,7 @@ pub(super) fn fault(error: &mysql::Error) -> (StoreError, bool) {
 }
 
 /// What an error of the server's means by its number, and whether the connection may still be used.
-/// What is listed under one number is so on MySQL 8 and 9 and on MariaDB.
+/// Each number that is listed means the same on MySQL 8 and 9 and on MariaDB.
 fn meaning(code: u16) -> (fn(String) -> StoreError, bool) {
     match code {
         // Too many connections or transactions, a limit of this user's, a lock that was waited for
@@ -77,7 +77,7 @@ fn meaning(code: u16) -> (fn(String) -> StoreError, bool) {
         }
         1296 | 1297 | 1461 | 1665 | 1712 | 1877 | 3100 => (StoreError::Unavailable, true),
         READ_ONLY | READ_ONLY_TRANSACTION | READ_ONLY_MODE => (StoreError::Unavailable, true),
-        // Nor here: this user or host is not let in, his password has run out, or a database, a
+        // Nor here: this user or host is not let in, the password has run out, or a database, a
         // right, a table, a column, a function, a setting or the value of a column that is none of
         // ours is missing.
         1044..=1046 | 1049 | 1054 | 1064 | 1115 | 1130 | 1142 | 1143 | 1146 | 1193 | 1227 | 1231 | 1235 | 1251 => {
@@ -94,8 +94,8 @@ fn meaning(code: u16) -> (fn(String) -> StoreError, bool) {
             (StoreError::Refused, true)
         }
         1525 | 1586 | 1690 | 3140 | 3141 | 3988 => (StoreError::Refused, true),
-        // What somebody has added forbids it: a foreign key, a check (MySQL's, MariaDB's), a
-        // trigger, a partition.
+        // Something that somebody has added forbids it: a foreign key, a check (MySQL's,
+        // MariaDB's), a trigger, a partition.
         1216 | 1217 | 1369 | 1451 | 1452 | 1526 | 1644 | 3819 | 4025 => (StoreError::Refused, true),
         _ => (StoreError::Unknown, false),
     }

@@ -34,9 +34,9 @@ struct Script {
     row_bytes_max: AtomicUsize,
     /// Opening fails.
     gone: AtomicUsize,
-    /// Whoever holds it keeps opening waiting.
+    /// The thread that holds it keeps opening waiting.
     opening: Mutex<()>,
-    /// Whoever holds it keeps commits waiting.
+    /// The thread that holds it keeps commits waiting.
     gate: Mutex<()>,
 }
 

@@ -41,7 +41,7 @@ pub(super) struct Lock(pub(super) File);
 impl Drop for Lock {
     fn drop(&mut self) {
         // Closing alone leaves it to a process that was started meanwhile, until that has closed
-        // what it inherited. What this cannot do, closing does.
+        // what it inherited. If this fails, closing does it.
         drop(self.0.unlock());
     }
 }
@@ -57,7 +57,8 @@ fn why_not_opened(error: &std::io::Error, may_make: bool) -> String {
 }
 
 /// Refuses what is no file, and a file that has a second name: what SQLite keeps beside it goes by
-/// its name, so whoever opens it by the other one after a crash misses what was written last.
+/// its name, so a process that opens it by the other one after a crash misses what was written
+/// last.
 fn check_kind(data: &Metadata) -> Result<(), StoreError> {
     if !data.is_file() {
         return Err(StoreError::Unavailable("it is no file".into()));
@@ -96,7 +97,7 @@ impl SqliteStore {
     /// from.
     pub fn open_for(role: Role, path: &Path) -> Result<Self, StoreError> {
         let mut options = OpenOptions::new();
-        // What is only copied from may be a file that we must not write to.
+        // A source of a copy may be a file that we must not write to.
         let may_write = role != Role::CopyFrom;
         options.read(true).write(may_write).create(may_write).truncate(false);
         // Password hashes are nobody else's business; SQLite gives its other files the mode of this
@@ -120,8 +121,8 @@ impl SqliteStore {
         }
         let mut flags = OpenFlags::default();
         flags.set(OpenFlags::SQLITE_OPEN_CREATE, may_write);
-        // What was locked is what is opened: a name that SQLite reads as a URI may mean another
-        // file.
+        // The file that was locked must be the one that is opened: a name that SQLite reads as a
+        // URI may mean another file.
         flags.remove(OpenFlags::SQLITE_OPEN_URI);
         let path = plain_path(path);
         let db = Connection::open_with_flags(&path, flags).map_err(|error| {
@@ -197,7 +198,7 @@ impl SqliteStore {
             let why = format!("it was written by a newer hongyan (schema {version}, this one knows {known})");
             return Err(StoreError::Corrupt(why));
         }
-        // What is only copied from is left as it is.
+        // A source of a copy is left as it is.
         if role != Role::CopyFrom
             && let Some(name) = self.foreign_table()?
         {

@@ -1,6 +1,6 @@
 //! Is the file that is open still the one that stands under its name? One that was deleted or
-//! replaced takes every write and keeps it until the last handle is closed: whoever opens the name
-//! next finds none of it.
+//! replaced takes every write and keeps it until the last handle is closed: a process that opens
+//! the name next finds none of it.
 
 use crate::store::StoreError;
 use std::fs::{File, Metadata};
