@@ -86,7 +86,7 @@ fn is_refused(ann: &mut Client, id: &str) {
 
 #[test]
 fn nothing_is_promised_into_a_file_that_has_lost_its_name() {
-    let harms: [(&str, Harm, &str); 6] = [
+    let harms: [(&str, Harm, &str); 7] = [
         ("deleted", |path| std::fs::remove_file(path).unwrap(), "was deleted or moved"),
         (
             "replaced by rename",
@@ -114,6 +114,8 @@ fn nothing_is_promised_into_a_file_that_has_lost_its_name() {
             },
             "was replaced by another",
         ),
+        // Another process that finds no index takes the log for one that nobody uses.
+        ("without its index", |path| std::fs::remove_file(beside(path, "-shm")).unwrap(), "-shm was deleted"),
         ("without its log", |path| std::fs::remove_file(beside(path, "-wal")).unwrap(), "-wal was deleted"),
         (
             "in a folder that was moved",
@@ -187,6 +189,46 @@ fn a_commit_that_was_under_way_is_not_called_done() {
     assert!(why.contains("was deleted or moved") && why.contains("im.db"), "{why}");
     store.rollback();
     assert!(store.begin().is_err() && store.begin_reads().is_err());
+}
+
+#[test]
+fn a_log_that_goes_before_the_first_job_is_missed() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("im.db");
+    drop(SqliteStore::open(&path).unwrap());
+    let mut store = SqliteStore::open(&path).unwrap();
+    std::fs::remove_file(beside(&path, "-wal")).unwrap();
+    // A look of a moment ago is good enough to begin, and not to promise anything.
+    store.begin().unwrap();
+    let why = store.commit().unwrap_err().to_string();
+    assert!(why.contains("-wal was deleted or moved"), "{why}");
+}
+
+#[test]
+fn a_file_that_is_gone_is_not_made_anew_beside_its_log() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("im.db");
+    let server = Running::start(&path);
+    let [mut ann, mut bob] = ["ann", "bob"].map(|name| server.user(name));
+    befriend(&mut ann, &mut bob);
+    drop(bob);
+    ann.say("before", "bob", "safe", "MS");
+    drop(server);
+    let log = std::fs::read(beside(&path, "-wal")).unwrap();
+    assert!(!log.is_empty(), "killed, so that the log is there");
+    std::fs::rename(&path, beside(&path, ".bak")).unwrap();
+    for _ in 0..2 {
+        let why = SqliteStore::open(&path).map(drop).unwrap_err().to_string();
+        assert!(why.contains("im.db-wal is beside it"), "{why}");
+        assert_eq!(std::fs::read(beside(&path, "-wal")).unwrap(), log);
+        // So if an empty one was made by somebody else.
+        std::fs::write(&path, "").unwrap();
+    }
+    std::fs::rename(beside(&path, ".bak"), &path).unwrap();
+    let server = Running::start(&path);
+    let mut bob = Client::connect(server.addr, Transport::Raw, Spelling::Text);
+    bob.log_in("bob");
+    bob.take("before");
 }
 
 #[test]

@@ -189,7 +189,8 @@ impl Chat {
                 self.logged_in(request, user, Some((&friends, page)), out);
                 self.reading_ended(user, out);
             }
-            (Pending::LogIn { request, user, proof, attempt }, Outcome::Unproven(password_hash)) => {
+            (Pending::LogIn { request, user, proof, attempt }, Outcome::Unproven { password_hash, differs }) => {
+                let attempt = Try { differs, ..attempt };
                 let name = self.users.get(user).name.clone();
                 self.reading_ended(user, out);
                 self.unproven(request, name, proof, attempt, password_hash, out);
@@ -198,7 +199,8 @@ impl Chat {
                 self.settle(&user, attempt, Settled::Right);
                 self.proven(request, &user, out);
             }
-            (Pending::Prove { request, user, proof, attempt }, Outcome::Unproven(password_hash)) => {
+            (Pending::Prove { request, user, proof, attempt }, Outcome::Unproven { password_hash, differs }) => {
+                let attempt = Try { differs, ..attempt };
                 self.unproven(request, user, proof, attempt, password_hash, out);
             }
             (Pending::Token { request }, Outcome::Token(token)) => self.answer(request, Reply::Token(token), out),

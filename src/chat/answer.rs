@@ -11,9 +11,10 @@ use crate::protocol::request::{Spelling, Verb};
 pub(super) struct Fault(pub(super) ErrorCode, pub(super) &'static str);
 
 pub(super) const STOPPING: Fault = Fault(ErrorCode::ShuttingDown, "the server stops, connect again in a while");
-pub(super) const SILENT: Fault = Fault(ErrorCode::Idle, "nothing was heard of you for too long");
+pub(super) const SILENT: Fault =
+    Fault(ErrorCode::Idle, "no heartbeat, message or ack came for too long, send a heartbeat (TYPE 0) every 30 s");
 pub(super) const UNAVAILABLE: Fault =
-    Fault(ErrorCode::Unavailable, "the store did not take it, or not in time, nothing was promised, try again");
+    Fault(ErrorCode::Unavailable, "this was not done in time, it is not promised but may be done later, send it again");
 pub(super) const BUSY: Fault = Fault(ErrorCode::Unavailable, "too much waits for the store, try again");
 pub(super) const FULL: Fault =
     Fault(ErrorCode::Full, "too much waits there already, nothing was promised, try again later");
@@ -27,11 +28,13 @@ pub(super) const REFUSED: Fault =
     Fault(ErrorCode::BadField, "the store refuses what this says, sent again it is refused again");
 pub(super) const DAMAGED: Fault = Fault(
     ErrorCode::Unavailable,
-    "what is stored for this is damaged, trying again does not help: tell whoever runs the server",
+    "what is stored for this is damaged, trying again does not help: tell the operator of the server",
 );
 pub(super) const LOG_IN_FIRST: Fault = Fault(ErrorCode::NotLoggedIn, "log in first");
-pub(super) const NOT_YOU: Fault = Fault(ErrorCode::Forbidden, "nobody speaks for another");
+pub(super) const NOT_YOU: Fault = Fault(ErrorCode::Forbidden, "sender must be you");
 pub(super) const TOO_FAST: Fault = Fault(ErrorCode::RateLimited, "too many requests a second, slow down");
+/// The last word to a client that sent more than its allowance.
+pub(super) const TOO_FAST_CLOSED: Fault = Fault(ErrorCode::RateLimited, "too many requests, this connection is closed");
 
 /// The fault that is told to those who wait for a job that was to write and did not.
 pub(super) fn fault_of(outcome: &Outcome) -> Fault {

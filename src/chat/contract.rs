@@ -404,9 +404,14 @@ pub enum Outcome {
     NameTaken,
     /// `Prove`: it is that user.
     Proven,
-    /// `LogIn`, `Prove`: the password is yet to be verified, against this; or there is no such
-    /// user, or the token is none that they may use.
-    Unproven(Option<Secret>),
+    /// `LogIn`, `Prove`: the password is yet to be verified, against what is stored; or there
+    /// is no such user, or the token is none that they may use.
+    Unproven {
+        /// What is stored of the password.
+        password_hash: Option<Secret>,
+        /// The password was compared with the one that was verified last, and is another one.
+        differs: bool,
+    },
     /// `Verify`: whether the password fits.
     Verified(bool),
     /// `MakeToken`: its hash is kept from now on.

@@ -16,7 +16,7 @@ use crate::protocol::reply::Reply;
 use crate::protocol::request::{FriendVerb, Spelling, Verb};
 use std::collections::VecDeque;
 
-const YOURSELF: Fault = Fault(ErrorCode::BadField, "nobody can be his own friend");
+const YOURSELF: Fault = Fault(ErrorCode::BadField, "you cannot be your own friend");
 const NOBODY: Fault = Fault(ErrorCode::NoSuchUser, "there is no user of that name");
 const NOT_ASKED: Fault = Fault(ErrorCode::NoSuchRequest, "no such friend request is pending");
 const TOO_MANY_REQUESTS: Fault =

@@ -1,7 +1,7 @@
 //! What comes in on a connection: what counts as speaking, what is refused before anybody looks at
 //! it, who handles the rest.
 
-use super::answer::{Fault, LOG_IN_FIRST, STOPPING, TOO_FAST, owned_id};
+use super::answer::{Fault, LOG_IN_FIRST, STOPPING, TOO_FAST, TOO_FAST_CLOSED, owned_id};
 use super::contract::{Action, CloseReason, ConnId, Origin};
 use super::throttle::Pace;
 use super::users::UserId;
@@ -104,7 +104,7 @@ impl Chat {
             Ok(request) => (Some(verb_of(request)), id_of(request), answer_spelling_of(request).unwrap_or(spelling)),
             Err(bad) => (bad.verb, Some(&*bad.id), bad.spelling.unwrap_or(spelling)),
         };
-        self.refuse((conn, spelling, owned_id(id)), verb, Some(TOO_FAST), out);
+        self.refuse((conn, spelling, owned_id(id)), verb, Some(TOO_FAST_CLOSED), out);
         self.close(conn, CloseReason::TooFast, out);
     }
 
@@ -195,7 +195,7 @@ impl Chat {
     pub(super) fn ping(&mut self, conn: ConnId, out: &mut Vec<Action>) {
         // Its pong is the wire's, so there is nothing to refuse; but who sends too many is closed.
         if self.take_token(conn).is_none() {
-            return self.say_and_close(conn, TOO_FAST, CloseReason::TooFast, out);
+            return self.say_and_close(conn, TOO_FAST_CLOSED, CloseReason::TooFast, out);
         }
         if let Some(session) = self.sessions.get_mut(conn)
             && session.user.is_some()

@@ -51,6 +51,9 @@ const LATE_MS: u64 = 1_000;
 /// together, and nobody else is to wait for their end.
 const IDLE_CLOSES_PER_TICK: u32 = 128;
 
+/// With fewer requests that wait for answers than this those that were answered are not looked for.
+const DUE_SWEPT_FROM: usize = 1_024;
+
 /// What the wheel wakes.
 #[derive(Clone, Copy, Debug)]
 enum Timer {
@@ -153,6 +156,8 @@ pub struct Chat {
     grace: VecDeque<(u64, ItemRef)>,
     /// What is to be answered, by when, in order.
     due: VecDeque<(u64, Due)>,
+    /// With so many it is looked through for what was answered.
+    sweep_due_at: usize,
     /// After a pause of the process: what clients had sent by this time is handed in before anybody
     /// is judged.
     hear_first_ms: u64,
@@ -199,6 +204,7 @@ impl Chat {
             wheel: Wheel::new(),
             grace: VecDeque::new(),
             due: VecDeque::new(),
+            sweep_due_at: DUE_SWEPT_FROM,
             hear_first_ms: 0,
             stopping: false,
             stopped: false,
@@ -275,6 +281,9 @@ impl Chat {
                 Due::Push(item) => self.push_timed_out(item, out),
             }
         }
+        if self.due.capacity() > DUE_SWEPT_FROM && self.due.len() < self.due.capacity() / 4 {
+            self.due.shrink_to(2 * self.due.len());
+        }
         let mut idle_closes = 0;
         while let Some((_, timer)) = self.wheel.pop(now_ms) {
             match timer {
@@ -291,17 +300,33 @@ impl Chat {
         }
     }
 
+    fn is_open(&self, due: Due) -> bool {
+        match due {
+            Due::Request(request) => self.requests.contains(request),
+            Due::Push(item) => self.items.get(item).is_some_and(item::Item::waits),
+        }
+    }
+
+    /// Takes out what was answered behind something that still waits: at most half of the queue
+    /// stays useless.
+    #[cold]
+    fn sweep_due(&mut self) {
+        let mut due = std::mem::take(&mut self.due);
+        due.retain(|(_, due)| self.is_open(*due));
+        due.shrink_to((2 * due.len()).max(DUE_SWEPT_FROM));
+        self.sweep_due_at = (2 * due.len()).max(DUE_SWEPT_FROM);
+        self.due = due;
+    }
+
     /// Appends to the queue of what is to be answered, and forgets what has been.
     fn answer_by(&mut self, due_ms: u64, due: Due) {
-        while let Some((_, front)) = self.due.front() {
-            let open = match front {
-                Due::Request(request) => self.requests.contains(*request),
-                Due::Push(item) => self.items.get(*item).is_some_and(item::Item::waits),
-            };
-            if open {
-                break;
-            }
+        while let Some((_, front)) = self.due.front()
+            && !self.is_open(*front)
+        {
             self.due.pop_front();
+        }
+        if self.due.len() >= self.sweep_due_at {
+            self.sweep_due();
         }
         // The wait is the same for all, but a push's begins a moment before its save: its place is
         // near the end.

@@ -51,9 +51,9 @@ impl Throttle {
         places * (size_of::<(u64, Entry)>() + 1) + self.order.capacity() * size_of::<(u64, u64)>()
     }
 
-    /// Was nothing noted of late?
-    pub(super) fn is_clean(&self, key: u64, now_ms: u64) -> bool {
-        self.entries.get(&key).is_none_or(|entry| entry.clean_at_ms <= now_ms)
+    /// Was nothing noted of late, and is no more than this reserved?
+    pub(super) fn is_clean(&self, key: u64, now_ms: u64, reserved_max: u32) -> bool {
+        self.entries.get(&key).is_none_or(|entry| entry.clean_at_ms <= now_ms && entry.reserved <= reserved_max)
     }
 
     /// It may be happening. [`settle`](Self::settle) is its end.
@@ -141,7 +141,7 @@ mod tests {
         assert!(throttle.is_open(1, 1_000, PACE));
         throttle.note(1, 1_000, PACE, 100);
         assert!(!throttle.is_open(1, 1_500, PACE));
-        assert!(!throttle.is_clean(1, 3_999) && throttle.is_clean(1, 4_000));
+        assert!(!throttle.is_clean(1, 3_999, 0) && throttle.is_clean(1, 4_000, 0));
     }
 
     #[test]
@@ -151,13 +151,13 @@ mod tests {
             assert!(throttle.is_open(1, 0, PACE));
             throttle.reserve(1);
         }
-        assert!(!throttle.is_open(1, 0, PACE) && throttle.is_clean(1, 0));
+        assert!(!throttle.is_open(1, 0, PACE) && !throttle.is_clean(1, 0, 2), "any of them may have happened");
         assert!(!throttle.is_open(1, 9_000, PACE), "however long it takes");
         throttle.settle(1, false, 9_000, PACE, 100);
         assert!(throttle.is_open(1, 9_000, PACE));
         throttle.settle(1, true, 9_000, PACE, 100);
         throttle.settle(1, false, 9_000, PACE, 100);
-        assert!(!throttle.is_clean(1, 9_999) && throttle.is_clean(1, 10_000));
+        assert!(!throttle.is_clean(1, 9_999, 0) && throttle.is_clean(1, 10_000, 0));
         throttle.note(2, 10_000, PACE, 100);
         assert_eq!((throttle.entries.len(), throttle.order.len()), (1, 1));
         throttle.reserve(3);

@@ -28,6 +28,9 @@ use crate::protocol::error::ErrorCode;
 use crate::protocol::field::UserName;
 use crate::protocol::request::Verb;
 
+/// Tries from one address, or for one user there, that are not settled: they may all be wrong, so
+/// the next one is not above suspicion. A few people behind one address may log in at once.
+const UNSETTLED_MAX: u32 = 4;
 const TOO_MANY_TRIES: Fault = Fault(ErrorCode::RateLimited, "too many passwords were tried, try again later");
 const TOO_MANY_TOKENS: Fault = Fault(ErrorCode::RateLimited, "too many tokens that are not valid, use the password");
 const TOO_MANY_SIGN_UPS: Fault = Fault(ErrorCode::RateLimited, "too many sign-ups, try again later");
@@ -48,6 +51,9 @@ pub(super) struct Try {
     pub(super) conn: ConnId,
     pub(super) origin: Option<Origin>,
     pub(super) budget: Budget,
+    /// It was compared with the password that was verified last, and differs: whatever hinders it
+    /// from being hashed, it was a guess.
+    pub(super) differs: bool,
 }
 
 /// What became of a try.
@@ -178,7 +184,7 @@ impl Chat {
         {
             self.tries.open += 1;
         }
-        Ok(Try { conn, origin, budget })
+        Ok(Try { conn, origin, budget, differs: false })
     }
 
     /// May a resume token be tried on this connection? Wrong passwords do not matter to it.
@@ -192,7 +198,7 @@ impl Chat {
         {
             self.tries.open += 1;
         }
-        Ok(Try { conn, origin, budget: Budget::Token })
+        Ok(Try { conn, origin, budget: Budget::Token, differs: false })
     }
 
     /// Gives back what a try reserved, unless it was wrong.
@@ -201,8 +207,9 @@ impl Chat {
         {
             self.tries.open -= 1;
         }
-        let Try { conn, origin, budget } = attempt;
-        let (now_ms, keys_max, wrong) = (self.now.mono_ms, self.rules.throttled_max, settled == Settled::Wrong);
+        let Try { conn, origin, budget, differs } = attempt;
+        let wrong = settled == Settled::Wrong || (differs && settled == Settled::NotMade);
+        let (now_ms, keys_max) = (self.now.mono_ms, self.rules.throttled_max);
         if let Some(session) = self.sessions.get_mut(conn) {
             match (budget, wrong) {
                 (Budget::Token, true) => session.stale_tokens = session.stale_tokens.saturating_add(1),
@@ -230,7 +237,7 @@ impl Chat {
         let now_ms = self.now.mono_ms;
         let budgets = self.budgets(user, attempt.origin, attempt.budget);
         let is_clean = |throttle: &Throttle, budget: Option<(u64, Pace)>| {
-            budget.is_none_or(|(key, _)| throttle.is_clean(key, now_ms))
+            budget.is_none_or(|(key, _)| throttle.is_clean(key, now_ms, UNSETTLED_MAX))
         };
         // It counts itself.
         session.wrong_passwords <= 1

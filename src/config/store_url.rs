@@ -46,7 +46,7 @@ impl StoreUrl {
         let why = if path.is_empty() {
             "\"sqlite:\" needs the path of a file behind it, as in sqlite:hongyan.db".to_owned()
         } else if path.starts_with(":memory:") {
-            "a store in memory is not kept; if that is wanted, write memory:, without sqlite:".to_owned()
+            "for a store in memory write memory:, without sqlite: (it is gone with the process)".to_owned()
         } else if path.starts_with(':') {
             format!("{path:?} begins with a colon, which means something else to SQLite; write sqlite:./{path}")
         } else if path.get(..5).is_some_and(|start| start.eq_ignore_ascii_case("file:")) {
@@ -66,13 +66,16 @@ impl StoreUrl {
     fn parse_mysql(text: &str) -> Result<Self, String> {
         let shape = "must look like mysql://USER:PASSWORD@HOST:PORT/DATABASE, with special characters percent-encoded";
         let rest = text.strip_prefix("mysql://").ok_or(shape)?;
-        let (authority, database) = rest.split_once('/').ok_or_else(|| format!("names no database; it {shape}"))?;
+        let (authority, database) =
+            rest.split_once('/').ok_or_else(|| format!("the URL names no database; it {shape}"))?;
         if database.is_empty() || database.starts_with('?') {
-            return Err(format!("names no database; it {shape}"));
+            return Err(format!("the URL names no database; it {shape}"));
         }
         let (user_info, host) = authority.rsplit_once('@').unwrap_or(("", authority));
         if user_info.contains(['?', '#', '@']) {
-            return Err("has special characters in its user or password: they must be percent-encoded".to_owned());
+            return Err(
+                "the user or password of the URL has special characters: they must be percent-encoded".to_owned()
+            );
         }
         if host.is_empty() || host.starts_with(':') {
             return Err(format!("names no host; it {shape}"));

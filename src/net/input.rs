@@ -33,7 +33,7 @@ enum Heard {
     Held,
 }
 
-const NOT_JSON: &str = "what came in is no JSON object";
+const NOT_JSON: &str = "what came in is no JSON object, or is nested too deep";
 const TOO_LARGE: &str = "an envelope is larger than this server takes";
 
 impl<S: Stream> Hub<S> {

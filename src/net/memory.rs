@@ -31,6 +31,8 @@ enum Rank {
     Stranger,
     /// Holds much.
     Large,
+    /// Not logged in, while all of them together hold more than those who are.
+    Crowd,
 }
 
 /// What is known of the budget.
@@ -103,7 +105,8 @@ impl<S: Stream> Hub<S> {
         if self.releasable_bytes() <= goal {
             return;
         }
-        let mut holders: Vec<((Rank, usize), ConnId)> = Vec::new();
+        let mut holders: Vec<((Rank, usize), ConnId, bool)> = Vec::new();
+        let (mut all_bytes, mut strangers_bytes) = (0, 0);
         for id in self.conns.ids() {
             let Some(conn) = self.conns.get(id) else { continue };
             let held = CONN_BYTES + conn.held_bytes() + self.chat.held_bytes_of(id);
@@ -112,12 +115,20 @@ impl<S: Stream> Hub<S> {
                 _ if !conn.known => Rank::Stranger,
                 _ => Rank::Small,
             };
-            holders.push(((rank, held), id));
+            all_bytes += held;
+            strangers_bytes += if conn.known { 0 } else { held };
+            holders.push(((rank, held), id, conn.known));
         }
-        holders.sort_unstable_by_key(|&(key, _)| std::cmp::Reverse(key));
+        if strangers_bytes > all_bytes / 2 {
+            // Each holds little, and they fill the budget: a user with a backlog does not lose to
+            // them.
+            let strangers = holders.iter_mut().filter(|(_, _, known)| !known);
+            strangers.for_each(|((rank, _), _, _)| *rank = Rank::Crowd);
+        }
+        holders.sort_unstable_by_key(|&(key, _, _)| std::cmp::Reverse(key));
         // Those that are closed now leave their places in the tables a little later.
         let mut closing = 0;
-        for ((_, held), id) in holders {
+        for ((_, held), id, _) in holders {
             if self.releasable_bytes().saturating_sub(closing * CONN_BYTES) <= goal {
                 return;
             }

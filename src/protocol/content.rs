@@ -179,7 +179,7 @@ fn log_in<'a>(values: &Values<'a>) -> Result<(Name<'a>, Proof), Why> {
         }
         (Some(_), Some(_)) => return Err("CONTENT has PASS or TOKEN, not both"),
         (_, None) => {
-            let pass = values.text(1, "CONTENT lacks the key PASS", "PASS is a string")?;
+            let pass = values.text(1, "CONTENT lacks the key PASS (or TOKEN)", "PASS is a string")?;
             Proof::Password(secret(&pass, "PASS has 1 to 256 bytes")?)
         }
     };

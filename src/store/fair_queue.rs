@@ -193,10 +193,12 @@ impl FairQueue {
         let flow = match job {
             // Of a client that claims to be that user: the jobs that the user themself causes do
             // not wait behind it.
-            Job::LogIn { user, .. } => self.hashes.hash_one((user.as_str(), "log-in")),
+            Job::LogIn { user, .. } | Job::Prove { user, .. } => self.hashes.hash_one((user.as_str(), "log-in")),
             job => actor(job).map_or(lane, key),
         };
-        let about = (!matches!(job, Job::GetProfile { .. })).then_some(lane);
+        // What only reads what no other job about that user depends on needs no place in their
+        // order.
+        let about = (!matches!(job, Job::GetProfile { .. } | Job::Prove { .. })).then_some(lane);
         let (number, cost) = (self.take_number(), cost(job));
         let slot = self.jobs.insert(Waiting { asked, number, cost, flow, about });
         if let Some(about) = about {

@@ -140,6 +140,17 @@ impl Hasher {
 /// Half of a MAC: to guess it takes 2^127 tries.
 type Tag = [u8; 16];
 
+/// What the cache knows of a password.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Compared {
+    /// It is the one that was verified before.
+    Fits,
+    /// Another one was.
+    Differs,
+    /// None was.
+    WithNothing,
+}
+
 /// Which passwords were verified since the start: a keyed MAC per user, bound to the hash that was
 /// stored then. The key is made at the start and never written anywhere.
 #[derive(Debug)]
@@ -260,14 +271,14 @@ impl VerifiedLogins {
 
     /// Was this very password verified against what is stored now? Compared in constant time.
     #[must_use]
-    pub fn knows(&self, user: &UserName, password: &Secret, stored: &Secret) -> bool {
+    pub fn compare(&self, user: &UserName, password: &Secret, stored: &Secret) -> Compared {
         let number = self.number(user);
         let (known, is_old) = {
             let tags = self.tags();
             match (find(&tags.young, number), find(&tags.old, number)) {
                 (Some(known), _) => (known, false),
                 (None, Some(known)) => (known, true),
-                (None, None) => return false,
+                (None, None) => return Compared::WithNothing,
             }
         };
         let mac = self.mac(&[user.as_str(), password.expose(), stored.expose()]);
@@ -275,13 +286,19 @@ impl VerifiedLogins {
         if fits && is_old {
             self.tags().insert(number, known, self.users_max);
         }
-        fits
+        if fits { Compared::Fits } else { Compared::Differs }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    impl VerifiedLogins {
+        fn knows(&self, user: &UserName, password: &Secret, stored: &Secret) -> bool {
+            self.compare(user, password, stored) == Compared::Fits
+        }
+    }
 
     #[test]
     fn a_password_fits_its_own_hash_and_no_other() {

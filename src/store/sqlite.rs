@@ -41,11 +41,19 @@ impl From<rusqlite::Error> for StoreError {
         {
             return corrupt(&why);
         }
+        // What SQLite says in such a case names no cause.
+        let of = |cause: &str| format!("{why}: {cause}");
         match error.sqlite_error_code() {
-            Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => Self::Busy(why),
+            Some(ErrorCode::DiskFull) => Self::Unavailable(of("there is no room on its disk")),
+            Some(ErrorCode::ReadOnly) => Self::Unavailable(of("the file, its folder or its disk is read-only")),
+            Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {
+                Self::Busy(of("another process holds the file (sqlite3, a backup)"))
+            }
             Some(ErrorCode::ConstraintViolation | ErrorCode::TypeMismatch) => Self::Refused(why),
             Some(ErrorCode::TooBig) => Self::TooLarge(why),
-            Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => Self::Corrupt(why),
+            Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {
+                Self::Corrupt(of("put a backup in its place"))
+            }
             _ => Self::Unavailable(why),
         }
     }

@@ -1,7 +1,7 @@
 //! One batch of jobs: one transaction, groups of writes in one call, answers only after the commit;
 //! and what to do when the store says no.
 
-use super::password::VerifiedLogins;
+use super::password::{Compared, VerifiedLogins};
 use super::quota::Mailboxes;
 use super::reopen::{Opener, Opening};
 use super::{Store, StoreError, token, waiting};
@@ -456,13 +456,17 @@ fn prove(
         }
         stored => stored?,
     };
-    let Some(stored) = stored else { return Ok(Outcome::Unproven(None)) };
+    let unproven = |password_hash, differs| Outcome::Unproven { password_hash, differs };
+    let Some(stored) = stored else { return Ok(unproven(None, false)) };
     Ok(match proof {
-        Proof::Password(secret) if !verified.knows(user, secret, &stored) => Outcome::Unproven(Some(stored)),
+        Proof::Password(secret) => match verified.compare(user, secret, &stored) {
+            Compared::Fits => Outcome::Proven,
+            compared => unproven(Some(stored), compared == Compared::Differs),
+        },
         Proof::Token(token) if !store.has_token(user, &token::hash(user, token, &stored), now_ms, latest_ms)? => {
-            Outcome::Unproven(None)
+            unproven(None, false)
         }
-        _ => Outcome::Proven,
+        Proof::Token(_) => Outcome::Proven,
     })
 }
 

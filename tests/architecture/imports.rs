@@ -8,17 +8,17 @@ use syn::visit::{self, Visit};
 use syn::{Attribute, Item, UseTree};
 
 /// A module or an item by its path in the crate: `["store", "pool", "Pool"]`.
-pub(super) type Name = Vec<String>;
+pub type Name = Vec<String>;
 
 /// One place where a file names something.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Import {
+pub struct Import {
     pub line: usize,
     pub name: Name,
 }
 
 /// The module that a file below `src` is.
-pub(super) fn module_of(inside: &Path) -> Name {
+pub fn module_of(inside: &Path) -> Name {
     let mut module: Name =
         inside.with_extension("").components().map(|part| part.as_os_str().to_string_lossy().into_owned()).collect();
     if module.last().is_some_and(|last| last == "mod" || last == "lib" || last == "main") && module != ["main"] {
@@ -29,7 +29,7 @@ pub(super) fn module_of(inside: &Path) -> Name {
 
 /// Everything of the crate that the code of this module names, and each of its children that is for
 /// tests alone.
-pub(super) fn imports(text: &str, module: &[String]) -> (Vec<Import>, Vec<Name>) {
+pub fn imports(text: &str, module: &[String]) -> (Vec<Import>, Vec<Name>) {
     let file = syn::parse_file(text).unwrap_or_else(|error| panic!("{}: {error}", module.join("::")));
     let mut found = Found { module: module.to_vec(), imports: Vec::new(), for_tests: Vec::new() };
     found.visit_file(&file);
@@ -195,9 +195,9 @@ impl<'ast> Visit<'ast> for Found {
 }
 
 /// Which modules each module names, by the longest module that a name begins with.
-pub(super) type Graph = BTreeMap<Name, Vec<Name>>;
+pub type Graph = BTreeMap<Name, Vec<Name>>;
 
-pub(super) fn graph(of: &BTreeMap<Name, Vec<Import>>) -> Graph {
+pub fn graph(of: &BTreeMap<Name, Vec<Import>>) -> Graph {
     let module = |name: &Name| (1..=name.len()).rev().map(|end| name[..end].to_vec()).find(|it| of.contains_key(it));
     let edges = of.iter().map(|(from, imports)| {
         let mut to: Vec<Name> = imports.iter().filter_map(|import| module(&import.name)).collect();
@@ -211,7 +211,7 @@ pub(super) fn graph(of: &BTreeMap<Name, Vec<Import>>) -> Graph {
 
 /// Modules that name each other in a circle, if there are any: what is left when those are taken
 /// away, one after another, that name none of the rest, or are named by none.
-pub(super) fn circles(graph: &Graph) -> Vec<Name> {
+pub fn circles(graph: &Graph) -> Vec<Name> {
     let mut left: Vec<Name> = graph.keys().cloned().collect();
     loop {
         let before = left.len();

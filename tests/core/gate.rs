@@ -140,7 +140,8 @@ fn log_ins_are_looked_at_in_their_order_and_those_after_wrong_ones_later() {
     for &conn in &guesses {
         log_in(&mut w, conn, "b", "wrong");
     }
-    let honest: Vec<_> = ["c", "d", "e", "f", "g"].map(|name| (name, w.open_from(1))).into();
+    let honest: Vec<_> =
+        [("c", 1), ("d", 1), ("e", 1), ("f", 2), ("g", 2)].map(|(name, from)| (name, w.open_from(from))).into();
     for &(name, conn) in &honest {
         log_in(&mut w, conn, name, name);
     }

@@ -1,11 +1,12 @@
 //! Every limit is there and holds.
 
 use super::{ann_and_bob, ann_and_bob_by, any, ids};
+use crate::sim::lanes::{Fate, Plan};
 use crate::sim::say::Say;
 use crate::sim::world::World;
-use hongyan::chat::contract::{CloseReason, Rules};
+use hongyan::chat::contract::{CloseReason, Job, Rules};
 use hongyan::protocol::error::ErrorCode;
-use hongyan::protocol::request::Verb;
+use hongyan::protocol::request::{FriendVerb, Verb};
 
 const NOTHING: [&str; 0] = [];
 
@@ -291,4 +292,27 @@ fn so_many_friends_of_one_user() {
     w.run_for(10);
     assert_eq!(w.heard(ann), ["OK d", "OK f1"], "it was pending all the time");
     assert_eq!(w.heard(cid), ["OK f1", "yes ann f1"]);
+}
+
+#[test]
+fn what_was_answered_behind_a_request_that_waits_takes_no_memory() {
+    let (mut w, ann, _bob) = ann_and_bob();
+    w.store.plan(|job| {
+        let takes_ms = if matches!(job, Job::Verify { .. }) { 9_000 } else { 1 };
+        Plan { takes_ms, answer_after_ms: 0, fate: Fate::Do }
+    });
+    let waits = w.open();
+    w.say(waits, Say::Login { mid: "l".into(), user: "cid".into(), password: "wrong".into() });
+    w.run_for(5);
+    let before = w.held_bytes();
+    for _ in 0..20 {
+        for _ in 0..1_000 {
+            w.friend(ann, FriendVerb::Request, "f", "bob");
+        }
+        w.run_for(10);
+        assert_eq!(w.heard(ann).len(), 1_000);
+    }
+    assert!(w.heard(waits).is_empty(), "it waits all the time");
+    let more = w.held_bytes() - before;
+    assert!(more < 128 << 10, "{more} bytes more");
 }

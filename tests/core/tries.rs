@@ -118,6 +118,58 @@ fn many_connections_at_once_do_not_overrun_a_budget() {
 }
 
 #[test]
+fn a_guess_that_the_cache_answered_counts_though_there_was_no_room_to_hash_it() {
+    let rules = Rules { auth_jobs_max: 4, auth_running_max: 1, ..crate::rules() };
+    let mut w = World::of_friends(rules, &["ann"]);
+    w.store.model.cache_passwords = true;
+    let owner = w.online("ann");
+    // Nothing is hashed any more: the rooms fill up, and everybody else is turned away.
+    w.store.plan(|job| {
+        let takes_ms = if matches!(job, Job::Verify { .. } | Job::Hash { .. }) { 1_000_000 } else { 0 };
+        Plan { takes_ms, answer_after_ms: 0, fate: Fate::Do }
+    });
+    for n in 0..8 {
+        let filler = w.open_from(100 + n);
+        log_in(&mut w, filler, &format!("nobody {n}"), "x");
+        let filler = w.open_from(100 + n);
+        log_in(&mut w, filler, &format!("nobody {n}"), "x");
+    }
+    w.run_for(10);
+    let mut refused = 0;
+    for guess in 0..40 {
+        let heard = try_from(&mut w, 7, "ann", &format!("guess {guess}"));
+        if heard == LIMITED {
+            refused += 1;
+        } else {
+            assert!(heard.is_empty() || heard == ["LF l", "UNAVAILABLE l"], "{heard:?}");
+        }
+    }
+    assert_eq!(refused, 30, "ten, as if each had been hashed");
+    assert_eq!(try_from(&mut w, 7, "ann", "ann"), LIMITED, "and the right one is not found");
+    assert!(w.is_open(owner));
+}
+
+#[test]
+fn first_tries_of_a_few_addresses_do_not_fill_the_room_of_those_above_suspicion() {
+    let mut w = World::of_friends(crate::rules(), &["ann"]);
+    slow_hashes(&mut w);
+    for origin in 100..116 {
+        for n in 0..40 {
+            let conn = w.open_from(origin);
+            log_in(&mut w, conn, &format!("{origin} {n}"), "guess");
+        }
+    }
+    let honest = w.open_from(1);
+    log_in(&mut w, honest, "ann", "ann");
+    let mut waited_ms = 0;
+    while w.heard(honest).is_empty() {
+        w.run_for(HASH_MS);
+        waited_ms += HASH_MS;
+        assert!(waited_ms <= 1_500, "640 guesses of addresses that nobody knew before are first");
+    }
+}
+
+#[test]
 fn right_passwords_use_up_nothing_and_what_the_store_did_not_answer_neither() {
     let rules = Rules {
         wrong_passwords_per_user_max: 2,

@@ -220,4 +220,22 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
         "                    user.hash(&mut hasher);",
         "                    (user, ticket.slot).hash(&mut hasher);",
     ),
+    of(
+        "a guess that the cache answered is given back when it is not hashed",
+        "src/chat/tries.rs",
+        "(differs && settled == Settled::NotMade)",
+        "(differs && settled == Settled::Wrong)",
+    ),
+    of(
+        "what was answered stays in the queue",
+        "src/chat/mod.rs",
+        "due.retain(|(_, due)| self.is_open(*due));",
+        "due.retain(|_| true);",
+    ),
+    of(
+        "first tries are above suspicion however many are not settled",
+        "src/chat/throttle.rs",
+        "&& entry.reserved <= reserved_max)",
+        "&& reserved_max > 0)",
+    ),
 ];

@@ -248,12 +248,13 @@ impl Model {
     }
 
     fn prove(&self, user: &UserName, proof: &Proof, now_ms: u64, latest_ms: u64) -> Outcome {
-        let Some((hash, _)) = self.accounts.get(user.as_str()) else { return Outcome::Unproven(None) };
+        let unproven = |password_hash, differs| Outcome::Unproven { password_hash, differs };
+        let Some((hash, _)) = self.accounts.get(user.as_str()) else { return unproven(None, false) };
         match proof {
             Proof::Password(secret) if self.verified.get(user.as_str()) != Some(secret) => {
-                Outcome::Unproven(Some(hash.clone()))
+                unproven(Some(hash.clone()), self.verified.contains_key(user.as_str()))
             }
-            Proof::Token(token) if !self.has_token(user, token, now_ms, latest_ms) => Outcome::Unproven(None),
+            Proof::Token(token) if !self.has_token(user, token, now_ms, latest_ms) => unproven(None, false),
             _ => Outcome::Proven,
         }
     }

@@ -71,6 +71,28 @@ fn very_many_who_only_connect_go_before_those_who_talk() {
 }
 
 #[test]
+fn a_user_with_a_backlog_does_not_lose_to_very_many_who_hold_a_little_each() {
+    let budget = 4 * MIB;
+    let mut world = World::within(26, 0, |bounds| bounds.memory_bytes_max = budget);
+    let (ann, bob) = (world.connect(), world.connect());
+    ann.send(login("ann"));
+    bob.send(login("bob"));
+    world.settle();
+    // More than a holder may have who is not called large.
+    for round in 0..40 {
+        bob.send(message(round, &"x".repeat(1_000)));
+    }
+    world.settle();
+    for _ in 0..600 {
+        let Some(stranger) = world.connect_from("127.0.0.1") else { continue };
+        stranger.send(format!("{{\"TYPE\":\"{}", "x".repeat(14_000)));
+        world.settle();
+    }
+    assert!(world.hub.counters().closed(Why::Memory) > 100);
+    assert!(!ann.dropped() && !bob.dropped());
+}
+
+#[test]
 fn input_that_is_not_whole_counts_and_is_given_back() {
     let budget = 2 * MIB;
     let mut world = World::within(21, 0, |bounds| bounds.memory_bytes_max = budget);

@@ -74,6 +74,22 @@ fn check_kind(data: &Metadata) -> Result<(), StoreError> {
     Ok(())
 }
 
+/// Refuses a write-ahead log whose file is not there or empty: SQLite would delete it, and with it
+/// all that was committed last.
+fn check_log(path: &Path) -> Result<(), StoreError> {
+    let mut log_path = std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned()).into_os_string();
+    log_path.push("-wal");
+    let bytes_of = |path: &Path| std::fs::metadata(path).map_or(0, |found| found.len());
+    if bytes_of(path) > 0 || bytes_of(Path::new(&log_path)) == 0 {
+        return Ok(());
+    }
+    let log_name = Path::new(&log_path).file_name().unwrap_or_default().to_string_lossy();
+    Err(StoreError::Unavailable(format!(
+        "it is not there, or empty, but {log_name} is beside it, which holds what was committed last: put the file back, or \
+         move {log_name} away to begin anew"
+    )))
+}
+
 /// The path so that SQLite takes it for nothing but a path: a temporary database and one in memory
 /// have names of their own.
 fn plain_path(path: &Path) -> PathBuf {
@@ -96,6 +112,8 @@ impl SqliteStore {
     /// As [`open`](Self::open); and a copy into it was not finished, or there is nothing to copy
     /// from.
     pub fn open_for(role: Role, path: &Path) -> Result<Self, StoreError> {
+        check_log(path)?;
+        let is_new = !path.exists();
         let mut options = OpenOptions::new();
         // A source of a copy may be a file that we must not write to.
         let may_write = role != Role::CopyFrom;
@@ -133,6 +151,13 @@ impl SqliteStore {
         let place = Place::of(&path, &lock.0).map_err(unavailable)?;
         let mut store = Self { db, _lock: lock, place };
         store.prepare(role)?;
+        // From now on all three files are known: one that goes before the first job is missed, too.
+        store.place.check()?;
+        if is_new {
+            // A typing error in the path, or another working folder, begins with an empty store.
+            let path = std::fs::canonicalize(&path).unwrap_or(path);
+            log::info!("{} was not there: an empty store was made", path.display());
+        }
         Ok(store)
     }
 

@@ -36,10 +36,10 @@ pub(super) struct Place {
     /// has a link in its old place is opened without its log at the next start.
     path: PathBuf,
     file: Identity,
-    /// The write-ahead log: what was committed of late is only there. It is made by the first
-    /// transaction, and stays.
-    log_path: PathBuf,
-    log: Option<Identity>,
+    /// The write-ahead log: what was committed of late is only there. And its index: another
+    /// process that finds none does not know that the log is in use. Both are made by the first
+    /// transaction, and stay.
+    beside: [(PathBuf, Option<Identity>); 2],
     /// When all was well.
     seen: Option<Instant>,
 }
@@ -50,13 +50,17 @@ impl Place {
         // Beside the file itself, wherever a link to it stands.
         let real_path = std::fs::canonicalize(path)?;
         let link = (real_path != std::path::absolute(path)?).then(|| path.to_path_buf());
-        let mut log_path = real_path.clone().into_os_string();
-        log_path.push("-wal");
+        let beside = ["-wal", "-shm"].map(|end| {
+            let mut path = real_path.clone().into_os_string();
+            path.push(end);
+            (PathBuf::from(path), None)
+        });
         let file = identity(&file.metadata()?);
-        Ok(Self { link, path: real_path, file, log_path: log_path.into(), log: None, seen: None })
+        Ok(Self { link, path: real_path, file, beside, seen: None })
     }
 
-    /// Two looks at the file system; nothing is opened, since closing it would end SQLite's locks.
+    /// Three looks at the file system; nothing is opened, since closing it would end SQLite's
+    /// locks.
     ///
     /// # Errors
     /// Which of the files is no longer there, and what to do.
@@ -73,11 +77,13 @@ impl Place {
                 return Err(gone(link, found.is_some()));
             }
         }
-        let log = look(&self.log_path, Path::metadata)?;
-        if self.log.is_some() && log != self.log {
-            return Err(gone(&self.log_path, log.is_some()));
+        for (path, known) in &mut self.beside {
+            let found = look(path, Path::symlink_metadata)?;
+            if known.is_some() && found != *known {
+                return Err(gone(path, found.is_some()));
+            }
+            *known = found;
         }
-        self.log = log;
         self.seen = Some(Instant::now());
         Ok(())
     }
