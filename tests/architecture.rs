@@ -264,9 +264,24 @@ fn the_documents_name_only_files_that_are_there() {
 }
 
 #[test]
-fn the_readme_lists_every_option_as_the_program_knows_it() {
-    let table = hongyan::config::args::markdown();
-    assert!(read(&root().join("README.md")).contains(&table), "the table of options in README.md is to be:\n{table}");
+fn the_docs_list_every_option_as_the_program_knows_it() {
+    let (table, path) = (hongyan::config::args::markdown(), root().join("docs/options.md"));
+    let docs = read(&path);
+    if std::env::var_os("UPDATE_DOCS").is_some() {
+        let head = docs.split("\n## Server\n").next().unwrap();
+        std::fs::write(&path, format!("{head}{table}")).unwrap();
+    } else {
+        let how = "UPDATE_DOCS=1 cargo test --test architecture docs_list";
+        assert!(docs.ends_with(&table), "docs/options.md is not what the program knows; write it anew: {how}");
+    }
+    // The few in the README, too.
+    let readme = read(&root().join("README.md"));
+    let options = readme.lines().filter(|line| line.starts_with("| `--"));
+    let lines: Vec<&str> = options.collect();
+    assert!((4..=8).contains(&lines.len()), "a few in the README");
+    none(
+        &lines.iter().filter(|line| !table.contains(**line)).map(|line| format!("not so: {line}")).collect::<Vec<_>>(),
+    );
 }
 
 #[test]

@@ -183,12 +183,17 @@ pub fn help() -> String {
     text
 }
 
-/// The table of all options in Markdown, for the README.
+/// The table of all options in Markdown, for docs/options.md.
 #[must_use]
 pub fn markdown() -> String {
     let default = Config::default();
-    let mut text = "| option | environment | default | allowed | |\n|---|---|---|---|---|\n".to_owned();
+    let (mut text, mut group) = (String::new(), "");
     for opt in OPTIONS {
+        if opt.group != group {
+            group = opt.group;
+            push(&mut text, format_args!("\n## {group}\n\n"));
+            text.push_str("| option | environment | default | allowed | |\n|---|---|---|---|---|\n");
+        }
         push(
             &mut text,
             format_args!(
