@@ -4,8 +4,9 @@
 
 use super::clients::open_all;
 use super::frames::{Dialect, Frames};
+use super::kept::Kept;
 use super::load::Load;
-use super::mariadb::{Database, MariaDb};
+use super::mariadb::MariaDb;
 use super::messages::{Measured, Talk, middle};
 use super::prepare::{Filler, message, sender};
 use super::report::{Report, Table, significant, thousands};
@@ -17,7 +18,7 @@ use hongyan::store::Store;
 use hongyan::store::mysql::MysqlServer;
 use hongyan::store::sqlite::SqliteStore;
 use serde_json::json;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 const SENDERS: usize = 50;
@@ -29,43 +30,20 @@ const IN_FLIGHT: [usize; 3] = [10, 100, 1_000];
 /// What the server has by default on MySQL.
 const MYSQL_THREADS: usize = 4;
 
-/// Where the messages are kept.
-enum Kept {
-    Sqlite(PathBuf),
-    Mysql(Database),
-}
-
-impl Kept {
-    fn name(&self) -> &'static str {
-        match self {
-            Self::Sqlite(_) => "SQLite",
-            Self::Mysql(_) => "MariaDB",
-        }
-    }
-
-    /// The URL of the store as it was prepared, without a message.
-    fn fresh(&self, starter: &Starter) -> Fallible<String> {
-        match self {
-            Self::Sqlite(file) => starter.copy(file),
-            Self::Mysql(database) => database.empty_lists().map(|()| database.url()),
-        }
-    }
-
-    /// One connection for each worker that the server would have.
-    fn open(&self, starter: &Starter) -> Fallible<Vec<Box<dyn Store>>> {
-        let url = self.fresh(starter)?;
-        Ok(match self {
-            Self::Sqlite(_) => vec![Box::new(SqliteStore::open(url.trim_start_matches("sqlite:").as_ref())?)],
-            Self::Mysql(_) => {
-                let server = MysqlServer::new(&url)?;
-                let mut stores: Vec<Box<dyn Store>> = vec![];
-                for _ in 0..MYSQL_THREADS {
-                    stores.push(Box::new(server.connect()?));
-                }
-                stores
+/// One connection for each worker that the server would have.
+fn open(kept: &Kept, starter: &Starter) -> Fallible<Vec<Box<dyn Store>>> {
+    let url = kept.fresh(starter)?;
+    Ok(match kept {
+        Kept::Sqlite(_) => vec![Box::new(SqliteStore::open(url.trim_start_matches("sqlite:").as_ref())?)],
+        Kept::Mysql(_) => {
+            let server = MysqlServer::new(&url)?;
+            let mut stores: Vec<Box<dyn Store>> = vec![];
+            for _ in 0..MYSQL_THREADS {
+                stores.push(Box::new(server.connect()?));
             }
-        })
-    }
+            stores
+        }
+    })
 }
 
 fn friend(of: usize, number: usize) -> String {
@@ -132,7 +110,7 @@ fn measure_store(
                 of_other.push(one.per_second / other.per_second * 100.0);
             }
             served.push(one);
-            alone.push(store_alone(kept.open(starter)?, in_flight, settings.time)?);
+            alone.push(store_alone(open(kept, starter)?, in_flight, settings.time)?);
         }
         // Of each run its own ratio: the disk has its moods.
         let share = median(served.iter().zip(&alone).map(|(one, alone)| one.per_second / alone * 100.0));

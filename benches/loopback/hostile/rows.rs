@@ -3,7 +3,8 @@
 use super::super::Fallible;
 use super::super::clients::open_all;
 use super::super::frames::{Dialect, Frames};
-use super::super::mariadb::{Database, MariaDb};
+use super::super::kept::Kept;
+use super::super::mariadb::MariaDb;
 use super::super::prepare::Filler;
 use super::super::process::Process;
 use super::super::report::{Report, Table, significant, thousands};
@@ -20,7 +21,6 @@ use hongyan::store::sqlite::SqliteStore;
 use serde_json::json;
 use std::io::{BufRead, BufReader};
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::PathBuf;
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -30,28 +30,6 @@ const WARM_UP: Duration = Duration::from_millis(500);
 /// The goals: latency of messages, unless five times the quiet latency is more; time of a log-in.
 const P99_MS: f64 = 20.0;
 const LOG_IN_MS: f64 = 1_000.0;
-
-/// Where everything is kept.
-enum Kept {
-    Sqlite(PathBuf),
-    Mysql(Database),
-}
-
-impl Kept {
-    fn name(&self) -> &'static str {
-        match self {
-            Self::Sqlite(_) => "SQLite",
-            Self::Mysql(_) => "MariaDB",
-        }
-    }
-
-    fn fresh(&self, starter: &Starter) -> Fallible<String> {
-        match self {
-            Self::Sqlite(file) => starter.copy(file),
-            Self::Mysql(database) => database.empty_lists().map(|()| database.url()),
-        }
-    }
-}
 
 fn fill(store: &mut dyn Store) -> Fallible<()> {
     let default = Config::default();

@@ -3,47 +3,27 @@
 //! --help` lists the options; docs/performance.md tells what is measured, and how.
 #![allow(missing_docs, unreachable_pub, reason = "a program of its own")]
 
-#[path = "loopback/absent_rows.rs"]
 mod absent_rows;
-#[path = "loopback/clients.rs"]
 mod clients;
-#[path = "loopback/frames.rs"]
 mod frames;
-#[path = "loopback/histogram.rs"]
 mod histogram;
-#[path = "loopback/hostile/mod.rs"]
 mod hostile;
-#[path = "loopback/idle_rows.rs"]
 mod idle_rows;
-#[path = "loopback/load.rs"]
+mod kept;
 mod load;
-#[path = "loopback/log_in_rows.rs"]
 mod log_in_rows;
-#[path = "loopback/mariadb.rs"]
 mod mariadb;
-#[path = "loopback/message_rows.rs"]
 mod message_rows;
-#[path = "loopback/messages.rs"]
 mod messages;
-#[path = "loopback/prepare.rs"]
 mod prepare;
-#[path = "loopback/process.rs"]
 mod process;
-#[path = "loopback/relay.rs"]
 mod relay;
-#[path = "loopback/report.rs"]
 mod report;
-#[path = "loopback/rows.rs"]
 mod rows;
-#[path = "loopback/settings.rs"]
 mod settings;
-#[path = "loopback/storm.rs"]
 mod storm;
-#[path = "loopback/storm_rows.rs"]
 mod storm_rows;
-#[path = "loopback/subjects.rs"]
 mod subjects;
-#[path = "loopback/svg.rs"]
 mod svg;
 
 use settings::Settings;
