@@ -5,40 +5,23 @@
 
 mod common;
 
-use common::{Client, PATIENCE, Spelling, Transport, befriend};
+use common::{CHEAP_PASSWORDS, Client, PATIENCE, Program, Spelling, befriend};
 use socket2::{Domain, Socket, Type};
 use std::io::{BufRead, BufReader, ErrorKind, Write};
-use std::net::{SocketAddr, TcpStream};
-use std::process::{Child, Command, Stdio};
+use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 const MIB: u64 = 1024 * 1024;
-const CHEAP: [&str; 4] = ["--argon2-memory", "8KiB", "--argon2-passes", "1"];
 
 struct Server {
-    child: Child,
-    addr: SocketAddr,
+    program: Program,
     /// What was resident when it had started.
     at_start: u64,
-    _folder: tempfile::TempDir,
 }
 
 impl Server {
     fn start(args: &[&str]) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let store = format!("sqlite:{}", folder.path().join("hongyan.db").display());
-        let mut child = Command::new(env!("CARGO_BIN_EXE_hongyan"))
-            .args(["--listen", "127.0.0.1:0", "--store", &store])
-            .args(args)
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines().map(Result::unwrap);
-        let addr =
-            lines.find_map(|line| line.split_once("listening on ").map(|(_, addr)| addr.trim().parse().unwrap()));
-        // Read on, or a full pipe would hold it up.
-        std::thread::spawn(move || lines.for_each(drop));
-        let mut server = Self { child, addr: addr.expect("it says where it listens"), at_start: 0, _folder: folder };
+        let mut server = Self { program: Program::start(args), at_start: 0 };
         // What the first user of everything takes is there for good.
         let mut first = server.connect();
         first.send(r#"{"TYPE":"0","MID":"h","CONTENT":{}}"#);
@@ -48,14 +31,12 @@ impl Server {
     }
 
     fn connect(&self) -> Client {
-        Client::connect(self.addr, Transport::Raw, Spelling::Object)
+        self.program.client(Spelling::Object)
     }
 
     /// What is resident and is no file, in bytes.
     fn resident(&self) -> u64 {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
-        let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:")).unwrap();
-        line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() * 1024
+        self.program.memory("RssAnon")
     }
 
     #[track_caller]
@@ -72,7 +53,7 @@ impl Server {
         let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
         // What the system holds for them is not the server's.
         socket.set_recv_buffer_size(4 * 1024).unwrap();
-        socket.connect(&self.addr.into()).unwrap();
+        socket.connect(&self.program.addr.into()).unwrap();
         let mut stream: TcpStream = socket.into();
         let text = "d".repeat(8_000);
         let sign_up = format!(
@@ -86,14 +67,6 @@ impl Server {
         stream.set_nonblocking(true).unwrap();
         let asks = format!("{{\"TYPE\":\"3\",\"MID\":\"g\",\"CONTENT\":\"{name}\"}}\n").repeat(4).into_bytes();
         Hog { stream, asks, sent: 0 }
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        // Neither fails on a child of ours that is not waited for yet.
-        self.child.kill().ok();
-        self.child.wait().ok();
     }
 }
 
@@ -142,7 +115,7 @@ fn passwords_take_one_block_and_give_it_back() {
 
 #[test]
 fn a_burst_of_output_that_nobody_reads_is_given_back() {
-    let server = Server::start(&CHEAP);
+    let server = Server::start(&CHEAP_PASSWORDS);
     let mut hogs: Vec<Hog> = (0..100).map(|n| server.hog(&format!("hog{n}"))).collect();
     let until = Instant::now() + PATIENCE;
     while server.resident() < server.at_start + 12 * MIB {
@@ -156,7 +129,7 @@ fn a_burst_of_output_that_nobody_reads_is_given_back() {
 
 #[test]
 fn clients_take_no_more_than_the_budget_and_honest_ones_go_on() {
-    let server = Server::start(&[&CHEAP[..], &["--memory-max", "8MiB"]].concat());
+    let server = Server::start(&[&CHEAP_PASSWORDS[..], &["--memory-max", "8MiB"]].concat());
     let [mut ann, mut bob] = ["ann", "bob"].map(|name| {
         let mut client = server.connect();
         client.sign_up(name);

@@ -5,11 +5,11 @@
 
 mod common;
 
-use common::{Client, PATIENCE, Spelling, Transport, befriend, content, kind};
+use common::{CHEAP_PASSWORDS, Client, PATIENCE, Program, Spelling, befriend, content, kind};
 use std::collections::BTreeSet;
-use std::io::{BufRead, BufReader, ErrorKind, Write};
-use std::net::{Shutdown, SocketAddr};
-use std::process::{Child, Command, Stdio};
+use std::io::{ErrorKind, Write};
+use std::net::Shutdown;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 const MIB: u64 = 1024 * 1024;
@@ -19,34 +19,16 @@ const GROWTH_MAX: u64 = 8 * MIB;
 const MESSAGES: usize = 1_000;
 const TEXT_BYTES: usize = 32 * 1024;
 
-/// The server as users run it, on a store of its own. Only passwords cost nothing: the memory of
-/// Argon2id would hide what is measured.
-struct Server {
-    child: Child,
-    addr: SocketAddr,
-    _folder: tempfile::TempDir,
-}
+/// Only passwords cost nothing: the memory of Argon2id would hide what is measured.
+struct Server(Program);
 
 impl Server {
     fn start(args: &[&str]) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let store = format!("sqlite:{}", folder.path().join("hongyan.db").display());
-        let mut child = Command::new(env!("CARGO_BIN_EXE_hongyan"))
-            .args(["--listen", "127.0.0.1:0", "--store", &store, "--argon2-memory", "8KiB", "--argon2-passes", "1"])
-            .args(args)
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines().map(Result::unwrap);
-        let addr =
-            lines.find_map(|line| line.split_once("listening on ").map(|(_, addr)| addr.trim().parse().unwrap()));
-        // Read on, or a full pipe would hold it up.
-        std::thread::spawn(move || lines.for_each(drop));
-        Self { child, addr: addr.expect("it says where it listens"), _folder: folder }
+        Self(Program::start(&[&CHEAP_PASSWORDS[..], args].concat()))
     }
 
     fn connect(&self) -> Client {
-        Client::connect(self.addr, Transport::Raw, Spelling::Object)
+        self.0.client(Spelling::Object)
     }
 
     fn log_in(&self, name: &str) -> Client {
@@ -68,14 +50,12 @@ impl Server {
 
     /// A line of `/proc/PID/status`, in bytes.
     fn memory(&self, key: &str) -> u64 {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
-        let line = status.lines().find_map(|line| line.strip_prefix(key)).unwrap();
-        line.trim_start_matches(':').trim().trim_end_matches(" kB").parse::<u64>().unwrap() * 1024
+        self.0.memory(key)
     }
 
     /// Its open files and sockets.
     fn files(&self) -> usize {
-        std::fs::read_dir(format!("/proc/{}/fd", self.child.id())).unwrap().count()
+        std::fs::read_dir(format!("/proc/{}/fd", self.0.id())).unwrap().count()
     }
 
     /// Waits until it has so many files open.
@@ -86,14 +66,6 @@ impl Server {
             assert!(Instant::now() < until, "{} files are open, {files} were expected", self.files());
             std::thread::sleep(Duration::from_millis(10));
         }
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        // Neither fails on a child of ours that is not waited for yet.
-        self.child.kill().ok();
-        self.child.wait().ok();
     }
 }
 
@@ -250,7 +222,7 @@ fn a_friend_cannot_lock_out_a_slow_receiver() {
         ann.say(&format!("m{n}"), "bob", &text, "MS");
     }
     // They wait for Bob, and come all at once.
-    let mut bob = Client::connect(server.addr, Transport::Raw, Spelling::Text);
+    let mut bob = server.0.client(Spelling::Text);
     bob.log_in("bob");
     take_slowly(&mut bob, COUNT);
     bob.fence();
@@ -258,13 +230,13 @@ fn a_friend_cannot_lock_out_a_slow_receiver() {
 
 /// Sends a signal to the server.
 fn signal(server: &Server, name: &str) {
-    let sent = Command::new("kill").args([name, &server.child.id().to_string()]).status().unwrap();
+    let sent = Command::new("kill").args([name, &server.0.id().to_string()]).status().unwrap();
     assert!(sent.success(), "kill {name}");
 }
 
 /// Is the whole process stopped?
 fn is_stopped(server: &Server) -> bool {
-    let status = std::fs::read_to_string(format!("/proc/{}/status", server.child.id())).unwrap();
+    let status = std::fs::read_to_string(format!("/proc/{}/status", server.0.id())).unwrap();
     status.lines().any(|line| line.starts_with("State:") && line.contains('T'))
 }
 

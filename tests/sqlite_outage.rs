@@ -6,67 +6,15 @@
 
 mod common;
 
-use common::{Client, PATIENCE, Server, Spelling, Transport, befriend, content};
+use common::{CHEAP_PASSWORDS, Client, PATIENCE, Program, Server, Spelling, befriend, content};
 use hongyan::config::StoreUrl;
 use hongyan::store::Store;
 use hongyan::store::sqlite::SqliteStore;
-use std::io::{BufRead, BufReader};
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
-/// The real binary on a file, and what it logs.
-struct Running {
-    child: Child,
-    addr: SocketAddr,
-    log: Receiver<String>,
-}
-
-impl Running {
-    fn start(file: &Path) -> Self {
-        let store = format!("sqlite:{}", file.display());
-        let mut child = Command::new(env!("CARGO_BIN_EXE_hongyan"))
-            .args(["--listen", "127.0.0.1:0", "--store", &store, "--argon2-memory", "8KiB", "--argon2-passes", "1"])
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let lines = BufReader::new(child.stderr.take().unwrap()).lines().map_while(Result::ok);
-        let (sender, log) = channel();
-        std::thread::spawn(move || lines.for_each(|line| drop(sender.send(line))));
-        let mut running = Self { child, addr: ([127, 0, 0, 1], 0).into(), log };
-        let line = running.wait_for("listening on ");
-        running.addr = line.split_once("listening on ").unwrap().1.trim().parse().unwrap();
-        running
-    }
-
-    /// The next line of the log that has this in it.
-    fn wait_for(&self, what: &str) -> String {
-        let until = Instant::now() + PATIENCE;
-        loop {
-            let left = until.saturating_duration_since(Instant::now());
-            let line = self.log.recv_timeout(left).unwrap_or_else(|_| panic!("the log does not say {what:?}"));
-            if line.contains(what) {
-                return line;
-            }
-        }
-    }
-
-    fn user(&self, name: &str) -> Client {
-        let mut client = Client::connect(self.addr, Transport::Raw, Spelling::Text);
-        client.sign_up(name);
-        client.log_in(name);
-        client
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        // Neither fails on a child of ours that is not waited for yet.
-        self.child.kill().ok();
-        self.child.wait().ok();
-    }
+fn start(file: &Path) -> Program {
+    Program::on(&format!("sqlite:{}", file.display()), &CHEAP_PASSWORDS)
 }
 
 /// What is done to the file.
@@ -131,8 +79,8 @@ fn nothing_is_promised_into_a_file_that_has_lost_its_name() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("data").join("im.db");
         std::fs::create_dir(path.parent().unwrap()).unwrap();
-        let server = Running::start(&path);
-        let [mut ann, mut bob] = ["ann", "bob"].map(|name| server.user(name));
+        let server = start(&path);
+        let [mut ann, mut bob] = ["ann", "bob"].map(|name| server.user(name, Spelling::Text));
         befriend(&mut ann, &mut bob);
         drop(bob);
         ann.say("before", "bob", "safe", "MS");
@@ -151,8 +99,8 @@ fn nothing_is_promised_into_a_file_that_has_lost_its_name() {
 fn when_the_same_file_is_back_it_goes_on_and_what_was_promised_is_there() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("im.db");
-    let server = Running::start(&path);
-    let [mut ann, mut bob] = ["ann", "bob"].map(|name| server.user(name));
+    let server = start(&path);
+    let [mut ann, mut bob] = ["ann", "bob"].map(|name| server.user(name, Spelling::Text));
     befriend(&mut ann, &mut bob);
     drop(bob);
     ann.say("m1", "bob", "before", "MS");
@@ -171,7 +119,7 @@ fn when_the_same_file_is_back_it_goes_on_and_what_was_promised_is_there() {
         std::thread::sleep(Duration::from_millis(20));
     }
     server.wait_for("the store works again");
-    let mut bob = Client::connect(server.addr, Transport::Raw, Spelling::Text);
+    let mut bob = server.client(Spelling::Text);
     bob.log_in("bob");
     bob.take("m1");
     bob.take("m2");
@@ -208,8 +156,8 @@ fn a_log_that_goes_before_the_first_job_is_missed() {
 fn a_file_that_is_gone_is_not_made_anew_beside_its_log() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("im.db");
-    let server = Running::start(&path);
-    let [mut ann, mut bob] = ["ann", "bob"].map(|name| server.user(name));
+    let server = start(&path);
+    let [mut ann, mut bob] = ["ann", "bob"].map(|name| server.user(name, Spelling::Text));
     befriend(&mut ann, &mut bob);
     drop(bob);
     ann.say("before", "bob", "safe", "MS");
@@ -225,8 +173,8 @@ fn a_file_that_is_gone_is_not_made_anew_beside_its_log() {
         std::fs::write(&path, "").unwrap();
     }
     std::fs::rename(beside(&path, ".bak"), &path).unwrap();
-    let server = Running::start(&path);
-    let mut bob = Client::connect(server.addr, Transport::Raw, Spelling::Text);
+    let server = start(&path);
+    let mut bob = server.client(Spelling::Text);
     bob.log_in("bob");
     bob.take("before");
 }

@@ -6,10 +6,12 @@
 mod client;
 mod database;
 mod mariadb;
+mod program;
 
 pub use client::Client;
 pub use database::Database;
 pub use mariadb::MariaDb;
+pub use program::{CHEAP_PASSWORDS, Program};
 
 use hongyan::config::{Config, StoreUrl};
 use hongyan::server::{self, Handle};
