@@ -162,6 +162,12 @@ fn seed_10301313_what_was_acked_while_a_list_that_was_cut_was_read_anew_was_sent
     run(10_301_313, 1_500);
 }
 
+#[test]
+fn seeds_13069575_and_13159814_an_accept_of_nothing_was_called_done_while_an_older_one_was_in_doubt() {
+    run(13_069_575, 1_500);
+    run(13_159_814, 1_500);
+}
+
 // And those that failed because of a mistake in the simulation.
 
 #[test]

@@ -79,6 +79,9 @@ pub(super) struct Friendship {
     /// They were friends already when it began: then no request can have been pending, and nothing
     /// was accepted.
     were_friends: bool,
+    /// It was not known whether they were when it began: that they are now does not tell who made
+    /// them so.
+    began_in_doubt: bool,
     /// How often it was tried in vain.
     failed: u32,
     /// All that is left to learn is whether they are friends.
@@ -151,9 +154,19 @@ impl Chat {
         let (mine, others) = (self.users.get(me).name.clone(), self.users.get(other).name.clone());
         let push = kind.and_then(|kind| self.friend_push(kind, &id, &mine, &others, &content));
         let were_friends = self.are_online_friends(me, other);
-        let (failed, reads, retry_at_ms) = (0, false, 0);
-        let friendship =
-            Friendship { request, verb, me, other, time_ms, push, were_friends, failed, reads, retry_at_ms };
+        let friendship = Friendship {
+            request,
+            verb,
+            me,
+            other,
+            time_ms,
+            push,
+            were_friends,
+            began_in_doubt: self.doubted.contains_key(&me),
+            failed: 0,
+            reads: false,
+            retry_at_ms: 0,
+        };
         let job = self.friendship_job(&friendship);
         if let Err(Pending::Friendship(friendship)) = self.submit(job, Pending::Friendship(friendship), out) {
             self.refuse_waiting(request, Some(BUSY), out);
@@ -289,8 +302,10 @@ impl Chat {
         if matches!(outcome, Outcome::Refused) && friendship.failed > 0 {
             self.doubt_both(&friendship);
         }
-        let Friendship { request, verb, me, other, time_ms, push, .. } = friendship;
+        let Friendship { request, verb, me, other, time_ms, push, began_in_doubt, .. } = friendship;
         let done = Ok(time_ms);
+        let other_name = &self.users.get(other).name;
+        let read_back = matches!(outcome, Outcome::Loaded { friends, .. } if friends.contains(other_name));
         let result = match outcome {
             Outcome::Asked(Asked::Pending) | Outcome::Unfriended | Outcome::Answered(Answered::Done) => done,
             Outcome::Asked(Asked::AlreadyFriends) => done,
@@ -299,12 +314,11 @@ impl Chat {
             Outcome::Asked(Asked::TooMany) => Err(TOO_MANY_REQUESTS),
             Outcome::Asked(Asked::Full) | Outcome::Answered(Answered::Full) => Err(FULL),
             Outcome::Answered(Answered::NoSuchRequest) => Err(NOT_ASKED),
-            Outcome::Loaded { friends, .. } if friends.contains(&self.users.get(other).name) => done,
+            Outcome::Loaded { .. } if read_back && !began_in_doubt => done,
             Outcome::Loaded { .. } => Err(NOT_ASKED),
             Outcome::Answered(Answered::TooManyFriends) => Err(TOO_MANY_FRIENDS),
             other => Err(fault_of(other)),
         };
-        let read_back = matches!(outcome, Outcome::Loaded { .. }) && result.is_ok();
         let accepted = verb == FriendVerb::Accept && matches!(outcome, Outcome::Answered(Answered::Done)) || read_back;
         if accepted {
             self.take_off_requests(other, me, out);
