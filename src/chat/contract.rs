@@ -116,7 +116,7 @@ pub enum Event<'a> {
         /// then be delivered again.
         windows: bool,
     },
-    /// The server is to stop: tell everybody, make safe what was taken, then say
+    /// The server is to stop: tell everybody, make durable what was taken, then say
     /// [`Action::Stopped`].
     ShutDown,
 }
@@ -205,8 +205,8 @@ pub enum Action {
         /// The job.
         job: Job,
     },
-    /// After [`Event::ShutDown`]: everything that was taken is safe (or the wait for it was given
-    /// up). Write out what waits and exit.
+    /// After [`Event::ShutDown`]: everything that was taken is durable (or the wait for it was
+    /// given up). Write out what waits and exit.
     Stopped,
 }
 

@@ -107,7 +107,7 @@ impl Chat {
             receiver,
             sender: None,
             save: Save::Done,
-            safe: true,
+            durable: true,
             listed: true,
             sent_ms: NEVER,
             place: 0,
@@ -238,7 +238,7 @@ impl Chat {
             Outcome::Saved => {
                 found.save = Save::Done;
                 let listed = found.listed;
-                self.is_safe(item, out);
+                self.mark_durable(item, out);
                 if !listed {
                     self.free(item);
                 }
@@ -249,7 +249,7 @@ impl Chat {
                 // The first one is in the store and will be delivered: this one is not.
                 found.save = Save::Done;
                 let receiver = found.receiver;
-                self.is_safe(item, out);
+                self.mark_durable(item, out);
                 let listed = self.unlist(item);
                 self.free(item);
                 if listed {
@@ -266,7 +266,7 @@ impl Chat {
         }
     }
 
-    /// Is its receiver there? Then their ack may make it safe, whatever the store does.
+    /// Is its receiver there? Then their ack may make it durable, whatever the store does.
     fn may_be_acked(&self, item: ItemRef) -> bool {
         let listed = self.items.get(item).filter(|found| found.listed && found.waits());
         listed.is_some_and(|found| self.users.get(found.receiver).conn.is_some())
@@ -329,11 +329,11 @@ impl Chat {
     }
 
     /// Acked or committed: from now on it is promised.
-    pub(super) fn is_safe(&mut self, item: ItemRef, out: &mut Vec<Action>) {
+    pub(super) fn mark_durable(&mut self, item: ItemRef, out: &mut Vec<Action>) {
         let Some(found) = self.items.get_mut(item) else {
             return;
         };
-        found.safe = true;
+        found.durable = true;
         let push = found.push.clone();
         for waiter in found.take_waiters(None) {
             self.promise(waiter, &push, out);
@@ -343,7 +343,7 @@ impl Chat {
 
     /// The same for one that is in the table no more.
     pub(super) fn answer_waiters(&mut self, item: &mut Item, out: &mut Vec<Action>) {
-        item.safe = true;
+        item.durable = true;
         for waiter in item.take_waiters(None) {
             self.promise(waiter, &item.push, out);
         }
@@ -390,7 +390,7 @@ impl Chat {
         }
     }
 
-    /// Forgets an item. One that never became safe was not taken: the sender's next try is a new
+    /// Forgets an item. One that never became durable was not taken: the sender's next try is a new
     /// message.
     pub(super) fn free(&mut self, name: ItemRef) {
         if let Some(item) = self.items.remove(name) {
@@ -402,7 +402,7 @@ impl Chat {
     pub(super) fn forget(&mut self, name: ItemRef, item: Item) {
         debug_assert!(!item.waits() && !item.charged, "a waiter is answered first");
         if let Some(sender) = item.sender {
-            if !item.safe {
+            if !item.durable {
                 let key = Key::of(self.users.hash(item.push.receiver()), item.push.id());
                 if let Some(recent) = &mut self.users.get_mut(sender).recent {
                     recent.remove(key, name);

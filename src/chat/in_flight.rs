@@ -159,7 +159,8 @@ impl Chat {
         }
     }
 
-    /// A message waits to be safe, and no job is about it: it counts as the one that it may need.
+    /// A message waits to be durable, and no job is about it: it counts as the one that it may
+    /// need.
     pub(super) fn charge_item(&mut self, item: ItemRef, out: &mut Vec<Action>) {
         let Some(found) = self.items.get_mut(item) else {
             return;

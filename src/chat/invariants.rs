@@ -99,7 +99,7 @@ impl Chat {
             *counted.entry(user).or_default() += units;
         }
         for item in self.items.iter().filter(|item| item.charged) {
-            assert!(!item.safe && item.waits() && item.save != Save::InFlight, "nothing is to come of it: {item:?}");
+            assert!(!item.durable && item.waits() && item.save != Save::InFlight, "nothing is to come of it: {item:?}");
             assert!(item.sender.is_some(), "only messages count");
             if let Some(sender) = item.sender {
                 *counted.entry(sender).or_default() += units(item.push.weight_bytes());

@@ -83,7 +83,7 @@ impl Chat {
             receiver,
             sender: Some(sender),
             save: Save::None,
-            safe: false,
+            durable: false,
             listed: false,
             sent_ms: NEVER,
             place: 0,
@@ -104,7 +104,7 @@ impl Chat {
     /// The same message was sent before: it gets the same answer and is not delivered twice.
     #[inline(never)]
     fn said_before(&mut self, known: ItemRef, waiter: Waiter, id: &Id<'_>, out: &mut Vec<Action>) {
-        let open = self.items.get_mut(known).filter(|item| !item.safe);
+        let open = self.items.get_mut(known).filter(|item| !item.durable);
         let Some(item) = open else {
             // Acked or committed, and perhaps forgotten since.
             let id = ReplyId::Text(id.as_str().into());

@@ -90,7 +90,7 @@ struct Working {
 enum Due {
     /// A request that waits for a job.
     Request(Ticket),
-    /// Those who wait for this push to be safe.
+    /// Those who wait for this push to be durable.
     Push(ItemRef),
 }
 

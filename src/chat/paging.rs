@@ -1,5 +1,5 @@
 //! Coming and going: a list is read from the store in pages when its user comes online, moves over
-//! to their next connection, and is made safe when they go.
+//! to their next connection, and is made durable when they go.
 
 use super::account::Pending;
 use super::contract::{Action, Job, Page};
@@ -150,7 +150,7 @@ impl Chat {
     }
 
     /// Keeps what was just taken behind the pages as long as there is room: if it cannot be saved,
-    /// an ack may still make it safe.
+    /// an ack may still make it durable.
     pub(super) fn append_to_tail(&mut self, user: UserId, item: ItemRef) {
         let (Some(list), Some(found)) = (&mut self.users.get_mut(user).list, self.items.get(item)) else {
             return;

@@ -255,7 +255,7 @@ impl<S: Stream> Hub<S> {
         self.dispatch(Event::ShutDown);
     }
 
-    /// Has the core nothing left that must be made safe?
+    /// Has the core nothing left that must be made durable?
     #[must_use]
     pub fn is_stopped(&self) -> bool {
         self.stopped

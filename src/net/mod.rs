@@ -80,7 +80,7 @@ pub struct Parts {
 enum Stop {
     /// Not asked for.
     No,
-    /// The core makes safe what was taken; given up at this time.
+    /// The core makes durable what was taken; given up at this time.
     Saving { until_ms: u64 },
     /// Clients take what was written to them; given up at this time.
     Closing { until_ms: u64 },

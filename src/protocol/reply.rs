@@ -52,7 +52,7 @@ pub enum Reply {
     NoSuchProfile,
     /// RE_MESSAGE: `MS` or `MF`.
     Message {
-        /// Taken, and safe from now on?
+        /// Taken, and durable from now on?
         taken: bool,
     },
     /// RE_FRI_REQ.

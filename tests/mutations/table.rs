@@ -16,13 +16,13 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
         "`MS` when the message is taken",
         "src/chat/message.rs",
         "        self.deliver(item, out);",
-        "        self.is_safe(item, out);\n        self.deliver(item, out);",
+        "        self.mark_durable(item, out);\n        self.deliver(item, out);",
     ),
     of(
         "`MS` when the save is submitted",
         "src/chat/delivery.rs",
         "        if self.submit(Job::SavePush { push }, Pending::Save(item), out).is_err() {",
-        "        self.is_safe(item, out);\n        if self.submit(Job::SavePush { push }, Pending::Save(item), out).is_err() {",
+        "        self.mark_durable(item, out);\n        if self.submit(Job::SavePush { push }, Pending::Save(item), out).is_err() {",
     ),
     of(
         "`MS` for a save that failed",

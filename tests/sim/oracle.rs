@@ -348,8 +348,8 @@ impl Oracle {
             Reply::Message { taken: true } => {
                 let receiver = id.split_once('>').map(|(_, receiver)| receiver.to_owned()).unwrap_or_default();
                 let key = (waiting.sender, receiver, id.to_owned());
-                let safe = self.committed.contains(&key) || self.acked.contains(&key);
-                assert!(safe, "MS before it was safe: {key:?}");
+                let durable = self.committed.contains(&key) || self.acked.contains(&key);
+                assert!(durable, "MS before it was safe: {key:?}");
                 self.promised.entry(key).or_default().push((self.incarnation, at_ms));
                 self.count("MS");
             }

@@ -109,7 +109,7 @@ impl Both {
             receiver,
             sender: None,
             save: Save::Done,
-            safe: true,
+            durable: true,
             listed: true,
             sent_ms: NEVER,
             place: 0,

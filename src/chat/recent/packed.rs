@@ -84,7 +84,7 @@ impl Chat {
             return;
         }
         let before = recent.held_bytes();
-        let is_open = |item| items.get(item).is_some_and(|found| !found.safe);
+        let is_open = |item| items.get(item).is_some_and(|found| !found.durable);
         let packed = Box::new(Packed::of(&recent.queue, is_open, all.next_serial));
         (recent.queue, recent.index, recent.base) = (VecDeque::new(), Default::default(), 0);
         all.users.insert(all.next_serial, user);
