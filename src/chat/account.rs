@@ -83,15 +83,15 @@ pub(super) type To = (ConnId, Spelling, ReplyId);
 impl Chat {
     #[inline(never)]
     pub(super) fn sign_up(&mut self, to: To, profile: Box<Profile>, secret: Secret, out: &mut Vec<Action>) {
-        let origin = self.sessions.get(to.0).and_then(|session| session.origin);
-        if let Err(fault) = self.has_place_for_sign_up(origin) {
+        let address_key = self.sessions.get(to.0).and_then(|session| session.address_key);
+        if let Err(fault) = self.has_place_for_sign_up(address_key) {
             return self.refuse(to, Some(Verb::SignUp), Some(fault), out);
         }
-        if let Err(fault) = self.admit_sign_up(origin) {
+        if let Err(fault) = self.admit_sign_up(address_key) {
             return self.refuse_try(to, Verb::SignUp, fault, out);
         }
         let request = self.ask(to, Verb::SignUp, out);
-        self.wait_at_gate(Waiting::SignUp { request, origin, profile, secret }, out);
+        self.wait_at_gate(Waiting::SignUp { request, address_key, profile, secret }, out);
     }
 
     /// TYPE TOKEN: the cheap way back, for a user who is logged in.

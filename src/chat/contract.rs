@@ -37,7 +37,7 @@ pub struct ConnId {
 /// for the same address as long as the server runs. Two addresses may share one, if nobody can
 /// bring that about on purpose.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Origin(pub NonZeroU32);
+pub struct AddressKey(pub NonZeroU32);
 
 /// One job that was submitted: comes back with its outcome, exactly once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -56,7 +56,7 @@ pub enum Event<'a> {
         /// The new connection.
         conn: ConnId,
         /// Where it comes from; `None` for loopback, to which limits per address do not apply.
-        origin: Option<Origin>,
+        address_key: Option<AddressKey>,
     },
     /// One envelope came in, or something that is none.
     Input {

@@ -11,7 +11,7 @@
 use super::Chat;
 use super::account::Pending;
 use super::answer::Fault;
-use super::contract::{Action, Job, Origin, Ticket};
+use super::contract::{Action, AddressKey, Job, Ticket};
 use super::tries::{Settled, Try};
 use crate::protocol::error::ErrorCode;
 use crate::protocol::field::{Profile, Secret, UserName};
@@ -27,7 +27,7 @@ const FIRST_IN_A_ROW: u32 = 3;
 pub(super) enum Waiting {
     SignUp {
         request: Ticket,
-        origin: Option<Origin>,
+        address_key: Option<AddressKey>,
         profile: Box<Profile>,
         secret: Secret,
     },
@@ -49,10 +49,10 @@ impl Waiting {
         }
     }
 
-    fn origin(&self) -> Option<Origin> {
+    fn address_key(&self) -> Option<AddressKey> {
         match self {
-            Self::SignUp { origin, .. } => *origin,
-            Self::LogIn { attempt, .. } => attempt.origin,
+            Self::SignUp { address_key, .. } => *address_key,
+            Self::LogIn { attempt, .. } => attempt.address_key,
         }
     }
 }
@@ -82,7 +82,7 @@ impl Room {
 pub(super) struct Gate {
     rooms: [VecDeque<Waiting>; 3],
     /// How many of those that wait come from each address; loopback is not counted.
-    by_origin: HashMap<Origin, usize>,
+    by_address: HashMap<AddressKey, usize>,
     /// How many above suspicion were taken since one of the others was.
     in_a_row: u32,
     /// Of the others, a sign-up is next.
@@ -97,8 +97,8 @@ impl Gate {
         for (room, kind) in self.rooms.iter().zip([Room::Clean, Room::Suspicious, Room::SignUps]) {
             assert!(room.len() <= kind.places(places_max), "{kind:?} is overfull");
         }
-        let known = self.rooms.iter().flatten().filter(|waiting| waiting.origin().is_some()).count();
-        assert_eq!(known, self.by_origin.values().sum::<usize>());
+        let known = self.rooms.iter().flatten().filter(|waiting| waiting.address_key().is_some()).count();
+        assert_eq!(known, self.by_address.values().sum::<usize>());
     }
 
     /// How many that wait have a password to be compared.
@@ -119,8 +119,8 @@ impl Gate {
     }
 
     fn enter(&mut self, room: Room, waiting: Waiting) {
-        if let Some(origin) = waiting.origin() {
-            *self.by_origin.entry(origin).or_default() += 1;
+        if let Some(address_key) = waiting.address_key() {
+            *self.by_address.entry(address_key).or_default() += 1;
         }
         self.rooms[room as usize].push_back(waiting);
     }
@@ -142,12 +142,12 @@ impl Gate {
             }
         };
         let waiting = self.rooms[room as usize].pop_front()?;
-        if let Some(origin) = waiting.origin()
-            && let Some(count) = self.by_origin.get_mut(&origin)
+        if let Some(address_key) = waiting.address_key()
+            && let Some(count) = self.by_address.get_mut(&address_key)
         {
             *count -= 1;
             if *count == 0 {
-                self.by_origin.remove(&origin);
+                self.by_address.remove(&address_key);
             }
         }
         Some(waiting)
@@ -155,15 +155,15 @@ impl Gate {
 }
 
 impl Chat {
-    fn has_place(&self, room: Room, origin: Option<Origin>) -> bool {
+    fn has_place(&self, room: Room, address_key: Option<AddressKey>) -> bool {
         let share = self.rules.auth_jobs_per_address_max as usize;
-        let here = origin.and_then(|origin| self.gate.by_origin.get(&origin)).copied().unwrap_or(0);
+        let here = address_key.and_then(|address_key| self.gate.by_address.get(&address_key)).copied().unwrap_or(0);
         here < share && self.gate.rooms[room as usize].len() < room.places(self.rules.auth_jobs_max)
     }
 
     /// Is there room for a sign-up from here?
-    pub(super) fn has_place_for_sign_up(&self, origin: Option<Origin>) -> Result<(), Fault> {
-        if self.has_place(Room::SignUps, origin) { Ok(()) } else { Err(CROWDED) }
+    pub(super) fn has_place_for_sign_up(&self, address_key: Option<AddressKey>) -> Result<(), Fault> {
+        if self.has_place(Room::SignUps, address_key) { Ok(()) } else { Err(CROWDED) }
     }
 
     /// Queues for a run, or refuses if too many do.
@@ -173,7 +173,7 @@ impl Chat {
             Waiting::LogIn { attempt, user, .. } if self.is_above_suspicion(user, *attempt) => Room::Clean,
             Waiting::LogIn { .. } => Room::Suspicious,
         };
-        if self.is_awaited(waiting.request()) && self.has_place(room, waiting.origin()) {
+        if self.is_awaited(waiting.request()) && self.has_place(room, waiting.address_key()) {
             self.gate.enter(room, waiting);
             return self.open_gate(out);
         }
@@ -218,7 +218,7 @@ impl Chat {
 
     /// Nobody is waited for any more.
     pub(super) fn clear_gate(&mut self) {
-        self.gate.by_origin.clear();
+        self.gate.by_address.clear();
         for waiting in std::mem::take(&mut self.gate.rooms).into_iter().flatten() {
             if let Waiting::LogIn { attempt, user, .. } = waiting {
                 self.settle(&user, attempt, Settled::NotMade);

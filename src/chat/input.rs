@@ -2,7 +2,7 @@
 //! it, who handles the rest.
 
 use super::answer::{Fault, LOG_IN_FIRST, STOPPING, TOO_FAST, TOO_FAST_CLOSED, owned_id};
-use super::contract::{Action, CloseReason, ConnId, Origin};
+use super::contract::{Action, AddressKey, CloseReason, ConnId};
 use super::throttle::Pace;
 use super::users::UserId;
 use super::{Chat, Timer};
@@ -82,10 +82,10 @@ impl Chat {
     /// Has the address of this connection, on which nobody is logged in, something left of its
     /// allowance?
     fn is_welcome(&mut self, conn: ConnId) -> bool {
-        let Some(Origin(origin)) = self.sessions.get(conn).and_then(|session| session.origin) else {
+        let Some(AddressKey(address_key)) = self.sessions.get(conn).and_then(|session| session.address_key) else {
             return true;
         };
-        let (rules, now_ms, key) = (&self.rules, self.now.mono_ms, u64::from(origin.get()));
+        let (rules, now_ms, key) = (&self.rules, self.now.mono_ms, u64::from(address_key.get()));
         let every_ms = 1_000 / u64::from(rules.requests_before_login_per_address_per_second_max.clamp(1, 1_000));
         let pace = Pace { burst: rules.requests_before_login_per_address_max, every_ms };
         let open = self.strangers.is_open(key, now_ms, pace);

@@ -35,7 +35,7 @@ mod trust;
 mod users;
 pub mod wheel;
 
-use contract::{Action, CloseReason, ConnId, Event, Job, Now, Origin, Outcome, Rules, Ticket};
+use contract::{Action, AddressKey, CloseReason, ConnId, Event, Job, Now, Outcome, Rules, Ticket};
 use item::{ItemRef, Items};
 use session::Sessions;
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
@@ -218,7 +218,7 @@ impl Chat {
         debug_assert!(now.mono_ms >= self.now.mono_ms, "the mono clock went back");
         self.now = now;
         match event {
-            Event::Opened { conn, origin } => self.opened(conn, origin, out),
+            Event::Opened { conn, address_key } => self.opened(conn, address_key, out),
             Event::Input { conn, input } => self.input(conn, input, out),
             Event::Ping { conn } => self.ping(conn, out),
             Event::Blocked { conn } => {
@@ -365,8 +365,8 @@ impl Chat {
     }
 
     #[inline(never)]
-    fn opened(&mut self, conn: ConnId, origin: Option<Origin>, out: &mut Vec<Action>) {
-        self.sessions.open(conn, origin, self.now.mono_ms);
+    fn opened(&mut self, conn: ConnId, address_key: Option<AddressKey>, out: &mut Vec<Action>) {
+        self.sessions.open(conn, address_key, self.now.mono_ms);
         self.arm_idle(conn, self.next_look(self.now.mono_ms));
         if self.stopping {
             self.say_and_close(conn, answer::STOPPING, CloseReason::ShuttingDown, out);

@@ -1,6 +1,6 @@
 //! One connection: who is on it, when it last spoke, how it spells, and when it is looked at.
 
-use super::contract::{ConnId, Origin, Rules};
+use super::contract::{AddressKey, ConnId, Rules};
 use super::users::UserId;
 use crate::protocol::request::Spelling;
 use std::collections::BTreeMap;
@@ -29,7 +29,7 @@ pub(super) struct Session {
     /// input, are not counted.
     pub(super) owed: u32,
     /// Where it comes from, for the limits per address.
-    pub(super) origin: Option<Origin>,
+    pub(super) address_key: Option<AddressKey>,
     /// How many passwords came on it that were wrong, or may be: they are being looked at.
     pub(super) wrong_passwords: u16,
     /// How many tokens came on it that are not valid.
@@ -87,7 +87,7 @@ pub(super) struct Sessions {
 }
 
 impl Sessions {
-    pub(super) fn open(&mut self, conn: ConnId, origin: Option<Origin>, now_ms: u64) {
+    pub(super) fn open(&mut self, conn: ConnId, address_key: Option<AddressKey>, now_ms: u64) {
         let slot = conn.slot as usize;
         if slot >= self.slots.len() {
             self.slots.resize_with(slot + 1, || None);
@@ -103,7 +103,7 @@ impl Sessions {
             blocked: false,
             held: false,
             owed: 0,
-            origin,
+            address_key,
             wrong_passwords: 0,
             stale_tokens: 0,
             refused_tries: 0,

@@ -212,7 +212,7 @@ impl<S: Stream> Hub<S> {
     pub(super) fn remove(&mut self, id: ConnId) {
         if let Some(mut conn) = self.conns.remove(id) {
             self.removed += 1;
-            self.origins.leave(conn.origin);
+            self.address_keys.leave(conn.address_key);
             conn.output.discard(&mut self.spare);
             self.memory.input_bytes -= conn.counted_input();
         }

@@ -5,7 +5,7 @@ use super::counters::Why;
 use super::output::{Output, Spare, Written};
 use super::socket::Stream;
 use super::wire::{Framing, Wire};
-use crate::chat::contract::Origin;
+use crate::chat::contract::AddressKey;
 use std::io::{self, ErrorKind};
 
 /// Output of one connection beyond which it is written at once; answers of it beyond which no more
@@ -130,7 +130,7 @@ pub struct Conn<S> {
     /// What carries its bytes.
     pub socket: S,
     /// Where it comes from.
-    pub origin: Option<Origin>,
+    pub address_key: Option<AddressKey>,
     /// How its input is read.
     pub wire: Wire,
     /// How its output is wrapped.
@@ -179,10 +179,10 @@ impl<S: Stream> Conn<S> {
     /// A connection that was just opened. What it sent before it was registered brings an edge all
     /// the same.
     #[must_use]
-    pub fn new(socket: S, origin: Option<Origin>, now_ms: u64) -> Self {
+    pub fn new(socket: S, address_key: Option<AddressKey>, now_ms: u64) -> Self {
         Self {
             socket,
-            origin,
+            address_key,
             wire: Wire::default(),
             framing: Framing::default(),
             input: None,

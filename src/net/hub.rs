@@ -1,16 +1,16 @@
 //! The loop without its poll: all connections and the core between them. The kind of socket is
 //! left open, so that tests can put torn and broken ones underneath.
 
+use super::address_keys::AddressKeys;
 use super::conn::{Conn, Waits};
 use super::conns::Conns;
 use super::counters::{Counters, Why};
 use super::heard::{Heard, LATE_MS};
 use super::memory::Memory;
-use super::origin::Origins;
 use super::output::Spare;
 use super::socket::Stream;
 use crate::chat::Chat;
-use crate::chat::contract::{Action, ConnId, Event, Job, Now, Origin, Outcome, Ticket};
+use crate::chat::contract::{Action, AddressKey, ConnId, Event, Job, Now, Outcome, Ticket};
 use crate::protocol::envelope::Scratch;
 use crate::protocol::reply::{Reply, write_reply};
 use crate::protocol::usual::write_push;
@@ -53,7 +53,7 @@ pub(super) struct Took {
 /// The right to open one connection.
 #[derive(Debug)]
 #[must_use]
-pub struct Admitted(Option<Origin>);
+pub struct Admitted(Option<AddressKey>);
 
 /// All connections, and the core.
 pub struct Hub<S> {
@@ -94,7 +94,7 @@ pub struct Hub<S> {
     pub(super) stuck: VecDeque<(u64, ConnId)>,
     /// When each of these last took something.
     pub(super) took: HashMap<ConnId, Took>,
-    pub(super) origins: Origins,
+    pub(super) address_keys: AddressKeys,
     jobs: Vec<(Ticket, Job)>,
     pub(super) removed: u64,
     pub(super) stopping: bool,
@@ -130,7 +130,7 @@ impl<S: Stream> Hub<S> {
             handshakes: VecDeque::new(),
             stuck: VecDeque::new(),
             took: HashMap::new(),
-            origins: Origins::new(bounds.conns_per_address_max, hash_key),
+            address_keys: AddressKeys::new(bounds.conns_per_address_max, hash_key),
             jobs: Vec::new(),
             removed: 0,
             stopping: false,
@@ -189,9 +189,9 @@ impl<S: Stream> Hub<S> {
             self.counters.refused_for_memory += 1;
             return None;
         }
-        let origin = self.origins.of(address);
-        if self.origins.enter(origin) {
-            return Some(Admitted(origin));
+        let address_key = self.address_keys.of(address);
+        if self.address_keys.enter(address_key) {
+            return Some(Admitted(address_key));
         }
         self.counters.refused_of_address += 1;
         if self.counters.refused_of_address == 1 {
@@ -202,16 +202,16 @@ impl<S: Stream> Hub<S> {
     }
 
     /// It was admitted, and did not become a connection.
-    pub fn not_opened(&mut self, Admitted(origin): Admitted) {
-        self.origins.leave(origin);
+    pub fn not_opened(&mut self, Admitted(address_key): Admitted) {
+        self.address_keys.leave(address_key);
     }
 
     /// Takes in a new connection.
     #[inline(never)]
-    pub fn open(&mut self, socket: S, Admitted(origin): Admitted) -> ConnId {
+    pub fn open(&mut self, socket: S, Admitted(address_key): Admitted) -> ConnId {
         self.counters.accepted += 1;
-        let id = self.conns.insert(Conn::new(socket, origin, self.now.mono_ms));
-        self.dispatch(Event::Opened { conn: id, origin });
+        let id = self.conns.insert(Conn::new(socket, address_key, self.now.mono_ms));
+        self.dispatch(Event::Opened { conn: id, address_key });
         id
     }
 

@@ -6,6 +6,7 @@
 //! wherever they like.
 
 mod accept;
+mod address_keys;
 mod alarm;
 mod closing;
 pub mod conn;
@@ -15,7 +16,6 @@ mod heard;
 pub mod hub;
 mod input;
 mod memory;
-mod origin;
 pub mod output;
 pub mod socket;
 mod turns;

@@ -116,7 +116,7 @@ impl Core {
     pub fn log_in(&mut self, number: usize) -> ConnId {
         let conn = ConnId { slot: self.conns, generation: 0 };
         self.conns += 1;
-        self.event(Event::Opened { conn, origin: None });
+        self.event(Event::Opened { conn, address_key: None });
         self.input(conn, login(number).as_bytes());
         conn
     }
