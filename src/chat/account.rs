@@ -3,9 +3,9 @@
 
 use super::Chat;
 use super::answer::{Asker, BUSY, DAMAGED, Fault, NO_HASHING, fault_of, owned_id};
+use super::auth_queue::Waiting;
 use super::contract::{Action, ConnId, Job, Outcome, TOKEN_SLACK_MS, Ticket};
 use super::friend::Friendship;
-use super::gate::Waiting;
 use super::item::ItemRef;
 use super::paging::{DAMAGED_PAGE_RETRY_MS, PAGE_RETRY_MS};
 use super::tries::{Settled, Try};
@@ -91,7 +91,7 @@ impl Chat {
             return self.refuse_try(to, Verb::SignUp, fault, out);
         }
         let request = self.ask(to, Verb::SignUp, out);
-        self.wait_at_gate(Waiting::SignUp { request, address_key, profile, secret }, out);
+        self.enqueue_auth(Waiting::SignUp { request, address_key, profile, secret }, out);
     }
 
     /// TYPE TOKEN: the cheap way back, for a user who is logged in.
@@ -137,9 +137,9 @@ impl Chat {
     /// Undoes what was counted for a job that could not be submitted or has failed.
     pub(super) fn forget_pending(&mut self, pending: Pending, tried: Settled, out: &mut Vec<Action>) {
         match pending {
-            Pending::Hash { .. } => self.gate.run_ended(),
+            Pending::Hash { .. } => self.auth_queue.run_ended(),
             Pending::Verify { user, attempt, .. } => {
-                self.gate.run_ended();
+                self.auth_queue.run_ended();
                 self.settle(&user, attempt, tried);
             }
             Pending::LogIn { user, attempt, .. } => {
@@ -171,12 +171,12 @@ impl Chat {
             (Pending::Friends(user), Outcome::Loaded { friends, .. }) => self.friends_read(user, Some(&friends), out),
             (Pending::Friendship(friendship), outcome) => self.friendship_done(friendship, &outcome, out),
             (Pending::Hash { request, profile }, Outcome::Hashed(password_hash)) => {
-                self.gate.run_ended();
+                self.auth_queue.run_ended();
                 if self.requests.contains(request) {
                     let job = Job::CreateAccount { profile, password_hash };
                     self.submit_for(request, job, Pending::Create { request }, out);
                 }
-                self.open_gate(out);
+                self.start_auth_runs(out);
             }
             (Pending::Create { request }, Outcome::Created) => self.answer(request, Reply::SignUp { done: true }, out),
             (Pending::Create { request }, Outcome::NameTaken) => self.refuse_waiting(request, None, out),
@@ -206,14 +206,14 @@ impl Chat {
             (Pending::Token { request }, Outcome::Token(token)) => self.answer(request, Reply::Token(token), out),
             (Pending::Token { request }, Outcome::TokensRevoked) => self.answer(request, Reply::TokensRevoked, out),
             (Pending::Verify { request, user, attempt }, Outcome::Verified(fits)) => {
-                self.gate.run_ended();
+                self.auth_queue.run_ended();
                 self.settle(&user, attempt, if fits { Settled::Right } else { Settled::Wrong });
                 if fits {
                     self.proven(request, &user, out);
                 } else {
                     self.refuse_waiting(request, None, out);
                 }
-                self.open_gate(out);
+                self.start_auth_runs(out);
             }
             (Pending::Profile { request }, Outcome::Profile(profile)) => {
                 let reply = profile.map_or(Reply::NoSuchProfile, Reply::Profile);
@@ -259,7 +259,7 @@ impl Chat {
         if let Some((request, fault)) = request {
             self.refuse_waiting(request, Some(fault), out);
         }
-        self.open_gate(out);
+        self.start_auth_runs(out);
     }
 }
 

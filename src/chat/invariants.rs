@@ -31,15 +31,15 @@ impl Chat {
         assert_eq!(self.jobs_bytes, self.jobs.values().map(|job| job.bytes).sum::<usize>());
         self.check_in_flight();
         self.check_packed();
-        self.gate.check(self.rules.auth_jobs_max);
-        assert!(self.gate.running() <= self.rules.auth_running_max);
+        self.auth_queue.check(self.rules.auth_jobs_max);
+        assert!(self.auth_queue.running() <= self.rules.auth_running_max);
         let hashing =
             self.jobs.values().filter(|job| matches!(job.pending, Pending::Hash { .. } | Pending::Verify { .. }));
-        assert_eq!(hashing.count(), self.gate.running());
+        assert_eq!(hashing.count(), self.auth_queue.running());
         let tried = self.jobs.values().filter(|job| {
             matches!(job.pending, Pending::LogIn { .. } | Pending::Prove { .. } | Pending::Verify { .. })
         });
-        let waiting = self.gate.log_ins() + self.later_log_ins.len();
+        let waiting = self.auth_queue.log_ins() + self.later_log_ins.len();
         assert_eq!(tried.count() + waiting, self.tries.open(), "each try is settled once");
         self.check_turns();
         self.check_owed();

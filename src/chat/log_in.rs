@@ -8,8 +8,8 @@
 use super::Chat;
 use super::account::{Pending, To};
 use super::answer::{Asker, BUSY, Fault};
+use super::auth_queue::Waiting;
 use super::contract::{Action, CloseReason, ConnId, Job, Page, TOKEN_SLACK_MS, Ticket};
-use super::gate::Waiting;
 use super::tries::{Settled, Try};
 use super::users::UserId;
 use crate::protocol::error::ErrorCode;
@@ -139,7 +139,7 @@ impl Chat {
     ) {
         match proof {
             Proof::Password(secret) => {
-                self.wait_at_gate(Waiting::LogIn { request, attempt, user, secret, password_hash }, out);
+                self.enqueue_auth(Waiting::LogIn { request, attempt, user, secret, password_hash }, out);
             }
             Proof::Token(_) => {
                 // Nobody guesses a token: it has expired or was revoked, and that locks nobody out.

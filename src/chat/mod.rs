@@ -8,12 +8,12 @@
 mod account;
 mod ack;
 mod answer;
+mod auth_queue;
 pub mod contract;
 mod delivery;
 mod doubt;
 mod found;
 mod friend;
-mod gate;
 mod in_flight;
 mod input;
 #[cfg(debug_assertions)]
@@ -114,7 +114,7 @@ pub struct Chat {
     /// What came of late from addresses on connections that are not logged in.
     strangers: throttle::Throttle,
     /// Who waits for a password to be hashed.
-    gate: gate::Gate,
+    auth_queue: auth_queue::AuthQueue,
     /// Who may try one.
     tries: tries::Tries,
     /// Requests that wait for jobs, and are still to be answered.
@@ -185,7 +185,7 @@ impl Chat {
             in_flight: in_flight::InFlight::default(),
             packed: recent::PackedAll::default(),
             strangers: throttle::Throttle::default(),
-            gate: gate::Gate::default(),
+            auth_queue: auth_queue::AuthQueue::default(),
             tries: tries::Tries::default(),
             requests: Table::new(),
             later_log_ins: HashMap::new(),

@@ -59,8 +59,8 @@ pub struct Rules {
     pub jobs_per_connection_max: u32,
     /// The same for requests that are answered with a profile or a token, if there is nothing else.
     pub reads_per_connection_max: u32,
-    /// Log-ins and sign-ups that wait for a password to be hashed: half of them log-ins above
-    /// suspicion, a quarter other log-ins, a quarter sign-ups.
+    /// Log-ins and sign-ups that wait for a password to be hashed: half of them
+    /// unsuspected log-ins, a quarter other log-ins, a quarter sign-ups.
     pub auth_jobs_max: usize,
     /// Of these, from one address; loopback may have them all.
     pub auth_jobs_per_address_max: u32,

@@ -29,7 +29,7 @@ use crate::protocol::field::UserName;
 use crate::protocol::request::Verb;
 
 /// Tries from one address, or for one user there, that are not settled: they may all be wrong, so
-/// the next one is not above suspicion. A few people behind one address may log in at once.
+/// the next one is not unsuspected. A few people behind one address may log in at once.
 const UNSETTLED_MAX: u32 = 4;
 const TOO_MANY_TRIES: Fault = Fault(ErrorCode::RateLimited, "too many passwords were tried, try again later");
 const TOO_MANY_TOKENS: Fault = Fault(ErrorCode::RateLimited, "too many tokens that are not valid, use the password");
@@ -230,7 +230,7 @@ impl Chat {
 
     /// Nothing wrong came of late on this connection, from this address, or for this user there.
     /// What others try elsewhere does not matter.
-    pub(super) fn is_above_suspicion(&self, user: &UserName, attempt: Try) -> bool {
+    pub(super) fn is_unsuspected(&self, user: &UserName, attempt: Try) -> bool {
         let Some(session) = self.sessions.get(attempt.conn) else {
             return false;
         };

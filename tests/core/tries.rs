@@ -150,7 +150,7 @@ fn a_guess_that_the_cache_answered_counts_though_there_was_no_room_to_hash_it() 
 }
 
 #[test]
-fn first_tries_of_a_few_addresses_do_not_fill_the_room_of_those_above_suspicion() {
+fn first_tries_of_a_few_addresses_do_not_fill_the_room_of_the_unsuspected() {
     let mut w = World::of_friends(crate::rules(), &["ann"]);
     slow_hashes(&mut w);
     for address_key in 100..116 {

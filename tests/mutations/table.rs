@@ -233,7 +233,7 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
         "due.retain(|_| true);",
     ),
     of(
-        "first tries are above suspicion however many are not settled",
+        "first tries are unsuspected however many are not settled",
         "src/chat/throttle.rs",
         "&& entry.reserved <= reserved_max)",
         "&& reserved_max > 0)",

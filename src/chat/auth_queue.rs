@@ -3,8 +3,8 @@
 //!
 //! Requests wait for it here, and only a few runs are with the workers at a time. There are three
 //! rooms, each with a bound of its own, so that a client that fills one keeps nobody out of
-//! another: log-ins above suspicion (see [`super::tries`]), other log-ins, and sign-ups. Those
-//! above suspicion go first, each in the order in which it came; for every [`FIRST_IN_A_ROW`] of
+//! another: unsuspected log-ins (see [`super::tries`]), other log-ins, and sign-ups. The
+//! unsuspected go first, each in the order in which it came; for every [`FIRST_IN_A_ROW`] of
 //! them one of the other two rooms is taken, in turn, so that nobody waits for ever. One address
 //! has at most a share of all places.
 
@@ -19,7 +19,7 @@ use std::collections::{HashMap, VecDeque};
 
 const CROWDED: Fault = Fault(ErrorCode::Unavailable, "too many log-ins wait, try again in a moment");
 
-/// Log-ins above suspicion that are taken before one of the others is.
+/// Unsuspected log-ins that are taken before one of the others is.
 const FIRST_IN_A_ROW: u32 = 3;
 
 /// What waits for a password to be hashed.
@@ -57,33 +57,33 @@ impl Waiting {
     }
 }
 
-/// Which room of the gate.
+/// Which room of the queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Room {
-    Clean,
-    Suspicious,
+    Unsuspected,
+    Suspect,
     SignUps,
 }
 
 impl Room {
-    /// A quarter of all places each for the suspicious and for sign-ups, the rest for those above
-    /// suspicion; at least one.
+    /// A quarter of all places each for the suspect and for sign-ups, the rest for the unsuspected;
+    /// at least one.
     fn places(self, places_max: usize) -> usize {
         let quarter = (places_max / 4).max(1);
         match self {
-            Self::Clean => places_max.saturating_sub(2 * quarter).max(1),
-            Self::Suspicious | Self::SignUps => quarter,
+            Self::Unsuspected => places_max.saturating_sub(2 * quarter).max(1),
+            Self::Suspect | Self::SignUps => quarter,
         }
     }
 }
 
 /// Those who wait.
 #[derive(Debug, Default)]
-pub(super) struct Gate {
+pub(super) struct AuthQueue {
     rooms: [VecDeque<Waiting>; 3],
     /// How many of those that wait come from each address; loopback is not counted.
     by_address: HashMap<AddressKey, usize>,
-    /// How many above suspicion were taken since one of the others was.
+    /// How many unsuspected ones were taken since one of the others was.
     in_a_row: u32,
     /// Of the others, a sign-up is next.
     sign_up_next: bool,
@@ -91,10 +91,10 @@ pub(super) struct Gate {
     running: usize,
 }
 
-impl Gate {
+impl AuthQueue {
     #[cfg(debug_assertions)]
     pub(super) fn check(&self, places_max: usize) {
-        for (room, kind) in self.rooms.iter().zip([Room::Clean, Room::Suspicious, Room::SignUps]) {
+        for (room, kind) in self.rooms.iter().zip([Room::Unsuspected, Room::Suspect, Room::SignUps]) {
             assert!(room.len() <= kind.places(places_max), "{kind:?} is overfull");
         }
         let known = self.rooms.iter().flatten().filter(|waiting| waiting.address_key().is_some()).count();
@@ -126,19 +126,18 @@ impl Gate {
     }
 
     fn next(&mut self) -> Option<Waiting> {
-        let order =
-            if self.sign_up_next { [Room::SignUps, Room::Suspicious] } else { [Room::Suspicious, Room::SignUps] };
+        let order = if self.sign_up_next { [Room::SignUps, Room::Suspect] } else { [Room::Suspect, Room::SignUps] };
         let others = order.into_iter().find(|room| !self.rooms[*room as usize].is_empty());
-        let others_turn = self.in_a_row >= FIRST_IN_A_ROW || self.rooms[Room::Clean as usize].is_empty();
+        let others_turn = self.in_a_row >= FIRST_IN_A_ROW || self.rooms[Room::Unsuspected as usize].is_empty();
         let room = match others {
             Some(room) if others_turn => {
                 self.in_a_row = 0;
-                self.sign_up_next = room == Room::Suspicious;
+                self.sign_up_next = room == Room::Suspect;
                 room
             }
             _ => {
                 self.in_a_row = self.in_a_row.saturating_add(1);
-                Room::Clean
+                Room::Unsuspected
             }
         };
         let waiting = self.rooms[room as usize].pop_front()?;
@@ -157,8 +156,9 @@ impl Gate {
 impl Chat {
     fn has_place(&self, room: Room, address_key: Option<AddressKey>) -> bool {
         let share = self.rules.auth_jobs_per_address_max as usize;
-        let here = address_key.and_then(|address_key| self.gate.by_address.get(&address_key)).copied().unwrap_or(0);
-        here < share && self.gate.rooms[room as usize].len() < room.places(self.rules.auth_jobs_max)
+        let here =
+            address_key.and_then(|address_key| self.auth_queue.by_address.get(&address_key)).copied().unwrap_or(0);
+        here < share && self.auth_queue.rooms[room as usize].len() < room.places(self.rules.auth_jobs_max)
     }
 
     /// Is there room for a sign-up from here?
@@ -167,15 +167,15 @@ impl Chat {
     }
 
     /// Queues for a run, or refuses if too many do.
-    pub(super) fn wait_at_gate(&mut self, waiting: Waiting, out: &mut Vec<Action>) {
+    pub(super) fn enqueue_auth(&mut self, waiting: Waiting, out: &mut Vec<Action>) {
         let room = match &waiting {
             Waiting::SignUp { .. } => Room::SignUps,
-            Waiting::LogIn { attempt, user, .. } if self.is_above_suspicion(user, *attempt) => Room::Clean,
-            Waiting::LogIn { .. } => Room::Suspicious,
+            Waiting::LogIn { attempt, user, .. } if self.is_unsuspected(user, *attempt) => Room::Unsuspected,
+            Waiting::LogIn { .. } => Room::Suspect,
         };
         if self.is_awaited(waiting.request()) && self.has_place(room, waiting.address_key()) {
-            self.gate.enter(room, waiting);
-            return self.open_gate(out);
+            self.auth_queue.enter(room, waiting);
+            return self.start_auth_runs(out);
         }
         self.turn_away(waiting, out);
     }
@@ -188,10 +188,10 @@ impl Chat {
     }
 
     /// Hands as many runs to the workers as they may have.
-    pub(super) fn open_gate(&mut self, out: &mut Vec<Action>) {
+    pub(super) fn start_auth_runs(&mut self, out: &mut Vec<Action>) {
         while !self.stopping
-            && self.gate.running < self.rules.auth_running_max
-            && let Some(waiting) = self.gate.next()
+            && self.auth_queue.running < self.rules.auth_running_max
+            && let Some(waiting) = self.auth_queue.next()
         {
             let request = waiting.request();
             // A client that is gone, or was told that it took too long, is not worth a run.
@@ -206,7 +206,7 @@ impl Chat {
                     (job, Pending::Verify { request, user, attempt })
                 }
             };
-            self.gate.running += 1;
+            self.auth_queue.running += 1;
             self.submit_for(request, job, pending, out);
         }
     }
@@ -217,9 +217,9 @@ impl Chat {
     }
 
     /// Nobody is waited for any more.
-    pub(super) fn clear_gate(&mut self) {
-        self.gate.by_address.clear();
-        for waiting in std::mem::take(&mut self.gate.rooms).into_iter().flatten() {
+    pub(super) fn clear_auth_queue(&mut self) {
+        self.auth_queue.by_address.clear();
+        for waiting in std::mem::take(&mut self.auth_queue.rooms).into_iter().flatten() {
             if let Waiting::LogIn { attempt, user, .. } = waiting {
                 self.settle(&user, attempt, Settled::NotMade);
             }
