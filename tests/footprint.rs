@@ -26,7 +26,7 @@ const CORE_BYTES_PER_SESSION_MAX: usize = 360;
 /// The same with the connection, raw.
 const HUB_BYTES_PER_SESSION_MAX: usize = 500;
 /// Allocations for one message: envelope, push, ack, answer, in the string spelling, of somebody
-/// whose list and recent messages have grown already.
+/// whose list and dedup window have grown already.
 const ALLOCATIONS_PER_MESSAGE_MAX: usize = 1;
 
 /// As many as the idle row of the loopback bench has.

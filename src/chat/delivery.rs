@@ -5,11 +5,11 @@
 use super::account::Pending;
 use super::answer::{BUSY, FULL, Fault, UNAVAILABLE, fault_of};
 use super::contract::{Action, Job, Outcome};
+use super::dedup::Key;
 pub(super) use super::item::ItemRef;
 use super::item::{Item, NEVER, Save, Waiter};
 pub(super) use super::list::AckList;
 use super::list::Feed;
-use super::recent::Key;
 use super::users::UserId;
 use super::{Chat, Due, Timer};
 use crate::protocol::push::Push;
@@ -404,8 +404,8 @@ impl Chat {
         if let Some(sender) = item.sender {
             if !item.durable {
                 let key = Key::of(self.users.hash(item.push.receiver()), item.push.id());
-                if let Some(recent) = &mut self.users.get_mut(sender).recent {
-                    recent.remove(key, name);
+                if let Some(dedup) = &mut self.users.get_mut(sender).dedup {
+                    dedup.remove(key, name);
                 }
             }
             self.users.release(sender);

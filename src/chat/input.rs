@@ -19,9 +19,9 @@ impl Chat {
         };
         let user = self.users.get(user);
         let list = user.list.as_ref().map_or(0, |list| list.touch());
-        let recent = user.recent.as_ref().map_or(0, |recent| recent.touch());
+        let dedup = user.dedup.as_ref().map_or(0, |dedup| dedup.touch());
         let (name, friends) = (user.name.as_str().as_bytes().first(), user.friends.first());
-        list.wrapping_add(recent).wrapping_add(usize::from(name.copied() == Some(0)) + usize::from(friends.is_none()))
+        list.wrapping_add(dedup).wrapping_add(usize::from(name.copied() == Some(0)) + usize::from(friends.is_none()))
     }
 
     pub(super) fn input(&mut self, conn: ConnId, input: Result<Request<'_>, BadInput>, out: &mut Vec<Action>) {

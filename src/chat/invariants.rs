@@ -47,14 +47,13 @@ impl Chat {
         assert!(self.due.iter().is_sorted_by_key(|entry| entry.0));
         let friends: usize = self.users.iter().map(|(_, user, _)| user.friends.len()).sum();
         assert_eq!(self.users.friends_len(), friends);
-        let recent =
-            self.users.iter().filter_map(|(_, user, _)| user.recent.as_ref().map(|recent| recent.held_bytes()));
-        assert_eq!(self.recent_bytes, recent.sum::<usize>());
+        let dedup = self.users.iter().filter_map(|(_, user, _)| user.dedup.as_ref().map(|dedup| dedup.held_bytes()));
+        assert_eq!(self.dedup_bytes, dedup.sum::<usize>());
         let weights: usize = self.items.iter().map(super::item::Item::weight_bytes).sum();
         assert_eq!(self.items.held_bytes(), weights + self.items.len() * super::item::ITEM_BYTES);
         for (_, user, _) in self.users.iter() {
-            if let Some(recent) = &user.recent {
-                assert!(recent.len() <= self.rules.recent_messages_max as usize);
+            if let Some(dedup) = &user.dedup {
+                assert!(dedup.len() <= self.rules.dedup_messages_max as usize);
             }
             if let Some(list) = &user.list {
                 list.check(&self.items);

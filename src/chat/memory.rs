@@ -20,7 +20,7 @@ impl Chat {
         const REQUEST_BYTES: usize = size_of::<super::answer::Asker>() + size_of::<account::Pending>();
         self.items.held_bytes()
             + self.users.held_bytes()
-            + self.recent_bytes
+            + self.dedup_bytes
             + self.in_flight.held_bytes()
             + self.tries.held_bytes()
             + self.strangers.held_bytes()
@@ -66,13 +66,13 @@ impl Chat {
             return;
         }
         let absent = self.users.iter().filter(|(_, user, _)| user.conn.is_none());
-        let windows = absent.filter_map(|(id, user, _)| user.recent.as_ref().map(|recent| (recent.held_bytes(), id)));
+        let windows = absent.filter_map(|(id, user, _)| user.dedup.as_ref().map(|dedup| (dedup.held_bytes(), id)));
         for (bytes, user) in longest_first(windows.collect()) {
             if left == 0 {
                 return;
             }
             left = left.saturating_sub(bytes);
-            self.forget_recent(user);
+            self.forget_dedup(user);
         }
     }
 

@@ -10,6 +10,7 @@ mod ack;
 mod answer;
 mod auth_queue;
 pub mod contract;
+mod dedup;
 mod delivery;
 mod doubt;
 mod found;
@@ -24,7 +25,6 @@ mod log_in;
 mod memory;
 mod message;
 mod paging;
-mod recent;
 mod rules;
 mod session;
 mod stop;
@@ -64,7 +64,7 @@ enum Timer {
     /// Ask for this user's next page again.
     Page(UserId),
     /// What this user sent of late may be too old to remember.
-    Recent(UserId),
+    Dedup(UserId),
     /// Deletions that failed are to be tried again.
     Deletes,
     /// Savings that failed are to be tried again.
@@ -110,7 +110,7 @@ pub struct Chat {
     /// For whom they are.
     in_flight: in_flight::InFlight,
     /// What those who are offline sent of late.
-    packed: recent::PackedAll,
+    packed: dedup::PackedAll,
     /// What came of late from addresses on connections that are not logged in.
     strangers: throttle::Throttle,
     /// Who waits for a password to be hashed.
@@ -149,7 +149,7 @@ pub struct Chat {
     /// The timer of these three is set.
     undecided_armed: bool,
     /// What users sent of late, in bytes.
-    recent_bytes: usize,
+    dedup_bytes: usize,
     wheel: Wheel<Timer>,
     /// Pushes to people online, by when they are to be saved if they are not acked. Constant wait,
     /// so always in order.
@@ -183,7 +183,7 @@ impl Chat {
             jobs: Table::new(),
             jobs_bytes: 0,
             in_flight: in_flight::InFlight::default(),
-            packed: recent::PackedAll::default(),
+            packed: dedup::PackedAll::default(),
             strangers: throttle::Throttle::default(),
             auth_queue: auth_queue::AuthQueue::default(),
             tries: tries::Tries::default(),
@@ -200,7 +200,7 @@ impl Chat {
             lost: Vec::new(),
             undecided_armed: false,
             undecided_bytes: 0,
-            recent_bytes: 0,
+            dedup_bytes: 0,
             wheel: Wheel::new(),
             grace: VecDeque::new(),
             due: VecDeque::new(),
@@ -291,7 +291,7 @@ impl Chat {
                 Timer::Resend(user) if !is_heard => self.resend_later(user),
                 Timer::Resend(user) => self.resend(user, out),
                 Timer::Page(user) => self.page_timer_fired(user, out),
-                Timer::Recent(user) => self.recent_timer_fired(user),
+                Timer::Dedup(user) => self.dedup_timer_fired(user),
                 Timer::Deletes => self.retry_deletes(out),
                 Timer::Saves => self.retry_saves(out),
                 Timer::Undecided => self.retry_undecided(out),

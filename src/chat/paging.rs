@@ -188,7 +188,7 @@ impl Chat {
         self.users.hold(user);
         self.users.get_mut(user).conn = None;
         self.users.forget_friends(user);
-        self.pack_recent(user);
+        self.pack_dedup(user);
         let entry = self.users.get_mut(user);
         if entry.loading.is_some() && entry.list.is_none() {
             // Nothing is outstanding, and the page on its way was asked for before: what is taken

@@ -5,8 +5,8 @@
 //! push in flight, a job. "Are they connected here?" is asked of this room and nowhere else.
 
 use super::contract::{ConnId, Ticket};
+use super::dedup::DedupWindow;
 use super::delivery::AckList;
-use super::recent::Recent;
 use crate::protocol::field::UserName;
 use hashbrown::HashTable;
 use slab::Slab;
@@ -49,7 +49,7 @@ pub(super) struct User {
     /// Log-ins of theirs whose friends and first page are on the way, and what changed meanwhile.
     pub(super) loading: Option<Box<Loading>>,
     /// What they sent of late.
-    pub(super) recent: Option<Box<Recent>>,
+    pub(super) dedup: Option<Box<DedupWindow>>,
     refs: u32,
 }
 
@@ -131,7 +131,7 @@ impl Users {
             friends: Box::default(),
             list: None,
             loading: None,
-            recent: None,
+            dedup: None,
             refs: 1,
         }) as u32;
         let (slab, keyed) = (&self.slab, &self.keyed);
@@ -159,7 +159,7 @@ impl Users {
             || entry.conn.is_some()
             || entry.list.is_some()
             || entry.loading.is_some()
-            || entry.recent.is_some();
+            || entry.dedup.is_some();
         if needed {
             return;
         }

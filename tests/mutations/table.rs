@@ -109,8 +109,8 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
     of(
         "a repeated message is not known",
         "src/chat/message.rs",
-        "me.recent.as_ref().and_then(",
-        "me.recent.as_ref().filter(|_| id.as_str().is_empty()).and_then(",
+        "me.dedup.as_ref().and_then(",
+        "me.dedup.as_ref().filter(|_| id.as_str().is_empty()).and_then(",
     ),
     of(
         "RE_FRI_REQ before the commit",

@@ -300,8 +300,8 @@ impl Oracle {
                 *incarnation == self.incarnation && (time_ms..push.time_ms).contains(&(EPOCH_MS + at_ms))
             };
             let remembered = self.promised.get(&key).is_some_and(|promised| promised.iter().any(between))
-                && push.time_ms - time_ms <= self.rules.recent_messages_age_ms
-                && self.rules.recent_messages_max >= 1_024;
+                && push.time_ms - time_ms <= self.rules.dedup_age_ms
+                && self.rules.dedup_messages_max >= 1_024;
             assert!(!remembered, "a second copy of {seq}: {push:?}");
         }
     }
