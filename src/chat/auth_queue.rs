@@ -9,9 +9,9 @@
 //! has at most a share of all places.
 
 use super::Chat;
-use super::account::Pending;
 use super::answer::Fault;
 use super::contract::{Action, AddressKey, Job, Ticket};
+use super::job::JobPurpose;
 use super::tries::{Settled, Try};
 use crate::protocol::error::ErrorCode;
 use crate::protocol::field::{Profile, Secret, UserName};
@@ -199,15 +199,17 @@ impl Chat {
                 self.turn_away(waiting, out);
                 continue;
             }
-            let (job, pending) = match waiting {
-                Waiting::SignUp { profile, secret, .. } => (Job::Hash { secret }, Pending::Hash { request, profile }),
+            let (job, purpose) = match waiting {
+                Waiting::SignUp { profile, secret, .. } => {
+                    (Job::Hash { secret }, JobPurpose::Hash { request, profile })
+                }
                 Waiting::LogIn { attempt, user, secret, password_hash, .. } => {
                     let job = Job::Verify { user: user.clone(), secret, password_hash };
-                    (job, Pending::Verify { request, user, attempt })
+                    (job, JobPurpose::Verify { request, user, attempt })
                 }
             };
             self.auth_queue.running += 1;
-            self.submit_for(request, job, pending, out);
+            self.submit_for(request, job, purpose, out);
         }
     }
 

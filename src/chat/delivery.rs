@@ -2,12 +2,12 @@
 //! until it is acked, and the moment at which its `MS` may go out: acked or committed, whichever is
 //! first.
 
-use super::account::Pending;
 use super::answer::{BUSY, FULL, Fault, UNAVAILABLE, fault_of};
 use super::contract::{Action, Job, Outcome};
 use super::dedup::Key;
 pub(super) use super::item::ItemRef;
 use super::item::{Item, NEVER, Save, Waiter};
+use super::job::JobPurpose;
 pub(super) use super::list::AckList;
 use super::list::Feed;
 use super::users::UserId;
@@ -223,7 +223,7 @@ impl Chat {
             self.answer_by(waiter.due_ms, Due::Push(item));
         }
         self.discharge_item(item, out);
-        if self.submit(Job::SavePush { push }, Pending::Save(item), out).is_err() {
+        if self.submit(Job::SavePush { push }, JobPurpose::Save(item), out).is_err() {
             self.save_failed(item, BUSY, out);
         }
     }
@@ -422,8 +422,8 @@ impl Chat {
 
     fn submit_delete(&mut self, seq: u64, receiver: crate::protocol::field::UserName, out: &mut Vec<Action>) {
         let job = Job::DeletePush { receiver: receiver.clone(), seq };
-        let pending = Pending::Delete { receiver, seq };
-        if let Err(Pending::Delete { receiver, seq }) = self.submit(job, pending, out) {
+        let purpose = JobPurpose::Delete { receiver, seq };
+        if let Err(JobPurpose::Delete { receiver, seq }) = self.submit(job, purpose, out) {
             self.delete_failed(receiver, seq);
         }
     }

@@ -4,9 +4,10 @@
 //! Changes for one pair of people are done one after the other, so that the friends in memory are
 //! those in the store whatever the order in which workers answer.
 
-use super::account::{Pending, id_text};
+use super::account::id_text;
 use super::answer::{Asker, BUSY, FULL, Fault, NOT_YOU, UNAVAILABLE, fault_of};
 use super::contract::{Action, Answered, Asked, ConnId, Job, Outcome, Ticket};
+use super::job::JobPurpose;
 use super::users::UserId;
 use super::{Chat, ItemRef};
 use crate::protocol::error::ErrorCode;
@@ -155,7 +156,7 @@ impl Chat {
         let friendship =
             Friendship { request, verb, me, other, time_ms, push, were_friends, failed, reads, retry_at_ms };
         let job = self.friendship_job(&friendship);
-        if let Err(Pending::Friendship(friendship)) = self.submit(job, Pending::Friendship(friendship), out) {
+        if let Err(JobPurpose::Friendship(friendship)) = self.submit(job, JobPurpose::Friendship(friendship), out) {
             self.refuse_waiting(request, Some(BUSY), out);
             self.turn_ends(friendship.me, friendship.other, out);
         }
@@ -230,7 +231,7 @@ impl Chat {
         self.read_doubted(out);
         for friendship in due {
             let job = self.friendship_job(&friendship);
-            if let Err(Pending::Friendship(friendship)) = self.submit(job, Pending::Friendship(friendship), out) {
+            if let Err(JobPurpose::Friendship(friendship)) = self.submit(job, JobPurpose::Friendship(friendship), out) {
                 self.friendship_failed(friendship, out);
             }
         }
@@ -248,7 +249,7 @@ impl Chat {
     fn read_friends(&mut self, mut friendship: Friendship, out: &mut Vec<Action>) {
         friendship.reads = true;
         let job = self.friends_job(friendship.me);
-        if let Err(Pending::Friendship(friendship)) = self.submit(job, Pending::Friendship(friendship), out) {
+        if let Err(JobPurpose::Friendship(friendship)) = self.submit(job, JobPurpose::Friendship(friendship), out) {
             self.friendship_failed(friendship, out);
         }
     }

@@ -1,10 +1,10 @@
 //! What must hold after every event, whatever happened. Debug builds only.
 
 use super::Chat;
-use super::account::Pending;
 use super::contract::ConnId;
 use super::in_flight::units;
 use super::item::Save;
+use super::job::JobPurpose;
 use super::users::UserId;
 use crate::protocol::request::Verb;
 use std::collections::{HashMap, HashSet};
@@ -34,10 +34,10 @@ impl Chat {
         self.auth_queue.check(self.rules.auth_jobs_max);
         assert!(self.auth_queue.running() <= self.rules.auth_running_max);
         let hashing =
-            self.jobs.values().filter(|job| matches!(job.pending, Pending::Hash { .. } | Pending::Verify { .. }));
+            self.jobs.values().filter(|job| matches!(job.purpose, JobPurpose::Hash { .. } | JobPurpose::Verify { .. }));
         assert_eq!(hashing.count(), self.auth_queue.running());
         let tried = self.jobs.values().filter(|job| {
-            matches!(job.pending, Pending::LogIn { .. } | Pending::Prove { .. } | Pending::Verify { .. })
+            matches!(job.purpose, JobPurpose::LogIn { .. } | JobPurpose::Prove { .. } | JobPurpose::Verify { .. })
         });
         let waiting = self.auth_queue.log_ins() + self.later_log_ins.len();
         assert_eq!(tried.count() + waiting, self.tries.open(), "each try is settled once");
@@ -146,10 +146,12 @@ impl Chat {
         }
         self.in_flight.all().for_each(|(user, _)| count(user));
         for job in self.jobs.values() {
-            match &job.pending {
-                Pending::LogIn { user, .. } | Pending::Load { user, .. } => count(*user),
-                Pending::Page(user) | Pending::Friends(user) | Pending::Lost { receiver: user, .. } => count(*user),
-                Pending::Friendship(friendship) => friendship.refs().into_iter().for_each(&mut count),
+            match &job.purpose {
+                JobPurpose::LogIn { user, .. } | JobPurpose::Load { user, .. } => count(*user),
+                JobPurpose::Page(user) | JobPurpose::Friends(user) | JobPurpose::Lost { receiver: user, .. } => {
+                    count(*user)
+                }
+                JobPurpose::Friendship(friendship) => friendship.refs().into_iter().for_each(&mut count),
                 _ => {}
             }
         }

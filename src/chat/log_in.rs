@@ -6,10 +6,11 @@
 //! everything is in memory.
 
 use super::Chat;
-use super::account::{Pending, To};
+use super::account::To;
 use super::answer::{Asker, BUSY, Fault};
 use super::auth_queue::Waiting;
 use super::contract::{Action, CloseReason, ConnId, Job, Page, TOKEN_SLACK_MS, Ticket};
+use super::job::JobPurpose;
 use super::tries::{Settled, Try};
 use super::users::UserId;
 use crate::protocol::error::ErrorCode;
@@ -83,12 +84,12 @@ impl Chat {
         let needs_no_page = known.is_some_and(|known| known.conn.is_some() || known.loading.is_some());
         if needs_no_page {
             let job = Job::Prove { user: user.clone(), proof: proof.clone(), now_ms, latest_ms };
-            return self.submit_for(request, job, Pending::Prove { request, user, proof, attempt }, out);
+            return self.submit_for(request, job, JobPurpose::Prove { request, user, proof, attempt }, out);
         }
         let (pushes_max, bytes_max) = (self.rules.page_max, self.rules.page_bytes_max);
         let job = Job::LogIn { user: user.clone(), proof: proof.clone(), now_ms, latest_ms, pushes_max, bytes_max };
         let user = self.begin_reading(&user);
-        self.submit_for(request, job, Pending::LogIn { request, user, proof, attempt }, out);
+        self.submit_for(request, job, JobPurpose::LogIn { request, user, proof, attempt }, out);
     }
 
     /// A user who wants to log in is referred to from now on, as far as their list and their
@@ -112,7 +113,7 @@ impl Chat {
             }
             let (pushes_max, bytes_max) = (self.rules.page_max, self.rules.page_bytes_max);
             let job = Job::Load { user: self.users.get(user).name.clone(), pushes_max, bytes_max };
-            if self.submit(job, Pending::Load { request, user }, out).is_ok() {
+            if self.submit(job, JobPurpose::Load { request, user }, out).is_ok() {
                 // It has the reference of the one before, and its place among those who load.
                 return;
             }
@@ -173,7 +174,7 @@ impl Chat {
         let (pushes_max, bytes_max) = (self.rules.page_max, self.rules.page_bytes_max);
         let job = Job::Load { user: user.clone(), pushes_max, bytes_max };
         let user = self.begin_reading(user);
-        self.submit_for(request, job, Pending::Load { request, user }, out);
+        self.submit_for(request, job, JobPurpose::Load { request, user }, out);
     }
 
     /// Everything is here: if the connection is, too, it is theirs from now on. Friends and first

@@ -1,11 +1,11 @@
 //! How much memory the core holds for users, in one look, and what it lets go of when the process
 //! holds too much.
 
+use super::Chat;
 use super::contract::ConnId;
 use super::item::{ITEM_BYTES, ItemRef, NEVER, Save};
 use super::list::Feed;
 use super::users::UserId;
-use super::{Chat, account};
 
 /// What a job in flight takes beside the pushes in it: itself, its entry in the table, a name or
 /// two.
@@ -17,7 +17,7 @@ impl Chat {
     /// before that is done.
     #[must_use]
     pub fn held_bytes(&self) -> usize {
-        const REQUEST_BYTES: usize = size_of::<super::answer::Asker>() + size_of::<account::Pending>();
+        const REQUEST_BYTES: usize = size_of::<super::answer::Asker>() + size_of::<super::job::JobPurpose>();
         self.items.held_bytes()
             + self.users.held_bytes()
             + self.dedup_bytes

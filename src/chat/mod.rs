@@ -20,6 +20,7 @@ mod input;
 #[cfg(debug_assertions)]
 mod invariants;
 mod item;
+mod job;
 mod list;
 mod log_in;
 mod memory;
@@ -78,7 +79,7 @@ enum Timer {
 /// A job in flight.
 #[derive(Debug)]
 struct Working {
-    pending: account::Pending,
+    purpose: job::JobPurpose,
     /// The size of its push.
     bytes: usize,
     /// In whose share it counts, and how much.
@@ -334,16 +335,16 @@ impl Chat {
         self.due.insert(place, (due_ms, due));
     }
 
-    /// Hands a job to the store; gives the pending back when there are too many in flight.
-    fn submit(&mut self, job: Job, pending: account::Pending, out: &mut Vec<Action>) -> Result<(), account::Pending> {
+    /// Hands a job to the store; gives its purpose back when there are too many in flight.
+    fn submit(&mut self, job: Job, purpose: job::JobPurpose, out: &mut Vec<Action>) -> Result<(), job::JobPurpose> {
         let bytes = job.push_bytes();
         let heavy = bytes > 0 && self.jobs_bytes > 0 && self.jobs_bytes + bytes > self.rules.jobs_bytes_max;
         if heavy || self.jobs.len() >= self.rules.jobs_max {
-            return Err(pending);
+            return Err(purpose);
         }
         self.jobs_bytes += bytes;
-        let payer = self.payer(&job, &pending);
-        let ticket = self.jobs.insert(Working { pending, bytes, payer });
+        let payer = self.payer(&job, &purpose);
+        let ticket = self.jobs.insert(Working { purpose, bytes, payer });
         out.push(Action::Submit { ticket, job });
         if let Some(payer) = payer {
             self.charge(payer, out);
@@ -353,12 +354,12 @@ impl Chat {
 
     #[inline(never)]
     fn finished(&mut self, ticket: Ticket, outcome: Outcome, out: &mut Vec<Action>) {
-        let Some(Working { pending, bytes, payer }) = self.jobs.remove(ticket) else {
+        let Some(Working { purpose, bytes, payer }) = self.jobs.remove(ticket) else {
             debug_assert!(false, "a job is finished exactly once");
             return;
         };
         self.jobs_bytes -= bytes;
-        self.job_done(pending, outcome, out);
+        self.job_done(purpose, outcome, out);
         if let Some(payer) = payer {
             self.discharge(payer, out);
         }

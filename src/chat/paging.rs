@@ -1,10 +1,10 @@
 //! Coming and going: a list is read from the store in pages when its user comes online, moves over
 //! to their next connection, and is made durable when they go.
 
-use super::account::Pending;
 use super::contract::{Action, Job, Page};
 use super::delivery::AckList;
 use super::item::ItemRef;
+use super::job::JobPurpose;
 use super::list::Feed;
 use super::users::UserId;
 use super::{Chat, Timer};
@@ -65,7 +65,7 @@ impl Chat {
         };
         self.users.hold(user);
         self.let_go(saved);
-        if self.submit(job, Pending::Page(user), out).is_err() {
+        if self.submit(job, JobPurpose::Page(user), out).is_err() {
             self.page_failed(user, PAGE_RETRY_MS);
         }
     }

@@ -26,7 +26,7 @@ use std::time::{Duration, Instant};
 
 /// Called when there is something to take.
 pub type Wake = Arc<dyn Fn() + Send + Sync>;
-type Asked = (Ticket, Job);
+type Submission = (Ticket, Job);
 type Done = (Ticket, Outcome);
 
 /// Mailboxes, and senders in them, of which the workers together remember how full they are.
@@ -39,13 +39,13 @@ struct DataLane {
     sender: LaneSender,
     /// What is about to be sent, all of one turn in one piece: the worker may be awake before the
     /// second job would be there.
-    jobs: Vec<Asked>,
+    jobs: Vec<Submission>,
 }
 
 /// All workers of one server.
 pub struct Pool {
     data: Vec<DataLane>,
-    auth: Sender<Asked>,
+    auth: Sender<Submission>,
     done: Receiver<Done>,
     taker: Taker,
     threads: Vec<JoinHandle<()>>,
@@ -255,7 +255,7 @@ fn delay_commit(waiting: &mut FairQueue, jobs: &mut LaneReceiver, group_commit: 
 
 struct AuthWorker {
     hasher: Hasher,
-    jobs: Arc<Mutex<Receiver<Asked>>>,
+    jobs: Arc<Mutex<Receiver<Submission>>>,
     done: Sender<Done>,
     wake: Wake,
     verified: Arc<VerifiedLogins>,

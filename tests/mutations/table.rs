@@ -21,8 +21,8 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
     of(
         "`MS` when the save is submitted",
         "src/chat/delivery.rs",
-        "        if self.submit(Job::SavePush { push }, Pending::Save(item), out).is_err() {",
-        "        self.mark_durable(item, out);\n        if self.submit(Job::SavePush { push }, Pending::Save(item), out).is_err() {",
+        "        if self.submit(Job::SavePush { push }, JobPurpose::Save(item), out).is_err() {",
+        "        self.mark_durable(item, out);\n        if self.submit(Job::SavePush { push }, JobPurpose::Save(item), out).is_err() {",
     ),
     of(
         "`MS` for a save that failed",

@@ -4,7 +4,7 @@
 mod failing;
 
 use super::*;
-use crate::chat::contract::{Answered, Asked as AskedAs};
+use crate::chat::contract::{Answered, Asked};
 use crate::protocol::field::{Id, Name, Profile, Secret, UserName};
 use crate::protocol::push::{Push, PushKind};
 use crate::protocol::request::Proof;
@@ -147,7 +147,7 @@ impl Store for Scripted {
         }
         self.inner.delete_pushes(pushes)
     }
-    fn ask_friend(&mut self, push: &Push, pending_max: u32, has_room: bool) -> Result<AskedAs, StoreError> {
+    fn ask_friend(&mut self, push: &Push, pending_max: u32, has_room: bool) -> Result<Asked, StoreError> {
         self.inner.ask_friend(push, pending_max, has_room)
     }
     fn answer_friend(&mut self, push: &Push, friends_max: u32, has_room: bool) -> Result<Answered, StoreError> {
