@@ -2,7 +2,7 @@
 //! goes.
 
 use super::Chat;
-use super::answer::{Asker, BUSY, DAMAGED, Fault, NO_HASHING, fault_of, owned_id};
+use super::answer::{BUSY, DAMAGED, Fault, NO_HASHING, PendingRequest, fault_of, owned_id};
 use super::auth_queue::Waiting;
 use super::contract::{Action, ConnId, Job, Outcome, TOKEN_SLACK_MS, Ticket};
 use super::job::JobPurpose;
@@ -66,7 +66,7 @@ impl Chat {
     }
 
     pub(super) fn ask(&mut self, (conn, spelling, id): To, verb: Verb, out: &mut Vec<Action>) -> Ticket {
-        self.await_answer(Asker { conn, spelling, id, verb }, out)
+        self.await_answer(PendingRequest { conn, spelling, id, verb }, out)
     }
 
     /// Submits a job that a request waits for, or refuses the request.

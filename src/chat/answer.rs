@@ -47,7 +47,7 @@ pub(super) fn fault_of(outcome: &Outcome) -> Fault {
 
 /// A request that waits for a job: where its answer goes.
 #[derive(Debug)]
-pub(super) struct Asker {
+pub(super) struct PendingRequest {
     pub(super) conn: ConnId,
     pub(super) spelling: Spelling,
     pub(super) id: ReplyId,
@@ -98,35 +98,35 @@ impl Chat {
     }
 
     /// Notes a request that waits for jobs; it is answered in time whatever becomes of them.
-    pub(super) fn await_answer(&mut self, asker: Asker, out: &mut Vec<Action>) -> Ticket {
-        if !matches!(asker.verb, Verb::SignUp | Verb::Login) {
-            self.owes(asker.conn);
-        } else if let Some(session) = self.sessions.get_mut(asker.conn) {
+    pub(super) fn await_answer(&mut self, pending: PendingRequest, out: &mut Vec<Action>) -> Ticket {
+        if !matches!(pending.verb, Verb::SignUp | Verb::Login) {
+            self.owes(pending.conn);
+        } else if let Some(session) = self.sessions.get_mut(pending.conn) {
             session.held = true;
-            out.push(Action::Hold { conn: asker.conn });
+            out.push(Action::Hold { conn: pending.conn });
         }
-        let request = self.requests.insert(asker);
-        self.answer_by(self.now.mono_ms + self.rules.answer_within_ms, Due::Request(request));
+        let request = self.requests.insert(pending);
+        self.answer_before(self.now.mono_ms + self.rules.answer_within_ms, Due::Request(request));
         request
     }
 
     /// The request is about to be answered: where to. `None` if it has been, or its connection is
     /// gone.
-    pub(super) fn asker(&mut self, request: Ticket, out: &mut Vec<Action>) -> Option<Asker> {
-        let asker = self.requests.remove(request)?;
-        let session = self.sessions.get_mut(asker.conn)?;
-        if !matches!(asker.verb, Verb::SignUp | Verb::Login) {
-            self.owes_less(asker.conn);
+    pub(super) fn take_pending(&mut self, request: Ticket, out: &mut Vec<Action>) -> Option<PendingRequest> {
+        let pending = self.requests.remove(request)?;
+        let session = self.sessions.get_mut(pending.conn)?;
+        if !matches!(pending.verb, Verb::SignUp | Verb::Login) {
+            self.owes_less(pending.conn);
         } else if std::mem::take(&mut session.held) {
-            out.push(Action::Resume { conn: asker.conn });
+            out.push(Action::Resume { conn: pending.conn });
         }
-        Some(asker)
+        Some(pending)
     }
 
     /// The user of this connection waits for one more answer.
     pub(super) fn owes(&mut self, conn: ConnId) {
         if let Some(session) = self.sessions.get_mut(conn) {
-            session.owed += 1;
+            session.unanswered += 1;
         }
     }
 
@@ -136,23 +136,23 @@ impl Chat {
         let Some(session) = self.sessions.get_mut(conn) else {
             return;
         };
-        debug_assert!(session.owed > 0, "answered more often than asked");
-        session.owed = session.owed.saturating_sub(1);
-        if session.owed == 0 && !self.later_log_ins.is_empty() && self.later_log_ins.contains_key(&conn) {
+        debug_assert!(session.unanswered > 0, "answered more often than asked");
+        session.unanswered = session.unanswered.saturating_sub(1);
+        if session.unanswered == 0 && !self.later_log_ins.is_empty() && self.later_log_ins.contains_key(&conn) {
             self.due_log_ins.push(conn);
         }
     }
 
     /// Answers a request that waited.
     pub(super) fn answer(&mut self, request: Ticket, reply: Reply, out: &mut Vec<Action>) {
-        if let Some(Asker { conn, spelling, id, .. }) = self.asker(request, out) {
+        if let Some(PendingRequest { conn, spelling, id, .. }) = self.take_pending(request, out) {
             self.reply(conn, spelling, id, reply, out);
         }
     }
 
     /// Refuses a request that waited.
     pub(super) fn refuse_waiting(&mut self, request: Ticket, fault: Option<Fault>, out: &mut Vec<Action>) {
-        if let Some(Asker { conn, spelling, id, verb }) = self.asker(request, out) {
+        if let Some(PendingRequest { conn, spelling, id, verb }) = self.take_pending(request, out) {
             self.refuse((conn, spelling, id), Some(verb), fault, out);
         }
     }
@@ -165,9 +165,9 @@ impl Chat {
 
     /// The connections whose requests are still to be answered, each as often as it asked. This
     /// looks at all that waits, so it is not for every event.
-    pub fn owed(&self) -> impl Iterator<Item = ConnId> + '_ {
+    pub fn unanswered(&self) -> impl Iterator<Item = ConnId> + '_ {
         let requests = self.due.iter().filter_map(|&(_, due)| match due {
-            Due::Request(request) => self.requests.get(request).map(|asker| asker.conn),
+            Due::Request(request) => self.requests.get(request).map(|pending| pending.conn),
             Due::Push(_) => None,
         });
         let saving = self.due.iter().filter_map(|&(_, due)| match due {

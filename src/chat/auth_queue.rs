@@ -215,7 +215,7 @@ impl Chat {
 
     /// Is there still somebody to be answered?
     pub(super) fn is_awaited(&self, request: Ticket) -> bool {
-        self.requests.get(request).is_some_and(|asker| self.sessions.get(asker.conn).is_some())
+        self.requests.get(request).is_some_and(|pending| self.sessions.get(pending.conn).is_some())
     }
 
     /// Nobody is waited for any more.

@@ -220,7 +220,7 @@ impl Chat {
         let before = std::mem::replace(&mut found.save, Save::InFlight);
         let (push, waiter) = (found.push.clone(), found.waiter);
         if let Some(waiter) = waiter.filter(|_| before == Save::None) {
-            self.answer_by(waiter.due_ms, Due::Push(item));
+            self.answer_before(waiter.due_ms, Due::Push(item));
         }
         self.discharge_item(item, out);
         if self.submit(Job::SavePush { push }, JobPurpose::Save(item), out).is_err() {
@@ -308,7 +308,7 @@ impl Chat {
     pub(super) fn push_timed_out(&mut self, item: ItemRef, out: &mut Vec<Action>) {
         self.refuse_waiters(item, Some(self.now.mono_ms), UNAVAILABLE, out);
         if let Some(due_ms) = self.items.get(item).and_then(Item::next_due_ms) {
-            self.answer_by(due_ms, Due::Push(item));
+            self.answer_before(due_ms, Due::Push(item));
         }
     }
 

@@ -5,7 +5,7 @@
 //! those in the store whatever the order in which workers answer.
 
 use super::account::id_text;
-use super::answer::{Asker, BUSY, FULL, Fault, NOT_YOU, UNAVAILABLE, fault_of};
+use super::answer::{BUSY, FULL, Fault, NOT_YOU, PendingRequest, UNAVAILABLE, fault_of};
 use super::contract::{Action, Answered, Asked, ConnId, Job, Outcome, Ticket};
 use super::job::JobPurpose;
 use super::users::UserId;
@@ -121,7 +121,7 @@ impl Chat {
             return self.refuse(to, Some(Verb::Friend), Some(BUSY), out);
         }
         let (conn, spelling, reply_id) = to;
-        let request = self.await_answer(Asker { conn, spelling, id: reply_id, verb: Verb::Friend }, out);
+        let request = self.await_answer(PendingRequest { conn, spelling, id: reply_id, verb: Verb::Friend }, out);
         let turn = Turn { request, verb, id: id.as_str().into(), content: content.into(), me, other };
         if self.pairs.contains_key(&key) && self.joins_undecided(&turn) {
             return self.release_pair(me, other);

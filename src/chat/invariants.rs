@@ -73,20 +73,20 @@ impl Chat {
     /// Each connection is owed what is counted, and only its own user waits on it: nothing that
     /// somebody else asked is answered behind a log-in.
     fn check_owed(&self) {
-        let mut owed: HashMap<ConnId, u32> = HashMap::new();
-        for asker in self.requests.values().filter(|asker| !matches!(asker.verb, Verb::SignUp | Verb::Login)) {
-            *owed.entry(asker.conn).or_default() += 1;
+        let mut unanswered: HashMap<ConnId, u32> = HashMap::new();
+        for pending in self.requests.values().filter(|pending| !matches!(pending.verb, Verb::SignUp | Verb::Login)) {
+            *unanswered.entry(pending.conn).or_default() += 1;
         }
         for item in self.items.iter() {
             for conn in item.who_waits() {
-                *owed.entry(conn).or_default() += 1;
+                *unanswered.entry(conn).or_default() += 1;
                 let user = self.sessions.get(conn).map(|session| session.user);
                 assert!(user.is_none_or(|user| user == item.sender), "somebody else waits for {:?}", item.push);
             }
         }
         for conn in self.sessions.ids() {
-            let session = self.sessions.get(conn).map(|session| session.owed);
-            assert_eq!(session, Some(owed.get(&conn).copied().unwrap_or(0)), "owed to {conn:?}");
+            let session = self.sessions.get(conn).map(|session| session.unanswered);
+            assert_eq!(session, Some(unanswered.get(&conn).copied().unwrap_or(0)), "owed to {conn:?}");
         }
         assert!(self.due_log_ins.is_empty() && self.later_log_ins.len() <= self.sessions.len());
     }

@@ -7,7 +7,7 @@
 
 use super::Chat;
 use super::account::To;
-use super::answer::{Asker, BUSY, Fault};
+use super::answer::{BUSY, Fault, PendingRequest};
 use super::auth_queue::Waiting;
 use super::contract::{Action, CloseReason, ConnId, Job, Page, TOKEN_SLACK_MS, Ticket};
 use super::job::JobPurpose;
@@ -44,7 +44,7 @@ impl Chat {
         };
         let session = self.sessions.get(to.0);
         let is_another = |present| self.users.get(present).name != user;
-        let waits = session.is_some_and(|session| session.owed > 0 && session.user.is_some_and(is_another));
+        let waits = session.is_some_and(|session| session.unanswered > 0 && session.user.is_some_and(is_another));
         let conn = to.0;
         let request = self.ask(to, Verb::Login, out);
         let log_in = LogIn { request, user, proof, attempt };
@@ -163,7 +163,7 @@ impl Chat {
             }
             if self.users.get(user).loading.is_some() {
                 let is_awaited = |request: &Ticket| {
-                    self.requests.get(*request).is_some_and(|asker| self.sessions.get(asker.conn).is_some())
+                    self.requests.get(*request).is_some_and(|pending| self.sessions.get(pending.conn).is_some())
                 };
                 if !self.users.wait_to_load(user, request, waiting_max, is_awaited) {
                     self.refuse_waiting(request, Some(TOO_MANY_AT_ONCE), out);
@@ -186,7 +186,7 @@ impl Chat {
         read: Option<(&[UserName], Page)>,
         out: &mut Vec<Action>,
     ) {
-        let Some(Asker { conn, spelling, id, .. }) = self.asker(request, out) else {
+        let Some(PendingRequest { conn, spelling, id, .. }) = self.take_pending(request, out) else {
             return;
         };
         let Some(session) = self.sessions.get_mut(conn) else {

@@ -17,7 +17,7 @@ impl Chat {
     /// before that is done.
     #[must_use]
     pub fn held_bytes(&self) -> usize {
-        const REQUEST_BYTES: usize = size_of::<super::answer::Asker>() + size_of::<super::job::JobPurpose>();
+        const REQUEST_BYTES: usize = size_of::<super::answer::PendingRequest>() + size_of::<super::job::JobPurpose>();
         self.items.held_bytes()
             + self.users.held_bytes()
             + self.dedup_bytes

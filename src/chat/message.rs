@@ -121,10 +121,10 @@ impl Chat {
             // Its grace runs.
             Save::None => {}
             Save::Failed | Save::Full => {
-                self.answer_by(waiter.due_ms, Due::Push(known));
+                self.answer_before(waiter.due_ms, Due::Push(known));
                 self.save_if_unsaved(known, out);
             }
-            Save::InFlight | Save::Done => self.answer_by(waiter.due_ms, Due::Push(known)),
+            Save::InFlight | Save::Done => self.answer_before(waiter.due_ms, Due::Push(known)),
         }
     }
 

@@ -119,7 +119,7 @@ pub struct Chat {
     /// Who may try one.
     tries: tries::Tries,
     /// Requests that wait for jobs, and are still to be answered.
-    requests: Table<answer::Asker>,
+    requests: Table<answer::PendingRequest>,
     /// Log-ins that wait until all is answered that another user asked on their connection. Never
     /// walked through.
     later_log_ins: HashMap<ConnId, log_in::LogIn>,
@@ -320,7 +320,7 @@ impl Chat {
     }
 
     /// Appends to the queue of what is to be answered, and forgets what has been.
-    fn answer_by(&mut self, due_ms: u64, due: Due) {
+    fn answer_before(&mut self, due_ms: u64, due: Due) {
         while let Some((_, front)) = self.due.front()
             && !self.is_open(*front)
         {

@@ -27,7 +27,7 @@ pub(super) struct Session {
     pub(super) held: bool,
     /// Requests of its user that are still to be answered; sign-ups and log-ins, which hold its
     /// input, are not counted.
-    pub(super) owed: u32,
+    pub(super) unanswered: u32,
     /// Where it comes from, for the limits per address.
     pub(super) address_key: Option<AddressKey>,
     /// How many passwords came on it that were wrong, or may be: they are being looked at.
@@ -102,7 +102,7 @@ impl Sessions {
             push_spelling: Spelling::Text,
             blocked: false,
             held: false,
-            owed: 0,
+            unanswered: 0,
             address_key,
             wrong_passwords: 0,
             stale_tokens: 0,

@@ -110,9 +110,9 @@ impl<S: Stream> Hub<S> {
         // The others are due as well, so the loop does not sleep before they had their turn.
         let ids: Vec<ConnId> = self.half_closed.drain(..due.min(HALF_CLOSED_PER_TURN)).map(|(_, id)| id).collect();
         let these: HashSet<ConnId> = ids.iter().copied().collect();
-        let owed: HashSet<ConnId> = self.chat.owed().filter(|id| these.contains(id)).collect();
+        let unanswered: HashSet<ConnId> = self.chat.unanswered().filter(|id| these.contains(id)).collect();
         for id in ids {
-            if owed.contains(&id) {
+            if unanswered.contains(&id) {
                 self.look_later_at_half_closed(id);
             } else {
                 self.close(id, Why::PeerClosed);

@@ -157,8 +157,8 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
     of(
         "an answer to one user behind the log-in of another",
         "src/chat/log_in.rs",
-        "session.owed > 0 && session.user",
-        "session.owed > u32::MAX - 1 && session.user",
+        "session.unanswered > 0 && session.user",
+        "session.unanswered > u32::MAX - 1 && session.user",
     ),
     of(
         "a log-in that waits for others' answers is forgotten",
