@@ -47,7 +47,7 @@ pub(super) struct User {
     /// Their ACK list; dropped when it has been empty for a while.
     pub(super) list: Option<Box<AckList>>,
     /// Log-ins of theirs whose friends and first page are on the way, and what changed meanwhile.
-    pub(super) loading: Option<Box<Loading>>,
+    pub(super) loading: Option<Box<PendingLoad>>,
     /// What they sent of late.
     pub(super) dedup: Option<Box<DedupWindow>>,
     refs: u32,
@@ -55,7 +55,7 @@ pub(super) struct User {
 
 /// Log-ins in progress.
 #[derive(Debug, Default)]
-pub(super) struct Loading {
+pub(super) struct PendingLoad {
     /// How many.
     pub(super) count: u32,
     /// Further ones of whom it is proven who they are, in their order: they wait for their turn to
@@ -67,7 +67,7 @@ pub(super) struct Loading {
 }
 
 #[cfg(debug_assertions)]
-impl Loading {
+impl PendingLoad {
     pub(super) fn waiting_len(&self) -> usize {
         self.waiting.len()
     }
