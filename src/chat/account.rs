@@ -136,19 +136,25 @@ impl Chat {
                 self.logged_in(request, user, Some((&friends, page)), out);
                 self.reading_ended(user, out);
             }
-            (JobPurpose::LogIn { request, user, proof, attempt }, Outcome::Unproven { password_hash, differs }) => {
+            (
+                JobPurpose::LogIn { request, user, credential, attempt },
+                Outcome::Unproven { password_hash, differs },
+            ) => {
                 let attempt = Try { differs, ..attempt };
                 let name = self.users.get(user).name.clone();
                 self.reading_ended(user, out);
-                self.unproven(request, name, proof, attempt, password_hash, out);
+                self.unproven(request, name, credential, attempt, password_hash, out);
             }
             (JobPurpose::Prove { request, user, attempt, .. }, Outcome::Proven) => {
                 self.settle(&user, attempt, Settled::Right);
                 self.proven(request, &user, out);
             }
-            (JobPurpose::Prove { request, user, proof, attempt }, Outcome::Unproven { password_hash, differs }) => {
+            (
+                JobPurpose::Prove { request, user, credential, attempt },
+                Outcome::Unproven { password_hash, differs },
+            ) => {
                 let attempt = Try { differs, ..attempt };
-                self.unproven(request, user, proof, attempt, password_hash, out);
+                self.unproven(request, user, credential, attempt, password_hash, out);
             }
             (JobPurpose::Token { request }, Outcome::Token(token)) => self.answer(request, Reply::Token(token), out),
             (JobPurpose::Token { request }, Outcome::TokensRevoked) => self.answer(request, Reply::TokensRevoked, out),

@@ -10,7 +10,7 @@ use crate::protocol::error::ErrorCode;
 use crate::protocol::field::{Profile, Secret, UserName};
 use crate::protocol::push::Push;
 use crate::protocol::reply::{Reply, ReplyId};
-use crate::protocol::request::{BadInput, Proof, Request, Spelling};
+use crate::protocol::request::{BadInput, Credential, Request, Spelling};
 use std::num::NonZeroU32;
 
 pub use super::rules::Rules;
@@ -252,13 +252,13 @@ pub enum Job {
         /// What `Hash` made of the password.
         password_hash: Secret,
     },
-    /// Data lane of the user: if the proof is good, their friends and the first page of what waits
-    /// for them, all in one go. → [`Outcome::Loaded`] or [`Outcome::Unproven`]
+    /// Data lane of the user: if the credential is good, their friends and the first page of what
+    /// waits for them, all in one go. → [`Outcome::Loaded`] or [`Outcome::Unproven`]
     LogIn {
         /// Who wants to log in.
         user: UserName,
         /// What they say to prove it.
-        proof: Proof,
+        credential: Credential,
         /// The time, in ms since the epoch: tokens expire.
         now_ms: u64,
         /// A token that would expire later was made when a clock was wrong.
@@ -274,7 +274,7 @@ pub enum Job {
         /// Who wants to log in.
         user: UserName,
         /// What proves it.
-        proof: Proof,
+        credential: Credential,
         /// The time, in ms since the epoch: tokens expire.
         now_ms: u64,
         /// A token that would expire later was made when a clock was wrong.

@@ -132,9 +132,9 @@ impl Chat {
                 let id = owned_id(mid.as_ref().map(|mid| mid.as_str()));
                 self.sign_up((conn, spelling, id), profile, secret, out);
             }
-            (Request::Login { mid, spelling, user, proof }, _) => {
+            (Request::Login { mid, spelling, user, credential }, _) => {
                 let id = owned_id(mid.as_ref().map(|mid| mid.as_str()));
-                self.log_in((conn, spelling, id), user.to_owned(), proof, out);
+                self.log_in((conn, spelling, id), user.to_owned(), credential, out);
             }
             (Request::Token { mid, spelling, verb }, Some(user)) => {
                 let id = owned_id(mid.as_ref().map(|mid| mid.as_str()));

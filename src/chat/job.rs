@@ -6,7 +6,7 @@ use super::item::ItemRef;
 use super::tries::Try;
 use super::users::UserId;
 use crate::protocol::field::{Profile, UserName};
-use crate::protocol::request::Proof;
+use crate::protocol::request::Credential;
 
 /// What a job in flight is for.
 #[derive(Debug)]
@@ -22,13 +22,13 @@ pub(super) enum JobPurpose {
     LogIn {
         request: Ticket,
         user: UserId,
-        proof: Proof,
+        credential: Credential,
         attempt: Try,
     },
     Prove {
         request: Ticket,
         user: UserName,
-        proof: Proof,
+        credential: Credential,
         attempt: Try,
     },
     Verify {

@@ -16,7 +16,7 @@ use super::users::UserId;
 use crate::protocol::error::ErrorCode;
 use crate::protocol::field::{Secret, UserName};
 use crate::protocol::reply::Reply;
-use crate::protocol::request::{Proof, Verb};
+use crate::protocol::request::{Credential, Verb};
 
 const REPLACED: Fault = Fault(ErrorCode::Replaced, "you logged in on another connection");
 const TOO_MANY_AT_ONCE: Fault =
@@ -27,16 +27,16 @@ const TOO_MANY_AT_ONCE: Fault =
 pub(super) struct LogIn {
     request: Ticket,
     user: UserName,
-    proof: Proof,
+    credential: Credential,
     attempt: Try,
 }
 
 impl Chat {
     #[inline(never)]
-    pub(super) fn log_in(&mut self, to: To, user: UserName, proof: Proof, out: &mut Vec<Action>) {
-        let admitted = match &proof {
-            Proof::Password(_) => self.admit_password(to.0, &user),
-            Proof::Token(_) => self.admit_token(to.0),
+    pub(super) fn log_in(&mut self, to: To, user: UserName, credential: Credential, out: &mut Vec<Action>) {
+        let admitted = match &credential {
+            Credential::Password(_) => self.admit_password(to.0, &user),
+            Credential::Token(_) => self.admit_token(to.0),
         };
         let attempt = match admitted {
             Ok(attempt) => attempt,
@@ -47,7 +47,7 @@ impl Chat {
         let waits = session.is_some_and(|session| session.unanswered > 0 && session.user.is_some_and(is_another));
         let conn = to.0;
         let request = self.ask(to, Verb::Login, out);
-        let log_in = LogIn { request, user, proof, attempt };
+        let log_in = LogIn { request, user, credential, attempt };
         if waits {
             // The first user's requests are answered first: behind the `LS` the second one would
             // take such an answer for one to them. That is at most as long as a request may take,
@@ -77,19 +77,20 @@ impl Chat {
         }
     }
 
-    fn begin_log_in(&mut self, LogIn { request, user, proof, attempt }: LogIn, out: &mut Vec<Action>) {
+    fn begin_log_in(&mut self, LogIn { request, user, credential, attempt }: LogIn, out: &mut Vec<Action>) {
         let now_ms = self.now.wall_ms;
         let latest_ms = now_ms.saturating_add(self.rules.token_lifetime_ms).saturating_add(TOKEN_SLACK_MS);
         let known = self.users.find(user.as_str()).map(|user| self.users.get(user));
         let needs_no_page = known.is_some_and(|known| known.conn.is_some() || known.loading.is_some());
         if needs_no_page {
-            let job = Job::Prove { user: user.clone(), proof: proof.clone(), now_ms, latest_ms };
-            return self.submit_for(request, job, JobPurpose::Prove { request, user, proof, attempt }, out);
+            let job = Job::Prove { user: user.clone(), credential: credential.clone(), now_ms, latest_ms };
+            return self.submit_for(request, job, JobPurpose::Prove { request, user, credential, attempt }, out);
         }
         let (pushes_max, bytes_max) = (self.rules.page_max, self.rules.page_bytes_max);
-        let job = Job::LogIn { user: user.clone(), proof: proof.clone(), now_ms, latest_ms, pushes_max, bytes_max };
+        let job =
+            Job::LogIn { user: user.clone(), credential: credential.clone(), now_ms, latest_ms, pushes_max, bytes_max };
         let user = self.begin_reading(&user);
-        self.submit_for(request, job, JobPurpose::LogIn { request, user, proof, attempt }, out);
+        self.submit_for(request, job, JobPurpose::LogIn { request, user, credential, attempt }, out);
     }
 
     /// A user who wants to log in is referred to from now on, as far as their list and their
@@ -133,16 +134,16 @@ impl Chat {
         &mut self,
         request: Ticket,
         user: UserName,
-        proof: Proof,
+        credential: Credential,
         attempt: Try,
         password_hash: Option<Secret>,
         out: &mut Vec<Action>,
     ) {
-        match proof {
-            Proof::Password(secret) => {
+        match credential {
+            Credential::Password(secret) => {
                 self.enqueue_auth(Waiting::LogIn { request, attempt, user, secret, password_hash }, out);
             }
-            Proof::Token(_) => {
+            Credential::Token(_) => {
                 // Nobody guesses a token: it has expired or was revoked, and that locks nobody out.
                 self.settle(&user, attempt, Settled::Wrong);
                 self.refuse_waiting(request, None, out);

@@ -6,7 +6,7 @@ use super::field::{
     HASH_VALUE_BYTES_MAX, Id, LONG_TEXT_BYTES_MAX, Name, PICTURE_BYTES_MAX, Profile, SHORT_TEXT_BYTES_MAX, Secret,
 };
 use super::plain::is_plain;
-use super::request::{BadInput, FriendVerb, Proof, Request, Spelling, TokenVerb, Verb};
+use super::request::{BadInput, Credential, FriendVerb, Request, Spelling, TokenVerb, Verb};
 use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 use std::borrow::Cow;
@@ -139,7 +139,7 @@ pub(super) fn with_mid<'a>(
         values(verb, spelling, text, keys).map_err(|error| BadInput { id: id.clone(), ..error })?;
     let request = match verb {
         Verb::SignUp => sign_up(&values).map(|(profile, secret)| Request::SignUp { mid, spelling, profile, secret }),
-        Verb::Login => log_in(&values).map(|(user, proof)| Request::Login { mid, spelling, user, proof }),
+        Verb::Login => log_in(&values).map(|(user, credential)| Request::Login { mid, spelling, user, credential }),
         _ => token(&values).map(|verb| Request::Token { mid, spelling, verb }),
     };
     request.map_err(|why| bad(verb, Some(spelling), &id, why))
@@ -170,20 +170,20 @@ fn sign_up(values: &Values<'_>) -> Result<(Box<Profile>, Secret), Why> {
     Ok((Box::new(profile), secret))
 }
 
-fn log_in<'a>(values: &Values<'a>) -> Result<(Name<'a>, Proof), Why> {
+fn log_in<'a>(values: &Values<'a>) -> Result<(Name<'a>, Credential), Why> {
     let user = Name::new(values.text(0, "CONTENT lacks the key USER", "USER is a string")?)?;
-    let proof = match (values.raw[1], values.raw[2]) {
+    let credential = match (values.raw[1], values.raw[2]) {
         (None, Some(token)) => {
             let token = string(token).ok_or("TOKEN is a string")?;
-            Proof::Token(secret(&token, "TOKEN has 1 to 256 bytes")?)
+            Credential::Token(secret(&token, "TOKEN has 1 to 256 bytes")?)
         }
         (Some(_), Some(_)) => return Err("CONTENT has PASS or TOKEN, not both"),
         (_, None) => {
             let pass = values.text(1, "CONTENT lacks the key PASS (or TOKEN)", "PASS is a string")?;
-            Proof::Password(secret(&pass, "PASS has 1 to 256 bytes")?)
+            Credential::Password(secret(&pass, "PASS has 1 to 256 bytes")?)
         }
     };
-    Ok((user, proof))
+    Ok((user, credential))
 }
 
 fn token(values: &Values<'_>) -> Result<TokenVerb, Why> {

@@ -39,7 +39,7 @@ pub enum Verb {
 
 /// What a client says to prove who it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Proof {
+pub enum Credential {
     /// PASS: the client's own hash of the password, which to the server is the password.
     Password(Secret),
     /// TOKEN: a resume token that it was given after an earlier log-in.
@@ -94,7 +94,7 @@ pub enum Request<'a> {
         /// Who wants to log in.
         user: Name<'a>,
         /// The password, or what stands for it.
-        proof: Proof,
+        credential: Credential,
     },
     /// TYPE 3.
     GetUser {

@@ -8,7 +8,7 @@ use super::{Store, StoreError, token, waiting};
 use crate::chat::contract::{Job, Outcome, Page};
 use crate::protocol::field::UserName;
 use crate::protocol::push::Push;
-use crate::protocol::request::Proof;
+use crate::protocol::request::Credential;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -402,13 +402,15 @@ fn single(
                 Outcome::NameTaken
             }
         }
-        Job::LogIn { user, proof, now_ms, latest_ms, pushes_max, bytes_max } => {
-            match prove(store, user, proof, (*now_ms, *latest_ms), verified)? {
+        Job::LogIn { user, credential, now_ms, latest_ms, pushes_max, bytes_max } => {
+            match prove(store, user, credential, (*now_ms, *latest_ms), verified)? {
                 Outcome::Proven => load(store, user, *pushes_max, *bytes_max)?,
                 outcome => outcome,
             }
         }
-        Job::Prove { user, proof, now_ms, latest_ms } => prove(store, user, proof, (*now_ms, *latest_ms), verified)?,
+        Job::Prove { user, credential, now_ms, latest_ms } => {
+            prove(store, user, credential, (*now_ms, *latest_ms), verified)?
+        }
         Job::Load { user, pushes_max, bytes_max } => load(store, user, *pushes_max, *bytes_max)?,
         Job::LoadPage { user, after_seq, pushes_max, bytes_max } => {
             Outcome::Page(page(store, user, *after_seq, *pushes_max, *bytes_max)?)
@@ -444,7 +446,7 @@ fn single(
 fn prove(
     store: &mut dyn Store,
     user: &UserName,
-    proof: &Proof,
+    credential: &Credential,
     (now_ms, latest_ms): (u64, u64),
     verified: &VerifiedLogins,
 ) -> Result<Outcome, StoreError> {
@@ -458,15 +460,17 @@ fn prove(
     };
     let unproven = |password_hash, differs| Outcome::Unproven { password_hash, differs };
     let Some(stored) = stored else { return Ok(unproven(None, false)) };
-    Ok(match proof {
-        Proof::Password(secret) => match verified.compare(user, secret, &stored) {
+    Ok(match credential {
+        Credential::Password(secret) => match verified.compare(user, secret, &stored) {
             Compared::Fits => Outcome::Proven,
             compared => unproven(Some(stored), compared == Compared::Differs),
         },
-        Proof::Token(token) if !store.has_token(user, &token::hash(user, token, &stored), now_ms, latest_ms)? => {
+        Credential::Token(token)
+            if !store.has_token(user, &token::hash(user, token, &stored), now_ms, latest_ms)? =>
+        {
             unproven(None, false)
         }
-        Proof::Token(_) => Outcome::Proven,
+        Credential::Token(_) => Outcome::Proven,
     })
 }
 

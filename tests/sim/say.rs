@@ -6,7 +6,7 @@ use hongyan::protocol::error::ErrorCode;
 use hongyan::protocol::field::{Id, Name, Secret};
 use hongyan::protocol::push::{Push, PushKind};
 use hongyan::protocol::reply::{Reply, ReplyId};
-use hongyan::protocol::request::{BadInput, FriendVerb, Proof, Request, Spelling, TokenVerb, Verb};
+use hongyan::protocol::request::{BadInput, Credential, FriendVerb, Request, Spelling, TokenVerb, Verb};
 use std::borrow::Cow;
 
 /// One input.
@@ -51,13 +51,13 @@ impl Say {
                 mid: Some(id(mid)),
                 spelling,
                 user: name(user),
-                proof: Proof::Password(Secret::new(password)),
+                credential: Credential::Password(Secret::new(password)),
             },
             Self::Resume { mid, user, token } => Request::Login {
                 mid: Some(id(mid)),
                 spelling,
                 user: name(user),
-                proof: Proof::Token(Secret::new(token)),
+                credential: Credential::Token(Secret::new(token)),
             },
             Self::Token { mid, verb } => Request::Token { mid: Some(id(mid)), spelling, verb: *verb },
             Self::GetUser { mid, user } => Request::GetUser { mid: Some(id(mid)), user: name(user) },

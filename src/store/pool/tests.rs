@@ -7,7 +7,7 @@ use super::*;
 use crate::chat::contract::{Answered, Asked};
 use crate::protocol::field::{Id, Name, Profile, Secret, UserName};
 use crate::protocol::push::{Push, PushKind};
-use crate::protocol::request::Proof;
+use crate::protocol::request::Credential;
 use crate::store::token::TokenHash;
 use crate::store::{SavedAs, Store, Weight};
 use std::collections::HashSet;
@@ -456,7 +456,7 @@ fn a_password_that_was_verified_is_known_from_then_on() {
     let (right, wrong) = (Secret::new("right"), Secret::new("wrong"));
     let ask = |secret: &Secret| Job::LogIn {
         user: user("ann"),
-        proof: Proof::Password(secret.clone()),
+        credential: Credential::Password(secret.clone()),
         now_ms: 0,
         latest_ms: u64::MAX,
         pushes_max: 64,
