@@ -4,7 +4,7 @@
 
 mod common;
 
-use common::{Client, Spelling, Transport, befriend, content};
+use common::{Client, ContentForm, Transport, befriend, content};
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, Command, Stdio};
 
@@ -51,7 +51,7 @@ fn a_client_that_says_more_than_the_store_takes_is_refused_before_the_memory_is_
     // Read on, or a full pipe would hold it up.
     std::thread::spawn(move || lines.for_each(drop));
     let [mut ann, mut bob] = ["ann", "bob"].map(|name| {
-        let mut client = Client::connect(addr, Transport::Raw, Spelling::Object);
+        let mut client = Client::connect(addr, Transport::Raw, ContentForm::Object);
         client.sign_up(name);
         client.log_in(name);
         client
@@ -81,7 +81,7 @@ fn a_client_that_says_more_than_the_store_takes_is_refused_before_the_memory_is_
     // What waits and is being committed, and the store's own pages. A hundred and eighty megabytes
     // were said.
     assert!(grown < 16 << 20, "{grown} bytes more");
-    let mut bob = Client::connect(addr, Transport::Raw, Spelling::Object);
+    let mut bob = Client::connect(addr, Transport::Raw, ContentForm::Object);
     bob.log_in("bob");
     for id in taken {
         bob.take(&id);

@@ -5,7 +5,7 @@
 
 mod common;
 
-use common::{Client, PATIENCE, Spelling, Transport, befriend};
+use common::{Client, ContentForm, PATIENCE, Transport, befriend};
 use socket2::{Domain, Socket, Type};
 use std::io::{BufRead, BufReader, ErrorKind, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -48,7 +48,7 @@ impl Server {
     }
 
     fn connect(&self) -> Client {
-        Client::connect(self.addr, Transport::Raw, Spelling::Object)
+        Client::connect(self.addr, Transport::Raw, ContentForm::Object)
     }
 
     /// What is resident and is no file, in bytes.

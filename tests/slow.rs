@@ -5,7 +5,7 @@
 
 mod common;
 
-use common::{Client, PATIENCE, Spelling, Transport, befriend, content, kind};
+use common::{Client, ContentForm, PATIENCE, Transport, befriend, content, kind};
 use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader, ErrorKind, Write};
 use std::net::{Shutdown, SocketAddr};
@@ -46,7 +46,7 @@ impl Server {
     }
 
     fn connect(&self) -> Client {
-        Client::connect(self.addr, Transport::Raw, Spelling::Object)
+        Client::connect(self.addr, Transport::Raw, ContentForm::Object)
     }
 
     fn log_in(&self, name: &str) -> Client {
@@ -250,7 +250,7 @@ fn a_friend_cannot_lock_out_a_slow_receiver() {
         ann.say(&format!("m{n}"), "bob", &text, "MS");
     }
     // They wait for Bob, and come all at once.
-    let mut bob = Client::connect(server.addr, Transport::Raw, Spelling::Text);
+    let mut bob = Client::connect(server.addr, Transport::Raw, ContentForm::Text);
     bob.log_in("bob");
     take_slowly(&mut bob, COUNT);
     bob.fence();

@@ -6,7 +6,7 @@
 
 mod common;
 
-use common::{Client, PATIENCE, Server, Spelling, Transport, befriend, content};
+use common::{Client, ContentForm, PATIENCE, Server, Transport, befriend, content};
 use hongyan::config::StoreUrl;
 use hongyan::store::Store;
 use hongyan::store::sqlite::SqliteStore;
@@ -54,7 +54,7 @@ impl Running {
     }
 
     fn user(&self, name: &str) -> Client {
-        let mut client = Client::connect(self.addr, Transport::Raw, Spelling::Text);
+        let mut client = Client::connect(self.addr, Transport::Raw, ContentForm::Text);
         client.sign_up(name);
         client.log_in(name);
         client
@@ -171,7 +171,7 @@ fn when_the_same_file_is_back_it_goes_on_and_what_was_promised_is_there() {
         std::thread::sleep(Duration::from_millis(20));
     }
     server.wait_for("the store works again");
-    let mut bob = Client::connect(server.addr, Transport::Raw, Spelling::Text);
+    let mut bob = Client::connect(server.addr, Transport::Raw, ContentForm::Text);
     bob.log_in("bob");
     bob.take("m1");
     bob.take("m2");
@@ -226,7 +226,7 @@ fn a_file_that_is_gone_is_not_made_anew_beside_its_log() {
     }
     std::fs::rename(beside(&path, ".bak"), &path).unwrap();
     let server = Running::start(&path);
-    let mut bob = Client::connect(server.addr, Transport::Raw, Spelling::Text);
+    let mut bob = Client::connect(server.addr, Transport::Raw, ContentForm::Text);
     bob.log_in("bob");
     bob.take("before");
 }

@@ -12,7 +12,7 @@ use super::users::UserId;
 use crate::protocol::error::ErrorCode;
 use crate::protocol::field::{Profile, Secret, UserName};
 use crate::protocol::reply::{Reply, ReplyId};
-use crate::protocol::request::{Spelling, TokenVerb, Verb};
+use crate::protocol::request::{ContentForm, TokenVerb, Verb};
 
 /// Whatever the client does, it stays so: nothing that says *try again*.
 const UNREADABLE: Fault = Fault(
@@ -21,7 +21,7 @@ const UNREADABLE: Fault = Fault(
 );
 
 /// Where an answer goes.
-pub(super) type To = (ConnId, Spelling, ReplyId);
+pub(super) type To = (ConnId, ContentForm, ReplyId);
 
 impl Chat {
     #[inline(never)]
@@ -56,17 +56,16 @@ impl Chat {
 
     #[inline(never)]
     pub(super) fn get_user(&mut self, conn: ConnId, id: ReplyId, user: UserName, out: &mut Vec<Action>) {
-        let Some((spelling, Some(asker))) = self.sessions.get(conn).map(|session| (session.spelling, session.user))
-        else {
+        let Some((form, Some(asker))) = self.sessions.get(conn).map(|session| (session.form, session.user)) else {
             return;
         };
         let asker = self.users.get(asker).name.clone();
-        let request = self.ask((conn, spelling, id), Verb::GetUser, out);
+        let request = self.ask((conn, form, id), Verb::GetUser, out);
         self.submit_for(request, Job::GetProfile { asker, user }, JobPurpose::Profile { request }, out);
     }
 
-    pub(super) fn ask(&mut self, (conn, spelling, id): To, verb: Verb, out: &mut Vec<Action>) -> Ticket {
-        self.await_answer(PendingRequest { conn, spelling, id, verb }, out)
+    pub(super) fn ask(&mut self, (conn, form, id): To, verb: Verb, out: &mut Vec<Action>) -> Ticket {
+        self.await_answer(PendingRequest { conn, form, id, verb }, out)
     }
 
     /// Submits a job that a request waits for, or refuses the request.

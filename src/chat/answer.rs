@@ -4,7 +4,7 @@ use super::contract::{Action, CloseReason, ConnId, Outcome, Ticket};
 use super::{Chat, Due};
 use crate::protocol::error::ErrorCode;
 use crate::protocol::reply::{Reply, ReplyId};
-use crate::protocol::request::{Spelling, Verb};
+use crate::protocol::request::{ContentForm, Verb};
 
 /// Why a request failed, besides its own answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,7 +49,7 @@ pub(super) fn fault_of(outcome: &Outcome) -> Fault {
 #[derive(Debug)]
 pub(super) struct PendingRequest {
     pub(super) conn: ConnId,
-    pub(super) spelling: Spelling,
+    pub(super) form: ContentForm,
     pub(super) id: ReplyId,
     pub(super) verb: Verb,
 }
@@ -63,9 +63,9 @@ pub(super) fn owned_id(id: Option<&str>) -> ReplyId {
 
 impl Chat {
     /// Answers, if that very connection still lives.
-    pub(super) fn reply(&self, conn: ConnId, spelling: Spelling, id: ReplyId, reply: Reply, out: &mut Vec<Action>) {
+    pub(super) fn reply(&self, conn: ConnId, form: ContentForm, id: ReplyId, reply: Reply, out: &mut Vec<Action>) {
         if self.sessions.get(conn).is_some() {
-            out.push(Action::Reply { conn, spelling, id, reply });
+            out.push(Action::Reply { conn, form, id, reply });
         }
     }
 
@@ -74,7 +74,7 @@ impl Chat {
     #[inline(never)]
     pub(super) fn refuse(
         &self,
-        (conn, spelling, id): (ConnId, Spelling, ReplyId),
+        (conn, form, id): (ConnId, ContentForm, ReplyId),
         verb: Option<Verb>,
         fault: Option<Fault>,
         out: &mut Vec<Action>,
@@ -88,11 +88,11 @@ impl Chat {
         match (own, fault) {
             (Some(reply), Some(Fault(code, why))) => {
                 if self.sessions.get(conn).is_some() {
-                    out.push(Action::Refuse { conn, spelling, id, reply, code, why });
+                    out.push(Action::Refuse { conn, form, id, reply, code, why });
                 }
             }
-            (Some(own), None) => self.reply(conn, spelling, id, own, out),
-            (None, Some(Fault(code, why))) => self.reply(conn, spelling, id, Reply::Error { code, why }, out),
+            (Some(own), None) => self.reply(conn, form, id, own, out),
+            (None, Some(Fault(code, why))) => self.reply(conn, form, id, Reply::Error { code, why }, out),
             (None, None) => {}
         }
     }
@@ -145,15 +145,15 @@ impl Chat {
 
     /// Answers a request that waited.
     pub(super) fn answer(&mut self, request: Ticket, reply: Reply, out: &mut Vec<Action>) {
-        if let Some(PendingRequest { conn, spelling, id, .. }) = self.take_pending(request, out) {
-            self.reply(conn, spelling, id, reply, out);
+        if let Some(PendingRequest { conn, form, id, .. }) = self.take_pending(request, out) {
+            self.reply(conn, form, id, reply, out);
         }
     }
 
     /// Refuses a request that waited.
     pub(super) fn refuse_waiting(&mut self, request: Ticket, fault: Option<Fault>, out: &mut Vec<Action>) {
-        if let Some(PendingRequest { conn, spelling, id, verb }) = self.take_pending(request, out) {
-            self.refuse((conn, spelling, id), Some(verb), fault, out);
+        if let Some(PendingRequest { conn, form, id, verb }) = self.take_pending(request, out) {
+            self.refuse((conn, form, id), Some(verb), fault, out);
         }
     }
 
@@ -187,9 +187,9 @@ impl Chat {
 
     /// Tells a connection something that answers nothing, and ends it.
     pub(super) fn say_and_close(&mut self, conn: ConnId, fault: Fault, reason: CloseReason, out: &mut Vec<Action>) {
-        let spelling = self.sessions.get(conn).map_or(Spelling::Text, |session| session.spelling);
+        let form = self.sessions.get(conn).map_or(ContentForm::Text, |session| session.form);
         let Fault(code, why) = fault;
-        self.reply(conn, spelling, ReplyId::Empty, Reply::Error { code, why }, out);
+        self.reply(conn, form, ReplyId::Empty, Reply::Error { code, why }, out);
         self.close(conn, reason, out);
     }
 }

@@ -10,7 +10,7 @@ use crate::protocol::error::ErrorCode;
 use crate::protocol::field::{Profile, Secret, UserName};
 use crate::protocol::push::Push;
 use crate::protocol::reply::{Reply, ReplyId};
-use crate::protocol::request::{BadInput, Credential, Request, Spelling};
+use crate::protocol::request::{BadInput, ContentForm, Credential, Request};
 use std::num::NonZeroU32;
 
 pub use super::rules::Rules;
@@ -128,8 +128,8 @@ pub enum Action {
     Reply {
         /// To this connection.
         conn: ConnId,
-        /// How CONTENT is to be spelled.
-        spelling: Spelling,
+        /// The form of CONTENT.
+        form: ContentForm,
         /// The request's id.
         id: ReplyId,
         /// What it says.
@@ -141,8 +141,8 @@ pub enum Action {
     Refuse {
         /// To this connection.
         conn: ConnId,
-        /// How CONTENT is to be spelled.
-        spelling: Spelling,
+        /// The form of CONTENT.
+        form: ContentForm,
         /// The request's id, which both name.
         id: ReplyId,
         /// The request's own answer.
@@ -156,8 +156,8 @@ pub enum Action {
     Push {
         /// To this connection.
         conn: ConnId,
-        /// How CONTENT is to be spelled.
-        spelling: Spelling,
+        /// The form of CONTENT.
+        form: ContentForm,
         /// The push.
         push: Push,
     },

@@ -141,15 +141,15 @@ impl Chat {
         let Some(session) = self.sessions.get(conn).filter(|session| !session.blocked) else {
             return;
         };
-        let spelling = session.push_spelling;
+        let form = session.push_form;
         let (count, bytes) = (self.rules.outstanding_max as usize, self.rules.outstanding_bytes_max);
-        while let Some(next) = list.next_to_send(&mut self.items, spelling, count, bytes) {
+        while let Some(next) = list.next_to_send(&mut self.items, form, count, bytes) {
             list.first_sent(next, &mut self.items, self.now.mono_ms);
             let Some(item) = self.items.get(next) else {
                 debug_assert!(false, "an entry's item lives as long as the entry");
                 break;
             };
-            out.push(Action::Push { conn, spelling, push: item.push.clone() });
+            out.push(Action::Push { conn, form, push: item.push.clone() });
         }
         if list.timer.is_none() {
             self.arm_resend(user);
@@ -173,7 +173,7 @@ impl Chat {
             // `Flushed` sets the timer again.
             return;
         }
-        let spelling = session.push_spelling;
+        let form = session.push_form;
         let mut wait_ms = 0;
         for _ in 0..RESENDS_AT_ONCE_MAX {
             let Some((at_ms, item)) = list.oldest_sending(&self.items) else {
@@ -187,7 +187,7 @@ impl Chat {
             list.drop_oldest_sending();
             list.sent_again(item, &mut self.items, self.now.mono_ms);
             if let Some(found) = self.items.get(item) {
-                out.push(Action::Push { conn, spelling, push: found.push.clone() });
+                out.push(Action::Push { conn, form, push: found.push.clone() });
             }
         }
         if wait_ms > 0 {
@@ -318,10 +318,10 @@ impl Chat {
             return;
         };
         let push = found.push.clone();
-        for Waiter { conn, spelling, .. } in found.take_waiters(due_ms) {
+        for Waiter { conn, form, .. } in found.take_waiters(due_ms) {
             let id = ReplyId::OfPush(push.clone());
             self.owes_less(conn);
-            self.refuse((conn, spelling, id), Some(Verb::Message), Some(fault), out);
+            self.refuse((conn, form, id), Some(Verb::Message), Some(fault), out);
         }
         if self.items.get(item).is_some_and(|found| !found.waits()) {
             self.discharge_item(item, out);
@@ -349,9 +349,9 @@ impl Chat {
         }
     }
 
-    fn promise(&mut self, Waiter { conn, spelling, .. }: Waiter, push: &Push, out: &mut Vec<Action>) {
+    fn promise(&mut self, Waiter { conn, form, .. }: Waiter, push: &Push, out: &mut Vec<Action>) {
         self.owes_less(conn);
-        self.reply(conn, spelling, ReplyId::OfPush(push.clone()), Reply::Message { taken: true }, out);
+        self.reply(conn, form, ReplyId::OfPush(push.clone()), Reply::Message { taken: true }, out);
     }
 
     /// Takes an item off its receiver's list; `false` if it stood on none. The pushes that waited

@@ -14,7 +14,7 @@ use crate::protocol::error::ErrorCode;
 use crate::protocol::field::{Id, Name, UserName};
 use crate::protocol::push::{Push, PushKind};
 use crate::protocol::reply::Reply;
-use crate::protocol::request::{FriendVerb, Spelling, Verb};
+use crate::protocol::request::{ContentForm, FriendVerb, Verb};
 use std::collections::VecDeque;
 
 const YOURSELF: Fault = Fault(ErrorCode::BadField, "you cannot be your own friend");
@@ -96,7 +96,7 @@ impl Chat {
     #[inline(never)]
     pub(super) fn friend(
         &mut self,
-        (conn, spelling, me): (ConnId, Spelling, UserId),
+        (conn, form, me): (ConnId, ContentForm, UserId),
         words: Words<'_>,
         out: &mut Vec<Action>,
     ) {
@@ -105,7 +105,7 @@ impl Chat {
             FriendVerb::Request | FriendVerb::Delete => (&sender, &receiver),
             FriendVerb::Accept | FriendVerb::Reject => (&receiver, &sender),
         };
-        let to = (conn, spelling, id_text(id.as_str()));
+        let to = (conn, form, id_text(id.as_str()));
         if self.users.get(me).name.as_str() != mine.as_str() {
             return self.refuse(to, Some(Verb::Friend), Some(NOT_YOU), out);
         }
@@ -120,8 +120,8 @@ impl Chat {
             self.release_pair(me, other);
             return self.refuse(to, Some(Verb::Friend), Some(BUSY), out);
         }
-        let (conn, spelling, reply_id) = to;
-        let request = self.await_answer(PendingRequest { conn, spelling, id: reply_id, verb: Verb::Friend }, out);
+        let (conn, form, reply_id) = to;
+        let request = self.await_answer(PendingRequest { conn, form, id: reply_id, verb: Verb::Friend }, out);
         let turn = Turn { request, verb, id: id.as_str().into(), content: content.into(), me, other };
         if self.pairs.contains_key(&key) && self.joins_undecided(&turn) {
             return self.release_pair(me, other);

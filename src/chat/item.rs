@@ -4,7 +4,7 @@
 use super::contract::ConnId;
 use super::users::UserId;
 use crate::protocol::push::Push;
-use crate::protocol::request::Spelling;
+use crate::protocol::request::ContentForm;
 use slab::Slab;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
@@ -41,7 +41,7 @@ pub(super) enum Save {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Waiter {
     pub(super) conn: ConnId,
-    pub(super) spelling: Spelling,
+    pub(super) form: ContentForm,
     /// When to stop waiting.
     pub(super) due_ms: u64,
 }

@@ -12,7 +12,7 @@
 use super::contract::Rules;
 use super::item::{Item, ItemRef, Items, NEVER, Save};
 use super::wheel::TimerId;
-use crate::protocol::request::Spelling;
+use crate::protocol::request::ContentForm;
 use held::{Held, Place};
 use index::{INDEXED_FROM, INDEXED_TO, Index};
 use std::collections::VecDeque;

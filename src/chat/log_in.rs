@@ -187,13 +187,13 @@ impl Chat {
         read: Option<(&[UserName], Page)>,
         out: &mut Vec<Action>,
     ) {
-        let Some(PendingRequest { conn, spelling, id, .. }) = self.take_pending(request, out) else {
+        let Some(PendingRequest { conn, form, id, .. }) = self.take_pending(request, out) else {
             return;
         };
         let Some(session) = self.sessions.get_mut(conn) else {
             return;
         };
-        session.push_spelling = spelling;
+        session.push_form = form;
         let before = session.user.replace(user);
         if before.is_none() {
             // The allowance that it had used up before was that of a stranger.
@@ -216,7 +216,7 @@ impl Chat {
             self.open_list(user, page);
         }
         out.push(Action::LoggedIn { conn });
-        self.reply(conn, spelling, id, Reply::Login { done: true }, out);
+        self.reply(conn, form, id, Reply::Login { done: true }, out);
         self.settle_requests(conn, out);
         if let Some(list) = &mut self.users.get_mut(user).list {
             list.unsend_all(&mut self.items);

@@ -10,7 +10,7 @@ use crate::protocol::error::ErrorCode;
 use crate::protocol::field::{Id, Name};
 use crate::protocol::push::Push;
 use crate::protocol::reply::{Reply, ReplyId};
-use crate::protocol::request::{Spelling, Verb};
+use crate::protocol::request::{ContentForm, Verb};
 
 /// One message that is sent again before the first answer waits in at most so many places.
 const WAITERS_MAX: usize = 16;
@@ -34,18 +34,18 @@ pub(super) struct Words<'a> {
 impl Chat {
     pub(super) fn message(
         &mut self,
-        (conn, spelling, user): (ConnId, Spelling, UserId),
+        (conn, form, user): (ConnId, ContentForm, UserId),
         Words { id, sender, receiver, content, plain }: Words<'_>,
         out: &mut Vec<Action>,
     ) {
         self.unpack_dedup(user);
         let me = self.users.get(user);
-        let no = |fault| ((conn, spelling, ReplyId::Text(id.as_str().into())), Some(Verb::Message), fault);
+        let no = |fault| ((conn, form, ReplyId::Text(id.as_str().into())), Some(Verb::Message), fault);
         if me.name.as_str() != sender.as_str() {
             let (to, verb, fault) = no(Some(NOT_YOU));
             return self.refuse(to, verb, fault, out);
         }
-        let waiter = Waiter { conn, spelling, due_ms: self.now.mono_ms + self.rules.answer_within_ms };
+        let waiter = Waiter { conn, form, due_ms: self.now.mono_ms + self.rules.answer_within_ms };
         let oldest_ms = self.now.mono_ms.saturating_sub(self.rules.dedup_age_ms);
         let receiver_hash = self.users.hash(receiver.as_str());
         let key = Key::of(receiver_hash, id.as_str());
@@ -108,11 +108,11 @@ impl Chat {
         let Some(item) = open else {
             // Acked or committed, and perhaps forgotten since.
             let id = ReplyId::Text(id.as_str().into());
-            return self.reply(waiter.conn, waiter.spelling, id, Reply::Message { taken: true }, out);
+            return self.reply(waiter.conn, waiter.form, id, Reply::Message { taken: true }, out);
         };
         if item.more_waiters_len() >= WAITERS_MAX {
             let id = ReplyId::OfPush(item.push.clone());
-            return self.refuse((waiter.conn, waiter.spelling, id), Some(Verb::Message), Some(SAID_OFTEN), out);
+            return self.refuse((waiter.conn, waiter.form, id), Some(Verb::Message), Some(SAID_OFTEN), out);
         }
         item.add_waiter(waiter);
         let save = item.save;

@@ -1,8 +1,8 @@
-//! One connection: who is on it, when it last spoke, how it spells, and when it is looked at.
+//! One connection: who is on it, when it last spoke, its form of CONTENT, and when it is looked at.
 
 use super::contract::{AddressKey, ConnId, Rules};
 use super::users::UserId;
-use crate::protocol::request::Spelling;
+use crate::protocol::request::ContentForm;
 use std::collections::BTreeMap;
 
 /// No slot: the end of a list.
@@ -17,10 +17,10 @@ pub(super) struct Session {
     pub(super) user: Option<UserId>,
     /// When it last spoke, by the mono clock.
     pub(super) spoke_ms: u64,
-    /// The spelling of its last 1, 2, 4, 5 or 6.
-    pub(super) spelling: Spelling,
-    /// The spelling of its log-in.
-    pub(super) push_spelling: Spelling,
+    /// The form of its last 1, 2, 4, 5 or 6.
+    pub(super) form: ContentForm,
+    /// The form of its log-in.
+    pub(super) push_form: ContentForm,
     /// Earlier output has not been written yet.
     pub(super) blocked: bool,
     /// A sign-up or log-in is being worked on; the shell holds its input.
@@ -98,8 +98,8 @@ impl Sessions {
             generation: conn.generation,
             user: None,
             spoke_ms: now_ms,
-            spelling: Spelling::Text,
-            push_spelling: Spelling::Text,
+            form: ContentForm::Text,
+            push_form: ContentForm::Text,
             blocked: false,
             held: false,
             unanswered: 0,

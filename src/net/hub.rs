@@ -345,15 +345,15 @@ impl<S: Stream> Hub<S> {
 
     fn apply(&mut self, action: Action) {
         match action {
-            Action::Reply { conn, spelling, id, reply } => {
-                self.write(conn, true, |out| write_reply(out, spelling, id.as_str(), &reply));
+            Action::Reply { conn, form, id, reply } => {
+                self.write(conn, true, |out| write_reply(out, form, id.as_str(), &reply));
             }
-            Action::Refuse { conn, spelling, id, reply, code, why } => self.write_two(
+            Action::Refuse { conn, form, id, reply, code, why } => self.write_two(
                 conn,
-                |out| write_reply(out, spelling, id.as_str(), &reply),
-                |out| write_reply(out, spelling, id.as_str(), &Reply::Error { code, why }),
+                |out| write_reply(out, form, id.as_str(), &reply),
+                |out| write_reply(out, form, id.as_str(), &Reply::Error { code, why }),
             ),
-            Action::Push { conn, spelling, push } => self.write(conn, false, |out| write_push(out, spelling, &push)),
+            Action::Push { conn, form, push } => self.write(conn, false, |out| write_push(out, form, &push)),
             Action::Hold { conn } => self.set_waits(conn, Waits::HELD, true),
             Action::Resume { conn } => self.set_waits(conn, Waits::HELD, false),
             Action::HoldRequests { conn } => self.set_waits(conn, Waits::REQUESTS_HELD, true),

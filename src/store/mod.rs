@@ -1,5 +1,5 @@
 //! Blocking work on its own threads: accounts, friendships, pending requests and un-acked pushes.
-//! No chat rule, no connection, no spelling.
+//! No chat rule, no connection, no form of CONTENT.
 
 mod fair_queue;
 mod group_commit;

@@ -5,7 +5,7 @@ use super::raw::depth;
 use super::twin;
 use hongyan::protocol::envelope::{Scratch, parse};
 use hongyan::protocol::error::ErrorCode;
-use hongyan::protocol::request::{Request, Spelling, TokenVerb};
+use hongyan::protocol::request::{ContentForm, Request, TokenVerb};
 use hongyan::protocol::split::DEPTH_MAX;
 use serde_json::Value;
 
@@ -39,10 +39,10 @@ fn compare(request: &Request<'_>, twin: &Value) {
     };
     let inner = match &twin["CONTENT"] {
         Value::String(text) => match twin::read(text.as_bytes()) {
-            Ok(inner @ Value::Object(_)) => (Some(Spelling::Text), inner),
+            Ok(inner @ Value::Object(_)) => (Some(ContentForm::Text), inner),
             _ => (None, Value::String(text.clone())),
         },
-        inner @ Value::Object(_) => (Some(Spelling::Object), inner.clone()),
+        inner @ Value::Object(_) => (Some(ContentForm::Object), inner.clone()),
         _ => (None, Value::Null),
     };
     let text = |name: &str| inner.1[name].as_str();
@@ -55,33 +55,33 @@ fn compare(request: &Request<'_>, twin: &Value) {
             assert_eq!((kind.as_str(), mid), ("1", found.as_ref().map(|mid| mid.as_str())));
             assert_eq!(text("userName"), Some(profile.user_name.as_str()));
         }
-        Request::Login { mid: found, user, spelling, .. } => {
+        Request::Login { mid: found, user, form, .. } => {
             assert_eq!((kind.as_str(), mid), ("2", found.as_ref().map(|mid| mid.as_str())));
-            assert_eq!((text("USER"), inner.0), (Some(user.as_str()), Some(*spelling)));
+            assert_eq!((text("USER"), inner.0), (Some(user.as_str()), Some(*form)));
         }
-        Request::Token { mid: found, spelling, verb } => {
+        Request::Token { mid: found, form, verb } => {
             assert_eq!((kind.as_str(), mid), ("TOKEN", found.as_ref().map(|mid| mid.as_str())));
             let wanted = if *verb == TokenVerb::New { "new" } else { "revoke" };
-            assert_eq!((text("want"), inner.0), (Some(wanted), Some(*spelling)));
+            assert_eq!((text("want"), inner.0), (Some(wanted), Some(*form)));
         }
         Request::GetUser { mid: found, .. } => {
             assert_eq!((kind.as_str(), mid), ("3", found.as_ref().map(|mid| mid.as_str())));
         }
-        Request::Message { spelling, id, sender, receiver, content, plain } => {
+        Request::Message { form, id, sender, receiver, content, plain } => {
             let is_special = |char| matches!(char, '"' | '\\' | '\0'..' ');
             let texts = [id.as_str(), sender.as_str(), receiver.as_str(), content];
             assert_eq!(*plain, texts.into_iter().all(|text| !text.contains(is_special)));
-            assert_eq!((kind.as_str(), inner.0), ("4", Some(*spelling)));
+            assert_eq!((kind.as_str(), inner.0), ("4", Some(*form)));
             assert_eq!((text("messageId"), text("sender")), (Some(id.as_str()), Some(sender.as_str())));
             assert_eq!((text("receiver"), text("content")), (Some(receiver.as_str()), Some(&**content)));
         }
-        Request::Ack { spelling, id, sender } => {
-            assert_eq!((kind.as_str(), inner.0), ("5", Some(*spelling)));
+        Request::Ack { form, id, sender } => {
+            assert_eq!((kind.as_str(), inner.0), ("5", Some(*form)));
             assert_eq!(text("MessageId"), Some(id.as_str()));
             assert!(sender.is_none() || text("sender") == sender.as_ref().map(|sender| sender.as_str()));
         }
-        Request::Friend { spelling, id, sender, receiver, .. } => {
-            assert_eq!((kind.as_str(), inner.0), ("6", Some(*spelling)));
+        Request::Friend { form, id, sender, receiver, .. } => {
+            assert_eq!((kind.as_str(), inner.0), ("6", Some(*form)));
             assert_eq!((text("messageId"), text("sender")), (Some(id.as_str()), Some(sender.as_str())));
             assert_eq!(text("receiver"), Some(receiver.as_str()));
         }

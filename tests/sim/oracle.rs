@@ -10,7 +10,7 @@ use hongyan::chat::contract::{Answered, Asked, CloseReason, ConnId, Job, Outcome
 use hongyan::protocol::error::ErrorCode;
 use hongyan::protocol::push::{Push, PushKind};
 use hongyan::protocol::reply::Reply;
-use hongyan::protocol::request::{FriendVerb, Spelling};
+use hongyan::protocol::request::{ContentForm, FriendVerb};
 use std::collections::{BTreeMap, BTreeSet};
 
 pub fn pair_of(one: &str, other: &str) -> (String, String) {
@@ -277,7 +277,7 @@ impl Oracle {
         view.outstanding.insert(push.seq, Outstanding { push: push.clone(), sent_ms: at_ms, in_question: false });
         let count = view.certain().count();
         assert!(count <= rules.outstanding_max as usize, "more outstanding than allowed");
-        let bytes: usize = view.certain().map(|item| item.push.written_bytes(Spelling::Text)).sum();
+        let bytes: usize = view.certain().map(|item| item.push.written_bytes(ContentForm::Text)).sum();
         let fits = bytes <= rules.outstanding_bytes_max || count == 1;
         assert!(fits, "more bytes outstanding than allowed: {bytes}");
         if !self.sent.insert(push.seq) {
