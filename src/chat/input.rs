@@ -40,7 +40,7 @@ impl Chat {
                     session.form = form;
                 }
                 if counts_as_speaking(verb_of(&request), session.user.is_some()) {
-                    session.spoke_ms = now_ms;
+                    session.last_active_ms = now_ms;
                 }
                 let (user, form) = (session.user, session.form);
                 let before = if enough { None } else { Some(TOO_FAST) };
@@ -200,7 +200,7 @@ impl Chat {
         if let Some(session) = self.sessions.get_mut(conn)
             && session.user.is_some()
         {
-            session.spoke_ms = self.now.mono_ms;
+            session.last_active_ms = self.now.mono_ms;
         }
     }
 
@@ -211,7 +211,7 @@ impl Chat {
             && session.blocked
             && session.user.is_some()
         {
-            session.spoke_ms = self.now.mono_ms;
+            session.last_active_ms = self.now.mono_ms;
         }
     }
 

@@ -374,11 +374,11 @@ impl Chat {
         }
     }
 
-    /// The first look at which a connection that last spoke at `spoke_ms` has been silent for too
-    /// long.
-    fn next_look(&self, spoke_ms: u64) -> u64 {
+    /// The first look at which a connection that last spoke at `last_active_ms` has been silent for
+    /// too long.
+    fn next_look(&self, last_active_ms: u64) -> u64 {
         let every = self.rules.idle_check_ms.max(1);
-        ((spoke_ms + self.rules.idle_timeout_ms) / every + 1) * every
+        ((last_active_ms + self.rules.idle_timeout_ms) / every + 1) * every
     }
 
     /// Closes those of this look who are idle: when everything that came before it was heard, and
@@ -386,7 +386,7 @@ impl Chat {
     fn look_who_is_idle(&mut self, look_ms: u64, heard_ms: u64, closes: &mut u32, out: &mut Vec<Action>) {
         while look_ms <= heard_ms && *closes < IDLE_CLOSES_PER_TICK {
             let Some(conn) = self.sessions.next_to_look_at(look_ms) else { return };
-            let look = self.sessions.get(conn).map_or(0, |session| self.next_look(session.spoke_ms));
+            let look = self.sessions.get(conn).map_or(0, |session| self.next_look(session.last_active_ms));
             if look > heard_ms {
                 self.arm_idle(conn, look);
             } else {

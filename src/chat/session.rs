@@ -16,7 +16,7 @@ pub(super) struct Session {
     /// Who is logged in.
     pub(super) user: Option<UserId>,
     /// When it last spoke, by the mono clock.
-    pub(super) spoke_ms: u64,
+    pub(super) last_active_ms: u64,
     /// The form of its last 1, 2, 4, 5 or 6.
     pub(super) form: ContentForm,
     /// The form of its log-in.
@@ -97,7 +97,7 @@ impl Sessions {
         self.slots[slot] = Some(Session {
             generation: conn.generation,
             user: None,
-            spoke_ms: now_ms,
+            last_active_ms: now_ms,
             form: ContentForm::Text,
             push_form: ContentForm::Text,
             blocked: false,

@@ -244,9 +244,9 @@ impl<S: Stream> Conn<S> {
         }
     }
 
-    /// May anything?
+    /// May anything be read?
     #[must_use]
-    pub fn may_speak(&self) -> bool {
+    pub fn can_read(&self) -> bool {
         self.gate() != Gate::Shut
     }
 
@@ -331,7 +331,7 @@ impl<S: Stream> Conn<S> {
         if self.phase == Phase::Dead {
             self.output.discard(spare);
         } else if self.framing == Framing::WebSocket {
-            self.framing.say_goodbye(why, self.output.tail(spare));
+            self.framing.write_close(why, self.output.tail(spare));
         }
     }
 }

@@ -53,7 +53,7 @@ impl<S: Stream> Hub<S> {
 
     /// Hands in what a connection has to say, as far as its quantum goes. Has it more?
     pub(super) fn serve(&mut self, id: ConnId, shared: &mut [u8]) -> bool {
-        let Some(conn) = self.conns.get_mut(id).filter(|conn| conn.may_speak()) else { return false };
+        let Some(conn) = self.conns.get_mut(id).filter(|conn| conn.can_read()) else { return false };
         let mut own = conn.take_input();
         if !own.is_empty() {
             let used = self.digest(id, own.rest());
@@ -62,7 +62,7 @@ impl<S: Stream> Hub<S> {
         }
         self.read(id, shared, &mut own);
         let Some(conn) = self.conns.get_mut(id).filter(|conn| conn.is_open()) else { return false };
-        let goes_on = conn.may_speak() && (conn.readable || (self.work_left <= 0 && !own.is_empty()));
+        let goes_on = conn.can_read() && (conn.readable || (self.work_left <= 0 && !own.is_empty()));
         conn.keep(own);
         goes_on
     }
@@ -72,7 +72,7 @@ impl<S: Stream> Hub<S> {
     fn read(&mut self, id: ConnId, shared: &mut [u8], own: &mut Kept) {
         for _ in 0..READS_PER_TURN {
             let Some(conn) = self.conns.get_mut(id) else { return };
-            if self.work_left <= 0 || !conn.may_speak() || !conn.readable {
+            if self.work_left <= 0 || !conn.can_read() || !conn.readable {
                 return;
             }
             self.work_left -= READ;
@@ -388,7 +388,7 @@ impl<S: Stream> Hub<S> {
     /// after its answers.
     pub(super) fn end_if_ended(&mut self, id: ConnId) {
         let Some(conn) = self.conns.get_mut(id) else { return };
-        if !conn.eof || conn.queued || conn.half_closed || !conn.may_speak() || conn.waits.has(Waits::CHOKED) {
+        if !conn.eof || conn.queued || conn.half_closed || !conn.can_read() || conn.waits.has(Waits::CHOKED) {
             return;
         }
         let silent_ms = self.now.mono_ms - conn.heard_ms;

@@ -100,8 +100,8 @@ impl Framing {
         }
     }
 
-    /// Says why the connection is closed, if it has words for it.
-    pub fn say_goodbye(self, why: Why, out: &mut Vec<u8>) {
+    /// Writes why the connection is closed, if it has words for it.
+    pub fn write_close(self, why: Why, out: &mut Vec<u8>) {
         let code = match why {
             Why::Chat(CloseReason::Idle | CloseReason::ShuttingDown) | Why::Stopped => close_code::GOING_AWAY,
             Why::Chat(
@@ -226,10 +226,10 @@ mod tests {
             (CloseReason::TooFast, 1008),
         ] {
             let mut out = Vec::new();
-            Framing::WebSocket.say_goodbye(Why::Chat(reason), &mut out);
+            Framing::WebSocket.write_close(Why::Chat(reason), &mut out);
             assert_eq!(out, [0x88, 2, (code >> 8) as u8, code as u8]);
             out.clear();
-            Framing::Lines.say_goodbye(Why::Chat(reason), &mut out);
+            Framing::Lines.write_close(Why::Chat(reason), &mut out);
             assert!(out.is_empty());
         }
     }

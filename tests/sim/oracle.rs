@@ -49,7 +49,7 @@ struct Waiting {
 pub struct View {
     pub user: Option<String>,
     attempt: Option<String>,
-    spoke_ms: u64,
+    last_active_ms: u64,
     pub blocked: bool,
     flushed_ms: u64,
     pub outstanding: BTreeMap<u64, Outstanding>,
@@ -65,7 +65,7 @@ impl View {
     /// Output that had been blocked and goes on counts as speaking.
     fn took_some(&mut self, at_ms: u64) {
         if self.blocked && self.user.is_some() {
-            self.spoke_ms = at_ms;
+            self.last_active_ms = at_ms;
         }
     }
 }
@@ -169,13 +169,13 @@ impl Oracle {
         }
         match seen {
             Seen::Opened(conn) => {
-                self.conns.insert(*conn, View { spoke_ms: at_ms, ..View::default() });
+                self.conns.insert(*conn, View { last_active_ms: at_ms, ..View::default() });
             }
             Seen::Fed(conn, say) => self.fed(at_ms, *conn, say),
             Seen::Pinged(conn) => {
                 let view = self.view(*conn);
                 if view.user.is_some() {
-                    view.spoke_ms = at_ms;
+                    view.last_active_ms = at_ms;
                 }
             }
             Seen::Blocked(conn) => self.view(*conn).blocked = true,
@@ -226,7 +226,7 @@ impl Oracle {
             Say::Bad { .. } => (false, None),
         };
         if counts {
-            view.spoke_ms = at_ms;
+            view.last_active_ms = at_ms;
         }
         if let Some(id) = waits {
             let sender = match say {
@@ -389,7 +389,7 @@ impl Oracle {
         match reason {
             CloseReason::Idle => {
                 self.count("idle closes");
-                assert_eq!(at_ms, self.look_ms(view.spoke_ms), "closed as idle at the wrong time");
+                assert_eq!(at_ms, self.look_ms(view.last_active_ms), "closed as idle at the wrong time");
             }
             CloseReason::Replaced => {
                 self.count("take-overs");
@@ -402,9 +402,9 @@ impl Oracle {
         }
     }
 
-    fn look_ms(&self, spoke_ms: u64) -> u64 {
+    fn look_ms(&self, last_active_ms: u64) -> u64 {
         let every = self.rules.idle_check_ms;
-        ((spoke_ms + self.rules.idle_timeout_ms) / every + 1) * every
+        ((last_active_ms + self.rules.idle_timeout_ms) / every + 1) * every
     }
 
     pub fn has_outstanding(&self) -> bool {
@@ -418,7 +418,7 @@ impl Oracle {
             if let Some(user) = &view.user {
                 assert!(online.insert(user), "two live connections of {user}");
             }
-            assert!(now_ms < self.look_ms(view.spoke_ms), "idle for too long: {view:?}");
+            assert!(now_ms < self.look_ms(view.last_active_ms), "idle for too long: {view:?}");
             for waiting in &view.waiting {
                 assert!(now_ms <= waiting.due_ms, "not answered in time: {waiting:?}");
             }
