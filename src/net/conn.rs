@@ -1,7 +1,7 @@
 //! One connection: its socket, what it speaks, the input that is not used up and the output that is
 //! not written.
 
-use super::counters::Why;
+use super::counters::CloseCause;
 use super::output::{Output, Spare, Written};
 use super::socket::Stream;
 use super::wire::{Framing, Wire};
@@ -320,18 +320,20 @@ impl<S: Stream> Conn<S> {
     }
 
     /// Ends its use: input is dropped, a WebSocket is told why.
-    pub fn begin_close(&mut self, why: Why, spare: &mut Spare) {
+    pub fn begin_close(&mut self, cause: CloseCause, spare: &mut Spare) {
         self.input = None;
         self.wire = Wire::default();
-        self.close_cuts_output = why.says_all();
-        self.phase = match why {
-            Why::IoError | Why::SlowReader | Why::OutputTimeout | Why::Memory => Phase::Dead,
+        self.close_cuts_output = cause.says_all();
+        self.phase = match cause {
+            CloseCause::IoError | CloseCause::SlowReader | CloseCause::OutputTimeout | CloseCause::Memory => {
+                Phase::Dead
+            }
             _ => Phase::Closing,
         };
         if self.phase == Phase::Dead {
             self.output.discard(spare);
         } else if self.framing == Framing::WebSocket {
-            self.framing.write_close(why, self.output.tail(spare));
+            self.framing.write_close(cause, self.output.tail(spare));
         }
     }
 }

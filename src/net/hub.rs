@@ -4,7 +4,7 @@
 use super::address_keys::AddressKeys;
 use super::conn::{Conn, Waits};
 use super::conns::Conns;
-use super::counters::{Counters, Why};
+use super::counters::{CloseCause, Counters};
 use super::heard::{Heard, LATE_MS};
 use super::memory::Memory;
 use super::output::Spare;
@@ -80,7 +80,7 @@ pub struct Hub<S> {
     /// To be written before the loop sleeps.
     pub(super) dirty: Vec<ConnId>,
     /// To be closed for a reason that turned up while actions were applied.
-    pub(super) failed: Vec<(ConnId, Why)>,
+    pub(super) failed: Vec<(ConnId, CloseCause)>,
     /// To be worked off at the end of the turn.
     pub(super) closing: Vec<ConnId>,
     /// Closing connections whose last words wait, in the order of their deadlines.
@@ -238,7 +238,7 @@ impl<S: Stream> Hub<S> {
         // Earlier input is read first; reading finds the end by itself. Only a connection that is
         // read no more needs to be told.
         if self.conns.get(id).is_some_and(|conn| conn.half_closed) {
-            self.failed.push((id, Why::PeerClosed));
+            self.failed.push((id, CloseCause::PeerClosed));
         }
     }
 
@@ -267,7 +267,7 @@ impl<S: Stream> Hub<S> {
         self.stopping = true;
         let ids: Vec<ConnId> = self.conns.ids().collect();
         for id in ids {
-            self.close(id, Why::Stopped);
+            self.close(id, CloseCause::Stopped);
             self.closing.push(id);
         }
     }
@@ -363,7 +363,7 @@ impl<S: Stream> Hub<S> {
                     conn.known = true;
                 }
             }
-            Action::Close { conn, reason } => self.begin_close(conn, Why::Chat(reason)),
+            Action::Close { conn, reason } => self.begin_close(conn, CloseCause::Chat(reason)),
             Action::Submit { ticket, job } => self.jobs.push((ticket, job)),
             Action::Stopped => self.stopped = true,
         }

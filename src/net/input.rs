@@ -2,7 +2,7 @@
 
 use super::closing::HALF_CLOSED_MS;
 use super::conn::{Filled, Gate, Kept, REPLIES_SOFT_MAX, Waits};
-use super::counters::Why;
+use super::counters::CloseCause;
 use super::hub::Hub;
 use super::socket::Stream;
 use super::turns::{BYTE, FRAME_BYTE, INPUT, ODD_BYTE, ODD_INPUT, READ};
@@ -90,7 +90,7 @@ impl<S: Stream> Hub<S> {
                 Filled::Blocked | Filled::Eof => return,
                 Filled::Broken(error) => {
                     log::trace!("connection {}.{}: {error}", id.slot, id.generation);
-                    self.close(id, Why::IoError);
+                    self.close(id, CloseCause::IoError);
                     return;
                 }
             }
@@ -138,7 +138,7 @@ impl<S: Stream> Hub<S> {
                         if !std::mem::replace(&mut self.tls_was_logged, true) {
                             log::warn!("a client tried TLS, for which there is no certificate (said once)");
                         }
-                        self.close(id, Why::TlsUnsupported);
+                        self.close(id, CloseCause::TlsUnsupported);
                         return used;
                     }
                 },
@@ -186,17 +186,17 @@ impl<S: Stream> Hub<S> {
             }
             Head::Page => {
                 self.answer(id, |out| http::write_page(out, http::wants_no_body(bytes)));
-                self.close(id, Why::HttpDone);
+                self.close(id, CloseCause::HttpDone);
                 None
             }
             Head::Options => {
                 self.answer(id, http::write_options);
-                self.close(id, Why::HttpDone);
+                self.close(id, CloseCause::HttpDone);
                 None
             }
             Head::Bad(refusal) => {
                 self.answer(id, |out| http::write_refusal(out, refusal, http::wants_no_body(bytes)));
-                self.close(id, Why::HttpBad);
+                self.close(id, CloseCause::HttpBad);
                 None
             }
         }
@@ -279,11 +279,11 @@ impl<S: Stream> Hub<S> {
                 WsItem::Pong => {}
                 WsItem::Close(code) => {
                     self.answer(id, |out| ws::write_close(out, code));
-                    self.close(id, Why::WebSocketClosed);
+                    self.close(id, CloseCause::WebSocketClosed);
                 }
                 WsItem::Error(code) => {
                     self.answer(id, |out| ws::write_close(out, Some(code)));
-                    self.close(id, Why::WebSocketProtocol);
+                    self.close(id, CloseCause::WebSocketProtocol);
                 }
                 WsItem::TooLarge => {
                     self.hear_bad(id, ErrorCode::TooLarge, TOO_LARGE);
@@ -398,7 +398,7 @@ impl<S: Stream> Hub<S> {
             drop(conn.take_input());
             self.look_later_at_half_closed(id);
         } else {
-            self.close(id, Why::PeerClosed);
+            self.close(id, CloseCause::PeerClosed);
         }
     }
 }

@@ -2,7 +2,7 @@
 //! read.
 
 use super::conn::{Conn, OUTPUT_SOFT_MAX, REPLIES_SOFT_MAX, Waits};
-use super::counters::Why;
+use super::counters::CloseCause;
 use super::hub::{Hub, Took};
 use super::input::TOUCHED_AT_ONCE;
 use super::output::Written;
@@ -75,10 +75,10 @@ impl<S: Stream> Hub<S> {
                     conn.waits.set(Waits::SHUT, true);
                 }
                 if conn.output.len() > self.bounds.output_bytes_max {
-                    self.failed.push((id, Why::SlowReader));
+                    self.failed.push((id, CloseCause::SlowReader));
                 }
             }
-            Err(_) => self.failed.push((id, Why::IoError)),
+            Err(_) => self.failed.push((id, CloseCause::IoError)),
         }
     }
 
@@ -150,7 +150,7 @@ impl<S: Stream> Hub<S> {
                     self.note_taken(id);
                 }
             }
-            Err(_) => self.failed.push((id, Why::IoError)),
+            Err(_) => self.failed.push((id, CloseCause::IoError)),
         }
         self.ease(id);
     }
