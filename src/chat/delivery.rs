@@ -9,7 +9,7 @@ pub(super) use super::item::ItemRef;
 use super::item::{Item, NEVER, Save, Waiter};
 use super::job::JobPurpose;
 pub(super) use super::list::AckList;
-use super::list::Feed;
+use super::list::Backfill;
 use super::users::UserId;
 use super::{Chat, Due, Timer};
 use crate::protocol::push::Push;
@@ -33,7 +33,7 @@ impl Chat {
         let user = self.users.get_mut(receiver);
         let online = user.conn.is_some();
         if online && user.list.is_none() {
-            user.list = Some(Box::new(AckList::new(Feed::Live)));
+            user.list = Some(Box::new(AckList::new(Backfill::Live)));
         }
         let Some(list) = &mut user.list else {
             self.save_if_unsaved(item, out);
@@ -41,8 +41,8 @@ impl Chat {
         };
         let rules = &self.rules;
         let full = list.is_full(weight, rules);
-        match list.feed {
-            Feed::Live if !full => {
+        match list.backfill {
+            Backfill::Live if !full => {
                 found.listed = true;
                 list.append(item, &mut self.items);
                 if online {
@@ -52,9 +52,9 @@ impl Chat {
                     return;
                 }
             }
-            feed => {
-                if feed == Feed::Live {
-                    list.feed = Feed::Backlog { after_seq: item.seq - 1, asking: false };
+            backfill => {
+                if backfill == Backfill::Live {
+                    list.backfill = Backfill::Backlog { after_seq: item.seq - 1, asking: false };
                 }
                 self.append_to_tail(receiver, item);
             }
@@ -68,16 +68,16 @@ impl Chat {
     pub(super) fn deliver_committed(&mut self, push: Push, receiver: UserId, out: &mut Vec<Action>) {
         let user = self.users.get_mut(receiver);
         if user.conn.is_some() && user.list.is_none() {
-            user.list = Some(Box::new(AckList::new(Feed::Live)));
+            user.list = Some(Box::new(AckList::new(Backfill::Live)));
         }
-        let known = match user.list.as_ref().map(|list| list.feed) {
+        let known = match user.list.as_ref().map(|list| list.backfill) {
             None => false,
-            Some(Feed::Live) => true,
+            Some(Backfill::Live) => true,
             // The page on its way was read after this was committed: jobs about one user are done
             // in order.
-            Some(Feed::Opening) => false,
+            Some(Backfill::Opening) => false,
             // The pages have passed its place.
-            Some(Feed::Backlog { after_seq, .. }) => push.seq <= after_seq,
+            Some(Backfill::Backlog { after_seq, .. }) => push.seq <= after_seq,
         };
         // A job that was tried again may find its push on the list: the user logged in since.
         let list = self.users.get(receiver).list.as_ref();
@@ -86,13 +86,13 @@ impl Chat {
             return;
         }
         if let Some(list) = &mut self.users.get_mut(receiver).list
-            && list.feed == Feed::Live
+            && list.backfill == Backfill::Live
             && list.is_full(push.weight_bytes(), &self.rules)
             && !later
         {
             // A page will have it. (One whose commit was overtaken is taken all the same: no page
             // goes back.)
-            list.feed = Feed::Backlog { after_seq: push.seq - 1, asking: false };
+            list.backfill = Backfill::Backlog { after_seq: push.seq - 1, asking: false };
             return self.want_page(receiver, out);
         }
         self.list_committed(push, receiver);

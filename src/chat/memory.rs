@@ -4,7 +4,7 @@
 use super::Chat;
 use super::contract::ConnId;
 use super::item::{ITEM_BYTES, ItemRef, NEVER, Save};
-use super::list::Feed;
+use super::list::Backfill;
 use super::users::UserId;
 
 /// What a job in flight takes beside the pushes in it: itself, its entry in the table, a name or
@@ -82,11 +82,11 @@ impl Chat {
         let Some(list) = &self.users.get(user).list else {
             return 0;
         };
-        let after_seq = match list.feed {
-            Feed::Live => u64::MAX,
-            Feed::Backlog { after_seq, asking: false } => after_seq,
+        let after_seq = match list.backfill {
+            Backfill::Live => u64::MAX,
+            Backfill::Backlog { after_seq, asking: false } => after_seq,
             // What is on its way is not cut off from what it belongs to.
-            Feed::Opening | Feed::Backlog { asking: true, .. } => return 0,
+            Backfill::Opening | Backfill::Backlog { asking: true, .. } => return 0,
         };
         // The first one stays in any case: its ack is what asks for the next page.
         let entries: Vec<ItemRef> = list.all().skip(1).collect();
@@ -110,7 +110,7 @@ impl Chat {
             self.free(item);
         }
         if let Some(list) = &mut self.users.get_mut(user).list {
-            list.feed = Feed::Backlog { after_seq: after_seq.min(first_seq - 1), asking: false };
+            list.backfill = Backfill::Backlog { after_seq: after_seq.min(first_seq - 1), asking: false };
         }
         before - self.items.held_bytes()
     }

@@ -5,7 +5,7 @@ use super::contract::{Action, Job, Page};
 use super::delivery::AckList;
 use super::item::ItemRef;
 use super::job::JobPurpose;
-use super::list::Feed;
+use super::list::Backfill;
 use super::users::UserId;
 use super::{Chat, Timer};
 use std::collections::HashSet;
@@ -22,7 +22,7 @@ impl Chat {
         self.users.loading_begins(user);
         let entry = self.users.get_mut(user);
         if entry.list.is_none() && entry.conn.is_none() {
-            entry.list = Some(Box::new(AckList::new(Feed::Opening)));
+            entry.list = Some(Box::new(AckList::new(Backfill::Opening)));
         }
     }
 
@@ -37,7 +37,7 @@ impl Chat {
 
     /// Fills a list that waits for its first page.
     pub(super) fn open_list(&mut self, user: UserId, page: Page) {
-        if self.users.get(user).list.as_ref().is_some_and(|list| list.feed == Feed::Opening) {
+        if self.users.get(user).list.as_ref().is_some_and(|list| list.backfill == Backfill::Opening) {
             self.take_page(user, 0, page);
         }
     }
@@ -48,14 +48,14 @@ impl Chat {
         let Some(list) = &mut entry.list else {
             return;
         };
-        let Feed::Backlog { after_seq, asking: false } = list.feed else {
+        let Backfill::Backlog { after_seq, asking: false } = list.backfill else {
             return;
         };
         let room = list.len() <= self.rules.list_max as usize / 2 && list.bytes() <= self.rules.list_bytes_max / 2;
         if entry.conn.is_none() || list.page_timer.is_some() || !room {
             return;
         }
-        list.feed = Feed::Backlog { after_seq, asking: true };
+        list.backfill = Backfill::Backlog { after_seq, asking: true };
         let saved = list.page_asked(&self.items);
         let job = Job::LoadPage {
             user: entry.name.clone(),
@@ -72,8 +72,8 @@ impl Chat {
 
     /// The page is here.
     pub(super) fn page_read(&mut self, user: UserId, page: Page, out: &mut Vec<Action>) {
-        if let Some(Feed::Backlog { after_seq, asking: true }) =
-            self.users.get(user).list.as_ref().map(|list| list.feed)
+        if let Some(Backfill::Backlog { after_seq, asking: true }) =
+            self.users.get(user).list.as_ref().map(|list| list.backfill)
         {
             self.take_page(user, after_seq, page);
             self.pump(user, out);
@@ -85,9 +85,9 @@ impl Chat {
     /// The page could not be read: it is asked for again, and the tail waits on.
     pub(super) fn page_failed(&mut self, user: UserId, retry_ms: u64) {
         if let Some(list) = &mut self.users.get_mut(user).list
-            && let Feed::Backlog { after_seq, asking: true } = list.feed
+            && let Backfill::Backlog { after_seq, asking: true } = list.backfill
         {
-            list.feed = Feed::Backlog { after_seq, asking: false };
+            list.backfill = Backfill::Backlog { after_seq, asking: false };
             list.page_timer = Some(self.wheel.insert(self.now.mono_ms + retry_ms, Timer::Page(user)));
         }
         self.users.release(user);
@@ -135,7 +135,8 @@ impl Chat {
         }
         if let Some(list) = &mut self.users.get_mut(user).list {
             let more = page.more || !whole;
-            list.feed = if more { Feed::Backlog { after_seq: passed_seq, asking: false } } else { Feed::Live };
+            list.backfill =
+                if more { Backfill::Backlog { after_seq: passed_seq, asking: false } } else { Backfill::Live };
         }
     }
 
@@ -193,7 +194,7 @@ impl Chat {
         if entry.loading.is_some() && entry.list.is_none() {
             // Nothing is outstanding, and the page on its way was asked for before: what is taken
             // from now on is not on it.
-            entry.list = Some(Box::new(AckList::new(Feed::Live)));
+            entry.list = Some(Box::new(AckList::new(Backfill::Live)));
         }
         if let Some(list) = &mut entry.list {
             list.unsend_all(&mut self.items);

@@ -3,7 +3,7 @@
 use super::super::contract::Rules;
 use super::super::item::{Item, ItemRef, Items, NEVER, Save};
 use super::super::users::Users;
-use super::{AckList, Feed};
+use super::{AckList, Backfill};
 use crate::protocol::field::{Id, Name, UserName};
 use crate::protocol::push::{Push, PushKind};
 use crate::protocol::request::ContentForm;
@@ -78,7 +78,7 @@ struct Both {
 impl Both {
     fn new(seed: u64, count_max: usize) -> Self {
         Self {
-            list: AckList::new(Feed::Live),
+            list: AckList::new(Backfill::Live),
             plain: Plain::default(),
             items: Items::new([seed, 1]),
             users: Users::new([seed, 2]),
