@@ -41,7 +41,7 @@ impl Chat {
         });
         let waiting = self.auth_queue.log_ins() + self.later_log_ins.len();
         assert_eq!(tried.count() + waiting, self.tries.open(), "each try is settled once");
-        self.check_turns();
+        self.check_queued();
         self.check_owed();
         assert!(self.grace.iter().is_sorted_by_key(|entry| entry.0));
         assert!(self.due.iter().is_sorted_by_key(|entry| entry.0));
@@ -155,7 +155,7 @@ impl Chat {
                 _ => {}
             }
         }
-        self.turn_refs().for_each(&mut count);
+        self.queued_refs().for_each(&mut count);
         for (id, user, refs) in self.users.iter() {
             assert_eq!(refs, counted.get(&id).copied().unwrap_or(0), "references to {:?}", user.name);
         }

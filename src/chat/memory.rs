@@ -28,7 +28,7 @@ impl Chat {
             + self.jobs.len() * JOB_BYTES
             + self.requests.len() * REQUEST_BYTES
             + self.due.capacity() * size_of::<(u64, super::Due)>()
-            + self.turns_bytes
+            + self.queued_bytes
             + self.undecided_bytes
     }
 

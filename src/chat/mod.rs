@@ -129,7 +129,7 @@ pub struct Chat {
     /// their turn.
     pairs: HashMap<(UserId, UserId), friend::Pair>,
     /// The size of those that wait.
-    turns_bytes: usize,
+    queued_bytes: usize,
     /// Pushes whose deletion failed, by `seq`: a page that has them is read as if it had not, until
     /// they are gone.
     undeleted: BTreeSet<u64>,
@@ -192,7 +192,7 @@ impl Chat {
             later_log_ins: HashMap::new(),
             due_log_ins: Vec::new(),
             pairs: HashMap::new(),
-            turns_bytes: 0,
+            queued_bytes: 0,
             undeleted: BTreeSet::new(),
             to_delete: Vec::new(),
             to_save: Vec::new(),
