@@ -51,7 +51,7 @@ mod tries;
 use hongyan::chat::contract::{ConnId, Job, Rules};
 use sim::world::World;
 
-/// The defaults, but for the grace of a push before it is saved: short, so that the tests can count
+/// The defaults, but for the save delay of a push: short, so that the tests can count
 /// its milliseconds.
 fn rules() -> Rules {
     Rules { save_after_ms: 5, ..Rules::default() }

@@ -23,13 +23,13 @@ use std::time::{Duration, Instant};
 const ANSWER_WITHIN: Duration = Duration::from_secs(3);
 /// How long a friend who is there may take for their ack before the store is asked: short, so that
 /// it is asked while it is away.
-const GRACE: Duration = Duration::from_millis(5);
+const SAVE_DELAY: Duration = Duration::from_millis(5);
 
 fn config(url: String) -> Config {
     let mut config = common::config();
     config.store = StoreUrl::Mysql(url);
     config.rules.answer_within_ms = ANSWER_WITHIN.as_millis() as u64;
-    config.rules.save_after_ms = GRACE.as_millis() as u64;
+    config.rules.save_after_ms = SAVE_DELAY.as_millis() as u64;
     config
 }
 
@@ -63,8 +63,8 @@ impl House {
         for _ in 0..3 {
             let id = self.id();
             self.ann.send(&self.ann.message(&id, "bob", "honk"));
-            // Later than the grace, so that a saving is tried in the meantime.
-            std::thread::sleep(4 * GRACE);
+            // Later than the save delay, so that a saving is tried in the meantime.
+            std::thread::sleep(4 * SAVE_DELAY);
             self.bob.take(&id);
             self.ann.expect_reply("RE_MESSAGE", &id, "MS");
             self.ann.fence();

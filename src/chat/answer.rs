@@ -160,7 +160,7 @@ impl Chat {
     /// Does anybody wait for an answer?
     #[must_use]
     pub fn owes_somebody(&self) -> bool {
-        !(self.due.is_empty() && self.grace.is_empty())
+        !(self.due.is_empty() && self.save_delay.is_empty())
     }
 
     /// The connections whose requests are still to be answered, each as often as it asked. This
@@ -174,8 +174,9 @@ impl Chat {
             Due::Request(_) => None,
             Due::Push(item) => Some(item),
         });
-        // Until a push is being saved, its grace is what its sender waits for.
-        let pushes = saving.chain(self.grace.iter().map(|&(_, item)| item)).filter_map(|item| self.items.get(item));
+        // Until a push is being saved, its save delay is what its sender waits for.
+        let pushes =
+            saving.chain(self.save_delay.iter().map(|&(_, item)| item)).filter_map(|item| self.items.get(item));
         requests.chain(pushes.flat_map(super::item::Item::who_waits))
     }
 

@@ -46,8 +46,8 @@ impl Chat {
                 found.listed = true;
                 list.append(item, &mut self.items);
                 if online {
-                    self.grace.push_back((self.now.mono_ms + self.rules.save_after_ms, item));
-                    self.trim_grace();
+                    self.save_delay.push_back((self.now.mono_ms + self.rules.save_after_ms, item));
+                    self.trim_save_delay();
                     self.pump(receiver, out);
                     return;
                 }
@@ -123,12 +123,12 @@ impl Chat {
 
     /// Forgets graces that are over before their time, so that the queue is as short as what is
     /// really open.
-    fn trim_grace(&mut self) {
-        while let Some(&(_, item)) = self.grace.front() {
+    fn trim_save_delay(&mut self) {
+        while let Some(&(_, item)) = self.save_delay.front() {
             if self.items.get(item).is_some_and(|item| item.save == Save::None) {
                 break;
             }
-            self.grace.pop_front();
+            self.save_delay.pop_front();
         }
     }
 

@@ -43,7 +43,7 @@ impl Chat {
         assert_eq!(tried.count() + waiting, self.tries.open(), "each try is settled once");
         self.check_queued();
         self.check_owed();
-        assert!(self.grace.iter().is_sorted_by_key(|entry| entry.0));
+        assert!(self.save_delay.iter().is_sorted_by_key(|entry| entry.0));
         assert!(self.due.iter().is_sorted_by_key(|entry| entry.0));
         let friends: usize = self.users.iter().map(|(_, user, _)| user.friends.len()).sum();
         assert_eq!(self.users.friends_len(), friends);

@@ -118,7 +118,7 @@ impl Chat {
         let save = item.save;
         self.owes(waiter.conn);
         match save {
-            // Its grace runs.
+            // Its save delay runs.
             Save::None => {}
             Save::Failed | Save::Full => {
                 self.answer_before(waiter.due_ms, Due::Push(known));

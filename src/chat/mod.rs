@@ -154,7 +154,7 @@ pub struct Chat {
     wheel: Wheel<Timer>,
     /// Pushes to people online, by when they are to be saved if they are not acked. Constant wait,
     /// so always in order.
-    grace: VecDeque<(u64, ItemRef)>,
+    save_delay: VecDeque<(u64, ItemRef)>,
     /// What is to be answered, by when, in order.
     due: VecDeque<(u64, Due)>,
     /// With so many it is looked through for what was answered.
@@ -203,7 +203,7 @@ impl Chat {
             undecided_bytes: 0,
             dedup_bytes: 0,
             wheel: Wheel::new(),
-            grace: VecDeque::new(),
+            save_delay: VecDeque::new(),
             due: VecDeque::new(),
             sweep_due_at: DUE_SWEPT_FROM,
             hear_first_ms: 0,
@@ -250,7 +250,7 @@ impl Chat {
     /// and clients were not heard yet.
     #[must_use]
     pub fn next_deadline(&self) -> Option<u64> {
-        let queues = [self.grace.front().map(|&(due, _)| due), self.due.front().map(|&(due, _)| due)];
+        let queues = [self.save_delay.front().map(|&(due, _)| due), self.due.front().map(|&(due, _)| due)];
         queues.into_iter().chain([self.wheel.next_wake_ms()]).flatten().min()
     }
 
@@ -270,9 +270,9 @@ impl Chat {
     fn tick(&mut self, heard_ms: u64, out: &mut Vec<Action>) {
         let now_ms = self.now.mono_ms;
         let is_heard = self.is_heard(heard_ms);
-        while let Some(&(due, item)) = self.grace.front().filter(|(due, _)| *due <= now_ms) {
+        while let Some(&(due, item)) = self.save_delay.front().filter(|(due, _)| *due <= now_ms) {
             debug_assert!(due <= now_ms);
-            self.grace.pop_front();
+            self.save_delay.pop_front();
             self.save_if_unsaved(item, out);
         }
         while let Some(&(_, due)) = self.due.front().filter(|(due, _)| is_heard && *due <= now_ms) {

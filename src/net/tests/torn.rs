@@ -139,7 +139,7 @@ fn letter_and_end(world: &mut World, bob: &Client) -> u64 {
     bob.send(message(0, "a letter"));
     bob.end();
     let asked_ms = world.now_ms;
-    // The grace passes; from then on the store is waited for.
+    // The save delay passes; from then on the store is waited for.
     world.settle();
     world.now_ms += Rules::default().save_after_ms;
     world.settle();

@@ -33,7 +33,7 @@ fn a_client_that_does_not_read_is_not_read_and_in_the_end_closed() {
         bob.send(message(n, &text));
     }
     world.settle();
-    // The grace of those that were sent and cannot be acked.
+    // The save delay of those that were sent and cannot be acked.
     world.now_ms += Rules::default().save_after_ms;
     world.settle();
     assert!(world.hub.conns_len() >= 1 && !bob.dropped());
