@@ -28,7 +28,7 @@ impl Chat {
                 self.delete(name.seq, user, out);
             }
         }
-        self.room_made(user, out);
+        self.on_space(user, out);
     }
 
     pub(super) fn heartbeat(&mut self, conn: ConnId, id: ReplyId, out: &mut Vec<Action>) {

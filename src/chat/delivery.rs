@@ -253,7 +253,7 @@ impl Chat {
                 let listed = self.unlist(item);
                 self.free(item);
                 if listed {
-                    self.room_made(receiver, out);
+                    self.on_space(receiver, out);
                 }
             }
             // An ack may still take it off its list, but room is made by the receiver alone:
@@ -369,7 +369,7 @@ impl Chat {
 
     /// Something came off a list: what waited for its id or its place goes out, and the next page
     /// is asked for.
-    pub(super) fn room_made(&mut self, user: UserId, out: &mut Vec<Action>) {
+    pub(super) fn on_space(&mut self, user: UserId, out: &mut Vec<Action>) {
         if let Some(list) = &mut self.users.get_mut(user).list {
             // Gives back the memory of sendings that do not count any more.
             list.oldest_sending(&self.items);

@@ -350,7 +350,7 @@ impl Chat {
             self.delete(item.seq, asked, out);
         }
         if !found.is_empty() {
-            self.room_made(asked, out);
+            self.on_space(asked, out);
         }
     }
 
