@@ -104,7 +104,7 @@ impl Chat {
 
     pub(super) fn job_done(&mut self, purpose: JobPurpose, outcome: Outcome, out: &mut Vec<Action>) {
         match (purpose, outcome) {
-            (JobPurpose::Save(item), outcome) => self.saved(item, &outcome, out),
+            (JobPurpose::Save(item), outcome) => self.on_save_result(item, &outcome, out),
             (JobPurpose::Delete { seq, .. }, Outcome::Deleted) => {
                 self.undeleted.remove(&seq);
             }
@@ -128,11 +128,11 @@ impl Chat {
             (JobPurpose::Create { request }, Outcome::NameTaken) => self.refuse_waiting(request, None, out),
             (JobPurpose::LogIn { request, user, attempt, .. }, Outcome::Loaded { friends, page }) => {
                 self.settle_of(user, attempt, Settled::Right);
-                self.logged_in(request, user, Some((&friends, page)), out);
+                self.complete_login(request, user, Some((&friends, page)), out);
                 self.reading_ended(user, out);
             }
             (JobPurpose::Load { request, user }, Outcome::Loaded { friends, page }) => {
-                self.logged_in(request, user, Some((&friends, page)), out);
+                self.complete_login(request, user, Some((&friends, page)), out);
                 self.reading_ended(user, out);
             }
             (

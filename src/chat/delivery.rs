@@ -229,7 +229,7 @@ impl Chat {
     }
 
     /// The store has answered.
-    pub(super) fn saved(&mut self, item: ItemRef, outcome: &Outcome, out: &mut Vec<Action>) {
+    pub(super) fn on_save_result(&mut self, item: ItemRef, outcome: &Outcome, out: &mut Vec<Action>) {
         let Some(found) = self.items.get_mut(item) else {
             // Acked meanwhile.
             return;

@@ -109,7 +109,7 @@ impl Chat {
                 continue;
             }
             if self.users.get(user).conn.is_some() {
-                self.logged_in(request, user, None, out);
+                self.complete_login(request, user, None, out);
                 continue;
             }
             let (pushes_max, bytes_max) = (self.rules.page_max, self.rules.page_bytes_max);
@@ -160,7 +160,7 @@ impl Chat {
         let waiting_max = self.rules.log_ins_waiting_per_user_max as usize;
         if let Some(user) = self.users.find(user.as_str()) {
             if self.users.get(user).conn.is_some() {
-                return self.logged_in(request, user, None, out);
+                return self.complete_login(request, user, None, out);
             }
             if self.users.get(user).loading.is_some() {
                 let is_awaited = |request: &Ticket| {
@@ -180,7 +180,7 @@ impl Chat {
 
     /// Everything is here: if the connection is, too, it is theirs from now on. Friends and first
     /// page are read unless the user is online already.
-    pub(super) fn logged_in(
+    pub(super) fn complete_login(
         &mut self,
         request: Ticket,
         user: UserId,

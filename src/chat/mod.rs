@@ -229,7 +229,7 @@ impl Chat {
             }
             Event::Drained { conn } => self.drained(conn),
             Event::Flushed { conn } => self.flushed(conn, out),
-            Event::Closed { conn } => self.closed(conn, out),
+            Event::Closed { conn } => self.on_closed(conn, out),
             Event::Finished { ticket, outcome } => self.finished(ticket, outcome, out),
             Event::Tick { heard_ms } => self.tick(heard_ms, out),
             Event::ReleaseMemory { bytes, windows } => self.release_memory(bytes, windows),
@@ -406,11 +406,11 @@ impl Chat {
     /// Ends a connection for a reason of the core's own.
     fn close(&mut self, conn: ConnId, reason: CloseReason, out: &mut Vec<Action>) {
         out.push(Action::Close { conn, reason });
-        self.closed(conn, out);
+        self.on_closed(conn, out);
     }
 
     #[inline(never)]
-    fn closed(&mut self, conn: ConnId, out: &mut Vec<Action>) {
+    fn on_closed(&mut self, conn: ConnId, out: &mut Vec<Action>) {
         let Some(session) = self.sessions.close(conn) else {
             return;
         };
