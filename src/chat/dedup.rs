@@ -60,7 +60,7 @@ pub(super) struct DedupWindow {
 
 impl DedupWindow {
     /// Looks at where the next message goes, to have it near.
-    pub(super) fn touch(&self) -> usize {
+    pub(super) fn prefetch(&self) -> usize {
         self.queue.back().map_or(0, |sent| sent.at_ms as usize)
     }
 

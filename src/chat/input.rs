@@ -13,13 +13,13 @@ impl Chat {
     /// Looks at what input of this connection will need, to have it near; the sum of what was seen
     /// means nothing. Changes nothing.
     #[must_use]
-    pub fn touch(&self, conn: ConnId) -> usize {
+    pub fn prefetch(&self, conn: ConnId) -> usize {
         let Some(user) = self.sessions.get(conn).and_then(|session| session.user) else {
             return 0;
         };
         let user = self.users.get(user);
-        let list = user.list.as_ref().map_or(0, |list| list.touch());
-        let dedup = user.dedup.as_ref().map_or(0, |dedup| dedup.touch());
+        let list = user.list.as_ref().map_or(0, |list| list.prefetch());
+        let dedup = user.dedup.as_ref().map_or(0, |dedup| dedup.prefetch());
         let (name, friends) = (user.name.as_str().as_bytes().first(), user.friends.first());
         list.wrapping_add(dedup).wrapping_add(usize::from(name.copied() == Some(0)) + usize::from(friends.is_none()))
     }

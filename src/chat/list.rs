@@ -138,7 +138,7 @@ impl AckList {
     }
 
     /// Looks at its oldest entry and sending, to have them near.
-    pub(super) fn touch(&self) -> usize {
+    pub(super) fn prefetch(&self) -> usize {
         let entry = self.entries.front().map_or(0, |entry| entry.slot as usize);
         entry.wrapping_add(self.clock.front().map_or(0, |sending| sending.0 as usize))
     }

@@ -20,7 +20,7 @@ const READS_PER_TURN: usize = 4;
 
 /// Connections that are looked at before the first of them is served: about as many as a processor
 /// can wait for at a time.
-pub(super) const TOUCHED_AT_ONCE: usize = 8;
+pub(super) const PREFETCHED_AT_ONCE: usize = 8;
 
 /// What became of an envelope.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,11 +40,11 @@ impl<S: Stream> Hub<S> {
     /// Looks at what each of them will need, so that the cache misses of several connections
     /// overlap instead of following one another: with thousands of busy connections everything of
     /// one is cold when its turn comes. Changes nothing.
-    pub(super) fn touch(&self, some: &[ConnId]) {
+    pub(super) fn prefetch(&self, some: &[ConnId]) {
         if some.len() > 1 {
             let seen = some.iter().map(|&id| {
                 let queued = self.conns.get(id).is_some_and(|conn| conn.queued);
-                usize::from(queued).wrapping_add(self.chat.touch(id))
+                usize::from(queued).wrapping_add(self.chat.prefetch(id))
             });
             // So that the compiler does not leave the looks out.
             std::hint::black_box(seen.fold(0, usize::wrapping_add));
