@@ -56,7 +56,7 @@ impl<S: Stream> Hub<S> {
         let Some(conn) = self.conns.get_mut(id).filter(|conn| conn.can_read()) else { return false };
         let mut own = conn.take_input();
         if !own.is_empty() {
-            let used = self.digest(id, own.rest());
+            let used = self.decode(id, own.rest());
             own.use_up(used);
             self.put_back(&mut own, &[]);
         }
@@ -78,12 +78,12 @@ impl<S: Stream> Hub<S> {
             self.work_left -= READ;
             match conn.fill(shared) {
                 Filled::Some(count) if own.is_empty() => {
-                    let used = self.digest(id, &mut shared[..count]);
+                    let used = self.decode(id, &mut shared[..count]);
                     self.put_back(own, &shared[used..count]);
                 }
                 Filled::Some(count) => {
                     own.put(&[], &shared[..count]);
-                    let used = self.digest(id, own.rest());
+                    let used = self.decode(id, own.rest());
                     own.use_up(used);
                     self.put_back(own, &[]);
                 }
@@ -108,10 +108,10 @@ impl<S: Stream> Hub<S> {
     /// Hands what is whole in `bytes` to the core, until it wants no more. Returns how many bytes
     /// are used up: all of them, unless the core wants no more or it is not clear yet what they
     /// are.
-    fn digest(&mut self, id: ConnId, bytes: &mut [u8]) -> usize {
+    fn decode(&mut self, id: ConnId, bytes: &mut [u8]) -> usize {
         let Some(conn) = self.conns.get_mut(id) else { return bytes.len() };
         let mut wire = std::mem::take(&mut conn.wire);
-        let used = self.digest_as(id, &mut wire, bytes);
+        let used = self.decode_as(id, &mut wire, bytes);
         if let Some(conn) = self.conns.get_mut(id).filter(|conn| conn.is_open()) {
             conn.wire = wire;
             return used;
@@ -119,7 +119,7 @@ impl<S: Stream> Hub<S> {
         bytes.len()
     }
 
-    fn digest_as(&mut self, id: ConnId, wire: &mut Wire, bytes: &mut [u8]) -> usize {
+    fn decode_as(&mut self, id: ConnId, wire: &mut Wire, bytes: &mut [u8]) -> usize {
         let mut used = 0;
         loop {
             match wire {
@@ -142,7 +142,7 @@ impl<S: Stream> Hub<S> {
                         return used;
                     }
                 },
-                Wire::Http => match self.digest_head(id, &bytes[used..]) {
+                Wire::Http => match self.decode_head(id, &bytes[used..]) {
                     Some(length) => {
                         used += length;
                         *wire = Wire::Ws(None);
@@ -154,13 +154,13 @@ impl<S: Stream> Hub<S> {
                 // memory for it.
                 Wire::Raw(kept) => {
                     let mut raw = kept.take().map_or_else(RawInput::default, |raw| *raw);
-                    used += self.digest_raw(id, &mut raw, &bytes[used..]);
+                    used += self.decode_raw(id, &mut raw, &bytes[used..]);
                     *kept = (!raw.is_between()).then(|| Box::new(raw));
                     return used;
                 }
                 Wire::Ws(kept) => {
                     let mut ws = kept.take().map_or_else(WsInput::default, |ws| *ws);
-                    used += self.digest_ws(id, &mut ws, &mut bytes[used..]);
+                    used += self.decode_ws(id, &mut ws, &mut bytes[used..]);
                     *kept = (!ws.is_between()).then(|| Box::new(ws));
                     return used;
                 }
@@ -177,7 +177,7 @@ impl<S: Stream> Hub<S> {
     /// Answers the head of a request. Returns its length if the connection is a WebSocket from
     /// there on.
     #[cold]
-    fn digest_head(&mut self, id: ConnId, bytes: &[u8]) -> Option<usize> {
+    fn decode_head(&mut self, id: ConnId, bytes: &[u8]) -> Option<usize> {
         match http::read_head(bytes) {
             Head::More => None,
             Head::Upgrade { accept, length } => {
@@ -202,7 +202,7 @@ impl<S: Stream> Hub<S> {
         }
     }
 
-    fn digest_raw(&mut self, id: ConnId, raw: &mut RawInput, bytes: &[u8]) -> usize {
+    fn decode_raw(&mut self, id: ConnId, raw: &mut RawInput, bytes: &[u8]) -> usize {
         let mut rest = bytes;
         loop {
             let gate = self.gate(id);
@@ -252,7 +252,7 @@ impl<S: Stream> Hub<S> {
         bytes.len() - rest.len()
     }
 
-    fn digest_ws(&mut self, id: ConnId, ws: &mut WsInput, bytes: &mut [u8]) -> usize {
+    fn decode_ws(&mut self, id: ConnId, ws: &mut WsInput, bytes: &mut [u8]) -> usize {
         let length = bytes.len();
         let mut rest = bytes;
         loop {

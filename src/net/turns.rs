@@ -51,7 +51,7 @@ const QUANTUM_MIN: i64 = 24 * MICROSECOND;
 /// What of those who were just woken is served in one turn. The others are first in the next.
 const READY_TURN: i64 = 4 * TURN;
 
-/// What is read at once is not much more than what can be digested, for copying the rest is work,
+/// What is read at once is not much more than what can be decoded, for copying the rest is work,
 /// too.
 const READ_BYTES_MIN: usize = 4 * 1024;
 
