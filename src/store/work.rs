@@ -88,14 +88,14 @@ enum Link {
 }
 
 /// How far a batch is still taken apart.
-struct Halving {
+struct Bisect {
     /// What is in somebody's way, or not understood, fails together from then on.
     until: Instant,
     /// Answers that were not understood and may still come.
     unknown_left: u32,
 }
 
-impl Halving {
+impl Bisect {
     fn of_unknown(&mut self) -> bool {
         let goes_on = self.unknown_left > 0 && Instant::now() < self.until;
         self.unknown_left = self.unknown_left.saturating_sub(1);
@@ -138,38 +138,38 @@ impl Batch {
 
     /// Does all jobs; one outcome for each, in their order.
     pub(super) fn run(&mut self, jobs: &[Job]) -> Vec<Outcome> {
-        let halving = &mut Halving { until: Instant::now() + HALVE_WITHIN, unknown_left: UNKNOWN_MAX };
+        let bisect = &mut Bisect { until: Instant::now() + HALVE_WITHIN, unknown_left: UNKNOWN_MAX };
         let row_bytes_max = match &self.link {
             Link::Open(store) => store.row_bytes_max(),
             Link::Opening(_) | Link::Lost => usize::MAX,
         };
         let fits = |job: &Job| job.push_bytes() <= row_bytes_max;
         if jobs.iter().all(fits) {
-            return self.run_by(halving, jobs);
+            return self.run_by(bisect, jobs);
         }
         self.complaints.say("a message is not stored", "it is larger than the database takes");
-        self.run_some(halving, jobs, fits, &Outcome::TooLarge)
+        self.run_some(bisect, jobs, fits, &Outcome::TooLarge)
     }
 
     /// Runs those jobs of which this is true; the others come to this.
     fn run_some(
         &mut self,
-        halving: &mut Halving,
+        bisect: &mut Bisect,
         jobs: &[Job],
         is_run: impl Fn(&Job) -> bool,
         others: &Outcome,
     ) -> Vec<Outcome> {
         let some: Vec<Job> = jobs.iter().filter(|job| is_run(job)).cloned().collect();
-        let mut outcomes = if some.is_empty() { Vec::new() } else { self.run_by(halving, &some) }.into_iter();
+        let mut outcomes = if some.is_empty() { Vec::new() } else { self.run_by(bisect, &some) }.into_iter();
         let outcome = |job| if is_run(job) { outcomes.next() } else { Some(others.clone()) };
         jobs.iter().map(outcome).map(|outcome| outcome.unwrap_or(Outcome::Failed)).collect()
     }
 
-    fn run_by(&mut self, halving: &mut Halving, jobs: &[Job]) -> Vec<Outcome> {
+    fn run_by(&mut self, bisect: &mut Bisect, jobs: &[Job]) -> Vec<Outcome> {
         let writes = jobs.iter().any(is_write);
         let is_read = |job: &Job| !is_write(job);
         if writes && self.rest_until.is_some_and(|until| Instant::now() < until) {
-            return self.run_some(halving, jobs, is_read, &Outcome::Failed);
+            return self.run_some(bisect, jobs, is_read, &Outcome::Failed);
         }
         match self.try_run(jobs) {
             Ok(outcomes) => {
@@ -182,15 +182,15 @@ impl Batch {
             // Something in it is refused by the store: half by half until only that fails, and
             // nothing else with it.
             Err(StoreError::Refused(_) | StoreError::TooLarge(_) | StoreError::Corrupt(_)) if jobs.len() > 1 => {
-                self.run_halves(halving, jobs)
+                self.run_halves(bisect, jobs)
             }
             Err(StoreError::Busy(_))
-                if jobs.len() > 1 && self.rest_until.is_none() && Instant::now() < halving.until =>
+                if jobs.len() > 1 && self.rest_until.is_none() && Instant::now() < bisect.until =>
             {
-                self.run_halves(halving, jobs)
+                self.run_halves(bisect, jobs)
             }
             // It may be one of them, or the store: the same, but only so often.
-            Err(StoreError::Unknown(_)) if jobs.len() > 1 && halving.of_unknown() => self.run_halves(halving, jobs),
+            Err(StoreError::Unknown(_)) if jobs.len() > 1 && bisect.of_unknown() => self.run_halves(bisect, jobs),
             Err(StoreError::Refused(why)) => {
                 self.complaints.say("the store refused a job", &why);
                 vec![Outcome::Refused]
@@ -213,17 +213,17 @@ impl Batch {
                 // writes beside them.
                 let is_there = matches!(self.link, Link::Open(_)) || !matches!(error, StoreError::Unavailable(_));
                 if writes && is_there {
-                    return self.run_some(halving, jobs, is_read, &Outcome::Failed);
+                    return self.run_some(bisect, jobs, is_read, &Outcome::Failed);
                 }
                 vec![Outcome::Failed; jobs.len()]
             }
         }
     }
 
-    fn run_halves(&mut self, halving: &mut Halving, jobs: &[Job]) -> Vec<Outcome> {
+    fn run_halves(&mut self, bisect: &mut Bisect, jobs: &[Job]) -> Vec<Outcome> {
         let (first, second) = jobs.split_at(jobs.len() / 2);
-        let mut outcomes = self.run_by(halving, first);
-        outcomes.extend(self.run_by(halving, second));
+        let mut outcomes = self.run_by(bisect, first);
+        outcomes.extend(self.run_by(bisect, second));
         outcomes
     }
 
