@@ -318,7 +318,7 @@ fn is_write(job: &Job) -> bool {
 
 /// Everybody whose account the jobs about friendships lock, or those of sign-ups beside them, in
 /// ascending order.
-fn befriended(jobs: &[Job]) -> Vec<&str> {
+fn accounts_to_lock(jobs: &[Job]) -> Vec<&str> {
     let mut people = Vec::new();
     for job in jobs {
         match job {
@@ -363,7 +363,7 @@ fn transact(
         store.begin_reads()?
     }
     progress.has_begun = true;
-    let people = befriended(jobs);
+    let people = accounts_to_lock(jobs);
     if !people.is_empty() {
         store.lock_people(&people)?;
     }
