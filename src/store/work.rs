@@ -264,7 +264,7 @@ impl Batch {
         }
         boxes.begin();
         let (mut progress, began) = (Progress::default(), Instant::now());
-        let done = contained(|| {
+        let done = catch_panic(|| {
             let result = transact(store.as_mut(), boxes, jobs, verified, &mut progress);
             if result.is_err() {
                 store.rollback();
@@ -291,7 +291,7 @@ impl Batch {
             let torn = std::mem::replace(&mut self.link, Link::Lost);
             // Dropped with whatever a panic left half done; that may panic once more. Before it is
             // opened again: it may hold locks.
-            contained(move || drop(torn));
+            catch_panic(move || drop(torn));
             self.link = Link::Opening(Opening::start(Arc::clone(&self.opener)));
         }
         result
@@ -301,7 +301,7 @@ impl Batch {
 /// Runs code of a driver. `None`: it panicked, which the thread's hook has reported. The data
 /// that it worked on may be torn and must be dropped by the caller; that makes the assertion of
 /// unwind safety true.
-fn contained<T>(work: impl FnOnce() -> T) -> Option<T> {
+fn catch_panic<T>(work: impl FnOnce() -> T) -> Option<T> {
     catch_unwind(AssertUnwindSafe(work)).ok()
 }
 
