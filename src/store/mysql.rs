@@ -5,9 +5,9 @@
 //! store then opens another. The whole transaction is then done again, which settles what such an
 //! error left unknown: every write may be repeated.
 
+mod background_close;
 mod connect;
 mod export;
-mod lost;
 mod mailbox;
 mod rows;
 mod said;
