@@ -270,11 +270,11 @@ impl AuthWorker {
             // that follow each other would cost some milliseconds.
             let next = {
                 let jobs = self.jobs.try_lock().unwrap_or_else(|_| {
-                    self.hasher.rest();
+                    self.hasher.free_memory();
                     self.jobs.lock().unwrap_or_else(PoisonError::into_inner)
                 });
                 jobs.try_recv().or_else(|_| jobs.recv_timeout(REST_AFTER)).or_else(|_| {
-                    self.hasher.rest();
+                    self.hasher.free_memory();
                     jobs.recv()
                 })
             };
