@@ -48,7 +48,7 @@ pub(super) struct Pair {
 }
 
 /// What a client said.
-pub(super) struct Words<'a> {
+pub(super) struct FriendFields<'a> {
     pub(super) id: Id<'a>,
     pub(super) sender: Name<'a>,
     pub(super) receiver: Name<'a>,
@@ -97,10 +97,10 @@ impl Chat {
     pub(super) fn friend(
         &mut self,
         (conn, form, me): (ConnId, ContentForm, UserId),
-        words: Words<'_>,
+        fields: FriendFields<'_>,
         out: &mut Vec<Action>,
     ) {
-        let Words { id, sender, receiver, verb, content } = words;
+        let FriendFields { id, sender, receiver, verb, content } = fields;
         let (mine, others) = match verb {
             FriendVerb::Request | FriendVerb::Delete => (&sender, &receiver),
             FriendVerb::Accept | FriendVerb::Reject => (&receiver, &sender),

@@ -145,16 +145,21 @@ impl Chat {
                 self.get_user(conn, id, user.to_owned(), out);
             }
             (Request::Message { form, id, sender, receiver, content, plain }, Some(user)) => {
-                let words =
-                    super::message::Words { id: &id, sender: &sender, receiver: &receiver, content: &content, plain };
-                self.message((conn, form, user), words, out);
+                let fields = super::message::MessageFields {
+                    id: &id,
+                    sender: &sender,
+                    receiver: &receiver,
+                    content: &content,
+                    plain,
+                };
+                self.message((conn, form, user), fields, out);
             }
             (Request::Ack { id, sender, .. }, Some(user)) => {
                 self.ack(user, id.as_str(), sender.as_ref().map(|sender| sender.as_str()), out);
             }
             (Request::Friend { form, id, sender, receiver, verb, content }, Some(user)) => {
-                let words = super::friend::Words { id, sender, receiver, verb, content: &content };
-                self.friend((conn, form, user), words, out);
+                let fields = super::friend::FriendFields { id, sender, receiver, verb, content: &content };
+                self.friend((conn, form, user), fields, out);
             }
             (Request::Heartbeat { mid }, Some(_)) => {
                 self.heartbeat(conn, owned_id(mid.as_ref().map(|mid| mid.as_str())), out);

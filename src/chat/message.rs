@@ -22,7 +22,7 @@ const IN_DOUBT: Fault =
 
 /// What a message says.
 #[derive(Clone, Copy)]
-pub(super) struct Words<'a> {
+pub(super) struct MessageFields<'a> {
     pub(super) id: &'a Id<'a>,
     pub(super) sender: &'a Name<'a>,
     pub(super) receiver: &'a Name<'a>,
@@ -35,7 +35,7 @@ impl Chat {
     pub(super) fn message(
         &mut self,
         (conn, form, user): (ConnId, ContentForm, UserId),
-        Words { id, sender, receiver, content, plain }: Words<'_>,
+        MessageFields { id, sender, receiver, content, plain }: MessageFields<'_>,
         out: &mut Vec<Action>,
     ) {
         self.unpack_dedup(user);
