@@ -21,11 +21,11 @@ const UNREADABLE: Fault = Fault(
 );
 
 /// Where an answer goes.
-pub(super) type To = (ConnId, ContentForm, ReplyId);
+pub(super) type ReplyTo = (ConnId, ContentForm, ReplyId);
 
 impl Chat {
     #[inline(never)]
-    pub(super) fn sign_up(&mut self, to: To, profile: Box<Profile>, secret: Secret, out: &mut Vec<Action>) {
+    pub(super) fn sign_up(&mut self, to: ReplyTo, profile: Box<Profile>, secret: Secret, out: &mut Vec<Action>) {
         let address_key = self.sessions.get(to.0).and_then(|session| session.address_key);
         if let Err(fault) = self.has_place_for_sign_up(address_key) {
             return self.refuse(to, Some(Verb::SignUp), Some(fault), out);
@@ -39,7 +39,7 @@ impl Chat {
 
     /// TYPE TOKEN: the cheap way back, for a user who is logged in.
     #[inline(never)]
-    pub(super) fn token(&mut self, to: To, user: UserId, verb: TokenVerb, out: &mut Vec<Action>) {
+    pub(super) fn token(&mut self, to: ReplyTo, user: UserId, verb: TokenVerb, out: &mut Vec<Action>) {
         let user = self.users.get(user).name.clone();
         let request = self.ask(to, Verb::Token, out);
         let (now_ms, rules) = (self.now.wall_ms, &self.rules);
@@ -64,7 +64,7 @@ impl Chat {
         self.submit_for(request, Job::GetProfile { asker, user }, JobPurpose::Profile { request }, out);
     }
 
-    pub(super) fn ask(&mut self, (conn, form, id): To, verb: Verb, out: &mut Vec<Action>) -> Ticket {
+    pub(super) fn ask(&mut self, (conn, form, id): ReplyTo, verb: Verb, out: &mut Vec<Action>) -> Ticket {
         self.await_answer(PendingRequest { conn, form, id, verb }, out)
     }
 

@@ -6,7 +6,7 @@
 //! everything is in memory.
 
 use super::Chat;
-use super::account::To;
+use super::account::ReplyTo;
 use super::answer::{BUSY, Fault, PendingRequest};
 use super::auth_queue::Waiting;
 use super::contract::{Action, CloseReason, ConnId, Job, Page, TOKEN_SLACK_MS, Ticket};
@@ -33,7 +33,7 @@ pub(super) struct LogIn {
 
 impl Chat {
     #[inline(never)]
-    pub(super) fn log_in(&mut self, to: To, user: UserName, credential: Credential, out: &mut Vec<Action>) {
+    pub(super) fn log_in(&mut self, to: ReplyTo, user: UserName, credential: Credential, out: &mut Vec<Action>) {
         let admitted = match &credential {
             Credential::Password(_) => self.admit_password(to.0, &user),
             Credential::Token(_) => self.admit_token(to.0),

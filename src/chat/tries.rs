@@ -19,7 +19,7 @@
 //! Whether a user exists makes no difference to any of this.
 
 use super::Chat;
-use super::account::To;
+use super::account::ReplyTo;
 use super::answer::Fault;
 use super::contract::{Action, AddressKey, CloseReason, ConnId};
 use super::throttle::{Pace, Throttle};
@@ -263,7 +263,7 @@ impl Chat {
     }
 
     /// Refuses what a budget does not allow, and ends a connection that goes on.
-    pub(super) fn refuse_try(&mut self, to: To, verb: Verb, fault: Fault, out: &mut Vec<Action>) {
+    pub(super) fn refuse_try(&mut self, to: ReplyTo, verb: Verb, fault: Fault, out: &mut Vec<Action>) {
         let conn = to.0;
         self.refuse(to, Some(verb), Some(fault), out);
         let Some(session) = self.sessions.get_mut(conn) else {
