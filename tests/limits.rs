@@ -1,5 +1,5 @@
 //! Limits of the whole server, over loopback. Those of the core are in `core/limits.rs` and
-//! `core/gate.rs`.
+//! `core/auth_queue.rs`.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
 mod common;

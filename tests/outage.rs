@@ -2,11 +2,11 @@
 //! that is killed, frozen, stopped, made read-only, and whose connections are ended.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
+#[path = "support/chat_load.rs"]
+mod chat_load;
 mod common;
 #[path = "support/proxies.rs"]
 mod proxies;
-#[path = "support/talkers.rs"]
-mod talkers;
 
 use common::{Client, MariaDb, PATIENCE, Server, befriend, content, kind};
 use hongyan::config::{Config, StoreUrl};
@@ -484,5 +484,5 @@ fn whatever_happens_to_the_database_all_that_was_promised_comes_once_and_in_orde
     let Some(mut database) = MariaDb::start() else { return };
     let seed = std::env::var("SEED").ok().and_then(|text| text.parse().ok()).unwrap_or(1);
     println!("SEED={seed}");
-    talkers::run(&mut database, config, seed);
+    chat_load::run(&mut database, config, seed);
 }
