@@ -2,7 +2,7 @@
 //! online.
 //!
 //! A user stands in the table as long as something refers to them: a connection, a friend's list, a
-//! push in flight, a job. "Are they connected here?" is asked of this room and nowhere else.
+//! push in flight, a job. "Are they connected here?" is asked of this module and nowhere else.
 
 use super::contract::{ConnId, Ticket};
 use super::dedup::DedupWindow;

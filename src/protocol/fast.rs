@@ -4,7 +4,7 @@
 //! In the string form the quotes of the inner JSON text stand as `\"`, so as long as nothing
 //! else in it is escaped it can be read as it stands. Whatever is unusual (an escape, a number, a
 //! key twice, a fault) is left to [`envelope`](super::envelope), which reads everything and says
-//! what is wrong: what this room accepts, that one would have read as the very same request.
+//! what is wrong: what this module accepts, that one would have read as the very same request.
 
 use super::field::{Id, Name};
 use super::plain::plain_length;

@@ -1,4 +1,5 @@
-//! The store of record for larger houses: MySQL or MariaDB. One connection per worker, owned by it.
+//! The store of record for larger deployments: MySQL or MariaDB. One connection per worker, owned
+//! by it.
 //!
 //! A connection that timed out may get the late answer of the query before as its next one, so
 //! **every error that is not the server's own word drops the connection at once**; the owner of the
