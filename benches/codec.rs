@@ -9,7 +9,7 @@ use hongyan::protocol::envelope::{Scratch, parse};
 use hongyan::protocol::field::{Id, Name};
 use hongyan::protocol::push::{Push, PushKind};
 use hongyan::protocol::reply::{Reply, write_reply};
-use hongyan::protocol::request::Spelling;
+use hongyan::protocol::request::ContentForm;
 use hongyan::protocol::split::{RawInput, RawItem};
 use hongyan::protocol::usual::write_push;
 use hongyan::protocol::ws::{WsInput, WsItem, begin_text, end_text};
@@ -25,7 +25,7 @@ fn texts() -> impl Iterator<Item = (&'static str, String)> {
     TEXTS.into_iter().map(|(name, ten)| (name, ten.repeat(if name.starts_with("1000") { 100 } else { 10 })))
 }
 
-/// The message in the string spelling: what it says is escaped twice.
+/// The message in the string form: what it says is escaped twice.
 fn envelope(text: &str) -> String {
     in_core::message(1, 1, 2, &text.replace('"', r#"\\\""#))
 }
@@ -83,14 +83,14 @@ fn write(criterion: &mut Criterion) {
     let mut out = Vec::with_capacity(FRAME_BYTES_MAX);
     for (name, text) in texts() {
         let push = push(&text);
-        for (spelling, word) in [(Spelling::Text, "string"), (Spelling::Object, "object")] {
+        for (form, word) in [(ContentForm::Text, "string"), (ContentForm::Object, "object")] {
             out.clear();
-            write_push(&mut out, spelling, &push);
+            write_push(&mut out, form, &push);
             group.throughput(Throughput::Bytes(out.len() as u64));
             group.bench_function(BenchmarkId::new(format!("write push, {word} spelling"), name), |bench| {
                 bench.iter(|| {
                     out.clear();
-                    write_push(&mut out, spelling, black_box(&push));
+                    write_push(&mut out, form, black_box(&push));
                 });
             });
         }
@@ -107,12 +107,12 @@ fn write(criterion: &mut Criterion) {
     }
     out.clear();
     let taken = Reply::Message { taken: true };
-    write_reply(&mut out, Spelling::Text, "0000000001", &taken);
+    write_reply(&mut out, ContentForm::Text, "0000000001", &taken);
     group.throughput(Throughput::Bytes(out.len() as u64));
     group.bench_function("write MS", |bench| {
         bench.iter(|| {
             out.clear();
-            write_reply(&mut out, Spelling::Text, black_box("0000000001"), &taken);
+            write_reply(&mut out, ContentForm::Text, black_box("0000000001"), &taken);
         });
     });
     group.finish();

@@ -55,7 +55,7 @@ impl Handle {
         self.addr
     }
 
-    /// Stops it cleanly and waits until it has: what was taken is safe, clients are told.
+    /// Stops it cleanly and waits until it has: what was taken is durable, clients are told.
     ///
     /// # Panics
     /// If the server's loop panicked: a program that runs it inside its own process must hear of

@@ -3,23 +3,23 @@
 
 mod common;
 
-use common::{BOTH, Client, Server, Spelling, TRANSPORTS, content, envelope};
+use common::{BOTH, Client, ContentForm, Server, TRANSPORTS, content, envelope};
 use serde_json::{Value, json};
 
 fn sign_up(client: &mut Client, words: &Value) {
-    client.send(&envelope(client.spelling, "1", Some("s"), words));
+    client.send(&envelope(client.form, "1", Some("s"), words));
 }
 
 fn log_in(client: &mut Client, name: &str, pass: &str) {
-    client.send(&envelope(client.spelling, "2", Some("l"), &json!({"USER": name, "PASS": pass})));
+    client.send(&envelope(client.form, "2", Some("l"), &json!({"USER": name, "PASS": pass})));
 }
 
 #[test]
 fn a_name_is_taken_once() {
     let server = Server::start();
-    for spelling in BOTH {
-        let mut client = server.client(TRANSPORTS[0], spelling);
-        let name = format!("ann {spelling:?}");
+    for form in BOTH {
+        let mut client = server.client(TRANSPORTS[0], form);
+        let name = format!("ann {form:?}");
         sign_up(&mut client, &json!({"userName": name, "hashValue": "one"}));
         client.expect_reply("RE_SIGNUP", "s", "SS");
         sign_up(&mut client, &json!({"userName": name, "hashValue": "two"}));
@@ -40,7 +40,7 @@ fn log_in_fails_alike_for_a_wrong_name_and_a_wrong_password() {
         let mut client = server.raw();
         log_in(&mut client, name, pass);
         client.expect_reply("RE_SIGNUP", "l", "LF");
-        client.send(&envelope(Spelling::Text, "0", Some("h"), &json!({})));
+        client.send(&envelope(ContentForm::Text, "0", Some("h"), &json!({})));
         client.expect_error("h", "NOT_LOGGED_IN");
     }
     ann.fence();
@@ -84,7 +84,7 @@ fn fields_out_of_their_bounds_fail_with_the_reason_after() {
         client.expect_error("s", "BAD_FIELD");
     }
     for (words, why) in [(json!({"USER": "ann"}), "no PASS"), (json!({"USER": "", "PASS": "x"}), "an empty name")] {
-        client.send(&envelope(Spelling::Text, "2", Some("l"), &words));
+        client.send(&envelope(ContentForm::Text, "2", Some("l"), &words));
         client.expect_reply("RE_SIGNUP", "l", "LF");
         client.expect_error("l", "BAD_FIELD");
         assert!(!why.is_empty());
@@ -101,9 +101,9 @@ fn a_profile_comes_back_to_the_byte_in_the_order_of_its_keys_without_the_passwor
         "profilePicture": "p".repeat(2_048), "location": "", "personalDescription": "🪿".repeat(2_048),
         "rsaPublicKey": "k\n".repeat(4_096), "unknown": {"x": 1}
     });
-    for spelling in BOTH {
-        let mut client = server.client(TRANSPORTS[1], spelling);
-        if spelling == Spelling::Text {
+    for form in BOTH {
+        let mut client = server.client(TRANSPORTS[1], form);
+        if form == ContentForm::Text {
             sign_up(&mut client, &words);
             client.expect_reply("RE_SIGNUP", "s", "SS");
         }
@@ -112,9 +112,9 @@ fn a_profile_comes_back_to_the_byte_in_the_order_of_its_keys_without_the_passwor
         client.send(r#"{"TYPE":3,"MID":"g","CONTENT":"鸿雁 🪿"}"#);
         let frame = client.recv();
         let profile = match &content(&frame)["Content"] {
-            Value::String(text) if spelling == Spelling::Text => serde_json::from_str(text).unwrap(),
-            object @ Value::Object(_) if spelling == Spelling::Object => object.clone(),
-            other => panic!("{other} in {spelling:?}"),
+            Value::String(text) if form == ContentForm::Text => serde_json::from_str(text).unwrap(),
+            object @ Value::Object(_) if form == ContentForm::Object => object.clone(),
+            other => panic!("{other} in {form:?}"),
         };
         let mut expected = words.clone();
         expected.as_object_mut().unwrap().retain(|key, _| key != "hashValue" && key != "unknown");
@@ -177,7 +177,7 @@ fn a_new_log_in_takes_over_and_the_older_connection_is_told() {
         let (mut ann, mut bob) = server.friends(&format!("ann {transport:?}"), &format!("bob {transport:?}"));
         ann.send(&ann.message("m1", &bob.name, "not acked"));
         bob.expect_push("4", "m1");
-        let mut newer = server.client(transport, Spelling::Object);
+        let mut newer = server.client(transport, ContentForm::Object);
         newer.log_in(&bob.name);
         bob.expect_error("", "REPLACED");
         bob.expect_closed();
@@ -208,7 +208,7 @@ fn another_log_in_on_the_same_connection() {
     cy.expect_error("", "REPLACED");
     cy.expect_closed();
     bob.send(&envelope(
-        Spelling::Text,
+        ContentForm::Text,
         "4",
         None,
         &json!({"messageId": "f", "sender": "bob", "receiver": "ann", "content": ""}),

@@ -17,7 +17,7 @@ const FUNCTION_LINES_MAX: usize = 80;
 /// Columns of a line of comment; rustfmt looks after the code.
 const COMMENT_COLUMNS_MAX: usize = 100;
 
-/// Which rooms each room may name. What is not listed may name nothing but itself.
+/// Which modules each module may name. What is not listed may name nothing but itself.
 const MAY_KNOW: &[(&str, &[&str])] = &[
     ("main", &["server", "config", "copy", "logging"]),
     ("server", &["net", "store", "chat", "config"]),
@@ -64,8 +64,8 @@ fn none(complaints: &[String]) {
     assert!(complaints.is_empty(), "\n{}", complaints.join("\n"));
 }
 
-/// The room of a source file: its folder, or its own name at the top.
-fn room(path: &Path) -> String {
+/// The top module of a source file: its folder, or its own name at the top.
+fn top_module(path: &Path) -> String {
     let inside = path.strip_prefix(root().join("src")).unwrap();
     inside.components().next().unwrap().as_os_str().to_string_lossy().trim_end_matches(".rs").to_owned()
 }
@@ -166,16 +166,17 @@ fn a_circle_is_found_and_what_hangs_on_it_is_not_blamed() {
 }
 
 #[test]
-fn the_pure_rooms_deny_clocks_and_threads() {
+fn the_pure_modules_deny_clocks_and_threads() {
     for file in ["src/chat/mod.rs", "src/protocol/mod.rs"] {
         assert!(read(&root().join(file)).contains("#![deny(clippy::disallowed_methods)]"), "{file}");
     }
     let mut complaints = Vec::new();
-    for path in files("src", "rs").into_iter().filter(|path| ["chat", "protocol"].contains(&room(path).as_str())) {
+    for path in files("src", "rs").into_iter().filter(|path| ["chat", "protocol"].contains(&top_module(path).as_str()))
+    {
         for (number, line) in read(&path).lines().enumerate() {
             for word in ["std::net", "std::io", "std::fs", "std::thread", "std::time", "std::env", "mio::"] {
                 if line.contains(word) {
-                    complaints.push(format!("{}:{}: {word} in a pure room", shown(&path), number + 1));
+                    complaints.push(format!("{}:{}: {word} in a pure module", shown(&path), number + 1));
                 }
             }
         }

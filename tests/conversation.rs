@@ -1,11 +1,11 @@
 //! One whole conversation, byte for byte (server times aside): sign-up, log-in, profile,
-//! friendship, message, its end; in both spellings, over raw TCP and WebSocket, in every mix of the
+//! friendship, message, its end; in both forms, over raw TCP and WebSocket, in every mix of the
 //! two; then going away and coming back.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
 mod common;
 
-use common::{BOTH, Client, Server, Spelling, TRANSPORTS, Transport, config, content};
+use common::{BOTH, Client, ContentForm, Server, TRANSPORTS, Transport, config, content};
 use hongyan::config::StoreUrl;
 
 const PROFILE: &str = r#"{"userName":"vincent313","emailAddress":"v@example.com","nickName":"zhiyong","profilePicture":"personalfilepicture.com/link","location":"longyan","personalDescription":"cooking man","rsaPublicKey":"24sdfqwrwer"}"#;
@@ -14,16 +14,16 @@ fn quoted(text: &str) -> String {
     serde_json::Value::from(text).to_string()
 }
 
-/// A request as a client of this spelling writes it.
-fn request(spelling: Spelling, mid: Option<&str>, content: &str, kind: &str) -> String {
-    let content = if spelling == Spelling::Text { quoted(content) } else { content.to_owned() };
+/// A request as a client of this form writes it.
+fn request(form: ContentForm, mid: Option<&str>, content: &str, kind: &str) -> String {
+    let content = if form == ContentForm::Text { quoted(content) } else { content.to_owned() };
     let mid = mid.map(|mid| format!("\"MID\":\"{mid}\",")).unwrap_or_default();
     format!("{{{mid}\"CONTENT\":{content},\"TYPE\":\"{kind}\"}}")
 }
 
-/// A server frame of this spelling.
-fn frame(spelling: Spelling, content: &str, kind: &str) -> String {
-    let content = if spelling == Spelling::Text { quoted(content) } else { content.to_owned() };
+/// A server frame of this form.
+fn frame(form: ContentForm, content: &str, kind: &str) -> String {
+    let content = if form == ContentForm::Text { quoted(content) } else { content.to_owned() };
     format!("{{\"CONTENT\":{content},\"TYPE\":\"{kind}\"}}")
 }
 
@@ -32,16 +32,16 @@ fn letter(id: &str, sender: &str, receiver: &str, rest: &str) -> String {
 }
 
 fn sign_up_and_log_in(client: &mut Client, name: &str) {
-    let spelling = client.spelling;
+    let form = client.form;
     let account = format!(
         r#"{{"userName":"{name}","hashValue":"thisisapasswordhash",{}"#,
         &PROFILE[r#"{"userName":"vincent313","#.len()..]
     );
-    client.send(&request(spelling, Some("signupmessageID001"), &account, "1"));
-    client.expect(&frame(spelling, r#"{"MessageId":"signupmessageID001","Content":"SS"}"#, "RE_SIGNUP"));
+    client.send(&request(form, Some("signupmessageID001"), &account, "1"));
+    client.expect(&frame(form, r#"{"MessageId":"signupmessageID001","Content":"SS"}"#, "RE_SIGNUP"));
     let words = format!(r#"{{"PASS":"thisisapasswordhash","USER":"{name}"}}"#);
-    client.send(&request(spelling, Some("loginmessage0001"), &words, "2"));
-    client.expect(&frame(spelling, r#"{"MessageId":"loginmessage0001","Content":"LS"}"#, "RE_SIGNUP"));
+    client.send(&request(form, Some("loginmessage0001"), &words, "2"));
+    client.expect(&frame(form, r#"{"MessageId":"loginmessage0001","Content":"LS"}"#, "RE_SIGNUP"));
 }
 
 /// Takes the time out of the next frame and checks the rest to the byte.
@@ -54,19 +54,19 @@ fn expect_with_time(client: &mut Client, key: &str, shape: impl Fn(&str) -> Stri
 }
 
 fn converse(c1: &mut Client, c2: &mut Client) {
-    let (s1, s2) = (c1.spelling, c2.spelling);
+    let (s1, s2) = (c1.form, c2.form);
     sign_up_and_log_in(c1, "vincent313");
     sign_up_and_log_in(c2, "zhiyong313");
 
     c2.send(r#"{"MID":"getuserinfo0010001","CONTENT":"vincent313","TYPE":"3"}"#);
-    let inner = if s2 == Spelling::Text { quoted(PROFILE) } else { PROFILE.to_owned() };
+    let inner = if s2 == ContentForm::Text { quoted(PROFILE) } else { PROFILE.to_owned() };
     let profile = format!(r#"{{"MessageId":"getuserinfo0010001","Content":{inner}}}"#);
     c2.expect(&frame(s2, &profile, "RE_GETUSER_SUC"));
 
     let (id, v, z) = ("friendsrequest001", "vincent313", "zhiyong313");
     c2.send(&request(s2, None, &letter(id, z, v, r#""content":"tianjiahaoyoushenqing","type":"1""#), "6"));
-    let answered = |spelling, id: &str, time: &str| {
-        frame(spelling, &format!(r#"{{"MessageId":"{id}","Content":"{time}"}}"#), "RE_FRI_REQ")
+    let answered = |form, id: &str, time: &str| {
+        frame(form, &format!(r#"{{"MessageId":"{id}","Content":"{time}"}}"#), "RE_FRI_REQ")
     };
     let time = expect_with_time(c2, "Content", |time| answered(s2, id, time));
     let rest = format!(r#""time":"{time}","content":"tianjiahaoyoushenqing","type":"1""#);
@@ -94,17 +94,17 @@ fn converse(c1: &mut Client, c2: &mut Client) {
     c2.fence();
 }
 
-/// Every mix of transport and spelling, each on a store that `store` makes anew.
+/// Every mix of transport and form, each on a store that `store` makes anew.
 fn converse_in_every_mix(store: impl Fn() -> StoreUrl) {
-    let kinds: Vec<(Transport, Spelling)> =
-        TRANSPORTS.into_iter().flat_map(|transport| BOTH.map(|spelling| (transport, spelling))).collect();
-    for &(transport1, spelling1) in &kinds {
-        for &(transport2, spelling2) in &kinds {
+    let kinds: Vec<(Transport, ContentForm)> =
+        TRANSPORTS.into_iter().flat_map(|transport| BOTH.map(|form| (transport, form))).collect();
+    for &(transport1, form1) in &kinds {
+        for &(transport2, form2) in &kinds {
             let mut config = config();
             config.store = store();
             let server = Server::with(config);
-            let mut c1 = server.client(transport1, spelling1);
-            let mut c2 = server.client(transport2, spelling2);
+            let mut c1 = server.client(transport1, form1);
+            let mut c2 = server.client(transport2, form2);
             converse(&mut c1, &mut c2);
             drop((c1, c2));
             server.stop();
@@ -113,7 +113,7 @@ fn converse_in_every_mix(store: impl Fn() -> StoreUrl) {
 }
 
 #[test]
-fn the_whole_conversation_in_every_mix_of_transport_and_spelling() {
+fn the_whole_conversation_in_every_mix_of_transport_and_form() {
     converse_in_every_mix(|| StoreUrl::Memory);
 }
 
@@ -150,7 +150,7 @@ fn a_user_who_comes_back_finds_what_they_missed_even_after_a_restart() {
     let mut config = config();
     config.store = StoreUrl::Sqlite(folder.path().join("hongyan.db"));
     let server = Server::with(config.clone());
-    let mut ann = server.client(Transport::WebSocket, Spelling::Object);
+    let mut ann = server.client(Transport::WebSocket, ContentForm::Object);
     let mut bob = server.user("bob");
     ann.sign_up("ann");
     ann.log_in("ann");
@@ -164,7 +164,7 @@ fn a_user_who_comes_back_finds_what_they_missed_even_after_a_restart() {
     server.stop();
 
     let server = Server::with(config);
-    let mut ann = server.client(Transport::WebSocket, Spelling::Object);
+    let mut ann = server.client(Transport::WebSocket, ContentForm::Object);
     ann.log_in("ann");
     for n in 0..100 {
         let push = ann.expect_push("4", &format!("m{n}"));

@@ -10,18 +10,18 @@
 
 #[path = "core/acks.rs"]
 mod acks;
-#[path = "core/again.rs"]
-mod again;
+#[path = "core/auth_queue.rs"]
+mod auth_queue;
 #[path = "core/changed.rs"]
 mod changed;
+#[path = "core/dedup.rs"]
+mod dedup;
 #[path = "core/doubt.rs"]
 mod doubt;
-#[path = "core/found.rs"]
-mod found;
+#[path = "core/durability.rs"]
+mod durability;
 #[path = "core/friends.rs"]
 mod friends;
-#[path = "core/gate.rs"]
-mod gate;
 #[path = "core/idle.rs"]
 mod idle;
 #[path = "core/in_flight.rs"]
@@ -30,14 +30,14 @@ mod in_flight;
 mod limits;
 #[path = "core/login.rs"]
 mod login;
-#[path = "core/pages.rs"]
-mod pages;
+#[path = "core/paging.rs"]
+mod paging;
 #[path = "core/quotas.rs"]
 mod quotas;
+#[path = "core/regressions.rs"]
+mod regressions;
 #[path = "core/resend.rs"]
 mod resend;
-#[path = "core/safe.rs"]
-mod safe;
 mod sim;
 #[path = "core/stop.rs"]
 mod stop;
@@ -51,7 +51,7 @@ mod tries;
 use hongyan::chat::contract::{ConnId, Job, Rules};
 use sim::world::World;
 
-/// The defaults, but for the grace of a push before it is saved: short, so that the tests can count
+/// The defaults, but for the save delay of a push: short, so that the tests can count
 /// its milliseconds.
 fn rules() -> Rules {
     Rules { save_after_ms: 5, ..Rules::default() }

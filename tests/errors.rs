@@ -1,10 +1,10 @@
-//! What was not understood or is refused: each code, its id and spelling, and that nobody else is
+//! What was not understood or is refused: each code, its id and form, and that nobody else is
 //! hurt.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
 mod common;
 
-use common::{Server, Spelling, TRANSPORTS, envelope, reply};
+use common::{ContentForm, Server, TRANSPORTS, envelope, reply};
 use serde_json::json;
 use std::time::Duration;
 
@@ -34,7 +34,7 @@ fn what_is_no_json_object_is_bad_json_and_the_next_line_is_heard() {
         ann.send(line);
         if line.starts_with('{') && !line.contains('}') || line == "{\"TYPE\":\"0\"" {
             // Not finished: what breaks it is the next envelope, which is heard.
-            ann.send(&envelope(Spelling::Text, "0", Some("after"), &json!({})));
+            ann.send(&envelope(ContentForm::Text, "0", Some("after"), &json!({})));
             ann.expect_error("", "BAD_JSON");
             assert!(ann.recv().contains("after"), "{line}");
             continue;
@@ -51,7 +51,7 @@ fn what_is_no_json_object_is_bad_json_and_the_next_line_is_heard() {
 fn nesting_is_bounded() {
     let server = Server::start();
     for transport in TRANSPORTS {
-        let mut client = server.client(transport, Spelling::Text);
+        let mut client = server.client(transport, ContentForm::Text);
         client.send(&format!("{{\"TYPE\":\"0\",\"x\":{}{}}}", "[".repeat(20_000), "]".repeat(20_000)));
         client.expect_error("", "BAD_JSON");
         client.send(r#"{"TYPE":"0","MID":"x"}"#);
@@ -63,7 +63,7 @@ fn nesting_is_bounded() {
 fn ten_bad_inputs_in_a_row_end_the_connection_nine_do_not() {
     let server = Server::start();
     for transport in TRANSPORTS {
-        let mut client = server.client(transport, Spelling::Text);
+        let mut client = server.client(transport, ContentForm::Text);
         for _ in 0..3 {
             for _ in 0..9 {
                 client.send("garbage");
@@ -120,7 +120,7 @@ fn before_log_in_4_5_6_and_0_are_refused() {
     client.expect_error("", "NOT_LOGGED_IN");
     client.send(&client.friend("1", "f", "ann", "bob", ""));
     client.expect_error("f", "NOT_LOGGED_IN");
-    client.send(&envelope(Spelling::Text, "0", Some("h"), &json!({})));
+    client.send(&envelope(ContentForm::Text, "0", Some("h"), &json!({})));
     client.expect_error("h", "NOT_LOGGED_IN");
 }
 
@@ -156,10 +156,10 @@ fn a_message_that_cannot_be_read_is_mf_and_then_the_error() {
     ann.expect_error("", "BAD_FIELD");
     // With as much of the id as can be read.
     for words in [json!({"messageId": "m"}), json!({"messageId": "m", "sender": "ann", "receiver": 7, "content": ""})] {
-        ann.send(&envelope(Spelling::Text, "4", None, &words));
+        ann.send(&envelope(ContentForm::Text, "4", None, &words));
         ann.expect_reply("RE_MESSAGE", "m", "MF");
         ann.expect_error("m", "BAD_FIELD");
-        ann.send(&envelope(Spelling::Text, "6", None, &words));
+        ann.send(&envelope(ContentForm::Text, "6", None, &words));
         ann.expect_error("m", "BAD_FIELD");
     }
     // A lone surrogate inside the string: the TYPE is known, so MF comes first.
@@ -173,32 +173,31 @@ fn a_message_that_cannot_be_read_is_mf_and_then_the_error() {
 }
 
 #[test]
-fn the_connections_spelling_is_that_of_its_last_1_2_4_5_or_6() {
+fn the_connections_form_is_that_of_its_last_1_2_4_5_or_6() {
     let server = Server::start();
     let mut ann = server.user("ann");
     let beat = r#"{"TYPE":"0","MID":"h"}"#;
-    let error_in =
-        |spelling: Spelling| reply(spelling, "RE_ERROR", "", "").split("\"Content").next().unwrap().to_owned();
-    for (content, spelling) in
-        [(json!({"MessageId": "x"}), Spelling::Object), (json!({"MessageId": "y"}), Spelling::Text)]
+    let error_in = |form: ContentForm| reply(form, "RE_ERROR", "", "").split("\"Content").next().unwrap().to_owned();
+    for (content, form) in
+        [(json!({"MessageId": "x"}), ContentForm::Object), (json!({"MessageId": "y"}), ContentForm::Text)]
     {
-        ann.send(&envelope(spelling, "5", None, &content));
+        ann.send(&envelope(form, "5", None, &content));
         ann.send(beat);
         let beaten = ann.recv();
         let text = beaten.starts_with("{\"CONTENT\":\"");
-        assert_eq!(text, spelling == Spelling::Text, "{beaten}");
+        assert_eq!(text, form == ContentForm::Text, "{beaten}");
         ann.send("garbage");
         let error = ann.recv();
-        let start = if spelling == Spelling::Text {
+        let start = if form == ContentForm::Text {
             "{\"CONTENT\":\"{\\\"MessageId\\\":\\\"\\\""
         } else {
             "{\"CONTENT\":{\"MessageId\":\"\""
         };
         assert!(error.starts_with(start), "{error}");
-        assert!(error_in(spelling).len() > 5);
-        // A 3 has no spelling of its own either.
+        assert!(error_in(form).len() > 5);
+        // A 3 has no form of its own either.
         ann.send(r#"{"TYPE":3,"MID":"g","CONTENT":"nobody"}"#);
-        assert_eq!(ann.recv(), reply(spelling, "RE_GETUSER_FAILED", "g", "User could not be found"));
+        assert_eq!(ann.recv(), reply(form, "RE_GETUSER_FAILED", "g", "User could not be found"));
     }
 }
 
@@ -215,7 +214,7 @@ fn keys_that_are_not_known_and_their_order_do_not_matter() {
 fn too_many_requests_a_second_are_refused_and_the_connection_lives() {
     let server = Server::tuned(|config| config.rules.requests_per_second_max = 20);
     let mut ann = server.user("ann");
-    let beat = envelope(Spelling::Text, "0", Some("h"), &json!({}));
+    let beat = envelope(ContentForm::Text, "0", Some("h"), &json!({}));
     ann.send_bytes(beat.repeat(60).as_bytes());
     let answers: Vec<String> = (0..60).map(|_| ann.recv()).collect();
     assert!(answers.iter().any(|answer| answer.contains("RATE_LIMITED")), "{answers:?}");
@@ -229,11 +228,11 @@ fn too_many_requests_a_second_are_refused_and_the_connection_lives() {
 }
 
 #[test]
-fn a_token_is_refused_in_its_own_spelling() {
+fn a_token_is_refused_in_its_own_form() {
     let server = Server::start();
-    for spelling in [Spelling::Text, Spelling::Object] {
-        let mut client = server.client(common::Transport::Raw, spelling);
-        client.send(&envelope(spelling, "TOKEN", Some("t"), &json!({"want": "new"})));
+    for form in [ContentForm::Text, ContentForm::Object] {
+        let mut client = server.client(common::Transport::Raw, form);
+        client.send(&envelope(form, "TOKEN", Some("t"), &json!({"want": "new"})));
         client.expect_error("t", "NOT_LOGGED_IN");
     }
 }

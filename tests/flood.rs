@@ -4,7 +4,7 @@
 
 mod common;
 
-use common::{CHEAP_PASSWORDS, Program, Spelling, befriend, content};
+use common::{CHEAP_PASSWORDS, ContentForm, Program, befriend, content};
 use std::io::Write;
 
 const MESSAGES: usize = 3_000;
@@ -14,7 +14,7 @@ fn a_client_that_says_more_than_the_store_takes_is_refused_before_the_memory_is_
     let bounds =
         ["--jobs-bytes-max=2MiB", "--waiting-bytes-per-pair-max=1GiB", "--waiting-bytes-per-receiver-max=1GiB"];
     let server = Program::start(&[&CHEAP_PASSWORDS[..], &bounds].concat());
-    let [mut ann, mut bob] = ["ann", "bob"].map(|name| server.user(name, Spelling::Object));
+    let [mut ann, mut bob] = ["ann", "bob"].map(|name| server.user(name, ContentForm::Object));
     befriend(&mut ann, &mut bob);
     drop(bob);
     let before = server.memory("VmRSS");
@@ -40,7 +40,7 @@ fn a_client_that_says_more_than_the_store_takes_is_refused_before_the_memory_is_
     // What waits and is being committed, and the store's own pages. A hundred and eighty megabytes
     // were said.
     assert!(grown < 16 << 20, "{grown} bytes more");
-    let mut bob = server.client(Spelling::Object);
+    let mut bob = server.client(ContentForm::Object);
     bob.log_in("bob");
     for id in taken {
         bob.take(&id);

@@ -25,8 +25,8 @@ use std::sync::Mutex;
 const CORE_BYTES_PER_SESSION_MAX: usize = 360;
 /// The same with the connection, raw.
 const HUB_BYTES_PER_SESSION_MAX: usize = 500;
-/// Allocations for one message: envelope, push, ack, answer, in the string spelling, of somebody
-/// whose list and recent messages have grown already.
+/// Allocations for one message: envelope, push, ack, answer, in the string form, of somebody
+/// whose list and dedup window have grown already.
 const ALLOCATIONS_PER_MESSAGE_MAX: usize = 1;
 
 /// As many as the idle row of the loopback bench has.

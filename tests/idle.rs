@@ -4,7 +4,7 @@
 
 mod common;
 
-use common::{Server, Spelling, TRANSPORTS, Transport};
+use common::{ContentForm, Server, TRANSPORTS, Transport};
 use std::time::{Duration, Instant};
 use tungstenite::{Bytes, Message};
 
@@ -25,7 +25,7 @@ fn the_silent_are_closed_logged_in_or_not() {
     let server = server();
     for transport in TRANSPORTS {
         let start = Instant::now();
-        let mut silent = server.client(transport, Spelling::Text);
+        let mut silent = server.client(transport, ContentForm::Text);
         silent.expect_closed_as_idle();
         assert!(start.elapsed() >= TIMEOUT, "not before its time");
     }
@@ -63,7 +63,7 @@ fn heartbeats_and_pings_keep_it() {
     while start.elapsed() < 3 * TIMEOUT {
         ann.fence();
     }
-    let mut bob = server.client(Transport::WebSocket, Spelling::Object);
+    let mut bob = server.client(Transport::WebSocket, ContentForm::Object);
     bob.sign_up("bob");
     bob.log_in("bob");
     let start = Instant::now();

@@ -4,13 +4,13 @@
 //!
 //! One sender talks to three friends: one who is away, one who is there and acks, one who is there
 //! and does not ack before the kill. Others ask somebody to be their friend, are accepted, and end
-//! it, over and over (tests/support/askers.rs). `SEED` and `KILLS` in the environment change what
-//! is drawn and how often.
+//! it, over and over (tests/support/friend_load.rs). `SEED` and `KILLS` in the environment change
+//! what is drawn and how often.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
-#[path = "support/askers.rs"]
-mod askers;
 mod common;
+#[path = "support/friend_load.rs"]
+mod friend_load;
 #[path = "support/killed.rs"]
 mod killed;
 
@@ -20,7 +20,7 @@ use std::net::SocketAddr;
 use std::thread;
 use std::time::Duration;
 
-use askers::Askers;
+use friend_load::Askers;
 use killed::{Client, Random, Server};
 use serde_json::{Value, json};
 

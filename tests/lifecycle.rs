@@ -8,7 +8,7 @@ mod descriptors;
 #[path = "lifecycle/signals.rs"]
 mod signals;
 
-use common::{Client, PATIENCE, Spelling, Transport, befriend};
+use common::{Client, ContentForm, PATIENCE, Transport, befriend};
 use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
@@ -38,7 +38,7 @@ impl Program {
     }
 
     fn client(&self) -> Client {
-        Client::connect(self.addr, Transport::Raw, Spelling::Text)
+        Client::connect(self.addr, Transport::Raw, ContentForm::Text)
     }
 
     fn signal(&self, name: &str) {
@@ -215,7 +215,7 @@ fn it_stops_cleanly_at_a_signal_and_everything_is_there_when_it_starts_again() {
     befriend(&mut ann, &mut bob);
     ann.say("m", "bob", "not acked", "MS");
     bob.expect_push("4", "m");
-    let mut web = Client::connect(program_1.addr, Transport::WebSocket, Spelling::Text);
+    let mut web = Client::connect(program_1.addr, Transport::WebSocket, ContentForm::Text);
     program_1.signal("-TERM");
     for client in [&mut ann, &mut bob, &mut web] {
         client.expect_error("", "SHUTTING_DOWN");

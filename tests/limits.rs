@@ -1,5 +1,5 @@
 //! Limits of the whole server, over loopback. Those of the core are in `core/limits.rs` and
-//! `core/gate.rs`.
+//! `core/auth_queue.rs`.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
 mod common;
@@ -37,7 +37,7 @@ fn so_many_connections_and_more_are_closed_as_they_come() {
 }
 
 fn log_in(client: &mut Client, password: &str) {
-    client.send(&envelope(client.spelling, "2", Some("l"), &json!({"USER": "ann", "PASS": password})));
+    client.send(&envelope(client.form, "2", Some("l"), &json!({"USER": "ann", "PASS": password})));
     client.expect_reply("RE_SIGNUP", "l", "LF");
 }
 
@@ -52,7 +52,7 @@ fn when_the_budget_of_a_user_is_used_up_even_a_cached_password_is_refused_and_a_
     drop(server.user("ann"));
     let mut ann = server.raw();
     ann.log_in("ann");
-    ann.send(&envelope(ann.spelling, "TOKEN", Some("t"), &json!({"want": "new"})));
+    ann.send(&envelope(ann.form, "TOKEN", Some("t"), &json!({"want": "new"})));
     let token = common::content(&ann.recv())["Content"].clone();
     let mut guesser = server.web_socket();
     for _ in 0..3 {
@@ -67,7 +67,7 @@ fn when_the_budget_of_a_user_is_used_up_even_a_cached_password_is_refused_and_a_
     let mut other = server.raw();
     log_in(&mut other, "secret");
     other.expect_error("l", "RATE_LIMITED");
-    other.send(&envelope(other.spelling, "2", Some("l"), &json!({"USER": "ann", "TOKEN": token})));
+    other.send(&envelope(other.form, "2", Some("l"), &json!({"USER": "ann", "TOKEN": token})));
     other.expect_reply("RE_SIGNUP", "l", "LS");
     ann.expect_error("", "REPLACED");
 }
@@ -82,7 +82,7 @@ fn a_client_that_sends_too_much_is_told_so_and_closed_while_others_talk() {
     });
     let (mut ann, mut bob) = server.friends("ann", "bob");
     // Whatever it sends counts before a log-in, acks of nothing too.
-    let ack = envelope(common::Spelling::Text, "5", None, &json!({"MessageId": "none"}));
+    let ack = envelope(common::ContentForm::Text, "5", None, &json!({"MessageId": "none"}));
     let mut raw = server.raw();
     raw.send_bytes(ack.repeat(200).as_bytes());
     (0..5).for_each(|_| raw.expect_error("", "NOT_LOGGED_IN"));
@@ -95,7 +95,7 @@ fn a_client_that_sends_too_much_is_told_so_and_closed_while_others_talk() {
     assert_eq!(closed_with(&mut web_socket), CloseCode::Policy);
     // One who is logged in, and does not stop when it is refused.
     let mut eager = server.user("eve");
-    eager.send_bytes(envelope(eager.spelling, "3", Some("g"), &json!("ann")).repeat(2_000).as_bytes());
+    eager.send_bytes(envelope(eager.form, "3", Some("g"), &json!("ann")).repeat(2_000).as_bytes());
     let mut refused = 0;
     while let Some(frame) = eager.next() {
         refused += usize::from(frame.contains("RATE_LIMITED"));

@@ -5,7 +5,7 @@
 
 mod common;
 
-use common::{CHEAP_PASSWORDS, Client, PATIENCE, Program, Spelling, befriend};
+use common::{CHEAP_PASSWORDS, Client, ContentForm, PATIENCE, Program, befriend};
 use socket2::{Domain, Socket, Type};
 use std::io::{BufRead, BufReader, ErrorKind, Write};
 use std::net::TcpStream;
@@ -31,7 +31,7 @@ impl Server {
     }
 
     fn connect(&self) -> Client {
-        self.program.client(Spelling::Object)
+        self.program.client(ContentForm::Object)
     }
 
     /// What is resident and is no file, in bytes.

@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::{Client, Server, Spelling, Transport, befriend, content, envelope, kind};
+use common::{Client, ContentForm, Server, Transport, befriend, content, envelope, kind};
 use serde_json::json;
 
 #[test]
@@ -15,7 +15,7 @@ fn only_friends_and_only_in_ones_own_name() {
     cy.say("m2", "nobody", "hi", "MF");
     cy.say("m3", "cy", "to myself", "MF");
     let forged = json!({"messageId": "m4", "sender": "bob", "receiver": "ann", "content": "not from bob"});
-    cy.send(&envelope(Spelling::Text, "4", None, &forged));
+    cy.send(&envelope(ContentForm::Text, "4", None, &forged));
     cy.expect_reply("RE_MESSAGE", "m4", "MF");
     cy.expect_error("m4", "FORBIDDEN");
     ann.fence();
@@ -27,7 +27,7 @@ fn the_time_is_the_servers() {
     let server = Server::start();
     let (mut ann, mut bob) = server.friends("ann", "bob");
     let words = json!({"messageId": "m", "sender": "ann", "receiver": "bob", "content": "x", "time": "1"});
-    ann.send(&envelope(Spelling::Text, "4", None, &words));
+    ann.send(&envelope(ContentForm::Text, "4", None, &words));
     let time = bob.expect_push("4", "m")["time"].as_str().unwrap().to_owned();
     assert_eq!(time.len(), 13);
 }
@@ -42,7 +42,7 @@ fn what_is_not_acked_comes_again_unchanged_until_it_is() {
     assert_eq!(bob.recv(), first);
     bob.ack("m");
     // What was sent before the ack was heard may come before this, nothing of it after.
-    bob.send(&envelope(Spelling::Text, "0", Some("heard"), &json!({})));
+    bob.send(&envelope(ContentForm::Text, "0", Some("heard"), &json!({})));
     while bob.recv() == first {}
     // This one comes again twice, in which time the other would have, too.
     ann.say("n", "bob", "next", "MS");
@@ -168,9 +168,9 @@ fn two_senders_may_use_one_id_and_the_second_waits_for_the_first_ack() {
     cy.say("later", "bob", "from cy", "MS");
     bob.fence();
     // An ack that names the other sender is for nothing that was sent.
-    bob.send(&envelope(Spelling::Text, "5", None, &json!({"MessageId": "same", "sender": "cy"})));
+    bob.send(&envelope(ContentForm::Text, "5", None, &json!({"MessageId": "same", "sender": "cy"})));
     bob.fence();
-    bob.send(&envelope(Spelling::Text, "5", None, &json!({"MessageId": "same", "sender": "ann"})));
+    bob.send(&envelope(ContentForm::Text, "5", None, &json!({"MessageId": "same", "sender": "ann"})));
     assert_eq!(bob.expect_push("4", "same")["sender"], "cy");
     assert_eq!(bob.expect_push("4", "later")["sender"], "cy");
     bob.ack("same");
@@ -206,17 +206,17 @@ fn acks_of_nothing_are_ignored() {
 }
 
 #[test]
-fn pushes_come_in_the_spelling_of_the_log_in_answers_in_that_of_the_request() {
+fn pushes_come_in_the_form_of_the_log_in_answers_in_that_of_the_request() {
     let server = Server::start();
     let (mut ann, mut bob) = server.friends("ann", "bob");
-    let mut bob2 = server.client(Transport::WebSocket, Spelling::Object);
+    let mut bob2 = server.client(Transport::WebSocket, ContentForm::Object);
     bob2.log_in("bob");
     bob.expect_error("", "REPLACED");
-    // Asks in the other spelling: the answer is spelled so, the pushes are not.
+    // Asks in the other form: the answer has that form, the pushes are not.
     let words = json!({"messageId": "b1", "sender": "bob", "receiver": "ann", "content": "to ann"});
-    bob2.send(&envelope(Spelling::Text, "4", None, &words));
+    bob2.send(&envelope(ContentForm::Text, "4", None, &words));
     ann.take("b1");
-    assert_eq!(bob2.recv(), common::reply(Spelling::Text, "RE_MESSAGE", "b1", "MS"));
+    assert_eq!(bob2.recv(), common::reply(ContentForm::Text, "RE_MESSAGE", "b1", "MS"));
     ann.send(&ann.message("a1", "bob", "to bob"));
     let push = bob2.recv();
     assert!(push.starts_with("{\"CONTENT\":{\"messageId\":\"a1\""), "{push}");

@@ -2,11 +2,11 @@
 //! that is killed, frozen, stopped, made read-only, and whose connections are ended.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
+#[path = "support/chat_load.rs"]
+mod chat_load;
 mod common;
 #[path = "support/proxies.rs"]
 mod proxies;
-#[path = "support/talkers.rs"]
-mod talkers;
 
 use common::{Client, MariaDb, PATIENCE, Server, befriend, content, kind};
 use hongyan::config::{Config, StoreUrl};
@@ -23,18 +23,18 @@ use std::time::{Duration, Instant};
 const ANSWER_WITHIN: Duration = Duration::from_secs(3);
 /// How long a friend who is there may take for their ack before the store is asked: short, so that
 /// it is asked while it is away.
-const GRACE: Duration = Duration::from_millis(5);
+const SAVE_DELAY: Duration = Duration::from_millis(5);
 
 fn config(url: String) -> Config {
     let mut config = common::config();
     config.store = StoreUrl::Mysql(url);
     config.rules.answer_within_ms = ANSWER_WITHIN.as_millis() as u64;
-    config.rules.save_after_ms = GRACE.as_millis() as u64;
+    config.rules.save_after_ms = SAVE_DELAY.as_millis() as u64;
     config
 }
 
 /// Ann and Bob are online and ack; Dee is online and does not; Cy is away. All are Ann's friends.
-struct House {
+struct Deployment {
     server: Server,
     ann: Client,
     bob: Client,
@@ -43,7 +43,7 @@ struct House {
     next: u32,
 }
 
-impl House {
+impl Deployment {
     fn new(config: Config) -> Self {
         let server = Server::with(config);
         let [mut ann, mut bob, mut cy, mut dee] = ["ann", "bob", "cy", "dee"].map(|name| server.user(name));
@@ -63,8 +63,8 @@ impl House {
         for _ in 0..3 {
             let id = self.id();
             self.ann.send(&self.ann.message(&id, "bob", "honk"));
-            // Later than the grace, so that a saving is tried in the meantime.
-            std::thread::sleep(4 * GRACE);
+            // Later than the save delay, so that a saving is tried in the meantime.
+            std::thread::sleep(4 * SAVE_DELAY);
             self.bob.take(&id);
             self.ann.expect_reply("RE_MESSAGE", &id, "MS");
             self.ann.fence();
@@ -172,55 +172,55 @@ impl House {
 #[test]
 fn killed_and_started_again() {
     let Some(mut database) = MariaDb::start() else { return };
-    let mut house = House::new(config(database.url()));
+    let mut deployment = Deployment::new(config(database.url()));
     for _ in 0..2 {
-        house.talk();
+        deployment.talk();
         database.kill9();
-        house.talk();
-        house.is_refused();
-        house.talk();
+        deployment.talk();
+        deployment.is_refused();
+        deployment.talk();
         database.start_again();
-        house.heals();
+        deployment.heals();
     }
 }
 
 #[test]
 fn frozen_and_thawed() {
     let Some(database) = MariaDb::start() else { return };
-    let mut house = House::new(config(database.url()));
+    let mut deployment = Deployment::new(config(database.url()));
     database.freeze();
-    house.talk();
-    house.is_refused();
-    house.talk();
+    deployment.talk();
+    deployment.is_refused();
+    deployment.talk();
     database.thaw();
-    house.heals();
+    deployment.heals();
 }
 
 #[test]
 fn stopped_and_started_again() {
     let Some(mut database) = MariaDb::start() else { return };
-    let mut house = House::new(config(database.url()));
+    let mut deployment = Deployment::new(config(database.url()));
     database.stop();
-    house.talk();
-    house.is_refused();
+    deployment.talk();
+    deployment.is_refused();
     database.start_again();
-    house.heals();
+    deployment.heals();
 }
 
 #[test]
 fn read_only_and_back() {
     let Some(database) = MariaDb::start() else { return };
-    let mut house = House::new(config(database.url()));
+    let mut deployment = Deployment::new(config(database.url()));
     database.set_read_only(true);
-    house.talk();
-    let id = house.id();
-    house.ann.send(&house.ann.message(&id, "cy", "are you there?"));
-    house.expect_refused(&id, Some("MF"));
+    deployment.talk();
+    let id = deployment.id();
+    deployment.ann.send(&deployment.ann.message(&id, "cy", "are you there?"));
+    deployment.expect_refused(&id, Some("MF"));
     // Requests that only read work.
-    house.ann.send(r#"{"TYPE":"3","MID":"g","CONTENT":"bob"}"#);
-    assert_eq!(kind(&house.ann.recv()), "RE_GETUSER_SUC");
+    deployment.ann.send(r#"{"TYPE":"3","MID":"g","CONTENT":"bob"}"#);
+    assert_eq!(kind(&deployment.ann.recv()), "RE_GETUSER_SUC");
     database.set_read_only(false);
-    house.heals();
+    deployment.heals();
 }
 
 #[test]
@@ -228,23 +228,23 @@ fn a_backlog_is_read_on_while_the_database_is_read_only_and_new_messages_to_who_
     let Some(database) = MariaDb::start() else { return };
     let mut config = config(database.url());
     (config.rules.page_max, config.rules.list_max) = (8, 16);
-    let mut house = House::new(config);
-    let said: Vec<String> = (0..60).map(|_| house.id()).collect();
+    let mut deployment = Deployment::new(config);
+    let said: Vec<String> = (0..60).map(|_| deployment.id()).collect();
     for id in &said {
-        house.ann.say(id, "cy", "honk", "MS");
+        deployment.ann.say(id, "cy", "honk", "MS");
     }
     database.set_read_only(true);
-    let mut cy = house.server.raw();
+    let mut cy = deployment.server.raw();
     cy.log_in("cy");
     cy.take(&said[0]);
-    let new = house.id();
-    house.ann.send(&house.ann.message(&new, "cy", "are you there?"));
+    let new = deployment.id();
+    deployment.ann.send(&deployment.ann.message(&new, "cy", "are you there?"));
     said[1..].iter().for_each(|id| cy.take(id));
     cy.take(&new);
-    house.ann.expect_reply("RE_MESSAGE", &new, "MS");
+    deployment.ann.expect_reply("RE_MESSAGE", &new, "MS");
     drop(cy);
     database.set_read_only(false);
-    house.heals();
+    deployment.heals();
     database.wait_for_pushes(0);
 }
 
@@ -255,58 +255,58 @@ fn what_is_larger_than_the_database_takes_is_told_so_and_not_tried_again() {
     let mut config = config(database.url());
     // Time for an ack before it is stored.
     config.rules.save_after_ms = 1_000;
-    let mut house = House::new(config);
+    let mut deployment = Deployment::new(config);
     let large = "x".repeat(40_000);
     for (receiver, friend) in [("cy", "nobody"), ("dee", "eve")] {
-        let (message, request) = (house.id(), house.id());
-        house.ann.send(&house.ann.message(&message, receiver, &large));
-        house.ann.expect_reply("RE_MESSAGE", &message, "MF");
-        house.ann.expect_error(&message, "BAD_FIELD");
-        house.ann.send(&house.ann.friend("1", &request, "ann", friend, &large));
-        house.ann.expect_error(&request, "BAD_FIELD");
+        let (message, request) = (deployment.id(), deployment.id());
+        deployment.ann.send(&deployment.ann.message(&message, receiver, &large));
+        deployment.ann.expect_reply("RE_MESSAGE", &message, "MF");
+        deployment.ann.expect_error(&message, "BAD_FIELD");
+        deployment.ann.send(&deployment.ann.friend("1", &request, "ann", friend, &large));
+        deployment.ann.expect_error(&request, "BAD_FIELD");
     }
     // A receiver who acks in time needs no store.
-    let id = house.id();
-    house.ann.send(&house.ann.message(&id, "bob", &large));
-    house.bob.take(&id);
-    house.ann.expect_reply("RE_MESSAGE", &id, "MS");
-    house.talk();
-    house.heals();
+    let id = deployment.id();
+    deployment.ann.send(&deployment.ann.message(&id, "bob", &large));
+    deployment.bob.take(&id);
+    deployment.ann.expect_reply("RE_MESSAGE", &id, "MS");
+    deployment.talk();
+    deployment.heals();
 }
 
 #[test]
 fn the_database_moves_to_another_server_under_the_same_name() {
     let Some(mut first) = MariaDb::start() else { return };
     let target = Arc::new(AtomicU16::new(first.port()));
-    let mut house = House::new(config(first.url_by_way_of(moving_proxy(&target))));
+    let mut deployment = Deployment::new(config(first.url_by_way_of(moving_proxy(&target))));
     first.wait_for_pushes(0);
     let second = first.twin();
-    house.heals();
+    deployment.heals();
     first.wait_for_pushes(0);
     // The old one still answers and only reads, with all the connections that it had: nothing but
     // new ones find the new one.
     first.set_read_only(true);
     target.store(second.port(), Ordering::SeqCst);
-    let id = house.id();
-    house.say_until_taken(&id);
+    let id = deployment.id();
+    deployment.say_until_taken(&id);
     assert_eq!((first.pushes(), second.pushes()), (0, 1));
-    house.everything_works(&id);
+    deployment.everything_works(&id);
 }
 
 #[test]
 fn connections_that_are_ended_are_not_noticed() {
     let Some(database) = MariaDb::start() else { return };
-    let mut house = House::new(config(database.url()));
+    let mut deployment = Deployment::new(config(database.url()));
     for _ in 0..3 {
         assert!(database.kill_connections() >= 2);
-        let id = house.id();
-        house.say_until_taken(&id);
-        house.talk();
+        let id = deployment.id();
+        deployment.say_until_taken(&id);
+        deployment.talk();
     }
     database.kill_lock();
-    let id = house.id();
-    house.say_until_taken(&id);
-    house.everything_works(&id);
+    let id = deployment.id();
+    deployment.say_until_taken(&id);
+    deployment.everything_works(&id);
 }
 
 /// Waits for `MS` and is not idle meanwhile.
@@ -394,23 +394,23 @@ fn a_commit_whose_answer_is_lost_is_promised_when_asked_again_and_delivered_once
     let Some(database) = MariaDb::start() else { return };
     let cuts = Arc::new(AtomicU64::new(0));
     let port = harming_proxy(database.port(), Harm::Cut, &cuts);
-    let mut house = House::new(config(database.url_by_way_of(port)));
+    let mut deployment = Deployment::new(config(database.url_by_way_of(port)));
     database.wait_for_pushes(0);
     // Lost once: done again on a new connection, and nobody notices.
     cuts.store(1, Ordering::SeqCst);
-    let once = house.id();
-    house.say_until_taken(&once);
+    let once = deployment.id();
+    deployment.say_until_taken(&once);
     assert_eq!((cuts.load(Ordering::SeqCst), database.pushes()), (0, 1));
     // Lost again and again: not promised, though it is stored.
     cuts.store(1_000, Ordering::SeqCst);
-    let often = house.id();
-    house.ann.send(&house.ann.message(&often, "cy", "lost often"));
-    house.expect_refused(&often, Some("MF"));
+    let often = deployment.id();
+    deployment.ann.send(&deployment.ann.message(&often, "cy", "lost often"));
+    deployment.expect_refused(&often, Some("MF"));
     database.wait_for_pushes(2);
     cuts.store(0, Ordering::SeqCst);
-    house.say_until_taken(&often);
+    deployment.say_until_taken(&often);
     assert_eq!(database.pushes(), 2);
-    house.everything_works(&often);
+    deployment.everything_works(&often);
     database.wait_for_pushes(0);
 }
 
@@ -448,19 +448,19 @@ fn a_commit_that_is_not_answered_for_too_long_is_done_again_and_everything_comes
     // Nobody is refused for the time alone: the store gives up first. One worker, so that all are
     // in one transaction.
     (config.rules.answer_within_ms, config.data_threads) = (30_000, 1);
-    let mut house = House::new(config);
-    befriend(&mut house.ann, &mut house.server.user("eve"));
+    let mut deployment = Deployment::new(config);
+    befriend(&mut deployment.ann, &mut deployment.server.user("eve"));
     database.wait_for_pushes(0);
     // Cy and Eve are away: a message that is not known to be stored is not promised, and said again
     // it is found where it is.
     withheld.store(1, Ordering::SeqCst);
     let away = ["cy", "eve"];
-    let said: Vec<_> = (0..20).map(|n| (house.id(), away[n % 2])).collect();
-    let refused = say_all_until_taken(&mut house.ann, &said);
+    let said: Vec<_> = (0..20).map(|n| (deployment.id(), away[n % 2])).collect();
+    let refused = say_all_until_taken(&mut deployment.ann, &said);
     assert!(refused.contains(&said[0].0), "its answer was withheld: {refused:?}");
     assert_eq!((withheld.load(Ordering::SeqCst), database.pushes()), (0, 20));
     for name in away {
-        let mut friend = house.server.raw();
+        let mut friend = deployment.server.raw();
         friend.log_in(name);
         said.iter().filter(|(_, to)| *to == name).for_each(|(id, _)| friend.take(id));
         friend.fence();
@@ -469,10 +469,10 @@ fn a_commit_that_is_not_answered_for_too_long_is_done_again_and_everything_comes
     // Dee is there, so that her ack may still come: the server itself does it again, and nobody
     // notices.
     withheld.store(1, Ordering::SeqCst);
-    let said: Vec<_> = (0..5).map(|_| (house.id(), "dee")).collect();
-    assert_eq!(say_all_until_taken(&mut house.ann, &said), BTreeSet::new());
+    let said: Vec<_> = (0..5).map(|_| (deployment.id(), "dee")).collect();
+    assert_eq!(say_all_until_taken(&mut deployment.ann, &said), BTreeSet::new());
     assert_eq!((withheld.load(Ordering::SeqCst), database.pushes()), (0, 5));
-    let mut dee = house.server.raw();
+    let mut dee = deployment.server.raw();
     dee.log_in("dee");
     said.iter().for_each(|(id, _)| dee.take(id));
     dee.fence();
@@ -484,5 +484,5 @@ fn whatever_happens_to_the_database_all_that_was_promised_comes_once_and_in_orde
     let Some(mut database) = MariaDb::start() else { return };
     let seed = std::env::var("SEED").ok().and_then(|text| text.parse().ok()).unwrap_or(1);
     println!("SEED={seed}");
-    talkers::run(&mut database, config, seed);
+    chat_load::run(&mut database, config, seed);
 }

@@ -48,7 +48,7 @@ fn hex(bytes: &[u8]) -> String {
 }
 
 #[test]
-fn the_twin_agrees_with_a_published_vector() {
+fn the_reference_agrees_with_a_published_vector() {
     // RFC 7914, section 11.
     let expected = "55ac046e56e3089fec1691c22544b605f94185216dde0465e68b9d57c20dacbc";
     assert_eq!(hex(&pbkdf2(b"passwd", b"salt", 1)), expected);

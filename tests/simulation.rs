@@ -106,8 +106,8 @@ fn the_same_seed_gives_the_same_trace() {
     assert_ne!(run(1_001, 300).trace, run(1_002, 300).trace);
 }
 
-// Seeds that failed because of a mistake in the core. `tests/core/found.rs` shows each mistake by
-// itself.
+// Seeds that failed because of a mistake in the core. `tests/core/regressions.rs` shows each
+// mistake by itself.
 
 #[test]
 fn seed_1_timers_of_one_coarse_slot_hid_each_other_and_an_ack_left_a_push_in_the_store() {

@@ -6,7 +6,7 @@
 
 mod common;
 
-use common::{CHEAP_PASSWORDS, Client, PATIENCE, Program, Server, Spelling, befriend, content};
+use common::{CHEAP_PASSWORDS, Client, ContentForm, PATIENCE, Program, Server, befriend, content};
 use hongyan::config::StoreUrl;
 use hongyan::store::Store;
 use hongyan::store::sqlite::SqliteStore;
@@ -80,7 +80,7 @@ fn nothing_is_promised_into_a_file_that_has_lost_its_name() {
         let path = folder.path().join("data").join("im.db");
         std::fs::create_dir(path.parent().unwrap()).unwrap();
         let server = start(&path);
-        let [mut ann, mut bob] = ["ann", "bob"].map(|name| server.user(name, Spelling::Text));
+        let [mut ann, mut bob] = ["ann", "bob"].map(|name| server.user(name, ContentForm::Text));
         befriend(&mut ann, &mut bob);
         drop(bob);
         ann.say("before", "bob", "safe", "MS");
@@ -100,7 +100,7 @@ fn when_the_same_file_is_back_it_goes_on_and_what_was_promised_is_there() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("im.db");
     let server = start(&path);
-    let [mut ann, mut bob] = ["ann", "bob"].map(|name| server.user(name, Spelling::Text));
+    let [mut ann, mut bob] = ["ann", "bob"].map(|name| server.user(name, ContentForm::Text));
     befriend(&mut ann, &mut bob);
     drop(bob);
     ann.say("m1", "bob", "before", "MS");
@@ -119,7 +119,7 @@ fn when_the_same_file_is_back_it_goes_on_and_what_was_promised_is_there() {
         std::thread::sleep(Duration::from_millis(20));
     }
     server.wait_for("the store works again");
-    let mut bob = server.client(Spelling::Text);
+    let mut bob = server.client(ContentForm::Text);
     bob.log_in("bob");
     bob.take("m1");
     bob.take("m2");
@@ -157,7 +157,7 @@ fn a_file_that_is_gone_is_not_made_anew_beside_its_log() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("im.db");
     let server = start(&path);
-    let [mut ann, mut bob] = ["ann", "bob"].map(|name| server.user(name, Spelling::Text));
+    let [mut ann, mut bob] = ["ann", "bob"].map(|name| server.user(name, ContentForm::Text));
     befriend(&mut ann, &mut bob);
     drop(bob);
     ann.say("before", "bob", "safe", "MS");
@@ -174,7 +174,7 @@ fn a_file_that_is_gone_is_not_made_anew_beside_its_log() {
     }
     std::fs::rename(beside(&path, ".bak"), &path).unwrap();
     let server = start(&path);
-    let mut bob = server.client(Spelling::Text);
+    let mut bob = server.client(ContentForm::Text);
     bob.log_in("bob");
     bob.take("before");
 }

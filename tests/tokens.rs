@@ -8,14 +8,14 @@ use hongyan::config::{Config, StoreUrl};
 use serde_json::json;
 
 fn ask(client: &mut Client, want: &str) -> String {
-    client.send(&envelope(client.spelling, "TOKEN", Some("t"), &json!({"want": want})));
+    client.send(&envelope(client.form, "TOKEN", Some("t"), &json!({"want": want})));
     let frame = client.recv();
     assert_eq!(kind(&frame), "RE_TOKEN", "{frame}");
     content(&frame)["Content"].as_str().unwrap().to_owned()
 }
 
 fn resume(client: &mut Client, name: &str, token: &str) {
-    client.send(&envelope(client.spelling, "2", Some("l"), &json!({"USER": name, "TOKEN": token})));
+    client.send(&envelope(client.form, "2", Some("l"), &json!({"USER": name, "TOKEN": token})));
 }
 
 #[test]
@@ -32,7 +32,7 @@ fn the_frames_byte_for_byte() {
         let frame = ann.recv();
         assert!(frame.starts_with(r#"{"CONTENT":{"MessageId":"t","Content":"BAD_FIELD: "#), "{frame}");
     }
-    // The connection's own spelling is still that of its log-in.
+    // The connection's own form is still that of its log-in.
     ann.send(r#"{"MID":"h","TYPE":"0"}"#);
     assert!(ann.recv().starts_with(r#"{"CONTENT":"{\"MessageId\":\"h\""#));
     ann.send(r#"{"MID":"l","CONTENT":{"USER":"ann","PASS":"secret","TOKEN":"x"},"TYPE":"2"}"#);
@@ -46,9 +46,9 @@ fn a_token_stands_for_the_password_on_every_transport_and_dies_when_revoked() {
     let server = Server::start();
     let mut ann = server.user("ann");
     for transport in TRANSPORTS {
-        for spelling in BOTH {
+        for form in BOTH {
             let token = ask(&mut ann, "new");
-            let mut next = server.client(transport, spelling);
+            let mut next = server.client(transport, form);
             resume(&mut next, "ann", &token);
             next.expect_reply("RE_SIGNUP", "l", "LS");
             ann.expect_error("", "REPLACED");
@@ -108,7 +108,7 @@ fn a_stored_password_that_cannot_be_read_is_called_so() {
         let server = Server::with(config());
         let mut ann = server.raw();
         for proof in ["PASS", "TOKEN"] {
-            ann.send(&envelope(ann.spelling, "2", Some("l"), &json!({"USER": "ann", proof: "secret"})));
+            ann.send(&envelope(ann.form, "2", Some("l"), &json!({"USER": "ann", proof: "secret"})));
             ann.expect_reply("RE_SIGNUP", "l", "LF");
             // Whether a token would fit cannot be known when only its hash is spoilt; it does not.
             if proof == "PASS" || spoilt.starts_with('C') {

@@ -4,7 +4,7 @@
 
 mod common;
 
-use common::{Client, Server, Spelling, Transport, config, envelope, reply};
+use common::{Client, ContentForm, Server, Transport, config, envelope, reply};
 use serde_json::json;
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -46,7 +46,8 @@ fn raw_envelopes_back_to_back_pretty_printed_and_on_lines() {
 fn a_thousand_envelopes_in_one_segment_are_answered_in_order() {
     let server = Server::start();
     let mut client = server.user("ann");
-    let beats: String = (0..1_000).map(|n| envelope(Spelling::Text, "0", Some(&n.to_string()), &json!({}))).collect();
+    let beats: String =
+        (0..1_000).map(|n| envelope(ContentForm::Text, "0", Some(&n.to_string()), &json!({}))).collect();
     client.send_bytes(beats.as_bytes());
     for n in 0..1_000 {
         let frame = client.recv();
@@ -61,9 +62,9 @@ fn lines_pasted_at_once_are_worked_off_in_order() {
     let account = json!({"userName": "ann", "hashValue": "secret"});
     let login = json!({"USER": "ann", "PASS": "secret"});
     let lines = [
-        envelope(Spelling::Text, "1", Some("s"), &account),
-        envelope(Spelling::Text, "2", Some("l"), &login),
-        envelope(Spelling::Text, "0", Some("h"), &json!({})),
+        envelope(ContentForm::Text, "1", Some("s"), &account),
+        envelope(ContentForm::Text, "2", Some("l"), &login),
+        envelope(ContentForm::Text, "0", Some("h"), &json!({})),
     ];
     client.send_bytes(lines.join("\n").as_bytes());
     client.expect_reply("RE_SIGNUP", "s", "SS");
@@ -76,7 +77,7 @@ fn a_client_that_ends_its_side_still_gets_its_answers() {
     let server = Server::start();
     let mut client = server.raw();
     let account = json!({"userName": "ann", "hashValue": "secret"});
-    client.send(&envelope(Spelling::Text, "1", Some("s"), &account));
+    client.send(&envelope(ContentForm::Text, "1", Some("s"), &account));
     client.stream().shutdown(std::net::Shutdown::Write).unwrap();
     client.expect_reply("RE_SIGNUP", "s", "SS");
     client.expect_closed();
@@ -305,7 +306,7 @@ fn an_envelope_that_is_too_large_is_told_so_and_closed() {
             let empty = r#"{"TYPE":"0","MID":"x","pad":""}"#;
             format!(r#"{{"TYPE":"0","MID":"x","pad":"{}"}}"#, "x".repeat(length - empty.len()))
         };
-        let mut client = server.client(transport, Spelling::Text);
+        let mut client = server.client(transport, ContentForm::Text);
         assert_eq!(fits(1_024).len(), 1_024);
         client.send(&fits(1_024));
         client.expect_error("x", not_logged_in());
@@ -337,7 +338,7 @@ fn a_client_that_does_not_read_is_not_read_from_and_harms_nobody() {
     let server = Server::with(config());
     let (mut ann, mut bob) = server.friends("ann", "bob");
     let mut deaf = server.user("deaf");
-    let beat = envelope(Spelling::Text, "0", Some("x"), &json!({}));
+    let beat = envelope(ContentForm::Text, "0", Some("x"), &json!({}));
     let flood = beat.repeat(2_000);
     deaf.stream().set_nonblocking(true).unwrap();
     // Writes until the server takes no more, so both its buffers and the kernel's are full.
@@ -357,5 +358,5 @@ fn a_client_that_does_not_read_is_not_read_from_and_harms_nobody() {
     }
     ann.send(&ann.message("m", "bob", "still here"));
     bob.take("m");
-    ann.expect(&reply(Spelling::Text, "RE_MESSAGE", "m", "MS"));
+    ann.expect(&reply(ContentForm::Text, "RE_MESSAGE", "m", "MS"));
 }

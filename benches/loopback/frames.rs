@@ -1,7 +1,7 @@
 //! What the clients say, prepared: only the id is written anew for each message, at its fixed
 //! place.
 //!
-//! hongyan is spoken to in the string spelling, in which the ids of all four frames stand at the
+//! hongyan is spoken to in the string form, in which the ids of all four frames stand at the
 //! same place. The relay gets the same frames. MQTT 3.1.1 with QoS 1 is the same flow: PUBLISH,
 //! PUBLISH, PUBACK, PUBACK.
 

@@ -2,18 +2,17 @@
 //! goes.
 
 use super::Chat;
-use super::answer::{Asker, BUSY, DAMAGED, Fault, NO_HASHING, fault_of, owned_id};
+use super::answer::{BUSY, DAMAGED, Fault, NO_HASHING, PendingRequest, fault_of, owned_id};
+use super::auth_queue::Waiting;
 use super::contract::{Action, ConnId, Job, Outcome, TOKEN_SLACK_MS, Ticket};
-use super::friend::Friendship;
-use super::gate::Waiting;
-use super::item::ItemRef;
+use super::job::JobPurpose;
 use super::paging::{DAMAGED_PAGE_RETRY_MS, PAGE_RETRY_MS};
 use super::tries::{Settled, Try};
 use super::users::UserId;
 use crate::protocol::error::ErrorCode;
 use crate::protocol::field::{Profile, Secret, UserName};
 use crate::protocol::reply::{Reply, ReplyId};
-use crate::protocol::request::{Proof, Spelling, TokenVerb, Verb};
+use crate::protocol::request::{ContentForm, TokenVerb, Verb};
 
 /// Whatever the client does, it stays so: nothing that says *try again*.
 const UNREADABLE: Fault = Fault(
@@ -21,82 +20,26 @@ const UNREADABLE: Fault = Fault(
     "what is stored of this account's password cannot be read, trying again does not help: the operator must reset it",
 );
 
-/// What a job in flight is for.
-#[derive(Debug)]
-pub(super) enum Pending {
-    Hash {
-        request: Ticket,
-        profile: Box<Profile>,
-    },
-    Create {
-        request: Ticket,
-    },
-    /// Holds a reference to the user, who is loading.
-    LogIn {
-        request: Ticket,
-        user: UserId,
-        proof: Proof,
-        attempt: Try,
-    },
-    Prove {
-        request: Ticket,
-        user: UserName,
-        proof: Proof,
-        attempt: Try,
-    },
-    Verify {
-        request: Ticket,
-        user: UserName,
-        attempt: Try,
-    },
-    Token {
-        request: Ticket,
-    },
-    /// Holds a reference to the user, who is loading.
-    Load {
-        request: Ticket,
-        user: UserId,
-    },
-    /// Holds a reference to the user.
-    Page(UserId),
-    Profile {
-        request: Ticket,
-    },
-    Save(ItemRef),
-    Delete {
-        receiver: UserName,
-        seq: u64,
-    },
-    Friendship(Friendship),
-    /// A push that may be in the store is looked for. Holds a reference to its receiver.
-    Lost {
-        receiver: UserId,
-        seq: u64,
-    },
-    /// Whose friends are read anew. Holds a reference to the user, who is loading.
-    Friends(UserId),
-}
-
 /// Where an answer goes.
-pub(super) type To = (ConnId, Spelling, ReplyId);
+pub(super) type ReplyTo = (ConnId, ContentForm, ReplyId);
 
 impl Chat {
     #[inline(never)]
-    pub(super) fn sign_up(&mut self, to: To, profile: Box<Profile>, secret: Secret, out: &mut Vec<Action>) {
-        let origin = self.sessions.get(to.0).and_then(|session| session.origin);
-        if let Err(fault) = self.has_place_for_sign_up(origin) {
+    pub(super) fn sign_up(&mut self, to: ReplyTo, profile: Box<Profile>, secret: Secret, out: &mut Vec<Action>) {
+        let address_key = self.sessions.get(to.0).and_then(|session| session.address_key);
+        if let Err(fault) = self.has_place_for_sign_up(address_key) {
             return self.refuse(to, Some(Verb::SignUp), Some(fault), out);
         }
-        if let Err(fault) = self.admit_sign_up(origin) {
+        if let Err(fault) = self.admit_sign_up(address_key) {
             return self.refuse_try(to, Verb::SignUp, fault, out);
         }
         let request = self.ask(to, Verb::SignUp, out);
-        self.wait_at_gate(Waiting::SignUp { request, origin, profile, secret }, out);
+        self.enqueue_auth(Waiting::SignUp { request, address_key, profile, secret }, out);
     }
 
     /// TYPE TOKEN: the cheap way back, for a user who is logged in.
     #[inline(never)]
-    pub(super) fn token(&mut self, to: To, user: UserId, verb: TokenVerb, out: &mut Vec<Action>) {
+    pub(super) fn token(&mut self, to: ReplyTo, user: UserId, verb: TokenVerb, out: &mut Vec<Action>) {
         let user = self.users.get(user).name.clone();
         let request = self.ask(to, Verb::Token, out);
         let (now_ms, rules) = (self.now.wall_ms, &self.rules);
@@ -108,158 +51,167 @@ impl Chat {
             }
             TokenVerb::Revoke => Job::RevokeTokens { user },
         };
-        self.submit_for(request, job, Pending::Token { request }, out);
+        self.submit_for(request, job, JobPurpose::Token { request }, out);
     }
 
     #[inline(never)]
     pub(super) fn get_user(&mut self, conn: ConnId, id: ReplyId, user: UserName, out: &mut Vec<Action>) {
-        let Some((spelling, Some(asker))) = self.sessions.get(conn).map(|session| (session.spelling, session.user))
-        else {
+        let Some((form, Some(asker))) = self.sessions.get(conn).map(|session| (session.form, session.user)) else {
             return;
         };
         let asker = self.users.get(asker).name.clone();
-        let request = self.ask((conn, spelling, id), Verb::GetUser, out);
-        self.submit_for(request, Job::GetProfile { asker, user }, Pending::Profile { request }, out);
+        let request = self.ask((conn, form, id), Verb::GetUser, out);
+        self.submit_for(request, Job::GetProfile { asker, user }, JobPurpose::Profile { request }, out);
     }
 
-    pub(super) fn ask(&mut self, (conn, spelling, id): To, verb: Verb, out: &mut Vec<Action>) -> Ticket {
-        self.await_answer(Asker { conn, spelling, id, verb }, out)
+    pub(super) fn ask(&mut self, (conn, form, id): ReplyTo, verb: Verb, out: &mut Vec<Action>) -> Ticket {
+        self.await_answer(PendingRequest { conn, form, id, verb }, out)
     }
 
     /// Submits a job that a request waits for, or refuses the request.
-    pub(super) fn submit_for(&mut self, request: Ticket, job: Job, pending: Pending, out: &mut Vec<Action>) {
-        if let Err(pending) = self.submit(job, pending, out) {
-            self.forget_pending(pending, Settled::NotMade, out);
+    pub(super) fn submit_for(&mut self, request: Ticket, job: Job, purpose: JobPurpose, out: &mut Vec<Action>) {
+        if let Err(purpose) = self.submit(job, purpose, out) {
+            self.forget_job(purpose, Settled::NotMade, out);
             self.refuse_waiting(request, Some(BUSY), out);
         }
     }
 
     /// Undoes what was counted for a job that could not be submitted or has failed.
-    pub(super) fn forget_pending(&mut self, pending: Pending, tried: Settled, out: &mut Vec<Action>) {
-        match pending {
-            Pending::Hash { .. } => self.gate.run_ended(),
-            Pending::Verify { user, attempt, .. } => {
-                self.gate.run_ended();
+    pub(super) fn forget_job(&mut self, purpose: JobPurpose, tried: Settled, out: &mut Vec<Action>) {
+        match purpose {
+            JobPurpose::Hash { .. } => self.auth_queue.run_ended(),
+            JobPurpose::Verify { user, attempt, .. } => {
+                self.auth_queue.run_ended();
                 self.settle(&user, attempt, tried);
             }
-            Pending::LogIn { user, attempt, .. } => {
+            JobPurpose::LogIn { user, attempt, .. } => {
                 self.settle_of(user, attempt, tried);
                 self.reading_ended(user, out);
             }
-            Pending::Prove { user, attempt, .. } => self.settle(&user, attempt, tried),
-            Pending::Load { user, .. } => self.reading_ended(user, out),
-            Pending::Page(user) => self.page_failed(user, PAGE_RETRY_MS),
-            Pending::Friends(user) => self.friends_read(user, None, out),
-            Pending::Lost { receiver, seq } => self.look_again_later(receiver, seq),
-            Pending::Delete { receiver, seq } => self.delete_failed(receiver, seq),
-            Pending::Create { .. }
-            | Pending::Token { .. }
-            | Pending::Profile { .. }
-            | Pending::Save(_)
-            | Pending::Friendship(_) => {}
+            JobPurpose::Prove { user, attempt, .. } => self.settle(&user, attempt, tried),
+            JobPurpose::Load { user, .. } => self.reading_ended(user, out),
+            JobPurpose::Page(user) => self.page_failed(user, PAGE_RETRY_MS),
+            JobPurpose::Friends(user) => self.friends_read(user, None, out),
+            JobPurpose::Lost { receiver, seq } => self.look_again_later(receiver, seq),
+            JobPurpose::Delete { receiver, seq } => self.delete_failed(receiver, seq),
+            JobPurpose::Create { .. }
+            | JobPurpose::Token { .. }
+            | JobPurpose::Profile { .. }
+            | JobPurpose::Save(_)
+            | JobPurpose::Friendship(_) => {}
         }
     }
 
-    pub(super) fn job_done(&mut self, pending: Pending, outcome: Outcome, out: &mut Vec<Action>) {
-        match (pending, outcome) {
-            (Pending::Save(item), outcome) => self.saved(item, &outcome, out),
-            (Pending::Delete { seq, .. }, Outcome::Deleted) => {
+    pub(super) fn job_done(&mut self, purpose: JobPurpose, outcome: Outcome, out: &mut Vec<Action>) {
+        match (purpose, outcome) {
+            (JobPurpose::Save(item), outcome) => self.on_save_result(item, &outcome, out),
+            (JobPurpose::Delete { seq, .. }, Outcome::Deleted) => {
                 self.undeleted.remove(&seq);
             }
-            (Pending::Page(user), Outcome::Page(page)) => self.page_read(user, page, out),
-            (Pending::Lost { receiver, seq }, Outcome::Page(page)) => self.looked_for((receiver, seq), page, out),
-            (Pending::Friends(user), Outcome::Loaded { friends, .. }) => self.friends_read(user, Some(&friends), out),
-            (Pending::Friendship(friendship), outcome) => self.friendship_done(friendship, &outcome, out),
-            (Pending::Hash { request, profile }, Outcome::Hashed(password_hash)) => {
-                self.gate.run_ended();
+            (JobPurpose::Page(user), Outcome::Page(page)) => self.page_read(user, page, out),
+            (JobPurpose::Lost { receiver, seq }, Outcome::Page(page)) => self.looked_for((receiver, seq), page, out),
+            (JobPurpose::Friends(user), Outcome::Loaded { friends, .. }) => {
+                self.friends_read(user, Some(&friends), out)
+            }
+            (JobPurpose::Friendship(friendship), outcome) => self.friendship_done(friendship, &outcome, out),
+            (JobPurpose::Hash { request, profile }, Outcome::Hashed(password_hash)) => {
+                self.auth_queue.run_ended();
                 if self.requests.contains(request) {
                     let job = Job::CreateAccount { profile, password_hash };
-                    self.submit_for(request, job, Pending::Create { request }, out);
+                    self.submit_for(request, job, JobPurpose::Create { request }, out);
                 }
-                self.open_gate(out);
+                self.start_auth_runs(out);
             }
-            (Pending::Create { request }, Outcome::Created) => self.answer(request, Reply::SignUp { done: true }, out),
-            (Pending::Create { request }, Outcome::NameTaken) => self.refuse_waiting(request, None, out),
-            (Pending::LogIn { request, user, attempt, .. }, Outcome::Loaded { friends, page }) => {
+            (JobPurpose::Create { request }, Outcome::Created) => {
+                self.answer(request, Reply::SignUp { done: true }, out)
+            }
+            (JobPurpose::Create { request }, Outcome::NameTaken) => self.refuse_waiting(request, None, out),
+            (JobPurpose::LogIn { request, user, attempt, .. }, Outcome::Loaded { friends, page }) => {
                 self.settle_of(user, attempt, Settled::Right);
-                self.logged_in(request, user, Some((&friends, page)), out);
+                self.complete_login(request, user, Some((&friends, page)), out);
                 self.reading_ended(user, out);
             }
-            (Pending::Load { request, user }, Outcome::Loaded { friends, page }) => {
-                self.logged_in(request, user, Some((&friends, page)), out);
+            (JobPurpose::Load { request, user }, Outcome::Loaded { friends, page }) => {
+                self.complete_login(request, user, Some((&friends, page)), out);
                 self.reading_ended(user, out);
             }
-            (Pending::LogIn { request, user, proof, attempt }, Outcome::Unproven { password_hash, differs }) => {
+            (
+                JobPurpose::LogIn { request, user, credential, attempt },
+                Outcome::Unproven { password_hash, differs },
+            ) => {
                 let attempt = Try { differs, ..attempt };
                 let name = self.users.get(user).name.clone();
                 self.reading_ended(user, out);
-                self.unproven(request, name, proof, attempt, password_hash, out);
+                self.unproven(request, name, credential, attempt, password_hash, out);
             }
-            (Pending::Prove { request, user, attempt, .. }, Outcome::Proven) => {
+            (JobPurpose::Prove { request, user, attempt, .. }, Outcome::Proven) => {
                 self.settle(&user, attempt, Settled::Right);
                 self.proven(request, &user, out);
             }
-            (Pending::Prove { request, user, proof, attempt }, Outcome::Unproven { password_hash, differs }) => {
+            (
+                JobPurpose::Prove { request, user, credential, attempt },
+                Outcome::Unproven { password_hash, differs },
+            ) => {
                 let attempt = Try { differs, ..attempt };
-                self.unproven(request, user, proof, attempt, password_hash, out);
+                self.unproven(request, user, credential, attempt, password_hash, out);
             }
-            (Pending::Token { request }, Outcome::Token(token)) => self.answer(request, Reply::Token(token), out),
-            (Pending::Token { request }, Outcome::TokensRevoked) => self.answer(request, Reply::TokensRevoked, out),
-            (Pending::Verify { request, user, attempt }, Outcome::Verified(fits)) => {
-                self.gate.run_ended();
+            (JobPurpose::Token { request }, Outcome::Token(token)) => self.answer(request, Reply::Token(token), out),
+            (JobPurpose::Token { request }, Outcome::TokensRevoked) => self.answer(request, Reply::TokensRevoked, out),
+            (JobPurpose::Verify { request, user, attempt }, Outcome::Verified(fits)) => {
+                self.auth_queue.run_ended();
                 self.settle(&user, attempt, if fits { Settled::Right } else { Settled::Wrong });
                 if fits {
                     self.proven(request, &user, out);
                 } else {
                     self.refuse_waiting(request, None, out);
                 }
-                self.open_gate(out);
+                self.start_auth_runs(out);
             }
-            (Pending::Profile { request }, Outcome::Profile(profile)) => {
+            (JobPurpose::Profile { request }, Outcome::Profile(profile)) => {
                 let reply = profile.map_or(Reply::NoSuchProfile, Reply::Profile);
                 self.answer(request, reply, out);
             }
-            (pending, outcome) => {
+            (purpose, outcome) => {
                 debug_assert!(
                     matches!(outcome, Outcome::Failed | Outcome::Refused | Outcome::TooLarge),
-                    "{pending:?} came back as {outcome:?}"
+                    "{purpose:?} came back as {outcome:?}"
                 );
-                self.job_failed(pending, &outcome, out);
+                self.job_failed(purpose, &outcome, out);
             }
         }
     }
 
-    fn job_failed(&mut self, pending: Pending, outcome: &Outcome, out: &mut Vec<Action>) {
+    fn job_failed(&mut self, purpose: JobPurpose, outcome: &Outcome, out: &mut Vec<Action>) {
         let refused = !matches!(outcome, Outcome::Failed);
         let of_store = fault_of(outcome);
-        let request = match &pending {
-            Pending::LogIn { request, .. } | Pending::Prove { request, .. } => {
+        let request = match &purpose {
+            JobPurpose::LogIn { request, .. } | JobPurpose::Prove { request, .. } => {
                 Some((*request, if refused { UNREADABLE } else { of_store }))
             }
-            Pending::Verify { request, .. } => Some((*request, if refused { UNREADABLE } else { NO_HASHING })),
-            Pending::Hash { request, .. } => Some((*request, NO_HASHING)),
-            Pending::Create { request } => Some((*request, of_store)),
-            Pending::Token { request } | Pending::Load { request, .. } | Pending::Profile { request } => {
+            JobPurpose::Verify { request, .. } => Some((*request, if refused { UNREADABLE } else { NO_HASHING })),
+            JobPurpose::Hash { request, .. } => Some((*request, NO_HASHING)),
+            JobPurpose::Create { request } => Some((*request, of_store)),
+            JobPurpose::Token { request } | JobPurpose::Load { request, .. } | JobPurpose::Profile { request } => {
                 Some((*request, if refused { DAMAGED } else { of_store }))
             }
-            Pending::Page(_)
-            | Pending::Save(_)
-            | Pending::Delete { .. }
-            | Pending::Friendship(_)
-            | Pending::Friends(_)
-            | Pending::Lost { .. } => None,
+            JobPurpose::Page(_)
+            | JobPurpose::Save(_)
+            | JobPurpose::Delete { .. }
+            | JobPurpose::Friendship(_)
+            | JobPurpose::Friends(_)
+            | JobPurpose::Lost { .. } => None,
         };
         // A row that cannot be read was asked for all the same: it counts, or a client could go on
         // for ever.
         let tried = if refused { Settled::Wrong } else { Settled::NotMade };
-        match (pending, outcome) {
-            (Pending::Page(user), Outcome::Refused) => self.page_failed(user, DAMAGED_PAGE_RETRY_MS),
-            (pending, _) => self.forget_pending(pending, tried, out),
+        match (purpose, outcome) {
+            (JobPurpose::Page(user), Outcome::Refused) => self.page_failed(user, DAMAGED_PAGE_RETRY_MS),
+            (purpose, _) => self.forget_job(purpose, tried, out),
         }
         if let Some((request, fault)) = request {
             self.refuse_waiting(request, Some(fault), out);
         }
-        self.open_gate(out);
+        self.start_auth_runs(out);
     }
 }
 

@@ -28,11 +28,11 @@ impl Chat {
                 self.delete(name.seq, user, out);
             }
         }
-        self.room_made(user, out);
+        self.on_space(user, out);
     }
 
     pub(super) fn heartbeat(&mut self, conn: ConnId, id: ReplyId, out: &mut Vec<Action>) {
-        let spelling = self.sessions.get(conn).map(|session| session.spelling).unwrap_or_default();
-        self.reply(conn, spelling, id, Reply::Heartbeat { time_ms: self.now.wall_ms }, out);
+        let form = self.sessions.get(conn).map(|session| session.form).unwrap_or_default();
+        self.reply(conn, form, id, Reply::Heartbeat { time_ms: self.now.wall_ms }, out);
     }
 }

@@ -4,7 +4,7 @@ use super::contract::{Action, CloseReason, ConnId, Outcome, Ticket};
 use super::{Chat, Due};
 use crate::protocol::error::ErrorCode;
 use crate::protocol::reply::{Reply, ReplyId};
-use crate::protocol::request::{Spelling, Verb};
+use crate::protocol::request::{ContentForm, Verb};
 
 /// Why a request failed, besides its own answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,9 +47,9 @@ pub(super) fn fault_of(outcome: &Outcome) -> Fault {
 
 /// A request that waits for a job: where its answer goes.
 #[derive(Debug)]
-pub(super) struct Asker {
+pub(super) struct PendingRequest {
     pub(super) conn: ConnId,
-    pub(super) spelling: Spelling,
+    pub(super) form: ContentForm,
     pub(super) id: ReplyId,
     pub(super) verb: Verb,
 }
@@ -63,9 +63,9 @@ pub(super) fn owned_id(id: Option<&str>) -> ReplyId {
 
 impl Chat {
     /// Answers, if that very connection still lives.
-    pub(super) fn reply(&self, conn: ConnId, spelling: Spelling, id: ReplyId, reply: Reply, out: &mut Vec<Action>) {
+    pub(super) fn reply(&self, conn: ConnId, form: ContentForm, id: ReplyId, reply: Reply, out: &mut Vec<Action>) {
         if self.sessions.get(conn).is_some() {
-            out.push(Action::Reply { conn, spelling, id, reply });
+            out.push(Action::Reply { conn, form, id, reply });
         }
     }
 
@@ -74,7 +74,7 @@ impl Chat {
     #[inline(never)]
     pub(super) fn refuse(
         &self,
-        (conn, spelling, id): (ConnId, Spelling, ReplyId),
+        (conn, form, id): (ConnId, ContentForm, ReplyId),
         verb: Option<Verb>,
         fault: Option<Fault>,
         out: &mut Vec<Action>,
@@ -88,45 +88,45 @@ impl Chat {
         match (own, fault) {
             (Some(reply), Some(Fault(code, why))) => {
                 if self.sessions.get(conn).is_some() {
-                    out.push(Action::Refuse { conn, spelling, id, reply, code, why });
+                    out.push(Action::Refuse { conn, form, id, reply, code, why });
                 }
             }
-            (Some(own), None) => self.reply(conn, spelling, id, own, out),
-            (None, Some(Fault(code, why))) => self.reply(conn, spelling, id, Reply::Error { code, why }, out),
+            (Some(own), None) => self.reply(conn, form, id, own, out),
+            (None, Some(Fault(code, why))) => self.reply(conn, form, id, Reply::Error { code, why }, out),
             (None, None) => {}
         }
     }
 
     /// Notes a request that waits for jobs; it is answered in time whatever becomes of them.
-    pub(super) fn await_answer(&mut self, asker: Asker, out: &mut Vec<Action>) -> Ticket {
-        if !matches!(asker.verb, Verb::SignUp | Verb::Login) {
-            self.owes(asker.conn);
-        } else if let Some(session) = self.sessions.get_mut(asker.conn) {
+    pub(super) fn await_answer(&mut self, pending: PendingRequest, out: &mut Vec<Action>) -> Ticket {
+        if !matches!(pending.verb, Verb::SignUp | Verb::Login) {
+            self.owes(pending.conn);
+        } else if let Some(session) = self.sessions.get_mut(pending.conn) {
             session.held = true;
-            out.push(Action::Hold { conn: asker.conn });
+            out.push(Action::Hold { conn: pending.conn });
         }
-        let request = self.requests.insert(asker);
-        self.answer_by(self.now.mono_ms + self.rules.answer_within_ms, Due::Request(request));
+        let request = self.requests.insert(pending);
+        self.answer_before(self.now.mono_ms + self.rules.answer_within_ms, Due::Request(request));
         request
     }
 
     /// The request is about to be answered: where to. `None` if it has been, or its connection is
     /// gone.
-    pub(super) fn asker(&mut self, request: Ticket, out: &mut Vec<Action>) -> Option<Asker> {
-        let asker = self.requests.remove(request)?;
-        let session = self.sessions.get_mut(asker.conn)?;
-        if !matches!(asker.verb, Verb::SignUp | Verb::Login) {
-            self.owes_less(asker.conn);
+    pub(super) fn take_pending(&mut self, request: Ticket, out: &mut Vec<Action>) -> Option<PendingRequest> {
+        let pending = self.requests.remove(request)?;
+        let session = self.sessions.get_mut(pending.conn)?;
+        if !matches!(pending.verb, Verb::SignUp | Verb::Login) {
+            self.owes_less(pending.conn);
         } else if std::mem::take(&mut session.held) {
-            out.push(Action::Resume { conn: asker.conn });
+            out.push(Action::Resume { conn: pending.conn });
         }
-        Some(asker)
+        Some(pending)
     }
 
     /// The user of this connection waits for one more answer.
     pub(super) fn owes(&mut self, conn: ConnId) {
         if let Some(session) = self.sessions.get_mut(conn) {
-            session.owed += 1;
+            session.unanswered += 1;
         }
     }
 
@@ -136,46 +136,47 @@ impl Chat {
         let Some(session) = self.sessions.get_mut(conn) else {
             return;
         };
-        debug_assert!(session.owed > 0, "answered more often than asked");
-        session.owed = session.owed.saturating_sub(1);
-        if session.owed == 0 && !self.later_log_ins.is_empty() && self.later_log_ins.contains_key(&conn) {
+        debug_assert!(session.unanswered > 0, "answered more often than asked");
+        session.unanswered = session.unanswered.saturating_sub(1);
+        if session.unanswered == 0 && !self.later_log_ins.is_empty() && self.later_log_ins.contains_key(&conn) {
             self.due_log_ins.push(conn);
         }
     }
 
     /// Answers a request that waited.
     pub(super) fn answer(&mut self, request: Ticket, reply: Reply, out: &mut Vec<Action>) {
-        if let Some(Asker { conn, spelling, id, .. }) = self.asker(request, out) {
-            self.reply(conn, spelling, id, reply, out);
+        if let Some(PendingRequest { conn, form, id, .. }) = self.take_pending(request, out) {
+            self.reply(conn, form, id, reply, out);
         }
     }
 
     /// Refuses a request that waited.
     pub(super) fn refuse_waiting(&mut self, request: Ticket, fault: Option<Fault>, out: &mut Vec<Action>) {
-        if let Some(Asker { conn, spelling, id, verb }) = self.asker(request, out) {
-            self.refuse((conn, spelling, id), Some(verb), fault, out);
+        if let Some(PendingRequest { conn, form, id, verb }) = self.take_pending(request, out) {
+            self.refuse((conn, form, id), Some(verb), fault, out);
         }
     }
 
     /// Does anybody wait for an answer?
     #[must_use]
     pub fn owes_somebody(&self) -> bool {
-        !(self.due.is_empty() && self.grace.is_empty())
+        !(self.due.is_empty() && self.save_delay.is_empty())
     }
 
     /// The connections whose requests are still to be answered, each as often as it asked. This
     /// looks at all that waits, so it is not for every event.
-    pub fn owed(&self) -> impl Iterator<Item = ConnId> + '_ {
+    pub fn unanswered(&self) -> impl Iterator<Item = ConnId> + '_ {
         let requests = self.due.iter().filter_map(|&(_, due)| match due {
-            Due::Request(request) => self.requests.get(request).map(|asker| asker.conn),
+            Due::Request(request) => self.requests.get(request).map(|pending| pending.conn),
             Due::Push(_) => None,
         });
         let saving = self.due.iter().filter_map(|&(_, due)| match due {
             Due::Request(_) => None,
             Due::Push(item) => Some(item),
         });
-        // Until a push is being saved, its grace is what its sender waits for.
-        let pushes = saving.chain(self.grace.iter().map(|&(_, item)| item)).filter_map(|item| self.items.get(item));
+        // Until a push is being saved, its save delay is what its sender waits for.
+        let pushes =
+            saving.chain(self.save_delay.iter().map(|&(_, item)| item)).filter_map(|item| self.items.get(item));
         requests.chain(pushes.flat_map(super::item::Item::who_waits))
     }
 
@@ -187,9 +188,9 @@ impl Chat {
 
     /// Tells a connection something that answers nothing, and ends it.
     pub(super) fn say_and_close(&mut self, conn: ConnId, fault: Fault, reason: CloseReason, out: &mut Vec<Action>) {
-        let spelling = self.sessions.get(conn).map_or(Spelling::Text, |session| session.spelling);
+        let form = self.sessions.get(conn).map_or(ContentForm::Text, |session| session.form);
         let Fault(code, why) = fault;
-        self.reply(conn, spelling, ReplyId::Empty, Reply::Error { code, why }, out);
+        self.reply(conn, form, ReplyId::Empty, Reply::Error { code, why }, out);
         self.close(conn, reason, out);
     }
 }

@@ -10,7 +10,7 @@ use crate::protocol::error::ErrorCode;
 use crate::protocol::field::{Profile, Secret, UserName};
 use crate::protocol::push::Push;
 use crate::protocol::reply::{Reply, ReplyId};
-use crate::protocol::request::{BadInput, Proof, Request, Spelling};
+use crate::protocol::request::{BadInput, ContentForm, Credential, Request};
 use std::num::NonZeroU32;
 
 pub use super::rules::Rules;
@@ -37,7 +37,7 @@ pub struct ConnId {
 /// for the same address as long as the server runs. Two addresses may share one, if nobody can
 /// bring that about on purpose.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Origin(pub NonZeroU32);
+pub struct AddressKey(pub NonZeroU32);
 
 /// One job that was submitted: comes back with its outcome, exactly once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -56,7 +56,7 @@ pub enum Event<'a> {
         /// The new connection.
         conn: ConnId,
         /// Where it comes from; `None` for loopback, to which limits per address do not apply.
-        origin: Option<Origin>,
+        address_key: Option<AddressKey>,
     },
     /// One envelope came in, or something that is none.
     Input {
@@ -116,7 +116,7 @@ pub enum Event<'a> {
         /// then be delivered again.
         windows: bool,
     },
-    /// The server is to stop: tell everybody, make safe what was taken, then say
+    /// The server is to stop: tell everybody, make durable what was taken, then say
     /// [`Action::Stopped`].
     ShutDown,
 }
@@ -128,8 +128,8 @@ pub enum Action {
     Reply {
         /// To this connection.
         conn: ConnId,
-        /// How CONTENT is to be spelled.
-        spelling: Spelling,
+        /// The form of CONTENT.
+        form: ContentForm,
         /// The request's id.
         id: ReplyId,
         /// What it says.
@@ -141,8 +141,8 @@ pub enum Action {
     Refuse {
         /// To this connection.
         conn: ConnId,
-        /// How CONTENT is to be spelled.
-        spelling: Spelling,
+        /// The form of CONTENT.
+        form: ContentForm,
         /// The request's id, which both name.
         id: ReplyId,
         /// The request's own answer.
@@ -156,8 +156,8 @@ pub enum Action {
     Push {
         /// To this connection.
         conn: ConnId,
-        /// How CONTENT is to be spelled.
-        spelling: Spelling,
+        /// The form of CONTENT.
+        form: ContentForm,
         /// The push.
         push: Push,
     },
@@ -205,8 +205,8 @@ pub enum Action {
         /// The job.
         job: Job,
     },
-    /// After [`Event::ShutDown`]: everything that was taken is safe (or the wait for it was given
-    /// up). Write out what waits and exit.
+    /// After [`Event::ShutDown`]: everything that was taken is durable (or the wait for it was
+    /// given up). Write out what waits and exit.
     Stopped,
 }
 
@@ -252,13 +252,13 @@ pub enum Job {
         /// What `Hash` made of the password.
         password_hash: Secret,
     },
-    /// Data lane of the user: if the proof is good, their friends and the first page of what waits
-    /// for them, all in one go. → [`Outcome::Loaded`] or [`Outcome::Unproven`]
+    /// Data lane of the user: if the credential is good, their friends and the first page of what
+    /// waits for them, all in one go. → [`Outcome::Loaded`] or [`Outcome::Unproven`]
     LogIn {
         /// Who wants to log in.
         user: UserName,
         /// What they say to prove it.
-        proof: Proof,
+        credential: Credential,
         /// The time, in ms since the epoch: tokens expire.
         now_ms: u64,
         /// A token that would expire later was made when a clock was wrong.
@@ -274,7 +274,7 @@ pub enum Job {
         /// Who wants to log in.
         user: UserName,
         /// What proves it.
-        proof: Proof,
+        credential: Credential,
         /// The time, in ms since the epoch: tokens expire.
         now_ms: u64,
         /// A token that would expire later was made when a clock was wrong.

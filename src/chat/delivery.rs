@@ -2,14 +2,14 @@
 //! until it is acked, and the moment at which its `MS` may go out: acked or committed, whichever is
 //! first.
 
-use super::account::Pending;
 use super::answer::{BUSY, FULL, Fault, UNAVAILABLE, fault_of};
 use super::contract::{Action, Job, Outcome};
+use super::dedup::Key;
 pub(super) use super::item::ItemRef;
 use super::item::{Item, NEVER, Save, Waiter};
+use super::job::JobPurpose;
 pub(super) use super::list::AckList;
-use super::list::Feed;
-use super::recent::Key;
+use super::list::Backfill;
 use super::users::UserId;
 use super::{Chat, Due, Timer};
 use crate::protocol::push::Push;
@@ -33,7 +33,7 @@ impl Chat {
         let user = self.users.get_mut(receiver);
         let online = user.conn.is_some();
         if online && user.list.is_none() {
-            user.list = Some(Box::new(AckList::new(Feed::Live)));
+            user.list = Some(Box::new(AckList::new(Backfill::Live)));
         }
         let Some(list) = &mut user.list else {
             self.save_if_unsaved(item, out);
@@ -41,20 +41,20 @@ impl Chat {
         };
         let rules = &self.rules;
         let full = list.is_full(weight, rules);
-        match list.feed {
-            Feed::Live if !full => {
+        match list.backfill {
+            Backfill::Live if !full => {
                 found.listed = true;
                 list.append(item, &mut self.items);
                 if online {
-                    self.grace.push_back((self.now.mono_ms + self.rules.save_after_ms, item));
-                    self.trim_grace();
+                    self.save_delay.push_back((self.now.mono_ms + self.rules.save_after_ms, item));
+                    self.trim_save_delay();
                     self.pump(receiver, out);
                     return;
                 }
             }
-            feed => {
-                if feed == Feed::Live {
-                    list.feed = Feed::Backlog { after_seq: item.seq - 1, asking: false };
+            backfill => {
+                if backfill == Backfill::Live {
+                    list.backfill = Backfill::Backlog { after_seq: item.seq - 1, asking: false };
                 }
                 self.append_to_tail(receiver, item);
             }
@@ -68,16 +68,16 @@ impl Chat {
     pub(super) fn deliver_committed(&mut self, push: Push, receiver: UserId, out: &mut Vec<Action>) {
         let user = self.users.get_mut(receiver);
         if user.conn.is_some() && user.list.is_none() {
-            user.list = Some(Box::new(AckList::new(Feed::Live)));
+            user.list = Some(Box::new(AckList::new(Backfill::Live)));
         }
-        let known = match user.list.as_ref().map(|list| list.feed) {
+        let known = match user.list.as_ref().map(|list| list.backfill) {
             None => false,
-            Some(Feed::Live) => true,
+            Some(Backfill::Live) => true,
             // The page on its way was read after this was committed: jobs about one user are done
             // in order.
-            Some(Feed::Opening) => false,
+            Some(Backfill::Opening) => false,
             // The pages have passed its place.
-            Some(Feed::Backlog { after_seq, .. }) => push.seq <= after_seq,
+            Some(Backfill::Backlog { after_seq, .. }) => push.seq <= after_seq,
         };
         // A job that was tried again may find its push on the list: the user logged in since.
         let list = self.users.get(receiver).list.as_ref();
@@ -86,13 +86,13 @@ impl Chat {
             return;
         }
         if let Some(list) = &mut self.users.get_mut(receiver).list
-            && list.feed == Feed::Live
+            && list.backfill == Backfill::Live
             && list.is_full(push.weight_bytes(), &self.rules)
             && !later
         {
             // A page will have it. (One whose commit was overtaken is taken all the same: no page
             // goes back.)
-            list.feed = Feed::Backlog { after_seq: push.seq - 1, asking: false };
+            list.backfill = Backfill::Backlog { after_seq: push.seq - 1, asking: false };
             return self.want_page(receiver, out);
         }
         self.list_committed(push, receiver);
@@ -107,7 +107,7 @@ impl Chat {
             receiver,
             sender: None,
             save: Save::Done,
-            safe: true,
+            durable: true,
             listed: true,
             sent_ms: NEVER,
             place: 0,
@@ -123,12 +123,12 @@ impl Chat {
 
     /// Forgets graces that are over before their time, so that the queue is as short as what is
     /// really open.
-    fn trim_grace(&mut self) {
-        while let Some(&(_, item)) = self.grace.front() {
+    fn trim_save_delay(&mut self) {
+        while let Some(&(_, item)) = self.save_delay.front() {
             if self.items.get(item).is_some_and(|item| item.save == Save::None) {
                 break;
             }
-            self.grace.pop_front();
+            self.save_delay.pop_front();
         }
     }
 
@@ -141,15 +141,15 @@ impl Chat {
         let Some(session) = self.sessions.get(conn).filter(|session| !session.blocked) else {
             return;
         };
-        let spelling = session.push_spelling;
+        let form = session.push_form;
         let (count, bytes) = (self.rules.outstanding_max as usize, self.rules.outstanding_bytes_max);
-        while let Some(next) = list.next_to_send(&mut self.items, spelling, count, bytes) {
+        while let Some(next) = list.next_to_send(&mut self.items, form, count, bytes) {
             list.first_sent(next, &mut self.items, self.now.mono_ms);
             let Some(item) = self.items.get(next) else {
                 debug_assert!(false, "an entry's item lives as long as the entry");
                 break;
             };
-            out.push(Action::Push { conn, spelling, push: item.push.clone() });
+            out.push(Action::Push { conn, form, push: item.push.clone() });
         }
         if list.timer.is_none() {
             self.arm_resend(user);
@@ -173,7 +173,7 @@ impl Chat {
             // `Flushed` sets the timer again.
             return;
         }
-        let spelling = session.push_spelling;
+        let form = session.push_form;
         let mut wait_ms = 0;
         for _ in 0..RESENDS_AT_ONCE_MAX {
             let Some((at_ms, item)) = list.oldest_sending(&self.items) else {
@@ -187,7 +187,7 @@ impl Chat {
             list.drop_oldest_sending();
             list.sent_again(item, &mut self.items, self.now.mono_ms);
             if let Some(found) = self.items.get(item) {
-                out.push(Action::Push { conn, spelling, push: found.push.clone() });
+                out.push(Action::Push { conn, form, push: found.push.clone() });
             }
         }
         if wait_ms > 0 {
@@ -220,16 +220,16 @@ impl Chat {
         let before = std::mem::replace(&mut found.save, Save::InFlight);
         let (push, waiter) = (found.push.clone(), found.waiter);
         if let Some(waiter) = waiter.filter(|_| before == Save::None) {
-            self.answer_by(waiter.due_ms, Due::Push(item));
+            self.answer_before(waiter.due_ms, Due::Push(item));
         }
         self.discharge_item(item, out);
-        if self.submit(Job::SavePush { push }, Pending::Save(item), out).is_err() {
+        if self.submit(Job::SavePush { push }, JobPurpose::Save(item), out).is_err() {
             self.save_failed(item, BUSY, out);
         }
     }
 
     /// The store has answered.
-    pub(super) fn saved(&mut self, item: ItemRef, outcome: &Outcome, out: &mut Vec<Action>) {
+    pub(super) fn on_save_result(&mut self, item: ItemRef, outcome: &Outcome, out: &mut Vec<Action>) {
         let Some(found) = self.items.get_mut(item) else {
             // Acked meanwhile.
             return;
@@ -238,7 +238,7 @@ impl Chat {
             Outcome::Saved => {
                 found.save = Save::Done;
                 let listed = found.listed;
-                self.is_safe(item, out);
+                self.mark_durable(item, out);
                 if !listed {
                     self.free(item);
                 }
@@ -249,11 +249,11 @@ impl Chat {
                 // The first one is in the store and will be delivered: this one is not.
                 found.save = Save::Done;
                 let receiver = found.receiver;
-                self.is_safe(item, out);
+                self.mark_durable(item, out);
                 let listed = self.unlist(item);
                 self.free(item);
                 if listed {
-                    self.room_made(receiver, out);
+                    self.on_space(receiver, out);
                 }
             }
             // An ack may still take it off its list, but room is made by the receiver alone:
@@ -266,7 +266,7 @@ impl Chat {
         }
     }
 
-    /// Is its receiver there? Then their ack may make it safe, whatever the store does.
+    /// Is its receiver there? Then their ack may make it durable, whatever the store does.
     fn may_be_acked(&self, item: ItemRef) -> bool {
         let listed = self.items.get(item).filter(|found| found.listed && found.waits());
         listed.is_some_and(|found| self.users.get(found.receiver).conn.is_some())
@@ -308,7 +308,7 @@ impl Chat {
     pub(super) fn push_timed_out(&mut self, item: ItemRef, out: &mut Vec<Action>) {
         self.refuse_waiters(item, Some(self.now.mono_ms), UNAVAILABLE, out);
         if let Some(due_ms) = self.items.get(item).and_then(Item::next_due_ms) {
-            self.answer_by(due_ms, Due::Push(item));
+            self.answer_before(due_ms, Due::Push(item));
         }
     }
 
@@ -318,10 +318,10 @@ impl Chat {
             return;
         };
         let push = found.push.clone();
-        for Waiter { conn, spelling, .. } in found.take_waiters(due_ms) {
+        for Waiter { conn, form, .. } in found.take_waiters(due_ms) {
             let id = ReplyId::OfPush(push.clone());
             self.owes_less(conn);
-            self.refuse((conn, spelling, id), Some(Verb::Message), Some(fault), out);
+            self.refuse((conn, form, id), Some(Verb::Message), Some(fault), out);
         }
         if self.items.get(item).is_some_and(|found| !found.waits()) {
             self.discharge_item(item, out);
@@ -329,11 +329,11 @@ impl Chat {
     }
 
     /// Acked or committed: from now on it is promised.
-    pub(super) fn is_safe(&mut self, item: ItemRef, out: &mut Vec<Action>) {
+    pub(super) fn mark_durable(&mut self, item: ItemRef, out: &mut Vec<Action>) {
         let Some(found) = self.items.get_mut(item) else {
             return;
         };
-        found.safe = true;
+        found.durable = true;
         let push = found.push.clone();
         for waiter in found.take_waiters(None) {
             self.promise(waiter, &push, out);
@@ -343,15 +343,15 @@ impl Chat {
 
     /// The same for one that is in the table no more.
     pub(super) fn answer_waiters(&mut self, item: &mut Item, out: &mut Vec<Action>) {
-        item.safe = true;
+        item.durable = true;
         for waiter in item.take_waiters(None) {
             self.promise(waiter, &item.push, out);
         }
     }
 
-    fn promise(&mut self, Waiter { conn, spelling, .. }: Waiter, push: &Push, out: &mut Vec<Action>) {
+    fn promise(&mut self, Waiter { conn, form, .. }: Waiter, push: &Push, out: &mut Vec<Action>) {
         self.owes_less(conn);
-        self.reply(conn, spelling, ReplyId::OfPush(push.clone()), Reply::Message { taken: true }, out);
+        self.reply(conn, form, ReplyId::OfPush(push.clone()), Reply::Message { taken: true }, out);
     }
 
     /// Takes an item off its receiver's list; `false` if it stood on none. The pushes that waited
@@ -369,7 +369,7 @@ impl Chat {
 
     /// Something came off a list: what waited for its id or its place goes out, and the next page
     /// is asked for.
-    pub(super) fn room_made(&mut self, user: UserId, out: &mut Vec<Action>) {
+    pub(super) fn on_space(&mut self, user: UserId, out: &mut Vec<Action>) {
         if let Some(list) = &mut self.users.get_mut(user).list {
             // Gives back the memory of sendings that do not count any more.
             list.oldest_sending(&self.items);
@@ -390,7 +390,7 @@ impl Chat {
         }
     }
 
-    /// Forgets an item. One that never became safe was not taken: the sender's next try is a new
+    /// Forgets an item. One that never became durable was not taken: the sender's next try is a new
     /// message.
     pub(super) fn free(&mut self, name: ItemRef) {
         if let Some(item) = self.items.remove(name) {
@@ -402,10 +402,10 @@ impl Chat {
     pub(super) fn forget(&mut self, name: ItemRef, item: Item) {
         debug_assert!(!item.waits() && !item.charged, "a waiter is answered first");
         if let Some(sender) = item.sender {
-            if !item.safe {
+            if !item.durable {
                 let key = Key::of(self.users.hash(item.push.receiver()), item.push.id());
-                if let Some(recent) = &mut self.users.get_mut(sender).recent {
-                    recent.remove(key, name);
+                if let Some(dedup) = &mut self.users.get_mut(sender).dedup {
+                    dedup.remove(key, name);
                 }
             }
             self.users.release(sender);
@@ -422,8 +422,8 @@ impl Chat {
 
     fn submit_delete(&mut self, seq: u64, receiver: crate::protocol::field::UserName, out: &mut Vec<Action>) {
         let job = Job::DeletePush { receiver: receiver.clone(), seq };
-        let pending = Pending::Delete { receiver, seq };
-        if let Err(Pending::Delete { receiver, seq }) = self.submit(job, pending, out) {
+        let purpose = JobPurpose::Delete { receiver, seq };
+        if let Err(JobPurpose::Delete { receiver, seq }) = self.submit(job, purpose, out) {
             self.delete_failed(receiver, seq);
         }
     }

@@ -2,9 +2,9 @@
 //! time, or the store refuses what it may have done before. And until it is known nobody is told
 //! that the two are none.
 
-use super::account::Pending;
 use super::contract::{Action, Job, Page};
 use super::friend::{Friendship, RETRY_MS, pair};
+use super::job::JobPurpose;
 use super::users::UserId;
 use super::{Chat, Timer};
 use crate::protocol::field::UserName;
@@ -47,7 +47,7 @@ impl Chat {
         }
         let (user, after_seq) = (entry.name.clone(), seq.saturating_sub(1));
         let job = Job::LoadPage { user, after_seq, pushes_max: 1, bytes_max: 1 };
-        if self.submit(job, Pending::Lost { receiver, seq }, out).is_err() {
+        if self.submit(job, JobPurpose::Lost { receiver, seq }, out).is_err() {
             self.look_again_later(receiver, seq);
         }
     }
@@ -109,7 +109,7 @@ impl Chat {
             if entry.conn.is_some() {
                 let job = self.friends_job(user);
                 let user = self.begin_reading(&entry.name.clone());
-                match self.submit(job, Pending::Friends(user), out) {
+                match self.submit(job, JobPurpose::Friends(user), out) {
                     Ok(()) => _ = self.doubted.insert(user, Reading::Asked),
                     Err(_) => self.reading_ended(user, out),
                 }

@@ -4,16 +4,17 @@
 //! Changes for one pair of people are done one after the other, so that the friends in memory are
 //! those in the store whatever the order in which workers answer.
 
-use super::account::{Pending, id_text};
-use super::answer::{Asker, BUSY, FULL, Fault, NOT_YOU, UNAVAILABLE, fault_of};
+use super::account::id_text;
+use super::answer::{BUSY, FULL, Fault, NOT_YOU, PendingRequest, UNAVAILABLE, fault_of};
 use super::contract::{Action, Answered, Asked, ConnId, Job, Outcome, Ticket};
+use super::job::JobPurpose;
 use super::users::UserId;
 use super::{Chat, ItemRef};
 use crate::protocol::error::ErrorCode;
 use crate::protocol::field::{Id, Name, UserName};
 use crate::protocol::push::{Push, PushKind};
 use crate::protocol::reply::Reply;
-use crate::protocol::request::{FriendVerb, Spelling, Verb};
+use crate::protocol::request::{ContentForm, FriendVerb, Verb};
 use std::collections::VecDeque;
 
 const YOURSELF: Fault = Fault(ErrorCode::BadField, "you cannot be your own friend");
@@ -23,10 +24,10 @@ const TOO_MANY_REQUESTS: Fault =
     Fault(ErrorCode::RateLimited, "too many friend requests of yours, or to that user, are pending");
 const TOO_MANY_FRIENDS: Fault = Fault(ErrorCode::RateLimited, "one of you has as many friends as are allowed");
 /// Requests about one pair of people that wait for the one before.
-const TURNS_MAX: usize = 16;
+const QUEUED_MAX: usize = 16;
 /// And how large those of all pairs are together: while the store is away, the pairs of many may be
 /// busy.
-const TURNS_BYTES_MAX: usize = 16 * 1024 * 1024;
+const QUEUED_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// How long after it failed what the store could not do, or did and could not say, is tried again,
 /// at first and at most: until it is known, however long the store is away, since those online
 /// would else not know whose friends they are.
@@ -41,13 +42,13 @@ const UNDECIDED_BYTES_MAX: usize = 16 * 1024 * 1024;
 #[derive(Debug, Default)]
 pub(super) struct Pair {
     /// Requests that wait for the one that is being worked on.
-    turns: VecDeque<Turn>,
+    queued: VecDeque<QueuedOp>,
     /// That one may have changed whether they are friends, and the store could not say so.
     pub(super) in_doubt: bool,
 }
 
 /// What a client said.
-pub(super) struct Words<'a> {
+pub(super) struct FriendFields<'a> {
     pub(super) id: Id<'a>,
     pub(super) sender: Name<'a>,
     pub(super) receiver: Name<'a>,
@@ -57,7 +58,7 @@ pub(super) struct Words<'a> {
 
 /// A request that waits for the one before, about the same pair.
 #[derive(Debug)]
-pub(super) struct Turn {
+pub(super) struct QueuedOp {
     request: Ticket,
     verb: FriendVerb,
     id: Box<str>,
@@ -98,16 +99,16 @@ impl Chat {
     #[inline(never)]
     pub(super) fn friend(
         &mut self,
-        (conn, spelling, me): (ConnId, Spelling, UserId),
-        words: Words<'_>,
+        (conn, form, me): (ConnId, ContentForm, UserId),
+        fields: FriendFields<'_>,
         out: &mut Vec<Action>,
     ) {
-        let Words { id, sender, receiver, verb, content } = words;
+        let FriendFields { id, sender, receiver, verb, content } = fields;
         let (mine, others) = match verb {
             FriendVerb::Request | FriendVerb::Delete => (&sender, &receiver),
             FriendVerb::Accept | FriendVerb::Reject => (&receiver, &sender),
         };
-        let to = (conn, spelling, id_text(id.as_str()));
+        let to = (conn, form, id_text(id.as_str()));
         if self.users.get(me).name.as_str() != mine.as_str() {
             return self.refuse(to, Some(Verb::Friend), Some(NOT_YOU), out);
         }
@@ -117,33 +118,33 @@ impl Chat {
         let other = self.users.refer(&others.to_owned());
         self.users.hold(me);
         let key = pair(me, other);
-        let bytes = self.turns_bytes + size_of::<Turn>() + id.as_str().len() + content.len();
-        if self.pairs.get(&key).is_some_and(|pair| pair.turns.len() >= TURNS_MAX || bytes > TURNS_BYTES_MAX) {
+        let bytes = self.queued_bytes + size_of::<QueuedOp>() + id.as_str().len() + content.len();
+        if self.pairs.get(&key).is_some_and(|pair| pair.queued.len() >= QUEUED_MAX || bytes > QUEUED_BYTES_MAX) {
             self.release_pair(me, other);
             return self.refuse(to, Some(Verb::Friend), Some(BUSY), out);
         }
-        let (conn, spelling, reply_id) = to;
-        let request = self.await_answer(Asker { conn, spelling, id: reply_id, verb: Verb::Friend }, out);
-        let turn = Turn { request, verb, id: id.as_str().into(), content: content.into(), me, other };
-        if self.pairs.contains_key(&key) && self.joins_undecided(&turn) {
+        let (conn, form, reply_id) = to;
+        let request = self.await_answer(PendingRequest { conn, form, id: reply_id, verb: Verb::Friend }, out);
+        let op = QueuedOp { request, verb, id: id.as_str().into(), content: content.into(), me, other };
+        if self.pairs.contains_key(&key) && self.joins_undecided(&op) {
             return self.release_pair(me, other);
         }
         if let Some(pair) = self.pairs.get_mut(&key) {
-            self.turns_bytes += turn.weight_bytes();
-            pair.turns.push_back(turn);
+            self.queued_bytes += op.weight_bytes();
+            pair.queued.push_back(op);
         } else {
             self.pairs.insert(key, Pair::default());
-            self.take_turn(turn, out);
+            self.run_op(op, out);
         }
     }
 
     /// Starts on a request: from here until its end the pair is its own.
-    fn take_turn(&mut self, turn: Turn, out: &mut Vec<Action>) {
-        let Turn { request, verb, id, content, me, other } = turn;
+    fn run_op(&mut self, op: QueuedOp, out: &mut Vec<Action>) {
+        let QueuedOp { request, verb, id, content, me, other } = op;
         let time_ms = self.now.wall_ms;
         if !self.requests.contains(request) || (verb == FriendVerb::Request && self.are_online_friends(me, other)) {
             self.answer(request, Reply::Friend { time_ms }, out);
-            return self.turn_ends(me, other, out);
+            return self.op_ended(me, other, out);
         }
         let kind = match verb {
             FriendVerb::Request => Some(PushKind::FriendRequest),
@@ -168,9 +169,9 @@ impl Chat {
             retry_at_ms: 0,
         };
         let job = self.friendship_job(&friendship);
-        if let Err(Pending::Friendship(friendship)) = self.submit(job, Pending::Friendship(friendship), out) {
+        if let Err(JobPurpose::Friendship(friendship)) = self.submit(job, JobPurpose::Friendship(friendship), out) {
             self.refuse_waiting(request, Some(BUSY), out);
-            self.turn_ends(friendship.me, friendship.other, out);
+            self.op_ended(friendship.me, friendship.other, out);
         }
     }
 
@@ -202,7 +203,7 @@ impl Chat {
             if let Some(push) = &friendship.push {
                 self.look_for(friendship.other, push.seq, out);
             }
-            return self.turn_ends(friendship.me, friendship.other, out);
+            return self.op_ended(friendship.me, friendship.other, out);
         }
         if friendship.changes_friends()
             && let Some(pair) = self.pairs.get_mut(&key)
@@ -219,14 +220,14 @@ impl Chat {
 
     /// The same again, because nothing was promised: it is answered when it is known what became of
     /// the first.
-    fn joins_undecided(&mut self, turn: &Turn) -> bool {
+    fn joins_undecided(&mut self, op: &QueuedOp) -> bool {
         let is_it = |other: &&mut Friendship| {
-            (other.me, other.other, other.verb) == (turn.me, turn.other, turn.verb)
-                && other.push.as_ref().is_none_or(|push| push.id() == &*turn.id)
+            (other.me, other.other, other.verb) == (op.me, op.other, op.verb)
+                && other.push.as_ref().is_none_or(|push| push.id() == &*op.id)
         };
-        match self.undecided.get_mut(&pair(turn.me, turn.other)).filter(is_it) {
+        match self.undecided.get_mut(&pair(op.me, op.other)).filter(is_it) {
             Some(undecided) if !self.requests.contains(undecided.request) => {
-                undecided.request = turn.request;
+                undecided.request = op.request;
                 true
             }
             _ => false,
@@ -243,7 +244,7 @@ impl Chat {
         self.read_doubted(out);
         for friendship in due {
             let job = self.friendship_job(&friendship);
-            if let Err(Pending::Friendship(friendship)) = self.submit(job, Pending::Friendship(friendship), out) {
+            if let Err(JobPurpose::Friendship(friendship)) = self.submit(job, JobPurpose::Friendship(friendship), out) {
                 self.friendship_failed(friendship, out);
             }
         }
@@ -261,7 +262,7 @@ impl Chat {
     fn read_friends(&mut self, mut friendship: Friendship, out: &mut Vec<Action>) {
         friendship.reads = true;
         let job = self.friends_job(friendship.me);
-        if let Err(Pending::Friendship(friendship)) = self.submit(job, Pending::Friendship(friendship), out) {
+        if let Err(JobPurpose::Friendship(friendship)) = self.submit(job, JobPurpose::Friendship(friendship), out) {
             self.friendship_failed(friendship, out);
         }
     }
@@ -342,7 +343,7 @@ impl Chat {
         {
             self.deliver_committed(push, other, out);
         }
-        self.turn_ends(me, other, out);
+        self.op_ended(me, other, out);
     }
 
     /// They are friends, or `asker` has withdrawn: no request of `asker` waits any longer for the
@@ -363,25 +364,25 @@ impl Chat {
             self.delete(item.seq, asked, out);
         }
         if !found.is_empty() {
-            self.room_made(asked, out);
+            self.on_space(asked, out);
         }
     }
 
     /// The pair is free for the next one.
-    fn turn_ends(&mut self, me: UserId, other: UserId, out: &mut Vec<Action>) {
+    fn op_ended(&mut self, me: UserId, other: UserId, out: &mut Vec<Action>) {
         let key = pair(me, other);
         let next = self.pairs.get_mut(&key).and_then(|pair| {
             pair.in_doubt = false;
-            pair.turns.pop_front()
+            pair.queued.pop_front()
         });
         match &next {
-            Some(next) => self.turns_bytes -= next.weight_bytes(),
+            Some(next) => self.queued_bytes -= next.weight_bytes(),
             None => _ = self.pairs.remove(&key),
         }
         self.release_pair(me, other);
         if let Some(next) = next {
-            // At most `TURNS_MAX` deep: only those that end at once call back.
-            self.take_turn(next, out);
+            // At most `QUEUED_MAX` deep: only those that end at once call back.
+            self.run_op(next, out);
         }
     }
 
@@ -390,19 +391,19 @@ impl Chat {
         self.users.release(other);
     }
 
-    /// What those who wait for their turn hold is what was counted.
+    /// What those who wait in these queues hold is what was counted.
     #[cfg(debug_assertions)]
-    pub(super) fn check_turns(&self) {
-        let waiting = self.pairs.values().flat_map(|pair| &pair.turns);
-        assert_eq!(self.turns_bytes, waiting.map(Turn::weight_bytes).sum::<usize>());
+    pub(super) fn check_queued(&self) {
+        let waiting = self.pairs.values().flat_map(|pair| &pair.queued);
+        assert_eq!(self.queued_bytes, waiting.map(QueuedOp::weight_bytes).sum::<usize>());
         assert_eq!(self.undecided_bytes, self.undecided.values().map(Friendship::weight_bytes).sum::<usize>());
-        assert!(self.turns_bytes <= TURNS_BYTES_MAX);
+        assert!(self.queued_bytes <= QUEUED_BYTES_MAX);
     }
 
-    /// References held by those who wait for their turn, for the invariants.
+    /// References held by those who wait in these queues, for the invariants.
     #[cfg(debug_assertions)]
-    pub(super) fn turn_refs(&self) -> impl Iterator<Item = UserId> + '_ {
-        let waiting = self.pairs.values().flat_map(|pair| &pair.turns).flat_map(|turn| [turn.me, turn.other]);
+    pub(super) fn queued_refs(&self) -> impl Iterator<Item = UserId> + '_ {
+        let waiting = self.pairs.values().flat_map(|pair| &pair.queued).flat_map(|op| [op.me, op.other]);
         waiting
             .chain(self.undecided.values().flat_map(Friendship::refs))
             .chain(self.doubted.keys().copied())
@@ -410,7 +411,7 @@ impl Chat {
     }
 }
 
-impl Turn {
+impl QueuedOp {
     fn weight_bytes(&self) -> usize {
         size_of::<Self>() + self.id.len() + self.content.len()
     }

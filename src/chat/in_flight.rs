@@ -11,9 +11,9 @@
 //! for one who needs little.
 
 use super::Chat;
-use super::account::Pending;
 use super::contract::{Action, ConnId, Job};
 use super::item::ItemRef;
+use super::job::JobPurpose;
 use super::users::UserId;
 
 /// What one user may have in flight of what is free.
@@ -86,13 +86,13 @@ pub(super) fn units(push_bytes: usize) -> u32 {
 impl Chat {
     /// Whose request a job is for, and how much it counts. The jobs of a log-in belong to nobody
     /// yet.
-    pub(super) fn payer(&self, job: &Job, pending: &Pending) -> Option<(UserId, u32)> {
+    pub(super) fn payer(&self, job: &Job, purpose: &JobPurpose) -> Option<(UserId, u32)> {
         let rules = &self.rules;
-        match pending {
-            Pending::Save(item) => Some((self.items.get(*item)?.sender?, units(job.push_bytes()))),
-            Pending::Friendship(friendship) => Some((friendship.who_asked(), units(job.push_bytes()))),
-            Pending::Delete { receiver, .. } => Some((self.users.find(receiver.as_str())?, 1)),
-            Pending::Token { request } | Pending::Profile { request } => {
+        match purpose {
+            JobPurpose::Save(item) => Some((self.items.get(*item)?.sender?, units(job.push_bytes()))),
+            JobPurpose::Friendship(friendship) => Some((friendship.who_asked(), units(job.push_bytes()))),
+            JobPurpose::Delete { receiver, .. } => Some((self.users.find(receiver.as_str())?, 1)),
+            JobPurpose::Token { request } | JobPurpose::Profile { request } => {
                 let conn = self.requests.get(*request)?.conn;
                 let weight = rules.jobs_per_connection_max / rules.reads_per_connection_max.max(1);
                 Some((self.sessions.get(conn)?.user?, weight.max(1)))
@@ -159,7 +159,8 @@ impl Chat {
         }
     }
 
-    /// A message waits to be safe, and no job is about it: it counts as the one that it may need.
+    /// A message waits to be durable, and no job is about it: it counts as the one that it may
+    /// need.
     pub(super) fn charge_item(&mut self, item: ItemRef, out: &mut Vec<Action>) {
         let Some(found) = self.items.get_mut(item) else {
             return;

@@ -2,26 +2,26 @@
 //! it, who handles the rest.
 
 use super::answer::{Fault, LOG_IN_FIRST, STOPPING, TOO_FAST, TOO_FAST_CLOSED, owned_id};
-use super::contract::{Action, CloseReason, ConnId, Origin};
+use super::contract::{Action, AddressKey, CloseReason, ConnId};
 use super::throttle::Pace;
 use super::users::UserId;
 use super::{Chat, Timer};
 use crate::protocol::error::ErrorCode;
-use crate::protocol::request::{BadInput, Request, Spelling, Verb};
+use crate::protocol::request::{BadInput, ContentForm, Request, Verb};
 
 impl Chat {
     /// Looks at what input of this connection will need, to have it near; the sum of what was seen
     /// means nothing. Changes nothing.
     #[must_use]
-    pub fn touch(&self, conn: ConnId) -> usize {
+    pub fn prefetch(&self, conn: ConnId) -> usize {
         let Some(user) = self.sessions.get(conn).and_then(|session| session.user) else {
             return 0;
         };
         let user = self.users.get(user);
-        let list = user.list.as_ref().map_or(0, |list| list.touch());
-        let recent = user.recent.as_ref().map_or(0, |recent| recent.touch());
+        let list = user.list.as_ref().map_or(0, |list| list.prefetch());
+        let dedup = user.dedup.as_ref().map_or(0, |dedup| dedup.prefetch());
         let (name, friends) = (user.name.as_str().as_bytes().first(), user.friends.first());
-        list.wrapping_add(recent).wrapping_add(usize::from(name.copied() == Some(0)) + usize::from(friends.is_none()))
+        list.wrapping_add(dedup).wrapping_add(usize::from(name.copied() == Some(0)) + usize::from(friends.is_none()))
     }
 
     pub(super) fn input(&mut self, conn: ConnId, input: Result<Request<'_>, BadInput>, out: &mut Vec<Action>) {
@@ -36,13 +36,13 @@ impl Chat {
             Err(bad) => self.bad_input(conn, bad, enough, out),
             Ok(request) => {
                 session.bad_inputs = 0;
-                if let Some(spelling) = spelling_of(&request) {
-                    session.spelling = spelling;
+                if let Some(form) = form_of(&request) {
+                    session.form = form;
                 }
                 if counts_as_speaking(verb_of(&request), session.user.is_some()) {
-                    session.spoke_ms = now_ms;
+                    session.last_active_ms = now_ms;
                 }
-                let (user, spelling) = (session.user, session.spelling);
+                let (user, form) = (session.user, session.form);
                 let before = if enough { None } else { Some(TOO_FAST) };
                 match self.refused_at_once(&request, user, before) {
                     // It has no answer; what it is for stays on the list and is sent again, so that
@@ -50,8 +50,8 @@ impl Chat {
                     Some(TOO_FAST) if matches!(request, Request::Ack { .. }) => {}
                     Some(fault) => {
                         let id = owned_id(id_of(&request));
-                        let spelling = answer_spelling_of(&request).unwrap_or(spelling);
-                        self.refuse((conn, spelling, id), Some(verb_of(&request)), Some(fault), out);
+                        let form = answer_form_of(&request).unwrap_or(form);
+                        self.refuse((conn, form, id), Some(verb_of(&request)), Some(fault), out);
                     }
                     None => self.dispatch(conn, user, request, out),
                 }
@@ -82,10 +82,10 @@ impl Chat {
     /// Has the address of this connection, on which nobody is logged in, something left of its
     /// allowance?
     fn is_welcome(&mut self, conn: ConnId) -> bool {
-        let Some(Origin(origin)) = self.sessions.get(conn).and_then(|session| session.origin) else {
+        let Some(AddressKey(address_key)) = self.sessions.get(conn).and_then(|session| session.address_key) else {
             return true;
         };
-        let (rules, now_ms, key) = (&self.rules, self.now.mono_ms, u64::from(origin.get()));
+        let (rules, now_ms, key) = (&self.rules, self.now.mono_ms, u64::from(address_key.get()));
         let every_ms = 1_000 / u64::from(rules.requests_before_login_per_address_per_second_max.clamp(1, 1_000));
         let pace = Pace { burst: rules.requests_before_login_per_address_max, every_ms };
         let open = self.strangers.is_open(key, now_ms, pace);
@@ -98,13 +98,13 @@ impl Chat {
     /// The last word to who sends too much.
     #[inline(never)]
     fn too_fast(&mut self, conn: ConnId, input: &Result<Request<'_>, BadInput>, out: &mut Vec<Action>) {
-        let spelling = self.sessions.get(conn).map(|session| session.spelling).unwrap_or_default();
+        let form = self.sessions.get(conn).map(|session| session.form).unwrap_or_default();
         // 1, 2 and 4 have an answer of their own, which comes before the error.
-        let (verb, id, spelling) = match input {
-            Ok(request) => (Some(verb_of(request)), id_of(request), answer_spelling_of(request).unwrap_or(spelling)),
-            Err(bad) => (bad.verb, Some(&*bad.id), bad.spelling.unwrap_or(spelling)),
+        let (verb, id, form) = match input {
+            Ok(request) => (Some(verb_of(request)), id_of(request), answer_form_of(request).unwrap_or(form)),
+            Err(bad) => (bad.verb, Some(&*bad.id), bad.form.unwrap_or(form)),
         };
-        self.refuse((conn, spelling, owned_id(id)), verb, Some(TOO_FAST_CLOSED), out);
+        self.refuse((conn, form, owned_id(id)), verb, Some(TOO_FAST_CLOSED), out);
         self.close(conn, CloseReason::TooFast, out);
     }
 
@@ -128,33 +128,38 @@ impl Chat {
 
     fn dispatch(&mut self, conn: ConnId, user: Option<UserId>, request: Request<'_>, out: &mut Vec<Action>) {
         match (request, user) {
-            (Request::SignUp { mid, spelling, profile, secret }, _) => {
+            (Request::SignUp { mid, form, profile, secret }, _) => {
                 let id = owned_id(mid.as_ref().map(|mid| mid.as_str()));
-                self.sign_up((conn, spelling, id), profile, secret, out);
+                self.sign_up((conn, form, id), profile, secret, out);
             }
-            (Request::Login { mid, spelling, user, proof }, _) => {
+            (Request::Login { mid, form, user, credential }, _) => {
                 let id = owned_id(mid.as_ref().map(|mid| mid.as_str()));
-                self.log_in((conn, spelling, id), user.to_owned(), proof, out);
+                self.log_in((conn, form, id), user.to_owned(), credential, out);
             }
-            (Request::Token { mid, spelling, verb }, Some(user)) => {
+            (Request::Token { mid, form, verb }, Some(user)) => {
                 let id = owned_id(mid.as_ref().map(|mid| mid.as_str()));
-                self.token((conn, spelling, id), user, verb, out);
+                self.token((conn, form, id), user, verb, out);
             }
             (Request::GetUser { mid, user }, Some(_)) => {
                 let id = owned_id(mid.as_ref().map(|mid| mid.as_str()));
                 self.get_user(conn, id, user.to_owned(), out);
             }
-            (Request::Message { spelling, id, sender, receiver, content, plain }, Some(user)) => {
-                let words =
-                    super::message::Words { id: &id, sender: &sender, receiver: &receiver, content: &content, plain };
-                self.message((conn, spelling, user), words, out);
+            (Request::Message { form, id, sender, receiver, content, plain }, Some(user)) => {
+                let fields = super::message::MessageFields {
+                    id: &id,
+                    sender: &sender,
+                    receiver: &receiver,
+                    content: &content,
+                    plain,
+                };
+                self.message((conn, form, user), fields, out);
             }
             (Request::Ack { id, sender, .. }, Some(user)) => {
                 self.ack(user, id.as_str(), sender.as_ref().map(|sender| sender.as_str()), out);
             }
-            (Request::Friend { spelling, id, sender, receiver, verb, content }, Some(user)) => {
-                let words = super::friend::Words { id, sender, receiver, verb, content: &content };
-                self.friend((conn, spelling, user), words, out);
+            (Request::Friend { form, id, sender, receiver, verb, content }, Some(user)) => {
+                let fields = super::friend::FriendFields { id, sender, receiver, verb, content: &content };
+                self.friend((conn, form, user), fields, out);
             }
             (Request::Heartbeat { mid }, Some(_)) => {
                 self.heartbeat(conn, owned_id(mid.as_ref().map(|mid| mid.as_str())), out);
@@ -169,13 +174,13 @@ impl Chat {
         let Some(session) = self.sessions.get_mut(conn) else {
             return;
         };
-        let connections = bad.spelling.filter(|_| bad.verb != Some(Verb::Token));
-        if let Some(spelling) = connections {
-            session.spelling = spelling;
+        let connections = bad.form.filter(|_| bad.verb != Some(Verb::Token));
+        if let Some(form) = connections {
+            session.form = form;
         }
         session.bad_inputs = if bad.code == ErrorCode::BadJson { session.bad_inputs.saturating_add(1) } else { 0 };
-        let (spelling, bad_inputs, logged_in) =
-            (bad.spelling.unwrap_or(session.spelling), session.bad_inputs, session.user.is_some());
+        let (form, bad_inputs, logged_in) =
+            (bad.form.unwrap_or(session.form), session.bad_inputs, session.user.is_some());
         let fault = match bad.verb {
             Some(Verb::GetUser) if !logged_in => return,
             Some(Verb::Message | Verb::Ack | Verb::Friend | Verb::Heartbeat | Verb::Token) if !logged_in => {
@@ -184,7 +189,7 @@ impl Chat {
             _ if !enough && bad.code != ErrorCode::TooLarge => TOO_FAST,
             _ => Fault(bad.code, bad.why),
         };
-        self.refuse((conn, spelling, owned_id(Some(&bad.id))), bad.verb, Some(fault), out);
+        self.refuse((conn, form, owned_id(Some(&bad.id))), bad.verb, Some(fault), out);
         if bad.code == ErrorCode::TooLarge {
             self.close(conn, CloseReason::TooLarge, out);
         } else if u32::from(bad_inputs) >= self.rules.bad_inputs_max {
@@ -200,7 +205,7 @@ impl Chat {
         if let Some(session) = self.sessions.get_mut(conn)
             && session.user.is_some()
         {
-            session.spoke_ms = self.now.mono_ms;
+            session.last_active_ms = self.now.mono_ms;
         }
     }
 
@@ -211,7 +216,7 @@ impl Chat {
             && session.blocked
             && session.user.is_some()
         {
-            session.spoke_ms = self.now.mono_ms;
+            session.last_active_ms = self.now.mono_ms;
         }
     }
 
@@ -264,25 +269,25 @@ fn verb_of(request: &Request<'_>) -> Verb {
     }
 }
 
-/// The spelling of a request that has one of its own.
-fn spelling_of(request: &Request<'_>) -> Option<Spelling> {
+/// The form of a request that has one of its own.
+fn form_of(request: &Request<'_>) -> Option<ContentForm> {
     match request {
-        Request::SignUp { spelling, .. }
-        | Request::Login { spelling, .. }
-        | Request::Message { spelling, .. }
-        | Request::Ack { spelling, .. }
-        | Request::Friend { spelling, .. } => Some(*spelling),
+        Request::SignUp { form, .. }
+        | Request::Login { form, .. }
+        | Request::Message { form, .. }
+        | Request::Ack { form, .. }
+        | Request::Friend { form, .. } => Some(*form),
         // A TOKEN is answered in its own, but the connection's is what the protocol's first
         // requests made it.
         Request::GetUser { .. } | Request::Heartbeat { .. } | Request::Token { .. } => None,
     }
 }
 
-/// The spelling of an error about it, if it is its own.
-fn answer_spelling_of(request: &Request<'_>) -> Option<Spelling> {
+/// The form of an error about it, if it is its own.
+fn answer_form_of(request: &Request<'_>) -> Option<ContentForm> {
     match request {
-        Request::Token { spelling, .. } => Some(*spelling),
-        other => spelling_of(other),
+        Request::Token { form, .. } => Some(*form),
+        other => form_of(other),
     }
 }
 

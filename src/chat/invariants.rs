@@ -1,10 +1,10 @@
 //! What must hold after every event, whatever happened. Debug builds only.
 
 use super::Chat;
-use super::account::Pending;
 use super::contract::ConnId;
 use super::in_flight::units;
 use super::item::Save;
+use super::job::JobPurpose;
 use super::users::UserId;
 use crate::protocol::request::Verb;
 use std::collections::{HashMap, HashSet};
@@ -31,30 +31,29 @@ impl Chat {
         assert_eq!(self.jobs_bytes, self.jobs.values().map(|job| job.bytes).sum::<usize>());
         self.check_in_flight();
         self.check_packed();
-        self.gate.check(self.rules.auth_jobs_max);
-        assert!(self.gate.running() <= self.rules.auth_running_max);
+        self.auth_queue.check(self.rules.auth_jobs_max);
+        assert!(self.auth_queue.running() <= self.rules.auth_running_max);
         let hashing =
-            self.jobs.values().filter(|job| matches!(job.pending, Pending::Hash { .. } | Pending::Verify { .. }));
-        assert_eq!(hashing.count(), self.gate.running());
+            self.jobs.values().filter(|job| matches!(job.purpose, JobPurpose::Hash { .. } | JobPurpose::Verify { .. }));
+        assert_eq!(hashing.count(), self.auth_queue.running());
         let tried = self.jobs.values().filter(|job| {
-            matches!(job.pending, Pending::LogIn { .. } | Pending::Prove { .. } | Pending::Verify { .. })
+            matches!(job.purpose, JobPurpose::LogIn { .. } | JobPurpose::Prove { .. } | JobPurpose::Verify { .. })
         });
-        let waiting = self.gate.log_ins() + self.later_log_ins.len();
+        let waiting = self.auth_queue.log_ins() + self.later_log_ins.len();
         assert_eq!(tried.count() + waiting, self.tries.open(), "each try is settled once");
-        self.check_turns();
+        self.check_queued();
         self.check_owed();
-        assert!(self.grace.iter().is_sorted_by_key(|entry| entry.0));
+        assert!(self.save_delay.iter().is_sorted_by_key(|entry| entry.0));
         assert!(self.due.iter().is_sorted_by_key(|entry| entry.0));
         let friends: usize = self.users.iter().map(|(_, user, _)| user.friends.len()).sum();
         assert_eq!(self.users.friends_len(), friends);
-        let recent =
-            self.users.iter().filter_map(|(_, user, _)| user.recent.as_ref().map(|recent| recent.held_bytes()));
-        assert_eq!(self.recent_bytes, recent.sum::<usize>());
+        let dedup = self.users.iter().filter_map(|(_, user, _)| user.dedup.as_ref().map(|dedup| dedup.held_bytes()));
+        assert_eq!(self.dedup_bytes, dedup.sum::<usize>());
         let weights: usize = self.items.iter().map(super::item::Item::weight_bytes).sum();
         assert_eq!(self.items.held_bytes(), weights + self.items.len() * super::item::ITEM_BYTES);
         for (_, user, _) in self.users.iter() {
-            if let Some(recent) = &user.recent {
-                assert!(recent.len() <= self.rules.recent_messages_max as usize);
+            if let Some(dedup) = &user.dedup {
+                assert!(dedup.len() <= self.rules.dedup_messages_max as usize);
             }
             if let Some(list) = &user.list {
                 list.check(&self.items);
@@ -74,20 +73,20 @@ impl Chat {
     /// Each connection is owed what is counted, and only its own user waits on it: nothing that
     /// somebody else asked is answered behind a log-in.
     fn check_owed(&self) {
-        let mut owed: HashMap<ConnId, u32> = HashMap::new();
-        for asker in self.requests.values().filter(|asker| !matches!(asker.verb, Verb::SignUp | Verb::Login)) {
-            *owed.entry(asker.conn).or_default() += 1;
+        let mut unanswered: HashMap<ConnId, u32> = HashMap::new();
+        for pending in self.requests.values().filter(|pending| !matches!(pending.verb, Verb::SignUp | Verb::Login)) {
+            *unanswered.entry(pending.conn).or_default() += 1;
         }
         for item in self.items.iter() {
             for conn in item.who_waits() {
-                *owed.entry(conn).or_default() += 1;
+                *unanswered.entry(conn).or_default() += 1;
                 let user = self.sessions.get(conn).map(|session| session.user);
                 assert!(user.is_none_or(|user| user == item.sender), "somebody else waits for {:?}", item.push);
             }
         }
         for conn in self.sessions.ids() {
-            let session = self.sessions.get(conn).map(|session| session.owed);
-            assert_eq!(session, Some(owed.get(&conn).copied().unwrap_or(0)), "owed to {conn:?}");
+            let session = self.sessions.get(conn).map(|session| session.unanswered);
+            assert_eq!(session, Some(unanswered.get(&conn).copied().unwrap_or(0)), "owed to {conn:?}");
         }
         assert!(self.due_log_ins.is_empty() && self.later_log_ins.len() <= self.sessions.len());
     }
@@ -99,7 +98,7 @@ impl Chat {
             *counted.entry(user).or_default() += units;
         }
         for item in self.items.iter().filter(|item| item.charged) {
-            assert!(!item.safe && item.waits() && item.save != Save::InFlight, "nothing is to come of it: {item:?}");
+            assert!(!item.durable && item.waits() && item.save != Save::InFlight, "nothing is to come of it: {item:?}");
             assert!(item.sender.is_some(), "only messages count");
             if let Some(sender) = item.sender {
                 *counted.entry(sender).or_default() += units(item.push.weight_bytes());
@@ -147,14 +146,16 @@ impl Chat {
         }
         self.in_flight.all().for_each(|(user, _)| count(user));
         for job in self.jobs.values() {
-            match &job.pending {
-                Pending::LogIn { user, .. } | Pending::Load { user, .. } => count(*user),
-                Pending::Page(user) | Pending::Friends(user) | Pending::Lost { receiver: user, .. } => count(*user),
-                Pending::Friendship(friendship) => friendship.refs().into_iter().for_each(&mut count),
+            match &job.purpose {
+                JobPurpose::LogIn { user, .. } | JobPurpose::Load { user, .. } => count(*user),
+                JobPurpose::Page(user) | JobPurpose::Friends(user) | JobPurpose::Lost { receiver: user, .. } => {
+                    count(*user)
+                }
+                JobPurpose::Friendship(friendship) => friendship.refs().into_iter().for_each(&mut count),
                 _ => {}
             }
         }
-        self.turn_refs().for_each(&mut count);
+        self.queued_refs().for_each(&mut count);
         for (id, user, refs) in self.users.iter() {
             assert_eq!(refs, counted.get(&id).copied().unwrap_or(0), "references to {:?}", user.name);
         }

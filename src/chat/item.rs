@@ -4,7 +4,7 @@
 use super::contract::ConnId;
 use super::users::UserId;
 use crate::protocol::push::Push;
-use crate::protocol::request::Spelling;
+use crate::protocol::request::ContentForm;
 use slab::Slab;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
@@ -41,7 +41,7 @@ pub(super) enum Save {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Waiter {
     pub(super) conn: ConnId,
-    pub(super) spelling: Spelling,
+    pub(super) form: ContentForm,
     /// When to stop waiting.
     pub(super) due_ms: u64,
 }
@@ -56,7 +56,7 @@ pub(super) struct Item {
     pub(super) sender: Option<UserId>,
     pub(super) save: Save,
     /// Committed at some time: `MS` may go out.
-    pub(super) safe: bool,
+    pub(super) durable: bool,
     /// Stands on the receiver's list (or its tail).
     pub(super) listed: bool,
     /// When it was last sent on the receiver's present connection, or [`NEVER`].
@@ -96,7 +96,7 @@ impl Item {
         self.waiters().map(|waiter| waiter.due_ms).min()
     }
 
-    /// The connections that wait for it to be safe.
+    /// The connections that wait for it to be durable.
     pub(super) fn who_waits(&self) -> impl Iterator<Item = ConnId> + '_ {
         self.waiters().map(|waiter| waiter.conn)
     }

@@ -12,7 +12,7 @@
 use super::contract::Rules;
 use super::item::{Item, ItemRef, Items, NEVER, Save};
 use super::wheel::TimerId;
-use crate::protocol::request::Spelling;
+use crate::protocol::request::ContentForm;
 use held::{Held, Place};
 use index::{INDEXED_FROM, INDEXED_TO, Index};
 use std::collections::VecDeque;
@@ -30,7 +30,7 @@ const GAP: u32 = u32::MAX;
 
 /// Where the rest of the list is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Feed {
+pub(super) enum Backfill {
     /// All of it is in memory.
     Live,
     /// The first page is on its way; nothing is known yet.
@@ -68,7 +68,7 @@ impl Entry {
 /// One user's list.
 #[derive(Debug)]
 pub(super) struct AckList {
-    pub(super) feed: Feed,
+    pub(super) backfill: Backfill,
     /// In their order; neither the first nor the last is a gap.
     entries: VecDeque<Entry>,
     /// How many of them are gaps.
@@ -115,9 +115,9 @@ fn is_saved(item: ItemRef, items: &Items) -> bool {
 }
 
 impl AckList {
-    pub(super) fn new(feed: Feed) -> Self {
+    pub(super) fn new(backfill: Backfill) -> Self {
         Self {
-            feed,
+            backfill,
             entries: VecDeque::new(),
             gaps: 0,
             end: 0,
@@ -138,7 +138,7 @@ impl AckList {
     }
 
     /// Looks at its oldest entry and sending, to have them near.
-    pub(super) fn touch(&self) -> usize {
+    pub(super) fn prefetch(&self) -> usize {
         let entry = self.entries.front().map_or(0, |entry| entry.slot as usize);
         entry.wrapping_add(self.clock.front().map_or(0, |sending| sending.0 as usize))
     }
@@ -159,7 +159,7 @@ impl AckList {
 
     /// Nothing in memory, nothing known to be in the store.
     pub(super) fn is_done(&self) -> bool {
-        self.entries.is_empty() && self.tail.is_empty() && self.feed == Feed::Live
+        self.entries.is_empty() && self.tail.is_empty() && self.backfill == Backfill::Live
     }
 
     pub(super) fn append(&mut self, item: ItemRef, items: &mut Items) {
@@ -180,7 +180,7 @@ impl AckList {
     }
 
     fn is_asking(&self) -> bool {
-        matches!(self.feed, Feed::Opening | Feed::Backlog { asking: true, .. })
+        matches!(self.backfill, Backfill::Opening | Backfill::Backlog { asking: true, .. })
     }
 
     /// Puts an item on the tail; `false` when there is no room, or was none for an earlier one that

@@ -6,16 +6,17 @@
 //! everything is in memory.
 
 use super::Chat;
-use super::account::{Pending, To};
-use super::answer::{Asker, BUSY, Fault};
+use super::account::ReplyTo;
+use super::answer::{BUSY, Fault, PendingRequest};
+use super::auth_queue::Waiting;
 use super::contract::{Action, CloseReason, ConnId, Job, Page, TOKEN_SLACK_MS, Ticket};
-use super::gate::Waiting;
+use super::job::JobPurpose;
 use super::tries::{Settled, Try};
 use super::users::UserId;
 use crate::protocol::error::ErrorCode;
 use crate::protocol::field::{Secret, UserName};
 use crate::protocol::reply::Reply;
-use crate::protocol::request::{Proof, Verb};
+use crate::protocol::request::{Credential, Verb};
 
 const REPLACED: Fault = Fault(ErrorCode::Replaced, "you logged in on another connection");
 const TOO_MANY_AT_ONCE: Fault =
@@ -26,16 +27,16 @@ const TOO_MANY_AT_ONCE: Fault =
 pub(super) struct LogIn {
     request: Ticket,
     user: UserName,
-    proof: Proof,
+    credential: Credential,
     attempt: Try,
 }
 
 impl Chat {
     #[inline(never)]
-    pub(super) fn log_in(&mut self, to: To, user: UserName, proof: Proof, out: &mut Vec<Action>) {
-        let admitted = match &proof {
-            Proof::Password(_) => self.admit_password(to.0, &user),
-            Proof::Token(_) => self.admit_token(to.0),
+    pub(super) fn log_in(&mut self, to: ReplyTo, user: UserName, credential: Credential, out: &mut Vec<Action>) {
+        let admitted = match &credential {
+            Credential::Password(_) => self.admit_password(to.0, &user),
+            Credential::Token(_) => self.admit_token(to.0),
         };
         let attempt = match admitted {
             Ok(attempt) => attempt,
@@ -43,10 +44,10 @@ impl Chat {
         };
         let session = self.sessions.get(to.0);
         let is_another = |present| self.users.get(present).name != user;
-        let waits = session.is_some_and(|session| session.owed > 0 && session.user.is_some_and(is_another));
+        let waits = session.is_some_and(|session| session.unanswered > 0 && session.user.is_some_and(is_another));
         let conn = to.0;
         let request = self.ask(to, Verb::Login, out);
-        let log_in = LogIn { request, user, proof, attempt };
+        let log_in = LogIn { request, user, credential, attempt };
         if waits {
             // The first user's requests are answered first: behind the `LS` the second one would
             // take such an answer for one to them. That is at most as long as a request may take,
@@ -76,19 +77,20 @@ impl Chat {
         }
     }
 
-    fn begin_log_in(&mut self, LogIn { request, user, proof, attempt }: LogIn, out: &mut Vec<Action>) {
+    fn begin_log_in(&mut self, LogIn { request, user, credential, attempt }: LogIn, out: &mut Vec<Action>) {
         let now_ms = self.now.wall_ms;
         let latest_ms = now_ms.saturating_add(self.rules.token_lifetime_ms).saturating_add(TOKEN_SLACK_MS);
         let known = self.users.find(user.as_str()).map(|user| self.users.get(user));
         let needs_no_page = known.is_some_and(|known| known.conn.is_some() || known.loading.is_some());
         if needs_no_page {
-            let job = Job::Prove { user: user.clone(), proof: proof.clone(), now_ms, latest_ms };
-            return self.submit_for(request, job, Pending::Prove { request, user, proof, attempt }, out);
+            let job = Job::Prove { user: user.clone(), credential: credential.clone(), now_ms, latest_ms };
+            return self.submit_for(request, job, JobPurpose::Prove { request, user, credential, attempt }, out);
         }
         let (pushes_max, bytes_max) = (self.rules.page_max, self.rules.page_bytes_max);
-        let job = Job::LogIn { user: user.clone(), proof: proof.clone(), now_ms, latest_ms, pushes_max, bytes_max };
+        let job =
+            Job::LogIn { user: user.clone(), credential: credential.clone(), now_ms, latest_ms, pushes_max, bytes_max };
         let user = self.begin_reading(&user);
-        self.submit_for(request, job, Pending::LogIn { request, user, proof, attempt }, out);
+        self.submit_for(request, job, JobPurpose::LogIn { request, user, credential, attempt }, out);
     }
 
     /// A user who wants to log in is referred to from now on, as far as their list and their
@@ -107,12 +109,12 @@ impl Chat {
                 continue;
             }
             if self.users.get(user).conn.is_some() {
-                self.logged_in(request, user, None, out);
+                self.complete_login(request, user, None, out);
                 continue;
             }
             let (pushes_max, bytes_max) = (self.rules.page_max, self.rules.page_bytes_max);
             let job = Job::Load { user: self.users.get(user).name.clone(), pushes_max, bytes_max };
-            if self.submit(job, Pending::Load { request, user }, out).is_ok() {
+            if self.submit(job, JobPurpose::Load { request, user }, out).is_ok() {
                 // It has the reference of the one before, and its place among those who load.
                 return;
             }
@@ -132,16 +134,16 @@ impl Chat {
         &mut self,
         request: Ticket,
         user: UserName,
-        proof: Proof,
+        credential: Credential,
         attempt: Try,
         password_hash: Option<Secret>,
         out: &mut Vec<Action>,
     ) {
-        match proof {
-            Proof::Password(secret) => {
-                self.wait_at_gate(Waiting::LogIn { request, attempt, user, secret, password_hash }, out);
+        match credential {
+            Credential::Password(secret) => {
+                self.enqueue_auth(Waiting::LogIn { request, attempt, user, secret, password_hash }, out);
             }
-            Proof::Token(_) => {
+            Credential::Token(_) => {
                 // Nobody guesses a token: it has expired or was revoked, and that locks nobody out.
                 self.settle(&user, attempt, Settled::Wrong);
                 self.refuse_waiting(request, None, out);
@@ -158,11 +160,11 @@ impl Chat {
         let waiting_max = self.rules.log_ins_waiting_per_user_max as usize;
         if let Some(user) = self.users.find(user.as_str()) {
             if self.users.get(user).conn.is_some() {
-                return self.logged_in(request, user, None, out);
+                return self.complete_login(request, user, None, out);
             }
             if self.users.get(user).loading.is_some() {
                 let is_awaited = |request: &Ticket| {
-                    self.requests.get(*request).is_some_and(|asker| self.sessions.get(asker.conn).is_some())
+                    self.requests.get(*request).is_some_and(|pending| self.sessions.get(pending.conn).is_some())
                 };
                 if !self.users.wait_to_load(user, request, waiting_max, is_awaited) {
                     self.refuse_waiting(request, Some(TOO_MANY_AT_ONCE), out);
@@ -173,25 +175,25 @@ impl Chat {
         let (pushes_max, bytes_max) = (self.rules.page_max, self.rules.page_bytes_max);
         let job = Job::Load { user: user.clone(), pushes_max, bytes_max };
         let user = self.begin_reading(user);
-        self.submit_for(request, job, Pending::Load { request, user }, out);
+        self.submit_for(request, job, JobPurpose::Load { request, user }, out);
     }
 
     /// Everything is here: if the connection is, too, it is theirs from now on. Friends and first
     /// page are read unless the user is online already.
-    pub(super) fn logged_in(
+    pub(super) fn complete_login(
         &mut self,
         request: Ticket,
         user: UserId,
         read: Option<(&[UserName], Page)>,
         out: &mut Vec<Action>,
     ) {
-        let Some(Asker { conn, spelling, id, .. }) = self.asker(request, out) else {
+        let Some(PendingRequest { conn, form, id, .. }) = self.take_pending(request, out) else {
             return;
         };
         let Some(session) = self.sessions.get_mut(conn) else {
             return;
         };
-        session.push_spelling = spelling;
+        session.push_form = form;
         let before = session.user.replace(user);
         if before.is_none() {
             // The allowance that it had used up before was that of a stranger.
@@ -214,7 +216,7 @@ impl Chat {
             self.open_list(user, page);
         }
         out.push(Action::LoggedIn { conn });
-        self.reply(conn, spelling, id, Reply::Login { done: true }, out);
+        self.reply(conn, form, id, Reply::Login { done: true }, out);
         self.settle_requests(conn, out);
         if let Some(list) = &mut self.users.get_mut(user).list {
             list.unsend_all(&mut self.items);

@@ -1,11 +1,11 @@
 //! How much memory the core holds for users, in one look, and what it lets go of when the process
 //! holds too much.
 
+use super::Chat;
 use super::contract::ConnId;
 use super::item::{ITEM_BYTES, ItemRef, NEVER, Save};
-use super::list::Feed;
+use super::list::Backfill;
 use super::users::UserId;
-use super::{Chat, account};
 
 /// What a job in flight takes beside the pushes in it: itself, its entry in the table, a name or
 /// two.
@@ -17,10 +17,10 @@ impl Chat {
     /// before that is done.
     #[must_use]
     pub fn held_bytes(&self) -> usize {
-        const REQUEST_BYTES: usize = size_of::<super::answer::Asker>() + size_of::<account::Pending>();
+        const REQUEST_BYTES: usize = size_of::<super::answer::PendingRequest>() + size_of::<super::job::JobPurpose>();
         self.items.held_bytes()
             + self.users.held_bytes()
-            + self.recent_bytes
+            + self.dedup_bytes
             + self.in_flight.held_bytes()
             + self.tries.held_bytes()
             + self.strangers.held_bytes()
@@ -28,7 +28,7 @@ impl Chat {
             + self.jobs.len() * JOB_BYTES
             + self.requests.len() * REQUEST_BYTES
             + self.due.capacity() * size_of::<(u64, super::Due)>()
-            + self.turns_bytes
+            + self.queued_bytes
             + self.undecided_bytes
     }
 
@@ -66,13 +66,13 @@ impl Chat {
             return;
         }
         let absent = self.users.iter().filter(|(_, user, _)| user.conn.is_none());
-        let windows = absent.filter_map(|(id, user, _)| user.recent.as_ref().map(|recent| (recent.held_bytes(), id)));
+        let windows = absent.filter_map(|(id, user, _)| user.dedup.as_ref().map(|dedup| (dedup.held_bytes(), id)));
         for (bytes, user) in longest_first(windows.collect()) {
             if left == 0 {
                 return;
             }
             left = left.saturating_sub(bytes);
-            self.forget_recent(user);
+            self.forget_dedup(user);
         }
     }
 
@@ -82,11 +82,11 @@ impl Chat {
         let Some(list) = &self.users.get(user).list else {
             return 0;
         };
-        let after_seq = match list.feed {
-            Feed::Live => u64::MAX,
-            Feed::Backlog { after_seq, asking: false } => after_seq,
+        let after_seq = match list.backfill {
+            Backfill::Live => u64::MAX,
+            Backfill::Backlog { after_seq, asking: false } => after_seq,
             // What is on its way is not cut off from what it belongs to.
-            Feed::Opening | Feed::Backlog { asking: true, .. } => return 0,
+            Backfill::Opening | Backfill::Backlog { asking: true, .. } => return 0,
         };
         // The first one stays in any case: its ack is what asks for the next page.
         let entries: Vec<ItemRef> = list.all().skip(1).collect();
@@ -110,7 +110,7 @@ impl Chat {
             self.free(item);
         }
         if let Some(list) = &mut self.users.get_mut(user).list {
-            list.feed = Feed::Backlog { after_seq: after_seq.min(first_seq - 1), asking: false };
+            list.backfill = Backfill::Backlog { after_seq: after_seq.min(first_seq - 1), asking: false };
         }
         before - self.items.held_bytes()
     }

@@ -2,15 +2,15 @@
 
 use super::answer::{Fault, NOT_YOU};
 use super::contract::{Action, ConnId};
+use super::dedup::Key;
 use super::item::{Item, ItemRef, NEVER, Save, Waiter};
-use super::recent::Key;
 use super::users::UserId;
 use super::{Chat, Due, Timer};
 use crate::protocol::error::ErrorCode;
 use crate::protocol::field::{Id, Name};
 use crate::protocol::push::Push;
 use crate::protocol::reply::{Reply, ReplyId};
-use crate::protocol::request::{Spelling, Verb};
+use crate::protocol::request::{ContentForm, Verb};
 
 /// One message that is sent again before the first answer waits in at most so many places.
 const WAITERS_MAX: usize = 16;
@@ -22,7 +22,7 @@ const IN_DOUBT: Fault =
 
 /// What a message says.
 #[derive(Clone, Copy)]
-pub(super) struct Words<'a> {
+pub(super) struct MessageFields<'a> {
     pub(super) id: &'a Id<'a>,
     pub(super) sender: &'a Name<'a>,
     pub(super) receiver: &'a Name<'a>,
@@ -34,24 +34,24 @@ pub(super) struct Words<'a> {
 impl Chat {
     pub(super) fn message(
         &mut self,
-        (conn, spelling, user): (ConnId, Spelling, UserId),
-        Words { id, sender, receiver, content, plain }: Words<'_>,
+        (conn, form, user): (ConnId, ContentForm, UserId),
+        MessageFields { id, sender, receiver, content, plain }: MessageFields<'_>,
         out: &mut Vec<Action>,
     ) {
-        self.unpack_recent(user);
+        self.unpack_dedup(user);
         let me = self.users.get(user);
-        let no = |fault| ((conn, spelling, ReplyId::Text(id.as_str().into())), Some(Verb::Message), fault);
+        let no = |fault| ((conn, form, ReplyId::Text(id.as_str().into())), Some(Verb::Message), fault);
         if me.name.as_str() != sender.as_str() {
             let (to, verb, fault) = no(Some(NOT_YOU));
             return self.refuse(to, verb, fault, out);
         }
-        let waiter = Waiter { conn, spelling, due_ms: self.now.mono_ms + self.rules.answer_within_ms };
-        let oldest_ms = self.now.mono_ms.saturating_sub(self.rules.recent_messages_age_ms);
+        let waiter = Waiter { conn, form, due_ms: self.now.mono_ms + self.rules.answer_within_ms };
+        let oldest_ms = self.now.mono_ms.saturating_sub(self.rules.dedup_age_ms);
         let receiver_hash = self.users.hash(receiver.as_str());
         let key = Key::of(receiver_hash, id.as_str());
-        let known = me.recent.as_ref().and_then(|recent| recent.find(key, oldest_ms));
+        let known = me.dedup.as_ref().and_then(|dedup| dedup.find(key, oldest_ms));
         if let Some(known) = known {
-            return self.said_before(known, waiter, id, out);
+            return self.on_duplicate(known, waiter, id, out);
         }
         let Some(other) = self.users.find_hashed(receiver_hash, receiver.as_str()) else {
             let (to, verb, fault) = no(self.may_be_friends(user, None).then_some(IN_DOUBT));
@@ -61,7 +61,7 @@ impl Chat {
         if let Some(known) = list.and_then(|list| list.find_message(sender.as_str(), id.as_str(), &self.items)) {
             // It is promised now, and stays so after its ack.
             self.remember(user, key, known);
-            return self.said_before(known, waiter, id, out);
+            return self.on_duplicate(known, waiter, id, out);
         }
         if !self.users.are_friends(user, other) {
             let (to, verb, fault) = no(self.may_be_friends(user, Some(other)).then_some(IN_DOUBT));
@@ -83,7 +83,7 @@ impl Chat {
             receiver,
             sender: Some(sender),
             save: Save::None,
-            safe: false,
+            durable: false,
             listed: false,
             sent_ms: NEVER,
             place: 0,
@@ -103,60 +103,60 @@ impl Chat {
 
     /// The same message was sent before: it gets the same answer and is not delivered twice.
     #[inline(never)]
-    fn said_before(&mut self, known: ItemRef, waiter: Waiter, id: &Id<'_>, out: &mut Vec<Action>) {
-        let open = self.items.get_mut(known).filter(|item| !item.safe);
+    fn on_duplicate(&mut self, known: ItemRef, waiter: Waiter, id: &Id<'_>, out: &mut Vec<Action>) {
+        let open = self.items.get_mut(known).filter(|item| !item.durable);
         let Some(item) = open else {
             // Acked or committed, and perhaps forgotten since.
             let id = ReplyId::Text(id.as_str().into());
-            return self.reply(waiter.conn, waiter.spelling, id, Reply::Message { taken: true }, out);
+            return self.reply(waiter.conn, waiter.form, id, Reply::Message { taken: true }, out);
         };
         if item.more_waiters_len() >= WAITERS_MAX {
             let id = ReplyId::OfPush(item.push.clone());
-            return self.refuse((waiter.conn, waiter.spelling, id), Some(Verb::Message), Some(SAID_OFTEN), out);
+            return self.refuse((waiter.conn, waiter.form, id), Some(Verb::Message), Some(SAID_OFTEN), out);
         }
         item.add_waiter(waiter);
         let save = item.save;
         self.owes(waiter.conn);
         match save {
-            // Its grace runs.
+            // Its save delay runs.
             Save::None => {}
             Save::Failed | Save::Full => {
-                self.answer_by(waiter.due_ms, Due::Push(known));
+                self.answer_before(waiter.due_ms, Due::Push(known));
                 self.save_if_unsaved(known, out);
             }
-            Save::InFlight | Save::Done => self.answer_by(waiter.due_ms, Due::Push(known)),
+            Save::InFlight | Save::Done => self.answer_before(waiter.due_ms, Due::Push(known)),
         }
     }
 
     fn remember(&mut self, sender: UserId, key: Key, item: ItemRef) {
         let rules = &self.rules;
-        let known = &mut self.users.get_mut(sender).recent;
-        let before = known.as_ref().map_or(0, |recent| recent.held_bytes());
-        let recent = known.get_or_insert_default();
-        recent.insert(key, self.now.mono_ms, item, rules.recent_messages_max);
-        self.recent_bytes = self.recent_bytes + recent.held_bytes() - before;
-        if recent.timer.is_none() {
-            let old_ms = self.now.mono_ms + rules.recent_messages_age_ms + 1;
-            recent.timer = Some(self.wheel.insert(old_ms, Timer::Recent(sender)));
+        let known = &mut self.users.get_mut(sender).dedup;
+        let before = known.as_ref().map_or(0, |dedup| dedup.held_bytes());
+        let dedup = known.get_or_insert_default();
+        dedup.insert(key, self.now.mono_ms, item, rules.dedup_messages_max);
+        self.dedup_bytes = self.dedup_bytes + dedup.held_bytes() - before;
+        if dedup.timer.is_none() {
+            let old_ms = self.now.mono_ms + rules.dedup_age_ms + 1;
+            dedup.timer = Some(self.wheel.insert(old_ms, Timer::Dedup(sender)));
         }
     }
 
-    pub(super) fn recent_timer_fired(&mut self, user: UserId) {
-        let oldest_ms = self.now.mono_ms.saturating_sub(self.rules.recent_messages_age_ms);
+    pub(super) fn dedup_timer_fired(&mut self, user: UserId) {
+        let oldest_ms = self.now.mono_ms.saturating_sub(self.rules.dedup_age_ms);
         let entry = self.users.get_mut(user);
-        let Some(recent) = &mut entry.recent else {
+        let Some(dedup) = &mut entry.dedup else {
             return;
         };
-        match recent.expire(oldest_ms) {
+        match dedup.expire(oldest_ms) {
             // One look for the newest of them: an active sender is looked at once in that time.
             Some(newest_ms) => {
-                let old_ms = newest_ms + self.rules.recent_messages_age_ms + 1;
-                recent.timer = Some(self.wheel.insert(old_ms, Timer::Recent(user)));
+                let old_ms = newest_ms + self.rules.dedup_age_ms + 1;
+                dedup.timer = Some(self.wheel.insert(old_ms, Timer::Dedup(user)));
             }
             None => {
                 // It has fired.
-                recent.timer = None;
-                self.forget_recent(user);
+                dedup.timer = None;
+                self.forget_dedup(user);
             }
         }
     }

@@ -8,23 +8,24 @@
 mod account;
 mod ack;
 mod answer;
+mod auth_queue;
 pub mod contract;
+mod dedup;
 mod delivery;
 mod doubt;
 mod found;
 mod friend;
-mod gate;
 mod in_flight;
 mod input;
 #[cfg(debug_assertions)]
 mod invariants;
 mod item;
+mod job;
 mod list;
 mod log_in;
 mod memory;
 mod message;
 mod paging;
-mod recent;
 mod rules;
 mod session;
 mod stop;
@@ -35,7 +36,7 @@ mod trust;
 mod users;
 pub mod wheel;
 
-use contract::{Action, CloseReason, ConnId, Event, Job, Now, Origin, Outcome, Rules, Ticket};
+use contract::{Action, AddressKey, CloseReason, ConnId, Event, Job, Now, Outcome, Rules, Ticket};
 use item::{ItemRef, Items};
 use session::Sessions;
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
@@ -64,7 +65,7 @@ enum Timer {
     /// Ask for this user's next page again.
     Page(UserId),
     /// What this user sent of late may be too old to remember.
-    Recent(UserId),
+    Dedup(UserId),
     /// Deletions that failed are to be tried again.
     Deletes,
     /// Savings that failed are to be tried again.
@@ -78,7 +79,7 @@ enum Timer {
 /// A job in flight.
 #[derive(Debug)]
 struct Working {
-    pending: account::Pending,
+    purpose: job::JobPurpose,
     /// The size of its push.
     bytes: usize,
     /// In whose share it counts, and how much.
@@ -90,7 +91,7 @@ struct Working {
 enum Due {
     /// A request that waits for a job.
     Request(Ticket),
-    /// Those who wait for this push to be safe.
+    /// Those who wait for this push to be durable.
     Push(ItemRef),
 }
 
@@ -110,15 +111,15 @@ pub struct Chat {
     /// For whom they are.
     in_flight: in_flight::InFlight,
     /// What those who are offline sent of late.
-    packed: recent::PackedAll,
+    packed: dedup::PackedAll,
     /// What came of late from addresses on connections that are not logged in.
     strangers: throttle::Throttle,
     /// Who waits for a password to be hashed.
-    gate: gate::Gate,
+    auth_queue: auth_queue::AuthQueue,
     /// Who may try one.
     tries: tries::Tries,
     /// Requests that wait for jobs, and are still to be answered.
-    requests: Table<answer::Asker>,
+    requests: Table<answer::PendingRequest>,
     /// Log-ins that wait until all is answered that another user asked on their connection. Never
     /// walked through.
     later_log_ins: HashMap<ConnId, log_in::LogIn>,
@@ -128,7 +129,7 @@ pub struct Chat {
     /// their turn.
     pairs: HashMap<(UserId, UserId), friend::Pair>,
     /// The size of those that wait.
-    turns_bytes: usize,
+    queued_bytes: usize,
     /// Pushes whose deletion failed, by `seq`: a page that has them is read as if it had not, until
     /// they are gone.
     undeleted: BTreeSet<u64>,
@@ -149,11 +150,11 @@ pub struct Chat {
     /// The timer of these three is set.
     undecided_armed: bool,
     /// What users sent of late, in bytes.
-    recent_bytes: usize,
+    dedup_bytes: usize,
     wheel: Wheel<Timer>,
     /// Pushes to people online, by when they are to be saved if they are not acked. Constant wait,
     /// so always in order.
-    grace: VecDeque<(u64, ItemRef)>,
+    save_delay: VecDeque<(u64, ItemRef)>,
     /// What is to be answered, by when, in order.
     due: VecDeque<(u64, Due)>,
     /// With so many it is looked through for what was answered.
@@ -183,15 +184,15 @@ impl Chat {
             jobs: Table::new(),
             jobs_bytes: 0,
             in_flight: in_flight::InFlight::default(),
-            packed: recent::PackedAll::default(),
+            packed: dedup::PackedAll::default(),
             strangers: throttle::Throttle::default(),
-            gate: gate::Gate::default(),
+            auth_queue: auth_queue::AuthQueue::default(),
             tries: tries::Tries::default(),
             requests: Table::new(),
             later_log_ins: HashMap::new(),
             due_log_ins: Vec::new(),
             pairs: HashMap::new(),
-            turns_bytes: 0,
+            queued_bytes: 0,
             undeleted: BTreeSet::new(),
             to_delete: Vec::new(),
             to_save: Vec::new(),
@@ -200,9 +201,9 @@ impl Chat {
             lost: Vec::new(),
             undecided_armed: false,
             undecided_bytes: 0,
-            recent_bytes: 0,
+            dedup_bytes: 0,
             wheel: Wheel::new(),
-            grace: VecDeque::new(),
+            save_delay: VecDeque::new(),
             due: VecDeque::new(),
             sweep_due_at: DUE_SWEPT_FROM,
             hear_first_ms: 0,
@@ -218,7 +219,7 @@ impl Chat {
         debug_assert!(now.mono_ms >= self.now.mono_ms, "the mono clock went back");
         self.now = now;
         match event {
-            Event::Opened { conn, origin } => self.opened(conn, origin, out),
+            Event::Opened { conn, address_key } => self.opened(conn, address_key, out),
             Event::Input { conn, input } => self.input(conn, input, out),
             Event::Ping { conn } => self.ping(conn, out),
             Event::Blocked { conn } => {
@@ -228,7 +229,7 @@ impl Chat {
             }
             Event::Drained { conn } => self.drained(conn),
             Event::Flushed { conn } => self.flushed(conn, out),
-            Event::Closed { conn } => self.closed(conn, out),
+            Event::Closed { conn } => self.on_closed(conn, out),
             Event::Finished { ticket, outcome } => self.finished(ticket, outcome, out),
             Event::Tick { heard_ms } => self.tick(heard_ms, out),
             Event::ReleaseMemory { bytes, windows } => self.release_memory(bytes, windows),
@@ -249,7 +250,7 @@ impl Chat {
     /// and clients were not heard yet.
     #[must_use]
     pub fn next_deadline(&self) -> Option<u64> {
-        let queues = [self.grace.front().map(|&(due, _)| due), self.due.front().map(|&(due, _)| due)];
+        let queues = [self.save_delay.front().map(|&(due, _)| due), self.due.front().map(|&(due, _)| due)];
         queues.into_iter().chain([self.wheel.next_wake_ms()]).flatten().min()
     }
 
@@ -269,9 +270,9 @@ impl Chat {
     fn tick(&mut self, heard_ms: u64, out: &mut Vec<Action>) {
         let now_ms = self.now.mono_ms;
         let is_heard = self.is_heard(heard_ms);
-        while let Some(&(due, item)) = self.grace.front().filter(|(due, _)| *due <= now_ms) {
+        while let Some(&(due, item)) = self.save_delay.front().filter(|(due, _)| *due <= now_ms) {
             debug_assert!(due <= now_ms);
-            self.grace.pop_front();
+            self.save_delay.pop_front();
             self.save_if_unsaved(item, out);
         }
         while let Some(&(_, due)) = self.due.front().filter(|(due, _)| is_heard && *due <= now_ms) {
@@ -291,7 +292,7 @@ impl Chat {
                 Timer::Resend(user) if !is_heard => self.resend_later(user),
                 Timer::Resend(user) => self.resend(user, out),
                 Timer::Page(user) => self.page_timer_fired(user, out),
-                Timer::Recent(user) => self.recent_timer_fired(user),
+                Timer::Dedup(user) => self.dedup_timer_fired(user),
                 Timer::Deletes => self.retry_deletes(out),
                 Timer::Saves => self.retry_saves(out),
                 Timer::Undecided => self.retry_undecided(out),
@@ -319,7 +320,7 @@ impl Chat {
     }
 
     /// Appends to the queue of what is to be answered, and forgets what has been.
-    fn answer_by(&mut self, due_ms: u64, due: Due) {
+    fn answer_before(&mut self, due_ms: u64, due: Due) {
         while let Some((_, front)) = self.due.front()
             && !self.is_open(*front)
         {
@@ -334,16 +335,16 @@ impl Chat {
         self.due.insert(place, (due_ms, due));
     }
 
-    /// Hands a job to the store; gives the pending back when there are too many in flight.
-    fn submit(&mut self, job: Job, pending: account::Pending, out: &mut Vec<Action>) -> Result<(), account::Pending> {
+    /// Hands a job to the store; gives its purpose back when there are too many in flight.
+    fn submit(&mut self, job: Job, purpose: job::JobPurpose, out: &mut Vec<Action>) -> Result<(), job::JobPurpose> {
         let bytes = job.push_bytes();
         let heavy = bytes > 0 && self.jobs_bytes > 0 && self.jobs_bytes + bytes > self.rules.jobs_bytes_max;
         if heavy || self.jobs.len() >= self.rules.jobs_max {
-            return Err(pending);
+            return Err(purpose);
         }
         self.jobs_bytes += bytes;
-        let payer = self.payer(&job, &pending);
-        let ticket = self.jobs.insert(Working { pending, bytes, payer });
+        let payer = self.payer(&job, &purpose);
+        let ticket = self.jobs.insert(Working { purpose, bytes, payer });
         out.push(Action::Submit { ticket, job });
         if let Some(payer) = payer {
             self.charge(payer, out);
@@ -353,31 +354,31 @@ impl Chat {
 
     #[inline(never)]
     fn finished(&mut self, ticket: Ticket, outcome: Outcome, out: &mut Vec<Action>) {
-        let Some(Working { pending, bytes, payer }) = self.jobs.remove(ticket) else {
+        let Some(Working { purpose, bytes, payer }) = self.jobs.remove(ticket) else {
             debug_assert!(false, "a job is finished exactly once");
             return;
         };
         self.jobs_bytes -= bytes;
-        self.job_done(pending, outcome, out);
+        self.job_done(purpose, outcome, out);
         if let Some(payer) = payer {
             self.discharge(payer, out);
         }
     }
 
     #[inline(never)]
-    fn opened(&mut self, conn: ConnId, origin: Option<Origin>, out: &mut Vec<Action>) {
-        self.sessions.open(conn, origin, self.now.mono_ms);
+    fn opened(&mut self, conn: ConnId, address_key: Option<AddressKey>, out: &mut Vec<Action>) {
+        self.sessions.open(conn, address_key, self.now.mono_ms);
         self.arm_idle(conn, self.next_look(self.now.mono_ms));
         if self.stopping {
             self.say_and_close(conn, answer::STOPPING, CloseReason::ShuttingDown, out);
         }
     }
 
-    /// The first look at which a connection that last spoke at `spoke_ms` has been silent for too
-    /// long.
-    fn next_look(&self, spoke_ms: u64) -> u64 {
+    /// The first look at which a connection that last spoke at `last_active_ms` has been silent for
+    /// too long.
+    fn next_look(&self, last_active_ms: u64) -> u64 {
         let every = self.rules.idle_check_ms.max(1);
-        ((spoke_ms + self.rules.idle_timeout_ms) / every + 1) * every
+        ((last_active_ms + self.rules.idle_timeout_ms) / every + 1) * every
     }
 
     /// Closes those of this look who are idle: when everything that came before it was heard, and
@@ -385,7 +386,7 @@ impl Chat {
     fn look_who_is_idle(&mut self, look_ms: u64, heard_ms: u64, closes: &mut u32, out: &mut Vec<Action>) {
         while look_ms <= heard_ms && *closes < IDLE_CLOSES_PER_TICK {
             let Some(conn) = self.sessions.next_to_look_at(look_ms) else { return };
-            let look = self.sessions.get(conn).map_or(0, |session| self.next_look(session.spoke_ms));
+            let look = self.sessions.get(conn).map_or(0, |session| self.next_look(session.last_active_ms));
             if look > heard_ms {
                 self.arm_idle(conn, look);
             } else {
@@ -405,11 +406,11 @@ impl Chat {
     /// Ends a connection for a reason of the core's own.
     fn close(&mut self, conn: ConnId, reason: CloseReason, out: &mut Vec<Action>) {
         out.push(Action::Close { conn, reason });
-        self.closed(conn, out);
+        self.on_closed(conn, out);
     }
 
     #[inline(never)]
-    fn closed(&mut self, conn: ConnId, out: &mut Vec<Action>) {
+    fn on_closed(&mut self, conn: ConnId, out: &mut Vec<Action>) {
         let Some(session) = self.sessions.close(conn) else {
             return;
         };

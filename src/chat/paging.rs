@@ -1,11 +1,11 @@
 //! Coming and going: a list is read from the store in pages when its user comes online, moves over
-//! to their next connection, and is made safe when they go.
+//! to their next connection, and is made durable when they go.
 
-use super::account::Pending;
 use super::contract::{Action, Job, Page};
 use super::delivery::AckList;
 use super::item::ItemRef;
-use super::list::Feed;
+use super::job::JobPurpose;
+use super::list::Backfill;
 use super::users::UserId;
 use super::{Chat, Timer};
 use std::collections::HashSet;
@@ -22,7 +22,7 @@ impl Chat {
         self.users.loading_begins(user);
         let entry = self.users.get_mut(user);
         if entry.list.is_none() && entry.conn.is_none() {
-            entry.list = Some(Box::new(AckList::new(Feed::Opening)));
+            entry.list = Some(Box::new(AckList::new(Backfill::Opening)));
         }
     }
 
@@ -37,7 +37,7 @@ impl Chat {
 
     /// Fills a list that waits for its first page.
     pub(super) fn open_list(&mut self, user: UserId, page: Page) {
-        if self.users.get(user).list.as_ref().is_some_and(|list| list.feed == Feed::Opening) {
+        if self.users.get(user).list.as_ref().is_some_and(|list| list.backfill == Backfill::Opening) {
             self.take_page(user, 0, page);
         }
     }
@@ -48,14 +48,14 @@ impl Chat {
         let Some(list) = &mut entry.list else {
             return;
         };
-        let Feed::Backlog { after_seq, asking: false } = list.feed else {
+        let Backfill::Backlog { after_seq, asking: false } = list.backfill else {
             return;
         };
         let room = list.len() <= self.rules.list_max as usize / 2 && list.bytes() <= self.rules.list_bytes_max / 2;
         if entry.conn.is_none() || list.page_timer.is_some() || !room {
             return;
         }
-        list.feed = Feed::Backlog { after_seq, asking: true };
+        list.backfill = Backfill::Backlog { after_seq, asking: true };
         let saved = list.page_asked(&self.items);
         let job = Job::LoadPage {
             user: entry.name.clone(),
@@ -65,15 +65,15 @@ impl Chat {
         };
         self.users.hold(user);
         self.let_go(saved);
-        if self.submit(job, Pending::Page(user), out).is_err() {
+        if self.submit(job, JobPurpose::Page(user), out).is_err() {
             self.page_failed(user, PAGE_RETRY_MS);
         }
     }
 
     /// The page is here.
     pub(super) fn page_read(&mut self, user: UserId, page: Page, out: &mut Vec<Action>) {
-        if let Some(Feed::Backlog { after_seq, asking: true }) =
-            self.users.get(user).list.as_ref().map(|list| list.feed)
+        if let Some(Backfill::Backlog { after_seq, asking: true }) =
+            self.users.get(user).list.as_ref().map(|list| list.backfill)
         {
             self.take_page(user, after_seq, page);
             self.pump(user, out);
@@ -85,9 +85,9 @@ impl Chat {
     /// The page could not be read: it is asked for again, and the tail waits on.
     pub(super) fn page_failed(&mut self, user: UserId, retry_ms: u64) {
         if let Some(list) = &mut self.users.get_mut(user).list
-            && let Feed::Backlog { after_seq, asking: true } = list.feed
+            && let Backfill::Backlog { after_seq, asking: true } = list.backfill
         {
-            list.feed = Feed::Backlog { after_seq, asking: false };
+            list.backfill = Backfill::Backlog { after_seq, asking: false };
             list.page_timer = Some(self.wheel.insert(self.now.mono_ms + retry_ms, Timer::Page(user)));
         }
         self.users.release(user);
@@ -135,7 +135,8 @@ impl Chat {
         }
         if let Some(list) = &mut self.users.get_mut(user).list {
             let more = page.more || !whole;
-            list.feed = if more { Feed::Backlog { after_seq: passed_seq, asking: false } } else { Feed::Live };
+            list.backfill =
+                if more { Backfill::Backlog { after_seq: passed_seq, asking: false } } else { Backfill::Live };
         }
     }
 
@@ -150,7 +151,7 @@ impl Chat {
     }
 
     /// Keeps what was just taken behind the pages as long as there is room: if it cannot be saved,
-    /// an ack may still make it safe.
+    /// an ack may still make it durable.
     pub(super) fn append_to_tail(&mut self, user: UserId, item: ItemRef) {
         let (Some(list), Some(found)) = (&mut self.users.get_mut(user).list, self.items.get(item)) else {
             return;
@@ -188,12 +189,12 @@ impl Chat {
         self.users.hold(user);
         self.users.get_mut(user).conn = None;
         self.users.forget_friends(user);
-        self.pack_recent(user);
+        self.pack_dedup(user);
         let entry = self.users.get_mut(user);
         if entry.loading.is_some() && entry.list.is_none() {
             // Nothing is outstanding, and the page on its way was asked for before: what is taken
             // from now on is not on it.
-            entry.list = Some(Box::new(AckList::new(Feed::Live)));
+            entry.list = Some(Box::new(AckList::new(Backfill::Live)));
         }
         if let Some(list) = &mut entry.list {
             list.unsend_all(&mut self.items);

@@ -16,12 +16,12 @@ pub struct Rules {
     /// A connection whose last inputs, so many, were all `BAD_JSON` is closed.
     pub bad_inputs_max: u32,
     /// Sent messages of one user that are remembered so that a repeated one is not delivered twice.
-    pub recent_messages_max: u32,
+    pub dedup_messages_max: u32,
     /// And for how long.
-    pub recent_messages_age_ms: u64,
+    pub dedup_age_ms: u64,
     /// And how large that of all who are offline may be, in bytes; who has been so for the longest
     /// is forgotten first.
-    pub recent_messages_bytes_max: usize,
+    pub dedup_bytes_max: usize,
     /// Requests a second on one connection that is logged in.
     pub requests_per_second_max: u32,
     /// Requests beyond that rate that are refused before the connection is closed; one within it
@@ -59,8 +59,8 @@ pub struct Rules {
     pub jobs_per_connection_max: u32,
     /// The same for requests that are answered with a profile or a token, if there is nothing else.
     pub reads_per_connection_max: u32,
-    /// Log-ins and sign-ups that wait for a password to be hashed: half of them log-ins above
-    /// suspicion, a quarter other log-ins, a quarter sign-ups.
+    /// Log-ins and sign-ups that wait for a password to be hashed: half of them
+    /// unsuspected log-ins, a quarter other log-ins, a quarter sign-ups.
     pub auth_jobs_max: usize,
     /// Of these, from one address; loopback may have them all.
     pub auth_jobs_per_address_max: u32,
@@ -126,9 +126,9 @@ impl Default for Rules {
             save_after_ms: 200,
             answer_within_ms: 10_000,
             bad_inputs_max: 10,
-            recent_messages_max: 1_024,
-            recent_messages_age_ms: 600_000,
-            recent_messages_bytes_max: 64 * 1024 * 1024,
+            dedup_messages_max: 1_024,
+            dedup_age_ms: 600_000,
+            dedup_bytes_max: 64 * 1024 * 1024,
             requests_per_second_max: 100_000,
             refused_requests_max: 1_000,
             requests_before_login_max: 100,

@@ -1,8 +1,8 @@
-//! One connection: who is on it, when it last spoke, how it spells, and when it is looked at.
+//! One connection: who is on it, when it last spoke, its form of CONTENT, and when it is looked at.
 
-use super::contract::{ConnId, Origin, Rules};
+use super::contract::{AddressKey, ConnId, Rules};
 use super::users::UserId;
-use crate::protocol::request::Spelling;
+use crate::protocol::request::ContentForm;
 use std::collections::BTreeMap;
 
 /// No slot: the end of a list.
@@ -16,20 +16,20 @@ pub(super) struct Session {
     /// Who is logged in.
     pub(super) user: Option<UserId>,
     /// When it last spoke, by the mono clock.
-    pub(super) spoke_ms: u64,
-    /// The spelling of its last 1, 2, 4, 5 or 6.
-    pub(super) spelling: Spelling,
-    /// The spelling of its log-in.
-    pub(super) push_spelling: Spelling,
+    pub(super) last_active_ms: u64,
+    /// The form of its last 1, 2, 4, 5 or 6.
+    pub(super) form: ContentForm,
+    /// The form of its log-in.
+    pub(super) push_form: ContentForm,
     /// Earlier output has not been written yet.
     pub(super) blocked: bool,
     /// A sign-up or log-in is being worked on; the shell holds its input.
     pub(super) held: bool,
     /// Requests of its user that are still to be answered; sign-ups and log-ins, which hold its
     /// input, are not counted.
-    pub(super) owed: u32,
+    pub(super) unanswered: u32,
     /// Where it comes from, for the limits per address.
-    pub(super) origin: Option<Origin>,
+    pub(super) address_key: Option<AddressKey>,
     /// How many passwords came on it that were wrong, or may be: they are being looked at.
     pub(super) wrong_passwords: u16,
     /// How many tokens came on it that are not valid.
@@ -87,7 +87,7 @@ pub(super) struct Sessions {
 }
 
 impl Sessions {
-    pub(super) fn open(&mut self, conn: ConnId, origin: Option<Origin>, now_ms: u64) {
+    pub(super) fn open(&mut self, conn: ConnId, address_key: Option<AddressKey>, now_ms: u64) {
         let slot = conn.slot as usize;
         if slot >= self.slots.len() {
             self.slots.resize_with(slot + 1, || None);
@@ -97,13 +97,13 @@ impl Sessions {
         self.slots[slot] = Some(Session {
             generation: conn.generation,
             user: None,
-            spoke_ms: now_ms,
-            spelling: Spelling::Text,
-            push_spelling: Spelling::Text,
+            last_active_ms: now_ms,
+            form: ContentForm::Text,
+            push_form: ContentForm::Text,
             blocked: false,
             held: false,
-            owed: 0,
-            origin,
+            unanswered: 0,
+            address_key,
             wrong_passwords: 0,
             stale_tokens: 0,
             refused_tries: 0,

@@ -1,4 +1,4 @@
-//! The end: what was taken is made safe, then everybody is told.
+//! The end: what was taken is made durable, then everybody is told.
 
 use super::answer::STOPPING;
 use super::contract::{Action, CloseReason, ConnId};
@@ -23,7 +23,7 @@ impl Chat {
         }
     }
 
-    /// Everything is safe, or is not waited for any longer.
+    /// Everything is durable, or is not waited for any longer.
     pub(super) fn stop_now(&mut self, out: &mut Vec<Action>) {
         if std::mem::replace(&mut self.stopped, true) {
             return;
@@ -31,7 +31,7 @@ impl Chat {
         for item in self.items.refs() {
             self.refuse_waiters(item, None, STOPPING, out);
         }
-        self.clear_gate();
+        self.clear_auth_queue();
         for request in self.requests.tickets() {
             self.refuse_waiting(request, Some(STOPPING), out);
         }

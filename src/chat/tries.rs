@@ -19,9 +19,9 @@
 //! Whether a user exists makes no difference to any of this.
 
 use super::Chat;
-use super::account::To;
+use super::account::ReplyTo;
 use super::answer::Fault;
-use super::contract::{Action, CloseReason, ConnId, Origin};
+use super::contract::{Action, AddressKey, CloseReason, ConnId};
 use super::throttle::{Pace, Throttle};
 use super::trust::{SLOTS, Trust};
 use crate::protocol::error::ErrorCode;
@@ -29,7 +29,7 @@ use crate::protocol::field::UserName;
 use crate::protocol::request::Verb;
 
 /// Tries from one address, or for one user there, that are not settled: they may all be wrong, so
-/// the next one is not above suspicion. A few people behind one address may log in at once.
+/// the next one is not unsuspected. A few people behind one address may log in at once.
 const UNSETTLED_MAX: u32 = 4;
 const TOO_MANY_TRIES: Fault = Fault(ErrorCode::RateLimited, "too many passwords were tried, try again later");
 const TOO_MANY_TOKENS: Fault = Fault(ErrorCode::RateLimited, "too many tokens that are not valid, use the password");
@@ -49,7 +49,7 @@ pub(super) enum Budget {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Try {
     pub(super) conn: ConnId,
-    pub(super) origin: Option<Origin>,
+    pub(super) address_key: Option<AddressKey>,
     pub(super) budget: Budget,
     /// It was compared with the password that was verified last, and differs: whatever hinders it
     /// from being hashed, it was a guess.
@@ -72,23 +72,23 @@ pub(super) struct Tries {
     by_user: Throttle,
     /// Of each user at each address outside, trusted or not, and at loopback when it is trusted.
     by_user_there: Throttle,
-    by_origin: Throttle,
-    sign_ups_by_origin: Throttle,
+    by_address: Throttle,
+    sign_ups_by_address: Throttle,
     trust: Trust,
     /// Admitted and not settled.
     #[cfg(debug_assertions)]
     open: usize,
 }
 
-fn number(origin: Option<Origin>) -> u64 {
-    origin.map_or(0, |origin| u64::from(origin.0.get()))
+fn number(address_key: Option<AddressKey>) -> u64 {
+    address_key.map_or(0, |address_key| u64::from(address_key.0.get()))
 }
 
 /// The budgets of a try: for each its throttle, the key there, and its pace.
 struct Budgets {
     user: Option<(u64, Pace)>,
     there: Option<(u64, Pace)>,
-    origin: Option<(u64, Pace)>,
+    address: Option<(u64, Pace)>,
 }
 
 impl Tries {
@@ -99,13 +99,13 @@ impl Tries {
 
     /// How much memory they hold.
     pub(super) fn held_bytes(&self) -> usize {
-        let all = [&self.by_user, &self.by_user_there, &self.by_origin, &self.sign_ups_by_origin];
+        let all = [&self.by_user, &self.by_user_there, &self.by_address, &self.sign_ups_by_address];
         all.into_iter().map(Throttle::held_bytes).sum::<usize>() + self.trust.held_bytes()
     }
 
     fn each(&mut self, budgets: &Budgets, mut change: impl FnMut(&mut Throttle, u64, Pace)) {
-        let throttles = [&mut self.by_user, &mut self.by_user_there, &mut self.by_origin];
-        for (throttle, budget) in throttles.into_iter().zip([budgets.user, budgets.there, budgets.origin]) {
+        let throttles = [&mut self.by_user, &mut self.by_user_there, &mut self.by_address];
+        for (throttle, budget) in throttles.into_iter().zip([budgets.user, budgets.there, budgets.address]) {
             if let Some((key, pace)) = budget {
                 change(throttle, key, pace);
             }
@@ -116,16 +116,16 @@ impl Tries {
         let is_open = |throttle: &Throttle, budget: Option<(u64, Pace)>| {
             budget.is_none_or(|(key, pace)| throttle.is_open(key, now_ms, pace))
         };
-        is_open(&self.by_origin, budgets.origin)
+        is_open(&self.by_address, budgets.address)
             && is_open(&self.by_user_there, budgets.there)
             && is_open(&self.by_user, budgets.user)
     }
 }
 
 impl Chat {
-    fn budgets(&self, user: &UserName, origin: Option<Origin>, budget: Budget) -> Budgets {
+    fn budgets(&self, user: &UserName, address_key: Option<AddressKey>, budget: Budget) -> Budgets {
         let rules = &self.rules;
-        let (name, place) = (user.as_str(), number(origin));
+        let (name, place) = (user.as_str(), number(address_key));
         let user_pace = Pace {
             burst: rules.wrong_passwords_per_user_max,
             every_ms: rules.wrong_password_per_user_forgotten_after_ms,
@@ -138,7 +138,7 @@ impl Chat {
             burst: rules.wrong_passwords_per_trusted_address_max,
             every_ms: rules.wrong_password_per_trusted_address_forgotten_after_ms,
         };
-        let origin_pace = Pace {
+        let address_pace = Pace {
             burst: rules.wrong_passwords_per_address_max,
             every_ms: rules.wrong_password_per_address_forgotten_after_ms,
         };
@@ -146,21 +146,21 @@ impl Chat {
             Budget::Token => (None, None),
             Budget::Trusted => (None, Some((self.users.hash_at(name, (place << 1) | 1), trusted_pace))),
             Budget::Untrusted => {
-                let there = origin.map(|_| (self.users.hash_at(name, place << 1), there_pace));
-                (Some((self.users.hash_at(name, u64::from(origin.is_none())), user_pace)), there)
+                let there = address_key.map(|_| (self.users.hash_at(name, place << 1), there_pace));
+                (Some((self.users.hash_at(name, u64::from(address_key.is_none())), user_pace)), there)
             }
         };
-        let origin = origin.filter(|_| budget != Budget::Token);
-        Budgets { user, there, origin: origin.map(|_| (place, origin_pace)) }
+        let address_key = address_key.filter(|_| budget != Budget::Token);
+        Budgets { user, there, address: address_key.map(|_| (place, address_pace)) }
     }
 
-    fn trusts(&self, user: &UserName, origin: Option<Origin>) -> bool {
-        let (hash, place) = self.trust_key(user, origin);
+    fn trusts(&self, user: &UserName, address_key: Option<AddressKey>) -> bool {
+        let (hash, place) = self.trust_key(user, address_key);
         self.tries.trust.knows(hash, place, self.now.mono_ms, self.rules.trusted_address_age_ms)
     }
 
-    fn trust_key(&self, user: &UserName, origin: Option<Origin>) -> (u64, u32) {
-        let place = origin.map_or(0, |origin| origin.0.get());
+    fn trust_key(&self, user: &UserName, address_key: Option<AddressKey>) -> (u64, u32) {
+        let place = address_key.map_or(0, |address_key| address_key.0.get());
         (self.users.hash_at(user.as_str(), u64::from(place) % SLOTS), place)
     }
 
@@ -168,11 +168,11 @@ impl Chat {
     pub(super) fn admit_password(&mut self, conn: ConnId, user: &UserName) -> Result<Try, Fault> {
         let wrong_max = self.rules.wrong_passwords_per_connection_max;
         let session = self.sessions.get(conn).filter(|session| u32::from(session.wrong_passwords) < wrong_max);
-        let Some(origin) = session.map(|session| session.origin) else {
+        let Some(address_key) = session.map(|session| session.address_key) else {
             return Err(TOO_MANY_TRIES);
         };
-        let budget = if self.trusts(user, origin) { Budget::Trusted } else { Budget::Untrusted };
-        let budgets = self.budgets(user, origin, budget);
+        let budget = if self.trusts(user, address_key) { Budget::Trusted } else { Budget::Untrusted };
+        let budgets = self.budgets(user, address_key, budget);
         if !self.tries.all_open(&budgets, self.now.mono_ms) {
             return Err(TOO_MANY_TRIES);
         }
@@ -184,21 +184,21 @@ impl Chat {
         {
             self.tries.open += 1;
         }
-        Ok(Try { conn, origin, budget, differs: false })
+        Ok(Try { conn, address_key, budget, differs: false })
     }
 
     /// May a resume token be tried on this connection? Wrong passwords do not matter to it.
     pub(super) fn admit_token(&mut self, conn: ConnId) -> Result<Try, Fault> {
         let stale_max = self.rules.wrong_passwords_per_connection_max;
         let session = self.sessions.get(conn).filter(|session| u32::from(session.stale_tokens) < stale_max);
-        let Some(origin) = session.map(|session| session.origin) else {
+        let Some(address_key) = session.map(|session| session.address_key) else {
             return Err(TOO_MANY_TOKENS);
         };
         #[cfg(debug_assertions)]
         {
             self.tries.open += 1;
         }
-        Ok(Try { conn, origin, budget: Budget::Token, differs: false })
+        Ok(Try { conn, address_key, budget: Budget::Token, differs: false })
     }
 
     /// Gives back what a try reserved, unless it was wrong.
@@ -207,7 +207,7 @@ impl Chat {
         {
             self.tries.open -= 1;
         }
-        let Try { conn, origin, budget, differs } = attempt;
+        let Try { conn, address_key, budget, differs } = attempt;
         let wrong = settled == Settled::Wrong || (differs && settled == Settled::NotMade);
         let (now_ms, keys_max) = (self.now.mono_ms, self.rules.throttled_max);
         if let Some(session) = self.sessions.get_mut(conn) {
@@ -220,50 +220,50 @@ impl Chat {
                 session.refused_tries = 0;
             }
         }
-        let budgets = self.budgets(user, origin, budget);
+        let budgets = self.budgets(user, address_key, budget);
         self.tries.each(&budgets, |throttle, key, pace| throttle.settle(key, wrong, now_ms, pace, keys_max));
         if settled == Settled::Right {
-            let (hash, place) = self.trust_key(user, origin);
+            let (hash, place) = self.trust_key(user, address_key);
             self.tries.trust.note(hash, place, now_ms, self.rules.trusted_addresses_max);
         }
     }
 
     /// Nothing wrong came of late on this connection, from this address, or for this user there.
     /// What others try elsewhere does not matter.
-    pub(super) fn is_above_suspicion(&self, user: &UserName, attempt: Try) -> bool {
+    pub(super) fn is_unsuspected(&self, user: &UserName, attempt: Try) -> bool {
         let Some(session) = self.sessions.get(attempt.conn) else {
             return false;
         };
         let now_ms = self.now.mono_ms;
-        let budgets = self.budgets(user, attempt.origin, attempt.budget);
+        let budgets = self.budgets(user, attempt.address_key, attempt.budget);
         let is_clean = |throttle: &Throttle, budget: Option<(u64, Pace)>| {
             budget.is_none_or(|(key, _)| throttle.is_clean(key, now_ms, UNSETTLED_MAX))
         };
         // It counts itself.
         session.wrong_passwords <= 1
             && session.refused_tries == 0
-            && is_clean(&self.tries.by_origin, budgets.origin)
+            && is_clean(&self.tries.by_address, budgets.address)
             && is_clean(&self.tries.by_user_there, budgets.there)
-            && (attempt.origin.is_some() || is_clean(&self.tries.by_user, budgets.user))
+            && (attempt.address_key.is_some() || is_clean(&self.tries.by_user, budgets.user))
     }
 
     /// May a sign-up come from here? Counted at once: each costs a run whatever its answer is.
-    pub(super) fn admit_sign_up(&mut self, origin: Option<Origin>) -> Result<(), Fault> {
-        if origin.is_none() {
+    pub(super) fn admit_sign_up(&mut self, address_key: Option<AddressKey>) -> Result<(), Fault> {
+        if address_key.is_none() {
             return Ok(());
         }
-        let (rules, now_ms, key) = (&self.rules, self.now.mono_ms, number(origin));
+        let (rules, now_ms, key) = (&self.rules, self.now.mono_ms, number(address_key));
         let pace =
             Pace { burst: rules.sign_ups_per_address_max, every_ms: rules.sign_up_per_address_forgotten_after_ms };
-        if !self.tries.sign_ups_by_origin.is_open(key, now_ms, pace) {
+        if !self.tries.sign_ups_by_address.is_open(key, now_ms, pace) {
             return Err(TOO_MANY_SIGN_UPS);
         }
-        self.tries.sign_ups_by_origin.note(key, now_ms, pace, rules.throttled_max);
+        self.tries.sign_ups_by_address.note(key, now_ms, pace, rules.throttled_max);
         Ok(())
     }
 
     /// Refuses what a budget does not allow, and ends a connection that goes on.
-    pub(super) fn refuse_try(&mut self, to: To, verb: Verb, fault: Fault, out: &mut Vec<Action>) {
+    pub(super) fn refuse_try(&mut self, to: ReplyTo, verb: Verb, fault: Fault, out: &mut Vec<Action>) {
         let conn = to.0;
         self.refuse(to, Some(verb), Some(fault), out);
         let Some(session) = self.sessions.get_mut(conn) else {

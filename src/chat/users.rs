@@ -2,11 +2,11 @@
 //! online.
 //!
 //! A user stands in the table as long as something refers to them: a connection, a friend's list, a
-//! push in flight, a job. "Are they connected here?" is asked of this room and nowhere else.
+//! push in flight, a job. "Are they connected here?" is asked of this module and nowhere else.
 
 use super::contract::{ConnId, Ticket};
+use super::dedup::DedupWindow;
 use super::delivery::AckList;
-use super::recent::Recent;
 use crate::protocol::field::UserName;
 use hashbrown::HashTable;
 use slab::Slab;
@@ -47,15 +47,15 @@ pub(super) struct User {
     /// Their ACK list; dropped when it has been empty for a while.
     pub(super) list: Option<Box<AckList>>,
     /// Log-ins of theirs whose friends and first page are on the way, and what changed meanwhile.
-    pub(super) loading: Option<Box<Loading>>,
+    pub(super) loading: Option<Box<PendingLoad>>,
     /// What they sent of late.
-    pub(super) recent: Option<Box<Recent>>,
+    pub(super) dedup: Option<Box<DedupWindow>>,
     refs: u32,
 }
 
 /// Log-ins in progress.
 #[derive(Debug, Default)]
-pub(super) struct Loading {
+pub(super) struct PendingLoad {
     /// How many.
     pub(super) count: u32,
     /// Further ones of whom it is proven who they are, in their order: they wait for their turn to
@@ -67,7 +67,7 @@ pub(super) struct Loading {
 }
 
 #[cfg(debug_assertions)]
-impl Loading {
+impl PendingLoad {
     pub(super) fn waiting_len(&self) -> usize {
         self.waiting.len()
     }
@@ -131,7 +131,7 @@ impl Users {
             friends: Box::default(),
             list: None,
             loading: None,
-            recent: None,
+            dedup: None,
             refs: 1,
         }) as u32;
         let (slab, keyed) = (&self.slab, &self.keyed);
@@ -159,7 +159,7 @@ impl Users {
             || entry.conn.is_some()
             || entry.list.is_some()
             || entry.loading.is_some()
-            || entry.recent.is_some();
+            || entry.dedup.is_some();
         if needed {
             return;
         }

@@ -252,7 +252,7 @@ mod tests {
         for seed in 1..=200u64 {
             let mut random = Random(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15));
             let mut wheel = Wheel::new();
-            let mut twin: BTreeMap<(u64, u64), TimerId> = BTreeMap::new();
+            let mut reference: BTreeMap<(u64, u64), TimerId> = BTreeMap::new();
             let (mut now, mut serial) = (0u64, 0u64);
             for _ in 0..400 {
                 match random.below(10) {
@@ -260,15 +260,16 @@ mod tests {
                         let scale = 1 << random.below(34);
                         let due = now + 1 + random.below(scale);
                         serial += 1;
-                        twin.insert((due, serial), wheel.insert(due, serial));
+                        reference.insert((due, serial), wheel.insert(due, serial));
                     }
                     5 => {
-                        let Some((&key, &id)) = twin.iter().nth(random.below(1 + twin.len() as u64) as usize) else {
+                        let Some((&key, &id)) = reference.iter().nth(random.below(1 + reference.len() as u64) as usize)
+                        else {
                             continue;
                         };
                         assert_eq!(wheel.cancel(id), Some(key.1), "seed {seed}");
                         assert_eq!(wheel.cancel(id), None, "seed {seed}: cancelled twice");
-                        twin.remove(&key);
+                        reference.remove(&key);
                     }
                     _ => {
                         let scale = 1 << random.below(32);
@@ -279,13 +280,13 @@ mod tests {
                         }
                         assert!(fired.windows(2).all(|pair| pair[0].0 <= pair[1].0), "seed {seed}: out of order");
                         fired.sort_unstable();
-                        let rest = twin.split_off(&(now + 1, 0));
-                        let expected: Vec<_> = std::mem::replace(&mut twin, rest).into_keys().collect();
+                        let rest = reference.split_off(&(now + 1, 0));
+                        let expected: Vec<_> = std::mem::replace(&mut reference, rest).into_keys().collect();
                         assert_eq!(fired, expected, "seed {seed} at {now}");
                     }
                 }
-                assert_eq!(wheel.len(), twin.len(), "seed {seed}");
-                let first = twin.keys().next().map(|key| key.0);
+                assert_eq!(wheel.len(), reference.len(), "seed {seed}");
+                let first = reference.keys().next().map(|key| key.0);
                 let wake = wheel.next_wake_ms();
                 assert_eq!(wake.is_some(), first.is_some(), "seed {seed}");
                 assert!(wake <= first && wake.is_none_or(|wake| wake > now), "seed {seed}: {wake:?} {first:?} {now}");

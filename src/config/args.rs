@@ -101,7 +101,7 @@ fn relate(config: &mut Config, given: &[&str]) -> Result<(), String> {
         }
         config.rules.save_after_ms = config.rules.answer_within_ms;
     }
-    // A frame grows when it is written in the other spelling, at most threefold; a few must fit
+    // A frame grows when it is written in the other form, at most threefold; a few must fit
     // beside each other.
     let output_min = config.frame_bytes_max.saturating_mul(4);
     if config.output_bytes_max < output_min {

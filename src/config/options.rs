@@ -213,14 +213,14 @@ pub static OPTIONS: &[Opt] = &[
     ),
     opt(
         USER,
-        "recent-messages-max",
-        Kind::Count(number!(1, 32_768, rules.recent_messages_max: u32)),
+        "dedup-messages-max",
+        Kind::Count(number!(1, 32_768, rules.dedup_messages_max: u32)),
         "Acked messages of one sender that are remembered, so that a repeated one is not sent twice.",
     ),
     opt(
         USER,
-        "recent-messages-age",
-        Kind::Duration(number!(0, DAY, rules.recent_messages_age_ms: u64)),
+        "dedup-age",
+        Kind::Duration(number!(0, DAY, rules.dedup_age_ms: u64)),
         "How long an acked message is remembered, so that a repeated one is not sent twice.",
     ),
     opt(
@@ -407,8 +407,8 @@ pub static OPTIONS: &[Opt] = &[
     ),
     opt(
         WHOLE,
-        "recent-messages-bytes-max",
-        Kind::Size(number!(64 * KIB, 64 * GIB, rules.recent_messages_bytes_max: usize)),
+        "dedup-bytes-max",
+        Kind::Size(number!(64 * KIB, 64 * GIB, rules.dedup_bytes_max: usize)),
         "Memory for the remembered messages of all senders who are offline; beyond it the longest offline are forgotten.",
     ),
     opt(

@@ -2,7 +2,7 @@
 //! from under somebody else's feet.
 
 use super::conn::{Filled, Phase};
-use super::counters::Why;
+use super::counters::CloseCause;
 use super::hub::Hub;
 use super::output::Written;
 use super::socket::Stream;
@@ -29,22 +29,22 @@ impl<S: Stream> Hub<S> {
     /// Closes a connection for a reason of ours, and tells the core. Nothing happens if it is
     /// closing already.
     #[inline(never)]
-    pub(super) fn close(&mut self, id: ConnId, why: Why) {
+    pub(super) fn close(&mut self, id: ConnId, cause: CloseCause) {
         if self.conns.get(id).is_some_and(super::conn::Conn::is_open) {
-            self.begin_close(id, why);
+            self.begin_close(id, cause);
             self.dispatch(Event::Closed { conn: id });
         }
     }
 
     /// Closes a connection that the core has forgotten.
     #[inline(never)]
-    pub(super) fn begin_close(&mut self, id: ConnId, why: Why) {
+    pub(super) fn begin_close(&mut self, id: ConnId, cause: CloseCause) {
         let Some(conn) = self.conns.get_mut(id).filter(|conn| conn.is_open()) else { return };
-        conn.begin_close(why, &mut self.spare);
+        conn.begin_close(cause, &mut self.spare);
         conn.count_input(&mut self.memory.input_bytes);
         self.took.remove(&id);
-        self.counters.count_close(why);
-        log::debug!("connection {}.{} closed: {}", id.slot, id.generation, why.as_str());
+        self.counters.count_close(cause);
+        log::debug!("connection {}.{} closed: {}", id.slot, id.generation, cause.as_str());
         self.work_left -= CLOSING;
         self.closing.push(id);
     }
@@ -58,8 +58,8 @@ impl<S: Stream> Hub<S> {
     #[inline(never)]
     fn close_all_failed(&mut self) {
         let mut failed = std::mem::take(&mut self.failed);
-        for (id, why) in failed.drain(..) {
-            self.close(id, why);
+        for (id, cause) in failed.drain(..) {
+            self.close(id, cause);
         }
         if self.failed.is_empty() {
             self.failed = failed;
@@ -78,7 +78,7 @@ impl<S: Stream> Hub<S> {
         for _ in 0..EXPIRED_PER_TURN {
             let Some(id) = pop_due(&mut self.handshakes, now_ms) else { break };
             if self.conns.get(id).is_some_and(|conn| conn.framing == Framing::Http) {
-                self.close(id, Why::HandshakeTimeout);
+                self.close(id, CloseCause::HandshakeTimeout);
             }
         }
         for _ in 0..EXPIRED_PER_TURN {
@@ -110,12 +110,12 @@ impl<S: Stream> Hub<S> {
         // The others are due as well, so the loop does not sleep before they had their turn.
         let ids: Vec<ConnId> = self.half_closed.drain(..due.min(HALF_CLOSED_PER_TURN)).map(|(_, id)| id).collect();
         let these: HashSet<ConnId> = ids.iter().copied().collect();
-        let owed: HashSet<ConnId> = self.chat.owed().filter(|id| these.contains(id)).collect();
+        let unanswered: HashSet<ConnId> = self.chat.unanswered().filter(|id| these.contains(id)).collect();
         for id in ids {
-            if owed.contains(&id) {
+            if unanswered.contains(&id) {
                 self.look_later_at_half_closed(id);
             } else {
-                self.close(id, Why::PeerClosed);
+                self.close(id, CloseCause::PeerClosed);
             }
         }
     }
@@ -132,7 +132,7 @@ impl<S: Stream> Hub<S> {
         };
         let deadline = took.at_ms + self.bounds.output_timeout_ms;
         if deadline <= self.now.mono_ms {
-            self.close(id, Why::OutputTimeout);
+            self.close(id, CloseCause::OutputTimeout);
         } else {
             let place = self.stuck.partition_point(|(look, _)| *look <= deadline);
             self.stuck.insert(place, (deadline, id));
@@ -212,7 +212,7 @@ impl<S: Stream> Hub<S> {
     pub(super) fn remove(&mut self, id: ConnId) {
         if let Some(mut conn) = self.conns.remove(id) {
             self.removed += 1;
-            self.origins.leave(conn.origin);
+            self.address_keys.leave(conn.address_key);
             conn.output.discard(&mut self.spare);
             self.memory.input_bytes -= conn.counted_input();
         }

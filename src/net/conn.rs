@@ -1,11 +1,11 @@
 //! One connection: its socket, what it speaks, the input that is not used up and the output that is
 //! not written.
 
-use super::counters::Why;
+use super::counters::CloseCause;
 use super::output::{Output, Spare, Written};
 use super::socket::Stream;
 use super::wire::{Framing, Wire};
-use crate::chat::contract::Origin;
+use crate::chat::contract::AddressKey;
 use std::io::{self, ErrorKind};
 
 /// Output of one connection beyond which it is written at once; answers of it beyond which no more
@@ -130,7 +130,7 @@ pub struct Conn<S> {
     /// What carries its bytes.
     pub socket: S,
     /// Where it comes from.
-    pub origin: Option<Origin>,
+    pub address_key: Option<AddressKey>,
     /// How its input is read.
     pub wire: Wire,
     /// How its output is wrapped.
@@ -179,10 +179,10 @@ impl<S: Stream> Conn<S> {
     /// A connection that was just opened. What it sent before it was registered brings an edge all
     /// the same.
     #[must_use]
-    pub fn new(socket: S, origin: Option<Origin>, now_ms: u64) -> Self {
+    pub fn new(socket: S, address_key: Option<AddressKey>, now_ms: u64) -> Self {
         Self {
             socket,
-            origin,
+            address_key,
             wire: Wire::default(),
             framing: Framing::default(),
             input: None,
@@ -244,9 +244,9 @@ impl<S: Stream> Conn<S> {
         }
     }
 
-    /// May anything?
+    /// May anything be read?
     #[must_use]
-    pub fn may_speak(&self) -> bool {
+    pub fn can_read(&self) -> bool {
         self.gate() != Gate::Shut
     }
 
@@ -320,18 +320,20 @@ impl<S: Stream> Conn<S> {
     }
 
     /// Ends its use: input is dropped, a WebSocket is told why.
-    pub fn begin_close(&mut self, why: Why, spare: &mut Spare) {
+    pub fn begin_close(&mut self, cause: CloseCause, spare: &mut Spare) {
         self.input = None;
         self.wire = Wire::default();
-        self.close_cuts_output = why.says_all();
-        self.phase = match why {
-            Why::IoError | Why::SlowReader | Why::OutputTimeout | Why::Memory => Phase::Dead,
+        self.close_cuts_output = cause.says_all();
+        self.phase = match cause {
+            CloseCause::IoError | CloseCause::SlowReader | CloseCause::OutputTimeout | CloseCause::Memory => {
+                Phase::Dead
+            }
             _ => Phase::Closing,
         };
         if self.phase == Phase::Dead {
             self.output.discard(spare);
         } else if self.framing == Framing::WebSocket {
-            self.framing.say_goodbye(why, self.output.tail(spare));
+            self.framing.write_close(cause, self.output.tail(spare));
         }
     }
 }

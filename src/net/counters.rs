@@ -5,7 +5,7 @@ use std::fmt;
 
 /// Why a connection was closed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Why {
+pub enum CloseCause {
     /// The chat core said so.
     Chat(CloseReason),
     /// The client closed it.
@@ -34,7 +34,7 @@ pub enum Why {
     Stopped,
 }
 
-impl Why {
+impl CloseCause {
     /// All of them, in the order of the counters.
     pub const ALL: [Self; 19] = [
         Self::Chat(CloseReason::Idle),
@@ -137,19 +137,19 @@ pub struct Counters {
     pub inputs: u64,
     /// Replies and pushes written.
     pub frames: u64,
-    closed: [u64; Why::ALL.len()],
+    closed: [u64; CloseCause::ALL.len()],
 }
 
 impl Counters {
     /// Counts a close.
-    pub fn count_close(&mut self, why: Why) {
-        self.closed[why.index()] += 1;
+    pub fn count_close(&mut self, cause: CloseCause) {
+        self.closed[cause.index()] += 1;
     }
 
     /// How many connections were closed for this reason.
     #[must_use]
-    pub fn closed(&self, why: Why) -> u64 {
-        self.closed[why.index()]
+    pub fn closed(&self, cause: CloseCause) -> u64 {
+        self.closed[cause.index()]
     }
 }
 
@@ -160,9 +160,9 @@ impl fmt::Display for Counters {
         write!(f, "{accepted} connections, {refused} refused, {refused_of_address} refused for their address, ")?;
         write!(f, "{refused_for_memory} refused for memory, ")?;
         write!(f, "{accept_pauses} accept pauses, {inputs} inputs, {frames} frames")?;
-        for why in Why::ALL {
-            if self.closed(why) > 0 {
-                write!(f, "; {}: {}", why.as_str(), self.closed(why))?;
+        for cause in CloseCause::ALL {
+            if self.closed(cause) > 0 {
+                write!(f, "; {}: {}", cause.as_str(), self.closed(cause))?;
             }
         }
         Ok(())
@@ -175,12 +175,12 @@ mod tests {
 
     #[test]
     fn every_reason_has_its_own_counter() {
-        for (index, why) in Why::ALL.into_iter().enumerate() {
-            assert_eq!(why.index(), index);
+        for (index, cause) in CloseCause::ALL.into_iter().enumerate() {
+            assert_eq!(cause.index(), index);
         }
         let mut counters = Counters::default();
-        counters.count_close(Why::SlowReader);
-        assert_eq!(counters.closed(Why::SlowReader), 1);
+        counters.count_close(CloseCause::SlowReader);
+        assert_eq!(counters.closed(CloseCause::SlowReader), 1);
         assert!(counters.to_string().ends_with("; slow reader: 1"), "{counters}");
     }
 }

@@ -1,16 +1,16 @@
 //! The loop without its poll: all connections and the core between them. The kind of socket is
 //! left open, so that tests can put torn and broken ones underneath.
 
+use super::address_keys::AddressKeys;
 use super::conn::{Conn, Waits};
 use super::conns::Conns;
-use super::counters::{Counters, Why};
+use super::counters::{CloseCause, Counters};
 use super::heard::{Heard, LATE_MS};
 use super::memory::Memory;
-use super::origin::Origins;
 use super::output::Spare;
 use super::socket::Stream;
 use crate::chat::Chat;
-use crate::chat::contract::{Action, ConnId, Event, Job, Now, Origin, Outcome, Ticket};
+use crate::chat::contract::{Action, AddressKey, ConnId, Event, Job, Now, Outcome, Ticket};
 use crate::protocol::envelope::Scratch;
 use crate::protocol::reply::{Reply, write_reply};
 use crate::protocol::usual::write_push;
@@ -53,7 +53,7 @@ pub(super) struct Took {
 /// The right to open one connection.
 #[derive(Debug)]
 #[must_use]
-pub struct Admitted(Option<Origin>);
+pub struct Admitted(Option<AddressKey>);
 
 /// All connections, and the core.
 pub struct Hub<S> {
@@ -80,7 +80,7 @@ pub struct Hub<S> {
     /// To be written before the loop sleeps.
     pub(super) dirty: Vec<ConnId>,
     /// To be closed for a reason that turned up while actions were applied.
-    pub(super) failed: Vec<(ConnId, Why)>,
+    pub(super) failed: Vec<(ConnId, CloseCause)>,
     /// To be worked off at the end of the turn.
     pub(super) closing: Vec<ConnId>,
     /// Closing connections whose last words wait, in the order of their deadlines.
@@ -94,7 +94,7 @@ pub struct Hub<S> {
     pub(super) stuck: VecDeque<(u64, ConnId)>,
     /// When each of these last took something.
     pub(super) took: HashMap<ConnId, Took>,
-    pub(super) origins: Origins,
+    pub(super) address_keys: AddressKeys,
     jobs: Vec<(Ticket, Job)>,
     pub(super) removed: u64,
     pub(super) stopping: bool,
@@ -130,7 +130,7 @@ impl<S: Stream> Hub<S> {
             handshakes: VecDeque::new(),
             stuck: VecDeque::new(),
             took: HashMap::new(),
-            origins: Origins::new(bounds.conns_per_address_max, hash_key),
+            address_keys: AddressKeys::new(bounds.conns_per_address_max, hash_key),
             jobs: Vec::new(),
             removed: 0,
             stopping: false,
@@ -189,9 +189,9 @@ impl<S: Stream> Hub<S> {
             self.counters.refused_for_memory += 1;
             return None;
         }
-        let origin = self.origins.of(address);
-        if self.origins.enter(origin) {
-            return Some(Admitted(origin));
+        let address_key = self.address_keys.of(address);
+        if self.address_keys.enter(address_key) {
+            return Some(Admitted(address_key));
         }
         self.counters.refused_of_address += 1;
         if self.counters.refused_of_address == 1 {
@@ -202,16 +202,16 @@ impl<S: Stream> Hub<S> {
     }
 
     /// It was admitted, and did not become a connection.
-    pub fn not_opened(&mut self, Admitted(origin): Admitted) {
-        self.origins.leave(origin);
+    pub fn not_opened(&mut self, Admitted(address_key): Admitted) {
+        self.address_keys.leave(address_key);
     }
 
     /// Takes in a new connection.
     #[inline(never)]
-    pub fn open(&mut self, socket: S, Admitted(origin): Admitted) -> ConnId {
+    pub fn open(&mut self, socket: S, Admitted(address_key): Admitted) -> ConnId {
         self.counters.accepted += 1;
-        let id = self.conns.insert(Conn::new(socket, origin, self.now.mono_ms));
-        self.dispatch(Event::Opened { conn: id, origin });
+        let id = self.conns.insert(Conn::new(socket, address_key, self.now.mono_ms));
+        self.dispatch(Event::Opened { conn: id, address_key });
         id
     }
 
@@ -238,7 +238,7 @@ impl<S: Stream> Hub<S> {
         // Earlier input is read first; reading finds the end by itself. Only a connection that is
         // read no more needs to be told.
         if self.conns.get(id).is_some_and(|conn| conn.half_closed) {
-            self.failed.push((id, Why::PeerClosed));
+            self.failed.push((id, CloseCause::PeerClosed));
         }
     }
 
@@ -255,7 +255,7 @@ impl<S: Stream> Hub<S> {
         self.dispatch(Event::ShutDown);
     }
 
-    /// Has the core nothing left that must be made safe?
+    /// Has the core nothing left that must be made durable?
     #[must_use]
     pub fn is_stopped(&self) -> bool {
         self.stopped
@@ -267,7 +267,7 @@ impl<S: Stream> Hub<S> {
         self.stopping = true;
         let ids: Vec<ConnId> = self.conns.ids().collect();
         for id in ids {
-            self.close(id, Why::Stopped);
+            self.close(id, CloseCause::Stopped);
             self.closing.push(id);
         }
     }
@@ -345,15 +345,15 @@ impl<S: Stream> Hub<S> {
 
     fn apply(&mut self, action: Action) {
         match action {
-            Action::Reply { conn, spelling, id, reply } => {
-                self.write(conn, true, |out| write_reply(out, spelling, id.as_str(), &reply));
+            Action::Reply { conn, form, id, reply } => {
+                self.write(conn, true, |out| write_reply(out, form, id.as_str(), &reply));
             }
-            Action::Refuse { conn, spelling, id, reply, code, why } => self.write_two(
+            Action::Refuse { conn, form, id, reply, code, why } => self.write_two(
                 conn,
-                |out| write_reply(out, spelling, id.as_str(), &reply),
-                |out| write_reply(out, spelling, id.as_str(), &Reply::Error { code, why }),
+                |out| write_reply(out, form, id.as_str(), &reply),
+                |out| write_reply(out, form, id.as_str(), &Reply::Error { code, why }),
             ),
-            Action::Push { conn, spelling, push } => self.write(conn, false, |out| write_push(out, spelling, &push)),
+            Action::Push { conn, form, push } => self.write(conn, false, |out| write_push(out, form, &push)),
             Action::Hold { conn } => self.set_waits(conn, Waits::HELD, true),
             Action::Resume { conn } => self.set_waits(conn, Waits::HELD, false),
             Action::HoldRequests { conn } => self.set_waits(conn, Waits::REQUESTS_HELD, true),
@@ -363,7 +363,7 @@ impl<S: Stream> Hub<S> {
                     conn.known = true;
                 }
             }
-            Action::Close { conn, reason } => self.begin_close(conn, Why::Chat(reason)),
+            Action::Close { conn, reason } => self.begin_close(conn, CloseCause::Chat(reason)),
             Action::Submit { ticket, job } => self.jobs.push((ticket, job)),
             Action::Stopped => self.stopped = true,
         }

@@ -2,7 +2,7 @@
 
 use super::closing::HALF_CLOSED_MS;
 use super::conn::{Filled, Gate, Kept, REPLIES_SOFT_MAX, Waits};
-use super::counters::Why;
+use super::counters::CloseCause;
 use super::hub::Hub;
 use super::socket::Stream;
 use super::turns::{BYTE, FRAME_BYTE, INPUT, ODD_BYTE, ODD_INPUT, READ};
@@ -20,7 +20,7 @@ const READS_PER_TURN: usize = 4;
 
 /// Connections that are looked at before the first of them is served: about as many as a processor
 /// can wait for at a time.
-pub(super) const TOUCHED_AT_ONCE: usize = 8;
+pub(super) const PREFETCHED_AT_ONCE: usize = 8;
 
 /// What became of an envelope.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,11 +40,11 @@ impl<S: Stream> Hub<S> {
     /// Looks at what each of them will need, so that the cache misses of several connections
     /// overlap instead of following one another: with thousands of busy connections everything of
     /// one is cold when its turn comes. Changes nothing.
-    pub(super) fn touch(&self, some: &[ConnId]) {
+    pub(super) fn prefetch(&self, some: &[ConnId]) {
         if some.len() > 1 {
             let seen = some.iter().map(|&id| {
                 let queued = self.conns.get(id).is_some_and(|conn| conn.queued);
-                usize::from(queued).wrapping_add(self.chat.touch(id))
+                usize::from(queued).wrapping_add(self.chat.prefetch(id))
             });
             // So that the compiler does not leave the looks out.
             std::hint::black_box(seen.fold(0, usize::wrapping_add));
@@ -53,16 +53,16 @@ impl<S: Stream> Hub<S> {
 
     /// Hands in what a connection has to say, as far as its quantum goes. Has it more?
     pub(super) fn serve(&mut self, id: ConnId, shared: &mut [u8]) -> bool {
-        let Some(conn) = self.conns.get_mut(id).filter(|conn| conn.may_speak()) else { return false };
+        let Some(conn) = self.conns.get_mut(id).filter(|conn| conn.can_read()) else { return false };
         let mut own = conn.take_input();
         if !own.is_empty() {
-            let used = self.digest(id, own.rest());
+            let used = self.decode(id, own.rest());
             own.use_up(used);
             self.put_back(&mut own, &[]);
         }
         self.read(id, shared, &mut own);
         let Some(conn) = self.conns.get_mut(id).filter(|conn| conn.is_open()) else { return false };
-        let goes_on = conn.may_speak() && (conn.readable || (self.work_left <= 0 && !own.is_empty()));
+        let goes_on = conn.can_read() && (conn.readable || (self.work_left <= 0 && !own.is_empty()));
         conn.keep(own);
         goes_on
     }
@@ -72,25 +72,25 @@ impl<S: Stream> Hub<S> {
     fn read(&mut self, id: ConnId, shared: &mut [u8], own: &mut Kept) {
         for _ in 0..READS_PER_TURN {
             let Some(conn) = self.conns.get_mut(id) else { return };
-            if self.work_left <= 0 || !conn.may_speak() || !conn.readable {
+            if self.work_left <= 0 || !conn.can_read() || !conn.readable {
                 return;
             }
             self.work_left -= READ;
             match conn.fill(shared) {
                 Filled::Some(count) if own.is_empty() => {
-                    let used = self.digest(id, &mut shared[..count]);
+                    let used = self.decode(id, &mut shared[..count]);
                     self.put_back(own, &shared[used..count]);
                 }
                 Filled::Some(count) => {
                     own.put(&[], &shared[..count]);
-                    let used = self.digest(id, own.rest());
+                    let used = self.decode(id, own.rest());
                     own.use_up(used);
                     self.put_back(own, &[]);
                 }
                 Filled::Blocked | Filled::Eof => return,
                 Filled::Broken(error) => {
                     log::trace!("connection {}.{}: {error}", id.slot, id.generation);
-                    self.close(id, Why::IoError);
+                    self.close(id, CloseCause::IoError);
                     return;
                 }
             }
@@ -108,10 +108,10 @@ impl<S: Stream> Hub<S> {
     /// Hands what is whole in `bytes` to the core, until it wants no more. Returns how many bytes
     /// are used up: all of them, unless the core wants no more or it is not clear yet what they
     /// are.
-    fn digest(&mut self, id: ConnId, bytes: &mut [u8]) -> usize {
+    fn decode(&mut self, id: ConnId, bytes: &mut [u8]) -> usize {
         let Some(conn) = self.conns.get_mut(id) else { return bytes.len() };
         let mut wire = std::mem::take(&mut conn.wire);
-        let used = self.digest_as(id, &mut wire, bytes);
+        let used = self.decode_as(id, &mut wire, bytes);
         if let Some(conn) = self.conns.get_mut(id).filter(|conn| conn.is_open()) {
             conn.wire = wire;
             return used;
@@ -119,7 +119,7 @@ impl<S: Stream> Hub<S> {
         bytes.len()
     }
 
-    fn digest_as(&mut self, id: ConnId, wire: &mut Wire, bytes: &mut [u8]) -> usize {
+    fn decode_as(&mut self, id: ConnId, wire: &mut Wire, bytes: &mut [u8]) -> usize {
         let mut used = 0;
         loop {
             match wire {
@@ -138,11 +138,11 @@ impl<S: Stream> Hub<S> {
                         if !std::mem::replace(&mut self.tls_was_logged, true) {
                             log::warn!("a client tried TLS, for which there is no certificate (said once)");
                         }
-                        self.close(id, Why::TlsUnsupported);
+                        self.close(id, CloseCause::TlsUnsupported);
                         return used;
                     }
                 },
-                Wire::Http => match self.digest_head(id, &bytes[used..]) {
+                Wire::Http => match self.decode_head(id, &bytes[used..]) {
                     Some(length) => {
                         used += length;
                         *wire = Wire::Ws(None);
@@ -154,13 +154,13 @@ impl<S: Stream> Hub<S> {
                 // memory for it.
                 Wire::Raw(kept) => {
                     let mut raw = kept.take().map_or_else(RawInput::default, |raw| *raw);
-                    used += self.digest_raw(id, &mut raw, &bytes[used..]);
+                    used += self.decode_raw(id, &mut raw, &bytes[used..]);
                     *kept = (!raw.is_between()).then(|| Box::new(raw));
                     return used;
                 }
                 Wire::Ws(kept) => {
                     let mut ws = kept.take().map_or_else(WsInput::default, |ws| *ws);
-                    used += self.digest_ws(id, &mut ws, &mut bytes[used..]);
+                    used += self.decode_ws(id, &mut ws, &mut bytes[used..]);
                     *kept = (!ws.is_between()).then(|| Box::new(ws));
                     return used;
                 }
@@ -177,7 +177,7 @@ impl<S: Stream> Hub<S> {
     /// Answers the head of a request. Returns its length if the connection is a WebSocket from
     /// there on.
     #[cold]
-    fn digest_head(&mut self, id: ConnId, bytes: &[u8]) -> Option<usize> {
+    fn decode_head(&mut self, id: ConnId, bytes: &[u8]) -> Option<usize> {
         match http::read_head(bytes) {
             Head::More => None,
             Head::Upgrade { accept, length } => {
@@ -186,23 +186,23 @@ impl<S: Stream> Hub<S> {
             }
             Head::Page => {
                 self.answer(id, |out| http::write_page(out, http::wants_no_body(bytes)));
-                self.close(id, Why::HttpDone);
+                self.close(id, CloseCause::HttpDone);
                 None
             }
             Head::Options => {
                 self.answer(id, http::write_options);
-                self.close(id, Why::HttpDone);
+                self.close(id, CloseCause::HttpDone);
                 None
             }
             Head::Bad(refusal) => {
                 self.answer(id, |out| http::write_refusal(out, refusal, http::wants_no_body(bytes)));
-                self.close(id, Why::HttpBad);
+                self.close(id, CloseCause::HttpBad);
                 None
             }
         }
     }
 
-    fn digest_raw(&mut self, id: ConnId, raw: &mut RawInput, bytes: &[u8]) -> usize {
+    fn decode_raw(&mut self, id: ConnId, raw: &mut RawInput, bytes: &[u8]) -> usize {
         let mut rest = bytes;
         loop {
             let gate = self.gate(id);
@@ -252,7 +252,7 @@ impl<S: Stream> Hub<S> {
         bytes.len() - rest.len()
     }
 
-    fn digest_ws(&mut self, id: ConnId, ws: &mut WsInput, bytes: &mut [u8]) -> usize {
+    fn decode_ws(&mut self, id: ConnId, ws: &mut WsInput, bytes: &mut [u8]) -> usize {
         let length = bytes.len();
         let mut rest = bytes;
         loop {
@@ -279,11 +279,11 @@ impl<S: Stream> Hub<S> {
                 WsItem::Pong => {}
                 WsItem::Close(code) => {
                     self.answer(id, |out| ws::write_close(out, code));
-                    self.close(id, Why::WebSocketClosed);
+                    self.close(id, CloseCause::WebSocketClosed);
                 }
                 WsItem::Error(code) => {
                     self.answer(id, |out| ws::write_close(out, Some(code)));
-                    self.close(id, Why::WebSocketProtocol);
+                    self.close(id, CloseCause::WebSocketProtocol);
                 }
                 WsItem::TooLarge => {
                     self.hear_bad(id, ErrorCode::TooLarge, TOO_LARGE);
@@ -388,7 +388,7 @@ impl<S: Stream> Hub<S> {
     /// after its answers.
     pub(super) fn end_if_ended(&mut self, id: ConnId) {
         let Some(conn) = self.conns.get_mut(id) else { return };
-        if !conn.eof || conn.queued || conn.half_closed || !conn.may_speak() || conn.waits.has(Waits::CHOKED) {
+        if !conn.eof || conn.queued || conn.half_closed || !conn.can_read() || conn.waits.has(Waits::CHOKED) {
             return;
         }
         let silent_ms = self.now.mono_ms - conn.heard_ms;
@@ -398,7 +398,7 @@ impl<S: Stream> Hub<S> {
             drop(conn.take_input());
             self.look_later_at_half_closed(id);
         } else {
-            self.close(id, Why::PeerClosed);
+            self.close(id, CloseCause::PeerClosed);
         }
     }
 }

@@ -3,7 +3,7 @@
 //! for, and then enough is let go of to make that rare.
 
 use super::conn::Waits;
-use super::counters::Why;
+use super::counters::CloseCause;
 use super::hub::Hub;
 use super::socket::Stream;
 use crate::chat::contract::{ConnId, Event};
@@ -133,7 +133,7 @@ impl<S: Stream> Hub<S> {
                 return;
             }
             if self.conns.get(id).is_some_and(super::conn::Conn::is_open) {
-                self.close(id, Why::Memory);
+                self.close(id, CloseCause::Memory);
                 closing += 1;
             } else {
                 self.remove(id);
@@ -182,11 +182,11 @@ impl<S: Stream> Hub<S> {
         let Some(conn) = self.conns.get_mut(id).filter(|conn| conn.is_open()) else { return };
         // Blocked already: the edge has not come, so another try would bring nothing.
         if !conn.blocked && conn.flush(&mut self.spare).is_err() {
-            self.failed.push((id, Why::IoError));
+            self.failed.push((id, CloseCause::IoError));
         } else if conn.output.len() > max {
             // What more it has sent is not looked at before it is closed.
             conn.waits.set(Waits::SHUT, true);
-            self.failed.push((id, Why::SlowReader));
+            self.failed.push((id, CloseCause::SlowReader));
         }
     }
 }

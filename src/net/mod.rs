@@ -6,6 +6,7 @@
 //! wherever they like.
 
 mod accept;
+mod address_keys;
 mod alarm;
 mod closing;
 pub mod conn;
@@ -15,7 +16,6 @@ mod heard;
 pub mod hub;
 mod input;
 mod memory;
-mod origin;
 pub mod output;
 pub mod socket;
 mod turns;
@@ -80,7 +80,7 @@ pub struct Parts {
 enum Stop {
     /// Not asked for.
     No,
-    /// The core makes safe what was taken; given up at this time.
+    /// The core makes durable what was taken; given up at this time.
     Saving { until_ms: u64 },
     /// Clients take what was written to them; given up at this time.
     Closing { until_ms: u64 },

@@ -160,7 +160,7 @@ impl Output {
     }
 
     /// Looks at its first byte, to have it near.
-    pub(super) fn touch(&self) -> u8 {
+    pub(super) fn prefetch(&self) -> u8 {
         self.0.as_ref().and_then(|buffer| buffer.bytes.first().copied()).unwrap_or_default()
     }
 

@@ -11,7 +11,7 @@
 //! and is passed over until it is repaid.
 
 use super::hub::Hub;
-use super::input::TOUCHED_AT_ONCE;
+use super::input::PREFETCHED_AT_ONCE;
 use super::socket::Stream;
 use crate::chat::contract::ConnId;
 
@@ -51,7 +51,7 @@ const QUANTUM_MIN: i64 = 24 * MICROSECOND;
 /// What of those who were just woken is served in one turn. The others are first in the next.
 const READY_TURN: i64 = 4 * TURN;
 
-/// What is read at once is not much more than what can be digested, for copying the rest is work,
+/// What is read at once is not much more than what can be decoded, for copying the rest is work,
 /// too.
 const READ_BYTES_MIN: usize = 4 * 1024;
 
@@ -83,11 +83,11 @@ impl<S: Stream> Hub<S> {
         let bytes = read_bytes(quantum).min(shared.len());
         let mut ready = std::mem::take(&mut self.ready);
         let (mut spent, mut served) = (0, 0);
-        for some in ready.chunks(TOUCHED_AT_ONCE) {
+        for some in ready.chunks(PREFETCHED_AT_ONCE) {
             if spent >= READY_TURN {
                 break;
             }
-            self.touch(some);
+            self.prefetch(some);
             for &id in some {
                 spent += self.serve_one(id, &mut shared[..bytes], quantum);
             }
@@ -107,13 +107,13 @@ impl<S: Stream> Hub<S> {
     fn serve_backlog(&mut self, shared: &mut [u8], quantum: i64) {
         let (mut waiting, mut spent) = (self.backlog.len(), 0);
         while waiting > 0 && spent < TURN {
-            let count = waiting.min(TOUCHED_AT_ONCE);
-            let mut some = [ConnId { slot: 0, generation: 0 }; TOUCHED_AT_ONCE];
+            let count = waiting.min(PREFETCHED_AT_ONCE);
+            let mut some = [ConnId { slot: 0, generation: 0 }; PREFETCHED_AT_ONCE];
             for (place, id) in some.iter_mut().zip(self.backlog.drain(..count)) {
                 *place = id;
             }
             waiting -= count;
-            self.touch(&some[..count]);
+            self.prefetch(&some[..count]);
             for &id in &some[..count] {
                 spent += self.serve_one(id, shared, quantum);
             }

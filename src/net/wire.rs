@@ -1,6 +1,6 @@
 //! What a connection speaks, chosen by its first bytes.
 
-use super::counters::Why;
+use super::counters::CloseCause;
 use crate::chat::contract::CloseReason;
 use crate::protocol::split::RawInput;
 use crate::protocol::ws::{self, WsInput, close_code};
@@ -100,19 +100,26 @@ impl Framing {
         }
     }
 
-    /// Says why the connection is closed, if it has words for it.
-    pub fn say_goodbye(self, why: Why, out: &mut Vec<u8>) {
-        let code = match why {
-            Why::Chat(CloseReason::Idle | CloseReason::ShuttingDown) | Why::Stopped => close_code::GOING_AWAY,
-            Why::Chat(
+    /// Writes why the connection is closed, if it has words for it.
+    pub fn write_close(self, cause: CloseCause, out: &mut Vec<u8>) {
+        let code = match cause {
+            CloseCause::Chat(CloseReason::Idle | CloseReason::ShuttingDown) | CloseCause::Stopped => {
+                close_code::GOING_AWAY
+            }
+            CloseCause::Chat(
                 CloseReason::Replaced | CloseReason::Garbage | CloseReason::TooManyTries | CloseReason::TooFast,
             ) => close_code::POLICY,
-            Why::Chat(CloseReason::TooLarge) => close_code::TOO_LARGE,
+            CloseCause::Chat(CloseReason::TooLarge) => close_code::TOO_LARGE,
             // It has been said already, or there is nobody left to hear it.
-            Why::WebSocketClosed | Why::WebSocketProtocol | Why::PeerClosed | Why::IoError => return,
-            Why::SlowReader | Why::OutputTimeout | Why::Memory => return,
+            CloseCause::WebSocketClosed
+            | CloseCause::WebSocketProtocol
+            | CloseCause::PeerClosed
+            | CloseCause::IoError => return,
+            CloseCause::SlowReader | CloseCause::OutputTimeout | CloseCause::Memory => return,
             // These happen before there is a WebSocket.
-            Why::HttpDone | Why::HttpBad | Why::HandshakeTimeout | Why::TlsUnsupported => return,
+            CloseCause::HttpDone | CloseCause::HttpBad | CloseCause::HandshakeTimeout | CloseCause::TlsUnsupported => {
+                return;
+            }
         };
         if self == Self::WebSocket {
             ws::write_close(out, Some(code));
@@ -226,10 +233,10 @@ mod tests {
             (CloseReason::TooFast, 1008),
         ] {
             let mut out = Vec::new();
-            Framing::WebSocket.say_goodbye(Why::Chat(reason), &mut out);
+            Framing::WebSocket.write_close(CloseCause::Chat(reason), &mut out);
             assert_eq!(out, [0x88, 2, (code >> 8) as u8, code as u8]);
             out.clear();
-            Framing::Lines.say_goodbye(Why::Chat(reason), &mut out);
+            Framing::Lines.write_close(CloseCause::Chat(reason), &mut out);
             assert!(out.is_empty());
         }
     }

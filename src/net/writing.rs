@@ -2,9 +2,9 @@
 //! read.
 
 use super::conn::{Conn, OUTPUT_SOFT_MAX, REPLIES_SOFT_MAX, Waits};
-use super::counters::Why;
+use super::counters::CloseCause;
 use super::hub::{Hub, Took};
-use super::input::TOUCHED_AT_ONCE;
+use super::input::PREFETCHED_AT_ONCE;
 use super::output::Written;
 use super::socket::Stream;
 use super::turns::WRITE;
@@ -75,10 +75,10 @@ impl<S: Stream> Hub<S> {
                     conn.waits.set(Waits::SHUT, true);
                 }
                 if conn.output.len() > self.bounds.output_bytes_max {
-                    self.failed.push((id, Why::SlowReader));
+                    self.failed.push((id, CloseCause::SlowReader));
                 }
             }
-            Err(_) => self.failed.push((id, Why::IoError)),
+            Err(_) => self.failed.push((id, CloseCause::IoError)),
         }
     }
 
@@ -110,8 +110,8 @@ impl<S: Stream> Hub<S> {
         // What the core answers to `Blocked` and `Flushed` can make more of them dirty: the list
         // grows while it is walked.
         while let Some(&id) = self.dirty.get(at) {
-            if at % TOUCHED_AT_ONCE == 0 {
-                self.touch_output(at);
+            if at % PREFETCHED_AT_ONCE == 0 {
+                self.prefetch_output(at);
             }
             at += 1;
             self.flush(id);
@@ -120,10 +120,10 @@ impl<S: Stream> Hub<S> {
         self.close_failed();
     }
 
-    /// The same as `touch`, for what is written next.
-    fn touch_output(&self, at: usize) {
-        let next = self.dirty[at..].iter().take(TOUCHED_AT_ONCE);
-        let seen = next.map(|&id| self.conns.get(id).map_or(0, |conn| conn.output.touch()));
+    /// The same as `prefetch`, for what is written next.
+    fn prefetch_output(&self, at: usize) {
+        let next = self.dirty[at..].iter().take(PREFETCHED_AT_ONCE);
+        let seen = next.map(|&id| self.conns.get(id).map_or(0, |conn| conn.output.prefetch()));
         std::hint::black_box(seen.fold(0, u8::wrapping_add));
     }
 
@@ -150,7 +150,7 @@ impl<S: Stream> Hub<S> {
                     self.note_taken(id);
                 }
             }
-            Err(_) => self.failed.push((id, Why::IoError)),
+            Err(_) => self.failed.push((id, CloseCause::IoError)),
         }
         self.ease(id);
     }

@@ -6,7 +6,7 @@ use super::field::{
     HASH_VALUE_BYTES_MAX, Id, LONG_TEXT_BYTES_MAX, Name, PICTURE_BYTES_MAX, Profile, SHORT_TEXT_BYTES_MAX, Secret,
 };
 use super::plain::is_plain;
-use super::request::{BadInput, FriendVerb, Proof, Request, Spelling, TokenVerb, Verb};
+use super::request::{BadInput, ContentForm, Credential, FriendVerb, Request, TokenVerb, Verb};
 use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 use std::borrow::Cow;
@@ -66,33 +66,33 @@ impl<'a> Values<'a> {
     }
 }
 
-fn bad(verb: Verb, spelling: Option<Spelling>, id: &str, why: Why) -> BadInput {
-    BadInput { verb: Some(verb), spelling, id: id.into(), code: ErrorCode::BadField, why }
+fn bad(verb: Verb, form: Option<ContentForm>, id: &str, why: Why) -> BadInput {
+    BadInput { verb: Some(verb), form, id: id.into(), code: ErrorCode::BadField, why }
 }
 
 /// The values of CONTENT, or what is wrong with the whole of it.
 fn values<'a>(
     verb: Verb,
-    spelling: Option<Spelling>,
+    form: Option<ContentForm>,
     text: &'a str,
     keys: &'static [&'static str],
-) -> Result<(Spelling, Values<'a>), BadInput> {
-    let Some(spelling) = spelling else {
+) -> Result<(ContentForm, Values<'a>), BadInput> {
+    let Some(form) = form else {
         return Err(bad(verb, None, "", "CONTENT is an object, or a string that holds one"));
     };
     let values = Values::read(text, keys);
-    // Of the object spelling that was seen to with the envelope. In a key it cannot even be read,
+    // Of the object form that was seen to with the envelope. In a key it cannot even be read,
     // and is told from what is no JSON.
-    if spelling == Spelling::Text
+    if form == ContentForm::Text
         && has_lone_surrogate(text)
         && (values.is_some() || serde_json::from_str::<IgnoredAny>(text).is_ok())
     {
         let code = ErrorCode::BadJson;
-        return Err(BadInput { code, ..bad(verb, Some(spelling), "", LONE_SURROGATE) });
+        return Err(BadInput { code, ..bad(verb, Some(form), "", LONE_SURROGATE) });
     }
     match values {
-        Some(values) => Ok((spelling, values)),
-        None => Err(bad(verb, Some(spelling), "", "CONTENT does not hold a JSON object")),
+        Some(values) => Ok((form, values)),
+        None => Err(bad(verb, Some(form), "", "CONTENT does not hold a JSON object")),
     }
 }
 
@@ -125,7 +125,7 @@ const FRIEND: &[&str] = &["messageId", "sender", "receiver", "content", "type"];
 /// TYPE 1, 2 and TOKEN.
 pub(super) fn with_mid<'a>(
     verb: Verb,
-    spelling: Option<Spelling>,
+    form: Option<ContentForm>,
     text: &'a str,
     mid: Option<Id<'a>>,
 ) -> Result<Request<'a>, BadInput> {
@@ -135,14 +135,13 @@ pub(super) fn with_mid<'a>(
         Verb::Login => LOG_IN,
         _ => TOKEN,
     };
-    let (spelling, values) =
-        values(verb, spelling, text, keys).map_err(|error| BadInput { id: id.clone(), ..error })?;
+    let (form, values) = values(verb, form, text, keys).map_err(|error| BadInput { id: id.clone(), ..error })?;
     let request = match verb {
-        Verb::SignUp => sign_up(&values).map(|(profile, secret)| Request::SignUp { mid, spelling, profile, secret }),
-        Verb::Login => log_in(&values).map(|(user, proof)| Request::Login { mid, spelling, user, proof }),
-        _ => token(&values).map(|verb| Request::Token { mid, spelling, verb }),
+        Verb::SignUp => sign_up(&values).map(|(profile, secret)| Request::SignUp { mid, form, profile, secret }),
+        Verb::Login => log_in(&values).map(|(user, credential)| Request::Login { mid, form, user, credential }),
+        _ => token(&values).map(|verb| Request::Token { mid, form, verb }),
     };
-    request.map_err(|why| bad(verb, Some(spelling), &id, why))
+    request.map_err(|why| bad(verb, Some(form), &id, why))
 }
 
 fn secret(text: &str, why: Why) -> Result<Secret, Why> {
@@ -170,20 +169,20 @@ fn sign_up(values: &Values<'_>) -> Result<(Box<Profile>, Secret), Why> {
     Ok((Box::new(profile), secret))
 }
 
-fn log_in<'a>(values: &Values<'a>) -> Result<(Name<'a>, Proof), Why> {
+fn log_in<'a>(values: &Values<'a>) -> Result<(Name<'a>, Credential), Why> {
     let user = Name::new(values.text(0, "CONTENT lacks the key USER", "USER is a string")?)?;
-    let proof = match (values.raw[1], values.raw[2]) {
+    let credential = match (values.raw[1], values.raw[2]) {
         (None, Some(token)) => {
             let token = string(token).ok_or("TOKEN is a string")?;
-            Proof::Token(secret(&token, "TOKEN has 1 to 256 bytes")?)
+            Credential::Token(secret(&token, "TOKEN has 1 to 256 bytes")?)
         }
         (Some(_), Some(_)) => return Err("CONTENT has PASS or TOKEN, not both"),
         (_, None) => {
             let pass = values.text(1, "CONTENT lacks the key PASS (or TOKEN)", "PASS is a string")?;
-            Proof::Password(secret(&pass, "PASS has 1 to 256 bytes")?)
+            Credential::Password(secret(&pass, "PASS has 1 to 256 bytes")?)
         }
     };
-    Ok((user, proof))
+    Ok((user, credential))
 }
 
 fn token(values: &Values<'_>) -> Result<TokenVerb, Why> {
@@ -195,23 +194,23 @@ fn token(values: &Values<'_>) -> Result<TokenVerb, Why> {
 }
 
 /// TYPE 4, 5 and 6.
-pub(super) fn without_mid<'a>(verb: Verb, spelling: Option<Spelling>, text: &'a str) -> Result<Request<'a>, BadInput> {
+pub(super) fn without_mid<'a>(verb: Verb, form: Option<ContentForm>, text: &'a str) -> Result<Request<'a>, BadInput> {
     let keys = match verb {
         Verb::Message => MESSAGE,
         Verb::Ack => ACK,
         _ => FRIEND,
     };
-    let (spelling, values) = values(verb, spelling, text, keys)?;
+    let (form, values) = values(verb, form, text, keys)?;
     let request = match verb {
-        Verb::Message => message(&values, spelling),
-        Verb::Ack => ack(&values, spelling),
-        _ => friend(&values, spelling),
+        Verb::Message => message(&values, form),
+        Verb::Ack => ack(&values, form),
+        _ => friend(&values, form),
     };
     request.map_err(|why| {
         // The id is told even when something else is wrong, so that the client knows what failed.
         // An ack has none.
         let id = if verb == Verb::Ack { None } else { values.raw[0].and_then(string).and_then(|id| Id::new(id).ok()) };
-        bad(verb, Some(spelling), id.as_ref().map_or("", |id| id.as_str()), why)
+        bad(verb, Some(form), id.as_ref().map_or("", |id| id.as_str()), why)
     })
 }
 
@@ -226,23 +225,23 @@ fn letter<'a>(values: &Values<'a>) -> Result<(Id<'a>, Name<'a>, Name<'a>, Cow<'a
     Ok((id, sender, receiver, content))
 }
 
-fn message<'a>(values: &Values<'a>, spelling: Spelling) -> Result<Request<'a>, Why> {
+fn message<'a>(values: &Values<'a>, form: ContentForm) -> Result<Request<'a>, Why> {
     let (id, sender, receiver, content) = letter(values)?;
     let plain = [id.as_str(), sender.as_str(), receiver.as_str(), &content].into_iter().all(is_plain);
-    Ok(Request::Message { spelling, id, sender, receiver, content, plain })
+    Ok(Request::Message { form, id, sender, receiver, content, plain })
 }
 
-fn ack<'a>(values: &Values<'a>, spelling: Spelling) -> Result<Request<'a>, Why> {
+fn ack<'a>(values: &Values<'a>, form: ContentForm) -> Result<Request<'a>, Why> {
     let id = Id::new(values.text(0, "CONTENT lacks the key MessageId", "MessageId is a string")?)
         .map_err(|_| "MessageId has 1 to 128 bytes")?;
     let sender = match values.raw[1] {
         None => None,
         Some(raw) => Some(Name::new(string(raw).ok_or("sender is a string")?)?),
     };
-    Ok(Request::Ack { spelling, id, sender })
+    Ok(Request::Ack { form, id, sender })
 }
 
-fn friend<'a>(values: &Values<'a>, spelling: Spelling) -> Result<Request<'a>, Why> {
+fn friend<'a>(values: &Values<'a>, form: ContentForm) -> Result<Request<'a>, Why> {
     let (id, sender, receiver, content) = letter(values)?;
     let raw = values.raw[4].ok_or("CONTENT lacks the key type")?;
     let spelled = string(raw);
@@ -253,5 +252,5 @@ fn friend<'a>(values: &Values<'a>, spelling: Spelling) -> Result<Request<'a>, Wh
         "4" => FriendVerb::Delete,
         _ => return Err("type is 1, 2, 3 or 4"),
     };
-    Ok(Request::Friend { spelling, id, sender, receiver, verb, content })
+    Ok(Request::Friend { form, id, sender, receiver, verb, content })
 }

@@ -1,6 +1,6 @@
-//! One envelope → one [`Request`], in both spellings, borrowed from the read buffer.
+//! One envelope → one [`Request`], in both forms, borrowed from the read buffer.
 //!
-//! The envelope is read once for its keys; the CONTENT of the string spelling is un-escaped into a
+//! The envelope is read once for its keys; the CONTENT of the string form is un-escaped into a
 //! buffer that the caller keeps, and read from there. Nothing is copied but texts that hold
 //! escapes.
 
@@ -8,7 +8,7 @@ use super::content;
 use super::error::ErrorCode;
 use super::fast;
 use super::field::Id;
-use super::request::{BadInput, Request, Spelling, Verb};
+use super::request::{BadInput, ContentForm, Request, Verb};
 use super::split::{self, DEPTH_MAX};
 use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
@@ -143,7 +143,7 @@ pub(super) fn string(raw: &str) -> Option<Cow<'_, str>> {
 
 /// Reads the envelope at the front of a raw stream, and tells where it ends, if it is whole and one
 /// of the usual kind: a message or an ack in which nothing is escaped but the quotes of the string
-/// spelling. `None` says nothing about it.
+/// form. `None` says nothing about it.
 #[must_use]
 pub fn read_usual(stream: &[u8]) -> Option<(Request<'_>, usize)> {
     fast::read(stream)
@@ -185,9 +185,9 @@ pub fn parse_any<'a>(text: &'a str, scratch: &'a mut Scratch) -> Result<Request<
     let Some(verb) = keys.kind.and_then(verb) else {
         let id = mid.ok().flatten().map_or_else(Box::default, |id| id.as_str().into());
         let why = if keys.kind.is_some() { "this TYPE is not known" } else { "the envelope lacks its TYPE" };
-        return Err(BadInput { verb: None, spelling: None, id, code: ErrorCode::UnknownType, why });
+        return Err(BadInput { verb: None, form: None, id, code: ErrorCode::UnknownType, why });
     };
-    let bad = |why, id: Box<str>| BadInput { verb: Some(verb), spelling: None, id, code: ErrorCode::BadField, why };
+    let bad = |why, id: Box<str>| BadInput { verb: Some(verb), form: None, id, code: ErrorCode::BadField, why };
     match verb {
         Verb::Heartbeat => Ok(Request::Heartbeat { mid: mid.map_err(|why| bad(why, Box::default()))? }),
         Verb::GetUser => {
@@ -195,31 +195,31 @@ pub fn parse_any<'a>(text: &'a str, scratch: &'a mut Scratch) -> Result<Request<
             content::user_name(keys.content, &mid)
         }
         Verb::SignUp | Verb::Login | Verb::Token => {
-            let (spelling, inner) = spelled(keys.content, scratch);
-            let mid = mid.map_err(|why| BadInput { spelling, ..bad(why, Box::default()) })?;
-            content::with_mid(verb, spelling, inner, mid)
+            let (form, inner) = spelled(keys.content, scratch);
+            let mid = mid.map_err(|why| BadInput { form, ..bad(why, Box::default()) })?;
+            content::with_mid(verb, form, inner, mid)
         }
         Verb::Message | Verb::Ack | Verb::Friend => {
-            let (spelling, inner) = spelled(keys.content, scratch);
-            content::without_mid(verb, spelling, inner)
+            let (form, inner) = spelled(keys.content, scratch);
+            content::without_mid(verb, form, inner)
         }
     }
 }
 
-/// How CONTENT is spelled, and the JSON text that it holds: its own, or that inside its string.
-fn spelled<'a>(raw: Option<&'a str>, scratch: &'a mut Scratch) -> (Option<Spelling>, &'a str) {
+/// The form of CONTENT, and the JSON text that it holds: its own, or that inside its string.
+fn spelled<'a>(raw: Option<&'a str>, scratch: &'a mut Scratch) -> (Option<ContentForm>, &'a str) {
     let Some(raw) = raw else {
         return (None, "");
     };
     match raw.as_bytes().first() {
-        Some(b'{') => (Some(Spelling::Object), raw),
+        Some(b'{') => (Some(ContentForm::Object), raw),
         Some(b'"') => {
             scratch.text.clear();
             if scratch.text.capacity() > SCRATCH_KEPT_BYTES {
                 scratch.text.shrink_to(SCRATCH_KEPT_BYTES);
             }
             unescape(&raw[1..raw.len() - 1], &mut scratch.text);
-            (Some(Spelling::Text), &scratch.text)
+            (Some(ContentForm::Text), &scratch.text)
         }
         _ => (None, raw),
     }

@@ -1,14 +1,14 @@
 //! The way of nearly every envelope: a 4 or a 5 whose texts need no un-escaping, read in one pass
 //! without a copy.
 //!
-//! In the string spelling the quotes of the inner JSON text stand as `\"`, so as long as nothing
+//! In the string form the quotes of the inner JSON text stand as `\"`, so as long as nothing
 //! else in it is escaped it can be read as it stands. Whatever is unusual (an escape, a number, a
 //! key twice, a fault) is left to [`envelope`](super::envelope), which reads everything and says
-//! what is wrong: what this room accepts, that one would have read as the very same request.
+//! what is wrong: what this module accepts, that one would have read as the very same request.
 
 use super::field::{Id, Name};
 use super::plain::plain_length;
-use super::request::{Request, Spelling};
+use super::request::{ContentForm, Request};
 use std::borrow::Cow;
 use std::num::NonZeroU32;
 use std::ops::Range;
@@ -199,23 +199,23 @@ impl Reader<'_> {
     }
 
     /// The value of CONTENT: what is in it is read before it is known what TYPE makes of it.
-    fn content(&mut self, whole: &[u8], inner: &mut Inner) -> Option<Spelling> {
+    fn content(&mut self, whole: &[u8], inner: &mut Inner) -> Option<ContentForm> {
         if self.peek::<false>()? == b'{' {
             self.inner::<false>(whole, inner)?;
-            return Some(Spelling::Object);
+            return Some(ContentForm::Object);
         }
         self.quote::<false>()?;
         self.inner::<true>(whole, inner)?;
         self.peek::<true>()?;
         self.quote::<false>()?;
-        Some(Spelling::Text)
+        Some(ContentForm::Text)
     }
 }
 
 /// Where everything stands in an envelope of the usual kind.
 struct Outline {
     kind: Span,
-    spelling: Spelling,
+    form: ContentForm,
     inner: Inner,
     length: usize,
 }
@@ -243,7 +243,7 @@ impl Outline {
                 }
             }
             if !reader.goes_on::<false>()? {
-                return Some(Self { kind: kind?, spelling: content?, inner, length: reader.at() });
+                return Some(Self { kind: kind?, form: content?, inner, length: reader.at() });
             }
         }
     }
@@ -252,10 +252,10 @@ impl Outline {
     fn request<'a>(&self, text: &'a str) -> Option<Request<'a>> {
         let part = |span: Span| text.get(span.range());
         let value = |key| self.inner.get(key).and_then(part);
-        let spelling = self.spelling;
+        let form = self.form;
         match part(self.kind)? {
             "4" => Some(Request::Message {
-                spelling,
+                form,
                 id: Id::new(value(Key::MessageId)?).ok()?,
                 sender: Name::new(value(Key::Sender)?).ok()?,
                 receiver: Name::new(value(Key::Receiver)?).ok()?,
@@ -267,7 +267,7 @@ impl Outline {
                     Some(sender) => Some(Name::new(sender).ok()?),
                     None => None,
                 };
-                Some(Request::Ack { spelling, id: Id::new(value(Key::AckedId)?).ok()?, sender })
+                Some(Request::Ack { form, id: Id::new(value(Key::AckedId)?).ok()?, sender })
             }
             _ => None,
         }

@@ -3,7 +3,7 @@
 use super::field::{Id, Name, UserName};
 use super::plain::is_plain;
 use super::reply::escaped_bytes;
-use super::request::Spelling;
+use super::request::ContentForm;
 use std::cell::RefCell;
 use std::sync::Arc;
 
@@ -69,7 +69,7 @@ thread_local! {
     static JOINED: RefCell<String> = const { RefCell::new(String::new()) };
 }
 
-/// What is written of a push besides its texts, in each spelling, with the inner `type` of a friend
+/// What is written of a push besides its texts, in each form, with the inner `type` of a friend
 /// request.
 const TEXT_BETWEEN_BYTES: usize = 140;
 const OBJECT_BETWEEN_BYTES: usize = 112;
@@ -171,11 +171,11 @@ impl Push {
     /// How many bytes it is as it is written, but for the digits of its time. A look at each byte
     /// only if something in it is escaped.
     #[must_use]
-    pub fn written_bytes(&self, spelling: Spelling) -> usize {
+    pub fn written_bytes(&self, form: ContentForm) -> usize {
         // Quotes inside a string are escaped, too.
-        let (between, levels) = match spelling {
-            Spelling::Text => (TEXT_BETWEEN_BYTES, 2),
-            Spelling::Object => (OBJECT_BETWEEN_BYTES, 1),
+        let (between, levels) = match form {
+            ContentForm::Text => (TEXT_BETWEEN_BYTES, 2),
+            ContentForm::Object => (OBJECT_BETWEEN_BYTES, 1),
         };
         between + if self.plain { self.text.len() } else { escaped_bytes(&self.text, levels) }
     }

@@ -7,7 +7,7 @@ use super::error::ErrorCode;
 use super::field::{Profile, Secret};
 use super::plain::plain_length;
 use super::push::Push;
-use super::request::Spelling;
+use super::request::ContentForm;
 use super::usual::write_taken;
 
 /// The id a reply names.
@@ -52,7 +52,7 @@ pub enum Reply {
     NoSuchProfile,
     /// RE_MESSAGE: `MS` or `MF`.
     Message {
-        /// Taken, and safe from now on?
+        /// Taken, and durable from now on?
         taken: bool,
     },
     /// RE_FRI_REQ.
@@ -169,8 +169,8 @@ struct Frame<'a> {
 }
 
 impl<'a> Frame<'a> {
-    fn begin(out: &'a mut Vec<u8>, spelling: Spelling) -> Self {
-        let text = spelling == Spelling::Text;
+    fn begin(out: &'a mut Vec<u8>, form: ContentForm) -> Self {
+        let text = form == ContentForm::Text;
         out.extend_from_slice(if text { b"{\"CONTENT\":\"{" } else { b"{\"CONTENT\":{" });
         Self { out, depth: u32::from(text), text }
     }
@@ -229,7 +229,7 @@ fn write_profile(frame: &mut Frame<'_>, profile: &Profile) {
     ];
     frame.key("Content");
     if frame.text {
-        // In the string spelling the profile is one more JSON text inside a string.
+        // In the string form the profile is one more JSON text inside a string.
         frame.quote();
         frame.depth += 1;
     }
@@ -248,11 +248,11 @@ fn write_profile(frame: &mut Frame<'_>, profile: &Profile) {
 }
 
 /// Appends one reply frame to `out`, without a line end.
-pub fn write_reply(out: &mut Vec<u8>, spelling: Spelling, id: &str, reply: &Reply) {
+pub fn write_reply(out: &mut Vec<u8>, form: ContentForm, id: &str, reply: &Reply) {
     if let Reply::Message { taken } = reply {
-        return write_taken(out, spelling, id, *taken);
+        return write_taken(out, form, id, *taken);
     }
-    let mut frame = Frame::begin(out, spelling);
+    let mut frame = Frame::begin(out, form);
     frame.string("MessageId", id);
     frame.comma();
     let kind = match reply {
@@ -311,9 +311,9 @@ mod tests {
     use crate::protocol::field::UserName;
     use serde_json::{Value, json};
 
-    fn written(spelling: Spelling, id: &str, reply: &Reply) -> String {
+    fn written(form: ContentForm, id: &str, reply: &Reply) -> String {
         let mut out = Vec::new();
-        write_reply(&mut out, spelling, id, reply);
+        write_reply(&mut out, form, id, reply);
         String::from_utf8(out).unwrap()
     }
 
@@ -332,23 +332,23 @@ mod tests {
     #[test]
     fn replies_are_those_of_the_protocol_page() {
         assert_eq!(
-            written(Spelling::Text, "signupmessageID001", &Reply::SignUp { done: true }),
+            written(ContentForm::Text, "signupmessageID001", &Reply::SignUp { done: true }),
             r#"{"CONTENT":"{\"MessageId\":\"signupmessageID001\",\"Content\":\"SS\"}","TYPE":"RE_SIGNUP"}"#
         );
         assert_eq!(
-            written(Spelling::Object, "loginmessage0001", &Reply::Login { done: false }),
+            written(ContentForm::Object, "loginmessage0001", &Reply::Login { done: false }),
             r#"{"CONTENT":{"MessageId":"loginmessage0001","Content":"LF"},"TYPE":"RE_SIGNUP"}"#
         );
         assert_eq!(
-            written(Spelling::Text, "getuserinfo0010001", &Reply::Profile(profile("cooking man"))),
+            written(ContentForm::Text, "getuserinfo0010001", &Reply::Profile(profile("cooking man"))),
             r#"{"CONTENT":"{\"MessageId\":\"getuserinfo0010001\",\"Content\":\"{\\\"userName\\\":\\\"vincent313\\\",\\\"emailAddress\\\":\\\"v@example.com\\\",\\\"nickName\\\":\\\"zhiyong\\\",\\\"profilePicture\\\":\\\"personalfilepicture.com/link\\\",\\\"location\\\":\\\"longyan\\\",\\\"personalDescription\\\":\\\"cooking man\\\",\\\"rsaPublicKey\\\":\\\"24sdfqwrwer\\\"}\"}","TYPE":"RE_GETUSER_SUC"}"#
         );
         assert_eq!(
-            written(Spelling::Text, "", &Reply::Error { code: ErrorCode::BadJson, why: "not a JSON \"object\"" }),
+            written(ContentForm::Text, "", &Reply::Error { code: ErrorCode::BadJson, why: "not a JSON \"object\"" }),
             r#"{"CONTENT":"{\"MessageId\":\"\",\"Content\":\"BAD_JSON: not a JSON \\\"object\\\"\"}","TYPE":"RE_ERROR"}"#
         );
         assert_eq!(
-            written(Spelling::Object, "h", &Reply::Heartbeat { time_ms: 1_652_791_027_673 }),
+            written(ContentForm::Object, "h", &Reply::Heartbeat { time_ms: 1_652_791_027_673 }),
             r#"{"CONTENT":{"MessageId":"h","Content":"1652791027673"},"TYPE":"RE_HEARTBEAT"}"#
         );
     }
@@ -372,8 +372,8 @@ mod tests {
                 });
             }
             let inner = json!({"MessageId": text, "Content": "MS"});
-            let as_text = written(Spelling::Text, &text, &Reply::Message { taken: true });
-            let as_object = written(Spelling::Object, &text, &Reply::Message { taken: true });
+            let as_text = written(ContentForm::Text, &text, &Reply::Message { taken: true });
+            let as_object = written(ContentForm::Object, &text, &Reply::Message { taken: true });
             // serde_json keeps its keys sorted here, so the frames are compared by what they mean,
             // the escapes by the letter.
             let outer: Value = serde_json::from_str(&as_text).unwrap();
@@ -383,7 +383,7 @@ mod tests {
             let twice = serde_json::to_string(&once).unwrap();
             assert!(as_object.contains(&once), "round {round}");
             assert!(as_text.contains(&twice[1..twice.len() - 1]), "round {round}");
-            let deep = written(Spelling::Text, "x", &Reply::Profile(profile(&text)));
+            let deep = written(ContentForm::Text, "x", &Reply::Profile(profile(&text)));
             let outer: Value = serde_json::from_str(&deep).unwrap();
             let middle: Value = serde_json::from_str(outer["CONTENT"].as_str().unwrap()).unwrap();
             let inner: Value = serde_json::from_str(middle["Content"].as_str().unwrap()).unwrap();

@@ -7,8 +7,8 @@ use std::borrow::Cow;
 
 /// How CONTENT is written: as a JSON text inside a string, or as a plain object.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub enum Spelling {
-    /// `"CONTENT":"{\"MessageId\":…}"`, the spelling of older clients and of a connection that has
+pub enum ContentForm {
+    /// `"CONTENT":"{\"MessageId\":…}"`, the form of older clients and of a connection that has
     /// not shown its own.
     #[default]
     Text,
@@ -39,7 +39,7 @@ pub enum Verb {
 
 /// What a client says to prove who it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Proof {
+pub enum Credential {
     /// PASS: the client's own hash of the password, which to the server is the password.
     Password(Secret),
     /// TOKEN: a resume token that it was given after an earlier log-in.
@@ -78,8 +78,8 @@ pub enum Request<'a> {
     SignUp {
         /// The request's id.
         mid: Option<Id<'a>>,
-        /// How CONTENT was spelled.
-        spelling: Spelling,
+        /// The form of CONTENT.
+        form: ContentForm,
         /// Everything but the password. Boxed: sign-ups are rare and this is large.
         profile: Box<Profile>,
         /// The client's own hash of the password: to the server it is the password.
@@ -89,12 +89,12 @@ pub enum Request<'a> {
     Login {
         /// The request's id.
         mid: Option<Id<'a>>,
-        /// How CONTENT was spelled.
-        spelling: Spelling,
+        /// The form of CONTENT.
+        form: ContentForm,
         /// Who wants to log in.
         user: Name<'a>,
         /// The password, or what stands for it.
-        proof: Proof,
+        credential: Credential,
     },
     /// TYPE 3.
     GetUser {
@@ -105,8 +105,8 @@ pub enum Request<'a> {
     },
     /// TYPE 4.
     Message {
-        /// How CONTENT was spelled.
-        spelling: Spelling,
+        /// The form of CONTENT.
+        form: ContentForm,
         /// The client's id of the message.
         id: Id<'a>,
         /// The user who claims to send it.
@@ -121,8 +121,8 @@ pub enum Request<'a> {
     },
     /// TYPE 5.
     Ack {
-        /// How CONTENT was spelled.
-        spelling: Spelling,
+        /// The form of CONTENT.
+        form: ContentForm,
         /// The id of the push that was received.
         id: Id<'a>,
         /// Whose push, if the client said.
@@ -130,8 +130,8 @@ pub enum Request<'a> {
     },
     /// TYPE 6.
     Friend {
-        /// How CONTENT was spelled.
-        spelling: Spelling,
+        /// The form of CONTENT.
+        form: ContentForm,
         /// The client's id of the request.
         id: Id<'a>,
         /// Who asked (or, in a delete, deletes).
@@ -147,8 +147,8 @@ pub enum Request<'a> {
     Token {
         /// The request's id.
         mid: Option<Id<'a>>,
-        /// How CONTENT was spelled.
-        spelling: Spelling,
+        /// The form of CONTENT.
+        form: ContentForm,
         /// What is wanted.
         verb: TokenVerb,
     },
@@ -174,9 +174,9 @@ impl Request<'_> {
 pub struct BadInput {
     /// Its TYPE, if that much could be read: 1, 2 and 4 get their own answer before the error.
     pub verb: Option<Verb>,
-    /// The spelling of its CONTENT, if that much could be read: a string or an object, whatever it
+    /// The form of its CONTENT, if that much could be read: a string or an object, whatever it
     /// holds.
-    pub spelling: Option<Spelling>,
+    pub form: Option<ContentForm>,
     /// The id that the answer names, if it could be read and is within its bounds; else empty. The
     /// MID of a 1, 2, 3, 0 or unknown TYPE, the `messageId` of a 4 or 6, and always empty for a 5.
     pub id: Box<str>,
@@ -191,6 +191,6 @@ impl BadInput {
     /// A fault of an input of which nothing could be read.
     #[must_use]
     pub fn unreadable(code: ErrorCode, why: &'static str) -> Self {
-        Self { verb: None, spelling: None, id: "".into(), code, why }
+        Self { verb: None, form: None, id: "".into(), code, why }
     }
 }

@@ -2,7 +2,7 @@
 
 use super::push::{Push, PushKind};
 use super::reply::{escape, number};
-use super::request::Spelling;
+use super::request::ContentForm;
 
 /// What stands between the texts of the frames that are written most, whole: a push, and the answer
 /// to a message.
@@ -53,10 +53,10 @@ const OBJECT: Between = Between {
 const BETWEEN_BYTES: usize = 160;
 
 /// Appends the answer to a message.
-pub(super) fn write_taken(out: &mut Vec<u8>, spelling: Spelling, id: &str, taken: bool) {
-    match spelling {
-        Spelling::Text => write_taken_as(&TEXT, out, id, taken),
-        Spelling::Object => write_taken_as(&OBJECT, out, id, taken),
+pub(super) fn write_taken(out: &mut Vec<u8>, form: ContentForm, id: &str, taken: bool) {
+    match form {
+        ContentForm::Text => write_taken_as(&TEXT, out, id, taken),
+        ContentForm::Object => write_taken_as(&OBJECT, out, id, taken),
     }
 }
 
@@ -69,10 +69,10 @@ fn write_taken_as(between: &'static Between, out: &mut Vec<u8>, id: &str, taken:
 }
 
 /// Appends one push frame (TYPE 4 or 6) to `out`, without a line end.
-pub fn write_push(out: &mut Vec<u8>, spelling: Spelling, push: &Push) {
-    match spelling {
-        Spelling::Text => write_push_as(&TEXT, out, push),
-        Spelling::Object => write_push_as(&OBJECT, out, push),
+pub fn write_push(out: &mut Vec<u8>, form: ContentForm, push: &Push) {
+    match form {
+        ContentForm::Text => write_push_as(&TEXT, out, push),
+        ContentForm::Object => write_push_as(&OBJECT, out, push),
     }
 }
 
@@ -123,13 +123,13 @@ mod tests {
             Push::new(7, 1_652_791_027_673, kind, &Id::new(id).unwrap(), &sender, &receiver, "tianjia")
         };
         let mut out = Vec::new();
-        write_push(&mut out, Spelling::Text, &push(PushKind::FriendRequest));
+        write_push(&mut out, ContentForm::Text, &push(PushKind::FriendRequest));
         assert_eq!(
             String::from_utf8(out).unwrap(),
             r#"{"CONTENT":"{\"messageId\":\"friendsrequest001\",\"sender\":\"zhiyong313\",\"receiver\":\"vincent313\",\"time\":\"1652791027673\",\"content\":\"tianjia\",\"type\":\"1\"}","TYPE":"6"}"#
         );
         let mut out = Vec::new();
-        write_push(&mut out, Spelling::Object, &push(PushKind::Message));
+        write_push(&mut out, ContentForm::Object, &push(PushKind::Message));
         assert_eq!(
             String::from_utf8(out).unwrap(),
             r#"{"CONTENT":{"messageId":"friendsrequest001","sender":"zhiyong313","receiver":"vincent313","time":"1652791027673","content":"tianjia"},"TYPE":"4"}"#
@@ -144,10 +144,10 @@ mod tests {
         {
             let (sender, receiver) = (Name::new("zhi\"yong").unwrap(), Name::new("vincent").unwrap());
             let push = Push::new(7, 1_652_791_027_673, kind, &Id::new("id").unwrap(), &sender, &receiver, content);
-            for spelling in [Spelling::Text, Spelling::Object] {
+            for form in [ContentForm::Text, ContentForm::Object] {
                 let mut out = Vec::new();
-                write_push(&mut out, spelling, &push);
-                let known = push.written_bytes(spelling);
+                write_push(&mut out, form, &push);
+                let known = push.written_bytes(form);
                 assert!((out.len()..out.len() + 40).contains(&known), "{known} for {}", out.len());
             }
         }
@@ -166,13 +166,13 @@ mod tests {
             let [id, sender, receiver, content] = &texts;
             let (sender, receiver) = (Name::new(sender).unwrap(), Name::new(receiver).unwrap());
             let push = Push::new(7, 1, PushKind::Message, &Id::new(id).unwrap(), &sender, &receiver, content);
-            let written = |spelling| {
+            let written = |form| {
                 let mut out = Vec::new();
-                write_push(&mut out, spelling, &push);
+                write_push(&mut out, form, &push);
                 serde_json::from_slice::<Value>(&out).unwrap()["CONTENT"].take()
             };
-            let as_text = serde_json::from_str::<Value>(written(Spelling::Text).as_str().unwrap()).unwrap();
-            for inner in [as_text, written(Spelling::Object)] {
+            let as_text = serde_json::from_str::<Value>(written(ContentForm::Text).as_str().unwrap()).unwrap();
+            for inner in [as_text, written(ContentForm::Object)] {
                 let found =
                     ["messageId", "sender", "receiver", "content"].map(|key| inner[key].as_str().unwrap().to_owned());
                 assert_eq!(found, texts);

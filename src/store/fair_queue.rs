@@ -44,7 +44,7 @@ const BYTES_PER_UNIT: usize = 2 * 1024;
 /// Room that is kept when nothing waits.
 const KEPT: usize = 1_024;
 
-type Asked = (Ticket, Job);
+type Submission = (Ticket, Job);
 /// Stands for a user: nobody outside can foresee it. Two who share one share a sub-queue, no more.
 type Key = u64;
 
@@ -116,7 +116,7 @@ struct JobRef {
 }
 
 struct Waiting {
-    asked: Asked,
+    submission: Submission,
     number: u64,
     cost: u64,
     flow: Key,
@@ -180,14 +180,14 @@ impl FairQueue {
         self.jobs.is_empty()
     }
 
-    pub(super) fn extend(&mut self, jobs: impl IntoIterator<Item = Asked>) {
+    pub(super) fn extend(&mut self, jobs: impl IntoIterator<Item = Submission>) {
         for (ticket, job) in jobs {
             self.push((ticket, job));
         }
     }
 
-    fn push(&mut self, asked: Asked) {
-        let job = &asked.1;
+    fn push(&mut self, submission: Submission) {
+        let job = &submission.1;
         let key = |name: &str| self.hashes.hash_one(name);
         let lane = key(lane_user(job).unwrap_or_default());
         let flow = match job {
@@ -200,7 +200,7 @@ impl FairQueue {
         // order.
         let about = (!matches!(job, Job::GetProfile { .. } | Job::Prove { .. })).then_some(lane);
         let (number, cost) = (self.take_number(), cost(job));
-        let slot = self.jobs.insert(Waiting { asked, number, cost, flow, about });
+        let slot = self.jobs.insert(Waiting { submission, number, cost, flow, about });
         if let Some(about) = about {
             self.orders.entry(about).or_default().push_back(slot);
         }
@@ -309,7 +309,7 @@ impl FairQueue {
 
     /// Moves a job into the batch, and charges it to the user who asked. `now`: whose turn it is.
     fn done(&mut self, slot: usize, now: Key, batch: &mut TakenBatch) {
-        let Waiting { asked, cost, flow: key, about, .. } = self.jobs.remove(slot);
+        let Waiting { submission, cost, flow: key, about, .. } = self.jobs.remove(slot);
         if let Some(about) = about
             && self.orders.get(&about).is_some_and(VecDeque::is_empty)
         {
@@ -326,7 +326,7 @@ impl FairQueue {
             }
             flow.turn = turn;
         }
-        batch.push(asked, cost, about);
+        batch.push(submission, cost, about);
     }
 
     fn give_memory_back(&mut self) {
@@ -350,7 +350,7 @@ impl FairQueue {
 /// not before the one of the job before it in its user's order.
 #[derive(Default)]
 struct TakenBatch {
-    stages: Vec<(Kind, Vec<Asked>)>,
+    stages: Vec<(Kind, Vec<Submission>)>,
     /// The stage of the last job about a user.
     last: HashMap<Key, usize>,
     /// One is no row to save or delete: those gain little by a common transaction.
@@ -360,15 +360,15 @@ struct TakenBatch {
 }
 
 impl TakenBatch {
-    fn push(&mut self, asked: Asked, cost: u64, about: Option<Key>) {
-        let kind = kind(&asked.1);
+    fn push(&mut self, submission: Submission, cost: u64, about: Option<Key>) {
+        let kind = kind(&submission.1);
         let from = about.and_then(|about| self.last.get(&about)).copied().unwrap_or(0);
         let found = self.stages.iter().skip(from).position(|(other, _)| *other == kind);
         let stage = found.map_or(self.stages.len(), |place| from + place);
         if stage == self.stages.len() {
             self.stages.push((kind, Vec::new()));
         }
-        self.stages[stage].1.push(asked);
+        self.stages[stage].1.push(submission);
         if let Some(about) = about {
             self.last.insert(about, stage);
         }

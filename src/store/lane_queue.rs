@@ -7,14 +7,14 @@ use crate::chat::contract::{Job, Ticket};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-type Asked = (Ticket, Job);
+type Submission = (Ticket, Job);
 
 /// Room that both ends keep when nothing waits.
 const KEPT: usize = 1_024;
 
 #[derive(Debug, Default)]
 struct State {
-    jobs: Vec<Asked>,
+    jobs: Vec<Submission>,
     /// So many jobs end the worker's wait; 0: it does not wait.
     needed: usize,
     sender_is_gone: bool,
@@ -49,7 +49,7 @@ impl LaneSender {
     ///
     /// # Errors
     /// The worker is gone: nobody will do them.
-    pub(super) fn send(&self, jobs: &mut Vec<Asked>) -> Result<(), WorkerIsGone> {
+    pub(super) fn send(&self, jobs: &mut Vec<Submission>) -> Result<(), WorkerIsGone> {
         let mut state = self.0.state();
         if state.worker_is_gone {
             jobs.clear();
@@ -86,7 +86,7 @@ pub(super) struct WorkerIsGone;
 pub(super) struct LaneReceiver {
     shared: Arc<Shared>,
     /// What was taken last; kept for its room.
-    taken: Vec<Asked>,
+    taken: Vec<Submission>,
 }
 
 impl LaneReceiver {
@@ -108,7 +108,7 @@ impl LaneReceiver {
     }
 
     /// Takes all that is there.
-    pub(super) fn take(&mut self) -> impl Iterator<Item = Asked> {
+    pub(super) fn take(&mut self) -> impl Iterator<Item = Submission> {
         self.taken.shrink_to(KEPT);
         std::mem::swap(&mut self.shared.state().jobs, &mut self.taken);
         self.taken.drain(..)
@@ -127,7 +127,7 @@ mod tests {
     use crate::protocol::field::UserName;
     use std::sync::mpsc::channel;
 
-    fn jobs(tickets: std::ops::Range<u32>) -> Vec<Asked> {
+    fn jobs(tickets: std::ops::Range<u32>) -> Vec<Submission> {
         let job = || Job::RevokeTokens { user: UserName::new("ann").unwrap() };
         tickets.map(|ticket| (Ticket { slot: ticket, generation: 0 }, job())).collect()
     }

@@ -1,8 +1,8 @@
 //! Blocking work on its own threads: accounts, friendships, pending requests and un-acked pushes.
-//! No chat rule, no connection, no spelling.
+//! No chat rule, no connection, no form of CONTENT.
 
-mod company;
 mod fair_queue;
+mod group_commit;
 mod lane_queue;
 pub mod memory;
 pub mod mysql;

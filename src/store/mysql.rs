@@ -1,13 +1,14 @@
-//! The store of record for larger houses: MySQL or MariaDB. One connection per worker, owned by it.
+//! The store of record for larger deployments: MySQL or MariaDB. One connection per worker, owned
+//! by it.
 //!
 //! A connection that timed out may get the late answer of the query before as its next one, so
 //! **every error that is not the server's own word drops the connection at once**; the owner of the
 //! store then opens another. The whole transaction is then done again, which settles what such an
 //! error left unknown: every write may be repeated.
 
+mod background_close;
 mod connect;
 mod export;
-mod lost;
 mod mailbox;
 mod rows;
 mod said;

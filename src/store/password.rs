@@ -132,7 +132,7 @@ impl Hasher {
     }
 
     /// Gives the memory back: nobody waits to be hashed.
-    pub fn rest(&mut self) {
+    pub fn free_memory(&mut self) {
         self.memory = Vec::new();
     }
 }

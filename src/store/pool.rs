@@ -2,8 +2,8 @@
 //! takes what waits, fairly shared among those who ask, as one transaction; jobs about one user
 //! always go to the same one. Auth workers hash, and never delay a commit.
 
-use super::company::Company;
 use super::fair_queue::{FairQueue, lane_user};
+use super::group_commit::GroupCommit;
 use super::lane_queue::{LaneReceiver, LaneSender, lane_queue};
 use super::memory::MemoryStore;
 use super::mysql::{MysqlServer, ROW_BYTES};
@@ -26,7 +26,7 @@ use std::time::{Duration, Instant};
 
 /// Called when there is something to take.
 pub type Wake = Arc<dyn Fn() + Send + Sync>;
-type Asked = (Ticket, Job);
+type Submission = (Ticket, Job);
 type Done = (Ticket, Outcome);
 
 /// Mailboxes, and senders in them, of which the workers together remember how full they are.
@@ -39,13 +39,13 @@ struct DataLane {
     sender: LaneSender,
     /// What is about to be sent, all of one turn in one piece: the worker may be awake before the
     /// second job would be there.
-    jobs: Vec<Asked>,
+    jobs: Vec<Submission>,
 }
 
 /// All workers of one server.
 pub struct Pool {
     data: Vec<DataLane>,
-    auth: Sender<Asked>,
+    auth: Sender<Submission>,
     done: Receiver<Done>,
     taker: Taker,
     threads: Vec<JoinHandle<()>>,
@@ -214,7 +214,7 @@ impl Pool {
 
 fn data_worker(mut batch: Batch, mut jobs: LaneReceiver, undelivered: &Undelivered, done: &Sender<Done>, wake: &Wake) {
     let (mut waiting, mut tickets, mut work) = (FairQueue::default(), Vec::new(), Vec::new());
-    let mut company = Company::default();
+    let mut group_commit = GroupCommit::default();
     loop {
         if waiting.is_empty() && !jobs.wait(1, None) {
             return;
@@ -223,14 +223,14 @@ fn data_worker(mut batch: Batch, mut jobs: LaneReceiver, undelivered: &Undeliver
         // All of it, since the last to come may be served first. How many there are is bounded by
         // `jobs_max`.
         waiting.extend(jobs.take());
-        wait_for_company(&mut waiting, &mut jobs, &mut company);
+        delay_commit(&mut waiting, &mut jobs, &mut group_commit);
         let began = Instant::now();
         waiting.take(&mut tickets, &mut work);
         let outcomes = batch.run(&work);
         // Before anybody is answered: a client that comes now was not in this batch.
         waiting.extend(jobs.take());
         waiting.took(began.elapsed());
-        company.answered(work.len(), waiting.len(), began.elapsed());
+        group_commit.answered(work.len(), waiting.len(), began.elapsed());
         undelivered.add(&outcomes);
         // Answers first, then one wake: the loop finds them all.
         for answer in tickets.drain(..).zip(outcomes) {
@@ -245,17 +245,17 @@ fn data_worker(mut batch: Batch, mut jobs: LaneReceiver, undelivered: &Undeliver
     }
 }
 
-fn wait_for_company(waiting: &mut FairQueue, jobs: &mut LaneReceiver, company: &mut Company) {
+fn delay_commit(waiting: &mut FairQueue, jobs: &mut LaneReceiver, group_commit: &mut GroupCommit) {
     let have = waiting.len();
-    let Some((wanted, wait)) = company.wanted(have) else { return };
+    let Some((wanted, wait)) = group_commit.delay(have) else { return };
     jobs.wait(wanted - have, Some(wait));
     waiting.extend(jobs.take());
-    company.came(wanted - have, waiting.len() - have);
+    group_commit.after_delay(wanted - have, waiting.len() - have);
 }
 
 struct AuthWorker {
     hasher: Hasher,
-    jobs: Arc<Mutex<Receiver<Asked>>>,
+    jobs: Arc<Mutex<Receiver<Submission>>>,
     done: Sender<Done>,
     wake: Wake,
     verified: Arc<VerifiedLogins>,
@@ -270,11 +270,11 @@ impl AuthWorker {
             // that follow each other would cost some milliseconds.
             let next = {
                 let jobs = self.jobs.try_lock().unwrap_or_else(|_| {
-                    self.hasher.rest();
+                    self.hasher.free_memory();
                     self.jobs.lock().unwrap_or_else(PoisonError::into_inner)
                 });
                 jobs.try_recv().or_else(|_| jobs.recv_timeout(REST_AFTER)).or_else(|_| {
-                    self.hasher.rest();
+                    self.hasher.free_memory();
                     jobs.recv()
                 })
             };

@@ -8,7 +8,7 @@ use super::{Store, StoreError, token, waiting};
 use crate::chat::contract::{Job, Outcome, Page};
 use crate::protocol::field::UserName;
 use crate::protocol::push::Push;
-use crate::protocol::request::Proof;
+use crate::protocol::request::Credential;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -88,14 +88,14 @@ enum Link {
 }
 
 /// How far a batch is still taken apart.
-struct Halving {
+struct Bisect {
     /// What is in somebody's way, or not understood, fails together from then on.
     until: Instant,
     /// Answers that were not understood and may still come.
     unknown_left: u32,
 }
 
-impl Halving {
+impl Bisect {
     fn of_unknown(&mut self) -> bool {
         let goes_on = self.unknown_left > 0 && Instant::now() < self.until;
         self.unknown_left = self.unknown_left.saturating_sub(1);
@@ -138,38 +138,38 @@ impl Batch {
 
     /// Does all jobs; one outcome for each, in their order.
     pub(super) fn run(&mut self, jobs: &[Job]) -> Vec<Outcome> {
-        let halving = &mut Halving { until: Instant::now() + HALVE_WITHIN, unknown_left: UNKNOWN_MAX };
+        let bisect = &mut Bisect { until: Instant::now() + HALVE_WITHIN, unknown_left: UNKNOWN_MAX };
         let row_bytes_max = match &self.link {
             Link::Open(store) => store.row_bytes_max(),
             Link::Opening(_) | Link::Lost => usize::MAX,
         };
         let fits = |job: &Job| job.push_bytes() <= row_bytes_max;
         if jobs.iter().all(fits) {
-            return self.run_by(halving, jobs);
+            return self.run_by(bisect, jobs);
         }
         self.complaints.say("a message is not stored", "it is larger than the database takes");
-        self.run_some(halving, jobs, fits, &Outcome::TooLarge)
+        self.run_some(bisect, jobs, fits, &Outcome::TooLarge)
     }
 
     /// Runs those jobs of which this is true; the others come to this.
     fn run_some(
         &mut self,
-        halving: &mut Halving,
+        bisect: &mut Bisect,
         jobs: &[Job],
         is_run: impl Fn(&Job) -> bool,
         others: &Outcome,
     ) -> Vec<Outcome> {
         let some: Vec<Job> = jobs.iter().filter(|job| is_run(job)).cloned().collect();
-        let mut outcomes = if some.is_empty() { Vec::new() } else { self.run_by(halving, &some) }.into_iter();
+        let mut outcomes = if some.is_empty() { Vec::new() } else { self.run_by(bisect, &some) }.into_iter();
         let outcome = |job| if is_run(job) { outcomes.next() } else { Some(others.clone()) };
         jobs.iter().map(outcome).map(|outcome| outcome.unwrap_or(Outcome::Failed)).collect()
     }
 
-    fn run_by(&mut self, halving: &mut Halving, jobs: &[Job]) -> Vec<Outcome> {
+    fn run_by(&mut self, bisect: &mut Bisect, jobs: &[Job]) -> Vec<Outcome> {
         let writes = jobs.iter().any(is_write);
         let is_read = |job: &Job| !is_write(job);
         if writes && self.rest_until.is_some_and(|until| Instant::now() < until) {
-            return self.run_some(halving, jobs, is_read, &Outcome::Failed);
+            return self.run_some(bisect, jobs, is_read, &Outcome::Failed);
         }
         match self.try_run(jobs) {
             Ok(outcomes) => {
@@ -182,15 +182,15 @@ impl Batch {
             // Something in it is refused by the store: half by half until only that fails, and
             // nothing else with it.
             Err(StoreError::Refused(_) | StoreError::TooLarge(_) | StoreError::Corrupt(_)) if jobs.len() > 1 => {
-                self.run_halves(halving, jobs)
+                self.run_halves(bisect, jobs)
             }
             Err(StoreError::Busy(_))
-                if jobs.len() > 1 && self.rest_until.is_none() && Instant::now() < halving.until =>
+                if jobs.len() > 1 && self.rest_until.is_none() && Instant::now() < bisect.until =>
             {
-                self.run_halves(halving, jobs)
+                self.run_halves(bisect, jobs)
             }
             // It may be one of them, or the store: the same, but only so often.
-            Err(StoreError::Unknown(_)) if jobs.len() > 1 && halving.of_unknown() => self.run_halves(halving, jobs),
+            Err(StoreError::Unknown(_)) if jobs.len() > 1 && bisect.of_unknown() => self.run_halves(bisect, jobs),
             Err(StoreError::Refused(why)) => {
                 self.complaints.say("the store refused a job", &why);
                 vec![Outcome::Refused]
@@ -213,17 +213,17 @@ impl Batch {
                 // writes beside them.
                 let is_there = matches!(self.link, Link::Open(_)) || !matches!(error, StoreError::Unavailable(_));
                 if writes && is_there {
-                    return self.run_some(halving, jobs, is_read, &Outcome::Failed);
+                    return self.run_some(bisect, jobs, is_read, &Outcome::Failed);
                 }
                 vec![Outcome::Failed; jobs.len()]
             }
         }
     }
 
-    fn run_halves(&mut self, halving: &mut Halving, jobs: &[Job]) -> Vec<Outcome> {
+    fn run_halves(&mut self, bisect: &mut Bisect, jobs: &[Job]) -> Vec<Outcome> {
         let (first, second) = jobs.split_at(jobs.len() / 2);
-        let mut outcomes = self.run_by(halving, first);
-        outcomes.extend(self.run_by(halving, second));
+        let mut outcomes = self.run_by(bisect, first);
+        outcomes.extend(self.run_by(bisect, second));
         outcomes
     }
 
@@ -264,7 +264,7 @@ impl Batch {
         }
         boxes.begin();
         let (mut progress, began) = (Progress::default(), Instant::now());
-        let done = contained(|| {
+        let done = catch_panic(|| {
             let result = transact(store.as_mut(), boxes, jobs, verified, &mut progress);
             if result.is_err() {
                 store.rollback();
@@ -291,7 +291,7 @@ impl Batch {
             let torn = std::mem::replace(&mut self.link, Link::Lost);
             // Dropped with whatever a panic left half done; that may panic once more. Before it is
             // opened again: it may hold locks.
-            contained(move || drop(torn));
+            catch_panic(move || drop(torn));
             self.link = Link::Opening(Opening::start(Arc::clone(&self.opener)));
         }
         result
@@ -301,7 +301,7 @@ impl Batch {
 /// Runs code of a driver. `None`: it panicked, which the thread's hook has reported. The data
 /// that it worked on may be torn and must be dropped by the caller; that makes the assertion of
 /// unwind safety true.
-fn contained<T>(work: impl FnOnce() -> T) -> Option<T> {
+fn catch_panic<T>(work: impl FnOnce() -> T) -> Option<T> {
     catch_unwind(AssertUnwindSafe(work)).ok()
 }
 
@@ -318,7 +318,7 @@ fn is_write(job: &Job) -> bool {
 
 /// Everybody whose account the jobs about friendships lock, or those of sign-ups beside them, in
 /// ascending order.
-fn befriended(jobs: &[Job]) -> Vec<&str> {
+fn accounts_to_lock(jobs: &[Job]) -> Vec<&str> {
     let mut people = Vec::new();
     for job in jobs {
         match job {
@@ -363,7 +363,7 @@ fn transact(
         store.begin_reads()?
     }
     progress.has_begun = true;
-    let people = befriended(jobs);
+    let people = accounts_to_lock(jobs);
     if !people.is_empty() {
         store.lock_people(&people)?;
     }
@@ -402,13 +402,15 @@ fn single(
                 Outcome::NameTaken
             }
         }
-        Job::LogIn { user, proof, now_ms, latest_ms, pushes_max, bytes_max } => {
-            match prove(store, user, proof, (*now_ms, *latest_ms), verified)? {
+        Job::LogIn { user, credential, now_ms, latest_ms, pushes_max, bytes_max } => {
+            match prove(store, user, credential, (*now_ms, *latest_ms), verified)? {
                 Outcome::Proven => load(store, user, *pushes_max, *bytes_max)?,
                 outcome => outcome,
             }
         }
-        Job::Prove { user, proof, now_ms, latest_ms } => prove(store, user, proof, (*now_ms, *latest_ms), verified)?,
+        Job::Prove { user, credential, now_ms, latest_ms } => {
+            prove(store, user, credential, (*now_ms, *latest_ms), verified)?
+        }
         Job::Load { user, pushes_max, bytes_max } => load(store, user, *pushes_max, *bytes_max)?,
         Job::LoadPage { user, after_seq, pushes_max, bytes_max } => {
             Outcome::Page(page(store, user, *after_seq, *pushes_max, *bytes_max)?)
@@ -444,7 +446,7 @@ fn single(
 fn prove(
     store: &mut dyn Store,
     user: &UserName,
-    proof: &Proof,
+    credential: &Credential,
     (now_ms, latest_ms): (u64, u64),
     verified: &VerifiedLogins,
 ) -> Result<Outcome, StoreError> {
@@ -458,15 +460,17 @@ fn prove(
     };
     let unproven = |password_hash, differs| Outcome::Unproven { password_hash, differs };
     let Some(stored) = stored else { return Ok(unproven(None, false)) };
-    Ok(match proof {
-        Proof::Password(secret) => match verified.compare(user, secret, &stored) {
+    Ok(match credential {
+        Credential::Password(secret) => match verified.compare(user, secret, &stored) {
             Compared::Fits => Outcome::Proven,
             compared => unproven(Some(stored), compared == Compared::Differs),
         },
-        Proof::Token(token) if !store.has_token(user, &token::hash(user, token, &stored), now_ms, latest_ms)? => {
+        Credential::Token(token)
+            if !store.has_token(user, &token::hash(user, token, &stored), now_ms, latest_ms)? =>
+        {
             unproven(None, false)
         }
-        Proof::Token(_) => Outcome::Proven,
+        Credential::Token(_) => Outcome::Proven,
     })
 }
 

@@ -1,6 +1,6 @@
 //! A client over raw TCP or WebSocket, with the same words for both.
 
-use super::{PATIENCE, Spelling, Transport, content, envelope, kind, reply};
+use super::{ContentForm, PATIENCE, Transport, content, envelope, kind, reply};
 use serde_json::{Value, json};
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -14,13 +14,13 @@ enum Wire {
 /// One connection, and who is on it.
 pub struct Client {
     wire: Wire,
-    pub spelling: Spelling,
+    pub form: ContentForm,
     pub name: String,
     beats: u32,
 }
 
 impl Client {
-    pub fn connect(addr: SocketAddr, transport: Transport, spelling: Spelling) -> Self {
+    pub fn connect(addr: SocketAddr, transport: Transport, form: ContentForm) -> Self {
         let stream = TcpStream::connect(addr).expect("the server listens");
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         stream.set_nodelay(true).unwrap();
@@ -31,7 +31,7 @@ impl Client {
                 Wire::WebSocket(Box::new(tungstenite::client(url, stream).expect("a WebSocket").0))
             }
         };
-        Self { wire, spelling, name: String::new(), beats: 0 }
+        Self { wire, form, name: String::new(), beats: 0 }
     }
 
     /// Sends bytes as they are (raw only).
@@ -112,7 +112,7 @@ impl Client {
 
     #[track_caller]
     pub fn expect_reply(&mut self, kind: &str, id: &str, said: &str) {
-        let expected = reply(self.spelling, kind, id, said);
+        let expected = reply(self.form, kind, id, said);
         self.expect(&expected);
     }
 
@@ -125,7 +125,7 @@ impl Client {
         assert_eq!((kind(&frame).as_str(), said["MessageId"].as_str()), ("RE_ERROR", Some(id)), "{frame}");
         let sentence = text.strip_prefix(&format!("{code}: "));
         assert!(sentence.is_some_and(|sentence| sentence.len() > 5), "expected {code}: {frame}");
-        assert_eq!(frame, reply(self.spelling, "RE_ERROR", id, &text), "in this spelling, byte for byte");
+        assert_eq!(frame, reply(self.form, "RE_ERROR", id, &text), "in this form, byte for byte");
     }
 
     /// RE_FRI_REQ; gives its time.
@@ -134,7 +134,7 @@ impl Client {
         let frame = self.recv();
         let time = content(&frame)["Content"].as_str().unwrap_or_default().to_owned();
         assert!(time.len() == 13 && time.bytes().all(|byte| byte.is_ascii_digit()), "no time: {frame}");
-        assert_eq!(frame, reply(self.spelling, "RE_FRI_REQ", id, &time));
+        assert_eq!(frame, reply(self.form, "RE_FRI_REQ", id, &time));
         time
     }
 
@@ -152,7 +152,7 @@ impl Client {
     pub fn fence(&mut self) {
         self.beats += 1;
         let id = format!("beat{}", self.beats);
-        let frame = envelope(self.spelling, "0", Some(&id), &json!({}));
+        let frame = envelope(self.form, "0", Some(&id), &json!({}));
         self.send(&frame);
         self.expect_beat(&id);
     }
@@ -171,27 +171,27 @@ impl Client {
     #[track_caller]
     pub fn sign_up(&mut self, name: &str) {
         let words = json!({"userName": name, "hashValue": "secret"});
-        self.send(&envelope(self.spelling, "1", Some("signup"), &words));
+        self.send(&envelope(self.form, "1", Some("signup"), &words));
         self.expect_reply("RE_SIGNUP", "signup", "SS");
     }
 
     #[track_caller]
     pub fn log_in(&mut self, name: &str) {
         self.name = name.to_owned();
-        self.send(&envelope(self.spelling, "2", Some("login"), &json!({"USER": name, "PASS": "secret"})));
+        self.send(&envelope(self.form, "2", Some("login"), &json!({"USER": name, "PASS": "secret"})));
         self.expect_reply("RE_SIGNUP", "login", "LS");
     }
 
     /// A TYPE 4 of this user.
     pub fn message(&self, id: &str, receiver: &str, text: &str) -> String {
         let words = json!({"messageId": id, "sender": self.name, "receiver": receiver, "content": text});
-        envelope(self.spelling, "4", None, &words)
+        envelope(self.form, "4", None, &words)
     }
 
     /// A TYPE 6.
     pub fn friend(&self, kind: &str, id: &str, sender: &str, receiver: &str, text: &str) -> String {
         let words = json!({"messageId": id, "sender": sender, "receiver": receiver, "content": text, "type": kind});
-        envelope(self.spelling, "6", None, &words)
+        envelope(self.form, "6", None, &words)
     }
 
     /// Sends a message and waits for its answer.
@@ -202,7 +202,7 @@ impl Client {
     }
 
     pub fn ack(&mut self, id: &str) {
-        self.send(&envelope(self.spelling, "5", None, &json!({"MessageId": id})));
+        self.send(&envelope(self.form, "5", None, &json!({"MessageId": id})));
     }
 
     /// Expects the push of a message and acks it.

@@ -22,9 +22,9 @@ use std::time::Duration;
 /// Nothing that is to happen takes longer, however slow the machine is.
 pub const PATIENCE: Duration = Duration::from_secs(20);
 
-/// How CONTENT is spelled.
+/// The form of CONTENT.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Spelling {
+pub enum ContentForm {
     Text,
     Object,
 }
@@ -36,7 +36,7 @@ pub enum Transport {
     WebSocket,
 }
 
-pub const BOTH: [Spelling; 2] = [Spelling::Text, Spelling::Object];
+pub const BOTH: [ContentForm; 2] = [ContentForm::Text, ContentForm::Object];
 pub const TRANSPORTS: [Transport; 2] = [Transport::Raw, Transport::WebSocket];
 
 /// A running server.
@@ -73,22 +73,22 @@ impl Server {
     }
 
     pub fn raw(&self) -> Client {
-        Client::connect(self.addr, Transport::Raw, Spelling::Text)
+        Client::connect(self.addr, Transport::Raw, ContentForm::Text)
     }
 
     pub fn object(&self) -> Client {
-        Client::connect(self.addr, Transport::Raw, Spelling::Object)
+        Client::connect(self.addr, Transport::Raw, ContentForm::Object)
     }
 
     pub fn web_socket(&self) -> Client {
-        Client::connect(self.addr, Transport::WebSocket, Spelling::Text)
+        Client::connect(self.addr, Transport::WebSocket, ContentForm::Text)
     }
 
-    pub fn client(&self, transport: Transport, spelling: Spelling) -> Client {
-        Client::connect(self.addr, transport, spelling)
+    pub fn client(&self, transport: Transport, form: ContentForm) -> Client {
+        Client::connect(self.addr, transport, form)
     }
 
-    /// A user with an account, logged in over raw TCP in the string spelling.
+    /// A user with an account, logged in over raw TCP in the string form.
     pub fn user(&self, name: &str) -> Client {
         let mut client = self.raw();
         client.sign_up(name);
@@ -125,10 +125,10 @@ pub fn befriend(one: &mut Client, other: &mut Client) {
 }
 
 /// An envelope: `content` as it stands, or as a JSON text inside a string.
-pub fn envelope(spelling: Spelling, kind: &str, mid: Option<&str>, content: &Value) -> String {
-    let content = match spelling {
-        Spelling::Text => Value::String(content.to_string()),
-        Spelling::Object => content.clone(),
+pub fn envelope(form: ContentForm, kind: &str, mid: Option<&str>, content: &Value) -> String {
+    let content = match form {
+        ContentForm::Text => Value::String(content.to_string()),
+        ContentForm::Object => content.clone(),
     };
     let mut envelope = json!({"TYPE": kind, "CONTENT": content});
     if let Some(mid) = mid {
@@ -138,16 +138,16 @@ pub fn envelope(spelling: Spelling, kind: &str, mid: Option<&str>, content: &Val
 }
 
 /// A reply, byte for byte.
-pub fn reply(spelling: Spelling, kind: &str, id: &str, content: &str) -> String {
+pub fn reply(form: ContentForm, kind: &str, id: &str, content: &str) -> String {
     let quoted = |text: &str| Value::from(text).to_string();
     let inner = format!("{{\"MessageId\":{},\"Content\":{}}}", quoted(id), quoted(content));
-    match spelling {
-        Spelling::Text => format!("{{\"CONTENT\":{},\"TYPE\":\"{kind}\"}}", quoted(&inner)),
-        Spelling::Object => format!("{{\"CONTENT\":{inner},\"TYPE\":\"{kind}\"}}"),
+    match form {
+        ContentForm::Text => format!("{{\"CONTENT\":{},\"TYPE\":\"{kind}\"}}", quoted(&inner)),
+        ContentForm::Object => format!("{{\"CONTENT\":{inner},\"TYPE\":\"{kind}\"}}"),
     }
 }
 
-/// The content of a frame in either spelling.
+/// The content of a frame in either form.
 pub fn content(frame: &str) -> Value {
     let frame: Value = serde_json::from_str(frame).unwrap_or_else(|error| panic!("{error}: {frame}"));
     match &frame["CONTENT"] {

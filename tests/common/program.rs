@@ -1,6 +1,6 @@
 //! The real binary as users run it.
 
-use super::{Client, PATIENCE, Spelling, Transport};
+use super::{Client, ContentForm, PATIENCE, Transport};
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::process::{Child, Command, Stdio};
@@ -62,13 +62,13 @@ impl Program {
         }
     }
 
-    pub fn client(&self, spelling: Spelling) -> Client {
-        Client::connect(self.addr, Transport::Raw, spelling)
+    pub fn client(&self, form: ContentForm) -> Client {
+        Client::connect(self.addr, Transport::Raw, form)
     }
 
     /// A new account, logged in.
-    pub fn user(&self, name: &str, spelling: Spelling) -> Client {
-        let mut client = self.client(spelling);
+    pub fn user(&self, name: &str, form: ContentForm) -> Client {
+        let mut client = self.client(form);
         client.sign_up(name);
         client.log_in(name);
         client

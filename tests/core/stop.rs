@@ -11,7 +11,7 @@ fn what_commits_is_promised_and_everybody_is_told_once() {
     w.store.takes(50);
     w.message(bob, "m1", "ann");
     w.shut_down();
-    assert_eq!(w.store.count("SavePush"), 1, "no grace any more");
+    assert_eq!(w.store.count("SavePush"), 1, "no save delay any more");
     w.shut_down();
     w.run_for(49);
     assert_eq!((w.stopped, w.heard(stranger)), (0, vec![]));

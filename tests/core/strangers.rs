@@ -103,8 +103,8 @@ fn the_connections_of_an_address_have_an_allowance_together() {
     // A user who is logged in is no stranger, nor is one from elsewhere or from here.
     w.heartbeat(ann);
     assert_eq!(w.heard(ann), ["LS l", "BEAT h"]);
-    for origin in [2, 0] {
-        let conn = w.open_from(origin);
+    for address_key in [2, 0] {
+        let conn = w.open_from(address_key);
         w.say(conn, Say::Heartbeat { mid: "h".into() });
         assert_eq!(w.heard(conn), ["NOT_LOGGED_IN h"]);
     }

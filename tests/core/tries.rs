@@ -23,8 +23,8 @@ fn log_in(w: &mut World, conn: ConnId, user: &str, password: &str) {
 }
 
 /// What a log-in from there gets on a connection of its own, which stays open.
-fn try_from(w: &mut World, origin: u32, user: &str, password: &str) -> Vec<String> {
-    let conn = w.open_from(origin);
+fn try_from(w: &mut World, address_key: u32, user: &str, password: &str) -> Vec<String> {
+    let conn = w.open_from(address_key);
     log_in(w, conn, user, password);
     w.run_for(2 * HASH_MS + 10);
     w.heard(conn)
@@ -37,8 +37,8 @@ fn token_of(w: &mut World, conn: ConnId, user: &str) -> String {
     w.store.model.newest_token(user).unwrap()
 }
 
-fn resume_from(w: &mut World, origin: u32, user: &str, token: &str) -> Vec<String> {
-    let conn = w.open_from(origin);
+fn resume_from(w: &mut World, address_key: u32, user: &str, token: &str) -> Vec<String> {
+    let conn = w.open_from(address_key);
     w.say(conn, Say::Resume { mid: "l".into(), user: user.into(), token: token.into() });
     w.run_for(10);
     w.heard(conn)
@@ -150,13 +150,13 @@ fn a_guess_that_the_cache_answered_counts_though_there_was_no_room_to_hash_it() 
 }
 
 #[test]
-fn first_tries_of_a_few_addresses_do_not_fill_the_room_of_those_above_suspicion() {
+fn first_tries_of_a_few_addresses_do_not_fill_the_room_of_the_unsuspected() {
     let mut w = World::of_friends(crate::rules(), &["ann"]);
     slow_hashes(&mut w);
-    for origin in 100..116 {
+    for address_key in 100..116 {
         for n in 0..40 {
-            let conn = w.open_from(origin);
-            log_in(&mut w, conn, &format!("{origin} {n}"), "guess");
+            let conn = w.open_from(address_key);
+            log_in(&mut w, conn, &format!("{address_key} {n}"), "guess");
         }
     }
     let honest = w.open_from(1);
@@ -238,8 +238,8 @@ fn many_addresses_shut_out_neither_trusted_ones_nor_tokens_nor_loopback() {
     w.run_for(10);
     w.heard(ann);
     let token = token_of(&mut w, ann, "ann");
-    for origin in 100..200 {
-        assert_eq!(try_from(&mut w, origin, "ann", "wrong"), ["LF l"]);
+    for address_key in 100..200 {
+        assert_eq!(try_from(&mut w, address_key, "ann", "wrong"), ["LF l"]);
     }
     assert_eq!(try_from(&mut w, 300, "ann", "ann"), LIMITED, "nobody looks");
     assert_eq!(try_from(&mut w, 1, "ann", "ann"), ["LS l"]);

@@ -2,51 +2,51 @@
 //! no JSON object is none.
 
 use super::raw::depth;
-use super::twin;
+use super::reference;
 use hongyan::protocol::envelope::{Scratch, parse};
 use hongyan::protocol::error::ErrorCode;
-use hongyan::protocol::request::{Request, Spelling, TokenVerb};
+use hongyan::protocol::request::{ContentForm, Request, TokenVerb};
 use hongyan::protocol::split::DEPTH_MAX;
 use serde_json::Value;
 
 pub fn envelope(data: &[u8]) {
     let mut scratch = Scratch::default();
     let parsed = parse(data, &mut scratch);
-    let twin = twin::read(data);
-    match (parsed, twin) {
-        (Ok(request), Ok(twin)) => compare(&request, &twin),
+    let reference = reference::read(data);
+    match (parsed, reference) {
+        (Ok(request), Ok(reference)) => compare(&request, &reference),
         // The only thing that serde_json minds and we do not: a number that is not looked at and
         // fits no `f64`.
         (Ok(_), Err(error)) => assert!(error.to_string().contains("number out of range"), "{error}"),
-        (Err(bad), Ok(twin @ Value::Object(_))) if bad.code == ErrorCode::BadJson => {
+        (Err(bad), Ok(reference @ Value::Object(_))) if bad.code == ErrorCode::BadJson => {
             // CONTENT may be a text that holds no JSON object.
-            let inner = twin["CONTENT"].as_str().map(|text| twin::read(text.as_bytes()));
+            let inner = reference["CONTENT"].as_str().map(|text| reference::read(text.as_bytes()));
             let inner_is_fine = matches!(inner, None | Some(Ok(Value::Object(_))));
-            assert!(depth(&twin) > DEPTH_MAX || !inner_is_fine, "{bad:?}: {twin}");
+            assert!(depth(&reference) > DEPTH_MAX || !inner_is_fine, "{bad:?}: {reference}");
         }
-        (Err(bad), twin) => {
+        (Err(bad), reference) => {
             assert!(bad.code != ErrorCode::TooLarge && !bad.why.is_empty(), "{bad:?}");
-            let is_object = matches!(twin, Ok(Value::Object(_)));
-            assert!(is_object || bad.code == ErrorCode::BadJson || twin.is_err(), "{bad:?}");
+            let is_object = matches!(reference, Ok(Value::Object(_)));
+            assert!(is_object || bad.code == ErrorCode::BadJson || reference.is_err(), "{bad:?}");
         }
     }
 }
 
-fn compare(request: &Request<'_>, twin: &Value) {
-    let kind = match &twin["TYPE"] {
+fn compare(request: &Request<'_>, reference: &Value) {
+    let kind = match &reference["TYPE"] {
         Value::String(text) => text.clone(),
         other => other.to_string(),
     };
-    let inner = match &twin["CONTENT"] {
-        Value::String(text) => match twin::read(text.as_bytes()) {
-            Ok(inner @ Value::Object(_)) => (Some(Spelling::Text), inner),
+    let inner = match &reference["CONTENT"] {
+        Value::String(text) => match reference::read(text.as_bytes()) {
+            Ok(inner @ Value::Object(_)) => (Some(ContentForm::Text), inner),
             _ => (None, Value::String(text.clone())),
         },
-        inner @ Value::Object(_) => (Some(Spelling::Object), inner.clone()),
+        inner @ Value::Object(_) => (Some(ContentForm::Object), inner.clone()),
         _ => (None, Value::Null),
     };
     let text = |name: &str| inner.1[name].as_str();
-    let mid = twin["MID"].as_str();
+    let mid = reference["MID"].as_str();
     match request {
         Request::Heartbeat { mid: found } => {
             assert_eq!((kind.as_str(), mid), ("0", found.as_ref().map(|mid| mid.as_str())));
@@ -55,33 +55,33 @@ fn compare(request: &Request<'_>, twin: &Value) {
             assert_eq!((kind.as_str(), mid), ("1", found.as_ref().map(|mid| mid.as_str())));
             assert_eq!(text("userName"), Some(profile.user_name.as_str()));
         }
-        Request::Login { mid: found, user, spelling, .. } => {
+        Request::Login { mid: found, user, form, .. } => {
             assert_eq!((kind.as_str(), mid), ("2", found.as_ref().map(|mid| mid.as_str())));
-            assert_eq!((text("USER"), inner.0), (Some(user.as_str()), Some(*spelling)));
+            assert_eq!((text("USER"), inner.0), (Some(user.as_str()), Some(*form)));
         }
-        Request::Token { mid: found, spelling, verb } => {
+        Request::Token { mid: found, form, verb } => {
             assert_eq!((kind.as_str(), mid), ("TOKEN", found.as_ref().map(|mid| mid.as_str())));
             let wanted = if *verb == TokenVerb::New { "new" } else { "revoke" };
-            assert_eq!((text("want"), inner.0), (Some(wanted), Some(*spelling)));
+            assert_eq!((text("want"), inner.0), (Some(wanted), Some(*form)));
         }
         Request::GetUser { mid: found, .. } => {
             assert_eq!((kind.as_str(), mid), ("3", found.as_ref().map(|mid| mid.as_str())));
         }
-        Request::Message { spelling, id, sender, receiver, content, plain } => {
+        Request::Message { form, id, sender, receiver, content, plain } => {
             let is_special = |char| matches!(char, '"' | '\\' | '\0'..' ');
             let texts = [id.as_str(), sender.as_str(), receiver.as_str(), content];
             assert_eq!(*plain, texts.into_iter().all(|text| !text.contains(is_special)));
-            assert_eq!((kind.as_str(), inner.0), ("4", Some(*spelling)));
+            assert_eq!((kind.as_str(), inner.0), ("4", Some(*form)));
             assert_eq!((text("messageId"), text("sender")), (Some(id.as_str()), Some(sender.as_str())));
             assert_eq!((text("receiver"), text("content")), (Some(receiver.as_str()), Some(&**content)));
         }
-        Request::Ack { spelling, id, sender } => {
-            assert_eq!((kind.as_str(), inner.0), ("5", Some(*spelling)));
+        Request::Ack { form, id, sender } => {
+            assert_eq!((kind.as_str(), inner.0), ("5", Some(*form)));
             assert_eq!(text("MessageId"), Some(id.as_str()));
             assert!(sender.is_none() || text("sender") == sender.as_ref().map(|sender| sender.as_str()));
         }
-        Request::Friend { spelling, id, sender, receiver, .. } => {
-            assert_eq!((kind.as_str(), inner.0), ("6", Some(*spelling)));
+        Request::Friend { form, id, sender, receiver, .. } => {
+            assert_eq!((kind.as_str(), inner.0), ("6", Some(*form)));
             assert_eq!((text("messageId"), text("sender")), (Some(id.as_str()), Some(sender.as_str())));
             assert_eq!(text("receiver"), Some(receiver.as_str()));
         }

@@ -7,7 +7,7 @@ pub mod envelope;
 pub mod frames;
 pub mod head;
 pub mod raw;
-mod twin;
+mod reference;
 
 /// One body: it panics when something is wrong.
 pub type Body = fn(&[u8]);

@@ -1,7 +1,7 @@
 //! The raw splitter: no cut changes what is found, nothing is larger than allowed, and a stream of
 //! JSON objects is taken apart as serde_json takes it apart.
 
-use super::twin::Twin;
+use super::reference::Reference;
 use super::whole_and_cut;
 use hongyan::protocol::envelope::{Scratch, parse, read_usual};
 use hongyan::protocol::split::{DEPTH_MAX, RawInput, RawItem};
@@ -75,9 +75,9 @@ fn compare(stream: &[u8], found: &[Item]) {
     let mut rest = behind_space(stream);
     // A reader for each, since between two stands what serde_json does not know.
     loop {
-        let mut twin = serde_json::Deserializer::from_slice(rest).into_iter::<Twin>();
-        let Some(Ok(Twin(value))) = twin.next() else { return };
-        let (text, behind) = rest.split_at(twin.byte_offset());
+        let mut reference = serde_json::Deserializer::from_slice(rest).into_iter::<Reference>();
+        let Some(Ok(Reference(value))) = reference.next() else { return };
+        let (text, behind) = rest.split_at(reference.byte_offset());
         rest = behind_space(behind);
         if !value.is_object() || text.len() > FRAME_BYTES_MAX || depth(&value) > DEPTH_MAX {
             return;

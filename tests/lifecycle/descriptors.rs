@@ -1,6 +1,6 @@
 //! Too few file descriptors: the store has those that it needs.
 
-use super::common::{Client, MariaDb, PATIENCE, Spelling, befriend, envelope};
+use super::common::{Client, ContentForm, MariaDb, PATIENCE, befriend, envelope};
 use super::{PROGRAM, Program, ends, free_addr, kill, refused, wait_until_it_listens};
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -97,7 +97,7 @@ fn a_database_that_was_away_is_come_to_again_however_many_clients_there_are() {
     let mut is_signed_up = || {
         tries += 1;
         let account = serde_json::json!({"userName": format!("user{tries}"), "hashValue": "x"});
-        ann.send(&envelope(Spelling::Text, "1", Some("s"), &account));
+        ann.send(&envelope(ContentForm::Text, "1", Some("s"), &account));
         if ann.recv().contains("SS") {
             return true;
         }

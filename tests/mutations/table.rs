@@ -16,13 +16,13 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
         "`MS` when the message is taken",
         "src/chat/message.rs",
         "        self.deliver(item, out);",
-        "        self.is_safe(item, out);\n        self.deliver(item, out);",
+        "        self.mark_durable(item, out);\n        self.deliver(item, out);",
     ),
     of(
         "`MS` when the save is submitted",
         "src/chat/delivery.rs",
-        "        if self.submit(Job::SavePush { push }, Pending::Save(item), out).is_err() {",
-        "        self.is_safe(item, out);\n        if self.submit(Job::SavePush { push }, Pending::Save(item), out).is_err() {",
+        "        if self.submit(Job::SavePush { push }, JobPurpose::Save(item), out).is_err() {",
+        "        self.mark_durable(item, out);\n        if self.submit(Job::SavePush { push }, JobPurpose::Save(item), out).is_err() {",
     ),
     of(
         "`MS` for a save that failed",
@@ -109,14 +109,14 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
     of(
         "a repeated message is not known",
         "src/chat/message.rs",
-        "me.recent.as_ref().and_then(",
-        "me.recent.as_ref().filter(|_| id.as_str().is_empty()).and_then(",
+        "me.dedup.as_ref().and_then(",
+        "me.dedup.as_ref().filter(|_| id.as_str().is_empty()).and_then(",
     ),
     of(
         "RE_FRI_REQ before the commit",
         "src/chat/friend.rs",
-        "push, were_friends, failed, reads, retry_at_ms };",
-        "push, were_friends, failed, reads, retry_at_ms };\n        self.answer(request, Reply::Friend { time_ms }, out);",
+        "        let job = self.friendship_job(&friendship);\n        if let",
+        "        self.answer(request, Reply::Friend { time_ms }, out);\n        let job = self.friendship_job(&friendship);\n        if let",
     ),
     of(
         "what an online user had not acked is not saved when they go",
@@ -157,8 +157,8 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
     of(
         "an answer to one user behind the log-in of another",
         "src/chat/log_in.rs",
-        "session.owed > 0 && session.user",
-        "session.owed > u32::MAX - 1 && session.user",
+        "session.unanswered > 0 && session.user",
+        "session.unanswered > u32::MAX - 1 && session.user",
     ),
     of(
         "a log-in that waits for others' answers is forgotten",
@@ -233,9 +233,15 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
         "due.retain(|_| true);",
     ),
     of(
-        "first tries are above suspicion however many are not settled",
+        "first tries are unsuspected however many are not settled",
         "src/chat/throttle.rs",
         "&& entry.reserved <= reserved_max)",
         "&& reserved_max > 0)",
+    ),
+    of(
+        "an accept that began in doubt is called done by what an older one did",
+        "src/chat/friend.rs",
+        "if read_back && !began_in_doubt => done",
+        "if read_back => { _ = began_in_doubt; done }",
     ),
 ];

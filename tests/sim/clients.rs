@@ -398,8 +398,8 @@ impl Simulation {
         let conn = match self.conn() {
             Some(conn) if self.random.chance(300) || self.oracle.conns.len() > 12 => conn,
             _ => {
-                let origin = self.random.below(3) as u32;
-                self.world.open_from(origin)
+                let address_key = self.random.below(3) as u32;
+                self.world.open_from(address_key)
             }
         };
         self.watch();

@@ -10,7 +10,7 @@ use hongyan::chat::contract::{Answered, Asked, CloseReason, ConnId, Job, Outcome
 use hongyan::protocol::error::ErrorCode;
 use hongyan::protocol::push::{Push, PushKind};
 use hongyan::protocol::reply::Reply;
-use hongyan::protocol::request::{FriendVerb, Spelling};
+use hongyan::protocol::request::{ContentForm, FriendVerb};
 use std::collections::{BTreeMap, BTreeSet};
 
 pub fn pair_of(one: &str, other: &str) -> (String, String) {
@@ -49,7 +49,7 @@ struct Waiting {
 pub struct View {
     pub user: Option<String>,
     attempt: Option<String>,
-    spoke_ms: u64,
+    last_active_ms: u64,
     pub blocked: bool,
     flushed_ms: u64,
     pub outstanding: BTreeMap<u64, Outstanding>,
@@ -65,7 +65,7 @@ impl View {
     /// Output that had been blocked and goes on counts as speaking.
     fn took_some(&mut self, at_ms: u64) {
         if self.blocked && self.user.is_some() {
-            self.spoke_ms = at_ms;
+            self.last_active_ms = at_ms;
         }
     }
 }
@@ -169,13 +169,13 @@ impl Oracle {
         }
         match seen {
             Seen::Opened(conn) => {
-                self.conns.insert(*conn, View { spoke_ms: at_ms, ..View::default() });
+                self.conns.insert(*conn, View { last_active_ms: at_ms, ..View::default() });
             }
             Seen::Fed(conn, say) => self.fed(at_ms, *conn, say),
             Seen::Pinged(conn) => {
                 let view = self.view(*conn);
                 if view.user.is_some() {
-                    view.spoke_ms = at_ms;
+                    view.last_active_ms = at_ms;
                 }
             }
             Seen::Blocked(conn) => self.view(*conn).blocked = true,
@@ -226,7 +226,7 @@ impl Oracle {
             Say::Bad { .. } => (false, None),
         };
         if counts {
-            view.spoke_ms = at_ms;
+            view.last_active_ms = at_ms;
         }
         if let Some(id) = waits {
             let sender = match say {
@@ -277,7 +277,7 @@ impl Oracle {
         view.outstanding.insert(push.seq, Outstanding { push: push.clone(), sent_ms: at_ms, in_question: false });
         let count = view.certain().count();
         assert!(count <= rules.outstanding_max as usize, "more outstanding than allowed");
-        let bytes: usize = view.certain().map(|item| item.push.written_bytes(Spelling::Text)).sum();
+        let bytes: usize = view.certain().map(|item| item.push.written_bytes(ContentForm::Text)).sum();
         let fits = bytes <= rules.outstanding_bytes_max || count == 1;
         assert!(fits, "more bytes outstanding than allowed: {bytes}");
         if !self.sent.insert(push.seq) {
@@ -300,8 +300,8 @@ impl Oracle {
                 *incarnation == self.incarnation && (time_ms..push.time_ms).contains(&(EPOCH_MS + at_ms))
             };
             let remembered = self.promised.get(&key).is_some_and(|promised| promised.iter().any(between))
-                && push.time_ms - time_ms <= self.rules.recent_messages_age_ms
-                && self.rules.recent_messages_max >= 1_024;
+                && push.time_ms - time_ms <= self.rules.dedup_age_ms
+                && self.rules.dedup_messages_max >= 1_024;
             assert!(!remembered, "a second copy of {seq}: {push:?}");
         }
     }
@@ -348,8 +348,8 @@ impl Oracle {
             Reply::Message { taken: true } => {
                 let receiver = id.split_once('>').map(|(_, receiver)| receiver.to_owned()).unwrap_or_default();
                 let key = (waiting.sender, receiver, id.to_owned());
-                let safe = self.committed.contains(&key) || self.acked.contains(&key);
-                assert!(safe, "MS before it was safe: {key:?}");
+                let durable = self.committed.contains(&key) || self.acked.contains(&key);
+                assert!(durable, "MS before it was safe: {key:?}");
                 self.promised.entry(key).or_default().push((self.incarnation, at_ms));
                 self.count("MS");
             }
@@ -389,7 +389,7 @@ impl Oracle {
         match reason {
             CloseReason::Idle => {
                 self.count("idle closes");
-                assert_eq!(at_ms, self.look_ms(view.spoke_ms), "closed as idle at the wrong time");
+                assert_eq!(at_ms, self.look_ms(view.last_active_ms), "closed as idle at the wrong time");
             }
             CloseReason::Replaced => {
                 self.count("take-overs");
@@ -402,9 +402,9 @@ impl Oracle {
         }
     }
 
-    fn look_ms(&self, spoke_ms: u64) -> u64 {
+    fn look_ms(&self, last_active_ms: u64) -> u64 {
         let every = self.rules.idle_check_ms;
-        ((spoke_ms + self.rules.idle_timeout_ms) / every + 1) * every
+        ((last_active_ms + self.rules.idle_timeout_ms) / every + 1) * every
     }
 
     pub fn has_outstanding(&self) -> bool {
@@ -418,7 +418,7 @@ impl Oracle {
             if let Some(user) = &view.user {
                 assert!(online.insert(user), "two live connections of {user}");
             }
-            assert!(now_ms < self.look_ms(view.spoke_ms), "idle for too long: {view:?}");
+            assert!(now_ms < self.look_ms(view.last_active_ms), "idle for too long: {view:?}");
             for waiting in &view.waiting {
                 assert!(now_ms <= waiting.due_ms, "not answered in time: {waiting:?}");
             }

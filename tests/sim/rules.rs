@@ -20,7 +20,7 @@ pub fn of(random: &mut Random) -> Rules {
         wrong_passwords_per_trusted_address_max: if small { 2 } else { 20 },
         refused_tries_max: if small { 2 } else { 10 },
         jobs_max: if random.chance(100) { 1 + random.below(20) as usize } else { 65_536 },
-        recent_messages_max: if random.chance(200) { 1 + random.below(4) as u32 } else { 1_024 },
+        dedup_messages_max: if random.chance(200) { 1 + random.below(4) as u32 } else { 1_024 },
         save_after_ms: random.below(20),
         ..Rules::default()
     };

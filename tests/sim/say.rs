@@ -6,7 +6,7 @@ use hongyan::protocol::error::ErrorCode;
 use hongyan::protocol::field::{Id, Name, Secret};
 use hongyan::protocol::push::{Push, PushKind};
 use hongyan::protocol::reply::{Reply, ReplyId};
-use hongyan::protocol::request::{BadInput, FriendVerb, Proof, Request, Spelling, TokenVerb, Verb};
+use hongyan::protocol::request::{BadInput, ContentForm, Credential, FriendVerb, Request, TokenVerb, Verb};
 use std::borrow::Cow;
 
 /// One input.
@@ -39,30 +39,30 @@ fn is_plain(text: &str) -> bool {
 
 impl Say {
     pub fn request(&self) -> Result<Request<'_>, BadInput> {
-        let spelling = Spelling::Text;
+        let form = ContentForm::Text;
         Ok(match self {
             Self::SignUp { mid, user, password } => Request::SignUp {
                 mid: Some(id(mid)),
-                spelling,
+                form,
                 profile: Box::new(profile(user)),
                 secret: Secret::new(password),
             },
             Self::Login { mid, user, password } => Request::Login {
                 mid: Some(id(mid)),
-                spelling,
+                form,
                 user: name(user),
-                proof: Proof::Password(Secret::new(password)),
+                credential: Credential::Password(Secret::new(password)),
             },
             Self::Resume { mid, user, token } => Request::Login {
                 mid: Some(id(mid)),
-                spelling,
+                form,
                 user: name(user),
-                proof: Proof::Token(Secret::new(token)),
+                credential: Credential::Token(Secret::new(token)),
             },
-            Self::Token { mid, verb } => Request::Token { mid: Some(id(mid)), spelling, verb: *verb },
+            Self::Token { mid, verb } => Request::Token { mid: Some(id(mid)), form, verb: *verb },
             Self::GetUser { mid, user } => Request::GetUser { mid: Some(id(mid)), user: name(user) },
             Self::Message { id: of, sender, receiver, content } => Request::Message {
-                spelling,
+                form,
                 id: id(of),
                 sender: name(sender),
                 receiver: name(receiver),
@@ -70,10 +70,10 @@ impl Say {
                 plain: [of, sender, receiver, content].into_iter().all(|text| is_plain(text)),
             },
             Self::Ack { id: of, sender } => {
-                Request::Ack { spelling, id: id(of), sender: sender.as_ref().map(|sender| name(sender)) }
+                Request::Ack { form, id: id(of), sender: sender.as_ref().map(|sender| name(sender)) }
             }
             Self::Friend { id: of, sender, receiver, verb, content } => Request::Friend {
-                spelling,
+                form,
                 id: id(of),
                 sender: name(sender),
                 receiver: name(receiver),
@@ -82,7 +82,7 @@ impl Say {
             },
             Self::Heartbeat { mid } => Request::Heartbeat { mid: Some(id(mid)) },
             Self::Bad { code, verb } => {
-                return Err(BadInput { verb: *verb, spelling: None, id: "".into(), code: *code, why: "it is bad" });
+                return Err(BadInput { verb: *verb, form: None, id: "".into(), code: *code, why: "it is bad" });
             }
         })
     }

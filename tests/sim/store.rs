@@ -3,7 +3,7 @@
 use hongyan::chat::contract::{Answered, Asked, Job, Outcome, Page};
 use hongyan::protocol::field::{Profile, Secret, UserName};
 use hongyan::protocol::push::{Push, PushKind};
-use hongyan::protocol::request::Proof;
+use hongyan::protocol::request::Credential;
 use hongyan::store::quota::{Quotas, Usage};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -180,13 +180,13 @@ impl Model {
                 self.accounts.insert(name.into(), (password_hash.clone(), (**profile).clone()));
                 Outcome::Created
             }
-            Job::LogIn { user, proof, now_ms, latest_ms, pushes_max, bytes_max } => {
-                match self.prove(user, proof, *now_ms, *latest_ms) {
+            Job::LogIn { user, credential, now_ms, latest_ms, pushes_max, bytes_max } => {
+                match self.prove(user, credential, *now_ms, *latest_ms) {
                     Outcome::Proven => self.load(user, *pushes_max, *bytes_max),
                     outcome => outcome,
                 }
             }
-            Job::Prove { user, proof, now_ms, latest_ms } => self.prove(user, proof, *now_ms, *latest_ms),
+            Job::Prove { user, credential, now_ms, latest_ms } => self.prove(user, credential, *now_ms, *latest_ms),
             Job::Verify { password_hash: Some(unreadable), .. } if unreadable.expose() == UNREADABLE => {
                 Outcome::Refused
             }
@@ -247,14 +247,14 @@ impl Model {
         Outcome::Loaded { friends: self.friends_of(user.as_str()), page }
     }
 
-    fn prove(&self, user: &UserName, proof: &Proof, now_ms: u64, latest_ms: u64) -> Outcome {
+    fn prove(&self, user: &UserName, credential: &Credential, now_ms: u64, latest_ms: u64) -> Outcome {
         let unproven = |password_hash, differs| Outcome::Unproven { password_hash, differs };
         let Some((hash, _)) = self.accounts.get(user.as_str()) else { return unproven(None, false) };
-        match proof {
-            Proof::Password(secret) if self.verified.get(user.as_str()) != Some(secret) => {
+        match credential {
+            Credential::Password(secret) if self.verified.get(user.as_str()) != Some(secret) => {
                 unproven(Some(hash.clone()), self.verified.contains_key(user.as_str()))
             }
-            Proof::Token(token) if !self.has_token(user, token, now_ms, latest_ms) => unproven(None, false),
+            Credential::Token(token) if !self.has_token(user, token, now_ms, latest_ms) => unproven(None, false),
             _ => Outcome::Proven,
         }
     }

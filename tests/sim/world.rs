@@ -4,7 +4,7 @@
 use super::lanes::{Lanes, Step, name_of};
 use super::say::{Frame, Say, word_of};
 use hongyan::chat::Chat;
-use hongyan::chat::contract::{Action, CloseReason, ConnId, Event, Job, Now, Origin, Outcome, Rules};
+use hongyan::chat::contract::{Action, AddressKey, CloseReason, ConnId, Event, Job, Now, Outcome, Rules};
 use hongyan::protocol::reply::Reply;
 use hongyan::protocol::request::FriendVerb;
 use std::collections::{BTreeMap, VecDeque};
@@ -266,13 +266,13 @@ impl World {
     }
 
     /// From an address of this number; 0 is loopback.
-    pub fn open_from(&mut self, origin: u32) -> ConnId {
+    pub fn open_from(&mut self, address_key: u32) -> ConnId {
         let slot = (0..).find(|slot| self.conns.keys().all(|conn| conn.slot != *slot)).expect("one is free");
         let conn = ConnId { slot, generation: self.next_generation };
         self.next_generation += 1;
         self.conns.insert(conn, Conn::default());
         self.note(Seen::Opened(conn));
-        self.feed(Event::Opened { conn, origin: NonZeroU32::new(origin).map(Origin) });
+        self.feed(Event::Opened { conn, address_key: NonZeroU32::new(address_key).map(AddressKey) });
         conn
     }
 

@@ -52,7 +52,7 @@ pub fn login(number: usize) -> String {
     format!(r#"{{"MID":"login","CONTENT":"{content}","TYPE":"2"}}"#)
 }
 
-/// A message to the next in the ring, in the string spelling.
+/// A message to the next in the ring, in the string form.
 pub fn message(id: u64, from: usize, to: usize, content: &str) -> String {
     let (from, to) = (name(from), name(to));
     format!(
@@ -116,7 +116,7 @@ impl Core {
     pub fn log_in(&mut self, number: usize) -> ConnId {
         let conn = ConnId { slot: self.conns, generation: 0 };
         self.conns += 1;
-        self.event(Event::Opened { conn, origin: None });
+        self.event(Event::Opened { conn, address_key: None });
         self.input(conn, login(number).as_bytes());
         conn
     }
@@ -147,17 +147,17 @@ impl Core {
         loop {
             for action in self.actions.drain(..) {
                 match action {
-                    Action::Reply { spelling, id, reply, .. } => {
-                        write_reply(&mut self.output, spelling, id.as_str(), &reply);
+                    Action::Reply { form, id, reply, .. } => {
+                        write_reply(&mut self.output, form, id.as_str(), &reply);
                         self.replies += 1;
                     }
-                    Action::Refuse { spelling, id, reply, code, why, .. } => {
-                        write_reply(&mut self.output, spelling, id.as_str(), &reply);
-                        write_reply(&mut self.output, spelling, id.as_str(), &Reply::Error { code, why });
+                    Action::Refuse { form, id, reply, code, why, .. } => {
+                        write_reply(&mut self.output, form, id.as_str(), &reply);
+                        write_reply(&mut self.output, form, id.as_str(), &Reply::Error { code, why });
                         self.replies += 2;
                     }
-                    Action::Push { spelling, push, .. } => {
-                        write_push(&mut self.output, spelling, &push);
+                    Action::Push { form, push, .. } => {
+                        write_push(&mut self.output, form, &push);
                         self.pushes += 1;
                     }
                     Action::Submit { ticket, job } => {

@@ -8,7 +8,7 @@ impl AckList {
     pub(in super::super) fn next_to_send(
         &mut self,
         items: &mut Items,
-        spelling: Spelling,
+        form: ContentForm,
         count_max: usize,
         bytes_max: usize,
     ) -> Option<ItemRef> {
@@ -37,7 +37,7 @@ impl AckList {
                 continue;
             }
             let written = item.written_bytes as usize;
-            let written = if written > 0 { written } else { item.push.written_bytes(spelling) };
+            let written = if written > 0 { written } else { item.push.written_bytes(form) };
             if let Some(item) = items.get_mut(entry.item()) {
                 // An envelope is far below 2^32 bytes; kept, since this one may be looked at again
                 // after each ack.

@@ -3,10 +3,10 @@
 use super::super::contract::Rules;
 use super::super::item::{Item, ItemRef, Items, NEVER, Save};
 use super::super::users::Users;
-use super::{AckList, Feed};
+use super::{AckList, Backfill};
 use crate::protocol::field::{Id, Name, UserName};
 use crate::protocol::push::{Push, PushKind};
-use crate::protocol::request::Spelling;
+use crate::protocol::request::ContentForm;
 
 /// The rules themselves: everything in order, nothing remembered.
 #[derive(Default)]
@@ -33,7 +33,7 @@ impl Plain {
                 || before.into_iter().any(|other| other.push.sender() == item.push.sender())
         };
         let place = (0..self.entries.len()).find(|&place| !self.entries[place].sent && !waits(place))?;
-        let written = |item: &Item| item.push.written_bytes(Spelling::Text);
+        let written = |item: &Item| item.push.written_bytes(ContentForm::Text);
         let bytes: usize = sent.iter().map(|item| written(item)).sum();
         let fits =
             sent.len() < count_max && (sent.is_empty() || bytes + written(of(&self.entries[place])) <= bytes_max);
@@ -78,7 +78,7 @@ struct Both {
 impl Both {
     fn new(seed: u64, count_max: usize) -> Self {
         Self {
-            list: AckList::new(Feed::Live),
+            list: AckList::new(Backfill::Live),
             plain: Plain::default(),
             items: Items::new([seed, 1]),
             users: Users::new([seed, 2]),
@@ -109,7 +109,7 @@ impl Both {
             receiver,
             sender: None,
             save: Save::Done,
-            safe: true,
+            durable: true,
             listed: true,
             sent_ms: NEVER,
             place: 0,
@@ -136,7 +136,7 @@ impl Both {
     /// Sends what may be sent, as the core does.
     fn pump(&mut self, now_ms: u64) {
         loop {
-            let next = self.list.next_to_send(&mut self.items, Spelling::Text, self.count_max, self.bytes_max);
+            let next = self.list.next_to_send(&mut self.items, ContentForm::Text, self.count_max, self.bytes_max);
             assert_eq!(next, self.plain.next_to_send(&self.items, self.count_max, self.bytes_max));
             let Some(next) = next else {
                 return;

@@ -3,7 +3,7 @@
 use super::websocket::{HANDSHAKE, frames, masked};
 use super::*;
 use crate::net::conn::Waits;
-use crate::net::counters::Why;
+use crate::net::counters::CloseCause;
 
 const ASK: &str = r#"{"MID":"g","CONTENT":"bob","TYPE":"3"}"#;
 const TOKEN: &str = r#"{"MID":"t","CONTENT":{"want":"new"},"TYPE":"TOKEN"}"#;
@@ -158,8 +158,8 @@ fn a_client_that_takes_what_waits_slowly_and_says_nothing_is_there() {
         world.settle();
     }
     let counters = world.hub.counters();
-    let idle = counters.closed(Why::Chat(crate::chat::contract::CloseReason::Idle));
-    assert_eq!(idle + counters.closed(Why::OutputTimeout), 1 + 1, "Ann, and Bob, who said nothing for so long");
+    let idle = counters.closed(CloseCause::Chat(crate::chat::contract::CloseReason::Idle));
+    assert_eq!(idle + counters.closed(CloseCause::OutputTimeout), 1 + 1, "Ann, and Bob, who said nothing for so long");
 }
 
 #[test]

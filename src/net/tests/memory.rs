@@ -1,7 +1,7 @@
 //! The budget of the whole process, and the bounds of those who do not read.
 
 use super::*;
-use crate::net::counters::Why;
+use crate::net::counters::CloseCause;
 
 const MIB: usize = 1024 * 1024;
 const BEAT: &str = r#"{"MID":"h","TYPE":"0"}"#;
@@ -42,8 +42,8 @@ fn when_the_budget_is_reached_those_who_hold_the_most_go_and_others_do_not_notic
         world.now_ms += 1;
     }
     assert_eq!(bob.text(), expected);
-    assert!(world.hub.counters().closed(Why::Memory) >= 10);
-    assert_eq!(hogs.iter().filter(|hog| hog.dropped()).count() as u64, world.hub.counters().closed(Why::Memory));
+    assert!(world.hub.counters().closed(CloseCause::Memory) >= 10);
+    assert_eq!(hogs.iter().filter(|hog| hog.dropped()).count() as u64, world.hub.counters().closed(CloseCause::Memory));
     assert!(!ann.dropped() && !bob.dropped());
 }
 
@@ -88,7 +88,7 @@ fn a_user_with_a_backlog_does_not_lose_to_very_many_who_hold_a_little_each() {
         stranger.send(format!("{{\"TYPE\":\"{}", "x".repeat(14_000)));
         world.settle();
     }
-    assert!(world.hub.counters().closed(Why::Memory) > 100);
+    assert!(world.hub.counters().closed(CloseCause::Memory) > 100);
     assert!(!ann.dropped() && !bob.dropped());
 }
 
@@ -143,7 +143,7 @@ fn a_client_that_has_not_logged_in_and_does_not_read_holds_little() {
     assert!(world.hub.held_bytes() < 2 * MIB, "{} bytes are held", world.hub.held_bytes());
     world.settle();
     assert!(strangers.iter().all(Client::dropped));
-    assert_eq!(world.hub.counters().closed(Why::SlowReader), 50);
+    assert_eq!(world.hub.counters().closed(CloseCause::SlowReader), 50);
     assert!(!known.dropped() && !reader.dropped());
     assert_eq!(reader.text().lines().count(), 3_000, "who reads is told everything");
 }

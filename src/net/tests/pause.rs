@@ -4,7 +4,7 @@
 use super::websocket::{HANDSHAKE, masked};
 use super::*;
 use crate::chat::contract::CloseReason;
-use crate::net::counters::Why;
+use crate::net::counters::CloseCause;
 
 const CONNS: usize = 3_000;
 /// Events that the system gives at a time.
@@ -31,8 +31,8 @@ fn turn_of(world: &mut World, some: &[(ConnId, Client)], more: bool) {
 }
 
 fn closed(world: &World) -> [u64; 3] {
-    let reasons = [Why::Chat(CloseReason::Idle), Why::OutputTimeout, Why::HandshakeTimeout];
-    reasons.map(|why| world.hub.counters().closed(why))
+    let reasons = [CloseCause::Chat(CloseReason::Idle), CloseCause::OutputTimeout, CloseCause::HandshakeTimeout];
+    reasons.map(|cause| world.hub.counters().closed(cause))
 }
 
 #[test]

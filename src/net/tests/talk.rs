@@ -2,7 +2,7 @@
 
 use super::websocket::HANDSHAKE;
 use super::*;
-use crate::net::counters::Why;
+use crate::net::counters::CloseCause;
 
 #[test]
 fn a_conversation_is_the_same_however_the_sockets_tear_it() {
@@ -48,7 +48,7 @@ fn a_client_that_ends_its_side_gets_its_answers_first() {
         world.now_ms += 2_000;
         world.settle();
         assert!(ann.server_ended() && ann.dropped());
-        assert_eq!(world.hub.counters().closed(Why::PeerClosed), 1);
+        assert_eq!(world.hub.counters().closed(CloseCause::PeerClosed), 1);
     }
 }
 
@@ -110,8 +110,8 @@ fn first_bytes_choose_wherever_they_are_cut() {
         assert_eq!(raw.text(), LS);
         assert!(socket.text().starts_with("HTTP/1.1 101 "), "{}", socket.text());
         assert!(!socket.server_ended());
-        assert_eq!(world.hub.counters().closed(Why::HttpDone), 1);
-        assert_eq!(world.hub.counters().closed(Why::TlsUnsupported), 1);
+        assert_eq!(world.hub.counters().closed(CloseCause::HttpDone), 1);
+        assert_eq!(world.hub.counters().closed(CloseCause::TlsUnsupported), 1);
     }
 }
 

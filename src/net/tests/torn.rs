@@ -3,7 +3,7 @@
 
 use super::websocket::{HANDSHAKE, frames, masked};
 use super::*;
-use crate::net::counters::Why;
+use crate::net::counters::CloseCause;
 
 const BEAT: &str = r#"{"MID":"h","TYPE":"0"}"#;
 /// Bob's, to Ann.
@@ -66,7 +66,7 @@ fn a_call_that_fails_ends_that_connection_and_disturbs_nobody() {
             }
         }
         assert!(victim.dropped(), "seed {seed}: {fault:?}");
-        assert_eq!(world.hub.counters().closed(Why::IoError), 1, "seed {seed}: {fault:?}");
+        assert_eq!(world.hub.counters().closed(CloseCause::IoError), 1, "seed {seed}: {fault:?}");
         all_was_taken(&mut world, &ann, &bob, seed);
         assert_eq!(world.hub.conns_len(), 2, "seed {seed}");
     }
@@ -139,7 +139,7 @@ fn letter_and_end(world: &mut World, bob: &Client) -> u64 {
     bob.send(message(0, "a letter"));
     bob.end();
     let asked_ms = world.now_ms;
-    // The grace passes; from then on the store is waited for.
+    // The save delay passes; from then on the store is waited for.
     world.settle();
     world.now_ms += Rules::default().save_after_ms;
     world.settle();
@@ -163,7 +163,7 @@ fn a_client_that_ended_its_side_is_kept_until_its_answer_and_then_closed() {
     world.now_ms += 2_000;
     world.settle();
     assert!(bob.dropped());
-    assert_eq!(world.hub.counters().closed(Why::PeerClosed), 1);
+    assert_eq!(world.hub.counters().closed(CloseCause::PeerClosed), 1);
 }
 
 #[test]

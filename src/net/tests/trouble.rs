@@ -2,7 +2,7 @@
 
 use super::websocket::{HANDSHAKE, masked};
 use super::*;
-use crate::net::counters::Why;
+use crate::net::counters::CloseCause;
 
 #[test]
 fn a_client_that_does_not_read_is_not_read_and_in_the_end_closed() {
@@ -18,7 +18,7 @@ fn a_client_that_does_not_read_is_not_read_and_in_the_end_closed() {
     world.settle();
     let unread = ann.0.borrow().to_server.len();
     assert!(unread > 0, "answers pile up, so it is not read any more");
-    assert_eq!(world.hub.counters().closed(Why::SlowReader), 0);
+    assert_eq!(world.hub.counters().closed(CloseCause::SlowReader), 0);
     ann.set_room(usize::MAX);
     world.settle();
     world.now_ms += 1_000;
@@ -33,7 +33,7 @@ fn a_client_that_does_not_read_is_not_read_and_in_the_end_closed() {
         bob.send(message(n, &text));
     }
     world.settle();
-    // The grace of those that were sent and cannot be acked.
+    // The save delay of those that were sent and cannot be acked.
     world.now_ms += Rules::default().save_after_ms;
     world.settle();
     assert!(world.hub.conns_len() >= 1 && !bob.dropped());
@@ -54,7 +54,7 @@ fn errors_anywhere_take_only_that_client() {
         world.settle();
         assert!(ann.dropped(), "seed {seed}");
         assert!(bob.text().ends_with(LS), "seed {seed}: {}", bob.text());
-        assert_eq!(world.hub.counters().closed(Why::IoError), 1);
+        assert_eq!(world.hub.counters().closed(CloseCause::IoError), 1);
     }
 }
 
@@ -164,10 +164,10 @@ fn a_client_that_asks_for_more_than_its_output_may_hold_and_reads_nothing_is_clo
         deaf.send(r#"{"MID":"g","CONTENT":"bob","TYPE":"3"}"#);
     }
     world.settle();
-    assert_eq!(world.hub.counters().closed(Why::SlowReader), 0);
+    assert_eq!(world.hub.counters().closed(CloseCause::SlowReader), 0);
     world.store_answers = true;
     world.settle();
-    assert_eq!(world.hub.counters().closed(Why::SlowReader), 1);
+    assert_eq!(world.hub.counters().closed(CloseCause::SlowReader), 1);
     assert!(deaf.dropped() && !other.dropped());
     other.send(r#"{"MID":"h","TYPE":"0"}"#);
     world.settle();
@@ -225,11 +225,11 @@ fn a_request_head_must_come_in_time_and_everything_else_may_take_longer() {
     world.settle();
     world.now_ms = start + 9_999;
     world.turn();
-    assert_eq!(world.hub.counters().closed(Why::HandshakeTimeout), 0);
+    assert_eq!(world.hub.counters().closed(CloseCause::HandshakeTimeout), 0);
     assert_eq!(world.hub.next_deadline(), Some(start + 10_000), "the loop wakes by itself");
     world.now_ms = start + 10_000;
     world.turn();
-    assert_eq!(world.hub.counters().closed(Why::HandshakeTimeout), 1);
+    assert_eq!(world.hub.counters().closed(CloseCause::HandshakeTimeout), 1);
     assert!(!done.0.borrow().server_ended && !raw.0.borrow().server_ended && !none.0.borrow().server_ended);
     half.end();
     world.settle();
@@ -247,14 +247,14 @@ fn a_client_that_takes_nothing_of_what_waits_is_closed_in_time_and_one_that_take
     let start = world.now_ms;
     world.settle();
     for second in 1..=60 {
-        assert_eq!(world.hub.counters().closed(Why::OutputTimeout), 0, "before {second} s");
+        assert_eq!(world.hub.counters().closed(CloseCause::OutputTimeout), 0, "before {second} s");
         world.now_ms = start + second * 1_000;
         if second % 50 == 0 {
             slow.set_room(1);
         }
         world.turn();
     }
-    assert_eq!(world.hub.counters().closed(Why::OutputTimeout), 1);
+    assert_eq!(world.hub.counters().closed(CloseCause::OutputTimeout), 1);
     assert!(stuck.dropped() && !slow.dropped());
     world.now_ms = start + 109_999;
     world.turn();

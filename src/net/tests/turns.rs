@@ -154,5 +154,5 @@ fn whose_output_comes_and_goes_is_watched_once() {
         world.turn();
     }
     assert!(ann.dropped());
-    assert_eq!(world.hub.counters().closed(crate::net::counters::Why::OutputTimeout), 1);
+    assert_eq!(world.hub.counters().closed(crate::net::counters::CloseCause::OutputTimeout), 1);
 }

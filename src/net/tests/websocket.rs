@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::chat::contract::CloseReason;
-use crate::net::counters::Why;
+use crate::net::counters::CloseCause;
 
 pub(super) const HANDSHAKE: &str = "GET /chat HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
     Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n";
@@ -59,7 +59,7 @@ fn a_websocket_talks_pings_and_closes() {
         world.settle();
         assert_eq!(frames(&ann.received()).last(), Some(&(0x88, vec![3, 0xE8])));
         assert!(ann.server_ended());
-        assert_eq!(world.hub.counters().closed(Why::WebSocketClosed), 1);
+        assert_eq!(world.hub.counters().closed(CloseCause::WebSocketClosed), 1);
     }
 }
 
@@ -84,9 +84,9 @@ fn a_websocket_is_told_why_it_is_closed() {
     assert_eq!(code(&clients[1]), of(1002));
     assert_eq!(code(&clients[2]), of(1007));
     assert_eq!(code(&clients[3]), of(1009));
-    assert_eq!(world.hub.counters().closed(Why::WebSocketProtocol), 3);
+    assert_eq!(world.hub.counters().closed(CloseCause::WebSocketProtocol), 3);
     world.now_ms += 200_000;
     world.settle();
     assert_eq!(code(&clients[4]), of(1001), "idle");
-    assert_eq!(world.hub.counters().closed(Why::Chat(CloseReason::Idle)), 1);
+    assert_eq!(world.hub.counters().closed(CloseCause::Chat(CloseReason::Idle)), 1);
 }

@@ -3,7 +3,7 @@
 use super::*;
 use crate::protocol::field::{Id, Name, Secret, UserName};
 use crate::protocol::push::{Push, PushKind};
-use crate::protocol::request::Proof;
+use crate::protocol::request::Credential;
 
 fn user(name: &str) -> UserName {
     UserName::new(name).unwrap()
@@ -165,7 +165,7 @@ fn while_newcomers_come_a_batch_takes_what_was_measured_to_be_quick() {
 fn what_a_user_sends_does_not_wait_for_those_who_try_to_log_in_as_that_user() {
     let log_in = || Job::LogIn {
         user: user("dee"),
-        proof: Proof::Password(Secret::new("guess")),
+        credential: Credential::Password(Secret::new("guess")),
         now_ms: 0,
         latest_ms: 2,
         pushes_max: 1,

@@ -31,7 +31,7 @@ impl MysqlStore {
 
     pub(super) fn leave(&mut self) {
         if let Some(conn) = self.conn.take() {
-            lost::leave(conn);
+            background_close::leave(conn);
         }
     }
 

@@ -4,10 +4,10 @@
 mod failing;
 
 use super::*;
-use crate::chat::contract::{Answered, Asked as AskedAs};
+use crate::chat::contract::{Answered, Asked};
 use crate::protocol::field::{Id, Name, Profile, Secret, UserName};
 use crate::protocol::push::{Push, PushKind};
-use crate::protocol::request::Proof;
+use crate::protocol::request::Credential;
 use crate::store::token::TokenHash;
 use crate::store::{SavedAs, Store, Weight};
 use std::collections::HashSet;
@@ -147,7 +147,7 @@ impl Store for Scripted {
         }
         self.inner.delete_pushes(pushes)
     }
-    fn ask_friend(&mut self, push: &Push, pending_max: u32, has_room: bool) -> Result<AskedAs, StoreError> {
+    fn ask_friend(&mut self, push: &Push, pending_max: u32, has_room: bool) -> Result<Asked, StoreError> {
         self.inner.ask_friend(push, pending_max, has_room)
     }
     fn answer_friend(&mut self, push: &Push, friends_max: u32, has_room: bool) -> Result<Answered, StoreError> {
@@ -456,7 +456,7 @@ fn a_password_that_was_verified_is_known_from_then_on() {
     let (right, wrong) = (Secret::new("right"), Secret::new("wrong"));
     let ask = |secret: &Secret| Job::LogIn {
         user: user("ann"),
-        proof: Proof::Password(secret.clone()),
+        credential: Credential::Password(secret.clone()),
         now_ms: 0,
         latest_ms: u64::MAX,
         pushes_max: 64,

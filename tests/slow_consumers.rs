@@ -5,7 +5,7 @@
 
 mod common;
 
-use common::{CHEAP_PASSWORDS, Client, PATIENCE, Program, Spelling, befriend, content, kind};
+use common::{CHEAP_PASSWORDS, Client, ContentForm, PATIENCE, Program, befriend, content, kind};
 use std::collections::BTreeSet;
 use std::io::{ErrorKind, Write};
 use std::net::Shutdown;
@@ -28,7 +28,7 @@ impl Server {
     }
 
     fn connect(&self) -> Client {
-        self.0.client(Spelling::Object)
+        self.0.client(ContentForm::Object)
     }
 
     fn log_in(&self, name: &str) -> Client {
@@ -222,7 +222,7 @@ fn a_friend_cannot_lock_out_a_slow_receiver() {
         ann.say(&format!("m{n}"), "bob", &text, "MS");
     }
     // They wait for Bob, and come all at once.
-    let mut bob = server.0.client(Spelling::Text);
+    let mut bob = server.0.client(ContentForm::Text);
     bob.log_in("bob");
     take_slowly(&mut bob, COUNT);
     bob.fence();

@@ -1,7 +1,7 @@
 //! Where connections come from: the limit per address, and the number that stands for an address in
 //! the core.
 
-use crate::chat::contract::Origin;
+use crate::chat::contract::AddressKey;
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::net::IpAddr;
@@ -9,13 +9,13 @@ use std::num::NonZeroU32;
 
 /// The connections of each address.
 #[derive(Debug)]
-pub(super) struct Origins {
+pub(super) struct AddressKeys {
     key: [u64; 2],
     conns_max: usize,
-    conns: HashMap<Origin, usize>,
+    conns: HashMap<AddressKey, usize>,
 }
 
-impl Origins {
+impl AddressKeys {
     /// No connections; at most `conns_max` from one address. `key` should be random, so that nobody
     /// outside can choose addresses that collide.
     #[must_use]
@@ -26,7 +26,7 @@ impl Origins {
     /// The number of an address; `None` for loopback, to which no limit applies. All addresses of
     /// one IPv6 network of 64 bits are one: a single host has as many of them as it likes.
     #[must_use]
-    pub(super) fn of(&self, address: IpAddr) -> Option<Origin> {
+    pub(super) fn of(&self, address: IpAddr) -> Option<AddressKey> {
         let address = address.to_canonical();
         if address.is_loopback() {
             return None;
@@ -40,16 +40,16 @@ impl Origins {
         // Half of the hash tells addresses apart well enough: of 65,536 others one collides in one
         // of 65,536 cases.
         let number = NonZeroU32::new((hasher.finish() >> 32) as u32).unwrap_or(NonZeroU32::MIN);
-        Some(Origin(number))
+        Some(AddressKey(number))
     }
 
     /// Counts a new connection, unless its address has as many as it may.
     #[must_use]
-    pub(super) fn enter(&mut self, origin: Option<Origin>) -> bool {
-        let Some(origin) = origin else {
+    pub(super) fn enter(&mut self, address_key: Option<AddressKey>) -> bool {
+        let Some(address_key) = address_key else {
             return true;
         };
-        let count = self.conns.entry(origin).or_default();
+        let count = self.conns.entry(address_key).or_default();
         let free = *count < self.conns_max;
         if free {
             *count += 1;
@@ -58,14 +58,14 @@ impl Origins {
     }
 
     /// A connection that was counted is gone.
-    pub(super) fn leave(&mut self, origin: Option<Origin>) {
-        let Some(origin) = origin else {
+    pub(super) fn leave(&mut self, address_key: Option<AddressKey>) {
+        let Some(address_key) = address_key else {
             return;
         };
-        if let Some(count) = self.conns.get_mut(&origin) {
+        if let Some(count) = self.conns.get_mut(&address_key) {
             *count -= 1;
             if *count == 0 {
-                self.conns.remove(&origin);
+                self.conns.remove(&address_key);
             }
         }
     }
@@ -75,37 +75,37 @@ impl Origins {
 mod tests {
     use super::*;
 
-    fn origin(origins: &Origins, address: &str) -> Option<Origin> {
-        origins.of(address.parse().unwrap())
+    fn address_key(address_keys: &AddressKeys, address: &str) -> Option<AddressKey> {
+        address_keys.of(address.parse().unwrap())
     }
 
     #[test]
-    fn loopback_is_no_origin_and_networks_are_told_apart() {
-        let origins = Origins::new(2, [1, 2]);
+    fn loopback_has_no_key_and_networks_are_told_apart() {
+        let address_keys = AddressKeys::new(2, [1, 2]);
         for loopback in ["127.0.0.1", "127.9.9.9", "::1", "::ffff:127.0.0.1"] {
-            assert_eq!(origin(&origins, loopback), None, "{loopback}");
+            assert_eq!(address_key(&address_keys, loopback), None, "{loopback}");
         }
-        assert_eq!(origin(&origins, "192.0.2.1"), origin(&origins, "::ffff:192.0.2.1"));
-        assert_ne!(origin(&origins, "192.0.2.1"), origin(&origins, "192.0.2.2"));
-        assert_eq!(origin(&origins, "2001:db8::1"), origin(&origins, "2001:db8::ffff:2"));
-        assert_ne!(origin(&origins, "2001:db8::1"), origin(&origins, "2001:db8:0:1::1"));
-        assert_ne!(origin(&origins, "192.0.2.1"), origin(&Origins::new(2, [3, 4]), "192.0.2.1"));
+        assert_eq!(address_key(&address_keys, "192.0.2.1"), address_key(&address_keys, "::ffff:192.0.2.1"));
+        assert_ne!(address_key(&address_keys, "192.0.2.1"), address_key(&address_keys, "192.0.2.2"));
+        assert_eq!(address_key(&address_keys, "2001:db8::1"), address_key(&address_keys, "2001:db8::ffff:2"));
+        assert_ne!(address_key(&address_keys, "2001:db8::1"), address_key(&address_keys, "2001:db8:0:1::1"));
+        assert_ne!(address_key(&address_keys, "192.0.2.1"), address_key(&AddressKeys::new(2, [3, 4]), "192.0.2.1"));
     }
 
     #[test]
     fn so_many_of_each_address_and_none_is_remembered() {
-        let mut origins = Origins::new(2, [1, 2]);
-        let (one, other) = (origin(&origins, "192.0.2.1"), origin(&origins, "192.0.2.2"));
-        assert!(origins.enter(one) && origins.enter(one) && !origins.enter(one));
-        assert!(origins.enter(other));
+        let mut address_keys = AddressKeys::new(2, [1, 2]);
+        let (one, other) = (address_key(&address_keys, "192.0.2.1"), address_key(&address_keys, "192.0.2.2"));
+        assert!(address_keys.enter(one) && address_keys.enter(one) && !address_keys.enter(one));
+        assert!(address_keys.enter(other));
         for _ in 0..100 {
-            assert!(origins.enter(None));
+            assert!(address_keys.enter(None));
         }
-        origins.leave(one);
-        assert!(origins.enter(one));
-        for origin in [one, one, other, None] {
-            origins.leave(origin);
+        address_keys.leave(one);
+        assert!(address_keys.enter(one));
+        for address_key in [one, one, other, None] {
+            address_keys.leave(address_key);
         }
-        assert!(origins.conns.is_empty());
+        assert!(address_keys.conns.is_empty());
     }
 }

@@ -8,16 +8,16 @@ use std::fmt;
 
 /// A value whose names mean nothing.
 #[derive(Debug)]
-pub struct Twin(pub Value);
+pub struct Reference(pub Value);
 
 /// Reads one text.
 pub fn read(text: &[u8]) -> serde_json::Result<Value> {
-    serde_json::from_slice::<Twin>(text).map(|twin| twin.0)
+    serde_json::from_slice::<Reference>(text).map(|reference| reference.0)
 }
 
 struct Plain;
 
-impl<'de> Deserialize<'de> for Twin {
+impl<'de> Deserialize<'de> for Reference {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_any(Plain).map(Self)
     }
@@ -56,7 +56,7 @@ impl<'de> Visitor<'de> for Plain {
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Value, A::Error> {
         let mut values = Vec::new();
-        while let Some(Twin(value)) = seq.next_element()? {
+        while let Some(Reference(value)) = seq.next_element()? {
             values.push(value);
         }
         Ok(Value::Array(values))
@@ -64,7 +64,7 @@ impl<'de> Visitor<'de> for Plain {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Value, A::Error> {
         let mut values = Map::new();
-        while let Some((name, Twin(value))) = map.next_entry::<String, Twin>()? {
+        while let Some((name, Reference(value))) = map.next_entry::<String, Reference>()? {
             values.insert(name, value);
         }
         Ok(Value::Object(values))

@@ -151,7 +151,7 @@ fn items(chunks: &[&[u8]]) -> Vec<String> {
 }
 
 #[test]
-fn both_spellings_of_a_message_say_the_same_and_what_serde_json_says() {
+fn both_forms_of_a_message_say_the_same_and_what_serde_json_says() {
     for seed in 0..SEEDS {
         let mut random = Random::new(seed);
         let mut words = json!({"messageId": format!("m{}", random.text(20)), "sender": "ann", "receiver": "鸿雁",

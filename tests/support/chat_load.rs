@@ -37,7 +37,7 @@ fn parts(id: &str) -> (&str, &str, u64) {
 }
 
 fn log_in(addr: SocketAddr, name: &str) -> Client {
-    let mut client = Client::connect(addr, super::common::Transport::Raw, super::common::Spelling::Text);
+    let mut client = Client::connect(addr, super::common::Transport::Raw, super::common::ContentForm::Text);
     client.name = name.into();
     let until = Instant::now() + 3 * PATIENCE;
     loop {

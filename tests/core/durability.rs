@@ -9,7 +9,7 @@ use hongyan::chat::contract::Job;
 use hongyan::protocol::request::FriendVerb;
 
 #[test]
-fn a_message_acked_within_the_grace_never_touches_the_store() {
+fn a_message_acked_within_the_save_delay_never_touches_the_store() {
     let (mut w, ann, bob) = ann_and_bob();
     let jobs = w.store.submitted.len();
     w.message(bob, "m1", "ann");
@@ -22,7 +22,7 @@ fn a_message_acked_within_the_grace_never_touches_the_store() {
 }
 
 #[test]
-fn one_that_is_not_acked_is_saved_after_the_grace_and_ms_waits_for_the_commit() {
+fn one_that_is_not_acked_is_saved_after_the_save_delay_and_ms_waits_for_the_commit() {
     let (mut w, ann, bob) = ann_and_bob();
     w.store.takes(20);
     let start = w.now_ms;
@@ -281,7 +281,7 @@ fn what_the_store_will_never_take_is_told_so_at_once_and_not_tried_again() {
             (w.heard(bob), w.heard(new)),
             (vec!["BAD_FIELD f1".into()], vec!["SF s1".into(), "BAD_FIELD s1".into()])
         );
-        // Within the grace it is safe without the store.
+        // Within the save delay it is safe without the store.
         w.message(bob, "m2", "ann");
         w.ack(ann, "m2");
         assert_eq!(w.heard(bob), ["MS m2"]);

@@ -1,4 +1,4 @@
-//! When a commit waits for company.
+//! When a commit is delayed, so that more jobs share it.
 //!
 //! A commit of ten jobs costs little more than one of five. But those whom a commit has answered
 //! come again while the next one is under way, so that ten clients are two groups of five that
@@ -11,23 +11,23 @@ use std::time::Duration;
 const JOBS_MAX: usize = 32;
 /// A commit waits half as long as the last one took, and no longer than this.
 const WAIT_MAX: Duration = Duration::from_millis(5);
-/// After waits in vain so many chances at most are passed over, less one, as a power of two.
-const PASSED_OVER_MAX: u32 = 8;
+/// After misses so many chances at most are skipped, less one, as a power of two.
+const SKIP_MAX: u32 = 8;
 
 /// What one worker knows of those who may come.
 #[derive(Debug, Default)]
-pub(super) struct Company {
+pub(super) struct GroupCommit {
     /// Jobs that the last batch answered, and that were waiting behind it.
     expected: usize,
     /// How long the last batch took.
     took: Duration,
-    /// Waits in vain, one after another.
-    in_vain: u32,
-    /// Chances that are still passed over.
-    pass: u32,
+    /// Delays that nobody used, one after another.
+    misses: u32,
+    /// Chances that are still skipped.
+    skip: u32,
 }
 
-impl Company {
+impl GroupCommit {
     /// A batch of so many jobs was answered in this time, while so many others came.
     pub(super) fn answered(&mut self, jobs: usize, waiting: usize, took: Duration) {
         self.expected = jobs + waiting;
@@ -35,21 +35,21 @@ impl Company {
     }
 
     /// For how many jobs a batch of `have` is to wait, and how long; `None`: it is to begin.
-    pub(super) fn wanted(&mut self, have: usize) -> Option<(usize, Duration)> {
+    pub(super) fn delay(&mut self, have: usize) -> Option<(usize, Duration)> {
         if have >= self.expected || self.expected > JOBS_MAX {
             return None;
         }
-        if self.pass > 0 {
-            self.pass -= 1;
+        if self.skip > 0 {
+            self.skip -= 1;
             return None;
         }
         Some((self.expected, WAIT_MAX.min(self.took / 2)))
     }
 
     /// It was waited for so many more, of whom so many came.
-    pub(super) fn came(&mut self, wanted: usize, came: usize) {
-        self.in_vain = if came * 2 > wanted { 0 } else { (self.in_vain + 1).min(PASSED_OVER_MAX) };
-        self.pass = (1 << self.in_vain) - 1;
+    pub(super) fn after_delay(&mut self, wanted: usize, came: usize) {
+        self.misses = if came * 2 > wanted { 0 } else { (self.misses + 1).min(SKIP_MAX) };
+        self.skip = (1 << self.misses) - 1;
     }
 }
 
@@ -61,32 +61,32 @@ mod tests {
 
     #[test]
     fn those_just_answered_are_waited_for_together_with_those_who_wait() {
-        let mut company = Company::default();
-        assert_eq!(company.wanted(1), None, "nobody is expected at first");
-        company.answered(5, 5, MS * 2);
-        assert_eq!(company.wanted(5), Some((10, MS)));
-        assert_eq!(company.wanted(10), None);
-        company.answered(5, 5, MS * 20);
-        assert_eq!(company.wanted(5), Some((10, WAIT_MAX)));
-        company.answered(1, 0, MS);
-        assert_eq!(company.wanted(1), None, "one client alone never waits");
-        company.answered(50, 50, MS);
-        assert_eq!(company.wanted(50), None, "many do not either");
+        let mut group_commit = GroupCommit::default();
+        assert_eq!(group_commit.delay(1), None, "nobody is expected at first");
+        group_commit.answered(5, 5, MS * 2);
+        assert_eq!(group_commit.delay(5), Some((10, MS)));
+        assert_eq!(group_commit.delay(10), None);
+        group_commit.answered(5, 5, MS * 20);
+        assert_eq!(group_commit.delay(5), Some((10, WAIT_MAX)));
+        group_commit.answered(1, 0, MS);
+        assert_eq!(group_commit.delay(1), None, "one client alone never waits");
+        group_commit.answered(50, 50, MS);
+        assert_eq!(group_commit.delay(50), None, "many do not either");
     }
 
     #[test]
     fn where_nobody_comes_it_is_tried_ever_more_rarely() {
-        let mut company = Company::default();
+        let mut group_commit = GroupCommit::default();
         let mut waits = Vec::new();
         for chance in 0..1_000 {
-            company.answered(5, 5, MS);
-            if company.wanted(5).is_some() {
+            group_commit.answered(5, 5, MS);
+            if group_commit.delay(5).is_some() {
                 waits.push(chance);
-                company.came(5, 2);
+                group_commit.after_delay(5, 2);
             }
         }
         assert_eq!(waits, [0, 2, 6, 14, 30, 62, 126, 254, 510, 766]);
-        company.came(5, 3);
-        assert!(company.wanted(5).is_some(), "and at once again when it pays");
+        group_commit.after_delay(5, 3);
+        assert!(group_commit.delay(5).is_some(), "and at once again when it pays");
     }
 }

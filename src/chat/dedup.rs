@@ -47,7 +47,7 @@ struct Sent {
 
 /// The last messages of one sender: a queue by age with an index by key.
 #[derive(Debug, Default)]
-pub(super) struct Recent {
+pub(super) struct DedupWindow {
     queue: VecDeque<Sent>,
     index: Index,
     /// The position of the queue's front.
@@ -58,9 +58,9 @@ pub(super) struct Recent {
     pub(super) timer: Option<TimerId>,
 }
 
-impl Recent {
+impl DedupWindow {
     /// Looks at where the next message goes, to have it near.
-    pub(super) fn touch(&self) -> usize {
+    pub(super) fn prefetch(&self) -> usize {
         self.queue.back().map_or(0, |sent| sent.at_ms as usize)
     }
 
@@ -154,33 +154,33 @@ mod tests {
 
     #[test]
     fn it_knows_the_last_ones_and_only_those() {
-        let mut recent = Recent::default();
+        let mut dedup = DedupWindow::default();
         for n in 0..5_000u64 {
-            recent.insert(Key::of(1, &format!("m{n}")), n, item(n), 1_024);
-            assert!(recent.len() <= 1_024);
+            dedup.insert(Key::of(1, &format!("m{n}")), n, item(n), 1_024);
+            assert!(dedup.len() <= 1_024);
         }
-        assert_eq!(recent.find(Key::of(1, "m4999"), 0), Some(item(4_999)));
-        assert_eq!(recent.find(Key::of(1, "m3976"), 0), Some(item(3_976)));
-        assert_eq!(recent.find(Key::of(1, "m3975"), 0), None);
-        assert_eq!(recent.find(Key::of(2, "m4999"), 0), None);
-        assert_eq!(recent.find(Key::of(1, "m4000"), 4_001), None, "too old");
-        assert_eq!(recent.expire(4_990), Some(4_999));
-        assert_eq!(recent.len(), 10);
-        assert_eq!(recent.find(Key::of(1, "m4995"), 0), Some(item(4_995)));
+        assert_eq!(dedup.find(Key::of(1, "m4999"), 0), Some(item(4_999)));
+        assert_eq!(dedup.find(Key::of(1, "m3976"), 0), Some(item(3_976)));
+        assert_eq!(dedup.find(Key::of(1, "m3975"), 0), None);
+        assert_eq!(dedup.find(Key::of(2, "m4999"), 0), None);
+        assert_eq!(dedup.find(Key::of(1, "m4000"), 4_001), None, "too old");
+        assert_eq!(dedup.expire(4_990), Some(4_999));
+        assert_eq!(dedup.len(), 10);
+        assert_eq!(dedup.find(Key::of(1, "m4995"), 0), Some(item(4_995)));
     }
 
     #[test]
     fn one_that_was_not_taken_can_be_forgotten() {
-        let mut recent = Recent::default();
-        recent.insert(Key::of(1, "x"), 0, item(1), 8);
-        recent.insert(Key::of(1, "y"), 1, item(2), 8);
-        recent.remove(Key::of(1, "x"), item(2));
-        assert_eq!(recent.find(Key::of(1, "x"), 0), Some(item(1)), "it became another push");
-        recent.remove(Key::of(1, "x"), item(1));
-        assert_eq!(recent.find(Key::of(1, "x"), 0), None);
-        recent.insert(Key::of(1, "x"), 2, item(3), 8);
-        assert_eq!(recent.find(Key::of(1, "x"), 0), Some(item(3)));
-        assert_eq!(recent.find(Key::of(1, "y"), 0), Some(item(2)));
-        assert_eq!(recent.expire(100), None);
+        let mut dedup = DedupWindow::default();
+        dedup.insert(Key::of(1, "x"), 0, item(1), 8);
+        dedup.insert(Key::of(1, "y"), 1, item(2), 8);
+        dedup.remove(Key::of(1, "x"), item(2));
+        assert_eq!(dedup.find(Key::of(1, "x"), 0), Some(item(1)), "it became another push");
+        dedup.remove(Key::of(1, "x"), item(1));
+        assert_eq!(dedup.find(Key::of(1, "x"), 0), None);
+        dedup.insert(Key::of(1, "x"), 2, item(3), 8);
+        assert_eq!(dedup.find(Key::of(1, "x"), 0), Some(item(3)));
+        assert_eq!(dedup.find(Key::of(1, "y"), 0), Some(item(2)));
+        assert_eq!(dedup.expire(100), None);
     }
 }

@@ -5,7 +5,7 @@
 use super::super::Chat;
 use super::super::item::ItemRef;
 use super::super::users::UserId;
-use super::{GONE, Key, Recent, Sent};
+use super::{DedupWindow, GONE, Key, Sent};
 use std::collections::{BTreeMap, VecDeque};
 
 /// No push has it: a message whose push is forgotten was promised, and that is all that has to be
@@ -39,7 +39,7 @@ impl Packed {
     }
 
     pub(super) fn bytes(&self) -> usize {
-        size_of::<Self>() + size_of::<Recent>() + self.keys.len() * 12 + size_of_val(&*self.open)
+        size_of::<Self>() + size_of::<DedupWindow>() + self.keys.len() * 12 + size_of_val(&*self.open)
     }
 
     fn sent(&self) -> impl Iterator<Item = Sent> + '_ {
@@ -74,63 +74,63 @@ pub(in super::super) struct PackedAll {
 
 impl Chat {
     /// This sender went offline.
-    pub(in super::super) fn pack_recent(&mut self, user: UserId) {
+    pub(in super::super) fn pack_dedup(&mut self, user: UserId) {
         let items = &self.items;
         let all = &mut self.packed;
-        let Some(recent) = &mut self.users.get_mut(user).recent else {
+        let Some(dedup) = &mut self.users.get_mut(user).dedup else {
             return;
         };
-        if recent.packed.is_some() {
+        if dedup.packed.is_some() {
             return;
         }
-        let before = recent.held_bytes();
-        let is_open = |item| items.get(item).is_some_and(|found| !found.safe);
-        let packed = Box::new(Packed::of(&recent.queue, is_open, all.next_serial));
-        (recent.queue, recent.index, recent.base) = (VecDeque::new(), Default::default(), 0);
+        let before = dedup.held_bytes();
+        let is_open = |item| items.get(item).is_some_and(|found| !found.durable);
+        let packed = Box::new(Packed::of(&dedup.queue, is_open, all.next_serial));
+        (dedup.queue, dedup.index, dedup.base) = (VecDeque::new(), Default::default(), 0);
         all.users.insert(all.next_serial, user);
         all.next_serial += 1;
         all.bytes += packed.bytes();
-        recent.packed = Some(packed);
-        self.recent_bytes = self.recent_bytes + recent.held_bytes() - before;
-        while self.packed.bytes > self.rules.recent_messages_bytes_max
+        dedup.packed = Some(packed);
+        self.dedup_bytes = self.dedup_bytes + dedup.held_bytes() - before;
+        while self.packed.bytes > self.rules.dedup_bytes_max
             && let Some((_, &oldest)) = self.packed.users.first_key_value()
         {
-            self.forget_recent(oldest);
+            self.forget_dedup(oldest);
         }
     }
 
     /// They are back, and send.
-    pub(in super::super) fn unpack_recent(&mut self, user: UserId) {
-        let Some(recent) = &mut self.users.get_mut(user).recent else {
+    pub(in super::super) fn unpack_dedup(&mut self, user: UserId) {
+        let Some(dedup) = &mut self.users.get_mut(user).dedup else {
             return;
         };
-        let before = recent.held_bytes();
-        let Some(packed) = recent.packed.take() else {
+        let before = dedup.held_bytes();
+        let Some(packed) = dedup.packed.take() else {
             return;
         };
         self.packed.users.remove(&packed.serial);
         self.packed.bytes -= packed.bytes();
-        recent.queue = packed.sent().collect();
+        dedup.queue = packed.sent().collect();
         for &(at, item) in &packed.open {
-            recent.queue[at as usize].item = item;
+            dedup.queue[at as usize].item = item;
         }
-        for (position, sent) in (0..).zip(&recent.queue) {
+        for (position, sent) in (0..).zip(&dedup.queue) {
             if sent.key != GONE {
-                recent.index.insert(sent.key, position);
+                dedup.index.insert(sent.key, position);
             }
         }
-        self.recent_bytes = self.recent_bytes + recent.held_bytes() - before;
+        self.dedup_bytes = self.dedup_bytes + dedup.held_bytes() - before;
     }
 
     /// Nothing of it is to be known any more.
-    pub(in super::super) fn forget_recent(&mut self, user: UserId) {
-        if let Some(recent) = self.users.get_mut(user).recent.take() {
-            self.recent_bytes -= recent.held_bytes();
-            if let Some(packed) = &recent.packed {
+    pub(in super::super) fn forget_dedup(&mut self, user: UserId) {
+        if let Some(dedup) = self.users.get_mut(user).dedup.take() {
+            self.dedup_bytes -= dedup.held_bytes();
+            if let Some(packed) = &dedup.packed {
                 self.packed.users.remove(&packed.serial);
                 self.packed.bytes -= packed.bytes();
             }
-            if let Some(timer) = recent.timer {
+            if let Some(timer) = dedup.timer {
                 self.wheel.cancel(timer);
             }
         }
@@ -143,15 +143,15 @@ impl Chat {
     pub(in super::super) fn check_packed(&self) {
         let mut bytes = 0;
         for (id, user, _) in self.users.iter() {
-            if let Some(recent) = &user.recent {
-                assert!(user.conn.is_some() || recent.packed.is_some(), "a window of somebody offline");
-                if let Some(packed) = &recent.packed {
+            if let Some(dedup) = &user.dedup {
+                assert!(user.conn.is_some() || dedup.packed.is_some(), "a window of somebody offline");
+                if let Some(packed) = &dedup.packed {
                     assert_eq!(self.packed.users.get(&packed.serial), Some(&id));
                     bytes += packed.bytes();
                 }
             }
         }
         assert_eq!(bytes, self.packed.bytes);
-        assert!(bytes <= self.rules.recent_messages_bytes_max);
+        assert!(bytes <= self.rules.dedup_bytes_max);
     }
 }

@@ -47,8 +47,8 @@ fn a_user_has_so_many_wrong_passwords_from_all_addresses_and_they_are_forgotten(
     let rules =
         Rules { wrong_passwords_per_user_max: 3, wrong_password_per_user_forgotten_after_ms: 5_000, ..crate::rules() };
     let mut w = World::of_friends(rules, &["ann", "bob"]);
-    for origin in 1..=3 {
-        let conn = w.open_from(origin);
+    for address_key in 1..=3 {
+        let conn = w.open_from(address_key);
         log_in(&mut w, conn, "ann", "wrong");
         w.run_for(10);
         assert_eq!(w.heard(conn), ["LF l"]);

@@ -226,7 +226,7 @@ fn what_a_sender_who_comes_back_says_again_is_known_even_if_it_was_not_safe_when
 
 #[test]
 fn what_all_who_are_offline_sent_is_bounded_in_bytes_and_the_longest_offline_are_forgotten() {
-    let (mut w, ann, bob) = ann_and_bob_by(Rules { recent_messages_bytes_max: 1_500, ..crate::rules() });
+    let (mut w, ann, bob) = ann_and_bob_by(Rules { dedup_bytes_max: 1_500, ..crate::rules() });
     let cid = w.online("cid");
     for (conn, of) in [(bob, "b"), (cid, "c")] {
         (0..80).for_each(|n| w.message(conn, &format!("{of}{n}"), "ann"));

@@ -24,7 +24,7 @@ fn an_ack_of_one_whose_saving_failed_deletes_it_as_it_may_be_in_the_store() {
 
 #[test]
 fn one_that_failed_does_not_make_a_later_one_of_the_same_id_forgotten() {
-    let (mut w, ann, bob) = ann_and_bob_by(Rules { recent_messages_max: 1, ..crate::rules() });
+    let (mut w, ann, bob) = ann_and_bob_by(Rules { dedup_messages_max: 1, ..crate::rules() });
     w.hang_up(ann);
     w.store.hang(saves);
     w.message(bob, "m1", "ann");
@@ -320,7 +320,7 @@ fn friends_who_were_made_before_a_long_outage_can_talk_after_it() {
 
 #[test]
 fn a_new_message_is_not_promised_for_an_old_one_that_waits_to_be_deleted() {
-    let (mut w, ann, bob) = ann_and_bob_by(Rules { recent_messages_max: 1, ..crate::rules() });
+    let (mut w, ann, bob) = ann_and_bob_by(Rules { dedup_messages_max: 1, ..crate::rules() });
     w.hang_up(ann);
     w.message(bob, "m1", "ann");
     w.run_for(100);
