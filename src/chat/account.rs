@@ -2,26 +2,23 @@
 //! goes.
 
 use super::Chat;
-use super::answer::{BUSY, DAMAGED, Fault, NO_HASHING, PendingRequest, fault_of, owned_id};
+use super::answer::{BUSY, DAMAGED, Fault, NO_HASHING, PendingRequest, ReplyTo, fault_of};
 use super::auth_queue::Waiting;
 use super::contract::{Action, ConnId, Job, Outcome, TOKEN_SLACK_MS, Ticket};
+use super::ids::UserId;
 use super::job::JobPurpose;
 use super::paging::{DAMAGED_PAGE_RETRY_MS, PAGE_RETRY_MS};
 use super::tries::{Settled, Try};
-use super::users::UserId;
 use crate::protocol::error::ErrorCode;
 use crate::protocol::field::{Profile, Secret, UserName};
 use crate::protocol::reply::{Reply, ReplyId};
-use crate::protocol::request::{ContentForm, TokenVerb, Verb};
+use crate::protocol::request::{TokenVerb, Verb};
 
 /// Whatever the client does, it stays so: nothing that says *try again*.
 const UNREADABLE: Fault = Fault(
     ErrorCode::Forbidden,
     "what is stored of this account's password cannot be read, trying again does not help: the operator must reset it",
 );
-
-/// Where an answer goes.
-pub(super) type ReplyTo = (ConnId, ContentForm, ReplyId);
 
 impl Chat {
     #[inline(never)]
@@ -213,9 +210,4 @@ impl Chat {
         }
         self.start_auth_runs(out);
     }
-}
-
-/// The id of a request that is borrowed from the wire.
-pub(super) fn id_text(id: &str) -> ReplyId {
-    owned_id(Some(id))
 }

@@ -2,8 +2,8 @@
 
 use super::Chat;
 use super::contract::{Action, ConnId};
+use super::ids::UserId;
 use super::item::Save;
-use super::users::UserId;
 use crate::protocol::reply::{Reply, ReplyId};
 
 impl Chat {

@@ -54,6 +54,14 @@ pub(super) struct PendingRequest {
     pub(super) verb: Verb,
 }
 
+/// Where an answer goes.
+pub(super) type ReplyTo = (ConnId, ContentForm, ReplyId);
+
+/// The id of a request that is borrowed from the wire.
+pub(super) fn id_text(id: &str) -> ReplyId {
+    owned_id(Some(id))
+}
+
 pub(super) fn owned_id(id: Option<&str>) -> ReplyId {
     match id {
         None | Some("") => ReplyId::Empty,

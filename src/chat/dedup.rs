@@ -1,7 +1,7 @@
 //! What one user sent of late, so that a message sent again because its `MS` was missed is not
 //! delivered twice (protocol: the last 1,024 messages, younger than 10 minutes; both can be set).
 
-use super::delivery::ItemRef;
+use super::ids::ItemRef;
 use super::wheel::TimerId;
 use index::Index;
 use std::collections::VecDeque;

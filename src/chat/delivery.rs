@@ -5,12 +5,12 @@
 use super::answer::{BUSY, FULL, Fault, UNAVAILABLE, fault_of};
 use super::contract::{Action, Job, Outcome};
 use super::dedup::Key;
-pub(super) use super::item::ItemRef;
+use super::ids::ItemRef;
+use super::ids::UserId;
 use super::item::{Item, NEVER, Save, Waiter};
 use super::job::JobPurpose;
 pub(super) use super::list::AckList;
 use super::list::Backfill;
-use super::users::UserId;
 use super::{Chat, Due, Timer};
 use crate::protocol::push::Push;
 use crate::protocol::reply::{Reply, ReplyId};

@@ -3,9 +3,10 @@
 //! that the two are none.
 
 use super::contract::{Action, Job, Page};
-use super::friend::{Friendship, RETRY_MS, pair};
+use super::friend::{RETRY_MS, pair};
+use super::friend_op::Friendship;
+use super::ids::UserId;
 use super::job::JobPurpose;
-use super::users::UserId;
 use super::{Chat, Timer};
 use crate::protocol::field::UserName;
 use std::collections::BTreeMap;

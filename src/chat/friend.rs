@@ -4,11 +4,12 @@
 //! Changes for one pair of people are done one after the other, so that the friends in memory are
 //! those in the store whatever the order in which workers answer.
 
-use super::account::id_text;
+use super::answer::id_text;
 use super::answer::{BUSY, FULL, Fault, NOT_YOU, PendingRequest, UNAVAILABLE, fault_of};
 use super::contract::{Action, Answered, Asked, ConnId, Job, Outcome, Ticket};
+use super::friend_op::Friendship;
+use super::ids::UserId;
 use super::job::JobPurpose;
-use super::users::UserId;
 use super::{Chat, ItemRef};
 use crate::protocol::error::ErrorCode;
 use crate::protocol::field::{Id, Name, UserName};
@@ -65,30 +66,6 @@ pub(super) struct QueuedOp {
     content: Box<str>,
     me: UserId,
     other: UserId,
-}
-
-/// One that the store is working on.
-#[derive(Debug)]
-pub(super) struct Friendship {
-    request: Ticket,
-    verb: FriendVerb,
-    /// Who said it. Both are counted as references.
-    pub(super) me: UserId,
-    pub(super) other: UserId,
-    time_ms: u64,
-    push: Option<Push>,
-    /// They were friends already when it began: then no request can have been pending, and nothing
-    /// was accepted.
-    were_friends: bool,
-    /// It was not known whether they were when it began: that they are now does not tell who made
-    /// them so.
-    began_in_doubt: bool,
-    /// How often it was tried in vain.
-    failed: u32,
-    /// All that is left to learn is whether they are friends.
-    reads: bool,
-    /// When it is tried again.
-    retry_at_ms: u64,
 }
 
 pub(super) fn pair(me: UserId, other: UserId) -> (UserId, UserId) {
@@ -414,27 +391,5 @@ impl Chat {
 impl QueuedOp {
     fn weight_bytes(&self) -> usize {
         size_of::<Self>() + self.id.len() + self.content.len()
-    }
-}
-
-impl Friendship {
-    /// May it have changed whether the two are friends?
-    pub(super) fn changes_friends(&self) -> bool {
-        matches!(self.verb, FriendVerb::Accept | FriendVerb::Delete)
-    }
-
-    /// In whose share it counts.
-    pub(super) fn who_asked(&self) -> UserId {
-        self.me
-    }
-
-    fn weight_bytes(&self) -> usize {
-        self.push.as_ref().map_or(0, Push::weight_bytes)
-    }
-
-    /// References held by it.
-    #[cfg(debug_assertions)]
-    pub(super) fn refs(&self) -> [UserId; 2] {
-        [self.me, self.other]
     }
 }

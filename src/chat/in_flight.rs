@@ -12,9 +12,9 @@
 
 use super::Chat;
 use super::contract::{Action, ConnId, Job};
-use super::item::ItemRef;
+use super::ids::ItemRef;
+use super::ids::UserId;
 use super::job::JobPurpose;
-use super::users::UserId;
 
 /// What one user may have in flight of what is free.
 const PART_OF_FREE: usize = 16;

@@ -3,8 +3,8 @@
 
 use super::answer::{Fault, LOG_IN_FIRST, STOPPING, TOO_FAST, TOO_FAST_CLOSED, owned_id};
 use super::contract::{Action, AddressKey, CloseReason, ConnId};
+use super::ids::UserId;
 use super::throttle::Pace;
-use super::users::UserId;
 use super::{Chat, Timer};
 use crate::protocol::error::ErrorCode;
 use crate::protocol::request::{BadInput, ContentForm, Request, Verb};

@@ -2,10 +2,10 @@
 
 use super::Chat;
 use super::contract::ConnId;
+use super::ids::UserId;
 use super::in_flight::units;
 use super::item::Save;
 use super::job::JobPurpose;
-use super::users::UserId;
 use crate::protocol::request::Verb;
 use std::collections::{HashMap, HashSet};
 

@@ -2,7 +2,7 @@
 //! memory.
 
 use super::contract::ConnId;
-use super::users::UserId;
+use super::ids::{ItemRef, UserId};
 use crate::protocol::push::Push;
 use crate::protocol::request::ContentForm;
 use slab::Slab;
@@ -14,13 +14,6 @@ pub(super) const ITEM_BYTES: usize = size_of::<Item>() + 96;
 
 /// Not sent on the receiver's present connection.
 pub(super) const NEVER: u64 = u64::MAX;
-
-/// Names an item. The place may be given to another, the `seq` never is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct ItemRef {
-    pub(super) slot: u32,
-    pub(super) seq: u64,
-}
 
 /// How far the saving of a push has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

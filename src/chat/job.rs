@@ -1,10 +1,10 @@
 //! What the jobs in flight are for.
 
 use super::contract::Ticket;
-use super::friend::Friendship;
-use super::item::ItemRef;
+use super::friend_op::Friendship;
+use super::ids::ItemRef;
+use super::ids::UserId;
 use super::tries::Try;
-use super::users::UserId;
 use crate::protocol::field::{Profile, UserName};
 use crate::protocol::request::Credential;
 

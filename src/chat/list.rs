@@ -10,7 +10,8 @@
 //! gap in a long list is closed up with many others.
 
 use super::contract::Rules;
-use super::item::{Item, ItemRef, Items, NEVER, Save};
+use super::ids::ItemRef;
+use super::item::{Item, Items, NEVER, Save};
 use super::wheel::TimerId;
 use crate::protocol::request::ContentForm;
 use held::{Held, Place};

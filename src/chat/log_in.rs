@@ -6,13 +6,13 @@
 //! everything is in memory.
 
 use super::Chat;
-use super::account::ReplyTo;
+use super::answer::ReplyTo;
 use super::answer::{BUSY, Fault, PendingRequest};
 use super::auth_queue::Waiting;
 use super::contract::{Action, CloseReason, ConnId, Job, Page, TOKEN_SLACK_MS, Ticket};
+use super::ids::UserId;
 use super::job::JobPurpose;
 use super::tries::{Settled, Try};
-use super::users::UserId;
 use crate::protocol::error::ErrorCode;
 use crate::protocol::field::{Secret, UserName};
 use crate::protocol::reply::Reply;

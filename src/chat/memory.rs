@@ -3,9 +3,10 @@
 
 use super::Chat;
 use super::contract::ConnId;
-use super::item::{ITEM_BYTES, ItemRef, NEVER, Save};
+use super::ids::ItemRef;
+use super::ids::UserId;
+use super::item::{ITEM_BYTES, NEVER, Save};
 use super::list::Backfill;
-use super::users::UserId;
 
 /// What a job in flight takes beside the pushes in it: itself, its entry in the table, a name or
 /// two.

@@ -3,8 +3,9 @@
 use super::answer::{Fault, NOT_YOU};
 use super::contract::{Action, ConnId};
 use super::dedup::Key;
-use super::item::{Item, ItemRef, NEVER, Save, Waiter};
-use super::users::UserId;
+use super::ids::ItemRef;
+use super::ids::UserId;
+use super::item::{Item, NEVER, Save, Waiter};
 use super::{Chat, Due, Timer};
 use crate::protocol::error::ErrorCode;
 use crate::protocol::field::{Id, Name};

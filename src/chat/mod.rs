@@ -15,6 +15,8 @@ mod delivery;
 mod doubt;
 mod found;
 mod friend;
+mod friend_op;
+mod ids;
 mod in_flight;
 mod input;
 #[cfg(debug_assertions)]
@@ -37,11 +39,12 @@ mod users;
 pub mod wheel;
 
 use contract::{Action, AddressKey, CloseReason, ConnId, Event, Job, Now, Outcome, Rules, Ticket};
-use item::{ItemRef, Items};
+use ids::{ItemRef, UserId};
+use item::Items;
 use session::Sessions;
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use table::Table;
-use users::{UserId, Users};
+use users::Users;
 use wheel::Wheel;
 
 use crate::protocol::field::UserName;
@@ -139,7 +142,7 @@ pub struct Chat {
     to_save: Vec<ItemRef>,
     /// What friends wanted and the store failed at, or did and could not say so: tried again until
     /// it is known.
-    undecided: BTreeMap<(UserId, UserId), friend::Friendship>,
+    undecided: BTreeMap<(UserId, UserId), friend_op::Friendship>,
     /// The size of the pushes in it.
     undecided_bytes: usize,
     /// Those whose friends have to be read anew.

@@ -2,11 +2,11 @@
 //! to their next connection, and is made durable when they go.
 
 use super::contract::{Action, Job, Page};
-use super::delivery::AckList;
-use super::item::ItemRef;
+use super::ids::ItemRef;
+use super::ids::UserId;
 use super::job::JobPurpose;
+use super::list::AckList;
 use super::list::Backfill;
-use super::users::UserId;
 use super::{Chat, Timer};
 use std::collections::HashSet;
 

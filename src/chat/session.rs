@@ -1,7 +1,7 @@
 //! One connection: who is on it, when it last spoke, its form of CONTENT, and when it is looked at.
 
 use super::contract::{AddressKey, ConnId, Rules};
-use super::users::UserId;
+use super::ids::UserId;
 use crate::protocol::request::ContentForm;
 use std::collections::BTreeMap;
 

@@ -19,8 +19,8 @@
 //! Whether a user exists makes no difference to any of this.
 
 use super::Chat;
-use super::account::ReplyTo;
 use super::answer::Fault;
+use super::answer::ReplyTo;
 use super::contract::{Action, AddressKey, CloseReason, ConnId};
 use super::throttle::{Pace, Throttle};
 use super::trust::{SLOTS, Trust};

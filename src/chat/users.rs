@@ -6,29 +6,13 @@
 
 use super::contract::{ConnId, Ticket};
 use super::dedup::DedupWindow;
-use super::delivery::AckList;
+use super::ids::UserId;
+use super::list::AckList;
 use crate::protocol::field::UserName;
 use hashbrown::HashTable;
 use slab::Slab;
 use std::collections::VecDeque;
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::num::NonZeroU32;
-
-/// A name's place in the table, as long as something refers to it. Counted from 1, so that "nobody"
-/// needs no room.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(super) struct UserId(NonZeroU32);
-
-impl UserId {
-    pub(super) fn of(slot: usize) -> Self {
-        // There are fewer users in memory than 2^32; the 1 stands for what cannot be.
-        Self(NonZeroU32::MIN.saturating_add(slot as u32))
-    }
-
-    pub(super) fn slot(self) -> usize {
-        self.0.get() as usize - 1
-    }
-}
 
 fn hash_with(keyed: &DefaultHasher, name: &str) -> u64 {
     let mut hasher = keyed.clone();

@@ -3,8 +3,8 @@
 //! together.
 
 use super::super::Chat;
-use super::super::item::ItemRef;
-use super::super::users::UserId;
+use super::super::ids::ItemRef;
+use super::super::ids::UserId;
 use super::{DedupWindow, GONE, Key, Sent};
 use std::collections::{BTreeMap, VecDeque};
 

@@ -3,7 +3,8 @@
 //! Ids are chosen by clients, so they are told apart by a keyed hash: nobody outside can foresee
 //! which ids meet in one place. A short list has none of this; it is looked through.
 
-use super::super::item::{Item, ItemRef, Items};
+use super::super::ids::ItemRef;
+use super::super::item::{Item, Items};
 use crate::protocol::push::PushKind;
 use hashbrown::HashTable;
 

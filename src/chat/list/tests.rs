@@ -1,7 +1,8 @@
 //! The list against one that looks through everything each time.
 
 use super::super::contract::Rules;
-use super::super::item::{Item, ItemRef, Items, NEVER, Save};
+use super::super::ids::ItemRef;
+use super::super::item::{Item, Items, NEVER, Save};
 use super::super::users::Users;
 use super::{AckList, Backfill};
 use crate::protocol::field::{Id, Name, UserName};

@@ -1,0 +1,26 @@
+//! What users and pushes are called inside the core: small, and good only while they are there.
+
+use std::num::NonZeroU32;
+
+/// A name's place in the table, as long as something refers to it. Counted from 1, so that "nobody"
+/// needs no room.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(super) struct UserId(NonZeroU32);
+
+impl UserId {
+    pub(super) fn of(slot: usize) -> Self {
+        // There are fewer users in memory than 2^32; the 1 stands for what cannot be.
+        Self(NonZeroU32::MIN.saturating_add(slot as u32))
+    }
+
+    pub(super) fn slot(self) -> usize {
+        self.0.get() as usize - 1
+    }
+}
+
+/// Names an item. The place may be given to another, the `seq` never is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct ItemRef {
+    pub(super) slot: u32,
+    pub(super) seq: u64,
+}
