@@ -8,44 +8,26 @@
     reason = "a test that cannot go on should say so and stop"
 )]
 
-#[path = "core/acks.rs"]
 mod acks;
-#[path = "core/auth_queue.rs"]
 mod auth_queue;
-#[path = "core/changed.rs"]
 mod changed;
-#[path = "core/dedup.rs"]
 mod dedup;
-#[path = "core/doubt.rs"]
 mod doubt;
-#[path = "core/durability.rs"]
 mod durability;
-#[path = "core/friends.rs"]
 mod friends;
-#[path = "core/idle.rs"]
 mod idle;
-#[path = "core/in_flight.rs"]
 mod in_flight;
-#[path = "core/limits.rs"]
 mod limits;
-#[path = "core/login.rs"]
 mod login;
-#[path = "core/paging.rs"]
 mod paging;
-#[path = "core/quotas.rs"]
 mod quotas;
-#[path = "core/regressions.rs"]
 mod regressions;
-#[path = "core/resend.rs"]
 mod resend;
+#[path = "../sim/mod.rs"]
 mod sim;
-#[path = "core/stop.rs"]
 mod stop;
-#[path = "core/strangers.rs"]
 mod strangers;
-#[path = "core/tokens.rs"]
 mod tokens;
-#[path = "core/tries.rs"]
 mod tries;
 
 use hongyan::chat::contract::{ConnId, Job, Rules};

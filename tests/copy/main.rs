@@ -2,12 +2,11 @@
 //! never taken for a store.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
+#[path = "../common/mod.rs"]
 mod common;
-#[path = "copy/data.rs"]
 mod data;
-#[path = "copy/databases.rs"]
 mod databases;
-#[path = "support/store.rs"]
+#[path = "../support/store.rs"]
 #[allow(dead_code, reason = "each test file uses its part of it")]
 mod support;
 

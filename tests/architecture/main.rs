@@ -2,11 +2,9 @@
 //! stand in it, and that the documents speak of what is there.
 #![allow(unreachable_pub, missing_docs, clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
-mod architecture {
-    pub mod imports;
-}
+mod imports;
 
-use architecture::imports::{Import, Name, circles, graph, imports, module_of};
+use imports::{Import, Name, circles, graph, imports, module_of};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -88,7 +86,7 @@ fn forbidden(module: &Name, imports: &[Import]) -> Vec<String> {
     // The crate itself names all its parts.
     let Some(part) = module.first() else { return Vec::new() };
     let Some((_, allowed)) = MAY_KNOW.iter().find(|(name, _)| name == part) else {
-        return vec![format!("{part} is new: say in tests/architecture.rs what it may know")];
+        return vec![format!("{part} is new: say in tests/architecture/ what it may know")];
     };
     let may_name = |name: &Name| {
         name.first().is_none_or(|first| first == part)

@@ -8,7 +8,6 @@
 //! still fits the source.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
-#[path = "mutations/table.rs"]
 mod table;
 
 use std::path::Path;

@@ -2,10 +2,9 @@
 //! restarts, too few descriptors.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
+#[path = "../common/mod.rs"]
 mod common;
-#[path = "lifecycle/descriptors.rs"]
 mod descriptors;
-#[path = "lifecycle/signals.rs"]
 mod signals;
 
 use common::{Client, ContentForm, PATIENCE, Transport, befriend};
