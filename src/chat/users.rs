@@ -42,8 +42,7 @@ pub(super) struct User {
 pub(super) struct PendingLoad {
     /// How many.
     pub(super) count: u32,
-    /// Further ones of whom it is proven who they are, in their order: they wait for their turn to
-    /// read.
+    /// Log-ins whose credential was checked, in their order: they wait for their turn to read.
     waiting: VecDeque<Ticket>,
     /// Friendships that began (`true`) or ended since the first of them was submitted; of each
     /// friend what was last.

@@ -1,9 +1,9 @@
 //! When a commit is delayed, so that more jobs share it.
 //!
-//! A commit of ten jobs costs little more than one of five. But those whom a commit has answered
-//! come again while the next one is under way, so that ten clients are two groups of five that
-//! never meet. Waiting a moment for those just answered makes one group of them; where nobody comes
-//! it would only cost time, so that it is tried ever more rarely then.
+//! A commit of ten jobs costs little more than one of five. But clients that were just answered
+//! send their next requests while the next commit runs, so ten clients become two groups of five
+//! that never meet. A short delay before the commit makes one group of them. Where nobody comes the
+//! delay would only cost time, so it is tried ever more rarely.
 
 use std::time::Duration;
 
@@ -46,7 +46,7 @@ impl GroupCommit {
         Some((self.expected, WAIT_MAX.min(self.took / 2)))
     }
 
-    /// It was waited for so many more, of whom so many came.
+    /// The commit was delayed for `wanted` more jobs, and `came` of them came.
     pub(super) fn after_delay(&mut self, wanted: usize, came: usize) {
         self.misses = if came * 2 > wanted { 0 } else { (self.misses + 1).min(SKIP_MAX) };
         self.skip = (1 << self.misses) - 1;

@@ -86,8 +86,8 @@ pub struct Oracle {
     /// Pushes that the store has, or may have. Of an acked one the core may not have been able to
     /// submit the deletion, which nobody sees.
     stored: BTreeSet<u64>,
-    /// Pushes of requests by who asks whom, and those of them that no longer matter since the two
-    /// became friends.
+    /// Pushes of requests by asker and asked; and those of them that do not matter any more, since
+    /// the two became friends.
     requests: BTreeMap<(String, String), Vec<u64>>,
     moot: BTreeSet<u64>,
     /// Pushes of friend requests and answers of which the core does not know what became.

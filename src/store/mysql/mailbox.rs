@@ -1,5 +1,5 @@
-//! What waits for whom, by number and size: what the quotas are reckoned from. And how it is
-//! forgotten.
+//! How many pushes, of what size, wait for each receiver: the quotas are reckoned from it. And how
+//! it is forgotten.
 
 use super::rows::same;
 use super::values::{bytes, number, text};
