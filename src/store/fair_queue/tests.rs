@@ -180,6 +180,24 @@ fn what_a_user_sends_does_not_wait_for_those_who_try_to_log_in_as_that_user() {
 }
 
 #[test]
+fn credentials_that_are_checked_for_a_user_hold_up_neither_saves_to_them_nor_their_own_jobs() {
+    let mut bench = Bench::default();
+    for _ in 0..2_000 {
+        bench.submit(Job::Prove {
+            user: user("bob"),
+            credential: Credential::Token(Secret::new("bogus")),
+            now_ms: 0,
+            latest_ms: 1,
+        });
+    }
+    bench.take();
+    let (save, page) = (bench.submit(save("ann", "bob")), bench.submit(page("bob")));
+    let batch = bench.take();
+    let has = |job: u32| batch.iter().any(|(ticket, _)| *ticket == job);
+    assert!(has(save) && has(page), "both are in the next batch");
+}
+
+#[test]
 fn what_stands_before_a_job_in_its_users_order_is_done_first_and_soon() {
     let mut bench = Bench::default();
     let before: Vec<u32> = (0..1_024).map(|_| bench.submit(save("eve", "ann"))).collect();
