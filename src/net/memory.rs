@@ -120,8 +120,8 @@ impl<S: Stream> Hub<S> {
             holders.push(((rank, held), id, conn.known));
         }
         if strangers_bytes > all_bytes / 2 {
-            // Each holds little, and they fill the budget: a user with a backlog does not lose to
-            // them.
+            // Each holds little, and together they fill the budget: a user with a backlog does not
+            // lose to them.
             let strangers = holders.iter_mut().filter(|(_, _, known)| !known);
             strangers.for_each(|((rank, _), _, _)| *rank = Rank::Crowd);
         }

@@ -102,8 +102,7 @@ pub struct Oracle {
     befriended: BTreeSet<String>,
     /// Who is whose friend, by what the store has done.
     pub friends: BTreeSet<(String, String)>,
-    /// Pairs of whom the store has done what the core was told nothing of yet, not even that it
-    /// failed.
+    /// Pairs about whom the store has done a job whose outcome the core was not told yet.
     unsettled: BTreeSet<(String, String)>,
     /// Requests that are pending in the store, by who asks whom, with their pushes.
     pending: BTreeMap<(String, String), u64>,
