@@ -26,6 +26,27 @@ fn identity(_: &Metadata) -> Identity {
     (0, 0)
 }
 
+/// The file under this name; a link is not followed.
+///
+/// Linux is asked for the number alone. Where times are asked for, the kernel gives the file a finer
+/// time at its next write, so that each commit writes its inode as well: 5 to 8 % of the rate.
+#[cfg(target_os = "linux")]
+fn of_name(path: &Path) -> std::io::Result<Identity> {
+    use rustix::fs::{AtFlags, CWD, StatxFlags, makedev, statx};
+    let found = statx(CWD, path, AtFlags::SYMLINK_NOFOLLOW, StatxFlags::INO)?;
+    Ok((makedev(found.stx_dev_major, found.stx_dev_minor), found.stx_ino))
+}
+
+#[cfg(not(target_os = "linux"))]
+fn of_name(path: &Path) -> std::io::Result<Identity> {
+    path.symlink_metadata().map(|found| identity(&found))
+}
+
+/// The file that this name leads to.
+fn behind_link(path: &Path) -> std::io::Result<Identity> {
+    path.metadata().map(|found| identity(&found))
+}
+
 /// The names of the store's files, and what stood there when it was opened.
 #[derive(Debug)]
 pub(super) struct Place {
@@ -67,18 +88,18 @@ impl Place {
     pub(super) fn check(&mut self) -> Result<(), StoreError> {
         self.seen = None;
         // A link in its place is not the file.
-        let found = look(&self.path, Path::symlink_metadata)?;
+        let found = look(&self.path, of_name)?;
         if found != Some(self.file) {
             return Err(gone(&self.path, found.is_some()));
         }
         if let Some(link) = &self.link {
-            let found = look(link, Path::metadata)?;
+            let found = look(link, behind_link)?;
             if found != Some(self.file) {
                 return Err(gone(link, found.is_some()));
             }
         }
         for (path, known) in &mut self.beside {
-            let found = look(path, Path::symlink_metadata)?;
+            let found = look(path, of_name)?;
             if known.is_some() && found != *known {
                 return Err(gone(path, found.is_some()));
             }
@@ -100,9 +121,9 @@ impl Place {
     }
 }
 
-fn look(path: &Path, how: fn(&Path) -> std::io::Result<Metadata>) -> Result<Option<Identity>, StoreError> {
+fn look(path: &Path, how: fn(&Path) -> std::io::Result<Identity>) -> Result<Option<Identity>, StoreError> {
     match how(path) {
-        Ok(found) => Ok(Some(identity(&found))),
+        Ok(found) => Ok(Some(found)),
         Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => Ok(None),
         Err(error) => Err(StoreError::Unavailable(format!("its file {} cannot be looked at: {error}", path.display()))),
     }
