@@ -260,7 +260,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_start_says_why_in_one_sentence() {
+    fn a_failed_start_says_why_in_one_sentence() {
         let handle = start(config()).unwrap();
         let taken = Config { listen: handle.addr(), ..config() };
         let why = start(taken).unwrap_err().to_string();

@@ -223,7 +223,7 @@ fn length(random: &mut Random) -> usize {
 }
 
 #[test]
-fn what_tungstenite_writes_is_read_however_it_is_cut() {
+fn frames_of_tungstenite_are_read_however_they_are_cut() {
     for seed in 0..SEEDS / 4 {
         let mut random = Random::new(seed);
         let mut client = WebSocket::from_raw_socket(Wire::default(), Role::Client, None);
@@ -268,7 +268,7 @@ fn what_tungstenite_writes_is_read_however_it_is_cut() {
 }
 
 #[test]
-fn what_is_written_is_read_by_tungstenite() {
+fn tungstenite_reads_our_frames() {
     for seed in 0..SEEDS / 4 {
         let mut random = Random::new(seed);
         let mut out = Vec::new();

@@ -9,7 +9,7 @@ use serde_json::json;
 use std::time::Duration;
 
 #[test]
-fn what_is_no_json_object_is_bad_json_and_the_next_line_is_heard() {
+fn anything_but_a_json_object_is_bad_json_and_the_next_line_is_read() {
     let server = Server::start();
     let mut ann = server.user("ann");
     let bad = [

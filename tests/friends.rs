@@ -104,7 +104,7 @@ fn a_request_between_friends_is_answered_and_not_pushed() {
 }
 
 #[test]
-fn what_cannot_be_asked() {
+fn impossible_friend_requests_are_refused() {
     let server = Server::start();
     let (mut ann, mut bob) = (server.user("ann"), server.user("bob"));
     ann.send(&ann.friend("1", "r1", "ann", "nobody", ""));

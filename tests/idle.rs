@@ -36,7 +36,7 @@ fn the_silent_are_closed_logged_in_or_not() {
 }
 
 #[test]
-fn what_is_not_speaking_does_not_keep_a_connection() {
+fn requests_without_effect_do_not_keep_a_connection_open() {
     let server = server();
     let mut ann = server.user("ann");
     let start = Instant::now();

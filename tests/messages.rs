@@ -33,7 +33,7 @@ fn the_time_is_the_servers() {
 }
 
 #[test]
-fn what_is_not_acked_comes_again_unchanged_until_it_is() {
+fn an_unacked_push_comes_again_unchanged_until_it_is_acked() {
     let server = Server::tuned(|config| config.rules.resend_every_ms = 150);
     let (mut ann, mut bob) = server.friends("ann", "bob");
     ann.say("m", "bob", "again and again 🪿", "MS");

@@ -249,7 +249,7 @@ fn a_backlog_is_read_on_while_the_database_is_read_only_and_new_messages_to_who_
 }
 
 #[test]
-fn what_is_larger_than_the_database_takes_is_told_so_and_not_tried_again() {
+fn a_push_larger_than_the_database_takes_is_reported_and_not_tried_again() {
     let Some(database) = MariaDb::start() else { return };
     database.set_max_allowed_packet(32 * 1024);
     let mut config = config(database.url());
@@ -332,7 +332,7 @@ fn speak_until_taken(client: &mut Client, id: &str) {
 }
 
 #[test]
-fn what_was_sent_and_not_acked_is_in_the_database_after_any_close() {
+fn unacked_pushes_are_in_the_database_after_any_close() {
     let Some(database) = MariaDb::start() else { return };
     let mut config = config(database.url());
     // Nothing is saved for being late: the close does it.

@@ -202,7 +202,7 @@ fn a_database_that_comes_later_is_used_and_until_then_clients_are_refused() {
 }
 
 #[test]
-fn what_waiting_does_not_mend_is_refused_at_once() {
+fn errors_that_waiting_does_not_mend_are_refused_at_once() {
     let Some(database) = MariaDb::start() else { return };
     let url = database.url();
     refused(&url.replace(":secret@", ":wrong@"), "Access denied");

@@ -203,7 +203,7 @@ fn a_push_is_forgotten_by_receiver_and_number() {
 }
 
 #[test]
-fn what_is_rolled_back_never_was() {
+fn a_rollback_leaves_nothing_behind() {
     on_each(|store| {
         sign_up(store, &["ann", "bob", "cy"]);
         save(store, &[message(1, "bob", "ann", "kept")]);

@@ -145,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_reserved_counts_and_leaves_no_trace_when_it_did_not_happen() {
+    fn a_reservation_counts_and_leaves_no_trace_if_it_comes_to_nothing() {
         let mut throttle = Throttle::default();
         for _ in 0..3 {
             assert!(throttle.is_open(1, 0, PACE));

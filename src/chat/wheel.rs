@@ -336,7 +336,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_overdue_fires_at_the_next_tick() {
+    fn an_overdue_timer_fires_at_the_next_tick() {
         let mut wheel = Wheel::new();
         assert!(wheel.pop(1_000).is_none());
         wheel.insert(10, 'a');

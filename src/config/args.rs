@@ -263,7 +263,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_is_one_sentence_that_names_it() {
+    fn an_error_is_one_sentence_that_names_the_argument() {
         for (args, words) in [
             (&["--nope"][..], &["--nope", "--help"][..]),
             (&["--stroe", "memory:"], &["--stroe", "did you mean --store?"]),

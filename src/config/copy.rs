@@ -131,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_is_one_sentence_without_a_password() {
+    fn an_error_is_one_sentence_without_a_password() {
         for (args, words) in [
             (&["copy"][..], &["--from URL", "HONGYAN_FROM"][..]),
             (&["copy", "--from", "sqlite:a"], &["--to URL", "HONGYAN_TO"]),

@@ -135,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn what_kubernetes_sets_is_left_alone() {
+    fn variables_set_by_kubernetes_are_ignored() {
         for (name, value) in [
             ("HONGYAN_SERVICE_HOST", "10.0.0.1"),
             ("HONGYAN_SERVICE_PORT", "1102"),

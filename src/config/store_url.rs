@@ -142,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_none_is_refused_without_its_password() {
+    fn a_bad_store_url_is_refused_without_its_password() {
         for bad in [
             "",
             "sqlite:",

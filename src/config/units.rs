@@ -89,7 +89,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_none_is_refused() {
+    fn malformed_values_are_refused() {
         for bad in ["", "s", "-1s", "1", "1d", "1.5s", "1 s", "99999999999999999999s", "9999999999999999999h", "+1s"] {
             assert!(parse_duration_ms(bad).is_err(), "{bad}");
         }

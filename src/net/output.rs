@@ -326,7 +326,7 @@ mod tests {
     }
 
     #[test]
-    fn what_it_holds_is_counted_by_capacity_and_given_back() {
+    fn buffers_are_counted_by_capacity_and_given_back() {
         let mut spare = Spare::default();
         let mut outputs: Vec<Output> = (0..5).map(|_| Output::default()).collect();
         for (number, output) in outputs.iter_mut().enumerate() {

@@ -312,7 +312,7 @@ mod tests {
     }
 
     #[test]
-    fn whatever_is_unusual_is_left_to_the_other() {
+    fn unusual_envelopes_are_left_to_the_full_parser() {
         for odd in [
             "",
             "{}",
@@ -341,7 +341,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_read_here_is_what_the_other_reads_whatever_is_done_to_it() {
+    fn the_fast_path_reads_mutated_envelopes_as_the_full_parser_does() {
         let seeds = [
             r#"{"CONTENT":"{\"messageId\":\"m1\",\"sender\":\"ann\",\"receiver\":\"bob\",\"content\":\"hi 雁 {}[]:,\"}","TYPE":"4"}"#,
             r#"{"MID":"x","CONTENT":{"messageId":"m1","sender":"ann","receiver":"bob","content":"hi"},"TYPE":"4"}"#,

@@ -187,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn what_an_upgrade_may_lack() {
+    fn an_incomplete_upgrade_is_refused() {
         let without = |from: &str, to: &str| read_head(UPGRADE.replace(from, to).as_bytes());
         assert_eq!(without("Version: 13", "Version: 8"), Head::Bad(Refusal::UpgradeRequired));
         assert_eq!(without("dGhlIHNhbXBsZSBub25jZQ==", "c2hvcnQ="), Head::Bad(Refusal::BadRequest));

@@ -383,7 +383,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_object_is_bad_to_the_end_of_its_line() {
+    fn anything_but_an_object_is_bad_to_the_end_of_its_line() {
         expect("hello {\"a\":1}\n{\"b\":2}\n", &["BAD", "{\"b\":2}"]);
         expect("[1,2]\n\n\"x\"\n{}\n", &["BAD", "BAD", "{}"]);
     }

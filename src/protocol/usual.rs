@@ -137,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn how_large_it_is_written_is_known_before() {
+    fn the_written_size_of_a_push_is_known_before_writing() {
         let contents = ["", "tianjia", "\"\\", "\u{1}\u{2}\n\t\r", "雁\u{1f}x", "\u{8}\u{c}"];
         for (content, kind) in
             contents.iter().flat_map(|text| [PushKind::Message, PushKind::FriendAccept].map(|k| (text, k)))
@@ -154,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn what_has_to_be_escaped_is_whatever_text_holds_it() {
+    fn every_text_of_a_push_is_escaped() {
         let texts = ["a", "b", "c", "d"];
         for (place, odd) in (0..4).flat_map(|place| ["\"", "\\", "\u{1}", "\\\"\n", "雁\""].map(|odd| (place, odd))) {
             let mut texts = texts.map(str::to_owned);

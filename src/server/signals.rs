@@ -44,7 +44,7 @@ mod tests {
 
     #[test]
     #[cfg(target_os = "linux")]
-    fn what_the_process_ignores_is_known() {
+    fn ignored_signals_are_recognised() {
         // The standard library ignores it in every program of ours.
         assert!(is_ignored(signal_hook::consts::SIGPIPE));
         assert!(!is_ignored(SIGTERM));

@@ -75,7 +75,7 @@ mod tests {
     }
 
     #[test]
-    fn where_nobody_comes_it_is_tried_ever_more_rarely() {
+    fn the_delay_is_tried_more_rarely_if_no_job_comes() {
         let mut group_commit = GroupCommit::default();
         let mut waits = Vec::new();
         for chance in 0..1_000 {

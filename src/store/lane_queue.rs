@@ -137,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_sent_comes_out_in_its_order() {
+    fn jobs_come_out_in_the_order_in_which_they_were_sent() {
         let (sender, mut receiver) = lane_queue();
         sender.send(&mut jobs(0..3)).unwrap();
         sender.send(&mut jobs(3..4)).unwrap();

@@ -316,7 +316,7 @@ mod tests {
     }
 
     #[test]
-    fn whatever_may_be_configured_can_be_verified() {
+    fn every_configurable_hash_can_be_verified() {
         let stored = |memory_kib: u32, passes: u32| {
             Secret::new(&format!("$argon2id$v=19$m={memory_kib},t={passes},p=1$c2FsdHNhbHQ$aGFzaGhhc2hoYXNoaGFzaA"))
         };
@@ -327,7 +327,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_hash_is_an_error_and_never_fits() {
+    fn a_malformed_hash_is_an_error_and_never_matches() {
         let mut hasher = Hasher::new(8, 1).unwrap();
         for stored in [
             "",

@@ -113,7 +113,7 @@ fn name(path: &str) -> Name {
 }
 
 #[test]
-fn what_must_not_be_is_found_wherever_it_stands() {
+fn planted_violations_are_found_wherever_they_are() {
     let module = name("chat::list");
     for (planted, line) in [
         ("use crate::net::Hub;", 1),

@@ -133,7 +133,7 @@ fn a_file_is_copied_whole_and_not_changed() {
 }
 
 #[test]
-fn what_waited_is_delivered_from_the_copy_and_passwords_fit() {
+fn waiting_pushes_are_delivered_from_the_copy_and_passwords_still_match() {
     let folder = Folder::new();
     let serving =
         |name: &str| Server::with(hongyan::config::Config { store: StoreUrl::Sqlite(folder.path(name)), ..config() });

@@ -7,7 +7,7 @@ use crate::sim::say::Say;
 const NOTHING: [&str; 0] = [];
 
 #[test]
-fn what_one_user_asked_is_answered_before_another_logs_in_on_the_connection() {
+fn requests_of_one_user_are_answered_before_another_logs_in_on_the_connection() {
     let (mut w, ann, bob) = ann_and_bob();
     w.hang_up(ann);
     w.store.takes(50);

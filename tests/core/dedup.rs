@@ -199,7 +199,7 @@ fn one_message_waits_for_its_answer_in_a_bounded_number_of_places() {
 }
 
 #[test]
-fn what_a_sender_who_comes_back_says_again_is_known_even_if_it_was_not_safe_when_they_went() {
+fn a_returning_senders_duplicates_are_known_even_if_they_were_not_durable_before() {
     let (mut w, ann, mut bob) = ann_and_bob();
     (0..100).for_each(|n| w.message(bob, &format!("m{n}"), "ann"));
     (0..90).for_each(|n| w.ack(ann, &format!("m{n}")));
@@ -225,7 +225,7 @@ fn what_a_sender_who_comes_back_says_again_is_known_even_if_it_was_not_safe_when
 }
 
 #[test]
-fn what_all_who_are_offline_sent_is_bounded_in_bytes_and_the_longest_offline_are_forgotten() {
+fn dedup_windows_of_offline_senders_are_bounded_and_the_oldest_go_first() {
     let (mut w, ann, bob) = ann_and_bob_by(Rules { dedup_bytes_max: 1_500, ..crate::rules() });
     let cid = w.online("cid");
     for (conn, of) in [(bob, "b"), (cid, "c")] {
@@ -244,7 +244,7 @@ fn what_all_who_are_offline_sent_is_bounded_in_bytes_and_the_longest_offline_are
 }
 
 #[test]
-fn what_an_absent_sender_said_is_forgotten_only_when_that_is_asked_for() {
+fn the_dedup_window_of_an_absent_sender_is_dropped_only_on_demand() {
     let (mut w, ann, bob) = ann_and_bob();
     w.message(bob, "m", "ann");
     w.ack(ann, "m");

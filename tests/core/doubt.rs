@@ -102,7 +102,7 @@ fn a_user_who_takes_over_while_a_friendship_is_in_doubt_is_a_friend_when_it_is_s
 }
 
 #[test]
-fn what_the_store_refuses_after_it_may_have_done_it_is_read_back() {
+fn a_refusal_after_an_unknown_outcome_is_read_back() {
     let (mut w, ann, bob) = ann_and_bob();
     let mut tries = 0;
     w.store.plan(move |job| {
@@ -166,7 +166,7 @@ fn when_too_many_are_in_doubt_the_friends_of_those_online_are_read_anew() {
 }
 
 #[test]
-fn what_comes_into_doubt_while_friends_are_read_is_read_once_more() {
+fn a_friendship_that_comes_into_doubt_while_friends_are_read_is_read_once_more() {
     let (mut w, ann, bob) = ann_asks_bob_by(Rules { undecided_max: 1, ..crate::rules() });
     w.store.model.add_account("cid", "cid");
     let cid = w.online("cid");

@@ -262,7 +262,7 @@ fn while_the_store_fails_at_once_a_late_ack_still_gives_ms_and_a_missing_one_mf_
 }
 
 #[test]
-fn what_the_store_will_never_take_is_told_so_at_once_and_not_tried_again() {
+fn a_push_that_the_store_never_takes_is_refused_at_once_and_not_tried_again() {
     for fate in [Fate::Refuse, Fate::TooLarge] {
         let (mut w, ann, bob) = ann_and_bob();
         w.store.fate(fate, |job| saves(job) || friendships(job) || matches!(job, Job::CreateAccount { .. }));
@@ -289,7 +289,7 @@ fn what_the_store_will_never_take_is_told_so_at_once_and_not_tried_again() {
 }
 
 #[test]
-fn what_is_stored_and_damaged_is_no_wrong_password() {
+fn a_damaged_stored_hash_is_not_a_wrong_password() {
     let (mut w, _, bob) = ann_and_bob();
     let new = w.open();
     let verifies: fn(&Job) -> bool = |job| matches!(job, Job::Verify { .. });

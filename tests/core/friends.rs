@@ -68,7 +68,7 @@ fn a_reject_frees_the_id_and_makes_no_friends() {
 }
 
 #[test]
-fn what_is_no_request_of_theirs_is_refused() {
+fn impossible_friendship_operations_are_refused() {
     let (mut w, ann, bob) = strangers();
     w.friend(ann, Request, "f1", "ann");
     w.friend(ann, Request, "f2", "nobody");
@@ -124,7 +124,7 @@ fn requests_that_cross_are_two_and_accepting_one_ends_both() {
 }
 
 #[test]
-fn what_concerns_one_pair_is_done_one_after_the_other() {
+fn operations_of_one_pair_are_done_one_after_the_other() {
     let (mut w, ann, bob) = strangers();
     w.store.takes(50);
     w.friend(ann, Request, "f1", "bob");
@@ -256,7 +256,7 @@ fn the_asker_can_withdraw() {
 }
 
 #[test]
-fn what_was_withdrawn_is_not_there_at_the_next_log_in() {
+fn a_withdrawn_request_is_gone_at_the_next_log_in() {
     let (mut w, ann, bob) = strangers();
     w.hang_up(bob);
     w.friend(ann, Request, "f1", "bob");

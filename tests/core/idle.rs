@@ -163,7 +163,7 @@ fn nobody_is_judged_before_everything_that_came_by_then_was_heard() {
 }
 
 #[test]
-fn what_was_pushed_and_not_acked_is_in_the_store_when_its_user_fell_silent() {
+fn unacked_pushes_to_a_silent_user_are_in_the_store() {
     let (mut w, ann, bob) = ann_and_bob();
     w.run_until(119_000);
     w.heartbeat(bob);

@@ -205,7 +205,7 @@ fn messages_that_wait_for_an_ack_count_as_what_they_may_need() {
 }
 
 #[test]
-fn what_the_store_fails_at_counts_until_it_is_answered() {
+fn a_failed_save_counts_as_in_flight_until_it_is_answered() {
     let (mut w, _, bob) = ann_and_bob_by(Rules { jobs_per_connection_max: 10, ..crate::rules() });
     w.store.fate(crate::sim::lanes::Fate::Fail, saves);
     (0..30).for_each(|n| w.say(bob, message("bob", "ann", n, 10)));

@@ -51,7 +51,7 @@ fn readable_requests_with_errors_only_get_their_errors() {
 }
 
 #[test]
-fn what_is_not_understood_before_log_in() {
+fn malformed_requests_before_log_in_are_answered_by_kind() {
     let mut w = World::new(crate::rules());
     let conn = w.open();
     let say = |w: &mut World, verb, code| {
@@ -137,7 +137,7 @@ fn when_too_many_jobs_are_in_flight_requests_are_refused_and_nothing_promised_is
 }
 
 #[test]
-fn what_waits_for_the_store_is_bounded_in_bytes_and_who_needs_none_is_not_disturbed() {
+fn waiting_jobs_are_bounded_in_bytes_and_requests_without_a_job_go_on() {
     let (mut w, ann, bob) = ann_and_bob_by(Rules { jobs_bytes_max: 500, ..crate::rules() });
     w.hang_up(ann);
     w.store.hang(any);
@@ -241,7 +241,7 @@ fn so_many_friend_requests_of_one_user_and_to_one_user_are_pending() {
 }
 
 #[test]
-fn what_waits_for_its_turn_with_friends_is_bounded_in_bytes() {
+fn waiting_friendship_operations_are_bounded_in_bytes() {
     use hongyan::protocol::request::FriendVerb::Request;
     let mut w = World::of_friends(crate::rules(), &["ann"]);
     let others: Vec<String> = (0..24).map(|n| format!("other{n}")).collect();
@@ -295,7 +295,7 @@ fn so_many_friends_of_one_user() {
 }
 
 #[test]
-fn what_was_answered_behind_a_request_that_waits_takes_no_memory() {
+fn requests_answered_behind_a_pending_one_hold_no_memory() {
     let (mut w, ann, _bob) = ann_and_bob();
     w.store.plan(|job| {
         let takes_ms = if matches!(job, Job::Verify { .. }) { 9_000 } else { 1 };

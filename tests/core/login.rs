@@ -243,7 +243,7 @@ fn of_a_friendship_that_begins_and_ends_during_log_ins_the_last_counts() {
 }
 
 #[test]
-fn what_comes_while_a_password_turns_out_to_be_wrong_is_kept() {
+fn messages_are_kept_while_a_wrong_password_is_checked() {
     let mut w = World::of_friends(crate::rules(), &["ann", "bob"]);
     let bob = w.online("bob");
     w.store.takes(50);

@@ -81,7 +81,7 @@ fn the_bytes_of_a_list_are_bounded_too() {
 }
 
 #[test]
-fn what_is_taken_while_the_first_page_is_on_its_way_comes_behind_it() {
+fn messages_taken_while_the_first_page_is_read_come_after_it() {
     for count in [1, 4, 9] {
         let (mut w, ann, bob) = ann_and_bob_by(small());
         w.hang_up(ann);
@@ -117,7 +117,7 @@ fn the_same_when_nothing_was_stored_before() {
 }
 
 #[test]
-fn what_is_taken_while_a_later_page_is_on_its_way_comes_behind_it() {
+fn messages_taken_while_a_later_page_is_read_come_after_it() {
     for count in [1, 4, 9] {
         let (mut w, ann, bob) = ann_and_bob_by(small());
         send(&mut w, bob, 0..6);
@@ -352,7 +352,7 @@ fn deletions_that_fail_are_tried_again_a_part_at_a_time() {
 }
 
 #[test]
-fn what_waits_on_a_list_for_speed_only_is_let_go_of_when_memory_is_short_and_read_again() {
+fn stored_pushes_leave_the_list_when_memory_is_short_and_are_read_again() {
     let (mut w, ann, bob) = ann_and_bob_by(Rules { outstanding_max: 2, ..crate::rules() });
     send(&mut w, bob, 0..30);
     w.run_for(100);
@@ -371,7 +371,7 @@ fn what_waits_on_a_list_for_speed_only_is_let_go_of_when_memory_is_short_and_rea
 }
 
 #[test]
-fn what_is_not_in_the_store_stays_on_its_list_however_short_memory_is() {
+fn pushes_that_are_not_stored_stay_on_the_list_however_short_memory_is() {
     let (mut w, ann, bob) = ann_and_bob_by(Rules { outstanding_max: 2, ..crate::rules() });
     w.store.fate(Fate::Fail, saves);
     send(&mut w, bob, 0..10);

@@ -123,7 +123,7 @@ fn a_request_that_comes_off_the_list_lets_go_what_waited_for_its_id() {
 }
 
 #[test]
-fn what_is_saved_late_is_not_passed_over_by_the_page_of_a_second_log_in() {
+fn the_page_of_a_second_log_in_does_not_skip_a_late_save() {
     let (mut w, ann, bob) = ann_and_bob();
     w.hang_up(ann);
     // Two log-ins: the first one comes to nothing; the second one's page is read when of what was
@@ -268,7 +268,7 @@ fn a_friendship_whose_end_was_lost_on_the_way_has_ended() {
 }
 
 #[test]
-fn what_the_store_refuses_is_given_up_at_once() {
+fn a_friendship_operation_that_the_store_refuses_is_given_up_at_once() {
     let (mut w, ann, bob) = ann_and_bob();
     w.store.fate(Fate::Refuse, friendships);
     w.friend(ann, FriendVerb::Delete, "f1", "bob");

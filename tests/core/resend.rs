@@ -150,7 +150,7 @@ fn outstanding_bytes_are_bounded_but_a_large_one_alone_is_sent() {
 }
 
 #[test]
-fn what_is_pushed_carries_the_servers_time_of_its_taking() {
+fn a_push_carries_the_time_at_which_the_server_took_it() {
     let (mut w, ann, bob) = ann_and_bob();
     let taken_ms = crate::sim::world::EPOCH_MS + w.now_ms;
     w.message(bob, "m1", "ann");

@@ -5,7 +5,7 @@ use crate::sim::lanes::Fate;
 use crate::sim::say::Say;
 
 #[test]
-fn what_commits_is_promised_and_everybody_is_told_once() {
+fn at_a_stop_commits_are_promised_and_every_client_is_told_once() {
     let (mut w, ann, bob) = ann_and_bob();
     let stranger = w.open();
     w.store.takes(50);

@@ -249,7 +249,7 @@ fn many_addresses_shut_out_neither_trusted_ones_nor_tokens_nor_loopback() {
 }
 
 #[test]
-fn what_one_address_is_refused_does_not_use_up_the_budget_of_the_user() {
+fn refusals_to_one_address_do_not_use_up_the_budget_of_the_user() {
     let rules = Rules {
         wrong_passwords_per_user_max: 5,
         wrong_passwords_per_user_and_address_max: 3,

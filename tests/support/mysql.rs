@@ -104,7 +104,7 @@ fn two_that_start_at_once_make_one_database_and_one_server() {
 }
 
 #[test]
-fn what_is_none_of_ours_or_newer_is_refused() {
+fn a_foreign_or_newer_database_is_refused() {
     let Some(mut database) = Database::new() else { return };
     database.admin.query_drop("CREATE TABLE accounts (a INT)").unwrap();
     let why = refusal(&database.server());

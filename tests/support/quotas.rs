@@ -30,7 +30,7 @@ fn row(push: &Push) -> Row {
 }
 
 #[test]
-fn what_waits_is_told_with_its_size_in_bytes() {
+fn the_size_of_waiting_pushes_is_given_in_bytes() {
     on_each(|store| {
         let long = "鸿".repeat(50_000);
         let mut all = vec![
@@ -73,7 +73,7 @@ fn many_mailboxes_are_read_at_once() {
 }
 
 #[test]
-fn what_saving_would_say_is_found_without_saving() {
+fn the_result_of_a_save_can_be_found_without_saving() {
     on_each(|store| {
         save(store, &[message(1, "bob", "ann", "m"), push(2, PushKind::FriendReject, "bob", "ann", "r", "")]);
         let asked = [

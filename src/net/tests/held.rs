@@ -127,7 +127,7 @@ fn full_of_pushes(world: &mut World) -> (Client, Client) {
 }
 
 #[test]
-fn what_a_friend_sends_holds_nothing_up() {
+fn messages_of_a_friend_hold_nothing_up() {
     let mut world = World::new(44, 0);
     let (ann, _bob) = full_of_pushes(&mut world);
     for n in 0..500 {

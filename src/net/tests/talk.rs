@@ -76,7 +76,7 @@ fn a_line_without_an_end_is_ended_by_the_end() {
 }
 
 #[test]
-fn what_is_held_back_is_neither_read_nor_lost() {
+fn held_input_is_neither_read_nor_lost() {
     let mut world = World::new(9, 0);
     let ann = world.connect();
     world.store_answers = false;

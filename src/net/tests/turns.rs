@@ -71,7 +71,7 @@ fn those_who_never_stop_get_equal_shares_whatever_they_say() {
 }
 
 #[test]
-fn what_is_cut_by_the_quantum_goes_on_where_it_was_and_in_its_order() {
+fn input_cut_by_the_quantum_continues_where_it_stopped_and_in_order() {
     let mut world = World::new(33, 0);
     let clients: Vec<_> = (0..100).map(|_| world.connect()).collect();
     for (place, client) in clients.iter().enumerate() {
@@ -132,7 +132,7 @@ fn a_client_that_is_being_closed_and_sends_on_does_not_keep_the_others_waiting()
 
 /// Output that comes and goes leaves one entry behind, not one for each time.
 #[test]
-fn whose_output_comes_and_goes_is_watched_once() {
+fn a_connection_whose_output_comes_and_goes_is_watched_once() {
     let mut world = World::new(35, 0);
     let ann = world.connect();
     ann.send(login("ann"));

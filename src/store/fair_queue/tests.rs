@@ -162,7 +162,7 @@ fn while_newcomers_come_a_batch_takes_what_was_measured_to_be_quick() {
 }
 
 #[test]
-fn what_a_user_sends_does_not_wait_for_those_who_try_to_log_in_as_that_user() {
+fn requests_of_a_user_do_not_wait_for_attempts_to_log_in_as_that_user() {
     let log_in = || Job::LogIn {
         user: user("dee"),
         credential: Credential::Password(Secret::new("guess")),
@@ -198,7 +198,7 @@ fn credentials_that_are_checked_for_a_user_hold_up_neither_saves_to_them_nor_the
 }
 
 #[test]
-fn what_stands_before_a_job_in_its_users_order_is_done_first_and_soon() {
+fn earlier_jobs_about_the_same_user_are_done_first_and_soon() {
     let mut bench = Bench::default();
     let before: Vec<u32> = (0..1_024).map(|_| bench.submit(save("eve", "ann"))).collect();
     (0..10_000).for_each(|_| _ = bench.submit(token("mallory")));

@@ -252,7 +252,7 @@ fn seqs(outcome: &Outcome) -> (Vec<u64>, bool) {
 }
 
 #[test]
-fn what_waits_is_one_transaction_one_statement_and_one_wake_and_is_answered_after_the_commit() {
+fn waiting_jobs_share_one_transaction_statement_and_wake_and_are_answered_after_the_commit() {
     let mut bench = Bench::new();
     let script = Arc::clone(&bench.script);
     let gate = script.gate.lock().unwrap();
@@ -405,7 +405,7 @@ fn a_deadlock_is_tried_again() {
 }
 
 #[test]
-fn what_is_in_somebodys_way_fails_alone() {
+fn a_row_that_blocks_others_fails_alone() {
     let mut bench = Bench::new();
     let gate = Arc::clone(&bench.script);
     let held = gate.gate.lock().unwrap();

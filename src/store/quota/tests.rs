@@ -68,7 +68,7 @@ fn a_pair_and_a_receiver_have_so_many_and_so_large_and_no_more() {
 }
 
 #[test]
-fn what_depends_on_others_of_its_round_is_put_off_with_what_follows_it() {
+fn a_push_that_depends_on_its_round_is_put_off_with_all_that_follow() {
     let mut boxes = boxes(quotas((2, NO_BYTES_MAX), (2, NO_BYTES_MAX)), "ann");
     boxes.begin();
     boxes.next_round();
@@ -83,7 +83,7 @@ fn what_depends_on_others_of_its_round_is_put_off_with_what_follows_it() {
 }
 
 #[test]
-fn what_is_rolled_back_never_counted_and_what_is_not_known_is_counted_again() {
+fn a_rollback_is_not_counted_and_an_unknown_outcome_is_counted_again() {
     let mut boxes = boxes(quotas((9, NO_BYTES_MAX), (9, NO_BYTES_MAX)), "ann");
     boxes.begin();
     boxes.added(&message(1, "bob", "ann"));
@@ -334,7 +334,7 @@ fn jobs(dice: &AtomicU64, next_seq: &mut u64, said: &mut Vec<Push>) -> Vec<Job> 
 }
 
 #[test]
-fn what_a_worker_knows_is_what_its_store_has_whatever_fails_in_between() {
+fn the_counts_of_a_worker_match_its_store_whatever_fails_in_between() {
     let (mut fulls, mut known) = (0, 0);
     for seed in 1..=40_u64 {
         let (mut tables, dice) = (MemoryStore::default(), Arc::new(AtomicU64::new(seed * 7_919)));
@@ -399,7 +399,7 @@ fn save(push: Push) -> Job {
 }
 
 #[test]
-fn what_is_in_the_store_already_is_found_there_also_when_it_is_full() {
+fn stored_pushes_are_found_in_a_full_mailbox() {
     let mut batch = calm(quotas((4, NO_BYTES_MAX), (4, NO_BYTES_MAX)), 3);
     let again = push(9, PushKind::Message, "bob", "ann", "m00002", 5);
     let outcomes = batch.run(&[

@@ -53,7 +53,7 @@ fn while_somebody_holds_the_store_reads_are_done_in_between_and_writes_fail_soon
 }
 
 #[test]
-fn what_is_too_large_is_told_so_and_harms_nobody_beside_it() {
+fn a_row_that_is_too_large_is_reported_and_harms_no_other() {
     let mut bench = Bench::new();
     let content = |seq: u64| if seq.is_multiple_of(3) { "larger than a packet" } else { "good" };
     for row_bytes_max in [0, save(10, "good").push_bytes()] {
