@@ -15,7 +15,7 @@ use std::time::Duration;
 
 /// Lines that may wait for the writer.
 const LINES_MAX: usize = 1_024;
-/// How long the end of the process waits for the writer.
+/// The time for which the end of the process waits for the writer.
 const FINISH_WAIT: Duration = Duration::from_secs(1);
 
 #[derive(Debug)]
@@ -87,7 +87,7 @@ impl Write for Stderr {
     }
 }
 
-/// What a panic says goes the same way: the standard library would wait for stderr.
+/// Sends the text of a panic the same way: the standard library would wait for stderr.
 pub fn say_panics_on(stderr: Stderr) {
     std::panic::set_hook(Box::new(move |info| {
         let thread = thread::current();
@@ -140,7 +140,7 @@ fn write_lines(mut sink: impl Write, waiting: &Receiver<Item>, lost: &AtomicU64)
     }
 }
 
-/// What simplelog writes into, piece by piece; passes whole lines on without ever waiting.
+/// The target that simplelog writes into, piece by piece. It passes whole lines on and never waits.
 struct LineSender {
     stderr: Stderr,
     line: Vec<u8>,

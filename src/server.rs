@@ -49,7 +49,7 @@ pub struct Handle {
 }
 
 impl Handle {
-    /// Where it listens.
+    /// The address on which it listens.
     #[must_use]
     pub fn addr(&self) -> SocketAddr {
         self.addr
@@ -199,7 +199,7 @@ fn launch(config: Config, mut signals: Option<Signals>, files: Limit) -> Result<
     Ok(Some(Handle { addr, stop, waker, thread: Some(thread) }))
 }
 
-/// What the system says, without its error number where the cause is a usual one.
+/// The text of a system error, without its number where the cause is a usual one.
 fn plain(error: &io::Error) -> String {
     match error.kind() {
         io::ErrorKind::AddrInUse => "the address is in use".to_owned(),

@@ -29,7 +29,7 @@ pub struct Now {
 pub struct ConnId {
     /// The place in the shell's slab.
     pub slot: u32,
-    /// How many connections had the place before.
+    /// The number of connections that had the slot before.
     pub generation: u32,
 }
 
@@ -44,25 +44,25 @@ pub struct AddressKey(pub NonZeroU32);
 pub struct Ticket {
     /// The place in the core's table of jobs in flight.
     pub slot: u32,
-    /// How many jobs had the place before.
+    /// The number of jobs that had the slot before.
     pub generation: u32,
 }
 
-/// What happens to the core.
+/// An event that the core is told.
 #[derive(Debug)]
 pub enum Event<'a> {
     /// A client connected. Its `ConnId` was never used before.
     Opened {
         /// The new connection.
         conn: ConnId,
-        /// Where it comes from; `None` for loopback, to which limits per address do not apply.
+        /// Its address; `None` for loopback, to which limits per address do not apply.
         address_key: Option<AddressKey>,
     },
     /// One envelope came in, or something that is none.
     Input {
         /// From this connection.
         conn: ConnId,
-        /// What it says.
+        /// Its content.
         input: Result<Request<'a>, BadInput>,
     },
     /// A WebSocket ping came in. The wire answers it; the core only notes that the client spoke.
@@ -81,7 +81,7 @@ pub enum Event<'a> {
         /// This connection.
         conn: ConnId,
     },
-    /// What waited has been written.
+    /// The waiting output has been written.
     Flushed {
         /// This connection.
         conn: ConnId,
@@ -96,7 +96,7 @@ pub enum Event<'a> {
     Finished {
         /// The job.
         ticket: Ticket,
-        /// What became of it.
+        /// Its outcome.
         outcome: Outcome,
     },
     /// Time has passed: [`Chat::next_deadline`](super::Chat::next_deadline) was reached.
@@ -112,8 +112,8 @@ pub enum Event<'a> {
     ReleaseMemory {
         /// About so much.
         bytes: usize,
-        /// What absent senders said of late is to be forgotten as well: a message said again may
-        /// then be delivered again.
+        /// Drop the dedup windows of absent senders as well: a message that is sent again may then
+        /// be delivered again.
         windows: bool,
     },
     /// The server is to stop: tell everybody, make durable what was taken, then say
@@ -121,7 +121,7 @@ pub enum Event<'a> {
     ShutDown,
 }
 
-/// What the shell must do.
+/// An action that the shell must do.
 #[derive(Debug)]
 pub enum Action {
     /// Write this frame to the connection. If it is gone, drop it.
@@ -132,7 +132,7 @@ pub enum Action {
         form: ContentForm,
         /// The request's id.
         id: ReplyId,
-        /// What it says.
+        /// Its content.
         reply: Reply,
     },
     /// Write these two frames to the connection, the one directly behind the other and with nothing
@@ -200,7 +200,7 @@ pub enum Action {
     },
     /// Do this job and come back with [`Event::Finished`], exactly once, however long it takes.
     Submit {
-        /// What to come back with.
+        /// The ticket to come back with.
         ticket: Ticket,
         /// The job.
         job: Job,
@@ -229,9 +229,9 @@ pub enum CloseReason {
     ShuttingDown,
 }
 
-/// How much longer than its lifetime a resume token may seem to last: the clock of a host that
-/// starts is often wrong by a time zone. One that seems to last even longer was made when the clock
-/// was wrong, or is looked at when it is: until that is over it may not be used.
+/// The time beyond its lifetime for which a resume token may seem to last: the clock of a host that
+/// starts is often wrong by a time zone. If a token seems to last even longer, the clock was wrong
+/// when it was made, or is wrong now: until that is over it may not be used.
 pub const TOKEN_SLACK_MS: u64 = 24 * 3_600_000;
 
 /// Blocking work, done by the store's workers. Jobs that name the same user in their data lane are
@@ -249,31 +249,31 @@ pub enum Job {
     CreateAccount {
         /// Everything but the password.
         profile: Box<Profile>,
-        /// What `Hash` made of the password.
+        /// The result of `Hash` for the password.
         password_hash: Secret,
     },
     /// Data lane of the user: if the credential is good, their friends and the first page of what
     /// waits for them, all in one go. → [`Outcome::Loaded`] or [`Outcome::Unproven`]
     LogIn {
-        /// Who wants to log in.
+        /// The user to log in as.
         user: UserName,
-        /// What they say to prove it.
+        /// Their credential.
         credential: Credential,
         /// The time, in ms since the epoch: tokens expire.
         now_ms: u64,
         /// A token that would expire later was made when a clock was wrong.
         latest_ms: u64,
-        /// How many pushes at most.
+        /// The largest number of pushes.
         pushes_max: u32,
-        /// And how large together, in bytes; the one that goes beyond is the last.
+        /// And their largest size together, in bytes; the one that goes beyond is the last.
         bytes_max: usize,
     },
     /// Data lane of the user: the same, without reading anything. → [`Outcome::Proven`] or
     /// [`Outcome::Unproven`]
     Prove {
-        /// Who wants to log in.
+        /// The user to log in as.
         user: UserName,
-        /// What proves it.
+        /// Their credential.
         credential: Credential,
         /// The time, in ms since the epoch: tokens expire.
         now_ms: u64,
@@ -283,20 +283,20 @@ pub enum Job {
     /// Auth lane: does the password fit? With no hash to compare (an unknown user) it costs the
     /// same time and does not fit. → [`Outcome::Verified`]
     Verify {
-        /// Who wants to log in.
+        /// The user to log in as.
         user: UserName,
         /// The password that they gave.
         secret: Secret,
-        /// What the store keeps.
+        /// The hash in the store.
         password_hash: Option<Secret>,
     },
     /// Data lane of the user: the same, of whom it is proven already. → [`Outcome::Loaded`]
     Load {
-        /// Who logs in.
+        /// The user who logs in.
         user: UserName,
-        /// How many pushes at most.
+        /// The largest number of pushes.
         pushes_max: u32,
-        /// And how large together, in bytes; the one that goes beyond is the last.
+        /// And their largest size together, in bytes; the one that goes beyond is the last.
         bytes_max: usize,
     },
     /// Data lane of the user: the next page. → [`Outcome::Page`]
@@ -305,15 +305,15 @@ pub enum Job {
         user: UserName,
         /// Only pushes with a greater `seq`.
         after_seq: u64,
-        /// How many at most.
+        /// The largest number of pushes.
         pushes_max: u32,
-        /// And how large together, in bytes; the one that goes beyond is the last.
+        /// And their largest size together, in bytes; the one that goes beyond is the last.
         bytes_max: usize,
     },
     /// Data lane of the asker: a profile. It is not about the asker's data, so its place in
     /// their order does not count. → [`Outcome::Profile`]
     GetProfile {
-        /// Who asks.
+        /// The user who asks.
         asker: UserName,
         /// Whose.
         user: UserName,
@@ -372,7 +372,7 @@ pub enum Job {
     /// Data lane of `other`: end a friendship, both ways, and withdraw the request of `user` that
     /// is pending, with its push; no matter if there is neither. → [`Outcome::Unfriended`]
     Unfriend {
-        /// Who ends it, and withdraws.
+        /// The user who ends it, and withdraws.
         user: UserName,
         /// Whose friendship is ended, and who was asked.
         other: UserName,
@@ -380,8 +380,8 @@ pub enum Job {
 }
 
 impl Job {
-    /// How much of other people's text it holds. The rest of a job is small, and bounded by the
-    /// number of jobs.
+    /// The bytes of push text that it holds. The rest of a job is small, and bounded by the number
+    /// of jobs.
     #[must_use]
     pub fn push_bytes(&self) -> usize {
         match self {
@@ -393,7 +393,7 @@ impl Job {
     }
 }
 
-/// What became of a job.
+/// The outcome of a job.
 #[derive(Clone, Debug)]
 pub enum Outcome {
     /// `Hash`: what may be stored of the password.
@@ -407,7 +407,7 @@ pub enum Outcome {
     /// `LogIn`, `Prove`: the password is yet to be verified, against what is stored; or there
     /// is no such user, or the token is none that they may use.
     Unproven {
-        /// What is stored of the password.
+        /// The stored hash of the password.
         password_hash: Option<Secret>,
         /// The password was compared with the one that was verified last, and is another one.
         differs: bool,

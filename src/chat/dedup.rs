@@ -1,5 +1,6 @@
-//! What one user sent of late, so that a message sent again because its `MS` was missed is not
-//! delivered twice (protocol: the last 1,024 messages, younger than 10 minutes; both can be set).
+//! The dedup window of one user, so that a message that was sent again because its `MS` was missed
+//! is not delivered twice (protocol: the last 1,024 messages, younger than 10 minutes; both can be
+//! set).
 
 use super::ids::ItemRef;
 use super::wheel::TimerId;
@@ -20,7 +21,7 @@ pub(super) const COUNT_MAX: usize = 1 << 15;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Key(u64);
 
-/// What nothing is remembered under.
+/// The key of an entry that was removed.
 const GONE: Key = Key(0);
 
 impl Key {
@@ -131,13 +132,13 @@ impl DedupWindow {
         self.queue.back().map(|sent| sent.at_ms)
     }
 
-    /// How much memory it holds.
+    /// The memory that it holds.
     pub(super) fn held_bytes(&self) -> usize {
         let packed = self.packed.as_ref().map_or(0, |packed| packed.bytes());
         size_of::<Self>() + self.queue.capacity() * size_of::<Sent>() + self.index.held_bytes() + packed
     }
 
-    /// How many are remembered.
+    /// The number of messages that are remembered.
     #[cfg(debug_assertions)]
     pub(super) fn len(&self) -> usize {
         self.queue.len() + self.packed.as_ref().map_or(0, |packed| packed.len())

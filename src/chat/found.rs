@@ -1,4 +1,4 @@
-//! What the store found, for the outcomes that need more than a word.
+//! Answers of the store that need more than one word.
 
 use crate::protocol::push::Push;
 
@@ -11,7 +11,7 @@ pub struct Page {
     pub more: bool,
 }
 
-/// What became of a friend request.
+/// The outcome of a friend request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Asked {
     /// It is pending, and its push is kept.
@@ -32,7 +32,7 @@ pub enum Asked {
     Full,
 }
 
-/// What became of the answer to a friend request.
+/// The outcome of the answer to a friend request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Answered {
     /// It was pending and is answered now; the push is kept.

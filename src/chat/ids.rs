@@ -1,4 +1,4 @@
-//! What users and pushes are called inside the core: small, and good only while they are there.
+//! Ids of users and pushes inside the core: small, and valid only while those are there.
 
 use std::num::NonZeroU32;
 

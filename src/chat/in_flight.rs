@@ -1,4 +1,4 @@
-//! What each user has in flight, and when no more requests of theirs are taken.
+//! The jobs that each user has in flight, and the limit at which their requests are held.
 //!
 //! A user has a share of the store: the jobs that were submitted because of their requests, and the
 //! messages of theirs that will need one unless they are acked first. At the bound the shell is
@@ -16,14 +16,14 @@ use super::ids::ItemRef;
 use super::ids::UserId;
 use super::job::JobPurpose;
 
-/// What one user may have in flight of what is free.
+/// The part of the free room that one user may have in flight.
 const PART_OF_FREE: usize = 16;
-/// And what they may have if nothing is.
+/// And the least that they may have if nothing is free.
 const LEAST: usize = 16;
 /// A push counts as one job for each such part of it that was begun.
 const UNIT_BYTES: usize = 4_096;
 
-/// What one user has in flight.
+/// The load that one user has in flight.
 #[derive(Clone, Copy, Debug, Default)]
 struct Load(u32);
 
@@ -44,8 +44,8 @@ impl Load {
     }
 }
 
-/// What everybody has in flight, by the place in the table of users, which is never large for long.
-/// A user who has something in flight counts as referred to.
+/// The load that each user has in flight, by their place in the table of users, which is never
+/// large for long. A user who has something in flight counts as referred to.
 #[derive(Debug, Default)]
 pub(super) struct InFlight {
     by_slot: Vec<Load>,
@@ -64,7 +64,7 @@ impl InFlight {
         &mut self.by_slot[slot]
     }
 
-    /// How much memory it holds.
+    /// The memory that it holds.
     pub(super) fn held_bytes(&self) -> usize {
         self.by_slot.capacity() * size_of::<Load>()
     }
@@ -77,7 +77,7 @@ impl InFlight {
     }
 }
 
-/// How much a job with a push of this size counts.
+/// The load of a job with a push of this size.
 pub(super) fn units(push_bytes: usize) -> u32 {
     // A push is smaller than an envelope.
     1 + (push_bytes / UNIT_BYTES) as u32

@@ -1,5 +1,5 @@
-//! What comes in on a connection: what counts as speaking, what is refused before anybody looks at
-//! it, who handles the rest.
+//! Input of connections: which input counts as activity, which is refused at once, and which file
+//! handles the rest.
 
 use super::answer::{Fault, LOG_IN_FIRST, STOPPING, TOO_FAST, TOO_FAST_CLOSED, owned_id};
 use super::contract::{Action, AddressKey, CloseReason, ConnId};
@@ -108,8 +108,8 @@ impl Chat {
         self.close(conn, CloseReason::TooFast, out);
     }
 
-    /// What is refused whatever it says. A 3 before log-in gets silence, which is `dispatch`'s to
-    /// keep.
+    /// Requests that are refused whatever they say. A 3 before log-in gets silence, which is
+    /// `dispatch`'s to keep.
     fn refused_at_once(&self, request: &Request<'_>, user: Option<UserId>, fault: Option<Fault>) -> Option<Fault> {
         let verb = verb_of(request);
         if user.is_none() {

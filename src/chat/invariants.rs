@@ -1,4 +1,4 @@
-//! What must hold after every event, whatever happened. Debug builds only.
+//! Invariants that hold after every event. Debug builds only.
 
 use super::Chat;
 use super::contract::ConnId;
@@ -91,7 +91,7 @@ impl Chat {
         assert!(self.due_log_ins.is_empty() && self.later_log_ins.len() <= self.sessions.len());
     }
 
-    /// What each user has in flight is what was counted.
+    /// The count of each user's jobs in flight is right.
     fn check_in_flight(&self) {
         let mut counted: HashMap<UserId, u32> = HashMap::new();
         for (user, units) in self.jobs.values().filter_map(|job| job.payer) {

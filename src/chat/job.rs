@@ -1,4 +1,4 @@
-//! What the jobs in flight are for.
+//! The purposes of the jobs in flight.
 
 use super::contract::Ticket;
 use super::friend_op::Friendship;
@@ -8,7 +8,7 @@ use super::tries::Try;
 use crate::protocol::field::{Profile, UserName};
 use crate::protocol::request::Credential;
 
-/// What a job in flight is for.
+/// The purpose of a job in flight.
 #[derive(Debug)]
 pub(super) enum JobPurpose {
     Hash {

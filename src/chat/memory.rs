@@ -1,5 +1,5 @@
-//! How much memory the core holds for users, in one look, and what it lets go of when the process
-//! holds too much.
+//! The memory that the core holds for users, in one look, and its release when the process holds
+//! too much.
 
 use super::Chat;
 use super::contract::ConnId;
@@ -8,14 +8,13 @@ use super::ids::UserId;
 use super::item::{ITEM_BYTES, NEVER, Save};
 use super::list::Backfill;
 
-/// What a job in flight takes beside the pushes in it: itself, its entry in the table, a name or
-/// two.
+/// Bytes of a job in flight beside the pushes in it: itself, its entry in the table, a name or two.
 const JOB_BYTES: usize = 512;
 
 impl Chat {
-    /// How much memory is held by everything that clients can make grow: kept in sums, so that this
-    /// costs nothing. A push that is being saved counts twice, since it may come off its list
-    /// before that is done.
+    /// The memory of everything that clients can make grow: kept in sums, so that this costs
+    /// nothing. A push that is being saved counts twice, since it may come off its list before that
+    /// is done.
     #[must_use]
     pub fn held_bytes(&self) -> usize {
         const REQUEST_BYTES: usize = size_of::<super::answer::PendingRequest>() + size_of::<super::job::JobPurpose>();
@@ -33,14 +32,14 @@ impl Chat {
             + self.undecided_bytes
     }
 
-    /// How much of it is on its way to the store, or is about to be nowhere else.
+    /// The part of it that is on its way to the store, or will soon be held only there.
     #[must_use]
     pub fn held_bytes_of_jobs(&self) -> usize {
         2 * self.jobs_bytes + self.jobs.len() * JOB_BYTES
     }
 
-    /// How much of it would be let go of if this connection were closed, once what waits for its
-    /// user is in the store.
+    /// The part of it that closing this connection would release, once all that waits for its user
+    /// is in the store.
     #[must_use]
     pub fn held_bytes_of(&self, conn: ConnId) -> usize {
         let Some(user) = self.sessions.get(conn).and_then(|session| session.user) else {

@@ -21,7 +21,7 @@ const SAID_OFTEN: Fault = Fault(ErrorCode::RateLimited, "this message was sent m
 const IN_DOUBT: Fault =
     Fault(ErrorCode::Unavailable, "the store cannot say at present whether you are friends, try again");
 
-/// What a message says.
+/// The fields of a message.
 #[derive(Clone, Copy)]
 pub(super) struct MessageFields<'a> {
     pub(super) id: &'a Id<'a>,

@@ -49,7 +49,7 @@ use wheel::Wheel;
 
 use crate::protocol::field::UserName;
 
-/// What is done so long after its time was not done because the process was paused.
+/// A deadline that is handled this late was missed because the process was paused.
 const LATE_MS: u64 = 1_000;
 /// Idle connections that are closed in one tick: thousands that were opened together fall silent
 /// together, and nobody else is to wait for their end.
@@ -58,7 +58,7 @@ const IDLE_CLOSES_PER_TICK: u32 = 128;
 /// With fewer requests that wait for answers than this those that were answered are not looked for.
 const DUE_SWEPT_FROM: usize = 1_024;
 
-/// What the wheel wakes.
+/// The timers on the wheel.
 #[derive(Clone, Copy, Debug)]
 enum Timer {
     /// Look whether the connections of this time are idle.
@@ -67,7 +67,7 @@ enum Timer {
     Resend(UserId),
     /// Ask for this user's next page again.
     Page(UserId),
-    /// What this user sent of late may be too old to remember.
+    /// Entries of this user's dedup window may have expired.
     Dedup(UserId),
     /// Deletions that failed are to be tried again.
     Deletes,
@@ -89,7 +89,7 @@ struct Working {
     payer: Option<(UserId, u32)>,
 }
 
-/// What has to be answered by some time.
+/// A request that must be answered by some time.
 #[derive(Clone, Copy, Debug)]
 enum Due {
     /// A request that waits for a job.
@@ -113,13 +113,13 @@ pub struct Chat {
     jobs_bytes: usize,
     /// For whom they are.
     in_flight: in_flight::InFlight,
-    /// What those who are offline sent of late.
+    /// The dedup windows of users who are offline.
     packed: dedup::PackedAll,
-    /// What came of late from addresses on connections that are not logged in.
+    /// Recent input of connections that are not logged in, by address.
     strangers: throttle::Throttle,
-    /// Who waits for a password to be hashed.
+    /// Log-ins and sign-ups that wait for a password to be hashed.
     auth_queue: auth_queue::AuthQueue,
-    /// Who may try one.
+    /// The budgets for tries.
     tries: tries::Tries,
     /// Requests that wait for jobs, and are still to be answered.
     requests: Table<answer::PendingRequest>,
@@ -140,8 +140,8 @@ pub struct Chat {
     to_delete: Vec<(UserName, u64)>,
     /// Pushes to people online whose saving failed and that somebody waits for: tried again.
     to_save: Vec<ItemRef>,
-    /// What friends wanted and the store failed at, or did and could not say so: tried again until
-    /// it is known.
+    /// Friendship operations that the store failed at, or did without saying so: tried again until
+    /// the outcome is known.
     undecided: BTreeMap<(UserId, UserId), friend_op::Friendship>,
     /// The size of the pushes in it.
     undecided_bytes: usize,
@@ -152,13 +152,13 @@ pub struct Chat {
     lost: Vec<(UserId, u64)>,
     /// The timer of these three is set.
     undecided_armed: bool,
-    /// What users sent of late, in bytes.
+    /// The size of all dedup windows, in bytes.
     dedup_bytes: usize,
     wheel: Wheel<Timer>,
     /// Pushes to people online, by when they are to be saved if they are not acked. Constant wait,
     /// so always in order.
     save_delay: VecDeque<(u64, ItemRef)>,
-    /// What is to be answered, by when, in order.
+    /// Requests to be answered, each with its deadline, in order.
     due: VecDeque<(u64, Due)>,
     /// With so many it is looked through for what was answered.
     sweep_due_at: usize,

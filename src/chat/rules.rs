@@ -5,7 +5,7 @@
 pub struct Rules {
     /// A connection silent for longer than this is closed.
     pub idle_timeout_ms: u64,
-    /// How often that is looked at.
+    /// The interval between two checks of it.
     pub idle_check_ms: u64,
     /// A push that is not acked is sent again this long after it was last sent.
     pub resend_every_ms: u64,
@@ -64,8 +64,8 @@ pub struct Rules {
     pub auth_jobs_max: usize,
     /// Of these, from one address; loopback may have them all.
     pub auth_jobs_per_address_max: u32,
-    /// How many are submitted at a time; the others wait in the core, where their order can still
-    /// be chosen.
+    /// The number that is submitted at a time; the others wait in the core, where their order can
+    /// still be chosen.
     pub auth_running_max: usize,
     /// Log-ins of one user that are proven and wait until another one has read what waits for that
     /// user.
@@ -111,9 +111,9 @@ pub struct Rules {
     pub pending_requests_max: u32,
     /// Resume tokens of one user that may be used; a new one takes the place of the oldest.
     pub tokens_max: u32,
-    /// How long a resume token may be used.
+    /// The lifetime of a resume token.
     pub token_lifetime_ms: u64,
-    /// How long a stop waits for jobs in flight.
+    /// The time for which a stop waits for jobs in flight.
     pub stop_wait_ms: u64,
 }
 

@@ -8,12 +8,11 @@ use std::collections::BTreeMap;
 /// No slot: the end of a list.
 const NONE: u32 = u32::MAX;
 
-/// What the core knows of one connection. There may be very many: whatever is added here is paid
-/// for by each.
+/// The state of one connection in the core. There may be very many, and each pays for a new field.
 #[derive(Debug)]
 pub(super) struct Session {
     generation: u32,
-    /// Who is logged in.
+    /// The user who is logged in.
     pub(super) user: Option<UserId>,
     /// When it last spoke, by the mono clock.
     pub(super) last_active_ms: u64,
@@ -28,19 +27,19 @@ pub(super) struct Session {
     /// Requests of its user that are still to be answered; sign-ups and log-ins, which hold its
     /// input, are not counted.
     pub(super) unanswered: u32,
-    /// Where it comes from, for the limits per address.
+    /// Its address, for the limits per address.
     pub(super) address_key: Option<AddressKey>,
-    /// How many passwords came on it that were wrong, or may be: they are being looked at.
+    /// Passwords that came on it and were wrong, or may be: they are being checked.
     pub(super) wrong_passwords: u16,
-    /// How many tokens came on it that are not valid.
+    /// Tokens that came on it and are not valid.
     pub(super) stale_tokens: u16,
-    /// How many tries were refused on it since the last log-in.
+    /// Tries that were refused on it since the last log-in.
     pub(super) refused_tries: u16,
-    /// How many of its last inputs in a row were `BAD_JSON`.
+    /// The number of its last inputs in a row that were `BAD_JSON`.
     pub(super) bad_inputs: u16,
     /// Its requests are held, because its user has enough in flight.
     pub(super) requests_held: bool,
-    /// How many requests beyond its rate were refused, less those since that were not.
+    /// Requests beyond its rate that were refused, less those since that were not.
     pub(super) refused: u16,
     /// When the bucket of its requests is full again.
     full_at_ns: u64,

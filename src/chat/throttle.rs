@@ -1,11 +1,11 @@
-//! How often something may happen to each of many: some times at once, then once in a while.
+//! Rate limits for many keys: a burst at once, then one event in a while.
 //!
 //! For each key one time is kept: when all that was noted would be forgotten again (the generic
 //! cell rate algorithm). A key whose time has passed is as good as one that was never seen, so it
 //! is dropped; no timer is needed for that.
 //!
-//! What may turn out to be harmless is reserved first and settled later: so many at once cannot
-//! overrun a budget, and what was harmless leaves no trace.
+//! An event that may turn out to be harmless is reserved first and settled later: many at once
+//! cannot overrun a budget, and a harmless one leaves no trace.
 
 use std::collections::{HashMap, VecDeque};
 
@@ -26,7 +26,7 @@ struct Entry {
     ordered: bool,
 }
 
-/// What was noted of late, for each key.
+/// The recent events of each key.
 #[derive(Debug, Default)]
 pub(super) struct Throttle {
     entries: HashMap<u64, Entry>,
@@ -44,7 +44,7 @@ impl Throttle {
         used.saturating_add(entry.reserved.into()) < u64::from(pace.burst)
     }
 
-    /// How much memory it holds.
+    /// The memory that it holds.
     pub(super) fn held_bytes(&self) -> usize {
         // A byte of the table's own for each place; an eighth of its places is always free.
         let places = self.entries.capacity() / 7 * 8;

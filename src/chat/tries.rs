@@ -1,4 +1,4 @@
-//! Who may try a password, and how often.
+//! The budgets of tries: which client may try a password, and how often.
 //!
 //! A try reserves its place in every budget before anything is compared, and gives it back if it
 //! turns out right or is not made. So many connections at once cannot overrun a budget, and when
@@ -56,7 +56,7 @@ pub(super) struct Try {
     pub(super) differs: bool,
 }
 
-/// What became of a try.
+/// The outcome of a try.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Settled {
     Right,
@@ -65,7 +65,7 @@ pub(super) enum Settled {
     NotMade,
 }
 
-/// What was noted of strangers, and from where users come.
+/// The notes about strangers, and the addresses that users come from.
 #[derive(Debug, Default)]
 pub(super) struct Tries {
     /// Of each user: from untrusted addresses outside, and from loopback.
@@ -97,7 +97,7 @@ impl Tries {
         self.open
     }
 
-    /// How much memory they hold.
+    /// The memory that they hold.
     pub(super) fn held_bytes(&self) -> usize {
         let all = [&self.by_user, &self.by_user_there, &self.by_address, &self.sign_ups_by_address];
         all.into_iter().map(Throttle::held_bytes).sum::<usize>() + self.trust.held_bytes()
@@ -229,7 +229,7 @@ impl Chat {
     }
 
     /// Nothing wrong came of late on this connection, from this address, or for this user there.
-    /// What others try elsewhere does not matter.
+    /// Tries of others from elsewhere do not matter.
     pub(super) fn is_unsuspected(&self, user: &UserName, attempt: Try) -> bool {
         let Some(session) = self.sessions.get(attempt.conn) else {
             return false;

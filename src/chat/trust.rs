@@ -18,9 +18,9 @@ struct Entry {
     at_s: u32,
 }
 
-/// Who logs in stands among the young; when those are half of all that may be remembered they
-/// become the old, and the old are forgotten. So the longest unused go first, and nobody ever
-/// searches for them.
+/// A log-in puts its entry among the young. When those are half of all that may be remembered, they
+/// become the old, and the former old are dropped. So the longest unused go first, without a
+/// search.
 #[derive(Debug, Default)]
 pub(super) struct Trust {
     young: HashTable<Entry>,
@@ -37,7 +37,7 @@ fn seconds(now_ms: u64) -> u32 {
 }
 
 impl Trust {
-    /// How much memory it holds.
+    /// The memory that it holds.
     pub(super) fn held_bytes(&self) -> usize {
         self.young.allocation_size() + self.old.allocation_size()
     }

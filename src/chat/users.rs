@@ -1,5 +1,5 @@
-//! Who is known: names interned once, who is online on which connection, and the friends of those
-//! online.
+//! The known users: names interned once, the connection of each user who is online, and their
+//! friends.
 //!
 //! A user stands in the table as long as something refers to them: a connection, a friend's list, a
 //! push in flight, a job. "Are they connected here?" is asked of this module and nowhere else.
@@ -20,7 +20,7 @@ fn hash_with(keyed: &DefaultHasher, name: &str) -> u64 {
     hasher.finish()
 }
 
-/// What the core knows of one user.
+/// The state of one user in the core.
 #[derive(Debug)]
 pub(super) struct User {
     pub(super) name: UserName,
@@ -32,7 +32,7 @@ pub(super) struct User {
     pub(super) list: Option<Box<AckList>>,
     /// Log-ins of theirs whose friends and first page are on the way, and what changed meanwhile.
     pub(super) loading: Option<Box<PendingLoad>>,
-    /// What they sent of late.
+    /// Their dedup window.
     pub(super) dedup: Option<Box<DedupWindow>>,
     refs: u32,
 }
@@ -40,7 +40,7 @@ pub(super) struct User {
 /// Log-ins in progress.
 #[derive(Debug, Default)]
 pub(super) struct PendingLoad {
-    /// How many.
+    /// Their number.
     pub(super) count: u32,
     /// Log-ins whose credential was checked, in their order: they wait for their turn to read.
     waiting: VecDeque<Ticket>,
@@ -55,7 +55,7 @@ impl PendingLoad {
         self.waiting.len()
     }
 }
-/// What a user takes: the entry, a name of usual length, a place in the table of names.
+/// Bytes of a user: the entry, a name of usual length, a place in the table of names.
 const USER_BYTES: usize = size_of::<User>() + 48;
 
 /// All users that something refers to.
@@ -280,7 +280,7 @@ impl Users {
         self.get_mut(user).loading.as_mut()?.waiting.pop_front()
     }
 
-    /// How much memory they hold, without their lists and what they sent of late.
+    /// The memory that they hold, without their lists and dedup windows.
     pub(super) fn held_bytes(&self) -> usize {
         self.slab.len() * USER_BYTES + self.friends_len * size_of::<UserId>()
     }

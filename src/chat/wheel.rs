@@ -62,7 +62,7 @@ impl<T> Wheel<T> {
         }
     }
 
-    /// How many timers wait.
+    /// The number of timers that wait.
     #[must_use]
     pub fn len(&self) -> usize {
         self.len

@@ -8,7 +8,7 @@ use lexopt::{Arg, Parser, ValueExt};
 use std::ffi::{OsStr, OsString};
 use std::fmt::Write;
 
-/// What the command line asks for.
+/// The command that the command line asks for.
 #[derive(Debug)]
 pub enum Command {
     /// Run a server.

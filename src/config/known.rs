@@ -76,7 +76,7 @@ pub(super) fn did_you_mean<'a>(prefix: &str, name: &str, known: impl IntoIterato
     }
 }
 
-/// How many letters have to be added, left out, replaced, or exchanged with the next one.
+/// The edit distance: letters to add, leave out, replace, or exchange with the next one.
 fn distance(one: &str, other: &str) -> usize {
     let (one, other): (Vec<char>, Vec<char>) = (one.chars().take(100).collect(), other.chars().collect());
     let mut before: Vec<usize> = Vec::new();

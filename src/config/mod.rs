@@ -31,11 +31,11 @@ pub struct Config {
     pub output_bytes_max: usize,
     /// The same for one on which nobody has logged in.
     pub stranger_output_bytes_max: usize,
-    /// What connections, lists and jobs may hold together, in bytes.
+    /// The memory that connections, lists and jobs may hold together, in bytes.
     pub memory_bytes_max: usize,
     /// A connection that takes nothing of what waits for it is closed after this, in ms.
     pub output_timeout_ms: u64,
-    /// How long the head of an HTTP request may take to come, in ms.
+    /// The time in which the head of an HTTP request must arrive, in ms.
     pub handshake_timeout_ms: u64,
     /// Open connections at once.
     pub connections_max: usize,
@@ -59,11 +59,11 @@ pub struct Config {
     pub waiting_per_pair_max: u64,
     /// And their size, in bytes.
     pub waiting_bytes_per_pair_max: u64,
-    /// How long a start waits for a MySQL store that cannot be reached, in ms.
+    /// The time for which a start waits for a MySQL store that cannot be reached, in ms.
     pub store_wait_ms: u64,
-    /// How long a stop waits for the store and for clients to take what is written, in ms.
+    /// The time for which a stop waits for the store, and for clients to read their output, in ms.
     pub stop_wait_ms: u64,
-    /// How much is logged.
+    /// The log level.
     pub log: LevelFilter,
     /// The rules of the chat core.
     pub rules: Rules,

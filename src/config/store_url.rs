@@ -1,9 +1,9 @@
-//! Where the store is, as a URL that never shows its password.
+//! The URL of the store. It never shows its password.
 
 use std::fmt;
 use std::path::PathBuf;
 
-/// Where accounts, friendships and un-acked pushes are kept.
+/// The place where accounts, friendships and unacked pushes are kept.
 #[derive(Clone, PartialEq, Eq)]
 pub enum StoreUrl {
     /// `memory:`: nowhere; gone with the process.
@@ -17,8 +17,7 @@ pub enum StoreUrl {
 impl StoreUrl {
     /// Reads a URL.
     ///
-    /// # Errors
-    /// What is wrong with it, as the end of a sentence; a password in it is not repeated.
+    /// # Errors The fault in the URL, as the end of a sentence; a password in it is not repeated.
     pub fn parse(text: &str) -> Result<Self, String> {
         if text == "memory:" || text == "memory" {
             return Ok(Self::Memory);

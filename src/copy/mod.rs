@@ -101,7 +101,7 @@ pub fn copy<W: Write>(
     Ok(copied)
 }
 
-/// How to get rid of a target that was not finished.
+/// The way to remove a target that was not finished, as a sentence.
 fn remedy(url: &StoreUrl) -> String {
     match url {
         StoreUrl::Sqlite(path) => {

@@ -1,18 +1,18 @@
-//! How far a copy is: a bar that is drawn over itself on a terminal, plain lines elsewhere.
+//! The progress of a copy: a bar that redraws itself on a terminal, plain lines elsewhere.
 
 use std::io::Write;
 use std::time::{Duration, Instant};
 
-/// How often the bar is drawn at most.
+/// The shortest interval between two drawings of the bar.
 const BAR_EVERY: Duration = Duration::from_millis(100);
-/// How often a plain line about the same table is written at most.
+/// The shortest interval between two plain lines about the same table.
 const LINE_EVERY: Duration = Duration::from_secs(5);
 /// Columns of the bar's line at most, and when nobody says how many there are.
 const COLUMNS_MAX: usize = 79;
 /// The bar itself: narrower than the first it is left out, and never wider than the second.
 const BAR_COLUMNS: (usize, usize) = (10, 30);
 
-/// Where the progress is shown.
+/// The way in which progress is shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Style {
     /// On a terminal so many columns wide.
@@ -35,7 +35,7 @@ impl Style {
     }
 }
 
-/// What is being done now, and how far it is.
+/// The present step, and its progress.
 struct Step {
     what: String,
     done_rows: u64,

@@ -13,7 +13,7 @@ use std::time::Instant;
 const PAGE_ROWS_MAX: u32 = 5_000;
 /// And their bytes.
 const PAGE_BYTES_MAX: usize = 4 * 1024 * 1024;
-/// How much of a key is shown of a record that differs, in characters.
+/// The characters of the key that are shown for a record that differs.
 const SHOWN_CHARS_MAX: usize = 300;
 
 /// One of the two stores, with the name that is shown of it.
@@ -68,7 +68,7 @@ impl<'a, 'b> Pages<'a, 'b> {
     }
 }
 
-/// How many rows each table has.
+/// The number of rows in each table.
 pub(super) fn count(place: &mut Place<'_>) -> Result<Vec<(&'static Table, u64)>, String> {
     let mut counts = Vec::with_capacity(TABLES.len());
     for table in TABLES {
@@ -78,7 +78,7 @@ pub(super) fn count(place: &mut Place<'_>) -> Result<Vec<(&'static Table, u64)>,
     Ok(counts)
 }
 
-/// What goes on beside the work.
+/// The work beside the copy: progress and signals.
 pub(super) struct Beside<'a, W: Write> {
     pub(super) progress: &'a mut Progress<W>,
     /// Set when it is to end.

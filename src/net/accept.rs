@@ -9,7 +9,8 @@ use mio::{Interest, Registry};
 use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
 
-/// How long accepting pauses, when nothing closes before, if there are no file descriptors left.
+/// The pause of accepting when no file descriptors are left. It ends early when a connection
+/// closes.
 const PAUSE_MS: u64 = 100;
 
 // The numbers of Unix, all of them: no file descriptors left in this process, in the whole system.

@@ -1,4 +1,4 @@
-//! Where connections come from: the limit per address, and the number that stands for an address in
+//! Addresses of connections: the limit per address, and the number that stands for an address in
 //! the core.
 
 use crate::chat::contract::AddressKey;

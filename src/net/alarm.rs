@@ -1,5 +1,5 @@
-//! What wakes the loop at its next deadline. A timeout of the poll would be a timer that is set and
-//! taken back for each time the loop waits, whether it is reached or not; this one is set when a
+//! The timer that wakes the loop at its next deadline. A timeout of the poll would set and cancel a
+//! timer each time the loop waits, whether it is reached or not. This one is set only when a
 //! deadline is nearer than the one it is set to, which is seldom.
 
 use mio::{Registry, Token};

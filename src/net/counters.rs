@@ -1,4 +1,4 @@
-//! What happened to connections, in numbers. Every close has a named reason.
+//! Counters of what happened to connections. Every close has a named reason.
 
 use crate::chat::contract::CloseReason;
 use std::fmt;
@@ -131,7 +131,7 @@ pub struct Counters {
     pub refused_of_address: u64,
     /// Connections that were closed at once, since the process held too much memory.
     pub refused_for_memory: u64,
-    /// How often accepting paused, since the process had no file descriptors left.
+    /// The pauses of accepting, because the process had no file descriptors left.
     pub accept_pauses: u64,
     /// Envelopes, and bad inputs, handed to the core.
     pub inputs: u64,
@@ -146,7 +146,7 @@ impl Counters {
         self.closed[cause.index()] += 1;
     }
 
-    /// How many connections were closed for this reason.
+    /// The connections that were closed for this reason.
     #[must_use]
     pub fn closed(&self, cause: CloseCause) -> u64 {
         self.closed[cause.index()]

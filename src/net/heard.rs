@@ -6,7 +6,7 @@
 //! much older. What is certain: whatever had arrived when the turn *before* began was there when
 //! the poll was called, and is among its events, if it gave all there were.
 
-/// What is done so long after its time was not done because the process was paused.
+/// A deadline that is handled this late was missed because the process was paused.
 pub(super) const LATE_MS: u64 = 1_000;
 
 /// After so many turns in which somebody had more to say, it is taken for granted: those who never

@@ -23,7 +23,7 @@ const READS_PER_TURN: usize = 4;
 /// can wait for at a time.
 pub(super) const PREFETCHED_AT_ONCE: usize = 8;
 
-/// What became of an envelope.
+/// The result of handing an envelope in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Heard {
     /// The core has it.
@@ -287,8 +287,8 @@ impl<S: Stream> Hub<S> {
         length - rest.len()
     }
 
-    /// What of the next input of this connection may go to the core? If too much output waits, it
-    /// is written first.
+    /// The kinds of input that may go from this connection to the core now. If too much output
+    /// waits, it is written first.
     fn gate(&mut self, id: ConnId) -> Gate {
         if self.work_left <= 0 {
             return Gate::Shut;

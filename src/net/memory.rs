@@ -9,7 +9,7 @@ use super::socket::Stream;
 use super::state::WriteState;
 use crate::chat::contract::{ConnId, Event};
 
-/// What a connection takes that is idle: its entries in the tables of the hub and of the core.
+/// Bytes of an idle connection: its entries in the tables of the hub and of the core.
 const CONN_BYTES: usize = 384;
 /// This part of the budget is free after something was let go of.
 const FREED_PART: usize = 8;
@@ -17,13 +17,13 @@ const FREED_PART: usize = 8;
 /// passed: what could not be let go of then may be now.
 const SEARCHED_PART: usize = 16;
 const SEARCH_EVERY_MS: u64 = 1_000;
-/// How often the log says so.
+/// The interval between two lines about it in the log.
 const LOG_EVERY_MS: u64 = 10_000;
 
-/// Who holds less than this is not closed before the strangers are.
+/// A connection that holds less than this is not closed before strangers are.
 const LARGE_BYTES: usize = 16 * 1024;
 
-/// Who is closed first: those above.
+/// The order in which connections are closed: those with the higher rank first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Rank {
     /// Logged in, and holds little.
@@ -36,16 +36,16 @@ enum Rank {
     Crowd,
 }
 
-/// What is known of the budget.
+/// The state of the memory budget.
 #[derive(Debug, Default)]
 pub(super) struct Memory {
-    /// What input that is not used up holds.
+    /// Bytes of input that is not used up.
     pub(super) input_bytes: usize,
-    /// What could have been let go of and was not, when holders were looked for last.
+    /// Bytes that could have been released and were not, at the last search for holders.
     left_bytes: usize,
     next_search_ms: u64,
     next_log_ms: u64,
-    /// What the log has not said yet: connections that were closed, what they held.
+    /// Not logged yet: the connections that were closed, and the bytes that they held.
     closed: usize,
     closed_bytes: usize,
 }
@@ -73,8 +73,8 @@ impl<S: Stream> Hub<S> {
         }
     }
 
-    /// What can be let go of: all but what is on its way to the store, which is bounded and soon
-    /// there.
+    /// Bytes that can be released: all except those on their way to the store, which are bounded
+    /// and soon there.
     fn releasable_bytes(&self) -> usize {
         self.held_bytes().saturating_sub(self.chat.held_bytes_of_jobs())
     }
@@ -171,8 +171,7 @@ impl<S: Stream> Hub<S> {
         }
     }
 
-    /// Who has not logged in and does not read what it is told is given up early. Its output was
-    /// just appended to.
+    /// Gives up a stranger that does not read its output early. Called after its output has grown.
     pub(super) fn look_at_stranger(&mut self, id: ConnId) {
         let max = self.bounds.stranger_output_bytes_max;
         if self.conns.get(id).is_some_and(|conn| !conn.known && conn.output.len() > max) {

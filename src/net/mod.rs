@@ -54,7 +54,7 @@ const EVENTS_PER_TURN: usize = 1_024;
 /// Answers of the store that are taken in one turn.
 const FINISHED_PER_TURN: usize = 1_024;
 
-/// What a loop is made of.
+/// The parts of a loop.
 pub struct Parts {
     /// With the waker registered under [`WAKER`].
     pub poll: Poll,
@@ -74,11 +74,11 @@ pub struct Parts {
     pub conns_max: usize,
     /// A key that nobody outside knows.
     pub hash_key: [u64; 2],
-    /// How long a stop may take, in ms.
+    /// The time that a stop may take, in ms.
     pub stop_wait_ms: u64,
 }
 
-/// How far the stop is.
+/// The stages of a stop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stop {
     /// Not asked for.
@@ -291,7 +291,7 @@ impl Loop {
         }
     }
 
-    /// How long there is nothing to do; `None`: until something happens.
+    /// The time for which there is nothing to do; `None`: until something happens.
     fn timeout(&mut self) -> Option<Duration> {
         if self.hub.is_busy() || !self.outcomes.is_empty() {
             return Some(Duration::ZERO);

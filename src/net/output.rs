@@ -1,4 +1,4 @@
-//! What waits to be written to one connection.
+//! The output of one connection that waits to be written.
 
 use crate::protocol::ws;
 use std::io::{self, ErrorKind, Write};
@@ -17,8 +17,8 @@ struct Buffer {
     counted: usize,
 }
 
-/// How long the frame at the beginning of these bytes is. Frames of all kinds tell it themselves,
-/// so a buffer need not know what its connection speaks.
+/// The length of the frame at the beginning of these bytes. A frame of any kind gives its own
+/// length, so a buffer need not know what its connection speaks.
 fn frame_length(bytes: &[u8]) -> usize {
     const HEAD_END: &[u8] = b"\r\n\r\n";
     let length = match bytes.first() {
@@ -31,7 +31,7 @@ fn frame_length(bytes: &[u8]) -> usize {
 }
 
 impl Buffer {
-    /// How many of the bytes that wait belong to a frame that is partly out.
+    /// The waiting bytes that belong to a frame of which a part is written.
     fn unfinished(&self) -> usize {
         let mut boundary = self.begun;
         while boundary < self.offset {
@@ -80,8 +80,8 @@ pub struct Spare {
 impl Spare {
     /// Buffers kept: one for each connection that has something to say in one turn of a busy loop.
     const BUFFERS_MAX: usize = 2_048;
-    /// What they may hold together. A small buffer serves a message as well as a large one, and
-    /// many are wanted.
+    /// The bytes that they may hold together. A small buffer serves a message as well as a large
+    /// one, and many are wanted.
     const TOTAL_BYTES_MAX: usize = 384 * 1024;
     /// One that has grown larger than this is given back to the allocator.
     const BYTES_MAX: usize = 32 * 1024;
@@ -120,7 +120,7 @@ impl Spare {
     }
 }
 
-/// What became of a write.
+/// The result of a write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Written {
     /// Everything is out.
@@ -129,30 +129,30 @@ pub enum Written {
     Blocked,
 }
 
-/// What waits to be written. With nothing to write it is a pointer to nothing.
+/// Bytes that wait to be written. Empty output is a null pointer.
 #[derive(Debug, Default)]
 pub struct Output(Option<Box<Buffer>>);
 
 impl Output {
-    /// What remains of a large buffer that has been written in part is moved to a small one when it
-    /// is this small a part of it.
+    /// The rest of a large buffer is moved to a small one when less than one part in so many is
+    /// left.
     const SHRINK_BELOW: usize = 4;
     /// A buffer that is no larger than this stays as it is.
     const SHRINK_ABOVE: usize = 64 * 1024;
 
-    /// How much waits.
+    /// The bytes that wait.
     #[must_use]
     pub fn len(&self) -> usize {
         self.0.as_ref().map_or(0, |buffer| buffer.bytes.len() - buffer.offset)
     }
 
-    /// How much of it was caused by the client's own requests.
+    /// The waiting bytes that the client's own requests caused.
     #[must_use]
     pub fn replies(&self) -> usize {
         self.0.as_ref().map_or(0, |buffer| buffer.replies)
     }
 
-    /// What was appended since there were so many bytes is such an answer.
+    /// Notes that all bytes beyond the first `before` are such an answer.
     pub fn note_reply(&mut self, before: usize) {
         if let Some(buffer) = &mut self.0 {
             buffer.replies += (buffer.bytes.len() - buffer.offset).saturating_sub(before);
@@ -187,7 +187,7 @@ impl Output {
         &mut buffer.bytes
     }
 
-    /// How much memory it holds.
+    /// The memory that it holds.
     #[must_use]
     pub fn held_bytes(&self) -> usize {
         self.0.as_ref().map_or(0, |buffer| buffer.bytes.capacity())

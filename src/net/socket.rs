@@ -1,4 +1,4 @@
-//! What carries the bytes of one connection.
+//! The byte stream of one connection.
 
 use mio::net::TcpStream;
 use std::io::{self, Read, Write};

@@ -1,5 +1,5 @@
-//! Who is served when: deficit round robin over the connections that have something to be read, by
-//! work and not by bytes.
+//! The order in which connections are served: deficit round robin over those with something to
+//! read, by work and not by bytes.
 //!
 //! Two queues, as in fair queueing for networks. *Ready* are those that an edge has woken: they are
 //! served first, one quantum each, and nearly always that is all they have to say. One that has
@@ -43,17 +43,17 @@ const PASSED_OVER: i64 = MICROSECOND / 8;
 /// which is dropped.
 pub(super) const CLOSING: i64 = 16 * MICROSECOND;
 
-/// What is shared among all that wait, and what of the backlog is served in one turn.
+/// The work that all waiting connections share, and the part of the backlog that one turn serves.
 const TURN: i64 = 3_000 * MICROSECOND;
 /// The quantum of one connection when few wait: batching is nearly everything for the throughput.
 const QUANTUM_MAX: i64 = 1_000 * MICROSECOND;
 /// And when very many do: a client with sixteen requests in flight is served in one go.
 const QUANTUM_MIN: i64 = 24 * MICROSECOND;
-/// What of those who were just woken is served in one turn. The others are first in the next.
+/// The work that one turn does for connections that were just woken. The others are first in the
+/// next turn.
 const READY_TURN: i64 = 4 * TURN;
 
-/// What is read at once is not much more than what can be decoded, for copying the rest is work,
-/// too.
+/// One read takes not much more than what can be decoded, since copying the rest is work, too.
 const READ_BYTES_MIN: usize = 4 * 1024;
 
 /// Connections accepted in one turn: fewer when somebody who is here already has something to say.
@@ -61,13 +61,13 @@ const READ_BYTES_MIN: usize = 4 * 1024;
 const ACCEPTS: usize = 64;
 const ACCEPTS_BESIDE_OTHERS: usize = 16;
 
-/// What one connection may use up when so many have something to be read.
+/// The work that one connection may cost when so many have something to read.
 fn quantum_of(waiting: usize) -> i64 {
     // Connections are bounded far below 2^32.
     (TURN / waiting.max(1) as i64).clamp(QUANTUM_MIN, QUANTUM_MAX)
 }
 
-/// How much is read at once with this quantum.
+/// The size of one read with this quantum.
 fn read_bytes(quantum: i64) -> usize {
     usize::try_from(quantum / 2).map_or(READ_BYTES_MIN, |bytes| bytes.max(READ_BYTES_MIN))
 }
@@ -156,7 +156,7 @@ impl<S: Stream> Hub<S> {
         self.ready.is_empty() && self.backlog.is_empty()
     }
 
-    /// How many connections may be accepted in this turn.
+    /// The connections that may be accepted in this turn.
     #[must_use]
     pub fn accepts_per_turn(&self) -> usize {
         if self.is_nobody_ready() { ACCEPTS } else { ACCEPTS_BESIDE_OTHERS }

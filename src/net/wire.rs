@@ -1,12 +1,12 @@
-//! What a connection speaks, chosen by its first bytes.
+//! The protocol of a connection, chosen by its first bytes.
 
 use super::counters::CloseCause;
 use crate::chat::contract::CloseReason;
 use crate::protocol::split::RawInput;
 use crate::protocol::ws::{self, WsInput, close_code};
 
-/// How input becomes envelopes. Taken out of its connection while input is read, since an envelope
-/// may stand in its memory.
+/// The decoder that makes envelopes of input. It is taken out of its connection while input is
+/// read, since an envelope may lie in its memory.
 #[derive(Debug, Default)]
 pub enum Wire {
     /// Not known yet.
@@ -20,7 +20,7 @@ pub enum Wire {
     Ws(Option<Box<WsInput>>),
 }
 
-/// How frames are wrapped.
+/// The framing of output.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Framing {
     /// The client has not shown what it speaks; it gets lines.
@@ -34,7 +34,7 @@ pub enum Framing {
     WebSocket,
 }
 
-/// What the first bytes say.
+/// The protocol that the first bytes announce.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sniffed {
     /// Not enough of them.
@@ -78,7 +78,7 @@ pub fn sniff(bytes: &[u8]) -> Sniffed {
     }
 }
 
-/// What a method is made of: the tchar of RFC 9110 §5.6.2. No envelope begins with any of them.
+/// A byte of an HTTP method: the tchar of RFC 9110 §5.6.2. No envelope begins with one.
 fn is_method_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }
@@ -128,7 +128,7 @@ impl Framing {
 }
 
 impl Wire {
-    /// How much memory something incomplete holds.
+    /// The memory that an incomplete envelope holds.
     #[must_use]
     pub fn held_bytes(&self) -> usize {
         match self {

@@ -14,7 +14,7 @@ use std::fmt;
 
 type Why = &'static str;
 
-/// How many keys a TYPE knows at most.
+/// The largest number of keys that a TYPE knows.
 const KEYS_MAX: usize = 8;
 
 /// The values of the known keys, unread, in the order in which the keys were asked for.

@@ -25,7 +25,7 @@ pub struct Scratch {
 /// Un-escaped CONTENT beyond this is given back after the envelope it came in.
 const SCRATCH_KEPT_BYTES: usize = 16 * 1024;
 
-/// What is said of bytes that are no text.
+/// The sentence about bytes that are not text.
 pub const NOT_UTF8: &str = "an envelope is UTF-8";
 pub(super) const NOT_AN_OBJECT: &str = "an envelope is one JSON object";
 pub(super) const LONE_SURROGATE: &str = "a text holds half of a surrogate pair";
@@ -157,8 +157,7 @@ pub fn read_usual_text(text: &str) -> Option<Request<'_>> {
 
 /// Reads one envelope.
 ///
-/// # Errors
-/// What is wrong with it, with as much of it as could be read.
+/// # Errors The fault, with as much of the envelope as could be read.
 pub fn parse<'a>(envelope: &'a [u8], scratch: &'a mut Scratch) -> Result<Request<'a>, BadInput> {
     let text = std::str::from_utf8(envelope).map_err(|_| BadInput::unreadable(ErrorCode::BadJson, NOT_UTF8))?;
     match read_usual_text(text) {

@@ -13,7 +13,7 @@ use std::borrow::Cow;
 use std::num::NonZeroU32;
 use std::ops::Range;
 
-/// Where a text stands. A brace stands before every text, so none begins at 0, and "no text" needs
+/// The place of a text. A brace comes before every text, so none begins at 0, and "no text" needs
 /// no room of its own.
 #[derive(Clone, Copy)]
 struct Span {
@@ -34,7 +34,7 @@ impl Span {
 /// A place in an envelope. What reads the inside of a string of JSON text has `INNER` set: quotes
 /// are written `\"` there.
 struct Reader<'a> {
-    /// What is not read yet.
+    /// The bytes that are not read yet.
     rest: &'a [u8],
     /// Of the whole.
     length: usize,
@@ -63,7 +63,7 @@ impl Key {
     }
 }
 
-/// Where their values stand.
+/// The places of their values.
 #[derive(Default)]
 struct Inner([Option<Span>; 5]);
 
@@ -212,7 +212,7 @@ impl Reader<'_> {
     }
 }
 
-/// Where everything stands in an envelope of the usual kind.
+/// The places of all values in an envelope of the usual kind.
 struct Outline {
     kind: Span,
     form: ContentForm,
@@ -333,7 +333,7 @@ mod tests {
         }
     }
 
-    /// What both ways of reading make of it, as text.
+    /// The results of both ways of reading, as text.
     fn both(text: &str) -> (Option<String>, String) {
         let slow =
             super::super::envelope::parse_any(text, &mut Scratch::default()).map(|request| format!("{request:?}"));

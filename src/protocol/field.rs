@@ -27,7 +27,7 @@ pub const LONG_TEXT_BYTES_MAX: usize = 8_192;
 /// The name nobody may sign up with, however its letters are written.
 pub const RESERVED_NAME: &str = "system";
 
-/// What is wrong with a field, as the end of a sentence a person understands.
+/// The fault in a field, as the end of a sentence that a person understands.
 pub type FieldFault = &'static str;
 
 fn check_user_name(text: &str) -> Result<(), FieldFault> {
@@ -52,7 +52,7 @@ fn check_user_name(text: &str) -> Result<(), FieldFault> {
     Ok(())
 }
 
-/// What a new name must be besides: nothing that looks like another name and is none.
+/// The further rules for a new name: it must not look like another name.
 fn check_new_name(text: &str) -> Result<(), FieldFault> {
     // There and back: some letters are written like another one only as capitals (ſ, S).
     if text.to_lowercase() == RESERVED_NAME || text.to_uppercase().to_lowercase() == RESERVED_NAME {
@@ -82,8 +82,7 @@ pub struct Name<'a>(Cow<'a, str>);
 impl<'a> Name<'a> {
     /// Checks a name.
     ///
-    /// # Errors
-    /// What is wrong with it.
+    /// # Errors The fault in it.
     pub fn new(text: impl Into<Cow<'a, str>>) -> Result<Self, FieldFault> {
         let text = text.into();
         check_user_name(&text)?;
@@ -93,8 +92,7 @@ impl<'a> Name<'a> {
     /// Checks a name that somebody wants to sign up with. Accounts that have other names log in as
     /// ever.
     ///
-    /// # Errors
-    /// What is wrong with it.
+    /// # Errors The fault in it.
     pub fn for_sign_up(text: impl Into<Cow<'a, str>>) -> Result<Self, FieldFault> {
         let name = Self::new(text)?;
         check_new_name(name.as_str())?;
@@ -121,8 +119,7 @@ pub struct UserName(Arc<str>);
 impl UserName {
     /// Checks a name.
     ///
-    /// # Errors
-    /// What is wrong with it.
+    /// # Errors The fault in it.
     pub fn new(text: &str) -> Result<Self, FieldFault> {
         check_user_name(text)?;
         Ok(Self(Arc::from(text)))
@@ -160,8 +157,7 @@ pub struct Id<'a>(Cow<'a, str>);
 impl<'a> Id<'a> {
     /// Checks an id.
     ///
-    /// # Errors
-    /// What is wrong with it.
+    /// # Errors The fault in it.
     pub fn new(text: impl Into<Cow<'a, str>>) -> Result<Self, FieldFault> {
         let text = text.into();
         match text.len() {
@@ -202,8 +198,8 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// What a user tells others of themself, in the order of the sign-up keys. All but the name may be
-/// empty.
+/// The profile that others can read, in the order of the sign-up keys. All fields except the name
+/// may be empty.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Profile {
     /// The name, the key of the account.
@@ -223,7 +219,7 @@ pub struct Profile {
 }
 
 impl Profile {
-    /// How many bytes of memory it stands for.
+    /// The bytes of memory that it stands for.
     #[must_use]
     pub fn weight_bytes(&self) -> usize {
         let texts = [

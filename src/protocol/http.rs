@@ -11,7 +11,7 @@ const HEADERS_MAX: usize = 64;
 /// RFC 6455 §1.3.
 const WEBSOCKET_GUID: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 
-/// What a request asks for.
+/// The result of reading the head of a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Head {
     /// The head is not complete.
@@ -20,7 +20,7 @@ pub enum Head {
     Upgrade {
         /// The value of `Sec-WebSocket-Accept`.
         accept: String,
-        /// How long the head is; what follows is the first frame.
+        /// The length of the head; the first frame follows it.
         length: usize,
     },
     /// The page, by GET or HEAD.

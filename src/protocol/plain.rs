@@ -47,7 +47,7 @@ fn is_special(byte: u8) -> bool {
     (byte == b'"') | (byte == b'\\') | (byte < 0x20)
 }
 
-/// What follows the whole blocks at the front in which nothing is special.
+/// The rest of the bytes, from the first block that has a special one.
 #[inline(never)]
 fn skip_plain_blocks(bytes: &[u8]) -> &[u8] {
     let (blocks, _) = bytes.as_chunks::<16>();

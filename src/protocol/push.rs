@@ -7,7 +7,7 @@ use super::request::ContentForm;
 use std::cell::RefCell;
 use std::sync::Arc;
 
-/// What kind of push, which decides TYPE and the inner `type`.
+/// The kind of a push. It decides TYPE and the inner `type`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum PushKind {
     /// TYPE 4.
@@ -54,7 +54,7 @@ pub struct Push {
     pub seq: u64,
     /// The server's time when it was taken, in ms since the epoch.
     pub time_ms: u64,
-    /// What it is.
+    /// Its kind.
     pub kind: PushKind,
     id_end: u16,
     sender_end: u16,
@@ -64,13 +64,13 @@ pub struct Push {
 }
 
 thread_local! {
-    /// Where texts are joined before it is known how large they are together: so a push costs one
+    /// A buffer in which texts are joined before their size is known, so that a push costs one
     /// allocation and not two.
     static JOINED: RefCell<String> = const { RefCell::new(String::new()) };
 }
 
-/// What is written of a push besides its texts, in each form, with the inner `type` of a friend
-/// request.
+/// The bytes that are written beside the texts of a push, in each form, with the inner `type` of a
+/// friend request.
 const TEXT_BETWEEN_BYTES: usize = 140;
 const OBJECT_BETWEEN_BYTES: usize = 112;
 
@@ -145,7 +145,7 @@ impl Push {
         &self.text[..usize::from(self.id_end)]
     }
 
-    /// Who sent it.
+    /// The sender.
     #[must_use]
     pub fn sender(&self) -> &str {
         &self.text[usize::from(self.id_end)..usize::from(self.sender_end)]
@@ -168,8 +168,8 @@ impl Push {
         self.plain
     }
 
-    /// How many bytes it is as it is written, but for the digits of its time. A look at each byte
-    /// only if something in it is escaped.
+    /// The written size in bytes, without the digits of its time. It looks at each byte only if
+    /// something in it is escaped.
     #[must_use]
     pub fn written_bytes(&self, form: ContentForm) -> usize {
         // Quotes inside a string are escaped, too.
@@ -180,7 +180,7 @@ impl Push {
         between + if self.plain { self.text.len() } else { escaped_bytes(&self.text, levels) }
     }
 
-    /// How many bytes of memory it stands for.
+    /// The bytes of memory that it stands for.
     #[must_use]
     pub fn weight_bytes(&self) -> usize {
         size_of::<Self>() + self.text.len()
@@ -188,8 +188,7 @@ impl Push {
 
     /// Builds a push from what a store read back.
     ///
-    /// # Errors
-    /// What is wrong with the row: it was not written by this server.
+    /// # Errors The fault in the row: it was not written by this server.
     pub fn from_row(
         seq: u64,
         time_ms: u64,

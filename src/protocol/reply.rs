@@ -33,7 +33,7 @@ impl ReplyId {
     }
 }
 
-/// What a reply says.
+/// The content of a reply.
 #[derive(Clone, Debug)]
 pub enum Reply {
     /// RE_SIGNUP: `SS` or `SF`.
@@ -128,7 +128,7 @@ pub(super) fn escape(out: &mut Vec<u8>, text: &str, levels: u32) {
     }
 }
 
-/// How many bytes [`escape`] appends.
+/// The number of bytes that [`escape`] appends.
 pub(super) fn escaped_bytes(text: &str, levels: u32) -> usize {
     let slashes = 1 << levels;
     let of = |byte: u8| match ESCAPES[usize::from(byte)] {
@@ -163,7 +163,7 @@ pub(super) fn number(out: &mut Vec<u8>, number: u64) {
 /// Writes one frame: keeps track of how deep in strings its CONTENT is.
 struct Frame<'a> {
     out: &'a mut Vec<u8>,
-    /// How many strings the text that is being written stands in.
+    /// The number of strings around the text that is being written.
     depth: u32,
     text: bool,
 }

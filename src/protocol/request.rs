@@ -1,11 +1,10 @@
-//! What a client can say: the requests of the protocol, in checked fields, borrowed from the read
-//! buffer.
+//! The requests that a client can send, in checked fields, borrowed from the read buffer.
 
 use super::error::ErrorCode;
 use super::field::{Id, Name, Profile, Secret};
 use std::borrow::Cow;
 
-/// How CONTENT is written: as a JSON text inside a string, or as a plain object.
+/// The form of CONTENT: a JSON text inside a string, or a plain object.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum ContentForm {
     /// `"CONTENT":"{\"MessageId\":…}"`, the form of older clients and of a connection that has
@@ -37,7 +36,7 @@ pub enum Verb {
     Token,
 }
 
-/// What a client says to prove who it is.
+/// A proof of who the client is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Credential {
     /// PASS: the client's own hash of the password, which to the server is the password.
@@ -46,12 +45,12 @@ pub enum Credential {
     Token(Secret),
 }
 
-/// What is wanted of resume tokens.
+/// The operation on resume tokens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum TokenVerb {
     /// A new one.
     New,
-    /// That none may be used any more.
+    /// Revokes all of them.
     Revoke,
 }
 
@@ -91,7 +90,7 @@ pub enum Request<'a> {
         mid: Option<Id<'a>>,
         /// The form of CONTENT.
         form: ContentForm,
-        /// Who wants to log in.
+        /// The user to log in as.
         user: Name<'a>,
         /// The password, or what stands for it.
         credential: Credential,
@@ -134,11 +133,11 @@ pub enum Request<'a> {
         form: ContentForm,
         /// The client's id of the request.
         id: Id<'a>,
-        /// Who asked (or, in a delete, deletes).
+        /// The user who asked (or, in a delete, deletes).
         sender: Name<'a>,
-        /// Who was asked (or is deleted).
+        /// The user who was asked (or is deleted).
         receiver: Name<'a>,
-        /// What is wanted.
+        /// The operation.
         verb: FriendVerb,
         /// Some words to go with it.
         content: Cow<'a, str>,
@@ -149,7 +148,7 @@ pub enum Request<'a> {
         mid: Option<Id<'a>>,
         /// The form of CONTENT.
         form: ContentForm,
-        /// What is wanted.
+        /// The operation.
         verb: TokenVerb,
     },
     /// TYPE 0.
@@ -180,10 +179,9 @@ pub struct BadInput {
     /// The id that the answer names, if it could be read and is within its bounds; else empty. The
     /// MID of a 1, 2, 3, 0 or unknown TYPE, the `messageId` of a 4 or 6, and always empty for a 5.
     pub id: Box<str>,
-    /// What kind of fault.
+    /// The kind of fault.
     pub code: ErrorCode,
-    /// What is wrong, as a sentence that a person understands, without the code and without a full
-    /// stop.
+    /// The fault as a sentence that a person understands, without the code and without a full stop.
     pub why: &'static str,
 }
 

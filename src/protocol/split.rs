@@ -1,5 +1,5 @@
-//! Where an envelope ends in a raw stream. Resumable: each byte is looked at once, however the
-//! stream is cut.
+//! Finds the end of an envelope in a raw stream. Resumable: each byte is looked at once, however
+//! the stream is cut.
 //!
 //! The splitter follows the structure of the JSON, so that broken input is noticed at the byte
 //! where it breaks and the healthy line behind it is heard. It does not judge numbers and literals:
@@ -19,7 +19,7 @@
 /// Objects and arrays may stand in each other this deep.
 pub const DEPTH_MAX: u32 = 64;
 
-/// What comes next in the stream.
+/// The next item of the stream.
 #[derive(Debug, PartialEq, Eq)]
 pub enum RawItem<'a> {
     /// All of the chunk was taken; nothing is complete.
@@ -152,7 +152,7 @@ impl RawInput {
         matches!(self.mode, Mode::Between)
     }
 
-    /// How much memory the part of an envelope holds that has come.
+    /// The memory of the part of an envelope that has arrived.
     #[must_use]
     pub fn held_bytes(&self) -> usize {
         size_of::<Self>() + self.tail.capacity()

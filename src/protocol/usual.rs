@@ -4,8 +4,8 @@ use super::push::{Push, PushKind};
 use super::reply::{escape, number};
 use super::request::ContentForm;
 
-/// What stands between the texts of the frames that are written most, whole: a push, and the answer
-/// to a message.
+/// The fixed parts between the texts of the two most frequent frames: a push, and the answer to a
+/// message.
 struct Between {
     id: &'static [u8],
     sender: &'static [u8],
@@ -17,7 +17,7 @@ struct Between {
     kind_end: &'static [u8],
     answered: &'static [u8],
     taken: [&'static [u8]; 2],
-    /// How often the texts are escaped.
+    /// The number of times that the texts are escaped.
     levels: u32,
 }
 

@@ -29,7 +29,7 @@ const CLOSE: u8 = 8;
 const PING: u8 = 9;
 const PONG: u8 = 10;
 
-/// What comes next on the connection.
+/// The next event on the connection.
 #[derive(Debug, PartialEq, Eq)]
 pub enum WsItem<'a> {
     /// All of the chunk was taken; nothing is complete.
@@ -67,9 +67,9 @@ pub struct WsInput {
     frame: Option<Frame>,
     /// A text message has begun and goes on with continuation frames.
     in_message: bool,
-    /// What there is of the message.
+    /// The part of the message that has arrived.
     message: Vec<u8>,
-    /// What there is of a control frame.
+    /// The part of a control frame that has arrived.
     control: Vec<u8>,
     given: bool,
 }
@@ -142,7 +142,7 @@ impl WsInput {
         self.header_length == 0 && self.frame.is_none() && !self.in_message
     }
 
-    /// How much memory the part of a message holds that has come.
+    /// The memory of the part of a message that has arrived.
     #[must_use]
     pub fn held_bytes(&self) -> usize {
         size_of::<Self>() + self.message.capacity() + self.control.capacity()
@@ -217,7 +217,7 @@ impl WsInput {
     }
 }
 
-/// How many bytes a header has of which this much is known.
+/// The length of a header of which these bytes are known.
 fn header_bytes(known: &[u8]) -> usize {
     match known.get(1).map(|byte| byte & 0x7f) {
         None => 2,
@@ -327,8 +327,8 @@ pub fn write_as_client(out: &mut Vec<u8>, payload: &str) {
     out.splice(start + header..start + header, [0; 4]);
 }
 
-/// How long the frame is that these bytes begin with, header and all. `None`: its header is not
-/// whole. It must be one that this server wrote: not masked.
+/// The length of the frame that these bytes begin with, header included. `None`: the header is
+/// incomplete. The frame must be one that this server wrote: not masked.
 #[must_use]
 pub fn written_frame_length(bytes: &[u8]) -> Option<usize> {
     let (header, length) = match *bytes.get(1)? {

@@ -14,7 +14,7 @@ const SQLITE: usize = 2 * 4;
 /// what looking up the host's name takes.
 const PER_MYSQL_CONNECTION: usize = 4;
 
-/// How many descriptors are kept from connections.
+/// Descriptors that connections cannot have.
 pub(super) fn reserved(config: &Config) -> usize {
     OWN + match config.store {
         StoreUrl::Memory => 0,
@@ -69,8 +69,7 @@ impl Limit {
 }
 
 impl Limit {
-    /// How many connections there may be at once: what the configuration says, if there are
-    /// descriptors for them.
+    /// The limit on connections: the configured one, if there are enough descriptors for it.
     ///
     /// # Errors
     /// There is none for even one connection.

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 /// The pause between two tries.
 const PAUSE: Duration = Duration::from_millis(500);
-/// How often signals are looked for meanwhile.
+/// The interval between two looks for signals.
 const LOOK: Duration = Duration::from_millis(50);
 
 /// Opens the store. One that cannot be reached is waited for as long as the configuration says;

@@ -1,5 +1,5 @@
-//! What waits for one data worker: start-time fair queueing among those who cause the work, in
-//! order for each user it is about.
+//! The queue before one data worker: start-time fair queueing among the users who cause the work,
+//! in order for each user it is about.
 //!
 //! Each user who asks has a sub-queue with a virtual start time. The sub-queue with the lowest one
 //! is served, and its start time grows by the cost of what was served. A user who had nothing
@@ -24,20 +24,20 @@ use std::time::Duration;
 
 /// Jobs that one batch takes at most.
 const BATCH_MAX: usize = 1_000;
-/// What a batch costs while only one user's jobs wait. A unit is the time of one row among many,
-/// 10 to 20 µs.
+/// The cost limit of a batch while only one user's jobs wait. A unit is the time of one row among
+/// many, 10 to 20 µs.
 const ALONE_COST_MAX: u64 = 1_000;
-/// What a batch costs while others wait too: some 5 to 20 ms.
+/// The cost limit of a batch while others wait, too: some 5 to 20 ms.
 const SHARED_COST_MAX: u64 = 500;
-/// How long it may take while users come who rarely have a job, or with jobs that gain little by a
-/// common transaction, in µs; and what it costs at least.
+/// The time that a batch may take, in µs, while users come who rarely have a job, or whose jobs
+/// gain little by a common transaction; and its least cost.
 const SHORT_US: u64 = 3_000;
 const SHORT_COST_MIN: u64 = 16;
 /// So many batches are short after one of them came.
 const SHORT_BATCHES: u32 = 32;
 /// So far ahead of those who always have jobs may one be served who rarely has any.
 const CREDIT: u64 = 64;
-/// What one turn of a sub-queue costs; the job that goes beyond is its last.
+/// The cost of one turn of a sub-queue; the job that goes beyond is its last.
 const TURN_COST: u64 = 16;
 /// Text in a row that costs as much as the row itself, in bytes.
 const BYTES_PER_UNIT: usize = 2 * 1024;
@@ -66,7 +66,7 @@ pub(super) fn lane_user(job: &Job) -> Option<&str> {
     })
 }
 
-/// Who caused a job. `None`: nobody but the user whose lane it is in.
+/// The user who caused a job. `None`: the user whose lane it is in.
 fn actor(job: &Job) -> Option<&str> {
     match job {
         Job::SavePush { push } | Job::AskFriend { push, .. } | Job::AnswerFriend { push, .. } => Some(push.sender()),
@@ -75,7 +75,7 @@ fn actor(job: &Job) -> Option<&str> {
     }
 }
 
-/// What a job costs, in rows. Most of it are round trips to a database server.
+/// The cost of a job, in rows. Most of it is round trips to a database server.
 fn cost(job: &Job) -> u64 {
     match job {
         Job::SavePush { push } => 1 + (push.weight_bytes() / BYTES_PER_UNIT) as u64,
@@ -92,7 +92,7 @@ fn cost(job: &Job) -> u64 {
     }
 }
 
-/// What jobs may be done in one statement.
+/// The kinds of jobs that may share one statement.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Kind {
     Save,
@@ -131,11 +131,11 @@ struct Flow {
     jobs: VecDeque<JobRef>,
     /// Those that have not.
     waiting: usize,
-    /// Where it stands among the turns.
+    /// Its place among the turns.
     turn: Turn,
     /// It has no job, and stands where it will be forgotten: its credit is full again there.
     rests: bool,
-    /// What of its next job its start time holds already: among those who come anew the one with
+    /// The part of its next job's cost that its start time includes: among newcomers, the one with
     /// the cheaper job is first.
     prepaid: u64,
 }
@@ -158,14 +158,14 @@ pub(super) struct FairQueue {
     flows: HashMap<Key, Flow>,
     /// Each flow once.
     turns: BTreeSet<(Turn, Key)>,
-    /// How many flows have a job.
+    /// The number of flows that have a job.
     busy: usize,
     virtual_time: u64,
     next_number: u64,
     hashes: RandomState,
-    /// What a unit took of late, in ns.
+    /// The recent time of a unit, in ns.
     unit_ns: u64,
-    /// What the batch costs that was taken last.
+    /// The cost of the batch that was taken last.
     taken: u64,
     /// So many of the next batches are short.
     short_batches: u32,

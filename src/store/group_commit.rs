@@ -14,12 +14,12 @@ const WAIT_MAX: Duration = Duration::from_millis(5);
 /// After misses so many chances at most are skipped, less one, as a power of two.
 const SKIP_MAX: u32 = 8;
 
-/// What one worker knows of those who may come.
+/// The state from which one worker decides whether to wait for more jobs.
 #[derive(Debug, Default)]
 pub(super) struct GroupCommit {
     /// Jobs that the last batch answered, and that were waiting behind it.
     expected: usize,
-    /// How long the last batch took.
+    /// The time that the last batch took.
     took: Duration,
     /// Delays that nobody used, one after another.
     misses: u32,

@@ -85,7 +85,7 @@ pub(super) struct WorkerIsGone;
 #[derive(Debug)]
 pub(super) struct LaneReceiver {
     shared: Arc<Shared>,
-    /// What was taken last; kept for its room.
+    /// The jobs that were taken last; kept for its capacity.
     taken: Vec<Submission>,
 }
 

@@ -41,7 +41,7 @@ pub enum StoreError {
     /// The store said what this server does not know: whether the input is to blame or the store
     /// itself is not clear.
     Unknown(String),
-    /// What is stored is not what this server writes, or was written by a newer one.
+    /// The stored data was not written by this server, or by a newer one.
     Corrupt(String),
 }
 
@@ -61,13 +61,13 @@ impl fmt::Display for StoreError {
 
 impl std::error::Error for StoreError {}
 
-/// What the system says, without the number that Rust puts behind it.
+/// The text of a system error, without the number that Rust puts behind it.
 fn plain(error: &std::io::Error) -> String {
     let text = error.to_string();
     text.split(" (os error").next().unwrap_or_default().to_owned()
 }
 
-/// What became of a push that was to be saved.
+/// The result of saving a push.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SavedAs {
     /// It is in the store from now on.
@@ -78,7 +78,7 @@ pub enum SavedAs {
     Duplicate,
 }
 
-/// Who sent a push, and how many bytes its four texts have.
+/// The sender of a push, and the bytes of its four texts.
 pub type Weight = (Box<str>, u64);
 
 /// One connection to a store, owned by one worker.
@@ -144,7 +144,7 @@ pub trait Store: Send {
     /// # Errors
     /// See [`StoreError`].
     fn create_account(&mut self, profile: &Profile, password_hash: &Secret) -> Result<bool, StoreError>;
-    /// What is stored of a user's password.
+    /// The stored hash of a user's password.
     ///
     /// # Errors
     /// See [`StoreError`].
@@ -176,15 +176,15 @@ pub trait Store: Send {
     /// # Errors
     /// See [`StoreError`].
     fn save_pushes(&mut self, pushes: &[Push]) -> Result<Vec<SavedAs>, StoreError>;
-    /// What [`save_pushes`](Self::save_pushes) would say of pushes that are in the store, or
-    /// duplicates of such; `None`: neither.
+    /// The result that [`save_pushes`](Self::save_pushes) would give for pushes that are in the
+    /// store, or are duplicates of such; `None`: neither.
     ///
     /// # Errors
     /// See [`StoreError`].
     fn find_pushes(&mut self, pushes: &[Push]) -> Result<Vec<Option<SavedAs>>, StoreError>;
-    /// What waits for some receivers behind a `seq` of each: of each so many pushes at most,
-    /// ascending. `note` is told the place of the receiver in the list, the push's `seq`, who sent
-    /// it and how many bytes its four texts have.
+    /// Reads the pushes that wait for some receivers behind a `seq` of each: so many of each at
+    /// most, ascending. `note` is told the place of the receiver in the list, the push's `seq`, who
+    /// sent it and how many bytes its four texts have.
     ///
     /// # Errors
     /// See [`StoreError`].
@@ -194,8 +194,8 @@ pub trait Store: Send {
         count_max: u32,
         note: &mut dyn FnMut(usize, u64, &str, u64),
     ) -> Result<(), StoreError>;
-    /// Who sent these pushes, named by receiver and `seq`, and how many bytes their texts have;
-    /// `None` of those that are not there.
+    /// The senders of these pushes, which are named by receiver and `seq`, and the bytes of their
+    /// texts; `None` for those that are not there.
     ///
     /// # Errors
     /// See [`StoreError`].

@@ -26,7 +26,7 @@ pub struct PasswordError {
 }
 
 impl PasswordError {
-    /// What is stored is no hash that could be compared with anything: it is so each time.
+    /// The stored text is not a hash that can be compared: the error is the same each time.
     #[must_use]
     pub fn is_of_what_is_stored(&self) -> bool {
         self.is_stored
@@ -78,7 +78,7 @@ impl Hasher {
         argon2.hash_password_into_with_memory(password, salt, out, &mut self.memory[..blocks]).map_err(wrong)
     }
 
-    /// What may be stored of a password: a PHC string with a salt of its own.
+    /// The form in which a password is stored: a PHC string with a salt of its own.
     ///
     /// # Errors
     /// When the system has no random bytes to give.
@@ -140,7 +140,7 @@ impl Hasher {
 /// Half of a MAC: to guess it takes 2^127 tries.
 type Tag = [u8; 16];
 
-/// What the cache knows of a password.
+/// The answer of the cache about a password.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Compared {
     /// It is the one that was verified before.
@@ -162,8 +162,7 @@ pub struct VerifiedLogins {
     unreadable: Mutex<Unreadable>,
 }
 
-/// What the log was told of stored passwords that cannot be read: clients may ask for them again
-/// and again.
+/// Log lines about stored passwords that cannot be read: clients may try them again and again.
 #[derive(Debug, Default)]
 struct Unreadable {
     said: Option<Instant>,
@@ -171,7 +170,7 @@ struct Unreadable {
 }
 
 impl Unreadable {
-    /// How many were left out since the last one, if it is time for one more.
+    /// The number of lines left out since the last one, if it is time for one more.
     fn count(&mut self, now: Instant) -> Option<u64> {
         if self.said.is_some_and(|said| now.saturating_duration_since(said) < SAY_UNREADABLE_EVERY) {
             self.unsaid += 1;

@@ -31,14 +31,14 @@ type Done = (Ticket, Outcome);
 
 /// Mailboxes, and senders in them, of which the workers together remember how full they are.
 const MAILBOX_ENTRIES_MAX: usize = 131_072;
-/// How long an auth worker without work keeps the memory of its last run.
+/// The time for which an idle auth worker keeps the memory of its last run.
 const REST_AFTER: Duration = Duration::from_millis(500);
 
 /// The loop's end of a data worker.
 struct DataLane {
     sender: LaneSender,
-    /// What is about to be sent, all of one turn in one piece: the worker may be awake before the
-    /// second job would be there.
+    /// The jobs of this turn, sent in one piece: otherwise the worker may wake before the second
+    /// job is there.
     jobs: Vec<Submission>,
 }
 
@@ -58,7 +58,7 @@ impl std::fmt::Debug for Pool {
     }
 }
 
-/// How to open the store, and how many workers may.
+/// The function that opens the store, and the number of workers that may.
 fn opener(config: &Config) -> Result<(Opener, usize), StoreError> {
     Ok(match config.store.clone() {
         StoreUrl::Memory => {
@@ -159,7 +159,7 @@ impl Pool {
         Ok(())
     }
 
-    /// What the first push that is taken is to be numbered.
+    /// The number of the first push that is taken.
     #[must_use]
     pub fn first_seq(&self) -> u64 {
         self.first_seq

@@ -1,12 +1,12 @@
-//! How a store hands over all that is in it, and takes it: tables of plain fields, page by page in
-//! the order of their keys.
+//! Moves the whole content of a store out and in: tables of plain fields, page by page in the order
+//! of their keys.
 //!
 //! A new kind of record is one more entry of [`TABLES`]; reading, writing, counting and comparing
 //! follow it.
 
 use super::StoreError;
 
-/// What a store is opened for.
+/// The purpose for which a store is opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
     /// To serve: it is made if it is not there, and brought up to date.
@@ -98,7 +98,7 @@ pub const TABLES: &[Table] = &[
     },
 ];
 
-/// What stands in one column of one row.
+/// The value in one column of one row.
 #[derive(Clone, PartialEq, Eq)]
 pub enum Field {
     /// In a column of text.
@@ -128,7 +128,7 @@ pub fn row_weight_bytes(row: &[Field]) -> usize {
     row.iter().map(Field::weight_bytes).sum()
 }
 
-/// How much is read at a time; one row is always read.
+/// The limits of one read; at least one row is always read.
 #[derive(Clone, Copy, Debug)]
 pub struct PageMax {
     /// Rows.
@@ -139,7 +139,7 @@ pub struct PageMax {
 
 /// A store that can be copied. It holds its lock until it is dropped.
 pub trait Portable {
-    /// How many rows a table has.
+    /// The number of rows in a table.
     ///
     /// # Errors
     /// See [`StoreError`]; so for all methods.

@@ -10,8 +10,8 @@ use crate::protocol::field::UserName;
 use crate::protocol::push::Push;
 use std::collections::HashMap;
 
-/// What a row costs besides its texts, in bytes: its numbers, its places in the indexes, the second
-/// copies of names there.
+/// The cost of a row beside its texts, in bytes: its numbers, its places in the indexes, the copies
+/// of names there.
 pub const ROW_BYTES: u64 = 128;
 /// Rows that one transaction counts at most, so that nobody's lane stands still while a long
 /// backlog is counted for the first time: what is known by then decides, and the next transaction
@@ -83,7 +83,7 @@ pub enum Verdict {
     Uncounted,
 }
 
-/// How far a mailbox has been counted.
+/// The part of a mailbox that has been counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Counted {
     All,
@@ -91,10 +91,10 @@ enum Counted {
     UpTo(u64),
 }
 
-/// What one sender has in a mailbox.
+/// The share of one sender in a mailbox.
 type Share = (Box<str>, Usage);
 
-/// What waits for one receiver.
+/// The pushes that wait for one receiver, as counts.
 #[derive(Debug)]
 struct Mailbox {
     total: Usage,
@@ -171,7 +171,7 @@ impl Mailbox {
     }
 }
 
-/// What a transaction has changed so far.
+/// A change that the present transaction has made.
 #[derive(Debug)]
 enum Change {
     Added(Push),
@@ -179,7 +179,7 @@ enum Change {
     Removed { receiver: UserName, sender: Box<str>, seq: u64, one: Usage },
 }
 
-/// What one worker knows of the mailboxes that are its own.
+/// The mailboxes that one worker owns, as far as they are counted.
 #[derive(Debug)]
 pub struct Mailboxes {
     quotas: Quotas,
@@ -427,7 +427,7 @@ impl Mailboxes {
         self.shares = self.boxes.values().map(|mailbox| mailbox.shares.len()).sum();
     }
 
-    /// What is known of a receiver, if all of it has been counted; and of the shares in it.
+    /// The usage of a receiver and the shares in it, if all of it has been counted.
     #[cfg(test)]
     pub(super) fn usage(&self, receiver: &str) -> Option<(Usage, Vec<Share>)> {
         let mailbox = self.boxes.get(receiver).filter(|mailbox| mailbox.counted == Counted::All)?;

@@ -10,14 +10,14 @@ use std::time::{Duration, Instant};
 /// Opens one more connection to the store.
 pub(super) type Opener = Box<dyn Fn() -> Result<Box<dyn Store>, StoreError> + Send + Sync>;
 
-/// How long the store is left alone after it could not be opened, at first and at most.
+/// The pause after the store could not be opened, at first and at most.
 const FIRST_BACKOFF: Duration = Duration::from_millis(100);
 const BACKOFF_MAX: Duration = Duration::from_secs(2);
 
 type Opened = Result<Box<dyn Store>, StoreError>;
 
-/// How long jobs wait for the first try. A try that takes longer hangs, and they fail at once
-/// from then on.
+/// The time for which jobs wait for the first try. A try that takes longer hangs, and jobs fail at
+/// once from then on.
 const FIRST_TRY_WAIT: Duration = Duration::from_secs(1);
 
 /// A store that is being opened, again and again until it works.

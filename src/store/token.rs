@@ -10,8 +10,8 @@ use blake2::{Blake2s256, Digest};
 /// Random bytes of a token: nobody guesses them, so one quick hash protects what is stored.
 const TOKEN_BYTES: usize = 32;
 
-/// What the store keeps of a token: 43 characters, since text is what all stores hold and order in
-/// the same way.
+/// The form in which the store keeps a token: 43 characters, since all stores hold and order text
+/// in the same way.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TokenHash(String);
 
@@ -23,8 +23,8 @@ impl TokenHash {
     }
 }
 
-/// How many tokens of a user are kept beside those that may be used now: which of them are of any
-/// use, only a right clock knows. Twice as many, so that neither a clock that was ahead once nor
+/// The number of tokens of a user that are kept beside those that may be used now: only a right
+/// clock knows which of them are valid. Twice as many, so that neither a clock that was ahead nor
 /// one that is behind pushes out good ones.
 #[must_use]
 pub fn others_max(tokens_max: u32) -> u32 {
@@ -42,8 +42,8 @@ pub fn make() -> Result<Secret, StoreError> {
     Ok(Secret::new(&BASE64_URL_SAFE_NO_PAD.encode(bytes)))
 }
 
-/// What is kept of it. The stored password hash goes in, so that every token dies with a change of
-/// the password.
+/// The digest that is kept of it. It includes the stored password hash, so that a change of the
+/// password ends every token.
 #[must_use]
 pub fn hash(user: &UserName, token: &Secret, password_hash: &Secret) -> TokenHash {
     let mut hash = Blake2s256::new();

@@ -15,7 +15,7 @@ struct State {
     given_up: bool,
 }
 
-/// What the loop has not taken yet; the workers' end.
+/// Outcomes that the loop has not taken yet; the workers' end.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Undelivered(Arc<(Mutex<State>, Condvar)>);
 
@@ -64,7 +64,7 @@ impl Drop for Taker {
     }
 }
 
-/// What an answer holds that clients chose the size of.
+/// The bytes of an outcome whose size clients chose.
 fn weight_bytes(outcome: &Outcome) -> usize {
     let of_page = |page: &Page| page.pushes.iter().map(crate::protocol::push::Push::weight_bytes).sum::<usize>();
     match outcome {

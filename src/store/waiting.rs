@@ -1,5 +1,5 @@
-//! What a worker does to the pushes in the store, within the quotas: it counts a mailbox that it
-//! does not know yet, saves what there is room for, and notes what is gone.
+//! The work on pushes in the store, within the quotas: a worker counts a mailbox that it does not
+//! know yet, saves the pushes for which there is room, and notes those that are gone.
 
 use super::quota::{Mailboxes, Verdict};
 use super::{SavedAs, Store, StoreError, Weight};

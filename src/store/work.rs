@@ -13,7 +13,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// How often a batch is tried when somebody else holds what it needs.
+/// The number of tries of a batch that waits for locks of somebody else.
 const TRIES: u32 = 4;
 const FIRST_PAUSE: Duration = Duration::from_millis(5);
 /// A lock that somebody else holds for longer than this is not waited for again and again: reads
@@ -26,9 +26,9 @@ const HELD_FOR: Duration = Duration::from_millis(100);
 const REST_MAX: Duration = Duration::from_secs(2);
 /// A batch that was in somebody's way is done half by half when that was known sooner than this.
 const HALVE_WITHIN: Duration = Duration::from_secs(1);
-/// How often at most a batch of which something is not understood is taken apart: enough to find
-/// one job among a thousand, and to find another one by far; few enough for a store that answers
-/// nothing else, which is come to anew each time.
+/// The largest number of times that a batch with an error that is not understood is split: enough
+/// by far to find one or two jobs among a thousand, and few enough for a store that gives no other
+/// answer, since each half reconnects.
 const UNKNOWN_MAX: u32 = 24;
 /// A batch that failed sooner than this met a dead connection and is tried on a new one; a store
 /// that hung is not asked twice.
@@ -42,9 +42,9 @@ pub(super) struct Batch {
     link: Link,
     opener: Arc<Opener>,
     verified: Arc<VerifiedLogins>,
-    /// What waits for those whose pushes this worker owns.
+    /// The mailboxes of the users whose pushes this worker owns.
     boxes: Mailboxes,
-    /// When it was last not known what became of a transaction, for a while.
+    /// The time of the last transaction with an unknown outcome, for a while.
     unknown_at: Option<Instant>,
     outage: Outage,
     /// Somebody else holds the store: until then writes fail without being tried.
@@ -52,7 +52,7 @@ pub(super) struct Batch {
     complaints: Complaints,
 }
 
-/// What is said of single jobs, once a second at most: clients can bring it about as often as they
+/// Log lines about single jobs, once a second at most: clients can cause them as often as they
 /// like.
 #[derive(Default)]
 struct Complaints {
@@ -87,9 +87,9 @@ enum Link {
     Lost,
 }
 
-/// How far a batch is still taken apart.
+/// The limits within which a batch is split.
 struct Bisect {
-    /// What is in somebody's way, or not understood, fails together from then on.
+    /// From then on, rows that block others or are not understood fail together.
     until: Instant,
     /// Answers that were not understood and may still come.
     unknown_left: u32,
@@ -103,7 +103,7 @@ impl Bisect {
     }
 }
 
-/// What was last said about the store, so that it is said once.
+/// The last log line about the store, so that it is written once.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Outage {
     None,
@@ -340,7 +340,7 @@ fn accounts_to_lock(jobs: &[Job]) -> Vec<&str> {
     people
 }
 
-/// How far a transaction came, whatever became of it.
+/// The point that a transaction reached, whatever its outcome.
 #[derive(Default)]
 struct Progress {
     /// It has begun.

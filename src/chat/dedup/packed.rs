@@ -1,6 +1,6 @@
-//! What a sender who went offline sent of late, in as little memory as can be: they may come back
-//! and send it again, but nobody looks for it until then. And how large that of all of them is
-//! together.
+//! The dedup window of a sender who went offline, packed as small as possible: they may come back
+//! and send a message again, but nothing looks for it until then. And the size of all packed
+//! windows together.
 
 use super::super::Chat;
 use super::super::ids::ItemRef;
@@ -137,8 +137,8 @@ impl Chat {
         self.users.collect(user);
     }
 
-    /// Who is offline has it packed, who is online and sends has not, and all together are as large
-    /// as was counted.
+    /// Windows of offline users are packed, those of online senders are not, and their sizes add up
+    /// to the count.
     #[cfg(debug_assertions)]
     pub(in super::super) fn check_packed(&self) {
         let mut bytes = 0;

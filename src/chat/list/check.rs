@@ -1,11 +1,11 @@
-//! What must hold of a list whatever happened. Debug builds only.
+//! Invariants of a list. Debug builds only.
 
 use super::super::item::{Item, Items, NEVER};
 use super::{AckList, Entry};
 use crate::protocol::push::PushKind;
 
 impl AckList {
-    /// What must hold whatever happened.
+    /// Checks the invariants.
     pub(in super::super) fn check(&self, items: &Items) {
         let of = |entry: Entry| items.get(entry.item()).unwrap_or_else(|| panic!("an entry without its item"));
         assert_eq!(self.gaps, self.entries.iter().filter(|entry| entry.is_gap()).count());

@@ -1,4 +1,4 @@
-//! What is held back: pushes whose id is outstanding, and what their senders said later.
+//! Pushes that are held back: those whose id is outstanding, and later ones of their senders.
 //!
 //! Of each sender only the first that is held back can be the next to go; the others stand behind
 //! it. Such a first one waits for an id, or is a candidate: the candidates are looked at in the
@@ -7,8 +7,8 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-/// What stands for an id, or for a sender: a keyed hash of 64 bits. Two that met by chance would
-/// only wait for each other's acks.
+/// Stands for an id or a sender: a keyed hash of 64 bits. Two that collide would only wait for each
+/// other's acks.
 pub(super) type Hash = u64;
 
 /// A place on the list.

@@ -1,4 +1,4 @@
-//! Where a push with some id stands on a long list.
+//! An index of a long list: finds the push with an id.
 //!
 //! Ids are chosen by clients, so they are told apart by a keyed hash: nobody outside can foresee
 //! which ids meet in one place. A short list has none of this; it is looked through.
@@ -38,7 +38,7 @@ fn find<'a>(table: &Slots, hash: u32, items: &'a Items, is_it: impl Fn(&Item) ->
 
 #[derive(Debug, Default)]
 pub(super) struct Index {
-    /// What is outstanding, by id: of one id never more than one.
+    /// Outstanding pushes by id: of one id never more than one.
     sent: Slots,
     /// Messages, by sender and id; those on the tail, too.
     messages: Slots,
@@ -77,7 +77,7 @@ impl Index {
         self.sent.clear();
     }
 
-    /// What is outstanding under this id.
+    /// The outstanding push with this id.
     pub(super) fn find_sent<'a>(&self, id: &str, items: &'a Items) -> Option<(ItemRef, &'a Item)> {
         find(&self.sent, of_id(items, id), items, |item| item.push.id() == id)
     }

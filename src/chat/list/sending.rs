@@ -1,4 +1,5 @@
-//! What of a list is sent: what is next, what waits for another one, what was sent longest ago.
+//! The sending side of a list: which push is next, which waits for another, and which was sent
+//! longest ago.
 
 use super::*;
 
@@ -137,7 +138,7 @@ impl AckList {
         self.clock.clear();
     }
 
-    /// How many were sent and not acked, and their bytes as written.
+    /// The number of outstanding pushes, and their bytes as written.
     #[cfg(debug_assertions)]
     pub(in super::super) fn outstanding(&self) -> (usize, usize) {
         (self.sent, self.sent_bytes)

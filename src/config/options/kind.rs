@@ -5,7 +5,7 @@ use crate::config::{Config, StoreUrl};
 use log::LevelFilter;
 use std::net::SocketAddr;
 
-/// What a value of an option is, with its bounds and the setting it stands for.
+/// The kind of an option's value, with its bounds and the setting that it stands for.
 #[derive(Clone, Copy, Debug)]
 pub enum Kind {
     /// Milliseconds, written with a unit.
@@ -38,7 +38,7 @@ pub struct Opt {
     pub name: &'static str,
     /// The heading under which the help shows it.
     pub group: &'static str,
-    /// What it does, as one sentence.
+    /// Its help, as one sentence.
     pub help: &'static str,
     /// Its values.
     pub kind: Kind,
@@ -51,7 +51,7 @@ impl Opt {
         format!("HONGYAN_{}", self.name.replace('-', "_").to_ascii_uppercase())
     }
 
-    /// What stands for the value in the help.
+    /// The placeholder of the value in the help.
     #[must_use]
     pub fn value_name(&self) -> &'static str {
         match self.kind {
@@ -77,7 +77,7 @@ impl Opt {
         }
     }
 
-    /// What is allowed, for the help and for errors.
+    /// The allowed values, for the help and for errors.
     #[must_use]
     pub fn range(&self) -> String {
         match self.kind {

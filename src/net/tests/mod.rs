@@ -44,11 +44,11 @@ enum Fault {
 
 /// The far end of a fake socket.
 struct Pipe {
-    /// What the client has sent and the server has not read.
+    /// Bytes that the client has sent and the server has not read.
     to_server: VecDeque<u8>,
-    /// What the client has received.
+    /// Bytes that the client has received.
     to_client: Vec<u8>,
-    /// Where each write ended in it.
+    /// The end of each write in it.
     writes: Vec<usize>,
     /// The client has ended its side.
     client_ended: bool,
@@ -56,9 +56,9 @@ struct Pipe {
     server_ended: bool,
     /// The next call fails.
     broken: bool,
-    /// What fails, after so many calls of its kind that do not.
+    /// The fault to come, after so many calls of its kind that succeed.
     fault: Option<(Fault, usize)>,
-    /// How many bytes the client's window takes.
+    /// The bytes for which the client's window has room.
     room: usize,
     /// Pieces are at most this large; 0 for whole.
     piece_max: usize,

@@ -1,4 +1,4 @@
-//! What clients send and get, however it is cut.
+//! Conversations of clients, with input and output cut anywhere.
 
 use super::websocket::HANDSHAKE;
 use super::*;

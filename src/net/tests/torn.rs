@@ -18,7 +18,7 @@ fn friends(world: &mut World) -> (Client, Client) {
     (ann, bob)
 }
 
-/// What the two have got when all letters were taken.
+/// Checks what the two have received when all letters were taken.
 #[track_caller]
 fn all_was_taken(world: &mut World, ann: &Client, bob: &Client, seed: u64) {
     world.settle();

@@ -3,7 +3,7 @@
 use super::websocket::{HANDSHAKE, masked};
 use super::*;
 
-/// What the server works off in one turn at most: some ten milliseconds.
+/// The largest number of inputs that the server handles in one turn: some ten milliseconds.
 const INPUTS_PER_TURN_MAX: u64 = 16_000;
 
 /// Turns, and after each of them a look at how much it did.

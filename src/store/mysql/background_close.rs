@@ -4,8 +4,8 @@ use mysql::Conn;
 use std::sync::mpsc::channel;
 use std::time::Duration;
 
-/// How long a worker that leaves a connection waits until it is closed: then the locks that it
-/// holds in the database are free, for the next one.
+/// The time for which a worker that leaves a connection waits until it is closed: then its locks in
+/// the database are free for the next connection.
 const CLOSE_WAIT: Duration = Duration::from_millis(100);
 
 /// Closes it. The driver says good-bye for each of its statements, and where nobody reads any more,

@@ -24,12 +24,12 @@ const ADDRESSES_MAX: usize = 4;
 const KEEPALIVE_MS: u32 = 30_000;
 /// More than there are different statements.
 const STATEMENTS_CACHED: usize = 64;
-/// How long a predecessor whose connection is just being closed is waited for.
+/// The wait for a predecessor whose connection is just being closed.
 const LOCK_WAIT_S: u32 = 3;
 
-/// What every session is told first. Strict: what does not fit is an error and never cut off. READ
-/// COMMITTED: no gap locks, and what is read back is what is there now. Idle sessions are kept for
-/// the longest time there is.
+/// The first statement of every session. Strict: a value that does not fit is an error and is never
+/// cut off. READ COMMITTED: no gap locks, and a second read sees the present rows. Idle sessions
+/// are kept as long as possible.
 const SESSION: &[&str] = &[
     "SET NAMES utf8mb4 COLLATE utf8mb4_bin",
     "SET SESSION sql_mode = 'STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION', autocommit = 1, innodb_lock_wait_timeout = 1, \
@@ -49,8 +49,8 @@ pub struct MysqlServer {
     opts: Opts,
     role: Role,
     guard: Arc<Mutex<Guard>>,
-    /// Who this process is, to the database: the name of a second lock of the same connection, and
-    /// what stands in `fence`.
+    /// The name of this process in the database: the name of a second lock of the same connection,
+    /// and the value in `fence`.
     mark: Arc<str>,
 }
 
@@ -68,7 +68,7 @@ struct Guard {
     said_not_safe: bool,
 }
 
-/// What a connection that writes knows of the lock.
+/// The lock as a writing connection knows it.
 pub(super) struct Held {
     /// The connection that holds it.
     connection: u64,
@@ -84,7 +84,7 @@ impl Held {
     }
 }
 
-/// Who holds the lock, and which server was the last to take it.
+/// Reads the holder of the lock, and the server that took it last.
 fn fence() -> String {
     format!("SELECT IS_USED_LOCK({LOCK_NAME}), server FROM fence WHERE one = 1")
 }
@@ -280,9 +280,9 @@ impl MysqlServer {
         Ok(conn)
     }
 
-    /// What is promised is promised because it was committed: a database server that answers a
-    /// commit before the log of it is on the disk is refused at the start. One that became so later
-    /// is complained of, because ending would help nobody who is online.
+    /// A promise depends on the commit: a database server that answers a commit before its log is
+    /// on the disk is refused at the start. One that is configured so later only causes a warning,
+    /// because ending would help no user who is online.
     fn check_commits_are_safe(&self, guard: &mut Guard, conn: &mut Conn) -> Result<(), StoreError> {
         if self.role != Role::Serve {
             return Ok(());
@@ -393,8 +393,8 @@ fn take(conn: &mut Conn, lock: &str) -> Result<bool, StoreError> {
     Ok(taken.flatten() == Some(1))
 }
 
-/// How long what was sent may be without the other system's ack, or without room there, before this
-/// system gives the connection up.
+/// The time for which sent bytes may lack the peer's TCP ack, or room there, before the system
+/// gives the connection up.
 #[cfg(target_os = "linux")]
 fn unacked_for(opts: OptsBuilder, time: Duration) -> OptsBuilder {
     opts.tcp_user_timeout_ms(u32::try_from(time.as_millis()).ok())

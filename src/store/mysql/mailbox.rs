@@ -1,5 +1,5 @@
-//! How many pushes, of what size, wait for each receiver: the quotas are reckoned from it. And how
-//! it is forgotten.
+//! The number and size of the pushes that wait for each receiver: quotas are computed from them.
+//! And their release.
 
 use super::rows::same;
 use super::values::{bytes, number, text};

@@ -8,7 +8,7 @@ use std::io::ErrorKind;
 /// Something else answers.
 pub(super) const NO_MYSQL: &str = "what answers there does not speak the protocol of MySQL";
 
-/// What an error says that is not the database's own word.
+/// The text of an error of the driver, not of the database.
 pub(super) fn of_driver(error: &Error) -> String {
     const NO_ANSWER: &str = "no answer came in time";
     if let Some(error) = of_system(error) {
@@ -61,8 +61,8 @@ fn of_system(error: &Error) -> Option<&std::io::Error> {
     }
 }
 
-/// What is wrong with a URL. Neither it nor a value in it is repeated; the name of a parameter is
-/// if it looks like one.
+/// The fault in a URL. Neither the URL nor a value in it is repeated; a parameter's name is, if it
+/// looks like one.
 pub(super) fn of_url(error: &UrlError) -> String {
     let named = |name: &str| {
         let is_name = name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_');

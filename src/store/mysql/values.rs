@@ -1,4 +1,4 @@
-//! What the database says: its values, and what its errors mean.
+//! Values and errors of the database, and what they mean.
 
 use super::said;
 use crate::protocol::field::UserName;
@@ -29,7 +29,7 @@ fn is_too_large(error: &mysql::Error) -> bool {
     }
 }
 
-/// What an error means, and whether the connection may still be used.
+/// The meaning of an error, and whether the connection may still be used.
 pub(super) fn fault(error: &mysql::Error) -> (StoreError, bool) {
     if is_too_large(error) {
         return (StoreError::TooLarge("it is larger than max_allowed_packet of the database".to_owned()), false);
@@ -41,8 +41,8 @@ pub(super) fn fault(error: &mysql::Error) -> (StoreError, bool) {
     (meaning(format!("{} (error {})", server.message, server.code)), usable)
 }
 
-/// What an error of the server's means by its number, and whether the connection may still be used.
-/// Each number that is listed means the same on MySQL 8 and 9 and on MariaDB.
+/// The meaning of a server error by its number, and whether the connection may still be used. Each
+/// number that is listed means the same on MySQL 8 and 9 and on MariaDB.
 fn meaning(code: u16) -> (fn(String) -> StoreError, bool) {
     match code {
         // Too many connections or transactions, a limit of this user's, a lock that was waited for

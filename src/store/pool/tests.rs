@@ -14,7 +14,7 @@ use std::collections::HashSet;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-/// What a store of the test does, and what was done to it.
+/// The behaviour of a test store, and the calls it got.
 #[derive(Default)]
 struct Script {
     opened: AtomicUsize,

@@ -15,12 +15,12 @@ use std::time::Duration;
 
 /// In the file's header: this is hongyan's ("hong").
 const APPLICATION_ID: i64 = 0x686F_6E67;
-/// How every SQLite file begins.
+/// The beginning of every SQLite file.
 const MAGIC: &[u8] = b"SQLite format 3\0";
-/// How long another process's short look at the file is waited for.
+/// The wait for another process's short look at the file.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(1);
-/// What the write-ahead log is cut back to after a checkpoint; without it, it stays as long as it
-/// ever was.
+/// The size to which the write-ahead log is cut after a checkpoint; otherwise it keeps its largest
+/// size.
 pub(super) const WAL_BYTES_KEPT: i64 = 16 * 1024 * 1024;
 /// The page cache of a server, in KiB. The kernel's cache stands behind it: four times as much is
 /// no faster, and would be half of what 9,000 idle connections cost.

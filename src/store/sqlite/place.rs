@@ -8,7 +8,7 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-/// What was looked at so shortly before is not looked at again for a read.
+/// A place that was checked this recently is not checked again for a read.
 const FRESH: Duration = Duration::from_millis(250);
 
 /// Device and number on it: the same file, whatever its name.
@@ -53,8 +53,8 @@ pub(super) struct Place {
     /// As it was given, if there are links in it: so that one that leads elsewhere by now is
     /// noticed.
     link: Option<PathBuf>,
-    /// Where that led. SQLite keeps the log beside it, under that name: a file that was moved and
-    /// has a link in its old place is opened without its log at the next start.
+    /// The file that the path led to. SQLite keeps the log beside it, under that name: a file that
+    /// was moved, with a link in its old place, is opened without its log at the next start.
     path: PathBuf,
     file: Identity,
     /// The write-ahead log: what was committed of late is only there. And its index: another
