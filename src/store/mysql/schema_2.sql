@@ -4,7 +4,7 @@ ALTER TABLE friend_requests ADD KEY by_sender (sender);
 
 CREATE TABLE IF NOT EXISTS resume_tokens (
     user_name  VARBINARY(256)  NOT NULL,
-    token_hash VARBINARY(64)   NOT NULL COMMENT 'of the token, the user and his password hash: the token itself is not kept',
+    token_hash VARBINARY(64)   NOT NULL COMMENT 'of the token, the name and the password hash of the user: the token itself is not kept',
     expires_ms BIGINT UNSIGNED NOT NULL COMMENT 'ms since the epoch',
     PRIMARY KEY (user_name, token_hash)
 ) ENGINE = InnoDB COMMENT = 'what a client may log in with instead of its password';
