@@ -16,6 +16,7 @@
 pub mod chat;
 pub mod config;
 pub mod copy;
+pub mod generational;
 pub mod logging;
 pub mod net;
 pub mod protocol;

@@ -1,7 +1,7 @@
 //! The end: what was taken is made durable, then everybody is told.
 
 use super::answer::STOPPING;
-use super::contract::{Action, CloseReason, ConnId};
+use super::contract::{Action, CloseReason, ConnId, Ticket};
 use super::{Chat, Timer};
 
 impl Chat {
@@ -18,7 +18,7 @@ impl Chat {
 
     #[inline(never)]
     pub(super) fn stop_if_done(&mut self, out: &mut Vec<Action>) {
-        if !self.stopped && self.jobs.len() == 0 {
+        if !self.stopped && self.jobs.is_empty() {
             self.stop_now(out);
         }
     }
@@ -32,7 +32,8 @@ impl Chat {
             self.refuse_waiters(item, None, STOPPING, out);
         }
         self.clear_auth_queue();
-        for request in self.requests.tickets() {
+        let requests: Vec<Ticket> = self.requests.keys().collect();
+        for request in requests {
             self.refuse_waiting(request, Some(STOPPING), out);
         }
         let conns: Vec<ConnId> = self.sessions.ids().collect();

@@ -123,7 +123,7 @@ impl<S: Stream> Hub<S> {
     /// The id the next connection will have, to register its socket under.
     #[must_use]
     pub fn next_id(&self) -> ConnId {
-        self.conns.next_id()
+        self.conns.next_key()
     }
 
     /// How many connections there are.
@@ -231,7 +231,7 @@ impl<S: Stream> Hub<S> {
     /// to read something.
     pub fn close_all(&mut self) {
         self.stopping = true;
-        let ids: Vec<ConnId> = self.conns.ids().collect();
+        let ids: Vec<ConnId> = self.conns.keys().collect();
         for id in ids {
             self.close(id, CloseCause::Stopped);
             self.closing.push(id);

@@ -111,7 +111,7 @@ impl<S: Stream> Hub<S> {
         }
         let mut holders: Vec<((Rank, usize), ConnId, bool)> = Vec::new();
         let (mut all_bytes, mut strangers_bytes) = (0, 0);
-        for id in self.conns.ids() {
+        for id in self.conns.keys() {
             let Some(conn) = self.conns.get(id) else { continue };
             let held = CONN_BYTES + conn.held_bytes() + self.chat.held_bytes_of(id);
             let rank = match held {

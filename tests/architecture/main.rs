@@ -20,11 +20,12 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
     ("main", &["server", "config", "copy", "logging"]),
     ("server", &["net", "store", "chat", "config"]),
     ("copy", &["store", "config"]),
-    ("net", &["chat", "protocol", "store::pool", "config"]),
+    ("net", &["chat", "protocol", "store::pool", "config", "generational"]),
     ("store", &["chat::contract", "protocol", "config"]),
-    ("chat", &["protocol"]),
+    ("chat", &["protocol", "generational"]),
     ("config", &["chat::contract"]),
     ("protocol", &[]),
+    ("generational", &[]),
     ("logging", &[]),
 ];
 

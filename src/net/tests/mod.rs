@@ -292,7 +292,7 @@ impl World {
 impl Hub<Fake> {
     /// Invariants of the hub's own lists.
     fn chat_is_sound(&self) {
-        for id in self.conns.ids() {
+        for id in self.conns.keys() {
             let conn = self.conns.get(id).unwrap();
             let queued = self.ready.contains(&id) || self.backlog.contains(&id);
             assert_eq!(conn.lists.has(Lists::TO_READ), queued, "it knows whether it is on that list");
