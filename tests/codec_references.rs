@@ -3,6 +3,7 @@
 //! stands in every message.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
+use fastrand::Rng;
 use hongyan::protocol::envelope::{Scratch, parse};
 use hongyan::protocol::request::Request;
 use hongyan::protocol::split::{RawInput, RawItem};
@@ -14,18 +15,15 @@ use tungstenite::{Bytes, Message, WebSocket};
 
 const SEEDS: u64 = 400;
 
-struct Random(u64);
+struct Random(Rng);
 
 impl Random {
     fn new(seed: u64) -> Self {
-        Self(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1)
+        Self(Rng::with_seed(seed))
     }
 
     fn below(&mut self, bound: usize) -> usize {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        (self.0 >> 11) as usize % bound
+        self.0.usize(..bound)
     }
 
     fn text(&mut self, length: usize) -> String {

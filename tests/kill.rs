@@ -20,8 +20,9 @@ use std::net::SocketAddr;
 use std::thread;
 use std::time::Duration;
 
+use fastrand::Rng;
 use friend_load::Askers;
-use killed::{Client, Random, Server};
+use killed::{Client, Server};
 use serde_json::{Value, json};
 
 const FRIENDS: [&str; 3] = ["away", "acking", "silent"];
@@ -145,7 +146,7 @@ fn collect(addr: SocketAddr, friend: &str, mut owed: BTreeSet<u64>) -> Received 
 /// takes off what was received and acked; gives the next number.
 fn talk_until_killed(
     server: Server,
-    (random, owed): (&mut Random, &mut BTreeMap<&'static str, BTreeSet<u64>>),
+    (random, owed): (&mut Rng, &mut BTreeMap<&'static str, BTreeSet<u64>>),
     askers: &Askers,
     first: u64,
 ) -> u64 {
@@ -155,7 +156,7 @@ fn talk_until_killed(
     let sender = Client::log_in(server.addr, "sender");
     let talking = thread::spawn(move || talk(sender, first));
     // The moment is drawn, not waited for: no condition could be as unkind.
-    thread::sleep(Duration::from_millis(20 + random.below(400)));
+    thread::sleep(Duration::from_millis(20 + random.u64(..400)));
     server.kill();
     let (promised, next) = talking.join().unwrap();
     for thread in asking {
@@ -175,7 +176,7 @@ fn talk_until_killed(
 
 fn kill_again_and_again(store: &str, kills: u64, seed: u64) {
     println!("SEED={seed}");
-    let mut random = Random(seed | 1);
+    let mut random = Rng::with_seed(seed);
     let mut server = Server::start(store);
     introduce_everybody(server.addr);
     let mut askers = Askers::sign_up(server.addr);
@@ -189,7 +190,7 @@ fn kill_again_and_again(store: &str, kills: u64, seed: u64) {
         for friend in FRIENDS {
             // The friend who never acks is left alone now and then: what is owed to them has to
             // outlive several kills.
-            if friend == "silent" && kill < kills && random.below(2) == 0 {
+            if friend == "silent" && kill < kills && random.bool() {
                 continue;
             }
             let owed = owed.remove(friend).unwrap_or_default();

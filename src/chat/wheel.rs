@@ -232,39 +232,28 @@ impl<T> Default for Wheel<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use fastrand::Rng;
     use std::collections::BTreeMap;
-
-    struct Random(u64);
-
-    impl Random {
-        fn below(&mut self, bound: u64) -> u64 {
-            self.0 ^= self.0 << 13;
-            self.0 ^= self.0 >> 7;
-            self.0 ^= self.0 << 17;
-            self.0 % bound
-        }
-    }
 
     /// The wheel against a map sorted by time, over random inserts, cancels and jumps of every
     /// size.
     #[test]
     fn the_wheel_does_what_a_sorted_map_does() {
         for seed in 1..=200u64 {
-            let mut random = Random(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15));
+            let mut random = Rng::with_seed(seed);
             let mut wheel = Wheel::new();
             let mut reference: BTreeMap<(u64, u64), TimerId> = BTreeMap::new();
             let (mut now, mut serial) = (0u64, 0u64);
             for _ in 0..400 {
-                match random.below(10) {
+                match random.u64(..10) {
                     0..=4 => {
-                        let scale = 1 << random.below(34);
-                        let due = now + 1 + random.below(scale);
+                        let scale = 1 << random.u64(..34);
+                        let due = now + 1 + random.u64(..scale);
                         serial += 1;
                         reference.insert((due, serial), wheel.insert(due, serial));
                     }
                     5 => {
-                        let Some((&key, &id)) = reference.iter().nth(random.below(1 + reference.len() as u64) as usize)
-                        else {
+                        let Some((&key, &id)) = reference.iter().nth(random.usize(..=reference.len())) else {
                             continue;
                         };
                         assert_eq!(wheel.cancel(id), Some(key.1), "seed {seed}");
@@ -272,8 +261,8 @@ mod tests {
                         reference.remove(&key);
                     }
                     _ => {
-                        let scale = 1 << random.below(32);
-                        now += random.below(scale);
+                        let scale = 1 << random.u64(..32);
+                        now += random.u64(..scale);
                         let mut fired = Vec::new();
                         while let Some((due, value)) = wheel.pop(now) {
                             fired.push((due, value));

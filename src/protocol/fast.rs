@@ -352,11 +352,8 @@ mod tests {
             "\"", "\\", "\\\"", "\\\\", "{", "}", ",", ":", " ", "\n", "\t", "é", "4", "5", "\\u0041", "\\ud800",
             "\u{0}", "TYPE", "sender",
         ];
-        let mut state = 1_u64;
-        let mut below = |bound: usize| {
-            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-            (state >> 33) as usize % bound
-        };
+        let mut random = fastrand::Rng::with_seed(1);
+        let mut below = |bound: usize| random.usize(..bound);
         let mut read = 0;
         for round in 0..60_000 {
             let mut text = seeds[round % seeds.len()].to_owned();

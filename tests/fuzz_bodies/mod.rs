@@ -9,6 +9,8 @@ pub mod head;
 pub mod raw;
 mod reference;
 
+use crate::sim::random::Random;
+
 /// One body: it panics when something is wrong.
 pub type Body = fn(&[u8]);
 
@@ -26,11 +28,10 @@ fn whole_and_cut(data: &[u8]) -> Option<(&[u8], Vec<&[u8]>)> {
     let (&way, whole) = data.split_first()?;
     let mut pieces = Vec::new();
     let mut rest = whole;
-    let mut number = u32::from(way);
+    let mut random = Random::new(u64::from(way));
     while !rest.is_empty() {
-        number = number.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
         let longest = [1, 2, 7, 60][usize::from(way) % 4];
-        let (piece, after) = rest.split_at((1 + (number >> 16) as usize % longest).min(rest.len()));
+        let (piece, after) = rest.split_at((1 + random.below(longest) as usize).min(rest.len()));
         pieces.push(piece);
         rest = after;
     }

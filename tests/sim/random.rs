@@ -3,7 +3,8 @@
 /// Where numbers come from.
 #[derive(Clone, Debug)]
 pub enum Random {
-    /// SplitMix64: small, and good enough to draw faults from.
+    /// SplitMix64: small, and good enough to draw faults from. Not fastrand, as in other tests:
+    /// the seeds that are named in tests and documents depend on this very stream.
     Seeded(u64),
     /// Bytes that somebody else has chosen, as a fuzzer does; when they are used up, zeros.
     Chosen { bytes: Vec<u8>, at: usize },

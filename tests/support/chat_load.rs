@@ -3,6 +3,7 @@
 //! seen before is dropped.
 
 use super::common::{Client, MariaDb, PATIENCE, Server, befriend, content, kind};
+use fastrand::Rng;
 use hongyan::config::Config;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -18,17 +19,6 @@ const WINDOW: usize = 8;
 const FAULTS: usize = 6;
 /// Longer than the server waits for an answer of its database.
 const LONG_FREEZE: Duration = Duration::from_secs(7);
-
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, bound: u64) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0 % bound
-    }
-}
 
 /// `ria-sue-17`: to Ria from Sue, her 17th.
 fn parts(id: &str) -> (&str, &str, u64) {
@@ -53,7 +43,7 @@ fn log_in(addr: SocketAddr, name: &str) -> Client {
 
 /// Sends until it is told to stop, and then until all is taken. Gives what was sent, and which of
 /// it was ever refused.
-fn send_all(mut client: Client, mut random: Random, stop: &AtomicBool) -> BTreeMap<String, bool> {
+fn send_all(mut client: Client, mut random: Rng, stop: &AtomicBool) -> BTreeMap<String, bool> {
     let (mut refused, mut again) = (BTreeMap::new(), Vec::new());
     let (mut in_flight, mut next) = (0, 0);
     loop {
@@ -63,7 +53,7 @@ fn send_all(mut client: Client, mut random: Random, stop: &AtomicBool) -> BTreeM
                 None if stop.load(Ordering::SeqCst) => break,
                 None => {
                     next += 1;
-                    let to = RECEIVERS[random.below(RECEIVERS.len() as u64) as usize];
+                    let to = RECEIVERS[random.usize(..RECEIVERS.len())];
                     format!("{to}-{}-{next}", client.name)
                 }
             };
@@ -86,7 +76,7 @@ fn send_all(mut client: Client, mut random: Random, stop: &AtomicBool) -> BTreeM
             again.push(id);
             thread::sleep(Duration::from_millis(20));
         }
-        thread::sleep(Duration::from_micros(random.below(3_000)));
+        thread::sleep(Duration::from_micros(random.u64(..3_000)));
     }
 }
 
@@ -95,7 +85,7 @@ fn send_all(mut client: Client, mut random: Random, stop: &AtomicBool) -> BTreeM
 fn receive_all(
     addr: SocketAddr,
     name: &str,
-    mut random: Random,
+    mut random: Rng,
     expected: &Mutex<Option<BTreeSet<String>>>,
 ) -> Vec<String> {
     let (mut order, mut seen) = (Vec::new(), BTreeSet::new());
@@ -104,7 +94,7 @@ fn receive_all(
         let mut client = log_in(addr, name);
         let mut on_this = BTreeSet::new();
         let leaves = name == RECEIVERS[RECEIVERS.len() - 1];
-        let turns = if leaves { random.below(60) } else { u64::MAX };
+        let turns = if leaves { random.u64(..60) } else { u64::MAX };
         for _ in 0..turns {
             client.send(r#"{"TYPE":"0","MID":"b","CONTENT":"{}"}"#);
             loop {
@@ -139,11 +129,11 @@ fn freeze(database: &MariaDb, long: Duration) {
     database.thaw();
 }
 
-fn do_harm(database: &mut MariaDb, random: &mut Random) {
-    let mut pause = |max_ms| thread::sleep(Duration::from_millis(random.below(max_ms)));
+fn do_harm(database: &mut MariaDb, random: &mut Rng) {
+    let mut pause = |max_ms| thread::sleep(Duration::from_millis(random.u64(..max_ms)));
     pause(400);
     pause(200);
-    let (kind, long) = (random.below(4), Duration::from_millis(random.below(1_500)));
+    let (kind, long) = (random.u64(..4), Duration::from_millis(random.u64(..1_500)));
     match kind {
         0 => {
             database.kill9();
@@ -177,17 +167,17 @@ pub(crate) fn run(database: &mut MariaDb, config: fn(String) -> Config, seed: u6
         }
     }
     let (stop, expected) = (Arc::new(AtomicBool::new(false)), Arc::new(Mutex::new(None)));
-    let mut random = Random(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1);
+    let mut random = Rng::with_seed(seed);
     let receivers = RECEIVERS.map(|name| {
-        let (random, expected) = (Random(random.below(u64::MAX) | 1), Arc::clone(&expected));
+        let (random, expected) = (random.fork(), Arc::clone(&expected));
         thread::spawn(move || receive_all(addr, name, random, &expected))
     });
     let senders = SENDERS.map(|name| {
-        let (random, stop) = (Random(random.below(u64::MAX) | 1), Arc::clone(&stop));
+        let (random, stop) = (random.fork(), Arc::clone(&stop));
         thread::spawn(move || send_all(log_in(addr, name), random, &stop))
     });
     // At most once, because it takes its time.
-    let long_one = random.below(FAULTS as u64 + 2) as usize;
+    let long_one = random.usize(..FAULTS + 2);
     for round in 0..FAULTS {
         if round == long_one {
             println!("SEED={seed}: a long freeze before fault {round}");

@@ -103,15 +103,11 @@ mod tests {
     #[test]
     fn it_finds_what_a_map_finds() {
         let (mut index, mut map) = (Index::default(), HashMap::new());
-        let mut state = 1_u64;
-        let mut random = move || {
-            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-            state >> 33
-        };
+        let mut random = fastrand::Rng::with_seed(1);
         for step in 0..200_000_u32 {
             // Few tags, so that searches are long and go around the end.
-            let tag = [1, 2, 3, 40_000, 65_533, 65_534, 65_535][random() as usize % 7];
-            let number = random() % 40;
+            let tag = [1, 2, 3, 40_000, 65_533, 65_534, 65_535][random.usize(..7)];
+            let number = random.u64(..40);
             let key = Key(tag << 48 | number);
             let position = |number: u64| (tag ^ number << 7) as u16;
             let found = index.find(key, |other| other == position(number));

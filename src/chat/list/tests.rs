@@ -73,7 +73,7 @@ struct Both {
     next_seq: u64,
     count_max: usize,
     bytes_max: usize,
-    state: u64,
+    random: fastrand::Rng,
 }
 
 impl Both {
@@ -87,13 +87,12 @@ impl Both {
             next_seq: 1,
             count_max,
             bytes_max: 4_000,
-            state: seed.wrapping_mul(2).wrapping_add(1),
+            random: fastrand::Rng::with_seed(seed),
         }
     }
 
     fn random(&mut self, below: usize) -> usize {
-        self.state = self.state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (self.state >> 33) as usize % below
+        self.random.usize(..below)
     }
 
     /// A push that stands nowhere yet.

@@ -16,20 +16,11 @@ use super::state::{Lists, WriteState};
 use crate::chat::Chat;
 use crate::chat::contract::{ConnId, Job, Now, Outcome, Page, Rules};
 use crate::protocol::field::{Secret, UserName};
+use fastrand::Rng;
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind, Read, Write};
 use std::rc::Rc;
-
-/// A seeded generator, so that what fails once fails again.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, bound: usize) -> usize {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (self.0 >> 33) as usize % bound
-    }
-}
 
 /// Which call of a socket fails.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,7 +53,7 @@ struct Pipe {
     room: usize,
     /// Pieces are at most this large; 0 for whole.
     piece_max: usize,
-    random: Random,
+    random: Rng,
     /// The server has let go of it.
     dropped: bool,
 }
@@ -97,10 +88,10 @@ impl Pipe {
         if self.piece_max == 0 {
             return Ok(wanted);
         }
-        match self.random.below(8) {
+        match self.random.usize(..8) {
             0 => Err(ErrorKind::WouldBlock.into()),
             1 => Err(ErrorKind::Interrupted.into()),
-            _ => Ok(wanted.min(1 + self.random.below(self.piece_max))),
+            _ => Ok(wanted.min(1 + self.random.usize(..self.piece_max))),
         }
     }
 }
@@ -245,7 +236,7 @@ impl World {
             fault: None,
             room: usize::MAX,
             piece_max: self.piece_max,
-            random: Random(self.seed ^ (self.clients.len() as u64) << 32),
+            random: Rng::with_seed(self.seed ^ (self.clients.len() as u64) << 32),
             dropped: false,
         }));
         let id = self.hub.open(Fake(Rc::clone(&pipe)), admitted);

@@ -36,16 +36,16 @@ fn all_was_taken(world: &mut World, ann: &Client, bob: &Client, seed: u64) {
 #[test]
 fn a_call_that_fails_ends_that_connection_and_disturbs_nobody() {
     for seed in 0..72_u64 {
-        let mut random = Random(seed);
+        let mut random = Rng::with_seed(seed);
         let fault = [Fault::Read, Fault::Write, Fault::WriteZero][seed as usize % 3];
-        let mut world = World::new(seed, [0, 1, 3, 50][random.below(4)]);
+        let mut world = World::new(seed, [0, 1, 3, 50][random.usize(..4)]);
         let (ann, bob) = friends(&mut world);
         let victim = world.connect();
         let is_web_socket = seed % 2 == 1;
         let say = |text: &str| {
             if is_web_socket { victim.send(masked(1, text.as_bytes())) } else { victim.send(text) }
         };
-        victim.0.borrow_mut().fault = Some((fault, random.below(LETTERS)));
+        victim.0.borrow_mut().fault = Some((fault, random.usize(..LETTERS)));
         if is_web_socket {
             victim.send(HANDSHAKE);
         }

@@ -106,34 +106,34 @@ fn a_stop_tells_everybody_and_ends() {
 #[test]
 fn anything_goes() {
     for seed in 0..100_u64 {
-        let mut random = Random(seed);
-        let mut world = World::new(seed, [0, 1, 3, 50][random.below(4)]);
+        let mut random = Rng::with_seed(seed);
+        let mut world = World::new(seed, [0, 1, 3, 50][random.usize(..4)]);
         for step in 0..300 {
-            if world.clients.len() < 12 && random.below(10) == 0 {
+            if world.clients.len() < 12 && random.usize(..10) == 0 {
                 world.connect();
             }
             if world.clients.is_empty() {
                 continue;
             }
-            let client = world.clients[random.below(world.clients.len())].1.clone();
-            let name = ["ann", "bob"][random.below(2)];
-            match random.below(16) {
+            let client = world.clients[random.usize(..world.clients.len())].1.clone();
+            let name = ["ann", "bob"][random.usize(..2)];
+            match random.usize(..16) {
                 0 => client.send(login(name)),
                 1 => client.send(sign_up(name)),
-                2 => client.send(message(step, &"x".repeat(random.below(3_000)))),
-                3 => client.send(ack(random.below(step + 1))),
+                2 => client.send(message(step, &"x".repeat(random.usize(..3_000)))),
+                3 => client.send(ack(random.usize(..step + 1))),
                 4 => client.send(HANDSHAKE),
                 5 => client.send(masked(1, login(name).as_bytes())),
-                6 => client.send(masked(random.below(16) as u8, &vec![b'a'; random.below(200)])),
-                7 => client.send((0..random.below(50)).map(|_| random.below(256) as u8).collect::<Vec<_>>()),
-                8 => client.send(&login(name).as_bytes()[..random.below(40)]),
+                6 => client.send(masked(random.usize(..16) as u8, &vec![b'a'; random.usize(..200)])),
+                7 => client.send((0..random.usize(..50)).map(|_| random.usize(..256) as u8).collect::<Vec<_>>()),
+                8 => client.send(&login(name).as_bytes()[..random.usize(..40)]),
                 9 => client.send("GET / HTTP/1.1\r\n\r\n"),
-                10 => client.set_room(random.below(100)),
+                10 => client.set_room(random.usize(..100)),
                 11 => client.set_room(usize::MAX),
-                12 if random.below(8) == 0 => client.end(),
-                13 if random.below(8) == 0 => client.0.borrow_mut().broken = true,
-                14 => world.store_answers = random.below(3) > 0,
-                _ => world.now_ms += random.below(500) as u64,
+                12 if random.usize(..8) == 0 => client.end(),
+                13 if random.usize(..8) == 0 => client.0.borrow_mut().broken = true,
+                14 => world.store_answers = random.usize(..3) > 0,
+                _ => world.now_ms += random.usize(..500) as u64,
             }
             world.turn();
         }

@@ -280,25 +280,19 @@ fn the_memory_of_what_waited_is_given_back() {
     assert!(kept.iter().all(|&kept| kept <= 4 * KEPT), "{kept:?}");
 }
 
-/// The next of some numbers that look like random ones.
-fn random(state: &mut u64) -> usize {
-    *state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-    (*state >> 33) as usize
-}
-
 #[test]
 fn whatever_comes_nothing_is_lost_and_each_user_is_served_in_order_and_newcomers_soon() {
     for seed in 0..12 {
-        let mut state = seed;
+        let mut random = fastrand::Rng::with_seed(seed);
         let mut bench = Bench::default();
         // By the user whose data it is about: what was submitted and is to come, in this order.
         let mut expected: HashMap<String, VecDeque<u32>> = HashMap::new();
         let (mut open, mut newcomers) = (0, HashMap::new());
         for step in 0..200 {
-            for n in 0..random(&mut state) % 120 {
+            for n in 0..random.usize(..120) {
                 let names = ["ann", "bob", "cy", "dee"];
-                let [one, other] = [0; 2].map(|_| names[random(&mut state) % 4]);
-                let job = match random(&mut state) % 10 {
+                let [one, other] = [0; 2].map(|_| names[random.usize(..4)]);
+                let job = match random.usize(..10) {
                     0 => token(one),
                     1 => profile(one, other),
                     2 => page(one),
@@ -320,7 +314,7 @@ fn whatever_comes_nothing_is_lost_and_each_user_is_served_in_order_and_newcomers
                     newcomers.insert(ticket, 0);
                 }
             }
-            if !random(&mut state).is_multiple_of(3) {
+            if random.usize(..3) > 0 {
                 continue;
             }
             let batch = bench.take();

@@ -10,8 +10,8 @@ use crate::store::password::VerifiedLogins;
 use crate::store::token::TokenHash;
 use crate::store::work::Batch;
 use crate::store::{SavedAs, Store, StoreError, Weight};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use fastrand::Rng;
+use std::sync::{Arc, Mutex};
 
 fn user(name: &str) -> UserName {
     UserName::new(name).unwrap()
@@ -138,17 +138,12 @@ fn too_many_mailboxes_are_not_remembered_and_the_dear_ones_stay() {
 /// A store that fails at some of the calls, drawn from a seed.
 struct Shaky {
     inner: MemoryStore,
-    dice: Arc<AtomicU64>,
+    dice: Arc<Mutex<Rng>>,
     broken: bool,
 }
 
-fn draw(dice: &AtomicU64, below: u64) -> u64 {
-    let mut x = dice.load(Ordering::Relaxed);
-    x ^= x << 13;
-    x ^= x >> 7;
-    x ^= x << 17;
-    dice.store(x, Ordering::Relaxed);
-    x % below
+fn draw(dice: &Mutex<Rng>, below: u64) -> u64 {
+    dice.lock().unwrap().u64(..below)
 }
 
 impl Shaky {
@@ -271,7 +266,7 @@ impl Store for Shaky {
     }
 }
 
-fn batch(tables: &MemoryStore, dice: &Arc<AtomicU64>, quotas: Quotas) -> Batch {
+fn batch(tables: &MemoryStore, dice: &Arc<Mutex<Rng>>, quotas: Quotas) -> Batch {
     let (inner, dice) = (tables.clone(), Arc::clone(dice));
     let open = move || -> Result<Box<dyn Store>, StoreError> {
         Ok(Box::new(Shaky { inner: inner.clone(), dice: Arc::clone(&dice), broken: false }))
@@ -307,7 +302,7 @@ fn account(name: &str) -> Profile {
 }
 
 /// Some jobs, of which a few repeat what was said before.
-fn jobs(dice: &AtomicU64, next_seq: &mut u64, said: &mut Vec<Push>) -> Vec<Job> {
+fn jobs(dice: &Mutex<Rng>, next_seq: &mut u64, said: &mut Vec<Push>) -> Vec<Job> {
     let person = || PEOPLE[draw(dice, 4) as usize];
     let mut jobs = Vec::new();
     for _ in 0..1 + draw(dice, 25) {
@@ -337,7 +332,7 @@ fn jobs(dice: &AtomicU64, next_seq: &mut u64, said: &mut Vec<Push>) -> Vec<Job> 
 fn the_counts_of_a_worker_match_its_store_whatever_fails_in_between() {
     let (mut fulls, mut known) = (0, 0);
     for seed in 1..=40_u64 {
-        let (mut tables, dice) = (MemoryStore::default(), Arc::new(AtomicU64::new(seed * 7_919)));
+        let (mut tables, dice) = (MemoryStore::default(), Arc::new(Mutex::new(Rng::with_seed(seed))));
         for name in PEOPLE {
             tables.begin().unwrap();
             tables.create_account(&account(name), &Secret::new("h")).unwrap();
