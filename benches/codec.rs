@@ -1,7 +1,6 @@
 //! Bytes in and bytes out: `cargo bench --bench codec`.
 #![allow(missing_docs, clippy::expect_used, reason = "a program of its own")]
 
-#[path = "../tests/support/in_core.rs"]
 mod in_core;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};

@@ -1,7 +1,6 @@
 //! The chat core without sockets: `cargo bench --bench core`.
 #![allow(missing_docs, clippy::expect_used, reason = "a program of its own")]
 
-#[path = "../tests/support/in_core.rs"]
 mod in_core;
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};

@@ -4,15 +4,17 @@
 //!
 //! One sender talks to three friends: one who is away, one who is there and acks, one who is there
 //! and does not ack before the kill. Others ask somebody to be their friend, are accepted, and end
-//! it, over and over (tests/support/friend_load.rs). `SEED` and `KILLS` in the environment change
+//! it, over and over (tests/kill/friend_load.rs). `SEED` and `KILLS` in the environment change
 //! what is drawn and how often.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
 mod common;
-#[path = "support/friend_load.rs"]
-mod friend_load;
-#[path = "support/killed.rs"]
-mod killed;
+
+/// The parts of this test, in `tests/kill/`.
+mod kill {
+    pub(crate) mod friend_load;
+    pub(crate) mod killed;
+}
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
@@ -21,8 +23,8 @@ use std::thread;
 use std::time::Duration;
 
 use fastrand::Rng;
-use friend_load::Askers;
-use killed::{Client, Server};
+use kill::friend_load::Askers;
+use kill::killed::{Client, Server};
 use serde_json::{Value, json};
 
 const FRIENDS: [&str; 3] = ["away", "acking", "silent"];

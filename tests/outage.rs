@@ -2,15 +2,18 @@
 //! that is killed, frozen, stopped, made read-only, and whose connections are ended.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
-#[path = "support/chat_load.rs"]
-mod chat_load;
 mod common;
-#[path = "support/proxies.rs"]
-mod proxies;
+
+/// The parts of this test, in `tests/outage/`.
+mod outage {
+    pub(crate) mod chat_load;
+    pub(crate) mod proxies;
+}
 
 use common::{Client, MariaDb, PATIENCE, Server, befriend, content, kind};
 use hongyan::config::{Config, StoreUrl};
-use proxies::{Harm, harming_proxy, moving_proxy};
+use outage::chat_load;
+use outage::proxies::{Harm, harming_proxy, moving_proxy};
 use serde_json::json;
 use std::collections::BTreeSet;
 use std::net::Shutdown;

@@ -4,24 +4,23 @@
 
 #![allow(clippy::unwrap_used, missing_docs)]
 
-#[path = "support/mysql.rs"]
-mod mysql_only;
-#[path = "support/mysql_pool.rs"]
-mod mysql_pool;
-#[path = "support/quotas.rs"]
-mod quotas;
-#[path = "support/sqlite.rs"]
-mod sqlite_only;
-#[path = "support/store.rs"]
-mod support;
+mod common;
 
+/// The parts of this test, in `tests/store_contract/`.
+mod store_contract {
+    pub(crate) mod mysql;
+    mod mysql_pool;
+    mod quotas;
+    mod sqlite;
+}
+
+use common::store::*;
 use hongyan::chat::contract::{Answered, Asked};
 use hongyan::protocol::field::Secret;
 use hongyan::protocol::push::{Push, PushKind};
 use hongyan::store::memory::MemoryStore;
 use hongyan::store::sqlite::SqliteStore;
 use hongyan::store::{SavedAs, Store, StoreError, token};
-use support::*;
 
 fn on_each(test: fn(&mut dyn Store)) {
     println!("memory");
@@ -29,7 +28,7 @@ fn on_each(test: fn(&mut dyn Store)) {
     println!("sqlite");
     let folder = tempfile::tempdir().unwrap();
     test(&mut SqliteStore::open(&folder.path().join("store.db")).unwrap());
-    if let Some(database) = mysql_only::Database::new() {
+    if let Some(database) = store_contract::mysql::Database::new() {
         println!("mysql");
         test(&mut database.server().connect().unwrap());
     }

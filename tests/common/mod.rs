@@ -7,6 +7,7 @@ mod client;
 mod database;
 mod mariadb;
 mod program;
+pub mod store;
 
 pub use client::Client;
 pub use database::Database;

@@ -1,6 +1,6 @@
 //! A store full of everything, and all that the ordinary way of asking a store finds in it.
 
-use crate::support::{ODD, account, answer, push, request, user, with};
+use crate::common::store::{ODD, account, answer, push, request, user, with};
 use hongyan::chat::contract::{Answered, Asked};
 use hongyan::protocol::field::{Profile, Secret};
 use hongyan::protocol::push::{Push, PushKind};

@@ -1,7 +1,7 @@
 //! Copies from and to a MySQL or MariaDB server. Skipped without HONGYAN_TEST_MYSQL.
 
 use crate::common::{Client, Database, Server, config};
-use crate::data::{assert_same, fill};
+use crate::copy::data::{assert_same, fill};
 use crate::{Folder, UNFINISHED, copied, copy, copy_with, is_unfinished, kill_after, pushes, refused, refused_at_once};
 use hongyan::config::{Config, StoreUrl};
 use hongyan::store::mysql::MysqlServer;

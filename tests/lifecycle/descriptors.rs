@@ -1,7 +1,7 @@
 //! Too few file descriptors: the store has those that it needs.
 
-use super::common::{Client, ContentForm, MariaDb, PATIENCE, befriend, envelope};
-use super::{PROGRAM, Program, ends, free_addr, kill, refused, wait_until_it_listens};
+use crate::common::{Client, ContentForm, MariaDb, PATIENCE, befriend, envelope};
+use crate::{PROGRAM, Program, ends, free_addr, kill, refused, wait_until_it_listens};
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::process::Command;

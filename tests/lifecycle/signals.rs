@@ -1,7 +1,7 @@
 //! Signals, and a stderr that nobody reads.
 
-use super::common::{Client, ContentForm, Transport};
-use super::{PROGRAM, Program, ends, free_addr, kill, program, wait_until_it_listens};
+use crate::common::{Client, ContentForm, Transport};
+use crate::{PROGRAM, Program, ends, free_addr, kill, program, wait_until_it_listens};
 use std::io::{PipeReader, PipeWriter, Write};
 use std::process::{Command, Stdio};
 

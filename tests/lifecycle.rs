@@ -2,10 +2,13 @@
 //! restarts, too few descriptors.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
-#[path = "../common/mod.rs"]
 mod common;
-mod descriptors;
-mod signals;
+
+/// The parts of this test, in `tests/lifecycle/`.
+mod lifecycle {
+    mod descriptors;
+    mod signals;
+}
 
 use common::{Client, ContentForm, PATIENCE, Transport, befriend};
 use std::io::{BufRead, BufReader, ErrorKind, Read, Write};

@@ -1,6 +1,6 @@
 //! What only a file can do: last, be in use, be somebody else's, be damaged.
 
-use crate::support::*;
+use crate::common::store::*;
 use hongyan::chat::contract::Answered;
 use hongyan::protocol::push::{Push, PushKind};
 use hongyan::store::sqlite::SqliteStore;

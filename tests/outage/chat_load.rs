@@ -2,7 +2,7 @@
 //! refused is sent again under its id until it is taken, what is received is acked, and what was
 //! seen before is dropped.
 
-use super::common::{Client, MariaDb, PATIENCE, Server, befriend, content, kind};
+use crate::common::{Client, MariaDb, PATIENCE, Server, befriend, content, kind};
 use fastrand::Rng;
 use hongyan::config::Config;
 use std::collections::{BTreeMap, BTreeSet};
@@ -27,7 +27,7 @@ fn parts(id: &str) -> (&str, &str, u64) {
 }
 
 fn log_in(addr: SocketAddr, name: &str) -> Client {
-    let mut client = Client::connect(addr, super::common::Transport::Raw, super::common::ContentForm::Text);
+    let mut client = Client::connect(addr, crate::common::Transport::Raw, crate::common::ContentForm::Text);
     client.name = name.into();
     let until = Instant::now() + 3 * PATIENCE;
     loop {

@@ -1,8 +1,8 @@
 //! What only MySQL and MariaDB have to show through the pool: several workers that write side by
 //! side.
 
-use crate::mysql_only::Database;
-use crate::support::*;
+use super::mysql::Database;
+use crate::common::store::*;
 use hongyan::chat::contract::{Answered, Asked, Job, Outcome, Ticket};
 use hongyan::config::{Config, StoreUrl};
 use hongyan::protocol::field::Secret;

@@ -1,9 +1,9 @@
 //! What the quotas of what waits are reckoned from, on every store; and the quotas themselves
 //! through the pool.
 
-use crate::mysql_only::Database;
+use super::mysql::Database;
+use crate::common::store::*;
 use crate::on_each;
-use crate::support::*;
 use hongyan::chat::contract::{Answered, Asked, Job, Outcome, Ticket};
 use hongyan::config::{Config, StoreUrl};
 use hongyan::protocol::push::{Push, PushKind};

@@ -1,7 +1,7 @@
 //! What only a server far away can do: be shared, be somebody else's, end a connection, hang.
 //! Skipped without `HONGYAN_TEST_MYSQL`.
 
-use crate::support::*;
+use crate::common::store::*;
 use hongyan::protocol::field::Secret;
 use hongyan::protocol::push::PushKind;
 use hongyan::store::mysql::MysqlServer;

@@ -5,7 +5,6 @@
 //! `cargo bench --bench loopback -- --rows idle` measures the whole process.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
-#[path = "support/in_core.rs"]
 mod in_core;
 
 use hongyan::chat::Chat;

@@ -8,27 +8,32 @@
     reason = "a test that cannot go on should say so and stop"
 )]
 
-mod acks;
-mod auth_queue;
-mod changed;
-mod dedup;
-mod doubt;
-mod durability;
-mod friends;
-mod idle;
-mod in_flight;
-mod limits;
-mod login;
-mod paging;
-mod quotas;
-mod regressions;
-mod resend;
-#[path = "../sim/mod.rs"]
 mod sim;
-mod stop;
-mod strangers;
-mod tokens;
-mod tries;
+
+/// The scenarios, in `tests/core/`.
+mod core {
+    use super::*;
+
+    mod acks;
+    mod auth_queue;
+    mod changed;
+    mod dedup;
+    mod doubt;
+    mod durability;
+    mod friends;
+    mod idle;
+    mod in_flight;
+    mod limits;
+    mod login;
+    mod paging;
+    mod quotas;
+    mod regressions;
+    mod resend;
+    mod stop;
+    mod strangers;
+    mod tokens;
+    mod tries;
+}
 
 use hongyan::chat::contract::{ConnId, Job, Rules};
 use sim::world::World;

@@ -2,16 +2,17 @@
 //! never taken for a store.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
-#[path = "../common/mod.rs"]
 mod common;
-mod data;
-mod databases;
-#[path = "../support/store.rs"]
-#[allow(dead_code, reason = "each test file uses its part of it")]
-mod support;
 
+/// The parts of this test, in `tests/copy/`.
+mod copy {
+    pub(crate) mod data;
+    mod databases;
+}
+
+use common::store::{ask, message, push, request, save, sign_up, user};
 use common::{Server, config};
-use data::{assert_same, fill};
+use copy::data::{assert_same, fill};
 use hongyan::config::StoreUrl;
 use hongyan::copy::progress::{Progress, Style};
 use hongyan::protocol::push::PushKind;
@@ -23,7 +24,6 @@ use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::sync::atomic::AtomicBool;
-use support::{ask, message, push, request, save, sign_up, user};
 use tempfile::TempDir;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_hongyan");
