@@ -7,13 +7,13 @@ use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_mai
 use hongyan::chat::contract::Rules;
 use in_core::{Core, ack, message, put_id};
 
-/// Nothing is refused for its rate, and nobody has to be there to be there.
+/// No request is refused for its rate, and no connection is closed as idle.
 fn rules() -> Rules {
     Rules { requests_per_second_max: 10_000_000, idle_timeout_ms: 24 * 3_600_000, ..Rules::default() }
 }
 
-/// A millisecond for every hundred messages, as on a busy server; and what was written has been
-/// sent.
+/// Moves the clock by a millisecond for every hundred messages, as on a busy server, and counts the
+/// output as sent.
 fn turn(core: &mut Core, id: u64) {
     if id.is_multiple_of(100) {
         core.wait_ms(1);
@@ -28,8 +28,7 @@ fn core(criterion: &mut Criterion) {
         let conns: Vec<_> = (0..users).map(|number| core.log_in(number)).collect();
         let mut group = criterion.benchmark_group("core");
         group.throughput(Throughput::Elements(1));
-        // Made before; only the id is new each time, as one that was said before would be known
-        // again.
+        // Made before; only the id is new each time, as a used one would be a duplicate.
         let mut frames: Vec<_> =
             (0..users).map(|from| message(0, from, (from + 1) % users, &content).into_bytes()).collect();
         let (mut ack, mut id) = (ack(0).into_bytes(), 0);
@@ -60,9 +59,9 @@ fn core(criterion: &mut Criterion) {
 /// Messages that a list holds with the default rules.
 const LISTED: u64 = 1_024;
 
-/// Acks while a whole list is held back. `ids` tells the ids apart that one sender uses: each id is
-/// one that the others use, too, so that all but the first of it wait, and behind them what their
-/// senders said later.
+/// Acks while a whole list is held back. `ids` is the number of different ids of one sender. The
+/// other senders use the same ids, so all pushes but the first of each id wait, and behind them the
+/// later ones of their senders.
 fn held_back(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("acks in the worst case");
     for (name, senders) in [("one id of many senders", LISTED as usize), ("few ids of 8 senders", 8)] {
@@ -76,7 +75,7 @@ fn held_back(criterion: &mut Criterion) {
                     let conns: Vec<_> = (0..=senders).map(|number| core.log_in(number)).collect();
                     for n in 0..LISTED {
                         let from = 1 + n as usize % senders;
-                        // What all of them say under the same ids, one id after the other.
+                        // The messages of all senders under the same ids, one id after the other.
                         let id = n / senders as u64;
                         core.input(conns[from], message(id, from, 0, "x").as_bytes());
                     }

@@ -1,7 +1,7 @@
-//! What one session and one message cost in memory, counted by the allocator. The limits below are
-//! the present figures and a little more: a change that makes them larger has to say so here.
+//! The memory of one session and one message, counted by the allocator. The limits below are the
+//! present figures and a little more: a change that needs more has to raise them here.
 //!
-//! The allocator counts what was asked for; its own overhead and the kernel's sockets come on top.
+//! The allocator counts the requested bytes; its own overhead and the kernel's sockets come on top.
 //! `cargo bench --bench loopback -- --rows idle` measures the whole process.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
@@ -24,8 +24,8 @@ use std::sync::Mutex;
 const CORE_BYTES_PER_SESSION_MAX: usize = 360;
 /// The same with the connection, raw.
 const HUB_BYTES_PER_SESSION_MAX: usize = 500;
-/// Allocations for one message: envelope, push, ack, answer, in the string form, of somebody
-/// whose list and dedup window have grown already.
+/// Allocations for one message (envelope, push, ack, answer, in the string form) of a user whose
+/// list and dedup window have grown already.
 const ALLOCATIONS_PER_MESSAGE_MAX: usize = 1;
 
 /// As many as the idle row of the loopback bench has.
@@ -68,8 +68,8 @@ fn a_session_of_the_core() {
 
 #[test]
 fn a_message_through_codec_and_core() {
-    // Debug builds check their invariants, which allocates: with few users after every event, with
-    // as many as these every so often, so that some of the windows lie between two checks.
+    // Debug builds check invariants, which allocates. With this many users they do not check after
+    // every event, so some of the windows lie between two checks.
     const ONLINE: usize = 100;
     let _alone = ALONE.lock();
     let mut core = Core::new(Rules::default(), ONLINE);
@@ -92,8 +92,7 @@ fn a_message_through_codec_and_core() {
     at_most("allocations per 50 messages", least, 50 * ALLOCATIONS_PER_MESSAGE_MAX);
 }
 
-/// Bytes that are remembered of a sender who is offline and sent as many as are remembered: 12 for
-/// each, and their name.
+/// Bytes of an offline sender with a full dedup window: 12 for each message, and their name.
 const OFFLINE_SENDER_BYTES_MAX: usize = 13_200;
 
 #[test]
@@ -102,7 +101,7 @@ fn a_sender_who_went_offline() {
     const MESSAGES: u64 = 1_024;
     let _alone = ALONE.lock();
     let mut core = Core::new(Rules::default(), SENDERS);
-    // The receivers have been there before, so that what is measured is the senders'.
+    // The receivers are logged in before, so that only the senders' memory is measured.
     let conns: Vec<_> = (0..SENDERS).map(|number| core.log_in(number)).collect();
     let mut id = 0;
     let (bytes, ()) = bytes_kept(|| {

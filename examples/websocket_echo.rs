@@ -1,4 +1,4 @@
-//! A WebSocket echo server made of the server's own codec, for a conformance suite:
+//! A WebSocket echo server that uses the server's own codec, for a conformance suite:
 //! `tests/autobahn` runs one against it.
 //!
 //! `cargo run --example websocket_echo -- 127.0.0.1:9001`
@@ -38,7 +38,8 @@ fn serve(mut socket: TcpStream) -> Result<()> {
         socket.write_all(&out)?;
         if !goes_on {
             socket.shutdown(Shutdown::Write)?;
-            // What is on its way is read, so that the reset does not overtake our last words.
+            // Reads the input that is on its way, so that a reset does not overtake our last
+            // frames.
             while socket.read(&mut buffer)? > 0 {}
             return Ok(());
         }
@@ -51,7 +52,7 @@ fn serve(mut socket: TcpStream) -> Result<()> {
     }
 }
 
-/// Gives what came behind the head.
+/// Gives the bytes behind the head.
 fn shake_hands(socket: &mut TcpStream) -> Result<Vec<u8>> {
     let mut head = Vec::new();
     let mut buffer = [0; 1024];
@@ -71,7 +72,7 @@ fn shake_hands(socket: &mut TcpStream) -> Result<Vec<u8>> {
     }
 }
 
-/// Answers what is whole; `false` when it was the last.
+/// Answers complete messages; `false` after the last.
 fn echo(input: &mut WsInput, bytes: &mut [u8], out: &mut Vec<u8>) -> bool {
     let mut chunk = bytes;
     loop {

@@ -142,7 +142,7 @@ fn the_whole_conversation_on_mysql() {
     });
 }
 
-/// Two people become friends over two kinds of connection, one goes away, the server restarts, and
+/// Two users become friends over two kinds of connection, one goes away, the server restarts, and
 /// that user finds what they missed.
 #[test]
 fn a_user_who_comes_back_finds_what_they_missed_even_after_a_restart() {

@@ -110,7 +110,7 @@ fn a_stored_password_that_cannot_be_read_is_called_so() {
         for proof in ["PASS", "TOKEN"] {
             ann.send(&envelope(ann.form, "2", Some("l"), &json!({"USER": "ann", proof: "secret"})));
             ann.expect_reply("RE_SIGNUP", "l", "LF");
-            // Whether a token would fit cannot be known when only its hash is spoilt; it does not.
+            // With a damaged hash the server cannot tell whether the token is right: it is refused.
             if proof == "PASS" || spoilt.starts_with('C') {
                 ann.expect_error("l", "FORBIDDEN");
             }

@@ -1,5 +1,5 @@
-//! The first bytes of a connection say what it speaks; raw input in every shape; WebSocket by RFC
-//! 6455.
+//! The protocol of a connection, chosen by its first bytes; raw input in every shape; WebSocket by
+//! RFC 6455.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
 mod common;
@@ -85,7 +85,7 @@ fn a_client_that_ends_its_side_still_gets_its_answers() {
 
 #[test]
 fn an_answer_that_takes_a_while_comes_to_a_client_that_ended_its_side() {
-    // The store is asked late, so that is when the answer comes.
+    // The store is asked late, so the answer comes late, too.
     let server = Server::tuned(|config| config.rules.save_after_ms = 2_800);
     let (mut ann, mut bob) = server.friends("ann", "bob");
     ann.send(&ann.message("m", "bob", "as from a pipe"));
@@ -193,7 +193,7 @@ fn byte_order_marks_and_nuls_around_envelopes_are_white_space() {
             client.expect_error("x", not_logged_in());
         }
     }
-    // Of messages and acks, too, which have a shorter way.
+    // Also with messages and acks, which take the fast path.
     let mut ann = server.user("ann");
     ann.send_bytes(format!("{mark}\0{}\0{mark}{BEAT}\n", ann.message("m", "nobody", "text")).as_bytes());
     ann.expect_reply("RE_MESSAGE", "m", "MF");

@@ -1,5 +1,4 @@
-//! The core without sockets and with a store that says yes at once: for what counts, not for what
-//! is right.
+//! The core without sockets, with a store that succeeds at once: to measure, not to check results.
 #![allow(dead_code, unreachable_pub, reason = "each user needs its part of it")]
 
 use hongyan::chat::Chat;
@@ -9,25 +8,25 @@ use hongyan::protocol::field::UserName;
 use hongyan::protocol::reply::{Reply, write_reply};
 use hongyan::protocol::usual::write_push;
 
-/// Users stand in a ring, and each is a friend of so many before and so many behind.
+/// Users form a ring, and each is a friend of so many users before and so many behind.
 pub const NEIGHBOURS: usize = 5;
 
 pub fn name(number: usize) -> String {
     format!("user{number:06}")
 }
 
-/// A user's friends in a ring of so many.
+/// A user's friends in a ring of this size.
 pub fn friends(number: usize, users: usize) -> Vec<UserName> {
     let near = |step: usize| [number + step, number + users - step].map(|at| UserName::new(&name(at % users)));
     (1..=NEIGHBOURS.min((users - 1) / 2)).flat_map(near).map(|name| name.expect("a name")).collect()
 }
 
-/// What the store answers when nothing is wrong and nothing waits.
+/// The answer of a store without errors and without waiting pushes.
 pub fn answer(job: &Job, users: usize) -> Outcome {
     answer_by(job, users, friends)
 }
 
-/// In a star user 0 is everybody's friend.
+/// In a star, user 0 is a friend of every other user.
 fn friends_in_star(number: usize, users: usize) -> Vec<UserName> {
     let all = if number == 0 { 1..users } else { 0..1 };
     all.map(|number| UserName::new(&name(number)).expect("a name")).collect()
@@ -75,11 +74,11 @@ pub fn ack(id: u64) -> String {
     format!(r#"{{"CONTENT":"{{\"MessageId\":\"{id:010}\"}}","TYPE":"5"}}"#)
 }
 
-/// The core, and what the shell around it keeps from turn to turn.
+/// The core, and the state that the shell around it keeps from turn to turn.
 pub struct Core {
     pub chat: Chat,
     pub now: Now,
-    /// What was written, to whomever, since it was last cleared.
+    /// The output to all connections since it was last cleared.
     pub output: Vec<u8>,
     pub pushes: u64,
     pub replies: u64,
@@ -121,14 +120,14 @@ impl Core {
         conn
     }
 
-    /// One envelope comes in, and everything that follows of it is done.
+    /// Hands one envelope in, and does all that follows from it.
     pub fn input(&mut self, conn: ConnId, envelope: &[u8]) {
         let input = parse(envelope, &mut self.scratch);
         self.chat.handle(self.now, Event::Input { conn, input }, &mut self.actions);
         self.apply();
     }
 
-    /// So much later, with what is due by then.
+    /// Moves the clock on, and handles all deadlines up to then.
     pub fn wait_ms(&mut self, ms: u64) {
         self.now.mono_ms += ms;
         self.now.wall_ms += ms;

@@ -1,6 +1,6 @@
-//! Messages to friends who are away: `MS` follows the commit. Beside it, the store alone, which is
-//! given transactions of as many rows as the clients had on the way: more than the server can ever
-//! have put into one, so the ratio errs on the strict side.
+//! Messages to friends who are away: `MS` follows the commit. The store alone is measured beside
+//! it, with transactions of as many rows as the clients had in flight: more than the server can
+//! ever put into one, so the goal is on the strict side.
 
 use super::clients::open_all;
 use super::frames::{Dialect, Frames};
@@ -25,9 +25,9 @@ const SENDERS: usize = 50;
 /// Friends of each sender, all away.
 const FRIENDS: usize = 20;
 const CONTENT_BYTES: usize = 100;
-/// Messages on the way in all.
+/// All messages in flight.
 const IN_FLIGHT: [usize; 3] = [10, 100, 1_000];
-/// What the server has by default on MySQL.
+/// The server's default on MySQL.
 const MYSQL_THREADS: usize = 4;
 
 /// One connection for each worker that the server would have.
@@ -62,7 +62,7 @@ fn fill(store: &mut dyn Store) -> Fallible<()> {
     filler.finish()
 }
 
-/// The rows, on each store that there is.
+/// The rows, on each store that is available.
 pub fn absent(starter: &Starter, settings: &Settings, report: &mut Report) -> Fallible<()> {
     let mut table = Table::new(
         "Messages to friends who are away, 100 B, durable before MS",
@@ -112,7 +112,7 @@ fn measure_store(
             served.push(one);
             alone.push(store_alone(open(kept, starter)?, in_flight, settings.time)?);
         }
-        // Of each run its own ratio: the disk has its moods.
+        // Each run has its own ratio, since the speed of the disk varies.
         let share = median(served.iter().zip(&alone).map(|(one, alone)| one.per_second / alone * 100.0));
         let (one, alone) = (middle(&served), median(alone));
         let [p50, p99] = [0.5, 0.99].map(|share| one.latencies.quantile_us(share) / 1e3);
@@ -153,7 +153,7 @@ fn serve(starter: &Starter, settings: &Settings, binary: &Path, store: &str, in_
 /// Rows a second that the store takes in transactions that hold, together, so many rows.
 fn store_alone(mut stores: Vec<Box<dyn Store>>, in_flight: usize, time: Duration) -> Fallible<f64> {
     let (threads, batch) = (stores.len(), in_flight.div_ceil(stores.len()));
-    // Asked for once: what one thread has written already is not where another one begins.
+    // Read once, before any thread writes: all threads begin behind the same number.
     let first = stores.first_mut().map_or(Ok(0), |store| store.last_seq())? + 1;
     let workers: Vec<_> = stores
         .into_iter()
@@ -194,7 +194,7 @@ fn save_for(
     Ok(rows as f64 / busy.as_secs_f64())
 }
 
-/// The row that the server would have made, with senders and friends in turn.
+/// The row that the server would write, with senders and friends in turn.
 fn pending(seq: u64, row: usize) -> Result<Push, &'static str> {
     let (of, number) = (row % SENDERS, row / SENDERS % FRIENDS);
     let content = "x".repeat(CONTENT_BYTES);

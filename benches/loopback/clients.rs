@@ -22,7 +22,7 @@ struct Opening {
     in_http: bool,
 }
 
-/// Connects all users, and waits until each is logged in and has been sent the `pushes` that wait.
+/// Connects all users, and waits until each is logged in and has got the `pushes` that wait.
 pub fn open_all(
     addr: SocketAddr,
     dialect: Dialect,
@@ -40,8 +40,7 @@ pub fn connect(addr: SocketAddr) -> Fallible<TcpStream> {
     Ok(stream)
 }
 
-/// Logs each user in on their connection, and waits until each has been sent the `pushes` that
-/// wait.
+/// Logs each user in on their connection, and waits until each has got the `pushes` that wait.
 pub fn log_in_all(
     users: impl Iterator<Item = (Fallible<TcpStream>, String)>,
     dialect: Dialect,
@@ -88,7 +87,7 @@ impl Opening {
         Ok(Self { stream, input: Vec::new(), dialect, frames, in_http: dialect == Dialect::WebSocket })
     }
 
-    /// Reads what the connection is owed.
+    /// Reads the answers that are due on the connection.
     fn finish(mut self) -> Fallible<TcpStream> {
         let mut chunk = [0; 16 * 1024];
         let mut first = true;

@@ -5,7 +5,7 @@ const STEP_BITS: u32 = 5;
 const STEPS: u64 = 1 << STEP_BITS;
 const BUCKETS: usize = (64 - STEP_BITS as usize + 1) << STEP_BITS;
 
-/// How often which latency was seen.
+/// Counts of latencies.
 #[derive(Clone)]
 pub struct Histogram {
     counts: Box<[u64]>,
@@ -36,7 +36,7 @@ impl Histogram {
         self.max_ns as f64 / 1e3
     }
 
-    /// The latency that this share (0 to 1) of all stays within, in µs; 0 when nothing was seen.
+    /// The quantile of this share (0 to 1), in µs; 0 if nothing was counted.
     pub fn quantile_us(&self, share: f64) -> f64 {
         let wanted = (self.total as f64 * share).ceil() as u64;
         let mut seen = 0;
@@ -49,7 +49,7 @@ impl Histogram {
         0.0
     }
 
-    /// What was seen: the lower edge in µs, the upper one, and how often.
+    /// The used buckets: the lower edge in µs, the upper edge, and the count.
     pub fn buckets_us(&self) -> impl Iterator<Item = (f64, f64, u64)> {
         let edge = |index| lowest(index) as f64 / 1e3;
         self.counts

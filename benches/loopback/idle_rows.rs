@@ -1,4 +1,4 @@
-//! What the server costs when nothing happens, and how costs grow.
+//! The costs of an idle server, and their growth.
 
 use super::clients::{PASSWORD, connect, open_all};
 use super::frames::{Dialect, Frames};
@@ -16,17 +16,17 @@ use serde_json::json;
 use std::io::{BufRead, BufReader, Write};
 use std::time::{Duration, Instant};
 
-/// Those who talk while others are idle.
+/// Pairs that talk while other users are idle.
 const TALKING_PAIRS: usize = 5;
 const IN_FLIGHT: usize = 16;
-/// CPU of a process below which it has settled, per second.
+/// A process that uses less CPU per second than this has settled.
 const SETTLED_NS: u64 = 1_000_000;
 
 fn connections(settings: &Settings) -> Fallible<usize> {
     Ok((if settings.quick { 1_000 } else { 9_000 }).min(file_descriptors()?.saturating_sub(500)))
 }
 
-/// Time to the ready line on a store that is there, and memory then.
+/// Time to the ready line on an existing store, and memory at that moment.
 pub fn start(starter: &Starter, settings: &Settings, report: &mut Report) -> Fallible<()> {
     let users = connections(settings)?;
     let store = starter.copy(&ring(starter, settings, users, NEIGHBOURS, 0)?)?;
@@ -71,8 +71,8 @@ fn at_rest(subject: &Subject, time: Duration) -> Fallible<f64> {
     Ok((subject.process.cpu_ns()? - before) as f64 / 1e3 / start.elapsed().as_secs_f64())
 }
 
-/// Signs up and logs in so many at the server's own cost, one after the other, and waits: what it
-/// holds more than before, in bytes.
+/// Signs up and logs in so many users at the server's own cost, one after the other, and waits.
+/// Gives the growth of its memory, in bytes.
 fn kept_after(subject: &Subject, log_ins: usize, before: u64) -> Fallible<f64> {
     const QUIET: Duration = Duration::from_secs(15);
     let late = |number: usize| format!("late{number}");
@@ -118,11 +118,11 @@ pub fn idle(starter: &Starter, settings: &Settings, report: &mut Report) -> Fall
         let streams = open_all(subject.addr, dialect, (0..count).map(user), 0)?;
         let per_second = count as f64 / start.elapsed().as_secs_f64();
         settle(&subject)?;
-        // The allocator gives back within a second what the log-ins needed.
+        // The allocator gives the memory of the log-ins back within a second.
         at_rest(&subject, Duration::from_secs(3))?;
         let bytes = (subject.process.anonymous_bytes()? as f64 - before as f64) / count as f64;
         let ticks = subject.process.ticks()?;
-        // Long enough for whatever is looked at every few seconds.
+        // Long enough to include work that is done every few seconds.
         let cpu_us = at_rest(&subject, if settings.quick { settings.time } else { Duration::from_secs(6) })?;
         let ticks = subject.process.ticks()? - ticks;
         let resident = subject.process.resident_bytes()? as f64 / 1e6;
@@ -152,7 +152,7 @@ fn talk(subject: Subject) -> Fallible<Talk> {
     Ok(Talk { subject, load })
 }
 
-/// The median CPU of a message between those who talk.
+/// The median CPU of a message between the pairs that talk.
 fn message_cpu_us(talk: &mut Talk, settings: &Settings) -> Fallible<f64> {
     let mut runs = vec![];
     talk.load.begin(IN_FLIGHT)?;
@@ -164,7 +164,8 @@ fn message_cpu_us(talk: &mut Talk, settings: &Settings) -> Fallible<f64> {
     Ok(middle(&runs).cpu_us)
 }
 
-/// Against connections, most of them silent, and against accounts, most of them absent.
+/// Costs against the number of connections, most of them silent, and of accounts, most of them
+/// absent.
 pub fn growth(starter: &Starter, settings: &Settings, report: &mut Report) -> Fallible<()> {
     let by_connections = growth_by_connections(starter, settings, report)?;
     let by_accounts = growth_by_accounts(starter, settings, report)?;

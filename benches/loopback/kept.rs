@@ -1,11 +1,11 @@
-//! Where the rows of a store keep what they prepared.
+//! Prepared stores, kept for several rows.
 
 use super::Fallible;
 use super::mariadb::Database;
 use super::subjects::Starter;
 use std::path::PathBuf;
 
-/// Filled once, and then given out again and again without a message.
+/// Filled once, and then used for each row without its messages.
 pub enum Kept {
     Sqlite(PathBuf),
     Mysql(Database),

@@ -1,6 +1,6 @@
 //! The load: one thread, one epoll, all clients. It reads each connection once for each event and
-//! writes it once a turn, and looks at no more of a frame than proves that it is the right one, so
-//! that what is measured is busy before the load is.
+//! writes it once a turn. It checks only as much of a frame as proves that it is the right one, so
+//! that the subject is busy before the load is.
 
 use super::frames::{Dialect, Frames, Heard, take_answer};
 use super::histogram::Histogram;
@@ -12,10 +12,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 const READ_BYTES: usize = 64 * 1024;
-/// After so long without a frame something has gone wrong.
+/// This long without a frame is an error.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// Each load numbers its messages from a place of its own: an id that was used before would be
-/// taken for the same message.
+/// Each load has its own range of numbers for its messages: a used id would be taken for a
+/// duplicate.
 static LOADS: AtomicU64 = AtomicU64::new(1);
 const NUMBERS_PER_LOAD_BITS: u32 = 28;
 
@@ -33,12 +33,12 @@ struct Sender {
     /// One for each of their friends.
     frames: Vec<Frames>,
     next: u64,
-    /// All before this have their time of sending.
+    /// All messages before this have their time of sending.
     stamped: u64,
     /// When each was sent, in ns since the start, by its number modulo the length.
     sent_ns: Box<[u64]>,
     in_flight: usize,
-    /// MQTT: how many the broker has acknowledged, and how many have come to the receiver.
+    /// MQTT: the messages that the broker has acknowledged, and those that the receiver got.
     halves: [u64; 2],
     done: u64,
 }
@@ -55,9 +55,9 @@ pub struct Load {
     dirty: Vec<usize>,
     buffer: Vec<u8>,
     started: Instant,
-    /// A message that is done makes room for the next one.
+    /// Each message that is done makes room for the next one.
     refill: bool,
-    /// Where latencies are counted, while they are.
+    /// The histogram of latencies, while they are counted.
     pub latencies: Histogram,
     /// Messages done so far.
     pub completed: u64,
@@ -122,7 +122,7 @@ impl Load {
         self.flush_dirty()
     }
 
-    /// Goes on for so long, and until so many messages are done; gives the time it really took.
+    /// Runs for this time, and until so many messages are done; gives the time that it took.
     pub fn run(&mut self, time: Duration, messages_min: u64) -> Fallible<Duration> {
         let start = Instant::now();
         let enough = self.completed + messages_min;
@@ -141,9 +141,9 @@ impl Load {
         }
     }
 
-    /// Sends `per_second` messages at their times, whatever comes back, for so long: one sender
-    /// after another, each so many at once (one at a time would cost the load more system calls
-    /// than it can make). A latency counts from the time at which the message was due.
+    /// Sends `per_second` messages for this time, each when it is due, independent of answers: one
+    /// sender after another, each so many at once (one at a time would cost the load more system
+    /// calls than it can make). Latency counts from the time at which a message was due.
     pub fn run_paced(&mut self, per_second: f64, at_once: usize, time: Duration) -> Fallible<Duration> {
         self.refill = false;
         let start = Instant::now();
@@ -166,13 +166,12 @@ impl Load {
                 sender = (sender + 1) % self.senders.len();
             }
             self.flush_dirty()?;
-            // The load has its core for itself: it looks again and again rather than sleep past the
-            // next time.
+            // The load has its own core: it polls rather than sleep past the next time.
             self.turn(Some(Duration::ZERO))?;
         }
     }
 
-    /// Sends nothing more and waits until all that is on its way is done.
+    /// Sends nothing more and waits until all messages in flight are done.
     pub fn drain(&mut self) -> Fallible<()> {
         self.refill = false;
         let start = Instant::now();
@@ -240,7 +239,7 @@ impl Load {
         Ok(())
     }
 
-    /// Works off all whole frames; gives how many bytes they were.
+    /// Handles all whole frames; gives the number of their bytes.
     fn hear(&mut self, index: usize, bytes: &[u8], now_ns: u64) -> Fallible<usize> {
         let (sender, is_receiver) = (index / self.stride, self.stride == 2 && index % 2 == 1);
         let mut used = 0;
@@ -267,7 +266,7 @@ impl Load {
     fn half(&mut self, sender: usize, which: usize, now_ns: u64) {
         let its = &mut self.senders[sender];
         its.halves[which] += 1;
-        // Both sides hear in the order of sending.
+        // Both sides receive in the order of sending.
         if its.halves[0].min(its.halves[1]) > its.done {
             let number = its.done;
             self.complete(sender, number, now_ns);
@@ -286,8 +285,8 @@ impl Load {
         }
     }
 
-    /// Puts the next message of a sender into its output. The latency counts from `due_ns` or else
-    /// from when it is written.
+    /// Puts the next message of a sender into its output. The latency counts from `due_ns`, or from
+    /// the moment of writing.
     fn send(&mut self, sender: usize, due_ns: Option<u64>) {
         let index = sender * self.stride;
         let its = &mut self.senders[sender];
@@ -333,7 +332,7 @@ impl Load {
         Ok(())
     }
 
-    /// What is about to be written is sent now.
+    /// Marks the frames that are about to be written as sent now.
     fn stamp(&mut self, sender: usize) {
         let now_ns = self.now_ns();
         let its = &mut self.senders[sender];

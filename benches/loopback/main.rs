@@ -1,6 +1,6 @@
-//! The whole server over loopback: what a message, a log-in and an idle connection cost, beside a
-//! bare relay and a broker that do the same work in the same run. `cargo bench --bench loopback --
-//! --help` lists the options; docs/performance.md tells what is measured, and how.
+//! The whole server over loopback: the costs of a message, a log-in and an idle connection, beside
+//! a bare relay and a broker that do the same work in the same run. `cargo bench --bench loopback
+//! -- --help` lists the options; docs/performance.md describes the measurements.
 #![allow(missing_docs, unreachable_pub, reason = "a program of its own")]
 
 mod absent_rows;
@@ -31,12 +31,13 @@ use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
-/// Whatever goes wrong ends the bench with one sentence; what was started is ended on the way out.
+/// Any error ends the bench with one sentence; the processes that it started are ended.
 pub type Fallible<T> = Result<T, Box<dyn std::error::Error>>;
 
 static INTERRUPTED: OnceLock<Arc<AtomicBool>> = OnceLock::new();
 
-/// An error once Ctrl-C was pressed: everything unwinds, and what was started is ended.
+/// An error once Ctrl-C was pressed: everything unwinds, and the processes that were started are
+/// ended.
 pub fn check_interrupt() -> Fallible<()> {
     match INTERRUPTED.get() {
         Some(flag) if flag.load(Ordering::Relaxed) => Err("interrupted".into()),
@@ -55,7 +56,7 @@ fn watch_signals() -> Fallible<()> {
     Ok(())
 }
 
-/// The median of some numbers; 0 of none.
+/// The median of some numbers; 0 if there are none.
 pub fn median(numbers: impl IntoIterator<Item = f64>) -> f64 {
     let mut numbers: Vec<f64> = numbers.into_iter().collect();
     numbers.sort_by(f64::total_cmp);

@@ -57,8 +57,8 @@ fn value(shape: Shape, name: &str, one: &Measured) -> Value {
     })
 }
 
-/// Against the relay (as a share of its messages per CPU second), and against mosquitto (as a part
-/// of its CPU).
+/// The goals against the relay (a share of its messages per CPU second) and against mosquitto (a
+/// part of its CPU).
 fn goals(report: &mut Report, shape: Shape, all: &[Windows]) {
     let times = |one, other| messages::cpu_times(all, one, other);
     let relay_share = match shape.name {
@@ -99,7 +99,7 @@ fn store(starter: &Starter, settings: &Settings, pairs: usize) -> Fallible<PathB
     Ok(file)
 }
 
-/// At half of what the first shape reaches, which is measured right before.
+/// At half the rate of the first shape, which is measured right before.
 pub fn paced(starter: &Starter, settings: &Settings, report: &mut Report) -> Fallible<()> {
     let shape = SHAPES[0];
     let file = store(starter, settings, shape.pairs)?;

@@ -1,5 +1,5 @@
-//! The rows of messages between two who are there: message → push → ack → `MS`, closed loop, and
-//! one at half of the load.
+//! The rows of messages between two online users: message → push → ack → `MS`, closed loop, and one
+//! row at half of the load.
 
 use super::clients::open_all;
 use super::frames::{Dialect, Frames};
@@ -12,7 +12,7 @@ use super::{Fallible, Settings, median};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// The names of those that are compared.
+/// The names of the programs that are compared.
 pub const RAW: &str = "hongyan, raw";
 pub const WEB_SOCKET: &str = "hongyan, WebSocket";
 pub const RELAY: &str = "relay";
@@ -22,13 +22,13 @@ pub const AGAINST_WEB_SOCKET: &str = "the other build, WebSocket";
 
 const WINDOWS_PER_RUN: u32 = 4;
 
-/// What all senders together have in flight is a round. With thousands of them a round takes a
-/// tenth of a second and comes as a wave, so that a window of a few rounds is one wave longer or
-/// shorter by chance, and shows how they begin rather than how they go on.
+/// A round is all that the senders together have in flight. With thousands of senders a round takes
+/// a tenth of a second and comes as a wave. So a window of a few rounds has one wave more or less
+/// by chance, and shows the start rather than the steady state.
 const ROUNDS_PER_WINDOW_MIN: u64 = 20;
 const ROUNDS_OF_WARM_UP_MIN: u64 = 6;
 
-/// How many talk, and how.
+/// The number of senders, and their load.
 #[derive(Clone, Copy, Debug)]
 pub struct Shape {
     pub name: &'static str,
@@ -37,7 +37,7 @@ pub struct Shape {
     pub content_bytes: usize,
 }
 
-/// The rows that the goals speak of.
+/// The rows that have goals.
 pub const SHAPES: &[Shape] = &[
     Shape { name: "50x16x100", pairs: 50, in_flight: 16, content_bytes: 100 },
     Shape { name: "500x4x100", pairs: 500, in_flight: 4, content_bytes: 100 },
@@ -46,13 +46,13 @@ pub const SHAPES: &[Shape] = &[
     Shape { name: "4000x1x100", pairs: 4_000, in_flight: 1, content_bytes: 100 },
 ];
 
-/// What one window of measuring gave.
+/// The result of one window.
 #[derive(Clone)]
 pub struct Measured {
     /// CPU of the subject for one message, all its threads.
     pub cpu_us: f64,
     pub per_second: f64,
-    /// The share of its core that the subject used, and the load of its own.
+    /// The used shares of their cores: of the subject, and of the load.
     pub busy: f64,
     pub load_busy: f64,
     pub resident_bytes: u64,
@@ -66,7 +66,7 @@ pub struct Talk {
 }
 
 impl Talk {
-    /// On a copy of the store: what one run leaves behind is nothing to the next.
+    /// On a copy of the store, so that one run does not affect the next.
     pub fn open(starter: &Starter, contender: &Contender, store: &Path, shape: Shape) -> Fallible<Self> {
         let subject = match (&contender.server, contender.dialect) {
             (Some(server), _) => starter.server_of(server, &starter.copy_as(contender.name, store)?)?,
@@ -77,8 +77,8 @@ impl Talk {
         Ok(Self { subject, load })
     }
 
-    /// Keeps every sender's window full for so long, and longer where that would be a few rounds
-    /// only.
+    /// Keeps every sender's window full for this time, or longer if that would be only a few
+    /// rounds.
     pub fn measure(&mut self, shape: Shape, settings: &Settings, time: Duration) -> Fallible<Measured> {
         let round = if settings.quick { 0 } else { (shape.pairs * shape.in_flight) as u64 };
         self.load.begin(shape.in_flight)?;
@@ -126,7 +126,7 @@ pub fn connect(subject: &Subject, dialect: Dialect, shape: Shape) -> Fallible<Lo
     Load::new(dialect, streams, true, frames, room)
 }
 
-/// One of those that are compared.
+/// A program that is compared.
 #[derive(Clone, Debug)]
 pub struct Contender {
     pub name: &'static str,
@@ -135,7 +135,7 @@ pub struct Contender {
     server: Option<PathBuf>,
 }
 
-/// All that are there to be compared, in the order of the table.
+/// All programs that are compared, in the order of the table.
 pub fn contenders(starter: &Starter, settings: &Settings) -> Vec<Contender> {
     let one = |name, dialect, server| Contender { name, dialect, server };
     let mut all = vec![
@@ -156,8 +156,8 @@ pub fn contenders(starter: &Starter, settings: &Settings) -> Vec<Contender> {
 /// All windows of one of them.
 pub type Windows = (Contender, Vec<Measured>);
 
-/// One shape with all that are compared. They are all there at once, and have short windows in
-/// turn: what disturbs the machine for a while disturbs them all. Each run has new processes.
+/// One shape with all programs. They run at the same time and take turns in short windows, so that
+/// a disturbance of the machine affects them all. Each run has new processes.
 pub fn measure_shape(starter: &Starter, store: &Path, shape: Shape, settings: &Settings) -> Fallible<Vec<Windows>> {
     let mut all: Vec<Windows> = contenders(starter, settings).into_iter().map(|one| (one, vec![])).collect();
     let at_once = file_descriptors()?.saturating_sub(500) / (2 * shape.pairs);
@@ -178,9 +178,8 @@ pub fn measure_shape(starter: &Starter, store: &Path, shape: Shape, settings: &S
     Ok(all)
 }
 
-/// How many times the CPU of another one needs, by the median over all rounds of windows: the two
-/// of one round come right after each other, so that a machine that is slower for a while is so for
-/// both.
+/// The ratio of the CPU of another program, as the median over all rounds of windows. The two
+/// windows of a round follow each other directly, so that a slow machine affects both.
 pub fn cpu_times(all: &[Windows], one: &str, other: &str) -> Option<f64> {
     let of = |name: &str| all.iter().find(|(contender, _)| contender.name == name).map(|(_, windows)| windows);
     Some(median(of(one)?.iter().zip(of(other)?).map(|(one, other)| one.cpu_us / other.cpu_us)))

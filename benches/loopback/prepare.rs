@@ -1,5 +1,5 @@
-//! Stores that are filled before the server starts, through the library itself: no Argon2 run for
-//! each account.
+//! Stores that are filled before the server starts, through the library itself: without an Argon2
+//! run for each account.
 
 use super::clients::PASSWORD;
 use super::{Fallible, check_interrupt};
@@ -12,17 +12,17 @@ use hongyan::store::password::Hasher;
 /// Rows in one transaction.
 const BATCH: usize = 5_000;
 
-/// Who sends in pair `number`.
+/// The sender of pair `number`.
 pub fn sender(number: usize) -> String {
     format!("sender{number:06}")
 }
 
-/// And who receives.
+/// The receiver of pair `number`.
 pub fn receiver(number: usize) -> String {
     format!("friend{number:06}")
 }
 
-/// Somebody in a ring of friends.
+/// A user in a ring of friends.
 pub fn user(number: usize) -> String {
     format!("user{number:07}")
 }
@@ -36,8 +36,8 @@ pub struct Filler<'a> {
 }
 
 impl<'a> Filler<'a> {
-    /// All accounts get the same password. Its hash is the cheapest that Argon2id has: what is
-    /// stored is verified at its own cost.
+    /// All accounts get the same password. Its hash is the cheapest of Argon2id: a stored hash is
+    /// verified at its own cost.
     pub fn new(store: &'a mut dyn Store) -> Fallible<Self> {
         Self::at_cost(store, 8, 1)
     }

@@ -10,10 +10,10 @@ use std::process::{Child, Command};
 /// Set in the environment once this process has the core and the file descriptors that it needs.
 const PREPARED: &str = "HONGYAN_TEST_BENCH_PREPARED";
 
-/// Where things run.
+/// The cores that programs run on.
 #[derive(Clone, Debug)]
 pub struct Machine {
-    /// The core of whatever is measured; `None` when nothing can be pinned.
+    /// The core of the measured program; `None` if nothing can be pinned.
     pub server_core: Option<usize>,
     /// The core of the load.
     pub load_core: Option<usize>,
@@ -22,8 +22,8 @@ pub struct Machine {
 }
 
 impl Machine {
-    /// Looks at the machine and, once, puts this very process (by executing it anew) on the core of
-    /// the load, with enough file descriptors, or as many as are allowed.
+    /// Inspects the machine and moves this process, by executing it again once, to the core of the
+    /// load, with enough file descriptors, or as many as are allowed.
     pub fn prepare() -> Fallible<Self> {
         if let Some(cores) = std::env::var_os(PREPARED) {
             return Ok(Self::with_cores(&cores.to_string_lossy()));
@@ -58,7 +58,7 @@ impl Machine {
         Self { server_core, load_core, setpriv: find_program("setpriv"), taskset: find_program("taskset") }
     }
 
-    /// How it is said in the report.
+    /// The sentence in the report.
     pub fn describe(&self) -> String {
         match (self.server_core, self.load_core) {
             (Some(server), Some(load)) => format!("what is measured on core {server}, the load on core {load}"),
@@ -66,7 +66,7 @@ impl Machine {
         }
     }
 
-    /// A command on the core of what is measured, which dies with this process.
+    /// A command on the core of the measured program, which dies with this process.
     pub fn measured(&self, program: &OsStr) -> Command {
         self.command(program, self.server_core.map(|core| core.to_string()))
     }
@@ -109,14 +109,14 @@ fn allowed_cores() -> Fallible<Vec<usize>> {
     Ok(cores)
 }
 
-/// How many files and sockets this process may have open; what it starts may have as many.
+/// The limit of open files and sockets of this process and its children.
 pub fn file_descriptors() -> Fallible<usize> {
     let limits = fs::read_to_string("/proc/self/limits")?;
     let line = limits.lines().find_map(|line| line.strip_prefix("Max open files")).ok_or("no limit of open files")?;
     Ok(line.split_whitespace().next().and_then(|soft| soft.parse().ok()).unwrap_or(usize::MAX))
 }
 
-/// A program in the folders where programs are.
+/// Finds a program in the folders of `PATH`, and in the usual ones.
 pub fn find_program(name: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let more = ["/usr/sbin", "/usr/local/sbin"].map(PathBuf::from);
@@ -154,7 +154,7 @@ impl Process {
         self.status("VmRSS:")
     }
 
-    /// The most that was ever resident, in bytes.
+    /// The peak of resident memory, in bytes.
     pub fn peak_bytes(&self) -> Fallible<u64> {
         self.status("VmHWM:")
     }

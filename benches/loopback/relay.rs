@@ -1,5 +1,5 @@
-//! The physical limit: a relay that moves whole lines between fixed pairs of connections and knows
-//! nothing else of them.
+//! The lower bound: a relay that moves whole lines between fixed pairs of connections without
+//! reading them.
 //!
 //! It runs as a process of its own (this very program with a hidden argument), so that its CPU is
 //! its own. The first connection is the partner of the second, the third of the fourth, and so on.
@@ -25,7 +25,7 @@ struct Conn {
 pub fn serve() -> Fallible<()> {
     std::thread::spawn(|| {
         let mut end = [0];
-        // Nothing ever comes; an error is an end, too.
+        // No input is expected; an error counts as an end, too.
         io::stdin().read_exact(&mut end).unwrap_or(());
         std::process::exit(0);
     });
@@ -75,7 +75,7 @@ fn accept(listener: &TcpListener, poll: &Poll, conns: &mut Vec<Conn>) -> Fallibl
 fn read(conns: &mut [Conn], index: usize, buffer: &mut [u8], dirty: &mut Vec<usize>) {
     let partner = index ^ 1;
     loop {
-        // An end or an error is the end of this run, and then nobody measures any more.
+        // An end or an error ends this run, after the measurement.
         let Ok(count) = conns[index].stream.read(buffer) else { return };
         if let Some(end) = memchr::memrchr(b'\n', &buffer[..count])
             && partner < conns.len()

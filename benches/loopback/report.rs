@@ -1,4 +1,4 @@
-//! What was measured, for people (tables, goals) and for programs (JSON).
+//! The results, for readers (tables, goals) and for programs (JSON).
 
 use serde_json::{Map, Value, json};
 use std::fmt;
@@ -46,7 +46,7 @@ impl fmt::Display for Table {
     }
 }
 
-/// What was wished for, and what came of it.
+/// A goal, and the result.
 struct Goal {
     what: String,
     bound: String,
@@ -117,7 +117,7 @@ impl fmt::Display for Report {
     }
 }
 
-/// A number with three digits that say something.
+/// A number with three significant digits.
 pub fn significant(number: f64) -> String {
     match number.abs() {
         size if size >= 100.0 || size == 0.0 => thousands(number),

@@ -6,7 +6,7 @@ use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// What there is to measure, with what it is.
+/// The rows, each with its description.
 pub const ROWS: &[(&str, &str)] = &[
     ("messages", "message → push → ack → MS in five shapes, raw and WebSocket, beside a relay and mosquitto"),
     ("latency", "the same at half of the rate that was just reached"),
@@ -33,7 +33,7 @@ Options, after `cargo bench --bench loopback --`:
   --svg FOLDER      also draw the plots into this folder
 Rows:";
 
-/// What was asked for.
+/// The chosen options.
 pub struct Settings {
     /// Empty: all.
     pub rows: Vec<String>,
@@ -81,7 +81,7 @@ impl Settings {
                 }
                 lexopt::Arg::Long("json") => settings.json = Some(parser.value()?.into()),
                 lexopt::Arg::Long("svg") => settings.svg = Some(parser.value()?.into()),
-                // Cargo says so to every bench.
+                // Cargo passes this to every bench.
                 lexopt::Arg::Long("bench") => {}
                 lexopt::Arg::Long("help") => {
                     println!("{HELP}");
@@ -110,7 +110,7 @@ impl Settings {
         self.rows.is_empty() || self.rows.iter().any(|wanted| wanted.split(':').next() == Some(row))
     }
 
-    /// Is this part of the row wanted? So if the row was not narrowed.
+    /// Is this part of the row wanted? Yes if no part was chosen.
     pub fn wants_part(&self, row: &str, part: &str) -> bool {
         let mut narrowed = self.rows.iter().filter_map(|wanted| wanted.strip_prefix(row)?.strip_prefix(':')).peekable();
         self.wants(row) && (narrowed.peek().is_none() || narrowed.any(|wanted| wanted == part))
@@ -120,11 +120,11 @@ impl Settings {
         self.time.mul_f64(0.25).max(Duration::from_millis(200))
     }
 
-    /// What is done at the moment, on a line that the next one overwrites.
+    /// Shows the present step, on a line that the next one overwrites.
     pub fn say(&self, what: &str) {
         let mut stderr = std::io::stderr();
         if stderr.is_terminal() {
-            // It is only for who looks at it.
+            // It is only for somebody who watches.
             write!(stderr, "\r\x1b[2K{what}").and_then(|()| stderr.flush()).unwrap_or(());
         }
     }

@@ -1,4 +1,4 @@
-//! What is measured: the server, the bare relay, and mosquitto if it is there.
+//! The programs that are measured: the server, the bare relay, and mosquitto if it is installed.
 
 use super::process::{Machine, Process, find_program};
 use super::{Fallible, check_interrupt};
@@ -28,7 +28,7 @@ pub struct Starter {
     pub server: PathBuf,
     /// Further arguments for it.
     pub server_args: Vec<String>,
-    /// A folder for files that are gone afterwards.
+    /// A folder for temporary files.
     pub folder: PathBuf,
     mosquitto: Option<PathBuf>,
 }
@@ -42,8 +42,8 @@ impl Starter {
         self.mosquitto.is_some()
     }
 
-    /// The server on this store. Only bounds that the load itself would meet are raised; nothing is
-    /// switched off.
+    /// The server on this store. Only limits that the load itself would reach are raised; nothing
+    /// is switched off.
     pub fn server(&self, store: &str) -> Fallible<Subject> {
         self.server_of(&self.server, store)
     }
@@ -52,12 +52,13 @@ impl Starter {
     pub fn server_of(&self, binary: &Path, store: &str) -> Fallible<Subject> {
         let mut command = self.machine.measured(binary.as_os_str());
         command.args(["--listen", "127.0.0.1:0", "--store", store]).args(&self.server_args);
-        // Not as flags, which may be given once: those of the command line are to beat these.
+        // By the environment, because a flag may be given only once, and the flags of the command
+        // line must win.
         command.env("HONGYAN_LOG", "warn").env("HONGYAN_REQUESTS_PER_SECOND_MAX", "10000000");
         listening(command)
     }
 
-    /// The server with every bound as it is by default, at this address.
+    /// The server with all default limits, at this address.
     pub fn server_as_shipped(&self, listen: SocketAddr, store: &str) -> Fallible<Subject> {
         let mut command = self.machine.measured(self.server.as_os_str());
         command.args(["--listen", &listen.to_string(), "--store", store, "--log", "error"]).args(&self.server_args);
@@ -111,7 +112,7 @@ impl Starter {
     }
 }
 
-/// Starts a program that says on stderr where it listens.
+/// Starts a program that prints its address on stderr.
 fn listening(mut command: std::process::Command) -> Fallible<Subject> {
     let start = Instant::now();
     let mut process = Process::new(command.stderr(Stdio::piped()).spawn()?);
@@ -127,7 +128,7 @@ fn listening(mut command: std::process::Command) -> Fallible<Subject> {
         said = said + &line + "\n";
     };
     let ready_after = start.elapsed();
-    // What it has to say (warnings, a panic) is shown; and a full pipe must not hold it up.
+    // Its output (warnings, a panic) is shown, and a full pipe must not block it.
     std::thread::spawn(move || lines.map_while(Result::ok).for_each(|line| eprintln!("\n[server] {line}")));
     Ok(Subject { process, addr, ready_after })
 }

@@ -25,9 +25,9 @@ pub struct Plot {
     pub title: String,
     pub x_label: String,
     pub y_label: String,
-    /// Is y logarithmic, too? Else it begins at 0.
+    /// Is y logarithmic, too? Otherwise it begins at 0.
     pub log_y: bool,
-    /// Marks on the points: right for a few that were measured, wrong for a curve.
+    /// Marks on the points: for a few measured values, not for a curve.
     pub dots: bool,
     pub lines: Vec<Line>,
 }
@@ -42,7 +42,8 @@ struct Axis {
 }
 
 impl Axis {
-    /// Around what is shown: whole decades, else steps of 1, 2 and 5; a linear axis begins at 0.
+    /// The range around the values: whole decades, or steps of 1, 2 and 5; a linear axis begins at
+    /// 0.
     fn new(values: impl Iterator<Item = f64> + Clone, log: bool, decades: bool, from: f64, to: f64) -> Self {
         let high = values.clone().fold(f64::MIN, f64::max);
         let least = values.filter(|value| *value > 0.0).fold(f64::MAX, f64::min);

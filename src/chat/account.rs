@@ -14,7 +14,7 @@ use crate::protocol::field::{Profile, Secret, UserName};
 use crate::protocol::reply::{Reply, ReplyId};
 use crate::protocol::request::{TokenVerb, Verb};
 
-/// Whatever the client does, it stays so: nothing that says *try again*.
+/// The client cannot change it, so the sentence does not say *try again*.
 const UNREADABLE: Fault = Fault(
     ErrorCode::Forbidden,
     "what is stored of this account's password cannot be read, trying again does not help: the operator must reset it",
@@ -34,7 +34,7 @@ impl Chat {
         self.enqueue_auth(Waiting::SignUp { request, address_key, profile, secret }, out);
     }
 
-    /// TYPE TOKEN: the cheap way back, for a user who is logged in.
+    /// TYPE TOKEN: a new resume token for a user who is logged in, or the end of all.
     #[inline(never)]
     pub(super) fn token(&mut self, to: ReplyTo, user: UserId, verb: TokenVerb, out: &mut Vec<Action>) {
         let user = self.users.get(user).name.clone();
@@ -198,8 +198,7 @@ impl Chat {
             | JobPurpose::Friends(_)
             | JobPurpose::Lost { .. } => None,
         };
-        // A row that cannot be read was asked for all the same: it counts, or a client could go on
-        // for ever.
+        // A request for an unreadable row counts, too: otherwise a client could repeat it for ever.
         let tried = if refused { Settled::Wrong } else { Settled::NotMade };
         match (purpose, outcome) {
             (JobPurpose::Page(user), Outcome::Refused) => self.page_failed(user, DAMAGED_PAGE_RETRY_MS),

@@ -1,4 +1,4 @@
-//! TYPE 5 and 0: "I have it" and "I am here".
+//! TYPE 5 and 0: acks and heartbeats.
 
 use super::Chat;
 use super::contract::{Action, ConnId};
@@ -7,8 +7,8 @@ use super::item::Save;
 use crate::protocol::reply::{Reply, ReplyId};
 
 impl Chat {
-    /// Takes a push off the list for good. One that is not on it is ignored: acks of re-sent pushes
-    /// do that every day.
+    /// Takes a push off the list for good. An ack of a push that is not on it is ignored: that is
+    /// usual after a resend.
     pub(super) fn ack(&mut self, user: UserId, id: &str, sender: Option<&str>, out: &mut Vec<Action>) {
         let Some(list) = &self.users.get(user).list else {
             return;
@@ -20,8 +20,8 @@ impl Chat {
         self.discharge_item(name, out);
         if let Some(mut item) = self.items.remove(name) {
             self.answer_waiters(&mut item, out);
-            // One whose saving failed may be in the store all the same: a commit whose answer was
-            // lost.
+            // A push whose save failed may be in the store nevertheless, if only the answer to the
+            // commit was lost.
             let stored = !matches!(item.save, Save::None | Save::Full);
             self.forget(name, item);
             if stored {

@@ -33,9 +33,9 @@ pub struct ConnId {
     pub generation: u32,
 }
 
-/// Stands for the address of a client, for the limits per address: a number that is not 0, the same
-/// for the same address as long as the server runs. Two addresses may share one, if nobody can
-/// bring that about on purpose.
+/// Stands for the address of a client in the limits per address: a number that is not 0, the same
+/// for the same address as long as the server runs. Two addresses may share one by chance, but
+/// nobody can cause that on purpose.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct AddressKey(pub NonZeroU32);
 
@@ -58,14 +58,15 @@ pub enum Event<'a> {
         /// Its address; `None` for loopback, to which limits per address do not apply.
         address_key: Option<AddressKey>,
     },
-    /// One envelope came in, or something that is none.
+    /// One envelope came in, or input that is not an envelope.
     Input {
         /// From this connection.
         conn: ConnId,
         /// Its content.
         input: Result<Request<'a>, BadInput>,
     },
-    /// A WebSocket ping came in. The wire answers it; the core only notes that the client spoke.
+    /// A WebSocket ping came in. The wire answers it; the core only notes that the client is
+    /// active.
     Ping {
         /// From this connection.
         conn: ConnId,
@@ -75,8 +76,8 @@ pub enum Event<'a> {
         /// This connection.
         conn: ConnId,
     },
-    /// A part of what waited since `Blocked` has been written: the client reads, however slowly. At
-    /// most one a second and connection.
+    /// A part of the output that waited since `Blocked` has been written: the client reads, perhaps
+    /// slowly. At most one a second and connection.
     Drained {
         /// This connection.
         conn: ConnId,
@@ -102,13 +103,12 @@ pub enum Event<'a> {
     /// Time has passed: [`Chat::next_deadline`](super::Chat::next_deadline) was reached.
     Tick {
         /// Everything that clients had sent by this time, of the mono clock, was handed in before.
-        /// Nobody is judged by a later time: after a pause of the whole process the input that came
+        /// No later deadline is applied: after a pause of the whole process the input that came
         /// meanwhile is still to be read.
         heard_ms: u64,
     },
-    /// The process holds more memory than it may: what the core keeps only for speed is to be let
-    /// go of, the largest first. It changes nothing that clients see, unless `windows` are asked
-    /// for.
+    /// The process holds more memory than it may: the core is to release what it keeps only for
+    /// speed, the largest first. Clients do not notice, unless `windows` are asked for.
     ReleaseMemory {
         /// About so much.
         bytes: usize,
@@ -116,8 +116,8 @@ pub enum Event<'a> {
         /// be delivered again.
         windows: bool,
     },
-    /// The server is to stop: tell everybody, make durable what was taken, then say
-    /// [`Action::Stopped`].
+    /// The server is to stop: tell every client, make all messages durable that were taken, then
+    /// give [`Action::Stopped`].
     ShutDown,
 }
 
@@ -161,8 +161,8 @@ pub enum Action {
         /// The push.
         push: Push,
     },
-    /// Hand no more input of this connection to the core until `Resume`: what was read waits, and
-    /// no more is read.
+    /// Hand no more input of this connection to the core until `Resume`: input that was read waits,
+    /// and no more is read.
     Hold {
         /// This connection.
         conn: ConnId,
@@ -185,7 +185,7 @@ pub enum Action {
         /// This connection.
         conn: ConnId,
     },
-    /// Somebody has proven on this connection who they are: it is a stranger's no more.
+    /// A user has logged in on this connection: it is no longer a stranger's.
     LoggedIn {
         /// This connection.
         conn: ConnId,
@@ -205,8 +205,8 @@ pub enum Action {
         /// The job.
         job: Job,
     },
-    /// After [`Event::ShutDown`]: everything that was taken is durable (or the wait for it was
-    /// given up). Write out what waits and exit.
+    /// After [`Event::ShutDown`]: every message that was taken is durable (or the wait for it was
+    /// given up). Write the waiting output and exit.
     Stopped,
 }
 

@@ -13,10 +13,10 @@ mod packed;
 
 pub(super) use packed::PackedAll;
 
-/// Messages that can be remembered at most: their positions have 16 bits.
+/// The largest number of messages that can be remembered: their positions have 16 bits.
 pub(super) const COUNT_MAX: usize = 1 << 15;
 
-/// Stands for a receiver and an id: of the 1,024 of one sender two meet by chance once in 10^16
+/// Stands for a receiver and an id. Among the 1,024 of one sender, two collide once in 10^16
 /// messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Key(u64);
@@ -33,7 +33,7 @@ impl Key {
         Self(hasher.finish().max(1))
     }
 
-    /// The half of it that the index tells keys apart by; never 0.
+    /// The part of it that the index compares; never 0.
     fn tag(self) -> u16 {
         ((self.0 >> 48) as u16).max(1)
     }
@@ -53,14 +53,14 @@ pub(super) struct DedupWindow {
     index: Index,
     /// The position of the queue's front.
     base: u16,
-    /// All of it, while its sender is offline; then the queue is empty.
+    /// The whole window in packed form while its sender is offline; then the queue is empty.
     packed: Option<Box<packed::Packed>>,
-    /// The timer that throws the whole away when it is old.
+    /// The timer that drops the whole window when it is old.
     pub(super) timer: Option<TimerId>,
 }
 
 impl DedupWindow {
-    /// Looks at where the next message goes, to have it near.
+    /// Reads the place of the next message, so that it is in the cache.
     pub(super) fn prefetch(&self) -> usize {
         self.queue.back().map_or(0, |sent| sent.at_ms as usize)
     }
@@ -90,7 +90,7 @@ impl DedupWindow {
         self.index.insert(key, position);
     }
 
-    /// Forgets a message that became this push: it was not taken after all. A later one of the same
+    /// Forgets the message of this push, which was not taken after all. A later one with the same
     /// id stays.
     pub(super) fn remove(&mut self, key: Key, item: ItemRef) {
         if let Some(packed) = &mut self.packed {
@@ -103,7 +103,7 @@ impl DedupWindow {
         let Some((slot, _)) = self.find_key(key, which) else {
             return;
         };
-        // Its place in the queue stays, under a key that nothing has, and ages with the rest.
+        // Its place in the queue stays, under a key that no message has, and ages with the rest.
         let place = usize::from(self.index.position(slot).wrapping_sub(self.base));
         self.index.remove(slot);
         if let Some(sent) = self.queue.get_mut(place) {

@@ -16,8 +16,8 @@ pub struct Page {
 pub enum Asked {
     /// It is pending, and its push is kept.
     Pending,
-    /// One from the same to the same was pending before: nothing was changed. It may be this very
-    /// one, whose push was acked since.
+    /// A request of the same user to the same user was pending: nothing was changed. It may be this
+    /// very one, whose push was acked since.
     AlreadyPending {
         /// When that one was taken, in ms since the epoch.
         time_ms: u64,
@@ -26,9 +26,10 @@ pub enum Asked {
     AlreadyFriends,
     /// There is no such user.
     NoSuchUser,
-    /// Too many requests of who asked, or to who was asked, are pending: nothing was changed.
+    /// Too many requests of the asking user, or to the asked user, are pending: nothing was
+    /// changed.
     TooMany,
-    /// The push would exceed a quota of what waits for who was asked: nothing was changed.
+    /// The push would exceed a quota of the asked user's mailbox: nothing was changed.
     Full,
 }
 
@@ -42,7 +43,7 @@ pub enum Answered {
     /// One of the two has as many friends as are allowed: nothing was changed, the request is still
     /// pending.
     TooManyFriends,
-    /// The push would exceed a quota of what waits for who asked: nothing was changed, the request
+    /// The push would exceed a quota of the asking user's mailbox: nothing was changed, the request
     /// is still pending.
     Full,
 }

@@ -18,7 +18,7 @@ impl UserId {
     }
 }
 
-/// Names an item. The place may be given to another, the `seq` never is.
+/// Names an item. Its slot may be reused, its `seq` never is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct ItemRef {
     pub(super) slot: u32,

@@ -1,14 +1,14 @@
 //! The jobs that each user has in flight, and the limit at which their requests are held.
 //!
-//! A user has a share of the store: the jobs that were submitted because of their requests, and the
-//! messages of theirs that will need one unless they are acked first. At the bound the shell is
-//! told to hold the requests of their connection (acks, heartbeats and log-ins are read on), and
-//! when half of it is done, to go on. Jobs in flight belong to the user, so a user who connects
-//! again does not have more of them.
+//! A user has a share of the store: the jobs that their requests caused, and their messages that
+//! will need a job unless they are acked first. At the limit the shell is told to hold the requests
+//! of their connection (acks, heartbeats and log-ins are still read), and to go on when half of the
+//! jobs are done. Jobs in flight belong to the user, so connecting again does not give more of
+//! them.
 //!
-//! As long as the store has room for everybody, the bound is what the rules say; when it has not,
-//! each may have a part of what is free (a dynamic threshold): however many fill it, there is room
-//! for one who needs little.
+//! As long as the store has room for all users, the limit is that of the rules. Otherwise each may
+//! have a part of the free room (a dynamic threshold): however many users fill the store, there is
+//! room for one who needs little.
 
 use super::Chat;
 use super::contract::{Action, ConnId, Job};
@@ -28,7 +28,7 @@ const UNIT_BYTES: usize = 4_096;
 struct Load(u32);
 
 impl Load {
-    /// The bound was reached, and there is more than half of it still.
+    /// The limit was reached, and more than half of it is still in flight.
     const OVER: u32 = 1 << 31;
 
     fn units(self) -> u32 {
@@ -84,7 +84,7 @@ pub(super) fn units(push_bytes: usize) -> u32 {
 }
 
 impl Chat {
-    /// Whose request a job is for, and how much it counts. The jobs of a log-in belong to nobody
+    /// The user whose request caused a job, and its load. The jobs of a log-in belong to no user
     /// yet.
     pub(super) fn payer(&self, job: &Job, purpose: &JobPurpose) -> Option<(UserId, u32)> {
         let rules = &self.rules;
@@ -147,8 +147,7 @@ impl Chat {
         }
     }
 
-    /// Has the shell hold the requests of a connection or go on with them, as its user's share
-    /// says.
+    /// Tells the shell to hold the requests of a connection, or to go on, by its user's share.
     pub(super) fn settle_requests(&mut self, conn: ConnId, out: &mut Vec<Action>) {
         let Some(session) = self.sessions.get_mut(conn) else {
             return;
@@ -159,8 +158,7 @@ impl Chat {
         }
     }
 
-    /// A message waits to be durable, and no job is about it: it counts as the one that it may
-    /// need.
+    /// Counts a message that waits to be durable without a job, as the job that it may need.
     pub(super) fn charge_item(&mut self, item: ItemRef, out: &mut Vec<Action>) {
         let Some(found) = self.items.get_mut(item) else {
             return;
@@ -173,7 +171,7 @@ impl Chat {
         }
     }
 
-    /// It needs none, or there is one now.
+    /// Takes that back: the message needs no job, or has one now.
     pub(super) fn discharge_item(&mut self, item: ItemRef, out: &mut Vec<Action>) {
         let Some(found) = self.items.get_mut(item) else {
             return;

@@ -10,8 +10,8 @@ use crate::protocol::error::ErrorCode;
 use crate::protocol::request::{BadInput, ContentForm, Request, Verb};
 
 impl Chat {
-    /// Looks at what input of this connection will need, to have it near; the sum of what was seen
-    /// means nothing. Changes nothing.
+    /// Reads the memory that input of this connection will need, so that it is in the cache. The
+    /// sum that it returns means nothing. Changes nothing.
     #[must_use]
     pub fn prefetch(&self, conn: ConnId) -> usize {
         let Some(user) = self.sessions.get(conn).and_then(|session| session.user) else {
@@ -45,7 +45,7 @@ impl Chat {
                 let (user, form) = (session.user, session.form);
                 let before = if enough { None } else { Some(TOO_FAST) };
                 match self.refused_at_once(&request, user, before) {
-                    // It has no answer; what it is for stays on the list and is sent again, so that
+                    // An ack has no answer. Its push stays on the list and is sent again, so
                     // nothing is lost.
                     Some(TOO_FAST) if matches!(request, Request::Ack { .. }) => {}
                     Some(fault) => {
@@ -59,9 +59,9 @@ impl Chat {
         }
     }
 
-    /// Whatever a client sends costs a token. `false` if there was none, so that it is refused;
-    /// `None` if that was so too often, or it is a stranger: then the connection is to be closed,
-    /// since refusals are work, too.
+    /// Each input costs a token. `false` if there was none left, so that it is refused; `None` if
+    /// that happened too often, or to a stranger: then the connection is to be closed, since
+    /// refusals are work, too.
     fn take_token(&mut self, conn: ConnId) -> Option<bool> {
         let (now_ms, rules) = (self.now.mono_ms, &self.rules);
         let Some(session) = self.sessions.get_mut(conn) else {
@@ -79,8 +79,7 @@ impl Chat {
         (u32::from(session.refused) <= rules.refused_requests_max).then_some(false)
     }
 
-    /// Has the address of this connection, on which nobody is logged in, something left of its
-    /// allowance?
+    /// Is any of the allowance left of this connection's address? The connection is not logged in.
     fn is_welcome(&mut self, conn: ConnId) -> bool {
         let Some(AddressKey(address_key)) = self.sessions.get(conn).and_then(|session| session.address_key) else {
             return true;
@@ -95,7 +94,7 @@ impl Chat {
         open
     }
 
-    /// The last word to who sends too much.
+    /// The last answer to a client that sends too much.
     #[inline(never)]
     fn too_fast(&mut self, conn: ConnId, input: &Result<Request<'_>, BadInput>, out: &mut Vec<Action>) {
         let form = self.sessions.get(conn).map(|session| session.form).unwrap_or_default();
@@ -122,7 +121,7 @@ impl Chat {
         if fault.is_some() {
             return fault;
         }
-        // Acks are still wanted, and heartbeats cost nothing.
+        // Acks are still needed, and heartbeats cost nothing.
         (self.stopping && !matches!(verb, Verb::Ack | Verb::Heartbeat)).then_some(STOPPING)
     }
 
@@ -198,7 +197,8 @@ impl Chat {
     }
 
     pub(super) fn ping(&mut self, conn: ConnId, out: &mut Vec<Action>) {
-        // Its pong is the wire's, so there is nothing to refuse; but who sends too many is closed.
+        // The wire sends the pong, so there is nothing to refuse; but a client that sends too many
+        // is closed.
         if self.take_token(conn).is_none() {
             return self.say_and_close(conn, TOO_FAST_CLOSED, CloseReason::TooFast, out);
         }
@@ -209,8 +209,8 @@ impl Chat {
         }
     }
 
-    /// A client that takes what had been waiting for it is there: before it has read it all it may
-    /// have nothing to say.
+    /// A client that reads waiting output is active: until it has read it all, it may have nothing
+    /// to send.
     pub(super) fn drained(&mut self, conn: ConnId) {
         if let Some(session) = self.sessions.get_mut(conn)
             && session.blocked
@@ -232,8 +232,7 @@ impl Chat {
         }
     }
 
-    /// What is due to be sent again is looked at a moment later, once the acks that have come are
-    /// read.
+    /// Looks for pushes to send again a moment later, when the acks that have arrived are read.
     #[cold]
     pub(super) fn resend_later(&mut self, user: UserId) {
         let later_ms = self.now.mono_ms + 1;
@@ -249,7 +248,7 @@ impl Chat {
             return;
         };
         if list.timer.is_none() {
-            // An empty list is looked at, too: it is dropped then.
+            // The timer is set for an empty list, too, which is dropped then.
             let since = list.oldest_sending(&self.items).map_or(self.now.mono_ms, |(at_ms, _)| at_ms);
             list.timer = Some(self.wheel.insert(since + self.rules.resend_every_ms, Timer::Resend(user)));
         }

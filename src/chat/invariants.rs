@@ -9,8 +9,8 @@ use super::job::JobPurpose;
 use crate::protocol::request::Verb;
 use std::collections::{HashMap, HashSet};
 
-/// Above this many users and sessions only every so many-th event is checked, or tests with many
-/// would never end.
+/// Above this many users and sessions only some events are checked, or tests with many would take
+/// too long.
 const SMALL: usize = 64;
 const EVERY: u64 = 257;
 
@@ -61,7 +61,7 @@ impl Chat {
                 assert!(count <= self.rules.outstanding_max as usize);
                 // A page is asked for when half of the list is free, and what was taken meanwhile
                 // comes behind it. Pushes of friend requests whose commit took its time come in
-                // late: one at a time about each pair of people.
+                // late: one at a time about each pair of users.
                 let (list_max, page_max) = (self.rules.list_max as usize, self.rules.page_max as usize);
                 let late_max = 2 * self.users.len();
                 assert!(list.tail_len() <= list_max);
@@ -70,8 +70,8 @@ impl Chat {
         }
     }
 
-    /// Each connection is owed what is counted, and only its own user waits on it: nothing that
-    /// somebody else asked is answered behind a log-in.
+    /// The count of answers owed to each connection is right, and only its own user waits on it:
+    /// after a log-in, no request of another user is answered.
     fn check_owed(&self) {
         let mut unanswered: HashMap<ConnId, u32> = HashMap::new();
         for pending in self.requests.values().filter(|pending| !matches!(pending.verb, Verb::SignUp | Verb::Login)) {
@@ -126,7 +126,7 @@ impl Chat {
         }
     }
 
-    /// Every name in the table is referred to as often as it is counted.
+    /// The reference count of every name in the table is right.
     fn check_references(&self) {
         let mut counted: HashMap<UserId, u32> = HashMap::new();
         let mut count = |user: UserId| *counted.entry(user).or_default() += 1;

@@ -55,11 +55,11 @@ pub(super) enum JobPurpose {
         seq: u64,
     },
     Friendship(Friendship),
-    /// A push that may be in the store is looked for. Holds a reference to its receiver.
+    /// Looks for a push that may be in the store. Holds a reference to its receiver.
     Lost {
         receiver: UserId,
         seq: u64,
     },
-    /// Whose friends are read anew. Holds a reference to the user, who is loading.
+    /// Reads this user's friends again. Holds a reference to the user, who is loading.
     Friends(UserId),
 }

@@ -50,8 +50,9 @@ impl Chat {
         list + user.friends.len() * size_of::<UserId>()
     }
 
-    /// Lets go of about so much: what is on the longest lists, is in the store and was not sent yet
-    /// is read again when there is room; then, if asked for, what absent users sent of late.
+    /// Releases about so many bytes: first pushes of the longest lists that are stored and not sent
+    /// yet, which are read again when there is room; then, if asked for, the dedup windows of
+    /// absent users.
     #[cold]
     pub(super) fn release_memory(&mut self, bytes: usize, windows: bool) {
         let mut left = bytes;
@@ -76,8 +77,8 @@ impl Chat {
         }
     }
 
-    /// Takes the end of a list, as far as it was not sent and is in the store, out of memory; a
-    /// page will have it. Says how much.
+    /// Takes the end of a list out of memory, as far as it is stored and not sent; a page will read
+    /// it again. Gives the number of bytes.
     fn cut_list(&mut self, user: UserId) -> usize {
         let Some(list) = &self.users.get(user).list else {
             return 0;
@@ -85,7 +86,7 @@ impl Chat {
         let after_seq = match list.backfill {
             Backfill::Live => u64::MAX,
             Backfill::Backlog { after_seq, asking: false } => after_seq,
-            // What is on its way is not cut off from what it belongs to.
+            // A page on its way must still fit behind the list.
             Backfill::Opening | Backfill::Backlog { asking: true, .. } => return 0,
         };
         // The first one stays in any case: its ack is what asks for the next page.
@@ -94,8 +95,8 @@ impl Chat {
             self.items.get(**item).is_some_and(|item| item.sent_ms == NEVER && item.save == Save::Done && !item.waits())
         };
         let cut: Vec<ItemRef> = entries.iter().rev().take_while(is_kept_for_speed).copied().collect();
-        // The page begins behind all that stays on the list: what is acked while it is read must
-        // not be in it.
+        // The page begins behind all that stays on the list: it must not contain a push that is
+        // acked while it is read.
         let stays = list.all().count() - cut.len();
         let Some(kept_seq) = list.all().take(stays).map(|item| item.seq).max() else {
             return 0;
@@ -116,7 +117,7 @@ impl Chat {
     }
 }
 
-/// Of equal ones the order of the places decides, so that the same events give the same actions.
+/// Among equal lists the order of the slots decides, so that the same events give the same actions.
 fn longest_first(mut sizes: Vec<(usize, UserId)>) -> Vec<(usize, UserId)> {
     sizes.sort_unstable_by_key(|&(bytes, user)| (std::cmp::Reverse(bytes), user));
     sizes

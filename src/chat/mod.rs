@@ -51,11 +51,11 @@ use crate::protocol::field::UserName;
 
 /// A deadline that is handled this late was missed because the process was paused.
 const LATE_MS: u64 = 1_000;
-/// Idle connections that are closed in one tick: thousands that were opened together fall silent
-/// together, and nobody else is to wait for their end.
+/// Idle connections that are closed in one tick: thousands that were opened together become idle
+/// together, and no other client is to wait for their end.
 const IDLE_CLOSES_PER_TICK: u32 = 128;
 
-/// With fewer requests that wait for answers than this those that were answered are not looked for.
+/// A queue of pending requests shorter than this is not searched for answered ones.
 const DUE_SWEPT_FROM: usize = 1_024;
 
 /// The timers on the wheel.
@@ -69,13 +69,13 @@ enum Timer {
     Page(UserId),
     /// Entries of this user's dedup window may have expired.
     Dedup(UserId),
-    /// Deletions that failed are to be tried again.
+    /// Failed deletions are to be tried again.
     Deletes,
-    /// Savings that failed are to be tried again.
+    /// Failed saves are to be tried again.
     Saves,
-    /// Friendships of which nobody knows what became are to be tried again.
+    /// Friendship operations with an unknown outcome are to be tried again.
     Undecided,
-    /// The stop is not waited for any longer.
+    /// The time for the stop is over.
     Stop,
 }
 
@@ -85,7 +85,7 @@ struct Working {
     purpose: job::JobPurpose,
     /// The size of its push.
     bytes: usize,
-    /// In whose share it counts, and how much.
+    /// The user in whose share it counts, and its load.
     payer: Option<(UserId, u32)>,
 }
 
@@ -123,13 +123,12 @@ pub struct Chat {
     tries: tries::Tries,
     /// Requests that wait for jobs, and are still to be answered.
     requests: Table<answer::PendingRequest>,
-    /// Log-ins that wait until all is answered that another user asked on their connection. Never
-    /// walked through.
+    /// Log-ins that wait until the requests of another user on their connection are answered. Never
+    /// iterated.
     later_log_ins: HashMap<ConnId, log_in::LogIn>,
     /// Connections whose log-in waits no longer.
     due_log_ins: Vec<ConnId>,
-    /// Friend requests and answers of a pair are done one after the other: those that wait for
-    /// their turn.
+    /// Friendship operations of a pair are done one after the other: these wait for their turn.
     pairs: HashMap<(UserId, UserId), friend::Pair>,
     /// The size of those that wait.
     queued_bytes: usize,
@@ -138,14 +137,14 @@ pub struct Chat {
     undeleted: BTreeSet<u64>,
     /// Of these, those that are to be tried again; the others are being.
     to_delete: Vec<(UserName, u64)>,
-    /// Pushes to people online whose saving failed and that somebody waits for: tried again.
+    /// Pushes to online users whose save failed and that somebody waits for: tried again.
     to_save: Vec<ItemRef>,
     /// Friendship operations that the store failed at, or did without saying so: tried again until
     /// the outcome is known.
     undecided: BTreeMap<(UserId, UserId), friend_op::Friendship>,
     /// The size of the pushes in it.
     undecided_bytes: usize,
-    /// Those whose friends have to be read anew.
+    /// Users whose friends must be read again.
     doubted: doubt::Doubted,
     /// Pushes that may be in the store and are to be looked for again, with their receivers, who
     /// are held.
@@ -155,15 +154,15 @@ pub struct Chat {
     /// The size of all dedup windows, in bytes.
     dedup_bytes: usize,
     wheel: Wheel<Timer>,
-    /// Pushes to people online, by when they are to be saved if they are not acked. Constant wait,
-    /// so always in order.
+    /// Pushes to online users, each with the time at which it is saved unless it is acked. The
+    /// delay is constant, so they are always in order.
     save_delay: VecDeque<(u64, ItemRef)>,
     /// Requests to be answered, each with its deadline, in order.
     due: VecDeque<(u64, Due)>,
-    /// With so many it is looked through for what was answered.
+    /// At this length the queue is searched for answered requests.
     sweep_due_at: usize,
-    /// After a pause of the process: what clients had sent by this time is handed in before anybody
-    /// is judged.
+    /// After a pause of the process: input that had arrived by this time is handed in before any
+    /// deadline is applied.
     hear_first_ms: u64,
     /// A stop has begun.
     stopping: bool,
@@ -217,7 +216,7 @@ impl Chat {
         }
     }
 
-    /// Takes in one event and appends what is to be done about it. `now` never goes back.
+    /// Takes in one event and appends the actions that follow from it. `now` never goes back.
     pub fn handle(&mut self, now: Now, event: Event<'_>, out: &mut Vec<Action>) {
         debug_assert!(now.mono_ms >= self.now.mono_ms, "the mono clock went back");
         self.now = now;
@@ -257,9 +256,9 @@ impl Chat {
         queues.into_iter().chain([self.wheel.next_wake_ms()]).flatten().min()
     }
 
-    /// May what is due be done, or might input that was not heard yet make it needless? Only when
-    /// it is late is that worth a thought: then the process was paused, and what clients said
-    /// meanwhile (acks above all) is still to be read.
+    /// May deadlines up to this time be handled, or might unread input make that needless? That
+    /// matters only if they are late: then the process was paused, and input that came meanwhile
+    /// (acks above all) is still to be read.
     fn is_heard(&mut self, heard_ms: u64) -> bool {
         let now_ms = self.now.mono_ms;
         let is_late = |due_ms: u64| due_ms > heard_ms && now_ms.saturating_sub(due_ms) >= LATE_MS;
@@ -311,8 +310,7 @@ impl Chat {
         }
     }
 
-    /// Takes out what was answered behind something that still waits: at most half of the queue
-    /// stays useless.
+    /// Removes answered requests behind one that still waits: at most half of the queue is useless.
     #[cold]
     fn sweep_due(&mut self) {
         let mut due = std::mem::take(&mut self.due);
@@ -322,7 +320,7 @@ impl Chat {
         self.due = due;
     }
 
-    /// Appends to the queue of what is to be answered, and forgets what has been.
+    /// Appends to the queue of pending requests, and drops answered ones.
     fn answer_before(&mut self, due_ms: u64, due: Due) {
         while let Some((_, front)) = self.due.front()
             && !self.is_open(*front)
@@ -377,15 +375,14 @@ impl Chat {
         }
     }
 
-    /// The first look at which a connection that last spoke at `last_active_ms` has been silent for
-    /// too long.
+    /// The first check at which a connection that was last active at `last_active_ms` is idle.
     fn next_look(&self, last_active_ms: u64) -> u64 {
         let every = self.rules.idle_check_ms.max(1);
         ((last_active_ms + self.rules.idle_timeout_ms) / every + 1) * every
     }
 
-    /// Closes those of this look who are idle: when everything that came before it was heard, and
-    /// not too many at once.
+    /// Closes the connections of this check that are idle, once all earlier input was handed in,
+    /// and not too many at once.
     fn look_who_is_idle(&mut self, look_ms: u64, heard_ms: u64, closes: &mut u32, out: &mut Vec<Action>) {
         while look_ms <= heard_ms && *closes < IDLE_CLOSES_PER_TICK {
             let Some(conn) = self.sessions.next_to_look_at(look_ms) else { return };
@@ -406,7 +403,7 @@ impl Chat {
         }
     }
 
-    /// Ends a connection for a reason of the core's own.
+    /// Closes a connection for a cause of the core's own.
     fn close(&mut self, conn: ConnId, reason: CloseReason, out: &mut Vec<Action>) {
         out.push(Action::Close { conn, reason });
         self.on_closed(conn, out);

@@ -9,9 +9,9 @@ pub struct Rules {
     pub idle_check_ms: u64,
     /// A push that is not acked is sent again this long after it was last sent.
     pub resend_every_ms: u64,
-    /// A push to somebody online is saved when it was not acked for this long.
+    /// A push to an online user is saved when it was not acked for this long.
     pub save_after_ms: u64,
-    /// Every request is answered within this, `UNAVAILABLE` if need be.
+    /// Every request is answered within this time, if necessary with `UNAVAILABLE`.
     pub answer_within_ms: u64,
     /// A connection whose last inputs, so many, were all `BAD_JSON` is closed.
     pub bad_inputs_max: u32,
@@ -19,8 +19,8 @@ pub struct Rules {
     pub dedup_messages_max: u32,
     /// And for how long.
     pub dedup_age_ms: u64,
-    /// And how large that of all who are offline may be, in bytes; who has been so for the longest
-    /// is forgotten first.
+    /// And the size of the windows of all offline users, in bytes; the user who has been offline
+    /// the longest is forgotten first.
     pub dedup_bytes_max: usize,
     /// Requests a second on one connection that is logged in.
     pub requests_per_second_max: u32,
@@ -29,7 +29,7 @@ pub struct Rules {
     pub refused_requests_max: u32,
     /// Requests at once on a connection before log-in: anything that a client sends is one.
     pub requests_before_login_max: u32,
-    /// And so many a second more.
+    /// And requests a second more.
     pub requests_before_login_per_second_max: u32,
     /// The same of one address, all its connections that are not logged in together.
     pub requests_before_login_per_address_max: u32,
@@ -67,18 +67,17 @@ pub struct Rules {
     /// The number that is submitted at a time; the others wait in the core, where their order can
     /// still be chosen.
     pub auth_running_max: usize,
-    /// Log-ins of one user that are proven and wait until another one has read what waits for that
-    /// user.
+    /// Log-ins of one user whose credential was checked, and that wait until another one has read
+    /// the user's page.
     pub log_ins_waiting_per_user_max: u32,
-    /// Friend requests and answers of which the store did not say what became of them, and that are
-    /// tried again until it does.
+    /// Friendship operations with an unknown outcome, which are tried again until it is known.
     pub undecided_max: usize,
     /// Wrong passwords on one connection; and tokens on it that are not valid.
     pub wrong_passwords_per_connection_max: u32,
     /// A connection on which so many tries were refused is closed.
     pub refused_tries_max: u32,
     /// Wrong passwords of one user, from all untrusted addresses together, before more are refused
-    /// without a look; and, apart from these, from loopback.
+    /// without a comparison; and, counted separately, from loopback.
     pub wrong_passwords_per_user_max: u32,
     /// After this one of them is forgotten.
     pub wrong_password_per_user_forgotten_after_ms: u64,
@@ -90,8 +89,8 @@ pub struct Rules {
     pub wrong_passwords_per_trusted_address_max: u32,
     /// After this one of them is forgotten.
     pub wrong_password_per_trusted_address_forgotten_after_ms: u64,
-    /// Addresses that are remembered as trusted, each for one user who logged in from there of
-    /// late; at most eight of one user.
+    /// Addresses that are remembered as trusted, each for one user who logged in from there
+    /// recently; at most eight of one user.
     pub trusted_addresses_max: usize,
     /// And for how long.
     pub trusted_address_age_ms: u64,
@@ -103,7 +102,7 @@ pub struct Rules {
     pub sign_ups_per_address_max: u32,
     /// After this one of them is forgotten.
     pub sign_up_per_address_forgotten_after_ms: u64,
-    /// Users, and addresses, of which that is remembered.
+    /// Users and addresses whose counts are remembered.
     pub throttled_max: usize,
     /// Friends of one user.
     pub friends_max: u32,

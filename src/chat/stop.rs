@@ -1,4 +1,4 @@
-//! The end: what was taken is made durable, then everybody is told.
+//! The stop: all messages that were taken are made durable, then every client is told.
 
 use super::answer::STOPPING;
 use super::contract::{Action, CloseReason, ConnId, Ticket};
@@ -23,7 +23,7 @@ impl Chat {
         }
     }
 
-    /// Everything is durable, or is not waited for any longer.
+    /// Ends the stop: everything is durable, or the wait for it is over.
     pub(super) fn stop_now(&mut self, out: &mut Vec<Action>) {
         if std::mem::replace(&mut self.stopped, true) {
             return;

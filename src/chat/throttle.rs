@@ -1,8 +1,8 @@
 //! Rate limits for many keys: a burst at once, then one event in a while.
 //!
-//! For each key one time is kept: when all that was noted would be forgotten again (the generic
-//! cell rate algorithm). A key whose time has passed is as good as one that was never seen, so it
-//! is dropped; no timer is needed for that.
+//! For each key one time is kept: the moment at which all its events are forgotten (the generic
+//! cell rate algorithm). A key whose time has passed is like one that was never seen, so it is
+//! dropped; that needs no timer.
 //!
 //! An event that may turn out to be harmless is reserved first and settled later: many at once
 //! cannot overrun a budget, and a harmless one leaves no trace.
@@ -18,7 +18,7 @@ pub(super) struct Pace {
 
 #[derive(Debug, Default)]
 struct Entry {
-    /// When it is as if the key had never been seen.
+    /// The time from which it is as if the key had never been seen.
     clean_at_ms: u64,
     /// Reserved and not settled.
     reserved: u32,
@@ -30,7 +30,7 @@ struct Entry {
 #[derive(Debug, Default)]
 pub(super) struct Throttle {
     entries: HashMap<u64, Entry>,
-    /// Each key of which something was noted, once, with a time at which it may be clean.
+    /// Each key with events, once, with a time at which it may be clean.
     order: VecDeque<(u64, u64)>,
 }
 
@@ -51,18 +51,18 @@ impl Throttle {
         places * (size_of::<(u64, Entry)>() + 1) + self.order.capacity() * size_of::<(u64, u64)>()
     }
 
-    /// Was nothing noted of late, and is no more than this reserved?
+    /// Are there no recent events, and no more reservations than this?
     pub(super) fn is_clean(&self, key: u64, now_ms: u64, reserved_max: u32) -> bool {
         self.entries.get(&key).is_none_or(|entry| entry.clean_at_ms <= now_ms && entry.reserved <= reserved_max)
     }
 
-    /// It may be happening. [`settle`](Self::settle) is its end.
+    /// Reserves an event that may happen. [`settle`](Self::settle) ends the reservation.
     pub(super) fn reserve(&mut self, key: u64) {
         self.entries.entry(key).or_default().reserved += 1;
     }
 
-    /// It has happened, or it has not. Of more than `keys_max` keys the one that was looked at the
-    /// longest ago is forgotten.
+    /// Says whether a reserved event has happened. Beyond `keys_max` keys, the one whose last check
+    /// is the oldest is forgotten.
     pub(super) fn settle(&mut self, key: u64, happened: bool, now_ms: u64, pace: Pace, keys_max: usize) {
         let Some(entry) = self.entries.get_mut(&key) else {
             debug_assert!(false, "settled and not reserved");
@@ -77,15 +77,15 @@ impl Throttle {
         }
     }
 
-    /// It has happened.
+    /// Notes an event.
     pub(super) fn note(&mut self, key: u64, now_ms: u64, pace: Pace, keys_max: usize) {
         self.forget_clean(now_ms);
         let entry = self.entries.entry(key).or_default();
         if !std::mem::replace(&mut entry.ordered, true) {
             self.order.push_back((now_ms + pace.every_ms, key));
         }
-        // Never more than the whole burst ahead, so that who goes on trying is not shut out for
-        // longer.
+        // Never more than the whole burst ahead, so that a client that goes on is not locked out
+        // for longer.
         let most = now_ms + pace.every_ms * u64::from(pace.burst);
         entry.clean_at_ms = (entry.clean_at_ms.max(now_ms) + pace.every_ms).min(most);
         while self.order.len() > keys_max
@@ -95,7 +95,7 @@ impl Throttle {
         }
     }
 
-    /// Forgets what was noted, and keeps what is reserved.
+    /// Forgets all events, and keeps the reservations.
     fn forget(&mut self, key: u64) {
         if let Some(entry) = self.entries.get_mut(&key) {
             (entry.clean_at_ms, entry.ordered) = (0, false);
@@ -108,7 +108,7 @@ impl Throttle {
     /// Drops those at the front whose time has passed; those that were noted again meanwhile go to
     /// the back.
     fn forget_clean(&mut self, now_ms: u64) {
-        /// Enough to shrink whenever something is added, and never a long walk.
+        /// Enough to shrink with every addition, and never a long loop.
         const LOOKS_MAX: usize = 4;
         for _ in 0..LOOKS_MAX {
             let Some(&(_, key)) = self.order.front().filter(|(at_ms, _)| *at_ms <= now_ms) else {

@@ -6,8 +6,8 @@
 //!
 //! A try counts against its connection, its address, and
 //!
-//! - where the user logged in of late (a trusted address): a budget of the user at that address,
-//!   and no other,
+//! - where the user logged in recently (a trusted address): a budget of the user at that address,
+//! and no other,
 //! - elsewhere: a budget of the user at that address, and the user's budget for all such addresses.
 //!
 //! All are asked before one is reserved: what an inner budget refuses does not use up an outer one.
@@ -29,7 +29,7 @@ use crate::protocol::field::UserName;
 use crate::protocol::request::Verb;
 
 /// Tries from one address, or for one user there, that are not settled: they may all be wrong, so
-/// the next one is not unsuspected. A few people behind one address may log in at once.
+/// the next one is not unsuspected. A few users behind one address may log in at once.
 const UNSETTLED_MAX: u32 = 4;
 const TOO_MANY_TRIES: Fault = Fault(ErrorCode::RateLimited, "too many passwords were tried, try again later");
 const TOO_MANY_TOKENS: Fault = Fault(ErrorCode::RateLimited, "too many tokens that are not valid, use the password");
@@ -40,7 +40,7 @@ const TOO_MANY_SIGN_UPS: Fault = Fault(ErrorCode::RateLimited, "too many sign-up
 pub(super) enum Budget {
     /// A resume token cannot be guessed: only those of one connection are counted.
     Token,
-    /// The user logged in from there of late.
+    /// The user logged in from there recently.
     Trusted,
     Untrusted,
 }
@@ -228,8 +228,8 @@ impl Chat {
         }
     }
 
-    /// Nothing wrong came of late on this connection, from this address, or for this user there.
-    /// Tries of others from elsewhere do not matter.
+    /// There was no recent wrong password on this connection, from this address, or for this user
+    /// there. Tries of others from elsewhere do not matter.
     pub(super) fn is_unsuspected(&self, user: &UserName, attempt: Try) -> bool {
         let Some(session) = self.sessions.get(attempt.conn) else {
             return false;

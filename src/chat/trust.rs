@@ -1,5 +1,5 @@
-//! From where a user logged in of late: there a stranger's wrong passwords do not shut the user
-//! out.
+//! The addresses from which a user logged in recently: there a stranger's wrong passwords do not
+//! lock the user out.
 
 use hashbrown::HashTable;
 

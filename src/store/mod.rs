@@ -108,7 +108,7 @@ pub trait Store: Send {
         Ok(())
     }
     /// Told of everybody whose friendships the transaction is about to change, each once and in
-    /// ascending order: where transactions run side by side, those about the same people wait for
+    /// ascending order: where transactions run side by side, those about the same users wait for
     /// each other here, and so never for each other in a circle.
     ///
     /// # Errors

@@ -1,4 +1,4 @@
-//! What the tests of the stores have in common: people, pushes and single transactions.
+//! The common parts of the tests of the stores: users, pushes and single transactions.
 
 use hongyan::chat::contract::{Answered, Asked};
 use hongyan::protocol::field::{Id, Name, Profile, Secret, UserName};

@@ -1,4 +1,4 @@
-//! Protocol §3.1: friend requests, and two people who both speak.
+//! Protocol §3.1: friend requests, and two users who act at the same time.
 
 use super::{ann_and_bob, friendships, strangers};
 use crate::sim::lanes::Fate;

@@ -70,7 +70,7 @@ pub struct Simulation {
     /// Which blocked connections drain: of its own, so that the other decisions of a seed stay as
     /// they are.
     drains: Random,
-    /// What was said of late, to be said again.
+    /// Recent messages, to be sent again.
     said: Vec<(String, Say)>,
     /// The same of friend requests and what answers them.
     pub(super) said_to_friends: Vec<(String, Say)>,
@@ -253,8 +253,8 @@ impl Simulation {
         }
     }
 
-    /// Lists are cut. What absent users said of late is not forgotten here: that it may come again
-    /// is the price of that.
+    /// Lists are cut. The dedup windows of absent users are not dropped here: that it may come
+    /// again is the price of that.
     fn run_short_of_memory(&mut self) {
         if let Some(random) = &mut self.memory
             && random.chance(50)

@@ -17,9 +17,9 @@ use std::time::{Duration, Instant};
 /// The hidden argument that makes this program the attacker; behind it stand address, attack and
 /// connections.
 pub const ATTACKER_ARGUMENT: &str = "--be-the-attacker";
-/// What it says on stdout once all its connections are at it.
+/// The line on stdout once all its connections attack.
 pub const READY: &str = "attacking";
-/// A connection that was closed comes again after this.
+/// A connection that was closed is opened again after this.
 const COMES_AGAIN_AFTER: Duration = Duration::from_millis(20);
 /// Connections that are opened in one turn, so that the ones that are open have their turn as well.
 const OPENED_PER_TURN: usize = 32;
@@ -72,7 +72,7 @@ pub fn attack(mut words: impl Iterator<Item = String>) -> Fallible<()> {
 impl Attacker {
     fn all_are_in(&self) -> bool {
         self.conns.iter().all(|conn| conn.as_ref().is_some_and(|conn| !conn.waits))
-            // An attacker that is closed at once is at it, too.
+            // An attacker whose connections are closed at once counts as attacking, too.
             || (self.attack == Attack::Connects && self.away.iter().all(|(at, _)| *at > Instant::now()))
     }
 
@@ -144,7 +144,7 @@ impl Attacker {
                 }
             }
         }
-        // As often as one turn allows: the others have theirs.
+        // As often as one turn allows; then the others have their turns.
         for _ in 0..4 {
             if conn.written == conn.output.len() {
                 conn.output.clear();
@@ -160,7 +160,7 @@ impl Attacker {
                 Err(_) => return false,
             }
         }
-        // There may be room for more, of which no edge will tell.
+        // There may be room for more, without another event.
         let token = Token(index);
         let interest = Interest::READABLE | Interest::WRITABLE;
         self.poll.registry().reregister(&mut conn.stream, token, interest).is_ok()

@@ -1,4 +1,4 @@
-//! What attackers send.
+//! The attacks, and the input that they send.
 
 use super::super::Fallible;
 use super::super::frames::Dialect;
@@ -10,7 +10,7 @@ pub enum Attack {
     Acks,
     /// WebSocket pings by clients that are not logged in.
     Pings,
-    /// What is no JSON.
+    /// Input that is not JSON.
     Garbage,
     /// Envelopes of 60 KB by clients that are not logged in.
     Large,
@@ -22,14 +22,14 @@ pub enum Attack {
     Profiles,
     /// Messages to friends who are away.
     Away,
-    /// Messages of several senders to one receiver under the same ids: lists on which nearly all is
+    /// Messages of several senders to one receiver under the same ids: nearly all of the list is
     /// held back.
     HeldBack,
     /// Friend requests, withdrawn at once.
     Friends,
-    /// Wrong passwords: from another host those of the user who logs in anew every second. From the
-    /// same address as that user those of another one: an attacker at the address of a user shares
-    /// the user's tries there.
+    /// Wrong passwords: from another host, for the user who logs in again every second; from that
+    /// user's own address, for another user, since an attacker at a user's address uses up the
+    /// user's budget there.
     Guesses,
     /// Sign-ups.
     SignUps,
@@ -64,8 +64,8 @@ impl Attack {
     }
 }
 
-/// The account of one attacking connection: a friend of those in its group, and of one who never
-/// comes.
+/// The account of one attacking connection: a friend of those in its group, and of a user who never
+/// logs in.
 pub fn name(index: usize) -> String {
     format!("attacker{index:04}")
 }
@@ -73,15 +73,15 @@ pub fn name(index: usize) -> String {
 /// So many attackers, one after another, are friends of each other.
 pub const GROUP: usize = 4;
 
-/// The friend of an attacker who never comes.
+/// The friend of an attacker who never logs in.
 pub fn absent_friend(index: usize) -> String {
     format!("sink{index:04}")
 }
 
-/// The user who logs in anew every second.
+/// The user who logs in again every second.
 pub const VICTIM: &str = "comes every second";
 
-/// Whose password is guessed by those who come from the same address as the victim.
+/// The user whose password is guessed from the victim's own address.
 pub const NEIGHBOUR: &str = "the victim's neighbour";
 
 /// Does the attacker log in first?
@@ -106,7 +106,7 @@ pub fn is_web_socket(attack: Attack) -> bool {
 pub struct Writer {
     attack: Attack,
     index: usize,
-    /// Whose password is guessed.
+    /// The user whose password is guessed.
     guessed: &'static str,
     number: u64,
 }
@@ -117,7 +117,7 @@ impl Writer {
         Self { attack, index, guessed, number: 0 }
     }
 
-    /// Something came in: nothing that these attackers send depends on it.
+    /// Ignores input: the attackers' output does not depend on it.
     pub fn on_input(&mut self, _: &[u8]) {}
 
     /// Appends whole inputs up to about this size; at least one.
@@ -153,9 +153,9 @@ impl Writer {
                 )
             }
             Attack::HeldBack => {
-                // Three of each four write to the fourth, all under the same ids: one of them is
-                // outstanding, the others are held back, and what their senders say next is held
-                // back behind them.
+                // Three of each four write to the fourth, all under the same ids: one message is
+                // outstanding, the others are held back, and so are the next messages of their
+                // senders.
                 if self.index.is_multiple_of(GROUP) {
                     return format!(r#"{{"CONTENT":"{{\"MessageId\":\"h{number}\"}}","TYPE":"5"}}"#);
                 }

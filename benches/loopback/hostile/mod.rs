@@ -1,4 +1,4 @@
-//! Honest users beside attackers: what one of them meets while others do their worst.
+//! Honest users beside attackers: the latency of honest users while others attack.
 
 pub mod attacker;
 pub mod attacks;

@@ -25,7 +25,7 @@ use std::process::Stdio;
 use std::time::Duration;
 
 const CONNECTIONS: [usize; 3] = [1, 50, 500];
-/// The attack is at it for this long before it counts.
+/// The attack runs for this long before the measurement.
 const WARM_UP: Duration = Duration::from_millis(500);
 /// The goals: latency of messages, unless five times the quiet latency is more; time of a log-in.
 const P99_MS: f64 = 20.0;
@@ -33,7 +33,7 @@ const LOG_IN_MS: f64 = 1_000.0;
 
 fn fill(store: &mut dyn Store) -> Fallible<()> {
     let default = Config::default();
-    // The one who logs in anew has a password at its usual cost.
+    // The user who logs in again has a password at its usual cost.
     let mut filler = Filler::at_cost(store, default.argon2_memory_kib, default.argon2_passes)?;
     filler.account(VICTIM)?;
     filler.account(NEIGHBOUR)?;
@@ -163,7 +163,7 @@ impl Beside {
         Ok(Self { honest, subject })
     }
 
-    /// What the honest users meet, and what the server holds at the end of that.
+    /// The latencies of honest users, and the server's memory at the end.
     fn meet(&self, settings: &Settings) -> Fallible<(AllMet, u64)> {
         self.honest.after(WARM_UP)?;
         self.honest.begin();
@@ -173,7 +173,7 @@ impl Beside {
     }
 }
 
-/// Starts the attacker on the core of the load, behind everybody else there.
+/// Starts the attacker on the core of the load, with the lowest priority there.
 fn begin_attack(
     starter: &Starter,
     subject: &Subject,

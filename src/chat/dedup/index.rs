@@ -1,5 +1,5 @@
-//! Positions by key, in as few cache lines as can be: a busy sender's memory is cold whenever it is
-//! their turn among thousands.
+//! Positions by key, in as few cache lines as possible: with thousands of senders, the memory of
+//! each is cold when it is their turn.
 //!
 //! Open addressing with linear probing in a table that is never more than half full. A slot holds a
 //! tag of 16 bits of the key and a position of 16 bits, nothing else: the tag gives the slot where
@@ -31,7 +31,7 @@ impl Index {
         (slot + 1) & (self.slots.len() - 1)
     }
 
-    /// The slot of a position of this key that `is_it` says yes to.
+    /// The slot of a position of this key for which `is_it` is true.
     pub(super) fn find(&self, key: Key, is_it: impl Fn(u16) -> bool) -> Option<usize> {
         let tag = key.tag();
         let mut slot = self.home(tag);
@@ -83,7 +83,7 @@ impl Index {
         let (mut hole, mut next) = (slot, self.after(slot));
         while self.slots[next] != EMPTY {
             let home = self.home((self.slots[next] >> 16) as u16);
-            // It may stand in the hole if that is not before its home.
+            // It may move into the hole if that is not before its home.
             if next.wrapping_sub(home) & mask >= next.wrapping_sub(hole) & mask {
                 self.slots[hole] = self.slots[next];
                 hole = next;

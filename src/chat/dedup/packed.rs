@@ -8,19 +8,19 @@ use super::super::ids::UserId;
 use super::{DedupWindow, GONE, Key, Sent};
 use std::collections::{BTreeMap, VecDeque};
 
-/// No push has it: a message whose push is forgotten was promised, and that is all that has to be
-/// known of it.
+/// A `seq` that no push has. It stands for a message whose push is gone, which was promised;
+/// nothing more has to be known of it.
 const FORGOTTEN: ItemRef = ItemRef { slot: u32::MAX, seq: 0 };
 
 #[derive(Debug)]
 pub(super) struct Packed {
     keys: Box<[Key]>,
-    /// When each was sent, in ms after the first.
+    /// The time of each, in ms after the first.
     after_ms: Box<[u32]>,
     first_ms: u64,
-    /// Those that were not promised yet.
+    /// The messages that were not promised yet.
     open: Box<[(u32, ItemRef)]>,
-    /// Its place in the order of all that are packed.
+    /// Its place in the order of all packed windows.
     serial: u64,
 }
 
@@ -63,17 +63,17 @@ impl Packed {
     }
 }
 
-/// All that are packed.
+/// All packed windows.
 #[derive(Debug, Default)]
 pub(in super::super) struct PackedAll {
-    /// By when they were packed.
+    /// By the time at which they were packed.
     users: BTreeMap<u64, UserId>,
     bytes: usize,
     next_serial: u64,
 }
 
 impl Chat {
-    /// This sender went offline.
+    /// Packs the window of a sender who went offline.
     pub(in super::super) fn pack_dedup(&mut self, user: UserId) {
         let items = &self.items;
         let all = &mut self.packed;
@@ -99,7 +99,7 @@ impl Chat {
         }
     }
 
-    /// They are back, and send.
+    /// Unpacks the window of a sender who is back and sends.
     pub(in super::super) fn unpack_dedup(&mut self, user: UserId) {
         let Some(dedup) = &mut self.users.get_mut(user).dedup else {
             return;
@@ -122,7 +122,7 @@ impl Chat {
         self.dedup_bytes = self.dedup_bytes + dedup.held_bytes() - before;
     }
 
-    /// Nothing of it is to be known any more.
+    /// Drops a packed window.
     pub(in super::super) fn forget_dedup(&mut self, user: UserId) {
         if let Some(dedup) = self.users.get_mut(user).dedup.take() {
             self.dedup_bytes -= dedup.held_bytes();

@@ -1,7 +1,7 @@
 //! An index of a long list: finds the push with an id.
 //!
-//! Ids are chosen by clients, so they are told apart by a keyed hash: nobody outside can foresee
-//! which ids meet in one place. A short list has none of this; it is looked through.
+//! Clients choose ids, so the index uses a keyed hash: nobody outside can foresee which ids
+//! collide. A short list has no index; it is searched.
 
 use super::super::ids::ItemRef;
 use super::super::item::{Item, Items};
@@ -10,10 +10,10 @@ use hashbrown::HashTable;
 
 /// Lists longer than this have an index.
 pub(super) const INDEXED_FROM: usize = 32;
-/// And lists shorter than this have none again.
+/// And lists shorter than this lose it again.
 pub(super) const INDEXED_TO: usize = 8;
 
-/// An item by a hash of what it is looked for by.
+/// An item, by a hash of its search key.
 type Slots = HashTable<(u32, u32)>;
 
 /// Spreads 32 bits that are random over the 64 that a table wants: its tags are taken from the top.

@@ -4,8 +4,8 @@
 use super::*;
 
 impl AckList {
-    /// The next entry to send for the first time, if there is room among the outstanding ones. What
-    /// is passed over is held back.
+    /// The next entry to send for the first time, if there is room among the outstanding ones. The
+    /// entries before it are held back.
     pub(in super::super) fn next_to_send(
         &mut self,
         items: &mut Items,
@@ -16,7 +16,7 @@ impl AckList {
         loop {
             let candidate = self.held.as_ref().and_then(|held| held.candidate());
             let place = candidate.unwrap_or(self.next);
-            // What is not sent yet begins at or behind `next`.
+            // All unsent entries are at or behind `next`.
             let mut position = self.position(place);
             while self.entries.get(position).is_some_and(|entry| entry.is_gap()) {
                 position += 1;

@@ -1,4 +1,4 @@
-//! The list against one that looks through everything each time.
+//! The list against one that searches all entries each time.
 
 use super::super::contract::Rules;
 use super::super::ids::ItemRef;
@@ -95,7 +95,7 @@ impl Both {
         self.random.usize(..below)
     }
 
-    /// A push that stands nowhere yet.
+    /// A push that is on no list yet.
     fn push(&mut self, ids: usize, senders: usize) -> ItemRef {
         let (id, sender) = (format!("m{}", self.random(ids)), format!("s{}", self.random(senders)));
         let content = ["x", "\u{1}", "\"é\\"][self.random(3)].repeat(self.random(60));

@@ -1,5 +1,4 @@
-//! The tables: made where there are none, brought up to date where they are older, refused where
-//! they are newer.
+//! The tables: created in an empty database, upgraded if they are older, refused if they are newer.
 
 use super::fault;
 use crate::store::StoreError;
@@ -10,15 +9,15 @@ use mysql::prelude::Queryable;
 /// All tables as they are now, for a database that has none.
 const SCHEMA: &str = include_str!("../../../schema.sql");
 /// The steps from each version of the schema to the next, the first from version 1. Each ends by
-/// writing its version, and may be taken twice: these servers commit every change of a table at
-/// once, so one that was cut short is done again.
+/// writing its version, and may be done twice: these servers commit every change of a table at
+/// once, so an interrupted step is done again.
 const UPGRADES: &[&str] = &[include_str!("schema_2.sql"), include_str!("schema_3.sql"), include_str!("schema_4.sql")];
 /// The version that they lead to.
 pub(super) const KNOWN: usize = UPGRADES.len() + 1;
-/// There is a key of that name already: the step was cut short behind it.
+/// There is a key of that name already: the step was interrupted after it.
 const DUPLICATE_KEY_NAME: u16 = 1061;
 
-/// Says that the tables are of this version.
+/// The statement that sets the version of the tables.
 pub(super) fn set_version(version: i64) -> String {
     format!("UPDATE schema_version SET version = {version} WHERE one = 1")
 }
@@ -53,8 +52,8 @@ fn ours() -> impl Iterator<Item = &'static str> {
     [SCHEMA].into_iter().chain(UPGRADES.iter().copied()).flat_map(tables_of)
 }
 
-/// Refuses a database that holds any table or view of another application: it is not ours to
-/// change, and may be dropped with what its owner drops.
+/// Refuses a database with any table or view of another application: we must not change it, and its
+/// owner may drop it with all its tables.
 pub(super) fn check_all_ours(conn: &mut Conn) -> Result<(), StoreError> {
     // A newer one may have tables that this one does not know.
     known_version(conn)?;
@@ -98,8 +97,8 @@ pub(super) fn make_marked(conn: &mut Conn) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Makes the tables, or takes the steps that are missing. Called with the lock held, so by one
-/// server at a time.
+/// Creates the tables, or does the missing steps. Called with the lock held, so by one server at a
+/// time.
 pub(super) fn migrate(conn: &mut Conn) -> Result<(), StoreError> {
     let found = known_version(conn)?;
     if found == 0 {
@@ -126,8 +125,8 @@ fn apply(conn: &mut Conn, sql: &str) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// The statements of a file of ours: comments stand on lines of their own, and every statement ends
-/// with its line.
+/// The statements of one of our files: comments are on lines of their own, and every statement ends
+/// at the end of a line.
 fn statements(sql: &str) -> Vec<String> {
     let code: Vec<&str> = sql.lines().filter(|line| !line.trim_start().starts_with("--")).collect();
     let code = code.join("\n") + "\n";

@@ -57,9 +57,9 @@ pub(super) struct Place {
     /// was moved, with a link in its old place, is opened without its log at the next start.
     path: PathBuf,
     file: Identity,
-    /// The write-ahead log: what was committed of late is only there. And its index: another
-    /// process that finds none does not know that the log is in use. Both are made by the first
-    /// transaction, and stay.
+    /// The write-ahead log: only it has the latest commits. And its index: another process that
+    /// finds none does not know that the log is in use. Both are made by the first transaction, and
+    /// stay.
     beside: [(PathBuf, Option<Identity>); 2],
     /// When all was well.
     seen: Option<Instant>,
