@@ -342,7 +342,7 @@ pub static OPTIONS: &[Opt] = &[
         ACCOUNT,
         "wrong-passwords-per-trusted-address-max",
         Kind::Count(number!(1, 1_000_000, rules.wrong_passwords_per_trusted_address_max: u32)),
-        "Wrong passwords of one user from an address where that user logged in of late, before more are refused.",
+        "Wrong passwords of one user from an address where that user logged in recently, before more are refused.",
     ),
     opt(
         ACCOUNT,
