@@ -4,7 +4,6 @@
 
 use super::contract::{Action, Job, Page};
 use super::friend::{RETRY_MS, pair};
-use super::friend_op::Friendship;
 use super::ids::UserId;
 use super::job::JobPurpose;
 use super::{Chat, Timer};
@@ -72,18 +71,9 @@ impl Chat {
         self.users.release(receiver);
     }
 
-    /// Trying this one again does not find out what became of it: the friends of both are read
-    /// anew, if it matters.
-    pub(super) fn doubt_both(&mut self, friendship: &Friendship) {
-        if friendship.changes_friends() {
-            self.doubt(friendship.me);
-            self.doubt(friendship.other);
-        }
-    }
-
     /// The user's friends in memory may not be those in the store. Of users who are away nothing is
     /// in memory.
-    fn doubt(&mut self, user: UserId) {
+    pub(super) fn doubt_friends_of(&mut self, user: UserId) {
         let entry = self.users.get(user);
         if entry.conn.is_none() && entry.loading.is_none() {
             return;

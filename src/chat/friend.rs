@@ -5,25 +5,19 @@
 //! those in the store whatever the order in which workers answer.
 
 use super::answer::id_text;
-use super::answer::{BUSY, FULL, Fault, NOT_YOU, PendingRequest, UNAVAILABLE, fault_of};
-use super::contract::{Action, Answered, Asked, ConnId, Job, Outcome, Ticket};
-use super::friend_op::Friendship;
+use super::answer::{BUSY, PendingRequest, UNAVAILABLE};
+use super::contract::{Action, ConnId, Job, Outcome, Ticket};
+use super::friend_op::RunningOp;
+use super::friend_rules::{Decision, Effects, PushFate, decide, other_of, push_kind};
 use super::ids::UserId;
 use super::job::JobPurpose;
 use super::{Chat, ItemRef};
-use crate::protocol::error::ErrorCode;
 use crate::protocol::field::{Id, Name, UserName};
 use crate::protocol::push::{Push, PushKind};
 use crate::protocol::reply::Reply;
 use crate::protocol::request::{ContentForm, FriendVerb, Verb};
 use std::collections::VecDeque;
 
-const YOURSELF: Fault = Fault(ErrorCode::BadField, "you cannot be your own friend");
-const NOBODY: Fault = Fault(ErrorCode::NoSuchUser, "there is no user of that name");
-const NOT_ASKED: Fault = Fault(ErrorCode::NoSuchRequest, "no such friend request is pending");
-const TOO_MANY_REQUESTS: Fault =
-    Fault(ErrorCode::RateLimited, "too many friend requests of yours, or to that user, are pending");
-const TOO_MANY_FRIENDS: Fault = Fault(ErrorCode::RateLimited, "one of you has as many friends as are allowed");
 /// Requests about one pair of people that wait for the one before.
 const QUEUED_MAX: usize = 16;
 /// And how large those of all pairs are together: while the store is away, the pairs of many may be
@@ -81,18 +75,11 @@ impl Chat {
         out: &mut Vec<Action>,
     ) {
         let FriendFields { id, sender, receiver, verb, content } = fields;
-        let (mine, others) = match verb {
-            FriendVerb::Request | FriendVerb::Delete => (&sender, &receiver),
-            FriendVerb::Accept | FriendVerb::Reject => (&receiver, &sender),
-        };
         let to = (conn, form, id_text(id.as_str()));
-        if self.users.get(me).name.as_str() != mine.as_str() {
-            return self.refuse(to, Some(Verb::Friend), Some(NOT_YOU), out);
-        }
-        if mine == others && verb == FriendVerb::Request {
-            return self.refuse(to, Some(Verb::Friend), Some(YOURSELF), out);
-        }
-        let other = self.users.refer(&others.to_owned());
+        let other = match other_of(verb, &self.users.get(me).name, &sender, &receiver) {
+            Ok(other) => self.users.refer(&other.to_owned()),
+            Err(fault) => return self.refuse(to, Some(Verb::Friend), Some(fault), out),
+        };
         self.users.hold(me);
         let key = pair(me, other);
         let bytes = self.queued_bytes + size_of::<QueuedOp>() + id.as_str().len() + content.len();
@@ -123,16 +110,10 @@ impl Chat {
             self.answer(request, Reply::Friend { time_ms }, out);
             return self.op_ended(me, other, out);
         }
-        let kind = match verb {
-            FriendVerb::Request => Some(PushKind::FriendRequest),
-            FriendVerb::Accept => Some(PushKind::FriendAccept),
-            FriendVerb::Reject => Some(PushKind::FriendReject),
-            FriendVerb::Delete => None,
-        };
         let (mine, others) = (self.users.get(me).name.clone(), self.users.get(other).name.clone());
-        let push = kind.and_then(|kind| self.friend_push(kind, &id, &mine, &others, &content));
+        let push = push_kind(verb).and_then(|kind| self.friend_push(kind, &id, &mine, &others, &content));
         let were_friends = self.are_online_friends(me, other);
-        let friendship = Friendship {
+        let friendship = RunningOp {
             request,
             verb,
             me,
@@ -142,7 +123,7 @@ impl Chat {
             were_friends,
             began_in_doubt: self.doubted.contains_key(&me),
             failed: 0,
-            reads: false,
+            reads_back: false,
             retry_at_ms: 0,
         };
         let job = self.friendship_job(&friendship);
@@ -152,8 +133,8 @@ impl Chat {
         }
     }
 
-    fn friendship_job(&self, friendship: &Friendship) -> Job {
-        if friendship.reads {
+    fn friendship_job(&self, friendship: &RunningOp) -> Job {
+        if friendship.reads_back {
             return self.friends_job(friendship.me);
         }
         match (&friendship.push, friendship.verb) {
@@ -171,17 +152,14 @@ impl Chat {
     /// The store failed, or did it and could not say so. The asker is told that nothing is
     /// promised; the pair stays busy until it is known whether those online are friends and whether
     /// there is a push to send.
-    fn friendship_failed(&mut self, mut friendship: Friendship, out: &mut Vec<Action>) {
-        self.refuse_waiting(friendship.request, Some(UNAVAILABLE), out);
+    fn friendship_failed(&mut self, mut friendship: RunningOp, out: &mut Vec<Action>) {
         let key = pair(friendship.me, friendship.other);
         let bytes = self.undecided_bytes + friendship.weight_bytes();
         if self.undecided.len() >= self.rules.undecided_max || bytes > UNDECIDED_BYTES_MAX {
-            self.doubt_both(&friendship);
-            if let Some(push) = &friendship.push {
-                self.look_for(friendship.other, push.seq, out);
-            }
-            return self.op_ended(friendship.me, friendship.other, out);
+            let effects = Effects::given_up(&friendship);
+            return self.end_op(friendship, effects, out);
         }
+        self.refuse_waiting(friendship.request, Some(UNAVAILABLE), out);
         if friendship.changes_friends()
             && let Some(pair) = self.pairs.get_mut(&key)
         {
@@ -198,7 +176,7 @@ impl Chat {
     /// The same again, because nothing was promised: it is answered when it is known what became of
     /// the first.
     fn joins_undecided(&mut self, op: &QueuedOp) -> bool {
-        let is_it = |other: &&mut Friendship| {
+        let is_it = |other: &&mut RunningOp| {
             (other.me, other.other, other.verb) == (op.me, op.other, op.verb)
                 && other.push.as_ref().is_none_or(|push| push.id() == &*op.id)
         };
@@ -215,8 +193,8 @@ impl Chat {
         let now_ms = self.now.mono_ms;
         let due: Vec<_> =
             self.undecided.iter().filter(|(_, one)| one.retry_at_ms <= now_ms).map(|(pair, _)| *pair).collect();
-        let due: Vec<Friendship> = due.iter().filter_map(|pair| self.undecided.remove(pair)).collect();
-        self.undecided_bytes -= due.iter().map(Friendship::weight_bytes).sum::<usize>();
+        let due: Vec<RunningOp> = due.iter().filter_map(|pair| self.undecided.remove(pair)).collect();
+        self.undecided_bytes -= due.iter().map(RunningOp::weight_bytes).sum::<usize>();
         self.undecided_armed = false;
         self.read_doubted(out);
         for friendship in due {
@@ -236,8 +214,8 @@ impl Chat {
     }
 
     /// Asks the store whether they are friends now, until it says so.
-    fn read_friends(&mut self, mut friendship: Friendship, out: &mut Vec<Action>) {
-        friendship.reads = true;
+    fn read_friends(&mut self, mut friendship: RunningOp, out: &mut Vec<Action>) {
+        friendship.reads_back = true;
         let job = self.friends_job(friendship.me);
         if let Err(JobPurpose::Friendship(friendship)) = self.submit(job, JobPurpose::Friendship(friendship), out) {
             self.friendship_failed(friendship, out);
@@ -266,61 +244,43 @@ impl Chat {
         self.users.get(me).conn.is_some() && self.users.are_friends(me, other) && !self.doubted.contains_key(&me)
     }
 
-    pub(super) fn friendship_done(&mut self, friendship: Friendship, outcome: &Outcome, out: &mut Vec<Action>) {
-        if matches!(outcome, Outcome::Failed) {
-            return self.friendship_failed(friendship, out);
+    /// The store has answered.
+    pub(super) fn friendship_done(&mut self, friendship: RunningOp, outcome: &Outcome, out: &mut Vec<Action>) {
+        match decide(&friendship, &self.users.get(friendship.other).name, outcome) {
+            Decision::Unknown => self.friendship_failed(friendship, out),
+            Decision::ReadBack => self.read_friends(friendship, out),
+            Decision::Known(effects) => self.end_op(friendship, effects, out),
         }
-        let no_request = matches!(outcome, Outcome::Answered(Answered::NoSuchRequest));
-        let may_be_done = friendship.failed > 0 && !friendship.were_friends;
-        if no_request && may_be_done && friendship.verb == FriendVerb::Accept {
-            // An earlier try may have been committed, and its push acked since: then it is gone,
-            // and only the friendship tells.
-            return self.read_friends(friendship, out);
+    }
+
+    fn end_op(&mut self, friendship: RunningOp, effects: Effects, out: &mut Vec<Action>) {
+        let (me, other) = (friendship.me, friendship.other);
+        self.carry_out(friendship, effects, out);
+        self.op_ended(me, other, out);
+    }
+
+    fn carry_out(&mut self, friendship: RunningOp, effects: Effects, out: &mut Vec<Action>) {
+        let RunningOp { request, me, other, push, .. } = friendship;
+        if effects.doubts {
+            self.doubt_friends_of(me);
+            self.doubt_friends_of(other);
         }
-        if matches!(outcome, Outcome::Refused) && friendship.failed > 0 {
-            self.doubt_both(&friendship);
-        }
-        let Friendship { request, verb, me, other, time_ms, push, began_in_doubt, .. } = friendship;
-        let done = Ok(time_ms);
-        let other_name = &self.users.get(other).name;
-        let read_back = matches!(outcome, Outcome::Loaded { friends, .. } if friends.contains(other_name));
-        let result = match outcome {
-            Outcome::Asked(Asked::Pending) | Outcome::Unfriended | Outcome::Answered(Answered::Done) => done,
-            Outcome::Asked(Asked::AlreadyFriends) => done,
-            Outcome::Asked(Asked::AlreadyPending { time_ms }) => Ok(*time_ms),
-            Outcome::Asked(Asked::NoSuchUser) => Err(NOBODY),
-            Outcome::Asked(Asked::TooMany) => Err(TOO_MANY_REQUESTS),
-            Outcome::Asked(Asked::Full) | Outcome::Answered(Answered::Full) => Err(FULL),
-            Outcome::Answered(Answered::NoSuchRequest) => Err(NOT_ASKED),
-            Outcome::Loaded { .. } if read_back && !began_in_doubt => done,
-            Outcome::Loaded { .. } => Err(NOT_ASKED),
-            Outcome::Answered(Answered::TooManyFriends) => Err(TOO_MANY_FRIENDS),
-            other => Err(fault_of(other)),
-        };
-        let accepted = verb == FriendVerb::Accept && matches!(outcome, Outcome::Answered(Answered::Done)) || read_back;
-        if accepted {
+        if effects.takes_off_requests {
             self.take_off_requests(other, me, out);
         }
-        if accepted || matches!(outcome, Outcome::Asked(Asked::AlreadyFriends)) {
-            self.users.note_friend(me, other, true);
-            self.users.note_friend(other, me, true);
+        if let Some(friends) = effects.friends {
+            self.users.note_friend(me, other, friends);
+            self.users.note_friend(other, me, friends);
         }
-        if matches!(outcome, Outcome::Unfriended) {
-            self.users.note_friend(me, other, false);
-            self.users.note_friend(other, me, false);
-            // The one that was pending is withdrawn, perhaps by a try that failed afterwards.
-            self.take_off_requests(other, me, out);
-        }
-        match result {
+        match effects.answer {
             Ok(time_ms) => self.answer(request, Reply::Friend { time_ms }, out),
             Err(fault) => self.refuse_waiting(request, Some(fault), out),
         }
-        if matches!(outcome, Outcome::Asked(Asked::Pending) | Outcome::Answered(Answered::Done))
-            && let Some(push) = push
-        {
-            self.deliver_committed(push, other, out);
+        match (effects.push, push) {
+            (PushFate::Kept, Some(push)) => self.deliver_committed(push, other, out),
+            (PushFate::Unknown, Some(push)) => self.look_for(other, push.seq, out),
+            (PushFate::Dropped, _) | (_, None) => {}
         }
-        self.op_ended(me, other, out);
     }
 
     /// They are friends, or `asker` has withdrawn: no request of `asker` waits any longer for the
@@ -373,7 +333,7 @@ impl Chat {
     pub(super) fn check_queued(&self) {
         let waiting = self.pairs.values().flat_map(|pair| &pair.queued);
         assert_eq!(self.queued_bytes, waiting.map(QueuedOp::weight_bytes).sum::<usize>());
-        assert_eq!(self.undecided_bytes, self.undecided.values().map(Friendship::weight_bytes).sum::<usize>());
+        assert_eq!(self.undecided_bytes, self.undecided.values().map(RunningOp::weight_bytes).sum::<usize>());
         assert!(self.queued_bytes <= QUEUED_BYTES_MAX);
     }
 
@@ -382,7 +342,7 @@ impl Chat {
     pub(super) fn queued_refs(&self) -> impl Iterator<Item = UserId> + '_ {
         let waiting = self.pairs.values().flat_map(|pair| &pair.queued).flat_map(|op| [op.me, op.other]);
         waiting
-            .chain(self.undecided.values().flat_map(Friendship::refs))
+            .chain(self.undecided.values().flat_map(RunningOp::refs))
             .chain(self.doubted.keys().copied())
             .chain(self.lost.iter().map(|lost| lost.0))
     }

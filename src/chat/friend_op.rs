@@ -5,9 +5,9 @@ use super::ids::UserId;
 use crate::protocol::push::Push;
 use crate::protocol::request::FriendVerb;
 
-/// One that the store is working on.
+/// One that was begun.
 #[derive(Debug)]
-pub(super) struct Friendship {
+pub(super) struct RunningOp {
     pub(super) request: Ticket,
     pub(super) verb: FriendVerb,
     /// Who said it. Both are counted as references.
@@ -24,15 +24,20 @@ pub(super) struct Friendship {
     /// How often it was tried in vain.
     pub(super) failed: u32,
     /// All that is left to learn is whether they are friends.
-    pub(super) reads: bool,
+    pub(super) reads_back: bool,
     /// When it is tried again.
     pub(super) retry_at_ms: u64,
 }
 
-impl Friendship {
+impl RunningOp {
     /// May it have changed whether the two are friends?
     pub(super) fn changes_friends(&self) -> bool {
         matches!(self.verb, FriendVerb::Accept | FriendVerb::Delete)
+    }
+
+    /// May a try that failed have made them friends?
+    pub(super) fn may_have_befriended(&self) -> bool {
+        self.verb == FriendVerb::Accept && self.failed > 0 && !self.were_friends
     }
 
     /// In whose share it counts.

@@ -1,7 +1,7 @@
 //! What the jobs in flight are for.
 
 use super::contract::Ticket;
-use super::friend_op::Friendship;
+use super::friend_op::RunningOp;
 use super::ids::ItemRef;
 use super::ids::UserId;
 use super::tries::Try;
@@ -54,7 +54,7 @@ pub(super) enum JobPurpose {
         receiver: UserName,
         seq: u64,
     },
-    Friendship(Friendship),
+    Friendship(RunningOp),
     /// A push that may be in the store is looked for. Holds a reference to its receiver.
     Lost {
         receiver: UserId,

@@ -16,6 +16,7 @@ mod doubt;
 mod found;
 mod friend;
 mod friend_op;
+mod friend_rules;
 mod ids;
 mod in_flight;
 mod input;
@@ -142,7 +143,7 @@ pub struct Chat {
     to_save: Vec<ItemRef>,
     /// What friends wanted and the store failed at, or did and could not say so: tried again until
     /// it is known.
-    undecided: BTreeMap<(UserId, UserId), friend_op::Friendship>,
+    undecided: BTreeMap<(UserId, UserId), friend_op::RunningOp>,
     /// The size of the pushes in it.
     undecided_bytes: usize,
     /// Those whose friends have to be read anew.
