@@ -3,7 +3,8 @@
 //! that the two are none.
 
 use super::contract::{Action, Job, Page};
-use super::friend::{RETRY_MS, pair};
+use super::friend_op::Pair;
+use super::friendship_ops::RETRY_MS;
 use super::ids::UserId;
 use super::job::JobPurpose;
 use super::{Chat, Timer};
@@ -29,6 +30,17 @@ impl Chat {
     pub(super) fn arm_undecided(&mut self) {
         if !std::mem::replace(&mut self.undecided_armed, true) {
             self.wheel.insert(self.now.mono_ms + RETRY_MS, Timer::Undecided);
+        }
+    }
+
+    /// The timer has fired: tries again what is undecided, and reads what is in doubt.
+    pub(super) fn undecided_timer_fired(&mut self, out: &mut Vec<Action>) {
+        let due = self.friendship_ops.take_due(self.now.mono_ms);
+        self.undecided_armed = false;
+        self.read_doubted(out);
+        self.retry_undecided(due, out);
+        if self.friendship_ops.has_undecided() || !(self.doubted.is_empty() && self.lost.is_empty()) {
+            self.arm_undecided();
         }
     }
 
@@ -90,7 +102,7 @@ impl Chat {
     }
 
     /// Reads anew the friends of those of whom it is not known.
-    pub(super) fn read_doubted(&mut self, out: &mut Vec<Action>) {
+    fn read_doubted(&mut self, out: &mut Vec<Action>) {
         for (receiver, seq) in std::mem::take(&mut self.lost) {
             self.look_for_held(receiver, seq, out);
         }
@@ -108,6 +120,11 @@ impl Chat {
                 self.doubt_ends(user);
             }
         }
+    }
+
+    /// Who this user's friends are.
+    pub(super) fn friends_job(&self, user: UserId) -> Job {
+        Job::Load { user: self.users.get(user).name.clone(), pushes_max: 0, bytes_max: 0 }
     }
 
     /// The friends of one of them are known now. From the moment of asking on, what changed
@@ -131,7 +148,7 @@ impl Chat {
 
     /// Nobody knows at present whether they are friends: what says that they are not may be wrong.
     pub(super) fn may_be_friends(&self, me: UserId, other: Option<UserId>) -> bool {
-        let of_pair = |other| self.pairs.get(&pair(me, other)).is_some_and(|pair| pair.in_doubt);
+        let of_pair = |other| self.friendship_ops.is_in_doubt(Pair::of(me, other));
         self.doubted.contains_key(&me) || other.is_some_and(of_pair)
     }
 }

@@ -17,6 +17,7 @@ mod found;
 mod friend;
 mod friend_op;
 mod friend_rules;
+mod friendship_ops;
 mod ids;
 mod in_flight;
 mod input;
@@ -43,7 +44,7 @@ use contract::{Action, AddressKey, CloseReason, ConnId, Event, Job, Now, Outcome
 use ids::{ItemRef, UserId};
 use item::Items;
 use session::Sessions;
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use table::Table;
 use users::Users;
 use wheel::Wheel;
@@ -129,11 +130,8 @@ pub struct Chat {
     later_log_ins: HashMap<ConnId, log_in::LogIn>,
     /// Connections whose log-in waits no longer.
     due_log_ins: Vec<ConnId>,
-    /// Friend requests and answers of a pair are done one after the other: those that wait for
-    /// their turn.
-    pairs: HashMap<(UserId, UserId), friend::Pair>,
-    /// The size of those that wait.
-    queued_bytes: usize,
+    /// What friends ask for, one thing at a time for each pair.
+    friendship_ops: friendship_ops::FriendshipOps,
     /// Pushes whose deletion failed, by `seq`: a page that has them is read as if it had not, until
     /// they are gone.
     undeleted: BTreeSet<u64>,
@@ -141,17 +139,12 @@ pub struct Chat {
     to_delete: Vec<(UserName, u64)>,
     /// Pushes to people online whose saving failed and that somebody waits for: tried again.
     to_save: Vec<ItemRef>,
-    /// What friends wanted and the store failed at, or did and could not say so: tried again until
-    /// it is known.
-    undecided: BTreeMap<(UserId, UserId), friend_op::RunningOp>,
-    /// The size of the pushes in it.
-    undecided_bytes: usize,
     /// Those whose friends have to be read anew.
     doubted: doubt::Doubted,
     /// Pushes that may be in the store and are to be looked for again, with their receivers, who
     /// are held.
     lost: Vec<(UserId, u64)>,
-    /// The timer of these three is set.
+    /// The timer of these and of undecided operations is set.
     undecided_armed: bool,
     /// What users sent of late, in bytes.
     dedup_bytes: usize,
@@ -178,6 +171,7 @@ impl Chat {
     /// should be random, so that nobody outside can choose names that collide.
     #[must_use]
     pub fn new(rules: Rules, first_seq: u64, hash_key: [u64; 2]) -> Self {
+        let undecided_max = rules.undecided_max;
         Self {
             rules,
             now: Now::default(),
@@ -195,16 +189,13 @@ impl Chat {
             requests: Table::new(),
             later_log_ins: HashMap::new(),
             due_log_ins: Vec::new(),
-            pairs: HashMap::new(),
-            queued_bytes: 0,
+            friendship_ops: friendship_ops::FriendshipOps::new(undecided_max),
             undeleted: BTreeSet::new(),
             to_delete: Vec::new(),
             to_save: Vec::new(),
-            undecided: BTreeMap::new(),
             doubted: doubt::Doubted::new(),
             lost: Vec::new(),
             undecided_armed: false,
-            undecided_bytes: 0,
             dedup_bytes: 0,
             wheel: Wheel::new(),
             save_delay: VecDeque::new(),
@@ -299,7 +290,7 @@ impl Chat {
                 Timer::Dedup(user) => self.dedup_timer_fired(user),
                 Timer::Deletes => self.retry_deletes(out),
                 Timer::Saves => self.retry_saves(out),
-                Timer::Undecided => self.retry_undecided(out),
+                Timer::Undecided => self.undecided_timer_fired(out),
                 Timer::Stop => self.stop_now(out),
             }
         }

@@ -38,9 +38,9 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
     ),
     of(
         "a friendship that the store could not tell of is given up",
-        "src/chat/friend.rs",
-        "if self.undecided.len() >= self.rules.undecided_max || bytes > UNDECIDED_BYTES_MAX {",
-        "if friendship.failed > 2 || bytes > UNDECIDED_BYTES_MAX {",
+        "src/chat/friendship_ops.rs",
+        "if self.undecided.len() >= self.undecided_max || bytes > UNDECIDED_BYTES_MAX {",
+        "if op.failed > 2 || bytes > UNDECIDED_BYTES_MAX {",
     ),
     of("texts with escapes are written as they are", "src/protocol/push.rs", "        self.plain\n", "        true\n"),
     of("no deletion after an ack", "src/chat/ack.rs", "if stored {", "if stored && name.seq == 0 {"),
@@ -115,8 +115,8 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
     of(
         "RE_FRI_REQ before the commit",
         "src/chat/friend.rs",
-        "        let job = self.friendship_job(&friendship);\n        if let",
-        "        self.answer(request, Reply::Friend { time_ms }, out);\n        let job = self.friendship_job(&friendship);\n        if let",
+        "        let submitted = self.submit_op(op, out);\n",
+        "        self.answer(request, Reply::Friend { time_ms }, out);\n        let submitted = self.submit_op(op, out);\n",
     ),
     of(
         "what an online user had not acked is not saved when they go",
@@ -168,9 +168,9 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
     ),
     of(
         "`MF` alone while nobody knows whether they are friends",
-        "src/chat/friend.rs",
-        "pair.in_doubt = true;",
-        "pair.in_doubt = false;",
+        "src/chat/friendship_ops.rs",
+        "busy.in_doubt = true;",
+        "busy.in_doubt = false;",
     ),
     of(
         "an accept that comes back as no such request is believed",

@@ -31,7 +31,6 @@ fn states(verb: FriendVerb) -> impl Iterator<Item = RunningOp> {
         began_in_doubt,
         failed,
         reads_back: false,
-        retry_at_ms: 0,
     })
 }
 
