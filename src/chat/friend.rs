@@ -87,7 +87,7 @@ impl Chat {
             time_ms,
             push,
             were_friends,
-            began_in_doubt: self.doubted.contains_key(&me),
+            began_in_doubt: self.doubt.is_about(me),
             failed: 0,
             reads_back: false,
         };
@@ -148,7 +148,7 @@ impl Chat {
     }
 
     fn are_online_friends(&self, me: UserId, other: UserId) -> bool {
-        self.users.get(me).conn.is_some() && self.users.are_friends(me, other) && !self.doubted.contains_key(&me)
+        self.users.get(me).conn.is_some() && self.users.are_friends(me, other) && !self.doubt.is_about(me)
     }
 
     /// The store has answered.

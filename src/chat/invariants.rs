@@ -131,6 +131,7 @@ impl Chat {
         self.friendship_ops.check();
         let running = self.jobs.values().filter(|job| matches!(job.purpose, JobPurpose::Friendship(_)));
         assert_eq!(running.count(), self.friendship_ops.running());
+        self.doubt.check(self.friendship_ops.has_undecided());
     }
 
     /// Every name in the table is referred to as often as it is counted.
@@ -162,8 +163,7 @@ impl Chat {
                 _ => {}
             }
         }
-        self.friendship_ops.refs().for_each(&mut count);
-        self.doubted.keys().copied().chain(self.lost.iter().map(|lost| lost.0)).for_each(&mut count);
+        self.friendship_ops.refs().chain(self.doubt.refs()).for_each(&mut count);
         for (id, user, refs) in self.users.iter() {
             assert_eq!(refs, counted.get(&id).copied().unwrap_or(0), "references to {:?}", user.name);
         }

@@ -132,6 +132,8 @@ pub struct Chat {
     due_log_ins: Vec<ConnId>,
     /// What friends ask for, one thing at a time for each pair.
     friendship_ops: friendship_ops::FriendshipOps,
+    /// What that leaves in doubt.
+    doubt: doubt::Doubt,
     /// Pushes whose deletion failed, by `seq`: a page that has them is read as if it had not, until
     /// they are gone.
     undeleted: BTreeSet<u64>,
@@ -139,13 +141,6 @@ pub struct Chat {
     to_delete: Vec<(UserName, u64)>,
     /// Pushes to people online whose saving failed and that somebody waits for: tried again.
     to_save: Vec<ItemRef>,
-    /// Those whose friends have to be read anew.
-    doubted: doubt::Doubted,
-    /// Pushes that may be in the store and are to be looked for again, with their receivers, who
-    /// are held.
-    lost: Vec<(UserId, u64)>,
-    /// The timer of these and of undecided operations is set.
-    undecided_armed: bool,
     /// What users sent of late, in bytes.
     dedup_bytes: usize,
     wheel: Wheel<Timer>,
@@ -190,12 +185,10 @@ impl Chat {
             later_log_ins: HashMap::new(),
             due_log_ins: Vec::new(),
             friendship_ops: friendship_ops::FriendshipOps::new(undecided_max),
+            doubt: doubt::Doubt::default(),
             undeleted: BTreeSet::new(),
             to_delete: Vec::new(),
             to_save: Vec::new(),
-            doubted: doubt::Doubted::new(),
-            lost: Vec::new(),
-            undecided_armed: false,
             dedup_bytes: 0,
             wheel: Wheel::new(),
             save_delay: VecDeque::new(),
