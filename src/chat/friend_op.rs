@@ -1,13 +1,51 @@
-//! An operation on a friendship that the store is working on, or whose outcome is not known.
+//! An operation on the friendship of two users: while it waits for its turn, and from then on.
 
 use super::contract::Ticket;
 use super::ids::UserId;
 use crate::protocol::push::Push;
 use crate::protocol::request::FriendVerb;
 
-/// One that the store is working on.
+/// Two users, whichever of them says something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(super) struct Pair(UserId, UserId);
+
+impl Pair {
+    pub(super) fn of(one: UserId, other: UserId) -> Self {
+        Self(one.min(other), one.max(other))
+    }
+}
+
+/// One that waits for the one before, about the same pair.
 #[derive(Debug)]
-pub(super) struct Friendship {
+pub(super) struct QueuedOp {
+    pub(super) request: Ticket,
+    pub(super) verb: FriendVerb,
+    pub(super) id: Box<str>,
+    pub(super) content: Box<str>,
+    /// Who said it. Both are counted as references.
+    pub(super) me: UserId,
+    pub(super) other: UserId,
+}
+
+impl QueuedOp {
+    pub(super) fn pair(&self) -> Pair {
+        Pair::of(self.me, self.other)
+    }
+
+    pub(super) fn weight_bytes(&self) -> usize {
+        size_of::<Self>() + self.id.len() + self.content.len()
+    }
+
+    /// References held by it.
+    #[cfg(debug_assertions)]
+    pub(super) fn refs(&self) -> [UserId; 2] {
+        [self.me, self.other]
+    }
+}
+
+/// One that was begun: the store is working on it, or its outcome is not known.
+#[derive(Debug)]
+pub(super) struct RunningOp {
     pub(super) request: Ticket,
     pub(super) verb: FriendVerb,
     /// Who said it. Both are counted as references.
@@ -24,15 +62,28 @@ pub(super) struct Friendship {
     /// How often it was tried in vain.
     pub(super) failed: u32,
     /// All that is left to learn is whether they are friends.
-    pub(super) reads: bool,
-    /// When it is tried again.
-    pub(super) retry_at_ms: u64,
+    pub(super) reads_back: bool,
 }
 
-impl Friendship {
+impl RunningOp {
+    pub(super) fn pair(&self) -> Pair {
+        Pair::of(self.me, self.other)
+    }
+
     /// May it have changed whether the two are friends?
     pub(super) fn changes_friends(&self) -> bool {
         matches!(self.verb, FriendVerb::Accept | FriendVerb::Delete)
+    }
+
+    /// May a try that failed have made them friends?
+    pub(super) fn may_have_befriended(&self) -> bool {
+        self.verb == FriendVerb::Accept && self.failed > 0 && !self.were_friends
+    }
+
+    /// Does this one say the same?
+    pub(super) fn is_repeated_by(&self, op: &QueuedOp) -> bool {
+        (self.me, self.other, self.verb) == (op.me, op.other, op.verb)
+            && self.push.as_ref().is_none_or(|push| push.id() == &*op.id)
     }
 
     /// In whose share it counts.

@@ -41,7 +41,7 @@ impl Chat {
         });
         let waiting = self.auth_queue.log_ins() + self.later_log_ins.len();
         assert_eq!(tried.count() + waiting, self.tries.open(), "each try is settled once");
-        self.check_queued();
+        self.check_friendships();
         self.check_owed();
         assert!(self.save_delay.iter().is_sorted_by_key(|entry| entry.0));
         assert!(self.due.iter().is_sorted_by_key(|entry| entry.0));
@@ -126,7 +126,15 @@ impl Chat {
         }
     }
 
-    /// The reference count of every name in the table is right.
+    /// Of each pair that is busy one operation is under way: it is in the store, or undecided.
+    fn check_friendships(&self) {
+        self.friendship_ops.check();
+        let running = self.jobs.values().filter(|job| matches!(job.purpose, JobPurpose::Friendship(_)));
+        assert_eq!(running.count(), self.friendship_ops.running());
+        self.doubt.check(self.friendship_ops.has_undecided());
+    }
+
+    /// Every name in the table is referred to as often as it is counted.
     fn check_references(&self) {
         let mut counted: HashMap<UserId, u32> = HashMap::new();
         let mut count = |user: UserId| *counted.entry(user).or_default() += 1;
@@ -155,7 +163,7 @@ impl Chat {
                 _ => {}
             }
         }
-        self.queued_refs().for_each(&mut count);
+        self.friendship_ops.refs().chain(self.doubt.refs()).for_each(&mut count);
         for (id, user, refs) in self.users.iter() {
             assert_eq!(refs, counted.get(&id).copied().unwrap_or(0), "references to {:?}", user.name);
         }

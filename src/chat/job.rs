@@ -1,7 +1,7 @@
 //! The purposes of the jobs in flight.
 
 use super::contract::Ticket;
-use super::friend_op::Friendship;
+use super::friend_op::RunningOp;
 use super::ids::ItemRef;
 use super::ids::UserId;
 use super::tries::Try;
@@ -54,8 +54,8 @@ pub(super) enum JobPurpose {
         receiver: UserName,
         seq: u64,
     },
-    Friendship(Friendship),
-    /// Looks for a push that may be in the store. Holds a reference to its receiver.
+    Friendship(RunningOp),
+    /// A push that may be in the store is looked for. Holds a reference to its receiver.
     Lost {
         receiver: UserId,
         seq: u64,

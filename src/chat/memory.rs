@@ -28,8 +28,7 @@ impl Chat {
             + self.jobs.len() * JOB_BYTES
             + self.requests.len() * REQUEST_BYTES
             + self.due.capacity() * size_of::<(u64, super::Due)>()
-            + self.queued_bytes
-            + self.undecided_bytes
+            + self.friendship_ops.held_bytes()
     }
 
     /// The part of it that is on its way to the store, or will soon be held only there.

@@ -16,6 +16,8 @@ mod doubt;
 mod found;
 mod friend;
 mod friend_op;
+mod friend_rules;
+mod friendship_ops;
 mod ids;
 mod in_flight;
 mod input;
@@ -42,7 +44,7 @@ use contract::{Action, AddressKey, CloseReason, ConnId, Event, Job, Now, Outcome
 use ids::{ItemRef, UserId};
 use item::Items;
 use session::Sessions;
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use table::Table;
 use users::Users;
 use wheel::Wheel;
@@ -128,10 +130,10 @@ pub struct Chat {
     later_log_ins: HashMap<ConnId, log_in::LogIn>,
     /// Connections whose log-in waits no longer.
     due_log_ins: Vec<ConnId>,
-    /// Friendship operations of a pair are done one after the other: these wait for their turn.
-    pairs: HashMap<(UserId, UserId), friend::Pair>,
-    /// The size of those that wait.
-    queued_bytes: usize,
+    /// What friends ask for, one thing at a time for each pair.
+    friendship_ops: friendship_ops::FriendshipOps,
+    /// What that leaves in doubt.
+    doubt: doubt::Doubt,
     /// Pushes whose deletion failed, by `seq`: a page that has them is read as if it had not, until
     /// they are gone.
     undeleted: BTreeSet<u64>,
@@ -139,19 +141,7 @@ pub struct Chat {
     to_delete: Vec<(UserName, u64)>,
     /// Pushes to online users whose save failed and that somebody waits for: tried again.
     to_save: Vec<ItemRef>,
-    /// Friendship operations that the store failed at, or did without saying so: tried again until
-    /// the outcome is known.
-    undecided: BTreeMap<(UserId, UserId), friend_op::Friendship>,
-    /// The size of the pushes in it.
-    undecided_bytes: usize,
-    /// Users whose friends must be read again.
-    doubted: doubt::Doubted,
-    /// Pushes that may be in the store and are to be looked for again, with their receivers, who
-    /// are held.
-    lost: Vec<(UserId, u64)>,
-    /// The timer of these three is set.
-    undecided_armed: bool,
-    /// The size of all dedup windows, in bytes.
+    /// What users sent of late, in bytes.
     dedup_bytes: usize,
     wheel: Wheel<Timer>,
     /// Pushes to online users, each with the time at which it is saved unless it is acked. The
@@ -176,6 +166,7 @@ impl Chat {
     /// should be random, so that nobody outside can choose names that collide.
     #[must_use]
     pub fn new(rules: Rules, first_seq: u64, hash_key: [u64; 2]) -> Self {
+        let undecided_max = rules.undecided_max;
         Self {
             rules,
             now: Now::default(),
@@ -193,16 +184,11 @@ impl Chat {
             requests: Table::default(),
             later_log_ins: HashMap::new(),
             due_log_ins: Vec::new(),
-            pairs: HashMap::new(),
-            queued_bytes: 0,
+            friendship_ops: friendship_ops::FriendshipOps::new(undecided_max),
+            doubt: doubt::Doubt::default(),
             undeleted: BTreeSet::new(),
             to_delete: Vec::new(),
             to_save: Vec::new(),
-            undecided: BTreeMap::new(),
-            doubted: doubt::Doubted::new(),
-            lost: Vec::new(),
-            undecided_armed: false,
-            undecided_bytes: 0,
             dedup_bytes: 0,
             wheel: Wheel::new(),
             save_delay: VecDeque::new(),
@@ -297,7 +283,7 @@ impl Chat {
                 Timer::Dedup(user) => self.dedup_timer_fired(user),
                 Timer::Deletes => self.retry_deletes(out),
                 Timer::Saves => self.retry_saves(out),
-                Timer::Undecided => self.retry_undecided(out),
+                Timer::Undecided => self.undecided_timer_fired(out),
                 Timer::Stop => self.stop_now(out),
             }
         }

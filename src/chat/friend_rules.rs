@@ -1,0 +1,134 @@
+//! What a request about a friendship means, and what the store's answer to it changes: the rules
+//! alone, as functions of what they are given.
+
+use super::answer::{FULL, Fault, NOT_YOU, UNAVAILABLE, fault_of};
+use super::contract::{Answered, Asked, Outcome};
+use super::friend_op::RunningOp;
+use crate::protocol::error::ErrorCode;
+use crate::protocol::field::{Name, UserName};
+use crate::protocol::push::PushKind;
+use crate::protocol::request::FriendVerb;
+
+const YOURSELF: Fault = Fault(ErrorCode::BadField, "you cannot be your own friend");
+const NOBODY: Fault = Fault(ErrorCode::NoSuchUser, "there is no user of that name");
+const NOT_ASKED: Fault = Fault(ErrorCode::NoSuchRequest, "no such friend request is pending");
+const TOO_MANY_REQUESTS: Fault =
+    Fault(ErrorCode::RateLimited, "too many friend requests of yours, or to that user, are pending");
+const TOO_MANY_FRIENDS: Fault = Fault(ErrorCode::RateLimited, "one of you has as many friends as are allowed");
+
+/// The other user of the pair, if `me` may say this.
+pub(super) fn other_of<'a, 'b>(
+    verb: FriendVerb,
+    me: &UserName,
+    sender: &'a Name<'b>,
+    receiver: &'a Name<'b>,
+) -> Result<&'a Name<'b>, Fault> {
+    let (mine, other) = match verb {
+        FriendVerb::Request | FriendVerb::Delete => (sender, receiver),
+        // They name the request that they answer.
+        FriendVerb::Accept | FriendVerb::Reject => (receiver, sender),
+    };
+    if me.as_str() != mine.as_str() {
+        return Err(NOT_YOU);
+    }
+    if mine == other && verb == FriendVerb::Request {
+        return Err(YOURSELF);
+    }
+    Ok(other)
+}
+
+/// The kind of push that the other user is sent.
+pub(super) fn push_kind(verb: FriendVerb) -> Option<PushKind> {
+    match verb {
+        FriendVerb::Request => Some(PushKind::FriendRequest),
+        FriendVerb::Accept => Some(PushKind::FriendAccept),
+        FriendVerb::Reject => Some(PushKind::FriendReject),
+        FriendVerb::Delete => None,
+    }
+}
+
+/// What the store's answer to an operation tells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Decision {
+    /// The store failed, or did it and could not say so.
+    Unknown,
+    /// Only whether the two are friends now tells what became of it.
+    ReadBack,
+    /// It is known what became of it.
+    Known(Effects),
+}
+
+/// What an operation changes that is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Effects {
+    /// The time of the request, or why it was not done.
+    pub(super) answer: Result<u64, Fault>,
+    /// Whether the two are friends from now on; `None` changes nothing.
+    pub(super) friends: Option<bool>,
+    /// Friend requests of this user come off the other's list.
+    pub(super) takes_off_requests: bool,
+    pub(super) push: PushFate,
+    /// It does not tell whether the two are friends: that is read anew.
+    pub(super) doubts: bool,
+}
+
+/// Where the operation's push is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum PushFate {
+    /// Not in the store, or delivered by an earlier operation.
+    Dropped,
+    /// In the store, to be delivered.
+    Kept,
+    /// Nobody knows: it is to be looked for.
+    Unknown,
+}
+
+impl Effects {
+    /// Nothing but an answer.
+    pub(super) fn answer(answer: Result<u64, Fault>) -> Self {
+        Self { answer, friends: None, takes_off_requests: false, push: PushFate::Dropped, doubts: false }
+    }
+
+    /// Nobody knows what became of it, and it is not tried again.
+    pub(super) fn given_up(op: &RunningOp) -> Self {
+        Self { push: PushFate::Unknown, doubts: op.changes_friends(), ..Self::answer(Err(UNAVAILABLE)) }
+    }
+}
+
+/// What this answer of the store tells about an operation between its user and `other`.
+pub(super) fn decide(op: &RunningOp, other: &UserName, outcome: &Outcome) -> Decision {
+    let (done, refused) = (Effects::answer(Ok(op.time_ms)), |fault| Effects::answer(Err(fault)));
+    // They are friends: no request of the one who accepted waits any longer for the other's ack.
+    let befriended = Effects { friends: Some(true), takes_off_requests: true, ..done };
+    Decision::Known(match outcome {
+        Outcome::Failed => return Decision::Unknown,
+        Outcome::Asked(Asked::Pending) => Effects { push: PushFate::Kept, ..done },
+        Outcome::Asked(Asked::AlreadyPending { time_ms }) => Effects::answer(Ok(*time_ms)),
+        Outcome::Asked(Asked::AlreadyFriends) => Effects { friends: Some(true), ..done },
+        Outcome::Asked(Asked::NoSuchUser) => refused(NOBODY),
+        Outcome::Asked(Asked::TooMany) => refused(TOO_MANY_REQUESTS),
+        Outcome::Asked(Asked::Full) | Outcome::Answered(Answered::Full) => refused(FULL),
+        Outcome::Answered(Answered::Done) if op.verb == FriendVerb::Accept => {
+            Effects { push: PushFate::Kept, ..befriended }
+        }
+        Outcome::Answered(Answered::Done) => Effects { push: PushFate::Kept, ..done },
+        // An earlier try may have been committed, and its push acked since: then it is gone, and
+        // only the friendship tells.
+        Outcome::Answered(Answered::NoSuchRequest) if op.may_have_befriended() => return Decision::ReadBack,
+        Outcome::Answered(Answered::NoSuchRequest) => refused(NOT_ASKED),
+        Outcome::Answered(Answered::TooManyFriends) => refused(TOO_MANY_FRIENDS),
+        // The request that was pending is withdrawn, perhaps by a try that failed afterwards.
+        Outcome::Unfriended => Effects { friends: Some(false), takes_off_requests: true, ..done },
+        Outcome::Loaded { friends, .. } if friends.contains(other) => {
+            // An older operation, in doubt when this one began, may have made them friends.
+            Effects { answer: if op.began_in_doubt { Err(NOT_ASKED) } else { Ok(op.time_ms) }, ..befriended }
+        }
+        Outcome::Loaded { .. } => refused(NOT_ASKED),
+        // An earlier try may have done it: trying again does not tell.
+        Outcome::Refused => Effects { doubts: op.failed > 0 && op.changes_friends(), ..refused(fault_of(outcome)) },
+        _ => refused(fault_of(outcome)),
+    })
+}
+
+#[cfg(test)]
+mod tests;

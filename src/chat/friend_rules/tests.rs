@@ -1,0 +1,163 @@
+use super::super::answer::{LARGER_THAN_ROWS, REFUSED};
+use super::super::contract::{Page, Ticket};
+use super::super::ids::UserId;
+use super::*;
+use FriendVerb::{Accept, Delete, Reject, Request};
+
+const ALL: &[FriendVerb] = &[Request, Accept, Reject, Delete];
+/// When the operation was asked for, and when an older one was.
+const NOW_MS: u64 = 70;
+const EARLIER_MS: u64 = 30;
+
+fn name(name: &str) -> UserName {
+    UserName::new(name).unwrap()
+}
+
+fn loaded(friends: &[&str]) -> Outcome {
+    Outcome::Loaded { friends: friends.iter().map(|friend| name(friend)).collect(), page: Page::default() }
+}
+
+/// All states in which an operation may be when the store answers.
+fn states(verb: FriendVerb) -> impl Iterator<Item = RunningOp> {
+    let bits = |n: u32| (n & 1, n & 2 != 0, n & 4 != 0);
+    (0..8).map(bits).map(move |(failed, were_friends, began_in_doubt)| RunningOp {
+        request: Ticket { slot: 0, generation: 0 },
+        verb,
+        me: UserId::of(0),
+        other: UserId::of(1),
+        time_ms: NOW_MS,
+        push: None,
+        were_friends,
+        began_in_doubt,
+        failed,
+        reads_back: false,
+    })
+}
+
+/// What an answer of the store to these means, in these states.
+struct Row {
+    outcome: Outcome,
+    verbs: &'static [FriendVerb],
+    when: fn(&RunningOp) -> bool,
+    means: Decision,
+}
+
+fn always(_: &RunningOp) -> bool {
+    true
+}
+
+fn row(outcome: Outcome, verbs: &'static [FriendVerb], when: fn(&RunningOp) -> bool, means: Decision) -> Row {
+    Row { outcome, verbs, when, means }
+}
+
+fn done() -> Effects {
+    Effects::answer(Ok(NOW_MS))
+}
+
+fn refused(fault: Fault) -> Decision {
+    Decision::Known(Effects::answer(Err(fault)))
+}
+
+fn befriended(answer: Result<u64, Fault>) -> Effects {
+    Effects { friends: Some(true), takes_off_requests: true, ..Effects::answer(answer) }
+}
+
+fn table() -> Vec<Row> {
+    use Decision::{Known, ReadBack, Unknown};
+    use Outcome::{Answered as Answer, Asked as Ask, Failed, Refused, TooLarge, Unfriended};
+    let kept = |effects| Known(Effects { push: PushFate::Kept, ..effects });
+    let tried_before: fn(&RunningOp) -> bool = |op| op.failed > 0;
+    let first_try: fn(&RunningOp) -> bool = |op| op.failed == 0;
+    let doubted = Effects { doubts: true, ..Effects::answer(Err(REFUSED)) };
+    let unfriended = Effects { friends: Some(false), takes_off_requests: true, ..done() };
+    vec![
+        row(Failed, ALL, always, Unknown),
+        row(Ask(Asked::Pending), &[Request], always, kept(done())),
+        row(
+            Ask(Asked::AlreadyPending { time_ms: EARLIER_MS }),
+            &[Request],
+            always,
+            Known(Effects::answer(Ok(EARLIER_MS))),
+        ),
+        row(Ask(Asked::AlreadyFriends), &[Request], always, Known(Effects { friends: Some(true), ..done() })),
+        row(Ask(Asked::NoSuchUser), &[Request], always, refused(NOBODY)),
+        row(Ask(Asked::TooMany), &[Request], always, refused(TOO_MANY_REQUESTS)),
+        row(Ask(Asked::Full), &[Request], always, refused(FULL)),
+        row(Answer(Answered::Done), &[Accept], always, kept(befriended(Ok(NOW_MS)))),
+        row(Answer(Answered::Done), &[Reject], always, kept(done())),
+        row(Answer(Answered::NoSuchRequest), &[Accept], |op| op.failed > 0 && !op.were_friends, ReadBack),
+        row(Answer(Answered::NoSuchRequest), &[Accept], |op| op.failed == 0 || op.were_friends, refused(NOT_ASKED)),
+        row(Answer(Answered::NoSuchRequest), &[Reject], always, refused(NOT_ASKED)),
+        row(Answer(Answered::TooManyFriends), &[Accept], always, refused(TOO_MANY_FRIENDS)),
+        row(Answer(Answered::Full), &[Accept, Reject], always, refused(FULL)),
+        row(Unfriended, &[Delete], always, Known(unfriended)),
+        row(loaded(&["cid", "bob"]), &[Accept], |op| !op.began_in_doubt, Known(befriended(Ok(NOW_MS)))),
+        row(loaded(&["cid", "bob"]), &[Accept], |op| op.began_in_doubt, Known(befriended(Err(NOT_ASKED)))),
+        row(loaded(&["cid"]), &[Accept], always, refused(NOT_ASKED)),
+        row(Refused, &[Request, Reject], always, refused(REFUSED)),
+        row(Refused, &[Accept, Delete], first_try, refused(REFUSED)),
+        row(Refused, &[Accept, Delete], tried_before, Known(doubted)),
+        row(TooLarge, ALL, always, refused(LARGER_THAN_ROWS)),
+    ]
+}
+
+#[test]
+fn each_answer_of_the_store_means_one_thing_for_each_verb_in_each_state() {
+    let (rows, bob) = (table(), name("bob"));
+    let outcomes: std::collections::BTreeSet<String> = rows.iter().map(|row| format!("{:?}", row.outcome)).collect();
+    let mut fitted = 0;
+    for outcome in outcomes {
+        for verb in ALL {
+            let of_both = |row: &&Row| format!("{:?}", row.outcome) == outcome && row.verbs.contains(verb);
+            let rows: Vec<&Row> = rows.iter().filter(of_both).collect();
+            for op in states(*verb).filter(|_| !rows.is_empty()) {
+                let rows: Vec<&&Row> = rows.iter().filter(|row| (row.when)(&op)).collect();
+                assert_eq!(rows.len(), 1, "one row for {outcome} to {op:?}");
+                assert_eq!(decide(&op, &bob, &rows[0].outcome), rows[0].means, "{outcome} to {op:?}");
+                fitted += 1;
+            }
+        }
+    }
+    assert_eq!(fitted % 8, 0);
+    assert!(fitted >= 8 * rows.len() / 2, "{fitted}");
+}
+
+#[test]
+fn what_is_given_up_is_refused_and_found_out_in_another_way() {
+    for (verb, doubts) in [(Request, false), (Accept, true), (Reject, false), (Delete, true)] {
+        for op in states(verb) {
+            let effects = Effects { push: PushFate::Unknown, doubts, ..Effects::answer(Err(UNAVAILABLE)) };
+            assert_eq!(Effects::given_up(&op), effects, "{verb:?}");
+        }
+    }
+}
+
+#[test]
+fn who_may_say_what() {
+    for (verb, sender, receiver, other) in [
+        (Request, "ann", "bob", Ok("bob")),
+        (Request, "bob", "ann", Err(NOT_YOU)),
+        (Request, "ann", "ann", Err(YOURSELF)),
+        (Request, "bob", "bob", Err(NOT_YOU)),
+        (Accept, "bob", "ann", Ok("bob")),
+        (Accept, "ann", "bob", Err(NOT_YOU)),
+        (Reject, "bob", "ann", Ok("bob")),
+        (Reject, "ann", "bob", Err(NOT_YOU)),
+        (Delete, "ann", "bob", Ok("bob")),
+        (Delete, "bob", "ann", Err(NOT_YOU)),
+        // Harmless: they never were friends, and nothing of theirs is pending.
+        (Accept, "ann", "ann", Ok("ann")),
+        (Delete, "ann", "ann", Ok("ann")),
+    ] {
+        let (sender, receiver) = (Name::new(sender).unwrap(), Name::new(receiver).unwrap());
+        let found = other_of(verb, &name("ann"), &sender, &receiver).map(Name::as_str);
+        assert_eq!(found, other, "{verb:?} from {sender:?} to {receiver:?}");
+    }
+}
+
+#[test]
+fn all_but_a_delete_are_told_to_the_other() {
+    let kinds = ALL.iter().map(|verb| push_kind(*verb));
+    let expected = [Some(PushKind::FriendRequest), Some(PushKind::FriendAccept), Some(PushKind::FriendReject), None];
+    assert!(kinds.eq(expected));
+}

@@ -1,0 +1,374 @@
+use super::super::answer::UNAVAILABLE;
+use super::super::friend_rules::{PushFate, push_kind};
+use super::super::ids::UserId;
+use super::*;
+use crate::protocol::field::{Id, Name};
+use crate::protocol::push::Push;
+use crate::protocol::request::FriendVerb::{self, Accept, Delete, Reject, Request};
+use std::collections::HashSet;
+
+/// What happens to the operations of one pair.
+#[derive(Clone, Copy, Debug)]
+enum Step {
+    /// One of the two says this, under this id.
+    Says(UserSide, FriendVerb, &'static str),
+    /// The operation under way was tried: this became of it.
+    Tried(Decision),
+    /// It is over.
+    Ends,
+    /// So much time passes, and what is due is tried again.
+    Waits(u64),
+}
+
+#[derive(Clone, Copy, Debug)]
+enum UserSide {
+    Ann,
+    Bob,
+}
+
+use Step::{Ends, Says, Tried, Waits};
+use UserSide::{Ann, Bob};
+
+const FAILED: Step = Tried(Decision::Unknown);
+const READ_BACK: Step = Tried(Decision::ReadBack);
+
+fn done() -> Step {
+    Tried(Decision::Known(Effects::answer(Ok(7))))
+}
+
+/// The operations, and a caller who has one of them at a time. Requests are numbered from 1.
+struct Caller {
+    ops: FriendshipOps,
+    running: Option<RunningOp>,
+    now_ms: u64,
+    requests: u32,
+    /// Those that were answered.
+    answered: HashSet<u32>,
+}
+
+impl Caller {
+    fn new(undecided_max: usize) -> Self {
+        let ops = FriendshipOps::new(undecided_max);
+        Self { ops, running: None, now_ms: 0, requests: 0, answered: HashSet::new() }
+    }
+
+    fn op(&mut self, (me, other): (usize, usize), verb: FriendVerb, id: &str, content: &str) -> QueuedOp {
+        self.requests += 1;
+        QueuedOp {
+            request: Ticket { slot: self.requests, generation: 0 },
+            verb,
+            id: id.into(),
+            content: content.into(),
+            me: UserId::of(me),
+            other: UserId::of(other),
+        }
+    }
+
+    fn submit(&mut self, op: QueuedOp) -> Submitted {
+        let submitted = self.ops.submit(op, |request| !self.answered.contains(&request.slot));
+        self.check();
+        submitted
+    }
+
+    fn begins(&mut self, op: QueuedOp) -> String {
+        let number = op.request.slot;
+        self.running = Some(begun(op));
+        format!("runs {number}")
+    }
+
+    fn finish(&mut self, decision: Decision) -> String {
+        let op = self.running.take().expect("nothing is under way");
+        let number = op.request.slot;
+        match self.ops.finish(op, decision, self.now_ms) {
+            Finished::Retry => {
+                // The user is told that nothing is promised.
+                self.answered.insert(number);
+                "retry".to_owned()
+            }
+            Finished::ReadBack(op) => {
+                assert!(op.reads_back);
+                self.running = Some(op);
+                "read back".to_owned()
+            }
+            Finished::Done(op, _) => {
+                self.answered.insert(number);
+                self.running = Some(op);
+                format!("done {number}")
+            }
+        }
+    }
+
+    fn step(&mut self, step: Step) -> String {
+        let said = match step {
+            Says(who, verb, id) => {
+                let op = self.op(if matches!(who, Ann) { (0, 1) } else { (1, 0) }, verb, id, "");
+                match self.submit(op) {
+                    Submitted::Run(op) => self.begins(op),
+                    Submitted::Queued => "queued".to_owned(),
+                    Submitted::Joined => "joined".to_owned(),
+                    Submitted::Full => "full".to_owned(),
+                }
+            }
+            Tried(decision) => self.finish(decision),
+            Ends => {
+                let pair = self.running.take().expect("nothing is under way").pair();
+                match self.ops.next(pair) {
+                    Some(op) => self.begins(op),
+                    None => "free".to_owned(),
+                }
+            }
+            Waits(ms) => {
+                self.now_ms += ms;
+                let mut due = self.ops.take_due(self.now_ms);
+                assert!(due.len() <= 1, "one of a pair at a time");
+                match due.pop() {
+                    Some(op) => {
+                        let said = format!("runs {}{}", op.request.slot, if op.reads_back { ", reading" } else { "" });
+                        self.running = Some(op);
+                        said
+                    }
+                    None => "nothing is due".to_owned(),
+                }
+            }
+        };
+        self.check();
+        said
+    }
+
+    fn check(&self) {
+        #[cfg(debug_assertions)]
+        self.ops.check();
+    }
+}
+
+fn begun_with(op: QueuedOp, content: &str) -> RunningOp {
+    let (id, name) = (Id::new(&*op.id).unwrap(), Name::new("ann").unwrap());
+    RunningOp {
+        request: op.request,
+        verb: op.verb,
+        me: op.me,
+        other: op.other,
+        time_ms: 7,
+        push: push_kind(op.verb).map(|kind| Push::new(1, 7, kind, &id, &name, &name, content)),
+        were_friends: false,
+        began_in_doubt: false,
+        failed: 0,
+        reads_back: false,
+    }
+}
+
+fn begun(op: QueuedOp) -> RunningOp {
+    begun_with(op, "")
+}
+
+/// A name; then each step, and beside it what becomes of it.
+type Script = (&'static str, Vec<(Step, &'static str)>);
+
+fn scripts_of_turns() -> Vec<Script> {
+    vec![
+        ("one alone", vec![(Says(Ann, Request, "f"), "runs 1"), (done(), "done 1"), (Ends, "free")]),
+        (
+            "one after the other, whoever of the two says it",
+            vec![
+                (Says(Ann, Request, "f"), "runs 1"),
+                (Says(Bob, Accept, "f"), "queued"),
+                (Says(Ann, Request, "f"), "queued"),
+                (done(), "done 1"),
+                (Ends, "runs 2"),
+                (Says(Ann, Delete, "d"), "queued"),
+                (done(), "done 2"),
+                (Ends, "runs 3"),
+                // It ended without being tried.
+                (Ends, "runs 4"),
+                (done(), "done 4"),
+                (Ends, "free"),
+                (Says(Ann, Request, "f"), "runs 5"),
+            ],
+        ),
+    ]
+}
+
+fn scripts_of_retries() -> Vec<Script> {
+    vec![
+        (
+            "what fails is tried after 1, 2, 4, 4, 4 s until it is known, and keeps the pair busy",
+            vec![
+                (Says(Bob, Accept, "f"), "runs 1"),
+                (FAILED, "retry"),
+                (Waits(999), "nothing is due"),
+                (Says(Ann, Delete, "d"), "queued"),
+                (Waits(1), "runs 1"),
+                (FAILED, "retry"),
+                (Waits(1_999), "nothing is due"),
+                (Waits(1), "runs 1"),
+                (FAILED, "retry"),
+                (Waits(3_999), "nothing is due"),
+                (Waits(1), "runs 1"),
+                (FAILED, "retry"),
+                (Waits(3_999), "nothing is due"),
+                (Waits(1), "runs 1"),
+                (FAILED, "retry"),
+                (Waits(3_999), "nothing is due"),
+                (Waits(1), "runs 1"),
+                (done(), "done 1"),
+                (Ends, "runs 2"),
+                (done(), "done 2"),
+                (Ends, "free"),
+            ],
+        ),
+        (
+            "reading back is tried again as reading",
+            vec![
+                (Says(Bob, Accept, "f"), "runs 1"),
+                (FAILED, "retry"),
+                (Waits(1_000), "runs 1"),
+                (READ_BACK, "read back"),
+                (FAILED, "retry"),
+                (Waits(2_000), "runs 1, reading"),
+                (done(), "done 1"),
+                (Ends, "free"),
+            ],
+        ),
+    ]
+}
+
+fn scripts_of_joining() -> Vec<Script> {
+    vec![
+        (
+            "the same again joins what is undecided, once",
+            vec![
+                (Says(Bob, Accept, "f"), "runs 1"),
+                (Says(Bob, Accept, "f"), "queued"),
+                (FAILED, "retry"),
+                (Says(Bob, Accept, "g"), "queued"),
+                (Says(Bob, Reject, "f"), "queued"),
+                (Says(Ann, Accept, "f"), "queued"),
+                (Says(Bob, Accept, "f"), "joined"),
+                (Says(Bob, Accept, "f"), "queued"),
+                (Waits(1_000), "runs 6"),
+                (Says(Bob, Accept, "f"), "queued"),
+                (FAILED, "retry"),
+                (Says(Bob, Accept, "f"), "joined"),
+                (Waits(2_000), "runs 9"),
+                (done(), "done 9"),
+                (Ends, "runs 2"),
+            ],
+        ),
+        (
+            "a delete has no id in the store",
+            vec![
+                (Says(Ann, Delete, "d"), "runs 1"),
+                (FAILED, "retry"),
+                (Says(Bob, Delete, "d"), "queued"),
+                (Says(Ann, Delete, "e"), "joined"),
+                (Waits(1_000), "runs 3"),
+                (done(), "done 3"),
+                (Ends, "runs 2"),
+            ],
+        ),
+    ]
+}
+
+#[test]
+fn the_operations_of_a_pair_step_by_step() {
+    for (name, steps) in [scripts_of_turns(), scripts_of_retries(), scripts_of_joining()].concat() {
+        let mut caller = Caller::new(10);
+        for (n, (step, becomes)) in steps.into_iter().enumerate() {
+            assert_eq!(caller.step(step), becomes, "{name}, step {n}: {step:?}");
+        }
+    }
+}
+
+#[test]
+fn a_pair_is_in_doubt_from_a_failure_that_may_have_changed_it_until_the_next_has_its_turn() {
+    for (verb, doubt) in [(Request, false), (Accept, true), (Reject, false), (Delete, true)] {
+        let mut caller = Caller::new(10);
+        let mut steps = |steps: &[(Step, bool)]| {
+            for (step, in_doubt) in steps {
+                caller.step(*step);
+                for (one, other) in [(0, 1), (1, 0)] {
+                    let pair = Pair::of(UserId::of(one), UserId::of(other));
+                    assert_eq!(caller.ops.is_in_doubt(pair), *in_doubt, "{verb:?}: {step:?}");
+                }
+            }
+        };
+        steps(&[(Says(Ann, verb, "f"), false), (Says(Ann, verb, "g"), false), (FAILED, doubt)]);
+        steps(&[(Waits(1_000), doubt), (done(), doubt), (Ends, false), (done(), false), (Ends, false)]);
+        assert_eq!((caller.ops.has_undecided(), caller.ops.held_bytes()), (false, 0));
+    }
+}
+
+#[test]
+fn beyond_its_bounds_nothing_is_queued() {
+    let mut caller = Caller::new(10);
+    caller.step(Says(Ann, Request, "f"));
+    for _ in 0..QUEUED_MAX {
+        assert_eq!(caller.step(Says(Ann, Delete, "d")), "queued");
+    }
+    assert_eq!(caller.step(Says(Bob, Accept, "f")), "full");
+    caller.step(Ends);
+    assert_eq!(caller.step(Says(Bob, Accept, "f")), "queued");
+}
+
+#[test]
+fn beyond_their_bytes_only_pairs_of_which_nothing_is_under_way_begin() {
+    let mut caller = Caller::new(10);
+    let large = "x".repeat(QUEUED_BYTES_MAX / 4);
+    let mut became = Vec::new();
+    for pair in [(0, 1), (0, 1), (0, 1), (2, 3), (2, 3), (2, 3), (4, 5)] {
+        let op = caller.op(pair, Request, "f", &large);
+        became.push(match caller.submit(op) {
+            Submitted::Run(_) => "run",
+            Submitted::Queued => "queued",
+            Submitted::Joined => "joined",
+            Submitted::Full => "full",
+        });
+    }
+    assert_eq!(became, ["run", "queued", "queued", "run", "queued", "full", "run"]);
+    for (one, other) in [(0, 1), (2, 3), (4, 5)] {
+        while caller.ops.next(Pair::of(UserId::of(one), UserId::of(other))).is_some() {
+            caller.check();
+        }
+    }
+    assert_eq!(caller.ops.held_bytes(), 0);
+}
+
+/// What is given up is over, and says so.
+#[track_caller]
+fn assert_given_up(finished: &Finished) {
+    let Finished::Done(_, effects) = finished else { panic!("{finished:?}") };
+    assert_eq!((effects.answer, effects.push), (Err(UNAVAILABLE), PushFate::Unknown));
+}
+
+#[test]
+fn beyond_their_bounds_the_undecided_are_given_up() {
+    let mut caller = Caller::new(2);
+    let mut fail = |other, content: &str| {
+        let op = caller.op((0, other), Accept, "f", "");
+        let Submitted::Run(op) = caller.submit(op) else { panic!("{other} is busy") };
+        let finished = caller.ops.finish(begun_with(op, content), Decision::Unknown, 0);
+        caller.check();
+        finished
+    };
+    assert!(matches!(fail(1, ""), Finished::Retry));
+    assert_given_up(&fail(2, &"x".repeat(UNDECIDED_BYTES_MAX)));
+    assert!(matches!(fail(3, ""), Finished::Retry));
+    assert_given_up(&fail(4, ""));
+    assert_eq!(caller.ops.take_due(RETRY_MS).len(), 2);
+    assert_eq!(caller.ops.held_bytes(), 0);
+}
+
+#[test]
+fn those_that_are_due_come_in_an_order_of_their_own() {
+    let mut caller = Caller::new(100);
+    for other in [7, 3, 9, 1, 5] {
+        let op = caller.op((0, other), Accept, "f", "");
+        let Submitted::Run(op) = caller.submit(op) else { panic!("{other} is busy") };
+        caller.ops.finish(begun(op), Decision::Unknown, if other == 9 { 1 } else { 0 });
+    }
+    let due = |caller: &mut Caller, now_ms| caller.ops.take_due(now_ms).iter().map(|op| op.other).collect::<Vec<_>>();
+    assert_eq!(due(&mut caller, RETRY_MS - 1), []);
+    assert_eq!(due(&mut caller, RETRY_MS), [1, 3, 5, 7].map(UserId::of));
+    caller.check();
+    assert_eq!(due(&mut caller, RETRY_MS + 1), [UserId::of(9)]);
+}
