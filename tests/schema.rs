@@ -45,12 +45,13 @@ fn it_can_be_applied_twice_and_keeps_what_it_is_given_to_the_byte() {
 /// The source whose statements are looked at below, with its white space and its continued lines
 /// folded.
 fn source() -> String {
-    let both = concat!(
+    let all = concat!(
         include_str!("../src/store/mysql.rs"),
         include_str!("../src/store/mysql/rows.rs"),
-        include_str!("../src/store/mysql/mailbox.rs")
+        include_str!("../src/store/mysql/mailbox.rs"),
+        include_str!("../src/store/mysql/friendships.rs")
     );
-    folded(&both.replace("\\\n", "\n"))
+    folded(&all.replace("\\\n", "\n"))
 }
 
 fn folded(text: &str) -> String {

@@ -5,6 +5,7 @@ use super::*;
 use crate::chat::contract::{Answered, Asked, Job, Outcome};
 use crate::protocol::field::{Id, Name, Profile, Secret, UserName};
 use crate::protocol::push::PushKind;
+use crate::store::friendship::Friendships;
 use crate::store::memory::MemoryStore;
 use crate::store::password::VerifiedLogins;
 use crate::store::token::TokenHash;
@@ -166,6 +167,13 @@ impl Shaky {
     }
 }
 
+/// As a database does when a connection ends in the middle of a transaction, here by a panic.
+impl Drop for Shaky {
+    fn drop(&mut self) {
+        self.inner.rollback();
+    }
+}
+
 impl Store for Shaky {
     fn begin(&mut self) -> Result<(), StoreError> {
         self.inner.begin()
@@ -230,18 +238,15 @@ impl Store for Shaky {
     fn sizes(&mut self, pushes: &[(UserName, u64)]) -> Result<Vec<Option<Weight>>, StoreError> {
         self.inner.sizes(pushes)
     }
-    fn request_push(&mut self, receiver: &UserName, sender: &UserName) -> Result<Option<u64>, StoreError> {
-        self.inner.request_push(receiver, sender)
-    }
     fn delete_pushes(&mut self, pushes: &[(UserName, u64)]) -> Result<(), StoreError> {
         self.inner.delete_pushes(pushes)?;
         self.may_fail()
     }
-    fn ask_friend(&mut self, push: &Push, pending_max: u32, has_room: bool) -> Result<Asked, StoreError> {
-        self.inner.ask_friend(push, pending_max, has_room)
+    fn has_account(&mut self, user: &UserName) -> Result<bool, StoreError> {
+        self.inner.has_account(user)
     }
-    fn answer_friend(&mut self, push: &Push, friends_max: u32, has_room: bool) -> Result<Answered, StoreError> {
-        self.inner.answer_friend(push, friends_max, has_room)
+    fn friendships(&mut self) -> &mut dyn Friendships {
+        self.inner.friendships()
     }
     fn save_token(
         &mut self,
@@ -265,9 +270,6 @@ impl Store for Shaky {
     }
     fn revoke_tokens(&mut self, user: &UserName) -> Result<(), StoreError> {
         self.inner.revoke_tokens(user)
-    }
-    fn unfriend(&mut self, user: &UserName, other: &UserName) -> Result<Option<u64>, StoreError> {
-        self.inner.unfriend(user, other)
     }
 }
 
