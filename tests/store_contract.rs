@@ -447,32 +447,32 @@ fn resume_tokens_expire_make_room_and_are_revoked() {
         let (ann, bob) = (user("ann"), user("bob"));
         let hash = |n: u8| token::hash(&user("ann"), &Secret::new(&n.to_string()), &Secret::new("p"));
         for (n, expires_ms) in [(1, 1_000), (2, 2_000), (3, 3_000)] {
-            with(store, |store| store.save_token(&ann, &hash(n), 0, expires_ms, 10_000, 3));
+            with(store, |store| token::save(store, &ann, &(hash(n), expires_ms), span(0, 10_000), 3));
         }
-        with(store, |store| store.save_token(&bob, &hash(9), 0, 9_000, 10_000, 3));
+        with(store, |store| token::save(store, &bob, &(hash(9), 9_000), span(0, 10_000), 3));
         let usable = |store: &mut dyn Store, now_ms| -> Vec<u8> {
-            (0..10).filter(|n| store.has_token(&ann, &hash(*n), now_ms, 10_000).unwrap()).collect()
+            (0..10).filter(|n| token::is_usable(store, &ann, &hash(*n), span(now_ms, 10_000)).unwrap()).collect()
         };
         assert_eq!(usable(store, 0), [1, 2, 3]);
         assert_eq!(usable(store, 1_000), [2, 3], "until, and not at");
-        with(store, |store| store.save_token(&ann, &hash(4), 0, 4_000, 10_000, 3));
+        with(store, |store| token::save(store, &ann, &(hash(4), 4_000), span(0, 10_000), 3));
         assert_eq!(usable(store, 0), [2, 3, 4], "the one that expires first makes room");
-        with(store, |store| store.save_token(&ann, &hash(4), 0, 5_000, 10_000, 3));
+        with(store, |store| token::save(store, &ann, &(hash(4), 5_000), span(0, 10_000), 3));
         assert_eq!(usable(store, 0), [2, 3, 4], "the same once more takes no room");
         assert_eq!(usable(store, 4_500), [4]);
-        with(store, |store| store.save_token(&ann, &hash(5), 3_000, 6_000, 10_000, 3));
+        with(store, |store| token::save(store, &ann, &(hash(5), 6_000), span(3_000, 10_000), 3));
         assert_eq!(usable(store, 3_000), [4, 5]);
-        with(store, |store| store.save_token(&ann, &hash(6), 0, 7_000, 10_000, 1));
+        with(store, |store| token::save(store, &ann, &(hash(6), 7_000), span(0, 10_000), 1));
         assert_eq!(usable(store, 0), [6]);
         store.begin().unwrap();
-        store.revoke_tokens(&ann).unwrap();
-        store.save_token(&ann, &hash(7), 0, 7_000, 10_000, 3).unwrap();
+        store.tokens().remove_all(&ann).unwrap();
+        token::save(store, &ann, &(hash(7), 7_000), span(0, 10_000), 3).unwrap();
         store.rollback();
         assert_eq!(usable(store, 0), [6], "rolled back");
-        with(store, |store| store.revoke_tokens(&ann));
-        with(store, |store| store.revoke_tokens(&ann));
+        with(store, |store| store.tokens().remove_all(&ann));
+        with(store, |store| store.tokens().remove_all(&ann));
         assert!(usable(store, 0).is_empty());
-        assert!(store.has_token(&bob, &hash(9), 0, 10_000).unwrap(), "each user has their own");
+        assert!(token::is_usable(store, &bob, &hash(9), span(0, 10_000)).unwrap(), "each user has their own");
     });
 }
 
@@ -483,10 +483,12 @@ fn resume_tokens_outlive_a_clock_that_is_wrong() {
         let ann = user("ann");
         let hash = |n: u8| token::hash(&user("ann"), &Secret::new(&n.to_string()), &Secret::new("p"));
         let make = |store: &mut dyn Store, n, now_ms| {
-            with(store, |store| store.save_token(&ann, &hash(n), now_ms, now_ms + 1_000, now_ms + 1_100, 2));
+            with(store, |store| token::save(store, &ann, &(hash(n), now_ms + 1_000), span(now_ms, now_ms + 1_100), 2));
         };
         let usable = |store: &mut dyn Store, now_ms| -> Vec<u8> {
-            (0..20).filter(|n| store.has_token(&ann, &hash(*n), now_ms, now_ms + 1_100).unwrap()).collect()
+            (0..20)
+                .filter(|n| token::is_usable(store, &ann, &hash(*n), span(now_ms, now_ms + 1_100)).unwrap())
+                .collect()
         };
         make(store, 1, 50_000);
         make(store, 2, 50_010);
@@ -509,7 +511,7 @@ fn resume_tokens_outlive_a_clock_that_is_wrong() {
         assert_eq!(usable(store, 1_020), [10, 11]);
         make(store, 12, 50_040);
         assert_eq!(usable(store, 50_050), [7, 12]);
-        with(store, |store| store.revoke_tokens(&ann));
+        with(store, |store| store.tokens().remove_all(&ann));
         assert!(usable(store, 50_050).is_empty() && usable(store, 900_010).is_empty());
     });
 }

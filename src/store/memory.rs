@@ -2,21 +2,18 @@
 //! rollback included.
 
 mod friendships;
+mod tokens;
 
 use super::friendship::{FriendRequest, Friendships};
-use super::token::TokenHash;
-use super::{SavedAs, Store, StoreError, Weight, token};
+use super::token::{StoredToken, Tokens};
+use super::{SavedAs, Store, StoreError, Weight};
 use crate::protocol::field::{Profile, Secret, UserName};
 use crate::protocol::push::{Push, PushKind};
-use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Who was asked, and who asked.
 type Pair = (UserName, UserName);
-
-/// Hashes of resume tokens, and until when each may be used.
-type Tokens = Vec<(TokenHash, u64)>;
 
 #[derive(Debug, Default)]
 struct Tables {
@@ -26,7 +23,7 @@ struct Tables {
     /// How many requests of each asker, and to each asked, are pending.
     asking: HashMap<UserName, u32>,
     asked: HashMap<UserName, u32>,
-    tokens: HashMap<UserName, Tokens>,
+    tokens: HashMap<UserName, Vec<StoredToken>>,
     pushes: HashMap<UserName, BTreeMap<u64, Push>>,
     /// Messages by receiver, sender and id, so that one is kept once.
     messages: HashMap<(UserName, Box<str>, Box<str>), u64>,
@@ -44,7 +41,7 @@ enum Undo {
     Answered(Pair, FriendRequest),
     Saved(UserName, u64),
     Deleted(Push),
-    Tokens(UserName, Tokens),
+    Tokens(UserName, Vec<StoredToken>),
 }
 
 fn count(counts: &mut HashMap<UserName, u32>, user: &UserName, more: bool) {
@@ -67,22 +64,6 @@ impl Tables {
         count(&mut self.asked, &pair.0, false);
         count(&mut self.asking, &pair.1, false);
         Some(request)
-    }
-
-    /// Puts these in the place of the user's tokens, and gives those that were there.
-    fn set_tokens(&mut self, user: &UserName, tokens: Tokens) -> Tokens {
-        let before = self.tokens.remove(user).unwrap_or_default();
-        self.undo.push(Undo::Tokens(user.clone(), before.clone()));
-        self.restore_tokens(user, tokens);
-        before
-    }
-
-    fn restore_tokens(&mut self, user: &UserName, tokens: Tokens) {
-        if tokens.is_empty() {
-            self.tokens.remove(user);
-        } else {
-            self.tokens.insert(user.clone(), tokens);
-        }
     }
 
     fn message_key(push: &Push, receiver: &UserName) -> (UserName, Box<str>, Box<str>) {
@@ -289,44 +270,7 @@ impl Store for MemoryStore {
         self
     }
 
-    fn save_token(
-        &mut self,
-        user: &UserName,
-        hash: &TokenHash,
-        now_ms: u64,
-        expires_ms: u64,
-        latest_ms: u64,
-        tokens_max: u32,
-    ) -> Result<(), StoreError> {
-        let mut tables = self.tables();
-        let mut tokens = tables.set_tokens(user, Vec::new());
-        tokens.retain(|(other, _)| other != hash);
-        tokens.sort_by_key(|(_, until_ms)| Reverse(*until_ms));
-        let (mut valid, mut others): (Tokens, Tokens) =
-            tokens.into_iter().partition(|(_, until_ms)| *until_ms > now_ms && *until_ms <= latest_ms);
-        valid.truncate((tokens_max as usize).saturating_sub(1));
-        others.sort_by_key(|(_, until_ms)| *until_ms > latest_ms);
-        others.truncate(token::others_max(tokens_max) as usize);
-        valid.append(&mut others);
-        valid.push((hash.clone(), expires_ms));
-        tables.restore_tokens(user, valid);
-        Ok(())
-    }
-
-    fn has_token(
-        &mut self,
-        user: &UserName,
-        hash: &TokenHash,
-        now_ms: u64,
-        latest_ms: u64,
-    ) -> Result<bool, StoreError> {
-        let tables = self.tables();
-        let mut tokens = tables.tokens.get(user).into_iter().flatten();
-        Ok(tokens.any(|(token, until_ms)| token == hash && *until_ms > now_ms && *until_ms <= latest_ms))
-    }
-
-    fn revoke_tokens(&mut self, user: &UserName) -> Result<(), StoreError> {
-        self.tables().set_tokens(user, Vec::new());
-        Ok(())
+    fn tokens(&mut self) -> &mut dyn Tokens {
+        self
     }
 }

@@ -22,7 +22,7 @@ use crate::protocol::field::{Profile, Secret, UserName};
 use crate::protocol::push::Push;
 use friendship::Friendships;
 use std::fmt;
-use token::TokenHash;
+use token::Tokens;
 
 /// Why a store did not do what it was asked.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -213,33 +213,6 @@ pub trait Store: Send {
     fn has_account(&mut self, user: &UserName) -> Result<bool, StoreError>;
     /// The tables of friendships and friend requests.
     fn friendships(&mut self) -> &mut dyn Friendships;
-    /// Keeps the hash of a resume token that may be used until `expires_ms`. Of the user's other
-    /// tokens that may be used now those that expire first are forgotten, so that there are at most
-    /// `tokens_max` with the new one. Whether the others have expired, or seem to last beyond
-    /// `latest_ms`, only a right clock knows: twice as many of them are kept, the expired before
-    /// those that seem to last too long, and of each those that expire last.
-    ///
-    /// # Errors
-    /// See [`StoreError`].
-    fn save_token(
-        &mut self,
-        user: &UserName,
-        hash: &TokenHash,
-        now_ms: u64,
-        expires_ms: u64,
-        latest_ms: u64,
-        tokens_max: u32,
-    ) -> Result<(), StoreError>;
-    /// Is this the hash of a token of the user that may be used, one that expires after `now_ms`
-    /// and not after `latest_ms`?
-    ///
-    /// # Errors
-    /// See [`StoreError`].
-    fn has_token(&mut self, user: &UserName, hash: &TokenHash, now_ms: u64, latest_ms: u64)
-    -> Result<bool, StoreError>;
-    /// Forgets all tokens of a user.
-    ///
-    /// # Errors
-    /// See [`StoreError`].
-    fn revoke_tokens(&mut self, user: &UserName) -> Result<(), StoreError>;
+    /// The table of resume tokens.
+    fn tokens(&mut self) -> &mut dyn Tokens;
 }

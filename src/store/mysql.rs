@@ -14,6 +14,7 @@ mod mailbox;
 mod rows;
 mod said;
 mod schema;
+mod tokens;
 mod values;
 
 pub use connect::MysqlServer;
@@ -22,8 +23,8 @@ pub use export::MysqlPortable;
 use values::{bytes, corrupt, fault, is_read_only, name, number, text};
 
 use super::friendship::Friendships;
-use super::token::TokenHash;
-use super::{SavedAs, Store, StoreError, Weight, token};
+use super::token::Tokens;
+use super::{SavedAs, Store, StoreError, Weight};
 use crate::protocol::field::{Profile, Secret, UserName};
 use crate::protocol::push::{Push, PushKind};
 use mysql::prelude::Queryable;
@@ -290,57 +291,7 @@ impl Store for MysqlStore {
         self
     }
 
-    fn save_token(
-        &mut self,
-        user: &UserName,
-        hash: &TokenHash,
-        now_ms: u64,
-        expires_ms: u64,
-        latest_ms: u64,
-        tokens_max: u32,
-    ) -> Result<(), StoreError> {
-        let (user, hash) = (bytes(user.as_str()), bytes(hash.as_str()));
-        let valid = "SELECT token_hash FROM resume_tokens \
-                     WHERE user_name = ? AND token_hash <> ? AND expires_ms > ? AND expires_ms <= ? \
-                     ORDER BY expires_ms DESC LIMIT ?";
-        let others = "SELECT token_hash FROM resume_tokens \
-                      WHERE user_name = ? AND token_hash <> ? AND NOT (expires_ms > ? AND expires_ms <= ?) \
-                      ORDER BY expires_ms > ?, expires_ms DESC LIMIT ?";
-        let (now, latest) = (Value::UInt(now_ms), Value::UInt(latest_ms));
-        let of_both = [user.clone(), hash.clone(), now, latest.clone()];
-        let mut params = vec![user.clone(), hash.clone()];
-        for (sql, more) in [
-            (valid, vec![Value::UInt(tokens_max.saturating_sub(1).into())]),
-            (others, vec![latest, Value::UInt(token::others_max(tokens_max).into())]),
-        ] {
-            let rows = self.rows(sql, of_both.iter().cloned().chain(more).collect())?;
-            params.extend(rows.iter().filter_map(|row| row.as_ref(0)).cloned());
-        }
-        let sql = format!(
-            "DELETE FROM resume_tokens WHERE user_name = ? AND token_hash NOT IN ({})",
-            repeated("?", params.len() - 1)
-        );
-        self.change(&sql, params)?;
-        let sql = "INSERT INTO resume_tokens (user_name, token_hash, expires_ms) VALUES (?, ?, ?) \
-                   ON DUPLICATE KEY UPDATE expires_ms = VALUES(expires_ms)";
-        self.change(sql, vec![user, hash, Value::UInt(expires_ms)]).map(drop)
-    }
-
-    fn has_token(
-        &mut self,
-        user: &UserName,
-        hash: &TokenHash,
-        now_ms: u64,
-        latest_ms: u64,
-    ) -> Result<bool, StoreError> {
-        let sql = "SELECT 1 FROM resume_tokens WHERE user_name = ? AND token_hash = ? \
-                   AND expires_ms > ? AND expires_ms <= ?";
-        let times = [now_ms, latest_ms].map(Value::UInt);
-        let params = [bytes(user.as_str()), bytes(hash.as_str())].into_iter().chain(times).collect();
-        Ok(self.row(sql, params)?.is_some())
-    }
-
-    fn revoke_tokens(&mut self, user: &UserName) -> Result<(), StoreError> {
-        self.change("DELETE FROM resume_tokens WHERE user_name = ?", vec![bytes(user.as_str())]).map(drop)
+    fn tokens(&mut self) -> &mut dyn Tokens {
+        self
     }
 }

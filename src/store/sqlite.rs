@@ -4,10 +4,11 @@ mod export;
 mod friendships;
 mod open;
 mod place;
+mod tokens;
 
 use super::friendship::Friendships;
-use super::token::TokenHash;
-use super::{SavedAs, Store, StoreError, Weight, token};
+use super::token::Tokens;
+use super::{SavedAs, Store, StoreError, Weight};
 use crate::protocol::field::{Profile, Secret, UserName};
 use crate::protocol::push::{Push, PushKind};
 use open::Lock;
@@ -313,57 +314,8 @@ impl Store for SqliteStore {
         self
     }
 
-    fn save_token(
-        &mut self,
-        user: &UserName,
-        hash: &TokenHash,
-        now_ms: u64,
-        expires_ms: u64,
-        latest_ms: u64,
-        tokens_max: u32,
-    ) -> Result<(), StoreError> {
-        let user = user.as_str();
-        let (now_ms, latest_ms) = (signed(now_ms), signed(latest_ms));
-        let mut forget = self.db.prepare_cached(
-            "DELETE FROM resume_tokens WHERE user_name = ?1 AND token_hash IN (
-                SELECT token_hash FROM resume_tokens
-                WHERE user_name = ?1 AND token_hash <> ?2 AND expires_ms > ?3 AND expires_ms <= ?4
-                ORDER BY expires_ms DESC LIMIT -1 OFFSET ?5)",
-        )?;
-        forget.execute(params![user, hash.as_str(), now_ms, latest_ms, tokens_max.saturating_sub(1)])?;
-        let mut forget = self.db.prepare_cached(
-            "DELETE FROM resume_tokens WHERE user_name = ?1 AND token_hash IN (
-                SELECT token_hash FROM resume_tokens
-                WHERE user_name = ?1 AND token_hash <> ?2 AND (expires_ms <= ?3 OR expires_ms > ?4)
-                ORDER BY expires_ms > ?4, expires_ms DESC LIMIT -1 OFFSET ?5)",
-        )?;
-        forget.execute(params![user, hash.as_str(), now_ms, latest_ms, token::others_max(tokens_max)])?;
-        let mut insert = self.db.prepare_cached(
-            "INSERT INTO resume_tokens (user_name, token_hash, expires_ms) VALUES (?1, ?2, ?3)
-             ON CONFLICT DO UPDATE SET expires_ms = excluded.expires_ms",
-        )?;
-        insert.execute(params![user, hash.as_str(), signed(expires_ms)])?;
-        Ok(())
-    }
-
-    fn has_token(
-        &mut self,
-        user: &UserName,
-        hash: &TokenHash,
-        now_ms: u64,
-        latest_ms: u64,
-    ) -> Result<bool, StoreError> {
-        let mut find = self.db.prepare_cached(
-            "SELECT 1 FROM resume_tokens WHERE user_name = ?1 AND token_hash = ?2 AND expires_ms > ?3
-             AND expires_ms <= ?4",
-        )?;
-        Ok(find.exists(params![user.as_str(), hash.as_str(), signed(now_ms), signed(latest_ms)])?)
-    }
-
-    fn revoke_tokens(&mut self, user: &UserName) -> Result<(), StoreError> {
-        let mut forget = self.db.prepare_cached("DELETE FROM resume_tokens WHERE user_name = ?1")?;
-        forget.execute([user.as_str()])?;
-        Ok(())
+    fn tokens(&mut self) -> &mut dyn Tokens {
+        self
     }
 }
 

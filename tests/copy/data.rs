@@ -1,6 +1,6 @@
 //! A store full of everything, and all that the ordinary way of asking a store finds in it.
 
-use crate::support::{ODD, account, answer, push, request, user, with};
+use crate::support::{ODD, account, answer, push, request, span, user, with};
 use hongyan::chat::contract::{Answered, Asked};
 use hongyan::protocol::field::{Profile, Secret};
 use hongyan::protocol::push::{Push, PushKind};
@@ -77,7 +77,7 @@ pub(crate) fn fill(store: &mut dyn Store, pushes: u64) {
         for number in 1..USERS {
             let (name, id) = (name(number), id(number));
             if number % 3 == 0 {
-                store.save_token(&user(&name), &token_of(number), 0, 2_000 + number, 1 << 40, 8)?;
+                token::save(store, &user(&name), &(token_of(number), 2_000 + number), span(0, 1 << 40), 8)?;
             }
             assert_eq!(friendship::ask(store, &request(next(), &name, &hub, &id), u32::MAX, true)?.0, Asked::Pending);
             if number % 3 > 0 {
@@ -136,7 +136,7 @@ fn known(store: &mut dyn Store, number: u64) -> Known {
         pushes: store.pushes(&me, 0, u32::MAX, usize::MAX).unwrap(),
         asked,
         pending,
-        token: store.has_token(&me, &token_of(number), 1_000, 1 << 40).unwrap(),
+        token: token::is_usable(store, &me, &token_of(number), span(1_000, 1 << 40)).unwrap(),
     }
 }
 

@@ -3,6 +3,7 @@
 use hongyan::chat::contract::{Answered, Asked};
 use hongyan::protocol::field::{Id, Name, Profile, Secret, UserName};
 use hongyan::protocol::push::{Push, PushKind};
+use hongyan::store::token::Span;
 use hongyan::store::{SavedAs, Store, StoreError, friendship};
 use std::collections::BTreeSet;
 
@@ -92,4 +93,8 @@ pub(crate) fn reply_within(store: &mut dyn Store, push: &Push, friends_max: u32,
 /// Ends a friendship; gives the number of the push of the request that was withdrawn.
 pub(crate) fn end(store: &mut dyn Store, name: &str, other: &str) -> Option<u64> {
     with(store, |store| friendship::end(store, &user(name), &user(other), false)).map(|withdrawn| withdrawn.seq)
+}
+
+pub(crate) fn span(now_ms: u64, latest_ms: u64) -> Span {
+    Span { now_ms, latest_ms }
 }

@@ -8,7 +8,7 @@ use crate::protocol::field::{Id, Name, Profile, Secret, UserName};
 use crate::protocol::push::{Push, PushKind};
 use crate::protocol::request::Credential;
 use crate::store::friendship::Friendships;
-use crate::store::token::TokenHash;
+use crate::store::token::Tokens;
 use crate::store::{SavedAs, Store, Weight};
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -150,22 +150,8 @@ impl Store for Scripted {
     fn friendships(&mut self) -> &mut dyn Friendships {
         self.inner.friendships()
     }
-    fn save_token(
-        &mut self,
-        user: &UserName,
-        hash: &TokenHash,
-        now: u64,
-        end: u64,
-        latest: u64,
-        max: u32,
-    ) -> Result<(), StoreError> {
-        self.inner.save_token(user, hash, now, end, latest, max)
-    }
-    fn has_token(&mut self, user: &UserName, hash: &TokenHash, now: u64, latest: u64) -> Result<bool, StoreError> {
-        self.inner.has_token(user, hash, now, latest)
-    }
-    fn revoke_tokens(&mut self, user: &UserName) -> Result<(), StoreError> {
-        self.inner.revoke_tokens(user)
+    fn tokens(&mut self) -> &mut dyn Tokens {
+        self.inner.tokens()
     }
 }
 

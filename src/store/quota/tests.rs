@@ -8,7 +8,7 @@ use crate::protocol::push::PushKind;
 use crate::store::friendship::Friendships;
 use crate::store::memory::MemoryStore;
 use crate::store::password::VerifiedLogins;
-use crate::store::token::TokenHash;
+use crate::store::token::Tokens;
 use crate::store::work::Batch;
 use crate::store::{SavedAs, Store, StoreError, Weight};
 use std::sync::Arc;
@@ -248,28 +248,8 @@ impl Store for Shaky {
     fn friendships(&mut self) -> &mut dyn Friendships {
         self.inner.friendships()
     }
-    fn save_token(
-        &mut self,
-        user: &UserName,
-        hash: &TokenHash,
-        a: u64,
-        b: u64,
-        c: u64,
-        max: u32,
-    ) -> Result<(), StoreError> {
-        self.inner.save_token(user, hash, a, b, c, max)
-    }
-    fn has_token(
-        &mut self,
-        user: &UserName,
-        hash: &TokenHash,
-        now_ms: u64,
-        latest_ms: u64,
-    ) -> Result<bool, StoreError> {
-        self.inner.has_token(user, hash, now_ms, latest_ms)
-    }
-    fn revoke_tokens(&mut self, user: &UserName) -> Result<(), StoreError> {
-        self.inner.revoke_tokens(user)
+    fn tokens(&mut self) -> &mut dyn Tokens {
+        self.inner.tokens()
     }
 }
 
