@@ -20,7 +20,7 @@ use hongyan::protocol::field::Secret;
 use hongyan::protocol::push::{Push, PushKind};
 use hongyan::store::memory::MemoryStore;
 use hongyan::store::sqlite::SqliteStore;
-use hongyan::store::{SavedAs, Store, StoreError, token};
+use hongyan::store::{SavedAs, Store, StoreError, friendship, token};
 
 fn on_each(test: fn(&mut dyn Store)) {
     println!("memory");
@@ -214,10 +214,11 @@ fn a_rollback_leaves_nothing_behind() {
         assert!(store.create_account(&account("dan"), &Secret::new("h")).unwrap());
         store.save_pushes(&[message(6, "bob", "ann", "lost")]).unwrap();
         store.delete_pushes(&[(user("ann"), 1)]).unwrap();
-        store.unfriend(&user("ann"), &user("cy")).unwrap();
+        friendship::end(store, &user("ann"), &user("cy"), false).unwrap();
         let accept = answer(7, PushKind::FriendAccept, "ann", "bob", "r");
-        assert_eq!(store.answer_friend(&accept, u32::MAX, true).unwrap(), Answered::Done);
-        assert_eq!(store.ask_friend(&request(8, "bob", "cy", "r"), u32::MAX, true).unwrap(), Asked::Pending);
+        assert_eq!(friendship::answer(store, &accept, u32::MAX, true).unwrap().answered, Answered::Done);
+        let asked = friendship::ask(store, &request(8, "bob", "cy", "r"), u32::MAX, true).unwrap();
+        assert_eq!(asked, (Asked::Pending, true));
         store.rollback();
         assert_eq!(store.profile(&user("dan")).unwrap(), None);
         assert_eq!(waiting(store, "ann"), [1, 2, 4]);
@@ -313,8 +314,8 @@ fn a_friendship_ends_both_ways() {
             assert_eq!(reply(store, &answer(seq + 1, PushKind::FriendAccept, "ann", asker, "r")), Answered::Done);
         }
         for _ in 0..2 {
-            assert_eq!(with(store, |store| store.unfriend(&user("bob"), &user("ann"))), None);
-            assert_eq!(with(store, |store| store.unfriend(&user("bob"), &user("nobody"))), None);
+            assert_eq!(end(store, "bob", "ann"), None);
+            assert_eq!(end(store, "bob", "nobody"), None);
             assert_eq!(friends(store, "ann"), names(&["cy"]));
             assert_eq!(friends(store, "bob"), names(&[]));
         }
@@ -330,10 +331,10 @@ fn a_user_who_ends_it_withdraws_their_own_request() {
         ask(store, &request(2, "ann", "bob", "s"));
         ask(store, &request(3, "bob", "cy", "r"));
         save(store, &[message(4, "bob", "ann", "r")]);
-        assert_eq!(with(store, |store| store.unfriend(&user("cy"), &user("bob"))), None, "what the other asked stays");
+        assert_eq!(end(store, "cy", "bob"), None, "what the other asked stays");
         assert_eq!(waiting(store, "cy"), [3]);
-        assert_eq!(with(store, |store| store.unfriend(&user("bob"), &user("ann"))), Some(1));
-        assert_eq!(with(store, |store| store.unfriend(&user("bob"), &user("ann"))), None, "the very same once more");
+        assert_eq!(end(store, "bob", "ann"), Some(1));
+        assert_eq!(end(store, "bob", "ann"), None, "the very same once more");
         assert_eq!((waiting(store, "ann"), waiting(store, "bob")), (vec![4], vec![2]));
         let late = answer(5, PushKind::FriendAccept, "ann", "bob", "r");
         assert_eq!(reply(store, &late), Answered::NoSuchRequest);
@@ -341,12 +342,13 @@ fn a_user_who_ends_it_withdraws_their_own_request() {
         // One whose push was acked is withdrawn all the same, and its place is free.
         ask(store, &request(6, "bob", "ann", "r"));
         with(store, |store| store.delete_pushes(&[(user("ann"), 6)]));
-        assert_eq!(with(store, |store| store.unfriend(&user("bob"), &user("ann"))), Some(6));
+        assert_eq!(end(store, "bob", "ann"), Some(6));
         assert_eq!(reply(store, &answer(7, PushKind::FriendReject, "ann", "bob", "r")), Answered::NoSuchRequest);
         assert_eq!(ask(store, &request(8, "bob", "ann", "r")), Asked::Pending);
         // Rolled back, it is pending and its push waits as before.
         store.begin().unwrap();
-        assert_eq!(store.unfriend(&user("bob"), &user("ann")).unwrap(), Some(8));
+        let withdrawn = friendship::end(store, &user("bob"), &user("ann"), true).unwrap().unwrap();
+        assert_eq!((withdrawn.seq, withdrawn.push.unwrap().0), (8, "bob".into()));
         store.rollback();
         assert_eq!(waiting(store, "ann"), [4, 8]);
         let accept = answer(9, PushKind::FriendAccept, "ann", "bob", "r");
@@ -363,11 +365,10 @@ fn jobs_of_one_transaction_see_each_other() {
         for name in ["ann", "bob"] {
             assert!(store.create_account(&account(name), &Secret::new("h")).unwrap());
         }
-        assert_eq!(store.ask_friend(&request(1, "ann", "bob", "r"), u32::MAX, true).unwrap(), Asked::Pending);
-        assert_eq!(
-            store.answer_friend(&answer(2, PushKind::FriendAccept, "bob", "ann", "r"), u32::MAX, true).unwrap(),
-            Answered::Done
-        );
+        let asked = friendship::ask(store, &request(1, "ann", "bob", "r"), u32::MAX, true).unwrap();
+        assert_eq!(asked, (Asked::Pending, true));
+        let accept = answer(2, PushKind::FriendAccept, "bob", "ann", "r");
+        assert_eq!(friendship::answer(store, &accept, u32::MAX, true).unwrap().answered, Answered::Done);
         assert_eq!(friends(store, "ann"), names(&["bob"]));
         store.save_pushes(&[message(3, "bob", "ann", "m")]).unwrap();
         assert_eq!(waiting(store, "ann"), [2, 3]);
@@ -415,7 +416,7 @@ fn pending_requests_and_friends_are_limited() {
         sign_up(store, &["ann", "bob", "cy", "dan"]);
         let mut ask = |seq, from: &str, to: &str| {
             let push = request(seq, from, to, "r");
-            with(store, |store| store.ask_friend(&push, 2, true))
+            ask_within(store, &push, 2, true)
         };
         assert_eq!((ask(1, "ann", "bob"), ask(2, "ann", "cy")), (Asked::Pending, Asked::Pending));
         assert_eq!(ask(3, "ann", "dan"), Asked::TooMany, "of one");
@@ -426,14 +427,14 @@ fn pending_requests_and_friends_are_limited() {
         assert_eq!(waiting(store, "bob"), [1, 5]);
         let mut accept = |seq, asked: &str, asker: &str, friends_max| {
             let push = answer(seq, PushKind::FriendAccept, asked, asker, "r");
-            with(store, |store| store.answer_friend(&push, friends_max, true))
+            reply_within(store, &push, friends_max, true)
         };
         assert!(matches!(accept(8, "bob", "ann", 1), Answered::Done));
         assert_eq!(accept(9, "bob", "dan", 1), Answered::TooManyFriends, "of who accepts");
         assert_eq!(accept(10, "cy", "ann", 1), Answered::TooManyFriends, "of who asked");
         assert!(matches!(accept(11, "bob", "dan", 2), Answered::Done), "it was still pending");
         let reject = answer(12, PushKind::FriendReject, "cy", "ann", "r");
-        assert!(matches!(with(store, |store| store.answer_friend(&reject, 1, true)), Answered::Done));
+        assert_eq!(reply_within(store, &reject, 1, true), Answered::Done);
         assert_eq!(friends(store, "bob"), names(&["ann", "dan"]));
         assert_eq!(friends(store, "cy"), names(&[]));
     });
@@ -445,32 +446,32 @@ fn resume_tokens_expire_make_room_and_are_revoked() {
         let (ann, bob) = (user("ann"), user("bob"));
         let hash = |n: u8| token::hash(&user("ann"), &Secret::new(&n.to_string()), &Secret::new("p"));
         for (n, expires_ms) in [(1, 1_000), (2, 2_000), (3, 3_000)] {
-            with(store, |store| store.save_token(&ann, &hash(n), 0, expires_ms, 10_000, 3));
+            with(store, |store| token::save(store, &ann, &(hash(n), expires_ms), span(0, 10_000), 3));
         }
-        with(store, |store| store.save_token(&bob, &hash(9), 0, 9_000, 10_000, 3));
+        with(store, |store| token::save(store, &bob, &(hash(9), 9_000), span(0, 10_000), 3));
         let usable = |store: &mut dyn Store, now_ms| -> Vec<u8> {
-            (0..10).filter(|n| store.has_token(&ann, &hash(*n), now_ms, 10_000).unwrap()).collect()
+            (0..10).filter(|n| token::is_usable(store, &ann, &hash(*n), span(now_ms, 10_000)).unwrap()).collect()
         };
         assert_eq!(usable(store, 0), [1, 2, 3]);
         assert_eq!(usable(store, 1_000), [2, 3], "until, and not at");
-        with(store, |store| store.save_token(&ann, &hash(4), 0, 4_000, 10_000, 3));
+        with(store, |store| token::save(store, &ann, &(hash(4), 4_000), span(0, 10_000), 3));
         assert_eq!(usable(store, 0), [2, 3, 4], "the one that expires first makes room");
-        with(store, |store| store.save_token(&ann, &hash(4), 0, 5_000, 10_000, 3));
+        with(store, |store| token::save(store, &ann, &(hash(4), 5_000), span(0, 10_000), 3));
         assert_eq!(usable(store, 0), [2, 3, 4], "the same once more takes no room");
         assert_eq!(usable(store, 4_500), [4]);
-        with(store, |store| store.save_token(&ann, &hash(5), 3_000, 6_000, 10_000, 3));
+        with(store, |store| token::save(store, &ann, &(hash(5), 6_000), span(3_000, 10_000), 3));
         assert_eq!(usable(store, 3_000), [4, 5]);
-        with(store, |store| store.save_token(&ann, &hash(6), 0, 7_000, 10_000, 1));
+        with(store, |store| token::save(store, &ann, &(hash(6), 7_000), span(0, 10_000), 1));
         assert_eq!(usable(store, 0), [6]);
         store.begin().unwrap();
-        store.revoke_tokens(&ann).unwrap();
-        store.save_token(&ann, &hash(7), 0, 7_000, 10_000, 3).unwrap();
+        store.tokens().remove_all(&ann).unwrap();
+        token::save(store, &ann, &(hash(7), 7_000), span(0, 10_000), 3).unwrap();
         store.rollback();
         assert_eq!(usable(store, 0), [6], "rolled back");
-        with(store, |store| store.revoke_tokens(&ann));
-        with(store, |store| store.revoke_tokens(&ann));
+        with(store, |store| store.tokens().remove_all(&ann));
+        with(store, |store| store.tokens().remove_all(&ann));
         assert!(usable(store, 0).is_empty());
-        assert!(store.has_token(&bob, &hash(9), 0, 10_000).unwrap(), "each user has their own");
+        assert!(token::is_usable(store, &bob, &hash(9), span(0, 10_000)).unwrap(), "each user has their own");
     });
 }
 
@@ -481,10 +482,12 @@ fn resume_tokens_outlive_a_clock_that_is_wrong() {
         let ann = user("ann");
         let hash = |n: u8| token::hash(&user("ann"), &Secret::new(&n.to_string()), &Secret::new("p"));
         let make = |store: &mut dyn Store, n, now_ms| {
-            with(store, |store| store.save_token(&ann, &hash(n), now_ms, now_ms + 1_000, now_ms + 1_100, 2));
+            with(store, |store| token::save(store, &ann, &(hash(n), now_ms + 1_000), span(now_ms, now_ms + 1_100), 2));
         };
         let usable = |store: &mut dyn Store, now_ms| -> Vec<u8> {
-            (0..20).filter(|n| store.has_token(&ann, &hash(*n), now_ms, now_ms + 1_100).unwrap()).collect()
+            (0..20)
+                .filter(|n| token::is_usable(store, &ann, &hash(*n), span(now_ms, now_ms + 1_100)).unwrap())
+                .collect()
         };
         make(store, 1, 50_000);
         make(store, 2, 50_010);
@@ -507,7 +510,7 @@ fn resume_tokens_outlive_a_clock_that_is_wrong() {
         assert_eq!(usable(store, 1_020), [10, 11]);
         make(store, 12, 50_040);
         assert_eq!(usable(store, 50_050), [7, 12]);
-        with(store, |store| store.revoke_tokens(&ann));
+        with(store, |store| store.tokens().remove_all(&ann));
         assert!(usable(store, 50_050).is_empty() && usable(store, 900_010).is_empty());
     });
 }

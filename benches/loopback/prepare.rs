@@ -6,8 +6,8 @@ use super::{Fallible, check_interrupt};
 use hongyan::chat::contract::{Answered, Asked};
 use hongyan::protocol::field::{Id, Name, Profile, Secret, UserName};
 use hongyan::protocol::push::{Push, PushKind};
-use hongyan::store::Store;
 use hongyan::store::password::Hasher;
+use hongyan::store::{Store, friendship};
 
 /// Rows in one transaction.
 const BATCH: usize = 5_000;
@@ -70,10 +70,10 @@ impl<'a> Filler<'a> {
     pub fn friends(&mut self, one: &str, other: &str) -> Fallible<()> {
         let ask = self.push(PushKind::FriendRequest, one, other, "friends", "")?;
         let answer = self.push(PushKind::FriendAccept, other, one, "friends", "")?;
-        if self.store.ask_friend(&ask, u32::MAX, true)? != Asked::Pending {
+        if friendship::ask(self.store, &ask, u32::MAX, true)?.0 != Asked::Pending {
             return Err(format!("{one} cannot ask {other}").into());
         }
-        if !matches!(self.store.answer_friend(&answer, u32::MAX, true)?, Answered::Done) {
+        if friendship::answer(self.store, &answer, u32::MAX, true)?.answered != Answered::Done {
             return Err(format!("{other} cannot answer {one}").into());
         }
         self.store.delete_pushes(&[(UserName::new(other)?, ask.seq), (UserName::new(one)?, answer.seq)])?;

@@ -1,37 +1,29 @@
-//! A store that is gone with the process: for tests and trials. It keeps every rule of the others,
+//! A store that is gone with the process: for tests and trials. It does what the others do,
 //! rollback included.
 
-use super::token::TokenHash;
-use super::{SavedAs, Store, StoreError, Weight, token};
-use crate::chat::contract::{Answered, Asked};
+mod friendships;
+mod tokens;
+
+use super::friendship::{FriendRequest, Friendships};
+use super::token::{StoredToken, Tokens};
+use super::{SavedAs, Store, StoreError, Weight};
 use crate::protocol::field::{Profile, Secret, UserName};
 use crate::protocol::push::{Push, PushKind};
-use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-#[derive(Clone, Debug)]
-struct Request {
-    id: Box<str>,
-    time_ms: u64,
-    seq: u64,
-}
-
 /// Who was asked, and who asked.
 type Pair = (UserName, UserName);
-
-/// Hashes of resume tokens, and until when each may be used.
-type Tokens = Vec<(TokenHash, u64)>;
 
 #[derive(Debug, Default)]
 struct Tables {
     accounts: HashMap<UserName, (Profile, Secret)>,
     friends: HashMap<UserName, BTreeSet<UserName>>,
-    requests: HashMap<Pair, Request>,
+    requests: HashMap<Pair, FriendRequest>,
     /// How many requests of each asker, and to each asked, are pending.
     asking: HashMap<UserName, u32>,
     asked: HashMap<UserName, u32>,
-    tokens: HashMap<UserName, Tokens>,
+    tokens: HashMap<UserName, Vec<StoredToken>>,
     pushes: HashMap<UserName, BTreeMap<u64, Push>>,
     /// Messages by receiver, sender and id, so that one is kept once.
     messages: HashMap<(UserName, Box<str>, Box<str>), u64>,
@@ -46,10 +38,10 @@ enum Undo {
     Befriended(UserName, UserName),
     Unfriended(UserName, UserName),
     Asked(Pair),
-    Answered(Pair, Request),
+    Answered(Pair, FriendRequest),
     Saved(UserName, u64),
     Deleted(Push),
-    Tokens(UserName, Tokens),
+    Tokens(UserName, Vec<StoredToken>),
 }
 
 fn count(counts: &mut HashMap<UserName, u32>, user: &UserName, more: bool) {
@@ -61,49 +53,17 @@ fn count(counts: &mut HashMap<UserName, u32>, user: &UserName, more: bool) {
 }
 
 impl Tables {
-    fn befriend(&mut self, user: &UserName, friend: &UserName, friends: bool) {
-        let list = self.friends.entry(user.clone()).or_default();
-        if friends && list.insert(friend.clone()) {
-            self.undo.push(Undo::Befriended(user.clone(), friend.clone()));
-        } else if !friends && list.remove(friend) {
-            self.undo.push(Undo::Unfriended(user.clone(), friend.clone()));
-        }
-    }
-
-    fn take_request(&mut self, asked: &UserName, asker: &UserName) -> Option<Request> {
-        let pair = (asked.clone(), asker.clone());
-        let request = self.remove_request(&pair)?;
-        self.undo.push(Undo::Answered(pair, request.clone()));
-        Some(request)
-    }
-
-    fn insert_request(&mut self, pair: Pair, request: Request) {
+    fn insert_request(&mut self, pair: Pair, request: FriendRequest) {
         count(&mut self.asked, &pair.0, true);
         count(&mut self.asking, &pair.1, true);
         self.requests.insert(pair, request);
     }
 
-    fn remove_request(&mut self, pair: &Pair) -> Option<Request> {
+    fn remove_request(&mut self, pair: &Pair) -> Option<FriendRequest> {
         let request = self.requests.remove(pair)?;
         count(&mut self.asked, &pair.0, false);
         count(&mut self.asking, &pair.1, false);
         Some(request)
-    }
-
-    /// Puts these in the place of the user's tokens, and gives those that were there.
-    fn set_tokens(&mut self, user: &UserName, tokens: Tokens) -> Tokens {
-        let before = self.tokens.remove(user).unwrap_or_default();
-        self.undo.push(Undo::Tokens(user.clone(), before.clone()));
-        self.restore_tokens(user, tokens);
-        before
-    }
-
-    fn restore_tokens(&mut self, user: &UserName, tokens: Tokens) {
-        if tokens.is_empty() {
-            self.tokens.remove(user);
-        } else {
-            self.tokens.insert(user.clone(), tokens);
-        }
     }
 
     fn message_key(push: &Push, receiver: &UserName) -> (UserName, Box<str>, Box<str>) {
@@ -294,10 +254,6 @@ impl Store for MemoryStore {
         Ok(pushes.iter().map(found).collect())
     }
 
-    fn request_push(&mut self, receiver: &UserName, sender: &UserName) -> Result<Option<u64>, StoreError> {
-        Ok(self.tables().requests.get(&(receiver.clone(), sender.clone())).map(|request| request.seq))
-    }
-
     fn delete_pushes(&mut self, pushes: &[(UserName, u64)]) -> Result<(), StoreError> {
         let mut tables = self.tables();
         for (receiver, seq) in pushes {
@@ -306,111 +262,15 @@ impl Store for MemoryStore {
         Ok(())
     }
 
-    fn ask_friend(&mut self, push: &Push, pending_max: u32, has_room: bool) -> Result<Asked, StoreError> {
-        let (asker, asked) = (name(push.sender())?, name(push.receiver())?);
-        let mut tables = self.tables();
-        if !tables.accounts.contains_key(&asked) {
-            return Ok(Asked::NoSuchUser);
-        }
-        let pair = (asked, asker);
-        if let Some(request) = tables.requests.get(&pair) {
-            let kept =
-                request.seq == push.seq && tables.pushes.get(&pair.0).is_some_and(|list| list.contains_key(&push.seq));
-            return Ok(if kept { Asked::Pending } else { Asked::AlreadyPending { time_ms: request.time_ms } });
-        }
-        if tables.friends.get(&pair.1).is_some_and(|friends| friends.contains(&pair.0)) {
-            return Ok(Asked::AlreadyFriends);
-        }
-        let pending = tables.asked.get(&pair.0).max(tables.asking.get(&pair.1));
-        if pending.is_some_and(|&pending| pending >= pending_max) {
-            return Ok(Asked::TooMany);
-        }
-        if !has_room {
-            return Ok(Asked::Full);
-        }
-        let request = Request { id: push.id().into(), time_ms: push.time_ms, seq: push.seq };
-        tables.insert_request(pair.clone(), request);
-        tables.undo.push(Undo::Asked(pair));
-        tables.save(push)?;
-        Ok(Asked::Pending)
+    fn has_account(&mut self, user: &UserName) -> Result<bool, StoreError> {
+        Ok(self.tables().accounts.contains_key(user))
     }
 
-    fn answer_friend(&mut self, push: &Push, friends_max: u32, has_room: bool) -> Result<Answered, StoreError> {
-        let (asked, asker) = (name(push.sender())?, name(push.receiver())?);
-        let mut tables = self.tables();
-        let pending = tables.requests.get(&(asked.clone(), asker.clone())).is_some_and(|found| *found.id == *push.id());
-        if !pending {
-            let done = tables.pushes.get(&asker).is_some_and(|list| list.contains_key(&push.seq));
-            return Ok(if done { Answered::Done } else { Answered::NoSuchRequest });
-        }
-        let full = |user| tables.friends.get(user).is_some_and(|friends| friends.len() >= friends_max as usize);
-        if push.kind == PushKind::FriendAccept && (full(&asked) || full(&asker)) {
-            return Ok(Answered::TooManyFriends);
-        }
-        if !has_room {
-            return Ok(Answered::Full);
-        }
-        tables.take_request(&asked, &asker);
-        if push.kind == PushKind::FriendAccept {
-            tables.befriend(&asked, &asker, true);
-            tables.befriend(&asker, &asked, true);
-            if let Some(crossed) = tables.take_request(&asker, &asked) {
-                tables.delete(&asker, crossed.seq);
-            }
-        }
-        tables.save(push)?;
-        Ok(Answered::Done)
+    fn friendships(&mut self) -> &mut dyn Friendships {
+        self
     }
 
-    fn save_token(
-        &mut self,
-        user: &UserName,
-        hash: &TokenHash,
-        now_ms: u64,
-        expires_ms: u64,
-        latest_ms: u64,
-        tokens_max: u32,
-    ) -> Result<(), StoreError> {
-        let mut tables = self.tables();
-        let mut tokens = tables.set_tokens(user, Vec::new());
-        tokens.retain(|(other, _)| other != hash);
-        tokens.sort_by_key(|(_, until_ms)| Reverse(*until_ms));
-        let (mut valid, mut others): (Tokens, Tokens) =
-            tokens.into_iter().partition(|(_, until_ms)| *until_ms > now_ms && *until_ms <= latest_ms);
-        valid.truncate((tokens_max as usize).saturating_sub(1));
-        others.sort_by_key(|(_, until_ms)| *until_ms > latest_ms);
-        others.truncate(token::others_max(tokens_max) as usize);
-        valid.append(&mut others);
-        valid.push((hash.clone(), expires_ms));
-        tables.restore_tokens(user, valid);
-        Ok(())
-    }
-
-    fn has_token(
-        &mut self,
-        user: &UserName,
-        hash: &TokenHash,
-        now_ms: u64,
-        latest_ms: u64,
-    ) -> Result<bool, StoreError> {
-        let tables = self.tables();
-        let mut tokens = tables.tokens.get(user).into_iter().flatten();
-        Ok(tokens.any(|(token, until_ms)| token == hash && *until_ms > now_ms && *until_ms <= latest_ms))
-    }
-
-    fn revoke_tokens(&mut self, user: &UserName) -> Result<(), StoreError> {
-        self.tables().set_tokens(user, Vec::new());
-        Ok(())
-    }
-
-    fn unfriend(&mut self, user: &UserName, other: &UserName) -> Result<Option<u64>, StoreError> {
-        let mut tables = self.tables();
-        tables.befriend(user, other, false);
-        tables.befriend(other, user, false);
-        let withdrawn = tables.take_request(other, user).map(|request| request.seq);
-        if let Some(seq) = withdrawn {
-            tables.delete(other, seq);
-        }
-        Ok(withdrawn)
+    fn tokens(&mut self) -> &mut dyn Tokens {
+        self
     }
 }

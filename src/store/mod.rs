@@ -2,6 +2,7 @@
 //! No chat rule, no connection, no form of CONTENT.
 
 mod fair_queue;
+pub mod friendship;
 mod group_commit;
 mod lane_queue;
 pub mod memory;
@@ -17,11 +18,11 @@ mod undelivered;
 mod waiting;
 mod work;
 
-use crate::chat::contract::{Answered, Asked};
 use crate::protocol::field::{Profile, Secret, UserName};
 use crate::protocol::push::Push;
+use friendship::Friendships;
 use std::fmt;
-use token::TokenHash;
+use token::Tokens;
 
 /// Why a store did not do what it was asked.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -200,64 +201,18 @@ pub trait Store: Send {
     /// # Errors
     /// See [`StoreError`].
     fn sizes(&mut self, pushes: &[(UserName, u64)]) -> Result<Vec<Option<Weight>>, StoreError>;
-    /// The push of the request that is pending from one to another.
-    ///
-    /// # Errors
-    /// See [`StoreError`].
-    fn request_push(&mut self, receiver: &UserName, sender: &UserName) -> Result<Option<u64>, StoreError>;
     /// Forgets pushes, named by receiver and `seq`.
     ///
     /// # Errors
     /// See [`StoreError`].
     fn delete_pushes(&mut self, pushes: &[(UserName, u64)]) -> Result<(), StoreError>;
-    /// Notes a friend request and keeps its push, unless `pending_max` requests of who asks, or to
-    /// who is asked, are pending, or there is no room for the push. Repeating it with the same
-    /// `seq` while its push is still kept answers `Pending` again.
+    /// Is there an account of this name?
     ///
     /// # Errors
     /// See [`StoreError`].
-    fn ask_friend(&mut self, push: &Push, pending_max: u32, has_room: bool) -> Result<Asked, StoreError>;
-    /// Answers a pending request; an accept does nothing if either has `friends_max` friends, nor
-    /// does any if there is no room for its push. Repeating it with the same `seq` while its push
-    /// is still kept answers `Done` again.
-    ///
-    /// # Errors
-    /// See [`StoreError`].
-    fn answer_friend(&mut self, push: &Push, friends_max: u32, has_room: bool) -> Result<Answered, StoreError>;
-    /// Keeps the hash of a resume token that may be used until `expires_ms`. Of the user's other
-    /// tokens that may be used now those that expire first are forgotten, so that there are at most
-    /// `tokens_max` with the new one. Whether the others have expired, or seem to last beyond
-    /// `latest_ms`, only a right clock knows: twice as many of them are kept, the expired before
-    /// those that seem to last too long, and of each those that expire last.
-    ///
-    /// # Errors
-    /// See [`StoreError`].
-    fn save_token(
-        &mut self,
-        user: &UserName,
-        hash: &TokenHash,
-        now_ms: u64,
-        expires_ms: u64,
-        latest_ms: u64,
-        tokens_max: u32,
-    ) -> Result<(), StoreError>;
-    /// Is this the hash of a token of the user that may be used, one that expires after `now_ms`
-    /// and not after `latest_ms`?
-    ///
-    /// # Errors
-    /// See [`StoreError`].
-    fn has_token(&mut self, user: &UserName, hash: &TokenHash, now_ms: u64, latest_ms: u64)
-    -> Result<bool, StoreError>;
-    /// Forgets all tokens of a user.
-    ///
-    /// # Errors
-    /// See [`StoreError`].
-    fn revoke_tokens(&mut self, user: &UserName) -> Result<(), StoreError>;
-    /// Ends a friendship both ways, and withdraws the request from `user` to `other` that is
-    /// pending, with its push. Tells the number of that push, which may have been acked before;
-    /// `None` if no request was pending, as when it is repeated.
-    ///
-    /// # Errors
-    /// See [`StoreError`].
-    fn unfriend(&mut self, user: &UserName, other: &UserName) -> Result<Option<u64>, StoreError>;
+    fn has_account(&mut self, user: &UserName) -> Result<bool, StoreError>;
+    /// The tables of friendships and friend requests.
+    fn friendships(&mut self) -> &mut dyn Friendships;
+    /// The table of resume tokens.
+    fn tokens(&mut self) -> &mut dyn Tokens;
 }

@@ -9,10 +9,12 @@
 mod background_close;
 mod connect;
 mod export;
+mod friendships;
 mod mailbox;
 mod rows;
 mod said;
 mod schema;
+mod tokens;
 mod values;
 
 pub use connect::MysqlServer;
@@ -20,9 +22,9 @@ use connect::{BEGIN, Held};
 pub use export::MysqlPortable;
 use values::{bytes, corrupt, fault, is_read_only, name, number, text};
 
-use super::token::TokenHash;
-use super::{SavedAs, Store, StoreError, Weight, token};
-use crate::chat::contract::{Answered, Asked};
+use super::friendship::Friendships;
+use super::token::Tokens;
+use super::{SavedAs, Store, StoreError, Weight};
 use crate::protocol::field::{Profile, Secret, UserName};
 use crate::protocol::push::{Push, PushKind};
 use mysql::prelude::Queryable;
@@ -63,10 +65,6 @@ static LOCKS: LazyLock<[String; 3]> = LazyLock::new(|| {
         format!("SELECT 1 FROM accounts WHERE user_name IN ({names}) ORDER BY user_name FOR UPDATE")
     })
 });
-
-const REQUESTS_OF: &str = "SELECT count(*) FROM (SELECT 1 FROM friend_requests WHERE sender = ? LIMIT ?) AS some";
-const REQUESTS_TO: &str = "SELECT count(*) FROM (SELECT 1 FROM friend_requests WHERE receiver = ? LIMIT ?) AS some";
-const FRIENDS_OF: &str = "SELECT count(*) FROM (SELECT 1 FROM friendships WHERE user_name = ? LIMIT ?) AS some";
 
 fn repeated(what: &str, count: usize) -> String {
     vec![what; count].join(", ")
@@ -274,10 +272,6 @@ impl Store for MysqlStore {
         self.read_sizes(pushes)
     }
 
-    fn request_push(&mut self, receiver: &UserName, sender: &UserName) -> Result<Option<u64>, StoreError> {
-        Ok(self.request(receiver.as_str(), sender.as_str())?.map(|request| request.seq))
-    }
-
     fn delete_pushes(&mut self, pushes: &[(UserName, u64)]) -> Result<(), StoreError> {
         let mut rest = pushes;
         while !rest.is_empty() {
@@ -289,128 +283,15 @@ impl Store for MysqlStore {
         Ok(())
     }
 
-    fn ask_friend(&mut self, push: &Push, pending_max: u32, has_room: bool) -> Result<Asked, StoreError> {
-        let (asker, asked) = (push.sender(), push.receiver());
-        if !self.exists(asked)? {
-            return Ok(Asked::NoSuchUser);
-        }
-        if let Some(request) = self.request(asked, asker)? {
-            let first = Asked::AlreadyPending { time_ms: request.time_ms };
-            let kept = request.seq == push.seq && self.is_stored(push)?;
-            return Ok(if kept { Asked::Pending } else { first });
-        }
-        let sql = "SELECT 1 FROM friendships WHERE user_name = ? AND friend_name = ?";
-        if self.row(sql, vec![bytes(asker), bytes(asked)])?.is_some() {
-            return Ok(Asked::AlreadyFriends);
-        }
-        if self.reaches(REQUESTS_OF, asker, pending_max)? || self.reaches(REQUESTS_TO, asked, pending_max)? {
-            return Ok(Asked::TooMany);
-        }
-        if !has_room {
-            return Ok(Asked::Full);
-        }
-        let sql =
-            "INSERT INTO friend_requests (receiver, sender, message_id, time_ms, push_seq) VALUES (?, ?, ?, ?, ?)";
-        let (time_ms, seq) = (Value::UInt(push.time_ms), Value::UInt(push.seq));
-        self.change(sql, vec![bytes(asked), bytes(asker), bytes(push.id()), time_ms, seq])?;
-        self.insert_one(push)?;
-        Ok(Asked::Pending)
+    fn has_account(&mut self, user: &UserName) -> Result<bool, StoreError> {
+        Ok(self.row("SELECT 1 FROM accounts WHERE user_name = ?", vec![bytes(user.as_str())])?.is_some())
     }
 
-    fn answer_friend(&mut self, push: &Push, friends_max: u32, has_room: bool) -> Result<Answered, StoreError> {
-        let (asked, asker) = (push.sender(), push.receiver());
-        if self.request(asked, asker)?.is_none_or(|request| request.id != push.id()) {
-            let done = self.is_stored(push)?;
-            return Ok(if done { Answered::Done } else { Answered::NoSuchRequest });
-        }
-        if push.kind == PushKind::FriendAccept
-            && (self.reaches(FRIENDS_OF, asked, friends_max)? || self.reaches(FRIENDS_OF, asker, friends_max)?)
-        {
-            return Ok(Answered::TooManyFriends);
-        }
-        if !has_room {
-            return Ok(Answered::Full);
-        }
-        self.remove_request(asked, asker)?;
-        if push.kind == PushKind::FriendAccept {
-            let sql = "INSERT INTO friendships (user_name, friend_name) VALUES (?, ?), (?, ?) \
-                       ON DUPLICATE KEY UPDATE friend_name = friend_name";
-            self.change(sql, [asked, asker, asker, asked].map(bytes).into())?;
-            if let Some(crossed) = self.request(asker, asked)? {
-                self.remove_request(asker, asked)?;
-                let receiver = UserName::new(asker).map_err(corrupt)?;
-                self.delete(&[(receiver, crossed.seq)], SIZES.len() - 1)?;
-            }
-        }
-        self.insert_one(push)?;
-        Ok(Answered::Done)
+    fn friendships(&mut self) -> &mut dyn Friendships {
+        self
     }
 
-    fn save_token(
-        &mut self,
-        user: &UserName,
-        hash: &TokenHash,
-        now_ms: u64,
-        expires_ms: u64,
-        latest_ms: u64,
-        tokens_max: u32,
-    ) -> Result<(), StoreError> {
-        let (user, hash) = (bytes(user.as_str()), bytes(hash.as_str()));
-        let valid = "SELECT token_hash FROM resume_tokens \
-                     WHERE user_name = ? AND token_hash <> ? AND expires_ms > ? AND expires_ms <= ? \
-                     ORDER BY expires_ms DESC LIMIT ?";
-        let others = "SELECT token_hash FROM resume_tokens \
-                      WHERE user_name = ? AND token_hash <> ? AND NOT (expires_ms > ? AND expires_ms <= ?) \
-                      ORDER BY expires_ms > ?, expires_ms DESC LIMIT ?";
-        let (now, latest) = (Value::UInt(now_ms), Value::UInt(latest_ms));
-        let of_both = [user.clone(), hash.clone(), now, latest.clone()];
-        let mut params = vec![user.clone(), hash.clone()];
-        for (sql, more) in [
-            (valid, vec![Value::UInt(tokens_max.saturating_sub(1).into())]),
-            (others, vec![latest, Value::UInt(token::others_max(tokens_max).into())]),
-        ] {
-            let rows = self.rows(sql, of_both.iter().cloned().chain(more).collect())?;
-            params.extend(rows.iter().filter_map(|row| row.as_ref(0)).cloned());
-        }
-        let sql = format!(
-            "DELETE FROM resume_tokens WHERE user_name = ? AND token_hash NOT IN ({})",
-            repeated("?", params.len() - 1)
-        );
-        self.change(&sql, params)?;
-        let sql = "INSERT INTO resume_tokens (user_name, token_hash, expires_ms) VALUES (?, ?, ?) \
-                   ON DUPLICATE KEY UPDATE expires_ms = VALUES(expires_ms)";
-        self.change(sql, vec![user, hash, Value::UInt(expires_ms)]).map(drop)
-    }
-
-    fn has_token(
-        &mut self,
-        user: &UserName,
-        hash: &TokenHash,
-        now_ms: u64,
-        latest_ms: u64,
-    ) -> Result<bool, StoreError> {
-        let sql = "SELECT 1 FROM resume_tokens WHERE user_name = ? AND token_hash = ? \
-                   AND expires_ms > ? AND expires_ms <= ?";
-        let times = [now_ms, latest_ms].map(Value::UInt);
-        let params = [bytes(user.as_str()), bytes(hash.as_str())].into_iter().chain(times).collect();
-        Ok(self.row(sql, params)?.is_some())
-    }
-
-    fn revoke_tokens(&mut self, user: &UserName) -> Result<(), StoreError> {
-        self.change("DELETE FROM resume_tokens WHERE user_name = ?", vec![bytes(user.as_str())]).map(drop)
-    }
-
-    fn unfriend(&mut self, user: &UserName, other: &UserName) -> Result<Option<u64>, StoreError> {
-        let receiver = other;
-        let (user, other) = (user.as_str(), other.as_str());
-        let sql = "DELETE FROM friendships \
-                   WHERE (user_name = ? AND friend_name = ?) OR (user_name = ? AND friend_name = ?)";
-        self.change(sql, [user, other, other, user].map(bytes).into())?;
-        let Some(request) = self.request(other, user)? else {
-            return Ok(None);
-        };
-        self.remove_request(other, user)?;
-        self.delete(&[(receiver.clone(), request.seq)], SIZES.len() - 1)?;
-        Ok(Some(request.seq))
+    fn tokens(&mut self) -> &mut dyn Tokens {
+        self
     }
 }

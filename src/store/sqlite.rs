@@ -1,12 +1,14 @@
 //! The embedded store: one SQLite file, one writer, every commit on the disk before it is answered.
 
 mod export;
+mod friendships;
 mod open;
 mod place;
+mod tokens;
 
-use super::token::TokenHash;
-use super::{SavedAs, Store, StoreError, Weight, token};
-use crate::chat::contract::{Answered, Asked};
+use super::friendship::Friendships;
+use super::token::Tokens;
+use super::{SavedAs, Store, StoreError, Weight};
 use crate::protocol::field::{Profile, Secret, UserName};
 use crate::protocol::push::{Push, PushKind};
 use open::Lock;
@@ -114,31 +116,6 @@ impl SqliteStore {
             Some((true, true, true)) => Ok(true),
             Some(_) => Err(StoreError::Refused(format!("another push stands under the number {}", push.seq))),
         }
-    }
-
-    fn is_friend(&self, user: &str, friend: &str) -> Result<bool, StoreError> {
-        let mut find = self.db.prepare_cached("SELECT 1 FROM friendships WHERE user_name = ?1 AND friend_name = ?2")?;
-        Ok(find.exists([user, friend])?)
-    }
-
-    /// The pending request from one to another: its id, time and push.
-    fn request(&self, receiver: &str, sender: &str) -> Result<Option<(String, i64, i64)>, StoreError> {
-        let mut find = self.db.prepare_cached(
-            "SELECT message_id, time_ms, push_seq FROM friend_requests WHERE receiver = ?1 AND sender = ?2",
-        )?;
-        Ok(find.query_row([receiver, sender], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?))).optional()?)
-    }
-
-    fn remove_request(&self, receiver: &str, sender: &str) -> Result<(), StoreError> {
-        let mut remove = self.db.prepare_cached("DELETE FROM friend_requests WHERE receiver = ?1 AND sender = ?2")?;
-        remove.execute([receiver, sender])?;
-        Ok(())
-    }
-
-    /// Does this query, which counts rows about a user up to a limit, reach the limit?
-    fn reaches(&self, count: &str, user: &str, limit: u32) -> Result<bool, StoreError> {
-        let count: u32 = self.db.prepare_cached(count)?.query_row(params![user, limit], |row| row.get(0))?;
-        Ok(count >= limit)
     }
 
     fn delete(&self, receiver: &str, seq: i64) -> Result<(), StoreError> {
@@ -325,141 +302,20 @@ impl Store for SqliteStore {
         pushes.iter().map(|(receiver, seq)| size(receiver, *seq)).collect()
     }
 
-    fn request_push(&mut self, receiver: &UserName, sender: &UserName) -> Result<Option<u64>, StoreError> {
-        let found = self.request(receiver.as_str(), sender.as_str())?;
-        found.map(|(_, _, seq)| u64::try_from(seq).map_err(|_| corrupt("a negative number"))).transpose()
-    }
-
     fn delete_pushes(&mut self, pushes: &[(UserName, u64)]) -> Result<(), StoreError> {
         pushes.iter().try_for_each(|(receiver, seq)| self.delete(receiver.as_str(), signed(*seq)))
     }
 
-    fn ask_friend(&mut self, push: &Push, pending_max: u32, has_room: bool) -> Result<Asked, StoreError> {
-        let (asker, asked) = (push.sender(), push.receiver());
-        let exists = self.db.prepare_cached("SELECT 1 FROM accounts WHERE user_name = ?1")?.exists([asked])?;
-        if !exists {
-            return Ok(Asked::NoSuchUser);
-        }
-        if let Some((_, time_ms, seq)) = self.request(asked, asker)? {
-            let first = Asked::AlreadyPending { time_ms: u64::try_from(time_ms).unwrap_or(0) };
-            let kept = seq == signed(push.seq) && self.is_stored(push)?;
-            return Ok(if kept { Asked::Pending } else { first });
-        }
-        if self.is_friend(asker, asked)? {
-            return Ok(Asked::AlreadyFriends);
-        }
-        let of_asker = "SELECT count(*) FROM (SELECT 1 FROM friend_requests WHERE sender = ?1 LIMIT ?2)";
-        let to_asked = "SELECT count(*) FROM (SELECT 1 FROM friend_requests WHERE receiver = ?1 LIMIT ?2)";
-        if self.reaches(of_asker, asker, pending_max)? || self.reaches(to_asked, asked, pending_max)? {
-            return Ok(Asked::TooMany);
-        }
-        if !has_room {
-            return Ok(Asked::Full);
-        }
-        let mut insert = self.db.prepare_cached(
-            "INSERT INTO friend_requests (receiver, sender, message_id, time_ms, push_seq) VALUES (?1, ?2, ?3, ?4, ?5)",
-        )?;
-        insert.execute(params![asked, asker, push.id(), signed(push.time_ms), signed(push.seq)])?;
-        self.insert(push)?;
-        Ok(Asked::Pending)
+    fn has_account(&mut self, user: &UserName) -> Result<bool, StoreError> {
+        Ok(self.db.prepare_cached("SELECT 1 FROM accounts WHERE user_name = ?1")?.exists([user.as_str()])?)
     }
 
-    fn answer_friend(&mut self, push: &Push, friends_max: u32, has_room: bool) -> Result<Answered, StoreError> {
-        let (asked, asker) = (push.sender(), push.receiver());
-        if self.request(asked, asker)?.is_none_or(|(id, ..)| id != push.id()) {
-            let done = self.is_stored(push)?;
-            return Ok(if done { Answered::Done } else { Answered::NoSuchRequest });
-        }
-        let friends = "SELECT count(*) FROM (SELECT 1 FROM friendships WHERE user_name = ?1 LIMIT ?2)";
-        if push.kind == PushKind::FriendAccept
-            && (self.reaches(friends, asked, friends_max)? || self.reaches(friends, asker, friends_max)?)
-        {
-            return Ok(Answered::TooManyFriends);
-        }
-        if !has_room {
-            return Ok(Answered::Full);
-        }
-        self.remove_request(asked, asker)?;
-        if push.kind == PushKind::FriendAccept {
-            let mut insert = self.db.prepare_cached(
-                "INSERT INTO friendships (user_name, friend_name) VALUES (?1, ?2), (?2, ?1) ON CONFLICT DO NOTHING",
-            )?;
-            insert.execute([asked, asker])?;
-            if let Some((_, _, seq)) = self.request(asker, asked)? {
-                self.remove_request(asker, asked)?;
-                self.delete(asker, seq)?;
-            }
-        }
-        self.insert(push)?;
-        Ok(Answered::Done)
+    fn friendships(&mut self) -> &mut dyn Friendships {
+        self
     }
 
-    fn save_token(
-        &mut self,
-        user: &UserName,
-        hash: &TokenHash,
-        now_ms: u64,
-        expires_ms: u64,
-        latest_ms: u64,
-        tokens_max: u32,
-    ) -> Result<(), StoreError> {
-        let user = user.as_str();
-        let (now_ms, latest_ms) = (signed(now_ms), signed(latest_ms));
-        let mut forget = self.db.prepare_cached(
-            "DELETE FROM resume_tokens WHERE user_name = ?1 AND token_hash IN (
-                SELECT token_hash FROM resume_tokens
-                WHERE user_name = ?1 AND token_hash <> ?2 AND expires_ms > ?3 AND expires_ms <= ?4
-                ORDER BY expires_ms DESC LIMIT -1 OFFSET ?5)",
-        )?;
-        forget.execute(params![user, hash.as_str(), now_ms, latest_ms, tokens_max.saturating_sub(1)])?;
-        let mut forget = self.db.prepare_cached(
-            "DELETE FROM resume_tokens WHERE user_name = ?1 AND token_hash IN (
-                SELECT token_hash FROM resume_tokens
-                WHERE user_name = ?1 AND token_hash <> ?2 AND (expires_ms <= ?3 OR expires_ms > ?4)
-                ORDER BY expires_ms > ?4, expires_ms DESC LIMIT -1 OFFSET ?5)",
-        )?;
-        forget.execute(params![user, hash.as_str(), now_ms, latest_ms, token::others_max(tokens_max)])?;
-        let mut insert = self.db.prepare_cached(
-            "INSERT INTO resume_tokens (user_name, token_hash, expires_ms) VALUES (?1, ?2, ?3)
-             ON CONFLICT DO UPDATE SET expires_ms = excluded.expires_ms",
-        )?;
-        insert.execute(params![user, hash.as_str(), signed(expires_ms)])?;
-        Ok(())
-    }
-
-    fn has_token(
-        &mut self,
-        user: &UserName,
-        hash: &TokenHash,
-        now_ms: u64,
-        latest_ms: u64,
-    ) -> Result<bool, StoreError> {
-        let mut find = self.db.prepare_cached(
-            "SELECT 1 FROM resume_tokens WHERE user_name = ?1 AND token_hash = ?2 AND expires_ms > ?3
-             AND expires_ms <= ?4",
-        )?;
-        Ok(find.exists(params![user.as_str(), hash.as_str(), signed(now_ms), signed(latest_ms)])?)
-    }
-
-    fn revoke_tokens(&mut self, user: &UserName) -> Result<(), StoreError> {
-        let mut forget = self.db.prepare_cached("DELETE FROM resume_tokens WHERE user_name = ?1")?;
-        forget.execute([user.as_str()])?;
-        Ok(())
-    }
-
-    fn unfriend(&mut self, user: &UserName, other: &UserName) -> Result<Option<u64>, StoreError> {
-        let (user, other) = (user.as_str(), other.as_str());
-        let mut delete = self.db.prepare_cached(
-            "DELETE FROM friendships
-             WHERE (user_name = ?1 AND friend_name = ?2) OR (user_name = ?2 AND friend_name = ?1)",
-        )?;
-        delete.execute([user, other])?;
-        let Some((_, _, seq)) = self.request(other, user)? else {
-            return Ok(None);
-        };
-        self.remove_request(other, user)?;
-        self.delete(other, seq)?;
-        u64::try_from(seq).map(Some).map_err(|_| corrupt("a negative number"))
+    fn tokens(&mut self) -> &mut dyn Tokens {
+        self
     }
 }
 

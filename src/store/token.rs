@@ -1,11 +1,13 @@
 //! Resume tokens: the cheap way back after a log-in. The client keeps the token; the store keeps a
-//! hash of it.
+//! hash of it. Which tokens are good, and which make room for a new one, is decided here for every
+//! store; a store has the table ([`Tokens`]), and no rule.
 
-use super::StoreError;
+use super::{Store, StoreError};
 use crate::protocol::field::{Secret, UserName};
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use blake2::{Blake2s256, Digest};
+use std::cmp::Reverse;
 
 /// Random bytes of a token: nobody guesses them, so one quick hash protects what is stored.
 const TOKEN_BYTES: usize = 32;
@@ -21,14 +23,108 @@ impl TokenHash {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// As it is stored.
+    pub(super) fn from_stored(text: &str) -> Self {
+        Self(text.to_owned())
+    }
+}
+
+/// A hash that is stored, and when its token expires, in ms since the epoch.
+pub type StoredToken = (TokenHash, u64);
+
+/// The table of resume tokens: reads and writes without a rule. They are part of a [`Store`]'s
+/// transaction.
+pub trait Tokens {
+    /// The tokens of a user, in no order.
+    ///
+    /// # Errors
+    /// See [`StoreError`]; so for all methods.
+    fn of_user(&mut self, user: &UserName) -> Result<Vec<StoredToken>, StoreError>;
+    /// When the token of this hash expires; `None`: the user has no such token.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    fn expiry(&mut self, user: &UserName, hash: &TokenHash) -> Result<Option<u64>, StoreError>;
+    /// Keeps a token, or gives it another end.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    fn put(&mut self, user: &UserName, token: &StoredToken) -> Result<(), StoreError>;
+    /// Forgets these tokens of a user.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    fn remove(&mut self, user: &UserName, hashes: &[TokenHash]) -> Result<(), StoreError>;
+    /// Forgets all tokens of a user.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    fn remove_all(&mut self, user: &UserName) -> Result<(), StoreError>;
+}
+
+/// The times that decide whether a token may be used: it expires after `now_ms`, and not after
+/// `latest_ms`, which no token lasts beyond unless a clock was wrong.
+#[derive(Clone, Copy, Debug)]
+pub struct Span {
+    /// In ms since the epoch.
+    pub now_ms: u64,
+    /// In ms since the epoch.
+    pub latest_ms: u64,
+}
+
+impl Span {
+    fn is_usable(self, expires_ms: u64) -> bool {
+        expires_ms > self.now_ms && expires_ms <= self.latest_ms
+    }
 }
 
 /// The number of tokens of a user that are kept beside those that may be used now: only a right
 /// clock knows which of them are valid. Twice as many, so that neither a clock that was ahead nor
 /// one that is behind pushes out good ones.
-#[must_use]
-pub fn others_max(tokens_max: u32) -> u32 {
+fn others_max(tokens_max: usize) -> usize {
     tokens_max.saturating_mul(2)
+}
+
+/// Keeps a new token. Of the user's other tokens that may be used now those that expire first are
+/// forgotten, so that there are at most `tokens_max` with the new one. Whether the others have
+/// expired, or seem to last too long, only a right clock knows: twice as many of them are kept, the
+/// expired before those that seem to last too long, and of each those that expire last.
+///
+/// # Errors
+/// See [`StoreError`].
+pub fn save(
+    store: &mut dyn Store,
+    user: &UserName,
+    token: &StoredToken,
+    span: Span,
+    tokens_max: u32,
+) -> Result<(), StoreError> {
+    let mut before = store.tokens().of_user(user)?;
+    before.retain(|(hash, _)| *hash != token.0);
+    let surplus = surplus(before, span, tokens_max as usize);
+    if !surplus.is_empty() {
+        store.tokens().remove(user, &surplus)?;
+    }
+    store.tokens().put(user, token)
+}
+
+/// Those that have to go, so that one more has room.
+fn surplus(tokens: Vec<StoredToken>, span: Span, tokens_max: usize) -> Vec<TokenHash> {
+    let (mut usable, mut others): (Vec<_>, Vec<_>) =
+        tokens.into_iter().partition(|(_, expires_ms)| span.is_usable(*expires_ms));
+    usable.sort_by_key(|(_, expires_ms)| Reverse(*expires_ms));
+    others.sort_by_key(|(_, expires_ms)| (*expires_ms > span.latest_ms, Reverse(*expires_ms)));
+    let usable = usable.into_iter().skip(tokens_max.saturating_sub(1));
+    usable.chain(others.into_iter().skip(others_max(tokens_max))).map(|(hash, _)| hash).collect()
+}
+
+/// Is this the hash of a token of the user that may be used?
+///
+/// # Errors
+/// See [`StoreError`].
+pub fn is_usable(store: &mut dyn Store, user: &UserName, hash: &TokenHash, span: Span) -> Result<bool, StoreError> {
+    Ok(store.tokens().expiry(user, hash)?.is_some_and(|expires_ms| span.is_usable(expires_ms)))
 }
 
 /// A new token.

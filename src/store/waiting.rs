@@ -1,11 +1,12 @@
 //! The work on pushes in the store, within the quotas: a worker counts a mailbox that it does not
 //! know yet, saves the pushes for which there is room, and notes those that are gone.
 
+use super::friendship::{self, Withdrawn};
 use super::quota::{Mailboxes, Verdict};
-use super::{SavedAs, Store, StoreError, Weight};
+use super::{SavedAs, Store, StoreError};
 use crate::chat::contract::{Answered, Asked, Job, Outcome};
 use crate::protocol::field::UserName;
-use crate::protocol::push::{Push, PushKind};
+use crate::protocol::push::Push;
 
 /// Rows of each mailbox that are looked at together with others: that is the whole of nearly every
 /// one.
@@ -129,9 +130,8 @@ pub(super) fn ask_friend(
     pending_max: u32,
 ) -> Result<Asked, StoreError> {
     count(store, boxes, [push.receiver()])?;
-    let is_new = store.sizes(&[(name(push.receiver())?, push.seq)])?.iter().all(Option::is_none);
-    let asked = store.ask_friend(push, pending_max, boxes.has_room(push))?;
-    if is_new && asked == Asked::Pending {
+    let (asked, is_new) = friendship::ask(store, push, pending_max, boxes.has_room(push))?;
+    if is_new {
         boxes.added(push);
     }
     Ok(asked)
@@ -144,23 +144,14 @@ pub(super) fn answer_friend(
     friends_max: u32,
 ) -> Result<Answered, StoreError> {
     count(store, boxes, [push.receiver()])?;
-    let receiver = name(push.receiver())?;
-    // The request that crosses an accepted one goes with its push.
-    let crossed = match push.kind {
-        PushKind::FriendAccept => store.request_push(&receiver, &name(push.sender())?)?,
-        _ => None,
-    };
-    let touched: Vec<_> = [push.seq].into_iter().chain(crossed).map(|seq| (receiver.clone(), seq)).collect();
-    let mut before = store.sizes(&touched)?.into_iter();
-    let is_new = before.next().flatten().is_none();
-    let answered = store.answer_friend(push, friends_max, boxes.has_room(push))?;
-    if is_new && answered == Answered::Done {
+    let reply = friendship::answer(store, push, friends_max, boxes.has_room(push))?;
+    if reply.is_new {
         boxes.added(push);
-        if let (Some(seq), Some(size)) = (crossed, before.next().flatten()) {
-            gone(store, boxes, (&receiver, seq), size)?;
-        }
     }
-    Ok(answered)
+    if let Some(crossed) = reply.crossed {
+        note_withdrawn(boxes, crossed);
+    }
+    Ok(reply.answered)
 }
 
 /// Ends a friendship. If that takes the push of a pending request of `user` with it, it is noted.
@@ -169,34 +160,18 @@ pub(super) fn unfriend(
     boxes: &mut Mailboxes,
     user: &UserName,
     other: &UserName,
-) -> Result<Option<u64>, StoreError> {
-    let pending = if boxes.knows(other.as_str()) { store.request_push(other, user)? } else { None };
-    let Some(seq) = pending else {
-        return store.unfriend(user, other);
-    };
-    let before = store.sizes(&[(other.clone(), seq)])?.into_iter().next().flatten();
-    let withdrawn = store.unfriend(user, other)?;
-    if let Some(size) = before {
-        gone(store, boxes, (other, seq), size)?;
-    }
-    Ok(withdrawn)
-}
-
-/// Notes that a push, which was there before, is gone, if it is.
-fn gone(
-    store: &mut dyn Store,
-    boxes: &mut Mailboxes,
-    (receiver, seq): (&UserName, u64),
-    (sender, text_bytes): Weight,
 ) -> Result<(), StoreError> {
-    if store.sizes(&[(receiver.clone(), seq)])?.iter().all(Option::is_none) {
-        boxes.removed(receiver, seq, sender, text_bytes);
+    let is_counted = boxes.knows(other.as_str());
+    if let Some(withdrawn) = friendship::end(store, user, other, is_counted)? {
+        note_withdrawn(boxes, withdrawn);
     }
     Ok(())
 }
 
-fn name(text: &str) -> Result<UserName, StoreError> {
-    UserName::new(text).map_err(|why| StoreError::Refused(why.into()))
+fn note_withdrawn(boxes: &mut Mailboxes, withdrawn: Withdrawn) {
+    if let Some((sender, text_bytes)) = withdrawn.push {
+        boxes.removed(&withdrawn.receiver, withdrawn.seq, sender, text_bytes);
+    }
 }
 
 /// Counts the mailboxes of these receivers that are not known well enough, as far as one

@@ -4,6 +4,7 @@
 use super::password::{Compared, VerifiedLogins};
 use super::quota::Mailboxes;
 use super::reopen::{Opener, Opening};
+use super::token::Span;
 use super::{Store, StoreError, token, waiting};
 use crate::chat::contract::{Job, Outcome, Page};
 use crate::protocol::field::UserName;
@@ -403,13 +404,14 @@ fn single(
             }
         }
         Job::LogIn { user, credential, now_ms, latest_ms, pushes_max, bytes_max } => {
-            match prove(store, user, credential, (*now_ms, *latest_ms), verified)? {
+            let span = Span { now_ms: *now_ms, latest_ms: *latest_ms };
+            match prove(store, user, credential, span, verified)? {
                 Outcome::Proven => load(store, user, *pushes_max, *bytes_max)?,
                 outcome => outcome,
             }
         }
         Job::Prove { user, credential, now_ms, latest_ms } => {
-            prove(store, user, credential, (*now_ms, *latest_ms), verified)?
+            prove(store, user, credential, Span { now_ms: *now_ms, latest_ms: *latest_ms }, verified)?
         }
         Job::Load { user, pushes_max, bytes_max } => load(store, user, *pushes_max, *bytes_max)?,
         Job::LoadPage { user, after_seq, pushes_max, bytes_max } => {
@@ -426,11 +428,12 @@ fn single(
             };
             let token = token::make()?;
             let hash = token::hash(user, &token, &stored);
-            store.save_token(user, &hash, *now_ms, *expires_ms, *latest_ms, *tokens_max)?;
+            let span = Span { now_ms: *now_ms, latest_ms: *latest_ms };
+            token::save(store, user, &(hash, *expires_ms), span, *tokens_max)?;
             Outcome::Token(token)
         }
         Job::RevokeTokens { user } => {
-            store.revoke_tokens(user)?;
+            store.tokens().remove_all(user)?;
             Outcome::TokensRevoked
         }
         Job::Unfriend { user, other } => {
@@ -447,7 +450,7 @@ fn prove(
     store: &mut dyn Store,
     user: &UserName,
     credential: &Credential,
-    (now_ms, latest_ms): (u64, u64),
+    span: Span,
     verified: &VerifiedLogins,
 ) -> Result<Outcome, StoreError> {
     let stored = match store.password_hash(user) {
@@ -465,9 +468,7 @@ fn prove(
             Compared::Fits => Outcome::Proven,
             compared => unproven(Some(stored), compared == Compared::Differs),
         },
-        Credential::Token(token)
-            if !store.has_token(user, &token::hash(user, token, &stored), now_ms, latest_ms)? =>
-        {
+        Credential::Token(token) if !token::is_usable(store, user, &token::hash(user, token, &stored), span)? => {
             unproven(None, false)
         }
         Credential::Token(_) => Outcome::Proven,

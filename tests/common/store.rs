@@ -3,7 +3,8 @@
 use hongyan::chat::contract::{Answered, Asked};
 use hongyan::protocol::field::{Id, Name, Profile, Secret, UserName};
 use hongyan::protocol::push::{Push, PushKind};
-use hongyan::store::{SavedAs, Store, StoreError};
+use hongyan::store::token::Span;
+use hongyan::store::{SavedAs, Store, StoreError, friendship};
 use std::collections::BTreeSet;
 
 /// Four bytes, a NUL, quotes, a combining mark, trailing space: what has to come back as it was.
@@ -74,9 +75,26 @@ pub(crate) fn names(names: &[&str]) -> BTreeSet<String> {
 }
 
 pub(crate) fn ask(store: &mut dyn Store, push: &Push) -> Asked {
-    with(store, |store| store.ask_friend(push, u32::MAX, true))
+    ask_within(store, push, u32::MAX, true)
 }
 
 pub(crate) fn reply(store: &mut dyn Store, push: &Push) -> Answered {
-    with(store, |store| store.answer_friend(push, u32::MAX, true))
+    reply_within(store, push, u32::MAX, true)
+}
+
+pub(crate) fn ask_within(store: &mut dyn Store, push: &Push, pending_max: u32, has_room: bool) -> Asked {
+    with(store, |store| friendship::ask(store, push, pending_max, has_room)).0
+}
+
+pub(crate) fn reply_within(store: &mut dyn Store, push: &Push, friends_max: u32, has_room: bool) -> Answered {
+    with(store, |store| friendship::answer(store, push, friends_max, has_room)).answered
+}
+
+/// Ends a friendship; gives the number of the push of the request that was withdrawn.
+pub(crate) fn end(store: &mut dyn Store, name: &str, other: &str) -> Option<u64> {
+    with(store, |store| friendship::end(store, &user(name), &user(other), false)).map(|withdrawn| withdrawn.seq)
+}
+
+pub(crate) fn span(now_ms: u64, latest_ms: u64) -> Span {
+    Span { now_ms, latest_ms }
 }

@@ -1,10 +1,10 @@
 //! A store full of everything, and all that the ordinary way of asking a store finds in it.
 
-use crate::common::store::{ODD, account, answer, push, request, user, with};
+use crate::common::store::{ODD, account, answer, push, request, span, user, with};
 use hongyan::chat::contract::{Answered, Asked};
 use hongyan::protocol::field::{Profile, Secret};
 use hongyan::protocol::push::{Push, PushKind};
-use hongyan::store::{Store, token};
+use hongyan::store::{Store, friendship, token};
 use std::collections::BTreeSet;
 
 /// More than a page of accounts, if not by their number then by their size.
@@ -77,12 +77,12 @@ pub(crate) fn fill(store: &mut dyn Store, pushes: u64) {
         for number in 1..USERS {
             let (name, id) = (name(number), id(number));
             if number % 3 == 0 {
-                store.save_token(&user(&name), &token_of(number), 0, 2_000 + number, 1 << 40, 8)?;
+                token::save(store, &user(&name), &(token_of(number), 2_000 + number), span(0, 1 << 40), 8)?;
             }
-            assert_eq!(store.ask_friend(&request(next(), &name, &hub, &id), u32::MAX, true)?, Asked::Pending);
+            assert_eq!(friendship::ask(store, &request(next(), &name, &hub, &id), u32::MAX, true)?.0, Asked::Pending);
             if number % 3 > 0 {
                 let accept = answer(next(), PushKind::FriendAccept, &hub, &name, &id);
-                assert!(matches!(store.answer_friend(&accept, u32::MAX, true)?, Answered::Done));
+                assert_eq!(friendship::answer(store, &accept, u32::MAX, true)?.answered, Answered::Done);
             }
         }
         Ok(())
@@ -124,10 +124,10 @@ fn known(store: &mut dyn Store, number: u64) -> Known {
     let (me, hub) = (user(&name(number)), name(0));
     store.begin().unwrap();
     // Numbers that nothing in the store has.
-    let asked = (number > 0)
-        .then(|| store.ask_friend(&request(u64::MAX >> 2, &name(number), &hub, "again"), u32::MAX, true).unwrap());
+    let again = request(u64::MAX >> 2, &name(number), &hub, "again");
+    let asked = (number > 0).then(|| friendship::ask(store, &again, u32::MAX, true).unwrap().0);
     let reject = answer(u64::MAX >> 3, PushKind::FriendReject, &hub, &name(number), &id(number));
-    let pending = store.answer_friend(&reject, u32::MAX, true).unwrap() != Answered::NoSuchRequest;
+    let pending = friendship::answer(store, &reject, u32::MAX, true).unwrap().answered != Answered::NoSuchRequest;
     store.rollback();
     Known {
         profile: store.profile(&me).unwrap(),
@@ -136,7 +136,7 @@ fn known(store: &mut dyn Store, number: u64) -> Known {
         pushes: store.pushes(&me, 0, u32::MAX, usize::MAX).unwrap(),
         asked,
         pending,
-        token: store.has_token(&me, &token_of(number), 1_000, 1 << 40).unwrap(),
+        token: token::is_usable(store, &me, &token_of(number), span(1_000, 1 << 40)).unwrap(),
     }
 }
 

@@ -204,9 +204,33 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
     ),
     of(
         "a withdrawn request stays pending",
-        "src/store/memory.rs",
-        "let withdrawn = tables.take_request(other, user).map(",
-        "let withdrawn = tables.requests.get(&(other.clone(), user.clone())).cloned().map(",
+        "src/store/friendship.rs",
+        "    store.friendships().remove_request(receiver, sender)?;\n    store.delete_pushes(&key)?;\n",
+        "    store.delete_pushes(&key)?;\n",
+    ),
+    of(
+        "an accept that leaves the request that crosses it",
+        "src/store/friendship.rs",
+        "        crossed = withdraw(store, &asker, &asked, true)?;\n",
+        "",
+    ),
+    of(
+        "a request whose push was acked is called new when it is repeated",
+        "src/store/friendship.rs",
+        "request.seq == push.seq && is_kept(store, push)?",
+        "request.seq == push.seq",
+    ),
+    of(
+        "an accept beside as many friends as are allowed to the user who asked",
+        "src/store/friendship.rs",
+        "tables.count_friends(&asker, friends_max)? >= friends_max)",
+        "tables.count_friends(&asked, friends_max)? >= friends_max)",
+    ),
+    of(
+        "the push of a withdrawn request counts on",
+        "src/store/waiting.rs",
+        "        boxes.removed(&withdrawn.receiver, withdrawn.seq, sender, text_bytes);",
+        "        _ = (sender, text_bytes);",
     ),
     of(
         "an error in another write than its refusal",

@@ -95,15 +95,18 @@ fn the_result_of_a_save_can_be_found_without_saving() {
 fn without_room_a_request_and_its_answer_change_nothing_and_say_so_last() {
     on_each(|store| {
         sign_up(store, &["ann", "bob"]);
-        let asks = |store: &mut dyn Store, push: &Push| with(store, |store| store.ask_friend(push, 1, false));
+        let asks = |store: &mut dyn Store, push: &Push| ask_within(store, push, 1, false);
+        let pending = |store: &mut dyn Store, receiver: &str, sender: &str| {
+            store.friendships().request(&user(receiver), &user(sender)).unwrap().map(|request| request.seq)
+        };
         assert_eq!(asks(store, &request(1, "bob", "nobody", "r")), Asked::NoSuchUser);
         assert_eq!(asks(store, &request(1, "bob", "ann", "r")), Asked::Full);
-        assert_eq!((store.request_push(&user("ann"), &user("bob")).unwrap(), waiting(store, "ann")), (None, vec![]));
+        assert_eq!((pending(store, "ann", "bob"), waiting(store, "ann")), (None, vec![]));
         assert_eq!(ask(store, &request(2, "bob", "ann", "r")), Asked::Pending);
-        assert_eq!(store.request_push(&user("ann"), &user("bob")).unwrap(), Some(2));
-        assert_eq!(store.request_push(&user("bob"), &user("ann")).unwrap(), None);
+        assert_eq!(pending(store, "ann", "bob"), Some(2));
+        assert_eq!(pending(store, "bob", "ann"), None);
         assert_eq!(asks(store, &request(2, "bob", "ann", "r")), Asked::Pending, "the very same job");
-        let answers = |store: &mut dyn Store, push: &Push| with(store, |store| store.answer_friend(push, 9, false));
+        let answers = |store: &mut dyn Store, push: &Push| reply_within(store, push, 9, false);
         for kind in [PushKind::FriendAccept, PushKind::FriendReject] {
             assert_eq!(answers(store, &answer(3, kind, "ann", "bob", "other")), Answered::NoSuchRequest);
             assert_eq!(answers(store, &answer(3, kind, "ann", "bob", "r")), Answered::Full);

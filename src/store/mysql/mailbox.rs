@@ -118,8 +118,14 @@ impl MysqlStore {
             for row in &rows {
                 stored.insert(number(row, 0)?, row);
             }
-            let params = group.iter().flat_map(|push| [push.receiver(), push.sender(), push.id()].map(bytes)).collect();
-            let rows = self.rows(&SAME[size], params)?;
+            // Only a message is kept once under its id.
+            let rows = if group.iter().any(|push| push.kind == PushKind::Message) {
+                let params =
+                    group.iter().flat_map(|push| [push.receiver(), push.sender(), push.id()].map(bytes)).collect();
+                self.rows(&SAME[size], params)?
+            } else {
+                Vec::new()
+            };
             let mut kept = HashSet::with_capacity(rows.len());
             for row in &rows {
                 kept.insert((text(row, 0)?, text(row, 1)?, text(row, 2)?));

@@ -2,13 +2,6 @@
 
 use super::*;
 
-/// A pending request.
-pub(super) struct Request {
-    pub(super) id: String,
-    pub(super) time_ms: u64,
-    pub(super) seq: u64,
-}
-
 impl MysqlStore {
     pub(super) fn new(conn: Conn, packet_max: u64, lock: Held) -> Self {
         Self { conn: Some(conn), opened: Instant::now(), packet_max, lock }
@@ -90,41 +83,6 @@ impl MysqlStore {
             });
         }
         Ok(())
-    }
-
-    pub(super) fn insert_one(&mut self, push: &Push) -> Result<(), StoreError> {
-        self.insert(std::slice::from_ref(push), SIZES.len() - 1, &mut Vec::with_capacity(1))
-    }
-
-    /// Is this very push in the store?
-    pub(super) fn is_stored(&mut self, push: &Push) -> Result<bool, StoreError> {
-        match self.row(&READ_BACKS[SIZES.len() - 1], vec![Value::UInt(push.seq)])? {
-            Some(row) => same(push, &row).map(|()| true),
-            None => Ok(false),
-        }
-    }
-
-    /// Is there such a user?
-    pub(super) fn exists(&mut self, user: &str) -> Result<bool, StoreError> {
-        Ok(self.row("SELECT 1 FROM accounts WHERE user_name = ?", vec![bytes(user)])?.is_some())
-    }
-
-    pub(super) fn request(&mut self, receiver: &str, sender: &str) -> Result<Option<Request>, StoreError> {
-        let sql = "SELECT message_id, time_ms, push_seq FROM friend_requests WHERE receiver = ? AND sender = ?";
-        let row = self.row(sql, vec![bytes(receiver), bytes(sender)])?;
-        row.map(|row| Ok(Request { id: text(&row, 0)?.to_owned(), time_ms: number(&row, 1)?, seq: number(&row, 2)? }))
-            .transpose()
-    }
-
-    pub(super) fn remove_request(&mut self, receiver: &str, sender: &str) -> Result<(), StoreError> {
-        let sql = "DELETE FROM friend_requests WHERE receiver = ? AND sender = ?";
-        self.change(sql, vec![bytes(receiver), bytes(sender)]).map(drop)
-    }
-
-    /// Does this query, which counts rows about a user up to a limit, reach the limit?
-    pub(super) fn reaches(&mut self, count: &str, user: &str, limit: u32) -> Result<bool, StoreError> {
-        let row = self.row(count, vec![bytes(user), Value::UInt(limit.into())])?;
-        Ok(row.map_or(Ok(0), |row| number(&row, 0))? >= limit.into())
     }
 }
 

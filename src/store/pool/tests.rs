@@ -4,11 +4,11 @@
 mod failing;
 
 use super::*;
-use crate::chat::contract::{Answered, Asked};
 use crate::protocol::field::{Id, Name, Profile, Secret, UserName};
 use crate::protocol::push::{Push, PushKind};
 use crate::protocol::request::Credential;
-use crate::store::token::TokenHash;
+use crate::store::friendship::Friendships;
+use crate::store::token::Tokens;
 use crate::store::{SavedAs, Store, Weight};
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -138,40 +138,20 @@ impl Store for Scripted {
     fn sizes(&mut self, pushes: &[(UserName, u64)]) -> Result<Vec<Option<Weight>>, StoreError> {
         self.inner.sizes(pushes)
     }
-    fn request_push(&mut self, receiver: &UserName, sender: &UserName) -> Result<Option<u64>, StoreError> {
-        self.inner.request_push(receiver, sender)
-    }
     fn delete_pushes(&mut self, pushes: &[(UserName, u64)]) -> Result<(), StoreError> {
         if self.script.read_only.load(Ordering::SeqCst) > 0 {
             return Err(StoreError::Unavailable("read-only".into()));
         }
         self.inner.delete_pushes(pushes)
     }
-    fn ask_friend(&mut self, push: &Push, pending_max: u32, has_room: bool) -> Result<Asked, StoreError> {
-        self.inner.ask_friend(push, pending_max, has_room)
+    fn has_account(&mut self, user: &UserName) -> Result<bool, StoreError> {
+        self.inner.has_account(user)
     }
-    fn answer_friend(&mut self, push: &Push, friends_max: u32, has_room: bool) -> Result<Answered, StoreError> {
-        self.inner.answer_friend(push, friends_max, has_room)
+    fn friendships(&mut self) -> &mut dyn Friendships {
+        self.inner.friendships()
     }
-    fn save_token(
-        &mut self,
-        user: &UserName,
-        hash: &TokenHash,
-        now: u64,
-        end: u64,
-        latest: u64,
-        max: u32,
-    ) -> Result<(), StoreError> {
-        self.inner.save_token(user, hash, now, end, latest, max)
-    }
-    fn has_token(&mut self, user: &UserName, hash: &TokenHash, now: u64, latest: u64) -> Result<bool, StoreError> {
-        self.inner.has_token(user, hash, now, latest)
-    }
-    fn revoke_tokens(&mut self, user: &UserName) -> Result<(), StoreError> {
-        self.inner.revoke_tokens(user)
-    }
-    fn unfriend(&mut self, user: &UserName, other: &UserName) -> Result<Option<u64>, StoreError> {
-        self.inner.unfriend(user, other)
+    fn tokens(&mut self) -> &mut dyn Tokens {
+        self.inner.tokens()
     }
 }
 

@@ -5,9 +5,10 @@ use super::*;
 use crate::chat::contract::{Answered, Asked, Job, Outcome};
 use crate::protocol::field::{Id, Name, Profile, Secret, UserName};
 use crate::protocol::push::PushKind;
+use crate::store::friendship::Friendships;
 use crate::store::memory::MemoryStore;
 use crate::store::password::VerifiedLogins;
-use crate::store::token::TokenHash;
+use crate::store::token::Tokens;
 use crate::store::work::Batch;
 use crate::store::{SavedAs, Store, StoreError, Weight};
 use fastrand::Rng;
@@ -161,6 +162,13 @@ impl Shaky {
     }
 }
 
+/// As a database does when a connection ends in the middle of a transaction, here by a panic.
+impl Drop for Shaky {
+    fn drop(&mut self) {
+        self.inner.rollback();
+    }
+}
+
 impl Store for Shaky {
     fn begin(&mut self) -> Result<(), StoreError> {
         self.inner.begin()
@@ -225,44 +233,18 @@ impl Store for Shaky {
     fn sizes(&mut self, pushes: &[(UserName, u64)]) -> Result<Vec<Option<Weight>>, StoreError> {
         self.inner.sizes(pushes)
     }
-    fn request_push(&mut self, receiver: &UserName, sender: &UserName) -> Result<Option<u64>, StoreError> {
-        self.inner.request_push(receiver, sender)
-    }
     fn delete_pushes(&mut self, pushes: &[(UserName, u64)]) -> Result<(), StoreError> {
         self.inner.delete_pushes(pushes)?;
         self.may_fail()
     }
-    fn ask_friend(&mut self, push: &Push, pending_max: u32, has_room: bool) -> Result<Asked, StoreError> {
-        self.inner.ask_friend(push, pending_max, has_room)
+    fn has_account(&mut self, user: &UserName) -> Result<bool, StoreError> {
+        self.inner.has_account(user)
     }
-    fn answer_friend(&mut self, push: &Push, friends_max: u32, has_room: bool) -> Result<Answered, StoreError> {
-        self.inner.answer_friend(push, friends_max, has_room)
+    fn friendships(&mut self) -> &mut dyn Friendships {
+        self.inner.friendships()
     }
-    fn save_token(
-        &mut self,
-        user: &UserName,
-        hash: &TokenHash,
-        a: u64,
-        b: u64,
-        c: u64,
-        max: u32,
-    ) -> Result<(), StoreError> {
-        self.inner.save_token(user, hash, a, b, c, max)
-    }
-    fn has_token(
-        &mut self,
-        user: &UserName,
-        hash: &TokenHash,
-        now_ms: u64,
-        latest_ms: u64,
-    ) -> Result<bool, StoreError> {
-        self.inner.has_token(user, hash, now_ms, latest_ms)
-    }
-    fn revoke_tokens(&mut self, user: &UserName) -> Result<(), StoreError> {
-        self.inner.revoke_tokens(user)
-    }
-    fn unfriend(&mut self, user: &UserName, other: &UserName) -> Result<Option<u64>, StoreError> {
-        self.inner.unfriend(user, other)
+    fn tokens(&mut self) -> &mut dyn Tokens {
+        self.inner.tokens()
     }
 }
 

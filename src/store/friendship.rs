@@ -1,0 +1,210 @@
+//! The rules of friend requests, their answers and the end of a friendship: what is checked, in
+//! which order, and what changes together. They are the same for every store: a store has the
+//! tables ([`Friendships`]), and no rule.
+
+use super::{SavedAs, Store, StoreError, Weight};
+use crate::chat::contract::{Answered, Asked};
+use crate::protocol::field::UserName;
+use crate::protocol::push::{Push, PushKind};
+
+/// A friend request that nobody has answered yet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FriendRequest {
+    /// The asker's id of it, which the answer names.
+    pub id: Box<str>,
+    /// When it was taken, in ms since the epoch.
+    pub time_ms: u64,
+    /// The number of its push, which may have been acked and be gone.
+    pub seq: u64,
+}
+
+/// The tables of friendships and friend requests: reads and writes without a rule. They are part of
+/// a [`Store`]'s transaction.
+pub trait Friendships {
+    /// Are these two friends?
+    ///
+    /// # Errors
+    /// See [`StoreError`]; so for all methods.
+    fn are_friends(&mut self, user: &UserName, friend: &UserName) -> Result<bool, StoreError>;
+    /// How many friends a user has; counting stops at `limit`.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    fn count_friends(&mut self, user: &UserName, limit: u32) -> Result<u32, StoreError>;
+    /// Makes two users friends, both ways.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    fn add_friendship(&mut self, user: &UserName, friend: &UserName) -> Result<(), StoreError>;
+    /// They are no friends any more, both ways.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    fn remove_friendship(&mut self, user: &UserName, friend: &UserName) -> Result<(), StoreError>;
+    /// The request that is pending from one to another.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    fn request(&mut self, receiver: &UserName, sender: &UserName) -> Result<Option<FriendRequest>, StoreError>;
+    /// How many requests of a sender are pending; counting stops at `limit`.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    fn count_requests_of(&mut self, sender: &UserName, limit: u32) -> Result<u32, StoreError>;
+    /// How many requests to a receiver are pending; counting stops at `limit`.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    fn count_requests_to(&mut self, receiver: &UserName, limit: u32) -> Result<u32, StoreError>;
+    /// Notes the request of this push. Its push is not saved.
+    ///
+    /// # Errors
+    /// `Refused` if one from the same sender to the same receiver is pending; see [`StoreError`].
+    fn add_request(&mut self, push: &Push) -> Result<(), StoreError>;
+    /// Forgets a pending request, if there is one. Its push stays.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    fn remove_request(&mut self, receiver: &UserName, sender: &UserName) -> Result<(), StoreError>;
+}
+
+/// A pending request that was removed together with its push.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Withdrawn {
+    /// Who was asked.
+    pub receiver: UserName,
+    /// The number of its push, which may have been acked before.
+    pub seq: u64,
+    /// What its push was, if that was asked for and the push was still kept.
+    pub push: Option<Weight>,
+}
+
+/// What an answer did.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Reply {
+    /// What becomes of it.
+    pub answered: Answered,
+    /// Its push was saved just now: not by an earlier try.
+    pub is_new: bool,
+    /// The request that crossed the accepted one.
+    pub crossed: Option<Withdrawn>,
+}
+
+impl From<Answered> for Reply {
+    fn from(answered: Answered) -> Self {
+        Self { answered, is_new: false, crossed: None }
+    }
+}
+
+/// Notes a friend request and keeps its push, unless `pending_max` requests of who asks, or to who
+/// is asked, are pending, or there is no room for the push. Repeating it with the same `seq` while
+/// its push is still kept answers `Pending` again. The second value: the push was saved just now.
+///
+/// # Errors
+/// See [`StoreError`].
+pub fn ask(store: &mut dyn Store, push: &Push, pending_max: u32, has_room: bool) -> Result<(Asked, bool), StoreError> {
+    let (asker, asked) = (name(push.sender())?, name(push.receiver())?);
+    if !store.has_account(&asked)? {
+        return Ok((Asked::NoSuchUser, false));
+    }
+    if let Some(request) = store.friendships().request(&asked, &asker)? {
+        let is_repeated = request.seq == push.seq && is_kept(store, push)?;
+        let first = Asked::AlreadyPending { time_ms: request.time_ms };
+        return Ok((if is_repeated { Asked::Pending } else { first }, false));
+    }
+    let tables = store.friendships();
+    if tables.are_friends(&asker, &asked)? {
+        return Ok((Asked::AlreadyFriends, false));
+    }
+    if tables.count_requests_of(&asker, pending_max)? >= pending_max
+        || tables.count_requests_to(&asked, pending_max)? >= pending_max
+    {
+        return Ok((Asked::TooMany, false));
+    }
+    if !has_room {
+        return Ok((Asked::Full, false));
+    }
+    tables.add_request(push)?;
+    Ok((Asked::Pending, save(store, push)?))
+}
+
+/// Answers a pending request; an accept does nothing if either has `friends_max` friends, nor does
+/// any if there is no room for its push. An accept also removes the request that crosses it.
+/// Repeating it with the same `seq` while its push is still kept answers `Done` again.
+///
+/// # Errors
+/// See [`StoreError`].
+pub fn answer(store: &mut dyn Store, push: &Push, friends_max: u32, has_room: bool) -> Result<Reply, StoreError> {
+    let (asked, asker) = (name(push.sender())?, name(push.receiver())?);
+    if store.friendships().request(&asked, &asker)?.is_none_or(|request| *request.id != *push.id()) {
+        let is_repeated = is_kept(store, push)?;
+        return Ok(if is_repeated { Answered::Done } else { Answered::NoSuchRequest }.into());
+    }
+    let (tables, is_accept) = (store.friendships(), push.kind == PushKind::FriendAccept);
+    if is_accept
+        && (tables.count_friends(&asked, friends_max)? >= friends_max
+            || tables.count_friends(&asker, friends_max)? >= friends_max)
+    {
+        return Ok(Answered::TooManyFriends.into());
+    }
+    if !has_room {
+        return Ok(Answered::Full.into());
+    }
+    tables.remove_request(&asked, &asker)?;
+    let mut crossed = None;
+    if is_accept {
+        tables.add_friendship(&asked, &asker)?;
+        crossed = withdraw(store, &asker, &asked, true)?;
+    }
+    Ok(Reply { answered: Answered::Done, is_new: save(store, push)?, crossed })
+}
+
+/// Ends a friendship both ways, and withdraws the request from `user` to `other` that is pending,
+/// with its push; `None` if none was pending, as when it is repeated. With `weigh` the push is
+/// looked at before it goes.
+///
+/// # Errors
+/// See [`StoreError`].
+pub fn end(
+    store: &mut dyn Store,
+    user: &UserName,
+    other: &UserName,
+    weigh: bool,
+) -> Result<Option<Withdrawn>, StoreError> {
+    store.friendships().remove_friendship(user, other)?;
+    withdraw(store, other, user, weigh)
+}
+
+fn withdraw(
+    store: &mut dyn Store,
+    receiver: &UserName,
+    sender: &UserName,
+    weigh: bool,
+) -> Result<Option<Withdrawn>, StoreError> {
+    let Some(request) = store.friendships().request(receiver, sender)? else {
+        return Ok(None);
+    };
+    let key = [(receiver.clone(), request.seq)];
+    let push = if weigh { store.sizes(&key)?.pop().flatten() } else { None };
+    store.friendships().remove_request(receiver, sender)?;
+    store.delete_pushes(&key)?;
+    let [(receiver, seq)] = key;
+    Ok(Some(Withdrawn { receiver, seq, push }))
+}
+
+/// Saves a push; `false`: it was there before.
+fn save(store: &mut dyn Store, push: &Push) -> Result<bool, StoreError> {
+    Ok(store.save_pushes(std::slice::from_ref(push))? == [SavedAs::Itself])
+}
+
+/// Is this very push in the store?
+fn is_kept(store: &mut dyn Store, push: &Push) -> Result<bool, StoreError> {
+    Ok(store.find_pushes(std::slice::from_ref(push))? == [Some(SavedAs::Before)])
+}
+
+fn name(text: &str) -> Result<UserName, StoreError> {
+    UserName::new(text).map_err(|why| StoreError::Refused(why.into()))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,88 @@
+//! The tables of friendships and friend requests.
+
+use super::{SqliteStore, corrupt, signed};
+use crate::protocol::field::UserName;
+use crate::protocol::push::Push;
+use crate::store::StoreError;
+use crate::store::friendship::{FriendRequest, Friendships};
+use rusqlite::{OptionalExtension, params};
+
+impl SqliteStore {
+    /// Runs a query that counts rows about a user up to a limit.
+    fn count_up_to(&self, sql: &str, user: &UserName, limit: u32) -> Result<u32, StoreError> {
+        Ok(self.db.prepare_cached(sql)?.query_row(params![user.as_str(), limit], |row| row.get(0))?)
+    }
+}
+
+impl Friendships for SqliteStore {
+    fn are_friends(&mut self, user: &UserName, friend: &UserName) -> Result<bool, StoreError> {
+        let mut find = self.db.prepare_cached("SELECT 1 FROM friendships WHERE user_name = ?1 AND friend_name = ?2")?;
+        Ok(find.exists([user.as_str(), friend.as_str()])?)
+    }
+
+    fn count_friends(&mut self, user: &UserName, limit: u32) -> Result<u32, StoreError> {
+        self.count_up_to("SELECT count(*) FROM (SELECT 1 FROM friendships WHERE user_name = ?1 LIMIT ?2)", user, limit)
+    }
+
+    fn add_friendship(&mut self, user: &UserName, friend: &UserName) -> Result<(), StoreError> {
+        let mut insert = self.db.prepare_cached(
+            "INSERT INTO friendships (user_name, friend_name) VALUES (?1, ?2), (?2, ?1) ON CONFLICT DO NOTHING",
+        )?;
+        insert.execute([user.as_str(), friend.as_str()])?;
+        Ok(())
+    }
+
+    fn remove_friendship(&mut self, user: &UserName, friend: &UserName) -> Result<(), StoreError> {
+        let mut delete = self.db.prepare_cached(
+            "DELETE FROM friendships
+             WHERE (user_name = ?1 AND friend_name = ?2) OR (user_name = ?2 AND friend_name = ?1)",
+        )?;
+        delete.execute([user.as_str(), friend.as_str()])?;
+        Ok(())
+    }
+
+    fn request(&mut self, receiver: &UserName, sender: &UserName) -> Result<Option<FriendRequest>, StoreError> {
+        let mut find = self.db.prepare_cached(
+            "SELECT message_id, time_ms, push_seq FROM friend_requests WHERE receiver = ?1 AND sender = ?2",
+        )?;
+        let row = find.query_row([receiver.as_str(), sender.as_str()], |row| {
+            Ok((row.get::<_, Box<str>>(0)?, row.get::<_, i64>(1)?, row.get::<_, i64>(2)?))
+        });
+        let Some((id, time_ms, seq)) = row.optional()? else {
+            return Ok(None);
+        };
+        let seq = u64::try_from(seq).map_err(|_| corrupt("a negative number"))?;
+        Ok(Some(FriendRequest { id, time_ms: u64::try_from(time_ms).unwrap_or(0), seq }))
+    }
+
+    fn count_requests_of(&mut self, sender: &UserName, limit: u32) -> Result<u32, StoreError> {
+        self.count_up_to(
+            "SELECT count(*) FROM (SELECT 1 FROM friend_requests WHERE sender = ?1 LIMIT ?2)",
+            sender,
+            limit,
+        )
+    }
+
+    fn count_requests_to(&mut self, receiver: &UserName, limit: u32) -> Result<u32, StoreError> {
+        self.count_up_to(
+            "SELECT count(*) FROM (SELECT 1 FROM friend_requests WHERE receiver = ?1 LIMIT ?2)",
+            receiver,
+            limit,
+        )
+    }
+
+    fn add_request(&mut self, push: &Push) -> Result<(), StoreError> {
+        let mut insert = self.db.prepare_cached(
+            "INSERT INTO friend_requests (receiver, sender, message_id, time_ms, push_seq) VALUES (?1, ?2, ?3, ?4, ?5)",
+        )?;
+        let row = params![push.receiver(), push.sender(), push.id(), signed(push.time_ms), signed(push.seq)];
+        insert.execute(row)?;
+        Ok(())
+    }
+
+    fn remove_request(&mut self, receiver: &UserName, sender: &UserName) -> Result<(), StoreError> {
+        let mut remove = self.db.prepare_cached("DELETE FROM friend_requests WHERE receiver = ?1 AND sender = ?2")?;
+        remove.execute([receiver.as_str(), sender.as_str()])?;
+        Ok(())
+    }
+}

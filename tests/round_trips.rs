@@ -1,0 +1,139 @@
+//! How often a job about friendships or tokens asks the database: each question is a round trip,
+//! during which everything behind it in the lane waits. Counted by a MariaDB of the test's own
+//! (HONGYAN_TEST_MYSQL, as `./test` sets it); without it the test says so.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod common;
+
+use common::{MariaDb, PATIENCE, config};
+use hongyan::chat::contract::{Answered, Asked, Job, Outcome, Ticket};
+use hongyan::config::{Config, StoreUrl};
+use hongyan::protocol::field::{Id, Name, Profile, Secret, UserName};
+use hongyan::protocol::push::{Push, PushKind};
+use hongyan::store::pool::Pool;
+use mysql::Conn;
+use mysql::prelude::Queryable;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// START TRANSACTION, the look at the fence, COMMIT.
+const TRANSACTION: u64 = 3;
+
+struct Worker {
+    pool: Pool,
+    root: Conn,
+}
+
+impl Worker {
+    fn new(database: &MariaDb) -> Self {
+        let config = Config { store: StoreUrl::Mysql(database.url()), data_threads: 1, ..config() };
+        Self { pool: Pool::start(&config, Arc::new(|| {})).unwrap(), root: database.root() }
+    }
+
+    /// What all connections have asked so far.
+    fn questions(&mut self) -> u64 {
+        let row: (String, u64) = self.root.query_first("SHOW GLOBAL STATUS LIKE 'Questions'").unwrap().unwrap();
+        row.1
+    }
+
+    /// Does one job; tells how often it asked the database, its transaction apart.
+    fn run(&mut self, job: Job) -> (Outcome, u64) {
+        let (before, until) = (self.questions(), Instant::now() + PATIENCE);
+        self.pool.submit([(Ticket { slot: 0, generation: 0 }, job)]);
+        let mut done = Vec::new();
+        while done.is_empty() {
+            assert!(Instant::now() < until, "not answered");
+            self.pool.take(&mut done);
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        // The one that looks is counted, too.
+        let asked = self.questions() - before - 1;
+        (done.pop().unwrap().1, asked - TRANSACTION)
+    }
+}
+
+fn user(name: &str) -> UserName {
+    UserName::new(name).unwrap()
+}
+
+fn push(seq: u64, kind: PushKind, from: &str, to: &str) -> Push {
+    let (id, from, to) = (Id::new("r").unwrap(), Name::new(from).unwrap(), Name::new(to).unwrap());
+    Push::new(seq, seq, kind, &id, &from, &to, "")
+}
+
+fn account(name: &str) -> Job {
+    let empty = || Box::<str>::from("");
+    let profile = Profile {
+        user_name: user(name),
+        email_address: empty(),
+        nick_name: empty(),
+        profile_picture: empty(),
+        location: empty(),
+        personal_description: empty(),
+        rsa_public_key: empty(),
+    };
+    Job::CreateAccount { profile: Box::new(profile), password_hash: Secret::new("h") }
+}
+
+#[test]
+fn a_job_about_friendships_asks_the_database_so_often() {
+    let Some(database) = MariaDb::start() else { return };
+    let mut worker = Worker::new(&database);
+    for name in ["ann", "bob", "cy", "dan"] {
+        worker.run(account(name));
+    }
+    let ask = |seq, from: &str, to: &str| Job::AskFriend {
+        push: push(seq, PushKind::FriendRequest, from, to),
+        pending_max: 9,
+    };
+    let answer =
+        |seq, kind, from: &str, to: &str| Job::AnswerFriend { push: push(seq, kind, from, to), friends_max: 9 };
+    let end = |one: &str, other: &str| Job::Unfriend { user: user(one), other: user(other) };
+    let (accept, reject) = (PushKind::FriendAccept, PushKind::FriendReject);
+    let (pending, done) = (Outcome::Asked(Asked::Pending), Outcome::Answered(Answered::Done));
+    for (what, job, expected, questions) in [
+        ("a request, and its mailbox is counted", ask(1, "bob", "ann"), pending.clone(), 10),
+        ("the same once more", ask(1, "bob", "ann"), pending.clone(), 5),
+        ("a request to nobody", ask(2, "bob", "eve"), Outcome::Asked(Asked::NoSuchUser), 4),
+        ("one that is pending", ask(2, "bob", "ann"), Outcome::Asked(Asked::AlreadyPending { time_ms: 1 }), 4),
+        ("one that crosses it, and its mailbox is counted", ask(3, "ann", "bob"), pending.clone(), 10),
+        ("an answer to none", answer(4, accept, "cy", "bob"), Outcome::Answered(Answered::NoSuchRequest), 4),
+        ("an accept, beside one that crosses", answer(5, accept, "ann", "bob"), done.clone(), 12),
+        ("a request between friends", ask(6, "ann", "bob"), Outcome::Asked(Asked::AlreadyFriends), 5),
+        ("the answer once more", answer(5, accept, "ann", "bob"), done.clone(), 4),
+        ("the end", end("ann", "bob"), Outcome::Unfriended, 4),
+        ("another request", ask(7, "cy", "ann"), pending.clone(), 9),
+        ("an accept, and its mailbox is counted", answer(8, accept, "ann", "cy"), done.clone(), 10),
+        ("another request", ask(9, "dan", "ann"), pending.clone(), 9),
+        ("a reject, and its mailbox is counted", answer(10, reject, "ann", "dan"), done, 6),
+        ("another request", ask(11, "dan", "bob"), pending, 9),
+        ("a request that is withdrawn", end("dan", "bob"), Outcome::Unfriended, 7),
+    ] {
+        let (outcome, asked) = worker.run(job);
+        assert_eq!(format!("{outcome:?}"), format!("{expected:?}"), "{what}");
+        assert_eq!(asked, questions, "{what}");
+    }
+    worker.pool.stop();
+}
+
+#[test]
+fn a_job_about_tokens_asks_the_database_so_often() {
+    let Some(database) = MariaDb::start() else { return };
+    let mut worker = Worker::new(&database);
+    worker.run(account("ann"));
+    let make = |now_ms| Job::MakeToken {
+        user: user("ann"),
+        now_ms,
+        expires_ms: now_ms + 100,
+        latest_ms: now_ms + 200,
+        tokens_max: 2,
+    };
+    // From the third one on another has to make room.
+    for (now_ms, questions) in [(1, 3), (2, 3), (3, 4), (4, 4)] {
+        let (outcome, asked) = worker.run(make(now_ms));
+        assert!(matches!(outcome, Outcome::Token(_)));
+        assert_eq!(asked, questions, "at {now_ms}");
+    }
+    assert_eq!(worker.run(Job::RevokeTokens { user: user("ann") }).1, 1);
+    worker.pool.stop();
+}
