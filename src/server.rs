@@ -6,10 +6,12 @@ pub mod signals;
 mod store_wait;
 
 use crate::chat::Chat;
-use crate::config::Config;
+use crate::config::{Config, StoreUrl};
 use crate::net::conns::WAKER;
 use crate::net::hub::Bounds;
 use crate::net::{Loop, Parts};
+use crate::store::StoreError;
+use crate::store::mysql::MysqlServer;
 use crate::store::pool::Wake;
 use files::Limit;
 use mio::net::TcpListener;
@@ -127,6 +129,21 @@ pub fn run(config: Config, say: impl FnOnce(&str)) -> Result<bool, StartError> {
     Ok(handle.join().is_ok())
 }
 
+/// Checks what can be checked of a configuration without opening the store or the port.
+///
+/// # Errors
+/// What no server could start with.
+pub fn check(config: &Config) -> Result<(), StartError> {
+    if let StoreUrl::Mysql(url) = &config.store {
+        MysqlServer::new(url).map_err(|error| cannot_use_store(config, &error))?;
+    }
+    Ok(())
+}
+
+fn cannot_use_store(config: &Config, error: &StoreError) -> StartError {
+    StartError(format!("cannot use the store {}: {error}", config.store))
+}
+
 fn cannot(what: &str, error: &io::Error) -> StartError {
     StartError(format!("cannot {what}: {error}"))
 }
@@ -218,7 +235,6 @@ fn random_key() -> Result<[u64; 2], StartError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::StoreUrl;
     use std::io::{BufRead, BufReader, Read, Write};
     use std::net::{Shutdown, TcpStream};
     use std::time::Duration;

@@ -4,6 +4,7 @@
 
 #[path = "../common/mod.rs"]
 mod common;
+mod configuration;
 mod descriptors;
 mod signals;
 
