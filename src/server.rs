@@ -4,6 +4,7 @@
 mod files;
 pub mod signals;
 mod store_wait;
+mod supervisor;
 
 use crate::chat::Chat;
 use crate::config::{Config, StoreUrl};
@@ -122,10 +123,12 @@ pub fn run(config: Config, say: impl FnOnce(&str)) -> Result<bool, StartError> {
     let signals = signals::ignore_others().and_then(|()| Signals::new(signals::that_stop()));
     let signals = signals.map_err(|error| cannot("watch for signals", &error))?;
     let Some(mut handle) = launch(config, Some(signals), Limit::raise())? else {
+        supervisor::stopping();
         log::info!("stopped while the store was waited for");
         return Ok(true);
     };
     say(&format!("listening on {}", handle.addr));
+    supervisor::ready();
     Ok(handle.join().is_ok())
 }
 
@@ -166,6 +169,7 @@ fn bind(config: &Config) -> Result<TcpListener, StartError> {
 /// `None`: a signal came while the store was waited for.
 fn launch(config: Config, mut signals: Option<Signals>, files: Limit) -> Result<Option<Handle>, StartError> {
     let conns_max = files.conns_max(&config)?;
+    let is_process = signals.is_some();
     // First, so that a port in use is said at once.
     let mut listener = Some(bind(&config)?);
     let poll = Poll::new().map_err(|error| cannot("start polling", &error))?;
@@ -205,6 +209,8 @@ fn launch(config: Config, mut signals: Option<Signals>, files: Limit) -> Result<
         conns_max,
         hash_key,
         stop_wait_ms: config.stop_wait_ms,
+        // In a process of others the supervisor is told by them.
+        on_stop: if is_process { supervisor::stopping } else { || () },
     };
     let server_loop = Loop::new(parts).map_err(|error| cannot("start polling", &error))?;
     let thread = thread::Builder::new()

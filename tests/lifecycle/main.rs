@@ -7,6 +7,7 @@ mod common;
 mod configuration;
 mod descriptors;
 mod signals;
+mod supervisor;
 
 use common::{Client, ContentForm, PATIENCE, Transport, befriend};
 use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
