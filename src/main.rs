@@ -1,6 +1,6 @@
 //! Arguments → settings → log → server → exit status.
 
-use hongyan::config::args::{self, Command};
+use hongyan::config::args::{self, Command, Settings};
 use hongyan::copy;
 use hongyan::logging::{self, Stderr};
 use hongyan::server;
@@ -33,11 +33,24 @@ fn main() -> ExitCode {
 
 fn run(stderr: &Stderr) -> Result<ExitCode, String> {
     match args::read(std::env::args_os().skip(1), std::env::vars_os())? {
-        Command::Run(config) => {
+        Command::Run(settings) => {
+            let Settings { config, warning, .. } = *settings;
             logging::start(config.log, stderr)?;
-            let ended = server::run(*config, |line| stderr.say(line)).map_err(|error| error.0)?;
+            if let Some(warning) = warning {
+                log::warn!("{warning}");
+            }
+            let ended = server::run(config, |line| stderr.say(line)).map_err(|error| error.0)?;
             // The loop panicked and has said so; 101 is what a panic in `main` exits with.
             Ok(if ended { ExitCode::SUCCESS } else { ExitCode::from(101) })
+        }
+        Command::Check(settings) => {
+            let Settings { config, summary, warning } = *settings;
+            server::check(&config).map_err(|error| error.0)?;
+            if let Some(warning) = warning {
+                stderr.say(&format!("hongyan: {warning}"));
+            }
+            print(&format!("the configuration is good: {summary}\n"));
+            Ok(ExitCode::SUCCESS)
         }
         Command::Copy(order) => {
             server::signals::ignore_others().map_err(|error| format!("cannot watch for signals: {error}"))?;
@@ -45,9 +58,13 @@ fn run(stderr: &Stderr) -> Result<ExitCode, String> {
             Ok(ExitCode::SUCCESS)
         }
         Command::Print(text) => {
-            // A reader that closed stdout (`hongyan --help | head -1`) has seen enough.
-            io::stdout().write_all(text.as_bytes()).unwrap_or(());
+            print(&text);
             Ok(ExitCode::SUCCESS)
         }
     }
+}
+
+/// A reader that closed stdout (`hongyan --help | head -1`) has seen enough.
+fn print(text: &str) {
+    io::stdout().write_all(text.as_bytes()).unwrap_or(());
 }

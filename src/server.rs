@@ -4,12 +4,15 @@
 mod files;
 pub mod signals;
 mod store_wait;
+mod supervisor;
 
 use crate::chat::Chat;
-use crate::config::Config;
+use crate::config::{Config, StoreUrl};
 use crate::net::conns::WAKER;
 use crate::net::hub::Bounds;
 use crate::net::{Loop, Parts};
+use crate::store::StoreError;
+use crate::store::mysql::MysqlServer;
 use crate::store::pool::Wake;
 use files::Limit;
 use mio::net::TcpListener;
@@ -120,11 +123,28 @@ pub fn run(config: Config, say: impl FnOnce(&str)) -> Result<bool, StartError> {
     let signals = signals::ignore_others().and_then(|()| Signals::new(signals::that_stop()));
     let signals = signals.map_err(|error| cannot("watch for signals", &error))?;
     let Some(mut handle) = launch(config, Some(signals), Limit::raise())? else {
+        supervisor::stopping();
         log::info!("stopped while the store was waited for");
         return Ok(true);
     };
     say(&format!("listening on {}", handle.addr));
+    supervisor::ready();
     Ok(handle.join().is_ok())
+}
+
+/// Checks what can be checked of a configuration without opening the store or the port.
+///
+/// # Errors
+/// What no server could start with.
+pub fn check(config: &Config) -> Result<(), StartError> {
+    if let StoreUrl::Mysql(url) = &config.store {
+        MysqlServer::new(url).map_err(|error| cannot_use_store(config, &error))?;
+    }
+    Ok(())
+}
+
+fn cannot_use_store(config: &Config, error: &StoreError) -> StartError {
+    StartError(format!("cannot use the store {}: {error}", config.store))
 }
 
 fn cannot(what: &str, error: &io::Error) -> StartError {
@@ -149,6 +169,7 @@ fn bind(config: &Config) -> Result<TcpListener, StartError> {
 /// `None`: a signal came while the store was waited for.
 fn launch(config: Config, mut signals: Option<Signals>, files: Limit) -> Result<Option<Handle>, StartError> {
     let conns_max = files.conns_max(&config)?;
+    let is_process = signals.is_some();
     // First, so that a port in use is said at once.
     let mut listener = Some(bind(&config)?);
     let poll = Poll::new().map_err(|error| cannot("start polling", &error))?;
@@ -188,6 +209,8 @@ fn launch(config: Config, mut signals: Option<Signals>, files: Limit) -> Result<
         conns_max,
         hash_key,
         stop_wait_ms: config.stop_wait_ms,
+        // In a process of others the supervisor is told by them.
+        on_stop: if is_process { supervisor::stopping } else { || () },
     };
     let server_loop = Loop::new(parts).map_err(|error| cannot("start polling", &error))?;
     let thread = thread::Builder::new()
@@ -218,7 +241,6 @@ fn random_key() -> Result<[u64; 2], StartError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::StoreUrl;
     use std::io::{BufRead, BufReader, Read, Write};
     use std::net::{Shutdown, TcpStream};
     use std::time::Duration;

@@ -6,8 +6,10 @@ mod common;
 
 /// The parts of this test, in `tests/lifecycle/`.
 mod lifecycle {
+    mod configuration;
     mod descriptors;
     mod signals;
+    mod supervisor;
 }
 
 use common::{Client, ContentForm, PATIENCE, Transport, befriend};

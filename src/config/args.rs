@@ -1,26 +1,46 @@
-//! The command line and the environment → [`Config`], and the texts of `--help` and `--version`.
+//! The command line, the environment and the configuration file → [`Config`], and the texts of
+//! `--help` and `--version`.
 
 use super::Config;
 use super::copy::{self, CopyOrder};
+use super::file::ConfigFile;
 use super::known::{Variables, did_you_mean};
-use super::options::{OPTIONS, Opt, find};
+use super::options::{CONFIG, Kind, OPTIONS, Opt, find};
 use lexopt::{Arg, Parser, ValueExt};
 use std::ffi::{OsStr, OsString};
 use std::fmt::Write;
+use std::path::Path;
 
 /// The command that the command line asks for.
 #[derive(Debug)]
 pub enum Command {
     /// Run a server.
-    Run(Box<Config>),
+    Run(Box<Settings>),
+    /// Check its settings only.
+    Check(Box<Settings>),
     /// Copy a store.
     Copy(CopyOrder),
     /// Print this text and exit.
     Print(String),
 }
 
-/// Reads the arguments (without the program's name) and the variables of the environment. A flag
-/// beats a variable.
+/// The settings of a server, and what is to be said of them.
+#[derive(Debug)]
+pub struct Settings {
+    /// The settings.
+    pub config: Config,
+    /// Where they came from, and the two that matter most.
+    pub summary: String,
+    /// What is not wrong and should be different all the same; a sentence.
+    pub warning: Option<String>,
+}
+
+const CHECK: &str = "check-config";
+type Flags = Vec<(&'static Opt, OsString)>;
+
+/// Reads the arguments (without the program's name), the variables of the environment, and the
+/// configuration file that one of them may name. A flag beats a variable, and a variable beats the
+/// file.
 ///
 /// # Errors
 /// One sentence about the first thing that is wrong.
@@ -29,12 +49,13 @@ where
     A: IntoIterator<Item = OsString>,
     V: IntoIterator<Item = (OsString, OsString)>,
 {
-    let mut flags: Vec<(&Opt, OsString)> = Vec::new();
+    let (mut flags, mut is_check) = (Flags::new(), false);
     let mut parser = Parser::from_args(args);
     while let Some(arg) = parser.next().map_err(|error| sentence(&error))? {
         match arg {
             Arg::Long("help") | Arg::Short('h') => return Ok(Command::Print(help())),
             Arg::Long("version") | Arg::Short('V') => return Ok(Command::Print(version())),
+            Arg::Long(CHECK) => is_check = true,
             Arg::Long(name) => match find(name) {
                 Some(opt) => {
                     let value = parser
@@ -46,33 +67,71 @@ where
                     flags.push((opt, value));
                 }
                 None => {
-                    let known = OPTIONS.iter().map(|opt| opt.name).chain(["help", "version"]);
+                    let known = OPTIONS.iter().map(|opt| opt.name).chain([CHECK, "help", "version"]);
                     return Err(unknown(&format!("--{name}"), &did_you_mean("--", name, known)));
                 }
             },
             Arg::Short(letter) => return Err(unknown(&format!("-{letter}"), "")),
-            Arg::Value(value) if value == copy::NAME && flags.is_empty() => return copy::read(&mut parser, variables),
+            Arg::Value(value) if value == copy::NAME && flags.is_empty() && !is_check => {
+                return copy::read(&mut parser, variables);
+            }
             Arg::Value(value) => return Err(unexpected(&value, "hongyan --help")),
         }
     }
-    let variables = Variables::new(variables)?;
+    let settings = Box::new(settings(&flags, &Variables::new(variables)?)?);
+    Ok(if is_check { Command::Check(settings) } else { Command::Run(settings) })
+}
+
+/// The settings from the file, the variables and the flags. The file is checked as a whole, even
+/// where it is overridden.
+fn settings(flags: &[(&'static Opt, OsString)], variables: &Variables) -> Result<Settings, String> {
+    let of_flag = |opt: &Opt| {
+        let flag = flags.iter().find(|(flag, _)| flag.name == opt.name);
+        flag.map(|(_, value)| (format!("--{}", opt.name), value.clone()))
+    };
+    let of_env = |opt: &Opt| variables.get(&opt.env()).map(|value| (opt.env(), value.clone()));
     let mut config = Config::default();
-    let mut given = Vec::new();
+    let named = find(CONFIG).and_then(|opt| of_flag(opt).or_else(|| of_env(opt)));
+    let file = named.map(|(source, path)| ConfigFile::read(&source, Path::new(&path))).transpose()?;
+    let entries = file.as_ref().map(|file| &file.entries[..]).unwrap_or_default();
+    for entry in entries {
+        entry.opt.apply(&mut config, &entry.source, &entry.text)?;
+    }
+    let in_file = |opt: &Opt| entries.iter().any(|entry| entry.opt.name == opt.name);
+    let (mut given, mut counts) = (Vec::new(), [0; 3]);
     for opt in OPTIONS {
-        let variable = opt.env();
-        let from_env = variables.get(&variable).cloned();
-        let from_flag = flags.iter().find(|(flag, _)| flag.name == opt.name).map(|(_, value)| value.clone());
-        let (source, value) = match (from_flag, from_env) {
-            (Some(value), _) => (format!("--{}", opt.name), value),
-            (None, Some(value)) => (variable, value),
+        let (rank, set) = match (of_flag(opt), of_env(opt)) {
+            (Some(flag), _) => (2, Some(flag)),
+            (None, Some(variable)) => (1, Some(variable)),
+            (None, None) if in_file(opt) => (0, None),
             (None, None) => continue,
         };
-        let value = value.string().map_err(|_| format!("{source} is not valid UTF-8"))?;
-        opt.apply(&mut config, &source, &value)?;
+        if let Some((source, value)) = set {
+            let value = value.string().map_err(|_| format!("{source} is not valid UTF-8"))?;
+            opt.apply(&mut config, &source, &value)?;
+        }
         given.push(opt.name);
+        counts[rank] += usize::from(opt.name != CONFIG);
     }
     relate(&mut config, &given)?;
-    Ok(Command::Run(Box::new(config)))
+    let store_is_of_file = find("store").is_some_and(|opt| in_file(opt) && of_flag(opt).or(of_env(opt)).is_none());
+    let is_open = file.is_some_and(|file| file.is_world_readable);
+    let tells = is_open && store_is_of_file && config.store.has_password();
+    let warning = config.file.as_ref().filter(|_| tells).map(|path| {
+        let path = path.display();
+        format!("{path} holds the password of the store, and everybody on this machine may read it: chmod o-r {path}")
+    });
+    Ok(Settings { summary: summary(&config, counts), warning, config })
+}
+
+/// One line for who checks a configuration.
+fn summary(config: &Config, counts: [usize; 3]) -> String {
+    let path = config.file.as_ref().map(|path| path.display().to_string()).unwrap_or_default();
+    let from = [(counts[0], path.as_str()), (counts[1], "the environment"), (counts[2], "the command line")];
+    let from = from.iter().filter(|(count, _)| *count > 0).map(|(count, place)| format!("{count} set in {place}"));
+    let from: Vec<String> = from.collect();
+    let from = if from.is_empty() { "every option has its default".to_owned() } else { from.join(", ") };
+    format!("listen {}, store {}; {from}", config.listen, config.store)
 }
 
 /// Checks what settings demand of each other. One that was not given follows the one that was.
@@ -160,9 +219,9 @@ pub fn help() -> String {
         "       hongyan copy --from URL --to URL        moves a store (hongyan copy --help)\n\n"
     ));
     text.push_str(
-        "Every option can be set in the environment too: --idle-timeout is HONGYAN_IDLE_TIMEOUT. A flag\n\
-         beats the environment. Times are written like 200ms, 120s, 10m or 24h, sizes like 4096B, 64KiB\n\
-         or 1MiB.\n",
+        "Every option can be set in the environment too: --idle-timeout is HONGYAN_IDLE_TIMEOUT; and in a\n\
+         file: idle-timeout = \"120s\". A flag beats the environment, and the environment beats the file.\n\
+         Times are written like 200ms, 120s, 10m or 24h, sizes like 4096B, 64KiB or 1MiB.\n",
     );
     let mut group = "";
     for opt in OPTIONS {
@@ -172,13 +231,14 @@ pub fn help() -> String {
         }
         push(&mut text, format_args!("  --{} {}\n", opt.name, opt.value_name()));
         let bounds = match opt.kind {
-            super::options::Kind::Listen | super::options::Kind::Store | super::options::Kind::Log => String::new(),
+            Kind::Listen | Kind::Store | Kind::Log | Kind::Config => String::new(),
             _ => format!(", {}", opt.range()),
         };
         wrap(&mut text, &format!("{} [default {}{bounds}]", opt.help, opt.show(&default)));
     }
     text.push_str(
-        "\nOther:\n  -h, --help\n      Print this and exit.\n  -V, --version\n      Print the version and exit.\n",
+        "\nOther:\n  --check-config\n      Check all options and exit; neither the store nor the port is opened.\n  \
+         -h, --help\n      Print this and exit.\n  -V, --version\n      Print the version and exit.\n",
     );
     text
 }
@@ -244,7 +304,7 @@ mod tests {
         let args = args.iter().map(OsString::from);
         let variables = env.iter().map(|(name, value)| (name.into(), value.into()));
         match read(args, variables)? {
-            Command::Run(config) => Ok(*config),
+            Command::Run(settings) | Command::Check(settings) => Ok(settings.config),
             Command::Copy(order) => Err(format!("{order:?}")),
             Command::Print(text) => Err(text),
         }
@@ -268,6 +328,11 @@ mod tests {
             (&["--nope"][..], &["--nope", "--help"][..]),
             (&["--stroe", "memory:"], &["--stroe", "did you mean --store?"]),
             (&["--hepl"], &["did you mean --help?"]),
+            (&["--check-confg"], &["did you mean --check-config?"]),
+            (&["--check-config=x"], &["--check-config takes no value"]),
+            (&["--check-config", "copy"], &["unexpected argument \"copy\""]),
+            (&["--config"], &["--config FILE"]),
+            (&["--config", "no/such.toml"], &["--config no/such.toml", "there is no such file"]),
             (&["--store=memory:", "--store", "memory:"], &["--store is given twice"]),
             (&["--log", "info", "--log", "info"], &["--log is given twice"]),
             (&["--store=sqlite::memory:"], &["--store", "memory:"]),

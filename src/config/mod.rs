@@ -1,10 +1,12 @@
 //! Every setting, with its default, its bound and the unit in its name.
 //!
-//! [`options`] is the one table of all flags; [`args`] reads the command line and the environment
-//! by it and prints the help; [`copy`] does so for `hongyan copy`; `known` tells what nobody knows.
+//! [`options`] is the one table of all flags; [`args`] reads the command line, the environment and
+//! the configuration file (`file`) by it and prints the help; [`copy`] does so for `hongyan copy`;
+//! `known` tells what nobody knows.
 
 pub mod args;
 pub mod copy;
+mod file;
 mod known;
 pub mod options;
 pub mod store_url;
@@ -19,6 +21,8 @@ pub use store_url::StoreUrl;
 /// All settings of one server.
 #[derive(Clone, Debug)]
 pub struct Config {
+    /// The file that some of them came from.
+    pub file: Option<PathBuf>,
     /// Address and port to listen on; port 0 takes a free one.
     pub listen: SocketAddr,
     /// Connections that wait to be accepted; the system may allow fewer.
@@ -78,6 +82,7 @@ pub const ARGON2_PASSES_MAX: u32 = 64;
 impl Default for Config {
     fn default() -> Self {
         Self {
+            file: None,
             listen: SocketAddr::from(([127, 0, 0, 1], 1102)),
             // What Linux allows (net.core.somaxconn).
             backlog_connections_max: 4_096,

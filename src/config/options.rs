@@ -38,8 +38,17 @@ const ADDRESS: &str = "Limits of one address (loopback has none)";
 const WHOLE: &str = "Limits of the whole server";
 const LOGIN: &str = "Passwords";
 
+/// The option that names a file of the others.
+pub(super) const CONFIG: &str = "config";
+
 /// All options, in the order of the help.
 pub static OPTIONS: &[Opt] = &[
+    opt(
+        SERVER,
+        CONFIG,
+        Kind::Config,
+        "A TOML file with options, as in idle-timeout = \"120s\"; flags and the environment override it.",
+    ),
     opt(SERVER, "listen", Kind::Listen, "Address and port to listen on; port 0 takes a free one."),
     opt(
         SERVER,

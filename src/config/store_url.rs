@@ -38,6 +38,15 @@ impl StoreUrl {
         ))
     }
 
+    /// Does it hold a password?
+    #[must_use]
+    pub fn has_password(&self) -> bool {
+        let Self::Mysql(url) = self else { return false };
+        let rest = url.strip_prefix("mysql://").unwrap_or(url);
+        let (user_info, _) = rest.rsplit_once('@').unwrap_or_default();
+        user_info.split_once(':').is_some_and(|(_, password)| !password.is_empty())
+    }
+
     /// Only the path of a file. A path that SQLite could take for something else is refused: the
     /// file that is locked is then certainly the one that is opened.
     fn parse_sqlite(path: &str) -> Result<Self, String> {
@@ -203,6 +212,23 @@ mod tests {
             let url = StoreUrl::Mysql(url.to_owned());
             assert_eq!(format!("{url}"), shown);
             assert_eq!(format!("{url:?}"), shown);
+        }
+    }
+
+    #[test]
+    fn whether_it_holds_a_password_is_known() {
+        for (url, holds) in [
+            ("mysql://u:geheim@h/d", true),
+            ("mysql://u:ge/he@im@h:1/d", true),
+            ("mysql://u@h:1/d", false),
+            ("mysql://u:@h:1/d", false),
+            ("mysql://h:1/d", false),
+            ("sqlite:a:b@c", false),
+            ("memory:", false),
+        ] {
+            let url =
+                if url.starts_with("mysql") { StoreUrl::Mysql(url.into()) } else { StoreUrl::parse(url).unwrap() };
+            assert_eq!(url.has_password(), holds, "{url}");
         }
     }
 }

@@ -76,6 +76,8 @@ pub struct Parts {
     pub hash_key: [u64; 2],
     /// The time that a stop may take, in ms.
     pub stop_wait_ms: u64,
+    /// Called when the stop begins; must not wait.
+    pub on_stop: fn(),
 }
 
 /// The stages of a stop.
@@ -100,6 +102,7 @@ pub struct Loop {
     stop_asked: Arc<AtomicBool>,
     stop: Stop,
     stop_wait_ms: u64,
+    on_stop: fn(),
     hub: Hub<Socket>,
     pool: Pool,
     finished: Vec<(Ticket, Outcome)>,
@@ -120,7 +123,8 @@ impl Loop {
     /// # Errors
     /// The system refuses to register the listener or the signals, or has no timer.
     pub fn new(parts: Parts) -> io::Result<Self> {
-        let Parts { poll, listener, mut signals, stop, chat, pool, bounds, conns_max, hash_key, stop_wait_ms } = parts;
+        let Parts { poll, listener, mut signals, stop, chat, pool, bounds, conns_max, hash_key, stop_wait_ms, on_stop } =
+            parts;
         let acceptor = Acceptor::new(listener, conns_max, poll.registry())?;
         if let Some(signals) = &mut signals {
             poll.registry().register(signals, SIGNALS, Interest::READABLE)?;
@@ -134,6 +138,7 @@ impl Loop {
             stop_asked: stop,
             stop: Stop::No,
             stop_wait_ms,
+            on_stop,
             hub: Hub::new(chat, bounds, hash_key),
             pool,
             finished: Vec::new(),
@@ -265,6 +270,7 @@ impl Loop {
 
     #[cold]
     fn begin_stop(&mut self) {
+        (self.on_stop)();
         self.acceptor = None;
         self.stop = Stop::Saving { until_ms: self.mono_ms() + self.stop_wait_ms };
         self.hub.shut_down();

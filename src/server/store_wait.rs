@@ -38,7 +38,7 @@ pub(super) fn open(
         let may_come = matches!(config.store, StoreUrl::Mysql(_))
             && matches!(error, StoreError::Unavailable(_) | StoreError::Busy(_));
         if !may_come || Instant::now() >= until {
-            return Err(StartError(format!("cannot use the store {}: {error}", config.store)));
+            return Err(super::cannot_use_store(config, &error));
         }
         if let Some(on_wait) = on_wait.take() {
             let seconds = config.store_wait_ms as f64 / 1_000.0;

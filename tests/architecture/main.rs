@@ -247,9 +247,11 @@ fn nothing_is_left_open_and_the_project_speaks_of_itself() {
     let elsewhere =
         [["../sha", "red"].concat(), ["/wo", "rk/"].concat(), ["iss", "ue #"].concat(), ["crates", ".io/api"].concat()];
     let texts = [root().join("README.md"), root().join("CHANGELOG.md"), root().join("schema.sql"), root().join("test")];
+    let packaging = ["hongyan.toml", "hongyan.service", "Containerfile", "try-deb", "deb/postinst", "deb/postrm"];
+    let packaging = packaging.iter().map(|name| root().join("packaging").join(name));
     let mut complaints = Vec::new();
     let sources = files("src", "rs").into_iter().chain(files("tests", "rs")).chain(files("benches", "rs"));
-    for path in sources.chain(files("docs", "md")).chain(texts) {
+    for path in sources.chain(files("docs", "md")).chain(texts).chain(packaging) {
         for (number, line) in read(&path).lines().enumerate() {
             for word in open.iter().chain(&elsewhere) {
                 if line.contains(word.as_str()) {
@@ -267,7 +269,8 @@ fn the_documents_name_only_files_that_are_there() {
     for path in files("docs", "md").into_iter().chain([root().join("README.md")]) {
         for (number, line) in read(&path).lines().enumerate() {
             for quoted in line.split('`').skip(1).step_by(2) {
-                let is_path = ["src/", "tests/", "docs/", "benches/"].iter().any(|start| quoted.starts_with(start));
+                let is_path =
+                    ["src/", "tests/", "docs/", "benches/", "packaging/"].iter().any(|start| quoted.starts_with(start));
                 let plain = quoted.chars().all(|c| c.is_ascii_alphanumeric() || "/._-".contains(c));
                 if is_path && plain && !root().join(quoted).exists() {
                     complaints.push(format!("{}:{}: there is no {quoted}", shown(&path), number + 1));

@@ -20,6 +20,8 @@ pub enum Kind {
     Store,
     /// `--log`.
     Log,
+    /// `--config`.
+    Config,
 }
 
 /// A bounded number and where it goes.
@@ -61,6 +63,7 @@ impl Opt {
             Kind::Listen => "ADDR:PORT",
             Kind::Store => "URL",
             Kind::Log => "LEVEL",
+            Kind::Config => "FILE",
         }
     }
 
@@ -74,6 +77,7 @@ impl Opt {
             Kind::Listen => config.listen.to_string(),
             Kind::Store => config.store.to_string(),
             Kind::Log => config.log.as_str().to_ascii_lowercase(),
+            Kind::Config => config.file.as_ref().map_or("none".to_owned(), |path| path.display().to_string()),
         }
     }
 
@@ -87,11 +91,12 @@ impl Opt {
             Kind::Listen => "an IP address and a port, as in 127.0.0.1:1102 or [::]:1102".to_owned(),
             Kind::Store => "sqlite:PATH, mysql://USER:PASSWORD@HOST:PORT/DATABASE or memory:".to_owned(),
             Kind::Log => "error, warn, info, debug, trace or off".to_owned(),
+            Kind::Config => "the path of a file".to_owned(),
         }
     }
 
-    /// Reads a value and puts it where it belongs. `source` is the flag or the variable it came
-    /// from.
+    /// Reads a value and puts it where it belongs. `source` is the flag, the variable or the place
+    /// in a file it came from.
     ///
     /// # Errors
     /// One sentence that names the source, the value and what is allowed. The value of `--store` is
@@ -112,6 +117,10 @@ impl Opt {
             }
             Kind::Log => {
                 config.log = text.parse::<LevelFilter>().map_err(|_| allowed())?;
+                return Ok(());
+            }
+            Kind::Config => {
+                config.file = Some(text.into());
                 return Ok(());
             }
         };
