@@ -5,9 +5,9 @@
 use super::answer::{BUSY, FULL, Fault, UNAVAILABLE, fault_of};
 use super::contract::{Action, Job, Outcome};
 use super::dedup::Key;
-use super::ids::ItemRef;
+use super::deliveries::{Delivery, NEVER, Save, Waiter};
+use super::ids::DeliveryRef;
 use super::ids::UserId;
-use super::item::{Item, NEVER, Save, Waiter};
 use super::job::JobPurpose;
 pub(super) use super::list::AckList;
 use super::list::Backfill;
@@ -25,8 +25,8 @@ const RETRY_MS: u64 = 1_000;
 
 impl Chat {
     /// Puts a push that was just taken on its way.
-    pub(super) fn deliver(&mut self, item: ItemRef, out: &mut Vec<Action>) {
-        let Some(found) = self.items.get_mut(item) else {
+    pub(super) fn deliver(&mut self, delivery: DeliveryRef, out: &mut Vec<Action>) {
+        let Some(found) = self.deliveries.get_mut(delivery) else {
             return;
         };
         let (receiver, weight) = (found.receiver, found.weight_bytes());
@@ -36,7 +36,7 @@ impl Chat {
             user.list = Some(Box::new(AckList::new(Backfill::Live)));
         }
         let Some(list) = &mut user.list else {
-            self.save_if_unsaved(item, out);
+            self.save_if_unsaved(delivery, out);
             return;
         };
         let rules = &self.rules;
@@ -44,9 +44,9 @@ impl Chat {
         match list.backfill {
             Backfill::Live if !full => {
                 found.listed = true;
-                list.append(item, &mut self.items);
+                list.append(delivery, &mut self.deliveries);
                 if online {
-                    self.save_delay.push_back((self.now.mono_ms + self.rules.save_after_ms, item));
+                    self.save_delay.push_back((self.now.mono_ms + self.rules.save_after_ms, delivery));
                     self.trim_save_delay();
                     self.pump(receiver, out);
                     return;
@@ -54,12 +54,12 @@ impl Chat {
             }
             backfill => {
                 if backfill == Backfill::Live {
-                    list.backfill = Backfill::Backlog { after_seq: item.seq - 1, asking: false };
+                    list.backfill = Backfill::Backlog { after_seq: delivery.seq - 1, asking: false };
                 }
-                self.append_to_tail(receiver, item);
+                self.append_to_tail(receiver, delivery);
             }
         }
-        self.save_if_unsaved(item, out);
+        self.save_if_unsaved(delivery, out);
         self.want_page(receiver, out);
     }
 
@@ -102,7 +102,7 @@ impl Chat {
     /// Appends a push that is in the store to a list.
     pub(super) fn list_committed(&mut self, push: Push, receiver: UserId) {
         self.users.hold(receiver);
-        let item = self.items.insert(Item {
+        let delivery = self.deliveries.insert(Delivery {
             push,
             receiver,
             sender: None,
@@ -117,15 +117,15 @@ impl Chat {
             more_waiters: None,
         });
         if let Some(list) = &mut self.users.get_mut(receiver).list {
-            list.append(item, &mut self.items);
+            list.append(delivery, &mut self.deliveries);
         }
     }
 
     /// Forgets graces that are over before their time, so that the queue is as short as what is
     /// really open.
     fn trim_save_delay(&mut self) {
-        while let Some(&(_, item)) = self.save_delay.front() {
-            if self.items.get(item).is_some_and(|item| item.save == Save::None) {
+        while let Some(&(_, delivery)) = self.save_delay.front() {
+            if self.deliveries.get(delivery).is_some_and(|delivery| delivery.save == Save::None) {
                 break;
             }
             self.save_delay.pop_front();
@@ -143,13 +143,13 @@ impl Chat {
         };
         let form = session.push_form;
         let (count, bytes) = (self.rules.outstanding_max as usize, self.rules.outstanding_bytes_max);
-        while let Some(next) = list.next_to_send(&mut self.items, form, count, bytes) {
-            list.first_sent(next, &mut self.items, self.now.mono_ms);
-            let Some(item) = self.items.get(next) else {
-                debug_assert!(false, "an entry's item lives as long as the entry");
+        while let Some(next) = list.next_to_send(&mut self.deliveries, form, count, bytes) {
+            list.first_sent(next, &mut self.deliveries, self.now.mono_ms);
+            let Some(delivery) = self.deliveries.get(next) else {
+                debug_assert!(false, "an entry's delivery lives as long as the entry");
                 break;
             };
-            out.push(Action::Push { conn, form, push: item.push.clone() });
+            out.push(Action::Push { conn, form, push: delivery.push.clone() });
         }
         if list.timer.is_none() {
             self.arm_resend(user);
@@ -176,7 +176,7 @@ impl Chat {
         let form = session.push_form;
         let mut wait_ms = 0;
         for _ in 0..RESENDS_AT_ONCE_MAX {
-            let Some((at_ms, item)) = list.oldest_sending(&self.items) else {
+            let Some((at_ms, delivery)) = list.oldest_sending(&self.deliveries) else {
                 break;
             };
             if at_ms + self.rules.resend_every_ms > self.now.mono_ms {
@@ -185,8 +185,8 @@ impl Chat {
             }
             wait_ms = RESEND_PAUSE_MS;
             list.drop_oldest_sending();
-            list.sent_again(item, &mut self.items, self.now.mono_ms);
-            if let Some(found) = self.items.get(item) {
+            list.sent_again(delivery, &mut self.deliveries, self.now.mono_ms);
+            if let Some(found) = self.deliveries.get(delivery) {
                 out.push(Action::Push { conn, form, push: found.push.clone() });
             }
         }
@@ -212,25 +212,25 @@ impl Chat {
 
     /// Submits the saving of a push, unless that was done.
     #[inline(never)]
-    pub(super) fn save_if_unsaved(&mut self, item: ItemRef, out: &mut Vec<Action>) {
-        let unsaved = |found: &&mut Item| matches!(found.save, Save::None | Save::Failed | Save::Full);
-        let Some(found) = self.items.get_mut(item).filter(unsaved) else {
+    pub(super) fn save_if_unsaved(&mut self, delivery: DeliveryRef, out: &mut Vec<Action>) {
+        let unsaved = |found: &&mut Delivery| matches!(found.save, Save::None | Save::Failed | Save::Full);
+        let Some(found) = self.deliveries.get_mut(delivery).filter(unsaved) else {
             return;
         };
         let before = std::mem::replace(&mut found.save, Save::InFlight);
         let (push, waiter) = (found.push.clone(), found.waiter);
         if let Some(waiter) = waiter.filter(|_| before == Save::None) {
-            self.answer_before(waiter.due_ms, Due::Push(item));
+            self.answer_before(waiter.due_ms, Due::Push(delivery));
         }
-        self.discharge_item(item, out);
-        if self.submit(Job::SavePush { push }, JobPurpose::Save(item), out).is_err() {
-            self.save_failed(item, BUSY, out);
+        self.discharge_delivery(delivery, out);
+        if self.submit(Job::SavePush { push }, JobPurpose::Save(delivery), out).is_err() {
+            self.save_failed(delivery, BUSY, out);
         }
     }
 
     /// The store has answered.
-    pub(super) fn on_save_result(&mut self, item: ItemRef, outcome: &Outcome, out: &mut Vec<Action>) {
-        let Some(found) = self.items.get_mut(item) else {
+    pub(super) fn on_save_result(&mut self, delivery: DeliveryRef, outcome: &Outcome, out: &mut Vec<Action>) {
+        let Some(found) = self.deliveries.get_mut(delivery) else {
             // Acked meanwhile.
             return;
         };
@@ -238,9 +238,9 @@ impl Chat {
             Outcome::Saved => {
                 found.save = Save::Done;
                 let listed = found.listed;
-                self.mark_durable(item, out);
+                self.mark_durable(delivery, out);
                 if !listed {
-                    self.free(item);
+                    self.free(delivery);
                 }
             }
             // One whose deletion failed may be the one that is in the store: acked, and to be gone.
@@ -249,72 +249,78 @@ impl Chat {
                 // The first one is in the store and will be delivered: this one is not.
                 found.save = Save::Done;
                 let receiver = found.receiver;
-                self.mark_durable(item, out);
-                let listed = self.unlist(item);
-                self.free(item);
+                self.mark_durable(delivery, out);
+                let listed = self.unlist(delivery);
+                self.free(delivery);
                 if listed {
                     self.on_space(receiver, out);
                 }
             }
             // An ack may still take it off its list, but room is made by the receiver alone:
             // those who wait are told at once.
-            Outcome::Full => self.not_saved(item, Save::Full, FULL, out),
+            Outcome::Full => self.not_saved(delivery, Save::Full, FULL, out),
             // Trying again would not help, and those who wait are to know that now.
-            Outcome::Refused | Outcome::TooLarge => self.save_failed(item, fault_of(outcome), out),
-            _ if !self.stopping && self.may_be_acked(item) => self.save_again_later(item, out),
-            _ => self.save_failed(item, UNAVAILABLE, out),
+            Outcome::Refused | Outcome::TooLarge => self.save_failed(delivery, fault_of(outcome), out),
+            _ if !self.stopping && self.may_be_acked(delivery) => self.save_again_later(delivery, out),
+            _ => self.save_failed(delivery, UNAVAILABLE, out),
         }
     }
 
     /// Is its receiver there? Then their ack may make it durable, whatever the store does.
-    fn may_be_acked(&self, item: ItemRef) -> bool {
-        let listed = self.items.get(item).filter(|found| found.listed && found.waits());
+    fn may_be_acked(&self, delivery: DeliveryRef) -> bool {
+        let listed = self.deliveries.get(delivery).filter(|found| found.listed && found.waits());
         listed.is_some_and(|found| self.users.get(found.receiver).conn.is_some())
     }
 
     /// Those who wait for it wait on, until their time is over: for the ack, or for a store that is
     /// back.
-    fn save_again_later(&mut self, item: ItemRef, out: &mut Vec<Action>) {
-        if let Some(found) = self.items.get_mut(item) {
+    fn save_again_later(&mut self, delivery: DeliveryRef, out: &mut Vec<Action>) {
+        if let Some(found) = self.deliveries.get_mut(delivery) {
             found.save = Save::Failed;
         }
         if self.to_save.is_empty() {
             self.wheel.insert(self.now.mono_ms + RETRY_MS, Timer::Saves);
         }
-        self.to_save.push(item);
-        self.charge_item(item, out);
+        self.to_save.push(delivery);
+        self.charge_delivery(delivery, out);
     }
 
     pub(super) fn retry_saves(&mut self, out: &mut Vec<Action>) {
-        for item in std::mem::take(&mut self.to_save) {
-            if self.items.get(item).is_some_and(|found| found.save == Save::Failed && found.waits()) {
-                self.save_if_unsaved(item, out);
+        for delivery in std::mem::take(&mut self.to_save) {
+            if self.deliveries.get(delivery).is_some_and(|found| found.save == Save::Failed && found.waits()) {
+                self.save_if_unsaved(delivery, out);
             }
         }
     }
 
-    fn save_failed(&mut self, item: ItemRef, fault: Fault, out: &mut Vec<Action>) {
-        self.not_saved(item, Save::Failed, fault, out);
+    fn save_failed(&mut self, delivery: DeliveryRef, fault: Fault, out: &mut Vec<Action>) {
+        self.not_saved(delivery, Save::Failed, fault, out);
     }
 
-    fn not_saved(&mut self, item: ItemRef, save: Save, fault: Fault, out: &mut Vec<Action>) {
-        if let Some(found) = self.items.get_mut(item) {
+    fn not_saved(&mut self, delivery: DeliveryRef, save: Save, fault: Fault, out: &mut Vec<Action>) {
+        if let Some(found) = self.deliveries.get_mut(delivery) {
             found.save = save;
-            self.refuse_waiters(item, None, fault, out);
-            self.free_unless_listed(item);
+            self.refuse_waiters(delivery, None, fault, out);
+            self.free_unless_listed(delivery);
         }
     }
 
-    pub(super) fn push_timed_out(&mut self, item: ItemRef, out: &mut Vec<Action>) {
-        self.refuse_waiters(item, Some(self.now.mono_ms), UNAVAILABLE, out);
-        if let Some(due_ms) = self.items.get(item).and_then(Item::next_due_ms) {
-            self.answer_before(due_ms, Due::Push(item));
+    pub(super) fn push_timed_out(&mut self, delivery: DeliveryRef, out: &mut Vec<Action>) {
+        self.refuse_waiters(delivery, Some(self.now.mono_ms), UNAVAILABLE, out);
+        if let Some(due_ms) = self.deliveries.get(delivery).and_then(Delivery::next_due_ms) {
+            self.answer_before(due_ms, Due::Push(delivery));
         }
     }
 
     /// `MF`: not promised. A client that sends it again is heard again.
-    pub(super) fn refuse_waiters(&mut self, item: ItemRef, due_ms: Option<u64>, fault: Fault, out: &mut Vec<Action>) {
-        let Some(found) = self.items.get_mut(item) else {
+    pub(super) fn refuse_waiters(
+        &mut self,
+        delivery: DeliveryRef,
+        due_ms: Option<u64>,
+        fault: Fault,
+        out: &mut Vec<Action>,
+    ) {
+        let Some(found) = self.deliveries.get_mut(delivery) else {
             return;
         };
         let push = found.push.clone();
@@ -323,14 +329,14 @@ impl Chat {
             self.owes_less(conn);
             self.refuse((conn, form, id), Some(Verb::Message), Some(fault), out);
         }
-        if self.items.get(item).is_some_and(|found| !found.waits()) {
-            self.discharge_item(item, out);
+        if self.deliveries.get(delivery).is_some_and(|found| !found.waits()) {
+            self.discharge_delivery(delivery, out);
         }
     }
 
     /// Acked or committed: from now on it is promised.
-    pub(super) fn mark_durable(&mut self, item: ItemRef, out: &mut Vec<Action>) {
-        let Some(found) = self.items.get_mut(item) else {
+    pub(super) fn mark_durable(&mut self, delivery: DeliveryRef, out: &mut Vec<Action>) {
+        let Some(found) = self.deliveries.get_mut(delivery) else {
             return;
         };
         found.durable = true;
@@ -338,14 +344,14 @@ impl Chat {
         for waiter in found.take_waiters(None) {
             self.promise(waiter, &push, out);
         }
-        self.discharge_item(item, out);
+        self.discharge_delivery(delivery, out);
     }
 
     /// The same for one that is in the table no more.
-    pub(super) fn answer_waiters(&mut self, item: &mut Item, out: &mut Vec<Action>) {
-        item.durable = true;
-        for waiter in item.take_waiters(None) {
-            self.promise(waiter, &item.push, out);
+    pub(super) fn answer_waiters(&mut self, delivery: &mut Delivery, out: &mut Vec<Action>) {
+        delivery.durable = true;
+        for waiter in delivery.take_waiters(None) {
+            self.promise(waiter, &delivery.push, out);
         }
     }
 
@@ -354,15 +360,15 @@ impl Chat {
         self.reply(conn, form, ReplyId::OfPush(push.clone()), Reply::Message { taken: true }, out);
     }
 
-    /// Takes an item off its receiver's list; `false` if it stood on none. The pushes that waited
-    /// for its place are yet to be sent.
-    pub(super) fn unlist(&mut self, item: ItemRef) -> bool {
-        let Some(found) = self.items.get_mut(item).filter(|found| found.listed) else {
+    /// Takes a delivery off its receiver's list; `false` if it stood on none. The pushes that
+    /// waited for its place are yet to be sent.
+    pub(super) fn unlist(&mut self, delivery: DeliveryRef) -> bool {
+        let Some(found) = self.deliveries.get_mut(delivery).filter(|found| found.listed) else {
             return false;
         };
         found.listed = false;
         if let Some(list) = &mut self.users.get_mut(found.receiver).list {
-            list.remove(item, &self.items);
+            list.remove(delivery, &self.deliveries);
         }
         true
     }
@@ -372,45 +378,45 @@ impl Chat {
     pub(super) fn on_space(&mut self, user: UserId, out: &mut Vec<Action>) {
         if let Some(list) = &mut self.users.get_mut(user).list {
             // Gives back the memory of sendings that do not count any more.
-            list.oldest_sending(&self.items);
+            list.oldest_sending(&self.deliveries);
         }
         self.pump(user, out);
         self.want_page(user, out);
     }
 
-    /// Forgets an item that stands on no list, unless its saving is on the way (its outcome forgets
-    /// it).
-    pub(super) fn free_unless_listed(&mut self, item: ItemRef) {
-        if let Some(found) = self.items.get(item)
+    /// Forgets a delivery that stands on no list, unless its saving is on the way (its outcome
+    /// forgets it).
+    pub(super) fn free_unless_listed(&mut self, delivery: DeliveryRef) {
+        if let Some(found) = self.deliveries.get(delivery)
             && !found.listed
             && found.save != Save::InFlight
         {
             debug_assert!(found.save != Save::None, "what is neither listed nor saved is lost");
-            self.free(item);
+            self.free(delivery);
         }
     }
 
-    /// Forgets an item. One that never became durable was not taken: the sender's next try is a new
-    /// message.
-    pub(super) fn free(&mut self, name: ItemRef) {
-        if let Some(item) = self.items.remove(name) {
-            self.forget(name, item);
+    /// Forgets a delivery. One that never became durable was not taken: the sender's next try is a
+    /// new message.
+    pub(super) fn free(&mut self, name: DeliveryRef) {
+        if let Some(delivery) = self.deliveries.remove(name) {
+            self.forget(name, delivery);
         }
     }
 
     /// The same for one that is in the table no more.
-    pub(super) fn forget(&mut self, name: ItemRef, item: Item) {
-        debug_assert!(!item.waits() && !item.charged, "a waiter is answered first");
-        if let Some(sender) = item.sender {
-            if !item.durable {
-                let key = Key::of(self.users.hash(item.push.receiver()), item.push.id());
+    pub(super) fn forget(&mut self, name: DeliveryRef, delivery: Delivery) {
+        debug_assert!(!delivery.waits() && !delivery.charged, "a waiter is answered first");
+        if let Some(sender) = delivery.sender {
+            if !delivery.durable {
+                let key = Key::of(self.users.hash(delivery.push.receiver()), delivery.push.id());
                 if let Some(dedup) = &mut self.users.get_mut(sender).dedup {
                     dedup.remove(key, name);
                 }
             }
             self.users.release(sender);
         }
-        self.users.release(item.receiver);
+        self.users.release(delivery.receiver);
     }
 
     /// Forgets a push in the store.

@@ -18,9 +18,9 @@ impl UserId {
     }
 }
 
-/// Names an item. The place may be given to another, the `seq` never is.
+/// Names a delivery. The place may be given to another, the `seq` never is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct ItemRef {
+pub(super) struct DeliveryRef {
     pub(super) slot: u32,
     pub(super) seq: u64,
 }

@@ -12,7 +12,7 @@
 
 use super::Chat;
 use super::contract::{Action, ConnId, Job};
-use super::ids::ItemRef;
+use super::ids::DeliveryRef;
 use super::ids::UserId;
 use super::job::JobPurpose;
 
@@ -89,7 +89,7 @@ impl Chat {
     pub(super) fn payer(&self, job: &Job, purpose: &JobPurpose) -> Option<(UserId, u32)> {
         let rules = &self.rules;
         match purpose {
-            JobPurpose::Save(item) => Some((self.items.get(*item)?.sender?, units(job.push_bytes()))),
+            JobPurpose::Save(delivery) => Some((self.deliveries.get(*delivery)?.sender?, units(job.push_bytes()))),
             JobPurpose::Friendship(friendship) => Some((friendship.who_asked(), units(job.push_bytes()))),
             JobPurpose::Delete { receiver, .. } => Some((self.users.find(receiver.as_str())?, 1)),
             JobPurpose::Token { request } | JobPurpose::Profile { request } => {
@@ -161,8 +161,8 @@ impl Chat {
 
     /// A message waits to be durable, and no job is about it: it counts as the one that it may
     /// need.
-    pub(super) fn charge_item(&mut self, item: ItemRef, out: &mut Vec<Action>) {
-        let Some(found) = self.items.get_mut(item) else {
+    pub(super) fn charge_delivery(&mut self, delivery: DeliveryRef, out: &mut Vec<Action>) {
+        let Some(found) = self.deliveries.get_mut(delivery) else {
             return;
         };
         if let Some(sender) = found.sender
@@ -174,8 +174,8 @@ impl Chat {
     }
 
     /// It needs none, or there is one now.
-    pub(super) fn discharge_item(&mut self, item: ItemRef, out: &mut Vec<Action>) {
-        let Some(found) = self.items.get_mut(item) else {
+    pub(super) fn discharge_delivery(&mut self, delivery: DeliveryRef, out: &mut Vec<Action>) {
+        let Some(found) = self.deliveries.get_mut(delivery) else {
             return;
         };
         if let Some(sender) = found.sender

@@ -250,7 +250,7 @@ impl Chat {
         };
         if list.timer.is_none() {
             // An empty list is looked at, too: it is dropped then.
-            let since = list.oldest_sending(&self.items).map_or(self.now.mono_ms, |(at_ms, _)| at_ms);
+            let since = list.oldest_sending(&self.deliveries).map_or(self.now.mono_ms, |(at_ms, _)| at_ms);
             list.timer = Some(self.wheel.insert(since + self.rules.resend_every_ms, Timer::Resend(user)));
         }
     }

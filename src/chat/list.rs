@@ -10,8 +10,8 @@
 //! gap in a long list is closed up with many others.
 
 use super::contract::Rules;
-use super::ids::ItemRef;
-use super::item::{Item, Items, NEVER, Save};
+use super::deliveries::{Deliveries, Delivery, NEVER, Save};
+use super::ids::DeliveryRef;
 use super::wheel::TimerId;
 use crate::protocol::request::ContentForm;
 use held::{Held, Place};
@@ -45,7 +45,7 @@ pub(super) enum Backfill {
     },
 }
 
-/// An item on the list, in few bytes: a short list is looked through in a few cache lines.
+/// A delivery on the list, in few bytes: a short list is looked through in a few cache lines.
 #[derive(Clone, Copy, Debug)]
 struct Entry {
     slot: u32,
@@ -57,8 +57,8 @@ struct Entry {
 }
 
 impl Entry {
-    fn item(self) -> ItemRef {
-        ItemRef { slot: self.slot, seq: self.seq }
+    fn delivery(self) -> DeliveryRef {
+        DeliveryRef { slot: self.slot, seq: self.seq }
     }
 
     fn is_gap(self) -> bool {
@@ -88,13 +88,13 @@ pub(super) struct AckList {
     bytes: usize,
     /// Taken while the store has more, saved all the same; comes behind the pages, whether it could
     /// be saved or not. In the order of `seq`.
-    tail: Vec<ItemRef>,
+    tail: Vec<DeliveryRef>,
     tail_bytes: usize,
     /// More was taken since the last page was asked for than the tail holds: what is missing is in
     /// the store.
     tail_lost: bool,
     /// Sendings in their order; those that were acked or sent again since are skipped.
-    clock: VecDeque<(u64, ItemRef)>,
+    clock: VecDeque<(u64, DeliveryRef)>,
     /// Fires when the oldest sending is due again.
     pub(super) timer: Option<TimerId>,
     /// Fires when a page is to be asked for again.
@@ -111,8 +111,8 @@ fn id_hash(id: &str) -> u32 {
     (hash >> 32) as u32
 }
 
-fn is_saved(item: ItemRef, items: &Items) -> bool {
-    items.get(item).is_some_and(|item| item.save == Save::Done)
+fn is_saved(delivery: DeliveryRef, deliveries: &Deliveries) -> bool {
+    deliveries.get(delivery).is_some_and(|delivery| delivery.save == Save::Done)
 }
 
 impl AckList {
@@ -163,17 +163,22 @@ impl AckList {
         self.entries.is_empty() && self.tail.is_empty() && self.backfill == Backfill::Live
     }
 
-    pub(super) fn append(&mut self, item: ItemRef, items: &mut Items) {
-        let Some(of) = items.get_mut(item) else {
+    pub(super) fn append(&mut self, delivery: DeliveryRef, deliveries: &mut Deliveries) {
+        let Some(of) = deliveries.get_mut(delivery) else {
             return;
         };
         debug_assert_eq!(of.sent_ms, NEVER, "appended before it is sent");
         of.place = self.end;
-        self.entries.push_back(Entry { slot: item.slot, hash: id_hash(of.push.id()), seq: item.seq, place: self.end });
+        self.entries.push_back(Entry {
+            slot: delivery.slot,
+            hash: id_hash(of.push.id()),
+            seq: delivery.seq,
+            place: self.end,
+        });
         self.end += 1;
-        self.above_seq = self.above_seq.max(item.seq + 1);
+        self.above_seq = self.above_seq.max(delivery.seq + 1);
         self.bytes += of.weight_bytes();
-        self.note_added(item, items);
+        self.note_added(delivery, deliveries);
     }
 
     fn tail_has_room(&self, weight: usize, rules: &Rules) -> bool {
@@ -184,48 +189,54 @@ impl AckList {
         matches!(self.backfill, Backfill::Opening | Backfill::Backlog { asking: true, .. })
     }
 
-    /// Puts an item on the tail; `false` when there is no room, or was none for an earlier one that
-    /// the page on its way may lack.
-    pub(super) fn append_tail(&mut self, item: ItemRef, items: &Items, rules: &Rules) -> bool {
-        let weight = items.get(item).map_or(0, Item::weight_bytes);
+    /// Puts a delivery on the tail; `false` when there is no room, or was none for an earlier one
+    /// that the page on its way may lack.
+    pub(super) fn append_tail(&mut self, delivery: DeliveryRef, deliveries: &Deliveries, rules: &Rules) -> bool {
+        let weight = deliveries.get(delivery).map_or(0, Delivery::weight_bytes);
         if !self.tail_has_room(weight, rules) || (self.tail_lost && self.is_asking()) {
             self.tail_lost = true;
             return false;
         }
-        self.tail.push(item);
+        self.tail.push(delivery);
         self.tail_bytes += weight;
-        self.above_seq = self.above_seq.max(item.seq + 1);
-        self.note_added(item, items);
+        self.above_seq = self.above_seq.max(delivery.seq + 1);
+        self.note_added(delivery, deliveries);
         true
     }
 
     /// Takes off a full tail what is in the store by now, if there is any among the oldest, and if
     /// no page is on its way that may lack it.
-    pub(super) fn make_room_on_tail(&mut self, weight: usize, rules: &Rules, items: &Items) -> Vec<ItemRef> {
+    pub(super) fn make_room_on_tail(
+        &mut self,
+        weight: usize,
+        rules: &Rules,
+        deliveries: &Deliveries,
+    ) -> Vec<DeliveryRef> {
         const OLDEST: usize = 16;
-        let pays = self.tail.iter().take(OLDEST).any(|item| is_saved(*item, items));
+        let pays = self.tail.iter().take(OLDEST).any(|delivery| is_saved(*delivery, deliveries));
         if self.is_asking() || self.tail_has_room(weight, rules) || !pays {
             return Vec::new();
         }
-        self.take_saved_off_tail(items)
+        self.take_saved_off_tail(deliveries)
     }
 
-    fn take_saved_off_tail(&mut self, items: &Items) -> Vec<ItemRef> {
-        let (saved, rest) =
-            std::mem::take(&mut self.tail).into_iter().partition::<Vec<_>, _>(|item| is_saved(*item, items));
+    fn take_saved_off_tail(&mut self, deliveries: &Deliveries) -> Vec<DeliveryRef> {
+        let (saved, rest) = std::mem::take(&mut self.tail)
+            .into_iter()
+            .partition::<Vec<_>, _>(|delivery| is_saved(*delivery, deliveries));
         self.tail = rest;
-        for &item in &saved {
-            self.tail_bytes -= items.get(item).map_or(0, Item::weight_bytes);
-            self.note_taken_off(item, items);
+        for &delivery in &saved {
+            self.tail_bytes -= deliveries.get(delivery).map_or(0, Delivery::weight_bytes);
+            self.note_taken_off(delivery, deliveries);
         }
         saved
     }
 
     /// Takes the tail, and whether it is whole.
-    pub(super) fn take_tail(&mut self, items: &Items) -> (Vec<ItemRef>, bool) {
+    pub(super) fn take_tail(&mut self, deliveries: &Deliveries) -> (Vec<DeliveryRef>, bool) {
         let tail = std::mem::take(&mut self.tail);
-        for &item in &tail {
-            self.note_taken_off(item, items);
+        for &delivery in &tail {
+            self.note_taken_off(delivery, deliveries);
         }
         self.tail_bytes = 0;
         (tail, !std::mem::take(&mut self.tail_lost))
@@ -233,44 +244,44 @@ impl AckList {
 
     /// A page is about to be asked for: what the tail lacks by now will be on it, or on a later
     /// one, and so will what is in the store already, which this takes off.
-    pub(super) fn page_asked(&mut self, items: &Items) -> Vec<ItemRef> {
+    pub(super) fn page_asked(&mut self, deliveries: &Deliveries) -> Vec<DeliveryRef> {
         self.tail_lost = false;
-        self.take_saved_off_tail(items)
+        self.take_saved_off_tail(deliveries)
     }
 
     /// Keeps the index of a long list.
-    fn note_added(&mut self, item: ItemRef, items: &Items) {
+    fn note_added(&mut self, delivery: DeliveryRef, deliveries: &Deliveries) {
         if let Some(index) = &mut self.index {
-            if let Some(of) = items.get(item) {
-                index.add(item, of, items);
+            if let Some(of) = deliveries.get(delivery) {
+                index.add(delivery, of, deliveries);
             }
         } else if self.entries.len() + self.tail.len() > INDEXED_FROM {
-            self.begin_index(items);
+            self.begin_index(deliveries);
         }
     }
 
     #[inline(never)]
-    fn begin_index(&mut self, items: &Items) {
+    fn begin_index(&mut self, deliveries: &Deliveries) {
         let mut index = Box::<Index>::default();
-        for item in self.all() {
-            if let Some(of) = items.get(item) {
-                index.add(item, of, items);
+        for delivery in self.all() {
+            if let Some(of) = deliveries.get(delivery) {
+                index.add(delivery, of, deliveries);
                 if of.sent_ms != NEVER {
-                    index.add_sent(item, of, items);
+                    index.add_sent(delivery, of, deliveries);
                 }
             }
         }
         self.index = Some(index);
     }
 
-    fn note_taken_off(&mut self, item: ItemRef, items: &Items) {
+    fn note_taken_off(&mut self, delivery: DeliveryRef, deliveries: &Deliveries) {
         let Some(index) = &mut self.index else {
             return;
         };
-        if let Some(of) = items.get(item) {
-            index.take_off(item, of, items);
+        if let Some(of) = deliveries.get(delivery) {
+            index.take_off(delivery, of, deliveries);
             if of.sent_ms != NEVER {
-                index.take_off_sent(item, of, items);
+                index.take_off_sent(delivery, of, deliveries);
             }
         }
         if self.entries.len() + self.tail.len() < INDEXED_TO {
@@ -285,8 +296,8 @@ impl AckList {
     }
 
     /// All entries, then the tail.
-    pub(super) fn all(&self) -> impl Iterator<Item = ItemRef> + '_ {
-        self.live().map(|entry| entry.item()).chain(self.tail.iter().copied())
+    pub(super) fn all(&self) -> impl Iterator<Item = DeliveryRef> + '_ {
+        self.live().map(|entry| entry.delivery()).chain(self.tail.iter().copied())
     }
 
     fn live(&self) -> impl Iterator<Item = Entry> + '_ {
@@ -299,8 +310,8 @@ impl AckList {
         if seq >= self.above_seq {
             return (false, false);
         }
-        let is_there = self.all().any(|item| item.seq == seq);
-        (is_there, is_there || self.all().any(|item| item.seq > seq))
+        let is_there = self.all().any(|delivery| delivery.seq == seq);
+        (is_there, is_there || self.all().any(|delivery| delivery.seq > seq))
     }
 
     /// Where in the queue the entry at this place stands, or would stand.
@@ -320,71 +331,77 @@ impl AckList {
     }
 
     /// The entries of a short list with this id.
-    fn entries_of<'a>(&'a self, id: &'a str, items: &'a Items) -> impl Iterator<Item = (ItemRef, &'a Item)> {
+    fn entries_of<'a>(
+        &'a self,
+        id: &'a str,
+        deliveries: &'a Deliveries,
+    ) -> impl Iterator<Item = (DeliveryRef, &'a Delivery)> {
         let hash = id_hash(id);
         let same = self.entries.iter().filter(move |entry| entry.hash == hash && !entry.is_gap());
-        same.filter_map(|entry| items.get(entry.item()).map(|item| (entry.item(), item)))
-            .filter(move |(_, item)| item.push.id() == id)
+        same.filter_map(|entry| deliveries.get(entry.delivery()).map(|delivery| (entry.delivery(), delivery)))
+            .filter(move |(_, delivery)| delivery.push.id() == id)
     }
 
     /// The entry with this id that was sent on this connection: there is never more than one.
-    pub(super) fn find_sent(&self, id: &str, sender: Option<&str>, items: &Items) -> Option<ItemRef> {
-        let is_it = |item: &Item| item.sent_ms != NEVER && sender.is_none_or(|sender| sender == item.push.sender());
-        if let Some(first) = self.entries.front().map(|entry| entry.item())
-            && items.get(first).is_some_and(|item| item.push.id() == id && is_it(item))
+    pub(super) fn find_sent(&self, id: &str, sender: Option<&str>, deliveries: &Deliveries) -> Option<DeliveryRef> {
+        let is_it = |delivery: &Delivery| {
+            delivery.sent_ms != NEVER && sender.is_none_or(|sender| sender == delivery.push.sender())
+        };
+        if let Some(first) = self.entries.front().map(|entry| entry.delivery())
+            && deliveries.get(first).is_some_and(|delivery| delivery.push.id() == id && is_it(delivery))
         {
             // By far the most: acks come in the order of the pushes.
             return Some(first);
         }
         match &self.index {
-            Some(index) => index.find_sent(id, items).filter(|(_, item)| is_it(item)),
-            None => self.entries_of(id, items).find(|(_, item)| is_it(item)),
+            Some(index) => index.find_sent(id, deliveries).filter(|(_, delivery)| is_it(delivery)),
+            None => self.entries_of(id, deliveries).find(|(_, delivery)| is_it(delivery)),
         }
         .map(|(entry, _)| entry)
     }
 
     /// The entry that is this very message.
-    pub(super) fn find_message(&self, sender: &str, id: &str, items: &Items) -> Option<ItemRef> {
+    pub(super) fn find_message(&self, sender: &str, id: &str, deliveries: &Deliveries) -> Option<DeliveryRef> {
         if let Some(index) = &self.index {
-            return index.find_message(sender, id, items);
+            return index.find_message(sender, id, deliveries);
         }
-        let is_it = |item: &Item| {
-            item.push.kind == crate::protocol::push::PushKind::Message
-                && item.push.sender() == sender
-                && item.push.id() == id
+        let is_it = |delivery: &Delivery| {
+            delivery.push.kind == crate::protocol::push::PushKind::Message
+                && delivery.push.sender() == sender
+                && delivery.push.id() == id
         };
-        let listed = self.entries_of(id, items).find(|(_, item)| is_it(item)).map(|(entry, _)| entry);
-        listed.or_else(|| self.tail.iter().copied().find(|&item| items.get(item).is_some_and(is_it)))
+        let listed = self.entries_of(id, deliveries).find(|(_, delivery)| is_it(delivery)).map(|(entry, _)| entry);
+        listed.or_else(|| self.tail.iter().copied().find(|&delivery| deliveries.get(delivery).is_some_and(is_it)))
     }
 
-    /// Takes an item off, wherever it stands. Call it while the item still exists.
-    pub(super) fn remove(&mut self, item: ItemRef, items: &Items) {
-        let Some(of) = items.get(item) else {
+    /// Takes a delivery off, wherever it stands. Call it while the delivery still exists.
+    pub(super) fn remove(&mut self, delivery: DeliveryRef, deliveries: &Deliveries) {
+        let Some(of) = deliveries.get(delivery) else {
             return;
         };
         let position = self.position(of.place);
-        if self.entries.get(position).is_none_or(|entry| entry.item() != item) {
-            if let Ok(place) = self.tail.binary_search_by_key(&item.seq, |entry| entry.seq) {
+        if self.entries.get(position).is_none_or(|entry| entry.delivery() != delivery) {
+            if let Ok(place) = self.tail.binary_search_by_key(&delivery.seq, |entry| entry.seq) {
                 self.tail.remove(place);
                 self.tail_bytes -= of.weight_bytes();
-                self.note_taken_off(item, items);
+                self.note_taken_off(delivery, deliveries);
             }
             return;
         }
         self.close_up(position);
         self.bytes -= of.weight_bytes();
-        self.note_taken_off(item, items);
+        self.note_taken_off(delivery, deliveries);
         let was_sent = of.sent_ms != NEVER;
         if was_sent {
             self.sent -= 1;
             self.sent_bytes -= of.written_bytes as usize;
         }
         if let Some(held) = &mut self.held {
-            let id = items.hash([of.push.id()]);
+            let id = deliveries.hash([of.push.id()]);
             if was_sent {
                 held.wake(id);
             } else if of.place < self.next {
-                held.let_go(of.place, items.hash([of.push.sender()]), id, false);
+                held.let_go(of.place, deliveries.hash([of.push.sender()]), id, false);
             }
             if held.is_empty() {
                 self.held = None;

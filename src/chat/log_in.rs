@@ -219,7 +219,7 @@ impl Chat {
         self.reply(conn, form, id, Reply::Login { done: true }, out);
         self.settle_requests(conn, out);
         if let Some(list) = &mut self.users.get_mut(user).list {
-            list.unsend_all(&mut self.items);
+            list.unsend_all(&mut self.deliveries);
         }
         self.pump(user, out);
         if self.users.get(user).list.as_ref().is_some_and(|list| list.is_done()) {

@@ -3,9 +3,9 @@
 use super::answer::{Fault, NOT_YOU};
 use super::contract::{Action, ConnId};
 use super::dedup::Key;
-use super::ids::ItemRef;
+use super::deliveries::{Delivery, NEVER, Save, Waiter};
+use super::ids::DeliveryRef;
 use super::ids::UserId;
-use super::item::{Item, NEVER, Save, Waiter};
 use super::{Chat, Due, Timer};
 use crate::protocol::error::ErrorCode;
 use crate::protocol::field::{Id, Name};
@@ -59,7 +59,7 @@ impl Chat {
             return self.refuse(to, verb, fault, out);
         };
         let list = self.users.get(other).list.as_ref();
-        if let Some(known) = list.and_then(|list| list.find_message(sender.as_str(), id.as_str(), &self.items)) {
+        if let Some(known) = list.and_then(|list| list.find_message(sender.as_str(), id.as_str(), &self.deliveries)) {
             // It is promised now, and stays so after its ack.
             self.remember(user, key, known);
             return self.on_duplicate(known, waiter, id, out);
@@ -70,16 +70,16 @@ impl Chat {
         }
         let push = Push::message(self.take_seq(), self.now.wall_ms, id, sender, receiver, content, plain);
         self.owes(conn);
-        let item = self.new_message(push, user, other, waiter);
-        self.remember(user, key, item);
-        self.charge_item(item, out);
-        self.deliver(item, out);
+        let delivery = self.new_message(push, user, other, waiter);
+        self.remember(user, key, delivery);
+        self.charge_delivery(delivery, out);
+        self.deliver(delivery, out);
     }
 
-    fn new_message(&mut self, push: Push, sender: UserId, receiver: UserId, waiter: Waiter) -> ItemRef {
+    fn new_message(&mut self, push: Push, sender: UserId, receiver: UserId, waiter: Waiter) -> DeliveryRef {
         self.users.hold(sender);
         self.users.hold(receiver);
-        self.items.insert(Item {
+        self.deliveries.insert(Delivery {
             push,
             receiver,
             sender: Some(sender),
@@ -104,19 +104,19 @@ impl Chat {
 
     /// The same message was sent before: it gets the same answer and is not delivered twice.
     #[inline(never)]
-    fn on_duplicate(&mut self, known: ItemRef, waiter: Waiter, id: &Id<'_>, out: &mut Vec<Action>) {
-        let open = self.items.get_mut(known).filter(|item| !item.durable);
-        let Some(item) = open else {
+    fn on_duplicate(&mut self, known: DeliveryRef, waiter: Waiter, id: &Id<'_>, out: &mut Vec<Action>) {
+        let open = self.deliveries.get_mut(known).filter(|delivery| !delivery.durable);
+        let Some(delivery) = open else {
             // Acked or committed, and perhaps forgotten since.
             let id = ReplyId::Text(id.as_str().into());
             return self.reply(waiter.conn, waiter.form, id, Reply::Message { taken: true }, out);
         };
-        if item.more_waiters_len() >= WAITERS_MAX {
-            let id = ReplyId::OfPush(item.push.clone());
+        if delivery.more_waiters_len() >= WAITERS_MAX {
+            let id = ReplyId::OfPush(delivery.push.clone());
             return self.refuse((waiter.conn, waiter.form, id), Some(Verb::Message), Some(SAID_OFTEN), out);
         }
-        item.add_waiter(waiter);
-        let save = item.save;
+        delivery.add_waiter(waiter);
+        let save = delivery.save;
         self.owes(waiter.conn);
         match save {
             // Its save delay runs.
@@ -129,12 +129,12 @@ impl Chat {
         }
     }
 
-    fn remember(&mut self, sender: UserId, key: Key, item: ItemRef) {
+    fn remember(&mut self, sender: UserId, key: Key, delivery: DeliveryRef) {
         let rules = &self.rules;
         let known = &mut self.users.get_mut(sender).dedup;
         let before = known.as_ref().map_or(0, |dedup| dedup.held_bytes());
         let dedup = known.get_or_insert_default();
-        dedup.insert(key, self.now.mono_ms, item, rules.dedup_messages_max);
+        dedup.insert(key, self.now.mono_ms, delivery, rules.dedup_messages_max);
         self.dedup_bytes = self.dedup_bytes + dedup.held_bytes() - before;
         if dedup.timer.is_none() {
             let old_ms = self.now.mono_ms + rules.dedup_age_ms + 1;

@@ -11,6 +11,7 @@ mod answer;
 mod auth_queue;
 pub mod contract;
 mod dedup;
+mod deliveries;
 mod delivery;
 mod doubt;
 mod found;
@@ -21,7 +22,6 @@ mod in_flight;
 mod input;
 #[cfg(debug_assertions)]
 mod invariants;
-mod item;
 mod job;
 mod list;
 mod log_in;
@@ -39,8 +39,8 @@ mod users;
 pub mod wheel;
 
 use contract::{Action, AddressKey, CloseReason, ConnId, Event, Job, Now, Outcome, Rules, Ticket};
-use ids::{ItemRef, UserId};
-use item::Items;
+use deliveries::Deliveries;
+use ids::{DeliveryRef, UserId};
 use session::Sessions;
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use table::Table;
@@ -95,7 +95,7 @@ enum Due {
     /// A request that waits for a job.
     Request(Ticket),
     /// Those who wait for this push to be durable.
-    Push(ItemRef),
+    Push(DeliveryRef),
 }
 
 /// The whole chat state of one server.
@@ -106,7 +106,7 @@ pub struct Chat {
     next_seq: u64,
     sessions: Sessions,
     users: Users,
-    items: Items,
+    deliveries: Deliveries,
     /// Jobs in flight.
     jobs: Table<Working>,
     /// The bytes of the pushes in them.
@@ -139,7 +139,7 @@ pub struct Chat {
     /// Of these, those that are to be tried again; the others are being.
     to_delete: Vec<(UserName, u64)>,
     /// Pushes to people online whose saving failed and that somebody waits for: tried again.
-    to_save: Vec<ItemRef>,
+    to_save: Vec<DeliveryRef>,
     /// What friends wanted and the store failed at, or did and could not say so: tried again until
     /// it is known.
     undecided: BTreeMap<(UserId, UserId), friend_op::Friendship>,
@@ -157,7 +157,7 @@ pub struct Chat {
     wheel: Wheel<Timer>,
     /// Pushes to people online, by when they are to be saved if they are not acked. Constant wait,
     /// so always in order.
-    save_delay: VecDeque<(u64, ItemRef)>,
+    save_delay: VecDeque<(u64, DeliveryRef)>,
     /// What is to be answered, by when, in order.
     due: VecDeque<(u64, Due)>,
     /// With so many it is looked through for what was answered.
@@ -183,7 +183,7 @@ impl Chat {
             next_seq: first_seq,
             sessions: Sessions::default(),
             users: Users::new(hash_key),
-            items: Items::new(hash_key),
+            deliveries: Deliveries::new(hash_key),
             jobs: Table::new(),
             jobs_bytes: 0,
             in_flight: in_flight::InFlight::default(),
@@ -273,16 +273,16 @@ impl Chat {
     fn tick(&mut self, heard_ms: u64, out: &mut Vec<Action>) {
         let now_ms = self.now.mono_ms;
         let is_heard = self.is_heard(heard_ms);
-        while let Some(&(due, item)) = self.save_delay.front().filter(|(due, _)| *due <= now_ms) {
+        while let Some(&(due, delivery)) = self.save_delay.front().filter(|(due, _)| *due <= now_ms) {
             debug_assert!(due <= now_ms);
             self.save_delay.pop_front();
-            self.save_if_unsaved(item, out);
+            self.save_if_unsaved(delivery, out);
         }
         while let Some(&(_, due)) = self.due.front().filter(|(due, _)| is_heard && *due <= now_ms) {
             self.due.pop_front();
             match due {
                 Due::Request(request) => self.request_timed_out(request, out),
-                Due::Push(item) => self.push_timed_out(item, out),
+                Due::Push(delivery) => self.push_timed_out(delivery, out),
             }
         }
         if self.due.capacity() > DUE_SWEPT_FROM && self.due.len() < self.due.capacity() / 4 {
@@ -307,7 +307,7 @@ impl Chat {
     fn is_open(&self, due: Due) -> bool {
         match due {
             Due::Request(request) => self.requests.contains(request),
-            Due::Push(item) => self.items.get(item).is_some_and(item::Item::waits),
+            Due::Push(delivery) => self.deliveries.get(delivery).is_some_and(deliveries::Delivery::waits),
         }
     }
 

@@ -2,7 +2,7 @@
 //! to their next connection, and is made durable when they go.
 
 use super::contract::{Action, Job, Page};
-use super::ids::ItemRef;
+use super::ids::DeliveryRef;
 use super::ids::UserId;
 use super::job::JobPurpose;
 use super::list::AckList;
@@ -56,7 +56,7 @@ impl Chat {
             return;
         }
         list.backfill = Backfill::Backlog { after_seq, asking: true };
-        let saved = list.page_asked(&self.items);
+        let saved = list.page_asked(&self.deliveries);
         let job = Job::LoadPage {
             user: entry.name.clone(),
             after_seq,
@@ -105,22 +105,22 @@ impl Chat {
         let Some(list) = &mut self.users.get_mut(user).list else {
             return;
         };
-        let (tail, whole) = list.take_tail(&self.items);
-        let here: HashSet<u64> = list.all().map(|item| item.seq).collect();
+        let (tail, whole) = list.take_tail(&self.deliveries);
+        let here: HashSet<u64> = list.all().map(|delivery| delivery.seq).collect();
         let last_seq = page.pushes.last().map_or(after_seq, |push| push.seq);
         let mut tail = tail.into_iter().peekable();
         for push in page.pushes {
             // A push that was not saved when the page was read may be on its way again, and no
             // later page would have it.
-            while let Some(earlier) = tail.next_if(|item| item.seq < push.seq) {
+            while let Some(earlier) = tail.next_if(|delivery| delivery.seq < push.seq) {
                 self.append(user, earlier);
             }
             if here.contains(&push.seq) || self.undeleted.contains(&push.seq) {
                 continue;
             }
-            // A push that stands on the tail, too, keeps its item. Both ascend.
-            match tail.next_if(|item| item.seq == push.seq) {
-                Some(item) => self.append(user, item),
+            // A push that stands on the tail, too, keeps its delivery. Both ascend.
+            match tail.next_if(|delivery| delivery.seq == push.seq) {
+                Some(delivery) => self.append(user, delivery),
                 None => self.list_committed(push, user),
             }
         }
@@ -128,9 +128,9 @@ impl Chat {
         if page.more {
             self.keep_tail(user, tail);
         } else {
-            for item in tail {
-                passed_seq = passed_seq.max(item.seq);
-                self.append(user, item);
+            for delivery in tail {
+                passed_seq = passed_seq.max(delivery.seq);
+                self.append(user, delivery);
             }
         }
         if let Some(list) = &mut self.users.get_mut(user).list {
@@ -141,10 +141,10 @@ impl Chat {
     }
 
     /// What is left of the tail comes behind a later page.
-    fn keep_tail(&mut self, user: UserId, items: impl Iterator<Item = ItemRef>) {
-        for item in items {
+    fn keep_tail(&mut self, user: UserId, deliveries: impl Iterator<Item = DeliveryRef>) {
+        for delivery in deliveries {
             if let Some(list) = &mut self.users.get_mut(user).list {
-                let kept = list.append_tail(item, &self.items, &self.rules);
+                let kept = list.append_tail(delivery, &self.deliveries, &self.rules);
                 debug_assert!(kept, "there was room for all of them before");
             }
         }
@@ -152,34 +152,34 @@ impl Chat {
 
     /// Keeps what was just taken behind the pages as long as there is room: if it cannot be saved,
     /// an ack may still make it durable.
-    pub(super) fn append_to_tail(&mut self, user: UserId, item: ItemRef) {
-        let (Some(list), Some(found)) = (&mut self.users.get_mut(user).list, self.items.get(item)) else {
+    pub(super) fn append_to_tail(&mut self, user: UserId, delivery: DeliveryRef) {
+        let (Some(list), Some(found)) = (&mut self.users.get_mut(user).list, self.deliveries.get(delivery)) else {
             return;
         };
-        let saved = list.make_room_on_tail(found.weight_bytes(), &self.rules, &self.items);
+        let saved = list.make_room_on_tail(found.weight_bytes(), &self.rules, &self.deliveries);
         self.let_go(saved);
         if let Some(list) = &mut self.users.get_mut(user).list {
-            let listed = list.append_tail(item, &self.items, &self.rules);
-            if let Some(found) = self.items.get_mut(item) {
+            let listed = list.append_tail(delivery, &self.deliveries, &self.rules);
+            if let Some(found) = self.deliveries.get_mut(delivery) {
                 found.listed = listed;
             }
         }
     }
 
-    fn append(&mut self, user: UserId, item: ItemRef) {
+    fn append(&mut self, user: UserId, delivery: DeliveryRef) {
         if let Some(list) = &mut self.users.get_mut(user).list {
-            list.append(item, &mut self.items);
+            list.append(delivery, &mut self.deliveries);
         }
     }
 
-    /// Lets go of items that were taken off a list: they are in the store, or on the way there, or
-    /// were never promised.
-    fn let_go(&mut self, items: Vec<ItemRef>) {
-        for item in items {
-            if let Some(found) = self.items.get_mut(item) {
+    /// Lets go of deliveries that were taken off a list: they are in the store, or on the way
+    /// there, or were never promised.
+    fn let_go(&mut self, deliveries: Vec<DeliveryRef>) {
+        for delivery in deliveries {
+            if let Some(found) = self.deliveries.get_mut(delivery) {
                 found.listed = false;
             }
-            self.free_unless_listed(item);
+            self.free_unless_listed(delivery);
         }
     }
 
@@ -197,10 +197,10 @@ impl Chat {
             entry.list = Some(Box::new(AckList::new(Backfill::Live)));
         }
         if let Some(list) = &mut entry.list {
-            list.unsend_all(&mut self.items);
-            let unsaved: Vec<ItemRef> = list.all().collect();
-            for item in unsaved {
-                self.save_if_unsaved(item, out);
+            list.unsend_all(&mut self.deliveries);
+            let unsaved: Vec<DeliveryRef> = list.all().collect();
+            for delivery in unsaved {
+                self.save_if_unsaved(delivery, out);
             }
         }
         if self.users.get(user).loading.is_none() {
@@ -217,7 +217,7 @@ impl Chat {
         for timer in [list.timer, list.page_timer].into_iter().flatten() {
             self.wheel.cancel(timer);
         }
-        let items: Vec<ItemRef> = list.all().collect();
-        self.let_go(items);
+        let deliveries: Vec<DeliveryRef> = list.all().collect();
+        self.let_go(deliveries);
     }
 }

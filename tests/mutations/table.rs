@@ -15,14 +15,14 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
     of(
         "`MS` when the message is taken",
         "src/chat/message.rs",
-        "        self.deliver(item, out);",
-        "        self.mark_durable(item, out);\n        self.deliver(item, out);",
+        "        self.deliver(delivery, out);",
+        "        self.mark_durable(delivery, out);\n        self.deliver(delivery, out);",
     ),
     of(
         "`MS` when the save is submitted",
         "src/chat/delivery.rs",
-        "        if self.submit(Job::SavePush { push }, JobPurpose::Save(item), out).is_err() {",
-        "        self.mark_durable(item, out);\n        if self.submit(Job::SavePush { push }, JobPurpose::Save(item), out).is_err() {",
+        "        if self.submit(Job::SavePush { push }, JobPurpose::Save(delivery), out).is_err() {",
+        "        self.mark_durable(delivery, out);\n        if self.submit(Job::SavePush { push }, JobPurpose::Save(delivery), out).is_err() {",
     ),
     of(
         "`MS` for a save that failed",
@@ -47,8 +47,8 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
     of(
         "no deletion of one whose commit was not heard of",
         "src/chat/ack.rs",
-        "!matches!(item.save, Save::None | Save::Full);",
-        "item.save == Save::Done;",
+        "!matches!(delivery.save, Save::None | Save::Full);",
+        "delivery.save == Save::Done;",
     ),
     of(
         "a connection is known by its slot alone",
@@ -89,7 +89,7 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
     of(
         "an ack takes off what was not sent on its connection",
         "src/chat/list.rs",
-        "item.sent_ms != NEVER && sender.is_none_or",
+        "delivery.sent_ms != NEVER && sender.is_none_or",
         "sender.is_none_or",
     ),
     of(
@@ -121,8 +121,8 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
     of(
         "what an online user had not acked is not saved when they go",
         "src/chat/paging.rs",
-        "for item in unsaved {",
-        "for item in unsaved.into_iter().skip(usize::MAX) {",
+        "for delivery in unsaved {",
+        "for delivery in unsaved.into_iter().skip(usize::MAX) {",
     ),
     of(
         "an accept makes friends one way",

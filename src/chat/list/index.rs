@@ -3,8 +3,8 @@
 //! Ids are chosen by clients, so they are told apart by a keyed hash: nobody outside can foresee
 //! which ids meet in one place. A short list has none of this; it is looked through.
 
-use super::super::ids::ItemRef;
-use super::super::item::{Item, Items};
+use super::super::deliveries::{Deliveries, Delivery};
+use super::super::ids::DeliveryRef;
 use crate::protocol::push::PushKind;
 use hashbrown::HashTable;
 
@@ -13,7 +13,7 @@ pub(super) const INDEXED_FROM: usize = 32;
 /// And lists shorter than this have none again.
 pub(super) const INDEXED_TO: usize = 8;
 
-/// An item by a hash of what it is looked for by.
+/// A delivery by a hash of what it is looked for by.
 type Slots = HashTable<(u32, u32)>;
 
 /// Spreads 32 bits that are random over the 64 that a table wants: its tags are taken from the top.
@@ -31,9 +31,15 @@ fn remove(table: &mut Slots, hash: u32, slot: u32) {
     }
 }
 
-fn find<'a>(table: &Slots, hash: u32, items: &'a Items, is_it: impl Fn(&Item) -> bool) -> Option<(ItemRef, &'a Item)> {
-    let is_it = |&(other, slot): &(u32, u32)| other == hash && items.at(slot).is_some_and(|(_, item)| is_it(item));
-    table.find(spread(hash), is_it).and_then(|&(_, slot)| items.at(slot))
+fn find<'a>(
+    table: &Slots,
+    hash: u32,
+    deliveries: &'a Deliveries,
+    is_it: impl Fn(&Delivery) -> bool,
+) -> Option<(DeliveryRef, &'a Delivery)> {
+    let is_it =
+        |&(other, slot): &(u32, u32)| other == hash && deliveries.at(slot).is_some_and(|(_, delivery)| is_it(delivery));
+    table.find(spread(hash), is_it).and_then(|&(_, slot)| deliveries.at(slot))
 }
 
 #[derive(Debug, Default)]
@@ -44,33 +50,33 @@ pub(super) struct Index {
     messages: Slots,
 }
 
-fn of_id(items: &Items, id: &str) -> u32 {
-    (items.hash([id]) >> 32) as u32
+fn of_id(deliveries: &Deliveries, id: &str) -> u32 {
+    (deliveries.hash([id]) >> 32) as u32
 }
 
-fn of_message(items: &Items, sender: &str, id: &str) -> u32 {
-    (items.hash([sender, id]) >> 32) as u32
+fn of_message(deliveries: &Deliveries, sender: &str, id: &str) -> u32 {
+    (deliveries.hash([sender, id]) >> 32) as u32
 }
 
 impl Index {
-    pub(super) fn add(&mut self, item: ItemRef, of: &Item, items: &Items) {
+    pub(super) fn add(&mut self, delivery: DeliveryRef, of: &Delivery, deliveries: &Deliveries) {
         if of.push.kind == PushKind::Message {
-            insert(&mut self.messages, of_message(items, of.push.sender(), of.push.id()), item.slot);
+            insert(&mut self.messages, of_message(deliveries, of.push.sender(), of.push.id()), delivery.slot);
         }
     }
 
-    pub(super) fn take_off(&mut self, item: ItemRef, of: &Item, items: &Items) {
+    pub(super) fn take_off(&mut self, delivery: DeliveryRef, of: &Delivery, deliveries: &Deliveries) {
         if of.push.kind == PushKind::Message {
-            remove(&mut self.messages, of_message(items, of.push.sender(), of.push.id()), item.slot);
+            remove(&mut self.messages, of_message(deliveries, of.push.sender(), of.push.id()), delivery.slot);
         }
     }
 
-    pub(super) fn add_sent(&mut self, item: ItemRef, of: &Item, items: &Items) {
-        insert(&mut self.sent, of_id(items, of.push.id()), item.slot);
+    pub(super) fn add_sent(&mut self, delivery: DeliveryRef, of: &Delivery, deliveries: &Deliveries) {
+        insert(&mut self.sent, of_id(deliveries, of.push.id()), delivery.slot);
     }
 
-    pub(super) fn take_off_sent(&mut self, item: ItemRef, of: &Item, items: &Items) {
-        remove(&mut self.sent, of_id(items, of.push.id()), item.slot);
+    pub(super) fn take_off_sent(&mut self, delivery: DeliveryRef, of: &Delivery, deliveries: &Deliveries) {
+        remove(&mut self.sent, of_id(deliveries, of.push.id()), delivery.slot);
     }
 
     pub(super) fn forget_sent(&mut self) {
@@ -78,15 +84,15 @@ impl Index {
     }
 
     /// What is outstanding under this id.
-    pub(super) fn find_sent<'a>(&self, id: &str, items: &'a Items) -> Option<(ItemRef, &'a Item)> {
-        find(&self.sent, of_id(items, id), items, |item| item.push.id() == id)
+    pub(super) fn find_sent<'a>(&self, id: &str, deliveries: &'a Deliveries) -> Option<(DeliveryRef, &'a Delivery)> {
+        find(&self.sent, of_id(deliveries, id), deliveries, |delivery| delivery.push.id() == id)
     }
 
     /// A message of this sender under this id.
-    pub(super) fn find_message(&self, sender: &str, id: &str, items: &Items) -> Option<ItemRef> {
-        let hash = of_message(items, sender, id);
-        find(&self.messages, hash, items, |item| item.push.id() == id && item.push.sender() == sender)
-            .map(|(item, _)| item)
+    pub(super) fn find_message(&self, sender: &str, id: &str, deliveries: &Deliveries) -> Option<DeliveryRef> {
+        let hash = of_message(deliveries, sender, id);
+        find(&self.messages, hash, deliveries, |delivery| delivery.push.id() == id && delivery.push.sender() == sender)
+            .map(|(delivery, _)| delivery)
     }
 
     #[cfg(debug_assertions)]

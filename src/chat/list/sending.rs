@@ -7,11 +7,11 @@ impl AckList {
     /// is passed over is held back.
     pub(in super::super) fn next_to_send(
         &mut self,
-        items: &mut Items,
+        deliveries: &mut Deliveries,
         form: ContentForm,
         count_max: usize,
         bytes_max: usize,
-    ) -> Option<ItemRef> {
+    ) -> Option<DeliveryRef> {
         loop {
             let candidate = self.held.as_ref().and_then(|held| held.candidate());
             let place = candidate.unwrap_or(self.next);
@@ -21,40 +21,40 @@ impl AckList {
                 position += 1;
             }
             let entry = *self.entries.get(position)?;
-            let Some(item) = items.get(entry.item()) else {
-                debug_assert!(false, "an entry's item lives as long as the entry");
+            let Some(delivery) = deliveries.get(entry.delivery()) else {
+                debug_assert!(false, "an entry's delivery lives as long as the entry");
                 return None;
             };
-            debug_assert_eq!(item.sent_ms, NEVER, "what was sent is neither held back nor next");
+            debug_assert_eq!(delivery.sent_ms, NEVER, "what was sent is neither held back nor next");
             if candidate.is_none() {
                 // Gaps are passed over once.
                 self.next = entry.place;
             }
-            if self.must_wait(entry.place, candidate.is_some(), item, items) {
+            if self.must_wait(entry.place, candidate.is_some(), delivery, deliveries) {
                 if candidate.is_none() {
                     self.next = entry.place + 1;
                 }
                 continue;
             }
-            let written = item.written_bytes as usize;
-            let written = if written > 0 { written } else { item.push.written_bytes(form) };
-            if let Some(item) = items.get_mut(entry.item()) {
+            let written = delivery.written_bytes as usize;
+            let written = if written > 0 { written } else { delivery.push.written_bytes(form) };
+            if let Some(delivery) = deliveries.get_mut(entry.delivery()) {
                 // An envelope is far below 2^32 bytes; kept, since this one may be looked at again
                 // after each ack.
-                item.written_bytes = u32::try_from(written).unwrap_or(u32::MAX);
+                delivery.written_bytes = u32::try_from(written).unwrap_or(u32::MAX);
             }
             if self.sent >= count_max || (self.sent > 0 && self.sent_bytes + written > bytes_max) {
                 return None;
             }
-            return Some(entry.item());
+            return Some(entry.delivery());
         }
     }
 
     /// Is its id outstanding, or an earlier one of the same sender held back? Then it is held back,
     /// too.
-    fn must_wait(&mut self, place: Place, is_first_held: bool, item: &Item, items: &Items) -> bool {
-        let id = item.push.id();
-        let sender = || items.hash([item.push.sender()]);
+    fn must_wait(&mut self, place: Place, is_first_held: bool, delivery: &Delivery, deliveries: &Deliveries) -> bool {
+        let id = delivery.push.id();
+        let sender = || deliveries.hash([delivery.push.sender()]);
         if !is_first_held
             && let Some(held) = &mut self.held
             && held.holds_of(sender())
@@ -63,48 +63,48 @@ impl AckList {
             return true;
         }
         let outstanding = match &self.index {
-            Some(index) => index.find_sent(id, items).is_some(),
-            None => self.entries_of(id, items).any(|(_, other)| other.sent_ms != NEVER),
+            Some(index) => index.find_sent(id, deliveries).is_some(),
+            None => self.entries_of(id, deliveries).any(|(_, other)| other.sent_ms != NEVER),
         };
         if outstanding {
-            self.held.get_or_insert_default().wait_for(place, sender(), items.hash([id]));
+            self.held.get_or_insert_default().wait_for(place, sender(), deliveries.hash([id]));
         }
         outstanding
     }
 
     /// Notes that the entry that [`next_to_send`](Self::next_to_send) gave was sent.
-    pub(in super::super) fn first_sent(&mut self, item: ItemRef, items: &mut Items, now_ms: u64) {
-        let Some(of) = items.get(item) else {
+    pub(in super::super) fn first_sent(&mut self, delivery: DeliveryRef, deliveries: &mut Deliveries, now_ms: u64) {
+        let Some(of) = deliveries.get(delivery) else {
             return;
         };
         self.sent += 1;
         self.sent_bytes += of.written_bytes as usize;
         if let Some(index) = &mut self.index {
-            index.add_sent(item, of, items);
+            index.add_sent(delivery, of, deliveries);
         }
         if of.place >= self.next {
             self.next = of.place + 1;
         } else if let Some(held) = &mut self.held {
-            held.let_go(of.place, items.hash([of.push.sender()]), items.hash([of.push.id()]), true);
+            held.let_go(of.place, deliveries.hash([of.push.sender()]), deliveries.hash([of.push.id()]), true);
             if held.is_empty() {
                 self.held = None;
             }
         }
-        self.sent_again(item, items, now_ms);
+        self.sent_again(delivery, deliveries, now_ms);
     }
 
     /// Notes a sending.
-    pub(in super::super) fn sent_again(&mut self, item: ItemRef, items: &mut Items, now_ms: u64) {
-        if let Some(of) = items.get_mut(item) {
+    pub(in super::super) fn sent_again(&mut self, delivery: DeliveryRef, deliveries: &mut Deliveries, now_ms: u64) {
+        if let Some(of) = deliveries.get_mut(delivery) {
             of.sent_ms = now_ms;
-            self.clock.push_back((now_ms, item));
+            self.clock.push_back((now_ms, delivery));
         }
     }
 
     /// The oldest sending that still counts, and its time. Forgets those that do not.
-    pub(in super::super) fn oldest_sending(&mut self, items: &Items) -> Option<(u64, ItemRef)> {
-        let counts = |&(at_ms, item): &(u64, ItemRef)| {
-            items.get(item).is_some_and(|found| found.listed && found.sent_ms == at_ms)
+    pub(in super::super) fn oldest_sending(&mut self, deliveries: &Deliveries) -> Option<(u64, DeliveryRef)> {
+        let counts = |&(at_ms, delivery): &(u64, DeliveryRef)| {
+            deliveries.get(delivery).is_some_and(|found| found.listed && found.sent_ms == at_ms)
         };
         while self.clock.front().is_some_and(|sending| !counts(sending)) {
             self.clock.pop_front();
@@ -122,11 +122,11 @@ impl AckList {
     }
 
     /// Nothing is sent any more: the list has a new connection, or none.
-    pub(in super::super) fn unsend_all(&mut self, items: &mut Items) {
+    pub(in super::super) fn unsend_all(&mut self, deliveries: &mut Deliveries) {
         for entry in self.entries.iter().filter(|entry| !entry.is_gap()) {
-            if let Some(item) = items.get_mut(entry.item()) {
-                item.sent_ms = NEVER;
-                item.written_bytes = 0;
+            if let Some(delivery) = deliveries.get_mut(entry.delivery()) {
+                delivery.sent_ms = NEVER;
+                delivery.written_bytes = 0;
             }
         }
         self.next = self.entries.front().map_or(self.end, |entry| entry.place);

@@ -2,15 +2,15 @@
 //! memory.
 
 use super::contract::ConnId;
-use super::ids::{ItemRef, UserId};
+use super::ids::{DeliveryRef, UserId};
 use crate::protocol::push::Push;
 use crate::protocol::request::ContentForm;
 use slab::Slab;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
-/// What an item takes beside its push: itself, its entry on a list, its sendings, its places in the
-/// queues of what is due.
-pub(super) const ITEM_BYTES: usize = size_of::<Item>() + 96;
+/// What a delivery takes beside its push: itself, its entry on a list, its sendings, its places in
+/// the queues of what is due.
+pub(super) const DELIVERY_BYTES: usize = size_of::<Delivery>() + 96;
 
 /// Not sent on the receiver's present connection.
 pub(super) const NEVER: u64 = u64::MAX;
@@ -41,7 +41,7 @@ pub(super) struct Waiter {
 
 /// One push between its taking and its ack (or its commit, if the receiver is away).
 #[derive(Debug)]
-pub(super) struct Item {
+pub(super) struct Delivery {
     pub(super) push: Push,
     /// Counted as a reference.
     pub(super) receiver: UserId,
@@ -66,7 +66,7 @@ pub(super) struct Item {
     pub(super) more_waiters: Option<Box<Vec<Waiter>>>,
 }
 
-impl Item {
+impl Delivery {
     pub(super) fn weight_bytes(&self) -> usize {
         self.push.weight_bytes()
     }
@@ -120,15 +120,15 @@ impl Item {
 
 /// All pushes on their way.
 #[derive(Debug)]
-pub(super) struct Items {
-    slab: Slab<Item>,
+pub(super) struct Deliveries {
+    slab: Slab<Delivery>,
     /// Keeps clients from choosing ids that collide: it has taken in a key already.
     keyed: DefaultHasher,
     /// The sum of their weights.
     bytes: usize,
 }
 
-impl Items {
+impl Deliveries {
     pub(super) fn new(hash_key: [u64; 2]) -> Self {
         let mut keyed = DefaultHasher::new();
         hash_key.hash(&mut keyed);
@@ -147,32 +147,32 @@ impl Items {
     }
 
     /// What is at this place.
-    pub(super) fn at(&self, slot: u32) -> Option<(ItemRef, &Item)> {
-        self.slab.get(slot as usize).map(|item| (ItemRef { slot, seq: item.push.seq }, item))
+    pub(super) fn at(&self, slot: u32) -> Option<(DeliveryRef, &Delivery)> {
+        self.slab.get(slot as usize).map(|delivery| (DeliveryRef { slot, seq: delivery.push.seq }, delivery))
     }
 
-    pub(super) fn insert(&mut self, item: Item) -> ItemRef {
-        let seq = item.push.seq;
-        self.bytes += item.weight_bytes();
-        ItemRef { slot: self.slab.insert(item) as u32, seq }
+    pub(super) fn insert(&mut self, delivery: Delivery) -> DeliveryRef {
+        let seq = delivery.push.seq;
+        self.bytes += delivery.weight_bytes();
+        DeliveryRef { slot: self.slab.insert(delivery) as u32, seq }
     }
 
-    pub(super) fn get(&self, item: ItemRef) -> Option<&Item> {
-        self.slab.get(item.slot as usize).filter(|found| found.push.seq == item.seq)
+    pub(super) fn get(&self, delivery: DeliveryRef) -> Option<&Delivery> {
+        self.slab.get(delivery.slot as usize).filter(|found| found.push.seq == delivery.seq)
     }
 
-    pub(super) fn get_mut(&mut self, item: ItemRef) -> Option<&mut Item> {
-        self.slab.get_mut(item.slot as usize).filter(|found| found.push.seq == item.seq)
+    pub(super) fn get_mut(&mut self, delivery: DeliveryRef) -> Option<&mut Delivery> {
+        self.slab.get_mut(delivery.slot as usize).filter(|found| found.push.seq == delivery.seq)
     }
 
-    pub(super) fn remove(&mut self, item: ItemRef) -> Option<Item> {
-        self.bytes -= self.get(item)?.weight_bytes();
-        Some(self.slab.remove(item.slot as usize))
+    pub(super) fn remove(&mut self, delivery: DeliveryRef) -> Option<Delivery> {
+        self.bytes -= self.get(delivery)?.weight_bytes();
+        Some(self.slab.remove(delivery.slot as usize))
     }
 
     /// How much memory they hold, with their places on lists and in queues.
     pub(super) fn held_bytes(&self) -> usize {
-        self.bytes + self.slab.len() * ITEM_BYTES
+        self.bytes + self.slab.len() * DELIVERY_BYTES
     }
 
     #[cfg(debug_assertions)]
@@ -181,12 +181,12 @@ impl Items {
     }
 
     /// All there are, in the order of their places.
-    pub(super) fn refs(&self) -> Vec<ItemRef> {
-        self.slab.iter().map(|(slot, item)| ItemRef { slot: slot as u32, seq: item.push.seq }).collect()
+    pub(super) fn refs(&self) -> Vec<DeliveryRef> {
+        self.slab.iter().map(|(slot, delivery)| DeliveryRef { slot: slot as u32, seq: delivery.push.seq }).collect()
     }
 
     #[cfg(debug_assertions)]
-    pub(super) fn iter(&self) -> impl Iterator<Item = &Item> {
-        self.slab.iter().map(|(_, item)| item)
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Delivery> {
+        self.slab.iter().map(|(_, delivery)| delivery)
     }
 }
