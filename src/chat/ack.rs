@@ -18,12 +18,11 @@ impl Chat {
         };
         self.unlist(name);
         self.discharge_delivery(name, out);
-        if let Some(mut delivery) = self.deliveries.remove(name) {
-            self.answer_waiters(&mut delivery, out);
+        if let Some(delivery) = self.deliveries.remove(name) {
             // One whose saving failed may be in the store all the same: a commit whose answer was
             // lost.
             let stored = !matches!(delivery.save, Save::None | Save::Full);
-            self.forget(name, delivery);
+            self.acked(delivery, out);
             if stored {
                 self.delete(name.seq, user, out);
             }

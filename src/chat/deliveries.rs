@@ -1,16 +1,17 @@
-//! A push on its way: who waits for its `MS`, whether it is saved, whether it stands on a list in
-//! memory.
+//! A push on its way to one receiver: who waits for its `MS`, whether it is saved, whether it stands
+//! on a list in memory. What it says is shared: one body can have many deliveries.
 
 use super::contract::ConnId;
 use super::ids::{DeliveryRef, UserId};
-use crate::protocol::push::Push;
+use crate::protocol::field::UserName;
+use crate::protocol::push::{Body, Push};
 use crate::protocol::request::ContentForm;
 use slab::Slab;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 /// What a delivery takes beside its push: itself, its entry on a list, its sendings, its places in
 /// the queues of what is due.
-pub(super) const DELIVERY_BYTES: usize = size_of::<Delivery>() + 96;
+pub(super) const DELIVERY_BYTES: usize = size_of::<Delivery>() + 88;
 
 /// Not sent on the receiver's present connection.
 pub(super) const NEVER: u64 = u64::MAX;
@@ -39,12 +40,18 @@ pub(super) struct Waiter {
     pub(super) due_ms: u64,
 }
 
-/// One push between its taking and its ack (or its commit, if the receiver is away).
+/// One receiver's copy of a push between its taking and its ack (or its commit, if the receiver is
+/// away).
 #[derive(Debug)]
 pub(super) struct Delivery {
-    pub(super) push: Push,
-    /// Counted as a reference.
+    /// Its place in the order of all pushes.
+    pub(super) seq: u64,
+    pub(super) body: Body,
+    /// Counted as a reference. The name is in the table of users, and joins the body when the push
+    /// goes out.
     pub(super) receiver: UserId,
+    /// How long that name is.
+    receiver_bytes: u16,
     /// Of a message taken by this process. Counted as a reference.
     pub(super) sender: Option<UserId>,
     pub(super) save: Save,
@@ -67,8 +74,50 @@ pub(super) struct Delivery {
 }
 
 impl Delivery {
+    fn new(seq: u64, body: Body, receiver: UserId, receiver_name: &str) -> Self {
+        Self {
+            seq,
+            body,
+            receiver,
+            // A name has at most 64 * 4 bytes.
+            receiver_bytes: receiver_name.len() as u16,
+            sender: None,
+            save: Save::None,
+            durable: false,
+            listed: false,
+            sent_ms: NEVER,
+            place: 0,
+            written_bytes: 0,
+            charged: false,
+            waiter: None,
+            more_waiters: None,
+        }
+    }
+
+    /// That of a message that was just taken.
+    pub(super) fn of_message(
+        (seq, body): (u64, Body),
+        sender: UserId,
+        (receiver, receiver_name): (UserId, &str),
+        waiter: Waiter,
+    ) -> Self {
+        let new = Self::new(seq, body, receiver, receiver_name);
+        Self { sender: Some(sender), waiter: Some(waiter), ..new }
+    }
+
+    /// That of a push that is in the store, and is about to stand on a list.
+    pub(super) fn of_committed(push: Push, receiver: UserId) -> Self {
+        let Push { seq, receiver: name, body } = push;
+        Self { save: Save::Done, durable: true, listed: true, ..Self::new(seq, body, receiver, name.as_str()) }
+    }
+
+    /// The push as it goes out: to its receiver, who has this name, or to the store.
+    pub(super) fn push_to(&self, receiver: &UserName) -> Push {
+        Push { seq: self.seq, receiver: receiver.clone(), body: self.body.clone() }
+    }
+
     pub(super) fn weight_bytes(&self) -> usize {
-        self.push.weight_bytes()
+        self.body.weight_bytes_to(usize::from(self.receiver_bytes))
     }
 
     pub(super) fn waits(&self) -> bool {
@@ -148,21 +197,21 @@ impl Deliveries {
 
     /// What is at this place.
     pub(super) fn at(&self, slot: u32) -> Option<(DeliveryRef, &Delivery)> {
-        self.slab.get(slot as usize).map(|delivery| (DeliveryRef { slot, seq: delivery.push.seq }, delivery))
+        self.slab.get(slot as usize).map(|delivery| (DeliveryRef { slot, seq: delivery.seq }, delivery))
     }
 
     pub(super) fn insert(&mut self, delivery: Delivery) -> DeliveryRef {
-        let seq = delivery.push.seq;
+        let seq = delivery.seq;
         self.bytes += delivery.weight_bytes();
         DeliveryRef { slot: self.slab.insert(delivery) as u32, seq }
     }
 
     pub(super) fn get(&self, delivery: DeliveryRef) -> Option<&Delivery> {
-        self.slab.get(delivery.slot as usize).filter(|found| found.push.seq == delivery.seq)
+        self.slab.get(delivery.slot as usize).filter(|found| found.seq == delivery.seq)
     }
 
     pub(super) fn get_mut(&mut self, delivery: DeliveryRef) -> Option<&mut Delivery> {
-        self.slab.get_mut(delivery.slot as usize).filter(|found| found.push.seq == delivery.seq)
+        self.slab.get_mut(delivery.slot as usize).filter(|found| found.seq == delivery.seq)
     }
 
     pub(super) fn remove(&mut self, delivery: DeliveryRef) -> Option<Delivery> {
@@ -182,11 +231,55 @@ impl Deliveries {
 
     /// All there are, in the order of their places.
     pub(super) fn refs(&self) -> Vec<DeliveryRef> {
-        self.slab.iter().map(|(slot, delivery)| DeliveryRef { slot: slot as u32, seq: delivery.push.seq }).collect()
+        self.slab.iter().map(|(slot, delivery)| DeliveryRef { slot: slot as u32, seq: delivery.seq }).collect()
     }
 
     #[cfg(debug_assertions)]
     pub(super) fn iter(&self) -> impl Iterator<Item = &Delivery> {
         self.slab.iter().map(|(_, delivery)| delivery)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::field::{Id, Name};
+    use crate::protocol::usual::write_push;
+
+    #[test]
+    fn one_body_has_two_deliveries() {
+        let (id, bob) = (Id::new("m1").unwrap(), Name::new("bob").unwrap());
+        let body = Body::message(1_652_791_027_673, &id, &bob, "to both of you", true);
+        let shared = body.content().as_ptr();
+        let names = ["ann", "carol"].map(|name| UserName::new(name).unwrap());
+        let waiter = Waiter { conn: ConnId { slot: 0, generation: 0 }, form: ContentForm::Object, due_ms: 10_000 };
+        let mut deliveries = Deliveries::new([1, 2]);
+        let [to_ann, to_carol] = [0, 1].map(|receiver| {
+            let name = names[receiver].as_str();
+            let message = (7 + receiver as u64, body.clone());
+            deliveries.insert(Delivery::of_message(message, UserId::of(9), (UserId::of(receiver), name), waiter))
+        });
+        // Each is saved, acked and answered by itself.
+        deliveries.get_mut(to_ann).unwrap().save = Save::InFlight;
+        assert_eq!(deliveries.get(to_carol).unwrap().save, Save::None);
+        assert_eq!(deliveries.get_mut(to_carol).unwrap().take_waiters(None).count(), 1);
+        assert!(deliveries.get(to_ann).unwrap().waits());
+        for (delivery, name) in [(to_ann, &names[0]), (to_carol, &names[1])] {
+            let push = deliveries.get(delivery).unwrap().push_to(name);
+            assert_eq!(push.content().as_ptr(), shared, "no text was copied");
+            let mut frame = Vec::new();
+            write_push(&mut frame, ContentForm::Object, &push);
+            let frame = String::from_utf8(frame).unwrap();
+            assert!(frame.contains(&format!(r#""receiver":"{name}","time":"#)), "{frame}");
+            assert!(
+                frame.contains(r#""messageId":"m1","sender":"bob""#) && frame.contains("to both of you"),
+                "{frame}"
+            );
+        }
+        let weights = [to_ann, to_carol].map(|delivery| deliveries.get(delivery).unwrap().weight_bytes());
+        assert_eq!(weights[0] + "carol".len() - "ann".len(), weights[1]);
+        deliveries.remove(to_ann);
+        assert_eq!(deliveries.get(to_carol).unwrap().body, body);
+        assert_eq!(deliveries.held_bytes(), weights[1] + DELIVERY_BYTES);
     }
 }

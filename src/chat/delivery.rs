@@ -5,14 +5,14 @@
 use super::answer::{BUSY, FULL, Fault, UNAVAILABLE, fault_of};
 use super::contract::{Action, Job, Outcome};
 use super::dedup::Key;
-use super::deliveries::{Delivery, NEVER, Save, Waiter};
+use super::deliveries::{Delivery, Save, Waiter};
 use super::ids::DeliveryRef;
 use super::ids::UserId;
 use super::job::JobPurpose;
 pub(super) use super::list::AckList;
 use super::list::Backfill;
 use super::{Chat, Due, Timer};
-use crate::protocol::push::Push;
+use crate::protocol::push::{Body, Push};
 use crate::protocol::reply::{Reply, ReplyId};
 use crate::protocol::request::Verb;
 
@@ -102,20 +102,7 @@ impl Chat {
     /// Appends a push that is in the store to a list.
     pub(super) fn list_committed(&mut self, push: Push, receiver: UserId) {
         self.users.hold(receiver);
-        let delivery = self.deliveries.insert(Delivery {
-            push,
-            receiver,
-            sender: None,
-            save: Save::Done,
-            durable: true,
-            listed: true,
-            sent_ms: NEVER,
-            place: 0,
-            written_bytes: 0,
-            charged: false,
-            waiter: None,
-            more_waiters: None,
-        });
+        let delivery = self.deliveries.insert(Delivery::of_committed(push, receiver));
         if let Some(list) = &mut self.users.get_mut(receiver).list {
             list.append(delivery, &mut self.deliveries);
         }
@@ -143,13 +130,13 @@ impl Chat {
         };
         let form = session.push_form;
         let (count, bytes) = (self.rules.outstanding_max as usize, self.rules.outstanding_bytes_max);
-        while let Some(next) = list.next_to_send(&mut self.deliveries, form, count, bytes) {
+        while let Some(next) = list.next_to_send(&mut self.deliveries, (&entry.name, form), count, bytes) {
             list.first_sent(next, &mut self.deliveries, self.now.mono_ms);
             let Some(delivery) = self.deliveries.get(next) else {
                 debug_assert!(false, "an entry's delivery lives as long as the entry");
                 break;
             };
-            out.push(Action::Push { conn, form, push: delivery.push.clone() });
+            out.push(Action::Push { conn, form, push: delivery.push_to(&entry.name) });
         }
         if list.timer.is_none() {
             self.arm_resend(user);
@@ -187,7 +174,7 @@ impl Chat {
             list.drop_oldest_sending();
             list.sent_again(delivery, &mut self.deliveries, self.now.mono_ms);
             if let Some(found) = self.deliveries.get(delivery) {
-                out.push(Action::Push { conn, form, push: found.push.clone() });
+                out.push(Action::Push { conn, form, push: found.push_to(&entry.name) });
             }
         }
         if wait_ms > 0 {
@@ -218,7 +205,7 @@ impl Chat {
             return;
         };
         let before = std::mem::replace(&mut found.save, Save::InFlight);
-        let (push, waiter) = (found.push.clone(), found.waiter);
+        let (push, waiter) = (found.push_to(&self.users.get(found.receiver).name), found.waiter);
         if let Some(waiter) = waiter.filter(|_| before == Save::None) {
             self.answer_before(waiter.due_ms, Due::Push(delivery));
         }
@@ -323,9 +310,9 @@ impl Chat {
         let Some(found) = self.deliveries.get_mut(delivery) else {
             return;
         };
-        let push = found.push.clone();
+        let body = found.body.clone();
         for Waiter { conn, form, .. } in found.take_waiters(due_ms) {
-            let id = ReplyId::OfPush(push.clone());
+            let id = ReplyId::OfBody(body.clone());
             self.owes_less(conn);
             self.refuse((conn, form, id), Some(Verb::Message), Some(fault), out);
         }
@@ -340,24 +327,35 @@ impl Chat {
             return;
         };
         found.durable = true;
-        let push = found.push.clone();
+        let body = found.body.clone();
         for waiter in found.take_waiters(None) {
-            self.promise(waiter, &push, out);
+            self.promise(waiter, body.clone(), out);
         }
         self.discharge_delivery(delivery, out);
     }
 
-    /// The same for one that is in the table no more.
-    pub(super) fn answer_waiters(&mut self, delivery: &mut Delivery, out: &mut Vec<Action>) {
-        delivery.durable = true;
-        for waiter in delivery.take_waiters(None) {
-            self.promise(waiter, &delivery.push, out);
+    /// The same for one that was acked and is in the table no more.
+    pub(super) fn acked(&mut self, delivery: Delivery, out: &mut Vec<Action>) {
+        debug_assert!(!delivery.charged, "discharged before");
+        let Delivery { body, sender, receiver, waiter, more_waiters, .. } = delivery;
+        match (waiter, more_waiters) {
+            // By far the most: the answer takes the body over.
+            (Some(waiter), None) => self.promise(waiter, body, out),
+            (first, more) => {
+                for waiter in first.into_iter().chain(more.into_iter().flat_map(|more| *more)) {
+                    self.promise(waiter, body.clone(), out);
+                }
+            }
         }
+        if let Some(sender) = sender {
+            self.users.release(sender);
+        }
+        self.users.release(receiver);
     }
 
-    fn promise(&mut self, Waiter { conn, form, .. }: Waiter, push: &Push, out: &mut Vec<Action>) {
+    fn promise(&mut self, Waiter { conn, form, .. }: Waiter, body: Body, out: &mut Vec<Action>) {
         self.owes_less(conn);
-        self.reply(conn, form, ReplyId::OfPush(push.clone()), Reply::Message { taken: true }, out);
+        self.reply(conn, form, ReplyId::OfBody(body), Reply::Message { taken: true }, out);
     }
 
     /// Takes a delivery off its receiver's list; `false` if it stood on none. The pushes that
@@ -399,17 +397,14 @@ impl Chat {
     /// Forgets a delivery. One that never became durable was not taken: the sender's next try is a
     /// new message.
     pub(super) fn free(&mut self, name: DeliveryRef) {
-        if let Some(delivery) = self.deliveries.remove(name) {
-            self.forget(name, delivery);
-        }
-    }
-
-    /// The same for one that is in the table no more.
-    pub(super) fn forget(&mut self, name: DeliveryRef, delivery: Delivery) {
+        let Some(delivery) = self.deliveries.remove(name) else {
+            return;
+        };
         debug_assert!(!delivery.waits() && !delivery.charged, "a waiter is answered first");
         if let Some(sender) = delivery.sender {
             if !delivery.durable {
-                let key = Key::of(self.users.hash(delivery.push.receiver()), delivery.push.id());
+                let receiver = self.users.get(delivery.receiver).name.as_str();
+                let key = Key::of(self.users.hash(receiver), delivery.body.id());
                 if let Some(dedup) = &mut self.users.get_mut(sender).dedup {
                     dedup.remove(key, name);
                 }

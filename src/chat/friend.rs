@@ -330,8 +330,8 @@ impl Chat {
     fn take_off_requests(&mut self, asked: UserId, asker: UserId, out: &mut Vec<Action>) {
         let asker = self.users.get(asker).name.clone();
         let is_one = |delivery: &DeliveryRef| {
-            let push = self.deliveries.get(*delivery).map(|found| &found.push);
-            push.is_some_and(|push| push.kind == PushKind::FriendRequest && push.sender() == asker.as_str())
+            let body = self.deliveries.get(*delivery).map(|found| &found.body);
+            body.is_some_and(|body| body.kind == PushKind::FriendRequest && body.sender() == asker.as_str())
         };
         let list = self.users.get(asked).list.as_ref();
         let found: Vec<DeliveryRef> = list.map_or_else(Vec::new, |list| list.all().filter(is_one).collect());

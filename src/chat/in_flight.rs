@@ -168,7 +168,7 @@ impl Chat {
         if let Some(sender) = found.sender
             && !std::mem::replace(&mut found.charged, true)
         {
-            let units = units(found.push.weight_bytes());
+            let units = units(found.weight_bytes());
             self.charge((sender, units), out);
         }
     }
@@ -181,7 +181,7 @@ impl Chat {
         if let Some(sender) = found.sender
             && std::mem::take(&mut found.charged)
         {
-            let units = units(found.push.weight_bytes());
+            let units = units(found.weight_bytes());
             self.discharge((sender, units), out);
         }
     }

@@ -81,7 +81,7 @@ impl Chat {
             for conn in delivery.who_waits() {
                 *unanswered.entry(conn).or_default() += 1;
                 let user = self.sessions.get(conn).map(|session| session.user);
-                assert!(user.is_none_or(|user| user == delivery.sender), "somebody else waits for {:?}", delivery.push);
+                assert!(user.is_none_or(|user| user == delivery.sender), "somebody else waits for {:?}", delivery.body);
             }
         }
         for conn in self.sessions.ids() {
@@ -104,7 +104,7 @@ impl Chat {
             );
             assert!(delivery.sender.is_some(), "only messages count");
             if let Some(sender) = delivery.sender {
-                *counted.entry(sender).or_default() += units(delivery.push.weight_bytes());
+                *counted.entry(sender).or_default() += units(delivery.weight_bytes());
             }
         }
         assert_eq!(self.in_flight.all().collect::<HashMap<_, _>>(), counted);

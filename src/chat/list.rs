@@ -13,6 +13,7 @@ use super::contract::Rules;
 use super::deliveries::{Deliveries, Delivery, NEVER, Save};
 use super::ids::DeliveryRef;
 use super::wheel::TimerId;
+use crate::protocol::field::UserName;
 use crate::protocol::request::ContentForm;
 use held::{Held, Place};
 use index::{INDEXED_FROM, INDEXED_TO, Index};
@@ -171,7 +172,7 @@ impl AckList {
         of.place = self.end;
         self.entries.push_back(Entry {
             slot: delivery.slot,
-            hash: id_hash(of.push.id()),
+            hash: id_hash(of.body.id()),
             seq: delivery.seq,
             place: self.end,
         });
@@ -339,16 +340,16 @@ impl AckList {
         let hash = id_hash(id);
         let same = self.entries.iter().filter(move |entry| entry.hash == hash && !entry.is_gap());
         same.filter_map(|entry| deliveries.get(entry.delivery()).map(|delivery| (entry.delivery(), delivery)))
-            .filter(move |(_, delivery)| delivery.push.id() == id)
+            .filter(move |(_, delivery)| delivery.body.id() == id)
     }
 
     /// The entry with this id that was sent on this connection: there is never more than one.
     pub(super) fn find_sent(&self, id: &str, sender: Option<&str>, deliveries: &Deliveries) -> Option<DeliveryRef> {
         let is_it = |delivery: &Delivery| {
-            delivery.sent_ms != NEVER && sender.is_none_or(|sender| sender == delivery.push.sender())
+            delivery.sent_ms != NEVER && sender.is_none_or(|sender| sender == delivery.body.sender())
         };
         if let Some(first) = self.entries.front().map(|entry| entry.delivery())
-            && deliveries.get(first).is_some_and(|delivery| delivery.push.id() == id && is_it(delivery))
+            && deliveries.get(first).is_some_and(|delivery| delivery.body.id() == id && is_it(delivery))
         {
             // By far the most: acks come in the order of the pushes.
             return Some(first);
@@ -366,9 +367,9 @@ impl AckList {
             return index.find_message(sender, id, deliveries);
         }
         let is_it = |delivery: &Delivery| {
-            delivery.push.kind == crate::protocol::push::PushKind::Message
-                && delivery.push.sender() == sender
-                && delivery.push.id() == id
+            delivery.body.kind == crate::protocol::push::PushKind::Message
+                && delivery.body.sender() == sender
+                && delivery.body.id() == id
         };
         let listed = self.entries_of(id, deliveries).find(|(_, delivery)| is_it(delivery)).map(|(entry, _)| entry);
         listed.or_else(|| self.tail.iter().copied().find(|&delivery| deliveries.get(delivery).is_some_and(is_it)))
@@ -397,11 +398,11 @@ impl AckList {
             self.sent_bytes -= of.written_bytes as usize;
         }
         if let Some(held) = &mut self.held {
-            let id = deliveries.hash([of.push.id()]);
+            let id = deliveries.hash([of.body.id()]);
             if was_sent {
                 held.wake(id);
             } else if of.place < self.next {
-                held.let_go(of.place, deliveries.hash([of.push.sender()]), id, false);
+                held.let_go(of.place, deliveries.hash([of.body.sender()]), id, false);
             }
             if held.is_empty() {
                 self.held = None;

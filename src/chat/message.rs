@@ -3,13 +3,13 @@
 use super::answer::{Fault, NOT_YOU};
 use super::contract::{Action, ConnId};
 use super::dedup::Key;
-use super::deliveries::{Delivery, NEVER, Save, Waiter};
+use super::deliveries::{Delivery, Save, Waiter};
 use super::ids::DeliveryRef;
 use super::ids::UserId;
 use super::{Chat, Due, Timer};
 use crate::protocol::error::ErrorCode;
 use crate::protocol::field::{Id, Name};
-use crate::protocol::push::Push;
+use crate::protocol::push::Body;
 use crate::protocol::reply::{Reply, ReplyId};
 use crate::protocol::request::{ContentForm, Verb};
 
@@ -68,31 +68,17 @@ impl Chat {
             let (to, verb, fault) = no(self.may_be_friends(user, Some(other)).then_some(IN_DOUBT));
             return self.refuse(to, verb, fault, out);
         }
-        let push = Push::message(self.take_seq(), self.now.wall_ms, id, sender, receiver, content, plain);
+        // What is plain with the receiver's name is plain without it.
+        let body = Body::message(self.now.wall_ms, id, sender, content, plain);
+        let message = (self.take_seq(), body);
         self.owes(conn);
-        let delivery = self.new_message(push, user, other, waiter);
+        self.users.hold(user);
+        self.users.hold(other);
+        let receiver = (other, receiver.as_str());
+        let delivery = self.deliveries.insert(Delivery::of_message(message, user, receiver, waiter));
         self.remember(user, key, delivery);
         self.charge_delivery(delivery, out);
         self.deliver(delivery, out);
-    }
-
-    fn new_message(&mut self, push: Push, sender: UserId, receiver: UserId, waiter: Waiter) -> DeliveryRef {
-        self.users.hold(sender);
-        self.users.hold(receiver);
-        self.deliveries.insert(Delivery {
-            push,
-            receiver,
-            sender: Some(sender),
-            save: Save::None,
-            durable: false,
-            listed: false,
-            sent_ms: NEVER,
-            place: 0,
-            written_bytes: 0,
-            charged: false,
-            waiter: Some(waiter),
-            more_waiters: None,
-        })
     }
 
     /// The place of the next push in the order of all.
@@ -112,7 +98,7 @@ impl Chat {
             return self.reply(waiter.conn, waiter.form, id, Reply::Message { taken: true }, out);
         };
         if delivery.more_waiters_len() >= WAITERS_MAX {
-            let id = ReplyId::OfPush(delivery.push.clone());
+            let id = ReplyId::OfBody(delivery.body.clone());
             return self.refuse((waiter.conn, waiter.form, id), Some(Verb::Message), Some(SAID_OFTEN), out);
         }
         delivery.add_waiter(waiter);

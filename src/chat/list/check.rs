@@ -25,14 +25,14 @@ impl AckList {
         assert!(self.tail.is_sorted_by(|one, other| one.seq < other.seq));
         if let Some(held) = &self.held {
             held.check(|place| {
-                let waits = of(self.entries[self.position(place)]).push.id();
-                sent.iter().any(|delivery| delivery.push.id() == waits)
+                let waits = of(self.entries[self.position(place)]).body.id();
+                sent.iter().any(|delivery| delivery.body.id() == waits)
             });
         }
         if let Some(index) = &self.index {
             let messages = self
                 .all()
-                .filter(|&delivery| deliveries.get(delivery).is_some_and(|i| i.push.kind == PushKind::Message));
+                .filter(|&delivery| deliveries.get(delivery).is_some_and(|i| i.body.kind == PushKind::Message));
             assert_eq!(index.lens(), (self.sent, messages.count()));
         }
     }

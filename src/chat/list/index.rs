@@ -60,23 +60,23 @@ fn of_message(deliveries: &Deliveries, sender: &str, id: &str) -> u32 {
 
 impl Index {
     pub(super) fn add(&mut self, delivery: DeliveryRef, of: &Delivery, deliveries: &Deliveries) {
-        if of.push.kind == PushKind::Message {
-            insert(&mut self.messages, of_message(deliveries, of.push.sender(), of.push.id()), delivery.slot);
+        if of.body.kind == PushKind::Message {
+            insert(&mut self.messages, of_message(deliveries, of.body.sender(), of.body.id()), delivery.slot);
         }
     }
 
     pub(super) fn take_off(&mut self, delivery: DeliveryRef, of: &Delivery, deliveries: &Deliveries) {
-        if of.push.kind == PushKind::Message {
-            remove(&mut self.messages, of_message(deliveries, of.push.sender(), of.push.id()), delivery.slot);
+        if of.body.kind == PushKind::Message {
+            remove(&mut self.messages, of_message(deliveries, of.body.sender(), of.body.id()), delivery.slot);
         }
     }
 
     pub(super) fn add_sent(&mut self, delivery: DeliveryRef, of: &Delivery, deliveries: &Deliveries) {
-        insert(&mut self.sent, of_id(deliveries, of.push.id()), delivery.slot);
+        insert(&mut self.sent, of_id(deliveries, of.body.id()), delivery.slot);
     }
 
     pub(super) fn take_off_sent(&mut self, delivery: DeliveryRef, of: &Delivery, deliveries: &Deliveries) {
-        remove(&mut self.sent, of_id(deliveries, of.push.id()), delivery.slot);
+        remove(&mut self.sent, of_id(deliveries, of.body.id()), delivery.slot);
     }
 
     pub(super) fn forget_sent(&mut self) {
@@ -85,13 +85,13 @@ impl Index {
 
     /// What is outstanding under this id.
     pub(super) fn find_sent<'a>(&self, id: &str, deliveries: &'a Deliveries) -> Option<(DeliveryRef, &'a Delivery)> {
-        find(&self.sent, of_id(deliveries, id), deliveries, |delivery| delivery.push.id() == id)
+        find(&self.sent, of_id(deliveries, id), deliveries, |delivery| delivery.body.id() == id)
     }
 
     /// A message of this sender under this id.
     pub(super) fn find_message(&self, sender: &str, id: &str, deliveries: &Deliveries) -> Option<DeliveryRef> {
         let hash = of_message(deliveries, sender, id);
-        find(&self.messages, hash, deliveries, |delivery| delivery.push.id() == id && delivery.push.sender() == sender)
+        find(&self.messages, hash, deliveries, |delivery| delivery.body.id() == id && delivery.body.sender() == sender)
             .map(|(delivery, _)| delivery)
     }
 

@@ -8,7 +8,7 @@ impl AckList {
     pub(in super::super) fn next_to_send(
         &mut self,
         deliveries: &mut Deliveries,
-        form: ContentForm,
+        (receiver, form): (&UserName, ContentForm),
         count_max: usize,
         bytes_max: usize,
     ) -> Option<DeliveryRef> {
@@ -37,7 +37,7 @@ impl AckList {
                 continue;
             }
             let written = delivery.written_bytes as usize;
-            let written = if written > 0 { written } else { delivery.push.written_bytes(form) };
+            let written = if written > 0 { written } else { delivery.body.written_bytes_to(receiver, form) };
             if let Some(delivery) = deliveries.get_mut(entry.delivery()) {
                 // An envelope is far below 2^32 bytes; kept, since this one may be looked at again
                 // after each ack.
@@ -53,8 +53,8 @@ impl AckList {
     /// Is its id outstanding, or an earlier one of the same sender held back? Then it is held back,
     /// too.
     fn must_wait(&mut self, place: Place, is_first_held: bool, delivery: &Delivery, deliveries: &Deliveries) -> bool {
-        let id = delivery.push.id();
-        let sender = || deliveries.hash([delivery.push.sender()]);
+        let id = delivery.body.id();
+        let sender = || deliveries.hash([delivery.body.sender()]);
         if !is_first_held
             && let Some(held) = &mut self.held
             && held.holds_of(sender())
@@ -85,7 +85,7 @@ impl AckList {
         if of.place >= self.next {
             self.next = of.place + 1;
         } else if let Some(held) = &mut self.held {
-            held.let_go(of.place, deliveries.hash([of.push.sender()]), deliveries.hash([of.push.id()]), true);
+            held.let_go(of.place, deliveries.hash([of.body.sender()]), deliveries.hash([of.body.id()]), true);
             if held.is_empty() {
                 self.held = None;
             }

@@ -1,13 +1,17 @@
 //! The list against one that looks through everything each time.
 
 use super::super::contract::Rules;
-use super::super::deliveries::{Deliveries, Delivery, NEVER, Save};
-use super::super::ids::DeliveryRef;
-use super::super::users::Users;
+use super::super::deliveries::{Deliveries, Delivery};
+use super::super::ids::{DeliveryRef, UserId};
 use super::{AckList, Backfill};
 use crate::protocol::field::{Id, Name, UserName};
 use crate::protocol::push::{Push, PushKind};
 use crate::protocol::request::ContentForm;
+
+/// Whose list it is.
+fn ann() -> UserName {
+    UserName::new("ann").unwrap()
+}
 
 /// The rules themselves: everything in order, nothing remembered.
 #[derive(Default)]
@@ -30,11 +34,11 @@ impl Plain {
         let waits = |place: usize| {
             let delivery = of(&self.entries[place]);
             let before = self.entries[..place].iter().filter(|known| !known.sent).map(of);
-            sent.iter().any(|other| other.push.id() == delivery.push.id())
-                || before.into_iter().any(|other| other.push.sender() == delivery.push.sender())
+            sent.iter().any(|other| other.body.id() == delivery.body.id())
+                || before.into_iter().any(|other| other.body.sender() == delivery.body.sender())
         };
         let place = (0..self.entries.len()).find(|&place| !self.entries[place].sent && !waits(place))?;
-        let written = |delivery: &Delivery| delivery.push.written_bytes(ContentForm::Text);
+        let written = |delivery: &Delivery| delivery.body.written_bytes_to(&ann(), ContentForm::Text);
         let bytes: usize = sent.iter().map(|delivery| written(delivery)).sum();
         let fits =
             sent.len() < count_max && (sent.is_empty() || bytes + written(of(&self.entries[place])) <= bytes_max);
@@ -43,16 +47,16 @@ impl Plain {
 
     fn find_sent(&self, id: &str, sender: Option<&str>, deliveries: &Deliveries) -> Option<DeliveryRef> {
         let is_it = |known: &&Known| {
-            let push = &deliveries.get(known.delivery).unwrap().push;
-            known.sent && push.id() == id && sender.is_none_or(|sender| sender == push.sender())
+            let body = &deliveries.get(known.delivery).unwrap().body;
+            known.sent && body.id() == id && sender.is_none_or(|sender| sender == body.sender())
         };
         self.entries.iter().find(is_it).map(|known| known.delivery)
     }
 
     fn find_message(&self, sender: &str, id: &str, deliveries: &Deliveries) -> Vec<DeliveryRef> {
         let is_it = |known: &&Known| {
-            let push = &deliveries.get(known.delivery).unwrap().push;
-            push.kind == PushKind::Message && push.id() == id && push.sender() == sender
+            let body = &deliveries.get(known.delivery).unwrap().body;
+            body.kind == PushKind::Message && body.id() == id && body.sender() == sender
         };
         self.entries.iter().chain(&self.tail).filter(is_it).map(|known| known.delivery).collect()
     }
@@ -68,7 +72,6 @@ struct Both {
     list: AckList,
     plain: Plain,
     deliveries: Deliveries,
-    users: Users,
     rules: Rules,
     next_seq: u64,
     count_max: usize,
@@ -82,7 +85,6 @@ impl Both {
             list: AckList::new(Backfill::Live),
             plain: Plain::default(),
             deliveries: Deliveries::new([seed, 1]),
-            users: Users::new([seed, 2]),
             rules: Rules::default(),
             next_seq: 1,
             count_max,
@@ -102,23 +104,9 @@ impl Both {
         let content = ["x", "\u{1}", "\"é\\"][self.random(3)].repeat(self.random(60));
         let kind = if self.random(8) == 0 { PushKind::FriendRequest } else { PushKind::Message };
         let (id, sender) = (Id::new(&id).unwrap(), Name::new(&sender).unwrap());
-        let push = Push::new(self.next_seq, 1, kind, &id, &sender, &Name::new("ann").unwrap(), &content);
+        let push = Push::new(self.next_seq, 1, kind, &id, &sender, &ann(), &content);
         self.next_seq += 1;
-        let receiver = self.users.refer(&UserName::new("ann").unwrap());
-        self.deliveries.insert(Delivery {
-            push,
-            receiver,
-            sender: None,
-            save: Save::Done,
-            durable: true,
-            listed: true,
-            sent_ms: NEVER,
-            place: 0,
-            written_bytes: 0,
-            charged: false,
-            waiter: None,
-            more_waiters: None,
-        })
+        self.deliveries.insert(Delivery::of_committed(push, UserId::of(0)))
     }
 
     fn append(&mut self, delivery: DeliveryRef) {
@@ -137,7 +125,12 @@ impl Both {
     /// Sends what may be sent, as the core does.
     fn pump(&mut self, now_ms: u64) {
         loop {
-            let next = self.list.next_to_send(&mut self.deliveries, ContentForm::Text, self.count_max, self.bytes_max);
+            let next = self.list.next_to_send(
+                &mut self.deliveries,
+                (&ann(), ContentForm::Text),
+                self.count_max,
+                self.bytes_max,
+            );
             assert_eq!(next, self.plain.next_to_send(&self.deliveries, self.count_max, self.bytes_max));
             let Some(next) = next else {
                 return;
