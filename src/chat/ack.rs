@@ -13,7 +13,7 @@ impl Chat {
         let Some(list) = &self.users.get(user).list else {
             return;
         };
-        let Some(name) = list.find_sent(id, sender, &self.deliveries) else {
+        let Some(name) = list.cursor.find_sent(id, sender, &self.deliveries) else {
             return;
         };
         self.unlist(name);

@@ -1,20 +1,22 @@
-//! A push on its way to one receiver: who waits for its `MS`, whether it is saved, whether it stands
-//! on a list in memory. What it says is shared: one body can have many deliveries.
+//! A push on its way to one receiver: who waits for its `MS`, whether it is saved, whether it
+//! stands on a list in memory. What it says is shared: one body can have many deliveries.
 
 use super::contract::ConnId;
 use super::ids::{DeliveryRef, UserId};
 use crate::protocol::field::UserName;
 use crate::protocol::push::{Body, Push};
 use crate::protocol::request::ContentForm;
+#[cfg(test)]
+use crate::protocol::{
+    field::{Id, Name},
+    push::PushKind,
+};
 use slab::Slab;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
-/// What a delivery takes beside its push: itself, its entry on a list, its sendings, its places in
-/// the queues of what is due.
-pub(super) const DELIVERY_BYTES: usize = size_of::<Delivery>() + 88;
-
-/// Not sent on the receiver's present connection.
-pub(super) const NEVER: u64 = u64::MAX;
+/// What a delivery takes beside its push: itself, its entry in a mailbox, its sending, its places
+/// in the queues of what is due.
+pub(super) const DELIVERY_BYTES: usize = size_of::<Delivery>() + 104;
 
 /// How far the saving of a push has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,14 +59,10 @@ pub(super) struct Delivery {
     pub(super) save: Save,
     /// Committed at some time: `MS` may go out.
     pub(super) durable: bool,
-    /// Stands on the receiver's list (or its tail).
+    /// Stands in the receiver's mailbox (or on its tail).
     pub(super) listed: bool,
-    /// When it was last sent on the receiver's present connection, or [`NEVER`].
-    pub(super) sent_ms: u64,
-    /// Where on that list it stands, if not on its tail.
+    /// Where in the receiver's mailbox it stands, if not on its tail.
     pub(super) place: u64,
-    /// Its size as it is written to the receiver's present connection; 0 until that is known.
-    pub(super) written_bytes: u32,
     /// Counts in its sender's share of what is in flight, as the job that it may need.
     pub(super) charged: bool,
     pub(super) waiter: Option<Waiter>,
@@ -85,9 +83,7 @@ impl Delivery {
             save: Save::None,
             durable: false,
             listed: false,
-            sent_ms: NEVER,
             place: 0,
-            written_bytes: 0,
             charged: false,
             waiter: None,
             more_waiters: None,
@@ -240,10 +236,31 @@ impl Deliveries {
     }
 }
 
+/// Whose the deliveries of the tests are.
+#[cfg(test)]
+pub(super) fn ann() -> UserName {
+    UserName::new("ann").unwrap()
+}
+
+#[cfg(test)]
+impl Deliveries {
+    /// One to Ann that is in the store, and stands nowhere yet.
+    pub(super) fn insert_stored(
+        &mut self,
+        (seq, kind): (u64, PushKind),
+        id: &str,
+        sender: &str,
+        content: &str,
+    ) -> DeliveryRef {
+        let (id, sender) = (Id::new(id).unwrap(), Name::new(sender).unwrap());
+        let push = Push::new(seq, 1, kind, &id, &sender, &ann(), content);
+        self.insert(Delivery::of_committed(push, UserId::of(0)))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::protocol::field::{Id, Name};
     use crate::protocol::usual::write_push;
 
     #[test]

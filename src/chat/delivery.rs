@@ -4,13 +4,14 @@
 
 use super::answer::{BUSY, FULL, Fault, UNAVAILABLE, fault_of};
 use super::contract::{Action, Job, Outcome};
+use super::cursor::Window;
 use super::dedup::Key;
 use super::deliveries::{Delivery, Save, Waiter};
 use super::ids::DeliveryRef;
 use super::ids::UserId;
 use super::job::JobPurpose;
-pub(super) use super::list::AckList;
-use super::list::Backfill;
+use super::list::AckList;
+use super::mailbox::Backfill;
 use super::{Chat, Due, Timer};
 use crate::protocol::push::{Body, Push};
 use crate::protocol::reply::{Reply, ReplyId};
@@ -40,11 +41,11 @@ impl Chat {
             return;
         };
         let rules = &self.rules;
-        let full = list.is_full(weight, rules);
-        match list.backfill {
+        let full = list.mailbox.is_full(weight, rules);
+        match list.mailbox.backfill {
             Backfill::Live if !full => {
                 found.listed = true;
-                list.append(delivery, &mut self.deliveries);
+                list.mailbox.append(delivery, &mut self.deliveries);
                 if online {
                     self.save_delay.push_back((self.now.mono_ms + self.rules.save_after_ms, delivery));
                     self.trim_save_delay();
@@ -54,7 +55,7 @@ impl Chat {
             }
             backfill => {
                 if backfill == Backfill::Live {
-                    list.backfill = Backfill::Backlog { after_seq: delivery.seq - 1, asking: false };
+                    list.mailbox.backfill = Backfill::Backlog { after_seq: delivery.seq - 1, asking: false };
                 }
                 self.append_to_tail(receiver, delivery);
             }
@@ -70,7 +71,7 @@ impl Chat {
         if user.conn.is_some() && user.list.is_none() {
             user.list = Some(Box::new(AckList::new(Backfill::Live)));
         }
-        let known = match user.list.as_ref().map(|list| list.backfill) {
+        let known = match user.list.as_ref().map(|list| list.mailbox.backfill) {
             None => false,
             Some(Backfill::Live) => true,
             // The page on its way was read after this was committed: jobs about one user are done
@@ -81,18 +82,18 @@ impl Chat {
         };
         // A job that was tried again may find its push on the list: the user logged in since.
         let list = self.users.get(receiver).list.as_ref();
-        let (listed, later) = list.map_or((false, false), |list| list.seqs_from(push.seq));
+        let (listed, later) = list.map_or((false, false), |list| list.mailbox.seqs_from(push.seq));
         if !known || listed {
             return;
         }
         if let Some(list) = &mut self.users.get_mut(receiver).list
-            && list.backfill == Backfill::Live
-            && list.is_full(push.weight_bytes(), &self.rules)
+            && list.mailbox.backfill == Backfill::Live
+            && list.mailbox.is_full(push.weight_bytes(), &self.rules)
             && !later
         {
             // A page will have it. (One whose commit was overtaken is taken all the same: no page
             // goes back.)
-            list.backfill = Backfill::Backlog { after_seq: push.seq - 1, asking: false };
+            list.mailbox.backfill = Backfill::Backlog { after_seq: push.seq - 1, asking: false };
             return self.want_page(receiver, out);
         }
         self.list_committed(push, receiver);
@@ -104,7 +105,7 @@ impl Chat {
         self.users.hold(receiver);
         let delivery = self.deliveries.insert(Delivery::of_committed(push, receiver));
         if let Some(list) = &mut self.users.get_mut(receiver).list {
-            list.append(delivery, &mut self.deliveries);
+            list.mailbox.append(delivery, &mut self.deliveries);
         }
     }
 
@@ -129,16 +130,21 @@ impl Chat {
             return;
         };
         let form = session.push_form;
-        let (count, bytes) = (self.rules.outstanding_max as usize, self.rules.outstanding_bytes_max);
-        while let Some(next) = list.next_to_send(&mut self.deliveries, (&entry.name, form), count, bytes) {
-            list.first_sent(next, &mut self.deliveries, self.now.mono_ms);
-            let Some(delivery) = self.deliveries.get(next) else {
+        let window = Window {
+            receiver: &entry.name,
+            form,
+            count_max: self.rules.outstanding_max as usize,
+            bytes_max: self.rules.outstanding_bytes_max,
+        };
+        while let Some(next) = list.next_to_send(&self.deliveries, &window) {
+            list.cursor.first_sent(next, &self.deliveries, self.now.mono_ms);
+            let Some(delivery) = self.deliveries.get(next.delivery()) else {
                 debug_assert!(false, "an entry's delivery lives as long as the entry");
                 break;
             };
             out.push(Action::Push { conn, form, push: delivery.push_to(&entry.name) });
         }
-        if list.timer.is_none() {
+        if list.cursor.timer.is_none() {
             self.arm_resend(user);
         }
     }
@@ -149,7 +155,7 @@ impl Chat {
         let Some(list) = &mut entry.list else {
             return;
         };
-        list.timer = None;
+        list.cursor.timer = None;
         let Some(conn) = entry.conn else {
             return;
         };
@@ -163,7 +169,7 @@ impl Chat {
         let form = session.push_form;
         let mut wait_ms = 0;
         for _ in 0..RESENDS_AT_ONCE_MAX {
-            let Some((at_ms, delivery)) = list.oldest_sending(&self.deliveries) else {
+            let Some(at_ms) = list.cursor.oldest_sending_ms() else {
                 break;
             };
             if at_ms + self.rules.resend_every_ms > self.now.mono_ms {
@@ -171,15 +177,14 @@ impl Chat {
                 break;
             }
             wait_ms = RESEND_PAUSE_MS;
-            list.drop_oldest_sending();
-            list.sent_again(delivery, &mut self.deliveries, self.now.mono_ms);
-            if let Some(found) = self.deliveries.get(delivery) {
+            let again = list.cursor.send_oldest_again(&self.deliveries, self.now.mono_ms);
+            if let Some(found) = again.and_then(|again| self.deliveries.get(again)) {
                 out.push(Action::Push { conn, form, push: found.push_to(&entry.name) });
             }
         }
         if wait_ms > 0 {
-            list.timer = Some(self.wheel.insert(self.now.mono_ms + wait_ms, Timer::Resend(user)));
-        } else if list.is_done() {
+            list.cursor.timer = Some(self.wheel.insert(self.now.mono_ms + wait_ms, Timer::Resend(user)));
+        } else if list.mailbox.is_done() {
             self.drop_list(user);
         } else {
             self.arm_resend(user);
@@ -189,8 +194,8 @@ impl Chat {
     /// Gives back the memory of a list on which nothing stands.
     pub(super) fn drop_list(&mut self, user: UserId) {
         if let Some(list) = self.users.get_mut(user).list.take() {
-            debug_assert!(list.is_done(), "only an empty list is dropped");
-            for timer in [list.timer, list.page_timer].into_iter().flatten() {
+            debug_assert!(list.mailbox.is_done(), "only an empty list is dropped");
+            for timer in [list.cursor.timer, list.mailbox.page_timer].into_iter().flatten() {
                 self.wheel.cancel(timer);
             }
             self.users.collect(user);
@@ -374,10 +379,6 @@ impl Chat {
     /// Something came off a list: what waited for its id or its place goes out, and the next page
     /// is asked for.
     pub(super) fn on_space(&mut self, user: UserId, out: &mut Vec<Action>) {
-        if let Some(list) = &mut self.users.get_mut(user).list {
-            // Gives back the memory of sendings that do not count any more.
-            list.oldest_sending(&self.deliveries);
-        }
         self.pump(user, out);
         self.want_page(user, out);
     }

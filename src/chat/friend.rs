@@ -334,7 +334,7 @@ impl Chat {
             body.is_some_and(|body| body.kind == PushKind::FriendRequest && body.sender() == asker.as_str())
         };
         let list = self.users.get(asked).list.as_ref();
-        let found: Vec<DeliveryRef> = list.map_or_else(Vec::new, |list| list.all().filter(is_one).collect());
+        let found: Vec<DeliveryRef> = list.map_or_else(Vec::new, |list| list.mailbox.all().filter(is_one).collect());
         for delivery in &found {
             self.unlist(*delivery);
             self.free_unless_listed(*delivery);

@@ -238,7 +238,7 @@ impl Chat {
     pub(super) fn resend_later(&mut self, user: UserId) {
         let later_ms = self.now.mono_ms + 1;
         if let Some(list) = &mut self.users.get_mut(user).list {
-            list.timer = Some(self.wheel.insert(later_ms, Timer::Resend(user)));
+            list.cursor.timer = Some(self.wheel.insert(later_ms, Timer::Resend(user)));
         }
     }
 
@@ -248,10 +248,10 @@ impl Chat {
         let Some(list) = &mut self.users.get_mut(user).list else {
             return;
         };
-        if list.timer.is_none() {
+        if list.cursor.timer.is_none() {
             // An empty list is looked at, too: it is dropped then.
-            let since = list.oldest_sending(&self.deliveries).map_or(self.now.mono_ms, |(at_ms, _)| at_ms);
-            list.timer = Some(self.wheel.insert(since + self.rules.resend_every_ms, Timer::Resend(user)));
+            let since = list.cursor.oldest_sending_ms().unwrap_or(self.now.mono_ms);
+            list.cursor.timer = Some(self.wheel.insert(since + self.rules.resend_every_ms, Timer::Resend(user)));
         }
     }
 }

@@ -57,15 +57,19 @@ impl Chat {
             }
             if let Some(list) = &user.list {
                 list.check(&self.deliveries);
-                let (count, _) = list.outstanding();
+                let (count, _) = list.cursor.outstanding();
                 assert!(count <= self.rules.outstanding_max as usize);
                 // A page is asked for when half of the list is free, and what was taken meanwhile
                 // comes behind it. Pushes of friend requests whose commit took its time come in
                 // late: one at a time about each pair of people.
                 let (list_max, page_max) = (self.rules.list_max as usize, self.rules.page_max as usize);
                 let late_max = 2 * self.users.len();
-                assert!(list.tail_len() <= list_max);
-                assert!(list.len() <= list_max + list_max / 2 + page_max + late_max, "{} on a list", list.len());
+                assert!(list.mailbox.tail_len() <= list_max);
+                assert!(
+                    list.mailbox.len() <= list_max + list_max / 2 + page_max + late_max,
+                    "{} on a list",
+                    list.mailbox.len()
+                );
             }
         }
     }

@@ -3,10 +3,10 @@
 
 use super::Chat;
 use super::contract::ConnId;
-use super::deliveries::{DELIVERY_BYTES, NEVER, Save};
+use super::deliveries::{DELIVERY_BYTES, Save};
 use super::ids::DeliveryRef;
 use super::ids::UserId;
-use super::list::Backfill;
+use super::mailbox::Backfill;
 
 /// What a job in flight takes beside the pushes in it: itself, its entry in the table, a name or
 /// two.
@@ -47,7 +47,7 @@ impl Chat {
             return 0;
         };
         let user = self.users.get(user);
-        let list = user.list.as_ref().map_or(0, |list| list.bytes() + list.len() * DELIVERY_BYTES);
+        let list = user.list.as_ref().map_or(0, |list| list.mailbox.bytes() + list.mailbox.len() * DELIVERY_BYTES);
         list + user.friends.len() * size_of::<UserId>()
     }
 
@@ -56,7 +56,8 @@ impl Chat {
     #[cold]
     pub(super) fn release_memory(&mut self, bytes: usize, windows: bool) {
         let mut left = bytes;
-        let lists = self.users.iter().filter_map(|(id, user, _)| user.list.as_ref().map(|list| (list.bytes(), id)));
+        let lists =
+            self.users.iter().filter_map(|(id, user, _)| user.list.as_ref().map(|list| (list.mailbox.bytes(), id)));
         for (_, user) in longest_first(lists.collect()) {
             if left == 0 {
                 return;
@@ -83,24 +84,24 @@ impl Chat {
         let Some(list) = &self.users.get(user).list else {
             return 0;
         };
-        let after_seq = match list.backfill {
+        let after_seq = match list.mailbox.backfill {
             Backfill::Live => u64::MAX,
             Backfill::Backlog { after_seq, asking: false } => after_seq,
             // What is on its way is not cut off from what it belongs to.
             Backfill::Opening | Backfill::Backlog { asking: true, .. } => return 0,
         };
         // The first one stays in any case: its ack is what asks for the next page.
-        let entries: Vec<DeliveryRef> = list.all().skip(1).collect();
+        let entries: Vec<DeliveryRef> = list.mailbox.all().skip(1).collect();
         let is_kept_for_speed = |delivery: &&DeliveryRef| {
-            self.deliveries
-                .get(**delivery)
-                .is_some_and(|delivery| delivery.sent_ms == NEVER && delivery.save == Save::Done && !delivery.waits())
+            let stored =
+                self.deliveries.get(**delivery).is_some_and(|found| found.save == Save::Done && !found.waits());
+            stored && !list.cursor.is_outstanding(**delivery, &self.deliveries)
         };
         let cut: Vec<DeliveryRef> = entries.iter().rev().take_while(is_kept_for_speed).copied().collect();
         // The page begins behind all that stays on the list: what is acked while it is read must
         // not be in it.
-        let stays = list.all().count() - cut.len();
-        let Some(kept_seq) = list.all().take(stays).map(|delivery| delivery.seq).max() else {
+        let stays = list.mailbox.all().count() - cut.len();
+        let Some(kept_seq) = list.mailbox.all().take(stays).map(|delivery| delivery.seq).max() else {
             return 0;
         };
         let cut: Vec<DeliveryRef> = cut.into_iter().filter(|delivery| delivery.seq > kept_seq).collect();
@@ -113,7 +114,7 @@ impl Chat {
             self.free(delivery);
         }
         if let Some(list) = &mut self.users.get_mut(user).list {
-            list.backfill = Backfill::Backlog { after_seq: after_seq.min(first_seq - 1), asking: false };
+            list.mailbox.backfill = Backfill::Backlog { after_seq: after_seq.min(first_seq - 1), asking: false };
         }
         before - self.deliveries.held_bytes()
     }

@@ -59,7 +59,9 @@ impl Chat {
             return self.refuse(to, verb, fault, out);
         };
         let list = self.users.get(other).list.as_ref();
-        if let Some(known) = list.and_then(|list| list.find_message(sender.as_str(), id.as_str(), &self.deliveries)) {
+        if let Some(known) =
+            list.and_then(|list| list.mailbox.find_message(sender.as_str(), id.as_str(), &self.deliveries))
+        {
             // It is promised now, and stays so after its ack.
             self.remember(user, key, known);
             return self.on_duplicate(known, waiter, id, out);
