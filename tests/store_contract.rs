@@ -111,7 +111,7 @@ fn names_and_ids_compare_byte_for_byte() {
         assert!(save(store, &messages).iter().all(|saved| *saved == SavedAs::Itself));
         for name in alike {
             let stored = store.pushes(&user(name), 0, 100, usize::MAX).unwrap();
-            assert_eq!(stored.iter().map(Push::id).collect::<Vec<_>>(), ids, "{name}");
+            assert_eq!(stored.iter().map(|push| push.id()).collect::<Vec<_>>(), ids, "{name}");
         }
         ask(store, &request(1_000, "bob", "Bob", "r"));
         assert_eq!(reply(store, &answer(1_001, PushKind::FriendAccept, "BOB", "bob", "r")), Answered::NoSuchRequest);

@@ -101,7 +101,7 @@ impl Chat {
 
     pub(super) fn job_done(&mut self, purpose: JobPurpose, outcome: Outcome, out: &mut Vec<Action>) {
         match (purpose, outcome) {
-            (JobPurpose::Save(item), outcome) => self.on_save_result(item, &outcome, out),
+            (JobPurpose::Save(delivery), outcome) => self.on_save_result(delivery, &outcome, out),
             (JobPurpose::Delete { seq, .. }, Outcome::Deleted) => {
                 self.undeleted.remove(&seq);
             }

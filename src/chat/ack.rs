@@ -2,8 +2,8 @@
 
 use super::Chat;
 use super::contract::{Action, ConnId};
+use super::deliveries::Save;
 use super::ids::UserId;
-use super::item::Save;
 use crate::protocol::reply::{Reply, ReplyId};
 
 impl Chat {
@@ -13,17 +13,16 @@ impl Chat {
         let Some(list) = &self.users.get(user).list else {
             return;
         };
-        let Some(name) = list.find_sent(id, sender, &self.items) else {
+        let Some(name) = list.cursor.find_sent(id, sender, &self.deliveries) else {
             return;
         };
         self.unlist(name);
-        self.discharge_item(name, out);
-        if let Some(mut item) = self.items.remove(name) {
-            self.answer_waiters(&mut item, out);
+        self.discharge_delivery(name, out);
+        if let Some(delivery) = self.deliveries.remove(name) {
             // A push whose save failed may be in the store nevertheless, if only the answer to the
             // commit was lost.
-            let stored = !matches!(item.save, Save::None | Save::Full);
-            self.forget(name, item);
+            let stored = !matches!(delivery.save, Save::None | Save::Full);
+            self.acked(delivery, out);
             if stored {
                 self.delete(name.seq, user, out);
             }

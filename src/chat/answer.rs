@@ -180,12 +180,13 @@ impl Chat {
         });
         let saving = self.due.iter().filter_map(|&(_, due)| match due {
             Due::Request(_) => None,
-            Due::Push(item) => Some(item),
+            Due::Push(delivery) => Some(delivery),
         });
         // Until a push is being saved, its save delay is what its sender waits for.
-        let pushes =
-            saving.chain(self.save_delay.iter().map(|&(_, item)| item)).filter_map(|item| self.items.get(item));
-        requests.chain(pushes.flat_map(super::item::Item::who_waits))
+        let pushes = saving
+            .chain(self.save_delay.iter().map(|&(_, delivery)| delivery))
+            .filter_map(|delivery| self.deliveries.get(delivery));
+        requests.chain(pushes.flat_map(super::deliveries::Delivery::who_waits))
     }
 
     pub(super) fn request_timed_out(&mut self, request: Ticket, out: &mut Vec<Action>) {

@@ -2,7 +2,7 @@
 //! is not delivered twice (protocol: the last 1,024 messages, younger than 10 minutes; both can be
 //! set).
 
-use super::ids::ItemRef;
+use super::ids::DeliveryRef;
 use super::wheel::TimerId;
 use index::Index;
 use std::collections::VecDeque;
@@ -43,7 +43,7 @@ impl Key {
 struct Sent {
     key: Key,
     at_ms: u64,
-    item: ItemRef,
+    delivery: DeliveryRef,
 }
 
 /// The last messages of one sender: a queue by age with an index by key.
@@ -73,30 +73,30 @@ impl DedupWindow {
     }
 
     /// The push that was made of this message, if it was sent since `oldest_ms`.
-    pub(super) fn find(&self, key: Key, oldest_ms: u64) -> Option<ItemRef> {
+    pub(super) fn find(&self, key: Key, oldest_ms: u64) -> Option<DeliveryRef> {
         let (_, sent) = self.find_key(key, |_| true)?;
-        (sent.at_ms >= oldest_ms).then_some(sent.item)
+        (sent.at_ms >= oldest_ms).then_some(sent.delivery)
     }
 
     /// Remembers a message, and forgets the oldest beyond `count_max`.
-    pub(super) fn insert(&mut self, key: Key, now_ms: u64, item: ItemRef, count_max: u32) {
+    pub(super) fn insert(&mut self, key: Key, now_ms: u64, delivery: DeliveryRef, count_max: u32) {
         self.forget(key, |_| true);
         while self.queue.len() >= (count_max as usize).clamp(1, COUNT_MAX) {
             self.pop_front();
         }
         // Positions wrap around, far behind the front.
         let position = self.base.wrapping_add(self.queue.len() as u16);
-        self.queue.push_back(Sent { key, at_ms: now_ms, item });
+        self.queue.push_back(Sent { key, at_ms: now_ms, delivery });
         self.index.insert(key, position);
     }
 
     /// Forgets the message of this push, which was not taken after all. A later one with the same
     /// id stays.
-    pub(super) fn remove(&mut self, key: Key, item: ItemRef) {
+    pub(super) fn remove(&mut self, key: Key, delivery: DeliveryRef) {
         if let Some(packed) = &mut self.packed {
-            return packed.remove(item);
+            return packed.remove(delivery);
         }
-        self.forget(key, |sent| sent.item == item);
+        self.forget(key, |sent| sent.delivery == delivery);
     }
 
     fn forget(&mut self, key: Key, which: impl Fn(&Sent) -> bool) {
@@ -149,39 +149,39 @@ impl DedupWindow {
 mod tests {
     use super::*;
 
-    fn item(seq: u64) -> ItemRef {
-        ItemRef { slot: seq as u32, seq }
+    fn delivery(seq: u64) -> DeliveryRef {
+        DeliveryRef { slot: seq as u32, seq }
     }
 
     #[test]
     fn it_knows_the_last_ones_and_only_those() {
         let mut dedup = DedupWindow::default();
         for n in 0..5_000u64 {
-            dedup.insert(Key::of(1, &format!("m{n}")), n, item(n), 1_024);
+            dedup.insert(Key::of(1, &format!("m{n}")), n, delivery(n), 1_024);
             assert!(dedup.len() <= 1_024);
         }
-        assert_eq!(dedup.find(Key::of(1, "m4999"), 0), Some(item(4_999)));
-        assert_eq!(dedup.find(Key::of(1, "m3976"), 0), Some(item(3_976)));
+        assert_eq!(dedup.find(Key::of(1, "m4999"), 0), Some(delivery(4_999)));
+        assert_eq!(dedup.find(Key::of(1, "m3976"), 0), Some(delivery(3_976)));
         assert_eq!(dedup.find(Key::of(1, "m3975"), 0), None);
         assert_eq!(dedup.find(Key::of(2, "m4999"), 0), None);
         assert_eq!(dedup.find(Key::of(1, "m4000"), 4_001), None, "too old");
         assert_eq!(dedup.expire(4_990), Some(4_999));
         assert_eq!(dedup.len(), 10);
-        assert_eq!(dedup.find(Key::of(1, "m4995"), 0), Some(item(4_995)));
+        assert_eq!(dedup.find(Key::of(1, "m4995"), 0), Some(delivery(4_995)));
     }
 
     #[test]
     fn one_that_was_not_taken_can_be_forgotten() {
         let mut dedup = DedupWindow::default();
-        dedup.insert(Key::of(1, "x"), 0, item(1), 8);
-        dedup.insert(Key::of(1, "y"), 1, item(2), 8);
-        dedup.remove(Key::of(1, "x"), item(2));
-        assert_eq!(dedup.find(Key::of(1, "x"), 0), Some(item(1)), "it became another push");
-        dedup.remove(Key::of(1, "x"), item(1));
+        dedup.insert(Key::of(1, "x"), 0, delivery(1), 8);
+        dedup.insert(Key::of(1, "y"), 1, delivery(2), 8);
+        dedup.remove(Key::of(1, "x"), delivery(2));
+        assert_eq!(dedup.find(Key::of(1, "x"), 0), Some(delivery(1)), "it became another push");
+        dedup.remove(Key::of(1, "x"), delivery(1));
         assert_eq!(dedup.find(Key::of(1, "x"), 0), None);
-        dedup.insert(Key::of(1, "x"), 2, item(3), 8);
-        assert_eq!(dedup.find(Key::of(1, "x"), 0), Some(item(3)));
-        assert_eq!(dedup.find(Key::of(1, "y"), 0), Some(item(2)));
+        dedup.insert(Key::of(1, "x"), 2, delivery(3), 8);
+        assert_eq!(dedup.find(Key::of(1, "x"), 0), Some(delivery(3)));
+        assert_eq!(dedup.find(Key::of(1, "y"), 0), Some(delivery(2)));
         assert_eq!(dedup.expire(100), None);
     }
 }

@@ -4,15 +4,16 @@
 
 use super::answer::{BUSY, FULL, Fault, UNAVAILABLE, fault_of};
 use super::contract::{Action, Job, Outcome};
+use super::cursor::Window;
 use super::dedup::Key;
-use super::ids::ItemRef;
+use super::deliveries::{Delivery, Save, Waiter};
+use super::ids::DeliveryRef;
 use super::ids::UserId;
-use super::item::{Item, NEVER, Save, Waiter};
 use super::job::JobPurpose;
-pub(super) use super::list::AckList;
-use super::list::Backfill;
+use super::list::AckList;
+use super::mailbox::Backfill;
 use super::{Chat, Due, Timer};
-use crate::protocol::push::Push;
+use crate::protocol::push::{Body, Push};
 use crate::protocol::reply::{Reply, ReplyId};
 use crate::protocol::request::Verb;
 
@@ -25,8 +26,8 @@ const RETRY_MS: u64 = 1_000;
 
 impl Chat {
     /// Puts a push that was just taken on its way.
-    pub(super) fn deliver(&mut self, item: ItemRef, out: &mut Vec<Action>) {
-        let Some(found) = self.items.get_mut(item) else {
+    pub(super) fn deliver(&mut self, delivery: DeliveryRef, out: &mut Vec<Action>) {
+        let Some(found) = self.deliveries.get_mut(delivery) else {
             return;
         };
         let (receiver, weight) = (found.receiver, found.weight_bytes());
@@ -36,17 +37,17 @@ impl Chat {
             user.list = Some(Box::new(AckList::new(Backfill::Live)));
         }
         let Some(list) = &mut user.list else {
-            self.save_if_unsaved(item, out);
+            self.save_if_unsaved(delivery, out);
             return;
         };
         let rules = &self.rules;
-        let full = list.is_full(weight, rules);
-        match list.backfill {
+        let full = list.mailbox.is_full(weight, rules);
+        match list.mailbox.backfill {
             Backfill::Live if !full => {
                 found.listed = true;
-                list.append(item, &mut self.items);
+                list.mailbox.append(delivery, &mut self.deliveries);
                 if online {
-                    self.save_delay.push_back((self.now.mono_ms + self.rules.save_after_ms, item));
+                    self.save_delay.push_back((self.now.mono_ms + self.rules.save_after_ms, delivery));
                     self.trim_save_delay();
                     self.pump(receiver, out);
                     return;
@@ -54,12 +55,12 @@ impl Chat {
             }
             backfill => {
                 if backfill == Backfill::Live {
-                    list.backfill = Backfill::Backlog { after_seq: item.seq - 1, asking: false };
+                    list.mailbox.backfill = Backfill::Backlog { after_seq: delivery.seq - 1, asking: false };
                 }
-                self.append_to_tail(receiver, item);
+                self.append_to_tail(receiver, delivery);
             }
         }
-        self.save_if_unsaved(item, out);
+        self.save_if_unsaved(delivery, out);
         self.want_page(receiver, out);
     }
 
@@ -70,7 +71,7 @@ impl Chat {
         if user.conn.is_some() && user.list.is_none() {
             user.list = Some(Box::new(AckList::new(Backfill::Live)));
         }
-        let known = match user.list.as_ref().map(|list| list.backfill) {
+        let known = match user.list.as_ref().map(|list| list.mailbox.backfill) {
             None => false,
             Some(Backfill::Live) => true,
             // The page on its way was read after this was committed: jobs about one user are done
@@ -81,18 +82,18 @@ impl Chat {
         };
         // A job that was tried again may find its push on the list: the user logged in since.
         let list = self.users.get(receiver).list.as_ref();
-        let (listed, later) = list.map_or((false, false), |list| list.seqs_from(push.seq));
+        let (listed, later) = list.map_or((false, false), |list| list.mailbox.seqs_from(push.seq));
         if !known || listed {
             return;
         }
         if let Some(list) = &mut self.users.get_mut(receiver).list
-            && list.backfill == Backfill::Live
-            && list.is_full(push.weight_bytes(), &self.rules)
+            && list.mailbox.backfill == Backfill::Live
+            && list.mailbox.is_full(push.weight_bytes(), &self.rules)
             && !later
         {
             // A page will have it. (One whose commit was overtaken is taken all the same: no page
             // goes back.)
-            list.backfill = Backfill::Backlog { after_seq: push.seq - 1, asking: false };
+            list.mailbox.backfill = Backfill::Backlog { after_seq: push.seq - 1, asking: false };
             return self.want_page(receiver, out);
         }
         self.list_committed(push, receiver);
@@ -102,30 +103,17 @@ impl Chat {
     /// Appends a push that is in the store to a list.
     pub(super) fn list_committed(&mut self, push: Push, receiver: UserId) {
         self.users.hold(receiver);
-        let item = self.items.insert(Item {
-            push,
-            receiver,
-            sender: None,
-            save: Save::Done,
-            durable: true,
-            listed: true,
-            sent_ms: NEVER,
-            place: 0,
-            written_bytes: 0,
-            charged: false,
-            waiter: None,
-            more_waiters: None,
-        });
+        let delivery = self.deliveries.insert(Delivery::of_committed(push, receiver));
         if let Some(list) = &mut self.users.get_mut(receiver).list {
-            list.append(item, &mut self.items);
+            list.mailbox.append(delivery, &mut self.deliveries);
         }
     }
 
     /// Forgets graces that are over before their time, so that the queue is as short as what is
     /// really open.
     fn trim_save_delay(&mut self) {
-        while let Some(&(_, item)) = self.save_delay.front() {
-            if self.items.get(item).is_some_and(|item| item.save == Save::None) {
+        while let Some(&(_, delivery)) = self.save_delay.front() {
+            if self.deliveries.get(delivery).is_some_and(|delivery| delivery.save == Save::None) {
                 break;
             }
             self.save_delay.pop_front();
@@ -142,16 +130,21 @@ impl Chat {
             return;
         };
         let form = session.push_form;
-        let (count, bytes) = (self.rules.outstanding_max as usize, self.rules.outstanding_bytes_max);
-        while let Some(next) = list.next_to_send(&mut self.items, form, count, bytes) {
-            list.first_sent(next, &mut self.items, self.now.mono_ms);
-            let Some(item) = self.items.get(next) else {
-                debug_assert!(false, "an entry's item lives as long as the entry");
+        let window = Window {
+            receiver: &entry.name,
+            form,
+            count_max: self.rules.outstanding_max as usize,
+            bytes_max: self.rules.outstanding_bytes_max,
+        };
+        while let Some(next) = list.next_to_send(&self.deliveries, &window) {
+            list.cursor.first_sent(next, &self.deliveries, self.now.mono_ms);
+            let Some(delivery) = self.deliveries.get(next.delivery()) else {
+                debug_assert!(false, "an entry's delivery lives as long as the entry");
                 break;
             };
-            out.push(Action::Push { conn, form, push: item.push.clone() });
+            out.push(Action::Push { conn, form, push: delivery.push_to(&entry.name) });
         }
-        if list.timer.is_none() {
+        if list.cursor.timer.is_none() {
             self.arm_resend(user);
         }
     }
@@ -162,7 +155,7 @@ impl Chat {
         let Some(list) = &mut entry.list else {
             return;
         };
-        list.timer = None;
+        list.cursor.timer = None;
         let Some(conn) = entry.conn else {
             return;
         };
@@ -176,7 +169,7 @@ impl Chat {
         let form = session.push_form;
         let mut wait_ms = 0;
         for _ in 0..RESENDS_AT_ONCE_MAX {
-            let Some((at_ms, item)) = list.oldest_sending(&self.items) else {
+            let Some(at_ms) = list.cursor.oldest_sending_ms() else {
                 break;
             };
             if at_ms + self.rules.resend_every_ms > self.now.mono_ms {
@@ -184,15 +177,14 @@ impl Chat {
                 break;
             }
             wait_ms = RESEND_PAUSE_MS;
-            list.drop_oldest_sending();
-            list.sent_again(item, &mut self.items, self.now.mono_ms);
-            if let Some(found) = self.items.get(item) {
-                out.push(Action::Push { conn, form, push: found.push.clone() });
+            let again = list.cursor.send_oldest_again(&self.deliveries, self.now.mono_ms);
+            if let Some(found) = again.and_then(|again| self.deliveries.get(again)) {
+                out.push(Action::Push { conn, form, push: found.push_to(&entry.name) });
             }
         }
         if wait_ms > 0 {
-            list.timer = Some(self.wheel.insert(self.now.mono_ms + wait_ms, Timer::Resend(user)));
-        } else if list.is_done() {
+            list.cursor.timer = Some(self.wheel.insert(self.now.mono_ms + wait_ms, Timer::Resend(user)));
+        } else if list.mailbox.is_done() {
             self.drop_list(user);
         } else {
             self.arm_resend(user);
@@ -202,8 +194,8 @@ impl Chat {
     /// Gives back the memory of a list on which nothing stands.
     pub(super) fn drop_list(&mut self, user: UserId) {
         if let Some(list) = self.users.get_mut(user).list.take() {
-            debug_assert!(list.is_done(), "only an empty list is dropped");
-            for timer in [list.timer, list.page_timer].into_iter().flatten() {
+            debug_assert!(list.mailbox.is_done(), "only an empty list is dropped");
+            for timer in [list.cursor.timer, list.mailbox.page_timer].into_iter().flatten() {
                 self.wheel.cancel(timer);
             }
             self.users.collect(user);
@@ -212,25 +204,25 @@ impl Chat {
 
     /// Submits the saving of a push, unless that was done.
     #[inline(never)]
-    pub(super) fn save_if_unsaved(&mut self, item: ItemRef, out: &mut Vec<Action>) {
-        let unsaved = |found: &&mut Item| matches!(found.save, Save::None | Save::Failed | Save::Full);
-        let Some(found) = self.items.get_mut(item).filter(unsaved) else {
+    pub(super) fn save_if_unsaved(&mut self, delivery: DeliveryRef, out: &mut Vec<Action>) {
+        let unsaved = |found: &&mut Delivery| matches!(found.save, Save::None | Save::Failed | Save::Full);
+        let Some(found) = self.deliveries.get_mut(delivery).filter(unsaved) else {
             return;
         };
         let before = std::mem::replace(&mut found.save, Save::InFlight);
-        let (push, waiter) = (found.push.clone(), found.waiter);
+        let (push, waiter) = (found.push_to(&self.users.get(found.receiver).name), found.waiter);
         if let Some(waiter) = waiter.filter(|_| before == Save::None) {
-            self.answer_before(waiter.due_ms, Due::Push(item));
+            self.answer_before(waiter.due_ms, Due::Push(delivery));
         }
-        self.discharge_item(item, out);
-        if self.submit(Job::SavePush { push }, JobPurpose::Save(item), out).is_err() {
-            self.save_failed(item, BUSY, out);
+        self.discharge_delivery(delivery, out);
+        if self.submit(Job::SavePush { push }, JobPurpose::Save(delivery), out).is_err() {
+            self.save_failed(delivery, BUSY, out);
         }
     }
 
     /// The store has answered.
-    pub(super) fn on_save_result(&mut self, item: ItemRef, outcome: &Outcome, out: &mut Vec<Action>) {
-        let Some(found) = self.items.get_mut(item) else {
+    pub(super) fn on_save_result(&mut self, delivery: DeliveryRef, outcome: &Outcome, out: &mut Vec<Action>) {
+        let Some(found) = self.deliveries.get_mut(delivery) else {
             // Acked meanwhile.
             return;
         };
@@ -238,9 +230,9 @@ impl Chat {
             Outcome::Saved => {
                 found.save = Save::Done;
                 let listed = found.listed;
-                self.mark_durable(item, out);
+                self.mark_durable(delivery, out);
                 if !listed {
-                    self.free(item);
+                    self.free(delivery);
                 }
             }
             // One whose deletion failed may be the one that is in the store: acked, and to be gone.
@@ -249,120 +241,137 @@ impl Chat {
                 // The first one is in the store and will be delivered: this one is not.
                 found.save = Save::Done;
                 let receiver = found.receiver;
-                self.mark_durable(item, out);
-                let listed = self.unlist(item);
-                self.free(item);
+                self.mark_durable(delivery, out);
+                let listed = self.unlist(delivery);
+                self.free(delivery);
                 if listed {
                     self.on_space(receiver, out);
                 }
             }
             // An ack may still take it off its list, but room is made by the receiver alone:
             // those who wait are told at once.
-            Outcome::Full => self.not_saved(item, Save::Full, FULL, out),
+            Outcome::Full => self.not_saved(delivery, Save::Full, FULL, out),
             // Trying again would not help, and those who wait are to know that now.
-            Outcome::Refused | Outcome::TooLarge => self.save_failed(item, fault_of(outcome), out),
-            _ if !self.stopping && self.may_be_acked(item) => self.save_again_later(item, out),
-            _ => self.save_failed(item, UNAVAILABLE, out),
+            Outcome::Refused | Outcome::TooLarge => self.save_failed(delivery, fault_of(outcome), out),
+            _ if !self.stopping && self.may_be_acked(delivery) => self.save_again_later(delivery, out),
+            _ => self.save_failed(delivery, UNAVAILABLE, out),
         }
     }
 
     /// Is its receiver there? Then their ack may make it durable, whatever the store does.
-    fn may_be_acked(&self, item: ItemRef) -> bool {
-        let listed = self.items.get(item).filter(|found| found.listed && found.waits());
+    fn may_be_acked(&self, delivery: DeliveryRef) -> bool {
+        let listed = self.deliveries.get(delivery).filter(|found| found.listed && found.waits());
         listed.is_some_and(|found| self.users.get(found.receiver).conn.is_some())
     }
 
     /// Those who wait for it wait on, until their time is over: for the ack, or for a store that is
     /// back.
-    fn save_again_later(&mut self, item: ItemRef, out: &mut Vec<Action>) {
-        if let Some(found) = self.items.get_mut(item) {
+    fn save_again_later(&mut self, delivery: DeliveryRef, out: &mut Vec<Action>) {
+        if let Some(found) = self.deliveries.get_mut(delivery) {
             found.save = Save::Failed;
         }
         if self.to_save.is_empty() {
             self.wheel.insert(self.now.mono_ms + RETRY_MS, Timer::Saves);
         }
-        self.to_save.push(item);
-        self.charge_item(item, out);
+        self.to_save.push(delivery);
+        self.charge_delivery(delivery, out);
     }
 
     pub(super) fn retry_saves(&mut self, out: &mut Vec<Action>) {
-        for item in std::mem::take(&mut self.to_save) {
-            if self.items.get(item).is_some_and(|found| found.save == Save::Failed && found.waits()) {
-                self.save_if_unsaved(item, out);
+        for delivery in std::mem::take(&mut self.to_save) {
+            if self.deliveries.get(delivery).is_some_and(|found| found.save == Save::Failed && found.waits()) {
+                self.save_if_unsaved(delivery, out);
             }
         }
     }
 
-    fn save_failed(&mut self, item: ItemRef, fault: Fault, out: &mut Vec<Action>) {
-        self.not_saved(item, Save::Failed, fault, out);
+    fn save_failed(&mut self, delivery: DeliveryRef, fault: Fault, out: &mut Vec<Action>) {
+        self.not_saved(delivery, Save::Failed, fault, out);
     }
 
-    fn not_saved(&mut self, item: ItemRef, save: Save, fault: Fault, out: &mut Vec<Action>) {
-        if let Some(found) = self.items.get_mut(item) {
+    fn not_saved(&mut self, delivery: DeliveryRef, save: Save, fault: Fault, out: &mut Vec<Action>) {
+        if let Some(found) = self.deliveries.get_mut(delivery) {
             found.save = save;
-            self.refuse_waiters(item, None, fault, out);
-            self.free_unless_listed(item);
+            self.refuse_waiters(delivery, None, fault, out);
+            self.free_unless_listed(delivery);
         }
     }
 
-    pub(super) fn push_timed_out(&mut self, item: ItemRef, out: &mut Vec<Action>) {
-        self.refuse_waiters(item, Some(self.now.mono_ms), UNAVAILABLE, out);
-        if let Some(due_ms) = self.items.get(item).and_then(Item::next_due_ms) {
-            self.answer_before(due_ms, Due::Push(item));
+    pub(super) fn push_timed_out(&mut self, delivery: DeliveryRef, out: &mut Vec<Action>) {
+        self.refuse_waiters(delivery, Some(self.now.mono_ms), UNAVAILABLE, out);
+        if let Some(due_ms) = self.deliveries.get(delivery).and_then(Delivery::next_due_ms) {
+            self.answer_before(due_ms, Due::Push(delivery));
         }
     }
 
     /// `MF`: not promised. A client that sends it again is heard again.
-    pub(super) fn refuse_waiters(&mut self, item: ItemRef, due_ms: Option<u64>, fault: Fault, out: &mut Vec<Action>) {
-        let Some(found) = self.items.get_mut(item) else {
+    pub(super) fn refuse_waiters(
+        &mut self,
+        delivery: DeliveryRef,
+        due_ms: Option<u64>,
+        fault: Fault,
+        out: &mut Vec<Action>,
+    ) {
+        let Some(found) = self.deliveries.get_mut(delivery) else {
             return;
         };
-        let push = found.push.clone();
+        let body = found.body.clone();
         for Waiter { conn, form, .. } in found.take_waiters(due_ms) {
-            let id = ReplyId::OfPush(push.clone());
+            let id = ReplyId::OfBody(body.clone());
             self.owes_less(conn);
             self.refuse((conn, form, id), Some(Verb::Message), Some(fault), out);
         }
-        if self.items.get(item).is_some_and(|found| !found.waits()) {
-            self.discharge_item(item, out);
+        if self.deliveries.get(delivery).is_some_and(|found| !found.waits()) {
+            self.discharge_delivery(delivery, out);
         }
     }
 
     /// Acked or committed: from now on it is promised.
-    pub(super) fn mark_durable(&mut self, item: ItemRef, out: &mut Vec<Action>) {
-        let Some(found) = self.items.get_mut(item) else {
+    pub(super) fn mark_durable(&mut self, delivery: DeliveryRef, out: &mut Vec<Action>) {
+        let Some(found) = self.deliveries.get_mut(delivery) else {
             return;
         };
         found.durable = true;
-        let push = found.push.clone();
+        let body = found.body.clone();
         for waiter in found.take_waiters(None) {
-            self.promise(waiter, &push, out);
+            self.promise(waiter, body.clone(), out);
         }
-        self.discharge_item(item, out);
+        self.discharge_delivery(delivery, out);
     }
 
-    /// The same for one that is in the table no more.
-    pub(super) fn answer_waiters(&mut self, item: &mut Item, out: &mut Vec<Action>) {
-        item.durable = true;
-        for waiter in item.take_waiters(None) {
-            self.promise(waiter, &item.push, out);
+    /// The same for one that was acked and is in the table no more.
+    pub(super) fn acked(&mut self, delivery: Delivery, out: &mut Vec<Action>) {
+        debug_assert!(!delivery.charged, "discharged before");
+        let Delivery { body, sender, receiver, waiter, more_waiters, .. } = delivery;
+        match (waiter, more_waiters) {
+            // By far the most: the answer takes the body over.
+            (Some(waiter), None) => self.promise(waiter, body, out),
+            (first, more) => {
+                for waiter in first.into_iter().chain(more.into_iter().flat_map(|more| *more)) {
+                    self.promise(waiter, body.clone(), out);
+                }
+            }
         }
+        if let Some(sender) = sender {
+            self.users.release(sender);
+        }
+        self.users.release(receiver);
     }
 
-    fn promise(&mut self, Waiter { conn, form, .. }: Waiter, push: &Push, out: &mut Vec<Action>) {
+    fn promise(&mut self, Waiter { conn, form, .. }: Waiter, body: Body, out: &mut Vec<Action>) {
         self.owes_less(conn);
-        self.reply(conn, form, ReplyId::OfPush(push.clone()), Reply::Message { taken: true }, out);
+        self.reply(conn, form, ReplyId::OfBody(body), Reply::Message { taken: true }, out);
     }
 
-    /// Takes an item off its receiver's list; `false` if it stood on none. The pushes that waited
-    /// for its place are yet to be sent.
-    pub(super) fn unlist(&mut self, item: ItemRef) -> bool {
-        let Some(found) = self.items.get_mut(item).filter(|found| found.listed) else {
+    /// Takes a delivery off its receiver's list; `false` if it stood on none. The pushes that
+    /// waited for its place are yet to be sent.
+    pub(super) fn unlist(&mut self, delivery: DeliveryRef) -> bool {
+        let Some(found) = self.deliveries.get_mut(delivery).filter(|found| found.listed) else {
             return false;
         };
         found.listed = false;
         if let Some(list) = &mut self.users.get_mut(found.receiver).list {
-            list.remove(item, &self.items);
+            list.remove(delivery, &self.deliveries);
         }
         true
     }
@@ -370,47 +379,40 @@ impl Chat {
     /// Something came off a list: what waited for its id or its place goes out, and the next page
     /// is asked for.
     pub(super) fn on_space(&mut self, user: UserId, out: &mut Vec<Action>) {
-        if let Some(list) = &mut self.users.get_mut(user).list {
-            // Gives back the memory of sendings that do not count any more.
-            list.oldest_sending(&self.items);
-        }
         self.pump(user, out);
         self.want_page(user, out);
     }
 
-    /// Forgets an item that stands on no list, unless its saving is on the way (its outcome forgets
-    /// it).
-    pub(super) fn free_unless_listed(&mut self, item: ItemRef) {
-        if let Some(found) = self.items.get(item)
+    /// Forgets a delivery that stands on no list, unless its saving is on the way (its outcome
+    /// forgets it).
+    pub(super) fn free_unless_listed(&mut self, delivery: DeliveryRef) {
+        if let Some(found) = self.deliveries.get(delivery)
             && !found.listed
             && found.save != Save::InFlight
         {
             debug_assert!(found.save != Save::None, "what is neither listed nor saved is lost");
-            self.free(item);
+            self.free(delivery);
         }
     }
 
-    /// Forgets an item. One that never became durable was not taken: the sender's next try is a new
-    /// message.
-    pub(super) fn free(&mut self, name: ItemRef) {
-        if let Some(item) = self.items.remove(name) {
-            self.forget(name, item);
-        }
-    }
-
-    /// The same for one that is in the table no more.
-    pub(super) fn forget(&mut self, name: ItemRef, item: Item) {
-        debug_assert!(!item.waits() && !item.charged, "a waiter is answered first");
-        if let Some(sender) = item.sender {
-            if !item.durable {
-                let key = Key::of(self.users.hash(item.push.receiver()), item.push.id());
+    /// Forgets a delivery. One that never became durable was not taken: the sender's next try is a
+    /// new message.
+    pub(super) fn free(&mut self, name: DeliveryRef) {
+        let Some(delivery) = self.deliveries.remove(name) else {
+            return;
+        };
+        debug_assert!(!delivery.waits() && !delivery.charged, "a waiter is answered first");
+        if let Some(sender) = delivery.sender {
+            if !delivery.durable {
+                let receiver = self.users.get(delivery.receiver).name.as_str();
+                let key = Key::of(self.users.hash(receiver), delivery.body.id());
                 if let Some(dedup) = &mut self.users.get_mut(sender).dedup {
                     dedup.remove(key, name);
                 }
             }
             self.users.release(sender);
         }
-        self.users.release(item.receiver);
+        self.users.release(delivery.receiver);
     }
 
     /// Forgets a push in the store.

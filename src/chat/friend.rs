@@ -12,7 +12,7 @@ use super::friend_rules::{Decision, Effects, PushFate, decide, other_of, push_ki
 use super::friendship_ops::{Finished, Submitted};
 use super::ids::UserId;
 use super::job::JobPurpose;
-use super::{Chat, ItemRef};
+use super::{Chat, DeliveryRef};
 use crate::protocol::field::{Id, Name, UserName};
 use crate::protocol::push::{Push, PushKind};
 use crate::protocol::reply::Reply;
@@ -213,16 +213,16 @@ impl Chat {
     /// is as moot.
     fn take_off_requests(&mut self, asked: UserId, asker: UserId, out: &mut Vec<Action>) {
         let asker = self.users.get(asker).name.clone();
-        let is_one = |item: &ItemRef| {
-            let push = self.items.get(*item).map(|found| &found.push);
-            push.is_some_and(|push| push.kind == PushKind::FriendRequest && push.sender() == asker.as_str())
+        let is_one = |delivery: &DeliveryRef| {
+            let body = self.deliveries.get(*delivery).map(|found| &found.body);
+            body.is_some_and(|body| body.kind == PushKind::FriendRequest && body.sender() == asker.as_str())
         };
         let list = self.users.get(asked).list.as_ref();
-        let found: Vec<ItemRef> = list.map_or_else(Vec::new, |list| list.all().filter(is_one).collect());
-        for item in &found {
-            self.unlist(*item);
-            self.free_unless_listed(*item);
-            self.delete(item.seq, asked, out);
+        let found: Vec<DeliveryRef> = list.map_or_else(Vec::new, |list| list.mailbox.all().filter(is_one).collect());
+        for delivery in &found {
+            self.unlist(*delivery);
+            self.free_unless_listed(*delivery);
+            self.delete(delivery.seq, asked, out);
         }
         if !found.is_empty() {
             self.on_space(asked, out);

@@ -18,9 +18,9 @@ impl UserId {
     }
 }
 
-/// Names an item. Its slot may be reused, its `seq` never is.
+/// Names a delivery. Its slot may be reused, its `seq` never is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct ItemRef {
+pub(super) struct DeliveryRef {
     pub(super) slot: u32,
     pub(super) seq: u64,
 }

@@ -12,7 +12,7 @@
 
 use super::Chat;
 use super::contract::{Action, ConnId, Job};
-use super::ids::ItemRef;
+use super::ids::DeliveryRef;
 use super::ids::UserId;
 use super::job::JobPurpose;
 
@@ -89,7 +89,7 @@ impl Chat {
     pub(super) fn payer(&self, job: &Job, purpose: &JobPurpose) -> Option<(UserId, u32)> {
         let rules = &self.rules;
         match purpose {
-            JobPurpose::Save(item) => Some((self.items.get(*item)?.sender?, units(job.push_bytes()))),
+            JobPurpose::Save(delivery) => Some((self.deliveries.get(*delivery)?.sender?, units(job.push_bytes()))),
             JobPurpose::Friendship(friendship) => Some((friendship.who_asked(), units(job.push_bytes()))),
             JobPurpose::Delete { receiver, .. } => Some((self.users.find(receiver.as_str())?, 1)),
             JobPurpose::Token { request } | JobPurpose::Profile { request } => {
@@ -159,27 +159,27 @@ impl Chat {
     }
 
     /// Counts a message that waits to be durable without a job, as the job that it may need.
-    pub(super) fn charge_item(&mut self, item: ItemRef, out: &mut Vec<Action>) {
-        let Some(found) = self.items.get_mut(item) else {
+    pub(super) fn charge_delivery(&mut self, delivery: DeliveryRef, out: &mut Vec<Action>) {
+        let Some(found) = self.deliveries.get_mut(delivery) else {
             return;
         };
         if let Some(sender) = found.sender
             && !std::mem::replace(&mut found.charged, true)
         {
-            let units = units(found.push.weight_bytes());
+            let units = units(found.weight_bytes());
             self.charge((sender, units), out);
         }
     }
 
     /// Takes that back: the message needs no job, or has one now.
-    pub(super) fn discharge_item(&mut self, item: ItemRef, out: &mut Vec<Action>) {
-        let Some(found) = self.items.get_mut(item) else {
+    pub(super) fn discharge_delivery(&mut self, delivery: DeliveryRef, out: &mut Vec<Action>) {
+        let Some(found) = self.deliveries.get_mut(delivery) else {
             return;
         };
         if let Some(sender) = found.sender
             && std::mem::take(&mut found.charged)
         {
-            let units = units(found.push.weight_bytes());
+            let units = units(found.weight_bytes());
             self.discharge((sender, units), out);
         }
     }

@@ -237,7 +237,7 @@ impl Chat {
     pub(super) fn resend_later(&mut self, user: UserId) {
         let later_ms = self.now.mono_ms + 1;
         if let Some(list) = &mut self.users.get_mut(user).list {
-            list.timer = Some(self.wheel.insert(later_ms, Timer::Resend(user)));
+            list.cursor.timer = Some(self.wheel.insert(later_ms, Timer::Resend(user)));
         }
     }
 
@@ -247,10 +247,10 @@ impl Chat {
         let Some(list) = &mut self.users.get_mut(user).list else {
             return;
         };
-        if list.timer.is_none() {
+        if list.cursor.timer.is_none() {
             // The timer is set for an empty list, too, which is dropped then.
-            let since = list.oldest_sending(&self.items).map_or(self.now.mono_ms, |(at_ms, _)| at_ms);
-            list.timer = Some(self.wheel.insert(since + self.rules.resend_every_ms, Timer::Resend(user)));
+            let since = list.cursor.oldest_sending_ms().unwrap_or(self.now.mono_ms);
+            list.cursor.timer = Some(self.wheel.insert(since + self.rules.resend_every_ms, Timer::Resend(user)));
         }
     }
 }

@@ -2,9 +2,9 @@
 
 use super::Chat;
 use super::contract::ConnId;
+use super::deliveries::Save;
 use super::ids::UserId;
 use super::in_flight::units;
-use super::item::Save;
 use super::job::JobPurpose;
 use crate::protocol::request::Verb;
 use std::collections::{HashMap, HashSet};
@@ -17,7 +17,7 @@ const EVERY: u64 = 257;
 impl Chat {
     pub(super) fn check_invariants(&mut self) {
         self.checks = self.checks.wrapping_add(1);
-        let size = self.users.len() + self.sessions.len() + self.items.len();
+        let size = self.users.len() + self.sessions.len() + self.deliveries.len();
         if size > SMALL && !self.checks.is_multiple_of(EVERY) {
             return;
         }
@@ -49,23 +49,27 @@ impl Chat {
         assert_eq!(self.users.friends_len(), friends);
         let dedup = self.users.iter().filter_map(|(_, user, _)| user.dedup.as_ref().map(|dedup| dedup.held_bytes()));
         assert_eq!(self.dedup_bytes, dedup.sum::<usize>());
-        let weights: usize = self.items.iter().map(super::item::Item::weight_bytes).sum();
-        assert_eq!(self.items.held_bytes(), weights + self.items.len() * super::item::ITEM_BYTES);
+        let weights: usize = self.deliveries.iter().map(super::deliveries::Delivery::weight_bytes).sum();
+        assert_eq!(self.deliveries.held_bytes(), weights + self.deliveries.len() * super::deliveries::DELIVERY_BYTES);
         for (_, user, _) in self.users.iter() {
             if let Some(dedup) = &user.dedup {
                 assert!(dedup.len() <= self.rules.dedup_messages_max as usize);
             }
             if let Some(list) = &user.list {
-                list.check(&self.items);
-                let (count, _) = list.outstanding();
+                list.check(&self.deliveries);
+                let (count, _) = list.cursor.outstanding();
                 assert!(count <= self.rules.outstanding_max as usize);
                 // A page is asked for when half of the list is free, and what was taken meanwhile
                 // comes behind it. Pushes of friend requests whose commit took its time come in
                 // late: one at a time about each pair of users.
                 let (list_max, page_max) = (self.rules.list_max as usize, self.rules.page_max as usize);
                 let late_max = 2 * self.users.len();
-                assert!(list.tail_len() <= list_max);
-                assert!(list.len() <= list_max + list_max / 2 + page_max + late_max, "{} on a list", list.len());
+                assert!(list.mailbox.tail_len() <= list_max);
+                assert!(
+                    list.mailbox.len() <= list_max + list_max / 2 + page_max + late_max,
+                    "{} on a list",
+                    list.mailbox.len()
+                );
             }
         }
     }
@@ -77,11 +81,11 @@ impl Chat {
         for pending in self.requests.values().filter(|pending| !matches!(pending.verb, Verb::SignUp | Verb::Login)) {
             *unanswered.entry(pending.conn).or_default() += 1;
         }
-        for item in self.items.iter() {
-            for conn in item.who_waits() {
+        for delivery in self.deliveries.iter() {
+            for conn in delivery.who_waits() {
                 *unanswered.entry(conn).or_default() += 1;
                 let user = self.sessions.get(conn).map(|session| session.user);
-                assert!(user.is_none_or(|user| user == item.sender), "somebody else waits for {:?}", item.push);
+                assert!(user.is_none_or(|user| user == delivery.sender), "somebody else waits for {:?}", delivery.body);
             }
         }
         for conn in self.sessions.ids() {
@@ -97,11 +101,14 @@ impl Chat {
         for (user, units) in self.jobs.values().filter_map(|job| job.payer) {
             *counted.entry(user).or_default() += units;
         }
-        for item in self.items.iter().filter(|item| item.charged) {
-            assert!(!item.durable && item.waits() && item.save != Save::InFlight, "nothing is to come of it: {item:?}");
-            assert!(item.sender.is_some(), "only messages count");
-            if let Some(sender) = item.sender {
-                *counted.entry(sender).or_default() += units(item.push.weight_bytes());
+        for delivery in self.deliveries.iter().filter(|delivery| delivery.charged) {
+            assert!(
+                !delivery.durable && delivery.waits() && delivery.save != Save::InFlight,
+                "nothing is to come of it: {delivery:?}"
+            );
+            assert!(delivery.sender.is_some(), "only messages count");
+            if let Some(sender) = delivery.sender {
+                *counted.entry(sender).or_default() += units(delivery.weight_bytes());
             }
         }
         assert_eq!(self.in_flight.all().collect::<HashMap<_, _>>(), counted);
@@ -148,9 +155,9 @@ impl Chat {
                 assert_eq!(others.len(), loading.changes.len(), "of each friend one");
             }
         }
-        for item in self.items.iter() {
-            count(item.receiver);
-            item.sender.into_iter().for_each(&mut count);
+        for delivery in self.deliveries.iter() {
+            count(delivery.receiver);
+            delivery.sender.into_iter().for_each(&mut count);
         }
         self.in_flight.all().for_each(|(user, _)| count(user));
         for job in self.jobs.values() {

@@ -2,7 +2,7 @@
 
 use super::contract::Ticket;
 use super::friend_op::RunningOp;
-use super::ids::ItemRef;
+use super::ids::DeliveryRef;
 use super::ids::UserId;
 use super::tries::Try;
 use crate::protocol::field::{Profile, UserName};
@@ -49,7 +49,7 @@ pub(super) enum JobPurpose {
     Profile {
         request: Ticket,
     },
-    Save(ItemRef),
+    Save(DeliveryRef),
     Delete {
         receiver: UserName,
         seq: u64,

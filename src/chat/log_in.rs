@@ -219,10 +219,10 @@ impl Chat {
         self.reply(conn, form, id, Reply::Login { done: true }, out);
         self.settle_requests(conn, out);
         if let Some(list) = &mut self.users.get_mut(user).list {
-            list.unsend_all(&mut self.items);
+            list.cursor.restart();
         }
         self.pump(user, out);
-        if self.users.get(user).list.as_ref().is_some_and(|list| list.is_done()) {
+        if self.users.get(user).list.as_ref().is_some_and(|list| list.mailbox.is_done()) {
             // Nothing waits for the user: most log in and are silent.
             return self.drop_list(user);
         }

@@ -3,10 +3,10 @@
 
 use super::Chat;
 use super::contract::ConnId;
-use super::ids::ItemRef;
+use super::deliveries::{DELIVERY_BYTES, Save};
+use super::ids::DeliveryRef;
 use super::ids::UserId;
-use super::item::{ITEM_BYTES, NEVER, Save};
-use super::list::Backfill;
+use super::mailbox::Backfill;
 
 /// Bytes of a job in flight beside the pushes in it: itself, its entry in the table, a name or two.
 const JOB_BYTES: usize = 512;
@@ -18,7 +18,7 @@ impl Chat {
     #[must_use]
     pub fn held_bytes(&self) -> usize {
         const REQUEST_BYTES: usize = size_of::<super::answer::PendingRequest>() + size_of::<super::job::JobPurpose>();
-        self.items.held_bytes()
+        self.deliveries.held_bytes()
             + self.users.held_bytes()
             + self.dedup_bytes
             + self.in_flight.held_bytes()
@@ -45,7 +45,7 @@ impl Chat {
             return 0;
         };
         let user = self.users.get(user);
-        let list = user.list.as_ref().map_or(0, |list| list.bytes() + list.len() * ITEM_BYTES);
+        let list = user.list.as_ref().map_or(0, |list| list.mailbox.bytes() + list.mailbox.len() * DELIVERY_BYTES);
         list + user.friends.len() * size_of::<UserId>()
     }
 
@@ -55,7 +55,8 @@ impl Chat {
     #[cold]
     pub(super) fn release_memory(&mut self, bytes: usize, windows: bool) {
         let mut left = bytes;
-        let lists = self.users.iter().filter_map(|(id, user, _)| user.list.as_ref().map(|list| (list.bytes(), id)));
+        let lists =
+            self.users.iter().filter_map(|(id, user, _)| user.list.as_ref().map(|list| (list.mailbox.bytes(), id)));
         for (_, user) in longest_first(lists.collect()) {
             if left == 0 {
                 return;
@@ -82,37 +83,39 @@ impl Chat {
         let Some(list) = &self.users.get(user).list else {
             return 0;
         };
-        let after_seq = match list.backfill {
+        let after_seq = match list.mailbox.backfill {
             Backfill::Live => u64::MAX,
             Backfill::Backlog { after_seq, asking: false } => after_seq,
             // A page on its way must still fit behind the list.
             Backfill::Opening | Backfill::Backlog { asking: true, .. } => return 0,
         };
         // The first one stays in any case: its ack is what asks for the next page.
-        let entries: Vec<ItemRef> = list.all().skip(1).collect();
-        let is_kept_for_speed = |item: &&ItemRef| {
-            self.items.get(**item).is_some_and(|item| item.sent_ms == NEVER && item.save == Save::Done && !item.waits())
+        let entries: Vec<DeliveryRef> = list.mailbox.all().skip(1).collect();
+        let is_kept_for_speed = |delivery: &&DeliveryRef| {
+            let stored =
+                self.deliveries.get(**delivery).is_some_and(|found| found.save == Save::Done && !found.waits());
+            stored && !list.cursor.is_outstanding(**delivery, &self.deliveries)
         };
-        let cut: Vec<ItemRef> = entries.iter().rev().take_while(is_kept_for_speed).copied().collect();
+        let cut: Vec<DeliveryRef> = entries.iter().rev().take_while(is_kept_for_speed).copied().collect();
         // The page begins behind all that stays on the list: it must not contain a push that is
         // acked while it is read.
-        let stays = list.all().count() - cut.len();
-        let Some(kept_seq) = list.all().take(stays).map(|item| item.seq).max() else {
+        let stays = list.mailbox.all().count() - cut.len();
+        let Some(kept_seq) = list.mailbox.all().take(stays).map(|delivery| delivery.seq).max() else {
             return 0;
         };
-        let cut: Vec<ItemRef> = cut.into_iter().filter(|item| item.seq > kept_seq).collect();
-        let Some(first_seq) = cut.iter().map(|item| item.seq).min() else {
+        let cut: Vec<DeliveryRef> = cut.into_iter().filter(|delivery| delivery.seq > kept_seq).collect();
+        let Some(first_seq) = cut.iter().map(|delivery| delivery.seq).min() else {
             return 0;
         };
-        let before = self.items.held_bytes();
-        for item in cut {
-            self.unlist(item);
-            self.free(item);
+        let before = self.deliveries.held_bytes();
+        for delivery in cut {
+            self.unlist(delivery);
+            self.free(delivery);
         }
         if let Some(list) = &mut self.users.get_mut(user).list {
-            list.backfill = Backfill::Backlog { after_seq: after_seq.min(first_seq - 1), asking: false };
+            list.mailbox.backfill = Backfill::Backlog { after_seq: after_seq.min(first_seq - 1), asking: false };
         }
-        before - self.items.held_bytes()
+        before - self.deliveries.held_bytes()
     }
 }
 

@@ -3,13 +3,13 @@
 use super::answer::{Fault, NOT_YOU};
 use super::contract::{Action, ConnId};
 use super::dedup::Key;
-use super::ids::ItemRef;
+use super::deliveries::{Delivery, Save, Waiter};
+use super::ids::DeliveryRef;
 use super::ids::UserId;
-use super::item::{Item, NEVER, Save, Waiter};
 use super::{Chat, Due, Timer};
 use crate::protocol::error::ErrorCode;
 use crate::protocol::field::{Id, Name};
-use crate::protocol::push::Push;
+use crate::protocol::push::Body;
 use crate::protocol::reply::{Reply, ReplyId};
 use crate::protocol::request::{ContentForm, Verb};
 
@@ -59,7 +59,9 @@ impl Chat {
             return self.refuse(to, verb, fault, out);
         };
         let list = self.users.get(other).list.as_ref();
-        if let Some(known) = list.and_then(|list| list.find_message(sender.as_str(), id.as_str(), &self.items)) {
+        if let Some(known) =
+            list.and_then(|list| list.mailbox.find_message(sender.as_str(), id.as_str(), &self.deliveries))
+        {
             // It is promised now, and stays so after its ack.
             self.remember(user, key, known);
             return self.on_duplicate(known, waiter, id, out);
@@ -68,31 +70,17 @@ impl Chat {
             let (to, verb, fault) = no(self.may_be_friends(user, Some(other)).then_some(IN_DOUBT));
             return self.refuse(to, verb, fault, out);
         }
-        let push = Push::message(self.take_seq(), self.now.wall_ms, id, sender, receiver, content, plain);
+        // What is plain with the receiver's name is plain without it.
+        let body = Body::message(self.now.wall_ms, id, sender, content, plain);
+        let message = (self.take_seq(), body);
         self.owes(conn);
-        let item = self.new_message(push, user, other, waiter);
-        self.remember(user, key, item);
-        self.charge_item(item, out);
-        self.deliver(item, out);
-    }
-
-    fn new_message(&mut self, push: Push, sender: UserId, receiver: UserId, waiter: Waiter) -> ItemRef {
-        self.users.hold(sender);
-        self.users.hold(receiver);
-        self.items.insert(Item {
-            push,
-            receiver,
-            sender: Some(sender),
-            save: Save::None,
-            durable: false,
-            listed: false,
-            sent_ms: NEVER,
-            place: 0,
-            written_bytes: 0,
-            charged: false,
-            waiter: Some(waiter),
-            more_waiters: None,
-        })
+        self.users.hold(user);
+        self.users.hold(other);
+        let receiver = (other, receiver.as_str());
+        let delivery = self.deliveries.insert(Delivery::of_message(message, user, receiver, waiter));
+        self.remember(user, key, delivery);
+        self.charge_delivery(delivery, out);
+        self.deliver(delivery, out);
     }
 
     /// The place of the next push in the order of all.
@@ -104,19 +92,19 @@ impl Chat {
 
     /// The same message was sent before: it gets the same answer and is not delivered twice.
     #[inline(never)]
-    fn on_duplicate(&mut self, known: ItemRef, waiter: Waiter, id: &Id<'_>, out: &mut Vec<Action>) {
-        let open = self.items.get_mut(known).filter(|item| !item.durable);
-        let Some(item) = open else {
+    fn on_duplicate(&mut self, known: DeliveryRef, waiter: Waiter, id: &Id<'_>, out: &mut Vec<Action>) {
+        let open = self.deliveries.get_mut(known).filter(|delivery| !delivery.durable);
+        let Some(delivery) = open else {
             // Acked or committed, and perhaps forgotten since.
             let id = ReplyId::Text(id.as_str().into());
             return self.reply(waiter.conn, waiter.form, id, Reply::Message { taken: true }, out);
         };
-        if item.more_waiters_len() >= WAITERS_MAX {
-            let id = ReplyId::OfPush(item.push.clone());
+        if delivery.more_waiters_len() >= WAITERS_MAX {
+            let id = ReplyId::OfBody(delivery.body.clone());
             return self.refuse((waiter.conn, waiter.form, id), Some(Verb::Message), Some(SAID_OFTEN), out);
         }
-        item.add_waiter(waiter);
-        let save = item.save;
+        delivery.add_waiter(waiter);
+        let save = delivery.save;
         self.owes(waiter.conn);
         match save {
             // Its save delay runs.
@@ -129,12 +117,12 @@ impl Chat {
         }
     }
 
-    fn remember(&mut self, sender: UserId, key: Key, item: ItemRef) {
+    fn remember(&mut self, sender: UserId, key: Key, delivery: DeliveryRef) {
         let rules = &self.rules;
         let known = &mut self.users.get_mut(sender).dedup;
         let before = known.as_ref().map_or(0, |dedup| dedup.held_bytes());
         let dedup = known.get_or_insert_default();
-        dedup.insert(key, self.now.mono_ms, item, rules.dedup_messages_max);
+        dedup.insert(key, self.now.mono_ms, delivery, rules.dedup_messages_max);
         self.dedup_bytes = self.dedup_bytes + dedup.held_bytes() - before;
         if dedup.timer.is_none() {
             let old_ms = self.now.mono_ms + rules.dedup_age_ms + 1;

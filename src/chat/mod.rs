@@ -10,7 +10,9 @@ mod ack;
 mod answer;
 mod auth_queue;
 pub mod contract;
+mod cursor;
 mod dedup;
+mod deliveries;
 mod delivery;
 mod doubt;
 mod found;
@@ -20,18 +22,20 @@ mod friend_rules;
 mod friendship_ops;
 mod ids;
 mod in_flight;
+mod index;
 mod input;
 #[cfg(debug_assertions)]
 mod invariants;
-mod item;
 mod job;
 mod list;
 mod log_in;
+mod mailbox;
 mod memory;
 mod message;
 mod paging;
 mod rules;
 mod session;
+mod sparse;
 mod stop;
 mod table;
 mod throttle;
@@ -41,8 +45,8 @@ mod users;
 pub mod wheel;
 
 use contract::{Action, AddressKey, CloseReason, ConnId, Event, Job, Now, Outcome, Rules, Ticket};
-use ids::{ItemRef, UserId};
-use item::Items;
+use deliveries::Deliveries;
+use ids::{DeliveryRef, UserId};
 use session::Sessions;
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use table::Table;
@@ -97,7 +101,7 @@ enum Due {
     /// A request that waits for a job.
     Request(Ticket),
     /// Those who wait for this push to be durable.
-    Push(ItemRef),
+    Push(DeliveryRef),
 }
 
 /// The whole chat state of one server.
@@ -108,7 +112,7 @@ pub struct Chat {
     next_seq: u64,
     sessions: Sessions,
     users: Users,
-    items: Items,
+    deliveries: Deliveries,
     /// Jobs in flight.
     jobs: Table<Working>,
     /// The bytes of the pushes in them.
@@ -140,13 +144,13 @@ pub struct Chat {
     /// Of these, those that are to be tried again; the others are being.
     to_delete: Vec<(UserName, u64)>,
     /// Pushes to online users whose save failed and that somebody waits for: tried again.
-    to_save: Vec<ItemRef>,
+    to_save: Vec<DeliveryRef>,
     /// What users sent of late, in bytes.
     dedup_bytes: usize,
     wheel: Wheel<Timer>,
     /// Pushes to online users, each with the time at which it is saved unless it is acked. The
     /// delay is constant, so they are always in order.
-    save_delay: VecDeque<(u64, ItemRef)>,
+    save_delay: VecDeque<(u64, DeliveryRef)>,
     /// Requests to be answered, each with its deadline, in order.
     due: VecDeque<(u64, Due)>,
     /// At this length the queue is searched for answered requests.
@@ -173,7 +177,7 @@ impl Chat {
             next_seq: first_seq,
             sessions: Sessions::default(),
             users: Users::new(hash_key),
-            items: Items::new(hash_key),
+            deliveries: Deliveries::new(hash_key),
             jobs: Table::default(),
             jobs_bytes: 0,
             in_flight: in_flight::InFlight::default(),
@@ -258,16 +262,16 @@ impl Chat {
     fn tick(&mut self, heard_ms: u64, out: &mut Vec<Action>) {
         let now_ms = self.now.mono_ms;
         let is_heard = self.is_heard(heard_ms);
-        while let Some(&(due, item)) = self.save_delay.front().filter(|(due, _)| *due <= now_ms) {
+        while let Some(&(due, delivery)) = self.save_delay.front().filter(|(due, _)| *due <= now_ms) {
             debug_assert!(due <= now_ms);
             self.save_delay.pop_front();
-            self.save_if_unsaved(item, out);
+            self.save_if_unsaved(delivery, out);
         }
         while let Some(&(_, due)) = self.due.front().filter(|(due, _)| is_heard && *due <= now_ms) {
             self.due.pop_front();
             match due {
                 Due::Request(request) => self.request_timed_out(request, out),
-                Due::Push(item) => self.push_timed_out(item, out),
+                Due::Push(delivery) => self.push_timed_out(delivery, out),
             }
         }
         if self.due.capacity() > DUE_SWEPT_FROM && self.due.len() < self.due.capacity() / 4 {
@@ -292,7 +296,7 @@ impl Chat {
     fn is_open(&self, due: Due) -> bool {
         match due {
             Due::Request(request) => self.requests.contains(request),
-            Due::Push(item) => self.items.get(item).is_some_and(item::Item::waits),
+            Due::Push(delivery) => self.deliveries.get(delivery).is_some_and(deliveries::Delivery::waits),
         }
     }
 

@@ -2,11 +2,11 @@
 //! to their next connection, and is made durable when they go.
 
 use super::contract::{Action, Job, Page};
-use super::ids::ItemRef;
+use super::ids::DeliveryRef;
 use super::ids::UserId;
 use super::job::JobPurpose;
 use super::list::AckList;
-use super::list::Backfill;
+use super::mailbox::Backfill;
 use super::{Chat, Timer};
 use std::collections::HashSet;
 
@@ -37,7 +37,7 @@ impl Chat {
 
     /// Fills a list that waits for its first page.
     pub(super) fn open_list(&mut self, user: UserId, page: Page) {
-        if self.users.get(user).list.as_ref().is_some_and(|list| list.backfill == Backfill::Opening) {
+        if self.users.get(user).list.as_ref().is_some_and(|list| list.mailbox.backfill == Backfill::Opening) {
             self.take_page(user, 0, page);
         }
     }
@@ -48,15 +48,16 @@ impl Chat {
         let Some(list) = &mut entry.list else {
             return;
         };
-        let Backfill::Backlog { after_seq, asking: false } = list.backfill else {
+        let Backfill::Backlog { after_seq, asking: false } = list.mailbox.backfill else {
             return;
         };
-        let room = list.len() <= self.rules.list_max as usize / 2 && list.bytes() <= self.rules.list_bytes_max / 2;
-        if entry.conn.is_none() || list.page_timer.is_some() || !room {
+        let room = list.mailbox.len() <= self.rules.list_max as usize / 2
+            && list.mailbox.bytes() <= self.rules.list_bytes_max / 2;
+        if entry.conn.is_none() || list.mailbox.page_timer.is_some() || !room {
             return;
         }
-        list.backfill = Backfill::Backlog { after_seq, asking: true };
-        let saved = list.page_asked(&self.items);
+        list.mailbox.backfill = Backfill::Backlog { after_seq, asking: true };
+        let saved = list.mailbox.page_asked(&self.deliveries);
         let job = Job::LoadPage {
             user: entry.name.clone(),
             after_seq,
@@ -73,7 +74,7 @@ impl Chat {
     /// The page is here.
     pub(super) fn page_read(&mut self, user: UserId, page: Page, out: &mut Vec<Action>) {
         if let Some(Backfill::Backlog { after_seq, asking: true }) =
-            self.users.get(user).list.as_ref().map(|list| list.backfill)
+            self.users.get(user).list.as_ref().map(|list| list.mailbox.backfill)
         {
             self.take_page(user, after_seq, page);
             self.pump(user, out);
@@ -85,17 +86,17 @@ impl Chat {
     /// The page could not be read: it is asked for again, and the tail waits on.
     pub(super) fn page_failed(&mut self, user: UserId, retry_ms: u64) {
         if let Some(list) = &mut self.users.get_mut(user).list
-            && let Backfill::Backlog { after_seq, asking: true } = list.backfill
+            && let Backfill::Backlog { after_seq, asking: true } = list.mailbox.backfill
         {
-            list.backfill = Backfill::Backlog { after_seq, asking: false };
-            list.page_timer = Some(self.wheel.insert(self.now.mono_ms + retry_ms, Timer::Page(user)));
+            list.mailbox.backfill = Backfill::Backlog { after_seq, asking: false };
+            list.mailbox.page_timer = Some(self.wheel.insert(self.now.mono_ms + retry_ms, Timer::Page(user)));
         }
         self.users.release(user);
     }
 
     pub(super) fn page_timer_fired(&mut self, user: UserId, out: &mut Vec<Action>) {
         if let Some(list) = &mut self.users.get_mut(user).list {
-            list.page_timer = None;
+            list.mailbox.page_timer = None;
             self.want_page(user, out);
         }
     }
@@ -105,22 +106,22 @@ impl Chat {
         let Some(list) = &mut self.users.get_mut(user).list else {
             return;
         };
-        let (tail, whole) = list.take_tail(&self.items);
-        let here: HashSet<u64> = list.all().map(|item| item.seq).collect();
+        let (tail, whole) = list.mailbox.take_tail(&self.deliveries);
+        let here: HashSet<u64> = list.mailbox.all().map(|delivery| delivery.seq).collect();
         let last_seq = page.pushes.last().map_or(after_seq, |push| push.seq);
         let mut tail = tail.into_iter().peekable();
         for push in page.pushes {
             // A push that was not saved when the page was read may be on its way again, and no
             // later page would have it.
-            while let Some(earlier) = tail.next_if(|item| item.seq < push.seq) {
+            while let Some(earlier) = tail.next_if(|delivery| delivery.seq < push.seq) {
                 self.append(user, earlier);
             }
             if here.contains(&push.seq) || self.undeleted.contains(&push.seq) {
                 continue;
             }
-            // A push that stands on the tail, too, keeps its item. Both ascend.
-            match tail.next_if(|item| item.seq == push.seq) {
-                Some(item) => self.append(user, item),
+            // A push that stands on the tail, too, keeps its delivery. Both ascend.
+            match tail.next_if(|delivery| delivery.seq == push.seq) {
+                Some(delivery) => self.append(user, delivery),
                 None => self.list_committed(push, user),
             }
         }
@@ -128,23 +129,23 @@ impl Chat {
         if page.more {
             self.keep_tail(user, tail);
         } else {
-            for item in tail {
-                passed_seq = passed_seq.max(item.seq);
-                self.append(user, item);
+            for delivery in tail {
+                passed_seq = passed_seq.max(delivery.seq);
+                self.append(user, delivery);
             }
         }
         if let Some(list) = &mut self.users.get_mut(user).list {
             let more = page.more || !whole;
-            list.backfill =
+            list.mailbox.backfill =
                 if more { Backfill::Backlog { after_seq: passed_seq, asking: false } } else { Backfill::Live };
         }
     }
 
     /// What is left of the tail comes behind a later page.
-    fn keep_tail(&mut self, user: UserId, items: impl Iterator<Item = ItemRef>) {
-        for item in items {
+    fn keep_tail(&mut self, user: UserId, deliveries: impl Iterator<Item = DeliveryRef>) {
+        for delivery in deliveries {
             if let Some(list) = &mut self.users.get_mut(user).list {
-                let kept = list.append_tail(item, &self.items, &self.rules);
+                let kept = list.mailbox.append_tail(delivery, &self.deliveries, &self.rules);
                 debug_assert!(kept, "there was room for all of them before");
             }
         }
@@ -152,34 +153,34 @@ impl Chat {
 
     /// Keeps what was just taken behind the pages as long as there is room: if it cannot be saved,
     /// an ack may still make it durable.
-    pub(super) fn append_to_tail(&mut self, user: UserId, item: ItemRef) {
-        let (Some(list), Some(found)) = (&mut self.users.get_mut(user).list, self.items.get(item)) else {
+    pub(super) fn append_to_tail(&mut self, user: UserId, delivery: DeliveryRef) {
+        let (Some(list), Some(found)) = (&mut self.users.get_mut(user).list, self.deliveries.get(delivery)) else {
             return;
         };
-        let saved = list.make_room_on_tail(found.weight_bytes(), &self.rules, &self.items);
+        let saved = list.mailbox.make_room_on_tail(found.weight_bytes(), &self.rules, &self.deliveries);
         self.let_go(saved);
         if let Some(list) = &mut self.users.get_mut(user).list {
-            let listed = list.append_tail(item, &self.items, &self.rules);
-            if let Some(found) = self.items.get_mut(item) {
+            let listed = list.mailbox.append_tail(delivery, &self.deliveries, &self.rules);
+            if let Some(found) = self.deliveries.get_mut(delivery) {
                 found.listed = listed;
             }
         }
     }
 
-    fn append(&mut self, user: UserId, item: ItemRef) {
+    fn append(&mut self, user: UserId, delivery: DeliveryRef) {
         if let Some(list) = &mut self.users.get_mut(user).list {
-            list.append(item, &mut self.items);
+            list.mailbox.append(delivery, &mut self.deliveries);
         }
     }
 
-    /// Lets go of items that were taken off a list: they are in the store, or on the way there, or
-    /// were never promised.
-    fn let_go(&mut self, items: Vec<ItemRef>) {
-        for item in items {
-            if let Some(found) = self.items.get_mut(item) {
+    /// Lets go of deliveries that were taken off a list: they are in the store, or on the way
+    /// there, or were never promised.
+    fn let_go(&mut self, deliveries: Vec<DeliveryRef>) {
+        for delivery in deliveries {
+            if let Some(found) = self.deliveries.get_mut(delivery) {
                 found.listed = false;
             }
-            self.free_unless_listed(item);
+            self.free_unless_listed(delivery);
         }
     }
 
@@ -197,10 +198,10 @@ impl Chat {
             entry.list = Some(Box::new(AckList::new(Backfill::Live)));
         }
         if let Some(list) = &mut entry.list {
-            list.unsend_all(&mut self.items);
-            let unsaved: Vec<ItemRef> = list.all().collect();
-            for item in unsaved {
-                self.save_if_unsaved(item, out);
+            list.cursor.restart();
+            let unsaved: Vec<DeliveryRef> = list.mailbox.all().collect();
+            for delivery in unsaved {
+                self.save_if_unsaved(delivery, out);
             }
         }
         if self.users.get(user).loading.is_none() {
@@ -214,10 +215,10 @@ impl Chat {
         let Some(list) = self.users.get_mut(user).list.take() else {
             return;
         };
-        for timer in [list.timer, list.page_timer].into_iter().flatten() {
+        for timer in [list.cursor.timer, list.mailbox.page_timer].into_iter().flatten() {
             self.wheel.cancel(timer);
         }
-        let items: Vec<ItemRef> = list.all().collect();
-        self.let_go(items);
+        let deliveries: Vec<DeliveryRef> = list.mailbox.all().collect();
+        self.let_go(deliveries);
     }
 }

@@ -10,8 +10,8 @@ impl Chat {
         if std::mem::replace(&mut self.stopping, true) {
             return;
         }
-        for item in self.items.refs() {
-            self.save_if_unsaved(item, out);
+        for delivery in self.deliveries.refs() {
+            self.save_if_unsaved(delivery, out);
         }
         self.wheel.insert(self.now.mono_ms + self.rules.stop_wait_ms, Timer::Stop);
     }
@@ -28,8 +28,8 @@ impl Chat {
         if std::mem::replace(&mut self.stopped, true) {
             return;
         }
-        for item in self.items.refs() {
-            self.refuse_waiters(item, None, STOPPING, out);
+        for delivery in self.deliveries.refs() {
+            self.refuse_waiters(delivery, None, STOPPING, out);
         }
         self.clear_auth_queue();
         let requests: Vec<Ticket> = self.requests.keys().collect();

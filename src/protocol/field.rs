@@ -132,6 +132,18 @@ impl UserName {
     }
 }
 
+impl From<&Name<'_>> for UserName {
+    fn from(name: &Name<'_>) -> Self {
+        name.to_owned()
+    }
+}
+
+impl From<&Self> for UserName {
+    fn from(name: &Self) -> Self {
+        name.clone()
+    }
+}
+
 impl fmt::Debug for UserName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)

@@ -1,10 +1,14 @@
 //! A push: what the server sends of its own accord and has on an ACK list until it is acked.
+//!
+//! A [`Body`] is what it says. One body can go to many receivers: each has a [`Push`] of their own,
+//! with its own number.
 
 use super::field::{Id, Name, UserName};
 use super::plain::is_plain;
 use super::reply::escaped_bytes;
 use super::request::ContentForm;
 use std::cell::RefCell;
+use std::ops::Deref;
 use std::sync::Arc;
 
 /// The kind of a push. It decides TYPE and the inner `type`.
@@ -45,22 +49,39 @@ impl PushKind {
     }
 }
 
-/// One push. Its four texts stand in one allocation, which its clones share: a clone copies no
-/// text.
+/// What a push says, the same for all who receive it. Its three texts stand in one allocation,
+/// which its clones share: a clone copies no text.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Push {
-    /// The place in the order of all pushes: given by the chat core when the push is taken, never
-    /// used twice.
-    pub seq: u64,
+pub struct Body {
     /// The server's time when it was taken, in ms since the epoch.
     pub time_ms: u64,
     /// Its kind.
     pub kind: PushKind,
     id_end: u16,
     sender_end: u16,
-    receiver_end: u16,
     plain: bool,
     text: Arc<str>,
+}
+
+/// One receiver's copy of a push. A clone copies no text.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Push {
+    /// The place in the order of all pushes: given by the chat core when the push is taken, never
+    /// used twice.
+    pub seq: u64,
+    /// Whom it is for.
+    pub receiver: UserName,
+    /// What it says.
+    pub body: Body,
+}
+
+/// A push says what its body says.
+impl Deref for Push {
+    type Target = Body;
+
+    fn deref(&self) -> &Body {
+        &self.body
+    }
 }
 
 thread_local! {
@@ -77,7 +98,7 @@ const OBJECT_BETWEEN_BYTES: usize = 112;
 /// More than this is not kept of it.
 const JOINED_KEPT_BYTES: usize = 16 * 1024;
 
-fn joined(texts: [&str; 4]) -> Arc<str> {
+fn joined(texts: [&str; 3]) -> Arc<str> {
     JOINED.with_borrow_mut(|all| {
         all.clear();
         texts.into_iter().for_each(|text| all.push_str(text));
@@ -89,54 +110,31 @@ fn joined(texts: [&str; 4]) -> Arc<str> {
     })
 }
 
-impl Push {
-    /// The size of its four texts.
+impl Body {
+    /// Puts a body together.
     #[must_use]
-    pub fn text_bytes(&self) -> usize {
-        self.text.len()
+    pub fn new(time_ms: u64, kind: PushKind, id: &Id<'_>, sender: &Name<'_>, content: &str) -> Self {
+        let texts = [id.as_str(), sender.as_str(), content];
+        Self::join(time_ms, kind, texts, texts.into_iter().all(is_plain))
     }
 
-    /// Puts a push together.
-    #[must_use]
-    pub fn new(
-        seq: u64,
-        time_ms: u64,
-        kind: PushKind,
-        id: &Id<'_>,
-        sender: &Name<'_>,
-        receiver: &Name<'_>,
-        content: &str,
-    ) -> Self {
-        let texts = [id.as_str(), sender.as_str(), receiver.as_str(), content];
-        Self::join(seq, time_ms, kind, texts, texts.into_iter().all(is_plain))
-    }
-
-    /// Makes a message a push.
+    /// Makes a message a body.
     ///
-    /// `plain` tells whether all its texts stand in a JSON string as they are.
+    /// `plain` tells that all its texts stand in a JSON string as they are; `false` is never wrong.
     #[must_use]
-    pub fn message(
-        seq: u64,
-        time_ms: u64,
-        id: &Id<'_>,
-        sender: &Name<'_>,
-        receiver: &Name<'_>,
-        content: &str,
-        plain: bool,
-    ) -> Self {
-        let texts = [id.as_str(), sender.as_str(), receiver.as_str(), content];
-        debug_assert_eq!(plain, texts.into_iter().all(is_plain));
-        Self::join(seq, time_ms, PushKind::Message, texts, plain)
+    pub fn message(time_ms: u64, id: &Id<'_>, sender: &Name<'_>, content: &str, plain: bool) -> Self {
+        let texts = [id.as_str(), sender.as_str(), content];
+        debug_assert!(!plain || texts.into_iter().all(is_plain));
+        Self::join(time_ms, PushKind::Message, texts, plain)
     }
 
-    fn join(seq: u64, time_ms: u64, kind: PushKind, texts: [&str; 4], plain: bool) -> Self {
-        let [id, sender, receiver, _] = texts;
+    fn join(time_ms: u64, kind: PushKind, texts: [&str; 3], plain: bool) -> Self {
+        let [id, sender, _] = texts;
         let text = joined(texts);
         // An id has at most 128 bytes and a name at most 64 * 4, so the ends fit 16 bits.
         let id_end = id.len() as u16;
         let sender_end = id_end + sender.len() as u16;
-        let receiver_end = sender_end + receiver.len() as u16;
-        Self { seq, time_ms, kind, id_end, sender_end, receiver_end, plain, text }
+        Self { time_ms, kind, id_end, sender_end, plain, text }
     }
 
     /// The sender's id of it.
@@ -151,39 +149,70 @@ impl Push {
         &self.text[usize::from(self.id_end)..usize::from(self.sender_end)]
     }
 
-    /// Whom it is for.
-    #[must_use]
-    pub fn receiver(&self) -> &str {
-        &self.text[usize::from(self.sender_end)..usize::from(self.receiver_end)]
-    }
-
     /// The text.
     #[must_use]
     pub fn content(&self) -> &str {
-        &self.text[usize::from(self.receiver_end)..]
+        &self.text[usize::from(self.sender_end)..]
     }
 
-    /// Do all four texts stand in a JSON string as they are?
+    /// Do all three texts stand in a JSON string as they are?
     pub(super) fn is_plain(&self) -> bool {
         self.plain
     }
 
-    /// The written size in bytes, without the digits of its time. It looks at each byte only if
-    /// something in it is escaped.
+    /// The written size of a push with this body to `receiver`, in bytes, without the digits of its
+    /// time. It looks at each byte only if something in it is escaped.
     #[must_use]
-    pub fn written_bytes(&self, form: ContentForm) -> usize {
+    pub fn written_bytes_to(&self, receiver: &UserName, form: ContentForm) -> usize {
         // Quotes inside a string are escaped, too.
         let (between, levels) = match form {
             ContentForm::Text => (TEXT_BETWEEN_BYTES, 2),
             ContentForm::Object => (OBJECT_BETWEEN_BYTES, 1),
         };
-        between + if self.plain { self.text.len() } else { escaped_bytes(&self.text, levels) }
+        let of = |text: &str, plain| if plain { text.len() } else { escaped_bytes(text, levels) };
+        let receiver = receiver.as_str();
+        between + of(&self.text, self.plain) + of(receiver, is_plain(receiver))
+    }
+
+    /// How many bytes of memory a push with this body stands for, to a receiver whose name is so
+    /// long. The name counts, though it is shared: the store keeps one with each push.
+    #[must_use]
+    pub fn weight_bytes_to(&self, receiver_bytes: usize) -> usize {
+        size_of::<(u64, Self)>() + self.text.len() + receiver_bytes
+    }
+}
+
+impl Push {
+    /// Puts a push together.
+    #[must_use]
+    pub fn new(
+        seq: u64,
+        time_ms: u64,
+        kind: PushKind,
+        id: &Id<'_>,
+        sender: &Name<'_>,
+        receiver: impl Into<UserName>,
+        content: &str,
+    ) -> Self {
+        Self { seq, receiver: receiver.into(), body: Body::new(time_ms, kind, id, sender, content) }
+    }
+
+    /// Whom it is for.
+    #[must_use]
+    pub fn receiver(&self) -> &str {
+        self.receiver.as_str()
+    }
+
+    /// The size of its texts and its receiver's name.
+    #[must_use]
+    pub fn text_bytes(&self) -> usize {
+        self.body.text.len() + self.receiver().len()
     }
 
     /// The bytes of memory that it stands for.
     #[must_use]
     pub fn weight_bytes(&self) -> usize {
-        size_of::<Self>() + self.text.len()
+        self.body.weight_bytes_to(self.receiver().len())
     }
 
     /// Builds a push from what a store read back.
@@ -199,7 +228,6 @@ impl Push {
         content: &str,
     ) -> Result<Self, super::field::FieldFault> {
         let kind = PushKind::from_code(kind).ok_or("an unknown kind of push")?;
-        let receiver = Name::new(receiver.as_str())?;
-        Ok(Self::new(seq, time_ms, kind, &Id::new(id)?, &Name::new(sender)?, &receiver, content))
+        Ok(Self::new(seq, time_ms, kind, &Id::new(id)?, &Name::new(sender)?, receiver, content))
     }
 }

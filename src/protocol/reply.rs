@@ -6,7 +6,7 @@
 use super::error::ErrorCode;
 use super::field::{Profile, Secret};
 use super::plain::plain_length;
-use super::push::Push;
+use super::push::Body;
 use super::request::ContentForm;
 use super::usual::write_taken;
 
@@ -18,7 +18,7 @@ pub enum ReplyId {
     /// The request's own.
     Text(Box<str>),
     /// That of a push (which the answer to a message names): no copy is made.
-    OfPush(Push),
+    OfBody(Body),
 }
 
 impl ReplyId {
@@ -28,7 +28,7 @@ impl ReplyId {
         match self {
             Self::Empty => "",
             Self::Text(text) => text,
-            Self::OfPush(push) => push.id(),
+            Self::OfBody(body) => body.id(),
         }
     }
 }

@@ -93,7 +93,8 @@ fn write_push_as(between: &'static Between, out: &mut Vec<u8>, push: &Push) {
     out.extend_from_slice(between.sender);
     text(out, push.sender());
     out.extend_from_slice(between.receiver);
-    text(out, push.receiver());
+    // The body is shared and does not know it. A name is short.
+    escape(out, push.receiver(), between.levels);
     out.extend_from_slice(between.time);
     number(out, push.time_ms);
     out.extend_from_slice(between.content);
@@ -147,7 +148,7 @@ mod tests {
             for form in [ContentForm::Text, ContentForm::Object] {
                 let mut out = Vec::new();
                 write_push(&mut out, form, &push);
-                let known = push.written_bytes(form);
+                let known = push.body.written_bytes_to(&push.receiver, form);
                 assert!((out.len()..out.len() + 40).contains(&known), "{known} for {}", out.len());
             }
         }

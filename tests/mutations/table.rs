@@ -15,14 +15,14 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
     of(
         "`MS` when the message is taken",
         "src/chat/message.rs",
-        "        self.deliver(item, out);",
-        "        self.mark_durable(item, out);\n        self.deliver(item, out);",
+        "        self.deliver(delivery, out);",
+        "        self.mark_durable(delivery, out);\n        self.deliver(delivery, out);",
     ),
     of(
         "`MS` when the save is submitted",
         "src/chat/delivery.rs",
-        "        if self.submit(Job::SavePush { push }, JobPurpose::Save(item), out).is_err() {",
-        "        self.mark_durable(item, out);\n        if self.submit(Job::SavePush { push }, JobPurpose::Save(item), out).is_err() {",
+        "        if self.submit(Job::SavePush { push }, JobPurpose::Save(delivery), out).is_err() {",
+        "        self.mark_durable(delivery, out);\n        if self.submit(Job::SavePush { push }, JobPurpose::Save(delivery), out).is_err() {",
     ),
     of(
         "`MS` for a save that failed",
@@ -47,8 +47,8 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
     of(
         "no deletion of one whose commit was not heard of",
         "src/chat/ack.rs",
-        "!matches!(item.save, Save::None | Save::Full);",
-        "item.save == Save::Done;",
+        "!matches!(delivery.save, Save::None | Save::Full);",
+        "delivery.save == Save::Done;",
     ),
     of(
         "a connection is known by its slot alone",
@@ -58,13 +58,13 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
     ),
     of(
         "the newest is sent first",
-        "src/chat/list.rs",
-        "self.entries.push_back(Entry {",
-        "self.entries.push_front(Entry {",
+        "src/chat/sparse.rs",
+        "self.entries.push_back(entry);",
+        "self.entries.push_front(entry);",
     ),
     of(
         "one overtakes another that is held back",
-        "src/chat/list/sending.rs",
+        "src/chat/cursor.rs",
         "            && held.holds_of(sender())",
         "            && held.holds_of(sender() ^ 1)",
     ),
@@ -88,15 +88,15 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
     ),
     of(
         "an ack takes off what was not sent on its connection",
-        "src/chat/list.rs",
-        "item.sent_ms != NEVER && sender.is_none_or",
-        "sender.is_none_or",
+        "src/chat/ack.rs",
+        "list.cursor.find_sent(id, sender, &self.deliveries) else {",
+        "list.cursor.find_sent(id, sender, &self.deliveries).or_else(|| list.mailbox.all().find(|one| self.deliveries.get(*one).is_some_and(|found| found.body.id() == id && sender.is_none_or(|sender| sender == found.body.sender())))) else {",
     ),
     of(
         "more outstanding than allowed",
-        "src/chat/list/sending.rs",
-        "if self.sent >= count_max ||",
-        "if self.sent > count_max ||",
+        "src/chat/cursor.rs",
+        "if sent >= window.count_max ||",
+        "if sent > window.count_max ||",
     ),
     of(
         "the older connection stays after a new log-in",
@@ -121,8 +121,8 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
     of(
         "what an online user had not acked is not saved when they go",
         "src/chat/paging.rs",
-        "for item in unsaved {",
-        "for item in unsaved.into_iter().skip(usize::MAX) {",
+        "for delivery in unsaved {",
+        "for delivery in unsaved.into_iter().skip(usize::MAX) {",
     ),
     of(
         "an accept makes friends one way",

@@ -3,14 +3,14 @@
 //! windows together.
 
 use super::super::Chat;
-use super::super::ids::ItemRef;
+use super::super::ids::DeliveryRef;
 use super::super::ids::UserId;
 use super::{DedupWindow, GONE, Key, Sent};
 use std::collections::{BTreeMap, VecDeque};
 
 /// A `seq` that no push has. It stands for a message whose push is gone, which was promised;
 /// nothing more has to be known of it.
-const FORGOTTEN: ItemRef = ItemRef { slot: u32::MAX, seq: 0 };
+const FORGOTTEN: DeliveryRef = DeliveryRef { slot: u32::MAX, seq: 0 };
 
 #[derive(Debug)]
 pub(super) struct Packed {
@@ -19,16 +19,16 @@ pub(super) struct Packed {
     after_ms: Box<[u32]>,
     first_ms: u64,
     /// The messages that were not promised yet.
-    open: Box<[(u32, ItemRef)]>,
+    open: Box<[(u32, DeliveryRef)]>,
     /// Its place in the order of all packed windows.
     serial: u64,
 }
 
 impl Packed {
-    fn of(queue: &VecDeque<Sent>, is_open: impl Fn(ItemRef) -> bool, serial: u64) -> Self {
+    fn of(queue: &VecDeque<Sent>, is_open: impl Fn(DeliveryRef) -> bool, serial: u64) -> Self {
         let first_ms = queue.front().map_or(0, |sent| sent.at_ms);
         let kept: Vec<&Sent> = queue.iter().filter(|sent| sent.key != GONE).collect();
-        let open = (0..).zip(&kept).filter(|(_, sent)| is_open(sent.item)).map(|(at, sent)| (at, sent.item));
+        let open = (0..).zip(&kept).filter(|(_, sent)| is_open(sent.delivery)).map(|(at, sent)| (at, sent.delivery));
         Self {
             open: open.collect(),
             keys: kept.iter().map(|sent| sent.key).collect(),
@@ -44,15 +44,15 @@ impl Packed {
 
     fn sent(&self) -> impl Iterator<Item = Sent> + '_ {
         let all = self.keys.iter().zip(&self.after_ms);
-        all.map(|(&key, &after_ms)| Sent { key, at_ms: self.first_ms + u64::from(after_ms), item: FORGOTTEN })
+        all.map(|(&key, &after_ms)| Sent { key, at_ms: self.first_ms + u64::from(after_ms), delivery: FORGOTTEN })
     }
 
     pub(super) fn newest_ms(&self) -> Option<u64> {
         self.after_ms.last().map(|&after_ms| self.first_ms + u64::from(after_ms))
     }
 
-    pub(super) fn remove(&mut self, item: ItemRef) {
-        if let Some(&(at, _)) = self.open.iter().find(|(_, open)| *open == item) {
+    pub(super) fn remove(&mut self, delivery: DeliveryRef) {
+        if let Some(&(at, _)) = self.open.iter().find(|(_, open)| *open == delivery) {
             self.keys[at as usize] = GONE;
         }
     }
@@ -75,7 +75,7 @@ pub(in super::super) struct PackedAll {
 impl Chat {
     /// Packs the window of a sender who went offline.
     pub(in super::super) fn pack_dedup(&mut self, user: UserId) {
-        let items = &self.items;
+        let deliveries = &self.deliveries;
         let all = &mut self.packed;
         let Some(dedup) = &mut self.users.get_mut(user).dedup else {
             return;
@@ -84,7 +84,7 @@ impl Chat {
             return;
         }
         let before = dedup.held_bytes();
-        let is_open = |item| items.get(item).is_some_and(|found| !found.durable);
+        let is_open = |delivery| deliveries.get(delivery).is_some_and(|found| !found.durable);
         let packed = Box::new(Packed::of(&dedup.queue, is_open, all.next_serial));
         (dedup.queue, dedup.index, dedup.base) = (VecDeque::new(), Default::default(), 0);
         all.users.insert(all.next_serial, user);
@@ -111,8 +111,8 @@ impl Chat {
         self.packed.users.remove(&packed.serial);
         self.packed.bytes -= packed.bytes();
         dedup.queue = packed.sent().collect();
-        for &(at, item) in &packed.open {
-            dedup.queue[at as usize].item = item;
+        for &(at, delivery) in &packed.open {
+            dedup.queue[at as usize].delivery = delivery;
         }
         for (position, sent) in (0..).zip(&dedup.queue) {
             if sent.key != GONE {

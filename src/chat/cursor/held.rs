@@ -2,17 +2,16 @@
 //!
 //! Of each sender only the first that is held back can be the next to go; the others stand behind
 //! it. Such a first one waits for an id, or is a candidate: the candidates are looked at in the
-//! order of the list, and one whose id turns out to be outstanding waits again. So an ack wakes one
-//! push, and a push that goes wakes the next one of its sender: no ack looks at the whole list.
+//! order of the mailbox, and one whose id turns out to be outstanding waits again. So an ack wakes
+//! one push, and a push that goes wakes the next one of its sender: no ack looks at the whole
+//! mailbox.
 
+use super::super::sparse::Place;
 use std::collections::{BTreeSet, HashMap};
 
 /// Stands for an id or a sender: a keyed hash of 64 bits. Two that collide would only wait for each
 /// other's acks.
 pub(super) type Hash = u64;
-
-/// A place on the list.
-pub(super) type Place = u64;
 
 #[derive(Debug, Default)]
 pub(super) struct Held {

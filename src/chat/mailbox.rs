@@ -1,0 +1,338 @@
+//! The mailbox of one user: the pushes to them that were not acked yet, in the order in which they
+//! are to be sent first. How far a device of theirs has come is the [cursor](super::cursor)'s.
+//!
+//! Only so much of it is in memory. The rest is in the store behind `after_seq` and is read in
+//! pages as acks make room.
+//!
+//! Taking a push off costs the same however long the mailbox is and whatever ids are in it: mostly
+//! it is the first; another one is found by its place.
+
+use super::contract::Rules;
+use super::deliveries::{Deliveries, Delivery, Save};
+use super::ids::DeliveryRef;
+use super::index::{INDEXED_FROM, INDEXED_TO, Index, id_hash};
+use super::sparse::{Place, Placed, SparseQueue};
+use super::wheel::TimerId;
+use crate::protocol::push::{Body, PushKind};
+
+#[cfg(test)]
+mod tests;
+
+/// The slot of an entry that was taken off.
+const GAP: u32 = u32::MAX;
+
+/// Where the rest of the list is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Backfill {
+    /// All of it is in memory.
+    Live,
+    /// The first page is on its way; nothing is known yet.
+    Opening,
+    /// The store has more.
+    Backlog {
+        /// What comes next has a greater `seq`.
+        after_seq: u64,
+        /// A page is on its way.
+        asking: bool,
+    },
+}
+
+/// A delivery in the mailbox, in few bytes: a short one is looked through in a few cache lines.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Entry {
+    slot: u32,
+    /// Of its push's id.
+    pub(super) id_hash: u32,
+    seq: u64,
+    pub(super) place: Place,
+}
+
+impl Entry {
+    pub(super) fn delivery(self) -> DeliveryRef {
+        DeliveryRef { slot: self.slot, seq: self.seq }
+    }
+}
+
+impl Placed for Entry {
+    fn place(&self) -> Place {
+        self.place
+    }
+
+    fn is_gap(&self) -> bool {
+        self.slot == GAP
+    }
+
+    fn make_gap(&mut self) {
+        self.slot = GAP;
+    }
+}
+
+/// What waits for one user.
+#[derive(Debug)]
+pub(super) struct Mailbox {
+    pub(super) backfill: Backfill,
+    entries: SparseQueue<Entry>,
+    /// The place of the next entry.
+    end: Place,
+    /// Greater than the `seq` of any entry; what is not less than it stands nowhere here.
+    above_seq: u64,
+    /// Where messages are, by sender and id; those on the tail, too. Only of a long mailbox.
+    messages: Option<Box<Index>>,
+    bytes: usize,
+    /// Taken while the store has more, saved all the same; comes behind the pages, whether it could
+    /// be saved or not. In the order of `seq`.
+    tail: Vec<DeliveryRef>,
+    tail_bytes: usize,
+    /// More was taken since the last page was asked for than the tail holds: what is missing is in
+    /// the store.
+    tail_lost: bool,
+    /// Fires when a page is to be asked for again.
+    pub(super) page_timer: Option<TimerId>,
+}
+
+fn is_saved(delivery: DeliveryRef, deliveries: &Deliveries) -> bool {
+    deliveries.get(delivery).is_some_and(|delivery| delivery.save == Save::Done)
+}
+
+fn hash_of(body: &Body, deliveries: &Deliveries) -> u64 {
+    deliveries.hash([body.sender(), body.id()])
+}
+
+impl Mailbox {
+    pub(super) fn new(backfill: Backfill) -> Self {
+        Self {
+            backfill,
+            entries: SparseQueue::new(),
+            end: 0,
+            above_seq: 0,
+            messages: None,
+            bytes: 0,
+            tail: Vec::new(),
+            tail_bytes: 0,
+            tail_lost: false,
+            page_timer: None,
+        }
+    }
+
+    /// Looks at its oldest entry, to have it near.
+    pub(super) fn prefetch(&self) -> usize {
+        self.entries.front().map_or(0, |entry| entry.slot as usize)
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Is there no room for one more of this weight?
+    pub(super) fn is_full(&self, weight_bytes: usize, rules: &Rules) -> bool {
+        let bytes_max = rules.list_bytes_max;
+        self.len() >= rules.list_max as usize || (self.len() > 0 && self.bytes + weight_bytes > bytes_max)
+    }
+
+    /// Nothing in memory, nothing known to be in the store.
+    pub(super) fn is_done(&self) -> bool {
+        self.entries.is_empty() && self.tail.is_empty() && self.backfill == Backfill::Live
+    }
+
+    pub(super) fn append(&mut self, delivery: DeliveryRef, deliveries: &mut Deliveries) {
+        let Some(of) = deliveries.get_mut(delivery) else {
+            return;
+        };
+        of.place = self.end;
+        let (DeliveryRef { slot, seq }, id_hash) = (delivery, id_hash(of.body.id()));
+        self.entries.push_back(Entry { slot, id_hash, seq, place: self.end });
+        self.end += 1;
+        self.above_seq = self.above_seq.max(seq + 1);
+        self.bytes += of.weight_bytes();
+        self.note_added(delivery, deliveries);
+    }
+
+    fn tail_has_room(&self, weight: usize, rules: &Rules) -> bool {
+        self.tail.len() < rules.list_max as usize && self.tail_bytes + weight <= rules.list_bytes_max
+    }
+
+    fn is_asking(&self) -> bool {
+        matches!(self.backfill, Backfill::Opening | Backfill::Backlog { asking: true, .. })
+    }
+
+    /// Puts a delivery on the tail; `false` when there is no room, or was none for an earlier one
+    /// that the page on its way may lack.
+    pub(super) fn append_tail(&mut self, delivery: DeliveryRef, deliveries: &Deliveries, rules: &Rules) -> bool {
+        let weight = deliveries.get(delivery).map_or(0, Delivery::weight_bytes);
+        if !self.tail_has_room(weight, rules) || (self.tail_lost && self.is_asking()) {
+            self.tail_lost = true;
+            return false;
+        }
+        self.tail.push(delivery);
+        self.tail_bytes += weight;
+        self.above_seq = self.above_seq.max(delivery.seq + 1);
+        self.note_added(delivery, deliveries);
+        true
+    }
+
+    /// Takes off a full tail what is in the store by now, if there is any among the oldest, and if
+    /// no page is on its way that may lack it.
+    pub(super) fn make_room_on_tail(
+        &mut self,
+        weight: usize,
+        rules: &Rules,
+        deliveries: &Deliveries,
+    ) -> Vec<DeliveryRef> {
+        const OLDEST: usize = 16;
+        let pays = self.tail.iter().take(OLDEST).any(|delivery| is_saved(*delivery, deliveries));
+        if self.is_asking() || self.tail_has_room(weight, rules) || !pays {
+            return Vec::new();
+        }
+        self.take_saved_off_tail(deliveries)
+    }
+
+    fn take_saved_off_tail(&mut self, deliveries: &Deliveries) -> Vec<DeliveryRef> {
+        let (saved, rest) = std::mem::take(&mut self.tail)
+            .into_iter()
+            .partition::<Vec<_>, _>(|delivery| is_saved(*delivery, deliveries));
+        self.tail = rest;
+        for &delivery in &saved {
+            self.tail_bytes -= deliveries.get(delivery).map_or(0, Delivery::weight_bytes);
+            self.note_taken_off(delivery, deliveries);
+        }
+        saved
+    }
+
+    /// Takes the tail, and whether it is whole.
+    pub(super) fn take_tail(&mut self, deliveries: &Deliveries) -> (Vec<DeliveryRef>, bool) {
+        let tail = std::mem::take(&mut self.tail);
+        for &delivery in &tail {
+            self.note_taken_off(delivery, deliveries);
+        }
+        self.tail_bytes = 0;
+        (tail, !std::mem::take(&mut self.tail_lost))
+    }
+
+    /// A page is about to be asked for: what the tail lacks by now will be on it, or on a later
+    /// one, and so will what is in the store already, which this takes off.
+    pub(super) fn page_asked(&mut self, deliveries: &Deliveries) -> Vec<DeliveryRef> {
+        self.tail_lost = false;
+        self.take_saved_off_tail(deliveries)
+    }
+
+    /// Keeps the index of a long mailbox.
+    fn note_added(&mut self, delivery: DeliveryRef, deliveries: &Deliveries) {
+        if let Some(index) = &mut self.messages {
+            note_message(index, delivery, deliveries);
+        } else if self.entries.span() + self.tail.len() > INDEXED_FROM {
+            self.begin_index(deliveries);
+        }
+    }
+
+    #[inline(never)]
+    fn begin_index(&mut self, deliveries: &Deliveries) {
+        let mut index = Box::<Index>::default();
+        self.all().for_each(|delivery| note_message(&mut index, delivery, deliveries));
+        self.messages = Some(index);
+    }
+
+    fn note_taken_off(&mut self, delivery: DeliveryRef, deliveries: &Deliveries) {
+        let Some(index) = &mut self.messages else {
+            return;
+        };
+        if let Some(of) = deliveries.get(delivery)
+            && of.body.kind == PushKind::Message
+        {
+            index.remove(hash_of(&of.body, deliveries), delivery.slot);
+        }
+        if self.entries.span() + self.tail.len() < INDEXED_TO {
+            self.messages = None;
+        }
+    }
+
+    /// What waits for the page on its way.
+    #[cfg(debug_assertions)]
+    pub(super) fn tail_len(&self) -> usize {
+        self.tail.len()
+    }
+
+    /// All entries, then the tail.
+    pub(super) fn all(&self) -> impl Iterator<Item = DeliveryRef> + '_ {
+        self.entries.iter().map(|entry| entry.delivery()).chain(self.tail.iter().copied())
+    }
+
+    /// The first entry at this place or behind it.
+    pub(super) fn first_from(&self, place: Place) -> Option<Entry> {
+        self.entries.first_from(place).copied()
+    }
+
+    /// Is there an entry of this `seq`, or a later one? Nearly always what is asked about is newer
+    /// than all.
+    pub(super) fn seqs_from(&self, seq: u64) -> (bool, bool) {
+        if seq >= self.above_seq {
+            return (false, false);
+        }
+        let is_there = self.all().any(|delivery| delivery.seq == seq);
+        (is_there, is_there || self.all().any(|delivery| delivery.seq > seq))
+    }
+
+    /// The entry that is this very message.
+    pub(super) fn find_message(&self, sender: &str, id: &str, deliveries: &Deliveries) -> Option<DeliveryRef> {
+        let is_it = |delivery: &Delivery| {
+            let body = &delivery.body;
+            body.kind == PushKind::Message && body.id() == id && body.sender() == sender
+        };
+        if let Some(index) = &self.messages {
+            let is_at = |slot| deliveries.at(slot).is_some_and(|(_, delivery)| is_it(delivery));
+            let slot = index.find(deliveries.hash([sender, id]), is_at)?;
+            return deliveries.at(slot).map(|(delivery, _)| delivery);
+        }
+        let hash = id_hash(id);
+        let same = self.entries.iter().filter(|entry| entry.id_hash == hash).map(|entry| entry.delivery());
+        let is_it = |delivery: &DeliveryRef| deliveries.get(*delivery).is_some_and(is_it);
+        same.chain(self.tail.iter().copied()).find(is_it)
+    }
+
+    /// Takes a delivery off, wherever it stands; the place of its entry, if it had one. Call it
+    /// while the delivery still exists.
+    pub(super) fn remove(&mut self, delivery: DeliveryRef, deliveries: &Deliveries) -> Option<Place> {
+        let of = deliveries.get(delivery)?;
+        let entry = self.entries.remove_if(of.place, |entry| entry.delivery() == delivery);
+        if entry.is_some() {
+            self.bytes -= of.weight_bytes();
+        } else {
+            let place = self.tail.binary_search_by_key(&delivery.seq, |entry| entry.seq).ok()?;
+            self.tail.remove(place);
+            self.tail_bytes -= of.weight_bytes();
+        }
+        self.note_taken_off(delivery, deliveries);
+        entry.map(|entry| entry.place)
+    }
+
+    /// What must hold whatever happened.
+    #[cfg(debug_assertions)]
+    pub(super) fn check(&self, deliveries: &Deliveries) {
+        let of = |delivery| deliveries.get(delivery).unwrap_or_else(|| panic!("an entry without its delivery"));
+        self.entries.check();
+        for entry in self.entries.iter() {
+            let delivery = of(entry.delivery());
+            assert!(delivery.place == entry.place && entry.place < self.end);
+            assert_eq!(entry.id_hash, id_hash(delivery.body.id()));
+        }
+        let weight = |delivery: DeliveryRef| of(delivery).weight_bytes();
+        assert_eq!(self.bytes, self.entries.iter().map(|entry| weight(entry.delivery())).sum::<usize>());
+        assert_eq!(self.tail_bytes, self.tail.iter().map(|&delivery| weight(delivery)).sum::<usize>());
+        assert!(self.all().all(|delivery| of(delivery).listed && delivery.seq < self.above_seq));
+        assert!(self.tail.is_sorted_by(|one, other| one.seq < other.seq));
+        if let Some(index) = &self.messages {
+            assert_eq!(index.len(), self.all().filter(|&one| of(one).body.kind == PushKind::Message).count());
+        }
+    }
+}
+
+fn note_message(index: &mut Index, delivery: DeliveryRef, deliveries: &Deliveries) {
+    if let Some(of) = deliveries.get(delivery)
+        && of.body.kind == PushKind::Message
+    {
+        index.insert(hash_of(&of.body, deliveries), delivery.slot);
+    }
+}

@@ -1,0 +1,210 @@
+//! A queue out of whose middle entries are taken: mostly it is the first that goes, now and then
+//! another one.
+//!
+//! One that is taken out far from both ends leaves a gap, and gaps are closed up many at a time: so
+//! taking one out costs the same however long the queue is, but for a binary search.
+
+use std::collections::VecDeque;
+
+/// Where an entry stands. The places ascend, and are consecutive as long as only first ones are
+/// taken out.
+pub(super) type Place = u64;
+
+/// What such a queue holds.
+pub(super) trait Placed: Copy {
+    /// Greater than that of any entry before it.
+    fn place(&self) -> Place;
+    /// Was it taken out?
+    fn is_gap(&self) -> bool;
+    fn make_gap(&mut self);
+}
+
+#[derive(Debug)]
+pub(super) struct SparseQueue<T> {
+    /// Neither the first nor the last is a gap.
+    entries: VecDeque<T>,
+    /// How many of them are gaps.
+    gaps: usize,
+}
+
+impl<T: Placed> SparseQueue<T> {
+    pub(super) fn new() -> Self {
+        Self { entries: VecDeque::new(), gaps: 0 }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.entries.len() - self.gaps
+    }
+
+    /// How many are looked at when all are.
+    pub(super) fn span(&self) -> usize {
+        self.entries.len()
+    }
+
+    pub(super) fn front(&self) -> Option<&T> {
+        self.entries.front()
+    }
+
+    pub(super) fn back(&self) -> Option<&T> {
+        self.entries.back()
+    }
+
+    /// All, without the gaps.
+    pub(super) fn iter(&self) -> impl Iterator<Item = &T> {
+        self.entries.iter().filter(|entry| !entry.is_gap())
+    }
+
+    pub(super) fn push_back(&mut self, entry: T) {
+        debug_assert!(self.back().is_none_or(|last| last.place() < entry.place()), "places ascend");
+        self.entries.push_back(entry);
+    }
+
+    /// Takes everything out.
+    pub(super) fn clear(&mut self) {
+        self.entries.clear();
+        self.gaps = 0;
+    }
+
+    /// Where the entry of this place is, or would be.
+    fn position(&self, place: Place) -> usize {
+        let (Some(first), Some(last)) = (self.entries.front(), self.entries.back()) else {
+            return 0;
+        };
+        if last.place() < place {
+            return self.entries.len();
+        }
+        let near = place.saturating_sub(first.place()) as usize;
+        match self.entries.get(near) {
+            Some(entry) if entry.place() == place => near,
+            _ => self.entries.partition_point(|entry| entry.place() < place),
+        }
+    }
+
+    /// The entry of this place.
+    pub(super) fn at(&self, place: Place) -> Option<&T> {
+        self.entries.get(self.position(place)).filter(|entry| entry.place() == place && !entry.is_gap())
+    }
+
+    /// The first entry of this place or a later one.
+    pub(super) fn first_from(&self, place: Place) -> Option<&T> {
+        let mut position = self.position(place);
+        while self.entries.get(position).is_some_and(|entry| entry.is_gap()) {
+            position += 1;
+        }
+        self.entries.get(position)
+    }
+
+    /// Takes out the entry of this place, if it is the right one.
+    pub(super) fn remove_if(&mut self, place: Place, is_it: impl Fn(&T) -> bool) -> Option<T> {
+        let position = self.position(place);
+        let entry = *self.entries.get(position)?;
+        let found = entry.place() == place && !entry.is_gap() && is_it(&entry);
+        if found {
+            self.close_up(position);
+        }
+        found.then_some(entry)
+    }
+
+    fn close_up(&mut self, position: usize) {
+        /// More than this is not moved for one.
+        const MOVED_MAX: usize = 64;
+        let behind = self.entries.len() - position - 1;
+        if position.min(behind) <= MOVED_MAX {
+            self.entries.remove(position);
+        } else {
+            self.entries[position].make_gap();
+            self.gaps += 1;
+        }
+        while self.entries.front().is_some_and(|entry| entry.is_gap()) {
+            self.entries.pop_front();
+            self.gaps -= 1;
+        }
+        while self.entries.back().is_some_and(|entry| entry.is_gap()) {
+            self.entries.pop_back();
+            self.gaps -= 1;
+        }
+        if self.gaps > self.entries.len() / 2 {
+            // At least as many were taken out since the last time.
+            self.entries.retain(|entry| !entry.is_gap());
+            self.gaps = 0;
+        }
+    }
+
+    /// What must hold whatever happened.
+    #[cfg(debug_assertions)]
+    pub(super) fn check(&self) {
+        assert_eq!(self.gaps, self.entries.iter().filter(|entry| entry.is_gap()).count());
+        assert!(self.gaps <= self.entries.len() / 2);
+        assert!([self.front(), self.back()].into_iter().flatten().all(|entry| !entry.is_gap()));
+        assert!(self.entries.iter().is_sorted_by(|one, other| one.place() < other.place()));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    struct Entry(Place, bool);
+
+    impl Placed for Entry {
+        fn place(&self) -> Place {
+            self.0
+        }
+
+        fn is_gap(&self) -> bool {
+            self.1
+        }
+
+        fn make_gap(&mut self) {
+            self.1 = true;
+        }
+    }
+
+    fn queue(len: u64) -> SparseQueue<Entry> {
+        let mut queue = SparseQueue::new();
+        (0..len).for_each(|place| queue.push_back(Entry(place, false)));
+        queue
+    }
+
+    #[test]
+    fn one_out_of_the_middle_of_a_long_queue_moves_little_and_gaps_are_closed_up() {
+        let mut queue = queue(2_000);
+        // The first stays, so that nothing is closed up from the front.
+        for place in 1..1_900 {
+            assert_eq!(queue.remove_if(place, |_| true), Some(Entry(place, false)));
+            assert!(queue.span() <= 2 * queue.len() + 130, "{}", queue.span());
+            assert_eq!(queue.first_from(1), Some(&Entry(place + 1, false)));
+            #[cfg(debug_assertions)]
+            queue.check();
+        }
+        assert_eq!(
+            queue.iter().map(Placed::place).collect::<Vec<_>>(),
+            [0].into_iter().chain(1_900..2_000).collect::<Vec<_>>()
+        );
+    }
+
+    #[test]
+    fn only_what_is_there_is_found_and_taken_out() {
+        let mut queue = queue(400);
+        let odd: Vec<Place> = (0..400).filter(|place| place % 2 == 1).collect();
+        for &place in &odd {
+            assert_eq!(queue.remove_if(place, |_| false), None);
+            assert!(queue.remove_if(place, |_| true).is_some());
+            assert_eq!(queue.remove_if(place, |_| true), None, "taken out once");
+        }
+        for place in 0..402 {
+            assert_eq!(queue.at(place).is_some(), place % 2 == 0 && place < 400);
+            let next = place + place % 2;
+            assert_eq!(queue.first_from(place).map(Placed::place), (next < 400).then_some(next));
+        }
+        queue.clear();
+        assert!(queue.is_empty() && queue.first_from(0).is_none());
+        queue.push_back(Entry(7, false));
+        assert_eq!((queue.len(), queue.at(7)), (1, Some(&Entry(7, false))));
+    }
+}
