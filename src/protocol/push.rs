@@ -209,6 +209,12 @@ impl Push {
         self.body.text.len() + self.receiver().len()
     }
 
+    /// The written size in bytes, without the digits of its time.
+    #[must_use]
+    pub fn written_bytes(&self, form: ContentForm) -> usize {
+        self.body.written_bytes_to(&self.receiver, form)
+    }
+
     /// The bytes of memory that it stands for.
     #[must_use]
     pub fn weight_bytes(&self) -> usize {

@@ -148,7 +148,7 @@ mod tests {
             for form in [ContentForm::Text, ContentForm::Object] {
                 let mut out = Vec::new();
                 write_push(&mut out, form, &push);
-                let known = push.body.written_bytes_to(&push.receiver, form);
+                let known = push.written_bytes(form);
                 assert!((out.len()..out.len() + 40).contains(&known), "{known} for {}", out.len());
             }
         }
