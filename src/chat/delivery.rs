@@ -11,6 +11,7 @@ use super::item::{Item, NEVER, Save, Waiter};
 use super::job::JobPurpose;
 pub(super) use super::list::AckList;
 use super::list::Backfill;
+use super::users::Route;
 use super::{Chat, Due, Timer};
 use crate::protocol::push::Push;
 use crate::protocol::reply::{Reply, ReplyId};
@@ -31,7 +32,11 @@ impl Chat {
         };
         let (receiver, weight) = (found.receiver, found.weight_bytes());
         let user = self.users.get_mut(receiver);
-        let online = user.conn.is_some();
+        let online = match user.route() {
+            Route::Here(_) => true,
+            // The next log-in reads it.
+            Route::Away => false,
+        };
         if online && user.list.is_none() {
             user.list = Some(Box::new(AckList::new(Backfill::Live)));
         }
@@ -67,7 +72,7 @@ impl Chat {
     /// list, if there is one.
     pub(super) fn deliver_committed(&mut self, push: Push, receiver: UserId, out: &mut Vec<Action>) {
         let user = self.users.get_mut(receiver);
-        if user.conn.is_some() && user.list.is_none() {
+        if user.is_here() && user.list.is_none() {
             user.list = Some(Box::new(AckList::new(Backfill::Live)));
         }
         let known = match user.list.as_ref().map(|list| list.backfill) {
@@ -135,7 +140,7 @@ impl Chat {
     /// Sends what may be sent for the first time.
     pub(super) fn pump(&mut self, user: UserId, out: &mut Vec<Action>) {
         let entry = self.users.get_mut(user);
-        let (Some(conn), Some(list)) = (entry.conn, &mut entry.list) else {
+        let (Route::Here(conn), Some(list)) = (entry.route(), &mut entry.list) else {
             return;
         };
         let Some(session) = self.sessions.get(conn).filter(|session| !session.blocked) else {
@@ -159,11 +164,12 @@ impl Chat {
     /// The oldest sending of a user may be due again.
     pub(super) fn resend(&mut self, user: UserId, out: &mut Vec<Action>) {
         let entry = self.users.get_mut(user);
+        let route = entry.route();
         let Some(list) = &mut entry.list else {
             return;
         };
         list.timer = None;
-        let Some(conn) = entry.conn else {
+        let Route::Here(conn) = route else {
             return;
         };
         let Some(session) = self.sessions.get(conn) else {
@@ -269,7 +275,7 @@ impl Chat {
     /// Is its receiver there? Then their ack may make it durable, whatever the store does.
     fn may_be_acked(&self, item: ItemRef) -> bool {
         let listed = self.items.get(item).filter(|found| found.listed && found.waits());
-        listed.is_some_and(|found| self.users.get(found.receiver).conn.is_some())
+        listed.is_some_and(|found| self.users.is_here(found.receiver))
     }
 
     /// Those who wait for it wait on, until their time is over: for the ack, or for a store that is

@@ -7,6 +7,7 @@ use super::friend::{RETRY_MS, pair};
 use super::friend_op::Friendship;
 use super::ids::UserId;
 use super::job::JobPurpose;
+use super::users::Route;
 use super::{Chat, Timer};
 use crate::protocol::field::UserName;
 use std::collections::BTreeMap;
@@ -42,9 +43,10 @@ impl Chat {
 
     fn look_for_held(&mut self, receiver: UserId, seq: u64, out: &mut Vec<Action>) {
         let entry = self.users.get(receiver);
-        if entry.conn.is_none() {
+        match entry.route() {
+            Route::Here(_) => {}
             // The next log-in reads it.
-            return self.users.release(receiver);
+            Route::Away => return self.users.release(receiver),
         }
         let (user, after_seq) = (entry.name.clone(), seq.saturating_sub(1));
         let job = Job::LoadPage { user, after_seq, pushes_max: 1, bytes_max: 1 };
@@ -85,7 +87,7 @@ impl Chat {
     /// in memory.
     fn doubt(&mut self, user: UserId) {
         let entry = self.users.get(user);
-        if entry.conn.is_none() && entry.loading.is_none() {
+        if !entry.is_here() && entry.loading.is_none() {
             return;
         }
         if let Some(reading) = self.doubted.get_mut(&user) {
@@ -107,7 +109,7 @@ impl Chat {
         let waiting = self.doubted.iter().filter(|(_, reading)| **reading == Reading::Waits);
         for user in waiting.map(|(user, _)| *user).collect::<Vec<UserId>>() {
             let entry = self.users.get(user);
-            if entry.conn.is_some() {
+            if entry.is_here() {
                 let job = self.friends_job(user);
                 let user = self.begin_reading(&entry.name.clone());
                 match self.submit(job, JobPurpose::Friends(user), out) {
@@ -123,7 +125,7 @@ impl Chat {
     /// The friends of one of them are known now. From the moment of asking on, what changed
     /// meanwhile was kept as at a log-in.
     pub(super) fn friends_read(&mut self, user: UserId, friends: Option<&[UserName]>, out: &mut Vec<Action>) {
-        if let Some(friends) = friends.filter(|_| self.users.get(user).conn.is_some()) {
+        if let Some(friends) = friends.filter(|_| self.users.is_here(user)) {
             self.users.set_friends(user, friends);
         }
         match self.doubted.get_mut(&user) {

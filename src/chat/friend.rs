@@ -263,7 +263,7 @@ impl Chat {
     }
 
     fn are_online_friends(&self, me: UserId, other: UserId) -> bool {
-        self.users.get(me).conn.is_some() && self.users.are_friends(me, other) && !self.doubted.contains_key(&me)
+        self.users.is_here(me) && self.users.are_friends(me, other) && !self.doubted.contains_key(&me)
     }
 
     pub(super) fn friendship_done(&mut self, friendship: Friendship, outcome: &Outcome, out: &mut Vec<Action>) {

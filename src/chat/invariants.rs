@@ -6,6 +6,7 @@ use super::ids::UserId;
 use super::in_flight::units;
 use super::item::Save;
 use super::job::JobPurpose;
+use super::users::Route;
 use crate::protocol::request::Verb;
 use std::collections::{HashMap, HashSet};
 
@@ -116,13 +117,13 @@ impl Chat {
                 continue;
             };
             assert_eq!(online.insert(user, conn), None, "two live connections of one user");
-            assert_eq!(self.users.get(user).conn, Some(conn));
+            assert_eq!(self.users.route(user), Route::Here(conn));
         }
         for (id, user, _) in self.users.iter() {
-            assert_eq!(user.conn, online.get(&id).copied(), "{:?} is online where they are not", user.name);
-            assert!(user.conn.is_some() || user.friends.is_empty());
+            assert_eq!(user.route().here(), online.get(&id).copied(), "{:?} is online where they are not", user.name);
+            assert!(user.is_here() || user.friends.is_empty());
             assert!(user.friends.is_sorted());
-            assert!(user.conn.is_some() || user.loading.is_some() || user.list.is_none(), "a list for nobody");
+            assert!(user.is_here() || user.loading.is_some() || user.list.is_none(), "a list for nobody");
         }
     }
 

@@ -13,6 +13,7 @@ use super::contract::{Action, CloseReason, ConnId, Job, Page, TOKEN_SLACK_MS, Ti
 use super::ids::UserId;
 use super::job::JobPurpose;
 use super::tries::{Settled, Try};
+use super::users::Route;
 use crate::protocol::error::ErrorCode;
 use crate::protocol::field::{Secret, UserName};
 use crate::protocol::reply::Reply;
@@ -81,7 +82,7 @@ impl Chat {
         let now_ms = self.now.wall_ms;
         let latest_ms = now_ms.saturating_add(self.rules.token_lifetime_ms).saturating_add(TOKEN_SLACK_MS);
         let known = self.users.find(user.as_str()).map(|user| self.users.get(user));
-        let needs_no_page = known.is_some_and(|known| known.conn.is_some() || known.loading.is_some());
+        let needs_no_page = known.is_some_and(|known| known.is_here() || known.loading.is_some());
         if needs_no_page {
             let job = Job::Prove { user: user.clone(), credential: credential.clone(), now_ms, latest_ms };
             return self.submit_for(request, job, JobPurpose::Prove { request, user, credential, attempt }, out);
@@ -108,7 +109,7 @@ impl Chat {
             if !self.is_awaited(request) {
                 continue;
             }
-            if self.users.get(user).conn.is_some() {
+            if self.users.is_here(user) {
                 self.complete_login(request, user, None, out);
                 continue;
             }
@@ -159,7 +160,7 @@ impl Chat {
         }
         let waiting_max = self.rules.log_ins_waiting_per_user_max as usize;
         if let Some(user) = self.users.find(user.as_str()) {
-            if self.users.get(user).conn.is_some() {
+            if self.users.is_here(user) {
                 return self.complete_login(request, user, None, out);
             }
             if self.users.get(user).loading.is_some() {
@@ -202,15 +203,18 @@ impl Chat {
         if let Some(before) = before.filter(|&before| before != user) {
             self.goes_offline(before, out);
         }
-        let older = self.users.get_mut(user).conn.replace(conn);
-        if let Some(older) = older.filter(|&older| older != conn) {
-            // It is nobody's now, so that its end does not end the user's list.
-            if let Some(session) = self.sessions.get_mut(older) {
-                session.user = None;
+        let before = self.users.arrives(user, conn);
+        match before {
+            Route::Here(older) if older != conn => {
+                // It is nobody's now, so that its end does not end the user's list.
+                if let Some(session) = self.sessions.get_mut(older) {
+                    session.user = None;
+                }
+                self.say_and_close(older, REPLACED, CloseReason::Replaced, out);
             }
-            self.say_and_close(older, REPLACED, CloseReason::Replaced, out);
+            Route::Here(_) | Route::Away => {}
         }
-        debug_assert_eq!(read.is_some(), older.is_none(), "who was not online is read, in turn");
+        debug_assert_eq!(read.is_some(), before == Route::Away, "who was not online is read, in turn");
         if let Some((friends, page)) = read {
             self.users.set_friends(user, friends);
             self.open_list(user, page);

@@ -2,7 +2,8 @@
 //! online.
 //!
 //! A user stands in the table as long as something refers to them: a connection, a friend's list, a
-//! push in flight, a job. "Are they connected here?" is asked of this module and nowhere else.
+//! push in flight, a job. "Where is this user?" is asked of this module and nowhere else: see
+//! [`Route`].
 
 use super::contract::{ConnId, Ticket};
 use super::dedup::DedupWindow;
@@ -14,6 +15,26 @@ use slab::Slab;
 use std::collections::VecDeque;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
+/// Where a user is. Another node of a cluster would be a third answer: callers that do different
+/// things by the place match on all of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Route {
+    /// On this connection.
+    Here(ConnId),
+    /// On none: what comes for the user goes to the store.
+    Away,
+}
+
+impl Route {
+    /// The connection, if it is one of this server.
+    pub(super) fn here(self) -> Option<ConnId> {
+        match self {
+            Self::Here(conn) => Some(conn),
+            Self::Away => None,
+        }
+    }
+}
+
 fn hash_with(keyed: &DefaultHasher, name: &str) -> u64 {
     let mut hasher = keyed.clone();
     hasher.write(name.as_bytes());
@@ -24,8 +45,8 @@ fn hash_with(keyed: &DefaultHasher, name: &str) -> u64 {
 #[derive(Debug)]
 pub(super) struct User {
     pub(super) name: UserName,
-    /// Their one live connection, if they are online.
-    pub(super) conn: Option<ConnId>,
+    /// Their one live connection, if they are online: asked by [`User::route`] alone.
+    conn: Option<ConnId>,
     /// Their friends, sorted; only kept while they are online.
     pub(super) friends: Box<[UserId]>,
     /// Their ACK list; dropped when it has been empty for a while.
@@ -35,6 +56,18 @@ pub(super) struct User {
     /// What they sent of late.
     pub(super) dedup: Option<Box<DedupWindow>>,
     refs: u32,
+}
+
+impl User {
+    /// Where are they?
+    pub(super) fn route(&self) -> Route {
+        self.conn.map_or(Route::Away, Route::Here)
+    }
+
+    /// Are they online on this server?
+    pub(super) fn is_here(&self) -> bool {
+        self.route().here().is_some()
+    }
 }
 
 /// Log-ins in progress.
@@ -139,7 +172,7 @@ impl Users {
     pub(super) fn collect(&mut self, user: UserId) {
         let entry = &self.slab[user.slot()];
         let needed = entry.refs > 0
-            || entry.conn.is_some()
+            || entry.is_here()
             || entry.list.is_some()
             || entry.loading.is_some()
             || entry.dedup.is_some();
@@ -160,6 +193,26 @@ impl Users {
 
     pub(super) fn get_mut(&mut self, user: UserId) -> &mut User {
         &mut self.slab[user.slot()]
+    }
+
+    /// Where is this user?
+    pub(super) fn route(&self, user: UserId) -> Route {
+        self.get(user).route()
+    }
+
+    /// Is this user online on this server?
+    pub(super) fn is_here(&self, user: UserId) -> bool {
+        self.get(user).is_here()
+    }
+
+    /// The user is on this connection from now on; says where they were before.
+    pub(super) fn arrives(&mut self, user: UserId, conn: ConnId) -> Route {
+        self.get_mut(user).conn.replace(conn).map_or(Route::Away, Route::Here)
+    }
+
+    /// The user is on no connection any more.
+    pub(super) fn leaves(&mut self, user: UserId) {
+        self.get_mut(user).conn = None;
     }
 
     pub(super) fn are_friends(&self, user: UserId, other: UserId) -> bool {
@@ -207,7 +260,7 @@ impl Users {
                 }
             }
         }
-        if self.get(user).conn.is_some() {
+        if self.is_here(user) {
             self.change_friend(user, other, friends);
         }
     }
