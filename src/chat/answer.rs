@@ -18,6 +18,8 @@ pub(super) const UNAVAILABLE: Fault =
 pub(super) const BUSY: Fault = Fault(ErrorCode::Unavailable, "too much waits for the store, try again");
 pub(super) const FULL: Fault =
     Fault(ErrorCode::Full, "too much waits there already, nothing was promised, try again later");
+pub(super) const CROWDED: Fault =
+    Fault(ErrorCode::Unavailable, "too many log-ins wait, try again in a moment");
 pub(super) const NO_HASHING: Fault =
     Fault(ErrorCode::Unavailable, "the server could not work on the password, nothing was changed, try again");
 /// Not `TOO_LARGE`, after which the connection is closed: the envelope is no larger than envelopes
@@ -146,8 +148,8 @@ impl Chat {
         };
         debug_assert!(session.unanswered > 0, "answered more often than asked");
         session.unanswered = session.unanswered.saturating_sub(1);
-        if session.unanswered == 0 && !self.later_log_ins.is_empty() && self.later_log_ins.contains_key(&conn) {
-            self.due_log_ins.push(conn);
+        if session.unanswered == 0 && self.logins.is_any_deferred() {
+            self.logins.all_answered(conn);
         }
     }
 

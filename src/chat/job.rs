@@ -2,11 +2,8 @@
 
 use super::contract::Ticket;
 use super::friend_op::Friendship;
-use super::ids::ItemRef;
-use super::ids::UserId;
-use super::tries::Try;
+use super::ids::{ItemRef, LoginId, UserId};
 use crate::protocol::field::{Profile, UserName};
-use crate::protocol::request::Credential;
 
 /// What a job in flight is for.
 #[derive(Debug)]
@@ -18,31 +15,10 @@ pub(super) enum JobPurpose {
     Create {
         request: Ticket,
     },
-    /// Holds a reference to the user, who is loading.
-    LogIn {
-        request: Ticket,
-        user: UserId,
-        credential: Credential,
-        attempt: Try,
-    },
-    Prove {
-        request: Ticket,
-        user: UserName,
-        credential: Credential,
-        attempt: Try,
-    },
-    Verify {
-        request: Ticket,
-        user: UserName,
-        attempt: Try,
-    },
+    /// What for exactly, the state of the log-in says.
+    Login(LoginId),
     Token {
         request: Ticket,
-    },
-    /// Holds a reference to the user, who is loading.
-    Load {
-        request: Ticket,
-        user: UserId,
     },
     /// Holds a reference to the user.
     Page(UserId),

@@ -25,6 +25,7 @@ mod item;
 mod job;
 mod list;
 mod log_in;
+mod login_state;
 mod memory;
 mod message;
 mod paging;
@@ -123,11 +124,8 @@ pub struct Chat {
     tries: tries::Tries,
     /// Requests that wait for jobs, and are still to be answered.
     requests: Table<answer::PendingRequest>,
-    /// Log-ins that wait until all is answered that another user asked on their connection. Never
-    /// walked through.
-    later_log_ins: HashMap<ConnId, log_in::LogIn>,
-    /// Connections whose log-in waits no longer.
-    due_log_ins: Vec<ConnId>,
+    /// Log-ins in progress, each in one state.
+    logins: login_state::Logins,
     /// Friend requests and answers of a pair are done one after the other: those that wait for
     /// their turn.
     pairs: HashMap<(UserId, UserId), friend::Pair>,
@@ -190,10 +188,9 @@ impl Chat {
             packed: dedup::PackedAll::default(),
             strangers: throttle::Throttle::default(),
             auth_queue: auth_queue::AuthQueue::default(),
-            tries: tries::Tries::default(),
+            tries: tries::Tries::new(hash_key),
             requests: Table::new(),
-            later_log_ins: HashMap::new(),
-            due_log_ins: Vec::new(),
+            logins: login_state::Logins::new(),
             pairs: HashMap::new(),
             queued_bytes: 0,
             undeleted: BTreeSet::new(),
@@ -238,7 +235,7 @@ impl Chat {
             Event::ReleaseMemory { bytes, windows } => self.release_memory(bytes, windows),
             Event::ShutDown => self.shut_down(out),
         }
-        if !self.due_log_ins.is_empty() {
+        if self.logins.is_any_due() {
             self.begin_due_log_ins(out);
         }
         if self.stopping {
@@ -417,8 +414,8 @@ impl Chat {
         let Some(session) = self.sessions.close(conn) else {
             return;
         };
-        if !self.later_log_ins.is_empty() {
-            self.drop_later_log_in(conn);
+        if self.logins.is_any_deferred() {
+            self.drop_deferred_log_in(conn, out);
         }
         if let Some(user) = session.user {
             self.goes_offline(user, out);

@@ -31,7 +31,7 @@ impl Chat {
         for item in self.items.refs() {
             self.refuse_waiters(item, None, STOPPING, out);
         }
-        self.clear_auth_queue();
+        self.clear_auth_queue(out);
         for request in self.requests.tickets() {
             self.refuse_waiting(request, Some(STOPPING), out);
         }

@@ -5,9 +5,9 @@
 //! push in flight, a job. "Where is this user?" is asked of this module and nowhere else: see
 //! [`Route`].
 
-use super::contract::{ConnId, Ticket};
+use super::contract::ConnId;
 use super::dedup::DedupWindow;
-use super::ids::UserId;
+use super::ids::{LoginId, UserId};
 use super::list::AckList;
 use crate::protocol::field::UserName;
 use hashbrown::HashTable;
@@ -76,7 +76,7 @@ pub(super) struct PendingLoad {
     /// How many.
     pub(super) count: u32,
     /// Log-ins whose credential was checked, in their order: they wait for their turn to read.
-    waiting: VecDeque<Ticket>,
+    waiting: VecDeque<LoginId>,
     /// Friendships that began (`true`) or ended since the first of them was submitted; of each
     /// friend what was last.
     pub(super) changes: Vec<(UserId, bool)>,
@@ -84,8 +84,9 @@ pub(super) struct PendingLoad {
 
 #[cfg(debug_assertions)]
 impl PendingLoad {
-    pub(super) fn waiting_len(&self) -> usize {
-        self.waiting.len()
+    /// The log-ins that wait for their turn.
+    pub(super) fn waiting(&self) -> impl Iterator<Item = LoginId> + '_ {
+        self.waiting.iter().copied()
     }
 }
 /// What a user takes: the entry, a name of usual length, a place in the table of names.
@@ -112,14 +113,6 @@ impl Users {
     /// A number that stands for a name, which nobody outside can foresee.
     pub(super) fn hash(&self, name: &str) -> u64 {
         hash_with(&self.keyed, name)
-    }
-
-    /// A number that stands for a name at a place, which nobody outside can foresee.
-    pub(super) fn hash_at(&self, name: &str, place: u64) -> u64 {
-        let mut hasher = self.keyed.clone();
-        hasher.write(name.as_bytes());
-        hasher.write_u64(place);
-        hasher.finish()
     }
 
     pub(super) fn find(&self, name: &str) -> Option<UserId> {
@@ -310,9 +303,9 @@ impl Users {
     pub(super) fn wait_to_load(
         &mut self,
         user: UserId,
-        request: Ticket,
+        login: LoginId,
         waiting_max: usize,
-        is_awaited: impl Fn(&Ticket) -> bool,
+        is_awaited: impl FnMut(&LoginId) -> bool,
     ) -> bool {
         let Some(loading) = &mut self.get_mut(user).loading else {
             debug_assert!(false, "there is nothing to wait for");
@@ -323,13 +316,13 @@ impl Users {
         }
         let has_room = loading.waiting.len() < waiting_max;
         if has_room {
-            loading.waiting.push_back(request);
+            loading.waiting.push_back(login);
         }
         has_room
     }
 
     /// Whose turn it is to read.
-    pub(super) fn next_to_load(&mut self, user: UserId) -> Option<Ticket> {
+    pub(super) fn next_to_load(&mut self, user: UserId) -> Option<LoginId> {
         self.get_mut(user).loading.as_mut()?.waiting.pop_front()
     }
 
