@@ -4,7 +4,7 @@
 use super::Chat;
 use super::answer::{BUSY, CROWDED, DAMAGED, NO_HASHING, PendingRequest, ReplyTo, fault_of};
 use super::auth_queue::{Purpose, Room, Waiting};
-use super::contract::{Action, ConnId, Job, Outcome, TOKEN_SLACK_MS, Ticket};
+use super::contract::{Action, ConnId, Job, Note, Outcome, TOKEN_SLACK_MS, Ticket};
 use super::ids::UserId;
 use super::job::JobPurpose;
 use super::paging::{DAMAGED_PAGE_RETRY_MS, PAGE_RETRY_MS};
@@ -17,12 +17,13 @@ impl Chat {
     pub(super) fn sign_up(&mut self, to: ReplyTo, profile: Box<Profile>, secret: Secret, out: &mut Vec<Action>) {
         let address_key = self.sessions.get(to.0).and_then(|session| session.address_key);
         if !self.auth_queue.has_place(Room::SignUps, address_key, &self.rules) {
-            return self.refuse(to, Some(Verb::SignUp), Some(CROWDED), out);
+            let user = Some(profile.user_name.clone());
+            return self.refuse_claim(to, Some(Verb::SignUp), user, Some(CROWDED), out);
         }
-        if let Err(fault) = self.tries.admit_sign_up(address_key, &self.rules, self.now.mono_ms) {
-            return self.refuse_try(to, Verb::SignUp, fault, out);
+        if let Err(limit) = self.tries.admit_sign_up(address_key, &self.rules, self.now.mono_ms) {
+            return self.refuse_try(to, Verb::SignUp, profile.user_name.clone(), limit, out);
         }
-        let request = self.ask(to, Verb::SignUp, out);
+        let request = self.ask_as(to, Verb::SignUp, profile.user_name.clone(), out);
         let waiting = Waiting { request, address_key, purpose: Purpose::SignUp { profile, secret } };
         match self.auth_queue.enter(Room::SignUps, waiting, &self.rules) {
             Ok(()) => self.start_auth_runs(out),
@@ -59,6 +60,13 @@ impl Chat {
 
     pub(super) fn ask(&mut self, (conn, form, id): ReplyTo, verb: Verb, out: &mut Vec<Action>) -> Ticket {
         self.await_answer(PendingRequest { conn, form, id, verb }, out)
+    }
+
+    /// The same for a log-in or sign-up of a client that says that it is `user`.
+    pub(super) fn ask_as(&mut self, to: ReplyTo, verb: Verb, user: UserName, out: &mut Vec<Action>) -> Ticket {
+        let request = self.ask(to, verb, out);
+        self.claims.insert(request, user);
+        request
     }
 
     /// Submits a job that a request waits for, or refuses the request.
@@ -108,7 +116,7 @@ impl Chat {
                 self.start_auth_runs(out);
             }
             (JobPurpose::Create { request }, Outcome::Created) => {
-                self.answer(request, Reply::SignUp { done: true }, out)
+                self.signed_up(request, out);
             }
             (JobPurpose::Create { request }, Outcome::NameTaken) => self.refuse_waiting(request, None, out),
             (JobPurpose::Token { request }, Outcome::Token(token)) => self.answer(request, Reply::Token(token), out),
@@ -124,6 +132,16 @@ impl Chat {
                 );
                 self.job_failed(purpose, &outcome, out);
             }
+        }
+    }
+
+    fn signed_up(&mut self, request: Ticket, out: &mut Vec<Action>) {
+        let user = self.claim_of(request);
+        if let Some(PendingRequest { conn, form, id, .. }) = self.take_pending(request, out) {
+            if let (Some(user), Some(client)) = (user, self.client(conn)) {
+                out.push(Action::Note(Note::SignedUp { user, client }));
+            }
+            self.reply(conn, form, id, Reply::SignUp { done: true }, out);
         }
     }
 

@@ -16,6 +16,7 @@ impl Chat {
         let Some(name) = list.find_sent(id, sender, &self.items) else {
             return;
         };
+        self.totals.acked += 1;
         self.unlist(name);
         self.discharge_item(name, out);
         if let Some(mut item) = self.items.remove(name) {

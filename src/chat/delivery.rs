@@ -154,6 +154,7 @@ impl Chat {
                 debug_assert!(false, "an entry's item lives as long as the entry");
                 break;
             };
+            self.totals.sent += 1;
             out.push(Action::Push { conn, form, push: item.push.clone() });
         }
         if list.timer.is_none() {
@@ -193,6 +194,7 @@ impl Chat {
             list.drop_oldest_sending();
             list.sent_again(item, &mut self.items, self.now.mono_ms);
             if let Some(found) = self.items.get(item) {
+                self.totals.resent += 1;
                 out.push(Action::Push { conn, form, push: found.push.clone() });
             }
         }
@@ -356,6 +358,7 @@ impl Chat {
     }
 
     fn promise(&mut self, Waiter { conn, form, .. }: Waiter, push: &Push, out: &mut Vec<Action>) {
+        self.totals.promised += 1;
         self.owes_less(conn);
         self.reply(conn, form, ReplyId::OfPush(push.clone()), Reply::Message { taken: true }, out);
     }

@@ -34,6 +34,7 @@ impl Chat {
         self.check_in_flight();
         self.check_packed();
         self.check_logins();
+        self.check_claims();
         self.check_queued();
         self.check_owed();
         assert!(self.save_delay.iter().is_sorted_by_key(|entry| entry.0));
@@ -90,6 +91,13 @@ impl Chat {
         let sign_ups = self.jobs.values().filter(|job| matches!(job.purpose, JobPurpose::Hash { .. }));
         let log_ins = self.logins.values().filter(|one| one.login.hashes());
         assert_eq!(sign_ups.count() + log_ins.count(), self.auth_queue.running());
+    }
+
+    /// Each log-in and sign-up that waits for its answer says who it is, and nobody else does.
+    fn check_claims(&self) {
+        let claims = self.requests.values().filter(|pending| matches!(pending.verb, Verb::SignUp | Verb::Login));
+        assert_eq!(claims.count(), self.claims.len());
+        assert!(self.claims.keys().all(|request| self.requests.contains(*request)));
     }
 
     /// Each connection is owed what is counted, and only its own user waits on it: nothing that

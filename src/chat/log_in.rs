@@ -10,12 +10,14 @@
 
 use super::Chat;
 use super::answer::ReplyTo;
-use super::answer::{CROWDED, Fault, PendingRequest};
+use super::answer::{CROWDED, Fault, PendingRequest, TOO_MANY_SIGN_UPS, TOO_MANY_TOKENS, TOO_MANY_TRIES};
 use super::auth_queue::{Purpose, Room, Turn, Waiting};
-use super::contract::{Action, CloseReason, ConnId, Job, Outcome, Page, Ticket};
+use super::contract::{
+    Action, Client, CloseReason, ConnId, CredentialKind, Job, Limit, Note, Outcome, Page, RefusalCause, Ticket,
+};
 use super::ids::{LoginId, UserId};
 use super::job::JobPurpose;
-use super::login_state::{Facts, InProgress, Login, LoginEvent, Next, Presence, Step};
+use super::login_state::{Facts, InProgress, Login, LoginEvent, Next, Presence, Step, fault_of};
 use super::tries::{Settled, Try};
 use super::users::Route;
 use crate::protocol::error::ErrorCode;
@@ -39,14 +41,18 @@ impl Chat {
         };
         let attempt = match admitted {
             Ok(attempt) => attempt,
-            Err(fault) => return self.refuse_try(to, Verb::Login, fault, out),
+            Err(limit) => return self.refuse_try(to, Verb::Login, user, limit, out),
         };
         let session = self.sessions.get(conn);
         let is_another = |present| self.users.get(present).name != user;
         let waits = session.is_some_and(|session| session.unanswered > 0 && session.user.is_some_and(is_another));
-        let request = self.ask(to, Verb::Login, out);
+        let request = self.ask_as(to, Verb::Login, user.clone(), out);
+        let by = match &credential {
+            Credential::Password(_) => CredentialKind::Password,
+            Credential::Token(_) => CredentialKind::Token,
+        };
         let login = Login::Admitted { credential, attempt };
-        let id = self.logins.insert(InProgress { request, user, login });
+        let id = self.logins.insert(InProgress { request, user, by, login });
         if waits {
             // The first user's requests are answered first: behind the `LS` the second one would
             // take such an answer for one to them. That is at most as long as a request may take,
@@ -91,7 +97,7 @@ impl Chat {
 
     /// Something happens to a log-in: leaves its state, settles its try, goes on as it says.
     fn login_event_with(&mut self, id: LoginId, event: LoginEvent, read: Option<Read>, out: &mut Vec<Action>) {
-        let Some(InProgress { request, user, login }) = self.logins.remove(id) else {
+        let Some(InProgress { request, user, by, login }) = self.logins.remove(id) else {
             debug_assert!(false, "{event:?} to a log-in that is over");
             return;
         };
@@ -106,7 +112,7 @@ impl Chat {
         }
         let next = match next {
             Next::Complete => {
-                self.complete_login(request, &user, read, out);
+                self.complete_login(request, (&user, by), read, out);
                 Next::Drop
             }
             next => next,
@@ -116,8 +122,8 @@ impl Chat {
             self.reading_ended(user, out);
         }
         match next {
-            Next::Enter(login) => self.enter(InProgress { request, user, login }, out),
-            Next::Refuse(refusal) => self.refuse_waiting(request, refusal.fault(), out),
+            Next::Enter(login) => self.enter(InProgress { request, user, by, login }, out),
+            Next::Refuse(cause) => self.refuse_for(request, cause, fault_of(cause), out),
             Next::Complete | Next::Drop => {}
         }
     }
@@ -244,15 +250,15 @@ impl Chat {
     /// The turn goes to the next log-in of the same user, if one waits.
     pub(super) fn reading_ended(&mut self, user: UserId, out: &mut Vec<Action>) {
         while let Some(id) = self.users.next_to_load(user) {
-            let Some(InProgress { request, user: name, login }) = self.logins.remove(id) else {
+            let Some(InProgress { request, user: name, by, login }) = self.logins.remove(id) else {
                 debug_assert!(false, "what waits is in progress");
                 continue;
             };
             let presence = if self.users.is_here(user) { Presence::Here } else { Presence::Loading };
             let facts = Facts { is_awaited: self.is_awaited(request), presence };
             match login.on(LoginEvent::LoadingTurn, facts).next {
-                Next::Complete => self.complete_login(request, &name, None, out),
-                Next::Enter(login) => match self.submit_login(InProgress { request, user: name, login }, out) {
+                Next::Complete => self.complete_login(request, (&name, by), None, out),
+                Next::Enter(login) => match self.submit_login(InProgress { request, user: name, by, login }, out) {
                     // It has the reference of the one before, and its place among those who load.
                     Ok(()) => return,
                     Err(id) => self.refuse_unsubmitted(id, out),
@@ -270,8 +276,8 @@ impl Chat {
             return;
         };
         let facts = Facts { is_awaited: true, presence: Presence::Loading };
-        if let Next::Refuse(refusal) = login.on(LoginEvent::NotSubmitted, facts).next {
-            self.refuse_waiting(request, refusal.fault(), out);
+        if let Next::Refuse(cause) = login.on(LoginEvent::NotSubmitted, facts).next {
+            self.refuse_for(request, cause, fault_of(cause), out);
         }
     }
 
@@ -281,9 +287,15 @@ impl Chat {
     }
 
     /// Refuses what a budget does not allow, and ends a connection that goes on.
-    pub(super) fn refuse_try(&mut self, to: ReplyTo, verb: Verb, fault: Fault, out: &mut Vec<Action>) {
+    pub(super) fn refuse_try(&mut self, to: ReplyTo, verb: Verb, user: UserName, limit: Limit, out: &mut Vec<Action>) {
         let conn = to.0;
-        self.refuse(to, Some(verb), Some(fault), out);
+        let fault = match limit {
+            Limit::SignUpsPerAddress => TOO_MANY_SIGN_UPS,
+            Limit::TokensPerConnection => TOO_MANY_TOKENS,
+            _ => TOO_MANY_TRIES,
+        };
+        self.note_refusal_for(conn, verb, Some(user), RefusalCause::Limit(limit), out);
+        self.say_no(to, Some(verb), Some(fault), out);
         let Some(session) = self.sessions.get_mut(conn) else {
             return;
         };
@@ -295,8 +307,14 @@ impl Chat {
 
     /// Everything is here: if the connection is, too, it is theirs from now on. Friends and first
     /// page are read unless the user is online already.
-    fn complete_login(&mut self, request: Ticket, user: &UserName, read: Option<Read>, out: &mut Vec<Action>) {
-        let Some(user) = self.users.find(user.as_str()) else {
+    fn complete_login(
+        &mut self,
+        request: Ticket,
+        (name, by): (&UserName, CredentialKind),
+        read: Option<Read>,
+        out: &mut Vec<Action>,
+    ) {
+        let Some(user) = self.users.find(name.as_str()) else {
             debug_assert!(false, "online, or loading");
             return;
         };
@@ -307,6 +325,7 @@ impl Chat {
             return;
         };
         session.push_form = form;
+        let client = Client { conn, address_key: session.address_key };
         let before = session.user.replace(user);
         if before.is_none() {
             // The allowance that it had used up before was that of a stranger.
@@ -322,6 +341,9 @@ impl Chat {
                 if let Some(session) = self.sessions.get_mut(older) {
                     session.user = None;
                 }
+                if let Some(client) = self.client(older) {
+                    out.push(Action::Note(Note::Replaced { user: name.clone(), client, by: conn }));
+                }
                 self.say_and_close(older, REPLACED, CloseReason::Replaced, out);
             }
             Route::Here(_) | Route::Away => {}
@@ -332,6 +354,7 @@ impl Chat {
             self.open_list(user, page);
         }
         out.push(Action::LoggedIn { conn });
+        out.push(Action::Note(Note::LoggedIn { user: name.clone(), client, by }));
         self.reply(conn, form, id, Reply::Login { done: true }, out);
         self.settle_requests(conn, out);
         if let Some(list) = &mut self.users.get_mut(user).list {

@@ -17,7 +17,7 @@
 //! Failure is `NotSubmitted` or `Failed`.
 
 use super::answer::{BUSY, CROWDED, DAMAGED, Fault, NO_HASHING, UNAVAILABLE};
-use super::contract::{ConnId, Job, Now, Rules, TOKEN_SLACK_MS, Ticket};
+use super::contract::{ConnId, CredentialKind, Job, Now, RefusalCause, Rules, TOKEN_SLACK_MS, Ticket};
 use super::ids::LoginId;
 use super::table::Table;
 use super::tries::{Settled, Try};
@@ -113,7 +113,7 @@ pub(super) enum Next {
     /// `LS`.
     Complete,
     /// `LF`.
-    Refuse(Refusal),
+    Refuse(RefusalCause),
     /// Nobody waits for an answer.
     Drop,
 }
@@ -126,42 +126,18 @@ pub(super) struct Step {
     pub(super) next: Next,
 }
 
-/// Why a log-in that was begun is refused.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Refusal {
-    /// The password does not fit, or there is no such user.
-    WrongPassword,
-    /// The token is none of the user's, or not any more.
-    BadToken,
-    /// No place in the auth queue.
-    QueueFull,
-    /// No place behind the log-in of the same user that loads.
-    TooManyAtOnce,
-    /// Too many jobs in flight.
-    Busy,
-    /// The store failed.
-    Unavailable,
-    /// Hashing failed.
-    NoHashing,
-    /// What is stored of the password cannot be read.
-    Unreadable,
-    /// What is stored of the user's friends or pushes cannot be read.
-    Damaged,
-}
-
-impl Refusal {
-    /// The error behind the `LF`. A credential that is not good has none.
-    pub(super) fn fault(self) -> Option<Fault> {
-        match self {
-            Self::WrongPassword | Self::BadToken => None,
-            Self::QueueFull => Some(CROWDED),
-            Self::TooManyAtOnce => Some(TOO_MANY_AT_ONCE),
-            Self::Busy => Some(BUSY),
-            Self::Unavailable => Some(UNAVAILABLE),
-            Self::NoHashing => Some(NO_HASHING),
-            Self::Unreadable => Some(UNREADABLE),
-            Self::Damaged => Some(DAMAGED),
-        }
+/// The error behind the `LF` for this cause. A credential that is not good has none.
+pub(super) fn fault_of(cause: RefusalCause) -> Option<Fault> {
+    match cause {
+        RefusalCause::WrongPassword | RefusalCause::BadToken => None,
+        RefusalCause::QueueFull => Some(CROWDED),
+        RefusalCause::TooManyAtOnce => Some(TOO_MANY_AT_ONCE),
+        RefusalCause::Busy => Some(BUSY),
+        RefusalCause::NoHashing => Some(NO_HASHING),
+        RefusalCause::Unreadable => Some(UNREADABLE),
+        RefusalCause::Damaged => Some(DAMAGED),
+        // The others come from elsewhere.
+        _ => Some(UNAVAILABLE),
     }
 }
 
@@ -194,15 +170,15 @@ impl Login {
                 step(None, Next::Enter(Self::Verifying { secret, password_hash, attempt }))
             }
             (Self::Queued { attempt, .. }, HashingTurn | NoPlace) => {
-                settle(attempt, Settled::NotMade, Next::Refuse(Refusal::QueueFull))
+                settle(attempt, Settled::NotMade, Next::Refuse(RefusalCause::QueueFull))
             }
             (Self::Queued { attempt, .. }, Dropped) => settle(attempt, Settled::NotMade, Next::Drop),
             (Self::Verifying { attempt, .. }, Verified(true)) => settle(attempt, Settled::Right, Self::proven(facts)),
             (Self::Verifying { attempt, .. }, Verified(false)) => {
-                settle(attempt, Settled::Wrong, Next::Refuse(Refusal::WrongPassword))
+                settle(attempt, Settled::Wrong, Next::Refuse(RefusalCause::WrongPassword))
             }
 
-            (Self::WaitingToLoad, NoPlace) => step(None, Next::Refuse(Refusal::TooManyAtOnce)),
+            (Self::WaitingToLoad, NoPlace) => step(None, Next::Refuse(RefusalCause::TooManyAtOnce)),
             (Self::WaitingToLoad, LoadingTurn) => step(None, Self::may_load(facts)),
             (Self::Loading, Loaded) => step(None, Next::Complete),
 
@@ -223,7 +199,7 @@ impl Login {
         match credential {
             Credential::Password(secret) => step(None, Next::Enter(Self::Queued { secret, password_hash, attempt })),
             // Nobody guesses a token: it has expired or was revoked, and that locks nobody out.
-            Credential::Token(_) => settle(attempt, Settled::Wrong, Next::Refuse(Refusal::BadToken)),
+            Credential::Token(_) => settle(attempt, Settled::Wrong, Next::Refuse(RefusalCause::BadToken)),
         }
     }
 
@@ -257,11 +233,11 @@ impl Login {
         // for ever.
         let tried = if refused { Settled::Wrong } else { Settled::NotMade };
         let refusal = match &self {
-            _ if not_submitted => Refusal::Busy,
-            Self::Verifying { .. } if !refused => Refusal::NoHashing,
-            Self::Loading if refused => Refusal::Damaged,
-            _ if refused => Refusal::Unreadable,
-            _ => Refusal::Unavailable,
+            _ if not_submitted => RefusalCause::Busy,
+            Self::Verifying { .. } if !refused => RefusalCause::NoHashing,
+            Self::Loading if refused => RefusalCause::Damaged,
+            _ if refused => RefusalCause::Unreadable,
+            _ => RefusalCause::Unavailable,
         };
         step(self.attempt().map(|attempt| (attempt, tried)), Next::Refuse(refusal))
     }
@@ -316,6 +292,8 @@ pub(super) struct InProgress {
     /// The request that it answers.
     pub(super) request: Ticket,
     pub(super) user: UserName,
+    /// What is to prove it.
+    pub(super) by: CredentialKind,
     pub(super) login: Login,
 }
 

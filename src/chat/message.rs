@@ -1,7 +1,7 @@
 //! TYPE 4: a message from one friend to another.
 
 use super::answer::{Fault, NOT_YOU};
-use super::contract::{Action, ConnId};
+use super::contract::{Action, ConnId, Limit};
 use super::dedup::Key;
 use super::ids::ItemRef;
 use super::ids::UserId;
@@ -56,6 +56,9 @@ impl Chat {
         }
         let Some(other) = self.users.find_hashed(receiver_hash, receiver.as_str()) else {
             let (to, verb, fault) = no(self.may_be_friends(user, None).then_some(IN_DOUBT));
+            if fault.is_none() {
+                self.note_not_friends(conn, user, out);
+            }
             return self.refuse(to, verb, fault, out);
         };
         let list = self.users.get(other).list.as_ref();
@@ -66,9 +69,13 @@ impl Chat {
         }
         if !self.users.are_friends(user, other) {
             let (to, verb, fault) = no(self.may_be_friends(user, Some(other)).then_some(IN_DOUBT));
+            if fault.is_none() {
+                self.note_not_friends(conn, user, out);
+            }
             return self.refuse(to, verb, fault, out);
         }
         let push = Push::message(self.take_seq(), self.now.wall_ms, id, sender, receiver, content, plain);
+        self.totals.taken += 1;
         self.owes(conn);
         let item = self.new_message(push, user, other, waiter);
         self.remember(user, key, item);
@@ -105,14 +112,17 @@ impl Chat {
     /// The same message was sent before: it gets the same answer and is not delivered twice.
     #[inline(never)]
     fn on_duplicate(&mut self, known: ItemRef, waiter: Waiter, id: &Id<'_>, out: &mut Vec<Action>) {
+        self.totals.duplicates += 1;
         let open = self.items.get_mut(known).filter(|item| !item.durable);
         let Some(item) = open else {
             // Acked or committed, and perhaps forgotten since.
+            self.totals.promised += 1;
             let id = ReplyId::Text(id.as_str().into());
             return self.reply(waiter.conn, waiter.form, id, Reply::Message { taken: true }, out);
         };
         if item.more_waiters_len() >= WAITERS_MAX {
             let id = ReplyId::OfPush(item.push.clone());
+            self.note_limit(waiter.conn, Limit::RepeatedMessages, out);
             return self.refuse((waiter.conn, waiter.form, id), Some(Verb::Message), Some(SAID_OFTEN), out);
         }
         item.add_waiter(waiter);

@@ -16,6 +16,7 @@ mod doubt;
 mod found;
 mod friend;
 mod friend_op;
+mod handle;
 mod ids;
 mod in_flight;
 mod input;
@@ -28,6 +29,8 @@ mod log_in;
 mod login_state;
 mod memory;
 mod message;
+mod note;
+mod noting;
 mod paging;
 mod rules;
 mod session;
@@ -124,6 +127,8 @@ pub struct Chat {
     tries: tries::Tries,
     /// Requests that wait for jobs, and are still to be answered.
     requests: Table<answer::PendingRequest>,
+    /// Who the log-ins and sign-ups among them say that they are.
+    claims: HashMap<Ticket, UserName>,
     /// Log-ins in progress, each in one state.
     logins: login_state::Logins,
     /// Friend requests and answers of a pair are done one after the other: those that wait for
@@ -163,6 +168,8 @@ pub struct Chat {
     /// After a pause of the process: what clients had sent by this time is handed in before anybody
     /// is judged.
     hear_first_ms: u64,
+    /// What happened to messages so far.
+    totals: contract::Totals,
     /// A stop has begun.
     stopping: bool,
     stopped: bool,
@@ -190,6 +197,7 @@ impl Chat {
             auth_queue: auth_queue::AuthQueue::default(),
             tries: tries::Tries::new(hash_key),
             requests: Table::new(),
+            claims: HashMap::new(),
             logins: login_state::Logins::new(),
             pairs: HashMap::new(),
             queued_bytes: 0,
@@ -207,6 +215,7 @@ impl Chat {
             due: VecDeque::new(),
             sweep_due_at: DUE_SWEPT_FROM,
             hear_first_ms: 0,
+            totals: contract::Totals::default(),
             stopping: false,
             stopped: false,
             #[cfg(debug_assertions)]
@@ -359,6 +368,7 @@ impl Chat {
             return;
         };
         self.jobs_bytes -= bytes;
+        self.note_outcome(&purpose, &outcome, out);
         self.job_done(purpose, outcome, out);
         if let Some(payer) = payer {
             self.discharge(payer, out);

@@ -18,21 +18,16 @@
 //!
 //! Whether a user exists makes no difference to any of this.
 
-use super::answer::Fault;
-use super::contract::{AddressKey, ConnId, Rules};
+use super::contract::{AddressKey, ConnId, Limit, Rules};
 use super::session::Session;
 use super::throttle::{Pace, Throttle};
 use super::trust::{SLOTS, Trust};
-use crate::protocol::error::ErrorCode;
 use crate::protocol::field::UserName;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 /// Tries from one address, or for one user there, that are not settled: they may all be wrong, so
 /// the next one is not unsuspected. A few people behind one address may log in at once.
 const UNSETTLED_MAX: u32 = 4;
-const TOO_MANY_TRIES: Fault = Fault(ErrorCode::RateLimited, "too many passwords were tried, try again later");
-const TOO_MANY_TOKENS: Fault = Fault(ErrorCode::RateLimited, "too many tokens that are not valid, use the password");
-const TOO_MANY_SIGN_UPS: Fault = Fault(ErrorCode::RateLimited, "too many sign-ups, try again later");
 
 /// Which budgets a try counts against besides those of its connection and its address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -136,13 +131,21 @@ impl Tries {
         }
     }
 
-    fn all_open(&self, budgets: &Budgets, now_ms: u64) -> bool {
+    /// The first budget that is used up, if one is.
+    fn used_up(&self, budgets: &Budgets, budget: Budget, now_ms: u64) -> Option<Limit> {
         let is_open = |throttle: &Throttle, budget: Option<(u64, Pace)>| {
             budget.is_none_or(|(key, pace)| throttle.is_open(key, now_ms, pace))
         };
-        is_open(&self.by_address, budgets.address)
-            && is_open(&self.by_user_there, budgets.there)
-            && is_open(&self.by_user, budgets.user)
+        if !is_open(&self.by_address, budgets.address) {
+            Some(Limit::PasswordsPerAddress)
+        } else if !is_open(&self.by_user_there, budgets.there) {
+            let is_trusted = budget == Budget::Trusted;
+            Some(if is_trusted { Limit::PasswordsPerTrustedAddress } else { Limit::PasswordsPerUserAndAddress })
+        } else if !is_open(&self.by_user, budgets.user) {
+            Some(Limit::PasswordsPerUser)
+        } else {
+            None
+        }
     }
 
     fn budgets(&self, user: &UserName, address_key: Option<AddressKey>, budget: Budget, rules: &Rules) -> Budgets {
@@ -193,17 +196,17 @@ impl Tries {
         user: &UserName,
         rules: &Rules,
         now_ms: u64,
-    ) -> Result<Try, Fault> {
+    ) -> Result<Try, Limit> {
         let wrong_max = rules.wrong_passwords_per_connection_max;
         let Some(session) = session.filter(|session| u32::from(session.wrong_passwords) < wrong_max) else {
-            return Err(TOO_MANY_TRIES);
+            return Err(Limit::PasswordsPerConnection);
         };
         let address_key = session.address_key;
         let is_trusted = self.trusts(user, address_key, rules, now_ms);
         let budget = if is_trusted { Budget::Trusted } else { Budget::Untrusted };
         let budgets = self.budgets(user, address_key, budget, rules);
-        if !self.all_open(&budgets, now_ms) {
-            return Err(TOO_MANY_TRIES);
+        if let Some(limit) = self.used_up(&budgets, budget, now_ms) {
+            return Err(limit);
         }
         self.each(&budgets, |throttle, key, _| throttle.reserve(key));
         session.wrong_passwords = session.wrong_passwords.saturating_add(1);
@@ -215,16 +218,11 @@ impl Tries {
     }
 
     /// May a resume token be tried on this connection? Wrong passwords do not matter to it.
-    pub(super) fn admit_token(
-        &mut self,
-        conn: ConnId,
-        session: Option<&Session>,
-        rules: &Rules,
-    ) -> Result<Try, Fault> {
+    pub(super) fn admit_token(&mut self, conn: ConnId, session: Option<&Session>, rules: &Rules) -> Result<Try, Limit> {
         let stale_max = rules.wrong_passwords_per_connection_max;
         let session = session.filter(|session| u32::from(session.stale_tokens) < stale_max);
         let Some(address_key) = session.map(|session| session.address_key) else {
-            return Err(TOO_MANY_TOKENS);
+            return Err(Limit::TokensPerConnection);
         };
         #[cfg(debug_assertions)]
         {
@@ -300,7 +298,7 @@ impl Tries {
         address_key: Option<AddressKey>,
         rules: &Rules,
         now_ms: u64,
-    ) -> Result<(), Fault> {
+    ) -> Result<(), Limit> {
         if address_key.is_none() {
             return Ok(());
         }
@@ -308,7 +306,7 @@ impl Tries {
         let pace =
             Pace { burst: rules.sign_ups_per_address_max, every_ms: rules.sign_up_per_address_forgotten_after_ms };
         if !self.sign_ups_by_address.is_open(key, now_ms, pace) {
-            return Err(TOO_MANY_SIGN_UPS);
+            return Err(Limit::SignUpsPerAddress);
         }
         self.sign_ups_by_address.note(key, now_ms, pace, rules.throttled_max);
         Ok(())

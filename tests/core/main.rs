@@ -19,6 +19,7 @@ mod idle;
 mod in_flight;
 mod limits;
 mod login;
+mod notes;
 mod paging;
 mod quotas;
 mod regressions;

@@ -94,21 +94,28 @@ fn a_password_that_the_store_does_not_know_is_hashed_and_a_token_is_refused() {
         (proving_and_loading(password()), unproven(false), WAITED, Loading, None, Next::Enter(queued())),
         (proving(password()), unproven(true), WAITED, Here, None, Next::Enter(queued_as(differs))),
         (proving(password()), unproven(false), GONE, Here, None, Next::Enter(queued())),
-        (proving(token()), unproven(false), WAITED, Here, Some(Wrong), Next::Refuse(Refusal::BadToken)),
-        (proving_and_loading(token()), unproven(false), GONE, Loading, Some(Wrong), Next::Refuse(Refusal::BadToken)),
+        (proving(token()), unproven(false), WAITED, Here, Some(Wrong), Next::Refuse(RefusalCause::BadToken)),
+        (
+            proving_and_loading(token()),
+            unproven(false),
+            GONE,
+            Loading,
+            Some(Wrong),
+            Next::Refuse(RefusalCause::BadToken),
+        ),
     ]);
 }
 
 #[test]
 fn a_hash_is_made_for_those_who_wait_and_decides() {
-    let crowded = || Next::Refuse(Refusal::QueueFull);
+    let crowded = || Next::Refuse(RefusalCause::QueueFull);
     check(vec![
         (queued(), HashingTurn, WAITED, Away, None, Next::Enter(verifying())),
         (queued(), HashingTurn, GONE, Away, Some(NotMade), crowded()),
         (queued(), NoPlace, WAITED, Away, Some(NotMade), crowded()),
         (queued(), Dropped, WAITED, Away, Some(NotMade), Next::Drop),
-        (verifying(), Verified(false), WAITED, Away, Some(Wrong), Next::Refuse(Refusal::WrongPassword)),
-        (verifying(), Verified(false), GONE, Here, Some(Wrong), Next::Refuse(Refusal::WrongPassword)),
+        (verifying(), Verified(false), WAITED, Away, Some(Wrong), Next::Refuse(RefusalCause::WrongPassword)),
+        (verifying(), Verified(false), GONE, Here, Some(Wrong), Next::Refuse(RefusalCause::WrongPassword)),
         (verifying(), Verified(true), WAITED, Away, Some(Right), Next::Enter(Login::Loading)),
         (verifying(), Verified(true), WAITED, Loading, Some(Right), Next::Enter(Login::WaitingToLoad)),
         (verifying(), Verified(true), WAITED, Here, Some(Right), Next::Complete),
@@ -122,7 +129,7 @@ fn of_each_user_one_log_in_loads_and_the_others_follow() {
         (Login::WaitingToLoad, LoadingTurn, WAITED, Loading, None, Next::Enter(Login::Loading)),
         (Login::WaitingToLoad, LoadingTurn, WAITED, Here, None, Next::Complete),
         (Login::WaitingToLoad, LoadingTurn, GONE, Loading, None, Next::Drop),
-        (Login::WaitingToLoad, NoPlace, WAITED, Loading, None, Next::Refuse(Refusal::TooManyAtOnce)),
+        (Login::WaitingToLoad, NoPlace, WAITED, Loading, None, Next::Refuse(RefusalCause::TooManyAtOnce)),
         (Login::Loading, Loaded, WAITED, Loading, None, Next::Complete),
         (Login::Loading, Loaded, GONE, Loading, None, Next::Complete),
     ]);
@@ -136,19 +143,19 @@ fn what_will_never_work_counts_as_tried_and_is_not_to_be_tried_again() {
     };
     let mut rows = Vec::new();
     for login in [proving_and_loading(password()), proving(password()), proving(token())] {
-        rows.push(row(&login, &never, Some(Wrong), Refusal::Unreadable));
-        rows.push(row(&login, &now, Some(NotMade), Refusal::Unavailable));
-        rows.push(row(&login, &NotSubmitted, Some(NotMade), Refusal::Busy));
+        rows.push(row(&login, &never, Some(Wrong), RefusalCause::Unreadable));
+        rows.push(row(&login, &now, Some(NotMade), RefusalCause::Unavailable));
+        rows.push(row(&login, &NotSubmitted, Some(NotMade), RefusalCause::Busy));
     }
-    rows.push(row(&verifying(), &never, Some(Wrong), Refusal::Unreadable));
-    rows.push(row(&verifying(), &now, Some(NotMade), Refusal::NoHashing));
-    rows.push(row(&verifying(), &NotSubmitted, Some(NotMade), Refusal::Busy));
-    rows.push(row(&Login::Loading, &never, None, Refusal::Damaged));
-    rows.push(row(&Login::Loading, &now, None, Refusal::Unavailable));
-    rows.push(row(&Login::Loading, &NotSubmitted, None, Refusal::Busy));
+    rows.push(row(&verifying(), &never, Some(Wrong), RefusalCause::Unreadable));
+    rows.push(row(&verifying(), &now, Some(NotMade), RefusalCause::NoHashing));
+    rows.push(row(&verifying(), &NotSubmitted, Some(NotMade), RefusalCause::Busy));
+    rows.push(row(&Login::Loading, &never, None, RefusalCause::Damaged));
+    rows.push(row(&Login::Loading, &now, None, RefusalCause::Unavailable));
+    rows.push(row(&Login::Loading, &NotSubmitted, None, RefusalCause::Busy));
     check(rows);
-    assert_eq!(Refusal::Unreadable.fault().map(|fault| fault.0), Some(ErrorCode::Forbidden));
-    assert_eq!((Refusal::WrongPassword.fault(), Refusal::BadToken.fault()), (None, None), "`LF` alone");
+    assert_eq!(fault_of(RefusalCause::Unreadable).map(|fault| fault.0), Some(ErrorCode::Forbidden));
+    assert_eq!((fault_of(RefusalCause::WrongPassword), fault_of(RefusalCause::BadToken)), (None, None), "`LF` alone");
 }
 
 #[test]
@@ -178,7 +185,8 @@ fn a_deferred_log_in_is_due_when_all_is_answered_on_its_connection_and_gone_with
     let conn = |slot| ConnId { slot, generation: 0 };
     let mut deferred = |slot| {
         let request = Ticket { slot, generation: 0 };
-        let id = logins.insert(InProgress { request, user: UserName::new("ann").unwrap(), login: admitted() });
+        let (user, by) = (UserName::new("ann").unwrap(), CredentialKind::Password);
+        let id = logins.insert(InProgress { request, user, by, login: admitted() });
         logins.defer(conn(slot), id);
         id
     };
