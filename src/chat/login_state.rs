@@ -6,9 +6,9 @@
 //!
 //! | state | where it is | what ends it |
 //! |---|---|---|
-//! | `Admitted` | with its connection, until another user of it has had all answers | `Begins`, `Dropped` |
+//! | `Admitted` | with its connection, until others' answers are out | `Begins`, `Dropped` |
 //! | `ProvingAndLoading` | job `LogIn`; the user is loading | `Loaded`, `Unproven`, failure |
-//! | `Proving` | job `Prove`: the user is here, or another log-in of theirs loads | `Proven`, `Unproven`, failure |
+//! | `Proving` | job `Prove`: the user is here or loading | `Proven`, `Unproven`, failure |
 //! | `Queued` | in the auth queue | `HashingTurn`, `NoPlace`, `Dropped` |
 //! | `Verifying` | job `Verify` | `Verified`, failure |
 //! | `WaitingToLoad` | behind another log-in of the user that loads | `LoadingTurn`, `NoPlace` |
