@@ -25,6 +25,7 @@ mod core {
     mod in_flight;
     mod limits;
     mod login;
+    mod notes;
     mod paging;
     mod quotas;
     mod regressions;

@@ -166,7 +166,8 @@ impl Core {
                     | Action::Resume { .. }
                     | Action::LoggedIn { .. }
                     | Action::HoldRequests { .. }
-                    | Action::ResumeRequests { .. } => {}
+                    | Action::ResumeRequests { .. }
+                    | Action::Note(_) => {}
                     Action::Close { .. } | Action::Stopped => panic!("nobody asked for {action:?}"),
                 }
             }

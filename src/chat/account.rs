@@ -2,36 +2,33 @@
 //! goes.
 
 use super::Chat;
-use super::answer::{BUSY, DAMAGED, Fault, NO_HASHING, PendingRequest, ReplyTo, fault_of};
-use super::auth_queue::Waiting;
-use super::contract::{Action, ConnId, Job, Outcome, TOKEN_SLACK_MS, Ticket};
+use super::answer::{BUSY, CROWDED, DAMAGED, NO_HASHING, PendingRequest, ReplyTo, fault_of};
+use super::auth_queue::{Purpose, Room, Waiting};
+use super::contract::{Action, ConnId, Job, Note, Outcome, TOKEN_SLACK_MS, Ticket};
 use super::ids::UserId;
 use super::job::JobPurpose;
 use super::paging::{DAMAGED_PAGE_RETRY_MS, PAGE_RETRY_MS};
-use super::tries::{Settled, Try};
-use crate::protocol::error::ErrorCode;
 use crate::protocol::field::{Profile, Secret, UserName};
 use crate::protocol::reply::{Reply, ReplyId};
 use crate::protocol::request::{TokenVerb, Verb};
-
-/// The client cannot change it, so the sentence does not say *try again*.
-const UNREADABLE: Fault = Fault(
-    ErrorCode::Forbidden,
-    "what is stored of this account's password cannot be read, trying again does not help: the operator must reset it",
-);
 
 impl Chat {
     #[inline(never)]
     pub(super) fn sign_up(&mut self, to: ReplyTo, profile: Box<Profile>, secret: Secret, out: &mut Vec<Action>) {
         let address_key = self.sessions.get(to.0).and_then(|session| session.address_key);
-        if let Err(fault) = self.has_place_for_sign_up(address_key) {
-            return self.refuse(to, Some(Verb::SignUp), Some(fault), out);
+        if !self.auth_queue.has_place(Room::SignUps, address_key, &self.rules) {
+            let user = Some(profile.user_name.clone());
+            return self.refuse_claim(to, Some(Verb::SignUp), user, Some(CROWDED), out);
         }
-        if let Err(fault) = self.admit_sign_up(address_key) {
-            return self.refuse_try(to, Verb::SignUp, fault, out);
+        if let Err(limit) = self.tries.admit_sign_up(address_key, &self.rules, self.now.mono_ms) {
+            return self.refuse_try(to, Verb::SignUp, profile.user_name.clone(), limit, out);
         }
-        let request = self.ask(to, Verb::SignUp, out);
-        self.enqueue_auth(Waiting::SignUp { request, address_key, profile, secret }, out);
+        let request = self.ask_as(to, Verb::SignUp, profile.user_name.clone(), out);
+        let waiting = Waiting { request, address_key, purpose: Purpose::SignUp { profile, secret } };
+        match self.auth_queue.enter(Room::SignUps, waiting, &self.rules) {
+            Ok(()) => self.start_auth_runs(out),
+            Err(_) => self.refuse_waiting(request, Some(CROWDED), out),
+        }
     }
 
     /// TYPE TOKEN: a new resume token for a user who is logged in, or the end of all.
@@ -65,28 +62,25 @@ impl Chat {
         self.await_answer(PendingRequest { conn, form, id, verb }, out)
     }
 
+    /// The same for a log-in or sign-up of a client that says that it is `user`.
+    pub(super) fn ask_as(&mut self, to: ReplyTo, verb: Verb, user: UserName, out: &mut Vec<Action>) -> Ticket {
+        let request = self.ask(to, verb, out);
+        self.claims.insert(request, user);
+        request
+    }
+
     /// Submits a job that a request waits for, or refuses the request.
     pub(super) fn submit_for(&mut self, request: Ticket, job: Job, purpose: JobPurpose, out: &mut Vec<Action>) {
         if let Err(purpose) = self.submit(job, purpose, out) {
-            self.forget_job(purpose, Settled::NotMade, out);
+            self.forget_job(purpose, out);
             self.refuse_waiting(request, Some(BUSY), out);
         }
     }
 
     /// Undoes what was counted for a job that could not be submitted or has failed.
-    pub(super) fn forget_job(&mut self, purpose: JobPurpose, tried: Settled, out: &mut Vec<Action>) {
+    fn forget_job(&mut self, purpose: JobPurpose, out: &mut Vec<Action>) {
         match purpose {
             JobPurpose::Hash { .. } => self.auth_queue.run_ended(),
-            JobPurpose::Verify { user, attempt, .. } => {
-                self.auth_queue.run_ended();
-                self.settle(&user, attempt, tried);
-            }
-            JobPurpose::LogIn { user, attempt, .. } => {
-                self.settle_of(user, attempt, tried);
-                self.reading_ended(user, out);
-            }
-            JobPurpose::Prove { user, attempt, .. } => self.settle(&user, attempt, tried),
-            JobPurpose::Load { user, .. } => self.reading_ended(user, out),
             JobPurpose::Page(user) => self.page_failed(user, PAGE_RETRY_MS),
             JobPurpose::Friends(user) => self.friends_read(user, None, out),
             JobPurpose::Lost { receiver, seq } => self.look_again_later(receiver, seq),
@@ -95,12 +89,14 @@ impl Chat {
             | JobPurpose::Token { .. }
             | JobPurpose::Profile { .. }
             | JobPurpose::Save(_)
-            | JobPurpose::Friendship(_) => {}
+            | JobPurpose::Friendship(_)
+            | JobPurpose::Login(_) => {}
         }
     }
 
     pub(super) fn job_done(&mut self, purpose: JobPurpose, outcome: Outcome, out: &mut Vec<Action>) {
         match (purpose, outcome) {
+            (JobPurpose::Login(login), outcome) => self.login_job_done(login, outcome, out),
             (JobPurpose::Save(delivery), outcome) => self.on_save_result(delivery, &outcome, out),
             (JobPurpose::Delete { seq, .. }, Outcome::Deleted) => {
                 self.undeleted.remove(&seq);
@@ -120,50 +116,11 @@ impl Chat {
                 self.start_auth_runs(out);
             }
             (JobPurpose::Create { request }, Outcome::Created) => {
-                self.answer(request, Reply::SignUp { done: true }, out)
+                self.signed_up(request, out);
             }
             (JobPurpose::Create { request }, Outcome::NameTaken) => self.refuse_waiting(request, None, out),
-            (JobPurpose::LogIn { request, user, attempt, .. }, Outcome::Loaded { friends, page }) => {
-                self.settle_of(user, attempt, Settled::Right);
-                self.complete_login(request, user, Some((&friends, page)), out);
-                self.reading_ended(user, out);
-            }
-            (JobPurpose::Load { request, user }, Outcome::Loaded { friends, page }) => {
-                self.complete_login(request, user, Some((&friends, page)), out);
-                self.reading_ended(user, out);
-            }
-            (
-                JobPurpose::LogIn { request, user, credential, attempt },
-                Outcome::Unproven { password_hash, differs },
-            ) => {
-                let attempt = Try { differs, ..attempt };
-                let name = self.users.get(user).name.clone();
-                self.reading_ended(user, out);
-                self.unproven(request, name, credential, attempt, password_hash, out);
-            }
-            (JobPurpose::Prove { request, user, attempt, .. }, Outcome::Proven) => {
-                self.settle(&user, attempt, Settled::Right);
-                self.proven(request, &user, out);
-            }
-            (
-                JobPurpose::Prove { request, user, credential, attempt },
-                Outcome::Unproven { password_hash, differs },
-            ) => {
-                let attempt = Try { differs, ..attempt };
-                self.unproven(request, user, credential, attempt, password_hash, out);
-            }
             (JobPurpose::Token { request }, Outcome::Token(token)) => self.answer(request, Reply::Token(token), out),
             (JobPurpose::Token { request }, Outcome::TokensRevoked) => self.answer(request, Reply::TokensRevoked, out),
-            (JobPurpose::Verify { request, user, attempt }, Outcome::Verified(fits)) => {
-                self.auth_queue.run_ended();
-                self.settle(&user, attempt, if fits { Settled::Right } else { Settled::Wrong });
-                if fits {
-                    self.proven(request, &user, out);
-                } else {
-                    self.refuse_waiting(request, None, out);
-                }
-                self.start_auth_runs(out);
-            }
             (JobPurpose::Profile { request }, Outcome::Profile(profile)) => {
                 let reply = profile.map_or(Reply::NoSuchProfile, Reply::Profile);
                 self.answer(request, reply, out);
@@ -178,17 +135,23 @@ impl Chat {
         }
     }
 
+    fn signed_up(&mut self, request: Ticket, out: &mut Vec<Action>) {
+        let user = self.claim_of(request);
+        if let Some(PendingRequest { conn, form, id, .. }) = self.take_pending(request, out) {
+            if let (Some(user), Some(client)) = (user, self.client(conn)) {
+                out.push(Action::Note(Note::SignedUp { user, client }));
+            }
+            self.reply(conn, form, id, Reply::SignUp { done: true }, out);
+        }
+    }
+
     fn job_failed(&mut self, purpose: JobPurpose, outcome: &Outcome, out: &mut Vec<Action>) {
         let refused = !matches!(outcome, Outcome::Failed);
         let of_store = fault_of(outcome);
         let request = match &purpose {
-            JobPurpose::LogIn { request, .. } | JobPurpose::Prove { request, .. } => {
-                Some((*request, if refused { UNREADABLE } else { of_store }))
-            }
-            JobPurpose::Verify { request, .. } => Some((*request, if refused { UNREADABLE } else { NO_HASHING })),
             JobPurpose::Hash { request, .. } => Some((*request, NO_HASHING)),
             JobPurpose::Create { request } => Some((*request, of_store)),
-            JobPurpose::Token { request } | JobPurpose::Load { request, .. } | JobPurpose::Profile { request } => {
+            JobPurpose::Token { request } | JobPurpose::Profile { request } => {
                 Some((*request, if refused { DAMAGED } else { of_store }))
             }
             JobPurpose::Page(_)
@@ -196,13 +159,12 @@ impl Chat {
             | JobPurpose::Delete { .. }
             | JobPurpose::Friendship(_)
             | JobPurpose::Friends(_)
-            | JobPurpose::Lost { .. } => None,
+            | JobPurpose::Lost { .. }
+            | JobPurpose::Login(_) => None,
         };
-        // A request for an unreadable row counts, too: otherwise a client could repeat it for ever.
-        let tried = if refused { Settled::Wrong } else { Settled::NotMade };
         match (purpose, outcome) {
             (JobPurpose::Page(user), Outcome::Refused) => self.page_failed(user, DAMAGED_PAGE_RETRY_MS),
-            (purpose, _) => self.forget_job(purpose, tried, out),
+            (purpose, _) => self.forget_job(purpose, out),
         }
         if let Some((request, fault)) = request {
             self.refuse_waiting(request, Some(fault), out);

@@ -16,6 +16,7 @@ impl Chat {
         let Some(name) = list.cursor.find_sent(id, sender, &self.deliveries) else {
             return;
         };
+        self.totals.acked += 1;
         self.unlist(name);
         self.discharge_delivery(name, out);
         if let Some(delivery) = self.deliveries.remove(name) {

@@ -1,8 +1,9 @@
 //! How requests are answered: their own reply, and the error that says why.
 
-use super::contract::{Action, CloseReason, ConnId, Outcome, Ticket};
+use super::contract::{Action, CloseReason, ConnId, Outcome, RefusalCause, Ticket};
 use super::{Chat, Due};
 use crate::protocol::error::ErrorCode;
+use crate::protocol::field::UserName;
 use crate::protocol::reply::{Reply, ReplyId};
 use crate::protocol::request::{ContentForm, Verb};
 
@@ -18,6 +19,7 @@ pub(super) const UNAVAILABLE: Fault =
 pub(super) const BUSY: Fault = Fault(ErrorCode::Unavailable, "too much waits for the store, try again");
 pub(super) const FULL: Fault =
     Fault(ErrorCode::Full, "too much waits there already, nothing was promised, try again later");
+pub(super) const CROWDED: Fault = Fault(ErrorCode::Unavailable, "too many log-ins wait, try again in a moment");
 pub(super) const NO_HASHING: Fault =
     Fault(ErrorCode::Unavailable, "the server could not work on the password, nothing was changed, try again");
 /// Not `TOO_LARGE`, after which the connection is closed: the envelope is no larger than envelopes
@@ -33,6 +35,11 @@ pub(super) const DAMAGED: Fault = Fault(
 pub(super) const LOG_IN_FIRST: Fault = Fault(ErrorCode::NotLoggedIn, "log in first");
 pub(super) const NOT_YOU: Fault = Fault(ErrorCode::Forbidden, "sender must be you");
 pub(super) const TOO_FAST: Fault = Fault(ErrorCode::RateLimited, "too many requests a second, slow down");
+pub(super) const TOO_MANY_TRIES: Fault =
+    Fault(ErrorCode::RateLimited, "too many passwords were tried, try again later");
+pub(super) const TOO_MANY_TOKENS: Fault =
+    Fault(ErrorCode::RateLimited, "too many tokens that are not valid, use the password");
+pub(super) const TOO_MANY_SIGN_UPS: Fault = Fault(ErrorCode::RateLimited, "too many sign-ups, try again later");
 /// The last word to a client that sent more than its allowance.
 pub(super) const TOO_FAST_CLOSED: Fault = Fault(ErrorCode::RateLimited, "too many requests, this connection is closed");
 
@@ -77,12 +84,30 @@ impl Chat {
         }
     }
 
-    /// Says no: for 1, 2 and 4 their own answer first, then the error if there is one to tell, in
-    /// one piece.
+    /// Says no, with a note if it is a log-in or sign-up.
     #[inline(never)]
-    pub(super) fn refuse(
+    pub(super) fn refuse(&self, to: ReplyTo, verb: Option<Verb>, fault: Option<Fault>, out: &mut Vec<Action>) {
+        self.refuse_claim(to, verb, None, fault, out);
+    }
+
+    /// The same for a client that says that it is `user`.
+    pub(super) fn refuse_claim(
         &self,
-        (conn, form, id): (ConnId, ContentForm, ReplyId),
+        to: ReplyTo,
+        verb: Option<Verb>,
+        user: Option<UserName>,
+        fault: Option<Fault>,
+        out: &mut Vec<Action>,
+    ) {
+        self.note_refusal(to.0, verb, user, fault, out);
+        self.say_no(to, verb, fault, out);
+    }
+
+    /// For 1, 2 and 4 their own answer first, then the error if there is one to tell, in one piece.
+    #[inline(never)]
+    pub(super) fn say_no(
+        &self,
+        (conn, form, id): ReplyTo,
         verb: Option<Verb>,
         fault: Option<Fault>,
         out: &mut Vec<Action>,
@@ -122,6 +147,9 @@ impl Chat {
     /// gone.
     pub(super) fn take_pending(&mut self, request: Ticket, out: &mut Vec<Action>) -> Option<PendingRequest> {
         let pending = self.requests.remove(request)?;
+        if matches!(pending.verb, Verb::SignUp | Verb::Login) {
+            self.claims.remove(&request);
+        }
         let session = self.sessions.get_mut(pending.conn)?;
         if !matches!(pending.verb, Verb::SignUp | Verb::Login) {
             self.owes_less(pending.conn);
@@ -146,8 +174,8 @@ impl Chat {
         };
         debug_assert!(session.unanswered > 0, "answered more often than asked");
         session.unanswered = session.unanswered.saturating_sub(1);
-        if session.unanswered == 0 && !self.later_log_ins.is_empty() && self.later_log_ins.contains_key(&conn) {
-            self.due_log_ins.push(conn);
+        if session.unanswered == 0 && self.logins.is_any_deferred() {
+            self.logins.all_answered(conn);
         }
     }
 
@@ -160,9 +188,30 @@ impl Chat {
 
     /// Refuses a request that waited.
     pub(super) fn refuse_waiting(&mut self, request: Ticket, fault: Option<Fault>, out: &mut Vec<Action>) {
+        let user = self.claim_of(request);
         if let Some(PendingRequest { conn, form, id, verb }) = self.take_pending(request, out) {
-            self.refuse((conn, form, id), Some(verb), fault, out);
+            self.refuse_claim((conn, form, id), Some(verb), user, fault, out);
         }
+    }
+
+    /// Refuses a log-in or sign-up that waited, for a cause that its fault does not tell.
+    pub(super) fn refuse_for(
+        &mut self,
+        request: Ticket,
+        cause: RefusalCause,
+        fault: Option<Fault>,
+        out: &mut Vec<Action>,
+    ) {
+        let user = self.claim_of(request);
+        if let Some(PendingRequest { conn, form, id, verb }) = self.take_pending(request, out) {
+            self.note_refusal_for(conn, verb, user, cause, out);
+            self.say_no((conn, form, id), Some(verb), fault, out);
+        }
+    }
+
+    /// Who a log-in or sign-up that waits says that it is.
+    pub(super) fn claim_of(&self, request: Ticket) -> Option<UserName> {
+        self.claims.get(&request).cloned()
     }
 
     /// Does anybody wait for an answer?
@@ -190,8 +239,12 @@ impl Chat {
     }
 
     pub(super) fn request_timed_out(&mut self, request: Ticket, out: &mut Vec<Action>) {
-        if self.requests.contains(request) {
-            self.refuse_waiting(request, Some(UNAVAILABLE), out);
+        match self.requests.get(request).map(|pending| pending.verb) {
+            Some(Verb::SignUp | Verb::Login) => {
+                self.refuse_for(request, RefusalCause::TimedOut, Some(UNAVAILABLE), out);
+            }
+            Some(_) => self.refuse_waiting(request, Some(UNAVAILABLE), out),
+            None => {}
         }
     }
 

@@ -6,12 +6,13 @@
 //! random number, no socket.
 
 pub use super::found::{Answered, Asked, Page};
+pub use super::handle::{AddressKey, ConnId, Ticket};
+pub use super::note::{Client, CredentialKind, JobKind, Limit, Note, RefusalCause, Totals};
 use crate::protocol::error::ErrorCode;
 use crate::protocol::field::{Profile, Secret, UserName};
 use crate::protocol::push::Push;
 use crate::protocol::reply::{Reply, ReplyId};
 use crate::protocol::request::{BadInput, ContentForm, Credential, Request};
-use std::num::NonZeroU32;
 
 pub use super::rules::Rules;
 
@@ -22,30 +23,6 @@ pub struct Now {
     pub mono_ms: u64,
     /// Since the epoch, as the wall clock says; may jump. Only for what users are shown.
     pub wall_ms: u64,
-}
-
-/// One connection, for ever: a slot that was given to the next client has the next generation.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct ConnId {
-    /// The place in the shell's slab.
-    pub slot: u32,
-    /// The number of connections that had the slot before.
-    pub generation: u32,
-}
-
-/// Stands for the address of a client in the limits per address: a number that is not 0, the same
-/// for the same address as long as the server runs. Two addresses may share one by chance, but
-/// nobody can cause that on purpose.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct AddressKey(pub NonZeroU32);
-
-/// One job that was submitted: comes back with its outcome, exactly once.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Ticket {
-    /// The place in the core's table of jobs in flight.
-    pub slot: u32,
-    /// The number of jobs that had the slot before.
-    pub generation: u32,
 }
 
 /// An event that the core is told.
@@ -205,6 +182,8 @@ pub enum Action {
         /// The job.
         job: Job,
     },
+    /// Something happened that is counted, and may be logged: the core does neither.
+    Note(Note),
     /// After [`Event::ShutDown`]: every message that was taken is durable (or the wait for it was
     /// given up). Write the waiting output and exit.
     Stopped,

@@ -12,6 +12,7 @@ use super::ids::UserId;
 use super::job::JobPurpose;
 use super::list::AckList;
 use super::mailbox::Backfill;
+use super::users::Route;
 use super::{Chat, Due, Timer};
 use crate::protocol::push::{Body, Push};
 use crate::protocol::reply::{Reply, ReplyId};
@@ -32,7 +33,11 @@ impl Chat {
         };
         let (receiver, weight) = (found.receiver, found.weight_bytes());
         let user = self.users.get_mut(receiver);
-        let online = user.conn.is_some();
+        let online = match user.route() {
+            Route::Here(_) => true,
+            // The next log-in reads it.
+            Route::Away => false,
+        };
         if online && user.list.is_none() {
             user.list = Some(Box::new(AckList::new(Backfill::Live)));
         }
@@ -68,7 +73,7 @@ impl Chat {
     /// list, if there is one.
     pub(super) fn deliver_committed(&mut self, push: Push, receiver: UserId, out: &mut Vec<Action>) {
         let user = self.users.get_mut(receiver);
-        if user.conn.is_some() && user.list.is_none() {
+        if user.is_here() && user.list.is_none() {
             user.list = Some(Box::new(AckList::new(Backfill::Live)));
         }
         let known = match user.list.as_ref().map(|list| list.mailbox.backfill) {
@@ -123,7 +128,7 @@ impl Chat {
     /// Sends what may be sent for the first time.
     pub(super) fn pump(&mut self, user: UserId, out: &mut Vec<Action>) {
         let entry = self.users.get_mut(user);
-        let (Some(conn), Some(list)) = (entry.conn, &mut entry.list) else {
+        let (Route::Here(conn), Some(list)) = (entry.route(), &mut entry.list) else {
             return;
         };
         let Some(session) = self.sessions.get(conn).filter(|session| !session.blocked) else {
@@ -142,6 +147,7 @@ impl Chat {
                 debug_assert!(false, "an entry's delivery lives as long as the entry");
                 break;
             };
+            self.totals.sent += 1;
             out.push(Action::Push { conn, form, push: delivery.push_to(&entry.name) });
         }
         if list.cursor.timer.is_none() {
@@ -152,11 +158,12 @@ impl Chat {
     /// The oldest sending of a user may be due again.
     pub(super) fn resend(&mut self, user: UserId, out: &mut Vec<Action>) {
         let entry = self.users.get_mut(user);
+        let route = entry.route();
         let Some(list) = &mut entry.list else {
             return;
         };
         list.cursor.timer = None;
-        let Some(conn) = entry.conn else {
+        let Route::Here(conn) = route else {
             return;
         };
         let Some(session) = self.sessions.get(conn) else {
@@ -179,6 +186,7 @@ impl Chat {
             wait_ms = RESEND_PAUSE_MS;
             let again = list.cursor.send_oldest_again(&self.deliveries, self.now.mono_ms);
             if let Some(found) = again.and_then(|again| self.deliveries.get(again)) {
+                self.totals.resent += 1;
                 out.push(Action::Push { conn, form, push: found.push_to(&entry.name) });
             }
         }
@@ -261,7 +269,7 @@ impl Chat {
     /// Is its receiver there? Then their ack may make it durable, whatever the store does.
     fn may_be_acked(&self, delivery: DeliveryRef) -> bool {
         let listed = self.deliveries.get(delivery).filter(|found| found.listed && found.waits());
-        listed.is_some_and(|found| self.users.get(found.receiver).conn.is_some())
+        listed.is_some_and(|found| self.users.is_here(found.receiver))
     }
 
     /// Those who wait for it wait on, until their time is over: for the ack, or for a store that is
@@ -359,6 +367,7 @@ impl Chat {
     }
 
     fn promise(&mut self, Waiter { conn, form, .. }: Waiter, body: Body, out: &mut Vec<Action>) {
+        self.totals.promised += 1;
         self.owes_less(conn);
         self.reply(conn, form, ReplyId::OfBody(body), Reply::Message { taken: true }, out);
     }

@@ -7,6 +7,7 @@ use super::friend_op::Pair;
 use super::friendship_ops::RETRY_MS;
 use super::ids::UserId;
 use super::job::JobPurpose;
+use super::users::Route;
 use super::{Chat, Timer};
 use crate::protocol::field::UserName;
 use std::collections::BTreeMap;
@@ -136,9 +137,10 @@ impl Chat {
 
     fn look_for_held(&mut self, receiver: UserId, seq: u64, out: &mut Vec<Action>) {
         let entry = self.users.get(receiver);
-        if entry.conn.is_none() {
+        match entry.route() {
+            Route::Here(_) => {}
             // The next log-in reads it.
-            return self.users.release(receiver);
+            Route::Away => return self.users.release(receiver),
         }
         let (user, after_seq) = (entry.name.clone(), seq.saturating_sub(1));
         let job = Job::LoadPage { user, after_seq, pushes_max: 1, bytes_max: 1 };
@@ -168,7 +170,7 @@ impl Chat {
     /// in memory.
     pub(super) fn doubt_friends_of(&mut self, user: UserId) {
         let entry = self.users.get(user);
-        if entry.conn.is_none() && entry.loading.is_none() {
+        if !entry.is_here() && entry.loading.is_none() {
             return;
         }
         if self.doubt.begin(user) {
@@ -184,7 +186,7 @@ impl Chat {
         }
         for user in self.doubt.waiting() {
             let entry = self.users.get(user);
-            if entry.conn.is_some() {
+            if entry.is_here() {
                 let job = self.friends_job(user);
                 let user = self.begin_reading(&entry.name.clone());
                 match self.submit(job, JobPurpose::Friends(user), out) {
@@ -205,7 +207,7 @@ impl Chat {
     /// The friends of one of them are known now. From the moment of asking on, what changed
     /// meanwhile was kept as at a log-in.
     pub(super) fn friends_read(&mut self, user: UserId, friends: Option<&[UserName]>, out: &mut Vec<Action>) {
-        if let Some(friends) = friends.filter(|_| self.users.get(user).conn.is_some()) {
+        if let Some(friends) = friends.filter(|_| self.users.is_here(user)) {
             self.users.set_friends(user, friends);
         }
         if self.doubt.answered(user, friends.is_some()) {

@@ -148,7 +148,7 @@ impl Chat {
     }
 
     fn are_online_friends(&self, me: UserId, other: UserId) -> bool {
-        self.users.get(me).conn.is_some() && self.users.are_friends(me, other) && !self.doubt.is_about(me)
+        self.users.is_here(me) && self.users.are_friends(me, other) && !self.doubt.is_about(me)
     }
 
     /// The store has answered.

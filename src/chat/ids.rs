@@ -1,5 +1,6 @@
-//! Ids of users and pushes inside the core: small, and valid only while those are there.
+//! Ids of users, pushes and log-ins inside the core: small, and valid only while those are there.
 
+use super::contract::Ticket;
 use std::num::NonZeroU32;
 
 /// A name's place in the table, as long as something refers to it. Counted from 1, so that "nobody"
@@ -24,3 +25,7 @@ pub(super) struct DeliveryRef {
     pub(super) slot: u32,
     pub(super) seq: u64,
 }
+
+/// Names a log-in in progress as long as it is in one state: in the next one it has another name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct LoginId(pub(super) Ticket);

@@ -15,6 +15,7 @@ use super::contract::{Action, ConnId, Job};
 use super::ids::DeliveryRef;
 use super::ids::UserId;
 use super::job::JobPurpose;
+use super::users::Route;
 
 /// The part of the free room that one user may have in flight.
 const PART_OF_FREE: usize = 16;
@@ -142,8 +143,10 @@ impl Chat {
     }
 
     fn settle_user(&mut self, user: UserId, out: &mut Vec<Action>) {
-        if let Some(conn) = self.users.get(user).conn {
-            self.settle_requests(conn, out);
+        match self.users.route(user) {
+            Route::Here(conn) => self.settle_requests(conn, out),
+            // Jobs in flight belong to the user: the next log-in looks at what is left of them.
+            Route::Away => {}
         }
     }
 

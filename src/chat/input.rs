@@ -7,6 +7,7 @@ use super::ids::UserId;
 use super::throttle::Pace;
 use super::{Chat, Timer};
 use crate::protocol::error::ErrorCode;
+use crate::protocol::field::UserName;
 use crate::protocol::request::{BadInput, ContentForm, Request, Verb};
 
 impl Chat {
@@ -28,6 +29,9 @@ impl Chat {
         let Some(enough) = self.take_token(conn) else {
             return self.too_fast(conn, &input, out);
         };
+        if !enough {
+            self.note_too_fast(conn, out);
+        }
         let now_ms = self.now.mono_ms;
         let Some(session) = self.sessions.get_mut(conn) else {
             return;
@@ -51,7 +55,8 @@ impl Chat {
                     Some(fault) => {
                         let id = owned_id(id_of(&request));
                         let form = answer_form_of(&request).unwrap_or(form);
-                        self.refuse((conn, form, id), Some(verb_of(&request)), Some(fault), out);
+                        let (verb, user) = (verb_of(&request), claim_in(&request));
+                        self.refuse_claim((conn, form, id), Some(verb), user, Some(fault), out);
                     }
                     None => self.dispatch(conn, user, request, out),
                 }
@@ -98,12 +103,14 @@ impl Chat {
     #[inline(never)]
     fn too_fast(&mut self, conn: ConnId, input: &Result<Request<'_>, BadInput>, out: &mut Vec<Action>) {
         let form = self.sessions.get(conn).map(|session| session.form).unwrap_or_default();
+        self.note_too_fast(conn, out);
         // 1, 2 and 4 have an answer of their own, which comes before the error.
         let (verb, id, form) = match input {
             Ok(request) => (Some(verb_of(request)), id_of(request), answer_form_of(request).unwrap_or(form)),
             Err(bad) => (bad.verb, Some(&*bad.id), bad.form.unwrap_or(form)),
         };
-        self.refuse((conn, form, owned_id(id)), verb, Some(TOO_FAST_CLOSED), out);
+        let user = input.as_ref().ok().and_then(claim_in);
+        self.refuse_claim((conn, form, owned_id(id)), verb, user, Some(TOO_FAST_CLOSED), out);
         self.close(conn, CloseReason::TooFast, out);
     }
 
@@ -200,6 +207,7 @@ impl Chat {
         // The wire sends the pong, so there is nothing to refuse; but a client that sends too many
         // is closed.
         if self.take_token(conn).is_none() {
+            self.note_too_fast(conn, out);
             return self.say_and_close(conn, TOO_FAST_CLOSED, CloseReason::TooFast, out);
         }
         if let Some(session) = self.sessions.get_mut(conn)
@@ -265,6 +273,15 @@ fn verb_of(request: &Request<'_>) -> Verb {
         Request::Friend { .. } => Verb::Friend,
         Request::Token { .. } => Verb::Token,
         Request::Heartbeat { .. } => Verb::Heartbeat,
+    }
+}
+
+/// Who a log-in or sign-up says that it is.
+fn claim_in(request: &Request<'_>) -> Option<UserName> {
+    match request {
+        Request::SignUp { profile, .. } => Some(profile.user_name.clone()),
+        Request::Login { user, .. } => Some(user.to_owned()),
+        _ => None,
     }
 }
 

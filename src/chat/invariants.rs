@@ -3,9 +3,11 @@
 use super::Chat;
 use super::contract::ConnId;
 use super::deliveries::Save;
-use super::ids::UserId;
+use super::ids::{LoginId, UserId};
 use super::in_flight::units;
 use super::job::JobPurpose;
+use super::login_state::Login;
+use super::users::Route;
 use crate::protocol::request::Verb;
 use std::collections::{HashMap, HashSet};
 
@@ -31,16 +33,8 @@ impl Chat {
         assert_eq!(self.jobs_bytes, self.jobs.values().map(|job| job.bytes).sum::<usize>());
         self.check_in_flight();
         self.check_packed();
-        self.auth_queue.check(self.rules.auth_jobs_max);
-        assert!(self.auth_queue.running() <= self.rules.auth_running_max);
-        let hashing =
-            self.jobs.values().filter(|job| matches!(job.purpose, JobPurpose::Hash { .. } | JobPurpose::Verify { .. }));
-        assert_eq!(hashing.count(), self.auth_queue.running());
-        let tried = self.jobs.values().filter(|job| {
-            matches!(job.purpose, JobPurpose::LogIn { .. } | JobPurpose::Prove { .. } | JobPurpose::Verify { .. })
-        });
-        let waiting = self.auth_queue.log_ins() + self.later_log_ins.len();
-        assert_eq!(tried.count() + waiting, self.tries.open(), "each try is settled once");
+        self.check_logins();
+        self.check_claims();
         self.check_friendships();
         self.check_owed();
         assert!(self.save_delay.iter().is_sorted_by_key(|entry| entry.0));
@@ -74,6 +68,42 @@ impl Chat {
         }
     }
 
+    /// Each log-in is in one place, and that is where its state belongs.
+    fn check_logins(&self) {
+        self.auth_queue.check(&self.rules);
+        let mut elsewhere = 0;
+        let mut all_are = |ids: &mut dyn Iterator<Item = LoginId>, belongs: fn(&Login) -> bool| {
+            for id in ids {
+                let login = self.logins.get(id).map(|one| &one.login);
+                assert!(login.is_some_and(belongs), "{login:?} in the wrong place");
+                elsewhere += 1;
+            }
+        };
+        let working = self.jobs.values().filter_map(|job| match job.purpose {
+            JobPurpose::Login(id) => Some(id),
+            _ => None,
+        });
+        all_are(&mut { working }, |login| {
+            !matches!(login, Login::Admitted { .. } | Login::Queued { .. } | Login::WaitingToLoad)
+        });
+        all_are(&mut self.auth_queue.log_ins(), |login| matches!(login, Login::Queued { .. }));
+        let loading = self.users.iter().filter_map(|(_, user, _)| user.loading.as_ref());
+        all_are(&mut loading.flat_map(|loading| loading.waiting()), |login| matches!(login, Login::WaitingToLoad));
+        self.logins.check(elsewhere, self.sessions.len());
+        let tried = self.logins.values().filter(|one| one.login.attempt().is_some());
+        assert_eq!(tried.count(), self.tries.open(), "each try is settled once");
+        let sign_ups = self.jobs.values().filter(|job| matches!(job.purpose, JobPurpose::Hash { .. }));
+        let log_ins = self.logins.values().filter(|one| one.login.hashes());
+        assert_eq!(sign_ups.count() + log_ins.count(), self.auth_queue.running());
+    }
+
+    /// Each log-in and sign-up that waits for its answer says who it is, and nobody else does.
+    fn check_claims(&self) {
+        let claims = self.requests.values().filter(|pending| matches!(pending.verb, Verb::SignUp | Verb::Login));
+        assert_eq!(claims.count(), self.claims.len());
+        assert!(self.claims.keys().all(|request| self.requests.contains(*request)));
+    }
+
     /// The count of answers owed to each connection is right, and only its own user waits on it:
     /// after a log-in, no request of another user is answered.
     fn check_owed(&self) {
@@ -92,7 +122,6 @@ impl Chat {
             let session = self.sessions.get(conn).map(|session| session.unanswered);
             assert_eq!(session, Some(unanswered.get(&conn).copied().unwrap_or(0)), "owed to {conn:?}");
         }
-        assert!(self.due_log_ins.is_empty() && self.later_log_ins.len() <= self.sessions.len());
     }
 
     /// The count of each user's jobs in flight is right.
@@ -123,13 +152,13 @@ impl Chat {
                 continue;
             };
             assert_eq!(online.insert(user, conn), None, "two live connections of one user");
-            assert_eq!(self.users.get(user).conn, Some(conn));
+            assert_eq!(self.users.route(user), Route::Here(conn));
         }
         for (id, user, _) in self.users.iter() {
-            assert_eq!(user.conn, online.get(&id).copied(), "{:?} is online where they are not", user.name);
-            assert!(user.conn.is_some() || user.friends.is_empty());
+            assert_eq!(user.route().here(), online.get(&id).copied(), "{:?} is online where they are not", user.name);
+            assert!(user.is_here() || user.friends.is_empty());
             assert!(user.friends.is_sorted());
-            assert!(user.conn.is_some() || user.loading.is_some() || user.list.is_none(), "a list for nobody");
+            assert!(user.is_here() || user.loading.is_some() || user.list.is_none(), "a list for nobody");
         }
     }
 
@@ -149,7 +178,7 @@ impl Chat {
             user.friends.iter().copied().for_each(&mut count);
             if let Some(loading) = &user.loading {
                 assert_eq!(loading.count, 1, "of each user one log-in reads");
-                assert!(loading.waiting_len() <= self.rules.log_ins_waiting_per_user_max as usize);
+                assert!(loading.waiting().count() <= self.rules.log_ins_waiting_per_user_max as usize);
                 loading.changes.iter().for_each(|&(other, _)| count(other));
                 let others: HashSet<UserId> = loading.changes.iter().map(|&(other, _)| other).collect();
                 assert_eq!(others.len(), loading.changes.len(), "of each friend one");
@@ -162,7 +191,6 @@ impl Chat {
         self.in_flight.all().for_each(|(user, _)| count(user));
         for job in self.jobs.values() {
             match &job.purpose {
-                JobPurpose::LogIn { user, .. } | JobPurpose::Load { user, .. } => count(*user),
                 JobPurpose::Page(user) | JobPurpose::Friends(user) | JobPurpose::Lost { receiver: user, .. } => {
                     count(*user)
                 }
@@ -171,6 +199,8 @@ impl Chat {
             }
         }
         self.friendship_ops.refs().chain(self.doubt.refs()).for_each(&mut count);
+        let loading = self.logins.values().filter(|one| one.login.loads());
+        loading.filter_map(|one| self.users.find(one.user.as_str())).for_each(&mut count);
         for (id, user, refs) in self.users.iter() {
             assert_eq!(refs, counted.get(&id).copied().unwrap_or(0), "references to {:?}", user.name);
         }

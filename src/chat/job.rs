@@ -2,11 +2,8 @@
 
 use super::contract::Ticket;
 use super::friend_op::RunningOp;
-use super::ids::DeliveryRef;
-use super::ids::UserId;
-use super::tries::Try;
+use super::ids::{DeliveryRef, LoginId, UserId};
 use crate::protocol::field::{Profile, UserName};
-use crate::protocol::request::Credential;
 
 /// The purpose of a job in flight.
 #[derive(Debug)]
@@ -18,31 +15,10 @@ pub(super) enum JobPurpose {
     Create {
         request: Ticket,
     },
-    /// Holds a reference to the user, who is loading.
-    LogIn {
-        request: Ticket,
-        user: UserId,
-        credential: Credential,
-        attempt: Try,
-    },
-    Prove {
-        request: Ticket,
-        user: UserName,
-        credential: Credential,
-        attempt: Try,
-    },
-    Verify {
-        request: Ticket,
-        user: UserName,
-        attempt: Try,
-    },
+    /// What for exactly, the state of the log-in says.
+    Login(LoginId),
     Token {
         request: Ticket,
-    },
-    /// Holds a reference to the user, who is loading.
-    Load {
-        request: Ticket,
-        user: UserId,
     },
     /// Holds a reference to the user.
     Page(UserId),

@@ -4,93 +4,238 @@
 //! only prove who they are, and then wait for their turn: a page is large, and a client that knows
 //! one password could ask for a thousand at once. A user who is online already needs no page:
 //! everything is in memory.
+//!
+//! The states of a log-in and what leads from one to the next are in `login_state.rs`; here it is
+//! done.
 
 use super::Chat;
 use super::answer::ReplyTo;
-use super::answer::{BUSY, Fault, PendingRequest};
-use super::auth_queue::Waiting;
-use super::contract::{Action, CloseReason, ConnId, Job, Page, TOKEN_SLACK_MS, Ticket};
-use super::ids::UserId;
+use super::answer::{CROWDED, Fault, PendingRequest, TOO_MANY_SIGN_UPS, TOO_MANY_TOKENS, TOO_MANY_TRIES};
+use super::auth_queue::{Purpose, Room, Turn, Waiting};
+use super::contract::{
+    Action, Client, CloseReason, ConnId, CredentialKind, Job, Limit, Note, Outcome, Page, RefusalCause, Ticket,
+};
+use super::ids::{LoginId, UserId};
 use super::job::JobPurpose;
+use super::login_state::{Facts, InProgress, Login, LoginEvent, Next, Presence, Step, fault_of};
 use super::tries::{Settled, Try};
+use super::users::Route;
 use crate::protocol::error::ErrorCode;
-use crate::protocol::field::{Secret, UserName};
+use crate::protocol::field::UserName;
 use crate::protocol::reply::Reply;
 use crate::protocol::request::{Credential, Verb};
 
 const REPLACED: Fault = Fault(ErrorCode::Replaced, "you logged in on another connection");
-const TOO_MANY_AT_ONCE: Fault =
-    Fault(ErrorCode::Unavailable, "too many log-ins of this user wait for each other, try again in a moment");
 
-/// A log-in that is about to begin.
-#[derive(Debug)]
-pub(super) struct LogIn {
-    request: Ticket,
-    user: UserName,
-    credential: Credential,
-    attempt: Try,
-}
+/// What was read for a log-in: the user's friends and the first page.
+type Read = (Vec<UserName>, Page);
 
 impl Chat {
     #[inline(never)]
     pub(super) fn log_in(&mut self, to: ReplyTo, user: UserName, credential: Credential, out: &mut Vec<Action>) {
+        let (conn, now_ms) = (to.0, self.now.mono_ms);
+        let session = self.sessions.get_mut(conn);
         let admitted = match &credential {
-            Credential::Password(_) => self.admit_password(to.0, &user),
-            Credential::Token(_) => self.admit_token(to.0),
+            Credential::Password(_) => self.tries.admit_password(conn, session, &user, &self.rules, now_ms),
+            Credential::Token(_) => self.tries.admit_token(conn, session.as_deref(), &self.rules),
         };
         let attempt = match admitted {
             Ok(attempt) => attempt,
-            Err(fault) => return self.refuse_try(to, Verb::Login, fault, out),
+            Err(limit) => return self.refuse_try(to, Verb::Login, user, limit, out),
         };
-        let session = self.sessions.get(to.0);
+        let session = self.sessions.get(conn);
         let is_another = |present| self.users.get(present).name != user;
         let waits = session.is_some_and(|session| session.unanswered > 0 && session.user.is_some_and(is_another));
-        let conn = to.0;
-        let request = self.ask(to, Verb::Login, out);
-        let log_in = LogIn { request, user, credential, attempt };
+        let request = self.ask_as(to, Verb::Login, user.clone(), out);
+        let by = match &credential {
+            Credential::Password(_) => CredentialKind::Password,
+            Credential::Token(_) => CredentialKind::Token,
+        };
+        let login = Login::Admitted { credential, attempt };
+        let id = self.logins.insert(InProgress { request, user, by, login });
         if waits {
             // The first user's requests are answered first: behind the `LS` the second one would
             // take such an answer for one to them. That is at most as long as a request may take,
             // and nothing more is read from this connection meanwhile.
-            self.later_log_ins.insert(conn, log_in);
+            self.logins.defer(conn, id);
         } else {
-            self.begin_log_in(log_in, out);
+            self.login_event(id, LoginEvent::Begins, out);
         }
     }
 
     /// Goes on with the log-ins for which nothing is waited any longer.
     #[inline(never)]
     pub(super) fn begin_due_log_ins(&mut self, out: &mut Vec<Action>) {
-        for conn in std::mem::take(&mut self.due_log_ins) {
-            match self.later_log_ins.remove(&conn) {
-                Some(log_in) if self.requests.contains(log_in.request) => self.begin_log_in(log_in, out),
-                Some(LogIn { user, attempt, .. }) => self.settle(&user, attempt, Settled::NotMade),
-                None => {}
-            }
+        for id in self.logins.take_due() {
+            self.login_event(id, LoginEvent::Begins, out);
         }
     }
 
     /// Its connection is gone.
-    pub(super) fn drop_later_log_in(&mut self, conn: ConnId) {
-        if let Some(LogIn { user, attempt, .. }) = self.later_log_ins.remove(&conn) {
-            self.settle(&user, attempt, Settled::NotMade);
+    pub(super) fn drop_deferred_log_in(&mut self, conn: ConnId, out: &mut Vec<Action>) {
+        if let Some(id) = self.logins.take_deferred(conn) {
+            self.login_event(id, LoginEvent::Dropped, out);
         }
     }
 
-    fn begin_log_in(&mut self, LogIn { request, user, credential, attempt }: LogIn, out: &mut Vec<Action>) {
-        let now_ms = self.now.wall_ms;
-        let latest_ms = now_ms.saturating_add(self.rules.token_lifetime_ms).saturating_add(TOKEN_SLACK_MS);
-        let known = self.users.find(user.as_str()).map(|user| self.users.get(user));
-        let needs_no_page = known.is_some_and(|known| known.conn.is_some() || known.loading.is_some());
-        if needs_no_page {
-            let job = Job::Prove { user: user.clone(), credential: credential.clone(), now_ms, latest_ms };
-            return self.submit_for(request, job, JobPurpose::Prove { request, user, credential, attempt }, out);
+    /// Is there still somebody to be answered?
+    pub(super) fn is_awaited(&self, request: Ticket) -> bool {
+        self.requests.get(request).is_some_and(|pending| self.sessions.get(pending.conn).is_some())
+    }
+
+    fn presence(&self, user: &UserName) -> Presence {
+        match self.users.find(user.as_str()).map(|user| self.users.get(user)) {
+            Some(user) if user.is_here() => Presence::Here,
+            Some(user) if user.loading.is_some() => Presence::Loading,
+            _ => Presence::Away,
         }
-        let (pushes_max, bytes_max) = (self.rules.page_max, self.rules.page_bytes_max);
-        let job =
-            Job::LogIn { user: user.clone(), credential: credential.clone(), now_ms, latest_ms, pushes_max, bytes_max };
-        let user = self.begin_reading(&user);
-        self.submit_for(request, job, JobPurpose::LogIn { request, user, credential, attempt }, out);
+    }
+
+    fn login_event(&mut self, id: LoginId, event: LoginEvent, out: &mut Vec<Action>) {
+        self.login_event_with(id, event, None, out);
+    }
+
+    /// Something happens to a log-in: leaves its state, settles its try, goes on as it says.
+    fn login_event_with(&mut self, id: LoginId, event: LoginEvent, read: Option<Read>, out: &mut Vec<Action>) {
+        let Some(InProgress { request, user, by, login }) = self.logins.remove(id) else {
+            debug_assert!(false, "{event:?} to a log-in that is over");
+            return;
+        };
+        let facts = Facts { is_awaited: self.is_awaited(request), presence: self.presence(&user) };
+        let (loads, hashes) = (login.loads(), login.hashes());
+        let Step { settled, next } = login.on(event, facts);
+        if hashes {
+            self.auth_queue.run_ended();
+        }
+        if let Some((attempt, settled)) = settled {
+            self.settle(&user, attempt, settled);
+        }
+        let next = match next {
+            Next::Complete => {
+                self.complete_login(request, (&user, by), read, out);
+                Next::Drop
+            }
+            next => next,
+        };
+        if loads && let Some(user) = self.users.find(user.as_str()) {
+            // Referred to until here.
+            self.reading_ended(user, out);
+        }
+        match next {
+            Next::Enter(login) => self.enter(InProgress { request, user, by, login }, out),
+            Next::Refuse(cause) => self.refuse_for(request, cause, fault_of(cause), out),
+            Next::Complete | Next::Drop => {}
+        }
+    }
+
+    /// Puts a log-in where it belongs in its new state.
+    fn enter(&mut self, one: InProgress, out: &mut Vec<Action>) {
+        match one.login {
+            Login::Queued { attempt, .. } => self.enqueue_login(one, attempt, out),
+            Login::WaitingToLoad => self.wait_to_load(one, out),
+            _ => {
+                if one.login.loads() {
+                    self.begin_reading(&one.user);
+                }
+                if let Err(id) = self.submit_login(one, out) {
+                    self.login_event(id, LoginEvent::NotSubmitted, out);
+                }
+            }
+        }
+    }
+
+    /// Submits the job of a state that has one; gives the log-in back if that cannot be done.
+    fn submit_login(&mut self, one: InProgress, out: &mut Vec<Action>) -> Result<(), LoginId> {
+        let job = one.login.job(&one.user, self.now, &self.rules);
+        debug_assert!(job.is_some(), "{one:?} waits for no job");
+        let id = self.logins.insert(one);
+        match job.map(|job| self.submit(job, JobPurpose::Login(id), out)) {
+            Some(Ok(())) => Ok(()),
+            Some(Err(_)) | None => Err(id),
+        }
+    }
+
+    /// The job of a log-in was done, or has failed.
+    pub(super) fn login_job_done(&mut self, id: LoginId, outcome: Outcome, out: &mut Vec<Action>) {
+        let (event, read) = match outcome {
+            Outcome::Loaded { friends, page } => (LoginEvent::Loaded, Some((friends, page))),
+            Outcome::Proven => (LoginEvent::Proven, None),
+            Outcome::Unproven { password_hash, differs } => (LoginEvent::Unproven { password_hash, differs }, None),
+            Outcome::Verified(fits) => (LoginEvent::Verified(fits), None),
+            Outcome::Failed => (LoginEvent::Failed { refused: false }, None),
+            other => {
+                debug_assert!(matches!(other, Outcome::Refused | Outcome::TooLarge), "a log-in came back as {other:?}");
+                (LoginEvent::Failed { refused: true }, None)
+            }
+        };
+        self.login_event_with(id, event, read, out);
+        self.start_auth_runs(out);
+    }
+
+    fn enqueue_login(&mut self, one: InProgress, attempt: Try, out: &mut Vec<Action>) {
+        let session = self.sessions.get(attempt.conn);
+        let is_clean = self.tries.is_unsuspected(&one.user, attempt, session, &self.rules, self.now.mono_ms);
+        let room = if is_clean { Room::Unsuspected } else { Room::Suspect };
+        let (request, address_key) = (one.request, attempt.address_key);
+        let id = self.logins.insert(one);
+        let waiting = Waiting { request, address_key, purpose: Purpose::Login(id) };
+        if self.is_awaited(request) && self.auth_queue.enter(room, waiting, &self.rules).is_ok() {
+            self.start_auth_runs(out);
+        } else {
+            self.login_event(id, LoginEvent::NoPlace, out);
+        }
+    }
+
+    /// Hands as many runs to the workers as they may have.
+    pub(super) fn start_auth_runs(&mut self, out: &mut Vec<Action>) {
+        while !self.stopping {
+            let (requests, sessions) = (&self.requests, &self.sessions);
+            let is_awaited =
+                |request| requests.get(request).is_some_and(|pending| sessions.get(pending.conn).is_some());
+            match self.auth_queue.next(&self.rules, is_awaited) {
+                Some(Turn::Run(Waiting { purpose: Purpose::Login(id), .. }))
+                | Some(Turn::Gone(Waiting { purpose: Purpose::Login(id), .. })) => {
+                    self.login_event(id, LoginEvent::HashingTurn, out);
+                }
+                Some(Turn::Run(Waiting { request, purpose: Purpose::SignUp { profile, secret }, .. })) => {
+                    self.submit_for(request, Job::Hash { secret }, JobPurpose::Hash { request, profile }, out);
+                }
+                Some(Turn::Gone(Waiting { request, purpose: Purpose::SignUp { .. }, .. })) => {
+                    self.refuse_waiting(request, Some(CROWDED), out);
+                }
+                None => return,
+            }
+        }
+    }
+
+    /// Nobody is waited for any more.
+    pub(super) fn clear_auth_queue(&mut self, out: &mut Vec<Action>) {
+        for waiting in self.auth_queue.clear() {
+            if let Purpose::Login(id) = waiting.purpose {
+                self.login_event(id, LoginEvent::Dropped, out);
+            }
+        }
+    }
+
+    /// It waits for the log-in of the same user that loads, if there is room, not counting those
+    /// for which nobody waits any more.
+    fn wait_to_load(&mut self, one: InProgress, out: &mut Vec<Action>) {
+        let user = self.users.find(one.user.as_str());
+        let id = self.logins.insert(one);
+        let waiting_max = self.rules.log_ins_waiting_per_user_max as usize;
+        let (logins, requests, sessions) = (&mut self.logins, &self.requests, &self.sessions);
+        let is_awaited = |id: &LoginId| {
+            let pending = logins.get(*id).and_then(|one| requests.get(one.request));
+            let is_awaited = pending.is_some_and(|pending| sessions.get(pending.conn).is_some());
+            if !is_awaited {
+                logins.remove(*id);
+            }
+            is_awaited
+        };
+        let has_place = user.is_some_and(|user| self.users.wait_to_load(user, id, waiting_max, is_awaited));
+        if !has_place {
+            self.login_event(id, LoginEvent::NoPlace, out);
+        }
     }
 
     /// A user who wants to log in is referred to from now on, as far as their list and their
@@ -104,89 +249,75 @@ impl Chat {
 
     /// The turn goes to the next log-in of the same user, if one waits.
     pub(super) fn reading_ended(&mut self, user: UserId, out: &mut Vec<Action>) {
-        while let Some(request) = self.users.next_to_load(user) {
-            if !self.is_awaited(request) {
+        while let Some(id) = self.users.next_to_load(user) {
+            let Some(InProgress { request, user: name, by, login }) = self.logins.remove(id) else {
+                debug_assert!(false, "what waits is in progress");
                 continue;
+            };
+            let presence = if self.users.is_here(user) { Presence::Here } else { Presence::Loading };
+            let facts = Facts { is_awaited: self.is_awaited(request), presence };
+            match login.on(LoginEvent::LoadingTurn, facts).next {
+                Next::Complete => self.complete_login(request, (&name, by), None, out),
+                Next::Enter(login) => match self.submit_login(InProgress { request, user: name, by, login }, out) {
+                    // It has the reference of the one before, and its place among those who load.
+                    Ok(()) => return,
+                    Err(id) => self.refuse_unsubmitted(id, out),
+                },
+                Next::Refuse(_) | Next::Drop => {}
             }
-            if self.users.get(user).conn.is_some() {
-                self.complete_login(request, user, None, out);
-                continue;
-            }
-            let (pushes_max, bytes_max) = (self.rules.page_max, self.rules.page_bytes_max);
-            let job = Job::Load { user: self.users.get(user).name.clone(), pushes_max, bytes_max };
-            if self.submit(job, JobPurpose::Load { request, user }, out).is_ok() {
-                // It has the reference of the one before, and its place among those who load.
-                return;
-            }
-            self.refuse_waiting(request, Some(BUSY), out);
         }
         self.loading_ended(user);
         self.users.release(user);
     }
 
-    pub(super) fn settle_of(&mut self, user: UserId, attempt: Try, settled: Settled) {
-        let name = self.users.get(user).name.clone();
-        self.settle(&name, attempt, settled);
-    }
-
-    /// The store knows no such token, or has not seen this password before.
-    pub(super) fn unproven(
-        &mut self,
-        request: Ticket,
-        user: UserName,
-        credential: Credential,
-        attempt: Try,
-        password_hash: Option<Secret>,
-        out: &mut Vec<Action>,
-    ) {
-        match credential {
-            Credential::Password(secret) => {
-                self.enqueue_auth(Waiting::LogIn { request, attempt, user, secret, password_hash }, out);
-            }
-            Credential::Token(_) => {
-                // Nobody guesses a token: it has expired or was revoked, and that locks nobody out.
-                self.settle(&user, attempt, Settled::Wrong);
-                self.refuse_waiting(request, None, out);
-            }
-        }
-    }
-
-    /// It is this user: friends and first page are read behind every save that was submitted
-    /// before, in turn.
-    pub(super) fn proven(&mut self, request: Ticket, user: &UserName, out: &mut Vec<Action>) {
-        if !self.is_awaited(request) {
+    /// Its turn to load came, and the job could not be submitted: the turn is the next one's.
+    fn refuse_unsubmitted(&mut self, id: LoginId, out: &mut Vec<Action>) {
+        let Some(InProgress { request, login, .. }) = self.logins.remove(id) else {
             return;
+        };
+        let facts = Facts { is_awaited: true, presence: Presence::Loading };
+        if let Next::Refuse(cause) = login.on(LoginEvent::NotSubmitted, facts).next {
+            self.refuse_for(request, cause, fault_of(cause), out);
         }
-        let waiting_max = self.rules.log_ins_waiting_per_user_max as usize;
-        if let Some(user) = self.users.find(user.as_str()) {
-            if self.users.get(user).conn.is_some() {
-                return self.complete_login(request, user, None, out);
-            }
-            if self.users.get(user).loading.is_some() {
-                let is_awaited = |request: &Ticket| {
-                    self.requests.get(*request).is_some_and(|pending| self.sessions.get(pending.conn).is_some())
-                };
-                if !self.users.wait_to_load(user, request, waiting_max, is_awaited) {
-                    self.refuse_waiting(request, Some(TOO_MANY_AT_ONCE), out);
-                }
-                return;
-            }
+    }
+
+    fn settle(&mut self, user: &UserName, attempt: Try, settled: Settled) {
+        let session = self.sessions.get_mut(attempt.conn);
+        self.tries.settle(user, attempt, settled, session, &self.rules, self.now.mono_ms);
+    }
+
+    /// Refuses what a budget does not allow, and ends a connection that goes on.
+    pub(super) fn refuse_try(&mut self, to: ReplyTo, verb: Verb, user: UserName, limit: Limit, out: &mut Vec<Action>) {
+        let conn = to.0;
+        let fault = match limit {
+            Limit::SignUpsPerAddress => TOO_MANY_SIGN_UPS,
+            Limit::TokensPerConnection => TOO_MANY_TOKENS,
+            _ => TOO_MANY_TRIES,
+        };
+        self.note_refusal_for(conn, verb, Some(user), RefusalCause::Limit(limit), out);
+        self.say_no(to, Some(verb), Some(fault), out);
+        let Some(session) = self.sessions.get_mut(conn) else {
+            return;
+        };
+        session.refused_tries = session.refused_tries.saturating_add(1);
+        if u32::from(session.refused_tries) >= self.rules.refused_tries_max {
+            self.close(conn, CloseReason::TooManyTries, out);
         }
-        let (pushes_max, bytes_max) = (self.rules.page_max, self.rules.page_bytes_max);
-        let job = Job::Load { user: user.clone(), pushes_max, bytes_max };
-        let user = self.begin_reading(user);
-        self.submit_for(request, job, JobPurpose::Load { request, user }, out);
     }
 
     /// Everything is here: if the connection is, too, it is theirs from now on. Friends and first
     /// page are read unless the user is online already.
-    pub(super) fn complete_login(
+    fn complete_login(
         &mut self,
         request: Ticket,
-        user: UserId,
-        read: Option<(&[UserName], Page)>,
+        (name, by): (&UserName, CredentialKind),
+        read: Option<Read>,
         out: &mut Vec<Action>,
     ) {
+        let Some(user) = self.users.find(name.as_str()) else {
+            debug_assert!(false, "online, or loading");
+            return;
+        };
         let Some(PendingRequest { conn, form, id, .. }) = self.take_pending(request, out) else {
             return;
         };
@@ -194,6 +325,7 @@ impl Chat {
             return;
         };
         session.push_form = form;
+        let client = Client { conn, address_key: session.address_key };
         let before = session.user.replace(user);
         if before.is_none() {
             // The allowance that it had used up before was that of a stranger.
@@ -202,20 +334,27 @@ impl Chat {
         if let Some(before) = before.filter(|&before| before != user) {
             self.goes_offline(before, out);
         }
-        let older = self.users.get_mut(user).conn.replace(conn);
-        if let Some(older) = older.filter(|&older| older != conn) {
-            // It is nobody's now, so that its end does not end the user's list.
-            if let Some(session) = self.sessions.get_mut(older) {
-                session.user = None;
+        let older = self.users.arrives(user, conn);
+        match older {
+            Route::Here(older) if older != conn => {
+                // It is nobody's now, so that its end does not end the user's list.
+                if let Some(session) = self.sessions.get_mut(older) {
+                    session.user = None;
+                }
+                if let Some(client) = self.client(older) {
+                    out.push(Action::Note(Note::Replaced { user: name.clone(), client, by: conn }));
+                }
+                self.say_and_close(older, REPLACED, CloseReason::Replaced, out);
             }
-            self.say_and_close(older, REPLACED, CloseReason::Replaced, out);
+            Route::Here(_) | Route::Away => {}
         }
-        debug_assert_eq!(read.is_some(), older.is_none(), "who was not online is read, in turn");
+        debug_assert_eq!(read.is_some(), older == Route::Away, "who was not online is read, in turn");
         if let Some((friends, page)) = read {
-            self.users.set_friends(user, friends);
+            self.users.set_friends(user, &friends);
             self.open_list(user, page);
         }
         out.push(Action::LoggedIn { conn });
+        out.push(Action::Note(Note::LoggedIn { user: name.clone(), client, by }));
         self.reply(conn, form, id, Reply::Login { done: true }, out);
         self.settle_requests(conn, out);
         if let Some(list) = &mut self.users.get_mut(user).list {

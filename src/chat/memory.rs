@@ -66,7 +66,7 @@ impl Chat {
         if !windows {
             return;
         }
-        let absent = self.users.iter().filter(|(_, user, _)| user.conn.is_none());
+        let absent = self.users.iter().filter(|(_, user, _)| !user.is_here());
         let windows = absent.filter_map(|(id, user, _)| user.dedup.as_ref().map(|dedup| (dedup.held_bytes(), id)));
         for (bytes, user) in longest_first(windows.collect()) {
             if left == 0 {

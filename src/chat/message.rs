@@ -1,7 +1,7 @@
 //! TYPE 4: a message from one friend to another.
 
 use super::answer::{Fault, NOT_YOU};
-use super::contract::{Action, ConnId};
+use super::contract::{Action, ConnId, Limit};
 use super::dedup::Key;
 use super::deliveries::{Delivery, Save, Waiter};
 use super::ids::DeliveryRef;
@@ -56,6 +56,9 @@ impl Chat {
         }
         let Some(other) = self.users.find_hashed(receiver_hash, receiver.as_str()) else {
             let (to, verb, fault) = no(self.may_be_friends(user, None).then_some(IN_DOUBT));
+            if fault.is_none() {
+                self.note_not_friends(conn, user, out);
+            }
             return self.refuse(to, verb, fault, out);
         };
         let list = self.users.get(other).list.as_ref();
@@ -68,11 +71,15 @@ impl Chat {
         }
         if !self.users.are_friends(user, other) {
             let (to, verb, fault) = no(self.may_be_friends(user, Some(other)).then_some(IN_DOUBT));
+            if fault.is_none() {
+                self.note_not_friends(conn, user, out);
+            }
             return self.refuse(to, verb, fault, out);
         }
         // What is plain with the receiver's name is plain without it.
         let body = Body::message(self.now.wall_ms, id, sender, content, plain);
         let message = (self.take_seq(), body);
+        self.totals.taken += 1;
         self.owes(conn);
         self.users.hold(user);
         self.users.hold(other);
@@ -93,14 +100,17 @@ impl Chat {
     /// The same message was sent before: it gets the same answer and is not delivered twice.
     #[inline(never)]
     fn on_duplicate(&mut self, known: DeliveryRef, waiter: Waiter, id: &Id<'_>, out: &mut Vec<Action>) {
+        self.totals.duplicates += 1;
         let open = self.deliveries.get_mut(known).filter(|delivery| !delivery.durable);
         let Some(delivery) = open else {
             // Acked or committed, and perhaps forgotten since.
+            self.totals.promised += 1;
             let id = ReplyId::Text(id.as_str().into());
             return self.reply(waiter.conn, waiter.form, id, Reply::Message { taken: true }, out);
         };
         if delivery.more_waiters_len() >= WAITERS_MAX {
             let id = ReplyId::OfBody(delivery.body.clone());
+            self.note_limit(waiter.conn, Limit::RepeatedMessages, out);
             return self.refuse((waiter.conn, waiter.form, id), Some(Verb::Message), Some(SAID_OFTEN), out);
         }
         delivery.add_waiter(waiter);

@@ -20,6 +20,7 @@ mod friend;
 mod friend_op;
 mod friend_rules;
 mod friendship_ops;
+mod handle;
 mod ids;
 mod in_flight;
 mod index;
@@ -29,9 +30,12 @@ mod invariants;
 mod job;
 mod list;
 mod log_in;
+mod login_state;
 mod mailbox;
 mod memory;
 mod message;
+mod note;
+mod noting;
 mod paging;
 mod rules;
 mod session;
@@ -129,11 +133,10 @@ pub struct Chat {
     tries: tries::Tries,
     /// Requests that wait for jobs, and are still to be answered.
     requests: Table<answer::PendingRequest>,
-    /// Log-ins that wait until the requests of another user on their connection are answered. Never
-    /// iterated.
-    later_log_ins: HashMap<ConnId, log_in::LogIn>,
-    /// Connections whose log-in waits no longer.
-    due_log_ins: Vec<ConnId>,
+    /// The user names that the log-ins and sign-ups among them claim.
+    claims: HashMap<Ticket, UserName>,
+    /// Log-ins in progress, each in one state.
+    logins: login_state::Logins,
     /// What friends ask for, one thing at a time for each pair.
     friendship_ops: friendship_ops::FriendshipOps,
     /// What that leaves in doubt.
@@ -158,6 +161,8 @@ pub struct Chat {
     /// After a pause of the process: input that had arrived by this time is handed in before any
     /// deadline is applied.
     hear_first_ms: u64,
+    /// What happened to messages so far.
+    totals: contract::Totals,
     /// A stop has begun.
     stopping: bool,
     stopped: bool,
@@ -184,10 +189,10 @@ impl Chat {
             packed: dedup::PackedAll::default(),
             strangers: throttle::Throttle::default(),
             auth_queue: auth_queue::AuthQueue::default(),
-            tries: tries::Tries::default(),
+            tries: tries::Tries::new(hash_key),
             requests: Table::default(),
-            later_log_ins: HashMap::new(),
-            due_log_ins: Vec::new(),
+            claims: HashMap::new(),
+            logins: login_state::Logins::new(),
             friendship_ops: friendship_ops::FriendshipOps::new(undecided_max),
             doubt: doubt::Doubt::default(),
             undeleted: BTreeSet::new(),
@@ -199,6 +204,7 @@ impl Chat {
             due: VecDeque::new(),
             sweep_due_at: DUE_SWEPT_FROM,
             hear_first_ms: 0,
+            totals: contract::Totals::default(),
             stopping: false,
             stopped: false,
             #[cfg(debug_assertions)]
@@ -227,7 +233,7 @@ impl Chat {
             Event::ReleaseMemory { bytes, windows } => self.release_memory(bytes, windows),
             Event::ShutDown => self.shut_down(out),
         }
-        if !self.due_log_ins.is_empty() {
+        if self.logins.is_any_due() {
             self.begin_due_log_ins(out);
         }
         if self.stopping {
@@ -350,6 +356,7 @@ impl Chat {
             return;
         };
         self.jobs_bytes -= bytes;
+        self.note_outcome(&purpose, &outcome, out);
         self.job_done(purpose, outcome, out);
         if let Some(payer) = payer {
             self.discharge(payer, out);
@@ -404,8 +411,8 @@ impl Chat {
         let Some(session) = self.sessions.close(conn) else {
             return;
         };
-        if !self.later_log_ins.is_empty() {
-            self.drop_later_log_in(conn);
+        if self.logins.is_any_deferred() {
+            self.drop_deferred_log_in(conn, out);
         }
         if let Some(user) = session.user {
             self.goes_offline(user, out);

@@ -21,7 +21,7 @@ impl Chat {
     pub(super) fn loading_begins(&mut self, user: UserId) {
         self.users.loading_begins(user);
         let entry = self.users.get_mut(user);
-        if entry.list.is_none() && entry.conn.is_none() {
+        if entry.list.is_none() && !entry.is_here() {
             entry.list = Some(Box::new(AckList::new(Backfill::Opening)));
         }
     }
@@ -29,7 +29,7 @@ impl Chat {
     /// A log-in's first page is here, or will not come; whether the log-in stands is decided
     /// already.
     pub(super) fn loading_ended(&mut self, user: UserId) {
-        if self.users.loading_ends(user) && self.users.get(user).conn.is_none() {
+        if self.users.loading_ends(user) && !self.users.is_here(user) {
             self.put_list_away(user);
         }
         self.users.collect(user);
@@ -45,6 +45,7 @@ impl Chat {
     /// Asks for the next page when half of the list is free.
     pub(super) fn want_page(&mut self, user: UserId, out: &mut Vec<Action>) {
         let entry = self.users.get_mut(user);
+        let is_here = entry.is_here();
         let Some(list) = &mut entry.list else {
             return;
         };
@@ -53,7 +54,7 @@ impl Chat {
         };
         let room = list.mailbox.len() <= self.rules.list_max as usize / 2
             && list.mailbox.bytes() <= self.rules.list_bytes_max / 2;
-        if entry.conn.is_none() || list.mailbox.page_timer.is_some() || !room {
+        if !is_here || list.mailbox.page_timer.is_some() || !room {
             return;
         }
         list.mailbox.backfill = Backfill::Backlog { after_seq, asking: true };
@@ -188,7 +189,7 @@ impl Chat {
     pub(super) fn goes_offline(&mut self, user: UserId, out: &mut Vec<Action>) {
         // The references that are let go of below may be the last ones to the user.
         self.users.hold(user);
-        self.users.get_mut(user).conn = None;
+        self.users.leaves(user);
         self.users.forget_friends(user);
         self.pack_dedup(user);
         let entry = self.users.get_mut(user);

@@ -31,7 +31,7 @@ impl Chat {
         for delivery in self.deliveries.refs() {
             self.refuse_waiters(delivery, None, STOPPING, out);
         }
-        self.clear_auth_queue();
+        self.clear_auth_queue(out);
         let requests: Vec<Ticket> = self.requests.keys().collect();
         for request in requests {
             self.refuse_waiting(request, Some(STOPPING), out);

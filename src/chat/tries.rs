@@ -18,22 +18,16 @@
 //!
 //! Whether a user exists makes no difference to any of this.
 
-use super::Chat;
-use super::answer::Fault;
-use super::answer::ReplyTo;
-use super::contract::{Action, AddressKey, CloseReason, ConnId};
+use super::contract::{AddressKey, ConnId, Limit, Rules};
+use super::session::Session;
 use super::throttle::{Pace, Throttle};
 use super::trust::{SLOTS, Trust};
-use crate::protocol::error::ErrorCode;
 use crate::protocol::field::UserName;
-use crate::protocol::request::Verb;
+use std::hash::{DefaultHasher, Hash, Hasher};
 
 /// Tries from one address, or for one user there, that are not settled: they may all be wrong, so
 /// the next one is not unsuspected. A few users behind one address may log in at once.
 const UNSETTLED_MAX: u32 = 4;
-const TOO_MANY_TRIES: Fault = Fault(ErrorCode::RateLimited, "too many passwords were tried, try again later");
-const TOO_MANY_TOKENS: Fault = Fault(ErrorCode::RateLimited, "too many tokens that are not valid, use the password");
-const TOO_MANY_SIGN_UPS: Fault = Fault(ErrorCode::RateLimited, "too many sign-ups, try again later");
 
 /// Which budgets a try counts against besides those of its connection and its address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,7 +40,7 @@ pub(super) enum Budget {
 }
 
 /// A try that was admitted. It must be settled exactly once.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Try {
     pub(super) conn: ConnId,
     pub(super) address_key: Option<AddressKey>,
@@ -66,8 +60,10 @@ pub(super) enum Settled {
 }
 
 /// The notes about strangers, and the addresses that users come from.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Tries {
+    /// Keeps clients from choosing names that collide: it has taken in a key already.
+    keyed: DefaultHasher,
     /// Of each user: from untrusted addresses outside, and from loopback.
     by_user: Throttle,
     /// Of each user at each address outside, trusted or not, and at loopback when it is trusted.
@@ -92,6 +88,29 @@ struct Budgets {
 }
 
 impl Tries {
+    pub(super) fn new(hash_key: [u64; 2]) -> Self {
+        let mut keyed = DefaultHasher::new();
+        hash_key.hash(&mut keyed);
+        Self {
+            keyed,
+            by_user: Throttle::default(),
+            by_user_there: Throttle::default(),
+            by_address: Throttle::default(),
+            sign_ups_by_address: Throttle::default(),
+            trust: Trust::default(),
+            #[cfg(debug_assertions)]
+            open: 0,
+        }
+    }
+
+    /// A number that stands for a name at a place, which nobody outside can foresee.
+    fn hash_at(&self, name: &str, place: u64) -> u64 {
+        let mut hasher = self.keyed.clone();
+        hasher.write(name.as_bytes());
+        hasher.write_u64(place);
+        hasher.finish()
+    }
+
     #[cfg(debug_assertions)]
     pub(super) fn open(&self) -> usize {
         self.open
@@ -112,19 +131,24 @@ impl Tries {
         }
     }
 
-    fn all_open(&self, budgets: &Budgets, now_ms: u64) -> bool {
+    /// The first budget that is used up, if one is.
+    fn used_up(&self, budgets: &Budgets, budget: Budget, now_ms: u64) -> Option<Limit> {
         let is_open = |throttle: &Throttle, budget: Option<(u64, Pace)>| {
             budget.is_none_or(|(key, pace)| throttle.is_open(key, now_ms, pace))
         };
-        is_open(&self.by_address, budgets.address)
-            && is_open(&self.by_user_there, budgets.there)
-            && is_open(&self.by_user, budgets.user)
+        if !is_open(&self.by_address, budgets.address) {
+            Some(Limit::PasswordsPerAddress)
+        } else if !is_open(&self.by_user_there, budgets.there) {
+            let is_trusted = budget == Budget::Trusted;
+            Some(if is_trusted { Limit::PasswordsPerTrustedAddress } else { Limit::PasswordsPerUserAndAddress })
+        } else if !is_open(&self.by_user, budgets.user) {
+            Some(Limit::PasswordsPerUser)
+        } else {
+            None
+        }
     }
-}
 
-impl Chat {
-    fn budgets(&self, user: &UserName, address_key: Option<AddressKey>, budget: Budget) -> Budgets {
-        let rules = &self.rules;
+    fn budgets(&self, user: &UserName, address_key: Option<AddressKey>, budget: Budget, rules: &Rules) -> Budgets {
         let (name, place) = (user.as_str(), number(address_key));
         let user_pace = Pace {
             burst: rules.wrong_passwords_per_user_max,
@@ -144,73 +168,87 @@ impl Chat {
         };
         let (user, there) = match budget {
             Budget::Token => (None, None),
-            Budget::Trusted => (None, Some((self.users.hash_at(name, (place << 1) | 1), trusted_pace))),
+            Budget::Trusted => (None, Some((self.hash_at(name, (place << 1) | 1), trusted_pace))),
             Budget::Untrusted => {
-                let there = address_key.map(|_| (self.users.hash_at(name, place << 1), there_pace));
-                (Some((self.users.hash_at(name, u64::from(address_key.is_none())), user_pace)), there)
+                let there = address_key.map(|_| (self.hash_at(name, place << 1), there_pace));
+                (Some((self.hash_at(name, u64::from(address_key.is_none())), user_pace)), there)
             }
         };
         let address_key = address_key.filter(|_| budget != Budget::Token);
         Budgets { user, there, address: address_key.map(|_| (place, address_pace)) }
     }
 
-    fn trusts(&self, user: &UserName, address_key: Option<AddressKey>) -> bool {
+    fn trusts(&self, user: &UserName, address_key: Option<AddressKey>, rules: &Rules, now_ms: u64) -> bool {
         let (hash, place) = self.trust_key(user, address_key);
-        self.tries.trust.knows(hash, place, self.now.mono_ms, self.rules.trusted_address_age_ms)
+        self.trust.knows(hash, place, now_ms, rules.trusted_address_age_ms)
     }
 
     fn trust_key(&self, user: &UserName, address_key: Option<AddressKey>) -> (u64, u32) {
         let place = address_key.map_or(0, |address_key| address_key.0.get());
-        (self.users.hash_at(user.as_str(), u64::from(place) % SLOTS), place)
+        (self.hash_at(user.as_str(), u64::from(place) % SLOTS), place)
     }
 
     /// May a password of this user be tried on this connection? Reserves what it may use up.
-    pub(super) fn admit_password(&mut self, conn: ConnId, user: &UserName) -> Result<Try, Fault> {
-        let wrong_max = self.rules.wrong_passwords_per_connection_max;
-        let session = self.sessions.get(conn).filter(|session| u32::from(session.wrong_passwords) < wrong_max);
-        let Some(address_key) = session.map(|session| session.address_key) else {
-            return Err(TOO_MANY_TRIES);
+    pub(super) fn admit_password(
+        &mut self,
+        conn: ConnId,
+        session: Option<&mut Session>,
+        user: &UserName,
+        rules: &Rules,
+        now_ms: u64,
+    ) -> Result<Try, Limit> {
+        let wrong_max = rules.wrong_passwords_per_connection_max;
+        let Some(session) = session.filter(|session| u32::from(session.wrong_passwords) < wrong_max) else {
+            return Err(Limit::PasswordsPerConnection);
         };
-        let budget = if self.trusts(user, address_key) { Budget::Trusted } else { Budget::Untrusted };
-        let budgets = self.budgets(user, address_key, budget);
-        if !self.tries.all_open(&budgets, self.now.mono_ms) {
-            return Err(TOO_MANY_TRIES);
+        let address_key = session.address_key;
+        let is_trusted = self.trusts(user, address_key, rules, now_ms);
+        let budget = if is_trusted { Budget::Trusted } else { Budget::Untrusted };
+        let budgets = self.budgets(user, address_key, budget, rules);
+        if let Some(limit) = self.used_up(&budgets, budget, now_ms) {
+            return Err(limit);
         }
-        self.tries.each(&budgets, |throttle, key, _| throttle.reserve(key));
-        if let Some(session) = self.sessions.get_mut(conn) {
-            session.wrong_passwords = session.wrong_passwords.saturating_add(1);
-        }
+        self.each(&budgets, |throttle, key, _| throttle.reserve(key));
+        session.wrong_passwords = session.wrong_passwords.saturating_add(1);
         #[cfg(debug_assertions)]
         {
-            self.tries.open += 1;
+            self.open += 1;
         }
         Ok(Try { conn, address_key, budget, differs: false })
     }
 
     /// May a resume token be tried on this connection? Wrong passwords do not matter to it.
-    pub(super) fn admit_token(&mut self, conn: ConnId) -> Result<Try, Fault> {
-        let stale_max = self.rules.wrong_passwords_per_connection_max;
-        let session = self.sessions.get(conn).filter(|session| u32::from(session.stale_tokens) < stale_max);
+    pub(super) fn admit_token(&mut self, conn: ConnId, session: Option<&Session>, rules: &Rules) -> Result<Try, Limit> {
+        let stale_max = rules.wrong_passwords_per_connection_max;
+        let session = session.filter(|session| u32::from(session.stale_tokens) < stale_max);
         let Some(address_key) = session.map(|session| session.address_key) else {
-            return Err(TOO_MANY_TOKENS);
+            return Err(Limit::TokensPerConnection);
         };
         #[cfg(debug_assertions)]
         {
-            self.tries.open += 1;
+            self.open += 1;
         }
         Ok(Try { conn, address_key, budget: Budget::Token, differs: false })
     }
 
     /// Gives back what a try reserved, unless it was wrong.
-    pub(super) fn settle(&mut self, user: &UserName, attempt: Try, settled: Settled) {
+    /// `session` is that of its connection, if it is still there.
+    pub(super) fn settle(
+        &mut self,
+        user: &UserName,
+        attempt: Try,
+        settled: Settled,
+        session: Option<&mut Session>,
+        rules: &Rules,
+        now_ms: u64,
+    ) {
         #[cfg(debug_assertions)]
         {
-            self.tries.open -= 1;
+            self.open -= 1;
         }
-        let Try { conn, address_key, budget, differs } = attempt;
+        let Try { address_key, budget, differs, .. } = attempt;
         let wrong = settled == Settled::Wrong || (differs && settled == Settled::NotMade);
-        let (now_ms, keys_max) = (self.now.mono_ms, self.rules.throttled_max);
-        if let Some(session) = self.sessions.get_mut(conn) {
+        if let Some(session) = session {
             match (budget, wrong) {
                 (Budget::Token, true) => session.stale_tokens = session.stale_tokens.saturating_add(1),
                 (Budget::Token, false) | (_, true) => {}
@@ -220,58 +258,57 @@ impl Chat {
                 session.refused_tries = 0;
             }
         }
-        let budgets = self.budgets(user, address_key, budget);
-        self.tries.each(&budgets, |throttle, key, pace| throttle.settle(key, wrong, now_ms, pace, keys_max));
+        let budgets = self.budgets(user, address_key, budget, rules);
+        let keys_max = rules.throttled_max;
+        self.each(&budgets, |throttle, key, pace| throttle.settle(key, wrong, now_ms, pace, keys_max));
         if settled == Settled::Right {
             let (hash, place) = self.trust_key(user, address_key);
-            self.tries.trust.note(hash, place, now_ms, self.rules.trusted_addresses_max);
+            self.trust.note(hash, place, now_ms, rules.trusted_addresses_max);
         }
     }
 
     /// There was no recent wrong password on this connection, from this address, or for this user
     /// there. Tries of others from elsewhere do not matter.
-    pub(super) fn is_unsuspected(&self, user: &UserName, attempt: Try) -> bool {
-        let Some(session) = self.sessions.get(attempt.conn) else {
+    pub(super) fn is_unsuspected(
+        &self,
+        user: &UserName,
+        attempt: Try,
+        session: Option<&Session>,
+        rules: &Rules,
+        now_ms: u64,
+    ) -> bool {
+        let Some(session) = session else {
             return false;
         };
-        let now_ms = self.now.mono_ms;
-        let budgets = self.budgets(user, attempt.address_key, attempt.budget);
+        let budgets = self.budgets(user, attempt.address_key, attempt.budget, rules);
         let is_clean = |throttle: &Throttle, budget: Option<(u64, Pace)>| {
             budget.is_none_or(|(key, _)| throttle.is_clean(key, now_ms, UNSETTLED_MAX))
         };
         // It counts itself.
         session.wrong_passwords <= 1
             && session.refused_tries == 0
-            && is_clean(&self.tries.by_address, budgets.address)
-            && is_clean(&self.tries.by_user_there, budgets.there)
-            && (attempt.address_key.is_some() || is_clean(&self.tries.by_user, budgets.user))
+            && is_clean(&self.by_address, budgets.address)
+            && is_clean(&self.by_user_there, budgets.there)
+            && (attempt.address_key.is_some() || is_clean(&self.by_user, budgets.user))
     }
 
     /// May a sign-up come from here? Counted at once: each costs a run whatever its answer is.
-    pub(super) fn admit_sign_up(&mut self, address_key: Option<AddressKey>) -> Result<(), Fault> {
+    pub(super) fn admit_sign_up(
+        &mut self,
+        address_key: Option<AddressKey>,
+        rules: &Rules,
+        now_ms: u64,
+    ) -> Result<(), Limit> {
         if address_key.is_none() {
             return Ok(());
         }
-        let (rules, now_ms, key) = (&self.rules, self.now.mono_ms, number(address_key));
+        let key = number(address_key);
         let pace =
             Pace { burst: rules.sign_ups_per_address_max, every_ms: rules.sign_up_per_address_forgotten_after_ms };
-        if !self.tries.sign_ups_by_address.is_open(key, now_ms, pace) {
-            return Err(TOO_MANY_SIGN_UPS);
+        if !self.sign_ups_by_address.is_open(key, now_ms, pace) {
+            return Err(Limit::SignUpsPerAddress);
         }
-        self.tries.sign_ups_by_address.note(key, now_ms, pace, rules.throttled_max);
+        self.sign_ups_by_address.note(key, now_ms, pace, rules.throttled_max);
         Ok(())
-    }
-
-    /// Refuses what a budget does not allow, and ends a connection that goes on.
-    pub(super) fn refuse_try(&mut self, to: ReplyTo, verb: Verb, fault: Fault, out: &mut Vec<Action>) {
-        let conn = to.0;
-        self.refuse(to, Some(verb), Some(fault), out);
-        let Some(session) = self.sessions.get_mut(conn) else {
-            return;
-        };
-        session.refused_tries = session.refused_tries.saturating_add(1);
-        if u32::from(session.refused_tries) >= self.rules.refused_tries_max {
-            self.close(conn, CloseReason::TooManyTries, out);
-        }
     }
 }

@@ -2,17 +2,38 @@
 //! friends.
 //!
 //! A user stands in the table as long as something refers to them: a connection, a friend's list, a
-//! push in flight, a job. "Are they connected here?" is asked of this module and nowhere else.
+//! push in flight, a job. "Where is this user?" is asked of this module and nowhere else: see
+//! [`Route`].
 
-use super::contract::{ConnId, Ticket};
+use super::contract::ConnId;
 use super::dedup::DedupWindow;
-use super::ids::UserId;
+use super::ids::{LoginId, UserId};
 use super::list::AckList;
 use crate::protocol::field::UserName;
 use hashbrown::HashTable;
 use slab::Slab;
 use std::collections::VecDeque;
 use std::hash::{DefaultHasher, Hash, Hasher};
+
+/// Where a user is. Another node of a cluster would be a third answer: callers that do different
+/// things by the place match on all of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Route {
+    /// On this connection.
+    Here(ConnId),
+    /// On none: what comes for the user goes to the store.
+    Away,
+}
+
+impl Route {
+    /// The connection, if it is one of this server.
+    pub(super) fn here(self) -> Option<ConnId> {
+        match self {
+            Self::Here(conn) => Some(conn),
+            Self::Away => None,
+        }
+    }
+}
 
 fn hash_with(keyed: &DefaultHasher, name: &str) -> u64 {
     let mut hasher = keyed.clone();
@@ -24,8 +45,8 @@ fn hash_with(keyed: &DefaultHasher, name: &str) -> u64 {
 #[derive(Debug)]
 pub(super) struct User {
     pub(super) name: UserName,
-    /// Their one live connection, if they are online.
-    pub(super) conn: Option<ConnId>,
+    /// Their one live connection, if they are online: asked by [`User::route`] alone.
+    conn: Option<ConnId>,
     /// Their friends, sorted; only kept while they are online.
     pub(super) friends: Box<[UserId]>,
     /// Their ACK list; dropped when it has been empty for a while.
@@ -37,13 +58,25 @@ pub(super) struct User {
     refs: u32,
 }
 
+impl User {
+    /// Where are they?
+    pub(super) fn route(&self) -> Route {
+        self.conn.map_or(Route::Away, Route::Here)
+    }
+
+    /// Are they online on this server?
+    pub(super) fn is_here(&self) -> bool {
+        self.route().here().is_some()
+    }
+}
+
 /// Log-ins in progress.
 #[derive(Debug, Default)]
 pub(super) struct PendingLoad {
     /// Their number.
     pub(super) count: u32,
     /// Log-ins whose credential was checked, in their order: they wait for their turn to read.
-    waiting: VecDeque<Ticket>,
+    waiting: VecDeque<LoginId>,
     /// Friendships that began (`true`) or ended since the first of them was submitted; of each
     /// friend what was last.
     pub(super) changes: Vec<(UserId, bool)>,
@@ -51,8 +84,9 @@ pub(super) struct PendingLoad {
 
 #[cfg(debug_assertions)]
 impl PendingLoad {
-    pub(super) fn waiting_len(&self) -> usize {
-        self.waiting.len()
+    /// The log-ins that wait for their turn.
+    pub(super) fn waiting(&self) -> impl Iterator<Item = LoginId> + '_ {
+        self.waiting.iter().copied()
     }
 }
 /// Bytes of a user: the entry, a name of usual length, a place in the table of names.
@@ -79,14 +113,6 @@ impl Users {
     /// A number that stands for a name, which nobody outside can foresee.
     pub(super) fn hash(&self, name: &str) -> u64 {
         hash_with(&self.keyed, name)
-    }
-
-    /// A number that stands for a name at a place, which nobody outside can foresee.
-    pub(super) fn hash_at(&self, name: &str, place: u64) -> u64 {
-        let mut hasher = self.keyed.clone();
-        hasher.write(name.as_bytes());
-        hasher.write_u64(place);
-        hasher.finish()
     }
 
     pub(super) fn find(&self, name: &str) -> Option<UserId> {
@@ -139,7 +165,7 @@ impl Users {
     pub(super) fn collect(&mut self, user: UserId) {
         let entry = &self.slab[user.slot()];
         let needed = entry.refs > 0
-            || entry.conn.is_some()
+            || entry.is_here()
             || entry.list.is_some()
             || entry.loading.is_some()
             || entry.dedup.is_some();
@@ -160,6 +186,26 @@ impl Users {
 
     pub(super) fn get_mut(&mut self, user: UserId) -> &mut User {
         &mut self.slab[user.slot()]
+    }
+
+    /// Where is this user?
+    pub(super) fn route(&self, user: UserId) -> Route {
+        self.get(user).route()
+    }
+
+    /// Is this user online on this server?
+    pub(super) fn is_here(&self, user: UserId) -> bool {
+        self.get(user).is_here()
+    }
+
+    /// The user is on this connection from now on; says where they were before.
+    pub(super) fn arrives(&mut self, user: UserId, conn: ConnId) -> Route {
+        self.get_mut(user).conn.replace(conn).map_or(Route::Away, Route::Here)
+    }
+
+    /// The user is on no connection any more.
+    pub(super) fn leaves(&mut self, user: UserId) {
+        self.get_mut(user).conn = None;
     }
 
     pub(super) fn are_friends(&self, user: UserId, other: UserId) -> bool {
@@ -207,7 +253,7 @@ impl Users {
                 }
             }
         }
-        if self.get(user).conn.is_some() {
+        if self.is_here(user) {
             self.change_friend(user, other, friends);
         }
     }
@@ -257,9 +303,9 @@ impl Users {
     pub(super) fn wait_to_load(
         &mut self,
         user: UserId,
-        request: Ticket,
+        login: LoginId,
         waiting_max: usize,
-        is_awaited: impl Fn(&Ticket) -> bool,
+        is_awaited: impl FnMut(&LoginId) -> bool,
     ) -> bool {
         let Some(loading) = &mut self.get_mut(user).loading else {
             debug_assert!(false, "there is nothing to wait for");
@@ -270,13 +316,13 @@ impl Users {
         }
         let has_room = loading.waiting.len() < waiting_max;
         if has_room {
-            loading.waiting.push_back(request);
+            loading.waiting.push_back(login);
         }
         has_room
     }
 
     /// Whose turn it is to read.
-    pub(super) fn next_to_load(&mut self, user: UserId) -> Option<Ticket> {
+    pub(super) fn next_to_load(&mut self, user: UserId) -> Option<LoginId> {
         self.get_mut(user).loading.as_mut()?.waiting.pop_front()
     }
 

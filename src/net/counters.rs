@@ -1,5 +1,6 @@
 //! Counters of what happened to connections. Every close has a named reason.
 
+use super::noted::Noted;
 use crate::chat::contract::CloseReason;
 use std::fmt;
 
@@ -137,6 +138,8 @@ pub struct Counters {
     pub inputs: u64,
     /// Replies and pushes written.
     pub frames: u64,
+    /// What the core noted.
+    pub noted: Noted,
     closed: [u64; CloseCause::ALL.len()],
 }
 

@@ -325,6 +325,7 @@ impl<S: Stream> Hub<S> {
             }
             Action::Close { conn, reason } => self.begin_close(conn, CloseCause::Chat(reason)),
             Action::Submit { ticket, job } => self.jobs.push((ticket, job)),
+            Action::Note(note) => self.counters.noted.count(&note),
             Action::Stopped => self.stopped = true,
         }
     }

@@ -18,6 +18,7 @@ mod heard;
 pub mod hub;
 mod input;
 mod memory;
+pub mod noted;
 pub mod output;
 pub mod socket;
 pub mod state;

@@ -1,6 +1,6 @@
 //! The configuration file and `--check-config`, as an operator uses them.
 
-use super::{PROGRAM, Program, free_addr, refused, run};
+use crate::{PROGRAM, Program, free_addr, refused, run};
 use std::fs::{self, Permissions};
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;

@@ -1,7 +1,7 @@
 //! What a supervisor that listens on NOTIFY_SOCKET hears, as systemd does.
 #![cfg(target_os = "linux")]
 
-use super::{PATIENCE, Program, program, run};
+use crate::{PATIENCE, Program, program, run};
 use std::os::unix::net::UnixDatagram;
 use std::process::{Command, Stdio};
 
@@ -51,7 +51,7 @@ fn it_is_told_when_the_server_serves_and_when_it_stops() {
 #[test]
 fn one_that_waits_for_its_store_is_not_ready() {
     let supervisor = Supervisor::new();
-    let nowhere = super::free_addr();
+    let nowhere = crate::free_addr();
     let mut command = program(&format!("mysql://u:p@{nowhere}/d"));
     supervisor.of(command.args(["--store-wait", "10m"]));
     let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
@@ -61,9 +61,9 @@ fn one_that_waits_for_its_store_is_not_ready() {
         line.clear();
         assert!(std::io::BufRead::read_line(&mut stderr, &mut line).unwrap() > 0, "it ended");
     }
-    super::kill("-TERM", &child);
+    crate::kill("-TERM", &child);
     assert_eq!(supervisor.hears(), "STOPPING=1", "the first that is heard");
-    assert_eq!(super::ends(&mut child).code(), Some(0));
+    assert_eq!(crate::ends(&mut child).code(), Some(0));
 }
 
 #[test]

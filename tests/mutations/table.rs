@@ -162,8 +162,8 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
     ),
     of(
         "a log-in that waits for others' answers is forgotten",
-        "src/chat/answer.rs",
-        "            self.due_log_ins.push(conn);\n",
+        "src/chat/login_state.rs",
+        "            self.due.push(conn);\n",
         "",
     ),
     of(

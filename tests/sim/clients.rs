@@ -181,6 +181,7 @@ impl Simulation {
             }
             self.oracle.see(at_ms, &seen);
         }
+        self.oracle.check_totals(&self.world.totals());
     }
 
     pub(super) fn pass(&mut self, wait_ms: u64) {

@@ -4,6 +4,7 @@
 use super::say::{Frame, Say};
 
 mod jobs;
+mod notes;
 use super::store::{Key, Model, key_of};
 use super::world::{EPOCH_MS, Seen};
 use hongyan::chat::contract::{Answered, Asked, CloseReason, ConnId, Job, Outcome, Rules};
@@ -112,6 +113,8 @@ pub struct Oracle {
     gone: BTreeSet<u64>,
     /// An `MF` after which no error has been heard yet: the two are no friends, it says.
     refused: Option<(ConnId, String, (String, String))>,
+    /// The answer that was noted and comes next.
+    noted: Option<(ConnId, &'static str)>,
     /// Ids of pushes for which the store had no room, as the core was told.
     full: BTreeSet<String>,
     /// Requests and deletions by id: who about whom.
@@ -145,6 +148,7 @@ impl Oracle {
             withdrawn: BTreeSet::new(),
             gone: BTreeSet::new(),
             refused: None,
+            noted: None,
             full: BTreeSet::new(),
             wanted: BTreeMap::new(),
             counts: BTreeMap::new(),
@@ -160,6 +164,7 @@ impl Oracle {
     }
 
     pub fn see(&mut self, at_ms: u64, seen: &Seen) {
+        self.check_noted(seen);
         if let Some((conn, id, pair)) = self.refused.take() {
             let why = matches!(seen, Seen::Heard(to, Frame::Reply { id: of, reply: Reply::Error { .. } })
                 if *to == conn && of.as_str() == id);
@@ -196,7 +201,7 @@ impl Oracle {
             Seen::Heard(conn, Frame::Closed(reason)) => self.closed(at_ms, *conn, *reason),
             Seen::Done(job, outcome) => self.done(job, outcome),
             Seen::Told(job, outcome) => self.told(job, outcome),
-            Seen::Stopped => {}
+            Seen::Noted(_) | Seen::Stopped => {}
             Seen::Crashed => {
                 self.count("crashes");
                 self.conns.clear();

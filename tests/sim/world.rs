@@ -4,7 +4,7 @@
 use super::lanes::{Lanes, Step, name_of};
 use super::say::{Frame, Say, word_of};
 use hongyan::chat::Chat;
-use hongyan::chat::contract::{Action, AddressKey, CloseReason, ConnId, Event, Job, Now, Outcome, Rules};
+use hongyan::chat::contract::{Action, AddressKey, CloseReason, ConnId, Event, Job, Note, Now, Outcome, Rules, Totals};
 use hongyan::protocol::reply::Reply;
 use hongyan::protocol::request::FriendVerb;
 use std::collections::{BTreeMap, VecDeque};
@@ -27,6 +27,7 @@ pub enum Seen {
     Flushed(ConnId),
     PeerClosed(ConnId),
     Heard(ConnId, Frame),
+    Noted(Note),
     /// The store committed it, or failed.
     Done(Job, Outcome),
     /// The core was told.
@@ -69,6 +70,10 @@ pub struct World {
     /// Kept only when somebody reads it.
     pub seen: Option<Vec<(u64, Seen)>>,
     pub stopped: u32,
+    /// What was noted, when nobody reads `seen`.
+    pub notes: Vec<Note>,
+    /// The totals of the processes that have crashed.
+    crashed: Totals,
     pushed_seq: u64,
     pub trace: DefaultHasher,
     serial: u64,
@@ -87,6 +92,8 @@ impl World {
             heard: BTreeMap::new(),
             seen: None,
             stopped: 0,
+            notes: Vec::new(),
+            crashed: Totals::default(),
             pushed_seq: 0,
             trace: DefaultHasher::new(),
             serial: 0,
@@ -175,6 +182,8 @@ impl World {
                 Action::LoggedIn { conn } => {
                     assert!(self.conns.contains_key(&conn), "only what is open is logged in on")
                 }
+                Action::Note(note) if self.seen.is_some() => self.note(Seen::Noted(note)),
+                Action::Note(note) => self.notes.push(note),
                 Action::Stopped => {
                     self.stopped += 1;
                     self.note(Seen::Stopped);
@@ -219,6 +228,7 @@ impl World {
                     _ => {}
                 }
             }
+            Action::Note(note) => format!("{note:?}").hash(trace),
             Action::Stopped => {}
         }
     }
@@ -355,11 +365,25 @@ impl World {
     /// The whole server dies and starts again; the store keeps what it committed.
     pub fn crash(&mut self) {
         self.store.crash();
+        self.crashed = self.totals();
         // A place that was never stored could be given again; for the oracle's sake none is.
         let last_seq = self.store.model.last_seq.max(self.pushed_seq);
         self.chat = Chat::new(self.rules.clone(), last_seq + 1, [1, 2]);
         self.conns.clear();
         self.note(Seen::Crashed);
+    }
+
+    /// What the core counted, over all crashes.
+    pub fn totals(&self) -> Totals {
+        let (before, now) = (self.crashed, self.chat.totals());
+        Totals {
+            taken: before.taken + now.taken,
+            duplicates: before.duplicates + now.duplicates,
+            promised: before.promised + now.promised,
+            sent: before.sent + now.sent,
+            resent: before.resent + now.resent,
+            acked: before.acked + now.acked,
+        }
     }
 
     /// What a client heard since it was last asked, with the times.

@@ -144,7 +144,7 @@ impl Chat {
         let mut bytes = 0;
         for (id, user, _) in self.users.iter() {
             if let Some(dedup) = &user.dedup {
-                assert!(user.conn.is_some() || dedup.packed.is_some(), "a window of somebody offline");
+                assert!(user.is_here() || dedup.packed.is_some(), "a window of somebody offline");
                 if let Some(packed) = &dedup.packed {
                     assert_eq!(self.packed.users.get(&packed.serial), Some(&id));
                     bytes += packed.bytes();

@@ -1,0 +1,119 @@
+//! The order and the bounds of the queue, without a chat.
+
+use super::*;
+use std::num::NonZeroU32;
+
+fn rules(auth_jobs_max: usize, auth_jobs_per_address_max: u32) -> Rules {
+    Rules { auth_jobs_max, auth_jobs_per_address_max, auth_running_max: 1, ..Rules::default() }
+}
+
+fn ticket(slot: u32) -> Ticket {
+    Ticket { slot, generation: 0 }
+}
+
+/// A log-in of this number, from the address of this number; 0 is loopback.
+fn log_in(number: u32, from: u32) -> Waiting {
+    let address_key = NonZeroU32::new(from).map(AddressKey);
+    Waiting { request: ticket(number), address_key, purpose: Purpose::Login(LoginId(ticket(number))) }
+}
+
+/// The numbers of all that wait, in the order in which they are taken, each hashed before the next.
+fn order(queue: &mut AuthQueue, rules: &Rules) -> Vec<u32> {
+    let mut taken = Vec::new();
+    while let Some(Turn::Run(waiting)) = queue.next(rules, |_| true) {
+        queue.run_ended();
+        queue.check(rules);
+        taken.push(waiting.request.slot);
+    }
+    taken
+}
+
+#[test]
+fn the_unsuspected_go_first_and_every_fourth_is_one_of_the_others_in_turn() {
+    use Room::{SignUps, Suspect, Unsuspected};
+    let rules = rules(100, 100);
+    for (entered, taken) in [
+        (vec![(Unsuspected, 1), (Unsuspected, 2), (Unsuspected, 3)], vec![1, 2, 3]),
+        (vec![(Suspect, 1), (Unsuspected, 2)], vec![2, 1]),
+        (vec![(SignUps, 1), (Suspect, 2), (SignUps, 3), (Suspect, 4)], vec![2, 1, 4, 3]),
+        (
+            vec![
+                (Suspect, 1),
+                (SignUps, 2),
+                (Unsuspected, 3),
+                (Unsuspected, 4),
+                (Unsuspected, 5),
+                (Unsuspected, 6),
+                (Unsuspected, 7),
+                (Unsuspected, 8),
+                (Unsuspected, 9),
+            ],
+            vec![3, 4, 5, 1, 6, 7, 8, 2, 9],
+        ),
+        (vec![], vec![]),
+    ] {
+        let mut queue = AuthQueue::default();
+        for &(room, number) in &entered {
+            assert!(queue.enter(room, log_in(number, 0), &rules).is_ok());
+        }
+        assert_eq!(order(&mut queue, &rules), taken, "{entered:?}");
+    }
+}
+
+#[test]
+fn each_room_has_places_of_its_own_and_an_address_a_share_of_all() {
+    use Room::{SignUps, Suspect, Unsuspected};
+    // Eight places: four, two and two.
+    let rules = rules(8, 3);
+    for (before, room, from, enters) in [
+        (vec![], Unsuspected, 1, true),
+        (vec![(Unsuspected, 0); 3], Unsuspected, 0, true),
+        (vec![(Unsuspected, 0); 4], Unsuspected, 0, false),
+        (vec![(Unsuspected, 0); 4], Suspect, 0, true),
+        (vec![(Suspect, 0); 2], Suspect, 1, false),
+        (vec![(Suspect, 0); 2], SignUps, 1, true),
+        (vec![(SignUps, 0); 2], SignUps, 1, false),
+        (vec![(Unsuspected, 7); 3], Unsuspected, 7, false),
+        (vec![(Unsuspected, 7); 3], Suspect, 7, false),
+        (vec![(Unsuspected, 7); 3], Unsuspected, 8, true),
+    ] {
+        let mut queue = AuthQueue::default();
+        for &(room, from) in &before {
+            assert!(queue.enter(room, log_in(0, from), &rules).is_ok(), "{before:?}");
+        }
+        let address_key = NonZeroU32::new(from).map(AddressKey);
+        assert_eq!(queue.has_place(room, address_key, &rules), enters, "{before:?} {room:?} {from}");
+        let refused = queue.enter(room, log_in(9, from), &rules).err().map(|waiting| waiting.request.slot);
+        assert_eq!(refused, (!enters).then_some(9), "what has no place comes back");
+        queue.check(&rules);
+    }
+}
+
+#[test]
+fn so_many_are_with_the_workers_and_those_nobody_waits_for_cost_no_run() {
+    let rules = rules(100, 100);
+    let mut queue = AuthQueue::default();
+    for number in 1..=3 {
+        assert!(queue.enter(Room::Unsuspected, log_in(number, 5), &rules).is_ok());
+    }
+    let is_awaited = |request: Ticket| request.slot != 1;
+    assert!(matches!(queue.next(&rules, is_awaited), Some(Turn::Gone(one)) if one.request.slot == 1));
+    assert!(matches!(queue.next(&rules, is_awaited), Some(Turn::Run(one)) if one.request.slot == 2));
+    assert!(queue.next(&rules, is_awaited).is_none(), "one runs, and no more may");
+    queue.run_ended();
+    assert!(matches!(queue.next(&rules, is_awaited), Some(Turn::Run(one)) if one.request.slot == 3));
+    queue.run_ended();
+    assert!(queue.next(&rules, is_awaited).is_none() && queue.by_address.is_empty());
+}
+
+#[test]
+fn a_cleared_queue_gives_back_all_that_waited() {
+    let rules = rules(100, 100);
+    let mut queue = AuthQueue::default();
+    for (number, room) in [Room::SignUps, Room::Suspect, Room::Unsuspected].into_iter().enumerate() {
+        assert!(queue.enter(room, log_in(number as u32, 5), &rules).is_ok());
+    }
+    assert_eq!(queue.clear().count(), 3);
+    queue.check(&rules);
+    assert!(queue.next(&rules, |_| true).is_none());
+}

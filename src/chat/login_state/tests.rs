@@ -1,0 +1,202 @@
+//! Every state with everything that may happen to it.
+
+use super::LoginEvent::*;
+use super::Presence::{Away, Here, Loading};
+use super::Settled::{NotMade, Right, Wrong};
+use super::*;
+use crate::chat::tries::Budget;
+
+const ATTEMPT: Try =
+    Try { conn: ConnId { slot: 1, generation: 2 }, address_key: None, budget: Budget::Untrusted, differs: false };
+
+fn password() -> Credential {
+    Credential::Password(Secret::new("p"))
+}
+
+fn token() -> Credential {
+    Credential::Token(Secret::new("t"))
+}
+
+fn admitted() -> Login {
+    Login::Admitted { credential: password(), attempt: ATTEMPT }
+}
+
+fn proving_and_loading(credential: Credential) -> Login {
+    Login::ProvingAndLoading { credential, attempt: ATTEMPT }
+}
+
+fn proving(credential: Credential) -> Login {
+    Login::Proving { credential, attempt: ATTEMPT }
+}
+
+fn queued_as(attempt: Try) -> Login {
+    Login::Queued { secret: Secret::new("p"), password_hash: Some(Secret::new("h")), attempt }
+}
+
+fn queued() -> Login {
+    queued_as(ATTEMPT)
+}
+
+fn verifying() -> Login {
+    Login::Verifying { secret: Secret::new("p"), password_hash: Some(Secret::new("h")), attempt: ATTEMPT }
+}
+
+fn unproven(differs: bool) -> LoginEvent {
+    Unproven { password_hash: Some(Secret::new("h")), differs }
+}
+
+/// While somebody waits for the answer.
+const WAITED: bool = true;
+/// While nobody does.
+const GONE: bool = false;
+
+type Row = (Login, LoginEvent, bool, Presence, Option<Settled>, Next);
+
+#[track_caller]
+fn check(rows: Vec<Row>) {
+    for (login, event, is_awaited, presence, settled, next) in rows {
+        let shown = format!("{login:?}, {event:?}, awaited {is_awaited}, {presence:?}");
+        let step = login.on(event, Facts { is_awaited, presence });
+        assert_eq!((step.settled.map(|(_, settled)| settled), step.next), (settled, next), "{shown}");
+    }
+}
+
+#[test]
+fn a_log_in_begins_with_a_page_only_if_nobody_else_has_it() {
+    check(vec![
+        (admitted(), Begins, WAITED, Away, None, Next::Enter(proving_and_loading(password()))),
+        (admitted(), Begins, WAITED, Loading, None, Next::Enter(proving(password()))),
+        (admitted(), Begins, WAITED, Here, None, Next::Enter(proving(password()))),
+        (admitted(), Begins, GONE, Away, Some(NotMade), Next::Drop),
+        (admitted(), Dropped, GONE, Away, Some(NotMade), Next::Drop),
+    ]);
+}
+
+#[test]
+fn a_credential_that_the_store_knows_needs_no_hash() {
+    let loading = Next::Enter(Login::Loading);
+    check(vec![
+        (proving_and_loading(password()), Loaded, WAITED, Loading, Some(Right), Next::Complete),
+        (proving_and_loading(token()), Loaded, GONE, Loading, Some(Right), Next::Complete),
+        (proving(token()), Proven, WAITED, Here, Some(Right), Next::Complete),
+        (proving(token()), Proven, WAITED, Loading, Some(Right), Next::Enter(Login::WaitingToLoad)),
+        (proving(token()), Proven, WAITED, Away, Some(Right), loading),
+        (proving(token()), Proven, GONE, Here, Some(Right), Next::Drop),
+        (proving(token()), Proven, GONE, Loading, Some(Right), Next::Drop),
+        (proving(token()), Proven, GONE, Away, Some(Right), Next::Drop),
+    ]);
+}
+
+#[test]
+fn a_password_that_the_store_does_not_know_is_hashed_and_a_token_is_refused() {
+    let differs = Try { differs: true, ..ATTEMPT };
+    check(vec![
+        (proving_and_loading(password()), unproven(false), WAITED, Loading, None, Next::Enter(queued())),
+        (proving(password()), unproven(true), WAITED, Here, None, Next::Enter(queued_as(differs))),
+        (proving(password()), unproven(false), GONE, Here, None, Next::Enter(queued())),
+        (proving(token()), unproven(false), WAITED, Here, Some(Wrong), Next::Refuse(RefusalCause::BadToken)),
+        (
+            proving_and_loading(token()),
+            unproven(false),
+            GONE,
+            Loading,
+            Some(Wrong),
+            Next::Refuse(RefusalCause::BadToken),
+        ),
+    ]);
+}
+
+#[test]
+fn a_hash_is_made_for_those_who_wait_and_decides() {
+    let crowded = || Next::Refuse(RefusalCause::QueueFull);
+    check(vec![
+        (queued(), HashingTurn, WAITED, Away, None, Next::Enter(verifying())),
+        (queued(), HashingTurn, GONE, Away, Some(NotMade), crowded()),
+        (queued(), NoPlace, WAITED, Away, Some(NotMade), crowded()),
+        (queued(), Dropped, WAITED, Away, Some(NotMade), Next::Drop),
+        (verifying(), Verified(false), WAITED, Away, Some(Wrong), Next::Refuse(RefusalCause::WrongPassword)),
+        (verifying(), Verified(false), GONE, Here, Some(Wrong), Next::Refuse(RefusalCause::WrongPassword)),
+        (verifying(), Verified(true), WAITED, Away, Some(Right), Next::Enter(Login::Loading)),
+        (verifying(), Verified(true), WAITED, Loading, Some(Right), Next::Enter(Login::WaitingToLoad)),
+        (verifying(), Verified(true), WAITED, Here, Some(Right), Next::Complete),
+        (verifying(), Verified(true), GONE, Away, Some(Right), Next::Drop),
+    ]);
+}
+
+#[test]
+fn of_each_user_one_log_in_loads_and_the_others_follow() {
+    check(vec![
+        (Login::WaitingToLoad, LoadingTurn, WAITED, Loading, None, Next::Enter(Login::Loading)),
+        (Login::WaitingToLoad, LoadingTurn, WAITED, Here, None, Next::Complete),
+        (Login::WaitingToLoad, LoadingTurn, GONE, Loading, None, Next::Drop),
+        (Login::WaitingToLoad, NoPlace, WAITED, Loading, None, Next::Refuse(RefusalCause::TooManyAtOnce)),
+        (Login::Loading, Loaded, WAITED, Loading, None, Next::Complete),
+        (Login::Loading, Loaded, GONE, Loading, None, Next::Complete),
+    ]);
+}
+
+#[test]
+fn what_will_never_work_counts_as_tried_and_is_not_to_be_tried_again() {
+    let (never, now) = (Failed { refused: true }, Failed { refused: false });
+    let row = |login: &Login, event: &LoginEvent, settled, refusal| {
+        (login.clone(), event.clone(), WAITED, Loading, settled, Next::Refuse(refusal))
+    };
+    let mut rows = Vec::new();
+    for login in [proving_and_loading(password()), proving(password()), proving(token())] {
+        rows.push(row(&login, &never, Some(Wrong), RefusalCause::Unreadable));
+        rows.push(row(&login, &now, Some(NotMade), RefusalCause::Unavailable));
+        rows.push(row(&login, &NotSubmitted, Some(NotMade), RefusalCause::Busy));
+    }
+    rows.push(row(&verifying(), &never, Some(Wrong), RefusalCause::Unreadable));
+    rows.push(row(&verifying(), &now, Some(NotMade), RefusalCause::NoHashing));
+    rows.push(row(&verifying(), &NotSubmitted, Some(NotMade), RefusalCause::Busy));
+    rows.push(row(&Login::Loading, &never, None, RefusalCause::Damaged));
+    rows.push(row(&Login::Loading, &now, None, RefusalCause::Unavailable));
+    rows.push(row(&Login::Loading, &NotSubmitted, None, RefusalCause::Busy));
+    check(rows);
+    assert_eq!(fault_of(RefusalCause::Unreadable).map(|fault| fault.0), Some(ErrorCode::Forbidden));
+    assert_eq!((fault_of(RefusalCause::WrongPassword), fault_of(RefusalCause::BadToken)), (None, None), "`LF` alone");
+}
+
+#[test]
+fn a_try_is_settled_when_its_state_is_left_for_one_without_and_the_states_say_what_they_hold() {
+    let user = UserName::new("ann").unwrap();
+    let rules = Rules::default();
+    for (login, has_try, loads, hashes, job) in [
+        (admitted(), true, false, false, None),
+        (proving_and_loading(password()), true, true, false, Some("LogIn")),
+        (proving(password()), true, false, false, Some("Prove")),
+        (queued(), true, false, false, None),
+        (verifying(), true, false, true, Some("Verify")),
+        (Login::WaitingToLoad, false, false, false, None),
+        (Login::Loading, false, true, false, Some("Load")),
+    ] {
+        let held = (login.attempt().is_some(), login.loads(), login.hashes());
+        assert_eq!(held, (has_try, loads, hashes), "{login:?}");
+        let submitted = login.job(&user, Now::default(), &rules).map(|job| format!("{job:?}"));
+        let name = submitted.as_ref().and_then(|job| job.split_once(' ')).map(|(name, _)| name);
+        assert_eq!(name, job, "{login:?}");
+    }
+}
+
+#[test]
+fn a_deferred_log_in_is_due_when_all_is_answered_on_its_connection_and_gone_with_it() {
+    let mut logins = Logins::new();
+    let conn = |slot| ConnId { slot, generation: 0 };
+    let mut deferred = |slot| {
+        let request = Ticket { slot, generation: 0 };
+        let (user, by) = (UserName::new("ann").unwrap(), CredentialKind::Password);
+        let id = logins.insert(InProgress { request, user, by, login: admitted() });
+        logins.defer(conn(slot), id);
+        id
+    };
+    let (first, second) = (deferred(1), deferred(2));
+    logins.all_answered(conn(3));
+    assert!(logins.is_any_deferred() && !logins.is_any_due());
+    logins.all_answered(conn(2));
+    assert!(logins.is_any_due());
+    assert_eq!(logins.take_due(), [second]);
+    assert_eq!((logins.take_deferred(conn(2)), logins.take_deferred(conn(1))), (None, Some(first)));
+    assert!(!logins.is_any_deferred() && !logins.is_any_due());
+    assert!(logins.remove(first).is_some() && logins.get(first).is_none() && logins.remove(first).is_none());
+}

@@ -1,0 +1,142 @@
+//! Where the notes of more than one part are made.
+
+use super::Chat;
+use super::answer::{BUSY, CROWDED, DAMAGED, Fault, LARGER_THAN_ROWS, NO_HASHING, REFUSED, UNAVAILABLE};
+use super::answer::{STOPPING, TOO_FAST, TOO_FAST_CLOSED};
+use super::contract::{Action, Answered, Asked, Client, ConnId, JobKind, Limit, Note, Outcome, RefusalCause, Totals};
+use super::ids::UserId;
+use super::job::JobPurpose;
+use crate::protocol::field::UserName;
+use crate::protocol::request::Verb;
+
+/// Why a log-in or sign-up is refused with this fault.
+fn cause_of(verb: Verb, fault: Option<Fault>) -> RefusalCause {
+    match fault {
+        None if verb == Verb::SignUp => RefusalCause::NameTaken,
+        None => RefusalCause::WrongPassword,
+        Some(CROWDED) => RefusalCause::QueueFull,
+        Some(BUSY) => RefusalCause::Busy,
+        Some(UNAVAILABLE) => RefusalCause::Unavailable,
+        Some(NO_HASHING) => RefusalCause::NoHashing,
+        Some(DAMAGED) => RefusalCause::Damaged,
+        Some(REFUSED | LARGER_THAN_ROWS) => RefusalCause::Refused,
+        Some(STOPPING) => RefusalCause::Stopping,
+        Some(TOO_FAST | TOO_FAST_CLOSED) => RefusalCause::Limit(Limit::Requests),
+        Some(_) => RefusalCause::BadRequest,
+    }
+}
+
+fn kind_of(purpose: &JobPurpose) -> JobKind {
+    match purpose {
+        JobPurpose::Hash { .. } | JobPurpose::Create { .. } => JobKind::SignUp,
+        JobPurpose::Login(_) => JobKind::LogIn,
+        JobPurpose::Token { .. } => JobKind::Token,
+        JobPurpose::Profile { .. } => JobKind::Profile,
+        JobPurpose::Page(_) | JobPurpose::Lost { .. } => JobKind::Page,
+        JobPurpose::Save(_) => JobKind::Save,
+        JobPurpose::Delete { .. } => JobKind::Delete,
+        JobPurpose::Friendship(_) => JobKind::Friendship,
+        JobPurpose::Friends(_) => JobKind::Friends,
+    }
+}
+
+impl Chat {
+    /// What happened to messages so far.
+    #[must_use]
+    pub fn totals(&self) -> Totals {
+        self.totals
+    }
+
+    /// The client on a connection, if it is there.
+    pub(super) fn client(&self, conn: ConnId) -> Option<Client> {
+        self.sessions.get(conn).map(|session| Client { conn, address_key: session.address_key })
+    }
+
+    fn user_on(&self, conn: ConnId) -> Option<UserName> {
+        let user = self.sessions.get(conn).and_then(|session| session.user);
+        user.map(|user| self.users.get(user).name.clone())
+    }
+
+    /// A log-in or sign-up is about to be refused with this fault.
+    pub(super) fn note_refusal(
+        &self,
+        conn: ConnId,
+        verb: Option<Verb>,
+        user: Option<UserName>,
+        fault: Option<Fault>,
+        out: &mut Vec<Action>,
+    ) {
+        if let Some(verb @ (Verb::Login | Verb::SignUp)) = verb {
+            let cause = match cause_of(verb, fault) {
+                RefusalCause::Limit(Limit::Requests) => RefusalCause::Limit(self.request_limit(conn)),
+                cause => cause,
+            };
+            self.note_refusal_for(conn, verb, user, cause, out);
+        }
+    }
+
+    /// A log-in or sign-up is about to be refused for this cause.
+    pub(super) fn note_refusal_for(
+        &self,
+        conn: ConnId,
+        verb: Verb,
+        user: Option<UserName>,
+        cause: RefusalCause,
+        out: &mut Vec<Action>,
+    ) {
+        let Some(client) = self.client(conn) else {
+            return;
+        };
+        out.push(Action::Note(match verb {
+            Verb::SignUp => Note::SignUpRefused { user, client, cause },
+            _ => Note::LogInRefused { user, client, cause },
+        }));
+    }
+
+    #[cold]
+    pub(super) fn note_limit(&self, conn: ConnId, limit: Limit, out: &mut Vec<Action>) {
+        if let Some(client) = self.client(conn) {
+            out.push(Action::Note(Note::LimitReached { user: self.user_on(conn), client, limit }));
+        }
+    }
+
+    /// More requests came than this connection may send.
+    #[cold]
+    pub(super) fn note_too_fast(&self, conn: ConnId, out: &mut Vec<Action>) {
+        self.note_limit(conn, self.request_limit(conn), out);
+    }
+
+    /// Which limit of requests holds for a connection.
+    fn request_limit(&self, conn: ConnId) -> Limit {
+        let is_known = self.sessions.get(conn).is_some_and(|session| session.user.is_some());
+        if is_known { Limit::Requests } else { Limit::RequestsBeforeLogin }
+    }
+
+    pub(super) fn note_not_friends(&self, conn: ConnId, user: UserId, out: &mut Vec<Action>) {
+        if let Some(client) = self.client(conn) {
+            out.push(Action::Note(Note::NotFriends { user: self.users.get(user).name.clone(), client }));
+        }
+    }
+
+    /// A job is done: what of it is worth a note.
+    pub(super) fn note_outcome(&self, purpose: &JobPurpose, outcome: &Outcome, out: &mut Vec<Action>) {
+        let name = |user: UserId| self.users.get(user).name.clone();
+        let note = match (purpose, outcome) {
+            (_, Outcome::Failed) => Note::JobFailed { job: kind_of(purpose), for_good: false },
+            (_, Outcome::Refused | Outcome::TooLarge) => Note::JobFailed { job: kind_of(purpose), for_good: true },
+            (JobPurpose::Page(user), Outcome::Page(page)) => {
+                Note::PageRead { user: name(*user), pushes: page.pushes.len(), more: page.more }
+            }
+            (JobPurpose::Save(delivery), Outcome::Full) => match self.deliveries.get(*delivery) {
+                Some(found) => Note::MailboxFull { user: name(found.receiver) },
+                // Acked meanwhile.
+                None => return,
+            },
+            (JobPurpose::Friendship(friendship), Outcome::Asked(Asked::Full) | Outcome::Answered(Answered::Full)) => {
+                Note::MailboxFull { user: name(friendship.other) }
+            }
+            _ => return,
+        };
+        out.push(Action::Note(note));
+    }
+}

@@ -1,0 +1,96 @@
+//! What the core noted, in numbers.
+
+use crate::chat::contract::{CredentialKind, JobKind, Limit, Note, RefusalCause};
+use std::collections::BTreeMap;
+
+/// How often each thing was noted since the start. The maps are as large as there are causes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Noted {
+    /// Log-ins by password, and by token.
+    pub log_ins: BTreeMap<CredentialKind, u64>,
+    /// Refused log-ins, by cause.
+    pub log_in_refusals: BTreeMap<RefusalCause, u64>,
+    /// Accounts that were made.
+    pub sign_ups: u64,
+    /// Refused sign-ups, by cause.
+    pub sign_up_refusals: BTreeMap<RefusalCause, u64>,
+    /// Connections that a newer log-in of the same user ended.
+    pub replaced: u64,
+    /// Limits that were reached, by limit, besides those that refused a log-in or sign-up.
+    pub limits: BTreeMap<Limit, u64>,
+    /// Messages refused because the two are no friends.
+    pub not_friends: u64,
+    /// Pushes refused because there is no room for them in the store.
+    pub mailbox_full: u64,
+    /// Pages read after the first, and the pushes on them.
+    pub pages: u64,
+    /// Pushes on these pages.
+    pub pushes_on_pages: u64,
+    /// Jobs that failed, by what they were for.
+    pub jobs_failed: BTreeMap<JobKind, u64>,
+}
+
+impl Noted {
+    /// Counts a note.
+    pub fn count(&mut self, note: &Note) {
+        match note {
+            Note::LoggedIn { by, .. } => *self.log_ins.entry(*by).or_default() += 1,
+            Note::LogInRefused { cause, .. } => *self.log_in_refusals.entry(*cause).or_default() += 1,
+            Note::SignedUp { .. } => self.sign_ups += 1,
+            Note::SignUpRefused { cause, .. } => *self.sign_up_refusals.entry(*cause).or_default() += 1,
+            Note::Replaced { .. } => self.replaced += 1,
+            Note::LimitReached { limit, .. } => *self.limits.entry(*limit).or_default() += 1,
+            Note::NotFriends { .. } => self.not_friends += 1,
+            Note::MailboxFull { .. } => self.mailbox_full += 1,
+            Note::PageRead { pushes, .. } => {
+                self.pages += 1;
+                self.pushes_on_pages += *pushes as u64;
+            }
+            Note::JobFailed { job, .. } => *self.jobs_failed.entry(*job).or_default() += 1,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::chat::contract::{Client, ConnId};
+    use crate::protocol::field::UserName;
+
+    #[test]
+    fn each_note_is_counted_under_its_cause() {
+        let user = UserName::new("ann").unwrap();
+        let client = Client { conn: ConnId { slot: 1, generation: 2 }, address_key: None };
+        let mut noted = Noted::default();
+        for (note, times) in [
+            (Note::LoggedIn { user: user.clone(), client, by: CredentialKind::Token }, 2),
+            (Note::LogInRefused { user: None, client, cause: RefusalCause::WrongPassword }, 3),
+            (Note::LogInRefused { user: None, client, cause: RefusalCause::Limit(Limit::PasswordsPerUser) }, 1),
+            (Note::SignedUp { user: user.clone(), client }, 4),
+            (Note::SignUpRefused { user: Some(user.clone()), client, cause: RefusalCause::NameTaken }, 5),
+            (Note::Replaced { user: user.clone(), client, by: client.conn }, 6),
+            (Note::LimitReached { user: None, client, limit: Limit::Requests }, 7),
+            (Note::NotFriends { user: user.clone(), client }, 8),
+            (Note::MailboxFull { user: user.clone() }, 9),
+            (Note::PageRead { user, pushes: 3, more: false }, 10),
+            (Note::JobFailed { job: JobKind::Save, for_good: false }, 11),
+        ] {
+            (0..times).for_each(|_| noted.count(&note));
+        }
+        let expected = Noted {
+            log_ins: [(CredentialKind::Token, 2)].into(),
+            log_in_refusals: [(RefusalCause::WrongPassword, 3), (RefusalCause::Limit(Limit::PasswordsPerUser), 1)]
+                .into(),
+            sign_ups: 4,
+            sign_up_refusals: [(RefusalCause::NameTaken, 5)].into(),
+            replaced: 6,
+            limits: [(Limit::Requests, 7)].into(),
+            not_friends: 8,
+            mailbox_full: 9,
+            pages: 10,
+            pushes_on_pages: 30,
+            jobs_failed: [(JobKind::Save, 11)].into(),
+        };
+        assert_eq!(noted, expected);
+    }
+}

@@ -1,0 +1,202 @@
+//! What the core says that happened: notes of what is rare, and totals of what happens to messages.
+
+use super::{ann_and_bob, saves};
+use crate::sim::lanes::{Fate, Plan};
+use crate::sim::say::Say;
+use crate::sim::world::World;
+use hongyan::chat::contract::{
+    AddressKey, Client, ConnId, CredentialKind, JobKind, Limit, Note, RefusalCause, Rules, Totals,
+};
+use hongyan::protocol::field::UserName;
+use std::num::NonZeroU32;
+
+fn user(name: &str) -> UserName {
+    UserName::new(name).unwrap()
+}
+
+fn client(conn: ConnId, from: u32) -> Client {
+    Client { conn, address_key: NonZeroU32::new(from).map(AddressKey) }
+}
+
+fn log_in(w: &mut World, conn: ConnId, user: &str, password: &str) {
+    w.say(conn, Say::Login { mid: "l".into(), user: user.into(), password: password.into() });
+    w.run_for(10);
+}
+
+/// What was noted since it was last asked.
+fn noted(w: &mut World) -> Vec<Note> {
+    std::mem::take(&mut w.notes)
+}
+
+fn refused(conn: ConnId, from: u32, name: &str, cause: RefusalCause) -> Note {
+    Note::LogInRefused { user: Some(user(name)), client: client(conn, from), cause }
+}
+
+#[test]
+fn a_log_in_is_noted_with_user_address_and_credential_and_so_is_the_connection_that_it_ends() {
+    let mut w = World::of_friends(crate::rules(), &["ann"]);
+    let (first, second) = (w.open_from(7), w.open());
+    log_in(&mut w, first, "ann", "ann");
+    let by = CredentialKind::Password;
+    assert_eq!(noted(&mut w), [Note::LoggedIn { user: user("ann"), client: client(first, 7), by }]);
+    w.say(first, Say::Token { mid: "t".into(), verb: hongyan::protocol::request::TokenVerb::New });
+    w.run_for(10);
+    let token = w.store.model.newest_token("ann").unwrap();
+    w.say(second, Say::Resume { mid: "l".into(), user: "ann".into(), token: token.clone() });
+    w.run_for(10);
+    let replaced = Note::Replaced { user: user("ann"), client: client(first, 7), by: second };
+    let by = CredentialKind::Token;
+    assert_eq!(noted(&mut w), [replaced, Note::LoggedIn { user: user("ann"), client: client(second, 0), by }]);
+}
+
+#[test]
+fn a_refused_log_in_is_noted_with_its_cause() {
+    let rules = Rules { wrong_passwords_per_user_and_address_max: 2, ..crate::rules() };
+    let mut w = World::of_friends(rules, &["ann"]);
+    let conn = w.open_from(7);
+    log_in(&mut w, conn, "ann", "wrong");
+    log_in(&mut w, conn, "nobody", "wrong");
+    log_in(&mut w, conn, "ann", "wrong");
+    log_in(&mut w, conn, "ann", "ann");
+    w.say(conn, Say::Resume { mid: "l".into(), user: "ann".into(), token: "none".into() });
+    w.run_for(10);
+    assert_eq!(
+        noted(&mut w),
+        [
+            refused(conn, 7, "ann", RefusalCause::WrongPassword),
+            refused(conn, 7, "nobody", RefusalCause::WrongPassword),
+            refused(conn, 7, "ann", RefusalCause::WrongPassword),
+            refused(conn, 7, "ann", RefusalCause::Limit(Limit::PasswordsPerUserAndAddress)),
+            refused(conn, 7, "ann", RefusalCause::BadToken),
+        ]
+    );
+}
+
+#[test]
+fn each_budget_of_tries_has_a_name() {
+    let few = || Rules { refused_tries_max: 100, ..crate::rules() };
+    for (rules, limit) in [
+        (Rules { wrong_passwords_per_connection_max: 1, ..few() }, Limit::PasswordsPerConnection),
+        (Rules { wrong_passwords_per_address_max: 1, ..few() }, Limit::PasswordsPerAddress),
+        (Rules { wrong_passwords_per_user_max: 1, ..few() }, Limit::PasswordsPerUser),
+        (Rules { wrong_passwords_per_user_and_address_max: 1, ..few() }, Limit::PasswordsPerUserAndAddress),
+    ] {
+        let mut w = World::of_friends(rules, &["ann"]);
+        let conn = w.open_from(7);
+        log_in(&mut w, conn, "ann", "wrong");
+        noted(&mut w);
+        log_in(&mut w, conn, "ann", "wrong");
+        assert_eq!(noted(&mut w), [refused(conn, 7, "ann", RefusalCause::Limit(limit))]);
+    }
+    let mut w = World::of_friends(Rules { wrong_passwords_per_trusted_address_max: 1, ..few() }, &["ann"]);
+    let conn = w.open_from(7);
+    log_in(&mut w, conn, "ann", "ann");
+    log_in(&mut w, conn, "ann", "wrong");
+    noted(&mut w);
+    log_in(&mut w, conn, "ann", "wrong");
+    let cause = RefusalCause::Limit(Limit::PasswordsPerTrustedAddress);
+    assert_eq!(noted(&mut w), [refused(conn, 7, "ann", cause)]);
+}
+
+#[test]
+fn a_log_in_that_is_not_done_in_time_is_noted_with_the_user_and_the_failed_job_with_its_kind() {
+    let mut w = World::of_friends(crate::rules(), &["ann"]);
+    let conn = w.open();
+    w.store.hang(|_| true);
+    log_in(&mut w, conn, "ann", "ann");
+    w.run_for(60_000);
+    assert_eq!(noted(&mut w), [refused(conn, 0, "ann", RefusalCause::TimedOut)]);
+    w.store.work(w.now_ms);
+    w.run_for(10);
+    noted(&mut w);
+    w.store.plan(|_| Plan { takes_ms: 0, answer_after_ms: 0, fate: Fate::Fail });
+    let conn = w.open();
+    log_in(&mut w, conn, "ann", "ann");
+    let failed = Note::JobFailed { job: JobKind::LogIn, for_good: false };
+    assert_eq!(noted(&mut w), [failed, refused(conn, 0, "ann", RefusalCause::Unavailable)]);
+}
+
+#[test]
+fn sign_ups_are_noted_and_so_is_why_they_are_refused() {
+    let mut w = World::new(Rules { sign_ups_per_address_max: 2, ..crate::rules() });
+    let conn = w.open_from(7);
+    for name in ["ann", "ann", "bob"] {
+        w.say(conn, Say::SignUp { mid: "s".into(), user: name.into(), password: "p".into() });
+        w.run_for(10);
+    }
+    let no = |name: &str, cause| Note::SignUpRefused { user: Some(user(name)), client: client(conn, 7), cause };
+    assert_eq!(
+        noted(&mut w),
+        [
+            Note::SignedUp { user: user("ann"), client: client(conn, 7) },
+            no("ann", RefusalCause::NameTaken),
+            no("bob", RefusalCause::Limit(Limit::SignUpsPerAddress)),
+        ]
+    );
+}
+
+#[test]
+fn requests_beyond_the_rate_are_noted_with_the_limit() {
+    let (mut w, ann, _) = super::ann_and_bob_by(Rules { requests_per_second_max: 2, ..crate::rules() });
+    w.run_for(5_000);
+    noted(&mut w);
+    for _ in 0..3 {
+        w.heartbeat(ann);
+    }
+    let limit = Limit::Requests;
+    assert_eq!(noted(&mut w), [Note::LimitReached { user: Some(user("ann")), client: client(ann, 0), limit }]);
+}
+
+#[test]
+fn messages_are_counted_and_those_between_strangers_noted() {
+    let (mut w, ann, bob) = ann_and_bob();
+    w.message(bob, "m1", "ann");
+    w.message(bob, "m1", "ann");
+    w.message(bob, "m2", "ann");
+    w.run_for(100);
+    w.ack(ann, "m1");
+    w.ack(ann, "m1");
+    w.message(bob, "m1", "ann");
+    w.run_for(15_000);
+    noted(&mut w);
+    w.message(bob, "m3", "dan");
+    assert_eq!(noted(&mut w), [Note::NotFriends { user: user("bob"), client: client(bob, 0) }]);
+    let expected = Totals { taken: 2, duplicates: 2, promised: 4, sent: 2, resent: 1, acked: 1 };
+    assert_eq!(w.chat.totals(), expected);
+}
+
+#[test]
+fn a_failed_save_and_a_full_mailbox_are_noted() {
+    let (mut w, ann, bob) = ann_and_bob();
+    w.hang_up(ann);
+    noted(&mut w);
+    w.store.plan(|job| {
+        let fate = if saves(job) { Fate::Fail } else { Fate::Do };
+        Plan { takes_ms: 0, answer_after_ms: 0, fate }
+    });
+    w.message(bob, "m1", "ann");
+    w.run_for(10);
+    assert_eq!(noted(&mut w), [Note::JobFailed { job: JobKind::Save, for_good: false }]);
+    w.store.plan(|_| Plan { takes_ms: 0, answer_after_ms: 0, fate: Fate::Do });
+    w.store.model.quotas.receiver.rows = 0;
+    w.message(bob, "m2", "ann");
+    w.run_for(10);
+    assert_eq!(noted(&mut w), [Note::MailboxFull { user: user("ann") }]);
+}
+
+#[test]
+fn a_page_behind_the_first_is_noted() {
+    let rules = Rules { page_max: 2, list_max: 2, ..crate::rules() };
+    let mut w = World::of_friends(rules, &["ann", "bob"]);
+    let bob = w.online("bob");
+    for id in ["m1", "m2", "m3"] {
+        w.message(bob, id, "ann");
+    }
+    w.run_for(100);
+    let ann = w.online("ann");
+    noted(&mut w);
+    w.ack(ann, "m1");
+    w.ack(ann, "m2");
+    w.run_for(100);
+    assert_eq!(noted(&mut w), [Note::PageRead { user: user("ann"), pushes: 1, more: false }]);
+}

@@ -1,0 +1,51 @@
+//! What the core notes and counts is what clients hear.
+
+use super::*;
+use crate::sim::say::word_of;
+use hongyan::chat::contract::{Note, Totals};
+
+impl Oracle {
+    /// Each answer to a log-in or sign-up comes directly behind its note, and each such note is
+    /// followed by its answer.
+    pub(super) fn check_noted(&mut self, seen: &Seen) {
+        let noted = self.noted.take();
+        let answered = match seen {
+            Seen::Heard(conn, Frame::Reply { reply: reply @ (Reply::Login { .. } | Reply::SignUp { .. }), .. }) => {
+                Some((*conn, word_of(reply)))
+            }
+            _ => None,
+        };
+        assert_eq!(noted, answered, "noted, and answered");
+        let Seen::Noted(note) = seen else {
+            return;
+        };
+        let (client, word, user) = match note {
+            Note::LoggedIn { client, user, .. } => (client, "LS", Some(user)),
+            Note::LogInRefused { client, user, .. } => (client, "LF", user.as_ref()),
+            Note::SignedUp { client, .. } => (client, "SS", None),
+            Note::SignUpRefused { client, .. } => (client, "SF", None),
+            _ => return,
+        };
+        self.noted = Some((client.conn, word));
+        if let Some(user) = user {
+            let attempt = self.view(client.conn).attempt.clone();
+            assert_eq!(attempt.as_deref(), Some(user.as_str()), "{note:?} of somebody else");
+        }
+    }
+
+    fn counted(&self, what: &str) -> u64 {
+        self.counts.get(what).copied().unwrap_or(0)
+    }
+
+    /// What the core counted, over all crashes.
+    pub fn check_totals(&self, totals: &Totals) {
+        let sent = self.counted("pushes") + self.counted("sent on another connection");
+        assert_eq!((totals.sent, totals.resent), (sent, self.counted("resends")), "sent");
+        // Those who are gone hear no `MS`.
+        assert!(totals.promised >= self.counted("MS"), "{totals:?}, promised {}", self.counted("MS"));
+        assert!(totals.taken >= self.promised.len() as u64, "{totals:?}, taken {}", self.promised.len());
+        assert!(totals.promised <= totals.taken + totals.duplicates, "{totals:?}: promised and not taken");
+        // An ack may be of a push that the core has dropped as a duplicate.
+        assert!(totals.acked <= self.counted("acks"), "{totals:?}, acked {}", self.counted("acks"));
+    }
+}
