@@ -1,11 +1,12 @@
 //! Closing: a list that is worked off at the end of the turn, so that nobody pulls a connection
 //! from under somebody else's feet.
 
-use super::conn::{Filled, Phase};
+use super::conn::Filled;
 use super::counters::CloseCause;
 use super::hub::Hub;
 use super::output::Written;
 use super::socket::Stream;
+use super::state::{LastWords, Lists, WriteState};
 use super::turns::CLOSING;
 use super::wire::Framing;
 use crate::chat::contract::{ConnId, Event};
@@ -126,7 +127,7 @@ impl<S: Stream> Hub<S> {
         let Some(took) = self.took.get(&id) else {
             // Everything is out. If output waits again, it is watched from then on.
             if let Some(conn) = self.conns.get_mut(id) {
-                conn.watched = false;
+                conn.lists.leave(Lists::WATCHED);
             }
             return;
         };
@@ -163,33 +164,34 @@ impl<S: Stream> Hub<S> {
     #[inline(never)]
     fn settle(&mut self, id: ConnId, shared: &mut [u8]) -> bool {
         let Some(conn) = self.conns.get_mut(id) else { return true };
-        match conn.phase {
-            Phase::Open => return true,
-            Phase::Dead => return false,
-            Phase::Closing => match conn.flush(&mut self.spare) {
+        match conn.write {
+            WriteState::Free | WriteState::Blocked => return true,
+            WriteState::Dead => return false,
+            WriteState::Closing(last_words) => match conn.flush(&mut self.spare) {
                 Ok(Written::All) => {
                     if conn.socket.end().is_err() {
                         return false;
                     }
-                    conn.phase = Phase::Ended;
+                    conn.write = WriteState::Ended;
                     // Whatever edge there was may have been used up by a read that was cut short.
-                    conn.readable = true;
+                    conn.read.on_edge(false);
                 }
                 Ok(Written::Blocked) => {
-                    if conn.close_cuts_output && !conn.lingers {
+                    if last_words == LastWords::Reason {
                         conn.output.keep_last_words(LAST_WORDS_BYTES_MAX, &mut self.spare);
+                        conn.write = WriteState::Closing(LastWords::Everything);
                     }
                 }
                 Err(_) => return false,
             },
-            Phase::Ended => {}
+            WriteState::Ended => {}
         }
-        let ended = conn.phase == Phase::Ended;
-        if ended && conn.eof {
+        let ended = conn.write == WriteState::Ended;
+        if ended && conn.read.has_ended() {
             return false;
         }
         // What a client still sends is read, once a turn, and dropped.
-        if ended && conn.readable && matches!(conn.fill(shared), Filled::Eof | Filled::Broken(_)) {
+        if ended && conn.read.is_readable() && matches!(conn.fill(shared), Filled::Eof | Filled::Broken(_)) {
             return false;
         }
         if self.stopping && ended {
@@ -197,10 +199,10 @@ impl<S: Stream> Hub<S> {
             // nothing.
             return false;
         }
-        if !std::mem::replace(&mut conn.lingers, true) {
+        if conn.lists.enter(Lists::LINGERING) {
             self.lingering.push_back((self.now.mono_ms + LINGER_MS, id));
         }
-        if ended && conn.readable {
+        if ended && conn.read.is_readable() {
             // It sends faster than it is drained: go on when the others had their turn. Its
             // deadline ends that.
             self.queue_later(id);

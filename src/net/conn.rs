@@ -4,6 +4,7 @@
 use super::counters::CloseCause;
 use super::output::{Output, Spare, Written};
 use super::socket::Stream;
+use super::state::{Lists, ReadState, WriteState};
 use super::wire::{Framing, Wire};
 use crate::chat::contract::AddressKey;
 use std::io::{self, ErrorKind};
@@ -13,20 +14,6 @@ use std::io::{self, ErrorKind};
 pub const OUTPUT_SOFT_MAX: usize = 256 * 1024;
 /// Answers that wait beyond which a connection's requests wait, too.
 pub const REPLIES_SOFT_MAX: usize = 128 * 1024;
-
-/// Where in its life a connection is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Phase {
-    /// It is in use: the core knows it.
-    Open,
-    /// The core has forgotten it. What was written goes out, then the writing side is ended.
-    Closing,
-    /// Our side is ended; what the client still sends is read and dropped until it ends its side
-    /// too, lest a reset destroy what we wrote last.
-    Ended,
-    /// Nothing can or shall be written any more.
-    Dead,
-}
 
 /// What keeps a connection's input waiting: one bit for each reason.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -142,35 +129,18 @@ pub struct Conn<S> {
     pub output: Output,
     /// When it last sent something that was handed to the core.
     pub heard_ms: u64,
-    /// Where in its life it is.
-    pub phase: Phase,
-    /// There may be something to read: set by the edge, cleared when the socket said that there is
-    /// no more.
-    pub readable: bool,
-    /// The edge said that the client has ended its side: read on until that end is seen.
-    pub read_closed: bool,
-    /// The end was seen.
-    pub eof: bool,
-    /// It ended its side and is given time for its answers.
-    pub half_closed: bool,
+    /// How far its reading side is.
+    pub read: ReadState,
+    /// How far its writing side is.
+    pub write: WriteState,
     /// What keeps its input waiting.
     pub waits: Waits,
     /// What it used up beyond its quantum, in µs of work.
     pub debt_us: u16,
-    /// The core was told that output waits.
-    pub blocked: bool,
-    /// It is on the list of those to be written.
-    pub dirty: bool,
-    /// It is on the list of those to be read.
-    pub queued: bool,
-    /// It is on the list of those that are closed when their time is over.
-    pub lingers: bool,
-    /// It is on the list of those whose output may be stuck.
-    pub watched: bool,
+    /// The lists of the hub that it is on.
+    pub lists: Lists,
     /// Somebody is or was logged in on it.
     pub known: bool,
-    /// It closes for a reason that leaves nothing to be said but that reason.
-    pub close_cuts_output: bool,
     /// What its input holds, as it was counted last.
     counted_input: u32,
 }
@@ -188,20 +158,12 @@ impl<S: Stream> Conn<S> {
             input: None,
             output: Output::default(),
             heard_ms: now_ms,
-            phase: Phase::Open,
-            readable: false,
-            read_closed: false,
-            eof: false,
-            half_closed: false,
+            read: ReadState::default(),
+            write: WriteState::default(),
             waits: Waits::default(),
             debt_us: 0,
-            blocked: false,
-            dirty: false,
-            queued: false,
-            lingers: false,
-            watched: false,
+            lists: Lists::default(),
             known: false,
-            close_cuts_output: false,
             counted_input: 0,
         }
     }
@@ -230,7 +192,7 @@ impl<S: Stream> Conn<S> {
     /// Is it in use?
     #[must_use]
     pub fn is_open(&self) -> bool {
-        self.phase == Phase::Open
+        self.write.is_open()
     }
 
     /// What of its input may be handed to the core now?
@@ -255,26 +217,20 @@ impl<S: Stream> Conn<S> {
         loop {
             return match self.socket.read(buffer) {
                 Ok(0) => {
-                    self.readable = false;
-                    self.eof = true;
+                    self.read.on_end();
                     Filled::Eof
                 }
                 Ok(count) => {
-                    // A read that did not fill the buffer has emptied the socket, and whatever
-                    // comes now brings an edge of its own (epoll(7), question 9). Only an end that
-                    // was announced already does not: then read on.
-                    if count < buffer.len() && !self.read_closed {
-                        self.readable = false;
-                    }
+                    self.read.on_read(count == buffer.len());
                     Filled::Some(count)
                 }
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                    self.readable = false;
+                    self.read.on_blocked();
                     Filled::Blocked
                 }
                 Err(error) if error.kind() == ErrorKind::Interrupted => continue,
                 Err(error) => {
-                    self.readable = false;
+                    self.read.on_blocked();
                     Filled::Broken(error)
                 }
             };
@@ -323,14 +279,8 @@ impl<S: Stream> Conn<S> {
     pub fn begin_close(&mut self, cause: CloseCause, spare: &mut Spare) {
         self.input = None;
         self.wire = Wire::default();
-        self.close_cuts_output = cause.says_all();
-        self.phase = match cause {
-            CloseCause::IoError | CloseCause::SlowReader | CloseCause::OutputTimeout | CloseCause::Memory => {
-                Phase::Dead
-            }
-            _ => Phase::Closing,
-        };
-        if self.phase == Phase::Dead {
+        self.write = WriteState::after(cause);
+        if self.write == WriteState::Dead {
             self.output.discard(spare);
         } else if self.framing == Framing::WebSocket {
             self.framing.write_close(cause, self.output.tail(spare));

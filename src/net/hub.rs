@@ -9,6 +9,7 @@ use super::heard::{Heard, LATE_MS};
 use super::memory::Memory;
 use super::output::Spare;
 use super::socket::Stream;
+use super::state::ReadState;
 use crate::chat::Chat;
 use crate::chat::contract::{Action, AddressKey, ConnId, Event, Job, Now, Outcome, Ticket};
 use crate::protocol::envelope::Scratch;
@@ -218,8 +219,7 @@ impl<S: Stream> Hub<S> {
     /// There is something to read, or (`closed`) the client has ended its side.
     pub fn on_readable(&mut self, id: ConnId, closed: bool) {
         if let Some(conn) = self.conns.get_mut(id) {
-            conn.readable = true;
-            conn.read_closed |= closed;
+            conn.read.on_edge(closed);
             self.queue(id);
         }
     }
@@ -237,7 +237,7 @@ impl<S: Stream> Hub<S> {
     pub fn on_broken(&mut self, id: ConnId) {
         // Earlier input is read first; reading finds the end by itself. Only a connection that is
         // read no more needs to be told.
-        if self.conns.get(id).is_some_and(|conn| conn.half_closed) {
+        if self.conns.get(id).is_some_and(|conn| conn.read == ReadState::HalfClosed) {
             self.failed.push((id, CloseCause::PeerClosed));
         }
     }

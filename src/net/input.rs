@@ -5,6 +5,7 @@ use super::conn::{Filled, Gate, Kept, REPLIES_SOFT_MAX, Waits};
 use super::counters::CloseCause;
 use super::hub::Hub;
 use super::socket::Stream;
+use super::state::{Lists, ReadState};
 use super::turns::{BYTE, FRAME_BYTE, INPUT, ODD_BYTE, ODD_INPUT, READ};
 use super::wire::{Framing, Sniffed, Wire, sniff};
 use crate::chat::contract::{ConnId, Event};
@@ -43,7 +44,7 @@ impl<S: Stream> Hub<S> {
     pub(super) fn prefetch(&self, some: &[ConnId]) {
         if some.len() > 1 {
             let seen = some.iter().map(|&id| {
-                let queued = self.conns.get(id).is_some_and(|conn| conn.queued);
+                let queued = self.conns.get(id).is_some_and(|conn| conn.lists.has(Lists::TO_READ));
                 usize::from(queued).wrapping_add(self.chat.prefetch(id))
             });
             // So that the compiler does not leave the looks out.
@@ -62,7 +63,7 @@ impl<S: Stream> Hub<S> {
         }
         self.read(id, shared, &mut own);
         let Some(conn) = self.conns.get_mut(id).filter(|conn| conn.is_open()) else { return false };
-        let goes_on = conn.can_read() && (conn.readable || (self.work_left <= 0 && !own.is_empty()));
+        let goes_on = conn.can_read() && (conn.read.is_readable() || (self.work_left <= 0 && !own.is_empty()));
         conn.keep(own);
         goes_on
     }
@@ -72,7 +73,7 @@ impl<S: Stream> Hub<S> {
     fn read(&mut self, id: ConnId, shared: &mut [u8], own: &mut Kept) {
         for _ in 0..READS_PER_TURN {
             let Some(conn) = self.conns.get_mut(id) else { return };
-            if self.work_left <= 0 || !conn.can_read() || !conn.readable {
+            if self.work_left <= 0 || !conn.can_read() || !conn.read.is_readable() {
                 return;
             }
             self.work_left -= READ;
@@ -388,13 +389,14 @@ impl<S: Stream> Hub<S> {
     /// after its answers.
     pub(super) fn end_if_ended(&mut self, id: ConnId) {
         let Some(conn) = self.conns.get_mut(id) else { return };
-        if !conn.eof || conn.queued || conn.half_closed || !conn.can_read() || conn.waits.has(Waits::CHOKED) {
+        let has_more = conn.lists.has(Lists::TO_READ) || !conn.can_read() || conn.waits.has(Waits::CHOKED);
+        if conn.read != ReadState::Ended || has_more {
             return;
         }
         let silent_ms = self.now.mono_ms - conn.heard_ms;
         let waits = silent_ms < HALF_CLOSED_MS || self.chat.owes_somebody();
         if conn.framing == Framing::Lines && waits && silent_ms < self.bounds.answer_within_ms.max(HALF_CLOSED_MS) {
-            conn.half_closed = true;
+            conn.read = ReadState::HalfClosed;
             drop(conn.take_input());
             self.look_later_at_half_closed(id);
         } else {

@@ -6,6 +6,7 @@ use super::conn::Waits;
 use super::counters::CloseCause;
 use super::hub::Hub;
 use super::socket::Stream;
+use super::state::WriteState;
 use crate::chat::contract::{ConnId, Event};
 
 /// What a connection takes that is idle: its entries in the tables of the hub and of the core.
@@ -181,7 +182,7 @@ impl<S: Stream> Hub<S> {
         let max = self.bounds.stranger_output_bytes_max;
         let Some(conn) = self.conns.get_mut(id).filter(|conn| conn.is_open()) else { return };
         // Blocked already: the edge has not come, so another try would bring nothing.
-        if !conn.blocked && conn.flush(&mut self.spare).is_err() {
+        if conn.write != WriteState::Blocked && conn.flush(&mut self.spare).is_err() {
             self.failed.push((id, CloseCause::IoError));
         } else if conn.output.len() > max {
             // What more it has sent is not looked at before it is closed.

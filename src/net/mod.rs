@@ -18,6 +18,7 @@ mod input;
 mod memory;
 pub mod output;
 pub mod socket;
+pub mod state;
 mod turns;
 pub mod wire;
 mod writing;

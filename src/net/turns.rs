@@ -13,6 +13,7 @@
 use super::hub::Hub;
 use super::input::PREFETCHED_AT_ONCE;
 use super::socket::Stream;
+use super::state::Lists;
 use crate::chat::contract::ConnId;
 
 /// Work is counted in units of about 2 ns; so many are a microsecond. They were calibrated by
@@ -124,7 +125,7 @@ impl<S: Stream> Hub<S> {
     /// Gives one connection its turn. Returns what it has used up.
     fn serve_one(&mut self, id: ConnId, shared: &mut [u8], quantum: i64) -> i64 {
         let Some(conn) = self.conns.get_mut(id) else { return SERVED };
-        conn.queued = false;
+        conn.lists.leave(Lists::TO_READ);
         if !conn.is_open() {
             self.closing.push(id);
             return CLOSING;
@@ -164,7 +165,7 @@ impl<S: Stream> Hub<S> {
     /// To be served in this turn, or first in the next.
     pub(super) fn queue(&mut self, id: ConnId) {
         if let Some(conn) = self.conns.get_mut(id)
-            && !std::mem::replace(&mut conn.queued, true)
+            && conn.lists.enter(Lists::TO_READ)
         {
             self.ready.push(id);
         }
@@ -173,7 +174,7 @@ impl<S: Stream> Hub<S> {
     /// To be served once all the others had their turn.
     pub(super) fn queue_later(&mut self, id: ConnId) {
         if let Some(conn) = self.conns.get_mut(id)
-            && !std::mem::replace(&mut conn.queued, true)
+            && conn.lists.enter(Lists::TO_READ)
         {
             self.backlog.push_back(id);
         }

@@ -7,6 +7,7 @@ use super::hub::{Hub, Took};
 use super::input::PREFETCHED_AT_ONCE;
 use super::output::Written;
 use super::socket::Stream;
+use super::state::{Lists, WriteState};
 use super::turns::WRITE;
 use crate::chat::contract::{ConnId, Event};
 
@@ -44,7 +45,7 @@ impl<S: Stream> Hub<S> {
         self.counters.frames += 1;
         let large =
             conn.output.len() > if conn.known { REPLIES_SOFT_MAX } else { self.bounds.stranger_output_bytes_max };
-        if !std::mem::replace(&mut conn.dirty, true) {
+        if conn.lists.enter(Lists::TO_WRITE) {
             self.work_left -= WRITE;
             self.dirty.push(id);
         }
@@ -64,7 +65,8 @@ impl<S: Stream> Hub<S> {
         let Some(conn) = self.conns.get_mut(id).filter(is_large) else { return };
         // Blocked already: another try would cost a system call for each frame and bring nothing
         // before the edge.
-        let flushed = if conn.blocked { Ok(Written::Blocked) } else { conn.flush(&mut self.spare) };
+        let blocked = conn.write == WriteState::Blocked;
+        let flushed = if blocked { Ok(Written::Blocked) } else { conn.flush(&mut self.spare) };
         match flushed {
             Ok(Written::All) => {}
             Ok(Written::Blocked) => {
@@ -96,7 +98,7 @@ impl<S: Stream> Hub<S> {
 
     pub(super) fn mark_dirty(&mut self, id: ConnId) {
         if let Some(conn) = self.conns.get_mut(id)
-            && !std::mem::replace(&mut conn.dirty, true)
+            && conn.lists.enter(Lists::TO_WRITE)
         {
             self.work_left -= WRITE;
             self.dirty.push(id);
@@ -129,7 +131,7 @@ impl<S: Stream> Hub<S> {
 
     fn flush(&mut self, id: ConnId) {
         let Some(conn) = self.conns.get_mut(id) else { return };
-        conn.dirty = false;
+        conn.lists.leave(Lists::TO_WRITE);
         if !conn.is_open() {
             self.closing.push(id);
             return;
@@ -137,14 +139,14 @@ impl<S: Stream> Hub<S> {
         let waited = conn.output.len();
         match conn.flush(&mut self.spare) {
             Ok(Written::All) => {
-                if std::mem::take(&mut conn.blocked) {
+                if conn.write.end_blocked() {
                     self.took.remove(&id);
                     self.dispatch(Event::Flushed { conn: id });
                 }
             }
             Ok(Written::Blocked) => {
                 let took_some = conn.output.len() < waited;
-                if !std::mem::replace(&mut conn.blocked, true) {
+                if conn.write.begin_blocked() {
                     self.begin_blocked(id);
                 } else if took_some {
                     self.note_taken(id);
@@ -162,7 +164,7 @@ impl<S: Stream> Hub<S> {
         // Once on the list it stays there until it is looked at, however often its output comes and
         // goes.
         if let Some(conn) = self.conns.get_mut(id)
-            && !std::mem::replace(&mut conn.watched, true)
+            && conn.lists.enter(Lists::WATCHED)
         {
             self.stuck.push_back((now_ms + self.bounds.output_timeout_ms, id));
         }

@@ -4,6 +4,7 @@ use super::websocket::{HANDSHAKE, frames, masked};
 use super::*;
 use crate::net::conn::Waits;
 use crate::net::counters::CloseCause;
+use crate::net::state::WriteState;
 
 const ASK: &str = r#"{"MID":"g","CONTENT":"bob","TYPE":"3"}"#;
 const TOKEN: &str = r#"{"MID":"t","CONTENT":{"want":"new"},"TYPE":"TOKEN"}"#;
@@ -182,7 +183,7 @@ fn own_answers_that_are_not_read_hold_requests_up_first_and_then_everything() {
     ann.set_room(160_000);
     world.settle();
     assert_eq!(waits(&world), Waits::default());
-    assert!(world.hub.conns.get(world.clients[0].0).unwrap().blocked);
+    assert_eq!(world.hub.conns.get(world.clients[0].0).unwrap().write, WriteState::Blocked);
     for n in 0..10_000 {
         ann.send(beat(n));
     }

@@ -12,6 +12,7 @@ mod websocket;
 
 use super::hub::{Bounds, Hub};
 use super::socket::Stream;
+use super::state::{Lists, WriteState};
 use crate::chat::Chat;
 use crate::chat::contract::{ConnId, Job, Now, Outcome, Page, Rules};
 use crate::protocol::field::{Secret, UserName};
@@ -294,11 +295,12 @@ impl Hub<Fake> {
         for id in self.conns.ids() {
             let conn = self.conns.get(id).unwrap();
             let queued = self.ready.contains(&id) || self.backlog.contains(&id);
-            assert_eq!(conn.queued, queued, "queued and on the list are the same");
-            assert_eq!(conn.dirty, self.dirty.contains(&id), "dirty and on the list are the same");
-            assert!(!conn.dirty, "every dirty connection was written before the end of the turn");
-            assert!(conn.is_open() || conn.lingers, "what closes has a deadline");
-            assert!(conn.output.is_empty() || conn.blocked || !conn.is_open(), "what waits, waits for the edge");
+            assert_eq!(conn.lists.has(Lists::TO_READ), queued, "it knows whether it is on that list");
+            let dirty = conn.lists.has(Lists::TO_WRITE);
+            assert_eq!(dirty, self.dirty.contains(&id), "it knows whether it is on that list");
+            assert!(!dirty, "every dirty connection was written before the end of the turn");
+            assert!(conn.is_open() || conn.lists.has(Lists::LINGERING), "what closes has a deadline");
+            assert!(conn.output.is_empty() || conn.write != WriteState::Free, "what waits, waits for the edge");
         }
     }
 }

@@ -1,0 +1,243 @@
+//! How far the two sides of a connection are: what may still be read from its client, and what may
+//! still be written to it.
+
+use super::counters::CloseCause;
+
+/// How far the reading side is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ReadState {
+    /// The socket said that there is no more; the next edge will say when there is.
+    #[default]
+    Drained,
+    /// There may be something to read.
+    Readable,
+    /// There is at least the client's end to read: the edge announced it, and no edge will say so
+    /// again.
+    Ending,
+    /// The end was seen.
+    Ended,
+    /// The end was seen, and the client is given time for its answers.
+    HalfClosed,
+}
+
+impl ReadState {
+    /// May a read bring something?
+    #[must_use]
+    pub fn is_readable(self) -> bool {
+        matches!(self, Self::Readable | Self::Ending)
+    }
+
+    /// Was the client's end seen?
+    #[must_use]
+    pub fn has_ended(self) -> bool {
+        matches!(self, Self::Ended | Self::HalfClosed)
+    }
+
+    /// An edge came, which may announce the client's end.
+    pub fn on_edge(&mut self, announces_end: bool) {
+        match self {
+            Self::Ended | Self::HalfClosed | Self::Ending => {}
+            Self::Drained | Self::Readable if announces_end => *self = Self::Ending,
+            Self::Drained | Self::Readable => *self = Self::Readable,
+        }
+    }
+
+    /// A read brought something. One that did not fill its buffer has emptied the socket, and
+    /// whatever comes now brings an edge of its own (epoll(7), question 9). Only an end that was
+    /// announced already does not: then read on.
+    pub fn on_read(&mut self, filled_its_buffer: bool) {
+        if !filled_its_buffer && *self == Self::Readable {
+            *self = Self::Drained;
+        }
+    }
+
+    /// The socket has nothing for now, or never again.
+    pub fn on_blocked(&mut self) {
+        if self.is_readable() {
+            *self = Self::Drained;
+        }
+    }
+
+    /// The client's end was seen.
+    pub fn on_end(&mut self) {
+        if *self != Self::HalfClosed {
+            *self = Self::Ended;
+        }
+    }
+}
+
+/// What goes out before a closing connection ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LastWords {
+    /// Everything that waits.
+    Everything,
+    /// If it cannot go out at once, no more than why the connection is closed.
+    Reason,
+}
+
+/// How far the writing side is; and with it, where in its life the connection is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum WriteState {
+    /// In use, and nothing waits for the socket.
+    #[default]
+    Free,
+    /// In use, and the socket takes no more for now. The core was told.
+    Blocked,
+    /// The core has forgotten the connection. What was written goes out, then the writing side is
+    /// ended.
+    Closing(LastWords),
+    /// Our side is ended; what the client still sends is read and dropped until it ends its side
+    /// too, lest a reset destroy what we wrote last.
+    Ended,
+    /// Nothing can or shall be written any more.
+    Dead,
+}
+
+impl WriteState {
+    /// Is the connection in use: does the core know it?
+    #[must_use]
+    pub fn is_open(self) -> bool {
+        matches!(self, Self::Free | Self::Blocked)
+    }
+
+    /// The socket takes no more. Is that new?
+    pub fn begin_blocked(&mut self) -> bool {
+        let is_new = *self == Self::Free;
+        if is_new {
+            *self = Self::Blocked;
+        }
+        is_new
+    }
+
+    /// Everything is out. Had the socket taken no more before?
+    pub fn end_blocked(&mut self) -> bool {
+        let was_blocked = *self == Self::Blocked;
+        if was_blocked {
+            *self = Self::Free;
+        }
+        was_blocked
+    }
+
+    /// What a connection that is closed for this reason still has to write.
+    #[must_use]
+    pub fn after(cause: CloseCause) -> Self {
+        match cause {
+            CloseCause::IoError | CloseCause::SlowReader | CloseCause::OutputTimeout | CloseCause::Memory => Self::Dead,
+            cause if cause.says_all() => Self::Closing(LastWords::Reason),
+            _ => Self::Closing(LastWords::Everything),
+        }
+    }
+}
+
+/// The lists of the hub that a connection is on: one bit for each, so that it is on none twice.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Lists(u8);
+
+impl Lists {
+    /// Those that are to be read.
+    pub const TO_READ: Self = Self(1);
+    /// Those that are to be written.
+    pub const TO_WRITE: Self = Self(2);
+    /// Those that are closed when their time is over.
+    pub const LINGERING: Self = Self(4);
+    /// Those whose output may be stuck.
+    pub const WATCHED: Self = Self(8);
+
+    /// Is it on this one?
+    #[must_use]
+    pub fn has(self, list: Self) -> bool {
+        self.0 & list.0 != 0
+    }
+
+    /// It enters this one. `false`: it is there already.
+    #[must_use]
+    pub fn enter(&mut self, list: Self) -> bool {
+        let is_new = !self.has(list);
+        self.0 |= list.0;
+        is_new
+    }
+
+    /// It is on this one no longer.
+    pub fn leave(&mut self, list: Self) {
+        self.0 &= !list.0;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::chat::contract::CloseReason;
+    use ReadState::{Drained, Ended, Ending, HalfClosed, Readable};
+
+    #[test]
+    fn what_happens_to_the_reading_side() {
+        // Each state, and what an edge, an edge with the end, a short read, a full read, a blocked
+        // read and the end make of it.
+        for (state, expected) in [
+            (Drained, [Readable, Ending, Drained, Drained, Drained, Ended]),
+            (Readable, [Readable, Ending, Drained, Readable, Drained, Ended]),
+            (Ending, [Ending, Ending, Ending, Ending, Drained, Ended]),
+            (Ended, [Ended; 6]),
+            (HalfClosed, [HalfClosed; 6]),
+        ] {
+            let events: [fn(&mut ReadState); 6] = [
+                |state| state.on_edge(false),
+                |state| state.on_edge(true),
+                |state| state.on_read(false),
+                |state| state.on_read(true),
+                ReadState::on_blocked,
+                ReadState::on_end,
+            ];
+            let became = events.map(|event| {
+                let mut state = state;
+                event(&mut state);
+                state
+            });
+            assert_eq!(became, expected, "{state:?}");
+            assert!(!(state.is_readable() && state.has_ended()), "{state:?}");
+        }
+    }
+
+    #[test]
+    fn output_that_waits_is_new_once() {
+        let mut state = WriteState::default();
+        assert!(!state.end_blocked() && state.begin_blocked() && !state.begin_blocked());
+        assert!(state.is_open() && state.end_blocked() && !state.end_blocked());
+        for closed in [WriteState::Closing(LastWords::Reason), WriteState::Ended, WriteState::Dead] {
+            let mut state = closed;
+            assert!(!state.is_open() && !state.begin_blocked() && !state.end_blocked());
+            assert_eq!(state, closed, "what is closed is in use never again");
+        }
+    }
+
+    #[test]
+    fn every_cause_says_what_is_still_written() {
+        for cause in CloseCause::ALL {
+            let expected = match cause {
+                CloseCause::IoError | CloseCause::SlowReader | CloseCause::OutputTimeout | CloseCause::Memory => {
+                    WriteState::Dead
+                }
+                CloseCause::Chat(
+                    CloseReason::Idle | CloseReason::Replaced | CloseReason::Garbage | CloseReason::TooLarge,
+                )
+                | CloseCause::WebSocketClosed
+                | CloseCause::WebSocketProtocol => WriteState::Closing(LastWords::Reason),
+                _ => WriteState::Closing(LastWords::Everything),
+            };
+            assert_eq!(WriteState::after(cause), expected, "{cause:?}");
+        }
+    }
+
+    #[test]
+    fn it_is_on_each_list_once() {
+        let mut lists = Lists::default();
+        let all = [Lists::TO_READ, Lists::TO_WRITE, Lists::LINGERING, Lists::WATCHED];
+        for list in all {
+            assert!(!lists.has(list) && lists.enter(list) && !lists.enter(list) && lists.has(list));
+        }
+        for (place, list) in all.into_iter().enumerate() {
+            lists.leave(list);
+            assert_eq!(all.map(|list| lists.has(list)), [0, 1, 2, 3].map(|other| other > place));
+        }
+    }
+}
