@@ -41,7 +41,7 @@ impl<S: Stream> Hub<S> {
     #[inline(never)]
     pub(super) fn begin_close(&mut self, id: ConnId, cause: CloseCause) {
         let Some(conn) = self.conns.get_mut(id).filter(|conn| conn.is_open()) else { return };
-        conn.begin_close(cause, &mut self.spare);
+        conn.begin_close(cause, &mut self.buffers.spare);
         conn.count_input(&mut self.memory.input_bytes);
         self.took.remove(&id);
         self.counters.count_close(cause);
@@ -150,13 +150,13 @@ impl<S: Stream> Hub<S> {
     #[inline(never)]
     fn settle_all_closing(&mut self) {
         let mut closing = std::mem::take(&mut self.closing);
-        let mut shared = std::mem::take(&mut self.shared);
+        let mut shared = self.buffers.lend_shared();
         for id in closing.drain(..) {
             if !self.settle(id, &mut shared) {
                 self.remove(id);
             }
         }
-        self.shared = shared;
+        self.buffers.return_shared(shared);
         self.closing = closing;
     }
 
@@ -167,7 +167,7 @@ impl<S: Stream> Hub<S> {
         match conn.write {
             WriteState::Free | WriteState::Blocked => return true,
             WriteState::Dead => return false,
-            WriteState::Closing(last_words) => match conn.flush(&mut self.spare) {
+            WriteState::Closing(last_words) => match conn.flush(&mut self.buffers.spare) {
                 Ok(Written::All) => {
                     if conn.socket.end().is_err() {
                         return false;
@@ -178,7 +178,7 @@ impl<S: Stream> Hub<S> {
                 }
                 Ok(Written::Blocked) => {
                     if last_words == LastWords::Reason {
-                        conn.output.keep_last_words(LAST_WORDS_BYTES_MAX, &mut self.spare);
+                        conn.output.keep_last_words(LAST_WORDS_BYTES_MAX, &mut self.buffers.spare);
                         conn.write = WriteState::Closing(LastWords::Everything);
                     }
                 }
@@ -215,7 +215,7 @@ impl<S: Stream> Hub<S> {
         if let Some(mut conn) = self.conns.remove(id) {
             self.removed += 1;
             self.address_keys.leave(conn.address_key);
-            conn.output.discard(&mut self.spare);
+            conn.output.discard(&mut self.buffers.spare);
             self.memory.input_bytes -= conn.counted_input();
         }
     }

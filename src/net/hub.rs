@@ -2,24 +2,20 @@
 //! left open, so that tests can put torn and broken ones underneath.
 
 use super::address_keys::AddressKeys;
+use super::buffers::Buffers;
 use super::conn::{Conn, Waits};
 use super::conns::Conns;
 use super::counters::{CloseCause, Counters};
 use super::heard::{Heard, LATE_MS};
 use super::memory::Memory;
-use super::output::Spare;
 use super::socket::Stream;
 use super::state::ReadState;
 use crate::chat::Chat;
 use crate::chat::contract::{Action, AddressKey, ConnId, Event, Job, Now, Outcome, Ticket};
-use crate::protocol::envelope::Scratch;
 use crate::protocol::reply::{Reply, write_reply};
 use crate::protocol::usual::write_push;
 use std::collections::{HashMap, VecDeque};
 use std::net::IpAddr;
-
-/// The one buffer that all connections are read into.
-const READ_BYTES: usize = 64 * 1024;
 
 /// The bounds that connections are held to.
 #[derive(Clone, Copy, Debug)]
@@ -63,10 +59,7 @@ pub struct Hub<S> {
     pub(super) bounds: Bounds,
     pub(super) counters: Counters,
     pub(super) now: Now,
-    /// Lent to the connection that reads; empty only in the meantime.
-    pub(super) shared: Vec<u8>,
-    pub(super) scratch: Scratch,
-    pub(super) spare: Spare,
+    pub(super) buffers: Buffers,
     actions: Vec<Action>,
     /// To be read: those that were woken.
     pub(super) ready: Vec<ConnId>,
@@ -74,8 +67,6 @@ pub struct Hub<S> {
     pub(super) backlog: VecDeque<ConnId>,
     /// What the connection that is being served may still use up.
     pub(super) work_left: i64,
-    /// An envelope that its connection has to keep, since it may not be handed in yet.
-    pub(super) held_back: Vec<u8>,
     /// Everything that clients had sent by this time was handed to the core.
     pub(super) heard: Heard,
     /// To be written before the loop sleeps.
@@ -114,14 +105,11 @@ impl<S: Stream> Hub<S> {
             bounds,
             counters: Counters::default(),
             now: Now::default(),
-            shared: vec![0; READ_BYTES],
-            scratch: Scratch::default(),
-            spare: Spare::default(),
+            buffers: Buffers::default(),
             actions: Vec::new(),
             ready: Vec::new(),
             backlog: VecDeque::new(),
             work_left: 0,
-            held_back: Vec::new(),
             heard: Heard::default(),
             dirty: Vec::new(),
             failed: Vec::new(),

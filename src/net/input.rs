@@ -59,7 +59,7 @@ impl<S: Stream> Hub<S> {
         if !own.is_empty() {
             let used = self.decode(id, own.rest());
             own.use_up(used);
-            self.put_back(&mut own, &[]);
+            self.buffers.put_back(&mut own, &[]);
         }
         self.read(id, shared, &mut own);
         let Some(conn) = self.conns.get_mut(id).filter(|conn| conn.is_open()) else { return false };
@@ -80,13 +80,13 @@ impl<S: Stream> Hub<S> {
             match conn.fill(shared) {
                 Filled::Some(count) if own.is_empty() => {
                     let used = self.decode(id, &mut shared[..count]);
-                    self.put_back(own, &shared[used..count]);
+                    self.buffers.put_back(own, &shared[used..count]);
                 }
                 Filled::Some(count) => {
                     own.put(&[], &shared[..count]);
                     let used = self.decode(id, own.rest());
                     own.use_up(used);
-                    self.put_back(own, &[]);
+                    self.buffers.put_back(own, &[]);
                 }
                 Filled::Blocked | Filled::Eof => return,
                 Filled::Broken(error) => {
@@ -95,14 +95,6 @@ impl<S: Stream> Hub<S> {
                     return;
                 }
             }
-        }
-    }
-
-    /// Keeps what is not used up, behind an envelope that may not be handed in yet.
-    fn put_back(&mut self, own: &mut Kept, rest: &[u8]) {
-        own.put(&self.held_back, rest);
-        if !self.held_back.is_empty() {
-            self.held_back = Vec::new();
         }
     }
 
@@ -232,7 +224,7 @@ impl<S: Stream> Hub<S> {
                 RawItem::More => break,
                 RawItem::Envelope(envelope) => match self.hear(id, envelope, gate) {
                     Heard::Held => {
-                        self.held_back.extend_from_slice(envelope);
+                        self.buffers.hold_back(|out| out.extend_from_slice(envelope));
                         break;
                     }
                     heard => heard,
@@ -268,7 +260,7 @@ impl<S: Stream> Hub<S> {
                 WsItem::More => break,
                 WsItem::Text(envelope) => {
                     if self.hear_text(id, envelope, gate) == Heard::Held {
-                        ws::write_as_client(&mut self.held_back, envelope);
+                        self.buffers.hold_back(|out| ws::write_as_client(out, envelope));
                         break;
                     }
                 }
@@ -339,11 +331,11 @@ impl<S: Stream> Hub<S> {
         }
         self.work_left -= ODD_INPUT;
         // Taken out for the call: the request borrows from it while the core is called.
-        let mut scratch = std::mem::take(&mut self.scratch);
+        let mut scratch = self.buffers.lend_scratch();
         // What is white space between raw envelopes is so around one in a message of its own.
         let input = envelope::parse_any(split::trim(text), &mut scratch);
         let heard = self.hear_request(id, input, gate);
-        self.scratch = scratch;
+        self.buffers.return_scratch(scratch);
         heard
     }
 
@@ -377,9 +369,9 @@ impl<S: Stream> Hub<S> {
     fn answer(&mut self, id: ConnId, write: impl FnOnce(&mut Vec<u8>)) {
         if let Some(conn) = self.conns.get_mut(id) {
             let before = conn.output.len();
-            write(conn.output.tail(&mut self.spare));
+            write(conn.output.tail(&mut self.buffers.spare));
             conn.output.note_reply(before);
-            conn.output.count(&mut self.spare);
+            conn.output.count(&mut self.buffers.spare);
             self.mark_dirty(id);
             self.look_at_stranger(id);
         }

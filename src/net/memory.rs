@@ -54,7 +54,10 @@ impl<S: Stream> Hub<S> {
     /// Everything that clients can make grow, by capacity.
     #[must_use]
     pub fn held_bytes(&self) -> usize {
-        self.spare.held_bytes() + self.memory.input_bytes + self.conns.len() * CONN_BYTES + self.chat.held_bytes()
+        self.buffers.spare.held_bytes()
+            + self.memory.input_bytes
+            + self.conns.len() * CONN_BYTES
+            + self.chat.held_bytes()
     }
 
     /// Is there no room for one more connection?
@@ -182,7 +185,7 @@ impl<S: Stream> Hub<S> {
         let max = self.bounds.stranger_output_bytes_max;
         let Some(conn) = self.conns.get_mut(id).filter(|conn| conn.is_open()) else { return };
         // Blocked already: the edge has not come, so another try would bring nothing.
-        if conn.write != WriteState::Blocked && conn.flush(&mut self.spare).is_err() {
+        if conn.write != WriteState::Blocked && conn.flush(&mut self.buffers.spare).is_err() {
             self.failed.push((id, CloseCause::IoError));
         } else if conn.output.len() > max {
             // What more it has sent is not looked at before it is closed.

@@ -8,6 +8,7 @@
 mod accept;
 mod address_keys;
 mod alarm;
+mod buffers;
 mod closing;
 pub mod conn;
 pub mod conns;

@@ -80,7 +80,7 @@ impl<S: Stream> Hub<S> {
             return;
         }
         let quantum = quantum_of(self.ready.len() + self.backlog.len());
-        let mut shared = std::mem::take(&mut self.shared);
+        let mut shared = self.buffers.lend_shared();
         let bytes = read_bytes(quantum).min(shared.len());
         let mut ready = std::mem::take(&mut self.ready);
         let (mut spent, mut served) = (0, 0);
@@ -96,7 +96,7 @@ impl<S: Stream> Hub<S> {
             served += some.len();
         }
         self.serve_backlog(&mut shared[..bytes], quantum);
-        self.shared = shared;
+        self.buffers.return_shared(shared);
         // Those that were queued in the meantime have their turn in the next one, so that nobody
         // keeps the loop from writing.
         ready.drain(..served);

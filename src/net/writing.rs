@@ -25,9 +25,9 @@ impl<S: Stream> Hub<S> {
     ) {
         if let Some(conn) = self.conns.get_mut(id).filter(|conn| conn.is_open()) {
             let before = conn.output.len();
-            conn.framing.wrap(conn.output.tail(&mut self.spare), first);
+            conn.framing.wrap(conn.output.tail(&mut self.buffers.spare), first);
             conn.output.note_reply(before);
-            conn.output.count(&mut self.spare);
+            conn.output.count(&mut self.buffers.spare);
             self.counters.frames += 1;
         }
         self.write(id, true, second);
@@ -37,11 +37,11 @@ impl<S: Stream> Hub<S> {
     pub(super) fn write(&mut self, id: ConnId, is_reply: bool, frame: impl FnOnce(&mut Vec<u8>)) {
         let Some(conn) = self.conns.get_mut(id).filter(|conn| conn.is_open()) else { return };
         let before = conn.output.len();
-        conn.framing.wrap(conn.output.tail(&mut self.spare), frame);
+        conn.framing.wrap(conn.output.tail(&mut self.buffers.spare), frame);
         if is_reply {
             conn.output.note_reply(before);
         }
-        conn.output.count(&mut self.spare);
+        conn.output.count(&mut self.buffers.spare);
         self.counters.frames += 1;
         let large =
             conn.output.len() > if conn.known { REPLIES_SOFT_MAX } else { self.bounds.stranger_output_bytes_max };
@@ -66,7 +66,7 @@ impl<S: Stream> Hub<S> {
         // Blocked already: another try would cost a system call for each frame and bring nothing
         // before the edge.
         let blocked = conn.write == WriteState::Blocked;
-        let flushed = if blocked { Ok(Written::Blocked) } else { conn.flush(&mut self.spare) };
+        let flushed = if blocked { Ok(Written::Blocked) } else { conn.flush(&mut self.buffers.spare) };
         match flushed {
             Ok(Written::All) => {}
             Ok(Written::Blocked) => {
@@ -137,7 +137,7 @@ impl<S: Stream> Hub<S> {
             return;
         }
         let waited = conn.output.len();
-        match conn.flush(&mut self.spare) {
+        match conn.flush(&mut self.buffers.spare) {
             Ok(Written::All) => {
                 if conn.write.end_blocked() {
                     self.took.remove(&id);

@@ -211,7 +211,7 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
     of(
         "an error in another write than its refusal",
         "src/net/writing.rs",
-        "        if let Some(conn) = self.conns.get_mut(id).filter(|conn| conn.is_open()) {\n            let before = conn.output.len();\n            conn.framing.wrap(conn.output.tail(&mut self.spare), first);\n            conn.output.note_reply(before);\n            conn.output.count(&mut self.spare);\n            self.counters.frames += 1;\n        }\n",
+        "        if let Some(conn) = self.conns.get_mut(id).filter(|conn| conn.is_open()) {\n            let before = conn.output.len();\n            conn.framing.wrap(conn.output.tail(&mut self.buffers.spare), first);\n            conn.output.note_reply(before);\n            conn.output.count(&mut self.buffers.spare);\n            self.counters.frames += 1;\n        }\n",
         "        self.write(id, true, first);\n",
     ),
     of(

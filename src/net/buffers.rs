@@ -1,0 +1,100 @@
+//! The memory that all connections share for reading and writing, lent to the one that is being
+//! served, so that an idle connection owns none.
+
+use super::conn::Kept;
+use super::output::Spare;
+use crate::protocol::envelope::Scratch;
+
+/// The one buffer that all connections are read into.
+const READ_BYTES: usize = 64 * 1024;
+
+/// What connections share.
+#[derive(Debug)]
+pub(super) struct Buffers {
+    /// Empty only while it is lent.
+    shared: Vec<u8>,
+    scratch: Scratch,
+    /// An envelope that the connection that is being served has to keep, since it may not be handed
+    /// in yet.
+    held_back: Vec<u8>,
+    /// Buffers of output.
+    pub(super) spare: Spare,
+}
+
+impl Default for Buffers {
+    fn default() -> Self {
+        Self {
+            shared: vec![0; READ_BYTES],
+            scratch: Scratch::default(),
+            held_back: Vec::new(),
+            spare: Spare::default(),
+        }
+    }
+}
+
+impl Buffers {
+    /// Lends the buffer to read into.
+    #[must_use]
+    pub(super) fn lend_shared(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.shared)
+    }
+
+    /// It comes back.
+    pub(super) fn return_shared(&mut self, shared: Vec<u8>) {
+        debug_assert_eq!(shared.len(), READ_BYTES, "it is lent to one at a time");
+        self.shared = shared;
+    }
+
+    /// Lends what an envelope is parsed in.
+    #[must_use]
+    pub(super) fn lend_scratch(&mut self) -> Scratch {
+        std::mem::take(&mut self.scratch)
+    }
+
+    /// It comes back.
+    pub(super) fn return_scratch(&mut self, scratch: Scratch) {
+        self.scratch = scratch;
+    }
+
+    /// An envelope may not be handed in yet: `write` appends it as it came.
+    pub(super) fn hold_back(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
+        write(&mut self.held_back);
+    }
+
+    /// Gives a connection what it did not use up, behind the envelope that was held back.
+    pub(super) fn put_back(&mut self, own: &mut Kept, rest: &[u8]) {
+        own.put(&self.held_back, rest);
+        if !self.held_back.is_empty() {
+            self.held_back = Vec::new();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_held_back_comes_before_the_rest_and_once() {
+        let mut buffers = Buffers::default();
+        let mut own = Kept::default();
+        buffers.put_back(&mut own, b"abcdef");
+        own.use_up(3);
+        buffers.hold_back(|out| out.extend_from_slice(b"bc"));
+        buffers.put_back(&mut own, &[]);
+        assert_eq!(own.rest(), b"bcdef");
+        buffers.put_back(&mut own, b"g");
+        assert_eq!(own.rest(), b"bcdefg");
+        assert_eq!(buffers.held_back.capacity(), 0, "nothing is kept of it");
+    }
+
+    #[test]
+    fn what_is_lent_comes_back_whole() {
+        let mut buffers = Buffers::default();
+        let shared = buffers.lend_shared();
+        assert_eq!(shared.len(), READ_BYTES);
+        assert!(buffers.shared.is_empty(), "nobody else reads into it meanwhile");
+        buffers.return_shared(shared);
+        assert_eq!(buffers.lend_shared().len(), READ_BYTES);
+    }
+}
