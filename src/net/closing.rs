@@ -3,6 +3,7 @@
 
 use super::conn::Filled;
 use super::counters::CloseCause;
+use super::deadlines::Watched;
 use super::hub::Hub;
 use super::output::Written;
 use super::socket::Stream;
@@ -10,18 +11,13 @@ use super::state::{LastWords, Lists, WriteState};
 use super::turns::CLOSING;
 use super::wire::Framing;
 use crate::chat::contract::{ConnId, Event};
-use std::collections::{HashSet, VecDeque};
+use std::collections::HashSet;
 
-/// How long a closing connection may take to take its last words, and to end its side.
-const LINGER_MS: u64 = 5_000;
 /// Of what a connection that is let go of has not taken, what is more than this is dropped: all but
 /// the last frames, which say why.
 const LAST_WORDS_BYTES_MAX: usize = 1_024;
-/// How long a client that ended its side, soon after it said something, is given at least. After
-/// each such time those that are owed no answer are closed, all in one look at what is owed.
-pub(super) const HALF_CLOSED_MS: u64 = 1_000;
-/// Of these, how many are closed in one turn: when a network breaks, thousands end at once, and
-/// nobody else is to wait for that.
+/// Of those whose clients ended their side, how many are closed in one turn: when a network breaks,
+/// thousands end at once, and nobody else is to wait for that.
 const HALF_CLOSED_PER_TURN: usize = 128;
 /// Those whose time is over are let go of so many at a time, for the same reason.
 const EXPIRED_PER_TURN: usize = 128;
@@ -43,7 +39,7 @@ impl<S: Stream> Hub<S> {
         let Some(conn) = self.conns.get_mut(id).filter(|conn| conn.is_open()) else { return };
         conn.begin_close(cause, &mut self.buffers.spare);
         conn.count_input(&mut self.memory.input_bytes);
-        self.took.remove(&id);
+        self.deadlines.end_blocked(id);
         self.counters.count_close(cause);
         log::debug!("connection {}.{} closed: {}", id.slot, id.generation, cause.as_str());
         self.work_left -= CLOSING;
@@ -72,31 +68,24 @@ impl<S: Stream> Hub<S> {
     #[inline(never)]
     pub(super) fn expire(&mut self) {
         let now_ms = self.now.mono_ms;
-        if self.conns_deadline().is_some_and(|deadline_ms| self.heard.is_to_come(deadline_ms, now_ms)) {
+        if self.deadlines.next_ms().is_some_and(|deadline_ms| self.heard.is_to_come(deadline_ms, now_ms)) {
             return;
         }
         self.close_half_closed();
         for _ in 0..EXPIRED_PER_TURN {
-            let Some(id) = pop_due(&mut self.handshakes, now_ms) else { break };
+            let Some(id) = self.deadlines.pop_handshake(now_ms) else { break };
             if self.conns.get(id).is_some_and(|conn| conn.framing == Framing::Http) {
                 self.close(id, CloseCause::HandshakeTimeout);
             }
         }
         for _ in 0..EXPIRED_PER_TURN {
-            let Some(id) = pop_due(&mut self.stuck, now_ms) else { break };
-            self.look_whether_stuck(id);
+            let Some((id, watched)) = self.deadlines.pop_watched(now_ms) else { break };
+            self.on_watched(id, watched);
         }
         for _ in 0..EXPIRED_PER_TURN {
-            let Some(id) = pop_due(&mut self.lingering, now_ms) else { break };
+            let Some(id) = self.deadlines.pop_lingering(now_ms) else { break };
             self.remove(id);
         }
-    }
-
-    /// Notes when a connection whose client has ended its side is looked at next.
-    pub(super) fn look_later_at_half_closed(&mut self, id: ConnId) {
-        // The looks of all are at the same times, so that there are few of them.
-        let look_ms = (self.now.mono_ms / HALF_CLOSED_MS + 2) * HALF_CLOSED_MS;
-        self.half_closed.push_back((look_ms, id));
     }
 
     /// Closes the connections whose clients have ended their side and are owed no answer any more.
@@ -104,17 +93,16 @@ impl<S: Stream> Hub<S> {
     #[inline(never)]
     fn close_half_closed(&mut self) {
         let now_ms = self.now.mono_ms;
-        let due = self.half_closed.partition_point(|(look_ms, _)| *look_ms <= now_ms);
-        if due == 0 {
+        // The others are due as well, so the loop does not sleep before they had their turn.
+        let ids = self.deadlines.take_half_closed(now_ms, HALF_CLOSED_PER_TURN);
+        if ids.is_empty() {
             return;
         }
-        // The others are due as well, so the loop does not sleep before they had their turn.
-        let ids: Vec<ConnId> = self.half_closed.drain(..due.min(HALF_CLOSED_PER_TURN)).map(|(_, id)| id).collect();
         let these: HashSet<ConnId> = ids.iter().copied().collect();
         let unanswered: HashSet<ConnId> = self.chat.unanswered().filter(|id| these.contains(id)).collect();
         for id in ids {
             if unanswered.contains(&id) {
-                self.look_later_at_half_closed(id);
+                self.deadlines.half_close(now_ms, id);
             } else {
                 self.close(id, CloseCause::PeerClosed);
             }
@@ -123,20 +111,16 @@ impl<S: Stream> Hub<S> {
 
     /// Closes a connection that has taken nothing of its output for too long.
     #[cold]
-    fn look_whether_stuck(&mut self, id: ConnId) {
-        let Some(took) = self.took.get(&id) else {
-            // Everything is out. If output waits again, it is watched from then on.
-            if let Some(conn) = self.conns.get_mut(id) {
-                conn.lists.leave(Lists::WATCHED);
+    fn on_watched(&mut self, id: ConnId, watched: Watched) {
+        match watched {
+            Watched::Stuck => self.close(id, CloseCause::OutputTimeout),
+            Watched::Takes => {}
+            // If output waits again, it is watched from then on.
+            Watched::Out => {
+                if let Some(conn) = self.conns.get_mut(id) {
+                    conn.lists.leave(Lists::WATCHED);
+                }
             }
-            return;
-        };
-        let deadline = took.at_ms + self.bounds.output_timeout_ms;
-        if deadline <= self.now.mono_ms {
-            self.close(id, CloseCause::OutputTimeout);
-        } else {
-            let place = self.stuck.partition_point(|(look, _)| *look <= deadline);
-            self.stuck.insert(place, (deadline, id));
         }
     }
 
@@ -200,7 +184,7 @@ impl<S: Stream> Hub<S> {
             return false;
         }
         if conn.lists.enter(Lists::LINGERING) {
-            self.lingering.push_back((self.now.mono_ms + LINGER_MS, id));
+            self.deadlines.linger(self.now.mono_ms, id);
         }
         if ended && conn.read.is_readable() {
             // It sends faster than it is drained: go on when the others had their turn. Its
@@ -219,11 +203,4 @@ impl<S: Stream> Hub<S> {
             self.memory.input_bytes -= conn.counted_input();
         }
     }
-}
-
-/// The first of a queue, if its time has come.
-fn pop_due(queue: &mut VecDeque<(u64, ConnId)>, now_ms: u64) -> Option<ConnId> {
-    let &(_, id) = queue.front().filter(|(due_ms, _)| *due_ms <= now_ms)?;
-    queue.pop_front();
-    Some(id)
 }

@@ -6,6 +6,7 @@ use super::buffers::Buffers;
 use super::conn::{Conn, Waits};
 use super::conns::Conns;
 use super::counters::{CloseCause, Counters};
+use super::deadlines::Deadlines;
 use super::heard::{Heard, LATE_MS};
 use super::memory::Memory;
 use super::socket::Stream;
@@ -14,7 +15,7 @@ use crate::chat::Chat;
 use crate::chat::contract::{Action, AddressKey, ConnId, Event, Job, Now, Outcome, Ticket};
 use crate::protocol::reply::{Reply, write_reply};
 use crate::protocol::usual::write_push;
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::net::IpAddr;
 
 /// The bounds that connections are held to.
@@ -38,15 +39,6 @@ pub struct Bounds {
     pub conns_per_address_max: usize,
 }
 
-/// When a connection whose output waits took something of it.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Took {
-    /// Last.
-    pub(super) at_ms: u64,
-    /// When the core was told so last.
-    pub(super) told_ms: u64,
-}
-
 /// The right to open one connection.
 #[derive(Debug)]
 #[must_use]
@@ -60,6 +52,7 @@ pub struct Hub<S> {
     pub(super) counters: Counters,
     pub(super) now: Now,
     pub(super) buffers: Buffers,
+    pub(super) deadlines: Deadlines,
     actions: Vec<Action>,
     /// To be read: those that were woken.
     pub(super) ready: Vec<ConnId>,
@@ -75,17 +68,6 @@ pub struct Hub<S> {
     pub(super) failed: Vec<(ConnId, CloseCause)>,
     /// To be worked off at the end of the turn.
     pub(super) closing: Vec<ConnId>,
-    /// Closing connections whose last words wait, in the order of their deadlines.
-    pub(super) lingering: VecDeque<(u64, ConnId)>,
-    /// Connections whose client ended its side and may have answers coming, in the order of the
-    /// times at which they are looked at.
-    pub(super) half_closed: VecDeque<(u64, ConnId)>,
-    /// Connections that have begun an HTTP request, in the order of their deadlines.
-    pub(super) handshakes: VecDeque<(u64, ConnId)>,
-    /// Connections whose output waits, in the order of the times at which they are looked at.
-    pub(super) stuck: VecDeque<(u64, ConnId)>,
-    /// When each of these last took something.
-    pub(super) took: HashMap<ConnId, Took>,
     pub(super) address_keys: AddressKeys,
     jobs: Vec<(Ticket, Job)>,
     pub(super) removed: u64,
@@ -106,6 +88,7 @@ impl<S: Stream> Hub<S> {
             counters: Counters::default(),
             now: Now::default(),
             buffers: Buffers::default(),
+            deadlines: Deadlines::new(bounds.handshake_timeout_ms, bounds.output_timeout_ms),
             actions: Vec::new(),
             ready: Vec::new(),
             backlog: VecDeque::new(),
@@ -114,11 +97,6 @@ impl<S: Stream> Hub<S> {
             dirty: Vec::new(),
             failed: Vec::new(),
             closing: Vec::new(),
-            lingering: VecDeque::new(),
-            half_closed: VecDeque::new(),
-            handshakes: VecDeque::new(),
-            stuck: VecDeque::new(),
-            took: HashMap::new(),
             address_keys: AddressKeys::new(bounds.conns_per_address_max, hash_key),
             jobs: Vec::new(),
             removed: 0,
@@ -284,7 +262,7 @@ impl<S: Stream> Hub<S> {
             self.dispatch(Event::Tick { heard_ms: self.heard.by_ms });
         }
         self.flush_dirty();
-        if self.is_due(self.conns_deadline()) {
+        if self.is_due(self.deadlines.next_ms()) {
             self.expire();
             self.flush_dirty();
         }
@@ -311,13 +289,7 @@ impl<S: Stream> Hub<S> {
     /// When there is something to do even if nothing happens.
     #[must_use]
     pub fn next_deadline(&self) -> Option<u64> {
-        [self.conns_deadline(), self.chat.next_deadline()].into_iter().flatten().min()
-    }
-
-    /// When a connection is to be looked at.
-    pub(super) fn conns_deadline(&self) -> Option<u64> {
-        let queues = [&self.lingering, &self.half_closed, &self.handshakes, &self.stuck];
-        queues.into_iter().filter_map(|queue| queue.front().map(|(deadline, _)| *deadline)).min()
+        [self.deadlines.next_ms(), self.chat.next_deadline()].into_iter().flatten().min()
     }
 
     pub(super) fn dispatch(&mut self, event: Event<'_>) {

@@ -1,8 +1,8 @@
 //! Reading: bytes → envelopes → the core.
 
-use super::closing::HALF_CLOSED_MS;
 use super::conn::{Filled, Gate, Kept, REPLIES_SOFT_MAX, Waits};
 use super::counters::CloseCause;
+use super::deadlines::HALF_CLOSED_MS;
 use super::hub::Hub;
 use super::socket::Stream;
 use super::state::{Lists, ReadState};
@@ -125,7 +125,7 @@ impl<S: Stream> Hub<S> {
                     Sniffed::Http => {
                         *wire = Wire::Http;
                         self.set_framing(id, Framing::Http);
-                        self.handshakes.push_back((self.now.mono_ms + self.bounds.handshake_timeout_ms, id));
+                        self.deadlines.begin_handshake(self.now.mono_ms, id);
                     }
                     Sniffed::Tls => {
                         if !std::mem::replace(&mut self.tls_was_logged, true) {
@@ -390,7 +390,7 @@ impl<S: Stream> Hub<S> {
         if conn.framing == Framing::Lines && waits && silent_ms < self.bounds.answer_within_ms.max(HALF_CLOSED_MS) {
             conn.read = ReadState::HalfClosed;
             drop(conn.take_input());
-            self.look_later_at_half_closed(id);
+            self.deadlines.half_close(self.now.mono_ms, id);
         } else {
             self.close(id, CloseCause::PeerClosed);
         }

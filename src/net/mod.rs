@@ -13,6 +13,7 @@ mod closing;
 pub mod conn;
 pub mod conns;
 pub mod counters;
+mod deadlines;
 mod heard;
 pub mod hub;
 mod input;

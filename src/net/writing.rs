@@ -3,16 +3,13 @@
 
 use super::conn::{Conn, OUTPUT_SOFT_MAX, REPLIES_SOFT_MAX, Waits};
 use super::counters::CloseCause;
-use super::hub::{Hub, Took};
+use super::hub::Hub;
 use super::input::PREFETCHED_AT_ONCE;
 use super::output::Written;
 use super::socket::Stream;
 use super::state::{Lists, WriteState};
 use super::turns::WRITE;
 use crate::chat::contract::{ConnId, Event};
-
-/// The core is told that waiting output goes on at most once in this time.
-const DRAINED_EVERY_MS: u64 = 1_000;
 
 impl<S: Stream> Hub<S> {
     /// Appends two frames to a connection's output, before anything of it is written.
@@ -140,7 +137,7 @@ impl<S: Stream> Hub<S> {
         match conn.flush(&mut self.buffers.spare) {
             Ok(Written::All) => {
                 if conn.write.end_blocked() {
-                    self.took.remove(&id);
+                    self.deadlines.end_blocked(id);
                     self.dispatch(Event::Flushed { conn: id });
                 }
             }
@@ -160,13 +157,11 @@ impl<S: Stream> Hub<S> {
     #[inline(never)]
     fn begin_blocked(&mut self, id: ConnId) {
         let now_ms = self.now.mono_ms;
-        self.took.insert(id, Took { at_ms: now_ms, told_ms: now_ms });
-        // Once on the list it stays there until it is looked at, however often its output comes and
-        // goes.
+        self.deadlines.begin_blocked(now_ms, id);
         if let Some(conn) = self.conns.get_mut(id)
             && conn.lists.enter(Lists::WATCHED)
         {
-            self.stuck.push_back((now_ms + self.bounds.output_timeout_ms, id));
+            self.deadlines.watch(now_ms, id);
         }
         self.dispatch(Event::Blocked { conn: id });
     }
@@ -174,11 +169,7 @@ impl<S: Stream> Hub<S> {
     /// It took something of what waited.
     #[inline(never)]
     fn note_taken(&mut self, id: ConnId) {
-        let now_ms = self.now.mono_ms;
-        let Some(took) = self.took.get_mut(&id) else { return };
-        took.at_ms = now_ms;
-        if now_ms - took.told_ms >= DRAINED_EVERY_MS {
-            took.told_ms = now_ms;
+        if self.deadlines.note_taken(self.now.mono_ms, id) {
             self.dispatch(Event::Drained { conn: id });
         }
     }

@@ -145,7 +145,7 @@ fn whose_output_comes_and_goes_is_watched_once() {
         world.turn();
     }
     assert_eq!(ann.text().lines().count(), 501);
-    assert_eq!(world.hub.stuck.len(), 1);
+    assert_eq!(world.hub.deadlines.watched_len(), 1);
     // And it is watched still.
     ann.set_room(0);
     ann.send(beat(0));
