@@ -175,6 +175,27 @@ fn raw_and_websocket_clients_talk_in_both_versions_and_plain_ones_beside_them() 
 }
 
 #[test]
+fn every_cipher_is_spoken_whether_its_keys_are_kept_compact_or_not() {
+    if !has_openssl() {
+        return;
+    }
+    let program = server(&[]);
+    let names = ["TLS_AES_256_GCM_SHA384", "TLS_AES_128_GCM_SHA256", "TLS_CHACHA20_POLY1305_SHA256"];
+    let newer = names.map(|name| ["-tls1_3", "-ciphersuites", name]);
+    let names = ["ECDHE-ECDSA-AES256-GCM-SHA384", "ECDHE-ECDSA-AES128-GCM-SHA256", "ECDHE-ECDSA-CHACHA20-POLY1305"];
+    let older = names.map(|name| ["-tls1_2", "-cipher", name]);
+    for cipher in newer.iter().chain(&older) {
+        let mut client = OpenSsl::connect(program.addr, cipher);
+        for _ in 0..3 {
+            client.send(BEAT);
+            client.wait_for("NOT_LOGGED_IN");
+        }
+    }
+    let said = handshake(program.addr, &["-tls1_3", "-ciphersuites", "TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384"]);
+    assert!(says(&said, "TLS_AES_256_GCM_SHA384"), "the server chooses: {said:?}");
+}
+
+#[test]
 fn the_certificate_is_shown_and_http_1_1_is_what_is_spoken() {
     if !has_openssl() {
         return;

@@ -10,6 +10,7 @@ mod address_keys;
 mod alarm;
 mod buffers;
 mod closing;
+mod compact_keys;
 pub mod conn;
 pub mod conns;
 pub mod counters;

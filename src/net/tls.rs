@@ -5,6 +5,7 @@
 //! share, plaintext is encrypted in such memory, and only what is no whole record yet, or what the
 //! socket did not take, is kept by the session.
 
+use super::compact_keys;
 use rustls::ServerConfig;
 use rustls::crypto::ring;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -16,7 +17,7 @@ use std::io::{self, ErrorKind, Write};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// What a session holds that is idle, about: its keys and its place in the protocol.
-const SESSION_BYTES: usize = 7 * 512;
+const SESSION_BYTES: usize = 5 * 512;
 /// What it holds in addition until the handshake is done.
 const HANDSHAKE_BYTES: usize = 8 * 1024;
 /// Ciphertext that is kept because it is no whole record: the largest record (RFC 5246 §6.2.3), and
@@ -43,11 +44,13 @@ const TICKETS: usize = 1;
 /// # Errors
 /// They cannot be used, or do not belong together.
 pub fn config(chain: Vec<CertificateDer<'static>>, key: PrivateKeyDer<'static>) -> Result<ServerConfig, rustls::Error> {
-    let mut config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+    let mut config = ServerConfig::builder_with_provider(compact_keys::provider())
         .with_protocol_versions(&[&TLS13, &TLS12])?
         .with_no_client_auth()
         .with_single_cert(chain, key)?;
     config.alpn_protocols = vec![ALPN.to_vec()];
+    // The keys of what comes first in the list are kept compact.
+    config.ignore_client_order = true;
     // What a client needs for a quicker next handshake is given to it, encrypted; nothing of it is
     // kept here. Data before the end of a handshake could be replayed: there is none.
     config.ticketer = ring::Ticketer::new()?;
