@@ -27,6 +27,8 @@ const FIRST_STEP: i64 = 1_000 * MICROSECOND;
 const LATER_STEP: i64 = 200 * MICROSECOND;
 /// What one turn does of them.
 const HANDSHAKES_TURN: i64 = 4_000 * MICROSECOND;
+/// Opening a record, however little is in it.
+const RECORD: i64 = MICROSECOND;
 
 const TLS_ONLY: &str = "this server takes TLS connections only; connect again with TLS";
 
@@ -110,7 +112,7 @@ impl<S: Stream> Hub<S> {
         };
         let mut buffers = self.buffers.lend_opened();
         let filled = conn.fill_tls(&mut buffers, bytes_max);
-        self.work_left -= step + BYTE * buffers.plain.len() as i64;
+        self.work_left -= step + RECORD * buffers.count as i64 + BYTE * buffers.plain.len() as i64;
         if conn.has_output() {
             self.mark_dirty(id);
         }

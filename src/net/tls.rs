@@ -31,6 +31,9 @@ const SEALED_BYTES: usize = 32 * 1024;
 /// and a key update may come first.
 const SEALED_BYTES_MAX: usize = SEALED_BYTES + 512;
 
+/// A type, a version and a length stand in front of each record.
+const HEAD_BYTES: usize = 5;
+
 const TOO_LARGE: rustls::Error = rustls::Error::InvalidMessage(rustls::InvalidMessage::HandshakePayloadTooLarge);
 
 /// What is spoken inside: WebSocket clients that ask for a protocol ask for this one.
@@ -98,6 +101,8 @@ impl Certificates {
 pub struct OpenBuffers {
     /// Records that were read.
     records: Vec<u8>,
+    /// How many of them there were, whole or not.
+    pub(super) count: usize,
     /// What was in them.
     pub(super) plain: Vec<u8>,
 }
@@ -214,8 +219,9 @@ impl Tls {
         self.has_begun = true;
         let end = self.incoming.len() + count;
         buffers.plain.clear();
-        let OpenBuffers { records, plain } = buffers;
+        let OpenBuffers { records, count, plain } = buffers;
         records[..self.incoming.len()].copy_from_slice(&self.incoming);
+        *count = count_records(&records[..end]);
         self.incoming = Vec::new();
         let opened = match self.open_all(&mut records[..end], plain) {
             Ok(_) if self.has_ended => Ok(Opened::End),
@@ -362,6 +368,18 @@ impl Tls {
 }
 
 type WriteTraffic<'a> = rustls::unbuffered::WriteTraffic<'a, ServerConnectionData>;
+
+/// How many records there are in these bytes, whole or not: a small one costs nearly as much as a
+/// large one, and may be empty.
+fn count_records(mut bytes: &[u8]) -> usize {
+    let mut count = 0;
+    while let Some((head, rest)) = bytes.split_first_chunk::<HEAD_BYTES>() {
+        let length = usize::from(u16::from_be_bytes([head[3], head[4]]));
+        bytes = rest.get(length..).unwrap_or_default();
+        count += 1;
+    }
+    count
+}
 
 /// Appends a record of the protocol itself.
 fn encode(mut data: EncodeTlsData<'_, ServerConnectionData>, out: &mut Vec<u8>) {

@@ -7,7 +7,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{Error, InconsistentKeys, ServerConfig};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
 /// Where certificates come from, and where those in use are kept.
@@ -16,6 +16,8 @@ pub(super) struct Source {
     certificate: PathBuf,
     key: PathBuf,
     in_use: Arc<Certificates>,
+    /// Held while the files are read again, so that what was read last is what stays.
+    reading: Arc<Mutex<()>>,
 }
 
 impl Source {
@@ -26,7 +28,7 @@ impl Source {
     pub(super) fn open(config: &Config) -> Result<Option<Self>, String> {
         let (Some(certificate), Some(key)) = (&config.tls_cert, &config.tls_key) else { return Ok(None) };
         let in_use = Arc::new(Certificates::new(load(certificate, key)?, config.tls_only));
-        Ok(Some(Self { certificate: certificate.clone(), key: key.clone(), in_use }))
+        Ok(Some(Self { certificate: certificate.clone(), key: key.clone(), in_use, reading: Arc::default() }))
     }
 
     /// Those in use.
@@ -38,12 +40,16 @@ impl Source {
     /// disk that does not answer: that is why it is done on a thread of its own.
     pub(super) fn reload(&self) {
         let (certificate, key, in_use) = (self.certificate.clone(), self.key.clone(), self.in_use());
-        let reload = move || match load(&certificate, &key) {
-            Ok(config) => {
-                in_use.replace(config);
-                log::info!("the certificate {} was read again; new connections get it", certificate.display());
+        let reading = Arc::clone(&self.reading);
+        let reload = move || {
+            let _alone = reading.lock().unwrap_or_else(PoisonError::into_inner);
+            match load(&certificate, &key) {
+                Ok(config) => {
+                    in_use.replace(config);
+                    log::info!("the certificate {} was read again; new connections get it", certificate.display());
+                }
+                Err(why) => log::error!("{why}; the certificate that was in use stays in use"),
             }
-            Err(why) => log::error!("{why}; the certificate that was in use stays in use"),
         };
         if let Err(error) = thread::Builder::new().name("certificates".to_owned()).spawn(reload) {
             log::error!("the certificate cannot be read again: no thread can be started: {error}");

@@ -326,6 +326,27 @@ fn a_storm_of_handshakes_keeps_nobody_waiting() {
     assert!(storm.iter_mut().all(|client| !client.session.is_handshaking()));
 }
 
+/// A record of one byte costs nearly as much as a large one, and is counted so.
+#[test]
+fn very_small_records_are_a_debt() {
+    let mut world = world(14, 0);
+    let ann = world.connect();
+    let mut ann = Secure::new(ann, &TLS13);
+    ann.send(login("ann"));
+    settle(&mut world, &mut [&mut ann]);
+    let debt = |world: &World| world.hub.conns.get(world.clients[0].0).unwrap().debt_us;
+    assert_eq!(debt(&world), 0);
+    for _ in 0..2_500 {
+        ann.send(" ");
+    }
+    world.turn();
+    // A part of it is repaid in the same turn.
+    assert!(debt(&world) > 300, "{} µs", debt(&world));
+    ann.send(r#"{"MID":"h","TYPE":"0"}"#);
+    settle(&mut world, &mut [&mut ann]);
+    assert!(ann.text().ends_with("\"TYPE\":\"RE_HEARTBEAT\"}\n"), "it is repaid");
+}
+
 #[test]
 fn a_server_that_takes_tls_only_says_so_to_others_but_not_on_loopback() {
     let mut world = World::new(11, 0);
