@@ -11,14 +11,20 @@ use hongyan::chat::Chat;
 use hongyan::chat::contract::{Event, Now, Rules};
 use hongyan::net::hub::{Bounds, Hub};
 use hongyan::net::socket::Stream;
+use hongyan::net::tls::{self, Certificates};
 use in_core::{Core, ack, answer, friends, login, message};
+use rustls::crypto::ring;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::version::{TLS12, TLS13};
+use rustls::{ClientConfig, ClientConnection, RootCertStore};
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
 use std::alloc::System;
 use std::cell::RefCell;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{IpAddr, Ipv4Addr};
 use std::rc::Rc;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
 /// Bytes of the core for each session that is logged in, with 10 friends who are online, too.
 const CORE_BYTES_PER_SESSION_MAX: usize = 360;
@@ -152,9 +158,7 @@ impl Stream for Fake {
     }
 }
 
-#[test]
-fn a_connection_with_its_session() {
-    let _alone = ALONE.lock();
+fn hub<S: Stream>() -> Hub<S> {
     let bounds = Bounds {
         frame_bytes_max: 64 * 1024,
         output_bytes_max: 16 * 1024 * 1024,
@@ -167,6 +171,13 @@ fn a_connection_with_its_session() {
     };
     let mut hub = Hub::new(Chat::new(Rules::default(), 1, [1, 2]), bounds, [3, 4]);
     hub.begin_turn(Now { mono_ms: 1, wall_ms: 1 });
+    hub
+}
+
+#[test]
+fn a_connection_with_its_session() {
+    let _alone = ALONE.lock();
+    let mut hub = hub();
     // The bytes that a client has sent are not the server's memory.
     let sent: Vec<_> = (0..SESSIONS).map(|number| Rc::new(RefCell::new(login(number).into_bytes()))).collect();
     let (bytes, ()) = bytes_kept(|| {
@@ -185,4 +196,98 @@ fn a_connection_with_its_session() {
     });
     assert_eq!((hub.conns_len(), hub.counters().frames), (SESSIONS, SESSIONS as u64), "each was told LS");
     at_most("bytes of the hub per session", bytes / SESSIONS, HUB_BYTES_PER_SESSION_MAX);
+}
+
+/// Bytes of an idle connection that speaks TLS, with its session.
+const TLS_BYTES_PER_SESSION_MAX: usize = 2_900;
+
+/// The server's end of a pipe: what the client sent, and what it is sent.
+struct End(Rc<RefCell<(Vec<u8>, Vec<u8>)>>);
+
+impl Read for End {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let sent = &mut self.0.borrow_mut().0;
+        if sent.is_empty() {
+            return Err(ErrorKind::WouldBlock.into());
+        }
+        let count = sent.len().min(buffer.len());
+        buffer[..count].copy_from_slice(&sent[..count]);
+        sent.drain(..count);
+        Ok(count)
+    }
+}
+
+impl Write for End {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.borrow_mut().1.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Stream for End {
+    fn end(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn a_connection_with_tls_and_its_session() {
+    const SESSIONS: usize = 200;
+    let _alone = ALONE.lock();
+    for version in [&TLS12, &TLS13] {
+        let mut hub = hub();
+        let chain = vec![CertificateDer::from_pem_slice(include_bytes!("common/tls/server.pem")).unwrap()];
+        let key = PrivateKeyDer::from_pem_slice(include_bytes!("common/tls/server.key")).unwrap();
+        let server = tls::config(chain, key).unwrap();
+        hub.use_certificates(Arc::new(Certificates::new(Arc::new(server), false)));
+        let mut roots = RootCertStore::empty();
+        roots.add(CertificateDer::from_pem_slice(include_bytes!("common/tls/ca.pem")).unwrap()).unwrap();
+        let client = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+            .with_protocol_versions(&[version])
+            .unwrap()
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        let client = Arc::new(client);
+        // The first one takes what all share.
+        talk(&mut hub, &client, 0);
+        let (bytes, ()) = bytes_kept(|| (1..=SESSIONS).for_each(|number| talk(&mut hub, &client, number)));
+        assert_eq!(hub.counters().frames, SESSIONS as u64 + 1, "each was told LS");
+        at_most("bytes of the hub per session with TLS", bytes / SESSIONS, TLS_BYTES_PER_SESSION_MAX);
+    }
+}
+
+/// One client connects, logs in, and is silent. What it takes itself is given back.
+fn talk(hub: &mut Hub<End>, config: &Arc<ClientConfig>, number: usize) {
+    let pipe = Rc::new(RefCell::new((Vec::new(), Vec::new())));
+    let admitted = hub.admit(IpAddr::V4(Ipv4Addr::LOCALHOST)).expect("loopback has no limit");
+    let conn = hub.open(End(Rc::clone(&pipe)), admitted);
+    let mut client = ClientConnection::new(Arc::clone(config), "localhost".try_into().unwrap()).unwrap();
+    client.writer().write_all(login(number).as_bytes()).unwrap();
+    for _ in 0..6 {
+        client.write_tls(&mut pipe.borrow_mut().0).unwrap();
+        while client.wants_write() {
+            client.write_tls(&mut pipe.borrow_mut().0).unwrap();
+        }
+        hub.on_readable(conn, false);
+        for _ in 0..3 {
+            hub.turn();
+            let jobs: Vec<_> = hub.take_jobs().collect();
+            for (ticket, job) in jobs {
+                hub.on_finished(ticket, answer(&job, SESSIONS));
+            }
+        }
+        let told = std::mem::take(&mut pipe.borrow_mut().1);
+        let mut told = &told[..];
+        while !told.is_empty() {
+            client.read_tls(&mut told).unwrap();
+            client.process_new_packets().unwrap();
+        }
+    }
+    assert!(!client.is_handshaking());
+    // What the pipe holds is not the server's memory.
+    *pipe.borrow_mut() = (Vec::new(), Vec::new());
 }

@@ -115,6 +115,8 @@ pub fn start(level: LevelFilter, stderr: &Stderr) -> Result<(), String> {
         .set_thread_level(LevelFilter::Off)
         .set_location_level(LevelFilter::Off)
         .set_target_level(LevelFilter::Debug)
+        // What the library warns of is what clients send it, however often.
+        .add_filter_ignore_str("rustls")
         .build();
     let lines = LineSender { stderr: stderr.clone(), line: Vec::new() };
     WriteLogger::init(level, config, lines).map_err(|_| "cannot start the log: there is one already".to_owned())

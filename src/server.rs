@@ -1,6 +1,7 @@
 //! Wiring: one function that starts the whole server and one handle to stop it, for `main` and the
 //! tests alike.
 
+mod certificates;
 mod files;
 pub mod signals;
 mod store_wait;
@@ -113,14 +114,14 @@ pub fn start(config: Config) -> Result<Handle, StartError> {
     }
 }
 
-/// Runs a server as the whole process, until SIGTERM, SIGINT or SIGHUP, which also end the wait for
-/// the store. Where it listens goes to `say`, which must not wait. `false`: its loop panicked, or
+/// Runs a server as the whole process, until SIGTERM or SIGINT, which also end the wait for the
+/// store. Where it listens goes to `say`, which must not wait. `false`: its loop panicked, or
 /// the system refused to let it poll.
 ///
 /// # Errors
 /// When it cannot listen or the store cannot be used.
 pub fn run(config: Config, say: impl FnOnce(&str)) -> Result<bool, StartError> {
-    let signals = signals::ignore_others().and_then(|()| Signals::new(signals::that_stop()));
+    let signals = signals::ignore_others().and_then(|()| Signals::new(signals::OF_A_SERVER));
     let signals = signals.map_err(|error| cannot("watch for signals", &error))?;
     let Some(mut handle) = launch(config, Some(signals), Limit::raise())? else {
         supervisor::stopping();
@@ -170,6 +171,7 @@ fn bind(config: &Config) -> Result<TcpListener, StartError> {
 fn launch(config: Config, mut signals: Option<Signals>, files: Limit) -> Result<Option<Handle>, StartError> {
     let conns_max = files.conns_max(&config)?;
     let is_process = signals.is_some();
+    let certificates = certificates::Source::open(&config).map_err(StartError)?;
     // First, so that a port in use is said at once.
     let mut listener = Some(bind(&config)?);
     let poll = Poll::new().map_err(|error| cannot("start polling", &error))?;
@@ -193,6 +195,11 @@ fn launch(config: Config, mut signals: Option<Signals>, files: Limit) -> Result<
         poll,
         listener,
         signals,
+        certificates: certificates.as_ref().map(certificates::Source::in_use),
+        on_hang_up: Box::new(move || match &certificates {
+            Some(certificates) => certificates.reload(),
+            None => log::info!("SIGHUP: there is no certificate to be read again"),
+        }),
         stop: Arc::clone(&stop),
         chat,
         pool,

@@ -58,8 +58,9 @@ where
             Arg::Long(CHECK) => is_check = true,
             Arg::Long(name) => match find(name) {
                 Some(opt) => {
-                    let value = parser
-                        .value()
+                    let alone = matches!(opt.kind, Kind::Switch { .. }).then(|| parser.optional_value());
+                    let value = alone
+                        .map_or_else(|| parser.value(), |value| Ok(value.unwrap_or_else(|| "on".into())))
                         .map_err(|_| format!("--{} needs a value: --{} {}", opt.name, opt.name, opt.value_name()))?;
                     if flags.iter().any(|(flag, _)| flag.name == opt.name) {
                         return Err(twice(opt.name));
@@ -160,6 +161,14 @@ fn relate(config: &mut Config, given: &[&str]) -> Result<(), String> {
         }
         config.rules.save_after_ms = config.rules.answer_within_ms;
     }
+    match (&config.tls_cert, &config.tls_key) {
+        (Some(_), None) => return Err("--tls-cert needs --tls-key, the private key of the certificate".to_owned()),
+        (None, Some(_)) => return Err("--tls-key needs --tls-cert, the certificate of the key".to_owned()),
+        (None, None) if config.tls_only => {
+            return Err("--tls-only needs --tls-cert and --tls-key: without them nobody could connect".to_owned());
+        }
+        _ => {}
+    }
     // A frame grows when it is written in the other form, at most threefold; a few must fit
     // beside each other.
     let output_min = config.frame_bytes_max.saturating_mul(4);
@@ -231,7 +240,9 @@ pub fn help() -> String {
         }
         push(&mut text, format_args!("  --{} {}\n", opt.name, opt.value_name()));
         let bounds = match opt.kind {
-            Kind::Listen | Kind::Store | Kind::Log | Kind::Config => String::new(),
+            Kind::Listen | Kind::Store | Kind::Log | Kind::Config | Kind::File { .. } | Kind::Switch { .. } => {
+                String::new()
+            }
             _ => format!(", {}", opt.range()),
         };
         wrap(&mut text, &format!("{} [default {}{bounds}]", opt.help, opt.show(&default)));
@@ -350,6 +361,10 @@ mod tests {
             (&["--auth-jobs-max", "9", "--jobs-max", "8"], &["--auth-jobs-max 9", "--jobs-max 8"]),
             (&["--save-after", "2s", "--answer-within", "1s"], &["--save-after 2s", "--answer-within 1s"]),
             (&["--save-after", "10001ms"], &["--save-after 10001ms", "--answer-within 10s"]),
+            (&["--tls-cert", "a.pem"], &["--tls-cert", "--tls-key"]),
+            (&["--tls-key", "a.pem"], &["--tls-key", "--tls-cert"]),
+            (&["--tls-only"], &["--tls-only", "--tls-cert"]),
+            (&["--tls-only=maybe"], &["--tls-only", "maybe", "on or off"]),
             (&["--output-bytes-max", "64KiB"], &["--output-bytes-max 64KiB", "--max-frame 64KiB"]),
         ] {
             let Err(why) = read_with(args, &[]) else { panic!("{args:?} was taken") };

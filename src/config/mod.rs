@@ -29,6 +29,12 @@ pub struct Config {
     pub backlog_connections_max: u16,
     /// The store.
     pub store: StoreUrl,
+    /// The certificate for TLS, if TLS is to be spoken.
+    pub tls_cert: Option<PathBuf>,
+    /// Its private key.
+    pub tls_key: Option<PathBuf>,
+    /// Connections without TLS are refused, except from loopback.
+    pub tls_only: bool,
     /// The largest envelope, in bytes.
     pub frame_bytes_max: usize,
     /// Unwritten output of one connection, in bytes, beyond which it is closed.
@@ -39,7 +45,7 @@ pub struct Config {
     pub memory_bytes_max: usize,
     /// A connection that takes nothing of what waits for it is closed after this, in ms.
     pub output_timeout_ms: u64,
-    /// The time in which the head of an HTTP request must arrive, in ms.
+    /// The time in which the TLS handshake and the head of an HTTP request must arrive, in ms.
     pub handshake_timeout_ms: u64,
     /// Open connections at once.
     pub connections_max: usize,
@@ -87,6 +93,9 @@ impl Default for Config {
             // What Linux allows (net.core.somaxconn).
             backlog_connections_max: 4_096,
             store: StoreUrl::Sqlite(PathBuf::from("hongyan.db")),
+            tls_cert: None,
+            tls_key: None,
+            tls_only: false,
             frame_bytes_max: 64 * 1024,
             output_bytes_max: 16 * 1024 * 1024,
             stranger_output_bytes_max: 8 * 1024,

@@ -56,6 +56,24 @@ pub static OPTIONS: &[Opt] = &[
         Kind::Store,
         "Where everything is kept: sqlite:PATH, mysql://USER:PASSWORD@HOST:PORT/DATABASE or memory:.",
     ),
+    opt(
+        SERVER,
+        "tls-cert",
+        Kind::File { get: |c| &c.tls_cert, set: |c, path| c.tls_cert = path },
+        "The certificate for TLS, with those between it and the root behind it, in PEM form.",
+    ),
+    opt(
+        SERVER,
+        "tls-key",
+        Kind::File { get: |c| &c.tls_key, set: |c, path| c.tls_key = path },
+        "The private key of the certificate of --tls-cert, in PEM form, without a passphrase.",
+    ),
+    opt(
+        SERVER,
+        "tls-only",
+        Kind::Switch { get: |c| c.tls_only, set: |c, on| c.tls_only = on },
+        "Refuse connections without TLS, except from loopback.",
+    ),
     opt(SERVER, "log", Kind::Log, "How much is logged to stderr: error, warn, info, debug, trace or off."),
     opt(
         SERVER,
@@ -128,7 +146,7 @@ pub static OPTIONS: &[Opt] = &[
         CLIENT,
         "handshake-timeout",
         Kind::Duration(number!(1, DAY, handshake_timeout_ms: u64)),
-        "How long the head of an HTTP request may take to come.",
+        "How long the handshake of TLS may take, and the head of an HTTP request to come.",
     ),
     opt(
         CLIENT,

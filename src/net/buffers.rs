@@ -3,6 +3,7 @@
 
 use super::conn::Kept;
 use super::output::Spare;
+use super::tls::OpenBuffers;
 use crate::protocol::envelope::Scratch;
 
 /// The one buffer that all connections are read into.
@@ -17,6 +18,10 @@ pub(super) struct Buffers {
     /// An envelope that the connection that is being served has to keep, since it may not be handed
     /// in yet.
     held_back: Vec<u8>,
+    /// What records of TLS are read into.
+    opened: OpenBuffers,
+    /// What they are encrypted in, before they are written.
+    pub(super) sealed: Vec<u8>,
     /// Buffers of output.
     pub(super) spare: Spare,
 }
@@ -27,6 +32,8 @@ impl Default for Buffers {
             shared: vec![0; READ_BYTES],
             scratch: Scratch::default(),
             held_back: Vec::new(),
+            opened: OpenBuffers::default(),
+            sealed: Vec::new(),
             spare: Spare::default(),
         }
     }
@@ -43,6 +50,17 @@ impl Buffers {
     pub(super) fn return_shared(&mut self, shared: Vec<u8>) {
         debug_assert_eq!(shared.len(), READ_BYTES, "it is lent to one at a time");
         self.shared = shared;
+    }
+
+    /// Lends what records are read into.
+    #[must_use]
+    pub(super) fn lend_opened(&mut self) -> OpenBuffers {
+        std::mem::take(&mut self.opened)
+    }
+
+    /// It comes back.
+    pub(super) fn return_opened(&mut self, opened: OpenBuffers) {
+        self.opened = opened;
     }
 
     /// Lends what an envelope is parsed in.

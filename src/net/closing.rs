@@ -74,7 +74,7 @@ impl<S: Stream> Hub<S> {
         self.close_half_closed();
         for _ in 0..EXPIRED_PER_TURN {
             let Some(id) = self.deadlines.pop_handshake(now_ms) else { break };
-            if self.conns.get(id).is_some_and(|conn| conn.framing == Framing::Http) {
+            if self.conns.get(id).is_some_and(|conn| conn.framing == Framing::Http || conn.is_handshaking()) {
                 self.close(id, CloseCause::HandshakeTimeout);
             }
         }
@@ -151,12 +151,14 @@ impl<S: Stream> Hub<S> {
         match conn.write {
             WriteState::Free | WriteState::Blocked => return true,
             WriteState::Dead => return false,
-            WriteState::Closing(last_words) => match conn.flush(&mut self.buffers.spare) {
+            WriteState::Closing(last_words) => match conn.flush_last(&mut self.buffers) {
                 Ok(Written::All) => {
                     if conn.socket.end().is_err() {
                         return false;
                     }
                     conn.write = WriteState::Ended;
+                    conn.tls = None;
+                    conn.count_input(&mut self.memory.input_bytes);
                     // Whatever edge there was may have been used up by a read that was cut short.
                     conn.read.on_edge(false);
                 }

@@ -1,10 +1,12 @@
 //! One connection: its socket, what it speaks, the input that is not used up and the output that is
 //! not written.
 
+use super::buffers::Buffers;
 use super::counters::CloseCause;
 use super::output::{Output, Spare, Written};
 use super::socket::Stream;
 use super::state::{Lists, ReadState, WriteState};
+use super::tls::{OpenBuffers, Opened, Sealing, Tls};
 use super::wire::{Framing, Wire};
 use crate::chat::contract::AddressKey;
 use std::io::{self, ErrorKind};
@@ -109,6 +111,8 @@ pub enum Filled {
     Eof,
     /// The connection is broken.
     Broken(io::Error),
+    /// What came is no TLS, or not in its order.
+    BadRecords(rustls::Error),
 }
 
 /// One connection. Everything it owns on the heap is given back when it is idle.
@@ -116,6 +120,8 @@ pub enum Filled {
 pub struct Conn<S> {
     /// What carries its bytes.
     pub socket: S,
+    /// What stands between the socket and everything else, if its client speaks TLS.
+    pub tls: Option<Box<Tls>>,
     /// Where it comes from.
     pub address_key: Option<AddressKey>,
     /// How its input is read.
@@ -152,6 +158,7 @@ impl<S: Stream> Conn<S> {
     pub fn new(socket: S, address_key: Option<AddressKey>, now_ms: u64) -> Self {
         Self {
             socket,
+            tls: None,
             address_key,
             wire: Wire::default(),
             framing: Framing::default(),
@@ -170,7 +177,8 @@ impl<S: Stream> Conn<S> {
 
     /// Counts in `sum` what its input holds now.
     pub fn count_input(&mut self, sum: &mut usize) {
-        let held = self.wire.held_bytes() + self.input.as_ref().map_or(0, |input| input.bytes.capacity());
+        let tls = self.tls.as_ref().map_or(0, |tls| tls.held_bytes());
+        let held = tls + self.wire.held_bytes() + self.input.as_ref().map_or(0, |input| input.bytes.capacity());
         // Input is bounded by the largest envelope and a few reads.
         let held = u32::try_from(held).unwrap_or(u32::MAX);
         *sum = *sum - self.counted_input as usize + held as usize;
@@ -237,12 +245,90 @@ impl<S: Stream> Conn<S> {
         }
     }
 
+    /// Is it still shaking hands?
+    #[must_use]
+    pub(super) fn is_handshaking(&self) -> bool {
+        self.tls.as_ref().is_some_and(|tls| tls.is_handshaking())
+    }
+
+    /// The same as [`fill`](Self::fill) for one that speaks TLS: reads records once, so many bytes
+    /// at most, and opens those that are whole. Gives how much was in them, which may be nothing.
+    pub(super) fn fill_tls(&mut self, buffers: &mut OpenBuffers, bytes_max: usize) -> Filled {
+        let Some(mut tls) = self.tls.take() else { return Filled::Blocked };
+        let filled = self.fill(tls.space(buffers, bytes_max));
+        let opened = match filled {
+            Filled::Some(count) => tls.open(buffers, count),
+            Filled::Blocked | Filled::Eof => tls.open(buffers, 0),
+            Filled::Broken(_) | Filled::BadRecords(_) => Ok(Opened::More),
+        };
+        self.tls = Some(tls);
+        match (opened, filled) {
+            (_, Filled::Broken(error)) => Filled::Broken(error),
+            (Err(error), _) => Filled::BadRecords(error),
+            (Ok(opened), filled) => {
+                if opened == Opened::End {
+                    self.read.on_end();
+                }
+                match (buffers.plain.len(), filled) {
+                    (0, _) if opened == Opened::End => Filled::Eof,
+                    (0, Filled::Some(_)) => Filled::Some(0),
+                    (0, filled) => filled,
+                    (count, _) => Filled::Some(count),
+                }
+            }
+        }
+    }
+
+    /// Does anything wait to be written?
+    #[must_use]
+    pub fn has_output(&self) -> bool {
+        self.unwritten() > 0
+    }
+
+    /// How much of it there is.
+    #[must_use]
+    pub(super) fn unwritten(&self) -> usize {
+        self.output.len() + self.tls.as_ref().map_or(0, |tls| tls.unwritten())
+    }
+
     /// Writes what waits.
     ///
     /// # Errors
     /// The connection is broken.
-    pub fn flush(&mut self, spare: &mut Spare) -> io::Result<Written> {
-        self.output.flush(&mut self.socket, spare)
+    pub(super) fn flush(&mut self, buffers: &mut Buffers) -> io::Result<Written> {
+        match &mut self.tls {
+            None => self.output.flush(&mut self.socket, &mut buffers.spare),
+            Some(_) => self.flush_tls(buffers),
+        }
+    }
+
+    #[inline(never)]
+    fn flush_tls(&mut self, buffers: &mut Buffers) -> io::Result<Written> {
+        let Some(tls) = &mut self.tls else { return Ok(Written::All) };
+        let mut written = Written::All;
+        if tls.can_seal() {
+            let mut sealing = Sealing { tls, socket: &mut self.socket, sealed: &mut buffers.sealed };
+            written = self.output.flush(&mut sealing, &mut buffers.spare)?;
+        } else if !self.write.is_open() {
+            // Nobody can read it any more, or nobody could yet.
+            self.output.discard(&mut buffers.spare);
+        }
+        if tls.flush(&mut self.socket)? && self.output.is_empty() { Ok(written) } else { Ok(Written::Blocked) }
+    }
+
+    /// Writes what waits, and behind it that nothing more will come, in the words of TLS.
+    ///
+    /// # Errors
+    /// The connection is broken.
+    pub(super) fn flush_last(&mut self, buffers: &mut Buffers) -> io::Result<Written> {
+        let written = self.flush(buffers)?;
+        match &mut self.tls {
+            Some(tls) if written == Written::All => {
+                tls.close(&mut buffers.sealed);
+                self.flush_tls(buffers)
+            }
+            _ => Ok(written),
+        }
     }
 
     /// Takes what was kept.
@@ -272,7 +358,8 @@ impl<S: Stream> Conn<S> {
     /// Does it own memory for anything that is not whole or not written?
     #[cfg(test)]
     pub(super) fn owns_memory(&self) -> bool {
-        self.input.is_some() || self.wire.owns_memory() || !self.output.owns_nothing()
+        let tls = self.tls.as_ref().is_some_and(|tls| tls.owns_buffers());
+        tls || self.input.is_some() || self.wire.owns_memory() || !self.output.owns_nothing()
     }
 
     /// Ends its use: input is dropped, a WebSocket is told why.

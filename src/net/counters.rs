@@ -29,15 +29,19 @@ pub enum CloseCause {
     HttpBad,
     /// The head of its request took too long to come.
     HandshakeTimeout,
-    /// It began with a TLS handshake.
+    /// It began with a TLS handshake, and there is no certificate.
     TlsUnsupported,
+    /// It broke the protocol of TLS, or speaks none that is spoken here.
+    TlsBroken,
+    /// It did not speak TLS, and has to.
+    PlainRefused,
     /// The server stopped before it was closed otherwise.
     Stopped,
 }
 
 impl CloseCause {
     /// All of them, in the order of the counters.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 21] = [
         Self::Chat(CloseReason::Idle),
         Self::Chat(CloseReason::Replaced),
         Self::Chat(CloseReason::Garbage),
@@ -57,6 +61,8 @@ impl CloseCause {
         Self::Chat(CloseReason::TooManyTries),
         Self::Chat(CloseReason::TooFast),
         Self::Memory,
+        Self::TlsBroken,
+        Self::PlainRefused,
     ];
 
     fn index(self) -> usize {
@@ -80,6 +86,8 @@ impl CloseCause {
             Self::Chat(CloseReason::TooManyTries) => 16,
             Self::Chat(CloseReason::TooFast) => 17,
             Self::Memory => 18,
+            Self::TlsBroken => 19,
+            Self::PlainRefused => 20,
         }
     }
 
@@ -116,6 +124,8 @@ impl CloseCause {
             Self::HttpDone => "HTTP done",
             Self::HttpBad => "bad HTTP",
             Self::TlsUnsupported => "TLS",
+            Self::TlsBroken => "bad TLS",
+            Self::PlainRefused => "no TLS",
             Self::Stopped => "stopped",
         }
     }

@@ -11,12 +11,14 @@ use super::heard::{Heard, LATE_MS};
 use super::memory::Memory;
 use super::socket::Stream;
 use super::state::ReadState;
+use super::tls::Certificates;
 use crate::chat::Chat;
 use crate::chat::contract::{Action, AddressKey, ConnId, Event, Job, Now, Outcome, Ticket};
 use crate::protocol::reply::{Reply, write_reply};
 use crate::protocol::usual::write_push;
 use std::collections::VecDeque;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 /// The bounds that connections are held to.
 #[derive(Clone, Copy, Debug)]
@@ -58,6 +60,8 @@ pub struct Hub<S> {
     pub(super) ready: Vec<ConnId>,
     /// To be read: those that had more to say than one turn takes.
     pub(super) backlog: VecDeque<ConnId>,
+    /// To be read: those with a step of their handshake to be done.
+    pub(super) handshakes: VecDeque<ConnId>,
     /// What the connection that is being served may still use up.
     pub(super) work_left: i64,
     /// Everything that clients had sent by this time was handed to the core.
@@ -73,6 +77,7 @@ pub struct Hub<S> {
     pub(super) removed: u64,
     pub(super) stopping: bool,
     stopped: bool,
+    pub(super) certificates: Option<Arc<Certificates>>,
     pub(super) tls_was_logged: bool,
     pub(super) memory: Memory,
 }
@@ -92,6 +97,7 @@ impl<S: Stream> Hub<S> {
             actions: Vec::new(),
             ready: Vec::new(),
             backlog: VecDeque::new(),
+            handshakes: VecDeque::new(),
             work_left: 0,
             heard: Heard::default(),
             dirty: Vec::new(),
@@ -102,6 +108,7 @@ impl<S: Stream> Hub<S> {
             removed: 0,
             stopping: false,
             stopped: false,
+            certificates: None,
             tls_was_logged: false,
             memory: Memory::default(),
         }
@@ -193,7 +200,7 @@ impl<S: Stream> Hub<S> {
     /// There is room to write again.
     pub fn on_writable(&mut self, id: ConnId) {
         if let Some(conn) = self.conns.get_mut(id)
-            && !conn.output.is_empty()
+            && conn.has_output()
         {
             self.mark_dirty(id);
         }

@@ -77,24 +77,35 @@ impl<S: Stream> Hub<S> {
                 return;
             }
             self.work_left -= READ;
+            if conn.tls.is_some() {
+                if self.read_tls(id, shared.len(), own) {
+                    continue;
+                }
+                return;
+            }
             match conn.fill(shared) {
-                Filled::Some(count) if own.is_empty() => {
-                    let used = self.decode(id, &mut shared[..count]);
-                    self.buffers.put_back(own, &shared[used..count]);
-                }
-                Filled::Some(count) => {
-                    own.put(&[], &shared[..count]);
-                    let used = self.decode(id, own.rest());
-                    own.use_up(used);
-                    self.buffers.put_back(own, &[]);
-                }
+                Filled::Some(count) => self.take_in(id, &mut shared[..count], own),
                 Filled::Blocked | Filled::Eof => return,
                 Filled::Broken(error) => {
                     log::trace!("connection {}.{}: {error}", id.slot, id.generation);
                     self.close(id, CloseCause::IoError);
                     return;
                 }
+                Filled::BadRecords(_) => return,
             }
+        }
+    }
+
+    /// Hands in what was read, behind what was kept.
+    pub(super) fn take_in(&mut self, id: ConnId, bytes: &mut [u8], own: &mut Kept) {
+        if own.is_empty() {
+            let used = self.decode(id, bytes);
+            self.buffers.put_back(own, &bytes[used..]);
+        } else {
+            own.put(&[], bytes);
+            let used = self.decode(id, own.rest());
+            own.use_up(used);
+            self.buffers.put_back(own, &[]);
         }
     }
 
@@ -118,6 +129,16 @@ impl<S: Stream> Hub<S> {
             match wire {
                 Wire::Sniff => match sniff(&bytes[used..]) {
                     Sniffed::Wait => return used,
+                    Sniffed::Raw if self.refuses_plain(id) => {
+                        self.set_framing(id, Framing::Lines);
+                        self.refuse_plain(id, Framing::Lines, bytes);
+                        return used;
+                    }
+                    Sniffed::Http if self.refuses_plain(id) => {
+                        self.set_framing(id, Framing::Http);
+                        self.refuse_plain(id, Framing::Http, bytes);
+                        return used;
+                    }
                     Sniffed::Raw => {
                         *wire = Wire::Raw(None);
                         self.set_framing(id, Framing::Lines);
@@ -128,11 +149,8 @@ impl<S: Stream> Hub<S> {
                         self.deadlines.begin_handshake(self.now.mono_ms, id);
                     }
                     Sniffed::Tls => {
-                        if !std::mem::replace(&mut self.tls_was_logged, true) {
-                            log::warn!("a client tried TLS, for which there is no certificate (said once)");
-                        }
-                        self.close(id, CloseCause::TlsUnsupported);
-                        return used;
+                        self.begin_tls(id, &bytes[used..]);
+                        return bytes.len();
                     }
                 },
                 Wire::Http => match self.decode_head(id, &bytes[used..]) {
@@ -366,7 +384,7 @@ impl<S: Stream> Hub<S> {
     }
 
     /// Writes something that is the wire's own business.
-    fn answer(&mut self, id: ConnId, write: impl FnOnce(&mut Vec<u8>)) {
+    pub(super) fn answer(&mut self, id: ConnId, write: impl FnOnce(&mut Vec<u8>)) {
         if let Some(conn) = self.conns.get_mut(id) {
             let before = conn.output.len();
             write(conn.output.tail(&mut self.buffers.spare));

@@ -184,7 +184,7 @@ impl<S: Stream> Hub<S> {
         let max = self.bounds.stranger_output_bytes_max;
         let Some(conn) = self.conns.get_mut(id).filter(|conn| conn.is_open()) else { return };
         // Blocked already: the edge has not come, so another try would bring nothing.
-        if conn.write != WriteState::Blocked && conn.flush(&mut self.buffers.spare).is_err() {
+        if conn.write != WriteState::Blocked && conn.flush(&mut self.buffers).is_err() {
             self.failed.push((id, CloseCause::IoError));
         } else if conn.output.len() > max {
             // What more it has sent is not looked at before it is closed.

@@ -10,10 +10,12 @@ mod address_keys;
 mod alarm;
 mod buffers;
 mod closing;
+mod compact_keys;
 pub mod conn;
 pub mod conns;
 pub mod counters;
 mod deadlines;
+mod handshakes;
 mod heard;
 pub mod hub;
 mod input;
@@ -22,6 +24,7 @@ pub mod noted;
 pub mod output;
 pub mod socket;
 pub mod state;
+pub mod tls;
 mod turns;
 pub mod wire;
 mod writing;
@@ -39,6 +42,7 @@ use hub::{Bounds, Hub};
 use mio::event::Event;
 use mio::net::TcpListener;
 use mio::{Events, Interest, Poll};
+use signal_hook::consts::SIGHUP;
 use signal_hook_mio::v1_0::Signals;
 use socket::Socket;
 use std::collections::VecDeque;
@@ -46,6 +50,7 @@ use std::io::{self, ErrorKind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use tls::Certificates;
 
 /// The wall clock is asked at most once in this time.
 const WALL_CLOCK_EVERY_MS: u64 = 10;
@@ -61,8 +66,12 @@ pub struct Parts {
     pub poll: Poll,
     /// Bound, not registered yet.
     pub listener: TcpListener,
-    /// The signals that stop the server, if it is the whole process.
+    /// The signals that stop the server, and SIGHUP, if it is the whole process.
     pub signals: Option<Signals>,
+    /// What SIGHUP does; it must not wait for anything.
+    pub on_hang_up: Box<dyn FnMut() + Send>,
+    /// With which TLS is spoken.
+    pub certificates: Option<Arc<Certificates>>,
     /// Set (and the waker woken) to stop the server.
     pub stop: Arc<AtomicBool>,
     /// The core.
@@ -100,6 +109,7 @@ pub struct Loop {
     alarm: Alarm,
     acceptor: Option<Acceptor>,
     signals: Option<Signals>,
+    on_hang_up: Box<dyn FnMut() + Send>,
     stop_asked: Arc<AtomicBool>,
     stop: Stop,
     stop_wait_ms: u64,
@@ -124,8 +134,12 @@ impl Loop {
     /// # Errors
     /// The system refuses to register the listener or the signals, or has no timer.
     pub fn new(parts: Parts) -> io::Result<Self> {
-        let Parts { poll, listener, mut signals, stop, chat, pool, bounds, conns_max, hash_key, stop_wait_ms, on_stop } =
-            parts;
+        let Parts { poll, listener, mut signals, on_hang_up, certificates, stop, chat, pool, .. } = parts;
+        let Parts { bounds, conns_max, hash_key, stop_wait_ms, on_stop, .. } = parts;
+        let mut hub = Hub::new(chat, bounds, hash_key);
+        if let Some(certificates) = certificates {
+            hub.use_certificates(certificates);
+        }
         let acceptor = Acceptor::new(listener, conns_max, poll.registry())?;
         if let Some(signals) = &mut signals {
             poll.registry().register(signals, SIGNALS, Interest::READABLE)?;
@@ -136,11 +150,12 @@ impl Loop {
             alarm,
             acceptor: Some(acceptor),
             signals,
+            on_hang_up,
             stop_asked: stop,
             stop: Stop::No,
             stop_wait_ms,
             on_stop,
-            hub: Hub::new(chat, bounds, hash_key),
+            hub,
             pool,
             finished: Vec::new(),
             outcomes: VecDeque::new(),
@@ -258,8 +273,10 @@ impl Loop {
     fn on_signal(&mut self) {
         let Some(signals) = &mut self.signals else { return };
         // One signal asks for a clean stop. A second one, for an end to the waiting.
-        for _ in signals.pending() {
-            if self.stop == Stop::No {
+        for signal in signals.pending() {
+            if signal == SIGHUP {
+                (self.on_hang_up)();
+            } else if self.stop == Stop::No {
                 log::info!("a signal asks for the stop");
                 self.begin_stop();
             } else {

@@ -13,7 +13,8 @@ pub trait Stream: Read + Write {
     fn end(&mut self) -> io::Result<()>;
 }
 
-/// The kinds of transport. TLS will be the second.
+/// The kinds of transport. TLS is none of them: it is a layer of the connection, so that it can be
+/// tested over any of them.
 #[derive(Debug)]
 pub enum Socket {
     /// Plain TCP.

@@ -46,7 +46,7 @@ pub(super) const CLOSING: i64 = 16 * MICROSECOND;
 /// The work that all waiting connections share, and the part of the backlog that one turn serves.
 const TURN: i64 = 3_000 * MICROSECOND;
 /// The quantum of one connection when few wait: batching is nearly everything for the throughput.
-const QUANTUM_MAX: i64 = 1_000 * MICROSECOND;
+pub(super) const QUANTUM_MAX: i64 = 1_000 * MICROSECOND;
 /// And when very many do: a client with sixteen requests in flight is served in one go.
 const QUANTUM_MIN: i64 = 24 * MICROSECOND;
 /// The work that one turn does for connections that were just woken. The others are first in the
@@ -96,6 +96,7 @@ impl<S: Stream> Hub<S> {
             served += some.len();
         }
         self.serve_backlog(&mut shared[..bytes], quantum);
+        self.serve_handshakes(&mut shared);
         self.buffers.return_shared(shared);
         // Those that were queued in the meantime have their turn in the next one, so that nobody
         // keeps the loop from writing.
@@ -130,6 +131,15 @@ impl<S: Stream> Hub<S> {
             self.closing.push(id);
             return CLOSING;
         }
+        if conn.is_handshaking() {
+            self.queue_handshake(id);
+            return PASSED_OVER;
+        }
+        self.serve_quantum(id, shared, quantum)
+    }
+
+    pub(super) fn serve_quantum(&mut self, id: ConnId, shared: &mut [u8], quantum: i64) -> i64 {
+        let Some(conn) = self.conns.get_mut(id) else { return SERVED };
         let debt = i64::from(conn.debt_us) * MICROSECOND;
         if debt >= quantum {
             conn.debt_us = to_debt(debt - quantum);
@@ -140,10 +150,14 @@ impl<S: Stream> Hub<S> {
         self.work_left = quantum - debt;
         let goes_on = self.serve(id, shared);
         let used = quantum - debt - self.work_left;
+        let mut handshakes = false;
         if let Some(conn) = self.conns.get_mut(id) {
             conn.debt_us = to_debt(-self.work_left);
+            handshakes = goes_on && conn.is_handshaking();
         }
-        if goes_on {
+        if handshakes {
+            self.queue_handshake(id);
+        } else if goes_on {
             self.queue_later(id);
         }
         self.end_if_ended(id);
@@ -153,7 +167,7 @@ impl<S: Stream> Hub<S> {
 
     /// Has nobody anything to be read?
     pub(super) fn is_nobody_ready(&self) -> bool {
-        self.ready.is_empty() && self.backlog.is_empty()
+        self.ready.is_empty() && self.backlog.is_empty() && self.handshakes.is_empty()
     }
 
     /// The connections that may be accepted in this turn.

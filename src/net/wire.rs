@@ -117,9 +117,10 @@ impl Framing {
             | CloseCause::IoError => return,
             CloseCause::SlowReader | CloseCause::OutputTimeout | CloseCause::Memory => return,
             // These happen before there is a WebSocket.
-            CloseCause::HttpDone | CloseCause::HttpBad | CloseCause::HandshakeTimeout | CloseCause::TlsUnsupported => {
-                return;
-            }
+            CloseCause::HttpDone | CloseCause::HttpBad | CloseCause::HandshakeTimeout => return,
+            CloseCause::TlsUnsupported | CloseCause::PlainRefused => return,
+            // It can be said no longer.
+            CloseCause::TlsBroken => return,
         };
         if self == Self::WebSocket {
             ws::write_close(out, Some(code));

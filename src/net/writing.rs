@@ -63,7 +63,7 @@ impl<S: Stream> Hub<S> {
         // Blocked already: another try would cost a system call for each frame and bring nothing
         // before the edge.
         let blocked = conn.write == WriteState::Blocked;
-        let flushed = if blocked { Ok(Written::Blocked) } else { conn.flush(&mut self.buffers.spare) };
+        let flushed = if blocked { Ok(Written::Blocked) } else { conn.flush(&mut self.buffers) };
         match flushed {
             Ok(Written::All) => {}
             Ok(Written::Blocked) => {
@@ -133,8 +133,12 @@ impl<S: Stream> Hub<S> {
             self.closing.push(id);
             return;
         }
-        let waited = conn.output.len();
-        match conn.flush(&mut self.buffers.spare) {
+        let waited = conn.unwritten();
+        let flushed = conn.flush(&mut self.buffers);
+        if conn.tls.is_some() {
+            conn.count_input(&mut self.memory.input_bytes);
+        }
+        match flushed {
             Ok(Written::All) => {
                 if conn.write.end_blocked() {
                     self.deadlines.end_blocked(id);
@@ -142,7 +146,7 @@ impl<S: Stream> Hub<S> {
                 }
             }
             Ok(Written::Blocked) => {
-                let took_some = conn.output.len() < waited;
+                let took_some = conn.unwritten() < waited;
                 if conn.write.begin_blocked() {
                     self.begin_blocked(id);
                 } else if took_some {

@@ -36,6 +36,8 @@ pub enum Head {
 pub enum Refusal {
     /// 400: not HTTP, or an upgrade that lacks something.
     BadRequest,
+    /// 403: it must be asked over TLS.
+    TlsOnly,
     /// 404: there is no such page.
     NotFound,
     /// 405: neither GET nor HEAD nor OPTIONS.
@@ -136,6 +138,7 @@ pub fn write_options(out: &mut Vec<u8>) {
 pub fn write_refusal(out: &mut Vec<u8>, refusal: Refusal, no_body: bool) {
     let (status, headers, text) = match refusal {
         Refusal::BadRequest => ("400 Bad Request", "", "This is no request that can be answered here.\n"),
+        Refusal::TlsOnly => ("403 Forbidden", "", "This server takes TLS connections only: use https: or wss:.\n"),
         Refusal::NotFound => ("404 Not Found", "", "There is no such page here; / says what this is.\n"),
         Refusal::MethodNotAllowed => (
             "405 Method Not Allowed",

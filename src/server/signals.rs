@@ -7,8 +7,12 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-/// Those that stop the process cleanly. A hang-up does, unless the program that started this
-/// process wanted it ignored, as `nohup` does.
+/// Those that a server listens to: SIGTERM and SIGINT stop it, SIGHUP has it read its certificate
+/// again.
+pub(super) const OF_A_SERVER: [i32; 3] = [SIGTERM, SIGINT, SIGHUP];
+
+/// Those that stop a copy. A hang-up does, unless the program that started this process wanted it
+/// ignored, as `nohup` does.
 #[must_use]
 pub fn that_stop() -> Vec<i32> {
     let mut signals = vec![SIGTERM, SIGINT];

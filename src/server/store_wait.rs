@@ -4,6 +4,7 @@ use super::StartError;
 use crate::config::{Config, StoreUrl};
 use crate::store::StoreError;
 use crate::store::pool::{Pool, Wake};
+use signal_hook::consts::SIGHUP;
 use signal_hook_mio::v1_0::Signals;
 use std::io;
 use std::sync::Arc;
@@ -88,5 +89,5 @@ fn first_to_come(
 }
 
 fn is_signalled(signals: &mut Option<Signals>) -> bool {
-    signals.as_mut().is_some_and(|signals| signals.pending().next().is_some())
+    signals.as_mut().is_some_and(|signals| signals.pending().any(|signal| signal != SIGHUP))
 }

@@ -15,7 +15,7 @@ fn full_pipe() -> (PipeWriter, PipeReader) {
 
 #[test]
 fn a_full_stderr_keeps_a_server_neither_from_its_work_nor_from_its_end() {
-    for (log, signal) in [("info", "-TERM"), ("trace", "-HUP"), ("off", "-INT")] {
+    for (log, signal) in [("info", "-TERM"), ("trace", "-TERM"), ("off", "-INT")] {
         let (stderr, _unread) = full_pipe();
         let addr = free_addr();
         let mut command = Command::new(PROGRAM);
@@ -59,23 +59,23 @@ fn a_copy_whose_progress_nobody_reads_is_done() {
 }
 
 #[test]
-fn a_hang_up_stops_it_cleanly_and_other_signals_do_nothing() {
+fn signals_other_than_those_that_stop_it_stop_nothing() {
     let program = Program::start(&mut program("memory:"));
     let mut ann = program.client();
     ann.sign_up("ann");
     ann.log_in("ann");
-    for signal in ["-USR1", "-USR2", "-PIPE", "-WINCH"] {
+    for signal in ["-USR1", "-USR2", "-PIPE", "-WINCH", "-HUP"] {
         program.signal(signal);
         ann.fence();
     }
-    program.signal("-HUP");
+    program.signal("-INT");
     ann.expect_error("", "SHUTTING_DOWN");
     let (status, said) = program.end();
     assert_eq!(status.code(), Some(0), "{said}");
 }
 
 #[test]
-fn a_hang_up_stays_ignored_if_the_parent_ignores_it() {
+fn a_hang_up_stops_nothing_if_the_parent_ignores_it() {
     let mut command = Command::new("sh");
     command.args(["-c", "trap '' HUP; exec \"$0\" --listen 127.0.0.1:0 --store memory:", PROGRAM]);
     let program = Program::start(&mut command);

@@ -4,6 +4,10 @@ use crate::config::units::{parse_bytes, parse_count, parse_duration_ms, show_byt
 use crate::config::{Config, StoreUrl};
 use log::LevelFilter;
 use std::net::SocketAddr;
+use std::path::PathBuf;
+
+/// How a file that there is not is written.
+const NO_FILE: &str = "none";
 
 /// The kind of an option's value, with its bounds and the setting that it stands for.
 #[derive(Clone, Copy, Debug)]
@@ -14,6 +18,20 @@ pub enum Kind {
     Size(Number),
     /// A plain number.
     Count(Number),
+    /// A file, which there need not be.
+    File {
+        /// Where it stands.
+        get: fn(&Config) -> &Option<PathBuf>,
+        /// And where it goes.
+        set: fn(&mut Config, Option<PathBuf>),
+    },
+    /// On or off; the flag alone is on.
+    Switch {
+        /// Is it on?
+        get: fn(&Config) -> bool,
+        /// It is, or not.
+        set: fn(&mut Config, bool),
+    },
     /// `--listen`.
     Listen,
     /// `--store`.
@@ -60,6 +78,8 @@ impl Opt {
             Kind::Duration(_) => "TIME",
             Kind::Size(_) => "SIZE",
             Kind::Count(_) => "N",
+            Kind::File { .. } => "FILE",
+            Kind::Switch { .. } => "[on|off]",
             Kind::Listen => "ADDR:PORT",
             Kind::Store => "URL",
             Kind::Log => "LEVEL",
@@ -74,6 +94,10 @@ impl Opt {
             Kind::Duration(number) => show_duration_ms((number.get)(config)),
             Kind::Size(number) => show_bytes((number.get)(config)),
             Kind::Count(number) => (number.get)(config).to_string(),
+            Kind::File { get, .. } => {
+                get(config).as_ref().map_or_else(|| NO_FILE.to_owned(), |path| path.display().to_string())
+            }
+            Kind::Switch { get, .. } => if get(config) { "on" } else { "off" }.to_owned(),
             Kind::Listen => config.listen.to_string(),
             Kind::Store => config.store.to_string(),
             Kind::Log => config.log.as_str().to_ascii_lowercase(),
@@ -88,6 +112,8 @@ impl Opt {
             Kind::Duration(n) => format!("{} to {}", show_duration_ms(n.min), show_duration_ms(n.max)),
             Kind::Size(n) => format!("{} to {}", show_bytes(n.min), show_bytes(n.max)),
             Kind::Count(n) => format!("{} to {}", n.min, n.max),
+            Kind::File { .. } => "a file".to_owned(),
+            Kind::Switch { .. } => "on or off".to_owned(),
             Kind::Listen => "an IP address and a port, as in 127.0.0.1:1102 or [::]:1102".to_owned(),
             Kind::Store => "sqlite:PATH, mysql://USER:PASSWORD@HOST:PORT/DATABASE or memory:".to_owned(),
             Kind::Log => "error, warn, info, debug, trace or off".to_owned(),
@@ -107,6 +133,18 @@ impl Opt {
             Kind::Duration(number) => (number, parse_duration_ms(text)),
             Kind::Size(number) => (number, parse_bytes(text)),
             Kind::Count(number) => (number, parse_count(text)),
+            Kind::File { set, .. } => {
+                set(config, (text != NO_FILE).then(|| PathBuf::from(text)));
+                return Ok(());
+            }
+            Kind::Switch { set, .. } => {
+                match text {
+                    "on" => set(config, true),
+                    "off" => set(config, false),
+                    _ => return Err(allowed()),
+                }
+                return Ok(());
+            }
             Kind::Listen => {
                 config.listen = text.parse::<SocketAddr>().map_err(|_| allowed())?;
                 return Ok(());

@@ -5,6 +5,7 @@ mod held;
 mod memory;
 mod pause;
 mod talk;
+mod tls;
 mod torn;
 mod trouble;
 mod turns;
@@ -285,13 +286,13 @@ impl Hub<Fake> {
     fn chat_is_sound(&self) {
         for id in self.conns.keys() {
             let conn = self.conns.get(id).unwrap();
-            let queued = self.ready.contains(&id) || self.backlog.contains(&id);
+            let queued = self.ready.contains(&id) || self.backlog.contains(&id) || self.handshakes.contains(&id);
             assert_eq!(conn.lists.has(Lists::TO_READ), queued, "it knows whether it is on that list");
             let dirty = conn.lists.has(Lists::TO_WRITE);
             assert_eq!(dirty, self.dirty.contains(&id), "it knows whether it is on that list");
             assert!(!dirty, "every dirty connection was written before the end of the turn");
             assert!(conn.is_open() || conn.lists.has(Lists::LINGERING), "what closes has a deadline");
-            assert!(conn.output.is_empty() || conn.write != WriteState::Free, "what waits, waits for the edge");
+            assert!(!conn.has_output() || conn.write != WriteState::Free, "what waits, waits for the edge");
         }
     }
 }

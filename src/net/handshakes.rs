@@ -1,0 +1,159 @@
+//! TLS in the hub: sessions that begin, handshakes that are shared out over turns, and the reading
+//! of records.
+//!
+//! A handshake is the dearest thing that a client can ask for before anybody knows it. So its
+//! steps have a queue of their own, of which each turn does a few: a storm of them waits there, and
+//! those who are connected do not notice.
+
+use super::conn::{Filled, Kept};
+use super::counters::CloseCause;
+use super::hub::Hub;
+use super::socket::Stream;
+use super::tls::{Certificates, Tls};
+use super::turns::{BYTE, CLOSING, MICROSECOND, QUANTUM_MAX};
+use super::wire::Framing;
+use crate::chat::contract::ConnId;
+
+use crate::protocol::error::ErrorCode;
+use crate::protocol::http::{self, Refusal};
+use crate::protocol::reply::{Reply, write_reply};
+use crate::protocol::request::ContentForm;
+use std::sync::Arc;
+
+/// The first step of a handshake: keys are agreed on and a signature is made. With an RSA
+/// certificate of 2,048 bits it takes about as long, with an elliptic curve a fifth.
+const FIRST_STEP: i64 = 1_000 * MICROSECOND;
+/// Any later step of it.
+const LATER_STEP: i64 = 200 * MICROSECOND;
+/// What one turn does of them.
+const HANDSHAKES_TURN: i64 = 4_000 * MICROSECOND;
+/// Opening a record, however little is in it.
+const RECORD: i64 = MICROSECOND;
+
+const TLS_ONLY: &str = "this server takes TLS connections only; connect again with TLS";
+
+impl<S: Stream> Hub<S> {
+    /// TLS is spoken with these certificates from now on.
+    pub fn use_certificates(&mut self, certificates: Arc<Certificates>) {
+        self.certificates = Some(certificates);
+    }
+
+    /// A connection began with a TLS handshake, of which these are the first bytes.
+    #[cold]
+    pub(super) fn begin_tls(&mut self, id: ConnId, first: &[u8]) {
+        let Some(conn) = self.conns.get_mut(id) else { return };
+        if conn.tls.is_some() {
+            return self.close(id, CloseCause::TlsBroken);
+        }
+        let Some(certificates) = &self.certificates else {
+            if !std::mem::replace(&mut self.tls_was_logged, true) {
+                log::warn!("a client tried TLS, for which there is no certificate (said once)");
+            }
+            return self.close(id, CloseCause::TlsUnsupported);
+        };
+        match Tls::new(certificates, first) {
+            Ok(tls) => {
+                conn.tls = Some(Box::new(tls));
+                // The bytes are looked at even if nothing more comes.
+                conn.read.on_edge(false);
+                self.deadlines.begin_handshake(self.now.mono_ms, id);
+                self.work_left = 0;
+            }
+            Err(error) => {
+                log::debug!("connection {}.{}: TLS: {error}", id.slot, id.generation);
+                self.close(id, CloseCause::TlsBroken);
+            }
+        }
+    }
+
+    /// A connection has something to say in its handshake: it waits for its place.
+    #[cold]
+    pub(super) fn queue_handshake(&mut self, id: ConnId) {
+        if let Some(conn) = self.conns.get_mut(id)
+            && conn.lists.enter(super::state::Lists::TO_READ)
+        {
+            self.handshakes.push_back(id);
+        }
+    }
+
+    /// Does some of the steps of handshakes that wait.
+    pub(super) fn serve_handshakes(&mut self, shared: &mut [u8]) {
+        let (mut waiting, mut spent) = (self.handshakes.len(), 0);
+        while waiting > 0 && spent < HANDSHAKES_TURN {
+            let Some(id) = self.handshakes.pop_front() else { return };
+            waiting -= 1;
+            spent += self.serve_handshake(id, shared);
+        }
+        if spent > 0 {
+            self.look_at_memory();
+        }
+    }
+
+    #[inline(never)]
+    fn serve_handshake(&mut self, id: ConnId, shared: &mut [u8]) -> i64 {
+        let Some(conn) = self.conns.get_mut(id) else { return 0 };
+        conn.lists.leave(super::state::Lists::TO_READ);
+        if !conn.is_open() {
+            self.closing.push(id);
+            return CLOSING;
+        }
+        self.serve_quantum(id, shared, QUANTUM_MAX)
+    }
+
+    /// Reads the records of a connection once, and hands in what was in them. Is there any use in
+    /// going on?
+    #[inline(never)]
+    pub(super) fn read_tls(&mut self, id: ConnId, bytes_max: usize, own: &mut Kept) -> bool {
+        let Some(conn) = self.conns.get_mut(id) else { return false };
+        let step = match &conn.tls {
+            Some(tls) if tls.is_new() => FIRST_STEP,
+            Some(tls) if tls.is_handshaking() => LATER_STEP,
+            _ => 0,
+        };
+        let mut buffers = self.buffers.lend_opened();
+        let filled = conn.fill_tls(&mut buffers, bytes_max);
+        self.work_left -= step + RECORD * buffers.count as i64 + BYTE * buffers.plain.len() as i64;
+        if conn.has_output() {
+            self.mark_dirty(id);
+        }
+        let goes_on = match filled {
+            Filled::Some(0) => true,
+            Filled::Some(_) => {
+                self.take_in(id, &mut buffers.plain, own);
+                true
+            }
+            Filled::Blocked | Filled::Eof => false,
+            Filled::Broken(error) => {
+                log::trace!("connection {}.{}: {error}", id.slot, id.generation);
+                self.close(id, CloseCause::IoError);
+                false
+            }
+            Filled::BadRecords(error) => {
+                log::debug!("connection {}.{}: TLS: {error}", id.slot, id.generation);
+                self.close(id, CloseCause::TlsBroken);
+                false
+            }
+        };
+        self.buffers.return_opened(buffers);
+        goes_on
+    }
+
+    /// Is a connection refused because it does not speak TLS?
+    pub(super) fn refuses_plain(&self, id: ConnId) -> bool {
+        let tls_only = self.certificates.as_ref().is_some_and(|certificates| certificates.tls_only());
+        tls_only && self.conns.get(id).is_some_and(|conn| conn.tls.is_none() && conn.address_key.is_some())
+    }
+
+    /// Says so in what it speaks, and closes it.
+    #[cold]
+    pub(super) fn refuse_plain(&mut self, id: ConnId, framing: Framing, bytes: &[u8]) {
+        if framing == Framing::Http {
+            let no_body = http::wants_no_body(bytes);
+            self.answer(id, |out| http::write_refusal(out, Refusal::TlsOnly, no_body));
+        } else {
+            let reply = Reply::Error { code: ErrorCode::Forbidden, why: TLS_ONLY };
+            self.write(id, true, |out| write_reply(out, ContentForm::Text, "", &reply));
+        }
+        self.close(id, CloseCause::PlainRefused);
+    }
+}
