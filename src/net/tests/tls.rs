@@ -199,12 +199,12 @@ fn keys_may_change_at_any_time() {
 #[test]
 fn a_call_that_fails_ends_that_connection_and_disturbs_nobody() {
     for seed in 0..36_u64 {
-        let mut random = Random(seed);
+        let mut random = fastrand::Rng::with_seed(seed);
         let fault = [Fault::Read, Fault::Write, Fault::WriteZero][seed as usize % 3];
-        let mut world = world(seed, [0, 1, 50][random.below(3)]);
+        let mut world = world(seed, [0, 1, 50][random.usize(..3)]);
         let (ann, victim) = (world.connect(), world.connect());
-        victim.0.borrow_mut().fault = Some((fault, random.below(9)));
-        let version = VERSIONS[random.below(2)];
+        victim.0.borrow_mut().fault = Some((fault, random.usize(..9)));
+        let version = VERSIONS[random.usize(..2)];
         let (mut ann, mut victim) = (Secure::new(ann, version), Secure::new(victim, version));
         ann.send(login("ann"));
         victim.send(login("bob"));

@@ -28,8 +28,8 @@ fn identity(_: &Metadata) -> Identity {
 
 /// The file under this name; a link is not followed.
 ///
-/// Linux is asked for the number alone. Where times are asked for, the kernel gives the file a finer
-/// time at its next write, so that each commit writes its inode as well: 5 to 8 % of the rate.
+/// Linux is asked for the number alone. If times are asked for, the kernel gives the file a finer
+/// time at its next write, and so each commit writes the inode, too: 5 to 8 % of the rate.
 #[cfg(target_os = "linux")]
 fn of_name(path: &Path) -> std::io::Result<Identity> {
     use rustix::fs::{AtFlags, CWD, StatxFlags, makedev, statx};
