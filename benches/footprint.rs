@@ -240,12 +240,12 @@ fn a_connection_with_tls_and_its_session() {
     let _alone = ALONE.lock();
     for version in [&TLS12, &TLS13] {
         let mut hub = hub();
-        let chain = vec![CertificateDer::from_pem_slice(include_bytes!("common/tls/server.pem")).unwrap()];
-        let key = PrivateKeyDer::from_pem_slice(include_bytes!("common/tls/server.key")).unwrap();
+        let chain = vec![CertificateDer::from_pem_slice(include_bytes!("../tests/common/tls/server.pem")).unwrap()];
+        let key = PrivateKeyDer::from_pem_slice(include_bytes!("../tests/common/tls/server.key")).unwrap();
         let server = tls::config(chain, key).unwrap();
         hub.use_certificates(Arc::new(Certificates::new(Arc::new(server), false)));
         let mut roots = RootCertStore::empty();
-        roots.add(CertificateDer::from_pem_slice(include_bytes!("common/tls/ca.pem")).unwrap()).unwrap();
+        roots.add(CertificateDer::from_pem_slice(include_bytes!("../tests/common/tls/ca.pem")).unwrap()).unwrap();
         let client = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
             .with_protocol_versions(&[version])
             .unwrap()
