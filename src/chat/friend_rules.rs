@@ -125,7 +125,9 @@ pub(super) fn decide(op: &RunningOp, other: &UserName, outcome: &Outcome) -> Dec
         }
         Outcome::Loaded { .. } => refused(NOT_ASKED),
         // An earlier try may have done it: trying again does not tell.
-        Outcome::Refused => Effects { doubts: op.failed > 0 && op.changes_friends(), ..refused(fault_of(outcome)) },
+        Outcome::Refused | Outcome::TooLarge => {
+            Effects { doubts: op.failed > 0 && op.changes_friends(), ..refused(fault_of(outcome)) }
+        }
         _ => refused(fault_of(outcome)),
     })
 }

@@ -68,7 +68,7 @@ fn table() -> Vec<Row> {
     let kept = |effects| Known(Effects { push: PushFate::Kept, ..effects });
     let tried_before: fn(&RunningOp) -> bool = |op| op.failed > 0;
     let first_try: fn(&RunningOp) -> bool = |op| op.failed == 0;
-    let doubted = Effects { doubts: true, ..Effects::answer(Err(REFUSED)) };
+    let doubted_of = |fault| Effects { doubts: true, ..Effects::answer(Err(fault)) };
     let unfriended = Effects { friends: Some(false), takes_off_requests: true, ..done() };
     vec![
         row(Failed, ALL, always, Unknown),
@@ -96,8 +96,10 @@ fn table() -> Vec<Row> {
         row(loaded(&["cid"]), &[Accept], always, refused(NOT_ASKED)),
         row(Refused, &[Request, Reject], always, refused(REFUSED)),
         row(Refused, &[Accept, Delete], first_try, refused(REFUSED)),
-        row(Refused, &[Accept, Delete], tried_before, Known(doubted)),
-        row(TooLarge, ALL, always, refused(LARGER_THAN_ROWS)),
+        row(Refused, &[Accept, Delete], tried_before, Known(doubted_of(REFUSED))),
+        row(TooLarge, &[Request, Reject], always, refused(LARGER_THAN_ROWS)),
+        row(TooLarge, &[Accept, Delete], first_try, refused(LARGER_THAN_ROWS)),
+        row(TooLarge, &[Accept, Delete], tried_before, Known(doubted_of(LARGER_THAN_ROWS))),
     ]
 }
 
