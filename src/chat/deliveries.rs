@@ -253,7 +253,7 @@ impl Deliveries {
         content: &str,
     ) -> DeliveryRef {
         let (id, sender) = (Id::new(id).unwrap(), Name::new(sender).unwrap());
-        let push = Push::new(seq, 1, kind, &id, &sender, &ann(), content);
+        let push = Push::new(seq, 1, kind, &id, &sender, ann(), content);
         self.insert(Delivery::of_committed(push, UserId::of(0)))
     }
 }

@@ -7,7 +7,7 @@
 //! A try counts against its connection, its address, and
 //!
 //! - where the user logged in recently (a trusted address): a budget of the user at that address,
-//! and no other,
+//!   and no other,
 //! - elsewhere: a budget of the user at that address, and the user's budget for all such addresses.
 //!
 //! All are asked before one is reserved: what an inner budget refuses does not use up an outer one.
