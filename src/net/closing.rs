@@ -13,6 +13,9 @@ use super::wire::Framing;
 use crate::chat::contract::{ConnId, Event};
 use std::collections::HashSet;
 
+/// So much of what a client still sends after the end is read and dropped, in KiB: more than the
+/// buffers of both sides hold, so only a client that goes on sending loses its last words.
+const DRAINED_KIB_MAX: u16 = 16 * 1_024;
 /// Of what a connection that is let go of has not taken, what is more than this is dropped: all but
 /// the last frames, which say why.
 const LAST_WORDS_BYTES_MAX: usize = 1_024;
@@ -177,8 +180,18 @@ impl<S: Stream> Hub<S> {
             return false;
         }
         // What a client still sends is read, once a turn, and dropped.
-        if ended && conn.read.is_readable() && matches!(conn.fill(shared), Filled::Eof | Filled::Broken(_)) {
-            return false;
+        if ended && conn.read.is_readable() {
+            match conn.fill(shared) {
+                Filled::Eof | Filled::Broken(_) => return false,
+                // `fill` itself reads no records.
+                Filled::Blocked | Filled::BadRecords(_) => {}
+                Filled::Some(count) => {
+                    conn.drained_kib = conn.drained_kib.saturating_add((count / 1_024 + 1) as u16);
+                    if conn.drained_kib > DRAINED_KIB_MAX {
+                        return false;
+                    }
+                }
+            }
         }
         if self.stopping && ended {
             // Everything is out, and what the client had sent is read: letting go now destroys

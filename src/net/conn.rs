@@ -143,6 +143,8 @@ pub struct Conn<S> {
     pub waits: Waits,
     /// What it used up beyond its quantum, in µs of work.
     pub debt_us: u16,
+    /// What was read and dropped after its end, in KiB.
+    pub drained_kib: u16,
     /// The lists of the hub that it is on.
     pub lists: Lists,
     /// Somebody is or was logged in on it.
@@ -169,6 +171,7 @@ impl<S: Stream> Conn<S> {
             write: WriteState::default(),
             waits: Waits::default(),
             debt_us: 0,
+            drained_kib: 0,
             lists: Lists::default(),
             known: false,
             counted_input: 0,

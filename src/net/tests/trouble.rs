@@ -59,6 +59,25 @@ fn errors_anywhere_take_only_that_client() {
 }
 
 #[test]
+fn a_client_that_goes_on_sending_after_its_end_is_dropped_before_its_deadline() {
+    let mut world = World::new(14, 0);
+    let (first, second) = (world.connect(), world.connect());
+    first.send(sign_up("ann") + &login("ann"));
+    world.settle();
+    second.send(login("ann"));
+    world.settle();
+    first.send("x".repeat(1024 * 1024));
+    world.settle();
+    assert!(!first.dropped(), "what was under way is read, so that no reset destroys its last words");
+    first.send("x".repeat(17 * 1024 * 1024));
+    let began_ms = world.now_ms;
+    while !first.dropped() && world.now_ms < began_ms + 1_000 {
+        world.settle();
+    }
+    assert!(first.dropped(), "it has had a fifth of its time at most");
+}
+
+#[test]
 fn last_words_get_out_and_who_does_not_take_them_is_dropped_in_time() {
     let mut world = World::new(14, 0);
     let (first, second) = (world.connect(), world.connect());
