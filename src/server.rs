@@ -141,6 +141,7 @@ pub fn check(config: &Config) -> Result<(), StartError> {
     if let StoreUrl::Mysql(url) = &config.store {
         MysqlServer::new(url).map_err(|error| cannot_use_store(config, &error))?;
     }
+    certificates::Source::open(config).map_err(StartError)?;
     Ok(())
 }
 

@@ -238,7 +238,7 @@ pub fn help() -> String {
             group = opt.group;
             push(&mut text, format_args!("\n{group}:\n"));
         }
-        push(&mut text, format_args!("  --{} {}\n", opt.name, opt.value_name()));
+        push(&mut text, format_args!("  {}\n", opt.usage()));
         let bounds = match opt.kind {
             Kind::Listen | Kind::Store | Kind::Log | Kind::Config | Kind::File { .. } | Kind::Switch { .. } => {
                 String::new()
@@ -268,9 +268,8 @@ pub fn markdown() -> String {
         push(
             &mut text,
             format_args!(
-                "| `--{} {}` | `{}` | `{}` | {} | {} |\n",
-                opt.name,
-                opt.value_name(),
+                "| `{}` | `{}` | `{}` | {} | {} |\n",
+                opt.usage(),
                 opt.env(),
                 opt.show(&default),
                 opt.range(),

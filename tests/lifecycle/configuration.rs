@@ -97,6 +97,10 @@ fn checking_says_what_there_is_and_opens_neither_the_store_nor_the_port() {
     let said = run(&["--check-config"], &[("HONGYAN_STORE", &format!("{url}?sslmode=geheim"))]);
     refused(&said, "\"sslmode\"");
     refused(&run(&["--check-config", "--idle-timeout", "soon"], &[]), "--idle-timeout \"soon\"");
+    refused(
+        &run(&["--check-config", "--tls-cert", "nofile.pem", "--tls-key", "nofile.pem"], &[]),
+        "--tls-cert nofile.pem",
+    );
     refused(&run(&["--check-config", "--outstanding-max", "9", "--list-max", "8"], &[]), "--outstanding-max 9");
 }
 

@@ -79,11 +79,21 @@ impl Opt {
             Kind::Size(_) => "SIZE",
             Kind::Count(_) => "N",
             Kind::File { .. } => "FILE",
-            Kind::Switch { .. } => "[on|off]",
+            Kind::Switch { .. } => "on|off",
             Kind::Listen => "ADDR:PORT",
             Kind::Store => "URL",
             Kind::Log => "LEVEL",
             Kind::Config => "FILE",
+        }
+    }
+
+    /// The flag with the placeholder of its value, as it is typed.
+    #[must_use]
+    pub fn usage(&self) -> String {
+        let (name, value) = (self.name, self.value_name());
+        match self.kind {
+            Kind::Switch { .. } => format!("--{name}[={value}]"),
+            _ => format!("--{name} {value}"),
         }
     }
 
