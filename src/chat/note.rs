@@ -210,3 +210,11 @@ pub struct Totals {
     /// Pushes that were acked.
     pub acked: u64,
 }
+
+impl std::fmt::Display for Totals {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { taken, duplicates, promised, sent, resent, acked } = self;
+        write!(f, "{taken} messages taken, {duplicates} duplicates, {promised} promised, ")?;
+        write!(f, "{sent} pushes sent, {resent} resent, {acked} acked")
+    }
+}

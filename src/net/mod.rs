@@ -185,7 +185,8 @@ impl Loop {
             };
             self.turn(&events, polled);
         }
-        log::info!("stopped: {}", self.hub.counters());
+        let hub = &self.hub;
+        log::info!("stopped: {}; {}; {}", hub.counters(), hub.counters().noted, hub.chat.totals());
         if self.jobs_in_flight == 0 {
             self.pool.stop();
         } else {

@@ -2,6 +2,7 @@
 
 use crate::chat::contract::{CredentialKind, JobKind, Limit, Note, RefusalCause};
 use std::collections::BTreeMap;
+use std::fmt;
 
 /// How often each thing was noted since the start. The maps are as large as there are causes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -51,6 +52,18 @@ impl Noted {
     }
 }
 
+impl fmt::Display for Noted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let sum = |counts: &mut dyn Iterator<Item = &u64>| counts.sum::<u64>();
+        let (log_ins, refused) = (sum(&mut self.log_ins.values()), sum(&mut self.log_in_refusals.values()));
+        let (sign_ups, not_made) = (self.sign_ups, sum(&mut self.sign_up_refusals.values()));
+        write!(f, "{log_ins} log-ins, {refused} refused, {sign_ups} sign-ups, {not_made} refused, ")?;
+        let (limits, failed) = (sum(&mut self.limits.values()), sum(&mut self.jobs_failed.values()));
+        write!(f, "{} replaced, {limits} limits reached, {} not friends, ", self.replaced, self.not_friends)?;
+        write!(f, "{} mailbox full, {} pages read, {failed} jobs failed", self.mailbox_full, self.pages)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -92,5 +105,7 @@ mod tests {
             jobs_failed: [(JobKind::Save, 11)].into(),
         };
         assert_eq!(noted, expected);
+        let said = noted.to_string();
+        assert!(said.starts_with("2 log-ins, 4 refused, 4 sign-ups, 5 refused, 6 replaced"), "{said}");
     }
 }
