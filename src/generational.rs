@@ -17,6 +17,26 @@ pub trait Key: Copy {
     fn generation(self) -> u32;
 }
 
+/// Makes a [`Key`] of a type that has the fields `slot` and `generation`.
+macro_rules! impl_key {
+    ($key:ty) => {
+        impl $crate::generational::Key for $key {
+            fn new(slot: u32, generation: u32) -> Self {
+                Self { slot, generation }
+            }
+
+            fn slot(self) -> u32 {
+                self.slot
+            }
+
+            fn generation(self) -> u32 {
+                self.generation
+            }
+        }
+    };
+}
+pub(crate) use impl_key;
+
 /// Values of type `T` by keys of type `K`.
 #[derive(Debug)]
 pub struct GenerationalSlab<K, T> {

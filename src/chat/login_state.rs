@@ -186,8 +186,8 @@ impl Login {
         }
     }
 
-    /// A user who is online, or of whom another log-in reads what there is, needs no page of their
-    /// own: a page is large, and a client that knows one password could ask for a thousand at once.
+    /// A log-in reads no page of its own if the user is online, or if another log-in of theirs
+    /// reads it. A page is large, and a client that knows one password could ask for a thousand.
     fn begin(credential: Credential, attempt: Try, presence: Presence) -> Self {
         match presence {
             Presence::Here | Presence::Loading => Self::Proving { credential, attempt },

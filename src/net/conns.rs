@@ -1,7 +1,7 @@
 //! The table of connections, and the token under which the poll knows each of them.
 
 use crate::chat::contract::ConnId;
-use crate::generational::{GenerationalSlab, Key};
+use crate::generational::{GenerationalSlab, impl_key};
 use mio::Token;
 
 // A token holds a slot and a generation of 32 bits each.
@@ -32,19 +32,7 @@ pub fn conn_of(token: Token) -> ConnId {
 /// Connections by [`ConnId`].
 pub type Conns<T> = GenerationalSlab<ConnId, T>;
 
-impl Key for ConnId {
-    fn new(slot: u32, generation: u32) -> Self {
-        Self { slot, generation }
-    }
-
-    fn slot(self) -> u32 {
-        self.slot
-    }
-
-    fn generation(self) -> u32 {
-        self.generation
-    }
-}
+impl_key!(ConnId);
 
 #[cfg(test)]
 mod tests {

@@ -81,7 +81,7 @@ impl Certificates {
 
     /// From now on these.
     pub fn replace(&self, config: Arc<ServerConfig>) {
-        // Whoever panicked while holding it left a whole value behind.
+        // Only whole values are written, even by a thread that panics.
         *self.config.lock().unwrap_or_else(PoisonError::into_inner) = config;
     }
 

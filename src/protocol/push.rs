@@ -69,7 +69,7 @@ pub struct Push {
     /// The place in the order of all pushes: given by the chat core when the push is taken, never
     /// used twice.
     pub seq: u64,
-    /// Whom it is for.
+    /// The receiver's name.
     pub receiver: UserName,
     /// What it says.
     pub body: Body,
@@ -197,7 +197,7 @@ impl Push {
         Self { seq, receiver: receiver.into(), body: Body::new(time_ms, kind, id, sender, content) }
     }
 
-    /// Whom it is for.
+    /// The receiver's name.
     #[must_use]
     pub fn receiver(&self) -> &str {
         self.receiver.as_str()

@@ -110,7 +110,7 @@ pub enum Request<'a> {
         id: Id<'a>,
         /// The user who claims to send it.
         sender: Name<'a>,
-        /// Whom it is for.
+        /// The receiver's name.
         receiver: Name<'a>,
         /// The text.
         content: Cow<'a, str>,

@@ -168,7 +168,7 @@ fn scripts_of_turns() -> Vec<Script> {
     vec![
         ("one alone", vec![(Says(Ann, Request, "f"), "runs 1"), (done(), "done 1"), (Ends, "free")]),
         (
-            "one after the other, whoever of the two says it",
+            "one after the other, by either of the two",
             vec![
                 (Says(Ann, Request, "f"), "runs 1"),
                 (Says(Bob, Accept, "f"), "queued"),
