@@ -410,8 +410,8 @@ mod tests {
         }
         assert!(help.contains("hongyan copy --from URL --to URL"));
         for opt in OPTIONS {
-            assert!(help.contains(&format!("  --{} ", opt.name)), "{}", opt.name);
-            assert!(markdown().contains(&format!("`--{} ", opt.name)), "{}", opt.name);
+            assert!(help.contains(&format!("  {}\n", opt.usage())), "{}", opt.name);
+            assert!(markdown().contains(&format!("`{}`", opt.usage())), "{}", opt.name);
         }
     }
 }
