@@ -13,9 +13,11 @@ use super::wire::Framing;
 use crate::chat::contract::{ConnId, Event};
 use std::collections::HashSet;
 
-/// So much of what a client still sends after the end is read and dropped, in KiB: more than the
-/// buffers of both sides hold, so only a client that goes on sending loses its last words.
-const DRAINED_KIB_MAX: u16 = 16 * 1_024;
+/// What a microsecond of work reads and drops.
+const DRAINED_BYTES_PER_US: usize = 2_048;
+/// The work that is spent on input after the end, in µs: 16 MiB. Both sides' buffers hold less, so
+/// only a client that goes on sending loses its last words.
+const DRAIN_US_MAX: u16 = 8 * 1_024;
 /// Of what a connection that is let go of has not taken, what is more than this is dropped: all but
 /// the last frames, which say why.
 const LAST_WORDS_BYTES_MAX: usize = 1_024;
@@ -160,6 +162,7 @@ impl<S: Stream> Hub<S> {
                         return false;
                     }
                     conn.write = WriteState::Ended;
+                    conn.debt_us = 0;
                     conn.tls = None;
                     conn.count_input(&mut self.memory.input_bytes);
                     // Whatever edge there was may have been used up by a read that was cut short.
@@ -186,8 +189,9 @@ impl<S: Stream> Hub<S> {
                 // `fill` itself reads no records.
                 Filled::Blocked | Filled::BadRecords(_) => {}
                 Filled::Some(count) => {
-                    conn.drained_kib = conn.drained_kib.saturating_add((count / 1_024 + 1) as u16);
-                    if conn.drained_kib > DRAINED_KIB_MAX {
+                    // A read is far below what this cuts off.
+                    conn.debt_us = conn.debt_us.saturating_add((count / DRAINED_BYTES_PER_US + 1) as u16);
+                    if conn.debt_us > DRAIN_US_MAX {
                         return false;
                     }
                 }

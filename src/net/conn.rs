@@ -141,10 +141,9 @@ pub struct Conn<S> {
     pub write: WriteState,
     /// What keeps its input waiting.
     pub waits: Waits,
-    /// What it used up beyond its quantum, in µs of work.
+    /// What it used up beyond its quantum, in µs of work. After its end it has none: then all that
+    /// was spent on it.
     pub debt_us: u16,
-    /// What was read and dropped after its end, in KiB.
-    pub drained_kib: u16,
     /// The lists of the hub that it is on.
     pub lists: Lists,
     /// Somebody is or was logged in on it.
@@ -171,7 +170,6 @@ impl<S: Stream> Conn<S> {
             write: WriteState::default(),
             waits: Waits::default(),
             debt_us: 0,
-            drained_kib: 0,
             lists: Lists::default(),
             known: false,
             counted_input: 0,
