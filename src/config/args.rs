@@ -1,6 +1,7 @@
 //! The command line and the environment → [`Config`], and the texts of `--help` and `--version`.
 
 use super::Config;
+use super::backup::{self, BackupOrder};
 use super::copy::{self, CopyOrder};
 use super::known::{Variables, did_you_mean};
 use super::options::{OPTIONS, Opt, find};
@@ -15,6 +16,8 @@ pub enum Command {
     Run(Box<Config>),
     /// Copy a store.
     Copy(CopyOrder),
+    /// Back a store up.
+    Backup(BackupOrder),
     /// Print this text and exit.
     Print(String),
 }
@@ -52,6 +55,9 @@ where
             },
             Arg::Short(letter) => return Err(unknown(&format!("-{letter}"), "")),
             Arg::Value(value) if value == copy::NAME && flags.is_empty() => return copy::read(&mut parser, variables),
+            Arg::Value(value) if value == backup::NAME && flags.is_empty() => {
+                return backup::read(&mut parser, variables);
+            }
             Arg::Value(value) => return Err(unexpected(&value, "hongyan --help")),
         }
     }
@@ -157,7 +163,8 @@ pub fn help() -> String {
     text.push_str(concat!(
         env!("CARGO_PKG_DESCRIPTION"),
         ".\n\nUsage: hongyan [OPTIONS]                       runs a server\n",
-        "       hongyan copy --from URL --to URL        moves a store (hongyan copy --help)\n\n"
+        "       hongyan copy --from URL --to URL        moves a store (hongyan copy --help)\n",
+        "       hongyan backup --store URL FILE         backs a store up (hongyan backup --help)\n\n"
     ));
     text.push_str(
         "Every option can be set in the environment too: --idle-timeout is HONGYAN_IDLE_TIMEOUT. A flag\n\
@@ -246,6 +253,7 @@ mod tests {
         match read(args, variables)? {
             Command::Run(config) => Ok(*config),
             Command::Copy(order) => Err(format!("{order:?}")),
+            Command::Backup(order) => Err(format!("{order:?}")),
             Command::Print(text) => Err(text),
         }
     }

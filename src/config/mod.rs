@@ -4,6 +4,7 @@
 //! by it and prints the help; [`copy`] does so for `hongyan copy`; `known` tells what nobody knows.
 
 pub mod args;
+pub mod backup;
 pub mod copy;
 mod known;
 pub mod options;

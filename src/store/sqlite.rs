@@ -1,10 +1,13 @@
 //! The embedded store: one SQLite file, one writer, every commit on the disk before it is answered.
 
+mod backup;
 mod export;
 mod friendships;
 mod open;
 mod place;
 mod tokens;
+
+pub use backup::{Contents, backup};
 
 use super::friendship::Friendships;
 use super::token::Tokens;
