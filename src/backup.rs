@@ -12,6 +12,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 /// # Errors
 /// One sentence.
 pub fn run(order: &BackupOrder, stop: &AtomicBool) -> Result<(), String> {
+    if let StoreUrl::Sqlite(path) = &order.store {
+        sqlite::check_source(path)?;
+    }
     let Contents { bytes, accounts, pushes } = backup(&order.store, &order.file, stop)?;
     // All is done: from here on the first signal ends the process.
     stop.store(true, Ordering::Release);

@@ -244,8 +244,17 @@ fn the_commands_of_the_page_back_up_and_restore_a_file() {
     // Killed: its log stays.
     drop(program);
     assert!(beside(&path, "-wal").metadata().unwrap().len() > 0);
+    // Without the step for the log the server does not start.
     let backup = files(&home.join("backups"));
     let [backup] = &backup[..] else { panic!("{backup:?}") };
+    let wrong = home.join("wrong");
+    fs::create_dir(&wrong).unwrap();
+    fs::copy(home.join("backups").join(backup), wrong.join("hongyan.db")).unwrap();
+    fs::copy(beside(&path, "-wal"), wrong.join("hongyan.db-wal")).unwrap();
+    let output = hongyan().args(["--listen", "127.0.0.1:0", "--store", &url(&wrong.join("hongyan.db"))]).output();
+    for output in [output.unwrap(), self::backup(&url(&wrong.join("hongyan.db")), &wrong.join("again.db"))] {
+        refused(&output, &["hongyan.db-wal beside it was written for another file"]);
+    }
     run(&here(commands("To restore it")).replace("2026-11-27-030000.db", backup), home);
     let program = start(&path);
     let mut bob = program.client(ContentForm::Object);

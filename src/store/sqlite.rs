@@ -3,11 +3,12 @@
 mod backup;
 mod export;
 mod friendships;
+mod log_owner;
 mod open;
 mod place;
 mod tokens;
 
-pub use backup::{Contents, backup};
+pub use backup::{Contents, backup, check_source};
 
 use super::friendship::Friendships;
 use super::token::Tokens;

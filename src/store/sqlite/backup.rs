@@ -5,7 +5,8 @@
 //! snapshot. Only SQLite opens the source here: closing any other handle of the file would end the
 //! POSIX locks of a server in the same process.
 
-use super::open::{Lock, check_kind, check_log, check_owner, plain_path, version_of};
+use super::log_owner;
+use super::open::{Lock, check_kind, check_log, check_owner, log_of, plain_path, version_of};
 use crate::store::portable::Role;
 use crate::store::{StoreError, plain};
 use rusqlite::backup::{Backup, StepResult};
@@ -58,6 +59,22 @@ pub fn backup(source: &Path, target: &Path, stop: &AtomicBool) -> Result<Content
         partial.discard();
         of_target(error)
     })
+}
+
+/// Refuses a store whose log was written for another file: SQLite would fold it in. Not for a
+/// process that has the store open: this closes a handle of the file, and with that ends SQLite's
+/// locks.
+///
+/// # Errors
+/// One sentence.
+pub fn check_source(path: &Path) -> Result<(), String> {
+    // What is not there is reported by the backup itself.
+    let Ok(file) = File::open(path) else { return Ok(()) };
+    match log_owner::check(&file, &log_of(path)) {
+        // A server that runs has looked itself, and changes both while they are read here.
+        Err(_) if matches!(file.try_lock(), Err(TryLockError::WouldBlock)) => Ok(()),
+        checked => checked.map_err(|error| format!("cannot back up {}: {error}", path.display())),
+    }
 }
 
 /// A connection to the source in a read transaction.

@@ -1,7 +1,7 @@
 //! Opening the file: whose it is, that nobody else uses it, how it is used, and its schema.
 
 use super::place::Place;
-use super::SqliteStore;
+use super::{SqliteStore, log_owner};
 use crate::store::portable::{Role, UNFINISHED, check_current, tables_of, unfinished};
 use crate::store::{StoreError, plain};
 use rusqlite::config::DbConfig;
@@ -75,7 +75,7 @@ pub(super) fn check_kind(data: &Metadata) -> Result<(), StoreError> {
 }
 
 /// Where the write-ahead log of a file is.
-fn log_of(path: &Path) -> PathBuf {
+pub(super) fn log_of(path: &Path) -> PathBuf {
     let mut log_path = std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned()).into_os_string();
     log_path.push("-wal");
     log_path.into()
@@ -189,6 +189,7 @@ impl SqliteStore {
         if !head.is_empty() && head != MAGIC {
             return Err(StoreError::Corrupt("it is no SQLite database".into()));
         }
+        log_owner::check(&lock.0, &log_of(path))?;
         let mut flags = OpenFlags::default();
         flags.set(OpenFlags::SQLITE_OPEN_CREATE, may_write);
         // The file that was locked must be the one that is opened: a name that SQLite reads as a
