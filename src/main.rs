@@ -1,9 +1,9 @@
 //! Arguments → settings → log → server → exit status.
 
 use hongyan::config::args::{self, Command, Settings};
-use hongyan::copy;
 use hongyan::logging::{self, Stderr};
 use hongyan::server;
+use hongyan::{backup, copy};
 use std::io::{self, Write};
 use std::process::ExitCode;
 
@@ -55,6 +55,12 @@ fn run(stderr: &Stderr) -> Result<ExitCode, String> {
         Command::Copy(order) => {
             server::signals::ignore_others().map_err(|error| format!("cannot watch for signals: {error}"))?;
             copy::run(&order, stderr.clone(), &server::signals::that_stop())?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Backup(order) => {
+            let watched = server::signals::ignore_others().and_then(|()| server::signals::stop_flag());
+            let stop = watched.map_err(|error| format!("cannot watch for signals: {error}"))?;
+            backup::run(&order, &stop)?;
             Ok(ExitCode::SUCCESS)
         }
         Command::Print(text) => {

@@ -2,6 +2,7 @@
 //! `--help` and `--version`.
 
 use super::Config;
+use super::backup::{self, BackupOrder};
 use super::copy::{self, CopyOrder};
 use super::file::ConfigFile;
 use super::known::{Variables, did_you_mean};
@@ -20,6 +21,8 @@ pub enum Command {
     Check(Box<Settings>),
     /// Copy a store.
     Copy(CopyOrder),
+    /// Back a store up.
+    Backup(BackupOrder),
     /// Print this text and exit.
     Print(String),
 }
@@ -75,6 +78,9 @@ where
             Arg::Short(letter) => return Err(unknown(&format!("-{letter}"), "")),
             Arg::Value(value) if value == copy::NAME && flags.is_empty() && !is_check => {
                 return copy::read(&mut parser, variables);
+            }
+            Arg::Value(value) if value == backup::NAME && flags.is_empty() && !is_check => {
+                return backup::read(&mut parser, variables);
             }
             Arg::Value(value) => return Err(unexpected(&value, "hongyan --help")),
         }
@@ -225,7 +231,8 @@ pub fn help() -> String {
     text.push_str(concat!(
         env!("CARGO_PKG_DESCRIPTION"),
         ".\n\nUsage: hongyan [OPTIONS]                       runs a server\n",
-        "       hongyan copy --from URL --to URL        moves a store (hongyan copy --help)\n\n"
+        "       hongyan copy --from URL --to URL        moves a store (hongyan copy --help)\n",
+        "       hongyan backup --store URL FILE         backs a store up (hongyan backup --help)\n\n"
     ));
     text.push_str(
         "Every option can be set in the environment too: --idle-timeout is HONGYAN_IDLE_TIMEOUT; and in a\n\
@@ -316,6 +323,7 @@ mod tests {
         match read(args, variables)? {
             Command::Run(settings) | Command::Check(settings) => Ok(settings.config),
             Command::Copy(order) => Err(format!("{order:?}")),
+            Command::Backup(order) => Err(format!("{order:?}")),
             Command::Print(text) => Err(text),
         }
     }

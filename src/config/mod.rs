@@ -5,6 +5,7 @@
 //! `known` tells what nobody knows.
 
 pub mod args;
+pub mod backup;
 pub mod copy;
 mod file;
 mod known;

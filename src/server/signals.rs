@@ -22,6 +22,19 @@ pub fn that_stop() -> Vec<i32> {
     signals
 }
 
+/// A flag that is set by the first signal that stops the process. The second one ends it at once.
+///
+/// # Errors
+/// The system refuses.
+pub fn stop_flag() -> io::Result<Arc<AtomicBool>> {
+    let stop = Arc::new(AtomicBool::new(false));
+    for signal in that_stop() {
+        flag::register_conditional_default(signal, Arc::clone(&stop))?;
+        flag::register(signal, Arc::clone(&stop))?;
+    }
+    Ok(stop)
+}
+
 /// From now on nothing happens at SIGUSR1 and SIGUSR2, which would end the process.
 ///
 /// # Errors

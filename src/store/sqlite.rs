@@ -1,10 +1,14 @@
 //! The embedded store: one SQLite file, one writer, every commit on the disk before it is answered.
 
+mod backup;
 mod export;
 mod friendships;
+mod log_owner;
 mod open;
 mod place;
 mod tokens;
+
+pub use backup::{Contents, backup, check_source};
 
 use super::friendship::Friendships;
 use super::token::Tokens;

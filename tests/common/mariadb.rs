@@ -158,6 +158,11 @@ impl MariaDb {
         format!("mysql://{USER}:secret@127.0.0.1:{port}/{DATABASE}")
     }
 
+    /// The socket on which the administrator's programs reach it.
+    pub fn socket(&self) -> PathBuf {
+        self.folder.path().join("socket")
+    }
+
     pub fn port(&self) -> u16 {
         self.port
     }

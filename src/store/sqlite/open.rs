@@ -1,7 +1,7 @@
 //! Opening the file: whose it is, that nobody else uses it, how it is used, and its schema.
 
-use super::SqliteStore;
 use super::place::Place;
+use super::{SqliteStore, log_owner};
 use crate::store::portable::{Role, UNFINISHED, check_current, tables_of, unfinished};
 use crate::store::{StoreError, plain};
 use rusqlite::config::DbConfig;
@@ -59,7 +59,7 @@ fn why_not_opened(error: &std::io::Error, may_make: bool) -> String {
 /// Refuses what is no file, and a file that has a second name: what SQLite keeps beside it goes by
 /// its name, so a process that opens it by the other one after a crash misses what was written
 /// last.
-fn check_kind(data: &Metadata) -> Result<(), StoreError> {
+pub(super) fn check_kind(data: &Metadata) -> Result<(), StoreError> {
     if !data.is_file() {
         return Err(StoreError::Unavailable("it is no file".into()));
     }
@@ -74,16 +74,22 @@ fn check_kind(data: &Metadata) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Refuses a write-ahead log whose file is not there or empty: SQLite would delete it, and with it
-/// all that was committed last.
-fn check_log(path: &Path) -> Result<(), StoreError> {
+/// Where the write-ahead log of a file is.
+pub(super) fn log_of(path: &Path) -> PathBuf {
     let mut log_path = std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned()).into_os_string();
     log_path.push("-wal");
+    log_path.into()
+}
+
+/// Refuses a write-ahead log whose file is not there or empty: SQLite would delete it, and with it
+/// all that was committed last.
+pub(super) fn check_log(path: &Path) -> Result<(), StoreError> {
+    let log_path = log_of(path);
     let bytes_of = |path: &Path| std::fs::metadata(path).map_or(0, |found| found.len());
-    if bytes_of(path) > 0 || bytes_of(Path::new(&log_path)) == 0 {
+    if bytes_of(path) > 0 || bytes_of(&log_path) == 0 {
         return Ok(());
     }
-    let log_name = Path::new(&log_path).file_name().unwrap_or_default().to_string_lossy();
+    let log_name = log_path.file_name().unwrap_or_default().to_string_lossy();
     Err(StoreError::Unavailable(format!(
         "it is not there, or empty, but {log_name} is beside it, which holds what was committed last: put the file back, or \
          move {log_name} away to begin anew"
@@ -92,8 +98,54 @@ fn check_log(path: &Path) -> Result<(), StoreError> {
 
 /// The path so that SQLite takes it for nothing but a path: a temporary database and one in memory
 /// have names of their own.
-fn plain_path(path: &Path) -> PathBuf {
+pub(super) fn plain_path(path: &Path) -> PathBuf {
     if path.is_absolute() { path.to_owned() } else { Path::new(".").join(path) }
+}
+
+/// The version of the tables; 0 without any.
+pub(super) fn version_of(db: &Connection) -> Result<i64, StoreError> {
+    Ok(db.pragma_query_value(None, "user_version", |row| row.get(0))?)
+}
+
+/// Refuses a file of another application before anything is written to it.
+pub(super) fn check_owner(db: &Connection, role: Role) -> Result<(), StoreError> {
+    let number = |name: &str| db.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
+    let tables: i64 = match db.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0)) {
+        Ok(tables) => tables,
+        Err(error) if error.sqlite_error_code() == Some(ErrorCode::NotADatabase) => {
+            return Err(StoreError::Corrupt("it is no SQLite database".into()));
+        }
+        Err(error) => return Err(error.into()),
+    };
+    let (owner, version) = (number("application_id")?, number("user_version")?);
+    if owner != APPLICATION_ID && (tables > 0 || owner != 0 || version != 0) {
+        return Err(StoreError::Corrupt("it is a database of another application".into()));
+    }
+    if version == UNFINISHED {
+        return Err(unfinished());
+    }
+    let known = MIGRATIONS.len() as i64;
+    if version > known {
+        let why = format!("it was written by a newer hongyan (schema {version}, this one knows {known})");
+        return Err(StoreError::Corrupt(why));
+    }
+    // A source of a copy is left as it is.
+    if role != Role::CopyFrom
+        && let Some(name) = foreign_table(db)?
+    {
+        return Err(StoreError::Corrupt(format!("it holds tables of another application, {name:?} among them")));
+    }
+    Ok(())
+}
+
+/// A table or view that none of the steps makes.
+fn foreign_table(db: &Connection) -> Result<Option<String>, StoreError> {
+    let sql =
+        "SELECT name FROM sqlite_schema WHERE type IN ('table', 'view') AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\'";
+    let mut statement = db.prepare(sql)?;
+    let names: Result<Vec<String>, _> = statement.query_map([], |row| row.get(0))?.collect();
+    let ours: Vec<&str> = MIGRATIONS.iter().flat_map(|step| tables_of(step)).collect();
+    Ok(names?.into_iter().find(|name| !ours.contains(&name.as_str())))
 }
 
 impl SqliteStore {
@@ -137,6 +189,7 @@ impl SqliteStore {
         if !head.is_empty() && head != MAGIC {
             return Err(StoreError::Corrupt("it is no SQLite database".into()));
         }
+        log_owner::check(&lock.0, &log_of(path))?;
         let mut flags = OpenFlags::default();
         flags.set(OpenFlags::SQLITE_OPEN_CREATE, may_write);
         // The file that was locked must be the one that is opened: a name that SQLite reads as a
@@ -166,7 +219,7 @@ impl SqliteStore {
         self.db.set_prepared_statement_cache_capacity(32);
         // Without it statements are planned anew whenever other values are bound to them.
         self.db.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
-        self.check_owner(role)?;
+        check_owner(&self.db, role)?;
         if role == Role::CopyFrom {
             check_current(self.version()?, MIGRATIONS.len())?;
             self.db.pragma_update(None, "query_only", true)?;
@@ -188,7 +241,7 @@ impl SqliteStore {
     }
 
     pub(super) fn version(&self) -> Result<i64, StoreError> {
-        Ok(self.db.pragma_query_value(None, "user_version", |row| row.get(0))?)
+        version_of(&self.db)
     }
 
     /// Makes the tables and the mark of an unfinished copy at once, so that there never is a store
@@ -199,47 +252,6 @@ impl SqliteStore {
         transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
         transaction.pragma_update(None, "user_version", UNFINISHED)?;
         Ok(transaction.commit()?)
-    }
-
-    /// Refuses a file of another application before anything is written to it.
-    fn check_owner(&self, role: Role) -> Result<(), StoreError> {
-        let number = |name: &str| self.db.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
-        let tables: i64 = match self.db.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0)) {
-            Ok(tables) => tables,
-            Err(error) if error.sqlite_error_code() == Some(ErrorCode::NotADatabase) => {
-                return Err(StoreError::Corrupt("it is no SQLite database".into()));
-            }
-            Err(error) => return Err(error.into()),
-        };
-        let (owner, version) = (number("application_id")?, number("user_version")?);
-        if owner != APPLICATION_ID && (tables > 0 || owner != 0 || version != 0) {
-            return Err(StoreError::Corrupt("it is a database of another application".into()));
-        }
-        if version == UNFINISHED {
-            return Err(unfinished());
-        }
-        let known = MIGRATIONS.len() as i64;
-        if version > known {
-            let why = format!("it was written by a newer hongyan (schema {version}, this one knows {known})");
-            return Err(StoreError::Corrupt(why));
-        }
-        // A source of a copy is left as it is.
-        if role != Role::CopyFrom
-            && let Some(name) = self.foreign_table()?
-        {
-            return Err(StoreError::Corrupt(format!("it holds tables of another application, {name:?} among them")));
-        }
-        Ok(())
-    }
-
-    /// A table or view that none of the steps makes.
-    fn foreign_table(&self) -> Result<Option<String>, StoreError> {
-        let sql =
-            "SELECT name FROM sqlite_schema WHERE type IN ('table', 'view') AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\'";
-        let mut statement = self.db.prepare(sql)?;
-        let names: Result<Vec<String>, _> = statement.query_map([], |row| row.get(0))?.collect();
-        let ours: Vec<&str> = MIGRATIONS.iter().flat_map(|step| tables_of(step)).collect();
-        Ok(names?.into_iter().find(|name| !ours.contains(&name.as_str())))
     }
 
     /// Takes the steps that are missing, each in a transaction of its own.

@@ -1,0 +1,41 @@
+//! `hongyan backup`: one file of what a store holds, made beside a running server.
+
+use crate::config::StoreUrl;
+use crate::config::backup::BackupOrder;
+use crate::store::sqlite::{self, Contents};
+use std::io::{self, Write};
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// Makes a backup as the whole process: the result goes to stdout. Setting `stop` ends it early.
+///
+/// # Errors
+/// One sentence.
+pub fn run(order: &BackupOrder, stop: &AtomicBool) -> Result<(), String> {
+    if let StoreUrl::Sqlite(path) = &order.store {
+        sqlite::check_source(path)?;
+    }
+    let Contents { bytes, accounts, pushes } = backup(&order.store, &order.file, stop)?;
+    // All is done: from here on the first signal ends the process.
+    stop.store(true, Ordering::Release);
+    let (store, file) = (&order.store, order.file.display());
+    let said = format!("backed up {store} into {file}: {bytes} bytes, {accounts} accounts, {pushes} waiting pushes\n");
+    // A reader that closed stdout has the exit status.
+    io::stdout().write_all(said.as_bytes()).unwrap_or(());
+    Ok(())
+}
+
+/// Writes a verified backup of a store into a new file. A server may use the store meanwhile, in
+/// this process or another. It may take minutes.
+///
+/// # Errors
+/// One sentence. The file is not there then, or as it was before.
+pub fn backup(store: &StoreUrl, file: &Path, stop: &AtomicBool) -> Result<Contents, String> {
+    match store {
+        StoreUrl::Sqlite(path) => sqlite::backup(path, file, stop),
+        StoreUrl::Mysql(_) => Err(format!(
+            "cannot back up {store}: mariadb-dump or mysqldump does it, docs/operations.md has the command"
+        )),
+        StoreUrl::Memory => Err("cannot back up memory: it is there only inside its own server".to_owned()),
+    }
+}
