@@ -3,6 +3,7 @@
 
 mod fair_queue;
 mod group_commit;
+mod health;
 mod lane_queue;
 pub mod memory;
 pub mod mysql;
