@@ -6,12 +6,16 @@
 pub mod args;
 pub mod copy;
 mod known;
+pub mod networks;
 pub mod options;
+pub mod origins;
 pub mod store_url;
 mod units;
 
 use crate::chat::contract::Rules;
 use log::LevelFilter;
+pub use networks::Networks;
+pub use origins::Origins;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 pub use store_url::StoreUrl;
@@ -25,6 +29,10 @@ pub struct Config {
     pub backlog_connections_max: u16,
     /// The store.
     pub store: StoreUrl,
+    /// Who may say from which address a client came: reverse proxies and load balancers.
+    pub trusted_proxies: Networks,
+    /// Whose pages may open a WebSocket.
+    pub allowed_origins: Origins,
     /// The largest envelope, in bytes.
     pub frame_bytes_max: usize,
     /// Unwritten output of one connection, in bytes, beyond which it is closed.
@@ -82,6 +90,8 @@ impl Default for Config {
             // What Linux allows (net.core.somaxconn).
             backlog_connections_max: 4_096,
             store: StoreUrl::Sqlite(PathBuf::from("hongyan.db")),
+            trusted_proxies: Networks::default(),
+            allowed_origins: Origins::default(),
             frame_bytes_max: 64 * 1024,
             output_bytes_max: 16 * 1024 * 1024,
             stranger_output_bytes_max: 8 * 1024,

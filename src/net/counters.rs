@@ -30,13 +30,17 @@ pub enum CloseCause {
     HandshakeTimeout,
     /// It began with a TLS handshake.
     TlsUnsupported,
+    /// It came through a proxy, and its address has as many as it may.
+    AddressFull,
+    /// A trusted proxy began it with a header that cannot be read.
+    BadProxyHeader,
     /// The server stopped before it was closed otherwise.
     Stopped,
 }
 
 impl CloseCause {
     /// All of them, in the order of the counters.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 21] = [
         Self::Chat(CloseReason::Idle),
         Self::Chat(CloseReason::Replaced),
         Self::Chat(CloseReason::Garbage),
@@ -56,6 +60,8 @@ impl CloseCause {
         Self::Chat(CloseReason::TooManyTries),
         Self::Chat(CloseReason::TooFast),
         Self::Memory,
+        Self::AddressFull,
+        Self::BadProxyHeader,
     ];
 
     fn index(self) -> usize {
@@ -79,6 +85,8 @@ impl CloseCause {
             Self::Chat(CloseReason::TooManyTries) => 16,
             Self::Chat(CloseReason::TooFast) => 17,
             Self::Memory => 18,
+            Self::AddressFull => 19,
+            Self::BadProxyHeader => 20,
         }
     }
 
@@ -115,6 +123,8 @@ impl CloseCause {
             Self::HttpDone => "HTTP done",
             Self::HttpBad => "bad HTTP",
             Self::TlsUnsupported => "TLS",
+            Self::AddressFull => "too many of its address",
+            Self::BadProxyHeader => "bad PROXY header",
             Self::Stopped => "stopped",
         }
     }

@@ -14,14 +14,18 @@ pub mod conn;
 pub mod conns;
 pub mod counters;
 mod deadlines;
+mod forwarded;
 mod heard;
 pub mod hub;
 mod input;
 mod memory;
 pub mod output;
+mod proxied;
+pub mod proxy_header;
 pub mod socket;
 pub mod state;
 mod turns;
+mod web;
 pub mod wire;
 mod writing;
 
@@ -30,6 +34,7 @@ mod tests;
 
 use crate::chat::Chat;
 use crate::chat::contract::{Now, Outcome, Ticket};
+use crate::config::{Networks, Origins};
 use crate::store::pool::Pool;
 use accept::Acceptor;
 use alarm::Alarm;
@@ -68,6 +73,10 @@ pub struct Parts {
     pub chat: Chat,
     /// The store.
     pub pool: Pool,
+    /// Whose word about the addresses of clients is believed.
+    pub trusted_proxies: Networks,
+    /// Whose pages may open a WebSocket.
+    pub allowed_origins: Origins,
     /// The bounds of connections.
     pub bounds: Bounds,
     /// Open connections at once.
@@ -120,7 +129,11 @@ impl Loop {
     /// # Errors
     /// The system refuses to register the listener or the signals, or has no timer.
     pub fn new(parts: Parts) -> io::Result<Self> {
-        let Parts { poll, listener, mut signals, stop, chat, pool, bounds, conns_max, hash_key, stop_wait_ms } = parts;
+        let Parts { poll, listener, mut signals, stop, chat, pool, bounds, conns_max, hash_key, stop_wait_ms, .. } =
+            parts;
+        let mut hub = Hub::new(chat, bounds, hash_key);
+        hub.trust_proxies(parts.trusted_proxies);
+        hub.answer_http_by(parts.allowed_origins, pool.health());
         let acceptor = Acceptor::new(listener, conns_max, poll.registry())?;
         if let Some(signals) = &mut signals {
             poll.registry().register(signals, SIGNALS, Interest::READABLE)?;
@@ -134,7 +147,7 @@ impl Loop {
             stop_asked: stop,
             stop: Stop::No,
             stop_wait_ms,
-            hub: Hub::new(chat, bounds, hash_key),
+            hub,
             pool,
             finished: Vec::new(),
             outcomes: VecDeque::new(),

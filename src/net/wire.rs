@@ -120,6 +120,7 @@ impl Framing {
             CloseCause::HttpDone | CloseCause::HttpBad | CloseCause::HandshakeTimeout | CloseCause::TlsUnsupported => {
                 return;
             }
+            CloseCause::AddressFull | CloseCause::BadProxyHeader => return,
         };
         if self == Self::WebSocket {
             ws::write_close(out, Some(code));

@@ -14,6 +14,17 @@ pub enum Kind {
     Size(Number),
     /// A plain number.
     Count(Number),
+    /// A list with commas between its entries.
+    List {
+        /// The placeholder of the value in the help.
+        value_name: &'static str,
+        /// The allowed values, for the help and for errors.
+        allowed: &'static str,
+        /// The list that a config has, as it would be written.
+        show: fn(&Config) -> String,
+        /// Reads a list and puts it where it belongs.
+        set: fn(&mut Config, &str) -> Result<(), String>,
+    },
     /// `--listen`.
     Listen,
     /// `--store`.
@@ -58,6 +69,7 @@ impl Opt {
             Kind::Duration(_) => "TIME",
             Kind::Size(_) => "SIZE",
             Kind::Count(_) => "N",
+            Kind::List { value_name, .. } => value_name,
             Kind::Listen => "ADDR:PORT",
             Kind::Store => "URL",
             Kind::Log => "LEVEL",
@@ -71,6 +83,7 @@ impl Opt {
             Kind::Duration(number) => show_duration_ms((number.get)(config)),
             Kind::Size(number) => show_bytes((number.get)(config)),
             Kind::Count(number) => (number.get)(config).to_string(),
+            Kind::List { show, .. } => show(config),
             Kind::Listen => config.listen.to_string(),
             Kind::Store => config.store.to_string(),
             Kind::Log => config.log.as_str().to_ascii_lowercase(),
@@ -84,6 +97,7 @@ impl Opt {
             Kind::Duration(n) => format!("{} to {}", show_duration_ms(n.min), show_duration_ms(n.max)),
             Kind::Size(n) => format!("{} to {}", show_bytes(n.min), show_bytes(n.max)),
             Kind::Count(n) => format!("{} to {}", n.min, n.max),
+            Kind::List { allowed, .. } => allowed.to_owned(),
             Kind::Listen => "an IP address and a port, as in 127.0.0.1:1102 or [::]:1102".to_owned(),
             Kind::Store => "sqlite:PATH, mysql://USER:PASSWORD@HOST:PORT/DATABASE or memory:".to_owned(),
             Kind::Log => "error, warn, info, debug, trace or off".to_owned(),
@@ -102,6 +116,9 @@ impl Opt {
             Kind::Duration(number) => (number, parse_duration_ms(text)),
             Kind::Size(number) => (number, parse_bytes(text)),
             Kind::Count(number) => (number, parse_count(text)),
+            Kind::List { set, .. } => {
+                return set(config, text).map_err(|why| format!("{source}: {why}; allowed: {}", self.range()));
+            }
             Kind::Listen => {
                 config.listen = text.parse::<SocketAddr>().map_err(|_| allowed())?;
                 return Ok(());
