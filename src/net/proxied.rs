@@ -1,6 +1,6 @@
-//! Connections that come from trusted proxies. Such a proxy may have any number of them. Each counts
-//! for the address of its client from the moment that is known: by a PROXY header in front of
-//! everything else, or by the head of an HTTP request. A proxy that says neither is a client itself.
+//! Connections that come from trusted proxies. Such a proxy may have any number of them. Each
+//! counts for the address of its client from the moment that is known: by a PROXY header in front
+//! of everything else, or by the head of an HTTP request. A proxy that says neither is a client.
 
 use super::counters::CloseCause;
 use super::forwarded::client_address;

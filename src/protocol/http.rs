@@ -1,5 +1,5 @@
-//! The head of an HTTP/1.1 request: a WebSocket upgrade (RFC 6455 §4.2), a GET or HEAD of the page or
-//! of the health, an OPTIONS, or one that is refused. Nobody reads the body of a request.
+//! The head of an HTTP/1.1 request: a WebSocket upgrade (RFC 6455 §4.2), a GET or HEAD of the page
+//! or of the health, an OPTIONS, or one that is refused. Nobody reads the body of a request.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
