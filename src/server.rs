@@ -204,6 +204,8 @@ fn launch(config: Config, mut signals: Option<Signals>, files: Limit) -> Result<
         stop: Arc::clone(&stop),
         chat,
         pool,
+        trusted_proxies: config.trusted_proxies.clone(),
+        allowed_origins: config.allowed_origins.clone(),
         bounds: Bounds {
             frame_bytes_max: config.frame_bytes_max,
             output_bytes_max: config.output_bytes_max,

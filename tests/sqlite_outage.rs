@@ -10,6 +10,8 @@ use common::{CHEAP_PASSWORDS, Client, ContentForm, PATIENCE, Program, Server, be
 use hongyan::config::StoreUrl;
 use hongyan::store::Store;
 use hongyan::store::sqlite::SqliteStore;
+use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -124,6 +126,33 @@ fn when_the_same_file_is_back_it_goes_on_and_what_was_promised_is_there() {
     bob.take("m1");
     bob.take("m2");
     bob.fence();
+}
+
+#[test]
+fn health_tells_of_an_outage_and_its_end_without_traffic() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("im.db");
+    let server = start(&path);
+    let is_seen = |status: &str, word: &str| {
+        let until = Instant::now() + 2 * PATIENCE;
+        loop {
+            let mut stream = TcpStream::connect(server.addr).unwrap();
+            stream.set_read_timeout(Some(PATIENCE)).unwrap();
+            stream.write_all(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+            let mut answer = String::new();
+            stream.read_to_string(&mut answer).unwrap();
+            if answer.starts_with(&format!("HTTP/1.1 {status} ")) && answer.ends_with(&format!("\r\n\r\n{word}\n")) {
+                return;
+            }
+            assert!(Instant::now() < until, "{word} expected: {answer}");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    };
+    is_seen("200", "ok");
+    std::fs::rename(&path, beside(&path, ".aside")).unwrap();
+    is_seen("503", "store");
+    std::fs::rename(beside(&path, ".aside"), &path).unwrap();
+    is_seen("200", "ok");
 }
 
 #[test]

@@ -35,6 +35,14 @@ pub enum Event<'a> {
         /// Its address; `None` for loopback, to which limits per address do not apply.
         address_key: Option<AddressKey>,
     },
+    /// The address of a client that came through a proxy is known. Not said of other clients, and
+    /// not after the first input.
+    Addressed {
+        /// This connection.
+        conn: ConnId,
+        /// Its address, instead of the one that `Opened` gave.
+        address_key: Option<AddressKey>,
+    },
     /// One envelope came in, or input that is not an envelope.
     Input {
         /// From this connection.

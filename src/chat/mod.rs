@@ -218,6 +218,11 @@ impl Chat {
         self.now = now;
         match event {
             Event::Opened { conn, address_key } => self.opened(conn, address_key, out),
+            Event::Addressed { conn, address_key } => {
+                if let Some(session) = self.sessions.get_mut(conn) {
+                    session.address_key = address_key;
+                }
+            }
             Event::Input { conn, input } => self.input(conn, input, out),
             Event::Ping { conn } => self.ping(conn, out),
             Event::Blocked { conn } => {

@@ -9,12 +9,16 @@ pub mod backup;
 pub mod copy;
 mod file;
 mod known;
+pub mod networks;
 pub mod options;
+pub mod origins;
 pub mod store_url;
 mod units;
 
 use crate::chat::contract::Rules;
 use log::LevelFilter;
+pub use networks::Networks;
+pub use origins::Origins;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 pub use store_url::StoreUrl;
@@ -36,6 +40,10 @@ pub struct Config {
     pub tls_key: Option<PathBuf>,
     /// Connections without TLS are refused, except from loopback.
     pub tls_only: bool,
+    /// Who may say from which address a client came: reverse proxies and load balancers.
+    pub trusted_proxies: Networks,
+    /// Whose pages may open a WebSocket.
+    pub allowed_origins: Origins,
     /// The largest envelope, in bytes.
     pub frame_bytes_max: usize,
     /// Unwritten output of one connection, in bytes, beyond which it is closed.
@@ -97,6 +105,8 @@ impl Default for Config {
             tls_cert: None,
             tls_key: None,
             tls_only: false,
+            trusted_proxies: Networks::default(),
+            allowed_origins: Origins::default(),
             frame_bytes_max: 64 * 1024,
             output_bytes_max: 16 * 1024 * 1024,
             stranger_output_bytes_max: 8 * 1024,

@@ -1,7 +1,7 @@
 //! The one table of all options. Parsing, bounds, the help text and the table in the README all
 //! follow it.
 
-use super::{ARGON2_MEMORY_KIB_MAX, ARGON2_PASSES_MAX, Config};
+use super::{ARGON2_MEMORY_KIB_MAX, ARGON2_PASSES_MAX, Config, Networks, Origins};
 pub use kind::{Kind, Number, Opt};
 
 mod kind;
@@ -72,7 +72,29 @@ pub static OPTIONS: &[Opt] = &[
         SERVER,
         "tls-only",
         Kind::Switch { get: |c| c.tls_only, set: |c, on| c.tls_only = on },
-        "Refuse connections without TLS, except from loopback.",
+        "Refuse connections without TLS, except from loopback and from --trusted-proxies.",
+    ),
+    opt(
+        SERVER,
+        "trusted-proxies",
+        Kind::List {
+            value_name: "NETWORKS",
+            allowed: "none, or IP addresses and networks with commas between them, as in 127.0.0.1,10.0.0.0/8",
+            show: |config| config.trusted_proxies.to_string(),
+            set: |config, text| Networks::parse(text).map(|networks| config.trusted_proxies = networks),
+        },
+        "The proxies and load balancers that are believed when they say from which address a client came.",
+    ),
+    opt(
+        SERVER,
+        "allowed-origins",
+        Kind::List {
+            value_name: "ORIGINS",
+            allowed: "any, or origins with commas between them, as in https://chat.example,http://localhost:8000",
+            show: |config| config.allowed_origins.to_string(),
+            set: |config, text| Origins::parse(text).map(|origins| config.allowed_origins = origins),
+        },
+        "The web sites whose pages may open a WebSocket; clients that send no Origin header are not concerned.",
     ),
     opt(SERVER, "log", Kind::Log, "How much is logged to stderr: error, warn, info, debug, trace or off."),
     opt(

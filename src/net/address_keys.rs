@@ -4,7 +4,7 @@
 use crate::chat::contract::AddressKey;
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::num::NonZeroU32;
 
 /// The connections of each address.
@@ -24,7 +24,9 @@ impl AddressKeys {
     }
 
     /// The number of an address; `None` for loopback, to which no limit applies. All addresses of
-    /// one IPv6 network of 64 bits are one: a single host has as many of them as it likes.
+    /// one IPv6 network of 64 bits are one: a single host has as many of them as it likes. But the
+    /// hosts behind a translator from IPv4 (RFC 6052) share such a network, and have one address
+    /// each.
     #[must_use]
     pub(super) fn of(&self, address: IpAddr) -> Option<AddressKey> {
         let address = address.to_canonical();
@@ -33,7 +35,7 @@ impl AddressKeys {
         }
         let mut hasher = DefaultHasher::new();
         self.key.hash(&mut hasher);
-        match address {
+        match translated(address).unwrap_or(address) {
             IpAddr::V4(address) => address.octets().hash(&mut hasher),
             IpAddr::V6(address) => address.octets()[..8].hash(&mut hasher),
         }
@@ -71,6 +73,14 @@ impl AddressKeys {
     }
 }
 
+/// The IPv4 address in one of 64:ff9b::/96.
+fn translated(address: IpAddr) -> Option<IpAddr> {
+    let IpAddr::V6(address) = address else { return None };
+    let number = address.to_bits();
+    // The cut to 32 bits is the point.
+    (number >> 32 == 0x0064_ff9b_u128 << 64).then(|| IpAddr::from(Ipv4Addr::from_bits(number as u32)))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -89,6 +99,10 @@ mod tests {
         assert_ne!(address_key(&address_keys, "192.0.2.1"), address_key(&address_keys, "192.0.2.2"));
         assert_eq!(address_key(&address_keys, "2001:db8::1"), address_key(&address_keys, "2001:db8::ffff:2"));
         assert_ne!(address_key(&address_keys, "2001:db8::1"), address_key(&address_keys, "2001:db8:0:1::1"));
+        assert_eq!(address_key(&address_keys, "192.0.2.1"), address_key(&address_keys, "64:ff9b::192.0.2.1"));
+        assert_ne!(address_key(&address_keys, "64:ff9b::192.0.2.1"), address_key(&address_keys, "64:ff9b::192.0.2.2"));
+        assert_eq!(address_key(&address_keys, "64:ff9b:1::1"), address_key(&address_keys, "64:ff9b:1::2"));
+        assert!(address_key(&address_keys, "64:ff9b::127.0.0.1").is_some(), "that is a client far away");
         assert_ne!(address_key(&address_keys, "192.0.2.1"), address_key(&AddressKeys::new(2, [3, 4]), "192.0.2.1"));
     }
 

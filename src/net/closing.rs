@@ -79,7 +79,9 @@ impl<S: Stream> Hub<S> {
         self.close_half_closed();
         for _ in 0..EXPIRED_PER_TURN {
             let Some(id) = self.deadlines.pop_handshake(now_ms) else { break };
-            if self.conns.get(id).is_some_and(|conn| conn.framing == Framing::Http || conn.is_handshaking()) {
+            let waits_for_head =
+                self.conns.get(id).is_some_and(|conn| conn.framing == Framing::Http || conn.is_handshaking());
+            if waits_for_head || self.proxies.is_in_header(id) {
                 self.close(id, CloseCause::HandshakeTimeout);
             }
         }
@@ -218,6 +220,7 @@ impl<S: Stream> Hub<S> {
         if let Some(mut conn) = self.conns.remove(id) {
             self.removed += 1;
             self.address_keys.leave(conn.address_key);
+            self.proxies.forget(id);
             conn.output.discard(&mut self.buffers.spare);
             self.memory.input_bytes -= conn.counted_input();
         }

@@ -35,13 +35,17 @@ pub enum CloseCause {
     TlsBroken,
     /// It did not speak TLS, and has to.
     PlainRefused,
+    /// It came through a proxy, and its address has as many as it may.
+    AddressFull,
+    /// A trusted proxy began it with a header that cannot be read.
+    BadProxyHeader,
     /// The server stopped before it was closed otherwise.
     Stopped,
 }
 
 impl CloseCause {
     /// All of them, in the order of the counters.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 23] = [
         Self::Chat(CloseReason::Idle),
         Self::Chat(CloseReason::Replaced),
         Self::Chat(CloseReason::Garbage),
@@ -63,6 +67,8 @@ impl CloseCause {
         Self::Memory,
         Self::TlsBroken,
         Self::PlainRefused,
+        Self::AddressFull,
+        Self::BadProxyHeader,
     ];
 
     fn index(self) -> usize {
@@ -88,6 +94,8 @@ impl CloseCause {
             Self::Memory => 18,
             Self::TlsBroken => 19,
             Self::PlainRefused => 20,
+            Self::AddressFull => 21,
+            Self::BadProxyHeader => 22,
         }
     }
 
@@ -126,6 +134,8 @@ impl CloseCause {
             Self::TlsUnsupported => "TLS",
             Self::TlsBroken => "bad TLS",
             Self::PlainRefused => "no TLS",
+            Self::AddressFull => "too many of its address",
+            Self::BadProxyHeader => "bad PROXY header",
             Self::Stopped => "stopped",
         }
     }

@@ -141,7 +141,10 @@ impl<S: Stream> Hub<S> {
     /// Is a connection refused because it does not speak TLS?
     pub(super) fn refuses_plain(&self, id: ConnId) -> bool {
         let tls_only = self.certificates.as_ref().is_some_and(|certificates| certificates.tls_only());
-        tls_only && self.conns.get(id).is_some_and(|conn| conn.tls.is_none() && conn.address_key.is_some())
+        if !tls_only || self.proxies.is_of_proxy(id) {
+            return false;
+        }
+        self.conns.get(id).is_some_and(|conn| conn.tls.is_none() && conn.address_key.is_some())
     }
 
     /// Says so in what it speaks, and closes it.

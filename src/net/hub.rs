@@ -9,13 +9,17 @@ use super::counters::{CloseCause, Counters};
 use super::deadlines::Deadlines;
 use super::heard::{Heard, LATE_MS};
 use super::memory::Memory;
+use super::proxied::Proxies;
 use super::socket::Stream;
 use super::state::ReadState;
 use super::tls::Certificates;
+use super::web::Web;
 use crate::chat::Chat;
 use crate::chat::contract::{Action, AddressKey, ConnId, Event, Job, Now, Outcome, Ticket};
+use crate::config::{Networks, Origins};
 use crate::protocol::reply::{Reply, write_reply};
 use crate::protocol::usual::write_push;
+use crate::store::pool::StoreHealth;
 use std::collections::VecDeque;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -44,7 +48,12 @@ pub struct Bounds {
 /// The right to open one connection.
 #[derive(Debug)]
 #[must_use]
-pub struct Admitted(Option<AddressKey>);
+pub enum Admitted {
+    /// It counts for this address.
+    Client(Option<AddressKey>),
+    /// A trusted proxy has this address; where the client is will be known later.
+    Proxy(IpAddr),
+}
 
 /// All connections, and the core.
 pub struct Hub<S> {
@@ -73,6 +82,8 @@ pub struct Hub<S> {
     /// To be worked off at the end of the turn.
     pub(super) closing: Vec<ConnId>,
     pub(super) address_keys: AddressKeys,
+    pub(super) proxies: Proxies,
+    pub(super) web: Web,
     jobs: Vec<(Ticket, Job)>,
     pub(super) removed: u64,
     pub(super) stopping: bool,
@@ -104,6 +115,8 @@ impl<S: Stream> Hub<S> {
             failed: Vec::new(),
             closing: Vec::new(),
             address_keys: AddressKeys::new(bounds.conns_per_address_max, hash_key),
+            proxies: Proxies::default(),
+            web: Web::default(),
             jobs: Vec::new(),
             removed: 0,
             stopping: false,
@@ -112,6 +125,16 @@ impl<S: Stream> Hub<S> {
             tls_was_logged: false,
             memory: Memory::default(),
         }
+    }
+
+    /// Believes these proxies from now on.
+    pub fn trust_proxies(&mut self, trusted: Networks) {
+        self.proxies.trust(trusted);
+    }
+
+    /// Answers HTTP requests by these from now on.
+    pub fn answer_http_by(&mut self, allowed_origins: Origins, store: Arc<StoreHealth>) {
+        self.web = Web::new(allowed_origins, store);
     }
 
     /// Begins a turn, of whose events all are handed in. All that had arrived when the last turn
@@ -163,28 +186,31 @@ impl<S: Stream> Hub<S> {
             self.counters.refused_for_memory += 1;
             return None;
         }
-        let address_key = self.address_keys.of(address);
-        if self.address_keys.enter(address_key) {
-            return Some(Admitted(address_key));
+        if self.proxies.trusts(address) {
+            return Some(Admitted::Proxy(address));
         }
-        self.counters.refused_of_address += 1;
-        if self.counters.refused_of_address == 1 {
-            let max = self.bounds.conns_per_address_max;
-            log::warn!("{address} has {max} connections: more from one address are refused (said once)");
-        }
-        None
+        self.enter(address).map(Admitted::Client)
     }
 
     /// It was admitted, and did not become a connection.
-    pub fn not_opened(&mut self, Admitted(address_key): Admitted) {
-        self.address_keys.leave(address_key);
+    pub fn not_opened(&mut self, admitted: Admitted) {
+        if let Admitted::Client(address_key) = admitted {
+            self.address_keys.leave(address_key);
+        }
     }
 
     /// Takes in a new connection.
     #[inline(never)]
-    pub fn open(&mut self, socket: S, Admitted(address_key): Admitted) -> ConnId {
+    pub fn open(&mut self, socket: S, admitted: Admitted) -> ConnId {
         self.counters.accepted += 1;
+        let (address_key, proxy) = match admitted {
+            Admitted::Client(address_key) => (address_key, None),
+            Admitted::Proxy(address) => (None, Some(address)),
+        };
         let id = self.conns.insert(Conn::new(socket, address_key, self.now.mono_ms));
+        if let Some(proxy) = proxy {
+            self.proxies.opened(id, proxy);
+        }
         self.dispatch(Event::Opened { conn: id, address_key });
         id
     }
@@ -225,6 +251,7 @@ impl<S: Stream> Hub<S> {
     /// The server is to stop.
     #[inline(never)]
     pub fn shut_down(&mut self) {
+        self.web.stop();
         self.dispatch(Event::ShutDown);
     }
 

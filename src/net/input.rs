@@ -11,7 +11,6 @@ use super::wire::{Framing, Sniffed, Wire, sniff};
 use crate::chat::contract::{ConnId, Event};
 use crate::protocol::envelope;
 use crate::protocol::error::ErrorCode;
-use crate::protocol::http::{self, Head};
 use crate::protocol::request::{BadInput, Request};
 use crate::protocol::split::{self, RawInput, RawItem};
 use crate::protocol::ws::{self, WsInput, WsItem};
@@ -127,6 +126,10 @@ impl<S: Stream> Hub<S> {
         let mut used = 0;
         loop {
             match wire {
+                Wire::Sniff if self.proxies.awaits_header(id) => match self.decode_proxy_header(id, &bytes[used..]) {
+                    Some(length) => used += length,
+                    None => return used,
+                },
                 Wire::Sniff => match sniff(&bytes[used..]) {
                     Sniffed::Wait => return used,
                     Sniffed::Raw if self.refuses_plain(id) => {
@@ -139,6 +142,7 @@ impl<S: Stream> Hub<S> {
                         self.refuse_plain(id, Framing::Http, bytes);
                         return used;
                     }
+                    Sniffed::Raw if !self.settle_address(id) => return used,
                     Sniffed::Raw => {
                         *wire = Wire::Raw(None);
                         self.set_framing(id, Framing::Lines);
@@ -182,34 +186,6 @@ impl<S: Stream> Hub<S> {
     fn set_framing(&mut self, id: ConnId, framing: Framing) {
         if let Some(conn) = self.conns.get_mut(id) {
             conn.framing = framing;
-        }
-    }
-
-    /// Answers the head of a request. Returns its length if the connection is a WebSocket from
-    /// there on.
-    #[cold]
-    fn decode_head(&mut self, id: ConnId, bytes: &[u8]) -> Option<usize> {
-        match http::read_head(bytes) {
-            Head::More => None,
-            Head::Upgrade { accept, length } => {
-                self.answer(id, |out| http::write_upgrade(out, &accept));
-                Some(length)
-            }
-            Head::Page => {
-                self.answer(id, |out| http::write_page(out, http::wants_no_body(bytes)));
-                self.close(id, CloseCause::HttpDone);
-                None
-            }
-            Head::Options => {
-                self.answer(id, http::write_options);
-                self.close(id, CloseCause::HttpDone);
-                None
-            }
-            Head::Bad(refusal) => {
-                self.answer(id, |out| http::write_refusal(out, refusal, http::wants_no_body(bytes)));
-                self.close(id, CloseCause::HttpBad);
-                None
-            }
         }
     }
 

@@ -57,6 +57,7 @@ impl<S: Stream> Hub<S> {
         self.buffers.spare.held_bytes()
             + self.memory.input_bytes
             + self.conns.len() * CONN_BYTES
+            + self.proxies.held_bytes()
             + self.chat.held_bytes()
     }
 

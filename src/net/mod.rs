@@ -16,16 +16,20 @@ pub mod conns;
 pub mod counters;
 mod deadlines;
 mod handshakes;
+mod forwarded;
 mod heard;
 pub mod hub;
 mod input;
 mod memory;
 pub mod noted;
 pub mod output;
+mod proxied;
+pub mod proxy_header;
 pub mod socket;
 pub mod state;
 pub mod tls;
 mod turns;
+mod web;
 pub mod wire;
 mod writing;
 
@@ -34,6 +38,7 @@ mod tests;
 
 use crate::chat::Chat;
 use crate::chat::contract::{Now, Outcome, Ticket};
+use crate::config::{Networks, Origins};
 use crate::store::pool::Pool;
 use accept::Acceptor;
 use alarm::Alarm;
@@ -78,6 +83,10 @@ pub struct Parts {
     pub chat: Chat,
     /// The store.
     pub pool: Pool,
+    /// Whose word about the addresses of clients is believed.
+    pub trusted_proxies: Networks,
+    /// Whose pages may open a WebSocket.
+    pub allowed_origins: Origins,
     /// The bounds of connections.
     pub bounds: Bounds,
     /// Open connections at once.
@@ -140,6 +149,8 @@ impl Loop {
         if let Some(certificates) = certificates {
             hub.use_certificates(certificates);
         }
+        hub.trust_proxies(parts.trusted_proxies);
+        hub.answer_http_by(parts.allowed_origins, pool.health());
         let acceptor = Acceptor::new(listener, conns_max, poll.registry())?;
         if let Some(signals) = &mut signals {
             poll.registry().register(signals, SIGNALS, Interest::READABLE)?;

@@ -121,6 +121,7 @@ impl Framing {
             CloseCause::TlsUnsupported | CloseCause::PlainRefused => return,
             // It can be said no longer.
             CloseCause::TlsBroken => return,
+            CloseCause::AddressFull | CloseCause::BadProxyHeader => return,
         };
         if self == Self::WebSocket {
             ws::write_close(out, Some(code));

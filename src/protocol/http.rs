@@ -1,5 +1,5 @@
-//! The head of an HTTP/1.1 request: a WebSocket upgrade (RFC 6455 §4.2), a GET or HEAD of the page,
-//! an OPTIONS, or one that is refused. Nobody reads the body of a request.
+//! The head of an HTTP/1.1 request: a WebSocket upgrade (RFC 6455 §4.2), a GET or HEAD of the page
+//! or of the health, an OPTIONS, or one that is refused. Nobody reads the body of a request.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -10,6 +10,8 @@ pub const HEAD_BYTES_MAX: usize = 8 * 1024;
 const HEADERS_MAX: usize = 64;
 /// RFC 6455 §1.3.
 const WEBSOCKET_GUID: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
+/// The name of this protocol among those that a WebSocket client may offer (RFC 6455 §1.9).
+const SUBPROTOCOL: &str = "hongyan";
 
 /// The result of reading the head of a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,15 +22,30 @@ pub enum Head {
     Upgrade {
         /// The value of `Sec-WebSocket-Accept`.
         accept: String,
+        /// The client offers the subprotocol `hongyan`.
+        speaks_hongyan: bool,
         /// The length of the head; the first frame follows it.
         length: usize,
     },
     /// The page, by GET or HEAD.
     Page,
+    /// The health of the server, by GET or HEAD.
+    Health,
     /// What may be asked.
     Options,
     /// Nothing that can be answered: the status line to say so.
     Bad(Refusal),
+}
+
+/// The health of a server, in one word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Health {
+    /// It serves.
+    Ok,
+    /// Its store does not work.
+    Store,
+    /// It is being stopped.
+    Stopping,
 }
 
 /// Why a request is refused.
@@ -38,6 +55,10 @@ pub enum Refusal {
     BadRequest,
     /// 403: it must be asked over TLS.
     TlsOnly,
+    /// 400: its proxies contradict each other about where it came from.
+    Forwarded,
+    /// 403: a page of this origin may not open a WebSocket.
+    Origin,
     /// 404: there is no such page.
     NotFound,
     /// 405: neither GET nor HEAD nor OPTIONS.
@@ -62,20 +83,39 @@ pub fn read_head(input: &[u8]) -> Head {
     }
 }
 
+/// The values of all headers of this name, in their order, in the head at the front of `input`.
+#[must_use]
+pub fn header_values<'a>(input: &'a [u8], name: &str) -> Vec<&'a [u8]> {
+    let mut headers = [httparse::EMPTY_HEADER; HEADERS_MAX];
+    let mut request = httparse::Request::new(&mut headers);
+    // A head that was read before can be read again; one that cannot be has no headers.
+    if request.parse(input).is_err() {
+        return Vec::new();
+    }
+    let values = headers.iter().filter(|header| header.name.eq_ignore_ascii_case(name));
+    values.map(|header| header.value).collect()
+}
+
 fn read_request(request: &httparse::Request<'_, '_>, length: usize) -> Head {
-    let has_token = |name: &str, token: &str| {
+    let has = |name: &str, fits: &dyn Fn(&str) -> bool| {
         let values = request.headers.iter().filter(|header| header.name.eq_ignore_ascii_case(name));
         values
             .filter_map(|header| std::str::from_utf8(header.value).ok())
-            .any(|value| value.split(',').any(|part| part.trim().eq_ignore_ascii_case(token)))
+            .any(|value| value.split(',').any(|part| fits(part.trim())))
     };
+    let has_token = |name: &str, token: &str| has(name, &|part| part.eq_ignore_ascii_case(token));
     let value = |name: &str| {
         request.headers.iter().find(|header| header.name.eq_ignore_ascii_case(name)).map(|header| header.value)
     };
     match request.method {
         Some("GET") if has_token("Upgrade", "websocket") => {}
-        Some("GET" | "HEAD") if is_page(request.path.unwrap_or_default()) => return Head::Page,
-        Some("GET" | "HEAD") => return Head::Bad(Refusal::NotFound),
+        Some("GET" | "HEAD") => {
+            return match path(request.path.unwrap_or_default()) {
+                "" | "/" => Head::Page,
+                "/healthz" => Head::Health,
+                _ => Head::Bad(Refusal::NotFound),
+            };
+        }
         Some("OPTIONS") => return Head::Options,
         _ => return Head::Bad(Refusal::MethodNotAllowed),
     }
@@ -90,15 +130,17 @@ fn read_request(request: &httparse::Request<'_, '_>, length: usize) -> Head {
         return Head::Bad(Refusal::BadRequest);
     }
     let accept = STANDARD.encode(Sha1::new().chain_update(key).chain_update(WEBSOCKET_GUID).finalize());
-    Head::Upgrade { accept, length }
+    // Unlike the other words, the name of a subprotocol is one in upper and lower case.
+    let speaks_hongyan = has("Sec-WebSocket-Protocol", &|part| part == SUBPROTOCOL);
+    Head::Upgrade { accept, speaks_hongyan, length }
 }
 
-/// Is this target the page, with or without a query, and however its host stands in front of it?
-fn is_page(target: &str) -> bool {
+/// The path of a target, without its query, and without the host that may stand in front of it.
+fn path(target: &str) -> &str {
     let target = target.split(['?', '#']).next().unwrap_or_default();
     match target.split_once("://") {
-        Some((_, rest)) => rest.split_once('/').is_none_or(|(_, path)| path.is_empty()),
-        None => target == "/",
+        Some((_, rest)) => rest.find('/').map_or("", |slash| &rest[slash..]),
+        None => target,
     }
 }
 
@@ -108,11 +150,15 @@ pub fn wants_no_body(input: &[u8]) -> bool {
     input.starts_with(b"HEAD ")
 }
 
-/// Appends the answer to an upgrade.
-pub fn write_upgrade(out: &mut Vec<u8>, accept: &str) {
+/// Appends the answer to an upgrade. Of the subprotocols that the client offers, it chooses ours.
+pub fn write_upgrade(out: &mut Vec<u8>, accept: &str, speaks_hongyan: bool) {
     out.extend_from_slice(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n");
     out.extend_from_slice(b"Sec-WebSocket-Accept: ");
     out.extend_from_slice(accept.as_bytes());
+    if speaks_hongyan {
+        out.extend_from_slice(b"\r\nSec-WebSocket-Protocol: ");
+        out.extend_from_slice(SUBPROTOCOL.as_bytes());
+    }
     out.extend_from_slice(b"\r\n\r\n");
 }
 
@@ -127,6 +173,16 @@ pub fn write_page(out: &mut Vec<u8>, no_body: bool) {
     write_text(out, "200 OK", "", PAGE, no_body);
 }
 
+/// Appends the health; with `no_body` only the headers.
+pub fn write_health(out: &mut Vec<u8>, health: Health, no_body: bool) {
+    let (status, word) = match health {
+        Health::Ok => ("200 OK", "ok\n"),
+        Health::Store => ("503 Service Unavailable", "store\n"),
+        Health::Stopping => ("503 Service Unavailable", "stopping\n"),
+    };
+    write_text(out, status, "", word, no_body);
+}
+
 /// Appends what may be asked.
 pub fn write_options(out: &mut Vec<u8>) {
     out.extend_from_slice(b"HTTP/1.1 204 No Content\r\n");
@@ -139,6 +195,12 @@ pub fn write_refusal(out: &mut Vec<u8>, refusal: Refusal, no_body: bool) {
     let (status, headers, text) = match refusal {
         Refusal::BadRequest => ("400 Bad Request", "", "This is no request that can be answered here.\n"),
         Refusal::TlsOnly => ("403 Forbidden", "", "This server takes TLS connections only: use https: or wss:.\n"),
+        Refusal::Forwarded => (
+            "400 Bad Request",
+            "",
+            "X-Forwarded-For and Forwarded name different clients; a proxy must remove the one that it does not write.\n",
+        ),
+        Refusal::Origin => ("403 Forbidden", "", "Pages of this origin may not open a WebSocket here.\n"),
         Refusal::NotFound => ("404 Not Found", "", "There is no such page here; / says what this is.\n"),
         Refusal::MethodNotAllowed => (
             "405 Method Not Allowed",
@@ -186,7 +248,34 @@ mod tests {
         }
         let accept = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=".to_owned();
         let with_frame = format!("{UPGRADE}\u{1}");
-        assert_eq!(read_head(with_frame.as_bytes()), Head::Upgrade { accept, length: UPGRADE.len() });
+        let upgrade = Head::Upgrade { accept, speaks_hongyan: false, length: UPGRADE.len() };
+        assert_eq!(read_head(with_frame.as_bytes()), upgrade);
+    }
+
+    #[test]
+    fn of_the_subprotocols_that_are_offered_ours_is_chosen() {
+        for (offers, expected) in [
+            ("hongyan", true),
+            ("chat, hongyan", true),
+            ("chat\r\nSec-WebSocket-Protocol: x,hongyan", true),
+            ("Hongyan", false),
+            ("hongyan2, chat", false),
+        ] {
+            let head = UPGRADE.replace("Upgrade: W", &format!("Sec-WebSocket-Protocol: {offers}\r\nUpgrade: W"));
+            let Head::Upgrade { accept, speaks_hongyan, .. } = read_head(head.as_bytes()) else { panic!("{head}") };
+            assert_eq!(speaks_hongyan, expected, "{offers}");
+            let mut out = Vec::new();
+            write_upgrade(&mut out, &accept, speaks_hongyan);
+            assert_eq!(String::from_utf8(out).unwrap().contains("\r\nSec-WebSocket-Protocol: hongyan\r\n"), expected);
+        }
+    }
+
+    #[test]
+    fn the_values_of_a_header_come_in_their_order_and_of_no_other() {
+        let head = b"GET / HTTP/1.1\r\nA: 1\r\nB: 2\r\na: 3, 4\r\n\r\nA: body";
+        assert_eq!(header_values(head, "A"), [b"1".as_slice(), b"3, 4"]);
+        assert_eq!(header_values(head, "C"), [b"".as_slice(); 0]);
+        assert_eq!(header_values(b"nothing", "A"), [b"".as_slice(); 0]);
     }
 
     #[test]
@@ -210,6 +299,11 @@ mod tests {
             ("HEAD /", Head::Page),
             ("GET http://a.example:1102/", Head::Page),
             ("GET http://a.example", Head::Page),
+            ("GET /healthz", Head::Health),
+            ("HEAD /healthz?x", Head::Health),
+            ("GET http://a.example/healthz", Head::Health),
+            ("GET /healthz/", Head::Bad(Refusal::NotFound)),
+            ("POST /healthz", not_allowed.clone()),
             ("GET /favicon.ico", Head::Bad(Refusal::NotFound)),
             ("HEAD /chat", Head::Bad(Refusal::NotFound)),
             ("GET http://a.example/x", Head::Bad(Refusal::NotFound)),

@@ -107,6 +107,11 @@ impl LaneReceiver {
         !state.jobs.is_empty()
     }
 
+    /// Will no more jobs come than those that wait?
+    pub(super) fn is_closed(&self) -> bool {
+        self.shared.state().sender_is_gone
+    }
+
     /// Takes all that is there.
     pub(super) fn take(&mut self) -> impl Iterator<Item = Submission> {
         self.taken.shrink_to(KEPT);

@@ -4,6 +4,7 @@
 mod fair_queue;
 pub mod friendship;
 mod group_commit;
+mod health;
 mod lane_queue;
 pub mod memory;
 pub mod mysql;

@@ -4,6 +4,7 @@
 
 use super::fair_queue::{FairQueue, lane_user};
 use super::group_commit::GroupCommit;
+pub use super::health::StoreHealth;
 use super::lane_queue::{LaneReceiver, LaneSender, lane_queue};
 use super::memory::MemoryStore;
 use super::mysql::{MysqlServer, ROW_BYTES};
@@ -31,6 +32,8 @@ type Done = (Ticket, Outcome);
 
 /// Mailboxes, and senders in them, of which the workers together remember how full they are.
 const MAILBOX_ENTRIES_MAX: usize = 131_072;
+/// A worker that has had no jobs for so long asks the store whether it works.
+const PROBE_EVERY: Duration = Duration::from_secs(5);
 /// The time for which an idle auth worker keeps the memory of its last run.
 const REST_AFTER: Duration = Duration::from_millis(500);
 
@@ -50,6 +53,7 @@ pub struct Pool {
     taker: Taker,
     threads: Vec<JoinHandle<()>>,
     first_seq: u64,
+    health: Arc<StoreHealth>,
 }
 
 impl std::fmt::Debug for Pool {
@@ -120,6 +124,7 @@ impl Pool {
             taker: Taker::default(),
             threads: Vec::new(),
             first_seq: 0,
+            health: Arc::default(),
         };
         for worker in 0..workers {
             let mut store = opener()?;
@@ -130,6 +135,7 @@ impl Pool {
             pool.data.push(DataLane { sender, jobs: Vec::new() });
             let boxes = Mailboxes::new(Quotas::of(config), MAILBOX_ENTRIES_MAX / workers.max(1));
             let batch = Batch::new(store, Arc::clone(&opener), Arc::clone(&verified), boxes);
+            let batch = batch.report_to(Arc::clone(&pool.health));
             let (done, wake) = (done_sender.clone(), Arc::clone(&wake));
             let undelivered = pool.taker.0.clone();
             pool.spawn(format!("data-{worker}"), move || data_worker(batch, jobs, &undelivered, &done, &wake))?;
@@ -163,6 +169,12 @@ impl Pool {
     #[must_use]
     pub fn first_seq(&self) -> u64 {
         self.first_seq
+    }
+
+    /// Whether the store works.
+    #[must_use]
+    pub fn health(&self) -> Arc<StoreHealth> {
+        Arc::clone(&self.health)
     }
 
     /// Hands jobs to their lanes, in this order. The outcome of each comes out of
@@ -216,8 +228,11 @@ fn data_worker(mut batch: Batch, mut jobs: LaneReceiver, undelivered: &Undeliver
     let (mut waiting, mut tickets, mut work) = (FairQueue::default(), Vec::new(), Vec::new());
     let mut group_commit = GroupCommit::default();
     loop {
-        if waiting.is_empty() && !jobs.wait(1, None) {
-            return;
+        while waiting.is_empty() && !jobs.wait(1, Some(PROBE_EVERY)) {
+            if jobs.is_closed() {
+                return;
+            }
+            batch.probe();
         }
         undelivered.wait_for_room();
         // All of it, since the last to come may be served first. How many there are is bounded by

@@ -1,6 +1,7 @@
 //! One batch of jobs: one transaction, groups of writes in one call, answers only after the commit;
 //! and what to do when the store says no.
 
+use super::health::{StoreHealth, WorkerHealth};
 use super::password::{Compared, VerifiedLogins};
 use super::quota::Mailboxes;
 use super::reopen::{Opener, Opening};
@@ -47,7 +48,7 @@ pub(super) struct Batch {
     boxes: Mailboxes,
     /// The time of the last transaction with an unknown outcome, for a while.
     unknown_at: Option<Instant>,
-    outage: Outage,
+    health: WorkerHealth,
     /// Somebody else holds the store: until then writes fail without being tried.
     rest_until: Option<Instant>,
     complaints: Complaints,
@@ -104,15 +105,6 @@ impl Bisect {
     }
 }
 
-/// The last log line about the store, so that it is written once.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Outage {
-    None,
-    Reads,
-    /// Ended by a write only: a store that has become read-only still answers.
-    Writes,
-}
-
 impl Batch {
     pub(super) fn new(
         store: Box<dyn Store>,
@@ -126,9 +118,23 @@ impl Batch {
             verified,
             boxes,
             unknown_at: None,
-            outage: Outage::None,
+            health: WorkerHealth::default(),
             rest_until: None,
             complaints: Complaints::default(),
+        }
+    }
+
+    /// Tells whether the store works from now on.
+    pub(super) fn report_to(mut self, health: Arc<StoreHealth>) -> Self {
+        self.health = WorkerHealth::new(health);
+        self
+    }
+
+    /// Asks the store whether it works, since nobody else has asked for anything.
+    pub(super) fn probe(&mut self) {
+        match self.try_run(&self.health.probe()) {
+            Ok(_) => self.health.note_success(true),
+            Err(error) => self.health.note_failure(true, &error),
         }
     }
 
@@ -174,10 +180,7 @@ impl Batch {
         }
         match self.try_run(jobs) {
             Ok(outcomes) => {
-                if self.outage == Outage::Reads || (self.outage == Outage::Writes && writes) {
-                    self.outage = Outage::None;
-                    log::info!("the store works again");
-                }
+                self.health.note_success(writes);
                 outcomes
             }
             // Something in it is refused by the store: half by half until only that fails, and
@@ -206,10 +209,7 @@ impl Batch {
                 vec![Outcome::Refused]
             }
             Err(error) => {
-                if self.outage == Outage::None {
-                    self.outage = if writes { Outage::Writes } else { Outage::Reads };
-                    log::error!("the store does not work: {error}");
-                }
+                self.health.note_failure(writes, &error);
                 // A store that does not take writes may still be read: reads do not suffer from
                 // writes beside them.
                 let is_there = matches!(self.link, Link::Open(_)) || !matches!(error, StoreError::Unavailable(_));

@@ -1,7 +1,7 @@
 //! The head of an HTTP request: what is decided is decided at the byte that decides it, and an
 //! accepted key is answered as tungstenite answers it.
 
-use hongyan::protocol::http::{HEAD_BYTES_MAX, Head, Refusal, read_head};
+use hongyan::protocol::http::{HEAD_BYTES_MAX, Head, Refusal, header_values, read_head};
 
 pub fn head(data: &[u8]) {
     let whole = read_head(data);
@@ -12,9 +12,10 @@ pub fn head(data: &[u8]) {
     }
     match whole {
         Head::More => assert!(data.len() < HEAD_BYTES_MAX, "a head that never ends"),
-        Head::Upgrade { accept, length } => {
+        Head::Upgrade { accept, speaks_hongyan, length } => {
             assert!(length <= data.len().min(HEAD_BYTES_MAX) && data[..length].ends_with(b"\n"));
-            assert_eq!(read_head(&data[..length]), Head::Upgrade { accept: accept.clone(), length });
+            assert_eq!(read_head(&data[..length]), Head::Upgrade { accept: accept.clone(), speaks_hongyan, length });
+            assert!(!header_values(data, "Sec-WebSocket-Key").is_empty(), "read again, it says the same");
             assert!(read_head(&data[..length - 1]) == Head::More, "it ends where it ends");
             let keys = data[..length].split(|byte| *byte == b'\n').filter_map(|line| {
                 let colon = line.iter().position(|byte| *byte == b':')?;
@@ -25,6 +26,6 @@ pub fn head(data: &[u8]) {
             assert!(answers.any(|answer| answer == accept), "the key is answered otherwise");
         }
         Head::Bad(Refusal::TooLong) => assert!(data.len() >= HEAD_BYTES_MAX || data.len() > 64),
-        Head::Page | Head::Options | Head::Bad(_) => {}
+        Head::Page | Head::Health | Head::Options | Head::Bad(_) => {}
     }
 }

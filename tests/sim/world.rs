@@ -282,7 +282,14 @@ impl World {
         self.next_generation += 1;
         self.conns.insert(conn, Conn::default());
         self.note(Seen::Opened(conn));
-        self.feed(Event::Opened { conn, address_key: NonZeroU32::new(address_key).map(AddressKey) });
+        let address_key = NonZeroU32::new(address_key).map(AddressKey);
+        if slot % 2 == 0 {
+            self.feed(Event::Opened { conn, address_key });
+        } else {
+            // It comes through a proxy.
+            self.feed(Event::Opened { conn, address_key: None });
+            self.feed(Event::Addressed { conn, address_key });
+        }
         conn
     }
 

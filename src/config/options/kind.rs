@@ -31,6 +31,16 @@ pub enum Kind {
         get: fn(&Config) -> bool,
         /// It is, or not.
         set: fn(&mut Config, bool),
+    /// A list with commas between its entries.
+    List {
+        /// The placeholder of the value in the help.
+        value_name: &'static str,
+        /// The allowed values, for the help and for errors.
+        allowed: &'static str,
+        /// The list that a config has, as it would be written.
+        show: fn(&Config) -> String,
+        /// Reads a list and puts it where it belongs.
+        set: fn(&mut Config, &str) -> Result<(), String>,
     },
     /// `--listen`.
     Listen,
@@ -80,6 +90,7 @@ impl Opt {
             Kind::Count(_) => "N",
             Kind::File { .. } => "FILE",
             Kind::Switch { .. } => "on|off",
+            Kind::List { value_name, .. } => value_name,
             Kind::Listen => "ADDR:PORT",
             Kind::Store => "URL",
             Kind::Log => "LEVEL",
@@ -108,6 +119,7 @@ impl Opt {
                 get(config).as_ref().map_or_else(|| NO_FILE.to_owned(), |path| path.display().to_string())
             }
             Kind::Switch { get, .. } => if get(config) { "on" } else { "off" }.to_owned(),
+            Kind::List { show, .. } => show(config),
             Kind::Listen => config.listen.to_string(),
             Kind::Store => config.store.to_string(),
             Kind::Log => config.log.as_str().to_ascii_lowercase(),
@@ -124,6 +136,7 @@ impl Opt {
             Kind::Count(n) => format!("{} to {}", n.min, n.max),
             Kind::File { .. } => "a file".to_owned(),
             Kind::Switch { .. } => "on or off".to_owned(),
+            Kind::List { allowed, .. } => allowed.to_owned(),
             Kind::Listen => "an IP address and a port, as in 127.0.0.1:1102 or [::]:1102".to_owned(),
             Kind::Store => "sqlite:PATH, mysql://USER:PASSWORD@HOST:PORT/DATABASE or memory:".to_owned(),
             Kind::Log => "error, warn, info, debug, trace or off".to_owned(),
@@ -154,6 +167,8 @@ impl Opt {
                     _ => return Err(allowed()),
                 }
                 return Ok(());
+            Kind::List { set, .. } => {
+                return set(config, text).map_err(|why| format!("{source}: {why}; allowed: {}", self.range()));
             }
             Kind::Listen => {
                 config.listen = text.parse::<SocketAddr>().map_err(|_| allowed())?;

@@ -4,6 +4,7 @@
 mod held;
 mod memory;
 mod pause;
+mod proxied;
 mod talk;
 mod tls;
 mod torn;
@@ -22,6 +23,7 @@ use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind, Read, Write};
 use std::rc::Rc;
+use std::sync::Arc;
 
 /// Which call of a socket fails.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

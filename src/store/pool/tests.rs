@@ -28,6 +28,8 @@ struct Script {
     busy: AtomicUsize,
     /// Writes say Unavailable, reads work.
     read_only: AtomicUsize,
+    /// Saves say Unavailable; what changes nothing is done, as when the disk is full.
+    full: AtomicUsize,
     /// Begins of writes find after a while that somebody else holds the store.
     held: AtomicUsize,
     /// The largest push that it takes, if it is not 0.
@@ -106,6 +108,9 @@ impl Store for Scripted {
     }
     fn save_pushes(&mut self, pushes: &[Push]) -> Result<Vec<SavedAs>, StoreError> {
         self.script.saves.fetch_add(1, Ordering::SeqCst);
+        if self.script.full.load(Ordering::SeqCst) > 0 {
+            return Err(StoreError::Unavailable("disk full".into()));
+        }
         if self.script.read_only.load(Ordering::SeqCst) > 0 {
             return Err(StoreError::Unavailable("read-only".into()));
         }

@@ -122,3 +122,53 @@ fn packets_that_are_smaller_than_what_clients_may_send_are_told_of() {
         assert!(why.contains(number), "{why}");
     }
 }
+
+/// Waits until the server would say so.
+fn is_seen(bench: &Bench, works: bool) {
+    let health = bench.pool.health();
+    let deadline = Instant::now() + 4 * PROBE_EVERY;
+    while health.works() != works {
+        assert!(Instant::now() < deadline, "not seen: {works}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+#[test]
+fn an_outage_and_its_end_are_seen_without_traffic() {
+    let bench = Bench::new();
+    assert!(bench.pool.health().works());
+    bench.script.busy.store(usize::MAX, Ordering::SeqCst);
+    is_seen(&bench, false);
+    bench.script.busy.store(0, Ordering::SeqCst);
+    is_seen(&bench, true);
+    let mut done = Vec::new();
+    let mut bench = bench;
+    bench.pool.take(&mut done);
+    assert!(done.is_empty(), "a probe is nobody's job");
+}
+
+#[test]
+fn a_store_that_takes_no_writes_is_not_well_until_it_takes_one() {
+    let mut bench = Bench::new();
+    bench.script.full.store(1, Ordering::SeqCst);
+    assert!(matches!(bench.ask(save(1, "good")), Outcome::Failed));
+    assert!(!bench.pool.health().works());
+    assert!(matches!(bench.ask(page(1)), Outcome::Page(_)));
+    assert!(!bench.pool.health().works(), "it can be read");
+    let saves = Bench::count(&bench.script.saves);
+    let deadline = Instant::now() + 4 * PROBE_EVERY;
+    while Bench::count(&bench.script.saves) == saves {
+        assert!(Instant::now() < deadline, "it is not probed");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    assert!(!bench.pool.health().works());
+    bench.script.full.store(0, Ordering::SeqCst);
+    is_seen(&bench, true);
+    let pushes = bench.ask(Job::LoadPage {
+        user: user(crate::protocol::field::RESERVED_NAME),
+        after_seq: 0,
+        pushes_max: 9,
+        bytes_max: usize::MAX,
+    });
+    assert!(seqs(&pushes).0.is_empty(), "nothing of the probe is left");
+}

@@ -1,0 +1,180 @@
+//! Connections that come from trusted proxies. Such a proxy may have any number of them. Each
+//! counts for the address of its client from the moment that is known: by a PROXY header in front
+//! of everything else, or by the head of an HTTP request. A proxy that says neither is a client.
+
+use super::counters::CloseCause;
+use super::forwarded::client_address;
+use super::hub::Hub;
+use super::proxy_header::{self, ProxyHeader};
+use super::socket::Stream;
+use crate::chat::contract::{AddressKey, ConnId, Event};
+use crate::config::Networks;
+use crate::protocol::http::header_values;
+use std::collections::HashMap;
+use std::net::IpAddr;
+
+/// Bytes of one entry of the table.
+const ENTRY_BYTES: usize = 64;
+
+/// How far the address of a client is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    /// Nothing has come.
+    Opened,
+    /// The beginning of a PROXY header has come.
+    Header,
+    /// A trusted proxy has the address that is known so far: the head of a request may say more.
+    Head,
+    /// It counts.
+    Known,
+}
+
+#[derive(Debug)]
+struct Proxied {
+    /// The client's, as far as it is known; the proxy's own at first.
+    address: IpAddr,
+    stage: Stage,
+}
+
+/// Who is trusted, and the connections that came from there.
+#[derive(Debug, Default)]
+pub(super) struct Proxies {
+    trusted: Networks,
+    conns: HashMap<ConnId, Proxied>,
+}
+
+impl Proxies {
+    /// Believes these from now on.
+    pub(super) fn trust(&mut self, trusted: Networks) {
+        self.trusted = trusted;
+    }
+
+    /// Is a connection from this address one of a proxy?
+    pub(super) fn trusts(&self, address: IpAddr) -> bool {
+        self.trusted.contains(address)
+    }
+
+    /// A proxy has opened a connection.
+    pub(super) fn opened(&mut self, id: ConnId, proxy: IpAddr) {
+        self.conns.insert(id, Proxied { address: proxy.to_canonical(), stage: Stage::Opened });
+    }
+
+    /// A connection is gone, whoever opened it.
+    pub(super) fn forget(&mut self, id: ConnId) {
+        if !self.conns.is_empty() {
+            self.conns.remove(&id);
+        }
+    }
+
+    /// Did a trusted proxy open this connection?
+    pub(super) fn is_of_proxy(&self, id: ConnId) -> bool {
+        self.stage(id).is_some()
+    }
+
+    /// The memory that the table holds.
+    pub(super) fn held_bytes(&self) -> usize {
+        self.conns.len() * ENTRY_BYTES
+    }
+
+    fn stage(&self, id: ConnId) -> Option<Stage> {
+        // Without trusted proxies, this is all it costs.
+        if self.conns.is_empty() { None } else { self.conns.get(&id).map(|proxied| proxied.stage) }
+    }
+
+    /// May a PROXY header come, or the rest of one?
+    pub(super) fn awaits_header(&self, id: ConnId) -> bool {
+        matches!(self.stage(id), Some(Stage::Opened | Stage::Header))
+    }
+
+    /// Has one begun that is not whole?
+    pub(super) fn is_in_header(&self, id: ConnId) -> bool {
+        self.stage(id) == Some(Stage::Header)
+    }
+}
+
+impl<S: Stream> Hub<S> {
+    /// Reads what a trusted proxy put in front of a connection, if anything. Returns its length, or
+    /// `None` if it is not whole, or the connection was closed.
+    #[cold]
+    pub(super) fn decode_proxy_header(&mut self, id: ConnId, bytes: &[u8]) -> Option<usize> {
+        let header = proxy_header::read(bytes);
+        let proxied = self.proxies.conns.get_mut(&id)?;
+        match header {
+            ProxyHeader::More => {
+                if !bytes.is_empty() && proxied.stage == Stage::Opened {
+                    proxied.stage = Stage::Header;
+                    self.deadlines.begin_handshake(self.now.mono_ms, id);
+                }
+                None
+            }
+            ProxyHeader::Absent => {
+                proxied.stage = Stage::Head;
+                Some(0)
+            }
+            ProxyHeader::Whole { client, length } => {
+                proxied.stage = Stage::Head;
+                if let Some(client) = client {
+                    proxied.address = client.to_canonical();
+                    // A client that says nothing counts, too.
+                    if !self.proxies.trusts(client) && !self.settle_address(id) {
+                        return None;
+                    }
+                }
+                Some(length)
+            }
+            ProxyHeader::Bad => {
+                log::debug!("connection {}.{}: a bad PROXY header", id.slot, id.generation);
+                self.close(id, CloseCause::BadProxyHeader);
+                None
+            }
+        }
+    }
+
+    /// The head of a WebSocket's request has come: if a trusted proxy sent it, it says who the
+    /// client is. `Err`: the request contradicts itself. `Ok(false)`: the connection was closed.
+    pub(super) fn settle_by_head(&mut self, id: ConnId, head: &[u8]) -> Result<bool, ()> {
+        if self.proxies.stage(id) == Some(Stage::Head) {
+            let [x_forwarded_for, forwarded] = ["X-Forwarded-For", "Forwarded"].map(|name| header_values(head, name));
+            let Proxies { trusted, conns } = &mut self.proxies;
+            if let Some(proxied) = conns.get_mut(&id) {
+                proxied.address = client_address(proxied.address, &x_forwarded_for, &forwarded, trusted).ok_or(())?;
+            }
+        }
+        Ok(self.settle_address(id))
+    }
+
+    /// A connection counts for the address that is known from now on. `false`: it was closed, since
+    /// that address has as many as it may.
+    pub(super) fn settle_address(&mut self, id: ConnId) -> bool {
+        if self.proxies.stage(id).is_none_or(|stage| stage == Stage::Known) {
+            return true;
+        }
+        let Some(proxied) = self.proxies.conns.get_mut(&id) else { return true };
+        proxied.stage = Stage::Known;
+        let address = proxied.address;
+        log::debug!("connection {}.{} comes from {address}, through a proxy", id.slot, id.generation);
+        let Some(address_key) = self.enter(address) else {
+            self.close(id, CloseCause::AddressFull);
+            return false;
+        };
+        if let Some(conn) = self.conns.get_mut(id) {
+            conn.address_key = address_key;
+        }
+        self.dispatch(Event::Addressed { conn: id, address_key });
+        true
+    }
+
+    /// Counts a connection for its address, unless that has as many as it may.
+    pub(super) fn enter(&mut self, address: IpAddr) -> Option<Option<AddressKey>> {
+        let address_key = self.address_keys.of(address);
+        if self.address_keys.enter(address_key) {
+            return Some(address_key);
+        }
+        self.counters.refused_of_address += 1;
+        if self.counters.refused_of_address == 1 {
+            let max = self.bounds.conns_per_address_max;
+            log::warn!("{address} has {max} connections: more from one address are refused (said once)");
+        }
+        None
+    }
+}

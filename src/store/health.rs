@@ -1,0 +1,78 @@
+//! Does the store work? Each data worker notes what became of its jobs, and the server asks whether
+//! all of them are content.
+
+use super::StoreError;
+use crate::chat::contract::Job;
+use crate::protocol::field::{Id, Name, RESERVED_NAME, UserName};
+use crate::protocol::push::{Push, PushKind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// Shared by the workers, who say how it is, and those who want to know.
+#[derive(Debug, Default)]
+pub struct StoreHealth {
+    /// The workers whose last jobs failed because of the store.
+    failing: AtomicUsize,
+}
+
+impl StoreHealth {
+    /// Did the store do what every worker asked of it last?
+    #[must_use]
+    pub fn works(&self) -> bool {
+        self.failing.load(Ordering::Relaxed) == 0
+    }
+}
+
+/// The last outcome, so that each change is logged once.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+enum Outage {
+    #[default]
+    None,
+    Reads,
+    /// Ended by a write only: a store that has become read-only still answers.
+    Writes,
+}
+
+/// What one worker knows.
+#[derive(Default)]
+pub(super) struct WorkerHealth {
+    outage: Outage,
+    all: Arc<StoreHealth>,
+}
+
+impl WorkerHealth {
+    /// One that is well, and says so here.
+    pub(super) fn new(all: Arc<StoreHealth>) -> Self {
+        Self { outage: Outage::None, all }
+    }
+
+    /// The store did some jobs, writes among them or not.
+    pub(super) fn note_success(&mut self, writes: bool) {
+        if self.outage == Outage::Reads || (self.outage == Outage::Writes && writes) {
+            self.outage = Outage::None;
+            self.all.failing.fetch_sub(1, Ordering::Relaxed);
+            log::info!("the store works again");
+        }
+    }
+
+    /// It did not.
+    pub(super) fn note_failure(&mut self, writes: bool, error: &StoreError) {
+        if self.outage == Outage::None {
+            self.outage = if writes { Outage::Writes } else { Outage::Reads };
+            self.all.failing.fetch_add(1, Ordering::Relaxed);
+            log::error!("the store does not work: {error}");
+        }
+    }
+
+    /// Writes without effect, to be done in one transaction. While the store works, one that
+    /// changes nothing is enough, and costs no write to the disk. That it takes writes again is
+    /// seen by writing only: a push that is gone before the transaction ends.
+    pub(super) fn probe(&self) -> Vec<Job> {
+        // Nobody can sign up under this name, and no push has this number.
+        let texts = (UserName::new(RESERVED_NAME), Name::new(RESERVED_NAME), Id::new("probe"));
+        let (Ok(receiver), Ok(nobody), Ok(id)) = texts else { return Vec::new() };
+        let push = Push::new(0, 0, PushKind::Message, &id, &nobody, &nobody, "");
+        let delete = Job::DeletePush { receiver, seq: 0 };
+        if self.outage == Outage::None { vec![delete] } else { vec![Job::SavePush { push }, delete] }
+    }
+}
