@@ -9,6 +9,7 @@
 mod background_close;
 mod connect;
 mod export;
+mod keeper;
 mod lanes;
 mod mailbox;
 mod named_lock;
@@ -16,11 +17,14 @@ mod rows;
 mod said;
 mod schema;
 mod signs;
+mod standby;
 mod values;
 
 pub use connect::MysqlServer;
 pub use export::MysqlPortable;
+pub use keeper::Keeper;
 use lanes::Held;
+pub use standby::{Seen, Watch};
 use values::{bytes, corrupt, fault, is_read_only, name, number, text};
 
 use super::token::TokenHash;

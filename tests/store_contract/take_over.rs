@@ -3,10 +3,10 @@
 
 use super::mysql::{Database, kill_lock, refusal};
 use crate::common::store::*;
-use hongyan::store::mysql::{MysqlServer, MysqlStore};
-use hongyan::store::Store;
+use hongyan::store::mysql::{Keeper, MysqlServer, MysqlStore, Seen, Watch};
+use hongyan::store::{Store, StoreError};
 use mysql::prelude::Queryable;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// A transaction that has saved a push; its server has lost the lock meanwhile.
 fn transaction_without_lock(database: &mut Database) -> (MysqlServer, MysqlStore) {
@@ -55,4 +55,67 @@ fn the_epoch_alone_ends_what_another_server_writes() {
     assert!(store.begin().is_err() && store.is_broken());
     let why = refusal(&first);
     assert!(why.contains("must be started again"), "{why}");
+}
+
+#[test]
+fn a_standby_waits_for_silence_and_takes_the_place_of_a_server_that_holds_its_lock() {
+    let Some(mut database) = Database::new() else { return };
+    let silent_max = Duration::from_millis(300);
+    let mut watch = Watch::new(database.server(), silent_max);
+    // Nobody was ever there.
+    assert_eq!(watch.look().unwrap(), Seen::Gone { epoch: 0 });
+    let first = database.server();
+    let mut store = first.connect().unwrap();
+    let until = Instant::now() + 2 * silent_max;
+    for seq in 1.. {
+        save(&mut store, &[message(seq, "bob", "ann", &format!("m{seq}"))]);
+        assert_eq!(watch.look().unwrap(), Seen::Active, "every transaction is a sign of life");
+        if Instant::now() > until {
+            break;
+        }
+    }
+    let last = store.last_seq().unwrap();
+    store.begin().unwrap();
+    let epoch = loop {
+        if let Seen::Gone { epoch } = watch.look().unwrap() {
+            break epoch;
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    };
+    assert_eq!(database.admin.query_first::<u64, _>("SELECT epoch FROM lanes WHERE lane = 0").unwrap(), Some(epoch));
+    assert!(refusal(&database.server()).contains("another server uses this database"), "it still holds the lock");
+    // Another one was faster.
+    let late = database.server().succeed(epoch + 1);
+    assert!(matches!(late.connect(), Err(StoreError::InUse(_))));
+    let second = database.server().succeed(epoch);
+    assert_eq!(second.connect().unwrap().last_seq().unwrap(), last);
+    assert!(store.commit().is_err(), "its connection was ended");
+    assert!(refusal(&first).contains("must be started again"));
+    drop((store, first));
+}
+
+#[test]
+fn a_clean_stop_tells_a_standby_at_once() {
+    let Some(database) = Database::new() else { return };
+    let mut watch = Watch::new(database.server(), Duration::from_secs(3_600));
+    let first = database.server();
+    let keeper = Keeper::start(first.clone(), || panic!("nobody takes over")).unwrap();
+    drop(first.connect().unwrap());
+    assert_eq!(watch.look().unwrap(), Seen::Active);
+    drop((keeper, first));
+    assert_eq!(watch.look().unwrap(), Seen::Gone { epoch: 0 });
+}
+
+#[test]
+fn a_server_that_has_nothing_to_write_finds_out_that_another_one_has_taken_over() {
+    let Some(database) = Database::new() else { return };
+    let first = database.server();
+    let (told, taken_over) = std::sync::mpsc::channel();
+    let _keeper = Keeper::start(first.clone(), move || told.send(()).unwrap()).unwrap();
+    let _store = first.connect().unwrap();
+    let mut watch = Watch::new(database.server(), Duration::ZERO);
+    let Seen::Gone { epoch } = watch.look().unwrap() else { panic!("it was silent for longer than 0 s") };
+    let second = database.server().succeed(epoch);
+    let _other = second.connect().unwrap();
+    taken_over.recv_timeout(Duration::from_secs(20)).unwrap();
 }
