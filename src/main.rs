@@ -3,7 +3,7 @@
 use hongyan::config::args::{self, Command};
 use hongyan::copy;
 use hongyan::logging::{self, Stderr};
-use hongyan::server;
+use hongyan::server::{self, Ended};
 use std::io::{self, Write};
 use std::process::ExitCode;
 
@@ -36,8 +36,12 @@ fn run(stderr: &Stderr) -> Result<ExitCode, String> {
         Command::Run(config) => {
             logging::start(config.log, stderr)?;
             let ended = server::run(*config, |line| stderr.say(line)).map_err(|error| error.0)?;
-            // The loop panicked and has said so; 101 is what a panic in `main` exits with.
-            Ok(if ended { ExitCode::SUCCESS } else { ExitCode::from(101) })
+            Ok(match ended {
+                Ended::Stopped => ExitCode::SUCCESS,
+                Ended::TakenOver => ExitCode::from(3),
+                // It has said so; 101 is what a panic in `main` exits with.
+                Ended::Panicked => ExitCode::from(101),
+            })
         }
         Command::Copy(order) => {
             server::signals::ignore_others().map_err(|error| format!("cannot watch for signals: {error}"))?;

@@ -1,9 +1,9 @@
 //! The command line and the environment → [`Config`], and the texts of `--help` and `--version`.
 
-use super::Config;
 use super::copy::{self, CopyOrder};
 use super::known::{Variables, did_you_mean};
-use super::options::{OPTIONS, Opt, find};
+use super::options::{Kind, OPTIONS, Opt, find};
+use super::{Config, StoreUrl};
 use lexopt::{Arg, Parser, ValueExt};
 use std::ffi::{OsStr, OsString};
 use std::fmt::Write;
@@ -37,8 +37,9 @@ where
             Arg::Long("version") | Arg::Short('V') => return Ok(Command::Print(version())),
             Arg::Long(name) => match find(name) {
                 Some(opt) => {
-                    let value = parser
-                        .value()
+                    let alone = matches!(opt.kind, Kind::Switch { .. }).then(|| parser.optional_value());
+                    let value = alone
+                        .map_or_else(|| parser.value(), |value| Ok(value.unwrap_or_else(|| "on".into())))
                         .map_err(|_| format!("--{} needs a value: --{} {}", opt.name, opt.name, opt.value_name()))?;
                     if flags.iter().any(|(flag, _)| flag.name == opt.name) {
                         return Err(twice(opt.name));
@@ -100,6 +101,9 @@ fn relate(config: &mut Config, given: &[&str]) -> Result<(), String> {
             return Err(format!("--save-after {save} must not be longer than --answer-within {answer}"));
         }
         config.rules.save_after_ms = config.rules.answer_within_ms;
+    }
+    if config.is_standby && !matches!(config.store, StoreUrl::Mysql(_)) {
+        return Err("--standby needs a store that two machines share: --store mysql://…".to_owned());
     }
     // A frame grows when it is written in the other form, at most threefold; a few must fit
     // beside each other.
@@ -172,7 +176,7 @@ pub fn help() -> String {
         }
         push(&mut text, format_args!("  --{} {}\n", opt.name, opt.value_name()));
         let bounds = match opt.kind {
-            super::options::Kind::Listen | super::options::Kind::Store | super::options::Kind::Log => String::new(),
+            Kind::Listen | Kind::Store | Kind::Log | Kind::Switch { .. } => String::new(),
             _ => format!(", {}", opt.range()),
         };
         wrap(&mut text, &format!("{} [default {}{bounds}]", opt.help, opt.show(&default)));
@@ -238,7 +242,6 @@ fn wrap(text: &mut String, paragraph: &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::StoreUrl;
 
     fn read_with(args: &[&str], env: &[(&str, &str)]) -> Result<Config, String> {
         let args = args.iter().map(OsString::from);
@@ -285,6 +288,9 @@ mod tests {
             (&["--auth-jobs-max", "9", "--jobs-max", "8"], &["--auth-jobs-max 9", "--jobs-max 8"]),
             (&["--save-after", "2s", "--answer-within", "1s"], &["--save-after 2s", "--answer-within 1s"]),
             (&["--save-after", "10001ms"], &["--save-after 10001ms", "--answer-within 10s"]),
+            (&["--standby"], &["--standby", "mysql://"]),
+            (&["--standby=perhaps"], &["--standby", "perhaps", "on or off"]),
+            (&["--standby", "--silent-server-max", "1s"], &["--silent-server-max", "1s", "2s to 1h"]),
             (&["--output-bytes-max", "64KiB"], &["--output-bytes-max 64KiB", "--max-frame 64KiB"]),
         ] {
             let Err(why) = read_with(args, &[]) else { panic!("{args:?} was taken") };
@@ -305,6 +311,18 @@ mod tests {
         let config = read_with(&["--list-max", "8", "--jobs-max", "3", "--max-frame", "16MiB"], &[]).unwrap();
         assert_eq!((config.rules.outstanding_max, config.rules.auth_jobs_max), (8, 3));
         assert_eq!(config.output_bytes_max, 64 << 20);
+    }
+
+    #[test]
+    fn a_switch_is_on_alone_and_takes_no_word_behind_it() {
+        let store = ["--store", "mysql://u:p@h/d"];
+        assert!(!read_with(&store, &[]).unwrap().is_standby);
+        for (flag, is_on) in [("--standby", true), ("--standby=on", true), ("--standby=off", false)] {
+            let args = [&[flag][..], &store].concat();
+            assert_eq!(read_with(&args, &[]).unwrap().is_standby, is_on, "{flag}");
+        }
+        assert!(read_with(&store, &[("HONGYAN_STANDBY", "on")]).unwrap().is_standby);
+        assert!(read_with(&["--standby", "on"], &[]).unwrap_err().contains("unexpected argument"));
     }
 
     #[test]

@@ -20,6 +20,7 @@ mod input;
 mod memory;
 pub mod output;
 pub mod socket;
+pub mod standby;
 pub mod state;
 mod turns;
 pub mod wire;

@@ -14,6 +14,13 @@ pub enum Kind {
     Size(Number),
     /// A plain number.
     Count(Number),
+    /// On or off; the flag alone is on.
+    Switch {
+        /// Is it on?
+        get: fn(&Config) -> bool,
+        /// It is, or not.
+        set: fn(&mut Config, bool),
+    },
     /// `--listen`.
     Listen,
     /// `--store`.
@@ -58,6 +65,7 @@ impl Opt {
             Kind::Duration(_) => "TIME",
             Kind::Size(_) => "SIZE",
             Kind::Count(_) => "N",
+            Kind::Switch { .. } => "[on|off]",
             Kind::Listen => "ADDR:PORT",
             Kind::Store => "URL",
             Kind::Log => "LEVEL",
@@ -71,6 +79,7 @@ impl Opt {
             Kind::Duration(number) => show_duration_ms((number.get)(config)),
             Kind::Size(number) => show_bytes((number.get)(config)),
             Kind::Count(number) => (number.get)(config).to_string(),
+            Kind::Switch { get, .. } => if get(config) { "on" } else { "off" }.to_owned(),
             Kind::Listen => config.listen.to_string(),
             Kind::Store => config.store.to_string(),
             Kind::Log => config.log.as_str().to_ascii_lowercase(),
@@ -84,6 +93,7 @@ impl Opt {
             Kind::Duration(n) => format!("{} to {}", show_duration_ms(n.min), show_duration_ms(n.max)),
             Kind::Size(n) => format!("{} to {}", show_bytes(n.min), show_bytes(n.max)),
             Kind::Count(n) => format!("{} to {}", n.min, n.max),
+            Kind::Switch { .. } => "on or off".to_owned(),
             Kind::Listen => "an IP address and a port, as in 127.0.0.1:1102 or [::]:1102".to_owned(),
             Kind::Store => "sqlite:PATH, mysql://USER:PASSWORD@HOST:PORT/DATABASE or memory:".to_owned(),
             Kind::Log => "error, warn, info, debug, trace or off".to_owned(),
@@ -102,6 +112,14 @@ impl Opt {
             Kind::Duration(number) => (number, parse_duration_ms(text)),
             Kind::Size(number) => (number, parse_bytes(text)),
             Kind::Count(number) => (number, parse_count(text)),
+            Kind::Switch { set, .. } => {
+                match text {
+                    "on" => set(config, true),
+                    "off" => set(config, false),
+                    _ => return Err(allowed()),
+                }
+                return Ok(());
+            }
             Kind::Listen => {
                 config.listen = text.parse::<SocketAddr>().map_err(|_| allowed())?;
                 return Ok(());
