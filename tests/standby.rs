@@ -1,6 +1,6 @@
 //! Two servers and one database: the second one waits, and serves when the first one is killed,
-//! frozen, or cut off from the database. Nothing that either has promised is lost, and the first one
-//! writes nothing after that.
+//! frozen, or cut off from the database. Nothing that either has promised is lost, and the first
+//! one writes nothing after that.
 //!
 //! `tests/on_galera` runs the same on a pair of Galera nodes, each server on a node of its own.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
@@ -100,16 +100,17 @@ impl Node {
         client.log_in(name);
         client
     }
+}
 
-    /// What a load balancer hears.
-    fn health(&self) -> String {
-        let mut stream = TcpStream::connect(self.addr).unwrap();
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        stream.write_all(b"GET /healthz HTTP/1.1\r\nHost: a.example\r\n\r\n").unwrap();
-        let mut text = String::new();
-        stream.read_to_string(&mut text).unwrap();
-        text
+/// What a load balancer hears; empty when nothing comes.
+fn health(addr: SocketAddr, path: &str) -> String {
+    let mut text = String::new();
+    if let Ok(mut stream) = TcpStream::connect(addr) {
+        stream.set_read_timeout(Some(Duration::from_secs(1))).unwrap();
+        stream.write_all(format!("GET {path} HTTP/1.1\r\nHost: a.example\r\n\r\n").as_bytes()).ok();
+        stream.read_to_string(&mut text).ok();
     }
+    text
 }
 
 impl Drop for Node {
@@ -252,7 +253,7 @@ fn settles(conn: &mut Conn) {
 
 /// A standby answers load balancers and nobody else.
 fn waits(standby: &Node) {
-    let health = standby.health();
+    let health = health(standby.addr, "/healthz");
     assert!(health.starts_with("HTTP/1.1 503 ") && health.ends_with("\r\n\r\nstandby\n"), "{health}");
     let mut client = TcpStream::connect(standby.addr).unwrap();
     client.set_read_timeout(Some(PATIENCE)).unwrap();
@@ -319,6 +320,77 @@ fn a_standby_takes_the_place_of_a_server_that_stops_and_lives_through_an_outage_
     second.wait_for("listening on");
     let mut ann = Client::connect(second.addr, Transport::Raw, ContentForm::Text);
     ann.log_in("ann");
+}
+
+/// HAProxy with the configuration of docs/operations.md. Killed when this is dropped.
+struct HaProxy {
+    child: Child,
+    addr: SocketAddr,
+    path: &'static str,
+    _folder: tempfile::TempDir,
+}
+
+impl HaProxy {
+    /// `None` where it is not installed.
+    fn start(first: &Node, second: &Node) -> Option<Self> {
+        if Command::new("haproxy").arg("-v").stdout(Stdio::null()).status().is_err() {
+            eprintln!("there is no haproxy here: its configuration is not tested (apt-get install haproxy)");
+            return None;
+        }
+        // A server of before /healthz knows its page only.
+        let path = if health(first.addr, "/healthz").starts_with("HTTP/1.1 404") { "/" } else { "/healthz" };
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let addr = SocketAddr::from(([127, 0, 0, 1], port));
+        let text = include_str!("../docs/operations.md").split("```haproxy\n").nth(1).unwrap();
+        let text = text.split("```").next().unwrap();
+        let text = text
+            .replace("bind :1102", &format!("bind {addr}"))
+            .replace("10.0.0.5:1102", &first.addr.to_string())
+            .replace("10.0.0.6:1102", &second.addr.to_string())
+            .replace("GET /healthz", &format!("GET {path}"));
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("haproxy.cfg");
+        std::fs::write(&file, text).unwrap();
+        let child = Command::new("haproxy").args(["-q", "-db", "-f"]).arg(&file).spawn().unwrap();
+        Some(Self { child, addr, path, _folder: folder })
+    }
+
+    /// Waits until it has found out which server serves.
+    fn settles(&self) {
+        let (until, mut good) = (Instant::now() + 2 * PATIENCE, 0);
+        while good < 10 {
+            assert!(Instant::now() < until, "HAProxy does not lead to the server that serves");
+            let is_good = health(self.addr, self.path).starts_with("HTTP/1.1 200");
+            good = if is_good { good + 1 } else { 0 };
+            thread::sleep(Duration::from_millis(20));
+        }
+    }
+}
+
+impl Drop for HaProxy {
+    fn drop(&mut self) {
+        self.child.kill().ok();
+        self.child.wait().ok();
+    }
+}
+
+#[test]
+fn haproxy_sends_users_to_the_server_that_serves() {
+    let Some(database) = MariaDb::start() else { return };
+    let (first, second) = (Node::active(&database.url()), Node::standby(&database.url()));
+    let Some(proxy) = HaProxy::start(&first, &second) else { return };
+    proxy.settles();
+    let mut ann = Client::connect(proxy.addr, Transport::Raw, ContentForm::Text);
+    ann.sign_up("ann");
+    ann.log_in("ann");
+    first.signal("-STOP");
+    // Her connection to a server that says nothing any more is ended.
+    ann.expect_closed();
+    second.wait_for("listening on");
+    proxy.settles();
+    let mut ann = Client::connect(proxy.addr, Transport::Raw, ContentForm::Text);
+    ann.log_in("ann");
+    ann.fence();
 }
 
 fn make_database(deployment: &Deployment, name: &str) {

@@ -203,7 +203,8 @@ pub fn markdown() -> String {
             format_args!(
                 "| `--{} {}` | `{}` | `{}` | {} | {} |\n",
                 opt.name,
-                opt.value_name(),
+                // A bar would end the cell.
+                opt.value_name().replace('|', "\\|"),
                 opt.env(),
                 opt.show(&default),
                 opt.range(),

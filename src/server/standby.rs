@@ -57,7 +57,8 @@ pub(super) fn wait_and_open(
         match tried {
             Ok(Some(pool)) => return Ok(Some(pool)),
             Ok(None) => {}
-            // One that has watched once goes on, whatever happens to the database: it is needed then.
+            // One that has watched once goes on, whatever happens to the database: it is needed
+            // then.
             Err(error) if has_seen || store_wait::may_come(&error) || matches!(error, StoreError::InUse(_)) => {
                 let why = error.to_string();
                 if said != why {

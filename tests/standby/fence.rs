@@ -48,9 +48,14 @@ fn write(server: MysqlServer, next_seq: Arc<AtomicU64>) -> JoinHandle<u64> {
 
 fn epoch(url: &str) -> u64 {
     let mut watch = Watch::new(MysqlServer::new(url).unwrap(), Duration::ZERO);
-    match watch.look().unwrap() {
-        Seen::Gone { epoch } => epoch,
-        Seen::Active => panic!("it was silent for longer than 0 s"),
+    loop {
+        match watch.look() {
+            Ok(Seen::Gone { epoch }) => return epoch,
+            Ok(Seen::Active) => panic!("it was silent for longer than 0 s"),
+            // The node has much to apply.
+            Err(StoreError::Busy(_) | StoreError::Unavailable(_)) => {}
+            Err(error) => panic!("{error}"),
+        }
     }
 }
 
