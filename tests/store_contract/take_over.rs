@@ -58,6 +58,20 @@ fn the_epoch_alone_ends_what_another_server_writes() {
 }
 
 #[test]
+fn rows_that_are_missing_or_changed_by_hand_are_mended_by_the_next_server() {
+    let Some(mut database) = Database::new() else { return };
+    for harm in ["DELETE FROM lanes", "DELETE FROM lanes WHERE lane > 0", "UPDATE lanes SET epoch = 7 WHERE lane = 1"] {
+        drop(database.server().connect().unwrap());
+        database.admin.query_drop(harm).unwrap();
+        let mut store = database.server().connect().unwrap();
+        store.begin().unwrap();
+        store.rollback();
+        let same: Vec<(u64, u64)> = database.admin.query("SELECT epoch, count(*) FROM lanes GROUP BY epoch").unwrap();
+        assert!(same.len() == 1 && same[0].1 == 128, "{harm}: {same:?}");
+    }
+}
+
+#[test]
 fn a_standby_waits_for_silence_and_takes_the_place_of_a_server_that_holds_its_lock() {
     let Some(mut database) = Database::new() else { return };
     let silent_max = Duration::from_millis(300);

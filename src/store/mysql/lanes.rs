@@ -20,10 +20,11 @@ use std::time::Duration;
 pub(super) const BEAT_LANE: u16 = 0;
 /// The row in which a standby tries whether the database takes writes.
 pub(super) const PROBE_LANE: u16 = 127;
-/// The number of tries to become the server that writes, and the pause after the first of them. On
-/// a cluster a transaction of the old server may win each time.
-const FENCE_TRIES: u32 = 8;
-const FENCE_PAUSE: Duration = Duration::from_millis(20);
+const LANES: u64 = PROBE_LANE as u64 + 1;
+/// The number of tries to become the server that writes, and the longest pause between two of them.
+/// On a cluster a transaction of the old server wins now and then.
+const FENCE_TRIES: u32 = 40;
+const FENCE_PAUSE_MAX: Duration = Duration::from_millis(50);
 
 /// The lanes that connections of this process have.
 #[derive(Default)]
@@ -103,7 +104,7 @@ pub(super) fn take_over(conn: &mut Conn, own: u64, expected: Option<u64>) -> Res
         // What it has begun would be waited for.
         kill_connections(conn, silent)?;
     }
-    let mut pause = FENCE_PAUSE;
+    let mut pause = Duration::from_millis(1);
     for tried in 1.. {
         let before = epoch(conn)?.unwrap_or(0);
         if expected.is_some_and(|expected| expected != before) {
@@ -114,7 +115,6 @@ pub(super) fn take_over(conn: &mut Conn, own: u64, expected: Option<u64>) -> Res
             Ok(false) => StoreError::Busy("another server takes it over at the same time".into()),
             Err(error) => fault(&error).0,
         };
-        conn.query_drop("ROLLBACK").map_err(|error| fault(&error).0)?;
         if !matches!(error, StoreError::Busy(_)) || tried == FENCE_TRIES {
             return Err(error);
         }
@@ -122,28 +122,34 @@ pub(super) fn take_over(conn: &mut Conn, own: u64, expected: Option<u64>) -> Res
         // it may be a connection to another node; there it loses against this one by itself.
         kill_connections(conn, before)?;
         std::thread::sleep(pause);
-        pause *= 2;
+        pause = (pause * 2).min(FENCE_PAUSE_MAX);
     }
     Err(StoreError::Busy("it is not tried any more".into()))
 }
 
-/// Writes the epoch into all rows, if the predecessor is still the same one.
+/// Writes the epoch into all rows, if the predecessor is still the same one. In one statement: on a
+/// cluster, whatever the old server commits while this is under way makes it fail.
 fn write_epoch(conn: &mut Conn, own: u64, before: u64) -> mysql::Result<bool> {
-    conn.query_drop("START TRANSACTION")?;
-    let found: Option<u64> =
-        conn.query_first(format!("SELECT epoch FROM lanes WHERE lane = {BEAT_LANE} FOR UPDATE"))?;
-    if found.unwrap_or(0) != before {
-        return Ok(false);
+    conn.query_drop(format!("UPDATE lanes SET epoch = {own} WHERE epoch = {before}"))?;
+    if conn.affected_rows() != LANES {
+        // Rows are missing, as all do at the first start, or another server was faster: the first
+        // row decides.
+        conn.query_drop(format!("INSERT IGNORE INTO lanes (lane, epoch, n) VALUES ({BEAT_LANE}, {own}, 0)"))?;
+        let first: Option<u64> = conn.query_first(format!("SELECT epoch FROM lanes WHERE lane = {BEAT_LANE}"))?;
+        if first != Some(own) {
+            return Ok(false);
+        }
+        let rows: Vec<String> = (BEAT_LANE..=PROBE_LANE).map(|lane| format!("({lane}, {own}, 0)")).collect();
+        let rows = rows.join(", ");
+        conn.query_drop(format!(
+            "INSERT INTO lanes (lane, epoch, n) VALUES {rows} ON DUPLICATE KEY UPDATE epoch = {own}"
+        ))?;
     }
-    let rows: Vec<String> = (BEAT_LANE..=PROBE_LANE).map(|lane| format!("({lane}, {own}, 0)")).collect();
-    let rows = rows.join(", ");
-    conn.query_drop(format!("INSERT INTO lanes (lane, epoch, n) VALUES {rows} ON DUPLICATE KEY UPDATE epoch = {own}"))?;
     // A server that knows schema 4 only looks at this one.
     let mark = mark_of(own);
     conn.query_drop(format!(
         "INSERT INTO fence (one, server) VALUES (1, '{mark}') ON DUPLICATE KEY UPDATE server = '{mark}'"
     ))?;
-    conn.query_drop("COMMIT")?;
     Ok(true)
 }
 
