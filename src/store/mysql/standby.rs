@@ -116,3 +116,47 @@ impl Silence {
         if self.so_far >= enough { gone } else { Seen::Active }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SILENT_MAX: Duration = Duration::from_secs(5);
+
+    fn found(beats: u64, is_locked: bool) -> Found {
+        Found { epoch: 7, beats, is_locked }
+    }
+
+    /// The number of looks, twice a second, until a server is taken for gone.
+    fn looks(silence: &mut Silence, start: Instant, found: Found) -> Option<u32> {
+        (0..60).find(|&look| {
+            let now = start + look * Duration::from_millis(500);
+            silence.judge(found, now, SILENT_MAX) == Seen::Gone { epoch: 7 }
+        })
+    }
+
+    #[test]
+    fn a_server_is_gone_after_silence_and_sooner_when_its_lock_is_seen_to_go() {
+        let start = Instant::now();
+        assert_eq!(looks(&mut Silence::default(), start, found(1, true)), Some(10));
+        assert_eq!(looks(&mut Silence::default(), start, found(1, false)), Some(10), "its lock may be elsewhere");
+        let mut silence = Silence::default();
+        silence.judge(found(1, true), start, SILENT_MAX);
+        assert_eq!(looks(&mut silence, start, found(1, false)), Some(4));
+        let stopped = Found { epoch: 0, ..found(1, true) };
+        assert_eq!(Silence::default().judge(stopped, start, SILENT_MAX), Seen::Gone { epoch: 0 });
+    }
+
+    #[test]
+    fn a_sign_of_life_begins_the_silence_anew_and_a_gap_between_looks_counts_little() {
+        let start = Instant::now();
+        let mut silence = Silence::default();
+        for second in 0..60 {
+            let now = start + Duration::from_secs(second);
+            assert_eq!(silence.judge(found(second / 4, true), now, SILENT_MAX), Seen::Active);
+        }
+        // This process was frozen, maybe with all others.
+        let later = start + Duration::from_secs(3_600);
+        assert_eq!(silence.judge(found(14, true), later, SILENT_MAX), Seen::Active);
+    }
+}
