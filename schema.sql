@@ -1,4 +1,4 @@
--- The tables of hongyan on MySQL 8 and later or MariaDB 10.6 and later, schema version 4.
+-- The tables of hongyan on MySQL 8 and later or MariaDB 10.6 and later, schema version 5.
 --
 -- The server applies this file when it starts on an empty database. To run it without the right to create tables, apply the file by
 -- hand before the first start: the server itself needs SELECT, INSERT, UPDATE and DELETE. Harmless when applied twice.
@@ -71,5 +71,12 @@ CREATE TABLE IF NOT EXISTS fence (
     PRIMARY KEY (one)
 ) ENGINE = InnoDB COMMENT = 'which server writes';
 
+CREATE TABLE IF NOT EXISTS lanes (
+    lane  SMALLINT UNSIGNED NOT NULL COMMENT '0 counts signs of life, the last one those of a standby, each other is of one connection',
+    epoch BIGINT UNSIGNED   NOT NULL COMMENT 'drawn at random by the server that writes: a transaction of another one changes no row here and ends; 0: that server has stopped',
+    n     BIGINT UNSIGNED   NOT NULL COMMENT 'counted up by every transaction of the lane',
+    PRIMARY KEY (lane)
+) ENGINE = InnoDB COMMENT = 'the fence: which server writes, for every transaction to change';
+
 -- Last, when all of the above is there.
-INSERT IGNORE INTO schema_version (one, version) VALUES (1, 4);
+INSERT IGNORE INTO schema_version (one, version) VALUES (1, 5);

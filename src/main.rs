@@ -2,7 +2,7 @@
 
 use hongyan::config::args::{self, Command, Settings};
 use hongyan::logging::{self, Stderr};
-use hongyan::server;
+use hongyan::server::{self, Ended};
 use hongyan::{backup, copy};
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -40,8 +40,12 @@ fn run(stderr: &Stderr) -> Result<ExitCode, String> {
                 log::warn!("{warning}");
             }
             let ended = server::run(config, |line| stderr.say(line)).map_err(|error| error.0)?;
-            // The loop panicked and has said so; 101 is what a panic in `main` exits with.
-            Ok(if ended { ExitCode::SUCCESS } else { ExitCode::from(101) })
+            Ok(match ended {
+                Ended::Stopped => ExitCode::SUCCESS,
+                Ended::TakenOver => ExitCode::from(3),
+                // It has said so; 101 is what a panic in `main` exits with.
+                Ended::Panicked => ExitCode::from(101),
+            })
         }
         Command::Check(settings) => {
             let Settings { config, summary, warning } = *settings;

@@ -4,6 +4,7 @@
 mod certificates;
 mod files;
 pub mod signals;
+mod standby;
 mod store_wait;
 mod supervisor;
 
@@ -11,10 +12,11 @@ use crate::chat::Chat;
 use crate::config::{Config, StoreUrl};
 use crate::net::conns::WAKER;
 use crate::net::hub::Bounds;
+use crate::net::standby::StandbyPort;
 use crate::net::{Loop, Parts};
 use crate::store::StoreError;
 use crate::store::mysql::MysqlServer;
-use crate::store::pool::Wake;
+use crate::store::pool::{Pool, Wake};
 use files::Limit;
 use mio::net::TcpListener;
 use mio::{Poll, Waker};
@@ -22,7 +24,7 @@ use signal_hook_mio::v1_0::Signals;
 use socket2::{Domain, Socket, Type};
 use std::fmt;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener as StdListener};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
@@ -47,6 +49,7 @@ impl std::error::Error for StartError {}
 pub struct Handle {
     addr: SocketAddr,
     stop: Arc<AtomicBool>,
+    is_taken_over: Arc<AtomicBool>,
     waker: Arc<Waker>,
     /// `None` once it has been waited for.
     thread: Option<JoinHandle<io::Result<()>>>,
@@ -114,23 +117,37 @@ pub fn start(config: Config) -> Result<Handle, StartError> {
     }
 }
 
-/// Runs a server as the whole process, until SIGTERM or SIGINT, which also end the wait for the
-/// store. Where it listens goes to `say`, which must not wait. `false`: its loop panicked, or
-/// the system refused to let it poll.
+/// How a server that ran has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// It was asked to.
+    Stopped,
+    /// Another server has taken its place in the database.
+    TakenOver,
+    /// Its loop panicked, or the system refused to let it poll.
+    Panicked,
+}
+
+/// Runs a server as the whole process, until SIGTERM or SIGINT, which also end the wait for
+/// the store. Where it listens goes to `say`, which must not wait.
 ///
 /// # Errors
 /// When it cannot listen or the store cannot be used.
-pub fn run(config: Config, say: impl FnOnce(&str)) -> Result<bool, StartError> {
+pub fn run(config: Config, say: impl FnOnce(&str)) -> Result<Ended, StartError> {
     let signals = signals::ignore_others().and_then(|()| Signals::new(signals::OF_A_SERVER));
     let signals = signals.map_err(|error| cannot("watch for signals", &error))?;
     let Some(mut handle) = launch(config, Some(signals), Limit::raise())? else {
         supervisor::stopping();
         log::info!("stopped while the store was waited for");
-        return Ok(true);
+        return Ok(Ended::Stopped);
     };
     say(&format!("listening on {}", handle.addr));
     supervisor::ready();
-    Ok(handle.join().is_ok())
+    Ok(match handle.join() {
+        Err(_) => Ended::Panicked,
+        Ok(()) if handle.is_taken_over.load(Ordering::Acquire) => Ended::TakenOver,
+        Ok(()) => Ended::Stopped,
+    })
 }
 
 /// Checks what can be checked of a configuration without opening the store or the port.
@@ -153,7 +170,7 @@ fn cannot(what: &str, error: &io::Error) -> StartError {
     StartError(format!("cannot {what}: {error}"))
 }
 
-fn bind(config: &Config) -> Result<TcpListener, StartError> {
+fn bind(config: &Config) -> Result<StdListener, StartError> {
     let listen = || {
         let socket = Socket::new(Domain::for_address(config.listen), Type::STREAM, None)?;
         // A port whose last connections are still being forgotten may be used; on Windows this
@@ -163,7 +180,7 @@ fn bind(config: &Config) -> Result<TcpListener, StartError> {
         socket.set_nonblocking(true)?;
         socket.bind(&config.listen.into())?;
         socket.listen(config.backlog_connections_max.into())?;
-        Ok(TcpListener::from_std(socket.into()))
+        Ok(socket.into())
     };
     listen().map_err(|error| StartError(format!("cannot listen on {}: {}", config.listen, plain(&error))))
 }
@@ -174,27 +191,27 @@ fn launch(config: Config, mut signals: Option<Signals>, files: Limit) -> Result<
     let is_process = signals.is_some();
     let certificates = certificates::Source::open(&config).map_err(StartError)?;
     // First, so that a port in use is said at once.
-    let mut listener = Some(bind(&config)?);
+    let listener = bind(&config)?;
     let poll = Poll::new().map_err(|error| cannot("start polling", &error))?;
     let waker = Waker::new(poll.registry(), WAKER).map_err(|error| cannot("start polling", &error))?;
     let waker = Arc::new(waker);
     let woken = Arc::clone(&waker);
     // Can fail only with its poll gone, and then nobody waits for the answer.
     let wake: Wake = Arc::new(move || woken.wake().unwrap_or(()));
-    // While the store is waited for, clients are refused rather than kept waiting for an answer.
-    let opened = store_wait::open(&config, &mut signals, &wake, || listener = None)?;
-    let Some(pool) = opened else { return Ok(None) };
-    let listener = listener.map_or_else(|| bind(&config), Ok)?;
+    let (stop, is_taken_over) = (Arc::<AtomicBool>::default(), Arc::<AtomicBool>::default());
+    let on_taken_over = end_when_taken_over(&stop, &is_taken_over, &wake);
+    let Some((pool, listener)) = open_store(&config, &mut signals, (&wake, &on_taken_over), listener)? else {
+        return Ok(None);
+    };
     let addr = listener.local_addr().map_err(|error| cannot("tell the address it listens on", &error))?;
     let hash_key = random_key()?;
     let mut rules = config.rules.clone();
     // Jobs on their way to the store cannot be let go of: so they may be a part of the budget only.
     rules.jobs_bytes_max = rules.jobs_bytes_max.min(config.memory_bytes_max / JOBS_PART);
     let chat = Chat::new(rules, pool.first_seq(), hash_key);
-    let stop = Arc::new(AtomicBool::new(false));
     let parts = Parts {
         poll,
-        listener,
+        listener: TcpListener::from_std(listener),
         signals,
         certificates: certificates.as_ref().map(certificates::Source::in_use),
         on_hang_up: Box::new(move || match &certificates {
@@ -229,7 +246,41 @@ fn launch(config: Config, mut signals: Option<Signals>, files: Limit) -> Result<
         .map_err(|error| cannot("start the loop's thread", &error))?;
     log::info!("the store is {}", config.store);
     files.log(&config);
-    Ok(Some(Handle { addr, stop, waker, thread: Some(thread) }))
+    Ok(Some(Handle { addr, stop, is_taken_over, waker, thread: Some(thread) }))
+}
+
+/// What to call when another server has taken the place of this one: it stops cleanly, because
+/// what it keeps in memory is no longer true, and what it would promise could not be kept.
+fn end_when_taken_over(stop: &Arc<AtomicBool>, is_taken_over: &Arc<AtomicBool>, wake: &Wake) -> Wake {
+    let (stop, is_taken_over, wake) = (Arc::clone(stop), Arc::clone(is_taken_over), Arc::clone(wake));
+    Arc::new(move || {
+        log::error!("another server has taken this one's place in the database: this one stops");
+        is_taken_over.store(true, Ordering::Release);
+        stop.store(true, Ordering::Release);
+        wake();
+    })
+}
+
+/// Opens the store, and gives the port back. `None`: a signal came while the store, or the end of
+/// another server, was waited for.
+fn open_store(
+    config: &Config,
+    signals: &mut Option<Signals>,
+    (wake, on_taken_over): (&Wake, &Wake),
+    listener: StdListener,
+) -> Result<Option<(Pool, StdListener)>, StartError> {
+    if config.is_standby {
+        let copy = listener.try_clone().map_err(|error| cannot("share its port", &error))?;
+        let port = StandbyPort::start(copy).map_err(|error| cannot("start a thread", &error))?;
+        let opened = standby::wait_and_open(config, signals, wake, on_taken_over)?;
+        drop(port);
+        return Ok(opened.map(|pool| (pool, listener)));
+    }
+    let mut listener = Some(listener);
+    // While the store is waited for, clients are refused rather than kept waiting for an answer.
+    let opened = store_wait::open(config, signals, wake, on_taken_over, || listener = None)?;
+    let Some(pool) = opened else { return Ok(None) };
+    Ok(Some((pool, listener.map_or_else(|| bind(config), Ok)?)))
 }
 
 /// The text of a system error, without its number where the cause is a usual one.

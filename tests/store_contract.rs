@@ -12,6 +12,7 @@ mod store_contract {
     mod mysql_pool;
     mod quotas;
     mod sqlite;
+    mod take_over;
 }
 
 use common::store::*;

@@ -1,12 +1,12 @@
 //! The command line, the environment and the configuration file → [`Config`], and the texts of
 //! `--help` and `--version`.
 
-use super::Config;
 use super::backup::{self, BackupOrder};
 use super::copy::{self, CopyOrder};
 use super::file::ConfigFile;
 use super::known::{Variables, did_you_mean};
 use super::options::{CONFIG, Kind, OPTIONS, Opt, find};
+use super::{Config, StoreUrl};
 use lexopt::{Arg, Parser, ValueExt};
 use std::ffi::{OsStr, OsString};
 use std::fmt::Write;
@@ -175,6 +175,9 @@ fn relate(config: &mut Config, given: &[&str]) -> Result<(), String> {
         }
         _ => {}
     }
+    if config.is_standby && !matches!(config.store, StoreUrl::Mysql(_)) {
+        return Err("--standby needs a store that two machines share: --store mysql://…".to_owned());
+    }
     // A frame grows when it is written in the other form, at most threefold; a few must fit
     // beside each other.
     let output_min = config.frame_bytes_max.saturating_mul(4);
@@ -315,7 +318,6 @@ fn wrap(text: &mut String, paragraph: &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::StoreUrl;
 
     fn read_with(args: &[&str], env: &[(&str, &str)]) -> Result<Config, String> {
         let args = args.iter().map(OsString::from);
@@ -375,6 +377,9 @@ mod tests {
             (&["--tls-key", "a.pem"], &["--tls-key", "--tls-cert"]),
             (&["--tls-only"], &["--tls-only", "--tls-cert"]),
             (&["--tls-only=maybe"], &["--tls-only", "maybe", "on or off"]),
+            (&["--standby"], &["--standby", "mysql://"]),
+            (&["--standby=perhaps"], &["--standby", "perhaps", "on or off"]),
+            (&["--standby", "--silent-server-max", "1s"], &["--silent-server-max", "1s", "2s to 1h"]),
             (&["--output-bytes-max", "64KiB"], &["--output-bytes-max 64KiB", "--max-frame 64KiB"]),
         ] {
             let Err(why) = read_with(args, &[]) else { panic!("{args:?} was taken") };
@@ -395,6 +400,18 @@ mod tests {
         let config = read_with(&["--list-max", "8", "--jobs-max", "3", "--max-frame", "16MiB"], &[]).unwrap();
         assert_eq!((config.rules.outstanding_max, config.rules.auth_jobs_max), (8, 3));
         assert_eq!(config.output_bytes_max, 64 << 20);
+    }
+
+    #[test]
+    fn a_switch_is_on_alone_and_takes_no_word_behind_it() {
+        let store = ["--store", "mysql://u:p@h/d"];
+        assert!(!read_with(&store, &[]).unwrap().is_standby);
+        for (flag, is_on) in [("--standby", true), ("--standby=on", true), ("--standby=off", false)] {
+            let args = [&[flag][..], &store].concat();
+            assert_eq!(read_with(&args, &[]).unwrap().is_standby, is_on, "{flag}");
+        }
+        assert!(read_with(&store, &[("HONGYAN_STANDBY", "on")]).unwrap().is_standby);
+        assert!(read_with(&["--standby", "on"], &[]).unwrap_err().contains("unexpected argument"));
     }
 
     #[test]

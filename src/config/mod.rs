@@ -80,6 +80,10 @@ pub struct Config {
     pub waiting_bytes_per_pair_max: u64,
     /// The time for which a start waits for a MySQL store that cannot be reached, in ms.
     pub store_wait_ms: u64,
+    /// Waits until the server that uses a MySQL store is gone.
+    pub is_standby: bool,
+    /// A standby takes a server that was silent for longer for gone, in ms.
+    pub silent_server_max_ms: u64,
     /// The time for which a stop waits for the store, and for clients to read their output, in ms.
     pub stop_wait_ms: u64,
     /// The log level.
@@ -125,6 +129,8 @@ impl Default for Config {
             waiting_per_pair_max: 10_000,
             waiting_bytes_per_pair_max: 64 << 20,
             store_wait_ms: 30_000,
+            is_standby: false,
+            silent_server_max_ms: 5_000,
             stop_wait_ms: 10_000,
             log: LevelFilter::Info,
             rules: Rules::default(),

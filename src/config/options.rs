@@ -111,6 +111,18 @@ pub static OPTIONS: &[Opt] = &[
     ),
     opt(
         SERVER,
+        "standby",
+        Kind::Switch { get: |c| c.is_standby, set: |c, on| c.is_standby = on },
+        "Wait until the server that uses the MySQL store is gone, and take its place then.",
+    ),
+    opt(
+        SERVER,
+        "silent-server-max",
+        Kind::Duration(number!(2_000, HOUR, silent_server_max_ms: u64)),
+        "A standby takes the place of a server that has shown no sign of life in the database for this long.",
+    ),
+    opt(
+        SERVER,
         "stop-wait",
         Kind::Duration(Number { min: 10, max: HOUR, get: |c| c.stop_wait_ms, set: set_stop_wait }),
         "How long a stop waits for the store and for clients to take what was written.",

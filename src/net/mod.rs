@@ -26,6 +26,7 @@ pub mod output;
 mod proxied;
 pub mod proxy_header;
 pub mod socket;
+pub mod standby;
 pub mod state;
 pub mod tls;
 mod turns;

@@ -46,6 +46,8 @@ pub enum Health {
     Store,
     /// It is being stopped.
     Stopping,
+    /// It waits for the end of the server that is active.
+    Standby,
 }
 
 /// Why a request is refused.
@@ -179,6 +181,7 @@ pub fn write_health(out: &mut Vec<u8>, health: Health, no_body: bool) {
         Health::Ok => ("200 OK", "ok\n"),
         Health::Store => ("503 Service Unavailable", "store\n"),
         Health::Stopping => ("503 Service Unavailable", "stopping\n"),
+        Health::Standby => ("503 Service Unavailable", "standby\n"),
     };
     write_text(out, status, "", word, no_body);
 }

@@ -3,19 +3,18 @@
 use super::StartError;
 use crate::config::{Config, StoreUrl};
 use crate::store::StoreError;
-use crate::store::pool::{Pool, Wake};
+use crate::store::pool::{Claim, Pool, Wake};
 use signal_hook::consts::SIGHUP;
 use signal_hook_mio::v1_0::Signals;
-use std::io;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
 /// The pause between two tries.
 const PAUSE: Duration = Duration::from_millis(500);
 /// The interval between two looks for signals.
-const LOOK: Duration = Duration::from_millis(50);
+pub(super) const LOOK: Duration = Duration::from_millis(50);
 
 /// Opens the store. One that cannot be reached is waited for as long as the configuration says;
 /// `on_wait` is called before that. One that is there and cannot be used is refused at once.
@@ -24,21 +23,22 @@ pub(super) fn open(
     config: &Config,
     signals: &mut Option<Signals>,
     wake: &Wake,
+    on_taken_over: &Wake,
     on_wait: impl FnOnce(),
 ) -> Result<Option<Pool>, StartError> {
     let until = Instant::now() + Duration::from_millis(config.store_wait_ms);
     let mut on_wait = Some(on_wait);
     loop {
-        let Some(tried) = first_to_come(signals, || spawn_try(config, wake))? else {
-            return Ok(None);
-        };
+        let claim = Claim { predecessor: None, on_taken_over: Some(Arc::clone(on_taken_over)) };
+        let (same_config, wake) = (config.clone(), Arc::clone(wake));
+        let tried = on_a_thread(signals, "open-store", move || Pool::start_as(&same_config, claim, wake))?;
+        let Some(tried) = tried else { return Ok(None) };
         let error = match tried {
             Ok(pool) => return Ok(Some(pool)),
             Err(error) => error,
         };
-        let may_come = matches!(config.store, StoreUrl::Mysql(_))
-            && matches!(error, StoreError::Unavailable(_) | StoreError::Busy(_));
-        if !may_come || Instant::now() >= until {
+        let is_mysql = matches!(config.store, StoreUrl::Mysql(_));
+        if !(is_mysql && may_come(&error)) || Instant::now() >= until {
             return Err(super::cannot_use_store(config, &error));
         }
         if let Some(on_wait) = on_wait.take() {
@@ -56,29 +56,27 @@ pub(super) fn open(
     }
 }
 
-type Tried = Result<Pool, StoreError>;
-
-/// One try, on a thread of its own: it may hang for as long as the driver's time-outs allow, and a
-/// signal must not wait for that.
-fn spawn_try(config: &Config, wake: &Wake) -> io::Result<Receiver<Tried>> {
-    let (sender, tried) = channel();
-    let (config, wake) = (config.clone(), Arc::clone(wake));
-    thread::Builder::new().name("open-store".to_owned()).spawn(move || {
-        // Nobody may be waiting any more: then the pool is dropped, and its workers end.
-        sender.send(Pool::start(&config, wake)).unwrap_or(());
-    })?;
-    Ok(tried)
+/// May waiting alone mend it?
+pub(super) fn may_come(error: &StoreError) -> bool {
+    matches!(error, StoreError::Unavailable(_) | StoreError::Busy(_))
 }
 
-/// Waits for the outcome of a try. `None`: a signal came first.
-fn first_to_come(
+/// Does some work on a thread of its own and waits for it: it may hang for as long as the driver's
+/// time-outs allow, and a signal must not wait for that. `None`: a signal came first.
+pub(super) fn on_a_thread<T: Send + 'static>(
     signals: &mut Option<Signals>,
-    start: impl FnOnce() -> io::Result<Receiver<Tried>>,
-) -> Result<Option<Tried>, StartError> {
-    let tried = start().map_err(|error| super::cannot("start a thread", &error))?;
+    name: &str,
+    work: impl FnOnce() -> Result<T, StoreError> + Send + 'static,
+) -> Result<Option<Result<T, StoreError>>, StartError> {
+    let (sender, done) = channel();
+    let thread = thread::Builder::new().name(name.to_owned()).spawn(move || {
+        // Nobody may be waiting any more: then the result is dropped, and a pool ends its workers.
+        sender.send(work()).unwrap_or(());
+    });
+    thread.map_err(|error| super::cannot("start a thread", &error))?;
     loop {
-        match tried.recv_timeout(LOOK) {
-            Ok(tried) => return Ok(Some(tried)),
+        match done.recv_timeout(LOOK) {
+            Ok(done) => return Ok(Some(done)),
             Err(RecvTimeoutError::Timeout) if is_signalled(signals) => return Ok(None),
             Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) => {
@@ -88,6 +86,6 @@ fn first_to_come(
     }
 }
 
-fn is_signalled(signals: &mut Option<Signals>) -> bool {
+pub(super) fn is_signalled(signals: &mut Option<Signals>) -> bool {
     signals.as_mut().is_some_and(|signals| signals.pending().any(|signal| signal != SIGHUP))
 }

@@ -36,6 +36,8 @@ pub enum StoreError {
     /// The store is there and does not let this server use it: a wrong password, no such database,
     /// a missing right. Waiting alone does not help.
     Unusable(String),
+    /// Another server uses the store.
+    InUse(String),
     /// This very input was refused, and will be again.
     Refused(String),
     /// The same: it is larger than the store takes.
@@ -53,6 +55,7 @@ impl fmt::Display for StoreError {
             Self::Busy(why)
             | Self::Unavailable(why)
             | Self::Unusable(why)
+            | Self::InUse(why)
             | Self::Refused(why)
             | Self::TooLarge(why)
             | Self::Unknown(why)

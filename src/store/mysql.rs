@@ -10,16 +10,23 @@ mod background_close;
 mod connect;
 mod export;
 mod friendships;
+mod keeper;
+mod lanes;
 mod mailbox;
+mod named_lock;
 mod rows;
 mod said;
 mod schema;
 mod tokens;
+mod signs;
+mod standby;
 mod values;
 
 pub use connect::MysqlServer;
-use connect::{BEGIN, Held};
 pub use export::MysqlPortable;
+pub use keeper::Keeper;
+use lanes::Held;
+pub use standby::{Seen, Watch};
 use values::{bytes, corrupt, fault, is_read_only, name, number, text};
 
 use super::friendship::Friendships;
@@ -30,7 +37,7 @@ use crate::protocol::push::{Push, PushKind};
 use mysql::prelude::Queryable;
 use mysql::{Conn, Row, Value};
 use std::collections::HashMap;
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
 /// Rows of one statement: few sizes, so that each is prepared once, and the largest that fits is
@@ -100,17 +107,19 @@ impl Store for MysqlStore {
     fn begin(&mut self) -> Result<(), StoreError> {
         // In one round trip: a connection that was killed while it held the lock tells nobody, and
         // another server may have it now.
-        let found: Option<Row> = self.run(|conn| {
-            let mut results = conn.query_iter(&*BEGIN)?;
-            let mut found = None;
+        let begin = Arc::clone(&self.lock.begin);
+        let is_ours = self.run(|conn| {
+            let mut results = conn.query_iter(&*begin)?;
+            let mut changed = 0;
             while let Some(result) = results.iter() {
+                changed = result.affected_rows();
                 for row in result {
-                    found = Some(row?);
+                    row?;
                 }
             }
-            Ok(found)
+            Ok(changed == 1)
         })?;
-        if found.is_some_and(|found| self.lock.is_ours(&found)) {
+        if is_ours {
             return Ok(());
         }
         self.leave();

@@ -7,7 +7,7 @@ use super::group_commit::GroupCommit;
 pub use super::health::StoreHealth;
 use super::lane_queue::{LaneReceiver, LaneSender, lane_queue};
 use super::memory::MemoryStore;
-use super::mysql::{MysqlServer, ROW_BYTES};
+use super::mysql::{Keeper, MysqlServer, ROW_BYTES};
 use super::password::{Hasher, VerifiedLogins};
 use super::quota::{Mailboxes, Quotas};
 use super::reopen::Opener;
@@ -62,8 +62,18 @@ impl std::fmt::Debug for Pool {
     }
 }
 
+/// How a server comes to a database that several servers may want. SQLite and memory need none of
+/// it.
+#[derive(Clone, Default)]
+pub struct Claim {
+    /// The epoch of the server whose place is taken, even if it holds the lock.
+    pub predecessor: Option<u64>,
+    /// Called once when another server has taken the place of this one.
+    pub on_taken_over: Option<Wake>,
+}
+
 /// The function that opens the store, and the number of workers that may.
-fn opener(config: &Config) -> Result<(Opener, usize), StoreError> {
+fn opener(config: &Config, claim: Claim) -> Result<(Opener, usize), StoreError> {
     Ok(match config.store.clone() {
         StoreUrl::Memory => {
             let tables = MemoryStore::default();
@@ -73,8 +83,17 @@ fn opener(config: &Config) -> Result<(Opener, usize), StoreError> {
         StoreUrl::Sqlite(path) => (Box::new(move || Ok(Box::new(SqliteStore::open(&path)?))), 1),
         StoreUrl::Mysql(url) => {
             let server = MysqlServer::new(&url)?;
+            let server = match claim.predecessor {
+                Some(epoch) => server.succeed(epoch),
+                None => server,
+            };
+            let on_taken_over = move || claim.on_taken_over.into_iter().for_each(|call| call());
+            let keeper = Keeper::start(server.clone(), on_taken_over);
+            let keeper = keeper.map_err(|error| StoreError::Unavailable(format!("cannot start a thread: {error}")))?;
             let (frame_bytes_max, last_said) = (config.frame_bytes_max, AtomicUsize::new(usize::MAX));
             let open = move || -> Result<Box<dyn Store>, StoreError> {
+                // It lives as long as anybody may open a connection.
+                let _: &Keeper = &keeper;
                 let store = server.connect()?;
                 let row_bytes_max = store.row_bytes_max();
                 // Once for each value, however many connections find it.
@@ -108,7 +127,15 @@ impl Pool {
     /// # Errors
     /// When the store cannot be used.
     pub fn start(config: &Config, wake: Wake) -> Result<Self, StoreError> {
-        let (opener, workers) = opener(config)?;
+        Self::start_as(config, Claim::default(), wake)
+    }
+
+    /// The same for a server that takes another one's place, or must know when it loses its own.
+    ///
+    /// # Errors
+    /// When the store cannot be used.
+    pub fn start_as(config: &Config, claim: Claim, wake: Wake) -> Result<Self, StoreError> {
+        let (opener, workers) = opener(config, claim)?;
         Self::start_with(config, opener, workers, wake)
     }
 

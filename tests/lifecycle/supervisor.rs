@@ -40,7 +40,7 @@ fn it_is_told_when_the_server_serves_and_when_it_stops() {
     let mut command = program("memory:");
     supervisor.of(&mut command);
     let program = Program::start(&mut command);
-    assert_eq!(supervisor.hears(), "READY=1");
+    assert_eq!(supervisor.hears().trim_end(), "READY=1\nSTATUS=active");
     program.client().sign_up("ann");
     program.signal("-TERM");
     assert_eq!(supervisor.hears(), "STOPPING=1");

@@ -31,6 +31,7 @@ pub enum Kind {
         get: fn(&Config) -> bool,
         /// It is, or not.
         set: fn(&mut Config, bool),
+    },
     /// A list with commas between its entries.
     List {
         /// The placeholder of the value in the help.
@@ -167,6 +168,7 @@ impl Opt {
                     _ => return Err(allowed()),
                 }
                 return Ok(());
+            }
             Kind::List { set, .. } => {
                 return set(config, text).map_err(|why| format!("{source}: {why}; allowed: {}", self.range()));
             }

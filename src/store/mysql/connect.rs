@@ -1,15 +1,17 @@
 //! Coming to a MySQL or MariaDB server: the URL, the session's settings, the tables, and the lock
 //! that keeps a second server away.
 
+use super::lanes::{self, Held, Lane, Lanes, lane_lock, mark_of};
+use super::named_lock::{LOCK_NAME, holder, kill, take};
 use super::said;
 use super::schema::{KNOWN, check_all_ours, known_version, make_marked, migrate, set_version, version};
-use super::{MysqlStore, fault};
+use super::{MysqlStore, fault, signs};
 use crate::store::StoreError;
 use crate::store::portable::{Role, UNFINISHED, check_current};
 use mysql::prelude::Queryable;
-use mysql::{Conn, Opts, OptsBuilder, Row, SslOpts, UrlError};
+use mysql::{Conn, Opts, OptsBuilder, SslOpts, UrlError};
 use std::net::{SocketAddr, ToSocketAddrs};
-use std::sync::{Arc, LazyLock, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// The driver waits for ever unless it is told.
@@ -24,8 +26,6 @@ const ADDRESSES_MAX: usize = 4;
 const KEEPALIVE_MS: u32 = 30_000;
 /// More than there are different statements.
 const STATEMENTS_CACHED: usize = 64;
-/// The wait for a predecessor whose connection is just being closed.
-const LOCK_WAIT_S: u32 = 3;
 
 /// The first statement of every session. Strict: a value that does not fit is an error and is never
 /// cut off. READ COMMITTED: no gap locks, and a second read sees the present rows. Idle sessions
@@ -39,66 +39,31 @@ const SESSION: &[&str] = &[
     "SET SESSION time_zone = '+00:00'",
 ];
 
-/// The lock's name, as SQL. Hashed, because it has at most 64 characters and a database's name may
-/// have as many.
-pub(super) const LOCK_NAME: &str = "CONCAT('hongyan:', LEFT(SHA2(DATABASE(), 256), 40))";
-
 /// A server and one database there. Clones share the lock on it.
 #[derive(Clone)]
 pub struct MysqlServer {
     opts: Opts,
     role: Role,
     guard: Arc<Mutex<Guard>>,
-    /// The name of this process in the database: the name of a second lock of the same connection,
-    /// and the value in `fence`.
-    mark: Arc<str>,
+    /// What makes a transaction one of this process.
+    pub(super) epoch: u64,
+    /// The epoch of the server whose place is taken; `None`: of any whose lock is free.
+    predecessor: Option<u64>,
+    lanes: Arc<Mutex<Lanes>>,
 }
 
 /// A connection of its own holds the lock: any other server that wants the database waits for it in
 /// vain.
 #[derive(Default)]
-struct Guard {
-    conn: Option<Conn>,
+pub(super) struct Guard {
+    pub(super) conn: Option<Conn>,
     /// The lock was held at some time.
-    was_held: bool,
+    pub(super) was_held: bool,
     failed: Option<(Instant, StoreError)>,
     /// Another server has written since: what this one keeps in memory is no longer true.
-    taken_over: Option<StoreError>,
+    pub(super) taken_over: Option<StoreError>,
     /// It was said that commits of this database server are not safe.
     said_not_safe: bool,
-}
-
-/// The lock as a writing connection knows it.
-pub(super) struct Held {
-    /// The connection that holds it.
-    connection: u64,
-    mark: Arc<str>,
-    /// It stays open for as long as somebody writes.
-    _guard: Arc<Mutex<Guard>>,
-}
-
-impl Held {
-    /// Is it still so, by what [`BEGIN`] found?
-    pub(super) fn is_ours(&self, found: &Row) -> bool {
-        is_seen(found, self.connection, Some(&self.mark))
-    }
-}
-
-/// Reads the holder of the lock, and the server that took it last.
-fn fence() -> String {
-    format!("SELECT IS_USED_LOCK({LOCK_NAME}), server FROM fence WHERE one = 1")
-}
-
-/// The same for a transaction that writes: until its end no other server can become the one that
-/// writes, and of a transaction that begins after that this server learns it.
-pub(super) static BEGIN: LazyLock<String> =
-    LazyLock::new(|| format!("START TRANSACTION; {} LOCK IN SHARE MODE", fence()));
-
-/// Does a row of [`fence`] tell of this connection, and of this server?
-fn is_seen(found: &Row, connection: u64, mark: Option<&str>) -> bool {
-    let server = found.get::<Vec<u8>, _>(1);
-    found.get::<Option<u64>, _>(0).flatten() == Some(connection)
-        && mark.is_none_or(|mark| server.as_deref() == Some(mark.as_bytes()))
 }
 
 impl std::fmt::Debug for MysqlServer {
@@ -148,8 +113,21 @@ impl MysqlServer {
             .stmt_cache_size(STATEMENTS_CACHED);
         let random = getrandom::u64()
             .map_err(|error| StoreError::Unusable(format!("the system has no random numbers: {error}")))?;
-        let mark = format!("hongyan-{random:016x}").into();
-        Ok(Self { opts: opts.into(), role, guard: Arc::default(), mark })
+        // 0 means that nobody writes.
+        let epoch = random.max(1);
+        let (guard, lanes) = Default::default();
+        Ok(Self { opts: opts.into(), role, guard, epoch, predecessor: None, lanes })
+    }
+
+    /// Takes the place of the server that has this epoch, even if that still holds the lock.
+    #[must_use]
+    pub fn succeed(self, predecessor: u64) -> Self {
+        Self { predecessor: Some(predecessor), ..self }
+    }
+
+    pub(super) fn locked_guard(&self) -> MutexGuard<'_, Guard> {
+        // A guard whose owner panicked is looked at like any other: by asking its connection.
+        self.guard.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// One more connection. The first one takes the lock and brings the tables up to date, as does
@@ -160,29 +138,45 @@ impl MysqlServer {
     /// since, or a newer one has.
     pub fn connect(&self) -> Result<MysqlStore, StoreError> {
         let mut connection = self.guard(None)?;
-        let mut conn = self.session(&self.opts)?;
-        if !self.sees_lock(&mut conn, connection)? {
-            // The name leads to another machine than it did when the lock was taken: to the one
-            // that writes from now on.
+        let no_lane = || StoreError::Unavailable("this server has more connections to it than it needs".into());
+        let lane = Lane::take(&self.lanes).ok_or_else(no_lane)?;
+        let mut conn = self.session()?;
+        if !self.sees_lock(&mut conn, connection, &lane)? {
+            // The name leads to another machine than it did when the lock was taken, to the one
+            // that writes from now on; or another server has taken over.
             connection = self.guard(Some(connection))?;
-            if !self.sees_lock(&mut conn, connection)? {
+            if !self.sees_lock(&mut conn, connection, &lane)? {
                 let why = "its connections and its lock are not on the same database server";
                 return Err(StoreError::Unavailable(why.into()));
             }
         }
         let packet: Option<u64> = conn.query_first("SELECT @@max_allowed_packet").map_err(|error| fault(&error).0)?;
-        let lock = Held { connection, mark: Arc::clone(&self.mark), _guard: Arc::clone(&self.guard) };
+        let guard = Arc::clone(&self.guard);
+        let lock = Held::new(lane, self.epoch, connection, guard);
         Ok(MysqlStore::new(conn, packet.unwrap_or(0), lock))
     }
 
-    fn sees_lock(&self, conn: &mut Conn, connection: u64) -> Result<bool, StoreError> {
-        // A source is only read, and has no mark of the process that copies it.
-        let mark = (self.role != Role::CopyFrom).then_some(&*self.mark);
-        let found: Option<Row> = conn.query_first(fence()).map_err(|error| fault(&error).0)?;
-        Ok(found.is_some_and(|found| is_seen(&found, connection, mark)))
+    /// Is the lock held, and the lane ours? The connection takes a lock with the name of the lane,
+    /// so that a server that takes over finds it.
+    fn sees_lock(&self, conn: &mut Conn, connection: u64, lane: &Lane) -> Result<bool, StoreError> {
+        if self.role == Role::CopyFrom {
+            // A source is only read, and has no epoch of the process that copies it.
+            return Ok(holder(conn, LOCK_NAME)? == Some(connection));
+        }
+        let sql = format!(
+            "SELECT IS_USED_LOCK({LOCK_NAME}), epoch, GET_LOCK({}, 0) FROM lanes WHERE lane = {}",
+            lane_lock(self.epoch, lane.number),
+            lane.number
+        );
+        let found: Option<(Option<u64>, u64, Option<u8>)> = conn.query_first(sql).map_err(|error| fault(&error).0)?;
+        Ok(found == Some((Some(connection), self.epoch, Some(1))))
     }
 
-    fn session(&self, opts: &Opts) -> Result<Conn, StoreError> {
+    pub(super) fn session(&self) -> Result<Conn, StoreError> {
+        self.session_with(&self.opts)
+    }
+
+    fn session_with(&self, opts: &Opts) -> Result<Conn, StoreError> {
         let mut conn = open(opts).map_err(|error| match fault(&error).0 {
             // Nothing large was said yet: whatever answers there does not speak this protocol.
             StoreError::TooLarge(_) => StoreError::Unavailable(said::NO_MYSQL.to_owned()),
@@ -197,10 +191,9 @@ impl MysqlServer {
 
     /// Makes sure that the lock is held; gives the connection that holds it. `not`: by any other
     /// connection than this one.
-    fn guard(&self, not: Option<u64>) -> Result<u64, StoreError> {
+    pub(super) fn guard(&self, not: Option<u64>) -> Result<u64, StoreError> {
         let asked = Instant::now();
-        // A guard whose owner panicked is looked at like any other: by asking its connection.
-        let mut guard = self.guard.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut guard = self.locked_guard();
         if let Some(error) = &guard.taken_over {
             return Err(error.clone());
         }
@@ -233,31 +226,29 @@ impl MysqlServer {
     }
 
     fn lock(&self, guard: &mut Guard) -> Result<Conn, StoreError> {
-        let mut conn = self.session(&self.opts)?;
+        let mut conn = self.session()?;
+        self.check_not_taken_over(guard, &mut conn)?;
         // Connections are numbered anew when the database starts again: one that holds the mark,
-        // too, is certainly ours.
-        let mark = format!("'{}'", self.mark);
-        if let Some(id) = holder(&mut conn, LOCK_NAME)?
-            && holder(&mut conn, &mark)? == Some(id)
-        {
-            // Our own connection, of whose end the database has not heard. That it has by now is no
-            // error.
-            match conn.query_drop(format!("KILL {id}")) {
-                Ok(()) | Err(mysql::Error::MySqlError(_)) => {}
-                Err(error) => return Err(fault(&error).0),
+        // too, is certainly ours, or the predecessor's.
+        let marks = [self.epoch].into_iter().chain(self.predecessor).map(|epoch| format!("'{}'", mark_of(epoch)));
+        for mark in marks {
+            if let Some(id) = holder(&mut conn, LOCK_NAME)?
+                && holder(&mut conn, &mark)? == Some(id)
+            {
+                // Our own connection, of whose end the database has not heard; or that of a server
+                // that shows no sign of life.
+                kill(&mut conn, id)?;
             }
         }
-        if !take(&mut conn, &mark)? {
+        if !take(&mut conn, &format!("'{}'", mark_of(self.epoch)))? {
             return Err(StoreError::Unavailable("the connection that held its lock before has not ended yet".into()));
         }
         if !take(&mut conn, LOCK_NAME)? {
-            let other = holder(&mut conn, LOCK_NAME)?;
-            let with = other.map_or_else(String::new, |id| format!(", with connection {id} there"));
-            let why = format!("another server uses this database{with}");
-            self.check_not_taken_over(guard, &mut conn, &why)?;
-            return Err(StoreError::Unusable(why));
+            let why = self.used_by_another(&mut conn)?;
+            self.check_not_taken_over(guard, &mut conn)?;
+            return Err(StoreError::InUse(why));
         }
-        self.check_not_taken_over(guard, &mut conn, "another server has used this database")?;
+        self.check_not_taken_over(guard, &mut conn)?;
         self.check_commits_are_safe(guard, &mut conn)?;
         // Only at the start: a table that somebody adds later does not end a server that is online.
         // A database that is only copied from is left as it is.
@@ -268,16 +259,20 @@ impl MysqlServer {
             Role::CopyFrom => check_current(known_version(&mut conn)? as i64, KNOWN)?,
             Role::CopyInto if version(&mut conn)? == 0 => make_marked(&mut conn)?,
             Role::CopyInto | Role::Serve if known_version(&mut conn)? == KNOWN => {}
-            Role::CopyInto | Role::Serve => migrate(&mut self.session(&patient(&self.opts))?)?,
+            Role::CopyInto | Role::Serve => migrate(&mut self.session_with(&patient(&self.opts))?)?,
         }
         if self.role != Role::CopyFrom && !guard.was_held {
-            // Waits for every transaction that another server has begun, and makes those fail that
-            // it begins from now on.
-            let sql =
-                format!("INSERT INTO fence (one, server) VALUES (1, {mark}) ON DUPLICATE KEY UPDATE server = {mark}");
-            conn.query_drop(sql).map_err(|error| fault(&error).0)?;
+            if self.predecessor.is_none() {
+                signs::check_nobody_lives(&mut conn)?;
+            }
+            lanes::take_over(&mut conn, self.epoch, self.predecessor)?;
         }
         Ok(conn)
+    }
+
+    fn used_by_another(&self, conn: &mut Conn) -> Result<String, StoreError> {
+        let with = holder(conn, LOCK_NAME)?.map_or_else(String::new, |id| format!(", with connection {id} there"));
+        Ok(format!("another server uses this database{with}"))
     }
 
     /// A promise depends on the commit: a database server that answers a commit before its log is
@@ -313,15 +308,14 @@ impl MysqlServer {
 
     /// Fails for good when the lock was held before and another server has become the one that
     /// writes since.
-    fn check_not_taken_over(&self, guard: &mut Guard, conn: &mut Conn, why: &str) -> Result<(), StoreError> {
-        if self.role != Role::Serve || !guard.was_held {
+    fn check_not_taken_over(&self, guard: &mut Guard, conn: &mut Conn) -> Result<(), StoreError> {
+        if self.role != Role::Serve || !guard.was_held || lanes::epoch(conn)? == Some(self.epoch) {
             return Ok(());
         }
-        let server: Option<Vec<u8>> =
-            conn.query_first("SELECT server FROM fence WHERE one = 1").map_err(|error| fault(&error).0)?;
-        if server.as_deref() == Some(self.mark.as_bytes()) {
-            return Ok(());
-        }
+        let why = match holder(conn, LOCK_NAME)? {
+            Some(_) => self.used_by_another(conn)?,
+            None => "another server has used this database".to_owned(),
+        };
         // The state in this server's memory is no longer that of the store, and never will be
         // again.
         let why = format!("{why} since this one lost its lock: this one must be started again");
@@ -332,7 +326,7 @@ impl MysqlServer {
 
     /// Does what needs the connection that holds the lock.
     fn with_guard<T>(&self, work: impl FnOnce(&mut Conn) -> mysql::Result<T>) -> Result<T, StoreError> {
-        let mut guard = self.guard.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut guard = self.locked_guard();
         let Some(conn) = guard.conn.as_mut() else {
             return Err(StoreError::Unavailable("its lock was lost".into()));
         };
@@ -361,7 +355,7 @@ impl MysqlServer {
     /// When the other one cannot be reached.
     pub fn is_also(&self, other: &Self) -> Result<bool, StoreError> {
         let ours = self.with_guard(|conn| Ok(conn.connection_id()))?;
-        Ok(holder(&mut other.session(&other.opts)?, LOCK_NAME)? == Some(ours.into()))
+        Ok(holder(&mut other.session()?, LOCK_NAME)? == Some(ours.into()))
     }
 }
 
@@ -377,20 +371,6 @@ fn why_not_safe(flushes: u64, has_binlog: bool, sync_binlog: u64) -> Option<Stri
         _ => ("innodb_flush_log_at_trx_commit", flushes),
     };
     Some(format!("its {setting} is {value}: what was promised could be lost in a crash; set it to 1"))
-}
-
-/// Which connection holds a lock, if any.
-fn holder(conn: &mut Conn, lock: &str) -> Result<Option<u64>, StoreError> {
-    let holder: Option<Option<u64>> =
-        conn.query_first(format!("SELECT IS_USED_LOCK({lock})")).map_err(|error| fault(&error).0)?;
-    Ok(holder.flatten())
-}
-
-/// Takes a lock for this connection, if nobody else has it.
-fn take(conn: &mut Conn, lock: &str) -> Result<bool, StoreError> {
-    let taken: Option<Option<u8>> =
-        conn.query_first(format!("SELECT GET_LOCK({lock}, {LOCK_WAIT_S})")).map_err(|error| fault(&error).0)?;
-    Ok(taken.flatten() == Some(1))
 }
 
 /// The time for which sent bytes may lack the peer's TCP ack, or room there, before the system

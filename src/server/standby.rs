@@ -1,0 +1,83 @@
+//! A standby: it waits until the server that uses the database is gone, and then takes its place.
+
+use super::StartError;
+use super::store_wait::{self, LOOK, on_a_thread};
+use super::supervisor;
+use crate::config::{Config, StoreUrl};
+use crate::store::StoreError;
+use crate::store::mysql::{MysqlServer, Seen, Watch};
+use crate::store::pool::{Claim, Pool, Wake};
+use signal_hook_mio::v1_0::Signals;
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// The interval between two looks at the server that is active.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
+
+/// Waits for as long as it takes, and opens the store then. `None`: a signal came.
+pub(super) fn wait_and_open(
+    config: &Config,
+    signals: &mut Option<Signals>,
+    wake: &Wake,
+    on_taken_over: &Wake,
+) -> Result<Option<Pool>, StartError> {
+    let StoreUrl::Mysql(url) = &config.store else {
+        return Err(StartError("a standby needs a MySQL store".to_owned()));
+    };
+    let cannot_use = |error: StoreError| StartError(format!("cannot use the store {}: {error}", config.store));
+    let silent_max = Duration::from_millis(config.silent_server_max_ms);
+    let mut watch = Watch::new(MysqlServer::new(url).map_err(cannot_use)?, silent_max);
+    // Why it cannot take over, and whether it could ever see the server that is active.
+    let (mut said, mut has_seen) = (String::new(), false);
+    if signals.is_some() {
+        supervisor::standing_by();
+    }
+    log::info!("standby: waiting until the server that uses the store {} is gone", config.store);
+    loop {
+        let looked = on_a_thread(signals, "watch", move || Ok((watch.look(), watch)))?;
+        let Some(looked) = looked else { return Ok(None) };
+        let (seen, same_watch) = looked.map_err(cannot_use)?;
+        watch = same_watch;
+        let tried = match seen {
+            Ok(Seen::Active) => {
+                (said, has_seen) = (String::new(), true);
+                Ok(None)
+            }
+            Ok(Seen::Gone { epoch }) => {
+                let asked = Instant::now();
+                log::info!("standby: the active server is gone: this one takes its place");
+                let (config, wake) = (config.clone(), Arc::clone(wake));
+                let claim = Claim { predecessor: Some(epoch), on_taken_over: Some(Arc::clone(on_taken_over)) };
+                let opened = on_a_thread(signals, "open-store", move || Pool::start_as(&config, claim, wake))?;
+                let Some(opened) = opened else { return Ok(None) };
+                opened.map(|pool| {
+                    log::info!("standby: this server is active now, {} ms later", asked.elapsed().as_millis());
+                    Some(pool)
+                })
+            }
+            Err(error) => Err(error),
+        };
+        match tried {
+            Ok(Some(pool)) => return Ok(Some(pool)),
+            Ok(None) => {}
+            // One that has watched once goes on, whatever happens to the database: it is needed
+            // then.
+            Err(error) if has_seen || store_wait::may_come(&error) || matches!(error, StoreError::InUse(_)) => {
+                let why = error.to_string();
+                if said != why {
+                    log::warn!("standby: cannot take over now: {why}");
+                    said = why;
+                }
+            }
+            Err(error) => return Err(cannot_use(error)),
+        }
+        let until = Instant::now() + LOOK_EVERY;
+        while Instant::now() < until {
+            if store_wait::is_signalled(signals) {
+                return Ok(None);
+            }
+            thread::sleep(LOOK);
+        }
+    }
+}

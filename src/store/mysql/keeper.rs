@@ -1,0 +1,94 @@
+//! The signs of life of the server that writes: a standby that sees none takes over. They also find
+//! out that another one has taken over when this server has nothing to write.
+
+use super::background_close;
+use super::connect::MysqlServer;
+use super::fault;
+use super::lanes::BEAT_LANE;
+use super::signs::BEAT_EVERY;
+use mysql::prelude::Queryable;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+/// A stop waits so long for the word that this server has stopped: a standby that does not hear it
+/// takes over a little later.
+const RELEASE_WAIT: Duration = Duration::from_secs(1);
+
+/// Gives signs of life until it is dropped, and then says that this server has stopped.
+pub struct Keeper {
+    stop: Option<Sender<()>>,
+    stopped: Mutex<Receiver<()>>,
+}
+
+impl Keeper {
+    /// Starts its thread; `on_taken_over` is called there, once.
+    ///
+    /// # Errors
+    /// The system starts no thread.
+    pub fn start(server: MysqlServer, on_taken_over: impl FnOnce() + Send + 'static) -> std::io::Result<Self> {
+        let (stop, asked_to_stop) = channel::<()>();
+        let (done, stopped) = channel::<()>();
+        std::thread::Builder::new().name("keeper".to_owned()).spawn(move || {
+            while asked_to_stop.recv_timeout(BEAT_EVERY) == Err(RecvTimeoutError::Timeout) {
+                if server.is_taken_over_at_beat() {
+                    on_taken_over();
+                    return;
+                }
+            }
+            server.release();
+            drop(done);
+        })?;
+        Ok(Self { stop: Some(stop), stopped: Mutex::new(stopped) })
+    }
+}
+
+impl Drop for Keeper {
+    fn drop(&mut self) {
+        self.stop = None;
+        // That the sender is gone is the word that is waited for; that it takes longer is no error.
+        let stopped = self.stopped.get_mut().unwrap_or_else(PoisonError::into_inner);
+        stopped.recv_timeout(RELEASE_WAIT).unwrap_or(());
+    }
+}
+
+impl MysqlServer {
+    /// One sign of life, if this server is the one that writes. The lock is taken again if it was
+    /// lost.
+    fn is_taken_over_at_beat(&self) -> bool {
+        let sql = format!("UPDATE lanes SET n = n + 1 WHERE lane = {BEAT_LANE} AND epoch = {}", self.epoch);
+        let mut guard = self.locked_guard();
+        if guard.taken_over.is_some() {
+            return true;
+        }
+        if !guard.was_held {
+            return false;
+        }
+        if let Some(mut conn) = guard.conn.take() {
+            let stays = match conn.query_drop(sql) {
+                Ok(()) => conn.affected_rows() == 1,
+                // It is there and cannot do it now.
+                Err(error) => fault(&error).1,
+            };
+            if stays {
+                guard.conn = Some(conn);
+                return false;
+            }
+            background_close::leave(conn);
+        }
+        drop(guard);
+        // Why not is said by the workers, who need it.
+        self.guard(None).is_err() && self.locked_guard().taken_over.is_some()
+    }
+
+    /// Tells a standby that nothing more will be written.
+    fn release(&self) {
+        let mut guard = self.locked_guard();
+        if let Some(mut conn) = guard.conn.take() {
+            let released = conn.query_drop(format!("UPDATE lanes SET epoch = 0 WHERE epoch = {}", self.epoch));
+            if let Err(error) = released {
+                log::warn!("a standby waits for a sign of life: it cannot be told of the stop: {error}");
+            }
+        }
+    }
+}

@@ -1,0 +1,193 @@
+//! The fence between the server that writes and every other one: a row of `lanes` for each
+//! connection that writes.
+//!
+//! Every transaction that writes updates the row of its lane, if that row still carries the epoch
+//! of its server. A server that takes over writes its own epoch into all rows first: it waits for
+//! the transactions that are under way, and those that begin later change no row and end. A shared
+//! lock on one row would do on a single database server, but not on a Galera cluster, where such a
+//! lock is known to one node only: there two nodes must *change* the same row to conflict.
+
+use super::fault;
+use super::named_lock::{LOCK_NAME, holder, kill};
+use crate::store::StoreError;
+use mysql::prelude::Queryable;
+use mysql::{Conn, Row};
+use std::any::Any;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+/// The row that counts the signs of life of the server that writes.
+pub(super) const BEAT_LANE: u16 = 0;
+/// The row in which a standby tries whether the database takes writes.
+pub(super) const PROBE_LANE: u16 = 127;
+const LANES: u64 = PROBE_LANE as u64 + 1;
+/// The number of tries to become the server that writes, and the longest pause between two of them.
+/// On a cluster a transaction of the old server wins now and then.
+const FENCE_TRIES: u32 = 40;
+const FENCE_PAUSE_MAX: Duration = Duration::from_millis(50);
+
+/// The lanes that connections of this process have.
+#[derive(Default)]
+pub(super) struct Lanes {
+    used: u128,
+    last: u16,
+}
+
+/// One lane, given back when this is dropped.
+pub(super) struct Lane {
+    pub(super) number: u16,
+    lanes: Arc<Mutex<Lanes>>,
+}
+
+impl Lane {
+    /// The free lane that was used the longest ago: on the last one, a connection that was lost in
+    /// the middle of a transaction may still hold the row. `None`: there is no free one.
+    pub(super) fn take(lanes: &Arc<Mutex<Lanes>>) -> Option<Self> {
+        let mut all = lanes.lock().unwrap_or_else(PoisonError::into_inner);
+        let last = all.last;
+        let order = (last + 1..PROBE_LANE).chain(BEAT_LANE + 1..=last);
+        let number = order.into_iter().find(|number| all.used >> number & 1 == 0)?;
+        all.used |= 1 << number;
+        all.last = number;
+        Some(Self { number, lanes: Arc::clone(lanes) })
+    }
+}
+
+impl Drop for Lane {
+    fn drop(&mut self) {
+        self.lanes.lock().unwrap_or_else(PoisonError::into_inner).used &= !(1 << self.number);
+    }
+}
+
+/// The lock as a connection that writes knows it.
+pub(super) struct Held {
+    /// The beginning of a transaction: its second statement changes one row, or the lock is lost.
+    pub(super) begin: Arc<str>,
+    _lane: Lane,
+    /// The lock stays for as long as somebody writes.
+    _guard: Arc<dyn Any + Send + Sync>,
+}
+
+impl Held {
+    /// On a lane, under the lock that this connection holds. The lock itself is looked at, too: a
+    /// copy takes it without taking over.
+    pub(super) fn new(lane: Lane, epoch: u64, connection: u64, guard: Arc<dyn Any + Send + Sync>) -> Self {
+        let begin = format!(
+            "START TRANSACTION; UPDATE lanes SET n = n + 1 \
+             WHERE lane = {} AND epoch = {epoch} AND IS_USED_LOCK({LOCK_NAME}) = {connection}",
+            lane.number
+        );
+        Self { begin: begin.into(), _lane: lane, _guard: guard }
+    }
+}
+
+/// The name of a process in the database: what `fence` says, and the name of a second lock of the
+/// connection that holds the lock.
+pub(super) fn mark_of(epoch: u64) -> String {
+    format!("hongyan-{epoch:016x}")
+}
+
+/// The name of a lock, as SQL, by which a connection on this lane is found.
+pub(super) fn lane_lock(epoch: u64, lane: u16) -> String {
+    format!("'{}-{lane}'", mark_of(epoch))
+}
+
+/// The epoch of the server that writes; 0 after a clean stop. `None`: there was none yet.
+pub(super) fn epoch(conn: &mut Conn) -> Result<Option<u64>, StoreError> {
+    conn.query_first(format!("SELECT epoch FROM lanes WHERE lane = {BEAT_LANE}")).map_err(|error| fault(&error).0)
+}
+
+/// Makes this server the one that writes. Afterwards no transaction of another one is under way,
+/// and none is ever committed again. `expected`: only if that is the epoch of the predecessor.
+pub(super) fn take_over(conn: &mut Conn, own: u64, expected: Option<u64>) -> Result<(), StoreError> {
+    if let Some(silent) = expected {
+        // What it has begun would be waited for.
+        kill_connections(conn, silent)?;
+    }
+    let mut pause = Duration::from_millis(1);
+    for tried in 1.. {
+        let before = epoch(conn)?.unwrap_or(0);
+        if expected.is_some_and(|expected| expected != before) {
+            return Err(StoreError::InUse("another server has taken it over first".into()));
+        }
+        let error = match write_epoch(conn, own, before) {
+            Ok(true) => return Ok(()),
+            Ok(false) => StoreError::Busy("another server takes it over at the same time".into()),
+            Err(error) => fault(&error).0,
+        };
+        if !matches!(error, StoreError::Busy(_)) || tried == FENCE_TRIES {
+            return Err(error);
+        }
+        // A transaction that does not end: its server is frozen, or its host is gone. On a cluster
+        // it may be a connection to another node; there it loses against this one by itself.
+        kill_connections(conn, before)?;
+        std::thread::sleep(pause);
+        pause = (pause * 2).min(FENCE_PAUSE_MAX);
+    }
+    Err(StoreError::Busy("it is not tried any more".into()))
+}
+
+/// Writes the epoch into all rows, if the predecessor is still the same one. In one statement: on a
+/// cluster, whatever the old server commits while this is under way makes it fail.
+fn write_epoch(conn: &mut Conn, own: u64, before: u64) -> mysql::Result<bool> {
+    conn.query_drop(format!("UPDATE lanes SET epoch = {own} WHERE epoch = {before}"))?;
+    if conn.affected_rows() != LANES {
+        // Rows are missing, as all do at the first start, or another server was faster: the first
+        // row decides.
+        conn.query_drop(format!("INSERT IGNORE INTO lanes (lane, epoch, n) VALUES ({BEAT_LANE}, {own}, 0)"))?;
+        let first: Option<u64> = conn.query_first(format!("SELECT epoch FROM lanes WHERE lane = {BEAT_LANE}"))?;
+        if first != Some(own) {
+            return Ok(false);
+        }
+        let rows: Vec<String> = (BEAT_LANE..=PROBE_LANE).map(|lane| format!("({lane}, {own}, 0)")).collect();
+        let rows = rows.join(", ");
+        conn.query_drop(format!(
+            "INSERT INTO lanes (lane, epoch, n) VALUES {rows} ON DUPLICATE KEY UPDATE epoch = {own}"
+        ))?;
+    }
+    // A server that knows schema 4 only looks at this one.
+    let mark = mark_of(own);
+    conn.query_drop(format!(
+        "INSERT INTO fence (one, server) VALUES (1, '{mark}') ON DUPLICATE KEY UPDATE server = '{mark}'"
+    ))?;
+    Ok(true)
+}
+
+/// Ends all connections of a server that are on this database server.
+pub(super) fn kill_connections(conn: &mut Conn, epoch: u64) -> Result<(), StoreError> {
+    if epoch == 0 {
+        return Ok(());
+    }
+    let locks: Vec<String> =
+        (BEAT_LANE + 1..PROBE_LANE).map(|lane| format!("IS_USED_LOCK({})", lane_lock(epoch, lane))).collect();
+    let found: Option<Row> =
+        conn.query_first(format!("SELECT {}", locks.join(", "))).map_err(|error| fault(&error).0)?;
+    let ids = found.iter().flat_map(|row| (0..row.len()).filter_map(|at| row.get::<Option<u64>, _>(at).flatten()));
+    let guard = holder(conn, &format!("'{}'", mark_of(epoch)))?;
+    for id in ids.chain(guard) {
+        kill(conn, id)?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lane_is_used_again_only_after_all_others() {
+        let lanes = Arc::default();
+        let kept = Lane::take(&lanes).unwrap();
+        assert_eq!(kept.number, 1);
+        // One after the other, as a worker that loses its connection again and again.
+        let numbers: Vec<u16> = (0..250).map(|_| Lane::take(&lanes).unwrap().number).collect();
+        assert_eq!(&numbers[..125], (2..PROBE_LANE).collect::<Vec<_>>());
+        assert_eq!(numbers[..125], numbers[125..]);
+        let all: Vec<_> = (0..125).map(|_| Lane::take(&lanes).unwrap().number).collect();
+        assert_eq!(all.len(), 125);
+        let held: Vec<_> = (0..125).map(|_| Lane::take(&lanes).unwrap()).collect();
+        assert!(Lane::take(&lanes).is_none());
+        drop(held);
+        assert!(Lane::take(&lanes).is_some());
+    }
+}

@@ -1,0 +1,162 @@
+//! A standby: it watches the server that writes until that has stopped or shows no sign of life.
+
+use super::connect::MysqlServer;
+use super::fault;
+use super::lanes::PROBE_LANE;
+use super::schema::{KNOWN, known_version};
+use super::signs::{Found, cluster, is_locked, read};
+use crate::store::StoreError;
+use mysql::Conn;
+use mysql::prelude::Queryable;
+use std::time::{Duration, Instant};
+
+/// A server whose lock is free was killed: so much silence makes sure that it does not just take
+/// the lock again on another connection.
+const SILENT_WITHOUT_LOCK: Duration = Duration::from_secs(2);
+/// One look counts for so much silence at most: a standby that was frozen itself, perhaps together
+/// with the database, has seen nothing meanwhile.
+const LOOK_COUNTS_FOR: Duration = Duration::from_secs(1);
+
+/// What a look at the server that writes has found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Seen {
+    /// It is there, or may be.
+    Active,
+    /// It has stopped, or shows no sign of life.
+    Gone {
+        /// Its epoch.
+        epoch: u64,
+    },
+}
+
+/// Watches a database for the end of the server that writes there.
+pub struct Watch {
+    server: MysqlServer,
+    silent_max: Duration,
+    conn: Option<Conn>,
+    silence: Silence,
+}
+
+impl Watch {
+    /// A server that holds the lock and is silent for longer than `silent_max` is taken for gone.
+    #[must_use]
+    pub fn new(server: MysqlServer, silent_max: Duration) -> Self {
+        Self { server, silent_max, conn: None, silence: Silence::default() }
+    }
+
+    /// Looks once.
+    ///
+    /// # Errors
+    /// When the database cannot be used. That says nothing about the server that writes, so the
+    /// watch begins anew.
+    pub fn look(&mut self) -> Result<Seen, StoreError> {
+        let found = self.found();
+        if found.is_err() {
+            (self.conn, self.silence) = (None, Silence::default());
+        }
+        let Some(found) = found? else { return Ok(Seen::Active) };
+        Ok(self.silence.judge(found, Instant::now(), self.silent_max))
+    }
+
+    /// `None`: the tables are of an older version, whose servers show no signs of life, and one of
+    /// them holds the lock.
+    fn found(&mut self) -> Result<Option<Found>, StoreError> {
+        let mut conn = match self.conn.take() {
+            Some(conn) => conn,
+            None => {
+                let mut conn = self.server.session()?;
+                if let Some(cluster) = cluster(&mut conn)? {
+                    // A node that lags behind would show old signs of life.
+                    conn.query_drop(cluster.reads_are_current()).map_err(|error| fault(&error).0)?;
+                }
+                conn
+            }
+        };
+        let found = if known_version(&mut conn)? == KNOWN {
+            // A database that only reads, or whose disk is stuck, would not take signs of life,
+            // either.
+            conn.query_drop(format!("UPDATE lanes SET n = n + 1 WHERE lane = {PROBE_LANE}"))
+                .map_err(|error| fault(&error).0)?;
+            Some(read(&mut conn)?)
+        } else {
+            let is_locked = is_locked(&mut conn)?;
+            (!is_locked).then_some(Found { epoch: 0, beats: 0, is_locked })
+        };
+        self.conn = Some(conn);
+        Ok(found)
+    }
+}
+
+/// For how long the server that writes has shown no sign of life, as far as this process has seen.
+#[derive(Default)]
+struct Silence {
+    last: Option<(Found, Instant)>,
+    so_far: Duration,
+    /// It was seen to hold its lock here: so that it does not is news. On a cluster it may hold the
+    /// lock on another node.
+    has_held_lock: bool,
+}
+
+impl Silence {
+    fn judge(&mut self, found: Found, now: Instant, silent_max: Duration) -> Seen {
+        let gone = Seen::Gone { epoch: found.epoch };
+        if found.epoch == 0 {
+            return gone;
+        }
+        match self.last {
+            Some((last, at)) if (last.epoch, last.beats) == (found.epoch, found.beats) => {
+                self.so_far += now.saturating_duration_since(at).min(LOOK_COUNTS_FOR);
+            }
+            _ => self.so_far = Duration::ZERO,
+        }
+        self.last = Some((found, now));
+        self.has_held_lock |= found.is_locked;
+        let was_killed = self.has_held_lock && !found.is_locked;
+        let enough = if was_killed { SILENT_WITHOUT_LOCK.min(silent_max) } else { silent_max };
+        if self.so_far >= enough { gone } else { Seen::Active }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SILENT_MAX: Duration = Duration::from_secs(5);
+
+    fn found(beats: u64, is_locked: bool) -> Found {
+        Found { epoch: 7, beats, is_locked }
+    }
+
+    /// The number of looks, twice a second, until a server is taken for gone.
+    fn looks(silence: &mut Silence, start: Instant, found: Found) -> Option<u32> {
+        (0..60).find(|&look| {
+            let now = start + look * Duration::from_millis(500);
+            silence.judge(found, now, SILENT_MAX) == Seen::Gone { epoch: 7 }
+        })
+    }
+
+    #[test]
+    fn a_server_is_gone_after_silence_and_sooner_when_its_lock_is_seen_to_go() {
+        let start = Instant::now();
+        assert_eq!(looks(&mut Silence::default(), start, found(1, true)), Some(10));
+        assert_eq!(looks(&mut Silence::default(), start, found(1, false)), Some(10), "its lock may be elsewhere");
+        let mut silence = Silence::default();
+        silence.judge(found(1, true), start, SILENT_MAX);
+        assert_eq!(looks(&mut silence, start, found(1, false)), Some(4));
+        let stopped = Found { epoch: 0, ..found(1, true) };
+        assert_eq!(Silence::default().judge(stopped, start, SILENT_MAX), Seen::Gone { epoch: 0 });
+    }
+
+    #[test]
+    fn a_sign_of_life_begins_the_silence_anew_and_a_gap_between_looks_counts_little() {
+        let start = Instant::now();
+        let mut silence = Silence::default();
+        for second in 0..60 {
+            let now = start + Duration::from_secs(second);
+            assert_eq!(silence.judge(found(second / 4, true), now, SILENT_MAX), Seen::Active);
+        }
+        // This process was frozen, maybe with all others.
+        let later = start + Duration::from_secs(3_600);
+        assert_eq!(silence.judge(found(14, true), later, SILENT_MAX), Seen::Active);
+    }
+}
