@@ -72,13 +72,13 @@ impl Chat {
     /// Submits a job that a request waits for, or refuses the request.
     pub(super) fn submit_for(&mut self, request: Ticket, job: Job, purpose: JobPurpose, out: &mut Vec<Action>) {
         if let Err(purpose) = self.submit(job, purpose, out) {
-            self.forget_job(purpose, out);
+            self.remove_job(purpose, out);
             self.refuse_waiting(request, Some(BUSY), out);
         }
     }
 
     /// Undoes what was counted for a job that could not be submitted or has failed.
-    fn forget_job(&mut self, purpose: JobPurpose, out: &mut Vec<Action>) {
+    fn remove_job(&mut self, purpose: JobPurpose, out: &mut Vec<Action>) {
         match purpose {
             JobPurpose::Hash { .. } => self.auth_queue.run_ended(),
             JobPurpose::Page(user) => self.page_failed(user, PAGE_RETRY_MS),
@@ -164,7 +164,7 @@ impl Chat {
         };
         match (purpose, outcome) {
             (JobPurpose::Page(user), Outcome::Refused) => self.page_failed(user, DAMAGED_PAGE_RETRY_MS),
-            (purpose, _) => self.forget_job(purpose, out),
+            (purpose, _) => self.remove_job(purpose, out),
         }
         if let Some((request, fault)) = request {
             self.refuse_waiting(request, Some(fault), out);

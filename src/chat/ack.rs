@@ -17,7 +17,7 @@ impl Chat {
             return;
         };
         self.totals.acked += 1;
-        self.unlist(name);
+        self.remove_from_list(name);
         self.discharge_delivery(name, out);
         if let Some(delivery) = self.deliveries.remove(name) {
             // A push whose save failed may be in the store nevertheless, if only the answer to the

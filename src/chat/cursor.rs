@@ -194,7 +194,7 @@ impl Cursor {
         } else if let Some(held) = &mut self.held
             && let Some(of) = deliveries.get(entry.delivery())
         {
-            held.let_go(entry.place, deliveries.hash([of.body.sender()]), deliveries.hash([of.body.id()]), true);
+            held.release(entry.place, deliveries.hash([of.body.sender()]), deliveries.hash([of.body.id()]), true);
             if held.is_empty() {
                 self.held = None;
             }
@@ -295,7 +295,7 @@ impl Cursor {
             if sending.is_some() {
                 held.wake(id);
             } else {
-                held.let_go(place, deliveries.hash([of.body.sender()]), id, false);
+                held.release(place, deliveries.hash([of.body.sender()]), id, false);
             }
             if held.is_empty() {
                 self.held = None;

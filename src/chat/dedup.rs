@@ -80,7 +80,7 @@ impl DedupWindow {
 
     /// Remembers a message, and forgets the oldest beyond `count_max`.
     pub(super) fn insert(&mut self, key: Key, now_ms: u64, delivery: DeliveryRef, count_max: u32) {
-        self.forget(key, |_| true);
+        self.remove_where(key, |_| true);
         while self.queue.len() >= (count_max as usize).clamp(1, COUNT_MAX) {
             self.pop_front();
         }
@@ -96,10 +96,10 @@ impl DedupWindow {
         if let Some(packed) = &mut self.packed {
             return packed.remove(delivery);
         }
-        self.forget(key, |sent| sent.delivery == delivery);
+        self.remove_where(key, |sent| sent.delivery == delivery);
     }
 
-    fn forget(&mut self, key: Key, which: impl Fn(&Sent) -> bool) {
+    fn remove_where(&mut self, key: Key, which: impl Fn(&Sent) -> bool) {
         let Some((slot, _)) = self.find_key(key, which) else {
             return;
         };

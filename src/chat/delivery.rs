@@ -193,20 +193,20 @@ impl Chat {
         if wait_ms > 0 {
             list.cursor.timer = Some(self.wheel.insert(self.now.mono_ms + wait_ms, Timer::Resend(user)));
         } else if list.mailbox.is_done() {
-            self.drop_list(user);
+            self.release_list(user);
         } else {
             self.arm_resend(user);
         }
     }
 
     /// Gives back the memory of a list on which nothing stands.
-    pub(super) fn drop_list(&mut self, user: UserId) {
+    pub(super) fn release_list(&mut self, user: UserId) {
         if let Some(list) = self.users.get_mut(user).list.take() {
             debug_assert!(list.mailbox.is_done(), "only an empty list is dropped");
             for timer in [list.cursor.timer, list.mailbox.page_timer].into_iter().flatten() {
                 self.wheel.cancel(timer);
             }
-            self.users.collect(user);
+            self.users.evict_unused(user);
         }
     }
 
@@ -240,7 +240,7 @@ impl Chat {
                 let listed = found.listed;
                 self.mark_durable(delivery, out);
                 if !listed {
-                    self.free(delivery);
+                    self.release_delivery(delivery);
                 }
             }
             // One whose deletion failed may be the one that is in the store: acked, and to be gone.
@@ -250,8 +250,8 @@ impl Chat {
                 found.save = Save::Done;
                 let receiver = found.receiver;
                 self.mark_durable(delivery, out);
-                let listed = self.unlist(delivery);
-                self.free(delivery);
+                let listed = self.remove_from_list(delivery);
+                self.release_delivery(delivery);
                 if listed {
                     self.on_space(receiver, out);
                 }
@@ -301,7 +301,7 @@ impl Chat {
         if let Some(found) = self.deliveries.get_mut(delivery) {
             found.save = save;
             self.refuse_waiters(delivery, None, fault, out);
-            self.free_unless_listed(delivery);
+            self.release_unless_listed(delivery);
         }
     }
 
@@ -374,7 +374,7 @@ impl Chat {
 
     /// Takes a delivery off its receiver's list; `false` if it stood on none. The pushes that
     /// waited for its place are yet to be sent.
-    pub(super) fn unlist(&mut self, delivery: DeliveryRef) -> bool {
+    pub(super) fn remove_from_list(&mut self, delivery: DeliveryRef) -> bool {
         let Some(found) = self.deliveries.get_mut(delivery).filter(|found| found.listed) else {
             return false;
         };
@@ -394,19 +394,19 @@ impl Chat {
 
     /// Forgets a delivery that stands on no list, unless its saving is on the way (its outcome
     /// forgets it).
-    pub(super) fn free_unless_listed(&mut self, delivery: DeliveryRef) {
+    pub(super) fn release_unless_listed(&mut self, delivery: DeliveryRef) {
         if let Some(found) = self.deliveries.get(delivery)
             && !found.listed
             && found.save != Save::InFlight
         {
             debug_assert!(found.save != Save::None, "what is neither listed nor saved is lost");
-            self.free(delivery);
+            self.release_delivery(delivery);
         }
     }
 
     /// Forgets a delivery. One that never became durable was not taken: the sender's next try is a
     /// new message.
-    pub(super) fn free(&mut self, name: DeliveryRef) {
+    pub(super) fn release_delivery(&mut self, name: DeliveryRef) {
         let Some(delivery) = self.deliveries.remove(name) else {
             return;
         };

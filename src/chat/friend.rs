@@ -220,8 +220,8 @@ impl Chat {
         let list = self.users.get(asked).list.as_ref();
         let found: Vec<DeliveryRef> = list.map_or_else(Vec::new, |list| list.mailbox.all().filter(is_one).collect());
         for delivery in &found {
-            self.unlist(*delivery);
-            self.free_unless_listed(*delivery);
+            self.remove_from_list(*delivery);
+            self.release_unless_listed(*delivery);
             self.delete(delivery.seq, asked, out);
         }
         if !found.is_empty() {

@@ -72,7 +72,7 @@ impl Chat {
     }
 
     /// Its connection is gone.
-    pub(super) fn drop_deferred_log_in(&mut self, conn: ConnId, out: &mut Vec<Action>) {
+    pub(super) fn remove_deferred_log_in(&mut self, conn: ConnId, out: &mut Vec<Action>) {
         if let Some(id) = self.logins.take_deferred(conn) {
             self.login_event(id, LoginEvent::Dropped, out);
         }
@@ -363,7 +363,7 @@ impl Chat {
         self.pump(user, out);
         if self.users.get(user).list.as_ref().is_some_and(|list| list.mailbox.is_done()) {
             // Nothing waits for the user: most log in and are silent.
-            return self.drop_list(user);
+            return self.release_list(user);
         }
         self.arm_resend(user);
         self.want_page(user, out);

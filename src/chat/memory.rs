@@ -73,7 +73,7 @@ impl Chat {
                 return;
             }
             left = left.saturating_sub(bytes);
-            self.forget_dedup(user);
+            self.evict_dedup(user);
         }
     }
 
@@ -109,8 +109,8 @@ impl Chat {
         };
         let before = self.deliveries.held_bytes();
         for delivery in cut {
-            self.unlist(delivery);
-            self.free(delivery);
+            self.remove_from_list(delivery);
+            self.release_delivery(delivery);
         }
         if let Some(list) = &mut self.users.get_mut(user).list {
             list.mailbox.backfill = Backfill::Backlog { after_seq: after_seq.min(first_seq - 1), asking: false };

@@ -155,7 +155,7 @@ impl Chat {
             None => {
                 // It has fired.
                 dedup.timer = None;
-                self.forget_dedup(user);
+                self.evict_dedup(user);
             }
         }
     }

@@ -417,7 +417,7 @@ impl Chat {
             return;
         };
         if self.logins.is_any_deferred() {
-            self.drop_deferred_log_in(conn, out);
+            self.remove_deferred_log_in(conn, out);
         }
         if let Some(user) = session.user {
             self.goes_offline(user, out);

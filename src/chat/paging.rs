@@ -30,9 +30,9 @@ impl Chat {
     /// already.
     pub(super) fn loading_ended(&mut self, user: UserId) {
         if self.users.loading_ends(user) && !self.users.is_here(user) {
-            self.put_list_away(user);
+            self.evict_list(user);
         }
-        self.users.collect(user);
+        self.users.evict_unused(user);
     }
 
     /// Fills a list that waits for its first page.
@@ -66,7 +66,7 @@ impl Chat {
             bytes_max: self.rules.page_bytes_max,
         };
         self.users.hold(user);
-        self.let_go(saved);
+        self.evict_deliveries(saved);
         if self.submit(job, JobPurpose::Page(user), out).is_err() {
             self.page_failed(user, PAGE_RETRY_MS);
         }
@@ -159,7 +159,7 @@ impl Chat {
             return;
         };
         let saved = list.mailbox.make_room_on_tail(found.weight_bytes(), &self.rules, &self.deliveries);
-        self.let_go(saved);
+        self.evict_deliveries(saved);
         if let Some(list) = &mut self.users.get_mut(user).list {
             let listed = list.mailbox.append_tail(delivery, &self.deliveries, &self.rules);
             if let Some(found) = self.deliveries.get_mut(delivery) {
@@ -176,12 +176,12 @@ impl Chat {
 
     /// Lets go of deliveries that were taken off a list: they are in the store, or on the way
     /// there, or were never promised.
-    fn let_go(&mut self, deliveries: Vec<DeliveryRef>) {
+    fn evict_deliveries(&mut self, deliveries: Vec<DeliveryRef>) {
         for delivery in deliveries {
             if let Some(found) = self.deliveries.get_mut(delivery) {
                 found.listed = false;
             }
-            self.free_unless_listed(delivery);
+            self.release_unless_listed(delivery);
         }
     }
 
@@ -190,7 +190,7 @@ impl Chat {
         // The references that are let go of below may be the last ones to the user.
         self.users.hold(user);
         self.users.leaves(user);
-        self.users.forget_friends(user);
+        self.users.release_friends(user);
         self.pack_dedup(user);
         let entry = self.users.get_mut(user);
         if entry.loading.is_some() && entry.list.is_none() {
@@ -206,13 +206,13 @@ impl Chat {
             }
         }
         if self.users.get(user).loading.is_none() {
-            self.put_list_away(user);
+            self.evict_list(user);
         }
         self.users.release(user);
     }
 
     /// Nobody will come for this list: what is on it is in the store, or on the way there.
-    fn put_list_away(&mut self, user: UserId) {
+    fn evict_list(&mut self, user: UserId) {
         let Some(list) = self.users.get_mut(user).list.take() else {
             return;
         };
@@ -220,6 +220,6 @@ impl Chat {
             self.wheel.cancel(timer);
         }
         let deliveries: Vec<DeliveryRef> = list.mailbox.all().collect();
-        self.let_go(deliveries);
+        self.evict_deliveries(deliveries);
     }
 }

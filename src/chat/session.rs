@@ -126,7 +126,7 @@ impl Sessions {
 
     pub(super) fn close(&mut self, conn: ConnId) -> Option<Session> {
         self.get(conn)?;
-        self.forget_look(conn.slot);
+        self.remove_look(conn.slot);
         self.len -= 1;
         self.slots[conn.slot as usize].take()
     }
@@ -135,7 +135,7 @@ impl Sessions {
     /// it needs a timer.
     pub(super) fn look_at(&mut self, conn: ConnId, look_ms: u64) -> bool {
         debug_assert!(look_ms > 0, "0 says that it is not looked at");
-        self.forget_look(conn.slot);
+        self.remove_look(conn.slot);
         let next = self.looks.get(&look_ms).copied();
         let Some(session) = self.get_mut(conn) else {
             return false;
@@ -154,7 +154,7 @@ impl Sessions {
         let slot = *self.looks.get(&look_ms)?;
         let conn = self.at(slot).map(|session| ConnId { slot, generation: session.generation });
         match conn {
-            Some(_) => self.forget_look(slot),
+            Some(_) => self.remove_look(slot),
             None => _ = self.looks.remove(&look_ms),
         }
         conn
@@ -164,7 +164,7 @@ impl Sessions {
         self.slots.get_mut(slot as usize)?.as_mut()
     }
 
-    fn forget_look(&mut self, slot: u32) {
+    fn remove_look(&mut self, slot: u32) {
         let Some(session) = self.at(slot).filter(|session| session.look_ms > 0) else {
             return;
         };

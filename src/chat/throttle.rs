@@ -79,7 +79,7 @@ impl Throttle {
 
     /// Notes an event.
     pub(super) fn note(&mut self, key: u64, now_ms: u64, pace: Pace, keys_max: usize) {
-        self.forget_clean(now_ms);
+        self.evict_clean(now_ms);
         let entry = self.entries.entry(key).or_default();
         if !std::mem::replace(&mut entry.ordered, true) {
             self.order.push_back((now_ms + pace.every_ms, key));
@@ -91,12 +91,12 @@ impl Throttle {
         while self.order.len() > keys_max
             && let Some((_, oldest)) = self.order.pop_front()
         {
-            self.forget(oldest);
+            self.evict(oldest);
         }
     }
 
     /// Forgets all events, and keeps the reservations.
-    fn forget(&mut self, key: u64) {
+    fn evict(&mut self, key: u64) {
         if let Some(entry) = self.entries.get_mut(&key) {
             (entry.clean_at_ms, entry.ordered) = (0, false);
             if entry.reserved == 0 {
@@ -107,7 +107,7 @@ impl Throttle {
 
     /// Drops those at the front whose time has passed; those that were noted again meanwhile go to
     /// the back.
-    fn forget_clean(&mut self, now_ms: u64) {
+    fn evict_clean(&mut self, now_ms: u64) {
         /// Enough to shrink with every addition, and never a long loop.
         const LOOKS_MAX: usize = 4;
         for _ in 0..LOOKS_MAX {
@@ -117,7 +117,7 @@ impl Throttle {
             self.order.pop_front();
             match self.entries.get(&key) {
                 Some(entry) if entry.clean_at_ms > now_ms => self.order.push_back((entry.clean_at_ms, key)),
-                _ => self.forget(key),
+                _ => self.evict(key),
             }
         }
     }

@@ -158,11 +158,11 @@ impl Users {
         let entry = &mut self.slab[user.slot()];
         debug_assert!(entry.refs > 0, "released more often than held");
         entry.refs = entry.refs.saturating_sub(1);
-        self.collect(user);
+        self.evict_unused(user);
     }
 
     /// Forgets a user whom nothing refers to any more.
-    pub(super) fn collect(&mut self, user: UserId) {
+    pub(super) fn evict_unused(&mut self, user: UserId) {
         let entry = &self.slab[user.slot()];
         let needed = entry.refs > 0
             || entry.is_here()
@@ -232,7 +232,7 @@ impl Users {
     }
 
     /// Forgets who their friends are: they went offline.
-    pub(super) fn forget_friends(&mut self, user: UserId) {
+    pub(super) fn release_friends(&mut self, user: UserId) {
         let friends = std::mem::take(&mut self.get_mut(user).friends);
         self.friends_len -= friends.len();
         for friend in friends {

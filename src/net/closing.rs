@@ -220,7 +220,7 @@ impl<S: Stream> Hub<S> {
         if let Some(mut conn) = self.conns.remove(id) {
             self.removed += 1;
             self.address_keys.leave(conn.address_key);
-            self.proxies.forget(id);
+            self.proxies.remove(id);
             conn.output.discard(&mut self.buffers.spare);
             self.memory.input_bytes -= conn.counted_input();
         }

@@ -70,7 +70,7 @@ impl<S: Stream> Hub<S> {
     /// Lets go of the largest holders if there is too much. Not while an event is being handled.
     pub(super) fn look_at_memory(&mut self) {
         if self.is_over_memory() {
-            self.free_memory();
+            self.release_memory();
         }
     }
 
@@ -81,7 +81,7 @@ impl<S: Stream> Hub<S> {
     }
 
     #[cold]
-    fn free_memory(&mut self) {
+    fn release_memory(&mut self) {
         let (now_ms, max) = (self.now.mono_ms, self.bounds.memory_bytes_max);
         let grown = self.releasable_bytes() > self.memory.left_bytes + max / SEARCHED_PART;
         if now_ms < self.memory.next_search_ms && !grown {

@@ -60,7 +60,7 @@ impl Proxies {
     }
 
     /// A connection is gone, whoever opened it.
-    pub(super) fn forget(&mut self, id: ConnId) {
+    pub(super) fn remove(&mut self, id: ConnId) {
         if !self.conns.is_empty() {
             self.conns.remove(&id);
         }

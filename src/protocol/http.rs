@@ -277,8 +277,8 @@ mod tests {
     fn the_values_of_a_header_come_in_their_order_and_of_no_other() {
         let head = b"GET / HTTP/1.1\r\nA: 1\r\nB: 2\r\na: 3, 4\r\n\r\nA: body";
         assert_eq!(header_values(head, "A"), [b"1".as_slice(), b"3, 4"]);
-        assert_eq!(header_values(head, "C"), [b"".as_slice(); 0]);
-        assert_eq!(header_values(b"nothing", "A"), [b"".as_slice(); 0]);
+        assert!(header_values(head, "C").is_empty());
+        assert!(header_values(b"nothing", "A").is_empty());
     }
 
     #[test]

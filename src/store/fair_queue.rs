@@ -16,6 +16,7 @@
 //! When the turn comes to a job that has earlier ones before it, those are done first, and are
 //! charged to those who asked for them.
 
+use super::lane_queue::Submission;
 use crate::chat::contract::{Job, Ticket};
 use slab::Slab;
 use std::collections::{BTreeSet, HashMap, VecDeque};
@@ -44,7 +45,6 @@ const BYTES_PER_UNIT: usize = 2 * 1024;
 /// Room that is kept when nothing waits.
 const KEPT: usize = 1_024;
 
-type Submission = (Ticket, Job);
 /// Stands for a user: nobody outside can foresee it. Two who share one share a sub-queue, no more.
 type Key = u64;
 

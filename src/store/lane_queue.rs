@@ -7,7 +7,8 @@ use crate::chat::contract::{Job, Ticket};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-type Submission = (Ticket, Job);
+/// A job, with the ticket under which its outcome comes back.
+pub(super) type Submission = (Ticket, Job);
 
 /// Room that both ends keep when nothing waits.
 const KEPT: usize = 1_024;

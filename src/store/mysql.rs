@@ -17,9 +17,9 @@ mod named_lock;
 mod rows;
 mod said;
 mod schema;
-mod tokens;
 mod signs;
 mod standby;
+mod tokens;
 mod values;
 
 pub use connect::MysqlServer;

@@ -132,7 +132,7 @@ impl Hasher {
     }
 
     /// Gives the memory back: nobody waits to be hashed.
-    pub fn free_memory(&mut self) {
+    pub fn release_memory(&mut self) {
         self.memory = Vec::new();
     }
 }

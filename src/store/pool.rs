@@ -5,11 +5,11 @@
 use super::fair_queue::{FairQueue, lane_user};
 use super::group_commit::GroupCommit;
 pub use super::health::StoreHealth;
-use super::lane_queue::{LaneReceiver, LaneSender, lane_queue};
+use super::lane_queue::{LaneReceiver, LaneSender, Submission, lane_queue};
 use super::memory::MemoryStore;
 use super::mysql::{Keeper, MysqlServer, ROW_BYTES};
 use super::password::{Hasher, VerifiedLogins};
-use super::quota::{Mailboxes, Quotas};
+use super::quota::{MailboxCounts, Quotas};
 use super::reopen::Opener;
 use super::sqlite::SqliteStore;
 use super::undelivered::{Taker, Undelivered};
@@ -27,7 +27,6 @@ use std::time::{Duration, Instant};
 
 /// Called when there is something to take.
 pub type Wake = Arc<dyn Fn() + Send + Sync>;
-type Submission = (Ticket, Job);
 type Done = (Ticket, Outcome);
 
 /// Mailboxes, and senders in them, of which the workers together remember how full they are.
@@ -160,8 +159,8 @@ impl Pool {
             }
             let (sender, jobs) = lane_queue();
             pool.data.push(DataLane { sender, jobs: Vec::new() });
-            let boxes = Mailboxes::new(Quotas::of(config), MAILBOX_ENTRIES_MAX / workers.max(1));
-            let batch = Batch::new(store, Arc::clone(&opener), Arc::clone(&verified), boxes);
+            let mailbox_counts = MailboxCounts::new(Quotas::of(config), MAILBOX_ENTRIES_MAX / workers.max(1));
+            let batch = Batch::new(store, Arc::clone(&opener), Arc::clone(&verified), mailbox_counts);
             let batch = batch.report_to(Arc::clone(&pool.health));
             let (done, wake) = (done_sender.clone(), Arc::clone(&wake));
             let undelivered = pool.taker.0.clone();
@@ -312,11 +311,11 @@ impl AuthWorker {
             // that follow each other would cost some milliseconds.
             let next = {
                 let jobs = self.jobs.try_lock().unwrap_or_else(|_| {
-                    self.hasher.free_memory();
+                    self.hasher.release_memory();
                     self.jobs.lock().unwrap_or_else(PoisonError::into_inner)
                 });
                 jobs.try_recv().or_else(|_| jobs.recv_timeout(REST_AFTER)).or_else(|_| {
-                    self.hasher.free_memory();
+                    self.hasher.release_memory();
                     jobs.recv()
                 })
             };

@@ -96,7 +96,7 @@ type Share = (Box<str>, Usage);
 
 /// The pushes that wait for one receiver, as counts.
 #[derive(Debug)]
-struct Mailbox {
+struct MailboxCount {
     total: Usage,
     /// By sender, in the order of the names. Those of which nothing waits are not in it.
     shares: Vec<Share>,
@@ -108,7 +108,7 @@ struct Mailbox {
     put_off: u64,
 }
 
-impl Mailbox {
+impl MailboxCount {
     fn new(in_doubt: bool) -> Self {
         let counted = Counted::UpTo(0);
         Self { total: Usage::default(), shares: Vec::new(), counted, in_doubt, admitted: 0, put_off: 0 }
@@ -181,9 +181,9 @@ enum Change {
 
 /// The mailboxes that one worker owns, as far as they are counted.
 #[derive(Debug)]
-pub struct Mailboxes {
+pub struct MailboxCounts {
     quotas: Quotas,
-    boxes: HashMap<Box<str>, Mailbox>,
+    by_receiver: HashMap<Box<str>, MailboxCount>,
     /// Shares in all of them.
     shares: usize,
     /// Mailboxes and shares that are remembered; beyond it those are forgotten that are counted
@@ -200,13 +200,13 @@ pub struct Mailboxes {
     in_doubt: bool,
 }
 
-impl Mailboxes {
+impl MailboxCounts {
     /// None is known yet.
     #[must_use]
     pub fn new(quotas: Quotas, entries_max: usize) -> Self {
         Self {
             quotas,
-            boxes: HashMap::new(),
+            by_receiver: HashMap::new(),
             shares: 0,
             entries_max,
             journal: Vec::new(),
@@ -229,7 +229,7 @@ impl Mailboxes {
         self.journal.clear();
         self.counting.clear();
         for name in std::mem::take(&mut self.suspect) {
-            self.forget(&name);
+            self.remove(&name);
         }
         while self.entries() > self.entries_max {
             self.evict();
@@ -240,7 +240,7 @@ impl Mailboxes {
     pub fn rolled_back(&mut self) {
         for name in std::mem::take(&mut self.counting) {
             // What it had written itself may have been counted.
-            self.forget(&name);
+            self.remove(&name);
         }
         while let Some(change) = self.journal.pop() {
             match change {
@@ -260,12 +260,12 @@ impl Mailboxes {
         self.in_doubt = true;
         for change in std::mem::take(&mut self.journal) {
             match change {
-                Change::Added(push) | Change::NotAdded(push) => self.forget(push.receiver()),
-                Change::Removed { receiver, .. } => self.forget(receiver.as_str()),
+                Change::Added(push) | Change::NotAdded(push) => self.remove(push.receiver()),
+                Change::Removed { receiver, .. } => self.remove(receiver.as_str()),
             }
         }
         for name in std::mem::take(&mut self.counting) {
-            self.forget(&name);
+            self.remove(&name);
         }
         self.committed();
     }
@@ -273,21 +273,21 @@ impl Mailboxes {
     /// Whatever was unknown has been done by now, or never will be.
     pub fn settled(&mut self) {
         self.in_doubt = false;
-        self.boxes.retain(|_, mailbox| !mailbox.in_doubt);
-        self.shares = self.boxes.values().map(|mailbox| mailbox.shares.len()).sum();
+        self.by_receiver.retain(|_, mailbox| !mailbox.in_doubt);
+        self.shares = self.by_receiver.values().map(|mailbox| mailbox.shares.len()).sum();
     }
 
     /// Is anything known of this receiver's mailbox?
     #[must_use]
     pub fn knows(&self, receiver: &str) -> bool {
-        self.boxes.contains_key(receiver)
+        self.by_receiver.contains_key(receiver)
     }
 
     /// Behind which `seq` the rows of a receiver are yet to be counted before it is known whether
     /// there is room; `None`: it is known.
     #[must_use]
     pub fn uncounted(&self, receiver: &str) -> Option<u64> {
-        self.boxes.get(receiver).map_or(Some(0), |mailbox| mailbox.uncounted(&self.quotas))
+        self.by_receiver.get(receiver).map_or(Some(0), |mailbox| mailbox.uncounted(&self.quotas))
     }
 
     /// Rows that this transaction may still count.
@@ -299,14 +299,14 @@ impl Mailboxes {
     /// A receiver's rows are about to be counted.
     pub fn counts(&mut self, receiver: &str) {
         let in_doubt = self.in_doubt;
-        self.boxes.entry(receiver.into()).or_insert_with(|| Mailbox::new(in_doubt));
+        self.by_receiver.entry(receiver.into()).or_insert_with(|| MailboxCount::new(in_doubt));
         self.counting.push(receiver.into());
     }
 
     /// One more row of a receiver was counted; in the order of their numbers.
     pub fn count(&mut self, receiver: &str, seq: u64, sender: &str, text_bytes: u64) {
         self.rows_left = self.rows_left.saturating_sub(1);
-        if let Some(mailbox) = self.boxes.get_mut(receiver) {
+        if let Some(mailbox) = self.by_receiver.get_mut(receiver) {
             mailbox.counted = Counted::UpTo(seq);
             let shares = mailbox.change(sender, Usage::of_one(text_bytes), true);
             self.shares = self.shares.saturating_add_signed(shares);
@@ -315,7 +315,7 @@ impl Mailboxes {
 
     /// There are no more rows of a receiver.
     pub fn counted_all(&mut self, receiver: &str) {
-        if let Some(mailbox) = self.boxes.get_mut(receiver) {
+        if let Some(mailbox) = self.by_receiver.get_mut(receiver) {
             mailbox.counted = Counted::All;
         }
     }
@@ -329,7 +329,7 @@ impl Mailboxes {
     /// no more will be counted now.
     pub fn admit(&mut self, push: &Push, counted: bool) -> Verdict {
         let one = Usage::of_one(push.text_bytes() as u64);
-        let Some(mailbox) = self.boxes.get_mut(push.receiver()) else {
+        let Some(mailbox) = self.by_receiver.get_mut(push.receiver()) else {
             debug_assert!(!counted, "begun to be counted at least");
             return if counted { Verdict::Room } else { Verdict::Uncounted };
         };
@@ -360,7 +360,7 @@ impl Mailboxes {
     #[must_use]
     pub fn has_room(&self, push: &Push) -> bool {
         let one = Usage::of_one(push.text_bytes() as u64);
-        self.boxes.get(push.receiver()).is_none_or(|mailbox| mailbox.has_room(push.sender(), one, &self.quotas))
+        self.by_receiver.get(push.receiver()).is_none_or(|mailbox| mailbox.has_room(push.sender(), one, &self.quotas))
     }
 
     /// A push was saved.
@@ -394,43 +394,43 @@ impl Mailboxes {
     }
 
     fn change(&mut self, receiver: &str, sender: &str, seq: u64, one: Usage, more: bool) {
-        if let Some(mailbox) = self.boxes.get_mut(receiver).filter(|mailbox| mailbox.covers(seq)) {
+        if let Some(mailbox) = self.by_receiver.get_mut(receiver).filter(|mailbox| mailbox.covers(seq)) {
             let shares = mailbox.change(sender, one, more);
             self.shares = self.shares.saturating_add_signed(shares);
         }
     }
 
-    fn forget(&mut self, receiver: &str) {
-        if let Some(mailbox) = self.boxes.remove(receiver) {
+    fn remove(&mut self, receiver: &str) {
+        if let Some(mailbox) = self.by_receiver.remove(receiver) {
             self.shares -= mailbox.shares.len();
         }
     }
 
     fn entries(&self) -> usize {
-        self.boxes.len() + self.shares
+        self.by_receiver.len() + self.shares
     }
 
     /// Forgets a quarter of the mailboxes: those with the fewest rows, which are counted again in
     /// no time.
     fn evict(&mut self) {
-        let mut rows: Vec<u64> = self.boxes.values().map(|mailbox| mailbox.total.rows).collect();
+        let mut rows: Vec<u64> = self.by_receiver.values().map(|mailbox| mailbox.total.rows).collect();
         let mut left = rows.len() / 4 + 1;
         let most = match left.checked_sub(1).filter(|place| *place < rows.len()) {
             Some(place) => *rows.select_nth_unstable(place).1,
             None => u64::MAX,
         };
-        self.boxes.retain(|_, mailbox| {
+        self.by_receiver.retain(|_, mailbox| {
             let goes = left > 0 && mailbox.total.rows <= most;
             left -= usize::from(goes);
             !goes
         });
-        self.shares = self.boxes.values().map(|mailbox| mailbox.shares.len()).sum();
+        self.shares = self.by_receiver.values().map(|mailbox| mailbox.shares.len()).sum();
     }
 
     /// The usage of a receiver and the shares in it, if all of it has been counted.
     #[cfg(test)]
     pub(super) fn usage(&self, receiver: &str) -> Option<(Usage, Vec<Share>)> {
-        let mailbox = self.boxes.get(receiver).filter(|mailbox| mailbox.counted == Counted::All)?;
+        let mailbox = self.by_receiver.get(receiver).filter(|mailbox| mailbox.counted == Counted::All)?;
         Some((mailbox.total, mailbox.shares.clone()))
     }
 }

@@ -2,7 +2,7 @@
 //! know yet, saves the pushes for which there is room, and notes those that are gone.
 
 use super::friendship::{self, Withdrawn};
-use super::quota::{Mailboxes, Verdict};
+use super::quota::{MailboxCounts, Verdict};
 use super::{SavedAs, Store, StoreError};
 use crate::chat::contract::{Answered, Asked, Job, Outcome};
 use crate::protocol::field::UserName;
@@ -17,7 +17,7 @@ const NEXT_ROWS: u32 = 5_000;
 /// The savings at the front of `jobs`; gives the jobs behind them.
 pub(super) fn save_all<'a>(
     store: &mut dyn Store,
-    boxes: &mut Mailboxes,
+    mailbox_counts: &mut MailboxCounts,
     jobs: &'a [Job],
     outcomes: &mut Vec<Outcome>,
 ) -> Result<&'a [Job], StoreError> {
@@ -30,7 +30,7 @@ pub(super) fn save_all<'a>(
     let mut kept = vec![None; pushes.len()];
     let mut open: Vec<usize> = (0..pushes.len()).collect();
     while !open.is_empty() {
-        open = save_round(store, boxes, &pushes, &open, &mut kept)?;
+        open = save_round(store, mailbox_counts, &pushes, &open, &mut kept)?;
     }
     outcomes.extend(kept.into_iter().map(|kept| match kept {
         Some(SavedAs::Itself | SavedAs::Before) => Outcome::Saved,
@@ -44,17 +44,17 @@ pub(super) fn save_all<'a>(
 /// what became of these.
 fn save_round(
     store: &mut dyn Store,
-    boxes: &mut Mailboxes,
+    mailbox_counts: &mut MailboxCounts,
     pushes: &[Push],
     open: &[usize],
     kept: &mut [Option<SavedAs>],
 ) -> Result<Vec<usize>, StoreError> {
     let (mut room, mut full, mut later) = (Vec::with_capacity(open.len()), Vec::new(), Vec::new());
     let mut uncounted = Vec::new();
-    boxes.next_round();
-    let mut sort = |boxes: &mut Mailboxes, places: &[usize], counted: bool| {
+    mailbox_counts.next_round();
+    let mut sort = |mailbox_counts: &mut MailboxCounts, places: &[usize], counted: bool| {
         for &at in places {
-            match boxes.admit(&pushes[at], counted) {
+            match mailbox_counts.admit(&pushes[at], counted) {
                 Verdict::Room => room.push(at),
                 Verdict::Full => full.push(at),
                 Verdict::Later => later.push(at),
@@ -63,10 +63,10 @@ fn save_round(
         }
         std::mem::take(&mut uncounted)
     };
-    let unknown = sort(boxes, open, false);
+    let unknown = sort(mailbox_counts, open, false);
     if !unknown.is_empty() {
-        count(store, boxes, unknown.iter().map(|&at| pushes[at].receiver()))?;
-        sort(boxes, &unknown, true);
+        count(store, mailbox_counts, unknown.iter().map(|&at| pushes[at].receiver()))?;
+        sort(mailbox_counts, &unknown, true);
         room.sort_unstable();
         later.sort_unstable();
     }
@@ -78,12 +78,12 @@ fn save_round(
     }
     for (&at, saved) in room.iter().zip(saved) {
         if saved != SavedAs::Itself {
-            boxes.not_added(&pushes[at]);
+            mailbox_counts.not_added(&pushes[at]);
         }
         if saved == SavedAs::Before {
             // Only a save whose outcome was not known is done twice, so its first try may have been
             // counted or not.
-            boxes.suspect(pushes[at].receiver());
+            mailbox_counts.suspect(pushes[at].receiver());
         }
         kept[at] = Some(saved);
     }
@@ -98,7 +98,7 @@ fn save_round(
 /// The deletions at the front of `jobs`; gives the jobs behind them.
 pub(super) fn delete_all<'a>(
     store: &mut dyn Store,
-    boxes: &mut Mailboxes,
+    mailbox_counts: &mut MailboxCounts,
     jobs: &'a [Job],
     outcomes: &mut Vec<Outcome>,
 ) -> Result<&'a [Job], StoreError> {
@@ -107,14 +107,15 @@ pub(super) fn delete_all<'a>(
         _ => None,
     };
     let pushes: Vec<(UserName, u64)> = jobs.iter().map_while(deleting).collect();
-    let mut known: Vec<_> = pushes.iter().filter(|(receiver, _)| boxes.knows(receiver.as_str())).cloned().collect();
+    let mut known: Vec<_> =
+        pushes.iter().filter(|(receiver, _)| mailbox_counts.knows(receiver.as_str())).cloned().collect();
     known.sort_unstable_by(|(one, seq), (other, next)| seq.cmp(next).then_with(|| one.cmp(other)));
     known.dedup();
     if !known.is_empty() {
         let sizes = store.sizes(&known)?;
         for ((receiver, seq), size) in known.iter().zip(sizes) {
             if let Some((sender, text_bytes)) = size {
-                boxes.removed(receiver, *seq, sender, text_bytes);
+                mailbox_counts.removed(receiver, *seq, sender, text_bytes);
             }
         }
     }
@@ -125,31 +126,31 @@ pub(super) fn delete_all<'a>(
 
 pub(super) fn ask_friend(
     store: &mut dyn Store,
-    boxes: &mut Mailboxes,
+    mailbox_counts: &mut MailboxCounts,
     push: &Push,
     pending_max: u32,
 ) -> Result<Asked, StoreError> {
-    count(store, boxes, [push.receiver()])?;
-    let (asked, is_new) = friendship::ask(store, push, pending_max, boxes.has_room(push))?;
+    count(store, mailbox_counts, [push.receiver()])?;
+    let (asked, is_new) = friendship::ask(store, push, pending_max, mailbox_counts.has_room(push))?;
     if is_new {
-        boxes.added(push);
+        mailbox_counts.added(push);
     }
     Ok(asked)
 }
 
 pub(super) fn answer_friend(
     store: &mut dyn Store,
-    boxes: &mut Mailboxes,
+    mailbox_counts: &mut MailboxCounts,
     push: &Push,
     friends_max: u32,
 ) -> Result<Answered, StoreError> {
-    count(store, boxes, [push.receiver()])?;
-    let reply = friendship::answer(store, push, friends_max, boxes.has_room(push))?;
+    count(store, mailbox_counts, [push.receiver()])?;
+    let reply = friendship::answer(store, push, friends_max, mailbox_counts.has_room(push))?;
     if reply.is_new {
-        boxes.added(push);
+        mailbox_counts.added(push);
     }
     if let Some(crossed) = reply.crossed {
-        note_withdrawn(boxes, crossed);
+        note_withdrawn(mailbox_counts, crossed);
     }
     Ok(reply.answered)
 }
@@ -157,20 +158,20 @@ pub(super) fn answer_friend(
 /// Ends a friendship. If that takes the push of a pending request of `user` with it, it is noted.
 pub(super) fn unfriend(
     store: &mut dyn Store,
-    boxes: &mut Mailboxes,
+    mailbox_counts: &mut MailboxCounts,
     user: &UserName,
     other: &UserName,
 ) -> Result<(), StoreError> {
-    let is_counted = boxes.knows(other.as_str());
+    let is_counted = mailbox_counts.knows(other.as_str());
     if let Some(withdrawn) = friendship::end(store, user, other, is_counted)? {
-        note_withdrawn(boxes, withdrawn);
+        note_withdrawn(mailbox_counts, withdrawn);
     }
     Ok(())
 }
 
-fn note_withdrawn(boxes: &mut Mailboxes, withdrawn: Withdrawn) {
+fn note_withdrawn(mailbox_counts: &mut MailboxCounts, withdrawn: Withdrawn) {
     if let Some((sender, text_bytes)) = withdrawn.push {
-        boxes.removed(&withdrawn.receiver, withdrawn.seq, sender, text_bytes);
+        mailbox_counts.removed(&withdrawn.receiver, withdrawn.seq, sender, text_bytes);
     }
 }
 
@@ -178,34 +179,34 @@ fn note_withdrawn(boxes: &mut Mailboxes, withdrawn: Withdrawn) {
 /// transaction may.
 fn count<'a>(
     store: &mut dyn Store,
-    boxes: &mut Mailboxes,
+    mailbox_counts: &mut MailboxCounts,
     receivers: impl IntoIterator<Item = &'a str>,
 ) -> Result<(), StoreError> {
     let mut wanted: Vec<(&str, u64)> =
-        receivers.into_iter().filter_map(|receiver| Some((receiver, boxes.uncounted(receiver)?))).collect();
+        receivers.into_iter().filter_map(|receiver| Some((receiver, mailbox_counts.uncounted(receiver)?))).collect();
     if wanted.is_empty() {
         return Ok(());
     }
     wanted.sort_unstable();
     wanted.dedup();
-    wanted.iter().for_each(|(receiver, _)| boxes.counts(receiver));
+    wanted.iter().for_each(|(receiver, _)| mailbox_counts.counts(receiver));
     // All begin together; a mailbox that has more is counted on alone.
     let mut first = true;
-    while !wanted.is_empty() && boxes.rows_left() > 0 {
+    while !wanted.is_empty() && mailbox_counts.rows_left() > 0 {
         let rest = wanted.split_off(if first { wanted.len() } else { 1 });
-        let fair = boxes.rows_left() / u32::try_from(wanted.len()).unwrap_or(u32::MAX);
+        let fair = mailbox_counts.rows_left() / u32::try_from(wanted.len()).unwrap_or(u32::MAX);
         let rows_max = fair.clamp(1, if first { FIRST_ROWS } else { NEXT_ROWS });
         let (mut rows, mut more) = (vec![0; wanted.len()], Vec::new());
         store.waiting(&wanted, rows_max, &mut |place, seq, sender, text_bytes| {
             if let (Some((receiver, _)), Some(rows)) = (wanted.get(place), rows.get_mut(place)) {
                 *rows += 1;
-                boxes.count(receiver, seq, sender, text_bytes);
+                mailbox_counts.count(receiver, seq, sender, text_bytes);
             }
         })?;
         for ((receiver, _), rows) in wanted.iter().zip(rows) {
             if rows < rows_max {
-                boxes.counted_all(receiver);
-            } else if let Some(after_seq) = boxes.uncounted(receiver) {
+                mailbox_counts.counted_all(receiver);
+            } else if let Some(after_seq) = mailbox_counts.uncounted(receiver) {
                 more.push((*receiver, after_seq));
             }
         }

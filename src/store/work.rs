@@ -3,7 +3,7 @@
 
 use super::health::{StoreHealth, WorkerHealth};
 use super::password::{Compared, VerifiedLogins};
-use super::quota::Mailboxes;
+use super::quota::MailboxCounts;
 use super::reopen::{Opener, Opening};
 use super::token::Span;
 use super::{Store, StoreError, token, waiting};
@@ -45,7 +45,7 @@ pub(super) struct Batch {
     opener: Arc<Opener>,
     verified: Arc<VerifiedLogins>,
     /// The mailboxes of the users whose pushes this worker owns.
-    boxes: Mailboxes,
+    mailbox_counts: MailboxCounts,
     /// The time of the last transaction with an unknown outcome, for a while.
     unknown_at: Option<Instant>,
     health: WorkerHealth,
@@ -110,13 +110,13 @@ impl Batch {
         store: Box<dyn Store>,
         opener: Arc<Opener>,
         verified: Arc<VerifiedLogins>,
-        boxes: Mailboxes,
+        mailbox_counts: MailboxCounts,
     ) -> Self {
         Self {
             link: Link::Open(store),
             opener,
             verified,
-            boxes,
+            mailbox_counts,
             unknown_at: None,
             health: WorkerHealth::default(),
             rest_until: None,
@@ -139,8 +139,8 @@ impl Batch {
     }
 
     #[cfg(test)]
-    pub(super) fn boxes(&self) -> &Mailboxes {
-        &self.boxes
+    pub(super) fn mailbox_counts(&self) -> &MailboxCounts {
+        &self.mailbox_counts
     }
 
     /// Does all jobs; one outcome for each, in their order.
@@ -258,25 +258,25 @@ impl Batch {
         let Link::Open(store) = &mut self.link else {
             return Err(StoreError::Unavailable("it is not open".into()));
         };
-        let (verified, boxes) = (&self.verified, &mut self.boxes);
+        let (verified, mailbox_counts) = (&self.verified, &mut self.mailbox_counts);
         if self.unknown_at.is_some_and(|at| at.elapsed() > SETTLED_AFTER) {
             self.unknown_at = None;
-            boxes.settled();
+            mailbox_counts.settled();
         }
-        boxes.begin();
+        mailbox_counts.begin();
         let (mut progress, began) = (Progress::default(), Instant::now());
         let done = catch_panic(|| {
-            let result = transact(store.as_mut(), boxes, jobs, verified, &mut progress);
+            let result = transact(store.as_mut(), mailbox_counts, jobs, verified, &mut progress);
             if result.is_err() {
                 store.rollback();
             }
             (result, store.is_broken())
         });
         match &done {
-            Some((Ok(_), _)) => self.boxes.committed(),
-            Some((Err(_), _)) if !progress.committing => self.boxes.rolled_back(),
+            Some((Ok(_), _)) => self.mailbox_counts.committed(),
+            Some((Err(_), _)) if !progress.committing => self.mailbox_counts.rolled_back(),
             _ => {
-                self.boxes.unknown();
+                self.mailbox_counts.unknown();
                 self.unknown_at = Some(Instant::now());
             }
         }
@@ -352,7 +352,7 @@ struct Progress {
 
 fn transact(
     store: &mut dyn Store,
-    boxes: &mut Mailboxes,
+    mailbox_counts: &mut MailboxCounts,
     jobs: &[Job],
     verified: &VerifiedLogins,
     progress: &mut Progress,
@@ -372,10 +372,10 @@ fn transact(
     let mut rest = jobs;
     while let Some((job, after)) = rest.split_first() {
         rest = match job {
-            Job::SavePush { .. } => waiting::save_all(store, boxes, rest, &mut outcomes)?,
-            Job::DeletePush { .. } => waiting::delete_all(store, boxes, rest, &mut outcomes)?,
+            Job::SavePush { .. } => waiting::save_all(store, mailbox_counts, rest, &mut outcomes)?,
+            Job::DeletePush { .. } => waiting::delete_all(store, mailbox_counts, rest, &mut outcomes)?,
             job => {
-                outcomes.push(single(store, boxes, job, verified)?);
+                outcomes.push(single(store, mailbox_counts, job, verified)?);
                 after
             }
         };
@@ -391,7 +391,7 @@ fn transact(
 
 fn single(
     store: &mut dyn Store,
-    boxes: &mut Mailboxes,
+    mailbox_counts: &mut MailboxCounts,
     job: &Job,
     verified: &VerifiedLogins,
 ) -> Result<Outcome, StoreError> {
@@ -418,9 +418,11 @@ fn single(
             Outcome::Page(page(store, user, *after_seq, *pushes_max, *bytes_max)?)
         }
         Job::GetProfile { user, .. } => Outcome::Profile(store.profile(user)?.map(Box::new)),
-        Job::AskFriend { push, pending_max } => Outcome::Asked(waiting::ask_friend(store, boxes, push, *pending_max)?),
+        Job::AskFriend { push, pending_max } => {
+            Outcome::Asked(waiting::ask_friend(store, mailbox_counts, push, *pending_max)?)
+        }
         Job::AnswerFriend { push, friends_max } => {
-            Outcome::Answered(waiting::answer_friend(store, boxes, push, *friends_max)?)
+            Outcome::Answered(waiting::answer_friend(store, mailbox_counts, push, *friends_max)?)
         }
         Job::MakeToken { user, now_ms, expires_ms, latest_ms, tokens_max } => {
             let Some(stored) = store.password_hash(user)? else {
@@ -437,7 +439,7 @@ fn single(
             Outcome::TokensRevoked
         }
         Job::Unfriend { user, other } => {
-            waiting::unfriend(store, boxes, user, other)?;
+            waiting::unfriend(store, mailbox_counts, user, other)?;
             Outcome::Unfriended
         }
         Job::SavePush { .. } | Job::DeletePush { .. } | Job::Hash { .. } | Job::Verify { .. } => {

@@ -76,7 +76,7 @@ impl Held {
     }
 
     /// Holds one back no more: it was sent, or taken off the list.
-    pub(super) fn let_go(&mut self, place: Place, sender: Hash, id: Hash, sent: bool) {
+    pub(super) fn release(&mut self, place: Place, sender: Hash, id: Hash, sent: bool) {
         let was_first = self.senders.get(&sender).and_then(BTreeSet::first) == Some(&place);
         take(&mut self.senders, sender, place);
         if !was_first {

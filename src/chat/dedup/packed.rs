@@ -95,7 +95,7 @@ impl Chat {
         while self.packed.bytes > self.rules.dedup_bytes_max
             && let Some((_, &oldest)) = self.packed.users.first_key_value()
         {
-            self.forget_dedup(oldest);
+            self.evict_dedup(oldest);
         }
     }
 
@@ -123,7 +123,7 @@ impl Chat {
     }
 
     /// Drops a packed window.
-    pub(in super::super) fn forget_dedup(&mut self, user: UserId) {
+    pub(in super::super) fn evict_dedup(&mut self, user: UserId) {
         if let Some(dedup) = self.users.get_mut(user).dedup.take() {
             self.dedup_bytes -= dedup.held_bytes();
             if let Some(packed) = &dedup.packed {
@@ -134,7 +134,7 @@ impl Chat {
                 self.wheel.cancel(timer);
             }
         }
-        self.users.collect(user);
+        self.users.evict_unused(user);
     }
 
     /// Windows of offline users are packed, those of online senders are not, and their sizes add up

@@ -28,7 +28,13 @@ fn both_bounds_are_taken_and_kept_whole_and_beyond_is_refused() {
             Kind::Duration(number) => (number, "ms"),
             Kind::Size(number) => (number, "B"),
             Kind::Count(number) => (number, ""),
-            Kind::File { .. } | Kind::List { .. } | Kind::Switch { .. } | Kind::Listen | Kind::Store | Kind::Log | Kind::Config => continue,
+            Kind::File { .. }
+            | Kind::List { .. }
+            | Kind::Switch { .. }
+            | Kind::Listen
+            | Kind::Store
+            | Kind::Log
+            | Kind::Config => continue,
         };
         let mut config = Config::default();
         for value in [number.min, number.max] {

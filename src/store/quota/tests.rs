@@ -35,13 +35,13 @@ fn quotas(receiver: (u64, u64), pair: (u64, u64)) -> Quotas {
 const NO_BYTES_MAX: u64 = u64::MAX;
 
 /// Mailboxes of which this one is known to be empty.
-fn boxes(quotas: Quotas, receiver: &str) -> Mailboxes {
-    let mut boxes = Mailboxes::new(quotas, 1_000);
-    boxes.begin();
-    boxes.counts(receiver);
-    boxes.counted_all(receiver);
-    boxes.committed();
-    boxes
+fn mailbox_counts(quotas: Quotas, receiver: &str) -> MailboxCounts {
+    let mut mailbox_counts = MailboxCounts::new(quotas, 1_000);
+    mailbox_counts.begin();
+    mailbox_counts.counts(receiver);
+    mailbox_counts.counted_all(receiver);
+    mailbox_counts.committed();
+    mailbox_counts
 }
 
 #[test]
@@ -52,88 +52,88 @@ fn a_pair_and_a_receiver_have_so_many_and_so_large_and_no_more() {
         (quotas((100, 5 * size), (100, 3 * size)), 3, 2),
         (quotas((100, 5 * size - 1), (100, 4 * size - 1)), 3, 1),
     ] {
-        let mut boxes = boxes(quotas, "ann");
-        boxes.begin();
+        let mut mailbox_counts = mailbox_counts(quotas, "ann");
+        mailbox_counts.begin();
         for (sender, taken) in [("bob", of_bob), ("cid", of_cid)] {
             for n in 0..6 {
-                boxes.next_round();
-                let verdict = boxes.admit(&message(n, sender, "ann"), false);
+                mailbox_counts.next_round();
+                let verdict = mailbox_counts.admit(&message(n, sender, "ann"), false);
                 assert_eq!(verdict, if n < taken { Verdict::Room } else { Verdict::Full }, "{sender} {n} {quotas:?}");
             }
         }
-        boxes.removed(&user("ann"), 0, "bob".into(), message(0, "bob", "ann").text_bytes() as u64);
-        boxes.next_round();
-        assert_eq!(boxes.admit(&message(9, "bob", "ann"), false), Verdict::Room, "what is gone makes room");
-        assert!(!boxes.has_room(&message(10, "bob", "ann")));
+        mailbox_counts.removed(&user("ann"), 0, "bob".into(), message(0, "bob", "ann").text_bytes() as u64);
+        mailbox_counts.next_round();
+        assert_eq!(mailbox_counts.admit(&message(9, "bob", "ann"), false), Verdict::Room, "what is gone makes room");
+        assert!(!mailbox_counts.has_room(&message(10, "bob", "ann")));
     }
 }
 
 #[test]
 fn a_push_that_depends_on_its_round_is_put_off_with_all_that_follow() {
-    let mut boxes = boxes(quotas((2, NO_BYTES_MAX), (2, NO_BYTES_MAX)), "ann");
-    boxes.begin();
-    boxes.next_round();
-    let verdicts: Vec<_> = (0..4).map(|n| boxes.admit(&message(n, "bob", "ann"), false)).collect();
+    let mut mailbox_counts = mailbox_counts(quotas((2, NO_BYTES_MAX), (2, NO_BYTES_MAX)), "ann");
+    mailbox_counts.begin();
+    mailbox_counts.next_round();
+    let verdicts: Vec<_> = (0..4).map(|n| mailbox_counts.admit(&message(n, "bob", "ann"), false)).collect();
     assert_eq!(verdicts, [Verdict::Room, Verdict::Room, Verdict::Later, Verdict::Later]);
-    boxes.not_added(&message(1, "bob", "ann"));
-    boxes.next_round();
-    let verdicts: Vec<_> = (2..4).map(|n| boxes.admit(&message(n, "bob", "ann"), false)).collect();
+    mailbox_counts.not_added(&message(1, "bob", "ann"));
+    mailbox_counts.next_round();
+    let verdicts: Vec<_> = (2..4).map(|n| mailbox_counts.admit(&message(n, "bob", "ann"), false)).collect();
     assert_eq!(verdicts, [Verdict::Room, Verdict::Later]);
-    boxes.next_round();
-    assert_eq!(boxes.admit(&message(3, "bob", "ann"), false), Verdict::Full);
+    mailbox_counts.next_round();
+    assert_eq!(mailbox_counts.admit(&message(3, "bob", "ann"), false), Verdict::Full);
 }
 
 #[test]
 fn a_rollback_is_not_counted_and_an_unknown_outcome_is_counted_again() {
-    let mut boxes = boxes(quotas((9, NO_BYTES_MAX), (9, NO_BYTES_MAX)), "ann");
-    boxes.begin();
-    boxes.added(&message(1, "bob", "ann"));
-    boxes.committed();
-    let before = boxes.usage("ann");
-    boxes.begin();
-    boxes.added(&message(2, "bob", "ann"));
-    boxes.added(&message(3, "cid", "ann"));
-    boxes.removed(&user("ann"), 1, "bob".into(), message(1, "bob", "ann").text_bytes() as u64);
-    boxes.counts("dan");
-    boxes.counted_all("dan");
-    boxes.rolled_back();
-    assert_eq!(boxes.usage("ann"), before);
-    assert!(!boxes.knows("dan"), "it may have counted what was rolled back");
-    assert_eq!(boxes.entries(), 2);
-    boxes.begin();
-    boxes.added(&message(2, "bob", "ann"));
-    boxes.unknown();
-    assert!(!boxes.knows("ann"));
+    let mut mailbox_counts = mailbox_counts(quotas((9, NO_BYTES_MAX), (9, NO_BYTES_MAX)), "ann");
+    mailbox_counts.begin();
+    mailbox_counts.added(&message(1, "bob", "ann"));
+    mailbox_counts.committed();
+    let before = mailbox_counts.usage("ann");
+    mailbox_counts.begin();
+    mailbox_counts.added(&message(2, "bob", "ann"));
+    mailbox_counts.added(&message(3, "cid", "ann"));
+    mailbox_counts.removed(&user("ann"), 1, "bob".into(), message(1, "bob", "ann").text_bytes() as u64);
+    mailbox_counts.counts("dan");
+    mailbox_counts.counted_all("dan");
+    mailbox_counts.rolled_back();
+    assert_eq!(mailbox_counts.usage("ann"), before);
+    assert!(!mailbox_counts.knows("dan"), "it may have counted what was rolled back");
+    assert_eq!(mailbox_counts.entries(), 2);
+    mailbox_counts.begin();
+    mailbox_counts.added(&message(2, "bob", "ann"));
+    mailbox_counts.unknown();
+    assert!(!mailbox_counts.knows("ann"));
     // Counted while the unknown one may still come: once more, when that is over.
-    boxes.begin();
-    boxes.counts("ann");
-    boxes.counted_all("ann");
-    boxes.committed();
-    assert!(boxes.knows("ann"));
-    boxes.settled();
-    assert!(!boxes.knows("ann"));
-    assert_eq!(boxes.entries(), 0);
+    mailbox_counts.begin();
+    mailbox_counts.counts("ann");
+    mailbox_counts.counted_all("ann");
+    mailbox_counts.committed();
+    assert!(mailbox_counts.knows("ann"));
+    mailbox_counts.settled();
+    assert!(!mailbox_counts.knows("ann"));
+    assert_eq!(mailbox_counts.entries(), 0);
 }
 
 #[test]
 fn too_many_mailboxes_are_not_remembered_and_the_dear_ones_stay() {
     let no_quota = quotas((u64::MAX, NO_BYTES_MAX), (u64::MAX, NO_BYTES_MAX));
-    let mut boxes = Mailboxes::new(no_quota, 200);
+    let mut mailbox_counts = MailboxCounts::new(no_quota, 200);
     for n in 0..1_000 {
         let name = format!("user {n}");
-        boxes.begin();
-        boxes.counts(&name);
-        boxes.counted_all(&name);
+        mailbox_counts.begin();
+        mailbox_counts.counts(&name);
+        mailbox_counts.counted_all(&name);
         for seq in 0..if n % 100 == 0 { 50 } else { n % 3 } {
-            boxes.added(&message(seq, if seq % 2 == 0 { "bob" } else { "cid" }, &name));
+            mailbox_counts.added(&message(seq, if seq % 2 == 0 { "bob" } else { "cid" }, &name));
         }
-        boxes.committed();
-        assert!(boxes.entries() <= 200);
-        let shares: usize = boxes.boxes.values().map(|mailbox| mailbox.shares.len()).sum();
-        assert_eq!(boxes.shares, shares);
+        mailbox_counts.committed();
+        assert!(mailbox_counts.entries() <= 200);
+        let shares: usize = mailbox_counts.by_receiver.values().map(|mailbox| mailbox.shares.len()).sum();
+        assert_eq!(mailbox_counts.shares, shares);
     }
-    assert!((0..1_000).step_by(100).all(|n| boxes.knows(&format!("user {n}"))));
-    println!("a mailbox: {} B beside its names", size_of::<Mailbox>() + size_of::<Box<str>>());
+    assert!((0..1_000).step_by(100).all(|n| mailbox_counts.knows(&format!("user {n}"))));
+    println!("a mailbox: {} B beside its names", size_of::<MailboxCount>() + size_of::<Box<str>>());
 }
 
 /// A store that fails at some of the calls, drawn from a seed.
@@ -255,12 +255,12 @@ fn batch(tables: &MemoryStore, dice: &Arc<Mutex<Rng>>, quotas: Quotas) -> Batch 
     };
     let first = open().unwrap();
     let verified = Arc::new(VerifiedLogins::new(1).unwrap());
-    Batch::new(first, Arc::new(Box::new(open)), verified, Mailboxes::new(quotas, 20))
+    Batch::new(first, Arc::new(Box::new(open)), verified, MailboxCounts::new(quotas, 20))
 }
 
 /// All rows of a receiver, counted anew.
 fn recount(tables: &MemoryStore, receiver: &str) -> (Usage, Vec<Share>) {
-    let mut mailbox = Mailbox::new(false);
+    let mut mailbox = MailboxCount::new(false);
     let all = tables.clone().pushes(&user(receiver), 0, u32::MAX, usize::MAX).unwrap();
     for push in all {
         mailbox.change(push.sender(), Usage::of_one(push.text_bytes() as u64), true);
@@ -330,7 +330,7 @@ fn the_counts_of_a_worker_match_its_store_whatever_fails_in_between() {
             assert_eq!(outcomes.len(), jobs.len());
             for (name, before) in PEOPLE.iter().zip(before) {
                 let (total, shares) = recount(&tables, name);
-                if let Some(found) = batch.boxes().usage(name) {
+                if let Some(found) = batch.mailbox_counts().usage(name) {
                     known += 1;
                     assert_eq!(found, (total, shares.clone()), "seed {seed}, {name}");
                 }
@@ -357,7 +357,7 @@ fn calm(quotas: Quotas, waiting: u64) -> Batch {
     let open = move || -> Result<Box<dyn Store>, StoreError> { Ok(Box::new(tables.clone())) };
     let first = open().unwrap();
     let verified = Arc::new(VerifiedLogins::new(1).unwrap());
-    Batch::new(first, Arc::new(Box::new(open)), verified, Mailboxes::new(quotas, 1_000))
+    Batch::new(first, Arc::new(Box::new(open)), verified, MailboxCounts::new(quotas, 1_000))
 }
 
 fn said(outcomes: &[Outcome]) -> Vec<&'static str> {
