@@ -279,7 +279,8 @@ pub fn markdown() -> String {
             &mut text,
             format_args!(
                 "| `{}` | `{}` | `{}` | {} | {} |\n",
-                opt.usage(),
+                // A bar would end the cell.
+                opt.usage().replace('|', "\\|"),
                 opt.env(),
                 opt.show(&default),
                 opt.range(),
