@@ -285,7 +285,8 @@ impl Oracle {
         let fits = bytes <= rules.outstanding_bytes_max || count == 1;
         assert!(fits, "more bytes outstanding than allowed: {bytes}");
         if !self.sent.insert(push.seq) {
-            return self.count("sent on another connection");
+            let is_moot = self.moot.contains(&push.seq);
+            return self.count(if is_moot { "moot requests sent again" } else { "sent on another connection" });
         }
         self.count("pushes");
         if push.kind == PushKind::Message {
