@@ -204,3 +204,8 @@ fn seed_10205398_a_duplicate_came_while_there_was_no_room_for_the_job_that_delet
 fn seed_11123850_the_last_page_was_sent_when_all_seemed_to_be_over() {
     run(11_123_850, 1_500);
 }
+
+#[test]
+fn seed_15200060_a_request_that_nobody_waited_for_was_sent_again() {
+    run(15_200_060, 1_500);
+}
