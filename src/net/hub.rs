@@ -359,6 +359,8 @@ impl<S: Stream> Hub<S> {
             }
             Action::Close { conn, reason } => self.begin_close(conn, CloseCause::Chat(reason)),
             Action::Submit { ticket, job } => self.jobs.push((ticket, job)),
+            // Nobody is to be told.
+            Action::PushHook(_) => {}
             Action::Note(note) => self.counters.noted.count(&note),
             Action::Stopped => self.stopped = true,
         }
