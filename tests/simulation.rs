@@ -83,6 +83,17 @@ fn whatever_goes_wrong_the_promises_are_kept() {
     println!("{count} seeds x {steps} steps, {days} days of virtual time, in {} s", start.elapsed().as_secs());
 }
 
+/// The push hook, at random: `SEEDS`, `FIRST` and `STEPS` as above.
+#[test]
+fn a_push_hook_breaks_no_promise_and_announces_nobody_twice() {
+    let steps = from_environment("STEPS").unwrap_or(1_000);
+    let (first, count) = (from_environment("FIRST").unwrap_or(1), from_environment("SEEDS").unwrap_or(64));
+    let runs = (first..first + count).map(|seed| run_it(Simulation::with_push_hook, seed, steps));
+    let announced: u64 = runs.map(|run| run.counts.get("announced").copied().unwrap_or(0)).sum();
+    println!("{announced} announced");
+    assert!(announced > 0, "the hook is told");
+}
+
 /// Seeds that nobody has run before, so that the tests do not only know those they were written
 /// with.
 #[test]

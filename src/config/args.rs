@@ -175,6 +175,13 @@ fn relate(config: &mut Config, given: &[&str]) -> Result<(), String> {
         }
         _ => {}
     }
+    match (&config.push_hook, &config.push_hook_secret_file) {
+        (Some(_), None) => {
+            return Err("--push-hook needs --push-hook-secret-file, the key of its signatures".to_owned());
+        }
+        (None, Some(_)) => return Err("--push-hook-secret-file needs --push-hook, the URL to tell".to_owned()),
+        _ => {}
+    }
     if config.is_standby && !matches!(config.store, StoreUrl::Mysql(_)) {
         return Err("--standby needs a store that two machines share: --store mysql://…".to_owned());
     }

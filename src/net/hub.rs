@@ -19,6 +19,7 @@ use crate::chat::contract::{Action, AddressKey, ConnId, Event, Job, Now, Outcome
 use crate::config::{Networks, Origins};
 use crate::protocol::reply::{Reply, write_reply};
 use crate::protocol::usual::write_push;
+use crate::push_hook::PushHook;
 use crate::store::pool::StoreHealth;
 use std::collections::VecDeque;
 use std::net::IpAddr;
@@ -91,6 +92,7 @@ pub struct Hub<S> {
     pub(super) certificates: Option<Arc<Certificates>>,
     pub(super) tls_was_logged: bool,
     pub(super) memory: Memory,
+    pub(super) push_hook: Option<PushHook>,
 }
 
 impl<S: Stream> Hub<S> {
@@ -124,6 +126,7 @@ impl<S: Stream> Hub<S> {
             certificates: None,
             tls_was_logged: false,
             memory: Memory::default(),
+            push_hook: None,
         }
     }
 
@@ -359,6 +362,11 @@ impl<S: Stream> Hub<S> {
             }
             Action::Close { conn, reason } => self.begin_close(conn, CloseCause::Chat(reason)),
             Action::Submit { ticket, job } => self.jobs.push((ticket, job)),
+            Action::PushHook(notice) => {
+                if let Some(hook) = &self.push_hook {
+                    hook.announce(&notice);
+                }
+            }
             Action::Note(note) => self.counters.noted.count(&note),
             Action::Stopped => self.stopped = true,
         }

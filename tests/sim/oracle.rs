@@ -115,6 +115,8 @@ pub struct Oracle {
     refused: Option<(ConnId, String, (String, String))>,
     /// The answer that was noted and comes next.
     noted: Option<(ConnId, &'static str)>,
+    /// Who was announced to the push hook last when, and has not logged in since.
+    announced: BTreeMap<String, u64>,
     /// Ids of pushes for which the store had no room, as the core was told.
     full: BTreeSet<String>,
     /// Requests and deletions by id: who about whom.
@@ -149,6 +151,7 @@ impl Oracle {
             gone: BTreeSet::new(),
             refused: None,
             noted: None,
+            announced: BTreeMap::new(),
             full: BTreeSet::new(),
             wanted: BTreeMap::new(),
             counts: BTreeMap::new(),
@@ -165,6 +168,7 @@ impl Oracle {
 
     pub fn see(&mut self, at_ms: u64, seen: &Seen) {
         self.check_noted(seen);
+        self.check_announced(at_ms, seen);
         if let Some((conn, id, pair)) = self.refused.take() {
             let why = matches!(seen, Seen::Heard(to, Frame::Reply { id: of, reply: Reply::Error { .. } })
                 if *to == conn && of.as_str() == id);
@@ -201,7 +205,7 @@ impl Oracle {
             Seen::Heard(conn, Frame::Closed(reason)) => self.closed(at_ms, *conn, *reason),
             Seen::Done(job, outcome) => self.done(job, outcome),
             Seen::Told(job, outcome) => self.told(job, outcome),
-            Seen::Noted(_) | Seen::Stopped => {}
+            Seen::Noted(_) | Seen::Announced(_) | Seen::Stopped => {}
             Seen::Crashed => {
                 self.count("crashes");
                 self.conns.clear();

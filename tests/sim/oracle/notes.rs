@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::sim::say::word_of;
-use hongyan::chat::contract::{Note, Totals};
+use hongyan::chat::contract::{Note, PushNotice, Totals};
 
 impl Oracle {
     /// Each answer to a log-in or sign-up comes directly behind its note, and each such note is
@@ -30,6 +30,26 @@ impl Oracle {
         if let Some(user) = user {
             let attempt = self.view(client.conn).attempt.clone();
             assert_eq!(attempt.as_deref(), Some(user.as_str()), "{note:?} of somebody else");
+        }
+    }
+
+    /// Nobody is announced twice without a log-in or a pause between, nor for nothing.
+    pub(super) fn check_announced(&mut self, at_ms: u64, seen: &Seen) {
+        match seen {
+            Seen::Noted(Note::LoggedIn { user, .. }) => _ = self.announced.remove(user.as_str()),
+            Seen::Crashed => self.announced.clear(),
+            Seen::Announced(PushNotice { push, waiting, .. }) => {
+                self.count("announced");
+                assert!(*waiting > 0, "announced for nothing");
+                let before = self.announced.insert(push.receiver().to_owned(), at_ms);
+                let pause_ms = self.rules.push_hook_pause_ms;
+                assert!(
+                    before.is_none_or(|before| at_ms >= before + pause_ms),
+                    "{} was announced twice",
+                    push.receiver()
+                );
+            }
+            _ => {}
         }
     }
 
