@@ -7,6 +7,7 @@ pub mod signals;
 mod standby;
 mod store_wait;
 mod supervisor;
+mod validity;
 
 use crate::chat::Chat;
 use crate::config::{Config, StoreUrl};
@@ -28,6 +29,8 @@ use std::net::{SocketAddr, TcpListener as StdListener};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
+
+pub use validity::Notice;
 
 /// Jobs may hold this part of the memory for clients at most.
 const JOBS_PART: usize = 8;
@@ -150,16 +153,17 @@ pub fn run(config: Config, say: impl FnOnce(&str)) -> Result<Ended, StartError> 
     })
 }
 
-/// Checks what can be checked of a configuration without opening the store or the port.
+/// Checks what can be checked of a configuration without opening the store or the port. Gives how
+/// long its certificates are valid, if there are any.
 ///
 /// # Errors
 /// What no server could start with.
-pub fn check(config: &Config) -> Result<(), StartError> {
+pub fn check(config: &Config) -> Result<Option<Notice>, StartError> {
     if let StoreUrl::Mysql(url) = &config.store {
         MysqlServer::new(url).map_err(|error| cannot_use_store(config, &error))?;
     }
-    certificates::Source::open(config).map_err(StartError)?;
-    Ok(())
+    let certificates = certificates::Source::open(config).map_err(StartError)?;
+    Ok(certificates.and_then(|certificates| certificates.notice().cloned()))
 }
 
 fn cannot_use_store(config: &Config, error: &StoreError) -> StartError {
@@ -190,6 +194,7 @@ fn launch(config: Config, mut signals: Option<Signals>, files: Limit) -> Result<
     let conns_max = files.conns_max(&config)?;
     let is_process = signals.is_some();
     let certificates = certificates::Source::open(&config).map_err(StartError)?;
+    let notice = certificates.as_ref().and_then(|certificates| certificates.notice().cloned());
     // First, so that a port in use is said at once.
     let listener = bind(&config)?;
     let poll = Poll::new().map_err(|error| cannot("start polling", &error))?;
@@ -245,6 +250,9 @@ fn launch(config: Config, mut signals: Option<Signals>, files: Limit) -> Result<
         .spawn(move || server_loop.run())
         .map_err(|error| cannot("start the loop's thread", &error))?;
     log::info!("the store is {}", config.store);
+    if let Some(notice) = notice {
+        notice.log();
+    }
     files.log(&config);
     Ok(Some(Handle { addr, stop, is_taken_over, waker, thread: Some(thread) }))
 }

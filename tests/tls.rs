@@ -4,6 +4,11 @@
 
 mod common;
 
+/// The parts of this test, in `tests/tls/`.
+mod tls {
+    mod dates;
+}
+
 use common::{CHEAP_PASSWORDS, ContentForm, PATIENCE, Program};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
