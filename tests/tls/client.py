@@ -66,7 +66,8 @@ class WebSocket(Raw):
 
     def upgrade(self):
         self.send_bytes(
-            f"GET /chat HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+            f"GET /chat HTTP/1.1\r\nHost: localhost\r\n"
+            f"Upgrade: websocket\r\nConnection: Upgrade\r\n"
             f"Sec-WebSocket-Key: {self.KEY}\r\nSec-WebSocket-Version: 13\r\n\r\n".encode()
         )
         while b"\r\n\r\n" not in self.got:
@@ -179,7 +180,8 @@ class Torn:
         self.plain = socket.create_connection(("127.0.0.1", PORT), PATIENCE_S)
         self.plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.incoming, self.outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
-        self.session = context(version).wrap_bio(self.incoming, self.outgoing, server_hostname="localhost")
+        how = context(version)
+        self.session = how.wrap_bio(self.incoming, self.outgoing, server_hostname="localhost")
         self.until_done(self.session.do_handshake)
 
     def flush(self, most=None):
