@@ -64,8 +64,8 @@ impl OpenSsl {
         Self::run(command)
     }
 
-    /// The same, but a letter on a line is an order to the program, which says on its stderr when it
-    /// does it: that comes out as well.
+    /// The same, but a letter on a line is an order to the program, which says on its stderr when
+    /// it does it: that comes out as well.
     fn ordered(addr: SocketAddr, version: &str) -> Self {
         let mut command = Command::new("sh");
         command.args(["-c", "exec \"$@\" 2>&1", "sh", "openssl", "s_client", "-connect", &addr.to_string()]);

@@ -173,8 +173,8 @@ pub fn plain_and_secure(starter: &Starter) -> Fallible<Vec<Contender>> {
 /// All windows of one of them.
 pub type Windows = (Contender, Vec<Measured>);
 
-/// One shape with these programs. They run at the same time and take turns in short windows, so that
-/// a disturbance of the machine affects them all. Each run has new processes.
+/// One shape with these programs. They run at the same time and take turns in short windows, so
+/// that a disturbance of the machine affects them all. Each run has new processes.
 pub fn measure_shape(
     starter: &Starter,
     store: &Path,
