@@ -49,11 +49,16 @@ fn run(stderr: &Stderr) -> Result<ExitCode, String> {
         }
         Command::Check(settings) => {
             let Settings { config, summary, warning } = *settings;
-            server::check(&config).map_err(|error| error.0)?;
+            let notice = server::check(&config).map_err(|error| error.0)?;
             if let Some(warning) = warning {
                 stderr.say(&format!("hongyan: {warning}"));
             }
             print(&format!("the configuration is good: {summary}\n"));
+            match notice {
+                Some(notice) if notice.is_warning => stderr.say(&format!("hongyan: {}", notice.text)),
+                Some(notice) => print(&format!("{}\n", notice.text)),
+                None => {}
+            }
             Ok(ExitCode::SUCCESS)
         }
         Command::Copy(order) => {

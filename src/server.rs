@@ -7,6 +7,7 @@ pub mod signals;
 mod standby;
 mod store_wait;
 mod supervisor;
+mod validity;
 
 use crate::chat::Chat;
 use crate::config::{Config, StoreUrl};
@@ -29,6 +30,8 @@ use std::net::{SocketAddr, TcpListener as StdListener};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
+
+pub use validity::Notice;
 
 /// Jobs may hold this part of the memory for clients at most.
 const JOBS_PART: usize = 8;
@@ -151,17 +154,18 @@ pub fn run(config: Config, say: impl FnOnce(&str)) -> Result<Ended, StartError> 
     })
 }
 
-/// Checks what can be checked of a configuration without opening the store or the port.
+/// Checks what can be checked of a configuration without opening the store or the port. Gives how
+/// long its certificates are valid, if there are any.
 ///
 /// # Errors
 /// What no server could start with.
-pub fn check(config: &Config) -> Result<(), StartError> {
+pub fn check(config: &Config) -> Result<Option<Notice>, StartError> {
     if let StoreUrl::Mysql(url) = &config.store {
         MysqlServer::new(url).map_err(|error| cannot_use_store(config, &error))?;
     }
-    certificates::Source::open(config).map_err(StartError)?;
+    let certificates = certificates::Source::open(config).map_err(StartError)?;
     push_hook::Settings::open(config).map_err(StartError)?;
-    Ok(())
+    Ok(certificates.and_then(|certificates| certificates.notice().cloned()))
 }
 
 fn cannot_use_store(config: &Config, error: &StoreError) -> StartError {
@@ -193,6 +197,7 @@ fn launch(config: Config, mut signals: Option<Signals>, files: Limit) -> Result<
     let is_process = signals.is_some();
     let certificates = certificates::Source::open(&config).map_err(StartError)?;
     let push_hook = push_hook::Settings::open(&config).map_err(StartError)?;
+    let notice = certificates.as_ref().and_then(|certificates| certificates.notice().cloned());
     // First, so that a port in use is said at once.
     let listener = bind(&config)?;
     let poll = Poll::new().map_err(|error| cannot("start polling", &error))?;
@@ -251,6 +256,9 @@ fn launch(config: Config, mut signals: Option<Signals>, files: Limit) -> Result<
         .spawn(move || server_loop.run())
         .map_err(|error| cannot("start the loop's thread", &error))?;
     log::info!("the store is {}", config.store);
+    if let Some(notice) = notice {
+        notice.log();
+    }
     files.log(&config);
     Ok(Some(Handle { addr, stop, is_taken_over, waker, thread: Some(thread) }))
 }

@@ -1,8 +1,15 @@
-//! TLS with a client of another make: OpenSSL. Where it is not installed, as on a bare machine, the
-//! tests that need it say so and pass.
+//! TLS with clients of another make: OpenSSL, and Python's ssl module. Where they are not
+//! installed, as on a bare machine, the tests that need them say so and pass.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
 mod common;
+
+/// The parts of this test, in `tests/tls/`.
+mod tls {
+    mod dates;
+    mod pages;
+    mod python;
+}
 
 use common::{CHEAP_PASSWORDS, ContentForm, PATIENCE, Program};
 use std::io::{Read, Write};
@@ -51,15 +58,24 @@ struct OpenSsl {
 
 impl OpenSsl {
     fn connect(addr: SocketAddr, args: &[&str]) -> Self {
-        let ca = file("ca.pem");
-        let mut child = Command::new("openssl")
-            .args(["s_client", "-quiet", "-connect", &addr.to_string(), "-CAfile", text(&ca)])
-            .args(args)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
+        let mut command = Command::new("openssl");
+        command.args(["s_client", "-quiet", "-connect", &addr.to_string(), "-CAfile", text(&file("ca.pem"))]);
+        command.args(args);
+        Self::run(command)
+    }
+
+    /// The same, but a letter on a line is an order to the program, which says on its stderr when
+    /// it does it: that comes out as well.
+    fn ordered(addr: SocketAddr, version: &str) -> Self {
+        let mut command = Command::new("sh");
+        command.args(["-c", "exec \"$@\" 2>&1", "sh", "openssl", "s_client", "-connect", &addr.to_string()]);
+        command.args(["-CAfile", text(&file("ca.pem")), version]);
+        Self::run(command)
+    }
+
+    fn run(mut command: Command) -> Self {
+        let pipes = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
+        let mut child = pipes.spawn().unwrap();
         let (sender, output) = channel();
         let mut stdout = child.stdout.take().unwrap();
         std::thread::spawn(move || {
@@ -193,6 +209,31 @@ fn every_cipher_is_spoken_whether_its_keys_are_kept_compact_or_not() {
     }
     let said = handshake(program.addr, &["-tls1_3", "-ciphersuites", "TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384"]);
     assert!(says(&said, "TLS_AES_256_GCM_SHA384"), "the server chooses: {said:?}");
+}
+
+#[test]
+fn keys_may_change_and_nobody_begins_anew() {
+    if !has_openssl() {
+        return;
+    }
+    let program = server(&[]);
+    let mut plain = program.user("bob", ContentForm::Text);
+    let mut client = OpenSsl::ordered(program.addr, "-tls1_3");
+    // Its own keys; both sides' keys.
+    for order in ["k\n", "K\n", "K\n"] {
+        client.send(order);
+        client.wait_for("KEYUPDATE");
+        client.send(format!("{BEAT}\n"));
+        client.wait_for("NOT_LOGGED_IN");
+    }
+    let mut client = OpenSsl::ordered(program.addr, "-tls1_2");
+    client.send(format!("{BEAT}\n"));
+    client.wait_for("NOT_LOGGED_IN");
+    client.send("R\n");
+    client.wait_for("RENEGOTIATING");
+    // OpenSSL takes the refusal for an error.
+    assert!(!client.ended_cleanly());
+    plain.fence();
 }
 
 #[test]

@@ -14,8 +14,8 @@ const PATIENCE: Duration = Duration::from_secs(30);
 pub const PASSWORD: &str = "a hash that the client made of a password";
 
 /// One connection whose first answers are still to come.
-struct Opening {
-    stream: TcpStream,
+struct Opening<S> {
+    stream: S,
     input: Vec<u8>,
     dialect: Dialect,
     frames: usize,
@@ -41,11 +41,11 @@ pub fn connect(addr: SocketAddr) -> Fallible<TcpStream> {
 }
 
 /// Logs each user in on their connection, and waits until each has got the `pushes` that wait.
-pub fn log_in_all(
-    users: impl Iterator<Item = (Fallible<TcpStream>, String)>,
+pub fn log_in_all<S: Read + Write>(
+    users: impl Iterator<Item = (Fallible<S>, String)>,
     dialect: Dialect,
     pushes: usize,
-) -> Fallible<Vec<TcpStream>> {
+) -> Fallible<Vec<S>> {
     let (mut opened, mut window) = (Vec::new(), VecDeque::with_capacity(WINDOW));
     for (stream, user) in users {
         check_interrupt()?;
@@ -60,8 +60,8 @@ pub fn log_in_all(
     Ok(opened)
 }
 
-impl Opening {
-    fn begin(mut stream: TcpStream, dialect: Dialect, user: &str, pushes: usize) -> Fallible<Self> {
+impl<S: Read + Write> Opening<S> {
+    fn begin(mut stream: S, dialect: Dialect, user: &str, pushes: usize) -> Fallible<Self> {
         let mut output = Vec::new();
         let frames = match dialect {
             Dialect::Raw | Dialect::WebSocket => {
@@ -88,7 +88,7 @@ impl Opening {
     }
 
     /// Reads the answers that are due on the connection.
-    fn finish(mut self) -> Fallible<TcpStream> {
+    fn finish(mut self) -> Fallible<S> {
         let mut chunk = [0; 16 * 1024];
         let mut first = true;
         loop {

@@ -22,7 +22,8 @@ const IN_FLIGHT: usize = 16;
 /// A process that uses less CPU per second than this has settled.
 const SETTLED_NS: u64 = 1_000_000;
 
-fn connections(settings: &Settings) -> Fallible<usize> {
+/// As many as this process may have open.
+pub fn connections(settings: &Settings) -> Fallible<usize> {
     Ok((if settings.quick { 1_000 } else { 9_000 }).min(file_descriptors()?.saturating_sub(500)))
 }
 
@@ -92,15 +93,68 @@ fn kept_after(subject: &Subject, log_ins: usize, before: u64) -> Fallible<f64> {
     Ok(subject.process.anonymous_bytes()? as f64 - before as f64)
 }
 
+/// What connections take that are logged in and silent.
+pub struct Silent {
+    /// The server's own memory for each.
+    pub bytes: f64,
+    pub resident_mb: f64,
+    pub log_ins_per_second: f64,
+    pub cpu_us: f64,
+    pub ticks: u64,
+}
+
+impl Silent {
+    /// Opens so many on a server whose own memory was `before`, and measures them.
+    pub fn measure<S>(
+        subject: &Subject,
+        settings: &Settings,
+        before: u64,
+        open: impl FnOnce() -> Fallible<Vec<S>>,
+    ) -> Fallible<Self> {
+        let start = Instant::now();
+        let streams = open()?;
+        let count = streams.len() as f64;
+        let log_ins_per_second = count / start.elapsed().as_secs_f64();
+        settle(subject)?;
+        // The allocator gives the memory of the log-ins back within a second.
+        at_rest(subject, Duration::from_secs(3))?;
+        let bytes = (subject.process.anonymous_bytes()? as f64 - before as f64) / count;
+        let ticks = subject.process.ticks()?;
+        // Long enough to include work that is done every few seconds.
+        let cpu_us = at_rest(subject, if settings.quick { settings.time } else { Duration::from_secs(6) })?;
+        let ticks = subject.process.ticks()? - ticks;
+        let resident_mb = subject.process.resident_bytes()? as f64 / 1e6;
+        drop(streams);
+        Ok(Self { bytes, resident_mb, log_ins_per_second, cpu_us, ticks })
+    }
+
+    /// Adds them to the table and the values.
+    pub fn tell(&self, name: &str, count: usize, table: &mut Table, report: &mut Report) {
+        let Self { bytes, resident_mb, log_ins_per_second, cpu_us, ticks } = *self;
+        let cells = [thousands(bytes), significant(resident_mb), thousands(log_ins_per_second), significant(cpu_us)];
+        table.row(&[&name, &cells[0], &cells[1], &cells[2], &cells[3], &ticks]);
+        report.value(
+            "idle",
+            json!({"transport": name, "connections": count, "friends": 2 * NEIGHBOURS, "bytes_per_connection": bytes,
+                "resident_mb": resident_mb, "log_ins_per_second": log_ins_per_second, "rest_us_per_second": cpu_us,
+                "ticks": ticks}),
+        );
+    }
+}
+
+/// The table of connections that are silent.
+pub fn silent_table(count: usize) -> Table {
+    Table::new(
+        &format!("{} connections, logged in, {} friends each, silent", thousands(count as f64), 2 * NEIGHBOURS),
+        &["", "bytes per connection", "resident MB", "log-ins/s", "CPU at rest, µs a second", "CPU ticks in that time"],
+    )
+}
+
 /// Bytes of the server's memory for each connection, and its CPU while all are silent.
 pub fn idle(starter: &Starter, settings: &Settings, report: &mut Report) -> Fallible<()> {
     let count = connections(settings)?;
     let file = ring(starter, settings, count, NEIGHBOURS, 0)?;
-    let title = format!("{} connections, logged in, {} friends each, silent", thousands(count as f64), 2 * NEIGHBOURS);
-    let mut table = Table::new(
-        &title,
-        &["", "bytes per connection", "resident MB", "log-ins/s", "CPU at rest, µs a second", "CPU ticks in that time"],
-    );
+    let mut table = silent_table(count);
     let rows = [
         (Dialect::Raw, "raw", 0),
         (Dialect::WebSocket, "WebSocket", 0),
@@ -114,28 +168,11 @@ pub fn idle(starter: &Starter, settings: &Settings, report: &mut Report) -> Fall
             let kept = kept_after(&subject, log_ins, before)? / 1e6;
             report.at_most("idle: memory kept 15 s after 100 log-ins at the default cost", kept, 6.0, " MB");
         }
-        let start = Instant::now();
-        let streams = open_all(subject.addr, dialect, (0..count).map(user), 0)?;
-        let per_second = count as f64 / start.elapsed().as_secs_f64();
-        settle(&subject)?;
-        // The allocator gives the memory of the log-ins back within a second.
-        at_rest(&subject, Duration::from_secs(3))?;
-        let bytes = (subject.process.anonymous_bytes()? as f64 - before as f64) / count as f64;
-        let ticks = subject.process.ticks()?;
-        // Long enough to include work that is done every few seconds.
-        let cpu_us = at_rest(&subject, if settings.quick { settings.time } else { Duration::from_secs(6) })?;
-        let ticks = subject.process.ticks()? - ticks;
-        let resident = subject.process.resident_bytes()? as f64 / 1e6;
-        drop(streams);
-        let cells = [thousands(bytes), significant(resident), thousands(per_second), significant(cpu_us)];
-        table.row(&[&name, &cells[0], &cells[1], &cells[2], &cells[3], &ticks]);
-        report.at_most(&format!("idle, {name}: memory of a connection"), bytes, 500.0, " bytes");
-        report.at_most(&format!("idle, {name}: CPU at rest"), ticks as f64, 0.0, " ticks");
-        report.value(
-            "idle",
-            json!({"transport": name, "connections": count, "friends": 2 * NEIGHBOURS, "bytes_per_connection": bytes,
-                "resident_mb": resident, "log_ins_per_second": per_second, "rest_us_per_second": cpu_us, "ticks": ticks}),
-        );
+        let open = || open_all(subject.addr, dialect, (0..count).map(user), 0);
+        let silent = Silent::measure(&subject, settings, before, open)?;
+        silent.tell(name, count, &mut table, report);
+        report.at_most(&format!("idle, {name}: memory of a connection"), silent.bytes, 500.0, " bytes");
+        report.at_most(&format!("idle, {name}: CPU at rest"), silent.ticks as f64, 0.0, " ticks");
     }
     report.table(table);
     Ok(())

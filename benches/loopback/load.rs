@@ -4,10 +4,10 @@
 
 use super::frames::{Dialect, Frames, Heard, take_answer};
 use super::histogram::Histogram;
+use super::secure::Link;
 use super::{Fallible, check_interrupt};
 use mio::{Events, Interest, Poll, Token};
-use std::io::{ErrorKind, Read, Write};
-use std::net::TcpStream;
+use std::io::{self, ErrorKind, Read, Write};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
@@ -20,7 +20,7 @@ static LOADS: AtomicU64 = AtomicU64::new(1);
 const NUMBERS_PER_LOAD_BITS: u32 = 28;
 
 struct Conn {
-    stream: mio::net::TcpStream,
+    stream: Link,
     /// The beginning of a frame.
     input: Vec<u8>,
     output: Vec<u8>,
@@ -68,7 +68,7 @@ impl Load {
     /// `in_flight` is the most that one sender has on the way.
     pub fn new(
         dialect: Dialect,
-        streams: Vec<TcpStream>,
+        streams: Vec<impl TryInto<Link, Error = io::Error>>,
         receivers: bool,
         frames: impl Iterator<Item = Vec<Frames>>,
         in_flight: usize,
@@ -76,9 +76,8 @@ impl Load {
         let poll = Poll::new()?;
         let mut conns = Vec::with_capacity(streams.len());
         for (index, stream) in streams.into_iter().enumerate() {
-            stream.set_nonblocking(true)?;
-            let mut stream = mio::net::TcpStream::from_std(stream);
-            poll.registry().register(&mut stream, Token(index), Interest::READABLE | Interest::WRITABLE)?;
+            let mut stream: Link = stream.try_into()?;
+            poll.registry().register(stream.socket(), Token(index), Interest::READABLE | Interest::WRITABLE)?;
             conns.push(Conn { stream, input: vec![], output: vec![], written: 0, dirty: false });
         }
         let stride = if receivers { 2 } else { 1 };
@@ -197,7 +196,11 @@ impl Load {
                     if event.is_readable() {
                         self.read(index)?;
                     }
-                    if event.is_writable() && !self.conns[index].output.is_empty() {
+                    let conn = &mut self.conns[index];
+                    if event.is_writable() && conn.stream.is_behind() {
+                        conn.stream.flush()?;
+                    }
+                    if event.is_writable() && !conn.output.is_empty() {
                         self.mark(index);
                     }
                 }
@@ -231,7 +234,7 @@ impl Load {
                 input.drain(..used);
             }
             self.conns[index].input = input;
-            if count < buffer.len() {
+            if count < buffer.len() && self.conns[index].stream.reads_all() {
                 break;
             }
         }

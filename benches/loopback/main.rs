@@ -20,11 +20,13 @@ mod process;
 mod relay;
 mod report;
 mod rows;
+mod secure;
 mod settings;
 mod storm;
 mod storm_rows;
 mod subjects;
 mod svg;
+mod tls_rows;
 
 use settings::Settings;
 use std::process::ExitCode;

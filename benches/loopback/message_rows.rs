@@ -15,13 +15,10 @@ pub fn closed(starter: &Starter, settings: &Settings, report: &mut Report) -> Fa
     let shapes: Vec<Shape> =
         SHAPES.iter().copied().filter(|shape| settings.wants_part("messages", shape.name)).collect();
     let file = store(starter, settings, shapes.iter().map(|shape| shape.pairs).max().unwrap_or(0))?;
-    let mut table = Table::new(
-        "Messages between two who are there (pairs x in flight x bytes; latency in µs)",
-        &["", "CPU µs", "messages/s", "p50", "p99", "p99.9", "busy", "load busy", "resident MB"],
-    );
+    let mut table = table("Messages between two who are there (pairs x in flight x bytes; latency in µs)");
     let mut failure = None;
     for shape in shapes {
-        match messages::measure_shape(starter, &file, shape, settings) {
+        match messages::measure_shape(starter, &file, shape, settings, messages::contenders(starter, settings)) {
             Ok(measured) => {
                 for (contender, windows) in &measured {
                     add(&mut table, report, shape, contender.name, &messages::middle(windows));
@@ -36,7 +33,12 @@ pub fn closed(starter: &Starter, settings: &Settings, report: &mut Report) -> Fa
     failure.map_or(Ok(()), |failure| Err(failure.into()))
 }
 
-fn add(table: &mut Table, report: &mut Report, shape: Shape, name: &str, one: &Measured) {
+pub fn table(title: &str) -> Table {
+    Table::new(title, &["", "CPU µs", "messages/s", "p50", "p99", "p99.9", "busy", "load busy", "resident MB"])
+}
+
+/// Adds what one program needed.
+pub fn add(table: &mut Table, report: &mut Report, shape: Shape, name: &str, one: &Measured) {
     let [p50, p99, p999] = [0.5, 0.99, 0.999].map(|share| significant(one.latencies.quantile_us(share)));
     let share = |part: f64| format!("{:.0} %", part * 100.0);
     let megabytes = format!("{:.1}", one.resident_bytes as f64 / 1e6);
@@ -90,7 +92,7 @@ fn goals(report: &mut Report, shape: Shape, all: &[Windows]) {
 }
 
 /// A store with so many pairs of friends.
-fn store(starter: &Starter, settings: &Settings, pairs: usize) -> Fallible<PathBuf> {
+pub fn store(starter: &Starter, settings: &Settings, pairs: usize) -> Fallible<PathBuf> {
     settings.say("filling a store with pairs of friends");
     let file = starter.folder.join(format!("pairs{pairs}.db"));
     if !file.exists() {

@@ -1,12 +1,13 @@
 //! The rows of messages between two online users: message → push → ack → `MS`, closed loop, and one
 //! row at half of the load.
 
-use super::clients::open_all;
+use super::clients::{log_in_all, open_all};
 use super::frames::{Dialect, Frames};
 use super::histogram::Histogram;
 use super::load::Load;
 use super::prepare::{receiver, sender};
 use super::process::{file_descriptors, own_cpu_ns};
+use super::secure::Secure;
 use super::subjects::{Starter, Subject};
 use super::{Fallible, Settings, median};
 use std::path::{Path, PathBuf};
@@ -15,6 +16,7 @@ use std::time::Duration;
 /// The names of the programs that are compared.
 pub const RAW: &str = "hongyan, raw";
 pub const WEB_SOCKET: &str = "hongyan, WebSocket";
+pub const TLS: &str = "hongyan, TLS";
 pub const RELAY: &str = "relay";
 pub const MOSQUITTO: &str = "mosquitto";
 pub const AGAINST_RAW: &str = "the other build, raw";
@@ -69,11 +71,14 @@ impl Talk {
     /// On a copy of the store, so that one run does not affect the next.
     pub fn open(starter: &Starter, contender: &Contender, store: &Path, shape: Shape) -> Fallible<Self> {
         let subject = match (&contender.server, contender.dialect) {
+            (Some(_), _) if contender.secure.is_some() => {
+                starter.secure_server(&starter.copy_as(contender.name, store)?)?
+            }
             (Some(server), _) => starter.server_of(server, &starter.copy_as(contender.name, store)?)?,
             (None, Dialect::Mqtt) => starter.mosquitto()?,
             (None, _) => starter.relay()?,
         };
-        let load = connect(&subject, contender.dialect, shape)?;
+        let load = connect(&subject, contender, shape)?;
         Ok(Self { subject, load })
     }
 
@@ -115,15 +120,19 @@ impl Talk {
 }
 
 /// Logs everybody in.
-pub fn connect(subject: &Subject, dialect: Dialect, shape: Shape) -> Fallible<Load> {
+fn connect(subject: &Subject, contender: &Contender, shape: Shape) -> Fallible<Load> {
+    let dialect = contender.dialect;
     let content = "x".repeat(shape.content_bytes);
     let users = (0..shape.pairs).flat_map(|number| [sender(number), receiver(number)]);
-    let streams = open_all(subject.addr, dialect, users, 0)?;
     let frames =
         (0..shape.pairs).map(|number| vec![Frames::new(dialect, &sender(number), &receiver(number), &content)]);
     // Room for a paced load that meets a hiccup.
     let room = if shape.pairs <= 100 { 256 } else { shape.in_flight };
-    Load::new(dialect, streams, true, frames, room)
+    if let Some(secure) = &contender.secure {
+        let streams = log_in_all(users.map(|user| (secure.connect(subject.addr), user)), dialect, 0)?;
+        return Load::new(dialect, streams, true, frames, room);
+    }
+    Load::new(dialect, open_all(subject.addr, dialect, users, 0)?, true, frames, room)
 }
 
 /// A program that is compared.
@@ -133,11 +142,13 @@ pub struct Contender {
     pub dialect: Dialect,
     /// The binary, if it is hongyan.
     server: Option<PathBuf>,
+    /// How its clients speak TLS, if they do.
+    secure: Option<Secure>,
 }
 
 /// All programs that are compared, in the order of the table.
 pub fn contenders(starter: &Starter, settings: &Settings) -> Vec<Contender> {
-    let one = |name, dialect, server| Contender { name, dialect, server };
+    let one = |name, dialect, server| Contender { name, dialect, server, secure: None };
     let mut all = vec![
         one(RAW, Dialect::Raw, Some(starter.server.clone())),
         one(WEB_SOCKET, Dialect::WebSocket, Some(starter.server.clone())),
@@ -153,13 +164,25 @@ pub fn contenders(starter: &Starter, settings: &Settings) -> Vec<Contender> {
     all
 }
 
+/// The server without TLS and with it.
+pub fn plain_and_secure(starter: &Starter) -> Fallible<Vec<Contender>> {
+    let one = |name, secure| Contender { name, dialect: Dialect::Raw, server: Some(starter.server.clone()), secure };
+    Ok(vec![one(RAW, None), one(TLS, Some(Secure::new()?))])
+}
+
 /// All windows of one of them.
 pub type Windows = (Contender, Vec<Measured>);
 
-/// One shape with all programs. They run at the same time and take turns in short windows, so that
-/// a disturbance of the machine affects them all. Each run has new processes.
-pub fn measure_shape(starter: &Starter, store: &Path, shape: Shape, settings: &Settings) -> Fallible<Vec<Windows>> {
-    let mut all: Vec<Windows> = contenders(starter, settings).into_iter().map(|one| (one, vec![])).collect();
+/// One shape with these programs. They run at the same time and take turns in short windows, so
+/// that a disturbance of the machine affects them all. Each run has new processes.
+pub fn measure_shape(
+    starter: &Starter,
+    store: &Path,
+    shape: Shape,
+    settings: &Settings,
+    contenders: Vec<Contender>,
+) -> Fallible<Vec<Windows>> {
+    let mut all: Vec<Windows> = contenders.into_iter().map(|one| (one, vec![])).collect();
     let at_once = file_descriptors()?.saturating_sub(500) / (2 * shape.pairs);
     for run in 0..settings.runs {
         for group in all.chunks_mut(at_once.max(1)) {

@@ -4,7 +4,9 @@ use super::process::Machine;
 use super::report::Report;
 use super::settings::Settings;
 use super::subjects::Starter;
-use super::{Fallible, absent_rows, check_interrupt, hostile, idle_rows, log_in_rows, message_rows, storm_rows};
+use super::{
+    Fallible, absent_rows, check_interrupt, hostile, idle_rows, log_in_rows, message_rows, storm_rows, tls_rows,
+};
 
 type Row = fn(&Starter, &Settings, &mut Report) -> Fallible<()>;
 
@@ -14,6 +16,7 @@ const ROWS: &[(&str, Row)] = &[
     ("absent", absent_rows::absent),
     ("log-in", log_in_rows::log_in),
     ("storm", storm_rows::storm),
+    ("tls", tls_rows::tls),
     ("start", idle_rows::start),
     ("idle", idle_rows::idle),
     ("growth", idle_rows::growth),

@@ -13,6 +13,7 @@ pub const ROWS: &[(&str, &str)] = &[
     ("absent", "messages to users who are away, durable before MS, beside the store alone"),
     ("log-in", "log-in and first page of users with 20 waiting messages, beside the store alone"),
     ("storm", "all users come back at once, by password and by token, while others talk and some guess"),
+    ("tls", "messages, idle connections and a storm of handshakes with TLS; may be narrowed, as in tls:idle"),
     ("start", "time to the ready line, and memory then"),
     ("idle", "memory and CPU of connections that are logged in and silent"),
     ("growth", "CPU of a message and a log-in against connections and accounts"),

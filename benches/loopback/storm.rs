@@ -4,11 +4,14 @@
 use super::clients::PASSWORD;
 use super::frames::{Dialect, Frames, Heard, take_answer};
 use super::histogram::Histogram;
+use super::secure::{Link, Secure};
 use super::{Fallible, check_interrupt};
 use mio::net::TcpStream;
+use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
 use std::io::{ErrorKind, Read, Write};
 use std::net::SocketAddr;
+use std::os::fd::AsRawFd;
 use std::time::{Duration, Instant};
 
 /// Connections begun in one turn: a storm, but one that leaves its own thread time to read.
@@ -17,6 +20,11 @@ const CONNECTS_PER_TURN: usize = 16;
 /// number.
 const RETRY_AFTER: Duration = Duration::from_millis(500);
 const PATIENCE: Duration = Duration::from_secs(240);
+/// Guests that are served before those who talk are heard again: otherwise the time of this thread
+/// would be measured, which makes one half of each handshake.
+const GUESTS_AT_ONCE: usize = 8;
+/// Those who talk, among the guests.
+const TALK: Token = Token(usize::MAX);
 /// Between two messages of the talk.
 const TALK_EVERY: Duration = Duration::from_millis(2);
 
@@ -51,7 +59,7 @@ pub struct Guest {
     pub token: Option<String>,
     /// They were told RATE_LIMITED at the end.
     pub throttled: bool,
-    stream: Option<TcpStream>,
+    stream: Option<Link>,
     input: Vec<u8>,
     way: Way,
     /// The answer to the attempt so far.
@@ -112,7 +120,11 @@ struct Pair {
 
 /// The talk and the storm.
 pub struct Storm {
+    /// Of the guests, and of `talk_poll`.
     poll: Poll,
+    talk_poll: Poll,
+    /// How the guests speak TLS, if they do.
+    pub secure: Option<Secure>,
     pairs: Vec<Pair>,
     sent: Vec<Instant>,
     next_talk: Instant,
@@ -126,7 +138,8 @@ impl Storm {
     /// `streams`: sender and receiver in turn, logged in. `first` is the number of the first
     /// message, never used before.
     pub fn new(streams: Vec<std::net::TcpStream>, frames: Vec<Frames>, first: u64) -> Fallible<Self> {
-        let poll = Poll::new()?;
+        let (poll, talk_poll) = (Poll::new()?, Poll::new()?);
+        poll.registry().register(&mut SourceFd(&talk_poll.as_raw_fd()), TALK, Interest::READABLE)?;
         let mut streams = streams.into_iter();
         let mut pairs = vec![];
         for frames in frames {
@@ -135,7 +148,7 @@ impl Storm {
                 let stream = streams.next().ok_or("two connections for each pair")?;
                 stream.set_nonblocking(true)?;
                 let mut stream = TcpStream::from_std(stream);
-                poll.registry().register(&mut stream, Token(pairs.len() * 2 + side), Interest::READABLE)?;
+                talk_poll.registry().register(&mut stream, Token(pairs.len() * 2 + side), Interest::READABLE)?;
                 both.push(stream);
             }
             let streams = both.try_into().map_err(|_| "two connections for each pair")?;
@@ -143,6 +156,8 @@ impl Storm {
         }
         Ok(Self {
             poll,
+            talk_poll,
+            secure: None,
             pairs,
             sent: vec![],
             next_talk: Instant::now(),
@@ -181,16 +196,15 @@ impl Storm {
         check_interrupt()?;
         self.talk()?;
         let now = Instant::now();
-        let first_guest = self.pairs.len() * 2;
         let due = guests.iter_mut().enumerate().filter(|(_, guest)| matches!(guest.way, Way::Away(at) if at <= now));
         for (number, guest) in due.take(CONNECTS_PER_TURN) {
             let mut stream = TcpStream::connect(self.addr()?)?;
-            self.poll.registry().register(
-                &mut stream,
-                Token(first_guest + number),
-                Interest::READABLE | Interest::WRITABLE,
-            )?;
-            (guest.stream, guest.way, guest.refusal) = (Some(stream), Way::Begun, None);
+            self.poll.registry().register(&mut stream, Token(number), Interest::READABLE | Interest::WRITABLE)?;
+            let link = match &self.secure {
+                Some(secure) => Link::Secure(secure.over(stream)?),
+                None => Link::Plain(stream),
+            };
+            (guest.stream, guest.way, guest.refusal) = (Some(link), Way::Begun, None);
             guest.input.clear();
         }
         let mut events = Events::with_capacity(128);
@@ -198,15 +212,27 @@ impl Storm {
             Err(error) if error.kind() == ErrorKind::Interrupted => return Ok(()),
             polled => polled?,
         }
-        for event in &events {
+        for (number, event) in events.iter().enumerate() {
+            if number % GUESTS_AT_ONCE == 0 {
+                self.hear_all_talk()?;
+            }
             let Token(index) = event.token();
-            if index < first_guest {
-                self.hear_talk(index)?;
-            } else if let Some(guest) = guests.get_mut(index - first_guest) {
+            if let Some(guest) = guests.get_mut(index) {
                 self.serve(guest, index, event.is_writable());
             }
         }
         Ok(())
+    }
+
+    /// Those who talk say what is due, and hear what has come.
+    fn hear_all_talk(&mut self) -> Fallible<()> {
+        self.talk()?;
+        let mut events = Events::with_capacity(4 * self.pairs.len());
+        match self.talk_poll.poll(&mut events, Some(Duration::ZERO)) {
+            Err(error) if error.kind() == ErrorKind::Interrupted => return Ok(()),
+            polled => polled?,
+        }
+        events.iter().try_for_each(|event| self.hear_talk(event.token().0))
     }
 
     fn addr(&self) -> Fallible<SocketAddr> {
@@ -252,7 +278,7 @@ impl Storm {
     fn serve(&mut self, guest: &mut Guest, index: usize, writable: bool) {
         let Some(mut stream) = guest.stream.take() else { return };
         let mut open = true;
-        if writable && guest.way == Way::Begun && stream.peer_addr().is_ok() {
+        if writable && guest.way == Way::Begun && stream.socket().peer_addr().is_ok() {
             // Less than a socket takes at once.
             open = stream.write_all(guest.words().as_bytes()).is_ok();
             guest.way = Way::Asked;
@@ -271,7 +297,7 @@ impl Storm {
         }
     }
 
-    fn hear(&mut self, guest: &mut Guest, stream: &mut TcpStream, frame: &str, index: usize) {
+    fn hear(&mut self, guest: &mut Guest, stream: &mut Link, frame: &str, index: usize) {
         let again = Way::Away(Instant::now() + RETRY_AFTER + RETRY_AFTER * (index as u32 % 64) / 64);
         if frame.contains("\"LF\"") {
             guest.refusal = Some(Refusal::Wrong);
@@ -303,7 +329,7 @@ impl Storm {
 }
 
 /// Reads what there is; `false` when the connection is over.
-fn read_all(stream: &mut TcpStream, input: &mut Vec<u8>) -> bool {
+fn read_all(stream: &mut impl Read, input: &mut Vec<u8>) -> bool {
     let mut chunk = [0; 4 * 1024];
     loop {
         match stream.read(&mut chunk) {

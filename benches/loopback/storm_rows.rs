@@ -22,12 +22,12 @@ const PAIRS: usize = 5;
 const VICTIMS: usize = 2;
 
 /// One storm, to be reported.
-struct Measured {
+pub struct Measured {
     title: String,
     users: usize,
     outcome: Outcome,
     calm: Histogram,
-    storm: Histogram,
+    pub storm: Histogram,
     /// Resident before, after, and at most since the server's start.
     resident: [u64; 3],
 }
@@ -79,12 +79,13 @@ pub fn storm(starter: &Starter, settings: &Settings, report: &mut Report) -> Fal
     let mut storm = talk(&subject, 2)?;
     by_token(&mut guests);
     all.push(measure(&subject, &mut storm, settings, &mut guests, false, format!("restart, {users} by token"))?);
-    tell(report, &all, throttled);
+    tell(report, "Log-in storm", &all);
+    report.note(format!("storm: {throttled} of the wrong passwords were refused without a look at them"));
     Ok(())
 }
 
 /// Users, the first of them with passwords at the default cost; pairs who talk; victims.
-fn fill(file: &Path, users: usize, dear: usize) -> Fallible<()> {
+pub fn fill(file: &Path, users: usize, dear: usize) -> Fallible<()> {
     let mut store = SqliteStore::open(file)?;
     let default = Config::default();
     let mut filler = Filler::at_cost(&mut store, default.argon2_memory_kib, default.argon2_passes)?;
@@ -107,7 +108,8 @@ fn fill(file: &Path, users: usize, dear: usize) -> Fallible<()> {
     filler.finish()
 }
 
-fn talk(subject: &Subject, load: u64) -> Fallible<Storm> {
+/// The pairs who talk, on their connections. `load` differs for each server on one store.
+pub fn talk(subject: &Subject, load: u64) -> Fallible<Storm> {
     let names = (0..PAIRS).flat_map(|number| [sender(number), receiver(number)]);
     let streams = open_all(subject.addr, Dialect::Raw, names, 0)?;
     let content = "x".repeat(100);
@@ -116,7 +118,8 @@ fn talk(subject: &Subject, load: u64) -> Fallible<Storm> {
     Storm::new(streams, frames, load << 32)
 }
 
-fn measure(
+/// A while of calm, and a storm.
+pub fn measure(
     subject: &Subject,
     storm: &mut Storm,
     settings: &Settings,
@@ -137,9 +140,9 @@ fn measure(
     Ok(Measured { title, users, outcome, calm, storm, resident })
 }
 
-fn tell(report: &mut Report, all: &[Measured], throttled: usize) {
+pub fn tell(report: &mut Report, title: &str, all: &[Measured]) {
     let mut times = Table::new(
-        "Log-in storm",
+        title,
         &["", "s", "log-ins/s", "UNAVAILABLE", "RATE_LIMITED", "closed", "MB before", "after", "peak"],
     );
     let mut latencies = Table::new(
@@ -165,5 +168,4 @@ fn tell(report: &mut Report, all: &[Measured], throttled: usize) {
     }
     report.table(times);
     report.table(latencies);
-    report.note(format!("storm: {throttled} of the wrong passwords were refused without a look at them"));
 }

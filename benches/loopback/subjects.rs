@@ -1,12 +1,12 @@
 //! The programs that are measured: the server, the bare relay, and mosquitto if it is installed.
 
 use super::process::{Machine, Process, find_program};
-use super::{Fallible, check_interrupt};
+use super::{Fallible, check_interrupt, secure};
 use std::ffi::OsStr;
 use std::io::{BufRead, BufReader};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 /// The hidden argument that makes this program the relay.
@@ -50,12 +50,23 @@ impl Starter {
 
     /// The same of another build.
     pub fn server_of(&self, binary: &Path, store: &str) -> Fallible<Subject> {
+        listening(self.command(binary, store))
+    }
+
+    /// The server that speaks TLS as well.
+    pub fn secure_server(&self, store: &str) -> Fallible<Subject> {
+        let mut command = self.command(&self.server, store);
+        command.env("HONGYAN_TLS_CERT", secure::file("server.pem")).env("HONGYAN_TLS_KEY", secure::file("server.key"));
+        listening(command)
+    }
+
+    fn command(&self, binary: &Path, store: &str) -> Command {
         let mut command = self.machine.measured(binary.as_os_str());
         command.args(["--listen", "127.0.0.1:0", "--store", store]).args(&self.server_args);
         // By the environment, because a flag may be given only once, and the flags of the command
         // line must win.
         command.env("HONGYAN_LOG", "warn").env("HONGYAN_REQUESTS_PER_SECOND_MAX", "10000000");
-        listening(command)
+        command
     }
 
     /// The server with all default limits, at this address.
@@ -113,7 +124,7 @@ impl Starter {
 }
 
 /// Starts a program that prints its address on stderr.
-fn listening(mut command: std::process::Command) -> Fallible<Subject> {
+fn listening(mut command: Command) -> Fallible<Subject> {
     let start = Instant::now();
     let mut process = Process::new(command.stderr(Stdio::piped()).spawn()?);
     let stderr = process.child().stderr.take().ok_or("its stderr is not there")?;

@@ -49,6 +49,15 @@ fn compact(suite: SupportedCipherSuite) -> SupportedCipherSuite {
     }
 }
 
+/// Does a session with this suite hold expanded keys all the time?
+pub(super) fn keeps_expanded(suite: SupportedCipherSuite) -> bool {
+    let key_bytes = match suite {
+        SupportedCipherSuite::Tls13(suite) => suite.aead_alg.key_len(),
+        SupportedCipherSuite::Tls12(suite) => suite.aead_alg.key_block_shape().enc_key_len,
+    };
+    key_bytes != KEY_BYTES
+}
+
 /// A cipher that makes compact keys.
 struct Compact<A: ?Sized + 'static>(&'static A);
 

@@ -18,6 +18,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 /// What a session holds that is idle, about: its keys and its place in the protocol.
 const SESSION_BYTES: usize = 5 * 512;
+/// What it holds in addition if its cipher has keys that cannot be kept compact: two tables.
+const EXPANDED_BYTES: usize = 1024;
 /// What it holds in addition until the handshake is done.
 const HANDSHAKE_BYTES: usize = 8 * 1024;
 /// Ciphertext that is kept because it is no whole record: the largest record (RFC 5246 §6.2.3), and
@@ -137,6 +139,8 @@ pub struct Tls {
     written: usize,
     /// Something of the handshake was looked at.
     has_begun: bool,
+    /// Its keys are expanded all the time.
+    is_expanded: bool,
     /// Nothing more may be said in this session.
     is_over: bool,
     /// The client said that it will say no more.
@@ -166,6 +170,7 @@ impl Tls {
             outgoing: Vec::new(),
             written: 0,
             has_begun: false,
+            is_expanded: false,
             is_over: false,
             has_ended: false,
         })
@@ -193,7 +198,8 @@ impl Tls {
     #[must_use]
     pub fn held_bytes(&self) -> usize {
         let handshake = if self.is_handshaking() { HANDSHAKE_BYTES } else { 0 };
-        SESSION_BYTES + handshake + self.incoming.capacity() + self.outgoing.capacity()
+        let keys = if self.is_expanded { EXPANDED_BYTES } else { 0 };
+        SESSION_BYTES + keys + handshake + self.incoming.capacity() + self.outgoing.capacity()
     }
 
     /// Does it own a buffer?
@@ -217,6 +223,7 @@ impl Tls {
     /// The client broke the protocol. What is to be said about it is among the outgoing records.
     pub(super) fn open(&mut self, buffers: &mut OpenBuffers, count: usize) -> Result<Opened, rustls::Error> {
         self.has_begun = true;
+        let shakes_hands = self.is_handshaking();
         let end = self.incoming.len() + count;
         buffers.plain.clear();
         let OpenBuffers { records, count, plain } = buffers;
@@ -234,6 +241,9 @@ impl Tls {
             Err(error) => Err(error),
         };
         self.is_over |= opened.is_err();
+        if shakes_hands {
+            self.is_expanded = self.session.negotiated_cipher_suite().is_some_and(compact_keys::keeps_expanded);
+        }
         opened
     }
 

@@ -1,5 +1,6 @@
 //! The certificate and its key: read from their files at the start, and again at each SIGHUP.
 
+use super::validity::{self, Notice};
 use crate::config::Config;
 use crate::net::tls::{self, Certificates};
 use rustls::pki_types::pem::{self, PemObject};
@@ -9,6 +10,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 /// A chain of certificates is a few KiB.
 const FILE_BYTES_MAX: u64 = 1024 * 1024;
@@ -19,6 +21,8 @@ pub(super) struct Source {
     certificate: PathBuf,
     key: PathBuf,
     in_use: Arc<Certificates>,
+    /// How long those are valid that were read first.
+    notice: Option<Notice>,
     /// Whether the files are being read again, so that what was read last is what stays.
     reading: Arc<Mutex<Reading>>,
 }
@@ -30,8 +34,15 @@ impl Source {
     /// One sentence that says what is wrong with them.
     pub(super) fn open(config: &Config) -> Result<Option<Self>, String> {
         let (Some(certificate), Some(key)) = (&config.tls_cert, &config.tls_key) else { return Ok(None) };
-        let in_use = Arc::new(Certificates::new(load(certificate, key)?, config.tls_only));
-        Ok(Some(Self { certificate: certificate.clone(), key: key.clone(), in_use, reading: Arc::default() }))
+        let (loaded, notice) = load(certificate, key)?;
+        let in_use = Arc::new(Certificates::new(loaded, config.tls_only));
+        let (certificate, key) = (certificate.clone(), key.clone());
+        Ok(Some(Self { certificate, key, in_use, notice, reading: Arc::default() }))
+    }
+
+    /// How long the certificates that were read first are valid, if that is known.
+    pub(super) fn notice(&self) -> Option<&Notice> {
+        self.notice.as_ref()
     }
 
     /// Those in use.
@@ -53,9 +64,12 @@ impl Source {
         let reload = move || {
             while is_asked(&reading) {
                 match load(&certificate, &key) {
-                    Ok(config) => {
+                    Ok((config, notice)) => {
                         in_use.replace(config);
                         log::info!("the certificate {} was read again; new connections get it", certificate.display());
+                        if let Some(notice) = notice {
+                            notice.log();
+                        }
                     }
                     Err(why) => log::error!("{why}; the certificate that was in use stays in use"),
                 }
@@ -92,11 +106,11 @@ fn is_asked(reading: &Mutex<Reading>) -> bool {
     is_asked
 }
 
-/// What is read from the two files.
+/// What is read from the two files, and how long it is valid.
 ///
 /// # Errors
 /// One sentence that says what is wrong with them.
-fn load(certificate: &Path, key: &Path) -> Result<Arc<ServerConfig>, String> {
+fn load(certificate: &Path, key: &Path) -> Result<(Arc<ServerConfig>, Option<Notice>), String> {
     let (cert_name, key_name) = (certificate.display(), key.display());
     let chain = CertificateDer::pem_slice_iter(&read("--tls-cert", certificate)?)
         .collect::<Result<Vec<_>, _>>()
@@ -112,12 +126,16 @@ fn load(certificate: &Path, key: &Path) -> Result<Arc<ServerConfig>, String> {
         ),
         error => format!("--tls-key {key_name} cannot be used: {}", pem_error(&error)),
     })?;
-    tls::config(chain, private_key).map(Arc::new).map_err(|error| match error {
+    // A clock that stands before 1970 finds everything invalid.
+    let now_s = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+    let notice = validity::notice(&chain, certificate, now_s);
+    let config = tls::config(chain, private_key).map_err(|error| match error {
         Error::InconsistentKeys(InconsistentKeys::KeyMismatch) => {
             format!("--tls-key {key_name} is not the key of the first certificate in --tls-cert {cert_name}")
         }
         error => format!("--tls-cert {cert_name} and --tls-key {key_name} cannot be used: {error}"),
-    })
+    })?;
+    Ok((Arc::new(config), notice))
 }
 
 /// A file as people write it: anything else (a pipe, a device) could keep the reader for ever.

@@ -14,6 +14,8 @@ pub const CHEAP_PASSWORDS: [&str; 4] = ["--argon2-memory", "8KiB", "--argon2-pas
 pub struct Program {
     child: Child,
     pub addr: SocketAddr,
+    /// What it logged before it was ready.
+    pub start_log: Vec<String>,
     log: Receiver<String>,
     /// Of a store of its own.
     _folder: Option<tempfile::TempDir>,
@@ -30,18 +32,29 @@ impl Program {
 
     /// With this store.
     pub fn on(store: &str, args: &[&str]) -> Self {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_hongyan"))
-            .args(["--listen", "127.0.0.1:0", "--store", store])
-            .args(args)
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_hongyan"));
+        command.args(["--listen", "127.0.0.1:0", "--store", store]).args(args);
+        Self::run(command)
+    }
+
+    /// By this command.
+    pub fn run(mut command: Command) -> Self {
+        let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
         let lines = BufReader::new(child.stderr.take().unwrap()).lines().map_while(Result::ok);
         let (sender, log) = channel();
         // Read on, or a full pipe would hold it up.
         std::thread::spawn(move || lines.for_each(|line| drop(sender.send(line))));
-        let mut program = Self { child, addr: ([127, 0, 0, 1], 0).into(), log, _folder: None };
-        let line = program.wait_for("listening on ");
+        let addr = ([127, 0, 0, 1], 0).into();
+        let mut program = Self { child, addr, start_log: Vec::new(), log, _folder: None };
+        let mut start_log = Vec::new();
+        let line = loop {
+            let line = program.wait_for("");
+            if line.contains("listening on ") {
+                break line;
+            }
+            start_log.push(line);
+        };
+        program.start_log = start_log;
         program.addr = line.split_once("listening on ").unwrap().1.trim().parse().unwrap();
         program
     }

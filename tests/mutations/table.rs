@@ -268,4 +268,47 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
         "if op.began_in_doubt { Err(NOT_ASKED) }",
         "if op.began_in_doubt && op.failed > 1_000 { Err(NOT_ASKED) }",
     ),
+    // Of TLS: what `src/net/tests/tls.rs` finds.
+    of(
+        "a record that is not whole is forgotten",
+        "src/net/tls.rs",
+        "self.incoming = records[used..end].to_vec();",
+        "self.incoming = records[end..end].to_vec();",
+    ),
+    of(
+        "what the socket does not take of a record is forgotten",
+        "src/net/tls.rs",
+        "        self.tls.outgoing.extend_from_slice(&self.sealed[out..end]);",
+        "        self.tls.outgoing.extend_from_slice(&self.sealed[end.max(out)..end]);",
+    ),
+    of(
+        "the end of a TLS session is not said",
+        "src/net/tls.rs",
+        "self.outgoing.extend_from_slice(&sealed[..count]);",
+        "self.outgoing.extend_from_slice(&sealed[count..count]);",
+    ),
+    of(
+        "handshakes are not shared out over turns",
+        "src/net/handshakes.rs",
+        "const HANDSHAKES_TURN: i64 = 4_000 * MICROSECOND;",
+        "const HANDSHAKES_TURN: i64 = 4_000_000 * MICROSECOND;",
+    ),
+    of(
+        "a small record costs nothing",
+        "src/net/handshakes.rs",
+        "const RECORD: i64 = MICROSECOND;",
+        "const RECORD: i64 = 0;",
+    ),
+    of(
+        "TLS is asked for on loopback alone",
+        "src/net/handshakes.rs",
+        "conn.tls.is_none() && conn.address_key.is_some()",
+        "conn.tls.is_none() && conn.address_key.is_none()",
+    ),
+    of(
+        "a certificate is good for a day after it expired",
+        "src/server/validity.rs",
+        "if now_s > until_s {",
+        "if now_s > until_s + DAY_S {",
+    ),
 ];

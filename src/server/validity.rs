@@ -1,0 +1,125 @@
+//! How long certificates are valid. Their dates are read by the library that checks certificates:
+//! asked about the end of time it says when one expires, asked about its beginning, when one
+//! becomes valid.
+
+use rustls::client::verify_server_cert_signed_by_trust_anchor;
+use rustls::pki_types::{CertificateDer, UnixTime};
+use rustls::server::ParsedCertificate;
+use rustls::{CertificateError, Error, RootCertStore};
+use std::path::Path;
+use std::time::Duration;
+
+const DAY_S: u64 = 24 * 60 * 60;
+
+/// A sentence about the certificates in use.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Notice {
+    /// The sentence.
+    pub text: String,
+    /// Clients that check certificates refuse these.
+    pub is_warning: bool,
+}
+
+impl Notice {
+    pub(super) fn log(&self) {
+        let level = if self.is_warning { log::Level::Warn } else { log::Level::Info };
+        log::log!(level, "{}", self.text);
+    }
+}
+
+/// What is to be said about a chain that was read from this file. Nothing about certificates whose
+/// dates cannot be read.
+pub(super) fn notice(chain: &[CertificateDer<'_>], file: &Path, now_s: u64) -> Option<Notice> {
+    let file = file.display();
+    let mut first_s = None;
+    for (number, certificate) in (1..).zip(chain) {
+        let Some((from_s, until_s)) = dates(certificate) else { continue };
+        let warning = |text| Some(Notice { text, is_warning: true });
+        if now_s < from_s {
+            return warning(format!(
+                "certificate {number} in {file} becomes valid in {}: clients refuse it until then, if the clock of this machine is right",
+                days(from_s - now_s)
+            ));
+        }
+        if now_s > until_s {
+            return warning(format!(
+                "certificate {number} in {file} expired {} ago: clients refuse it until it is renewed",
+                days(now_s - until_s)
+            ));
+        }
+        first_s = Some(first_s.map_or(until_s, |first_s: u64| first_s.min(until_s)));
+    }
+    let text = format!("the certificate in {file} expires in {}", days(first_s? - now_s));
+    Some(Notice { text, is_warning: false })
+}
+
+/// From when to when a certificate is valid, in seconds since 1970.
+fn dates(certificate: &CertificateDer<'_>) -> Option<(u64, u64)> {
+    let parsed = ParsedCertificate::try_from(certificate).ok()?;
+    let nobody = RootCertStore::empty();
+    // The dates are looked at before anything else.
+    let ask = |time| verify_server_cert_signed_by_trust_anchor(&parsed, &nobody, &[], time, &[]).err();
+    let until = match ask(UnixTime::since_unix_epoch(Duration::MAX))? {
+        Error::InvalidCertificate(CertificateError::ExpiredContext { not_after, .. }) => not_after,
+        _ => return None,
+    };
+    let from = match ask(UnixTime::since_unix_epoch(Duration::ZERO))? {
+        Error::InvalidCertificate(CertificateError::NotValidYetContext { not_before, .. }) => not_before.as_secs(),
+        // It became valid then, or before.
+        _ => 0,
+    };
+    Some((from, until.as_secs()))
+}
+
+fn days(seconds: u64) -> String {
+    match seconds / DAY_S {
+        0 => "less than a day".to_owned(),
+        1 => "1 day".to_owned(),
+        days => format!("{days} days"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rustls::pki_types::pem::PemObject;
+
+    /// It is valid from 2020 to 2120.
+    const CERTIFICATE: &[u8] = include_bytes!("../../tests/common/tls/server.pem");
+    const FROM_S: u64 = 1_577_836_800;
+    const UNTIL_S: u64 = 4_733_510_400;
+
+    fn said(chain: &[CertificateDer<'_>], now_s: u64) -> (String, bool) {
+        let notice = notice(chain, Path::new("cert.pem"), now_s).unwrap();
+        (notice.text, notice.is_warning)
+    }
+
+    #[test]
+    fn what_is_valid_says_when_it_expires_and_what_is_not_is_warned_of() {
+        let chain = [CertificateDer::from_pem_slice(CERTIFICATE).unwrap()];
+        let good = |days: &str| (format!("the certificate in cert.pem expires in {days}"), false);
+        assert_eq!(said(&chain, FROM_S), good("36525 days"));
+        assert_eq!(said(&chain, UNTIL_S - 2 * DAY_S), good("2 days"));
+        assert_eq!(said(&chain, UNTIL_S - DAY_S), good("1 day"));
+        assert_eq!(said(&chain, UNTIL_S), good("less than a day"));
+        let (text, is_warning) = said(&chain, UNTIL_S + 1);
+        assert!(is_warning && text.starts_with("certificate 1 in cert.pem expired less than a day ago"), "{text}");
+        let (text, is_warning) = said(&chain, UNTIL_S + 3 * DAY_S);
+        assert!(is_warning && text.contains("expired 3 days ago"), "{text}");
+        let (text, is_warning) = said(&chain, FROM_S - 2 * DAY_S);
+        assert!(is_warning && text.contains("becomes valid in 2 days"), "{text}");
+    }
+
+    #[test]
+    fn every_certificate_of_a_chain_is_looked_at() {
+        let good = CertificateDer::from_pem_slice(CERTIFICATE).unwrap();
+        let expired = include_bytes!("../../tests/common/tls/expired.pem");
+        let expired = CertificateDer::from_pem_slice(expired).unwrap();
+        let (text, is_warning) = said(&[good.clone(), expired], FROM_S + 1_000 * DAY_S);
+        assert!(is_warning && text.starts_with("certificate 2 in cert.pem expired"), "{text}");
+        // One whose dates cannot be read is passed over.
+        let unreadable = CertificateDer::from(vec![0x30, 0]);
+        assert!(!said(&[unreadable.clone(), good], FROM_S).1);
+        assert_eq!(notice(&[unreadable], Path::new("cert.pem"), FROM_S), None);
+    }
+}
