@@ -4,7 +4,7 @@
 use super::backup::{self, BackupOrder};
 use super::copy::{self, CopyOrder};
 use super::file::ConfigFile;
-use super::known::{Variables, did_you_mean};
+use super::known::{Variables, cut, did_you_mean};
 use super::options::{CONFIG, Kind, OPTIONS, Opt, find};
 use super::{Config, StoreUrl};
 use lexopt::{Arg, Parser, ValueExt};
@@ -192,7 +192,7 @@ fn relate(config: &mut Config, given: &[&str]) -> Result<(), String> {
 }
 
 fn unknown(flag: &str, meant: &str) -> String {
-    format!("unknown option {flag:?}{meant}; hongyan --help shows what there is")
+    format!("unknown option {:?}{meant}; hongyan --help shows what there is", cut(flag))
 }
 
 /// An option that is given twice: which of the two was meant is not clear.
@@ -204,7 +204,7 @@ pub(super) fn twice(name: &str) -> String {
 /// repeated.
 pub(super) fn unexpected(value: &OsStr, help: &str) -> String {
     let value = value.to_string_lossy();
-    let shown = if value.contains([':', '@']) { String::new() } else { format!(" {value:?}") };
+    let shown = if value.contains([':', '@']) { String::new() } else { format!(" {:?}", cut(&value)) };
     format!("unexpected argument{shown}; {help} shows what there is")
 }
 

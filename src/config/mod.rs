@@ -12,6 +12,7 @@ mod known;
 pub mod networks;
 pub mod options;
 pub mod origins;
+pub mod regular;
 pub mod store_url;
 mod units;
 

@@ -1,5 +1,6 @@
 //! One option: its name, its group, its value with bounds and the setting it stands for.
 
+use crate::config::known::cut;
 use crate::config::units::{parse_bytes, parse_count, parse_duration_ms, show_bytes, show_duration_ms};
 use crate::config::{Config, StoreUrl};
 use log::LevelFilter;
@@ -152,7 +153,8 @@ impl Opt {
     /// One sentence that names the source, the value and what is allowed. The value of `--store` is
     /// not repeated.
     pub fn apply(&self, config: &mut Config, source: &str, text: &str) -> Result<(), String> {
-        let allowed = || format!("{source} {text:?} is not allowed: it must be {}", self.range());
+        let shown = cut(text);
+        let allowed = || format!("{source} {shown:?} is not allowed: it must be {}", self.range());
         let (number, parsed) = match self.kind {
             Kind::Duration(number) => (number, parse_duration_ms(text)),
             Kind::Size(number) => (number, parse_bytes(text)),
@@ -189,7 +191,7 @@ impl Opt {
                 return Ok(());
             }
         };
-        let value = parsed.map_err(|why| format!("{source} {text:?} {why}; allowed: {}", self.range()))?;
+        let value = parsed.map_err(|why| format!("{source} {shown:?} {why}; allowed: {}", self.range()))?;
         if value < number.min || value > number.max {
             return Err(allowed());
         }
