@@ -1,5 +1,6 @@
 //! Arguments → settings → log → server → exit status.
 
+use hongyan::config::LogFormat;
 use hongyan::config::args::{self, Command, Settings};
 use hongyan::logging::{self, Stderr};
 use hongyan::server::{self, Ended};
@@ -24,7 +25,7 @@ fn main() -> ExitCode {
     };
     logging::say_panics_on(stderr.clone());
     let status = run(&stderr).unwrap_or_else(|why| {
-        stderr.say(&format!("hongyan: {why}"));
+        stderr.say_error(&format!("hongyan: {why}"));
         ExitCode::from(2)
     });
     stderr.finish();
@@ -35,6 +36,7 @@ fn run(stderr: &Stderr) -> Result<ExitCode, String> {
     match args::read(std::env::args_os().skip(1), std::env::vars_os())? {
         Command::Run(settings) => {
             let Settings { config, warning, .. } = *settings;
+            stderr.set_json(config.log_format == LogFormat::Json);
             logging::start(config.log, stderr)?;
             if let Some(warning) = warning {
                 log::warn!("{warning}");

@@ -89,8 +89,32 @@ pub struct Config {
     pub stop_wait_ms: u64,
     /// The log level.
     pub log: LevelFilter,
+    /// The form of its lines.
+    pub log_format: LogFormat,
     /// The rules of the chat core.
     pub rules: Rules,
+}
+
+/// The forms of a line of the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    /// `TIME [LEVEL] message key=value`
+    Text,
+    /// One JSON object.
+    Json,
+}
+
+impl LogFormat {
+    /// How they are written.
+    pub(crate) const WORDS: [&str; 2] = ["text", "json"];
+
+    fn as_str(self) -> &'static str {
+        Self::WORDS[self as usize]
+    }
+
+    fn of(word: &str) -> Self {
+        if word == "json" { Self::Json } else { Self::Text }
+    }
 }
 
 /// Memory of one Argon2id run at most, in KiB: of new passwords, and of what is stored, which was
@@ -134,6 +158,7 @@ impl Default for Config {
             silent_server_max_ms: 5_000,
             stop_wait_ms: 10_000,
             log: LevelFilter::Info,
+            log_format: LogFormat::Text,
             rules: Rules::default(),
         }
     }

@@ -1,7 +1,7 @@
 //! The one table of all options. Parsing, bounds, the help text and the table in the README all
 //! follow it.
 
-use super::{ARGON2_MEMORY_KIB_MAX, ARGON2_PASSES_MAX, Config, Networks, Origins};
+use super::{ARGON2_MEMORY_KIB_MAX, ARGON2_PASSES_MAX, Config, LogFormat, Networks, Origins};
 pub use kind::{Kind, Number, Opt};
 
 mod kind;
@@ -97,6 +97,17 @@ pub static OPTIONS: &[Opt] = &[
         "The web sites whose pages may open a WebSocket; clients that send no Origin header are not concerned.",
     ),
     opt(SERVER, "log", Kind::Log, "How much is logged to stderr: error, warn, info, debug, trace or off."),
+    opt(
+        SERVER,
+        "log-format",
+        Kind::Choice {
+            value_name: "FORMAT",
+            words: &LogFormat::WORDS,
+            get: |c| c.log_format.as_str(),
+            set: |c, word| c.log_format = LogFormat::of(word),
+        },
+        "The form of each line of the log: plain text, or one JSON object.",
+    ),
     opt(
         SERVER,
         "data-threads",

@@ -44,6 +44,17 @@ pub enum Kind {
         /// Reads a list and puts it where it belongs.
         set: fn(&mut Config, &str) -> Result<(), String>,
     },
+    /// One of a few words.
+    Choice {
+        /// The placeholder of the value in the help.
+        value_name: &'static str,
+        /// All of them.
+        words: &'static [&'static str],
+        /// The one that a config has.
+        get: fn(&Config) -> &'static str,
+        /// It is this one of them.
+        set: fn(&mut Config, &str),
+    },
     /// `--listen`.
     Listen,
     /// `--store`.
@@ -92,7 +103,7 @@ impl Opt {
             Kind::Count(_) => "N",
             Kind::File { .. } => "FILE",
             Kind::Switch { .. } => "on|off",
-            Kind::List { value_name, .. } => value_name,
+            Kind::List { value_name, .. } | Kind::Choice { value_name, .. } => value_name,
             Kind::Listen => "ADDR:PORT",
             Kind::Store => "URL",
             Kind::Log => "LEVEL",
@@ -122,6 +133,7 @@ impl Opt {
             }
             Kind::Switch { get, .. } => if get(config) { "on" } else { "off" }.to_owned(),
             Kind::List { show, .. } => show(config),
+            Kind::Choice { get, .. } => get(config).to_owned(),
             Kind::Listen => config.listen.to_string(),
             Kind::Store => config.store.to_string(),
             Kind::Log => config.log.as_str().to_ascii_lowercase(),
@@ -139,6 +151,7 @@ impl Opt {
             Kind::File { .. } => "a file".to_owned(),
             Kind::Switch { .. } => "on or off".to_owned(),
             Kind::List { allowed, .. } => allowed.to_owned(),
+            Kind::Choice { words, .. } => words.join(" or "),
             Kind::Listen => "an IP address and a port, as in 127.0.0.1:1102 or [::]:1102".to_owned(),
             Kind::Store => "sqlite:PATH, mysql://USER:PASSWORD@HOST:PORT/DATABASE or memory:".to_owned(),
             Kind::Log => "error, warn, info, debug, trace or off".to_owned(),
@@ -173,6 +186,13 @@ impl Opt {
             }
             Kind::List { set, .. } => {
                 return set(config, text).map_err(|why| format!("{source}: {why}; allowed: {}", self.range()));
+            }
+            Kind::Choice { words, set, .. } => {
+                if !words.contains(&text) {
+                    return Err(allowed());
+                }
+                set(config, text);
+                return Ok(());
             }
             Kind::Listen => {
                 config.listen = text.parse::<SocketAddr>().map_err(|_| allowed())?;

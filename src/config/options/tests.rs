@@ -30,6 +30,7 @@ fn both_bounds_are_taken_and_kept_whole_and_beyond_is_refused() {
             Kind::Count(number) => (number, ""),
             Kind::File { .. }
             | Kind::List { .. }
+            | Kind::Choice { .. }
             | Kind::Switch { .. }
             | Kind::Listen
             | Kind::Store
