@@ -232,6 +232,7 @@ fn launch(config: Config, mut signals: Option<Signals>, files: Limit) -> Result<
             handshake_timeout_ms: config.handshake_timeout_ms,
             answer_within_ms: config.rules.answer_within_ms,
             conns_per_address_max: config.connections_per_address_max,
+            log_lines_per_second_max: config.log_lines_per_second_max,
         },
         conns_max,
         hash_key,

@@ -91,6 +91,8 @@ pub struct Config {
     pub log: LevelFilter,
     /// The form of its lines.
     pub log_format: LogFormat,
+    /// Lines a second of each kind that are logged about clients.
+    pub log_lines_per_second_max: u32,
     /// The rules of the chat core.
     pub rules: Rules,
 }
@@ -159,6 +161,7 @@ impl Default for Config {
             stop_wait_ms: 10_000,
             log: LevelFilter::Info,
             log_format: LogFormat::Text,
+            log_lines_per_second_max: 10,
             rules: Rules::default(),
         }
     }

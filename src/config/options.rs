@@ -109,6 +109,12 @@ const FIRST: &[Opt] = &[
     ),
     opt(
         SERVER,
+        "log-lines-per-second-max",
+        Kind::Count(number!(1, 1_000_000, log_lines_per_second_max: u32)),
+        "Lines a second of each kind that are logged about clients, and ten times as many at once; the others are counted.",
+    ),
+    opt(
+        SERVER,
         "data-threads",
         Kind::Count(number!(1, 64, data_threads: usize)),
         "Connections to a MySQL store, a thread each; SQLite and memory have one.",

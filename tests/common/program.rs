@@ -42,7 +42,9 @@ impl Program {
         std::thread::spawn(move || lines.for_each(|line| drop(sender.send(line))));
         let mut program = Self { child, addr: ([127, 0, 0, 1], 0).into(), log, _folder: None };
         let line = program.wait_for("listening on ");
-        program.addr = line.split_once("listening on ").unwrap().1.trim().parse().unwrap();
+        let addr = line.split_once("listening on ").unwrap().1;
+        // A line of JSON goes on.
+        program.addr = addr.split('"').next().unwrap().trim().parse().unwrap();
         program
     }
 
