@@ -29,6 +29,7 @@ mod core {
     mod paging;
     mod quotas;
     mod regressions;
+    mod reload;
     mod resend;
     mod stop;
     mod strangers;

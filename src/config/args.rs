@@ -5,7 +5,7 @@ use super::backup::{self, BackupOrder};
 use super::copy::{self, CopyOrder};
 use super::file::ConfigFile;
 use super::known::{Variables, cut, did_you_mean};
-use super::options::{CONFIG, Kind, OPTIONS, Opt, find};
+use super::options::{CONFIG, Kind, OPTIONS, Opt, Reload, find};
 use super::{Config, StoreUrl};
 use lexopt::{Arg, Parser, ValueExt};
 use std::ffi::{OsStr, OsString};
@@ -240,6 +240,7 @@ pub fn help() -> String {
     text.push_str(
         "Every option can be set in the environment too: --idle-timeout is HONGYAN_IDLE_TIMEOUT; and in a\n\
          file: idle-timeout = \"120s\". A flag beats the environment, and the environment beats the file.\n\
+         SIGHUP has the file read again; an option whose change needs a restart says so.\n\
          Times are written like 200ms, 120s, 10m or 24h, sizes like 4096B, 64KiB or 1MiB.\n",
     );
     let mut group = "";
@@ -255,7 +256,8 @@ pub fn help() -> String {
             }
             _ => format!(", {}", opt.range()),
         };
-        wrap(&mut text, &format!("{} [default {}{bounds}]", opt.help, opt.show(&default)));
+        let reload = if opt.reload == Reload::AtStart { "; a change needs a restart" } else { "" };
+        wrap(&mut text, &format!("{} [default {}{bounds}{reload}]", opt.help, opt.show(&default)));
     }
     text.push_str(
         "\nOther:\n  --check-config\n      Check all options and exit; neither the store nor the port is opened.\n  \
@@ -273,16 +275,17 @@ pub fn markdown() -> String {
         if opt.group != group {
             group = opt.group;
             push(&mut text, format_args!("\n## {group}\n\n"));
-            text.push_str("| option | environment | default | allowed | |\n|---|---|---|---|---|\n");
+            text.push_str("| option | environment | default | allowed | a change | |\n|---|---|---|---|---|---|\n");
         }
         push(
             &mut text,
             format_args!(
-                "| `{}` | `{}` | `{}` | {} | {} |\n",
+                "| `{}` | `{}` | `{}` | {} | {} | {} |\n",
                 opt.usage(),
                 opt.env(),
                 opt.show(&default),
                 opt.range(),
+                if opt.reload == Reload::Live { "SIGHUP" } else { "restart" },
                 opt.help
             ),
         );

@@ -2,7 +2,7 @@
 //! follow it.
 
 use super::{Config, LogFormat, Networks, Origins};
-pub use kind::{Kind, Number, Opt};
+pub use kind::{Kind, Number, Opt, Reload};
 use shared::SHARED;
 
 mod kind;
@@ -20,8 +20,14 @@ macro_rules! number {
     };
 }
 
+/// An option that is put in force at the start only.
 const fn opt(group: &'static str, name: &'static str, kind: Kind, help: &'static str) -> Opt {
-    Opt { name, group, help, kind }
+    Opt { name, group, help, kind, reload: Reload::AtStart }
+}
+
+/// One that SIGHUP puts in force as well. `src/server/reload.rs` has a test that it does.
+const fn live(group: &'static str, name: &'static str, kind: Kind, help: &'static str) -> Opt {
+    Opt { name, group, help, kind, reload: Reload::Live }
 }
 
 mod shared;
@@ -55,25 +61,25 @@ const FIRST: &[Opt] = &[
         Kind::Store,
         "Where everything is kept: sqlite:PATH, mysql://USER:PASSWORD@HOST:PORT/DATABASE or memory:.",
     ),
-    opt(
+    live(
         SERVER,
         "tls-cert",
         Kind::File { get: |c| &c.tls_cert, set: |c, path| c.tls_cert = path },
         "The certificate for TLS, with those between it and the root behind it, in PEM form.",
     ),
-    opt(
+    live(
         SERVER,
         "tls-key",
         Kind::File { get: |c| &c.tls_key, set: |c, path| c.tls_key = path },
         "The private key of the certificate of --tls-cert, in PEM form, without a passphrase.",
     ),
-    opt(
+    live(
         SERVER,
         "tls-only",
         Kind::Switch { get: |c| c.tls_only, set: |c, on| c.tls_only = on },
         "Refuse connections without TLS, except from loopback and from --trusted-proxies.",
     ),
-    opt(
+    live(
         SERVER,
         "trusted-proxies",
         Kind::List {
@@ -84,7 +90,7 @@ const FIRST: &[Opt] = &[
         },
         "The proxies and load balancers that are believed when they say from which address a client came.",
     ),
-    opt(
+    live(
         SERVER,
         "allowed-origins",
         Kind::List {
@@ -95,8 +101,8 @@ const FIRST: &[Opt] = &[
         },
         "The web sites whose pages may open a WebSocket; clients that send no Origin header are not concerned.",
     ),
-    opt(SERVER, "log", Kind::Log, "How much is logged to stderr: error, warn, info, debug, trace or off."),
-    opt(
+    live(SERVER, "log", Kind::Log, "How much is logged to stderr: error, warn, info, debug, trace or off."),
+    live(
         SERVER,
         "log-format",
         Kind::Choice {
@@ -107,7 +113,7 @@ const FIRST: &[Opt] = &[
         },
         "The form of each line of the log: plain text, or one JSON object.",
     ),
-    opt(
+    live(
         SERVER,
         "log-lines-per-second-max",
         Kind::Count(number!(1, 1_000_000, log_lines_per_second_max: u32)),
@@ -137,164 +143,164 @@ const FIRST: &[Opt] = &[
         Kind::Duration(number!(2_000, HOUR, silent_server_max_ms: u64)),
         "A standby takes the place of a server that has shown no sign of life in the database for this long.",
     ),
-    opt(
+    live(
         SERVER,
         "stop-wait",
         Kind::Duration(Number { min: 10, max: HOUR, get: |c| c.stop_wait_ms, set: set_stop_wait }),
         "How long a stop waits for the store and for clients to take what was written.",
     ),
-    opt(
+    live(
         TIMES,
         "idle-timeout",
         Kind::Duration(number!(1, DAY, rules.idle_timeout_ms: u64)),
         "A connection that was silent for longer than this is closed.",
     ),
-    opt(
+    live(
         TIMES,
         "idle-check",
         Kind::Duration(number!(1, HOUR, rules.idle_check_ms: u64)),
         "How often connections are looked at for having been silent for too long.",
     ),
-    opt(
+    live(
         TIMES,
         "resend-every",
         Kind::Duration(number!(1, DAY, rules.resend_every_ms: u64)),
         "A push that was not acked is sent again this long after it was last sent.",
     ),
-    opt(
+    live(
         TIMES,
         "save-after",
         Kind::Duration(number!(0, 60_000, rules.save_after_ms: u64)),
         "A push to somebody online is stored when it was not acked for this long.",
     ),
-    opt(
+    live(
         TIMES,
         "answer-within",
         Kind::Duration(number!(10, HOUR, rules.answer_within_ms: u64)),
         "A request is answered within this, with UNAVAILABLE if the store is not there.",
     ),
-    opt(CLIENT, "max-frame", Kind::Size(number!(KIB, 16 * MIB, frame_bytes_max: usize)), "The largest envelope."),
-    opt(
+    live(CLIENT, "max-frame", Kind::Size(number!(KIB, 16 * MIB, frame_bytes_max: usize)), "The largest envelope."),
+    live(
         CLIENT,
         "output-bytes-max",
         Kind::Size(number!(64 * KIB, GIB, output_bytes_max: usize)),
         "A client with more unread output than this is closed.",
     ),
-    opt(
+    live(
         CLIENT,
         "output-before-log-in-max",
         Kind::Size(number!(KIB, GIB, stranger_output_bytes_max: usize)),
         "A client that has not logged in is closed with more unread output than this.",
     ),
-    opt(
+    live(
         CLIENT,
         "output-timeout",
         Kind::Duration(number!(1, DAY, output_timeout_ms: u64)),
         "A client that takes nothing of what waits for it is closed after this.",
     ),
-    opt(
+    live(
         CLIENT,
         "handshake-timeout",
         Kind::Duration(number!(1, DAY, handshake_timeout_ms: u64)),
         "How long the handshake of TLS may take, and the head of an HTTP request to come.",
     ),
-    opt(
+    live(
         CLIENT,
         "wrong-passwords-per-connection-max",
         Kind::Count(number!(1, 65_535, rules.wrong_passwords_per_connection_max: u32)),
         "Wrong passwords, or tokens that are not valid, before more log-ins with one on the same connection are refused.",
     ),
-    opt(
+    live(
         CLIENT,
         "refused-tries-max",
         Kind::Count(number!(1, 65_535, rules.refused_tries_max: u32)),
         "A client is closed after so many log-ins or sign-ups that were refused since too many were tried before.",
     ),
-    opt(
+    live(
         CLIENT,
         "bad-inputs-max",
         Kind::Count(number!(1, 65_535, rules.bad_inputs_max: u32)),
         "A client is closed after so many inputs in a row that were no JSON objects.",
     ),
-    opt(
+    live(
         CLIENT,
         "requests-per-second-max",
         Kind::Count(number!(1, 10_000_000, rules.requests_per_second_max: u32)),
         "Requests a second that one client may make; anything that it sends is one.",
     ),
-    opt(
+    live(
         CLIENT,
         "refused-requests-max",
         Kind::Count(number!(0, 65_534, rules.refused_requests_max: u32)),
         "Requests beyond --requests-per-second-max that are refused before the client is closed; one within it makes up for one of them.",
     ),
-    opt(
+    live(
         CLIENT,
         "requests-before-login-max",
         Kind::Count(number!(1, 1_000_000, rules.requests_before_login_max: u32)),
         "Requests at once of a client that is not logged in; a client that goes beyond is closed.",
     ),
-    opt(
+    live(
         CLIENT,
         "requests-before-login-per-second-max",
         Kind::Count(number!(1, 1_000_000, rules.requests_before_login_per_second_max: u32)),
         "Requests a second that a client which is not logged in regains, up to its allowance at once.",
     ),
-    opt(
+    live(
         CLIENT,
         "jobs-per-connection-max",
         Kind::Count(number!(1, 1_000_000, rules.jobs_per_connection_max: u32)),
         "Jobs for the store that one client's requests may have in flight; then its requests wait.",
     ),
-    opt(
+    live(
         CLIENT,
         "reads-per-connection-max",
         Kind::Count(number!(1, 1_000_000, rules.reads_per_connection_max: u32)),
         "Requests for profiles and tokens that one client may have in flight; then its requests wait.",
     ),
-    opt(
+    live(
         USER,
         "outstanding-max",
         Kind::Count(number!(1, 65_536, rules.outstanding_max: u32)),
         "Pushes sent to one user and not acked; the rest waits for the acks.",
     ),
-    opt(
+    live(
         USER,
         "outstanding-bytes-max",
         Kind::Size(number!(KIB, 64 * 1024 * KIB, rules.outstanding_bytes_max: usize)),
         "Bytes of the pushes sent to one user and not acked, as written, escapes included; a larger single push is sent all the same.",
     ),
-    opt(
+    live(
         USER,
         "page-max",
         Kind::Count(number!(1, 10_000, rules.page_max: u32)),
         "Pushes that are read from the store at a time.",
     ),
-    opt(
+    live(
         USER,
         "page-bytes-max",
         Kind::Size(number!(KIB, 64 * MIB, rules.page_bytes_max: usize)),
         "Bytes of the pushes that are read from the store at a time; the one that goes beyond is the last.",
     ),
-    opt(
+    live(
         USER,
         "list-max",
         Kind::Count(number!(1, 1_000_000, rules.list_max: u32)),
         "Pushes on one user's list that are kept in memory; the rest waits in the store.",
     ),
-    opt(
+    live(
         USER,
         "list-bytes-max",
         Kind::Size(number!(64 * KIB, GIB, rules.list_bytes_max: usize)),
         "Bytes of the pushes on one user's list that are kept in memory.",
     ),
-    opt(
+    live(
         USER,
         "dedup-messages-max",
         Kind::Count(number!(1, 32_768, rules.dedup_messages_max: u32)),
         "Acked messages of one sender that are remembered, so that a repeated one is not sent twice.",
     ),
-    opt(
+    live(
         USER,
         "dedup-age",
         Kind::Duration(number!(0, DAY, rules.dedup_age_ms: u64)),

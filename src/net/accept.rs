@@ -46,6 +46,11 @@ impl Acceptor {
         Ok(Self { listener, conns_max, ready: true, pause: None, say_pause_from_ms: 0, full: false })
     }
 
+    /// Another limit on connections; those beyond it stay.
+    pub(super) fn set_conns_max(&mut self, conns_max: usize) {
+        self.conns_max = conns_max;
+    }
+
     /// The edge.
     pub(super) fn on_readable(&mut self) {
         self.ready = true;

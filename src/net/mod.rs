@@ -21,6 +21,7 @@ mod heard;
 pub mod hub;
 mod input;
 mod line_rates;
+pub mod live;
 mod memory;
 mod note_lines;
 pub mod noted;
@@ -41,12 +42,12 @@ mod tests;
 
 use crate::chat::Chat;
 use crate::chat::contract::{Now, Outcome, Ticket};
-use crate::config::{Networks, Origins};
 use crate::store::pool::Pool;
 use accept::Acceptor;
 use alarm::Alarm;
 use conns::{ALARM, LISTENER, SIGNALS, WAKER, conn_of};
-use hub::{Bounds, Hub};
+use hub::Hub;
+use live::{Live, Reloaded};
 use mio::event::Event;
 use mio::net::TcpListener;
 use mio::{Events, Interest, Poll};
@@ -57,8 +58,8 @@ use std::collections::VecDeque;
 use std::io::{self, ErrorKind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
-use tls::Certificates;
 
 /// The wall clock is asked at most once in this time.
 const WALL_CLOCK_EVERY_MS: u64 = 10;
@@ -78,26 +79,18 @@ pub struct Parts {
     pub signals: Option<Signals>,
     /// What SIGHUP does; it must not wait for anything.
     pub on_hang_up: Box<dyn FnMut() + Send>,
-    /// With which TLS is spoken.
-    pub certificates: Option<Arc<Certificates>>,
+    /// The settings that can change while it runs.
+    pub live: Live,
+    /// And others in their place: the waker is woken for each.
+    pub reloads: Receiver<Reloaded>,
     /// Set (and the waker woken) to stop the server.
     pub stop: Arc<AtomicBool>,
     /// The core.
     pub chat: Chat,
     /// The store.
     pub pool: Pool,
-    /// Whose word about the addresses of clients is believed.
-    pub trusted_proxies: Networks,
-    /// Whose pages may open a WebSocket.
-    pub allowed_origins: Origins,
-    /// The bounds of connections.
-    pub bounds: Bounds,
-    /// Open connections at once.
-    pub conns_max: usize,
     /// A key that nobody outside knows.
     pub hash_key: [u64; 2],
-    /// The time that a stop may take, in ms.
-    pub stop_wait_ms: u64,
     /// Called when the stop begins; must not wait.
     pub on_stop: fn(),
 }
@@ -122,6 +115,7 @@ pub struct Loop {
     acceptor: Option<Acceptor>,
     signals: Option<Signals>,
     on_hang_up: Box<dyn FnMut() + Send>,
+    reloads: Receiver<Reloaded>,
     stop_asked: Arc<AtomicBool>,
     stop: Stop,
     stop_wait_ms: u64,
@@ -146,15 +140,13 @@ impl Loop {
     /// # Errors
     /// The system refuses to register the listener or the signals, or has no timer.
     pub fn new(parts: Parts) -> io::Result<Self> {
-        let Parts { poll, listener, mut signals, on_hang_up, certificates, stop, chat, pool, .. } = parts;
-        let Parts { bounds, conns_max, hash_key, stop_wait_ms, on_stop, .. } = parts;
-        let mut hub = Hub::new(chat, bounds, hash_key);
-        if let Some(certificates) = certificates {
-            hub.use_certificates(certificates);
-        }
-        hub.trust_proxies(parts.trusted_proxies);
-        hub.answer_http_by(parts.allowed_origins, pool.health());
-        let acceptor = Acceptor::new(listener, conns_max, poll.registry())?;
+        let Parts { poll, listener, mut signals, on_hang_up, live, reloads, stop, chat, pool, hash_key, on_stop } =
+            parts;
+        let mut hub = Hub::new(chat, live.bounds, hash_key);
+        hub.answer_http_by(live.allowed_origins.clone(), pool.health());
+        let acceptor = Acceptor::new(listener, live.conns_max, poll.registry())?;
+        let stop_wait_ms = live.stop_wait_ms;
+        hub.hold_to(live);
         if let Some(signals) = &mut signals {
             poll.registry().register(signals, SIGNALS, Interest::READABLE)?;
         }
@@ -165,6 +157,7 @@ impl Loop {
             acceptor: Some(acceptor),
             signals,
             on_hang_up,
+            reloads,
             stop_asked: stop,
             stop: Stop::No,
             stop_wait_ms,
@@ -271,6 +264,20 @@ impl Loop {
         if self.stop_asked.load(Ordering::Acquire) && self.stop == Stop::No {
             self.begin_stop();
         }
+        while let Ok(reloaded) = self.reloads.try_recv() {
+            self.reload(reloaded);
+        }
+    }
+
+    /// Puts other settings in force.
+    #[cold]
+    pub(crate) fn reload(&mut self, Reloaded { live, then }: Reloaded) {
+        if let Some(acceptor) = &mut self.acceptor {
+            acceptor.set_conns_max(live.conns_max);
+        }
+        self.stop_wait_ms = live.stop_wait_ms;
+        self.hub.hold_to(live);
+        then();
     }
 
     /// Hands in what the store has answered, in its order and not too much in one turn: when it

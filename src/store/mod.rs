@@ -6,6 +6,7 @@ pub mod friendship;
 mod group_commit;
 mod health;
 mod lane_queue;
+mod limits;
 pub mod memory;
 pub mod mysql;
 pub mod password;

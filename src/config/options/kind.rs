@@ -74,6 +74,15 @@ pub struct Number {
     pub(super) set: fn(&mut Config, u64),
 }
 
+/// When a changed option is put in force.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reload {
+    /// At SIGHUP.
+    Live,
+    /// At the next start.
+    AtStart,
+}
+
 /// One option.
 #[derive(Clone, Copy, Debug)]
 pub struct Opt {
@@ -85,6 +94,8 @@ pub struct Opt {
     pub help: &'static str,
     /// Its values.
     pub kind: Kind,
+    /// When a change is put in force.
+    pub reload: Reload,
 }
 
 impl Opt {
@@ -157,6 +168,30 @@ impl Opt {
             Kind::Log => "error, warn, info, debug, trace or off".to_owned(),
             Kind::Config => "the path of a file".to_owned(),
         }
+    }
+
+    /// Have two configs different values for it?
+    #[must_use]
+    pub fn differs(&self, one: &Config, other: &Config) -> bool {
+        match self.kind {
+            // What is shown lacks the password.
+            Kind::Store => one.store != other.store,
+            _ => self.show(one) != self.show(other),
+        }
+    }
+
+    /// Gives one config the value that another one has for it.
+    ///
+    /// # Errors
+    /// Never: the value was allowed there.
+    pub fn copy(&self, from: &Config, to: &mut Config) -> Result<(), String> {
+        match self.kind {
+            Kind::Store => to.store = from.store.clone(),
+            Kind::File { get, set } => set(to, get(from).clone()),
+            Kind::Config => to.file.clone_from(&from.file),
+            _ => return self.apply(to, self.name, &self.show(from)),
+        }
+        Ok(())
     }
 
     /// Reads a value and puts it where it belongs. `source` is the flag, the variable or the place

@@ -1,7 +1,7 @@
 //! The second half of the table: the limits of addresses, accounts and the whole server, and
 //! passwords.
 
-use super::{DAY, GIB, KIB, Kind, MIB, Number, Opt, opt};
+use super::{DAY, GIB, KIB, Kind, MIB, Number, Opt, live, opt};
 use crate::config::{ARGON2_MEMORY_KIB_MAX, ARGON2_PASSES_MAX, Config};
 
 const ACCOUNT: &str = "Limits of one account";
@@ -10,195 +10,195 @@ const WHOLE: &str = "Limits of the whole server";
 const LOGIN: &str = "Passwords";
 
 pub(super) const SHARED: &[Opt] = &[
-    opt(
+    live(
         ADDRESS,
         "connections-per-address-max",
         Kind::Count(number!(1, 10_000_000, connections_per_address_max: usize)),
         "Connections of one address at once; more are closed as they come.",
     ),
-    opt(
+    live(
         ADDRESS,
         "requests-before-login-per-address-max",
         Kind::Count(number!(1, 1_000_000, rules.requests_before_login_per_address_max: u32)),
         "Requests at once of all clients of one address that are not logged in; a client that goes beyond is closed.",
     ),
-    opt(
+    live(
         ADDRESS,
         "requests-before-login-per-address-per-second-max",
         Kind::Count(number!(1, 1_000, rules.requests_before_login_per_address_per_second_max: u32)),
         "Requests a second that the clients of one address that are not logged in regain together.",
     ),
-    opt(
+    live(
         ADDRESS,
         "wrong-passwords-per-address-max",
         Kind::Count(number!(1, 1_000_000, rules.wrong_passwords_per_address_max: u32)),
         "Wrong passwords from one address before more log-ins with a password are refused.",
     ),
-    opt(
+    live(
         ADDRESS,
         "wrong-password-per-address-forgotten-after",
         Kind::Duration(number!(1, DAY, rules.wrong_password_per_address_forgotten_after_ms: u64)),
         "After this time one wrong password of an address is forgotten.",
     ),
-    opt(
+    live(
         ADDRESS,
         "auth-jobs-per-address-max",
         Kind::Count(number!(1, 1_000_000, rules.auth_jobs_per_address_max: u32)),
         "Log-ins and sign-ups of one address that wait for a password to be hashed; beyond it they are refused.",
     ),
-    opt(
+    live(
         ADDRESS,
         "sign-ups-per-address-max",
         Kind::Count(number!(1, 1_000_000, rules.sign_ups_per_address_max: u32)),
         "Sign-ups from one address before more are refused.",
     ),
-    opt(
+    live(
         ADDRESS,
         "sign-up-per-address-forgotten-after",
         Kind::Duration(number!(1, DAY, rules.sign_up_per_address_forgotten_after_ms: u64)),
         "After this time one sign-up from an address is forgotten.",
     ),
-    opt(ACCOUNT, "friends-max", Kind::Count(number!(1, 1_000_000, rules.friends_max: u32)), "Friends of one user."),
-    opt(
+    live(ACCOUNT, "friends-max", Kind::Count(number!(1, 1_000_000, rules.friends_max: u32)), "Friends of one user."),
+    live(
         ACCOUNT,
         "pending-requests-max",
         Kind::Count(number!(1, 1_000_000, rules.pending_requests_max: u32)),
         "Friend requests of one user, and to one user, that are pending.",
     ),
-    opt(
+    live(
         ACCOUNT,
         "tokens-max",
         Kind::Count(number!(1, 1_000, rules.tokens_max: u32)),
         "Resume tokens of one user; a new one takes the place of the oldest.",
     ),
-    opt(
+    live(
         ACCOUNT,
         "token-lifetime",
         Kind::Duration(number!(1, 3_650 * DAY, rules.token_lifetime_ms: u64)),
         "How long a resume token may be used.",
     ),
-    opt(
+    live(
         ACCOUNT,
         "wrong-passwords-per-user-max",
         Kind::Count(number!(1, 1_000_000, rules.wrong_passwords_per_user_max: u32)),
         "Wrong passwords of one user from all untrusted addresses together, or from loopback, before more are refused.",
     ),
-    opt(
+    live(
         ACCOUNT,
         "wrong-password-per-user-forgotten-after",
         Kind::Duration(number!(1, DAY, rules.wrong_password_per_user_forgotten_after_ms: u64)),
         "After this time one wrong password of a user is forgotten.",
     ),
-    opt(
+    live(
         ACCOUNT,
         "waiting-per-receiver-max",
         Kind::Count(number!(1, 1_000_000_000, waiting_per_receiver_max: u64)),
         "Messages and friend requests in the store that wait for one user; more are refused with FULL.",
     ),
-    opt(
+    live(
         ACCOUNT,
         "waiting-bytes-per-receiver-max",
         Kind::Size(number!(KIB, 1024 * GIB, waiting_bytes_per_receiver_max: u64)),
         "Bytes of the messages and friend requests in the store that wait for one user.",
     ),
-    opt(
+    live(
         ACCOUNT,
         "waiting-per-pair-max",
         Kind::Count(number!(1, 1_000_000_000, waiting_per_pair_max: u64)),
         "Messages and friend requests of one sender in the store that wait for one user; more are refused with FULL.",
     ),
-    opt(
+    live(
         ACCOUNT,
         "waiting-bytes-per-pair-max",
         Kind::Size(number!(KIB, 1024 * GIB, waiting_bytes_per_pair_max: u64)),
         "Bytes of the messages and friend requests of one sender in the store that wait for one user.",
     ),
-    opt(
+    live(
         ACCOUNT,
         "wrong-passwords-per-user-and-address-max",
         Kind::Count(number!(1, 1_000_000, rules.wrong_passwords_per_user_and_address_max: u32)),
         "Wrong passwords of one user from one untrusted address before more from there are refused.",
     ),
-    opt(
+    live(
         ACCOUNT,
         "wrong-password-per-user-and-address-forgotten-after",
         Kind::Duration(number!(1, DAY, rules.wrong_password_per_user_and_address_forgotten_after_ms: u64)),
         "After this time one wrong password of a user from an untrusted address is forgotten.",
     ),
-    opt(
+    live(
         ACCOUNT,
         "wrong-passwords-per-trusted-address-max",
         Kind::Count(number!(1, 1_000_000, rules.wrong_passwords_per_trusted_address_max: u32)),
         "Wrong passwords of one user from an address where that user logged in recently, before more are refused.",
     ),
-    opt(
+    live(
         ACCOUNT,
         "wrong-password-per-trusted-address-forgotten-after",
         Kind::Duration(number!(1, DAY, rules.wrong_password_per_trusted_address_forgotten_after_ms: u64)),
         "After this time one wrong password of a user from a trusted address is forgotten.",
     ),
-    opt(
+    live(
         ACCOUNT,
         "trusted-address-age",
         Kind::Duration(number!(0, 3_650 * DAY, rules.trusted_address_age_ms: u64)),
         "How long after a user's last log-in from it an address is trusted for that user.",
     ),
-    opt(
+    live(
         ACCOUNT,
         "log-ins-waiting-per-user-max",
         Kind::Count(number!(1, 100_000, rules.log_ins_waiting_per_user_max: u32)),
         "Further log-ins of one user that wait while one reads what waits for that user; beyond it they are refused.",
     ),
-    opt(
+    live(
         WHOLE,
         "memory-max",
         Kind::Size(number!(MIB, 1024 * GIB, memory_bytes_max: usize)),
         "Memory that clients can make the server hold; when it is reached, the connections that hold the most are closed.",
     ),
-    opt(WHOLE, "connections-max", Kind::Count(number!(1, 10_000_000, connections_max: usize)), "Connections at once."),
+    live(WHOLE, "connections-max", Kind::Count(number!(1, 10_000_000, connections_max: usize)), "Connections at once."),
     opt(
         WHOLE,
         "backlog-connections-max",
         Kind::Count(number!(1, 65_535, backlog_connections_max: u16)),
         "Connections that wait to be accepted; the system may allow fewer.",
     ),
-    opt(
+    live(
         WHOLE,
         "jobs-max",
         Kind::Count(number!(1, 10_000_000, rules.jobs_max: usize)),
         "Jobs that wait for the store; beyond it requests are refused.",
     ),
-    opt(
+    live(
         WHOLE,
         "jobs-bytes-max",
         Kind::Size(number!(64 * KIB, 64 * GIB, rules.jobs_bytes_max: usize)),
         "Bytes of the messages and friend requests that wait for the store; beyond it they are refused.",
     ),
-    opt(
+    live(
         WHOLE,
         "undecided-max",
         Kind::Count(number!(1, 1_000_000, rules.undecided_max: usize)),
         "Friend requests and answers that the store may have done or not, and that are tried again until it says so.",
     ),
-    opt(
+    live(
         WHOLE,
         "auth-jobs-max",
         Kind::Count(number!(1, 1_000_000, rules.auth_jobs_max: usize)),
         "Log-ins and sign-ups that wait for a password to be hashed: half clean log-ins, a quarter each others and sign-ups.",
     ),
-    opt(
+    live(
         WHOLE,
         "trusted-addresses-max",
         Kind::Count(number!(0, 100_000_000, rules.trusted_addresses_max: usize)),
         "Addresses that are remembered as trusted, each for one user who logged in from there; 0: none.",
     ),
-    opt(
+    live(
         WHOLE,
         "dedup-bytes-max",
         Kind::Size(number!(64 * KIB, 64 * GIB, rules.dedup_bytes_max: usize)),
         "Memory for the remembered messages of all senders who are offline; beyond it the longest offline are forgotten.",
     ),
-    opt(
+    live(
         WHOLE,
         "throttled-max",
         Kind::Count(number!(1, 10_000_000, rules.throttled_max: usize)),
@@ -227,7 +227,7 @@ pub(super) const SHARED: &[Opt] = &[
         Kind::Count(number!(1, ARGON2_PASSES_MAX as u64, argon2_passes: u32)),
         "Passes of one Argon2id run.",
     ),
-    opt(
+    live(
         LOGIN,
         "verified-logins-max",
         Kind::Count(number!(0, 10_000_000, verified_logins_max: usize)),
