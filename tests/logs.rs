@@ -171,3 +171,18 @@ fn an_address_with_too_many_connections_is_named() {
     client(&program, "192.0.2.7").expect_closed();
     assert_eq!(next(&program, "connection refused"), "address=192.0.2.7 cause=connections_per_address");
 }
+
+#[test]
+fn a_large_write_ahead_log_is_warned_of() {
+    let program = Program::start(&[&CHEAP_PASSWORDS[..], &["--wal-warn-bytes", "1MiB"]].concat());
+    let (mut ann, mut bob) = (program.user("ann", ContentForm::Text), program.user("bob", ContentForm::Text));
+    common::befriend(&mut ann, &mut bob);
+    drop(bob);
+    // The log of SQLite starts again at some 4 MiB.
+    let text = "x".repeat(60_000);
+    for n in 0..60 {
+        ann.say(&format!("m{n}"), "bob", &text, "MS");
+    }
+    let said = program.wait_for("write-ahead log of the store is large");
+    assert!(said.contains("[WARN]") && said.contains(" wal_warn_bytes=1048576"), "{said}");
+}

@@ -93,6 +93,8 @@ pub struct Config {
     pub log_format: LogFormat,
     /// Lines a second of each kind that are logged about clients.
     pub log_lines_per_second_max: u32,
+    /// A write-ahead log of a SQLite store beyond this is warned of, in bytes.
+    pub wal_warn_bytes: u64,
     /// The rules of the chat core.
     pub rules: Rules,
 }
@@ -162,6 +164,7 @@ impl Default for Config {
             log: LevelFilter::Info,
             log_format: LogFormat::Text,
             log_lines_per_second_max: 10,
+            wal_warn_bytes: 256 << 20,
             rules: Rules::default(),
         }
     }

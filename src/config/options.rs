@@ -119,6 +119,12 @@ const FIRST: &[Opt] = &[
         Kind::Count(number!(1, 1_000_000, log_lines_per_second_max: u32)),
         "Lines a second of each kind that are logged about clients, and ten times as many at once; the others are counted.",
     ),
+    live(
+        SERVER,
+        "wal-warn-bytes",
+        Kind::Size(number!(MIB, 1024 * GIB, wal_warn_bytes: u64)),
+        "The log warns when the write-ahead log of a SQLite store is larger than this.",
+    ),
     opt(
         SERVER,
         "data-threads",

@@ -1,10 +1,13 @@
 //! The settings of the store that can change while the server runs.
 
+use super::Store;
 use super::password::VerifiedLogins;
 use super::quota::{MailboxCounts, Quotas};
+use super::wal::WalWatch;
 use crate::config::Config;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 
 /// Shared by the workers, who look here before each batch whether something has changed.
 #[derive(Debug)]
@@ -19,11 +22,12 @@ pub struct StoreLimits {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Held {
     pub(super) quotas: Quotas,
+    pub(super) wal_warn_bytes: u64,
 }
 
 impl Held {
     fn of(config: &Config) -> Self {
-        Self { quotas: Quotas::of(config) }
+        Self { quotas: Quotas::of(config), wal_warn_bytes: config.wal_warn_bytes }
     }
 }
 
@@ -66,18 +70,25 @@ impl StoreLimits {
 pub(super) struct Watch {
     /// Where the limits are, and which of them were seen.
     limits: Option<(Arc<StoreLimits>, u64)>,
+    wal: WalWatch,
+    wal_warn_bytes: u64,
 }
 
 impl Watch {
     pub(super) fn new(limits: Arc<StoreLimits>) -> Self {
-        Self { limits: Some((limits, 0)) }
+        let wal_warn_bytes = limits.held().wal_warn_bytes;
+        Self { limits: Some((limits, 0)), wal: WalWatch::default(), wal_warn_bytes }
     }
 
-    /// Have the limits changed?
-    pub(super) fn look(&mut self, counts: &mut MailboxCounts) {
+    /// Have the limits changed, and how large is the log of the store?
+    pub(super) fn look(&mut self, now: Instant, store: Option<&dyn Store>, counts: &mut MailboxCounts) {
         let Some((limits, seen)) = &mut self.limits else { return };
         if let Some(held) = limits.newer_than(seen) {
             counts.set_quotas(held.quotas);
+            self.wal_warn_bytes = held.wal_warn_bytes;
+        }
+        if let Some(store) = store {
+            self.wal.look(now, self.wal_warn_bytes, || store.wal_bytes());
         }
     }
 }

@@ -268,7 +268,7 @@ fn data_worker(mut batch: Batch, mut jobs: LaneReceiver, undelivered: &Undeliver
             if jobs.is_closed() {
                 return;
             }
-            batch.look_around();
+            batch.look_around(Instant::now());
             batch.probe();
         }
         undelivered.wait_for_room();
@@ -277,7 +277,7 @@ fn data_worker(mut batch: Batch, mut jobs: LaneReceiver, undelivered: &Undeliver
         waiting.extend(jobs.take());
         delay_commit(&mut waiting, &mut jobs, &mut group_commit);
         let began = Instant::now();
-        batch.look_around();
+        batch.look_around(began);
         waiting.take(&mut tickets, &mut work);
         let outcomes = batch.run(&work);
         // Before anybody is answered: a client that comes now was not in this batch.

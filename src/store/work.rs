@@ -133,9 +133,11 @@ impl Batch {
         self
     }
 
-    /// Between two transactions: whether the limits have changed.
-    pub(super) fn look_around(&mut self) {
-        self.watch.look(&mut self.mailbox_counts);
+    /// Between two transactions: whether the limits have changed, and how large the log of the store
+    /// is.
+    pub(super) fn look_around(&mut self, now: Instant) {
+        let store = if let Link::Open(store) = &self.link { Some(&**store) } else { None };
+        self.watch.look(now, store, &mut self.mailbox_counts);
     }
 
     /// Tells whether the store works from now on.
