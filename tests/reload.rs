@@ -1,5 +1,5 @@
-//! SIGHUP over a real process: what changes, what needs a restart, and what happens when the file is
-//! wrong.
+//! SIGHUP over a real process: what changes, what needs a restart, and what happens when the file
+//! is wrong.
 #![cfg(unix)]
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 

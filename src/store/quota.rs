@@ -218,8 +218,8 @@ impl MailboxCounts {
         }
     }
 
-    /// Other quotas hold from now on. Not within a transaction. What was counted may be no more than
-    /// the old ones needed, so it is counted again.
+    /// Other quotas hold from now on. Not within a transaction. What was counted may be no more
+    /// than the old ones needed, so it is counted again.
     pub fn set_quotas(&mut self, quotas: Quotas) {
         if self.quotas != quotas {
             self.quotas = quotas;

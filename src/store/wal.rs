@@ -1,6 +1,6 @@
-//! The write-ahead log of a store that has one as a file: a warning when it is large. It grows while
-//! something keeps it from starting again: a backup that takes long, or another program that reads
-//! the file.
+//! The write-ahead log of a store that has one as a file: a warning when it is large. It grows
+//! while something keeps it from starting again: a backup that takes long, or another program that
+//! reads the file.
 
 use std::time::{Duration, Instant};
 

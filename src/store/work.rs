@@ -133,8 +133,8 @@ impl Batch {
         self
     }
 
-    /// Between two transactions: whether the limits have changed, and how large the log of the store
-    /// is.
+    /// Between two transactions: whether the limits have changed, and how large the log of the
+    /// store is.
     pub(super) fn look_around(&mut self, now: Instant) {
         let store = if let Link::Open(store) = &self.link { Some(&**store) } else { None };
         self.watch.look(now, store, &mut self.mailbox_counts);

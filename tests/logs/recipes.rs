@@ -1,5 +1,5 @@
-//! The commands in docs/operations.md, Logs, as they stand there, on a server whose stderr goes to a
-//! file.
+//! The commands in docs/operations.md, Logs, as they stand there, on a server whose stderr goes to
+//! a file.
 
 use crate::common::{CHEAP_PASSWORDS, Client, ContentForm, PATIENCE, Transport};
 use crate::wrong_password;
