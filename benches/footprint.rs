@@ -167,6 +167,7 @@ fn hub<S: Stream>() -> Hub<S> {
         output_timeout_ms: 60_000,
         handshake_timeout_ms: 10_000,
         answer_within_ms: 10_000,
+        log_lines_per_second_max: 10,
         conns_per_address_max: 1_000,
     };
     let mut hub = Hub::new(Chat::new(Rules::default(), 1, [1, 2]), bounds, [3, 4]);

@@ -3,15 +3,17 @@
 //! Whatever else the process has to say on stderr goes the same way: a pipe that is full and that
 //! nobody reads keeps it neither from its work nor from its end.
 
-use log::LevelFilter;
-use simplelog::{ConfigBuilder, WriteLogger};
+mod line;
+
+use line::Form;
+use log::{Level, LevelFilter, Log, Metadata, Record};
 use std::backtrace::{Backtrace, BacktraceStatus};
 use std::io::{self, Write};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 /// Lines that may wait for the writer.
 const LINES_MAX: usize = 1_024;
@@ -30,6 +32,8 @@ enum Item {
 pub struct Stderr {
     items: SyncSender<Item>,
     lost: Arc<AtomicU64>,
+    /// Each line is a JSON object.
+    is_json: Arc<AtomicBool>,
 }
 
 impl Stderr {
@@ -44,14 +48,26 @@ impl Stderr {
     fn start_on(sink: impl Write + Send + 'static) -> io::Result<Self> {
         let (items, waiting) = sync_channel(LINES_MAX);
         let lost = Arc::new(AtomicU64::new(0));
-        let lost_too = Arc::clone(&lost);
-        thread::Builder::new().name("hongyan-log".to_owned()).spawn(move || write_lines(sink, &waiting, &lost_too))?;
-        Ok(Self { items, lost })
+        let is_json = Arc::new(AtomicBool::new(false));
+        let (lost_too, is_json_too) = (Arc::clone(&lost), Arc::clone(&is_json));
+        let write = move || write_lines(sink, &waiting, &lost_too, &is_json_too);
+        thread::Builder::new().name("hongyan-log".to_owned()).spawn(write)?;
+        Ok(Self { items, lost, is_json })
+    }
+
+    /// From now on each line is a JSON object, or none is.
+    pub fn set_json(&self, is_json: bool) {
+        self.is_json.store(is_json, Ordering::Relaxed);
     }
 
     /// Says one line.
     pub fn say(&self, line: &str) {
-        self.pass_on(format!("{line}\n").into_bytes());
+        self.pass_on(plain_line(self.is_json.load(Ordering::Relaxed), Level::Info, line));
+    }
+
+    /// Says what ends the process.
+    pub fn say_error(&self, line: &str) {
+        self.pass_on(plain_line(self.is_json.load(Ordering::Relaxed), Level::Error, line));
     }
 
     fn pass_on(&self, line: Vec<u8>) {
@@ -94,7 +110,7 @@ pub fn say_panics_on(stderr: Stderr) {
         let trace = Backtrace::capture();
         let trace = if trace.status() == BacktraceStatus::Captured { format!("\n{trace}") } else { String::new() };
         let name = thread.name().unwrap_or("<unnamed>");
-        stderr.say(&format!("thread '{name}' {info}{trace}"));
+        stderr.say_error(&format!("thread '{name}' {info}{trace}"));
         if name == "main" {
             // The process ends with it.
             stderr.clone().finish();
@@ -102,29 +118,45 @@ pub fn say_panics_on(stderr: Stderr) {
     }));
 }
 
-/// Starts logging to stderr.
+/// A line that is no record of the log, such as the one that says where the server listens.
+fn plain_line(is_json: bool, level: Level, text: &str) -> Vec<u8> {
+    if is_json { line::of_text(SystemTime::now(), level, text) } else { format!("{text}\n").into_bytes() }
+}
+
+/// Starts logging to stderr. [`log::set_max_level`] changes the level later, and
+/// [`Stderr::set_json`] the form of the lines.
 ///
 /// # Errors
 /// One sentence, when somebody else has set a logger.
 pub fn start(level: LevelFilter, stderr: &Stderr) -> Result<(), String> {
-    if level == LevelFilter::Off {
-        return Ok(());
-    }
-    let config = ConfigBuilder::new()
-        .set_time_format_rfc3339()
-        .set_thread_level(LevelFilter::Off)
-        .set_location_level(LevelFilter::Off)
-        .set_target_level(LevelFilter::Debug)
-        // What the library warns of is what clients send it, however often.
-        .add_filter_ignore_str("rustls")
-        // The HTTP client of the push hook would say its URL, which may hold secrets.
-        .add_filter_ignore_str("ureq")
-        .build();
-    let lines = LineSender { stderr: stderr.clone(), line: Vec::new() };
-    WriteLogger::init(level, config, lines).map_err(|_| "cannot start the log: there is one already".to_owned())
+    log::set_boxed_logger(Box::new(Logger(stderr.clone())))
+        .map_err(|_| "cannot start the log: there is one already".to_owned())?;
+    log::set_max_level(level);
+    Ok(())
 }
 
-fn write_lines(mut sink: impl Write, waiting: &Receiver<Item>, lost: &AtomicU64) {
+/// Turns records into lines and never waits.
+struct Logger(Stderr);
+
+impl Log for Logger {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        // What the TLS library warns of is what clients send it, however often; and the HTTP
+        // client of the push hook would say its URL, which may hold secrets.
+        let is_ours = !["rustls", "ureq"].iter().any(|library| metadata.target().starts_with(library));
+        metadata.level() <= log::max_level() && is_ours
+    }
+
+    fn log(&self, record: &Record<'_>) {
+        if self.enabled(record.metadata()) {
+            let form = if self.0.is_json.load(Ordering::Relaxed) { Form::Json } else { Form::Text };
+            self.0.pass_on(line::of_record(form, SystemTime::now(), record));
+        }
+    }
+
+    fn flush(&self) {}
+}
+
+fn write_lines(mut sink: impl Write, waiting: &Receiver<Item>, lost: &AtomicU64, is_json: &AtomicBool) {
     // Errors of the sink are dropped on purpose: when stderr is gone there is no place left to say
     // so.
     for item in waiting {
@@ -139,28 +171,9 @@ fn write_lines(mut sink: impl Write, waiting: &Receiver<Item>, lost: &AtomicU64)
         // it in.
         let lines = lost.swap(0, Ordering::Relaxed);
         if lines > 0 {
-            writeln!(sink, "{lines} lines of the log did not fit and were dropped").unwrap_or(());
+            let said = format!("{lines} lines of the log did not fit and were dropped");
+            sink.write_all(&plain_line(is_json.load(Ordering::Relaxed), Level::Warn, &said)).unwrap_or(());
         }
-    }
-}
-
-/// The target that simplelog writes into, piece by piece. It passes whole lines on and never waits.
-struct LineSender {
-    stderr: Stderr,
-    line: Vec<u8>,
-}
-
-impl Write for LineSender {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.line.extend_from_slice(bytes);
-        if bytes.last() == Some(&b'\n') {
-            self.stderr.pass_on(std::mem::take(&mut self.line));
-        }
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
     }
 }
 
@@ -187,13 +200,22 @@ mod tests {
     fn lines_come_out_whole_and_in_order() {
         let sink = Sink::default();
         let stderr = Stderr::start_on(sink.clone()).unwrap();
-        let mut lines = LineSender { stderr: stderr.clone(), line: Vec::new() };
-        for part in ["one ", "line", "\n", "another\n"] {
-            lines.write_all(part.as_bytes()).unwrap();
+        let logger = Logger(stderr.clone());
+        log::set_max_level(LevelFilter::Info);
+        for (target, level) in
+            [("a", Level::Info), ("a", Level::Debug), ("rustls::conn", Level::Warn), ("b", Level::Warn)]
+        {
+            logger.log(&Record::builder().target(target).level(level).args(format_args!("to {target}")).build());
         }
         stderr.say("ready");
+        stderr.set_json(true);
+        stderr.say_error("\"over\"\n");
         stderr.finish();
-        assert_eq!(sink.0.lock().unwrap().as_slice(), b"one line\nanother\nready\n");
+        let text = String::from_utf8(sink.0.lock().unwrap().clone()).unwrap();
+        let lines: Vec<&str> = text.lines().map(|line| line.split_once("Z ").map_or(line, |(_, rest)| rest)).collect();
+        assert_eq!(lines[..3], ["[INFO] to a", "[WARN] to b", "ready"]);
+        assert!(lines[3].ends_with("\"level\":\"error\",\"message\":\"\\\"over\\\"\\u000a\"}"), "{text}");
+        assert_eq!(lines.len(), 4);
     }
 
     #[test]
@@ -213,10 +235,9 @@ mod tests {
         let sink = Sink::default();
         let stuck = sink.0.lock().unwrap();
         let stderr = Stderr::start_on(sink.clone()).unwrap();
-        let mut lines = LineSender { stderr: stderr.clone(), line: Vec::new() };
         let many = LINES_MAX + 100;
         for _ in 0..many {
-            lines.write_all(b"x\n").unwrap();
+            stderr.say("x");
         }
         drop(stuck);
         while stderr.items.try_send(Item::Line(b"last\n".to_vec())).is_err() {

@@ -1,11 +1,14 @@
 //! Arguments → settings → log → server → exit status.
 
+use hongyan::config::LogFormat;
 use hongyan::config::args::{self, Command, Settings};
 use hongyan::logging::{self, Stderr};
+use hongyan::server::reload::Program;
 use hongyan::server::{self, Ended};
 use hongyan::{backup, copy};
 use std::io::{self, Write};
 use std::process::ExitCode;
+use std::sync::Arc;
 
 /// Gives back what is not used any more, which the system's allocator does not. How it is set:
 /// `.cargo/config.toml`.
@@ -24,7 +27,7 @@ fn main() -> ExitCode {
     };
     logging::say_panics_on(stderr.clone());
     let status = run(&stderr).unwrap_or_else(|why| {
-        stderr.say(&format!("hongyan: {why}"));
+        stderr.say_error(&format!("hongyan: {why}"));
         ExitCode::from(2)
     });
     stderr.finish();
@@ -32,14 +35,15 @@ fn main() -> ExitCode {
 }
 
 fn run(stderr: &Stderr) -> Result<ExitCode, String> {
-    match args::read(std::env::args_os().skip(1), std::env::vars_os())? {
+    match read_command()? {
         Command::Run(settings) => {
             let Settings { config, warning, .. } = *settings;
+            stderr.set_json(config.log_format == LogFormat::Json);
             logging::start(config.log, stderr)?;
             if let Some(warning) = warning {
                 log::warn!("{warning}");
             }
-            let ended = server::run(config, |line| stderr.say(line)).map_err(|error| error.0)?;
+            let ended = server::run(config, program(stderr), |line| stderr.say(line)).map_err(|error| error.0)?;
             Ok(match ended {
                 Ended::Stopped => ExitCode::SUCCESS,
                 Ended::TakenOver => ExitCode::from(3),
@@ -76,6 +80,26 @@ fn run(stderr: &Stderr) -> Result<ExitCode, String> {
             print(&text);
             Ok(ExitCode::SUCCESS)
         }
+    }
+}
+
+fn read_command() -> Result<Command, String> {
+    args::read(std::env::args_os().skip(1), std::env::vars_os())
+}
+
+/// How a server reads its settings again, and logs by them.
+fn program(stderr: &Stderr) -> Program {
+    let stderr = stderr.clone();
+    Program {
+        read_again: Box::new(|| match read_command()? {
+            Command::Run(settings) => Ok(*settings),
+            // The arguments are those with which it was started.
+            _ => Err("the arguments have changed".to_owned()),
+        }),
+        set_log: Arc::new(move |level, format| {
+            stderr.set_json(format == LogFormat::Json);
+            log::set_max_level(level);
+        }),
     }
 }
 

@@ -3,6 +3,7 @@
 
 mod certificates;
 mod files;
+pub mod reload;
 pub mod signals;
 mod standby;
 mod store_wait;
@@ -12,7 +13,7 @@ mod validity;
 use crate::chat::Chat;
 use crate::config::{Config, StoreUrl};
 use crate::net::conns::WAKER;
-use crate::net::hub::Bounds;
+use crate::net::live::Reloaded;
 use crate::net::standby::StandbyPort;
 use crate::net::{Loop, Parts};
 use crate::push_hook::{self, PushHook};
@@ -22,6 +23,7 @@ use crate::store::pool::{Pool, Wake};
 use files::Limit;
 use mio::net::TcpListener;
 use mio::{Poll, Waker};
+use reload::{Program, Reloader, Work};
 use signal_hook_mio::v1_0::Signals;
 use socket2::{Domain, Socket, Type};
 use std::fmt;
@@ -29,12 +31,10 @@ use std::io;
 use std::net::{SocketAddr, TcpListener as StdListener};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Sender, channel};
 use std::thread::{self, JoinHandle};
 
 pub use validity::Notice;
-
-/// Jobs may hold this part of the memory for clients at most.
-const JOBS_PART: usize = 8;
 
 /// Why a server did not start: one clear sentence.
 #[derive(Debug)]
@@ -115,7 +115,7 @@ impl Drop for Handle {
 /// # Errors
 /// When it cannot listen or the store cannot be used.
 pub fn start(config: Config) -> Result<Handle, StartError> {
-    match launch(config, None, Limit::read())? {
+    match launch(config, None, Limit::read(), None)? {
         Some(handle) => Ok(handle),
         None => Err(StartError("it was stopped before it had started".to_owned())),
     }
@@ -133,14 +133,15 @@ pub enum Ended {
 }
 
 /// Runs a server as the whole process, until SIGTERM or SIGINT, which also end the wait for
-/// the store. Where it listens goes to `say`, which must not wait.
+/// the store. At SIGHUP it reads its settings again. Where it listens goes to `say`, which must not
+/// wait.
 ///
 /// # Errors
 /// When it cannot listen or the store cannot be used.
-pub fn run(config: Config, say: impl FnOnce(&str)) -> Result<Ended, StartError> {
+pub fn run(config: Config, program: Program, say: impl FnOnce(&str)) -> Result<Ended, StartError> {
     let signals = signals::ignore_others().and_then(|()| Signals::new(signals::OF_A_SERVER));
     let signals = signals.map_err(|error| cannot("watch for signals", &error))?;
-    let Some(mut handle) = launch(config, Some(signals), Limit::raise())? else {
+    let Some(mut handle) = launch(config, Some(signals), Limit::raise(), Some(program))? else {
         supervisor::stopping();
         log::info!("stopped while the store was waited for");
         return Ok(Ended::Stopped);
@@ -163,9 +164,9 @@ pub fn check(config: &Config) -> Result<Option<Notice>, StartError> {
     if let StoreUrl::Mysql(url) = &config.store {
         MysqlServer::new(url).map_err(|error| cannot_use_store(config, &error))?;
     }
-    let certificates = certificates::Source::open(config).map_err(StartError)?;
+    let (_, notice) = certificates::open(config).map_err(StartError)?;
     push_hook::Settings::open(config).map_err(StartError)?;
-    Ok(certificates.and_then(|certificates| certificates.notice().cloned()))
+    Ok(notice)
 }
 
 fn cannot_use_store(config: &Config, error: &StoreError) -> StartError {
@@ -192,12 +193,16 @@ fn bind(config: &Config) -> Result<StdListener, StartError> {
 }
 
 /// `None`: a signal came while the store was waited for.
-fn launch(config: Config, mut signals: Option<Signals>, files: Limit) -> Result<Option<Handle>, StartError> {
+fn launch(
+    config: Config,
+    mut signals: Option<Signals>,
+    files: Limit,
+    program: Option<Program>,
+) -> Result<Option<Handle>, StartError> {
     let conns_max = files.conns_max(&config)?;
     let is_process = signals.is_some();
-    let certificates = certificates::Source::open(&config).map_err(StartError)?;
+    let (certificates, notice) = certificates::open(&config).map_err(StartError)?;
     let push_hook = push_hook::Settings::open(&config).map_err(StartError)?;
-    let notice = certificates.as_ref().and_then(|certificates| certificates.notice().cloned());
     // First, so that a port in use is said at once.
     let listener = bind(&config)?;
     let poll = Poll::new().map_err(|error| cannot("start polling", &error))?;
@@ -213,40 +218,24 @@ fn launch(config: Config, mut signals: Option<Signals>, files: Limit) -> Result<
     };
     let addr = listener.local_addr().map_err(|error| cannot("tell the address it listens on", &error))?;
     let hash_key = random_key()?;
-    let mut rules = config.rules.clone();
-    // Jobs on their way to the store cannot be let go of: so they may be a part of the budget only.
-    rules.jobs_bytes_max = rules.jobs_bytes_max.min(config.memory_bytes_max / JOBS_PART);
-    let chat = Chat::new(rules, pool.first_seq(), hash_key);
+    let live = reload::live(&config, conns_max, certificates);
+    let chat = Chat::new(live.rules.clone(), pool.first_seq(), hash_key);
+    let (to_loop, reloads) = channel();
+    let on_hang_up = on_hang_up(&config, program, files, &pool, to_loop, wake);
     let push_hook = push_hook.map(PushHook::start).transpose();
     let push_hook = push_hook.map_err(|error| cannot("start the threads of the push hook", &error))?;
     let parts = Parts {
         poll,
         listener: TcpListener::from_std(listener),
         signals,
-        certificates: certificates.as_ref().map(certificates::Source::in_use),
-        on_hang_up: Box::new(move || match &certificates {
-            Some(certificates) => certificates.reload(),
-            None => log::info!("SIGHUP: there is no certificate to be read again"),
-        }),
+        on_hang_up,
+        live,
+        reloads,
         stop: Arc::clone(&stop),
         chat,
         pool,
-        trusted_proxies: config.trusted_proxies.clone(),
-        allowed_origins: config.allowed_origins.clone(),
         push_hook,
-        bounds: Bounds {
-            frame_bytes_max: config.frame_bytes_max,
-            output_bytes_max: config.output_bytes_max,
-            stranger_output_bytes_max: config.stranger_output_bytes_max,
-            memory_bytes_max: config.memory_bytes_max,
-            output_timeout_ms: config.output_timeout_ms,
-            handshake_timeout_ms: config.handshake_timeout_ms,
-            answer_within_ms: config.rules.answer_within_ms,
-            conns_per_address_max: config.connections_per_address_max,
-        },
-        conns_max,
         hash_key,
-        stop_wait_ms: config.stop_wait_ms,
         // In a process of others the supervisor is told by them.
         on_stop: if is_process { supervisor::stopping } else { || () },
     };
@@ -261,6 +250,26 @@ fn launch(config: Config, mut signals: Option<Signals>, files: Limit) -> Result<
     }
     files.log(&config);
     Ok(Some(Handle { addr, stop, is_taken_over, waker, thread: Some(thread) }))
+}
+
+/// What happens at SIGHUP, which only a server that is the whole process hears of.
+fn on_hang_up(
+    config: &Config,
+    program: Option<Program>,
+    files: Limit,
+    pool: &Pool,
+    to_loop: Sender<Reloaded>,
+    wake: Wake,
+) -> Box<dyn FnMut() + Send> {
+    let Some(program) = program else { return Box::new(|| ()) };
+    let work = Work { config: config.clone(), program, files, store: pool.limits(), to_loop, wake };
+    let reloader = Reloader::new(work);
+    if config.is_standby {
+        // It may have waited for weeks.
+        log::info!("standby: the configuration and the certificate are read again, as at SIGHUP");
+        reloader.ask();
+    }
+    Box::new(move || reloader.ask())
 }
 
 /// What to call when another server has taken the place of this one: it stops cleanly, because

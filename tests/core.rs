@@ -30,6 +30,7 @@ mod core {
     mod push_hook;
     mod quotas;
     mod regressions;
+    mod reload;
     mod resend;
     mod stop;
     mod strangers;

@@ -108,6 +108,11 @@ impl FriendshipOps {
         Submitted::Queued
     }
 
+    /// Another limit on undecided operations; those beyond it stay.
+    pub(super) fn set_undecided_max(&mut self, undecided_max: usize) {
+        self.undecided_max = undecided_max;
+    }
+
     /// The operation under way was tried.
     pub(super) fn finish(&mut self, mut op: RunningOp, decision: Decision, now_ms: u64) -> Finished {
         match decision {
@@ -180,7 +185,7 @@ impl FriendshipOps {
 #[cfg(debug_assertions)]
 impl FriendshipOps {
     /// What must hold whatever happened.
-    pub(super) fn check(&self) {
+    pub(super) fn check(&self, undecided_max: usize) {
         let queued = self.pairs.values().flat_map(|busy| &busy.queued);
         assert_eq!(self.queued_bytes, queued.map(QueuedOp::weight_bytes).sum::<usize>());
         assert!(self.queued_bytes <= QUEUED_BYTES_MAX);
@@ -190,7 +195,7 @@ impl FriendshipOps {
         }
         let undecided = self.undecided.values().map(|undecided| &undecided.op);
         assert_eq!(self.undecided_bytes, undecided.map(RunningOp::weight_bytes).sum::<usize>());
-        assert!(self.undecided_bytes <= UNDECIDED_BYTES_MAX && self.undecided.len() <= self.undecided_max);
+        assert!(self.undecided_bytes <= UNDECIDED_BYTES_MAX && self.undecided.len() <= undecided_max);
         for (pair, Undecided { op, .. }) in &self.undecided {
             assert!(op.pair() == *pair && op.failed > 0);
             assert!(self.pairs.contains_key(pair), "it keeps its pair busy");

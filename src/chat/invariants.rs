@@ -1,7 +1,7 @@
 //! Invariants that hold after every event. Debug builds only.
 
 use super::Chat;
-use super::contract::ConnId;
+use super::contract::{ConnId, Rules};
 use super::deliveries::Save;
 use super::ids::{LoginId, UserId};
 use super::in_flight::units;
@@ -16,6 +16,35 @@ use std::collections::{HashMap, HashSet};
 const SMALL: usize = 64;
 const EVERY: u64 = 257;
 
+/// The rules of which the invariants speak, each as high as it ever was.
+#[derive(Debug)]
+pub(super) struct Ceilings(Rules);
+
+impl Ceilings {
+    pub(super) fn new(rules: &Rules) -> Self {
+        Self(rules.clone())
+    }
+
+    pub(super) fn raise(&mut self, rules: &Rules) {
+        let highest = &mut self.0;
+        highest.jobs_max = highest.jobs_max.max(rules.jobs_max);
+        highest.dedup_messages_max = highest.dedup_messages_max.max(rules.dedup_messages_max);
+        highest.dedup_bytes_max = highest.dedup_bytes_max.max(rules.dedup_bytes_max);
+        highest.outstanding_max = highest.outstanding_max.max(rules.outstanding_max);
+        highest.list_max = highest.list_max.max(rules.list_max);
+        highest.page_max = highest.page_max.max(rules.page_max);
+        highest.auth_jobs_max = highest.auth_jobs_max.max(rules.auth_jobs_max);
+        highest.auth_running_max = highest.auth_running_max.max(rules.auth_running_max);
+        highest.log_ins_waiting_per_user_max =
+            highest.log_ins_waiting_per_user_max.max(rules.log_ins_waiting_per_user_max);
+        highest.undecided_max = highest.undecided_max.max(rules.undecided_max);
+    }
+
+    pub(super) fn rules(&self) -> &Rules {
+        &self.0
+    }
+}
+
 impl Chat {
     pub(super) fn check_invariants(&mut self) {
         self.checks = self.checks.wrapping_add(1);
@@ -29,7 +58,8 @@ impl Chat {
     }
 
     fn check_bounds(&self) {
-        assert!(self.jobs.len() <= self.rules.jobs_max);
+        let rules = self.ceilings.rules();
+        assert!(self.jobs.len() <= rules.jobs_max);
         assert_eq!(self.jobs_bytes, self.jobs.values().map(|job| job.bytes).sum::<usize>());
         self.check_in_flight();
         self.check_packed();
@@ -48,16 +78,16 @@ impl Chat {
         assert_eq!(self.deliveries.held_bytes(), weights + self.deliveries.len() * super::deliveries::DELIVERY_BYTES);
         for (_, user, _) in self.users.iter() {
             if let Some(dedup) = &user.dedup {
-                assert!(dedup.len() <= self.rules.dedup_messages_max as usize);
+                assert!(dedup.len() <= rules.dedup_messages_max as usize);
             }
             if let Some(list) = &user.list {
                 list.check(&self.deliveries);
                 let (count, _) = list.cursor.outstanding();
-                assert!(count <= self.rules.outstanding_max as usize);
+                assert!(count <= rules.outstanding_max as usize);
                 // A page is asked for when half of the list is free, and what was taken meanwhile
                 // comes behind it. Pushes of friend requests whose commit took its time come in
                 // late: one at a time about each pair of users.
-                let (list_max, page_max) = (self.rules.list_max as usize, self.rules.page_max as usize);
+                let (list_max, page_max) = (rules.list_max as usize, rules.page_max as usize);
                 let late_max = 2 * self.users.len();
                 assert!(list.mailbox.tail_len() <= list_max);
                 assert!(
@@ -71,7 +101,7 @@ impl Chat {
 
     /// Each log-in is in one place, and that is where its state belongs.
     fn check_logins(&self) {
-        self.auth_queue.check(&self.rules);
+        self.auth_queue.check(self.ceilings.rules());
         let mut elsewhere = 0;
         let mut all_are = |ids: &mut dyn Iterator<Item = LoginId>, belongs: fn(&Login) -> bool| {
             for id in ids {
@@ -165,7 +195,7 @@ impl Chat {
 
     /// Of each pair that is busy one operation is under way: it is in the store, or undecided.
     fn check_friendships(&self) {
-        self.friendship_ops.check();
+        self.friendship_ops.check(self.ceilings.rules().undecided_max);
         let running = self.jobs.values().filter(|job| matches!(job.purpose, JobPurpose::Friendship(_)));
         assert_eq!(running.count(), self.friendship_ops.running());
         self.doubt.check(self.friendship_ops.has_undecided());
@@ -187,7 +217,7 @@ impl Chat {
             user.friends.iter().copied().for_each(&mut count);
             if let Some(loading) = &user.loading {
                 assert_eq!(loading.count, 1, "of each user one log-in reads");
-                assert!(loading.waiting().count() <= self.rules.log_ins_waiting_per_user_max as usize);
+                assert!(loading.waiting().count() <= self.ceilings.rules().log_ins_waiting_per_user_max as usize);
                 loading.changes.iter().for_each(|&(other, _)| count(other));
                 let others: HashSet<UserId> = loading.changes.iter().map(|&(other, _)| other).collect();
                 assert_eq!(others.len(), loading.changes.len(), "of each friend one");

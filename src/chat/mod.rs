@@ -175,6 +175,9 @@ pub struct Chat {
     stopped: bool,
     #[cfg(debug_assertions)]
     checks: u64,
+    /// What came in under earlier rules is bounded by those.
+    #[cfg(debug_assertions)]
+    ceilings: invariants::Ceilings,
 }
 
 impl Chat {
@@ -183,6 +186,8 @@ impl Chat {
     #[must_use]
     pub fn new(rules: Rules, first_seq: u64, hash_key: [u64; 2]) -> Self {
         let undecided_max = rules.undecided_max;
+        #[cfg(debug_assertions)]
+        let ceilings = invariants::Ceilings::new(&rules);
         Self {
             push_hook: push_hook::PushHook::new(&rules),
             rules,
@@ -217,7 +222,32 @@ impl Chat {
             stopped: false,
             #[cfg(debug_assertions)]
             checks: 0,
+            #[cfg(debug_assertions)]
+            ceilings,
         }
+    }
+
+    /// Other rules hold from now on. What is there already stays, even if it is more than they let
+    /// in: they hold for what comes. A push that is not saved yet is saved as late as one that
+    /// comes now; other waits that have begun end when they would have.
+    pub fn set_rules(&mut self, rules: Rules) {
+        let (old_ms, new_ms, now_ms) = (self.rules.save_after_ms, rules.save_after_ms, self.now.mono_ms);
+        if old_ms != new_ms {
+            // All by the same, so that they stay in order.
+            for (due_ms, _) in &mut self.save_delay {
+                *due_ms = (*due_ms + new_ms).saturating_sub(old_ms).max(now_ms);
+            }
+        }
+        self.friendship_ops.set_undecided_max(rules.undecided_max);
+        #[cfg(debug_assertions)]
+        self.ceilings.raise(&rules);
+        self.rules = rules;
+    }
+
+    /// The rules that hold.
+    #[must_use]
+    pub fn rules(&self) -> &Rules {
+        &self.rules
     }
 
     /// Takes in one event and appends the actions that follow from it. `now` never goes back.

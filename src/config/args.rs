@@ -4,8 +4,8 @@
 use super::backup::{self, BackupOrder};
 use super::copy::{self, CopyOrder};
 use super::file::ConfigFile;
-use super::known::{Variables, did_you_mean};
-use super::options::{CONFIG, Kind, OPTIONS, Opt, find};
+use super::known::{Variables, cut, did_you_mean};
+use super::options::{CONFIG, Kind, OPTIONS, Opt, Reload, find};
 use super::{Config, StoreUrl};
 use lexopt::{Arg, Parser, ValueExt};
 use std::ffi::{OsStr, OsString};
@@ -199,7 +199,7 @@ fn relate(config: &mut Config, given: &[&str]) -> Result<(), String> {
 }
 
 fn unknown(flag: &str, meant: &str) -> String {
-    format!("unknown option {flag:?}{meant}; hongyan --help shows what there is")
+    format!("unknown option {:?}{meant}; hongyan --help shows what there is", cut(flag))
 }
 
 /// An option that is given twice: which of the two was meant is not clear.
@@ -211,7 +211,7 @@ pub(super) fn twice(name: &str) -> String {
 /// repeated.
 pub(super) fn unexpected(value: &OsStr, help: &str) -> String {
     let value = value.to_string_lossy();
-    let shown = if value.contains([':', '@']) { String::new() } else { format!(" {value:?}") };
+    let shown = if value.contains([':', '@']) { String::new() } else { format!(" {:?}", cut(&value)) };
     format!("unexpected argument{shown}; {help} shows what there is")
 }
 
@@ -247,6 +247,7 @@ pub fn help() -> String {
     text.push_str(
         "Every option can be set in the environment too: --idle-timeout is HONGYAN_IDLE_TIMEOUT; and in a\n\
          file: idle-timeout = \"120s\". A flag beats the environment, and the environment beats the file.\n\
+         SIGHUP has the file read again; an option whose change needs a restart says so.\n\
          Times are written like 200ms, 120s, 10m or 24h, sizes like 4096B, 64KiB or 1MiB.\n",
     );
     let mut group = "";
@@ -262,7 +263,8 @@ pub fn help() -> String {
             }
             _ => format!(", {}", opt.range()),
         };
-        wrap(&mut text, &format!("{} [default {}{bounds}]", opt.help, opt.show(&default)));
+        let reload = if opt.reload == Reload::AtStart { "; a change needs a restart" } else { "" };
+        wrap(&mut text, &format!("{} [default {}{bounds}{reload}]", opt.help, opt.show(&default)));
     }
     text.push_str(
         "\nOther:\n  --check-config\n      Check all options and exit; neither the store nor the port is opened.\n  \
@@ -280,17 +282,18 @@ pub fn markdown() -> String {
         if opt.group != group {
             group = opt.group;
             push(&mut text, format_args!("\n## {group}\n\n"));
-            text.push_str("| option | environment | default | allowed | |\n|---|---|---|---|---|\n");
+            text.push_str("| option | environment | default | allowed | a change | |\n|---|---|---|---|---|---|\n");
         }
         push(
             &mut text,
             format_args!(
-                "| `{}` | `{}` | `{}` | {} | {} |\n",
+                "| `{}` | `{}` | `{}` | {} | {} | {} |\n",
                 // A bar would end the cell.
                 opt.usage().replace('|', "\\|"),
                 opt.env(),
                 opt.show(&default),
                 opt.range(),
+                if opt.reload == Reload::Live { "SIGHUP" } else { "restart" },
                 opt.help
             ),
         );

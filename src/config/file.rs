@@ -1,16 +1,13 @@
 //! The configuration file: TOML, whose keys are the names of the options.
 
 use super::Config;
-use super::known::did_you_mean;
+use super::known::{cut, did_you_mean};
 use super::options::{CONFIG, Kind, OPTIONS, Opt, find};
-use std::fs;
-use std::io::{self, ErrorKind, Read};
+use super::regular;
+use std::fs::Metadata;
 use std::ops::Range;
 use std::path::Path;
 use toml::de::{DeTable, DeValue};
-
-/// A configuration is some hundred lines; whatever is larger was named by mistake.
-const BYTES_MAX: u64 = 1 << 20;
 
 /// What a configuration file says.
 #[derive(Debug)]
@@ -38,13 +35,8 @@ impl ConfigFile {
     /// holds no secret are repeated.
     pub(super) fn read(source: &str, path: &Path) -> Result<Self, String> {
         let fault = |why: &str| format!("{source} {} cannot be used: {why}", path.display());
-        let mut bytes = Vec::new();
-        let file = fs::File::open(path).map_err(|error| fault(&plain(&error)))?;
-        let is_world_readable = is_world_readable(&file);
-        file.take(BYTES_MAX + 1).read_to_end(&mut bytes).map_err(|error| fault(&plain(&error)))?;
-        if bytes.len() as u64 > BYTES_MAX {
-            return Err(fault("it is larger than 1 MiB"));
-        }
+        let (bytes, data) = regular::read_file(path).map_err(|why| fault(&why))?;
+        let is_world_readable = is_world_readable(&data);
         let text = String::from_utf8(bytes).map_err(|_| fault("it is not valid UTF-8"))?;
         Ok(Self { entries: parse(&path.display().to_string(), &text)?, is_world_readable })
     }
@@ -63,11 +55,12 @@ fn parse(path: &str, text: &str) -> Result<Vec<Entry>, String> {
 
 fn entry(place: &str, key: &str, value: &DeValue<'_>) -> Result<Entry, String> {
     let Some(opt) = find(key) else {
+        let key = cut(key);
         if value.is_table() {
             return Err(format!("{place}: {key:?} is a table; all options stand at the top of the file, in no table"));
         }
         let known = OPTIONS.iter().map(|opt| opt.name).filter(|name| *name != CONFIG);
-        let meant = did_you_mean("", key, known);
+        let meant = did_you_mean("", &key, known);
         return Err(format!("{place}: unknown option {key:?}{meant}; hongyan --help shows what there is"));
     };
     if opt.name == CONFIG {
@@ -102,7 +95,7 @@ fn syntax(path: &str, text: &str, error: &toml::de::Error) -> String {
     let message = error.message();
     if message.contains("duplicate key") {
         let key = text.get(span).unwrap_or_default().trim_matches(['"', '\'']);
-        return format!("{place}: {key} is given twice");
+        return format!("{place}: {} is given twice", cut(key));
     }
     let message = message.split_whitespace().collect::<Vec<_>>().join(" ");
     format!("{place}: this is not TOML ({message}); an option is written like idle-timeout = \"120s\"")
@@ -113,24 +106,14 @@ fn place(path: &str, text: &str, span: &Range<usize>) -> String {
     format!("{path}, line {}", before.matches('\n').count() + 1)
 }
 
-/// What the system says, without its error number where the cause is a usual one.
-fn plain(error: &io::Error) -> String {
-    match error.kind() {
-        ErrorKind::NotFound => "there is no such file".to_owned(),
-        ErrorKind::PermissionDenied => "this user may not read it".to_owned(),
-        ErrorKind::IsADirectory => "it is a folder".to_owned(),
-        _ => error.to_string(),
-    }
-}
-
 #[cfg(unix)]
-fn is_world_readable(file: &fs::File) -> bool {
+fn is_world_readable(data: &Metadata) -> bool {
     use std::os::unix::fs::PermissionsExt;
-    file.metadata().is_ok_and(|data| data.is_file() && data.permissions().mode() & 0o004 != 0)
+    data.permissions().mode() & 0o004 != 0
 }
 
 #[cfg(not(unix))]
-fn is_world_readable(_: &fs::File) -> bool {
+fn is_world_readable(_: &Metadata) -> bool {
     false
 }
 
@@ -138,6 +121,7 @@ fn is_world_readable(_: &fs::File) -> bool {
 mod tests {
     use super::*;
     use crate::config::args::{self, Command, Settings};
+    use std::fs;
 
     fn texts(text: &str) -> Result<Vec<(&'static str, String)>, String> {
         Ok(parse("im.toml", text)?.into_iter().map(|entry| (entry.opt.name, entry.text)).collect())
@@ -190,6 +174,7 @@ mod tests {
             ("log = \"info\"\n[server]\nlisten = \"x\"", 2, &["\"server\" is a table", "at the top of the file"]),
             ("log = \"info\"\n# again\nlog = \"info\"", 3, &["log is given twice"]),
             ("log = \"info\"\n\"log\" = \"info\"", 2, &["log is given twice"]),
+            (&format!("{} = 1", "k".repeat(500_000)), 1, &["unknown option \"kkk", "kkk…\"; hongyan --help"]),
             ("log = \"info\"\nidle-timeout = 120s", 2, &["not TOML", "idle-timeout = \"120s\""]),
             ("log = \"info\"\nstore = mysql://u:geheim@h/d", 2, &["not TOML"]),
             ("store = \"mysql://u:geheim@h/d", 1, &["not TOML"]),
@@ -210,7 +195,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let write = |name: &str, bytes: &[u8]| fs::write(folder.path().join(name), bytes).unwrap();
         write("latin.toml", b"# caf\xe9\n");
-        write("large.toml", &vec![b'#'; (BYTES_MAX + 1) as usize]);
+        write("large.toml", &vec![b'#'; (1 << 20) + 1]);
         for (name, why) in [
             ("missing.toml", "there is no such file"),
             ("", "it is a folder"),

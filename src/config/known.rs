@@ -2,6 +2,7 @@
 //! meant.
 
 use super::options::OPTIONS;
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 
@@ -33,7 +34,7 @@ impl Variables {
                 let known = known.iter().filter_map(|known| known.strip_prefix(PREFIX));
                 let meant = did_you_mean(PREFIX, &name[PREFIX.len()..], known);
                 let why = "unknown variable of the environment";
-                return Err(format!("{why} {name}{meant}; hongyan --help shows what there is"));
+                return Err(format!("{why} {}{meant}; hongyan --help shows what there is", cut(name)));
             }
         }
         Ok(Self(ours))
@@ -61,6 +62,15 @@ fn is_of_kubernetes(name: &str, value: &str) -> bool {
     let part = ["_ADDR", "_PORT", "_PROTO"].iter().find_map(|end| name.strip_suffix(end)).unwrap_or(name);
     let numbered = ["_TCP", "_UDP", "_SCTP"].iter().find_map(|end| part.strip_suffix(end)).unwrap_or_default();
     numbered.rsplit_once('_').is_some_and(|(port, number)| ends_as_port(port) && number.parse::<u16>().is_ok())
+}
+
+/// A key or a value as an error repeats it: its beginning, if it is long.
+pub(super) fn cut(text: &str) -> Cow<'_, str> {
+    const CHARS_MAX: usize = 80;
+    match text.char_indices().nth(CHARS_MAX) {
+        Some((end, _)) => Cow::Owned(format!("{}…", &text[..end])),
+        None => Cow::Borrowed(text),
+    }
 }
 
 /// ` (did you mean NAME?)`, or nothing when no known name is near.
@@ -115,6 +125,12 @@ mod tests {
             assert_eq!(did_you_mean("--", name, known), "", "{name}");
         }
         assert_eq!([distance("ab", "ba"), distance("", "abc"), distance("kitten", "sitting")], [1, 3, 3]);
+    }
+
+    #[test]
+    fn what_is_long_is_cut_for_an_error() {
+        assert_eq!(cut(&"é".repeat(80)), "é".repeat(80));
+        assert_eq!(cut(&"é".repeat(500_000)), format!("{}…", "é".repeat(80)));
     }
 
     #[test]

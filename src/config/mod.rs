@@ -13,6 +13,7 @@ mod known;
 pub mod networks;
 pub mod options;
 pub mod origins;
+pub mod regular;
 pub mod store_url;
 mod units;
 
@@ -104,8 +105,36 @@ pub struct Config {
     pub stop_wait_ms: u64,
     /// The log level.
     pub log: LevelFilter,
+    /// The form of its lines.
+    pub log_format: LogFormat,
+    /// Lines a second of each kind that are logged about clients.
+    pub log_lines_per_second_max: u32,
+    /// A write-ahead log of a SQLite store beyond this is warned of, in bytes.
+    pub wal_warn_bytes: u64,
     /// The rules of the chat core.
     pub rules: Rules,
+}
+
+/// The forms of a line of the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    /// `TIME [LEVEL] message key=value`
+    Text,
+    /// One JSON object.
+    Json,
+}
+
+impl LogFormat {
+    /// How they are written.
+    pub(crate) const WORDS: [&str; 2] = ["text", "json"];
+
+    fn as_str(self) -> &'static str {
+        Self::WORDS[self as usize]
+    }
+
+    fn of(word: &str) -> Self {
+        if word == "json" { Self::Json } else { Self::Text }
+    }
 }
 
 /// Memory of one Argon2id run at most, in KiB: of new passwords, and of what is stored, which was
@@ -156,6 +185,9 @@ impl Default for Config {
             push_hook_retry_after_ms: 1_000,
             stop_wait_ms: 10_000,
             log: LevelFilter::Info,
+            log_format: LogFormat::Text,
+            log_lines_per_second_max: 10,
+            wal_warn_bytes: 256 << 20,
             rules: Rules::default(),
         }
     }

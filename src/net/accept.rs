@@ -12,6 +12,8 @@ use std::net::SocketAddr;
 /// The pause of accepting when no file descriptors are left. It ends early when a connection
 /// closes.
 const PAUSE_MS: u64 = 100;
+/// The log says so at most once in this time.
+const SAY_PAUSE_EVERY_MS: u64 = 10_000;
 
 // The numbers of Unix, all of them: no file descriptors left in this process, in the whole system.
 const EMFILE: i32 = 24;
@@ -28,6 +30,8 @@ pub(super) struct Acceptor {
     /// Until when there is no use in trying, unless the number of connections let go of changes
     /// from this one.
     pause: Option<(u64, u64)>,
+    /// Before this time the log says no more about pauses.
+    say_pause_from_ms: u64,
     /// Connections are being refused, and the log says so.
     full: bool,
 }
@@ -39,7 +43,12 @@ impl Acceptor {
     /// The system refuses to.
     pub(super) fn new(mut listener: TcpListener, conns_max: usize, registry: &Registry) -> io::Result<Self> {
         registry.register(&mut listener, LISTENER, Interest::READABLE)?;
-        Ok(Self { listener, conns_max, ready: true, pause: None, full: false })
+        Ok(Self { listener, conns_max, ready: true, pause: None, say_pause_from_ms: 0, full: false })
+    }
+
+    /// Another limit on connections; those beyond it stay.
+    pub(super) fn set_conns_max(&mut self, conns_max: usize) {
+        self.conns_max = conns_max;
     }
 
     /// The edge.
@@ -82,10 +91,12 @@ impl Acceptor {
                 Err(error) if error.kind() == ErrorKind::WouldBlock => self.ready = false,
                 Err(error) if matches!(error.raw_os_error(), Some(EMFILE | ENFILE)) => {
                     hub.counters_mut().accept_pauses += 1;
-                    if hub.counters().accept_pauses == 1 {
+                    if self.say_pause_from_ms <= now_ms {
+                        self.say_pause_from_ms = now_ms + SAY_PAUSE_EVERY_MS;
                         log::warn!(
-                            "no file descriptors left at {} connections: accepting pauses (said once)",
-                            hub.conns_len()
+                            "no file descriptors left at {} connections: accepting pauses, {} times so far",
+                            hub.conns_len(),
+                            hub.counters().accept_pauses
                         );
                     }
                     self.pause = Some((now_ms + PAUSE_MS, hub.removed()));
@@ -103,7 +114,7 @@ impl Acceptor {
         if hub.conns_len() >= self.conns_max {
             hub.counters_mut().refused += 1;
             if !std::mem::replace(&mut self.full, true) {
-                log::warn!("{} connections: more are refused until one closes", self.conns_max);
+                hub.say_full(self.conns_max, peer.ip());
             }
             return;
         }

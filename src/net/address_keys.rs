@@ -23,6 +23,11 @@ impl AddressKeys {
         Self { key, conns_max, conns: HashMap::new() }
     }
 
+    /// At most so many from one address from now on; those that are there stay.
+    pub(super) fn set_conns_max(&mut self, conns_max: usize) {
+        self.conns_max = conns_max;
+    }
+
     /// The number of an address; `None` for loopback, to which no limit applies. All addresses of
     /// one IPv6 network of 64 bits are one: a single host has as many of them as it likes. But the
     /// hosts behind a translator from IPv4 (RFC 6052) share such a network, and have one address

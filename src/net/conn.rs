@@ -10,6 +10,7 @@ use super::tls::{OpenBuffers, Opened, Sealing, Tls};
 use super::wire::{Framing, Wire};
 use crate::chat::contract::AddressKey;
 use std::io::{self, ErrorKind};
+use std::net::IpAddr;
 
 /// Output of one connection beyond which it is written at once; answers of it beyond which no more
 /// is read until some are out.
@@ -174,6 +175,12 @@ impl<S: Stream> Conn<S> {
             known: false,
             counted_input: 0,
         }
+    }
+
+    /// The address of the other side of its socket, if it is still there.
+    #[must_use]
+    pub fn peer(&self) -> Option<IpAddr> {
+        self.socket.peer()
     }
 
     /// Counts in `sum` what its input holds now.

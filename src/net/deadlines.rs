@@ -70,6 +70,13 @@ impl Deadlines {
         }
     }
 
+    /// Other times hold from now on, also for those that wait already.
+    pub(super) fn set_timeouts(&mut self, now_ms: u64, handshake_ms: u64, output_ms: u64) {
+        move_all(&mut self.handshakes, now_ms, self.handshake_timeout_ms, handshake_ms);
+        move_all(&mut self.watched, now_ms, self.output_timeout_ms, output_ms);
+        (self.handshake_timeout_ms, self.output_timeout_ms) = (handshake_ms, output_ms);
+    }
+
     /// When a connection is to be looked at.
     #[must_use]
     pub(super) fn next_ms(&self) -> Option<u64> {
@@ -165,6 +172,15 @@ fn pop_due(queue: &mut Queue, now_ms: u64) -> Option<ConnId> {
     Some(id)
 }
 
+/// The wait of all in a queue was so long, and is so long from now on. Their order stays.
+fn move_all(queue: &mut Queue, now_ms: u64, old_ms: u64, new_ms: u64) {
+    if old_ms != new_ms {
+        for (due_ms, _) in queue {
+            *due_ms = (*due_ms + new_ms).saturating_sub(old_ms).max(now_ms);
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -252,6 +268,22 @@ mod tests {
         assert_eq!(deadlines.pop_watched(OUTPUT_MS), Some((id(1), Watched::Takes)));
         let order: Vec<_> = std::iter::from_fn(|| deadlines.pop_watched(30 + OUTPUT_MS)).collect();
         assert_eq!(order, [2, 1, 3].map(|slot| (id(slot), Watched::Stuck)));
+    }
+
+    #[test]
+    fn other_times_hold_for_those_that_wait_and_keep_their_order() {
+        let mut deadlines = deadlines();
+        for (slot, now_ms) in [(1, 0), (2, 9_000)] {
+            deadlines.begin_handshake(now_ms, id(slot));
+            deadlines.begin_blocked(now_ms, id(slot));
+            deadlines.watch(now_ms, id(slot));
+        }
+        deadlines.set_timeouts(9_500, 1_000, 2 * OUTPUT_MS);
+        assert_eq!((deadlines.pop_handshake(9_499), deadlines.pop_handshake(9_500)), (None, Some(id(1))), "overdue");
+        assert_eq!((deadlines.pop_handshake(9_999), deadlines.pop_handshake(10_000)), (None, Some(id(2))));
+        assert_eq!(deadlines.pop_watched(2 * OUTPUT_MS - 1), None);
+        assert_eq!(deadlines.pop_watched(2 * OUTPUT_MS), Some((id(1), Watched::Stuck)));
+        assert_eq!(deadlines.next_ms(), Some(9_000 + 2 * OUTPUT_MS));
     }
 
     #[test]

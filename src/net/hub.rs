@@ -8,6 +8,7 @@ use super::conns::Conns;
 use super::counters::{CloseCause, Counters};
 use super::deadlines::Deadlines;
 use super::heard::{Heard, LATE_MS};
+use super::line_rates::LineRates;
 use super::memory::Memory;
 use super::proxied::Proxies;
 use super::socket::Stream;
@@ -44,6 +45,8 @@ pub struct Bounds {
     pub answer_within_ms: u64,
     /// Connections from one address.
     pub conns_per_address_max: usize,
+    /// Lines a second of each kind that the log takes about clients.
+    pub log_lines_per_second_max: u32,
 }
 
 /// The right to open one connection.
@@ -93,6 +96,7 @@ pub struct Hub<S> {
     pub(super) tls_was_logged: bool,
     pub(super) memory: Memory,
     pub(super) push_hook: Option<PushHook>,
+    pub(super) line_rates: LineRates,
 }
 
 impl<S: Stream> Hub<S> {
@@ -127,6 +131,7 @@ impl<S: Stream> Hub<S> {
             tls_was_logged: false,
             memory: Memory::default(),
             push_hook: None,
+            line_rates: LineRates::new(bounds.log_lines_per_second_max),
         }
     }
 
@@ -303,6 +308,9 @@ impl<S: Stream> Hub<S> {
             self.expire();
             self.flush_dirty();
         }
+        if self.is_due(self.line_rates.next_ms()) {
+            self.say_left_out();
+        }
         self.look_at_memory();
         self.settle_closing();
     }
@@ -326,7 +334,7 @@ impl<S: Stream> Hub<S> {
     /// When there is something to do even if nothing happens.
     #[must_use]
     pub fn next_deadline(&self) -> Option<u64> {
-        [self.deadlines.next_ms(), self.chat.next_deadline()].into_iter().flatten().min()
+        [self.deadlines.next_ms(), self.chat.next_deadline(), self.line_rates.next_ms()].into_iter().flatten().min()
     }
 
     pub(super) fn dispatch(&mut self, event: Event<'_>) {
@@ -343,13 +351,19 @@ impl<S: Stream> Hub<S> {
     fn apply(&mut self, action: Action) {
         match action {
             Action::Reply { conn, form, id, reply } => {
+                if let Reply::Error { code, why } = &reply {
+                    self.say_refused(conn, *code, why);
+                }
                 self.write(conn, true, |out| write_reply(out, form, id.as_str(), &reply));
             }
-            Action::Refuse { conn, form, id, reply, code, why } => self.write_two(
-                conn,
-                |out| write_reply(out, form, id.as_str(), &reply),
-                |out| write_reply(out, form, id.as_str(), &Reply::Error { code, why }),
-            ),
+            Action::Refuse { conn, form, id, reply, code, why } => {
+                self.say_refused(conn, code, why);
+                self.write_two(
+                    conn,
+                    |out| write_reply(out, form, id.as_str(), &reply),
+                    |out| write_reply(out, form, id.as_str(), &Reply::Error { code, why }),
+                );
+            }
             Action::Push { conn, form, push } => self.write(conn, false, |out| write_push(out, form, &push)),
             Action::Hold { conn } => self.set_waits(conn, Waits::HELD, true),
             Action::Resume { conn } => self.set_waits(conn, Waits::HELD, false),
@@ -367,7 +381,10 @@ impl<S: Stream> Hub<S> {
                     hook.announce(&notice);
                 }
             }
-            Action::Note(note) => self.counters.noted.count(&note),
+            Action::Note(note) => {
+                self.counters.noted.count(&note);
+                self.say_note(&note);
+            }
             Action::Stopped => self.stopped = true,
         }
     }

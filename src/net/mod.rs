@@ -20,7 +20,10 @@ mod handshakes;
 mod heard;
 pub mod hub;
 mod input;
+mod line_rates;
+pub mod live;
 mod memory;
+mod note_lines;
 pub mod noted;
 pub mod output;
 mod proxied;
@@ -39,13 +42,13 @@ mod tests;
 
 use crate::chat::Chat;
 use crate::chat::contract::{Now, Outcome, Ticket};
-use crate::config::{Networks, Origins};
 use crate::push_hook::PushHook;
 use crate::store::pool::Pool;
 use accept::Acceptor;
 use alarm::Alarm;
 use conns::{ALARM, LISTENER, SIGNALS, WAKER, conn_of};
-use hub::{Bounds, Hub};
+use hub::Hub;
+use live::{Live, Reloaded};
 use mio::event::Event;
 use mio::net::TcpListener;
 use mio::{Events, Interest, Poll};
@@ -56,8 +59,8 @@ use std::collections::VecDeque;
 use std::io::{self, ErrorKind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
-use tls::Certificates;
 
 /// The wall clock is asked at most once in this time.
 const WALL_CLOCK_EVERY_MS: u64 = 10;
@@ -77,28 +80,20 @@ pub struct Parts {
     pub signals: Option<Signals>,
     /// What SIGHUP does; it must not wait for anything.
     pub on_hang_up: Box<dyn FnMut() + Send>,
-    /// With which TLS is spoken.
-    pub certificates: Option<Arc<Certificates>>,
+    /// The settings that can change while it runs.
+    pub live: Live,
+    /// And others in their place: the waker is woken for each.
+    pub reloads: Receiver<Reloaded>,
     /// Set (and the waker woken) to stop the server.
     pub stop: Arc<AtomicBool>,
     /// The core.
     pub chat: Chat,
     /// The store.
     pub pool: Pool,
-    /// Whose word about the addresses of clients is believed.
-    pub trusted_proxies: Networks,
-    /// Whose pages may open a WebSocket.
-    pub allowed_origins: Origins,
     /// Who is told that pushes wait for a user.
     pub push_hook: Option<PushHook>,
-    /// The bounds of connections.
-    pub bounds: Bounds,
-    /// Open connections at once.
-    pub conns_max: usize,
     /// A key that nobody outside knows.
     pub hash_key: [u64; 2],
-    /// The time that a stop may take, in ms.
-    pub stop_wait_ms: u64,
     /// Called when the stop begins; must not wait.
     pub on_stop: fn(),
 }
@@ -123,6 +118,7 @@ pub struct Loop {
     acceptor: Option<Acceptor>,
     signals: Option<Signals>,
     on_hang_up: Box<dyn FnMut() + Send>,
+    reloads: Receiver<Reloaded>,
     stop_asked: Arc<AtomicBool>,
     stop: Stop,
     stop_wait_ms: u64,
@@ -147,16 +143,26 @@ impl Loop {
     /// # Errors
     /// The system refuses to register the listener or the signals, or has no timer.
     pub fn new(parts: Parts) -> io::Result<Self> {
-        let Parts { poll, listener, mut signals, on_hang_up, certificates, stop, chat, pool, .. } = parts;
-        let Parts { bounds, conns_max, hash_key, stop_wait_ms, on_stop, .. } = parts;
-        let mut hub = Hub::new(chat, bounds, hash_key);
-        if let Some(certificates) = certificates {
-            hub.use_certificates(certificates);
-        }
-        hub.trust_proxies(parts.trusted_proxies);
-        hub.answer_http_by(parts.allowed_origins, pool.health());
-        hub.push_hook = parts.push_hook;
-        let acceptor = Acceptor::new(listener, conns_max, poll.registry())?;
+        let Parts {
+            poll,
+            listener,
+            mut signals,
+            on_hang_up,
+            live,
+            reloads,
+            stop,
+            chat,
+            pool,
+            hash_key,
+            on_stop,
+            push_hook,
+        } = parts;
+        let mut hub = Hub::new(chat, live.bounds, hash_key);
+        hub.answer_http_by(live.allowed_origins.clone(), pool.health());
+        let acceptor = Acceptor::new(listener, live.conns_max, poll.registry())?;
+        let stop_wait_ms = live.stop_wait_ms;
+        hub.hold_to(live);
+        hub.push_hook = push_hook;
         if let Some(signals) = &mut signals {
             poll.registry().register(signals, SIGNALS, Interest::READABLE)?;
         }
@@ -167,6 +173,7 @@ impl Loop {
             acceptor: Some(acceptor),
             signals,
             on_hang_up,
+            reloads,
             stop_asked: stop,
             stop: Stop::No,
             stop_wait_ms,
@@ -283,6 +290,20 @@ impl Loop {
         if self.stop_asked.load(Ordering::Acquire) && self.stop == Stop::No {
             self.begin_stop();
         }
+        while let Ok(reloaded) = self.reloads.try_recv() {
+            self.reload(reloaded);
+        }
+    }
+
+    /// Puts other settings in force.
+    #[cold]
+    pub(crate) fn reload(&mut self, Reloaded { live, then }: Reloaded) {
+        if let Some(acceptor) = &mut self.acceptor {
+            acceptor.set_conns_max(live.conns_max);
+        }
+        self.stop_wait_ms = live.stop_wait_ms;
+        self.hub.hold_to(live);
+        then();
     }
 
     /// Hands in what the store has answered, in its order and not too much in one turn: when it

@@ -66,6 +66,11 @@ impl Proxies {
         }
     }
 
+    /// The address of a client that came through a proxy, as far as it is known.
+    pub(super) fn address_of(&self, id: ConnId) -> Option<IpAddr> {
+        self.conns.get(&id).map(|proxied| proxied.address)
+    }
+
     /// Did a trusted proxy open this connection?
     pub(super) fn is_of_proxy(&self, id: ConnId) -> bool {
         self.stage(id).is_some()
@@ -171,10 +176,7 @@ impl<S: Stream> Hub<S> {
             return Some(address_key);
         }
         self.counters.refused_of_address += 1;
-        if self.counters.refused_of_address == 1 {
-            let max = self.bounds.conns_per_address_max;
-            log::warn!("{address} has {max} connections: more from one address are refused (said once)");
-        }
+        self.say_address_full(address);
         None
     }
 }

@@ -14,7 +14,7 @@ use rustls::unbuffered::{ConnectionState, EncodeError, EncodeTlsData, EncryptErr
 use rustls::version::{TLS12, TLS13};
 use std::fmt;
 use std::io::{self, ErrorKind, Write};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 /// What a session holds that is idle, about: its keys and its place in the protocol.
 const SESSION_BYTES: usize = 5 * 512;
@@ -69,7 +69,7 @@ pub fn config(chain: Vec<CertificateDer<'static>>, key: PrivateKeyDer<'static>) 
 /// begun go on with those that they began with.
 #[derive(Debug)]
 pub struct Certificates {
-    config: Mutex<Arc<ServerConfig>>,
+    config: Arc<ServerConfig>,
     /// Plain connections are refused, except from loopback.
     tls_only: bool,
 }
@@ -78,13 +78,7 @@ impl Certificates {
     /// These; with `tls_only` plain connections are refused, except from loopback.
     #[must_use]
     pub fn new(config: Arc<ServerConfig>, tls_only: bool) -> Self {
-        Self { config: Mutex::new(config), tls_only }
-    }
-
-    /// From now on these.
-    pub fn replace(&self, config: Arc<ServerConfig>) {
-        // Only whole values are written, even by a thread that panics.
-        *self.config.lock().unwrap_or_else(PoisonError::into_inner) = config;
+        Self { config, tls_only }
     }
 
     /// Are plain connections refused?
@@ -93,8 +87,8 @@ impl Certificates {
         self.tls_only
     }
 
-    fn current(&self) -> Arc<ServerConfig> {
-        Arc::clone(&self.config.lock().unwrap_or_else(PoisonError::into_inner))
+    fn config(&self) -> Arc<ServerConfig> {
+        Arc::clone(&self.config)
     }
 }
 
@@ -165,7 +159,7 @@ impl Tls {
             return Err(TOO_LARGE);
         }
         Ok(Self {
-            session: UnbufferedServerConnection::new(certificates.current())?,
+            session: UnbufferedServerConnection::new(certificates.config())?,
             incoming: first.to_vec(),
             outgoing: Vec::new(),
             written: 0,

@@ -23,6 +23,11 @@ impl Web {
         Self { allowed_origins, store, is_stopping: false }
     }
 
+    /// Pages of these may open a WebSocket from now on.
+    pub(super) fn allow(&mut self, origins: Origins) {
+        self.allowed_origins = origins;
+    }
+
     pub(super) fn stop(&mut self) {
         self.is_stopping = true;
     }

@@ -7,7 +7,7 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-/// Those that a server listens to: SIGTERM and SIGINT stop it, SIGHUP has it read its certificate
+/// Those that a server listens to: SIGTERM and SIGINT stop it, SIGHUP has it read its settings
 /// again.
 pub(super) const OF_A_SERVER: [i32; 3] = [SIGTERM, SIGINT, SIGHUP];
 

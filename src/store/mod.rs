@@ -6,6 +6,7 @@ pub mod friendship;
 mod group_commit;
 mod health;
 mod lane_queue;
+mod limits;
 pub mod memory;
 pub mod mysql;
 pub mod password;
@@ -17,6 +18,7 @@ pub mod sqlite;
 pub mod token;
 mod undelivered;
 mod waiting;
+mod wal;
 mod work;
 
 use crate::protocol::field::{Profile, Secret, UserName};
@@ -137,6 +139,10 @@ pub trait Store: Send {
     /// The size of the largest push that it takes, in bytes.
     fn row_bytes_max(&self) -> usize {
         usize::MAX
+    }
+    /// The size of its write-ahead log, if it has one as a file.
+    fn wal_bytes(&self) -> Option<u64> {
+        None
     }
     /// The greatest `seq` of any push in the store, or named by a request that is pending; 0 if
     /// there is none.

@@ -10,6 +10,7 @@ use blake2::digest::{KeyInit, Mac};
 use hashbrown::HashTable;
 use std::fmt;
 use std::hash::{BuildHasher, RandomState};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -157,7 +158,7 @@ pub enum Compared {
 pub struct VerifiedLogins {
     key: [u8; 32],
     numbers: RandomState,
-    users_max: usize,
+    users_max: AtomicUsize,
     tags: Mutex<Generations>,
     unreadable: Mutex<Unreadable>,
 }
@@ -226,7 +227,18 @@ impl VerifiedLogins {
     pub fn new(users_max: usize) -> Result<Self, PasswordError> {
         let mut key = [0; 32];
         getrandom::fill(&mut key).map_err(wrong)?;
-        Ok(Self { key, numbers: RandomState::new(), users_max, tags: Mutex::default(), unreadable: Mutex::default() })
+        let (numbers, users_max) = (RandomState::new(), AtomicUsize::new(users_max));
+        Ok(Self { key, numbers, users_max, tags: Mutex::default(), unreadable: Mutex::default() })
+    }
+
+    /// So many are remembered from now on. Of more, the longest unused are forgotten as others log
+    /// in.
+    pub fn set_users_max(&self, users_max: usize) {
+        self.users_max.store(users_max, Ordering::Relaxed);
+    }
+
+    pub(super) fn users_max(&self) -> usize {
+        self.users_max.load(Ordering::Relaxed)
     }
 
     fn tags(&self) -> MutexGuard<'_, Generations> {
@@ -264,7 +276,7 @@ impl VerifiedLogins {
         };
         let mac: [u8; 32] = mac.finalize().into_bytes().into();
         if let Some(tag) = mac.first_chunk() {
-            self.tags().insert(self.number(user), *tag, self.users_max);
+            self.tags().insert(self.number(user), *tag, self.users_max());
         }
     }
 
@@ -283,7 +295,7 @@ impl VerifiedLogins {
         let mac = self.mac(&[user.as_str(), password.expose(), stored.expose()]);
         let fits = mac.is_some_and(|mac| mac.verify_truncated_left(&known).is_ok());
         if fits && is_old {
-            self.tags().insert(number, known, self.users_max);
+            self.tags().insert(number, known, self.users_max());
         }
         if fits { Compared::Fits } else { Compared::Differs }
     }

@@ -6,6 +6,7 @@ use super::fair_queue::{FairQueue, lane_user};
 use super::group_commit::GroupCommit;
 pub use super::health::StoreHealth;
 use super::lane_queue::{LaneReceiver, LaneSender, Submission, lane_queue};
+pub use super::limits::StoreLimits;
 use super::memory::MemoryStore;
 use super::mysql::{Keeper, MysqlServer, ROW_BYTES};
 use super::password::{Hasher, VerifiedLogins};
@@ -53,6 +54,7 @@ pub struct Pool {
     threads: Vec<JoinHandle<()>>,
     first_seq: u64,
     health: Arc<StoreHealth>,
+    limits: Arc<StoreLimits>,
 }
 
 impl std::fmt::Debug for Pool {
@@ -141,6 +143,7 @@ impl Pool {
     pub(super) fn start_with(config: &Config, opener: Opener, workers: usize, wake: Wake) -> Result<Self, StoreError> {
         let unavailable = |error: &dyn std::fmt::Display| StoreError::Unavailable(error.to_string());
         let verified = Arc::new(VerifiedLogins::new(config.verified_logins_max).map_err(|error| unavailable(&error))?);
+        let limits = Arc::new(StoreLimits::new(config, Arc::clone(&verified)));
         let opener = Arc::new(opener);
         let (done_sender, done) = channel();
         let mut pool = Self {
@@ -151,6 +154,7 @@ impl Pool {
             threads: Vec::new(),
             first_seq: 0,
             health: Arc::default(),
+            limits,
         };
         for worker in 0..workers {
             let mut store = opener()?;
@@ -161,7 +165,7 @@ impl Pool {
             pool.data.push(DataLane { sender, jobs: Vec::new() });
             let mailbox_counts = MailboxCounts::new(Quotas::of(config), MAILBOX_ENTRIES_MAX / workers.max(1));
             let batch = Batch::new(store, Arc::clone(&opener), Arc::clone(&verified), mailbox_counts);
-            let batch = batch.report_to(Arc::clone(&pool.health));
+            let batch = batch.report_to(Arc::clone(&pool.health)).hold_to(Arc::clone(&pool.limits));
             let (done, wake) = (done_sender.clone(), Arc::clone(&wake));
             let undelivered = pool.taker.0.clone();
             pool.spawn(format!("data-{worker}"), move || data_worker(batch, jobs, &undelivered, &done, &wake))?;
@@ -201,6 +205,12 @@ impl Pool {
     #[must_use]
     pub fn health(&self) -> Arc<StoreHealth> {
         Arc::clone(&self.health)
+    }
+
+    /// The limits of the store, to change them.
+    #[must_use]
+    pub fn limits(&self) -> Arc<StoreLimits> {
+        Arc::clone(&self.limits)
     }
 
     /// Hands jobs to their lanes, in this order. The outcome of each comes out of
@@ -258,6 +268,7 @@ fn data_worker(mut batch: Batch, mut jobs: LaneReceiver, undelivered: &Undeliver
             if jobs.is_closed() {
                 return;
             }
+            batch.look_around(Instant::now());
             batch.probe();
         }
         undelivered.wait_for_room();
@@ -266,6 +277,7 @@ fn data_worker(mut batch: Batch, mut jobs: LaneReceiver, undelivered: &Undeliver
         waiting.extend(jobs.take());
         delay_commit(&mut waiting, &mut jobs, &mut group_commit);
         let began = Instant::now();
+        batch.look_around(began);
         waiting.take(&mut tickets, &mut work);
         let outcomes = batch.run(&work);
         // Before anybody is answered: a client that comes now was not in this batch.

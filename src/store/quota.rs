@@ -218,6 +218,16 @@ impl MailboxCounts {
         }
     }
 
+    /// Other quotas hold from now on. Not within a transaction. What was counted may be no more
+    /// than the old ones needed, so it is counted again.
+    pub fn set_quotas(&mut self, quotas: Quotas) {
+        if self.quotas != quotas {
+            self.quotas = quotas;
+            self.by_receiver.clear();
+            self.shares = 0;
+        }
+    }
+
     /// A transaction begins.
     pub fn begin(&mut self) {
         debug_assert!(self.journal.is_empty() && self.counting.is_empty(), "the one before has ended");

@@ -179,6 +179,11 @@ impl Store for SqliteStore {
         }
     }
 
+    fn wal_bytes(&self) -> Option<u64> {
+        let path = self.db.path()?;
+        std::fs::metadata(format!("{path}-wal")).ok().map(|data| data.len())
+    }
+
     fn last_seq(&mut self) -> Result<u64, StoreError> {
         // A pending request names its push even after the ack: that number must not be given to
         // another.

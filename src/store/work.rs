@@ -2,6 +2,7 @@
 //! and what to do when the store says no.
 
 use super::health::{StoreHealth, WorkerHealth};
+use super::limits::{StoreLimits, Watch};
 use super::password::{Compared, VerifiedLogins};
 use super::quota::MailboxCounts;
 use super::reopen::{Opener, Opening};
@@ -52,6 +53,7 @@ pub(super) struct Batch {
     /// Somebody else holds the store: until then writes fail without being tried.
     rest_until: Option<Instant>,
     complaints: Complaints,
+    watch: Watch,
 }
 
 /// Log lines about single jobs, once a second at most: clients can cause them as often as they
@@ -121,7 +123,21 @@ impl Batch {
             health: WorkerHealth::default(),
             rest_until: None,
             complaints: Complaints::default(),
+            watch: Watch::default(),
         }
+    }
+
+    /// Holds to these, and looks whether they change.
+    pub(super) fn hold_to(mut self, limits: Arc<StoreLimits>) -> Self {
+        self.watch = Watch::new(limits);
+        self
+    }
+
+    /// Between two transactions: whether the limits have changed, and how large the log of the
+    /// store is.
+    pub(super) fn look_around(&mut self, now: Instant) {
+        let store = if let Link::Open(store) = &self.link { Some(&**store) } else { None };
+        self.watch.look(now, store, &mut self.mailbox_counts);
     }
 
     /// Tells whether the store works from now on.

@@ -306,7 +306,7 @@ fn the_docs_list_every_option_as_the_program_knows_it() {
 
 #[test]
 fn every_dependency_outside_the_core_has_its_reason() {
-    let core = ["mio", "serde", "serde_json", "slab", "log", "simplelog"];
+    let core = ["mio", "serde", "serde_json", "slab", "log"];
     let manifest = read(&root().join("Cargo.toml"));
     let dependencies = manifest.split("[dependencies]").nth(1).unwrap().split("\n[profile").next().unwrap();
     let mut before = "";

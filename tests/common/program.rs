@@ -55,7 +55,9 @@ impl Program {
             start_log.push(line);
         };
         program.start_log = start_log;
-        program.addr = line.split_once("listening on ").unwrap().1.trim().parse().unwrap();
+        let addr = line.split_once("listening on ").unwrap().1;
+        // A line of JSON goes on.
+        program.addr = addr.split('"').next().unwrap().trim().parse().unwrap();
         program
     }
 

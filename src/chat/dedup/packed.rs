@@ -152,6 +152,6 @@ impl Chat {
             }
         }
         assert_eq!(bytes, self.packed.bytes);
-        assert!(bytes <= self.rules.dedup_bytes_max);
+        assert!(bytes <= self.ceilings.rules().dedup_bytes_max);
     }
 }

@@ -137,7 +137,7 @@ impl Caller {
 
     fn check(&self) {
         #[cfg(debug_assertions)]
-        self.ops.check();
+        self.ops.check(self.ops.undecided_max);
     }
 }
 

@@ -1,5 +1,6 @@
 //! One option: its name, its group, its value with bounds and the setting it stands for.
 
+use crate::config::known::cut;
 use crate::config::units::{parse_bytes, parse_count, parse_duration_ms, show_bytes, show_duration_ms};
 use crate::config::{Config, StoreUrl};
 use log::LevelFilter;
@@ -43,6 +44,17 @@ pub enum Kind {
         /// Reads a list and puts it where it belongs.
         set: fn(&mut Config, &str) -> Result<(), String>,
     },
+    /// One of a few words.
+    Choice {
+        /// The placeholder of the value in the help.
+        value_name: &'static str,
+        /// All of them.
+        words: &'static [&'static str],
+        /// The one that a config has.
+        get: fn(&Config) -> &'static str,
+        /// It is this one of them.
+        set: fn(&mut Config, &str),
+    },
     /// `--listen`.
     Listen,
     /// `--store`.
@@ -62,6 +74,15 @@ pub struct Number {
     pub(super) set: fn(&mut Config, u64),
 }
 
+/// When a changed option is put in force.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reload {
+    /// At SIGHUP.
+    Live,
+    /// At the next start.
+    AtStart,
+}
+
 /// One option.
 #[derive(Clone, Copy, Debug)]
 pub struct Opt {
@@ -73,6 +94,8 @@ pub struct Opt {
     pub help: &'static str,
     /// Its values.
     pub kind: Kind,
+    /// When a change is put in force.
+    pub reload: Reload,
 }
 
 impl Opt {
@@ -91,7 +114,7 @@ impl Opt {
             Kind::Count(_) => "N",
             Kind::File { .. } => "FILE",
             Kind::Switch { .. } => "on|off",
-            Kind::List { value_name, .. } => value_name,
+            Kind::List { value_name, .. } | Kind::Choice { value_name, .. } => value_name,
             Kind::Listen => "ADDR:PORT",
             Kind::Store => "URL",
             Kind::Log => "LEVEL",
@@ -121,6 +144,7 @@ impl Opt {
             }
             Kind::Switch { get, .. } => if get(config) { "on" } else { "off" }.to_owned(),
             Kind::List { show, .. } => show(config),
+            Kind::Choice { get, .. } => get(config).to_owned(),
             Kind::Listen => config.listen.to_string(),
             Kind::Store => config.store.to_string(),
             Kind::Log => config.log.as_str().to_ascii_lowercase(),
@@ -138,11 +162,36 @@ impl Opt {
             Kind::File { .. } => "a file".to_owned(),
             Kind::Switch { .. } => "on or off".to_owned(),
             Kind::List { allowed, .. } => allowed.to_owned(),
+            Kind::Choice { words, .. } => words.join(" or "),
             Kind::Listen => "an IP address and a port, as in 127.0.0.1:1102 or [::]:1102".to_owned(),
             Kind::Store => "sqlite:PATH, mysql://USER:PASSWORD@HOST:PORT/DATABASE or memory:".to_owned(),
             Kind::Log => "error, warn, info, debug, trace or off".to_owned(),
             Kind::Config => "the path of a file".to_owned(),
         }
+    }
+
+    /// Have two configs different values for it?
+    #[must_use]
+    pub fn differs(&self, one: &Config, other: &Config) -> bool {
+        match self.kind {
+            // What is shown lacks the password.
+            Kind::Store => one.store != other.store,
+            _ => self.show(one) != self.show(other),
+        }
+    }
+
+    /// Gives one config the value that another one has for it.
+    ///
+    /// # Errors
+    /// Never: the value was allowed there.
+    pub fn copy(&self, from: &Config, to: &mut Config) -> Result<(), String> {
+        match self.kind {
+            Kind::Store => to.store = from.store.clone(),
+            Kind::File { get, set } => set(to, get(from).clone()),
+            Kind::Config => to.file.clone_from(&from.file),
+            _ => return self.apply(to, self.name, &self.show(from)),
+        }
+        Ok(())
     }
 
     /// Reads a value and puts it where it belongs. `source` is the flag, the variable or the place
@@ -152,7 +201,8 @@ impl Opt {
     /// One sentence that names the source, the value and what is allowed. The value of `--store` is
     /// not repeated.
     pub fn apply(&self, config: &mut Config, source: &str, text: &str) -> Result<(), String> {
-        let allowed = || format!("{source} {text:?} is not allowed: it must be {}", self.range());
+        let shown = cut(text);
+        let allowed = || format!("{source} {shown:?} is not allowed: it must be {}", self.range());
         let (number, parsed) = match self.kind {
             Kind::Duration(number) => (number, parse_duration_ms(text)),
             Kind::Size(number) => (number, parse_bytes(text)),
@@ -172,6 +222,13 @@ impl Opt {
             Kind::List { set, .. } => {
                 return set(config, text).map_err(|why| format!("{source}: {why}; allowed: {}", self.range()));
             }
+            Kind::Choice { words, set, .. } => {
+                if !words.contains(&text) {
+                    return Err(allowed());
+                }
+                set(config, text);
+                return Ok(());
+            }
             Kind::Listen => {
                 config.listen = text.parse::<SocketAddr>().map_err(|_| allowed())?;
                 return Ok(());
@@ -189,7 +246,7 @@ impl Opt {
                 return Ok(());
             }
         };
-        let value = parsed.map_err(|why| format!("{source} {text:?} {why}; allowed: {}", self.range()))?;
+        let value = parsed.map_err(|why| format!("{source} {shown:?} {why}; allowed: {}", self.range()))?;
         if value < number.min || value > number.max {
             return Err(allowed());
         }

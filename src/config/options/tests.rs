@@ -30,6 +30,7 @@ fn both_bounds_are_taken_and_kept_whole_and_beyond_is_refused() {
             Kind::Count(number) => (number, ""),
             Kind::File { .. }
             | Kind::List { .. }
+            | Kind::Choice { .. }
             | Kind::Switch { .. }
             | Kind::Listen
             | Kind::Store
@@ -44,6 +45,8 @@ fn both_bounds_are_taken_and_kept_whole_and_beyond_is_refused() {
         let above = format!("{}{unit}", number.max + 1);
         let why = opt.apply(&mut config, "--x", &above).unwrap_err();
         assert!(why.contains("--x") && why.contains(&above) && why.contains(&opt.range()), "{why}");
+        let long = opt.apply(&mut config, opt.name, &"9".repeat(500_000)).unwrap_err();
+        assert!(long.len() < 500, "{}", opt.name);
         if number.min > 0 {
             assert!(opt.apply(&mut config, opt.name, &format!("{}{unit}", number.min - 1)).is_err(), "{}", opt.name);
         }

@@ -206,6 +206,7 @@ impl World {
             handshake_timeout_ms: 10_000,
             answer_within_ms: 10_000,
             conns_per_address_max: 3,
+            log_lines_per_second_max: 10,
         };
         tune(&mut bounds);
         // What a connection is held to is the core's, and tested there: here much of one is to be

@@ -1,0 +1,254 @@
+//! The second half of the table: the limits of addresses, accounts and the whole server, and
+//! passwords.
+
+use super::push_hook;
+use super::{DAY, GIB, KIB, Kind, MIB, Number, Opt, live, opt};
+use crate::config::{ARGON2_MEMORY_KIB_MAX, ARGON2_PASSES_MAX, Config};
+
+const ACCOUNT: &str = "Limits of one account";
+const ADDRESS: &str = "Limits of one address (loopback has none)";
+const WHOLE: &str = "Limits of the whole server";
+const LOGIN: &str = "Passwords";
+
+pub(super) const SHARED: &[Opt] = &[
+    live(
+        ADDRESS,
+        "connections-per-address-max",
+        Kind::Count(number!(1, 10_000_000, connections_per_address_max: usize)),
+        "Connections of one address at once; more are closed as they come.",
+    ),
+    live(
+        ADDRESS,
+        "requests-before-login-per-address-max",
+        Kind::Count(number!(1, 1_000_000, rules.requests_before_login_per_address_max: u32)),
+        "Requests at once of all clients of one address that are not logged in; a client that goes beyond is closed.",
+    ),
+    live(
+        ADDRESS,
+        "requests-before-login-per-address-per-second-max",
+        Kind::Count(number!(1, 1_000, rules.requests_before_login_per_address_per_second_max: u32)),
+        "Requests a second that the clients of one address that are not logged in regain together.",
+    ),
+    live(
+        ADDRESS,
+        "wrong-passwords-per-address-max",
+        Kind::Count(number!(1, 1_000_000, rules.wrong_passwords_per_address_max: u32)),
+        "Wrong passwords from one address before more log-ins with a password are refused.",
+    ),
+    live(
+        ADDRESS,
+        "wrong-password-per-address-forgotten-after",
+        Kind::Duration(number!(1, DAY, rules.wrong_password_per_address_forgotten_after_ms: u64)),
+        "After this time one wrong password of an address is forgotten.",
+    ),
+    live(
+        ADDRESS,
+        "auth-jobs-per-address-max",
+        Kind::Count(number!(1, 1_000_000, rules.auth_jobs_per_address_max: u32)),
+        "Log-ins and sign-ups of one address that wait for a password to be hashed; beyond it they are refused.",
+    ),
+    live(
+        ADDRESS,
+        "sign-ups-per-address-max",
+        Kind::Count(number!(1, 1_000_000, rules.sign_ups_per_address_max: u32)),
+        "Sign-ups from one address before more are refused.",
+    ),
+    live(
+        ADDRESS,
+        "sign-up-per-address-forgotten-after",
+        Kind::Duration(number!(1, DAY, rules.sign_up_per_address_forgotten_after_ms: u64)),
+        "After this time one sign-up from an address is forgotten.",
+    ),
+    live(ACCOUNT, "friends-max", Kind::Count(number!(1, 1_000_000, rules.friends_max: u32)), "Friends of one user."),
+    live(
+        ACCOUNT,
+        "pending-requests-max",
+        Kind::Count(number!(1, 1_000_000, rules.pending_requests_max: u32)),
+        "Friend requests of one user, and to one user, that are pending.",
+    ),
+    live(
+        ACCOUNT,
+        "tokens-max",
+        Kind::Count(number!(1, 1_000, rules.tokens_max: u32)),
+        "Resume tokens of one user; a new one takes the place of the oldest.",
+    ),
+    live(
+        ACCOUNT,
+        "token-lifetime",
+        Kind::Duration(number!(1, 3_650 * DAY, rules.token_lifetime_ms: u64)),
+        "How long a resume token may be used.",
+    ),
+    live(
+        ACCOUNT,
+        "wrong-passwords-per-user-max",
+        Kind::Count(number!(1, 1_000_000, rules.wrong_passwords_per_user_max: u32)),
+        "Wrong passwords of one user from all untrusted addresses together, or from loopback, before more are refused.",
+    ),
+    live(
+        ACCOUNT,
+        "wrong-password-per-user-forgotten-after",
+        Kind::Duration(number!(1, DAY, rules.wrong_password_per_user_forgotten_after_ms: u64)),
+        "After this time one wrong password of a user is forgotten.",
+    ),
+    live(
+        ACCOUNT,
+        "waiting-per-receiver-max",
+        Kind::Count(number!(1, 1_000_000_000, waiting_per_receiver_max: u64)),
+        "Messages and friend requests in the store that wait for one user; more are refused with FULL.",
+    ),
+    live(
+        ACCOUNT,
+        "waiting-bytes-per-receiver-max",
+        Kind::Size(number!(KIB, 1024 * GIB, waiting_bytes_per_receiver_max: u64)),
+        "Bytes of the messages and friend requests in the store that wait for one user.",
+    ),
+    live(
+        ACCOUNT,
+        "waiting-per-pair-max",
+        Kind::Count(number!(1, 1_000_000_000, waiting_per_pair_max: u64)),
+        "Messages and friend requests of one sender in the store that wait for one user; more are refused with FULL.",
+    ),
+    live(
+        ACCOUNT,
+        "waiting-bytes-per-pair-max",
+        Kind::Size(number!(KIB, 1024 * GIB, waiting_bytes_per_pair_max: u64)),
+        "Bytes of the messages and friend requests of one sender in the store that wait for one user.",
+    ),
+    live(
+        ACCOUNT,
+        "wrong-passwords-per-user-and-address-max",
+        Kind::Count(number!(1, 1_000_000, rules.wrong_passwords_per_user_and_address_max: u32)),
+        "Wrong passwords of one user from one untrusted address before more from there are refused.",
+    ),
+    live(
+        ACCOUNT,
+        "wrong-password-per-user-and-address-forgotten-after",
+        Kind::Duration(number!(1, DAY, rules.wrong_password_per_user_and_address_forgotten_after_ms: u64)),
+        "After this time one wrong password of a user from an untrusted address is forgotten.",
+    ),
+    live(
+        ACCOUNT,
+        "wrong-passwords-per-trusted-address-max",
+        Kind::Count(number!(1, 1_000_000, rules.wrong_passwords_per_trusted_address_max: u32)),
+        "Wrong passwords of one user from an address where that user logged in recently, before more are refused.",
+    ),
+    live(
+        ACCOUNT,
+        "wrong-password-per-trusted-address-forgotten-after",
+        Kind::Duration(number!(1, DAY, rules.wrong_password_per_trusted_address_forgotten_after_ms: u64)),
+        "After this time one wrong password of a user from a trusted address is forgotten.",
+    ),
+    live(
+        ACCOUNT,
+        "trusted-address-age",
+        Kind::Duration(number!(0, 3_650 * DAY, rules.trusted_address_age_ms: u64)),
+        "How long after a user's last log-in from it an address is trusted for that user.",
+    ),
+    live(
+        ACCOUNT,
+        "log-ins-waiting-per-user-max",
+        Kind::Count(number!(1, 100_000, rules.log_ins_waiting_per_user_max: u32)),
+        "Further log-ins of one user that wait while one reads what waits for that user; beyond it they are refused.",
+    ),
+    live(
+        WHOLE,
+        "memory-max",
+        Kind::Size(number!(MIB, 1024 * GIB, memory_bytes_max: usize)),
+        "Memory that clients can make the server hold; when it is reached, the connections that hold the most are closed.",
+    ),
+    live(WHOLE, "connections-max", Kind::Count(number!(1, 10_000_000, connections_max: usize)), "Connections at once."),
+    opt(
+        WHOLE,
+        "backlog-connections-max",
+        Kind::Count(number!(1, 65_535, backlog_connections_max: u16)),
+        "Connections that wait to be accepted; the system may allow fewer.",
+    ),
+    live(
+        WHOLE,
+        "jobs-max",
+        Kind::Count(number!(1, 10_000_000, rules.jobs_max: usize)),
+        "Jobs that wait for the store; beyond it requests are refused.",
+    ),
+    live(
+        WHOLE,
+        "jobs-bytes-max",
+        Kind::Size(number!(64 * KIB, 64 * GIB, rules.jobs_bytes_max: usize)),
+        "Bytes of the messages and friend requests that wait for the store; beyond it they are refused.",
+    ),
+    live(
+        WHOLE,
+        "undecided-max",
+        Kind::Count(number!(1, 1_000_000, rules.undecided_max: usize)),
+        "Friend requests and answers that the store may have done or not, and that are tried again until it says so.",
+    ),
+    live(
+        WHOLE,
+        "auth-jobs-max",
+        Kind::Count(number!(1, 1_000_000, rules.auth_jobs_max: usize)),
+        "Log-ins and sign-ups that wait for a password to be hashed: half clean log-ins, a quarter each others and sign-ups.",
+    ),
+    live(
+        WHOLE,
+        "trusted-addresses-max",
+        Kind::Count(number!(0, 100_000_000, rules.trusted_addresses_max: usize)),
+        "Addresses that are remembered as trusted, each for one user who logged in from there; 0: none.",
+    ),
+    live(
+        WHOLE,
+        "dedup-bytes-max",
+        Kind::Size(number!(64 * KIB, 64 * GIB, rules.dedup_bytes_max: usize)),
+        "Memory for the remembered messages of all senders who are offline; beyond it the longest offline are forgotten.",
+    ),
+    live(
+        WHOLE,
+        "throttled-max",
+        Kind::Count(number!(1, 10_000_000, rules.throttled_max: usize)),
+        "Users, and addresses, whose wrong passwords and sign-ups are remembered.",
+    ),
+    push_hook::URL,
+    push_hook::SECRET_FILE,
+    push_hook::CA_FILE,
+    push_hook::CONTENT,
+    push_hook::AFTER,
+    push_hook::PAUSE,
+    push_hook::USERS_MAX,
+    push_hook::QUEUE_MAX,
+    push_hook::TIMEOUT,
+    push_hook::RETRY_AFTER,
+    opt(
+        LOGIN,
+        "auth-threads",
+        Kind::Count(Number { min: 1, max: 64, get: |c| c.auth_threads as u64, set: set_auth_threads }),
+        "Threads that hash passwords; each needs the memory of --argon2-memory while it works.",
+    ),
+    opt(
+        LOGIN,
+        "argon2-memory",
+        Kind::Size(Number {
+            min: 8 * KIB,
+            max: ARGON2_MEMORY_KIB_MAX as u64 * KIB,
+            get: |c| u64::from(c.argon2_memory_kib) * KIB,
+            set: |c, v| c.argon2_memory_kib = (v / KIB) as u32,
+        }),
+        "Memory of one Argon2id run.",
+    ),
+    opt(
+        LOGIN,
+        "argon2-passes",
+        Kind::Count(number!(1, ARGON2_PASSES_MAX as u64, argon2_passes: u32)),
+        "Passes of one Argon2id run.",
+    ),
+    live(
+        LOGIN,
+        "verified-logins-max",
+        Kind::Count(number!(0, 10_000_000, verified_logins_max: usize)),
+        "Users whose verified password is remembered (in memory, as a keyed MAC) for a quick next log-in.",
+    ),
+];
+
+/// Each thread has one run, and finds the next one waiting.
+fn set_auth_threads(config: &mut Config, threads: u64) {
+    // The bound was checked.
+    config.auth_threads = threads as usize;
+    config.rules.auth_running_max = 2 * config.auth_threads;
+}

@@ -1,0 +1,292 @@
+//! One line of the log, as text or as a JSON object. Whatever stands in it, it stays one line, and
+//! a terminal shows it in the order in which it was written: names, ids and texts of clients and
+//! databases are escaped here, for all lines alike.
+
+use icu_properties::CodePointMapData;
+use icu_properties::props::GeneralCategory;
+use log::kv::{Error, Key, Value, VisitSource};
+use log::{Level, Record};
+use std::fmt::{self, Write};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// A longer message or value is cut.
+const TEXT_BYTES_MAX: usize = 4_096;
+
+/// The forms of a line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Form {
+    /// `TIME [LEVEL] message key=value`
+    Text,
+    /// One JSON object.
+    Json,
+}
+
+/// The line of a record, with its end.
+pub(super) fn of_record(form: Form, time: SystemTime, record: &Record<'_>) -> Vec<u8> {
+    let level = record.level();
+    // Where it comes from is of use only to those who look into the server itself.
+    let target = Some(record.target()).filter(|_| level >= Level::Debug);
+    let mut line = Line::begin(form, time, level, target, *record.args());
+    // Neither the visitor nor writing into a String fails.
+    record.key_values().visit(&mut line).unwrap_or(());
+    line.end()
+}
+
+/// The line of something that is no record.
+pub(super) fn of_text(time: SystemTime, level: Level, text: &str) -> Vec<u8> {
+    Line::begin(Form::Json, time, level, None, format_args!("{text}")).end()
+}
+
+struct Line {
+    form: Form,
+    text: String,
+}
+
+impl Line {
+    fn begin(form: Form, time: SystemTime, level: Level, target: Option<&str>, message: fmt::Arguments<'_>) -> Self {
+        let mut line = Self { form, text: String::with_capacity(160) };
+        match form {
+            Form::Text => {
+                line.time(time);
+                line.text.push_str(" [");
+                line.text.push_str(level.as_str());
+                line.text.push_str("] ");
+                if let Some(target) = target {
+                    line.escaped(format_args!("{target}: "));
+                }
+                line.escaped(message);
+            }
+            Form::Json => {
+                line.text.push_str("{\"time\":\"");
+                line.time(time);
+                line.text.push_str("\",\"level\":\"");
+                line.text.push_str(&level.as_str().to_ascii_lowercase());
+                line.text.push('"');
+                line.member("message", message);
+                if let Some(target) = target {
+                    line.member("target", format_args!("{target}"));
+                }
+            }
+        }
+        line
+    }
+
+    fn end(mut self) -> Vec<u8> {
+        if self.form == Form::Json {
+            self.text.push('}');
+        }
+        self.text.push('\n');
+        self.text.into_bytes()
+    }
+
+    /// One more member of the object, as a string.
+    fn member(&mut self, key: &str, value: fmt::Arguments<'_>) {
+        self.text.push_str(",\"");
+        self.escaped(format_args!("{key}"));
+        self.text.push_str("\":\"");
+        self.escaped(value);
+        self.text.push('"');
+    }
+
+    fn escaped(&mut self, value: fmt::Arguments<'_>) {
+        let quotes = self.form == Form::Json;
+        let mut escaped = Escaped { form: self.form, quotes, left: Some(TEXT_BYTES_MAX), out: &mut self.text };
+        escaped.write_fmt(value).unwrap_or(());
+    }
+
+    /// A value in a line of text: as it is if it is a plain word, or else in quotes.
+    fn text_value(&mut self, value: &Value<'_>) {
+        let from = self.text.len();
+        let mut escaped = Escaped { form: Form::Text, quotes: true, left: Some(TEXT_BYTES_MAX), out: &mut self.text };
+        write!(escaped, "{value}").unwrap_or(());
+        let word = |byte: u8| byte.is_ascii_alphanumeric() || b".:_-/+@%".contains(&byte);
+        if self.text.len() == from || !self.text[from..].bytes().all(word) {
+            self.text.insert(from, '"');
+            self.text.push('"');
+        }
+    }
+
+    /// The time in UTC, as RFC 3339 has it, to the microsecond.
+    fn time(&mut self, time: SystemTime) {
+        // A clock before 1970 shows 1970.
+        let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+        let (days, seconds) = (since.as_secs() / 86_400, since.as_secs() % 86_400);
+        let (year, month, day) = date(days);
+        let (hour, minute, second) = (seconds / 3_600, seconds / 60 % 60, seconds % 60);
+        let micros = since.subsec_micros();
+        write!(self.text, "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{micros:06}Z").unwrap_or(());
+    }
+}
+
+impl<'kvs> VisitSource<'kvs> for Line {
+    fn visit_pair(&mut self, key: Key<'kvs>, value: Value<'kvs>) -> Result<(), Error> {
+        match self.form {
+            Form::Text => {
+                self.text.push(' ');
+                self.escaped(format_args!("{key}="));
+                self.text_value(&value);
+            }
+            Form::Json if value.to_u64().is_some() || value.to_bool().is_some() => {
+                self.text.push_str(",\"");
+                self.escaped(format_args!("{key}"));
+                write!(self.text, "\":{value}").unwrap_or(());
+            }
+            Form::Json => self.member(key.as_str(), format_args!("{value}")),
+        }
+        Ok(())
+    }
+}
+
+/// Writes into a line what may be anything.
+struct Escaped<'a> {
+    form: Form,
+    /// Quotes and backslashes are escaped as well.
+    quotes: bool,
+    /// Bytes that are still written; `None`: it was cut.
+    left: Option<usize>,
+    out: &'a mut String,
+}
+
+impl fmt::Write for Escaped<'_> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        for char in text.chars() {
+            let Some(left) = self.left else { return Ok(()) };
+            self.left = left.checked_sub(char.len_utf8());
+            if self.left.is_none() {
+                self.out.push('…');
+                return Ok(());
+            }
+            if self.quotes && (char == '"' || char == '\\') {
+                self.out.extend(['\\', char]);
+            } else if is_shown(char) {
+                self.out.push(char);
+            } else if self.form == Form::Json {
+                for unit in char.encode_utf16(&mut [0; 2]) {
+                    write!(self.out, "\\u{unit:04x}")?;
+                }
+            } else {
+                write!(self.out, "\\u{{{:x}}}", u32::from(char))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Does it show as itself: no control character (line ends, colours), nothing invisible, nothing
+/// that changes the order of what is shown, and no space but the usual one?
+fn is_shown(char: char) -> bool {
+    use GeneralCategory as Category;
+    if char.is_ascii() {
+        return !char.is_ascii_control();
+    }
+    !matches!(
+        CodePointMapData::<Category>::new().get(char),
+        Category::Control
+            | Category::Format
+            | Category::LineSeparator
+            | Category::ParagraphSeparator
+            | Category::SpaceSeparator
+            | Category::Surrogate
+            | Category::PrivateUse
+            | Category::Unassigned
+    )
+}
+
+/// Year, month and day of a day since 1970, in the Gregorian calendar. Years begin in March here,
+/// so that the day that some of them have more is the last one; 400 of them have 146,097 days.
+fn date(days: u64) -> (u64, u64, u64) {
+    let days = days + 719_468;
+    let (era, day_of_era) = (days / 146_097, days % 146_097);
+    let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let month_from_march = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
+    let month = if month_from_march < 10 { month_from_march + 3 } else { month_from_march - 9 };
+    (era * 400 + year_of_era + u64::from(month <= 2), month, day)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    fn at(seconds: u64) -> SystemTime {
+        UNIX_EPOCH + Duration::from_micros(seconds * 1_000_000 + 42)
+    }
+
+    fn line(form: Form, level: Level, message: &str, user: &str) -> String {
+        let pairs = [("conn", Value::from("7.0")), ("count", Value::from(3_u64)), ("user", Value::from(user))];
+        let args = format_args!("{message}");
+        let record = Record::builder().level(level).target("hongyan::net").args(args).key_values(&pairs).build();
+        String::from_utf8(of_record(form, at(1_652_791_027), &record)).unwrap()
+    }
+
+    #[test]
+    fn the_forms_of_a_line() {
+        assert_eq!(
+            line(Form::Text, Level::Info, "wrong password", "ann"),
+            "2022-05-17T12:37:07.000042Z [INFO] wrong password conn=7.0 count=3 user=ann\n"
+        );
+        assert_eq!(
+            line(Form::Text, Level::Debug, "refused", ""),
+            "2022-05-17T12:37:07.000042Z [DEBUG] hongyan::net: refused conn=7.0 count=3 user=\"\"\n"
+        );
+        assert_eq!(
+            line(Form::Json, Level::Info, "wrong \"password\"", "ann"),
+            "{\"time\":\"2022-05-17T12:37:07.000042Z\",\"level\":\"info\",\"message\":\"wrong \\\"password\\\"\",\
+             \"conn\":\"7.0\",\"count\":3,\"user\":\"ann\"}\n"
+        );
+        let debug: serde_json::Value = serde_json::from_str(&line(Form::Json, Level::Debug, "x", "y")).unwrap();
+        assert_eq!(debug["target"], "hongyan::net");
+    }
+
+    #[test]
+    fn nothing_breaks_out_of_its_line_or_its_place() {
+        for (user, text) in [
+            ("x from 1.2.3.4", "\"x from 1.2.3.4\""),
+            ("x\" address=1.2.3.4", "\"x\\\" address=1.2.3.4\""),
+            ("x\\", "\"x\\\\\""),
+            ("a=b", "\"a=b\""),
+            ("x\n2026-01-01T00:00:00Z [INFO] y", "\"x\\u{a}2026-01-01T00:00:00Z [INFO] y\""),
+            ("\u{1b}[31mred\u{9b}", "\"\\u{1b}[31mred\\u{9b}\""),
+            ("a\u{2028}b\u{2029}c\u{85}d", "\"a\\u{2028}b\\u{2029}c\\u{85}d\""),
+            ("\u{202e}4.3.2.1\u{2066}\u{200f}", "\"\\u{202e}4.3.2.1\\u{2066}\\u{200f}\""),
+            ("a\u{a0}b\u{ad}\u{feff}\u{e0041}\u{e000}", "\"a\\u{a0}b\\u{ad}\\u{feff}\\u{e0041}\\u{e000}\""),
+            ("安娜", "\"安娜\""),
+            ("ที่", "\"ที่\""),
+        ] {
+            let said = line(Form::Text, Level::Info, "m", user);
+            assert!(said.ends_with(&format!("Z [INFO] m conn=7.0 count=3 user={text}\n")), "{said}");
+            let in_message = line(Form::Text, Level::Info, user, "u");
+            let json = line(Form::Json, Level::Info, user, user);
+            for said in [&said, &in_message, &json] {
+                assert_eq!(said.matches('\n').count(), 1, "{said:?}");
+                assert!(said.trim_end().chars().all(is_shown), "{said:?}");
+            }
+            let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+            assert_eq!((&json["user"], &json["message"]), (&user.into(), &user.into()), "and nothing is lost");
+        }
+    }
+
+    #[test]
+    fn what_is_long_is_cut() {
+        let said = line(Form::Text, Level::Info, &"é".repeat(100_000), "u");
+        assert!(said.len() < TEXT_BYTES_MAX + 200 && said.contains("é… conn=7.0"), "{}", said.len());
+    }
+
+    #[test]
+    fn dates_are_those_of_the_calendar() {
+        for (days, expected) in [
+            (0, (1970, 1, 1)),
+            (59, (1970, 3, 1)),
+            (789, (1972, 2, 29)),
+            (11_016, (2000, 2, 29)),
+            (11_017, (2000, 3, 1)),
+            (20_784, (2026, 11, 27)),
+            (47_540, (2100, 2, 28)),
+            (47_541, (2100, 3, 1)),
+        ] {
+            assert_eq!(date(days), expected, "{days}");
+        }
+    }
+}

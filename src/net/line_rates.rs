@@ -1,0 +1,145 @@
+//! How many lines of each kind about clients the log takes: clients can cause them as often as they
+//! like, and a line costs the loop some microseconds. A line that is left out costs a comparison,
+//! and is counted.
+
+/// What lines about clients say. Each kind has a budget of its own, so that none hides another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum LineKind {
+    LoggedIn,
+    WrongPassword,
+    LogInRefused,
+    SignedUp,
+    SignUpRefused,
+    Replaced,
+    LimitReached,
+    MailboxFull,
+    ConnectionClosed,
+    ConnectionRefused,
+}
+
+impl LineKind {
+    /// All of them.
+    pub(super) const ALL: [Self; 10] = [
+        Self::LoggedIn,
+        Self::WrongPassword,
+        Self::LogInRefused,
+        Self::SignedUp,
+        Self::SignUpRefused,
+        Self::Replaced,
+        Self::LimitReached,
+        Self::MailboxFull,
+        Self::ConnectionClosed,
+        Self::ConnectionRefused,
+    ];
+
+    /// With which words its lines begin.
+    pub(super) const fn as_str(self) -> &'static str {
+        match self {
+            Self::LoggedIn => "log-in",
+            Self::WrongPassword => "wrong password",
+            Self::LogInRefused => "log-in refused",
+            Self::SignedUp => "sign-up",
+            Self::SignUpRefused => "sign-up refused",
+            Self::Replaced => "session replaced",
+            Self::LimitReached => "limit reached",
+            Self::MailboxFull => "mailbox full",
+            Self::ConnectionClosed => "connection closed",
+            Self::ConnectionRefused => "connection refused",
+        }
+    }
+}
+
+/// The lines of so many seconds may come at once.
+const BURST_S: u64 = 10;
+/// The time between two counts of lines that were left out.
+const COUNT_EVERY_MS: u64 = 10_000;
+const US_PER_S: u64 = 1_000_000;
+
+/// The lines of one kind.
+#[derive(Clone, Copy, Debug, Default)]
+struct Rate {
+    /// The time from which all of them are forgotten.
+    clean_at_us: u64,
+    left_out: u64,
+}
+
+/// The lines of all kinds.
+#[derive(Debug)]
+pub(super) struct LineRates {
+    every_us: u64,
+    rates: [Rate; LineKind::ALL.len()],
+    /// When lines that were left out are counted in a line.
+    due_ms: Option<u64>,
+}
+
+impl LineRates {
+    /// So many of each kind a second, and ten times as many at once.
+    pub(super) fn new(per_second: u32) -> Self {
+        let mut rates = Self { every_us: 0, rates: Default::default(), due_ms: None };
+        rates.set(per_second);
+        rates
+    }
+
+    /// From now on so many of each kind.
+    pub(super) fn set(&mut self, per_second: u32) {
+        self.every_us = US_PER_S / u64::from(per_second.max(1));
+    }
+
+    /// May one more line of this kind go out? If not, it is counted.
+    pub(super) fn admit(&mut self, kind: LineKind, now_ms: u64) -> bool {
+        let (rate, now_us) = (&mut self.rates[kind as usize], now_ms.saturating_mul(1_000));
+        let clean_at_us = rate.clean_at_us.max(now_us) + self.every_us;
+        if clean_at_us <= now_us + BURST_S * US_PER_S {
+            rate.clean_at_us = clean_at_us;
+            return true;
+        }
+        rate.left_out += 1;
+        self.due_ms.get_or_insert(now_ms + COUNT_EVERY_MS);
+        false
+    }
+
+    /// When [`take_left_out`](Self::take_left_out) has something to say.
+    pub(super) fn next_ms(&self) -> Option<u64> {
+        self.due_ms
+    }
+
+    /// How many lines of each kind were left out since the last call.
+    pub(super) fn take_left_out(&mut self) -> [(LineKind, u64); LineKind::ALL.len()] {
+        self.due_ms = None;
+        LineKind::ALL.map(|kind| (kind, std::mem::take(&mut self.rates[kind as usize].left_out)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_burst_then_so_many_a_second_and_each_kind_for_itself() {
+        let mut rates = LineRates::new(10);
+        let burst = (0..1_000).filter(|_| rates.admit(LineKind::WrongPassword, 5)).count();
+        assert_eq!(burst, 100);
+        assert!(rates.admit(LineKind::LoggedIn, 5), "another kind");
+        let admitted = (0..10_000).filter(|at_ms| rates.admit(LineKind::WrongPassword, 6 + at_ms)).count();
+        assert!((99..=101).contains(&admitted), "{admitted} in ten seconds");
+        assert_eq!(rates.next_ms(), Some(5 + COUNT_EVERY_MS), "from the first one");
+        let left_out: Vec<_> = rates.take_left_out().into_iter().filter(|(_, count)| *count > 0).collect();
+        assert_eq!(left_out, [(LineKind::WrongPassword, 10_900 - admitted as u64)]);
+        assert_eq!((rates.next_ms(), rates.take_left_out().map(|(_, count)| count)), (None, [0; 10]));
+    }
+
+    #[test]
+    fn another_rate_holds_at_once() {
+        let mut rates = LineRates::new(1_000_000);
+        assert!((0..100_000).all(|_| rates.admit(LineKind::Replaced, 0)));
+        rates.set(1);
+        assert_eq!((0..100).filter(|_| rates.admit(LineKind::LimitReached, 0)).count(), 10);
+    }
+
+    #[test]
+    fn each_kind_has_its_place() {
+        for (place, kind) in LineKind::ALL.into_iter().enumerate() {
+            assert_eq!(kind as usize, place);
+        }
+    }
+}

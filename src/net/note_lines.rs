@@ -1,0 +1,226 @@
+//! The lines of the log about clients: what the core noted, and what the hub itself refuses and
+//! closes. At the level `info` each kind has its rate (see [`LineRates`]); at `debug` all of them
+//! go out, and each refused request as well.
+//!
+//! The address stands first and the user last: a program that reads the lines finds the address
+//! before anything that a client has written.
+//!
+//! [`LineRates`]: super::line_rates::LineRates
+
+use super::counters::CloseCause;
+use super::hub::Hub;
+use super::line_rates::LineKind;
+use super::socket::Stream;
+use crate::chat::contract::{ConnId, CredentialKind, JobKind, Limit, Note, RefusalCause};
+use crate::protocol::error::ErrorCode;
+use crate::protocol::field::UserName;
+use log::kv::Value;
+use log::{Level, Record, log_enabled};
+use std::fmt::{self, Display};
+use std::net::IpAddr;
+
+/// A field of a line and its value.
+type Field<'a> = (&'static str, Value<'a>);
+
+impl<S: Stream> Hub<S> {
+    /// Says what the core noted.
+    #[inline(never)]
+    pub(super) fn say_note(&mut self, note: &Note) {
+        match note {
+            Note::LoggedIn { user, client, by } => {
+                self.say(LineKind::LoggedIn, Some(client.conn), Some(("by", credential_name(*by).into())), Some(user));
+            }
+            Note::LogInRefused { user, client, cause } => {
+                let is_wrong = *cause == RefusalCause::WrongPassword;
+                let kind = if is_wrong { LineKind::WrongPassword } else { LineKind::LogInRefused };
+                self.say(kind, Some(client.conn), Some(("cause", refusal_name(*cause).into())), user.as_ref());
+            }
+            Note::SignedUp { user, client } => self.say(LineKind::SignedUp, Some(client.conn), None, Some(user)),
+            Note::SignUpRefused { user, client, cause } => {
+                let cause = refusal_name(*cause).into();
+                self.say(LineKind::SignUpRefused, Some(client.conn), Some(("cause", cause)), user.as_ref());
+            }
+            Note::Replaced { user, client, by } => {
+                self.say(
+                    LineKind::Replaced,
+                    Some(client.conn),
+                    Some(("by", Value::from_display(&Shown(*by)))),
+                    Some(user),
+                );
+            }
+            Note::LimitReached { user, client, limit } => {
+                let cause = limit_name(*limit).into();
+                self.say(LineKind::LimitReached, Some(client.conn), Some(("cause", cause)), user.as_ref());
+            }
+            Note::MailboxFull { user } => self.say(LineKind::MailboxFull, None, None, Some(user)),
+            Note::NotFriends { user, client } => {
+                let fields = [("cause", "not_friends".into()), ("user", user.as_str().into())];
+                self.say_at_debug("message refused", Some(client.conn), &fields);
+            }
+            Note::PageRead { user, pushes, more } => {
+                let fields = [("pushes", (*pushes).into()), ("more", (*more).into()), ("user", user.as_str().into())];
+                self.say_at_debug("page read", None, &fields);
+            }
+            Note::JobFailed { job, for_good } => {
+                self.say_at_debug(
+                    "job failed",
+                    None,
+                    &[("job", job_name(*job).into()), ("for_good", (*for_good).into())],
+                );
+            }
+        }
+    }
+
+    /// A request gets this error.
+    #[cold]
+    pub(super) fn say_refused(&self, conn: ConnId, code: ErrorCode, why: &str) {
+        self.say_at_debug("request refused", Some(conn), &[("code", code.as_str().into()), ("why", why.into())]);
+    }
+
+    /// A connection is closed.
+    pub(super) fn say_closed(&mut self, conn: ConnId, cause: CloseCause) {
+        match cause {
+            // Limits of which the core knows nothing.
+            CloseCause::SlowReader | CloseCause::OutputTimeout | CloseCause::Memory => {
+                self.say(LineKind::ConnectionClosed, Some(conn), Some(("cause", cause.as_str().into())), None);
+            }
+            _ => log::debug!("connection {} closed: {}", Shown(conn), cause.as_str()),
+        }
+    }
+
+    /// An address has as many connections as it may: one more is refused.
+    #[cold]
+    pub(super) fn say_address_full(&mut self, address: IpAddr) {
+        if self.admits_line(LineKind::ConnectionRefused) {
+            let address = address.to_canonical();
+            let fields = [("address", Value::from_display(&address)), ("cause", "connections_per_address".into())];
+            self.write_line(Level::Info, LineKind::ConnectionRefused.as_str(), None, &fields);
+        }
+    }
+
+    /// There are as many connections as there may be: one more is refused.
+    #[cold]
+    pub(super) fn say_full(&mut self, conns_max: usize, address: IpAddr) {
+        if self.admits_line(LineKind::ConnectionRefused) {
+            let address = address.to_canonical();
+            let shown = Value::from_display(&address);
+            let fields = [("address", shown), ("cause", "connections".into()), ("connections_max", conns_max.into())];
+            self.write_line(Level::Warn, LineKind::ConnectionRefused.as_str(), None, &fields);
+        }
+    }
+
+    /// Counts in a line what was left out.
+    #[cold]
+    pub(super) fn say_left_out(&mut self) {
+        for (kind, count) in self.line_rates.take_left_out() {
+            if count > 0 {
+                let fields = [("kind", kind.as_str().into()), ("lines", count.into())];
+                self.write_line(Level::Info, "lines left out", None, &fields);
+            }
+        }
+    }
+
+    fn say(&mut self, kind: LineKind, conn: Option<ConnId>, field: Option<Field<'_>>, user: Option<&UserName>) {
+        if self.admits_line(kind) {
+            let user = user.map(|user| ("user", user.as_str().into()));
+            let fields: Vec<Field<'_>> = field.into_iter().chain(user).collect();
+            self.write_line(Level::Info, kind.as_str(), conn, &fields);
+        }
+    }
+
+    fn say_at_debug(&self, message: &str, conn: Option<ConnId>, fields: &[Field<'_>]) {
+        if log_enabled!(Level::Debug) {
+            self.write_line(Level::Debug, message, conn, fields);
+        }
+    }
+
+    /// May one more line of this kind go out?
+    fn admits_line(&mut self, kind: LineKind) -> bool {
+        log_enabled!(Level::Debug) || (log_enabled!(Level::Info) && self.line_rates.admit(kind, self.now.mono_ms))
+    }
+
+    /// The line goes through a bounded queue (`src/logging.rs`): nothing is waited for.
+    fn write_line(&self, level: Level, message: &str, conn: Option<ConnId>, fields: &[Field<'_>]) {
+        let address = conn.and_then(|conn| self.address_of(conn));
+        let shown = conn.map(Shown);
+        let address = address.as_ref().map(|address| ("address", Value::from_display(address)));
+        let conn = shown.as_ref().map(|conn| ("conn", Value::from_display(conn)));
+        let fields: Vec<Field<'_>> = address.into_iter().chain(conn).chain(fields.iter().cloned()).collect();
+        let args = format_args!("{message}");
+        log::logger().log(&Record::builder().level(level).target(TARGET).args(args).key_values(&fields).build());
+    }
+
+    /// The address of a client, which counts for its limits: behind a trusted proxy the client's,
+    /// as far as it is known, and not the proxy's.
+    fn address_of(&self, conn: ConnId) -> Option<IpAddr> {
+        let told = self.proxies.address_of(conn);
+        told.or_else(|| self.conns.get(conn)?.peer()).map(|address| address.to_canonical())
+    }
+}
+
+const TARGET: &str = "hongyan::clients";
+
+/// A connection, as it stands in every line about it.
+struct Shown(ConnId);
+
+impl Display for Shown {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.0.slot, self.0.generation)
+    }
+}
+
+fn credential_name(kind: CredentialKind) -> &'static str {
+    match kind {
+        CredentialKind::Password => "password",
+        CredentialKind::Token => "token",
+    }
+}
+
+fn refusal_name(cause: RefusalCause) -> &'static str {
+    match cause {
+        RefusalCause::WrongPassword => "wrong_password",
+        RefusalCause::BadToken => "bad_token",
+        RefusalCause::NameTaken => "name_taken",
+        RefusalCause::Limit(limit) => limit_name(limit),
+        RefusalCause::QueueFull => "queue_full",
+        RefusalCause::TooManyAtOnce => "too_many_at_once",
+        RefusalCause::Busy => "busy",
+        RefusalCause::Unavailable => "unavailable",
+        RefusalCause::NoHashing => "no_hashing",
+        RefusalCause::Unreadable => "unreadable",
+        RefusalCause::Damaged => "damaged",
+        RefusalCause::Refused => "refused",
+        RefusalCause::TimedOut => "timed_out",
+        RefusalCause::Stopping => "stopping",
+        RefusalCause::BadRequest => "bad_request",
+    }
+}
+
+fn limit_name(limit: Limit) -> &'static str {
+    match limit {
+        Limit::PasswordsPerConnection => "passwords_per_connection",
+        Limit::PasswordsPerAddress => "passwords_per_address",
+        Limit::PasswordsPerUser => "passwords_per_user",
+        Limit::PasswordsPerUserAndAddress => "passwords_per_user_and_address",
+        Limit::PasswordsPerTrustedAddress => "passwords_per_trusted_address",
+        Limit::TokensPerConnection => "tokens_per_connection",
+        Limit::SignUpsPerAddress => "sign_ups_per_address",
+        Limit::Requests => "requests",
+        Limit::RequestsBeforeLogin => "requests_before_login",
+        Limit::RepeatedMessages => "repeated_messages",
+    }
+}
+
+fn job_name(job: JobKind) -> &'static str {
+    match job {
+        JobKind::SignUp => "sign_up",
+        JobKind::LogIn => "log_in",
+        JobKind::Token => "token",
+        JobKind::Profile => "profile",
+        JobKind::Page => "page",
+        JobKind::Save => "save",
+        JobKind::Delete => "delete",
+        JobKind::Friendship => "friendship",
+        JobKind::Friends => "friends",
+    }
+}

@@ -1,0 +1,346 @@
+//! SIGHUP: the configuration file and the certificate are read again, and what can change while the
+//! server runs is put in force.
+//!
+//! The files may be on a disk that does not answer: they are read on a thread of their own, and by
+//! one at a time, however often it is asked for. Everything is read before anything changes: if
+//! something is wrong, all stays as it is.
+
+use super::certificates;
+use super::files::Limit;
+use super::validity::Notice;
+use crate::config::args::Settings;
+use crate::config::options::{OPTIONS, Reload};
+use crate::config::{Config, LogFormat};
+use crate::net::hub::Bounds;
+use crate::net::live::{Live, Reloaded};
+use crate::net::tls::Certificates;
+use crate::store::pool::{StoreLimits, Wake};
+use log::LevelFilter;
+use std::sync::mpsc::Sender;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
+
+/// Jobs may hold this part of the memory for clients at most.
+const JOBS_PART: usize = 8;
+
+/// How the program that runs a server takes part in it.
+pub struct Program {
+    /// Reads the arguments, the environment and the configuration file again.
+    pub read_again: Box<dyn Fn() -> Result<Settings, String> + Send>,
+    /// Logs so much, in this form, from now on.
+    pub set_log: Arc<dyn Fn(LevelFilter, LogFormat) + Send + Sync>,
+}
+
+/// Certificates, and how long they are valid.
+type InUse = (Option<Arc<Certificates>>, Option<Notice>);
+
+/// What the loop is held to by a configuration.
+pub(super) fn live(config: &Config, conns_max: usize, certificates: Option<Arc<Certificates>>) -> Live {
+    let mut rules = config.rules.clone();
+    // Jobs on their way to the store cannot be let go of: so they may be a part of the budget only.
+    rules.jobs_bytes_max = rules.jobs_bytes_max.min(config.memory_bytes_max / JOBS_PART);
+    Live {
+        rules,
+        bounds: Bounds {
+            frame_bytes_max: config.frame_bytes_max,
+            output_bytes_max: config.output_bytes_max,
+            stranger_output_bytes_max: config.stranger_output_bytes_max,
+            memory_bytes_max: config.memory_bytes_max,
+            output_timeout_ms: config.output_timeout_ms,
+            handshake_timeout_ms: config.handshake_timeout_ms,
+            answer_within_ms: config.rules.answer_within_ms,
+            conns_per_address_max: config.connections_per_address_max,
+            log_lines_per_second_max: config.log_lines_per_second_max,
+        },
+        conns_max,
+        stop_wait_ms: config.stop_wait_ms,
+        trusted_proxies: config.trusted_proxies.clone(),
+        allowed_origins: config.allowed_origins.clone(),
+        certificates,
+    }
+}
+
+/// Reads all again when it is asked to.
+#[derive(Clone)]
+pub(super) struct Reloader {
+    reading: Arc<Mutex<Reading>>,
+    work: Arc<Mutex<Work>>,
+}
+
+/// What a reload needs.
+pub(super) struct Work {
+    /// The settings in force.
+    pub(super) config: Config,
+    pub(super) program: Program,
+    pub(super) files: Limit,
+    pub(super) store: Arc<StoreLimits>,
+    pub(super) to_loop: Sender<Reloaded>,
+    pub(super) wake: Wake,
+}
+
+impl Reloader {
+    pub(super) fn new(work: Work) -> Self {
+        Self { reading: Arc::default(), work: Arc::new(Mutex::new(work)) }
+    }
+
+    /// Reads all again, on a thread. Does not wait for it.
+    pub(super) fn ask(&self) {
+        let before = std::mem::replace(&mut *lock(&self.reading), Reading::Again);
+        if before != Reading::No {
+            log::debug!("SIGHUP: the configuration is still being read; it is read once more after that");
+            return;
+        }
+        let Self { reading, work } = self.clone();
+        let read = move || {
+            while is_asked(&reading) {
+                lock(&work).reload();
+            }
+        };
+        if let Err(error) = thread::Builder::new().name("reload".to_owned()).spawn(read) {
+            *lock(&self.reading) = Reading::No;
+            log::error!("SIGHUP: nothing can be read again: no thread can be started: {error}");
+        }
+    }
+}
+
+impl Work {
+    fn reload(&mut self) {
+        match self.read() {
+            Ok((next, certificates, conns_max)) => self.put_in_force(next, certificates, conns_max),
+            Err(why) => {
+                log::error!("SIGHUP: {why}; everything stays as it was, the certificate that is in use stays in use")
+            }
+        }
+    }
+
+    /// What is to be in force from now on, without what needs a restart.
+    fn read(&self) -> Result<(Config, InUse, usize), String> {
+        let Settings { config: given, warning, .. } = (self.program.read_again)()?;
+        let mut next = self.config.clone();
+        for opt in OPTIONS.iter().filter(|opt| opt.reload == Reload::Live) {
+            opt.copy(&given, &mut next)?;
+        }
+        let certificates = certificates::open(&next)?;
+        let conns_max = self.files.conns_max(&next).map_err(|error| error.0)?;
+        if let Some(warning) = warning {
+            log::warn!("{warning}");
+        }
+        for opt in OPTIONS.iter().filter(|opt| opt.reload == Reload::AtStart && opt.differs(&self.config, &given)) {
+            let (name, now, new) = (opt.name, opt.show(&self.config), opt.show(&given));
+            log::warn!("SIGHUP: {name} is {new} from the next start on; until then it stays {now}");
+        }
+        Ok((next, certificates, conns_max))
+    }
+
+    fn put_in_force(&mut self, next: Config, (certificates, notice): InUse, conns_max: usize) {
+        let mut lines = Vec::new();
+        let changed = changes(&self.config, &next);
+        lines.push(match &changed[..] {
+            "" => "SIGHUP: read again; no option has changed".to_owned(),
+            changed => format!("SIGHUP: read again; {changed}"),
+        });
+        if let Some(path) = next.tls_cert.as_ref().filter(|_| certificates.is_some()) {
+            lines.push(format!("the certificate {} was read again; new connections get it", path.display()));
+        }
+        let live = live(&next, conns_max, certificates);
+        let (store, set_log) = (Arc::clone(&self.store), Arc::clone(&self.program.set_log));
+        let before = self.config.log;
+        self.config = next.clone();
+        let then = move || {
+            store.hold_to(&next);
+            // A level that hides these lines holds from behind them on.
+            set_log(before.max(next.log), next.log_format);
+            lines.iter().for_each(|line| log::info!("{line}"));
+            if let Some(notice) = notice {
+                notice.log();
+            }
+            set_log(next.log, next.log_format);
+        };
+        // The loop is gone only when the server stops.
+        if self.to_loop.send(Reloaded { live, then: Box::new(then) }).is_ok() {
+            (self.wake)();
+        }
+    }
+}
+
+/// The options that differ, each with both values.
+fn changes(old: &Config, new: &Config) -> String {
+    let changed = OPTIONS.iter().filter(|opt| opt.differs(old, new));
+    let changed: Vec<_> = changed.map(|opt| format!("{} {} → {}", opt.name, opt.show(old), opt.show(new))).collect();
+    changed.join(", ")
+}
+
+/// How far a reload is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Reading {
+    #[default]
+    No,
+    /// A thread reads the files, as they were when it was last asked.
+    Now,
+    /// They are to be read, by the thread that is there or about to be.
+    Again,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // Only whole values are written, whatever happens to the thread that writes them.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Are the files to be read (once more)? If not, the thread is done.
+fn is_asked(reading: &Mutex<Reading>) -> bool {
+    let mut reading = lock(reading);
+    let is_asked = *reading == Reading::Again;
+    *reading = if is_asked { Reading::Now } else { Reading::No };
+    is_asked
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::chat::Chat;
+    use crate::config::StoreUrl;
+    use crate::config::options::{Kind, Opt};
+    use crate::net::conns::WAKER;
+    use crate::net::{Loop, Parts};
+    use crate::store::pool::Pool;
+    use mio::{Poll, Waker};
+    use std::sync::mpsc::{Receiver, channel};
+
+    /// A loop that does not run, the reloads for it, and what the next of them will read.
+    struct World {
+        server_loop: Loop,
+        work: Work,
+        reloads: Receiver<Reloaded>,
+        given: Arc<Mutex<Result<Config, String>>>,
+        log: Arc<Mutex<(LevelFilter, LogFormat)>>,
+    }
+
+    fn config() -> Config {
+        let listen = ([127, 0, 0, 1], 0).into();
+        Config { listen, store: StoreUrl::Memory, argon2_memory_kib: 8, argon2_passes: 1, ..Config::default() }
+    }
+
+    fn world() -> World {
+        let config = config();
+        let poll = Poll::new().unwrap();
+        let waker = Waker::new(poll.registry(), WAKER).unwrap();
+        let wake: Wake = Arc::new(move || waker.wake().unwrap_or(()));
+        let pool = Pool::start(&config, Arc::clone(&wake)).unwrap();
+        let store = pool.limits();
+        let live = live(&config, config.connections_max, None);
+        let parts = Parts {
+            poll,
+            listener: mio::net::TcpListener::bind(config.listen).unwrap(),
+            signals: None,
+            on_hang_up: Box::new(|| ()),
+            chat: Chat::new(live.rules.clone(), pool.first_seq(), [1, 2]),
+            live,
+            reloads: channel().1,
+            stop: Arc::default(),
+            pool,
+            hash_key: [1, 2],
+            on_stop: || (),
+            push_hook: None,
+        };
+        let given = Arc::new(Mutex::new(Ok(config.clone())));
+        let log = Arc::new(Mutex::new((config.log, config.log_format)));
+        let (read, set) = (Arc::clone(&given), Arc::clone(&log));
+        let program = Program {
+            read_again: Box::new(move || {
+                let config = lock(&read).clone()?;
+                Ok(Settings { config, summary: String::new(), warning: None })
+            }),
+            set_log: Arc::new(move |level, format| *lock(&set) = (level, format)),
+        };
+        let (to_loop, reloads) = channel();
+        let work = Work { config, program, files: Limit::read(), store, to_loop, wake };
+        World { server_loop: Loop::new(parts).unwrap(), work, reloads, given, log }
+    }
+
+    impl World {
+        /// What holds after a reload with this.
+        fn with(&mut self, given: Result<Config, String>) -> String {
+            *lock(&self.given) = given;
+            self.work.reload();
+            if let Ok(reloaded) = self.reloads.try_recv() {
+                self.server_loop.reload(reloaded);
+            }
+            format!("{} {:?}", self.server_loop.in_force(), lock(&self.log))
+        }
+    }
+
+    /// Another value than that of the default.
+    fn other(opt: &Opt) -> Config {
+        let mut config = config();
+        let shown = opt.show(&config);
+        let bounds = opt.range();
+        let text = match opt.kind {
+            Kind::Duration(_) | Kind::Size(_) | Kind::Count(_) => {
+                let (min, max) = bounds.split_once(" to ").unwrap();
+                // Not more connections than this process has descriptors for.
+                if shown == min { max } else { min }
+            }
+            Kind::List { .. } if opt.name == "trusted-proxies" => "10.0.0.0/8",
+            Kind::List { .. } => "https://chat.example",
+            Kind::Choice { words, .. } => words[1],
+            Kind::Switch { .. } => "on",
+            Kind::Listen => "127.0.0.1:1",
+            Kind::Store => "sqlite:other.db",
+            Kind::Log => "debug",
+            Kind::Config | Kind::File { .. } => "other",
+        };
+        opt.apply(&mut config, opt.name, text).unwrap();
+        config
+    }
+
+    #[test]
+    fn every_option_that_says_so_is_put_in_force_and_no_other_is() {
+        let mut world = world();
+        let before = world.with(Ok(config()));
+        for opt in OPTIONS {
+            if ["tls-cert", "tls-key", "tls-only"].contains(&opt.name) {
+                // Both files are needed: `tests/reload.rs` does it.
+                assert_eq!(opt.reload, Reload::Live);
+                continue;
+            }
+            let other = other(opt);
+            assert!(opt.differs(&config(), &other), "{}", opt.name);
+            let after = world.with(Ok(other));
+            assert_eq!(after != before, opt.reload == Reload::Live, "{}", opt.name);
+            assert_eq!(world.with(Ok(config())), before, "{} can be taken back", opt.name);
+        }
+    }
+
+    #[test]
+    fn nothing_changes_when_something_is_wrong() {
+        let mut world = world();
+        let before = world.with(Ok(config()));
+        assert_eq!(world.with(Err("it is wrong".to_owned())), before);
+        // A right option beside a certificate that cannot be read.
+        let mut given = Config { connections_max: 7, ..config() };
+        (given.tls_cert, given.tls_key) = (Some("/nowhere".into()), Some("/nowhere".into()));
+        assert_eq!(world.with(Ok(given)), before);
+        assert_ne!(world.with(Ok(Config { connections_max: 7, ..config() })), before);
+    }
+
+    #[test]
+    fn what_has_changed_is_said_with_both_values() {
+        let mut new = Config { log: LevelFilter::Debug, ..config() };
+        new.rules.idle_timeout_ms = 90_000;
+        assert_eq!(changes(&config(), &new), "log info → debug, idle-timeout 120s → 90s");
+        assert_eq!(changes(&new, &new), "");
+    }
+
+    #[test]
+    fn files_are_read_by_one_thread_and_once_more_if_that_was_asked_meanwhile() {
+        let reading = Mutex::new(Reading::Again);
+        assert!(is_asked(&reading), "the first round");
+        for _ in 0..1_000 {
+            let before = std::mem::replace(&mut *lock(&reading), Reading::Again);
+            assert_ne!(before, Reading::No, "no other thread is started");
+        }
+        assert!(is_asked(&reading), "a round for all who asked meanwhile");
+        assert!(!is_asked(&reading));
+        assert_eq!(*lock(&reading), Reading::No, "the next to ask starts a thread");
+    }
+}

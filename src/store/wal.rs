@@ -1,0 +1,84 @@
+//! The write-ahead log of a store that has one as a file: a warning when it is large. It grows
+//! while something keeps it from starting again: a backup that takes long, or another program that
+//! reads the file.
+
+use std::time::{Duration, Instant};
+
+/// The interval between two looks.
+const LOOK_EVERY: Duration = Duration::from_secs(10);
+/// The interval between two warnings while it stays large.
+const WARN_EVERY: Duration = Duration::from_secs(600);
+
+/// What was seen of it last.
+#[derive(Debug, Default)]
+pub(super) struct WalWatch {
+    looked: Option<Instant>,
+    warned: Option<Instant>,
+}
+
+/// What there is to say.
+#[derive(Debug, PartialEq, Eq)]
+enum Said {
+    Nothing,
+    Large,
+    SmallAgain,
+}
+
+impl WalWatch {
+    /// Looks at its size now and then, and says what is worth it.
+    pub(super) fn look(&mut self, now: Instant, warn_bytes: u64, size: impl FnOnce() -> Option<u64>) {
+        if self.looked.is_some_and(|looked| now.saturating_duration_since(looked) < LOOK_EVERY) {
+            return;
+        }
+        self.looked = Some(now);
+        let Some(bytes) = size() else { return };
+        match self.judge(now, bytes > warn_bytes) {
+            Said::Nothing => {}
+            Said::Large => log::warn!(
+                bytes, wal_warn_bytes = warn_bytes;
+                "the write-ahead log of the store is large: something keeps it from starting again"
+            ),
+            Said::SmallAgain => log::info!(bytes; "the write-ahead log of the store is small again"),
+        }
+    }
+
+    fn judge(&mut self, now: Instant, is_large: bool) -> Said {
+        match self.warned {
+            None if is_large => {
+                self.warned = Some(now);
+                Said::Large
+            }
+            Some(warned) if is_large && now.saturating_duration_since(warned) >= WARN_EVERY => {
+                self.warned = Some(now);
+                Said::Large
+            }
+            Some(_) if !is_large => {
+                self.warned = None;
+                Said::SmallAgain
+            }
+            _ => Said::Nothing,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_is_looked_at_rarely_and_each_change_is_said_once() {
+        let (mut watch, start, mut looks) = (WalWatch::default(), Instant::now(), 0);
+        for second in 0..100 {
+            watch.look(start + Duration::from_secs(second), 10, || {
+                looks += 1;
+                None
+            });
+        }
+        assert_eq!(looks, 10);
+        let mut watch = WalWatch::default();
+        let mut at = |seconds, is_large| watch.judge(start + Duration::from_secs(seconds), is_large);
+        assert_eq!([at(0, false), at(10, true), at(20, true)], [Said::Nothing, Said::Large, Said::Nothing]);
+        assert_eq!([at(609, true), at(610, true)], [Said::Nothing, Said::Large], "and now and then while it stays so");
+        assert_eq!([at(620, false), at(630, false)], [Said::SmallAgain, Said::Nothing]);
+    }
+}
