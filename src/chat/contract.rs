@@ -5,6 +5,9 @@
 //! [`Action`]s it gets back, in their order. The core never asks for anything else: no clock, no
 //! random number, no socket.
 
+pub use super::admin_contract::{
+    AdminAnswer, AdminRequest, AdminTicket, OnlineUser, PushReport, PushState, UserReport,
+};
 pub use super::found::{Answered, Asked, Page};
 pub use super::handle::{AddressKey, ConnId, Ticket};
 pub use super::note::{Client, CredentialKind, JobKind, Limit, Note, RefusalCause, Totals};
@@ -101,6 +104,13 @@ pub enum Event<'a> {
         /// be delivered again.
         windows: bool,
     },
+    /// The operator asks for something.
+    Admin {
+        /// To answer with. It waits for no other answer.
+        ticket: AdminTicket,
+        /// What they ask.
+        request: AdminRequest,
+    },
     /// The server is to stop: tell every client, make all messages durable that were taken, then
     /// give [`Action::Stopped`].
     ShutDown,
@@ -192,6 +202,13 @@ pub enum Action {
     },
     /// Something happened that is counted, and may be logged: the core does neither.
     Note(Note),
+    /// The answer to the operator's request with this ticket, exactly once.
+    Admin {
+        /// The ticket of [`Event::Admin`].
+        ticket: AdminTicket,
+        /// What became of it.
+        answer: AdminAnswer,
+    },
     /// After [`Event::ShutDown`]: every message that was taken is durable (or the wait for it was
     /// given up). Write the waiting output and exit.
     Stopped,

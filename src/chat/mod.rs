@@ -7,6 +7,7 @@
 
 mod account;
 mod ack;
+pub mod admin_contract;
 mod answer;
 mod auth_queue;
 pub mod contract;
@@ -236,6 +237,9 @@ impl Chat {
             Event::Finished { ticket, outcome } => self.finished(ticket, outcome, out),
             Event::Tick { heard_ms } => self.tick(heard_ms, out),
             Event::ReleaseMemory { bytes, windows } => self.release_memory(bytes, windows),
+            Event::Admin { ticket, request: _ } => {
+                out.push(Action::Admin { ticket, answer: contract::AdminAnswer::Failed });
+            }
             Event::ShutDown => self.shut_down(out),
         }
         if self.logins.is_any_due() {

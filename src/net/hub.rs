@@ -360,6 +360,8 @@ impl<S: Stream> Hub<S> {
             Action::Close { conn, reason } => self.begin_close(conn, CloseCause::Chat(reason)),
             Action::Submit { ticket, job } => self.jobs.push((ticket, job)),
             Action::Note(note) => self.counters.noted.count(&note),
+            // Nobody asks yet.
+            Action::Admin { .. } => {}
             Action::Stopped => self.stopped = true,
         }
     }

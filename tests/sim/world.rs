@@ -4,7 +4,10 @@
 use super::lanes::{Lanes, Step, name_of};
 use super::say::{Frame, Say, word_of};
 use hongyan::chat::Chat;
-use hongyan::chat::contract::{Action, AddressKey, CloseReason, ConnId, Event, Job, Note, Now, Outcome, Rules, Totals};
+use hongyan::chat::contract::{
+    Action, AddressKey, AdminAnswer, AdminRequest, AdminTicket, CloseReason, ConnId, Event, Job, Note, Now, Outcome,
+    Rules, Totals,
+};
 use hongyan::protocol::reply::Reply;
 use hongyan::protocol::request::FriendVerb;
 use std::collections::{BTreeMap, VecDeque};
@@ -72,6 +75,9 @@ pub struct World {
     pub stopped: u32,
     /// What was noted, when nobody reads `seen`.
     pub notes: Vec<Note>,
+    /// What the operator was answered.
+    pub answers: Vec<(AdminTicket, AdminAnswer)>,
+    next_ticket: u64,
     /// The totals of the processes that have crashed.
     crashed: Totals,
     pushed_seq: u64,
@@ -93,6 +99,8 @@ impl World {
             seen: None,
             stopped: 0,
             notes: Vec::new(),
+            answers: Vec::new(),
+            next_ticket: 0,
             crashed: Totals::default(),
             pushed_seq: 0,
             trace: DefaultHasher::new(),
@@ -184,6 +192,7 @@ impl World {
                 }
                 Action::Note(note) if self.seen.is_some() => self.note(Seen::Noted(note)),
                 Action::Note(note) => self.notes.push(note),
+                Action::Admin { ticket, answer } => self.answers.push((ticket, answer)),
                 Action::Stopped => {
                     self.stopped += 1;
                     self.note(Seen::Stopped);
@@ -229,6 +238,7 @@ impl World {
                 }
             }
             Action::Note(note) => format!("{note:?}").hash(trace),
+            Action::Admin { ticket, answer } => format!("{ticket:?} {answer:?}").hash(trace),
             Action::Stopped => {}
         }
     }
@@ -355,6 +365,14 @@ impl World {
     /// The process holds too much memory.
     pub fn release_memory(&mut self, bytes: usize, windows: bool) {
         self.feed(Event::ReleaseMemory { bytes, windows });
+    }
+
+    /// The operator asks for something.
+    pub fn admin(&mut self, request: AdminRequest) -> AdminTicket {
+        let ticket = AdminTicket(self.next_ticket);
+        self.next_ticket += 1;
+        self.feed(Event::Admin { ticket, request });
+        ticket
     }
 
     /// The client goes away.
