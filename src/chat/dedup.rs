@@ -78,6 +78,15 @@ impl DedupWindow {
         (sent.at_ms >= oldest_ms).then_some(sent.delivery)
     }
 
+    /// When a message was sent, if since `oldest_ms`.
+    pub(super) fn sent_ms(&self, key: Key, oldest_ms: u64) -> Option<u64> {
+        let at_ms = match &self.packed {
+            Some(packed) => packed.sent_ms(key)?,
+            None => self.find_key(key, |_| true)?.1.at_ms,
+        };
+        (at_ms >= oldest_ms).then_some(at_ms)
+    }
+
     /// Remembers a message, and forgets the oldest beyond `count_max`.
     pub(super) fn insert(&mut self, key: Key, now_ms: u64, delivery: DeliveryRef, count_max: u32) {
         self.remove_where(key, |_| true);

@@ -186,7 +186,7 @@ fn a_deferred_log_in_is_due_when_all_is_answered_on_its_connection_and_gone_with
     let mut deferred = |slot| {
         let request = Ticket { slot, generation: 0 };
         let (user, by) = (UserName::new("ann").unwrap(), CredentialKind::Password);
-        let id = logins.insert(InProgress { request, user, by, login: admitted() });
+        let id = logins.insert(InProgress { request, user, by, login: admitted(), barred: None });
         logins.defer(conn(slot), id);
         id
     };
