@@ -2,6 +2,7 @@
 
 use super::lanes::{Fate, Plan};
 use super::later::{Later, is_about_friends};
+use super::operator::Operator;
 use super::oracle::{Oracle, pair_of};
 use super::random::Random;
 use super::rules;
@@ -75,6 +76,7 @@ pub struct Simulation {
     /// The same of friend requests and what answers them.
     pub(super) said_to_friends: Vec<(String, Say)>,
     pub(super) later: Option<Later>,
+    pub(super) operator: Option<Operator>,
     hanging: bool,
     /// When the process holds too much memory, in the runs where it ever does; drawn apart from the
     /// rest.
@@ -101,7 +103,8 @@ impl Simulation {
         let mut random = Random::new(seed);
         let rules = Rules { undecided_max: later.undecided_max(), ..rules::of(&mut random) };
         let memory = (seed % 8 == 1).then(|| Random::new(seed ^ 0x3E3));
-        Self { later: Some(later), memory, ..Self::ruled_by(rules, random, Random::new(seed ^ 0xFA17)) }
+        let operator = Operator::new(Random::new(seed ^ 0x09E2_A702));
+        Self { later: Some(later), operator, memory, ..Self::ruled_by(rules, random, Random::new(seed ^ 0xFA17)) }
     }
 
     /// What this seed meant before there were the habits of [`Later`].
@@ -167,6 +170,7 @@ impl Simulation {
             said: Vec::new(),
             said_to_friends: Vec::new(),
             later: None,
+            operator: None,
             hanging: false,
             memory: None,
             tell: std::env::var_os("TELL").is_some(),
@@ -174,7 +178,7 @@ impl Simulation {
     }
 
     /// Lets the oracle see what happened.
-    fn watch(&mut self) {
+    pub(super) fn watch(&mut self) {
         for (at_ms, seen) in self.world.seen.replace(Vec::new()).unwrap_or_default() {
             if self.tell {
                 println!("{at_ms} {seen:?}");
@@ -182,6 +186,7 @@ impl Simulation {
             self.oracle.see(at_ms, &seen);
         }
         self.oracle.check_totals(&self.world.totals());
+        self.check_answers();
     }
 
     pub(super) fn pass(&mut self, wait_ms: u64) {
@@ -197,6 +202,7 @@ impl Simulation {
             }
             self.step();
             self.step_later();
+            self.step_operator();
             self.run_short_of_memory();
             self.watch();
             self.drain();
@@ -408,13 +414,18 @@ impl Simulation {
             return;
         }
         let user = self.user();
-        let password = if self.random.chance(50) { "wrong" } else { user };
+        let password = if self.random.chance(50) { "wrong".to_owned() } else { self.password_of(user) };
         let mid = self.world.fresh("l");
         let say = match self.world.store.model.newest_token(user) {
             Some(token) if self.random.chance(300) => Say::Resume { mid, user: user.into(), token },
-            _ => Say::Login { mid, user: user.into(), password: password.into() },
+            _ => Say::Login { mid, user: user.into(), password },
         };
         self.world.say(conn, say);
+    }
+
+    /// The operator may have given them another one.
+    pub(super) fn password_of(&self, user: &str) -> String {
+        self.world.store.model.password_of(user).unwrap_or_else(|| user.to_owned())
     }
 
     fn block(&mut self) {
@@ -451,6 +462,7 @@ impl Simulation {
 
     fn crash(&mut self) {
         self.world.crash();
+        self.operator_sees_crash();
         self.watch();
         self.oracle.check_crash(&self.world.store.model);
         if self.hanging {

@@ -197,7 +197,10 @@ impl Model {
             }
             Job::Verify { user, secret, password_hash } => {
                 let fits = password_hash.as_ref() == Some(&hashed(secret));
-                if fits && self.cache_passwords {
+                // The cache is bound to what was compared: of no use once another hash is stored.
+                let is_stored =
+                    self.accounts.get(user.as_str()).is_some_and(|(hash, _)| Some(hash) == password_hash.as_ref());
+                if fits && is_stored && self.cache_passwords {
                     self.verified.insert(user.as_str().into(), secret.clone());
                 }
                 Outcome::Verified(fits)
@@ -247,6 +250,12 @@ impl Model {
             }
             Job::Admin { user, job } => Outcome::Admin(Box::new(self.admin(user, job))),
         }
+    }
+
+    /// What fits, if there is such an account.
+    pub fn password_of(&self, user: &str) -> Option<String> {
+        let (hash, _) = self.accounts.get(user)?;
+        Some(hash.expose().strip_prefix("hash of ")?.to_owned())
     }
 
     pub fn is_banned(&self, user: &str) -> bool {
