@@ -441,7 +441,7 @@ fn while_it_runs_nobody_else_uses_either_store() {
         }
         refused_at_once(&from, &folder.url("c.db"), &["a.db: another server uses it"]);
     });
-    assert_eq!(copied, Ok(vec![2, 0, 1, 3, 0]));
+    assert_eq!(copied, Ok(vec![2, 0, 1, 3, 0, 0]));
 }
 
 #[test]

@@ -174,6 +174,8 @@ mod tests {
         assert_eq!(dedup.find(Key::of(1, "m3975"), 0), None);
         assert_eq!(dedup.find(Key::of(2, "m4999"), 0), None);
         assert_eq!(dedup.find(Key::of(1, "m4000"), 4_001), None, "too old");
+        assert_eq!(dedup.sent_ms(Key::of(1, "m4000"), 4_000), Some(4_000));
+        assert_eq!(dedup.sent_ms(Key::of(1, "m4000"), 4_001), None);
         assert_eq!(dedup.expire(4_990), Some(4_999));
         assert_eq!(dedup.len(), 10);
         assert_eq!(dedup.find(Key::of(1, "m4995"), 0), Some(delivery(4_995)));

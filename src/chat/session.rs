@@ -83,8 +83,8 @@ pub(super) struct Sessions {
     /// For each time at which some are looked at, the first of their list. It stays until that
     /// time, even if all of them go.
     looks: BTreeMap<u64, u32>,
-    /// When their users logged in, by the wall clock, by slot: beside the sessions, since no message
-    /// asks for it.
+    /// When their users logged in, by the wall clock, by slot: beside the sessions, since no
+    /// message asks for it.
     logged_in_ms: Vec<u64>,
 }
 

@@ -203,8 +203,8 @@ impl Pool {
         self.first_seq
     }
 
-    /// The deleted accounts of which something is left, since a server stopped meanwhile: they are to
-    /// be deleted once more.
+    /// The deleted accounts of which something is left, since a server stopped meanwhile: they are
+    /// to be deleted once more.
     #[must_use]
     pub fn unfinished_deletions(&self) -> &[UserName] {
         &self.unfinished_deletions

@@ -268,4 +268,34 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
         "if op.began_in_doubt { Err(NOT_ASKED) }",
         "if op.began_in_doubt && op.failed > 1_000 { Err(NOT_ASKED) }",
     ),
+    of(
+        "a log-in by an old password goes on",
+        "src/chat/admin.rs",
+        "                    self.logins.bar(&user, RefusalCause::WrongPassword);",
+        "                    let _ = RefusalCause::WrongPassword;",
+    ),
+    of(
+        "a ban ends no session",
+        "src/chat/admin.rs",
+        "                    self.end_session(&user, BANNED, out);",
+        "                    let _ = BANNED;",
+    ),
+    of(
+        "a deleted user goes on as if nothing had happened",
+        "src/chat/admin/deletion.rs",
+        "                if !had_begun {\n                    self.account_is_gone(user, out);\n                }",
+        "                let _ = had_begun;",
+    ),
+    of(
+        "a deletion ends no friendships",
+        "src/chat/admin/deletion.rs",
+        "                    self.end_friendship(me, other, out);",
+        "                    let _ = (me, other);",
+    ),
+    of(
+        "a notice that is stored is not sent",
+        "src/chat/admin/notices.rs",
+        "(Some(AdminOutcome::Done), Some(known)) => self.deliver_committed(push.clone(), known, out),",
+        "(Some(AdminOutcome::Done), Some(known)) if known.slot() > 1_000 => {}",
+    ),
 ];
