@@ -18,6 +18,8 @@ const ROWS_MAX: u32 = 500;
 const DELETIONS_MAX: usize = 1_000;
 /// The time between two steps if there were pairs: these end meanwhile.
 const PAIRS_MS: u64 = 20;
+/// While it is not known whether somebody is their friend.
+const UNSURE_MS: u64 = 100;
 /// After a step that failed.
 const RETRY_MS: u64 = 1_000;
 
@@ -117,7 +119,22 @@ impl Chat {
         let due = self.admin.deletions.iter_mut().filter(|(_, one)| one.next_ms.is_some_and(|next| next <= now_ms));
         let due: Vec<UserName> = due.map(|(user, one)| (one.next_ms = None, user.clone()).1).collect();
         for user in due {
-            self.deletion_step(user, out);
+            // What is taken for them now would be left over behind the last step.
+            if self.is_taken_for_friend(&user) {
+                self.step_later(&user, UNSURE_MS, out);
+            } else {
+                self.deletion_step(user, out);
+            }
         }
+    }
+
+    /// Does anybody who is online perhaps take this user for a friend? The store may have ended that
+    /// and could not say so.
+    fn is_taken_for_friend(&self, user: &UserName) -> bool {
+        let Some(user) = self.users.find(user.as_str()) else {
+            return false;
+        };
+        let mut in_doubt = self.doubt.users();
+        self.friendship_ops.is_about(user) || in_doubt.any(|other| other == user || self.users.are_friends(other, user))
     }
 }

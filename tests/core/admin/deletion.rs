@@ -132,6 +132,26 @@ fn whatever_the_store_loses_a_deletion_comes_to_its_end() {
 }
 
 #[test]
+fn what_friends_say_while_nobody_knows_whether_they_are_is_not_left_over() {
+    let (mut w, _, bob) = ann_and_bob();
+    w.store.fate(Fate::DoAndLose, friendships);
+    let ticket = w.admin(delete("ann"));
+    w.run_for(500);
+    assert!(!w.store.model.are_friends("ann", "bob"), "it is done, and nobody knows");
+    // Bob has heard nothing. Nobody will read what he says, and nothing of it stays.
+    w.message(bob, "m1", "ann");
+    w.run_for(3_000);
+    assert_eq!(answer(&mut w, ticket), None);
+    w.store.work(w.now_ms);
+    w.run_for(5_000);
+    assert_eq!(answer(&mut w, ticket), Some(AdminAnswer::Done));
+    assert!(w.store.model.waiting_for("ann").is_empty() && !w.store.model.is_deleting("ann"));
+    w.message(bob, "m2", "ann");
+    w.run_for(100);
+    assert_eq!(w.heard(bob), ["MS m1", "MF m2"]);
+}
+
+#[test]
 fn an_accept_on_its_way_makes_nobody_a_friend_of_a_deleted_user() {
     for answer_after_ms in [0, 60] {
         let mut w = World::new(rules());
