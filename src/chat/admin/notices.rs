@@ -113,14 +113,15 @@ impl Chat {
         outcome: Option<AdminOutcome>,
         out: &mut Vec<Action>,
     ) {
-        let known = self.users.find(user.as_str());
-        match (&outcome, known) {
-            (Some(AdminOutcome::Done), Some(known)) => self.deliver_committed(push.clone(), known, out),
-            (Some(AdminOutcome::Full), _) => self.note_mailbox_full(user, out),
+        let receiver = self.users.refer(&user);
+        match &outcome {
+            Some(AdminOutcome::Done) => self.deliver_committed(push.clone(), receiver, out),
+            Some(AdminOutcome::Full) => self.note_mailbox_full(user, out),
             // It may be in the store all the same.
-            (None, Some(known)) if ticket.is_some() => self.look_for(known, push.seq, out),
+            None if ticket.is_some() => self.look_for(receiver, push.seq, out),
             _ => {}
         }
+        self.users.release(receiver);
         match ticket {
             Some(ticket) => {
                 let answer = match outcome {
