@@ -10,8 +10,8 @@
 //!
 //! One loop thread owns every connection and all chat state; a few worker threads do what blocks.
 //! [`protocol`] is pure bytes, [`chat`] pure state, [`net`] has the sockets and the clock,
-//! [`store`] the threads that block. [`server`] wires them up, and [`copy`] moves a store into
-//! another one, [`backup`] into a file.
+//! [`store`] the threads that block, [`push_hook`] those that tell a service outside. [`server`]
+//! wires them up, and [`copy`] moves a store into another one, [`backup`] into a file.
 
 pub mod backup;
 pub mod chat;
@@ -21,5 +21,6 @@ pub mod generational;
 pub mod logging;
 pub mod net;
 pub mod protocol;
+pub mod push_hook;
 pub mod server;
 pub mod store;

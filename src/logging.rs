@@ -117,6 +117,8 @@ pub fn start(level: LevelFilter, stderr: &Stderr) -> Result<(), String> {
         .set_target_level(LevelFilter::Debug)
         // What the library warns of is what clients send it, however often.
         .add_filter_ignore_str("rustls")
+        // The HTTP client of the push hook would say its URL, which may hold secrets.
+        .add_filter_ignore_str("ureq")
         .build();
     let lines = LineSender { stderr: stderr.clone(), line: Vec::new() };
     WriteLogger::init(level, config, lines).map_err(|_| "cannot start the log: there is one already".to_owned())

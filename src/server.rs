@@ -14,6 +14,7 @@ use crate::net::conns::WAKER;
 use crate::net::hub::Bounds;
 use crate::net::standby::StandbyPort;
 use crate::net::{Loop, Parts};
+use crate::push_hook::{self, PushHook};
 use crate::store::StoreError;
 use crate::store::mysql::MysqlServer;
 use crate::store::pool::{Pool, Wake};
@@ -159,6 +160,7 @@ pub fn check(config: &Config) -> Result<(), StartError> {
         MysqlServer::new(url).map_err(|error| cannot_use_store(config, &error))?;
     }
     certificates::Source::open(config).map_err(StartError)?;
+    push_hook::Settings::open(config).map_err(StartError)?;
     Ok(())
 }
 
@@ -190,6 +192,7 @@ fn launch(config: Config, mut signals: Option<Signals>, files: Limit) -> Result<
     let conns_max = files.conns_max(&config)?;
     let is_process = signals.is_some();
     let certificates = certificates::Source::open(&config).map_err(StartError)?;
+    let push_hook = push_hook::Settings::open(&config).map_err(StartError)?;
     // First, so that a port in use is said at once.
     let listener = bind(&config)?;
     let poll = Poll::new().map_err(|error| cannot("start polling", &error))?;
@@ -209,6 +212,8 @@ fn launch(config: Config, mut signals: Option<Signals>, files: Limit) -> Result<
     // Jobs on their way to the store cannot be let go of: so they may be a part of the budget only.
     rules.jobs_bytes_max = rules.jobs_bytes_max.min(config.memory_bytes_max / JOBS_PART);
     let chat = Chat::new(rules, pool.first_seq(), hash_key);
+    let push_hook = push_hook.map(PushHook::start).transpose();
+    let push_hook = push_hook.map_err(|error| cannot("start the threads of the push hook", &error))?;
     let parts = Parts {
         poll,
         listener: TcpListener::from_std(listener),
@@ -223,6 +228,7 @@ fn launch(config: Config, mut signals: Option<Signals>, files: Limit) -> Result<
         pool,
         trusted_proxies: config.trusted_proxies.clone(),
         allowed_origins: config.allowed_origins.clone(),
+        push_hook,
         bounds: Bounds {
             frame_bytes_max: config.frame_bytes_max,
             output_bytes_max: config.output_bytes_max,

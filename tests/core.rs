@@ -28,6 +28,7 @@ mod core {
     mod login;
     mod notes;
     mod paging;
+    mod push_hook;
     mod quotas;
     mod regressions;
     mod resend;

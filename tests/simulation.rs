@@ -83,6 +83,17 @@ fn whatever_goes_wrong_the_promises_are_kept() {
     println!("{count} seeds x {steps} steps, {days} days of virtual time, in {} s", start.elapsed().as_secs());
 }
 
+/// The push hook, at random: `SEEDS`, `FIRST` and `STEPS` as above.
+#[test]
+fn a_push_hook_breaks_no_promise_and_announces_nobody_twice() {
+    let steps = from_environment("STEPS").unwrap_or(1_000);
+    let (first, count) = (from_environment("FIRST").unwrap_or(1), from_environment("SEEDS").unwrap_or(64));
+    let runs = (first..first + count).map(|seed| run_it(Simulation::with_push_hook, seed, steps));
+    let announced: u64 = runs.map(|run| run.counts.get("announced").copied().unwrap_or(0)).sum();
+    println!("{announced} announced");
+    assert!(announced > 0, "the hook is told");
+}
+
 /// Seeds that nobody has run before, so that the tests do not only know those they were written
 /// with.
 #[test]
@@ -203,4 +214,9 @@ fn seed_10205398_a_duplicate_came_while_there_was_no_room_for_the_job_that_delet
 #[test]
 fn seed_11123850_the_last_page_was_sent_when_all_seemed_to_be_over() {
     run(11_123_850, 1_500);
+}
+
+#[test]
+fn seed_15200060_a_request_that_nobody_waited_for_was_sent_again() {
+    run(15_200_060, 1_500);
 }

@@ -338,7 +338,8 @@ impl HaProxy {
         }
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let addr = SocketAddr::from(([127, 0, 0, 1], port));
-        let text = include_str!("../docs/operations.md").split("```haproxy\n").nth(1).unwrap();
+        let (_, section) = include_str!("../docs/operations.md").split_once("\n## Standby\n").unwrap();
+        let text = section.split("```haproxy\n").nth(1).unwrap();
         let text = text.split("```").next().unwrap();
         let text = text
             .replace("bind :1102", &format!("bind {addr}"))

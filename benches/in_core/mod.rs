@@ -167,6 +167,7 @@ impl Core {
                     | Action::LoggedIn { .. }
                     | Action::HoldRequests { .. }
                     | Action::ResumeRequests { .. }
+                    | Action::PushHook(_)
                     | Action::Note(_) => {}
                     Action::Close { .. } | Action::Admin { .. } | Action::Stopped => panic!("nobody asked for {action:?}"),
                 }

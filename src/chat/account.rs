@@ -84,6 +84,7 @@ impl Chat {
             JobPurpose::Page(user) => self.page_failed(user, PAGE_RETRY_MS),
             JobPurpose::Friends(user) => self.friends_read(user, None, out),
             JobPurpose::Lost { receiver, seq } => self.look_again_later(receiver, seq),
+            JobPurpose::Count { user, seq } => self.not_counted((user, seq), &Outcome::Failed, out),
             JobPurpose::Delete { receiver, seq } => self.delete_failed(receiver, seq),
             JobPurpose::Create { .. }
             | JobPurpose::Token { .. }
@@ -107,6 +108,7 @@ impl Chat {
             }
             (JobPurpose::Page(user), Outcome::Page(page)) => self.page_read(user, page, out),
             (JobPurpose::Lost { receiver, seq }, Outcome::Page(page)) => self.looked_for((receiver, seq), page, out),
+            (JobPurpose::Count { user, seq }, Outcome::Page(page)) => self.counted((user, seq), page, out),
             (JobPurpose::Friends(user), Outcome::Loaded { friends, .. }) => {
                 self.friends_read(user, Some(&friends), out)
             }
@@ -159,6 +161,7 @@ impl Chat {
                 Some((*request, if refused { DAMAGED } else { of_store }))
             }
             JobPurpose::Page(_)
+            | JobPurpose::Count { .. }
             | JobPurpose::Save(_)
             | JobPurpose::Delete { .. }
             | JobPurpose::Friendship(_)
@@ -170,6 +173,7 @@ impl Chat {
         };
         match (purpose, outcome) {
             (JobPurpose::Page(user), Outcome::Refused) => self.page_failed(user, DAMAGED_PAGE_RETRY_MS),
+            (JobPurpose::Count { user, seq }, _) => self.not_counted((user, seq), outcome, out),
             (purpose, _) => self.remove_job(purpose, out),
         }
         if let Some((request, fault)) = request {

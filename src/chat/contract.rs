@@ -201,6 +201,9 @@ pub enum Action {
         /// The job.
         job: Job,
     },
+    /// Pushes wait for a user who is away or does not ack: tell the push hook. At most one for each
+    /// user until they log in or a pause is over.
+    PushHook(Box<PushNotice>),
     /// Something happened that is counted, and may be logged: the core does neither.
     Note(Note),
     /// The answer to the operator's request with this ticket, exactly once.
@@ -213,6 +216,17 @@ pub enum Action {
     /// After [`Event::ShutDown`]: every message that was taken is durable (or the wait for it was
     /// given up). Write the waiting output and exit.
     Stopped,
+}
+
+/// That pushes wait for a user.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PushNotice {
+    /// The one that has waited for long, with its receiver.
+    pub push: Push,
+    /// How many wait, this one included.
+    pub waiting: usize,
+    /// There may be more of them.
+    pub more: bool,
 }
 
 /// Why a connection was closed. Each is counted.

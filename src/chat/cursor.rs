@@ -311,6 +311,12 @@ impl Cursor {
         self.outstanding.front().map(|sending| sending.at_ms)
     }
 
+    /// What was sent last the longest ago, and when.
+    pub(super) fn oldest_sending(&self, deliveries: &Deliveries) -> Option<(DeliveryRef, u64)> {
+        let oldest = self.outstanding.front()?;
+        deliveries.at(oldest.slot).map(|(delivery, _)| (delivery, oldest.at_ms))
+    }
+
     /// Notes that the oldest was sent again, and says which it is.
     pub(super) fn send_oldest_again(&mut self, deliveries: &Deliveries, now_ms: u64) -> Option<DeliveryRef> {
         let oldest = *self.outstanding.front()?;

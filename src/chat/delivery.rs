@@ -72,6 +72,7 @@ impl Chat {
     /// Puts a push that is committed already (by a friend request or its answer) on its receiver's
     /// list, if there is one.
     pub(super) fn deliver_committed(&mut self, push: Push, receiver: UserId, out: &mut Vec<Action>) {
+        self.watch_for(receiver, push.seq);
         let user = self.users.get_mut(receiver);
         if user.is_here() && user.list.is_none() {
             user.list = Some(Box::new(AckList::new(Backfill::Live)));

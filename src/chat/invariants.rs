@@ -36,6 +36,7 @@ impl Chat {
         self.check_logins();
         self.check_claims();
         self.check_friendships();
+        self.check_push_hook();
         self.check_owed();
         assert!(self.save_delay.iter().is_sorted_by_key(|entry| entry.0));
         assert!(self.due.iter().is_sorted_by_key(|entry| entry.0));
@@ -171,6 +172,14 @@ impl Chat {
         self.doubt.check(self.friendship_ops.has_undecided());
     }
 
+    fn check_push_hook(&self) {
+        let counting = self.jobs.values().filter(|job| matches!(job.purpose, JobPurpose::Count { .. })).count();
+        match &self.push_hook {
+            Some(hook) => hook.check(counting),
+            None => assert_eq!(counting, 0),
+        }
+    }
+
     /// Every name in the table is referred to as often as it is counted.
     fn check_references(&self) {
         let mut counted: HashMap<UserId, u32> = HashMap::new();
@@ -192,14 +201,16 @@ impl Chat {
         self.in_flight.all().for_each(|(user, _)| count(user));
         for job in self.jobs.values() {
             match &job.purpose {
-                JobPurpose::Page(user) | JobPurpose::Friends(user) | JobPurpose::Lost { receiver: user, .. } => {
-                    count(*user)
-                }
+                JobPurpose::Page(user)
+                | JobPurpose::Friends(user)
+                | JobPurpose::Count { user, .. }
+                | JobPurpose::Lost { receiver: user, .. } => count(*user),
                 JobPurpose::Friendship(friendship) => friendship.refs().into_iter().for_each(&mut count),
                 _ => {}
             }
         }
         self.friendship_ops.refs().chain(self.doubt.refs()).for_each(&mut count);
+        self.push_hook.iter().flat_map(|hook| hook.refs()).for_each(&mut count);
         let loading = self.logins.values().filter(|one| one.login.loads());
         loading.filter_map(|one| self.users.find(one.user.as_str())).for_each(&mut count);
         for (id, user, refs) in self.users.iter() {

@@ -23,6 +23,12 @@ pub(super) enum JobPurpose {
     },
     /// Holds a reference to the user.
     Page(UserId),
+    /// The mailbox of a user who is away is counted, because this push has waited for long. Holds a
+    /// reference to the user.
+    Count {
+        user: UserId,
+        seq: u64,
+    },
     Profile {
         request: Ticket,
     },

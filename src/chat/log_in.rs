@@ -371,6 +371,7 @@ impl Chat {
             list.cursor.restart();
         }
         self.pump(user, out);
+        self.watch_anew(user);
         if self.users.get(user).list.as_ref().is_some_and(|list| list.mailbox.is_done()) {
             // Nothing waits for the user: most log in and are silent.
             return self.release_list(user);

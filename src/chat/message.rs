@@ -87,6 +87,7 @@ impl Chat {
         let delivery = self.deliveries.insert(Delivery::of_message(message, user, receiver, waiter));
         self.remember(user, key, delivery);
         self.charge_delivery(delivery, out);
+        self.watch_for(other, delivery.seq);
         self.deliver(delivery, out);
     }
 

@@ -41,6 +41,7 @@ mod message;
 mod note;
 mod noting;
 mod paging;
+mod push_hook;
 mod rules;
 mod session;
 mod sparse;
@@ -89,6 +90,10 @@ enum Timer {
     Saves,
     /// Friendship operations with an unknown outcome are to be tried again.
     Undecided,
+    /// Look whether a push still waits for this user, or whether their pause is over.
+    PushHook(UserId),
+    /// Mailboxes that could not be counted are to be counted again.
+    Counting,
     /// The time for the stop is over.
     Stop,
     /// The time of a request of the operator is over.
@@ -165,6 +170,8 @@ pub struct Chat {
     /// What users sent of late, in bytes.
     dedup_bytes: usize,
     wheel: Wheel<Timer>,
+    /// Whom to announce to the push hook, if there is one.
+    push_hook: Option<Box<push_hook::PushHook>>,
     /// Pushes to online users, each with the time at which it is saved unless it is acked. The
     /// delay is constant, so they are always in order.
     save_delay: VecDeque<(u64, DeliveryRef)>,
@@ -191,6 +198,7 @@ impl Chat {
     pub fn new(rules: Rules, first_seq: u64, hash_key: [u64; 2]) -> Self {
         let undecided_max = rules.undecided_max;
         Self {
+            push_hook: push_hook::PushHook::new(&rules),
             rules,
             now: Now::default(),
             next_seq: first_seq,
@@ -315,6 +323,8 @@ impl Chat {
                 Timer::Deletes => self.retry_deletes(out),
                 Timer::Saves => self.retry_saves(out),
                 Timer::Undecided => self.undecided_timer_fired(out),
+                Timer::PushHook(user) => self.push_hook_timer_fired(user, is_heard, out),
+                Timer::Counting => self.counting_rested(out),
                 Timer::Stop => self.stop_now(out),
                 Timer::AdminLimit(ticket) => self.admin_timed_out(ticket, out),
                 Timer::AdminScan => self.scan_on(out),

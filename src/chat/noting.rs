@@ -32,7 +32,7 @@ fn kind_of(purpose: &JobPurpose) -> JobKind {
         JobPurpose::Login(_) => JobKind::LogIn,
         JobPurpose::Token { .. } => JobKind::Token,
         JobPurpose::Profile { .. } => JobKind::Profile,
-        JobPurpose::Page(_) | JobPurpose::Lost { .. } => JobKind::Page,
+        JobPurpose::Page(_) | JobPurpose::Lost { .. } | JobPurpose::Count { .. } => JobKind::Page,
         JobPurpose::Save(_) => JobKind::Save,
         JobPurpose::Delete { .. } => JobKind::Delete,
         JobPurpose::Friendship(_) => JobKind::Friendship,

@@ -189,6 +189,7 @@ impl Chat {
     pub(super) fn goes_offline(&mut self, user: UserId, out: &mut Vec<Action>) {
         // The references that are let go of below may be the last ones to the user.
         self.users.hold(user);
+        self.watch_who_leaves(user);
         self.users.leaves(user);
         self.users.release_friends(user);
         self.pack_dedup(user);

@@ -112,6 +112,14 @@ pub struct Rules {
     pub tokens_max: u32,
     /// The lifetime of a resume token.
     pub token_lifetime_ms: u64,
+    /// Users for whom pushes wait are announced ([`PushHook`](super::contract::Action::PushHook)).
+    pub push_hook: bool,
+    /// When a push has waited for so long.
+    pub push_hook_after_ms: u64,
+    /// And not again within this time, unless they log in.
+    pub push_hook_pause_ms: u64,
+    /// Users who are watched for that, or were announced and are in their pause.
+    pub push_hook_users_max: usize,
     /// The time for which a stop waits for jobs in flight.
     pub stop_wait_ms: u64,
 }
@@ -168,6 +176,10 @@ impl Default for Rules {
             pending_requests_max: 500,
             tokens_max: 8,
             token_lifetime_ms: 30 * 24 * 3_600_000,
+            push_hook: false,
+            push_hook_after_ms: 10_000,
+            push_hook_pause_ms: 15 * 60_000,
+            push_hook_users_max: 100_000,
             stop_wait_ms: 8_000,
         }
     }

@@ -175,6 +175,13 @@ fn relate(config: &mut Config, given: &[&str]) -> Result<(), String> {
         }
         _ => {}
     }
+    match (&config.push_hook, &config.push_hook_secret_file) {
+        (Some(_), None) => {
+            return Err("--push-hook needs --push-hook-secret-file, the key of its signatures".to_owned());
+        }
+        (None, Some(_)) => return Err("--push-hook-secret-file needs --push-hook, the URL to tell".to_owned()),
+        _ => {}
+    }
     if config.is_standby && !matches!(config.store, StoreUrl::Mysql(_)) {
         return Err("--standby needs a store that two machines share: --store mysql://…".to_owned());
     }
@@ -279,7 +286,8 @@ pub fn markdown() -> String {
             &mut text,
             format_args!(
                 "| `{}` | `{}` | `{}` | {} | {} |\n",
-                opt.usage(),
+                // A bar would end the cell.
+                opt.usage().replace('|', "\\|"),
                 opt.env(),
                 opt.show(&default),
                 opt.range(),
@@ -439,7 +447,8 @@ mod tests {
         assert!(help.contains("hongyan copy --from URL --to URL"));
         for opt in OPTIONS {
             assert!(help.contains(&format!("  {}\n", opt.usage())), "{}", opt.name);
-            assert!(markdown().contains(&format!("`{}`", opt.usage())), "{}", opt.name);
+            let cell = format!("`{}`", opt.usage().replace('|', "\\|"));
+            assert!(markdown().contains(&cell), "{}", opt.name);
         }
     }
 }

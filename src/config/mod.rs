@@ -8,6 +8,7 @@ pub mod args;
 pub mod backup;
 pub mod copy;
 mod file;
+pub mod hook_url;
 mod known;
 pub mod networks;
 pub mod options;
@@ -16,6 +17,7 @@ pub mod store_url;
 mod units;
 
 use crate::chat::contract::Rules;
+pub use hook_url::HookUrl;
 use log::LevelFilter;
 pub use networks::Networks;
 pub use origins::Origins;
@@ -84,6 +86,20 @@ pub struct Config {
     pub is_standby: bool,
     /// A standby takes a server that was silent for longer for gone, in ms.
     pub silent_server_max_ms: u64,
+    /// Where it is told that pushes wait for a user, if anywhere.
+    pub push_hook: Option<HookUrl>,
+    /// The key of the signatures of these requests.
+    pub push_hook_secret_file: Option<PathBuf>,
+    /// The roots that may sign the certificate of their receiver, instead of those of the web.
+    pub push_hook_ca_file: Option<PathBuf>,
+    /// They hold what the push says.
+    pub push_hook_content: bool,
+    /// Requests that wait to be made, or to be made again.
+    pub push_hook_queue_max: usize,
+    /// The time that a request may take, in ms.
+    pub push_hook_timeout_ms: u64,
+    /// The first pause after one that failed, in ms.
+    pub push_hook_retry_after_ms: u64,
     /// The time for which a stop waits for the store, and for clients to read their output, in ms.
     pub stop_wait_ms: u64,
     /// The log level.
@@ -131,6 +147,13 @@ impl Default for Config {
             store_wait_ms: 30_000,
             is_standby: false,
             silent_server_max_ms: 5_000,
+            push_hook: None,
+            push_hook_secret_file: None,
+            push_hook_ca_file: None,
+            push_hook_content: false,
+            push_hook_queue_max: 4_096,
+            push_hook_timeout_ms: 5_000,
+            push_hook_retry_after_ms: 1_000,
             stop_wait_ms: 10_000,
             log: LevelFilter::Info,
             rules: Rules::default(),

@@ -19,6 +19,8 @@ macro_rules! number {
     };
 }
 
+mod push_hook;
+
 const fn opt(group: &'static str, name: &'static str, kind: Kind, help: &'static str) -> Opt {
     Opt { name, group, help, kind }
 }
@@ -478,6 +480,16 @@ pub static OPTIONS: &[Opt] = &[
         Kind::Count(number!(1, 10_000_000, rules.throttled_max: usize)),
         "Users, and addresses, whose wrong passwords and sign-ups are remembered.",
     ),
+    push_hook::URL,
+    push_hook::SECRET_FILE,
+    push_hook::CA_FILE,
+    push_hook::CONTENT,
+    push_hook::AFTER,
+    push_hook::PAUSE,
+    push_hook::USERS_MAX,
+    push_hook::QUEUE_MAX,
+    push_hook::TIMEOUT,
+    push_hook::RETRY_AFTER,
     opt(
         LOGIN,
         "auth-threads",

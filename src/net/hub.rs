@@ -20,6 +20,7 @@ use crate::config::{Networks, Origins};
 use crate::protocol::field::UserName;
 use crate::protocol::reply::{Reply, write_reply};
 use crate::protocol::usual::write_push;
+use crate::push_hook::PushHook;
 use crate::store::pool::StoreHealth;
 use std::collections::VecDeque;
 use std::net::IpAddr;
@@ -92,6 +93,7 @@ pub struct Hub<S> {
     pub(super) certificates: Option<Arc<Certificates>>,
     pub(super) tls_was_logged: bool,
     pub(super) memory: Memory,
+    pub(super) push_hook: Option<PushHook>,
 }
 
 impl<S: Stream> Hub<S> {
@@ -125,6 +127,7 @@ impl<S: Stream> Hub<S> {
             certificates: None,
             tls_was_logged: false,
             memory: Memory::default(),
+            push_hook: None,
         }
     }
 
@@ -369,6 +372,11 @@ impl<S: Stream> Hub<S> {
             }
             Action::Close { conn, reason } => self.begin_close(conn, CloseCause::Chat(reason)),
             Action::Submit { ticket, job } => self.jobs.push((ticket, job)),
+            Action::PushHook(notice) => {
+                if let Some(hook) = &self.push_hook {
+                    hook.announce(&notice);
+                }
+            }
             Action::Note(note) => self.counters.noted.count(&note),
             // Nobody asks yet but for deletions at the start.
             Action::Admin { .. } => {}

@@ -40,6 +40,7 @@ mod tests;
 use crate::chat::Chat;
 use crate::chat::contract::{Now, Outcome, Ticket};
 use crate::config::{Networks, Origins};
+use crate::push_hook::PushHook;
 use crate::store::pool::Pool;
 use accept::Acceptor;
 use alarm::Alarm;
@@ -88,6 +89,8 @@ pub struct Parts {
     pub trusted_proxies: Networks,
     /// Whose pages may open a WebSocket.
     pub allowed_origins: Origins,
+    /// Who is told that pushes wait for a user.
+    pub push_hook: Option<PushHook>,
     /// The bounds of connections.
     pub bounds: Bounds,
     /// Open connections at once.
@@ -152,6 +155,7 @@ impl Loop {
         }
         hub.trust_proxies(parts.trusted_proxies);
         hub.answer_http_by(parts.allowed_origins, pool.health());
+        hub.push_hook = parts.push_hook;
         let acceptor = Acceptor::new(listener, conns_max, poll.registry())?;
         if let Some(signals) = &mut signals {
             poll.registry().register(signals, SIGNALS, Interest::READABLE)?;
@@ -199,8 +203,10 @@ impl Loop {
             };
             self.turn(&events, polled);
         }
+        let push_hook = self.stop_push_hook();
         let hub = &self.hub;
-        log::info!("stopped: {}; {}; {}", hub.counters(), hub.counters().noted, hub.chat.totals());
+        let (counters, totals) = (hub.counters(), hub.chat.totals());
+        log::info!("stopped: {counters}; {}; {totals}{push_hook}", counters.noted);
         if self.jobs_in_flight == 0 {
             self.pool.stop();
         } else {
@@ -209,6 +215,14 @@ impl Loop {
             log::warn!("{} jobs of the store are not waited for", self.jobs_in_flight);
         }
         Ok(())
+    }
+
+    /// What is to be said of it at the end.
+    fn stop_push_hook(&mut self) -> String {
+        let Some(hook) = self.hub.push_hook.take() else { return String::new() };
+        let (counts, missed) = (hook.stop(), self.hub.chat.push_hook_missed());
+        let missed = if missed > 0 { format!(", {missed} pushes not told of") } else { String::new() };
+        format!("; push hook: {counts}{missed}")
     }
 
     fn turn(&mut self, events: &Events, polled: bool) {

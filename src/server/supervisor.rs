@@ -23,8 +23,8 @@ pub(super) fn stopping() {
     tell(&[NotifyState::Stopping]);
 }
 
-/// A few datagrams in the life of a process fit into any socket, so this does not wait. A supervisor
-/// that is not there any more changes nothing.
+/// A few datagrams in the life of a process fit into any socket, so this does not wait. A
+/// supervisor that is not there any more changes nothing.
 #[cfg(target_os = "linux")]
 fn tell(states: &[NotifyState<'_>]) {
     if let Err(error) = sd_notify::notify(states) {

@@ -14,7 +14,8 @@
 //!
 //! Jobs about one user are done in the order in which they were submitted, no matter who asked.
 //! When the turn comes to a job that has earlier ones before it, those are done first, and are
-//! charged to those who asked for them.
+//! charged to those who asked for them. They are charged to the one whose turn it was, too: else
+//! it would stay the first in line until all of them are done, and everybody else would wait.
 
 use super::lane_queue::Submission;
 use crate::chat::contract::{AdminJob, Job, Ticket};
@@ -283,6 +284,7 @@ impl FairQueue {
             return;
         }
         let until = (batch.cost + TURN_COST).min(cost_max);
+        let mut of_others = 0;
         while batch.cost < until
             && batch.len < BATCH_MAX
             && let Some(next) = self.first_of(key)
@@ -290,11 +292,11 @@ impl FairQueue {
             // Those before it in its user's order, and it.
             let order = self.jobs[next.slot].about.and_then(|about| self.orders.get_mut(&about));
             let slot = order.and_then(VecDeque::pop_front).unwrap_or(next.slot);
-            self.done(slot, key, batch);
+            of_others += self.done(slot, key, batch);
         }
         let number = self.take_number();
         if let Some(flow) = self.flows.get_mut(&key) {
-            flow.turn.number = number;
+            flow.turn = Turn { start: flow.turn.start + of_others, number };
             self.turns.insert((flow.turn, key));
         }
     }
@@ -324,7 +326,8 @@ impl FairQueue {
     }
 
     /// Moves a job into the batch, and charges it to the user who asked. `now`: whose turn it is.
-    fn done(&mut self, slot: usize, now: Key, batch: &mut TakenBatch) {
+    /// Returns its cost if somebody else asked.
+    fn done(&mut self, slot: usize, now: Key, batch: &mut TakenBatch) -> u64 {
         let Waiting { submission, cost, flow: key, about, .. } = self.jobs.remove(slot);
         if let Some(about) = about
             && self.orders.get(&about).is_some_and(VecDeque::is_empty)
@@ -343,6 +346,7 @@ impl FairQueue {
             flow.turn = turn;
         }
         batch.push(submission, cost, about);
+        if key == now { 0 } else { cost }
     }
 
     fn give_memory_back(&mut self) {

@@ -18,10 +18,11 @@ const COMMENT_COLUMNS_MAX: usize = 100;
 /// Which modules each module may name. What is not listed may name nothing but itself.
 const MAY_KNOW: &[(&str, &[&str])] = &[
     ("main", &["server", "config", "backup", "copy", "logging"]),
-    ("server", &["net", "store", "chat", "config"]),
+    ("server", &["net", "store", "chat", "config", "push_hook"]),
     ("backup", &["store", "config"]),
     ("copy", &["store", "config"]),
-    ("net", &["chat", "protocol", "store::pool", "config", "generational"]),
+    ("net", &["chat", "protocol", "store::pool", "config", "generational", "push_hook"]),
+    ("push_hook", &["chat::contract", "protocol", "config"]),
     ("store", &["chat::contract", "protocol", "config"]),
     ("chat", &["protocol", "generational"]),
     ("config", &["chat::contract"]),

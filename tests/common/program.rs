@@ -62,6 +62,16 @@ impl Program {
         }
     }
 
+    /// SIGTERM.
+    pub fn ask_to_stop(&self) {
+        assert!(Command::new("kill").arg(self.id().to_string()).status().unwrap().success());
+    }
+
+    /// The lines of the log that were not waited for, up to its end. It ends with the server.
+    pub fn rest_of_log(&mut self) -> Vec<String> {
+        self.log.iter().collect()
+    }
+
     pub fn client(&self, form: ContentForm) -> Client {
         Client::connect(self.addr, Transport::Raw, form)
     }

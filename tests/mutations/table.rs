@@ -229,7 +229,7 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
     of(
         "the push of a withdrawn request counts on",
         "src/store/waiting.rs",
-        "        boxes.removed(&withdrawn.receiver, withdrawn.seq, sender, text_bytes);",
+        "        mailbox_counts.removed(&withdrawn.receiver, withdrawn.seq, sender, text_bytes);",
         "        _ = (sender, text_bytes);",
     ),
     of(

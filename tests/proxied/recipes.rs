@@ -28,10 +28,11 @@ fn installed(name: &str) -> Option<PathBuf> {
     found
 }
 
-/// The only block of this language in the document.
+/// The only block of this language in the section about proxies.
 fn recipe(language: &str) -> String {
     let page = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/operations.md")).unwrap();
-    let (_, rest) = page.split_once(&format!("```{language}\n")).expect("the recipe is there");
+    let (_, section) = page.split_once("\n## Behind a proxy\n").expect("the section is there");
+    let (_, rest) = section.split_once(&format!("```{language}\n")).expect("the recipe is there");
     rest.split_once("```").unwrap().0.to_owned()
 }
 

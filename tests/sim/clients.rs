@@ -107,6 +107,20 @@ impl Simulation {
         Self { later: Some(later), operator, memory, ..Self::ruled_by(rules, random, Random::new(seed ^ 0xFA17)) }
     }
 
+    /// With a push hook, so impatient that users are announced all the time.
+    pub fn with_push_hook(seed: u64) -> Self {
+        let mut random = Random::new(seed);
+        let hook = Rules {
+            push_hook: true,
+            push_hook_after_ms: 1 + random.below(200),
+            push_hook_pause_ms: 1 + random.below(5_000),
+            push_hook_users_max: if random.chance(300) { 2 } else { 100 },
+            ..rules::of(&mut random)
+        };
+        let later = Some(Later::new(Random::new(seed ^ 0x1A7E_0001)));
+        Self { later, ..Self::ruled_by(hook, random, Random::new(seed ^ 0xFA17)) }
+    }
+
     /// What this seed meant before there were the habits of [`Later`].
     pub fn without_later_habits(seed: u64) -> Self {
         Self::drawn_from(Random::new(seed), Random::new(seed ^ 0xFA17))

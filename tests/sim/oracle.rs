@@ -119,6 +119,8 @@ pub struct Oracle {
     refused: Option<(ConnId, String, (String, String))>,
     /// The answer that was noted and comes next.
     noted: Option<(ConnId, &'static str)>,
+    /// Who was announced to the push hook last when, and has not logged in since.
+    announced: BTreeMap<String, u64>,
     /// Ids of pushes for which the store had no room, as the core was told.
     full: BTreeSet<String>,
     /// Requests and deletions by id: who about whom.
@@ -157,6 +159,7 @@ impl Oracle {
             gone: BTreeSet::new(),
             refused: None,
             noted: None,
+            announced: BTreeMap::new(),
             full: BTreeSet::new(),
             wanted: BTreeMap::new(),
             accounts: BTreeMap::new(),
@@ -175,6 +178,7 @@ impl Oracle {
 
     pub fn see(&mut self, at_ms: u64, seen: &Seen) {
         self.check_noted(seen);
+        self.check_announced(at_ms, seen);
         if let Some((conn, id, pair)) = self.refused.take() {
             let why = matches!(seen, Seen::Heard(to, Frame::Reply { id: of, reply: Reply::Error { .. } })
                 if *to == conn && of.as_str() == id);
@@ -217,7 +221,7 @@ impl Oracle {
                 self.governed(job, outcome, true);
                 self.told(job, outcome);
             }
-            Seen::Noted(_) | Seen::Stopped => {}
+            Seen::Noted(_) | Seen::Announced(_) | Seen::Stopped => {}
             Seen::Crashed => {
                 self.count("crashes");
                 self.conns.clear();
@@ -306,7 +310,8 @@ impl Oracle {
         let fits = bytes <= rules.outstanding_bytes_max || count == 1;
         assert!(fits, "more bytes outstanding than allowed: {bytes}");
         if !self.sent.insert(push.seq) {
-            return self.count("sent on another connection");
+            let is_moot = self.moot.contains(&push.seq);
+            return self.count(if is_moot { "moot requests sent again" } else { "sent on another connection" });
         }
         self.count("pushes");
         // Of two notices that are on their way the later one may be stored first.

@@ -6,7 +6,7 @@ use super::say::{Frame, Say, word_of};
 use hongyan::chat::Chat;
 use hongyan::chat::contract::{
     Action, AddressKey, AdminAnswer, AdminRequest, AdminTicket, CloseReason, ConnId, Event, Job, Note, Now, Outcome,
-    Rules, Totals,
+    PushNotice, Rules, Totals,
 };
 use hongyan::protocol::reply::Reply;
 use hongyan::protocol::request::FriendVerb;
@@ -31,6 +31,8 @@ pub enum Seen {
     PeerClosed(ConnId),
     Heard(ConnId, Frame),
     Noted(Note),
+    /// To the push hook.
+    Announced(PushNotice),
     /// The store committed it, or failed.
     Done(Job, Outcome),
     /// The core was told.
@@ -73,6 +75,8 @@ pub struct World {
     /// Kept only when somebody reads it.
     pub seen: Option<Vec<(u64, Seen)>>,
     pub stopped: u32,
+    /// Who was announced to the push hook, and when, when nobody reads `seen`.
+    pub announced: Vec<(u64, PushNotice)>,
     /// What was noted, when nobody reads `seen`.
     pub notes: Vec<Note>,
     /// What the operator was answered.
@@ -98,6 +102,7 @@ impl World {
             heard: BTreeMap::new(),
             seen: None,
             stopped: 0,
+            announced: Vec::new(),
             notes: Vec::new(),
             answers: Vec::new(),
             next_ticket: 0,
@@ -190,6 +195,8 @@ impl World {
                 Action::LoggedIn { conn } => {
                     assert!(self.conns.contains_key(&conn), "only what is open is logged in on")
                 }
+                Action::PushHook(notice) if self.seen.is_some() => self.note(Seen::Announced(*notice)),
+                Action::PushHook(notice) => self.announced.push((self.now_ms, *notice)),
                 Action::Note(note) if self.seen.is_some() => self.note(Seen::Noted(note)),
                 Action::Note(note) => self.notes.push(note),
                 Action::Admin { ticket, answer } => self.answers.push((ticket, answer)),
@@ -238,6 +245,7 @@ impl World {
                 }
             }
             Action::Note(note) => format!("{note:?}").hash(trace),
+            Action::PushHook(notice) => (notice.push.receiver(), notice.push.seq, notice.waiting).hash(trace),
             Action::Admin { ticket, answer } => format!("{ticket:?} {answer:?}").hash(trace),
             Action::Stopped => {}
         }

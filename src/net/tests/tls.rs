@@ -2,6 +2,7 @@
 
 use super::websocket::{HANDSHAKE, frames, masked};
 use super::*;
+use crate::config::Networks;
 use crate::net::counters::CloseCause;
 use crate::net::tls::{self, Certificates};
 use rustls::crypto::ring;
@@ -365,6 +366,24 @@ fn a_server_that_takes_tls_only_says_so_to_others_but_not_on_loopback() {
     assert!(raw.server_ended() && socket.server_ended());
     assert_eq!(world.hub.counters().closed(CloseCause::PlainRefused), 2);
     assert_eq!((local.text().as_str(), secure.text().as_str()), (LS, LS));
+}
+
+#[test]
+fn a_trusted_proxy_may_have_opened_tls_itself_and_a_proxy_may_pass_it_on() {
+    let header = "PROXY TCP4 192.0.2.7 198.51.100.1 4711 1102\r\n";
+    let mut world = World::new(11, 0);
+    world.hub.use_certificates(certificates(true));
+    world.hub.trust_proxies(Networks::parse("10.0.0.0/8").unwrap());
+    let (plain, passed_on) = (world.connect_from("10.1.2.3").unwrap(), world.connect_from("10.1.2.3").unwrap());
+    let stranger = world.connect_from("192.0.2.7").unwrap();
+    plain.send(format!("{header}{}", login("ann")));
+    passed_on.send(header);
+    let mut passed_on = Secure::new(passed_on, &TLS13);
+    passed_on.send(login("bob"));
+    stranger.send(format!("{header}{}", login("cid")));
+    settle(&mut world, &mut [&mut passed_on]);
+    assert_eq!((plain.text().as_str(), passed_on.text().as_str()), (LS, LS));
+    assert!(stranger.text().contains("FORBIDDEN") && stranger.server_ended(), "{}", stranger.text());
 }
 
 #[test]

@@ -213,6 +213,23 @@ fn earlier_jobs_about_the_same_user_are_done_first_and_soon() {
 }
 
 #[test]
+fn the_floods_to_users_who_have_a_job_of_their_own_behind_them_do_not_hold_up_others() {
+    let mut bench = Bench::default();
+    for (receiver, n) in (0..12).flat_map(|receiver| (0..900).map(move |n| (receiver, n))) {
+        bench.submit(save(&format!("{receiver}, sender {}", n % 3), &format!("receiver {receiver}")));
+    }
+    for _ in 0..3 {
+        bench.submit(save("dee", "cy"));
+        bench.take();
+    }
+    // Each receiver has used nothing so far, and their job comes behind hundreds to them.
+    (0..12).for_each(|receiver| _ = bench.submit(delete(&format!("receiver {receiver}"))));
+    let job = bench.submit(save("dee", "cy"));
+    let batches = bench.batches_until(job);
+    assert!(batches <= 2, "{batches}");
+}
+
+#[test]
 fn a_user_alone_fills_a_batch_and_shares_it_when_others_come() {
     for receivers in [1, 7, 1_000] {
         let mut bench = Bench::default();

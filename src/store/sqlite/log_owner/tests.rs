@@ -50,8 +50,7 @@ impl Folder {
 
 fn save(store: &mut SqliteStore, numbers: std::ops::Range<u64>, bytes: usize) {
     let (from, to, text) = (Name::new("bob").unwrap(), Name::new("ann").unwrap(), "x".repeat(bytes));
-    let push =
-        |seq: u64| Push::new(seq, 1, PushKind::Message, &Id::new(format!("m{seq}")).unwrap(), &from, &to, &text);
+    let push = |seq: u64| Push::new(seq, 1, PushKind::Message, &Id::new(format!("m{seq}")).unwrap(), &from, &to, &text);
     let pushes: Vec<Push> = numbers.map(push).collect();
     store.begin().unwrap();
     store.save_pushes(&pushes).unwrap();

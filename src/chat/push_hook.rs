@@ -1,0 +1,476 @@
+//! The push hook: when the outside world is to be told that pushes wait for a user, so that a
+//! notification service can wake their phone.
+//!
+//! A user is *watched* from the first push to them on. When the watch ends and that push still
+//! waits, the user is *announced* ([`Action::PushHook`]), and then left in peace until they log in
+//! or a pause ends. There is one watch and one timer for each user, not for each push: a push to a
+//! user who is watched costs one comparison. How many pushes wait for a user who is away is asked
+//! of the store, at that moment only.
+
+use super::contract::{Action, Job, Outcome, Page, PushNotice, Rules};
+use super::ids::UserId;
+use super::job::JobPurpose;
+use super::mailbox::Backfill;
+use super::users::Route;
+use super::wheel::TimerId;
+use super::{Chat, Timer};
+use slab::Slab;
+use std::collections::VecDeque;
+
+#[cfg(test)]
+mod tests;
+
+/// Mailboxes that are counted at a time: thousands of users may become due together, and the store
+/// has other work to do.
+const COUNTING_MAX: usize = 16;
+/// How long the counting rests after the store has failed.
+const REST_MS: u64 = 1_000;
+
+/// In the place of a user who is not watched.
+const UNWATCHED: u32 = 0;
+/// This bit says that the watch is to be told of the next push.
+const LISTENS: u32 = 1 << 31;
+
+/// How far the watch over a user is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    /// Its push waits until the timer fires.
+    Waiting(TimerId),
+    /// The push has waited long enough, and the mailbox is to be counted. The number tells this
+    /// time from others.
+    Due(u64),
+    /// The mailbox is being counted.
+    Counting,
+    /// The user was announced, and is not again before the timer fires.
+    Announced(TimerId),
+}
+
+/// The watch over one user, who is held.
+#[derive(Clone, Copy, Debug)]
+struct Watch {
+    user: UserId,
+    /// The push that is waited for.
+    seq: u64,
+    stage: Stage,
+    /// The first push since the mailbox was counted last, and when it came.
+    news: Option<(u64, u64)>,
+}
+
+/// All watches.
+#[derive(Debug)]
+pub(super) struct PushHook {
+    watches: Slab<Watch>,
+    users_max: usize,
+    /// For each place in the table of users the place of their watch, counted from 1, with
+    /// [`LISTENS`]; or [`UNWATCHED`].
+    by_slot: Vec<u32>,
+    /// Those whose mailboxes are to be counted, in their order. Entries of another time are void.
+    due: VecDeque<(UserId, u64)>,
+    serial: u64,
+    /// Mailboxes that are being counted.
+    counting: usize,
+    /// The store has failed: the counting goes on when a timer fires.
+    rests: bool,
+    /// Pushes to users who were not watched, because there were too many others.
+    missed: u64,
+}
+
+impl PushHook {
+    /// `None` if there is no hook.
+    pub(super) fn new(rules: &Rules) -> Option<Box<Self>> {
+        rules.push_hook.then(|| {
+            Box::new(Self {
+                watches: Slab::new(),
+                users_max: rules.push_hook_users_max,
+                by_slot: Vec::new(),
+                due: VecDeque::new(),
+                serial: 0,
+                counting: 0,
+                rests: false,
+                missed: 0,
+            })
+        })
+    }
+
+    /// Is one more push to this user nothing new? So it is with nearly all.
+    fn knows(&self, user: UserId) -> bool {
+        self.by_slot.get(user.slot()).is_some_and(|&entry| (UNWATCHED + 1..LISTENS).contains(&entry))
+    }
+
+    fn place(&self, user: UserId) -> Option<usize> {
+        let entry = self.by_slot.get(user.slot()).map_or(UNWATCHED, |entry| entry & !LISTENS);
+        (entry != UNWATCHED).then(|| entry as usize - 1)
+    }
+
+    fn get(&self, user: UserId) -> Option<&Watch> {
+        self.watches.get(self.place(user)?)
+    }
+
+    fn get_mut(&mut self, user: UserId) -> Option<&mut Watch> {
+        let place = self.place(user)?;
+        self.watches.get_mut(place)
+    }
+
+    fn is_full(&self) -> bool {
+        self.watches.len() >= self.users_max
+    }
+
+    fn insert(&mut self, watch: Watch) {
+        let slot = watch.user.slot();
+        debug_assert!(self.place(watch.user).is_none(), "a user is watched once");
+        if slot >= self.by_slot.len() {
+            self.by_slot.resize(slot + 1, UNWATCHED);
+        }
+        // Fewer users are watched than fit 31 bits: the option has that bound.
+        self.by_slot[slot] = self.watches.insert(watch) as u32 + 1;
+    }
+
+    fn remove(&mut self, user: UserId) -> Option<Watch> {
+        let place = self.place(user)?;
+        self.by_slot[user.slot()] = UNWATCHED;
+        self.watches.try_remove(place)
+    }
+
+    /// Moves a watch on. While the push that it knows of waits, further ones are nothing new.
+    fn enter(&mut self, user: UserId, stage: Stage) {
+        let Some(watch) = self.get_mut(user) else {
+            debug_assert!(false, "who is not watched has no stage");
+            return;
+        };
+        watch.stage = stage;
+        let listens = match stage {
+            Stage::Waiting(_) | Stage::Due(_) => {
+                watch.news = None;
+                false
+            }
+            Stage::Counting | Stage::Announced(_) => watch.news.is_none(),
+        };
+        if let Some(entry) = self.by_slot.get_mut(user.slot()) {
+            *entry = *entry & !LISTENS | if listens { LISTENS } else { 0 };
+        }
+    }
+
+    /// Puts a user among those whose mailboxes are to be counted.
+    fn is_due(&mut self, user: UserId) {
+        self.serial += 1;
+        self.enter(user, Stage::Due(self.serial));
+        if self.due.len() >= 2 * self.watches.len() + COUNTING_MAX {
+            let due = std::mem::take(&mut self.due);
+            self.due = due.into_iter().filter(|&entry| self.is_valid(entry)).collect();
+        }
+        self.due.push_back((user, self.serial));
+    }
+
+    fn is_valid(&self, (user, serial): (UserId, u64)) -> bool {
+        self.get(user).is_some_and(|watch| watch.stage == Stage::Due(serial))
+    }
+
+    /// Whose mailbox is to be counted now, with the push that is waited for.
+    fn next_to_count(&mut self) -> Option<(UserId, u64)> {
+        while !self.rests && self.counting < COUNTING_MAX {
+            let next = self.due.pop_front()?;
+            if self.is_valid(next) {
+                return self.get(next.0).map(|watch| (watch.user, watch.seq));
+            }
+        }
+        None
+    }
+
+    /// The memory that it holds, without the users.
+    pub(super) fn held_bytes(&self) -> usize {
+        const TIMER_BYTES: usize = 48;
+        self.watches.capacity() * (size_of::<Watch>() + TIMER_BYTES)
+            + self.by_slot.capacity() * size_of::<u32>()
+            + self.due.capacity() * size_of::<(UserId, u64)>()
+    }
+
+    /// The users that it holds.
+    #[cfg(debug_assertions)]
+    pub(super) fn refs(&self) -> impl Iterator<Item = UserId> + '_ {
+        self.watches.iter().map(|(_, watch)| watch.user)
+    }
+
+    /// What must hold whatever happened; `counting` is the number of jobs that count.
+    #[cfg(debug_assertions)]
+    pub(super) fn check(&self, counting: usize) {
+        assert_eq!(self.counting, counting);
+        assert!(counting <= COUNTING_MAX && self.watches.len() <= self.users_max);
+        assert_eq!(self.by_slot.iter().filter(|entry| **entry != UNWATCHED).count(), self.watches.len());
+        for (place, watch) in &self.watches {
+            assert_eq!(self.place(watch.user), Some(place));
+            let listens = !self.knows(watch.user);
+            match watch.stage {
+                Stage::Waiting(_) => assert!(!listens && watch.news.is_none()),
+                Stage::Due(serial) => {
+                    assert!(!listens && watch.news.is_none() && self.due.contains(&(watch.user, serial)));
+                }
+                Stage::Counting | Stage::Announced(_) => assert_eq!(listens, watch.news.is_none()),
+            }
+        }
+        let idle = self.rests || self.counting == COUNTING_MAX || !self.due.iter().any(|&entry| self.is_valid(entry));
+        assert!(idle, "who is due is counted as soon as possible");
+    }
+}
+
+impl Chat {
+    /// Pushes that were taken for users who could not be watched: `push_hook_users_max` were.
+    #[must_use]
+    pub fn push_hook_missed(&self) -> u64 {
+        self.push_hook.as_ref().map_or(0, |hook| hook.missed)
+    }
+
+    /// A push was taken for this user.
+    #[inline]
+    pub(super) fn watch_for(&mut self, user: UserId, seq: u64) {
+        if let Some(hook) = &self.push_hook
+            && !hook.knows(user)
+        {
+            self.watch_for_new(user, seq);
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn watch_for_new(&mut self, user: UserId, seq: u64) {
+        let now_ms = self.now.mono_ms;
+        let Some(hook) = &mut self.push_hook else { return };
+        if let Some(watch) = hook.get_mut(user) {
+            watch.news = Some((seq, now_ms));
+            let stage = watch.stage;
+            hook.enter(user, stage);
+        } else {
+            self.watch(user, seq);
+        }
+    }
+
+    /// Watches a user who is not watched yet.
+    fn watch(&mut self, user: UserId, seq: u64) {
+        let due_ms = self.now.mono_ms + self.rules.push_hook_after_ms;
+        let Some(hook) = &mut self.push_hook else { return };
+        if hook.is_full() {
+            hook.missed += 1;
+            return;
+        }
+        let stage = Stage::Waiting(self.wheel.insert(due_ms, Timer::PushHook(user)));
+        hook.insert(Watch { user, seq, stage, news: None });
+        self.users.hold(user);
+    }
+
+    fn unwatch(&mut self, user: UserId) {
+        let Some(watch) = self.push_hook.as_mut().and_then(|hook| hook.remove(user)) else { return };
+        match watch.stage {
+            Stage::Waiting(timer) | Stage::Announced(timer) => _ = self.wheel.cancel(timer),
+            Stage::Due(_) | Stage::Counting => {}
+        }
+        self.users.release(user);
+    }
+
+    /// The watch goes on for another push, until then.
+    fn watch_on(&mut self, user: UserId, seq: u64, due_ms: u64) {
+        let Some(hook) = &mut self.push_hook else { return };
+        if let Some(watch) = hook.get_mut(user) {
+            watch.seq = seq;
+            hook.enter(user, Stage::Waiting(self.wheel.insert(due_ms, Timer::PushHook(user))));
+        }
+    }
+
+    /// Nothing waits that the user should be announced for, unless something came meanwhile.
+    fn watch_on_if_news(&mut self, user: UserId, out: &mut Vec<Action>) {
+        let news = self.push_hook.as_ref().and_then(|hook| hook.get(user)?.news);
+        let Some((seq, came_ms)) = news else { return self.unwatch(user) };
+        let due_ms = came_ms + self.rules.push_hook_after_ms;
+        if due_ms > self.now.mono_ms {
+            self.watch_on(user, seq, due_ms);
+        } else if let Some(watch) = self.push_hook.as_mut().and_then(|hook| hook.get_mut(user)) {
+            (watch.seq, watch.news) = (seq, None);
+            self.look_whether_it_waits(user, out);
+        }
+    }
+
+    /// The user has logged in: a new watch begins for what waits now.
+    pub(super) fn watch_anew(&mut self, user: UserId) {
+        if self.push_hook.is_none() {
+            return;
+        }
+        self.unwatch(user);
+        if let Some((seq, _)) = self.oldest_to(user) {
+            self.watch(user, seq);
+        }
+    }
+
+    /// The user's connection is gone. If they have acked everything, the next push is the first.
+    pub(super) fn watch_who_leaves(&mut self, user: UserId) {
+        let Some(hook) = &self.push_hook else { return };
+        let waits = hook.get(user).is_some_and(|watch| matches!(watch.stage, Stage::Waiting(_)));
+        if waits && self.oldest_to(user).is_none() {
+            self.unwatch(user);
+        }
+    }
+
+    /// The push that waits for the ack of a user who is here, and when it was sent last: the one
+    /// whose sending is the oldest, else the first that was not sent.
+    fn oldest_to(&self, user: UserId) -> Option<(u64, Option<u64>)> {
+        let list = self.users.get(user).list.as_ref().filter(|list| !list.mailbox.is_done())?;
+        let sent = list.cursor.oldest_sending(&self.deliveries);
+        // While nothing of it is in memory, no push has the number 0.
+        let first = || list.mailbox.all().next().map_or(0, |delivery| delivery.seq);
+        Some(sent.map_or_else(|| (first(), None), |(delivery, sent_ms)| (delivery.seq, Some(sent_ms))))
+    }
+
+    pub(super) fn push_hook_timer_fired(&mut self, user: UserId, is_heard: bool, out: &mut Vec<Action>) {
+        let later_ms = self.now.mono_ms + 1;
+        let Some(watch) = self.push_hook.as_ref().and_then(|hook| hook.get(user)).copied() else {
+            debug_assert!(false, "the timer is cancelled with the watch");
+            return;
+        };
+        match watch.stage {
+            _ if self.stopping => self.unwatch(user),
+            // The ack may be among what is still to be read.
+            Stage::Waiting(_) if !is_heard => self.watch_on(user, watch.seq, later_ms),
+            Stage::Announced(_) if !is_heard => self.pause_until(user, later_ms),
+            Stage::Waiting(_) => self.look_whether_it_waits(user, out),
+            Stage::Announced(_) => self.watch_on_if_news(user, out),
+            Stage::Due(_) | Stage::Counting => debug_assert!(false, "it has no timer"),
+        }
+    }
+
+    /// The time of a watch is over: does its push still wait?
+    fn look_whether_it_waits(&mut self, user: UserId, out: &mut Vec<Action>) {
+        match self.users.route(user) {
+            Route::Here(_) => self.look_at_list_of(user, out),
+            Route::Away => {
+                if let Some(hook) = &mut self.push_hook {
+                    hook.is_due(user);
+                }
+                self.count_mailboxes(out);
+            }
+        }
+    }
+
+    fn look_at_list_of(&mut self, user: UserId, out: &mut Vec<Action>) {
+        let Some(seq) = self.push_hook.as_ref().and_then(|hook| hook.get(user)).map(|watch| watch.seq) else { return };
+        let Some((oldest_seq, sent_ms)) = self.oldest_to(user) else { return self.unwatch(user) };
+        if let Some(notice) = self.notice_of(user, seq) {
+            return self.announce(user, notice, out);
+        }
+        // It was acked, and others wait: as long as the oldest of them, by its last sending.
+        let (now_ms, after_ms) = (self.now.mono_ms, self.rules.push_hook_after_ms);
+        let due_ms = sent_ms.map_or(now_ms, |sent_ms| sent_ms.min(now_ms)) + after_ms;
+        self.watch_on(user, oldest_seq, due_ms.max(now_ms + 1));
+    }
+
+    /// What is to be told of this push, if it is on the list of a user who is here.
+    fn notice_of(&self, user: UserId, seq: u64) -> Option<PushNotice> {
+        let entry = self.users.get(user);
+        let mailbox = &entry.list.as_ref()?.mailbox;
+        let delivery = mailbox.all().find(|delivery| delivery.seq == seq)?;
+        let push = self.deliveries.get(delivery)?.push_to(&entry.name);
+        Some(PushNotice { push, waiting: mailbox.all().count(), more: mailbox.backfill != Backfill::Live })
+    }
+
+    fn announce(&mut self, user: UserId, notice: PushNotice, out: &mut Vec<Action>) {
+        out.push(Action::PushHook(Box::new(notice)));
+        self.pause_until(user, self.now.mono_ms + self.rules.push_hook_pause_ms);
+    }
+
+    fn pause_until(&mut self, user: UserId, until_ms: u64) {
+        if let Some(hook) = &mut self.push_hook {
+            hook.enter(user, Stage::Announced(self.wheel.insert(until_ms, Timer::PushHook(user))));
+        }
+    }
+
+    /// Asks the store what waits for those who are due.
+    pub(super) fn count_mailboxes(&mut self, out: &mut Vec<Action>) {
+        if let Some(hook) = &mut self.push_hook
+            && self.stopping
+        {
+            // Nobody is announced any more, and the stop waits for every job.
+            hook.rests = true;
+        }
+        while let Some((user, seq)) = self.push_hook.as_mut().and_then(|hook| hook.next_to_count()) {
+            if let Some(hook) = &mut self.push_hook {
+                hook.counting += 1;
+                hook.enter(user, Stage::Counting);
+            }
+            self.users.hold(user);
+            let job = Job::LoadPage {
+                user: self.users.get(user).name.clone(),
+                after_seq: 0,
+                pushes_max: self.rules.page_max,
+                bytes_max: self.rules.page_bytes_max,
+            };
+            if self.submit(job, JobPurpose::Count { user, seq }, out).is_err() {
+                self.not_counted((user, seq), &Outcome::Failed, out);
+            }
+        }
+    }
+
+    /// The timer of a rest has fired.
+    pub(super) fn counting_rested(&mut self, out: &mut Vec<Action>) {
+        if let Some(hook) = &mut self.push_hook {
+            hook.rests = false;
+        }
+        self.count_mailboxes(out);
+    }
+
+    /// A mailbox was counted, or not. `true` if the watch still waits for that.
+    fn counting_ended(&mut self, user: UserId, seq: u64) -> bool {
+        let Some(hook) = &mut self.push_hook else { return false };
+        debug_assert!(hook.counting > 0, "each is counted once");
+        hook.counting = hook.counting.saturating_sub(1);
+        hook.get(user).is_some_and(|watch| watch.stage == Stage::Counting && watch.seq == seq)
+    }
+
+    /// The first page of what waits for a user who was away when it was asked for.
+    pub(super) fn counted(&mut self, (user, seq): (UserId, u64), page: Page, out: &mut Vec<Action>) {
+        if self.counting_ended(user, seq) {
+            self.look_at_page_of(user, seq, page, out);
+        }
+        self.users.release(user);
+        self.count_mailboxes(out);
+    }
+
+    fn look_at_page_of(&mut self, user: UserId, seq: u64, page: Page, out: &mut Vec<Action>) {
+        let Page { mut pushes, more } = page;
+        pushes.retain(|push| !self.undeleted.contains(&push.seq));
+        let waiting = pushes.len();
+        match pushes.iter().position(|push| push.seq >= seq) {
+            Some(at) if pushes[at].seq == seq => {
+                self.announce(user, PushNotice { push: pushes.swap_remove(at), waiting, more }, out);
+            }
+            // It was acked before they went, or withdrawn; a later one waits, and is as old as the
+            // wall clock says.
+            Some(at) => {
+                let (seq, after_ms) = (pushes[at].seq, self.rules.push_hook_after_ms);
+                let age_ms = self.now.wall_ms.saturating_sub(pushes[at].time_ms).min(after_ms);
+                self.watch_on(user, seq, self.now.mono_ms + (after_ms - age_ms).max(1));
+            }
+            // It stands behind the first page: the oldest is announced for it.
+            None if more && waiting > 0 => {
+                self.announce(user, PushNotice { push: pushes.swap_remove(0), waiting, more }, out);
+            }
+            None => self.watch_on_if_news(user, out),
+        }
+    }
+
+    /// A mailbox could not be counted: it is tried again after a rest, unless that is of no use.
+    pub(super) fn not_counted(&mut self, (user, seq): (UserId, u64), outcome: &Outcome, out: &mut Vec<Action>) {
+        let is_awaited = self.counting_ended(user, seq);
+        match outcome {
+            Outcome::Refused | Outcome::TooLarge if is_awaited => self.unwatch(user),
+            Outcome::Refused | Outcome::TooLarge => {}
+            _ => {
+                if let Some(hook) = &mut self.push_hook {
+                    if is_awaited {
+                        hook.is_due(user);
+                    }
+                    if !std::mem::replace(&mut hook.rests, true) {
+                        self.wheel.insert(self.now.mono_ms + REST_MS, Timer::Counting);
+                    }
+                }
+            }
+        }
+        self.users.release(user);
+        self.count_mailboxes(out);
+    }
+}

@@ -1,0 +1,85 @@
+//! The options of the push hook.
+
+use super::{DAY, HOUR, Kind, Number, Opt, opt};
+use crate::config::HookUrl;
+
+const HOOK: &str = "Push hook";
+
+pub(super) const URL: Opt = opt(
+    HOOK,
+    "push-hook",
+    Kind::List {
+        value_name: "URL",
+        allowed: "none, or an http or https URL",
+        show: |config| config.push_hook.as_ref().map_or("none".to_owned(), ToString::to_string),
+        set: |config, text| {
+            config.push_hook = if text == "none" { None } else { Some(HookUrl::parse(text)?) };
+            config.rules.push_hook = config.push_hook.is_some();
+            Ok(())
+        },
+    },
+    "Where a POST request tells that pushes wait for a user, so that their phone can be woken.",
+);
+
+pub(super) const SECRET_FILE: Opt = opt(
+    HOOK,
+    "push-hook-secret-file",
+    Kind::File { get: |c| &c.push_hook_secret_file, set: |c, path| c.push_hook_secret_file = path },
+    "The secret with which the requests of --push-hook are signed (HMAC-SHA-256), of at least 16 bytes.",
+);
+
+pub(super) const CA_FILE: Opt = opt(
+    HOOK,
+    "push-hook-ca-file",
+    Kind::File { get: |c| &c.push_hook_ca_file, set: |c, path| c.push_hook_ca_file = path },
+    "The roots that may sign the certificate of an https receiver, in PEM form; none: those of browsers.",
+);
+
+pub(super) const CONTENT: Opt = opt(
+    HOOK,
+    "push-hook-content",
+    Kind::Switch { get: |c| c.push_hook_content, set: |c, on| c.push_hook_content = on },
+    "Put what the push says into the requests of --push-hook, up to 1,024 bytes.",
+);
+
+pub(super) const AFTER: Opt = opt(
+    HOOK,
+    "push-hook-after",
+    Kind::Duration(number!(1, DAY, rules.push_hook_after_ms: u64)),
+    "How long a push waits for a user who is away or does not ack before --push-hook is told.",
+);
+
+pub(super) const PAUSE: Opt = opt(
+    HOOK,
+    "push-hook-pause",
+    Kind::Duration(number!(1, 30 * DAY, rules.push_hook_pause_ms: u64)),
+    "How long --push-hook is told nothing more of the same user, unless they log in.",
+);
+
+pub(super) const USERS_MAX: Opt = opt(
+    HOOK,
+    "push-hook-users-max",
+    Kind::Count(number!(1, 100_000_000, rules.push_hook_users_max: usize)),
+    "Users whose pushes wait for --push-hook, or who are in their pause; pushes to others are not told of.",
+);
+
+pub(super) const QUEUE_MAX: Opt = opt(
+    HOOK,
+    "push-hook-queue-max",
+    Kind::Count(number!(1, 1_000_000, push_hook_queue_max: usize)),
+    "Requests of --push-hook that wait to be made, or to be made again; beyond it they are dropped.",
+);
+
+pub(super) const TIMEOUT: Opt = opt(
+    HOOK,
+    "push-hook-timeout",
+    Kind::Duration(number!(10, HOUR, push_hook_timeout_ms: u64)),
+    "How long one request of --push-hook may take, from the look-up of the host to the answer.",
+);
+
+pub(super) const RETRY_AFTER: Opt = opt(
+    HOOK,
+    "push-hook-retry-after",
+    Kind::Duration(number!(1, HOUR, push_hook_retry_after_ms: u64)),
+    "The pause after a request of --push-hook that failed; each further one is four times as long, and the fifth request is the last.",
+);

@@ -1,0 +1,119 @@
+//! The body of a request: what a receiver is told.
+
+use crate::chat::contract::PushNotice;
+use crate::protocol::push::PushKind;
+use serde::Serialize;
+use std::time::Instant;
+
+/// More of a push's content is cut off: notification services take no more than a few KiB.
+const CONTENT_BYTES_MAX: usize = 1_024;
+
+/// One announcement on its way.
+#[derive(Debug)]
+pub(super) struct Message {
+    /// A JSON text.
+    pub(super) body: Vec<u8>,
+    /// When it was made.
+    pub(super) since: Instant,
+    /// Requests that failed.
+    pub(super) failures: u32,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Body<'a> {
+    receiver: &'a str,
+    sender: &'a str,
+    kind: &'static str,
+    waiting: usize,
+    more: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    content: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    content_is_cut: Option<bool>,
+}
+
+fn kind_of(kind: PushKind) -> &'static str {
+    match kind {
+        PushKind::Message => "message",
+        PushKind::FriendRequest => "request",
+        PushKind::FriendAccept => "accept",
+        PushKind::FriendReject => "reject",
+    }
+}
+
+/// The beginning of a text, in whole characters.
+fn cut(text: &str) -> &str {
+    let end = (0..=CONTENT_BYTES_MAX.min(text.len())).rev().find(|&end| text.is_char_boundary(end));
+    &text[..end.unwrap_or(0)]
+}
+
+impl Message {
+    /// The text for a notice. Content is in it only if that is asked for.
+    pub(super) fn of(notice: &PushNotice, with_content: bool, now: Instant) -> Self {
+        let PushNotice { push, waiting, more } = notice;
+        let content = with_content.then(|| cut(push.content()));
+        let body = Body {
+            receiver: push.receiver(),
+            sender: push.sender(),
+            kind: kind_of(push.kind),
+            waiting: *waiting,
+            more: *more,
+            content,
+            content_is_cut: content.map(|content| content.len() < push.content().len()),
+        };
+        // Texts, a number and truth values can always be written.
+        let body = serde_json::to_vec(&body).unwrap_or_default();
+        Self { body, since: now, failures: 0 }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::field::{Id, Name, UserName};
+    use crate::protocol::push::Push;
+    use serde_json::{Value, json};
+
+    fn body(kind: PushKind, (sender, receiver): (&str, &str), content: &str, with_content: bool) -> Value {
+        let (id, sender) = (Id::new("m1").unwrap(), Name::new(sender).unwrap());
+        let push = Push::new(7, 1, kind, &id, &sender, UserName::new(receiver).unwrap(), content);
+        let notice = PushNotice { push, waiting: 3, more: false };
+        serde_json::from_slice(&Message::of(&notice, with_content, Instant::now()).body).unwrap()
+    }
+
+    #[test]
+    fn it_says_who_has_waited_for_whom_and_nothing_of_the_content() {
+        for (kind, name) in [
+            (PushKind::Message, "message"),
+            (PushKind::FriendRequest, "request"),
+            (PushKind::FriendAccept, "accept"),
+            (PushKind::FriendReject, "reject"),
+        ] {
+            let expected = json!({"receiver": "ann", "sender": "bob", "kind": name, "waiting": 3, "more": false});
+            assert_eq!(body(kind, ("bob", "ann"), "secret", false), expected);
+        }
+    }
+
+    #[test]
+    fn hostile_names_and_content_are_texts_and_nothing_else() {
+        let names = ["\",\"sender\":\"eve", "\\u0022}", "</script>", "\u{202e}nna 🪿", "a\\"];
+        let content = "\"}\r\n\r\nPOST / HTTP/1.1\0\u{1b}[31m\u{2028}";
+        for name in names {
+            let body = body(PushKind::Message, (name, name), content, true);
+            assert_eq!((body["sender"].as_str(), body["receiver"].as_str()), (Some(name), Some(name)));
+            assert_eq!((body["content"].as_str(), &body["contentIsCut"]), (Some(content), &json!(false)));
+            assert_eq!(body.as_object().unwrap().len(), 7);
+        }
+    }
+
+    #[test]
+    fn long_content_is_cut_between_characters() {
+        for (content, kept) in [("x".repeat(1_024), 1_024), ("x".repeat(9_999), 1_024), ("x🪿".repeat(999), 1_021)] {
+            let body = body(PushKind::Message, ("bob", "ann"), &content, true);
+            let said = body["content"].as_str().unwrap();
+            assert_eq!((said.len(), body["contentIsCut"].as_bool()), (kept, Some(content.len() > kept)));
+            assert!(content.starts_with(said));
+        }
+    }
+}

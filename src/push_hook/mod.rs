@@ -1,0 +1,200 @@
+//! The push hook: POST requests that tell a service of the operator's that pushes wait for a user.
+//! For which users, and when, the core decides (`src/chat/push_hook.rs`).
+//!
+//! The requests are made by a few threads of their own. The loop only puts a finished text into a
+//! bounded queue and never waits for the receiver; nor does the stop, for longer than a moment.
+
+mod counts;
+mod message;
+mod queue;
+mod sender;
+mod settings;
+
+use crate::chat::contract::PushNotice;
+pub use counts::Counts;
+use message::Message;
+use queue::{Next, Queue, Retries};
+use sender::{Sender, Verdict};
+pub use settings::Settings;
+use std::io;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// Requests at once, a thread each.
+const SENDERS: usize = 4;
+/// The time for which a stop waits for the requests that are being made.
+const STOP_WAIT: Duration = Duration::from_millis(500);
+/// Failures are logged at most this often.
+const COMPLAIN_EVERY: Duration = Duration::from_secs(60);
+
+/// The hook of a running server.
+pub struct PushHook {
+    shared: Arc<Shared>,
+    with_content: bool,
+}
+
+struct Shared {
+    state: Mutex<State>,
+    changed: Condvar,
+    sender: Sender,
+    /// The URL as it may be logged.
+    place: String,
+}
+
+struct State {
+    queue: Queue,
+    counts: Counts,
+    /// Threads that have not ended.
+    running: usize,
+    complained: Option<Instant>,
+}
+
+impl PushHook {
+    /// Starts its threads.
+    ///
+    /// # Errors
+    /// The system gives no thread.
+    pub fn start(settings: Settings) -> io::Result<Self> {
+        let Settings { url, content, queue_max, .. } = &settings;
+        let (place, with_content) = (url.to_string(), *content);
+        let retries = Retries { first: settings.retry_after, give_up_after: settings.give_up_after };
+        let state =
+            State { queue: Queue::new(*queue_max, retries), counts: Counts::default(), running: 0, complained: None };
+        let sender = Sender::new(settings);
+        let shared = Arc::new(Shared { state: Mutex::new(state), changed: Condvar::new(), sender, place });
+        let hook = Self { shared, with_content };
+        for _ in 0..SENDERS {
+            let shared = Arc::clone(&hook.shared);
+            hook.shared.lock().running += 1;
+            let thread = thread::Builder::new().name("push-hook".to_owned());
+            if let Err(error) = thread.spawn(move || shared.work()) {
+                hook.shared.lock().running -= 1;
+                return Err(error);
+            }
+        }
+        Ok(hook)
+    }
+
+    /// Sends one request for this notice, sooner or later; never waits.
+    pub fn announce(&self, notice: &PushNotice) {
+        let message = Message::of(notice, self.with_content, Instant::now());
+        let mut state = self.shared.lock();
+        state.counts.announced += 1;
+        if state.queue.push(message) {
+            drop(state);
+            self.shared.changed.notify_one();
+        } else {
+            state.counts.dropped += 1;
+            self.shared.complain(&mut state, "too many requests wait");
+        }
+    }
+
+    /// Ends its threads, and drops what waits. A request that is being made is waited for only for
+    /// a moment.
+    #[must_use]
+    pub fn stop(self) -> Counts {
+        let mut state = self.shared.stop();
+        let until = Instant::now() + STOP_WAIT;
+        while state.running > 0 {
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                break;
+            }
+            let waited = self.shared.changed.wait_timeout(state, left);
+            state = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
+        let mut counts = state.counts;
+        counts.dropped = counts.announced - counts.delivered;
+        counts
+    }
+}
+
+impl Drop for PushHook {
+    fn drop(&mut self) {
+        // Whoever drops it without a stop does not wait for it either.
+        drop(self.shared.stop());
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // Every change is whole before anything could panic.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn stop(&self) -> MutexGuard<'_, State> {
+        let mut state = self.lock();
+        state.queue.stop();
+        self.changed.notify_all();
+        state
+    }
+
+    /// The work of one thread.
+    fn work(&self) {
+        let mut state = self.lock();
+        loop {
+            let now = Instant::now();
+            let too_old = state.queue.drop_old(now);
+            if too_old > 0 {
+                state.counts.dropped += too_old;
+                self.complain(&mut state, "it is too slow");
+            }
+            match state.queue.next(now) {
+                Next::Send(message) => {
+                    if state.queue.has_fresh() {
+                        self.changed.notify_one();
+                    }
+                    drop(state);
+                    let verdict = self.sender.send(&message);
+                    state = self.lock();
+                    self.note(&mut state, message, verdict);
+                }
+                Next::WaitUntil(until) => {
+                    let wait = until.saturating_duration_since(now).max(Duration::from_millis(1));
+                    let waited = self.changed.wait_timeout(state, wait);
+                    state = waited.unwrap_or_else(PoisonError::into_inner).0;
+                }
+                Next::Wait => state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner),
+                Next::Stop => break,
+            }
+        }
+        state.running -= 1;
+        self.changed.notify_all();
+    }
+
+    fn note(&self, state: &mut State, message: Message, verdict: Verdict) {
+        let why = match verdict {
+            Verdict::Delivered => {
+                state.counts.delivered += 1;
+                return;
+            }
+            Verdict::Refused(why) => {
+                state.counts.dropped += 1;
+                why
+            }
+            Verdict::Failed(why) => {
+                if state.queue.retry(message, Instant::now()) {
+                    // Another thread may wait without a time.
+                    self.changed.notify_one();
+                } else {
+                    state.counts.dropped += 1;
+                }
+                why
+            }
+        };
+        state.counts.failed += 1;
+        self.complain(state, &why);
+    }
+
+    fn complain(&self, state: &mut State, why: &str) {
+        if state.complained.is_some_and(|at| at.elapsed() < COMPLAIN_EVERY) {
+            return;
+        }
+        state.complained = Some(Instant::now());
+        log::warn!("the push hook {}: {why} ({} since the start)", self.place, state.counts);
+    }
+}
+
+#[cfg(test)]
+mod tests;

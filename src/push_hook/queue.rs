@@ -1,0 +1,203 @@
+//! The announcements that wait for a thread, or for their next try. Told the time, it has no clock
+//! and no thread of its own.
+
+use super::message::Message;
+use std::collections::{BTreeMap, VecDeque};
+use std::time::{Duration, Instant};
+
+/// Requests for one announcement.
+const TRIES_MAX: u32 = 5;
+/// Each pause between two of them is longer than the one before by this factor.
+const PAUSE_GROWS: u32 = 4;
+
+/// When a request that failed is made again.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Retries {
+    /// The first pause.
+    pub(super) first: Duration,
+    /// An announcement that is older is given up: the user may be announced anew by then.
+    pub(super) give_up_after: Duration,
+}
+
+/// What a thread is to do next.
+#[derive(Debug)]
+pub(super) enum Next {
+    Send(Message),
+    /// Nothing before that time, unless something comes.
+    WaitUntil(Instant),
+    /// Nothing until something comes.
+    Wait,
+    Stop,
+}
+
+/// What waits.
+#[derive(Debug)]
+pub(super) struct Queue {
+    fresh: VecDeque<Message>,
+    /// By their time, and a number, since two may have the same.
+    again: BTreeMap<(Instant, u64), Message>,
+    serial: u64,
+    len_max: usize,
+    retries: Retries,
+    stopped: bool,
+}
+
+impl Queue {
+    pub(super) fn new(len_max: usize, retries: Retries) -> Self {
+        let (fresh, again) = (VecDeque::new(), BTreeMap::new());
+        Self { fresh, again, serial: 0, len_max, retries, stopped: false }
+    }
+
+    fn is_full(&self) -> bool {
+        self.fresh.len() + self.again.len() >= self.len_max
+    }
+
+    /// Takes an announcement in; `false` if there is no room.
+    #[must_use]
+    pub(super) fn push(&mut self, message: Message) -> bool {
+        let has_room = !self.stopped && !self.is_full();
+        if has_room {
+            self.fresh.push_back(message);
+        }
+        has_room
+    }
+
+    /// A request failed: it is made again later. `false` if it was the last, or there is no room.
+    #[must_use]
+    pub(super) fn retry(&mut self, mut message: Message, now: Instant) -> bool {
+        message.failures += 1;
+        let pause = self.retries.first.saturating_mul(PAUSE_GROWS.saturating_pow(message.failures - 1));
+        let at = now + pause;
+        if self.stopped
+            || self.is_full()
+            || message.failures >= TRIES_MAX
+            || at >= message.since + self.retries.give_up_after
+        {
+            return false;
+        }
+        self.serial += 1;
+        self.again.insert((at, self.serial), message);
+        true
+    }
+
+    /// Drops what has waited for too long for its first request; says how many.
+    pub(super) fn drop_old(&mut self, now: Instant) -> u64 {
+        let mut dropped = 0;
+        while self.fresh.front().is_some_and(|message| now >= message.since + self.retries.give_up_after) {
+            self.fresh.pop_front();
+            dropped += 1;
+        }
+        dropped
+    }
+
+    pub(super) fn next(&mut self, now: Instant) -> Next {
+        if self.stopped {
+            return Next::Stop;
+        }
+        let due = self.again.first_entry().filter(|entry| entry.key().0 <= now);
+        if let Some(message) = due.map(|entry| entry.remove()).or_else(|| self.fresh.pop_front()) {
+            return Next::Send(message);
+        }
+        self.again.keys().next().map_or(Next::Wait, |&(at, _)| Next::WaitUntil(at))
+    }
+
+    /// Is there something that can be sent at once?
+    pub(super) fn has_fresh(&self) -> bool {
+        !self.fresh.is_empty()
+    }
+
+    /// Nothing is sent any more.
+    pub(super) fn stop(&mut self) {
+        self.stopped = true;
+        self.fresh.clear();
+        self.again.clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn message(text: &str, since: Instant) -> Message {
+        Message { body: text.into(), since, failures: 0 }
+    }
+
+    fn queue(len_max: usize) -> Queue {
+        Queue::new(len_max, Retries { first: SECOND, give_up_after: 900 * SECOND })
+    }
+
+    /// What is to be sent, as text.
+    fn sends(queue: &mut Queue, now: Instant) -> Option<Message> {
+        match queue.next(now) {
+            Next::Send(message) => Some(message),
+            _ => None,
+        }
+    }
+
+    #[test]
+    fn the_order_is_kept_and_the_queue_is_bounded() {
+        let (mut queue, now) = (queue(2), Instant::now());
+        assert!(matches!(queue.next(now), Next::Wait));
+        assert!(queue.push(message("a", now)) && queue.push(message("b", now)));
+        assert!(!queue.push(message("c", now)), "full");
+        assert_eq!(sends(&mut queue, now).unwrap().body, b"a");
+        assert!(queue.push(message("d", now)));
+        assert_eq!(sends(&mut queue, now).unwrap().body, b"b");
+        assert_eq!(sends(&mut queue, now).unwrap().body, b"d");
+        assert!(matches!(queue.next(now), Next::Wait));
+    }
+
+    #[test]
+    fn a_request_is_made_five_times_with_growing_pauses() {
+        let (mut queue, start) = (queue(9), Instant::now());
+        assert!(queue.push(message("a", start)));
+        let mut now = start;
+        for pause in [1, 4, 16, 64] {
+            let failed = sends(&mut queue, now).unwrap();
+            assert!(queue.retry(failed, now));
+            let due = now + pause * SECOND;
+            assert!(matches!(queue.next(due - SECOND / 2), Next::WaitUntil(at) if at == due));
+            now = due;
+        }
+        let failed = sends(&mut queue, now).unwrap();
+        assert!(!queue.retry(failed, now), "that was the last");
+        assert!(matches!(queue.next(now), Next::Wait));
+    }
+
+    #[test]
+    fn others_go_on_while_one_waits_for_its_next_try() {
+        let (mut queue, now) = (queue(3), Instant::now());
+        assert!(queue.push(message("a", now)));
+        let failed = sends(&mut queue, now).unwrap();
+        assert!(queue.retry(failed, now) && queue.push(message("b", now)) && queue.push(message("c", now)));
+        assert!(!queue.push(message("d", now)), "what is tried again counts");
+        assert_eq!(sends(&mut queue, now).unwrap().body, b"b");
+        assert_eq!(sends(&mut queue, now + SECOND).unwrap().body, b"a", "it is due");
+        assert_eq!(sends(&mut queue, now + SECOND).unwrap().body, b"c");
+    }
+
+    #[test]
+    fn what_is_too_old_is_given_up() {
+        let (mut queue, start) = (queue(9), Instant::now());
+        let later = start + 900 * SECOND;
+        assert!(queue.push(message("a", start)) && queue.push(message("b", start + SECOND)));
+        assert_eq!(queue.drop_old(later - SECOND), 0);
+        assert_eq!(queue.drop_old(later), 1);
+        let failed = sends(&mut queue, later).unwrap();
+        assert_eq!(failed.body, b"b");
+        assert!(!queue.retry(failed, later), "it would be too old at its next try");
+    }
+
+    #[test]
+    fn after_a_stop_nothing_is_sent() {
+        let (mut queue, now) = (queue(9), Instant::now());
+        assert!(queue.push(message("a", now)));
+        let failed = sends(&mut queue, now).unwrap();
+        assert!(queue.push(message("b", now)));
+        queue.stop();
+        assert!(!queue.push(message("c", now)) && !queue.retry(failed, now));
+        assert!(matches!(queue.next(now + 900 * SECOND), Next::Stop));
+    }
+}

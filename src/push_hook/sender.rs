@@ -1,0 +1,156 @@
+//! One request: signed, sent, and judged by the status of its answer.
+
+use super::message::Message;
+use super::settings::Settings;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use ring::hmac;
+use std::fmt::Write;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+use ureq::tls::{Certificate, RootCerts, TlsConfig};
+use ureq::{Agent, Error};
+
+/// The header that carries the time and the signature.
+const SIGNATURE: &str = "Hongyan-Signature";
+/// Of the body of an answer no more is read, so that its connection can be used again.
+const ANSWER_BYTES_MAX: u64 = 1_024;
+const ANSWER_HEAD_BYTES_MAX: usize = 16 * 1_024;
+/// Requests and answers are small.
+const BUFFER_BYTES: usize = 16 * 1_024;
+
+/// What became of a request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Verdict {
+    Delivered,
+    /// The receiver does not want it, however often it is sent.
+    Refused(String),
+    /// Another try may do better.
+    Failed(String),
+}
+
+/// Makes requests; for all threads.
+pub(super) struct Sender {
+    agent: Agent,
+    target: String,
+    /// The header of basic authentication.
+    authorization: Option<String>,
+    key: hmac::Key,
+}
+
+impl Sender {
+    pub(super) fn new(settings: Settings) -> Self {
+        let roots = settings.roots.map_or(RootCerts::WebPki, |roots| {
+            RootCerts::Specific(Arc::new(roots.iter().map(|root| Certificate::from_der(root).to_owned()).collect()))
+        });
+        let agent = Agent::config_builder()
+            .http_status_as_error(false)
+            // A receiver is where the operator said that it is.
+            .max_redirects(0)
+            // One from the environment would be told who talks to whom.
+            .proxy(None)
+            .timeout_global(Some(settings.timeout))
+            .timeout_connect(Some(settings.timeout))
+            .user_agent(concat!("hongyan/", env!("CARGO_PKG_VERSION")))
+            .max_response_header_size(ANSWER_HEAD_BYTES_MAX)
+            .input_buffer_size(BUFFER_BYTES)
+            .output_buffer_size(BUFFER_BYTES)
+            .tls_config(TlsConfig::builder().root_certs(roots).build())
+            .build()
+            .new_agent();
+        let key = hmac::Key::new(hmac::HMAC_SHA256, &settings.secret);
+        let user = settings.url.user_and_password();
+        let authorization = user.map(|user| format!("Basic {}", STANDARD.encode(user)));
+        Self { agent, target: settings.url.target(), authorization, key }
+    }
+
+    /// Sends an announcement once.
+    pub(super) fn send(&self, message: &Message) -> Verdict {
+        // The agent is used again: at worst a panic has torn a connection of its pool.
+        let sent = catch_unwind(AssertUnwindSafe(|| self.post(message)));
+        sent.unwrap_or_else(|_| Verdict::Failed("the HTTP client panicked".to_owned()))
+    }
+
+    fn post(&self, message: &Message) -> Verdict {
+        // A clock before 1970 makes a signature that is too old, and harms nothing else.
+        let now_s = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+        let mut request = self
+            .agent
+            .post(&self.target)
+            .header("Content-Type", "application/json")
+            .header(SIGNATURE, signature(&self.key, now_s, &message.body));
+        if let Some(authorization) = &self.authorization {
+            request = request.header("Authorization", authorization);
+        }
+        let response = match request.send(&message.body[..]) {
+            Ok(response) => response,
+            Err(error) => return Verdict::Failed(reason(&error)),
+        };
+        let status = response.status().as_u16();
+        // Whatever it holds does not matter, nor whether it could be read.
+        response.into_body().into_with_config().limit(ANSWER_BYTES_MAX).read_to_vec().unwrap_or_default();
+        judge(status)
+    }
+}
+
+fn judge(status: u16) -> Verdict {
+    let why = format!("it answered with status {status}");
+    match status {
+        200..=299 => Verdict::Delivered,
+        408 | 429 | 500..=599 => Verdict::Failed(why),
+        300..=399 => Verdict::Refused(format!("{why}, and redirects are not followed")),
+        _ => Verdict::Refused(why),
+    }
+}
+
+/// `t=SECONDS,v1=HEX`: the HMAC-SHA-256 of the seconds, a dot and the body.
+fn signature(key: &hmac::Key, now_s: u64, body: &[u8]) -> String {
+    let mut context = hmac::Context::with_key(key);
+    context.update(format!("{now_s}.").as_bytes());
+    context.update(body);
+    let mut text = format!("t={now_s},v1=");
+    for byte in context.sign().as_ref() {
+        // Writing to a text cannot fail.
+        write!(text, "{byte:02x}").unwrap_or(());
+    }
+    text
+}
+
+/// In words that hold nothing of the URL.
+fn reason(error: &Error) -> String {
+    match error {
+        Error::Timeout(_) => "it does not answer in time".to_owned(),
+        Error::Io(error) => match error.get_ref().and_then(|error| error.downcast_ref::<rustls::Error>()) {
+            Some(error) => format!("TLS failed: {error}"),
+            None => format!("the connection failed: {}", error.kind()),
+        },
+        Error::HostNotFound => "its host is not found".to_owned(),
+        Error::Rustls(error) => format!("TLS failed: {error}"),
+        Error::Tls(why) => format!("TLS failed: {why}"),
+        Error::Protocol(_) | Error::LargeResponseHeader(..) => "its answer is not HTTP".to_owned(),
+        _ => "the request failed".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_signature_is_that_of_other_programs() {
+        // printf '1700000000.{"a":1}' | openssl dgst -sha256 -hmac 0123456789abcdef
+        let key = hmac::Key::new(hmac::HMAC_SHA256, b"0123456789abcdef");
+        let expected = "9eb18f493f8ec135d9eb2dad817c369bb4e9cbfa818657897a7437c1cd8c3a23";
+        assert_eq!(signature(&key, 1_700_000_000, br#"{"a":1}"#), format!("t=1700000000,v1={expected}"));
+    }
+
+    #[test]
+    fn what_may_get_better_is_tried_again() {
+        let failed = |status| matches!(judge(status), Verdict::Failed(_));
+        let refused = |status| matches!(judge(status), Verdict::Refused(_));
+        assert!([200, 201, 202, 204, 299].into_iter().all(|status| judge(status) == Verdict::Delivered));
+        assert!([408, 429, 500, 502, 503, 599].into_iter().all(failed));
+        assert!([100, 301, 302, 307, 308, 400, 401, 404, 410, 422, 600].into_iter().all(refused));
+    }
+}
