@@ -9,8 +9,7 @@ use super::rules;
 use super::say::Say;
 use super::world::World;
 use hongyan::chat::contract::{ConnId, Job, Rules};
-use hongyan::protocol::error::ErrorCode;
-use hongyan::protocol::request::{FriendVerb, TokenVerb, Verb};
+use hongyan::protocol::request::FriendVerb;
 use hongyan::store::quota::{Quotas, Usage};
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -65,7 +64,7 @@ struct Habits {
 pub struct Simulation {
     pub world: World,
     pub oracle: Oracle,
-    random: Random,
+    pub(super) random: Random,
     habits: Habits,
     pub(super) faults: Rc<RefCell<Faults>>,
     /// Which blocked connections drain: of its own, so that the other decisions of a seed stay as
@@ -232,7 +231,7 @@ impl Simulation {
         self.recover();
     }
 
-    fn user(&mut self) -> &'static str {
+    pub(super) fn user(&mut self) -> &'static str {
         USERS[self.random.below(USERS.len() as u64) as usize]
     }
 
@@ -240,7 +239,7 @@ impl Simulation {
         USERS[random.below(USERS.len() as u64) as usize]
     }
 
-    fn conn(&mut self) -> Option<ConnId> {
+    pub(super) fn conn(&mut self) -> Option<ConnId> {
         let open: Vec<ConnId> = self.oracle.conns.keys().copied().collect();
         self.random.pick(&open).copied()
     }
@@ -481,42 +480,6 @@ impl Simulation {
         self.oracle.check_crash(&self.world.store.model);
         if self.hanging {
             self.world.store.hang(all);
-        }
-    }
-
-    fn odd(&mut self) {
-        let Some(conn) = self.conn() else {
-            return;
-        };
-        let verbs = [None, Some(Verb::Message), Some(Verb::Ack), Some(Verb::GetUser), Some(Verb::Login)];
-        let verb = verbs[self.random.below(5) as usize];
-        let code = match self.random.below(40) {
-            0 => ErrorCode::TooLarge,
-            1..=20 => ErrorCode::BadJson,
-            _ => ErrorCode::BadField,
-        };
-        let user = self.user().to_owned();
-        let mid = self.world.fresh("g");
-        match self.random.below(7) {
-            0 => self.world.ping(conn),
-            6 => {
-                let verb = if self.random.chance(800) { TokenVerb::New } else { TokenVerb::Revoke };
-                self.world.say(conn, Say::Token { mid, verb });
-            }
-            1 => self.world.say(conn, Say::GetUser { mid, user }),
-            2 => {
-                // Its id is nobody else's, so that its answer is not taken for that of a message.
-                let id = format!("{}>{user}", self.world.fresh("x"));
-                let sender = self.user().to_owned();
-                if self.oracle.conns[&conn].user.as_ref() != Some(&sender) {
-                    self.world.say(conn, Say::Message { id, sender, receiver: user, content: String::new() });
-                }
-            }
-            3 => {
-                let mid = self.world.fresh("s");
-                self.world.say(conn, Say::SignUp { mid, user, password: "p".into() });
-            }
-            _ => self.world.say(conn, Say::Bad { code, verb }),
         }
     }
 

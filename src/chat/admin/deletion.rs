@@ -128,8 +128,8 @@ impl Chat {
         }
     }
 
-    /// Does anybody who is online perhaps take this user for a friend? The store may have ended that
-    /// and could not say so.
+    /// Does anybody who is online perhaps take this user for a friend? The store may have ended
+    /// that and could not say so.
     fn is_taken_for_friend(&self, user: &UserName) -> bool {
         let Some(user) = self.users.find(user.as_str()) else {
             return false;
