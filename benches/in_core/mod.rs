@@ -168,7 +168,9 @@ impl Core {
                     | Action::HoldRequests { .. }
                     | Action::ResumeRequests { .. }
                     | Action::Note(_) => {}
-                    Action::Close { .. } | Action::Admin { .. } | Action::Stopped => panic!("nobody asked for {action:?}"),
+                    Action::Close { .. } | Action::Admin { .. } | Action::Stopped => {
+                        panic!("nobody asked for {action:?}")
+                    }
                 }
             }
             if finished.is_empty() {
