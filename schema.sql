@@ -1,4 +1,4 @@
--- The tables of hongyan on MySQL 8 and later or MariaDB 10.6 and later, schema version 5.
+-- The tables of hongyan on MySQL 8 and later or MariaDB 10.6 and later, schema version 6.
 --
 -- The server applies this file when it starts on an empty database. To run it without the right to create tables, apply the file by
 -- hand before the first start: the server itself needs SELECT, INSERT, UPDATE and DELETE. Harmless when applied twice.
@@ -24,6 +24,7 @@ CREATE TABLE IF NOT EXISTS accounts (
     personal_description TEXT           NOT NULL COMMENT 'at most 8,192 bytes',
     rsa_public_key       TEXT           NOT NULL COMMENT 'at most 8,192 bytes',
     created_at           DATETIME(3)    NOT NULL DEFAULT CURRENT_TIMESTAMP(3) COMMENT 'UTC, as the server''s connections reckon',
+    state                TINYINT UNSIGNED NOT NULL DEFAULT 0 COMMENT '0 active, 1 banned, 2 deleted: the row keeps the name',
     PRIMARY KEY (user_name)
 ) ENGINE = InnoDB DEFAULT CHARSET = utf8mb4 COLLATE = utf8mb4_bin COMMENT = 'who may log in';
 
@@ -65,6 +66,11 @@ CREATE TABLE IF NOT EXISTS resume_tokens (
     PRIMARY KEY (user_name, token_hash)
 ) ENGINE = InnoDB COMMENT = 'what a client may log in with instead of its password';
 
+CREATE TABLE IF NOT EXISTS deletions (
+    user_name VARBINARY(256) NOT NULL,
+    PRIMARY KEY (user_name)
+) ENGINE = InnoDB COMMENT = 'deleted accounts of which something is left';
+
 CREATE TABLE IF NOT EXISTS fence (
     one    TINYINT       NOT NULL DEFAULT 1 COMMENT 'there is one row',
     server VARBINARY(64) NOT NULL           COMMENT 'the process that took the lock last: every transaction of another one fails',
@@ -79,4 +85,4 @@ CREATE TABLE IF NOT EXISTS lanes (
 ) ENGINE = InnoDB COMMENT = 'the fence: which server writes, for every transaction to change';
 
 -- Last, when all of the above is there.
-INSERT IGNORE INTO schema_version (one, version) VALUES (1, 5);
+INSERT IGNORE INTO schema_version (one, version) VALUES (1, 6);

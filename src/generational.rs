@@ -122,6 +122,11 @@ impl<K: Key, T> GenerationalSlab<K, T> {
     }
 
     /// All values, in the order of their slots.
+    pub fn values_mut(&mut self) -> impl Iterator<Item = &mut T> {
+        self.slab.iter_mut().map(|(_, value)| value)
+    }
+
+    /// All values, in the order of their slots.
     pub fn values(&self) -> impl Iterator<Item = &T> {
         self.slab.iter().map(|(_, value)| value)
     }

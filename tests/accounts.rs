@@ -4,6 +4,7 @@
 mod common;
 
 use common::{BOTH, Client, ContentForm, Server, TRANSPORTS, content, envelope};
+use hongyan::config::StoreUrl;
 use serde_json::{Value, json};
 
 fn sign_up(client: &mut Client, words: &Value) {
@@ -233,4 +234,36 @@ fn many_sign_ups_at_once_for_one_name_make_one_account() {
     let answers: Vec<String> =
         clients.iter_mut().map(|client| content(&client.recv())["Content"].to_string()).collect();
     assert_eq!(answers.iter().filter(|answer| *answer == "\"SS\"").count(), 1, "{answers:?}");
+}
+
+#[test]
+fn a_deletion_that_a_stop_cut_short_goes_on_at_the_next_start() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.db");
+    let tune = |config: &mut hongyan::config::Config| config.store = StoreUrl::Sqlite(path.clone());
+    let server = Server::tuned(tune);
+    let (mut ann, mut bob) = server.friends("ann", "bob");
+    drop(bob);
+    ann.say("m1", "bob", "hello", "MS");
+    drop(ann);
+    server.stop();
+    // As after the first step.
+    let db = rusqlite::Connection::open(&path).unwrap();
+    db.execute_batch("UPDATE accounts SET state = 2 WHERE user_name = 'bob'; INSERT INTO deletions VALUES ('bob')")
+        .unwrap();
+    drop(db);
+    let server = Server::tuned(tune);
+    let db = rusqlite::Connection::open(&path).unwrap();
+    let count =
+        |table: &str| -> i64 { db.query_row(&format!("SELECT count(*) FROM {table}"), [], |row| row.get(0)).unwrap() };
+    let until = std::time::Instant::now() + common::PATIENCE;
+    while count("deletions") > 0 {
+        assert!(std::time::Instant::now() < until, "something is left");
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+    assert_eq!((count("pushes"), count("friendships"), count("accounts")), (0, 0, 2));
+    bob = server.raw();
+    log_in(&mut bob, "bob", "secret");
+    bob.expect_reply("RE_SIGNUP", "l", "LF");
+    server.stop();
 }

@@ -15,6 +15,7 @@ mod core {
     use super::*;
 
     mod acks;
+    mod admin;
     mod auth_queue;
     mod changed;
     mod dedup;

@@ -39,7 +39,7 @@ fn it_can_be_applied_twice_and_keeps_what_it_is_given_to_the_byte() {
     let again = conn.exec_drop(insert, (99, &b"bob"[..], &b"ann"[..], &b"m"[..], "again"));
     assert!(again.unwrap_err().to_string().contains("kept_once"));
     let versions: Vec<i32> = conn.query("SELECT version FROM schema_version").unwrap();
-    assert_eq!(versions, [5]);
+    assert_eq!(versions, [6]);
 }
 
 /// The source whose statements are looked at below, with its white space and its continued lines
@@ -47,6 +47,7 @@ fn it_can_be_applied_twice_and_keeps_what_it_is_given_to_the_byte() {
 fn source() -> String {
     let all = concat!(
         include_str!("../src/store/mysql.rs"),
+        include_str!("../src/store/mysql/accounts.rs"),
         include_str!("../src/store/mysql/rows.rs"),
         include_str!("../src/store/mysql/mailbox.rs"),
         include_str!("../src/store/mysql/friendships.rs"),
@@ -90,8 +91,22 @@ const HOT: &[(&str, &str)] = &[
     // Both lead to a row each.
     ("DELETE FROM pushes WHERE seq IN ({one}) AND (receiver, seq) IN ({pair})", "PRIMARY or by_receiver"),
     ("SELECT 1 FROM accounts WHERE user_name IN ({names}) ORDER BY user_name FOR UPDATE", "PRIMARY"),
-    ("SELECT 1 FROM accounts WHERE user_name = ?", "PRIMARY"),
-    ("SELECT password_hash FROM accounts WHERE user_name = ?", "PRIMARY"),
+    ("SELECT user_name FROM accounts WHERE user_name IN (?, ?) AND state < 2", "PRIMARY"),
+    ("SELECT user_name FROM accounts WHERE user_name > ? AND state < 2 ORDER BY user_name LIMIT ?", "PRIMARY"),
+    ("SELECT password_hash, state FROM accounts WHERE user_name = ?", "PRIMARY"),
+    ("SELECT 1 FROM deletions WHERE user_name = ?", "PRIMARY"),
+    ("SELECT user_name FROM deletions ORDER BY user_name LIMIT ?", "PRIMARY"),
+    ("DELETE FROM deletions WHERE user_name = ?", "PRIMARY"),
+    (
+        "(SELECT sender, receiver FROM friend_requests FORCE INDEX (by_sender) WHERE sender = ? LIMIT ?) \
+         UNION ALL (SELECT sender, receiver FROM friend_requests WHERE receiver = ? LIMIT ?)",
+        "by_sender",
+    ),
+    (
+        "SELECT seq, message_id, sender, kind, time_ms FROM pushes FORCE INDEX (by_receiver) \
+         WHERE receiver = ? AND seq > ? ORDER BY seq LIMIT ?",
+        "by_receiver",
+    ),
     (
         "SELECT email_address, nick_name, profile_picture, location, personal_description, rsa_public_key \
          FROM accounts WHERE user_name = ?",
@@ -136,6 +151,9 @@ fn filled(statement: &str) -> String {
     let mut text = lists.into_iter().fold(statement.to_owned(), |text, (name, list)| text.replace(name, &list));
     // In this order: what is more exact comes first.
     for (before, value) in [
+        ("user_name IN (", "'f201'"),
+        ("user_name IN ('f201', ", "'f202'"),
+        ("user_name > ", "'f99'"),
         ("receiver = ", "'u1'"),
         ("sender = ", "'f201'"),
         ("FROM accounts WHERE user_name = ", "'f201'"),
@@ -166,11 +184,15 @@ fn fill(database: &mut Database) {
             rows(&|n| format!("({n}, 'u{}', 'f{n}', 'm', 0, 0, 0, '')", n % 200)),
         ),
         ("resume_tokens", rows(&|n| format!("('u{}', 'h{n}', {n})", n % 200))),
+        ("deletions", rows(&|n| format!("('u{n}')"))),
     ] {
         database.conn.query_drop(format!("INSERT INTO {table} VALUES {rows}")).unwrap();
     }
     // What a server that has run for a while knows.
-    database.conn.query_drop("ANALYZE TABLE accounts, friendships, friend_requests, pushes, resume_tokens").unwrap();
+    database
+        .conn
+        .query_drop("ANALYZE TABLE accounts, friendships, friend_requests, pushes, resume_tokens, deletions")
+        .unwrap();
 }
 
 #[test]

@@ -169,7 +169,9 @@ impl Core {
                     | Action::ResumeRequests { .. }
                     | Action::PushHook(_)
                     | Action::Note(_) => {}
-                    Action::Close { .. } | Action::Stopped => panic!("nobody asked for {action:?}"),
+                    Action::Close { .. } | Action::Admin { .. } | Action::Stopped => {
+                        panic!("nobody asked for {action:?}")
+                    }
                 }
             }
             if finished.is_empty() {

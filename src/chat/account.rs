@@ -91,6 +91,8 @@ impl Chat {
             | JobPurpose::Profile { .. }
             | JobPurpose::Save(_)
             | JobPurpose::Friendship(_)
+            | JobPurpose::AdminHash(_)
+            | JobPurpose::Admin(_)
             | JobPurpose::Login(_) => {}
         }
     }
@@ -98,6 +100,8 @@ impl Chat {
     pub(super) fn job_done(&mut self, purpose: JobPurpose, outcome: Outcome, out: &mut Vec<Action>) {
         match (purpose, outcome) {
             (JobPurpose::Login(login), outcome) => self.login_job_done(login, outcome, out),
+            (JobPurpose::Admin(op), outcome) => self.admin_job_done(*op, outcome, out),
+            (JobPurpose::AdminHash(op), outcome) => self.admin_hashed(*op, outcome, out),
             (JobPurpose::Save(delivery), outcome) => self.on_save_result(delivery, &outcome, out),
             (JobPurpose::Delete { seq, .. }, Outcome::Deleted) => {
                 self.undeleted.remove(&seq);
@@ -163,6 +167,8 @@ impl Chat {
             | JobPurpose::Friendship(_)
             | JobPurpose::Friends(_)
             | JobPurpose::Lost { .. }
+            | JobPurpose::AdminHash(_)
+            | JobPurpose::Admin(_)
             | JobPurpose::Login(_) => None,
         };
         match (purpose, outcome) {

@@ -33,6 +33,7 @@ pub(super) const DAMAGED: Fault = Fault(
     "what is stored for this is damaged, trying again does not help: tell the operator of the server",
 );
 pub(super) const LOG_IN_FIRST: Fault = Fault(ErrorCode::NotLoggedIn, "log in first");
+pub(super) const BANNED: Fault = Fault(ErrorCode::Forbidden, "this account is banned, ask the operator of the server");
 pub(super) const NOT_YOU: Fault = Fault(ErrorCode::Forbidden, "sender must be you");
 pub(super) const TOO_FAST: Fault = Fault(ErrorCode::RateLimited, "too many requests a second, slow down");
 pub(super) const TOO_MANY_TRIES: Fault =

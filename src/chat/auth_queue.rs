@@ -110,6 +110,14 @@ impl AuthQueue {
         Some(Turn::Run(waiting))
     }
 
+    /// Begins a run that waited elsewhere, if a worker is free: [`run_ended`](Self::run_ended) is
+    /// its end.
+    pub(super) fn take_run(&mut self, rules: &Rules) -> bool {
+        let is_free = self.running < rules.auth_running_max;
+        self.running += usize::from(is_free);
+        is_free
+    }
+
     /// One run has ended, or could not begin.
     pub(super) fn run_ended(&mut self) {
         debug_assert!(self.running > 0, "ended more often than begun");

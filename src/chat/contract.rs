@@ -5,6 +5,10 @@
 //! [`Action`]s it gets back, in their order. The core never asks for anything else: no clock, no
 //! random number, no socket.
 
+pub use super::admin_contract::{
+    AdminAnswer, AdminRequest, AdminTicket, OnlineUser, PushReport, PushState, UserReport,
+};
+pub use super::admin_job::{AdminJob, AdminOutcome, StoredPush};
 pub use super::found::{Answered, Asked, Page};
 pub use super::handle::{AddressKey, ConnId, Ticket};
 pub use super::note::{Client, CredentialKind, JobKind, Limit, Note, RefusalCause, Totals};
@@ -101,6 +105,13 @@ pub enum Event<'a> {
         /// be delivered again.
         windows: bool,
     },
+    /// The operator asks for something.
+    Admin {
+        /// To answer with. It waits for no other answer.
+        ticket: AdminTicket,
+        /// What they ask.
+        request: AdminRequest,
+    },
     /// The server is to stop: tell every client, make all messages durable that were taken, then
     /// give [`Action::Stopped`].
     ShutDown,
@@ -195,6 +206,13 @@ pub enum Action {
     PushHook(Box<PushNotice>),
     /// Something happened that is counted, and may be logged: the core does neither.
     Note(Note),
+    /// The answer to the operator's request with this ticket, exactly once.
+    Admin {
+        /// The ticket of [`Event::Admin`].
+        ticket: AdminTicket,
+        /// What became of it.
+        answer: AdminAnswer,
+    },
     /// After [`Event::ShutDown`]: every message that was taken is durable (or the wait for it was
     /// given up). Write the waiting output and exit.
     Stopped,
@@ -226,6 +244,8 @@ pub enum CloseReason {
     TooManyTries,
     /// More requests than allowed.
     TooFast,
+    /// The operator ended it, or the account on it.
+    ByOperator,
     /// The server stops.
     ShuttingDown,
 }
@@ -254,7 +274,8 @@ pub enum Job {
         password_hash: Secret,
     },
     /// Data lane of the user: if the credential is good, their friends and the first page of what
-    /// waits for them, all in one go. → [`Outcome::Loaded`] or [`Outcome::Unproven`]
+    /// waits for them, all in one go. → [`Outcome::Loaded`], [`Outcome::Unproven`] or
+    /// [`Outcome::Banned`]
     LogIn {
         /// The user to log in as.
         user: UserName,
@@ -269,8 +290,8 @@ pub enum Job {
         /// And their largest size together, in bytes; the one that goes beyond is the last.
         bytes_max: usize,
     },
-    /// Data lane of the user: the same, without reading anything. → [`Outcome::Proven`] or
-    /// [`Outcome::Unproven`]
+    /// Data lane of the user: the same, without reading anything. → [`Outcome::Proven`],
+    /// [`Outcome::Unproven`] or [`Outcome::Banned`]
     Prove {
         /// The user to log in as.
         user: UserName,
@@ -291,7 +312,8 @@ pub enum Job {
         /// The hash in the store.
         password_hash: Option<Secret>,
     },
-    /// Data lane of the user: the same, of whom it is proven already. → [`Outcome::Loaded`]
+    /// Data lane of the user: the same, of whom it is proven already. For a log-in unless no pushes
+    /// are asked for. → [`Outcome::Loaded`] or [`Outcome::Banned`]
     Load {
         /// The user who logs in.
         user: UserName,
@@ -378,6 +400,13 @@ pub enum Job {
         /// Whose friendship is ended, and who was asked.
         other: UserName,
     },
+    /// Data lane of the user: what an operator asks. → [`Outcome::Admin`]
+    Admin {
+        /// Whom it is about.
+        user: UserName,
+        /// What it is.
+        job: Box<AdminJob>,
+    },
 }
 
 impl Job {
@@ -389,6 +418,10 @@ impl Job {
             Self::SavePush { push } | Self::AskFriend { push, .. } | Self::AnswerFriend { push, .. } => {
                 push.weight_bytes()
             }
+            Self::Admin { job, .. } => match &**job {
+                AdminJob::Notice { push } => push.weight_bytes(),
+                _ => 0,
+            },
             _ => 0,
         }
     }
@@ -405,6 +438,8 @@ pub enum Outcome {
     NameTaken,
     /// `Prove`: it is that user.
     Proven,
+    /// `LogIn`, `Prove`, and `Load` for a log-in: it is that user, and they are banned.
+    Banned,
     /// `LogIn`, `Prove`: the password is yet to be verified, against what is stored; or there
     /// is no such user, or the token is none that they may use.
     Unproven {
@@ -445,6 +480,8 @@ pub enum Outcome {
     Answered(Answered),
     /// `Unfriend`: they are no friends, and nothing that `user` asked is pending.
     Unfriended,
+    /// `Admin`.
+    Admin(Box<AdminOutcome>),
     /// It was not done, or whether it was done is not known. Nothing may be promised of it.
     Failed,
     /// It was not done, and the store will not do it however often it is asked: something in it, or

@@ -39,6 +39,8 @@ struct Sending {
     slot: u32,
     id_hash: u32,
     written_bytes: u32,
+    /// How often it was sent on this connection.
+    times: u32,
 }
 
 impl Placed for Sending {
@@ -188,7 +190,8 @@ impl Cursor {
         let Next { entry, written_bytes } = next;
         self.outstanding_bytes += written_bytes as usize;
         let DeliveryRef { slot, .. } = entry.delivery();
-        self.push(Sending { at_ms: now_ms, place: 0, slot, id_hash: entry.id_hash, written_bytes }, deliveries);
+        let id_hash = entry.id_hash;
+        self.push(Sending { at_ms: now_ms, place: 0, slot, id_hash, written_bytes, times: 1 }, deliveries);
         if entry.place >= self.next {
             self.next = entry.place + 1;
         } else if let Some(held) = &mut self.held
@@ -318,8 +321,19 @@ impl Cursor {
     pub(super) fn send_oldest_again(&mut self, deliveries: &Deliveries, now_ms: u64) -> Option<DeliveryRef> {
         let oldest = *self.outstanding.front()?;
         self.take(oldest, deliveries);
-        self.push(Sending { at_ms: now_ms, ..oldest }, deliveries);
+        let times = oldest.times.saturating_add(1);
+        self.push(Sending { at_ms: now_ms, times, ..oldest }, deliveries);
         deliveries.at(oldest.slot).map(|(delivery, _)| delivery)
+    }
+
+    /// How often it was sent on this connection, if it waits for its ack.
+    pub(super) fn times_sent(&self, delivery: DeliveryRef, deliveries: &Deliveries) -> Option<u32> {
+        self.sending_of(delivery, deliveries).map(|sending| sending.times)
+    }
+
+    /// How many were sent and not acked.
+    pub(super) fn outstanding_len(&self) -> usize {
+        self.outstanding.len()
     }
 
     /// How many were sent and not acked, and their bytes as written.

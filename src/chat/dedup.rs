@@ -78,6 +78,15 @@ impl DedupWindow {
         (sent.at_ms >= oldest_ms).then_some(sent.delivery)
     }
 
+    /// When a message was sent, if since `oldest_ms`.
+    pub(super) fn sent_ms(&self, key: Key, oldest_ms: u64) -> Option<u64> {
+        let at_ms = match &self.packed {
+            Some(packed) => packed.sent_ms(key)?,
+            None => self.find_key(key, |_| true)?.1.at_ms,
+        };
+        (at_ms >= oldest_ms).then_some(at_ms)
+    }
+
     /// Remembers a message, and forgets the oldest beyond `count_max`.
     pub(super) fn insert(&mut self, key: Key, now_ms: u64, delivery: DeliveryRef, count_max: u32) {
         self.remove_where(key, |_| true);
@@ -165,6 +174,8 @@ mod tests {
         assert_eq!(dedup.find(Key::of(1, "m3975"), 0), None);
         assert_eq!(dedup.find(Key::of(2, "m4999"), 0), None);
         assert_eq!(dedup.find(Key::of(1, "m4000"), 4_001), None, "too old");
+        assert_eq!(dedup.sent_ms(Key::of(1, "m4000"), 4_000), Some(4_000));
+        assert_eq!(dedup.sent_ms(Key::of(1, "m4000"), 4_001), None);
         assert_eq!(dedup.expire(4_990), Some(4_999));
         assert_eq!(dedup.len(), 10);
         assert_eq!(dedup.find(Key::of(1, "m4995"), 0), Some(delivery(4_995)));

@@ -44,6 +44,11 @@ impl Doubt {
         self.users.contains_key(&user)
     }
 
+    /// Those about whom something is in doubt.
+    pub(super) fn users(&self) -> impl Iterator<Item = UserId> + '_ {
+        self.users.keys().copied()
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.users.is_empty() && self.lost.is_empty()
     }

@@ -15,8 +15,11 @@ use super::job::JobPurpose;
 use super::{Chat, DeliveryRef};
 use crate::protocol::field::{Id, Name, UserName};
 use crate::protocol::push::{Push, PushKind};
-use crate::protocol::reply::Reply;
+use crate::protocol::reply::{Reply, ReplyId};
 use crate::protocol::request::{ContentForm, FriendVerb, Verb};
+
+/// The connection of no client.
+const NOBODY: ConnId = ConnId { slot: u32::MAX, generation: u32::MAX };
 
 /// What a client said.
 pub(super) struct FriendFields<'a> {
@@ -44,6 +47,21 @@ impl Chat {
         self.users.hold(me);
         let request = self.await_answer(PendingRequest { conn, form, id: reply_id, verb: Verb::Friend }, out);
         let op = QueuedOp { request, verb, id: id.as_str().into(), content: content.into(), me, other };
+        self.begin_or_queue(op, out);
+    }
+
+    /// Ends a friendship for the operator, and withdraws what `me` asked, in its turn among what
+    /// the two ask themselves. Nobody is answered.
+    pub(super) fn end_friendship(&mut self, me: &UserName, other: &UserName, out: &mut Vec<Action>) {
+        let (me, other) = (self.users.refer(me), self.users.refer(other));
+        let (id, verb) = (ReplyId::Empty, Verb::Friend);
+        let request = self.await_answer(PendingRequest { conn: NOBODY, form: ContentForm::Text, id, verb }, out);
+        let (verb, id, content) = (FriendVerb::Delete, "".into(), "".into());
+        self.begin_or_queue(QueuedOp { request, verb, id, content, me, other }, out);
+    }
+
+    fn begin_or_queue(&mut self, op: QueuedOp, out: &mut Vec<Action>) {
+        let (request, me, other) = (op.request, op.me, op.other);
         let requests = &self.requests;
         match self.friendship_ops.submit(op, |request| requests.contains(request)) {
             Submitted::Run(op) => self.run_op(op, out),

@@ -13,6 +13,10 @@ impl Pair {
     pub(super) fn of(one: UserId, other: UserId) -> Self {
         Self(one.min(other), one.max(other))
     }
+
+    pub(super) fn has(self, user: UserId) -> bool {
+        self.0 == user || self.1 == user
+    }
 }
 
 /// One that waits for the one before, about the same pair.

@@ -5,7 +5,7 @@ use super::answer::{FULL, Fault, NOT_YOU, UNAVAILABLE, fault_of};
 use super::contract::{Answered, Asked, Outcome};
 use super::friend_op::RunningOp;
 use crate::protocol::error::ErrorCode;
-use crate::protocol::field::{Name, UserName};
+use crate::protocol::field::{Name, RESERVED_NAME, UserName};
 use crate::protocol::push::PushKind;
 use crate::protocol::request::FriendVerb;
 
@@ -34,7 +34,13 @@ pub(super) fn other_of<'a, 'b>(
     if mine == other && verb == FriendVerb::Request {
         return Err(YOURSELF);
     }
-    Ok(other)
+    // An account may have this name since before it was reserved.
+    let is_system = [me.as_str(), other.as_str()].contains(&RESERVED_NAME);
+    match verb {
+        FriendVerb::Request if is_system => Err(NOBODY),
+        FriendVerb::Accept if is_system => Err(NOT_ASKED),
+        _ => Ok(other),
+    }
 }
 
 /// The kind of push that the other user is sent.

@@ -10,7 +10,6 @@
 use super::contract::Ticket;
 use super::friend_op::{Pair, QueuedOp, RunningOp};
 use super::friend_rules::{Decision, Effects};
-#[cfg(debug_assertions)]
 use super::ids::UserId;
 use std::collections::{BTreeMap, HashMap, VecDeque};
 
@@ -174,6 +173,11 @@ impl FriendshipOps {
     /// Nobody knows at present whether these two are friends.
     pub(super) fn is_in_doubt(&self, pair: Pair) -> bool {
         self.pairs.get(&pair).is_some_and(|busy| busy.in_doubt)
+    }
+
+    /// Is anything of a pair with this user under way? This looks at all pairs.
+    pub(super) fn is_about(&self, user: UserId) -> bool {
+        self.pairs.keys().any(|pair| pair.has(user))
     }
 
     /// How much memory is held by what clients said.

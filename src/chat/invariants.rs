@@ -123,7 +123,8 @@ impl Chat {
         self.logins.check(elsewhere, self.sessions.len());
         let tried = self.logins.values().filter(|one| one.login.attempt().is_some());
         assert_eq!(tried.count(), self.tries.open(), "each try is settled once");
-        let sign_ups = self.jobs.values().filter(|job| matches!(job.purpose, JobPurpose::Hash { .. }));
+        let sign_ups =
+            self.jobs.values().filter(|job| matches!(job.purpose, JobPurpose::Hash { .. } | JobPurpose::AdminHash(_)));
         let log_ins = self.logins.values().filter(|one| one.login.hashes());
         assert_eq!(sign_ups.count() + log_ins.count(), self.auth_queue.running());
     }

@@ -1,5 +1,6 @@
 //! The purposes of the jobs in flight.
 
+use super::admin_op::AdminOp;
 use super::contract::Ticket;
 use super::friend_op::RunningOp;
 use super::ids::{DeliveryRef, LoginId, UserId};
@@ -44,4 +45,7 @@ pub(super) enum JobPurpose {
     },
     /// Reads this user's friends again. Holds a reference to the user, who is loading.
     Friends(UserId),
+    /// Hashes a password that the operator gives.
+    AdminHash(Box<AdminOp>),
+    Admin(Box<AdminOp>),
 }

@@ -52,7 +52,7 @@ impl Chat {
             Credential::Token(_) => CredentialKind::Token,
         };
         let login = Login::Admitted { credential, attempt };
-        let id = self.logins.insert(InProgress { request, user, by, login });
+        let id = self.logins.insert(InProgress { request, user, by, login, barred: None });
         if waits {
             // The first user's requests are answered first: behind the `LS` the second one would
             // take such an answer for one to them. That is at most as long as a request may take,
@@ -97,13 +97,13 @@ impl Chat {
 
     /// Something happens to a log-in: leaves its state, settles its try, goes on as it says.
     fn login_event_with(&mut self, id: LoginId, event: LoginEvent, read: Option<Read>, out: &mut Vec<Action>) {
-        let Some(InProgress { request, user, by, login }) = self.logins.remove(id) else {
+        let Some(InProgress { request, user, by, login, barred }) = self.logins.remove(id) else {
             debug_assert!(false, "{event:?} to a log-in that is over");
             return;
         };
         let facts = Facts { is_awaited: self.is_awaited(request), presence: self.presence(&user) };
         let (loads, hashes) = (login.loads(), login.hashes());
-        let Step { settled, next } = login.on(event, facts);
+        let Step { settled, next } = login.on(event, facts).unless(barred);
         if hashes {
             self.auth_queue.run_ended();
         }
@@ -122,7 +122,7 @@ impl Chat {
             self.reading_ended(user, out);
         }
         match next {
-            Next::Enter(login) => self.enter(InProgress { request, user, by, login }, out),
+            Next::Enter(login) => self.enter(InProgress { request, user, by, login, barred }, out),
             Next::Refuse(cause) => self.refuse_for(request, cause, fault_of(cause), out),
             Next::Complete | Next::Drop => {}
         }
@@ -160,6 +160,7 @@ impl Chat {
         let (event, read) = match outcome {
             Outcome::Loaded { friends, page } => (LoginEvent::Loaded, Some((friends, page))),
             Outcome::Proven => (LoginEvent::Proven, None),
+            Outcome::Banned => (LoginEvent::Banned, None),
             Outcome::Unproven { password_hash, differs } => (LoginEvent::Unproven { password_hash, differs }, None),
             Outcome::Verified(fits) => (LoginEvent::Verified(fits), None),
             Outcome::Failed => (LoginEvent::Failed { refused: false }, None),
@@ -188,6 +189,9 @@ impl Chat {
 
     /// Hands as many runs to the workers as they may have.
     pub(super) fn start_auth_runs(&mut self, out: &mut Vec<Action>) {
+        if !self.stopping {
+            self.start_admin_hashes(out);
+        }
         while !self.stopping {
             let (requests, sessions) = (&self.requests, &self.sessions);
             let is_awaited =
@@ -250,20 +254,25 @@ impl Chat {
     /// The turn goes to the next log-in of the same user, if one waits.
     pub(super) fn reading_ended(&mut self, user: UserId, out: &mut Vec<Action>) {
         while let Some(id) = self.users.next_to_load(user) {
-            let Some(InProgress { request, user: name, by, login }) = self.logins.remove(id) else {
+            let Some(InProgress { request, user: name, by, login, barred }) = self.logins.remove(id) else {
                 debug_assert!(false, "what waits is in progress");
                 continue;
             };
             let presence = if self.users.is_here(user) { Presence::Here } else { Presence::Loading };
             let facts = Facts { is_awaited: self.is_awaited(request), presence };
-            match login.on(LoginEvent::LoadingTurn, facts).next {
+            match login.on(LoginEvent::LoadingTurn, facts).unless(barred).next {
                 Next::Complete => self.complete_login(request, (&name, by), None, out),
-                Next::Enter(login) => match self.submit_login(InProgress { request, user: name, by, login }, out) {
-                    // It has the reference of the one before, and its place among those who load.
-                    Ok(()) => return,
-                    Err(id) => self.refuse_unsubmitted(id, out),
-                },
-                Next::Refuse(_) | Next::Drop => {}
+                Next::Enter(login) => {
+                    let one = InProgress { request, user: name, by, login, barred };
+                    match self.submit_login(one, out) {
+                        // It has the reference of the one before, and its place among those who
+                        // load.
+                        Ok(()) => return,
+                        Err(id) => self.refuse_unsubmitted(id, out),
+                    }
+                }
+                Next::Refuse(cause) => self.refuse_for(request, cause, fault_of(cause), out),
+                Next::Drop => {}
             }
         }
         self.loading_ended(user);
@@ -334,6 +343,7 @@ impl Chat {
         if let Some(before) = before.filter(|&before| before != user) {
             self.goes_offline(before, out);
         }
+        self.sessions.note_log_in(conn, self.now.wall_ms);
         let older = self.users.arrives(user, conn);
         match older {
             Route::Here(older) if older != conn => {

@@ -16,7 +16,7 @@
 //!
 //! Failure is `NotSubmitted` or `Failed`.
 
-use super::answer::{BUSY, CROWDED, DAMAGED, Fault, NO_HASHING, UNAVAILABLE};
+use super::answer::{BANNED, BUSY, CROWDED, DAMAGED, Fault, NO_HASHING, UNAVAILABLE};
 use super::contract::{ConnId, CredentialKind, Job, Now, RefusalCause, Rules, TOKEN_SLACK_MS, Ticket};
 use super::ids::LoginId;
 use super::table::Table;
@@ -69,6 +69,8 @@ pub(super) enum LoginEvent {
     Dropped,
     /// The credential is good.
     Proven,
+    /// The credential is good, and the user is banned.
+    Banned,
     /// There is no such token, or no such user, or the password was not verified before.
     Unproven { password_hash: Option<Secret>, differs: bool },
     /// A worker is free to hash its password.
@@ -126,10 +128,23 @@ pub(super) struct Step {
     pub(super) next: Next,
 }
 
+impl Step {
+    /// The same for a log-in that must not succeed any more, whatever its credential is.
+    pub(super) fn unless(self, barred: Option<RefusalCause>) -> Self {
+        match (barred, self.next) {
+            (Some(cause), Next::Complete | Next::Enter(Login::WaitingToLoad | Login::Loading)) => {
+                Self { next: Next::Refuse(cause), ..self }
+            }
+            (_, next) => Self { next, ..self },
+        }
+    }
+}
+
 /// The error behind the `LF` for this cause. A credential that is not good has none.
 pub(super) fn fault_of(cause: RefusalCause) -> Option<Fault> {
     match cause {
         RefusalCause::WrongPassword | RefusalCause::BadToken => None,
+        RefusalCause::Banned => Some(BANNED),
         RefusalCause::QueueFull => Some(CROWDED),
         RefusalCause::TooManyAtOnce => Some(TOO_MANY_AT_ONCE),
         RefusalCause::Busy => Some(BUSY),
@@ -152,7 +167,9 @@ fn settle(attempt: Try, settled: Settled, next: Next) -> Step {
 impl Login {
     /// What follows when this happens.
     pub(super) fn on(self, event: LoginEvent, facts: Facts) -> Step {
-        use LoginEvent::{Begins, Dropped, HashingTurn, Loaded, LoadingTurn, NoPlace, Proven, Unproven, Verified};
+        use LoginEvent::{
+            Banned, Begins, Dropped, HashingTurn, Loaded, LoadingTurn, NoPlace, Proven, Unproven, Verified,
+        };
         match (self, event) {
             (Self::Admitted { credential, attempt }, Begins) if facts.is_awaited => {
                 step(None, Next::Enter(Self::begin(credential, attempt, facts.presence)))
@@ -160,6 +177,10 @@ impl Login {
             (Self::Admitted { attempt, .. }, Begins | Dropped) => settle(attempt, Settled::NotMade, Next::Drop),
 
             (Self::ProvingAndLoading { attempt, .. }, Loaded) => settle(attempt, Settled::Right, Next::Complete),
+            // That the account is banned is told to those alone who know the credential.
+            (Self::ProvingAndLoading { attempt, .. } | Self::Proving { attempt, .. }, Banned) => {
+                settle(attempt, Settled::Right, Next::Refuse(RefusalCause::Banned))
+            }
             (Self::Proving { attempt, .. }, Proven) => settle(attempt, Settled::Right, Self::proven(facts)),
             (
                 Self::ProvingAndLoading { credential, attempt } | Self::Proving { credential, attempt },
@@ -181,6 +202,7 @@ impl Login {
             (Self::WaitingToLoad, NoPlace) => step(None, Next::Refuse(RefusalCause::TooManyAtOnce)),
             (Self::WaitingToLoad, LoadingTurn) => step(None, Self::may_load(facts)),
             (Self::Loading, Loaded) => step(None, Next::Complete),
+            (Self::Loading, Banned) => step(None, Next::Refuse(RefusalCause::Banned)),
 
             (state, event) => state.failed(&event),
         }
@@ -295,6 +317,9 @@ pub(super) struct InProgress {
     /// What is to prove it.
     pub(super) by: CredentialKind,
     pub(super) login: Login,
+    /// It is refused for this cause, should its credential be good: it was compared with what was
+    /// stored before the operator changed that.
+    pub(super) barred: Option<RefusalCause>,
 }
 
 /// All log-ins in progress.
@@ -323,6 +348,13 @@ impl Logins {
 
     pub(super) fn get(&self, id: LoginId) -> Option<&InProgress> {
         self.all.get(id.0)
+    }
+
+    /// Those of this user that are in progress are refused, should their credentials be good.
+    pub(super) fn bar(&mut self, user: &UserName, cause: RefusalCause) {
+        for one in self.all.values_mut().filter(|one| one.user == *user) {
+            one.barred = Some(cause);
+        }
     }
 
     /// It begins when all is answered that another user asked on its connection.

@@ -7,6 +7,10 @@
 
 mod account;
 mod ack;
+mod admin;
+pub mod admin_contract;
+mod admin_job;
+mod admin_op;
 mod answer;
 mod auth_queue;
 pub mod contract;
@@ -92,6 +96,14 @@ enum Timer {
     Counting,
     /// The time for the stop is over.
     Stop,
+    /// The time of a request of the operator is over.
+    AdminLimit(contract::AdminTicket),
+    /// Go on looking at all users for the operator.
+    AdminScan,
+    /// Go on with a notice to all.
+    AdminNotices,
+    /// Deletions of accounts go on.
+    AdminDeletions,
 }
 
 /// A job in flight.
@@ -146,6 +158,8 @@ pub struct Chat {
     friendship_ops: friendship_ops::FriendshipOps,
     /// What that leaves in doubt.
     doubt: doubt::Doubt,
+    /// What the operator asks for.
+    admin: admin::Admin,
     /// Pushes whose deletion failed, by `seq`: a page that has them is read as if it had not, until
     /// they are gone.
     undeleted: BTreeSet<u64>,
@@ -208,6 +222,7 @@ impl Chat {
             logins: login_state::Logins::new(),
             friendship_ops: friendship_ops::FriendshipOps::new(undecided_max),
             doubt: doubt::Doubt::default(),
+            admin: admin::Admin::default(),
             undeleted: BTreeSet::new(),
             to_delete: Vec::new(),
             to_save: Vec::new(),
@@ -274,6 +289,7 @@ impl Chat {
             Event::Finished { ticket, outcome } => self.finished(ticket, outcome, out),
             Event::Tick { heard_ms } => self.tick(heard_ms, out),
             Event::ReleaseMemory { bytes, windows } => self.release_memory(bytes, windows),
+            Event::Admin { ticket, request } => self.admin(ticket, request, out),
             Event::ShutDown => self.shut_down(out),
         }
         if self.logins.is_any_due() {
@@ -340,6 +356,10 @@ impl Chat {
                 Timer::PushHook(user) => self.push_hook_timer_fired(user, is_heard, out),
                 Timer::Counting => self.counting_rested(out),
                 Timer::Stop => self.stop_now(out),
+                Timer::AdminLimit(ticket) => self.admin_timed_out(ticket, out),
+                Timer::AdminScan => self.scan_on(out),
+                Timer::AdminNotices => self.notices_timer_fired(out),
+                Timer::AdminDeletions => self.deletions_timer_fired(out),
             }
         }
     }

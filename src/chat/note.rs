@@ -118,6 +118,8 @@ pub enum RefusalCause {
     WrongPassword,
     /// The token is none of the user's, or not any more.
     BadToken,
+    /// The credential is good, and the account is banned.
+    Banned,
     /// The name is somebody's.
     NameTaken,
     /// A budget of tries is used up: nothing was compared.
@@ -192,6 +194,8 @@ pub enum JobKind {
     Friendship,
     /// Who somebody's friends are.
     Friends,
+    /// What the operator asks for.
+    Admin,
 }
 
 /// What happened to messages since the core began, in numbers.

@@ -37,6 +37,7 @@ fn kind_of(purpose: &JobPurpose) -> JobKind {
         JobPurpose::Delete { .. } => JobKind::Delete,
         JobPurpose::Friendship(_) => JobKind::Friendship,
         JobPurpose::Friends(_) => JobKind::Friends,
+        JobPurpose::AdminHash(_) | JobPurpose::Admin(_) => JobKind::Admin,
     }
 }
 

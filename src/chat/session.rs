@@ -83,6 +83,9 @@ pub(super) struct Sessions {
     /// For each time at which some are looked at, the first of their list. It stays until that
     /// time, even if all of them go.
     looks: BTreeMap<u64, u32>,
+    /// When their users logged in, by the wall clock, by slot: beside the sessions, since no
+    /// message asks for it.
+    logged_in_ms: Vec<u64>,
 }
 
 impl Sessions {
@@ -122,6 +125,20 @@ impl Sessions {
 
     pub(super) fn get_mut(&mut self, conn: ConnId) -> Option<&mut Session> {
         self.slots.get_mut(conn.slot as usize)?.as_mut().filter(|session| session.generation == conn.generation)
+    }
+
+    /// A user logs in on it.
+    pub(super) fn note_log_in(&mut self, conn: ConnId, wall_ms: u64) {
+        let slot = conn.slot as usize;
+        if slot >= self.logged_in_ms.len() {
+            self.logged_in_ms.resize(slot + 1, 0);
+        }
+        self.logged_in_ms[slot] = wall_ms;
+    }
+
+    /// When the user who is on it logged in, by the wall clock.
+    pub(super) fn logged_in_ms(&self, conn: ConnId) -> u64 {
+        self.logged_in_ms.get(conn.slot as usize).copied().unwrap_or(0)
     }
 
     pub(super) fn close(&mut self, conn: ConnId) -> Option<Session> {

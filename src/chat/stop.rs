@@ -13,6 +13,7 @@ impl Chat {
         for delivery in self.deliveries.refs() {
             self.save_if_unsaved(delivery, out);
         }
+        self.cut_off_admin(out);
         self.wheel.insert(self.now.mono_ms + self.rules.stop_wait_ms, Timer::Stop);
     }
 
@@ -31,6 +32,7 @@ impl Chat {
         for delivery in self.deliveries.refs() {
             self.refuse_waiters(delivery, None, STOPPING, out);
         }
+        self.fail_admin(out);
         self.clear_auth_queue(out);
         let requests: Vec<Ticket> = self.requests.keys().collect();
         for request in requests {

@@ -9,7 +9,7 @@ use super::contract::ConnId;
 use super::dedup::DedupWindow;
 use super::ids::{LoginId, UserId};
 use super::list::AckList;
-use crate::protocol::field::UserName;
+use crate::protocol::field::{RESERVED_NAME, UserName};
 use hashbrown::HashTable;
 use slab::Slab;
 use std::collections::VecDeque;
@@ -188,6 +188,16 @@ impl Users {
         &mut self.slab[user.slot()]
     }
 
+    /// The user at this place of the table, if there is one.
+    pub(super) fn at(&self, place: usize) -> Option<&User> {
+        self.slab.get(place)
+    }
+
+    /// Behind all places that may be taken.
+    pub(super) fn places_end(&self) -> usize {
+        self.slab.capacity()
+    }
+
     /// Where is this user?
     pub(super) fn route(&self, user: UserId) -> Route {
         self.get(user).route()
@@ -216,7 +226,11 @@ impl Users {
     /// was asked.
     pub(super) fn set_friends(&mut self, user: UserId, names: &[UserName]) {
         let before = std::mem::take(&mut self.get_mut(user).friends);
-        let mut friends: Vec<UserId> = names.iter().map(|name| self.refer(name)).collect();
+        // What `system` says is from the operator, even if an account has that name.
+        let is_system = |name: &UserName| name.as_str() == RESERVED_NAME;
+        let names = if is_system(&self.get(user).name) { &[] } else { names };
+        let names = names.iter().filter(|name| !is_system(name));
+        let mut friends: Vec<UserId> = names.map(|name| self.refer(name)).collect();
         friends.sort_unstable();
         self.friends_len = self.friends_len + friends.len() - before.len();
         self.get_mut(user).friends = friends.into();

@@ -45,7 +45,7 @@ pub enum CloseCause {
 
 impl CloseCause {
     /// All of them, in the order of the counters.
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 24] = [
         Self::Chat(CloseReason::Idle),
         Self::Chat(CloseReason::Replaced),
         Self::Chat(CloseReason::Garbage),
@@ -69,6 +69,7 @@ impl CloseCause {
         Self::PlainRefused,
         Self::AddressFull,
         Self::BadProxyHeader,
+        Self::Chat(CloseReason::ByOperator),
     ];
 
     fn index(self) -> usize {
@@ -96,6 +97,7 @@ impl CloseCause {
             Self::PlainRefused => 20,
             Self::AddressFull => 21,
             Self::BadProxyHeader => 22,
+            Self::Chat(CloseReason::ByOperator) => 23,
         }
     }
 
@@ -121,6 +123,7 @@ impl CloseCause {
             Self::Chat(CloseReason::TooFast) => "too fast",
             Self::Chat(CloseReason::ShuttingDown) => "shutting down",
             Self::Chat(CloseReason::TooManyTries) => "too many tries",
+            Self::Chat(CloseReason::ByOperator) => "by the operator",
             Self::PeerClosed => "closed by the client",
             Self::IoError => "broken",
             Self::SlowReader => "slow reader",

@@ -16,8 +16,9 @@ use super::state::ReadState;
 use super::tls::Certificates;
 use super::web::Web;
 use crate::chat::Chat;
-use crate::chat::contract::{Action, AddressKey, ConnId, Event, Job, Now, Outcome, Ticket};
+use crate::chat::contract::{Action, AddressKey, AdminRequest, AdminTicket, ConnId, Event, Job, Now, Outcome, Ticket};
 use crate::config::{Networks, Origins};
+use crate::protocol::field::UserName;
 use crate::protocol::reply::{Reply, write_reply};
 use crate::protocol::usual::write_push;
 use crate::push_hook::PushHook;
@@ -325,6 +326,15 @@ impl<S: Stream> Hub<S> {
         self.next_deadline().is_some_and(|deadline_ms| self.now.mono_ms.saturating_sub(deadline_ms) >= LATE_MS)
     }
 
+    /// Goes on with deletions of accounts that a stop has cut short. Nobody asks for them, so the
+    /// tickets are none that anybody else uses.
+    pub fn finish_deletions(&mut self, names: &[UserName]) {
+        for (name, number) in names.iter().zip(0..) {
+            let request = AdminRequest::Delete { name: name.clone() };
+            self.dispatch(Event::Admin { ticket: AdminTicket(u64::MAX - number), request });
+        }
+    }
+
     /// Is there something to do without waiting for an event?
     #[must_use]
     pub fn is_busy(&self) -> bool {
@@ -385,6 +395,8 @@ impl<S: Stream> Hub<S> {
                 self.counters.noted.count(&note);
                 self.say_note(&note);
             }
+            // Nobody asks yet but for deletions at the start.
+            Action::Admin { .. } => {}
             Action::Stopped => self.stopped = true,
         }
     }

@@ -195,6 +195,8 @@ impl Loop {
     /// The system refuses to poll, which leaves nothing to do.
     pub fn run(mut self) -> io::Result<()> {
         let mut events = Events::with_capacity(EVENTS_PER_TURN);
+        self.hub.finish_deletions(self.pool.unfinished_deletions());
+        self.submit_jobs();
         while !self.is_over() {
             let timeout = self.timeout();
             let polled = match self.poll.poll(&mut events, timeout) {
@@ -260,13 +262,17 @@ impl Loop {
             acceptor.accept(&mut self.hub, self.poll.registry(), now.mono_ms);
         }
         self.hub.turn();
+        self.submit_jobs();
+        if self.stop != Stop::No {
+            self.advance_stop(now.mono_ms);
+        }
+    }
+
+    fn submit_jobs(&mut self) {
         if self.hub.has_jobs() {
             let jobs = self.hub.take_jobs();
             self.jobs_in_flight += jobs.len();
             self.pool.submit(jobs);
-        }
-        if self.stop != Stop::No {
-            self.advance_stop(now.mono_ms);
         }
     }
 

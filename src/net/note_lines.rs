@@ -181,6 +181,7 @@ fn refusal_name(cause: RefusalCause) -> &'static str {
         RefusalCause::WrongPassword => "wrong_password",
         RefusalCause::BadToken => "bad_token",
         RefusalCause::NameTaken => "name_taken",
+        RefusalCause::Banned => "banned",
         RefusalCause::Limit(limit) => limit_name(limit),
         RefusalCause::QueueFull => "queue_full",
         RefusalCause::TooManyAtOnce => "too_many_at_once",
@@ -222,5 +223,6 @@ fn job_name(job: JobKind) -> &'static str {
         JobKind::Delete => "delete",
         JobKind::Friendship => "friendship",
         JobKind::Friends => "friends",
+        JobKind::Admin => "admin",
     }
 }

@@ -107,7 +107,11 @@ impl Framing {
                 close_code::GOING_AWAY
             }
             CloseCause::Chat(
-                CloseReason::Replaced | CloseReason::Garbage | CloseReason::TooManyTries | CloseReason::TooFast,
+                CloseReason::Replaced
+                | CloseReason::Garbage
+                | CloseReason::TooManyTries
+                | CloseReason::TooFast
+                | CloseReason::ByOperator,
             ) => close_code::POLICY,
             CloseCause::Chat(CloseReason::TooLarge) => close_code::TOO_LARGE,
             // It has been said already, or there is nobody left to hear it.
@@ -233,6 +237,7 @@ mod tests {
             (CloseReason::TooLarge, 1009),
             (CloseReason::ShuttingDown, 1001),
             (CloseReason::TooFast, 1008),
+            (CloseReason::ByOperator, 1008),
         ] {
             let mut out = Vec::new();
             Framing::WebSocket.write_close(CloseCause::Chat(reason), &mut out);

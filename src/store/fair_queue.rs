@@ -18,7 +18,8 @@
 //! it would stay the first in line until all of them are done, and everybody else would wait.
 
 use super::lane_queue::Submission;
-use crate::chat::contract::{Job, Ticket};
+use crate::chat::contract::{AdminJob, Job, Ticket};
+use crate::protocol::field::RESERVED_NAME;
 use slab::Slab;
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::hash::{BuildHasher, RandomState};
@@ -59,7 +60,8 @@ pub(super) fn lane_user(job: &Job) -> Option<&str> {
         | Job::Load { user, .. }
         | Job::LoadPage { user, .. }
         | Job::MakeToken { user, .. }
-        | Job::RevokeTokens { user } => user.as_str(),
+        | Job::RevokeTokens { user }
+        | Job::Admin { user, .. } => user.as_str(),
         Job::GetProfile { asker, .. } => asker.as_str(),
         Job::SavePush { push } | Job::AskFriend { push, .. } | Job::AnswerFriend { push, .. } => push.receiver(),
         Job::DeletePush { receiver, .. } => receiver.as_str(),
@@ -72,6 +74,8 @@ fn actor(job: &Job) -> Option<&str> {
     match job {
         Job::SavePush { push } | Job::AskFriend { push, .. } | Job::AnswerFriend { push, .. } => Some(push.sender()),
         Job::Unfriend { user, .. } => Some(user.as_str()),
+        // One flow, however many users the operator asks about.
+        Job::Admin { .. } => Some(RESERVED_NAME),
         _ => None,
     }
 }
@@ -85,11 +89,23 @@ fn cost(job: &Job) -> u64 {
         Job::RevokeTokens { .. } => 10,
         Job::LoadPage { .. } => 15,
         Job::CreateAccount { .. } | Job::Load { .. } | Job::Unfriend { .. } => 20,
+        Job::Admin { job, .. } => admin_cost(job),
         Job::LogIn { .. } => 25,
         Job::MakeToken { .. } => 40,
         Job::AskFriend { push, .. } | Job::AnswerFriend { push, .. } => {
             50 + (push.weight_bytes() / BYTES_PER_UNIT) as u64
         }
+    }
+}
+
+fn admin_cost(job: &AdminJob) -> u64 {
+    match job {
+        AdminJob::Look { rows_max }
+        | AdminJob::FindPushes { rows_max, .. }
+        | AdminJob::Delete { rows_max }
+        | AdminJob::Accounts { rows_max, .. } => 20 + u64::from(*rows_max) / 20,
+        AdminJob::Notice { push } => 30 + (push.weight_bytes() / BYTES_PER_UNIT) as u64,
+        AdminJob::SetBanned { .. } | AdminJob::SetPassword { .. } => 30,
     }
 }
 

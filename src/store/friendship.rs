@@ -104,7 +104,8 @@ impl From<Answered> for Reply {
 /// See [`StoreError`].
 pub fn ask(store: &mut dyn Store, push: &Push, pending_max: u32, has_room: bool) -> Result<(Asked, bool), StoreError> {
     let (asker, asked) = (name(push.sender())?, name(push.receiver())?);
-    if !store.has_account(&asked)? {
+    // Who asks may have been deleted since.
+    if store.accounts().are_there(&asker, &asked)? != [true, true] {
         return Ok((Asked::NoSuchUser, false));
     }
     if let Some(request) = store.friendships().request(&asked, &asker)? {

@@ -1,14 +1,17 @@
 //! A store that is gone with the process: for tests and trials. It does what the others do,
 //! rollback included.
 
+mod accounts;
 mod friendships;
 mod tokens;
 
+use super::accounts::{Account, Accounts};
 use super::friendship::{FriendRequest, Friendships};
 use super::token::{StoredToken, Tokens};
 use super::{SavedAs, Store, StoreError, Weight};
 use crate::protocol::field::{Profile, Secret, UserName};
 use crate::protocol::push::{Push, PushKind};
+use accounts::Entry;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -17,7 +20,7 @@ type Pair = (UserName, UserName);
 
 #[derive(Debug, Default)]
 struct Tables {
-    accounts: HashMap<UserName, (Profile, Secret)>,
+    accounts: HashMap<UserName, Entry>,
     friends: HashMap<UserName, BTreeSet<UserName>>,
     requests: HashMap<Pair, FriendRequest>,
     /// How many requests of each asker, and to each asked, are pending.
@@ -34,7 +37,7 @@ struct Tables {
 
 #[derive(Debug)]
 enum Undo {
-    Account(UserName),
+    Account(UserName, Option<Entry>),
     Befriended(UserName, UserName),
     Unfriended(UserName, UserName),
     Asked(Pair),
@@ -120,7 +123,7 @@ impl Tables {
     fn undo(&mut self) {
         while let Some(undo) = self.undo.pop() {
             match undo {
-                Undo::Account(name) => drop(self.accounts.remove(&name)),
+                Undo::Account(name, before) => self.restore_account(name, before),
                 Undo::Befriended(user, friend) => {
                     self.friends.entry(user).or_default().remove(&friend);
                 }
@@ -180,21 +183,18 @@ impl Store for MemoryStore {
 
     fn create_account(&mut self, profile: &Profile, password_hash: &Secret) -> Result<bool, StoreError> {
         let mut tables = self.tables();
-        if let Some((_, stored)) = tables.accounts.get(&profile.user_name) {
+        if tables.accounts.contains_key(&profile.user_name) {
             // The same hash, salt and all: the same request once more.
-            return Ok(stored == password_hash);
+            let stored = tables.account(&profile.user_name).map(|account| &account.password_hash);
+            return Ok(stored == Some(password_hash));
         }
-        tables.accounts.insert(profile.user_name.clone(), (profile.clone(), password_hash.clone()));
-        tables.undo.push(Undo::Account(profile.user_name.clone()));
+        let account = Account { password_hash: password_hash.clone(), is_banned: false };
+        tables.set_account(&profile.user_name, Entry::There { profile: profile.clone(), account });
         Ok(true)
     }
 
-    fn password_hash(&mut self, user: &UserName) -> Result<Option<Secret>, StoreError> {
-        Ok(self.tables().accounts.get(user).map(|account| account.1.clone()))
-    }
-
     fn profile(&mut self, user: &UserName) -> Result<Option<Profile>, StoreError> {
-        Ok(self.tables().accounts.get(user).map(|account| account.0.clone()))
+        Ok(self.tables().profile(user).cloned())
     }
 
     fn friends(&mut self, user: &UserName) -> Result<Vec<UserName>, StoreError> {
@@ -262,8 +262,8 @@ impl Store for MemoryStore {
         Ok(())
     }
 
-    fn has_account(&mut self, user: &UserName) -> Result<bool, StoreError> {
-        Ok(self.tables().accounts.contains_key(user))
+    fn accounts(&mut self) -> &mut dyn Accounts {
+        self
     }
 
     fn friendships(&mut self) -> &mut dyn Friendships {

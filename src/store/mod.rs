@@ -1,6 +1,8 @@
 //! Blocking work on its own threads: accounts, friendships, pending requests and un-acked pushes.
 //! No chat rule, no connection, no form of CONTENT.
 
+pub mod accounts;
+pub mod admin;
 mod fair_queue;
 pub mod friendship;
 mod group_commit;
@@ -23,6 +25,7 @@ mod work;
 
 use crate::protocol::field::{Profile, Secret, UserName};
 use crate::protocol::push::Push;
+use accounts::Accounts;
 use friendship::Friendships;
 use std::fmt;
 use token::Tokens;
@@ -159,7 +162,9 @@ pub trait Store: Send {
     ///
     /// # Errors
     /// See [`StoreError`].
-    fn password_hash(&mut self, user: &UserName) -> Result<Option<Secret>, StoreError>;
+    fn password_hash(&mut self, user: &UserName) -> Result<Option<Secret>, StoreError> {
+        Ok(self.accounts().account(user)?.map(|account| account.password_hash))
+    }
     /// A user's profile.
     ///
     /// # Errors
@@ -216,11 +221,8 @@ pub trait Store: Send {
     /// # Errors
     /// See [`StoreError`].
     fn delete_pushes(&mut self, pushes: &[(UserName, u64)]) -> Result<(), StoreError>;
-    /// Is there an account of this name?
-    ///
-    /// # Errors
-    /// See [`StoreError`].
-    fn has_account(&mut self, user: &UserName) -> Result<bool, StoreError>;
+    /// What of accounts only their owners and the operator see.
+    fn accounts(&mut self) -> &mut dyn Accounts;
     /// The tables of friendships and friend requests.
     fn friendships(&mut self) -> &mut dyn Friendships;
     /// The table of resume tokens.

@@ -6,6 +6,7 @@
 //! store then opens another. The whole transaction is then done again, which settles what such an
 //! error left unknown: every write may be repeated.
 
+mod accounts;
 mod background_close;
 mod connect;
 mod export;
@@ -29,6 +30,7 @@ use lanes::Held;
 pub use standby::{Seen, Watch};
 use values::{bytes, corrupt, fault, is_read_only, name, number, text};
 
+use super::accounts::Accounts;
 use super::friendship::Friendships;
 use super::token::Tokens;
 use super::{SavedAs, Store, StoreError, Weight};
@@ -186,14 +188,9 @@ impl Store for MysqlStore {
         Ok(self.password_hash(&profile.user_name)?.as_ref() == Some(password_hash))
     }
 
-    fn password_hash(&mut self, user: &UserName) -> Result<Option<Secret>, StoreError> {
-        let row = self.row("SELECT password_hash FROM accounts WHERE user_name = ?", vec![bytes(user.as_str())])?;
-        row.map(|row| Ok(Secret::new(text(&row, 0)?))).transpose()
-    }
-
     fn profile(&mut self, user: &UserName) -> Result<Option<Profile>, StoreError> {
         let sql = "SELECT email_address, nick_name, profile_picture, location, personal_description, rsa_public_key \
-                   FROM accounts WHERE user_name = ?";
+                   FROM accounts WHERE user_name = ? AND state < 2";
         let Some(row) = self.row(sql, vec![bytes(user.as_str())])? else {
             return Ok(None);
         };
@@ -292,8 +289,8 @@ impl Store for MysqlStore {
         Ok(())
     }
 
-    fn has_account(&mut self, user: &UserName) -> Result<bool, StoreError> {
-        Ok(self.row("SELECT 1 FROM accounts WHERE user_name = ?", vec![bytes(user.as_str())])?.is_some())
+    fn accounts(&mut self) -> &mut dyn Accounts {
+        self
     }
 
     fn friendships(&mut self) -> &mut dyn Friendships {

@@ -18,6 +18,7 @@ use super::work::Batch;
 use super::{Store, StoreError};
 use crate::chat::contract::{Job, Outcome, Ticket};
 use crate::config::{Config, StoreUrl};
+use crate::protocol::field::UserName;
 use std::hash::{DefaultHasher, Hash, Hasher as _};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -32,6 +33,8 @@ type Done = (Ticket, Outcome);
 
 /// Mailboxes, and senders in them, of which the workers together remember how full they are.
 const MAILBOX_ENTRIES_MAX: usize = 131_072;
+/// Deletions that one start goes on with; the others wait for the next one.
+const DELETIONS_MAX: u32 = 1_000;
 /// A worker that has had no jobs for so long asks the store whether it works.
 const PROBE_EVERY: Duration = Duration::from_secs(5);
 /// The time for which an idle auth worker keeps the memory of its last run.
@@ -53,6 +56,7 @@ pub struct Pool {
     taker: Taker,
     threads: Vec<JoinHandle<()>>,
     first_seq: u64,
+    unfinished_deletions: Vec<UserName>,
     health: Arc<StoreHealth>,
     limits: Arc<StoreLimits>,
 }
@@ -153,6 +157,7 @@ impl Pool {
             taker: Taker::default(),
             threads: Vec::new(),
             first_seq: 0,
+            unfinished_deletions: Vec::new(),
             health: Arc::default(),
             limits,
         };
@@ -160,6 +165,7 @@ impl Pool {
             let mut store = opener()?;
             if worker == 0 {
                 pool.first_seq = store.last_seq()? + 1;
+                pool.unfinished_deletions = store.accounts().deletions(DELETIONS_MAX)?;
             }
             let (sender, jobs) = lane_queue();
             pool.data.push(DataLane { sender, jobs: Vec::new() });
@@ -199,6 +205,13 @@ impl Pool {
     #[must_use]
     pub fn first_seq(&self) -> u64 {
         self.first_seq
+    }
+
+    /// The deleted accounts of which something is left, since a server stopped meanwhile: they are
+    /// to be deleted once more.
+    #[must_use]
+    pub fn unfinished_deletions(&self) -> &[UserName] {
+        &self.unfinished_deletions
     }
 
     /// Whether the store works.

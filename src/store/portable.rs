@@ -63,6 +63,7 @@ pub const TABLES: &[Table] = &[
             Column::Text("personal_description"),
             Column::Text("rsa_public_key"),
             Column::Created,
+            Column::Number("state"),
         ],
     },
     Table { name: "friendships", key: 2, columns: &[Column::Text("user_name"), Column::Text("friend_name")] },
@@ -96,6 +97,7 @@ pub const TABLES: &[Table] = &[
         key: 2,
         columns: &[Column::Text("user_name"), Column::Text("token_hash"), Column::Number("expires_ms")],
     },
+    Table { name: "deletions", key: 1, columns: &[Column::Text("user_name")] },
 ];
 
 /// The value in one column of one row.

@@ -1,5 +1,6 @@
 //! The embedded store: one SQLite file, one writer, every commit on the disk before it is answered.
 
+mod accounts;
 mod backup;
 mod export;
 mod friendships;
@@ -10,6 +11,7 @@ mod tokens;
 
 pub use backup::{Contents, backup, check_source};
 
+use super::accounts::Accounts;
 use super::friendship::Friendships;
 use super::token::Tokens;
 use super::{SavedAs, Store, StoreError, Weight};
@@ -221,15 +223,10 @@ impl Store for SqliteStore {
         Ok(self.password_hash(&profile.user_name)?.as_ref() == Some(password_hash))
     }
 
-    fn password_hash(&mut self, user: &UserName) -> Result<Option<Secret>, StoreError> {
-        let mut find = self.db.prepare_cached("SELECT password_hash FROM accounts WHERE user_name = ?1")?;
-        Ok(find.query_row([user.as_str()], |row| Ok(Secret::new(row.get_ref(0)?.as_str()?))).optional()?)
-    }
-
     fn profile(&mut self, user: &UserName) -> Result<Option<Profile>, StoreError> {
         let mut find = self.db.prepare_cached(
             "SELECT email_address, nick_name, profile_picture, location, personal_description, rsa_public_key
-             FROM accounts WHERE user_name = ?1",
+             FROM accounts WHERE user_name = ?1 AND state < 2",
         )?;
         Ok(find.query_row([user.as_str()], |row| profile_of(user, row)).optional()?)
     }
@@ -315,8 +312,8 @@ impl Store for SqliteStore {
         pushes.iter().try_for_each(|(receiver, seq)| self.delete(receiver.as_str(), signed(*seq)))
     }
 
-    fn has_account(&mut self, user: &UserName) -> Result<bool, StoreError> {
-        Ok(self.db.prepare_cached("SELECT 1 FROM accounts WHERE user_name = ?1")?.exists([user.as_str()])?)
+    fn accounts(&mut self) -> &mut dyn Accounts {
+        self
     }
 
     fn friendships(&mut self) -> &mut dyn Friendships {

@@ -1,13 +1,14 @@
 //! One batch of jobs: one transaction, groups of writes in one call, answers only after the commit;
 //! and what to do when the store says no.
 
+use super::accounts::Account;
 use super::health::{StoreHealth, WorkerHealth};
 use super::limits::{StoreLimits, Watch};
 use super::password::{Compared, VerifiedLogins};
 use super::quota::MailboxCounts;
 use super::reopen::{Opener, Opening};
 use super::token::Span;
-use super::{Store, StoreError, token, waiting};
+use super::{Store, StoreError, admin, token, waiting};
 use crate::chat::contract::{Job, Outcome, Page};
 use crate::protocol::field::UserName;
 use crate::protocol::push::Push;
@@ -327,10 +328,13 @@ fn panicked() -> StoreError {
 }
 
 fn is_write(job: &Job) -> bool {
-    !matches!(
-        job,
-        Job::LogIn { .. } | Job::Prove { .. } | Job::Load { .. } | Job::LoadPage { .. } | Job::GetProfile { .. }
-    )
+    match job {
+        Job::LogIn { .. } | Job::Prove { .. } | Job::Load { .. } | Job::LoadPage { .. } | Job::GetProfile { .. } => {
+            false
+        }
+        Job::Admin { job, .. } => !job.is_read(),
+        _ => true,
+    }
 }
 
 /// Everybody whose account the jobs about friendships lock, or those of sign-ups beside them, in
@@ -429,6 +433,8 @@ fn single(
         Job::Prove { user, credential, now_ms, latest_ms } => {
             prove(store, user, credential, Span { now_ms: *now_ms, latest_ms: *latest_ms }, verified)?
         }
+        // The password was compared with what was stored before: there may be a ban since.
+        Job::Load { user, pushes_max: 1.., .. } if is_banned(store, user)? => Outcome::Banned,
         Job::Load { user, pushes_max, bytes_max } => load(store, user, *pushes_max, *bytes_max)?,
         Job::LoadPage { user, after_seq, pushes_max, bytes_max } => {
             Outcome::Page(page(store, user, *after_seq, *pushes_max, *bytes_max)?)
@@ -458,6 +464,7 @@ fn single(
             waiting::unfriend(store, mailbox_counts, user, other)?;
             Outcome::Unfriended
         }
+        Job::Admin { user, job } => Outcome::Admin(Box::new(admin::run(store, mailbox_counts, user, job)?)),
         Job::SavePush { .. } | Job::DeletePush { .. } | Job::Hash { .. } | Job::Verify { .. } => {
             return Err(StoreError::Refused("a job of another lane".into()));
         }
@@ -471,26 +478,32 @@ fn prove(
     span: Span,
     verified: &VerifiedLogins,
 ) -> Result<Outcome, StoreError> {
-    let stored = match store.password_hash(user) {
+    let account = match store.accounts().account(user) {
         // Nothing else of the batch is to blame, and nothing mends it but a new password.
         Err(StoreError::Corrupt(why)) => {
             verified.say_unreadable(user, &why);
             return Ok(Outcome::Refused);
         }
-        stored => stored?,
+        account => account?,
     };
     let unproven = |password_hash, differs| Outcome::Unproven { password_hash, differs };
-    let Some(stored) = stored else { return Ok(unproven(None, false)) };
+    let Some(Account { password_hash: stored, is_banned }) = account else { return Ok(unproven(None, false)) };
+    // Only to those who know the credential.
+    let proven = if is_banned { Outcome::Banned } else { Outcome::Proven };
     Ok(match credential {
         Credential::Password(secret) => match verified.compare(user, secret, &stored) {
-            Compared::Fits => Outcome::Proven,
+            Compared::Fits => proven,
             compared => unproven(Some(stored), compared == Compared::Differs),
         },
         Credential::Token(token) if !token::is_usable(store, user, &token::hash(user, token, &stored), span)? => {
             unproven(None, false)
         }
-        Credential::Token(_) => Outcome::Proven,
+        Credential::Token(_) => proven,
     })
+}
+
+fn is_banned(store: &mut dyn Store, user: &UserName) -> Result<bool, StoreError> {
+    Ok(store.accounts().account(user)?.is_some_and(|account| account.is_banned))
 }
 
 fn load(store: &mut dyn Store, user: &UserName, pushes_max: u32, bytes_max: usize) -> Result<Outcome, StoreError> {

@@ -10,6 +10,9 @@ use std::collections::BTreeSet;
 /// More than a page of accounts, if not by their number then by their size.
 const USERS: u64 = 1_500;
 
+/// Accounts that were deleted: of the second something is left.
+const DELETED: [&str; 2] = ["gone", "going"];
+
 /// The names: one of each length and width, and some that only differ by case or by what looks
 /// alike.
 pub(crate) fn name(number: u64) -> String {
@@ -73,7 +76,13 @@ pub(crate) fn fill(store: &mut dyn Store, pushes: u64) {
         for number in 0..USERS {
             let hash = format!("$argon2id$v=19${number}{}", "h".repeat(number as usize % 400));
             assert!(store.create_account(&profile(number), &Secret::new(&hash))?);
+            store.accounts().set_banned(&user(&name(number)), number % 7 == 0)?;
         }
+        for gone in DELETED {
+            assert!(store.create_account(&account(gone), &Secret::new("h"))?);
+            store.accounts().begin_deletion(&user(gone))?;
+        }
+        store.accounts().end_deletion(&user(DELETED[0]))?;
         for number in 1..USERS {
             let (name, id) = (name(number), id(number));
             if number % 3 == 0 {
@@ -114,6 +123,7 @@ struct Known {
     pending: bool,
     /// Is their resume token good?
     token: bool,
+    is_banned: bool,
 }
 
 fn token_of(number: u64) -> token::TokenHash {
@@ -137,14 +147,27 @@ fn known(store: &mut dyn Store, number: u64) -> Known {
         asked,
         pending,
         token: token::is_usable(store, &me, &token_of(number), span(1_000, 1 << 40)).unwrap(),
+        is_banned: store.accounts().account(&me).unwrap().is_some_and(|account| account.is_banned),
     }
+}
+
+#[track_caller]
+fn assert_deleted(store: &mut dyn Store) {
+    assert_eq!(store.accounts().deletions(9).unwrap(), [user(DELETED[1])]);
+    store.begin().unwrap();
+    for gone in DELETED {
+        assert!(!store.create_account(&account(gone), &Secret::new("h")).unwrap(), "the name is not free");
+    }
+    store.rollback();
 }
 
 /// Compares two stores, user by user.
 #[track_caller]
 pub(crate) fn assert_same(one: &mut dyn Store, other: &mut dyn Store) {
     assert_eq!(one.last_seq().unwrap(), other.last_seq().unwrap());
-    let (mut friends, mut pushes, mut pending) = (0, 0, 0);
+    assert_deleted(one);
+    assert_deleted(other);
+    let (mut friends, mut pushes, mut pending, mut banned) = (0, 0, 0, 0);
     for number in 0..USERS {
         let (one, other) = (known(one, number), known(other, number));
         assert!(one == other, "{} is not the same", name(number));
@@ -152,6 +175,7 @@ pub(crate) fn assert_same(one: &mut dyn Store, other: &mut dyn Store) {
         friends += one.friends.len();
         pushes += one.pushes.len();
         pending += usize::from(one.pending);
+        banned += usize::from(one.is_banned);
     }
-    assert!(friends > 1_000 && pushes > 2_000 && pending > 400, "{friends} {pushes} {pending}");
+    assert!(friends > 1_000 && pushes > 2_000 && pending > 400 && banned > 200, "{friends} {pushes} {pending}");
 }

@@ -311,4 +311,34 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
         "if now_s > until_s {",
         "if now_s > until_s + DAY_S {",
     ),
+    of(
+        "a log-in by an old password goes on",
+        "src/chat/admin.rs",
+        "                    self.logins.bar(&user, RefusalCause::WrongPassword);",
+        "                    let _ = RefusalCause::WrongPassword;",
+    ),
+    of(
+        "a ban ends no session",
+        "src/chat/admin.rs",
+        "                    self.end_session(&user, BANNED, out);",
+        "                    let _ = BANNED;",
+    ),
+    of(
+        "a deleted user goes on as if nothing had happened",
+        "src/chat/admin/deletion.rs",
+        "                if !had_begun {\n                    self.account_is_gone(user, out);\n                }",
+        "                let _ = had_begun;",
+    ),
+    of(
+        "a deletion ends no friendships",
+        "src/chat/admin/deletion.rs",
+        "                    self.end_friendship(me, other, out);",
+        "                    let _ = (me, other);",
+    ),
+    of(
+        "a notice that is stored is not sent",
+        "src/chat/admin/notices.rs",
+        "Some(AdminOutcome::Done) => self.deliver_committed(push.clone(), receiver, out),",
+        "Some(AdminOutcome::Done) => {}",
+    ),
 ];

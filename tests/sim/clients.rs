@@ -2,14 +2,14 @@
 
 use super::lanes::{Fate, Plan};
 use super::later::{Later, is_about_friends};
+use super::operator::Operator;
 use super::oracle::{Oracle, pair_of};
 use super::random::Random;
 use super::rules;
 use super::say::Say;
 use super::world::World;
 use hongyan::chat::contract::{ConnId, Job, Rules};
-use hongyan::protocol::error::ErrorCode;
-use hongyan::protocol::request::{FriendVerb, TokenVerb, Verb};
+use hongyan::protocol::request::FriendVerb;
 use hongyan::store::quota::{Quotas, Usage};
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -64,7 +64,7 @@ struct Habits {
 pub struct Simulation {
     pub world: World,
     pub oracle: Oracle,
-    random: Random,
+    pub(super) random: Random,
     habits: Habits,
     pub(super) faults: Rc<RefCell<Faults>>,
     /// Which blocked connections drain: of its own, so that the other decisions of a seed stay as
@@ -75,6 +75,7 @@ pub struct Simulation {
     /// The same of friend requests and what answers them.
     pub(super) said_to_friends: Vec<(String, Say)>,
     pub(super) later: Option<Later>,
+    pub(super) operator: Option<Operator>,
     hanging: bool,
     /// When the process holds too much memory, in the runs where it ever does; drawn apart from the
     /// rest.
@@ -101,7 +102,8 @@ impl Simulation {
         let mut random = Random::new(seed);
         let rules = Rules { undecided_max: later.undecided_max(), ..rules::of(&mut random) };
         let memory = (seed % 8 == 1).then(|| Random::new(seed ^ 0x3E3));
-        Self { later: Some(later), memory, ..Self::ruled_by(rules, random, Random::new(seed ^ 0xFA17)) }
+        let operator = Operator::new(Random::new(seed ^ 0x09E2_A702));
+        Self { later: Some(later), operator, memory, ..Self::ruled_by(rules, random, Random::new(seed ^ 0xFA17)) }
     }
 
     /// With a push hook, so impatient that users are announced all the time.
@@ -181,6 +183,7 @@ impl Simulation {
             said: Vec::new(),
             said_to_friends: Vec::new(),
             later: None,
+            operator: None,
             hanging: false,
             memory: None,
             tell: std::env::var_os("TELL").is_some(),
@@ -188,7 +191,7 @@ impl Simulation {
     }
 
     /// Lets the oracle see what happened.
-    fn watch(&mut self) {
+    pub(super) fn watch(&mut self) {
         for (at_ms, seen) in self.world.seen.replace(Vec::new()).unwrap_or_default() {
             if self.tell {
                 println!("{at_ms} {seen:?}");
@@ -196,6 +199,7 @@ impl Simulation {
             self.oracle.see(at_ms, &seen);
         }
         self.oracle.check_totals(&self.world.totals());
+        self.check_answers();
     }
 
     pub(super) fn pass(&mut self, wait_ms: u64) {
@@ -211,6 +215,7 @@ impl Simulation {
             }
             self.step();
             self.step_later();
+            self.step_operator();
             self.run_short_of_memory();
             self.watch();
             self.drain();
@@ -226,7 +231,7 @@ impl Simulation {
         self.recover();
     }
 
-    fn user(&mut self) -> &'static str {
+    pub(super) fn user(&mut self) -> &'static str {
         USERS[self.random.below(USERS.len() as u64) as usize]
     }
 
@@ -234,7 +239,7 @@ impl Simulation {
         USERS[random.below(USERS.len() as u64) as usize]
     }
 
-    fn conn(&mut self) -> Option<ConnId> {
+    pub(super) fn conn(&mut self) -> Option<ConnId> {
         let open: Vec<ConnId> = self.oracle.conns.keys().copied().collect();
         self.random.pick(&open).copied()
     }
@@ -422,13 +427,18 @@ impl Simulation {
             return;
         }
         let user = self.user();
-        let password = if self.random.chance(50) { "wrong" } else { user };
+        let password = if self.random.chance(50) { "wrong".to_owned() } else { self.password_of(user) };
         let mid = self.world.fresh("l");
         let say = match self.world.store.model.newest_token(user) {
             Some(token) if self.random.chance(300) => Say::Resume { mid, user: user.into(), token },
-            _ => Say::Login { mid, user: user.into(), password: password.into() },
+            _ => Say::Login { mid, user: user.into(), password },
         };
         self.world.say(conn, say);
+    }
+
+    /// The operator may have given them another one.
+    pub(super) fn password_of(&self, user: &str) -> String {
+        self.world.store.model.password_of(user).unwrap_or_else(|| user.to_owned())
     }
 
     fn block(&mut self) {
@@ -465,46 +475,11 @@ impl Simulation {
 
     fn crash(&mut self) {
         self.world.crash();
+        self.operator_sees_crash();
         self.watch();
         self.oracle.check_crash(&self.world.store.model);
         if self.hanging {
             self.world.store.hang(all);
-        }
-    }
-
-    fn odd(&mut self) {
-        let Some(conn) = self.conn() else {
-            return;
-        };
-        let verbs = [None, Some(Verb::Message), Some(Verb::Ack), Some(Verb::GetUser), Some(Verb::Login)];
-        let verb = verbs[self.random.below(5) as usize];
-        let code = match self.random.below(40) {
-            0 => ErrorCode::TooLarge,
-            1..=20 => ErrorCode::BadJson,
-            _ => ErrorCode::BadField,
-        };
-        let user = self.user().to_owned();
-        let mid = self.world.fresh("g");
-        match self.random.below(7) {
-            0 => self.world.ping(conn),
-            6 => {
-                let verb = if self.random.chance(800) { TokenVerb::New } else { TokenVerb::Revoke };
-                self.world.say(conn, Say::Token { mid, verb });
-            }
-            1 => self.world.say(conn, Say::GetUser { mid, user }),
-            2 => {
-                // Its id is nobody else's, so that its answer is not taken for that of a message.
-                let id = format!("{}>{user}", self.world.fresh("x"));
-                let sender = self.user().to_owned();
-                if self.oracle.conns[&conn].user.as_ref() != Some(&sender) {
-                    self.world.say(conn, Say::Message { id, sender, receiver: user, content: String::new() });
-                }
-            }
-            3 => {
-                let mid = self.world.fresh("s");
-                self.world.say(conn, Say::SignUp { mid, user, password: "p".into() });
-            }
-            _ => self.world.say(conn, Say::Bad { code, verb }),
         }
     }
 

@@ -16,7 +16,8 @@ impl Simulation {
             self.world.flush(conn);
         }
         self.pass(11_000);
-        for user in USERS {
+        self.operator_ends();
+        for user in USERS.into_iter().filter(|user| self.world.store.model.has_account(user)).collect::<Vec<_>>() {
             // With few jobs allowed at a time a log-in may be refused: the user then tries again.
             for _ in 0..100 {
                 let online = self.users_online().into_iter().find(|(_, who)| who == user);
@@ -29,7 +30,8 @@ impl Simulation {
                 }
                 let conn = self.world.open();
                 let mid = self.world.fresh("l");
-                self.world.say(conn, Say::Login { mid, user: user.into(), password: user.into() });
+                let password = self.password_of(user);
+                self.world.say(conn, Say::Login { mid, user: user.into(), password });
                 self.pass(100);
             }
         }

@@ -80,6 +80,7 @@ pub fn name_of(job: &Job) -> &'static str {
         Job::AskFriend { .. } => "AskFriend",
         Job::AnswerFriend { .. } => "AnswerFriend",
         Job::Unfriend { .. } => "Unfriend",
+        Job::Admin { .. } => "Admin",
     }
 }
 
@@ -94,7 +95,8 @@ fn lane_of(job: &Job) -> Option<String> {
         | Job::Load { user, .. }
         | Job::LoadPage { user, .. }
         | Job::MakeToken { user, .. }
-        | Job::RevokeTokens { user } => user.as_str().into(),
+        | Job::RevokeTokens { user }
+        | Job::Admin { user, .. } => user.as_str().into(),
         Job::SavePush { push } | Job::AskFriend { push, .. } | Job::AnswerFriend { push, .. } => push.receiver().into(),
         Job::DeletePush { receiver, .. } => receiver.as_str().into(),
         Job::Unfriend { other, .. } => other.as_str().into(),

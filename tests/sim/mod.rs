@@ -6,6 +6,8 @@ pub mod clients;
 pub mod ending;
 pub mod lanes;
 pub mod later;
+pub mod odd;
+pub mod operator;
 pub mod oracle;
 pub mod random;
 pub mod rules;

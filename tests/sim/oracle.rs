@@ -5,10 +5,12 @@ use super::say::{Frame, Say};
 
 mod jobs;
 mod notes;
+mod operator;
 use super::store::{Key, Model, key_of};
 use super::world::{EPOCH_MS, Seen};
 use hongyan::chat::contract::{Answered, Asked, CloseReason, ConnId, Job, Outcome, Rules};
 use hongyan::protocol::error::ErrorCode;
+use hongyan::protocol::field::RESERVED_NAME;
 use hongyan::protocol::push::{Push, PushKind};
 use hongyan::protocol::reply::Reply;
 use hongyan::protocol::request::{ContentForm, FriendVerb};
@@ -50,6 +52,8 @@ struct Waiting {
 pub struct View {
     pub user: Option<String>,
     attempt: Option<String>,
+    /// Of the log-in that came last, unless it was a token.
+    password: Option<String>,
     last_active_ms: u64,
     pub blocked: bool,
     flushed_ms: u64,
@@ -121,6 +125,10 @@ pub struct Oracle {
     full: BTreeSet<String>,
     /// Requests and deletions by id: who about whom.
     wanted: BTreeMap<String, (FriendVerb, (String, String))>,
+    /// What the operator did to each account.
+    accounts: BTreeMap<String, operator::Governed>,
+    /// Notices of which the operator was told that they are stored.
+    noticed: BTreeSet<Key>,
     /// What was seen, to show that the simulation is worth its time.
     pub counts: BTreeMap<&'static str, u64>,
 }
@@ -154,6 +162,8 @@ impl Oracle {
             announced: BTreeMap::new(),
             full: BTreeSet::new(),
             wanted: BTreeMap::new(),
+            accounts: BTreeMap::new(),
+            noticed: BTreeSet::new(),
             counts: BTreeMap::new(),
         }
     }
@@ -203,8 +213,14 @@ impl Oracle {
             Seen::Heard(conn, Frame::Push(push)) => self.pushed(at_ms, *conn, push),
             Seen::Heard(conn, Frame::Reply { id, reply }) => self.replied(at_ms, *conn, id.as_str(), reply),
             Seen::Heard(conn, Frame::Closed(reason)) => self.closed(at_ms, *conn, *reason),
-            Seen::Done(job, outcome) => self.done(job, outcome),
-            Seen::Told(job, outcome) => self.told(job, outcome),
+            Seen::Done(job, outcome) => {
+                self.governed(job, outcome, false);
+                self.done(job, outcome);
+            }
+            Seen::Told(job, outcome) => {
+                self.governed(job, outcome, true);
+                self.told(job, outcome);
+            }
             Seen::Noted(_) | Seen::Announced(_) | Seen::Stopped => {}
             Seen::Crashed => {
                 self.count("crashes");
@@ -212,6 +228,7 @@ impl Oracle {
                 self.unsettled.clear();
                 self.undeleted.clear();
                 self.incarnation += 1;
+                self.governed_anew();
             }
         }
     }
@@ -221,8 +238,12 @@ impl Oracle {
         let view = self.conns.get_mut(&conn).expect("it is open");
         let logged_in = view.user.is_some();
         let (counts, waits) = match say {
-            Say::Login { mid, user, .. } | Say::Resume { mid, user, .. } => {
-                view.attempt = Some(user.clone());
+            Say::Login { mid, user, password } => {
+                (view.attempt, view.password) = (Some(user.clone()), Some(password.clone()));
+                (true, Some(mid))
+            }
+            Say::Resume { mid, user, .. } => {
+                (view.attempt, view.password) = (Some(user.clone()), None);
                 (true, Some(mid))
             }
             Say::SignUp { mid, .. } => (!logged_in, Some(mid)),
@@ -293,7 +314,8 @@ impl Oracle {
             return self.count(if is_moot { "moot requests sent again" } else { "sent on another connection" });
         }
         self.count("pushes");
-        if push.kind == PushKind::Message {
+        // Of two notices that are on their way the later one may be stored first.
+        if push.kind == PushKind::Message && push.sender() != RESERVED_NAME {
             self.first_sent(push);
         }
     }
@@ -440,14 +462,19 @@ impl Oracle {
 
     /// What was promised and not acked must be in the store, whatever died.
     pub fn check_crash(&self, model: &Model) {
-        for key in self.promised.keys().filter(|key| !self.acked.contains(*key)) {
+        for key in self.owed().filter(|key| !self.acked.contains(*key)) {
             assert!(model.has_message(key), "promised and lost: {key:?}");
         }
     }
 
+    /// What has to be delivered: promised, and not to somebody who is deleted.
+    fn owed(&self) -> impl Iterator<Item = &Key> {
+        self.promised.keys().chain(&self.noticed).filter(|(_, receiver, _)| !self.is_deleted(receiver))
+    }
+
     /// With the faults over, everything is done.
     pub fn check_end(&self, model: &Model) {
-        for key in self.promised.keys() {
+        for key in self.owed() {
             assert!(self.acked.contains(key), "promised and never delivered: {key:?}");
         }
         let left: Vec<_> = model.pushes().collect();

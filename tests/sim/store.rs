@@ -1,6 +1,6 @@
 //! The model store: what a job does and answers, as its contract says, in plain maps.
 
-use hongyan::chat::contract::{Answered, Asked, Job, Outcome, Page};
+use hongyan::chat::contract::{AdminJob, AdminOutcome, Answered, Asked, Job, Outcome, Page, StoredPush};
 use hongyan::protocol::field::{Profile, Secret, UserName};
 use hongyan::protocol::push::{Push, PushKind};
 use hongyan::protocol::request::Credential;
@@ -42,6 +42,9 @@ pub struct Model {
     /// By user: resume tokens, and until when each may be used.
     tokens: BTreeMap<String, Vec<(Secret, u64)>>,
     tokens_made: u64,
+    banned: BTreeSet<String>,
+    /// Names of deleted accounts, and whether something of them is left.
+    deleted: BTreeMap<String, bool>,
     pub cache_passwords: bool,
     pub last_seq: u64,
 }
@@ -69,6 +72,8 @@ impl Default for Model {
             verified: BTreeMap::new(),
             tokens: BTreeMap::new(),
             tokens_made: 0,
+            banned: BTreeSet::new(),
+            deleted: BTreeMap::new(),
             cache_passwords: false,
             last_seq: 0,
         }
@@ -174,7 +179,7 @@ impl Model {
             Job::Hash { secret } => Outcome::Hashed(hashed(secret)),
             Job::CreateAccount { profile, password_hash } => {
                 let name = profile.user_name.as_str();
-                if self.accounts.contains_key(name) {
+                if self.accounts.contains_key(name) || self.deleted.contains_key(name) {
                     return Outcome::NameTaken;
                 }
                 self.accounts.insert(name.into(), (password_hash.clone(), (**profile).clone()));
@@ -192,11 +197,15 @@ impl Model {
             }
             Job::Verify { user, secret, password_hash } => {
                 let fits = password_hash.as_ref() == Some(&hashed(secret));
-                if fits && self.cache_passwords {
+                // The cache is bound to what was compared: of no use once another hash is stored.
+                let is_stored =
+                    self.accounts.get(user.as_str()).is_some_and(|(hash, _)| Some(hash) == password_hash.as_ref());
+                if fits && is_stored && self.cache_passwords {
                     self.verified.insert(user.as_str().into(), secret.clone());
                 }
                 Outcome::Verified(fits)
             }
+            Job::Load { user, pushes_max: 1.., .. } if self.banned.contains(user.as_str()) => Outcome::Banned,
             Job::Load { user, pushes_max, bytes_max } => self.load(user, *pushes_max, *bytes_max),
             Job::LoadPage { user, after_seq, pushes_max, bytes_max } => {
                 Outcome::Page(self.page(user, *after_seq, *pushes_max, *bytes_max))
@@ -239,7 +248,109 @@ impl Model {
                 }
                 Outcome::Unfriended
             }
+            Job::Admin { user, job } => Outcome::Admin(Box::new(self.admin(user, job))),
         }
+    }
+
+    /// What fits, if there is such an account.
+    pub fn password_of(&self, user: &str) -> Option<String> {
+        let (hash, _) = self.accounts.get(user)?;
+        Some(hash.expose().strip_prefix("hash of ")?.to_owned())
+    }
+
+    pub fn is_banned(&self, user: &str) -> bool {
+        self.banned.contains(user)
+    }
+
+    pub fn has_account(&self, user: &str) -> bool {
+        self.accounts.contains_key(user)
+    }
+
+    /// Is something left of a deleted account?
+    pub fn is_deleting(&self, user: &str) -> bool {
+        self.deleted.get(user) == Some(&true)
+    }
+
+    fn admin(&mut self, user: &UserName, job: &AdminJob) -> AdminOutcome {
+        let name = user.as_str();
+        match job {
+            AdminJob::Accounts { after, rows_max } => {
+                let after = after.as_ref().map_or("", UserName::as_str);
+                let mut names: Vec<UserName> = self
+                    .accounts
+                    .keys()
+                    .filter(|name| name.as_str() > after)
+                    .map(|n| UserName::new(n).unwrap())
+                    .collect();
+                let more = names.len() > *rows_max as usize;
+                names.truncate(*rows_max as usize);
+                return AdminOutcome::Accounts { names, more };
+            }
+            AdminJob::FindPushes { id, after_seq, rows_max } => {
+                return self.find_pushes(name, id, *after_seq, *rows_max);
+            }
+            AdminJob::Delete { rows_max } => return self.delete(name, *rows_max as usize),
+            _ if !self.accounts.contains_key(name) => return AdminOutcome::NoSuchUser,
+            AdminJob::Look { rows_max } => {
+                let mut seqs: Vec<u64> = self.waiting_for(name).iter().map(|push| push.seq).collect();
+                let more = seqs.len() > *rows_max as usize;
+                seqs.truncate(*rows_max as usize);
+                return AdminOutcome::Account { is_banned: self.banned.contains(name), seqs, more };
+            }
+            AdminJob::Notice { push } => {
+                return if matches!(self.save(push), Outcome::Full) { AdminOutcome::Full } else { AdminOutcome::Done };
+            }
+            AdminJob::SetBanned { is_banned: true } => _ = self.banned.insert(name.into()),
+            AdminJob::SetBanned { is_banned: false } => _ = self.banned.remove(name),
+            AdminJob::SetPassword { password_hash } => {
+                self.verified.remove(name);
+                self.accounts.get_mut(name).unwrap().0 = password_hash.clone();
+            }
+        }
+        self.tokens.remove(name);
+        AdminOutcome::Done
+    }
+
+    fn find_pushes(&self, name: &str, id: &str, after_seq: u64, rows_max: u32) -> AdminOutcome {
+        let rows: Vec<&Push> = self.waiting_for(name).into_iter().filter(|push| push.seq > after_seq).collect();
+        let rows = &rows[..rows.len().min(rows_max as usize)];
+        let next = rows.last().filter(|_| rows.len() == rows_max as usize).map(|push| push.seq);
+        let found = rows.iter().filter(|push| push.id() == id).map(|push| StoredPush {
+            seq: push.seq,
+            sender: UserName::new(push.sender()).unwrap(),
+            kind: push.kind,
+            time_ms: push.time_ms,
+        });
+        AdminOutcome::Found { pushes: found.collect(), next }
+    }
+
+    fn delete(&mut self, name: &str, rows_max: usize) -> AdminOutcome {
+        let of_user = |pair: &&(String, String)| pair.0 == name || pair.1 == name;
+        let names = |(one, other): &(String, String)| (UserName::new(one).unwrap(), UserName::new(other).unwrap());
+        let pairs = self.pending.keys().filter(of_user).chain(self.friends.iter().filter(|pair| pair.0 == name));
+        let pairs: Vec<_> = pairs.take(rows_max).map(names).collect();
+        if self.accounts.remove(name).is_some() {
+            self.deleted.insert(name.into(), true);
+            self.tokens.remove(name);
+            self.banned.remove(name);
+            self.verified.remove(name);
+            return AdminOutcome::Deleting { pairs };
+        }
+        if !self.is_deleting(name) {
+            return AdminOutcome::NoSuchUser;
+        }
+        let rows: Vec<u64> = self.waiting_for(name).iter().map(|push| push.seq).take(rows_max).collect();
+        if !pairs.is_empty() {
+            return AdminOutcome::Deleting { pairs };
+        }
+        if rows.is_empty() {
+            self.deleted.insert(name.into(), false);
+            return AdminOutcome::Done;
+        }
+        for seq in rows {
+            self.pushes.remove(&(name.to_owned(), seq));
+        }
+        AdminOutcome::Deleting { pairs }
     }
 
     fn load(&self, user: &UserName, pushes_max: u32, bytes_max: usize) -> Outcome {
@@ -255,6 +366,7 @@ impl Model {
                 unproven(Some(hash.clone()), self.verified.contains_key(user.as_str()))
             }
             Credential::Token(token) if !self.has_token(user, token, now_ms, latest_ms) => unproven(None, false),
+            _ if self.banned.contains(user.as_str()) => Outcome::Banned,
             _ => Outcome::Proven,
         }
     }
@@ -285,7 +397,7 @@ impl Model {
 
     fn ask(&mut self, push: &Push, pending_max: usize) -> Asked {
         let (asker, asked) = (push.sender().to_owned(), push.receiver().to_owned());
-        if !self.accounts.contains_key(&asked) {
+        if ![&asker, &asked].into_iter().all(|user| self.accounts.contains_key(user)) {
             return Asked::NoSuchUser;
         }
         let pair = (asker, asked);

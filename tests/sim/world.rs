@@ -5,7 +5,8 @@ use super::lanes::{Lanes, Step, name_of};
 use super::say::{Frame, Say, word_of};
 use hongyan::chat::Chat;
 use hongyan::chat::contract::{
-    Action, AddressKey, CloseReason, ConnId, Event, Job, Note, Now, Outcome, PushNotice, Rules, Totals,
+    Action, AddressKey, AdminAnswer, AdminRequest, AdminTicket, CloseReason, ConnId, Event, Job, Note, Now, Outcome,
+    PushNotice, Rules, Totals,
 };
 use hongyan::protocol::reply::Reply;
 use hongyan::protocol::request::FriendVerb;
@@ -78,6 +79,9 @@ pub struct World {
     pub announced: Vec<(u64, PushNotice)>,
     /// What was noted, when nobody reads `seen`.
     pub notes: Vec<Note>,
+    /// What the operator was answered.
+    pub answers: Vec<(AdminTicket, AdminAnswer)>,
+    next_ticket: u64,
     /// The totals of the processes that have crashed.
     crashed: Totals,
     pushed_seq: u64,
@@ -100,6 +104,8 @@ impl World {
             stopped: 0,
             announced: Vec::new(),
             notes: Vec::new(),
+            answers: Vec::new(),
+            next_ticket: 0,
             crashed: Totals::default(),
             pushed_seq: 0,
             trace: DefaultHasher::new(),
@@ -193,6 +199,7 @@ impl World {
                 Action::PushHook(notice) => self.announced.push((self.now_ms, *notice)),
                 Action::Note(note) if self.seen.is_some() => self.note(Seen::Noted(note)),
                 Action::Note(note) => self.notes.push(note),
+                Action::Admin { ticket, answer } => self.answers.push((ticket, answer)),
                 Action::Stopped => {
                     self.stopped += 1;
                     self.note(Seen::Stopped);
@@ -239,6 +246,7 @@ impl World {
             }
             Action::Note(note) => format!("{note:?}").hash(trace),
             Action::PushHook(notice) => (notice.push.receiver(), notice.push.seq, notice.waiting).hash(trace),
+            Action::Admin { ticket, answer } => format!("{ticket:?} {answer:?}").hash(trace),
             Action::Stopped => {}
         }
     }
@@ -365,6 +373,14 @@ impl World {
     /// The process holds too much memory.
     pub fn release_memory(&mut self, bytes: usize, windows: bool) {
         self.feed(Event::ReleaseMemory { bytes, windows });
+    }
+
+    /// The operator asks for something.
+    pub fn admin(&mut self, request: AdminRequest) -> AdminTicket {
+        let ticket = AdminTicket(self.next_ticket);
+        self.next_ticket += 1;
+        self.feed(Event::Admin { ticket, request });
+        ticket
     }
 
     /// The client goes away.

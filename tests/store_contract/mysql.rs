@@ -122,7 +122,7 @@ fn a_foreign_or_newer_database_is_refused() {
     drop(database.server().connect().unwrap());
     database.admin.query_drop("UPDATE schema_version SET version = 7").unwrap();
     let why = refusal(&database.server());
-    assert!(why.contains("it was written by a newer hongyan (schema 7, this one knows 5)"), "{why}");
+    assert!(why.contains("it was written by a newer hongyan (schema 7, this one knows 6)"), "{why}");
     let missing = MysqlServer::new(&format!("{}/no_such_database_here", database.base)).unwrap();
     assert!(refusal(&missing).contains("no_such_database_here"));
 }
@@ -148,13 +148,15 @@ fn an_older_schema_is_brought_up_to_date_even_after_a_step_that_was_cut_short() 
     }
     // As if the server had been killed between the two changes of the step.
     database.admin.query_drop("ALTER TABLE friend_requests ADD KEY by_sender (sender)").unwrap();
+    let state = "ALTER TABLE accounts ADD COLUMN state TINYINT UNSIGNED NOT NULL DEFAULT 0";
+    database.admin.query_drop(state).unwrap();
     drop(database.server().connect().unwrap());
     let mut shape = |table: &str| -> Vec<(String, String, String)> {
         let sql = "SELECT column_name, column_type, column_key FROM information_schema.columns \
                    WHERE table_schema = DATABASE() AND table_name = ? ORDER BY ordinal_position";
         database.admin.exec(sql, (table,)).unwrap()
     };
-    let upgraded = ["friend_requests", "resume_tokens", "fence", "lanes"].map(&mut shape);
+    let upgraded = ["friend_requests", "resume_tokens", "fence", "lanes", "deletions"].map(&mut shape);
     let Some(mut fresh) = Database::new() else { return };
     drop(fresh.server().connect().unwrap());
     let mut shape = |table: &str| -> Vec<(String, String, String)> {
@@ -162,9 +164,9 @@ fn an_older_schema_is_brought_up_to_date_even_after_a_step_that_was_cut_short() 
                    WHERE table_schema = DATABASE() AND table_name = ? ORDER BY ordinal_position";
         fresh.admin.exec(sql, (table,)).unwrap()
     };
-    assert_eq!(upgraded, ["friend_requests", "resume_tokens", "fence", "lanes"].map(&mut shape));
+    assert_eq!(upgraded, ["friend_requests", "resume_tokens", "fence", "lanes", "deletions"].map(&mut shape));
     let version: Option<u32> = database.admin.query_first("SELECT version FROM schema_version").unwrap();
-    assert_eq!(version, Some(5));
+    assert_eq!(version, Some(6));
     let created: Option<String> = database.admin.query_first("SELECT created_at FROM accounts").unwrap();
     assert_eq!(created.as_deref(), Some("2017-07-14 02:40:00.000"));
     database.admin.query_drop("UPDATE accounts SET created_at = '2100-01-01 00:00:00.001'").unwrap();

@@ -119,13 +119,13 @@ fn without_room_a_request_and_its_answer_change_nothing_and_say_so_last() {
     });
 }
 
-struct Workers {
+pub(crate) struct Workers {
     pool: Pool,
     next: u32,
 }
 
 impl Workers {
-    fn new(store: &StoreUrl) -> Self {
+    pub(crate) fn new(store: &StoreUrl) -> Self {
         let config = Config {
             store: store.clone(),
             argon2_memory_kib: 8,
@@ -138,7 +138,7 @@ impl Workers {
     }
 
     /// Does these together; the outcomes in their order.
-    fn ask(&mut self, jobs: impl IntoIterator<Item = Job>) -> Vec<Outcome> {
+    pub(crate) fn ask(&mut self, jobs: impl IntoIterator<Item = Job>) -> Vec<Outcome> {
         let (mut out, deadline) = (Vec::new(), Instant::now() + Duration::from_secs(60));
         self.pool.submit(jobs.into_iter().zip(0..).map(|(job, slot)| {
             self.next = slot + 1;

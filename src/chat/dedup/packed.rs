@@ -47,6 +47,10 @@ impl Packed {
         all.map(|(&key, &after_ms)| Sent { key, at_ms: self.first_ms + u64::from(after_ms), delivery: FORGOTTEN })
     }
 
+    pub(super) fn sent_ms(&self, key: Key) -> Option<u64> {
+        self.sent().find(|sent| sent.key == key).map(|sent| sent.at_ms)
+    }
+
     pub(super) fn newest_ms(&self) -> Option<u64> {
         self.after_ms.last().map(|&after_ms| self.first_ms + u64::from(after_ms))
     }

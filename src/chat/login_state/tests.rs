@@ -136,6 +136,40 @@ fn of_each_user_one_log_in_loads_and_the_others_follow() {
 }
 
 #[test]
+fn a_banned_user_is_told_so_once_the_credential_is_good() {
+    let refused = || Next::Refuse(RefusalCause::Banned);
+    check(vec![
+        (proving_and_loading(password()), Banned, WAITED, Loading, Some(Right), refused()),
+        (proving_and_loading(token()), Banned, WAITED, Loading, Some(Right), refused()),
+        (proving(password()), Banned, WAITED, Here, Some(Right), refused()),
+        (Login::Loading, Banned, WAITED, Loading, None, refused()),
+    ]);
+    assert_eq!(fault_of(RefusalCause::Banned).map(|fault| fault.0), Some(ErrorCode::Forbidden));
+}
+
+#[test]
+fn a_barred_log_in_goes_the_way_of_any_other_until_its_credential_is_good() {
+    let barred = Some(RefusalCause::Banned);
+    for (login, event, presence, expected) in [
+        (proving_and_loading(password()), Loaded, Loading, Next::Refuse(RefusalCause::Banned)),
+        (proving(token()), Proven, Loading, Next::Refuse(RefusalCause::Banned)),
+        (verifying(), Verified(true), Away, Next::Refuse(RefusalCause::Banned)),
+        (verifying(), Verified(true), Here, Next::Refuse(RefusalCause::Banned)),
+        (Login::WaitingToLoad, LoadingTurn, Here, Next::Refuse(RefusalCause::Banned)),
+        (Login::Loading, Loaded, Loading, Next::Refuse(RefusalCause::Banned)),
+        (proving(password()), unproven(false), Here, Next::Enter(queued())),
+        (queued(), HashingTurn, Away, Next::Enter(verifying())),
+        (verifying(), Verified(false), Away, Next::Refuse(RefusalCause::WrongPassword)),
+        (proving(token()), unproven(false), Here, Next::Refuse(RefusalCause::BadToken)),
+    ] {
+        let shown = format!("{login:?}, {event:?}");
+        let facts = Facts { is_awaited: true, presence };
+        let (usual, step) = (login.clone().on(event.clone(), facts), login.on(event, facts).unless(barred));
+        assert_eq!((step.settled, step.next), (usual.settled, expected), "{shown}");
+    }
+}
+
+#[test]
 fn what_will_never_work_counts_as_tried_and_is_not_to_be_tried_again() {
     let (never, now) = (Failed { refused: true }, Failed { refused: false });
     let row = |login: &Login, event: &LoginEvent, settled, refusal| {
@@ -186,7 +220,7 @@ fn a_deferred_log_in_is_due_when_all_is_answered_on_its_connection_and_gone_with
     let mut deferred = |slot| {
         let request = Ticket { slot, generation: 0 };
         let (user, by) = (UserName::new("ann").unwrap(), CredentialKind::Password);
-        let id = logins.insert(InProgress { request, user, by, login: admitted() });
+        let id = logins.insert(InProgress { request, user, by, login: admitted(), barred: None });
         logins.defer(conn(slot), id);
         id
     };

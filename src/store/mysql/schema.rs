@@ -16,11 +16,13 @@ const UPGRADES: &[&str] = &[
     include_str!("schema_3.sql"),
     include_str!("schema_4.sql"),
     include_str!("schema_5.sql"),
+    include_str!("schema_6.sql"),
 ];
 /// The version that they lead to.
 pub(super) const KNOWN: usize = UPGRADES.len() + 1;
-/// There is a key of that name already: the step was interrupted after it.
+/// There is a key, or a column, of that name already: the step was interrupted after it.
 const DUPLICATE_KEY_NAME: u16 = 1061;
+const DUPLICATE_COLUMN_NAME: u16 = 1060;
 
 /// The statement that sets the version of the tables.
 pub(super) fn set_version(version: i64) -> String {
@@ -123,7 +125,8 @@ pub(super) fn migrate(conn: &mut Conn) -> Result<(), StoreError> {
 fn apply(conn: &mut Conn, sql: &str) -> Result<(), StoreError> {
     for statement in statements(sql) {
         match conn.query_drop(statement) {
-            Err(mysql::Error::MySqlError(error)) if error.code == DUPLICATE_KEY_NAME => {}
+            Err(mysql::Error::MySqlError(error))
+                if matches!(error.code, DUPLICATE_KEY_NAME | DUPLICATE_COLUMN_NAME) => {}
             result => result.map_err(|error| cannot_make(&error))?,
         }
     }
@@ -145,8 +148,8 @@ mod tests {
     #[test]
     fn the_schema_is_cut_into_its_statements() {
         let found = statements(SCHEMA);
-        assert_eq!(found.len(), 9);
-        assert!(found[..8].iter().all(|one| one.starts_with("CREATE TABLE IF NOT EXISTS")));
-        assert!(found[8].starts_with("INSERT IGNORE INTO schema_version"));
+        assert_eq!(found.len(), 10);
+        assert!(found[..9].iter().all(|one| one.starts_with("CREATE TABLE IF NOT EXISTS")));
+        assert!(found[9].starts_with("INSERT IGNORE INTO schema_version"));
     }
 }

@@ -7,6 +7,7 @@ use super::*;
 use crate::protocol::field::{Id, Name, Profile, Secret, UserName};
 use crate::protocol::push::{Push, PushKind};
 use crate::protocol::request::Credential;
+use crate::store::accounts::Accounts;
 use crate::store::friendship::Friendships;
 use crate::store::token::Tokens;
 use crate::store::{SavedAs, Store, Weight};
@@ -91,9 +92,6 @@ impl Store for Scripted {
     fn create_account(&mut self, profile: &Profile, password_hash: &Secret) -> Result<bool, StoreError> {
         self.inner.create_account(profile, password_hash)
     }
-    fn password_hash(&mut self, user: &UserName) -> Result<Option<Secret>, StoreError> {
-        self.inner.password_hash(user)
-    }
     fn profile(&mut self, user: &UserName) -> Result<Option<Profile>, StoreError> {
         if user.as_str() == "damaged" {
             return Err(StoreError::Corrupt("no UTF-8".into()));
@@ -149,8 +147,8 @@ impl Store for Scripted {
         }
         self.inner.delete_pushes(pushes)
     }
-    fn has_account(&mut self, user: &UserName) -> Result<bool, StoreError> {
-        self.inner.has_account(user)
+    fn accounts(&mut self) -> &mut dyn Accounts {
+        self.inner.accounts()
     }
     fn friendships(&mut self) -> &mut dyn Friendships {
         self.inner.friendships()

@@ -5,6 +5,7 @@ use super::*;
 use crate::chat::contract::{Answered, Asked, Job, Outcome};
 use crate::protocol::field::{Id, Name, Profile, Secret, UserName};
 use crate::protocol::push::PushKind;
+use crate::store::accounts::Accounts;
 use crate::store::friendship::Friendships;
 use crate::store::memory::MemoryStore;
 use crate::store::password::VerifiedLogins;
@@ -200,9 +201,6 @@ impl Store for Shaky {
     fn create_account(&mut self, profile: &Profile, hash: &Secret) -> Result<bool, StoreError> {
         self.inner.create_account(profile, hash)
     }
-    fn password_hash(&mut self, user: &UserName) -> Result<Option<Secret>, StoreError> {
-        self.inner.password_hash(user)
-    }
     fn profile(&mut self, user: &UserName) -> Result<Option<Profile>, StoreError> {
         self.inner.profile(user)
     }
@@ -237,8 +235,8 @@ impl Store for Shaky {
         self.inner.delete_pushes(pushes)?;
         self.may_fail()
     }
-    fn has_account(&mut self, user: &UserName) -> Result<bool, StoreError> {
-        self.inner.has_account(user)
+    fn accounts(&mut self) -> &mut dyn Accounts {
+        self.inner.accounts()
     }
     fn friendships(&mut self) -> &mut dyn Friendships {
         self.inner.friendships()

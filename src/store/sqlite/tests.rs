@@ -23,7 +23,7 @@ fn an_older_schema_is_brought_up_to_date_and_keeps_its_rows() {
     assert_eq!(since, 7);
     drop(store);
     let why = SqliteStore::open(&path).unwrap_err().to_string();
-    assert!(why.contains("was written by a newer hongyan (schema 4, this one knows 3)"), "{why}");
+    assert!(why.contains("was written by a newer hongyan (schema 5, this one knows 4)"), "{why}");
 }
 
 #[test]

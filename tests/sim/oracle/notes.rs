@@ -19,6 +19,7 @@ impl Oracle {
         let Seen::Noted(note) = seen else {
             return;
         };
+        self.check_log_in(note);
         let (client, word, user) = match note {
             Note::LoggedIn { client, user, .. } => (client, "LS", Some(user)),
             Note::LogInRefused { client, user, .. } => (client, "LF", user.as_ref()),

@@ -1,0 +1,222 @@
+//! What an operator asks for. A request is answered once: at once, when the store has done it, or
+//! as failed when that takes too long. What the store has done has its effect all the same, however
+//! late it says so.
+
+use super::admin_op::{AdminOp, AdminStep};
+use super::answer::{BANNED, Fault};
+use super::contract::{
+    Action, AdminAnswer, AdminJob, AdminOutcome, AdminRequest, AdminTicket, CloseReason, Job, Note, Outcome,
+    RefusalCause,
+};
+use super::job::JobPurpose;
+use super::users::Route;
+use super::wheel::TimerId;
+use super::{Chat, Timer};
+use crate::protocol::error::ErrorCode;
+use crate::protocol::field::{Secret, UserName};
+use std::collections::{BTreeMap, VecDeque};
+
+mod deletion;
+mod notices;
+mod report;
+mod scan;
+
+const DISCONNECTED: Fault =
+    Fault(ErrorCode::Unavailable, "the operator of the server ended this connection, log in again");
+const NEW_PASSWORD: Fault =
+    Fault(ErrorCode::Forbidden, "the operator of the server has changed the password of this account");
+const DELETED: Fault = Fault(ErrorCode::Forbidden, "the operator of the server has deleted this account");
+
+/// The requests of the operator in progress.
+#[derive(Debug, Default)]
+pub(super) struct Admin {
+    /// Those that wait for their answers by their tickets, each with the timer of its time limit.
+    open: BTreeMap<u64, Option<TimerId>>,
+    /// Looks at all users, one after the other.
+    scans: VecDeque<scan::Scan>,
+    /// New passwords that are to be hashed.
+    to_hash: VecDeque<(AdminTicket, UserName, Secret)>,
+    /// The notice to all that is on its way.
+    to_all: Option<Box<notices::ToAll>>,
+    deletions: BTreeMap<UserName, deletion::Deletion>,
+}
+
+impl Chat {
+    #[inline(never)]
+    pub(super) fn admin(&mut self, ticket: AdminTicket, request: AdminRequest, out: &mut Vec<Action>) {
+        self.open_admin(ticket, !matches!(request, AdminRequest::Notice { to: None, .. }));
+        if self.stopping {
+            return self.answer_admin(ticket, AdminAnswer::Failed, out);
+        }
+        match request {
+            AdminRequest::Users { after, users_max } => self.begin_scan(ticket, after, users_max, out),
+            AdminRequest::User { name } => self.look_at_user(ticket, name, out),
+            AdminRequest::Pushes { receiver, id } => self.find_pushes(ticket, receiver, id.into(), out),
+            AdminRequest::Notice { to: Some(user), text } => self.notice_one(ticket, user, &text, out),
+            AdminRequest::Notice { to: None, text } => self.notice_all(ticket, &text, out),
+            AdminRequest::Disconnect { name } => {
+                let is_done = self.end_session(&name, DISCONNECTED, out);
+                let answer = if is_done { AdminAnswer::Done } else { AdminAnswer::NotOnline };
+                self.answer_admin(ticket, answer, out);
+            }
+            AdminRequest::Ban { name } => self.set_banned(ticket, name, true, out),
+            AdminRequest::Unban { name } => self.set_banned(ticket, name, false, out),
+            AdminRequest::SetPassword { name, secret } => {
+                self.admin.to_hash.push_back((ticket, name, secret));
+                self.start_auth_runs(out);
+            }
+            AdminRequest::Delete { name } => self.delete_account(Some(ticket), name, out),
+        }
+    }
+
+    /// A request has come. With a time limit, it is answered within the same time as one of a
+    /// client's.
+    fn open_admin(&mut self, ticket: AdminTicket, has_limit: bool) {
+        let due_ms = self.now.mono_ms + self.rules.answer_within_ms;
+        let timer = has_limit.then(|| self.wheel.insert(due_ms, Timer::AdminLimit(ticket)));
+        let before = self.admin.open.insert(ticket.0, timer);
+        debug_assert!(before.is_none(), "a ticket is given once");
+    }
+
+    /// Something of it was done: its time begins anew.
+    fn prolong_admin(&mut self, ticket: AdminTicket) {
+        let due_ms = self.now.mono_ms + self.rules.answer_within_ms;
+        if let Some(Some(timer)) = self.admin.open.get_mut(&ticket.0) {
+            self.wheel.cancel(*timer);
+            *timer = self.wheel.insert(due_ms, Timer::AdminLimit(ticket));
+        }
+    }
+
+    /// Its time is over. What was begun for it goes on.
+    pub(super) fn admin_timed_out(&mut self, ticket: AdminTicket, out: &mut Vec<Action>) {
+        self.answer_admin(ticket, AdminAnswer::Failed, out);
+    }
+
+    /// Answers, unless that was done.
+    fn answer_admin(&mut self, ticket: AdminTicket, answer: AdminAnswer, out: &mut Vec<Action>) {
+        let Some(timer) = self.admin.open.remove(&ticket.0) else {
+            return;
+        };
+        if let Some(timer) = timer {
+            self.wheel.cancel(timer);
+        }
+        out.push(Action::Admin { ticket, answer });
+    }
+
+    /// Hands a job for the operator to the store. If there are too many, that counts as failed.
+    fn submit_admin(&mut self, op: AdminOp, job: AdminJob, out: &mut Vec<Action>) {
+        let job = Job::Admin { user: op.user.clone(), job: Box::new(job) };
+        if let Err(JobPurpose::Admin(op)) = self.submit(job, JobPurpose::Admin(Box::new(op)), out) {
+            self.admin_job_done(*op, Outcome::Failed, out);
+        }
+    }
+
+    /// The store has answered, or failed: then there is no outcome.
+    pub(super) fn admin_job_done(&mut self, op: AdminOp, outcome: Outcome, out: &mut Vec<Action>) {
+        let outcome = match outcome {
+            Outcome::Admin(outcome) => Some(*outcome),
+            _ => None,
+        };
+        let AdminOp { user, step } = op;
+        match step {
+            AdminStep::Look { ticket, unsaved } => self.looked_at_user(ticket, user, &unsaved, outcome, out),
+            AdminStep::Find { ticket, id, found } => self.found_pushes(ticket, user, (id, found), outcome, out),
+            AdminStep::SetBanned { ticket, is_banned } => {
+                let is_done = outcome == Some(AdminOutcome::Done);
+                if is_done && is_banned {
+                    self.logins.bar(&user, RefusalCause::Banned);
+                    self.end_session(&user, BANNED, out);
+                }
+                self.answer_admin(ticket, answer_of(outcome), out);
+            }
+            AdminStep::SetPassword { ticket } => {
+                if outcome == Some(AdminOutcome::Done) {
+                    // What is being checked was compared with the old one.
+                    self.logins.bar(&user, RefusalCause::WrongPassword);
+                    self.end_session(&user, NEW_PASSWORD, out);
+                }
+                self.answer_admin(ticket, answer_of(outcome), out);
+            }
+            AdminStep::Notice { ticket, push } => self.notice_kept(ticket, user, push, outcome, out),
+            AdminStep::Delete => self.deletion_stepped(&user, outcome, out),
+            AdminStep::Names => self.names_read(outcome, out),
+        }
+    }
+
+    /// Closes the connection of a user, if they are online.
+    fn end_session(&mut self, user: &UserName, fault: Fault, out: &mut Vec<Action>) -> bool {
+        let route = self.users.find(user.as_str()).map(|user| self.users.route(user));
+        match route {
+            Some(Route::Here(conn)) => {
+                self.say_and_close(conn, fault, CloseReason::ByOperator, out);
+                true
+            }
+            Some(Route::Away) | None => false,
+        }
+    }
+
+    fn set_banned(&mut self, ticket: AdminTicket, user: UserName, is_banned: bool, out: &mut Vec<Action>) {
+        let op = AdminOp { user, step: AdminStep::SetBanned { ticket, is_banned } };
+        self.submit_admin(op, AdminJob::SetBanned { is_banned }, out);
+    }
+
+    /// Hashes new passwords before those of clients: there are few.
+    pub(super) fn start_admin_hashes(&mut self, out: &mut Vec<Action>) {
+        while !self.admin.to_hash.is_empty() && self.auth_queue.take_run(&self.rules) {
+            let Some((ticket, user, secret)) = self.admin.to_hash.pop_front() else {
+                return self.auth_queue.run_ended();
+            };
+            let op = AdminOp { user, step: AdminStep::SetPassword { ticket } };
+            if !self.admin.open.contains_key(&ticket.0) {
+                // Nobody waits for it any more.
+                self.auth_queue.run_ended();
+            } else if self.submit(Job::Hash { secret }, JobPurpose::AdminHash(Box::new(op)), out).is_err() {
+                self.auth_queue.run_ended();
+                self.answer_admin(ticket, AdminAnswer::Failed, out);
+            }
+        }
+    }
+
+    /// A new password was hashed, or could not be.
+    pub(super) fn admin_hashed(&mut self, op: AdminOp, outcome: Outcome, out: &mut Vec<Action>) {
+        self.auth_queue.run_ended();
+        match outcome {
+            Outcome::Hashed(password_hash) => self.submit_admin(op, AdminJob::SetPassword { password_hash }, out),
+            _ => self.admin_job_done(op, Outcome::Failed, out),
+        }
+        self.start_auth_runs(out);
+    }
+
+    /// The server is to stop: what needs more than the job that is in flight is cut off.
+    pub(super) fn cut_off_admin(&mut self, out: &mut Vec<Action>) {
+        let scans = std::mem::take(&mut self.admin.scans).into_iter().map(|scan| scan.ticket);
+        let hashes = std::mem::take(&mut self.admin.to_hash).into_iter().map(|(ticket, ..)| ticket);
+        let to_all = self.admin.to_all.take().map(|to_all| to_all.ticket);
+        let tickets: Vec<AdminTicket> = scans.chain(hashes).chain(to_all).collect();
+        for ticket in tickets {
+            self.answer_admin(ticket, AdminAnswer::Failed, out);
+        }
+    }
+
+    /// Nothing is waited for any more.
+    pub(super) fn fail_admin(&mut self, out: &mut Vec<Action>) {
+        let open: Vec<u64> = self.admin.open.keys().copied().collect();
+        for ticket in open {
+            self.answer_admin(AdminTicket(ticket), AdminAnswer::Failed, out);
+        }
+    }
+
+    fn note_mailbox_full(&self, user: UserName, out: &mut Vec<Action>) {
+        out.push(Action::Note(Note::MailboxFull { user }));
+    }
+}
+
+/// The answer to a request that changes something.
+fn answer_of(outcome: Option<AdminOutcome>) -> AdminAnswer {
+    match outcome {
+        Some(AdminOutcome::Done) => AdminAnswer::Done,
+        Some(AdminOutcome::NoSuchUser) => AdminAnswer::NoSuchUser,
+        Some(AdminOutcome::Full) => AdminAnswer::Full,
+        _ => AdminAnswer::Failed,
+    }
+}

@@ -1,0 +1,140 @@
+//! The deletion of an account, in steps: a mailbox may be long, and friendships are the business of
+//! two users each. First the store leaves nothing of the account but its name, from then on nobody
+//! can log in; then friendships and pending requests end like those that users end, pair by pair,
+//! so that those online forget them in the right order; then the mailbox goes, some rows at a time.
+//!
+//! From the first step on the deletion is noted in the store. What is left of it, if the server
+//! stops meanwhile, is done when it is asked for again: the shell asks at the start.
+
+use super::super::admin_op::{AdminOp, AdminStep};
+use super::super::contract::{Action, AdminAnswer, AdminJob, AdminOutcome, AdminTicket, RefusalCause};
+use super::super::{Chat, Timer};
+use super::DELETED;
+use crate::protocol::field::UserName;
+
+/// Rows that one step removes, and pairs that it ends.
+const ROWS_MAX: u32 = 500;
+/// Deletions in progress at a time.
+const DELETIONS_MAX: usize = 1_000;
+/// The time between two steps if there were pairs: these end meanwhile.
+const PAIRS_MS: u64 = 20;
+/// While it is not known whether somebody is their friend.
+const UNSURE_MS: u64 = 100;
+/// After a step that failed.
+const RETRY_MS: u64 = 1_000;
+
+/// The deletion of one account.
+#[derive(Debug)]
+pub(in super::super) struct Deletion {
+    /// Those who ask for it.
+    tickets: Vec<AdminTicket>,
+    /// The account is gone: what is left is removed however long it takes.
+    has_begun: bool,
+    /// When the next step is due; `None` while one is on its way.
+    next_ms: Option<u64>,
+}
+
+impl Chat {
+    pub(super) fn delete_account(&mut self, ticket: Option<AdminTicket>, user: UserName, out: &mut Vec<Action>) {
+        if let Some(deletion) = self.admin.deletions.get_mut(&user) {
+            return deletion.tickets.extend(ticket);
+        }
+        if self.admin.deletions.len() >= DELETIONS_MAX {
+            if let Some(ticket) = ticket {
+                self.answer_admin(ticket, AdminAnswer::Failed, out);
+            }
+            return;
+        }
+        let deletion = Deletion { tickets: ticket.into_iter().collect(), has_begun: false, next_ms: None };
+        self.admin.deletions.insert(user.clone(), deletion);
+        self.deletion_step(user, out);
+    }
+
+    fn deletion_step(&mut self, user: UserName, out: &mut Vec<Action>) {
+        self.submit_admin(AdminOp { user, step: AdminStep::Delete }, AdminJob::Delete { rows_max: ROWS_MAX }, out);
+    }
+
+    pub(super) fn deletion_stepped(&mut self, user: &UserName, outcome: Option<AdminOutcome>, out: &mut Vec<Action>) {
+        let Some(deletion) = self.admin.deletions.get_mut(user) else {
+            return;
+        };
+        let had_begun = deletion.has_begun;
+        match outcome {
+            Some(AdminOutcome::Deleting { pairs }) => {
+                deletion.has_begun = true;
+                for ticket in deletion.tickets.clone() {
+                    self.prolong_admin(ticket);
+                }
+                if !had_begun {
+                    self.account_is_gone(user, out);
+                }
+                for (me, other) in &pairs {
+                    self.end_friendship(me, other, out);
+                }
+                self.step_later(user, if pairs.is_empty() { 1 } else { PAIRS_MS }, out);
+            }
+            Some(AdminOutcome::Done) => {
+                self.account_is_gone(user, out);
+                self.deletion_ended(user, AdminAnswer::Done, out);
+            }
+            // The last step was done, and its answer was lost.
+            Some(AdminOutcome::NoSuchUser) if had_begun => self.deletion_ended(user, AdminAnswer::Done, out),
+            Some(AdminOutcome::NoSuchUser) => self.deletion_ended(user, AdminAnswer::NoSuchUser, out),
+            _ if had_begun => self.step_later(user, RETRY_MS, out),
+            _ => self.deletion_ended(user, AdminAnswer::Failed, out),
+        }
+    }
+
+    /// Nobody is logged in as this user any more, or will be.
+    fn account_is_gone(&mut self, user: &UserName, out: &mut Vec<Action>) {
+        self.logins.bar(user, RefusalCause::WrongPassword);
+        self.end_session(user, DELETED, out);
+    }
+
+    fn step_later(&mut self, user: &UserName, wait_ms: u64, out: &mut Vec<Action>) {
+        if self.stopping {
+            // The next start goes on.
+            return self.deletion_ended(user, AdminAnswer::Failed, out);
+        }
+        let next_ms = self.now.mono_ms + wait_ms;
+        if let Some(deletion) = self.admin.deletions.get_mut(user) {
+            deletion.next_ms = Some(next_ms);
+            self.wheel.insert(next_ms, Timer::AdminDeletions);
+        }
+    }
+
+    fn deletion_ended(&mut self, user: &UserName, answer: AdminAnswer, out: &mut Vec<Action>) {
+        let tickets = self.admin.deletions.remove(user).map(|deletion| deletion.tickets).unwrap_or_default();
+        for ticket in tickets {
+            self.answer_admin(ticket, answer.clone(), out);
+        }
+    }
+
+    /// Some next steps are due.
+    pub(in super::super) fn deletions_timer_fired(&mut self, out: &mut Vec<Action>) {
+        if self.stopping {
+            return;
+        }
+        let now_ms = self.now.mono_ms;
+        let due = self.admin.deletions.iter_mut().filter(|(_, one)| one.next_ms.is_some_and(|next| next <= now_ms));
+        let due: Vec<UserName> = due.map(|(user, one)| (one.next_ms = None, user.clone()).1).collect();
+        for user in due {
+            // What is taken for them now would be left over behind the last step.
+            if self.is_taken_for_friend(&user) {
+                self.step_later(&user, UNSURE_MS, out);
+            } else {
+                self.deletion_step(user, out);
+            }
+        }
+    }
+
+    /// Does anybody who is online perhaps take this user for a friend? The store may have ended
+    /// that and could not say so.
+    fn is_taken_for_friend(&self, user: &UserName) -> bool {
+        let Some(user) = self.users.find(user.as_str()) else {
+            return false;
+        };
+        let mut in_doubt = self.doubt.users();
+        self.friendship_ops.is_about(user) || in_doubt.any(|other| other == user || self.users.are_friends(other, user))
+    }
+}

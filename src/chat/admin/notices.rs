@@ -1,0 +1,245 @@
+//! Notices of the operator: pushes of TYPE 4 from a sender that no user can be. A notice is kept in
+//! the store before it is sent, and is on its receiver's list like every push.
+//!
+//! One to all users goes out in small parts, since there may be a million of them: names are read
+//! page by page, and only so many notices are on their way to the store at a time. Each of them is
+//! a delivery of the same body.
+
+use super::super::admin_op::{AdminOp, AdminStep};
+use super::super::contract::{Action, AdminAnswer, AdminJob, AdminOutcome, AdminTicket};
+use super::super::{Chat, Timer};
+use super::answer_of;
+use crate::protocol::field::{Id, Name, RESERVED_NAME, UserName};
+use crate::protocol::push::{Body, Push, PushKind};
+use std::collections::VecDeque;
+
+/// Names that one job reads.
+const NAMES_MAX: u32 = 500;
+/// Notices to all that are on their way to the store at a time.
+const IN_FLIGHT_MAX: usize = 128;
+/// How long after one of them failed it is tried again.
+const RETRY_MS: u64 = 1_000;
+/// After so many failures since the last success the whole notice has failed.
+const FAILURES_MAX: u32 = 3 * IN_FLIGHT_MAX as u32;
+
+/// A notice to all users that is on its way.
+#[derive(Debug)]
+pub(super) struct ToAll {
+    pub(super) ticket: AdminTicket,
+    /// Its sender, in whose lane names are read.
+    system: UserName,
+    body: Body,
+    /// The last name that was read.
+    after: Option<UserName>,
+    /// There may be names behind it.
+    more: bool,
+    /// They are being read.
+    reading: bool,
+    names: VecDeque<UserName>,
+    /// Those that failed.
+    again: Vec<Push>,
+    in_flight: usize,
+    /// Until the timer fires nothing is submitted.
+    pauses: bool,
+    failures: u32,
+    /// Those that are in the store.
+    users: u64,
+}
+
+/// What is next.
+enum Next {
+    /// Read more names.
+    Read,
+    /// To this user.
+    To(UserName),
+    /// Once more.
+    Again(Push),
+    /// Something is on its way.
+    Wait,
+    End,
+}
+
+impl ToAll {
+    fn next_step(&mut self) -> Next {
+        if self.in_flight >= IN_FLIGHT_MAX {
+            return Next::Wait;
+        }
+        let next = self.again.pop().map(Next::Again).or_else(|| self.names.pop_front().map(Next::To));
+        if let Some(next) = next {
+            self.in_flight += 1;
+            return next;
+        }
+        match (self.reading, self.more, self.in_flight) {
+            (false, true, _) => Next::Read,
+            (false, false, 0) => Next::End,
+            _ => Next::Wait,
+        }
+    }
+}
+
+impl Chat {
+    fn notice_body(&mut self, text: &str) -> Option<Body> {
+        // The clock may go back, and the number is used again after a restart if its push is gone
+        // by then: both together are not.
+        let (time_ms, number) = (self.now.wall_ms, self.take_seq());
+        let id = format!("notice-{time_ms}-{number}");
+        let (id, sender) = (Id::new(id), Name::new(RESERVED_NAME));
+        let (Ok(id), Ok(sender)) = (id, sender) else {
+            debug_assert!(false, "both are within their bounds");
+            return None;
+        };
+        Some(Body::new(time_ms, PushKind::Message, &id, &sender, text))
+    }
+
+    pub(super) fn notice_one(&mut self, ticket: AdminTicket, user: UserName, text: &str, out: &mut Vec<Action>) {
+        let Some(body) = self.notice_body(text) else {
+            return self.answer_admin(ticket, AdminAnswer::Failed, out);
+        };
+        let push = Push { seq: self.take_seq(), receiver: user, body };
+        self.keep_notice(Some(ticket), push, out);
+    }
+
+    fn keep_notice(&mut self, ticket: Option<AdminTicket>, push: Push, out: &mut Vec<Action>) {
+        let (user, step) = (push.receiver.clone(), AdminStep::Notice { ticket, push: push.clone() });
+        self.submit_admin(AdminOp { user, step }, AdminJob::Notice { push }, out);
+    }
+
+    /// The store has answered, or (`None`) failed.
+    pub(super) fn notice_kept(
+        &mut self,
+        ticket: Option<AdminTicket>,
+        user: UserName,
+        push: Push,
+        outcome: Option<AdminOutcome>,
+        out: &mut Vec<Action>,
+    ) {
+        let receiver = self.users.refer(&user);
+        match &outcome {
+            Some(AdminOutcome::Done) => self.deliver_committed(push.clone(), receiver, out),
+            Some(AdminOutcome::Full) => self.note_mailbox_full(user, out),
+            // It may be in the store all the same.
+            None if ticket.is_some() => self.look_for(receiver, push.seq, out),
+            _ => {}
+        }
+        self.users.release(receiver);
+        match ticket {
+            Some(ticket) => {
+                let answer = match outcome {
+                    Some(AdminOutcome::Done) => AdminAnswer::Noticed { users: 1 },
+                    outcome => answer_of(outcome),
+                };
+                self.answer_admin(ticket, answer, out);
+            }
+            None => self.one_of_all_kept(push, outcome, out),
+        }
+    }
+
+    pub(super) fn notice_all(&mut self, ticket: AdminTicket, text: &str, out: &mut Vec<Action>) {
+        // One at a time.
+        let body = if self.admin.to_all.is_none() { self.notice_body(text) } else { None };
+        let (Some(body), Ok(system)) = (body, UserName::new(RESERVED_NAME)) else {
+            return self.answer_admin(ticket, AdminAnswer::Failed, out);
+        };
+        self.admin.to_all = Some(Box::new(ToAll {
+            ticket,
+            system,
+            body,
+            after: None,
+            more: true,
+            reading: false,
+            names: VecDeque::new(),
+            again: Vec::new(),
+            in_flight: 0,
+            pauses: false,
+            failures: 0,
+            users: 0,
+        }));
+        self.notice_on(out);
+    }
+
+    /// Goes on with the notice to all.
+    fn notice_on(&mut self, out: &mut Vec<Action>) {
+        while let Some(to_all) = &mut self.admin.to_all
+            && !to_all.pauses
+            && !self.stopping
+        {
+            match to_all.next_step() {
+                Next::Wait => return,
+                Next::Read => {
+                    to_all.reading = true;
+                    let (after, user) = (to_all.after.clone(), to_all.system.clone());
+                    let job = AdminJob::Accounts { after, rows_max: NAMES_MAX };
+                    self.submit_admin(AdminOp { user, step: AdminStep::Names }, job, out);
+                }
+                Next::Again(push) => self.keep_notice(None, push, out),
+                Next::To(receiver) => {
+                    let body = to_all.body.clone();
+                    let push = Push { seq: self.take_seq(), receiver, body };
+                    self.keep_notice(None, push, out);
+                }
+                Next::End => {
+                    let (ticket, users) = (to_all.ticket, to_all.users);
+                    self.admin.to_all = None;
+                    return self.answer_admin(ticket, AdminAnswer::Noticed { users }, out);
+                }
+            }
+        }
+    }
+
+    pub(super) fn names_read(&mut self, outcome: Option<AdminOutcome>, out: &mut Vec<Action>) {
+        let Some(to_all) = &mut self.admin.to_all else {
+            return;
+        };
+        to_all.reading = false;
+        match outcome {
+            Some(AdminOutcome::Accounts { names, more }) => {
+                to_all.after = names.last().cloned().or(to_all.after.take());
+                (to_all.more, to_all.failures) = (more, 0);
+                to_all.names.extend(names);
+                self.notice_on(out);
+            }
+            _ => self.one_failed(out),
+        }
+    }
+
+    fn one_of_all_kept(&mut self, push: Push, outcome: Option<AdminOutcome>, out: &mut Vec<Action>) {
+        let Some(to_all) = &mut self.admin.to_all else {
+            return;
+        };
+        to_all.in_flight -= 1;
+        match outcome {
+            Some(outcome) => {
+                to_all.users += u64::from(outcome == AdminOutcome::Done);
+                to_all.failures = 0;
+                self.notice_on(out);
+            }
+            None => {
+                to_all.again.push(push);
+                self.one_failed(out);
+            }
+        }
+    }
+
+    /// The store did not do it: all rest for a while, and if that goes on it has failed as a whole.
+    fn one_failed(&mut self, out: &mut Vec<Action>) {
+        let Some(to_all) = &mut self.admin.to_all else {
+            return;
+        };
+        to_all.failures += 1;
+        if to_all.failures > FAILURES_MAX {
+            let ticket = to_all.ticket;
+            self.admin.to_all = None;
+            self.answer_admin(ticket, AdminAnswer::Failed, out);
+        } else if !std::mem::replace(&mut to_all.pauses, true) {
+            self.wheel.insert(self.now.mono_ms + RETRY_MS, Timer::AdminNotices);
+        }
+    }
+
+    /// The rest is over.
+    pub(in super::super) fn notices_timer_fired(&mut self, out: &mut Vec<Action>) {
+        if let Some(to_all) = &mut self.admin.to_all {
+            to_all.pauses = false;
+            self.notice_on(out);
+        }
+    }
+}

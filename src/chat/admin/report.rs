@@ -1,0 +1,163 @@
+//! What is known of a user, and of a push.
+
+use super::super::Chat;
+use super::super::admin_op::{AdminOp, AdminStep};
+use super::super::contract::{
+    Action, AdminAnswer, AdminJob, AdminOutcome, AdminTicket, PushReport, PushState, StoredPush, UserReport,
+};
+use super::super::dedup::Key;
+use super::super::deliveries::Save;
+use super::super::ids::UserId;
+use crate::protocol::field::UserName;
+use crate::protocol::push::PushKind;
+
+/// Pushes that are counted in the store at most.
+const COUNTED_MAX: u32 = 10_000;
+/// Pushes in the store that one job looks at.
+const LOOKED_AT_MAX: u32 = 2_000;
+
+impl Chat {
+    pub(super) fn look_at_user(&mut self, ticket: AdminTicket, user: UserName, out: &mut Vec<Action>) {
+        // What is being saved is in the store before the job, or never: jobs about one user are
+        // done in order.
+        let unsaved = |delivery| {
+            let found = self.deliveries.get(delivery)?;
+            matches!(found.save, Save::None | Save::Failed | Save::Full).then_some(found.seq)
+        };
+        let list = self.users.find(user.as_str()).and_then(|user| self.users.get(user).list.as_ref());
+        let unsaved = list.map_or_else(Vec::new, |list| list.mailbox.all().filter_map(unsaved).collect());
+        let op = AdminOp { user, step: AdminStep::Look { ticket, unsaved } };
+        self.submit_admin(op, AdminJob::Look { rows_max: COUNTED_MAX }, out);
+    }
+
+    pub(super) fn looked_at_user(
+        &mut self,
+        ticket: AdminTicket,
+        name: UserName,
+        unsaved: &[u64],
+        outcome: Option<AdminOutcome>,
+        out: &mut Vec<Action>,
+    ) {
+        let answer = match outcome {
+            Some(AdminOutcome::Account { is_banned, seqs, more }) => {
+                // A save that failed may have been done, and so may a deletion that is tried again.
+                let only_here = unsaved.iter().filter(|seq| seqs.binary_search(seq).is_err()).count();
+                let stored = seqs.iter().filter(|seq| !self.undeleted.contains(seq)).count();
+                AdminAnswer::User(Box::new(UserReport {
+                    online: self.online_user(&name),
+                    name,
+                    waiting: (stored + only_here) as u64,
+                    waiting_is_bound: more,
+                    is_banned,
+                }))
+            }
+            Some(AdminOutcome::NoSuchUser) => AdminAnswer::NoSuchUser,
+            _ => AdminAnswer::Failed,
+        };
+        self.answer_admin(ticket, answer, out);
+    }
+
+    pub(super) fn find_pushes(&mut self, ticket: AdminTicket, receiver: UserName, id: Box<str>, out: &mut Vec<Action>) {
+        self.find_pushes_behind(ticket, receiver, (id, Vec::new()), 0, out);
+    }
+
+    fn find_pushes_behind(
+        &mut self,
+        ticket: AdminTicket,
+        user: UserName,
+        (id, found): (Box<str>, Vec<StoredPush>),
+        after_seq: u64,
+        out: &mut Vec<Action>,
+    ) {
+        let job = AdminJob::FindPushes { id: id.clone(), after_seq, rows_max: LOOKED_AT_MAX };
+        self.submit_admin(AdminOp { user, step: AdminStep::Find { ticket, id, found } }, job, out);
+    }
+
+    pub(super) fn found_pushes(
+        &mut self,
+        ticket: AdminTicket,
+        receiver: UserName,
+        (id, mut found): (Box<str>, Vec<StoredPush>),
+        outcome: Option<AdminOutcome>,
+        out: &mut Vec<Action>,
+    ) {
+        let Some(AdminOutcome::Found { pushes, next }) = outcome else {
+            return self.answer_admin(ticket, AdminAnswer::Failed, out);
+        };
+        found.extend(pushes);
+        if let Some(after_seq) = next
+            && !self.stopping
+        {
+            self.prolong_admin(ticket);
+            return self.find_pushes_behind(ticket, receiver, (id, found), after_seq, out);
+        }
+        let user = self.users.find(receiver.as_str());
+        let mut known: Vec<(u64, PushReport)> = user.map_or_else(Vec::new, |user| self.pushes_in_memory(user, &id));
+        for StoredPush { seq, sender, kind, time_ms } in found {
+            if let Some((_, report)) = known.iter_mut().find(|(known, _)| *known == seq) {
+                report.is_stored = true;
+            } else if !self.undeleted.contains(&seq) {
+                let (kind, state) = (word_of(kind), PushState::Waiting);
+                known.push((seq, PushReport { sender, kind, time_ms, state, times_sent: 0, is_stored: true }));
+            }
+        }
+        known.sort_by_key(|(seq, report)| (report.state == PushState::Outstanding, *seq));
+        let mut reports: Vec<PushReport> = known.into_iter().map(|(_, report)| report).collect();
+        let acked = user.map_or_else(Vec::new, |user| self.acked_pushes(user, &id, &reports));
+        reports.extend(acked);
+        self.answer_admin(ticket, AdminAnswer::Pushes(reports), out);
+    }
+
+    fn pushes_in_memory(&self, receiver: UserId, id: &str) -> Vec<(u64, PushReport)> {
+        let Some(list) = &self.users.get(receiver).list else {
+            return Vec::new();
+        };
+        let report = |delivery| {
+            let found = self.deliveries.get(delivery).filter(|found| found.body.id() == id)?;
+            let times_sent = list.cursor.times_sent(delivery, &self.deliveries);
+            let report = PushReport {
+                sender: UserName::new(found.body.sender()).ok()?,
+                kind: word_of(found.body.kind),
+                time_ms: found.body.time_ms,
+                state: if times_sent.is_some() { PushState::Outstanding } else { PushState::Waiting },
+                times_sent: times_sent.unwrap_or(0),
+                is_stored: found.save == Save::Done,
+            };
+            Some((found.seq, report))
+        };
+        list.mailbox.all().filter_map(report).collect()
+    }
+
+    /// The messages under this id that friends of the receiver sent and that wait no longer: they
+    /// were acked. Of a receiver who is away it is not known who their friends are.
+    fn acked_pushes(&self, receiver: UserId, id: &str, waiting: &[PushReport]) -> Vec<PushReport> {
+        let receiver = self.users.get(receiver);
+        let key = Key::of(self.users.hash(receiver.name.as_str()), id);
+        let oldest_ms = self.now.mono_ms.saturating_sub(self.rules.dedup_age_ms);
+        let acked = receiver.friends.iter().filter_map(|&friend| {
+            let friend = self.users.get(friend);
+            let at_ms = friend.dedup.as_ref()?.sent_ms(key, oldest_ms)?;
+            let is_acked = !waiting.iter().any(|push| push.kind == "message" && push.sender == friend.name);
+            is_acked.then(|| PushReport {
+                sender: friend.name.clone(),
+                kind: word_of(PushKind::Message),
+                time_ms: self.now.wall_ms.saturating_sub(self.now.mono_ms - at_ms),
+                state: PushState::Acked,
+                times_sent: 0,
+                is_stored: false,
+            })
+        });
+        let mut acked: Vec<PushReport> = acked.collect();
+        acked.sort_by(|one, other| one.sender.cmp(&other.sender));
+        acked
+    }
+}
+
+fn word_of(kind: PushKind) -> &'static str {
+    match kind {
+        PushKind::Message => "message",
+        PushKind::FriendRequest => "request",
+        PushKind::FriendAccept => "accept",
+        PushKind::FriendReject => "reject",
+    }
+}

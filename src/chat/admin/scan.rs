@@ -1,0 +1,106 @@
+//! The users who are online, page by page. The table of users has no order of names, and an index
+//! would cost every log-in: so all are looked at, some in each turn, and those that come first are
+//! kept. A user who is online all the time is found; one who comes or goes meanwhile may be.
+
+use super::super::contract::{Action, AdminAnswer, AdminTicket, OnlineUser};
+use super::super::users::Route;
+use super::super::{Chat, Timer};
+use crate::protocol::field::UserName;
+use std::collections::BinaryHeap;
+
+/// Places of the table of users that one turn looks at: far less than a millisecond.
+const PLACES_PER_TURN: usize = 4_096;
+/// Users in one answer, whatever is asked for.
+const USERS_MAX: u32 = 1_000;
+
+/// A look at all users.
+#[derive(Debug)]
+pub(in super::super) struct Scan {
+    pub(super) ticket: AdminTicket,
+    after: Option<UserName>,
+    users_max: usize,
+    next_place: usize,
+    /// The first of those that were seen, one more than asked for.
+    first: BinaryHeap<UserName>,
+}
+
+impl Scan {
+    fn note(&mut self, name: &UserName) {
+        if self.after.as_ref().is_some_and(|after| name <= after) {
+            return;
+        }
+        if self.first.len() <= self.users_max {
+            self.first.push(name.clone());
+        } else if let Some(mut last) = self.first.peek_mut()
+            && name < &*last
+        {
+            *last = name.clone();
+        }
+    }
+}
+
+impl Chat {
+    pub(super) fn begin_scan(
+        &mut self,
+        ticket: AdminTicket,
+        after: Option<UserName>,
+        users_max: u32,
+        out: &mut Vec<Action>,
+    ) {
+        let users_max = users_max.clamp(1, USERS_MAX) as usize;
+        let is_first = self.admin.scans.is_empty();
+        self.admin.scans.push_back(Scan { ticket, after, users_max, next_place: 0, first: BinaryHeap::new() });
+        if is_first {
+            self.scan_on(out);
+        }
+    }
+
+    /// Looks at some more users.
+    pub(in super::super) fn scan_on(&mut self, out: &mut Vec<Action>) {
+        let Some(mut scan) = self.admin.scans.pop_front() else {
+            return;
+        };
+        let end = self.users.places_end();
+        let until = scan.next_place.saturating_add(PLACES_PER_TURN).min(end);
+        for place in scan.next_place..until {
+            if let Some(user) = self.users.at(place).filter(|user| user.is_here()) {
+                scan.note(&user.name);
+            }
+        }
+        scan.next_place = until;
+        if until < end {
+            self.admin.scans.push_front(scan);
+        } else {
+            self.answer_scan(scan, out);
+        }
+        if !self.admin.scans.is_empty() {
+            self.wheel.insert(self.now.mono_ms + 1, Timer::AdminScan);
+        }
+    }
+
+    fn answer_scan(&mut self, scan: Scan, out: &mut Vec<Action>) {
+        let Scan { ticket, users_max, first, .. } = scan;
+        let mut names = first.into_sorted_vec();
+        let more = names.len() > users_max;
+        names.truncate(users_max);
+        let users = names.iter().filter_map(|name| self.online_user(name)).collect();
+        self.answer_admin(ticket, AdminAnswer::Users { users, more }, out);
+    }
+
+    /// A user, if they are online.
+    pub(super) fn online_user(&self, name: &UserName) -> Option<OnlineUser> {
+        let user = self.users.get(self.users.find(name.as_str())?);
+        let conn = match user.route() {
+            Route::Here(conn) => conn,
+            Route::Away => return None,
+        };
+        let outstanding = user.list.as_ref().map_or(0, |list| list.cursor.outstanding_len());
+        Some(OnlineUser {
+            name: name.clone(),
+            conn,
+            since_ms: self.sessions.logged_in_ms(conn),
+            // Bounded by the window.
+            outstanding: u32::try_from(outstanding).unwrap_or(u32::MAX),
+        })
+    }
+}

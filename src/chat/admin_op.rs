@@ -1,0 +1,36 @@
+//! What an operator asked for and the store works on.
+
+use super::contract::{AdminTicket, StoredPush};
+use crate::protocol::field::UserName;
+use crate::protocol::push::Push;
+
+/// A request of an operator whose job is in flight.
+#[derive(Debug)]
+pub(super) struct AdminOp {
+    /// Whom it is about.
+    pub(super) user: UserName,
+    pub(super) step: AdminStep,
+}
+
+/// What its job does.
+#[derive(Debug)]
+pub(super) enum AdminStep {
+    /// Looks at the account.
+    Look {
+        ticket: AdminTicket,
+        /// Pushes that wait in memory and may not be in the store.
+        unsaved: Vec<u64>,
+    },
+    /// Looks for pushes under an id.
+    Find { ticket: AdminTicket, id: Box<str>, found: Vec<StoredPush> },
+    /// Bans them, or takes that back.
+    SetBanned { ticket: AdminTicket, is_banned: bool },
+    /// Hashes their new password, or stores the hash.
+    SetPassword { ticket: AdminTicket },
+    /// Keeps a notice; without a ticket, as one of those to all.
+    Notice { ticket: Option<AdminTicket>, push: Push },
+    /// One step of the deletion of their account.
+    Delete,
+    /// Reads names for a notice to all.
+    Names,
+}

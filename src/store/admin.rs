@@ -1,0 +1,127 @@
+//! What an operator asks of the store: what is checked and what changes together, for every store.
+
+use super::quota::MailboxCounts;
+use super::{Store, StoreError, waiting};
+use crate::chat::contract::{AdminJob, AdminOutcome, Job, Outcome};
+use crate::protocol::field::UserName;
+use crate::protocol::push::Push;
+
+/// Does one job about a user.
+pub(super) fn run(
+    store: &mut dyn Store,
+    mailbox_counts: &mut MailboxCounts,
+    user: &UserName,
+    job: &AdminJob,
+) -> Result<AdminOutcome, StoreError> {
+    Ok(match job {
+        AdminJob::Look { rows_max } => look(store, user, *rows_max)?,
+        AdminJob::FindPushes { id, after_seq, rows_max } => {
+            let (pushes, next) = store.accounts().pushes_with_id(user, id, *after_seq, *rows_max)?;
+            AdminOutcome::Found { pushes, next }
+        }
+        AdminJob::Notice { push } => keep_notice(store, mailbox_counts, user, push)?,
+        AdminJob::SetBanned { is_banned } => {
+            change(store, user, |store| store.accounts().set_banned(user, *is_banned))?
+        }
+        AdminJob::SetPassword { password_hash } => {
+            change(store, user, |store| store.accounts().set_password(user, password_hash))?
+        }
+        AdminJob::Delete { rows_max } => delete(store, mailbox_counts, user, *rows_max)?,
+        AdminJob::Accounts { after, rows_max } => {
+            let mut names = store.accounts().names(after.as_ref(), rows_max.saturating_add(1))?;
+            let more = names.len() > *rows_max as usize;
+            names.truncate(*rows_max as usize);
+            AdminOutcome::Accounts { names, more }
+        }
+    })
+}
+
+fn look(store: &mut dyn Store, user: &UserName, rows_max: u32) -> Result<AdminOutcome, StoreError> {
+    let Some(account) = store.accounts().account(user)? else {
+        return Ok(AdminOutcome::NoSuchUser);
+    };
+    let mut seqs = Vec::new();
+    store.waiting(&[(user.as_str(), 0)], rows_max.saturating_add(1), &mut |_, seq, _, _| seqs.push(seq))?;
+    let more = seqs.len() > rows_max as usize;
+    seqs.truncate(rows_max as usize);
+    Ok(AdminOutcome::Account { is_banned: account.is_banned, seqs, more })
+}
+
+fn keep_notice(
+    store: &mut dyn Store,
+    mailbox_counts: &mut MailboxCounts,
+    user: &UserName,
+    push: &Push,
+) -> Result<AdminOutcome, StoreError> {
+    if store.accounts().account(user)?.is_none() {
+        return Ok(AdminOutcome::NoSuchUser);
+    }
+    let mut outcomes = Vec::new();
+    waiting::save_all(store, mailbox_counts, &[Job::SavePush { push: push.clone() }], &mut outcomes)?;
+    Ok(match outcomes.as_slice() {
+        [Outcome::Full] => AdminOutcome::Full,
+        _ => AdminOutcome::Done,
+    })
+}
+
+/// Changes an account, and ends all of its tokens.
+fn change(
+    store: &mut dyn Store,
+    user: &UserName,
+    change: impl FnOnce(&mut dyn Store) -> Result<(), StoreError>,
+) -> Result<AdminOutcome, StoreError> {
+    if store.accounts().account(user)?.is_none() {
+        return Ok(AdminOutcome::NoSuchUser);
+    }
+    change(store)?;
+    store.tokens().remove_all(user)?;
+    Ok(AdminOutcome::Done)
+}
+
+/// One step of a deletion. What is about the data of others as well, whose lanes are elsewhere, is
+/// only named: friendships and requests. The first step never is the last, so that one that is
+/// repeated, because its answer was lost, is not taken for the deletion of nothing.
+fn delete(
+    store: &mut dyn Store,
+    mailbox_counts: &mut MailboxCounts,
+    user: &UserName,
+    rows_max: u32,
+) -> Result<AdminOutcome, StoreError> {
+    let begins = store.accounts().account(user)?.is_some();
+    if begins {
+        store.accounts().begin_deletion(user)?;
+        store.tokens().remove_all(user)?;
+        return Ok(AdminOutcome::Deleting { pairs: pairs(store, user, rows_max)? });
+    }
+    if !store.accounts().is_deleting(user)? {
+        return Ok(AdminOutcome::NoSuchUser);
+    }
+    let pairs = pairs(store, user, rows_max)?;
+    if !pairs.is_empty() {
+        return Ok(AdminOutcome::Deleting { pairs });
+    }
+    let mut pushes = Vec::new();
+    store.waiting(&[(user.as_str(), 0)], rows_max, &mut |_, seq, sender, text_bytes| {
+        pushes.push((seq, Box::<str>::from(sender), text_bytes));
+    })?;
+    let keys: Vec<(UserName, u64)> = pushes.iter().map(|(seq, ..)| (user.clone(), *seq)).collect();
+    if !keys.is_empty() {
+        let is_counted = mailbox_counts.knows(user.as_str());
+        for (seq, sender, text_bytes) in pushes.into_iter().filter(|_| is_counted) {
+            mailbox_counts.removed(user, seq, sender, text_bytes);
+        }
+        store.delete_pushes(&keys)?;
+        return Ok(AdminOutcome::Deleting { pairs });
+    }
+    store.accounts().end_deletion(user)?;
+    Ok(AdminOutcome::Done)
+}
+
+/// Some of the pairs that are friends, or of which the first has asked the other.
+fn pairs(store: &mut dyn Store, user: &UserName, rows_max: u32) -> Result<Vec<(UserName, UserName)>, StoreError> {
+    let mut pairs: Vec<(UserName, UserName)> = store.accounts().requests(user, rows_max)?;
+    let room = (rows_max as usize).saturating_sub(pairs.len());
+    let friends = store.friends(user)?;
+    pairs.extend(friends.into_iter().take(room).map(|friend| (user.clone(), friend)));
+    Ok(pairs)
+}

@@ -1,0 +1,142 @@
+//! The accounts, and the deletions which have begun.
+
+use super::{MemoryStore, Tables, Undo};
+use crate::chat::contract::StoredPush;
+use crate::protocol::field::{Profile, Secret, UserName};
+use crate::store::StoreError;
+use crate::store::accounts::{Account, Accounts};
+
+/// What is kept of an account.
+#[derive(Clone, Debug)]
+pub(super) enum Entry {
+    /// It is there.
+    There { profile: Profile, account: Account },
+    /// It is gone, and nobody else gets its name. Something of it may be left.
+    Deleted { is_deleting: bool },
+}
+
+impl Tables {
+    pub(super) fn account(&self, user: &UserName) -> Option<&Account> {
+        match self.accounts.get(user)? {
+            Entry::There { account, .. } => Some(account),
+            Entry::Deleted { .. } => None,
+        }
+    }
+
+    pub(super) fn profile(&self, user: &UserName) -> Option<&Profile> {
+        match self.accounts.get(user)? {
+            Entry::There { profile, .. } => Some(profile),
+            Entry::Deleted { .. } => None,
+        }
+    }
+
+    /// Puts an entry in the place of what there was.
+    pub(super) fn set_account(&mut self, user: &UserName, entry: Entry) {
+        let before = self.accounts.insert(user.clone(), entry);
+        self.undo.push(Undo::Account(user.clone(), before));
+    }
+
+    pub(super) fn restore_account(&mut self, user: UserName, before: Option<Entry>) {
+        match before {
+            Some(before) => drop(self.accounts.insert(user, before)),
+            None => drop(self.accounts.remove(&user)),
+        }
+    }
+
+    fn change_account(&mut self, user: &UserName, change: impl FnOnce(&mut Account)) {
+        if let Some(Entry::There { profile, account }) = self.accounts.get(user).cloned() {
+            let mut account = account;
+            change(&mut account);
+            self.set_account(user, Entry::There { profile, account });
+        }
+    }
+}
+
+impl Accounts for MemoryStore {
+    fn account(&mut self, user: &UserName) -> Result<Option<Account>, StoreError> {
+        Ok(self.tables().account(user).cloned())
+    }
+
+    fn are_there(&mut self, one: &UserName, other: &UserName) -> Result<[bool; 2], StoreError> {
+        let tables = self.tables();
+        Ok([one, other].map(|user| tables.account(user).is_some()))
+    }
+
+    fn set_banned(&mut self, user: &UserName, is_banned: bool) -> Result<(), StoreError> {
+        self.tables().change_account(user, |account| account.is_banned = is_banned);
+        Ok(())
+    }
+
+    fn set_password(&mut self, user: &UserName, password_hash: &Secret) -> Result<(), StoreError> {
+        self.tables().change_account(user, |account| account.password_hash = password_hash.clone());
+        Ok(())
+    }
+
+    fn names(&mut self, after: Option<&UserName>, rows_max: u32) -> Result<Vec<UserName>, StoreError> {
+        let tables = self.tables();
+        let there = tables.accounts.iter().filter(|(_, entry)| matches!(entry, Entry::There { .. }));
+        let behind = there.map(|(name, _)| name).filter(|name| after.is_none_or(|after| *name > after));
+        let mut names: Vec<UserName> = behind.cloned().collect();
+        names.sort_unstable();
+        names.truncate(rows_max as usize);
+        Ok(names)
+    }
+
+    fn begin_deletion(&mut self, user: &UserName) -> Result<(), StoreError> {
+        let mut tables = self.tables();
+        if tables.account(user).is_some() {
+            tables.set_account(user, Entry::Deleted { is_deleting: true });
+        }
+        Ok(())
+    }
+
+    fn end_deletion(&mut self, user: &UserName) -> Result<(), StoreError> {
+        let mut tables = self.tables();
+        if matches!(tables.accounts.get(user), Some(Entry::Deleted { .. })) {
+            tables.set_account(user, Entry::Deleted { is_deleting: false });
+        }
+        Ok(())
+    }
+
+    fn is_deleting(&mut self, user: &UserName) -> Result<bool, StoreError> {
+        Ok(matches!(self.tables().accounts.get(user), Some(Entry::Deleted { is_deleting: true })))
+    }
+
+    fn deletions(&mut self, rows_max: u32) -> Result<Vec<UserName>, StoreError> {
+        let tables = self.tables();
+        let begun = tables.accounts.iter().filter(|(_, entry)| matches!(entry, Entry::Deleted { is_deleting: true }));
+        let mut names: Vec<UserName> = begun.map(|(name, _)| name.clone()).collect();
+        names.sort_unstable();
+        names.truncate(rows_max as usize);
+        Ok(names)
+    }
+
+    fn requests(&mut self, user: &UserName, rows_max: u32) -> Result<Vec<(UserName, UserName)>, StoreError> {
+        let tables = self.tables();
+        let theirs = tables.requests.keys().filter(|(asked, asker)| asked == user || asker == user);
+        let mut pairs: Vec<_> = theirs.map(|(asked, asker)| (asker.clone(), asked.clone())).collect();
+        pairs.sort_unstable();
+        pairs.truncate(rows_max as usize);
+        Ok(pairs)
+    }
+
+    fn pushes_with_id(
+        &mut self,
+        user: &UserName,
+        id: &str,
+        after_seq: u64,
+        rows_max: u32,
+    ) -> Result<(Vec<StoredPush>, Option<u64>), StoreError> {
+        let tables = self.tables();
+        let list = tables.pushes.get(user).into_iter().flat_map(|list| list.range(after_seq.saturating_add(1)..));
+        let (mut pushes, mut count, mut last_seq) = (Vec::new(), 0, None);
+        for (&seq, push) in list.take(rows_max as usize) {
+            (count, last_seq) = (count + 1, Some(seq));
+            if push.id() == id {
+                let (sender, kind, time_ms) = (super::name(push.sender())?, push.kind, push.time_ms);
+                pushes.push(StoredPush { seq, sender, kind, time_ms });
+            }
+        }
+        Ok((pushes, last_seq.filter(|_| count >= rows_max)))
+    }
+}

@@ -1,0 +1,74 @@
+//! What an operator asks for, on a virtual clock.
+
+use crate::sim::world::World;
+use hongyan::chat::contract::{AdminAnswer, AdminRequest, OnlineUser, PushReport, UserReport};
+use hongyan::protocol::field::{Secret, UserName};
+
+mod accounts;
+mod deletion;
+mod notices;
+mod reports;
+
+fn user(name: &str) -> UserName {
+    UserName::new(name).unwrap()
+}
+
+/// Asks, lets some time pass, and gives the one answer.
+fn ask(world: &mut World, request: AdminRequest) -> AdminAnswer {
+    let ticket = world.admin(request);
+    world.run_for(100);
+    answer(world, ticket).expect("it is answered")
+}
+
+/// The answer with this ticket, of which there is one at most.
+fn answer(world: &mut World, ticket: hongyan::chat::contract::AdminTicket) -> Option<AdminAnswer> {
+    let mut found = world.answers.extract_if(.., |(of, _)| *of == ticket).map(|(_, answer)| answer);
+    let first = found.next();
+    assert!(found.next().is_none(), "answered twice");
+    first
+}
+
+fn users(world: &mut World, after: Option<&str>, users_max: u32) -> (Vec<OnlineUser>, bool) {
+    match ask(world, AdminRequest::Users { after: after.map(user), users_max }) {
+        AdminAnswer::Users { users, more } => (users, more),
+        other => panic!("{other:?}"),
+    }
+}
+
+fn report(world: &mut World, name: &str) -> UserReport {
+    match ask(world, AdminRequest::User { name: user(name) }) {
+        AdminAnswer::User(report) => *report,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn pushes(world: &mut World, receiver: &str, id: &str) -> Vec<PushReport> {
+    match ask(world, AdminRequest::Pushes { receiver: user(receiver), id: id.into() }) {
+        AdminAnswer::Pushes(pushes) => pushes,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn ban(name: &str) -> AdminRequest {
+    AdminRequest::Ban { name: user(name) }
+}
+
+fn unban(name: &str) -> AdminRequest {
+    AdminRequest::Unban { name: user(name) }
+}
+
+fn set_password(name: &str, password: &str) -> AdminRequest {
+    AdminRequest::SetPassword { name: user(name), secret: Secret::new(password) }
+}
+
+fn delete(name: &str) -> AdminRequest {
+    AdminRequest::Delete { name: user(name) }
+}
+
+fn notice(to: Option<&str>, text: &str) -> AdminRequest {
+    AdminRequest::Notice { to: to.map(user), text: text.into() }
+}
+
+fn disconnect(name: &str) -> AdminRequest {
+    AdminRequest::Disconnect { name: user(name) }
+}

@@ -1,0 +1,205 @@
+//! Who is online, and where a push is.
+
+use super::{pushes, report, users};
+use crate::sim::lanes::Fate;
+use crate::sim::say::Say;
+use crate::sim::world::{EPOCH_MS, World};
+use crate::{ann_and_bob, rules, saves};
+use hongyan::chat::Chat;
+use hongyan::chat::contract::{
+    Action, AdminAnswer, AdminRequest, AdminTicket, ConnId, Event, Now, Outcome, Page, PushState, Rules,
+};
+
+fn names(world: &mut World, after: Option<&str>, users_max: u32) -> (Vec<String>, bool) {
+    let (users, more) = users(world, after, users_max);
+    (users.iter().map(|user| user.name.to_string()).collect(), more)
+}
+
+#[test]
+fn users_come_in_byte_order_page_by_page() {
+    let mut w = World::of_friends(rules(), &["zoë", "Zoe", "zoe", "bob", "ann"]);
+    assert_eq!(names(&mut w, None, 9), (vec![], false));
+    for name in ["zoë", "Zoe", "zoe", "bob", "ann"] {
+        w.online(name);
+    }
+    let expected = |names: &[&str], more| (names.iter().map(ToString::to_string).collect::<Vec<_>>(), more);
+    assert_eq!(names(&mut w, None, 9), expected(&["Zoe", "ann", "bob", "zoe", "zoë"], false));
+    assert_eq!(names(&mut w, None, 5), expected(&["Zoe", "ann", "bob", "zoe", "zoë"], false));
+    assert_eq!(names(&mut w, None, 2), expected(&["Zoe", "ann"], true));
+    assert_eq!(names(&mut w, Some("ann"), 2), expected(&["bob", "zoe"], true));
+    assert_eq!(names(&mut w, Some("b"), 9), expected(&["bob", "zoe", "zoë"], false));
+    assert_eq!(names(&mut w, Some("zoë"), 9), expected(&[], false));
+    assert_eq!(names(&mut w, None, 0).0.len(), 1, "at least one");
+}
+
+#[test]
+fn a_user_who_is_online_has_a_connection_since_a_time_and_so_many_outstanding() {
+    let (mut w, ann, bob) = ann_and_bob();
+    let (all, _) = users(&mut w, None, 9);
+    assert_eq!((all[0].conn, all[0].since_ms, all[0].outstanding), (ann, EPOCH_MS + 3, 0), "after three jobs");
+    w.message(bob, "m1", "ann");
+    w.message(bob, "m2", "ann");
+    assert_eq!(users(&mut w, None, 1).0[0].outstanding, 2);
+    w.ack(ann, "m1");
+    assert_eq!(users(&mut w, None, 1).0[0].outstanding, 1);
+    let now_ms = w.now_ms;
+    let again = w.online("ann");
+    let (all, _) = users(&mut w, None, 9);
+    assert_eq!((all[0].conn, all.len()), (again, 2));
+    assert!(all[0].since_ms > EPOCH_MS + now_ms);
+}
+
+/// A core in which so many users are online, without the world around it: that would take too long.
+fn crowd(count: u32) -> Chat {
+    let mut chat = Chat::new(rules(), 1, [1, 2]);
+    for slot in 0..count {
+        let conn = ConnId { slot, generation: 0 };
+        let name = crowd_name(slot);
+        let log_in = Say::Login { mid: "l".into(), user: name.clone(), password: name };
+        let mut actions = Vec::new();
+        chat.handle(Now::default(), Event::Opened { conn, address_key: None }, &mut actions);
+        chat.handle(Now::default(), Event::Input { conn, input: log_in.request() }, &mut actions);
+        let ticket = actions.iter().find_map(|action| match action {
+            Action::Submit { ticket, .. } => Some(*ticket),
+            _ => None,
+        });
+        let outcome = Outcome::Loaded { friends: Vec::new(), page: Page::default() };
+        chat.handle(Now::default(), Event::Finished { ticket: ticket.unwrap(), outcome }, &mut actions);
+        assert!(actions.iter().any(|action| matches!(action, Action::LoggedIn { .. })));
+    }
+    chat
+}
+
+/// Not in the order in which they came.
+fn crowd_name(number: u32) -> String {
+    format!("user {:010}", number.wrapping_mul(2_654_435_761))
+}
+
+#[test]
+fn many_users_are_looked_at_in_parts_and_each_who_stays_is_found_once() {
+    const COUNT: u32 = 10_000;
+    let mut chat = crowd(COUNT);
+    let mut expected: Vec<String> = (0..COUNT).map(crowd_name).collect();
+    expected.sort_unstable();
+    let (mut actions, mut mono_ms) = (Vec::new(), 0);
+    let asked = [(Some(&expected[99]), 1_000), (None, 3)];
+    for (ticket, (after, users_max)) in asked.iter().enumerate() {
+        let request = AdminRequest::Users { after: after.map(|name| super::user(name)), users_max: *users_max };
+        let event = Event::Admin { ticket: AdminTicket(ticket as u64), request };
+        chat.handle(Now::default(), event, &mut actions);
+    }
+    assert!(actions.is_empty(), "not in one turn");
+    let mut turns = 0;
+    while actions.len() < 2 {
+        mono_ms = chat.next_deadline().unwrap().max(mono_ms);
+        turns += 1;
+        assert!(turns < 20, "it takes too many turns");
+        chat.handle(Now { mono_ms, wall_ms: 0 }, Event::Tick { heard_ms: mono_ms }, &mut actions);
+    }
+    for (action, range) in actions.iter().zip([100..1_100, 0..3]) {
+        let Action::Admin { answer: AdminAnswer::Users { users, more: true }, .. } = action else {
+            panic!("{action:?}")
+        };
+        assert!(users.iter().map(|user| user.name.as_str()).eq(expected[range].iter().map(String::as_str)));
+    }
+}
+
+#[test]
+fn what_waits_is_counted_once_whether_it_is_in_memory_or_in_the_store() {
+    let (mut w, ann, bob) = ann_and_bob_slowly();
+    assert_eq!(report(&mut w, "ann").waiting, 0);
+    // Not saved yet.
+    w.message(bob, "m1", "ann");
+    w.run_for(100);
+    assert_eq!(report(&mut w, "ann").waiting, 1);
+    // Saved, and in memory all the same.
+    w.run_for(10_000);
+    assert_eq!(w.store.model.waiting_for("ann").len(), 1);
+    w.message(bob, "m2", "ann");
+    let ann_is = report(&mut w, "ann");
+    assert_eq!((ann_is.waiting, ann_is.waiting_is_bound, ann_is.is_banned), (2, false, false));
+    assert_eq!(ann_is.online.map(|online| (online.conn, online.outstanding)), Some((ann, 2)));
+    // In the store alone.
+    w.hang_up(ann);
+    let ann_is = report(&mut w, "ann");
+    assert_eq!((ann_is.waiting, ann_is.online), (2, None));
+    assert_eq!(report(&mut w, "cid").waiting, 0);
+}
+
+/// With a save delay that the operator has time to look at.
+fn ann_and_bob_slowly() -> (World, ConnId, ConnId) {
+    crate::ann_and_bob_by(Rules { save_after_ms: 5_000, ..Rules::default() })
+}
+
+#[test]
+fn a_save_that_was_done_and_failed_counts_once() {
+    let (mut w, _, bob) = ann_and_bob();
+    w.store.fate(Fate::DoAndLose, saves);
+    w.message(bob, "m1", "ann");
+    w.run_for(100);
+    assert_eq!(w.store.model.waiting_for("ann").len(), 1);
+    assert_eq!(report(&mut w, "ann").waiting, 1);
+}
+
+#[test]
+fn nobody_is_no_user_and_a_store_that_hangs_is_waited_for_so_long() {
+    let (mut w, ..) = ann_and_bob();
+    assert_eq!(super::ask(&mut w, AdminRequest::User { name: super::user("eve") }), AdminAnswer::NoSuchUser);
+    w.store.hang(crate::any);
+    let ticket = w.admin(AdminRequest::User { name: super::user("ann") });
+    w.run_for(9_999);
+    assert_eq!(super::answer(&mut w, ticket), None);
+    w.run_for(1);
+    assert_eq!(super::answer(&mut w, ticket), Some(AdminAnswer::Failed));
+    w.store.work(w.now_ms);
+    w.run_for(100);
+    assert!(w.answers.is_empty(), "once");
+}
+
+#[test]
+fn a_push_is_found_wherever_it_is() {
+    let (mut w, ann, bob) = ann_and_bob();
+    assert_eq!(pushes(&mut w, "ann", "m1"), []);
+    w.message(bob, "m1", "ann");
+    let taken_ms = EPOCH_MS + w.now_ms;
+    assert!(!pushes(&mut w, "ann", "m1")[0].is_stored, "its save delay runs");
+    let found = pushes(&mut w, "ann", "m1");
+    assert_eq!(found.len(), 1);
+    assert_eq!((found[0].sender.as_str(), found[0].kind, found[0].time_ms), ("bob", "message", taken_ms));
+    assert_eq!((found[0].state, found[0].times_sent, found[0].is_stored), (PushState::Outstanding, 1, true));
+    w.run_for(15_000);
+    assert_eq!(pushes(&mut w, "ann", "m1")[0].times_sent, 2);
+    // One of another sender under the same id waits until it is acked.
+    let cid = w.online("cid");
+    w.message(cid, "m1", "ann");
+    let states = |found: &[hongyan::chat::contract::PushReport]| -> Vec<(String, PushState)> {
+        found.iter().map(|push| (push.sender.to_string(), push.state)).collect()
+    };
+    let found = pushes(&mut w, "ann", "m1");
+    assert_eq!(states(&found), [("cid".into(), PushState::Waiting), ("bob".into(), PushState::Outstanding)]);
+    w.ack(ann, "m1");
+    let found = pushes(&mut w, "ann", "m1");
+    assert_eq!(states(&found), [("cid".into(), PushState::Outstanding), ("bob".into(), PushState::Acked)]);
+    // Away: in the store alone, and nothing is known of what was acked.
+    w.hang_up(ann);
+    let found = pushes(&mut w, "ann", "m1");
+    assert_eq!(states(&found), [("cid".into(), PushState::Waiting)]);
+    assert_eq!((found[0].times_sent, found[0].is_stored), (0, true));
+    assert_eq!(pushes(&mut w, "ann", "m2"), []);
+}
+
+#[test]
+fn a_push_is_found_among_more_than_one_job_looks_at() {
+    let mut w = World::of_friends(rules(), &["ann", "bob"]);
+    for seq in 1..=4_500 {
+        let id = hongyan::protocol::field::Id::new(format!("m{}", seq % 1_500)).unwrap();
+        let bob = hongyan::protocol::field::Name::new("bob").unwrap();
+        let kind = hongyan::protocol::push::PushKind::Message;
+        let push = hongyan::protocol::push::Push::new(seq, 7, kind, &id, &bob, super::user("ann"), "");
+        w.store.model.add_push(push);
+    }
+    assert_eq!(pushes(&mut w, "ann", "m7").len(), 3);
+    assert_eq!(w.store.count("Admin"), 3);
+    let bound = report(&mut w, "ann");
+    assert_eq!((bound.waiting, bound.waiting_is_bound), (4_500, false));
+}

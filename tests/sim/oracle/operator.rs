@@ -1,0 +1,92 @@
+//! What the operator has done, as the store has done it and as the core was told.
+
+use super::*;
+use hongyan::chat::contract::{AdminJob, AdminOutcome, Note};
+
+/// What is known of one account.
+#[derive(Debug, Default)]
+pub(super) struct Governed {
+    /// In the store, and as the core knows it.
+    is_banned: [bool; 2],
+    is_deleted: [bool; 2],
+    /// The password, if it is not the first one.
+    password: [Option<String>; 2],
+}
+
+const STORED: usize = 0;
+const TOLD: usize = 1;
+
+impl Governed {
+    fn note(&mut self, job: &AdminJob, outcome: &AdminOutcome, at: usize) {
+        match (job, outcome) {
+            (AdminJob::SetBanned { is_banned }, AdminOutcome::Done) => self.is_banned[at] = *is_banned,
+            (AdminJob::SetPassword { password_hash }, AdminOutcome::Done) => {
+                let hash = password_hash.expose();
+                self.password[at] = Some(hash.strip_prefix("hash of ").unwrap_or(hash).to_owned());
+            }
+            (AdminJob::Delete { .. }, AdminOutcome::Deleting { .. } | AdminOutcome::Done) => self.is_deleted[at] = true,
+            _ => {}
+        }
+    }
+
+    /// A process that begins knows what is stored.
+    fn begin(&mut self) {
+        self.is_banned[TOLD] = self.is_banned[STORED];
+        self.is_deleted[TOLD] = self.is_deleted[STORED];
+        self.password[TOLD] = self.password[STORED].clone();
+    }
+}
+
+impl Oracle {
+    pub(super) fn governed(&mut self, job: &Job, outcome: &Outcome, is_told: bool) {
+        let (Job::Admin { user, job }, outcome) = (job, outcome) else {
+            return;
+        };
+        let Outcome::Admin(outcome) = outcome else {
+            if let AdminJob::Notice { push } = &**job {
+                self.lost.insert(push.seq);
+            }
+            return;
+        };
+        let entry = self.accounts.entry(user.as_str().to_owned()).or_default();
+        entry.note(job, outcome, if is_told { TOLD } else { STORED });
+        if let (AdminJob::Notice { push }, AdminOutcome::Done) = (&**job, &**outcome) {
+            if is_told {
+                // From now on it is promised.
+                self.noticed.insert(key_of(push));
+            } else {
+                self.stored.insert(push.seq);
+            }
+        }
+    }
+
+    pub(super) fn governed_anew(&mut self) {
+        self.accounts.values_mut().for_each(Governed::begin);
+    }
+
+    /// Nobody logs in who is banned or deleted, or with a password that was taken back.
+    pub(super) fn check_log_in(&mut self, note: &Note) {
+        let Note::LoggedIn { user, client, .. } = note else {
+            return;
+        };
+        let password = self.view(client.conn).password.clone();
+        let Some(governed) = self.accounts.get(user.as_str()) else {
+            return;
+        };
+        // Between what the store did and what the core was told either may be true.
+        assert!(!(governed.is_banned[TOLD] && governed.is_banned[STORED]), "{user} is banned and logs in");
+        assert!(!governed.is_deleted[TOLD], "{user} is deleted and logs in");
+        if let Some(password) = password {
+            let of = |at: usize| governed.password[at].as_deref().unwrap_or(user.as_str());
+            assert!(
+                [of(TOLD), of(STORED)].contains(&password.as_str()),
+                "{user} logs in by {password:?}: {governed:?}"
+            );
+        }
+    }
+
+    /// Does nothing have to reach this user any more?
+    pub(super) fn is_deleted(&self, user: &str) -> bool {
+        self.accounts.get(user).is_some_and(|governed| governed.is_deleted[STORED])
+    }
+}

@@ -1,0 +1,249 @@
+//! Bans, new passwords and deletions, on every store, and through the pool.
+
+use super::mysql::Database;
+use super::quotas::Workers;
+use crate::common::store::*;
+use crate::on_each;
+use hongyan::chat::contract::{AdminJob, AdminOutcome, Answered, Asked, Job, Outcome, Page, StoredPush};
+use hongyan::config::StoreUrl;
+use hongyan::protocol::field::{Secret, UserName};
+use hongyan::protocol::push::PushKind;
+use hongyan::protocol::request::Credential;
+use hongyan::store::Store;
+use hongyan::store::accounts::Account;
+
+fn stored(hash: &str, is_banned: bool) -> Option<Account> {
+    Some(Account { password_hash: Secret::new(hash), is_banned })
+}
+
+fn all_names(store: &mut dyn Store, after: Option<&str>, rows_max: u32) -> Vec<String> {
+    let names = store.accounts().names(after.map(user).as_ref(), rows_max).unwrap();
+    names.iter().map(ToString::to_string).collect()
+}
+
+#[test]
+fn a_ban_and_a_password_are_kept_and_nothing_else_is_changed() {
+    on_each(|store| {
+        sign_up(store, &["ann", "Ann"]);
+        for _ in 0..2 {
+            with(store, |store| store.accounts().set_banned(&user("ann"), true));
+            assert_eq!(store.accounts().account(&user("ann")).unwrap(), stored("hash of ann", true));
+        }
+        with(store, |store| store.accounts().set_password(&user("ann"), &Secret::new("new")));
+        assert_eq!(store.accounts().account(&user("ann")).unwrap(), stored("new", true));
+        with(store, |store| store.accounts().set_banned(&user("ann"), false));
+        assert_eq!(store.accounts().account(&user("ann")).unwrap(), stored("new", false));
+        assert_eq!(store.accounts().account(&user("Ann")).unwrap(), stored("hash of Ann", false));
+        assert_eq!(store.profile(&user("ann")).unwrap(), Some(account("ann")));
+        with(store, |store| store.accounts().set_banned(&user("nobody"), true));
+        with(store, |store| store.accounts().set_password(&user("nobody"), &Secret::new("new")));
+        assert_eq!(store.accounts().account(&user("nobody")).unwrap(), None);
+        // Nothing stays of what is rolled back.
+        store.begin().unwrap();
+        store.accounts().set_banned(&user("ann"), true).unwrap();
+        store.accounts().begin_deletion(&user("Ann")).unwrap();
+        store.rollback();
+        assert_eq!(store.accounts().account(&user("ann")).unwrap(), stored("new", false));
+        assert_eq!(store.accounts().account(&user("Ann")).unwrap(), stored("hash of Ann", false));
+        assert!(store.accounts().deletions(9).unwrap().is_empty());
+    });
+}
+
+#[test]
+fn a_deleted_account_is_a_name_that_nobody_gets() {
+    on_each(|store| {
+        sign_up(store, &["ann", "bob", "cid"]);
+        with(store, |store| store.accounts().begin_deletion(&user("ann")));
+        for _ in 0..2 {
+            assert_eq!(store.accounts().account(&user("ann")).unwrap(), None);
+            assert_eq!(store.password_hash(&user("ann")).unwrap(), None);
+            assert_eq!(store.profile(&user("ann")).unwrap(), None);
+            assert_eq!(store.accounts().are_there(&user("ann"), &user("bob")).unwrap(), [false, true]);
+            assert_eq!(all_names(store, None, 9), ["bob", "cid"]);
+            for hash in ["hash of ann", ""] {
+                assert!(!with(store, |store| store.create_account(&account("ann"), &Secret::new(hash))));
+            }
+            with(store, |store| store.accounts().set_banned(&user("ann"), false));
+            with(store, |store| store.accounts().set_password(&user("ann"), &Secret::new("new")));
+            assert_eq!(ask(store, &request(1, "ann", "bob", "r")), Asked::NoSuchUser, "she asks no more");
+            assert_eq!(ask(store, &request(1, "bob", "ann", "r")), Asked::NoSuchUser);
+        }
+        assert!(store.accounts().is_deleting(&user("ann")).unwrap());
+        assert!(!store.accounts().is_deleting(&user("bob")).unwrap());
+        with(store, |store| store.accounts().begin_deletion(&user("cid")));
+        with(store, |store| store.accounts().begin_deletion(&user("nobody")));
+        assert_eq!(store.accounts().deletions(9).unwrap(), [user("ann"), user("cid")]);
+        assert_eq!(store.accounts().deletions(1).unwrap(), [user("ann")]);
+        with(store, |store| store.accounts().end_deletion(&user("ann")));
+        // It does not begin again.
+        with(store, |store| store.accounts().begin_deletion(&user("ann")));
+        assert_eq!(store.accounts().deletions(9).unwrap(), [user("cid")]);
+        assert_eq!(store.accounts().account(&user("ann")).unwrap(), None);
+    });
+}
+
+#[test]
+fn names_come_in_byte_order_behind_another() {
+    on_each(|store| {
+        sign_up(store, &["bob", "Bob", "zoë", "zoe", "🪿", "b"]);
+        assert_eq!(all_names(store, None, 99), ["Bob", "b", "bob", "zoe", "zoë", "🪿"]);
+        assert_eq!(all_names(store, None, 2), ["Bob", "b"]);
+        assert_eq!(all_names(store, Some("b"), 2), ["bob", "zoe"]);
+        assert_eq!(all_names(store, Some("a"), 1), ["b"], "nobody has that name");
+        assert!(all_names(store, Some("🪿"), 9).is_empty());
+    });
+}
+
+#[test]
+fn requests_and_pushes_are_found_by_their_user() {
+    on_each(|store| {
+        sign_up(store, &["ann", "bob", "cid", "dan"]);
+        ask(store, &request(1, "ann", "bob", "r"));
+        ask(store, &request(2, "cid", "ann", "r"));
+        ask(store, &request(3, "cid", "dan", "r"));
+        let mut pairs = store.accounts().requests(&user("ann"), 9).unwrap();
+        pairs.sort();
+        assert_eq!(pairs, [(user("ann"), user("bob")), (user("cid"), user("ann"))]);
+        assert_eq!(store.accounts().requests(&user("ann"), 1).unwrap().len(), 1);
+        save(store, &[message(4, "bob", "ann", "r"), message(5, "bob", "ann", "R"), message(6, "cid", "ann", "r")]);
+        let mut find = |after_seq, rows_max| {
+            let found = store.accounts().pushes_with_id(&user("ann"), "r", after_seq, rows_max).unwrap();
+            (found.0.iter().map(|push| push.seq).collect::<Vec<_>>(), found.1)
+        };
+        assert_eq!(find(0, 9), (vec![2, 4, 6], None));
+        assert_eq!(find(0, 2), (vec![2, 4], Some(4)));
+        assert_eq!(find(4, 2), (vec![6], Some(6)));
+        assert_eq!(find(6, 2), (vec![], None));
+        let (found, _) = store.accounts().pushes_with_id(&user("ann"), "r", 0, 1).unwrap();
+        let (kind, time_ms) = (PushKind::FriendRequest, request(2, "cid", "ann", "r").time_ms);
+        assert_eq!(found, [StoredPush { seq: 2, sender: user("cid"), kind, time_ms }]);
+    });
+}
+
+fn admin(name: &str, job: AdminJob) -> Job {
+    Job::Admin { user: user(name), job: Box::new(job) }
+}
+
+fn one(workers: &mut Workers, name: &str, job: AdminJob) -> AdminOutcome {
+    match workers.ask([admin(name, job)]).as_slice() {
+        [Outcome::Admin(outcome)] => (**outcome).clone(),
+        other => panic!("{other:?}"),
+    }
+}
+
+fn create(name: &str) -> Job {
+    Job::CreateAccount { profile: Box::new(account(name)), password_hash: Secret::new(&format!("hash of {name}")) }
+}
+
+fn by_token(token: Secret) -> Job {
+    let credential = Credential::Token(token);
+    Job::LogIn { user: user("ann"), credential, now_ms: 1, latest_ms: 1_000, pushes_max: 9, bytes_max: 999 }
+}
+
+/// The rules, through the workers.
+fn govern(store: &StoreUrl) {
+    let mut workers = Workers::new(store);
+    let workers = &mut workers;
+    workers.ask(["ann", "bob", "cid"].map(create));
+    for job in [
+        AdminJob::SetBanned { is_banned: true },
+        AdminJob::SetPassword { password_hash: Secret::new("h") },
+        AdminJob::Look { rows_max: 9 },
+        AdminJob::Delete { rows_max: 9 },
+        AdminJob::Notice { push: message(99, "system", "eve", "n") },
+    ] {
+        assert_eq!(one(workers, "eve", job), AdminOutcome::NoSuchUser);
+    }
+    let make = || Job::MakeToken { user: user("ann"), now_ms: 1, expires_ms: 100, latest_ms: 1_000, tokens_max: 8 };
+    let made = |outcomes: Vec<Outcome>| match outcomes.as_slice() {
+        [Outcome::Token(token)] => token.clone(),
+        other => panic!("{other:?}"),
+    };
+    let first = made(workers.ask([make()]));
+    assert!(matches!(workers.ask([by_token(first.clone())])[..], [Outcome::Loaded { .. }]));
+    assert_eq!(one(workers, "ann", AdminJob::SetBanned { is_banned: true }), AdminOutcome::Done);
+    assert!(matches!(workers.ask([by_token(first.clone())])[..], [Outcome::Unproven { .. }]), "tokens end");
+    // Whoever has a good credential learns of the ban, and of nothing before.
+    let second = made(workers.ask([make()]));
+    assert!(matches!(workers.ask([by_token(second.clone())])[..], [Outcome::Banned]));
+    let load = |pushes_max| Job::Load { user: user("ann"), pushes_max, bytes_max: 999 };
+    assert!(matches!(workers.ask([load(9), load(0)])[..], [Outcome::Banned, Outcome::Loaded { .. }]));
+    assert_eq!(one(workers, "ann", AdminJob::SetBanned { is_banned: false }), AdminOutcome::Done);
+    assert!(matches!(workers.ask([by_token(second), load(9)])[..], [Outcome::Unproven { .. }, Outcome::Loaded { .. }]));
+    let third = made(workers.ask([make()]));
+    let new = AdminJob::SetPassword { password_hash: Secret::new("new hash") };
+    assert_eq!(one(workers, "ann", new), AdminOutcome::Done);
+    assert!(matches!(workers.ask([by_token(third)])[..], [Outcome::Unproven { .. }]));
+    // Notices, within the quotas, and once.
+    for _ in 0..2 {
+        let notice = AdminJob::Notice { push: message(1, "system", "ann", "n") };
+        assert_eq!(one(workers, "ann", notice), AdminOutcome::Done);
+    }
+    workers.ask((2..=200).map(|seq| Job::SavePush { push: message(seq, "system", "ann", &format!("m{seq}")) }));
+    let full = AdminJob::Notice { push: message(999, "system", "ann", "full") };
+    assert_eq!(one(workers, "ann", full), AdminOutcome::Full, "200 of one sender");
+    let looked = one(workers, "ann", AdminJob::Look { rows_max: 9 });
+    assert_eq!(looked, AdminOutcome::Account { is_banned: false, seqs: (1..=9).collect(), more: true });
+    let looked = one(workers, "ann", AdminJob::Look { rows_max: 200 });
+    assert_eq!(looked, AdminOutcome::Account { is_banned: false, seqs: (1..=200).collect(), more: false });
+    let names = one(workers, "system", AdminJob::Accounts { after: None, rows_max: 2 });
+    assert_eq!(names, AdminOutcome::Accounts { names: vec![user("ann"), user("bob")], more: true });
+    delete(workers);
+}
+
+/// Step by step, with what is in between.
+fn delete(workers: &mut Workers) {
+    let ask = |seq, from: &str, to: &str| Job::AskFriend { push: request(seq, from, to, "r"), pending_max: 9 };
+    let accept = Job::AnswerFriend { push: answer(1_003, PushKind::FriendAccept, "bob", "ann", "r"), friends_max: 9 };
+    let outcomes = workers.ask([ask(1_001, "ann", "bob")]);
+    assert!(matches!(outcomes[..], [Outcome::Asked(Asked::Pending)]));
+    let outcomes = workers.ask([ask(1_002, "cid", "ann"), accept]);
+    let expected = [Outcome::Asked(Asked::Pending), Outcome::Answered(Answered::Done)];
+    assert_eq!(format!("{outcomes:?}"), format!("{expected:?}"));
+    let step = || AdminJob::Delete { rows_max: 150 };
+    let pairs = |outcome| match outcome {
+        AdminOutcome::Deleting { pairs } => pairs,
+        other => panic!("{other:?}"),
+    };
+    let mut left: Vec<(UserName, UserName)> = pairs(one(workers, "ann", step()));
+    assert_eq!(left, [(user("cid"), user("ann")), (user("ann"), user("bob"))]);
+    assert_eq!(pairs(one(workers, "ann", step())), left, "nothing goes on before they are ended");
+    for (first, second) in left.drain(..) {
+        workers.ask([Job::Unfriend { user: first, other: second }]);
+    }
+    assert!(pairs(one(workers, "ann", step())).is_empty());
+    let page = |workers: &mut Workers, name: &str| {
+        let job = Job::LoadPage { user: user(name), after_seq: 0, pushes_max: 999, bytes_max: 99_999 };
+        match workers.ask([job]).as_slice() {
+            [Outcome::Page(Page { pushes, .. })] => pushes.iter().map(|push| push.seq).collect::<Vec<_>>(),
+            other => panic!("{other:?}"),
+        }
+    };
+    // 200 notices and the accept: the request to her went with her end of it.
+    assert_eq!(page(workers, "ann").len(), 51);
+    assert!(pairs(one(workers, "ann", step())).is_empty());
+    assert!(page(workers, "ann").is_empty());
+    assert_eq!(page(workers, "bob"), [1_001], "answered, and not acked");
+    assert_eq!(one(workers, "ann", step()), AdminOutcome::Done);
+    assert_eq!(one(workers, "ann", step()), AdminOutcome::NoSuchUser);
+    assert!(matches!(workers.ask([create("ann")])[..], [Outcome::NameTaken]));
+    let load = Job::Load { user: user("ann"), pushes_max: 9, bytes_max: 999 };
+    assert!(matches!(&workers.ask([load])[..], [Outcome::Loaded { friends, .. }] if friends.is_empty()));
+}
+
+#[test]
+fn the_operator_governs_accounts_in_memory() {
+    govern(&StoreUrl::Memory);
+}
+
+#[test]
+fn the_operator_governs_accounts_in_a_file() {
+    let folder = tempfile::tempdir().unwrap();
+    govern(&StoreUrl::Sqlite(folder.path().join("a.db")));
+}
+
+#[test]
+fn the_operator_governs_accounts_in_a_database_with_several_workers() {
+    let Some(database) = Database::new() else { return };
+    govern(&StoreUrl::Mysql(database.url()));
+}
