@@ -18,6 +18,7 @@ pub mod chat;
 pub mod config;
 pub mod copy;
 pub mod generational;
+pub mod histogram;
 pub mod logging;
 pub mod net;
 pub mod protocol;

@@ -3,6 +3,7 @@
 
 use super::address_keys::AddressKeys;
 use super::buffers::Buffers;
+use super::census::Census;
 use super::conn::{Conn, Waits};
 use super::conns::Conns;
 use super::counters::{CloseCause, Counters};
@@ -92,6 +93,7 @@ pub struct Hub<S> {
     pub(super) certificates: Option<Arc<Certificates>>,
     pub(super) tls_was_logged: bool,
     pub(super) memory: Memory,
+    pub(super) census: Census,
 }
 
 impl<S: Stream> Hub<S> {
@@ -125,6 +127,7 @@ impl<S: Stream> Hub<S> {
             certificates: None,
             tls_was_logged: false,
             memory: Memory::default(),
+            census: Census::default(),
         }
     }
 
@@ -209,6 +212,7 @@ impl<S: Stream> Hub<S> {
             Admitted::Proxy(address) => (None, Some(address)),
         };
         let id = self.conns.insert(Conn::new(socket, address_key, self.now.mono_ms));
+        self.count_opened(id);
         if let Some(proxy) = proxy {
             self.proxies.opened(id, proxy);
         }
@@ -363,9 +367,10 @@ impl<S: Stream> Hub<S> {
             Action::HoldRequests { conn } => self.set_waits(conn, Waits::REQUESTS_HELD, true),
             Action::ResumeRequests { conn } => self.set_waits(conn, Waits::REQUESTS_HELD, false),
             Action::LoggedIn { conn } => {
-                if let Some(conn) = self.conns.get_mut(conn) {
-                    conn.known = true;
+                if let Some(known) = self.conns.get_mut(conn) {
+                    known.known = true;
                 }
+                self.count_changed(conn);
             }
             Action::Close { conn, reason } => self.begin_close(conn, CloseCause::Chat(reason)),
             Action::Submit { ticket, job } => self.jobs.push((ticket, job)),

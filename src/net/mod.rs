@@ -9,6 +9,7 @@ mod accept;
 mod address_keys;
 mod alarm;
 mod buffers;
+pub mod census;
 mod closing;
 mod compact_keys;
 pub mod conn;

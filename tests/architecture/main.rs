@@ -21,12 +21,13 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
     ("server", &["net", "store", "chat", "config"]),
     ("backup", &["store", "config"]),
     ("copy", &["store", "config"]),
-    ("net", &["chat", "protocol", "store::pool", "config", "generational"]),
-    ("store", &["chat::contract", "protocol", "config"]),
+    ("net", &["chat", "protocol", "store::pool", "config", "generational", "histogram"]),
+    ("store", &["chat::contract", "protocol", "config", "histogram"]),
     ("chat", &["protocol", "generational"]),
     ("config", &["chat::contract"]),
     ("protocol", &[]),
     ("generational", &[]),
+    ("histogram", &[]),
     ("logging", &[]),
 ];
 
