@@ -11,8 +11,9 @@
 //! One loop thread owns every connection and all chat state; a few worker threads do what blocks.
 //! [`protocol`] is pure bytes, [`chat`] pure state, [`net`] has the sockets and the clock,
 //! [`store`] the threads that block. [`server`] wires them up, and [`copy`] moves a store into
-//! another one, [`backup`] into a file.
+//! another one, [`backup`] into a file. [`admin`] is the interface of operators.
 
+pub mod admin;
 pub mod backup;
 pub mod chat;
 pub mod config;

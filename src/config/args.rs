@@ -6,7 +6,7 @@ use super::copy::{self, CopyOrder};
 use super::file::ConfigFile;
 use super::known::{Variables, did_you_mean};
 use super::options::{CONFIG, Kind, OPTIONS, Opt, find};
-use super::{Config, StoreUrl};
+use super::{AdminPlace, Config, Endpoint, StoreUrl};
 use lexopt::{Arg, Parser, ValueExt};
 use std::ffi::{OsStr, OsString};
 use std::fmt::Write;
@@ -174,6 +174,12 @@ fn relate(config: &mut Config, given: &[&str]) -> Result<(), String> {
             return Err("--tls-only needs --tls-cert and --tls-key: without them nobody could connect".to_owned());
         }
         _ => {}
+    }
+    if let AdminPlace::At(Endpoint::Tcp(addr)) = config.admin
+        && !addr.ip().to_canonical().is_loopback()
+        && config.admin_token_file.is_none()
+    {
+        return Err(format!("--admin {addr} is no loopback address: it needs --admin-token-file"));
     }
     if config.is_standby && !matches!(config.store, StoreUrl::Mysql(_)) {
         return Err("--standby needs a store that two machines share: --store mysql://…".to_owned());

@@ -1,9 +1,10 @@
 //! Every setting, with its default, its bound and the unit in its name.
 //!
 //! [`options`] is the one table of all flags; [`args`] reads the command line, the environment and
-//! the configuration file (`file`) by it and prints the help; [`copy`] does so for `hongyan copy`;
-//! `known` tells what nobody knows.
+//! the configuration file (`file`) by it and prints the help; [`copy`] and [`backup`] do so for
+//! the other commands; `known` tells what nobody knows.
 
+mod admin_place;
 pub mod args;
 pub mod backup;
 pub mod copy;
@@ -16,6 +17,7 @@ pub mod store_url;
 mod units;
 
 use crate::chat::contract::Rules;
+pub use admin_place::{AdminPlace, Endpoint, check_socket_path};
 use log::LevelFilter;
 pub use networks::Networks;
 pub use origins::Origins;
@@ -86,6 +88,14 @@ pub struct Config {
     pub silent_server_max_ms: u64,
     /// The time for which a stop waits for the store, and for clients to read their output, in ms.
     pub stop_wait_ms: u64,
+    /// Where operators ask and order.
+    pub admin: AdminPlace,
+    /// The file with the token for that.
+    pub admin_token_file: Option<PathBuf>,
+    /// Requests of operators at once.
+    pub admin_connections_max: usize,
+    /// The time for one of them, in ms.
+    pub admin_timeout_ms: u64,
     /// The log level.
     pub log: LevelFilter,
     /// The rules of the chat core.
@@ -132,6 +142,10 @@ impl Default for Config {
             is_standby: false,
             silent_server_max_ms: 5_000,
             stop_wait_ms: 10_000,
+            admin: AdminPlace::default(),
+            admin_token_file: None,
+            admin_connections_max: 8,
+            admin_timeout_ms: 15_000,
             log: LevelFilter::Info,
             rules: Rules::default(),
         }

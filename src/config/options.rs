@@ -4,6 +4,7 @@
 use super::{ARGON2_MEMORY_KIB_MAX, ARGON2_PASSES_MAX, Config, Networks, Origins};
 pub use kind::{Kind, Number, Opt};
 
+mod admin;
 mod kind;
 
 /// The number of an option: bounds, and the path of the field.
@@ -96,6 +97,8 @@ pub static OPTIONS: &[Opt] = &[
         },
         "The web sites whose pages may open a WebSocket; clients that send no Origin header are not concerned.",
     ),
+    admin::PLACE,
+    admin::TOKEN_FILE,
     opt(SERVER, "log", Kind::Log, "How much is logged to stderr: error, warn, info, debug, trace or off."),
     opt(
         SERVER,
@@ -157,6 +160,7 @@ pub static OPTIONS: &[Opt] = &[
         Kind::Duration(number!(10, HOUR, rules.answer_within_ms: u64)),
         "A request is answered within this, with UNAVAILABLE if the store is not there.",
     ),
+    admin::TIMEOUT,
     opt(CLIENT, "max-frame", Kind::Size(number!(KIB, 16 * MIB, frame_bytes_max: usize)), "The largest envelope."),
     opt(
         CLIENT,
@@ -430,6 +434,7 @@ pub static OPTIONS: &[Opt] = &[
         "Memory that clients can make the server hold; when it is reached, the connections that hold the most are closed.",
     ),
     opt(WHOLE, "connections-max", Kind::Count(number!(1, 10_000_000, connections_max: usize)), "Connections at once."),
+    admin::CONNECTIONS_MAX,
     opt(
         WHOLE,
         "backlog-connections-max",

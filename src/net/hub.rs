@@ -2,6 +2,7 @@
 //! left open, so that tests can put torn and broken ones underneath.
 
 use super::address_keys::AddressKeys;
+use super::admin::Desk;
 use super::buffers::Buffers;
 use super::census::Census;
 use super::conn::{Conn, Waits};
@@ -94,6 +95,7 @@ pub struct Hub<S> {
     pub(super) tls_was_logged: bool,
     pub(super) memory: Memory,
     pub(super) census: Census,
+    pub(super) desk: Desk,
 }
 
 impl<S: Stream> Hub<S> {
@@ -128,6 +130,7 @@ impl<S: Stream> Hub<S> {
             tls_was_logged: false,
             memory: Memory::default(),
             census: Census::default(),
+            desk: Desk::default(),
         }
     }
 
@@ -375,8 +378,7 @@ impl<S: Stream> Hub<S> {
             Action::Close { conn, reason } => self.begin_close(conn, CloseCause::Chat(reason)),
             Action::Submit { ticket, job } => self.jobs.push((ticket, job)),
             Action::Note(note) => self.counters.noted.count(&note),
-            // Nobody asks yet but for deletions at the start.
-            Action::Admin { .. } => {}
+            Action::Admin { ticket, answer } => self.admin_answered(ticket, answer),
             Action::Stopped => self.stopped = true,
         }
     }

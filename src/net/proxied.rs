@@ -66,6 +66,11 @@ impl Proxies {
         }
     }
 
+    /// The address of a connection that a trusted proxy has opened, as far as it is known.
+    pub(super) fn address(&self, id: ConnId) -> Option<IpAddr> {
+        self.conns.get(&id).map(|proxied| proxied.address)
+    }
+
     /// Did a trusted proxy open this connection?
     pub(super) fn is_of_proxy(&self, id: ConnId) -> bool {
         self.stage(id).is_some()

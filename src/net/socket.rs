@@ -2,7 +2,7 @@
 
 use mio::net::TcpStream;
 use std::io::{self, Read, Write};
-use std::net::Shutdown;
+use std::net::{IpAddr, Shutdown};
 
 /// A non-blocking byte stream whose writing side can be ended.
 pub trait Stream: Read + Write {
@@ -11,6 +11,11 @@ pub trait Stream: Read + Write {
     /// # Errors
     /// The connection is broken.
     fn end(&mut self) -> io::Result<()>;
+
+    /// The address of the other end, if there is one.
+    fn peer(&self) -> Option<IpAddr> {
+        None
+    }
 }
 
 /// The kinds of transport. TLS is none of them: it is a layer of the connection, so that it can be
@@ -45,6 +50,12 @@ impl Stream for Socket {
     fn end(&mut self) -> io::Result<()> {
         match self {
             Self::Plain(stream) => stream.shutdown(Shutdown::Write),
+        }
+    }
+
+    fn peer(&self) -> Option<IpAddr> {
+        match self {
+            Self::Plain(stream) => stream.peer_addr().ok().map(|addr| addr.ip()),
         }
     }
 }

@@ -17,8 +17,9 @@ const COMMENT_COLUMNS_MAX: usize = 100;
 
 /// Which modules each module may name. What is not listed may name nothing but itself.
 const MAY_KNOW: &[(&str, &[&str])] = &[
-    ("main", &["server", "config", "backup", "copy", "logging"]),
-    ("server", &["net", "store", "chat", "config"]),
+    ("main", &["server", "config", "admin", "backup", "copy", "logging"]),
+    ("server", &["net", "store", "chat", "config", "admin"]),
+    ("admin", &["net::admin", "net::census", "net::counters", "chat::contract", "protocol", "config", "histogram"]),
     ("backup", &["store", "config"]),
     ("copy", &["store", "config"]),
     ("net", &["chat", "protocol", "store::pool", "config", "generational", "histogram"]),

@@ -14,6 +14,7 @@ pub const CHEAP_PASSWORDS: [&str; 4] = ["--argon2-memory", "8KiB", "--argon2-pas
 pub struct Program {
     child: Child,
     pub addr: SocketAddr,
+    admin: Option<SocketAddr>,
     log: Receiver<String>,
     /// Of a store of its own.
     _folder: Option<tempfile::TempDir>,
@@ -40,14 +41,33 @@ impl Program {
         let (sender, log) = channel();
         // Read on, or a full pipe would hold it up.
         std::thread::spawn(move || lines.for_each(|line| drop(sender.send(line))));
-        let mut program = Self { child, addr: ([127, 0, 0, 1], 0).into(), log, _folder: None };
-        let line = program.wait_for("listening on ");
+        let mut program = Self { child, addr: ([127, 0, 0, 1], 0).into(), admin: None, log, _folder: None };
+        let line = loop {
+            let line = program.wait_for("");
+            match line.split_once("the admin interface is at ") {
+                // It may be a socket, whose path is known.
+                Some((_, place)) => program.admin = place.trim().parse().ok(),
+                None if line.contains("listening on ") => break line,
+                None => {}
+            }
+        };
         program.addr = line.split_once("listening on ").unwrap().1.trim().parse().unwrap();
         program
     }
 
     pub fn id(&self) -> u32 {
         self.child.id()
+    }
+
+    /// The port of its admin interface.
+    pub fn admin(&self) -> SocketAddr {
+        self.admin.expect("it has a port for operators")
+    }
+
+    /// The owner of a file, as the audit names a caller who is the same user.
+    pub fn owner_of(path: &std::path::Path) -> String {
+        use std::os::unix::fs::MetadataExt;
+        format!("unix uid {}", path.symlink_metadata().unwrap().uid())
     }
 
     /// The next line of the log that has this in it.
