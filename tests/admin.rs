@@ -9,6 +9,7 @@ mod common;
 mod admin {
     pub(crate) mod caller;
     mod changes;
+    mod command;
     mod metrics;
     mod places;
     mod reads;

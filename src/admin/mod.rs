@@ -3,11 +3,13 @@
 //!
 //! One thread accepts; each request has a short-lived thread of its own that blocks, and there are
 //! only so many. They talk to the loop by a bounded channel, of which it takes a few calls in a
-//! turn: so a caller that is slow, stalls or floods costs the chat nothing.
+//! turn: so a caller that is slow, stalls or floods costs the chat nothing. [`client`] is the other
+//! end: `hongyan admin`.
 
 mod access;
 mod answers;
 mod changes;
+pub mod client;
 mod escape;
 mod http;
 mod listener;
@@ -15,6 +17,7 @@ mod metrics;
 mod process;
 mod routes;
 mod secret;
+mod show;
 mod stream;
 mod target;
 

@@ -1,6 +1,7 @@
 //! The command line, the environment and the configuration file → [`Config`], and the texts of
 //! `--help` and `--version`.
 
+use super::admin::{self, AdminOrder};
 use super::backup::{self, BackupOrder};
 use super::copy::{self, CopyOrder};
 use super::file::ConfigFile;
@@ -23,6 +24,8 @@ pub enum Command {
     Copy(CopyOrder),
     /// Back a store up.
     Backup(BackupOrder),
+    /// Ask a running server.
+    Admin(AdminOrder),
     /// Print this text and exit.
     Print(String),
 }
@@ -82,6 +85,9 @@ where
             Arg::Value(value) if value == backup::NAME && flags.is_empty() && !is_check => {
                 return backup::read(&mut parser, variables);
             }
+            Arg::Value(value) if value == admin::NAME && flags.is_empty() && !is_check => {
+                return admin::read(&mut parser, variables);
+            }
             Arg::Value(value) => return Err(unexpected(&value, "hongyan --help")),
         }
     }
@@ -91,7 +97,7 @@ where
 
 /// The settings from the file, the variables and the flags. The file is checked as a whole, even
 /// where it is overridden.
-fn settings(flags: &[(&'static Opt, OsString)], variables: &Variables) -> Result<Settings, String> {
+pub(super) fn settings(flags: &[(&'static Opt, OsString)], variables: &Variables) -> Result<Settings, String> {
     let of_flag = |opt: &Opt| {
         let flag = flags.iter().find(|(flag, _)| flag.name == opt.name);
         flag.map(|(_, value)| (format!("--{}", opt.name), value.clone()))
@@ -241,7 +247,8 @@ pub fn help() -> String {
         env!("CARGO_PKG_DESCRIPTION"),
         ".\n\nUsage: hongyan [OPTIONS]                       runs a server\n",
         "       hongyan copy --from URL --to URL        moves a store (hongyan copy --help)\n",
-        "       hongyan backup --store URL FILE         backs a store up (hongyan backup --help)\n\n"
+        "       hongyan backup --store URL FILE         backs a store up (hongyan backup --help)\n",
+        "       hongyan admin COMMAND                   asks a running server (hongyan admin --help)\n\n"
     ));
     text.push_str(
         "Every option can be set in the environment too: --idle-timeout is HONGYAN_IDLE_TIMEOUT; and in a\n\
@@ -332,6 +339,7 @@ mod tests {
             Command::Run(settings) | Command::Check(settings) => Ok(settings.config),
             Command::Copy(order) => Err(format!("{order:?}")),
             Command::Backup(order) => Err(format!("{order:?}")),
+            Command::Admin(order) => Err(format!("{order:?}")),
             Command::Print(text) => Err(text),
         }
     }

@@ -1,9 +1,10 @@
 //! Every setting, with its default, its bound and the unit in its name.
 //!
 //! [`options`] is the one table of all flags; [`args`] reads the command line, the environment and
-//! the configuration file (`file`) by it and prints the help; [`copy`] and [`backup`] do so for
-//! the other commands; `known` tells what nobody knows.
+//! the configuration file (`file`) by it and prints the help; [`copy`], [`backup`] and [`admin`] do
+//! so for the other commands; `known` tells what nobody knows.
 
+pub mod admin;
 mod admin_place;
 pub mod args;
 pub mod backup;
