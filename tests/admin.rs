@@ -11,6 +11,7 @@ mod admin {
     mod changes;
     mod command;
     mod metrics;
+    mod openapi;
     mod places;
     mod reads;
     mod trouble;
