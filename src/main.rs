@@ -1,5 +1,6 @@
 //! Arguments → settings → log → server → exit status.
 
+use hongyan::admin::client;
 use hongyan::config::LogFormat;
 use hongyan::config::args::{self, Command, Settings};
 use hongyan::logging::{self, Stderr};
@@ -75,6 +76,14 @@ fn run(stderr: &Stderr) -> Result<ExitCode, String> {
             let stop = watched.map_err(|error| format!("cannot watch for signals: {error}"))?;
             backup::run(&order, &stop)?;
             Ok(ExitCode::SUCCESS)
+        }
+        Command::Admin(order) => {
+            let told = client::run(&order)?;
+            print(&told.out);
+            if !told.err.is_empty() {
+                stderr.say(&told.err);
+            }
+            Ok(ExitCode::from(u8::from(!told.is_good)))
         }
         Command::Print(text) => {
             print(&text);

@@ -1,6 +1,7 @@
 //! Wiring: one function that starts the whole server and one handle to stop it, for `main` and the
 //! tests alike.
 
+mod admin;
 mod certificates;
 mod files;
 pub mod reload;
@@ -10,6 +11,7 @@ mod store_wait;
 mod supervisor;
 mod validity;
 
+use crate::admin::AdminServer;
 use crate::chat::Chat;
 use crate::config::{Config, StoreUrl};
 use crate::net::conns::WAKER;
@@ -20,6 +22,7 @@ use crate::push_hook::{self, PushHook};
 use crate::store::StoreError;
 use crate::store::mysql::MysqlServer;
 use crate::store::pool::{Pool, Wake};
+use admin::Admin;
 use files::Limit;
 use mio::net::TcpListener;
 use mio::{Poll, Waker};
@@ -55,6 +58,7 @@ pub struct Handle {
     stop: Arc<AtomicBool>,
     is_taken_over: Arc<AtomicBool>,
     waker: Arc<Waker>,
+    admin: Option<AdminServer>,
     /// `None` once it has been waited for.
     thread: Option<JoinHandle<io::Result<()>>>,
 }
@@ -64,6 +68,12 @@ impl Handle {
     #[must_use]
     pub fn addr(&self) -> SocketAddr {
         self.addr
+    }
+
+    /// The address and port of its admin interface, if it has one.
+    #[must_use]
+    pub fn admin_addr(&self) -> Option<SocketAddr> {
+        self.admin.as_ref().and_then(AdminServer::addr)
     }
 
     /// Stops it cleanly and waits until it has: what was taken is durable, clients are told.
@@ -213,9 +223,11 @@ fn launch(
     let wake: Wake = Arc::new(move || woken.wake().unwrap_or(()));
     let (stop, is_taken_over) = (Arc::<AtomicBool>::default(), Arc::<AtomicBool>::default());
     let on_taken_over = end_when_taken_over(&stop, &is_taken_over, &wake);
+    let admin = Admin::open(&config, &wake, is_process)?;
     let Some((pool, listener)) = open_store(&config, &mut signals, (&wake, &on_taken_over), listener)? else {
         return Ok(None);
     };
+    let (admin, calls) = admin.serve()?;
     let addr = listener.local_addr().map_err(|error| cannot("tell the address it listens on", &error))?;
     let hash_key = random_key()?;
     let live = reload::live(&config, conns_max, certificates);
@@ -238,6 +250,7 @@ fn launch(
         hash_key,
         // In a process of others the supervisor is told by them.
         on_stop: if is_process { supervisor::stopping } else { || () },
+        calls: admin.is_some().then_some(calls),
     };
     let server_loop = Loop::new(parts).map_err(|error| cannot("start polling", &error))?;
     let thread = thread::Builder::new()
@@ -249,7 +262,7 @@ fn launch(
         notice.log();
     }
     files.log(&config);
-    Ok(Some(Handle { addr, stop, is_taken_over, waker, thread: Some(thread) }))
+    Ok(Some(Handle { addr, stop, is_taken_over, waker, admin, thread: Some(thread) }))
 }
 
 /// What happens at SIGHUP, which only a server that is the whole process hears of.

@@ -10,6 +10,7 @@ pub use super::admin_contract::{
 };
 pub use super::admin_job::{AdminJob, AdminOutcome, StoredPush};
 pub use super::found::{Answered, Asked, Page};
+pub use super::gauges::Gauges;
 pub use super::handle::{AddressKey, ConnId, Ticket};
 pub use super::note::{Client, CredentialKind, JobKind, Limit, Note, RefusalCause, Totals};
 use crate::protocol::error::ErrorCode;

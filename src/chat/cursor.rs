@@ -282,9 +282,10 @@ impl Cursor {
     }
 
     /// The entry at this place was taken off the mailbox. Call it while the delivery still exists.
-    pub(super) fn removed(&mut self, place: Place, delivery: DeliveryRef, deliveries: &Deliveries) {
+    /// `true`: it was outstanding.
+    pub(super) fn removed(&mut self, place: Place, delivery: DeliveryRef, deliveries: &Deliveries) -> bool {
         if place >= self.next {
-            return;
+            return false;
         }
         let sending = self.sending_of(delivery, deliveries);
         if let Some(sending) = sending {
@@ -304,6 +305,7 @@ impl Cursor {
                 self.held = None;
             }
         }
+        sending.is_some()
     }
 
     /// When the oldest sending was.
@@ -336,7 +338,7 @@ impl Cursor {
         self.outstanding.len()
     }
 
-    /// How many were sent and not acked, and their bytes as written.
+    /// The same, and their bytes as written.
     #[cfg(debug_assertions)]
     pub(super) fn outstanding(&self) -> (usize, usize) {
         (self.outstanding.len(), self.outstanding_bytes)

@@ -7,6 +7,7 @@ use super::contract::{Action, Job, Outcome};
 use super::cursor::Window;
 use super::dedup::Key;
 use super::deliveries::{Delivery, Save, Waiter};
+use super::gauges;
 use super::ids::DeliveryRef;
 use super::ids::UserId;
 use super::job::JobPurpose;
@@ -149,6 +150,7 @@ impl Chat {
                 break;
             };
             self.totals.sent += 1;
+            self.outstanding += 1;
             out.push(Action::Push { conn, form, push: delivery.push_to(&entry.name) });
         }
         if list.cursor.timer.is_none() {
@@ -175,6 +177,7 @@ impl Chat {
             return;
         }
         let form = session.push_form;
+        let span = self.now.mono_ms / gauges::span_ms(&self.rules);
         let mut wait_ms = 0;
         for _ in 0..RESENDS_AT_ONCE_MAX {
             let Some(at_ms) = list.cursor.oldest_sending_ms() else {
@@ -188,6 +191,7 @@ impl Chat {
             let again = list.cursor.send_oldest_again(&self.deliveries, self.now.mono_ms);
             if let Some(found) = again.and_then(|again| self.deliveries.get(again)) {
                 self.totals.resent += 1;
+                self.oldest.note(found.body.time_ms, span);
                 out.push(Action::Push { conn, form, push: found.push_to(&entry.name) });
             }
         }
@@ -381,7 +385,7 @@ impl Chat {
         };
         found.listed = false;
         if let Some(list) = &mut self.users.get_mut(found.receiver).list {
-            list.remove(delivery, &self.deliveries);
+            self.outstanding -= u64::from(list.remove(delivery, &self.deliveries));
         }
         true
     }

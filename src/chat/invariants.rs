@@ -76,6 +76,9 @@ impl Chat {
         assert_eq!(self.dedup_bytes, dedup.sum::<usize>());
         let weights: usize = self.deliveries.iter().map(super::deliveries::Delivery::weight_bytes).sum();
         assert_eq!(self.deliveries.held_bytes(), weights + self.deliveries.len() * super::deliveries::DELIVERY_BYTES);
+        let outstanding = self.users.iter().filter_map(|(_, user, _)| user.list.as_ref());
+        let outstanding: usize = outstanding.map(|list| list.cursor.outstanding_len()).sum();
+        assert_eq!(self.outstanding, outstanding as u64);
         for (_, user, _) in self.users.iter() {
             if let Some(dedup) = &user.dedup {
                 assert!(dedup.len() <= rules.dedup_messages_max as usize);

@@ -30,11 +30,11 @@ impl AckList {
         self.cursor.next_to_send(&self.mailbox, deliveries, window)
     }
 
-    /// Takes a delivery off, wherever it stands. Call it while the delivery still exists.
-    pub(super) fn remove(&mut self, delivery: DeliveryRef, deliveries: &Deliveries) {
-        if let Some(place) = self.mailbox.remove(delivery, deliveries) {
-            self.cursor.removed(place, delivery, deliveries);
-        }
+    /// Takes a delivery off, wherever it stands. Call it while the delivery still exists. `true`:
+    /// it was outstanding.
+    pub(super) fn remove(&mut self, delivery: DeliveryRef, deliveries: &Deliveries) -> bool {
+        let place = self.mailbox.remove(delivery, deliveries);
+        place.is_some_and(|place| self.cursor.removed(place, delivery, deliveries))
     }
 
     /// What must hold whatever happened.

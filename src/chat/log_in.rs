@@ -368,6 +368,7 @@ impl Chat {
         self.reply(conn, form, id, Reply::Login { done: true }, out);
         self.settle_requests(conn, out);
         if let Some(list) = &mut self.users.get_mut(user).list {
+            self.outstanding -= list.cursor.outstanding_len() as u64;
             list.cursor.restart();
         }
         self.pump(user, out);

@@ -24,6 +24,7 @@ mod friend;
 mod friend_op;
 mod friend_rules;
 mod friendship_ops;
+mod gauges;
 mod handle;
 mod ids;
 mod in_flight;
@@ -184,6 +185,9 @@ pub struct Chat {
     hear_first_ms: u64,
     /// What happened to messages so far.
     totals: contract::Totals,
+    /// Pushes that were sent and are not acked.
+    outstanding: u64,
+    oldest: gauges::Oldest,
     /// A stop has begun.
     stopping: bool,
     stopped: bool,
@@ -233,6 +237,8 @@ impl Chat {
             sweep_due_at: DUE_SWEPT_FROM,
             hear_first_ms: 0,
             totals: contract::Totals::default(),
+            outstanding: 0,
+            oldest: gauges::Oldest::new(),
             stopping: false,
             stopped: false,
             #[cfg(debug_assertions)]

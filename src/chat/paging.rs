@@ -200,6 +200,7 @@ impl Chat {
             entry.list = Some(Box::new(AckList::new(Backfill::Live)));
         }
         if let Some(list) = &mut entry.list {
+            self.outstanding -= list.cursor.outstanding_len() as u64;
             list.cursor.restart();
             let unsaved: Vec<DeliveryRef> = list.mailbox.all().collect();
             for delivery in unsaved {
@@ -217,6 +218,7 @@ impl Chat {
         let Some(list) = self.users.get_mut(user).list.take() else {
             return;
         };
+        self.outstanding -= list.cursor.outstanding_len() as u64;
         for timer in [list.cursor.timer, list.mailbox.page_timer].into_iter().flatten() {
             self.wheel.cancel(timer);
         }

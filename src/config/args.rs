@@ -1,12 +1,13 @@
 //! The command line, the environment and the configuration file → [`Config`], and the texts of
 //! `--help` and `--version`.
 
+use super::admin::{self, AdminOrder};
 use super::backup::{self, BackupOrder};
 use super::copy::{self, CopyOrder};
 use super::file::ConfigFile;
 use super::known::{Variables, cut, did_you_mean};
 use super::options::{CONFIG, Kind, OPTIONS, Opt, Reload, find};
-use super::{Config, StoreUrl};
+use super::{AdminPlace, Config, Endpoint, StoreUrl};
 use lexopt::{Arg, Parser, ValueExt};
 use std::ffi::{OsStr, OsString};
 use std::fmt::Write;
@@ -23,6 +24,8 @@ pub enum Command {
     Copy(CopyOrder),
     /// Back a store up.
     Backup(BackupOrder),
+    /// Ask a running server.
+    Admin(AdminOrder),
     /// Print this text and exit.
     Print(String),
 }
@@ -82,6 +85,9 @@ where
             Arg::Value(value) if value == backup::NAME && flags.is_empty() && !is_check => {
                 return backup::read(&mut parser, variables);
             }
+            Arg::Value(value) if value == admin::NAME && flags.is_empty() && !is_check => {
+                return admin::read(&mut parser, variables);
+            }
             Arg::Value(value) => return Err(unexpected(&value, "hongyan --help")),
         }
     }
@@ -91,7 +97,7 @@ where
 
 /// The settings from the file, the variables and the flags. The file is checked as a whole, even
 /// where it is overridden.
-fn settings(flags: &[(&'static Opt, OsString)], variables: &Variables) -> Result<Settings, String> {
+pub(super) fn settings(flags: &[(&'static Opt, OsString)], variables: &Variables) -> Result<Settings, String> {
     let of_flag = |opt: &Opt| {
         let flag = flags.iter().find(|(flag, _)| flag.name == opt.name);
         flag.map(|(_, value)| (format!("--{}", opt.name), value.clone()))
@@ -182,6 +188,12 @@ fn relate(config: &mut Config, given: &[&str]) -> Result<(), String> {
         (None, Some(_)) => return Err("--push-hook-secret-file needs --push-hook, the URL to tell".to_owned()),
         _ => {}
     }
+    if let AdminPlace::At(Endpoint::Tcp(addr)) = config.admin
+        && !addr.ip().to_canonical().is_loopback()
+        && config.admin_token_file.is_none()
+    {
+        return Err(format!("--admin {addr} is no loopback address: it needs --admin-token-file"));
+    }
     if config.is_standby && !matches!(config.store, StoreUrl::Mysql(_)) {
         return Err("--standby needs a store that two machines share: --store mysql://…".to_owned());
     }
@@ -242,7 +254,8 @@ pub fn help() -> String {
         env!("CARGO_PKG_DESCRIPTION"),
         ".\n\nUsage: hongyan [OPTIONS]                       runs a server\n",
         "       hongyan copy --from URL --to URL        moves a store (hongyan copy --help)\n",
-        "       hongyan backup --store URL FILE         backs a store up (hongyan backup --help)\n\n"
+        "       hongyan backup --store URL FILE         backs a store up (hongyan backup --help)\n",
+        "       hongyan admin COMMAND                   asks a running server (hongyan admin --help)\n\n"
     ));
     text.push_str(
         "Every option can be set in the environment too: --idle-timeout is HONGYAN_IDLE_TIMEOUT; and in a\n\
@@ -337,6 +350,7 @@ mod tests {
             Command::Run(settings) | Command::Check(settings) => Ok(settings.config),
             Command::Copy(order) => Err(format!("{order:?}")),
             Command::Backup(order) => Err(format!("{order:?}")),
+            Command::Admin(order) => Err(format!("{order:?}")),
             Command::Print(text) => Err(text),
         }
     }

@@ -1,9 +1,11 @@
 //! Every setting, with its default, its bound and the unit in its name.
 //!
 //! [`options`] is the one table of all flags; [`args`] reads the command line, the environment and
-//! the configuration file (`file`) by it and prints the help; [`copy`] does so for `hongyan copy`;
-//! `known` tells what nobody knows.
+//! the configuration file (`file`) by it and prints the help; [`copy`], [`backup`] and [`admin`] do
+//! so for the other commands; `known` tells what nobody knows.
 
+pub mod admin;
+mod admin_place;
 pub mod args;
 pub mod backup;
 pub mod copy;
@@ -18,6 +20,7 @@ pub mod store_url;
 mod units;
 
 use crate::chat::contract::Rules;
+pub use admin_place::{AdminPlace, Endpoint, check_socket_path};
 pub use hook_url::HookUrl;
 use log::LevelFilter;
 pub use networks::Networks;
@@ -103,6 +106,14 @@ pub struct Config {
     pub push_hook_retry_after_ms: u64,
     /// The time for which a stop waits for the store, and for clients to read their output, in ms.
     pub stop_wait_ms: u64,
+    /// Where operators ask and order.
+    pub admin: AdminPlace,
+    /// The file with the token for that.
+    pub admin_token_file: Option<PathBuf>,
+    /// Requests of operators at once.
+    pub admin_connections_max: usize,
+    /// The time for one of them, in ms.
+    pub admin_timeout_ms: u64,
     /// The log level.
     pub log: LevelFilter,
     /// The form of its lines.
@@ -184,6 +195,10 @@ impl Default for Config {
             push_hook_timeout_ms: 5_000,
             push_hook_retry_after_ms: 1_000,
             stop_wait_ms: 10_000,
+            admin: AdminPlace::default(),
+            admin_token_file: None,
+            admin_connections_max: 8,
+            admin_timeout_ms: 15_000,
             log: LevelFilter::Info,
             log_format: LogFormat::Text,
             log_lines_per_second_max: 10,

@@ -5,6 +5,7 @@ use super::{Config, LogFormat, Networks, Origins};
 pub use kind::{Kind, Number, Opt, Reload};
 use shared::SHARED;
 
+mod admin;
 mod kind;
 
 /// The number of an option: bounds, and the path of the field.
@@ -103,6 +104,8 @@ const FIRST: &[Opt] = &[
         },
         "The web sites whose pages may open a WebSocket; clients that send no Origin header are not concerned.",
     ),
+    admin::PLACE,
+    admin::TOKEN_FILE,
     live(SERVER, "log", Kind::Log, "How much is logged to stderr: error, warn, info, debug, trace or off."),
     live(
         SERVER,
@@ -187,6 +190,7 @@ const FIRST: &[Opt] = &[
         Kind::Duration(number!(10, HOUR, rules.answer_within_ms: u64)),
         "A request is answered within this, with UNAVAILABLE if the store is not there.",
     ),
+    admin::TIMEOUT,
     live(CLIENT, "max-frame", Kind::Size(number!(KIB, 16 * MIB, frame_bytes_max: usize)), "The largest envelope."),
     live(
         CLIENT,

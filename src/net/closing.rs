@@ -219,6 +219,7 @@ impl<S: Stream> Hub<S> {
     pub(super) fn remove(&mut self, id: ConnId) {
         if let Some(mut conn) = self.conns.remove(id) {
             self.removed += 1;
+            self.count_removed(&conn);
             self.address_keys.leave(conn.address_key);
             self.proxies.remove(id);
             conn.output.discard(&mut self.buffers.spare);

@@ -157,6 +157,8 @@ pub struct Counters {
     pub refused_for_memory: u64,
     /// The pauses of accepting, because the process had no file descriptors left.
     pub accept_pauses: u64,
+    /// Bytes that clients sent, inside of TLS.
+    pub bytes_in: u64,
     /// Envelopes, and bad inputs, handed to the core.
     pub inputs: u64,
     /// Replies and pushes written.

@@ -58,6 +58,7 @@ impl<S: Stream> Hub<S> {
                 conn.read.on_edge(false);
                 self.deadlines.begin_handshake(self.now.mono_ms, id);
                 self.work_left = 0;
+                self.count_changed(id);
             }
             Err(error) => {
                 log::debug!("connection {}.{}: TLS: {error}", id.slot, id.generation);

@@ -2,7 +2,9 @@
 //! left open, so that tests can put torn and broken ones underneath.
 
 use super::address_keys::AddressKeys;
+use super::admin::Desk;
 use super::buffers::Buffers;
+use super::census::Census;
 use super::conn::{Conn, Waits};
 use super::conns::Conns;
 use super::counters::{CloseCause, Counters};
@@ -98,6 +100,8 @@ pub struct Hub<S> {
     pub(super) memory: Memory,
     pub(super) push_hook: Option<PushHook>,
     pub(super) line_rates: LineRates,
+    pub(super) census: Census,
+    pub(super) desk: Desk,
 }
 
 impl<S: Stream> Hub<S> {
@@ -133,6 +137,8 @@ impl<S: Stream> Hub<S> {
             memory: Memory::default(),
             push_hook: None,
             line_rates: LineRates::new(bounds.log_lines_per_second_max),
+            census: Census::default(),
+            desk: Desk::default(),
         }
     }
 
@@ -217,6 +223,7 @@ impl<S: Stream> Hub<S> {
             Admitted::Proxy(address) => (None, Some(address)),
         };
         let id = self.conns.insert(Conn::new(socket, address_key, self.now.mono_ms));
+        self.count_opened(id);
         if let Some(proxy) = proxy {
             self.proxies.opened(id, proxy);
         }
@@ -380,9 +387,10 @@ impl<S: Stream> Hub<S> {
             Action::HoldRequests { conn } => self.set_waits(conn, Waits::REQUESTS_HELD, true),
             Action::ResumeRequests { conn } => self.set_waits(conn, Waits::REQUESTS_HELD, false),
             Action::LoggedIn { conn } => {
-                if let Some(conn) = self.conns.get_mut(conn) {
-                    conn.known = true;
+                if let Some(known) = self.conns.get_mut(conn) {
+                    known.known = true;
                 }
+                self.count_changed(conn);
             }
             Action::Close { conn, reason } => self.begin_close(conn, CloseCause::Chat(reason)),
             Action::Submit { ticket, job } => self.jobs.push((ticket, job)),
@@ -395,8 +403,7 @@ impl<S: Stream> Hub<S> {
                 self.counters.noted.count(&note);
                 self.say_note(&note);
             }
-            // Nobody asks yet but for deletions at the start.
-            Action::Admin { .. } => {}
+            Action::Admin { ticket, answer } => self.admin_answered(ticket, answer),
             Action::Stopped => self.stopped = true,
         }
     }

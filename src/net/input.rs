@@ -97,6 +97,7 @@ impl<S: Stream> Hub<S> {
 
     /// Hands in what was read, behind what was kept.
     pub(super) fn take_in(&mut self, id: ConnId, bytes: &mut [u8], own: &mut Kept) {
+        self.counters.bytes_in += bytes.len() as u64;
         if own.is_empty() {
             let used = self.decode(id, bytes);
             self.buffers.put_back(own, &bytes[used..]);
@@ -187,6 +188,7 @@ impl<S: Stream> Hub<S> {
         if let Some(conn) = self.conns.get_mut(id) {
             conn.framing = framing;
         }
+        self.count_changed(id);
     }
 
     fn decode_raw(&mut self, id: ConnId, raw: &mut RawInput, bytes: &[u8]) -> usize {

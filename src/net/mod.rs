@@ -7,8 +7,10 @@
 
 mod accept;
 mod address_keys;
+pub mod admin;
 mod alarm;
 mod buffers;
+pub mod census;
 mod closing;
 mod compact_keys;
 pub mod conn;
@@ -42,9 +44,11 @@ mod tests;
 
 use crate::chat::Chat;
 use crate::chat::contract::{Now, Outcome, Ticket};
+use crate::histogram::Histogram;
 use crate::push_hook::PushHook;
 use crate::store::pool::Pool;
 use accept::Acceptor;
+use admin::{Calls, OfLoop};
 use alarm::Alarm;
 use conns::{ALARM, LISTENER, SIGNALS, WAKER, conn_of};
 use hub::Hub;
@@ -96,6 +100,8 @@ pub struct Parts {
     pub hash_key: [u64; 2],
     /// Called when the stop begins; must not wait.
     pub on_stop: fn(),
+    /// What operators ask; the waker says that they do.
+    pub calls: Option<Calls>,
 }
 
 /// The stages of a stop.
@@ -130,6 +136,12 @@ pub struct Loop {
     outcomes: VecDeque<(Ticket, Outcome)>,
     /// Jobs submitted and not finished.
     jobs_in_flight: usize,
+    /// What operators ask, and whether something may be there.
+    calls: Option<Calls>,
+    calls_wait: bool,
+    conns_max: usize,
+    /// How long turns took.
+    turns: Histogram,
     started: Instant,
     /// When this turn began.
     now: Now,
@@ -156,11 +168,12 @@ impl Loop {
             hash_key,
             on_stop,
             push_hook,
+            calls,
         } = parts;
         let mut hub = Hub::new(chat, live.bounds, hash_key);
         hub.answer_http_by(live.allowed_origins.clone(), pool.health());
         let acceptor = Acceptor::new(listener, live.conns_max, poll.registry())?;
-        let stop_wait_ms = live.stop_wait_ms;
+        let (stop_wait_ms, conns_max) = (live.stop_wait_ms, live.conns_max);
         hub.hold_to(live);
         hub.push_hook = push_hook;
         if let Some(signals) = &mut signals {
@@ -183,6 +196,10 @@ impl Loop {
             finished: Vec::new(),
             outcomes: VecDeque::new(),
             jobs_in_flight: 0,
+            calls,
+            calls_wait: false,
+            conns_max,
+            turns: Histogram::default(),
             started: Instant::now(),
             now: Now::default(),
             wall: Now::default(),
@@ -233,7 +250,8 @@ impl Loop {
     }
 
     fn turn(&mut self, events: &Events, polled: bool) {
-        let now = self.look_at_clocks();
+        let began = self.started.elapsed();
+        let now = self.look_at_clocks(began);
         self.hub.begin_turn(now);
         let mut count = 0;
         for event in events {
@@ -258,6 +276,9 @@ impl Loop {
             self.pool.take(&mut self.finished);
         }
         self.hand_in_outcomes();
+        if self.calls_wait {
+            self.answer_calls();
+        }
         if let Some(acceptor) = &mut self.acceptor {
             acceptor.accept(&mut self.hub, self.poll.registry(), now.mono_ms);
         }
@@ -266,6 +287,8 @@ impl Loop {
         if self.stop != Stop::No {
             self.advance_stop(now.mono_ms);
         }
+        // The second of the two times that a turn asks the clock.
+        self.turns.note(self.started.elapsed().saturating_sub(began));
     }
 
     fn submit_jobs(&mut self) {
@@ -274,6 +297,14 @@ impl Loop {
             self.jobs_in_flight += jobs.len();
             self.pool.submit(jobs);
         }
+    }
+
+    /// Some of what operators ask; the rest in the next turn.
+    #[cold]
+    fn answer_calls(&mut self) {
+        let Some(calls) = &self.calls else { return self.calls_wait = false };
+        let of_loop = OfLoop { conns_max: self.conns_max, jobs_in_flight: self.jobs_in_flight, turns: &self.turns };
+        self.calls_wait = self.hub.take_calls(calls, &of_loop);
     }
 
     fn on_event(hub: &mut Hub<Socket>, id: crate::chat::contract::ConnId, event: &Event) {
@@ -289,9 +320,10 @@ impl Loop {
         }
     }
 
-    /// The store has answers, or somebody asks for the stop.
+    /// The store has answers, or somebody asks for the stop, or for something else.
     #[inline(never)]
     fn on_woken(&mut self) {
+        self.calls_wait = self.calls.is_some();
         self.pool.take(&mut self.finished);
         if self.stop_asked.load(Ordering::Acquire) && self.stop == Stop::No {
             self.begin_stop();
@@ -307,7 +339,7 @@ impl Loop {
         if let Some(acceptor) = &mut self.acceptor {
             acceptor.set_conns_max(live.conns_max);
         }
-        self.stop_wait_ms = live.stop_wait_ms;
+        (self.stop_wait_ms, self.conns_max) = (live.stop_wait_ms, live.conns_max);
         self.hub.hold_to(live);
         then();
     }
@@ -371,7 +403,7 @@ impl Loop {
 
     /// The time for which there is nothing to do; `None`: until something happens.
     fn timeout(&mut self) -> Option<Duration> {
-        if self.hub.is_busy() || !self.outcomes.is_empty() {
+        if self.hub.is_busy() || !self.outcomes.is_empty() || self.calls_wait {
             return Some(Duration::ZERO);
         }
         let stop = match self.stop {
@@ -393,8 +425,9 @@ impl Loop {
 
     /// Both clocks. The wall clock is asked when more than a moment has gone by since it was, and
     /// reckoned on in between.
-    fn look_at_clocks(&mut self) -> Now {
-        let mono_ms = self.mono_ms();
+    fn look_at_clocks(&mut self, since_start: Duration) -> Now {
+        // They fit for half a billion years.
+        let mono_ms = since_start.as_millis() as u64;
         if mono_ms.saturating_sub(self.wall.mono_ms) >= WALL_CLOCK_EVERY_MS || self.wall.wall_ms == 0 {
             // A clock before 1970 shows users 0 and harms nothing else.
             let wall_ms = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64);

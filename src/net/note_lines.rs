@@ -152,7 +152,7 @@ impl<S: Stream> Hub<S> {
 
     /// The address of a client, which counts for its limits: behind a trusted proxy the client's,
     /// as far as it is known, and not the proxy's.
-    fn address_of(&self, conn: ConnId) -> Option<IpAddr> {
+    pub(super) fn address_of(&self, conn: ConnId) -> Option<IpAddr> {
         let told = self.proxies.address_of(conn);
         told.or_else(|| self.conns.get(conn)?.peer()).map(|address| address.to_canonical())
     }

@@ -75,6 +75,8 @@ pub struct Spare {
     bytes: usize,
     /// The sum of the capacities of those that connections have.
     lent: usize,
+    /// All that was written out of them.
+    written: u64,
 }
 
 impl Spare {
@@ -90,6 +92,12 @@ impl Spare {
     #[must_use]
     pub fn held_bytes(&self) -> usize {
         self.lent + self.bytes
+    }
+
+    /// All the bytes that were written since the start.
+    #[must_use]
+    pub(super) fn written_bytes(&self) -> u64 {
+        self.written
     }
 
     /// Counts what a connection's buffer holds now.
@@ -222,6 +230,7 @@ impl Output {
                     Ok(0) => return Err(ErrorKind::WriteZero.into()),
                     Ok(count) => {
                         buffer.offset += count;
+                        spare.written += count as u64;
                         buffer.replies = buffer.replies.saturating_sub(count);
                     }
                     Err(error) if error.kind() == ErrorKind::WouldBlock => {

@@ -129,7 +129,9 @@ impl WriteState {
     }
 }
 
-/// The lists of the hub that a connection is on: one bit for each, so that it is on none twice.
+/// The lists of the hub that a connection is on: one bit for each, so that it is on none twice. The
+/// other four bits are its kind as it was counted last (`census`): a byte of its own would make a
+/// connection larger.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Lists(u8);
 
@@ -160,6 +162,17 @@ impl Lists {
     /// It is on this one no longer.
     pub fn leave(&mut self, list: Self) {
         self.0 &= !list.0;
+    }
+
+    /// Its kind, as it was counted last.
+    #[must_use]
+    pub(super) fn counted_kind(self) -> u8 {
+        self.0 >> 4
+    }
+
+    /// It is counted as of this kind, of sixteen.
+    pub(super) fn count_kind(&mut self, kind: u8) {
+        self.0 = self.0 & 15 | kind << 4;
     }
 }
 
@@ -238,6 +251,13 @@ mod tests {
         for (place, list) in all.into_iter().enumerate() {
             lists.leave(list);
             assert_eq!(all.map(|list| lists.has(list)), [0, 1, 2, 3].map(|other| other > place));
+        }
+        for kind in 0..16 {
+            assert!(lists.enter(Lists::WATCHED));
+            lists.count_kind(kind);
+            assert!(lists.counted_kind() == kind && lists.has(Lists::WATCHED) && !lists.has(Lists::TO_READ));
+            lists.leave(Lists::WATCHED);
+            assert_eq!(lists.counted_kind(), kind);
         }
     }
 }

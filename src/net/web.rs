@@ -32,6 +32,11 @@ impl Web {
         self.is_stopping = true;
     }
 
+    /// The health, and what it is judged by.
+    pub(super) fn health_of_store(&self) -> (Health, Arc<StoreHealth>) {
+        (self.health(), Arc::clone(&self.store))
+    }
+
     fn health(&self) -> Health {
         match () {
             () if self.is_stopping => Health::Stopping,

@@ -2,7 +2,7 @@
 //! others are kept for the store, so that it can be opened again however many clients there are.
 
 use super::StartError;
-use crate::config::{Config, StoreUrl};
+use crate::config::{AdminPlace, Config, StoreUrl};
 
 /// The three of the console, the poll with its waker, its timer and the pipe of the signals, the
 /// listener, and a connection that is taken only to be refused; each with room to spare.
@@ -14,14 +14,20 @@ const SQLITE: usize = 2 * 4;
 /// what looking up the host's name takes.
 const PER_MYSQL_CONNECTION: usize = 4;
 
+/// Of the admin interface: its listener, its poll and the waker of that. Each request takes one
+/// more.
+const ADMIN: usize = 3;
+
 /// Descriptors that connections cannot have.
 pub(super) fn reserved(config: &Config) -> usize {
-    OWN + match config.store {
-        StoreUrl::Memory => 0,
-        StoreUrl::Sqlite(_) => SQLITE,
-        // One more connection holds the lock.
-        StoreUrl::Mysql(_) => PER_MYSQL_CONNECTION * (config.data_threads + 1),
-    }
+    let admin = if config.admin == AdminPlace::Off { 0 } else { ADMIN + config.admin_connections_max };
+    OWN + admin
+        + match config.store {
+            StoreUrl::Memory => 0,
+            StoreUrl::Sqlite(_) => SQLITE,
+            // One more connection holds the lock.
+            StoreUrl::Mysql(_) => PER_MYSQL_CONNECTION * (config.data_threads + 1),
+        }
 }
 
 /// The limit of this process on open files, before and after it was raised as far as it goes.
@@ -108,11 +114,19 @@ mod tests {
     #[test]
     fn connections_get_what_the_store_does_not_need() {
         let limit = |after| Limit { before: after, after };
-        let with = |store, connections_max| Config { store, connections_max, data_threads: 4, ..Config::default() };
+        let with = |store, connections_max| Config {
+            store,
+            connections_max,
+            data_threads: 4,
+            admin: AdminPlace::Off,
+            ..Config::default()
+        };
         let sqlite = with(StoreUrl::Sqlite("x".into()), 1_000);
         assert_eq!(limit(Some(1_024)).conns_max(&sqlite).unwrap(), 1_000);
         assert_eq!(limit(Some(100)).conns_max(&sqlite).unwrap(), 100 - OWN - SQLITE);
         assert_eq!(limit(None).conns_max(&sqlite).unwrap(), 1_000);
+        let managed = Config { admin: AdminPlace::Auto, admin_connections_max: 5, ..sqlite };
+        assert_eq!(limit(Some(100)).conns_max(&managed).unwrap(), 100 - OWN - SQLITE - 8);
         let mysql = with(StoreUrl::Mysql("mysql://h/d".into()), 1_000);
         assert_eq!(limit(Some(100)).conns_max(&mysql).unwrap(), 100 - OWN - 20);
         let why = limit(Some(20)).conns_max(&mysql).unwrap_err().to_string();

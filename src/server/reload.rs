@@ -241,6 +241,7 @@ mod tests {
             hash_key: [1, 2],
             on_stop: || (),
             push_hook: None,
+            calls: None,
         };
         let given = Arc::new(Mutex::new(Ok(config.clone())));
         let log = Arc::new(Mutex::new((config.log, config.log_format)));

@@ -3,16 +3,34 @@
 
 use super::StoreError;
 use crate::chat::contract::Job;
+use crate::histogram::{Histogram, SharedHistogram};
 use crate::protocol::field::{Id, Name, RESERVED_NAME, UserName};
 use crate::protocol::push::{Push, PushKind};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
 /// Shared by the workers, who say how it is, and those who want to know.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct StoreHealth {
     /// The workers whose last jobs failed because of the store.
     failing: AtomicUsize,
+    /// How long batches with writes took.
+    commits: SharedHistogram,
+    started: Instant,
+    /// When something was committed last, in ms since `started`, plus one; 0: nothing was.
+    committed_ms: AtomicU64,
+}
+
+impl Default for StoreHealth {
+    fn default() -> Self {
+        Self {
+            failing: AtomicUsize::new(0),
+            commits: SharedHistogram::default(),
+            started: Instant::now(),
+            committed_ms: AtomicU64::new(0),
+        }
+    }
 }
 
 impl StoreHealth {
@@ -20,6 +38,19 @@ impl StoreHealth {
     #[must_use]
     pub fn works(&self) -> bool {
         self.failing.load(Ordering::Relaxed) == 0
+    }
+
+    /// How long batches with writes took that were committed.
+    #[must_use]
+    pub fn commits(&self) -> Histogram {
+        self.commits.read()
+    }
+
+    /// The time since the last commit of any worker; `None`: there was none.
+    #[must_use]
+    pub fn since_commit(&self) -> Option<Duration> {
+        let at = self.committed_ms.load(Ordering::Relaxed).checked_sub(1)?;
+        Some(self.started.elapsed().saturating_sub(Duration::from_millis(at)))
     }
 }
 
@@ -48,11 +79,21 @@ impl WorkerHealth {
 
     /// The store did some jobs, writes among them or not.
     pub(super) fn note_success(&mut self, writes: bool) {
+        if writes {
+            // Milliseconds since the start fit for half a billion years.
+            let now_ms = self.all.started.elapsed().as_millis() as u64;
+            self.all.committed_ms.fetch_max(now_ms + 1, Ordering::Relaxed);
+        }
         if self.outage == Outage::Reads || (self.outage == Outage::Writes && writes) {
             self.outage = Outage::None;
             self.all.failing.fetch_sub(1, Ordering::Relaxed);
             log::info!("the store works again");
         }
+    }
+
+    /// A batch with writes took so long, with its commit.
+    pub(super) fn note_commit(&self, took: Duration) {
+        self.all.commits.note(took);
     }
 
     /// It did not.

@@ -195,9 +195,13 @@ impl Batch {
         if writes && self.rest_until.is_some_and(|until| Instant::now() < until) {
             return self.run_some(bisect, jobs, is_read, &Outcome::Failed);
         }
+        let began = Instant::now();
         match self.try_run(jobs) {
             Ok(outcomes) => {
                 self.health.note_success(writes);
+                if writes {
+                    self.health.note_commit(began.elapsed());
+                }
                 outcomes
             }
             // Something in it is refused by the store: half by half until only that fails, and

@@ -17,17 +17,19 @@ const COMMENT_COLUMNS_MAX: usize = 100;
 
 /// Which modules each module may name. What is not listed may name nothing but itself.
 const MAY_KNOW: &[(&str, &[&str])] = &[
-    ("main", &["server", "config", "backup", "copy", "logging"]),
-    ("server", &["net", "store", "chat", "config", "push_hook"]),
+    ("main", &["server", "config", "admin", "backup", "copy", "logging"]),
+    ("server", &["net", "store", "chat", "config", "admin", "push_hook"]),
+    ("admin", &["net::admin", "net::census", "net::counters", "chat::contract", "protocol", "config", "histogram"]),
     ("backup", &["store", "config"]),
     ("copy", &["store", "config"]),
-    ("net", &["chat", "protocol", "store::pool", "config", "generational", "push_hook"]),
+    ("net", &["chat", "protocol", "store::pool", "config", "generational", "histogram", "push_hook"]),
+    ("store", &["chat::contract", "protocol", "config", "histogram"]),
     ("push_hook", &["chat::contract", "protocol", "config"]),
-    ("store", &["chat::contract", "protocol", "config"]),
     ("chat", &["protocol", "generational"]),
     ("config", &["chat::contract"]),
     ("protocol", &[]),
     ("generational", &[]),
+    ("histogram", &[]),
     ("logging", &[]),
 ];
 

@@ -61,7 +61,11 @@ impl Server {
     }
 
     pub fn with(config: Config) -> Self {
-        let handle = server::start(config).expect("the server starts");
+        Self::of(server::start(config).expect("the server starts"))
+    }
+
+    /// One that was started already.
+    pub fn of(handle: Handle) -> Self {
         let addr = handle.addr();
         Self { handle: Some(handle), addr }
     }

@@ -16,6 +16,7 @@ pub struct Program {
     pub addr: SocketAddr,
     /// What it logged before it was ready.
     pub start_log: Vec<String>,
+    admin: Option<SocketAddr>,
     log: Receiver<String>,
     /// Of a store of its own.
     _folder: Option<tempfile::TempDir>,
@@ -45,12 +46,16 @@ impl Program {
         // Read on, or a full pipe would hold it up.
         std::thread::spawn(move || lines.for_each(|line| drop(sender.send(line))));
         let addr = ([127, 0, 0, 1], 0).into();
-        let mut program = Self { child, addr, start_log: Vec::new(), log, _folder: None };
+        let mut program = Self { child, addr, admin: None, start_log: Vec::new(), log, _folder: None };
         let mut start_log = Vec::new();
         let line = loop {
             let line = program.wait_for("");
             if line.contains("listening on ") {
                 break line;
+            }
+            if let Some((_, place)) = line.split_once("the admin interface is at ") {
+                // It may be a socket, whose path is known.
+                program.admin = place.trim().parse().ok();
             }
             start_log.push(line);
         };
@@ -63,6 +68,17 @@ impl Program {
 
     pub fn id(&self) -> u32 {
         self.child.id()
+    }
+
+    /// The port of its admin interface.
+    pub fn admin(&self) -> SocketAddr {
+        self.admin.expect("it has a port for operators")
+    }
+
+    /// The owner of a file, as the audit names a caller who is the same user.
+    pub fn owner_of(path: &std::path::Path) -> String {
+        use std::os::unix::fs::MetadataExt;
+        format!("unix uid {}", path.symlink_metadata().unwrap().uid())
     }
 
     /// The next line of the log that has this in it.

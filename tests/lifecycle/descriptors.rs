@@ -43,9 +43,9 @@ fn too_few_files_for_anything_are_refused_and_numbers_are_said() {
     kill("-TERM", &child);
     ends(&mut child);
     let said = std::fs::read_to_string(log).unwrap();
-    let numbers = "open files is 60: 16 are kept for the store and the server, 44 are left for connections";
+    let numbers = "open files is 60: 27 are kept for the store and the server, 33 are left for connections";
     assert!(
-        said.contains(numbers) && said.contains("--connections-max 100000 is more than that, so it is 44"),
+        said.contains(numbers) && said.contains("--connections-max 100000 is more than that, so it is 33"),
         "{said}"
     );
 }

@@ -33,7 +33,7 @@ pub enum Kind {
         /// It is, or not.
         set: fn(&mut Config, bool),
     },
-    /// A list with commas between its entries.
+    /// A list with commas between its entries, or another text in a form of its own.
     List {
         /// The placeholder of the value in the help.
         value_name: &'static str,

@@ -1,13 +1,13 @@
 //! The second half of the table: the limits of addresses, accounts and the whole server, and
 //! passwords.
 
-use super::push_hook;
 use super::{DAY, GIB, KIB, Kind, MIB, Number, Opt, live, opt};
+use super::{admin, push_hook};
 use crate::config::{ARGON2_MEMORY_KIB_MAX, ARGON2_PASSES_MAX, Config};
 
 const ACCOUNT: &str = "Limits of one account";
 const ADDRESS: &str = "Limits of one address (loopback has none)";
-const WHOLE: &str = "Limits of the whole server";
+pub(super) const WHOLE: &str = "Limits of the whole server";
 const LOGIN: &str = "Passwords";
 
 pub(super) const SHARED: &[Opt] = &[
@@ -157,6 +157,7 @@ pub(super) const SHARED: &[Opt] = &[
         "Memory that clients can make the server hold; when it is reached, the connections that hold the most are closed.",
     ),
     live(WHOLE, "connections-max", Kind::Count(number!(1, 10_000_000, connections_max: usize)), "Connections at once."),
+    admin::CONNECTIONS_MAX,
     opt(
         WHOLE,
         "backlog-connections-max",

@@ -1,0 +1,259 @@
+//! Who may ask. A socket is protected by its mode. A port is protected by a token, and from the
+//! browsers of people who are allowed to reach it.
+
+use super::AdminConfig;
+use super::http::{Request, Response};
+use crate::config::Endpoint;
+use ring::hmac;
+use std::fmt;
+use std::net::IpAddr;
+use std::path::Path;
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+const TOKEN_BYTES_MIN: usize = 16;
+const TOKEN_BYTES_MAX: usize = 1_024;
+/// The interval between two lines in the log about callers who were refused.
+const LOG_EVERY: Duration = Duration::from_secs(10);
+
+/// The token that callers must know. Both sides are hashed with a key that nobody knows before they
+/// are compared: the time of a comparison says nothing about the token.
+struct Secret {
+    key: hmac::Key,
+    tag: hmac::Tag,
+}
+
+impl Secret {
+    fn new(token: &[u8]) -> Result<Self, String> {
+        let mut key = [0; 32];
+        getrandom::fill(&mut key).map_err(|error| format!("the system has no random numbers: {error}"))?;
+        let key = hmac::Key::new(hmac::HMAC_SHA256, &key);
+        let tag = hmac::sign(&key, token);
+        Ok(Self { key, tag })
+    }
+
+    fn is(&self, given: &[u8]) -> bool {
+        hmac::verify(&self.key, given, self.tag.as_ref()).is_ok()
+    }
+}
+
+/// The token in a file.
+///
+/// # Errors
+/// One sentence.
+pub(super) fn read_token(path: &Path) -> Result<String, String> {
+    let shown = path.display();
+    let cannot = |why: &str| format!("--admin-token-file {shown} cannot be used: {why}");
+    let text = std::fs::read_to_string(path).map_err(|error| match error.kind() {
+        std::io::ErrorKind::NotFound => cannot("there is no such file"),
+        std::io::ErrorKind::InvalidData => cannot("the token has characters that are not ASCII"),
+        _ => cannot(&super::listener::plain(&error)),
+    })?;
+    let token = text.trim();
+    if !token.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Err(cannot("the token must be one line of ASCII characters without spaces"));
+    }
+    if !(TOKEN_BYTES_MIN..=TOKEN_BYTES_MAX).contains(&token.len()) {
+        return Err(cannot(&format!("the token must have {TOKEN_BYTES_MIN} to {TOKEN_BYTES_MAX} characters")));
+    }
+    Ok(token.to_owned())
+}
+
+/// Can others than its owner and group read a file?
+#[cfg(unix)]
+fn is_world_readable(path: &Path) -> bool {
+    use std::os::unix::fs::PermissionsExt;
+    path.metadata().is_ok_and(|found| found.permissions().mode() & 0o004 != 0)
+}
+
+#[cfg(not(unix))]
+fn is_world_readable(_: &Path) -> bool {
+    false
+}
+
+/// What callers must show.
+pub(super) struct Access {
+    is_port: bool,
+    secret: Option<Secret>,
+    refused: Mutex<Refused>,
+}
+
+/// Callers who were refused since that was last said.
+#[derive(Default)]
+struct Refused {
+    last: Option<Instant>,
+    unsaid: u64,
+}
+
+impl fmt::Debug for Access {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Access").field("is_port", &self.is_port).finish_non_exhaustive()
+    }
+}
+
+impl Access {
+    /// # Errors
+    /// One sentence.
+    pub(super) fn new(config: &AdminConfig) -> Result<Self, String> {
+        let secret = match (&config.endpoint, &config.token_file) {
+            (Endpoint::Tcp(_), Some(path)) => {
+                let secret = Secret::new(read_token(path)?.as_bytes())?;
+                if is_world_readable(path) {
+                    let path = path.display();
+                    log::warn!("everybody on this machine may read the token in {path}: chmod o-r {path}");
+                }
+                Some(secret)
+            }
+            (Endpoint::Tcp(addr), None) if !addr.ip().to_canonical().is_loopback() => {
+                return Err(format!("--admin {addr} is no loopback address: it needs --admin-token-file"));
+            }
+            _ => None,
+        };
+        Ok(Self { is_port: matches!(config.endpoint, Endpoint::Tcp(_)), secret, refused: Mutex::default() })
+    }
+
+    /// The answer to a request that is refused.
+    pub(super) fn refusal(&self, request: &Request, who: &str) -> Option<Response> {
+        let (refusal, why) = self.check(request).err()?;
+        self.log(who, why);
+        Some(refusal)
+    }
+
+    fn check(&self, request: &Request) -> Result<(), (Response, &'static str)> {
+        if !self.is_port {
+            return Ok(());
+        }
+        let forbidden = |message: &str| Response::error(403, "forbidden", message);
+        if request.has_origin {
+            return Err((forbidden("Requests of web pages (with an Origin header) are refused."), "an Origin header"));
+        }
+        if request.host.as_ref().is_some_and(|host| !is_plain_host(host)) {
+            let message = "The Host must be an IP address or localhost: a name may be one that an attacker chose.";
+            return Err((forbidden(message), "a Host header with a name"));
+        }
+        let Some(secret) = &self.secret else { return Ok(()) };
+        let given = request.authorization.as_deref().and_then(bearer);
+        if given.is_some_and(|given| secret.is(given)) {
+            return Ok(());
+        }
+        let message = "The request needs the header Authorization: Bearer TOKEN, with the token of --admin-token-file.";
+        let refusal = Response::error(401, "unauthorized", message).with("WWW-Authenticate", "Bearer");
+        Err((refusal, if given.is_some() { "a wrong token" } else { "no token" }))
+    }
+
+    /// Callers cannot fill the log.
+    fn log(&self, who: &str, why: &str) {
+        // Whole values only are written, whatever happens to the thread that writes them.
+        let mut refused = self.refused.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if refused.last.is_some_and(|last| last.elapsed() < LOG_EVERY) {
+            refused.unsaid += 1;
+            return;
+        }
+        let unsaid = std::mem::take(&mut refused.unsaid);
+        refused.last = Some(Instant::now());
+        drop(refused);
+        log::warn!("admin: a request by {who} was refused: {why}; {unsaid} more since this was last said");
+    }
+}
+
+/// What stands behind `Bearer`.
+fn bearer(value: &[u8]) -> Option<&[u8]> {
+    const SCHEME: &[u8] = b"Bearer ";
+    let (scheme, token) = value.split_at_checked(SCHEME.len())?;
+    scheme.eq_ignore_ascii_case(SCHEME).then(|| token.trim_ascii())
+}
+
+/// Is it an IP address or `localhost`, with or without a port?
+fn is_plain_host(host: &str) -> bool {
+    let name = match host.rsplit_once(':') {
+        Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) && !name.ends_with(':') => name,
+        _ => host,
+    };
+    let address = name.strip_prefix('[').and_then(|name| name.strip_suffix(']'));
+    match address {
+        Some(address) => address.parse::<std::net::Ipv6Addr>().is_ok(),
+        None => {
+            name.eq_ignore_ascii_case("localhost")
+                || name.parse::<IpAddr>().is_ok()
+                || host.parse::<std::net::Ipv6Addr>().is_ok()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::admin::http::Method;
+
+    fn request(host: &str, authorization: Option<&str>, has_origin: bool) -> Request {
+        Request {
+            method: Method::Get,
+            target: "/health".to_owned(),
+            host: Some(host.to_owned()),
+            has_origin,
+            authorization: authorization.map(|value| value.as_bytes().to_vec()),
+            body: Vec::new(),
+        }
+    }
+
+    fn access(endpoint: &str, token_file: Option<&Path>) -> Result<Access, String> {
+        let crate::config::AdminPlace::At(endpoint) = crate::config::AdminPlace::parse(endpoint).unwrap() else {
+            panic!()
+        };
+        let (token_file, timeout) = (token_file.map(Path::to_owned), Duration::from_secs(1));
+        Access::new(&AdminConfig { endpoint, token_file, connections_max: 1, timeout, notice_bytes_max: 1 })
+    }
+
+    #[test]
+    fn names_that_somebody_could_have_chosen_are_no_hosts() {
+        for host in ["localhost", "LOCALHOST:1103", "127.0.0.1", "10.0.0.1:80", "[::1]", "[2001:db8::1]:1103", "::1"] {
+            assert!(is_plain_host(host), "{host}");
+        }
+        for host in
+            ["", "evil.example", "localhost.evil.example", "evil.example:1103", "[evil]", "1.2.3.4.nip.io", ":1"]
+        {
+            assert!(!is_plain_host(host), "{host}");
+        }
+    }
+
+    #[test]
+    fn a_port_wants_its_token_and_no_browser() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("token");
+        std::fs::write(&file, "0123456789abcdef\n").unwrap();
+        let access = access("127.0.0.1:0", Some(&file)).unwrap();
+        let status = |host, authorization, has_origin| {
+            access.refusal(&request(host, authorization, has_origin), "a test").map_or(200, |refusal| refusal.status)
+        };
+        assert_eq!(status("127.0.0.1", Some("Bearer 0123456789abcdef"), false), 200);
+        assert_eq!(status("127.0.0.1", Some("bearer  0123456789abcdef"), false), 200);
+        for wrong in [None, Some("Bearer 0123456789abcdeF"), Some("Bearer "), Some("Basic 0123456789abcdef"), Some("")]
+        {
+            assert_eq!(status("127.0.0.1", wrong, false), 401, "{wrong:?}");
+        }
+        assert_eq!(status("127.0.0.1", Some("Bearer 0123456789abcdef"), true), 403);
+        assert_eq!(status("evil.example", Some("Bearer 0123456789abcdef"), false), 403);
+    }
+
+    #[test]
+    fn a_token_that_is_no_token_is_refused_in_one_sentence() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("token");
+        for (text, words) in [
+            ("short", "16 to 1024"),
+            ("0123456789 abcdef", "without spaces"),
+            ("0123456789abcdef\n0123456789abcdef", "one line"),
+            ("geheimgeheimgeheimgehe\u{ef}m", "ASCII"),
+        ] {
+            std::fs::write(&file, text).unwrap();
+            let why = access("127.0.0.1:0", Some(&file)).unwrap_err();
+            assert!(why.contains(words) && !why.contains("geheim") && !why.contains('\n'), "{why}");
+        }
+        let why = access("10.0.0.1:0", None).unwrap_err();
+        assert!(why.contains("--admin-token-file"), "{why}");
+        assert!(access("10.0.0.1:0", Some(Path::new("/no/such"))).unwrap_err().contains("no such file"));
+        for open in ["127.0.0.1:0", "[::1]:0", "[::ffff:127.0.0.1]:0", "unix:a"] {
+            assert!(access(open, None).is_ok(), "{open}");
+        }
+    }
+}

@@ -1,0 +1,145 @@
+//! What the core and the shell say, as JSON.
+
+use super::http::Response;
+use super::metrics::VERSION;
+use super::process::Process;
+use crate::chat::contract::{AdminAnswer, OnlineUser, PushReport, PushState, UserReport};
+use crate::net::admin::Snapshot;
+use crate::protocol::http::Health;
+use serde_json::{Value, json};
+use std::net::IpAddr;
+
+fn online(user: &OnlineUser, address: Option<IpAddr>) -> Value {
+    json!({
+        "name": user.name.as_str(),
+        "online_since_ms": user.since_ms,
+        "address": address.map(|address| address.to_string()),
+        "outstanding": user.outstanding,
+    })
+}
+
+fn user(report: &UserReport, address: Option<IpAddr>) -> Value {
+    json!({
+        "name": report.name.as_str(),
+        "online": report.online.as_ref().map(|user| online(user, address)),
+        "waiting": report.waiting,
+        "waiting_is_at_least": report.waiting_is_bound,
+        "banned": report.is_banned,
+    })
+}
+
+fn push(report: &PushReport) -> Value {
+    json!({
+        "sender": report.sender.as_str(),
+        "kind": report.kind,
+        "time_ms": report.time_ms,
+        "state": match report.state {
+            PushState::Waiting => "waiting",
+            PushState::Outstanding => "outstanding",
+            PushState::Acked => "acked",
+        },
+        "times_sent": report.times_sent,
+        "stored": report.is_stored,
+    })
+}
+
+/// The answer to a question.
+pub(super) fn of_question(answer: AdminAnswer, addresses: &[Option<IpAddr>]) -> Response {
+    let address = |at: usize| addresses.get(at).copied().flatten();
+    let value = match answer {
+        AdminAnswer::Users { users, more } => {
+            let next = users.last().filter(|_| more).map(|user| user.name.as_str().to_owned());
+            let users: Vec<Value> = users.iter().enumerate().map(|(at, user)| online(user, address(at))).collect();
+            json!({"users": users, "next": next})
+        }
+        AdminAnswer::User(report) => user(&report, address(0)),
+        AdminAnswer::Pushes(pushes) => json!({"messages": pushes.iter().map(push).collect::<Vec<_>>()}),
+        other => return of_change(&other),
+    };
+    Response::json(200, &value)
+}
+
+/// The answer to a change.
+pub(super) fn of_change(answer: &AdminAnswer) -> Response {
+    match answer {
+        AdminAnswer::Done => Response::json(200, &json!({"done": true})),
+        AdminAnswer::NoSuchUser => Response::error(404, "no_such_user", "There is no account of this name."),
+        AdminAnswer::NotOnline => Response::error(409, "not_online", "The user is not online."),
+        AdminAnswer::Full => Response::error(409, "full", "There is no room for one more message to this user."),
+        // The others answer other requests: then nothing is known of this one.
+        _ => Response::error(503, "store", "The store could not do it, or could not say so in time; ask again."),
+    }
+}
+
+/// The health.
+pub(super) fn health(snapshot: &Snapshot, process: &Process) -> Response {
+    let (is_ready, why) = match snapshot.health {
+        Health::Ok => (true, "ok"),
+        Health::Store => (false, "store"),
+        Health::Stopping => (false, "stopping"),
+        Health::Standby => (false, "standby"),
+    };
+    let logged_in = snapshot.census.kinds().filter(|(kind, _)| kind.is_logged_in).map(|(_, count)| count);
+    let value = json!({
+        "ready": is_ready,
+        "why": why,
+        "version": VERSION,
+        "uptime_seconds": process.uptime().as_secs(),
+        "store_works": snapshot.store.works(),
+        "last_commit_ms_ago": snapshot.store.since_commit().map(|since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX)),
+        "jobs_in_flight": snapshot.jobs_in_flight,
+        "connections": snapshot.census.kinds().map(|(_, count)| count).sum::<usize>(),
+        "connections_max": snapshot.conns_max,
+        "logged_in": logged_in.sum::<usize>(),
+        "outstanding": snapshot.gauges.outstanding,
+        "memory_held_bytes": snapshot.held_bytes,
+        "memory_max_bytes": snapshot.held_bytes_max,
+    });
+    Response::json(if is_ready { 200 } else { 503 }, &value)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::chat::contract::ConnId;
+    use crate::protocol::field::UserName;
+
+    fn named(name: &str) -> OnlineUser {
+        let conn = ConnId { slot: 0, generation: 0 };
+        OnlineUser { name: UserName::new(name).unwrap(), conn, since_ms: 7, outstanding: 2 }
+    }
+
+    fn value(response: &Response) -> Value {
+        serde_json::from_slice(&response.body).unwrap()
+    }
+
+    #[test]
+    fn a_page_of_users_says_where_the_next_one_begins() {
+        let users = vec![named("ann"), named("b\u{202e}ob")];
+        let addresses = [Some(IpAddr::from([192, 0, 2, 1])), None];
+        let answer = |more| of_question(AdminAnswer::Users { users: users.clone(), more }, &addresses);
+        let page = answer(true);
+        assert!(page.body.is_ascii(), "nothing hidden stands in it as itself");
+        assert_eq!(
+            value(&page),
+            json!({"users": [
+                {"name": "ann", "online_since_ms": 7, "address": "192.0.2.1", "outstanding": 2},
+                {"name": "b\u{202e}ob", "online_since_ms": 7, "address": null, "outstanding": 2},
+            ], "next": "b\u{202e}ob"})
+        );
+        assert_eq!(value(&answer(false))["next"], Value::Null);
+    }
+
+    #[test]
+    fn every_refusal_has_its_status() {
+        for (answer, status, error) in [
+            (AdminAnswer::NoSuchUser, 404, "no_such_user"),
+            (AdminAnswer::NotOnline, 409, "not_online"),
+            (AdminAnswer::Full, 409, "full"),
+            (AdminAnswer::Failed, 503, "store"),
+        ] {
+            let response = of_question(answer.clone(), &[]);
+            assert_eq!((response.status, &value(&response)["error"]), (status, &json!(error)), "{answer:?}");
+        }
+    }
+}

@@ -1,0 +1,215 @@
+//! What operators change: system notices, and what is done with users. Each try is one line in the
+//! log, with its result.
+
+use super::answers;
+use super::http::Response;
+use super::routes::Context;
+use super::secret;
+use super::target::user_name;
+use crate::chat::contract::{AdminAnswer, AdminRequest};
+use crate::protocol::field::{Secret, UserName};
+use serde::Deserialize;
+use serde_json::json;
+use std::net::IpAddr;
+use std::time::Duration;
+
+/// Of a notice's text, so much stands in the log.
+const LOGGED_CHARS_MAX: usize = 200;
+
+/// What can be done with a user.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Change {
+    Disconnect,
+    Ban,
+    Unban,
+    Password,
+    Delete,
+}
+
+impl Change {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Disconnect => "disconnect",
+            Self::Ban => "ban",
+            Self::Unban => "unban",
+            Self::Password => "password",
+            Self::Delete => "delete",
+        }
+    }
+}
+
+/// The change that the last segment of a path names.
+pub(super) fn change_of(segment: &str) -> Option<Change> {
+    use Change::{Ban, Delete, Disconnect, Password, Unban};
+    [Disconnect, Ban, Unban, Password, Delete].into_iter().find(|change| change.name() == segment)
+}
+
+/// The body of a notice.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Notice {
+    to: Option<String>,
+    text: String,
+}
+
+/// The body of a password reset.
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Reset {
+    #[serde(default)]
+    plain: bool,
+}
+
+/// The body of a change that needs none.
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Nothing {}
+
+/// Reads a body; one that is empty says nothing.
+fn read<'a, T: Deserialize<'a> + Default>(body: &'a [u8]) -> Result<T, Response> {
+    if body.trim_ascii().is_empty() { Ok(T::default()) } else { parse(body) }
+}
+
+fn parse<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, Response> {
+    // A struct may be written as an array, too; the interface does not say so.
+    let is_object = body.trim_ascii().first() == Some(&b'{');
+    let parsed = serde_json::from_slice(body).ok().filter(|_| is_object);
+    parsed.ok_or_else(|| {
+        Response::error(400, "bad_request", "The body is not the JSON object that docs/admin.openapi.json describes.")
+    })
+}
+
+/// One line about what an operator did, or tried.
+fn audit(what: &str, who: &str, response: &Response) {
+    let result = match response.status {
+        200 => "done".to_owned(),
+        status => serde_json::from_slice(&response.body)
+            .ok()
+            .and_then(|body: serde_json::Value| body["error"].as_str().map(str::to_owned))
+            .unwrap_or_else(|| status.to_string()),
+    };
+    log::info!("admin: {what} by {who}: {result}");
+}
+
+/// Text of an operator for a line of the log, escaped.
+fn shown(text: &str) -> String {
+    let short: String = text.chars().take(LOGGED_CHARS_MAX).collect();
+    let more = if short.len() < text.len() { "…" } else { "" };
+    format!("{short:?}{more}")
+}
+
+impl Context {
+    pub(super) fn notice(&self, body: &[u8], who: &str, within: Duration) -> Result<Response, Response> {
+        let Notice { to, text } = parse(body)?;
+        let to = to.as_deref().map(user_name).transpose()?;
+        if text.is_empty() {
+            return Err(Response::error(400, "bad_request", "The text of a notice must not be empty."));
+        }
+        if text.len() > self.notice_bytes_max {
+            let message = format!("The text of a notice may have {} bytes.", self.notice_bytes_max);
+            return Err(Response::error(413, "too_large", message));
+        }
+        let is_to_all = to.is_none();
+        let receivers = to.as_ref().map_or_else(|| "all users".to_owned(), |name| format!("{:?}", name.as_str()));
+        let what = format!("notice {} to {receivers}", shown(&text));
+        let sent = self.do_it(&what, who, AdminRequest::Notice { to, text }, within, |answer, _| match answer {
+            AdminAnswer::Noticed { users } => Response::json(200, &json!({"users": users})),
+            other => answers::of_change(&other),
+        });
+        match sent {
+            // To very many users it takes minutes.
+            Err(late) if is_to_all && late.is_too_late() => Ok(Response::json(202, &json!({"users": null}))),
+            sent => sent,
+        }
+    }
+
+    pub(super) fn change(
+        &self,
+        name: UserName,
+        change: Change,
+        body: &[u8],
+        who: &str,
+        within: Duration,
+    ) -> Result<Response, Response> {
+        let what = format!("{} of user {:?}", change.name(), name.as_str());
+        let request = match change {
+            Change::Password => {
+                let Reset { plain } = read(body)?;
+                return self.reset(&what, who, name, plain, within);
+            }
+            Change::Disconnect => AdminRequest::Disconnect { name },
+            Change::Ban => AdminRequest::Ban { name },
+            Change::Unban => AdminRequest::Unban { name },
+            Change::Delete => AdminRequest::Delete { name },
+        };
+        let Nothing {} = read(body)?;
+        self.do_it(&what, who, request, within, |answer, _| answers::of_change(&answer))
+    }
+
+    fn reset(
+        &self,
+        what: &str,
+        who: &str,
+        name: UserName,
+        plain: bool,
+        within: Duration,
+    ) -> Result<Response, Response> {
+        let password = secret::one_time().map_err(|error| {
+            Response::error(503, "no_randomness", format!("The system has no random numbers: {error}."))
+        })?;
+        let sent = if plain { password.clone() } else { secret::hash_value(name.as_str(), &password) };
+        let request = AdminRequest::SetPassword { name, secret: Secret::new(&sent) };
+        self.do_it(what, who, request, within, |answer, _| match answer {
+            AdminAnswer::Done => Response::json(200, &json!({"password": password})),
+            other => answers::of_change(&other),
+        })
+    }
+
+    fn do_it(
+        &self,
+        what: &str,
+        who: &str,
+        request: AdminRequest,
+        within: Duration,
+        answer: impl FnOnce(AdminAnswer, &[Option<IpAddr>]) -> Response,
+    ) -> Result<Response, Response> {
+        let response = self.ask(request, within, answer);
+        audit(what, who, response.as_ref().unwrap_or_else(|refusal| refusal));
+        response
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_body_is_the_object_that_is_described() {
+        assert!(read::<Nothing>(b"").is_ok() && read::<Nothing>(b" {} \n").is_ok());
+        assert!(read::<Reset>(b"{\"plain\":true}").is_ok_and(|reset| reset.plain));
+        assert!(read::<Reset>(b"").is_ok_and(|reset| !reset.plain));
+        for bad in [&b"[]"[..], b"{", b"null", b"1", b"{\"x\":1}", b"{}{}", b"\xff"] {
+            assert!(read::<Nothing>(bad).is_err_and(|response| response.status == 400));
+        }
+        for bad in [&b""[..], b"{\"to\":\"ann\"}", b"[null,\"x\"]", b"{\"text\":1}", b"{\"text\":\"a\",\"text\":\"b\"}"]
+        {
+            assert!(parse::<Notice>(bad).is_err(), "{}", String::from_utf8_lossy(bad));
+        }
+        assert!(parse::<Notice>(b"{\"to\":null,\"text\":\"x\"}").is_ok_and(|notice| notice.to.is_none()));
+    }
+
+    #[test]
+    fn what_stands_in_the_log_is_escaped_and_short() {
+        assert_eq!(shown("a\n\u{1b}[31m\u{202e}b"), "\"a\\n\\u{1b}[31m\\u{202e}b\"");
+        let long = shown(&"x".repeat(1_000));
+        assert!(long.len() < 220 && long.ends_with("\"…"), "{long}");
+    }
+
+    #[test]
+    fn changes_have_the_names_of_their_paths() {
+        for name in ["disconnect", "ban", "unban", "password", "delete"] {
+            assert_eq!(change_of(name).map(Change::name), Some(name));
+        }
+        assert_eq!(change_of("Ban").or(change_of("")), None);
+    }
+}

@@ -1,0 +1,221 @@
+//! `hongyan admin`: the other end of the interface, for a shell.
+
+use super::access::read_token;
+use super::escape;
+use super::show;
+use super::stream::{Stream, Timed};
+use super::target::encode;
+use crate::config::Endpoint;
+use crate::config::admin::{AdminOrder, AdminVerb, Change};
+use serde_json::{Value, json};
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::time::Duration;
+
+/// The time for a whole request: longer than a server takes by default (`--admin-timeout`).
+const WITHIN: Duration = Duration::from_secs(60);
+/// An answer is a page at most.
+const ANSWER_BYTES_MAX: usize = 16 * 1024 * 1024;
+const HEADERS_MAX: usize = 64;
+
+/// What became of an order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Told {
+    /// It is done, or known.
+    pub is_good: bool,
+    /// What goes to stdout, with its line ends.
+    pub out: String,
+    /// What goes to stderr: one sentence, or nothing.
+    pub err: String,
+}
+
+/// Asks a running server as the whole process does.
+///
+/// # Errors
+/// One sentence: it cannot be asked.
+pub fn run(order: &AdminOrder) -> Result<Told, String> {
+    let caller = Caller::new(order)?;
+    let (status, value) = match &order.verb {
+        AdminVerb::Users => caller.all_users()?,
+        verb => caller.ask(&request_of(verb))?,
+    };
+    if order.is_json {
+        let text = serde_json::to_string_pretty(&value).unwrap_or_default();
+        return Ok(Told {
+            is_good: is_good(status, &order.verb, &value),
+            out: escape::json(&text) + "\n",
+            err: String::new(),
+        });
+    }
+    if let (Some(_), Some(message)) = (value["error"].as_str(), value["message"].as_str()) {
+        return Ok(Told { is_good: false, out: String::new(), err: format!("hongyan: {}", escape::plain(message)) });
+    }
+    let out = show::show(&order.verb, &value);
+    Ok(Told { is_good: is_good(status, &order.verb, &value), out, err: String::new() })
+}
+
+fn is_good(status: u16, verb: &AdminVerb, value: &Value) -> bool {
+    let is_unknown = matches!(verb, AdminVerb::Where { .. }) && value["messages"].as_array().is_some_and(Vec::is_empty);
+    matches!(status, 200 | 202) && !is_unknown
+}
+
+/// A request as it is sent.
+#[derive(Debug, PartialEq, Eq)]
+struct Request {
+    method: &'static str,
+    target: String,
+    body: String,
+}
+
+fn request_of(verb: &AdminVerb) -> Request {
+    let get = |target: String| Request { method: "GET", target, body: String::new() };
+    let post = |target: String, body: &Value| Request { method: "POST", target, body: body.to_string() };
+    match verb {
+        AdminVerb::Status => get("/health".to_owned()),
+        AdminVerb::Users => get("/users".to_owned()),
+        AdminVerb::User(name) => get(format!("/users/{}", encode(name))),
+        AdminVerb::Where { receiver, id } => get(format!("/messages?receiver={}&id={}", encode(receiver), encode(id))),
+        AdminVerb::Notice { to: Some(to), text } => post("/notices".to_owned(), &json!({"to": to, "text": text})),
+        AdminVerb::Notice { to: None, text } => post("/notices".to_owned(), &json!({"text": text})),
+        AdminVerb::Change { name, change } => {
+            let (word, body) = match change {
+                Change::Disconnect => ("disconnect", json!({})),
+                Change::Ban => ("ban", json!({})),
+                Change::Unban => ("unban", json!({})),
+                Change::ResetPassword { is_plain } => ("password", json!({"plain": is_plain})),
+                Change::Delete => ("delete", json!({})),
+            };
+            post(format!("/users/{}/{word}", encode(name)), &body)
+        }
+    }
+}
+
+struct Caller {
+    endpoint: Endpoint,
+    token: Option<String>,
+}
+
+impl Caller {
+    fn new(order: &AdminOrder) -> Result<Self, String> {
+        let token = match (&order.endpoint, &order.token_file) {
+            (Endpoint::Tcp(_), Some(path)) => Some(read_token(path)?),
+            _ => None,
+        };
+        Ok(Self { endpoint: order.endpoint.clone(), token })
+    }
+
+    /// The users on all pages.
+    fn all_users(&self) -> Result<(u16, Value), String> {
+        let (mut users, mut target) = (Vec::new(), "/users".to_owned());
+        loop {
+            let (status, mut page) = self.ask(&Request { method: "GET", target, body: String::new() })?;
+            let Some(found) = page["users"].as_array_mut().filter(|_| status == 200) else { return Ok((status, page)) };
+            users.append(found);
+            match page["next"].as_str() {
+                Some(next) => target = format!("/users?after={}", encode(next)),
+                None => return Ok((status, json!({"users": users}))),
+            }
+        }
+    }
+
+    fn ask(&self, request: &Request) -> Result<(u16, Value), String> {
+        let place = &self.endpoint;
+        let cannot = |error: io::Error| format!("cannot ask the server at {place}: {}", why(&error));
+        let mut stream = Timed::new(self.connect().map_err(cannot)?, WITHIN);
+        let host = match place {
+            Endpoint::Tcp(addr) => addr.to_string(),
+            Endpoint::Unix(_) => "localhost".to_owned(),
+        };
+        let token = self.token.as_ref().map(|token| format!("Authorization: Bearer {token}\r\n")).unwrap_or_default();
+        let Request { method, target, body } = request;
+        let (kind, length) = ("Content-Type: application/json", body.len());
+        let text = format!(
+            "{method} {target} HTTP/1.1\r\nHost: {host}\r\n{token}{kind}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body}"
+        );
+        let written = stream.write_all(text.as_bytes());
+        let mut bytes = Vec::new();
+        let read = (&mut stream).take(ANSWER_BYTES_MAX as u64).read_to_end(&mut bytes);
+        // One who was refused early has an answer, although the rest could not be written.
+        if bytes.is_empty() {
+            written.map_err(cannot)?;
+            read.map_err(cannot)?;
+        }
+        answer_in(&bytes).ok_or_else(|| format!("what answers at {place} is no admin interface of hongyan"))
+    }
+
+    fn connect(&self) -> io::Result<Stream> {
+        match &self.endpoint {
+            Endpoint::Tcp(addr) => Stream::connect_tcp(&reachable(*addr), WITHIN),
+            #[cfg(unix)]
+            Endpoint::Unix(path) => Ok(Stream::Unix(std::os::unix::net::UnixStream::connect(path)?)),
+            #[cfg(not(unix))]
+            Endpoint::Unix(_) => Err(ErrorKind::Unsupported.into()),
+        }
+    }
+}
+
+/// A server that listens on all addresses is asked on loopback.
+fn reachable(addr: SocketAddr) -> SocketAddr {
+    let ip = match addr.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        ip => ip,
+    };
+    SocketAddr::new(ip, addr.port())
+}
+
+fn why(error: &io::Error) -> String {
+    match error.kind() {
+        ErrorKind::NotFound => "there is no such socket (does the server run with this --store or --admin?)".to_owned(),
+        ErrorKind::ConnectionRefused => "no server listens there".to_owned(),
+        ErrorKind::PermissionDenied => "only the server's user and root may ask it".to_owned(),
+        ErrorKind::TimedOut => "it did not answer in time".to_owned(),
+        _ => super::listener::plain(error),
+    }
+}
+
+/// Status and value of an answer that is whole.
+fn answer_in(bytes: &[u8]) -> Option<(u16, Value)> {
+    let mut headers = [httparse::EMPTY_HEADER; HEADERS_MAX];
+    let mut response = httparse::Response::new(&mut headers);
+    let Ok(httparse::Status::Complete(head)) = response.parse(bytes) else { return None };
+    let status = response.code?;
+    let value: Value = serde_json::from_slice(&bytes[head..]).ok()?;
+    value.is_object().then_some((status, value))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_and_ids_arrive_as_they_are() {
+        let request = request_of(&AdminVerb::Where { receiver: "a/b?".into(), id: "m 1&x=".into() });
+        assert_eq!(request.target, "/messages?receiver=a%2Fb%3F&id=m%201%26x%3D");
+        let change = Change::ResetPassword { is_plain: true };
+        let request = request_of(&AdminVerb::Change { name: "..".into(), change });
+        assert_eq!((request.method, request.target.as_str()), ("POST", "/users/%2E%2E/password"));
+        assert_eq!(request.body, "{\"plain\":true}");
+    }
+
+    #[test]
+    fn only_an_answer_of_ours_is_one() {
+        assert_eq!(answer_in(b"HTTP/1.1 404 Not Found\r\nA: b\r\n\r\n{}\n"), Some((404, json!({}))));
+        for other in [
+            &b""[..],
+            b"HTTP/1.1 200 OK\r\n\r\n<html>",
+            b"220 ready\r\n",
+            b"HTTP/1.1 200 OK\r\n",
+            b"HTTP/1.1 200 OK\r\n\r\n[]",
+        ] {
+            assert_eq!(answer_in(other), None, "{}", String::from_utf8_lossy(other));
+        }
+    }
+
+    #[test]
+    fn all_addresses_are_asked_on_loopback() {
+        for (addr, asked) in [("0.0.0.0:7", "127.0.0.1:7"), ("[::]:7", "[::1]:7"), ("10.0.0.1:7", "10.0.0.1:7")] {
+            assert_eq!(reachable(addr.parse().unwrap()).to_string(), asked);
+        }
+    }
+}

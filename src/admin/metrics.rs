@@ -1,0 +1,227 @@
+//! The numbers in the form of OpenMetrics 1.0. It is written by hand: the counters are the loop's
+//! own and no client library keeps them, and the form itself is a few lines.
+
+use super::process::{Process, descriptors, resident_bytes};
+use crate::chat::contract::{CredentialKind, RefusalCause};
+use crate::histogram::Histogram;
+use crate::net::admin::Snapshot;
+use crate::net::census::Transport;
+use crate::net::counters::CloseCause;
+use crate::protocol::http::Health;
+use std::fmt::{Debug, Display, Write};
+
+/// The version of the program.
+pub(super) const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// A text in the making.
+#[derive(Default)]
+struct Text(String);
+
+impl Text {
+    fn line(&mut self, line: std::fmt::Arguments<'_>) {
+        // Writing into a String cannot fail.
+        self.0.write_fmt(line).unwrap_or(());
+        self.0.push('\n');
+    }
+
+    fn family(&mut self, name: &str, kind: &str, help: &str) {
+        self.line(format_args!("# TYPE hongyan_{name} {kind}"));
+        for unit in ["seconds", "bytes"] {
+            if name.ends_with(unit) {
+                self.line(format_args!("# UNIT hongyan_{name} {unit}"));
+            }
+        }
+        self.line(format_args!("# HELP hongyan_{name} {help}"));
+    }
+
+    fn gauge(&mut self, name: &str, help: &str, value: impl Display) {
+        self.family(name, "gauge", help);
+        self.line(format_args!("hongyan_{name} {value}"));
+    }
+
+    fn counter(&mut self, name: &str, help: &str, value: u64) {
+        self.family(name, "counter", help);
+        self.line(format_args!("hongyan_{name}_total {value}"));
+    }
+
+    /// One that has a label. The values of labels are words of ours, without anything to escape.
+    fn counters(&mut self, name: &str, label: &str, help: &str, values: impl IntoIterator<Item = (String, u64)>) {
+        self.family(name, "counter", help);
+        for (value, count) in values {
+            self.line(format_args!("hongyan_{name}_total{{{label}=\"{value}\"}} {count}"));
+        }
+    }
+
+    fn histogram(&mut self, name: &str, help: &str, histogram: &Histogram) {
+        self.family(name, "histogram", help);
+        for (bound, count) in histogram.cumulative() {
+            match bound {
+                Some(us) => self.line(format_args!("hongyan_{name}_bucket{{le=\"{}\"}} {count}", seconds(us))),
+                None => self.line(format_args!("hongyan_{name}_bucket{{le=\"+Inf\"}} {count}")),
+            }
+        }
+        self.line(format_args!("hongyan_{name}_sum {}", histogram.sum().as_secs_f64()));
+        self.line(format_args!("hongyan_{name}_count {}", histogram.count()));
+    }
+}
+
+/// Microseconds in seconds, in decimal digits; a whole number has a point, too.
+fn seconds(us: u64) -> String {
+    format!("{:?}", us as f64 / 1e6)
+}
+
+/// The words of a cause's name: `WrongPassword` is `wrong_password`.
+fn words(cause: impl Debug) -> String {
+    let mut words = String::new();
+    for char in format!("{cause:?}").chars() {
+        if char.is_ascii_uppercase() && words.ends_with(|last: char| last != '_') {
+            words.push('_');
+        }
+        match char {
+            '(' => words.push('_'),
+            ')' => {}
+            char => words.push(char.to_ascii_lowercase()),
+        }
+    }
+    words
+}
+
+/// The text. Without a snapshot: of a server that does not serve yet.
+pub(super) fn text(snapshot: Option<&Snapshot>, process: &Process) -> String {
+    let mut text = Text::default();
+    text.family("build", "info", "The version of the server.");
+    text.line(format_args!("hongyan_build_info{{version=\"{VERSION}\"}} 1"));
+    text.gauge("start_time_seconds", "When the server was started, since the epoch.", process.started_at());
+    let is_ready = snapshot.is_some_and(|snapshot| snapshot.health == Health::Ok);
+    text.gauge("ready", "1: the server serves and its store works.", u8::from(is_ready));
+    if let Some(bytes) = resident_bytes() {
+        text.gauge("resident_memory_bytes", "Resident memory of the process.", bytes);
+    }
+    let (open, max) = descriptors();
+    if let Some(open) = open {
+        text.gauge("open_descriptors", "Open file descriptors of the process.", open);
+    }
+    if let Some(max) = max {
+        text.gauge("open_descriptors_limit", "The limit on open file descriptors (ulimit -n).", max);
+    }
+    if let Some(snapshot) = snapshot {
+        connections(&mut text, snapshot);
+        log_ins(&mut text, snapshot);
+        messages(&mut text, snapshot);
+        store(&mut text, snapshot);
+        text.gauge("held_bytes", "Memory that clients make the server hold.", snapshot.held_bytes);
+        text.gauge("held_max_bytes", "How much of it there may be (--memory-max).", snapshot.held_bytes_max);
+        text.histogram("turn_seconds", "Time that a turn of the loop worked, without waiting.", &snapshot.turns);
+    }
+    text.0.push_str("# EOF\n");
+    text.0
+}
+
+fn connections(text: &mut Text, snapshot: &Snapshot) {
+    let counters = &snapshot.counters;
+    text.family("connections", "gauge", "Open connections.");
+    for (kind, count) in snapshot.census.kinds() {
+        let transport = match kind.transport {
+            Transport::Unknown => "unknown",
+            Transport::Raw => "raw",
+            Transport::Http => "http",
+            Transport::WebSocket => "websocket",
+        };
+        let tls = if kind.is_tls { "yes" } else { "no" };
+        let state = if kind.is_logged_in { "logged_in" } else { "not_logged_in" };
+        text.line(format_args!(
+            "hongyan_connections{{transport=\"{transport}\",tls=\"{tls}\",state=\"{state}\"}} {count}"
+        ));
+    }
+    text.gauge("connections_limit", "Connections that there may be.", snapshot.conns_max);
+    text.counter("connections_accepted", "Connections that were accepted.", counters.accepted);
+    let refused = [
+        ("limit", counters.refused),
+        ("address", counters.refused_of_address),
+        ("memory", counters.refused_for_memory),
+    ];
+    let refused = refused.map(|(cause, count)| (cause.to_owned(), count));
+    text.counters("connections_refused", "cause", "Connections that were closed at once.", refused);
+    text.counter("accept_pauses", "Pauses of accepting without a free file descriptor.", counters.accept_pauses);
+    let closes = CloseCause::ALL.map(|cause| (cause.as_str().replace(' ', "_").to_lowercase(), counters.closed(cause)));
+    text.counters("closes", "cause", "Connections that were closed.", closes);
+    text.counter("inputs", "Envelopes from clients, bad ones included.", counters.inputs);
+    text.counter("frames", "Frames to clients.", counters.frames);
+    text.counter("received_bytes", "Bytes from clients, inside of TLS.", counters.bytes_in);
+    text.counter("sent_bytes", "Bytes to clients, inside of TLS.", snapshot.bytes_out);
+}
+
+fn log_ins(text: &mut Text, snapshot: &Snapshot) {
+    let noted = &snapshot.counters.noted;
+    // The first of a kind counts, too: what alerts look at is there from the start.
+    let kinds = [CredentialKind::Password, CredentialKind::Token];
+    let log_ins = kinds.map(|kind| (words(kind), noted.log_ins.get(&kind).copied().unwrap_or(0)));
+    text.counters("logins", "by", "Log-ins.", log_ins);
+    let mut refusals = noted.log_in_refusals.clone();
+    for cause in [RefusalCause::WrongPassword, RefusalCause::BadToken] {
+        refusals.entry(cause).or_default();
+    }
+    let refusals = refusals.into_iter().map(|(cause, count)| (words(cause), count));
+    text.counters("login_refusals", "cause", "Refused log-ins.", refusals);
+    text.counter("signups", "Accounts that were made.", noted.sign_ups);
+    let refusals = noted.sign_up_refusals.iter().map(|(cause, count)| (words(cause), *count));
+    text.counters("signup_refusals", "cause", "Refused sign-ups.", refusals);
+    text.counter("replaced", "Connections that a newer log-in of their user ended.", noted.replaced);
+    let limits = noted.limits.iter().map(|(limit, count)| (words(limit), *count));
+    text.counters("limits_reached", "limit", "Requests refused, or connections closed, at a limit.", limits);
+}
+
+fn messages(text: &mut Text, snapshot: &Snapshot) {
+    let (totals, noted) = (&snapshot.totals, &snapshot.counters.noted);
+    text.counter("messages_taken", "New messages that were taken.", totals.taken);
+    text.counter("messages_duplicate", "Messages that their senders sent again.", totals.duplicates);
+    text.counter("messages_promised", "Answers MS: messages that will not be lost.", totals.promised);
+    text.counter("messages_not_friends", "Messages refused because the two are no friends.", noted.not_friends);
+    text.counter("pushes_sent", "Pushes sent for the first time on a connection.", totals.sent);
+    text.counter("pushes_resent", "Pushes sent again because no ack came.", totals.resent);
+    text.counter("pushes_acked", "Pushes that were delivered: their receiver has acked them.", totals.acked);
+    text.counter("pushes_refused_full", "Pushes refused because the mailbox is full.", noted.mailbox_full);
+    text.counter("pages_read", "Pages of waiting pushes read from the store, after the first.", noted.pages);
+    text.gauge("outstanding", "Pushes that were sent and are not acked.", snapshot.gauges.outstanding);
+    let oldest = snapshot.gauges.oldest_unacked_ms.map_or(0, |said_ms| snapshot.wall_ms.saturating_sub(said_ms));
+    let help = "Age of the oldest push that was sent again of late, since it was said; 0: none was.";
+    text.gauge("oldest_unacked_seconds", help, seconds(oldest * 1_000));
+}
+
+fn store(text: &mut Text, snapshot: &Snapshot) {
+    let (store, noted) = (&snapshot.store, &snapshot.counters.noted);
+    text.gauge("store_works", "1: the store did what was asked of it last.", u8::from(store.works()));
+    if let Some(since) = store.since_commit() {
+        text.gauge("since_commit_seconds", "Time since the last commit; probes are commits.", since.as_secs_f64());
+    }
+    text.gauge("jobs_in_flight", "Jobs for the store, and passwords to be hashed.", snapshot.jobs_in_flight);
+    let failed = noted.jobs_failed.iter().map(|(job, count)| (words(job), *count));
+    text.counters("jobs_failed", "job", "Jobs that failed, by what they were for.", failed);
+    let help = "Time that a batch of jobs with writes took, with its commit.";
+    text.histogram("commit_seconds", help, &store.commits());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::chat::contract::Limit;
+
+    #[test]
+    fn causes_are_words() {
+        assert_eq!(words(RefusalCause::WrongPassword), "wrong_password");
+        assert_eq!(words(RefusalCause::Limit(Limit::PasswordsPerUser)), "limit_passwords_per_user");
+        assert_eq!(words(CredentialKind::Token), "token");
+    }
+
+    #[test]
+    fn bounds_are_decimal() {
+        assert_eq!((seconds(16), seconds(16 << 20)), ("1.6e-5".to_owned(), "16.777216".to_owned()));
+    }
+
+    #[test]
+    fn a_server_that_waits_has_numbers_of_its_process() {
+        let text = text(None, &Process::new());
+        assert!(text.contains("\nhongyan_ready 0\n") && text.ends_with("# EOF\n"), "{text}");
+        assert!(!text.contains("connections"));
+    }
+}

@@ -1,0 +1,262 @@
+//! The admin interface: HTTP and JSON for operators, on a socket that only its owner may use or on
+//! a port with a token.
+//!
+//! One thread accepts; each request has a short-lived thread of its own that blocks, and there are
+//! only so many. They talk to the loop by a bounded channel, of which it takes a few calls in a
+//! turn: so a caller that is slow, stalls or floods costs the chat nothing. [`client`] is the other
+//! end: `hongyan admin`.
+
+mod access;
+mod answers;
+mod changes;
+pub mod client;
+mod escape;
+mod http;
+mod listener;
+mod metrics;
+mod process;
+mod routes;
+mod secret;
+mod show;
+mod stream;
+mod target;
+
+use crate::config::Endpoint;
+use crate::net::admin::Asker;
+use access::Access;
+use http::{Method, Response, Unread};
+use listener::Listener;
+use mio::{Events, Poll, Token, Waker};
+use routes::Context;
+use std::fmt;
+use std::io::{self, ErrorKind};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+use stream::{Stream, Timed};
+
+const LISTENER: Token = Token(0);
+const WAKER: Token = Token(1);
+/// The pause of accepting when the process has no descriptors left.
+const PAUSE: Duration = Duration::from_millis(100);
+/// The time for which the rest of a request is read after its answer.
+const DRAIN_WITHIN: Duration = Duration::from_secs(1);
+/// The time in which a caller that is one too many must take its answer.
+const REFUSE_WITHIN: Duration = Duration::from_millis(20);
+
+/// What the process does, as far as the admin interface must know.
+#[derive(Clone, Debug, Default)]
+pub struct Stage(Arc<AtomicU8>);
+
+/// The stages of a process, in their order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Now {
+    Starting,
+    Standby,
+    Serving,
+}
+
+impl Stage {
+    /// It waits for the end of another server.
+    pub fn stand_by(&self) {
+        self.0.store(Now::Standby as u8, Ordering::Release);
+    }
+
+    /// Its loop runs.
+    pub fn serve(&self) {
+        self.0.store(Now::Serving as u8, Ordering::Release);
+    }
+
+    fn now(&self) -> Now {
+        match self.0.load(Ordering::Acquire) {
+            0 => Now::Starting,
+            1 => Now::Standby,
+            _ => Now::Serving,
+        }
+    }
+}
+
+/// How the admin interface is to be.
+#[derive(Clone, Debug)]
+pub struct AdminConfig {
+    /// Where it is.
+    pub endpoint: Endpoint,
+    /// The file with the token that callers of a port must know.
+    pub token_file: Option<PathBuf>,
+    /// Requests at once.
+    pub connections_max: usize,
+    /// The time for a request: until it has come, is answered, and the answer is taken.
+    pub timeout: Duration,
+    /// The largest text of a system notice.
+    pub notice_bytes_max: usize,
+}
+
+/// A running admin interface. It ends when this is dropped, and its socket goes with it.
+pub struct AdminServer {
+    addr: Option<SocketAddr>,
+    stop: Arc<AtomicBool>,
+    waker: Waker,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl fmt::Debug for AdminServer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AdminServer").field("addr", &self.addr).finish_non_exhaustive()
+    }
+}
+
+impl AdminServer {
+    /// Starts it.
+    ///
+    /// # Errors
+    /// One sentence.
+    pub fn start(config: &AdminConfig, asker: Asker, stage: Stage) -> Result<Self, String> {
+        let access = Access::new(config)?;
+        let mut listener = Listener::bind(&config.endpoint)?;
+        let addr = listener.addr();
+        let cannot = |error: io::Error| format!("cannot start the admin interface: {}", listener::plain(&error));
+        let poll = Poll::new().map_err(cannot)?;
+        let waker = Waker::new(poll.registry(), WAKER).map_err(cannot)?;
+        listener.register(poll.registry(), LISTENER).map_err(cannot)?;
+        let stop = Arc::<AtomicBool>::default();
+        let acceptor = Acceptor {
+            poll,
+            listener,
+            stop: Arc::clone(&stop),
+            connections: Arc::default(),
+            connections_max: config.connections_max,
+            timeout: config.timeout,
+            access: Arc::new(access),
+            context: Arc::new(Context::new(asker, stage, config.notice_bytes_max)),
+        };
+        let thread = thread::Builder::new().name("admin".to_owned()).spawn(move || acceptor.run()).map_err(cannot)?;
+        Ok(Self { addr, stop, waker, thread: Some(thread) })
+    }
+
+    /// Its port, if it has one.
+    #[must_use]
+    pub fn addr(&self) -> Option<SocketAddr> {
+        self.addr
+    }
+}
+
+impl Drop for AdminServer {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Release);
+        if let Err(error) = self.waker.wake() {
+            log::error!("the admin interface cannot be woken to be stopped: {error}");
+            return;
+        }
+        if self.thread.take().map(JoinHandle::join).is_some_and(|ended| ended.is_err()) {
+            log::error!("the thread of the admin interface ended by a panic");
+        }
+    }
+}
+
+struct Acceptor {
+    poll: Poll,
+    listener: Listener,
+    stop: Arc<AtomicBool>,
+    /// Requests in progress.
+    connections: Arc<AtomicUsize>,
+    connections_max: usize,
+    timeout: Duration,
+    access: Arc<Access>,
+    context: Arc<Context>,
+}
+
+impl Acceptor {
+    fn run(mut self) {
+        let mut events = Events::with_capacity(4);
+        let mut pause = None;
+        while !self.stop.load(Ordering::Acquire) {
+            if let Err(error) = self.poll.poll(&mut events, pause)
+                && error.kind() != ErrorKind::Interrupted
+            {
+                log::error!("the admin interface ends: it cannot poll: {error}");
+                return;
+            }
+            pause = self.accept_all();
+        }
+    }
+
+    /// Takes all that wait. If the system is short of something, it says when to try again.
+    fn accept_all(&self) -> Option<Duration> {
+        loop {
+            match self.listener.accept() {
+                Ok(stream) => self.take(stream),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return None,
+                // One who was gone before they were taken.
+                Err(error) if error.kind() == ErrorKind::ConnectionAborted => {}
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => {
+                    log::debug!("the admin interface cannot accept: {error}");
+                    return Some(PAUSE);
+                }
+            }
+        }
+    }
+
+    fn take(&self, stream: Stream) {
+        let place = Place::take(&self.connections);
+        if self.connections.load(Ordering::Relaxed) > self.connections_max {
+            let mut stream = Timed::new(stream, REFUSE_WITHIN);
+            // Whoever asks may be gone.
+            too_many().write(&mut stream, false).unwrap_or(());
+            return;
+        }
+        let (access, context, timeout) = (Arc::clone(&self.access), Arc::clone(&self.context), self.timeout);
+        let work = move || {
+            let _place = place;
+            // Nobody but the caller misses an answer.
+            if let Err(error) = answer(Timed::new(stream, timeout), &access, &context) {
+                log::debug!("a request of the admin interface was not answered: {error}");
+            }
+        };
+        if let Err(error) = thread::Builder::new().name("admin-request".to_owned()).spawn(work) {
+            log::warn!("a request of the admin interface is not answered: no thread can be started: {error}");
+        }
+    }
+}
+
+/// A request in progress, counted until it is dropped.
+struct Place(Arc<AtomicUsize>);
+
+impl Place {
+    fn take(count: &Arc<AtomicUsize>) -> Self {
+        count.fetch_add(1, Ordering::Relaxed);
+        Self(Arc::clone(count))
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+fn too_many() -> Response {
+    let sentence = "Too many requests are in progress (--admin-connections-max); ask again.";
+    Response::error(429, "busy", sentence).with("Retry-After", "1")
+}
+
+/// Reads the one request of a connection and answers it.
+fn answer(mut stream: Timed, access: &Access, context: &Context) -> io::Result<()> {
+    let (response, is_head) = match http::read(&mut stream) {
+        Ok(request) => {
+            let who = stream.stream().peer();
+            let refusal = access.refusal(&request, &who);
+            let response = refusal.unwrap_or_else(|| context.answer(&request, &who, stream.left()));
+            (response, request.method == Method::Head)
+        }
+        Err(Unread::Bad(response)) => (*response, false),
+        Err(Unread::Broken(error)) => return Err(error),
+    };
+    // An answer that came in the last moment is still to be taken.
+    stream.leave_at_least(DRAIN_WITHIN);
+    response.write(&mut stream, is_head)?;
+    stream.end(DRAIN_WITHIN)
+}

@@ -1,0 +1,186 @@
+//! Answers of the admin interface for people. Text of clients is escaped.
+
+use super::escape::plain;
+use crate::config::admin::{AdminVerb, Change};
+use serde_json::Value;
+
+/// The answer to what was asked, in lines.
+pub(super) fn show(verb: &AdminVerb, value: &Value) -> String {
+    match verb {
+        AdminVerb::Status => status(value),
+        AdminVerb::Users => users(value),
+        AdminVerb::User(_) => user(value),
+        AdminVerb::Where { receiver, .. } => messages(receiver, value),
+        AdminVerb::Notice { .. } => match value["users"].as_u64() {
+            Some(1) => "the notice goes to 1 user\n".to_owned(),
+            Some(users) => format!("the notice goes to {users} users\n"),
+            None => "the notice is on its way; the log will say to how many users\n".to_owned(),
+        },
+        AdminVerb::Change { name, change: Change::ResetPassword { .. } } => {
+            format!("the one-time password of {} is {}\n", plain(name), text(&value["password"]))
+        }
+        AdminVerb::Change { .. } => "done\n".to_owned(),
+    }
+}
+
+fn text(value: &Value) -> String {
+    plain(value.as_str().unwrap_or_default())
+}
+
+fn number(value: &Value) -> u64 {
+    value.as_u64().unwrap_or(0)
+}
+
+fn status(value: &Value) -> String {
+    let mut shown = match value["ready"].as_bool() {
+        Some(true) => "ready\n".to_owned(),
+        _ => format!("not ready: {}\n", text(&value["why"])),
+    };
+    let version = text(&value["version"]);
+    let Some(uptime) = value["uptime_seconds"].as_u64() else { return shown + &format!("version {version}\n") };
+    shown += &format!("version {version}, up {}\n", span(uptime));
+    let store = if value["store_works"].as_bool() == Some(true) { "works" } else { "does not work" };
+    let commit = value["last_commit_ms_ago"].as_u64();
+    let commit = commit.map_or_else(|| "no commit yet".to_owned(), |ago| format!("last commit {ago} ms ago"));
+    shown += &format!("store: {store}, {commit}, {} jobs in flight\n", number(&value["jobs_in_flight"]));
+    let [connections, max, logged_in] = ["connections", "connections_max", "logged_in"].map(|key| number(&value[key]));
+    shown += &format!("connections: {connections} of {max}, {logged_in} logged in\n");
+    shown += &format!("pushes sent and not acked: {}\n", number(&value["outstanding"]));
+    let [held, max] = ["memory_held_bytes", "memory_max_bytes"].map(|key| mib(number(&value[key])));
+    shown + &format!("memory of clients: {held} of {max} MiB\n")
+}
+
+fn users(value: &Value) -> String {
+    let users = value["users"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let mut shown = String::new();
+    if !users.is_empty() {
+        shown += &format!("{:<23} {:<39} {:>7} user\n", "online since", "address", "unacked");
+    }
+    for user in users {
+        let (since, address) = (time(&user["online_since_ms"]), user["address"].as_str().unwrap_or("-"));
+        let (unacked, name) = (number(&user["outstanding"]), text(&user["name"]));
+        shown += &format!("{since:<23} {:<39} {unacked:>7} {name}\n", plain(address));
+    }
+    shown + &format!("{} online\n", users.len())
+}
+
+fn user(value: &Value) -> String {
+    let mut shown = format!("{}\n", text(&value["name"]));
+    let online = &value["online"];
+    shown += &match online.is_object() {
+        true => {
+            let (since, unacked) = (time(&online["online_since_ms"]), number(&online["outstanding"]));
+            let address = online["address"].as_str().map_or_else(|| "an unknown address".to_owned(), plain);
+            format!("online since {since} from {address}, {unacked} pushes sent and not acked\n")
+        }
+        false => "not online\n".to_owned(),
+    };
+    let at_least = if value["waiting_is_at_least"].as_bool() == Some(true) { "at least " } else { "" };
+    shown += &format!("waiting: {at_least}{} pushes\n", number(&value["waiting"]));
+    shown + if value["banned"].as_bool() == Some(true) { "banned\n" } else { "not banned\n" }
+}
+
+fn messages(receiver: &str, value: &Value) -> String {
+    let messages = value["messages"].as_array().map(Vec::as_slice).unwrap_or_default();
+    if messages.is_empty() {
+        return format!("nothing with this id waits for {}, or was acked recently\n", plain(receiver));
+    }
+    let mut shown = String::new();
+    for message in messages {
+        let (kind, sender, said) = (text(&message["kind"]), text(&message["sender"]), time(&message["time_ms"]));
+        let state = match message["state"].as_str() {
+            Some("outstanding") => "sent and not acked",
+            Some("acked") => "acked",
+            _ => "waits",
+        };
+        let stored = if message["stored"].as_bool() == Some(true) { "in the store" } else { "not in the store" };
+        let times = match number(&message["times_sent"]) {
+            1 => "once".to_owned(),
+            times => format!("{times} times"),
+        };
+        shown += &format!("{kind} from {sender}, said {said}: {state}; {stored}; sent {times} on this connection\n");
+    }
+    shown
+}
+
+fn mib(bytes: u64) -> String {
+    format!("{:.1}", bytes as f64 / f64::from(1 << 20))
+}
+
+/// A time span in its two largest units.
+fn span(seconds: u64) -> String {
+    let (minutes, hours, days) = (seconds / 60, seconds / 3_600, seconds / 86_400);
+    match () {
+        () if minutes == 0 => format!("{seconds} s"),
+        () if hours == 0 => format!("{minutes} min {} s", seconds % 60),
+        () if days == 0 => format!("{hours} h {} min", minutes % 60),
+        () => format!("{days} d {} h", hours % 24),
+    }
+}
+
+/// A time in ms since the epoch, in UTC.
+fn time(value: &Value) -> String {
+    let seconds = number(value) / 1_000;
+    let (days, of_day) = (seconds / 86_400, seconds % 86_400);
+    // The civil calendar in eras of 400 years, which all have 146,097 days; a year begins in March.
+    let shifted = days + 719_468;
+    let (era, of_era) = (shifted / 146_097, shifted % 146_097);
+    let year_of_era = (of_era - of_era / 1_460 + of_era / 36_524 - of_era / 146_096) / 365;
+    let of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let month_from_march = (5 * of_year + 2) / 153;
+    let day = of_year - (153 * month_from_march + 2) / 5 + 1;
+    let month = if month_from_march < 10 { month_from_march + 3 } else { month_from_march - 9 };
+    let year = era * 400 + year_of_era + u64::from(month <= 2);
+    let (hour, minute, second) = (of_day / 3_600, of_day / 60 % 60, of_day % 60);
+    format!("{year:04}-{month:02}-{day:02} {hour:02}:{minute:02}:{second:02} UTC")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn times_are_those_of_the_calendar() {
+        for (seconds, shown) in [
+            (0_u64, "1970-01-01 00:00:00 UTC"),
+            (951_782_399, "2000-02-28 23:59:59 UTC"),
+            (951_782_400, "2000-02-29 00:00:00 UTC"),
+            (1_709_251_199, "2024-02-29 23:59:59 UTC"),
+            (1_795_750_245, "2026-11-27 03:30:45 UTC"),
+            (4_107_542_400, "2100-03-01 00:00:00 UTC"),
+        ] {
+            assert_eq!(time(&json!(seconds * 1_000)), shown);
+        }
+        assert_eq!([span(59), span(61), span(3_700), span(90_000)], ["59 s", "1 min 1 s", "1 h 1 min", "1 d 1 h"]);
+    }
+
+    #[test]
+    fn no_name_of_a_client_changes_the_terminal() {
+        let odd = "a\u{1b}[2J\u{9b}31m\u{202e}";
+        let online = json!({"name": odd, "online_since_ms": 0, "address": null, "outstanding": 0});
+        let report = json!({"name": odd, "online": online, "waiting": 1, "waiting_is_at_least": true, "banned": true});
+        let message =
+            json!({"sender": odd, "kind": "message", "time_ms": 0, "state": "acked", "times_sent": 1, "stored": false});
+        for (verb, value) in [
+            (AdminVerb::Users, json!({"users": [online]})),
+            (AdminVerb::User(odd.into()), report),
+            (AdminVerb::Where { receiver: odd.into(), id: odd.into() }, json!({"messages": [message]})),
+            (AdminVerb::Where { receiver: odd.into(), id: odd.into() }, json!({"messages": []})),
+            (AdminVerb::Change { name: odd.into(), change: Change::ResetPassword { is_plain: false } }, json!({})),
+        ] {
+            let shown = show(&verb, &value);
+            assert!(!shown.chars().any(|char| char.is_control() && char != '\n' || char == '\u{202e}'), "{shown:?}");
+            assert!(shown.contains("a\\u{1b}[2J"), "{shown:?}");
+        }
+    }
+
+    #[test]
+    fn an_answer_of_another_version_is_shown_as_far_as_it_is_known() {
+        for verb in [AdminVerb::Status, AdminVerb::Users, AdminVerb::User("ann".into())] {
+            assert!(show(&verb, &json!({"new": 1})).ends_with('\n'));
+        }
+        let standby = show(&AdminVerb::Status, &json!({"ready": false, "why": "standby", "version": "0.1.0"}));
+        assert_eq!(standby, "not ready: standby\nversion 0.1.0\n");
+    }
+}

@@ -1,0 +1,169 @@
+//! One connection of an operator: a stream that blocks, with an end to its patience.
+
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpStream};
+#[cfg(unix)]
+use std::os::unix::net::UnixStream;
+use std::time::{Duration, Instant};
+
+/// A stream that blocks.
+#[derive(Debug)]
+pub(super) enum Stream {
+    Tcp(TcpStream),
+    #[cfg(unix)]
+    Unix(UnixStream),
+}
+
+impl Stream {
+    pub(super) fn connect_tcp(addr: &SocketAddr, within: Duration) -> io::Result<Self> {
+        Ok(Self::Tcp(TcpStream::connect_timeout(addr, within)?))
+    }
+
+    /// Makes it block, as far as it does not.
+    pub(super) fn block(self) -> io::Result<Self> {
+        match &self {
+            Self::Tcp(stream) => stream.set_nonblocking(false)?,
+            #[cfg(unix)]
+            Self::Unix(stream) => stream.set_nonblocking(false)?,
+        }
+        Ok(self)
+    }
+
+    fn set_timeouts(&self, time: Duration) -> io::Result<()> {
+        match self {
+            Self::Tcp(stream) => {
+                stream.set_read_timeout(Some(time))?;
+                stream.set_write_timeout(Some(time))
+            }
+            #[cfg(unix)]
+            Self::Unix(stream) => {
+                stream.set_read_timeout(Some(time))?;
+                stream.set_write_timeout(Some(time))
+            }
+        }
+    }
+
+    fn end(&self) -> io::Result<()> {
+        match self {
+            Self::Tcp(stream) => stream.shutdown(Shutdown::Write),
+            #[cfg(unix)]
+            Self::Unix(stream) => stream.shutdown(Shutdown::Write),
+        }
+    }
+
+    fn read_once(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Self::Tcp(stream) => stream.read(buffer),
+            #[cfg(unix)]
+            Self::Unix(stream) => stream.read(buffer),
+        }
+    }
+
+    fn write_once(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Self::Tcp(stream) => stream.write(bytes),
+            #[cfg(unix)]
+            Self::Unix(stream) => stream.write(bytes),
+        }
+    }
+
+    /// Who has connected, for the audit.
+    pub(super) fn peer(&self) -> String {
+        match self {
+            Self::Tcp(stream) => {
+                stream.peer_addr().map_or_else(|_| "an unknown address".to_owned(), |addr| format!("tcp {addr}"))
+            }
+            #[cfg(target_os = "linux")]
+            Self::Unix(stream) => match rustix::net::sockopt::socket_peercred(stream) {
+                Ok(peer) => format!("unix uid {}", peer.uid.as_raw()),
+                Err(_) => "unix".to_owned(),
+            },
+            #[cfg(all(unix, not(target_os = "linux")))]
+            Self::Unix(_) => "unix".to_owned(),
+        }
+    }
+}
+
+/// A stream of which nothing is waited for beyond a point in time.
+#[derive(Debug)]
+pub(super) struct Timed {
+    stream: Stream,
+    until: Instant,
+}
+
+impl Timed {
+    pub(super) fn new(stream: Stream, within: Duration) -> Self {
+        Self { stream, until: Instant::now() + within }
+    }
+
+    pub(super) fn stream(&self) -> &Stream {
+        &self.stream
+    }
+
+    /// The time that is left.
+    pub(super) fn left(&self) -> Duration {
+        self.until.saturating_duration_since(Instant::now())
+    }
+
+    /// Nothing is waited for beyond this time from now, or what was left if that is longer.
+    pub(super) fn leave_at_least(&mut self, time: Duration) {
+        self.until = self.until.max(Instant::now() + time);
+    }
+
+    fn arm(&self) -> io::Result<()> {
+        match self.left() {
+            Duration::ZERO => Err(ErrorKind::TimedOut.into()),
+            left => self.stream.set_timeouts(left),
+        }
+    }
+
+    /// Ends the writing side, and reads what still comes for a moment: closing a connection on
+    /// which something is unread destroys the answer that is on its way.
+    pub(super) fn end(mut self, within: Duration) -> io::Result<()> {
+        const DRAINED_BYTES_MAX: usize = 1024 * 1024;
+        self.stream.end()?;
+        self.until = self.until.min(Instant::now() + within);
+        let (mut buffer, mut drained) = ([0; 4096], 0);
+        while drained < DRAINED_BYTES_MAX {
+            match self.read(&mut buffer)? {
+                0 => break,
+                count => drained += count,
+            }
+        }
+        Ok(())
+    }
+}
+
+fn is_late(error: &io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut)
+}
+
+impl Read for Timed {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        loop {
+            self.arm()?;
+            match self.stream.read_once(buffer) {
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) if is_late(&error) => return Err(ErrorKind::TimedOut.into()),
+                result => return result,
+            }
+        }
+    }
+}
+
+impl Write for Timed {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        loop {
+            self.arm()?;
+            match self.stream.write_once(bytes) {
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) if is_late(&error) => return Err(ErrorKind::TimedOut.into()),
+                result => return result,
+            }
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}

@@ -1,0 +1,87 @@
+//! What there is in the core at a moment, in numbers that are kept as they change.
+
+use super::Chat;
+use super::rules::Rules;
+
+/// The numbers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Gauges {
+    /// Pushes that were sent on their receivers' present connections and are not acked.
+    pub outstanding: u64,
+    /// When the oldest push was said that was sent again of late, in ms since the epoch; `None`:
+    /// none was.
+    pub oldest_unacked_ms: Option<u64>,
+}
+
+/// The oldest push that was sent again in this span of time, and in the one before. Whatever stays
+/// without an ack is sent again once in each span: so nobody has to search for the oldest.
+#[derive(Debug)]
+pub(super) struct Oldest {
+    span: u64,
+    now_ms: Option<u64>,
+    before_ms: Option<u64>,
+}
+
+impl Oldest {
+    pub(super) fn new() -> Self {
+        Self { span: 0, now_ms: None, before_ms: None }
+    }
+
+    /// One was sent again that was said at this time.
+    pub(super) fn note(&mut self, said_ms: u64, span: u64) {
+        self.now_ms = Some(self.in_span(span).0.map_or(said_ms, |oldest_ms| oldest_ms.min(said_ms)));
+    }
+
+    /// Those of this span and of the one before it.
+    fn in_span(&mut self, span: u64) -> (Option<u64>, Option<u64>) {
+        (self.now_ms, self.before_ms) = self.read(span);
+        self.span = span;
+        (self.now_ms, self.before_ms)
+    }
+
+    fn read(&self, span: u64) -> (Option<u64>, Option<u64>) {
+        match span.saturating_sub(self.span) {
+            0 => (self.now_ms, self.before_ms),
+            1 => (None, self.now_ms),
+            _ => (None, None),
+        }
+    }
+
+    fn get(&self, span: u64) -> Option<u64> {
+        let (now_ms, before_ms) = self.read(span);
+        [now_ms, before_ms].into_iter().flatten().min()
+    }
+}
+
+/// The length of a span: between two sendings of a push lies the time of the rule, and a moment.
+pub(super) fn span_ms(rules: &Rules) -> u64 {
+    rules.resend_every_ms + rules.resend_every_ms / 4 + 1_000
+}
+
+impl Chat {
+    /// The numbers of this moment.
+    #[must_use]
+    pub fn gauges(&self) -> Gauges {
+        let span = self.now.mono_ms / span_ms(&self.rules);
+        Gauges { outstanding: self.outstanding, oldest_unacked_ms: self.oldest.get(span) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_oldest_of_the_last_two_spans_counts() {
+        let mut oldest = Oldest::new();
+        assert_eq!(oldest.get(7), None);
+        oldest.note(50, 7);
+        oldest.note(40, 7);
+        oldest.note(60, 7);
+        assert_eq!((oldest.get(7), oldest.get(8), oldest.get(9)), (Some(40), Some(40), None));
+        oldest.note(45, 8);
+        assert_eq!((oldest.get(8), oldest.get(9), oldest.get(10)), (Some(40), Some(45), None));
+        oldest.note(70, 20);
+        assert_eq!(oldest.get(20), Some(70));
+    }
+}

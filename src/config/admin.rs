@@ -1,0 +1,368 @@
+//! The command line of `hongyan admin`.
+
+use super::admin_place::Endpoint;
+use super::args::{Command, sentence, settings, twice, unexpected, version};
+use super::backup::BackupOrder;
+use super::known::{Variables, did_you_mean};
+use super::options::{CONFIG, Opt, find};
+use lexopt::{Arg, Parser, ValueExt};
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+/// The name of the command.
+pub(super) const NAME: &str = "admin";
+const HELP: &str = "hongyan admin --help";
+
+/// The options of the server by which its admin interface is found.
+const OPTIONS_OF_PLACE: [&str; 4] = [CONFIG, "store", "admin", "admin-token-file"];
+
+/// What is asked of a running server, and where it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AdminOrder {
+    /// Where its admin interface is.
+    pub endpoint: Endpoint,
+    /// The file with the token for it.
+    pub token_file: Option<PathBuf>,
+    /// The answer is for a program.
+    pub is_json: bool,
+    /// What is asked.
+    pub verb: AdminVerb,
+}
+
+/// What can be asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AdminVerb {
+    /// How it is.
+    Status,
+    /// Who is online.
+    Users,
+    /// What is known of a user.
+    User(String),
+    /// Where the messages to a user with this id are.
+    Where {
+        /// The receiver.
+        receiver: String,
+        /// The id.
+        id: String,
+    },
+    /// A system notice.
+    Notice {
+        /// One user, or all.
+        to: Option<String>,
+        /// Its text.
+        text: String,
+    },
+    /// A change of one user.
+    Change {
+        /// Who.
+        name: String,
+        /// What.
+        change: Change,
+    },
+}
+
+/// What can be done with a user.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// Close the connection.
+    Disconnect,
+    /// Refuse log-ins.
+    Ban,
+    /// Take a ban back.
+    Unban,
+    /// Give the user a one-time password.
+    ResetPassword {
+        /// Clients send the password itself, and not its hash by the recipe of the protocol.
+        is_plain: bool,
+    },
+    /// Delete the account.
+    Delete,
+}
+
+/// The words on the command line.
+#[derive(Default)]
+struct Words {
+    words: Vec<String>,
+    flags: Vec<(&'static Opt, OsString)>,
+    is_json: bool,
+    to_all: bool,
+    is_sure: bool,
+    is_plain: bool,
+}
+
+/// Reads what stands behind `admin`, and the variables of the environment.
+pub(super) fn read(
+    parser: &mut Parser,
+    variables: impl IntoIterator<Item = (OsString, OsString)>,
+) -> Result<Command, String> {
+    let mut given = Words::default();
+    while let Some(arg) = parser.next().map_err(|error| sentence(&error))? {
+        match arg {
+            Arg::Long("help") | Arg::Short('h') => return Ok(Command::Print(help())),
+            Arg::Long("version") | Arg::Short('V') => return Ok(Command::Print(version())),
+            Arg::Long("json") => given.is_json = true,
+            Arg::Long("all") => given.to_all = true,
+            Arg::Long("yes") => given.is_sure = true,
+            Arg::Long("plain") => given.is_plain = true,
+            Arg::Long(name) => {
+                match OPTIONS_OF_PLACE.iter().find(|known| **known == name).and_then(|name| find(name)) {
+                    Some(opt) => {
+                        let needs = format!("--{} needs a value: --{} {}", opt.name, opt.name, opt.value_name());
+                        let value = parser.value().map_err(|_| needs)?;
+                        if given.flags.iter().any(|(flag, _)| flag.name == opt.name) {
+                            return Err(twice(opt.name));
+                        }
+                        given.flags.push((opt, value));
+                    }
+                    None => {
+                        let known =
+                            OPTIONS_OF_PLACE.into_iter().chain(["json", "all", "yes", "plain", "help", "version"]);
+                        let meant = did_you_mean("--", name, known);
+                        return Err(format!(
+                            "hongyan admin has no option \"--{name}\"{meant}; {HELP} shows what there is"
+                        ));
+                    }
+                }
+            }
+            Arg::Short(letter) => {
+                return Err(format!("hongyan admin has no option \"-{letter}\"; {HELP} shows what there is"));
+            }
+            Arg::Value(word) => {
+                let word = word.string().map_err(|_| "an argument is not valid UTF-8".to_owned())?;
+                given.words.push(word);
+            }
+        }
+    }
+    given.command(&Variables::new(variables)?)
+}
+
+/// The commands, for hints.
+const VERBS: [&str; 10] =
+    ["status", "users", "user", "where", "notice", "disconnect", "ban", "unban", "reset-password", "delete"];
+
+impl Words {
+    fn command(self, variables: &Variables) -> Result<Command, String> {
+        let config = settings(&self.flags, variables)?.config;
+        if let [verb, file] = &self.words[..]
+            && verb == super::backup::NAME
+        {
+            self.only(verb, &[])?;
+            return Ok(Command::Backup(BackupOrder { store: config.store, file: file.into() }));
+        }
+        let verb = self.verb()?;
+        let endpoint = config.admin.of(&config.store).ok_or("the admin interface is off: --admin off")?;
+        if matches!(&endpoint, Endpoint::Tcp(addr) if addr.port() == 0) {
+            return Err(format!("--admin {endpoint}: port 0 is a free port, and nobody but the server knows which"));
+        }
+        let token_file = config.admin_token_file;
+        Ok(Command::Admin(AdminOrder { endpoint, token_file, is_json: self.is_json, verb }))
+    }
+
+    fn verb(&self) -> Result<AdminVerb, String> {
+        let Some((verb, words)) = self.words.split_first() else {
+            return Err(format!("hongyan admin needs a command, such as status; {HELP} shows what there is"));
+        };
+        let change = |change| AdminVerb::Change { name: words.first().cloned().unwrap_or_default(), change };
+        let (usage, count, read) = match verb.as_str() {
+            "status" => ("", 0, AdminVerb::Status),
+            "users" => ("", 0, AdminVerb::Users),
+            "user" => ("NAME", 1, AdminVerb::User(words.first().cloned().unwrap_or_default())),
+            "where" => {
+                let [receiver, id] = [0, 1].map(|at| words.get(at).cloned().unwrap_or_default());
+                ("RECEIVER ID", 2, AdminVerb::Where { receiver, id })
+            }
+            "notice" => {
+                let to = words.first().filter(|_| !self.to_all).cloned();
+                let text = words.last().cloned().unwrap_or_default();
+                let (usage, count) = if self.to_all { ("--all TEXT", 1) } else { ("NAME TEXT, or --all TEXT", 2) };
+                (usage, count, AdminVerb::Notice { to, text })
+            }
+            "disconnect" => ("NAME", 1, change(Change::Disconnect)),
+            "ban" => ("NAME", 1, change(Change::Ban)),
+            "unban" => ("NAME", 1, change(Change::Unban)),
+            "reset-password" => ("[--plain] NAME", 1, change(Change::ResetPassword { is_plain: self.is_plain })),
+            "delete" => ("NAME --yes", 1, change(Change::Delete)),
+            "backup" => return Err(format!("hongyan admin backup needs one FILE; {HELP} shows what there is")),
+            // It may be a password that stands in the wrong place.
+            other => {
+                let meant = did_you_mean("", other, VERBS.into_iter().chain(["backup"]));
+                let shown = if meant.is_empty() { String::new() } else { format!(" {other:?}{meant}") };
+                return Err(format!("hongyan admin has no such command{shown}; {HELP} shows what there is"));
+            }
+        };
+        let allowed: &[&str] = match verb.as_str() {
+            "notice" => &["all"],
+            "reset-password" => &["plain"],
+            "delete" => &["yes"],
+            _ => &[],
+        };
+        self.only(verb, allowed)?;
+        if words.len() != count {
+            return Err(match words.get(count) {
+                Some(word) => unexpected(word.as_ref(), HELP),
+                None => format!("hongyan admin {verb} needs more: hongyan admin {verb} {usage}"),
+            });
+        }
+        if verb == "delete" && !self.is_sure {
+            return Err(
+                "an account that is deleted does not come back, and nobody gets its name; add --yes if that is meant"
+                    .to_owned(),
+            );
+        }
+        Ok(read)
+    }
+
+    /// Flags of other commands are mistakes.
+    fn only(&self, verb: &str, allowed: &[&str]) -> Result<(), String> {
+        let given = [("all", self.to_all), ("yes", self.is_sure), ("plain", self.is_plain)];
+        match given.into_iter().find(|(flag, is_given)| *is_given && !allowed.contains(flag)) {
+            Some((flag, _)) => Err(format!("hongyan admin {verb} has no option --{flag}; {HELP} shows what there is")),
+            None => Ok(()),
+        }
+    }
+}
+
+/// The text of `hongyan admin --help`, at most 100 columns wide.
+#[must_use]
+pub fn help() -> String {
+    version()
+        + "\
+Asks a running server through its admin interface, or has it do something.
+
+Usage: hongyan admin [OPTIONS] COMMAND
+
+  status                     is it ready, and if not, why; the numbers that matter most
+  users                      who is online
+  user NAME                  online since when and from where, waiting messages, banned or not
+  where RECEIVER ID          where the messages to RECEIVER with this messageId are
+  notice NAME TEXT           a message from system to one user
+  notice --all TEXT          the same to all users that there are
+  disconnect NAME            close the user's connection; their client may log in again
+  ban NAME                   refuse the user's log-ins; end their session and resume tokens
+  unban NAME                 take a ban back
+  reset-password NAME        a new random password, which is printed; ends session and tokens
+  delete NAME --yes          delete an account for good; nobody gets its name
+  backup FILE                the same as hongyan backup, of the store that is configured
+
+  --admin unix:PATH|ADDR:PORT
+      Where the server is asked. Without it: as a server with the same --config and --store, and
+      the same environment, would choose. [environment: HONGYAN_ADMIN]
+  --admin-token-file FILE
+      The file with the token, for ADDR:PORT. [environment: HONGYAN_ADMIN_TOKEN_FILE]
+  --config FILE, --store URL
+      As for a server. [environment: HONGYAN_CONFIG, HONGYAN_STORE]
+  --plain
+      With reset-password: clients send the password itself, and not its hash by the recipe in
+      docs/protocol.md.
+  --json
+      Print the server's answer as JSON.
+  -h, --help
+      Print this and exit.
+
+The exit status is 0 when it is done, 1 when the server refuses, does not know or is not ready, and
+2 when it cannot be asked. A word that begins with a dash stands behind -- (two dashes).
+"
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{StoreUrl, args};
+
+    fn read_with(words: &[&str], env: &[(&str, &str)]) -> Result<Command, String> {
+        let variables = env.iter().map(|(name, value)| (name.into(), value.into()));
+        match args::read([&["admin"], words].concat().iter().map(OsString::from), variables)? {
+            Command::Print(text) => Err(text),
+            command => Ok(command),
+        }
+    }
+
+    fn order(words: &[&str], env: &[(&str, &str)]) -> AdminOrder {
+        match read_with(words, env) {
+            Ok(Command::Admin(order)) => order,
+            other => panic!("{words:?}: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn the_socket_is_found_as_a_server_would_choose_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("hongyan.toml");
+        std::fs::write(&file, "store = \"sqlite:of/file.db\"\n").unwrap();
+        let file = file.to_str().unwrap();
+        for (words, env, place) in [
+            (&["status"][..], &[][..], "unix:hongyan.sock"),
+            (&["status", "--store", "sqlite:a/b.db"], &[], "unix:a/b.sock"),
+            (&["--admin=unix:x", "status"], &[("HONGYAN_ADMIN", "unix:y")], "unix:x"),
+            (&["status"], &[("HONGYAN_ADMIN", "127.0.0.1:7")], "127.0.0.1:7"),
+            (&["status"], &[("HONGYAN_STORE", "sqlite:c.db")], "unix:c.sock"),
+            (&["status", "--config", file], &[], "unix:of/file.sock"),
+            (&["status"], &[("HONGYAN_CONFIG", file)], "unix:of/file.sock"),
+            (&["status", "--store=sqlite:d.db"], &[("HONGYAN_CONFIG", file)], "unix:d.sock"),
+        ] {
+            assert_eq!(order(words, env).endpoint.to_string(), place, "{words:?} {env:?}");
+        }
+        let found = order(&["--json", "status", "--admin=10.0.0.1:7", "--admin-token-file", "t"], &[]);
+        assert_eq!((found.token_file, found.is_json), (Some("t".into()), true));
+    }
+
+    #[test]
+    fn every_command_is_read() {
+        let name = || "ann".to_owned();
+        let change = |change| AdminVerb::Change { name: name(), change };
+        for (words, verb) in [
+            (&["users"][..], AdminVerb::Users),
+            (&["user", "ann"], AdminVerb::User(name())),
+            (&["where", "ann", "m1"], AdminVerb::Where { receiver: name(), id: "m1".into() }),
+            (&["notice", "ann", "hello you"], AdminVerb::Notice { to: Some(name()), text: "hello you".into() }),
+            (&["notice", "--all", "hello"], AdminVerb::Notice { to: None, text: "hello".into() }),
+            (&["notice", "ann", "--", "--all"], AdminVerb::Notice { to: Some(name()), text: "--all".into() }),
+            (&["disconnect", "ann"], change(Change::Disconnect)),
+            (&["ban", "ann"], change(Change::Ban)),
+            (&["unban", "ann"], change(Change::Unban)),
+            (&["reset-password", "ann"], change(Change::ResetPassword { is_plain: false })),
+            (&["reset-password", "--plain", "ann"], change(Change::ResetPassword { is_plain: true })),
+            (&["delete", "ann", "--yes"], change(Change::Delete)),
+        ] {
+            assert_eq!(order(words, &[]).verb, verb, "{words:?}");
+        }
+        let Ok(Command::Backup(backup)) = read_with(&["backup", "f", "--store", "sqlite:a"], &[]) else { panic!() };
+        assert_eq!(backup, BackupOrder { store: StoreUrl::Sqlite("a".into()), file: "f".into() });
+    }
+
+    #[test]
+    fn what_is_wrong_is_one_sentence() {
+        for (words, said) in [
+            (&[][..], "needs a command"),
+            (&["staus"], "did you mean status?"),
+            (&["geheim"], "no such command;"),
+            (&["user"], "hongyan admin user NAME"),
+            (&["user", "ann", "bob"], "unexpected argument"),
+            (&["status", "ann"], "unexpected argument"),
+            (&["notice", "hello"], "NAME TEXT, or --all TEXT"),
+            (&["notice", "--all"], "--all TEXT"),
+            (&["notice", "--all", "ann", "hello"], "unexpected argument"),
+            (&["delete", "ann"], "--yes"),
+            (&["ban", "ann", "--yes"], "no option --yes"),
+            (&["users", "--all"], "no option --all"),
+            (&["backup"], "one FILE"),
+            (&["backup", "f", "--yes"], "no option --yes"),
+            (&["status", "--amdin=x"], "did you mean --admin?"),
+            (&["status", "--admin"], "--admin unix:PATH|ADDR:PORT"),
+            (&["status", "--admin=off"], "the admin interface is off"),
+            (&["status", "--admin=127.0.0.1:0"], "port 0"),
+            (&["status", "--admin=10.0.0.1:7"], "--admin-token-file"),
+            (&["status", "-x"], "-x"),
+        ] {
+            let Err(why) = read_with(words, &[]) else { panic!("{words:?} was taken") };
+            assert!(why.contains(said) && !why.contains('\n') && !why.contains("geheim"), "{words:?}: {why}");
+        }
+    }
+
+    #[test]
+    fn the_help_fits_the_screen_and_names_every_command() {
+        let help = read_with(&["--help"], &[]).unwrap_err();
+        assert!(help.lines().all(|line| line.chars().count() <= 100), "{help}");
+        assert!(VERBS.iter().all(|verb| help.contains(&format!("\n  {verb} "))), "{help}");
+    }
+}

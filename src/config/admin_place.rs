@@ -1,0 +1,155 @@
+//! Where the admin interface is: a socket in the file system, or a port.
+
+use super::StoreUrl;
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+/// The longest path of a socket, in bytes: the system has no room for more.
+const SOCKET_PATH_BYTES_MAX: usize = 107;
+/// The socket of a server whose store is no file.
+const SOCKET: &str = "hongyan.sock";
+const ENDING: &str = "sock";
+
+/// What `--admin` says.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum AdminPlace {
+    /// A socket beside the store.
+    #[default]
+    Auto,
+    /// Nowhere.
+    Off,
+    /// There.
+    At(Endpoint),
+}
+
+/// A place where the admin interface can be reached.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Endpoint {
+    /// A socket of this path.
+    Unix(PathBuf),
+    /// A port.
+    Tcp(SocketAddr),
+}
+
+impl AdminPlace {
+    pub(super) const ALLOWED: &str = "auto, off, unix:PATH, or an IP address and a port, as in 127.0.0.1:1103";
+
+    /// Reads what stands behind `--admin`.
+    ///
+    /// # Errors
+    /// The fault in it, as the end of a sentence.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        match text {
+            "auto" => return Ok(Self::Auto),
+            "off" => return Ok(Self::Off),
+            _ => {}
+        }
+        if let Some(path) = text.strip_prefix("unix:") {
+            check_socket_path(Path::new(path))?;
+            return Ok(Self::At(Endpoint::Unix(path.into())));
+        }
+        let addr = text.parse().map_err(|_| format!("{text:?} is not a place for the admin interface"))?;
+        Ok(Self::At(Endpoint::Tcp(addr)))
+    }
+
+    /// The place of a server with this store.
+    #[must_use]
+    pub fn of(&self, store: &StoreUrl) -> Option<Endpoint> {
+        match self {
+            Self::Auto => Some(Endpoint::Unix(beside(store))),
+            Self::Off => None,
+            Self::At(endpoint) => Some(endpoint.clone()),
+        }
+    }
+}
+
+/// Can a socket have this path?
+///
+/// # Errors
+/// Why not, as the end of a sentence.
+pub fn check_socket_path(path: &Path) -> Result<(), String> {
+    let bytes = path.as_os_str().as_encoded_bytes();
+    match bytes.len() {
+        0 => Err("\"unix:\" needs the path of a socket behind it, as in unix:hongyan.sock".to_owned()),
+        _ if bytes.contains(&0) => Err("no path has a NUL in it".to_owned()),
+        1..=SOCKET_PATH_BYTES_MAX => Ok(()),
+        length => {
+            Err(format!("the path of a socket has at most {SOCKET_PATH_BYTES_MAX} bytes, and this one has {length}"))
+        }
+    }
+}
+
+/// The socket beside a store: named like its file, with another ending.
+fn beside(store: &StoreUrl) -> PathBuf {
+    match store {
+        StoreUrl::Sqlite(path) if path.extension().is_some_and(|ending| ending == ENDING) => {
+            let mut name = path.clone().into_os_string();
+            name.push(".");
+            name.push(ENDING);
+            name.into()
+        }
+        StoreUrl::Sqlite(path) => path.with_extension(ENDING),
+        StoreUrl::Mysql(_) | StoreUrl::Memory => SOCKET.into(),
+    }
+}
+
+impl fmt::Display for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+            Self::Tcp(addr) => addr.fmt(f),
+        }
+    }
+}
+
+impl fmt::Display for AdminPlace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Auto => f.write_str("auto"),
+            Self::Off => f.write_str("off"),
+            Self::At(endpoint) => endpoint.fmt(f),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_socket_stands_beside_the_file_of_the_store() {
+        for (store, socket) in [
+            ("sqlite:hongyan.db", "hongyan.sock"),
+            ("sqlite:/var/lib/hongyan/hongyan.db", "/var/lib/hongyan/hongyan.sock"),
+            ("sqlite:a.b/store", "a.b/store.sock"),
+            ("sqlite:a/x.y.db", "a/x.y.sock"),
+            ("sqlite:a/x.sock", "a/x.sock.sock"),
+            ("memory:", "hongyan.sock"),
+            ("mysql://u:p@h/d", "hongyan.sock"),
+        ] {
+            let store = StoreUrl::parse(store).unwrap();
+            assert_eq!(AdminPlace::Auto.of(&store), Some(Endpoint::Unix(socket.into())), "{store}");
+            assert_eq!(AdminPlace::Off.of(&store), None);
+        }
+    }
+
+    #[test]
+    fn every_place_is_written_as_it_is_read() {
+        for text in ["auto", "off", "unix:/run/hongyan.sock", "unix:a b", "127.0.0.1:1103", "[::1]:0"] {
+            assert_eq!(AdminPlace::parse(text).unwrap().to_string(), text);
+        }
+        for (text, words) in [
+            ("", "not a place"),
+            ("localhost:1103", "not a place"),
+            ("unix:", "needs the path"),
+            ("unix:a\0b", "NUL"),
+            ("1103", "not a place"),
+        ] {
+            assert!(AdminPlace::parse(text).unwrap_err().contains(words), "{text}");
+        }
+        let of = |length| format!("unix:{}", "x".repeat(length));
+        assert!(AdminPlace::parse(&of(SOCKET_PATH_BYTES_MAX)).is_ok());
+        assert!(AdminPlace::parse(&of(SOCKET_PATH_BYTES_MAX + 1)).unwrap_err().contains("108"));
+    }
+}

@@ -1,0 +1,44 @@
+//! The options of the admin interface.
+
+use super::shared::WHOLE;
+use super::{HOUR, Kind, Number, Opt, SERVER, TIMES, opt};
+use crate::config::AdminPlace;
+
+pub(super) const PLACE: Opt = opt(
+    SERVER,
+    "admin",
+    Kind::List {
+        value_name: "unix:PATH|ADDR:PORT",
+        allowed: AdminPlace::ALLOWED,
+        show: |config| config.admin.to_string(),
+        set: |config, text| AdminPlace::parse(text).map(|place| config.admin = place),
+    },
+    "Where the admin interface is; auto: a socket beside the SQLite file, else hongyan.sock in the working folder.",
+);
+
+pub(super) const TOKEN_FILE: Opt = opt(
+    SERVER,
+    "admin-token-file",
+    Kind::File { get: |c| &c.admin_token_file, set: |c, path| c.admin_token_file = path },
+    "The file with the token that requests to the admin interface at ADDR:PORT must have.",
+);
+
+pub(super) const CONNECTIONS_MAX: Opt = opt(
+    WHOLE,
+    "admin-connections-max",
+    Kind::Count(Number {
+        min: 1,
+        max: 1_000,
+        get: |c| c.admin_connections_max as u64,
+        // The bound fits.
+        set: |c, value| c.admin_connections_max = value as usize,
+    }),
+    "Requests to the admin interface at once; more are refused.",
+);
+
+pub(super) const TIMEOUT: Opt = opt(
+    TIMES,
+    "admin-timeout",
+    Kind::Duration(Number { min: 100, max: HOUR, get: |c| c.admin_timeout_ms, set: |c, ms| c.admin_timeout_ms = ms }),
+    "How long a request to the admin interface may take to come and to be answered.",
+);

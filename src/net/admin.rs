@@ -1,0 +1,222 @@
+//! The loop's end of the admin interface. Calls come in by a bounded channel, a few in a turn. What
+//! the shell knows is answered at once; the rest goes to the core, whose answer comes when the
+//! store has answered. Nothing here waits for anybody: each caller brings a channel that has room
+//! for its one answer, and may have given up.
+
+use super::census::Census;
+use super::counters::Counters;
+use super::hub::Hub;
+use super::socket::Stream;
+use crate::chat::contract::{AdminAnswer, AdminRequest, AdminTicket, ConnId, Event, Gauges, Totals};
+use crate::histogram::Histogram;
+use crate::protocol::http::Health;
+use crate::store::pool::StoreHealth;
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
+use std::time::Duration;
+
+/// Calls that are taken in one turn.
+pub(super) const CALLS_PER_TURN: usize = 4;
+
+/// What a caller wants to know, or wants done.
+#[derive(Debug)]
+pub enum Question {
+    /// What the shell knows. → [`Told::Snapshot`]
+    Snapshot,
+    /// A request to the core. → [`Told::Core`] or [`Told::Busy`]
+    Core(AdminRequest),
+}
+
+/// The answer to a [`Question`].
+#[derive(Debug)]
+pub enum Told {
+    /// The numbers of this moment.
+    Snapshot(Box<Snapshot>),
+    /// The answer of the core.
+    Core {
+        /// The answer.
+        answer: AdminAnswer,
+        /// Where the users in it who are online come from, in their order.
+        addresses: Vec<Option<IpAddr>>,
+    },
+    /// Too many calls wait for their answers.
+    Busy,
+}
+
+/// The numbers of a moment.
+#[derive(Clone, Debug)]
+pub struct Snapshot {
+    /// What the server would say of its health on the public port.
+    pub health: Health,
+    /// What happened to connections.
+    pub counters: Counters,
+    /// What happened to messages.
+    pub totals: Totals,
+    /// What there is in the core.
+    pub gauges: Gauges,
+    /// The connections by kind.
+    pub census: Census,
+    /// Connections that there may be.
+    pub conns_max: usize,
+    /// Bytes that were written to clients.
+    pub bytes_out: u64,
+    /// The memory that clients make the server hold.
+    pub held_bytes: usize,
+    /// How much of it there may be.
+    pub held_bytes_max: usize,
+    /// Jobs submitted and not finished.
+    pub jobs_in_flight: usize,
+    /// How long turns of the loop took, without their waiting.
+    pub turns: Histogram,
+    /// The time by the wall clock of the loop, in ms since the epoch.
+    pub wall_ms: u64,
+    /// What the workers say of the store.
+    pub store: Arc<StoreHealth>,
+}
+
+/// Why there is no answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unanswered {
+    /// Too many callers wait.
+    Busy,
+    /// It did not come in time.
+    Late,
+    /// The loop has ended.
+    Gone,
+}
+
+#[derive(Debug)]
+struct Call {
+    question: Question,
+    reply: SyncSender<Told>,
+}
+
+/// The way to the loop, for those who ask.
+#[derive(Clone)]
+pub struct Asker {
+    calls: SyncSender<Call>,
+    wake: Arc<dyn Fn() + Send + Sync>,
+}
+
+impl std::fmt::Debug for Asker {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Asker").finish_non_exhaustive()
+    }
+}
+
+impl Asker {
+    /// Asks, and waits for the answer.
+    ///
+    /// # Errors
+    /// Why there is none.
+    pub fn ask(&self, question: Question, within: Duration) -> Result<Told, Unanswered> {
+        let (reply, answer) = sync_channel(1);
+        self.calls.try_send(Call { question, reply }).map_err(|error| match error {
+            TrySendError::Full(_) => Unanswered::Busy,
+            TrySendError::Disconnected(_) => Unanswered::Gone,
+        })?;
+        (self.wake)();
+        match answer.recv_timeout(within) {
+            Ok(Told::Busy) => Err(Unanswered::Busy),
+            Ok(told) => Ok(told),
+            Err(RecvTimeoutError::Timeout) => Err(Unanswered::Late),
+            Err(RecvTimeoutError::Disconnected) => Err(Unanswered::Gone),
+        }
+    }
+}
+
+/// The loop's end of the channel.
+#[derive(Debug)]
+pub struct Calls {
+    calls: Receiver<Call>,
+    waiting_max: usize,
+}
+
+/// A channel for so many callers at a time. `wake` wakes the loop.
+#[must_use]
+pub fn channel(callers_max: usize, wake: Arc<dyn Fn() + Send + Sync>) -> (Asker, Calls) {
+    let (sender, calls) = sync_channel(callers_max.max(1));
+    // A caller that has given up leaves a call behind, until the core answers it.
+    (Asker { calls: sender, wake }, Calls { calls, waiting_max: 4 * callers_max.max(1) })
+}
+
+/// What only the loop knows.
+#[derive(Debug)]
+pub(super) struct OfLoop<'a> {
+    pub(super) conns_max: usize,
+    pub(super) jobs_in_flight: usize,
+    pub(super) turns: &'a Histogram,
+}
+
+/// The calls that wait for the core.
+#[derive(Debug, Default)]
+pub(super) struct Desk {
+    waiting: HashMap<AdminTicket, SyncSender<Told>>,
+    last_ticket: u64,
+}
+
+impl<S: Stream> Hub<S> {
+    /// Takes some of the calls that came. `true`: there may be more.
+    pub(super) fn take_calls(&mut self, calls: &Calls, of_loop: &OfLoop<'_>) -> bool {
+        for _ in 0..CALLS_PER_TURN {
+            let Ok(Call { question, reply }) = calls.calls.try_recv() else { return false };
+            match question {
+                Question::Snapshot => give(&reply, Told::Snapshot(Box::new(self.snapshot(of_loop)))),
+                Question::Core(_) if self.desk.waiting.len() >= calls.waiting_max => give(&reply, Told::Busy),
+                Question::Core(request) => {
+                    self.desk.last_ticket += 1;
+                    let ticket = AdminTicket(self.desk.last_ticket);
+                    self.desk.waiting.insert(ticket, reply);
+                    self.dispatch(Event::Admin { ticket, request });
+                }
+            }
+        }
+        true
+    }
+
+    /// The core has answered.
+    #[cold]
+    pub(super) fn admin_answered(&mut self, ticket: AdminTicket, answer: AdminAnswer) {
+        // The core may use tickets of its own, for what goes on after a start.
+        let Some(reply) = self.desk.waiting.remove(&ticket) else { return };
+        let conns: Vec<ConnId> = match &answer {
+            AdminAnswer::Users { users, .. } => users.iter().map(|user| user.conn).collect(),
+            AdminAnswer::User(report) => report.online.iter().map(|user| user.conn).collect(),
+            _ => Vec::new(),
+        };
+        let addresses = conns.into_iter().map(|id| self.address_of(id)).collect();
+        if let Err(TrySendError::Disconnected(Told::Core { answer, .. })) =
+            reply.try_send(Told::Core { answer, addresses })
+        {
+            // No answer holds a secret.
+            log::info!("admin: a request that was answered too late has ended: {answer:?}");
+        }
+    }
+
+    #[cold]
+    fn snapshot(&self, of_loop: &OfLoop<'_>) -> Snapshot {
+        let (health, store) = self.web.health_of_store();
+        Snapshot {
+            health,
+            counters: self.counters.clone(),
+            totals: self.chat.totals(),
+            gauges: self.chat.gauges(),
+            census: self.census.clone(),
+            conns_max: of_loop.conns_max,
+            bytes_out: self.buffers.spare.written_bytes(),
+            held_bytes: self.held_bytes(),
+            held_bytes_max: self.bounds.memory_bytes_max,
+            jobs_in_flight: of_loop.jobs_in_flight,
+            turns: of_loop.turns.clone(),
+            wall_ms: self.now.wall_ms,
+            store,
+        }
+    }
+}
+
+/// A caller that has given up needs no answer.
+fn give(reply: &SyncSender<Told>, told: Told) {
+    reply.try_send(told).unwrap_or(());
+}

@@ -1,0 +1,119 @@
+//! How many connections there are of each kind, kept as they change: nobody ever counts them all.
+
+use super::conn::Conn;
+use super::hub::Hub;
+use super::socket::Stream;
+use super::wire::Framing;
+use crate::chat::contract::ConnId;
+
+/// How a connection is spoken on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Transport {
+    /// Nothing has come that tells.
+    Unknown,
+    /// Envelopes on plain TCP.
+    Raw,
+    /// A request over HTTP that is not answered yet.
+    Http,
+    /// A WebSocket.
+    WebSocket,
+}
+
+/// The kind of a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ConnKind {
+    /// How it is spoken on.
+    pub transport: Transport,
+    /// Over TLS.
+    pub is_tls: bool,
+    /// Somebody is or was logged in on it.
+    pub is_logged_in: bool,
+}
+
+const TRANSPORTS: [Transport; 4] = [Transport::Unknown, Transport::Raw, Transport::Http, Transport::WebSocket];
+const TLS: usize = 4;
+const LOGGED_IN: usize = 8;
+const KINDS: usize = 16;
+
+fn index_of<S>(conn: &Conn<S>) -> u8 {
+    let transport = match conn.framing {
+        Framing::Unknown => Transport::Unknown,
+        Framing::Lines => Transport::Raw,
+        Framing::Http => Transport::Http,
+        Framing::WebSocket => Transport::WebSocket,
+    };
+    let tls = if conn.tls.is_some() { TLS } else { 0 };
+    let logged_in = if conn.known { LOGGED_IN } else { 0 };
+    // Below `KINDS`.
+    (transport as usize + tls + logged_in) as u8
+}
+
+/// The numbers.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Census([usize; KINDS]);
+
+impl Census {
+    /// Each kind that can be, and how many there are of it.
+    pub fn kinds(&self) -> impl Iterator<Item = (ConnKind, usize)> + '_ {
+        self.0.iter().enumerate().map(|(index, &count)| {
+            let transport = TRANSPORTS[index % TRANSPORTS.len()];
+            (ConnKind { transport, is_tls: index & TLS != 0, is_logged_in: index & LOGGED_IN != 0 }, count)
+        })
+    }
+
+    fn add(&mut self, index: u8) {
+        self.0[usize::from(index) % KINDS] += 1;
+    }
+
+    fn subtract(&mut self, index: u8) {
+        let count = &mut self.0[usize::from(index) % KINDS];
+        debug_assert!(*count > 0, "it was counted");
+        *count = count.saturating_sub(1);
+    }
+}
+
+impl<S: Stream> Hub<S> {
+    /// Counts a connection that was just opened.
+    pub(super) fn count_opened(&mut self, id: ConnId) {
+        if let Some(conn) = self.conns.get_mut(id) {
+            let kind = index_of(conn);
+            conn.lists.count_kind(kind);
+            self.census.add(kind);
+        }
+    }
+
+    /// A connection may be of another kind from now on.
+    pub(super) fn count_changed(&mut self, id: ConnId) {
+        if let Some(conn) = self.conns.get_mut(id) {
+            let kind = index_of(conn);
+            if kind != conn.lists.counted_kind() {
+                self.census.subtract(conn.lists.counted_kind());
+                self.census.add(kind);
+                conn.lists.count_kind(kind);
+            }
+        }
+    }
+
+    /// A connection was removed.
+    pub(super) fn count_removed(&mut self, conn: &Conn<S>) {
+        self.census.subtract(conn.lists.counted_kind());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_kind_has_its_own_place() {
+        let census = Census(std::array::from_fn(|index| index));
+        let kinds: Vec<_> = census.kinds().collect();
+        assert_eq!(kinds.len(), KINDS);
+        for (index, (kind, count)) in kinds.iter().enumerate() {
+            assert_eq!(*count, index);
+            assert!(kinds.iter().filter(|(other, _)| other == kind).count() == 1);
+        }
+        let (kind, _) = kinds[Transport::WebSocket as usize + TLS];
+        assert_eq!(kind, ConnKind { transport: Transport::WebSocket, is_tls: true, is_logged_in: false });
+    }
+}

@@ -1,0 +1,81 @@
+//! The admin interface of a server: when it is made, and what becomes of a place that cannot be
+//! had.
+
+use super::StartError;
+use crate::admin::{AdminConfig, AdminServer, Stage};
+use crate::config::{AdminPlace, Config, StoreUrl};
+use crate::net::admin::{Asker, Calls, channel};
+use crate::store::pool::Wake;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// The largest text of a system notice, and how much of an envelope is not text.
+const NOTICE_BYTES_MAX: usize = 16 * 1024;
+const ENVELOPE_BYTES: usize = 1024;
+
+/// What stands between the admin interface and the loop, before both are there.
+pub(super) struct Admin {
+    config: Option<AdminConfig>,
+    /// Nobody has said where it is to be.
+    is_default: bool,
+    asker: Asker,
+    calls: Calls,
+    stage: Stage,
+    server: Option<AdminServer>,
+}
+
+impl Admin {
+    /// Makes it, unless it is the default socket: that one waits until this server has its store,
+    /// since a server that has the same store has the same socket. A standby does not have the
+    /// store for weeks. A server inside another process has an admin interface only if its
+    /// configuration says where.
+    pub(super) fn open(config: &Config, wake: &Wake, is_process: bool) -> Result<Self, StartError> {
+        let is_default = config.admin == AdminPlace::Auto;
+        let place = config.admin.of(&config.store).filter(|_| is_process || !is_default);
+        let admin_config = place.map(|endpoint| AdminConfig {
+            endpoint,
+            token_file: config.admin_token_file.clone(),
+            connections_max: config.admin_connections_max,
+            timeout: Duration::from_millis(config.admin_timeout_ms),
+            // It must fit an envelope, as what users write.
+            notice_bytes_max: config.frame_bytes_max.saturating_sub(ENVELOPE_BYTES).clamp(1, NOTICE_BYTES_MAX),
+        });
+        let (asker, calls) = channel(config.admin_connections_max, Arc::clone(wake));
+        let (stage, server) = (Stage::default(), None);
+        if config.is_standby {
+            stage.stand_by();
+        }
+        let mut admin = Self { config: admin_config, is_default, asker, calls, stage, server };
+        let is_file = matches!(config.store, StoreUrl::Sqlite(_));
+        if !is_default || config.is_standby && !is_file {
+            admin.start()?;
+        }
+        Ok(admin)
+    }
+
+    fn start(&mut self) -> Result<(), StartError> {
+        let Some(config) = &self.config else { return Ok(()) };
+        match AdminServer::start(config, self.asker.clone(), self.stage.clone()) {
+            Ok(server) => {
+                let place = server.addr().map_or_else(|| config.endpoint.to_string(), |addr| addr.to_string());
+                log::info!("the admin interface is at {place}");
+                self.server = Some(server);
+            }
+            Err(why) if self.is_default => {
+                log::warn!("{why}; the server runs without it (--admin says where it is, or off)");
+                self.config = None;
+            }
+            Err(why) => return Err(StartError(why)),
+        }
+        Ok(())
+    }
+
+    /// The server has its store.
+    pub(super) fn serve(mut self) -> Result<(Option<AdminServer>, Calls), StartError> {
+        if self.server.is_none() {
+            self.start()?;
+        }
+        self.stage.serve();
+        Ok((self.server, self.calls))
+    }
+}

@@ -1,0 +1,126 @@
+//! What operators change: notices, disconnects, bans, passwords, deletions; and the line in the log
+//! that each leaves.
+
+use super::caller::{get, get_unix, post};
+use crate::Managed;
+use crate::common::{Client, ContentForm, Program, envelope};
+use serde_json::{Value, json};
+
+fn log_in(client: &mut Client, name: &str, password: &str, answer: &str) {
+    client.name = name.to_owned();
+    client.send(&envelope(client.form, "2", Some("l"), &json!({"USER": name, "PASS": password})));
+    client.expect_reply("RE_SIGNUP", "l", answer);
+}
+
+#[test]
+fn a_notice_goes_to_one_user_or_to_all_and_waits_for_those_who_are_away() {
+    let managed = Managed::start();
+    let (mut ann, bob) = (managed.server.user("ann"), managed.server.user("bob"));
+    drop(bob);
+    let to_ann = post(managed.admin, "/notices", "{\"to\":\"ann\",\"text\":\"only you\"}").good();
+    assert_eq!(to_ann, json!({"users": 1}));
+    let push: Value = crate::common::content(&ann.recv());
+    assert_eq!((&push["sender"], &push["content"]), (&json!("system"), &json!("only you")));
+    ann.ack(push["messageId"].as_str().unwrap());
+    let to_all = post(managed.admin, "/notices", "{\"text\":\"tonight at eight\"}").good();
+    assert_eq!(to_all, json!({"users": 2}));
+    let push: Value = crate::common::content(&ann.recv());
+    assert_eq!((&push["sender"], &push["content"]), (&json!("system"), &json!("tonight at eight")));
+    let mut bob = managed.server.raw();
+    bob.log_in("bob");
+    let push: Value = crate::common::content(&bob.recv());
+    assert_eq!((&push["sender"], &push["content"]), (&json!("system"), &json!("tonight at eight")));
+    post(managed.admin, "/notices", "{\"to\":\"nobody\",\"text\":\"x\"}").refused(404, "no_such_user");
+}
+
+#[test]
+fn a_user_is_disconnected_and_may_come_back() {
+    let managed = Managed::start();
+    let mut ann = managed.server.user("ann");
+    post(managed.admin, "/users/ann/disconnect", "").good();
+    while ann.next().is_some() {}
+    post(managed.admin, "/users/ann/disconnect", "{}").refused(409, "not_online");
+    managed.server.raw().log_in("ann");
+}
+
+#[test]
+fn a_ban_ends_the_session_and_refuses_log_ins_until_it_is_taken_back() {
+    let managed = Managed::start();
+    let mut ann = managed.server.user("ann");
+    post(managed.admin, "/users/ann/ban", "").good();
+    while ann.next().is_some() {}
+    assert_eq!(get(managed.admin, "/users/ann").good()["banned"], true);
+    let mut again = managed.server.raw();
+    log_in(&mut again, "ann", "secret", "LF");
+    again.expect_error("l", "FORBIDDEN");
+    post(managed.admin, "/users/ann/unban", "").good();
+    log_in(&mut managed.server.raw(), "ann", "secret", "LS");
+    assert_eq!(get(managed.admin, "/users/ann").good()["banned"], false);
+    for change in ["ban", "unban", "password", "delete"] {
+        post(managed.admin, &format!("/users/nobody/{change}"), "").refused(404, "no_such_user");
+    }
+}
+
+#[test]
+fn a_reset_gives_a_password_that_works_and_the_old_one_does_not() {
+    let managed = Managed::start();
+    let mut ann = managed.server.user("ann");
+    let plain = post(managed.admin, "/users/ann/password", "{\"plain\":true}").good();
+    while ann.next().is_some() {}
+    let plain = plain["password"].as_str().unwrap();
+    log_in(&mut managed.server.raw(), "ann", "secret", "LF");
+    let mut ann = managed.server.raw();
+    log_in(&mut ann, "ann", plain, "LS");
+    // By the recipe it is what a user types: their client hashes it.
+    let typed = post(managed.admin, "/users/ann/password", "").good();
+    let typed = typed["password"].as_str().unwrap();
+    log_in(&mut managed.server.raw(), "ann", typed, "LF");
+    log_in(&mut managed.server.raw(), "ann", plain, "LF");
+}
+
+#[test]
+fn an_account_is_deleted_for_good() {
+    let managed = Managed::start();
+    let (mut ann, mut bob) = managed.server.friends("ann", "bob");
+    ann.say("m", "bob", "still delivered", "MS");
+    bob.expect_push("4", "m");
+    post(managed.admin, "/users/ann/delete", "{}").good();
+    while ann.next().is_some() {}
+    log_in(&mut managed.server.raw(), "ann", "secret", "LF");
+    let mut other = managed.server.raw();
+    other.send(&envelope(other.form, "1", Some("s"), &json!({"userName": "ann", "hashValue": "x"})));
+    other.expect_reply("RE_SIGNUP", "s", "SF");
+    get(managed.admin, "/users/ann").refused(404, "no_such_user");
+    bob.ack("m");
+}
+
+#[test]
+fn each_change_is_one_line_in_the_log_without_secrets_and_without_what_it_could_inject() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = format!("sqlite:{}", folder.path().join("a.db").display());
+    let program = Program::on(&store, &[]);
+    program.user("ann", ContentForm::Text);
+    let socket = folder.path().join("a.sock");
+    let post = |target: &str, body: &str| {
+        let length = body.len();
+        let request = format!("POST {target} HTTP/1.1\r\nHost: x\r\nContent-Length: {length}\r\n\r\n{body}");
+        super::caller::exchange(super::caller::connect_unix(&socket), request.as_bytes())
+    };
+    // Who it was is told by the system.
+    let who = Program::owner_of(&socket);
+    post("/users/nobody/ban", "").refused(404, "no_such_user");
+    let line = program.wait_for("admin: ban");
+    assert!(
+        line.contains("INFO") && line.ends_with(&format!("admin: ban of user \"nobody\" by {who}: no_such_user")),
+        "{line}"
+    );
+    post("/notices", "{\"text\":\"a\\n2026 \\u001b[31m\"}");
+    let line = program.wait_for("admin: notice");
+    assert!(line.contains("notice \"a\\n2026 \\u{1b}[31m\" to all users by unix uid "), "{line}");
+    let answer = post("/users/ann/password", "");
+    let line = program.wait_for("admin: password");
+    if let Some(password) = answer.json()["password"].as_str() {
+        assert!(!line.contains(password), "{line}");
+    }
+    assert_eq!(get_unix(&socket, "/health").status, 200);
+}
