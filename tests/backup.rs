@@ -159,6 +159,38 @@ fn what_an_interrupted_backup_left_is_used_again_and_never_by_two() {
 }
 
 #[test]
+fn a_backup_that_was_killed_when_it_had_its_name_stays_whole() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    small(&at("im.db"));
+    backed_up(&at("im.db"), &at("archived.db"));
+    let bytes = fs::read(at("archived.db")).unwrap();
+    // It did not come to remove its first name.
+    fs::hard_link(at("archived.db"), at("copy.db.partial")).unwrap();
+    backed_up(&at("im.db"), &at("copy.db"));
+    assert_eq!(fs::read(at("archived.db")).unwrap(), bytes);
+    for name in ["archived.db", "copy.db"] {
+        assert_eq!(std::os::unix::fs::MetadataExt::nlink(&at(name).metadata().unwrap()), 1, "{name}");
+    }
+    assert_eq!(files(folder.path()), ["archived.db", "copy.db", "im.db"]);
+}
+
+#[test]
+fn a_pipe_is_no_store_and_holds_nobody_up() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    for pipe in ["pipe", "im.db-wal"] {
+        assert!(Command::new("mkfifo").arg(at(pipe)).status().unwrap().success());
+    }
+    refused(&backup(&url(&at("pipe")), &at("copy.db")), &["pipe", "it is no file"]);
+    let copied = hongyan().args(["copy", "--from", &url(&at("pipe")), "--to", &url(&at("copy.db"))]).output();
+    assert_eq!(copied.unwrap().status.code(), Some(2));
+    fs::write(at("im.db"), "").unwrap();
+    let started = hongyan().args(["--listen", "127.0.0.1:0", "--store", &url(&at("im.db"))]).output().unwrap();
+    refused(&started, &["im.db-wal"]);
+}
+
+#[test]
 fn what_is_no_whole_store_is_refused_and_leaves_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let at = |name: &str| folder.path().join(name);

@@ -8,7 +8,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// The address of the client behind `proxy`, which is trusted: the last one in the headers that is
 /// no trusted proxy, or the farthest proxy if one of them did not say where the request came from.
-/// `None`: the two headers contradict each other, so a client may have written one of them.
+/// `None`: the two headers contradict each other or cannot be read, so a client may have written
+/// one of them.
 #[must_use]
 pub(super) fn client_address(
     proxy: IpAddr,
@@ -17,10 +18,8 @@ pub(super) fn client_address(
     trusted: &Networks,
 ) -> Option<IpAddr> {
     let by_x = x_forwarded_for.iter().rev().flat_map(|line| line.rsplit(|&byte| byte == b',').map(node));
-    let by_forwarded = forwarded.iter().rev().flat_map(|line| {
-        let elements = unquoted_from_the_end(line, b',');
-        elements.into_iter().map(element)
-    });
+    let lines: Option<Vec<_>> = forwarded.iter().map(|line| split_unquoted(line, b',')).collect();
+    let by_forwarded = lines?.into_iter().rev().flat_map(|elements| elements.into_iter().rev().map(element));
     let by_x = farthest_known(proxy, by_x, trusted);
     let by_forwarded = farthest_known(proxy, by_forwarded, trusted);
     match (x_forwarded_for, forwarded) {
@@ -40,25 +39,30 @@ fn farthest_known(proxy: IpAddr, before: impl Iterator<Item = Option<IpAddr>>, t
     address
 }
 
-/// The pieces between separators that do not stand in quotes, the last one first. Looked for from
-/// the end: an open quote that a client wrote before must not swallow what a proxy appended.
-fn unquoted_from_the_end(line: &[u8], separator: u8) -> Vec<&[u8]> {
-    let (mut pieces, mut end, mut in_quotes) = (Vec::new(), line.len(), false);
-    for (place, &byte) in line.iter().enumerate().rev() {
-        if byte == b'"' {
-            in_quotes = !in_quotes;
-        } else if byte == separator && !in_quotes {
-            pieces.push(&line[place + 1..end]);
-            end = place;
+/// The pieces between separators that do not stand in quotes (RFC 9110 §5.6.4: a backslash in
+/// quotes takes the next character as it is). `None`: a quote stays open. Then a client has written
+/// a part of the line, and nobody can tell where it ends.
+fn split_unquoted(line: &[u8], separator: u8) -> Option<Vec<&[u8]>> {
+    let (mut pieces, mut begin, mut in_quotes, mut is_escaped) = (Vec::new(), 0, false, false);
+    for (place, &byte) in line.iter().enumerate() {
+        match byte {
+            _ if is_escaped => is_escaped = false,
+            b'\\' if in_quotes => is_escaped = true,
+            b'"' => in_quotes = !in_quotes,
+            byte if byte == separator && !in_quotes => {
+                pieces.push(&line[begin..place]);
+                begin = place + 1;
+            }
+            _ => {}
         }
     }
-    pieces.push(&line[..end]);
-    pieces
+    pieces.push(&line[begin..]);
+    (!in_quotes).then_some(pieces)
 }
 
 /// The address in one element of `Forwarded`: its parameter `for`, if there is exactly one.
 fn element(element: &[u8]) -> Option<IpAddr> {
-    let values = unquoted_from_the_end(element, b';').into_iter().filter_map(|pair| {
+    let values = split_unquoted(element, b';')?.into_iter().filter_map(|pair| {
         let equals = pair.iter().position(|&byte| byte == b'=')?;
         pair[..equals].trim_ascii().eq_ignore_ascii_case(b"for").then(|| pair[equals + 1..].trim_ascii())
     });
@@ -140,11 +144,15 @@ mod tests {
             (&["for=192.0.2.7, for=_hidden, for=10.1.2.3"], "10.1.2.3"),
             (&["for=192.0.2.7, proto=https"], PROXY),
             (&["for=192.0.2.7;for=192.0.2.8"], PROXY),
-            // A client's open quote does not swallow what the proxy appended.
-            (&["for=\"192.0.2.66, for=192.0.2.7"], "192.0.2.7"),
-            (&["for=\"203.0.113.66", "for=192.0.2.7"], "192.0.2.7"),
+            // What stands in quotes is no element, whatever is escaped in it.
+            (&[r#"for=192.0.2.7;host="a\", for=203.0.113.66;x=\"""#], "192.0.2.7"),
+            (&[r#"for=203.0.113.66;host="\\", for=192.0.2.7"#], "192.0.2.7"),
         ] {
             assert_eq!(client(&[], lines).as_deref(), Some(expected), "{lines:?}");
+        }
+        // Nobody can tell what a client's open quote swallows.
+        for lines in [&["for=\"192.0.2.66, for=192.0.2.7"][..], &["for=\"203.0.113.66", "for=192.0.2.7"]] {
+            assert_eq!(client(&[], lines), None, "{lines:?}");
         }
     }
 

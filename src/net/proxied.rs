@@ -120,12 +120,11 @@ impl<S: Stream> Hub<S> {
                 proxied.stage = Stage::Head;
                 if let Some(client) = client {
                     proxied.address = client.to_canonical();
-                    // A client that says nothing counts, too.
-                    if !self.proxies.trusts(client) && !self.settle_address(id) {
-                        return None;
-                    }
                 }
-                Some(length)
+                // Only a trusted proxy behind this one may say more. A client that says nothing
+                // counts, too, and so does a proxy that does not say for whom it speaks.
+                let is_proxy = client.is_some_and(|client| self.proxies.trusts(client));
+                (is_proxy || self.settle_address(id)).then_some(length)
             }
             ProxyHeader::Bad => {
                 log::debug!("connection {}.{}: a bad PROXY header", id.slot, id.generation);

@@ -123,6 +123,8 @@ impl WriteState {
     pub fn after(cause: CloseCause) -> Self {
         match cause {
             CloseCause::IoError | CloseCause::SlowReader | CloseCause::OutputTimeout | CloseCause::Memory => Self::Dead,
+            // As one that comes without a proxy: it is gone at once, and holds no descriptor.
+            CloseCause::AddressFull => Self::Dead,
             cause if cause.says_all() => Self::Closing(LastWords::Reason),
             _ => Self::Closing(LastWords::Everything),
         }

@@ -201,7 +201,7 @@ pub fn write_refusal(out: &mut Vec<u8>, refusal: Refusal, no_body: bool) {
         Refusal::Forwarded => (
             "400 Bad Request",
             "",
-            "X-Forwarded-For and Forwarded name different clients; a proxy must remove the one that it does not write.\n",
+            "X-Forwarded-For and Forwarded name different clients or cannot be read; a proxy must remove what a client sends of them.\n",
         ),
         Refusal::Origin => ("403 Forbidden", "", "Pages of this origin may not open a WebSocket here.\n"),
         Refusal::NotFound => ("404 Not Found", "", "There is no such page here; / says what this is.\n"),

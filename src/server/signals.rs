@@ -1,7 +1,7 @@
 //! The signals of the whole process: which of them stop it, and that none of the others that
 //! supervisors and administrators send by habit ends it in the middle of its work.
 
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2, SIGXFSZ};
 use signal_hook::flag;
 use std::io;
 use std::sync::Arc;
@@ -35,12 +35,13 @@ pub fn stop_flag() -> io::Result<Arc<AtomicBool>> {
     Ok(stop)
 }
 
-/// From now on nothing happens at SIGUSR1 and SIGUSR2, which would end the process.
+/// From now on nothing happens at SIGUSR1 and SIGUSR2, which would end the process, nor at SIGXFSZ:
+/// the write that goes beyond the limit on the size of a file fails, and that is reported.
 ///
 /// # Errors
 /// The system refuses.
 pub fn ignore_others() -> io::Result<()> {
-    for signal in [SIGUSR1, SIGUSR2] {
+    for signal in [SIGUSR1, SIGUSR2, SIGXFSZ] {
         // Nobody reads the flag.
         flag::register(signal, Arc::new(AtomicBool::new(false)))?;
     }

@@ -41,7 +41,7 @@ fn each_client_behind_a_proxy_counts_for_its_own_address() {
         let one_too_many = world.connect_from(PROXY).unwrap();
         one_too_many.send(v1("192.0.2.7") + BEAT);
         world.settle();
-        assert_eq!((one_too_many.text().as_str(), one_too_many.server_ended()), ("", true));
+        assert_eq!((one_too_many.text().as_str(), one_too_many.dropped()), ("", true));
         assert_eq!(world.hub.counters().closed(CloseCause::AddressFull), 1);
         assert!(world.connect_from("192.0.2.7").is_none(), "without the proxy it is the same address");
         world.clients[0].1.0.borrow_mut().broken = true;
@@ -73,7 +73,7 @@ fn a_proxy_that_speaks_for_itself_is_a_client() {
     let fourth = world.connect_from("10.1.2.3").unwrap();
     fourth.send(BEAT);
     world.settle();
-    assert!(fourth.server_ended() && fourth.text().is_empty());
+    assert!(fourth.dropped() && fourth.text().is_empty());
     for _ in 0..9 {
         let silent = world.connect_from("10.1.2.3").unwrap();
         world.settle();
@@ -127,7 +127,7 @@ fn the_head_of_a_request_says_who_the_client_is() {
         // A proxy before the proxy says so by a PROXY header.
         fourth.send(v1("10.1.2.3") + &upgrade("X-Forwarded-For: 192.0.2.7\r\n"));
         world.settle();
-        assert!(fourth.server_ended() && fourth.text().is_empty(), "{}", fourth.text());
+        assert!(fourth.dropped() && fourth.text().is_empty(), "{}", fourth.text());
         let liar = world.connect_from(PROXY).unwrap();
         liar.send(upgrade("X-Forwarded-For: 192.0.2.8\r\nForwarded: for=192.0.2.9\r\n"));
         world.settle();

@@ -26,6 +26,8 @@ const REST_MAX: Duration = Duration::from_millis(50);
 /// Steps between two flushes of what was written. One large flush at the end would hold up the
 /// flushes of commits.
 const FLUSH_STEPS: usize = 16;
+/// Others who make and remove the same file are met so many times.
+const TRIES_MAX: usize = 10;
 /// How long another process's short look at the file is waited for.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(1);
 
@@ -68,7 +70,11 @@ pub fn backup(source: &Path, target: &Path, stop: &AtomicBool) -> Result<Content
 /// # Errors
 /// One sentence.
 pub fn check_source(path: &Path) -> Result<(), String> {
-    // What is not there is reported by the backup itself.
+    // What is not there, or is no file (to open a pipe could take for ever), is reported by the
+    // backup itself.
+    if path.metadata().is_ok_and(|found| !found.is_file()) {
+        return Ok(());
+    }
     let Ok(file) = File::open(path) else { return Ok(()) };
     match log_owner::check(&file, &log_of(path)) {
         // A server that runs has looked itself, and changes both while they are read here.
@@ -121,6 +127,47 @@ fn unavailable(error: std::io::Error) -> StoreError {
     StoreError::Unavailable(plain(&error))
 }
 
+fn open_partial(path: &Path) -> Result<File, StoreError> {
+    if path.symlink_metadata().is_ok_and(|found| !found.is_file()) {
+        return Err(StoreError::Unavailable(format!("{} is no file", path.display())));
+    }
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).create(true).truncate(false);
+    // Password hashes are nobody else's business.
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.open(path).map_err(|error| match error.kind() {
+        ErrorKind::NotFound => StoreError::Unavailable("the folder that it is to be in is not there".into()),
+        _ => unavailable(error),
+    })
+}
+
+/// Does this open file have this name and no other? One that has another name as well loses this
+/// one.
+#[cfg(unix)]
+fn is_own(file: &File, path: &Path) -> std::io::Result<bool> {
+    use std::os::unix::fs::MetadataExt;
+    let of_file = file.metadata()?;
+    let of_name = match path.symlink_metadata() {
+        Ok(found) => found,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(false),
+        Err(error) => return Err(error),
+    };
+    if (of_file.dev(), of_file.ino()) != (of_name.dev(), of_name.ino()) {
+        return Ok(false);
+    }
+    if of_file.nlink() > 1 {
+        std::fs::remove_file(path)?;
+        return Ok(false);
+    }
+    Ok(true)
+}
+
+#[cfg(not(unix))]
+fn is_own(_: &File, _: &Path) -> std::io::Result<bool> {
+    Ok(true)
+}
+
 /// The file of a backup that is not whole yet.
 struct Partial {
     path: PathBuf,
@@ -131,36 +178,33 @@ struct Partial {
 
 impl Partial {
     fn make(source: &Path, target: &Path) -> Result<Self, StoreError> {
-        if target.symlink_metadata().is_ok() {
-            return Err(StoreError::Unavailable("there is a file of that name".into()));
-        }
         // Under such a name SQLite would take it for a part of the store.
         if ["-wal", "-shm", "-journal"].iter().any(|end| with_suffix(source, end) == target) {
             return Err(StoreError::Unavailable("that name belongs to the store".into()));
         }
         let path = with_suffix(target, ".partial");
-        if path.symlink_metadata().is_ok_and(|found| !found.is_file()) {
-            return Err(StoreError::Unavailable(format!("{} is no file", path.display())));
-        }
-        let mut options = OpenOptions::new();
-        options.read(true).write(true).create(true).truncate(false);
-        // Password hashes are nobody else's business.
-        #[cfg(unix)]
-        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-        let file = options.open(&path).map_err(|error| match error.kind() {
-            ErrorKind::NotFound => StoreError::Unavailable("the folder that it is to be in is not there".into()),
-            _ => unavailable(error),
-        })?;
-        match file.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => {
-                return Err(StoreError::Unavailable("another backup into it is under way".into()));
+        for _ in 0..TRIES_MAX {
+            if target.symlink_metadata().is_ok() {
+                return Err(StoreError::Unavailable("there is a file of that name".into()));
             }
-            Err(TryLockError::Error(error)) => return Err(unavailable(error)),
+            let file = open_partial(&path)?;
+            match file.try_lock() {
+                Ok(()) => {}
+                Err(TryLockError::WouldBlock) => {
+                    return Err(StoreError::Unavailable("another backup into it is under way".into()));
+                }
+                Err(TryLockError::Error(error)) => return Err(unavailable(error)),
+            }
+            // Between the opening and the lock another backup may have given this file its name,
+            // and one that was killed may have left it with two: it is whole then, and is not
+            // touched.
+            if is_own(&file, &path).map_err(unavailable)? {
+                let partial = Self { path, lock: Lock(file) };
+                partial.empty().map_err(unavailable)?;
+                return Ok(partial);
+            }
         }
-        let partial = Self { path, lock: Lock(file) };
-        partial.empty().map_err(unavailable)?;
-        Ok(partial)
+        Err(StoreError::Unavailable(format!("others make and remove {}", path.display())))
     }
 
     fn file(&self) -> &File {

@@ -112,6 +112,10 @@ fn read_all(from: &mut impl Read, buffer: &mut [u8]) -> std::io::Result<bool> {
 /// It belongs to another file, or cannot be read.
 pub(super) fn check(mut file: &File, log_path: &Path) -> Result<(), StoreError> {
     let unavailable = |error: std::io::Error| StoreError::Unavailable(plain(&error));
+    if log_path.metadata().is_ok_and(|found| !found.is_file()) {
+        // To open a pipe could take for ever.
+        return Err(StoreError::Unavailable(format!("{} is no file", log_path.display())));
+    }
     let log = match File::open(log_path) {
         Ok(log) => log,
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),

@@ -175,6 +175,10 @@ impl SqliteStore {
         // one.
         #[cfg(unix)]
         options.mode(0o600);
+        // To open a pipe could take for ever.
+        if let Ok(found) = path.metadata() {
+            check_kind(&found)?;
+        }
         let file = options.open(path).map_err(|error| StoreError::Unavailable(why_not_opened(&error, may_write)))?;
         let unavailable = |error: std::io::Error| StoreError::Unavailable(plain(&error));
         check_kind(&file.metadata().map_err(unavailable)?)?;
