@@ -11,7 +11,8 @@
 //! One loop thread owns every connection and all chat state; a few worker threads do what blocks.
 //! [`protocol`] is pure bytes, [`chat`] pure state, [`net`] has the sockets and the clock,
 //! [`store`] the threads that block, [`push_hook`] those that tell a service outside. [`server`]
-//! wires them up, and [`copy`] moves a store into another one, [`backup`] into a file. [`admin`] is the interface of operators.
+//! wires them up, and [`copy`] moves a store into another one, [`backup`] into a file. [`admin`]
+//! is the interface of operators.
 
 pub mod admin;
 pub mod backup;

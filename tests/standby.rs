@@ -312,6 +312,11 @@ fn a_standby_takes_the_place_of_a_server_that_stops_and_lives_through_an_outage_
     database.kill9();
     second.wait_for("standby: cannot take over now");
     database.start_again();
+    let until = Instant::now() + PATIENCE;
+    while !health(first.addr, "/healthz").starts_with("HTTP/1.1 200") {
+        assert!(Instant::now() < until, "the active server does not find the database again");
+        thread::sleep(Duration::from_millis(20));
+    }
     let mut ann = first.user("ann");
     ann.fence();
     waits(&second);

@@ -85,7 +85,7 @@ pub(super) struct Sessions {
     looks: BTreeMap<u64, u32>,
     /// When their users logged in, by the wall clock, by slot: beside the sessions, since no
     /// message asks for it.
-    logged_in_ms: Vec<u64>,
+    logged_in_s: Vec<u32>,
 }
 
 impl Sessions {
@@ -130,15 +130,16 @@ impl Sessions {
     /// A user logs in on it.
     pub(super) fn note_log_in(&mut self, conn: ConnId, wall_ms: u64) {
         let slot = conn.slot as usize;
-        if slot >= self.logged_in_ms.len() {
-            self.logged_in_ms.resize(slot + 1, 0);
+        if slot >= self.logged_in_s.len() {
+            self.logged_in_s.resize(slot + 1, 0);
         }
-        self.logged_in_ms[slot] = wall_ms;
+        // Seconds fit until 2106.
+        self.logged_in_s[slot] = u32::try_from(wall_ms / 1_000).unwrap_or(u32::MAX);
     }
 
-    /// When the user who is on it logged in, by the wall clock.
+    /// When the user who is on it logged in, by the wall clock, to the second.
     pub(super) fn logged_in_ms(&self, conn: ConnId) -> u64 {
-        self.logged_in_ms.get(conn.slot as usize).copied().unwrap_or(0)
+        self.logged_in_s.get(conn.slot as usize).map_or(0, |&seconds| u64::from(seconds) * 1_000)
     }
 
     pub(super) fn close(&mut self, conn: ConnId) -> Option<Session> {

@@ -282,6 +282,7 @@ mod tests {
                 if shown == min { max } else { min }
             }
             Kind::List { .. } if opt.name == "trusted-proxies" => "10.0.0.0/8",
+            Kind::List { .. } if opt.name == "admin" => "off",
             Kind::List { .. } => "https://chat.example",
             Kind::Choice { words, .. } => words[1],
             Kind::Switch { .. } => "on",

@@ -15,6 +15,7 @@ pub mod password;
 pub mod pool;
 pub mod portable;
 pub mod quota;
+mod reading;
 mod reopen;
 pub mod sqlite;
 pub mod token;

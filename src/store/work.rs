@@ -1,18 +1,15 @@
 //! One batch of jobs: one transaction, groups of writes in one call, answers only after the commit;
 //! and what to do when the store says no.
 
-use super::accounts::Account;
 use super::health::{StoreHealth, WorkerHealth};
 use super::limits::{StoreLimits, Watch};
-use super::password::{Compared, VerifiedLogins};
+use super::password::VerifiedLogins;
 use super::quota::MailboxCounts;
+use super::reading::{is_banned, load, page, prove};
 use super::reopen::{Opener, Opening};
 use super::token::Span;
 use super::{Store, StoreError, admin, token, waiting};
-use crate::chat::contract::{Job, Outcome, Page};
-use crate::protocol::field::UserName;
-use crate::protocol::push::Push;
-use crate::protocol::request::Credential;
+use crate::chat::contract::{Job, Outcome};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -473,59 +470,4 @@ fn single(
             return Err(StoreError::Refused("a job of another lane".into()));
         }
     })
-}
-
-fn prove(
-    store: &mut dyn Store,
-    user: &UserName,
-    credential: &Credential,
-    span: Span,
-    verified: &VerifiedLogins,
-) -> Result<Outcome, StoreError> {
-    let account = match store.accounts().account(user) {
-        // Nothing else of the batch is to blame, and nothing mends it but a new password.
-        Err(StoreError::Corrupt(why)) => {
-            verified.say_unreadable(user, &why);
-            return Ok(Outcome::Refused);
-        }
-        account => account?,
-    };
-    let unproven = |password_hash, differs| Outcome::Unproven { password_hash, differs };
-    let Some(Account { password_hash: stored, is_banned }) = account else { return Ok(unproven(None, false)) };
-    // Only to those who know the credential.
-    let proven = if is_banned { Outcome::Banned } else { Outcome::Proven };
-    Ok(match credential {
-        Credential::Password(secret) => match verified.compare(user, secret, &stored) {
-            Compared::Fits => proven,
-            compared => unproven(Some(stored), compared == Compared::Differs),
-        },
-        Credential::Token(token) if !token::is_usable(store, user, &token::hash(user, token, &stored), span)? => {
-            unproven(None, false)
-        }
-        Credential::Token(_) => proven,
-    })
-}
-
-fn is_banned(store: &mut dyn Store, user: &UserName) -> Result<bool, StoreError> {
-    Ok(store.accounts().account(user)?.is_some_and(|account| account.is_banned))
-}
-
-fn load(store: &mut dyn Store, user: &UserName, pushes_max: u32, bytes_max: usize) -> Result<Outcome, StoreError> {
-    let page = page(store, user, 0, pushes_max, bytes_max)?;
-    Ok(Outcome::Loaded { friends: store.friends(user)?, page })
-}
-
-fn page(
-    store: &mut dyn Store,
-    user: &UserName,
-    after_seq: u64,
-    count_max: u32,
-    bytes_max: usize,
-) -> Result<Page, StoreError> {
-    // One more than asked for tells whether there are more.
-    let mut pushes = store.pushes(user, after_seq, count_max.saturating_add(1), bytes_max)?;
-    let bytes: usize = pushes.iter().map(Push::text_bytes).sum();
-    let more = pushes.len() > count_max as usize || bytes >= bytes_max;
-    pushes.truncate(count_max as usize);
-    Ok(Page { pushes, more })
 }

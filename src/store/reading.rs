@@ -1,0 +1,71 @@
+//! What a log-in reads: whether its credential is good, the user's friends, and a page of what
+//! waits for them.
+
+use super::accounts::Account;
+use super::password::{Compared, VerifiedLogins};
+use super::token::{self, Span};
+use super::{Store, StoreError};
+use crate::chat::contract::{Outcome, Page};
+use crate::protocol::field::UserName;
+use crate::protocol::push::Push;
+use crate::protocol::request::Credential;
+
+pub(super) fn prove(
+    store: &mut dyn Store,
+    user: &UserName,
+    credential: &Credential,
+    span: Span,
+    verified: &VerifiedLogins,
+) -> Result<Outcome, StoreError> {
+    let account = match store.accounts().account(user) {
+        // Nothing else of the batch is to blame, and nothing mends it but a new password.
+        Err(StoreError::Corrupt(why)) => {
+            verified.say_unreadable(user, &why);
+            return Ok(Outcome::Refused);
+        }
+        account => account?,
+    };
+    let unproven = |password_hash, differs| Outcome::Unproven { password_hash, differs };
+    let Some(Account { password_hash: stored, is_banned }) = account else { return Ok(unproven(None, false)) };
+    // Only to those who know the credential.
+    let proven = if is_banned { Outcome::Banned } else { Outcome::Proven };
+    Ok(match credential {
+        Credential::Password(secret) => match verified.compare(user, secret, &stored) {
+            Compared::Fits => proven,
+            compared => unproven(Some(stored), compared == Compared::Differs),
+        },
+        Credential::Token(token) if !token::is_usable(store, user, &token::hash(user, token, &stored), span)? => {
+            unproven(None, false)
+        }
+        Credential::Token(_) => proven,
+    })
+}
+
+pub(super) fn is_banned(store: &mut dyn Store, user: &UserName) -> Result<bool, StoreError> {
+    Ok(store.accounts().account(user)?.is_some_and(|account| account.is_banned))
+}
+
+pub(super) fn load(
+    store: &mut dyn Store,
+    user: &UserName,
+    pushes_max: u32,
+    bytes_max: usize,
+) -> Result<Outcome, StoreError> {
+    let page = page(store, user, 0, pushes_max, bytes_max)?;
+    Ok(Outcome::Loaded { friends: store.friends(user)?, page })
+}
+
+pub(super) fn page(
+    store: &mut dyn Store,
+    user: &UserName,
+    after_seq: u64,
+    count_max: u32,
+    bytes_max: usize,
+) -> Result<Page, StoreError> {
+    // One more than asked for tells whether there are more.
+    let mut pushes = store.pushes(user, after_seq, count_max.saturating_add(1), bytes_max)?;
+    let bytes: usize = pushes.iter().map(Push::text_bytes).sum();
+    let more = pushes.len() > count_max as usize || bytes >= bytes_max;
+    pushes.truncate(count_max as usize);
+    Ok(Page { pushes, more })
+}
