@@ -92,7 +92,7 @@ fn the_commands_do_what_the_page_says() {
     shell.run(request);
     assert_ne!(own(), before);
     // There is a systemd on few machines that run tests.
-    let script = format!("#!/bin/sh\n[ \"$*\" = 'kill -s HUP hongyan' ] && exec kill -HUP {}\n", program.id());
+    let script = format!("#!/bin/sh\n[ \"$*\" = 'reload hongyan' ] && exec kill -HUP {}\n", program.id());
     put_executable(&shell.path("systemctl"), &script);
     shell.run(hang_up);
     program.wait_for("was read again");
