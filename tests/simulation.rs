@@ -220,3 +220,8 @@ fn seed_11123850_the_last_page_was_sent_when_all_seemed_to_be_over() {
 fn seed_15200060_a_request_that_nobody_waited_for_was_sent_again() {
     run(15_200_060, 1_500);
 }
+
+#[test]
+fn seed_15348734_a_request_that_nobody_waited_for_was_acked() {
+    run(15_348_734, 1_500);
+}

@@ -280,6 +280,8 @@ impl Oracle {
                     self.acked.insert(key_of(&push));
                 }
                 self.count("acks");
+            } else {
+                self.count("acks of nothing that is known to wait");
             }
         }
     }
