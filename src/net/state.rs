@@ -232,6 +232,7 @@ mod tests {
                 CloseCause::IoError | CloseCause::SlowReader | CloseCause::OutputTimeout | CloseCause::Memory => {
                     WriteState::Dead
                 }
+                CloseCause::AddressFull => WriteState::Dead,
                 CloseCause::Chat(
                     CloseReason::Idle | CloseReason::Replaced | CloseReason::Garbage | CloseReason::TooLarge,
                 )
