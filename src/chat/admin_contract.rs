@@ -109,7 +109,7 @@ pub struct OnlineUser {
     pub name: UserName,
     /// Their connection.
     pub conn: ConnId,
-    /// When they logged in on it, in ms since the epoch.
+    /// When they logged in on it, in ms since the epoch, to the second.
     pub since_ms: u64,
     /// Pushes that were sent to them and are not acked.
     pub outstanding: u32,

@@ -175,8 +175,10 @@ impl SqliteStore {
         // one.
         #[cfg(unix)]
         options.mode(0o600);
-        // To open a pipe could take for ever.
-        if let Ok(found) = path.metadata() {
+        // To open a pipe could take for ever. A folder is refused by the opening.
+        if let Ok(found) = path.metadata()
+            && !found.is_dir()
+        {
             check_kind(&found)?;
         }
         let file = options.open(path).map_err(|error| StoreError::Unavailable(why_not_opened(&error, may_write)))?;
