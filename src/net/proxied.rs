@@ -33,6 +33,8 @@ enum Stage {
 struct Proxied {
     /// The client's, as far as it is known; the proxy's own at first.
     address: IpAddr,
+    /// A proxy has said that it is.
+    is_told: bool,
     stage: Stage,
 }
 
@@ -56,7 +58,7 @@ impl Proxies {
 
     /// A proxy has opened a connection.
     pub(super) fn opened(&mut self, id: ConnId, proxy: IpAddr) {
-        self.conns.insert(id, Proxied { address: proxy.to_canonical(), stage: Stage::Opened });
+        self.conns.insert(id, Proxied { address: proxy.to_canonical(), is_told: false, stage: Stage::Opened });
     }
 
     /// A connection is gone, whoever opened it.
@@ -119,7 +121,7 @@ impl<S: Stream> Hub<S> {
             ProxyHeader::Whole { client, length } => {
                 proxied.stage = Stage::Head;
                 if let Some(client) = client {
-                    proxied.address = client.to_canonical();
+                    (proxied.address, proxied.is_told) = (client.to_canonical(), true);
                 }
                 // Only a trusted proxy behind this one may say more. A client that says nothing
                 // counts, too, and so does a proxy that does not say for whom it speaks.
@@ -141,7 +143,9 @@ impl<S: Stream> Hub<S> {
             let [x_forwarded_for, forwarded] = ["X-Forwarded-For", "Forwarded"].map(|name| header_values(head, name));
             let Proxies { trusted, conns } = &mut self.proxies;
             if let Some(proxied) = conns.get_mut(&id) {
-                proxied.address = client_address(proxied.address, &x_forwarded_for, &forwarded, trusted).ok_or(())?;
+                let address = client_address(proxied.address, &x_forwarded_for, &forwarded, trusted).ok_or(())?;
+                proxied.is_told |= address != proxied.address;
+                proxied.address = address;
             }
         }
         Ok(self.settle_address(id))
@@ -156,7 +160,9 @@ impl<S: Stream> Hub<S> {
         let Some(proxied) = self.proxies.conns.get_mut(&id) else { return true };
         proxied.stage = Stage::Known;
         let address = proxied.address;
-        log::debug!("connection {}.{} comes from {address}, through a proxy", id.slot, id.generation);
+        if proxied.is_told {
+            log::debug!("connection {}.{} comes from {address}, through a proxy", id.slot, id.generation);
+        }
         let Some(address_key) = self.enter(address) else {
             self.close(id, CloseCause::AddressFull);
             return false;
