@@ -26,4 +26,5 @@ pub mod net;
 pub mod protocol;
 pub mod push_hook;
 pub mod server;
+pub mod shown;
 pub mod store;

@@ -5,8 +5,8 @@
 
 mod line;
 
-use line::Form;
 use log::{Level, LevelFilter, Log, Metadata, Record};
+use simplelog::{ConfigBuilder, WriteLogger};
 use std::backtrace::{Backtrace, BacktraceStatus};
 use std::io::{self, Write};
 use std::sync::Arc;
@@ -120,7 +120,7 @@ pub fn say_panics_on(stderr: Stderr) {
 
 /// A line that is no record of the log, such as the one that says where the server listens.
 fn plain_line(is_json: bool, level: Level, text: &str) -> Vec<u8> {
-    if is_json { line::of_text(SystemTime::now(), level, text) } else { format!("{text}\n").into_bytes() }
+    if is_json { line::json_of_text(SystemTime::now(), level, text) } else { format!("{text}\n").into_bytes() }
 }
 
 /// Starts logging to stderr. [`log::set_max_level`] changes the level later, and
@@ -129,14 +129,32 @@ fn plain_line(is_json: bool, level: Level, text: &str) -> Vec<u8> {
 /// # Errors
 /// One sentence, when somebody else has set a logger.
 pub fn start(level: LevelFilter, stderr: &Stderr) -> Result<(), String> {
-    log::set_boxed_logger(Box::new(Logger(stderr.clone())))
+    log::set_boxed_logger(Box::new(Logger::new(stderr)))
         .map_err(|_| "cannot start the log: there is one already".to_owned())?;
     log::set_max_level(level);
     Ok(())
 }
 
 /// Turns records into lines and never waits.
-struct Logger(Stderr);
+struct Logger {
+    stderr: Stderr,
+    /// Of lines that are plain text.
+    text: Box<WriteLogger<LineSender>>,
+}
+
+impl Logger {
+    fn new(stderr: &Stderr) -> Self {
+        let config = ConfigBuilder::new()
+            .set_time_format_custom(line::TIME_FORMAT)
+            .set_thread_level(LevelFilter::Off)
+            .set_location_level(LevelFilter::Off)
+            .set_target_level(LevelFilter::Debug)
+            .build();
+        let lines = LineSender { stderr: stderr.clone(), line: Vec::new() };
+        // The level can change: it is looked at before.
+        Self { stderr: stderr.clone(), text: WriteLogger::new(LevelFilter::Trace, config, lines) }
+    }
+}
 
 impl Log for Logger {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
@@ -148,12 +166,36 @@ impl Log for Logger {
 
     fn log(&self, record: &Record<'_>) {
         if self.enabled(record.metadata()) {
-            let form = if self.0.is_json.load(Ordering::Relaxed) { Form::Json } else { Form::Text };
-            self.0.pass_on(line::of_record(form, SystemTime::now(), record));
+            if self.stderr.is_json.load(Ordering::Relaxed) {
+                return self.stderr.pass_on(line::json_of(SystemTime::now(), record));
+            }
+            let text = line::text_of(record);
+            let (level, target) = (record.level(), record.target());
+            self.text.log(&Record::builder().level(level).target(target).args(format_args!("{text}")).build());
         }
     }
 
     fn flush(&self) {}
+}
+
+/// Collects what is written piece by piece, and passes it on line by line.
+struct LineSender {
+    stderr: Stderr,
+    line: Vec<u8>,
+}
+
+impl Write for LineSender {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.line.extend_from_slice(bytes);
+        if bytes.last() == Some(&b'\n') {
+            self.stderr.pass_on(std::mem::take(&mut self.line));
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 fn write_lines(mut sink: impl Write, waiting: &Receiver<Item>, lost: &AtomicU64, is_json: &AtomicBool) {
@@ -200,7 +242,7 @@ mod tests {
     fn lines_come_out_whole_and_in_order() {
         let sink = Sink::default();
         let stderr = Stderr::start_on(sink.clone()).unwrap();
-        let logger = Logger(stderr.clone());
+        let logger = Logger::new(&stderr);
         log::set_max_level(LevelFilter::Info);
         for (target, level) in
             [("a", Level::Info), ("a", Level::Debug), ("rustls::conn", Level::Warn), ("b", Level::Warn)]

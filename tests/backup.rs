@@ -176,6 +176,22 @@ fn a_backup_that_was_killed_when_it_had_its_name_stays_whole() {
 }
 
 #[test]
+fn a_limit_on_the_size_of_files_is_one_sentence() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    small(&at("im.db"));
+    let line = format!(
+        "ulimit -f 80; exec {} backup --store {} {}",
+        env!("CARGO_BIN_EXE_hongyan"),
+        url(&at("im.db")),
+        at("copy.db").display()
+    );
+    let output = Command::new("sh").args(["-c", &line]).output().unwrap();
+    refused(&output, &["cannot write the backup", "copy.db"]);
+    assert_eq!(files(folder.path()), ["im.db"]);
+}
+
+#[test]
 fn a_pipe_is_no_store_and_holds_nobody_up() {
     let folder = tempfile::tempdir().unwrap();
     let at = |name: &str| folder.path().join(name);

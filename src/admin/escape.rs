@@ -1,17 +1,8 @@
 //! Text of clients that ends on a terminal: nothing in it may move the cursor, change a colour or
 //! turn the order of letters around.
 
+use crate::shown::is_shown;
 use std::fmt::Write;
-
-/// Is this character better shown by its number?
-fn is_hidden(char: char) -> bool {
-    char.is_control()
-        || matches!(
-            char,
-            '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
-                | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e0fff}'
-        )
-}
 
 /// Plain text for a terminal.
 pub(super) fn plain(text: &str) -> String {
@@ -21,7 +12,7 @@ pub(super) fn plain(text: &str) -> String {
             '\n' => shown.push_str("\\n"),
             '\t' => shown.push_str("\\t"),
             // Writing into a String cannot fail.
-            char if is_hidden(char) => write!(shown, "\\u{{{:x}}}", u32::from(char)).unwrap_or(()),
+            char if !is_shown(char) => write!(shown, "\\u{{{:x}}}", u32::from(char)).unwrap_or(()),
             char => shown.push(char),
         }
     }
@@ -30,7 +21,7 @@ pub(super) fn plain(text: &str) -> String {
 
 /// A JSON text that means the same, without such characters: they stand in its strings only.
 pub(super) fn json(text: &str) -> String {
-    if !text.chars().any(is_hidden) {
+    if !text.chars().any(|char| !is_shown(char)) {
         return text.to_owned();
     }
     let mut shown = String::with_capacity(text.len() + 16);
@@ -38,7 +29,7 @@ pub(super) fn json(text: &str) -> String {
         match char {
             // Between the values of a text that was laid out for people.
             '\n' => shown.push(char),
-            char if is_hidden(char) => {
+            char if !is_shown(char) => {
                 let mut units = [0; 2];
                 for unit in char.encode_utf16(&mut units) {
                     // Writing into a String cannot fail.
@@ -62,7 +53,7 @@ mod tests {
     fn nothing_hidden_reaches_a_terminal() {
         let shown = plain(ODD);
         assert_eq!(shown, "a\\u{1b}[31m\\u{9b}2J\\u{202e}b\\u{d}\\n\\t\\u{7f}\\u{e0041}鸿 🪿 é\\u{0}");
-        assert!(!shown.chars().any(is_hidden));
+        assert!(shown.chars().all(is_shown));
     }
 
     #[test]
@@ -71,7 +62,7 @@ mod tests {
             for text in [value.to_string(), serde_json::to_string_pretty(&value).unwrap()] {
                 let shown = super::json(&text);
                 assert_eq!(serde_json::from_str::<Value>(&shown).unwrap(), value);
-                assert!(!shown.chars().any(|char| is_hidden(char) && char != '\n'), "{shown}");
+                assert!(!shown.chars().any(|char| !is_shown(char) && char != '\n'), "{shown}");
             }
         }
     }

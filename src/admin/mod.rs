@@ -204,7 +204,7 @@ impl Acceptor {
         let place = Place::take(&self.connections);
         if self.connections.load(Ordering::Relaxed) > self.connections_max {
             let mut stream = Timed::new(stream, REFUSE_WITHIN);
-            // Whoever asks may be gone.
+            // The client may be gone.
             too_many().write(&mut stream, false).unwrap_or(());
             return;
         }

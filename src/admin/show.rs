@@ -3,6 +3,8 @@
 use super::escape::plain;
 use crate::config::admin::{AdminVerb, Change};
 use serde_json::Value;
+use time::OffsetDateTime;
+use time::macros::format_description;
 
 /// The answer to what was asked, in lines.
 pub(super) fn show(verb: &AdminVerb, value: &Value) -> String {
@@ -121,18 +123,9 @@ fn span(seconds: u64) -> String {
 /// A time in ms since the epoch, in UTC.
 fn time(value: &Value) -> String {
     let seconds = number(value) / 1_000;
-    let (days, of_day) = (seconds / 86_400, seconds % 86_400);
-    // The civil calendar in eras of 400 years, which all have 146,097 days; a year begins in March.
-    let shifted = days + 719_468;
-    let (era, of_era) = (shifted / 146_097, shifted % 146_097);
-    let year_of_era = (of_era - of_era / 1_460 + of_era / 36_524 - of_era / 146_096) / 365;
-    let of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let month_from_march = (5 * of_year + 2) / 153;
-    let day = of_year - (153 * month_from_march + 2) / 5 + 1;
-    let month = if month_from_march < 10 { month_from_march + 3 } else { month_from_march - 9 };
-    let year = era * 400 + year_of_era + u64::from(month <= 2);
-    let (hour, minute, second) = (of_day / 3_600, of_day / 60 % 60, of_day % 60);
-    format!("{year:04}-{month:02}-{day:02} {hour:02}:{minute:02}:{second:02} UTC")
+    let time = i64::try_from(seconds).ok().and_then(|seconds| OffsetDateTime::from_unix_timestamp(seconds).ok());
+    let format = format_description!("[year]-[month]-[day] [hour]:[minute]:[second] UTC");
+    time.and_then(|time| time.format(format).ok()).unwrap_or_else(|| format!("{seconds} s"))
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use crate::protocol::push::Push;
 /// A request of an operator whose job is in flight.
 #[derive(Debug)]
 pub(super) struct AdminOp {
-    /// Whom it is about.
+    /// The user it is about.
     pub(super) user: UserName,
     pub(super) step: AdminStep,
 }

@@ -403,7 +403,7 @@ pub enum Job {
     },
     /// Data lane of the user: what an operator asks. → [`Outcome::Admin`]
     Admin {
-        /// Whom it is about.
+        /// The user it is about.
         user: UserName,
         /// What it is.
         job: Box<AdminJob>,

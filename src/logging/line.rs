@@ -2,39 +2,53 @@
 //! a terminal shows it in the order in which it was written: names, ids and texts of clients and
 //! databases are escaped here, for all lines alike.
 
-use icu_properties::CodePointMapData;
-use icu_properties::props::GeneralCategory;
+use crate::shown::is_shown;
 use log::kv::{Error, Key, Value, VisitSource};
 use log::{Level, Record};
 use std::fmt::{self, Write};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::SystemTime;
+use time::OffsetDateTime;
+use time::format_description::BorrowedFormatItem;
+use time::macros::format_description;
 
 /// A longer message or value is cut.
 const TEXT_BYTES_MAX: usize = 4_096;
 
-/// The forms of a line.
+/// The times of lines: RFC 3339 in UTC, to the microsecond.
+pub(super) const TIME_FORMAT: &[BorrowedFormatItem<'_>] =
+    format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:6]Z");
+
+/// What a line is made for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Form {
-    /// `TIME [LEVEL] message key=value`
+enum Form {
+    /// `message key=value`, behind the time and the level.
     Text,
     /// One JSON object.
     Json,
 }
 
-/// The line of a record, with its end.
-pub(super) fn of_record(form: Form, time: SystemTime, record: &Record<'_>) -> Vec<u8> {
+/// The message of a record and its fields.
+pub(super) fn text_of(record: &Record<'_>) -> String {
+    let mut line = Line { form: Form::Text, text: String::with_capacity(160) };
+    line.escaped(*record.args());
+    // Neither the visitor nor writing into a String fails.
+    record.key_values().visit(&mut line).unwrap_or(());
+    line.text
+}
+
+/// The JSON object of a record, with the end of its line.
+pub(super) fn json_of(time: SystemTime, record: &Record<'_>) -> Vec<u8> {
     let level = record.level();
     // Where it comes from is of use only to those who look into the server itself.
     let target = Some(record.target()).filter(|_| level >= Level::Debug);
-    let mut line = Line::begin(form, time, level, target, *record.args());
-    // Neither the visitor nor writing into a String fails.
+    let mut line = Line::begin(time, level, target, *record.args());
     record.key_values().visit(&mut line).unwrap_or(());
     line.end()
 }
 
-/// The line of something that is no record.
-pub(super) fn of_text(time: SystemTime, level: Level, text: &str) -> Vec<u8> {
-    Line::begin(Form::Json, time, level, None, format_args!("{text}")).end()
+/// The JSON object of something that is no record.
+pub(super) fn json_of_text(time: SystemTime, level: Level, text: &str) -> Vec<u8> {
+    Line::begin(time, level, None, format_args!("{text}")).end()
 }
 
 struct Line {
@@ -43,39 +57,21 @@ struct Line {
 }
 
 impl Line {
-    fn begin(form: Form, time: SystemTime, level: Level, target: Option<&str>, message: fmt::Arguments<'_>) -> Self {
-        let mut line = Self { form, text: String::with_capacity(160) };
-        match form {
-            Form::Text => {
-                line.time(time);
-                line.text.push_str(" [");
-                line.text.push_str(level.as_str());
-                line.text.push_str("] ");
-                if let Some(target) = target {
-                    line.escaped(format_args!("{target}: "));
-                }
-                line.escaped(message);
-            }
-            Form::Json => {
-                line.text.push_str("{\"time\":\"");
-                line.time(time);
-                line.text.push_str("\",\"level\":\"");
-                line.text.push_str(&level.as_str().to_ascii_lowercase());
-                line.text.push('"');
-                line.member("message", message);
-                if let Some(target) = target {
-                    line.member("target", format_args!("{target}"));
-                }
-            }
+    fn begin(time: SystemTime, level: Level, target: Option<&str>, message: fmt::Arguments<'_>) -> Self {
+        let mut line = Self { form: Form::Json, text: String::with_capacity(160) };
+        // Only years that nobody lives in cannot be written.
+        let time = OffsetDateTime::from(time).format(TIME_FORMAT).unwrap_or_default();
+        let level = level.as_str().to_ascii_lowercase();
+        write!(line.text, "{{\"time\":\"{time}\",\"level\":\"{level}\"").unwrap_or(());
+        line.member("message", message);
+        if let Some(target) = target {
+            line.member("target", format_args!("{target}"));
         }
         line
     }
 
     fn end(mut self) -> Vec<u8> {
-        if self.form == Form::Json {
-            self.text.push('}');
-        }
-        self.text.push('\n');
+        self.text.push_str("}\n");
         self.text.into_bytes()
     }
 
@@ -104,17 +100,6 @@ impl Line {
             self.text.insert(from, '"');
             self.text.push('"');
         }
-    }
-
-    /// The time in UTC, as RFC 3339 has it, to the microsecond.
-    fn time(&mut self, time: SystemTime) {
-        // A clock before 1970 shows 1970.
-        let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
-        let (days, seconds) = (since.as_secs() / 86_400, since.as_secs() % 86_400);
-        let (year, month, day) = date(days);
-        let (hour, minute, second) = (seconds / 3_600, seconds / 60 % 60, seconds % 60);
-        let micros = since.subsec_micros();
-        write!(self.text, "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{micros:06}Z").unwrap_or(());
     }
 }
 
@@ -172,65 +157,31 @@ impl fmt::Write for Escaped<'_> {
     }
 }
 
-/// Does it show as itself: no control character (line ends, colours), nothing invisible, nothing
-/// that changes the order of what is shown, and no space but the usual one?
-fn is_shown(char: char) -> bool {
-    use GeneralCategory as Category;
-    if char.is_ascii() {
-        return !char.is_ascii_control();
-    }
-    !matches!(
-        CodePointMapData::<Category>::new().get(char),
-        Category::Control
-            | Category::Format
-            | Category::LineSeparator
-            | Category::ParagraphSeparator
-            | Category::SpaceSeparator
-            | Category::Surrogate
-            | Category::PrivateUse
-            | Category::Unassigned
-    )
-}
-
-/// Year, month and day of a day since 1970, in the Gregorian calendar. Years begin in March here,
-/// so that the day that some of them have more is the last one; 400 of them have 146,097 days.
-fn date(days: u64) -> (u64, u64, u64) {
-    let days = days + 719_468;
-    let (era, day_of_era) = (days / 146_097, days % 146_097);
-    let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let month_from_march = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
-    let month = if month_from_march < 10 { month_from_march + 3 } else { month_from_march - 9 };
-    (era * 400 + year_of_era + u64::from(month <= 2), month, day)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::Duration;
-
-    fn at(seconds: u64) -> SystemTime {
-        UNIX_EPOCH + Duration::from_micros(seconds * 1_000_000 + 42)
-    }
+    use std::time::{Duration, UNIX_EPOCH};
 
     fn line(form: Form, level: Level, message: &str, user: &str) -> String {
         let pairs = [("conn", Value::from("7.0")), ("count", Value::from(3_u64)), ("user", Value::from(user))];
         let args = format_args!("{message}");
         let record = Record::builder().level(level).target("hongyan::net").args(args).key_values(&pairs).build();
-        String::from_utf8(of_record(form, at(1_652_791_027), &record)).unwrap()
+        match form {
+            Form::Text => text_of(&record) + "\n",
+            Form::Json => {
+                let time = UNIX_EPOCH + Duration::from_micros(1_652_791_027_000_042);
+                String::from_utf8(json_of(time, &record)).unwrap()
+            }
+        }
     }
 
     #[test]
     fn the_forms_of_a_line() {
         assert_eq!(
             line(Form::Text, Level::Info, "wrong password", "ann"),
-            "2022-05-17T12:37:07.000042Z [INFO] wrong password conn=7.0 count=3 user=ann\n"
+            "wrong password conn=7.0 count=3 user=ann\n"
         );
-        assert_eq!(
-            line(Form::Text, Level::Debug, "refused", ""),
-            "2022-05-17T12:37:07.000042Z [DEBUG] hongyan::net: refused conn=7.0 count=3 user=\"\"\n"
-        );
+        assert_eq!(line(Form::Text, Level::Info, "refused", ""), "refused conn=7.0 count=3 user=\"\"\n");
         assert_eq!(
             line(Form::Json, Level::Info, "wrong \"password\"", "ann"),
             "{\"time\":\"2022-05-17T12:37:07.000042Z\",\"level\":\"info\",\"message\":\"wrong \\\"password\\\"\",\
@@ -256,7 +207,7 @@ mod tests {
             ("ที่", "\"ที่\""),
         ] {
             let said = line(Form::Text, Level::Info, "m", user);
-            assert!(said.ends_with(&format!("Z [INFO] m conn=7.0 count=3 user={text}\n")), "{said}");
+            assert!(said == format!("m conn=7.0 count=3 user={text}\n"), "{said}");
             let in_message = line(Form::Text, Level::Info, user, "u");
             let json = line(Form::Json, Level::Info, user, user);
             for said in [&said, &in_message, &json] {
@@ -272,21 +223,5 @@ mod tests {
     fn what_is_long_is_cut() {
         let said = line(Form::Text, Level::Info, &"é".repeat(100_000), "u");
         assert!(said.len() < TEXT_BYTES_MAX + 200 && said.contains("é… conn=7.0"), "{}", said.len());
-    }
-
-    #[test]
-    fn dates_are_those_of_the_calendar() {
-        for (days, expected) in [
-            (0, (1970, 1, 1)),
-            (59, (1970, 3, 1)),
-            (789, (1972, 2, 29)),
-            (11_016, (2000, 2, 29)),
-            (11_017, (2000, 3, 1)),
-            (20_784, (2026, 11, 27)),
-            (47_540, (2100, 2, 28)),
-            (47_541, (2100, 3, 1)),
-        ] {
-            assert_eq!(date(days), expected, "{days}");
-        }
     }
 }

@@ -61,7 +61,7 @@ impl Proxies {
         self.conns.insert(id, Proxied { address: proxy.to_canonical(), is_told: false, stage: Stage::Opened });
     }
 
-    /// A connection is gone, whoever opened it.
+    /// A connection is gone, one that a proxy opened or not.
     pub(super) fn remove(&mut self, id: ConnId) {
         if !self.conns.is_empty() {
             self.conns.remove(&id);

@@ -245,7 +245,8 @@ fn unescape(mut inner: &str, out: &mut String) {
     out.push_str(inner);
 }
 
-/// The character of `\uXXXX` or of a surrogate pair of two, and the length of the escapes.
+/// Reads `\uXXXX`, or two of these that form a surrogate pair. Returns the character, and how many
+/// bytes of `escape` it takes.
 fn unescape_unicode(escape: &str) -> (char, usize) {
     let unit = |at: usize| escape.get(at..at + 4).and_then(|hex| u32::from_str_radix(hex, 16).ok()).unwrap_or(0xFFFD);
     match unit(2) {

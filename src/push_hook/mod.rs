@@ -112,7 +112,7 @@ impl PushHook {
 
 impl Drop for PushHook {
     fn drop(&mut self) {
-        // Whoever drops it without a stop does not wait for it either.
+        // A drop without a stop does not wait for it either.
         drop(self.shared.stop());
     }
 }

@@ -143,7 +143,7 @@ pub(crate) fn listen(servers: [SocketAddr; 2], name: &'static str, known: &Arc<K
                     continue;
                 }
                 let id = frame["CONTENT"]["messageId"].as_str().unwrap().to_owned();
-                // Before it is seen: whoever waits for that finds the ack sent.
+                // Before it is seen: one who waits for that finds the ack sent.
                 if link.send(json!({"TYPE": "5", "CONTENT": {"MessageId": id}})).is_none() {
                     break;
                 }

@@ -163,7 +163,7 @@ fn govern(store: &StoreUrl) {
     assert!(matches!(workers.ask([by_token(first.clone())])[..], [Outcome::Loaded { .. }]));
     assert_eq!(one(workers, "ann", AdminJob::SetBanned { is_banned: true }), AdminOutcome::Done);
     assert!(matches!(workers.ask([by_token(first.clone())])[..], [Outcome::Unproven { .. }]), "tokens end");
-    // Whoever has a good credential learns of the ban, and of nothing before.
+    // A client with a good credential learns of the ban; others learn nothing.
     let second = made(workers.ask([make()]));
     assert!(matches!(workers.ask([by_token(second.clone())])[..], [Outcome::Banned]));
     let load = |pushes_max| Job::Load { user: user("ann"), pushes_max, bytes_max: 999 };

@@ -110,6 +110,24 @@ fn nobody_else_is_believed() {
 }
 
 #[test]
+fn behind_a_proxy_that_does_not_know_its_client_nothing_else_is_believed() {
+    let mut world = world(0);
+    for client in 0..4 {
+        let pipe = world.connect_from(PROXY).unwrap();
+        pipe.send(format!("PROXY UNKNOWN\r\n{}", upgrade(&format!("X-Forwarded-For: 192.0.2.{client}\r\n"))));
+        world.settle();
+        // Loopback has no limit.
+        assert!(pipe.text().starts_with("HTTP/1.1 101 "), "{}", pipe.text());
+    }
+    for client in 0..4 {
+        let pipe = world.connect_from("10.1.2.3").unwrap();
+        pipe.send(format!("PROXY UNKNOWN\r\n{}", upgrade(&format!("X-Forwarded-For: 192.0.2.{client}\r\n"))));
+        world.settle();
+        assert_eq!(pipe.dropped(), client == 3, "all count for the proxy, which may have three");
+    }
+}
+
+#[test]
 fn the_head_of_a_request_says_who_the_client_is() {
     for piece_max in [0, 9] {
         let mut world = world(piece_max);

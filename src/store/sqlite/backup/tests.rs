@@ -84,3 +84,22 @@ fn a_backup_that_is_stopped_leaves_nothing() {
     let files: Vec<_> = std::fs::read_dir(folder.path()).unwrap().map(|file| file.unwrap().file_name()).collect();
     assert_eq!(files, ["im.db"]);
 }
+
+#[test]
+#[cfg(unix)]
+fn a_file_is_a_backups_own_while_it_has_that_name_and_no_other() {
+    let folder = tempfile::tempdir().unwrap();
+    let (path, other) = (folder.path().join("copy.db.partial"), folder.path().join("copy.db"));
+    let file = open_partial(&path).unwrap();
+    assert!(is_own(&file, &path).unwrap());
+    // Another backup has given it its name, and a third has begun a new file.
+    std::fs::rename(&path, &other).unwrap();
+    assert!(!is_own(&file, &path).unwrap());
+    let new = open_partial(&path).unwrap();
+    assert!(!is_own(&file, &path).unwrap() && is_own(&new, &path).unwrap());
+    // One that was killed has left it both names.
+    std::fs::remove_file(&path).unwrap();
+    std::fs::hard_link(&other, &path).unwrap();
+    assert!(!is_own(&file, &path).unwrap());
+    assert!(!path.exists() && other.exists());
+}
