@@ -12,6 +12,9 @@ const LINGER_MS: u64 = 5_000;
 /// How long a client that ended its side, soon after it said something, is given at least. After
 /// each such time those that are owed no answer are closed, all in one look at what is owed.
 pub(super) const HALF_CLOSED_MS: u64 = 1_000;
+/// Handshakes are looked at at most so often within their time-out: after a storm of log-ins the
+/// loop would be woken for each of them.
+const HANDSHAKE_STEPS: u64 = 50;
 /// The core is told that waiting output goes on at most once in this time.
 const DRAINED_EVERY_MS: u64 = 1_000;
 
@@ -80,8 +83,13 @@ impl Deadlines {
     /// When a connection is to be looked at.
     #[must_use]
     pub(super) fn next_ms(&self) -> Option<u64> {
-        let queues = [&self.lingering, &self.half_closed, &self.handshakes, &self.watched];
-        queues.into_iter().filter_map(|queue| queue.front().map(|(due_ms, _)| *due_ms)).min()
+        let first_ms = |queue: &Queue| queue.front().map(|(due_ms, _)| *due_ms);
+        let step_ms = (self.handshake_timeout_ms / HANDSHAKE_STEPS).max(1);
+        let handshake_ms = first_ms(&self.handshakes).map(|due_ms| due_ms.next_multiple_of(step_ms));
+        [first_ms(&self.lingering), first_ms(&self.half_closed), handshake_ms, first_ms(&self.watched)]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     /// A closing connection is given time.
@@ -223,6 +231,20 @@ mod tests {
         assert_eq!(deadlines.pop_handshake(6 + HANDSHAKE_MS), None);
         assert_eq!(deadlines.pop_handshake(7 + HANDSHAKE_MS), Some(id(3)));
         assert_eq!(deadlines.next_ms(), None);
+    }
+
+    #[test]
+    fn handshakes_that_began_in_one_second_are_looked_at_together() {
+        let mut deadlines = deadlines();
+        (0..1_000).for_each(|ms| deadlines.begin_handshake(ms, id(1)));
+        let (mut looks, mut popped) = (0, 0);
+        while let Some(now_ms) = deadlines.next_ms() {
+            looks += 1;
+            while deadlines.pop_handshake(now_ms).is_some() {
+                popped += 1;
+            }
+        }
+        assert_eq!((looks, popped), (6, 1_000));
     }
 
     #[test]
