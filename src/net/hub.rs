@@ -76,6 +76,8 @@ pub struct Hub<S> {
     pub(super) ready: Vec<ConnId>,
     /// To be read: those that had more to say than one turn takes.
     pub(super) backlog: VecDeque<ConnId>,
+    /// To be read: those on which nobody has logged in.
+    pub(super) strangers: VecDeque<ConnId>,
     /// To be read: those with a step of their handshake to be done.
     pub(super) handshakes: VecDeque<ConnId>,
     /// What the connection that is being served may still use up.
@@ -119,6 +121,7 @@ impl<S: Stream> Hub<S> {
             actions: Vec::new(),
             ready: Vec::new(),
             backlog: VecDeque::new(),
+            strangers: VecDeque::new(),
             handshakes: VecDeque::new(),
             work_left: 0,
             heard: Heard::default(),

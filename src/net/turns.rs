@@ -1,11 +1,15 @@
 //! The order in which connections are served: deficit round robin over those with something to
 //! read, by work and not by bytes.
 //!
-//! Two queues, as in fair queueing for networks. *Ready* are those that an edge has woken: they are
-//! served first, one quantum each, and nearly always that is all they have to say. One that has
-//! more goes to the back of the *backlog*, of which a turn serves so much as its budget allows. So
-//! a client that says little waits for one turn, and not for a whole round of those who never stop,
-//! and those share among each other what is left.
+//! Two queues for users, as in fair queueing for networks. *Ready* are those that an edge has
+//! woken: they are served first, one quantum each, and nearly always that is all they have to say.
+//! One that has more goes to the back of the *backlog*, of which a turn serves so much as its budget
+//! allows. So a client that says little waits for one turn, and not for a whole round of those who
+//! never stop, and those share among each other what is left.
+//!
+//! Connections on which nobody has logged in are *strangers*, with a queue of their own. While users
+//! have something to say, a turn does little for strangers: however many there are, they make
+//! nobody's turn much longer.
 //!
 //! A connection that used up more than the quantum (an input is never cut in two) carries a debt,
 //! and is passed over until it is repaid.
@@ -15,6 +19,7 @@ use super::input::PREFETCHED_AT_ONCE;
 use super::socket::Stream;
 use super::state::Lists;
 use crate::chat::contract::ConnId;
+use std::collections::VecDeque;
 
 /// Work is counted in units of about 2 ns; so many are a microsecond. They were calibrated by
 /// profiles of the release build, and need only be right within a factor of two: it is their
@@ -53,6 +58,10 @@ const QUANTUM_MIN: i64 = 24 * MICROSECOND;
 /// next turn.
 const READY_TURN: i64 = 4 * TURN;
 
+/// The work that one turn does for strangers beside users, and when no user has anything to say.
+const STRANGERS_BESIDE_USERS: i64 = TURN / 2;
+const STRANGERS_ALONE: i64 = TURN;
+
 /// One read takes not much more than what can be decoded, since copying the rest is work, too.
 const READ_BYTES_MIN: usize = 4 * 1024;
 
@@ -79,10 +88,11 @@ impl<S: Stream> Hub<S> {
         if self.is_nobody_ready() {
             return;
         }
-        let quantum = quantum_of(self.ready.len() + self.backlog.len());
+        let quantum = quantum_of(self.ready.len() + self.backlog.len() + self.strangers.len());
         let mut shared = self.buffers.lend_shared();
         let bytes = read_bytes(quantum).min(shared.len());
         let mut ready = std::mem::take(&mut self.ready);
+        let users_wait = !(ready.is_empty() && self.backlog.is_empty());
         let (mut spent, mut served) = (0, 0);
         for some in ready.chunks(PREFETCHED_AT_ONCE) {
             if spent >= READY_TURN {
@@ -95,7 +105,9 @@ impl<S: Stream> Hub<S> {
             self.look_at_memory();
             served += some.len();
         }
-        self.serve_backlog(&mut shared[..bytes], quantum);
+        self.serve_some(|hub| &mut hub.backlog, TURN, &mut shared[..bytes], quantum);
+        let for_strangers = if users_wait { STRANGERS_BESIDE_USERS } else { STRANGERS_ALONE };
+        self.serve_some(|hub| &mut hub.strangers, for_strangers, &mut shared[..bytes], quantum);
         self.serve_handshakes(&mut shared);
         self.buffers.return_shared(shared);
         // Those that were queued in the meantime have their turn in the next one, so that nobody
@@ -105,13 +117,20 @@ impl<S: Stream> Hub<S> {
         self.ready = ready;
     }
 
-    /// Each at most once, so that nobody keeps the loop from writing.
-    fn serve_backlog(&mut self, shared: &mut [u8], quantum: i64) {
-        let (mut waiting, mut spent) = (self.backlog.len(), 0);
-        while waiting > 0 && spent < TURN {
+    /// Those of a queue whom this work allows, each at most once, so that nobody keeps the loop from
+    /// writing.
+    fn serve_some(
+        &mut self,
+        queue: fn(&mut Self) -> &mut VecDeque<ConnId>,
+        work_max: i64,
+        shared: &mut [u8],
+        quantum: i64,
+    ) {
+        let (mut waiting, mut spent) = (queue(self).len(), 0);
+        while waiting > 0 && spent < work_max {
             let count = waiting.min(PREFETCHED_AT_ONCE);
             let mut some = [ConnId { slot: 0, generation: 0 }; PREFETCHED_AT_ONCE];
-            for (place, id) in some.iter_mut().zip(self.backlog.drain(..count)) {
+            for (place, id) in some.iter_mut().zip(queue(self).drain(..count)) {
                 *place = id;
             }
             waiting -= count;
@@ -167,7 +186,7 @@ impl<S: Stream> Hub<S> {
 
     /// Has nobody anything to be read?
     pub(super) fn is_nobody_ready(&self) -> bool {
-        self.ready.is_empty() && self.backlog.is_empty() && self.handshakes.is_empty()
+        self.ready.is_empty() && self.backlog.is_empty() && self.strangers.is_empty() && self.handshakes.is_empty()
     }
 
     /// The connections that may be accepted in this turn.
@@ -181,7 +200,7 @@ impl<S: Stream> Hub<S> {
         if let Some(conn) = self.conns.get_mut(id)
             && conn.lists.enter(Lists::TO_READ)
         {
-            self.ready.push(id);
+            if conn.known { self.ready.push(id) } else { self.strangers.push_back(id) }
         }
     }
 
@@ -190,7 +209,7 @@ impl<S: Stream> Hub<S> {
         if let Some(conn) = self.conns.get_mut(id)
             && conn.lists.enter(Lists::TO_READ)
         {
-            self.backlog.push_back(id);
+            if conn.known { &mut self.backlog } else { &mut self.strangers }.push_back(id);
         }
     }
 }

@@ -289,7 +289,8 @@ impl Hub<Fake> {
     fn chat_is_sound(&self) {
         for id in self.conns.keys() {
             let conn = self.conns.get(id).unwrap();
-            let queued = self.ready.contains(&id) || self.backlog.contains(&id) || self.handshakes.contains(&id);
+            let queued = self.ready.contains(&id)
+                || [&self.backlog, &self.strangers, &self.handshakes].iter().any(|queue| queue.contains(&id));
             assert_eq!(conn.lists.has(Lists::TO_READ), queued, "it knows whether it is on that list");
             let dirty = conn.lists.has(Lists::TO_WRITE);
             assert_eq!(dirty, self.dirty.contains(&id), "it knows whether it is on that list");

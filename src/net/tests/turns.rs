@@ -53,6 +53,27 @@ fn a_client_that_says_little_waits_for_one_turn_beside_very_many_who_never_stop(
 }
 
 #[test]
+fn strangers_who_are_woken_in_each_turn_make_a_users_turn_little_longer() {
+    let mut world = World::new(35, 0);
+    let ann = world.connect();
+    ann.send(login("ann"));
+    world.settle();
+    let strangers: Vec<_> = (0..300).map(|_| world.connect()).collect();
+    world.settle();
+    let before = world.hub.counters().inputs;
+    for n in 0..20 {
+        strangers.iter().for_each(|stranger| stranger.send(ack(1)));
+        ann.send(beat(n));
+        world.turn();
+        assert_eq!(ann.text().lines().count(), n + 2, "answered in that turn");
+        assert!(!world.hub.is_nobody_ready(), "and some strangers wait for the next one");
+    }
+    // When no user has anything to say, all of them have their turn.
+    world.settle();
+    assert_eq!(world.hub.counters().inputs - before, 300 * 20 + 20);
+}
+
+#[test]
 fn those_who_never_stop_get_equal_shares_whatever_they_say() {
     let mut world = World::new(32, 0);
     let small = flood(&mut world, 40, ack(1).as_bytes());
