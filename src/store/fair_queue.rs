@@ -249,8 +249,9 @@ impl FairQueue {
         let short = (SHORT_US * 1_000 / self.unit_ns.max(1)).clamp(SHORT_COST_MIN, SHARED_COST_MAX);
         let (alone, newcomers) = (self.busy <= 1, self.short_batches > 0);
         let cost_max = |batch: &TakenBatch| match batch {
+            // Also when the newcomer has nothing at the moment: their next job comes after its answer.
+            batch if newcomers || (!alone && batch.has_others) => short,
             _ if alone => ALONE_COST_MAX,
-            batch if newcomers || batch.has_others => short,
             _ => SHARED_COST_MAX,
         };
         self.short_batches = self.short_batches.saturating_sub(1);
