@@ -5,6 +5,7 @@
 //! [`Action`]s it gets back, in their order. The core never asks for anything else: no clock, no
 //! random number, no socket.
 
+pub use super::account_job::{AccountJob, AccountOutcome, PendingEntry, ProfileChange, Roster, RosterFriend};
 pub use super::admin_contract::{
     AdminAnswer, AdminRequest, AdminTicket, OnlineUser, PushReport, PushState, UserReport,
 };
@@ -55,8 +56,7 @@ pub enum Event<'a> {
         /// Its content.
         input: Result<Request<'a>, BadInput>,
     },
-    /// A WebSocket ping came in. The wire answers it; the core only notes that the client is
-    /// active.
+    /// A WebSocket ping came in, which the wire answers: the client is active.
     Ping {
         /// From this connection.
         conn: ConnId,
@@ -401,6 +401,14 @@ pub enum Job {
         /// Whose friendship is ended, and who was asked.
         other: UserName,
     },
+    /// Data lane that [`AccountJob`] names: what the user asks about their own account.
+    /// → [`Outcome::Account`]
+    Account {
+        /// The user it is about.
+        user: UserName,
+        /// What it is.
+        job: Box<AccountJob>,
+    },
     /// Data lane of the user: what an operator asks. → [`Outcome::Admin`]
     Admin {
         /// The user it is about.
@@ -481,6 +489,8 @@ pub enum Outcome {
     Answered(Answered),
     /// `Unfriend`: they are no friends, and nothing that `user` asked is pending.
     Unfriended,
+    /// `Account`.
+    Account(Box<AccountOutcome>),
     /// `Admin`.
     Admin(Box<AdminOutcome>),
     /// It was not done, or whether it was done is not known. Nothing may be promised of it.

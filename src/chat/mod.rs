@@ -6,6 +6,7 @@
 #![deny(clippy::disallowed_methods)]
 
 mod account;
+mod account_job;
 mod ack;
 mod admin;
 pub mod admin_contract;

@@ -18,7 +18,7 @@
 //! it would stay the first in line until all of them are done, and everybody else would wait.
 
 use super::lane_queue::Submission;
-use crate::chat::contract::{AdminJob, Job, Ticket};
+use crate::chat::contract::{AccountJob, AdminJob, Job, Ticket};
 use crate::protocol::field::RESERVED_NAME;
 use slab::Slab;
 use std::collections::{BTreeSet, HashMap, VecDeque};
@@ -62,6 +62,7 @@ pub(super) fn lane_user(job: &Job) -> Option<&str> {
         | Job::MakeToken { user, .. }
         | Job::RevokeTokens { user }
         | Job::Admin { user, .. } => user.as_str(),
+        Job::Account { user, job } => job.other().unwrap_or(user).as_str(),
         Job::GetProfile { asker, .. } => asker.as_str(),
         Job::SavePush { push } | Job::AskFriend { push, .. } | Job::AnswerFriend { push, .. } => push.receiver(),
         Job::DeletePush { receiver, .. } => receiver.as_str(),
@@ -73,7 +74,7 @@ pub(super) fn lane_user(job: &Job) -> Option<&str> {
 fn actor(job: &Job) -> Option<&str> {
     match job {
         Job::SavePush { push } | Job::AskFriend { push, .. } | Job::AnswerFriend { push, .. } => Some(push.sender()),
-        Job::Unfriend { user, .. } => Some(user.as_str()),
+        Job::Unfriend { user, .. } | Job::Account { user, .. } => Some(user.as_str()),
         // One flow, however many users the operator asks about.
         Job::Admin { .. } => Some(RESERVED_NAME),
         _ => None,
@@ -89,12 +90,21 @@ fn cost(job: &Job) -> u64 {
         Job::RevokeTokens { .. } => 10,
         Job::LoadPage { .. } => 15,
         Job::CreateAccount { .. } | Job::Load { .. } | Job::Unfriend { .. } => 20,
+        Job::Account { job, .. } => account_cost(job),
         Job::Admin { job, .. } => admin_cost(job),
         Job::LogIn { .. } => 25,
         Job::MakeToken { .. } => 40,
         Job::AskFriend { push, .. } | Job::AnswerFriend { push, .. } => {
             50 + (push.weight_bytes() / BYTES_PER_UNIT) as u64
         }
+    }
+}
+
+fn account_cost(job: &AccountJob) -> u64 {
+    match job {
+        AccountJob::Roster { rows_max, .. } => 20 + u64::from(*rows_max) / 5,
+        AccountJob::ChangeProfile(_) | AccountJob::ChangePassword { .. } | AccountJob::Blocked => 30,
+        AccountJob::Block { .. } | AccountJob::Unblock { .. } => 50,
     }
 }
 

@@ -70,6 +70,7 @@ fn weight_bytes(outcome: &Outcome) -> usize {
     match outcome {
         Outcome::Profile(Some(profile)) => profile.weight_bytes(),
         Outcome::Loaded { page, .. } | Outcome::Page(page) => of_page(page),
+        Outcome::Account(outcome) => outcome.weight_bytes(),
         Outcome::Admin(outcome) => outcome.weight_bytes(),
         _ => 0,
     }

@@ -333,6 +333,7 @@ fn is_write(job: &Job) -> bool {
         Job::LogIn { .. } | Job::Prove { .. } | Job::Load { .. } | Job::LoadPage { .. } | Job::GetProfile { .. } => {
             false
         }
+        Job::Account { job, .. } => !job.is_read(),
         Job::Admin { job, .. } => !job.is_read(),
         _ => true,
     }
@@ -465,6 +466,7 @@ fn single(
             waiting::unfriend(store, mailbox_counts, user, other)?;
             Outcome::Unfriended
         }
+        Job::Account { .. } => return Err(StoreError::Refused("not built yet".into())),
         Job::Admin { user, job } => Outcome::Admin(Box::new(admin::run(store, mailbox_counts, user, job)?)),
         Job::SavePush { .. } | Job::DeletePush { .. } | Job::Hash { .. } | Job::Verify { .. } => {
             return Err(StoreError::Refused("a job of another lane".into()));

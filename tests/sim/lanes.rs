@@ -80,6 +80,7 @@ pub fn name_of(job: &Job) -> &'static str {
         Job::AskFriend { .. } => "AskFriend",
         Job::AnswerFriend { .. } => "AnswerFriend",
         Job::Unfriend { .. } => "Unfriend",
+        Job::Account { .. } => "Account",
         Job::Admin { .. } => "Admin",
     }
 }
@@ -97,6 +98,7 @@ fn lane_of(job: &Job) -> Option<String> {
         | Job::MakeToken { user, .. }
         | Job::RevokeTokens { user }
         | Job::Admin { user, .. } => user.as_str().into(),
+        Job::Account { user, job } => job.other().unwrap_or(user).as_str().into(),
         Job::SavePush { push } | Job::AskFriend { push, .. } | Job::AnswerFriend { push, .. } => push.receiver().into(),
         Job::DeletePush { receiver, .. } => receiver.as_str().into(),
         Job::Unfriend { other, .. } => other.as_str().into(),

@@ -248,6 +248,7 @@ impl Model {
                 }
                 Outcome::Unfriended
             }
+            Job::Account { .. } => Outcome::Refused,
             Job::Admin { user, job } => Outcome::Admin(Box::new(self.admin(user, job))),
         }
     }

@@ -316,7 +316,8 @@ fn yes(job: &Job) -> Outcome {
         Job::SavePush { .. } => Outcome::Saved,
         Job::DeletePush { .. } => Outcome::Deleted,
         Job::AskFriend { .. } | Job::AnswerFriend { .. } | Job::Unfriend { .. } => Outcome::Failed,
-        Job::MakeToken { .. } | Job::RevokeTokens { .. } | Job::Admin { .. } => Outcome::Failed,
+        Job::MakeToken { .. } | Job::RevokeTokens { .. } => Outcome::Failed,
+        Job::Account { .. } | Job::Admin { .. } => Outcome::Failed,
     }
 }
 

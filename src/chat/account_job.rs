@@ -1,0 +1,153 @@
+//! What the store does for a user who looks after their own account, and what it answers.
+
+use crate::protocol::field::{Secret, UserName};
+
+/// Work for a user about their own account, in their data lane unless it says otherwise.
+#[derive(Clone, Debug)]
+pub enum AccountJob {
+    /// Their friends, in byte order of the names, and the requests that are pending.
+    /// → [`AccountOutcome::Roster`]
+    Roster {
+        /// Only friends behind this one, and no requests; `None`: from the start, with the requests.
+        after: Option<UserName>,
+        /// The largest number of friends, and of requests each way.
+        rows_max: u32,
+        /// The largest size of the requests' texts each way, in bytes; the one that goes beyond is
+        /// the last.
+        bytes_max: usize,
+    },
+    /// Change their profile. → [`AccountOutcome::Changed`]
+    ChangeProfile(ProfileChange),
+    /// Give them another password, and forget their tokens, if the stored hash is still the one
+    /// that their old password was compared with. → [`AccountOutcome::Changed`] or `Stale`
+    ChangePassword {
+        /// What was stored of the old password; `None`: do not compare.
+        old_hash: Option<Secret>,
+        /// What is stored of the new one.
+        new_hash: Secret,
+    },
+    /// In the data lane of `other`: block them. Ends the friendship, removes what the user asked
+    /// them, and hides what they asked the user. → [`AccountOutcome::Blocked`], `NoSuchUser` or
+    /// `TooMany`
+    Block {
+        /// The user to block.
+        other: UserName,
+        /// Blocked users of one user, beyond which nothing is done.
+        blocked_max: u32,
+    },
+    /// In the data lane of `other`: block them no longer, and forget what they asked meanwhile; no
+    /// matter if they were not blocked. → [`AccountOutcome::Blocked`]
+    Unblock {
+        /// The user who was blocked.
+        other: UserName,
+    },
+    /// All whom they block. → [`AccountOutcome::Blocked`]
+    Blocked,
+}
+
+impl AccountJob {
+    /// Does it change nothing in the store?
+    #[must_use]
+    pub fn is_read(&self) -> bool {
+        matches!(self, Self::Roster { .. } | Self::Blocked)
+    }
+
+    /// Whose data lane it belongs to, if not the user's own.
+    #[must_use]
+    pub fn other(&self) -> Option<&UserName> {
+        match self {
+            Self::Block { other, .. } | Self::Unblock { other } => Some(other),
+            _ => None,
+        }
+    }
+}
+
+/// New values of a profile; what is `None` stays as it was. The bounds are those of
+/// [`Profile`](crate::protocol::field::Profile).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ProfileChange {
+    /// The address.
+    pub email_address: Option<Box<str>>,
+    /// The name that others are shown.
+    pub nick_name: Option<Box<str>>,
+    /// The picture, as the client wrote it.
+    pub profile_picture: Option<Box<str>>,
+    /// The place.
+    pub location: Option<Box<str>>,
+    /// The text about them.
+    pub personal_description: Option<Box<str>>,
+    /// The key with which friends encrypt end to end.
+    pub rsa_public_key: Option<Box<str>>,
+}
+
+/// The outcome of an [`AccountJob`] that was done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AccountOutcome {
+    /// There is no such account.
+    NoSuchUser,
+    /// `ChangeProfile`, `ChangePassword`: it is changed.
+    Changed,
+    /// `ChangePassword`: another password is stored by now; nothing was changed.
+    Stale,
+    /// `Block`: too many are blocked; nothing was changed.
+    TooMany,
+    /// `Block`, `Unblock`, `Blocked`: all whom the user blocks now, in byte order.
+    Blocked(Vec<UserName>),
+    /// `Roster`.
+    Roster(Roster),
+}
+
+/// Some of a user's friends, and the requests that are pending.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Roster {
+    /// In byte order of their names.
+    pub friends: Vec<RosterFriend>,
+    /// There are more friends behind these.
+    pub more: bool,
+    /// The requests to the user, oldest first, without those of blocked users.
+    pub incoming: Vec<PendingEntry>,
+    /// The requests of the user, oldest first, with those that the receiver will never see.
+    pub outgoing: Vec<PendingEntry>,
+}
+
+/// A friend, as the roster shows them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RosterFriend {
+    /// Their name.
+    pub user_name: UserName,
+    /// Their nick name.
+    pub nick_name: Box<str>,
+    /// Their picture.
+    pub profile_picture: Box<str>,
+}
+
+/// A friend request that is pending, as the roster shows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PendingEntry {
+    /// The other user: who asked, or who was asked.
+    pub user_name: UserName,
+    /// The id that the asking user gave it.
+    pub message_id: Box<str>,
+    /// Its text.
+    pub content: Box<str>,
+    /// When it was taken, in ms since the epoch.
+    pub time_ms: u64,
+}
+
+impl AccountOutcome {
+    /// The bytes of memory that its lists stand for, about.
+    #[must_use]
+    pub fn weight_bytes(&self) -> usize {
+        match self {
+            Self::NoSuchUser | Self::Changed | Self::Stale | Self::TooMany => 0,
+            Self::Blocked(names) => size_of_val(&**names),
+            Self::Roster(roster) => {
+                let friends: usize = roster.friends.iter().map(|f| f.nick_name.len() + f.profile_picture.len()).sum();
+                let requests = roster.incoming.iter().chain(&roster.outgoing);
+                size_of_val(&*roster.friends)
+                    + friends
+                    + requests.map(|r| size_of_val(r) + r.message_id.len() + r.content.len()).sum::<usize>()
+            }
+        }
+    }
+}
