@@ -27,8 +27,9 @@ pub enum AccountJob {
         new_hash: Secret,
     },
     /// In the data lane of `other`: block them. Ends the friendship, removes what the user asked
-    /// them, and hides what they asked the user. → [`AccountOutcome::Blocked`], `NoSuchUser` or
-    /// `TooMany`
+    /// them with its push, and hides what they asked the user. The push of that stays: it is in the
+    /// user's mailbox, which is counted in another lane. → [`AccountOutcome::Blocked`],
+    /// `NoSuchUser` or `TooMany`
     Block {
         /// The user to block.
         other: UserName,
@@ -91,8 +92,15 @@ pub enum AccountOutcome {
     Stale,
     /// `Block`: too many are blocked; nothing was changed.
     TooMany,
-    /// `Block`, `Unblock`, `Blocked`: all whom the user blocks now, in byte order.
-    Blocked(Vec<UserName>),
+    /// `Block`, `Unblock`, `Blocked`.
+    Blocked {
+        /// All whom the user blocks now, in byte order.
+        names: Vec<UserName>,
+        /// `Block`: the number of the push of the request that is hidden now, each time that this
+        /// is asked. If it was not acked before, it waits for the user: the core is to delete it.
+        /// A server that starts deletes such pushes, too.
+        hidden_push: Option<u64>,
+    },
     /// `Roster`.
     Roster(Roster),
 }
@@ -104,9 +112,11 @@ pub struct Roster {
     pub friends: Vec<RosterFriend>,
     /// There are more friends behind these.
     pub more: bool,
-    /// The requests to the user, oldest first, without those of blocked users.
+    /// The requests to the user in the order in which they were taken, without those of blocked
+    /// users.
     pub incoming: Vec<PendingEntry>,
-    /// The requests of the user, oldest first, with those that the receiver will never see.
+    /// The requests of the user in the order in which they were taken, with those that the receiver
+    /// will never see.
     pub outgoing: Vec<PendingEntry>,
 }
 
@@ -128,7 +138,7 @@ pub struct PendingEntry {
     pub user_name: UserName,
     /// The id that the asking user gave it.
     pub message_id: Box<str>,
-    /// Its text.
+    /// Its text, as far as it is kept: the first 1,024 characters.
     pub content: Box<str>,
     /// When it was taken, in ms since the epoch.
     pub time_ms: u64,
@@ -140,7 +150,7 @@ impl AccountOutcome {
     pub fn weight_bytes(&self) -> usize {
         match self {
             Self::NoSuchUser | Self::Changed | Self::Stale | Self::TooMany => 0,
-            Self::Blocked(names) => size_of_val(&**names),
+            Self::Blocked { names, .. } => size_of_val(&**names),
             Self::Roster(roster) => {
                 let friends: usize = roster.friends.iter().map(|f| f.nick_name.len() + f.profile_picture.len()).sum();
                 let requests = roster.incoming.iter().chain(&roster.outgoing);

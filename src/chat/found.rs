@@ -31,6 +31,11 @@ pub enum Asked {
     TooMany,
     /// The push would exceed a quota of the asked user's mailbox: nothing was changed.
     Full,
+    /// The asked user blocks the asking one: it is pending, and nobody but the asking user will
+    /// ever know. There is no push.
+    Hidden,
+    /// The asking user blocks the asked one: nothing was changed.
+    YouBlock,
 }
 
 /// The outcome of the answer to a friend request.
