@@ -1,4 +1,4 @@
--- The tables of hongyan on MySQL 8 and later or MariaDB 10.6 and later, schema version 6.
+-- The tables of hongyan on MySQL 8 and later or MariaDB 10.6 and later, schema version 7.
 --
 -- The server applies this file when it starts on an empty database. To run it without the right to create tables, apply the file by
 -- hand before the first start: the server itself needs SELECT, INSERT, UPDATE and DELETE. Harmless when applied twice.
@@ -40,9 +40,12 @@ CREATE TABLE IF NOT EXISTS friend_requests (
     message_id VARBINARY(128)  NOT NULL COMMENT 'the asker''s id of it, which the answer names',
     time_ms    BIGINT UNSIGNED NOT NULL COMMENT 'when it was taken, ms since the epoch',
     push_seq   BIGINT UNSIGNED NOT NULL COMMENT 'its push, which may have been acked and be gone',
+    hidden     TINYINT UNSIGNED NOT NULL DEFAULT 0 COMMENT '1: the receiver blocks the sender, and is not shown it',
+    content    VARCHAR(1024) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NOT NULL DEFAULT '' COMMENT 'the beginning of its text',
     PRIMARY KEY (receiver, sender),
-    KEY by_sender (sender),
-    KEY by_push (push_seq)
+    KEY by_sender (sender, push_seq),
+    KEY by_push (push_seq),
+    KEY by_hidden (hidden, receiver, push_seq)
 ) ENGINE = InnoDB COMMENT = 'pending until answered, at most one from one to another';
 
 CREATE TABLE IF NOT EXISTS pushes (
@@ -66,6 +69,13 @@ CREATE TABLE IF NOT EXISTS resume_tokens (
     PRIMARY KEY (user_name, token_hash)
 ) ENGINE = InnoDB COMMENT = 'what a client may log in with instead of its password';
 
+CREATE TABLE IF NOT EXISTS blocks (
+    user_name    VARBINARY(256) NOT NULL,
+    blocked_name VARBINARY(256) NOT NULL,
+    PRIMARY KEY (user_name, blocked_name),
+    KEY by_blocked (blocked_name)
+) ENGINE = InnoDB COMMENT = 'who blocks whom';
+
 CREATE TABLE IF NOT EXISTS deletions (
     user_name VARBINARY(256) NOT NULL,
     PRIMARY KEY (user_name)
@@ -85,4 +95,4 @@ CREATE TABLE IF NOT EXISTS lanes (
 ) ENGINE = InnoDB COMMENT = 'the fence: which server writes, for every transaction to change';
 
 -- Last, when all of the above is there.
-INSERT IGNORE INTO schema_version (one, version) VALUES (1, 6);
+INSERT IGNORE INTO schema_version (one, version) VALUES (1, 7);

@@ -207,6 +207,7 @@ fn progress_is_plain_lines_without_a_terminal_and_the_result_is_counted() {
         "friend requests: 1 of 1",
         "pushes: 3 of 3",
         "resume tokens: 0 of 0",
+        "blocks: 0 of 0",
         "deletions: 0 of 0",
     ];
     let expected = ["copying", "verifying"].map(|verb| tables.map(|table| format!("{verb} {table} (100 %)"))).concat();
@@ -219,9 +220,10 @@ fn progress_is_plain_lines_without_a_terminal_and_the_result_is_counted() {
         "friend requests: 1, verified",
         "pushes: 3, verified",
         "resume tokens: 0, verified",
+        "blocks: 0, verified",
         "deletions: 0, verified",
     ];
-    assert_eq!(lines[..6], counts);
+    assert_eq!(lines[..7], counts);
     assert!(lines[6].starts_with("copied 6 records from sqlite:") && lines.len() == 7, "{result}");
 }
 
@@ -247,6 +249,11 @@ fn sources_that_cannot_be_copied_are_refused_and_no_target_is_made() {
     folder.small("newer.db");
     folder.tamper("newer.db", "PRAGMA user_version = 70");
     refused_at_once(&folder.url("newer.db"), &to, &["written by a newer hongyan (schema 70"]);
+    folder.tamper("older.db", include_str!("../src/store/schema_sqlite.sql"));
+    folder.tamper("older.db", "PRAGMA application_id = 0x686F6E67; PRAGMA user_version = 1");
+    let before = std::fs::read(folder.path("older.db")).unwrap();
+    refused_at_once(&folder.url("older.db"), &to, &["its schema is 1 and this hongyan copies 5 only"]);
+    assert!(std::fs::read(folder.path("older.db")).unwrap() == before);
     folder.small("marked.db");
     folder.tamper("marked.db", "PRAGMA user_version = -1");
     refused_at_once(&folder.url("marked.db"), &to, &[UNFINISHED]);

@@ -39,7 +39,7 @@ fn it_can_be_applied_twice_and_keeps_what_it_is_given_to_the_byte() {
     let again = conn.exec_drop(insert, (99, &b"bob"[..], &b"ann"[..], &b"m"[..], "again"));
     assert!(again.unwrap_err().to_string().contains("kept_once"));
     let versions: Vec<i32> = conn.query("SELECT version FROM schema_version").unwrap();
-    assert_eq!(versions, [6]);
+    assert_eq!(versions, [7]);
 }
 
 /// The source whose statements are looked at below, with its white space and its continued lines
@@ -48,6 +48,8 @@ fn source() -> String {
     let all = concat!(
         include_str!("../src/store/mysql.rs"),
         include_str!("../src/store/mysql/accounts.rs"),
+        include_str!("../src/store/mysql/blocks.rs"),
+        include_str!("../src/store/mysql/roster.rs"),
         include_str!("../src/store/mysql/rows.rs"),
         include_str!("../src/store/mysql/mailbox.rs"),
         include_str!("../src/store/mysql/friendships.rs"),
@@ -113,15 +115,47 @@ const HOT: &[(&str, &str)] = &[
         "PRIMARY",
     ),
     ("SELECT friend_name FROM friendships WHERE user_name = ?", "PRIMARY"),
-    ("SELECT 1 FROM friendships WHERE user_name = ? AND friend_name = ?", "PRIMARY"),
+    (
+        "SELECT 0 FROM friendships WHERE user_name = ? AND friend_name = ? \
+         UNION ALL SELECT 1 FROM blocks WHERE user_name = ? AND blocked_name = ? \
+         UNION ALL SELECT 2 FROM blocks WHERE user_name = ? AND blocked_name = ?",
+        "PRIMARY",
+    ),
+    (
+        "SELECT friendships.friend_name, IFNULL(accounts.nick_name, ''), IFNULL(accounts.profile_picture, '') \
+         FROM friendships LEFT JOIN accounts ON accounts.user_name = friendships.friend_name \
+         WHERE friendships.user_name = ? AND friendships.friend_name > ? ORDER BY friendships.friend_name LIMIT ?",
+        "PRIMARY",
+    ),
+    (
+        "SELECT sender, message_id, content, time_ms FROM friend_requests FORCE INDEX (by_hidden) \
+         WHERE hidden = 0 AND receiver = ? ORDER BY push_seq LIMIT ?",
+        "by_hidden",
+    ),
+    (
+        "SELECT receiver, message_id, content, time_ms FROM friend_requests FORCE INDEX (by_sender) \
+         WHERE sender = ? ORDER BY push_seq LIMIT ?",
+        "by_sender",
+    ),
+    ("SELECT blocked_name FROM blocks WHERE user_name = ? ORDER BY blocked_name", "PRIMARY"),
+    ("DELETE FROM blocks WHERE user_name = ? AND blocked_name = ?", "PRIMARY"),
+    ("DELETE FROM blocks WHERE user_name = ? LIMIT ?", "PRIMARY"),
+    ("DELETE FROM blocks WHERE blocked_name = ? LIMIT ?", "by_blocked"),
+    (
+        "SELECT pushes.receiver, pushes.seq FROM friend_requests FORCE INDEX (by_hidden) \
+         STRAIGHT_JOIN pushes ON pushes.seq = friend_requests.push_seq \
+         AND pushes.receiver = friend_requests.receiver AND pushes.sender = friend_requests.sender \
+         WHERE friend_requests.hidden = 1 LIMIT ?",
+        "by_hidden",
+    ),
     ("SELECT 1 FROM friendships WHERE user_name = ? LIMIT ?", "PRIMARY"),
     (
         "DELETE FROM friendships WHERE (user_name = ? AND friend_name = ?) OR (user_name = ? AND friend_name = ?)",
         "PRIMARY",
     ),
-    ("SELECT message_id, time_ms, push_seq FROM friend_requests WHERE receiver = ? AND sender = ?", "PRIMARY"),
+    ("SELECT message_id, time_ms, push_seq, hidden FROM friend_requests WHERE receiver = ? AND sender = ?", "PRIMARY"),
     ("DELETE FROM friend_requests WHERE receiver = ? AND sender = ?", "PRIMARY"),
-    ("SELECT 1 FROM friend_requests WHERE receiver = ? LIMIT ?", "PRIMARY"),
+    ("SELECT 1 FROM friend_requests FORCE INDEX (by_hidden) WHERE hidden = 0 AND receiver = ? LIMIT ?", "by_hidden"),
     ("SELECT 1 FROM friend_requests WHERE sender = ? LIMIT ?", "by_sender"),
     ("SELECT token_hash, expires_ms FROM resume_tokens WHERE user_name = ?", "PRIMARY"),
     ("SELECT expires_ms FROM resume_tokens WHERE user_name = ? AND token_hash = ?", "PRIMARY"),
@@ -159,6 +193,9 @@ fn filled(statement: &str) -> String {
         ("FROM accounts WHERE user_name = ", "'f201'"),
         ("user_name = ", "'u1'"),
         ("friend_name = ", "'f201'"),
+        ("friend_name > ", "'f1'"),
+        ("WHERE blocked_name = ", "'f7'"),
+        ("blocked_name = ", "'f201'"),
         ("token_hash = ", "'h201'"),
         ("seq > ", "3"),
         ("LIMIT ", "9"),
@@ -178,7 +215,8 @@ fn fill(database: &mut Database) {
             rows(&|n| format!("('f{n}', 'x', '', '', '', '', '', '')")),
         ),
         ("friendships", rows(&|n| format!("('u{}', 'f{n}')", n % 200))),
-        ("friend_requests", rows(&|n| format!("('u{}', 'f{n}', 'm', 0, {n})", n % 200))),
+        ("friend_requests", rows(&|n| format!("('u{}', 'f{n}', 'm', 0, {n}, {}, 'text')", n % 200, n / 9_990))),
+        ("blocks", rows(&|n| format!("('u{}', 'f{n}')", n % 200))),
         (
             "pushes (seq, receiver, sender, message_id, kind, once, time_ms, content)",
             rows(&|n| format!("({n}, 'u{}', 'f{n}', 'm', 0, 0, 0, '')", n % 200)),
@@ -191,7 +229,7 @@ fn fill(database: &mut Database) {
     // What a server that has run for a while knows.
     database
         .conn
-        .query_drop("ANALYZE TABLE accounts, friendships, friend_requests, pushes, resume_tokens, deletions")
+        .query_drop("ANALYZE TABLE accounts, friendships, friend_requests, blocks, pushes, resume_tokens, deletions")
         .unwrap();
 }
 

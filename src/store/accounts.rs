@@ -1,7 +1,7 @@
 //! Accounts as their owners and the operator see them: a store has these tables, and no rule.
 
 use super::StoreError;
-use crate::chat::contract::StoredPush;
+use crate::chat::contract::{ProfileChange, StoredPush};
 use crate::protocol::field::{Secret, UserName};
 
 /// What is stored of an account beside its profile.
@@ -49,6 +49,11 @@ pub trait Accounts {
     /// # Errors
     /// See [`StoreError`].
     fn set_password(&mut self, user: &UserName, password_hash: &Secret) -> Result<(), StoreError>;
+    /// Changes what is given of a profile; nothing if there is no such account.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    fn change_profile(&mut self, user: &UserName, change: &ProfileChange) -> Result<(), StoreError>;
     /// The names behind this one in byte order, so many at most.
     ///
     /// # Errors

@@ -97,7 +97,7 @@ fn delete(
         return Ok(AdminOutcome::NoSuchUser);
     }
     let pairs = pairs(store, user, rows_max)?;
-    if !pairs.is_empty() {
+    if !pairs.is_empty() || store.blocks().remove_some(user, rows_max)? > 0 {
         return Ok(AdminOutcome::Deleting { pairs });
     }
     let mut pushes = Vec::new();

@@ -7,6 +7,10 @@ use crate::chat::contract::{Answered, Asked};
 use crate::protocol::field::UserName;
 use crate::protocol::push::{Push, PushKind};
 
+/// What is kept of a request's text while it is pending: so many characters. The push has all of
+/// it. A user may have hundreds of requests pending, for years.
+pub(super) const KEPT_CHARS: usize = 1_024;
+
 /// A friend request that nobody has answered yet.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FriendRequest {
@@ -16,16 +20,29 @@ pub struct FriendRequest {
     pub time_ms: u64,
     /// The number of its push, which may have been acked and be gone.
     pub seq: u64,
+    /// Its receiver blocks who asked, and is not shown it.
+    pub is_hidden: bool,
+}
+
+/// How two users stand to each other.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tie {
+    /// They are friends.
+    pub are_friends: bool,
+    /// The first blocks the second.
+    pub blocks: bool,
+    /// The second blocks the first.
+    pub is_blocked: bool,
 }
 
 /// The tables of friendships and friend requests: reads and writes without a rule. They are part of
 /// a [`Store`]'s transaction.
 pub trait Friendships {
-    /// Are these two friends?
+    /// How a user stands to another.
     ///
     /// # Errors
     /// See [`StoreError`]; so for all methods.
-    fn are_friends(&mut self, user: &UserName, friend: &UserName) -> Result<bool, StoreError>;
+    fn tie(&mut self, user: &UserName, other: &UserName) -> Result<Tie, StoreError>;
     /// How many friends a user has; counting stops at `limit`.
     ///
     /// # Errors
@@ -46,21 +63,26 @@ pub trait Friendships {
     /// # Errors
     /// See [`StoreError`].
     fn request(&mut self, receiver: &UserName, sender: &UserName) -> Result<Option<FriendRequest>, StoreError>;
-    /// How many requests of a sender are pending; counting stops at `limit`.
+    /// How many requests of a sender are pending, hidden or not; counting stops at `limit`.
     ///
     /// # Errors
     /// See [`StoreError`].
     fn count_requests_of(&mut self, sender: &UserName, limit: u32) -> Result<u32, StoreError>;
-    /// How many requests to a receiver are pending; counting stops at `limit`.
+    /// How many requests to a receiver are pending and not hidden; counting stops at `limit`.
     ///
     /// # Errors
     /// See [`StoreError`].
     fn count_requests_to(&mut self, receiver: &UserName, limit: u32) -> Result<u32, StoreError>;
-    /// Notes the request of this push. Its push is not saved.
+    /// Notes the request of this push with so much of its text. Its push is not saved.
     ///
     /// # Errors
     /// `Refused` if one from the same sender to the same receiver is pending; see [`StoreError`].
-    fn add_request(&mut self, push: &Push) -> Result<(), StoreError>;
+    fn add_request(&mut self, push: &Push, text: &str, is_hidden: bool) -> Result<(), StoreError>;
+    /// Its receiver is not shown a pending request any more. Its push stays.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    fn hide_request(&mut self, receiver: &UserName, sender: &UserName) -> Result<(), StoreError>;
     /// Forgets a pending request, if there is one. Its push stays.
     ///
     /// # Errors
@@ -100,6 +122,10 @@ impl From<Answered> for Reply {
 /// is asked, are pending, or there is no room for the push. Repeating it with the same `seq` while
 /// its push is still kept answers `Pending` again. The second value: the push was saved just now.
 ///
+/// A user who is asked and blocks who asks is not shown the request, and there is no push; all
+/// else is as if it were shown. Only that it is counted for the asker alone: others must still be
+/// able to ask, however many are blocked.
+///
 /// # Errors
 /// See [`StoreError`].
 pub fn ask(store: &mut dyn Store, push: &Push, pending_max: u32, has_room: bool) -> Result<(Asked, bool), StoreError> {
@@ -109,12 +135,19 @@ pub fn ask(store: &mut dyn Store, push: &Push, pending_max: u32, has_room: bool)
         return Ok((Asked::NoSuchUser, false));
     }
     if let Some(request) = store.friendships().request(&asked, &asker)? {
-        let is_repeated = request.seq == push.seq && is_kept(store, push)?;
-        let first = Asked::AlreadyPending { time_ms: request.time_ms };
-        return Ok((if is_repeated { Asked::Pending } else { first }, false));
+        let is_repeated = request.seq == push.seq && (request.is_hidden || is_kept(store, push)?);
+        return Ok(match (is_repeated, request.is_hidden) {
+            (true, true) => (Asked::Hidden, false),
+            (true, false) => (Asked::Pending, false),
+            (false, _) => (Asked::AlreadyPending { time_ms: request.time_ms }, false),
+        });
     }
     let tables = store.friendships();
-    if tables.are_friends(&asker, &asked)? {
+    let tie = tables.tie(&asker, &asked)?;
+    if tie.blocks {
+        return Ok((Asked::YouBlock, false));
+    }
+    if tie.are_friends {
         return Ok((Asked::AlreadyFriends, false));
     }
     if tables.count_requests_of(&asker, pending_max)? >= pending_max
@@ -125,11 +158,18 @@ pub fn ask(store: &mut dyn Store, push: &Push, pending_max: u32, has_room: bool)
     if !has_room {
         return Ok((Asked::Full, false));
     }
-    tables.add_request(push)?;
+    tables.add_request(push, kept_text(push.content()), tie.is_blocked)?;
+    if tie.is_blocked {
+        return Ok((Asked::Hidden, false));
+    }
     Ok((Asked::Pending, save(store, push)?))
 }
 
-/// Answers a pending request; an accept does nothing if either has `friends_max` friends, nor does
+fn kept_text(text: &str) -> &str {
+    text.char_indices().nth(KEPT_CHARS).map_or(text, |(end, _)| &text[..end])
+}
+
+/// Answers a pending request that is not hidden; an accept does nothing if either has `friends_max` friends, nor does
 /// any if there is no room for its push. An accept also removes the request that crosses it.
 /// Repeating it with the same `seq` while its push is still kept answers `Done` again.
 ///
@@ -137,7 +177,8 @@ pub fn ask(store: &mut dyn Store, push: &Push, pending_max: u32, has_room: bool)
 /// See [`StoreError`].
 pub fn answer(store: &mut dyn Store, push: &Push, friends_max: u32, has_room: bool) -> Result<Reply, StoreError> {
     let (asked, asker) = (name(push.sender())?, name(push.receiver())?);
-    if store.friendships().request(&asked, &asker)?.is_none_or(|request| *request.id != *push.id()) {
+    let request = store.friendships().request(&asked, &asker)?;
+    if request.is_none_or(|request| request.is_hidden || *request.id != *push.id()) {
         let is_repeated = is_kept(store, push)?;
         return Ok(if is_repeated { Answered::Done } else { Answered::NoSuchRequest }.into());
     }

@@ -2,16 +2,21 @@
 //! rollback included.
 
 mod accounts;
+mod blocks;
 mod friendships;
+mod roster;
 mod tokens;
 
 use super::accounts::{Account, Accounts};
-use super::friendship::{FriendRequest, Friendships};
+use super::blocks::Blocks;
+use super::friendship::Friendships;
+use super::roster::Rosters;
 use super::token::{StoredToken, Tokens};
 use super::{SavedAs, Store, StoreError, Weight};
 use crate::protocol::field::{Profile, Secret, UserName};
 use crate::protocol::push::{Push, PushKind};
 use accounts::Entry;
+use friendships::Request;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -22,10 +27,12 @@ type Pair = (UserName, UserName);
 struct Tables {
     accounts: HashMap<UserName, Entry>,
     friends: HashMap<UserName, BTreeSet<UserName>>,
-    requests: HashMap<Pair, FriendRequest>,
-    /// How many requests of each asker, and to each asked, are pending.
-    asking: HashMap<UserName, u32>,
-    asked: HashMap<UserName, u32>,
+    requests: HashMap<Pair, Request>,
+    /// Whom each user has asked, and who has asked each user and is not hidden, by the numbers of
+    /// the pushes.
+    asking: HashMap<UserName, BTreeSet<(u64, UserName)>>,
+    asked: HashMap<UserName, BTreeSet<(u64, UserName)>>,
+    blocked: HashMap<UserName, BTreeSet<UserName>>,
     tokens: HashMap<UserName, Vec<StoredToken>>,
     pushes: HashMap<UserName, BTreeMap<u64, Push>>,
     /// Messages by receiver, sender and id, so that one is kept once.
@@ -40,35 +47,15 @@ enum Undo {
     Account(UserName, Option<Entry>),
     Befriended(UserName, UserName),
     Unfriended(UserName, UserName),
-    Asked(Pair),
-    Answered(Pair, FriendRequest),
+    Request(Pair, Option<Request>),
+    /// Whether the first blocked the second.
+    Blocked(UserName, UserName, bool),
     Saved(UserName, u64),
     Deleted(Push),
     Tokens(UserName, Vec<StoredToken>),
 }
 
-fn count(counts: &mut HashMap<UserName, u32>, user: &UserName, more: bool) {
-    let count = counts.entry(user.clone()).or_default();
-    *count = if more { *count + 1 } else { count.saturating_sub(1) };
-    if *count == 0 {
-        counts.remove(user);
-    }
-}
-
 impl Tables {
-    fn insert_request(&mut self, pair: Pair, request: FriendRequest) {
-        count(&mut self.asked, &pair.0, true);
-        count(&mut self.asking, &pair.1, true);
-        self.requests.insert(pair, request);
-    }
-
-    fn remove_request(&mut self, pair: &Pair) -> Option<FriendRequest> {
-        let request = self.requests.remove(pair)?;
-        count(&mut self.asked, &pair.0, false);
-        count(&mut self.asking, &pair.1, false);
-        Some(request)
-    }
-
     fn message_key(push: &Push, receiver: &UserName) -> (UserName, Box<str>, Box<str>) {
         (receiver.clone(), push.sender().into(), push.id().into())
     }
@@ -130,8 +117,8 @@ impl Tables {
                 Undo::Unfriended(user, friend) => {
                     self.friends.entry(user).or_default().insert(friend);
                 }
-                Undo::Asked(pair) => drop(self.remove_request(&pair)),
-                Undo::Answered(pair, request) => self.insert_request(pair, request),
+                Undo::Request(pair, before) => drop(self.put_request(pair, before)),
+                Undo::Blocked(user, other, is_blocked) => self.restore_blocked(&user, &other, is_blocked),
                 Undo::Tokens(user, tokens) => self.restore_tokens(&user, tokens),
                 Undo::Saved(receiver, seq) => drop(self.remove(&receiver, seq)),
                 Undo::Deleted(push) => {
@@ -267,6 +254,14 @@ impl Store for MemoryStore {
     }
 
     fn friendships(&mut self) -> &mut dyn Friendships {
+        self
+    }
+
+    fn blocks(&mut self) -> &mut dyn Blocks {
+        self
+    }
+
+    fn rosters(&mut self) -> &mut dyn Rosters {
         self
     }
 

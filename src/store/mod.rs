@@ -1,8 +1,10 @@
 //! Blocking work on its own threads: accounts, friendships, pending requests and un-acked pushes.
 //! No chat rule, no connection, no form of CONTENT.
 
+mod account_job;
 pub mod accounts;
 pub mod admin;
+pub mod blocks;
 mod fair_queue;
 pub mod friendship;
 mod group_commit;
@@ -17,6 +19,7 @@ pub mod portable;
 pub mod quota;
 mod reading;
 mod reopen;
+pub mod roster;
 pub mod sqlite;
 pub mod token;
 mod undelivered;
@@ -27,7 +30,9 @@ mod work;
 use crate::protocol::field::{Profile, Secret, UserName};
 use crate::protocol::push::Push;
 use accounts::Accounts;
+use blocks::Blocks;
 use friendship::Friendships;
+use roster::Rosters;
 use std::fmt;
 use token::Tokens;
 
@@ -226,6 +231,10 @@ pub trait Store: Send {
     fn accounts(&mut self) -> &mut dyn Accounts;
     /// The tables of friendships and friend requests.
     fn friendships(&mut self) -> &mut dyn Friendships;
+    /// The table of blocked users.
+    fn blocks(&mut self) -> &mut dyn Blocks;
+    /// Friends and requests as a user is shown them.
+    fn rosters(&mut self) -> &mut dyn Rosters;
     /// The table of resume tokens.
     fn tokens(&mut self) -> &mut dyn Tokens;
 }

@@ -8,6 +8,7 @@
 
 mod accounts;
 mod background_close;
+mod blocks;
 mod connect;
 mod export;
 mod friendships;
@@ -15,6 +16,7 @@ mod keeper;
 mod lanes;
 mod mailbox;
 mod named_lock;
+mod roster;
 mod rows;
 mod said;
 mod schema;
@@ -31,7 +33,9 @@ pub use standby::{Seen, Watch};
 use values::{bytes, corrupt, fault, is_read_only, name, number, text};
 
 use super::accounts::Accounts;
+use super::blocks::Blocks;
 use super::friendship::Friendships;
+use super::roster::Rosters;
 use super::token::Tokens;
 use super::{SavedAs, Store, StoreError, Weight};
 use crate::protocol::field::{Profile, Secret, UserName};
@@ -294,6 +298,14 @@ impl Store for MysqlStore {
     }
 
     fn friendships(&mut self) -> &mut dyn Friendships {
+        self
+    }
+
+    fn blocks(&mut self) -> &mut dyn Blocks {
+        self
+    }
+
+    fn rosters(&mut self) -> &mut dyn Rosters {
         self
     }
 

@@ -280,6 +280,17 @@ impl VerifiedLogins {
         }
     }
 
+    /// Nothing is known of this user any more.
+    pub(super) fn forget(&self, user: &UserName) {
+        let (number, mut tags) = (self.number(user), self.tags());
+        let Generations { young, old } = &mut *tags;
+        for generation in [young, old] {
+            if let Ok(entry) = generation.find_entry(number, |&(other, _)| other == number) {
+                entry.remove();
+            }
+        }
+    }
+
     /// Was this very password verified against what is stored now? Compared in constant time.
     #[must_use]
     pub fn compare(&self, user: &UserName, password: &Secret, stored: &Secret) -> Compared {

@@ -35,6 +35,8 @@ type Done = (Ticket, Outcome);
 const MAILBOX_ENTRIES_MAX: usize = 131_072;
 /// Deletions that one start goes on with; the others wait for the next one.
 const DELETIONS_MAX: u32 = 1_000;
+/// Pushes of hidden requests that one transaction of a start deletes.
+const HIDDEN_PUSHES_MAX: u32 = 1_000;
 /// A worker that has had no jobs for so long asks the store whether it works.
 const PROBE_EVERY: Duration = Duration::from_secs(5);
 /// The time for which an idle auth worker keeps the memory of its last run.
@@ -126,6 +128,23 @@ fn small_packets(row_bytes_max: usize, frame_bytes_max: usize) -> Option<String>
     })
 }
 
+/// The core deletes the push of a request that a block has hidden; a server that was stopped
+/// meanwhile did not.
+fn delete_hidden_pushes(store: &mut dyn Store) -> Result<(), StoreError> {
+    loop {
+        let pushes = store.blocks().hidden_pushes(HIDDEN_PUSHES_MAX)?;
+        if pushes.is_empty() {
+            return Ok(());
+        }
+        store.begin()?;
+        let done = store.delete_pushes(&pushes).and_then(|()| store.commit());
+        if done.is_err() {
+            store.rollback();
+            return done;
+        }
+    }
+}
+
 impl Pool {
     /// Opens the store and starts the workers.
     ///
@@ -166,6 +185,7 @@ impl Pool {
             if worker == 0 {
                 pool.first_seq = store.last_seq()? + 1;
                 pool.unfinished_deletions = store.accounts().deletions(DELETIONS_MAX)?;
+                delete_hidden_pushes(store.as_mut())?;
             }
             let (sender, jobs) = lane_queue();
             pool.data.push(DataLane { sender, jobs: Vec::new() });

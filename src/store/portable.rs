@@ -76,6 +76,8 @@ pub const TABLES: &[Table] = &[
             Column::Text("message_id"),
             Column::Number("time_ms"),
             Column::Number("push_seq"),
+            Column::Number("hidden"),
+            Column::Text("content"),
         ],
     },
     Table {
@@ -97,6 +99,7 @@ pub const TABLES: &[Table] = &[
         key: 2,
         columns: &[Column::Text("user_name"), Column::Text("token_hash"), Column::Number("expires_ms")],
     },
+    Table { name: "blocks", key: 2, columns: &[Column::Text("user_name"), Column::Text("blocked_name")] },
     Table { name: "deletions", key: 1, columns: &[Column::Text("user_name")] },
 ];
 

@@ -2,17 +2,21 @@
 
 mod accounts;
 mod backup;
+mod blocks;
 mod export;
 mod friendships;
 mod log_owner;
 mod open;
 mod place;
+mod roster;
 mod tokens;
 
 pub use backup::{Contents, backup, check_source};
 
 use super::accounts::Accounts;
+use super::blocks::Blocks;
 use super::friendship::Friendships;
+use super::roster::Rosters;
 use super::token::Tokens;
 use super::{SavedAs, Store, StoreError, Weight};
 use crate::protocol::field::{Profile, Secret, UserName};
@@ -134,6 +138,11 @@ impl SqliteStore {
 /// SQLite's integers are signed. Numbers of pushes and times stay below 2^63 for ever.
 fn signed(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
+}
+
+/// A negative time, which this server does not write, has passed.
+fn time(stored: i64) -> u64 {
+    u64::try_from(stored).unwrap_or(0)
 }
 
 fn corrupt(why: &str) -> StoreError {
@@ -317,6 +326,14 @@ impl Store for SqliteStore {
     }
 
     fn friendships(&mut self) -> &mut dyn Friendships {
+        self
+    }
+
+    fn blocks(&mut self) -> &mut dyn Blocks {
+        self
+    }
+
+    fn rosters(&mut self) -> &mut dyn Rosters {
         self
     }
 

@@ -8,8 +8,8 @@ use super::quota::MailboxCounts;
 use super::reading::{is_banned, load, page, prove};
 use super::reopen::{Opener, Opening};
 use super::token::Span;
-use super::{Store, StoreError, admin, token, waiting};
-use crate::chat::contract::{Job, Outcome};
+use super::{Store, StoreError, account_job, admin, token, waiting};
+use crate::chat::contract::{AccountJob, AdminJob, Job, Outcome};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -339,8 +339,8 @@ fn is_write(job: &Job) -> bool {
     }
 }
 
-/// Everybody whose account the jobs about friendships lock, or those of sign-ups beside them, in
-/// ascending order.
+/// Everybody whose account the jobs about friendships and blocks lock, or those of jobs beside them
+/// that write into accounts, in ascending order.
 fn accounts_to_lock(jobs: &[Job]) -> Vec<&str> {
     let mut people = Vec::new();
     for job in jobs {
@@ -349,12 +349,19 @@ fn accounts_to_lock(jobs: &[Job]) -> Vec<&str> {
                 people.extend([push.sender(), push.receiver()])
             }
             Job::Unfriend { user, other } => people.extend([user.as_str(), other.as_str()]),
+            Job::Account { user, job } => {
+                people.extend(job.other().into_iter().flat_map(|other| [user.as_str(), other.as_str()]));
+            }
+            // It forgets whom others block.
+            Job::Admin { user, job } if matches!(**job, AdminJob::Delete { .. }) => people.push(user.as_str()),
             _ => {}
         }
     }
     if !people.is_empty() {
         people.extend(jobs.iter().filter_map(|job| match job {
             Job::CreateAccount { profile, .. } => Some(profile.user_name.as_str()),
+            Job::Account { user, job } if !job.is_read() => Some(user.as_str()),
+            Job::Admin { user, job } if !job.is_read() => Some(user.as_str()),
             _ => None,
         }));
     }
@@ -466,7 +473,14 @@ fn single(
             waiting::unfriend(store, mailbox_counts, user, other)?;
             Outcome::Unfriended
         }
-        Job::Account { .. } => return Err(StoreError::Refused("not built yet".into())),
+        Job::Account { user, job } => {
+            let outcome = account_job::run(store, mailbox_counts, user, job)?;
+            if matches!(**job, AccountJob::ChangePassword { .. }) {
+                // The new password would be called another one than was verified last.
+                verified.forget(user);
+            }
+            Outcome::Account(Box::new(outcome))
+        }
         Job::Admin { user, job } => Outcome::Admin(Box::new(admin::run(store, mailbox_counts, user, job)?)),
         Job::SavePush { .. } | Job::DeletePush { .. } | Job::Hash { .. } | Job::Verify { .. } => {
             return Err(StoreError::Refused("a job of another lane".into()));

@@ -1,8 +1,8 @@
 //! A store full of everything, and all that the ordinary way of asking a store finds in it.
 
 use crate::common::store::{ODD, account, answer, push, request, span, user, with};
-use hongyan::chat::contract::{Answered, Asked};
-use hongyan::protocol::field::{Profile, Secret};
+use hongyan::chat::contract::{Answered, Asked, PendingEntry, RosterFriend};
+use hongyan::protocol::field::{Profile, Secret, UserName};
 use hongyan::protocol::push::{Push, PushKind};
 use hongyan::store::{Store, friendship, token};
 use std::collections::BTreeSet;
@@ -83,12 +83,21 @@ pub(crate) fn fill(store: &mut dyn Store, pushes: u64) {
             store.accounts().begin_deletion(&user(gone))?;
         }
         store.accounts().end_deletion(&user(DELETED[0]))?;
+        // The hub blocks some, and each of many blocks the next, who asks all the same.
+        for number in (9..USERS).step_by(30) {
+            store.blocks().add(&user(&hub), &user(&name(number)))?;
+            store.blocks().add(&user(&name(number)), &user(&name(number - 1)))?;
+            let hidden = push(next(), PushKind::FriendRequest, &name(number - 1), &name(number), &id(number), ODD);
+            assert_eq!(friendship::ask(store, &hidden, u32::MAX, true)?.0, Asked::Hidden);
+        }
         for number in 1..USERS {
+            let is_hidden = number >= 9 && (number - 9) % 30 == 0;
             let (name, id) = (name(number), id(number));
             if number % 3 == 0 {
                 token::save(store, &user(&name), &(token_of(number), 2_000 + number), span(0, 1 << 40), 8)?;
             }
-            assert_eq!(friendship::ask(store, &request(next(), &name, &hub, &id), u32::MAX, true)?.0, Asked::Pending);
+            let asked = friendship::ask(store, &request(next(), &name, &hub, &id), u32::MAX, true)?.0;
+            assert_eq!(asked, if is_hidden { Asked::Hidden } else { Asked::Pending });
             if number % 3 > 0 {
                 let accept = answer(next(), PushKind::FriendAccept, &hub, &name, &id);
                 assert_eq!(friendship::answer(store, &accept, u32::MAX, true)?.answered, Answered::Done);
@@ -121,6 +130,10 @@ struct Known {
     asked: Option<Asked>,
     /// Is their request pending under its id?
     pending: bool,
+    /// Whom they block.
+    blocked: Vec<UserName>,
+    /// Their friends and requests, as they are shown them.
+    roster: (Vec<RosterFriend>, Vec<PendingEntry>, Vec<PendingEntry>),
     /// Is their resume token good?
     token: bool,
     is_banned: bool,
@@ -147,6 +160,12 @@ fn known(store: &mut dyn Store, number: u64) -> Known {
         asked,
         pending,
         token: token::is_usable(store, &me, &token_of(number), span(1_000, 1 << 40)).unwrap(),
+        blocked: store.blocks().of_user(&me).unwrap(),
+        roster: (
+            store.rosters().friends_after(&me, None, u32::MAX).unwrap(),
+            store.rosters().incoming(&me, u32::MAX).unwrap(),
+            store.rosters().outgoing(&me, u32::MAX).unwrap(),
+        ),
         is_banned: store.accounts().account(&me).unwrap().is_some_and(|account| account.is_banned),
     }
 }
@@ -167,7 +186,7 @@ pub(crate) fn assert_same(one: &mut dyn Store, other: &mut dyn Store) {
     assert_eq!(one.last_seq().unwrap(), other.last_seq().unwrap());
     assert_deleted(one);
     assert_deleted(other);
-    let (mut friends, mut pushes, mut pending, mut banned) = (0, 0, 0, 0);
+    let (mut friends, mut pushes, mut pending, mut banned, mut hidden) = (0, 0, 0, 0, 0);
     for number in 0..USERS {
         let (one, other) = (known(one, number), known(other, number));
         assert!(one == other, "{} is not the same", name(number));
@@ -176,6 +195,9 @@ pub(crate) fn assert_same(one: &mut dyn Store, other: &mut dyn Store) {
         pushes += one.pushes.len();
         pending += usize::from(one.pending);
         banned += usize::from(one.is_banned);
+        hidden += usize::from(!one.pending && matches!(one.asked, Some(Asked::AlreadyPending { .. })));
+        assert_eq!(one.friends.len(), one.roster.0.len());
     }
+    assert!(hidden >= 50, "{hidden}");
     assert!(friends > 1_000 && pushes > 2_000 && pending > 400 && banned > 200, "{friends} {pushes} {pending}");
 }

@@ -120,25 +120,33 @@ fn a_foreign_or_newer_database_is_refused() {
         )
         .unwrap();
     drop(database.server().connect().unwrap());
-    database.admin.query_drop("UPDATE schema_version SET version = 7").unwrap();
+    database.admin.query_drop("UPDATE schema_version SET version = 8").unwrap();
     let why = refusal(&database.server());
-    assert!(why.contains("it was written by a newer hongyan (schema 7, this one knows 6)"), "{why}");
+    assert!(why.contains("it was written by a newer hongyan (schema 8, this one knows 7)"), "{why}");
     let missing = MysqlServer::new(&format!("{}/no_such_database_here", database.base)).unwrap();
     assert!(refusal(&missing).contains("no_such_database_here"));
 }
 
 /// What `schema.sql` was in version 1, as far as the step from there changes it.
-const VERSION_1: [&str; 6] = [
+const VERSION_1: [&str; 8] = [
     "CREATE TABLE schema_version (one TINYINT NOT NULL DEFAULT 1, version INT NOT NULL, PRIMARY KEY (one))",
     "CREATE TABLE friend_requests (receiver VARBINARY(256) NOT NULL, sender VARBINARY(256) NOT NULL, message_id \
      VARBINARY(128) NOT NULL, time_ms BIGINT UNSIGNED NOT NULL, push_seq BIGINT UNSIGNED NOT NULL, \
      PRIMARY KEY (receiver, sender))",
-    "CREATE TABLE pushes (seq BIGINT UNSIGNED NOT NULL PRIMARY KEY)",
+    "CREATE TABLE pushes (seq BIGINT UNSIGNED NOT NULL PRIMARY KEY, receiver VARBINARY(256) NOT NULL, \
+     sender VARBINARY(256) NOT NULL, content MEDIUMTEXT NOT NULL) CHARSET utf8mb4 COLLATE utf8mb4_bin",
     "CREATE TABLE accounts (user_name VARBINARY(256) NOT NULL PRIMARY KEY, \
      created_at TIMESTAMP NOT NULL DEFAULT CURRENT_TIMESTAMP)",
     "INSERT INTO accounts VALUES ('ann', FROM_UNIXTIME(1500000000))",
+    // A request whose push waits, one whose push was acked, one with a long text, and one whose number
+    // another push has by now.
+    "INSERT INTO friend_requests VALUES ('ann', 'bob', 'r', 7, 1), ('ann', 'cid', 'r', 7, 2), ('ann', 'dan', 'r', 7, 3), \
+     ('ann', 'eve', 'r', 7, 4)",
+    "INSERT INTO pushes VALUES (1, 'ann', 'bob', '鸿雁 🪿\0 '), (3, 'ann', 'dan', REPEAT('雁', 2000)), (4, 'ann', 'fay', 'x')",
     "INSERT INTO schema_version VALUES (1, 1)",
 ];
+
+const TABLES: [&str; 6] = ["friend_requests", "resume_tokens", "fence", "lanes", "deletions", "blocks"];
 
 #[test]
 fn an_older_schema_is_brought_up_to_date_even_after_a_step_that_was_cut_short() {
@@ -156,7 +164,7 @@ fn an_older_schema_is_brought_up_to_date_even_after_a_step_that_was_cut_short() 
                    WHERE table_schema = DATABASE() AND table_name = ? ORDER BY ordinal_position";
         database.admin.exec(sql, (table,)).unwrap()
     };
-    let upgraded = ["friend_requests", "resume_tokens", "fence", "lanes", "deletions"].map(&mut shape);
+    let upgraded = TABLES.map(&mut shape);
     let Some(mut fresh) = Database::new() else { return };
     drop(fresh.server().connect().unwrap());
     let mut shape = |table: &str| -> Vec<(String, String, String)> {
@@ -164,9 +172,11 @@ fn an_older_schema_is_brought_up_to_date_even_after_a_step_that_was_cut_short() 
                    WHERE table_schema = DATABASE() AND table_name = ? ORDER BY ordinal_position";
         fresh.admin.exec(sql, (table,)).unwrap()
     };
-    assert_eq!(upgraded, ["friend_requests", "resume_tokens", "fence", "lanes", "deletions"].map(&mut shape));
+    assert_eq!(upgraded, TABLES.map(&mut shape));
     let version: Option<u32> = database.admin.query_first("SELECT version FROM schema_version").unwrap();
-    assert_eq!(version, Some(6));
+    assert_eq!(version, Some(7));
+    let texts: Vec<String> = database.admin.query("SELECT content FROM friend_requests ORDER BY sender").unwrap();
+    assert_eq!(texts, ["鸿雁 🪿\0 ", "", &"雁".repeat(1_024), ""]);
     let created: Option<String> = database.admin.query_first("SELECT created_at FROM accounts").unwrap();
     assert_eq!(created.as_deref(), Some("2017-07-14 02:40:00.000"));
     database.admin.query_drop("UPDATE accounts SET created_at = '2100-01-01 00:00:00.001'").unwrap();

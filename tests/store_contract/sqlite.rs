@@ -88,7 +88,7 @@ fn a_file_that_is_none_of_ours_is_refused_and_left_alone() {
     newer.execute_batch("PRAGMA journal_mode = DELETE; PRAGMA user_version = 7").unwrap();
     drop(newer);
     let why = refusal(&path("newer"));
-    assert!(why.contains("it was written by a newer hongyan (schema 7, this one knows 4)"), "{why}");
+    assert!(why.contains("it was written by a newer hongyan (schema 7, this one knows 5)"), "{why}");
     assert!(refusal(&path("no/such/folder")).contains("the folder that it is to be in is not there"));
     // Beside tables of ours; what SQLite itself makes is nobody's.
     drop(SqliteStore::open(&path("shared")).unwrap());

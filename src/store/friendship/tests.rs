@@ -19,6 +19,8 @@ enum Step {
     /// The answer names another request.
     RejectOther(u64, &'static str, &'static str),
     End(&'static str, &'static str),
+    /// The first blocks the second from now on.
+    Block(&'static str, &'static str),
     /// The receiver acks a push.
     Ack(&'static str, u64),
 }
@@ -92,6 +94,50 @@ const ROWS: &[Row] = &[
         "Pending, new",
         "bob>ann ann:1,3 bob:2",
     ),
+    // Requests to a user who blocks the asker, which are written `~`.
+    ("by a user who is blocked", &[Block("ann", "bob")], true, Ask(1, "bob", "ann"), "Hidden", "bob~ann"),
+    (
+        "the very same by a user who is blocked",
+        &[Block("ann", "bob"), Ask(1, "bob", "ann")],
+        false,
+        Ask(1, "bob", "ann"),
+        "Hidden",
+        "bob~ann",
+    ),
+    (
+        "another by a user who is blocked",
+        &[Block("ann", "bob"), Ask(1, "bob", "ann")],
+        true,
+        Ask(2, "bob", "ann"),
+        "AlreadyPending { time_ms: 1 }",
+        "bob~ann",
+    ),
+    ("without room for a push that there will not be", &[Block("ann", "bob")], false, Ask(1, "bob", "ann"), "Full", ""),
+    (
+        "one that is hidden counts for who asked",
+        &[Block("ann", "bob"), Ask(1, "bob", "ann"), Ask(2, "bob", "cy")],
+        true,
+        Ask(3, "bob", "dan"),
+        "TooMany",
+        "bob~ann bob>cy cy:2",
+    ),
+    (
+        "those that are hidden do not count for who is asked",
+        &[Block("dan", "ann"), Block("dan", "bob"), Ask(1, "ann", "dan"), Ask(2, "bob", "dan")],
+        true,
+        Ask(3, "cy", "dan"),
+        "Pending, new",
+        "ann~dan bob~dan cy>dan dan:3",
+    ),
+    (
+        "a third to one user, by a user who is blocked",
+        &[Block("dan", "cy"), Ask(1, "ann", "dan"), Ask(2, "bob", "dan")],
+        true,
+        Ask(3, "cy", "dan"),
+        "TooMany",
+        "ann>dan bob>dan dan:1,2",
+    ),
+    ("to a user whom the asker blocks", &[Block("bob", "ann")], true, Ask(1, "bob", "ann"), "YouBlock", ""),
     // Answers.
     ("of a request that is not there", &[], true, Accept(1, "ann", "bob"), "NoSuchRequest", ""),
     (
@@ -188,7 +234,39 @@ const ROWS: &[Row] = &[
         "Done, new",
         "ann-bob ann-cy ann:1,3,5 bob:2 cy:4 dan:6",
     ),
+    (
+        "an accept of a request that is hidden",
+        &[Block("ann", "bob"), Ask(1, "bob", "ann")],
+        true,
+        Accept(2, "ann", "bob"),
+        "NoSuchRequest",
+        "bob~ann",
+    ),
+    (
+        "a rejection of a request that is hidden",
+        &[Block("ann", "bob"), Ask(1, "bob", "ann")],
+        true,
+        Reject(2, "ann", "bob"),
+        "NoSuchRequest",
+        "bob~ann",
+    ),
     // Ends.
+    (
+        "of one's own request that is hidden",
+        &[Block("ann", "bob"), Ask(1, "bob", "ann")],
+        true,
+        End("bob", "ann"),
+        "withdrew 1",
+        "",
+    ),
+    (
+        "but not of the other's request that is hidden",
+        &[Block("ann", "bob"), Ask(1, "bob", "ann")],
+        true,
+        End("ann", "bob"),
+        "none withdrawn",
+        "bob~ann",
+    ),
     ("of nothing", &[], true, End("ann", "bob"), "none withdrawn", ""),
     (
         "of a friendship",
@@ -258,13 +336,13 @@ fn seen(store: &mut MemoryStore) -> String {
     let mut words = Vec::new();
     for name in PEOPLE {
         for friend in store.friends(&user(name)).unwrap() {
-            assert!(store.are_friends(&friend, &user(name)).unwrap(), "both ways");
+            assert!(store.tie(&friend, &user(name)).unwrap().are_friends, "both ways");
             words.extend((name < friend.as_str()).then(|| format!("{name}-{friend}")));
         }
     }
     for (sender, receiver) in PEOPLE.iter().flat_map(|sender| PEOPLE.map(|receiver| (*sender, receiver))) {
         let request = store.request(&user(receiver), &user(sender)).unwrap();
-        words.extend(request.map(|_| format!("{sender}>{receiver}")));
+        words.extend(request.map(|found| format!("{sender}{}{receiver}", if found.is_hidden { '~' } else { '>' })));
     }
     for name in PEOPLE {
         let waiting = store.pushes(&user(name), 0, 100, usize::MAX).unwrap();
@@ -295,6 +373,10 @@ fn step(store: &mut MemoryStore, step: Step, has_room: bool) -> String {
             Some(withdrawn) => format!("withdrew {}", shown(withdrawn)),
             None => "none withdrawn".to_owned(),
         },
+        Block(one, other) => {
+            store.blocks().add(&user(one), &user(other)).unwrap();
+            String::new()
+        }
         Ack(receiver, seq) => {
             store.delete_pushes(&[(user(receiver), seq)]).unwrap();
             String::new()
@@ -332,6 +414,20 @@ fn each_operation_says_and_does_what_its_rule_says() {
             store.commit().unwrap();
             assert_eq!(seen(&mut store), *afterwards, "{what}, repeated");
         }
+    }
+}
+
+#[test]
+fn of_a_long_text_the_beginning_is_kept() {
+    let long = |count| "🪿".repeat(count);
+    for (text, kept) in [
+        (String::new(), String::new()),
+        ("hello".into(), "hello".into()),
+        (long(KEPT_CHARS), long(KEPT_CHARS)),
+        (long(KEPT_CHARS) + "x", long(KEPT_CHARS)),
+        (long(9_999), long(KEPT_CHARS)),
+    ] {
+        assert_eq!(kept_text(&text), kept);
     }
 }
 

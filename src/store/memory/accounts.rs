@@ -1,7 +1,7 @@
 //! The accounts, and the deletions which have begun.
 
 use super::{MemoryStore, Tables, Undo};
-use crate::chat::contract::StoredPush;
+use crate::chat::contract::{ProfileChange, StoredPush};
 use crate::protocol::field::{Profile, Secret, UserName};
 use crate::store::StoreError;
 use crate::store::accounts::{Account, Accounts};
@@ -69,6 +69,27 @@ impl Accounts for MemoryStore {
 
     fn set_password(&mut self, user: &UserName, password_hash: &Secret) -> Result<(), StoreError> {
         self.tables().change_account(user, |account| account.password_hash = password_hash.clone());
+        Ok(())
+    }
+
+    fn change_profile(&mut self, user: &UserName, change: &ProfileChange) -> Result<(), StoreError> {
+        let mut tables = self.tables();
+        let Some(Entry::There { mut profile, account }) = tables.accounts.get(user).cloned() else {
+            return Ok(());
+        };
+        for (field, new) in [
+            (&mut profile.email_address, &change.email_address),
+            (&mut profile.nick_name, &change.nick_name),
+            (&mut profile.profile_picture, &change.profile_picture),
+            (&mut profile.location, &change.location),
+            (&mut profile.personal_description, &change.personal_description),
+            (&mut profile.rsa_public_key, &change.rsa_public_key),
+        ] {
+            if let Some(new) = new {
+                field.clone_from(new);
+            }
+        }
+        tables.set_account(user, Entry::There { profile, account });
         Ok(())
     }
 

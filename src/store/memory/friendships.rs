@@ -1,10 +1,38 @@
 //! The tables of friendships and friend requests.
 
-use super::{MemoryStore, Tables, Undo, name};
+use super::{MemoryStore, Pair, Tables, Undo, name};
 use crate::protocol::field::UserName;
 use crate::protocol::push::Push;
 use crate::store::StoreError;
-use crate::store::friendship::{FriendRequest, Friendships};
+use crate::store::friendship::{FriendRequest, Friendships, Tie};
+use std::collections::{BTreeSet, HashMap};
+
+/// A request that is pending, with what is kept of its text.
+#[derive(Clone, Debug)]
+pub(super) struct Request {
+    pub(super) found: FriendRequest,
+    pub(super) text: Box<str>,
+}
+
+type ByNumber = HashMap<UserName, BTreeSet<(u64, UserName)>>;
+
+fn insert(lists: &mut ByNumber, user: &UserName, seq: u64, other: &UserName) {
+    lists.entry(user.clone()).or_default().insert((seq, other.clone()));
+}
+
+fn remove(lists: &mut ByNumber, user: &UserName, seq: u64, other: &UserName) {
+    if let Some(list) = lists.get_mut(user) {
+        list.remove(&(seq, other.clone()));
+        if list.is_empty() {
+            lists.remove(user);
+        }
+    }
+}
+
+fn count(lists: &ByNumber, user: &UserName, limit: u32) -> u32 {
+    let count = lists.get(user).map_or(0, BTreeSet::len);
+    u32::try_from(count).unwrap_or(u32::MAX).min(limit)
+}
 
 impl Tables {
     fn set_friend(&mut self, user: &UserName, friend: &UserName, are_friends: bool) {
@@ -15,11 +43,38 @@ impl Tables {
             self.undo.push(Undo::Unfriended(user.clone(), friend.clone()));
         }
     }
+
+    /// Puts a request, or none, in the place of what was pending.
+    pub(super) fn put_request(&mut self, pair: Pair, request: Option<Request>) -> Option<Request> {
+        let before = self.requests.remove(&pair);
+        let (receiver, sender) = &pair;
+        if let Some(Request { found, .. }) = &before {
+            remove(&mut self.asking, sender, found.seq, receiver);
+            remove(&mut self.asked, receiver, found.seq, sender);
+        }
+        if let Some(Request { found, .. }) = &request {
+            insert(&mut self.asking, sender, found.seq, receiver);
+            if !found.is_hidden {
+                insert(&mut self.asked, receiver, found.seq, sender);
+            }
+        }
+        if let Some(request) = request {
+            self.requests.insert(pair, request);
+        }
+        before
+    }
+
+    fn change_request(&mut self, pair: &Pair, request: Option<Request>) {
+        let before = self.put_request(pair.clone(), request);
+        self.undo.push(Undo::Request(pair.clone(), before));
+    }
 }
 
 impl Friendships for MemoryStore {
-    fn are_friends(&mut self, user: &UserName, friend: &UserName) -> Result<bool, StoreError> {
-        Ok(self.tables().friends.get(user).is_some_and(|friends| friends.contains(friend)))
+    fn tie(&mut self, user: &UserName, other: &UserName) -> Result<Tie, StoreError> {
+        let tables = self.tables();
+        let are_friends = tables.friends.get(user).is_some_and(|friends| friends.contains(other));
+        Ok(Tie { are_friends, blocks: tables.blocks(user, other), is_blocked: tables.blocks(other, user) })
     }
 
     fn count_friends(&mut self, user: &UserName, limit: u32) -> Result<u32, StoreError> {
@@ -42,35 +97,41 @@ impl Friendships for MemoryStore {
     }
 
     fn request(&mut self, receiver: &UserName, sender: &UserName) -> Result<Option<FriendRequest>, StoreError> {
-        Ok(self.tables().requests.get(&(receiver.clone(), sender.clone())).cloned())
+        Ok(self.tables().requests.get(&(receiver.clone(), sender.clone())).map(|request| request.found.clone()))
     }
 
     fn count_requests_of(&mut self, sender: &UserName, limit: u32) -> Result<u32, StoreError> {
-        Ok(self.tables().asking.get(sender).map_or(0, |count| *count.min(&limit)))
+        Ok(count(&self.tables().asking, sender, limit))
     }
 
     fn count_requests_to(&mut self, receiver: &UserName, limit: u32) -> Result<u32, StoreError> {
-        Ok(self.tables().asked.get(receiver).map_or(0, |count| *count.min(&limit)))
+        Ok(count(&self.tables().asked, receiver, limit))
     }
 
-    fn add_request(&mut self, push: &Push) -> Result<(), StoreError> {
+    fn add_request(&mut self, push: &Push, text: &str, is_hidden: bool) -> Result<(), StoreError> {
         let pair = (name(push.receiver())?, name(push.sender())?);
         let mut tables = self.tables();
         if tables.requests.contains_key(&pair) {
             return Err(StoreError::Refused("a request of the same two is pending".into()));
         }
-        let request = FriendRequest { id: push.id().into(), time_ms: push.time_ms, seq: push.seq };
-        tables.insert_request(pair.clone(), request);
-        tables.undo.push(Undo::Asked(pair));
+        let found = FriendRequest { id: push.id().into(), time_ms: push.time_ms, seq: push.seq, is_hidden };
+        tables.change_request(&pair, Some(Request { found, text: text.into() }));
+        Ok(())
+    }
+
+    fn hide_request(&mut self, receiver: &UserName, sender: &UserName) -> Result<(), StoreError> {
+        let pair = (receiver.clone(), sender.clone());
+        let mut tables = self.tables();
+        if let Some(mut request) = tables.requests.get(&pair).cloned() {
+            request.found.is_hidden = true;
+            tables.change_request(&pair, Some(request));
+        }
         Ok(())
     }
 
     fn remove_request(&mut self, receiver: &UserName, sender: &UserName) -> Result<(), StoreError> {
         let pair = (receiver.clone(), sender.clone());
-        let mut tables = self.tables();
-        if let Some(request) = tables.remove_request(&pair) {
-            tables.undo.push(Undo::Answered(pair, request));
-        }
+        self.tables().change_request(&pair, None);
         Ok(())
     }
 }

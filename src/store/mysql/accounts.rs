@@ -2,7 +2,7 @@
 
 use super::MysqlStore;
 use super::values::{bytes, corrupt, name, number, text};
-use crate::chat::contract::StoredPush;
+use crate::chat::contract::{ProfileChange, StoredPush};
 use crate::protocol::field::{Secret, UserName};
 use crate::protocol::push::PushKind;
 use crate::store::StoreError;
@@ -11,6 +11,11 @@ use mysql::Value;
 
 const THERE: &str = "SELECT user_name FROM accounts WHERE user_name IN (?, ?) AND state < 2";
 const NAMES: &str = "SELECT user_name FROM accounts WHERE user_name > ? AND state < 2 ORDER BY user_name LIMIT ?";
+const CHANGE_PROFILE: &str = "UPDATE accounts SET email_address = IFNULL(?, email_address), \
+                              nick_name = IFNULL(?, nick_name), profile_picture = IFNULL(?, profile_picture), \
+                              location = IFNULL(?, location), \
+                              personal_description = IFNULL(?, personal_description), \
+                              rsa_public_key = IFNULL(?, rsa_public_key) WHERE user_name = ? AND state < 2";
 const EMPTY: &str = "UPDATE accounts SET state = 2, password_hash = '', email_address = '', nick_name = '', \
                      profile_picture = '', location = '', personal_description = '', rsa_public_key = '' \
                      WHERE user_name = ? AND state < 2";
@@ -44,6 +49,19 @@ impl Accounts for MysqlStore {
     fn set_password(&mut self, user: &UserName, password_hash: &Secret) -> Result<(), StoreError> {
         let sql = "UPDATE accounts SET password_hash = ? WHERE user_name = ? AND state < 2";
         self.change(sql, vec![bytes(password_hash.expose()), bytes(user.as_str())]).map(drop)
+    }
+
+    fn change_profile(&mut self, user: &UserName, change: &ProfileChange) -> Result<(), StoreError> {
+        let fields = [
+            &change.email_address,
+            &change.nick_name,
+            &change.profile_picture,
+            &change.location,
+            &change.personal_description,
+            &change.rsa_public_key,
+        ];
+        let values = fields.into_iter().map(|field| field.as_deref().map_or(Value::NULL, bytes));
+        self.change(CHANGE_PROFILE, values.chain([bytes(user.as_str())]).collect()).map(drop)
     }
 
     fn names(&mut self, after: Option<&UserName>, rows_max: u32) -> Result<Vec<UserName>, StoreError> {

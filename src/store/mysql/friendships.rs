@@ -5,12 +5,18 @@ use super::values::{bytes, number, text};
 use crate::protocol::field::UserName;
 use crate::protocol::push::Push;
 use crate::store::StoreError;
-use crate::store::friendship::{FriendRequest, Friendships};
+use crate::store::friendship::{FriendRequest, Friendships, Tie};
 use mysql::Value;
 
 const REQUESTS_OF: &str = "SELECT count(*) FROM (SELECT 1 FROM friend_requests WHERE sender = ? LIMIT ?) AS some";
-const REQUESTS_TO: &str = "SELECT count(*) FROM (SELECT 1 FROM friend_requests WHERE receiver = ? LIMIT ?) AS some";
+const REQUESTS_TO: &str = "SELECT count(*) FROM (SELECT 1 FROM friend_requests FORCE INDEX (by_hidden) \
+                           WHERE hidden = 0 AND receiver = ? LIMIT ?) AS some";
 const FRIENDS_OF: &str = "SELECT count(*) FROM (SELECT 1 FROM friendships WHERE user_name = ? LIMIT ?) AS some";
+
+/// All in one round trip.
+const TIE: &str = "SELECT 0 FROM friendships WHERE user_name = ? AND friend_name = ? \
+                   UNION ALL SELECT 1 FROM blocks WHERE user_name = ? AND blocked_name = ? \
+                   UNION ALL SELECT 2 FROM blocks WHERE user_name = ? AND blocked_name = ?";
 
 fn pair(one: &UserName, other: &UserName) -> Vec<Value> {
     vec![bytes(one.as_str()), bytes(other.as_str())]
@@ -31,9 +37,13 @@ impl MysqlStore {
 }
 
 impl Friendships for MysqlStore {
-    fn are_friends(&mut self, user: &UserName, friend: &UserName) -> Result<bool, StoreError> {
-        let sql = "SELECT 1 FROM friendships WHERE user_name = ? AND friend_name = ?";
-        Ok(self.row(sql, pair(user, friend))?.is_some())
+    fn tie(&mut self, user: &UserName, other: &UserName) -> Result<Tie, StoreError> {
+        let both = |one: &UserName, other: &UserName| [bytes(one.as_str()), bytes(other.as_str())];
+        let params = [both(user, other), both(user, other), both(other, user)].into_iter().flatten();
+        let rows = self.rows(TIE, params.collect())?;
+        let found = rows.iter().map(|row| number(row, 0)).collect::<Result<Vec<_>, _>>()?;
+        let [are_friends, blocks, is_blocked] = [0, 1, 2].map(|which| found.contains(&which));
+        Ok(Tie { are_friends, blocks, is_blocked })
     }
 
     fn count_friends(&mut self, user: &UserName, limit: u32) -> Result<u32, StoreError> {
@@ -53,10 +63,12 @@ impl Friendships for MysqlStore {
     }
 
     fn request(&mut self, receiver: &UserName, sender: &UserName) -> Result<Option<FriendRequest>, StoreError> {
-        let sql = "SELECT message_id, time_ms, push_seq FROM friend_requests WHERE receiver = ? AND sender = ?";
-        let row = self.row(sql, pair(receiver, sender))?;
-        row.map(|row| Ok(FriendRequest { id: text(&row, 0)?.into(), time_ms: number(&row, 1)?, seq: number(&row, 2)? }))
-            .transpose()
+        let sql = "SELECT message_id, time_ms, push_seq, hidden FROM friend_requests WHERE receiver = ? AND sender = ?";
+        let Some(row) = self.row(sql, pair(receiver, sender))? else {
+            return Ok(None);
+        };
+        let (id, is_hidden) = (text(&row, 0)?.into(), number(&row, 3)? > 0);
+        Ok(Some(FriendRequest { id, time_ms: number(&row, 1)?, seq: number(&row, 2)?, is_hidden }))
     }
 
     fn count_requests_of(&mut self, sender: &UserName, limit: u32) -> Result<u32, StoreError> {
@@ -67,11 +79,17 @@ impl Friendships for MysqlStore {
         self.count_up_to(REQUESTS_TO, receiver, limit)
     }
 
-    fn add_request(&mut self, push: &Push) -> Result<(), StoreError> {
-        let sql =
-            "INSERT INTO friend_requests (receiver, sender, message_id, time_ms, push_seq) VALUES (?, ?, ?, ?, ?)";
-        let (time_ms, seq) = (Value::UInt(push.time_ms), Value::UInt(push.seq));
-        self.change(sql, vec![bytes(push.receiver()), bytes(push.sender()), bytes(push.id()), time_ms, seq]).map(drop)
+    fn add_request(&mut self, push: &Push, text: &str, is_hidden: bool) -> Result<(), StoreError> {
+        let sql = "INSERT INTO friend_requests (receiver, sender, message_id, time_ms, push_seq, hidden, content) \
+                   VALUES (?, ?, ?, ?, ?, ?, ?)";
+        let [receiver, sender, id] = [push.receiver(), push.sender(), push.id()].map(bytes);
+        let [time_ms, seq, hidden] = [push.time_ms, push.seq, is_hidden.into()].map(Value::UInt);
+        self.change(sql, vec![receiver, sender, id, time_ms, seq, hidden, bytes(text)]).map(drop)
+    }
+
+    fn hide_request(&mut self, receiver: &UserName, sender: &UserName) -> Result<(), StoreError> {
+        let sql = "UPDATE friend_requests SET hidden = 1 WHERE receiver = ? AND sender = ?";
+        self.change(sql, pair(receiver, sender)).map(drop)
     }
 
     fn remove_request(&mut self, receiver: &UserName, sender: &UserName) -> Result<(), StoreError> {

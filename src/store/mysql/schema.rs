@@ -17,6 +17,7 @@ const UPGRADES: &[&str] = &[
     include_str!("schema_4.sql"),
     include_str!("schema_5.sql"),
     include_str!("schema_6.sql"),
+    include_str!("schema_7.sql"),
 ];
 /// The version that they lead to.
 pub(super) const KNOWN: usize = UPGRADES.len() + 1;
@@ -148,8 +149,8 @@ mod tests {
     #[test]
     fn the_schema_is_cut_into_its_statements() {
         let found = statements(SCHEMA);
-        assert_eq!(found.len(), 10);
-        assert!(found[..9].iter().all(|one| one.starts_with("CREATE TABLE IF NOT EXISTS")));
-        assert!(found[9].starts_with("INSERT IGNORE INTO schema_version"));
+        assert_eq!(found.len(), 11);
+        assert!(found[..10].iter().all(|one| one.starts_with("CREATE TABLE IF NOT EXISTS")));
+        assert!(found[10].starts_with("INSERT IGNORE INTO schema_version"));
     }
 }

@@ -8,7 +8,9 @@ use crate::protocol::field::{Id, Name, Profile, Secret, UserName};
 use crate::protocol::push::{Push, PushKind};
 use crate::protocol::request::Credential;
 use crate::store::accounts::Accounts;
+use crate::store::blocks::Blocks;
 use crate::store::friendship::Friendships;
+use crate::store::roster::Rosters;
 use crate::store::token::Tokens;
 use crate::store::{SavedAs, Store, Weight};
 use std::collections::HashSet;
@@ -152,6 +154,12 @@ impl Store for Scripted {
     }
     fn friendships(&mut self) -> &mut dyn Friendships {
         self.inner.friendships()
+    }
+    fn blocks(&mut self) -> &mut dyn Blocks {
+        self.inner.blocks()
+    }
+    fn rosters(&mut self) -> &mut dyn Rosters {
+        self.inner.rosters()
     }
     fn tokens(&mut self) -> &mut dyn Tokens {
         self.inner.tokens()

@@ -2,13 +2,15 @@
 //! fails now and then.
 
 use super::*;
-use crate::chat::contract::{Answered, Asked, Job, Outcome};
+use crate::chat::contract::{AccountJob, Answered, Asked, Job, Outcome};
 use crate::protocol::field::{Id, Name, Profile, Secret, UserName};
 use crate::protocol::push::PushKind;
 use crate::store::accounts::Accounts;
+use crate::store::blocks::Blocks;
 use crate::store::friendship::Friendships;
 use crate::store::memory::MemoryStore;
 use crate::store::password::VerifiedLogins;
+use crate::store::roster::Rosters;
 use crate::store::token::Tokens;
 use crate::store::work::Batch;
 use crate::store::{SavedAs, Store, StoreError, Weight};
@@ -241,6 +243,12 @@ impl Store for Shaky {
     fn friendships(&mut self) -> &mut dyn Friendships {
         self.inner.friendships()
     }
+    fn blocks(&mut self) -> &mut dyn Blocks {
+        self.inner.blocks()
+    }
+    fn rosters(&mut self) -> &mut dyn Rosters {
+        self.inner.rosters()
+    }
     fn tokens(&mut self) -> &mut dyn Tokens {
         self.inner.tokens()
     }
@@ -289,7 +297,7 @@ fn jobs(dice: &Mutex<Rng>, next_seq: &mut u64, said: &mut Vec<Push>) -> Vec<Job>
         *next_seq += 1;
         let (seq, from, to) = (*next_seq, person(), person());
         let of = |kind, id: &str| push(seq, kind, from, to, id, draw(dice, 300) as usize);
-        jobs.push(match draw(dice, 12) {
+        jobs.push(match draw(dice, 13) {
             0..=5 => {
                 let push = match said.len() {
                     len if len > 0 && draw(dice, 5) == 0 => said[draw(dice, len as u64) as usize].clone(),
@@ -302,15 +310,36 @@ fn jobs(dice: &Mutex<Rng>, next_seq: &mut u64, said: &mut Vec<Push>) -> Vec<Job>
             9 => Job::AskFriend { push: of(PushKind::FriendRequest, "r"), pending_max: 9 },
             10 if draw(dice, 2) == 0 => Job::Unfriend { user: user(from), other: user(to) },
             10 => Job::AnswerFriend { push: of(PushKind::FriendReject, "r"), friends_max: 9 },
-            _ => Job::AnswerFriend { push: of(PushKind::FriendAccept, "r"), friends_max: 9 },
+            11 => Job::AnswerFriend { push: of(PushKind::FriendAccept, "r"), friends_max: 9 },
+            _ => {
+                let other = user(to);
+                let job = match draw(dice, 2) {
+                    0 => AccountJob::Block { other, blocked_max: 2 },
+                    _ => AccountJob::Unblock { other },
+                };
+                Job::Account { user: user(from), job: Box::new(job) }
+            }
         });
     }
     jobs
 }
 
+/// Of whom is blocked nothing is left but hidden requests; gives how many there are.
+fn check_blocks(tables: &mut MemoryStore) -> usize {
+    let mut hidden = 0;
+    for (one, other) in PEOPLE.iter().flat_map(|one| PEOPLE.map(|other| (user(one), user(other)))) {
+        let tie = tables.tie(&one, &other).unwrap();
+        let incoming = tables.request(&one, &other).unwrap();
+        assert_eq!(incoming.as_ref().is_some_and(|request| request.is_hidden), incoming.is_some() && tie.blocks);
+        assert!(!tie.blocks || !tie.are_friends && (one == other || tables.request(&other, &one).unwrap().is_none()));
+        hidden += usize::from(incoming.is_some() && tie.blocks);
+    }
+    hidden
+}
+
 #[test]
 fn the_counts_of_a_worker_match_its_store_whatever_fails_in_between() {
-    let (mut fulls, mut known) = (0, 0);
+    let (mut fulls, mut known, mut hidden) = (0, 0, 0);
     for seed in 1..=40_u64 {
         let (mut tables, dice) = (MemoryStore::default(), Arc::new(Mutex::new(Rng::with_seed(seed))));
         for name in PEOPLE {
@@ -336,13 +365,14 @@ fn the_counts_of_a_worker_match_its_store_whatever_fails_in_between() {
                 assert!(fits(total, quotas.receiver), "seed {seed}, {name}: {total:?} {before}");
                 assert!(shares.iter().all(|(_, share)| fits(*share, quotas.pair)), "seed {seed}, {name}: {shares:?}");
             }
+            hidden += check_blocks(&mut tables);
             let is_full = |outcome: &&Outcome| {
                 matches!(outcome, Outcome::Full | Outcome::Asked(Asked::Full) | Outcome::Answered(Answered::Full))
             };
             fulls += outcomes.iter().filter(is_full).count();
         }
     }
-    assert!(fulls > 100 && known > 1_000, "{fulls} {known}");
+    assert!(fulls > 100 && known > 1_000 && hidden > 100, "{fulls} {known} {hidden}");
 }
 
 /// A worker whose store never fails, with Bob's pushes to Ann in it.

@@ -1,19 +1,19 @@
 //! The table of accounts, and that of deletions.
 
 use super::{SqliteStore, corrupt, signed};
-use crate::chat::contract::StoredPush;
+use crate::chat::contract::{ProfileChange, StoredPush};
 use crate::protocol::field::{Secret, UserName};
 use crate::protocol::push::PushKind;
 use crate::store::StoreError;
 use crate::store::accounts::{Account, Accounts, BANNED, DELETED, state_of};
 use rusqlite::{OptionalExtension, Row, params};
 
-fn name(row: &Row<'_>, at: usize) -> Result<UserName, StoreError> {
+pub(super) fn name(row: &Row<'_>, at: usize) -> Result<UserName, StoreError> {
     UserName::new(row.get_ref(at)?.as_str().map_err(rusqlite::Error::from)?).map_err(corrupt)
 }
 
 impl SqliteStore {
-    fn names_in(&self, sql: &str, params: impl rusqlite::Params) -> Result<Vec<UserName>, StoreError> {
+    pub(super) fn names_in(&self, sql: &str, params: impl rusqlite::Params) -> Result<Vec<UserName>, StoreError> {
         let mut find = self.db.prepare_cached(sql)?;
         let (mut rows, mut names) = (find.query(params)?, Vec::new());
         while let Some(row) = rows.next()? {
@@ -47,6 +47,25 @@ impl Accounts for SqliteStore {
         let mut set =
             self.db.prepare_cached("UPDATE accounts SET password_hash = ?2 WHERE user_name = ?1 AND state < 2")?;
         set.execute(params![user.as_str(), password_hash.expose()])?;
+        Ok(())
+    }
+
+    fn change_profile(&mut self, user: &UserName, change: &ProfileChange) -> Result<(), StoreError> {
+        let mut set = self.db.prepare_cached(
+            "UPDATE accounts SET email_address = ifnull(?2, email_address), nick_name = ifnull(?3, nick_name),
+                profile_picture = ifnull(?4, profile_picture), location = ifnull(?5, location),
+                personal_description = ifnull(?6, personal_description), rsa_public_key = ifnull(?7, rsa_public_key)
+             WHERE user_name = ?1 AND state < 2",
+        )?;
+        set.execute(params![
+            user.as_str(),
+            change.email_address,
+            change.nick_name,
+            change.profile_picture,
+            change.location,
+            change.personal_description,
+            change.rsa_public_key
+        ])?;
         Ok(())
     }
 

@@ -1,11 +1,11 @@
 //! The tables of friendships and friend requests.
 
-use super::{SqliteStore, corrupt, signed};
+use super::{SqliteStore, corrupt, signed, time};
 use crate::protocol::field::UserName;
 use crate::protocol::push::Push;
 use crate::store::StoreError;
-use crate::store::friendship::{FriendRequest, Friendships};
-use rusqlite::{OptionalExtension, params};
+use crate::store::friendship::{FriendRequest, Friendships, Tie};
+use rusqlite::{OptionalExtension, Row, params};
 
 impl SqliteStore {
     /// Runs a query that counts rows about a user up to a limit.
@@ -15,9 +15,14 @@ impl SqliteStore {
 }
 
 impl Friendships for SqliteStore {
-    fn are_friends(&mut self, user: &UserName, friend: &UserName) -> Result<bool, StoreError> {
-        let mut find = self.db.prepare_cached("SELECT 1 FROM friendships WHERE user_name = ?1 AND friend_name = ?2")?;
-        Ok(find.exists([user.as_str(), friend.as_str()])?)
+    fn tie(&mut self, user: &UserName, other: &UserName) -> Result<Tie, StoreError> {
+        let mut find = self.db.prepare_cached(
+            "SELECT EXISTS (SELECT 1 FROM friendships WHERE user_name = ?1 AND friend_name = ?2),
+                EXISTS (SELECT 1 FROM blocks WHERE user_name = ?1 AND blocked_name = ?2),
+                EXISTS (SELECT 1 FROM blocks WHERE user_name = ?2 AND blocked_name = ?1)",
+        )?;
+        let tie = |row: &Row<'_>| Ok(Tie { are_friends: row.get(0)?, blocks: row.get(1)?, is_blocked: row.get(2)? });
+        Ok(find.query_row([user.as_str(), other.as_str()], tie)?)
     }
 
     fn count_friends(&mut self, user: &UserName, limit: u32) -> Result<u32, StoreError> {
@@ -43,16 +48,16 @@ impl Friendships for SqliteStore {
 
     fn request(&mut self, receiver: &UserName, sender: &UserName) -> Result<Option<FriendRequest>, StoreError> {
         let mut find = self.db.prepare_cached(
-            "SELECT message_id, time_ms, push_seq FROM friend_requests WHERE receiver = ?1 AND sender = ?2",
+            "SELECT message_id, time_ms, push_seq, hidden FROM friend_requests WHERE receiver = ?1 AND sender = ?2",
         )?;
         let row = find.query_row([receiver.as_str(), sender.as_str()], |row| {
-            Ok((row.get::<_, Box<str>>(0)?, row.get::<_, i64>(1)?, row.get::<_, i64>(2)?))
+            Ok((row.get::<_, Box<str>>(0)?, row.get::<_, i64>(1)?, row.get::<_, i64>(2)?, row.get(3)?))
         });
-        let Some((id, time_ms, seq)) = row.optional()? else {
+        let Some((id, time_ms, seq, is_hidden)) = row.optional()? else {
             return Ok(None);
         };
         let seq = u64::try_from(seq).map_err(|_| corrupt("a negative number"))?;
-        Ok(Some(FriendRequest { id, time_ms: u64::try_from(time_ms).unwrap_or(0), seq }))
+        Ok(Some(FriendRequest { id, time_ms: time(time_ms), seq, is_hidden }))
     }
 
     fn count_requests_of(&mut self, sender: &UserName, limit: u32) -> Result<u32, StoreError> {
@@ -65,18 +70,26 @@ impl Friendships for SqliteStore {
 
     fn count_requests_to(&mut self, receiver: &UserName, limit: u32) -> Result<u32, StoreError> {
         self.count_up_to(
-            "SELECT count(*) FROM (SELECT 1 FROM friend_requests WHERE receiver = ?1 LIMIT ?2)",
+            "SELECT count(*) FROM (SELECT 1 FROM friend_requests WHERE hidden = 0 AND receiver = ?1 LIMIT ?2)",
             receiver,
             limit,
         )
     }
 
-    fn add_request(&mut self, push: &Push) -> Result<(), StoreError> {
+    fn add_request(&mut self, push: &Push, text: &str, is_hidden: bool) -> Result<(), StoreError> {
         let mut insert = self.db.prepare_cached(
-            "INSERT INTO friend_requests (receiver, sender, message_id, time_ms, push_seq) VALUES (?1, ?2, ?3, ?4, ?5)",
+            "INSERT INTO friend_requests (receiver, sender, message_id, time_ms, push_seq, hidden, content)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
         )?;
-        let row = params![push.receiver(), push.sender(), push.id(), signed(push.time_ms), signed(push.seq)];
-        insert.execute(row)?;
+        let (time_ms, seq) = (signed(push.time_ms), signed(push.seq));
+        insert.execute(params![push.receiver(), push.sender(), push.id(), time_ms, seq, is_hidden, text])?;
+        Ok(())
+    }
+
+    fn hide_request(&mut self, receiver: &UserName, sender: &UserName) -> Result<(), StoreError> {
+        let mut hide =
+            self.db.prepare_cached("UPDATE friend_requests SET hidden = 1 WHERE receiver = ?1 AND sender = ?2")?;
+        hide.execute([receiver.as_str(), sender.as_str()])?;
         Ok(())
     }
 

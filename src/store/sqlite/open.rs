@@ -33,6 +33,7 @@ pub(super) const MIGRATIONS: &[&str] = &[
     include_str!("../schema_sqlite_2.sql"),
     include_str!("../schema_sqlite_3.sql"),
     include_str!("../schema_sqlite_4.sql"),
+    include_str!("../schema_sqlite_5.sql"),
 ];
 
 /// A lock on the file that ends with this value.

@@ -23,7 +23,67 @@ fn an_older_schema_is_brought_up_to_date_and_keeps_its_rows() {
     assert_eq!(since, 7);
     drop(store);
     let why = SqliteStore::open(&path).unwrap_err().to_string();
-    assert!(why.contains("was written by a newer hongyan (schema 5, this one knows 4)"), "{why}");
+    assert!(why.contains("was written by a newer hongyan (schema 6, this one knows 5)"), "{why}");
+}
+
+/// What a server of each version may have left, as far as version 5 changes it: a request whose push
+/// waits, one whose push was acked, two with long texts, and one whose number another push has by
+/// now.
+const BEFORE_5: &str = "
+    INSERT INTO friend_requests VALUES ('ann', 'bob', 'r', 7, 1), ('ann', 'cid', 'r', 7, 2), ('ann', 'dan', 'r', 7, 3),
+        ('ann', 'eve', 'r', 7, 4), ('ann', 'fay', 'r', 7, 5);
+    INSERT INTO pushes (seq, receiver, sender, message_id, kind, once, time_ms, content) VALUES
+        (1, 'ann', 'bob', 'r', 1, 1, 7, 'a' || char(0) || 'b '), (3, 'ann', 'dan', 'r', 1, 3, 7, replace(hex(zeroblob(2000)), '00', '雁')),
+        (4, 'ann', 'eve', 'r', 1, 4, 7, replace(hex(zeroblob(1024)), '00', 'x')), (5, 'ann', 'gil', 'm', 0, 0, 7, 'no')";
+
+#[test]
+fn requests_get_their_texts_from_every_earlier_version() {
+    for version in 1..5 {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.db");
+        let mut db = Connection::open(&path).unwrap();
+        for (step, sql) in MIGRATIONS.iter().enumerate().take(version) {
+            let transaction = db.transaction().unwrap();
+            transaction.execute_batch(sql).unwrap();
+            transaction.pragma_update(None, "application_id", 0x686F_6E67).unwrap();
+            transaction.pragma_update(None, "user_version", step as i64 + 1).unwrap();
+            transaction.commit().unwrap();
+        }
+        db.execute_batch(BEFORE_5).unwrap();
+        drop(db);
+        for _ in 0..2 {
+            let mut store = SqliteStore::open(&path).unwrap();
+            let ann = UserName::new("ann").unwrap();
+            let found = store.rosters().incoming(&ann, 9).unwrap();
+            let texts: Vec<String> = found.into_iter().map(|entry| entry.content.into()).collect();
+            assert_eq!(texts, ["a\0b ", "", &"雁".repeat(1_024), &"x".repeat(1_024), ""], "from version {version}");
+            assert!(store.blocks().of_user(&ann).unwrap().is_empty());
+            assert_eq!(store.last_seq().unwrap(), 5);
+        }
+    }
+}
+
+#[test]
+fn lists_are_read_along_their_indexes() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = SqliteStore::open(&folder.path().join("a.db")).unwrap();
+    for (sql, index) in [
+        ("SELECT 1 FROM friend_requests WHERE hidden = 0 AND receiver = ?1 LIMIT ?2", "friend_requests_by_hidden"),
+        (super::roster::INCOMING, "friend_requests_by_hidden"),
+        (super::roster::OUTGOING, "friend_requests_by_sender"),
+        (super::roster::FRIENDS, "PRIMARY KEY"),
+        (super::blocks::HIDDEN_PUSHES, "friend_requests_by_hidden"),
+    ] {
+        let mut explain = store.db.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).unwrap();
+        let count = explain.parameter_count();
+        let lines: Vec<String> = explain
+            .query_map(rusqlite::params_from_iter(vec![1; count]), |row| row.get(3))
+            .unwrap()
+            .map(Result::unwrap)
+            .collect();
+        let plan = lines.join(", ");
+        assert!(lines[0].contains(index) && !plan.contains("TEMP B-TREE") && !plan.contains("SCAN"), "{sql}: {plan}");
+    }
 }
 
 #[test]

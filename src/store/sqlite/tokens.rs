@@ -1,15 +1,10 @@
 //! The table of resume tokens.
 
-use super::{SqliteStore, signed};
+use super::{SqliteStore, signed, time};
 use crate::protocol::field::UserName;
 use crate::store::StoreError;
 use crate::store::token::{StoredToken, TokenHash, Tokens};
 use rusqlite::{OptionalExtension, params};
-
-/// A negative time, which this server does not write, has passed.
-fn time(stored: i64) -> u64 {
-    u64::try_from(stored).unwrap_or(0)
-}
 
 impl Tokens for SqliteStore {
     fn of_user(&mut self, user: &UserName) -> Result<Vec<StoredToken>, StoreError> {

@@ -1,0 +1,141 @@
+//! What users do to their own accounts: what is checked and what changes together, for every store.
+
+use super::quota::MailboxCounts;
+use super::{Store, StoreError, waiting};
+use crate::chat::contract::{AccountJob, AccountOutcome, PendingEntry, Roster};
+use crate::protocol::field::{Secret, UserName};
+
+/// Does one job of a user.
+pub(super) fn run(
+    store: &mut dyn Store,
+    mailbox_counts: &mut MailboxCounts,
+    user: &UserName,
+    job: &AccountJob,
+) -> Result<AccountOutcome, StoreError> {
+    Ok(match job {
+        AccountJob::Roster { after, rows_max, bytes_max } => {
+            AccountOutcome::Roster(roster(store, user, after.as_ref(), *rows_max, *bytes_max)?)
+        }
+        AccountJob::ChangeProfile(_) if store.accounts().account(user)?.is_none() => AccountOutcome::NoSuchUser,
+        AccountJob::ChangeProfile(change) => {
+            store.accounts().change_profile(user, change)?;
+            AccountOutcome::Changed
+        }
+        AccountJob::ChangePassword { old_hash, new_hash } => change_password(store, user, old_hash.as_ref(), new_hash)?,
+        AccountJob::Block { other, blocked_max } => block(store, mailbox_counts, user, other, *blocked_max)?,
+        AccountJob::Unblock { other } => unblock(store, user, other)?,
+        AccountJob::Blocked => AccountOutcome::Blocked { names: store.blocks().of_user(user)?, hidden_push: None },
+    })
+}
+
+fn roster(
+    store: &mut dyn Store,
+    user: &UserName,
+    after: Option<&UserName>,
+    rows_max: u32,
+    bytes_max: usize,
+) -> Result<Roster, StoreError> {
+    // One more than asked for tells whether there are more.
+    let mut friends = store.rosters().friends_after(user, after, rows_max.saturating_add(1))?;
+    let more = friends.len() > rows_max as usize;
+    friends.truncate(rows_max as usize);
+    if after.is_some() {
+        return Ok(Roster { friends, more, ..Roster::default() });
+    }
+    let incoming = within(store.rosters().incoming(user, rows_max)?, bytes_max);
+    let outgoing = within(store.rosters().outgoing(user, rows_max)?, bytes_max);
+    Ok(Roster { friends, more, incoming, outgoing })
+}
+
+/// Those up to the one whose text goes beyond these bytes.
+fn within(mut requests: Vec<PendingEntry>, bytes_max: usize) -> Vec<PendingEntry> {
+    let mut bytes = 0;
+    let fit = requests.iter().take_while(|request| {
+        let begun_below = bytes < bytes_max;
+        bytes += request.content.len();
+        begun_below
+    });
+    let count = fit.count();
+    requests.truncate(count);
+    requests
+}
+
+/// Changes the password and ends all tokens, if the old one is still what is stored.
+fn change_password(
+    store: &mut dyn Store,
+    user: &UserName,
+    old_hash: Option<&Secret>,
+    new_hash: &Secret,
+) -> Result<AccountOutcome, StoreError> {
+    let Some(account) = store.accounts().account(user)? else {
+        return Ok(AccountOutcome::NoSuchUser);
+    };
+    // The same hash, salt and all: the same job once more.
+    if account.password_hash == *new_hash {
+        return Ok(AccountOutcome::Changed);
+    }
+    if old_hash.is_some_and(|old| *old != account.password_hash) {
+        return Ok(AccountOutcome::Stale);
+    }
+    store.accounts().set_password(user, new_hash)?;
+    store.tokens().remove_all(user)?;
+    Ok(AccountOutcome::Changed)
+}
+
+/// Of a user who is blocked, no request is left that is not hidden, nor one to them, nor a
+/// friendship. The push of a request that is hidden now is left to the lane that counts the user's
+/// mailbox.
+fn block(
+    store: &mut dyn Store,
+    mailbox_counts: &mut MailboxCounts,
+    user: &UserName,
+    other: &UserName,
+    blocked_max: u32,
+) -> Result<AccountOutcome, StoreError> {
+    // Either may have been deleted since, and nothing about them may come back.
+    if store.accounts().are_there(user, other)? != [true, true] {
+        return Ok(AccountOutcome::NoSuchUser);
+    }
+    let mut names = store.blocks().of_user(user)?;
+    if let Err(place) = names.binary_search(other) {
+        if names.len() >= blocked_max as usize {
+            return Ok(AccountOutcome::TooMany);
+        }
+        names.insert(place, other.clone());
+        store.blocks().add(user, other)?;
+    }
+    waiting::unfriend(store, mailbox_counts, user, other)?;
+    let request = store.friendships().request(user, other)?;
+    if request.as_ref().is_some_and(|request| !request.is_hidden) {
+        store.friendships().hide_request(user, other)?;
+    }
+    Ok(AccountOutcome::Blocked { names, hidden_push: request.map(|request| request.seq) })
+}
+
+fn unblock(store: &mut dyn Store, user: &UserName, other: &UserName) -> Result<AccountOutcome, StoreError> {
+    store.blocks().remove(user, other)?;
+    if store.friendships().request(user, other)?.is_some_and(|request| request.is_hidden) {
+        store.friendships().remove_request(user, other)?;
+    }
+    Ok(AccountOutcome::Blocked { names: store.blocks().of_user(user)?, hidden_push: None })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn requests_are_shown_up_to_the_one_that_goes_beyond_the_bytes() {
+        let request = |bytes: usize| PendingEntry {
+            user_name: UserName::new("ann").unwrap(),
+            message_id: "r".into(),
+            content: "x".repeat(bytes).into(),
+            time_ms: 1,
+        };
+        let all: Vec<PendingEntry> = [3, 0, 4, 100, 1].map(request).into();
+        for (bytes_max, count) in [(0, 0), (1, 1), (3, 1), (4, 3), (7, 3), (8, 4), (107, 4), (108, 5), (usize::MAX, 5)]
+        {
+            assert_eq!(within(all.clone(), bytes_max).len(), count, "{bytes_max}");
+        }
+    }
+}

@@ -1,0 +1,59 @@
+//! Friends and requests as a user is shown them.
+
+use super::{MemoryStore, Tables};
+use crate::chat::contract::{PendingEntry, RosterFriend};
+use crate::protocol::field::UserName;
+use crate::store::StoreError;
+use crate::store::roster::Rosters;
+use std::ops::Bound;
+
+impl Tables {
+    /// A pending request, as the other of the two is to be named beside it.
+    fn entry(&self, receiver: &UserName, sender: &UserName, other: &UserName) -> Option<PendingEntry> {
+        let request = self.requests.get(&(receiver.clone(), sender.clone()))?;
+        Some(PendingEntry {
+            user_name: other.clone(),
+            message_id: request.found.id.clone(),
+            content: request.text.clone(),
+            time_ms: request.found.time_ms,
+        })
+    }
+}
+
+impl Rosters for MemoryStore {
+    fn friends_after(
+        &mut self,
+        user: &UserName,
+        after: Option<&UserName>,
+        rows_max: u32,
+    ) -> Result<Vec<RosterFriend>, StoreError> {
+        let tables = self.tables();
+        let Some(friends) = tables.friends.get(user) else {
+            return Ok(Vec::new());
+        };
+        let behind = after.map_or(Bound::Unbounded, |after| Bound::Excluded(after.clone()));
+        let shown = |friend: &UserName| {
+            let profile = tables.profile(friend);
+            RosterFriend {
+                user_name: friend.clone(),
+                nick_name: profile.map_or_else(Box::default, |profile| profile.nick_name.clone()),
+                profile_picture: profile.map_or_else(Box::default, |profile| profile.profile_picture.clone()),
+            }
+        };
+        Ok(friends.range((behind, Bound::Unbounded)).take(rows_max as usize).map(shown).collect())
+    }
+
+    fn incoming(&mut self, user: &UserName, rows_max: u32) -> Result<Vec<PendingEntry>, StoreError> {
+        let tables = self.tables();
+        let askers = tables.asked.get(user).into_iter().flatten();
+        let shown = askers.filter_map(|(_, asker)| tables.entry(user, asker, asker));
+        Ok(shown.take(rows_max as usize).collect())
+    }
+
+    fn outgoing(&mut self, user: &UserName, rows_max: u32) -> Result<Vec<PendingEntry>, StoreError> {
+        let tables = self.tables();
+        let asked = tables.asking.get(user).into_iter().flatten();
+        let shown = asked.filter_map(|(_, asked)| tables.entry(asked, user, asked));
+        Ok(shown.take(rows_max as usize).collect())
+    }
+}

@@ -1,0 +1,24 @@
+-- Version 5 of the embedded store: blocked users, and pending requests with their text.
+
+ALTER TABLE friend_requests ADD COLUMN hidden INTEGER NOT NULL DEFAULT 0;  -- 1: the receiver blocks the sender, and is not shown it
+ALTER TABLE friend_requests ADD COLUMN content TEXT NOT NULL DEFAULT '';  -- the first 1,024 characters
+
+-- A request whose push was acked before has no text any more.
+UPDATE friend_requests SET content = ifnull((
+    SELECT CASE WHEN octet_length(pushes.content) <= 1024 THEN pushes.content ELSE substr(pushes.content, 1, 1024) END
+    FROM pushes WHERE pushes.seq = friend_requests.push_seq AND pushes.receiver = friend_requests.receiver
+        AND pushes.sender = friend_requests.sender), '');
+
+-- In the order in which they were taken: those of one sender, and those that one receiver is shown.
+DROP INDEX friend_requests_by_sender;
+CREATE INDEX friend_requests_by_sender ON friend_requests (sender, push_seq);
+CREATE INDEX friend_requests_by_hidden ON friend_requests (hidden, receiver, push_seq);
+
+-- Who blocks whom.
+CREATE TABLE blocks (
+    user_name    TEXT NOT NULL,
+    blocked_name TEXT NOT NULL,
+    PRIMARY KEY (user_name, blocked_name)
+) WITHOUT ROWID;
+
+CREATE INDEX blocks_by_blocked ON blocks (blocked_name);
