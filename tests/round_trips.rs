@@ -6,7 +6,7 @@
 mod common;
 
 use common::{MariaDb, PATIENCE, config};
-use hongyan::chat::contract::{Answered, Asked, Job, Outcome, Ticket};
+use hongyan::chat::contract::{AccountJob, Answered, Asked, Job, Outcome, ProfileChange, Ticket};
 use hongyan::config::{Config, StoreUrl};
 use hongyan::protocol::field::{Id, Name, Profile, Secret, UserName};
 use hongyan::protocol::push::{Push, PushKind};
@@ -132,6 +132,45 @@ fn a_job_about_friendships_asks_the_database_so_often() {
     ] {
         let (outcome, asked) = worker.run(job);
         assert_eq!(format!("{outcome:?}"), format!("{expected:?}"), "{what}");
+        assert_eq!(asked, questions, "{what}");
+    }
+    worker.pool.stop();
+}
+
+#[test]
+fn a_job_about_ones_own_account_asks_the_database_so_often() {
+    let Some(database) = MariaDb::start() else { return };
+    let mut worker = Worker::new(&database);
+    for name in ["ann", "bob", "cy"] {
+        worker.run(account(name));
+    }
+    let ask = |seq, from: &str, to: &str| Job::AskFriend {
+        push: push(seq, PushKind::FriendRequest, from, to),
+        pending_max: 9,
+    };
+    worker.run(ask(1, "bob", "ann"));
+    worker.run(ask(2, "ann", "bob"));
+    let of_ann = |job| Job::Account { user: user("ann"), job: Box::new(job) };
+    let block = |other: &str| of_ann(AccountJob::Block { other: user(other), blocked_max: 9 });
+    let unblock = |other: &str| of_ann(AccountJob::Unblock { other: user(other) });
+    for (what, job, questions) in [
+        ("a block that takes requests along both ways", block("bob"), 12),
+        ("the same once more", block("bob"), 7),
+        ("a block of a stranger", block("cy"), 8),
+        ("a request that is hidden", ask(3, "cy", "ann"), 8),
+        ("the end of that block", unblock("cy"), 6),
+        ("the same once more", unblock("cy"), 5),
+        ("another profile", of_ann(AccountJob::ChangeProfile(ProfileChange::default())), 2),
+        (
+            "another password",
+            of_ann(AccountJob::ChangePassword { old_hash: Some(Secret::new("h")), new_hash: Secret::new("i") }),
+            3,
+        ),
+        // It begins no transaction, as many questions as one has.
+        ("a roster", of_ann(AccountJob::Roster { after: None, rows_max: 9, bytes_max: 999 }), 0),
+    ] {
+        let (outcome, asked) = worker.run(job);
+        assert!(matches!(outcome, Outcome::Account(_) | Outcome::Asked(Asked::Hidden)), "{what}: {outcome:?}");
         assert_eq!(asked, questions, "{what}");
     }
     worker.pool.stop();

@@ -8,6 +8,7 @@ mod common;
 
 /// The parts of this test, in `tests/store_contract/`.
 mod store_contract {
+    mod account_jobs;
     mod accounts;
     pub(crate) mod mysql;
     mod mysql_pool;

@@ -217,7 +217,7 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
     of(
         "a request whose push was acked is called new when it is repeated",
         "src/store/friendship.rs",
-        "request.seq == push.seq && is_kept(store, push)?",
+        "request.seq == push.seq && (request.is_hidden || is_kept(store, push)?)",
         "request.seq == push.seq",
     ),
     of(
@@ -340,5 +340,60 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
         "src/chat/admin/notices.rs",
         "Some(AdminOutcome::Done) => self.deliver_committed(push.clone(), receiver, out),",
         "Some(AdminOutcome::Done) => {}",
+    ),
+    of(
+        "a request of a blocked user is shown",
+        "src/store/friendship.rs",
+        "    if tie.is_blocked {\n        return Ok((Asked::Hidden, false));\n    }\n",
+        "",
+    ),
+    of(
+        "a request that is hidden can be accepted",
+        "src/store/friendship.rs",
+        "request.is_hidden || *request.id != *push.id()",
+        "*request.id != *push.id()",
+    ),
+    of(
+        "a user asks whom they block",
+        "src/store/friendship.rs",
+        "    if tie.blocks {\n        return Ok((Asked::YouBlock, false));\n    }\n",
+        "",
+    ),
+    of(
+        "a block leaves what the blocked user asked",
+        "src/store/account_job.rs",
+        "        store.friendships().hide_request(user, other)?;\n",
+        "",
+    ),
+    of(
+        "a block leaves the friendship, and what the user asked",
+        "src/store/account_job.rs",
+        "    waiting::unfriend(store, mailbox_counts, user, other)?;\n",
+        "    _ = (waiting::unfriend, mailbox_counts);\n",
+    ),
+    of(
+        "the end of a block brings back what was asked",
+        "src/store/account_job.rs",
+        "        store.friendships().remove_request(user, other)?;\n",
+        "",
+    ),
+    of(
+        "a new password without a look at the old one",
+        "src/store/account_job.rs",
+        "    if old_hash.is_some_and(|old| *old != account.password_hash) {",
+        "    if old_hash.is_some_and(|_| false) {",
+    ),
+    of("a new password leaves the tokens", "src/store/account_job.rs", "    store.tokens().remove_all(user)?;\n", ""),
+    of(
+        "a start leaves the pushes of hidden requests",
+        "src/store/pool.rs",
+        "                delete_hidden_pushes(store.as_mut())?;\n",
+        "                _ = delete_hidden_pushes;\n",
+    ),
+    of(
+        "a deletion leaves the blocks",
+        "src/store/admin.rs",
+        "!pairs.is_empty() || store.blocks().remove_some(user, rows_max)? > 0",
+        "!pairs.is_empty()",
     ),
 ];

@@ -3,11 +3,12 @@
 
 use super::mysql::Database;
 use crate::common::store::*;
-use hongyan::chat::contract::{Answered, Asked, Job, Outcome, Ticket};
+use hongyan::chat::contract::{AccountJob, Answered, Asked, Job, Outcome, ProfileChange, Ticket};
 use hongyan::config::{Config, StoreUrl};
 use hongyan::protocol::field::Secret;
 use hongyan::protocol::push::PushKind;
 use hongyan::store::Store;
+use hongyan::store::friendship::Friendships;
 use hongyan::store::pool::Pool;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -77,6 +78,48 @@ fn four_workers_at_once_lose_nothing_and_fail_nothing() {
         assert_eq!(stored.len(), 50);
         assert!(stored.iter().zip(stored.iter().skip(1)).all(|(one, next)| one.seq < next.seq));
     }
+}
+
+/// In lanes that know nothing of each other, by jobs that the core would not have under way at once.
+#[test]
+fn people_who_block_and_ask_each_other_at_once_end_as_one_or_the_other() {
+    let Some(database) = Database::new() else { return };
+    let mut workers = Workers::new(&database);
+    let people: Vec<String> = (0..12).map(|n| format!("user {n}")).collect();
+    for name in &people {
+        let (profile, password_hash) = (Box::new(account(name)), Secret::new("h"));
+        workers.submit(Job::CreateAccount { profile, password_hash });
+    }
+    workers.wait();
+    let mut random = fastrand::Rng::with_seed(7);
+    for seq in 1..3_000 {
+        let (one, other) = (random.usize(..12), random.usize(..11));
+        let (one, other) = (&people[one], &people[(one + 1 + other) % 12]);
+        let account = |job| Job::Account { user: user(one), job: Box::new(job) };
+        let push = |kind| push(seq, kind, one, other, "r", "");
+        workers.submit(match random.u8(..9) {
+            0 | 1 => account(AccountJob::Block { other: user(other), blocked_max: 99 }),
+            2 => account(AccountJob::Unblock { other: user(other) }),
+            3..=5 => Job::AskFriend { push: push(PushKind::FriendRequest), pending_max: 99 },
+            6 | 7 => Job::AnswerFriend { push: push(PushKind::FriendAccept), friends_max: 99 },
+            _ => account(AccountJob::ChangeProfile(ProfileChange::default())),
+        });
+    }
+    workers.wait();
+    let failed = workers.done.values().filter(|outcome| matches!(outcome, Outcome::Failed | Outcome::Refused)).count();
+    assert_eq!(failed, 0);
+    workers.pool.stop();
+    let mut store = database.server().connect().unwrap();
+    let (mut blocked, mut hidden) = (0, 0);
+    for (one, other) in people.iter().flat_map(|one| people.iter().map(move |other| (user(one), user(other)))) {
+        let tie = store.tie(&one, &other).unwrap();
+        let incoming = store.request(&one, &other).unwrap();
+        assert_eq!(incoming.as_ref().is_some_and(|request| request.is_hidden), incoming.is_some() && tie.blocks);
+        assert!(!tie.blocks || !tie.are_friends && store.request(&other, &one).unwrap().is_none());
+        blocked += usize::from(tie.blocks);
+        hidden += usize::from(incoming.is_some() && tie.blocks);
+    }
+    assert!(blocked > 20 && hidden > 5, "{blocked} {hidden}");
 }
 
 #[test]

@@ -137,6 +137,10 @@ impl Workers {
         Self { pool: Pool::start(&config, Arc::new(|| {})).unwrap(), next: 0 }
     }
 
+    pub(crate) fn stop(self) {
+        self.pool.stop();
+    }
+
     /// Does these together; the outcomes in their order.
     pub(crate) fn ask(&mut self, jobs: impl IntoIterator<Item = Job>) -> Vec<Outcome> {
         let (mut out, deadline) = (Vec::new(), Instant::now() + Duration::from_secs(60));

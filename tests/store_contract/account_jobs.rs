@@ -1,0 +1,517 @@
+//! What users do to their own accounts, on every store, through the pool.
+
+use super::mysql::Database;
+use super::quotas::Workers;
+use crate::common::store::*;
+use crate::on_each;
+use hongyan::chat::contract::{
+    AccountJob, AccountOutcome, AdminJob, AdminOutcome, Answered, Asked, Job, Outcome, PendingEntry, ProfileChange,
+    Roster, RosterFriend,
+};
+use hongyan::config::StoreUrl;
+use hongyan::protocol::field::{Profile, Secret, UserName};
+use hongyan::protocol::push::{Push, PushKind};
+use hongyan::protocol::request::Credential;
+
+const BLOCKED_MAX: u32 = 1_000;
+
+/// On every store: the tables of memory end with its workers.
+fn through_workers(test: fn(&StoreUrl)) {
+    println!("memory");
+    test(&StoreUrl::Memory);
+    println!("sqlite");
+    let folder = tempfile::tempdir().unwrap();
+    test(&StoreUrl::Sqlite(folder.path().join("a.db")));
+    if let Some(database) = Database::new() {
+        println!("mysql");
+        test(&StoreUrl::Mysql(database.url()));
+    }
+}
+
+fn create(name: &str) -> Job {
+    Job::CreateAccount { profile: Box::new(account(name)), password_hash: Secret::new(&format!("hash of {name}")) }
+}
+
+fn begin(store: &StoreUrl, names: &[&str]) -> Workers {
+    let mut workers = Workers::new(store);
+    workers.ask(names.iter().map(|name| create(name)));
+    workers
+}
+
+fn does(workers: &mut Workers, name: &str, job: AccountJob) -> AccountOutcome {
+    match workers.ask([Job::Account { user: user(name), job: Box::new(job) }]).as_slice() {
+        [Outcome::Account(outcome)] => (**outcome).clone(),
+        other => panic!("{other:?}"),
+    }
+}
+
+fn asks(workers: &mut Workers, seq: u64, from: &str, to: &str) -> Asked {
+    asks_by(workers, request(seq, from, to, "r"), 9)
+}
+
+fn asks_by(workers: &mut Workers, push: Push, pending_max: u32) -> Asked {
+    match workers.ask([Job::AskFriend { push, pending_max }]).as_slice() {
+        [Outcome::Asked(asked)] => *asked,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn answers(workers: &mut Workers, seq: u64, kind: PushKind, asked: &str, asker: &str) -> Answered {
+    match workers.ask([Job::AnswerFriend { push: answer(seq, kind, asked, asker, "r"), friends_max: 9_999 }]).as_slice()
+    {
+        [Outcome::Answered(answered)] => *answered,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn befriend(workers: &mut Workers, seq: u64, one: &str, other: &str) {
+    assert_eq!(asks(workers, seq, one, other), Asked::Pending);
+    assert_eq!(answers(workers, seq + 1, PushKind::FriendAccept, other, one), Answered::Done);
+}
+
+fn block(workers: &mut Workers, name: &str, other: &str) -> AccountOutcome {
+    does(workers, name, AccountJob::Block { other: user(other), blocked_max: BLOCKED_MAX })
+}
+
+fn unblock(workers: &mut Workers, name: &str, other: &str) -> AccountOutcome {
+    does(workers, name, AccountJob::Unblock { other: user(other) })
+}
+
+fn blocked(names: &[&str], hidden_push: Option<u64>) -> AccountOutcome {
+    AccountOutcome::Blocked { names: names.iter().map(|name| user(name)).collect(), hidden_push }
+}
+
+fn page_of(workers: &mut Workers, name: &str) -> Vec<u64> {
+    let job = Job::LoadPage { user: user(name), after_seq: 0, pushes_max: 999, bytes_max: 999_999 };
+    match workers.ask([job]).as_slice() {
+        [Outcome::Page(page)] => page.pushes.iter().map(|push| push.seq).collect(),
+        other => panic!("{other:?}"),
+    }
+}
+
+fn roster_of(workers: &mut Workers, name: &str, after: Option<&str>, rows_max: u32) -> Roster {
+    match does(workers, name, AccountJob::Roster { after: after.map(user), rows_max, bytes_max: 999_999 }) {
+        AccountOutcome::Roster(roster) => roster,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// Friends, who has asked them, and whom they have asked.
+fn seen(workers: &mut Workers, name: &str) -> [Vec<String>; 3] {
+    let Roster { friends, incoming, outgoing, .. } = roster_of(workers, name, None, 999);
+    let names = |requests: Vec<PendingEntry>| requests.iter().map(|entry| entry.user_name.to_string()).collect();
+    [friends.iter().map(|friend| friend.user_name.to_string()).collect(), names(incoming), names(outgoing)]
+}
+
+fn shown(friends: &[&str], incoming: &[&str], outgoing: &[&str]) -> [Vec<String>; 3] {
+    [friends, incoming, outgoing].map(|names| names.iter().map(ToString::to_string).collect())
+}
+
+fn profile_of(workers: &mut Workers, name: &str) -> Option<Profile> {
+    match workers.ask([Job::GetProfile { asker: user("ann"), user: user(name) }]).as_slice() {
+        [Outcome::Profile(profile)] => profile.as_deref().cloned(),
+        other => panic!("{other:?}"),
+    }
+}
+
+fn change_profiles(store: &StoreUrl) {
+    let workers = &mut begin(store, &["ann", "Ann"]);
+    let change = |change| AccountJob::ChangeProfile(change);
+    let part = ProfileChange { nick_name: Some(ODD.into()), location: Some("".into()), ..ProfileChange::default() };
+    let mut expected = account("ann");
+    (expected.nick_name, expected.location) = (ODD.into(), "".into());
+    for _ in 0..2 {
+        assert_eq!(does(workers, "ann", change(part.clone())), AccountOutcome::Changed);
+        assert_eq!(does(workers, "ann", change(ProfileChange::default())), AccountOutcome::Changed);
+        assert_eq!(profile_of(workers, "ann").as_ref(), Some(&expected));
+    }
+    let whole = ProfileChange {
+        email_address: Some("e".repeat(255).into()),
+        nick_name: Some("雁".repeat(85).into()),
+        profile_picture: Some("p".repeat(2_048).into()),
+        location: Some("\0".repeat(255).into()),
+        personal_description: Some("🪿".repeat(2_048).into()),
+        rsa_public_key: Some("k".repeat(8_192).into()),
+    };
+    assert_eq!(does(workers, "ann", change(whole.clone())), AccountOutcome::Changed);
+    let found = profile_of(workers, "ann").unwrap();
+    let texts = [
+        (found.email_address, whole.email_address),
+        (found.nick_name, whole.nick_name),
+        (found.profile_picture, whole.profile_picture),
+        (found.location, whole.location),
+        (found.personal_description, whole.personal_description),
+        (found.rsa_public_key, whole.rsa_public_key),
+    ];
+    assert!(texts.into_iter().all(|(found, given)| Some(found) == given));
+    assert_eq!(profile_of(workers, "Ann"), Some(account("Ann")));
+    assert_eq!(does(workers, "eve", change(part)), AccountOutcome::NoSuchUser);
+    assert_eq!(profile_of(workers, "eve"), None);
+}
+
+#[test]
+fn a_profile_is_changed_where_something_is_given() {
+    through_workers(change_profiles);
+}
+
+fn log_in(credential: Credential) -> Job {
+    Job::LogIn { user: user("ann"), credential, now_ms: 1, latest_ms: 1_000, pushes_max: 9, bytes_max: 999 }
+}
+
+fn change_passwords(store: &StoreUrl) {
+    let workers = &mut begin(store, &["bob"]);
+    let hash =
+        |workers: &mut Workers, password: &str| match &workers.ask([Job::Hash { secret: Secret::new(password) }])[..] {
+            [Outcome::Hashed(hash)] => hash.clone(),
+            other => panic!("{other:?}"),
+        };
+    let (old, new) = (hash(workers, "old"), hash(workers, "new"));
+    workers.ask([Job::CreateAccount { profile: Box::new(account("ann")), password_hash: old.clone() }]);
+    let verify = |password: &str, stored: &Secret| Job::Verify {
+        user: user("ann"),
+        secret: Secret::new(password),
+        password_hash: Some(stored.clone()),
+    };
+    let by_password = |password: &str| log_in(Credential::Password(Secret::new(password)));
+    let make = || Job::MakeToken { user: user("ann"), now_ms: 1, expires_ms: 100, latest_ms: 1_000, tokens_max: 8 };
+    assert!(matches!(workers.ask([verify("old", &old)])[..], [Outcome::Verified(true)]));
+    let token = match workers.ask([make()]).as_slice() {
+        [Outcome::Token(token)] => token.clone(),
+        other => panic!("{other:?}"),
+    };
+    let by_token = || log_in(Credential::Token(token.clone()));
+    let change = |old_hash: Option<&Secret>, new_hash: &Secret| AccountJob::ChangePassword {
+        old_hash: old_hash.cloned(),
+        new_hash: new_hash.clone(),
+    };
+    // Another password is stored than the one that was compared: nothing ends.
+    assert_eq!(does(workers, "ann", change(Some(&new), &new)), AccountOutcome::Stale);
+    assert!(matches!(workers.ask([by_token()])[..], [Outcome::Loaded { .. }]));
+    assert!(matches!(workers.ask([by_password("old")])[..], [Outcome::Loaded { .. }]), "it is remembered");
+    // Twice, as after an answer that was lost.
+    for _ in 0..2 {
+        assert_eq!(does(workers, "ann", change(Some(&old), &new)), AccountOutcome::Changed);
+        for job in [by_token(), by_password("old"), by_password("new")] {
+            let outcomes = workers.ask([job]);
+            assert!(matches!(outcomes[..], [Outcome::Unproven { differs: false, .. }]), "{outcomes:?}");
+        }
+    }
+    assert!(matches!(workers.ask([verify("old", &new)])[..], [Outcome::Verified(false)]));
+    assert!(matches!(workers.ask([verify("new", &new)])[..], [Outcome::Verified(true)]));
+    assert!(matches!(workers.ask([by_password("new")])[..], [Outcome::Loaded { .. }]));
+    assert_eq!(does(workers, "ann", change(Some(&old), &old)), AccountOutcome::Stale);
+    assert_eq!(does(workers, "ann", change(None, &old)), AccountOutcome::Changed, "not compared");
+    assert_eq!(does(workers, "eve", change(None, &old)), AccountOutcome::NoSuchUser);
+    let [Outcome::Unproven { password_hash, .. }] = &workers.ask([by_password("new")])[..] else { panic!() };
+    assert_eq!(password_hash.as_ref(), Some(&old));
+}
+
+#[test]
+fn a_password_is_changed_if_the_old_one_is_still_stored_and_ends_the_tokens() {
+    through_workers(change_passwords);
+}
+
+fn show_rosters(store: &StoreUrl) {
+    let friends = ["Bob", "b", "bob", "bob ", "zoe", "zoë", "🪿"];
+    let workers = &mut begin(store, &[&["ann", "cid", "dan", "eve"][..], &friends].concat());
+    for (at, name) in (0..).zip(friends.iter().rev()) {
+        befriend(workers, 10 * at + 1, name, "ann");
+    }
+    let expected: Vec<RosterFriend> = friends
+        .iter()
+        .map(|name| {
+            let Profile { user_name, nick_name, profile_picture, .. } = account(name);
+            RosterFriend { user_name, nick_name, profile_picture }
+        })
+        .collect();
+    let all = roster_of(workers, "ann", None, 7);
+    assert_eq!((&all.friends, all.more), (&expected, false));
+    let first = roster_of(workers, "ann", None, 6);
+    assert_eq!((&first.friends[..], first.more), (&expected[..6], true));
+    let rest = roster_of(workers, "ann", Some("bob"), 99);
+    assert_eq!((&rest.friends[..], rest.more), (&expected[3..], false));
+    let none = roster_of(workers, "ann", Some("🪿"), 99);
+    assert_eq!(none, Roster::default());
+    assert_eq!(roster_of(workers, "nobody", None, 99), Roster::default());
+    // Requests, in the order in which they were taken, with the beginning of their texts.
+    let ask = |seq, from: &str, to: &str, id: &str, text: &str| push(seq, PushKind::FriendRequest, from, to, id, text);
+    let long = "雁".repeat(5_000);
+    for asked in [
+        ask(103, "eve", "ann", "m\0 雁", ODD),
+        ask(101, "cid", "ann", "r", ""),
+        ask(102, "dan", "ann", "r", &long),
+        ask(105, "ann", "dan", "s", "a"),
+        ask(104, "ann", "cid", "s", "b"),
+    ] {
+        assert_eq!(asks_by(workers, asked, 9), Asked::Pending);
+    }
+    // With or without a push that waits.
+    workers.ask([Job::DeletePush { receiver: user("ann"), seq: 103 }]);
+    let time = |seq| request(seq, "x", "y", "z").time_ms;
+    let entry = |name: &str, id: &str, text: &str, seq| PendingEntry {
+        user_name: user(name),
+        message_id: id.into(),
+        content: text.into(),
+        time_ms: time(seq),
+    };
+    let incoming =
+        [entry("cid", "r", "", 101), entry("dan", "r", &"雁".repeat(1_024), 102), entry("eve", "m\0 雁", ODD, 103)];
+    let outgoing = [entry("cid", "s", "b", 104), entry("dan", "s", "a", 105)];
+    let found = roster_of(workers, "ann", None, 99);
+    assert_eq!((&found.incoming[..], &found.outgoing[..]), (&incoming[..], &outgoing[..]));
+    let found = roster_of(workers, "ann", None, 1);
+    assert_eq!((&found.incoming[..], &found.outgoing[..]), (&incoming[..1], &outgoing[..1]));
+    let found = roster_of(workers, "ann", Some("bob"), 99);
+    assert!(found.incoming.is_empty() && found.outgoing.is_empty(), "only with the first friends");
+    let found = does(workers, "ann", AccountJob::Roster { after: None, rows_max: 99, bytes_max: 3_072 });
+    let AccountOutcome::Roster(found) = found else { panic!("{found:?}") };
+    assert_eq!((&found.incoming[..], &found.outgoing[..]), (&incoming[..2], &outgoing[..]));
+}
+
+#[test]
+fn a_roster_shows_friends_and_requests_in_their_order() {
+    through_workers(show_rosters);
+}
+
+fn block_and_unblock(store: &StoreUrl) {
+    let workers = &mut begin(store, &["ann", "bob", "cid"]);
+    assert_eq!((asks(workers, 1, "bob", "ann"), asks(workers, 2, "ann", "bob")), (Asked::Pending, Asked::Pending));
+    // What was asked ends both ways; the push to Ann is left to her lane.
+    for _ in 0..2 {
+        assert_eq!(block(workers, "ann", "bob"), blocked(&["bob"], Some(1)));
+        assert_eq!((page_of(workers, "ann"), page_of(workers, "bob")), (vec![1], vec![]));
+        assert_eq!(seen(workers, "ann"), shown(&[], &[], &[]));
+        assert_eq!(seen(workers, "bob"), shown(&[], &[], &["ann"]), "he cannot tell");
+    }
+    workers.ask([Job::DeletePush { receiver: user("ann"), seq: 1 }]);
+    let already = Asked::AlreadyPending { time_ms: request(1, "bob", "ann", "r").time_ms };
+    assert_eq!(asks(workers, 3, "bob", "ann"), already);
+    for kind in [PushKind::FriendAccept, PushKind::FriendReject] {
+        assert_eq!(answers(workers, 4, kind, "ann", "bob"), Answered::NoSuchRequest);
+    }
+    assert_eq!(asks(workers, 4, "ann", "bob"), Asked::YouBlock);
+    // He withdraws, and asks again.
+    workers.ask([Job::Unfriend { user: user("bob"), other: user("ann") }]);
+    assert_eq!(seen(workers, "bob"), shown(&[], &[], &[]));
+    for _ in 0..2 {
+        assert_eq!(asks(workers, 5, "bob", "ann"), Asked::Hidden);
+        assert_eq!(block(workers, "ann", "bob"), blocked(&["bob"], Some(5)), "no matter that there is no push");
+    }
+    assert_eq!(asks(workers, 6, "cid", "ann"), Asked::Pending, "others are not disturbed");
+    assert_eq!((page_of(workers, "ann"), seen(workers, "ann")), (vec![6], shown(&[], &["cid"], &[])));
+    // It does not come back.
+    for _ in 0..2 {
+        assert_eq!(unblock(workers, "ann", "bob"), blocked(&[], None));
+        assert_eq!((seen(workers, "ann"), seen(workers, "bob")), (shown(&[], &["cid"], &[]), shown(&[], &[], &[])));
+    }
+    assert_eq!(asks(workers, 7, "bob", "ann"), Asked::Pending);
+    assert_eq!(unblock(workers, "ann", "bob"), blocked(&[], None), "whom she does not block");
+    assert_eq!(seen(workers, "ann"), shown(&[], &["cid", "bob"], &[]));
+    // A friendship ends both ways.
+    assert_eq!(answers(workers, 8, PushKind::FriendAccept, "ann", "bob"), Answered::Done);
+    assert_eq!(block(workers, "bob", "ann"), blocked(&["ann"], None));
+    assert_eq!((seen(workers, "ann"), seen(workers, "bob")), (shown(&[], &["cid"], &[]), shown(&[], &[], &[])));
+    assert_eq!(does(workers, "bob", AccountJob::Blocked), blocked(&["ann"], None));
+    assert_eq!(does(workers, "ann", AccountJob::Blocked), blocked(&[], None));
+    // Both may block.
+    assert_eq!(block(workers, "ann", "bob"), blocked(&["bob"], None));
+    assert_eq!(asks(workers, 9, "bob", "ann"), Asked::YouBlock);
+    assert_eq!(unblock(workers, "bob", "ann"), blocked(&[], None));
+    assert_eq!(asks(workers, 9, "bob", "ann"), Asked::Hidden);
+}
+
+#[test]
+fn a_blocked_user_is_no_friend_and_asks_for_nothing() {
+    through_workers(block_and_unblock);
+}
+
+fn limit_blocks(store: &StoreUrl) {
+    let odd = ["Bob", "bob", "bob ", "bó", "🪿"];
+    let workers = &mut begin(store, &[&["ann"][..], &odd].concat());
+    let within = |other: &str, blocked_max| AccountJob::Block { other: user(other), blocked_max };
+    for (at, name) in odd.iter().enumerate().rev().take(3) {
+        assert_eq!(does(workers, "ann", within(name, 3)), blocked(&odd[at..], None));
+    }
+    assert_eq!(does(workers, "ann", within("bob", 3)), AccountOutcome::TooMany);
+    assert_eq!(does(workers, "ann", within("🪿", 1)), blocked(&odd[2..], None), "already");
+    assert_eq!(unblock(workers, "ann", "bob"), blocked(&odd[2..], None), "another name");
+    assert_eq!(unblock(workers, "ann", "bob "), blocked(&odd[3..], None));
+    assert_eq!(does(workers, "ann", within("bob", 3)), blocked(&["bob", "bó", "🪿"], None));
+    assert_eq!(block(workers, "ann", "nobody"), AccountOutcome::NoSuchUser);
+    assert_eq!(block(workers, "nobody", "ann"), AccountOutcome::NoSuchUser);
+    assert_eq!(unblock(workers, "ann", "nobody"), blocked(&["bob", "bó", "🪿"], None));
+    assert_eq!(does(workers, "nobody", AccountJob::Blocked), blocked(&[], None));
+}
+
+#[test]
+fn so_many_are_blocked_by_one_and_names_compare_byte_for_byte() {
+    through_workers(limit_blocks);
+}
+
+/// Of one sender 200 pushes may wait.
+fn count_pushes(store: &StoreUrl) {
+    let workers = &mut begin(store, &["ann", "bob"]);
+    let message = |seq, from: &str, to: &str| Job::SavePush { push: message(seq, from, to, &format!("m{seq}")) };
+    for (first, from, to) in [(1_000, "ann", "bob"), (2_000, "bob", "ann")] {
+        workers.ask((first + 1..first + 200).map(|seq| message(seq, from, to)));
+        assert_eq!(asks(workers, first, from, to), Asked::Pending);
+        assert!(matches!(workers.ask([message(first + 300, from, to)])[..], [Outcome::Full]));
+    }
+    assert_eq!(block(workers, "ann", "bob"), blocked(&["bob"], Some(2_000)));
+    let outcomes = workers.ask([message(1_300, "ann", "bob"), message(1_301, "ann", "bob")]);
+    assert!(matches!(outcomes[..], [Outcome::Saved, Outcome::Full]), "{outcomes:?}");
+    let save = || [message(2_300, "bob", "ann"), message(2_301, "bob", "ann")];
+    assert!(matches!(workers.ask(save())[..], [Outcome::Full, Outcome::Full]), "it is still there");
+    workers.ask([Job::DeletePush { receiver: user("ann"), seq: 2_000 }]);
+    assert!(matches!(workers.ask(save())[..], [Outcome::Saved, Outcome::Full]));
+    // A request that is hidden takes no room, and needs it.
+    workers.ask([Job::Unfriend { user: user("bob"), other: user("ann") }]);
+    assert_eq!(asks(workers, 3_000, "bob", "ann"), Asked::Full);
+    workers.ask([Job::DeletePush { receiver: user("ann"), seq: 2_300 }]);
+    assert_eq!(asks(workers, 3_000, "bob", "ann"), Asked::Hidden);
+    assert!(matches!(workers.ask(save())[..], [Outcome::Saved, Outcome::Full]));
+}
+
+#[test]
+fn what_a_block_takes_out_of_a_mailbox_leaves_room() {
+    through_workers(count_pushes);
+}
+
+fn delete_an_account(store: &StoreUrl) {
+    let workers = &mut begin(store, &["ann", "bob", "cid", "dan"]);
+    assert_eq!(block(workers, "ann", "bob"), blocked(&["bob"], None));
+    assert_eq!(asks(workers, 1, "bob", "ann"), Asked::Hidden);
+    assert_eq!(block(workers, "cid", "ann"), blocked(&["ann"], None));
+    assert_eq!(asks(workers, 2, "ann", "cid"), Asked::Hidden);
+    assert_eq!(block(workers, "cid", "dan"), blocked(&["ann", "dan"], None));
+    let crowd: Vec<String> = (0..20).map(|n| format!("user {n}")).collect();
+    workers.ask(crowd.iter().map(|name| create(name)));
+    for name in &crowd {
+        assert!(matches!(block(workers, "ann", name), AccountOutcome::Blocked { .. }));
+        assert_eq!(block(workers, name, "ann"), blocked(&["ann"], None));
+    }
+    let step = |workers: &mut Workers| {
+        let job = Job::Admin { user: user("ann"), job: Box::new(AdminJob::Delete { rows_max: 9 }) };
+        match &workers.ask([job])[..] {
+            [Outcome::Admin(outcome)] => match &**outcome {
+                AdminOutcome::Deleting { pairs } => Some(pairs.clone()),
+                AdminOutcome::Done => None,
+                other => panic!("{other:?}"),
+            },
+            other => panic!("{other:?}"),
+        }
+    };
+    let mut pairs: Vec<(UserName, UserName)> = step(workers).unwrap();
+    pairs.sort();
+    assert_eq!(pairs, [(user("ann"), user("cid")), (user("bob"), user("ann"))]);
+    // Nothing about her comes back while she goes.
+    assert_eq!(block(workers, "ann", "dan"), AccountOutcome::NoSuchUser);
+    assert_eq!(block(workers, "dan", "ann"), AccountOutcome::NoSuchUser);
+    for (one, other) in pairs {
+        workers.ask([Job::Unfriend { user: one, other }]);
+    }
+    // 21 each way, at most 9 each way at a time.
+    for _ in 0..3 {
+        assert_eq!(step(workers), Some(Vec::new()));
+    }
+    assert_eq!(step(workers), None);
+    assert_eq!(does(workers, "ann", AccountJob::Blocked), blocked(&[], None));
+    assert_eq!(does(workers, "cid", AccountJob::Blocked), blocked(&["dan"], None), "what is between others stays");
+    for name in crowd.iter().map(String::as_str).chain(["bob", "cid"]) {
+        let left = if name == "cid" { blocked(&["dan"], None) } else { blocked(&[], None) };
+        assert_eq!(does(workers, name, AccountJob::Blocked), left);
+        assert_eq!(seen(workers, name), shown(&[], &[], &[]));
+    }
+}
+
+#[test]
+fn a_deletion_takes_blocks_along_both_ways() {
+    through_workers(delete_an_account);
+}
+
+fn start_again(store: &StoreUrl) {
+    let mut workers = begin(store, &["ann", "bob", "cid"]);
+    for (seq, from) in [(1, "bob"), (2, "cid")] {
+        assert_eq!(asks(&mut workers, seq, from, "ann"), Asked::Pending);
+    }
+    workers.ask([Job::SavePush { push: message(3, "bob", "ann", "m") }]);
+    assert_eq!(block(&mut workers, "ann", "bob"), blocked(&["bob"], Some(1)));
+    assert_eq!(page_of(&mut workers, "ann"), [1, 2, 3]);
+    workers.stop();
+    let mut workers = Workers::new(store);
+    assert_eq!(page_of(&mut workers, "ann"), [2, 3]);
+    assert_eq!(seen(&mut workers, "ann"), shown(&[], &["cid"], &[]));
+    assert_eq!(block(&mut workers, "ann", "bob"), blocked(&["bob"], Some(1)));
+    workers.stop();
+}
+
+#[test]
+fn a_start_deletes_the_push_of_a_request_that_was_hidden_before_the_stop() {
+    let folder = tempfile::tempdir().unwrap();
+    start_again(&StoreUrl::Sqlite(folder.path().join("a.db")));
+    let Some(database) = Database::new() else { return };
+    start_again(&StoreUrl::Mysql(database.url()));
+}
+
+#[test]
+fn blocks_and_hidden_requests_are_rolled_back() {
+    on_each(|store| {
+        sign_up(store, &["ann", "bob", "cid"]);
+        ask(store, &request(1, "bob", "ann", "r"));
+        with(store, |store| store.blocks().add(&user("ann"), &user("cid")));
+        let (ann, bob, cid) = (user("ann"), user("bob"), user("cid"));
+        store.begin().unwrap();
+        store.blocks().add(&ann, &bob).unwrap();
+        store.blocks().add(&ann, &bob).unwrap();
+        store.blocks().remove(&ann, &cid).unwrap();
+        store.friendships().hide_request(&ann, &bob).unwrap();
+        store.friendships().hide_request(&ann, &cid).unwrap();
+        assert_eq!(store.blocks().of_user(&ann).unwrap(), std::slice::from_ref(&bob));
+        assert_eq!(store.blocks().hidden_pushes(9).unwrap(), [(ann.clone(), 1)]);
+        assert_eq!(store.friendships().count_requests_to(&ann, 9).unwrap(), 0);
+        assert_eq!(store.friendships().count_requests_of(&bob, 9).unwrap(), 1);
+        assert!(store.rosters().incoming(&ann, 9).unwrap().is_empty());
+        store.rollback();
+        assert_eq!(store.blocks().of_user(&ann).unwrap(), std::slice::from_ref(&cid));
+        assert!(store.blocks().hidden_pushes(9).unwrap().is_empty());
+        assert_eq!(store.friendships().count_requests_to(&ann, 9).unwrap(), 1);
+        assert_eq!(store.rosters().incoming(&ann, 9).unwrap().len(), 1);
+        assert_eq!(store.rosters().outgoing(&bob, 9).unwrap().len(), 1);
+        let tie = store.friendships().tie(&cid, &ann).unwrap();
+        assert!(!tie.are_friends && !tie.blocks && tie.is_blocked);
+    });
+}
+
+/// As many as an operator may allow, and ten times as many requests.
+#[test]
+fn thousands_of_hidden_requests_hinder_nobody() {
+    on_each(|store| {
+        let names: Vec<String> = (0..1_000).map(|n| format!("user {n:04}")).collect();
+        with(store, |store| {
+            for name in names.iter().map(String::as_str).chain(["ann", "bob"]) {
+                assert!(store.create_account(&account(name), &Secret::new("h"))?);
+            }
+            Ok(())
+        });
+        with(store, |store| {
+            for (name, seq) in names.iter().zip(1..) {
+                store.blocks().add(&user("ann"), &user(name))?;
+                store.friendships().add_request(&request(seq, name, "ann", "r"), "let me in", true)?;
+            }
+            Ok(())
+        });
+        assert_eq!(store.blocks().of_user(&user("ann")).unwrap().len(), 1_000);
+        assert_eq!(ask_within(store, &request(9_000, "bob", "ann", "r"), 1, true), Asked::Pending);
+        let incoming = store.rosters().incoming(&user("ann"), 100).unwrap();
+        assert_eq!(incoming.iter().map(|entry| entry.user_name.to_string()).collect::<Vec<_>>(), ["bob"]);
+        assert_eq!(store.last_seq().unwrap(), 9_000);
+        let mut removed = 0;
+        loop {
+            match with(store, |store| store.blocks().remove_some(&user("ann"), 300)) {
+                0 => break,
+                some => removed += some,
+            }
+        }
+        assert_eq!(removed, 1_000);
+    });
+}
