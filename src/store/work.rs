@@ -9,7 +9,7 @@ use super::reading::{is_banned, load, page, prove};
 use super::reopen::{Opener, Opening};
 use super::token::Span;
 use super::{Store, StoreError, account_job, admin, token, waiting};
-use crate::chat::contract::{AccountJob, AdminJob, Job, Outcome};
+use crate::chat::contract::{AccountJob, AccountOutcome, AdminJob, Job, Outcome};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -475,7 +475,7 @@ fn single(
         }
         Job::Account { user, job } => {
             let outcome = account_job::run(store, mailbox_counts, user, job)?;
-            if matches!(**job, AccountJob::ChangePassword { .. }) {
+            if matches!(**job, AccountJob::ChangePassword { .. }) && outcome == AccountOutcome::Changed {
                 // The new password would be called another one than was verified last.
                 verified.forget(user);
             }
