@@ -168,6 +168,7 @@ impl Core {
                     | Action::HoldRequests { .. }
                     | Action::ResumeRequests { .. }
                     | Action::PushHook(_)
+                    | Action::Presence { .. }
                     | Action::Note(_) => {}
                     Action::Close { .. } | Action::Admin { .. } | Action::Stopped => {
                         panic!("nobody asked for {action:?}")

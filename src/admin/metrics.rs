@@ -166,6 +166,13 @@ fn log_ins(text: &mut Text, snapshot: &Snapshot) {
     text.counter("signups", "Accounts that were made.", noted.sign_ups);
     let refusals = noted.sign_up_refusals.iter().map(|(cause, count)| (words(cause), *count));
     text.counters("signup_refusals", "cause", "Refused sign-ups.", refusals);
+    text.counter("passwords_changed", "Passwords that users changed.", noted.passwords_changed);
+    text.counter("accounts_deleted", "Accounts that their users deleted.", noted.accounts_deleted);
+    let refusals = noted.proof_refusals.iter().map(|(cause, count)| (words(cause), *count));
+    let help = "Changes of a password, and deletions of an account, that were refused to their users.";
+    text.counters("proof_refusals", "cause", help, refusals);
+    text.counter("users_blocked", "Users whom others have blocked.", noted.blocked);
+    text.counter("presence_frames", "Frames that told whether a friend is online.", snapshot.totals.presence);
     text.counter("replaced", "Connections that a newer log-in of their user ended.", noted.replaced);
     let limits = noted.limits.iter().map(|(limit, count)| (words(limit), *count));
     text.counters("limits_reached", "limit", "Requests refused, or connections closed, at a limit.", limits);

@@ -4,7 +4,7 @@
 use super::Chat;
 use super::answer::{BUSY, CROWDED, DAMAGED, NO_HASHING, PendingRequest, ReplyTo, fault_of};
 use super::auth_queue::{Purpose, Room, Waiting};
-use super::contract::{Action, ConnId, Job, Note, Outcome, TOKEN_SLACK_MS, Ticket};
+use super::contract::{Action, ConnId, EmailTo, Job, Note, Outcome, TOKEN_SLACK_MS, Ticket};
 use super::ids::UserId;
 use super::job::JobPurpose;
 use super::paging::{DAMAGED_PAGE_RETRY_MS, PAGE_RETRY_MS};
@@ -58,6 +58,23 @@ impl Chat {
         self.submit_for(request, Job::GetProfile { asker, user }, JobPurpose::Profile { request }, out);
     }
 
+    /// A profile as the user who asked for it may see it.
+    fn shown_profile(&self, request: Ticket, mut profile: Box<Profile>) -> Reply {
+        let conn = self.requests.get(request).map(|pending| pending.conn);
+        let asker = conn.and_then(|conn| self.sessions.get(conn)).and_then(|session| session.user);
+        let user = self.users.find(profile.user_name.as_str());
+        let is_shown = match (self.rules.profile_email, asker) {
+            (EmailTo::Everyone, _) => true,
+            (_, Some(asker)) if user == Some(asker) => true,
+            (EmailTo::Friends, Some(asker)) => user.is_some_and(|user| self.users.are_friends(asker, user)),
+            (EmailTo::Friends | EmailTo::Nobody, _) => false,
+        };
+        if !is_shown {
+            profile.email_address = Box::default();
+        }
+        Reply::Profile(profile)
+    }
+
     pub(super) fn ask(&mut self, (conn, form, id): ReplyTo, verb: Verb, out: &mut Vec<Action>) -> Ticket {
         self.await_answer(PendingRequest { conn, form, id, verb }, out)
     }
@@ -80,15 +97,16 @@ impl Chat {
     /// Undoes what was counted for a job that could not be submitted or has failed.
     fn remove_job(&mut self, purpose: JobPurpose, out: &mut Vec<Action>) {
         match purpose {
-            JobPurpose::Hash { .. } => self.auth_queue.run_ended(),
+            JobPurpose::Hash { .. } | JobPurpose::NewPassword(_) => self.auth_queue.run_ended(),
             JobPurpose::Page(user) => self.page_failed(user, PAGE_RETRY_MS),
             JobPurpose::Friends(user) => self.friends_read(user, None, out),
-            JobPurpose::Lost { receiver, seq } => self.look_again_later(receiver, seq),
+            JobPurpose::Lost { receiver, seq, .. } => self.look_again_later(receiver, seq),
             JobPurpose::Count { user, seq } => self.not_counted((user, seq), &Outcome::Failed, out),
             JobPurpose::Delete { receiver, seq } => self.delete_failed(receiver, seq),
             JobPurpose::Create { .. }
             | JobPurpose::Token { .. }
             | JobPurpose::Profile { .. }
+            | JobPurpose::Account(_)
             | JobPurpose::Save(_)
             | JobPurpose::Friendship(_)
             | JobPurpose::AdminHash(_)
@@ -107,12 +125,14 @@ impl Chat {
                 self.undeleted.remove(&seq);
             }
             (JobPurpose::Page(user), Outcome::Page(page)) => self.page_read(user, page, out),
-            (JobPurpose::Lost { receiver, seq }, Outcome::Page(page)) => self.looked_for((receiver, seq), page, out),
+            (JobPurpose::Lost { receiver, seq, blocks }, Outcome::Page(page)) => {
+                self.looked_for((receiver, seq), blocks, page, out);
+            }
             (JobPurpose::Count { user, seq }, Outcome::Page(page)) => self.counted((user, seq), page, out),
             (JobPurpose::Friends(user), Outcome::Loaded { friends, .. }) => {
                 self.friends_read(user, Some(&friends), out)
             }
-            (JobPurpose::Friendship(friendship), outcome) => self.friendship_done(friendship, &outcome, out),
+            (JobPurpose::Friendship(friendship), outcome) => self.friendship_done(friendship, outcome, out),
             (JobPurpose::Hash { request, profile }, Outcome::Hashed(password_hash)) => {
                 self.auth_queue.run_ended();
                 if self.requests.contains(request) {
@@ -128,9 +148,11 @@ impl Chat {
             (JobPurpose::Token { request }, Outcome::Token(token)) => self.answer(request, Reply::Token(token), out),
             (JobPurpose::Token { request }, Outcome::TokensRevoked) => self.answer(request, Reply::TokensRevoked, out),
             (JobPurpose::Profile { request }, Outcome::Profile(profile)) => {
-                let reply = profile.map_or(Reply::NoSuchProfile, Reply::Profile);
+                let reply = profile.map_or(Reply::NoSuchProfile, |profile| self.shown_profile(request, profile));
                 self.answer(request, reply, out);
             }
+            (JobPurpose::Account(job), outcome) => self.own_job_done(job, outcome, out),
+            (JobPurpose::NewPassword(new), outcome) => self.new_password_hashed(*new, outcome, out),
             (purpose, outcome) => {
                 debug_assert!(
                     matches!(outcome, Outcome::Failed | Outcome::Refused | Outcome::TooLarge),
@@ -167,6 +189,9 @@ impl Chat {
             | JobPurpose::Friendship(_)
             | JobPurpose::Friends(_)
             | JobPurpose::Lost { .. }
+            // These have handled it themselves.
+            | JobPurpose::Account(_)
+            | JobPurpose::NewPassword(_)
             | JobPurpose::AdminHash(_)
             | JobPurpose::Admin(_)
             | JobPurpose::Login(_) => None,

@@ -1,5 +1,6 @@
 //! What the store does for a user who looks after their own account, and what it answers.
 
+pub use crate::protocol::account::{PendingEntry, ProfileChange, Roster, RosterFriend};
 use crate::protocol::field::{Secret, UserName};
 
 /// Work for a user about their own account, in their data lane unless it says otherwise.
@@ -63,24 +64,6 @@ impl AccountJob {
     }
 }
 
-/// New values of a profile; what is `None` stays as it was. The bounds are those of
-/// [`Profile`](crate::protocol::field::Profile).
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct ProfileChange {
-    /// The address.
-    pub email_address: Option<Box<str>>,
-    /// The name that others are shown.
-    pub nick_name: Option<Box<str>>,
-    /// The picture, as the client wrote it.
-    pub profile_picture: Option<Box<str>>,
-    /// The place.
-    pub location: Option<Box<str>>,
-    /// The text about them.
-    pub personal_description: Option<Box<str>>,
-    /// The key with which friends encrypt end to end.
-    pub rsa_public_key: Option<Box<str>>,
-}
-
 /// The outcome of an [`AccountJob`] that was done.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum AccountOutcome {
@@ -103,45 +86,6 @@ pub enum AccountOutcome {
     },
     /// `Roster`.
     Roster(Roster),
-}
-
-/// Some of a user's friends, and the requests that are pending.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Roster {
-    /// In byte order of their names.
-    pub friends: Vec<RosterFriend>,
-    /// There are more friends behind these.
-    pub more: bool,
-    /// The requests to the user in the order in which they were taken, without those of blocked
-    /// users.
-    pub incoming: Vec<PendingEntry>,
-    /// The requests of the user in the order in which they were taken, with those that the receiver
-    /// will never see.
-    pub outgoing: Vec<PendingEntry>,
-}
-
-/// A friend, as the roster shows them.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RosterFriend {
-    /// Their name.
-    pub user_name: UserName,
-    /// Their nick name.
-    pub nick_name: Box<str>,
-    /// Their picture.
-    pub profile_picture: Box<str>,
-}
-
-/// A friend request that is pending, as the roster shows it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PendingEntry {
-    /// The other user: who asked, or who was asked.
-    pub user_name: UserName,
-    /// The id that the asking user gave it.
-    pub message_id: Box<str>,
-    /// Its text, as far as it is kept: the first 1,024 characters.
-    pub content: Box<str>,
-    /// When it was taken, in ms since the epoch.
-    pub time_ms: u64,
 }
 
 impl AccountOutcome {

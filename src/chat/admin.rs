@@ -39,6 +39,28 @@ pub(super) struct Admin {
     /// The notice to all that is on its way.
     to_all: Option<Box<notices::ToAll>>,
     deletions: BTreeMap<UserName, deletion::Deletion>,
+    /// Users for whom the store works on a new password, with how many there are.
+    new_passwords: BTreeMap<UserName, u32>,
+}
+
+impl Admin {
+    /// Is the operator about to give this user another password?
+    pub(super) fn sets_password_of(&self, user: &UserName) -> bool {
+        self.new_passwords.contains_key(user)
+    }
+
+    fn new_password_submitted(&mut self, user: &UserName) {
+        *self.new_passwords.entry(user.clone()).or_default() += 1;
+    }
+
+    fn new_password_done(&mut self, user: &UserName) {
+        if let Some(count) = self.new_passwords.get_mut(user) {
+            *count -= 1;
+            if *count == 0 {
+                self.new_passwords.remove(user);
+            }
+        }
+    }
 }
 
 impl Chat {
@@ -130,6 +152,7 @@ impl Chat {
                 self.answer_admin(ticket, answer_of(outcome), out);
             }
             AdminStep::SetPassword { ticket } => {
+                self.admin.new_password_done(&user);
                 if outcome == Some(AdminOutcome::Done) {
                     // What is being checked was compared with the old one.
                     self.logins.bar(&user, RefusalCause::WrongPassword);
@@ -181,7 +204,10 @@ impl Chat {
     pub(super) fn admin_hashed(&mut self, op: AdminOp, outcome: Outcome, out: &mut Vec<Action>) {
         self.auth_queue.run_ended();
         match outcome {
-            Outcome::Hashed(password_hash) => self.submit_admin(op, AdminJob::SetPassword { password_hash }, out),
+            Outcome::Hashed(password_hash) => {
+                self.admin.new_password_submitted(&op.user);
+                self.submit_admin(op, AdminJob::SetPassword { password_hash }, out);
+            }
             _ => self.admin_job_done(op, Outcome::Failed, out),
         }
         self.start_auth_runs(out);

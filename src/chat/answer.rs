@@ -53,6 +53,12 @@ pub(super) fn fault_of(outcome: &Outcome) -> Fault {
     }
 }
 
+/// Does the connection wait for the answer before it is heard again? To those that need a password
+/// to be hashed.
+pub(super) fn holds_input(verb: Verb) -> bool {
+    matches!(verb, Verb::SignUp | Verb::Login | Verb::Password | Verb::Account)
+}
+
 /// A request that waits for a job: where its answer goes.
 #[derive(Debug)]
 pub(super) struct PendingRequest {
@@ -133,7 +139,7 @@ impl Chat {
 
     /// Notes a request that waits for jobs; it is answered in time whatever becomes of them.
     pub(super) fn await_answer(&mut self, pending: PendingRequest, out: &mut Vec<Action>) -> Ticket {
-        if !matches!(pending.verb, Verb::SignUp | Verb::Login) {
+        if !holds_input(pending.verb) {
             self.owes(pending.conn);
         } else if let Some(session) = self.sessions.get_mut(pending.conn) {
             session.held = true;
@@ -152,7 +158,7 @@ impl Chat {
             self.claims.remove(&request);
         }
         let session = self.sessions.get_mut(pending.conn)?;
-        if !matches!(pending.verb, Verb::SignUp | Verb::Login) {
+        if !holds_input(pending.verb) {
             self.owes_less(pending.conn);
         } else if std::mem::take(&mut session.held) {
             out.push(Action::Resume { conn: pending.conn });
@@ -241,7 +247,7 @@ impl Chat {
 
     pub(super) fn request_timed_out(&mut self, request: Ticket, out: &mut Vec<Action>) {
         match self.requests.get(request).map(|pending| pending.verb) {
-            Some(Verb::SignUp | Verb::Login) => {
+            Some(verb) if holds_input(verb) => {
                 self.refuse_for(request, RefusalCause::TimedOut, Some(UNAVAILABLE), out);
             }
             Some(_) => self.refuse_waiting(request, Some(UNAVAILABLE), out),

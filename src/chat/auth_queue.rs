@@ -10,6 +10,7 @@
 
 use super::contract::{AddressKey, Rules, Ticket};
 use super::ids::LoginId;
+use super::own_op::NewPassword;
 use crate::protocol::field::{Profile, Secret};
 use std::collections::{HashMap, VecDeque};
 
@@ -22,8 +23,16 @@ const FIRST_IN_A_ROW: u32 = 3;
 /// What a password is hashed for.
 #[derive(Debug)]
 pub(super) enum Purpose {
-    SignUp { profile: Box<Profile>, secret: Secret },
+    SignUp {
+        profile: Box<Profile>,
+        secret: Secret,
+    },
     Login(LoginId),
+    /// Another password for a user who has proven who they are.
+    NewPassword {
+        new: Box<NewPassword>,
+        secret: Secret,
+    },
 }
 
 /// A password that waits to be hashed.
@@ -172,7 +181,7 @@ impl AuthQueue {
     pub(super) fn log_ins(&self) -> impl Iterator<Item = LoginId> + '_ {
         self.rooms.iter().flatten().filter_map(|waiting| match waiting.purpose {
             Purpose::Login(id) => Some(id),
-            Purpose::SignUp { .. } => None,
+            Purpose::SignUp { .. } | Purpose::NewPassword { .. } => None,
         })
     }
 

@@ -20,7 +20,7 @@ use crate::protocol::push::Push;
 use crate::protocol::reply::{Reply, ReplyId};
 use crate::protocol::request::{BadInput, ContentForm, Credential, Request};
 
-pub use super::rules::Rules;
+pub use super::rules::{EmailTo, Rules};
 
 /// The time of one turn of the loop, in integer milliseconds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -158,6 +158,17 @@ pub enum Action {
         /// The push.
         push: Push,
     },
+    /// Write a frame that says whether a friend is online. If the connection is gone, drop it.
+    Presence {
+        /// To this connection.
+        conn: ConnId,
+        /// The form of CONTENT.
+        form: ContentForm,
+        /// The friend.
+        user: UserName,
+        /// They are online.
+        online: bool,
+    },
     /// Hand no more input of this connection to the core until `Resume`: input that was read waits,
     /// and no more is read.
     Hold {
@@ -247,6 +258,8 @@ pub enum CloseReason {
     TooFast,
     /// The operator ended it, or the account on it.
     ByOperator,
+    /// Its user has deleted their account.
+    AccountDeleted,
     /// The server stops.
     ShuttingDown,
 }

@@ -10,6 +10,7 @@ use super::job::JobPurpose;
 use super::users::Route;
 use super::{Chat, Timer};
 use crate::protocol::field::UserName;
+use crate::protocol::push::PushKind;
 use std::collections::BTreeMap;
 
 /// Lost pushes that are looked for again. Beyond this one comes at its receiver's next log-in.
@@ -149,7 +150,7 @@ impl Chat {
         }
         let (user, after_seq) = (entry.name.clone(), seq.saturating_sub(1));
         let job = Job::LoadPage { user, after_seq, pushes_max: 1, bytes_max: 1 };
-        if self.submit(job, JobPurpose::Lost { receiver, seq }, out).is_err() {
+        if self.submit(job, JobPurpose::Lost { receiver, seq, blocks: self.blocks }, out).is_err() {
             self.look_again_later(receiver, seq);
         }
     }
@@ -164,8 +165,18 @@ impl Chat {
     }
 
     /// What there is behind the place where it would be.
-    pub(super) fn looked_for(&mut self, (receiver, seq): (UserId, u64), page: Page, out: &mut Vec<Action>) {
+    pub(super) fn looked_for(
+        &mut self,
+        (receiver, seq): (UserId, u64),
+        blocks: u64,
+        page: Page,
+        out: &mut Vec<Action>,
+    ) {
         if let Some(push) = page.pushes.into_iter().next().filter(|push| push.seq == seq) {
+            if push.kind == PushKind::FriendRequest && blocks != self.blocks {
+                // Somebody has blocked somebody since: perhaps who is asked, who asks.
+                return self.look_for_held(receiver, seq, out);
+            }
             self.deliver_committed(push, receiver, out);
         }
         self.users.release(receiver);
@@ -213,7 +224,9 @@ impl Chat {
     /// meanwhile was kept as at a log-in.
     pub(super) fn friends_read(&mut self, user: UserId, friends: Option<&[UserName]>, out: &mut Vec<Action>) {
         if let Some(friends) = friends.filter(|_| self.users.is_here(user)) {
+            let before = self.users.get(user).friends.clone();
             self.users.set_friends(user, friends);
+            self.say_new_friends(user, &before);
         }
         if self.doubt.answered(user, friends.is_some()) {
             self.users.release(user);

@@ -5,10 +5,10 @@
 //! ([`FriendshipOps`](super::friendship_ops::FriendshipOps)), which know the order of things and
 //! what is tried again. What each means is in [`friend_rules`](super::friend_rules).
 
-use super::answer::{BUSY, PendingRequest, UNAVAILABLE, id_text};
-use super::contract::{Action, ConnId, Job, Outcome};
-use super::friend_op::{Pair, QueuedOp, RunningOp};
-use super::friend_rules::{Decision, Effects, PushFate, decide, other_of, push_kind};
+use super::answer::{BUSY, PendingRequest, ReplyTo, UNAVAILABLE, id_text};
+use super::contract::{AccountJob, AccountOutcome, Action, ConnId, Job, Note, Outcome};
+use super::friend_op::{Pair, PairVerb, QueuedOp, RunningOp};
+use super::friend_rules::{Decision, Effects, PushFate, decide, may_block, other_of, push_kind};
 use super::friendship_ops::{Finished, Submitted};
 use super::ids::UserId;
 use super::job::JobPurpose;
@@ -20,6 +20,9 @@ use crate::protocol::request::{ContentForm, FriendVerb, Verb};
 
 /// The connection of no client.
 const NOBODY: ConnId = ConnId { slot: u32::MAX, generation: u32::MAX };
+
+/// Whom a user blocks, and the push of a request that nobody may see any more.
+type Blocked = (Vec<UserName>, Option<u64>);
 
 /// What a client said.
 pub(super) struct FriendFields<'a> {
@@ -46,8 +49,26 @@ impl Chat {
         };
         self.users.hold(me);
         let request = self.await_answer(PendingRequest { conn, form, id: reply_id, verb: Verb::Friend }, out);
-        let op = QueuedOp { request, verb, id: id.as_str().into(), content: content.into(), me, other };
+        let op = QueuedOp { request, verb: verb.into(), id: id.as_str().into(), content: content.into(), me, other };
         self.begin_or_queue(op, out);
+    }
+
+    /// Blocks a user, or does so no longer.
+    pub(super) fn change_blocked(
+        &mut self,
+        to: ReplyTo,
+        me: UserId,
+        (other, blocks): (&Name<'_>, bool),
+        out: &mut Vec<Action>,
+    ) {
+        if let Err(fault) = may_block(&self.users.get(me).name, other, blocks) {
+            return self.refuse(to, Some(Verb::Block), Some(fault), out);
+        }
+        let other = self.users.refer(&other.to_owned());
+        self.users.hold(me);
+        let request = self.ask(to, Verb::Block, out);
+        let verb = if blocks { PairVerb::Block } else { PairVerb::Unblock };
+        self.begin_or_queue(QueuedOp { request, verb, id: "".into(), content: "".into(), me, other }, out);
     }
 
     /// Ends a friendship for the operator, and withdraws what `me` asked, in its turn among what
@@ -56,7 +77,7 @@ impl Chat {
         let (me, other) = (self.users.refer(me), self.users.refer(other));
         let (id, verb) = (ReplyId::Empty, Verb::Friend);
         let request = self.await_answer(PendingRequest { conn: NOBODY, form: ContentForm::Text, id, verb }, out);
-        let (verb, id, content) = (FriendVerb::Delete, "".into(), "".into());
+        let (verb, id, content) = (PairVerb::Delete, "".into(), "".into());
         self.begin_or_queue(QueuedOp { request, verb, id, content, me, other }, out);
     }
 
@@ -91,7 +112,7 @@ impl Chat {
         let QueuedOp { request, verb, id, content, me, other } = op;
         let time_ms = self.now.wall_ms;
         let were_friends = self.are_online_friends(me, other);
-        if !self.requests.contains(request) || (verb == FriendVerb::Request && were_friends) {
+        if !self.requests.contains(request) || (verb == PairVerb::Request && were_friends) {
             self.answer(request, Reply::Friend { time_ms }, out);
             return false;
         }
@@ -136,13 +157,24 @@ impl Chat {
         if op.reads_back {
             return self.friends_job(op.me);
         }
+        let names = || (self.users.get(op.me).name.clone(), self.users.get(op.other).name.clone());
         match (&op.push, op.verb) {
-            (Some(push), FriendVerb::Request) => {
+            (Some(push), PairVerb::Request) => {
                 Job::AskFriend { push: push.clone(), pending_max: self.rules.pending_requests_max }
             }
             (Some(push), _) => Job::AnswerFriend { push: push.clone(), friends_max: self.rules.friends_max },
+            (None, PairVerb::Block) => {
+                let (user, other) = names();
+                let job = AccountJob::Block { other, blocked_max: self.rules.blocked_max };
+                Job::Account { user, job: Box::new(job) }
+            }
+            (None, PairVerb::Unblock) => {
+                let (user, other) = names();
+                Job::Account { user, job: Box::new(AccountJob::Unblock { other }) }
+            }
             (None, _) => {
-                Job::Unfriend { user: self.users.get(op.me).name.clone(), other: self.users.get(op.other).name.clone() }
+                let (user, other) = names();
+                Job::Unfriend { user, other }
             }
         }
     }
@@ -170,13 +202,27 @@ impl Chat {
     }
 
     /// The store has answered.
-    pub(super) fn friendship_done(&mut self, op: RunningOp, outcome: &Outcome, out: &mut Vec<Action>) {
-        let decision = decide(&op, &self.users.get(op.other).name, outcome);
-        self.finish_op(op, decision, out);
+    pub(super) fn friendship_done(&mut self, op: RunningOp, outcome: Outcome, out: &mut Vec<Action>) {
+        let decision = decide(&op, &self.users.get(op.other).name, &outcome);
+        let blocked = match outcome {
+            Outcome::Account(outcome) => match *outcome {
+                AccountOutcome::Blocked { names, hidden_push } => Some((names, hidden_push)),
+                _ => None,
+            },
+            _ => None,
+        };
+        self.finish_op(op, decision, blocked, out);
     }
 
     /// Goes on with an operation as far as it is known what became of it.
-    fn finish_op(&mut self, mut op: RunningOp, mut decision: Decision, out: &mut Vec<Action>) {
+    /// `blocked`: whom its user blocks, if the store has said so.
+    fn finish_op(
+        &mut self,
+        mut op: RunningOp,
+        mut decision: Decision,
+        mut blocked: Option<Blocked>,
+        out: &mut Vec<Action>,
+    ) {
         loop {
             let (request, me, other) = (op.request, op.me, op.other);
             match self.friendship_ops.finish(op, decision, self.now.mono_ms) {
@@ -191,7 +237,7 @@ impl Chat {
                     Err(not_submitted) => (op, decision) = (not_submitted, Decision::Unknown),
                 },
                 Finished::Done(op, effects) => {
-                    self.carry_out(op, effects, out);
+                    self.carry_out(op, effects, blocked.take(), out);
                     if let Some(next) = self.end_op(me, other) {
                         self.run_op(next, out);
                     }
@@ -201,8 +247,8 @@ impl Chat {
         }
     }
 
-    fn carry_out(&mut self, op: RunningOp, effects: Effects, out: &mut Vec<Action>) {
-        let RunningOp { request, me, other, push, .. } = op;
+    fn carry_out(&mut self, op: RunningOp, effects: Effects, blocked: Option<Blocked>, out: &mut Vec<Action>) {
+        let RunningOp { request, verb, me, other, push, .. } = op;
         if effects.doubts {
             self.doubt_friends_of(me);
             self.doubt_friends_of(other);
@@ -210,11 +256,21 @@ impl Chat {
         if effects.takes_off_requests {
             self.take_off_requests(other, me, out);
         }
+        let (names, hidden_push) = blocked.unwrap_or_default();
+        if effects.takes_off_others {
+            self.block(me, other, hidden_push, out);
+        }
         if let Some(friends) = effects.friends {
             self.users.note_friend(me, other, friends);
             self.users.note_friend(other, me, friends);
+            if friends {
+                self.say_to_each_other(me, other);
+            }
         }
         match effects.answer {
+            Ok(_) if matches!(verb, PairVerb::Block | PairVerb::Unblock) => {
+                self.answer(request, Reply::Blocked(names), out);
+            }
             Ok(time_ms) => self.answer(request, Reply::Friend { time_ms }, out),
             Err(fault) => self.refuse_waiting(request, Some(fault), out),
         }
@@ -223,13 +279,32 @@ impl Chat {
             (PushFate::Unknown, Some(push)) => self.look_for(other, push.seq, out),
             (PushFate::Dropped, _) | (_, None) => {}
         }
+        // If it was in doubt whether they are friends, it is not any more.
+        self.owed_presence_may_go(me);
+        self.owed_presence_may_go(other);
+    }
+
+    /// `me` blocks `other`: what `other` asked comes off the list, and a page that was read before
+    /// must not bring it.
+    fn block(&mut self, me: UserId, other: UserId, hidden_push: Option<u64>, out: &mut Vec<Action>) {
+        self.blocks += 1;
+        let taken_off = self.take_off_requests(me, other, out);
+        if let Some(seq) = hidden_push.filter(|seq| !taken_off.contains(seq)) {
+            self.delete(seq, me, out);
+        }
+        let (user, other) = (self.users.get(me).name.clone(), self.users.get(other).name.clone());
+        if let Some(list) = &mut self.users.get_mut(me).list {
+            list.mailbox.note_blocked(&other);
+        }
+        out.push(Action::Note(Note::Blocked { user, other }));
     }
 
     /// They are friends, or `asker` has withdrawn: no request of `asker` waits any longer for the
     /// ack of `asked`. The store has dropped the one that was pending, perhaps in a try that failed
     /// afterwards, so that nobody could say which it was. An older one, answered and never acked,
     /// is as moot.
-    fn take_off_requests(&mut self, asked: UserId, asker: UserId, out: &mut Vec<Action>) {
+    /// Gives the numbers of those that were on it.
+    fn take_off_requests(&mut self, asked: UserId, asker: UserId, out: &mut Vec<Action>) -> Vec<u64> {
         let asker = self.users.get(asker).name.clone();
         let is_one = |delivery: &DeliveryRef| {
             let body = self.deliveries.get(*delivery).map(|found| &found.body);
@@ -245,13 +320,14 @@ impl Chat {
         if !found.is_empty() {
             self.on_space(asked, out);
         }
+        found.into_iter().map(|delivery| delivery.seq).collect()
     }
 
     /// Tries again operations whose outcome is not known.
     pub(super) fn retry_undecided(&mut self, due: Vec<RunningOp>, out: &mut Vec<Action>) {
         for op in due {
             if let Err(op) = self.submit_op(op, out) {
-                self.finish_op(op, Decision::Unknown, out);
+                self.finish_op(op, Decision::Unknown, None, out);
             }
         }
     }

@@ -19,11 +19,33 @@ impl Pair {
     }
 }
 
+/// What one of them asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum PairVerb {
+    Request,
+    Accept,
+    Reject,
+    Delete,
+    Block,
+    Unblock,
+}
+
+impl From<FriendVerb> for PairVerb {
+    fn from(verb: FriendVerb) -> Self {
+        match verb {
+            FriendVerb::Request => Self::Request,
+            FriendVerb::Accept => Self::Accept,
+            FriendVerb::Reject => Self::Reject,
+            FriendVerb::Delete => Self::Delete,
+        }
+    }
+}
+
 /// One that waits for the one before, about the same pair.
 #[derive(Debug)]
 pub(super) struct QueuedOp {
     pub(super) request: Ticket,
-    pub(super) verb: FriendVerb,
+    pub(super) verb: PairVerb,
     pub(super) id: Box<str>,
     pub(super) content: Box<str>,
     /// Who said it. Both are counted as references.
@@ -51,7 +73,7 @@ impl QueuedOp {
 #[derive(Debug)]
 pub(super) struct RunningOp {
     pub(super) request: Ticket,
-    pub(super) verb: FriendVerb,
+    pub(super) verb: PairVerb,
     /// Who said it. Both are counted as references.
     pub(super) me: UserId,
     pub(super) other: UserId,
@@ -76,12 +98,12 @@ impl RunningOp {
 
     /// May it have changed whether the two are friends?
     pub(super) fn changes_friends(&self) -> bool {
-        matches!(self.verb, FriendVerb::Accept | FriendVerb::Delete)
+        matches!(self.verb, PairVerb::Accept | PairVerb::Delete | PairVerb::Block)
     }
 
     /// May a try that failed have made them friends?
     pub(super) fn may_have_befriended(&self) -> bool {
-        self.verb == FriendVerb::Accept && self.failed > 0 && !self.were_friends
+        self.verb == PairVerb::Accept && self.failed > 0 && !self.were_friends
     }
 
     /// Does this one say the same?

@@ -2,8 +2,8 @@
 //! alone, as functions of what they are given.
 
 use super::answer::{FULL, Fault, NOT_YOU, UNAVAILABLE, fault_of};
-use super::contract::{Answered, Asked, Outcome};
-use super::friend_op::RunningOp;
+use super::contract::{AccountOutcome, Answered, Asked, Outcome};
+use super::friend_op::{PairVerb, RunningOp};
 use crate::protocol::error::ErrorCode;
 use crate::protocol::field::{Name, RESERVED_NAME, UserName};
 use crate::protocol::push::PushKind;
@@ -14,6 +14,9 @@ const NOBODY: Fault = Fault(ErrorCode::NoSuchUser, "there is no user of that nam
 const NOT_ASKED: Fault = Fault(ErrorCode::NoSuchRequest, "no such friend request is pending");
 const TOO_MANY_REQUESTS: Fault =
     Fault(ErrorCode::RateLimited, "too many friend requests of yours, or to that user, are pending");
+const TOO_MANY_BLOCKED: Fault = Fault(ErrorCode::RateLimited, "you block as many users as are allowed");
+const YOU_BLOCK: Fault = Fault(ErrorCode::Forbidden, "you block this user, unblock them first");
+const NOT_BLOCKED_YOURSELF: Fault = Fault(ErrorCode::BadField, "you cannot block yourself");
 const TOO_MANY_FRIENDS: Fault = Fault(ErrorCode::RateLimited, "one of you has as many friends as are allowed");
 
 /// The other user of the pair, if `me` may say this.
@@ -43,13 +46,23 @@ pub(super) fn other_of<'a, 'b>(
     }
 }
 
+/// May `me` block this user, or block them no longer?
+pub(super) fn may_block(me: &UserName, other: &Name<'_>, blocks: bool) -> Result<(), Fault> {
+    match other.as_str() {
+        name if name == me.as_str() => Err(NOT_BLOCKED_YOURSELF),
+        // The operator is heard by everybody.
+        RESERVED_NAME if blocks => Err(NOBODY),
+        _ => Ok(()),
+    }
+}
+
 /// The kind of push that the other user is sent.
-pub(super) fn push_kind(verb: FriendVerb) -> Option<PushKind> {
+pub(super) fn push_kind(verb: PairVerb) -> Option<PushKind> {
     match verb {
-        FriendVerb::Request => Some(PushKind::FriendRequest),
-        FriendVerb::Accept => Some(PushKind::FriendAccept),
-        FriendVerb::Reject => Some(PushKind::FriendReject),
-        FriendVerb::Delete => None,
+        PairVerb::Request => Some(PushKind::FriendRequest),
+        PairVerb::Accept => Some(PushKind::FriendAccept),
+        PairVerb::Reject => Some(PushKind::FriendReject),
+        PairVerb::Delete | PairVerb::Block | PairVerb::Unblock => None,
     }
 }
 
@@ -73,6 +86,8 @@ pub(super) struct Effects {
     pub(super) friends: Option<bool>,
     /// Friend requests of this user come off the other's list.
     pub(super) takes_off_requests: bool,
+    /// And friend requests of the other off this user's.
+    pub(super) takes_off_others: bool,
     pub(super) push: PushFate,
     /// It does not tell whether the two are friends: that is read anew.
     pub(super) doubts: bool,
@@ -92,7 +107,14 @@ pub(super) enum PushFate {
 impl Effects {
     /// Nothing but an answer.
     pub(super) fn answer(answer: Result<u64, Fault>) -> Self {
-        Self { answer, friends: None, takes_off_requests: false, push: PushFate::Dropped, doubts: false }
+        Self {
+            answer,
+            friends: None,
+            takes_off_requests: false,
+            takes_off_others: false,
+            push: PushFate::Dropped,
+            doubts: false,
+        }
     }
 
     /// Nobody knows what became of it, and it is not tried again.
@@ -113,8 +135,10 @@ pub(super) fn decide(op: &RunningOp, other: &UserName, outcome: &Outcome) -> Dec
         Outcome::Asked(Asked::AlreadyFriends) => Effects { friends: Some(true), ..done },
         Outcome::Asked(Asked::NoSuchUser) => refused(NOBODY),
         Outcome::Asked(Asked::TooMany) => refused(TOO_MANY_REQUESTS),
+        Outcome::Asked(Asked::Hidden) => done,
+        Outcome::Asked(Asked::YouBlock) => refused(YOU_BLOCK),
         Outcome::Asked(Asked::Full) | Outcome::Answered(Answered::Full) => refused(FULL),
-        Outcome::Answered(Answered::Done) if op.verb == FriendVerb::Accept => {
+        Outcome::Answered(Answered::Done) if op.verb == PairVerb::Accept => {
             Effects { push: PushFate::Kept, ..befriended }
         }
         Outcome::Answered(Answered::Done) => Effects { push: PushFate::Kept, ..done },
@@ -125,6 +149,16 @@ pub(super) fn decide(op: &RunningOp, other: &UserName, outcome: &Outcome) -> Dec
         Outcome::Answered(Answered::TooManyFriends) => refused(TOO_MANY_FRIENDS),
         // The request that was pending is withdrawn, perhaps by a try that failed afterwards.
         Outcome::Unfriended => Effects { friends: Some(false), takes_off_requests: true, ..done },
+        Outcome::Account(outcome) => match &**outcome {
+            // Both ways nothing is pending that either could see.
+            AccountOutcome::Blocked { .. } if op.verb == PairVerb::Block => {
+                Effects { friends: Some(false), takes_off_requests: true, takes_off_others: true, ..done }
+            }
+            AccountOutcome::Blocked { .. } => done,
+            AccountOutcome::NoSuchUser => refused(NOBODY),
+            AccountOutcome::TooMany => refused(TOO_MANY_BLOCKED),
+            _ => refused(UNAVAILABLE),
+        },
         Outcome::Loaded { friends, .. } if friends.contains(other) => {
             // An older operation, in doubt when this one began, may have made them friends.
             Effects { answer: if op.began_in_doubt { Err(NOT_ASKED) } else { Ok(op.time_ms) }, ..befriended }

@@ -98,6 +98,11 @@ impl Chat {
                 let weight = rules.jobs_per_connection_max / rules.reads_per_connection_max.max(1);
                 Some((self.sessions.get(conn)?.user?, weight.max(1)))
             }
+            JobPurpose::Account(own) => {
+                let conn = self.requests.get(own.request)?.conn;
+                let weight = own.reads() * rules.jobs_per_connection_max / rules.reads_per_connection_max.max(1);
+                Some((self.sessions.get(conn)?.user?, weight.max(1)))
+            }
             _ => None,
         }
     }

@@ -146,6 +146,10 @@ impl Chat {
                 let id = owned_id(mid.as_ref().map(|mid| mid.as_str()));
                 self.token((conn, form, id), user, verb, out);
             }
+            (Request::Account { mid, form, request }, Some(user)) => {
+                let id = owned_id(mid.as_ref().map(|mid| mid.as_str()));
+                self.account((conn, form, id), user, request, out);
+            }
             (Request::GetUser { mid, user }, Some(_)) => {
                 let id = owned_id(mid.as_ref().map(|mid| mid.as_str()));
                 self.get_user(conn, id, user.to_owned(), out);
@@ -180,7 +184,7 @@ impl Chat {
         let Some(session) = self.sessions.get_mut(conn) else {
             return;
         };
-        let connections = bad.form.filter(|_| bad.verb != Some(Verb::Token));
+        let connections = bad.form.filter(|_| !bad.verb.is_some_and(Verb::is_word));
         if let Some(form) = connections {
             session.form = form;
         }
@@ -189,9 +193,8 @@ impl Chat {
             (bad.form.unwrap_or(session.form), session.bad_inputs, session.user.is_some());
         let fault = match bad.verb {
             Some(Verb::GetUser) if !logged_in => return,
-            Some(Verb::Message | Verb::Ack | Verb::Friend | Verb::Heartbeat | Verb::Token) if !logged_in => {
-                LOG_IN_FIRST
-            }
+            Some(Verb::Message | Verb::Ack | Verb::Friend | Verb::Heartbeat) if !logged_in => LOG_IN_FIRST,
+            Some(verb) if verb.is_word() && !logged_in => LOG_IN_FIRST,
             _ if !enough && bad.code != ErrorCode::TooLarge => TOO_FAST,
             _ => Fault(bad.code, bad.why),
         };
@@ -235,6 +238,9 @@ impl Chat {
         };
         session.blocked = false;
         if let Some(user) = session.user {
+            if session.watches {
+                self.owed_presence_may_go(user);
+            }
             self.pump(user, out);
             self.arm_resend(user);
         }
@@ -272,6 +278,7 @@ fn verb_of(request: &Request<'_>) -> Verb {
         Request::Ack { .. } => Verb::Ack,
         Request::Friend { .. } => Verb::Friend,
         Request::Token { .. } => Verb::Token,
+        Request::Account { request, .. } => request.verb(),
         Request::Heartbeat { .. } => Verb::Heartbeat,
     }
 }
@@ -293,16 +300,16 @@ fn form_of(request: &Request<'_>) -> Option<ContentForm> {
         | Request::Message { form, .. }
         | Request::Ack { form, .. }
         | Request::Friend { form, .. } => Some(*form),
-        // A TOKEN is answered in its own, but the connection's is what the protocol's first
-        // requests made it.
-        Request::GetUser { .. } | Request::Heartbeat { .. } | Request::Token { .. } => None,
+        // A TOKEN and the like are answered in their own, but the connection's is what the
+        // protocol's first requests made it.
+        Request::GetUser { .. } | Request::Heartbeat { .. } | Request::Token { .. } | Request::Account { .. } => None,
     }
 }
 
 /// The form of an error about it, if it is its own.
 fn answer_form_of(request: &Request<'_>) -> Option<ContentForm> {
     match request {
-        Request::Token { form, .. } => Some(*form),
+        Request::Token { form, .. } | Request::Account { form, .. } => Some(*form),
         other => form_of(other),
     }
 }
@@ -314,6 +321,7 @@ fn id_of<'a>(request: &'a Request<'_>) -> Option<&'a str> {
         | Request::Login { mid, .. }
         | Request::GetUser { mid, .. }
         | Request::Token { mid, .. }
+        | Request::Account { mid, .. }
         | Request::Heartbeat { mid } => mid.as_ref().map(|mid| mid.as_str()),
         Request::Message { id, .. } | Request::Friend { id, .. } => Some(id.as_str()),
         // An ack is no request: an error about it answers nothing of the client's.
@@ -327,6 +335,6 @@ fn counts_as_speaking(verb: Verb, logged_in: bool) -> bool {
         Verb::Login => true,
         Verb::SignUp => !logged_in,
         Verb::Heartbeat | Verb::Message | Verb::Ack | Verb::Friend => logged_in,
-        Verb::GetUser | Verb::Token => false,
+        _ => false,
     }
 }

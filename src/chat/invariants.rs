@@ -1,6 +1,7 @@
 //! Invariants that hold after every event. Debug builds only.
 
 use super::Chat;
+use super::answer::holds_input;
 use super::contract::{ConnId, Rules};
 use super::deliveries::Save;
 use super::ids::{LoginId, UserId};
@@ -68,6 +69,8 @@ impl Chat {
         self.check_friendships();
         self.check_push_hook();
         self.check_owed();
+        let watching = self.sessions.ids().filter_map(|conn| self.sessions.get(conn)).filter(|session| session.watches);
+        self.presence.check(watching.count());
         assert!(self.save_delay.iter().is_sorted_by_key(|entry| entry.0));
         assert!(self.due.iter().is_sorted_by_key(|entry| entry.0));
         let friends: usize = self.users.iter().map(|(_, user, _)| user.friends.len()).sum();
@@ -126,8 +129,10 @@ impl Chat {
         self.logins.check(elsewhere, self.sessions.len());
         let tried = self.logins.values().filter(|one| one.login.attempt().is_some());
         assert_eq!(tried.count(), self.tries.open(), "each try is settled once");
-        let sign_ups =
-            self.jobs.values().filter(|job| matches!(job.purpose, JobPurpose::Hash { .. } | JobPurpose::AdminHash(_)));
+        let hashes = |purpose: &JobPurpose| {
+            matches!(purpose, JobPurpose::Hash { .. } | JobPurpose::NewPassword(_) | JobPurpose::AdminHash(_))
+        };
+        let sign_ups = self.jobs.values().filter(|job| hashes(&job.purpose));
         let log_ins = self.logins.values().filter(|one| one.login.hashes());
         assert_eq!(sign_ups.count() + log_ins.count(), self.auth_queue.running());
     }
@@ -143,7 +148,7 @@ impl Chat {
     /// after a log-in, no request of another user is answered.
     fn check_owed(&self) {
         let mut unanswered: HashMap<ConnId, u32> = HashMap::new();
-        for pending in self.requests.values().filter(|pending| !matches!(pending.verb, Verb::SignUp | Verb::Login)) {
+        for pending in self.requests.values().filter(|pending| !holds_input(pending.verb)) {
             *unanswered.entry(pending.conn).or_default() += 1;
         }
         for delivery in self.deliveries.iter() {
@@ -243,6 +248,7 @@ impl Chat {
             }
         }
         self.friendship_ops.refs().chain(self.doubt.refs()).for_each(&mut count);
+        self.presence.refs().for_each(&mut count);
         self.push_hook.iter().flat_map(|hook| hook.refs()).for_each(&mut count);
         let loading = self.logins.values().filter(|one| one.login.loads());
         loading.filter_map(|one| self.users.find(one.user.as_str())).for_each(&mut count);

@@ -4,6 +4,7 @@ use super::admin_op::AdminOp;
 use super::contract::Ticket;
 use super::friend_op::RunningOp;
 use super::ids::{DeliveryRef, LoginId, UserId};
+use super::own_op::{NewPassword, OwnJob};
 use crate::protocol::field::{Profile, UserName};
 
 /// The purpose of a job in flight.
@@ -32,6 +33,9 @@ pub(super) enum JobPurpose {
     Profile {
         request: Ticket,
     },
+    Account(OwnJob),
+    /// Hashes the password that a user wants.
+    NewPassword(Box<NewPassword>),
     Save(DeliveryRef),
     Delete {
         receiver: UserName,
@@ -42,6 +46,8 @@ pub(super) enum JobPurpose {
     Lost {
         receiver: UserId,
         seq: u64,
+        /// How many blocks there had been when it was asked for.
+        blocks: u64,
     },
     /// Reads this user's friends again. Holds a reference to the user, who is loading.
     Friends(UserId),

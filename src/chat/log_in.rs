@@ -18,6 +18,7 @@ use super::contract::{
 use super::ids::{LoginId, UserId};
 use super::job::JobPurpose;
 use super::login_state::{Facts, InProgress, Login, LoginEvent, Next, Presence, Step, fault_of};
+use super::own_op::Aim;
 use super::tries::{Settled, Try};
 use super::users::Route;
 use crate::protocol::error::ErrorCode;
@@ -52,7 +53,7 @@ impl Chat {
             Credential::Token(_) => CredentialKind::Token,
         };
         let login = Login::Admitted { credential, attempt };
-        let id = self.logins.insert(InProgress { request, user, by, login, barred: None });
+        let id = self.logins.insert(InProgress { request, user, aim: Aim::LogIn(by), login, barred: None });
         if waits {
             // The first user's requests are answered first: behind the `LS` the second one would
             // take such an answer for one to them. That is at most as long as a request may take,
@@ -83,7 +84,11 @@ impl Chat {
         self.requests.get(request).is_some_and(|pending| self.sessions.get(pending.conn).is_some())
     }
 
-    fn presence(&self, user: &UserName) -> Presence {
+    fn presence(&self, user: &UserName, aim: &Aim) -> Presence {
+        if !matches!(aim, Aim::LogIn(_)) {
+            // Nothing is to be read.
+            return Presence::Here;
+        }
         match self.users.find(user.as_str()).map(|user| self.users.get(user)) {
             Some(user) if user.is_here() => Presence::Here,
             Some(user) if user.loading.is_some() => Presence::Loading,
@@ -91,18 +96,18 @@ impl Chat {
         }
     }
 
-    fn login_event(&mut self, id: LoginId, event: LoginEvent, out: &mut Vec<Action>) {
+    pub(super) fn login_event(&mut self, id: LoginId, event: LoginEvent, out: &mut Vec<Action>) {
         self.login_event_with(id, event, None, out);
     }
 
     /// Something happens to a log-in: leaves its state, settles its try, goes on as it says.
     fn login_event_with(&mut self, id: LoginId, event: LoginEvent, read: Option<Read>, out: &mut Vec<Action>) {
-        let Some(InProgress { request, user, by, login, barred }) = self.logins.remove(id) else {
+        let Some(InProgress { request, user, aim, login, barred }) = self.logins.remove(id) else {
             debug_assert!(false, "{event:?} to a log-in that is over");
             return;
         };
-        let facts = Facts { is_awaited: self.is_awaited(request), presence: self.presence(&user) };
-        let (loads, hashes) = (login.loads(), login.hashes());
+        let facts = Facts { is_awaited: self.is_awaited(request), presence: self.presence(&user, &aim) };
+        let (loads, hashes, old_hash) = (login.loads(), login.hashes(), login.compared_with().cloned());
         let Step { settled, next } = login.on(event, facts).unless(barred);
         if hashes {
             self.auth_queue.run_ended();
@@ -110,21 +115,29 @@ impl Chat {
         if let Some((attempt, settled)) = settled {
             self.settle(&user, attempt, settled);
         }
-        let next = match next {
-            Next::Complete => {
+        let (next, aim) = match (next, aim) {
+            (Next::Complete, Aim::LogIn(by)) => {
                 self.complete_login(request, (&user, by), read, out);
-                Next::Drop
+                (Next::Drop, Aim::LogIn(by))
             }
-            next => next,
+            (Next::Complete, aim) => return self.proven(request, user, (aim, old_hash), out),
+            unchanged => unchanged,
         };
         if loads && let Some(user) = self.users.find(user.as_str()) {
             // Referred to until here.
             self.reading_ended(user, out);
         }
         match next {
-            Next::Enter(login) => self.enter(InProgress { request, user, by, login, barred }, out),
-            Next::Refuse(cause) => self.refuse_for(request, cause, fault_of(cause), out),
+            Next::Enter(login) => self.enter(InProgress { request, user, aim, login, barred }, out),
+            Next::Refuse(cause) => self.refuse_in_progress(request, &aim, cause, out),
             Next::Complete | Next::Drop => {}
+        }
+    }
+
+    fn refuse_in_progress(&mut self, request: Ticket, aim: &Aim, cause: RefusalCause, out: &mut Vec<Action>) {
+        match aim {
+            Aim::LogIn(_) => self.refuse_for(request, cause, fault_of(cause), out),
+            Aim::ChangePassword(_) | Aim::DeleteAccount => self.refuse_proof(request, cause, out),
         }
     }
 
@@ -201,6 +214,11 @@ impl Chat {
                 | Some(Turn::Gone(Waiting { purpose: Purpose::Login(id), .. })) => {
                     self.login_event(id, LoginEvent::HashingTurn, out);
                 }
+                Some(Turn::Run(Waiting { purpose: Purpose::NewPassword { new, secret }, .. })) => {
+                    self.submit_new_password(new, secret, out);
+                }
+                // Nobody waits for it.
+                Some(Turn::Gone(Waiting { purpose: Purpose::NewPassword { .. }, .. })) => {}
                 Some(Turn::Run(Waiting { request, purpose: Purpose::SignUp { profile, secret }, .. })) => {
                     self.submit_for(request, Job::Hash { secret }, JobPurpose::Hash { request, profile }, out);
                 }
@@ -254,16 +272,16 @@ impl Chat {
     /// The turn goes to the next log-in of the same user, if one waits.
     pub(super) fn reading_ended(&mut self, user: UserId, out: &mut Vec<Action>) {
         while let Some(id) = self.users.next_to_load(user) {
-            let Some(InProgress { request, user: name, by, login, barred }) = self.logins.remove(id) else {
+            let Some(InProgress { request, user: name, aim, login, barred }) = self.logins.remove(id) else {
                 debug_assert!(false, "what waits is in progress");
                 continue;
             };
             let presence = if self.users.is_here(user) { Presence::Here } else { Presence::Loading };
             let facts = Facts { is_awaited: self.is_awaited(request), presence };
-            match login.on(LoginEvent::LoadingTurn, facts).unless(barred).next {
-                Next::Complete => self.complete_login(request, (&name, by), None, out),
-                Next::Enter(login) => {
-                    let one = InProgress { request, user: name, by, login, barred };
+            match (login.on(LoginEvent::LoadingTurn, facts).unless(barred).next, aim) {
+                (Next::Complete, Aim::LogIn(by)) => self.complete_login(request, (&name, by), None, out),
+                (Next::Enter(login), aim) => {
+                    let one = InProgress { request, user: name, aim, login, barred };
                     match self.submit_login(one, out) {
                         // It has the reference of the one before, and its place among those who
                         // load.
@@ -271,8 +289,8 @@ impl Chat {
                         Err(id) => self.refuse_unsubmitted(id, out),
                     }
                 }
-                Next::Refuse(cause) => self.refuse_for(request, cause, fault_of(cause), out),
-                Next::Drop => {}
+                (Next::Refuse(cause), aim) => self.refuse_in_progress(request, &aim, cause, out),
+                (Next::Complete | Next::Drop, _) => {}
             }
         }
         self.loading_ended(user);
@@ -343,6 +361,7 @@ impl Chat {
         if let Some(before) = before.filter(|&before| before != user) {
             self.goes_offline(before, out);
         }
+        self.watch_is_over(conn, user);
         self.sessions.note_log_in(conn, self.now.wall_ms);
         let older = self.users.arrives(user, conn);
         match older {
@@ -361,6 +380,7 @@ impl Chat {
         debug_assert_eq!(read.is_some(), older == Route::Away, "who was not online is read, in turn");
         if let Some((friends, page)) = read {
             self.users.set_friends(user, &friends);
+            self.say_here(user);
             self.open_list(user, page);
         }
         out.push(Action::LoggedIn { conn });

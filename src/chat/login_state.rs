@@ -17,8 +17,9 @@
 //! Failure is `NotSubmitted` or `Failed`.
 
 use super::answer::{BANNED, BUSY, CROWDED, DAMAGED, Fault, NO_HASHING, UNAVAILABLE};
-use super::contract::{ConnId, CredentialKind, Job, Now, RefusalCause, Rules, TOKEN_SLACK_MS, Ticket};
+use super::contract::{ConnId, Job, Now, RefusalCause, Rules, TOKEN_SLACK_MS, Ticket};
 use super::ids::LoginId;
+use super::own_op::Aim;
 use super::table::Table;
 use super::tries::{Settled, Try};
 use crate::protocol::error::ErrorCode;
@@ -286,6 +287,14 @@ impl Login {
         matches!(self, Self::Verifying { .. })
     }
 
+    /// What a worker compares its password with.
+    pub(super) fn compared_with(&self) -> Option<&Secret> {
+        match self {
+            Self::Verifying { password_hash, .. } => password_hash.as_ref(),
+            _ => None,
+        }
+    }
+
     /// The job that it waits for, in the states that have one.
     pub(super) fn job(&self, user: &UserName, now: Now, rules: &Rules) -> Option<Job> {
         let (user, now_ms) = (user.clone(), now.wall_ms);
@@ -314,8 +323,8 @@ pub(super) struct InProgress {
     /// The request that it answers.
     pub(super) request: Ticket,
     pub(super) user: UserName,
-    /// What is to prove it.
-    pub(super) by: CredentialKind,
+    /// What it is for.
+    pub(super) aim: Aim,
     pub(super) login: Login,
     /// It is refused for this cause, should its credential be good: it was compared with what was
     /// stored before the operator changed that.

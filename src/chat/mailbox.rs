@@ -13,6 +13,7 @@ use super::ids::DeliveryRef;
 use super::index::{INDEXED_FROM, INDEXED_TO, Index, id_hash};
 use super::sparse::{Place, Placed, SparseQueue};
 use super::wheel::TimerId;
+use crate::protocol::field::UserName;
 use crate::protocol::push::{Body, PushKind};
 
 #[cfg(test)]
@@ -86,6 +87,10 @@ pub(super) struct Mailbox {
     /// More was taken since the last page was asked for than the tail holds: what is missing is in
     /// the store.
     tail_lost: bool,
+    /// Users who were blocked since the page on its way was asked for: what they ask is not taken
+    /// from it.
+    #[allow(clippy::box_collection, reason = "a pointer is smaller than a vector, and nearly always there is none")]
+    pub(super) unwanted: Option<Box<Vec<UserName>>>,
     /// Fires when a page is to be asked for again.
     pub(super) page_timer: Option<TimerId>,
 }
@@ -110,6 +115,7 @@ impl Mailbox {
             tail: Vec::new(),
             tail_bytes: 0,
             tail_lost: false,
+            unwanted: None,
             page_timer: None,
         }
     }
@@ -246,6 +252,16 @@ impl Mailbox {
         }
         if self.entries.span() + self.tail.len() < INDEXED_TO {
             self.messages = None;
+        }
+    }
+
+    /// This user was blocked: the page on its way may have been read before.
+    pub(super) fn note_blocked(&mut self, user: &UserName) {
+        if self.is_asking() {
+            let unwanted = self.unwanted.get_or_insert_default();
+            if !unwanted.contains(user) {
+                unwanted.push(user.clone());
+            }
         }
     }
 

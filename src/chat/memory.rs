@@ -29,6 +29,7 @@ impl Chat {
             + self.requests.len() * REQUEST_BYTES
             + self.due.capacity() * size_of::<(u64, super::Due)>()
             + self.friendship_ops.held_bytes()
+            + self.presence.held_bytes()
             + self.push_hook.as_ref().map_or(0, |hook| hook.held_bytes())
     }
 

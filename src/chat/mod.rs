@@ -42,7 +42,11 @@ mod memory;
 mod message;
 mod note;
 mod noting;
+mod own_account;
+mod own_op;
 mod paging;
+mod presence;
+mod proof;
 mod push_hook;
 mod rules;
 mod session;
@@ -106,6 +110,8 @@ enum Timer {
     AdminNotices,
     /// Deletions of accounts go on.
     AdminDeletions,
+    /// There is something to say about who is online.
+    Presence,
 }
 
 /// A job in flight.
@@ -158,8 +164,12 @@ pub struct Chat {
     logins: login_state::Logins,
     /// What friends ask for, one thing at a time for each pair.
     friendship_ops: friendship_ops::FriendshipOps,
+    /// How often somebody has blocked somebody.
+    blocks: u64,
     /// What that leaves in doubt.
     doubt: doubt::Doubt,
+    /// Who is to be told who is online.
+    presence: presence::Presence,
     /// What the operator asks for.
     admin: admin::Admin,
     /// Pushes whose deletion failed, by `seq`: a page that has them is read as if it had not, until
@@ -226,7 +236,9 @@ impl Chat {
             claims: HashMap::new(),
             logins: login_state::Logins::new(),
             friendship_ops: friendship_ops::FriendshipOps::new(undecided_max),
+            blocks: 0,
             doubt: doubt::Doubt::default(),
+            presence: presence::Presence::default(),
             admin: admin::Admin::default(),
             undeleted: BTreeSet::new(),
             to_delete: Vec::new(),
@@ -367,6 +379,7 @@ impl Chat {
                 Timer::AdminScan => self.scan_on(out),
                 Timer::AdminNotices => self.notices_timer_fired(out),
                 Timer::AdminDeletions => self.deletions_timer_fired(out),
+                Timer::Presence => self.presence_timer_fired(out),
             }
         }
     }
@@ -483,6 +496,9 @@ impl Chat {
         let Some(session) = self.sessions.close(conn) else {
             return;
         };
+        if session.watches {
+            self.presence.watch_ended();
+        }
         if self.logins.is_any_deferred() {
             self.remove_deferred_log_in(conn, out);
         }

@@ -61,6 +61,37 @@ pub enum Note {
         /// The newer one.
         by: ConnId,
     },
+    /// A user has another password: the answer to this client follows, if it is still there.
+    PasswordChanged {
+        /// Whose.
+        user: UserName,
+        /// Who asked for it.
+        client: Option<Client>,
+    },
+    /// A user has deleted their account: the answer to this client follows, if it is still there.
+    AccountDeleted {
+        /// Whose.
+        user: UserName,
+        /// Who asked for it.
+        client: Option<Client>,
+    },
+    /// A change of a password or the deletion of an account was refused to the user themself: they
+    /// could not prove who they are.
+    ProofRefused {
+        /// Who is logged in.
+        user: Option<UserName>,
+        /// On this connection.
+        client: Client,
+        /// Why.
+        cause: RefusalCause,
+    },
+    /// A user has blocked another one.
+    Blocked {
+        /// Who blocks.
+        user: UserName,
+        /// Who is blocked.
+        other: UserName,
+    },
     /// A request was refused, or a connection closed, since a limit was reached. Log-ins and
     /// sign-ups that a budget of tries refuses have only the note of their refusal.
     LimitReached {
@@ -194,6 +225,8 @@ pub enum JobKind {
     Friendship,
     /// Who somebody's friends are.
     Friends,
+    /// What a user asks about their own account.
+    Account,
     /// What the operator asks for.
     Admin,
 }
@@ -213,12 +246,14 @@ pub struct Totals {
     pub resent: u64,
     /// Pushes that were acked.
     pub acked: u64,
+    /// Frames that told whether a friend is online.
+    pub presence: u64,
 }
 
 impl std::fmt::Display for Totals {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { taken, duplicates, promised, sent, resent, acked } = self;
+        let Self { taken, duplicates, promised, sent, resent, acked, presence } = self;
         write!(f, "{taken} messages taken, {duplicates} duplicates, {promised} promised, ")?;
-        write!(f, "{sent} pushes sent, {resent} resent, {acked} acked")
+        write!(f, "{sent} pushes sent, {resent} resent, {acked} acked, {presence} told who is online")
     }
 }

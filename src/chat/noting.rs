@@ -2,7 +2,7 @@
 
 use super::Chat;
 use super::answer::{BUSY, CROWDED, DAMAGED, Fault, LARGER_THAN_ROWS, NO_HASHING, REFUSED, UNAVAILABLE};
-use super::answer::{STOPPING, TOO_FAST, TOO_FAST_CLOSED};
+use super::answer::{STOPPING, TOO_FAST, TOO_FAST_CLOSED, holds_input};
 use super::contract::{Action, Answered, Asked, Client, ConnId, JobKind, Limit, Note, Outcome, RefusalCause, Totals};
 use super::ids::UserId;
 use super::job::JobPurpose;
@@ -29,6 +29,7 @@ fn cause_of(verb: Verb, fault: Option<Fault>) -> RefusalCause {
 fn kind_of(purpose: &JobPurpose) -> JobKind {
     match purpose {
         JobPurpose::Hash { .. } | JobPurpose::Create { .. } => JobKind::SignUp,
+        JobPurpose::Account(_) | JobPurpose::NewPassword(_) => JobKind::Account,
         JobPurpose::Login(_) => JobKind::LogIn,
         JobPurpose::Token { .. } => JobKind::Token,
         JobPurpose::Profile { .. } => JobKind::Profile,
@@ -58,7 +59,8 @@ impl Chat {
         user.map(|user| self.users.get(user).name.clone())
     }
 
-    /// A log-in or sign-up is about to be refused with this fault.
+    /// A log-in or sign-up, or what needs a password as well, is about to be refused with this
+    /// fault.
     pub(super) fn note_refusal(
         &self,
         conn: ConnId,
@@ -67,7 +69,7 @@ impl Chat {
         fault: Option<Fault>,
         out: &mut Vec<Action>,
     ) {
-        if let Some(verb @ (Verb::Login | Verb::SignUp)) = verb {
+        if let Some(verb) = verb.filter(|verb| holds_input(*verb)) {
             let cause = match cause_of(verb, fault) {
                 RefusalCause::Limit(Limit::Requests) => RefusalCause::Limit(self.request_limit(conn)),
                 cause => cause,
@@ -90,6 +92,9 @@ impl Chat {
         };
         out.push(Action::Note(match verb {
             Verb::SignUp => Note::SignUpRefused { user, client, cause },
+            Verb::Password | Verb::Account => {
+                Note::ProofRefused { user: user.or_else(|| self.user_on(conn)), client, cause }
+            }
             _ => Note::LogInRefused { user, client, cause },
         }));
     }

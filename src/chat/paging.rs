@@ -8,6 +8,7 @@ use super::job::JobPurpose;
 use super::list::AckList;
 use super::mailbox::Backfill;
 use super::{Chat, Timer};
+use crate::protocol::push::PushKind;
 use std::collections::HashSet;
 
 /// How long after a page could not be read it is asked for again.
@@ -90,6 +91,7 @@ impl Chat {
             && let Backfill::Backlog { after_seq, asking: true } = list.mailbox.backfill
         {
             list.mailbox.backfill = Backfill::Backlog { after_seq, asking: false };
+            list.mailbox.unwanted = None;
             list.mailbox.page_timer = Some(self.wheel.insert(self.now.mono_ms + retry_ms, Timer::Page(user)));
         }
         self.users.release(user);
@@ -107,6 +109,7 @@ impl Chat {
         let Some(list) = &mut self.users.get_mut(user).list else {
             return;
         };
+        let unwanted = list.mailbox.unwanted.take();
         let (tail, whole) = list.mailbox.take_tail(&self.deliveries);
         let here: HashSet<u64> = list.mailbox.all().map(|delivery| delivery.seq).collect();
         let last_seq = page.pushes.last().map_or(after_seq, |push| push.seq);
@@ -117,7 +120,9 @@ impl Chat {
             while let Some(earlier) = tail.next_if(|delivery| delivery.seq < push.seq) {
                 self.append(user, earlier);
             }
-            if here.contains(&push.seq) || self.undeleted.contains(&push.seq) {
+            let is_unwanted = push.kind == PushKind::FriendRequest
+                && unwanted.iter().flat_map(|all| all.iter()).any(|sender| sender.as_str() == push.sender());
+            if is_unwanted || here.contains(&push.seq) || self.undeleted.contains(&push.seq) {
                 continue;
             }
             // A push that stands on the tail, too, keeps its delivery. Both ascend.
@@ -191,7 +196,7 @@ impl Chat {
         self.users.hold(user);
         self.watch_who_leaves(user);
         self.users.leaves(user);
-        self.users.release_friends(user);
+        self.say_gone(user);
         self.pack_dedup(user);
         let entry = self.users.get_mut(user);
         if entry.loading.is_some() && entry.list.is_none() {

@@ -1,5 +1,16 @@
 //! The numbers in the rules of the protocol: each is an option.
 
+/// Who is shown the e-mail address in somebody's profile; they themselves always are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EmailTo {
+    /// Every user who is logged in.
+    Everyone,
+    /// Their friends.
+    Friends,
+    /// Nobody else.
+    Nobody,
+}
+
 /// The numbers in the rules; the defaults are the protocol's.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rules {
@@ -108,6 +119,13 @@ pub struct Rules {
     pub friends_max: u32,
     /// Friend requests of one user, and to one user, that are pending.
     pub pending_requests_max: u32,
+    /// Users whom one user blocks.
+    pub blocked_max: u32,
+    /// Who is shown e-mail addresses.
+    pub profile_email: EmailTo,
+    /// Frames about who is online that are written at a time, to all connections together; the
+    /// others follow a moment later.
+    pub presence_at_once_max: u32,
     /// Resume tokens of one user that may be used; a new one takes the place of the oldest.
     pub tokens_max: u32,
     /// The lifetime of a resume token.
@@ -174,6 +192,9 @@ impl Default for Rules {
             throttled_max: 65_536,
             friends_max: 5_000,
             pending_requests_max: 500,
+            blocked_max: 1_000,
+            profile_email: EmailTo::Everyone,
+            presence_at_once_max: 128,
             tokens_max: 8,
             token_lifetime_ms: 30 * 24 * 3_600_000,
             push_hook: false,

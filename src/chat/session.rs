@@ -37,6 +37,8 @@ pub(super) struct Session {
     pub(super) refused_tries: u16,
     /// The number of its last inputs in a row that were `BAD_JSON`.
     pub(super) bad_inputs: u16,
+    /// Its user is told when friends come and go.
+    pub(super) watches: bool,
     /// Its requests are held, because its user has enough in flight.
     pub(super) requests_held: bool,
     /// Requests beyond its rate that were refused, less those since that were not.
@@ -110,6 +112,7 @@ impl Sessions {
             stale_tokens: 0,
             refused_tries: 0,
             bad_inputs: 0,
+            watches: false,
             requests_held: false,
             refused: 0,
             full_at_ns: 0,

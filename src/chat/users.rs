@@ -247,11 +247,16 @@ impl Users {
 
     /// Forgets who their friends are: they went offline.
     pub(super) fn release_friends(&mut self, user: UserId) {
-        let friends = std::mem::take(&mut self.get_mut(user).friends);
-        self.friends_len -= friends.len();
-        for friend in friends {
+        for friend in self.take_friends(user) {
             self.release(friend);
         }
+    }
+
+    /// The same for a caller who has to let go of each of them.
+    pub(super) fn take_friends(&mut self, user: UserId) -> Vec<UserId> {
+        let friends = std::mem::take(&mut self.get_mut(user).friends);
+        self.friends_len -= friends.len();
+        friends.into_vec()
     }
 
     /// Notes on one side that a friendship began or ended, if that side is online or about to be.

@@ -45,7 +45,7 @@ pub enum CloseCause {
 
 impl CloseCause {
     /// All of them, in the order of the counters.
-    pub const ALL: [Self; 24] = [
+    pub const ALL: [Self; 25] = [
         Self::Chat(CloseReason::Idle),
         Self::Chat(CloseReason::Replaced),
         Self::Chat(CloseReason::Garbage),
@@ -70,6 +70,7 @@ impl CloseCause {
         Self::AddressFull,
         Self::BadProxyHeader,
         Self::Chat(CloseReason::ByOperator),
+        Self::Chat(CloseReason::AccountDeleted),
     ];
 
     fn index(self) -> usize {
@@ -98,6 +99,7 @@ impl CloseCause {
             Self::AddressFull => 21,
             Self::BadProxyHeader => 22,
             Self::Chat(CloseReason::ByOperator) => 23,
+            Self::Chat(CloseReason::AccountDeleted) => 24,
         }
     }
 
@@ -124,6 +126,7 @@ impl CloseCause {
             Self::Chat(CloseReason::ShuttingDown) => "shutting down",
             Self::Chat(CloseReason::TooManyTries) => "too many tries",
             Self::Chat(CloseReason::ByOperator) => "by the operator",
+            Self::Chat(CloseReason::AccountDeleted) => "account deleted",
             Self::PeerClosed => "closed by the client",
             Self::IoError => "broken",
             Self::SlowReader => "slow reader",

@@ -21,7 +21,7 @@ use crate::chat::Chat;
 use crate::chat::contract::{Action, AddressKey, AdminRequest, AdminTicket, ConnId, Event, Job, Now, Outcome, Ticket};
 use crate::config::{Networks, Origins};
 use crate::protocol::field::UserName;
-use crate::protocol::reply::{Reply, write_reply};
+use crate::protocol::reply::{Reply, write_presence, write_reply};
 use crate::protocol::usual::write_push;
 use crate::push_hook::PushHook;
 use crate::store::pool::StoreHealth;
@@ -385,6 +385,9 @@ impl<S: Stream> Hub<S> {
                 );
             }
             Action::Push { conn, form, push } => self.write(conn, false, |out| write_push(out, form, &push)),
+            Action::Presence { conn, form, user, online } => {
+                self.write(conn, false, |out| write_presence(out, form, &user, online));
+            }
             Action::Hold { conn } => self.set_waits(conn, Waits::HELD, true),
             Action::Resume { conn } => self.set_waits(conn, Waits::HELD, false),
             Action::HoldRequests { conn } => self.set_waits(conn, Waits::REQUESTS_HELD, true),

@@ -10,6 +10,9 @@ pub(super) enum LineKind {
     LogInRefused,
     SignedUp,
     SignUpRefused,
+    PasswordChanged,
+    AccountDeleted,
+    ProofRefused,
     Replaced,
     LimitReached,
     MailboxFull,
@@ -19,12 +22,15 @@ pub(super) enum LineKind {
 
 impl LineKind {
     /// All of them.
-    pub(super) const ALL: [Self; 10] = [
+    pub(super) const ALL: [Self; 13] = [
         Self::LoggedIn,
         Self::WrongPassword,
         Self::LogInRefused,
         Self::SignedUp,
         Self::SignUpRefused,
+        Self::PasswordChanged,
+        Self::AccountDeleted,
+        Self::ProofRefused,
         Self::Replaced,
         Self::LimitReached,
         Self::MailboxFull,
@@ -40,6 +46,9 @@ impl LineKind {
             Self::LogInRefused => "log-in refused",
             Self::SignedUp => "sign-up",
             Self::SignUpRefused => "sign-up refused",
+            Self::PasswordChanged => "password changed",
+            Self::AccountDeleted => "account deleted",
+            Self::ProofRefused => "proof refused",
             Self::Replaced => "session replaced",
             Self::LimitReached => "limit reached",
             Self::MailboxFull => "mailbox full",
@@ -125,7 +134,7 @@ mod tests {
         assert_eq!(rates.next_ms(), Some(5 + COUNT_EVERY_MS), "from the first one");
         let left_out: Vec<_> = rates.take_left_out().into_iter().filter(|(_, count)| *count > 0).collect();
         assert_eq!(left_out, [(LineKind::WrongPassword, 10_900 - admitted as u64)]);
-        assert_eq!((rates.next_ms(), rates.take_left_out().map(|(_, count)| count)), (None, [0; 10]));
+        assert_eq!((rates.next_ms(), rates.take_left_out().map(|(_, count)| count)), (None, [0; 13]));
     }
 
     #[test]

@@ -40,6 +40,21 @@ impl<S: Stream> Hub<S> {
                 let cause = refusal_name(*cause).into();
                 self.say(LineKind::SignUpRefused, Some(client.conn), Some(("cause", cause)), user.as_ref());
             }
+            Note::PasswordChanged { user, client } => {
+                self.say(LineKind::PasswordChanged, client.map(|client| client.conn), None, Some(user));
+            }
+            Note::AccountDeleted { user, client } => {
+                self.say(LineKind::AccountDeleted, client.map(|client| client.conn), None, Some(user));
+            }
+            Note::ProofRefused { user, client, cause } => {
+                let is_wrong = *cause == RefusalCause::WrongPassword;
+                let kind = if is_wrong { LineKind::WrongPassword } else { LineKind::ProofRefused };
+                self.say(kind, Some(client.conn), Some(("cause", refusal_name(*cause).into())), user.as_ref());
+            }
+            Note::Blocked { user, other } => {
+                let fields = [("other", other.as_str().into()), ("user", user.as_str().into())];
+                self.say_at_debug("user blocked", None, &fields);
+            }
             Note::Replaced { user, client, by } => {
                 self.say(
                     LineKind::Replaced,
@@ -223,6 +238,7 @@ fn job_name(job: JobKind) -> &'static str {
         JobKind::Delete => "delete",
         JobKind::Friendship => "friendship",
         JobKind::Friends => "friends",
+        JobKind::Account => "account",
         JobKind::Admin => "admin",
     }
 }

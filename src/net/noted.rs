@@ -15,6 +15,14 @@ pub struct Noted {
     pub sign_ups: u64,
     /// Refused sign-ups, by cause.
     pub sign_up_refusals: BTreeMap<RefusalCause, u64>,
+    /// Passwords that users changed.
+    pub passwords_changed: u64,
+    /// Accounts that users deleted.
+    pub accounts_deleted: u64,
+    /// Changes of a password and deletions that were refused to users, by cause.
+    pub proof_refusals: BTreeMap<RefusalCause, u64>,
+    /// Users whom others have blocked.
+    pub blocked: u64,
     /// Connections that a newer log-in of the same user ended.
     pub replaced: u64,
     /// Limits that were reached, by limit, besides those that refused a log-in or sign-up.
@@ -39,6 +47,10 @@ impl Noted {
             Note::LogInRefused { cause, .. } => *self.log_in_refusals.entry(*cause).or_default() += 1,
             Note::SignedUp { .. } => self.sign_ups += 1,
             Note::SignUpRefused { cause, .. } => *self.sign_up_refusals.entry(*cause).or_default() += 1,
+            Note::PasswordChanged { .. } => self.passwords_changed += 1,
+            Note::AccountDeleted { .. } => self.accounts_deleted += 1,
+            Note::ProofRefused { cause, .. } => *self.proof_refusals.entry(*cause).or_default() += 1,
+            Note::Blocked { .. } => self.blocked += 1,
             Note::Replaced { .. } => self.replaced += 1,
             Note::LimitReached { limit, .. } => *self.limits.entry(*limit).or_default() += 1,
             Note::NotFriends { .. } => self.not_friends += 1,
@@ -85,8 +97,12 @@ mod tests {
             (Note::LimitReached { user: None, client, limit: Limit::Requests }, 7),
             (Note::NotFriends { user: user.clone(), client }, 8),
             (Note::MailboxFull { user: user.clone() }, 9),
-            (Note::PageRead { user, pushes: 3, more: false }, 10),
+            (Note::PageRead { user: user.clone(), pushes: 3, more: false }, 10),
             (Note::JobFailed { job: JobKind::Save, for_good: false }, 11),
+            (Note::PasswordChanged { user: user.clone(), client: Some(client) }, 12),
+            (Note::AccountDeleted { user: user.clone(), client: None }, 13),
+            (Note::ProofRefused { user: Some(user.clone()), client, cause: RefusalCause::WrongPassword }, 14),
+            (Note::Blocked { user: user.clone(), other: user.clone() }, 15),
         ] {
             (0..times).for_each(|_| noted.count(&note));
         }
@@ -96,6 +112,10 @@ mod tests {
                 .into(),
             sign_ups: 4,
             sign_up_refusals: [(RefusalCause::NameTaken, 5)].into(),
+            passwords_changed: 12,
+            accounts_deleted: 13,
+            proof_refusals: [(RefusalCause::WrongPassword, 14)].into(),
+            blocked: 15,
             replaced: 6,
             limits: [(Limit::Requests, 7)].into(),
             not_friends: 8,

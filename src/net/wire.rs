@@ -114,6 +114,7 @@ impl Framing {
                 | CloseReason::ByOperator,
             ) => close_code::POLICY,
             CloseCause::Chat(CloseReason::TooLarge) => close_code::TOO_LARGE,
+            CloseCause::Chat(CloseReason::AccountDeleted) => close_code::NORMAL,
             // It has been said already, or there is nobody left to hear it.
             CloseCause::WebSocketClosed
             | CloseCause::WebSocketProtocol
@@ -238,6 +239,7 @@ mod tests {
             (CloseReason::ShuttingDown, 1001),
             (CloseReason::TooFast, 1008),
             (CloseReason::ByOperator, 1008),
+            (CloseReason::AccountDeleted, 1000),
         ] {
             let mut out = Vec::new();
             Framing::WebSocket.write_close(CloseCause::Chat(reason), &mut out);

@@ -12,6 +12,8 @@ use serde_json::value::RawValue;
 use std::borrow::Cow;
 use std::fmt;
 
+mod account;
+
 type Why = &'static str;
 
 /// The largest number of keys that a TYPE knows.
@@ -58,11 +60,19 @@ impl<'a> Values<'a> {
     }
 
     /// A key that may be left out.
+    fn given(&self, key: usize, bytes_max: usize, why: Why) -> Result<Option<Box<str>>, Why> {
+        let text = |raw| string(raw).filter(|text| text.len() <= bytes_max).map(Box::from).ok_or(why);
+        self.raw[key].map(text).transpose()
+    }
+
+    /// The same, and empty then.
     fn optional(&self, key: usize, bytes_max: usize, why: Why) -> Result<Box<str>, Why> {
-        match self.raw[key] {
-            None => Ok(Box::default()),
-            Some(raw) => string(raw).filter(|text| text.len() <= bytes_max).map(Box::from).ok_or(why),
-        }
+        Ok(self.given(key, bytes_max, why)?.unwrap_or_default())
+    }
+
+    /// A name that may be left out.
+    fn name(&self, key: usize, wrong: Why) -> Result<Option<Name<'a>>, Why> {
+        self.raw[key].map(|raw| string(raw).ok_or(wrong).and_then(Name::new)).transpose()
     }
 }
 
@@ -122,7 +132,14 @@ const MESSAGE: &[&str] = &["messageId", "sender", "receiver", "content"];
 const ACK: &[&str] = &["MessageId", "sender"];
 const FRIEND: &[&str] = &["messageId", "sender", "receiver", "content", "type"];
 
-/// TYPE 1, 2 and TOKEN.
+const EMAIL: Why = "emailAddress is a string of at most 255 bytes";
+const NICK_NAME: Why = "nickName is a string of at most 255 bytes";
+const PICTURE: Why = "profilePicture is a string of at most 2048 bytes";
+const LOCATION: Why = "location is a string of at most 255 bytes";
+const DESCRIPTION: Why = "personalDescription is a string of at most 8192 bytes";
+const PUBLIC_KEY: Why = "rsaPublicKey is a string of at most 8192 bytes";
+
+/// TYPE 1 and 2, and those whose TYPE is a word.
 pub(super) fn with_mid<'a>(
     verb: Verb,
     form: Option<ContentForm>,
@@ -133,13 +150,15 @@ pub(super) fn with_mid<'a>(
     let keys = match verb {
         Verb::SignUp => SIGN_UP,
         Verb::Login => LOG_IN,
-        _ => TOKEN,
+        Verb::Token => TOKEN,
+        _ => account::keys(verb),
     };
     let (form, values) = values(verb, form, text, keys).map_err(|error| BadInput { id: id.clone(), ..error })?;
     let request = match verb {
         Verb::SignUp => sign_up(&values).map(|(profile, secret)| Request::SignUp { mid, form, profile, secret }),
         Verb::Login => log_in(&values).map(|(user, credential)| Request::Login { mid, form, user, credential }),
-        _ => token(&values).map(|verb| Request::Token { mid, form, verb }),
+        Verb::Token => token(&values).map(|verb| Request::Token { mid, form, verb }),
+        _ => account::request(verb, &values).map(|request| Request::Account { mid, form, request }),
     };
     request.map_err(|why| bad(verb, Some(form), &id, why))
 }
@@ -155,16 +174,12 @@ fn sign_up(values: &Values<'_>) -> Result<(Box<Profile>, Secret), Why> {
     let secret = secret(&hash, "hashValue has 1 to 256 bytes")?;
     let profile = Profile {
         user_name: name.to_owned(),
-        email_address: values.optional(2, SHORT_TEXT_BYTES_MAX, "emailAddress is a string of at most 255 bytes")?,
-        nick_name: values.optional(3, SHORT_TEXT_BYTES_MAX, "nickName is a string of at most 255 bytes")?,
-        profile_picture: values.optional(4, PICTURE_BYTES_MAX, "profilePicture is a string of at most 2048 bytes")?,
-        location: values.optional(5, SHORT_TEXT_BYTES_MAX, "location is a string of at most 255 bytes")?,
-        personal_description: values.optional(
-            6,
-            LONG_TEXT_BYTES_MAX,
-            "personalDescription is a string of at most 8192 bytes",
-        )?,
-        rsa_public_key: values.optional(7, LONG_TEXT_BYTES_MAX, "rsaPublicKey is a string of at most 8192 bytes")?,
+        email_address: values.optional(2, SHORT_TEXT_BYTES_MAX, EMAIL)?,
+        nick_name: values.optional(3, SHORT_TEXT_BYTES_MAX, NICK_NAME)?,
+        profile_picture: values.optional(4, PICTURE_BYTES_MAX, PICTURE)?,
+        location: values.optional(5, SHORT_TEXT_BYTES_MAX, LOCATION)?,
+        personal_description: values.optional(6, LONG_TEXT_BYTES_MAX, DESCRIPTION)?,
+        rsa_public_key: values.optional(7, LONG_TEXT_BYTES_MAX, PUBLIC_KEY)?,
     };
     Ok((Box::new(profile), secret))
 }
@@ -234,11 +249,7 @@ fn message<'a>(values: &Values<'a>, form: ContentForm) -> Result<Request<'a>, Wh
 fn ack<'a>(values: &Values<'a>, form: ContentForm) -> Result<Request<'a>, Why> {
     let id = Id::new(values.text(0, "CONTENT lacks the key MessageId", "MessageId is a string")?)
         .map_err(|_| "MessageId has 1 to 128 bytes")?;
-    let sender = match values.raw[1] {
-        None => None,
-        Some(raw) => Some(Name::new(string(raw).ok_or("sender is a string")?)?),
-    };
-    Ok(Request::Ack { form, id, sender })
+    Ok(Request::Ack { form, id, sender: values.name(1, "sender is a string")? })
 }
 
 fn friend<'a>(values: &Values<'a>, form: ContentForm) -> Result<Request<'a>, Why> {

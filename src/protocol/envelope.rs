@@ -119,6 +119,11 @@ fn verb(raw: &str) -> Option<Verb> {
         "5" => Verb::Ack,
         "6" => Verb::Friend,
         "TOKEN" => Verb::Token,
+        "ROSTER" => Verb::Roster,
+        "PROFILE" => Verb::Profile,
+        "PASSWORD" => Verb::Password,
+        "BLOCK" => Verb::Block,
+        "ACCOUNT" => Verb::Account,
         _ => return None,
     })
 }
@@ -193,14 +198,14 @@ pub fn parse_any<'a>(text: &'a str, scratch: &'a mut Scratch) -> Result<Request<
             let mid = mid.map_err(|why| bad(why, Box::default()))?;
             content::user_name(keys.content, &mid)
         }
-        Verb::SignUp | Verb::Login | Verb::Token => {
-            let (form, inner) = spelled(keys.content, scratch);
-            let mid = mid.map_err(|why| BadInput { form, ..bad(why, Box::default()) })?;
-            content::with_mid(verb, form, inner, mid)
-        }
         Verb::Message | Verb::Ack | Verb::Friend => {
             let (form, inner) = spelled(keys.content, scratch);
             content::without_mid(verb, form, inner)
+        }
+        _ => {
+            let (form, inner) = spelled(keys.content, scratch);
+            let mid = mid.map_err(|why| BadInput { form, ..bad(why, Box::default()) })?;
+            content::with_mid(verb, form, inner, mid)
         }
     }
 }

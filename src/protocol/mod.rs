@@ -1,6 +1,7 @@
 //! Pure bytes: what stands on the wire, and what it means. No sockets, no time, no users.
 #![deny(clippy::disallowed_methods)]
 
+pub mod account;
 mod content;
 pub mod envelope;
 pub mod error;

@@ -3,12 +3,16 @@
 //! Frames are written compactly, keys in the order of the protocol page, into the caller's buffer,
 //! without a line end: the wire adds its own framing.
 
+use super::account::ShownRoster;
 use super::error::ErrorCode;
-use super::field::{Profile, Secret};
+use super::field::{Profile, Secret, UserName};
 use super::plain::plain_length;
 use super::push::Body;
 use super::request::ContentForm;
 use super::usual::write_taken;
+
+mod account;
+pub use account::write_presence;
 
 /// The id a reply names.
 #[derive(Clone, Debug)]
@@ -64,6 +68,16 @@ pub enum Reply {
     Token(Secret),
     /// RE_TOKEN: `revoked`.
     TokensRevoked,
+    /// RE_ROSTER.
+    Roster(Box<ShownRoster>),
+    /// RE_PROFILE: `changed`.
+    ProfileChanged,
+    /// RE_PASSWORD: `changed`.
+    PasswordChanged,
+    /// RE_BLOCK: all whom the user blocks.
+    Blocked(Vec<UserName>),
+    /// RE_ACCOUNT: `deleted`.
+    AccountDeleted,
     /// RE_HEARTBEAT.
     Heartbeat {
         /// The server's time in ms since the epoch.
@@ -210,6 +224,22 @@ impl<'a> Frame<'a> {
         self.raw(b",");
     }
 
+    /// `"Content":{…}`, which in the string form is one more JSON text inside a string.
+    fn object(&mut self, write: impl FnOnce(&mut Self)) {
+        self.key("Content");
+        if self.text {
+            self.quote();
+            self.depth += 1;
+        }
+        self.raw(b"{");
+        write(self);
+        self.raw(b"}");
+        if self.text {
+            self.depth -= 1;
+            self.quote();
+        }
+    }
+
     fn end(self, kind: &str) {
         self.out.extend_from_slice(if self.text { b"}\",\"TYPE\":\"" } else { b"},\"TYPE\":\"" });
         self.out.extend_from_slice(kind.as_bytes());
@@ -227,24 +257,14 @@ fn write_profile(frame: &mut Frame<'_>, profile: &Profile) {
         ("personalDescription", &profile.personal_description),
         ("rsaPublicKey", &profile.rsa_public_key),
     ];
-    frame.key("Content");
-    if frame.text {
-        // In the string form the profile is one more JSON text inside a string.
-        frame.quote();
-        frame.depth += 1;
-    }
-    frame.raw(b"{");
-    for (place, (key, value)) in fields.into_iter().enumerate() {
-        if place > 0 {
-            frame.comma();
+    frame.object(|frame| {
+        for (place, (key, value)) in fields.into_iter().enumerate() {
+            if place > 0 {
+                frame.comma();
+            }
+            frame.string(key, value);
         }
-        frame.string(key, value);
-    }
-    frame.raw(b"}");
-    if frame.text {
-        frame.depth -= 1;
-        frame.quote();
-    }
+    });
 }
 
 /// Appends one reply frame to `out`, without a line end.
@@ -286,6 +306,26 @@ pub fn write_reply(out: &mut Vec<u8>, form: ContentForm, id: &str, reply: &Reply
         Reply::TokensRevoked => {
             frame.string("Content", "revoked");
             "RE_TOKEN"
+        }
+        Reply::Roster(shown) => {
+            account::write_roster(&mut frame, shown);
+            "RE_ROSTER"
+        }
+        Reply::ProfileChanged => {
+            frame.string("Content", "changed");
+            "RE_PROFILE"
+        }
+        Reply::PasswordChanged => {
+            frame.string("Content", "changed");
+            "RE_PASSWORD"
+        }
+        Reply::Blocked(names) => {
+            account::write_blocked(&mut frame, names);
+            "RE_BLOCK"
+        }
+        Reply::AccountDeleted => {
+            frame.string("Content", "deleted");
+            "RE_ACCOUNT"
         }
         Reply::Heartbeat { time_ms } => {
             frame.number("Content", *time_ms);

@@ -1,5 +1,6 @@
 //! The requests that a client can send, in checked fields, borrowed from the read buffer.
 
+use super::account::AccountRequest;
 use super::error::ErrorCode;
 use super::field::{Id, Name, Profile, Secret};
 use std::borrow::Cow;
@@ -34,6 +35,25 @@ pub enum Verb {
     Friend,
     /// TYPE TOKEN.
     Token,
+    /// TYPE ROSTER.
+    Roster,
+    /// TYPE PROFILE.
+    Profile,
+    /// TYPE PASSWORD.
+    Password,
+    /// TYPE BLOCK.
+    Block,
+    /// TYPE ACCOUNT.
+    Account,
+}
+
+impl Verb {
+    /// Is its TYPE a word? Such a request needs a log-in, is answered in its own form, and leaves
+    /// its connection's form as it is.
+    #[must_use]
+    pub fn is_word(self) -> bool {
+        matches!(self, Self::Token | Self::Roster | Self::Profile | Self::Password | Self::Block | Self::Account)
+    }
 }
 
 /// A proof of who the client is.
@@ -150,6 +170,15 @@ pub enum Request<'a> {
         form: ContentForm,
         /// The operation.
         verb: TokenVerb,
+    },
+    /// TYPE ROSTER, PROFILE, PASSWORD, BLOCK or ACCOUNT.
+    Account {
+        /// The request's id.
+        mid: Option<Id<'a>>,
+        /// The form of CONTENT.
+        form: ContentForm,
+        /// What is asked.
+        request: AccountRequest<'a>,
     },
     /// TYPE 0.
     Heartbeat {

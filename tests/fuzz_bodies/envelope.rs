@@ -3,6 +3,7 @@
 
 use super::raw::depth;
 use super::reference;
+use hongyan::protocol::account::{AccountRequest, BlockVerb};
 use hongyan::protocol::envelope::{Scratch, parse};
 use hongyan::protocol::error::ErrorCode;
 use hongyan::protocol::request::{ContentForm, Request, TokenVerb};
@@ -64,6 +65,10 @@ fn compare(request: &Request<'_>, reference: &Value) {
             let wanted = if *verb == TokenVerb::New { "new" } else { "revoke" };
             assert_eq!((text("want"), inner.0), (Some(wanted), Some(*form)));
         }
+        Request::Account { mid: found, form, request } => {
+            assert_eq!((mid, inner.0), (found.as_ref().map(|mid| mid.as_str()), Some(*form)));
+            compare_account(request, &kind, &inner.1);
+        }
         Request::GetUser { mid: found, .. } => {
             assert_eq!((kind.as_str(), mid), ("3", found.as_ref().map(|mid| mid.as_str())));
         }
@@ -84,6 +89,43 @@ fn compare(request: &Request<'_>, reference: &Value) {
             assert_eq!((kind.as_str(), inner.0), ("6", Some(*form)));
             assert_eq!((text("messageId"), text("sender")), (Some(id.as_str()), Some(sender.as_str())));
             assert_eq!(text("receiver"), Some(receiver.as_str()));
+        }
+    }
+}
+
+fn compare_account(request: &AccountRequest<'_>, kind: &str, inner: &Value) {
+    let text = |name: &str| inner[name].as_str();
+    match request {
+        AccountRequest::Roster { after, watch } => {
+            assert_eq!((kind, text("after")), ("ROSTER", after.as_ref().map(|after| after.as_str())));
+            assert_eq!(inner["watch"].as_bool().unwrap_or(false), *watch);
+        }
+        AccountRequest::Profile(change) => {
+            assert_eq!(kind, "PROFILE");
+            for (key, new) in [
+                ("emailAddress", &change.email_address),
+                ("nickName", &change.nick_name),
+                ("profilePicture", &change.profile_picture),
+                ("location", &change.location),
+                ("personalDescription", &change.personal_description),
+                ("rsaPublicKey", &change.rsa_public_key),
+            ] {
+                assert_eq!(text(key), new.as_deref());
+            }
+        }
+        AccountRequest::Password { old, new } => {
+            assert_eq!((kind, text("old"), text("new")), ("PASSWORD", Some(old.expose()), Some(new.expose())));
+        }
+        AccountRequest::Block(verb) => {
+            let (block, unblock) = match verb {
+                BlockVerb::Block(name) => (Some(name.as_str()), None),
+                BlockVerb::Unblock(name) => (None, Some(name.as_str())),
+                BlockVerb::List => (None, None),
+            };
+            assert_eq!((kind, text("block"), text("unblock")), ("BLOCK", block, unblock));
+        }
+        AccountRequest::Delete { password } => {
+            assert_eq!((kind, text("want"), text("PASS")), ("ACCOUNT", Some("delete"), Some(password.expose())));
         }
     }
 }

@@ -7,13 +7,16 @@
 //! stops meanwhile, is done when it is asked for again: the shell asks at the start.
 
 use super::super::admin_op::{AdminOp, AdminStep};
-use super::super::contract::{Action, AdminAnswer, AdminJob, AdminOutcome, AdminTicket, RefusalCause};
+use super::super::answer::{BUSY, UNAVAILABLE};
+use super::super::contract::{Action, AdminAnswer, AdminJob, AdminOutcome, AdminTicket, RefusalCause, Ticket};
 use super::super::{Chat, Timer};
 use super::DELETED;
 use crate::protocol::field::UserName;
 
 /// Rows that one step removes, and pairs that it ends.
 const ROWS_MAX: u32 = 500;
+/// How often a deletion that a user asked for is tried again that may have begun.
+const TRIES_MAX: u32 = 60;
 /// Deletions in progress at a time.
 const DELETIONS_MAX: usize = 1_000;
 /// The time between two steps if there were pairs: these end meanwhile.
@@ -24,10 +27,15 @@ const UNSURE_MS: u64 = 100;
 const RETRY_MS: u64 = 1_000;
 
 /// The deletion of one account.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(in super::super) struct Deletion {
     /// Those who ask for it.
     tickets: Vec<AdminTicket>,
+    /// The request of the user themself, until it is answered.
+    of_user: Option<Ticket>,
+    /// How often it is tried again to begin it, when the store could not say whether it has begun:
+    /// the user could not prove again who they are.
+    tries_left: u32,
     /// The account is gone: what is left is removed however long it takes.
     has_begun: bool,
     /// When the next step is due; `None` while one is on its way.
@@ -45,7 +53,22 @@ impl Chat {
             }
             return;
         }
-        let deletion = Deletion { tickets: ticket.into_iter().collect(), has_begun: false, next_ms: None };
+        let deletion = Deletion { tickets: ticket.into_iter().collect(), ..Deletion::default() };
+        self.admin.deletions.insert(user.clone(), deletion);
+        self.deletion_step(user, out);
+    }
+
+    /// The same for the user themself, who has proven who they are. It is promised as soon as it
+    /// has begun in the store: what is left then is removed whatever happens.
+    pub(in super::super) fn delete_own_account(&mut self, request: Ticket, user: UserName, out: &mut Vec<Action>) {
+        if let Some(deletion) = self.admin.deletions.get_mut(&user) {
+            (deletion.of_user, deletion.tries_left) = (Some(request), TRIES_MAX);
+            return;
+        }
+        if self.admin.deletions.len() >= DELETIONS_MAX {
+            return self.refuse_waiting(request, Some(BUSY), out);
+        }
+        let deletion = Deletion { of_user: Some(request), tries_left: TRIES_MAX, ..Deletion::default() };
         self.admin.deletions.insert(user.clone(), deletion);
         self.deletion_step(user, out);
     }
@@ -81,6 +104,10 @@ impl Chat {
             Some(AdminOutcome::NoSuchUser) if had_begun => self.deletion_ended(user, AdminAnswer::Done, out),
             Some(AdminOutcome::NoSuchUser) => self.deletion_ended(user, AdminAnswer::NoSuchUser, out),
             _ if had_begun => self.step_later(user, RETRY_MS, out),
+            _ if deletion.tries_left > 0 => {
+                deletion.tries_left -= 1;
+                self.step_later(user, RETRY_MS, out);
+            }
             _ => self.deletion_ended(user, AdminAnswer::Failed, out),
         }
     }
@@ -88,6 +115,10 @@ impl Chat {
     /// Nobody is logged in as this user any more, or will be.
     fn account_is_gone(&mut self, user: &UserName, out: &mut Vec<Action>) {
         self.logins.bar(user, RefusalCause::WrongPassword);
+        let of_user = self.admin.deletions.get_mut(user).and_then(|deletion| deletion.of_user.take());
+        if let Some(request) = of_user {
+            self.own_account_gone(request, user, out);
+        }
         self.end_session(user, DELETED, out);
     }
 
@@ -104,9 +135,14 @@ impl Chat {
     }
 
     fn deletion_ended(&mut self, user: &UserName, answer: AdminAnswer, out: &mut Vec<Action>) {
-        let tickets = self.admin.deletions.remove(user).map(|deletion| deletion.tickets).unwrap_or_default();
-        for ticket in tickets {
+        let Some(deletion) = self.admin.deletions.remove(user) else {
+            return;
+        };
+        for ticket in deletion.tickets {
             self.answer_admin(ticket, answer.clone(), out);
+        }
+        if let Some(request) = deletion.of_user {
+            self.refuse_waiting(request, Some(UNAVAILABLE), out);
         }
     }
 

@@ -2,9 +2,9 @@ use super::super::answer::{LARGER_THAN_ROWS, REFUSED};
 use super::super::contract::{Page, Ticket};
 use super::super::ids::UserId;
 use super::*;
-use FriendVerb::{Accept, Delete, Reject, Request};
+use PairVerb::{Accept, Block, Delete, Reject, Request, Unblock};
 
-const ALL: &[FriendVerb] = &[Request, Accept, Reject, Delete];
+const ALL: &[PairVerb] = &[Request, Accept, Reject, Delete, Block, Unblock];
 /// When the operation was asked for, and when an older one was.
 const NOW_MS: u64 = 70;
 const EARLIER_MS: u64 = 30;
@@ -18,7 +18,7 @@ fn loaded(friends: &[&str]) -> Outcome {
 }
 
 /// All states in which an operation may be when the store answers.
-fn states(verb: FriendVerb) -> impl Iterator<Item = RunningOp> {
+fn states(verb: PairVerb) -> impl Iterator<Item = RunningOp> {
     let bits = |n: u32| (n & 1, n & 2 != 0, n & 4 != 0);
     (0..8).map(bits).map(move |(failed, were_friends, began_in_doubt)| RunningOp {
         request: Ticket { slot: 0, generation: 0 },
@@ -37,7 +37,7 @@ fn states(verb: FriendVerb) -> impl Iterator<Item = RunningOp> {
 /// What an answer of the store to these means, in these states.
 struct Row {
     outcome: Outcome,
-    verbs: &'static [FriendVerb],
+    verbs: &'static [PairVerb],
     when: fn(&RunningOp) -> bool,
     means: Decision,
 }
@@ -46,7 +46,7 @@ fn always(_: &RunningOp) -> bool {
     true
 }
 
-fn row(outcome: Outcome, verbs: &'static [FriendVerb], when: fn(&RunningOp) -> bool, means: Decision) -> Row {
+fn row(outcome: Outcome, verbs: &'static [PairVerb], when: fn(&RunningOp) -> bool, means: Decision) -> Row {
     Row { outcome, verbs, when, means }
 }
 
@@ -69,6 +69,8 @@ fn table() -> Vec<Row> {
     let tried_before: fn(&RunningOp) -> bool = |op| op.failed > 0;
     let first_try: fn(&RunningOp) -> bool = |op| op.failed == 0;
     let doubted_of = |fault| Effects { doubts: true, ..Effects::answer(Err(fault)) };
+    let account = |outcome| Outcome::Account(Box::new(outcome));
+    let blocked = Effects { takes_off_others: true, friends: Some(false), takes_off_requests: true, ..done() };
     let unfriended = Effects { friends: Some(false), takes_off_requests: true, ..done() };
     vec![
         row(Failed, ALL, always, Unknown),
@@ -83,6 +85,22 @@ fn table() -> Vec<Row> {
         row(Ask(Asked::NoSuchUser), &[Request], always, refused(NOBODY)),
         row(Ask(Asked::TooMany), &[Request], always, refused(TOO_MANY_REQUESTS)),
         row(Ask(Asked::Full), &[Request], always, refused(FULL)),
+        row(Ask(Asked::Hidden), &[Request], always, Known(done())),
+        row(Ask(Asked::YouBlock), &[Request], always, refused(YOU_BLOCK)),
+        row(
+            account(AccountOutcome::Blocked { names: Vec::new(), hidden_push: None }),
+            &[Block],
+            always,
+            Known(blocked),
+        ),
+        row(
+            account(AccountOutcome::Blocked { names: Vec::new(), hidden_push: None }),
+            &[Unblock],
+            always,
+            Known(done()),
+        ),
+        row(account(AccountOutcome::NoSuchUser), &[Block], always, refused(NOBODY)),
+        row(account(AccountOutcome::TooMany), &[Block], always, refused(TOO_MANY_BLOCKED)),
         row(Answer(Answered::Done), &[Accept], always, kept(befriended(Ok(NOW_MS)))),
         row(Answer(Answered::Done), &[Reject], always, kept(done())),
         row(Answer(Answered::NoSuchRequest), &[Accept], |op| op.failed > 0 && !op.were_friends, ReadBack),
@@ -94,12 +112,12 @@ fn table() -> Vec<Row> {
         row(loaded(&["cid", "bob"]), &[Accept], |op| !op.began_in_doubt, Known(befriended(Ok(NOW_MS)))),
         row(loaded(&["cid", "bob"]), &[Accept], |op| op.began_in_doubt, Known(befriended(Err(NOT_ASKED)))),
         row(loaded(&["cid"]), &[Accept], always, refused(NOT_ASKED)),
-        row(Refused, &[Request, Reject], always, refused(REFUSED)),
-        row(Refused, &[Accept, Delete], first_try, refused(REFUSED)),
-        row(Refused, &[Accept, Delete], tried_before, Known(doubted_of(REFUSED))),
-        row(TooLarge, &[Request, Reject], always, refused(LARGER_THAN_ROWS)),
-        row(TooLarge, &[Accept, Delete], first_try, refused(LARGER_THAN_ROWS)),
-        row(TooLarge, &[Accept, Delete], tried_before, Known(doubted_of(LARGER_THAN_ROWS))),
+        row(Refused, &[Request, Reject, Unblock], always, refused(REFUSED)),
+        row(Refused, &[Accept, Delete, Block], first_try, refused(REFUSED)),
+        row(Refused, &[Accept, Delete, Block], tried_before, Known(doubted_of(REFUSED))),
+        row(TooLarge, &[Request, Reject, Unblock], always, refused(LARGER_THAN_ROWS)),
+        row(TooLarge, &[Accept, Delete, Block], first_try, refused(LARGER_THAN_ROWS)),
+        row(TooLarge, &[Accept, Delete, Block], tried_before, Known(doubted_of(LARGER_THAN_ROWS))),
     ]
 }
 
@@ -126,7 +144,9 @@ fn each_answer_of_the_store_means_one_thing_for_each_verb_in_each_state() {
 
 #[test]
 fn what_is_given_up_is_refused_and_found_out_in_another_way() {
-    for (verb, doubts) in [(Request, false), (Accept, true), (Reject, false), (Delete, true)] {
+    for (verb, doubts) in
+        [(Request, false), (Accept, true), (Reject, false), (Delete, true), (Block, true), (Unblock, false)]
+    {
         for op in states(verb) {
             let effects = Effects { push: PushFate::Unknown, doubts, ..Effects::answer(Err(UNAVAILABLE)) };
             assert_eq!(Effects::given_up(&op), effects, "{verb:?}");
@@ -136,6 +156,7 @@ fn what_is_given_up_is_refused_and_found_out_in_another_way() {
 
 #[test]
 fn who_may_say_what() {
+    use FriendVerb::{Accept, Delete, Reject, Request};
     for (verb, sender, receiver, other) in [
         (Request, "ann", "bob", Ok("bob")),
         (Request, "bob", "ann", Err(NOT_YOU)),
@@ -158,8 +179,23 @@ fn who_may_say_what() {
 }
 
 #[test]
-fn all_but_a_delete_are_told_to_the_other() {
+fn all_that_is_said_and_nothing_else_is_told_to_the_other() {
     let kinds = ALL.iter().map(|verb| push_kind(*verb));
-    let expected = [Some(PushKind::FriendRequest), Some(PushKind::FriendAccept), Some(PushKind::FriendReject), None];
-    assert!(kinds.eq(expected));
+    let expected = [Some(PushKind::FriendRequest), Some(PushKind::FriendAccept), Some(PushKind::FriendReject)];
+    assert!(kinds.eq(expected.into_iter().chain([None; 3])));
+}
+
+#[test]
+fn who_may_be_blocked() {
+    for (other, blocks, expected) in [
+        ("bob", true, Ok(())),
+        ("bob", false, Ok(())),
+        ("ann", true, Err(NOT_BLOCKED_YOURSELF)),
+        ("ann", false, Err(NOT_BLOCKED_YOURSELF)),
+        ("system", true, Err(NOBODY)),
+        // Perhaps from before that name was reserved.
+        ("system", false, Ok(())),
+    ] {
+        assert_eq!(may_block(&name("ann"), &Name::new(other).unwrap(), blocks), expected, "{other}");
+    }
 }

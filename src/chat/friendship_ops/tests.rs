@@ -1,17 +1,17 @@
 use super::super::answer::UNAVAILABLE;
+use super::super::friend_op::PairVerb::{self, Accept, Delete, Reject, Request};
 use super::super::friend_rules::{PushFate, push_kind};
 use super::super::ids::UserId;
 use super::*;
 use crate::protocol::field::{Id, Name};
 use crate::protocol::push::Push;
-use crate::protocol::request::FriendVerb::{self, Accept, Delete, Reject, Request};
 use std::collections::HashSet;
 
 /// What happens to the operations of one pair.
 #[derive(Clone, Copy, Debug)]
 enum Step {
     /// One of the two says this, under this id.
-    Says(UserSide, FriendVerb, &'static str),
+    Says(UserSide, PairVerb, &'static str),
     /// The operation under way was tried: this became of it.
     Tried(Decision),
     /// It is over.
@@ -52,7 +52,7 @@ impl Caller {
         Self { ops, running: None, now_ms: 0, requests: 0, answered: HashSet::new() }
     }
 
-    fn op(&mut self, (me, other): (usize, usize), verb: FriendVerb, id: &str, content: &str) -> QueuedOp {
+    fn op(&mut self, (me, other): (usize, usize), verb: PairVerb, id: &str, content: &str) -> QueuedOp {
         self.requests += 1;
         QueuedOp {
             request: Ticket { slot: self.requests, generation: 0 },

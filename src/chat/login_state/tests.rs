@@ -219,8 +219,8 @@ fn a_deferred_log_in_is_due_when_all_is_answered_on_its_connection_and_gone_with
     let conn = |slot| ConnId { slot, generation: 0 };
     let mut deferred = |slot| {
         let request = Ticket { slot, generation: 0 };
-        let (user, by) = (UserName::new("ann").unwrap(), CredentialKind::Password);
-        let id = logins.insert(InProgress { request, user, by, login: admitted(), barred: None });
+        let (user, aim) = (UserName::new("ann").unwrap(), Aim::DeleteAccount);
+        let id = logins.insert(InProgress { request, user, aim, login: admitted(), barred: None });
         logins.defer(conn(slot), id);
         id
     };

@@ -3,6 +3,7 @@
 
 use super::{DAY, GIB, KIB, Kind, MIB, Number, Opt, live, opt};
 use super::{admin, push_hook};
+use crate::chat::contract::EmailTo;
 use crate::config::{ARGON2_MEMORY_KIB_MAX, ARGON2_PASSES_MAX, Config};
 
 const ACCOUNT: &str = "Limits of one account";
@@ -65,6 +66,33 @@ pub(super) const SHARED: &[Opt] = &[
         "pending-requests-max",
         Kind::Count(number!(1, 1_000_000, rules.pending_requests_max: u32)),
         "Friend requests of one user, and to one user, that are pending.",
+    ),
+    live(
+        ACCOUNT,
+        "blocked-max",
+        Kind::Count(number!(1, 10_000, rules.blocked_max: u32)),
+        "Users whom one user may block.",
+    ),
+    live(
+        ACCOUNT,
+        "profile-email",
+        Kind::Choice {
+            value_name: "WHO",
+            words: &["everyone", "friends", "nobody"],
+            get: |c| match c.rules.profile_email {
+                EmailTo::Everyone => "everyone",
+                EmailTo::Friends => "friends",
+                EmailTo::Nobody => "nobody",
+            },
+            set: |c, word| {
+                c.rules.profile_email = match word {
+                    "everyone" => EmailTo::Everyone,
+                    "friends" => EmailTo::Friends,
+                    _ => EmailTo::Nobody,
+                }
+            },
+        },
+        "Who is shown the e-mail address in a user's profile; users always see their own.",
     ),
     live(
         ACCOUNT,
@@ -181,6 +209,12 @@ pub(super) const SHARED: &[Opt] = &[
         "undecided-max",
         Kind::Count(number!(1, 1_000_000, rules.undecided_max: usize)),
         "Friend requests and answers that the store may have done or not, and that are tried again until it says so.",
+    ),
+    live(
+        WHOLE,
+        "presence-at-once-max",
+        Kind::Count(number!(1, 65_536, rules.presence_at_once_max: u32)),
+        "Frames about who is online that are written at a time, in one millisecond at most; the others follow.",
     ),
     live(
         WHOLE,

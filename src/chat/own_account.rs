@@ -1,0 +1,105 @@
+//! TYPE ROSTER, PROFILE and BLOCK: what users ask about their own account. What needs a password is
+//! in [`proof`](super::proof), how pairs of users take turns in [`friend`](super::friend).
+
+use super::Chat;
+use super::answer::{DAMAGED, Fault, ReplyTo, UNAVAILABLE, fault_of};
+use super::contract::{AccountJob, AccountOutcome, Action, Job, Outcome, Roster, Ticket};
+use super::ids::UserId;
+use super::job::JobPurpose;
+use super::own_op::{Aim, OwnJob};
+use crate::protocol::account::{AccountRequest, BlockVerb, ShownRoster};
+use crate::protocol::error::ErrorCode;
+use crate::protocol::field::UserName;
+use crate::protocol::reply::Reply;
+use crate::protocol::request::Verb;
+
+/// Friends in one answer, and requests each way.
+const ROSTER_ROWS_MAX: u32 = 100;
+/// Texts of requests each way that are read; of what is escaped the frame takes fewer.
+const ROSTER_BYTES_MAX: usize = 128 * 1024;
+
+const GONE: Fault = Fault(ErrorCode::NoSuchUser, "there is no such account any more");
+
+impl Chat {
+    #[inline(never)]
+    pub(super) fn account(&mut self, to: ReplyTo, user: UserId, request: AccountRequest<'_>, out: &mut Vec<Action>) {
+        let verb = request.verb();
+        match request {
+            AccountRequest::Roster { after, watch } => {
+                if watch {
+                    self.watch_friends(to.0);
+                }
+                let after = after.map(|after| after.to_owned());
+                let (rows_max, bytes_max) = (ROSTER_ROWS_MAX, ROSTER_BYTES_MAX);
+                self.ask_store(to, user, verb, AccountJob::Roster { after, rows_max, bytes_max }, out);
+            }
+            AccountRequest::Profile(change) => {
+                self.ask_store(to, user, verb, AccountJob::ChangeProfile(*change), out);
+            }
+            AccountRequest::Block(BlockVerb::List) => self.ask_store(to, user, verb, AccountJob::Blocked, out),
+            AccountRequest::Block(BlockVerb::Block(other)) => self.change_blocked(to, user, (&other, true), out),
+            AccountRequest::Block(BlockVerb::Unblock(other)) => self.change_blocked(to, user, (&other, false), out),
+            AccountRequest::Password { old, new } => self.prove(to, user, verb, (old, Aim::ChangePassword(new)), out),
+            AccountRequest::Delete { password } => self.prove(to, user, verb, (password, Aim::DeleteAccount), out),
+        }
+    }
+
+    fn ask_store(&mut self, to: ReplyTo, user: UserId, verb: Verb, job: AccountJob, out: &mut Vec<Action>) {
+        let request = self.ask(to, verb, out);
+        let user = self.users.get(user).name.clone();
+        self.submit_own(OwnJob { request, user, verb }, job, out);
+    }
+
+    /// Hands a job to the store, or refuses the request.
+    pub(super) fn submit_own(&mut self, own: OwnJob, job: AccountJob, out: &mut Vec<Action>) {
+        let (request, job) = (own.request, Job::Account { user: own.user.clone(), job: Box::new(job) });
+        self.submit_for(request, job, JobPurpose::Account(own), out);
+    }
+
+    /// The store has answered.
+    pub(super) fn own_job_done(&mut self, own: OwnJob, outcome: Outcome, out: &mut Vec<Action>) {
+        let OwnJob { request, user, verb } = own;
+        let outcome = match outcome {
+            Outcome::Account(outcome) => *outcome,
+            outcome => {
+                let is_read = matches!(verb, Verb::Roster | Verb::Block);
+                let is_for_good = !matches!(outcome, Outcome::Failed);
+                if verb == Verb::Password && !is_for_good {
+                    self.password_in_doubt(&user);
+                }
+                let fault = if is_read && is_for_good { DAMAGED } else { fault_of(&outcome) };
+                return self.refuse_waiting(request, Some(fault), out);
+            }
+        };
+        match (verb, outcome) {
+            (_, AccountOutcome::Roster(roster)) => self.answer_roster(request, &user, roster, out),
+            (_, AccountOutcome::Blocked { names, .. }) => self.answer(request, Reply::Blocked(names), out),
+            (Verb::Password, AccountOutcome::Changed) => self.password_changed(request, user, out),
+            (_, AccountOutcome::Changed) => self.answer(request, Reply::ProfileChanged, out),
+            (_, AccountOutcome::Stale) => self.refuse_stale(request, out),
+            (_, AccountOutcome::NoSuchUser) => self.refuse_waiting(request, Some(GONE), out),
+            (verb, outcome @ AccountOutcome::TooMany) => {
+                debug_assert!(false, "{verb:?} came back as {outcome:?}");
+                self.refuse_waiting(request, Some(UNAVAILABLE), out);
+            }
+        }
+    }
+
+    /// Who is online is a state of now, and known in memory.
+    fn answer_roster(&mut self, request: Ticket, user: &UserName, mut roster: Roster, out: &mut Vec<Action>) {
+        roster.cut_to_frame();
+        let user = self.users.find(user.as_str());
+        let is_online = |friend: &UserName| {
+            let friend = self.users.find(friend.as_str());
+            // The friendship may have ended since it was read.
+            user.zip(friend).is_some_and(|(user, friend)| self.is_shown_online(user, friend))
+        };
+        let online = roster.friends.iter().map(|friend| is_online(&friend.user_name)).collect();
+        for friend in &roster.friends {
+            if let Some(friend) = self.users.find(friend.user_name.as_str()) {
+                self.presence_shown(friend);
+            }
+        }
+        self.answer(request, Reply::Roster(Box::new(ShownRoster { roster, online })), out);
+    }
+}

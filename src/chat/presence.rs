@@ -1,0 +1,448 @@
+//! PRESENCE: who of their friends is online, told to those who watch.
+//!
+//! What is told is a state and no event. A user who comes or goes is a *change*: one after the
+//! other, and in turns, the changes are told to those friends who watch. So much is told at a time
+//! ([`Timer::Presence`]) and no more, whoever comes and goes: messages never wait for it. Who
+//! changes again while this goes on, or a moment later, is told of once more after a rest.
+//!
+//! Nothing is written into a connection whose output waits. What its user was not told is *owed*,
+//! and is told when the output is out, as it is then.
+
+use super::contract::{Action, ConnId, Rules};
+use super::ids::UserId;
+use super::session::Session;
+use super::wheel::TimerId;
+use super::{Chat, Timer};
+use std::collections::{HashMap, VecDeque};
+
+/// A user of whom something was told is not told of again within this time.
+const REST_MS: u64 = 1_000;
+/// To look whether a friend watches costs this part of a frame.
+const LOOKS_PER_FRAME: u32 = 16;
+/// The looks of one change, or one user who is owed something, before the next one has its turn.
+const LOOKS_PER_TURN: u32 = 16 * LOOKS_PER_FRAME;
+/// What is owed about users who are friends no longer is forgotten when there is more than this.
+const OWED_LOOKED_THROUGH: usize = 64;
+
+/// How far the telling of a change has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    /// It waits for its turn.
+    Queued,
+    /// Friends of a user who is online are told up to this one. Those of a user who has gone are
+    /// taken off a list of their own.
+    Telling(Option<UserId>),
+    /// The user has come or gone meanwhile: it rests at its next turn.
+    Interrupted,
+    /// It was told a moment ago.
+    Resting,
+}
+
+/// A user who has come or gone. Holds a reference to them.
+#[derive(Debug)]
+struct Change {
+    phase: Phase,
+    /// What all friends who watch know; `None`: some know this and some that.
+    told: Option<bool>,
+    /// The friends of a user who has gone, each held.
+    friends: Vec<UserId>,
+}
+
+/// What a user who watches was not told.
+#[derive(Debug, Default)]
+struct Owed {
+    /// About these, in order. They need not be friends any more, nor even be there.
+    about: Vec<UserId>,
+    is_queued: bool,
+}
+
+/// Whose turn it is.
+#[derive(Clone, Copy, Debug)]
+enum Turn {
+    /// To be told of.
+    Of(UserId),
+    /// To be told what is owed.
+    To(UserId),
+}
+
+/// What is to be told. Its maps are never walked through.
+#[derive(Debug, Default)]
+pub(super) struct Presence {
+    /// Connections that watch.
+    watching: usize,
+    changes: HashMap<UserId, Change>,
+    /// The friends on their lists.
+    friends_len: usize,
+    owed: HashMap<UserId, Owed>,
+    owed_len: usize,
+    queue: VecDeque<Turn>,
+    /// Changes that were told, with the end of their rest.
+    resting: VecDeque<(u64, UserId)>,
+    timer: Option<(u64, TimerId)>,
+}
+
+impl Presence {
+    /// A connection that watched does so no longer.
+    pub(super) fn watch_ended(&mut self) {
+        debug_assert!(self.watching > 0, "ended more often than begun");
+        self.watching = self.watching.saturating_sub(1);
+    }
+
+    /// Nothing is owed to this user any more.
+    fn forget(&mut self, user: UserId) {
+        if let Some(owed) = self.owed.remove(&user) {
+            self.owed_len -= owed.about.len();
+        }
+    }
+
+    /// Forgets what is owed to a user about those of whom this is not true.
+    fn keep_owed(&mut self, to: UserId, is_friend: impl Fn(UserId) -> bool) {
+        if let Some(owed) = self.owed.get_mut(&to) {
+            let before = owed.about.len();
+            owed.about.retain(|about| is_friend(*about));
+            self.owed_len -= before - owed.about.len();
+        }
+    }
+
+    /// The memory that it holds.
+    pub(super) fn held_bytes(&self) -> usize {
+        const CHANGE_BYTES: usize = size_of::<Change>() + 2 * size_of::<Turn>() + 16;
+        (self.friends_len + self.owed_len) * size_of::<UserId>() + (self.changes.len() + self.owed.len()) * CHANGE_BYTES
+    }
+
+    /// References held by it.
+    #[cfg(debug_assertions)]
+    pub(super) fn refs(&self) -> impl Iterator<Item = UserId> + '_ {
+        self.changes.keys().copied().chain(self.changes.values().flat_map(|change| change.friends.iter().copied()))
+    }
+
+    /// What must hold whatever happened, if so many connections watch.
+    #[cfg(debug_assertions)]
+    pub(super) fn check(&self, watching: usize) {
+        assert_eq!(self.watching, watching);
+        assert_eq!(self.friends_len, self.changes.values().map(|change| change.friends.len()).sum::<usize>());
+        assert_eq!(self.owed_len, self.owed.values().map(|owed| owed.about.len()).sum::<usize>());
+        let resting = self.changes.values().filter(|change| change.phase == Phase::Resting);
+        assert_eq!(resting.count(), self.resting.len());
+        let waiting = self.queue.iter().filter(|turn| matches!(turn, Turn::Of(_))).count();
+        assert_eq!(waiting + self.resting.len(), self.changes.len(), "each change has one place");
+        let is_idle = self.queue.is_empty() && self.resting.is_empty();
+        assert!(is_idle || self.timer.is_some(), "nothing that is to be told is forgotten");
+    }
+}
+
+impl Chat {
+    /// From now on this connection is told who comes and goes.
+    pub(super) fn watch_friends(&mut self, conn: ConnId) {
+        if let Some(session) = self.sessions.get_mut(conn)
+            && !std::mem::replace(&mut session.watches, true)
+        {
+            self.presence.watching += 1;
+        }
+    }
+
+    /// Somebody logs in on this connection as this user: nobody watches on it, until they ask.
+    pub(super) fn watch_is_over(&mut self, conn: ConnId, user: UserId) {
+        self.presence.forget(user);
+        if let Some(session) = self.sessions.get_mut(conn)
+            && std::mem::take(&mut session.watches)
+        {
+            self.presence.watch_ended();
+        }
+    }
+
+    /// May this user see that this friend is online, and are they?
+    pub(super) fn is_shown_online(&self, user: UserId, friend: UserId) -> bool {
+        self.users.is_here(friend) && self.users.are_friends(user, friend)
+    }
+
+    /// This user is online, and was not before.
+    pub(super) fn say_here(&mut self, user: UserId) {
+        if self.presence.watching > 0 || self.presence.changes.contains_key(&user) {
+            self.note_change(user, Vec::new());
+        }
+    }
+
+    /// This user has gone, and their friends with them: those who watch are told, all are let go
+    /// of.
+    pub(super) fn say_gone(&mut self, user: UserId) {
+        self.presence.forget(user);
+        if self.stopping || (self.presence.watching == 0 && !self.presence.changes.contains_key(&user)) {
+            return self.users.release_friends(user);
+        }
+        let friends = self.users.take_friends(user);
+        self.note_change(user, friends);
+    }
+
+    /// A user has come, or has gone and had these friends.
+    fn note_change(&mut self, user: UserId, friends: Vec<UserId>) {
+        let is_here = self.users.is_here(user);
+        let presence = &mut self.presence;
+        presence.friends_len += friends.len();
+        let mut let_go = Vec::new();
+        match presence.changes.get_mut(&user) {
+            None => {
+                presence.changes.insert(user, Change { phase: Phase::Queued, told: Some(!is_here), friends });
+                presence.queue.push_back(Turn::Of(user));
+                self.users.hold(user);
+            }
+            Some(change) => {
+                let_go = std::mem::replace(&mut change.friends, friends);
+                if matches!(change.phase, Phase::Telling(_)) {
+                    // Some know the state before: after the rest all are told the one that is then.
+                    (change.phase, change.told) = (Phase::Interrupted, None);
+                }
+            }
+        }
+        presence.friends_len -= let_go.len();
+        for friend in let_go {
+            self.users.release(friend);
+        }
+        self.arm_presence();
+    }
+
+    /// Two who have become friends are told of each other.
+    pub(super) fn say_to_each_other(&mut self, one: UserId, other: UserId) {
+        for (to, about) in [(one, other), (other, one)] {
+            if self.watching_conn(to).is_some() {
+                self.owe(to, about);
+                self.owed_presence_may_go(to);
+            }
+        }
+    }
+
+    /// The friends of a user were read anew, and had been these: who was not among them is told of.
+    pub(super) fn say_new_friends(&mut self, user: UserId, before: &[UserId]) {
+        if self.watching_conn(user).is_some() {
+            let is_new = |friend: &UserId| before.binary_search(friend).is_err();
+            let new: Vec<UserId> = self.users.get(user).friends.iter().copied().filter(is_new).collect();
+            new.into_iter().for_each(|friend| self.owe(user, friend));
+        }
+        self.owed_presence_may_go(user);
+    }
+
+    /// The output of a user who watches moves again: what is owed to them may go out.
+    pub(super) fn owed_presence_may_go(&mut self, user: UserId) {
+        if let Some(owed) = self.presence.owed.get_mut(&user)
+            && !std::mem::replace(&mut owed.is_queued, true)
+        {
+            self.presence.queue.push_back(Turn::To(user));
+            self.arm_presence();
+        }
+    }
+
+    /// On which connection this user watches, if they do.
+    fn watching_conn(&self, user: UserId) -> Option<ConnId> {
+        let conn = self.users.route(user).here()?;
+        self.sessions.get(conn).filter(|session| session.watches).map(|_| conn)
+    }
+
+    /// Somebody was shown where this user is, out of turn: if all others know that they were
+    /// elsewhere, all are told again, even if they are there again by then.
+    pub(super) fn presence_shown(&mut self, user: UserId) {
+        let is_here = self.users.is_here(user);
+        if let Some(change) = self.presence.changes.get_mut(&user)
+            && change.told == Some(!is_here)
+        {
+            change.told = None;
+        }
+    }
+
+    fn owe(&mut self, to: UserId, about: UserId) {
+        let owed = self.presence.owed.entry(to).or_default();
+        if let Err(place) = owed.about.binary_search(&about) {
+            owed.about.insert(place, about);
+            self.presence.owed_len += 1;
+            let friends = &self.users.get(to).friends;
+            if owed.about.len() > OWED_LOOKED_THROUGH.max(2 * friends.len()) {
+                let is_friend = |about| friends.binary_search(&about).is_ok();
+                self.presence.keep_owed(to, is_friend);
+            }
+        }
+    }
+
+    /// Tells a user who watches whether a friend is online. `false`: they do not watch, or it is
+    /// owed.
+    fn tell(&mut self, to: UserId, about: UserId, out: &mut Vec<Action>) -> bool {
+        let Some(conn) = self.watching_conn(to).filter(|_| self.users.are_friends(to, about)) else {
+            return false;
+        };
+        let Some(session) = self.sessions.get(conn) else {
+            return false;
+        };
+        // Whether they are friends may be in doubt: what settles it lets go of what is owed.
+        if session.blocked || self.may_be_friends(to, Some(about)) {
+            self.owe(to, about);
+            return false;
+        }
+        let user = self.users.get(about);
+        let (form, online) = (session.push_form, user.is_here());
+        out.push(Action::Presence { conn, form, user: user.name.clone(), online });
+        self.totals.presence += 1;
+        true
+    }
+
+    /// Sets the timer for what is next.
+    fn arm_presence(&mut self) {
+        let presence = &self.presence;
+        let due_ms = match presence.resting.front() {
+            _ if !presence.queue.is_empty() => self.now.mono_ms + 1,
+            Some(&(due_ms, _)) => due_ms,
+            None => return,
+        };
+        if let Some((at_ms, timer)) = presence.timer {
+            if at_ms <= due_ms {
+                return;
+            }
+            self.wheel.cancel(timer);
+        }
+        self.presence.timer = Some((due_ms, self.wheel.insert(due_ms, Timer::Presence)));
+    }
+
+    pub(super) fn presence_timer_fired(&mut self, out: &mut Vec<Action>) {
+        self.presence.timer = None;
+        self.end_rests();
+        let mut looks_left = looks(&self.rules);
+        while looks_left > 0
+            && let Some(turn) = self.presence.queue.pop_front()
+        {
+            let looks_max = LOOKS_PER_TURN.min(looks_left);
+            let used = match turn {
+                Turn::Of(user) => self.tell_of(user, looks_max, out),
+                Turn::To(user) => self.tell_owed(user, looks_max, out),
+            };
+            looks_left = looks_left.saturating_sub(used.max(1));
+        }
+        self.arm_presence();
+    }
+
+    fn end_rests(&mut self) {
+        while let Some(&(_, user)) = self.presence.resting.front().filter(|(due_ms, _)| *due_ms <= self.now.mono_ms) {
+            self.presence.resting.pop_front();
+            let is_here = self.users.is_here(user);
+            let Some(change) = self.presence.changes.get_mut(&user) else {
+                continue;
+            };
+            if change.told == Some(is_here) {
+                self.forget_change(user);
+            } else {
+                change.phase = Phase::Queued;
+                self.presence.queue.push_back(Turn::Of(user));
+            }
+        }
+    }
+
+    fn forget_change(&mut self, user: UserId) {
+        let Some(change) = self.presence.changes.remove(&user) else {
+            return;
+        };
+        self.presence.friends_len -= change.friends.len();
+        for friend in change.friends {
+            self.users.release(friend);
+        }
+        self.users.release(user);
+    }
+
+    /// Goes on telling of a user. Gives how much of the turn that took.
+    fn tell_of(&mut self, user: UserId, looks_max: u32, out: &mut Vec<Action>) -> u32 {
+        let is_here = self.users.is_here(user);
+        let Some(change) = self.presence.changes.get_mut(&user) else {
+            debug_assert!(false, "what is queued is there");
+            return 0;
+        };
+        match change.phase {
+            Phase::Queued if change.told == Some(is_here) => {
+                // They are where they were: nobody needs to know.
+                self.forget_change(user);
+                return 1;
+            }
+            Phase::Queued => change.phase = Phase::Telling(None),
+            Phase::Interrupted => {
+                self.rest(user, None);
+                return 1;
+            }
+            Phase::Telling(_) | Phase::Resting => {}
+        }
+        let mut used = 0;
+        while used < looks_max {
+            let Some(friend) = self.next_to_tell(user, is_here) else {
+                self.rest(user, Some(is_here));
+                return used;
+            };
+            used += if self.tell(friend, user, out) { LOOKS_PER_FRAME } else { 1 };
+            if !is_here {
+                self.users.release(friend);
+            }
+        }
+        self.presence.queue.push_back(Turn::Of(user));
+        used
+    }
+
+    /// The next friend of a user. One of a user who has gone is handed over, to be let go of.
+    fn next_to_tell(&mut self, user: UserId, is_here: bool) -> Option<UserId> {
+        let change = self.presence.changes.get_mut(&user)?;
+        if !is_here {
+            let friend = change.friends.pop();
+            self.presence.friends_len -= usize::from(friend.is_some());
+            return friend;
+        }
+        let Phase::Telling(after) = change.phase else {
+            return None;
+        };
+        let friends = &self.users.get(user).friends;
+        let place = after.map_or(0, |after| friends.partition_point(|friend| *friend <= after));
+        let friend = friends.get(place).copied();
+        change.phase = Phase::Telling(friend.or(after));
+        friend
+    }
+
+    /// This is what all know of this user.
+    fn rest(&mut self, user: UserId, told: Option<bool>) {
+        if let Some(change) = self.presence.changes.get_mut(&user) {
+            (change.phase, change.told) = (Phase::Resting, told);
+            self.presence.resting.push_back((self.now.mono_ms + REST_MS, user));
+        }
+    }
+
+    /// Tells a user what is owed to them. Gives how much of the turn that took.
+    fn tell_owed(&mut self, to: UserId, looks_max: u32, out: &mut Vec<Action>) -> u32 {
+        let waits = |session: &Session| session.blocked || self.doubt.is_about(to);
+        let session = self.watching_conn(to).and_then(|conn| self.sessions.get(conn));
+        let waits = session.is_none_or(waits);
+        let Some(owed) = self.presence.owed.get_mut(&to) else {
+            return 0;
+        };
+        owed.is_queued = false;
+        if waits {
+            // The output, or the answer of the store, goes on with it.
+            return 0;
+        }
+        let mut about = std::mem::take(&mut owed.about);
+        self.presence.owed_len -= about.len();
+        let mut used = 0;
+        while used < looks_max
+            && let Some(friend) = about.pop()
+        {
+            let is_told = self.tell(to, friend, out);
+            used += if is_told { LOOKS_PER_FRAME } else { 1 };
+            if is_told {
+                self.presence_shown(friend);
+            }
+        }
+        let is_over = about.is_empty();
+        for friend in about {
+            self.owe(to, friend);
+        }
+        if !is_over {
+            self.owed_presence_may_go(to);
+        } else if self.presence.owed.get(&to).is_some_and(|owed| owed.about.is_empty()) {
+            self.presence.forget(to);
+        }
+        used
+    }
+}
+
+/// What may be done at a time, in looks.
+fn looks(rules: &Rules) -> u32 {
+    rules.presence_at_once_max.max(1).saturating_mul(LOOKS_PER_FRAME)
+}

@@ -1,0 +1,148 @@
+//! TYPE PASSWORD and ACCOUNT: what needs the password, though the user is logged in.
+//!
+//! The proof is a log-in that ends before anything is read ([`Aim`]): it counts against the same
+//! budgets, waits in the same queue and is refused for the same causes.
+
+use super::Chat;
+use super::answer::{BUSY, CROWDED, Fault, ReplyTo};
+use super::auth_queue::{Purpose, Room, Waiting};
+use super::contract::{AccountJob, Action, CloseReason, Job, Note, Outcome, RefusalCause, Ticket};
+use super::ids::UserId;
+use super::job::JobPurpose;
+use super::login_state::{InProgress, Login, LoginEvent, fault_of};
+use super::own_op::{Aim, NewPassword, OwnJob};
+use super::users::Route;
+use crate::protocol::error::ErrorCode;
+use crate::protocol::field::{Secret, UserName};
+use crate::protocol::reply::Reply;
+use crate::protocol::request::{Credential, Verb};
+
+const WRONG_PASSWORD: Fault = Fault(ErrorCode::Forbidden, "this is not your password");
+const STALE: Fault = Fault(ErrorCode::Forbidden, "your password was changed meanwhile");
+const CHANGED_ELSEWHERE: Fault =
+    Fault(ErrorCode::Replaced, "your password was changed on another connection, log in with the new one");
+
+/// The fault that is told to a user who could not prove who they are.
+fn fault_for(cause: RefusalCause) -> Fault {
+    fault_of(cause).unwrap_or(WRONG_PASSWORD)
+}
+
+impl Chat {
+    /// Begins what needs a password.
+    pub(super) fn prove(
+        &mut self,
+        to: ReplyTo,
+        user: UserId,
+        verb: Verb,
+        (password, aim): (Secret, Aim),
+        out: &mut Vec<Action>,
+    ) {
+        let (conn, name) = (to.0, self.users.get(user).name.clone());
+        let session = self.sessions.get_mut(conn);
+        let attempt = match self.tries.admit_password(conn, session, &name, &self.rules, self.now.mono_ms) {
+            Ok(attempt) => attempt,
+            Err(limit) => return self.refuse_try(to, verb, name, limit, out),
+        };
+        let request = self.ask(to, verb, out);
+        let login = Login::Admitted { credential: Credential::Password(password), attempt };
+        let one = InProgress { request, user: name, aim, login, barred: None };
+        let id = self.logins.insert(one);
+        self.login_event(id, LoginEvent::Begins, out);
+    }
+
+    /// The proof has failed.
+    pub(super) fn refuse_proof(&mut self, request: Ticket, cause: RefusalCause, out: &mut Vec<Action>) {
+        self.refuse_for(request, cause, Some(fault_for(cause)), out);
+    }
+
+    /// It is the user. `old_hash`: what their password was compared with now.
+    pub(super) fn proven(
+        &mut self,
+        request: Ticket,
+        user: UserName,
+        (aim, old_hash): (Aim, Option<Secret>),
+        out: &mut Vec<Action>,
+    ) {
+        match aim {
+            Aim::LogIn(_) => debug_assert!(false, "a log-in has another end"),
+            Aim::ChangePassword(secret) => {
+                let conn = self.requests.get(request).map(|pending| pending.conn);
+                let session = conn.and_then(|conn| self.sessions.get(conn));
+                let new = Box::new(NewPassword { request, user, old_hash });
+                let purpose = Purpose::NewPassword { new, secret };
+                let address_key = session.and_then(|session| session.address_key);
+                let waiting = Waiting { request, address_key, purpose };
+                if self.auth_queue.enter(Room::Unsuspected, waiting, &self.rules).is_err() {
+                    return self.refuse_waiting(request, Some(CROWDED), out);
+                }
+                self.start_auth_runs(out);
+            }
+            Aim::DeleteAccount => self.delete_own_account(request, user, out),
+        }
+    }
+
+    /// The new password was hashed, or could not be.
+    pub(super) fn new_password_hashed(&mut self, new: NewPassword, outcome: Outcome, out: &mut Vec<Action>) {
+        self.auth_queue.run_ended();
+        let NewPassword { request, user, old_hash } = new;
+        match outcome {
+            Outcome::Hashed(new_hash) if self.is_awaited(request) => {
+                // The store compares with what the old one was compared with. If that is not known,
+                // nothing may come between the proof and this: what came and was done has ended the
+                // connection.
+                if old_hash.is_none() && self.admin.sets_password_of(&user) {
+                    self.refuse_waiting(request, Some(BUSY), out);
+                } else {
+                    let own = OwnJob { request, user, verb: Verb::Password };
+                    self.submit_own(own, AccountJob::ChangePassword { old_hash, new_hash }, out);
+                }
+            }
+            Outcome::Hashed(_) => {}
+            _ => self.refuse_for(request, RefusalCause::NoHashing, fault_of(RefusalCause::NoHashing), out),
+        }
+        self.start_auth_runs(out);
+    }
+
+    /// The store has changed it. All who know only the old one are out, and so are all tokens.
+    pub(super) fn password_changed(&mut self, request: Ticket, user: UserName, out: &mut Vec<Action>) {
+        self.logins.bar(&user, RefusalCause::WrongPassword);
+        let conn = self.requests.get(request).map(|pending| pending.conn);
+        match self.users.find(user.as_str()).map(|user| self.users.route(user)) {
+            Some(Route::Here(other)) if Some(other) != conn => {
+                self.say_and_close(other, CHANGED_ELSEWHERE, CloseReason::Replaced, out);
+            }
+            Some(Route::Here(_) | Route::Away) | None => {}
+        }
+        let client = conn.and_then(|conn| self.client(conn));
+        out.push(Action::Note(Note::PasswordChanged { user, client }));
+        self.answer(request, Reply::PasswordChanged, out);
+    }
+
+    /// Nobody knows whether the store has changed it: log-ins with the old one are in doubt, too.
+    pub(super) fn password_in_doubt(&mut self, user: &UserName) {
+        self.logins.bar(user, RefusalCause::Unavailable);
+    }
+
+    /// Another password is stored than the one that was proven.
+    pub(super) fn refuse_stale(&mut self, request: Ticket, out: &mut Vec<Action>) {
+        self.refuse_for(request, RefusalCause::WrongPassword, Some(STALE), out);
+    }
+
+    /// Their account is gone, and that is stored.
+    pub(super) fn own_account_gone(&mut self, request: Ticket, user: &UserName, out: &mut Vec<Action>) {
+        let conn = self.requests.get(request).map(|pending| pending.conn);
+        let client = conn.and_then(|conn| self.client(conn));
+        out.push(Action::Note(Note::AccountDeleted { user: user.clone(), client }));
+        self.answer(request, Reply::AccountDeleted, out);
+        if let Some(conn) = conn.filter(|conn| self.sessions.get(*conn).is_some()) {
+            self.close(conn, CloseReason::AccountDeleted, out);
+        }
+    }
+
+    /// A worker is free to hash a new password.
+    pub(super) fn submit_new_password(&mut self, new: Box<NewPassword>, secret: Secret, out: &mut Vec<Action>) {
+        let request = new.request;
+        let job = Job::Hash { secret };
+        self.submit_for(request, job, JobPurpose::NewPassword(new), out);
+    }
+}

@@ -1,0 +1,223 @@
+//! What users ask about their own account, and what they are shown of it.
+
+use super::field::{Name, Secret, UserName};
+use super::reply::escaped_bytes;
+use super::request::Verb;
+
+/// A request about the user's own account.
+#[derive(Debug)]
+pub enum AccountRequest<'a> {
+    /// TYPE ROSTER: their friends, and the friend requests that are pending.
+    Roster {
+        /// Only friends behind this one, and no requests.
+        after: Option<Name<'a>>,
+        /// Tell from now on when friends come and go.
+        watch: bool,
+    },
+    /// TYPE PROFILE: changes their profile. Boxed: it is rare and large.
+    Profile(Box<ProfileChange>),
+    /// TYPE PASSWORD: another password.
+    Password {
+        /// The one that they have.
+        old: Secret,
+        /// The one that they want.
+        new: Secret,
+    },
+    /// TYPE BLOCK.
+    Block(BlockVerb<'a>),
+    /// TYPE ACCOUNT: the end of the account.
+    Delete {
+        /// Their password.
+        password: Secret,
+    },
+}
+
+/// The operation on blocked users.
+#[derive(Debug)]
+pub enum BlockVerb<'a> {
+    /// Blocks a user.
+    Block(Name<'a>),
+    /// Blocks a user no longer.
+    Unblock(Name<'a>),
+    /// Asks who is blocked.
+    List,
+}
+
+impl AccountRequest<'_> {
+    /// Its TYPE.
+    #[must_use]
+    pub fn verb(&self) -> Verb {
+        match self {
+            Self::Roster { .. } => Verb::Roster,
+            Self::Profile(_) => Verb::Profile,
+            Self::Password { .. } => Verb::Password,
+            Self::Block(_) => Verb::Block,
+            Self::Delete { .. } => Verb::Account,
+        }
+    }
+}
+
+/// New values of a profile; what is `None` stays as it was. The bounds are those of
+/// [`Profile`](super::field::Profile).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ProfileChange {
+    /// The address.
+    pub email_address: Option<Box<str>>,
+    /// The name that others are shown.
+    pub nick_name: Option<Box<str>>,
+    /// The picture, as the client wrote it.
+    pub profile_picture: Option<Box<str>>,
+    /// The place.
+    pub location: Option<Box<str>>,
+    /// The text about them.
+    pub personal_description: Option<Box<str>>,
+    /// The key with which friends encrypt end to end.
+    pub rsa_public_key: Option<Box<str>>,
+}
+
+/// Some of a user's friends, and the requests that are pending.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Roster {
+    /// In byte order of their names.
+    pub friends: Vec<RosterFriend>,
+    /// There are more friends behind these.
+    pub more: bool,
+    /// The requests to the user in the order in which they were taken, without those of blocked
+    /// users.
+    pub incoming: Vec<PendingEntry>,
+    /// The requests of the user in the order in which they were taken, with those that the receiver
+    /// will never see.
+    pub outgoing: Vec<PendingEntry>,
+}
+
+/// A friend, as the roster shows them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RosterFriend {
+    /// Their name.
+    pub user_name: UserName,
+    /// Their nick name.
+    pub nick_name: Box<str>,
+    /// Their picture.
+    pub profile_picture: Box<str>,
+}
+
+/// A friend request that is pending, as the roster shows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PendingEntry {
+    /// The other user: who asked, or who was asked.
+    pub user_name: UserName,
+    /// The id that the asking user gave it.
+    pub message_id: Box<str>,
+    /// Its text.
+    pub content: Box<str>,
+    /// When it was taken, in ms since the epoch.
+    pub time_ms: u64,
+}
+
+/// The frame of a roster is smaller than 1 MiB: so much of it are the requests each way, and the
+/// friends, until the one that goes beyond, which is the last. A request is as large as an envelope
+/// and is escaped again, so it may go beyond by 256 KiB.
+const REQUESTS_WRITTEN_BYTES: usize = 128 * 1024;
+const FRIENDS_WRITTEN_BYTES: usize = 192 * 1024;
+/// The keys of an entry and what stands between them, at most.
+const BETWEEN_BYTES: usize = 256;
+
+/// The size of an entry with these texts, in the form that takes more room.
+fn written_bytes(texts: [&str; 3]) -> usize {
+    BETWEEN_BYTES + texts.iter().map(|text| escaped_bytes(text, 3)).sum::<usize>()
+}
+
+/// Keeps the first ones that fit.
+fn cut<T>(list: &mut Vec<T>, bytes_max: usize, written: impl Fn(&T) -> usize) -> bool {
+    let mut bytes = 0;
+    let fits = |one: &&T| {
+        let begun_below = bytes < bytes_max;
+        bytes += written(one);
+        begun_below
+    };
+    let kept = list.iter().take_while(fits).count();
+    let is_cut = kept < list.len();
+    list.truncate(kept);
+    is_cut
+}
+
+impl Roster {
+    /// Leaves out what would make its frame too large: the last requests, and the last friends, of
+    /// whom there are more then.
+    pub fn cut_to_frame(&mut self) {
+        let of_request = |one: &PendingEntry| written_bytes([one.user_name.as_str(), &one.message_id, &one.content]);
+        cut(&mut self.incoming, REQUESTS_WRITTEN_BYTES, of_request);
+        cut(&mut self.outgoing, REQUESTS_WRITTEN_BYTES, of_request);
+        let of_friend =
+            |one: &RosterFriend| written_bytes([one.user_name.as_str(), &one.nick_name, &one.profile_picture]);
+        self.more |= cut(&mut self.friends, FRIENDS_WRITTEN_BYTES, of_friend);
+    }
+}
+
+/// A roster as it goes out.
+#[derive(Clone, Debug)]
+pub struct ShownRoster {
+    /// What is stored.
+    pub roster: Roster,
+    /// Of each of its friends: are they online?
+    pub online: Vec<bool>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::reply::{Reply, write_reply};
+    use crate::protocol::request::ContentForm;
+
+    #[test]
+    fn the_largest_roster_fits_a_frame_of_a_mebibyte_and_leaves_nobody_out_for_good() {
+        for odd in ["\"", "\u{1}", "\\", "a", "雁"] {
+            let text = |bytes: usize| odd.repeat(bytes / odd.len()).into_boxed_str();
+            // What the envelope of a request could hold of it.
+            let content = match odd {
+                "\u{1}" => text(64 * 1024 / 6),
+                "\"" | "\\" => text(64 * 1024 / 2),
+                _ => text(64 * 1024),
+            };
+            let user_name = UserName::new(&"\"".repeat(64)).unwrap();
+            let friend =
+                RosterFriend { user_name: user_name.clone(), nick_name: text(255), profile_picture: text(2_048) };
+            let request = PendingEntry { user_name, message_id: text(128), content, time_ms: 1_652_791_027_673 };
+            let mut roster = Roster {
+                friends: vec![friend; 100],
+                more: false,
+                incoming: vec![request.clone(); 100],
+                outgoing: vec![request; 100],
+            };
+            roster.cut_to_frame();
+            assert!(!roster.friends.is_empty() && !roster.incoming.is_empty() && !roster.outgoing.is_empty());
+            assert_eq!(roster.more, roster.friends.len() < 100);
+            let online = vec![false; roster.friends.len()];
+            for form in [ContentForm::Text, ContentForm::Object] {
+                let (mut out, id) = (Vec::new(), "\u{1}".repeat(128));
+                let shown = ShownRoster { roster: roster.clone(), online: online.clone() };
+                write_reply(&mut out, form, &id, &Reply::Roster(Box::new(shown)));
+                assert!(out.len() < 1024 * 1024, "{} bytes of {odd:?}", out.len());
+            }
+        }
+    }
+
+    #[test]
+    fn a_roster_of_usual_size_stays_whole() {
+        let user_name = UserName::new("vincent313").unwrap();
+        let picture = "p".repeat(500).into_boxed_str();
+        let friend =
+            RosterFriend { user_name: user_name.clone(), nick_name: "zhiyong".into(), profile_picture: picture };
+        let content = "tianjia".into();
+        let request = PendingEntry { user_name, message_id: "f1".into(), content, time_ms: 1 };
+        let whole = Roster {
+            friends: vec![friend; 100],
+            more: false,
+            incoming: vec![request.clone(); 100],
+            outgoing: vec![request; 100],
+        };
+        let mut roster = whole.clone();
+        roster.cut_to_frame();
+        assert_eq!(roster, whole);
+    }
+}

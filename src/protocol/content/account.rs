@@ -1,0 +1,160 @@
+//! The requests about the user's own account.
+
+use super::{
+    DESCRIPTION, EMAIL, LOCATION, LONG_TEXT_BYTES_MAX, NICK_NAME, PICTURE, PICTURE_BYTES_MAX, PUBLIC_KEY,
+    SHORT_TEXT_BYTES_MAX, Values, Verb, Why, secret,
+};
+use crate::protocol::account::{AccountRequest, BlockVerb, ProfileChange};
+
+const ROSTER: &[&str] = &["after", "watch"];
+const PROFILE: &[&str] =
+    &["emailAddress", "nickName", "profilePicture", "location", "personalDescription", "rsaPublicKey"];
+const PASSWORD: &[&str] = &["old", "new"];
+const BLOCK: &[&str] = &["block", "unblock"];
+const ACCOUNT: &[&str] = &["want", "PASS"];
+
+/// The keys that this TYPE knows.
+pub(super) fn keys(verb: Verb) -> &'static [&'static str] {
+    match verb {
+        Verb::Roster => ROSTER,
+        Verb::Profile => PROFILE,
+        Verb::Password => PASSWORD,
+        Verb::Block => BLOCK,
+        _ => ACCOUNT,
+    }
+}
+
+pub(super) fn request<'a>(verb: Verb, values: &Values<'a>) -> Result<AccountRequest<'a>, Why> {
+    match verb {
+        Verb::Roster => roster(values),
+        Verb::Profile => profile(values).map(|change| AccountRequest::Profile(Box::new(change))),
+        Verb::Password => password(values),
+        Verb::Block => block(values).map(AccountRequest::Block),
+        _ => account(values),
+    }
+}
+
+fn roster<'a>(values: &Values<'a>) -> Result<AccountRequest<'a>, Why> {
+    let watch = match values.raw[1] {
+        None | Some("false") => false,
+        Some("true") => true,
+        Some(_) => return Err("watch is true or false"),
+    };
+    Ok(AccountRequest::Roster { after: values.name(0, "after is a user name, as a string")?, watch })
+}
+
+fn profile(values: &Values<'_>) -> Result<ProfileChange, Why> {
+    Ok(ProfileChange {
+        email_address: values.given(0, SHORT_TEXT_BYTES_MAX, EMAIL)?,
+        nick_name: values.given(1, SHORT_TEXT_BYTES_MAX, NICK_NAME)?,
+        profile_picture: values.given(2, PICTURE_BYTES_MAX, PICTURE)?,
+        location: values.given(3, SHORT_TEXT_BYTES_MAX, LOCATION)?,
+        personal_description: values.given(4, LONG_TEXT_BYTES_MAX, DESCRIPTION)?,
+        rsa_public_key: values.given(5, LONG_TEXT_BYTES_MAX, PUBLIC_KEY)?,
+    })
+}
+
+fn password<'a>(values: &Values<'a>) -> Result<AccountRequest<'a>, Why> {
+    let old = values.text(0, "CONTENT lacks the key old", "old is a string")?;
+    let new = values.text(1, "CONTENT lacks the key new", "new is a string")?;
+    let (old, new) = (secret(&old, "old has 1 to 256 bytes")?, secret(&new, "new has 1 to 256 bytes")?);
+    Ok(AccountRequest::Password { old, new })
+}
+
+fn block<'a>(values: &Values<'a>) -> Result<BlockVerb<'a>, Why> {
+    let block = values.name(0, "block is a user name, as a string")?;
+    let unblock = values.name(1, "unblock is a user name, as a string")?;
+    match (block, unblock) {
+        (Some(name), None) => Ok(BlockVerb::Block(name)),
+        (None, Some(name)) => Ok(BlockVerb::Unblock(name)),
+        (None, None) => Ok(BlockVerb::List),
+        (Some(_), Some(_)) => Err("CONTENT has block or unblock, not both"),
+    }
+}
+
+fn account<'a>(values: &Values<'a>) -> Result<AccountRequest<'a>, Why> {
+    if values.text(0, "CONTENT lacks the key want", "want is a string")? != "delete" {
+        return Err("want is delete");
+    }
+    let pass = values.text(1, "CONTENT lacks the key PASS", "PASS is a string")?;
+    Ok(AccountRequest::Delete { password: secret(&pass, "PASS has 1 to 256 bytes")? })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::envelope::{Scratch, parse};
+    use crate::protocol::error::ErrorCode;
+    use crate::protocol::request::{ContentForm, Request};
+
+    /// Reads it in both forms, and shows what was read or what is wrong with it.
+    fn read(kind: &str, content: &str) -> String {
+        let quoted = serde_json::to_string(content).unwrap();
+        let forms = [(ContentForm::Object, content), (ContentForm::Text, &quoted)];
+        let [object, text] = forms.map(|(form, content)| {
+            let envelope = format!(r#"{{"MID":"a1","CONTENT":{content},"TYPE":"{kind}"}}"#);
+            match parse(envelope.as_bytes(), &mut Scratch::default()) {
+                Ok(Request::Account { mid, form: found, request }) => {
+                    assert_eq!((mid.as_ref().map(|mid| mid.as_str()), found), (Some("a1"), form));
+                    format!("{:?} {request:?}", request.verb())
+                }
+                Ok(other) => panic!("{other:?}"),
+                Err(bad) => {
+                    assert_eq!((&*bad.id, bad.code, bad.form), ("a1", ErrorCode::BadField, Some(form)));
+                    bad.why.to_owned()
+                }
+            }
+        });
+        assert_eq!(object, text);
+        object
+    }
+
+    #[test]
+    fn what_is_asked_is_read_in_both_forms() {
+        for (kind, content, expected) in [
+            ("ROSTER", "{}", "Roster Roster { after: None, watch: false }"),
+            ("ROSTER", r#"{"after":"ann","watch":true}"#, r#"Roster Roster { after: Some(Name("ann")), watch: true }"#),
+            ("ROSTER", r#"{"watch":false,"page":7}"#, "Roster Roster { after: None, watch: false }"),
+            ("PASSWORD", r#"{"old":"a","new":"b"}"#, "Password Password { old: ***, new: *** }"),
+            ("BLOCK", "{}", "Block Block(List)"),
+            ("BLOCK", r#"{"block":"bob"}"#, r#"Block Block(Block(Name("bob")))"#),
+            ("BLOCK", r#"{"unblock":"bob"}"#, r#"Block Block(Unblock(Name("bob")))"#),
+            ("ACCOUNT", r#"{"want":"delete","PASS":"p"}"#, "Account Delete { password: *** }"),
+        ] {
+            assert_eq!(read(kind, content), expected, "{kind} {content}");
+        }
+        let change = read("PROFILE", r#"{"nickName":"","userName":"eve","hashValue":7,"location":"longyan"}"#);
+        assert!(
+            change.contains(r#"nick_name: Some("")"#) && change.contains(r#"location: Some("longyan")"#),
+            "{change}"
+        );
+        assert!(change.contains("email_address: None") && !change.contains("eve"), "{change}");
+    }
+
+    #[test]
+    fn what_is_wrong_is_said() {
+        for (kind, content, why) in [
+            ("ROSTER", r#"{"watch":"true"}"#, "watch is"),
+            ("ROSTER", r#"{"watch":null}"#, "watch is"),
+            ("ROSTER", r#"{"after":7}"#, "after is"),
+            ("ROSTER", r#"{"after":""}"#, "must not be empty"),
+            ("PROFILE", r#"{"nickName":null}"#, "nickName is"),
+            ("PASSWORD", r#"{"new":"b"}"#, "lacks the key old"),
+            ("PASSWORD", r#"{"old":"b","new":""}"#, "new has 1 to 256"),
+            ("BLOCK", r#"{"block":"a","unblock":"b"}"#, "not both"),
+            ("BLOCK", r#"{"block":null}"#, "block is"),
+            ("ACCOUNT", r#"{"want":"keep","PASS":"p"}"#, "want is delete"),
+            ("ACCOUNT", r#"{"want":"delete"}"#, "lacks the key PASS"),
+            ("ACCOUNT", "[]", "CONTENT"),
+        ] {
+            if content != "[]" {
+                let said = read(kind, content);
+                assert!(said.contains(why), "{kind} {content}: {said}");
+            }
+        }
+        let long = format!(r#"{{"nickName":"{}"}}"#, "n".repeat(256));
+        assert!(read("PROFILE", &long).contains("255 bytes"));
+        let bad = parse(br#"{"MID":"a1","TYPE":"ROSTER"}"#, &mut Scratch::default()).unwrap_err();
+        assert_eq!((bad.code, bad.verb), (ErrorCode::BadField, Some(Verb::Roster)));
+    }
+}
