@@ -92,6 +92,74 @@ fn converse(c1: &mut Client, c2: &mut Client) {
     c2.expect(&frame(s2, r#"{"MessageId":"normalmessage002","Content":"MF"}"#, "RE_MESSAGE"));
     c1.fence();
     c2.fence();
+    look_after_accounts(c1, c2);
+}
+
+/// An answer whose Content is an object: in the string form one more text inside a string.
+fn answer(form: ContentForm, id: &str, inner: &str, kind: &str) -> String {
+    let inner = if form == ContentForm::Text { quoted(inner) } else { inner.to_owned() };
+    frame(form, &format!(r#"{{"MessageId":"{id}","Content":{inner}}}"#), kind)
+}
+
+/// Roster, profile, password, blocked users, the end of an account; each client in its own form.
+fn look_after_accounts(c1: &mut Client, c2: &mut Client) {
+    let (s1, s2) = (c1.form, c2.form);
+    let word = |form, id: &str, word: &str, kind: &str| {
+        frame(form, &format!(r#"{{"MessageId":"{id}","Content":"{word}"}}"#), kind)
+    };
+    c2.send(&request(s2, Some("profile001"), r#"{"nickName":"zhi\"yong","location":""}"#, "PROFILE"));
+    c2.expect(&word(s2, "profile001", "changed", "RE_PROFILE"));
+    let (v, z) = ("vincent313", "zhiyong313");
+    let rest = r#""content":"zailaiyici","type":"1""#;
+    c2.send(&request(s2, None, &letter("friendsrequest002", z, v, rest), "6"));
+    let answered = |form, id: &str, time: &str| word(form, id, time, "RE_FRI_REQ");
+    let time = expect_with_time(c2, "Content", |time| answered(s2, "friendsrequest002", time));
+    let pushed = format!(r#""time":"{time}",{rest}"#);
+    c1.expect(&frame(s1, &letter("friendsrequest002", z, v, &pushed), "6"));
+    c1.send(&request(s1, None, r#"{"MessageId":"friendsrequest002"}"#, "5"));
+
+    c1.send(&request(s1, Some("roster001"), r#"{"watch":true}"#, "ROSTER"));
+    let entry =
+        format!(r#"{{"userName":"{z}","messageId":"friendsrequest002","content":"zailaiyici","time":"{time}"}}"#);
+    let roster = format!(r#"{{"friends":[],"incoming":[{entry}],"outgoing":[],"more":false}}"#);
+    c1.expect(&answer(s1, "roster001", &roster, "RE_ROSTER"));
+    c1.send(&request(s1, None, &letter("friendsrequest002", z, v, r#""content":"hao","type":"2""#), "6"));
+    let time = expect_with_time(c1, "Content", |time| answered(s1, "friendsrequest002", time));
+    let pushed = format!(r#""time":"{time}","content":"hao","type":"2""#);
+    c2.expect(&frame(s2, &letter("friendsrequest002", v, z, &pushed), "6"));
+    c2.send(&request(s2, None, r#"{"MessageId":"friendsrequest002"}"#, "5"));
+    c1.expect(&frame(s1, r#"{"userName":"zhiyong313","online":true}"#, "PRESENCE"));
+    c1.send(&request(s1, Some("roster002"), "{}", "ROSTER"));
+    let friend = r#"{"userName":"zhiyong313","nickName":"zhi\"yong","profilePicture":"personalfilepicture.com/link","online":true}"#;
+    let roster = format!(r#"{{"friends":[{friend}],"incoming":[],"outgoing":[],"more":false}}"#);
+    c1.expect(&answer(s1, "roster002", &roster, "RE_ROSTER"));
+
+    c2.send(&request(s2, Some("password001"), r#"{"old":"thisisapasswordhash","new":"anotherhash"}"#, "PASSWORD"));
+    c2.expect(&word(s2, "password001", "changed", "RE_PASSWORD"));
+    c2.send(&request(s2, Some("password002"), r#"{"old":"thisisapasswordhash","new":"x"}"#, "PASSWORD"));
+    c2.expect_error("password002", "FORBIDDEN");
+
+    c1.send(&request(s1, Some("block001"), r#"{"block":"zhiyong313"}"#, "BLOCK"));
+    c1.expect(&answer(s1, "block001", r#"{"blocked":["zhiyong313"]}"#, "RE_BLOCK"));
+    c2.send(&request(s2, None, &letter("friendsrequest003", z, v, rest), "6"));
+    let time = expect_with_time(c2, "Content", |time| answered(s2, "friendsrequest003", time));
+    c2.send(&request(s2, Some("roster003"), "{}", "ROSTER"));
+    let entry =
+        format!(r#"{{"userName":"{v}","messageId":"friendsrequest003","content":"zailaiyici","time":"{time}"}}"#);
+    let roster = format!(r#"{{"friends":[],"incoming":[],"outgoing":[{entry}],"more":false}}"#);
+    c2.expect(&answer(s2, "roster003", &roster, "RE_ROSTER"));
+    c1.send(&request(s1, Some("block002"), r#"{"unblock":"zhiyong313"}"#, "BLOCK"));
+    c1.expect(&answer(s1, "block002", r#"{"blocked":[]}"#, "RE_BLOCK"));
+    c1.send(&request(s1, Some("block003"), "{}", "BLOCK"));
+    c1.expect(&answer(s1, "block003", r#"{"blocked":[]}"#, "RE_BLOCK"));
+    c1.fence();
+
+    c2.send(&request(s2, Some("account001"), r#"{"want":"delete","PASS":"anotherhash"}"#, "ACCOUNT"));
+    c2.expect(&word(s2, "account001", "deleted", "RE_ACCOUNT"));
+    c2.expect_closed();
+    c1.send(r#"{"MID":"getuserinfo0010002","CONTENT":"zhiyong313","TYPE":"3"}"#);
+    c1.expect(&word(s1, "getuserinfo0010002", "User could not be found", "RE_GETUSER_FAILED"));
+    c1.fence();
 }
 
 /// Every mix of transport and form, each on a store that `store` makes anew.

@@ -17,6 +17,7 @@ mod core {
     mod acks;
     mod admin;
     mod auth_queue;
+    mod blocks;
     mod changed;
     mod dedup;
     mod doubt;
@@ -27,7 +28,9 @@ mod core {
     mod limits;
     mod login;
     mod notes;
+    mod own_accounts;
     mod paging;
+    mod presence;
     mod push_hook;
     mod quotas;
     mod regressions;

@@ -161,7 +161,7 @@ fn messages_are_counted_and_those_between_strangers_noted() {
     noted(&mut w);
     w.message(bob, "m3", "dan");
     assert_eq!(noted(&mut w), [Note::NotFriends { user: user("bob"), client: client(bob, 0) }]);
-    let expected = Totals { taken: 2, duplicates: 2, promised: 4, sent: 2, resent: 1, acked: 1 };
+    let expected = Totals { taken: 2, duplicates: 2, promised: 4, sent: 2, resent: 1, acked: 1, presence: 0 };
     assert_eq!(w.chat.totals(), expected);
 }
 

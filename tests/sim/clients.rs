@@ -4,6 +4,7 @@ use super::lanes::{Fate, Plan};
 use super::later::{Later, is_about_friends};
 use super::operator::Operator;
 use super::oracle::{Oracle, pair_of};
+use super::owners::Owners;
 use super::random::Random;
 use super::rules;
 use super::say::Say;
@@ -76,6 +77,7 @@ pub struct Simulation {
     pub(super) said_to_friends: Vec<(String, Say)>,
     pub(super) later: Option<Later>,
     pub(super) operator: Option<Operator>,
+    pub(super) owners: Option<Owners>,
     hanging: bool,
     /// When the process holds too much memory, in the runs where it ever does; drawn apart from the
     /// rest.
@@ -103,7 +105,14 @@ impl Simulation {
         let rules = Rules { undecided_max: later.undecided_max(), ..rules::of(&mut random) };
         let memory = (seed % 8 == 1).then(|| Random::new(seed ^ 0x3E3));
         let operator = Operator::new(Random::new(seed ^ 0x09E2_A702));
-        Self { later: Some(later), operator, memory, ..Self::ruled_by(rules, random, Random::new(seed ^ 0xFA17)) }
+        let owners = Owners::new(Random::new(seed ^ 0x0A11_CC0E));
+        Self {
+            later: Some(later),
+            operator,
+            owners,
+            memory,
+            ..Self::ruled_by(rules, random, Random::new(seed ^ 0xFA17))
+        }
     }
 
     /// With a push hook, so impatient that users are announced all the time.
@@ -184,6 +193,7 @@ impl Simulation {
             said_to_friends: Vec::new(),
             later: None,
             operator: None,
+            owners: None,
             hanging: false,
             memory: None,
             tell: std::env::var_os("TELL").is_some(),
@@ -216,6 +226,7 @@ impl Simulation {
             self.step();
             self.step_later();
             self.step_operator();
+            self.step_owners();
             self.run_short_of_memory();
             self.watch();
             self.drain();
@@ -478,6 +489,7 @@ impl Simulation {
         self.operator_sees_crash();
         self.watch();
         self.oracle.check_crash(&self.world.store.model);
+        self.resume_deletions();
         if self.hanging {
             self.world.store.hang(all);
         }

@@ -17,6 +17,8 @@ impl Simulation {
         }
         self.pass(11_000);
         self.operator_ends();
+        self.owners_end();
+        self.owners_watch();
         for user in USERS.into_iter().filter(|user| self.world.store.model.has_account(user)).collect::<Vec<_>>() {
             // With few jobs allowed at a time a log-in may be refused: the user then tries again.
             for _ in 0..100 {

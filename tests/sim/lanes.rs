@@ -239,6 +239,7 @@ impl Lanes {
         self.work.clear();
         self.agenda.clear();
         self.lane_ends.clear();
+        self.model.restart();
     }
 
     pub fn count(&self, job: &str) -> usize {

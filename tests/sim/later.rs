@@ -23,6 +23,9 @@ pub struct Later {
 
 /// Is its answer one that long runs of lost answers take?
 pub fn is_about_friends(job: &Job) -> bool {
+    if let Job::Account { job, .. } = job {
+        return job.other().is_some();
+    }
     matches!(
         job,
         Job::AskFriend { .. } | Job::AnswerFriend { .. } | Job::Unfriend { .. } | Job::Load { pushes_max: 0, .. }

@@ -9,6 +9,8 @@ pub mod later;
 pub mod odd;
 pub mod operator;
 pub mod oracle;
+pub mod own_accounts;
+pub mod owners;
 pub mod random;
 pub mod rules;
 pub mod say;

@@ -68,7 +68,7 @@ impl Simulation {
         }
     }
 
-    fn ask_as_operator(&mut self, request: AdminRequest) -> AdminTicket {
+    pub(super) fn ask_as_operator(&mut self, request: AdminRequest) -> AdminTicket {
         self.oracle.count("requests of the operator");
         // Deletions have time as long as they go on, and notices to all.
         let is_long = matches!(request, AdminRequest::Delete { .. } | AdminRequest::Notice { to: None, .. });

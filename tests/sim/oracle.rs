@@ -3,9 +3,11 @@
 
 use super::say::{Frame, Say};
 
+mod accounts;
 mod jobs;
 mod notes;
 mod operator;
+mod pushes;
 use super::store::{Key, Model, key_of};
 use super::world::{EPOCH_MS, Seen};
 use hongyan::chat::contract::{Answered, Asked, CloseReason, ConnId, Job, Outcome, Rules};
@@ -25,6 +27,7 @@ fn pair_in(job: &Job) -> Option<(String, String)> {
     match job {
         Job::AskFriend { push, .. } | Job::AnswerFriend { push, .. } => Some(pair_of(push.sender(), push.receiver())),
         Job::Unfriend { user, other } => Some(pair_of(user.as_str(), other.as_str())),
+        Job::Account { user, job } => job.other().map(|other| pair_of(user.as_str(), other.as_str())),
         _ => None,
     }
 }
@@ -59,6 +62,12 @@ pub struct View {
     flushed_ms: u64,
     pub outstanding: BTreeMap<u64, Outstanding>,
     waiting: Vec<Waiting>,
+    /// Its user asked to be told who comes and goes, since they logged in on it.
+    watches: bool,
+    /// And was shown who is online.
+    has_roster: bool,
+    /// What its user knows of friends: are they online?
+    known: BTreeMap<String, bool>,
 }
 
 impl View {
@@ -127,6 +136,10 @@ pub struct Oracle {
     wanted: BTreeMap<String, (FriendVerb, (String, String))>,
     /// What the operator did to each account.
     accounts: BTreeMap<String, operator::Governed>,
+    /// What users did to their own accounts.
+    owned: accounts::Owned,
+    /// Pairs of which the core was told that the store could not say what became of them.
+    doubted: BTreeSet<(String, String)>,
     /// Notices of which the operator was told that they are stored.
     noticed: BTreeSet<Key>,
     /// What was seen, to show that the simulation is worth its time.
@@ -163,6 +176,8 @@ impl Oracle {
             full: BTreeSet::new(),
             wanted: BTreeMap::new(),
             accounts: BTreeMap::new(),
+            owned: accounts::Owned::default(),
+            doubted: BTreeSet::new(),
             noticed: BTreeSet::new(),
             counts: BTreeMap::new(),
         }
@@ -212,13 +227,16 @@ impl Oracle {
             }
             Seen::Heard(conn, Frame::Push(push)) => self.pushed(at_ms, *conn, push),
             Seen::Heard(conn, Frame::Reply { id, reply }) => self.replied(at_ms, *conn, id.as_str(), reply),
+            Seen::Heard(conn, Frame::Presence { user, online }) => self.told_presence(*conn, user.as_str(), *online),
             Seen::Heard(conn, Frame::Closed(reason)) => self.closed(at_ms, *conn, *reason),
             Seen::Done(job, outcome) => {
                 self.governed(job, outcome, false);
+                self.owned_done(job, outcome);
                 self.done(job, outcome);
             }
             Seen::Told(job, outcome) => {
                 self.governed(job, outcome, true);
+                self.owned_told(job, outcome);
                 self.told(job, outcome);
             }
             Seen::Noted(_) | Seen::Announced(_) | Seen::Stopped => {}
@@ -226,7 +244,9 @@ impl Oracle {
                 self.count("crashes");
                 self.conns.clear();
                 self.unsettled.clear();
+                self.doubted.clear();
                 self.undeleted.clear();
+                self.owned_anew();
                 self.incarnation += 1;
                 self.governed_anew();
             }
@@ -249,6 +269,14 @@ impl Oracle {
             Say::SignUp { mid, .. } => (!logged_in, Some(mid)),
             Say::GetUser { mid, .. } => (false, logged_in.then_some(mid)),
             Say::Token { mid, .. } => (false, Some(mid)),
+            Say::Roster { mid, watch, .. } => {
+                view.watches |= *watch && logged_in;
+                (false, Some(mid))
+            }
+            Say::Profile { mid, .. }
+            | Say::Password { mid, .. }
+            | Say::Block { mid, .. }
+            | Say::DeleteAccount { mid, .. } => (false, Some(mid)),
             Say::Message { id, .. } | Say::Friend { id, .. } => (logged_in, Some(id)),
             Say::Heartbeat { mid } => (logged_in, Some(mid)),
             Say::Ack { .. } => (logged_in, None),
@@ -257,6 +285,8 @@ impl Oracle {
         if counts {
             view.last_active_ms = at_ms;
         }
+        self.asked(say);
+        let view = self.conns.get_mut(&conn).expect("it is open");
         if let Some(id) = waits {
             let sender = match say {
                 Say::Message { sender, .. } => sender.clone(),
@@ -286,59 +316,6 @@ impl Oracle {
         }
     }
 
-    fn pushed(&mut self, at_ms: u64, conn: ConnId, push: &Push) {
-        let rules = &self.rules;
-        let view = self.conns.get_mut(&conn).expect("it is open");
-        assert_eq!(view.user.as_deref(), Some(push.receiver()), "a push to a connection that is not its receiver's");
-        assert!(!view.blocked, "a push into a blocked connection");
-        assert!(!self.gone.contains(&push.seq), "withdrawn and sent again: {push:?}");
-        // What the store did and could not say may be found out only after a log-in has delivered
-        // it.
-        let acked = self.acked_seqs.get(&push.seq) == Some(&self.incarnation);
-        assert!(!acked || self.lost.contains(&push.seq), "acked and sent again: {push:?}");
-        if let Some(item) = view.outstanding.get_mut(&push.seq) {
-            assert!(at_ms - item.sent_ms >= rules.resend_every_ms, "sent again too early: {push:?}");
-            assert_eq!(item.push, *push, "sent again, but changed");
-            item.sent_ms = at_ms;
-            item.in_question = false;
-            return self.count("resends");
-        }
-        let same = view.certain().find(|item| item.push.id() == push.id());
-        assert!(same.is_none(), "two of one id outstanding: {same:?} {push:?}");
-        view.outstanding.insert(push.seq, Outstanding { push: push.clone(), sent_ms: at_ms, in_question: false });
-        let count = view.certain().count();
-        assert!(count <= rules.outstanding_max as usize, "more outstanding than allowed");
-        let bytes: usize = view.certain().map(|item| item.push.written_bytes(ContentForm::Text)).sum();
-        let fits = bytes <= rules.outstanding_bytes_max || count == 1;
-        assert!(fits, "more bytes outstanding than allowed: {bytes}");
-        if !self.sent.insert(push.seq) {
-            let is_moot = self.moot.contains(&push.seq);
-            return self.count(if is_moot { "moot requests sent again" } else { "sent on another connection" });
-        }
-        self.count("pushes");
-        // Of two notices that are on their way the later one may be stored first.
-        if push.kind == PushKind::Message && push.sender() != RESERVED_NAME {
-            self.first_sent(push);
-        }
-    }
-
-    fn first_sent(&mut self, push: &Push) {
-        let pair = (push.sender().to_owned(), push.receiver().to_owned());
-        let last = self.last_of_pair.insert(pair, push.seq);
-        assert!(last.is_none_or(|last| last < push.seq), "out of order after {last:?}: {push:?}");
-        let key = key_of(push);
-        if let Some((seq, time_ms)) = self.last_sent.insert(key.clone(), (push.seq, push.time_ms)) {
-            self.count("second copies after MF, a crash or a long time");
-            let between = |(incarnation, at_ms): &(u32, u64)| {
-                *incarnation == self.incarnation && (time_ms..push.time_ms).contains(&(EPOCH_MS + at_ms))
-            };
-            let remembered = self.promised.get(&key).is_some_and(|promised| promised.iter().any(between))
-                && push.time_ms - time_ms <= self.rules.dedup_age_ms
-                && self.rules.dedup_messages_max >= 1_024;
-            assert!(!remembered, "a second copy of {seq}: {push:?}");
-        }
-    }
-
     fn take_waiting(&mut self, conn: ConnId, id: &str) -> Option<Waiting> {
         self.take_waiting_that(conn, id, |_| true)
     }
@@ -356,7 +333,8 @@ impl Oracle {
                 self.count("FULL");
             }
             // The seed's own answer came first where there is one.
-            if id.starts_with(['f', 'g', 'h']) {
+            if id.starts_with(['a', 'f', 'g', 'h']) {
+                self.owned.forget(id);
                 assert!(self.take_waiting(conn, id).is_some(), "an error for {id}, which nobody asked");
             }
             return;
@@ -377,6 +355,7 @@ impl Oracle {
             assert!(id.is_empty(), "an answer to {id}, which nobody asked: {reply:?}");
             return;
         };
+        self.owner_answered(conn, id, reply);
         match reply {
             Reply::Message { taken: true } => {
                 let receiver = id.split_once('>').map(|(_, receiver)| receiver.to_owned()).unwrap_or_default();
@@ -407,6 +386,8 @@ impl Oracle {
                 let changed = before.is_some() && before != view.user;
                 assert!(!changed || view.waiting.is_empty(), "somebody else's answers are still to come: {view:?}");
                 view.outstanding.clear();
+                (view.watches, view.has_roster) = (false, false);
+                view.known.clear();
                 if changed {
                     self.count("changes of user on a connection");
                 }
@@ -429,7 +410,9 @@ impl Oracle {
                 let other = self.conns.values().any(|other| other.user == view.user);
                 // The new one's `LS` comes right after.
                 let coming = self.conns.values().any(|other| other.attempt == view.user);
-                assert!(view.user.is_some() && (other || coming), "replaced by nobody");
+                // Or the password was changed on another one.
+                let changed = self.owned.changed == view.user;
+                assert!(view.user.is_some() && (other || coming || changed), "replaced by nobody");
             }
             _ => {}
         }
@@ -484,5 +467,6 @@ impl Oracle {
         for view in self.conns.values() {
             assert!(view.certain().next().is_none() && view.waiting.is_empty(), "still waiting: {view:?}");
         }
+        self.check_owned(model);
     }
 }

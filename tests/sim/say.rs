@@ -2,8 +2,9 @@
 
 use super::store::profile;
 use hongyan::chat::contract::CloseReason;
+use hongyan::protocol::account::{AccountRequest, BlockVerb, ProfileChange};
 use hongyan::protocol::error::ErrorCode;
-use hongyan::protocol::field::{Id, Name, Secret};
+use hongyan::protocol::field::{Id, Name, Secret, UserName};
 use hongyan::protocol::push::{Push, PushKind};
 use hongyan::protocol::reply::{Reply, ReplyId};
 use hongyan::protocol::request::{BadInput, ContentForm, Credential, FriendVerb, Request, TokenVerb, Verb};
@@ -12,16 +13,76 @@ use std::borrow::Cow;
 /// One input.
 #[derive(Clone, Debug)]
 pub enum Say {
-    SignUp { mid: String, user: String, password: String },
-    Login { mid: String, user: String, password: String },
-    Resume { mid: String, user: String, token: String },
-    Token { mid: String, verb: TokenVerb },
-    GetUser { mid: String, user: String },
-    Message { id: String, sender: String, receiver: String, content: String },
-    Ack { id: String, sender: Option<String> },
-    Friend { id: String, sender: String, receiver: String, verb: FriendVerb, content: String },
-    Heartbeat { mid: String },
-    Bad { code: ErrorCode, verb: Option<Verb> },
+    SignUp {
+        mid: String,
+        user: String,
+        password: String,
+    },
+    Login {
+        mid: String,
+        user: String,
+        password: String,
+    },
+    Resume {
+        mid: String,
+        user: String,
+        token: String,
+    },
+    Token {
+        mid: String,
+        verb: TokenVerb,
+    },
+    GetUser {
+        mid: String,
+        user: String,
+    },
+    Message {
+        id: String,
+        sender: String,
+        receiver: String,
+        content: String,
+    },
+    Ack {
+        id: String,
+        sender: Option<String>,
+    },
+    Friend {
+        id: String,
+        sender: String,
+        receiver: String,
+        verb: FriendVerb,
+        content: String,
+    },
+    Heartbeat {
+        mid: String,
+    },
+    Roster {
+        mid: String,
+        after: Option<String>,
+        watch: bool,
+    },
+    Profile {
+        mid: String,
+        change: ProfileChange,
+    },
+    Password {
+        mid: String,
+        old: String,
+        new: String,
+    },
+    /// Blocks this user, or (`false`) does so no longer; asks who is blocked.
+    Block {
+        mid: String,
+        other: Option<(String, bool)>,
+    },
+    DeleteAccount {
+        mid: String,
+        password: String,
+    },
+    Bad {
+        code: ErrorCode,
+        verb: Option<Verb>,
+    },
 }
 
 fn name(text: &str) -> Name<'_> {
@@ -30,6 +91,10 @@ fn name(text: &str) -> Name<'_> {
 
 fn id(text: &str) -> Id<'_> {
     Id::new(text).unwrap()
+}
+
+fn account<'a>(mid: &'a str, request: AccountRequest<'a>) -> Request<'a> {
+    Request::Account { mid: Some(id(mid)), form: ContentForm::Text, request }
 }
 
 /// Has it nothing that JSON escapes?
@@ -81,6 +146,24 @@ impl Say {
                 content: Cow::Borrowed(content),
             },
             Self::Heartbeat { mid } => Request::Heartbeat { mid: Some(id(mid)) },
+            Self::Roster { mid, after, watch } => {
+                account(mid, AccountRequest::Roster { after: after.as_ref().map(|after| name(after)), watch: *watch })
+            }
+            Self::Profile { mid, change } => account(mid, AccountRequest::Profile(Box::new(change.clone()))),
+            Self::Password { mid, old, new } => {
+                account(mid, AccountRequest::Password { old: Secret::new(old), new: Secret::new(new) })
+            }
+            Self::Block { mid, other } => account(
+                mid,
+                AccountRequest::Block(match other {
+                    Some((other, true)) => BlockVerb::Block(name(other)),
+                    Some((other, false)) => BlockVerb::Unblock(name(other)),
+                    None => BlockVerb::List,
+                }),
+            ),
+            Self::DeleteAccount { mid, password } => {
+                account(mid, AccountRequest::Delete { password: Secret::new(password) })
+            }
             Self::Bad { code, verb } => {
                 return Err(BadInput { verb: *verb, form: None, id: "".into(), code: *code, why: "it is bad" });
             }
@@ -93,11 +176,12 @@ impl Say {
 pub enum Frame {
     Reply { id: ReplyId, reply: Reply },
     Push(Push),
+    Presence { user: UserName, online: bool },
     Closed(CloseReason),
 }
 
 impl Frame {
-    /// `MS m1`, `msg bob m1`, `UNAVAILABLE f1`, `closed Idle`.
+    /// `MS m1`, `msg bob m1`, `UNAVAILABLE f1`, `on ann`, `off ann`, `closed Idle`.
     pub fn line(&self) -> String {
         let (word, id) = match self {
             Self::Closed(reason) => return format!("closed {reason:?}"),
@@ -110,6 +194,7 @@ impl Frame {
                 };
                 return format!("{word} {} {}", push.sender(), push.id());
             }
+            Self::Presence { user, online } => return format!("{} {user}", if *online { "on" } else { "off" }),
             Self::Reply { id, reply } => (word_of(reply), id.as_str()),
         };
         format!("{word} {id}").trim_end().to_owned()
@@ -129,6 +214,10 @@ pub fn word_of(reply: &Reply) -> &'static str {
         Reply::Friend { .. } => "OK",
         Reply::Token(_) => "TOKEN",
         Reply::TokensRevoked => "REVOKED",
+        Reply::Roster(_) => "ROSTER",
+        Reply::ProfileChanged | Reply::PasswordChanged => "CHANGED",
+        Reply::Blocked(_) => "BLOCKED",
+        Reply::AccountDeleted => "DELETED",
         Reply::Heartbeat { .. } => "BEAT",
         Reply::Error { code, .. } => code.as_str(),
     }

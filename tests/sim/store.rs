@@ -15,10 +15,13 @@ pub fn key_of(push: &Push) -> Key {
 }
 
 #[derive(Clone, Debug)]
-struct Asking {
-    id: String,
-    time_ms: u64,
-    seq: u64,
+pub(super) struct Asking {
+    pub(super) id: String,
+    pub(super) time_ms: u64,
+    pub(super) seq: u64,
+    pub(super) content: String,
+    /// The asked user blocks the asker.
+    pub(super) hidden: bool,
 }
 
 /// Nothing is ever full.
@@ -32,15 +35,17 @@ const NO_QUOTAS: Quotas = {
 pub struct Model {
     /// Of what waits.
     pub quotas: Quotas,
-    accounts: BTreeMap<String, (Secret, Profile)>,
-    friends: BTreeSet<(String, String)>,
+    pub(super) accounts: BTreeMap<String, (Secret, Profile)>,
+    pub(super) friends: BTreeSet<(String, String)>,
     /// By (who asked, who was asked).
-    pending: BTreeMap<(String, String), Asking>,
-    pushes: BTreeMap<(String, u64), Push>,
+    pub(super) pending: BTreeMap<(String, String), Asking>,
+    /// By (who blocks, who is blocked).
+    pub(super) blocks: BTreeSet<(String, String)>,
+    pub(super) pushes: BTreeMap<(String, u64), Push>,
     /// Passwords that were verified: the next log-in is spared the hashing.
-    verified: BTreeMap<String, Secret>,
+    pub(super) verified: BTreeMap<String, Secret>,
     /// By user: resume tokens, and until when each may be used.
-    tokens: BTreeMap<String, Vec<(Secret, u64)>>,
+    pub(super) tokens: BTreeMap<String, Vec<(Secret, u64)>>,
     tokens_made: u64,
     banned: BTreeSet<String>,
     /// Names of deleted accounts, and whether something of them is left.
@@ -68,6 +73,7 @@ impl Default for Model {
             accounts: BTreeMap::new(),
             friends: BTreeSet::new(),
             pending: BTreeMap::new(),
+            blocks: BTreeSet::new(),
             pushes: BTreeMap::new(),
             verified: BTreeMap::new(),
             tokens: BTreeMap::new(),
@@ -248,7 +254,7 @@ impl Model {
                 }
                 Outcome::Unfriended
             }
-            Job::Account { .. } => Outcome::Refused,
+            Job::Account { user, job } => Outcome::Account(Box::new(self.account(user, job))),
             Job::Admin { user, job } => Outcome::Admin(Box::new(self.admin(user, job))),
         }
     }
@@ -265,6 +271,17 @@ impl Model {
 
     pub fn has_account(&self, user: &str) -> bool {
         self.accounts.contains_key(user)
+    }
+
+    /// Is anything left that a deletion removes?
+    pub fn is_anything_left(&self, user: &str) -> bool {
+        let of_user = |pair: &(String, String)| pair.0 == user || pair.1 == user;
+        self.accounts.contains_key(user)
+            || self.tokens.contains_key(user)
+            || self.friends.iter().any(of_user)
+            || self.pending.keys().any(of_user)
+            || self.blocks.iter().any(of_user)
+            || self.pushes.values().any(|push| push.receiver() == user)
     }
 
     /// Is something left of a deleted account?
@@ -332,6 +349,7 @@ impl Model {
         let pairs: Vec<_> = pairs.take(rows_max).map(names).collect();
         if self.accounts.remove(name).is_some() {
             self.deleted.insert(name.into(), true);
+            self.blocks.retain(|(blocks, blocked)| blocks != name && blocked != name);
             self.tokens.remove(name);
             self.banned.remove(name);
             self.verified.remove(name);
@@ -378,7 +396,7 @@ impl Model {
         self.tokens.get(user.as_str()).is_some_and(|tokens| tokens.iter().any(fits))
     }
 
-    fn friends_of(&self, user: &str) -> Vec<UserName> {
+    pub(super) fn friends_of(&self, user: &str) -> Vec<UserName> {
         let mine = self.friends.iter().filter(|(one, _)| one == user);
         mine.map(|(_, other)| UserName::new(other).unwrap()).collect()
     }
@@ -402,7 +420,12 @@ impl Model {
             return Asked::NoSuchUser;
         }
         let pair = (asker, asked);
+        if self.blocks.contains(&pair) {
+            return Asked::YouBlock;
+        }
+        let hidden = self.blocks.contains(&(pair.1.clone(), pair.0.clone()));
         match self.pending.get(&pair) {
+            Some(asking) if asking.seq == push.seq && asking.hidden => return Asked::Hidden,
             Some(asking) if asking.seq == push.seq && self.pushes.contains_key(&(pair.1.clone(), push.seq)) => {
                 return Asked::Pending;
             }
@@ -413,14 +436,19 @@ impl Model {
             return Asked::AlreadyFriends;
         }
         let of_asker = self.pending.keys().filter(|(asker, _)| *asker == pair.0).count();
-        let to_asked = self.pending.keys().filter(|(_, asked)| *asked == pair.1).count();
+        let to_asked = self.pending.iter().filter(|((_, asked), asking)| *asked == pair.1 && !asking.hidden).count();
         if of_asker.max(to_asked) >= pending_max {
             return Asked::TooMany;
         }
         if !self.has_room(push) {
             return Asked::Full;
         }
-        self.pending.insert(pair, Asking { id: push.id().into(), time_ms: push.time_ms, seq: push.seq });
+        let (id, content) = (push.id().into(), push.content().to_owned());
+        self.last_seq = self.last_seq.max(push.seq);
+        self.pending.insert(pair, Asking { id, time_ms: push.time_ms, seq: push.seq, content, hidden });
+        if hidden {
+            return Asked::Hidden;
+        }
         self.keep(push);
         Asked::Pending
     }
@@ -431,7 +459,7 @@ impl Model {
         if self.pushes.contains_key(&(asker.clone(), push.seq)) {
             return Answered::Done;
         }
-        if self.pending.get(&pair).is_none_or(|asking| asking.id != push.id()) {
+        if self.pending.get(&pair).is_none_or(|asking| asking.hidden || asking.id != push.id()) {
             return Answered::NoSuchRequest;
         }
         let full = |user: &str| self.friends_of(user).len() >= friends_max;

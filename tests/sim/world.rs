@@ -165,6 +165,7 @@ impl World {
                     self.pushed_seq = self.pushed_seq.max(push.seq);
                     self.hear(conn, Frame::Push(push));
                 }
+                Action::Presence { conn, user, online, .. } => self.hear(conn, Frame::Presence { user, online }),
                 Action::Hold { conn } => self.conns.get_mut(&conn).expect("only what is open is held").held = true,
                 Action::Resume { conn } => {
                     if let Some(entry) = self.conns.get_mut(&conn) {
@@ -229,6 +230,7 @@ impl World {
                 (conn, id.as_str(), word_of(reply), code.as_str()).hash(trace);
             }
             Action::Push { conn, push, .. } => (conn, push.seq, push.id(), push.content()).hash(trace),
+            Action::Presence { conn, user, online, .. } => (conn, user, online).hash(trace),
             Action::Hold { conn } | Action::Resume { conn } | Action::LoggedIn { conn } => conn.hash(trace),
             Action::HoldRequests { conn } | Action::ResumeRequests { conn } => conn.hash(trace),
             Action::Close { conn, reason } => (conn, reason).hash(trace),
@@ -416,6 +418,7 @@ impl World {
             sent: before.sent + now.sent,
             resent: before.resent + now.resent,
             acked: before.acked + now.acked,
+            presence: before.presence + now.presence,
         }
     }
 

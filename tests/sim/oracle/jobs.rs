@@ -25,7 +25,7 @@ impl Oracle {
             }
             (Job::AskFriend { push, .. }, Outcome::Failed) => self.note_request(push),
             (Job::AskFriend { push, .. }, Outcome::Asked(asked))
-                if !matches!(asked, Asked::NoSuchUser | Asked::Full) =>
+                if !matches!(asked, Asked::NoSuchUser | Asked::Full | Asked::YouBlock) =>
             {
                 self.note_request(push);
                 self.befriended.insert(push.id().to_owned());
@@ -72,6 +72,9 @@ impl Oracle {
         // Of one that failed the core knows that it knows nothing, and says so until it does.
         if let Some(pair) = pair_in(job) {
             self.unsettled.remove(&pair);
+            if matches!(outcome, Outcome::Failed) {
+                self.doubted.insert(pair);
+            }
         }
         let gone = match (job, outcome) {
             (Job::SavePush { push }, Outcome::Duplicate) if self.undeleted.is_empty() => {

@@ -1,7 +1,7 @@
 //! What the operator has done, as the store has done it and as the core was told.
 
 use super::*;
-use hongyan::chat::contract::{AdminJob, AdminOutcome, Note};
+use hongyan::chat::contract::{AccountJob, AccountOutcome, AdminJob, AdminOutcome, Note};
 
 /// What is known of one account.
 #[derive(Debug, Default)]
@@ -21,12 +21,15 @@ impl Governed {
         match (job, outcome) {
             (AdminJob::SetBanned { is_banned }, AdminOutcome::Done) => self.is_banned[at] = *is_banned,
             (AdminJob::SetPassword { password_hash }, AdminOutcome::Done) => {
-                let hash = password_hash.expose();
-                self.password[at] = Some(hash.strip_prefix("hash of ").unwrap_or(hash).to_owned());
+                self.has_password(password_hash.expose(), at);
             }
             (AdminJob::Delete { .. }, AdminOutcome::Deleting { .. } | AdminOutcome::Done) => self.is_deleted[at] = true,
             _ => {}
         }
+    }
+
+    fn has_password(&mut self, hash: &str, at: usize) {
+        self.password[at] = Some(hash.strip_prefix("hash of ").unwrap_or(hash).to_owned());
     }
 
     /// A process that begins knows what is stored.
@@ -39,6 +42,12 @@ impl Governed {
 
 impl Oracle {
     pub(super) fn governed(&mut self, job: &Job, outcome: &Outcome, is_told: bool) {
+        if let (Job::Account { user, job }, Outcome::Account(outcome)) = (job, outcome)
+            && let (AccountJob::ChangePassword { new_hash, .. }, AccountOutcome::Changed) = (&**job, &**outcome)
+        {
+            let entry = self.accounts.entry(user.as_str().to_owned()).or_default();
+            entry.has_password(new_hash.expose(), if is_told { TOLD } else { STORED });
+        }
         let (Job::Admin { user, job }, outcome) = (job, outcome) else {
             return;
         };
