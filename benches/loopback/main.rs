@@ -19,6 +19,7 @@ mod prepare;
 mod process;
 mod relay;
 mod report;
+mod roster_rows;
 mod rows;
 mod secure;
 mod settings;

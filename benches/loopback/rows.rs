@@ -5,7 +5,8 @@ use super::report::Report;
 use super::settings::Settings;
 use super::subjects::Starter;
 use super::{
-    Fallible, absent_rows, check_interrupt, hostile, idle_rows, log_in_rows, message_rows, storm_rows, tls_rows,
+    Fallible, absent_rows, check_interrupt, hostile, idle_rows, log_in_rows, message_rows, roster_rows, storm_rows,
+    tls_rows,
 };
 
 type Row = fn(&Starter, &Settings, &mut Report) -> Fallible<()>;
@@ -19,6 +20,7 @@ const ROWS: &[(&str, Row)] = &[
     ("tls", tls_rows::tls),
     ("start", idle_rows::start),
     ("idle", idle_rows::idle),
+    ("rosters", roster_rows::rosters),
     ("growth", idle_rows::growth),
     ("hostile", hostile::hostile),
 ];

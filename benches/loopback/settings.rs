@@ -17,6 +17,7 @@ pub const ROWS: &[(&str, &str)] = &[
     ("start", "time to the ready line, and memory then"),
     ("idle", "memory and CPU of connections that are logged in and silent"),
     ("growth", "CPU of a message and a log-in against connections and accounts"),
+    ("rosters", "a user with 5,000 friends: the roster, and what others notice while they come and go and all watch"),
     ("hostile", "what honest users meet beside attackers: latency, refusals, log-ins; may be narrowed to an attack"),
 ];
 
