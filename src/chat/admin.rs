@@ -87,7 +87,8 @@ impl Chat {
                 self.admin.to_hash.push_back((ticket, name, secret));
                 self.start_auth_runs(out);
             }
-            AdminRequest::Delete { name } => self.delete_account(Some(ticket), name, out),
+            AdminRequest::Delete { name } => self.delete_account(ticket, name, false, out),
+            AdminRequest::FinishDeletion { name } => self.delete_account(ticket, name, true, out),
         }
     }
 

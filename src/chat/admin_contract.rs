@@ -63,6 +63,12 @@ pub enum AdminRequest {
         /// The new password.
         secret: Secret,
     },
+    /// Go on with a deletion that a stop has cut short, however long the store cannot do it.
+    /// → `Done` or `Failed`
+    FinishDeletion {
+        /// Their name.
+        name: UserName,
+    },
     /// Delete the account and all that belongs to it; the name is never free again. Messages that
     /// the user sent are still delivered. → `Done`, `NoSuchUser` or `Failed`
     Delete {
@@ -96,6 +102,13 @@ pub enum AdminAnswer {
     NoSuchUser,
     /// The user is not online.
     NotOnline,
+    /// A notice to all: another one is on its way.
+    InProgress,
+    /// A notice to all: the store has failed for too long. It is not sent to more users.
+    NoticeCut {
+        /// So many users get it, and it is in the store.
+        users: u64,
+    },
     /// There is no room for a push to this user.
     Full,
     /// The store could not do it, or could not say so in time. Ask again.

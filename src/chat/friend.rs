@@ -8,7 +8,7 @@
 use super::answer::{BUSY, PendingRequest, ReplyTo, UNAVAILABLE, id_text};
 use super::contract::{AccountJob, AccountOutcome, Action, ConnId, Job, Note, Outcome};
 use super::friend_op::{Pair, PairVerb, QueuedOp, RunningOp};
-use super::friend_rules::{Decision, Effects, PushFate, decide, may_block, other_of, push_kind};
+use super::friend_rules::{Decision, Effects, PushFate, decide, may_block, of_deleted, other_of, push_kind};
 use super::friendship_ops::{Finished, Submitted};
 use super::ids::UserId;
 use super::job::JobPurpose;
@@ -44,9 +44,16 @@ impl Chat {
         let FriendFields { id, sender, receiver, verb, content } = fields;
         let reply_id = id_text(id.as_str());
         let other = match other_of(verb, &self.users.get(me).name, &sender, &receiver) {
-            Ok(other) => self.users.refer(&other.to_owned()),
+            Ok(other) => other.to_owned(),
             Err(fault) => return self.refuse((conn, form, reply_id), Some(Verb::Friend), Some(fault), out),
         };
+        if self.is_account_gone(&other) {
+            return match of_deleted(verb.into()) {
+                Some(fault) => self.refuse((conn, form, reply_id), Some(Verb::Friend), Some(fault), out),
+                None => self.reply(conn, form, reply_id, Reply::Friend { time_ms: self.now.wall_ms }, out),
+            };
+        }
+        let other = self.users.refer(&other);
         self.users.hold(me);
         let request = self.await_answer(PendingRequest { conn, form, id: reply_id, verb: Verb::Friend }, out);
         let op = QueuedOp { request, verb: verb.into(), id: id.as_str().into(), content: content.into(), me, other };
@@ -64,10 +71,13 @@ impl Chat {
         if let Err(fault) = may_block(&self.users.get(me).name, other, blocks) {
             return self.refuse(to, Some(Verb::Block), Some(fault), out);
         }
-        let other = self.users.refer(&other.to_owned());
+        let (other, verb) = (other.to_owned(), if blocks { PairVerb::Block } else { PairVerb::Unblock });
+        if self.is_account_gone(&other) {
+            return self.refuse(to, Some(Verb::Block), of_deleted(verb), out);
+        }
+        let other = self.users.refer(&other);
         self.users.hold(me);
         let request = self.ask(to, Verb::Block, out);
-        let verb = if blocks { PairVerb::Block } else { PairVerb::Unblock };
         self.begin_or_queue(QueuedOp { request, verb, id: "".into(), content: "".into(), me, other }, out);
     }
 

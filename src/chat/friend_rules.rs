@@ -56,6 +56,16 @@ pub(super) fn may_block(me: &UserName, other: &Name<'_>, blocks: bool) -> Result
     }
 }
 
+/// Why an operation with a user whose account is gone is refused; `None`: it has nothing to do and
+/// is done.
+pub(super) fn of_deleted(verb: PairVerb) -> Option<Fault> {
+    match verb {
+        PairVerb::Request | PairVerb::Block | PairVerb::Unblock => Some(NOBODY),
+        PairVerb::Accept | PairVerb::Reject => Some(NOT_ASKED),
+        PairVerb::Delete => None,
+    }
+}
+
 /// The kind of push that the other user is sent.
 pub(super) fn push_kind(verb: PairVerb) -> Option<PushKind> {
     match verb {

@@ -340,7 +340,7 @@ impl<S: Stream> Hub<S> {
     /// tickets are none that anybody else uses.
     pub fn finish_deletions(&mut self, names: &[UserName]) {
         for (name, number) in names.iter().zip(0..) {
-            let request = AdminRequest::Delete { name: name.clone() };
+            let request = AdminRequest::FinishDeletion { name: name.clone() };
             self.dispatch(Event::Admin { ticket: AdminTicket(u64::MAX - number), request });
         }
     }

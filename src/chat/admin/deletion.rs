@@ -43,17 +43,21 @@ pub(in super::super) struct Deletion {
 }
 
 impl Chat {
-    pub(super) fn delete_account(&mut self, ticket: Option<AdminTicket>, user: UserName, out: &mut Vec<Action>) {
+    /// `has_begun`: in the store, before the server started.
+    pub(super) fn delete_account(
+        &mut self,
+        ticket: AdminTicket,
+        user: UserName,
+        has_begun: bool,
+        out: &mut Vec<Action>,
+    ) {
         if let Some(deletion) = self.admin.deletions.get_mut(&user) {
-            return deletion.tickets.extend(ticket);
+            return deletion.tickets.push(ticket);
         }
         if self.admin.deletions.len() >= DELETIONS_MAX {
-            if let Some(ticket) = ticket {
-                self.answer_admin(ticket, AdminAnswer::Failed, out);
-            }
-            return;
+            return self.answer_admin(ticket, AdminAnswer::Failed, out);
         }
-        let deletion = Deletion { tickets: ticket.into_iter().collect(), ..Deletion::default() };
+        let deletion = Deletion { tickets: vec![ticket], has_begun, ..Deletion::default() };
         self.admin.deletions.insert(user.clone(), deletion);
         self.deletion_step(user, out);
     }
@@ -162,6 +166,12 @@ impl Chat {
                 self.deletion_step(user, out);
             }
         }
+    }
+
+    /// Is the account of this user gone, and what is left of it being removed? From then on nobody
+    /// begins anything with them: the deletion would wait for that.
+    pub(in super::super) fn is_account_gone(&self, user: &UserName) -> bool {
+        self.admin.deletions.get(user).is_some_and(|deletion| deletion.has_begun)
     }
 
     /// Does anybody who is online perhaps take this user for a friend? The store may have ended

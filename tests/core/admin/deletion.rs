@@ -203,3 +203,52 @@ fn a_stop_leaves_the_rest_of_a_deletion_for_later() {
     assert!(w.store.model.is_deleting("ann"));
     let _ = any;
 }
+
+#[test]
+fn strangers_who_go_on_asking_do_not_hold_up_a_deletion() {
+    let (mut w, _, _) = ann_and_bob();
+    let strangers: Vec<_> = (0..4)
+        .map(|n| {
+            let name = format!("stranger{n}");
+            w.store.model.add_account(&name, &name);
+            w.online(&name)
+        })
+        .collect();
+    // Each answer of the store takes a while, so that something about the name is always under way.
+    w.store.plan(|_| Plan { takes_ms: 30, answer_after_ms: 0, fate: Fate::Do });
+    let ticket = w.admin(delete("ann"));
+    for n in 0..200 {
+        for (place, stranger) in strangers.iter().enumerate() {
+            let verb =
+                [FriendVerb::Request, FriendVerb::Delete, FriendVerb::Request, FriendVerb::Reject][(n + place) % 4];
+            w.friend(*stranger, verb, &format!("f{n}"), "ann");
+        }
+        w.run_for(10);
+    }
+    assert_eq!(answer(&mut w, ticket), Some(AdminAnswer::Done), "within two seconds");
+    w.run_for(1_000);
+    let heard = w.heard(strangers[0]);
+    assert_eq!(heard.len(), 200, "everybody was answered");
+    assert!(
+        heard.iter().any(|said| said.starts_with("NO_SUCH_USER")) && heard.iter().any(|said| said.starts_with("OK"))
+    );
+    assert!(!w.store.model.is_deleting("ann") && !w.store.model.is_pending("stranger0", "ann"));
+}
+
+#[test]
+fn a_deletion_that_a_stop_has_cut_short_goes_on_however_long_the_store_cannot_do_it() {
+    let (mut w, _, _) = ann_and_bob();
+    // The first step is done and nobody hears of it: then the server is another one.
+    w.store.fate(Fate::DoAndLose, deletes);
+    w.admin(delete("ann"));
+    w.run_for(100);
+    assert!(w.store.model.is_deleting("ann"));
+    w.crash();
+    w.store.fate(Fate::Fail, deletes);
+    w.admin(AdminRequest::FinishDeletion { name: super::user("ann") });
+    w.run_for(60_000);
+    assert!(w.store.model.is_deleting("ann"));
+    w.store.fate(Fate::Do, any);
+    w.run_for(5_000);
+    assert!(!w.store.model.is_deleting("ann"), "nothing is left");
+}
