@@ -66,6 +66,13 @@ pub(super) fn of_change(answer: &AdminAnswer) -> Response {
         AdminAnswer::NoSuchUser => Response::error(404, "no_such_user", "There is no account of this name."),
         AdminAnswer::NotOnline => Response::error(409, "not_online", "The user is not online."),
         AdminAnswer::Full => Response::error(409, "full", "There is no room for one more message to this user."),
+        AdminAnswer::InProgress => {
+            Response::error(409, "in_progress", "Another notice to all users is on its way; wait until it has ended.")
+        }
+        AdminAnswer::NoticeCut { users } => {
+            let message = format!("The store has failed for too long; {users} users get the notice, no more of them.");
+            Response::error(503, "store", message)
+        }
         // The others answer other requests: then nothing is known of this one.
         _ => Response::error(503, "store", "The store could not do it, or could not say so in time; ask again."),
     }
@@ -136,6 +143,8 @@ mod tests {
             (AdminAnswer::NoSuchUser, 404, "no_such_user"),
             (AdminAnswer::NotOnline, 409, "not_online"),
             (AdminAnswer::Full, 409, "full"),
+            (AdminAnswer::InProgress, 409, "in_progress"),
+            (AdminAnswer::NoticeCut { users: 7 }, 503, "store"),
             (AdminAnswer::Failed, 503, "store"),
         ] {
             let response = of_question(answer.clone(), &[]);

@@ -135,9 +135,10 @@ impl Chat {
     }
 
     pub(super) fn notice_all(&mut self, ticket: AdminTicket, text: &str, out: &mut Vec<Action>) {
-        // One at a time.
-        let body = if self.admin.to_all.is_none() { self.notice_body(text) } else { None };
-        let (Some(body), Ok(system)) = (body, UserName::new(RESERVED_NAME)) else {
+        if self.admin.to_all.is_some() {
+            return self.answer_admin(ticket, AdminAnswer::InProgress, out);
+        }
+        let (Some(body), Ok(system)) = (self.notice_body(text), UserName::new(RESERVED_NAME)) else {
             return self.answer_admin(ticket, AdminAnswer::Failed, out);
         };
         self.admin.to_all = Some(Box::new(ToAll {
@@ -227,9 +228,9 @@ impl Chat {
         };
         to_all.failures += 1;
         if to_all.failures > FAILURES_MAX {
-            let ticket = to_all.ticket;
+            let (ticket, users) = (to_all.ticket, to_all.users);
             self.admin.to_all = None;
-            self.answer_admin(ticket, AdminAnswer::Failed, out);
+            self.answer_admin(ticket, AdminAnswer::NoticeCut { users }, out);
         } else if !std::mem::replace(&mut to_all.pauses, true) {
             self.wheel.insert(self.now.mono_ms + RETRY_MS, Timer::AdminNotices);
         }
