@@ -73,7 +73,7 @@ CREATE TABLE IF NOT EXISTS blocks (
     user_name    VARBINARY(256) NOT NULL,
     blocked_name VARBINARY(256) NOT NULL,
     PRIMARY KEY (user_name, blocked_name),
-    KEY by_blocked (blocked_name)
+    KEY by_blocked (blocked_name, user_name)
 ) ENGINE = InnoDB COMMENT = 'who blocks whom';
 
 CREATE TABLE IF NOT EXISTS deletions (

@@ -138,7 +138,7 @@ const HOT: &[(&str, &str)] = &[
         "by_sender",
     ),
     ("SELECT blocked_name FROM blocks WHERE user_name = ? ORDER BY blocked_name", "PRIMARY"),
-    ("DELETE FROM blocks WHERE user_name = ? AND blocked_name = ?", "PRIMARY"),
+    ("DELETE FROM blocks WHERE user_name = ? AND blocked_name = ?", "PRIMARY or by_blocked"),
     ("DELETE FROM blocks WHERE user_name = ? LIMIT ?", "PRIMARY"),
     ("DELETE FROM blocks WHERE blocked_name = ? LIMIT ?", "by_blocked"),
     (

@@ -16,7 +16,7 @@ CREATE TABLE IF NOT EXISTS blocks (
     user_name    VARBINARY(256) NOT NULL,
     blocked_name VARBINARY(256) NOT NULL,
     PRIMARY KEY (user_name, blocked_name),
-    KEY by_blocked (blocked_name)
+    KEY by_blocked (blocked_name, user_name)
 ) ENGINE = InnoDB COMMENT = 'who blocks whom';
 
 UPDATE schema_version SET version = 7 WHERE one = 1;
