@@ -224,7 +224,7 @@ fn progress_is_plain_lines_without_a_terminal_and_the_result_is_counted() {
         "deletions: 0, verified",
     ];
     assert_eq!(lines[..7], counts);
-    assert!(lines[6].starts_with("copied 6 records from sqlite:") && lines.len() == 7, "{result}");
+    assert!(lines[7].starts_with("copied 6 records from sqlite:") && lines.len() == 8, "{result}");
 }
 
 #[test]
@@ -448,7 +448,7 @@ fn while_it_runs_nobody_else_uses_either_store() {
         }
         refused_at_once(&from, &folder.url("c.db"), &["a.db: another server uses it"]);
     });
-    assert_eq!(copied, Ok(vec![2, 0, 1, 3, 0, 0]));
+    assert_eq!(copied, Ok(vec![2, 0, 1, 3, 0, 0, 0]));
 }
 
 #[test]
