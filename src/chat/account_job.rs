@@ -9,7 +9,8 @@ pub enum AccountJob {
     /// Their friends, in byte order of the names, and the requests that are pending.
     /// → [`AccountOutcome::Roster`]
     Roster {
-        /// Only friends behind this one, and no requests; `None`: from the start, with the requests.
+        /// Only friends behind this one, and no requests; `None`: from the start, with the
+        /// requests.
         after: Option<UserName>,
         /// The largest number of friends, and of requests each way.
         rows_max: u32,

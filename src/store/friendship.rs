@@ -123,7 +123,7 @@ impl From<Answered> for Reply {
 /// its push is still kept answers `Pending` again. The second value: the push was saved just now.
 ///
 /// A user who is asked and blocks who asks is not shown the request, and there is no push; all
-/// else is as if it were shown. Only that it is counted for the asker alone: others must still be
+/// else is as if it were shown, except that it is counted for the asker alone: others must still be
 /// able to ask, however many are blocked.
 ///
 /// # Errors
@@ -169,9 +169,9 @@ fn kept_text(text: &str) -> &str {
     text.char_indices().nth(KEPT_CHARS).map_or(text, |(end, _)| &text[..end])
 }
 
-/// Answers a pending request that is not hidden; an accept does nothing if either has `friends_max` friends, nor does
-/// any if there is no room for its push. An accept also removes the request that crosses it.
-/// Repeating it with the same `seq` while its push is still kept answers `Done` again.
+/// Answers a pending request that is not hidden; an accept does nothing if either has `friends_max`
+/// friends, nor does any if there is no room for its push. An accept also removes the request that
+/// crosses it. Repeating it with the same `seq` while its push is still kept answers `Done` again.
 ///
 /// # Errors
 /// See [`StoreError`].

@@ -138,8 +138,8 @@ const VERSION_1: [&str; 8] = [
     "CREATE TABLE accounts (user_name VARBINARY(256) NOT NULL PRIMARY KEY, \
      created_at TIMESTAMP NOT NULL DEFAULT CURRENT_TIMESTAMP)",
     "INSERT INTO accounts VALUES ('ann', FROM_UNIXTIME(1500000000))",
-    // A request whose push waits, one whose push was acked, one with a long text, and one whose number
-    // another push has by now.
+    // A request whose push waits, one whose push was acked, one with a long text, and one whose
+    // number another push has by now.
     "INSERT INTO friend_requests VALUES ('ann', 'bob', 'r', 7, 1), ('ann', 'cid', 'r', 7, 2), ('ann', 'dan', 'r', 7, 3), \
      ('ann', 'eve', 'r', 7, 4)",
     "INSERT INTO pushes VALUES (1, 'ann', 'bob', '鸿雁 🪿\0 '), (3, 'ann', 'dan', REPEAT('雁', 2000)), (4, 'ann', 'fay', 'x')",

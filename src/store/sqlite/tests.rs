@@ -26,9 +26,9 @@ fn an_older_schema_is_brought_up_to_date_and_keeps_its_rows() {
     assert!(why.contains("was written by a newer hongyan (schema 6, this one knows 5)"), "{why}");
 }
 
-/// What a server of each version may have left, as far as version 5 changes it: a request whose push
-/// waits, one whose push was acked, two with long texts, and one whose number another push has by
-/// now.
+/// What a server of each version may have left, as far as version 5 changes it: a request whose
+/// push waits, one whose push was acked, two with long texts, and one whose number another push has
+/// by now.
 const BEFORE_5: &str = "
     INSERT INTO friend_requests VALUES ('ann', 'bob', 'r', 7, 1), ('ann', 'cid', 'r', 7, 2), ('ann', 'dan', 'r', 7, 3),
         ('ann', 'eve', 'r', 7, 4), ('ann', 'fay', 'r', 7, 5);
