@@ -5,7 +5,7 @@
 
 mod common;
 
-use common::{BOTH, Client, ContentForm, Server, TRANSPORTS, Transport, config, content};
+use common::{BOTH, Client, ContentForm, Record, Server, TRANSPORTS, Transport, config, content};
 use hongyan::config::StoreUrl;
 
 const PROFILE: &str = r#"{"userName":"vincent313","emailAddress":"v@example.com","nickName":"zhiyong","profilePicture":"personalfilepicture.com/link","location":"longyan","personalDescription":"cooking man","rsaPublicKey":"24sdfqwrwer"}"#;
@@ -208,6 +208,80 @@ fn the_whole_conversation_on_mysql() {
         databases.push(database);
         store
     });
+}
+
+/// The server's times in a frame, each run of 13 digits, as they are written down: the first one of
+/// a conversation, the second one, and so on.
+fn with_written_times(frame: &str, times: &mut Vec<String>) -> String {
+    const FIRST_MS: u64 = 1_652_791_027_673;
+    let mut out = String::new();
+    let mut digits = String::new();
+    for char in frame.chars().chain(['\0']) {
+        if char.is_ascii_digit() {
+            digits.push(char);
+            continue;
+        }
+        if digits.len() == 13 {
+            let known = times.iter().position(|time| *time == digits);
+            let at = known.unwrap_or_else(|| {
+                times.push(digits.clone());
+                times.len() - 1
+            });
+            digits = (FIRST_MS + 1_000 * at as u64).to_string();
+        }
+        out.push_str(&std::mem::take(&mut digits));
+        out.push(char);
+    }
+    out.truncate(out.len() - 1);
+    out
+}
+
+/// docs/vectors.json has the conversation in both forms, for authors of clients: what two clients
+/// send and what they get. `UPDATE_DOCS=1 cargo test --test conversation vectors` writes it anew.
+#[test]
+fn the_vectors_are_this_conversation() {
+    let mut all = serde_json::Map::new();
+    all.insert(
+        "about".to_owned(),
+        "A whole conversation of two clients, C1 and C2, in both forms of CONTENT (docs/protocol.md), as \
+         tests/conversation.rs has it with a real server: what each sends (>) and gets (<), byte for byte, without the \
+         line ends; times are invented. The order of frames of different clients is not promised."
+            .into(),
+    );
+    for (name, form) in [("string", ContentForm::Text), ("object", ContentForm::Object)] {
+        let server = Server::start();
+        let record = Record::default();
+        let client = |name| {
+            let mut client = server.client(Transport::Raw, form);
+            client.record = Some((name, record.clone()));
+            client
+        };
+        converse(&mut client("C1"), &mut client("C2"));
+        let mut times = Vec::new();
+        let frames = record.lock().unwrap().iter().map(|(who, sent, frame)| {
+            let way = if *sent { ">" } else { "<" };
+            serde_json::json!([format!("{who}{way}"), with_written_times(frame, &mut times)])
+        });
+        let frames: Vec<String> = frames.map(|it| it.to_string()).collect();
+        assert!(frames.len() > 30, "{}", frames.len());
+        all.insert(name.to_owned(), frames.into());
+        server.stop();
+    }
+    // One frame on each line.
+    let list = |name: &str| {
+        let lines: Vec<&str> = all[name].as_array().unwrap().iter().map(|it| it.as_str().unwrap()).collect();
+        format!(" \"{name}\": [\n  {}\n ]", lines.join(",\n  "))
+    };
+    let text = format!("{{\n \"about\": {},\n{},\n{}\n}}\n", all["about"], list("string"), list("object"));
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/vectors.json");
+    if std::env::var_os("UPDATE_DOCS").is_some() {
+        std::fs::write(path, &text).unwrap();
+    }
+    let how = "UPDATE_DOCS=1 cargo test --test conversation vectors";
+    assert!(
+        std::fs::read_to_string(path).unwrap() == text,
+        "docs/vectors.json is not this conversation; write it anew: {how}"
+    );
 }
 
 /// Two users become friends over two kinds of connection, one goes away, the server restarts, and

@@ -33,7 +33,31 @@ pub enum ErrorCode {
     ShuttingDown,
 }
 
+/// All codes, for reading them back.
+const ALL: [ErrorCode; 14] = [
+    ErrorCode::BadJson,
+    ErrorCode::BadField,
+    ErrorCode::UnknownType,
+    ErrorCode::TooLarge,
+    ErrorCode::NotLoggedIn,
+    ErrorCode::Forbidden,
+    ErrorCode::NoSuchUser,
+    ErrorCode::NoSuchRequest,
+    ErrorCode::RateLimited,
+    ErrorCode::Unavailable,
+    ErrorCode::Full,
+    ErrorCode::Idle,
+    ErrorCode::Replaced,
+    ErrorCode::ShuttingDown,
+];
+
 impl ErrorCode {
+    /// The code that stands on the wire, if it is one.
+    #[must_use]
+    pub fn from_text(text: &str) -> Option<Self> {
+        ALL.into_iter().find(|code| code.as_str() == text)
+    }
+
     /// The code as it stands on the wire.
     #[must_use]
     pub fn as_str(self) -> &'static str {

@@ -131,10 +131,16 @@ fn read_request(request: &httparse::Request<'_, '_>, length: usize) -> Head {
     if STANDARD.decode(key).map_or(0, |bytes| bytes.len()) != 16 {
         return Head::Bad(Refusal::BadRequest);
     }
-    let accept = STANDARD.encode(Sha1::new().chain_update(key).chain_update(WEBSOCKET_GUID).finalize());
+    let accept = accept_of(key);
     // Unlike the other words, the name of a subprotocol is one in upper and lower case.
     let speaks_hongyan = has("Sec-WebSocket-Protocol", &|part| part == SUBPROTOCOL);
     Head::Upgrade { accept, speaks_hongyan, length }
+}
+
+/// The value of `Sec-WebSocket-Accept` for one of `Sec-WebSocket-Key`.
+#[must_use]
+pub fn accept_of(key: &[u8]) -> String {
+    STANDARD.encode(Sha1::new().chain_update(key).chain_update(WEBSOCKET_GUID).finalize())
 }
 
 /// The path of a target, without its query, and without the host that may stand in front of it.

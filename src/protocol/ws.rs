@@ -1,4 +1,4 @@
-//! WebSocket frames (RFC 6455), the server's side. Resumable; owns memory only while a message or
+//! WebSocket frames (RFC 6455), the server's side, and the reading of a client. Resumable; owns memory only while a message or
 //! frame is incomplete.
 
 /// RFC 6455 §7.4.1: the codes that the server closes with.
@@ -59,9 +59,15 @@ struct Frame {
     seen: usize,
 }
 
+/// The input of a server, whose clients mask what they send.
+pub type WsInput = Input<true>;
+
+/// The input of a client: a server masks nothing.
+pub type WsClientInput = Input<false>;
+
 /// The input of one WebSocket connection.
 #[derive(Debug, Default)]
-pub struct WsInput {
+pub struct Input<const MASKED: bool> {
     header: [u8; HEADER_BYTES_MAX],
     header_length: u8,
     frame: Option<Frame>,
@@ -74,7 +80,7 @@ pub struct WsInput {
     given: bool,
 }
 
-impl WsInput {
+impl<const MASKED: bool> Input<MASKED> {
     /// Takes the next thing off the front of `chunk`, un-masking in place. Call it until it says
     /// [`WsItem::More`]; in between the rest of the chunk may be kept elsewhere and given again
     /// later.
@@ -85,7 +91,8 @@ impl WsInput {
                 self.message = Vec::new();
             }
         }
-        if self.is_between()
+        if MASKED
+            && self.is_between()
             && let Some(payload) = take_whole_text(chunk, message_bytes_max)
         {
             return text(payload);
@@ -104,7 +111,9 @@ impl WsInput {
             }
             let (payload, rest) = std::mem::take(chunk).split_at_mut(length);
             *chunk = rest;
-            unmask(payload, frame.mask, frame.seen);
+            if MASKED {
+                unmask(payload, frame.mask, frame.seen);
+            }
             frame.left -= length;
             frame.seen += length;
             let frame = *frame;
@@ -152,7 +161,7 @@ impl WsInput {
     fn read_header(&mut self, chunk: &mut &mut [u8], message_bytes_max: usize) -> Result<bool, WsItem<'static>> {
         loop {
             let have = usize::from(self.header_length);
-            let need = header_bytes(&self.header[..have]);
+            let need = header_bytes(&self.header[..have], MASKED);
             if have == need {
                 break;
             }
@@ -180,7 +189,11 @@ impl WsInput {
             short => (u64::from(short), 2),
         };
         let (fin, opcode) = (header[0] & 0x80 != 0, header[0] & 0x0f);
-        let mask = [header[mask_at], header[mask_at + 1], header[mask_at + 2], header[mask_at + 3]];
+        let mask = if MASKED {
+            [header[mask_at], header[mask_at + 1], header[mask_at + 2], header[mask_at + 3]]
+        } else {
+            [0; 4]
+        };
         self.header_length = 0;
         if length >> 63 == 1 {
             return Err(WsItem::Error(close_code::PROTOCOL_ERROR));
@@ -207,7 +220,7 @@ impl WsInput {
             CLOSE | PING | PONG => fin && usize::from(second & 0x7f) <= CONTROL_BYTES_MAX,
             _ => false,
         };
-        if !masked || first & 0x70 != 0 || !known {
+        if masked != MASKED || first & 0x70 != 0 || !known {
             return Err(WsItem::Error(close_code::PROTOCOL_ERROR));
         }
         if opcode == BINARY {
@@ -218,12 +231,13 @@ impl WsInput {
 }
 
 /// The length of a header of which these bytes are known.
-fn header_bytes(known: &[u8]) -> usize {
+fn header_bytes(known: &[u8], masked: bool) -> usize {
+    let mask = if masked { 4 } else { 0 };
     match known.get(1).map(|byte| byte & 0x7f) {
         None => 2,
-        Some(126) => 8,
-        Some(127) => HEADER_BYTES_MAX,
-        Some(_) => 6,
+        Some(126) => 4 + mask,
+        Some(127) => 10 + mask,
+        Some(_) => 2 + mask,
     }
 }
 

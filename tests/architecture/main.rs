@@ -29,6 +29,7 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
     ("store", &["chat::contract", "protocol", "config", "histogram"]),
     ("push_hook", &["chat::contract", "protocol", "config"]),
     ("chat", &["protocol", "generational"]),
+    ("client", &["protocol"]),
     ("config", &["chat::contract"]),
     ("protocol", &[]),
     ("generational", &[]),

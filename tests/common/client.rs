@@ -4,6 +4,7 @@ use super::{ContentForm, PATIENCE, Transport, content, envelope, kind, reply};
 use serde_json::{Value, json};
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::sync::{Arc, Mutex};
 use tungstenite::{Message, WebSocket};
 
 enum Wire {
@@ -11,12 +12,17 @@ enum Wire {
     WebSocket(Box<WebSocket<TcpStream>>),
 }
 
+/// The frames of several clients in their order: whose, sent by it or not, and the frame.
+pub type Record = Arc<Mutex<Vec<(&'static str, bool, String)>>>;
+
 /// One connection, and who is on it.
 pub struct Client {
     wire: Wire,
     pub form: ContentForm,
     pub name: String,
     beats: u32,
+    /// Where its frames are written down, and under which name.
+    pub record: Option<(&'static str, Record)>,
 }
 
 impl Client {
@@ -31,7 +37,7 @@ impl Client {
                 Wire::WebSocket(Box::new(tungstenite::client(url, stream).expect("a WebSocket").0))
             }
         };
-        Self { wire, form, name: String::new(), beats: 0 }
+        Self { wire, form, name: String::new(), beats: 0, record: None }
     }
 
     /// Sends bytes as they are (raw only).
@@ -42,7 +48,14 @@ impl Client {
         }
     }
 
+    fn note(&self, sent: bool, frame: &str) {
+        if let Some((name, record)) = &self.record {
+            record.lock().unwrap().push((name, sent, frame.to_owned()));
+        }
+    }
+
     pub fn send(&mut self, frame: &str) {
+        self.note(true, frame);
         match &mut self.wire {
             Wire::Raw(stream, _) => stream.write_all(format!("{frame}\n").as_bytes()).unwrap(),
             Wire::WebSocket(socket) => socket.send(Message::text(frame)).unwrap(),
@@ -89,7 +102,9 @@ impl Client {
     }
 
     pub fn recv(&mut self) -> String {
-        self.next().unwrap_or_else(|| panic!("{}: the server closed", self.name))
+        let frame = self.next().unwrap_or_else(|| panic!("{}: the server closed", self.name));
+        self.note(false, &frame);
+        frame
     }
 
     #[track_caller]

@@ -9,7 +9,7 @@ mod mariadb;
 mod program;
 pub mod store;
 
-pub use client::Client;
+pub use client::{Client, Record};
 pub use database::Database;
 pub use mariadb::MariaDb;
 pub use program::{CHEAP_PASSWORDS, Program};

@@ -1,0 +1,83 @@
+//! A bot that becomes everybody's friend and sends each message back.
+//!
+//! `cargo run --example echo_bot -- tcp://127.0.0.1:1102 echo PASSWORD_FILE TOKEN_FILE`
+//!
+//! It makes its account if the name is free. It may be stopped at any time: a message is acked when
+//! its echo is promised, and the echo's id is made from the message, so that one that is handled
+//! twice is answered once.
+#![allow(missing_docs, reason = "a program")]
+
+use hongyan::client::{
+    Client, Connection, Delivery, Error, Event, Options, Profile, PushKind, TokenFile, WhatToDo, sign_up,
+};
+use std::process::ExitCode;
+use std::time::Duration;
+
+fn main() -> ExitCode {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let [url, user, password_file, token_file] = args.as_slice() else {
+        eprintln!("echo_bot URL USER PASSWORD_FILE TOKEN_FILE");
+        return ExitCode::from(2);
+    };
+    let password = match std::fs::read_to_string(password_file) {
+        Ok(text) => text.trim_end_matches(['\n', '\r']).to_owned(),
+        Err(error) => {
+            eprintln!("{password_file}: {error}");
+            return ExitCode::from(2);
+        }
+    };
+    match run(url, user, &password, token_file) {
+        Ok(never) => match never {},
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Runs until the client ends for good.
+pub fn run(url: &str, user: &str, password: &str, token_file: &str) -> Result<std::convert::Infallible, Error> {
+    let options = || Options::new(url, user).password(password).tokens(TokenFile::new(token_file));
+    match sign_up(&options(), &Profile::default()) {
+        Ok(()) | Err(Error::NameTaken) => {}
+        // It may be there already: the log-in tells.
+        Err(error) if error.may_be_done() => {}
+        Err(error) => return Err(error),
+    }
+    let client = Client::start(options())?;
+    loop {
+        match client.next(Duration::from_secs(60))? {
+            Some(Event::Push(push)) => answer(&client, push),
+            Some(Event::Connection(Connection::Offline { why, again_in })) => {
+                eprintln!("{why}; trying again in {again_in:?}");
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Acks a push once it is dealt with. One that is dropped without an ack comes again.
+fn answer(client: &Client, push: Delivery) {
+    let result = match push.kind {
+        PushKind::Message if push.is_notice() => Ok(()),
+        PushKind::Message => {
+            let key: String = push.key().iter().map(|byte| format!("{byte:02x}")).collect();
+            client.send_with_id(&format!("echo-{key}"), &push.sender, &push.content)
+        }
+        PushKind::FriendRequest => client.accept(&push, "I send everything back.").map(|_| ()),
+        PushKind::FriendAccept | PushKind::FriendReject => Ok(()),
+    };
+    match result {
+        Ok(()) => push.ack(),
+        Err(error) => {
+            eprintln!("{}: {error}", push.sender);
+            match error.what_to_do() {
+                // It may do later: the push comes again in 15 s.
+                WhatToDo::TryAgain | WhatToDo::TryLater | WhatToDo::SlowDown => {}
+                // It never will: the sender is no friend any more, or the request was withdrawn.
+                _ if !matches!(error, Error::Ended(_)) => push.ack(),
+                _ => {}
+            }
+        }
+    }
+}

@@ -1,0 +1,216 @@
+//! Friends, profiles and the account itself.
+
+use super::error::{End, Error};
+use super::frames::{Answer, Request};
+use super::machine::Order;
+use super::options::Password;
+use super::profile::{Profile, Roster};
+use super::push::Push;
+use super::{Client, new_id};
+use crate::protocol::push::PushKind;
+
+/// Pages of a roster that are read: more friends than a server allows.
+const PAGES_MAX: usize = 1_000;
+
+impl Client {
+    /// Asks somebody to be friends. Gives the server's time, in ms since the epoch.
+    ///
+    /// # Errors
+    /// [`Error::Refused`]: NO_SUCH_USER, for example.
+    pub fn ask_friend(&self, name: &str, words: &str) -> Result<u64, Error> {
+        self.ask(Request::friend("1", &new_id()?, self.user(), name, words))?.time()
+    }
+
+    /// Accepts a friend request: a push of the kind [`PushKind::FriendRequest`].
+    ///
+    /// # Errors
+    /// [`Error::Refused`]: NO_SUCH_REQUEST if it was answered before, perhaps by this client when
+    /// the answer was lost, or withdrawn.
+    pub fn accept(&self, request: &Push, words: &str) -> Result<u64, Error> {
+        self.answer("2", request, words)
+    }
+
+    /// Rejects a friend request.
+    ///
+    /// # Errors
+    /// As [`Client::accept`].
+    pub fn reject(&self, request: &Push, words: &str) -> Result<u64, Error> {
+        self.answer("3", request, words)
+    }
+
+    fn answer(&self, kind: &'static str, request: &Push, words: &str) -> Result<u64, Error> {
+        if request.kind != PushKind::FriendRequest {
+            return Err(Error::Setting("this push is no friend request".to_owned()));
+        }
+        self.answer_request(kind == "2", &request.message_id, &request.sender, words)
+    }
+
+    /// Accepts or rejects a friend request by its id, as the roster has it.
+    ///
+    /// # Errors
+    /// As [`Client::accept`].
+    pub fn answer_request(&self, accept: bool, message_id: &str, from: &str, words: &str) -> Result<u64, Error> {
+        let kind = if accept { "2" } else { "3" };
+        self.ask(Request::friend(kind, message_id, from, self.user(), words))?.time()
+    }
+
+    /// Ends a friendship, or withdraws a friend request that is pending. The other user is not told.
+    ///
+    /// # Errors
+    /// Those of every request.
+    pub fn end_friendship(&self, name: &str) -> Result<u64, Error> {
+        self.ask(Request::friend("4", &new_id()?, self.user(), name, ""))?.time()
+    }
+
+    /// The profile of any user; `None` if there is no such user.
+    ///
+    /// # Errors
+    /// Those of every request.
+    pub fn profile(&self, name: &str) -> Result<Option<Profile>, Error> {
+        match self.ask(Request::get_user(&new_id()?, name))? {
+            Answer::Profile(profile) => Ok(profile),
+            other => Err(other.bad()),
+        }
+    }
+
+    /// Changes one's own profile: the keys that are `Some` in the closure's argument, all `None` at
+    /// first. The user name cannot be changed.
+    ///
+    /// # Errors
+    /// [`Error::Refused`]: BAD_FIELD if a text is too long.
+    pub fn change_profile(&self, change: &ProfileChange) -> Result<(), Error> {
+        self.ask(Request::word("PROFILE", &new_id()?, &change.json()))?.word("changed")
+    }
+
+    /// Friends, and pending requests both ways. With `watch`, [`Client::next`] tells from now on,
+    /// also after a reconnect, which friends come and go.
+    ///
+    /// # Errors
+    /// Those of every request; the server may be too old to know it (UNKNOWN_TYPE).
+    pub fn roster(&self, watch: bool) -> Result<Roster, Error> {
+        if watch {
+            self.order(Order::Watch);
+        }
+        let mut whole = Roster::default();
+        for _ in 0..PAGES_MAX {
+            let after = whole.friends.last().map(|friend| friend.user_name.clone());
+            let page = match self.ask(Request::roster(&new_id()?, after.as_deref(), watch))? {
+                Answer::Roster(page) => page,
+                other => return Err(other.bad()),
+            };
+            let goes_on = page.more && !page.friends.is_empty();
+            whole.add(page);
+            if !goes_on {
+                return Ok(whole);
+            }
+        }
+        Err(Error::BadAnswer("the list of friends has no end".to_owned()))
+    }
+
+    /// Changes the password. All resume tokens and every other connection of the user end.
+    ///
+    /// # Errors
+    /// [`Error::Refused`]: FORBIDDEN if `old` is wrong. [`Error::Unknown`]: the connection was lost
+    /// before the answer; the client then logs in with whichever of the two is right.
+    pub fn change_password(&self, old: &str, new: &str) -> Result<(), Error> {
+        let hash = |password: &str| super::hash_value(self.user(), password);
+        let (old, new) = (hash(old), hash(new));
+        self.order(Order::Password(Password::Hash(new.clone())));
+        let content = serde_json::json!({"old": old, "new": new});
+        let result = self.ask(Request::word("PASSWORD", &new_id()?, &content).once()).and_then(|it| it.word("changed"));
+        match &result {
+            Ok(()) => self.order(Order::PasswordChanged(true)),
+            // It may have been done, or be done yet: both are tried at the next log-in.
+            Err(error) if error.may_be_done() => {}
+            Err(_) => self.order(Order::PasswordChanged(false)),
+        }
+        result
+    }
+
+    /// Blocks a user. It ends the friendship and every pending request; they cannot tell.
+    ///
+    /// # Errors
+    /// [`Error::Refused`]: FULL or BAD_FIELD.
+    pub fn block(&self, name: &str) -> Result<Vec<String>, Error> {
+        self.blocks(&serde_json::json!({"block": name}))
+    }
+
+    /// Takes a block back. The friendship does not come back.
+    ///
+    /// # Errors
+    /// Those of every request.
+    pub fn unblock(&self, name: &str) -> Result<Vec<String>, Error> {
+        self.blocks(&serde_json::json!({"unblock": name}))
+    }
+
+    /// The users whom this user has blocked.
+    ///
+    /// # Errors
+    /// Those of every request.
+    pub fn blocked(&self) -> Result<Vec<String>, Error> {
+        self.blocks(&serde_json::json!({}))
+    }
+
+    fn blocks(&self, content: &serde_json::Value) -> Result<Vec<String>, Error> {
+        match self.ask(Request::word("BLOCK", &new_id()?, content))? {
+            Answer::Blocked(names) => Ok(names),
+            other => Err(other.bad()),
+        }
+    }
+
+    /// Deletes the account. The name is never free again. The client has ended then.
+    ///
+    /// # Errors
+    /// [`Error::Refused`]: FORBIDDEN if the password is wrong. [`Error::Unknown`]: the connection was
+    /// lost before the answer.
+    pub fn delete_account(&self, password: &str) -> Result<(), Error> {
+        let pass = super::hash_value(self.user(), password);
+        let content = serde_json::json!({"want": "delete", "PASS": pass});
+        self.ask(Request::word("ACCOUNT", &new_id()?, &content).once())?.word("deleted")?;
+        self.order(Order::End(End::Deleted));
+        Ok(())
+    }
+
+    /// Logs out: ends all resume tokens of the user, forgets the one that is kept, and closes.
+    ///
+    /// # Errors
+    /// Those of every request; the client is open then.
+    pub fn log_out(self) -> Result<(), Error> {
+        self.order(Order::ForgetToken);
+        self.ask(Request::word("TOKEN", &new_id()?, &serde_json::json!({"want": "revoke"})))?.word("revoked")?;
+        self.close();
+        Ok(())
+    }
+}
+
+/// What to change in a profile: a text for each key that changes, `None` for what stays.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ProfileChange {
+    /// `emailAddress`.
+    pub email_address: Option<String>,
+    /// `nickName`.
+    pub nick_name: Option<String>,
+    /// `profilePicture`.
+    pub profile_picture: Option<String>,
+    /// `location`.
+    pub location: Option<String>,
+    /// `personalDescription`.
+    pub personal_description: Option<String>,
+    /// `rsaPublicKey`.
+    pub rsa_public_key: Option<String>,
+}
+
+impl ProfileChange {
+    fn json(&self) -> serde_json::Value {
+        let keys = [
+            ("emailAddress", &self.email_address),
+            ("nickName", &self.nick_name),
+            ("profilePicture", &self.profile_picture),
+            ("location", &self.location),
+            ("personalDescription", &self.personal_description),
+            ("rsaPublicKey", &self.rsa_public_key),
+        ];
+        let present = keys.into_iter().filter_map(|(key, text)| Some((key.to_owned(), text.clone()?.into())));
+        serde_json::Value::Object(present.collect())
+    }
+}

@@ -1,0 +1,322 @@
+//! The client's own thread: it has the socket and the clock, and does what the machine says.
+
+use super::delivery::Connection;
+use super::error::{End, Error};
+use super::frames::{self, Frame};
+use super::link::{Link, Progress};
+use super::machine::{Input, Machine, Order, Output, Rules, Ticket, With};
+use super::options::{Options, Password};
+use super::shared::{Command, Handle, Reply, Shared};
+use super::target::Target;
+use super::tls;
+use super::token::TokenStore;
+use mio::{Events, Poll, Token, Waker};
+use rustls::ClientConfig;
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+const WAKE: Token = Token(0);
+pub(super) const SOCKET: Token = Token(1);
+/// No sleep is longer: a clock that jumps harms no more than that.
+const SLEEP_MAX: Duration = Duration::from_secs(60);
+/// The time for what is still to be written when the client ends.
+const FAREWELL: Duration = Duration::from_secs(1);
+/// Acks of duplicates are left out while so much waits to be written.
+const OUTPUT_FULL_BYTES: usize = 256 * 1024;
+
+struct Driver {
+    shared: Arc<Shared>,
+    poll: Poll,
+    machine: Machine,
+    link: Option<Link>,
+    /// The socket may have more for us.
+    readable: bool,
+    target: Target,
+    tls: Option<Arc<ClientConfig>>,
+    connect_limit: Duration,
+    answer_bytes_max: usize,
+    password: Password,
+    new_password: Password,
+    token: Option<String>,
+    tokens: Option<Box<dyn TokenStore>>,
+    replies: HashMap<Ticket, Reply>,
+    last_ticket: Ticket,
+    began: Instant,
+}
+
+/// Starts the thread.
+pub(super) fn start(mut options: Options) -> Result<(Arc<Shared>, Handle), Error> {
+    let setting = |what: &str, error: &dyn std::fmt::Display| Error::Setting(format!("{what}: {error}"));
+    let target = options.target()?;
+    let tls = target.tls.then(|| tls::config(options.ca_file.as_deref())).transpose()?;
+    let token = match &mut options.tokens {
+        Some(tokens) => tokens.load().map_err(|error| Error::Token(error.to_string()))?,
+        None => None,
+    };
+    if token.is_none() && options.password == Password::None {
+        return Err(Error::Setting("there is neither a password nor a token".to_owned()));
+    }
+    let mut seed = [0; 8];
+    getrandom::fill(&mut seed).map_err(|error| setting("there are no random numbers", &error))?;
+    let poll = Poll::new().map_err(|error| setting("no poll", &error))?;
+    let waker = Waker::new(poll.registry(), WAKE).map_err(|error| setting("no waker", &error))?;
+    let shared = Arc::new(Shared::new(&options, waker));
+    let has_password = options.password != Password::None;
+    let machine = Machine::new(Rules::of(&options), u64::from_ne_bytes(seed), token.is_some(), has_password);
+    let driver = Driver {
+        shared: Arc::clone(&shared),
+        poll,
+        machine,
+        link: None,
+        readable: false,
+        target,
+        tls,
+        connect_limit: options.answer_limit,
+        answer_bytes_max: options.answer_bytes_max,
+        password: options.password,
+        new_password: Password::None,
+        token,
+        tokens: options.tokens,
+        replies: HashMap::new(),
+        last_ticket: 0,
+        began: Instant::now(),
+    };
+    let thread = std::thread::Builder::new().name("hongyan client".to_owned());
+    thread.spawn(move || driver.run()).map_err(|error| setting("no thread", &error))?;
+    Ok((Arc::clone(&shared), Handle { shared }))
+}
+
+impl Driver {
+    fn run(mut self) {
+        let mut events = Events::with_capacity(16);
+        loop {
+            let now = self.now();
+            for command in self.shared.commands() {
+                self.command(now, command);
+            }
+            self.machine.tick(now);
+            self.apply();
+            if self.machine.is_ended() {
+                return;
+            }
+            self.flush();
+            self.read();
+            if let Err(error) = self.poll.poll(&mut events, Some(self.sleep())) {
+                if error.kind() == std::io::ErrorKind::Interrupted {
+                    continue;
+                }
+                self.hear(Input::Order(Order::End(End::Fault(format!("no poll: {error}")))));
+            }
+            self.readable |= events.iter().any(|event| event.token() == SOCKET);
+        }
+    }
+
+    fn now(&self) -> u64 {
+        // It lasts longer than the process.
+        u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+
+    /// Not at all if there is something to do.
+    fn sleep(&self) -> Duration {
+        if self.readable && self.link.is_some() && self.shared.has_room() {
+            return Duration::ZERO;
+        }
+        let left = |at: u64| Duration::from_millis(at.saturating_sub(self.now()));
+        self.machine.deadline().map_or(SLEEP_MAX, left).min(SLEEP_MAX)
+    }
+
+    fn hear(&mut self, input: Input) {
+        let now = self.now();
+        self.machine.handle(now, input);
+        self.apply();
+    }
+
+    fn command(&mut self, now: u64, command: Command) {
+        match command {
+            Command::Begin(request, reply) => {
+                self.last_ticket += 1;
+                self.replies.insert(self.last_ticket, reply);
+                self.machine.handle(now, Input::Begin(self.last_ticket, request));
+            }
+            Command::Order(order) => {
+                if let Order::Password(password) = &order {
+                    self.new_password = password.clone();
+                }
+                self.machine.handle(now, Input::Order(order));
+            }
+            Command::DoneWith { key, message_id, sender, acked } => {
+                self.machine.handle(now, Input::DoneWith { key, message_id, sender, acked });
+            }
+        }
+        self.apply();
+    }
+
+    /// Does what the machine says, and tells it what came of that, until it says nothing.
+    fn apply(&mut self) {
+        loop {
+            let outputs = self.machine.take();
+            if outputs.is_empty() {
+                return;
+            }
+            for output in outputs {
+                self.do_one(output);
+            }
+        }
+    }
+
+    fn do_one(&mut self, output: Output) {
+        match output {
+            Output::Connect => self.connect(),
+            Output::Disconnect => self.disconnect(),
+            Output::LogIn(with) => self.log_in(with),
+            Output::Send(text) => self.send(&text),
+            Output::AckAgain(text) => {
+                if self.link.as_ref().is_some_and(|link| link.waiting_bytes() < OUTPUT_FULL_BYTES) {
+                    self.send(&text);
+                }
+            }
+            Output::Push(push) => self.shared.put_push(push),
+            Output::Presence(name, online) => self.shared.put_presence(name, online),
+            Output::Connection(connection) => self.shared.put_connection(connection),
+            Output::Done(ticket, result) => {
+                if let Some(reply) = self.replies.remove(&ticket) {
+                    self.shared.answered();
+                    // The program may not wait for it any more.
+                    reply.try_send(result).ok();
+                }
+            }
+            Output::KeepToken(token) => {
+                // One that cannot be kept is good for this process.
+                if let Some(tokens) = &mut self.tokens
+                    && let Err(error) = tokens.save(&token)
+                {
+                    log::warn!("the resume token cannot be kept: {error}");
+                }
+                self.token = Some(token);
+            }
+            Output::ForgetToken => {
+                self.token = None;
+                if let Some(tokens) = &mut self.tokens
+                    && let Err(error) = tokens.forget()
+                {
+                    log::warn!("the resume token cannot be removed: {error}");
+                }
+            }
+            Output::PasswordIs(with) => {
+                let new = std::mem::replace(&mut self.new_password, Password::None);
+                if with == With::NewPassword {
+                    self.password = new;
+                }
+            }
+        }
+    }
+
+    fn connect(&mut self) {
+        match Link::open(&self.target, self.tls.as_ref(), self.connect_limit, self.answer_bytes_max) {
+            Ok(mut link) => match link.register(self.poll.registry()) {
+                Ok(()) => {
+                    (self.link, self.readable) = (Some(link), true);
+                    self.machine_hears(Input::Connected);
+                }
+                Err(error) => self.machine_hears(Input::Lost(error.to_string())),
+            },
+            Err(why) => self.machine_hears(Input::Lost(why)),
+        }
+    }
+
+    /// Without doing yet what it says.
+    fn machine_hears(&mut self, input: Input) {
+        let now = self.now();
+        self.machine.handle(now, input);
+    }
+
+    fn disconnect(&mut self) {
+        if let Some(mut link) = self.link.take() {
+            if self.machine.is_ended() {
+                link.finish(FAREWELL);
+            }
+            link.deregister(self.poll.registry());
+        }
+    }
+
+    fn log_in(&mut self, with: With) {
+        let user = self.shared.user.clone();
+        let secret = match with {
+            With::Token => self.token.clone().map(|token| ("TOKEN", token)),
+            With::Password => hashed(&mut self.password, &user).map(|hash| ("PASS", hash)),
+            With::NewPassword => hashed(&mut self.new_password, &user).map(|hash| ("PASS", hash)),
+        };
+        let (key, secret) = secret.unwrap_or(("TOKEN", String::new()));
+        self.send(&frames::log_in("log-in", &user, key, &secret));
+    }
+
+    fn send(&mut self, text: &str) {
+        if let Some(link) = &mut self.link {
+            link.send(text);
+        }
+    }
+
+    fn flush(&mut self) {
+        if let Some(link) = &mut self.link
+            && let Err(why) = link.flush()
+        {
+            self.lost(why);
+        }
+    }
+
+    fn lost(&mut self, why: String) {
+        self.disconnect();
+        self.hear(Input::Lost(why));
+    }
+
+    /// Reads a piece of what has come, if there is room for it.
+    fn read(&mut self) {
+        if !self.readable || self.link.is_none() {
+            return;
+        }
+        if !self.shared.has_room() {
+            self.machine.deaf();
+            return;
+        }
+        let mut frames = Vec::new();
+        let Some(link) = &mut self.link else { return };
+        let progress = link.read(&mut frames);
+        match &progress {
+            Progress::Some => self.hear(Input::Heard),
+            Progress::Nothing => self.readable = false,
+            Progress::Over(_) => {}
+        }
+        for text in frames {
+            // A frame may have ended the connection; what came behind it on that is void.
+            if self.link.is_none() {
+                return;
+            }
+            self.hear(Frame::read(&text).map_or(Input::Garbage, Input::Frame));
+        }
+        if let Progress::Over(why) = progress
+            && self.link.is_some()
+        {
+            self.lost(why);
+        }
+        self.flush();
+    }
+}
+
+/// The hash of a password, computed once.
+fn hashed(password: &mut Password, user: &str) -> Option<String> {
+    let hash = password.hash(user)?;
+    *password = Password::Hash(hash.clone());
+    Some(hash)
+}
+
+/// Whatever ends the thread, nobody waits for it any more.
+impl Drop for Driver {
+    fn drop(&mut self) {
+        if !self.machine.is_ended() {
+            let end = End::Fault("the client's thread has ended".to_owned());
+            self.shared.put_connection(Connection::Ended(end));
+        }
+        drop(self.shared.commands());
+    }
+}

@@ -1,0 +1,97 @@
+//! One encrypted and signed message.
+
+use super::keys::Keys;
+use super::public::PublicKeys;
+use super::{Fault, decrypt, encrypt, from_base64, netstrings, random, to_base64};
+use serde_json::{Value, json};
+
+const MARK: &str = "e2e1";
+
+/// The frame around a message: as its push has it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Letter<'a> {
+    /// Who writes.
+    pub sender: &'a str,
+    /// To whom.
+    pub receiver: &'a str,
+    /// The message's id.
+    pub message_id: &'a str,
+}
+
+/// Is this content a message of the format, good or not? Everything else is plain text.
+#[must_use]
+pub fn is_encrypted(content: &str) -> bool {
+    // Nearly all plain text is seen at a glance.
+    content.trim_start().starts_with('{') && read(content).is_some()
+}
+
+fn read(content: &str) -> Option<Value> {
+    let value: Value = serde_json::from_str(content).ok()?;
+    (value.get("hongyan")?.as_str()? == MARK).then_some(value)
+}
+
+impl Letter<'_> {
+    /// The associated data: what cannot be changed without being noticed.
+    fn aad(&self, from: &str, to: &str, own: &str) -> Vec<u8> {
+        let texts = ["hongyan-e2e1", self.sender, self.receiver, self.message_id, from, to, own];
+        netstrings(texts.map(str::as_bytes))
+    }
+}
+
+impl Keys {
+    /// Encrypts and signs a text; gives the `content` of the message.
+    ///
+    /// # Errors
+    /// [`Fault::Failed`]; [`Fault::Broken`]: the keys of the receiver cannot be used.
+    pub fn seal(&self, to: &PublicKeys, letter: Letter<'_>, text: &str) -> Result<String, Fault> {
+        let (key, iv) = (random::<32>()?, random::<12>()?);
+        let ours = self.public();
+        let (from, to_kid, own_kid) = (ours.sign_kid(), to.encrypt_kid(), ours.encrypt_kid());
+        let aad = letter.aad(from, to_kid, own_kid);
+        let (wrapped, own) = (to.encrypt.wrap(&key)?, ours.encrypt.wrap(&key)?);
+        let sealed = encrypt(&key, iv, &aad, text.as_bytes())?;
+        let signature = self.sign(&signed(aad, [&iv, &wrapped, &own, &sealed]))?;
+        let content = json!({
+            "hongyan": MARK, "from": from, "to": to_kid, "self": own_kid, "key": to_base64(wrapped),
+            "own": to_base64(own), "iv": to_base64(iv), "text": to_base64(sealed), "sig": to_base64(signature),
+        });
+        Ok(content.to_string())
+    }
+
+    /// Reads a message: one to this user, with the pinned keys of its sender, or one of this user's
+    /// own, with their own keys.
+    ///
+    /// # Errors
+    /// What is wrong with it; nothing of it is to be shown as genuine then.
+    pub fn open(&self, sender: &PublicKeys, letter: Letter<'_>, content: &str) -> Result<String, Fault> {
+        let value = read(content).ok_or(Fault::Broken)?;
+        let text = |key: &str| value.get(key).and_then(Value::as_str).ok_or(Fault::Broken);
+        let bytes = |key: &str| from_base64(text(key)?);
+        let (from, to, own_kid) = (text("from")?, text("to")?, text("self")?);
+        let ours = self.public();
+        let is_own = letter.sender == self.user();
+        let (kid, wrapped) = if is_own { (own_kid, "own") } else { (to, "key") };
+        let for_us = is_own || letter.receiver == self.user();
+        if !for_us || kid != ours.encrypt_kid() {
+            return Err(Fault::NotForUs);
+        }
+        let pinned = if is_own { ours } else { sender };
+        if from != pinned.sign_kid() {
+            return Err(Fault::OtherKey);
+        }
+        let aad = letter.aad(from, to, own_kid);
+        let (key, own, iv, sealed) = (bytes("key")?, bytes("own")?, bytes("iv")?, bytes("text")?);
+        let signature = bytes("sig")?;
+        // Nothing is decrypted that was not signed.
+        pinned.sign.verify(&signed(aad.clone(), [&iv, &key, &own, &sealed]), &signature)?;
+        let secret = self.unwrap_key(if wrapped == "own" { &own } else { &key })?;
+        let plain = decrypt(&secret, &iv, &aad, sealed)?;
+        String::from_utf8(plain).map_err(|_| Fault::Broken)
+    }
+}
+
+/// What is signed: the associated data, and all that is encrypted.
+fn signed(mut aad: Vec<u8>, parts: [&[u8]; 4]) -> Vec<u8> {
+    aad.extend(netstrings(parts));
+    aad
+}

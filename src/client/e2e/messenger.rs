@@ -1,0 +1,169 @@
+//! A client whose messages are encrypted wherever the friend has keys.
+
+use super::keys::Keys;
+use super::letter::{Letter, is_encrypted};
+use super::pins::{Pins, Standing};
+use super::{Fault, safety_number};
+use crate::client::{Client, Error, ProfileChange, Push, new_id};
+use std::fmt;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// What a received message is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Reading {
+    /// It was encrypted for us and signed with the sender's pinned key.
+    Encrypted(String),
+    /// It is plain text, as it stands in the push. If the sender has keys, show it as not encrypted:
+    /// the server can read it and could have written it.
+    Plain {
+        /// Are keys of the sender pinned?
+        sender_has_keys: bool,
+    },
+    /// It is not to be shown as genuine. After [`Fault::OtherKey`] the friend's keys may have
+    /// changed: ask the user ([`Messenger::standing`]).
+    Bad(Fault),
+}
+
+/// A message that the server has promised to deliver.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sent {
+    /// Its id.
+    pub id: String,
+    /// Could the server not read it?
+    pub encrypted: bool,
+}
+
+/// Why a message was not sent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Trouble {
+    /// Of the client.
+    Client(Error),
+    /// Of the keys: most of all [`Fault::KeysChanged`].
+    Keys(Fault),
+}
+
+impl fmt::Display for Trouble {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Client(error) => error.fmt(f),
+            Self::Keys(fault) => fault.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for Trouble {}
+
+impl From<Error> for Trouble {
+    fn from(error: Error) -> Self {
+        Self::Client(error)
+    }
+}
+
+impl From<Fault> for Trouble {
+    fn from(fault: Fault) -> Self {
+        Self::Keys(fault)
+    }
+}
+
+/// A client with keys and pins.
+#[derive(Debug)]
+pub struct Messenger {
+    client: Client,
+    keys: Keys,
+    pins: Mutex<Pins>,
+}
+
+impl Messenger {
+    /// With the keys of the client's user. They are published in the profile if something else, or
+    /// nothing, stands there.
+    ///
+    /// # Errors
+    /// [`Error::Setting`]: the keys are another user's; those of every request.
+    pub fn new(client: Client, keys: Keys, pins: Pins) -> Result<Self, Error> {
+        if keys.user() != client.user() {
+            return Err(Error::Setting("these are another user's keys".to_owned()));
+        }
+        let published = client.profile(client.user())?.unwrap_or_default().rsa_public_key;
+        let ours = keys.public().text();
+        if super::PublicKeys::read(&published).as_ref() != Ok(keys.public()) {
+            client.change_profile(&ProfileChange { rsa_public_key: Some(ours), ..ProfileChange::default() })?;
+        }
+        Ok(Self { client, keys, pins: Mutex::new(pins) })
+    }
+
+    /// The pins, to keep them or to agree to a change.
+    pub fn pins(&self) -> MutexGuard<'_, Pins> {
+        self.pins.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How a user's keys compare to those that are pinned, asked of the server now; pins them if
+    /// nothing is pinned.
+    ///
+    /// # Errors
+    /// Those of every request.
+    pub fn standing(&self, name: &str) -> Result<Standing, Error> {
+        let in_profile = self.client.profile(name)?.unwrap_or_default().rsa_public_key;
+        Ok(self.pins().look(name, &in_profile))
+    }
+
+    /// The user has compared, or accepts, what is in the friend's profile now.
+    ///
+    /// # Errors
+    /// Those of every request.
+    pub fn agree(&self, name: &str) -> Result<(), Error> {
+        let in_profile = self.client.profile(name)?.unwrap_or_default().rsa_public_key;
+        self.pins().agree(name, &in_profile);
+        Ok(())
+    }
+
+    /// The safety number with a friend whose keys are pinned.
+    #[must_use]
+    pub fn safety_number(&self, name: &str) -> Option<String> {
+        let pins = self.pins();
+        Some(safety_number((self.client.user(), self.keys.public()), (name, pins.of(name)?)))
+    }
+
+    /// Sends a message, encrypted if the friend has keys; asks for the friend's profile first.
+    ///
+    /// # Errors
+    /// [`Fault::KeysChanged`]: nothing was sent. Those of [`Client::send`].
+    pub fn send(&self, receiver: &str, text: &str) -> Result<Sent, Trouble> {
+        let id = new_id()?;
+        let (content, encrypted) = self.content(&id, receiver, text)?;
+        self.client.send_with_id(&id, receiver, &content)?;
+        Ok(Sent { id, encrypted })
+    }
+
+    /// The content of a message under this id, and whether it is encrypted: for a program that sends
+    /// it by itself. Send one content only under one id.
+    ///
+    /// # Errors
+    /// As [`Messenger::send`].
+    pub fn content(&self, id: &str, receiver: &str, text: &str) -> Result<(String, bool), Trouble> {
+        match self.standing(receiver)? {
+            Standing::NoKeys => Ok((text.to_owned(), false)),
+            Standing::Known(keys) => {
+                let letter = Letter { sender: self.client.user(), receiver, message_id: id };
+                Ok((self.keys.seal(&keys, letter, text)?, true))
+            }
+            Standing::Changed(_) => Err(Fault::KeysChanged.into()),
+        }
+    }
+
+    /// Reads a push. For the first encrypted message of a user it asks for their profile.
+    pub fn read(&self, push: &Push) -> Reading {
+        let pinned = self.pins().of(&push.sender).cloned();
+        if !is_encrypted(&push.content) {
+            return Reading::Plain { sender_has_keys: pinned.is_some() };
+        }
+        let pinned = match pinned {
+            Some(keys) => keys,
+            None => match self.standing(&push.sender) {
+                Ok(Standing::Known(keys)) => keys,
+                _ => return Reading::Bad(Fault::OtherKey),
+            },
+        };
+        let letter = Letter { sender: &push.sender, receiver: &push.receiver, message_id: &push.message_id };
+        self.keys.open(&pinned, letter, &push.content).map_or_else(Reading::Bad, Reading::Encrypted)
+    }
+}

@@ -1,0 +1,129 @@
+//! Messages between friends that the server cannot read: RSA-OAEP, RSA-PSS and AES-256-GCM, in the
+//! format of docs/e2e.md, which also says what it protects against and what not.
+//!
+//! [`Keys`] are a user's own key pairs, [`PublicKeys`] what stands in a profile, and [`Pins`] the
+//! keys that each friend had first. [`Messenger`] puts them together with a client:
+//!
+//! ```no_run
+//! use hongyan::client::e2e::{Keys, Messenger, Pins, Reading};
+//! use hongyan::client::{Client, Options};
+//! use std::time::Duration;
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let client = Client::connect(Options::new("tls://chat.example.com", "ann").password("…"))?;
+//! let keys = Keys::load_or_generate("ann.keys", "ann")?;
+//! let messenger = Messenger::new(client.clone(), keys, Pins::load("ann.pins")?)?;
+//! messenger.send("bob", "Only you can read this.")?;
+//! client.receive(Duration::from_secs(60), |push| match messenger.read(push) {
+//!     Reading::Encrypted(text) => println!("{} (encrypted): {text}", push.sender),
+//!     Reading::Plain { .. } => println!("{} (NOT encrypted): {}", push.sender, push.content),
+//!     Reading::Bad(fault) => println!("{}: {fault}", push.sender),
+//! })?;
+//! messenger.pins().save("ann.pins")?;
+//! # Ok(())
+//! # }
+//! ```
+
+mod export;
+mod keys;
+mod letter;
+mod messenger;
+mod pins;
+mod public;
+
+pub use keys::Keys;
+pub use letter::{Letter, is_encrypted};
+pub use messenger::{Messenger, Reading, Sent, Trouble};
+pub use pins::{Pins, Standing};
+pub use public::{PublicKeys, safety_number};
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use ring::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
+use std::fmt;
+
+/// Why keys or a message cannot be used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Fault {
+    /// It is not what the format says.
+    Broken,
+    /// It was encrypted for other keys than ours.
+    NotForUs,
+    /// It was signed with another key than the sender's pinned one: their keys have changed, or it
+    /// is a forgery. Do not show it as genuine.
+    OtherKey,
+    /// The signature is not good: a forgery, or it was changed on its way.
+    Forged,
+    /// The passphrase is wrong, or the file is damaged.
+    WrongPassphrase,
+    /// The friend's keys have changed or disappeared since they were pinned. Nothing is sent until
+    /// the user agrees ([`Pins::agree`]).
+    KeysChanged,
+    /// The cryptographic library failed: no random numbers, for example.
+    Failed,
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Broken => "it is damaged, or not in the format of docs/e2e.md",
+            Self::NotForUs => "it was encrypted for other keys than ours",
+            Self::OtherKey => "it was signed with another key than the one that is known of its sender",
+            Self::Forged => "its signature is not good: it is a forgery, or it was changed on its way",
+            Self::WrongPassphrase => "the passphrase is wrong, or the file is damaged",
+            Self::KeysChanged => "the keys of this friend have changed or disappeared",
+            Self::Failed => "the cryptographic library failed",
+        })
+    }
+}
+
+impl std::error::Error for Fault {}
+
+/// The decimal byte length, a colon, the bytes, a comma: texts behind each other that can be read in
+/// one way only.
+fn netstring(out: &mut Vec<u8>, bytes: impl AsRef<[u8]>) {
+    let bytes = bytes.as_ref();
+    out.extend_from_slice(bytes.len().to_string().as_bytes());
+    out.push(b':');
+    out.extend_from_slice(bytes);
+    out.push(b',');
+}
+
+fn netstrings<'a>(texts: impl IntoIterator<Item = &'a [u8]>) -> Vec<u8> {
+    let mut out = Vec::new();
+    texts.into_iter().for_each(|text| netstring(&mut out, text));
+    out
+}
+
+fn to_base64(bytes: impl AsRef<[u8]>) -> String {
+    URL_SAFE_NO_PAD.encode(bytes)
+}
+
+fn from_base64(text: &str) -> Result<Vec<u8>, Fault> {
+    URL_SAFE_NO_PAD.decode(text).map_err(|_| Fault::Broken)
+}
+
+fn random<const N: usize>() -> Result<[u8; N], Fault> {
+    let mut bytes = [0; N];
+    getrandom::fill(&mut bytes).map_err(|_| Fault::Failed)?;
+    Ok(bytes)
+}
+
+/// AES-256-GCM; the tag stands behind the ciphertext.
+fn encrypt(key: &[u8; 32], iv: [u8; 12], aad: &[u8], text: &[u8]) -> Result<Vec<u8>, Fault> {
+    let key = UnboundKey::new(&AES_256_GCM, key).map_err(|_| Fault::Failed)?;
+    let mut bytes = text.to_vec();
+    let nonce = Nonce::assume_unique_for_key(iv);
+    let sealed = LessSafeKey::new(key).seal_in_place_append_tag(nonce, Aad::from(aad), &mut bytes);
+    sealed.map(|()| bytes).map_err(|_| Fault::Failed)
+}
+
+fn decrypt(key: &[u8], iv: &[u8], aad: &[u8], mut bytes: Vec<u8>) -> Result<Vec<u8>, Fault> {
+    let key = UnboundKey::new(&AES_256_GCM, key).map_err(|_| Fault::Broken)?;
+    let nonce = Nonce::try_assume_unique_for_key(iv).map_err(|_| Fault::Broken)?;
+    let opened = LessSafeKey::new(key).open_in_place(nonce, Aad::from(aad), &mut bytes);
+    let length = opened.map_err(|_| Fault::Broken)?.len();
+    bytes.truncate(length);
+    Ok(bytes)
+}

@@ -1,0 +1,98 @@
+//! The keys that each friend had first. Whoever shows other keys later may be somebody else.
+
+use super::Fault;
+use super::public::PublicKeys;
+use crate::client::token::write_private;
+use std::collections::BTreeMap;
+use std::io::{self, ErrorKind, Read};
+use std::path::Path;
+
+const FILE_BYTES_MAX: u64 = 64 * 1024 * 1024;
+
+/// How a friend's keys compare to those that are pinned.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// The friend has no keys and never had: messages are plain text, and are shown as that.
+    NoKeys,
+    /// The keys are those that are pinned, perhaps from now on.
+    Known(PublicKeys),
+    /// They have changed, or (`None`) disappeared. Warn and stop: neither encrypt to the new ones,
+    /// nor fall back to plain text, until the user agrees.
+    Changed(Option<PublicKeys>),
+}
+
+/// All pins of a user.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Pins {
+    keys: BTreeMap<String, PublicKeys>,
+}
+
+impl Pins {
+    /// Compares what is in a friend's profile (`rsaPublicKey`) to what is pinned, and pins it if
+    /// nothing is.
+    pub fn look(&mut self, name: &str, in_profile: &str) -> Standing {
+        let found = PublicKeys::read(in_profile).ok();
+        match (self.keys.get(name), found) {
+            (None, None) => Standing::NoKeys,
+            (None, Some(keys)) => {
+                self.keys.insert(name.to_owned(), keys.clone());
+                Standing::Known(keys)
+            }
+            (Some(pinned), Some(keys)) if *pinned == keys => Standing::Known(keys),
+            (Some(_), found) => Standing::Changed(found),
+        }
+    }
+
+    /// The user agrees to what is in the friend's profile now: new keys, or none.
+    pub fn agree(&mut self, name: &str, in_profile: &str) {
+        match PublicKeys::read(in_profile) {
+            Ok(keys) => self.keys.insert(name.to_owned(), keys),
+            Err(_) => self.keys.remove(name),
+        };
+    }
+
+    /// The pinned keys of a friend.
+    #[must_use]
+    pub fn of(&self, name: &str) -> Option<&PublicKeys> {
+        self.keys.get(name)
+    }
+
+    /// As a text to keep.
+    #[must_use]
+    pub fn text(&self) -> String {
+        let texts = self.keys.iter().map(|(name, keys)| (name.clone(), keys.text().into()));
+        serde_json::Value::Object(texts.collect()).to_string()
+    }
+
+    /// Reads such a text.
+    ///
+    /// # Errors
+    /// [`Fault::Broken`]. Do not begin with no pins then: a damaged file would hide a change.
+    pub fn read(text: &str) -> Result<Self, Fault> {
+        let texts: BTreeMap<String, String> = serde_json::from_str(text).map_err(|_| Fault::Broken)?;
+        let keys = texts.into_iter().map(|(name, text)| PublicKeys::read(&text).map(|keys| (name, keys)));
+        Ok(Self { keys: keys.collect::<Result<_, _>>()? })
+    }
+
+    /// Those in a file; none if there is no file.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub fn load(path: impl AsRef<Path>) -> io::Result<Self> {
+        let file = match std::fs::File::open(path) {
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Self::default()),
+            other => other?,
+        };
+        let mut text = String::new();
+        file.take(FILE_BYTES_MAX).read_to_string(&mut text)?;
+        Self::read(&text).map_err(|fault| io::Error::new(ErrorKind::InvalidData, fault))
+    }
+
+    /// Keeps them in a file that only its owner may read.
+    ///
+    /// # Errors
+    /// It cannot be written.
+    pub fn save(&self, path: impl AsRef<Path>) -> io::Result<()> {
+        write_private(path.as_ref(), self.text().as_bytes())
+    }
+}

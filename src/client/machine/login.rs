@@ -1,0 +1,113 @@
+//! The log-in: with a token if there is one, else with the password; what is done when it is
+//! refused, and once it is done.
+
+use super::{LIMITED_MS, Machine, Output, Phase, With};
+use crate::client::delivery::Connection;
+use crate::client::error::{End, Refusal};
+use crate::client::frames::{self, Frame, Request};
+use crate::protocol::error::ErrorCode;
+use serde_json::Value;
+
+impl Machine {
+    /// What can be tried, in order.
+    pub(super) fn credentials(&self) -> Vec<With> {
+        let all = [
+            (self.has_token, With::Token),
+            (self.has_new_password, With::NewPassword),
+            (self.has_password, With::Password),
+        ];
+        all.into_iter().filter_map(|(has, with)| has.then_some(with)).collect()
+    }
+
+    pub(super) fn log_in(&mut self, now: u64, with: With) {
+        // The server answers within 10 s; a queue before it may take as long once more.
+        self.phase = Phase::LoggingIn { with, until: now + 2 * self.rules.answer_ms };
+        self.out.push(Output::LogIn(with));
+    }
+
+    pub(super) fn log_in_reply(&mut self, now: u64, with: With, kind: &str, content: &Value) {
+        match (kind, content.as_str()) {
+            ("RE_SIGNUP", Some("LS")) => self.logged_in(now, with),
+            ("RE_SIGNUP", Some("LF")) => {
+                self.phase = Phase::Refused { with, until: now + self.rules.answer_ms };
+                // Its answer comes behind what the server has to say about the cause.
+                let id = self.own_id();
+                self.out.push(Output::Send(frames::heartbeat(&id)));
+            }
+            // Of an earlier log-in on this connection, or nothing that we asked for.
+            _ => {}
+        }
+    }
+
+    /// A frame behind an `LF`.
+    pub(super) fn log_in_refused(&mut self, now: u64, with: With, frame: &Frame) {
+        match frame {
+            Frame::Error { refusal, .. } => match refusal.code {
+                // The heartbeat's: nothing stood before it.
+                Some(ErrorCode::NotLoggedIn) => self.wrong(now, with),
+                _ => self.refused(now, refusal),
+            },
+            _ => self.wrong(now, with),
+        }
+    }
+
+    fn refused(&mut self, now: u64, refusal: &Refusal) {
+        let text = refusal.text.clone();
+        match refusal.code {
+            Some(ErrorCode::Forbidden) => self.end(End::Forbidden(text)),
+            Some(ErrorCode::BadField | ErrorCode::BadJson | ErrorCode::UnknownType) => self.end(End::Fault(text)),
+            Some(ErrorCode::RateLimited) => self.go(now, text, LIMITED_MS),
+            _ => self.go(now, text, 0),
+        }
+    }
+
+    /// This credential does not hold: the next one is tried.
+    pub(super) fn wrong(&mut self, now: u64, with: With) {
+        let all = self.credentials();
+        let next = all.iter().position(|it| *it == with).and_then(|at| all.get(at + 1)).copied();
+        if with == With::Token {
+            self.has_token = false;
+        }
+        match next {
+            Some(with) => self.log_in(now, with),
+            None => self.end(End::WrongPassword),
+        }
+    }
+
+    fn logged_in(&mut self, now: u64, with: With) {
+        self.phase = Phase::Online { since: now };
+        self.beat_at = now + self.rules.heartbeat_ms;
+        self.dead_at = None;
+        self.out.push(Output::Connection(Connection::Online));
+        match with {
+            With::Token => {}
+            With::Password => self.ask_for_token(now),
+            With::NewPassword => {
+                self.has_new_password = false;
+                self.has_password = true;
+                self.out.push(Output::PasswordIs(With::NewPassword));
+                self.ask_for_token(now);
+            }
+        }
+        if self.watch {
+            self.watch_again(now, None);
+        }
+        self.write_requests(now);
+    }
+
+    /// A token for the next log-in.
+    pub(super) fn ask_for_token(&mut self, now: u64) {
+        if self.wants_token && matches!(self.phase, Phase::Online { .. }) {
+            let id = self.own_id();
+            let request = Request::word("TOKEN", &id, &serde_json::json!({"want": "new"}));
+            self.requests.add_own(request.once(), now + self.rules.request_ms);
+            self.write_requests(now);
+        }
+    }
+
+    /// Asks for presence again on a new connection, and for who is there now.
+    pub(super) fn watch_again(&mut self, now: u64, after: Option<&str>) {
+        let id = self.own_id();
+        self.requests.add_own(Request::roster(&id, after, true).once(), now + self.rules.request_ms);
+    }
+}

@@ -1,0 +1,215 @@
+//! Requests that wait for their answers: written when the user is online, again after a reconnect
+//! and when the server could not do them, and given up when their time is over.
+
+use super::{Machine, Output, Phase, Ticket};
+use crate::client::backoff::{Backoff, Jitter};
+use crate::client::error::{End, Error, Refusal};
+use crate::client::frames::{self, Answer, Request};
+use crate::protocol::error::ErrorCode;
+use serde_json::Value;
+
+/// One that waits.
+#[derive(Debug)]
+struct Waiting {
+    /// `None`: the library's own.
+    ticket: Option<Ticket>,
+    request: Request,
+    until: u64,
+    /// Written on the present connection, and not answered.
+    written: bool,
+    /// Not to be written before this.
+    not_before: u64,
+    tries: u32,
+    /// What the server said last.
+    refusal: Option<Refusal>,
+}
+
+/// An `MF`, whose cause may follow.
+#[derive(Debug)]
+pub(super) struct Suspect {
+    pub(super) id: String,
+    pub(super) ticket: Option<Ticket>,
+}
+
+/// All that wait, in the order in which they were begun.
+#[derive(Debug, Default)]
+pub(super) struct Requests {
+    all: Vec<Waiting>,
+}
+
+impl Requests {
+    fn add(&mut self, ticket: Option<Ticket>, request: Request, until: u64) {
+        self.all.push(Waiting { ticket, request, until, written: false, not_before: 0, tries: 0, refusal: None });
+    }
+
+    /// One of the library's own. They are few, and not repeated.
+    pub(super) fn add_own(&mut self, request: Request, until: u64) {
+        self.add(None, request, until);
+    }
+
+    /// Takes off those whose time is over.
+    pub(super) fn take_late(&mut self, now: u64) -> Vec<(Ticket, Error)> {
+        let late = self.all.extract_if(.., |waiting| now >= waiting.until);
+        late.filter_map(|waiting| {
+            let error = waiting.refusal.map_or(Error::TimedOut, Error::Refused);
+            Some((waiting.ticket?, error))
+        })
+        .collect()
+    }
+
+    /// Takes off those that must not be written again; the others wait for the next connection.
+    pub(super) fn connection_lost(&mut self) -> Vec<(Ticket, Error)> {
+        let lost: Vec<Waiting> = self
+            .all
+            .extract_if(.., |waiting| waiting.ticket.is_none() || (waiting.written && !waiting.request.repeatable))
+            .collect();
+        self.all.iter_mut().for_each(|waiting| waiting.written = false);
+        lost.into_iter().filter_map(|waiting| Some((waiting.ticket?, Error::Unknown))).collect()
+    }
+
+    pub(super) fn take_all(&mut self) -> Vec<Ticket> {
+        self.all.drain(..).filter_map(|waiting| waiting.ticket).collect()
+    }
+
+    /// The largest that was written: the one that was too large.
+    pub(super) fn largest_written(&self) -> Option<Option<Ticket>> {
+        let written = self.all.iter().filter(|waiting| waiting.written);
+        written.max_by_key(|waiting| waiting.request.envelope.len()).map(|waiting| waiting.ticket)
+    }
+
+    pub(super) fn deadline(&self, online: bool) -> Option<u64> {
+        let retry =
+            |waiting: &Waiting| (online && !waiting.written && waiting.not_before > 0).then_some(waiting.not_before);
+        self.all.iter().flat_map(|waiting| retry(waiting).into_iter().chain([waiting.until])).min()
+    }
+
+    /// Takes what can be written now. Two with one id are not on their way at once: their answers
+    /// could not be told apart.
+    fn write(&mut self, now: u64) -> Vec<String> {
+        let mut lines = Vec::new();
+        for at in 0..self.all.len() {
+            let waiting = &self.all[at];
+            let twin = |other: &Waiting| other.written && other.request.id == waiting.request.id;
+            if waiting.written || now < waiting.not_before || self.all.iter().any(twin) {
+                continue;
+            }
+            lines.push(waiting.request.envelope.clone());
+            self.all[at].written = true;
+        }
+        lines
+    }
+
+    fn written(&self, fits: impl Fn(&Request) -> bool) -> Option<usize> {
+        self.all.iter().position(|waiting| waiting.written && fits(&waiting.request))
+    }
+
+    /// The server could not do it: once more, later.
+    fn again(&mut self, at: usize, now: u64, refusal: &Refusal, backoff: Backoff, jitter: &mut Jitter) {
+        let waiting = &mut self.all[at];
+        waiting.written = false;
+        waiting.tries = waiting.tries.saturating_add(1);
+        waiting.refusal = Some(refusal.clone());
+        // From the whole delay up to half as much again.
+        let delay = backoff.delay_ms(waiting.tries.saturating_add(1), 0, jitter);
+        waiting.not_before = now.saturating_add(delay).max(1);
+    }
+}
+
+impl Machine {
+    pub(super) fn begin(&mut self, now: u64, ticket: Ticket, request: Request) {
+        if self.is_ended() {
+            self.out.push(Output::Done(ticket, Err(Error::Ended(End::Closed))));
+            return;
+        }
+        self.requests.add(Some(ticket), request, now + self.rules.request_ms);
+        self.write_requests(now);
+    }
+
+    pub(super) fn write_requests(&mut self, now: u64) {
+        if matches!(self.phase, Phase::Online { .. }) {
+            self.out.extend(self.requests.write(now).into_iter().map(Output::Send));
+        }
+    }
+
+    /// Ends a request of the program, or one of our own.
+    pub(super) fn finish(&mut self, ticket: Option<Ticket>, result: Result<Answer, Error>) {
+        if let Some(at) = self.requests.all.iter().position(|waiting| waiting.ticket == ticket && waiting.written) {
+            self.requests.all.remove(at);
+            if let Some(ticket) = ticket {
+                self.out.push(Output::Done(ticket, result));
+            }
+        }
+    }
+
+    pub(super) fn reply(&mut self, now: u64, kind: &str, id: &str, content: &Value) {
+        let answers = |request: &Request| {
+            request.id == id
+                && (request.answer == kind || (request.answer == "RE_GETUSER_SUC" && kind == "RE_GETUSER_FAILED"))
+        };
+        let Some(at) = self.requests.written(answers) else { return };
+        let ticket = self.requests.all[at].ticket;
+        if kind == "RE_MESSAGE" && content.as_str() != Some("MS") {
+            self.suspect = Some(Suspect { id: id.to_owned(), ticket });
+            // Its answer comes behind what the server has to say about the cause.
+            let id = self.own_id();
+            self.out.push(Output::Send(frames::heartbeat(&id)));
+            return;
+        }
+        self.requests.all.remove(at);
+        let answer = Answer::read(kind, content);
+        match ticket {
+            Some(ticket) => self.out.push(Output::Done(ticket, answer)),
+            None => self.own_answer(now, answer),
+        }
+        // One with the same id may have waited for this.
+        self.write_requests(now);
+    }
+
+    /// The answer to a request of the library's own.
+    fn own_answer(&mut self, now: u64, answer: Result<Answer, Error>) {
+        match answer {
+            Ok(Answer::Text(token)) if self.wants_token && !token.is_empty() => {
+                self.has_token = true;
+                self.out.push(Output::KeepToken(token));
+            }
+            Ok(Answer::Roster(page)) => {
+                let last = page.friends.last().map(|friend| friend.user_name.clone());
+                self.out
+                    .extend(page.friends.into_iter().map(|friend| Output::Presence(friend.user_name, friend.online)));
+                if let Some(last) = last.filter(|_| page.more) {
+                    self.watch_again(now, Some(&last));
+                    self.write_requests(now);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// RE_ERROR with an id.
+    pub(super) fn error(&mut self, now: u64, id: &str, refusal: &Refusal) {
+        if refusal.code == Some(ErrorCode::NotLoggedIn) {
+            // The server does not know us any more; nothing that was asked is done.
+            return self.drop_connection(now, &refusal.text);
+        }
+        let Some(at) = self.requests.written(|request| request.id == id) else { return };
+        let ticket = self.requests.all[at].ticket;
+        self.request_refused(now, ticket, refusal);
+    }
+
+    /// The server did not do it, and said why.
+    pub(super) fn request_refused(&mut self, now: u64, ticket: Option<Ticket>, refusal: &Refusal) {
+        let found = self.requests.all.iter().position(|waiting| waiting.ticket == ticket && waiting.written);
+        let Some(at) = found else { return };
+        let request = &self.requests.all[at].request;
+        let again = match refusal.code {
+            Some(ErrorCode::Unavailable) => request.repeatable,
+            Some(ErrorCode::RateLimited) => request.retry_when_limited,
+            _ => false,
+        };
+        if again {
+            self.requests.again(at, now, refusal, self.rules.retry, &mut self.jitter);
+        } else {
+            self.finish(ticket, Err(Error::Refused(refusal.clone())));
+        }
+    }
+}

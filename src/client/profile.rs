@@ -1,0 +1,81 @@
+//! Profiles and rosters, as the server sends them. What is missing counts as empty.
+
+use serde::{Deserialize, Deserializer, Serialize};
+
+/// The profile of a user. Every user who is logged in can read every profile.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Profile {
+    /// The user's name, as they log in.
+    pub user_name: String,
+    /// An address; empty if the server does not show it.
+    pub email_address: String,
+    /// The name to show.
+    pub nick_name: String,
+    /// A link to a picture.
+    pub profile_picture: String,
+    /// Where the user is.
+    pub location: String,
+    /// What the user says of themselves.
+    pub personal_description: String,
+    /// Public keys, for encryption between friends (docs/e2e.md).
+    pub rsa_public_key: String,
+}
+
+/// A friend in the roster.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Friend {
+    /// The friend's name.
+    pub user_name: String,
+    /// The name to show.
+    pub nick_name: String,
+    /// A link to a picture.
+    pub profile_picture: String,
+    /// Are they logged in?
+    pub online: bool,
+}
+
+/// A friend request that is pending.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct PendingRequest {
+    /// The other user: who asked, or who was asked.
+    pub user_name: String,
+    /// The id of the request.
+    pub message_id: String,
+    /// The words with it.
+    pub content: String,
+    /// When it was asked, in ms since the epoch.
+    #[serde(deserialize_with = "text_or_number")]
+    pub time: String,
+}
+
+fn text_or_number<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Error> {
+    Ok(match serde_json::Value::deserialize(from)? {
+        serde_json::Value::String(text) => text,
+        other => other.to_string(),
+    })
+}
+
+/// Friends, in byte order of their names, and pending requests, oldest first (at most 100 each way).
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub struct Roster {
+    /// The friends.
+    pub friends: Vec<Friend>,
+    /// Requests of others to this user.
+    pub incoming: Vec<PendingRequest>,
+    /// This user's own requests.
+    pub outgoing: Vec<PendingRequest>,
+    pub(super) more: bool,
+}
+
+impl Roster {
+    /// Adds the next page.
+    pub(super) fn add(&mut self, page: Self) {
+        self.friends.extend(page.friends);
+        self.incoming.extend(page.incoming);
+        self.outgoing.extend(page.outgoing);
+    }
+}

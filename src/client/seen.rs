@@ -1,0 +1,51 @@
+//! The pushes that were dealt with, so that duplicates are dropped: a window of bounded size.
+
+use super::push::PushKey;
+use std::collections::{HashSet, VecDeque};
+
+/// The last so many pushes.
+#[derive(Debug)]
+pub(super) struct Seen {
+    keys: HashSet<PushKey>,
+    order: VecDeque<PushKey>,
+    max: usize,
+}
+
+impl Seen {
+    pub(super) fn new(max: usize) -> Self {
+        Self { keys: HashSet::new(), order: VecDeque::new(), max }
+    }
+
+    pub(super) fn contains(&self, key: &PushKey) -> bool {
+        self.keys.contains(key)
+    }
+
+    /// Remembers one, and forgets the oldest if there is no room.
+    pub(super) fn insert(&mut self, key: PushKey) {
+        if !self.keys.insert(key) {
+            return;
+        }
+        self.order.push_back(key);
+        if self.order.len() > self.max
+            && let Some(oldest) = self.order.pop_front()
+        {
+            self.keys.remove(&oldest);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_ones_are_remembered_and_no_more() {
+        let key = |n: u8| [n; 16];
+        let mut seen = Seen::new(3);
+        for n in [1, 2, 2, 3, 1, 4] {
+            seen.insert(key(n));
+        }
+        assert_eq!([1, 2, 3, 4, 5].map(|n| seen.contains(&key(n))), [false, true, true, true, false]);
+        assert_eq!((seen.keys.len(), seen.order.len()), (3, 3));
+    }
+}

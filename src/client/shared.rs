@@ -1,0 +1,236 @@
+//! What the program's threads and the client's own thread share: commands one way, events the other.
+
+use super::delivery::{Connection, Delivery, Event};
+use super::error::{End, Error};
+use super::frames::{Answer, Request};
+use super::machine::Order;
+use super::options::Options;
+use super::push::{Push, PushKey};
+use mio::Waker;
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+/// Friends whose presence waits for the program.
+const PRESENCE_MAX: usize = 10_000;
+
+pub(super) type Reply = SyncSender<Result<Answer, Error>>;
+
+pub(super) enum Command {
+    Begin(Request, Reply),
+    Order(Order),
+    DoneWith { key: PushKey, message_id: String, sender: String, acked: bool },
+}
+
+#[derive(Default)]
+struct Commands {
+    queue: Vec<Command>,
+    /// Requests that wait for their answers, in this queue or beyond.
+    waiting: usize,
+}
+
+/// What has come for the program.
+#[derive(Default)]
+struct Inbox {
+    pushes: VecDeque<Push>,
+    bytes: usize,
+    presence: BTreeMap<String, bool>,
+    connection: Option<Connection>,
+    online: bool,
+    /// Why not.
+    why: String,
+    ended: Option<End>,
+    /// The client's thread reads nothing until there is room.
+    full: bool,
+    /// A friend who came or went is told next, also while many pushes come.
+    presence_next: bool,
+}
+
+pub(super) struct Shared {
+    pub(super) user: String,
+    pub(super) request_limit: Duration,
+    requests_max: usize,
+    frame_bytes_max: usize,
+    inbox_max: usize,
+    inbox_bytes_max: usize,
+    commands: Mutex<Commands>,
+    inbox: Mutex<Inbox>,
+    changed: Condvar,
+    waker: Waker,
+}
+
+/// What a thread that panicked left is whole: each change is one step.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Shared {
+    pub(super) fn new(options: &Options, waker: Waker) -> Self {
+        Self {
+            user: options.user.clone(),
+            request_limit: options.request_limit,
+            requests_max: options.requests_max,
+            frame_bytes_max: options.frame_bytes_max,
+            inbox_max: options.inbox_max,
+            inbox_bytes_max: options.inbox_bytes_max,
+            commands: Mutex::default(),
+            inbox: Mutex::default(),
+            changed: Condvar::new(),
+            waker,
+        }
+    }
+
+    fn command(&self, command: Command) {
+        lock(&self.commands).queue.push(command);
+        // It fails only if the thread is gone, and then everything has ended.
+        self.waker.wake().ok();
+    }
+
+    /// Hands a request to the client's thread; the answer comes later.
+    pub(super) fn begin(&self, request: Request) -> Result<Receiver<Result<Answer, Error>>, Error> {
+        let bytes = request.envelope.len();
+        if bytes > self.frame_bytes_max {
+            return Err(Error::TooLarge { bytes, max: self.frame_bytes_max });
+        }
+        if let Some(end) = self.ended() {
+            return Err(Error::Ended(end));
+        }
+        let (reply, answer) = sync_channel(1);
+        {
+            let mut commands = lock(&self.commands);
+            if commands.waiting >= self.requests_max {
+                return Err(Error::Busy);
+            }
+            commands.waiting += 1;
+            commands.queue.push(Command::Begin(request, reply));
+        }
+        self.waker.wake().ok();
+        // It may have ended meanwhile, and nobody takes the request.
+        self.ended().map_or(Ok(answer), |end| Err(Error::Ended(end)))
+    }
+
+    pub(super) fn order(&self, order: Order) {
+        self.command(Command::Order(order));
+    }
+
+    pub(super) fn done_with(&self, push: &Push, acked: bool) {
+        let (message_id, sender) = (push.message_id.clone(), push.sender.clone());
+        self.command(Command::DoneWith { key: push.key(), message_id, sender, acked });
+    }
+
+    pub(super) fn close(&self, limit: Duration) {
+        self.order(Order::End(End::Closed));
+        drop(self.wait(limit, |inbox| inbox.ended.is_some()));
+    }
+
+    /// Waits until this holds, or the limit is reached.
+    fn wait(&self, limit: Duration, mut holds: impl FnMut(&Inbox) -> bool) -> MutexGuard<'_, Inbox> {
+        let inbox = lock(&self.inbox);
+        let waited = self.changed.wait_timeout_while(inbox, limit, |inbox| !holds(inbox));
+        waited.unwrap_or_else(PoisonError::into_inner).0
+    }
+
+    pub(super) fn is_online(&self) -> bool {
+        lock(&self.inbox).online
+    }
+
+    fn ended(&self) -> Option<End> {
+        lock(&self.inbox).ended.clone()
+    }
+
+    pub(super) fn wait_online(&self, limit: Duration) -> Result<(), Error> {
+        let inbox = self.wait(limit, |inbox| inbox.online || inbox.ended.is_some());
+        match &inbox.ended {
+            Some(end) => Err(Error::Ended(end.clone())),
+            None if inbox.online => Ok(()),
+            None if inbox.why.is_empty() => Err(Error::Unreachable("it does not answer".to_owned())),
+            None => Err(Error::Unreachable(inbox.why.clone())),
+        }
+    }
+}
+
+/// The end of the client's thread.
+impl Shared {
+    pub(super) fn commands(&self) -> Vec<Command> {
+        std::mem::take(&mut lock(&self.commands).queue)
+    }
+
+    pub(super) fn answered(&self) {
+        let mut commands = lock(&self.commands);
+        commands.waiting = commands.waiting.saturating_sub(1);
+    }
+
+    pub(super) fn put_push(&self, push: Push) {
+        let mut inbox = lock(&self.inbox);
+        inbox.bytes += push.bytes();
+        inbox.pushes.push_back(push);
+        self.changed.notify_all();
+    }
+
+    pub(super) fn put_presence(&self, name: String, online: bool) {
+        let mut inbox = lock(&self.inbox);
+        if inbox.presence.len() < PRESENCE_MAX || inbox.presence.contains_key(&name) {
+            inbox.presence.insert(name, online);
+            self.changed.notify_all();
+        }
+    }
+
+    pub(super) fn put_connection(&self, connection: Connection) {
+        let mut inbox = lock(&self.inbox);
+        inbox.online = connection == Connection::Online;
+        match &connection {
+            Connection::Offline { why, .. } => inbox.why.clone_from(why),
+            Connection::Ended(end) => inbox.ended = Some(end.clone()),
+            Connection::Online => {}
+        }
+        inbox.connection = Some(connection);
+        self.changed.notify_all();
+    }
+
+    /// Is there room for another push? If not, the next one taken out wakes the client's thread.
+    pub(super) fn has_room(&self) -> bool {
+        let mut inbox = lock(&self.inbox);
+        inbox.full = inbox.pushes.len() >= self.inbox_max || inbox.bytes >= self.inbox_bytes_max;
+        !inbox.full
+    }
+}
+
+/// The next event for the program.
+pub(super) fn next(shared: &Arc<Shared>, limit: Duration) -> Result<Option<Event>, Error> {
+    let some = |inbox: &Inbox| {
+        !inbox.pushes.is_empty() || !inbox.presence.is_empty() || inbox.connection.is_some() || inbox.ended.is_some()
+    };
+    let mut inbox = shared.wait(limit, some);
+    if let Some(connection) = inbox.connection.take() {
+        return Ok(Some(Event::Connection(connection)));
+    }
+    let presence_next = std::mem::take(&mut inbox.presence_next) || inbox.pushes.is_empty();
+    if presence_next && let Some((user_name, online)) = inbox.presence.pop_first() {
+        return Ok(Some(Event::Presence { user_name, online }));
+    }
+    if let Some(push) = inbox.pushes.pop_front() {
+        inbox.bytes = inbox.bytes.saturating_sub(push.bytes());
+        inbox.presence_next = true;
+        if std::mem::take(&mut inbox.full) {
+            shared.waker.wake().ok();
+        }
+        let shared = Arc::clone(shared);
+        return Ok(Some(Event::Push(Delivery { push, shared, acked: false })));
+    }
+    match &inbox.ended {
+        Some(end) => Err(Error::Ended(end.clone())),
+        None => Ok(None),
+    }
+}
+
+/// Ends the client when the last clone of it is gone.
+pub(super) struct Handle {
+    pub(super) shared: Arc<Shared>,
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        self.shared.order(Order::End(End::Closed));
+    }
+}

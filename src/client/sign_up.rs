@@ -1,0 +1,136 @@
+//! A sign-up, on a connection of its own.
+
+use super::driver::SOCKET;
+use super::error::{Error, Refusal};
+use super::frames::{self, Frame};
+use super::link::{Link, Progress};
+use super::options::{Options, Password};
+use super::profile::Profile;
+use super::tls;
+use crate::protocol::error::ErrorCode;
+use mio::{Events, Poll};
+use std::time::Instant;
+
+/// Makes an account: the user and the password of the options, and what else is in the profile
+/// (whose `user_name` is passed over). Every user who is logged in can read the profile.
+///
+/// # Errors
+/// [`Error::NameTaken`]; [`Error::Refused`]: BAD_FIELD says what is wrong with the name,
+/// RATE_LIMITED asks for patience; after [`Error::TimedOut`] the account may be there: log in.
+pub fn sign_up(options: &Options, profile: &Profile) -> Result<(), Error> {
+    let target = options.target()?;
+    let tls = target.tls.then(|| tls::config(options.ca_file.as_deref())).transpose()?;
+    let Some(hash) = options.password.hash(&options.user) else {
+        return Err(Error::Setting("a sign-up needs a password".to_owned()));
+    };
+    let profile = Profile { user_name: options.user.clone(), ..profile.clone() };
+    let request = frames::sign_up("sign-up", &profile, &hash);
+    if request.len() > options.frame_bytes_max {
+        return Err(Error::TooLarge { bytes: request.len(), max: options.frame_bytes_max });
+    }
+    let until = Instant::now() + options.request_limit.min(options.answer_limit * 2);
+    let mut link = Link::open(&target, tls.as_ref(), options.answer_limit, options.answer_bytes_max)
+        .map_err(Error::Unreachable)?;
+    let io = |error: std::io::Error| Error::Setting(format!("no poll: {error}"));
+    let mut poll = Poll::new().map_err(io)?;
+    let mut events = Events::with_capacity(16);
+    link.register(poll.registry()).map_err(io)?;
+    link.send(&request);
+    let mut verdict = Verdict::default();
+    loop {
+        link.flush().map_err(Error::Unreachable)?;
+        let mut texts = Vec::new();
+        let progress = link.read(&mut texts);
+        for text in texts {
+            let frame = Frame::read(&text).ok_or_else(|| Error::BadAnswer("no frame".to_owned()))?;
+            if let Some(result) = verdict.hear(&frame) {
+                return result;
+            }
+            if verdict.asks_why() {
+                link.send(&frames::heartbeat("why"));
+            }
+        }
+        match progress {
+            Progress::Some => continue,
+            Progress::Over(_) if verdict.failed => return Err(Error::NameTaken),
+            // It was written, perhaps, and its answer was lost.
+            Progress::Over(_) => return Err(Error::Unknown),
+            Progress::Nothing => link.flush().map_err(Error::Unreachable)?,
+        }
+        let left = until.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Err(if verdict.failed { Error::NameTaken } else { Error::TimedOut });
+        }
+        if let Err(error) = poll.poll(&mut events, Some(left))
+            && error.kind() != std::io::ErrorKind::Interrupted
+        {
+            return Err(io(error));
+        }
+        debug_assert!(events.iter().all(|event| event.token() == SOCKET));
+    }
+}
+
+/// What the frames of the server make of a sign-up.
+#[derive(Debug, Default)]
+struct Verdict {
+    /// `SF` has come: the next frame says why, or the name is taken.
+    failed: bool,
+    asked: bool,
+}
+
+impl Verdict {
+    fn hear(&mut self, frame: &Frame) -> Option<Result<(), Error>> {
+        match frame {
+            Frame::Reply { kind, content, .. } if kind == "RE_SIGNUP" && !self.failed => match content.as_str() {
+                Some("SS") => Some(Ok(())),
+                _ => {
+                    self.failed = true;
+                    None
+                }
+            },
+            Frame::Error { refusal, .. } if refusal.code == Some(ErrorCode::NotLoggedIn) => {
+                self.failed.then_some(Err(Error::NameTaken))
+            }
+            Frame::Error { refusal, .. } => Some(Err(Error::Refused(Refusal::clone(refusal)))),
+            _ => self.failed.then_some(Err(Error::NameTaken)),
+        }
+    }
+
+    /// Once: whatever is answered, it comes behind what the server has to say about the cause.
+    fn asks_why(&mut self) -> bool {
+        self.failed && !std::mem::replace(&mut self.asked, true)
+    }
+}
+
+impl Options {
+    /// The `hashValue` for the password of these options; `None` without one.
+    #[must_use]
+    pub fn hash_value(&self) -> Option<String> {
+        if self.password == Password::None { None } else { self.password.hash(&self.user) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn frame(kind: &str, content: &str) -> Frame {
+        let content = serde_json::json!({"MessageId": "sign-up", "Content": content});
+        Frame::read(&serde_json::json!({"TYPE": kind, "CONTENT": content}).to_string()).unwrap()
+    }
+
+    #[test]
+    fn the_frame_behind_a_failure_says_why() {
+        let failed = || {
+            let mut verdict = Verdict::default();
+            assert_eq!(verdict.hear(&frame("RE_SIGNUP", "SF")), None);
+            assert!(verdict.asks_why() && !verdict.asks_why());
+            verdict
+        };
+        assert_eq!(Verdict::default().hear(&frame("RE_SIGNUP", "SS")), Some(Ok(())));
+        assert_eq!(failed().hear(&frame("RE_ERROR", "NOT_LOGGED_IN: log in first")), Some(Err(Error::NameTaken)));
+        assert_eq!(failed().hear(&frame("RE_HEARTBEAT", "1")), Some(Err(Error::NameTaken)));
+        let said = failed().hear(&frame("RE_ERROR", "BAD_FIELD: the name system is reserved"));
+        assert!(matches!(said, Some(Err(Error::Refused(refusal))) if refusal.code == Some(ErrorCode::BadField)));
+    }
+}

@@ -1,0 +1,184 @@
+//! The client and servers that are broken, or mean it harm: it neither panics nor hangs nor grows.
+
+use super::super::{PATIENCE, end, options, push};
+use super::fake::Fake;
+use hongyan::client::{Client, End, Error, Event, Options, Profile, sign_up};
+use serde_json::json;
+use std::io::{ErrorKind, Write};
+use std::time::{Duration, Instant};
+
+fn start(fake: &Fake) -> Client {
+    Client::start(options(&fake.url(), "ann")).unwrap()
+}
+
+#[test]
+fn what_is_no_frame_ends_the_connection_and_the_client_comes_back() {
+    let fake = Fake::start();
+    let client = start(&fake);
+    for bad in [
+        &b"garbage\n"[..],
+        b"{\"TYPE\":\"4\",\"CONTENT\":{}}\n",
+        b"{\"TYPE\":\"4\",\"CONTENT\":\"{\\\"messageId\\\":7}\"}\n",
+        b"\xff\xfe\n",
+        b"[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[\n",
+    ] {
+        let mut talk = fake.log_in();
+        talk.send(bad);
+        talk.expect_end();
+    }
+    let mut talk = fake.log_in();
+    talk.push("m1");
+    assert_eq!(push(&client).message_id, "m1");
+    assert_eq!(talk.expect("5")["CONTENT"], json!({"MessageId": "m1", "sender": "bob"}));
+}
+
+#[test]
+fn a_line_without_an_end_is_not_kept() {
+    let fake = Fake::start();
+    let _client = start(&fake);
+    let mut talk = fake.log_in();
+    let piece = [b'x'; 64 * 1024];
+    let until = Instant::now() + PATIENCE;
+    // The client leaves long before this.
+    let mut sent = 0;
+    while talk.socket.write_all(&piece).is_ok() {
+        sent += piece.len();
+        assert!(Instant::now() < until && sent < 64 * 1024 * 1024, "it reads on");
+    }
+    fake.log_in();
+}
+
+#[test]
+fn a_flood_of_pushes_is_read_only_as_fast_as_the_program_takes_them() {
+    let fake = Fake::start();
+    let mut few = options(&fake.url(), "ann");
+    few.inbox_max = 100;
+    let client = Client::start(few).unwrap();
+    let mut talk = fake.log_in();
+    talk.socket.set_write_timeout(Some(Duration::from_millis(300))).unwrap();
+    let frame = |n: u32| {
+        let words = json!({"messageId": n.to_string(), "sender": "bob", "receiver": "ann", "time": "1", "content": "x".repeat(4_000)});
+        format!("{}\n", json!({"CONTENT": words, "TYPE": "4"}))
+    };
+    // What the sockets hold is a few MiB; whoever reads without bound takes all of this.
+    let mut written = 0;
+    let blocked = loop {
+        match talk.socket.write(frame(written).as_bytes()) {
+            Ok(count) if count == frame(written).len() => written += 1,
+            Ok(_) => break true,
+            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => break true,
+            Err(error) => panic!("{error}"),
+        }
+        if written == 30_000 {
+            break false;
+        }
+    };
+    assert!(blocked, "{written} pushes were read, though the program took none");
+    for n in 0..written.min(1_000) {
+        assert_eq!(push(&client).message_id, n.to_string());
+    }
+}
+
+#[test]
+fn a_server_that_sends_a_push_again_and_again_gets_acks_and_the_program_sees_it_once() {
+    let fake = Fake::start();
+    let client = start(&fake);
+    let mut talk = fake.log_in();
+    talk.push("m1");
+    assert_eq!(push(&client).message_id, "m1");
+    for _ in 0..100 {
+        talk.push("m1");
+    }
+    talk.push("m2");
+    for _ in 0..101 {
+        assert_eq!(talk.expect("5")["CONTENT"]["MessageId"], "m1");
+    }
+    assert_eq!(push(&client).message_id, "m2");
+}
+
+#[test]
+fn a_server_that_never_answers_is_given_up_within_the_limits() {
+    let fake = Fake::start();
+    let mut hasty = options(&fake.url(), "ann");
+    hasty.answer_limit = Duration::from_millis(50);
+    hasty.connect_limit = Duration::from_millis(400);
+    let error = Client::connect(hasty).unwrap_err();
+    assert!(matches!(error, Error::Unreachable(_)), "{error}");
+    let mut hasty = options(&fake.url(), "ann");
+    hasty.answer_limit = Duration::from_millis(50);
+    assert_eq!(sign_up(&hasty, &Profile::default()), Err(Error::TimedOut));
+
+    let fake = Fake::start();
+    let mut hasty = options(&fake.url(), "ann");
+    hasty.request_limit = Duration::from_millis(200);
+    let client = Client::start(hasty).unwrap();
+    let mut talk = fake.log_in();
+    assert_eq!(client.send("bob", "x"), Err(Error::TimedOut));
+    talk.expect("4");
+}
+
+#[test]
+fn a_message_whose_answer_was_lost_is_sent_again_under_its_id() {
+    let fake = Fake::start();
+    let client = start(&fake);
+    let sending = client.begin_send("bob", "x").unwrap();
+    let mut talk = fake.log_in();
+    let first = talk.expect("4");
+    drop(talk);
+    let mut talk = fake.log_in();
+    assert_eq!(talk.expect("4"), first);
+    assert_eq!(sending.result(), None);
+    talk.reply("RE_MESSAGE", &first["CONTENT"]["messageId"], &json!("MF"));
+    talk.reply("RE_ERROR", &first["CONTENT"]["messageId"], &json!("UNAVAILABLE: the store is away"));
+    assert_eq!(talk.expect("4"), first);
+    talk.reply("RE_MESSAGE", &first["CONTENT"]["messageId"], &json!("MS"));
+    sending.wait().unwrap();
+}
+
+#[test]
+fn the_server_may_end_it_and_may_not_end_it() {
+    let fake = Fake::start();
+    let client = start(&fake);
+    for code in ["IDLE: silence", "SHUTTING_DOWN: bye", "UNAVAILABLE: the operator ended it"] {
+        let mut talk = fake.log_in();
+        talk.reply("RE_ERROR", &json!(""), &json!(code));
+        talk.expect_end();
+    }
+    let mut talk = fake.log_in();
+    talk.reply("RE_ERROR", &json!(""), &json!("FORBIDDEN: banned"));
+    assert_eq!(end(&client), End::Forbidden("FORBIDDEN: banned".to_owned()));
+    talk.expect_end();
+}
+
+#[test]
+fn a_web_socket_server_of_another_kind_is_refused() {
+    for answer in [
+        "HTTP/1.1 200 OK\r\n\r\n".to_owned(),
+        "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: no\r\n\r\n".to_owned(),
+        "x".repeat(10_000),
+    ] {
+        let fake = Fake::start();
+        let mut hasty = Options::new(&fake.url().replace("tcp:", "ws:"), "ann").password_hash("x");
+        hasty.connect_limit = Duration::from_millis(800);
+        let asked = std::thread::spawn(move || Client::connect(hasty));
+        let mut talk = fake.accept();
+        talk.send(&answer);
+        let error = asked.join().unwrap().unwrap_err();
+        assert!(matches!(error, Error::Unreachable(_)), "{error}");
+    }
+}
+
+#[test]
+fn a_program_that_is_gone_takes_its_connection_along() {
+    let fake = Fake::start();
+    let client = start(&fake);
+    let other = client.clone();
+    let mut talk = fake.log_in();
+    talk.push("m1");
+    drop(client);
+    let Ok(Some(Event::Connection(_))) = other.next(PATIENCE) else { panic!("it goes on") };
+    assert_eq!(push(&other).message_id, "m1");
+    talk.expect("5");
+    other.close();
+    talk.expect_end();
+}
