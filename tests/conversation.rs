@@ -5,7 +5,7 @@
 
 mod common;
 
-use common::{BOTH, Client, ContentForm, Record, Server, TRANSPORTS, Transport, config, content};
+use common::{BOTH, Client, ContentForm, PATIENCE, Record, Server, TRANSPORTS, Transport, config, content};
 use hongyan::config::StoreUrl;
 
 const PROFILE: &str = r#"{"userName":"vincent313","emailAddress":"v@example.com","nickName":"zhiyong","profilePicture":"personalfilepicture.com/link","location":"longyan","personalDescription":"cooking man","rsaPublicKey":"24sdfqwrwer"}"#;
@@ -284,44 +284,34 @@ fn the_vectors_are_this_conversation() {
     );
 }
 
-/// Two users become friends over two kinds of connection, one goes away, the server restarts, and
-/// that user finds what they missed.
+/// Two users become friends, one goes away, the server restarts, and that user finds what they
+/// missed.
 #[test]
 fn a_user_who_comes_back_finds_what_they_missed_even_after_a_restart() {
     let folder = tempfile::tempdir().unwrap();
     let mut config = config();
     config.store = StoreUrl::Sqlite(folder.path().join("hongyan.db"));
     let server = Server::with(config.clone());
-    let mut ann = server.client(Transport::WebSocket, ContentForm::Object);
-    let mut bob = server.user("bob");
-    ann.sign_up("ann");
-    ann.log_in("ann");
-    common::befriend(&mut ann, &mut bob);
-    drop(ann);
+    let (ann, bob) = (server.chatter("ann"), server.chatter("bob"));
+    bob.ask_friend("ann", "").unwrap();
+    assert!(ann.receive(PATIENCE, |request| drop(ann.accept(request, "").unwrap())).unwrap());
+    ann.close();
     // Ann may still count as online for a moment; either way her messages wait for her.
     for n in 0..100 {
-        bob.say(&format!("m{n}"), "ann", &format!("number {n} 🪿"), "MS");
+        bob.send("ann", &format!("number {n} 🪿")).unwrap();
     }
-    drop(bob);
+    bob.close();
     server.stop();
 
     let server = Server::with(config);
-    let mut ann = server.client(Transport::WebSocket, ContentForm::Object);
-    ann.log_in("ann");
+    let ann = server.chatter("ann");
     for n in 0..100 {
-        let push = ann.expect_push("4", &format!("m{n}"));
-        assert_eq!(
-            (push["sender"].as_str(), push["content"].as_str()),
-            (Some("bob"), Some(&*format!("number {n} 🪿")))
-        );
-        ann.ack(&format!("m{n}"));
+        let expected = ("bob".to_owned(), format!("number {n} 🪿"));
+        let got = ann.receive(PATIENCE, |push| assert_eq!((push.sender.clone(), push.content.clone()), expected));
+        assert!(got.unwrap());
     }
-    ann.fence();
-    drop(ann);
-    let mut ann = server.raw();
-    ann.log_in("ann");
-    ann.fence();
+    ann.close();
     // The friendship is in the store, too.
-    ann.say("back", "bob", "I have it all", "MS");
+    server.chatter("ann").send("bob", "I have it all").unwrap();
     server.stop();
 }

@@ -106,7 +106,8 @@ fn write(out: &mut Vec<u8>, opcode: u8, payload: &[u8], mask: [u8; 4]) {
 mod tests {
     use super::*;
     use crate::protocol::http::{Head, read_head, write_upgrade};
-    use crate::protocol::ws::{WsInput, WsItem};
+    use crate::protocol::ws::{WsClientInput, WsInput, WsItem, begin_text, end_text};
+    use crate::protocol::ws::{write_close as server_close, write_pong as server_pong};
 
     fn handshake() -> (Handshake, Vec<u8>) {
         let target = Target::read("ws://localhost:1/chat").unwrap();
@@ -162,5 +163,46 @@ mod tests {
             assert_eq!(input.next(&mut chunk, 1 << 20), WsItem::Pong);
             assert_eq!(input.next(&mut chunk, 1 << 20), WsItem::Close(Some(1_000)));
         }
+    }
+
+    #[test]
+    fn what_the_server_writes_is_read_however_it_is_cut() {
+        let texts = ["", "x", &"y".repeat(125), &"z".repeat(126), &"🪿".repeat(20_000)];
+        let mut wire = Vec::new();
+        for text in texts {
+            let start = begin_text(&mut wire);
+            wire.extend_from_slice(text.as_bytes());
+            end_text(&mut wire, start);
+        }
+        server_pong(&mut wire, b"p");
+        server_close(&mut wire, Some(1_001));
+        for cut in [1, 2, 3, 7, 127, 1_000, wire.len()] {
+            let (mut input, mut found, mut bytes) = (WsClientInput::default(), Vec::new(), wire.clone());
+            for mut chunk in bytes.chunks_mut(cut) {
+                loop {
+                    match input.next(&mut chunk, 1 << 20) {
+                        WsItem::More => break,
+                        WsItem::Text(text) => found.push(text.to_owned()),
+                        WsItem::Pong => found.push("pong".to_owned()),
+                        WsItem::Close(Some(1_001)) => found.push("close".to_owned()),
+                        other => panic!("{other:?}"),
+                    }
+                }
+            }
+            let expected: Vec<&str> = texts.into_iter().chain(["pong", "close"]).collect();
+            assert_eq!(found, expected, "cut every {cut} bytes");
+        }
+    }
+
+    #[test]
+    fn a_server_that_masks_or_sends_too_much_is_refused() {
+        let mut masked = Vec::new();
+        write_text(&mut masked, "x", [1, 2, 3, 4]);
+        let mut chunk = masked.as_mut_slice();
+        assert_eq!(WsClientInput::default().next(&mut chunk, 100), WsItem::Error(1_002));
+        let mut chunk = &mut [0x81, 127, 0x7f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff][..];
+        assert_eq!(WsClientInput::default().next(&mut chunk, 100), WsItem::TooLarge);
+        let mut chunk = &mut [0x82, 0][..];
+        assert_eq!(WsClientInput::default().next(&mut chunk, 100), WsItem::Error(1_003));
     }
 }

@@ -93,6 +93,18 @@ impl Server {
         Client::connect(self.addr, transport, form)
     }
 
+    /// A new account on the client library, which keeps a client's rules by itself: for tests in
+    /// which it does not matter what stands on the wire.
+    pub fn chatter(&self, name: &str) -> hongyan::client::Client {
+        let options = || hongyan::client::Options::new(&format!("tcp://{}", self.addr), name).password_hash("secret");
+        // The account may be there from before a restart.
+        match hongyan::client::sign_up(&options(), &hongyan::client::Profile::default()) {
+            Ok(()) | Err(hongyan::client::Error::NameTaken) => {}
+            Err(error) => panic!("{name}: {error}"),
+        }
+        hongyan::client::Client::connect(options()).unwrap()
+    }
+
     /// A user with an account, logged in over raw TCP in the string form.
     pub fn user(&self, name: &str) -> Client {
         let mut client = self.raw();
