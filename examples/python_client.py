@@ -71,7 +71,7 @@ class Client:
             self.token = None
             self.log_in()
         elif suspect and not (code and mid == suspect): self.done(suspect, "not friends")  # MF, and nothing says why
-        elif code in ("UNAVAILABLE", "RATE_LIMITED", "FULL") and mid in self.waiting:  # the same again, later
+        elif code in ("UNAVAILABLE", "RATE_LIMITED", "FULL", "SHUTTING_DOWN") and mid in self.waiting:  # the same again, later
             waiting = self.waiting[mid]
             waiting[2:] = [time.monotonic() + (300 if code == "FULL" else waiting[3]), min(2 * waiting[3], 60)]
         elif code: self.done(mid, said)

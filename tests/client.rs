@@ -144,10 +144,12 @@ fn a_conversation_over_all_four_schemes() {
         bob.close();
     }
     // A certificate of nobody we trust.
-    let mut impatient = options(&url("tls"), "ann");
-    impatient.connect_limit = Duration::from_millis(300);
-    let error = Client::connect(impatient).unwrap_err();
-    assert!(matches!(&error, Error::Unreachable(why) if why.contains("certificate")), "{error}");
+    let stranger = Client::start(options(&url("tls"), "ann")).unwrap();
+    let told = stranger.next(PATIENCE).unwrap();
+    assert!(
+        matches!(&told, Some(Event::Connection(Connection::Offline { why, .. })) if why.contains("certificate")),
+        "{told:?}"
+    );
     drop(ann);
     server.stop();
 }

@@ -258,12 +258,13 @@ fn the_vectors_are_this_conversation() {
         };
         converse(&mut client("C1"), &mut client("C2"));
         let mut times = Vec::new();
-        let frames = record.lock().unwrap().iter().map(|(who, sent, frame)| {
+        let record = record.lock().unwrap();
+        let frames = record.iter().map(|(who, sent, frame)| {
             let way = if *sent { ">" } else { "<" };
             serde_json::json!([format!("{who}{way}"), with_written_times(frame, &mut times)])
         });
         let frames: Vec<String> = frames.map(|it| it.to_string()).collect();
-        assert!(frames.len() > 30, "{}", frames.len());
+        assert!(frames.len() >= 30, "{}", frames.len());
         all.insert(name.to_owned(), frames.into());
         server.stop();
     }

@@ -139,7 +139,7 @@ impl Error {
     pub fn may_be_done(&self) -> bool {
         match self {
             Self::Unknown | Self::TimedOut | Self::BadAnswer(_) | Self::Ended(_) => true,
-            Self::Refused(refusal) => refusal.code == Some(ErrorCode::Unavailable),
+            Self::Refused(refusal) => matches!(refusal.code, Some(ErrorCode::Unavailable | ErrorCode::ShuttingDown)),
             _ => false,
         }
     }

@@ -7,13 +7,13 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::mpsc::{Receiver, channel};
 
 /// Takes connections, one after another.
-pub struct Fake {
-    pub addr: SocketAddr,
+pub(crate) struct Fake {
+    pub(crate) addr: SocketAddr,
     connections: Receiver<TcpStream>,
 }
 
 impl Fake {
-    pub fn start() -> Self {
+    pub(crate) fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let addr = listener.local_addr().unwrap();
         let (sender, connections) = channel();
@@ -27,13 +27,13 @@ impl Fake {
         Self { addr, connections }
     }
 
-    pub fn url(&self) -> String {
+    pub(crate) fn url(&self) -> String {
         format!("tcp://{}", self.addr)
     }
 
     /// The next connection.
     #[track_caller]
-    pub fn accept(&self) -> Talk {
+    pub(crate) fn accept(&self) -> Talk {
         let socket = self.connections.recv_timeout(PATIENCE).expect("a client comes");
         socket.set_read_timeout(Some(PATIENCE)).unwrap();
         Talk { lines: BufReader::new(socket.try_clone().unwrap()), socket }
@@ -41,7 +41,7 @@ impl Fake {
 
     /// The next connection, logged in.
     #[track_caller]
-    pub fn log_in(&self) -> Talk {
+    pub(crate) fn log_in(&self) -> Talk {
         let mut talk = self.accept();
         let asked = talk.expect("2");
         talk.reply("RE_SIGNUP", &asked["MID"], &json!("LS"));
@@ -50,14 +50,14 @@ impl Fake {
 }
 
 /// One connection.
-pub struct Talk {
+pub(crate) struct Talk {
     lines: BufReader<TcpStream>,
-    pub socket: TcpStream,
+    pub(crate) socket: TcpStream,
 }
 
 impl Talk {
     /// The next request; `None` at the end of the connection.
-    pub fn next(&mut self) -> Option<Value> {
+    pub(crate) fn next(&mut self) -> Option<Value> {
         let mut line = String::new();
         match self.lines.read_line(&mut line) {
             Ok(0) => None,
@@ -69,7 +69,7 @@ impl Talk {
 
     /// The next request of this TYPE; heartbeats and requests for tokens are passed over.
     #[track_caller]
-    pub fn expect(&mut self, kind: &str) -> Value {
+    pub(crate) fn expect(&mut self, kind: &str) -> Value {
         loop {
             let request = self.next().expect("the client talks");
             if request["TYPE"] == kind {
@@ -80,23 +80,23 @@ impl Talk {
     }
 
     /// Nothing more comes but what was on its way.
-    pub fn expect_end(&mut self) {
+    pub(crate) fn expect_end(&mut self) {
         while self.next().is_some() {}
     }
 
-    pub fn send(&mut self, bytes: impl AsRef<[u8]>) {
+    pub(crate) fn send(&mut self, bytes: impl AsRef<[u8]>) {
         self.socket.write_all(bytes.as_ref()).unwrap();
     }
 
-    pub fn frame(&mut self, kind: &str, content: &Value) {
+    pub(crate) fn frame(&mut self, kind: &str, content: &Value) {
         self.send(format!("{}\n", json!({"CONTENT": content, "TYPE": kind})));
     }
 
-    pub fn reply(&mut self, kind: &str, id: &Value, content: &Value) {
+    pub(crate) fn reply(&mut self, kind: &str, id: &Value, content: &Value) {
         self.frame(kind, &json!({"MessageId": id, "Content": content}));
     }
 
-    pub fn push(&mut self, id: &str) {
+    pub(crate) fn push(&mut self, id: &str) {
         let content =
             json!({"messageId": id, "sender": "bob", "receiver": "ann", "time": "1652791027673", "content": "x"});
         self.frame("4", &content);

@@ -90,7 +90,12 @@ impl Requests {
         for at in 0..self.all.len() {
             let waiting = &self.all[at];
             let twin = |other: &Waiting| other.written && other.request.id == waiting.request.id;
-            if waiting.written || now < waiting.not_before || self.all.iter().any(twin) {
+            if waiting.written || now < waiting.not_before {
+                continue;
+            }
+            if self.all.iter().any(twin) {
+                // The end of the other one is its time, and no deadline.
+                self.all[at].not_before = 0;
                 continue;
             }
             lines.push(waiting.request.envelope.clone());
@@ -202,7 +207,8 @@ impl Machine {
         let Some(at) = found else { return };
         let request = &self.requests.all[at].request;
         let again = match refusal.code {
-            Some(ErrorCode::Unavailable) => request.repeatable,
+            // A server that stops has not done it; the next one may.
+            Some(ErrorCode::Unavailable | ErrorCode::ShuttingDown) => request.repeatable,
             Some(ErrorCode::RateLimited) => request.retry_when_limited,
             _ => false,
         };

@@ -268,6 +268,18 @@ fn a_message_is_sent_again_under_its_id_until_it_is_promised() {
 }
 
 #[test]
+fn a_message_that_a_server_refuses_because_it_stops_is_sent_to_the_next_one() {
+    let mut run = Run::online();
+    run.begin(1, "m1");
+    run.reply("RE_MESSAGE", "m1", "MF");
+    assert!(done(&run.error("m1", "SHUTTING_DOWN")).is_empty());
+    run.error("", "SHUTTING_DOWN");
+    assert_eq!(run.sleep(), [Output::Connect]);
+    run.hear(Input::Connected);
+    assert_eq!(sent(&run.reply("RE_SIGNUP", "log-in", "LS"))[0]["CONTENT"]["messageId"], "m1");
+}
+
+#[test]
 fn what_the_server_refuses_is_told_with_its_cause() {
     let mut run = Run::online();
     run.begin(1, "m1");
@@ -333,6 +345,12 @@ fn two_requests_with_one_id_wait_for_each_other() {
     let outputs = run.reply("RE_FRI_REQ", "f1", "17");
     assert_eq!(done(&outputs), [(1, &Ok(Answer::Time(17)))]);
     assert_eq!(sent(&outputs)[0]["CONTENT"]["sender"], "cy");
+    // One that is to be tried again waits for a newer one, without being looked at all the time.
+    run.error("f1", "UNAVAILABLE");
+    assert_eq!(sent(&run.hear(Input::Begin(3, accept("dan")))).len(), 1);
+    run.now += 5_000;
+    assert!(run.tick().is_empty());
+    assert!(run.machine.deadline().unwrap() > run.now);
 }
 
 #[test]
