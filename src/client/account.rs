@@ -54,7 +54,8 @@ impl Client {
         self.ask(Request::friend(kind, message_id, from, self.user(), words))?.time()
     }
 
-    /// Ends a friendship, or withdraws a friend request that is pending. The other user is not told.
+    /// Ends a friendship, or withdraws a friend request that is pending. The other user is not
+    /// told.
     ///
     /// # Errors
     /// Those of every request.
@@ -161,8 +162,8 @@ impl Client {
     /// Deletes the account. The name is never free again. The client has ended then.
     ///
     /// # Errors
-    /// [`Error::Refused`]: FORBIDDEN if the password is wrong. [`Error::Unknown`]: the connection was
-    /// lost before the answer.
+    /// [`Error::Refused`]: FORBIDDEN if the password is wrong. [`Error::Unknown`]: the connection
+    /// was lost before the answer.
     pub fn delete_account(&self, password: &str) -> Result<(), Error> {
         let pass = super::hash_value(self.user(), password);
         let content = serde_json::json!({"want": "delete", "PASS": pass});

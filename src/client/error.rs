@@ -32,7 +32,8 @@ pub enum Error {
     /// The connection was lost before the answer to a request that must not be sent twice (a new
     /// password, a deletion). It may have been done.
     Unknown,
-    /// Too many requests wait for their answers ([`Options::requests_max`](super::Options::requests_max)).
+    /// Too many requests wait for their answers
+    /// ([`Options::requests_max`](super::Options::requests_max)).
     Busy,
     /// The server's answer made no sense.
     BadAnswer(String),

@@ -1,5 +1,5 @@
-//! One connection to a server: raw or WebSocket, with or without TLS. It never waits, but when it is
-//! made; whatever the server sends, it holds no more memory than one frame takes.
+//! One connection to a server: raw or WebSocket, with or without TLS. It never waits, but when it
+//! is made; whatever the server sends, it holds no more memory than one frame takes.
 
 use super::driver::SOCKET;
 use super::target::Target;

@@ -23,7 +23,7 @@
 //! client.send("ann", "The geese are back!")?;
 //! loop {
 //!     // Acked when this handler has returned.
-//!     client.receive(Duration::from_secs(60), |push| println!("{}: {}", push.sender, push.content))?;
+//! client.receive(Duration::from_secs(60), |push| println!("{}: {}", push.sender, push.content))?;
 //! }
 //! # }
 //! ```
@@ -168,7 +168,8 @@ impl Client {
     /// handler has returned. A push whose handler panicked is not acked, and comes again. Tells
     /// whether there was a push.
     ///
-    /// What else happens (presence, the connection) is passed over: [`Client::next`] gives that, too.
+    /// What else happens (presence, the connection) is passed over: [`Client::next`] gives that,
+    /// too.
     ///
     /// # Errors
     /// [`Error::Ended`], once nothing more can come.

@@ -1,5 +1,5 @@
-//! From a password to its `hashValue`: the recipe of docs/protocol.md, so that users can log in with
-//! clients of different authors.
+//! From a password to its `hashValue`: the recipe of docs/protocol.md, so that users can log in
+//! with clients of different authors.
 
 use icu_normalizer::ComposingNormalizerBorrowed;
 use ring::{digest, pbkdf2};

@@ -58,7 +58,8 @@ fn text_or_number<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Error
     })
 }
 
-/// Friends, in byte order of their names, and pending requests, oldest first (at most 100 each way).
+/// Friends, in byte order of their names, and pending requests, oldest first (at most 100 each
+/// way).
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(default)]
 pub struct Roster {

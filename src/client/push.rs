@@ -37,8 +37,8 @@ impl Push {
         self.kind == PushKind::Message && self.sender == crate::protocol::field::RESERVED_NAME
     }
 
-    /// What recognises a duplicate: (TYPE, inner type, sender, messageId, time), all of them. A hash
-    /// that nobody can aim, since senders choose their ids.
+    /// What recognises a duplicate: (TYPE, inner type, sender, messageId, time), all of them. A
+    /// hash that nobody can aim, since senders choose their ids.
     #[must_use]
     pub fn key(&self) -> [u8; 16] {
         let mut hash = digest::Context::new(&digest::SHA256);

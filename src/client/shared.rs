@@ -1,4 +1,5 @@
-//! What the program's threads and the client's own thread share: commands one way, events the other.
+//! What the program's threads and the client's own thread share: commands one way, events the
+//! other.
 
 use super::delivery::{Connection, Delivery, Event};
 use super::error::{End, Error};

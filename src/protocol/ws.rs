@@ -1,5 +1,5 @@
-//! WebSocket frames (RFC 6455), the server's side, and the reading of a client. Resumable; owns memory only while a message or
-//! frame is incomplete.
+//! WebSocket frames (RFC 6455), the server's side, and the reading of a client. Resumable; owns
+//! memory only while a message or frame is incomplete.
 
 /// RFC 6455 §7.4.1: the codes that the server closes with.
 pub mod close_code {

@@ -6,7 +6,8 @@ use hongyan::client::{Client, End, Error, ErrorCode, Event, ProfileChange, hash_
 use serde_json::{Value, json};
 use std::time::Instant;
 
-/// Answers the next request of this TYPE in its thread's place, and gives what the client made of it.
+/// Answers the next request of this TYPE in its thread's place, and gives what the client made of
+/// it.
 #[track_caller]
 fn ask<T: Send + 'static>(
     client: &Client,
@@ -26,6 +27,11 @@ fn start() -> (Fake, Client, Talk) {
     let fake = Fake::start();
     let client = Client::start(options(&fake.url(), "ann")).unwrap();
     let talk = fake.log_in();
+    let until = Instant::now() + PATIENCE;
+    while !client.is_online() {
+        assert!(Instant::now() < until);
+        std::thread::yield_now();
+    }
     (fake, client, talk)
 }
 

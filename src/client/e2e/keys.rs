@@ -84,8 +84,8 @@ impl Keys {
         &self.public
     }
 
-    /// Keeps them in a file that only its owner may read (mode 0600), not encrypted. For a file that
-    /// leaves this machine use [`Keys::export`].
+    /// Keeps them in a file that only its owner may read (mode 0600), not encrypted. For a file
+    /// that leaves this machine use [`Keys::export`].
     ///
     /// # Errors
     /// It cannot be written.

@@ -13,8 +13,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 pub enum Reading {
     /// It was encrypted for us and signed with the sender's pinned key.
     Encrypted(String),
-    /// It is plain text, as it stands in the push. If the sender has keys, show it as not encrypted:
-    /// the server can read it and could have written it.
+    /// It is plain text, as it stands in the push. If the sender has keys, show it as not
+    /// encrypted: the server can read it and could have written it.
     Plain {
         /// Are keys of the sender pinned?
         sender_has_keys: bool,
@@ -134,8 +134,8 @@ impl Messenger {
         Ok(Sent { id, encrypted })
     }
 
-    /// The content of a message under this id, and whether it is encrypted: for a program that sends
-    /// it by itself. Send one content only under one id.
+    /// The content of a message under this id, and whether it is encrypted: for a program that
+    /// sends it by itself. Send one content only under one id.
     ///
     /// # Errors
     /// As [`Messenger::send`].

@@ -80,8 +80,8 @@ impl fmt::Display for Fault {
 
 impl std::error::Error for Fault {}
 
-/// The decimal byte length, a colon, the bytes, a comma: texts behind each other that can be read in
-/// one way only.
+/// The decimal byte length, a colon, the bytes, a comma: texts behind each other that can be read
+/// in one way only.
 fn netstring(out: &mut Vec<u8>, bytes: impl AsRef<[u8]>) {
     let bytes = bytes.as_ref();
     out.extend_from_slice(bytes.len().to_string().as_bytes());
