@@ -5,7 +5,7 @@
 //! It makes its account if the name is free. It may be stopped at any time: a message is acked when
 //! its echo is promised, and the echo's id is made from the message, so that one that is handled
 //! twice is answered once.
-#![allow(missing_docs, reason = "a program")]
+#![allow(missing_docs, unreachable_pub, reason = "a program, which a test runs as well")]
 
 use hongyan::client::{
     Client, Connection, Delivery, Error, Event, Options, Profile, PushKind, TokenFile, WhatToDo, sign_up,
