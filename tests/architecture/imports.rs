@@ -48,7 +48,12 @@ impl Found {
     /// Notes a path, if it leads anywhere in this crate.
     fn note(&mut self, segments: &[String], at: Span) {
         let mut base = match segments.first().map(String::as_str) {
-            Some("crate" | "hongyan") => Vec::new(),
+            Some("hongyan") => Vec::new(),
+            // A program below src/bin is a crate of its own.
+            Some("crate") if self.module.first().is_some_and(|first| first == "bin") => {
+                self.module.iter().take(2).cloned().collect()
+            }
+            Some("crate") => Vec::new(),
             Some("self") => self.module.clone(),
             Some("super") => self.module[..self.module.len().saturating_sub(1)].to_vec(),
             _ => return,
