@@ -6,7 +6,7 @@ use hongyan::config::args::{self, Command, Settings};
 use hongyan::logging::{self, Stderr};
 use hongyan::server::reload::Program;
 use hongyan::server::{self, Ended};
-use hongyan::{backup, copy};
+use hongyan::{backup, beside, copy};
 use std::io::{self, Write};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -85,6 +85,7 @@ fn run(stderr: &Stderr) -> Result<ExitCode, String> {
             }
             Ok(ExitCode::from(u8::from(!told.is_good)))
         }
+        Command::Client(args) => beside::run(&args),
         Command::Print(text) => {
             print(&text);
             Ok(ExitCode::SUCCESS)

@@ -26,6 +26,8 @@ pub enum Command {
     Backup(BackupOrder),
     /// Ask a running server.
     Admin(AdminOrder),
+    /// Be a client: the arguments of the program that is one.
+    Client(Vec<OsString>),
     /// Print this text and exit.
     Print(String),
 }
@@ -42,6 +44,8 @@ pub struct Settings {
 }
 
 const CHECK: &str = "check-config";
+/// What the client does (`src/bin/hongyan-chat/`).
+const CLIENT: [&str; 3] = ["chat", "send", "listen"];
 type Flags = Vec<(&'static Opt, OsString)>;
 
 /// Reads the arguments (without the program's name), the variables of the environment, and the
@@ -87,6 +91,10 @@ where
             }
             Arg::Value(value) if value == admin::NAME && flags.is_empty() && !is_check => {
                 return admin::read(&mut parser, variables);
+            }
+            Arg::Value(value) if CLIENT.iter().any(|name| value == *name) && flags.is_empty() && !is_check => {
+                let rest = parser.raw_args().map_err(|error| sentence(&error))?;
+                return Ok(Command::Client(std::iter::once(value).chain(rest).collect()));
             }
             Arg::Value(value) => return Err(unexpected(&value, "hongyan --help")),
         }
@@ -255,7 +263,10 @@ pub fn help() -> String {
         ".\n\nUsage: hongyan [OPTIONS]                       runs a server\n",
         "       hongyan copy --from URL --to URL        moves a store (hongyan copy --help)\n",
         "       hongyan backup --store URL FILE         backs a store up (hongyan backup --help)\n",
-        "       hongyan admin COMMAND                   asks a running server (hongyan admin --help)\n\n"
+        "       hongyan admin COMMAND                   asks a running server (hongyan admin --help)\n",
+        "       hongyan chat                            chats in the terminal (hongyan chat --help)\n",
+        "       hongyan send --to NAME TEXT             sends a message (hongyan send --help)\n",
+        "       hongyan listen                          prints what arrives (hongyan listen --help)\n\n"
     ));
     text.push_str(
         "Every option can be set in the environment too: --idle-timeout is HONGYAN_IDLE_TIMEOUT; and in a\n\
@@ -351,6 +362,7 @@ mod tests {
             Command::Copy(order) => Err(format!("{order:?}")),
             Command::Backup(order) => Err(format!("{order:?}")),
             Command::Admin(order) => Err(format!("{order:?}")),
+            Command::Client(order) => Err(format!("{order:?}")),
             Command::Print(text) => Err(text),
         }
     }
@@ -452,6 +464,14 @@ mod tests {
         }
         let config = read_with(&["--store", "mysql://u:geheim@h/d"], &[]).unwrap();
         assert!(!format!("{config:?}").contains("geheim"));
+    }
+
+    #[test]
+    fn a_client_gets_its_arguments_as_they_are() {
+        let words = ["send", "--to", "bob", "--listen", "-x", "--", "hello"].map(OsString::from);
+        let Ok(Command::Client(args)) = read(words.clone(), []) else { panic!() };
+        assert_eq!(args, words);
+        assert!(read(["--listen=127.0.0.1:7", "chat"].map(OsString::from), []).is_err());
     }
 
     #[test]

@@ -1,0 +1,62 @@
+//! `hongyan chat`, `send` and `listen`: a program of its own beside this one, `hongyan-chat`, so
+//! that the server does not carry the screen and the cryptography of a client.
+
+use std::ffi::OsString;
+use std::io;
+use std::path::Path;
+use std::process::{Command, ExitCode};
+
+const NAME: &str = "hongyan-chat";
+
+/// Becomes the client.
+///
+/// # Errors
+/// One sentence: it is not there, or does not start.
+pub fn run(args: &[OsString]) -> Result<ExitCode, String> {
+    let own = std::env::current_exe().map_err(|error| format!("cannot tell where this program is: {error}"))?;
+    run_beside(&own, args)
+}
+
+fn run_beside(own: &Path, args: &[OsString]) -> Result<ExitCode, String> {
+    let path = own.with_file_name(format!("{NAME}{}", std::env::consts::EXE_SUFFIX));
+    become_it(Command::new(&path).args(args)).map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound => format!(
+            "this needs the program {NAME} beside {}; build it with: cargo build --release --features client",
+            own.display()
+        ),
+        _ => format!("cannot start {}: {error}", path.display()),
+    })
+}
+
+#[cfg(unix)]
+fn become_it(command: &mut Command) -> io::Result<ExitCode> {
+    Err(std::os::unix::process::CommandExt::exec(command))
+}
+
+#[cfg(not(unix))]
+fn become_it(command: &mut Command) -> io::Result<ExitCode> {
+    let code = command.status()?.code().and_then(|code| u8::try_from(code).ok());
+    Ok(code.map_or(ExitCode::FAILURE, ExitCode::from))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_client_that_is_not_there_is_named_with_the_way_to_build_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let own = folder.path().join("hongyan");
+        let why = run_beside(&own, &[]).unwrap_err();
+        assert!(why.contains("hongyan-chat") && why.contains("--features client") && !why.contains('\n'), "{why}");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn one_that_cannot_be_run_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join(NAME), "no program").unwrap();
+        let why = run_beside(&folder.path().join("hongyan"), &[]).unwrap_err();
+        assert!(why.contains("cannot start") && why.contains(NAME), "{why}");
+    }
+}
