@@ -18,6 +18,7 @@ const COMMENT_COLUMNS_MAX: usize = 100;
 /// Which modules each module may name. What is not listed may name nothing but itself.
 const MAY_KNOW: &[(&str, &[&str])] = &[
     ("main", &["server", "config", "admin", "backup", "beside", "copy", "logging"]),
+    ("bin", &["client", "shown"]),
     ("beside", &[]),
     ("server", &["net", "store", "chat", "config", "admin", "push_hook"]),
     (

@@ -1,0 +1,152 @@
+//! What the screen shows and how it changes: pure state. News come in, orders go out; no terminal,
+//! no clock, no file.
+
+mod heard;
+mod input;
+mod orders;
+mod rows;
+
+use crate::chat::Chat;
+use crate::editor::Editor;
+use crate::exchange::{Ask, Friend, Link, Order};
+pub(crate) use rows::Row;
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+/// The part that the keys go to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Focus {
+    #[default]
+    List,
+    Chat,
+}
+
+/// A window over the others.
+#[derive(Clone, Debug)]
+pub(crate) enum Popup {
+    /// Text to read.
+    Text { title: String, text: String, scroll: usize },
+    /// Something that cannot be taken back.
+    Confirm { question: String, order: Order },
+    /// A secret, which is not shown.
+    Secret { label: String, editor: Editor, then: Then },
+}
+
+/// What a secret is for.
+#[derive(Clone, Debug)]
+pub(crate) enum Then {
+    Export { file: PathBuf },
+    ExportAgain { file: PathBuf, passphrase: String },
+    Import { file: PathBuf },
+    OldPassword,
+    NewPassword { old: String },
+    NewPasswordAgain { old: String, new: String },
+    Delete,
+}
+
+/// The whole screen.
+#[derive(Clone, Debug)]
+pub(crate) struct App {
+    pub(crate) me: String,
+    pub(crate) server: String,
+    pub(crate) link: Link,
+    pub(crate) friends: BTreeMap<String, Friend>,
+    pub(crate) incoming: Vec<Ask>,
+    pub(crate) outgoing: Vec<Ask>,
+    pub(crate) chats: BTreeMap<String, Chat>,
+    pub(crate) selected: Option<Row>,
+    /// Whose chat is open.
+    pub(crate) open: Option<String>,
+    pub(crate) focus: Focus,
+    /// The input line while no chat is open.
+    pub(crate) loose: Editor,
+    pub(crate) popup: Option<Popup>,
+    /// The last thing that was said, and whether it is a warning.
+    pub(crate) said: (String, bool),
+    pub(crate) size: (u16, u16),
+    /// Of local time, in seconds.
+    pub(crate) offset: i32,
+    /// Something else has written on the terminal.
+    pub(crate) wants_redraw: bool,
+    pub(crate) is_over: bool,
+    /// Why, if it is not the user's wish, and whether the log-in was refused.
+    pub(crate) ended: Option<(String, bool)>,
+}
+
+impl App {
+    pub(crate) fn new(me: &str, server: &str, offset: i32) -> Self {
+        Self {
+            me: me.to_owned(),
+            server: server.to_owned(),
+            link: Link::Connecting,
+            friends: BTreeMap::new(),
+            incoming: Vec::new(),
+            outgoing: Vec::new(),
+            chats: BTreeMap::new(),
+            selected: None,
+            open: None,
+            focus: Focus::List,
+            loose: Editor::default(),
+            popup: None,
+            said: (String::new(), false),
+            size: (80, 24),
+            offset,
+            wants_redraw: false,
+            is_over: false,
+            ended: None,
+        }
+    }
+
+    pub(crate) fn chat(&self) -> Option<&Chat> {
+        self.chats.get(self.open.as_ref()?)
+    }
+
+    pub(crate) fn chat_mut(&mut self) -> Option<&mut Chat> {
+        self.chats.get_mut(self.open.as_ref()?)
+    }
+
+    /// The line in which the user writes.
+    pub(crate) fn editor(&self) -> &Editor {
+        self.chat().map_or(&self.loose, |chat| &chat.draft)
+    }
+
+    fn editor_mut(&mut self) -> &mut Editor {
+        match self.open.as_ref().and_then(|open| self.chats.get_mut(open)) {
+            Some(chat) => &mut chat.draft,
+            None => &mut self.loose,
+        }
+    }
+
+    pub(crate) fn say(&mut self, sentence: impl Into<String>) {
+        self.said = (sentence.into(), false);
+    }
+
+    pub(crate) fn warn(&mut self, sentence: impl Into<String>) {
+        self.said = (sentence.into(), true);
+    }
+
+    /// Opens a chat.
+    pub(crate) fn enter(&mut self, name: &str) -> Vec<Order> {
+        self.open = Some(name.to_owned());
+        self.focus = Focus::Chat;
+        self.chats.entry(name.to_owned()).or_default();
+        self.select(name);
+        let mut orders = vec![Order::LookAt(name.to_owned())];
+        orders.extend(self.see());
+        orders
+    }
+
+    /// The user sees the newest messages of the open chat, if it is not scrolled back.
+    pub(super) fn see(&mut self) -> Option<Order> {
+        if self.focus != Focus::Chat {
+            return None;
+        }
+        let with = self.open.clone()?;
+        let chat = self.chats.get_mut(&with).filter(|chat| chat.scroll == 0 && chat.search.is_none())?;
+        let time = chat.see_all()?;
+        Some(Order::Saw { with, time })
+    }
+}
+
+#[cfg(test)]
+mod tests;

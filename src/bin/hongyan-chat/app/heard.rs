@@ -1,0 +1,106 @@
+//! What changes when the session tells something.
+
+use super::App;
+use crate::exchange::{Ask, Link, News, Order, Roster};
+use crate::message::Trust;
+use crate::text;
+use crate::view;
+
+/// Requests that the screen keeps, each way; the server tells of no more.
+const ASKS_MAX: usize = 200;
+
+impl App {
+    /// Takes news.
+    pub(crate) fn hear(&mut self, news: News) -> Vec<Order> {
+        match news {
+            News::Kept { messages, seen } => {
+                for message in messages {
+                    self.chats.entry(message.with.clone()).or_default().add(message);
+                }
+                for (with, time) in seen {
+                    self.chats.entry(with).or_default().set_seen(time);
+                }
+            }
+            News::Link(link) => return self.hear_link(link),
+            News::Roster(roster) => self.hear_roster(roster),
+            News::Presence { name, is_online } => {
+                if let Some(friend) = self.friends.get_mut(&name) {
+                    friend.is_online = is_online;
+                }
+            }
+            News::Message(message) => {
+                let (with, is_mine) = (message.with.clone(), message.is_mine());
+                let rows = view::rows_of(self, &message);
+                let is_open = self.open.as_ref() == Some(&with);
+                let chat = self.chats.entry(with.clone()).or_default();
+                chat.add(message);
+                if is_mine {
+                    chat.scroll = 0;
+                } else if is_open && chat.scroll > 0 && chat.search.is_none() {
+                    // What the user looks at stays where it is.
+                    chat.scroll += rows;
+                }
+                if self.open.as_ref() == Some(&with) {
+                    return self.see().into_iter().collect();
+                }
+            }
+            News::Became { with, id, way } => {
+                self.chats.entry(with).or_default().became(&id, way);
+            }
+            News::Cleared(message) => self.chats.entry(message.with.clone()).or_default().clear(message),
+            News::Asked(ask) => {
+                self.say(format!("{} asks to become your friend: /accept or /reject", text::line(&ask.name)));
+                note(&mut self.incoming, ask);
+            }
+            News::Answered { name, is_accepted, text } => {
+                self.outgoing.retain(|ask| ask.name != name);
+                let words = if text.is_empty() { String::new() } else { format!(": {}", text::line(&text)) };
+                let verb = if is_accepted { "accepted" } else { "rejected" };
+                self.say(format!("{} {verb} your request{words}", text::line(&name)));
+            }
+            News::Trust { name, trust } => {
+                if let Trust::Changed { .. } | Trust::Gone = trust {
+                    self.warn(format!("the keys of {} have changed", text::line(&name)));
+                }
+                self.chats.entry(name).or_default().trust = trust;
+            }
+            News::Shown { title, text } => self.show(&title, &text),
+            News::Said(sentence) => self.say(text::line(&sentence)),
+            News::Warned(sentence) => self.warn(text::line(&sentence)),
+            News::Ended { why, is_refused } => {
+                self.ended = Some((text::line(&why), is_refused));
+                self.is_over = true;
+            }
+        }
+        Vec::new()
+    }
+
+    fn hear_link(&mut self, link: Link) -> Vec<Order> {
+        if let Link::Over(why) = &link {
+            self.warn(format!("{}; /connect connects again", text::line(why)));
+        }
+        if link != Link::Here {
+            self.friends.values_mut().for_each(|friend| friend.is_online = false);
+        }
+        let is_here = link == Link::Here;
+        self.link = link;
+        match &self.open {
+            Some(open) if is_here => vec![Order::LookAt(open.clone())],
+            _ => Vec::new(),
+        }
+    }
+
+    fn hear_roster(&mut self, roster: Roster) {
+        self.friends = roster.friends.into_iter().map(|friend| (friend.name.clone(), friend)).collect();
+        self.incoming = roster.incoming;
+        self.outgoing = roster.outgoing;
+    }
+}
+
+/// A request that is told twice is one.
+fn note(asks: &mut Vec<Ask>, ask: Ask) {
+    asks.retain(|known| known.name != ask.name);
+    if asks.len() < ASKS_MAX {
+        asks.push(ask);
+    }
+}

@@ -1,0 +1,240 @@
+//! What changes when a key is pressed.
+
+use super::{App, Focus, Popup, Row, Then};
+use crate::editor::Editor;
+use crate::exchange::{Link, Order};
+use crate::view;
+use crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
+
+impl App {
+    /// Takes a key.
+    pub(crate) fn press(&mut self, key: KeyEvent) -> Vec<Order> {
+        if key.kind == KeyEventKind::Release {
+            return Vec::new();
+        }
+        let is_control = key.modifiers.contains(KeyModifiers::CONTROL);
+        if is_control && matches!(key.code, KeyCode::Char('q' | 'c')) {
+            self.is_over = true;
+            return vec![Order::Quit];
+        }
+        if is_control && key.code == KeyCode::Char('l') {
+            self.wants_redraw = true;
+            return Vec::new();
+        }
+        if self.popup.is_some() {
+            return self.press_in_popup(key);
+        }
+        match (key.code, is_control) {
+            (KeyCode::F(1), _) => self.show_help(),
+            (KeyCode::Tab | KeyCode::BackTab, _) => return self.turn(),
+            (KeyCode::Char('n'), true) => {
+                return self.next_unread().map(|name| self.enter(&name)).unwrap_or_default();
+            }
+            (KeyCode::Char('r'), true) => return self.retry(),
+            _ if self.focus == Focus::List => return self.press_in_list(key),
+            _ => return self.press_in_chat(key, is_control),
+        }
+        Vec::new()
+    }
+
+    /// Takes text that was pasted: never as commands or keys.
+    pub(crate) fn paste(&mut self, text: &str) {
+        match &mut self.popup {
+            Some(Popup::Secret { editor, .. }) => editor.insert(text.lines().next().unwrap_or_default()),
+            Some(_) => {}
+            None => {
+                self.focus = Focus::Chat;
+                self.editor_mut().insert(text);
+            }
+        }
+    }
+
+    pub(crate) fn resize(&mut self, width: u16, height: u16) {
+        self.size = (width, height);
+        self.limit_scroll();
+    }
+
+    fn turn(&mut self) -> Vec<Order> {
+        self.focus = if self.focus == Focus::List { Focus::Chat } else { Focus::List };
+        self.see().into_iter().collect()
+    }
+
+    fn press_in_list(&mut self, key: KeyEvent) -> Vec<Order> {
+        match key.code {
+            KeyCode::Up => self.step(-1),
+            KeyCode::Down => self.step(1),
+            KeyCode::PageUp => self.step(-10),
+            KeyCode::PageDown => self.step(10),
+            KeyCode::Home => self.step(isize::MIN),
+            KeyCode::End => self.step(isize::MAX),
+            KeyCode::Enter | KeyCode::Right => return self.enter_row(),
+            KeyCode::Char('?') => self.show_help(),
+            KeyCode::Char('/') => {
+                self.focus = Focus::Chat;
+                self.editor_mut().set("/");
+            }
+            KeyCode::Char(letter @ ('a' | 'r' | 'b' | 'w' | 'd')) => return self.press_letter(letter),
+            _ => {}
+        }
+        Vec::new()
+    }
+
+    fn enter_row(&mut self) -> Vec<Order> {
+        match self.current_row() {
+            Some(Row::Friend(name) | Row::Other(name)) => self.enter(&name),
+            Some(Row::Asks(name)) => vec![Order::Find(name)],
+            Some(Row::Asked(name)) => vec![Order::Find(name)],
+            None => Vec::new(),
+        }
+    }
+
+    /// The short way to a command about the chosen row.
+    fn press_letter(&mut self, letter: char) -> Vec<Order> {
+        let command = match (letter, self.current_row()) {
+            ('a', Some(Row::Asks(name))) => format!("accept {name}"),
+            ('r', Some(Row::Asks(name))) => format!("reject {name}"),
+            ('w', Some(Row::Asked(name))) => format!("withdraw {name}"),
+            ('d', Some(Row::Friend(name))) => format!("remove {name}"),
+            ('b', Some(row)) => format!("block {}", row.name()),
+            _ => return Vec::new(),
+        };
+        self.command(&command)
+    }
+
+    fn press_in_chat(&mut self, key: KeyEvent, is_control: bool) -> Vec<Order> {
+        let is_alt = key.modifiers.contains(KeyModifiers::ALT);
+        match key.code {
+            KeyCode::Enter if is_alt => self.editor_mut().insert("\n"),
+            KeyCode::Char('j') if is_control => self.editor_mut().insert("\n"),
+            KeyCode::Enter => return self.enter_line(),
+            KeyCode::Esc => return self.step_out(),
+            KeyCode::PageUp => self.scroll(view::page(self)),
+            KeyCode::PageDown => return self.scroll_down(view::page(self)),
+            KeyCode::Up => self.scroll(1),
+            KeyCode::Down => return self.scroll_down(1),
+            KeyCode::Char('w') if is_control => self.editor_mut().delete_word(),
+            KeyCode::Char('u') if is_control => self.editor_mut().clear(),
+            KeyCode::Char('a') if is_control => self.editor_mut().home(),
+            KeyCode::Char('e') if is_control => self.editor_mut().end(),
+            KeyCode::Char(_) if is_control => {}
+            KeyCode::Char(char) if !is_alt => self.editor_mut().insert(char.encode_utf8(&mut [0; 4])),
+            code => edit(self.editor_mut(), code),
+        }
+        Vec::new()
+    }
+
+    /// Esc ends the search, then the look back, then the chat.
+    fn step_out(&mut self) -> Vec<Order> {
+        let Some(chat) = self.chat_mut() else {
+            self.focus = Focus::List;
+            return Vec::new();
+        };
+        if chat.search.take().is_some() || chat.scroll > 0 {
+            chat.scroll = 0;
+            return self.see().into_iter().collect();
+        }
+        self.focus = Focus::List;
+        Vec::new()
+    }
+
+    fn scroll(&mut self, by: usize) {
+        if let Some(chat) = self.chat_mut() {
+            chat.scroll = chat.scroll.saturating_add(by);
+        }
+        self.limit_scroll();
+    }
+
+    fn scroll_down(&mut self, by: usize) -> Vec<Order> {
+        if let Some(chat) = self.chat_mut() {
+            chat.scroll = chat.scroll.saturating_sub(by);
+        }
+        self.see().into_iter().collect()
+    }
+
+    fn limit_scroll(&mut self) {
+        let max = view::scroll_max(self);
+        if let Some(chat) = self.chat_mut() {
+            chat.scroll = chat.scroll.min(max);
+        }
+    }
+
+    fn press_in_popup(&mut self, key: KeyEvent) -> Vec<Order> {
+        let last = self.popup.as_ref().map_or(0, |popup| view::popup_scroll_max(popup, self.size));
+        match (&mut self.popup, key.code) {
+            (_, KeyCode::Esc) => self.popup = None,
+            (Some(Popup::Text { scroll, .. }), KeyCode::Up) => *scroll = scroll.saturating_sub(1),
+            (Some(Popup::Text { scroll, .. }), KeyCode::PageUp) => *scroll = scroll.saturating_sub(10),
+            (Some(Popup::Text { scroll, .. }), KeyCode::Down) => *scroll = (*scroll + 1).min(last),
+            (Some(Popup::Text { scroll, .. }), KeyCode::PageDown) => *scroll = (*scroll + 10).min(last),
+            (Some(Popup::Text { .. }), KeyCode::Enter | KeyCode::Char('q' | ' ')) => self.popup = None,
+            (Some(Popup::Confirm { .. }), KeyCode::Char('y' | 'Y')) => {
+                if let Some(Popup::Confirm { order, .. }) = self.popup.take() {
+                    return vec![order];
+                }
+            }
+            (Some(Popup::Confirm { .. }), KeyCode::Char('n' | 'N')) => self.popup = None,
+            (Some(Popup::Secret { .. }), KeyCode::Enter) => {
+                if let Some(Popup::Secret { mut editor, then, .. }) = self.popup.take() {
+                    return self.take_secret(editor.take(), then);
+                }
+            }
+            (Some(Popup::Secret { editor, .. }), KeyCode::Char(char))
+                if !key.modifiers.intersects(KeyModifiers::CONTROL | KeyModifiers::ALT) =>
+            {
+                editor.insert(char.encode_utf8(&mut [0; 4]));
+            }
+            (Some(Popup::Secret { editor, .. }), code) => edit(editor, code),
+            _ => {}
+        }
+        Vec::new()
+    }
+
+    fn take_secret(&mut self, secret: String, then: Then) -> Vec<Order> {
+        if secret.is_empty() {
+            self.say("nothing was done: it was empty");
+            return Vec::new();
+        }
+        match then {
+            Then::Export { file } => {
+                self.ask_secret("The same passphrase again", Then::ExportAgain { file, passphrase: secret });
+            }
+            Then::OldPassword => self.ask_secret("The new password", Then::NewPassword { old: secret }),
+            Then::NewPassword { old } => {
+                self.ask_secret("The new password again", Then::NewPasswordAgain { old, new: secret });
+            }
+            Then::ExportAgain { passphrase, .. } if passphrase != secret => self.warn("the two were not the same"),
+            Then::NewPasswordAgain { new, .. } if new != secret => self.warn("the two were not the same"),
+            Then::ExportAgain { file, passphrase } => return vec![Order::Export { file, passphrase }],
+            Then::NewPasswordAgain { old, new } => return vec![Order::Password { old, new }],
+            Then::Import { file } => return vec![Order::Import { file, passphrase: secret }],
+            Then::Delete => return vec![Order::DeleteAccount { password: secret }],
+        }
+        Vec::new()
+    }
+
+    pub(super) fn ask_secret(&mut self, label: &str, then: Then) {
+        self.popup = Some(Popup::Secret { label: label.to_owned(), editor: Editor::default(), then });
+    }
+
+    /// A sentence about the connection, where it is not as it should be.
+    pub(crate) fn trouble(&self) -> Option<String> {
+        match &self.link {
+            Link::Here => None,
+            Link::Connecting => Some("connecting".to_owned()),
+            Link::Away(why) => Some(format!("not connected, trying again: {why}")),
+            Link::Over(why) => Some(format!("not connected: {why}; /connect connects again")),
+        }
+    }
+}
+
+fn edit(editor: &mut Editor, code: KeyCode) {
+    match code {
+        KeyCode::Backspace => editor.delete_before(),
+        KeyCode::Delete => editor.delete_behind(),
+        KeyCode::Left => editor.left(),
+        KeyCode::Right => editor.right(),
+        KeyCode::Home => editor.home(),
+        KeyCode::End => editor.end(),
+        _ => {}
+    }
+}

@@ -1,0 +1,200 @@
+//! What a line means that the user has entered: a message, or a command behind a slash.
+
+use super::{App, Popup, Then};
+use crate::commands::{self, COMMANDS, Command};
+use crate::exchange::Order;
+use crate::message::{Trust, Way};
+use crate::text;
+
+impl App {
+    /// Enter: sends the line, or does what it says.
+    pub(super) fn enter_line(&mut self) -> Vec<Order> {
+        let line = self.editor().text().to_owned();
+        if line.trim().is_empty() {
+            return Vec::new();
+        }
+        if let Some(command) = line.strip_prefix('/').filter(|rest| !rest.starts_with('/')) {
+            self.editor_mut().clear();
+            return self.command(command);
+        }
+        let Some(to) = self.open.clone() else {
+            self.warn("no chat is open: choose a friend in the list, or /request NAME");
+            return Vec::new();
+        };
+        if let Some(why) = self.blocks_sending(&to) {
+            // The text stays where it is.
+            self.warn(why);
+            return Vec::new();
+        }
+        self.editor_mut().clear();
+        let text = line.strip_prefix('/').unwrap_or(&line).to_owned();
+        vec![Order::Send { to, text }]
+    }
+
+    /// Why nothing can be sent in a chat, if that is so.
+    pub(crate) fn blocks_sending(&self, to: &str) -> Option<String> {
+        let name = text::line(to);
+        match self.chats.get(to).map(|chat| &chat.trust) {
+            Some(Trust::Changed { .. }) => {
+                Some(format!("nothing is sent: {name} has new keys. Compare the safety number (/safety), then /agree"))
+            }
+            Some(Trust::Gone) => {
+                Some(format!("nothing is sent: {name} has no keys any more. /agree writes without encryption"))
+            }
+            Some(Trust::CannotSeal) => {
+                Some(format!("nothing is sent: {name} has keys and you have none here. /import FILE, or /newkeys"))
+            }
+            _ if to == "system" => Some("the operator's notices cannot be answered".to_owned()),
+            _ => None,
+        }
+    }
+
+    /// Does what a command says, without its slash.
+    pub(super) fn command(&mut self, line: &str) -> Vec<Order> {
+        let command = match commands::parse(line.trim(), self.open.as_deref()) {
+            Ok(command) => command,
+            Err(why) => {
+                self.warn(text::line(&why));
+                return Vec::new();
+            }
+        };
+        match command {
+            Command::Help => self.show_help(),
+            Command::Quit => {
+                self.is_over = true;
+                return vec![Order::Quit];
+            }
+            Command::Open(name) => return self.enter(&name),
+            Command::Find(name) => return vec![Order::Find(name)],
+            Command::Request { name, text } => return vec![Order::Ask { name, text }],
+            Command::Withdraw(name) => match self.outgoing.iter().find(|ask| ask.name == name) {
+                Some(ask) => return vec![Order::Withdraw(ask.clone())],
+                None => self.warn(format!("you have not asked {}", text::line(&name))),
+            },
+            Command::Accept(name) => return self.answer(&name, true),
+            Command::Reject(name) => return self.answer(&name, false),
+            Command::Remove(name) => {
+                self.confirm(&format!("End the friendship with {}?", text::line(&name)), Order::Remove(name));
+            }
+            Command::Block(name) => {
+                let question = format!("Block {}? It ends the friendship, and they are not told.", text::line(&name));
+                self.confirm(&question, Order::Block(name));
+            }
+            Command::Unblock(name) => return vec![Order::Unblock(name)],
+            Command::Blocked => return vec![Order::Blocked],
+            Command::Search(text) => self.search(text),
+            Command::Safety => self.show_safety(),
+            Command::Agree => return self.agree(),
+            Command::Retry => return self.retry(),
+            Command::Export(file) => self.ask_secret("A passphrase for the file", Then::Export { file }),
+            Command::Import(file) => self.ask_secret("The passphrase of the file", Then::Import { file }),
+            Command::NewKeys => self.confirm("Make new keys? Your friends are warned.", Order::NewKeys),
+            Command::Profile { key, value } => return vec![Order::Profile { key: key.to_owned(), value }],
+            Command::Password => self.ask_secret("The old password", Then::OldPassword),
+            Command::DeleteAccount => {
+                self.ask_secret("Your password, to delete your account for good", Then::Delete);
+            }
+            Command::Connect => return vec![Order::Connect],
+            Command::LogOut => return vec![Order::LogOut],
+            #[cfg(debug_assertions)]
+            Command::Panic => panic!("as the test asked"),
+        }
+        Vec::new()
+    }
+
+    fn confirm(&mut self, question: &str, order: Order) {
+        self.popup = Some(Popup::Confirm { question: question.to_owned(), order });
+    }
+
+    fn answer(&mut self, name: &str, is_accepted: bool) -> Vec<Order> {
+        let Some(ask) = self.incoming.iter().find(|ask| ask.name == name) else {
+            self.warn(format!("{} has not asked", text::line(name)));
+            return Vec::new();
+        };
+        vec![Order::Answer { ask: ask.clone(), is_accepted }]
+    }
+
+    fn agree(&mut self) -> Vec<Order> {
+        match (self.open.clone(), self.chat().map(|chat| chat.trust.clone())) {
+            (Some(name), Some(Trust::Changed { .. } | Trust::Gone)) => vec![Order::Agree(name)],
+            _ => {
+                self.say("there is nothing to agree to");
+                Vec::new()
+            }
+        }
+    }
+
+    /// All that failed in the open chat, oldest first.
+    pub(super) fn retry(&mut self) -> Vec<Order> {
+        let (Some(with), Some(chat)) = (self.open.clone(), self.chat_mut()) else { return Vec::new() };
+        let ids: Vec<String> = chat.failed().map(|message| message.id.clone()).collect();
+        ids.iter().for_each(|id| chat.became(id, Way::Sent));
+        ids.into_iter().map(|id| Order::Retry { with: with.clone(), id }).collect()
+    }
+
+    fn search(&mut self, wanted: String) {
+        match self.chat_mut() {
+            Some(chat) => {
+                chat.search = Some(wanted);
+                chat.scroll = 0;
+            }
+            None => self.warn("no chat is open to search in"),
+        }
+    }
+
+    pub(super) fn show(&mut self, title: &str, text: &str) {
+        self.popup = Some(Popup::Text { title: title.to_owned(), text: text.to_owned(), scroll: 0 });
+    }
+
+    fn show_safety(&mut self) {
+        let Some(name) = self.open.clone() else {
+            self.warn("no chat is open");
+            return;
+        };
+        let name = text::line(&name);
+        let (head, safety) = match self.chat().map(|chat| chat.trust.clone()).unwrap_or_default() {
+            Trust::Pinned { safety } => (String::new(), safety),
+            Trust::Changed { safety } => {
+                (format!("With the NEW keys of {name}, which you have not agreed to:\n\n"), safety)
+            }
+            Trust::NoKeys | Trust::Gone => {
+                self.say(format!("{name} has no keys: messages are not encrypted"));
+                return;
+            }
+            Trust::CannotSeal => {
+                self.say("you have no keys here: /import FILE, or /newkeys");
+                return;
+            }
+            Trust::Unknown => {
+                self.say("the keys are not known yet");
+                return;
+            }
+        };
+        let groups: Vec<&str> = safety.split(' ').collect();
+        let rows: Vec<String> = groups.chunks(4).map(|row| row.join(" ")).collect();
+        let text = format!(
+            "{head}{}\n\nCompare it with {name} where nobody can change it: face to face, or by a call. If both see \
+             the same number, nobody reads along.",
+            rows.join("\n")
+        );
+        self.show("Safety number", &text);
+    }
+
+    pub(super) fn show_help(&mut self) {
+        let width = COMMANDS.iter().map(|(name, usage, _)| name.len() + usage.len() + 2).max().unwrap_or(0);
+        let commands =
+            COMMANDS.iter().map(|(name, usage, what)| format!("{:<width$} {what}", format!("/{name} {usage}")));
+        let commands: Vec<String> = commands.collect();
+        let keys = "Tab          between the list and the chat\n\
+            Enter        opens what is chosen; sends\n\
+            Alt-Enter    a new line (also Ctrl-J)\n\
+            PgUp, PgDn   look back (also Up, Down)\n\
+            Ctrl-N       the next chat with something unread\n\
+            Ctrl-R       send messages again that failed\n\
+            Ctrl-L       draw everything again\n\
+            Ctrl-Q       leave (also Ctrl-C)\n\
+            In the list: a accept, r reject, w withdraw, d remove, b block\n\n\
+            · sent   ✓ the server has promised to deliver it   ✗ failed\n\n";
+        self.show("Help", &format!("{keys}{}", commands.join("\n")));
+    }
+}

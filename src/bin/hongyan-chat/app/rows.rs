@@ -1,0 +1,71 @@
+//! The list beside the chat: who asks, friends, others with whom there was a chat, who was asked.
+
+use super::App;
+
+/// One row of the list.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Row {
+    /// Asks to become a friend.
+    Asks(String),
+    Friend(String),
+    /// No friend (any more), but there are messages.
+    Other(String),
+    /// Was asked by us.
+    Asked(String),
+}
+
+impl Row {
+    pub(crate) fn name(&self) -> &str {
+        match self {
+            Self::Asks(name) | Self::Friend(name) | Self::Other(name) | Self::Asked(name) => name,
+        }
+    }
+}
+
+impl App {
+    pub(crate) fn rows(&self) -> Vec<Row> {
+        let asks = self.incoming.iter().map(|ask| Row::Asks(ask.name.clone()));
+        let friends = self.friends.keys().cloned().map(Row::Friend);
+        let others = self.chats.iter().filter(|(name, chat)| {
+            let is_open = self.open.as_ref() == Some(*name);
+            !self.friends.contains_key(*name) && (is_open || !chat.messages().is_empty())
+        });
+        let others = others.map(|(name, _)| Row::Other(name.clone()));
+        let asked = self.outgoing.iter().map(|ask| Row::Asked(ask.name.clone()));
+        asks.chain(friends).chain(others).chain(asked).collect()
+    }
+
+    /// The row that the keys are about; the first one if the chosen one is gone.
+    pub(crate) fn current_row(&self) -> Option<Row> {
+        let rows = self.rows();
+        let chosen = self.selected.as_ref().filter(|row| rows.contains(row));
+        chosen.or(rows.first()).cloned()
+    }
+
+    /// Chooses the row with this name.
+    pub(crate) fn select(&mut self, name: &str) {
+        let rows = self.rows();
+        let is_chat = |row: &&Row| matches!(row, Row::Friend(_) | Row::Other(_));
+        let row = rows.iter().filter(is_chat).find(|row| row.name() == name);
+        if let Some(row) = row.or_else(|| rows.iter().find(|row| row.name() == name)) {
+            self.selected = Some(row.clone());
+        }
+    }
+
+    /// Moves the choice by so many rows.
+    pub(super) fn step(&mut self, by: isize) {
+        let rows = self.rows();
+        let Some(current) = self.current_row() else { return };
+        let at = rows.iter().position(|row| *row == current).unwrap_or(0);
+        let last = rows.len().saturating_sub(1);
+        self.selected = rows.get(at.saturating_add_signed(by).min(last)).cloned();
+    }
+
+    /// The next chat with something unread, behind the chosen one.
+    pub(super) fn next_unread(&self) -> Option<String> {
+        let names: Vec<&String> = self.chats.iter().filter(|(_, chat)| chat.unread > 0).map(|(name, _)| name).collect();
+        let open = self.open.clone().unwrap_or_default();
+        let behind = names.iter().find(|name| ***name > open);
+        behind.or(names.first()).map(|name| (*name).clone())
+    }
+}

@@ -1,0 +1,178 @@
+use super::*;
+use crate::exchange::{News, Roster};
+use crate::message::{Message, Seal, Trust, Way};
+use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
+
+fn app() -> App {
+    let mut app = App::new("ann", "server", 0);
+    app.hear(News::Link(Link::Here));
+    let friend = |name: &str| Friend { name: name.into(), nick: String::new(), is_online: false };
+    app.hear(News::Roster(Roster {
+        friends: vec![friend("bob"), friend("zoe")],
+        incoming: vec![ask("carl")],
+        outgoing: vec![ask("dora")],
+    }));
+    app
+}
+
+fn ask(name: &str) -> Ask {
+    Ask { name: name.into(), id: format!("of {name}"), text: String::new() }
+}
+
+fn press(app: &mut App, code: KeyCode) -> Vec<Order> {
+    app.press(KeyEvent::new(code, KeyModifiers::NONE))
+}
+
+fn control(app: &mut App, letter: char) -> Vec<Order> {
+    app.press(KeyEvent::new(KeyCode::Char(letter), KeyModifiers::CONTROL))
+}
+
+fn enter(app: &mut App, line: &str) -> Vec<Order> {
+    app.focus = Focus::Chat;
+    line.chars().for_each(|char| drop(press(app, KeyCode::Char(char))));
+    press(app, KeyCode::Enter)
+}
+
+fn received(with: &str, time: u64) -> News {
+    let (id, text) = (time.to_string(), format!("text {time}"));
+    News::Message(Message { with: with.into(), id, time, text, way: Way::Received, seal: Seal::Sealed })
+}
+
+#[test]
+fn a_line_becomes_a_message_and_two_slashes_one() {
+    let mut app = app();
+    assert!(enter(&mut app, "hello").is_empty() && app.said.0.contains("no chat is open"));
+    app.loose.clear();
+    assert_eq!(app.enter("bob"), [Order::LookAt("bob".into())]);
+    let send = |text: &str| vec![Order::Send { to: "bob".into(), text: text.into() }];
+    assert_eq!(enter(&mut app, "hello"), send("hello"));
+    assert_eq!(enter(&mut app, "//etc"), send("/etc"));
+    assert!(enter(&mut app, "   ").is_empty());
+    app.editor_mut().clear();
+    app.paste("two\nlines\n/quit");
+    assert_eq!(press(&mut app, KeyCode::Enter), send("two\nlines\n/quit"), "what is pasted is not typed");
+    assert!(app.editor().is_empty() && !app.is_over);
+}
+
+#[test]
+fn changed_keys_stop_a_chat_until_the_user_agrees() {
+    let mut app = app();
+    app.enter("bob");
+    for trust in [Trust::Changed { safety: "1 2".into() }, Trust::Gone] {
+        app.hear(News::Trust { name: "bob".into(), trust });
+        assert!(enter(&mut app, "hello").is_empty() && app.said.1, "nothing is sent");
+        assert_eq!(app.editor().text(), "hello", "and nothing is lost");
+        app.editor_mut().clear();
+        assert_eq!(enter(&mut app, "/agree"), [Order::Agree("bob".into())]);
+    }
+    app.hear(News::Trust { name: "bob".into(), trust: Trust::Pinned { safety: "1 2".into() } });
+    assert_eq!(enter(&mut app, "hello").len(), 1);
+    assert!(enter(&mut app, "/agree").is_empty());
+    app.hear(News::Trust { name: "bob".into(), trust: Trust::CannotSeal });
+    assert!(enter(&mut app, "hello").is_empty());
+}
+
+#[test]
+fn requests_are_answered_from_the_list() {
+    let mut app = app();
+    assert_eq!(app.current_row(), Some(Row::Asks("carl".into())));
+    assert_eq!(press(&mut app, KeyCode::Char('a')), [Order::Answer { ask: ask("carl"), is_accepted: true }]);
+    assert_eq!(press(&mut app, KeyCode::Char('r')), [Order::Answer { ask: ask("carl"), is_accepted: false }]);
+    press(&mut app, KeyCode::End);
+    assert_eq!(press(&mut app, KeyCode::Char('w')), [Order::Withdraw(ask("dora"))]);
+    assert!(press(&mut app, KeyCode::Char('a')).is_empty(), "who was asked cannot be accepted");
+    press(&mut app, KeyCode::Up);
+    assert_eq!(app.current_row(), Some(Row::Friend("zoe".into())));
+    assert!(press(&mut app, KeyCode::Char('b')).is_empty());
+    assert!(press(&mut app, KeyCode::Char('x')).is_empty() && app.popup.is_some(), "a question waits for y or n");
+    assert_eq!(press(&mut app, KeyCode::Char('y')), [Order::Block("zoe".into())]);
+    press(&mut app, KeyCode::Char('d'));
+    assert!(press(&mut app, KeyCode::Char('n')).is_empty() && app.popup.is_none());
+    app.hear(News::Asked(ask("emil")));
+    app.hear(News::Asked(ask("emil")));
+    assert_eq!(app.incoming.iter().filter(|ask| ask.name == "emil").count(), 1);
+    assert_eq!(enter(&mut app, "/reject emil"), [Order::Answer { ask: ask("emil"), is_accepted: false }]);
+    let asks = Order::Ask { name: "fred".into(), text: "it's Ann".into() };
+    assert_eq!(enter(&mut app, "/request fred it's Ann"), [asks]);
+}
+
+#[test]
+fn what_is_in_sight_is_read_and_nothing_else() {
+    let mut app = app();
+    app.hear(received("bob", 5));
+    assert_eq!(app.chats["bob"].unread, 1);
+    let saw = |time| Order::Saw { with: "bob".into(), time };
+    assert_eq!(control(&mut app, 'n'), [Order::LookAt("bob".into()), saw(5)]);
+    assert_eq!(app.hear(received("bob", 6)), [saw(6)]);
+    press(&mut app, KeyCode::Tab);
+    assert!(app.hear(received("bob", 7)).is_empty());
+    assert_eq!(press(&mut app, KeyCode::Tab), [saw(7)]);
+    assert!(enter(&mut app, "/search text").is_empty());
+    assert!(app.hear(received("bob", 8)).is_empty(), "not during a search");
+    assert_eq!(press(&mut app, KeyCode::Esc), [saw(8)]);
+}
+
+#[test]
+fn all_that_failed_is_sent_again_under_its_id() {
+    let mut app = app();
+    app.enter("bob");
+    for id in 1..4_u64 {
+        let way = if id == 2 { Way::Safe } else { Way::Failed("FULL".into()) };
+        let (with, text) = ("bob".into(), String::new());
+        app.hear(News::Message(Message { with, id: id.to_string(), time: id, text, way, seal: Seal::Sealed }));
+    }
+    let again = |id: &str| Order::Retry { with: "bob".into(), id: id.into() };
+    assert_eq!(enter(&mut app, "/retry"), [again("1"), again("3")]);
+    assert!(control(&mut app, 'r').is_empty(), "they are on their way");
+    app.hear(News::Became { with: "bob".into(), id: "3".into(), way: Way::Failed("FULL".into()) });
+    assert_eq!(control(&mut app, 'r'), [again("3")]);
+}
+
+#[test]
+fn a_secret_goes_where_it_was_asked_for() {
+    let mut app = app();
+    let secret = |app: &mut App, text: &str| {
+        app.paste(text);
+        press(app, KeyCode::Enter)
+    };
+    enter(&mut app, "/export my keys");
+    assert!(secret(&mut app, "pass").is_empty());
+    let order = Order::Export { file: "my keys".into(), passphrase: "pass".into() };
+    assert_eq!(secret(&mut app, "pass"), [order]);
+    enter(&mut app, "/export f");
+    secret(&mut app, "pass");
+    assert!(secret(&mut app, "other").is_empty() && app.popup.is_none() && app.said.1);
+    enter(&mut app, "/password");
+    assert!(secret(&mut app, "old").is_empty() && secret(&mut app, "new").is_empty());
+    assert_eq!(secret(&mut app, "new"), [Order::Password { old: "old".into(), new: "new".into() }]);
+    enter(&mut app, "/delete-account");
+    assert!(secret(&mut app, "").is_empty() && app.popup.is_none());
+}
+
+#[test]
+fn the_end_is_said_and_the_way_out_always_works() {
+    for letter in ['q', 'c'] {
+        let mut app = app();
+        press(&mut app, KeyCode::F(1));
+        assert_eq!(control(&mut app, letter), [Order::Quit]);
+        assert!(app.is_over && app.ended.is_none());
+    }
+    let mut app = app();
+    app.hear(News::Ended { why: "wrong\npassword".into(), is_refused: true });
+    assert_eq!((app.is_over, app.ended), (true, Some(("wrong⏎password".into(), true))));
+    let mut app = self::app();
+    app.hear(News::Link(Link::Over("the user logged in elsewhere".into())));
+    assert!(!app.is_over && app.said.0.contains("/connect"));
+    assert_eq!(enter(&mut app, "/connect"), [Order::Connect]);
+}
+
+#[test]
+fn the_list_keeps_its_place_while_others_come_and_go() {
+    let mut app = app();
+    app.select("zoe");
+    app.hear(received("yan", 1));
+    assert_eq!(app.current_row(), Some(Row::Friend("zoe".into())));
+    assert!(app.rows().contains(&Row::Other("yan".into())), "no friend, but there are messages");
+    app.hear(News::Roster(Roster::default()));
+    assert_eq!(app.current_row(), Some(Row::Other("yan".into())));
+}

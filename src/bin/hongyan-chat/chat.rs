@@ -1,0 +1,152 @@
+//! The chat with one friend, as it is shown.
+
+use crate::editor::Editor;
+use crate::message::{Message, Seal, Trust, Way};
+use crate::text;
+
+/// Messages of one chat that can be scrolled back to.
+const MESSAGES_MAX: usize = 10_000;
+
+/// Everything about one friend that the screen needs.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Chat {
+    messages: Vec<Message>,
+    pub(crate) trust: Trust,
+    pub(crate) draft: Editor,
+    /// Up to when the user has seen what came.
+    seen: u64,
+    pub(crate) unread: usize,
+    /// Rows between the last one and the lower edge.
+    pub(crate) scroll: usize,
+    /// Only messages with this in them are shown.
+    pub(crate) search: Option<String>,
+}
+
+impl Chat {
+    pub(crate) fn messages(&self) -> &[Message] {
+        &self.messages
+    }
+
+    /// Those that are to be shown, the newest first.
+    pub(crate) fn shown(&self) -> impl Iterator<Item = &Message> {
+        let wanted = self.search.as_ref().map(|search| search.to_lowercase());
+        self.messages.iter().rev().filter(move |message| {
+            wanted.as_ref().is_none_or(|wanted| visible(message).to_lowercase().contains(wanted))
+        })
+    }
+
+    pub(crate) fn add(&mut self, message: Message) {
+        if message.way == Way::Received && message.time > self.seen {
+            self.unread += 1;
+        }
+        self.messages.push(message);
+        if self.messages.len() > MESSAGES_MAX + MESSAGES_MAX / 10 {
+            self.messages.drain(..MESSAGES_MAX / 10);
+        }
+    }
+
+    pub(crate) fn became(&mut self, id: &str, way: Way) {
+        let mine = self.messages.iter_mut().rev().find(|message| message.is_mine() && message.id == id);
+        if let Some(message) = mine {
+            message.way = way;
+        }
+    }
+
+    pub(crate) fn clear(&mut self, clear: Message) {
+        let same = |message: &&mut Message| {
+            message.is_mine() == clear.is_mine() && message.id == clear.id && message.time == clear.time
+        };
+        if let Some(message) = self.messages.iter_mut().rev().find(same) {
+            *message = clear;
+        }
+    }
+
+    pub(crate) fn set_seen(&mut self, time: u64) {
+        self.seen = self.seen.max(time);
+        self.unread = self.messages.iter().filter(|it| it.way == Way::Received && it.time > self.seen).count();
+    }
+
+    /// Marks everything as seen; the time up to which it is, if anything was new.
+    pub(crate) fn see_all(&mut self) -> Option<u64> {
+        let newest = self.messages.iter().filter(|it| it.way == Way::Received).map(|it| it.time).max()?;
+        let is_new = newest > self.seen;
+        self.set_seen(newest);
+        is_new.then_some(newest)
+    }
+
+    pub(crate) fn failed(&self) -> impl Iterator<Item = &Message> {
+        self.messages.iter().filter(|message| matches!(message.way, Way::Failed(_)))
+    }
+}
+
+/// The text of a message, or what stands in its place.
+pub(crate) fn visible(message: &Message) -> String {
+    match message.seal {
+        Seal::Doubtful => "(not shown: not signed with the keys that you trust, or not readable)".to_owned(),
+        _ => message.text.clone(),
+    }
+}
+
+/// The mark of how far a message got.
+pub(crate) fn mark(message: &Message) -> &'static str {
+    match message.way {
+        Way::Received => " ",
+        Way::Sent => "·",
+        Way::Safe => "✓",
+        Way::Failed(_) => "✗",
+    }
+}
+
+/// What has to be said of a message beside its text.
+pub(crate) fn remark(message: &Message, is_sealed_usually: bool) -> Option<String> {
+    if let Way::Failed(why) = &message.way {
+        return Some(format!("not delivered: {}; /retry sends it again", text::line(why)));
+    }
+    match message.seal {
+        Seal::Unsealed => Some("NOT ENCRYPTED, although your friend has keys".to_owned()),
+        Seal::Doubtful => Some("NOT GENUINE as far as can be told".to_owned()),
+        Seal::Plain if is_sealed_usually => Some("not encrypted".to_owned()),
+        Seal::Plain | Seal::Sealed => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn message(id: &str, time: u64, way: Way) -> Message {
+        Message { with: "bob".into(), id: id.into(), time, text: format!("Text {id}"), way, seal: Seal::Sealed }
+    }
+
+    #[test]
+    fn what_is_unread_is_counted_until_it_is_seen() {
+        let mut chat = Chat::default();
+        chat.add(message("1", 5, Way::Received));
+        chat.add(message("2", 6, Way::Sent));
+        chat.add(message("3", 7, Way::Received));
+        assert_eq!(chat.unread, 2);
+        chat.set_seen(5);
+        assert_eq!(chat.unread, 1);
+        assert_eq!((chat.see_all(), chat.see_all(), chat.unread), (Some(7), None, 0));
+    }
+
+    #[test]
+    fn a_search_finds_whatever_the_case() {
+        let mut chat = Chat { search: Some("TEXT 2".into()), ..Chat::default() };
+        (1..30).for_each(|id| chat.add(message(&id.to_string(), id, Way::Received)));
+        chat.add(Message { seal: Seal::Doubtful, ..message("2", 99, Way::Received) });
+        assert_eq!(chat.shown().count(), 11, "2 and 20 to 29, and nothing that is not shown");
+    }
+
+    #[test]
+    fn a_message_changes_its_mark() {
+        let mut chat = Chat::default();
+        chat.add(message("1", 5, Way::Sent));
+        assert_eq!(mark(&chat.messages()[0]), "·");
+        chat.became("1", Way::Failed("no\nway".into()));
+        assert_eq!((mark(&chat.messages()[0]), chat.failed().count()), ("✗", 1));
+        assert!(remark(&chat.messages()[0], true).is_some_and(|remark| remark.contains("no⏎way")));
+        chat.became("1", Way::Safe);
+        assert_eq!((mark(&chat.messages()[0]), chat.failed().count()), ("✓", 0));
+    }
+}

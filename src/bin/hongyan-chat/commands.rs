@@ -1,0 +1,173 @@
+//! What the user writes behind a slash.
+
+use std::path::PathBuf;
+
+/// A command of the input line.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Command {
+    Help,
+    Quit,
+    LogOut,
+    Connect,
+    Open(String),
+    Find(String),
+    Request {
+        name: String,
+        text: String,
+    },
+    Withdraw(String),
+    Accept(String),
+    Reject(String),
+    Remove(String),
+    Block(String),
+    Unblock(String),
+    Blocked,
+    Search(String),
+    Safety,
+    Agree,
+    Retry,
+    Export(PathBuf),
+    Import(PathBuf),
+    NewKeys,
+    Profile {
+        key: &'static str,
+        value: String,
+    },
+    Password,
+    DeleteAccount,
+    /// For the test of what a panic leaves behind.
+    #[cfg(debug_assertions)]
+    Panic,
+}
+
+/// The name, what stands behind it, and what it does.
+pub(crate) const COMMANDS: &[(&str, &str, &str)] = &[
+    ("open", "NAME", "open the chat with a friend"),
+    ("find", "NAME", "show a user's profile"),
+    ("request", "NAME [TEXT]", "ask a user to become a friend"),
+    ("withdraw", "NAME", "take a request back"),
+    ("accept", "NAME", "accept the request of a user"),
+    ("reject", "NAME", "reject it"),
+    ("remove", "[NAME]", "end a friendship"),
+    ("block", "[NAME]", "block a user, who is not told"),
+    ("unblock", "NAME", "take that back"),
+    ("blocked", "", "show who is blocked"),
+    ("search", "TEXT", "show only the messages with this text; Esc shows all"),
+    ("safety", "", "show the safety number of this chat"),
+    ("agree", "", "trust the friend's new keys"),
+    ("retry", "", "send messages again that failed"),
+    ("export", "FILE", "write your keys to a file with a passphrase"),
+    ("import", "FILE", "read your keys from such a file"),
+    ("newkeys", "", "make new keys; your friends are warned"),
+    ("profile", "KEY TEXT", "change nick, mail, picture, location or about"),
+    ("password", "", "change your password"),
+    ("delete-account", "", "delete your account for good"),
+    ("connect", "", "connect again"),
+    ("logout", "", "end this log-in and forget its token"),
+    ("quit", "", "leave (also Ctrl-Q)"),
+    ("help", "", "show this (also F1)"),
+];
+
+/// The keys of a profile by the words for them.
+const PROFILE: &[(&str, &str)] = &[
+    ("nick", "nickName"),
+    ("mail", "emailAddress"),
+    ("picture", "profilePicture"),
+    ("location", "location"),
+    ("about", "personalDescription"),
+];
+
+/// Reads a line that begins with a slash, which is left out here. `open` is the friend whose chat
+/// is open.
+///
+/// # Errors
+/// One sentence.
+pub(crate) fn parse(line: &str, open: Option<&str>) -> Result<Command, String> {
+    let (word, rest) = line.split_once(char::is_whitespace).unwrap_or((line, ""));
+    let rest = rest.trim();
+    #[cfg(debug_assertions)]
+    if word == "panic" && std::env::var_os("HONGYAN_TEST_PANIC").is_some() {
+        return Ok(Command::Panic);
+    }
+    let Some((word, usage, _)) = COMMANDS.iter().find(|(name, ..)| *name == word) else {
+        return Err(format!("there is no command /{word}; /help shows what there is, // writes a slash"));
+    };
+    if usage.is_empty() && !rest.is_empty() {
+        return Err(format!("/{word} takes nothing behind it"));
+    }
+    let needs = || format!("/{word} needs more: /{word} {usage}");
+    let name = || if rest.is_empty() { Err(needs()) } else { Ok(rest.to_owned()) };
+    let or_open = || if rest.is_empty() { open.map(str::to_owned).ok_or_else(needs) } else { Ok(rest.to_owned()) };
+    let file = || name().map(PathBuf::from);
+    Ok(match *word {
+        "open" => Command::Open(name()?),
+        "find" => Command::Find(name()?),
+        "request" => {
+            let (name, text) = quoted(rest).ok_or_else(needs)?;
+            Command::Request { name, text }
+        }
+        "withdraw" => Command::Withdraw(or_open()?),
+        "accept" => Command::Accept(or_open()?),
+        "reject" => Command::Reject(or_open()?),
+        "remove" => Command::Remove(or_open()?),
+        "block" => Command::Block(or_open()?),
+        "unblock" => Command::Unblock(or_open()?),
+        "blocked" => Command::Blocked,
+        "search" => Command::Search(name()?),
+        "safety" => Command::Safety,
+        "agree" => Command::Agree,
+        "retry" => Command::Retry,
+        "export" => Command::Export(file()?),
+        "import" => Command::Import(file()?),
+        "newkeys" => Command::NewKeys,
+        "profile" => {
+            let (word, value) = rest.split_once(char::is_whitespace).unwrap_or((rest, ""));
+            let key = PROFILE.iter().find(|(name, _)| *name == word).ok_or_else(needs)?.1;
+            Command::Profile { key, value: value.trim().to_owned() }
+        }
+        "password" => Command::Password,
+        "delete-account" => Command::DeleteAccount,
+        "connect" => Command::Connect,
+        "logout" => Command::LogOut,
+        "quit" => Command::Quit,
+        _ => Command::Help,
+    })
+}
+
+/// A name and what follows; a name with spaces stands in quotes.
+fn quoted(text: &str) -> Option<(String, String)> {
+    let (name, rest) = match text.strip_prefix('"') {
+        Some(text) => text.split_once('"')?,
+        None => text.split_once(char::is_whitespace).unwrap_or((text, "")),
+    };
+    (!name.is_empty()).then(|| (name.to_owned(), rest.trim().to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_command_is_read() {
+        for (name, usage, _) in COMMANDS {
+            let line = format!("{name} {}", if *name == "profile" { "nick a b" } else { usage });
+            assert!(parse(line.trim(), Some("bob")).is_ok(), "{line}");
+        }
+        let request = |name: &str, text: &str| Ok(Command::Request { name: name.into(), text: text.into() });
+        assert_eq!(parse("request bob", None), request("bob", ""));
+        assert_eq!(parse("request bob  I am Ann ", None), request("bob", "I am Ann"));
+        assert_eq!(parse("request \"bob b\" hello", None), request("bob b", "hello"));
+        assert_eq!(parse("find bob b", None), Ok(Command::Find("bob b".into())));
+        assert_eq!(parse("block", Some("bob")), Ok(Command::Block("bob".into())));
+        let profile = Command::Profile { key: "nickName", value: "A B".into() };
+        assert_eq!(parse("profile nick A B", None), Ok(profile));
+    }
+
+    #[test]
+    fn what_is_wrong_is_one_sentence() {
+        for line in ["nonsense", "", "find", "block", "request", "request \"bob", "profile shoes 7", "quit now"] {
+            let why = parse(line, None).unwrap_err();
+            assert!(!why.contains('\n') && why.contains('/'), "{line}: {why}");
+        }
+    }
+}

@@ -1,0 +1,208 @@
+//! The line in which the user writes: text, a cursor, and a window that shows where it is.
+
+use crate::text;
+use unicode_segmentation::UnicodeSegmentation;
+
+/// Bytes of a text that is being written. The server takes 64 KiB for a whole envelope, and what is
+/// encrypted grows by a third.
+pub(crate) const BYTES_MAX: usize = 32 * 1024;
+
+/// One text and a cursor in it.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Editor {
+    text: String,
+    /// In bytes, always between two letters.
+    cursor: usize,
+}
+
+impl Editor {
+    pub(crate) fn text(&self) -> &str {
+        &self.text
+    }
+
+    #[cfg(test)]
+    pub(crate) fn is_empty(&self) -> bool {
+        self.text.is_empty()
+    }
+
+    pub(crate) fn set(&mut self, text: &str) {
+        self.clear();
+        self.insert(text);
+    }
+
+    pub(crate) fn clear(&mut self) {
+        self.text.clear();
+        self.cursor = 0;
+    }
+
+    /// Takes the text away.
+    pub(crate) fn take(&mut self) -> String {
+        self.cursor = 0;
+        std::mem::take(&mut self.text)
+    }
+
+    /// Puts text where the cursor is. Line ends and tabs stay, other control characters are left
+    /// out, and so is what is too much.
+    pub(crate) fn insert(&mut self, text: &str) {
+        for char in text.replace("\r\n", "\n").replace('\r', "\n").chars() {
+            let is_kept = !char.is_control() || matches!(char, '\n' | '\t');
+            if is_kept && self.text.len() + char.len_utf8() <= BYTES_MAX {
+                self.text.insert(self.cursor, char);
+                self.cursor += char.len_utf8();
+            }
+        }
+    }
+
+    fn before(&self) -> usize {
+        self.text[..self.cursor].grapheme_indices(true).next_back().map_or(0, |(at, _)| at)
+    }
+
+    fn behind(&self) -> usize {
+        let next = self.text[self.cursor..].graphemes(true).next();
+        self.cursor + next.map_or(0, str::len)
+    }
+
+    fn word_before(&self) -> usize {
+        let mut words = self.text[..self.cursor].unicode_word_indices();
+        words.next_back().map_or(0, |(at, _)| at)
+    }
+
+    pub(crate) fn left(&mut self) {
+        self.cursor = self.before();
+    }
+
+    pub(crate) fn right(&mut self) {
+        self.cursor = self.behind();
+    }
+
+    pub(crate) fn home(&mut self) {
+        self.cursor = 0;
+    }
+
+    pub(crate) fn end(&mut self) {
+        self.cursor = self.text.len();
+    }
+
+    pub(crate) fn delete_before(&mut self) {
+        let from = self.before();
+        self.remove(from, self.cursor);
+    }
+
+    pub(crate) fn delete_behind(&mut self) {
+        let to = self.behind();
+        self.remove(self.cursor, to);
+    }
+
+    pub(crate) fn delete_word(&mut self) {
+        let from = self.word_before();
+        self.remove(from, self.cursor);
+    }
+
+    fn remove(&mut self, from: usize, to: usize) {
+        self.text.replace_range(from..to, "");
+        self.cursor = from;
+        // Two letters that were apart may have become one.
+        while !self.is_boundary() {
+            self.cursor += self.text[self.cursor..].chars().next().map_or(1, char::len_utf8);
+        }
+    }
+
+    fn is_boundary(&self) -> bool {
+        let starts = || self.text.grapheme_indices(true).any(|(at, _)| at == self.cursor);
+        self.cursor >= self.text.len() || starts()
+    }
+
+    /// What fits into a row of this width, and the column of the cursor in it.
+    pub(crate) fn window(&self, width: usize) -> (String, usize) {
+        let width = width.max(3);
+        let before = text::line(&self.text[..self.cursor]);
+        let behind = text::line(&self.text[self.cursor..]);
+        let (mut start, mut at) = (before.len(), 0);
+        for (index, cluster) in before.grapheme_indices(true).rev() {
+            let wide = text::cluster_columns(cluster);
+            // One column is left for the cursor behind the last letter.
+            if at + wide >= width {
+                break;
+            }
+            (start, at) = (index, at + wide);
+        }
+        let (mut shown, mut used) = (before[start..].to_owned(), at);
+        for cluster in behind.graphemes(true) {
+            used += text::cluster_columns(cluster);
+            if used > width {
+                break;
+            }
+            shown.push_str(cluster);
+        }
+        (shown, at)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_cursor_steps_over_whole_letters() {
+        let mut editor = Editor::default();
+        editor.insert("a鸿e\u{301}👩\u{200d}👧");
+        editor.delete_before();
+        assert_eq!(editor.text(), "a鸿e\u{301}");
+        editor.left();
+        editor.left();
+        editor.insert("x");
+        assert_eq!(editor.text(), "ax鸿e\u{301}");
+        editor.delete_behind();
+        editor.delete_behind();
+        editor.delete_behind();
+        assert_eq!(editor.text(), "ax");
+        editor.home();
+        editor.delete_before();
+        editor.end();
+        editor.right();
+        editor.insert("!");
+        assert_eq!(editor.text(), "ax!");
+    }
+
+    #[test]
+    fn words_are_deleted_and_letters_that_meet_become_one() {
+        let mut editor = Editor::default();
+        editor.insert("the wild goose");
+        editor.delete_word();
+        assert_eq!(editor.text(), "the wild ");
+        editor.set("ex\u{301}");
+        editor.left();
+        editor.delete_before();
+        assert_eq!(editor.text(), "x\u{301}");
+        editor.set("e \u{301}");
+        editor.home();
+        editor.right();
+        editor.delete_behind();
+        editor.insert("y");
+        assert!(editor.text().starts_with('e'), "{}", editor.text());
+    }
+
+    #[test]
+    fn what_is_pasted_is_text_and_has_a_bound() {
+        let mut editor = Editor::default();
+        editor.insert("a\u{1b}[2Jb\r\nc\0");
+        assert_eq!(editor.text(), "a[2Jb\nc");
+        editor.insert(&"鸿".repeat(BYTES_MAX));
+        assert!(editor.text().len() <= BYTES_MAX);
+        assert_eq!(editor.window(10), ("鸿".repeat(4), 8));
+    }
+
+    #[test]
+    fn the_window_shows_the_cursor() {
+        let mut editor = Editor::default();
+        editor.insert("0123456789");
+        assert_eq!(editor.window(5), ("6789".to_owned(), 4));
+        editor.home();
+        assert_eq!(editor.window(5), ("01234".to_owned(), 0));
+        editor.set("鸿雁传书");
+        for width in 3..10 {
+            let (shown, at) = editor.window(width);
+            assert!(text::columns(&shown) <= width && at < width, "{width}: {shown:?} {at}");
+        }
+    }
+}

@@ -1,0 +1,315 @@
+//! The user's own keys and those of friends that are trusted: which message is sealed, which is
+//! genuine, and where a change of keys stops everything.
+
+use crate::files::{self, Folder};
+use crate::message::{Seal, Trust};
+use hongyan::client::Push;
+use hongyan::client::e2e::{Fault, Keys, Letter, Pins, PublicKeys, Standing, is_encrypted, safety_number};
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// Bytes of a file of exported keys.
+const EXPORT_BYTES_MAX: u64 = 64 * 1024;
+
+/// All keys that one user has and trusts, and their files.
+#[derive(Debug)]
+pub(crate) struct Keyring {
+    me: String,
+    keys: Option<Keys>,
+    /// Friends see other keys in our profile: what is signed with ours would alarm them.
+    is_published: bool,
+    pins: Pins,
+    keys_path: PathBuf,
+    pins_path: PathBuf,
+    lock_path: PathBuf,
+}
+
+/// What goes over the wire.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Sealed {
+    pub(crate) content: String,
+    pub(crate) seal: Seal,
+}
+
+/// What one's own profile says about one's keys.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Own {
+    /// The keys that are here.
+    Good,
+    /// Neither here nor there.
+    None,
+    /// Only here: they are to be published.
+    Unpublished,
+    /// Others than here.
+    Others,
+}
+
+impl Keyring {
+    /// Reads the files, if they are there.
+    ///
+    /// # Errors
+    /// One sentence. Without the trusted keys a change would not be seen, so nothing is done then.
+    pub(crate) fn open(me: &str, folder: &Folder, keys_path: Option<&Path>) -> Result<Self, String> {
+        let keys_path = keys_path.map_or_else(|| folder.file("keys"), Path::to_owned);
+        let keys = match Keys::load(&keys_path) {
+            Ok(keys) if keys.user() == me => Some(keys),
+            Ok(_) => return Err(format!("{} holds the keys of another user", keys_path.display())),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            Err(error) => return Err(format!("cannot read the keys in {}: {error}", keys_path.display())),
+        };
+        let (pins_path, lock_path) = (folder.file("pins"), folder.file("pins.lock"));
+        let pins = load_pins(&pins_path)?;
+        Ok(Self { me: me.to_owned(), keys, is_published: true, pins, keys_path, pins_path, lock_path })
+    }
+
+    /// The keys that can be used now.
+    fn usable(&self) -> Option<&Keys> {
+        self.keys.as_ref().filter(|_| self.is_published)
+    }
+
+    /// What stands in the profile for them.
+    pub(crate) fn public_text(&self) -> Option<String> {
+        self.keys.as_ref().map(|keys| keys.public().text())
+    }
+
+    /// Compares one's own profile with what is here.
+    pub(crate) fn look_at_own(&mut self, in_profile: &str) -> Own {
+        let published = PublicKeys::read(in_profile).ok();
+        let own = match (&self.keys, published) {
+            (None, None) => Own::None,
+            (Some(_), None) => Own::Unpublished,
+            (Some(keys), Some(published)) if *keys.public() == published => Own::Good,
+            (_, Some(_)) => Own::Others,
+        };
+        self.is_published = matches!(own, Own::Good | Own::Unpublished);
+        own
+    }
+
+    /// Makes new keys and keeps them; those before stay in a file beside.
+    ///
+    /// # Errors
+    /// One sentence.
+    pub(crate) fn renew(&mut self) -> Result<String, String> {
+        let keys = Keys::generate(&self.me).map_err(|fault| format!("cannot make keys: {fault}"))?;
+        self.keep(keys)
+    }
+
+    fn keep(&mut self, keys: Keys) -> Result<String, String> {
+        let cannot = |error: io::Error| format!("cannot write the keys to {}: {error}", self.keys_path.display());
+        if let Some(before) = &self.keys {
+            before.save(self.keys_path.with_extension("old")).map_err(cannot)?;
+        }
+        keys.save(&self.keys_path).map_err(cannot)?;
+        let text = keys.public().text();
+        self.keys = Some(keys);
+        self.is_published = true;
+        Ok(text)
+    }
+
+    /// Removes keys that nobody has seen.
+    ///
+    /// # Errors
+    /// One sentence.
+    pub(crate) fn forget(&mut self) -> Result<(), String> {
+        self.keys = None;
+        let path = &self.keys_path;
+        std::fs::remove_file(path).map_err(|error| format!("cannot remove {}: {error}", path.display()))
+    }
+
+    /// Writes one's keys to a new file, encrypted with a passphrase.
+    ///
+    /// # Errors
+    /// One sentence.
+    pub(crate) fn export(&self, file: &Path, passphrase: &str) -> Result<(), String> {
+        let keys = self.keys.as_ref().ok_or("there are no keys to export")?;
+        let text = keys.export(passphrase).map_err(|fault| fault.to_string())?;
+        files::create(file, text.as_bytes()).map_err(|error| format!("cannot write {}: {error}", file.display()))
+    }
+
+    /// Reads keys that were exported. They must be those that one's profile shows.
+    ///
+    /// # Errors
+    /// One sentence.
+    pub(crate) fn import(&mut self, file: &Path, passphrase: &str, in_profile: &str) -> Result<(), String> {
+        let cannot = |why: &dyn std::fmt::Display| format!("cannot read the keys in {}: {why}", file.display());
+        let bytes = files::read_up_to(file, EXPORT_BYTES_MAX).map_err(|error| cannot(&error))?;
+        let bytes = bytes.ok_or_else(|| cannot(&"there is no such file"))?;
+        let text = String::from_utf8(bytes).map_err(|_| cannot(&"it is no text"))?;
+        let keys = Keys::import(&text, passphrase).map_err(|fault| cannot(&fault))?;
+        if keys.user() != self.me {
+            return Err(cannot(&"they belong to another user"));
+        }
+        if PublicKeys::read(in_profile).is_ok_and(|published| published != *keys.public()) {
+            return Err(cannot(&"your account shows other keys by now"));
+        }
+        self.keep(keys).map(|_| ())
+    }
+
+    /// Compares a friend's profile with what is trusted; trusts it if it is the first.
+    ///
+    /// # Errors
+    /// One sentence: what is trusted cannot be kept.
+    pub(crate) fn look(&mut self, name: &str, in_profile: &str) -> Result<Trust, String> {
+        let standing = self.pins.look(name, in_profile);
+        if let Standing::Known(keys) = &standing
+            && load_pins(&self.pins_path)?.of(name) != Some(keys)
+        {
+            self.change_pins(|pins| drop(pins.look(name, in_profile)))?;
+            // Another process may have trusted other keys meanwhile.
+            let standing = self.pins.look(name, in_profile);
+            return Ok(self.trust_of(name, standing));
+        }
+        Ok(self.trust_of(name, standing))
+    }
+
+    fn trust_of(&self, name: &str, standing: Standing) -> Trust {
+        match (standing, self.usable()) {
+            (Standing::NoKeys, _) => Trust::NoKeys,
+            (Standing::Changed(None), _) => Trust::Gone,
+            (Standing::Known(_), None) => Trust::CannotSeal,
+            (Standing::Changed(Some(keys)), own) => {
+                Trust::Changed { safety: own.map(|own| self.safety(own, name, &keys)).unwrap_or_default() }
+            }
+            (Standing::Known(keys), Some(own)) => Trust::Pinned { safety: self.safety(own, name, &keys) },
+        }
+    }
+
+    fn safety(&self, own: &Keys, name: &str, keys: &PublicKeys) -> String {
+        safety_number((&self.me, own.public()), (name, keys))
+    }
+
+    /// The user agrees to what is in a friend's profile now.
+    ///
+    /// # Errors
+    /// One sentence: it cannot be kept.
+    pub(crate) fn agree(&mut self, name: &str, in_profile: &str) -> Result<Trust, String> {
+        self.change_pins(|pins| pins.agree(name, in_profile))?;
+        self.look(name, in_profile)
+    }
+
+    /// Reads the file again, changes it and writes it, while no other process does.
+    fn change_pins(&mut self, change: impl FnOnce(&mut Pins)) -> Result<(), String> {
+        let cannot = |error: io::Error| format!("cannot keep the keys in {}: {error}", self.pins_path.display());
+        let lock: File =
+            files::private(OpenOptions::new().create(true).append(true)).open(&self.lock_path).map_err(cannot)?;
+        lock.lock().map_err(cannot)?;
+        let mut pins = load_pins(&self.pins_path)?;
+        change(&mut pins);
+        pins.save(&self.pins_path).map_err(cannot)?;
+        self.pins = pins;
+        Ok(())
+    }
+
+    pub(crate) fn has_pinned(&self, name: &str) -> bool {
+        self.pins.of(name).is_some()
+    }
+
+    /// Is this an encrypted message of somebody whose keys are not known?
+    pub(crate) fn needs_keys_of(&self, push: &Push) -> bool {
+        is_encrypted(&push.content) && !self.has_pinned(&push.sender)
+    }
+
+    /// What goes over the wire for a text, as far as the keys that are trusted allow it.
+    ///
+    /// # Errors
+    /// One sentence.
+    pub(crate) fn seal(&self, to: &str, id: &str, text: &str) -> Result<Sealed, String> {
+        let Some(keys) = self.pins.of(to) else {
+            return Ok(Sealed { content: text.to_owned(), seal: Seal::Plain });
+        };
+        let own = self.usable().ok_or("you have no keys here")?;
+        let letter = Letter { sender: &self.me, receiver: to, message_id: id };
+        let content = own.seal(keys, letter, text).map_err(|fault| format!("it cannot be encrypted: {fault}"))?;
+        Ok(Sealed { content, seal: Seal::Sealed })
+    }
+
+    /// The text of a message and what is known of it. Of a doubtful one the text is what came.
+    pub(crate) fn open_message(&self, sender: &str, id: &str, content: &str) -> (String, Seal) {
+        let pinned = self.pins.of(sender);
+        if !is_encrypted(content) {
+            let seal = if pinned.is_some() { Seal::Unsealed } else { Seal::Plain };
+            return (content.to_owned(), seal);
+        }
+        let letter = Letter { sender, receiver: &self.me, message_id: id };
+        let opened = match (pinned, &self.keys) {
+            (Some(pinned), Some(own)) => own.open(pinned, letter, content),
+            _ => Err(Fault::NotForUs),
+        };
+        opened.map_or_else(|_| (content.to_owned(), Seal::Doubtful), |text| (text, Seal::Sealed))
+    }
+}
+
+fn load_pins(path: &Path) -> Result<Pins, String> {
+    Pins::load(path).map_err(|error| format!("cannot read the trusted keys in {}: {error}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct User {
+        ring: Keyring,
+        _folder: tempfile::TempDir,
+    }
+
+    fn user(name: &str) -> User {
+        let base = tempfile::tempdir().unwrap();
+        let folder = Folder::open(base.path(), "server", name).unwrap();
+        User { ring: Keyring::open(name, &folder, None).unwrap(), _folder: base }
+    }
+
+    #[test]
+    fn friends_read_each_other_and_a_change_of_keys_stops_everything() {
+        let (mut ann, mut bob) = (user("ann"), user("bob"));
+        assert_eq!(ann.ring.look("bob", "").unwrap(), Trust::NoKeys);
+        assert_eq!(ann.ring.seal("bob", "1", "open").unwrap().seal, Seal::Plain);
+        let (of_ann, of_bob) = (ann.ring.renew().unwrap(), bob.ring.renew().unwrap());
+        let Trust::Pinned { safety } = ann.ring.look("bob", &of_bob).unwrap() else { panic!() };
+        assert_eq!(bob.ring.look("ann", &of_ann).unwrap(), Trust::Pinned { safety });
+        let sealed = ann.ring.seal("bob", "1", "secret").unwrap();
+        assert!(sealed.seal == Seal::Sealed && !sealed.content.contains("secret"));
+        assert_eq!(bob.ring.open_message("ann", "1", &sealed.content), ("secret".into(), Seal::Sealed));
+        assert_eq!(bob.ring.open_message("ann", "2", &sealed.content).1, Seal::Doubtful, "under another id");
+        assert_eq!(bob.ring.open_message("ann", "3", "plain"), ("plain".into(), Seal::Unsealed));
+
+        let new = ann.ring.renew().unwrap();
+        let sealed = ann.ring.seal("bob", "4", "with new keys").unwrap();
+        assert_eq!(bob.ring.open_message("ann", "4", &sealed.content).1, Seal::Doubtful);
+        assert!(matches!(bob.ring.look("ann", &new).unwrap(), Trust::Changed { .. }));
+        assert_eq!(bob.ring.look("ann", "").unwrap(), Trust::Gone);
+        assert!(matches!(bob.ring.agree("ann", &new).unwrap(), Trust::Pinned { .. }));
+        assert_eq!(bob.ring.open_message("ann", "4", &sealed.content), ("with new keys".into(), Seal::Sealed));
+    }
+
+    #[test]
+    fn keys_and_pins_are_there_after_a_restart_and_can_move() {
+        let (mut ann, mut bob) = (user("ann"), user("bob"));
+        let (of_ann, of_bob) = (ann.ring.renew().unwrap(), bob.ring.renew().unwrap());
+        ann.ring.look("bob", &of_bob).unwrap();
+        let folder = Folder::open(ann._folder.path(), "server", "ann").unwrap();
+        let mut again = Keyring::open("ann", &folder, None).unwrap();
+        assert!(again.has_pinned("bob") && again.look_at_own(&of_ann) == Own::Good);
+        assert_eq!(again.look_at_own(""), Own::Unpublished);
+        let file = folder.file("export");
+        again.export(&file, "passphrase").unwrap();
+        let mut other = user("ann");
+        assert_eq!(other.ring.look_at_own(&of_ann), Own::Others);
+        assert_eq!(other.ring.look("bob", &of_bob).unwrap(), Trust::CannotSeal);
+        assert!(other.ring.import(&file, "wrong", &of_ann).is_err());
+        assert!(other.ring.import(&file, "passphrase", &of_bob).unwrap_err().contains("other keys"));
+        other.ring.import(&file, "passphrase", &of_ann).unwrap();
+        assert!(matches!(other.ring.look("bob", &of_bob).unwrap(), Trust::Pinned { .. }));
+        assert!(bob.ring.import(&file, "passphrase", "").unwrap_err().contains("another user"));
+    }
+
+    #[test]
+    fn two_processes_trust_the_same_keys() {
+        let (mut one, mut other) = (user("ann"), user("bob"));
+        let (first, second) = (one.ring.renew().unwrap(), other.ring.renew().unwrap());
+        let folder = Folder::open(one._folder.path(), "server", "ann").unwrap();
+        let mut beside = Keyring::open("ann", &folder, None).unwrap();
+        assert!(matches!(beside.look("carl", &first).unwrap(), Trust::Pinned { .. }));
+        assert!(matches!(one.ring.look("carl", &second).unwrap(), Trust::Changed { .. }));
+    }
+}

@@ -1,0 +1,201 @@
+//! `hongyan listen`: pushes as lines of JSON, for scripts. A push is acked when its line was
+//! written, or when a command has dealt with it.
+
+use crate::args::{self, Who};
+use crate::keyring::Keyring;
+use crate::message::Seal;
+use crate::setup::Setup;
+use crate::text;
+use hongyan::client::{Client, Connection, End, Error, Event, Push, PushKind};
+use serde_json::json;
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use std::io::{self, Write};
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// How long a signal waits to be seen.
+const WAIT: Duration = Duration::from_millis(200);
+/// How often a command is looked at.
+const LOOK_EVERY: Duration = Duration::from_millis(10);
+
+/// What went wrong: the exit status and a sentence.
+type Failed = (u8, String);
+
+/// Listens until a signal, the last push that is wanted, or the end of the connection.
+///
+/// # Errors
+/// The exit status and one sentence.
+pub(crate) fn run(who: &Who, listen: &args::Listen) -> Result<(), Failed> {
+    let wrong = |why: String| (2, why);
+    let mut setup = Setup::new(who).map_err(wrong)?;
+    setup.need_secret().map_err(wrong)?;
+    let _lock = setup.folder.lock().map_err(wrong)?;
+    let mut keyring = Keyring::open(&setup.user, &setup.folder, setup.keys.as_deref()).map_err(wrong)?;
+    let stop = Arc::new(AtomicBool::new(false));
+    for signal in [SIGTERM, SIGINT, SIGHUP] {
+        signal_hook::flag::register(signal, Arc::clone(&stop))
+            .map_err(|error| wrong(format!("cannot watch for signals: {error}")))?;
+    }
+    let client = setup.start().map_err(|error| ended(&error))?;
+    let mut left = listen.count;
+    while left != Some(0) && !stop.load(Ordering::SeqCst) {
+        match client.next(WAIT).map_err(|error| ended(&error))? {
+            Some(Event::Push(delivery)) => {
+                let Some(line) = line(&client, &mut keyring, &delivery) else { continue };
+                // Not acked, it comes again.
+                if deal_with(&line, listen, &stop)? {
+                    delivery.ack();
+                    left = left.map(|left| left - 1);
+                }
+            }
+            Some(Event::Connection(Connection::Offline { why, .. })) => {
+                crate::complain(&format!("not connected, trying again: {}", text::line(&why)));
+            }
+            Some(Event::Connection(Connection::Ended(end))) => return Err(ended(&Error::Ended(end))),
+            _ => {}
+        }
+    }
+    client.close();
+    Ok(())
+}
+
+fn ended(error: &Error) -> Failed {
+    let status = match error {
+        Error::Ended(End::WrongPassword | End::Forbidden(_)) => 4,
+        Error::Setting(_) | Error::Token(_) => 2,
+        _ => 1,
+    };
+    (status, text::line(&error.to_string()))
+}
+
+/// The line for a push; `None` if the sender's keys cannot be asked for at the moment.
+fn line(client: &Client, keyring: &mut Keyring, push: &Push) -> Option<String> {
+    if push.kind == PushKind::Message && keyring.needs_keys_of(push) {
+        let profile = client.profile(&push.sender).ok()?.unwrap_or_default();
+        if let Err(why) = keyring.look(&push.sender, &profile.rsa_public_key) {
+            crate::complain(&text::line(&why));
+            return None;
+        }
+    }
+    Some(line_of(keyring, push))
+}
+
+fn line_of(keyring: &Keyring, push: &Push) -> String {
+    let kind = match push.kind {
+        PushKind::Message => "message",
+        PushKind::FriendRequest => "request",
+        PushKind::FriendAccept => "accepted",
+        PushKind::FriendReject => "rejected",
+    };
+    let mut line = json!({
+        "type": kind, "from": push.sender, "to": push.receiver, "id": push.message_id, "time": push.time_ms(),
+    });
+    let (content, seal) = match push.kind {
+        PushKind::Message => keyring.open_message(&push.sender, &push.message_id, &push.content),
+        _ => (push.content.clone(), Seal::Plain),
+    };
+    match seal {
+        // What is not genuine is nowhere that a script would take for a text.
+        Seal::Doubtful => {
+            line["encrypted"] = true.into();
+            line["doubtful"] = content.into();
+        }
+        seal => {
+            line["encrypted"] = (seal == Seal::Sealed).into();
+            line["text"] = content.into();
+        }
+    }
+    if seal == Seal::Unsealed {
+        line["sender_has_keys"] = true.into();
+    }
+    text::json(&line.to_string())
+}
+
+/// Writes the line, or has the command deal with it. False: it is to come again.
+fn deal_with(line: &str, listen: &args::Listen, stop: &AtomicBool) -> Result<bool, Failed> {
+    let Some(command) = &listen.exec else {
+        let mut out = io::stdout().lock();
+        let written = writeln!(out, "{line}").and_then(|()| out.flush());
+        // Nobody reads any more.
+        return written.map(|()| true).map_err(|error| (2, format!("cannot write: {error}")));
+    };
+    match run_command(command, line, listen.exec_timeout, stop) {
+        Ok(()) => Ok(true),
+        Err(why) => {
+            crate::complain(&format!("the command failed, and the push comes again: {why}"));
+            Ok(false)
+        }
+    }
+}
+
+fn run_command(command: &str, line: &str, limit: Duration, stop: &AtomicBool) -> Result<(), String> {
+    let mut child = Command::new("sh")
+        .args(["-c", command])
+        .stdin(Stdio::piped())
+        .spawn()
+        .map_err(|error| format!("sh does not start: {error}"))?;
+    if let Some(mut stdin) = child.stdin.take() {
+        let line = format!("{line}\n");
+        // A command need not read it, and may be slow to. This thread ends with the command.
+        let write = move || stdin.write_all(line.as_bytes()).unwrap_or(());
+        thread::Builder::new().spawn(write).map_err(|error| error.to_string())?;
+    }
+    let until = Instant::now() + limit;
+    loop {
+        match child.try_wait() {
+            Ok(Some(status)) if status.success() => return Ok(()),
+            Ok(Some(status)) => return Err(status.to_string()),
+            Ok(None) if stop.load(Ordering::SeqCst) => return end(&mut child, "it was stopped"),
+            Ok(None) if Instant::now() >= until => return end(&mut child, "it took too long"),
+            Ok(None) => thread::sleep(LOOK_EVERY),
+            Err(error) => return end(&mut child, &error.to_string()),
+        }
+    }
+}
+
+fn end(child: &mut Child, why: &str) -> Result<(), String> {
+    // It may have ended by itself meanwhile.
+    child.kill().and_then(|()| child.wait().map(|_| ())).unwrap_or(());
+    Err(why.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::files::Folder;
+
+    #[test]
+    fn a_line_is_json_that_may_be_shown() {
+        let base = tempfile::tempdir().unwrap();
+        let folder = Folder::open(base.path(), "server", "ann").unwrap();
+        let keyring = Keyring::open("ann", &folder, None).unwrap();
+        let push = Push {
+            kind: PushKind::Message,
+            message_id: "1".into(),
+            sender: "bob".into(),
+            receiver: "ann".into(),
+            time: "1652791027673".into(),
+            content: "two\nlines \u{1b}[2J \u{202e}鸿".into(),
+        };
+        let line = line_of(&keyring, &push);
+        assert!(line.chars().all(hongyan::shown::is_shown), "{line}");
+        let value: serde_json::Value = serde_json::from_str(&line).unwrap();
+        assert_eq!((&value["text"], &value["time"]), (&push.content.clone().into(), &1_652_791_027_673_u64.into()));
+        assert_eq!((&value["type"], &value["encrypted"]), (&"message".into(), &false.into()));
+    }
+
+    #[test]
+    fn a_command_gets_the_line_and_its_status_counts() {
+        let stop = AtomicBool::new(false);
+        let long = Duration::from_secs(20);
+        assert_eq!(run_command("grep -q goose", "a goose", long, &stop), Ok(()));
+        assert!(run_command("grep -q goose", "a swan", long, &stop).is_err());
+        assert_eq!(run_command("exit 0", &"x".repeat(200_000), long, &stop), Ok(()), "that reads nothing");
+        assert_eq!(run_command("sleep 60", "", Duration::from_millis(50), &stop), Err("it took too long".into()));
+        stop.store(true, Ordering::SeqCst);
+        assert_eq!(run_command("sleep 60", "", long, &stop), Err("it was stopped".into()));
+    }
+}

@@ -1,0 +1,104 @@
+//! `hongyan chat`, `hongyan send` and `hongyan listen`: a client for terminals and scripts. A
+//! program of its own beside the server, which stays without it as small as it is.
+
+mod app;
+mod args;
+mod chat;
+mod commands;
+mod editor;
+mod exchange;
+mod files;
+mod history;
+mod keyring;
+mod listen;
+mod message;
+mod prompt;
+mod send;
+mod session;
+mod setup;
+mod terminal;
+mod text;
+mod view;
+
+use args::{Command, Who};
+use hongyan::client::Error;
+use keyring::Keyring;
+use setup::Setup;
+use std::io::{self, IsTerminal, Write};
+use std::process::ExitCode;
+use terminal::Outcome;
+use time::UtcOffset;
+
+fn main() -> ExitCode {
+    let done = match args::read(std::env::args_os().skip(1)) {
+        Ok(Command::Chat { who, is_new }) => chat_as(&who, is_new),
+        Ok(Command::Send { who, send }) => send::run(&who, &send),
+        Ok(Command::Listen { who, listen }) => listen::run(&who, &listen),
+        // A reader that closed stdout has seen enough.
+        Ok(Command::Print(text)) => {
+            io::stdout().write_all(text.as_bytes()).unwrap_or(());
+            Ok(())
+        }
+        Err(why) => Err((2, why)),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err((status, why)) => {
+            if !why.is_empty() {
+                complain(&why);
+            }
+            ExitCode::from(status)
+        }
+    }
+}
+
+/// One sentence on stderr.
+fn complain(sentence: &str) {
+    writeln!(io::stderr(), "hongyan: {sentence}").unwrap_or(());
+}
+
+fn chat_as(who: &Who, is_new: bool) -> Result<(), (u8, String)> {
+    let wrong = |why: String| (2, why);
+    // Known only as long as there is one thread.
+    let offset = UtcOffset::current_local_offset().map_or(0, UtcOffset::whole_seconds);
+    let mut setup = Setup::new(who).map_err(wrong)?;
+    let _lock = setup.folder.lock().map_err(wrong)?;
+    if is_new {
+        sign_up(&mut setup).map_err(wrong)?;
+    } else {
+        setup.need_secret().map_err(wrong)?;
+    }
+    loop {
+        match terminal::run(&setup, offset).map_err(wrong)? {
+            Outcome::Left => return Ok(()),
+            // The token is not good any more.
+            Outcome::Ended(why, true) if setup.hash.is_none() && io::stdin().is_terminal() => {
+                complain(&why);
+                setup.ask_password().map_err(wrong)?;
+            }
+            Outcome::Ended(why, true) => return Err((4, why)),
+            Outcome::Ended(why, false) => {
+                complain(&why);
+                return Ok(());
+            }
+            // The panic has said so.
+            Outcome::Panicked => return Err((101, String::new())),
+        }
+    }
+}
+
+/// A new account with keys. Keys that were made for a name which is taken are of no use.
+fn sign_up(setup: &mut Setup) -> Result<(), String> {
+    setup.need_new_secret()?;
+    let mut keyring = Keyring::open(&setup.user, &setup.folder, setup.keys.as_deref())?;
+    let kept = keyring.public_text();
+    let is_kept = kept.is_some();
+    let public = kept.map_or_else(|| keyring.renew(), Ok)?;
+    let Err(error) = setup.sign_up(public) else { return Ok(()) };
+    let is_sure = !matches!(error, Error::TimedOut | Error::Unknown);
+    if is_sure && !is_kept {
+        keyring.forget()?;
+    }
+    let was_made = if is_sure { "no account was made" } else { "an account was made, perhaps: try to log in" };
+    Err(format!("{was_made}: {}", text::line(&error.to_string())))
+}

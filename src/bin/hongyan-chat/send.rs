@@ -1,0 +1,136 @@
+//! `hongyan send`: one message, for scripts. Its exit status says what became of it.
+
+use crate::args::{self, Who};
+use crate::keyring::Keyring;
+use crate::message::{Seal, Trust};
+use crate::setup::Setup;
+use crate::text;
+use hongyan::client::{Client, End, Error};
+use std::io::{self, Read};
+use std::time::{Duration, Instant};
+
+/// The server refuses it.
+const REFUSED: u8 = 1;
+/// Something is wrong here.
+const WRONG: u8 = 2;
+/// It may have been taken.
+const UNKNOWN: u8 = 3;
+/// The log-in is refused.
+const NO_LOG_IN: u8 = 4;
+/// The keys stop it.
+const KEYS: u8 = 5;
+
+/// What went wrong: the exit status and a sentence.
+type Failed = (u8, String);
+
+fn wrong(why: impl Into<String>) -> Failed {
+    (WRONG, why.into())
+}
+
+/// Sends it.
+///
+/// # Errors
+/// The exit status and one sentence.
+pub(crate) fn run(who: &Who, send: &args::Send) -> Result<(), Failed> {
+    let text = match &send.text {
+        Some(text) => text.clone(),
+        None => read_stdin()?,
+    };
+    let mut setup = Setup::new(who).map_err(wrong)?;
+    setup.need_secret().map_err(wrong)?;
+    let mut keyring = Keyring::open(&setup.user, &setup.folder, setup.keys.as_deref()).map_err(wrong)?;
+    let until = Instant::now() + send.timeout;
+    let mut options = setup.options();
+    (options.connect_limit, options.request_limit) = (send.timeout, send.timeout);
+    // Pushes wait for a client that acks them.
+    let client = Client::connect(options).map_err(|error| failed_to_connect(&error))?;
+    let sent = deliver(&client, &mut keyring, send, &text, until);
+    client.close();
+    sent
+}
+
+fn deliver(
+    client: &Client,
+    keyring: &mut Keyring,
+    send: &args::Send,
+    text: &str,
+    until: Instant,
+) -> Result<(), Failed> {
+    look_at_own(client, keyring)?;
+    let theirs = client.profile(&send.to).map_err(|error| failed(&error, None))?.unwrap_or_default();
+    let trust = keyring.look(&send.to, &theirs.rsa_public_key).map_err(wrong)?;
+    let name = text::line(&send.to);
+    let stopped = |why: &str| Err((KEYS, format!("nothing was sent: {why}")));
+    let id = match &send.id {
+        Some(id) => id.clone(),
+        None => crate::session::random_id().map_err(wrong)?,
+    };
+    let sealed = match trust {
+        Trust::Changed { .. } | Trust::Gone => {
+            return stopped(&format!("the keys of {name} have changed; agree to that in hongyan chat first"));
+        }
+        Trust::CannotSeal if !send.is_plain => {
+            return stopped(&format!(
+                "{name} has keys, and there are none of yours here (--plain sends it all the same)"
+            ));
+        }
+        Trust::CannotSeal => None,
+        Trust::NoKeys | Trust::Pinned { .. } | Trust::Unknown => {
+            Some(keyring.seal(&send.to, &id, text).map_err(wrong)?)
+        }
+    };
+    let is_plain = sealed.as_ref().is_none_or(|sealed| sealed.seal == Seal::Plain);
+    let content = sealed.map_or_else(|| text.to_owned(), |sealed| sealed.content);
+    loop {
+        match client.send_with_id(&id, &send.to, &content) {
+            Ok(()) => break,
+            Err(Error::Busy) if Instant::now() < until => std::thread::sleep(Duration::from_millis(100)),
+            Err(error) => return Err(failed(&error, Some(&id))),
+        }
+    }
+    if is_plain {
+        crate::complain(&format!("sent without encryption: {name} has no keys, or you have none here"));
+    }
+    Ok(())
+}
+
+/// Keys that our profile does not show are not used. It is not changed here either.
+fn look_at_own(client: &Client, keyring: &mut Keyring) -> Result<(), Failed> {
+    let own = client.profile(client.user()).map_err(|error| failed(&error, None))?.unwrap_or_default();
+    keyring.look_at_own(&own.rsa_public_key);
+    Ok(())
+}
+
+fn read_stdin() -> Result<String, Failed> {
+    let mut text = String::new();
+    let max = crate::editor::BYTES_MAX as u64;
+    io::stdin()
+        .take(max + 1)
+        .read_to_string(&mut text)
+        .map_err(|error| wrong(format!("cannot read stdin: {error}")))?;
+    if text.len() as u64 > max {
+        return Err(wrong(format!("the text has more than {max} bytes")));
+    }
+    // As a shell's $(…) does.
+    Ok(text.trim_end_matches('\n').to_owned())
+}
+
+fn failed_to_connect(error: &Error) -> Failed {
+    let status = match error {
+        Error::Setting(_) | Error::Token(_) => WRONG,
+        Error::Ended(End::WrongPassword | End::Forbidden(_)) => NO_LOG_IN,
+        _ => UNKNOWN,
+    };
+    (status, format!("nothing was sent: {}", text::line(&error.to_string())))
+}
+
+fn failed(error: &Error, id: Option<&str>) -> Failed {
+    let again = id.map(|id| format!("; the same message again: --id {}", text::line(id))).unwrap_or_default();
+    let sentence = text::line(&error.to_string());
+    match error {
+        Error::Setting(_) | Error::Token(_) => wrong(sentence),
+        Error::Ended(End::WrongPassword | End::Forbidden(_)) => (NO_LOG_IN, sentence),
+        Error::NotFriends | Error::Refused(_) | Error::TooLarge { .. } => (REFUSED, sentence),
+        _ => (UNKNOWN, format!("{sentence}{again}")),
+    }
+}

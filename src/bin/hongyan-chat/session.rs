@@ -1,0 +1,221 @@
+//! The half that waits: for the server, and for the disk. It does what the screen orders, one order
+//! after another, and tells what came of it.
+
+mod account;
+mod incoming;
+mod outbox;
+mod trust;
+
+use crate::exchange::{Link, News, Order};
+use crate::history::{Bounds, History};
+use crate::keyring::Keyring;
+use crate::message::Way;
+use crate::setup::Setup;
+use hongyan::client::{Client, End, Error};
+use outbox::Outbox;
+pub(crate) use outbox::random_id;
+use std::collections::BTreeMap;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+/// Orders that may wait.
+const TASKS_MAX: usize = 4_096;
+/// How often messages that are on their way are looked after.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
+const IDLE: Duration = Duration::from_secs(1);
+
+/// What the session's thread is told.
+#[derive(Debug)]
+pub(crate) enum Task {
+    Order(Order),
+    /// Logged in, for the first time or again.
+    Online,
+    /// Friends or requests have changed.
+    Refresh,
+    /// The client has stopped for good.
+    Over(End),
+}
+
+/// Where news go: a closure, since the screen has one queue for news and keys.
+pub(crate) type Tell = Arc<dyn Fn(News) + Send + Sync>;
+
+/// What the two threads of a session share.
+pub(crate) struct Desk {
+    history: Mutex<History>,
+    keyring: Mutex<Keyring>,
+    tell: Tell,
+}
+
+impl Desk {
+    fn history(&self) -> MutexGuard<'_, History> {
+        self.history.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn keyring(&self) -> MutexGuard<'_, Keyring> {
+        self.keyring.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn tell(&self, news: News) {
+        (self.tell)(news);
+    }
+
+    fn say(&self, sentence: impl Into<String>) {
+        self.tell(News::Said(sentence.into()));
+    }
+
+    fn warn(&self, sentence: impl Into<String>) {
+        self.tell(News::Warned(sentence.into()));
+    }
+}
+
+/// The screen's end of a session.
+pub(crate) struct Session {
+    tasks: SyncSender<Task>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Session {
+    /// Starts it: reads the files, and begins to connect.
+    ///
+    /// # Errors
+    /// One sentence.
+    pub(crate) fn start(setup: Setup, tell: Tell) -> Result<Self, String> {
+        let path = setup.folder.file("messages");
+        let history = History::open(&path, Bounds::default())
+            .map_err(|error| format!("cannot read the messages in {}: {error}", path.display()))?;
+        let keyring = Keyring::open(&setup.user, &setup.folder, setup.keys.as_deref())?;
+        let seen = history.seen().iter().map(|(with, time)| (with.clone(), *time)).collect();
+        tell(News::Kept { messages: history.messages().to_vec(), seen });
+        let mut outbox = Outbox::default();
+        // The server's promise did not arrive before the program ended.
+        for message in history.messages().iter().filter(|message| message.way == Way::Sent) {
+            outbox.push(&message.with, &message.id);
+        }
+        let desk = Arc::new(Desk { history: Mutex::new(history), keyring: Mutex::new(keyring), tell });
+        let (tasks, waiting) = sync_channel(TASKS_MAX);
+        let client = setup.start().map_err(|error| error.to_string())?;
+        let mut worker = Worker {
+            desk,
+            setup,
+            client: None,
+            tasks: tasks.clone(),
+            outbox,
+            checked: BTreeMap::new(),
+            is_online: false,
+            knows_own_keys: false,
+        };
+        worker.listen_to(client)?;
+        let run = move || worker.run(&waiting);
+        let thread = thread::Builder::new().name("session".to_owned()).spawn(run).map_err(|error| error.to_string())?;
+        Ok(Self { tasks, thread: Some(thread) })
+    }
+
+    /// Gives an order; false if too many wait. Never waits.
+    pub(crate) fn order(&self, order: Order) -> bool {
+        self.tasks.try_send(Task::Order(order)).is_ok()
+    }
+
+    /// Waits for the end, which was ordered, but not for ever.
+    pub(crate) fn finish(mut self, limit: Duration) {
+        let until = Instant::now() + limit;
+        let Some(thread) = self.thread.take() else { return };
+        while !thread.is_finished() && Instant::now() < until {
+            thread::sleep(Duration::from_millis(10));
+        }
+    }
+}
+
+/// The thread that does what is ordered.
+struct Worker {
+    desk: Arc<Desk>,
+    setup: Setup,
+    client: Option<Client>,
+    tasks: SyncSender<Task>,
+    outbox: Outbox,
+    /// When the keys of friends were compared, since the last log-in.
+    checked: BTreeMap<String, Instant>,
+    is_online: bool,
+    /// One's own profile was compared with the keys that are here.
+    knows_own_keys: bool,
+}
+
+impl Worker {
+    fn run(mut self, waiting: &Receiver<Task>) {
+        loop {
+            let wait = if self.outbox.is_empty() || !self.is_online { IDLE } else { LOOK_EVERY };
+            match waiting.recv_timeout(wait) {
+                Ok(Task::Order(Order::Quit)) | Err(RecvTimeoutError::Disconnected) => break,
+                Ok(Task::Order(order)) => self.obey(order),
+                Ok(Task::Online) => self.come_online(),
+                Ok(Task::Refresh) => self.refresh(),
+                Ok(Task::Over(end)) => self.end(&end),
+                Err(RecvTimeoutError::Timeout) => {}
+            }
+            self.work_outbox();
+        }
+        if let Some(client) = self.client.take() {
+            client.close();
+        }
+    }
+
+    /// A thread hands on what comes, for as long as this client lasts.
+    fn listen_to(&mut self, client: Client) -> Result<(), String> {
+        let (desk, tasks, listened) = (Arc::clone(&self.desk), self.tasks.clone(), client.clone());
+        let run = move || incoming::listen(&desk, &listened, &tasks);
+        thread::Builder::new().name("incoming".to_owned()).spawn(run).map_err(|error| error.to_string())?;
+        self.client = Some(client);
+        Ok(())
+    }
+
+    /// The client, if it is logged in; what a request needs.
+    fn online(&self) -> Option<Client> {
+        let client = self.client.clone().filter(|client| client.is_online());
+        if client.is_none() {
+            self.desk.warn("not connected: nothing was done");
+        }
+        client
+    }
+
+    fn come_online(&mut self) {
+        self.is_online = true;
+        self.checked.clear();
+        self.desk.tell(News::Link(Link::Here));
+        self.check_own_keys();
+        self.refresh();
+    }
+
+    fn end(&mut self, end: &End) {
+        self.is_online = false;
+        match end {
+            End::WrongPassword => self.desk.tell(News::Ended { why: end.to_string(), is_refused: true }),
+            End::Closed => {}
+            end => self.desk.tell(News::Link(Link::Over(end.to_string()))),
+        }
+    }
+
+    fn connect(&mut self) {
+        if self.client.as_ref().is_some_and(Client::is_online) {
+            self.desk.say("already connected");
+            return;
+        }
+        if let Some(client) = self.client.take() {
+            client.close();
+        }
+        self.desk.tell(News::Link(Link::Connecting));
+        let started = self.setup.start().map_err(|error| error.to_string());
+        if let Err(why) = started.and_then(|client| self.listen_to(client)) {
+            self.desk.tell(News::Link(Link::Over(why)));
+        }
+    }
+
+    /// Tells the result of a request that only succeeds or fails.
+    fn report<T>(&self, result: Result<T, Error>, done: &str) -> bool {
+        match &result {
+            Ok(_) => self.desk.say(done),
+            Err(error) => self.desk.warn(error.to_string()),
+        }
+        result.is_ok()
+    }
+}

@@ -1,0 +1,166 @@
+//! Orders about friends and the account.
+
+use super::Worker;
+use crate::exchange::{Ask, Friend, News, Order, Roster};
+use crate::text;
+use hongyan::client::{Error, ErrorCode, PendingRequest, ProfileChange, hash_value};
+
+impl Worker {
+    pub(super) fn obey(&mut self, order: Order) {
+        match order {
+            Order::Send { to, text } => self.send(&to, text),
+            Order::Retry { with, id } => self.retry(&with, &id),
+            Order::Saw { with, time } => {
+                let kept = self.desk.history().saw(&with, time);
+                if let Err(error) = kept {
+                    self.desk.warn(format!("cannot write the messages: {error}"));
+                }
+            }
+            Order::LookAt(name) => {
+                if name != "system" && self.is_online {
+                    self.trust(&name);
+                }
+            }
+            Order::Agree(name) => self.agree(&name),
+            Order::Export { .. } => self.export(&order),
+            Order::Import { .. } => self.import(&order),
+            Order::NewKeys => self.new_keys(),
+            Order::Connect => self.connect(),
+            Order::LogOut => self.log_out(),
+            Order::DeleteAccount { password } => self.delete_account(&password),
+            Order::Password { old, new } => self.change_password(&old, &new),
+            Order::Profile { key, value } => self.change_profile(&key, value),
+            Order::Quit => {}
+            other => self.obey_about_others(other),
+        }
+    }
+
+    /// Orders about one other user, after which the roster may be another.
+    fn obey_about_others(&mut self, order: Order) {
+        let Some(client) = self.online() else { return };
+        match order {
+            Order::Find(name) => {
+                match client.profile(&name) {
+                    Ok(Some(profile)) => {
+                        let keys = if profile.rsa_public_key.is_empty() { "none" } else { "yes" };
+                        let rows = [
+                            ("Name", profile.user_name.as_str()),
+                            ("Nick", &profile.nick_name),
+                            ("Mail", &profile.email_address),
+                            ("Picture", &profile.profile_picture),
+                            ("Location", &profile.location),
+                            ("About", &profile.personal_description),
+                            ("Keys", keys),
+                        ];
+                        let rows: Vec<String> = rows
+                            .iter()
+                            .filter(|(_, text)| !text.is_empty())
+                            .map(|(label, text)| format!("{label:<9} {text}"))
+                            .collect();
+                        let hint = format!("\n\n/request {} asks to become friends.", text::line(&profile.user_name));
+                        self.desk.tell(News::Shown { title: "Profile".to_owned(), text: rows.join("\n") + &hint });
+                    }
+                    Ok(None) => self.desk.say(format!("there is no user {name}")),
+                    Err(error) => self.desk.warn(error.to_string()),
+                }
+                return;
+            }
+            Order::Ask { name, text } => {
+                self.report(client.ask_friend(&name, &text), &format!("{name} was asked"));
+            }
+            Order::Withdraw(ask) => {
+                self.report(client.end_friendship(&ask.name), &format!("your request to {} is withdrawn", ask.name));
+            }
+            Order::Answer { ask, is_accepted } => {
+                let verb = if is_accepted { "you and {} are friends" } else { "the request of {} is rejected" };
+                let answered = client.answer_request(is_accepted, &ask.id, &ask.name, "");
+                self.report(answered, &verb.replace("{}", &ask.name));
+            }
+            Order::Remove(name) => {
+                self.report(client.end_friendship(&name), &format!("{name} is not your friend any more"));
+            }
+            Order::Block(name) => {
+                self.report(client.block(&name), &format!("{name} is blocked"));
+            }
+            Order::Unblock(name) => {
+                self.report(client.unblock(&name), &format!("{name} is not blocked any more"));
+            }
+            Order::Blocked => {
+                match client.blocked() {
+                    Ok(names) if names.is_empty() => self.desk.say("you have blocked nobody"),
+                    Ok(names) => self.desk.tell(News::Shown { title: "Blocked".to_owned(), text: names.join("\n") }),
+                    Err(error) => self.desk.warn(error.to_string()),
+                }
+                return;
+            }
+            _ => return,
+        }
+        self.refresh();
+    }
+
+    /// Asks for friends and requests.
+    pub(super) fn refresh(&mut self) {
+        let Some(client) = self.client.clone().filter(|client| client.is_online()) else { return };
+        let ask =
+            |request: PendingRequest| Ask { name: request.user_name, id: request.message_id, text: request.content };
+        match client.roster(true) {
+            Ok(roster) => {
+                let friends = roster.friends.into_iter().map(|friend| Friend {
+                    name: friend.user_name,
+                    nick: friend.nick_name,
+                    is_online: friend.online,
+                });
+                self.desk.tell(News::Roster(Roster {
+                    friends: friends.collect(),
+                    incoming: roster.incoming.into_iter().map(ask).collect(),
+                    outgoing: roster.outgoing.into_iter().map(ask).collect(),
+                }));
+            }
+            Err(Error::Refused(refusal)) if refusal.code == Some(ErrorCode::UnknownType) => {
+                self.desk.warn("this server is too old to tell who your friends are");
+            }
+            Err(Error::Ended(_) | Error::TimedOut) => {}
+            Err(error) => self.desk.warn(error.to_string()),
+        }
+    }
+
+    fn change_profile(&self, key: &str, value: String) {
+        let Some(client) = self.online() else { return };
+        let mut change = ProfileChange::default();
+        let place = match key {
+            "nickName" => &mut change.nick_name,
+            "emailAddress" => &mut change.email_address,
+            "profilePicture" => &mut change.profile_picture,
+            "location" => &mut change.location,
+            _ => &mut change.personal_description,
+        };
+        *place = Some(value);
+        self.report(client.change_profile(&change), "your profile is changed");
+    }
+
+    fn change_password(&mut self, old: &str, new: &str) {
+        let Some(client) = self.online() else { return };
+        if self.report(client.change_password(old, new), "your password is changed") {
+            self.setup.hash = Some(hash_value(&self.setup.user, new));
+        }
+    }
+
+    fn log_out(&mut self) {
+        let Some(client) = self.online() else { return };
+        match client.log_out() {
+            Ok(()) => self.desk.tell(News::Ended { why: "logged out".to_owned(), is_refused: false }),
+            Err(error) => self.desk.warn(error.to_string()),
+        }
+    }
+
+    fn delete_account(&mut self, password: &str) {
+        let Some(client) = self.online() else { return };
+        match client.delete_account(password) {
+            Ok(()) => {
+                let why = "your account is deleted; your messages stay on this machine".to_owned();
+                self.desk.tell(News::Ended { why, is_refused: false });
+            }
+            Err(error) => self.desk.warn(error.to_string()),
+        }
+    }
+}

@@ -1,0 +1,91 @@
+//! What comes from the server: each message is on the disk before it is acked.
+
+use super::{Desk, Task, trust};
+use crate::exchange::{Ask, Link, News};
+use crate::message::{Message, Seal, Way};
+use hongyan::client::{Client, Connection, End, Error, Event, Push, PushKind};
+use std::sync::mpsc::SyncSender;
+use std::time::Duration;
+
+const WAIT: Duration = Duration::from_secs(1);
+
+/// Hands on what comes until the client has stopped for good.
+pub(super) fn listen(desk: &Desk, client: &Client, tasks: &SyncSender<Task>) {
+    loop {
+        // The worker may be waiting for an answer. Its queue is long, and it does not wait for us.
+        let tell_worker = |task| tasks.send(task).unwrap_or(());
+        match client.next(WAIT) {
+            Ok(Some(Event::Push(delivery))) => {
+                if take(desk, client, &delivery) {
+                    let is_message = delivery.kind == PushKind::Message;
+                    delivery.ack();
+                    if !is_message {
+                        tell_worker(Task::Refresh);
+                    }
+                }
+            }
+            Ok(Some(Event::Presence { user_name, online })) => {
+                desk.tell(News::Presence { name: user_name, is_online: online });
+            }
+            Ok(Some(Event::Connection(Connection::Online))) => tell_worker(Task::Online),
+            Ok(Some(Event::Connection(Connection::Offline { why, .. }))) => desk.tell(News::Link(Link::Away(why))),
+            Ok(Some(Event::Connection(Connection::Ended(end)))) | Err(Error::Ended(end)) => {
+                tell_worker(Task::Over(end));
+                return;
+            }
+            Err(error) => {
+                tell_worker(Task::Over(End::Fault(error.to_string())));
+                return;
+            }
+            Ok(_) => {}
+        }
+    }
+}
+
+/// Whether it can be acked: it is kept, and will be seen.
+fn take(desk: &Desk, client: &Client, push: &Push) -> bool {
+    let name = push.sender.clone();
+    match push.kind {
+        PushKind::Message => take_message(desk, client, push),
+        // The server keeps a request until it is answered, and a friendship as long as it lasts.
+        PushKind::FriendRequest => {
+            desk.tell(News::Asked(Ask { name, id: push.message_id.clone(), text: push.content.clone() }));
+            true
+        }
+        kind => {
+            let is_accepted = kind == PushKind::FriendAccept;
+            desk.tell(News::Answered { name, is_accepted, text: push.content.clone() });
+            true
+        }
+    }
+}
+
+fn take_message(desk: &Desk, client: &Client, push: &Push) -> bool {
+    // Without the answer nothing can be said of the message. It comes again.
+    if desk.keyring().needs_keys_of(push) && trust::look(desk, client, &push.sender).is_none() {
+        return false;
+    }
+    let (text, seal) = desk.keyring().open_message(&push.sender, &push.message_id, &push.content);
+    if seal == Seal::Doubtful {
+        // Has the sender new keys? The user is told, and asked.
+        trust::look(desk, client, &push.sender);
+    }
+    let message = Message {
+        with: push.sender.clone(),
+        id: push.message_id.clone(),
+        time: push.time_ms(),
+        text,
+        way: Way::Received,
+        seal,
+    };
+    match desk.history().add(&message) {
+        Ok(true) => {}
+        Ok(false) => return true,
+        Err(error) => {
+            desk.warn(format!("a message cannot be kept, and will come again: {error}"));
+            return false;
+        }
+    }
+    desk.tell(News::Message(message));
+    true
+}

@@ -1,0 +1,186 @@
+//! Messages that the server has not promised to deliver yet, in their order. One whose fate is
+//! unknown is sent again under the same id.
+
+use super::Worker;
+use crate::exchange::News;
+use crate::message::{Message, Seal, Trust, Way};
+use hongyan::client::{Error, Sending};
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+/// The server recognises a message that is sent again for 10 minutes.
+const TRY_FOR: Duration = Duration::from_secs(8 * 60);
+/// Messages on their way at once; the library has a bound, too.
+const IN_FLIGHT_MAX: usize = 64;
+
+#[derive(Debug, Default)]
+pub(super) struct Outbox {
+    entries: Vec<Entry>,
+}
+
+#[derive(Debug)]
+struct Entry {
+    with: String,
+    id: String,
+    /// When it was first handed to a connection.
+    since: Option<Instant>,
+    sending: Option<Sending>,
+}
+
+impl Outbox {
+    pub(super) fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    pub(super) fn push(&mut self, with: &str, id: &str) {
+        let is_here = self.entries.iter().any(|entry| entry.with == with && entry.id == id);
+        if !is_here {
+            self.entries.push(Entry { with: with.to_owned(), id: id.to_owned(), since: None, sending: None });
+        }
+    }
+}
+
+/// What is done with an entry.
+enum Step {
+    Keep,
+    Done(Way),
+}
+
+/// The id of a new message: 128 random bits.
+///
+/// # Errors
+/// One sentence.
+pub(crate) fn random_id() -> Result<String, String> {
+    let mut bytes = [0; 16];
+    getrandom::fill(&mut bytes).map_err(|error| format!("there are no random numbers: {error}"))?;
+    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
+fn now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+}
+
+impl Worker {
+    /// Keeps a message and puts it on its way.
+    pub(super) fn send(&mut self, to: &str, text: String) {
+        let id = match random_id() {
+            Ok(id) => id,
+            Err(why) => return self.desk.warn(why),
+        };
+        if !self.is_fresh(to) {
+            self.trust(to);
+        }
+        let seal = if self.desk.keyring().has_pinned(to) { Seal::Sealed } else { Seal::Plain };
+        let message = Message { with: to.to_owned(), id, time: now(), text, way: Way::Sent, seal };
+        let kept = self.desk.history().add(&message);
+        if let Err(error) = kept {
+            return self.desk.warn(format!("the message cannot be kept, and was not sent: {error}"));
+        }
+        self.outbox.push(to, &message.id);
+        self.desk.tell(News::Message(message));
+    }
+
+    pub(super) fn retry(&mut self, with: &str, id: &str) {
+        self.became(with, id, Way::Sent);
+        self.outbox.push(with, id);
+    }
+
+    fn became(&self, with: &str, id: &str, way: Way) {
+        let kept = self.desk.history().became(with, id, &way);
+        if let Err(error) = kept {
+            self.desk.warn(format!("cannot write the messages: {error}"));
+        }
+        self.desk.tell(News::Became { with: with.to_owned(), id: id.to_owned(), way });
+    }
+
+    /// Looks after all messages that are on their way.
+    pub(super) fn work_outbox(&mut self) {
+        let mut entries = std::mem::take(&mut self.outbox.entries);
+        // A later message must not overtake one to the same friend.
+        let mut stuck = BTreeSet::new();
+        let mut in_flight = entries.iter().filter(|entry| entry.sending.is_some()).count();
+        entries.retain_mut(|entry| {
+            if entry.sending.is_none() {
+                if stuck.contains(&entry.with) || in_flight >= IN_FLIGHT_MAX {
+                    stuck.insert(entry.with.clone());
+                    return true;
+                }
+                in_flight += 1;
+            }
+            let step = if entry.sending.is_some() { look_at(entry) } else { self.begin(entry) };
+            match step {
+                Step::Keep => {
+                    if entry.sending.is_none() {
+                        stuck.insert(entry.with.clone());
+                    }
+                    true
+                }
+                Step::Done(way) => {
+                    self.became(&entry.with, &entry.id, way);
+                    false
+                }
+            }
+        });
+        self.outbox.entries = entries;
+    }
+
+    fn begin(&mut self, entry: &mut Entry) -> Step {
+        let Some(client) = self.client.clone().filter(|client| self.is_online && client.is_online()) else {
+            return Step::Keep;
+        };
+        if !self.knows_own_keys {
+            self.check_own_keys();
+        }
+        let trust = if self.is_fresh(&entry.with) { None } else { Some(self.trust(&entry.with)) };
+        match trust {
+            // It could not be asked; it will be again.
+            Some(None) => return Step::Keep,
+            Some(Some(Trust::Changed { .. } | Trust::Gone | Trust::CannotSeal)) => {
+                self.checked.remove(&entry.with);
+                return Step::Done(Way::Failed("the keys stop it, as is said below".to_owned()));
+            }
+            _ => {}
+        }
+        let found = self.desk.history().find(&entry.with, &entry.id).cloned();
+        let Some(message) = found else {
+            return Step::Done(Way::Failed("it is not kept any more".to_owned()));
+        };
+        let sealed = self.desk.keyring().seal(&entry.with, &entry.id, &message.text);
+        let sealed = match sealed {
+            Ok(sealed) => sealed,
+            Err(why) => return Step::Done(Way::Failed(why)),
+        };
+        if sealed.seal != message.seal {
+            let changed = Message { seal: sealed.seal, ..message };
+            let kept = self.desk.history().clear(&changed);
+            if let Err(error) = kept {
+                self.desk.warn(format!("cannot write the messages: {error}"));
+            }
+            self.desk.tell(News::Cleared(changed));
+        }
+        match client.begin_send_with_id(&entry.id, &entry.with, &sealed.content) {
+            Ok(sending) => {
+                entry.since.get_or_insert_with(Instant::now);
+                entry.sending = Some(sending);
+                Step::Keep
+            }
+            Err(Error::Busy | Error::Ended(_)) => Step::Keep,
+            Err(error) => Step::Done(Way::Failed(error.to_string())),
+        }
+    }
+}
+
+fn look_at(entry: &mut Entry) -> Step {
+    let Some(result) = entry.sending.as_ref().and_then(Sending::result) else { return Step::Keep };
+    entry.sending = None;
+    match result {
+        Ok(()) => Step::Done(Way::Safe),
+        Err(Error::TimedOut | Error::Ended(_) | Error::Busy) => {
+            if entry.since.is_some_and(|since| since.elapsed() > TRY_FOR) {
+                return Step::Done(Way::Failed("the server did not answer; it may have been delivered".to_owned()));
+            }
+            Step::Keep
+        }
+        Err(error) => Step::Done(Way::Failed(error.to_string())),
+    }
+}

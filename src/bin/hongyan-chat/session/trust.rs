@@ -1,0 +1,172 @@
+//! Keys: one's own in the profile, and those of friends.
+
+use super::{Desk, Worker};
+use crate::exchange::{News, Order};
+use crate::keyring::Own;
+use crate::message::{Message, Seal, Trust, Way};
+use hongyan::client::{Client, Error, Profile, ProfileChange};
+use std::time::{Duration, Instant};
+
+const FRESH: Duration = Duration::from_secs(5);
+
+/// Asks for a friend's keys, compares them and tells. `None` without an answer.
+pub(super) fn look(desk: &Desk, client: &Client, name: &str) -> Option<Trust> {
+    let in_profile = profile(desk, client, name)?.rsa_public_key;
+    let looked = desk.keyring().look(name, &in_profile);
+    match looked {
+        Ok(trust) => {
+            desk.tell(News::Trust { name: name.to_owned(), trust: trust.clone() });
+            Some(trust)
+        }
+        Err(why) => {
+            desk.warn(why);
+            None
+        }
+    }
+}
+
+/// The profile; an empty one if there is no such user (any more).
+fn profile(desk: &Desk, client: &Client, name: &str) -> Option<Profile> {
+    match client.profile(name) {
+        Ok(profile) => Some(profile.unwrap_or_default()),
+        Err(Error::Ended(_)) => None,
+        Err(error) => {
+            desk.warn(error.to_string());
+            None
+        }
+    }
+}
+
+impl Worker {
+    /// The friend's keys, compared now.
+    pub(super) fn trust(&mut self, name: &str) -> Option<Trust> {
+        let client = self.client.clone().filter(|_| self.is_online)?;
+        let trust = look(&self.desk, &client, name)?;
+        self.checked.insert(name.to_owned(), Instant::now());
+        Some(trust)
+    }
+
+    /// Were the friend's keys compared a moment ago? A person writes several messages behind each
+    /// other, and keys change seldom.
+    pub(super) fn is_fresh(&self, name: &str) -> bool {
+        self.checked.get(name).is_some_and(|at| at.elapsed() < FRESH)
+    }
+
+    /// What one's own profile shows, and what is done about it.
+    pub(super) fn check_own_keys(&mut self) {
+        let Some(client) = self.client.clone() else { return };
+        let Some(own) = profile(&self.desk, &client, &self.setup.user.clone()) else { return };
+        self.knows_own_keys = true;
+        let standing = self.desk.keyring().look_at_own(&own.rsa_public_key);
+        match standing {
+            Own::Good => {}
+            Own::None => {
+                self.make_keys(&client);
+            }
+            Own::Unpublished => {
+                let text = self.desk.keyring().public_text();
+                self.publish(&client, text.unwrap_or_default());
+            }
+            Own::Others => self.desk.warn(
+                "your account has keys that are not here: /import FILE brings them from where you exported them, \
+                 /newkeys makes new ones",
+            ),
+        }
+    }
+
+    fn make_keys(&mut self, client: &Client) -> bool {
+        let made = self.desk.keyring().renew();
+        match made {
+            Ok(text) => self.publish(client, text),
+            Err(why) => {
+                self.desk.warn(why);
+                false
+            }
+        }
+    }
+
+    fn publish(&mut self, client: &Client, text: String) -> bool {
+        let change = ProfileChange { rsa_public_key: Some(text), ..ProfileChange::default() };
+        let published = client.change_profile(&change);
+        if let Err(error) = &published {
+            self.desk.warn(format!("your keys are not in your profile: {error}"));
+        }
+        self.checked.clear();
+        published.is_ok()
+    }
+
+    pub(super) fn new_keys(&mut self) {
+        let Some(client) = self.online() else { return };
+        if self.make_keys(&client) {
+            self.desk.say("you have new keys; your friends are warned");
+            self.look_at_checked();
+        }
+    }
+
+    pub(super) fn export(&self, order: &Order) {
+        let Order::Export { file, passphrase } = order else { return };
+        let exported = self.desk.keyring().export(file, passphrase);
+        match exported {
+            Ok(()) => self.desk.say(format!("your keys are in {}", file.display())),
+            Err(why) => self.desk.warn(why),
+        }
+    }
+
+    pub(super) fn import(&mut self, order: &Order) {
+        let Order::Import { file, passphrase } = order else { return };
+        let Some(client) = self.online() else { return };
+        let Some(own) = profile(&self.desk, &client, &self.setup.user.clone()) else { return };
+        let imported = self.desk.keyring().import(file, passphrase, &own.rsa_public_key);
+        match imported {
+            Ok(()) => {
+                self.desk.say("your keys are here now");
+                self.check_own_keys();
+                self.look_at_checked();
+                self.read_again(None);
+            }
+            Err(why) => self.desk.warn(why),
+        }
+    }
+
+    /// What stopped chats may not stop them any more.
+    fn look_at_checked(&mut self) {
+        let names = std::mem::take(&mut self.checked);
+        for name in names.keys() {
+            self.trust(name);
+        }
+    }
+
+    pub(super) fn agree(&mut self, name: &str) {
+        let Some(client) = self.online() else { return };
+        let Some(theirs) = profile(&self.desk, &client, name) else { return };
+        let agreed = self.desk.keyring().agree(name, &theirs.rsa_public_key);
+        match agreed {
+            Ok(trust) => {
+                self.desk.tell(News::Trust { name: name.to_owned(), trust });
+                self.desk.say("agreed");
+                self.read_again(Some(name));
+            }
+            Err(why) => self.desk.warn(why),
+        }
+    }
+
+    /// Messages that were in doubt may be readable with the keys that are known now.
+    fn read_again(&self, of: Option<&str>) {
+        let is_meant = |message: &&Message| {
+            message.way == Way::Received && message.seal == Seal::Doubtful && of.is_none_or(|name| message.with == name)
+        };
+        let doubtful: Vec<Message> = self.desk.history().messages().iter().filter(is_meant).cloned().collect();
+        for message in doubtful {
+            let (text, seal) = self.desk.keyring().open_message(&message.with, &message.id, &message.text);
+            if seal != Seal::Sealed {
+                continue;
+            }
+            let clear = Message { text, seal, ..message };
+            let kept = self.desk.history().clear(&clear);
+            match kept {
+                Ok(()) => self.desk.tell(News::Cleared(clear)),
+                Err(error) => self.desk.warn(format!("a message cannot be kept: {error}")),
+            }
+        }
+    }
+}

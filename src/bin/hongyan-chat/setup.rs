@@ -1,0 +1,101 @@
+//! From the options to a client: who it is, which files, which secrets.
+
+use crate::args::Who;
+use crate::files::{self, Folder};
+use crate::{prompt, text};
+use hongyan::client::{Client, Error, Options, Profile, TokenFile, hash_value, sign_up};
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// How long requests wait for their answers.
+const REQUEST_LIMIT: Duration = Duration::from_secs(20);
+
+/// Everything that a client of this user needs.
+#[derive(Clone, Debug)]
+pub(crate) struct Setup {
+    pub(crate) server: String,
+    pub(crate) user: String,
+    pub(crate) folder: Folder,
+    pub(crate) keys: Option<PathBuf>,
+    token_file: PathBuf,
+    ca_file: Option<PathBuf>,
+    /// Of the password, if it is known.
+    pub(crate) hash: Option<String>,
+}
+
+impl Setup {
+    /// Reads what the options name, and asks for the user, if they do not.
+    ///
+    /// # Errors
+    /// One sentence.
+    pub(crate) fn new(who: &Who) -> Result<Self, String> {
+        let user = who.user.clone().map_or_else(|| prompt::line("User name: "), Ok)?;
+        let base = who.data.clone().map_or_else(|| files::default_base(|name| std::env::var_os(name)), Ok)?;
+        let folder = Folder::open(&base, &who.server, &user)?;
+        let token_file = who.token_file.clone().unwrap_or_else(|| folder.file("token"));
+        let password = who.password_file.as_deref().map(files::read_secret).transpose()?;
+        let hash = password.map(|password| hash_value(&user, &password));
+        let (server, keys, ca_file) = (who.server.clone(), who.keys.clone(), who.ca_file.clone());
+        Ok(Self { server, user, folder, keys, token_file, ca_file, hash })
+    }
+
+    /// Asks for the password, if neither it nor a token is there.
+    ///
+    /// # Errors
+    /// One sentence.
+    pub(crate) fn need_secret(&mut self) -> Result<(), String> {
+        if self.hash.is_some() || self.token_file.exists() { Ok(()) } else { self.ask_password() }
+    }
+
+    /// Asks for the password.
+    ///
+    /// # Errors
+    /// One sentence.
+    pub(crate) fn ask_password(&mut self) -> Result<(), String> {
+        let password = prompt::secret(&format!("Password of {}: ", text::line(&self.user)))?;
+        self.hash = Some(hash_value(&self.user, &password));
+        Ok(())
+    }
+
+    /// What the library is told.
+    pub(crate) fn options(&self) -> Options {
+        let mut options = Options::new(&self.server, &self.user).tokens(TokenFile::new(&self.token_file));
+        options.request_limit = REQUEST_LIMIT;
+        if let Some(hash) = &self.hash {
+            options = options.password_hash(hash);
+        }
+        if let Some(file) = &self.ca_file {
+            options = options.ca_file(file);
+        }
+        options
+    }
+
+    /// Asks for the password of a new account, if it is not known.
+    ///
+    /// # Errors
+    /// One sentence.
+    pub(crate) fn need_new_secret(&mut self) -> Result<(), String> {
+        if self.hash.is_none() {
+            let password = prompt::new_secret(&format!("A new password for {}: ", text::line(&self.user)))?;
+            self.hash = Some(hash_value(&self.user, &password));
+        }
+        Ok(())
+    }
+
+    /// Makes an account with these keys in its profile.
+    ///
+    /// # Errors
+    /// As the library.
+    pub(crate) fn sign_up(&self, rsa_public_key: String) -> Result<(), Error> {
+        let profile = Profile { rsa_public_key, ..Profile::default() };
+        sign_up(&self.options(), &profile)
+    }
+
+    /// Begins to connect.
+    ///
+    /// # Errors
+    /// As the library.
+    pub(crate) fn start(&self) -> Result<Client, Error> {
+        Client::start(self.options())
+    }
+}

@@ -1,0 +1,195 @@
+//! The terminal: taken over at the start, given back at the end, after a signal and after a panic.
+
+use crate::app::App;
+use crate::exchange::{News, Order};
+use crate::session::Session;
+use crate::setup::Setup;
+use crate::view::{self, Look};
+use crossterm::event::{self, DisableBracketedPaste, EnableBracketedPaste, Event};
+use crossterm::terminal::{self, EnterAlternateScreen, LeaveAlternateScreen};
+use crossterm::{cursor, execute};
+use ratatui::Terminal;
+use ratatui::backend::CrosstermBackend;
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use std::io::{self, IsTerminal};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::thread;
+use std::time::Duration;
+
+/// News and keys that may wait for the screen.
+const INPUTS_MAX: usize = 4_096;
+/// How long a signal waits to be seen.
+const WAIT: Duration = Duration::from_millis(200);
+/// For what was acked to be on its way.
+const FINISH: Duration = Duration::from_secs(3);
+
+/// Some thread has panicked: the terminal was given back already.
+static HAS_PANICKED: AtomicBool = AtomicBool::new(false);
+
+enum Input {
+    Terminal(Event),
+    News(Box<News>),
+    /// The terminal cannot be read any more.
+    Gone,
+}
+
+/// How it ended.
+pub(crate) enum Outcome {
+    Left,
+    /// Why, and whether the log-in was refused.
+    Ended(String, bool),
+    Panicked,
+}
+
+/// The terminal as long as it is taken over.
+struct Screen {
+    terminal: Terminal<CrosstermBackend<io::Stdout>>,
+}
+
+impl Screen {
+    fn take() -> io::Result<Self> {
+        terminal::enable_raw_mode()?;
+        let taken = execute!(io::stdout(), EnterAlternateScreen, EnableBracketedPaste)
+            .and_then(|()| Terminal::new(CrosstermBackend::new(io::stdout())))
+            // A program that was killed may have left its picture.
+            .and_then(|mut terminal| terminal.clear().map(|()| terminal));
+        if taken.is_err() {
+            give_back();
+        }
+        Ok(Self { terminal: taken? })
+    }
+}
+
+impl Drop for Screen {
+    fn drop(&mut self) {
+        if !HAS_PANICKED.load(Ordering::SeqCst) {
+            give_back();
+        }
+    }
+}
+
+fn give_back() {
+    // A terminal that is gone needs nothing of this.
+    execute!(io::stdout(), DisableBracketedPaste, LeaveAlternateScreen, cursor::Show).unwrap_or(());
+    terminal::disable_raw_mode().unwrap_or(());
+}
+
+/// From now on a panic of any thread gives the terminal back before it says anything.
+fn give_back_on_panic() {
+    let say = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |info| {
+        if !HAS_PANICKED.swap(true, Ordering::SeqCst) {
+            give_back();
+        }
+        say(info);
+    }));
+}
+
+/// Chats until the user leaves. `offset` is that of local time, in seconds.
+///
+/// # Errors
+/// One sentence.
+pub(crate) fn run(setup: &Setup, offset: i32) -> Result<Outcome, String> {
+    if !io::stdin().is_terminal() || !io::stdout().is_terminal() {
+        return Err("hongyan chat needs a terminal; see hongyan send and hongyan listen for scripts".to_owned());
+    }
+    let stop = Arc::new(AtomicBool::new(false));
+    for signal in [SIGTERM, SIGINT, SIGHUP] {
+        signal_hook::flag::register(signal, Arc::clone(&stop))
+            .map_err(|error| format!("cannot watch for signals: {error}"))?;
+    }
+    let (sender, inputs) = sync_channel(INPUTS_MAX);
+    let news = sender.clone();
+    // After the end nobody reads them.
+    let tell = Arc::new(move |it| news.send(Input::News(Box::new(it))).unwrap_or(()));
+    let session = Session::start(setup.clone(), tell)?;
+    give_back_on_panic();
+    let cannot = |error: io::Error| format!("cannot use the terminal: {error}");
+    let screen = Screen::take().map_err(cannot)?;
+    let read = move || read_terminal(&sender);
+    thread::Builder::new().name("keys".to_owned()).spawn(read).map_err(cannot)?;
+    let app = App::new(&setup.user, &setup.server, offset);
+    let ended = chat(app, screen, &session, &inputs, &stop);
+    session.order(Order::Quit);
+    // Whatever it still tells must not keep it.
+    drop(inputs);
+    session.finish(FINISH);
+    ended.map_err(cannot)
+}
+
+fn chat(
+    mut app: App,
+    mut screen: Screen,
+    session: &Session,
+    inputs: &Receiver<Input>,
+    stop: &AtomicBool,
+) -> io::Result<Outcome> {
+    let look = Look { has_colours: std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()) };
+    let (width, height) = terminal::size()?;
+    app.resize(width, height);
+    let mut is_stale = true;
+    loop {
+        if HAS_PANICKED.load(Ordering::SeqCst) {
+            return Ok(Outcome::Panicked);
+        }
+        if stop.load(Ordering::SeqCst) {
+            return Ok(Outcome::Left);
+        }
+        if std::mem::take(&mut app.wants_redraw) {
+            screen.terminal.clear()?;
+        }
+        if is_stale {
+            screen.terminal.draw(|frame| view::draw(&app, look, frame))?;
+            is_stale = false;
+        }
+        let mut next = match inputs.recv_timeout(WAIT) {
+            Ok(input) => Some(input),
+            Err(RecvTimeoutError::Timeout) => None,
+            Err(RecvTimeoutError::Disconnected) => return Ok(Outcome::Left),
+        };
+        // All that is there, then one new picture.
+        let mut left = INPUTS_MAX;
+        while let Some(input) = next.take() {
+            is_stale = true;
+            let orders = match input {
+                Input::Terminal(Event::Key(key)) => app.press(key),
+                Input::Terminal(Event::Paste(text)) => {
+                    app.paste(&text);
+                    Vec::new()
+                }
+                Input::Terminal(Event::Resize(width, height)) => {
+                    app.resize(width, height);
+                    Vec::new()
+                }
+                Input::Terminal(_) => Vec::new(),
+                Input::News(news) => app.hear(*news),
+                Input::Gone => return Ok(Outcome::Left),
+            };
+            for order in orders {
+                if !session.order(order) {
+                    app.warn("too much waits already: try again");
+                }
+            }
+            if app.is_over {
+                return Ok(app.ended.map_or(Outcome::Left, |(why, is_refused)| Outcome::Ended(why, is_refused)));
+            }
+            left -= 1;
+            if left > 0 {
+                next = inputs.try_recv().ok();
+            }
+        }
+    }
+}
+
+/// Hands on what the terminal says. Its thread ends with the process.
+fn read_terminal(inputs: &SyncSender<Input>) {
+    loop {
+        let input = event::read().map_or(Input::Gone, Input::Terminal);
+        let is_gone = matches!(input, Input::Gone);
+        if inputs.send(input).is_err() || is_gone {
+            return;
+        }
+    }
+}

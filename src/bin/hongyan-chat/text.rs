@@ -1,0 +1,224 @@
+//! Text of others as a terminal may get it: nothing in it moves the cursor, changes a colour or
+//! turns the order of letters around. Measured in columns and wrapped to a width.
+
+use hongyan::shown::is_shown;
+use std::fmt::Write;
+use unicode_segmentation::UnicodeSegmentation;
+use unicode_width::UnicodeWidthStr;
+
+/// Marks on one letter that are shown; what people write has fewer.
+const MARKS_MAX: usize = 6;
+/// Columns from one stop of a tab to the next.
+const TAB: usize = 4;
+
+/// Text on one line: a name, a line of the log.
+pub(crate) fn line(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    for char in text.chars() {
+        match char {
+            '\n' => shown.push('⏎'),
+            other => push(&mut shown, other),
+        }
+    }
+    tame(&shown)
+}
+
+/// Text on as many lines as it has.
+pub(crate) fn lines(text: &str) -> Vec<String> {
+    let mut lines = vec![String::new()];
+    for char in text.replace("\r\n", "\n").chars() {
+        match char {
+            '\n' => lines.push(String::new()),
+            '\t' => {
+                let line = lines.last_mut().map(|line| (columns(line), line));
+                if let Some((at, line)) = line {
+                    line.extend(std::iter::repeat_n(' ', TAB - at % TAB));
+                }
+            }
+            other => {
+                if let Some(line) = lines.last_mut() {
+                    push(line, other);
+                }
+            }
+        }
+    }
+    lines.iter().map(|line| tame(line)).collect()
+}
+
+fn push(shown: &mut String, char: char) {
+    match char {
+        char if is_shown(char) => shown.push(char),
+        // Joiners: without them an emoji shows as its parts, and letters as letters.
+        '\u{200c}' | '\u{200d}' => {}
+        '\u{3000}' => shown.push_str("  "),
+        char if char.is_whitespace() && !char.is_control() && !matches!(char, '\u{2028}' | '\u{2029}') => {
+            shown.push(' ');
+        }
+        // Writing into a String cannot fail.
+        char => write!(shown, "\\u{{{:x}}}", u32::from(char)).unwrap_or(()),
+    }
+}
+
+/// Letters with more marks than a letter can have lose the rest of them, and marks without a letter
+/// get a circle to stand on.
+fn tame(text: &str) -> String {
+    if text.is_ascii() {
+        return text.to_owned();
+    }
+    let mut tame = String::with_capacity(text.len());
+    for cluster in text.graphemes(true) {
+        if cluster.width() == 0 {
+            tame.push('◌');
+        }
+        tame.extend(cluster.chars().take(1 + MARKS_MAX));
+    }
+    tame
+}
+
+/// The columns that a text takes which was made ready by [`line`] or [`lines`].
+pub(crate) fn columns(text: &str) -> usize {
+    text.graphemes(true).map(cluster_columns).sum()
+}
+
+/// The columns of one letter with its marks.
+pub(crate) fn cluster_columns(cluster: &str) -> usize {
+    cluster.width()
+}
+
+/// The beginning of a text that fits, with an ellipsis if the rest does not.
+pub(crate) fn cut(text: &str, width: usize) -> String {
+    if columns(text) <= width {
+        return text.to_owned();
+    }
+    let (mut cut, mut at) = (String::new(), 0);
+    for cluster in text.graphemes(true) {
+        let wide = cluster_columns(cluster);
+        if at + wide + 1 > width {
+            break;
+        }
+        cut.push_str(cluster);
+        at += wide;
+    }
+    if width > 0 {
+        cut.push('…');
+    }
+    cut
+}
+
+/// A line in pieces that fit: broken between words where there are any, between letters otherwise.
+pub(crate) fn wrap(text: &str, width: usize) -> Vec<String> {
+    wrap_behind(text, width, width)
+}
+
+/// The same, with a first row that has less room than the others.
+pub(crate) fn wrap_behind(text: &str, first: usize, others: usize) -> Vec<String> {
+    let (mut width, others) = (first.max(2), others.max(2));
+    let mut rows = Vec::new();
+    let (mut row, mut at) = (String::new(), 0);
+    for word in text.split_word_bounds() {
+        let wide = columns(word);
+        if at + wide <= width {
+            row.push_str(word);
+            at += wide;
+            continue;
+        }
+        let is_space = word.trim().is_empty();
+        // A word that is too long for any row begins on this one. Space at the end of a row is not
+        // needed on the next.
+        if is_space || (at > 0 && wide <= others) {
+            rows.push(std::mem::take(&mut row).trim_end().to_owned());
+            (at, width) = (0, others);
+        }
+        if is_space {
+            continue;
+        }
+        for cluster in word.graphemes(true) {
+            let wide = cluster_columns(cluster);
+            if at + wide > width {
+                rows.push(std::mem::take(&mut row));
+                (at, width) = (0, others);
+            }
+            row.push_str(cluster);
+            at += wide;
+        }
+    }
+    rows.push(row);
+    rows
+}
+
+/// A JSON text that means the same and may be shown on a terminal.
+pub(crate) fn json(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    for char in text.chars() {
+        if is_shown(char) {
+            shown.push(char);
+        } else {
+            let mut units = [0; 2];
+            for unit in char.encode_utf16(&mut units) {
+                // Writing into a String cannot fail.
+                write!(shown, "\\u{unit:04x}").unwrap_or(());
+            }
+        }
+    }
+    shown
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ODD: &str = "a\u{1b}[31m\u{9b}2J\u{202e}b\r\u{7f}\u{e0041}鸿 🪿 e\u{301}\0\u{2066}\u{2028}";
+
+    #[test]
+    fn nothing_hidden_reaches_the_terminal() {
+        for text in [line(ODD), lines(ODD).join(""), json(ODD)] {
+            assert!(text.chars().all(is_shown), "{text}");
+            assert!(text.contains("鸿 🪿 e\u{301}"), "{text}");
+        }
+        assert_eq!(line("a\u{202e}b\u{1b}[0m"), "a\\u{202e}b\\u{1b}[0m");
+        assert_eq!(line("two\nlines\tand\u{a0}more\u{3000}space"), "two⏎lines\\u{9}and more  space");
+        assert_eq!(lines("one\r\n\ttwo\n"), ["one", "    two", ""]);
+        assert_eq!(line("👩\u{200d}👩\u{200d}👧"), "👩👩👧");
+    }
+
+    #[test]
+    fn marks_do_not_climb_over_other_lines() {
+        let tall = format!("a{}b", "\u{301}".repeat(500));
+        assert_eq!(line(&tall), format!("a{}b", "\u{301}".repeat(MARKS_MAX)));
+        assert_eq!(columns(&line(&tall)), 2);
+        assert_eq!(line("\u{301}"), "◌\u{301}");
+        assert_eq!(columns(&line("\u{301}")), 1);
+    }
+
+    #[test]
+    fn what_is_wide_counts_twice() {
+        assert_eq!(columns("鸿雁"), 4);
+        assert_eq!(columns("e\u{301}"), 1);
+        assert_eq!(
+            [cut("鸿雁传书", 5), cut("鸿雁传书", 4), cut("鸿雁", 4), cut("ab", 0)],
+            ["鸿雁…", "鸿…", "鸿雁", ""]
+        );
+    }
+
+    #[test]
+    fn rows_break_between_words_and_never_grow_too_wide() {
+        assert_eq!(wrap("the wild goose flies", 10), ["the wild", "goose", "flies"]);
+        assert_eq!(wrap("abcdefghij", 4), ["abcd", "efgh", "ij"]);
+        assert_eq!(wrap("鸿雁传书", 5), ["鸿雁", "传书"]);
+        assert_eq!(wrap("", 5), [""]);
+        for width in 1..20 {
+            for text in ["the wild goose 鸿雁传书 carries\u{301} letters", "a  b   c    d", "🪿🪿🪿🪿"] {
+                let rows = wrap(text, width);
+                assert!(rows.iter().all(|row| columns(row) <= width.max(2)), "{width}: {rows:?}");
+                let all: String = rows.concat().split_whitespace().collect();
+                assert_eq!(all, text.split_whitespace().collect::<String>());
+            }
+        }
+    }
+
+    #[test]
+    fn a_json_text_means_the_same() {
+        let text = serde_json::json!({ "text": ODD }).to_string();
+        assert_eq!(serde_json::from_str::<serde_json::Value>(&json(&text)).unwrap()["text"], ODD);
+    }
+}

@@ -1,0 +1,138 @@
+//! The state as rows and columns: where each part is and what stands in it. No terminal: it draws
+//! into ratatui's buffer.
+
+mod list;
+mod look;
+mod popup;
+mod talk;
+
+use crate::app::{App, Focus, Popup};
+use crate::exchange::Link;
+use crate::message::Message;
+use crate::text;
+pub(crate) use look::Look;
+use ratatui::Frame;
+use ratatui::layout::{Position, Rect};
+use ratatui::text::{Line, Span};
+
+/// From this width on the list and the chat are beside each other.
+const WIDE: u16 = 60;
+const SMALLEST: (u16, u16) = (16, 5);
+
+/// Where the parts are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Parts {
+    title: Rect,
+    list: Option<Rect>,
+    chat: Option<Rect>,
+    status: Rect,
+}
+
+fn parts(app: &App) -> Parts {
+    let (width, height) = app.size;
+    let row = |y| Rect::new(0, y, width, 1);
+    let middle = |x, width| Rect::new(x, 1, width, height.saturating_sub(2));
+    let (list, chat) = if width >= WIDE {
+        let beside = (width / 4).clamp(16, 30);
+        (Some(middle(0, beside)), Some(middle(beside + 1, width - beside - 1)))
+    } else if app.focus == Focus::List {
+        (Some(middle(0, width)), None)
+    } else {
+        (None, Some(middle(0, width)))
+    };
+    Parts { title: row(0), list, chat, status: row(height.saturating_sub(1)) }
+}
+
+/// Rows that a page of the chat has.
+pub(crate) fn page(app: &App) -> usize {
+    let rows = parts(app).chat.map_or(0, |area| talk::height(app, area));
+    rows.saturating_sub(1).max(1)
+}
+
+/// How far the open chat can be scrolled back, as far as it is scrolled now.
+pub(crate) fn scroll_max(app: &App) -> usize {
+    let (Some(area), Some(chat)) = (parts(app).chat, app.chat()) else { return 0 };
+    let height = talk::height(app, area);
+    talk::rows(app, chat, area.width, chat.scroll.saturating_add(height), Look::default()).len().saturating_sub(height)
+}
+
+/// The rows that a message of the open chat takes.
+pub(crate) fn rows_of(app: &App, message: &Message) -> usize {
+    parts(app).chat.map_or(0, |area| talk::rows_of_message(app, message, area))
+}
+
+/// How far the text of a window can be scrolled.
+pub(crate) fn popup_scroll_max(popup: &Popup, size: (u16, u16)) -> usize {
+    popup::scroll_max(popup, Rect::new(0, 0, size.0, size.1))
+}
+
+/// Draws everything.
+pub(crate) fn draw(app: &App, look: Look, frame: &mut Frame<'_>) {
+    let area = frame.area();
+    if area.width < SMALLEST.0 || area.height < SMALLEST.1 {
+        put(frame, area, 0, Line::from(text::cut("too small", area.width.into())));
+        return;
+    }
+    let parts = parts(app);
+    put(frame, parts.title, 0, title(app, look, parts.title.width));
+    if let Some(area) = parts.list {
+        list::draw(app, look, frame, area);
+        if parts.chat.is_some() {
+            for y in 0..area.height {
+                frame.buffer_mut().set_string(area.right(), area.y + y, "│", look.faint());
+            }
+        }
+    }
+    let mut cursor = None;
+    if let Some(area) = parts.chat {
+        cursor = talk::draw(app, look, frame, area);
+    }
+    put(frame, parts.status, 0, status(app, look, parts.status.width));
+    if let Some(popup) = &app.popup {
+        cursor = popup::draw(popup, look, frame, area);
+    }
+    if let Some((x, y)) = cursor {
+        frame.set_cursor_position(Position::new(x.min(area.right() - 1), y.min(area.bottom() - 1)));
+    }
+}
+
+/// Puts a line into a row of an area; what does not fit is cut.
+fn put(frame: &mut Frame<'_>, area: Rect, row: u16, line: Line<'_>) {
+    if row < area.height {
+        let (x, y) = (area.x, area.y + row);
+        frame.buffer_mut().set_line(x, y, &line, area.width);
+    }
+}
+
+fn title(app: &App, look: Look, width: u16) -> Line<'static> {
+    let (state, style) = match app.link {
+        Link::Here => ("connected", look.good()),
+        Link::Connecting => ("connecting", look.faint()),
+        Link::Away(_) => ("NOT CONNECTED, trying again", look.alarm()),
+        Link::Over(_) => ("NOT CONNECTED", look.alarm()),
+    };
+    let unread: usize = app.chats.values().map(|chat| chat.unread).sum();
+    let unread = if unread == 0 { String::new() } else { format!("  {unread} unread") };
+    let room = usize::from(width).saturating_sub(state.len() + unread.len() + 3);
+    let who = text::cut(&format!("{} at {}", text::line(&app.me), text::line(&app.server)), room);
+    Line::from(vec![
+        Span::styled(who, look.strong()),
+        Span::raw("  "),
+        Span::styled(state, style),
+        Span::styled(unread, look.strong()),
+    ])
+}
+
+/// The last thing that was said; while the connection is away and nothing was said, why.
+fn status(app: &App, look: Look, width: u16) -> Line<'static> {
+    let (said, is_warning) = &app.said;
+    let (shown, style) = match app.trouble() {
+        _ if !said.is_empty() => (said.clone(), if *is_warning { look.alarm() } else { look.plain() }),
+        Some(trouble) => (text::line(&trouble), look.alarm()),
+        None => ("F1 help   Tab list/chat   Ctrl-Q leave".to_owned(), look.faint()),
+    };
+    Line::from(Span::styled(text::cut(&shown, width.into()), style))
+}
+
+#[cfg(test)]
+mod tests;

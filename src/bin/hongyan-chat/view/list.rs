@@ -1,0 +1,63 @@
+//! The list: requests, friends with presence and unread counts, others.
+
+use super::{Look, put};
+use crate::app::{App, Focus, Row};
+use crate::text;
+use ratatui::Frame;
+use ratatui::layout::Rect;
+use ratatui::style::Style;
+use ratatui::text::{Line, Span};
+
+pub(super) fn draw(app: &App, look: Look, frame: &mut Frame<'_>, area: Rect) {
+    let rows = app.rows();
+    if rows.is_empty() {
+        let words = ["No friends yet.", "", "/request NAME", "asks somebody."];
+        for (row, words) in (0..).zip(words) {
+            put(frame, area, row, Line::styled(text::cut(words, area.width.into()), look.faint()));
+        }
+        return;
+    }
+    let current = app.current_row();
+    let at = rows.iter().position(|row| Some(row) == current.as_ref()).unwrap_or(0);
+    let height = usize::from(area.height);
+    // The chosen row is always among those that are shown.
+    let first = (at + 1).saturating_sub(height);
+    for (row, entry) in (0..area.height).zip(rows.iter().skip(first)) {
+        let is_chosen = Some(entry) == current.as_ref();
+        put(frame, area, row, line(app, look, entry, is_chosen, area.width.into()));
+    }
+}
+
+fn line(app: &App, look: Look, row: &Row, is_chosen: bool, width: usize) -> Line<'static> {
+    let unread = app.chats.get(row.name()).map_or(0, |chat| chat.unread);
+    let (sign, style) = match row {
+        Row::Asks(_) => ("→", look.strong()),
+        Row::Asked(_) => ("…", look.faint()),
+        Row::Other(_) => (" ", look.faint()),
+        Row::Friend(name) => match app.friends.get(name) {
+            Some(friend) if friend.is_online => ("●", look.good()),
+            _ => ("○", look.faint()),
+        },
+    };
+    let tail = match row {
+        Row::Asks(_) => " asks".to_owned(),
+        Row::Asked(_) => " asked".to_owned(),
+        _ if unread > 0 => format!(" ({unread})"),
+        _ => String::new(),
+    };
+    let room = width.saturating_sub(2 + text::columns(&tail));
+    let name = text::cut(&text::line(row.name()), room);
+    let gap = " ".repeat(room.saturating_sub(text::columns(&name)));
+    let is_open = app.open.as_deref() == Some(row.name()) && matches!(row, Row::Friend(_) | Row::Other(_));
+    let base = match (is_chosen, app.focus) {
+        (true, Focus::List) => look.chosen(),
+        _ if is_open => look.strong(),
+        _ => Style::new(),
+    };
+    let name_style = if unread > 0 { base.patch(look.strong()) } else { base };
+    Line::from(vec![
+        Span::styled(format!("{sign} "), style.patch(base)),
+        Span::styled(name, name_style),
+        Span::styled(format!("{gap}{tail}"), base),
+    ])
+}

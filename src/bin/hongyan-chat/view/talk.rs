@@ -1,0 +1,181 @@
+//! The chat with one friend: who it is, the messages, what stops it, the line to write in.
+
+use super::{Look, put};
+use crate::app::{App, Focus};
+use crate::chat::{Chat, mark, remark, visible};
+use crate::message::{Message, Seal, Trust};
+use crate::text;
+use ratatui::Frame;
+use ratatui::layout::Rect;
+use ratatui::text::{Line, Span};
+use time::OffsetDateTime;
+use time::macros::format_description;
+
+/// Rows for what is said above the input line.
+const BANNER_ROWS_MAX: usize = 3;
+/// The prompt before the input.
+const PROMPT: &str = "> ";
+
+/// Draws it; gives the place of the cursor.
+pub(super) fn draw(app: &App, look: Look, frame: &mut Frame<'_>, area: Rect) -> Option<(u16, u16)> {
+    put(frame, area, 0, head(app, look, area.width.into()));
+    let height = height(app, area);
+    if let Some(chat) = app.chat() {
+        let mut rows = rows(app, chat, area.width, chat.scroll + height, look);
+        // The newest first: those below the lower edge, then those that are shown.
+        let below = chat.scroll.min(rows.len().saturating_sub(height));
+        let shown: Vec<Line<'static>> = rows.drain(..).skip(below).take(height).collect();
+        for (row, line) in (1..).zip(shown.into_iter().rev()) {
+            put(frame, area, row, line);
+        }
+    }
+    let banner = banner(app, area.width.into());
+    let first = area.height.saturating_sub(1 + rows_of_banner(&banner));
+    for (row, line) in (first..).zip(banner) {
+        put(frame, area, row, Line::styled(line, look.alarm()));
+    }
+    let (input, at) = app.editor().window(usize::from(area.width).saturating_sub(PROMPT.len()));
+    let style = if app.focus == Focus::Chat { look.strong() } else { look.faint() };
+    let line = Line::from(vec![Span::styled(PROMPT, style), Span::raw(input)]);
+    put(frame, area, area.height - 1, line);
+    let x = area.x.saturating_add(u16::try_from(PROMPT.len() + at).unwrap_or(u16::MAX));
+    (app.focus == Focus::Chat).then_some((x, area.bottom() - 1))
+}
+
+/// Rows for messages.
+pub(super) fn height(app: &App, area: Rect) -> usize {
+    let banner = banner(app, area.width.into());
+    usize::from(area.height.saturating_sub(2 + rows_of_banner(&banner)))
+}
+
+fn rows_of_banner(banner: &[String]) -> u16 {
+    u16::try_from(banner.len()).unwrap_or(0)
+}
+
+/// What stops the chat until the user has agreed.
+fn banner(app: &App, width: usize) -> Vec<String> {
+    let why = app.open.as_ref().and_then(|open| app.blocks_sending(open));
+    let Some(why) = why else { return Vec::new() };
+    let mut rows = text::wrap(&format!("! {why}"), width);
+    rows.truncate(BANNER_ROWS_MAX);
+    rows
+}
+
+fn head(app: &App, look: Look, width: usize) -> Line<'static> {
+    let Some(name) = &app.open else {
+        return Line::styled(text::cut("No chat is open. Tab, then Enter in the list.", width), look.faint());
+    };
+    let chat = app.chats.get(name);
+    let friend = app.friends.get(name);
+    let presence = match friend {
+        Some(friend) if friend.is_online => ", online",
+        Some(_) => ", away",
+        None if name == "system" => ", the operator",
+        None => ", no friend",
+    };
+    let (seal, style) = match chat.map(|chat| &chat.trust) {
+        _ if name == "system" => ("", look.plain()),
+        Some(Trust::Pinned { .. }) => ("encrypted", look.good()),
+        Some(Trust::NoKeys) => ("NOT ENCRYPTED", look.alarm()),
+        Some(Trust::Changed { .. } | Trust::Gone) => ("KEYS CHANGED", look.alarm()),
+        Some(Trust::CannotSeal) => ("YOU HAVE NO KEYS", look.alarm()),
+        Some(Trust::Unknown) | None => ("", look.plain()),
+    };
+    let search = chat.and_then(|chat| chat.search.as_ref());
+    let search = search.map(|search| format!("  only “{}”, Esc: all", text::line(search))).unwrap_or_default();
+    let nick = friend.map(|friend| text::line(&friend.nick)).filter(|nick| !nick.is_empty() && nick != name);
+    let nick = nick.map(|nick| format!(" ({nick})")).unwrap_or_default();
+    let room = width.saturating_sub(presence.len() + 2 + seal.len() + text::columns(&search));
+    let who = text::cut(&format!("{}{nick}", text::line(name)), room);
+    Line::from(vec![
+        Span::styled(who, look.strong()),
+        Span::styled(format!("{presence}  "), look.plain()),
+        Span::styled(seal, style),
+        Span::styled(search, look.strong()),
+    ])
+}
+
+/// Rows of messages, from the newest to older ones, up to a number.
+pub(super) fn rows(app: &App, chat: &Chat, width: u16, most: usize, look: Look) -> Vec<Line<'static>> {
+    let mut rows = Vec::new();
+    let is_sealed_usually = is_sealed_usually(app, chat);
+    let mut messages = chat.shown().peekable();
+    while let Some(message) = messages.next() {
+        let mut of_message = rows_of(app, message, width.into(), is_sealed_usually, look);
+        of_message.reverse();
+        rows.append(&mut of_message);
+        let today = day(message.time, app.offset);
+        if messages.peek().is_none_or(|older| day(older.time, app.offset) != today) {
+            rows.push(Line::styled(text::cut(&format!("── {today} ──"), width.into()), look.faint()));
+        }
+        if rows.len() >= most {
+            rows.truncate(most);
+            break;
+        }
+    }
+    rows
+}
+
+/// Is it worth a word that a message is not encrypted? The head of the chat says it, otherwise.
+fn is_sealed_usually(app: &App, chat: &Chat) -> bool {
+    !matches!(chat.trust, Trust::NoKeys) && app.open.as_deref() != Some("system")
+}
+
+/// The rows that one message takes.
+pub(super) fn rows_of_message(app: &App, message: &Message, area: Rect) -> usize {
+    let is_sealed_usually = app.chat().is_some_and(|chat| is_sealed_usually(app, chat));
+    rows_of(app, message, area.width.into(), is_sealed_usually, Look::default()).len()
+}
+
+fn rows_of(app: &App, message: &Message, width: usize, is_sealed_usually: bool, look: Look) -> Vec<Line<'static>> {
+    let (name, style) = match message.is_mine() {
+        true => ("you".to_owned(), look.mine()),
+        false => (text::cut(&text::line(&message.with), (width / 3).max(4)), look.theirs()),
+    };
+    let before = format!("{} {} ", clock(message.time, app.offset), mark(message));
+    let is_narrow = width < 30;
+    let indent = if is_narrow { 2 } else { text::columns(&before) };
+    let mut rows = Vec::new();
+    let head = vec![Span::styled(before.clone(), look.faint()), Span::styled(format!("{name}: "), style)];
+    let text_style = if message.seal == Seal::Doubtful { look.alarm() } else { look.plain() };
+    let mut pieces = Vec::new();
+    let used = text::columns(&before) + text::columns(&name) + 2;
+    for (number, line) in text::lines(&visible(message)).iter().enumerate() {
+        // The first piece stands behind the name, if there is room for some of it.
+        let first = if number == 0 && !is_narrow { width.saturating_sub(used) } else { 0 };
+        if first >= 10 {
+            pieces.extend(text::wrap_behind(line, first, width.saturating_sub(indent)));
+            continue;
+        }
+        if number == 0 {
+            pieces.push(String::new());
+        }
+        pieces.extend(text::wrap(line, width.saturating_sub(indent)));
+    }
+    let mut pieces = pieces.into_iter();
+    let mut first = head;
+    first.push(Span::styled(pieces.next().unwrap_or_default(), text_style));
+    rows.push(Line::from(first));
+    let gap = " ".repeat(indent);
+    rows.extend(pieces.map(|piece| Line::from(vec![Span::raw(gap.clone()), Span::styled(piece, text_style)])));
+    if let Some(remark) = remark(message, is_sealed_usually) {
+        let rest = text::wrap(&format!("[{remark}]"), width.saturating_sub(indent));
+        rows.extend(rest.into_iter().map(|row| Line::styled(format!("{gap}{row}"), look.alarm())));
+    }
+    rows
+}
+
+fn local(time: u64, offset: i32) -> Option<OffsetDateTime> {
+    let seconds = i64::try_from(time / 1_000).ok()?.checked_add(offset.into())?;
+    OffsetDateTime::from_unix_timestamp(seconds).ok()
+}
+
+fn clock(time: u64, offset: i32) -> String {
+    let format = format_description!("[hour]:[minute]");
+    local(time, offset).and_then(|at| at.format(format).ok()).unwrap_or_else(|| "--:--".to_owned())
+}
+
+fn day(time: u64, offset: i32) -> String {
+    let format = format_description!("[year]-[month]-[day], [weekday]");
+    local(time, offset).and_then(|at| at.format(format).ok()).unwrap_or_else(|| "another time".to_owned())
+}

@@ -1,0 +1,183 @@
+use super::*;
+use crate::app::App;
+use crate::exchange::{Ask, Friend, Link, News, Roster};
+use crate::message::{Message, Seal, Trust, Way};
+use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
+use hongyan::shown::is_shown;
+use ratatui::Terminal;
+use ratatui::backend::TestBackend;
+
+const ODD: &str = "e\u{1b}[31mvil\u{9b}2J\u{202e}\u{2066}\0\u{7f}\r鸿雁🪿e\u{301}\u{301}\u{200d}\u{feff}\u{e000}";
+
+fn drawn(app: &App, look: Look) -> Vec<String> {
+    let (width, height) = app.size;
+    let mut terminal = Terminal::new(TestBackend::new(width, height)).unwrap();
+    terminal.draw(|frame| draw(app, look, frame)).unwrap();
+    let buffer = terminal.backend().buffer().clone();
+    let row = |y| (0..width).map(|x| buffer[(x, y)].symbol().to_owned()).collect::<String>();
+    (0..height).map(row).collect()
+}
+
+fn shows(app: &App, what: &str) -> bool {
+    drawn(app, Look::default()).join("\n").contains(what)
+}
+
+fn message(id: u64, way: Way, text: &str) -> Message {
+    let time = 1_764_230_400_000 + id * 60_000;
+    Message { with: "bob".into(), id: id.to_string(), time, text: text.into(), way, seal: Seal::Sealed }
+}
+
+fn app(name: &str) -> App {
+    let mut app = App::new("ann", "tcp://127.0.0.1:1102", 0);
+    app.hear(News::Link(Link::Here));
+    let friend = |name: &str| Friend { name: name.into(), nick: format!("Nick {name}"), is_online: true };
+    app.hear(News::Roster(Roster {
+        friends: vec![friend(name), friend("zoe")],
+        incoming: vec![Ask { name: "carl".into(), id: "7".into(), text: String::new() }],
+        outgoing: vec![Ask { name: "dora".into(), id: "8".into(), text: String::new() }],
+    }));
+    app
+}
+
+fn press(app: &mut App, code: KeyCode) {
+    app.press(KeyEvent::new(code, KeyModifiers::NONE));
+}
+
+#[test]
+fn friends_requests_and_a_chat_stand_beside_each_other() {
+    let mut app = app("bob");
+    app.hear(News::Message(message(1, Way::Received, "Hello Ann")));
+    assert!(shows(&app, "bob") && shows(&app, "(1)") && shows(&app, "1 unread") && shows(&app, "connected"));
+    assert!(shows(&app, "carl") && shows(&app, "asks") && shows(&app, "dora") && shows(&app, "asked"));
+    app.enter("bob");
+    app.hear(News::Trust { name: "bob".into(), trust: Trust::Pinned { safety: "1 2 3".into() } });
+    app.hear(News::Message(message(2, Way::Safe, "Hello Bob")));
+    let rows = drawn(&app, Look::default());
+    assert!(!rows.join("").contains("(1)"), "it was read");
+    let row = rows.iter().find(|row| row.contains("bob: Hello Ann")).expect("it is shown");
+    assert!(row.contains("08:01"), "{row}");
+    assert!(shows(&app, "✓ you: Hello Bob") && shows(&app, "2025-11-27, Thursday") && shows(&app, "encrypted"));
+    assert!(shows(&app, "Nick bob"));
+}
+
+#[test]
+fn what_must_not_be_missed_is_said_in_words() {
+    let mut app = app("bob");
+    app.enter("bob");
+    app.hear(News::Trust { name: "bob".into(), trust: Trust::NoKeys });
+    assert!(shows(&app, "NOT ENCRYPTED"));
+    app.hear(News::Message(message(1, Way::Failed("FULL: no room".into()), "lost")));
+    assert!(shows(&app, "✗ you: lost") && shows(&app, "FULL: no room") && shows(&app, "/retry"));
+    app.hear(News::Message(Message { seal: Seal::Doubtful, ..message(2, Way::Received, "forged") }));
+    assert!(!shows(&app, "forged") && shows(&app, "NOT GENUINE"));
+    app.hear(News::Message(Message { seal: Seal::Unsealed, ..message(3, Way::Received, "open") }));
+    assert!(shows(&app, "NOT ENCRYPTED, although"));
+    app.hear(News::Trust { name: "bob".into(), trust: Trust::Changed { safety: "1 2".into() } });
+    assert!(shows(&app, "KEYS CHANGED") && shows(&app, "/agree"));
+    app.hear(News::Link(Link::Away("no route".into())));
+    assert!(shows(&app, "NOT CONNECTED"));
+}
+
+#[test]
+fn nothing_of_others_gets_to_the_terminal_as_it_is_and_every_size_is_drawn() {
+    let mut app = app(ODD);
+    app.hear(News::Message(Message { with: ODD.into(), ..message(1, Way::Received, &format!("{ODD}\n{ODD}")) }));
+    app.hear(News::Message(Message { with: ODD.into(), ..message(2, Way::Failed(ODD.into()), &ODD.repeat(30)) }));
+    app.enter(ODD);
+    app.paste(ODD);
+    app.hear(News::Trust { name: ODD.into(), trust: Trust::Changed { safety: "1 2".into() } });
+    app.hear(News::Said(ODD.into()));
+    app.hear(News::Link(Link::Away(ODD.into())));
+    let popup = News::Shown { title: ODD.into(), text: ODD.repeat(10) };
+    for step in 0..4 {
+        match step {
+            1 => drop(app.press(KeyEvent::new(KeyCode::Tab, KeyModifiers::NONE))),
+            2 => app.chat_mut().unwrap().search = Some(ODD.into()),
+            3 => drop(app.hear(popup.clone())),
+            _ => {}
+        }
+        for (width, height) in
+            (1..100).step_by(7).flat_map(|width| (1..30).step_by(3).map(move |height| (width, height)))
+        {
+            app.resize(width, height);
+            for look in [Look { has_colours: true }, Look::default()] {
+                for row in drawn(&app, look) {
+                    assert!(row.chars().all(is_shown), "{width}x{height}: {row:?}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_narrow_terminal_shows_one_part_at_a_time() {
+    let mut app = app("bob");
+    app.resize(40, 12);
+    assert!(shows(&app, "carl") && !shows(&app, "> "));
+    app.enter("bob");
+    app.hear(News::Message(message(1, Way::Received, "鸿雁传书".repeat(20).as_str())));
+    assert!(!shows(&app, "carl") && shows(&app, "> "));
+    assert!(drawn(&app, Look::default()).iter().filter(|row| row.contains('鸿')).count() >= 4, "it was wrapped");
+    press(&mut app, KeyCode::Tab);
+    assert!(shows(&app, "carl"));
+    app.resize(8, 3);
+    assert!(shows(&app, "too"));
+}
+
+#[test]
+fn one_can_look_back_and_no_further_than_to_the_first() {
+    let mut app = app("bob");
+    (0..200).for_each(|id| drop(app.hear(News::Message(message(id, Way::Received, &format!("number {id}."))))));
+    app.enter("bob");
+    assert!(shows(&app, "number 199."));
+    for _ in 0..100 {
+        press(&mut app, KeyCode::PageUp);
+    }
+    assert!(shows(&app, "number 0.") && !shows(&app, "number 199."));
+    let top = app.chat().unwrap().scroll;
+    press(&mut app, KeyCode::Up);
+    assert_eq!(app.chat().unwrap().scroll, top);
+    let talk = |app: &App| {
+        let rows = drawn(app, Look::default()).into_iter().skip(2).take(18);
+        rows.map(|row| row.split_once('│').map(|(_, talk)| talk.to_owned())).collect::<Vec<_>>()
+    };
+    let before = talk(&app);
+    app.hear(News::Message(message(300, Way::Received, &"unseen ".repeat(30))));
+    assert_eq!(app.chat().unwrap().unread, 1, "it is not in sight");
+    assert_eq!(talk(&app), before, "what is read stays where it is");
+    press(&mut app, KeyCode::Esc);
+    assert!(shows(&app, "unseen") && app.chat().unwrap().unread == 0);
+}
+
+#[test]
+fn without_colours_nothing_is_coloured() {
+    let mut app = app("bob");
+    app.enter("bob");
+    app.hear(News::Message(message(1, Way::Failed("no".into()), "text")));
+    let (width, height) = app.size;
+    for (look, is_coloured) in [(Look { has_colours: true }, true), (Look::default(), false)] {
+        let mut terminal = Terminal::new(TestBackend::new(width, height)).unwrap();
+        terminal.draw(|frame| draw(&app, look, frame)).unwrap();
+        let cells = &terminal.backend().buffer().content;
+        let any =
+            cells.iter().any(|cell| cell.fg != ratatui::style::Color::Reset || cell.bg != ratatui::style::Color::Reset);
+        assert_eq!(any, is_coloured);
+    }
+}
+
+#[test]
+fn a_secret_is_not_shown() {
+    let mut app = app("bob");
+    app.paste("/password");
+    press(&mut app, KeyCode::Enter);
+    assert!(shows(&app, "The old password"));
+    "geheim".chars().for_each(|char| press(&mut app, KeyCode::Char(char)));
+    assert!(!shows(&app, "geheim") && !shows(&app, "*"));
+    press(&mut app, KeyCode::Esc);
+    press(&mut app, KeyCode::F(1));
+    assert!(shows(&app, "Help") && shows(&app, "Ctrl-Q"));
+    (0..99).for_each(|_| press(&mut app, KeyCode::PageDown));
+    assert!(shows(&app, "/help"));
+    press(&mut app, KeyCode::Up);
+    assert!(!shows(&app, "/help"), "one step back from the end");
+}
