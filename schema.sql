@@ -41,7 +41,7 @@ CREATE TABLE IF NOT EXISTS friend_requests (
     time_ms    BIGINT UNSIGNED NOT NULL COMMENT 'when it was taken, ms since the epoch',
     push_seq   BIGINT UNSIGNED NOT NULL COMMENT 'its push, which may have been acked and be gone',
     hidden     TINYINT UNSIGNED NOT NULL DEFAULT 0 COMMENT '1: the receiver blocks the sender, and is not shown it',
-    content    VARCHAR(1024) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NOT NULL DEFAULT '' COMMENT 'the beginning of its text',
+    content    MEDIUMTEXT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NOT NULL COMMENT 'its text',
     PRIMARY KEY (receiver, sender),
     KEY by_sender (sender, push_seq),
     KEY by_push (push_seq),

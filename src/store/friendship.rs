@@ -7,10 +7,6 @@ use crate::chat::contract::{Answered, Asked};
 use crate::protocol::field::UserName;
 use crate::protocol::push::{Push, PushKind};
 
-/// What is kept of a request's text while it is pending: so many characters. The push has all of
-/// it. A user may have hundreds of requests pending, for years.
-pub(super) const KEPT_CHARS: usize = 1_024;
-
 /// A friend request that nobody has answered yet.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FriendRequest {
@@ -158,15 +154,11 @@ pub fn ask(store: &mut dyn Store, push: &Push, pending_max: u32, has_room: bool)
     if !has_room {
         return Ok((Asked::Full, false));
     }
-    tables.add_request(push, kept_text(push.content()), tie.is_blocked)?;
+    tables.add_request(push, push.content(), tie.is_blocked)?;
     if tie.is_blocked {
         return Ok((Asked::Hidden, false));
     }
     Ok((Asked::Pending, save(store, push)?))
-}
-
-fn kept_text(text: &str) -> &str {
-    text.char_indices().nth(KEPT_CHARS).map_or(text, |(end, _)| &text[..end])
 }
 
 /// Answers a pending request that is not hidden; an accept does nothing if either has `friends_max`

@@ -1,11 +1,11 @@
 -- Version 5 of the embedded store: blocked users, and pending requests with their text.
 
 ALTER TABLE friend_requests ADD COLUMN hidden INTEGER NOT NULL DEFAULT 0;  -- 1: the receiver blocks the sender, and is not shown it
-ALTER TABLE friend_requests ADD COLUMN content TEXT NOT NULL DEFAULT '';  -- the first 1,024 characters
+ALTER TABLE friend_requests ADD COLUMN content TEXT NOT NULL DEFAULT '';
 
 -- A request whose push was acked before has no text any more.
 UPDATE friend_requests SET content = ifnull((
-    SELECT CASE WHEN octet_length(pushes.content) <= 1024 THEN pushes.content ELSE substr(pushes.content, 1, 1024) END
+    SELECT pushes.content
     FROM pushes WHERE pushes.seq = friend_requests.push_seq AND pushes.receiver = friend_requests.receiver
         AND pushes.sender = friend_requests.sender), '');
 

@@ -418,20 +418,6 @@ fn each_operation_says_and_does_what_its_rule_says() {
 }
 
 #[test]
-fn of_a_long_text_the_beginning_is_kept() {
-    let long = |count| "🪿".repeat(count);
-    for (text, kept) in [
-        (String::new(), String::new()),
-        ("hello".into(), "hello".into()),
-        (long(KEPT_CHARS), long(KEPT_CHARS)),
-        (long(KEPT_CHARS) + "x", long(KEPT_CHARS)),
-        (long(9_999), long(KEPT_CHARS)),
-    ] {
-        assert_eq!(kept_text(&text), kept);
-    }
-}
-
-#[test]
 fn what_is_withdrawn_is_weighed_only_when_that_is_asked_for() {
     let mut store = people();
     step(&mut store, Ask(1, "bob", "ann"), true);

@@ -3,14 +3,14 @@
 
 ALTER TABLE friend_requests
     ADD COLUMN hidden TINYINT UNSIGNED NOT NULL DEFAULT 0 COMMENT '1: the receiver blocks the sender, and is not shown it',
-    ADD COLUMN content VARCHAR(1024) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NOT NULL DEFAULT '' COMMENT 'the beginning of its text',
+    ADD COLUMN content MEDIUMTEXT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NOT NULL COMMENT 'its text',
     DROP KEY by_sender,
     ADD KEY by_sender (sender, push_seq),
     ADD KEY by_hidden (hidden, receiver, push_seq);
 
 UPDATE friend_requests JOIN pushes ON pushes.seq = friend_requests.push_seq AND pushes.receiver = friend_requests.receiver
     AND pushes.sender = friend_requests.sender
-    SET friend_requests.content = LEFT(pushes.content, 1024);
+    SET friend_requests.content = pushes.content;
 
 CREATE TABLE IF NOT EXISTS blocks (
     user_name    VARBINARY(256) NOT NULL,
