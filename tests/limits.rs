@@ -115,3 +115,14 @@ fn closed_with(client: &mut Client) -> CloseCode {
         }
     }
 }
+
+#[test]
+fn a_server_that_takes_no_sign_ups_says_so_and_its_connection_stays() {
+    let server = Server::tuned(|config| config.rules.sign_ups = false);
+    let mut client = server.raw();
+    for id in ["one", "two"] {
+        client.send(&envelope(client.form, "1", Some(id), &json!({"userName": "ann", "hashValue": "secret"})));
+        client.expect_reply("RE_SIGNUP", id, "SF");
+        client.expect_error(id, "FORBIDDEN");
+    }
+}

@@ -2,9 +2,9 @@
 //! goes.
 
 use super::Chat;
-use super::answer::{BUSY, CROWDED, DAMAGED, NO_HASHING, PendingRequest, ReplyTo, fault_of};
+use super::answer::{BUSY, CROWDED, DAMAGED, NO_HASHING, PendingRequest, ReplyTo, SIGN_UPS_CLOSED, fault_of};
 use super::auth_queue::{Purpose, Room, Waiting};
-use super::contract::{Action, ConnId, EmailTo, Job, Note, Outcome, TOKEN_SLACK_MS, Ticket};
+use super::contract::{Action, ConnId, EmailTo, Job, Note, Outcome, RefusalCause, TOKEN_SLACK_MS, Ticket};
 use super::ids::UserId;
 use super::job::JobPurpose;
 use super::paging::{DAMAGED_PAGE_RETRY_MS, PAGE_RETRY_MS};
@@ -15,6 +15,11 @@ use crate::protocol::request::{TokenVerb, Verb};
 impl Chat {
     #[inline(never)]
     pub(super) fn sign_up(&mut self, to: ReplyTo, profile: Box<Profile>, secret: Secret, out: &mut Vec<Action>) {
+        if !self.rules.sign_ups {
+            let user = Some(profile.user_name.clone());
+            self.note_refusal_for(to.0, Verb::SignUp, user, RefusalCause::SignUpsClosed, out);
+            return self.say_no(to, Some(Verb::SignUp), Some(SIGN_UPS_CLOSED), out);
+        }
         let address_key = self.sessions.get(to.0).and_then(|session| session.address_key);
         if !self.auth_queue.has_place(Room::SignUps, address_key, &self.rules) {
             let user = Some(profile.user_name.clone());

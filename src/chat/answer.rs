@@ -41,6 +41,8 @@ pub(super) const TOO_MANY_TRIES: Fault =
 pub(super) const TOO_MANY_TOKENS: Fault =
     Fault(ErrorCode::RateLimited, "too many tokens that are not valid, use the password");
 pub(super) const TOO_MANY_SIGN_UPS: Fault = Fault(ErrorCode::RateLimited, "too many sign-ups, try again later");
+pub(super) const SIGN_UPS_CLOSED: Fault =
+    Fault(ErrorCode::Forbidden, "this server takes no sign-ups, ask its operator for an account");
 /// The last word to a client that sent more than its allowance.
 pub(super) const TOO_FAST_CLOSED: Fault = Fault(ErrorCode::RateLimited, "too many requests, this connection is closed");
 

@@ -153,6 +153,8 @@ pub enum RefusalCause {
     Banned,
     /// The name is somebody's.
     NameTaken,
+    /// The operator lets nobody sign up.
+    SignUpsClosed,
     /// A budget of tries is used up: nothing was compared.
     Limit(Limit),
     /// Too many passwords wait to be hashed.

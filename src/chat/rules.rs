@@ -109,6 +109,8 @@ pub struct Rules {
     pub wrong_passwords_per_address_max: u32,
     /// After this one of them is forgotten.
     pub wrong_password_per_address_forgotten_after_ms: u64,
+    /// Clients may make accounts.
+    pub sign_ups: bool,
     /// Sign-ups from one address.
     pub sign_ups_per_address_max: u32,
     /// After this one of them is forgotten.
@@ -187,6 +189,7 @@ impl Default for Rules {
             trusted_address_age_ms: 30 * 24 * 3_600_000,
             wrong_passwords_per_address_max: 1_000,
             wrong_password_per_address_forgotten_after_ms: 1_000,
+            sign_ups: true,
             sign_ups_per_address_max: 50,
             sign_up_per_address_forgotten_after_ms: 60_000,
             throttled_max: 65_536,

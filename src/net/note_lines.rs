@@ -196,6 +196,7 @@ fn refusal_name(cause: RefusalCause) -> &'static str {
         RefusalCause::WrongPassword => "wrong_password",
         RefusalCause::BadToken => "bad_token",
         RefusalCause::NameTaken => "name_taken",
+        RefusalCause::SignUpsClosed => "sign_ups_closed",
         RefusalCause::Banned => "banned",
         RefusalCause::Limit(limit) => limit_name(limit),
         RefusalCause::QueueFull => "queue_full",

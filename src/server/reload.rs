@@ -285,6 +285,7 @@ mod tests {
             Kind::List { .. } if opt.name == "admin" => "off",
             Kind::List { .. } => "https://chat.example",
             Kind::Choice { words, .. } => words[1],
+            Kind::Switch { .. } if shown == "on" => "off",
             Kind::Switch { .. } => "on",
             Kind::Listen => "127.0.0.1:1",
             Kind::Store => "sqlite:other.db",

@@ -129,6 +129,29 @@ fn an_address_has_so_many_sign_ups() {
 }
 
 #[test]
+fn while_sign_ups_are_closed_each_is_refused_at_once_and_log_ins_are_not() {
+    let mut w = World::of_friends(Rules { sign_ups: false, ..crate::rules() }, &["ann"]);
+    let conn = w.open();
+    let before = w.store.submitted.len();
+    sign_up(&mut w, conn, "bob");
+    sign_up(&mut w, conn, "ann");
+    assert_eq!(w.heard(conn), ["SF s", "FORBIDDEN s", "SF s", "FORBIDDEN s"], "nobody learns which names exist");
+    assert_eq!(w.store.submitted.len(), before, "and it costs nothing");
+    let ann = w.online("ann");
+    assert!(w.is_open(ann));
+    w.chat.set_rules(crate::rules());
+    sign_up(&mut w, conn, "bob");
+    w.run_for(10);
+    assert_eq!(w.heard(conn), ["SS s"]);
+    // One that is being hashed is finished.
+    w.store.takes(100);
+    sign_up(&mut w, conn, "cat");
+    w.chat.set_rules(Rules { sign_ups: false, ..crate::rules() });
+    w.run_for(1_000);
+    assert_eq!(w.heard(conn), ["SS s"]);
+}
+
+#[test]
 fn log_ins_are_looked_at_in_their_order_and_those_after_wrong_ones_later() {
     let mut w = slow_hashes(crate::rules(), &["a", "b", "c", "d", "e", "f", "g"]);
     let guesser = w.open_from(9);

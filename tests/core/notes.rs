@@ -133,6 +133,9 @@ fn sign_ups_are_noted_and_so_is_why_they_are_refused() {
             no("bob", RefusalCause::Limit(Limit::SignUpsPerAddress)),
         ]
     );
+    w.chat.set_rules(Rules { sign_ups: false, ..crate::rules() });
+    w.say(conn, Say::SignUp { mid: "s".into(), user: "cat".into(), password: "p".into() });
+    assert_eq!(noted(&mut w), [no("cat", RefusalCause::SignUpsClosed)]);
 }
 
 #[test]

@@ -49,6 +49,12 @@ pub(super) const SHARED: &[Opt] = &[
         "Log-ins and sign-ups of one address that wait for a password to be hashed; beyond it they are refused.",
     ),
     live(
+        ACCOUNT,
+        "sign-ups",
+        Kind::Switch { get: |c| c.rules.sign_ups, set: |c, on| c.rules.sign_ups = on },
+        "Let clients make accounts; --sign-ups=off refuses every sign-up.",
+    ),
+    live(
         ADDRESS,
         "sign-ups-per-address-max",
         Kind::Count(number!(1, 1_000_000, rules.sign_ups_per_address_max: u32)),
