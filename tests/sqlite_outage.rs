@@ -108,7 +108,7 @@ fn when_the_same_file_is_back_it_goes_on_and_what_was_promised_is_there() {
     ann.say("m1", "bob", "before", "MS");
     std::fs::rename(&path, beside(&path, ".aside")).unwrap();
     is_refused(&mut ann, "m2");
-    server.wait_for("the store does not work");
+    server.wait_for("worker data-0: the store does not work: ");
     std::fs::rename(beside(&path, ".aside"), &path).unwrap();
     let until = Instant::now() + PATIENCE;
     loop {
@@ -120,7 +120,7 @@ fn when_the_same_file_is_back_it_goes_on_and_what_was_promised_is_there() {
         assert!(Instant::now() < until, "it does not go on");
         std::thread::sleep(Duration::from_millis(20));
     }
-    server.wait_for("the store works again");
+    server.wait_for("worker data-0: the store works again");
     let mut bob = server.client(ContentForm::Text);
     bob.log_in("bob");
     bob.take("m1");

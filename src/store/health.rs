@@ -67,14 +67,16 @@ enum Outage {
 /// What one worker knows.
 #[derive(Default)]
 pub(super) struct WorkerHealth {
+    /// The number of its thread, which the log names: each worker notices an outage for itself.
+    worker: usize,
     outage: Outage,
     all: Arc<StoreHealth>,
 }
 
 impl WorkerHealth {
     /// One that is well, and says so here.
-    pub(super) fn new(all: Arc<StoreHealth>) -> Self {
-        Self { outage: Outage::None, all }
+    pub(super) fn new(worker: usize, all: Arc<StoreHealth>) -> Self {
+        Self { worker, outage: Outage::None, all }
     }
 
     /// The store did some jobs, writes among them or not.
@@ -87,7 +89,7 @@ impl WorkerHealth {
         if self.outage == Outage::Reads || (self.outage == Outage::Writes && writes) {
             self.outage = Outage::None;
             self.all.failing.fetch_sub(1, Ordering::Relaxed);
-            log::info!("the store works again");
+            log::info!("worker data-{}: the store works again", self.worker);
         }
     }
 
@@ -101,7 +103,7 @@ impl WorkerHealth {
         if self.outage == Outage::None {
             self.outage = if writes { Outage::Writes } else { Outage::Reads };
             self.all.failing.fetch_add(1, Ordering::Relaxed);
-            log::error!("the store does not work: {error}");
+            log::error!("worker data-{}: the store does not work: {error}", self.worker);
         }
     }
 

@@ -191,7 +191,7 @@ impl Pool {
             pool.data.push(DataLane { sender, jobs: Vec::new() });
             let mailbox_counts = MailboxCounts::new(Quotas::of(config), MAILBOX_ENTRIES_MAX / workers.max(1));
             let batch = Batch::new(store, Arc::clone(&opener), Arc::clone(&verified), mailbox_counts);
-            let batch = batch.report_to(Arc::clone(&pool.health)).hold_to(Arc::clone(&pool.limits));
+            let batch = batch.report_to(worker, Arc::clone(&pool.health)).hold_to(Arc::clone(&pool.limits));
             let (done, wake) = (done_sender.clone(), Arc::clone(&wake));
             let undelivered = pool.taker.0.clone();
             pool.spawn(format!("data-{worker}"), move || data_worker(batch, jobs, &undelivered, &done, &wake))?;

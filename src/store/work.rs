@@ -138,9 +138,9 @@ impl Batch {
         self.watch.look(now, store, &mut self.mailbox_counts);
     }
 
-    /// Tells whether the store works from now on.
-    pub(super) fn report_to(mut self, health: Arc<StoreHealth>) -> Self {
-        self.health = WorkerHealth::new(health);
+    /// Tells whether the store works from now on, as the worker with this number.
+    pub(super) fn report_to(mut self, worker: usize, health: Arc<StoreHealth>) -> Self {
+        self.health = WorkerHealth::new(worker, health);
         self
     }
 
