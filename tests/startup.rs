@@ -4,7 +4,7 @@
 
 mod common;
 
-use common::{MariaDb, PATIENCE};
+use common::{MariaDb, PATIENCE, Program};
 use mysql::prelude::Queryable;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -255,4 +255,28 @@ fn a_database_that_answers_a_commit_before_it_is_on_the_disk_is_refused() {
     client.sign_up("ann");
     waiting.line_with("the store keeps no promises any more: its innodb_flush_log_at_trx_commit is 2");
     assert_eq!(waiting.stop("-TERM").0, Some(0));
+}
+
+#[test]
+fn a_file_of_an_older_version_is_brought_up_to_date_and_the_log_says_from_which() {
+    let folder = tempfile::tempdir().unwrap();
+    let [new, old] = ["new.db", "old.db"].map(|name| folder.path().join(name));
+    let url = |path: &std::path::Path| format!("sqlite:{}", path.display());
+    let said = |program: &Program| program.start_log.iter().any(|line| line.contains("brought from schema"));
+    let program = Program::on(&url(&new), &[]);
+    assert!(!said(&program), "{:?}", program.start_log);
+    drop(program);
+    let pragma = |path: &std::path::Path, name: &str| -> i64 {
+        rusqlite::Connection::open(path).unwrap().query_row(&format!("PRAGMA {name}"), [], |row| row.get(0)).unwrap()
+    };
+    let [owner, known] = ["application_id", "user_version"].map(|name| pragma(&new, name));
+    let db = rusqlite::Connection::open(&old).unwrap();
+    db.execute_batch(include_str!("../src/store/schema_sqlite.sql")).unwrap();
+    db.execute_batch(&format!("PRAGMA application_id = {owner}; PRAGMA user_version = 1")).unwrap();
+    drop(db);
+    let program = Program::on(&url(&old), &[]);
+    let expected = format!("[INFO] the store's tables are brought from schema 1 to {known}");
+    assert!(program.start_log.iter().any(|line| line.contains(&expected)), "{:?}", program.start_log);
+    drop(program);
+    assert!(!said(&Program::on(&url(&old), &[])), "it is up to date now");
 }

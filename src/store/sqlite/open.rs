@@ -265,6 +265,12 @@ impl SqliteStore {
     /// Takes the steps that are missing, each in a transaction of its own.
     pub(super) fn migrate(&mut self, steps: &[&str]) -> Result<(), StoreError> {
         let version = self.version()?;
+        if (1..steps.len() as i64).contains(&version) {
+            let to = steps.len();
+            log::info!(
+                "the store's tables are brought from schema {version} to {to}: where they are large this takes a while"
+            );
+        }
         for (step, sql) in steps.iter().enumerate().skip(usize::try_from(version).unwrap_or(0)) {
             let transaction = self.db.transaction()?;
             transaction.execute_batch(sql)?;
