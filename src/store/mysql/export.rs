@@ -153,7 +153,11 @@ impl Portable for MysqlPortable {
     }
 
     fn unmark(&mut self) -> Result<(), StoreError> {
-        self.server.set_mark(false)
+        self.server.set_mark(false)?;
+        // As a server that stops: a standby need not wait to see that the copy shows no sign of
+        // life.
+        self.server.release();
+        Ok(())
     }
 
     fn check_lock(&mut self) -> Result<(), StoreError> {

@@ -82,7 +82,7 @@ impl MysqlServer {
     }
 
     /// Tells a standby that nothing more will be written.
-    fn release(&self) {
+    pub(super) fn release(&self) {
         let mut guard = self.locked_guard();
         if let Some(mut conn) = guard.conn.take() {
             let released = conn.query_drop(format!("UPDATE lanes SET epoch = 0 WHERE epoch = {}", self.epoch));
