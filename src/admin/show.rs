@@ -19,7 +19,8 @@ pub(super) fn show(verb: &AdminVerb, value: &Value) -> String {
             None => "the notice is on its way; the log will say to how many users\n".to_owned(),
         },
         AdminVerb::Change { name, change: Change::ResetPassword { .. } } => {
-            format!("the one-time password of {} is {}\n", plain(name), text(&value["password"]))
+            let (name, password) = (plain(name), text(&value["password"]));
+            format!("the new password of {name} is {password}\nit works until it is changed: log in and change it\n")
         }
         AdminVerb::Change { .. } => "done\n".to_owned(),
     }
@@ -85,7 +86,8 @@ fn user(value: &Value) -> String {
 fn messages(receiver: &str, value: &Value) -> String {
     let messages = value["messages"].as_array().map(Vec::as_slice).unwrap_or_default();
     if messages.is_empty() {
-        return format!("nothing with this id waits for {}, or was acked recently\n", plain(receiver));
+        let name = plain(receiver);
+        return format!("nothing with this id waits for {name}; while {name} is away it is not known what was acked\n");
     }
     let mut shown = String::new();
     for message in messages {
@@ -95,12 +97,15 @@ fn messages(receiver: &str, value: &Value) -> String {
             Some("acked") => "acked",
             _ => "waits",
         };
-        let stored = if message["stored"].as_bool() == Some(true) { "in the store" } else { "not in the store" };
-        let times = match number(&message["times_sent"]) {
-            1 => "once".to_owned(),
-            times => format!("{times} times"),
+        // How often an acked one was sent is forgotten.
+        let sent = match (message["state"].as_str(), number(&message["times_sent"])) {
+            (Some("acked"), _) => String::new(),
+            (_, 0) => "; not sent on this connection".to_owned(),
+            (_, 1) => "; sent once on this connection".to_owned(),
+            (_, times) => format!("; sent {times} times on this connection"),
         };
-        shown += &format!("{kind} from {sender}, said {said}: {state}; {stored}; sent {times} on this connection\n");
+        let stored = if message["stored"].as_bool() == Some(true) { "in the store" } else { "not in the store" };
+        shown += &format!("{kind} from {sender}, said {said}: {state}; {stored}{sent}\n");
     }
     shown
 }

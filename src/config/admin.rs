@@ -70,7 +70,7 @@ pub enum Change {
     Ban,
     /// Take a ban back.
     Unban,
-    /// Give the user a one-time password.
+    /// Give the user a new password.
     ResetPassword {
         /// Clients send the password itself, and not its hash by the recipe of the protocol.
         is_plain: bool,
@@ -240,7 +240,8 @@ Usage: hongyan admin [OPTIONS] COMMAND
   disconnect NAME            close the user's connection; their client may log in again
   ban NAME                   refuse the user's log-ins; end their session and resume tokens
   unban NAME                 take a ban back
-  reset-password NAME        a new random password, which is printed; ends session and tokens
+  reset-password NAME        a new random password, which is printed; it works until it is changed;
+                             ends session and tokens
   delete NAME --yes          delete an account for good; nobody gets its name
   backup FILE                the same as hongyan backup, of the store that is configured
 

@@ -56,13 +56,20 @@ fn messages_are_found_and_changes_are_done() {
     bob.expect_push("4", "m");
     let (status, out, _) = run(folder.path(), &["where", "bob", "m"]);
     assert!(status == 0 && out.starts_with("message from ann, said 20") && out.contains("sent and not acked"), "{out}");
+    bob.ack("m");
+    bob.fence();
+    let (status, out, _) = run(folder.path(), &["where", "bob", "m"]);
+    assert!(status == 0 && out.ends_with(": acked; not in the store\n"), "{out}");
     let (status, out, _) = run(folder.path(), &["where", "bob", "other"]);
-    assert_eq!((status, out.as_str()), (1, "nothing with this id waits for bob, or was acked recently\n"));
+    assert_eq!(
+        (status, out.as_str()),
+        (1, "nothing with this id waits for bob; while bob is away it is not known what was acked\n")
+    );
     assert_eq!(run(folder.path(), &["notice", "--all", "hello"]).1, "the notice goes to 2 users\n");
     assert_eq!(run(folder.path(), &["ban", "ann"]), (0, "done\n".to_owned(), String::new()));
     assert_eq!(run(folder.path(), &["unban", "ann"]).0, 0);
     let (status, out, _) = run(folder.path(), &["reset-password", "ann"]);
-    assert!(status == 0 && out.starts_with("the one-time password of ann is "), "{out}");
+    assert!(status == 0 && out.starts_with("the new password of ann is "), "{out}");
     assert_eq!(run(folder.path(), &["delete", "ann", "--yes"]).0, 0);
     let (status, out, err) = run(folder.path(), &["user", "ann"]);
     assert_eq!((status, out.as_str(), err.as_str()), (1, "", "hongyan: There is no account of this name.\n"));
@@ -131,7 +138,7 @@ fn the_commands_of_the_page_for_operators_work() {
         let said = String::from_utf8_lossy(&output.stdout);
         assert!(output.status.success(), "{heading}: {said}\n{}", String::from_utf8_lossy(&output.stderr));
         let expected =
-            if heading == "Monitoring" { "# TYPE hongyan_build info" } else { "the one-time password of ann is " };
+            if heading == "Monitoring" { "# TYPE hongyan_build info" } else { "the new password of ann is " };
         assert!(said.contains(expected), "{said}");
     }
     assert!(folder.path().join("copy.db").exists());
