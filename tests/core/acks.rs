@@ -1,4 +1,5 @@
-//! Protocol §4: what an ack takes off, and ids that two use.
+//! docs/protocol.md §3 (5: an ack) and §5 (Promises): which push an ack removes, and what happens
+//! when two senders use the same id.
 
 use super::{ann_and_bob, ann_and_bob_by, ids};
 use crate::sim::say::Say;

@@ -1,4 +1,4 @@
-//! Protocol §4: a message that is sent again is promised again and not delivered twice.
+//! docs/protocol.md §5: a message that is sent again is promised again and not delivered twice.
 
 use super::{ann_and_bob, ann_and_bob_by, deletes, ids, saves};
 use crate::sim::lanes::Fate;

@@ -1,5 +1,5 @@
-//! Protocol §4: `MS` is a promise; and §3.3: every request is answered in time, whatever the store
-//! does.
+//! docs/protocol.md §5: `MS` is a promise; and §4: every request is answered in time, whatever the
+//! store does.
 
 use super::{ann_and_bob, any, friendships, loads, saves};
 use crate::sim::lanes::Fate;

@@ -1,4 +1,4 @@
-//! Protocol §3.1: friend requests, and two users who act at the same time.
+//! docs/protocol.md §3 (6: friends): friend requests, and two users who act at the same time.
 
 use super::{ann_and_bob, friendships, strangers};
 use crate::sim::lanes::Fate;

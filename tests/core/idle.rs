@@ -1,4 +1,4 @@
-//! Protocol §5: who is still there.
+//! docs/protocol.md §6: who is still there.
 
 use super::{ann_and_bob, any};
 use crate::sim::say::Say;

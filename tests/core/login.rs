@@ -1,4 +1,5 @@
-//! Protocol §5: log-ins, take-overs, and log-ins on a connection that is logged in.
+//! docs/protocol.md §3 (2: log in): log-ins, take-overs, and log-ins on a connection that is logged
+//! in.
 
 use super::{ann_and_bob, loads};
 use crate::sim::say::Say;

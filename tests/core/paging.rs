@@ -1,5 +1,5 @@
-//! Protocol §4: a very long list is sent in pages, and nothing gets lost or out of order on the
-//! way.
+//! docs/protocol.md §5: a very long list is sent in pages, and nothing gets lost or out of order
+//! on the way.
 
 use super::{ann_and_bob_by, ids, loads, pages, saves};
 use crate::sim::lanes::Fate;
