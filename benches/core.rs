@@ -59,9 +59,8 @@ fn core(criterion: &mut Criterion) {
 /// Messages that a list holds with the default rules.
 const LISTED: u64 = 1_024;
 
-/// Acks while a whole list is held back. `ids` is the number of different ids of one sender. The
-/// other senders use the same ids, so all pushes but the first of each id wait, and behind them the
-/// later ones of their senders.
+/// Acks while a whole list is held back: all senders use the same ids, so only the first push of
+/// each id is sent, and the others (and later ones of their senders) wait for its ack.
 fn held_back(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("acks in the worst case");
     for (name, senders) in [("one id of many senders", LISTED as usize), ("few ids of 8 senders", 8)] {

@@ -282,7 +282,7 @@ fn per_session_with_tls(client: &Arc<ClientConfig>, sessions: usize) -> (usize, 
     let key = PrivateKeyDer::from_pem_slice(include_bytes!("../tests/common/tls/server.key")).unwrap();
     let server = tls::config(chain, key).unwrap();
     hub.use_certificates(Arc::new(Certificates::new(Arc::new(server), false)));
-    // The first one takes what all share.
+    // The first connection allocates what all connections share, so it is not counted.
     talk(&mut hub, client, 0);
     let counted = hub.held_bytes();
     let (bytes, ()) = bytes_kept(|| (1..=sessions).for_each(|number| talk(&mut hub, client, number)));

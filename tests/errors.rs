@@ -1,5 +1,5 @@
-//! What was not understood or is refused: each code, its id and form, and that nobody else is
-//! hurt.
+//! Input that cannot be parsed or is refused: which error code, with which id and in which form,
+//! and that other clients are not affected.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
 mod common;
@@ -33,7 +33,8 @@ fn anything_but_a_json_object_is_bad_json_and_the_next_line_is_read() {
     for line in bad {
         ann.send(line);
         if line.starts_with('{') && !line.contains('}') || line == "{\"TYPE\":\"0\"" {
-            // Not finished: what breaks it is the next envelope, which is heard.
+            // The input is not complete. The next envelope makes it invalid, and is answered
+            // itself.
             ann.send(&envelope(ContentForm::Text, "0", Some("after"), &json!({})));
             ann.expect_error("", "BAD_JSON");
             assert!(ann.recv().contains("after"), "{line}");
@@ -69,7 +70,7 @@ fn ten_bad_inputs_in_a_row_end_the_connection_nine_do_not() {
                 client.send("garbage");
                 client.expect_error("", "BAD_JSON");
             }
-            // Readable, if wrong: the row is broken.
+            // This one can be parsed, so the count of bad inputs in a row begins again.
             client.send(r#"{"TYPE":"99","MID":"x"}"#);
             client.expect_error("x", "UNKNOWN_TYPE");
         }

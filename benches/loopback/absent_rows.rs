@@ -150,7 +150,8 @@ fn serve(starter: &Starter, settings: &Settings, binary: &Path, store: &str, in_
     Ok(measured)
 }
 
-/// Rows a second that the store takes in transactions that hold, together, so many rows.
+/// Rows a second that the store alone takes, when the open transactions of all threads together
+/// hold `in_flight` rows.
 fn store_alone(mut stores: Vec<Box<dyn Store>>, in_flight: usize, time: Duration) -> Fallible<f64> {
     let (threads, batch) = (stores.len(), in_flight.div_ceil(stores.len()));
     // Read once, before any thread writes: all threads begin behind the same number.

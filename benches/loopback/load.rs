@@ -1,6 +1,6 @@
 //! The load: one thread, one epoll, all clients. It reads each connection once for each event and
-//! writes it once a turn. It checks only as much of a frame as proves that it is the right one, so
-//! that the subject is busy before the load is.
+//! writes it once a turn. It checks only enough of a frame to prove that it is the right one, so
+//! that the measured server, not the load, is the bottleneck.
 
 use super::frames::{Dialect, Frames, Heard, take_answer};
 use super::histogram::Histogram;

@@ -45,8 +45,8 @@ impl MariaDb {
             return Err("mariadb-install-db failed".into());
         }
         let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
-        // A socket's path has to be short, which that of a build folder need not be: `--socket` is
-        // seen from the data folder.
+        // The path of a socket must be short (107 bytes), and that of the build folder may be long:
+        // so `--socket` is relative to the data folder.
         let process = starter
             .machine
             .unpinned(server.as_os_str())
@@ -102,8 +102,8 @@ impl Database {
 
 impl Drop for Database {
     fn drop(&mut self) {
-        // Should it fail, a private server is thrown away whole, and another one keeps a database
-        // with a telling name.
+        // If this fails: a private server is deleted anyway, and on a server of the user's a
+        // database hongyan_bench_… is left.
         connect(&self.base).and_then(|mut conn| conn.query_drop(format!("DROP DATABASE {}", self.name))).unwrap_or(());
     }
 }

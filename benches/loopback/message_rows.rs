@@ -106,7 +106,7 @@ pub fn paced(starter: &Starter, settings: &Settings, report: &mut Report) -> Fal
     let shape = SHAPES[0];
     let file = store(starter, settings, shape.pairs)?;
     let mut table = Table::new(
-        "Latency at half of the rate that each just reached with 50 pairs, 100 B, 16 at once, from when they were due (µs)",
+        "Latency in µs at half the rate that each program reached just before (50 pairs, 100 B, 16 in flight), counted from the time at which a message was due",
         &["", "messages/s", "p50", "p99", "p99.9", "max", "CPU µs"],
     );
     let contenders = messages::contenders(starter, settings);

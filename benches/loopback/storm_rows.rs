@@ -18,7 +18,7 @@ use std::time::Duration;
 
 /// Pairs who talk all the time.
 const PAIRS: usize = 5;
-/// Those who guess aim at so few users that most of them are throttled.
+/// The guesses aim at so few users that the server refuses most of them unheard.
 const VICTIMS: usize = 2;
 
 /// One storm, to be reported.
@@ -45,7 +45,7 @@ pub fn storm(starter: &Starter, settings: &Settings, report: &mut Report) -> Fal
     let mut storm = talk(&subject, 1)?;
     let mut guests: Vec<Guest> = (0..dear).map(|number| Guest::new(user(number), Proof::Password)).collect();
     let guess = |number| Guest::new(sender(PAIRS + number % VICTIMS), Proof::WrongPassword);
-    // One of those who guess behind each few of those who are honest.
+    // Spreads the guessers evenly among the honest users.
     let step = (dear / guesses).max(1);
     for number in 0..guesses {
         guests.insert((number * (step + 1)).min(guests.len()), guess(number));
@@ -54,7 +54,8 @@ pub fn storm(starter: &Starter, settings: &Settings, report: &mut Report) -> Fal
     all.push(measure(&subject, &mut storm, settings, &mut guests, true, title)?);
     let throttled = guests.iter().filter(|guest| guest.throttled).count();
     guests.retain(|guest| !matches!(guest.proof, Proof::WrongPassword));
-    // The others, whose passwords cost nothing, so that all are known.
+    // The other users (cheap hashes) log in, too, so that the server has verified every password
+    // once.
     let mut others: Vec<Guest> = (dear..users).map(|number| Guest::new(user(number), Proof::Password)).collect();
     storm.rage(&mut others, true)?;
     guests.append(&mut others);
@@ -84,7 +85,8 @@ pub fn storm(starter: &Starter, settings: &Settings, report: &mut Report) -> Fal
     Ok(())
 }
 
-/// Users, the first of them with passwords at the default cost; pairs who talk; victims.
+/// Fills a store with `users` users (the first `dear` of them have hashes at the default Argon2id
+/// cost, the others cheap ones), the pairs that talk, and the users whose passwords are guessed.
 pub fn fill(file: &Path, users: usize, dear: usize) -> Fallible<()> {
     let mut store = SqliteStore::open(file)?;
     let default = Config::default();
@@ -127,7 +129,7 @@ pub fn measure(
     want_tokens: bool,
     title: String,
 ) -> Fallible<Measured> {
-    // What the end of the old connections brings is not part of either.
+    // Closing the old connections takes a while, and belongs neither to the calm nor to the storm.
     storm.calm(Duration::from_millis(500))?;
     storm.latencies = Histogram::new();
     storm.calm(settings.time)?;

@@ -226,7 +226,7 @@ const FIRST: &[Opt] = &[
         CLIENT,
         "refused-tries-max",
         Kind::Count(number!(1, 65_535, rules.refused_tries_max: u32)),
-        "A client is closed after so many log-ins or sign-ups that were refused since too many were tried before.",
+        "A client is closed after this many log-ins and sign-ups that were refused with RATE_LIMITED.",
     ),
     live(
         CLIENT,
@@ -244,7 +244,7 @@ const FIRST: &[Opt] = &[
         CLIENT,
         "refused-requests-max",
         Kind::Count(number!(0, 65_534, rules.refused_requests_max: u32)),
-        "Requests beyond --requests-per-second-max that are refused before the client is closed; one within it makes up for one of them.",
+        "A client is closed after this many refused requests beyond --requests-per-second-max; each accepted one takes one off the count.",
     ),
     live(
         CLIENT,
@@ -256,7 +256,7 @@ const FIRST: &[Opt] = &[
         CLIENT,
         "requests-before-login-per-second-max",
         Kind::Count(number!(1, 1_000_000, rules.requests_before_login_per_second_max: u32)),
-        "Requests a second that a client which is not logged in regains, up to its allowance at once.",
+        "How many requests a second are added again to the allowance of a client that is not logged in.",
     ),
     live(
         CLIENT,

@@ -1,15 +1,15 @@
 //! The order in which connections are served: deficit round robin over those with something to
 //! read, by work and not by bytes.
 //!
-//! Two queues for users, as in fair queueing for networks. *Ready* are those that an edge has
-//! woken: they are served first, one quantum each, and nearly always that is all they have to say.
-//! One that has more goes to the back of the *backlog*, of which a turn serves so much as its budget
-//! allows. So a client that says little waits for one turn, and not for a whole round of those who
-//! never stop, and those share among each other what is left.
+//! There are two queues for users, as in fair queueing for networks. *Ready* holds connections that an epoll
+//! edge has just woken. They are served first, one quantum each, which is nearly always enough. A
+//! connection with more input goes to the back of the *backlog*; each turn serves as much of it as
+//! the turn's budget allows. So a client that says little waits for one turn, and not for a whole
+//! round of those who never stop, and those share among each other what is left.
 //!
-//! Connections on which nobody has logged in are *strangers*, with a queue of their own. While users
-//! have something to say, a turn does little for strangers: however many there are, they make
-//! nobody's turn much longer.
+//! Connections on which nobody has logged in are *strangers*, with a queue of their own. While
+//! users have something to say, a turn does little for strangers: however many there are, they
+//! make nobody's turn much longer.
 //!
 //! A connection that used up more than the quantum (an input is never cut in two) carries a debt,
 //! and is passed over until it is repaid.
@@ -21,20 +21,21 @@ use super::state::Lists;
 use crate::chat::contract::ConnId;
 use std::collections::VecDeque;
 
-/// Work is counted in units of about 2 ns; so many are a microsecond. They were calibrated by
-/// profiles of the release build, and need only be right within a factor of two: it is their
-/// relation that is fair or not.
+/// A unit of work is about 2 ns; this many make a microsecond. The costs below come from profiles
+/// of the release build. An error of a factor of two does no harm: only the ratios between them
+/// decide whether turns are fair.
 pub(super) const MICROSECOND: i64 = 512;
 
-/// One input that is usual: a 4 or a 5 without escapes.
+/// One usual input: a message (4) or an ack (5) without escapes.
 pub(super) const INPUT: i64 = MICROSECOND;
-/// One that is not, or that cannot be read.
+/// Any other input, also one that cannot be parsed.
 pub(super) const ODD_INPUT: i64 = 2 * MICROSECOND;
 /// Reading a byte on the usual way.
 pub(super) const BYTE: i64 = 1;
-/// Looking at a byte for its structure, keeping it until its envelope is whole, and parsing it.
+/// One raw byte off the fast path: it is scanned for structure, kept until its envelope is whole,
+/// then parsed.
 pub(super) const ODD_BYTE: i64 = 4;
-/// Un-masking a byte of a frame, and all the rest.
+/// One byte of a WebSocket frame: unmasking, parsing and everything else.
 pub(super) const FRAME_BYTE: i64 = 2;
 /// One call of the system that reads.
 pub(super) const READ: i64 = 2 * MICROSECOND;
@@ -44,8 +45,8 @@ pub(super) const WRITE: i64 = 4 * MICROSECOND;
 const SERVED: i64 = MICROSECOND;
 /// Looking at one that repays its debt.
 const PASSED_OVER: i64 = MICROSECOND / 8;
-/// Closing one: its last words, the end, letting go of it; or a read of one that is being closed,
-/// which is dropped.
+/// Closing a connection (last frame, end of stream, release), or reading and discarding input of
+/// one that is being closed.
 pub(super) const CLOSING: i64 = 16 * MICROSECOND;
 
 /// The work that all waiting connections share, and the part of the backlog that one turn serves.
@@ -65,8 +66,8 @@ const STRANGERS_ALONE: i64 = TURN;
 /// One read takes not much more than what can be decoded, since copying the rest is work, too.
 const READ_BYTES_MIN: usize = 4 * 1024;
 
-/// Connections accepted in one turn: fewer when somebody who is here already has something to say.
-/// One costs some 25 µs.
+/// Connections accepted in one turn; fewer when connections that are open already have input. One
+/// costs some 25 µs.
 const ACCEPTS: usize = 64;
 const ACCEPTS_BESIDE_OTHERS: usize = 16;
 
@@ -204,7 +205,7 @@ impl<S: Stream> Hub<S> {
         }
     }
 
-    /// To be served once all the others had their turn.
+    /// Puts a connection at the back of the backlog: it is served after all others that wait there.
     pub(super) fn queue_later(&mut self, id: ConnId) {
         if let Some(conn) = self.conns.get_mut(id)
             && conn.lists.enter(Lists::TO_READ)

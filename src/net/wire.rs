@@ -56,8 +56,9 @@ const METHODS: [&[u8]; 9] = [b"GET", b"HEAD", b"POST", b"PUT", b"DELETE", b"OPTI
 /// A word longer than this is no method.
 const METHOD_BYTES_MAX: usize = 256;
 
-/// Looks at the first bytes of a connection. Whatever a browser can send to another site's address
-/// is HTTP: the known methods, and any other (a page may choose it) in front of a path.
+/// Looks at the first bytes of a connection. Everything that a web page can make a browser send to
+/// another site counts as HTTP: the known methods with a space, and any other method name (a page
+/// may invent one) followed by a space and a path.
 #[must_use]
 pub fn sniff(bytes: &[u8]) -> Sniffed {
     match bytes {
@@ -100,7 +101,8 @@ impl Framing {
         }
     }
 
-    /// Writes why the connection is closed, if it has words for it.
+    /// Appends a WebSocket close frame with the code of `cause`. Appends nothing for other
+    /// framings, or if a close frame was sent already or can no longer be sent.
     pub fn write_close(self, cause: CloseCause, out: &mut Vec<u8>) {
         let code = match cause {
             CloseCause::Chat(CloseReason::Idle | CloseReason::ShuttingDown) | CloseCause::Stopped => {
@@ -124,7 +126,7 @@ impl Framing {
             // These happen before there is a WebSocket.
             CloseCause::HttpDone | CloseCause::HttpBad | CloseCause::HandshakeTimeout => return,
             CloseCause::TlsUnsupported | CloseCause::PlainRefused => return,
-            // It can be said no longer.
+            // The TLS session is broken: nothing more can be encrypted.
             CloseCause::TlsBroken => return,
             CloseCause::AddressFull | CloseCause::BadProxyHeader => return,
         };

@@ -1,7 +1,7 @@
 //! The queue between the loop and a data worker.
 //!
-//! A worker that waits for several jobs before it commits is woken once, when they are there, and
-//! not for each of them: on one core a wake in between costs more than the row it brings.
+//! A worker that waits for several jobs before a commit is woken once, when enough of them have
+//! come, and not for each job: on one core an extra wake costs more than the row that it brings.
 
 use crate::chat::contract::{Job, Ticket};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -10,13 +10,13 @@ use std::time::{Duration, Instant};
 /// A job, with the ticket under which its outcome comes back.
 pub(super) type Submission = (Ticket, Job);
 
-/// Room that both ends keep when nothing waits.
+/// Capacity, in jobs, that each end's buffer keeps when the queue is empty.
 const KEPT: usize = 1_024;
 
 #[derive(Debug, Default)]
 struct State {
     jobs: Vec<Submission>,
-    /// So many jobs end the worker's wait; 0: it does not wait.
+    /// The number of queued jobs at which a waiting worker is woken; 0: it does not wait.
     needed: usize,
     sender_is_gone: bool,
     worker_is_gone: bool,
@@ -41,12 +41,13 @@ pub(super) fn lane_queue() -> (LaneSender, LaneReceiver) {
     (LaneSender(Arc::clone(&shared)), LaneReceiver { shared, taken: Vec::new() })
 }
 
-/// The loop's end. Dropped, it lets the worker end after what is queued.
+/// The loop's end. When it is dropped, the worker does the jobs that are queued, and ends.
 #[derive(Debug)]
 pub(super) struct LaneSender(Arc<Shared>);
 
 impl LaneSender {
-    /// Queues all of `jobs`, and leaves it empty. Never blocks for longer than a copy of pointers.
+    /// Queues all of `jobs`, and leaves it empty. Holds the lock only while `jobs` is appended to
+    /// the queue.
     ///
     /// # Errors
     /// The worker is gone: nobody will do them.
@@ -61,7 +62,7 @@ impl LaneSender {
         if is_enough {
             state.needed = 0;
         }
-        // The lock is free before the worker is awake and asks for it.
+        // Unlock before the notify: otherwise the woken worker would block on this lock.
         drop(state);
         if is_enough {
             self.0.enough.notify_one();
@@ -91,8 +92,8 @@ pub(super) struct LaneReceiver {
 }
 
 impl LaneReceiver {
-    /// Waits until there are so many jobs, the time is over, or no more will come. Says whether
-    /// there is any.
+    /// Waits until `count` jobs are queued, `within` is over, or the sender is gone. Returns
+    /// whether any job is queued.
     pub(super) fn wait(&self, count: usize, within: Option<Duration>) -> bool {
         let until = within.map(|within| Instant::now() + within);
         let mut state = self.shared.state();

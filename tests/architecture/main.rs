@@ -1,5 +1,5 @@
-//! The architecture as a test: which part may know which, how large a file may grow, what must not
-//! stand in it, and that the documents speak of what is there.
+//! The architecture as a test: which module may import which, how long a file may be, which words
+//! are forbidden, and that the documents name only files that exist.
 #![allow(unreachable_pub, missing_docs, clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
 mod imports;
@@ -175,8 +175,8 @@ fn a_circle_is_found_and_what_hangs_on_it_is_not_blamed() {
     assert_eq!(circles(&graph(&all)), [name("chat::a"), name("chat::b"), name("chat::c")]);
 }
 
-/// Every part of the chat has methods of `Chat`, which holds them all; that is not a circle. The
-/// parts themselves are layers.
+/// Each submodule of chat adds methods to `Chat`, and `Chat` owns their types; this does not count
+/// as a cycle. The imports between the submodules must have no cycle.
 #[test]
 fn the_parts_of_the_chat_do_not_name_each_other_in_a_circle() {
     let mut all = all_imports();

@@ -34,7 +34,7 @@ impl Namespace {
             &["-n", name, "addr", "add", ITS_END, "dev", &inner],
             &["-n", name, "link", "set", &inner, "up"],
         ];
-        // What was made before a step failed goes with `this`.
+        // If a step fails, dropping `this` removes what the earlier steps made.
         steps.iter().all(|step| this.run(step).is_ok()).then_some(this)
     }
 

@@ -53,7 +53,7 @@ pub(super) const PAUSE: Opt = opt(
     HOOK,
     "push-hook-pause",
     Kind::Duration(number!(1, 30 * DAY, rules.push_hook_pause_ms: u64)),
-    "How long --push-hook is told nothing more of the same user, unless they log in.",
+    "After an announcement of a user, the time in which --push-hook gets no further one of them, unless they log in.",
 );
 
 pub(super) const USERS_MAX: Opt = opt(

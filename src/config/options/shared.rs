@@ -182,7 +182,7 @@ pub(super) const SHARED: &[Opt] = &[
         ACCOUNT,
         "log-ins-waiting-per-user-max",
         Kind::Count(number!(1, 100_000, rules.log_ins_waiting_per_user_max: u32)),
-        "Further log-ins of one user that wait while one reads what waits for that user; beyond it they are refused.",
+        "Log-ins of one user that may wait while another log-in of the same user loads their messages; more are refused.",
     ),
     live(
         WHOLE,

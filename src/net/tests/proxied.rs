@@ -1,4 +1,4 @@
-//! Clients behind proxies, and others who say so.
+//! Clients behind proxies, and clients that only pretend to be.
 
 use super::websocket::HANDSHAKE;
 use super::*;
@@ -142,7 +142,7 @@ fn the_head_of_a_request_says_who_the_client_is() {
             assert!(client.text().starts_with("HTTP/1.1 101 "), "{}", client.text());
         }
         let fourth = world.connect_from(PROXY).unwrap();
-        // A proxy before the proxy says so by a PROXY header.
+        // Two proxies in a row: the header PROXY names the outer one, X-Forwarded-For the client.
         fourth.send(v1("10.1.2.3") + &upgrade("X-Forwarded-For: 192.0.2.7\r\n"));
         world.settle();
         assert!(fourth.dropped() && fourth.text().is_empty(), "{}", fourth.text());
@@ -150,7 +150,7 @@ fn the_head_of_a_request_says_who_the_client_is() {
         liar.send(upgrade("X-Forwarded-For: 192.0.2.8\r\nForwarded: for=192.0.2.9\r\n"));
         world.settle();
         assert!(liar.text().starts_with("HTTP/1.1 400 "), "{}", liar.text());
-        // What is no upgrade has its answer, and counts for nobody.
+        // A request that is not an upgrade is answered, and counts for no address.
         for _ in 0..5 {
             let health = world.connect_from(PROXY).unwrap();
             health.send("GET /healthz HTTP/1.1\r\nX-Forwarded-For: 192.0.2.7\r\n\r\n");

@@ -33,7 +33,7 @@ fn world(seed: u64, piece_max: usize) -> World {
 struct Secure {
     session: ClientConnection,
     pipe: Client,
-    /// So many bytes of what the server wrote were looked at.
+    /// How many of the bytes that the server wrote were read.
     seen: usize,
     got: Vec<u8>,
     /// The server said that it will say no more.
@@ -108,7 +108,7 @@ fn a_conversation_over_tls_is_the_same_however_the_sockets_tear_it() {
             let mut world = world(seed, piece_max);
             let (ann, bob) = (world.connect(), world.connect());
             let (mut ann, mut bob) = (Secure::new(ann, version), Secure::new(bob, version));
-            // The first words are under way before the hands are shaken.
+            // The log-in is sent before the handshake is complete.
             ann.send(login("ann"));
             bob.send(HANDSHAKE);
             bob.send(masked(1, login("bob").as_bytes()));
@@ -178,7 +178,7 @@ fn a_client_that_does_not_read_loses_nothing_and_its_records_are_not_torn() {
     assert_eq!(ann.error, None);
 }
 
-/// A message of the protocol itself may be cut in two where something is written.
+/// A key update (a TLS message, not data) may arrive in pieces, between two writes.
 #[test]
 fn keys_may_change_at_any_time() {
     for piece_max in [0, 1, 4] {
@@ -214,7 +214,8 @@ fn a_call_that_fails_ends_that_connection_and_disturbs_nobody() {
             if !victim.session.is_handshaking() {
                 victim.send(r#"{"MID":"h","TYPE":"0"}"#);
             }
-            // Long enough for one call of each kind, and for all pieces of a handshake in the end.
+            // Enough turns for the planned fault to happen, and for a handshake that comes in
+            // pieces.
             for _ in 0..if world.piece_max == 0 { 1 } else { 300 } {
                 world.turn();
             }

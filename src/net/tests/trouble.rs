@@ -33,7 +33,7 @@ fn a_client_that_does_not_read_is_not_read_and_in_the_end_closed() {
         bob.send(message(n, &text));
     }
     world.settle();
-    // The save delay of those that were sent and cannot be acked.
+    // Let the save delay pass for the pushes that were sent and that ann cannot ack.
     world.now_ms += Rules::default().save_after_ms;
     world.settle();
     assert!(world.hub.conns_len() >= 1 && !bob.dropped());
@@ -90,8 +90,8 @@ fn last_words_get_out_and_who_does_not_take_them_is_dropped_in_time() {
     world.now_ms += 6_000;
     world.settle();
     assert!(first.dropped(), "it lingers for a bounded time only");
-    // The third takes over from the second, which reads its last words late but in time, with input
-    // pending.
+    // A third log-in replaces the second connection, which still has input pending and reads its
+    // last frame late, but within the time limit.
     second.set_room(0);
     let third = world.connect();
     third.send(login("ann"));
@@ -204,7 +204,7 @@ fn when_very_many_end_their_sides_at_once_they_are_let_go_of_over_some_turns() {
     world.settle();
     assert!(ended.iter().all(|client| !client.dropped()));
     world.now_ms += 3_000;
-    // It is late by so much that what came meanwhile is heard first.
+    // The hub wakes long after the deadline, so it first handles all input that arrived before it.
     world.turn();
     world.turn();
     let left = ended.iter().filter(|client| !client.dropped()).count();
@@ -289,9 +289,9 @@ fn an_error_leaves_in_the_same_write_as_the_refusal_that_it_explains() {
     let ann = world.connect();
     ann.send(sign_up("ann") + &login("ann"));
     world.settle();
-    // Said in another's name, so each is answered by `MF` and FORBIDDEN; the answers are larger
-    // than the requests. Of other lengths, so that the output becomes too large to wait for the end
-    // of the turn at other places.
+    // The sender is wrong, so each gets `MF` and FORBIDDEN, which together are longer than the
+    // request. The length of the id varies, so that the output reaches the size at which it is
+    // written before the end of the turn at a different frame each time.
     let mut early = 0;
     for id_bytes in 90..=128 {
         let id = "i".repeat(id_bytes);
