@@ -7,7 +7,7 @@
 
 use super::answer::{BUSY, PendingRequest, ReplyTo, UNAVAILABLE, id_text};
 use super::contract::{AccountJob, AccountOutcome, Action, ConnId, Job, Note, Outcome};
-use super::friend_op::{Pair, PairVerb, QueuedOp, RunningOp};
+use super::friend_op::{Pair, PairVerb, QueuedFriendOp, RunningOp};
 use super::friend_rules::{Decision, Effects, PushFate, decide, may_block, of_deleted, other_of, push_kind};
 use super::friendship_ops::{Finished, Submitted};
 use super::ids::UserId;
@@ -56,7 +56,8 @@ impl Chat {
         let other = self.users.refer(&other);
         self.users.hold(me);
         let request = self.await_answer(PendingRequest { conn, form, id: reply_id, verb: Verb::Friend }, out);
-        let op = QueuedOp { request, verb: verb.into(), id: id.as_str().into(), content: content.into(), me, other };
+        let op =
+            QueuedFriendOp { request, verb: verb.into(), id: id.as_str().into(), content: content.into(), me, other };
         self.begin_or_queue(op, out);
     }
 
@@ -78,7 +79,7 @@ impl Chat {
         let other = self.users.refer(&other);
         self.users.hold(me);
         let request = self.ask(to, Verb::Block, out);
-        self.begin_or_queue(QueuedOp { request, verb, id: "".into(), content: "".into(), me, other }, out);
+        self.begin_or_queue(QueuedFriendOp { request, verb, id: "".into(), content: "".into(), me, other }, out);
     }
 
     /// Ends a friendship for the operator, and withdraws what `me` asked, in its turn among what
@@ -88,10 +89,10 @@ impl Chat {
         let (id, verb) = (ReplyId::Empty, Verb::Friend);
         let request = self.await_answer(PendingRequest { conn: NOBODY, form: ContentForm::Text, id, verb }, out);
         let (verb, id, content) = (PairVerb::Delete, "".into(), "".into());
-        self.begin_or_queue(QueuedOp { request, verb, id, content, me, other }, out);
+        self.begin_or_queue(QueuedFriendOp { request, verb, id, content, me, other }, out);
     }
 
-    fn begin_or_queue(&mut self, op: QueuedOp, out: &mut Vec<Action>) {
+    fn begin_or_queue(&mut self, op: QueuedFriendOp, out: &mut Vec<Action>) {
         let (request, me, other) = (op.request, op.me, op.other);
         let requests = &self.requests;
         match self.friendship_ops.submit(op, |request| requests.contains(request)) {
@@ -106,7 +107,7 @@ impl Chat {
     }
 
     /// Begins an operation, and those of the same pair behind it, until one waits for the store.
-    fn run_op(&mut self, op: QueuedOp, out: &mut Vec<Action>) {
+    fn run_op(&mut self, op: QueuedFriendOp, out: &mut Vec<Action>) {
         let mut next = Some(op);
         while let Some(op) = next {
             let (me, other) = (op.me, op.other);
@@ -118,8 +119,8 @@ impl Chat {
     }
 
     /// Begins an operation; `false` if it has ended already.
-    fn begin_op(&mut self, op: QueuedOp, out: &mut Vec<Action>) -> bool {
-        let QueuedOp { request, verb, id, content, me, other } = op;
+    fn begin_op(&mut self, op: QueuedFriendOp, out: &mut Vec<Action>) -> bool {
+        let QueuedFriendOp { request, verb, id, content, me, other } = op;
         let time_ms = self.now.wall_ms;
         let were_friends = self.are_online_friends(me, other);
         if !self.requests.contains(request) || (verb == PairVerb::Request && were_friends) {
@@ -148,7 +149,7 @@ impl Chat {
     }
 
     /// The operation of this pair is over: gives the next one.
-    fn end_op(&mut self, me: UserId, other: UserId) -> Option<QueuedOp> {
+    fn end_op(&mut self, me: UserId, other: UserId) -> Option<QueuedFriendOp> {
         let next = self.friendship_ops.next(Pair::of(me, other));
         self.release_pair(me, other);
         next

@@ -43,7 +43,7 @@ impl From<FriendVerb> for PairVerb {
 
 /// One that waits for the one before, about the same pair.
 #[derive(Debug)]
-pub(super) struct QueuedOp {
+pub(super) struct QueuedFriendOp {
     pub(super) request: Ticket,
     pub(super) verb: PairVerb,
     pub(super) id: Box<str>,
@@ -53,7 +53,7 @@ pub(super) struct QueuedOp {
     pub(super) other: UserId,
 }
 
-impl QueuedOp {
+impl QueuedFriendOp {
     pub(super) fn pair(&self) -> Pair {
         Pair::of(self.me, self.other)
     }
@@ -107,7 +107,7 @@ impl RunningOp {
     }
 
     /// Does this one say the same?
-    pub(super) fn is_repeated_by(&self, op: &QueuedOp) -> bool {
+    pub(super) fn is_repeated_by(&self, op: &QueuedFriendOp) -> bool {
         (self.me, self.other, self.verb) == (op.me, op.other, op.verb)
             && self.push.as_ref().is_none_or(|push| push.id() == &*op.id)
     }

@@ -8,7 +8,7 @@
 //! who call this.
 
 use super::contract::Ticket;
-use super::friend_op::{Pair, QueuedOp, RunningOp};
+use super::friend_op::{Pair, QueuedFriendOp, RunningOp};
 use super::friend_rules::{Decision, Effects};
 use super::ids::UserId;
 use std::collections::{BTreeMap, HashMap, VecDeque};
@@ -30,7 +30,7 @@ const RETRY_MS_MAX: u64 = 4_000;
 /// What a pair has to do beside the operation that is under way.
 #[derive(Debug, Default)]
 struct Busy {
-    queued: VecDeque<QueuedOp>,
+    queued: VecDeque<QueuedFriendOp>,
     /// The one under way may have changed whether they are friends, and the store could not say so.
     in_doubt: bool,
 }
@@ -59,7 +59,7 @@ pub(super) struct FriendshipOps {
 #[derive(Debug)]
 pub(super) enum Submitted {
     /// Nothing of this pair is under way: this one begins.
-    Run(QueuedOp),
+    Run(QueuedFriendOp),
     /// It waits for its turn.
     Queued,
     /// The same is tried again already: its request is answered when that is decided.
@@ -85,7 +85,7 @@ impl FriendshipOps {
     }
 
     /// One more. `is_awaited` tells whether a request still waits for its answer.
-    pub(super) fn submit(&mut self, op: QueuedOp, is_awaited: impl Fn(Ticket) -> bool) -> Submitted {
+    pub(super) fn submit(&mut self, op: QueuedFriendOp, is_awaited: impl Fn(Ticket) -> bool) -> Submitted {
         let Some(busy) = self.pairs.get_mut(&op.pair()) else {
             self.pairs.insert(op.pair(), Busy::default());
             return Submitted::Run(op);
@@ -143,7 +143,7 @@ impl FriendshipOps {
     }
 
     /// The operation under way is over: the pair goes on with this one, or is free.
-    pub(super) fn next(&mut self, pair: Pair) -> Option<QueuedOp> {
+    pub(super) fn next(&mut self, pair: Pair) -> Option<QueuedFriendOp> {
         let next = self.pairs.get_mut(&pair).and_then(|busy| {
             busy.in_doubt = false;
             busy.queued.pop_front()
@@ -191,7 +191,7 @@ impl FriendshipOps {
     /// What must hold whatever happened.
     pub(super) fn check(&self, undecided_max: usize) {
         let queued = self.pairs.values().flat_map(|busy| &busy.queued);
-        assert_eq!(self.queued_bytes, queued.map(QueuedOp::weight_bytes).sum::<usize>());
+        assert_eq!(self.queued_bytes, queued.map(QueuedFriendOp::weight_bytes).sum::<usize>());
         assert!(self.queued_bytes <= QUEUED_BYTES_MAX);
         for (pair, busy) in &self.pairs {
             assert!(busy.queued.len() <= QUEUED_MAX);
@@ -214,7 +214,7 @@ impl FriendshipOps {
 
     /// References held by those that wait.
     pub(super) fn refs(&self) -> impl Iterator<Item = UserId> + '_ {
-        let queued = self.pairs.values().flat_map(|busy| &busy.queued).flat_map(QueuedOp::refs);
+        let queued = self.pairs.values().flat_map(|busy| &busy.queued).flat_map(QueuedFriendOp::refs);
         queued.chain(self.undecided.values().flat_map(|undecided| undecided.op.refs()))
     }
 }

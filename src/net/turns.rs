@@ -1,7 +1,8 @@
 //! The order in which connections are served: deficit round robin over those with something to
 //! read, by work and not by bytes.
 //!
-//! There are two queues for users, as in fair queueing for networks. *Ready* holds connections that an epoll
+//! There are two queues for users, as in fair queueing for networks. *Ready* holds connections that
+//! an epoll
 //! edge has just woken. They are served first, one quantum each, which is nearly always enough. A
 //! connection with more input goes to the back of the *backlog*; each turn serves as much of it as
 //! the turn's budget allows. So a client that says little waits for one turn, and not for a whole

@@ -52,9 +52,9 @@ impl Caller {
         Self { ops, running: None, now_ms: 0, requests: 0, answered: HashSet::new() }
     }
 
-    fn op(&mut self, (me, other): (usize, usize), verb: PairVerb, id: &str, content: &str) -> QueuedOp {
+    fn op(&mut self, (me, other): (usize, usize), verb: PairVerb, id: &str, content: &str) -> QueuedFriendOp {
         self.requests += 1;
-        QueuedOp {
+        QueuedFriendOp {
             request: Ticket { slot: self.requests, generation: 0 },
             verb,
             id: id.into(),
@@ -64,13 +64,13 @@ impl Caller {
         }
     }
 
-    fn submit(&mut self, op: QueuedOp) -> Submitted {
+    fn submit(&mut self, op: QueuedFriendOp) -> Submitted {
         let submitted = self.ops.submit(op, |request| !self.answered.contains(&request.slot));
         self.check();
         submitted
     }
 
-    fn begins(&mut self, op: QueuedOp) -> String {
+    fn begins(&mut self, op: QueuedFriendOp) -> String {
         let number = op.request.slot;
         self.running = Some(begun(op));
         format!("runs {number}")
@@ -141,7 +141,7 @@ impl Caller {
     }
 }
 
-fn begun_with(op: QueuedOp, content: &str) -> RunningOp {
+fn begun_with(op: QueuedFriendOp, content: &str) -> RunningOp {
     let (id, name) = (Id::new(&*op.id).unwrap(), Name::new("ann").unwrap());
     RunningOp {
         request: op.request,
@@ -157,7 +157,7 @@ fn begun_with(op: QueuedOp, content: &str) -> RunningOp {
     }
 }
 
-fn begun(op: QueuedOp) -> RunningOp {
+fn begun(op: QueuedFriendOp) -> RunningOp {
     begun_with(op, "")
 }
 
