@@ -218,7 +218,7 @@ impl<S: Stream> Hub<S> {
             self.work_left -= ODD_BYTE * (before - rest.len()) as i64;
             let heard = match item {
                 RawItem::More => break,
-                RawItem::Envelope(envelope) => match self.hear(id, envelope, gate) {
+                RawItem::Envelope(envelope) => match self.on_envelope(id, envelope, gate) {
                     Heard::Held => {
                         self.buffers.hold_back(|out| out.extend_from_slice(envelope));
                         break;
@@ -309,7 +309,7 @@ impl<S: Stream> Hub<S> {
 
     /// Hands one envelope to the core.
     #[inline(never)]
-    fn hear(&mut self, id: ConnId, bytes: &[u8], gate: Gate) -> Heard {
+    fn on_envelope(&mut self, id: ConnId, bytes: &[u8], gate: Gate) -> Heard {
         match std::str::from_utf8(bytes) {
             Ok(text) => self.hear_text(id, text, gate),
             Err(_) => {
