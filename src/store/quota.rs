@@ -96,7 +96,7 @@ type Share = (Box<str>, Usage);
 
 /// The pushes that wait for one receiver, as counts.
 #[derive(Debug)]
-struct MailboxCount {
+struct MailboxUsage {
     total: Usage,
     /// By sender, in the order of the names. Those of which nothing waits are not in it.
     shares: Vec<Share>,
@@ -108,7 +108,7 @@ struct MailboxCount {
     put_off: u64,
 }
 
-impl MailboxCount {
+impl MailboxUsage {
     fn new(in_doubt: bool) -> Self {
         let counted = Counted::UpTo(0);
         Self { total: Usage::default(), shares: Vec::new(), counted, in_doubt, admitted: 0, put_off: 0 }
@@ -183,7 +183,7 @@ enum Change {
 #[derive(Debug)]
 pub struct MailboxCounts {
     quotas: Quotas,
-    by_receiver: HashMap<Box<str>, MailboxCount>,
+    by_receiver: HashMap<Box<str>, MailboxUsage>,
     /// Shares in all of them.
     shares: usize,
     /// Mailboxes and shares that are remembered; beyond it those are forgotten that are counted
@@ -309,7 +309,7 @@ impl MailboxCounts {
     /// A receiver's rows are about to be counted.
     pub fn counts(&mut self, receiver: &str) {
         let in_doubt = self.in_doubt;
-        self.by_receiver.entry(receiver.into()).or_insert_with(|| MailboxCount::new(in_doubt));
+        self.by_receiver.entry(receiver.into()).or_insert_with(|| MailboxUsage::new(in_doubt));
         self.counting.push(receiver.into());
     }
 

@@ -136,7 +136,7 @@ fn too_many_mailboxes_are_not_remembered_and_the_dear_ones_stay() {
         assert_eq!(mailbox_counts.shares, shares);
     }
     assert!((0..1_000).step_by(100).all(|n| mailbox_counts.knows(&format!("user {n}"))));
-    println!("a mailbox: {} B beside its names", size_of::<MailboxCount>() + size_of::<Box<str>>());
+    println!("a mailbox: {} B beside its names", size_of::<MailboxUsage>() + size_of::<Box<str>>());
 }
 
 /// A store that fails at some of the calls, drawn from a seed.
@@ -266,7 +266,7 @@ fn batch(tables: &MemoryStore, dice: &Arc<Mutex<Rng>>, quotas: Quotas) -> Batch 
 
 /// All rows of a receiver, counted anew.
 fn recount(tables: &MemoryStore, receiver: &str) -> (Usage, Vec<Share>) {
-    let mut mailbox = MailboxCount::new(false);
+    let mut mailbox = MailboxUsage::new(false);
     let all = tables.clone().pushes(&user(receiver), 0, u32::MAX, usize::MAX).unwrap();
     for push in all {
         mailbox.change(push.sender(), Usage::of_one(push.text_bytes() as u64), true);
