@@ -12,8 +12,8 @@
 //! [`protocol`] is pure bytes, [`chat`] pure state, [`net`] has the sockets and the clock,
 //! [`store`] the threads that block, [`push_hook`] those that tell a service outside. [`server`]
 //! wires them up, and [`copy`] moves a store into another one, [`backup`] into a file. [`admin`]
-//! is the interface of operators. [`client`] is the other end: a library for programs that chat, and
-//! [`beside`] starts the one for terminals.
+//! is the interface of operators. [`client`] is the other end: a library for programs that chat,
+//! and [`beside`] starts the one for terminals.
 
 pub mod admin;
 pub mod backup;
