@@ -1,0 +1,268 @@
+// Dialogs: a person, the copy of the keys, setting up encryption, and questions.
+
+import { call, on } from "./bus.js";
+import { title } from "./chat.js";
+import { avatar, bdi, h, icon, ui } from "./dom.js";
+import { exportKeys } from "./e2e.js";
+import { nodes, t } from "./i18n.js";
+import { change, importKeys, makeKeys, model, peerOf, publish, safetyNumbers } from "./model.js";
+import { SYSTEM } from "./protocol.js";
+import { checkbox, field, form, note, secret, sentence } from "./welcome.js";
+
+const PASSPHRASE_MIN = 12;
+const FILE_BYTES_MAX = 100_000;
+
+/** Opens a dialog. The browser keeps the focus inside, and gives it back when it closes. */
+export function dialog(id, heading, ...content) {
+	const close = { "aria-label": t("close"), "data-act": "close", onclick: () => element.close() };
+	const label = `${id}-title`;
+	const element = h(
+		`dialog#${id}`,
+		{ "aria-labelledby": label, onclose: () => element.remove() },
+		h("header", h("h2", { id: label }, t(heading)), h("button.icon-button", close, icon("close"))),
+		h("div.content", content),
+	);
+	element.addEventListener("click", ({ target }) => target === element && element.close());
+	document.body.append(element);
+	element.showModal();
+	return element;
+}
+
+/** Asks a question. The answer is true or false. */
+export function confirm(text, action) {
+	return new Promise((resolve) => {
+		const answer = (yes) => () => {
+			resolve(yes);
+			element.close();
+		};
+		const yes = { "data-act": "confirm", onclick: answer(true) };
+		const no = h("button", { onclick: answer(false) }, t("cancel"));
+		const buttons = h("div.buttons", no, h("button.danger", yes, t(action)));
+		const element = dialog("confirm", action, h("p", text), buttons);
+		element.addEventListener("close", () => resolve(false));
+	});
+}
+
+// --- A person -----------------------------------------------------------------------------------
+
+export function personDialog(name) {
+	const face = h("div.face-box");
+	const facts = h("dl");
+	const error = h("p.error", { role: "alert" });
+	const actions = h("div.actions");
+	const keys = h("section.keys");
+	const element = dialog("person", "person.title", face, facts, error, actions, keys);
+	element.dataset.user = name;
+	let profile = null;
+	let shown = "";
+
+	function show() {
+		const peer = peerOf(name);
+		const now = JSON.stringify([peer, profile]);
+		// The draft of a request stays while other things of the peer change.
+		if (now === shown || !element.isConnected) return;
+		shown = now;
+		const { nickName: nick, profilePicture: picture } = profile ?? {};
+		showFace(face, { nick: "", picture: "", ...peer, name, ...(profile && { nick, picture }) });
+		const rows = ["personalDescription", "location", "emailAddress"].filter((key) => profile?.[key]);
+		facts.replaceChildren(
+			...rows.flatMap((key) => [h("dt", t(`field.${key}`)), h("dd", { dir: "auto" }, profile[key])]),
+		);
+		if (name === model.user || name === SYSTEM || !(peer || profile)) return;
+		actions.replaceChildren(...actionsOf(peer, name));
+		if (peer) showKeys(keys, peer);
+	}
+
+	element.addEventListener("close", on("list", show));
+	show();
+	const found = (value) => {
+		profile = value;
+		show();
+	};
+	call("find", name).then(found, (cause) => (error.textContent = sentence(cause)));
+	if (peerOf(name)?.friend) call("check", name).catch(() => {});
+	return element;
+}
+
+function showFace(face, peer) {
+	const { friend, outgoing, name } = peer;
+	const known = friend ? "person.friend" : outgoing ? "person.asked" : "person.stranger";
+	const state = t(name === model.user ? "person.self" : known);
+	const big = h("p.big-name", bdi(title(peer)));
+	face.replaceChildren(avatar(peer, true), h("div", big, h("p.sub", bdi(`@${name}`), " · ", state)));
+}
+
+function actionsOf(peer, name) {
+	const button = (act, key, kind, run, done) => {
+		const onclick = async ({ currentTarget }) => {
+			currentTarget.disabled = true;
+			try {
+				if ((await run()) !== false && done) ui.toast(t(done, { name }));
+			} catch (error) {
+				ui.fail(error);
+			}
+			currentTarget.disabled = false;
+		};
+		return h("button", { class: kind, "data-act": act, onclick }, t(key));
+	};
+	const sure = async (question, action, ...what) =>
+		(await confirm(t(question, { name }), action)) && call(...what);
+	const open = () => {
+		document.getElementById("person").close();
+		ui.open(name);
+	};
+	const answer = (yes) => () => call("answer", name, yes);
+	const drop = () => sure("person.dropSure", "person.drop", "drop", name);
+	const block = () => sure("person.blockSure", "person.block", "block", { block: name });
+	const { friend, last, incoming, outgoing } = peer ?? {};
+	return [
+		(friend || last) && button("open", "person.open", "primary", open),
+		incoming && button("accept", "accept", "primary", answer(true)),
+		incoming && button("reject", "reject", "", answer(false)),
+		outgoing && !friend && button("withdraw", "withdraw", "", () => call("drop", name)),
+		!friend && !outgoing && askForm(name),
+		friend && button("unfriend", "person.drop", "", drop),
+		button("block", "person.block", "danger", block, "person.blocked"),
+	].filter(Boolean);
+}
+
+function askForm(name) {
+	const submit = async (data) => {
+		await call("ask", name, data.get("words"));
+		ui.toast(t("person.askedDone"));
+	};
+	const words = field("ask-words", "person.words", { maxlength: 300 });
+	const element = form("ask", "person.ask", submit, "primary", words);
+	element.querySelector("button").dataset.act = "request";
+	return element;
+}
+
+// What is shown of the keys changes only with them: a number that is being compared stays.
+async function showKeys(section, peer) {
+	const now = JSON.stringify([peer.keys, peer.alert, peer.safe, peer.plain]);
+	if (section.now === now) return;
+	section.now = now;
+	const numbers = await safetyNumbers(peer);
+	if (section.now !== now) return;
+	const name = bdi(title(peer));
+	const heading = h("h3", icon(peer.keys ? "lock" : "unlock"), t("keys.title"));
+	const setUp = () => h("button", { onclick: ui.setUp }, t("keys.setUp"));
+	let parts;
+	if (peer.alert) parts = alertParts(peer, numbers.changed, name);
+	else if (numbers.known) parts = numberParts(peer, numbers.known, name);
+	else if (peer.keys) parts = [h("p", t("keys.missingHere")), setUp()];
+	else parts = [h("p", nodes(peer.plain ? "chat.plain" : "keys.unknown", { name }))];
+	section.replaceChildren(heading, ...parts);
+}
+
+const groups = (number) =>
+	h("p.number#safety-number", number.split(" ").map((group) => [h("span", group), " "]));
+
+function numberParts(peer, number, name) {
+	const onchange = ({ target }) => change(peer.name, { safe: target.checked });
+	const compared = checkbox("compared", "keys.compared", { onchange });
+	compared.firstChild.checked = peer.safe;
+	return [h("h4", t("keys.number")), groups(number), note(nodes("keys.compare", { name })), compared];
+}
+
+function alertParts(peer, number, name) {
+	const { text } = peer.alert;
+	const agree = async ({ currentTarget }) => {
+		currentTarget.disabled = true;
+		await call("agree", peer.name, text).then(() => ui.toast(t("keys.agreed")), ui.fail);
+	};
+	const props = { "data-act": "agree", onclick: agree };
+	return [
+		h("p.banner.bad", nodes(text ? "keys.changed" : "keys.gone", { name })),
+		...(number ? [h("h4", t("keys.newNumber")), groups(number)] : []),
+		...(text ? [note(nodes("keys.compare", { name }))] : []),
+		h("button.danger", props, t(text ? "keys.agree" : "keys.agreePlain")),
+	];
+}
+
+// --- Our own keys -------------------------------------------------------------------------------
+
+/** Offers the one copy of new keys. */
+export function backupDialog(exportable) {
+	const { user } = model;
+	const submit = async (data) => {
+		const passphrase = data.get("passphrase");
+		if ([...passphrase].length < PASSPHRASE_MIN) return "backup.short";
+		if (passphrase !== data.get("again")) return "backup.differ";
+		download(`hongyan-keys-${user}.json`, await exportKeys(user, exportable, passphrase));
+		element.close();
+		ui.toast(t("backup.saved"));
+	};
+	const element = dialog(
+		"backup",
+		"backup.title",
+		h("p", t("backup.why")),
+		form(
+			"export-keys",
+			"backup.save",
+			submit,
+			"primary",
+			secret("export-passphrase", "keys.passphrase", "new-password"),
+			secret("export-again", "keys.again", "new-password"),
+		),
+		h("button.link#skip-backup", { onclick: () => element.close() }, t("backup.skip")),
+	);
+}
+
+function download(name, text) {
+	const href = URL.createObjectURL(new Blob([text], { type: "application/json" }));
+	h("a", { href, download: name.replace(/[/\\:*?"<>|]/g, "_") }).click();
+	setTimeout(() => URL.revokeObjectURL(href), 60_000);
+}
+
+/** The forms that bring this browser's keys in order: to import, to make and to publish them. */
+export function keyForms(done) {
+	const state = model.me?.keys ?? "unknown";
+	const said = h("p.note#key-state", { "data-state": state }, t(`keys.state.${state}`));
+	if (state === "unknown" || state === "ok") return [said];
+	const again = async () => {
+		await publish();
+		done();
+	};
+	const make = async (data, step) => {
+		step("enter.keys");
+		const exportable = await makeKeys();
+		done();
+		backupDialog(exportable);
+	};
+	const warning = state === "none" ? "" : note(t("keys.makeWarn"));
+	return [
+		said,
+		(state === "other" || state === "hidden") && form("publish-keys", "keys.publish", again),
+		state !== "none" && importForm(done),
+		form("make-keys", "keys.make", make, "", warning),
+	].filter(Boolean);
+}
+
+function importForm(done) {
+	const submit = async (data) => {
+		const file = data.get("file");
+		try {
+			const text = file.size < FILE_BYTES_MAX ? await file.text() : "";
+			await importKeys(text, data.get("passphrase"));
+		} catch (error) {
+			if (error.code) throw error;
+			return `keys.error.${error.message}`;
+		}
+		ui.toast(t("keys.imported"));
+		done();
+	};
+	const file = field("import-file", "keys.file", { type: "file", accept: ".json" });
+	return form(
+		"import-keys",
+		"keys.import",
+		submit,
+		"",
+		file,
+		secret("import-passphrase", "keys.passphrase", "off"),
+	);
+}
+
+export function setUpDialog() {
+	const element = dialog("set-up", "keys.setUp", keyForms(() => element.close()));
+}

@@ -1,0 +1,216 @@
+// The page: which view is shown, and what spans all views.
+//
+// Where things are: protocol.js (frames and errors), link.js (one connection), bus.js (the tabs),
+// engine.js (what the leading tab does), keyring.js and e2e.js (encryption), store.js (what this
+// browser keeps), chat.js (the rules), model.js (what a tab knows), the views, and the texts.
+
+import { emit, lead, on, tab } from "./bus.js";
+import { isListed, title } from "./chat.js";
+import { chatView } from "./chatview.js";
+import { backupDialog, personDialog, setUpDialog } from "./dialogs.js";
+import { bdi, h, ui } from "./dom.js";
+import { available } from "./e2e.js";
+import { startEngine } from "./engine.js";
+import { nodes, t, useLanguage } from "./i18n.js";
+import { listView } from "./list.js";
+import { loadModel, look, model, peerOf, show, unread } from "./model.js";
+import { SYSTEM } from "./protocol.js";
+import { settingsDialog } from "./settings.js";
+import { statusBar } from "./status.js";
+import { getValue, setValue } from "./store.js";
+import { insecure, sentence, welcome } from "./welcome.js";
+
+const TOAST_MS = 5_000;
+const wide = matchMedia("(min-width: 760px)");
+const root = document.getElementById("app");
+const toasts = h("div#toast", { role: "status", popover: "manual" });
+const live = h("div.hidden#announcer", { "aria-live": "polite" });
+const none = h("p.none");
+
+let views = null;
+let jumpTo;
+let last = "";
+let backup = null;
+let notifies = false;
+
+Object.assign(ui, {
+	toast,
+	fail: (error) => toast(sentence(error)),
+	announce: (...words) => live.replaceChildren(h("p", words)),
+	back: () => (location.hash = "#/"),
+	person: personDialog,
+	setUp: setUpDialog,
+	settings: settingsDialog,
+	open(name, seq) {
+		jumpTo = seq;
+		const hash = `#/${encodeURIComponent(name)}`;
+		if (location.hash === hash) route(true);
+		else location.hash = hash;
+	},
+	notifies: () => notifies && globalThis.Notification?.permission === "granted",
+	async notify(wanted) {
+		notifies = wanted && (await globalThis.Notification?.requestPermission()) === "granted";
+		setValue("notify", notifies);
+		return notifies;
+	},
+	language(code) {
+		setValue("language", code);
+		emit("language", code);
+		settingsDialog("display").querySelector("select").focus();
+	},
+});
+
+async function start() {
+	document.body.append(toasts, live);
+	on("entered", entered);
+	on("list", headline);
+	on("arrived", arrived);
+	on("trouble", () => toast(t("trouble.store")));
+	on("language", (code) => {
+		useLanguage(code);
+		closeDialogs();
+		showViews();
+	});
+	listen();
+	let language;
+	const keys = ["language", "notify", "last-user"];
+	[language, notifies, last] = await Promise.all(keys.map(getValue));
+	useLanguage(language);
+	await loadModel();
+	showViews();
+	lead(() => {
+		document.documentElement.dataset.leader = "yes";
+		return startEngine();
+	});
+}
+
+function listen() {
+	addEventListener("hashchange", () => route(true));
+	addEventListener("focus", look);
+	for (const event of ["online", "offline"]) addEventListener(event, () => emit("nudge"));
+	document.addEventListener("visibilitychange", () => {
+		look();
+		if (document.visibilityState === "visible") emit("nudge");
+		else views?.chat.saveDraft();
+	});
+	addEventListener("pagehide", () => {
+		views?.chat.saveDraft();
+		emit("view", { tab });
+	});
+	// A page that the browser kept has lost its connection and its place among the tabs.
+	addEventListener("pageshow", (event) => event.persisted && location.reload());
+	addEventListener("keydown", (event) => {
+		if (!(event.ctrlKey || event.metaKey) || event.key !== "k" || !views) return;
+		event.preventDefault();
+		if (!wide.matches) ui.back();
+		views.list.focusSearch();
+	});
+}
+
+const closeDialogs = () => document.querySelectorAll("dialog").forEach((one) => one.close());
+
+// --- Views --------------------------------------------------------------------------------------
+
+function entered({ last: before, notice }) {
+	closeDialogs();
+	last = model.user ?? before;
+	setValue("last-user", last || null);
+	if (!model.user) history.replaceState(null, "", location.pathname + location.search);
+	showViews(notice);
+	views?.list.focusSearch();
+	offerBackup(backup);
+}
+
+// The sign-up may end before or after this tab has heard of the session.
+function offerBackup(exportable) {
+	backup = views ? null : exportable;
+	if (views && exportable) backupDialog(exportable);
+}
+
+function showViews(notice) {
+	for (const view of Object.values(views ?? {})) view.close();
+	views = null;
+	document.body.dataset.view = model.user ? "chat" : "welcome";
+	if (!model.user) {
+		root.replaceChildren(welcome(last, notice, offerBackup));
+		return headline();
+	}
+	views = { status: statusBar(), list: listView(), chat: chatView() };
+	none.textContent = t("chat.none");
+	const { status, list, chat } = views;
+	root.replaceChildren(status.element, list.element, h("main.main", none, chat.element));
+	headline();
+	route(false);
+}
+
+// The address says which chat is open, so that the browser's own "back" works.
+function route(focus) {
+	if (!views) return;
+	let name = "";
+	try {
+		name = decodeURIComponent(location.hash.replace(/^#\/?/, ""));
+	} catch {
+		// An address that was typed wrongly shows the list.
+	}
+	if (!peerOf(name) || !isListed(peerOf(name))) name = "";
+	const { chat, list } = views;
+	const [before, seq] = [model.open, jumpTo];
+	jumpTo = undefined;
+	document.body.dataset.pane = name ? "chat" : "list";
+	none.hidden = name !== "";
+	chat.element.hidden = name === "";
+	if (name !== chat.name() || seq !== undefined) chat.open(name, seq);
+	show(name);
+	list.render();
+	if (!focus) return;
+	if (!name) list.focus(before);
+	else if (seq === undefined) chat.focus(wide.matches);
+}
+
+// --- What the user hears of ---------------------------------------------------------------------
+
+function headline() {
+	const count = model.user ? unread() : 0;
+	document.title = count > 0 ? `(${count}) ${t("name")}` : t("name");
+}
+
+function toast(text) {
+	const line = h("p", text);
+	toasts.append(line);
+	// On top of a dialog that was opened since.
+	toasts.hidePopover();
+	toasts.showPopover();
+	setTimeout(() => line.remove(), TOAST_MS);
+}
+
+function words(row) {
+	const name = row.peer === SYSTEM ? t("system.title") : title(peerOf(row.peer) ?? { name: row.peer });
+	const text = row.kind === "text" || row.kind === "notice" ? row.text || t("lock.short") : "";
+	return { name, text: text || t(`event.${row.kind}`, { name }) };
+}
+
+function arrived({ rows, visible, leader }) {
+	const { name, text } = words(rows.at(-1));
+	ui.announce(nodes("chat.from", { name: bdi(name), text }));
+	if (!visible && leader === tab && ui.notifies()) rows.slice(-3).forEach(notify);
+}
+
+function notify(row) {
+	const { name, text } = words(row);
+	try {
+		const note = new Notification(name, { body: text.slice(0, 140), tag: row.peer });
+		note.onclick = () => {
+			focus();
+			if (row.kind !== "ask") ui.open(row.peer);
+			note.close();
+		};
+	} catch {
+		// Some phones let only service workers show notifications.
+	}
+}
+
+if (available() && navigator.locks && globalThis.indexedDB) start();
+else {
+	useLanguage();
+	root.replaceChildren(globalThis.isSecureContext ? h("p.none", t("page.old")) : insecure());
+}

@@ -1,0 +1,140 @@
+// The page before log-in: log in, or create an account. And what all forms have in common.
+
+import { h } from "./dom.js";
+import { t } from "./i18n.js";
+import { logIn, signUp } from "./model.js";
+import { nameProblem } from "./protocol.js";
+
+export const PASSWORD_MIN = 8;
+
+/** What an error means to the user. The server's own words are in English only. */
+export const sentence = (error) =>
+	t(`error.${error.code}`, { sentence: error.message }, "error.OTHER");
+
+/** A field with its label. `id` is "form-name". */
+export function field(id, label, props = {}) {
+	const name = id.slice(id.lastIndexOf("-") + 1);
+	return h("p.field", h("label", { for: id }, t(label)), h("input", { id, name, dir: "auto", ...props }));
+}
+
+export const secret = (id, label, autocomplete) =>
+	field(id, label, { type: "password", autocomplete, dir: "ltr" });
+
+export const checkbox = (id, label, props) =>
+	h("label.check", { for: id }, h("input", { type: "checkbox", id, name: id, ...props }), t(label));
+
+export const note = (text) => h("p.note", text);
+
+/**
+ * A form. `submit(data, step)` may answer a key of the texts that says what is wrong, or fail; `step`
+ * says what is being done.
+ */
+export function form(id, label, submit, kind, ...content) {
+	const error = h("p.error", { role: "alert" });
+	const busy = h("p.busy", { role: "status" });
+	const button = h("button", { type: "submit", class: kind }, t(label));
+	const element = h("form", { id, novalidate: true }, content, error, busy, button);
+	element.addEventListener("submit", async (event) => {
+		event.preventDefault();
+		if (button.disabled) return;
+		error.textContent = "";
+		button.disabled = true;
+		try {
+			const wrong = await submit(new FormData(element), (key) => (busy.textContent = t(key)));
+			if (wrong) error.textContent = t(wrong);
+		} catch (cause) {
+			error.textContent = sentence(cause);
+		}
+		busy.textContent = "";
+		button.disabled = false;
+	});
+	return element;
+}
+
+// A password with a box to show it.
+function password(id, autocomplete) {
+	const row = secret(id, "enter.password", autocomplete);
+	const onchange = ({ target }) => (row.lastChild.type = target.checked ? "text" : "password");
+	return [row, checkbox(`${id}-show`, "enter.show", { onchange })];
+}
+
+async function enter(data, step) {
+	if (data.get("user") === "") return "name.empty";
+	step("enter.hashing");
+	await logIn(data.get("user"), data.get("password"));
+}
+
+/**
+ * `last`: the user who was here last. `notice`: why the user is here, a key of the texts. `made` is
+ * called with the bytes of the new keys after a sign-up.
+ */
+export function welcome(last, notice, made) {
+	const create = async (data, step) => {
+		const [user, secretWord] = [data.get("user"), data.get("password")];
+		const wrong = nameProblem(user) ?? ([...secretWord].length < PASSWORD_MIN && "enter.short");
+		if (wrong) return wrong;
+		made(await signUp(user, secretWord, data.get("nick"), step));
+	};
+	const user = (id, value) => {
+		const props = { autocomplete: "username", autocapitalize: "none", spellcheck: "false" };
+		return field(id, "enter.user", { value, ...props });
+	};
+	const forms = {
+		"log-in": form(
+			"log-in",
+			"enter.logIn",
+			enter,
+			"primary",
+			user("log-in-user", last),
+			password("log-in-password", "current-password"),
+		),
+		"sign-up": form(
+			"sign-up",
+			"enter.signUp",
+			create,
+			"primary",
+			user("sign-up-user"),
+			field("sign-up-nick", "enter.nick", { autocomplete: "nickname", maxlength: 80 }),
+			password("sign-up-password", "new-password"),
+			note(t("enter.note")),
+		),
+	};
+	const heading = h("h2");
+	const toggle = h("button.link", { onclick: () => show(toggle.id.slice(5)).focus() });
+	const show = (which) => {
+		const [label, other] = which === "log-in" ? ["logIn", "sign-up"] : ["signUp", "log-in"];
+		forms[which].hidden = false;
+		forms[other].hidden = true;
+		heading.textContent = t(`enter.${label}`);
+		toggle.id = `show-${other}`;
+		toggle.textContent = t(other === "sign-up" ? "enter.toSignUp" : "enter.toLogIn");
+		return forms[which].querySelector("input");
+	};
+	show("log-in");
+	return card(
+		h("h1", t("name")),
+		h("p.tagline", t("tagline")),
+		notice && h("p.notice#notice", { role: "status" }, t(`enter.${notice}`)),
+		heading,
+		forms["log-in"],
+		forms["sign-up"],
+		toggle,
+	);
+}
+
+const card = (...content) =>
+	h("main.welcome", h("div.card", h("div.mark", { "aria-hidden": "true" }), content));
+
+/** What is shown where browsers have no cryptography. */
+export function insecure() {
+	const port = location.port || "80";
+	const url = `http://127.0.0.1:${port}/`;
+	const command = `ssh -L ${port}:127.0.0.1:${port} ${location.hostname}`;
+	const ways = ["https", "local", "tunnel"].map((way) => h("li", t(`secure.${way}`, { url, command })));
+	return card(
+		h("h1#insecure", t("secure.title")),
+		h("p", t("secure.why")),
+		h("p", t("secure.how")),
+		h("ul", ways),
+	);
+}
