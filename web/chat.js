@@ -3,26 +3,20 @@
 
 import { SYSTEM, whatToDo } from "./protocol.js";
 
-// The state of a message of our own:
-//   wait     not sent yet, or to be sent again by itself
-//   sent     on its way: the server has not promised it
-//   safe     promised (MS)
-//   failed   refused; the user can send it again under the same id
-
-/** What becomes of a message of ours whose sending failed: {state, pause}. */
+/**
+ * What becomes of a message of ours whose sending failed. The states of a message:
+ *   wait     not sent yet, or to be sent again by itself
+ *   sent     on its way: the server has not promised it
+ *   safe     promised (MS)
+ *   failed   refused; the user can send it again under the same id
+ */
 export function afterFailure(code) {
-	switch (whatToDo(code)) {
-		case "again":
-			return { state: "wait", pause: true };
-		case "connect":
-		case "stop":
-			return { state: "wait", pause: false };
-		default:
-			return { state: "failed", pause: false };
-	}
+	const act = whatToDo(code);
+	const state = act === "never" || act === "later" ? "failed" : "wait";
+	return { state, pause: act === "again" };
 }
 
-// Ids that their author drew at random, and so never uses twice: a UUID, or 128 random bits.
+// Ids that their author drew at random, and so never uses twice: 128 bits, as of a UUID.
 const RANDOM_ID = /^[0-9a-f]{8}-?([0-9a-f]{4}-?){3}[0-9a-f]{12}$/i;
 
 /**
@@ -37,41 +31,26 @@ export function isNew(row, same) {
 	return !same.some((old) => {
 		if (old.mine || old.kind !== row.kind) return false;
 		if (old.time === row.time) return true;
-		if (row.kind !== "text") return false;
-		const words = (old.raw ?? old.text) === (row.raw ?? row.text);
-		const genuine = old.lock === "ok" && row.lock === "ok" && old.text === row.text;
-		return genuine || (words && RANDOM_ID.test(row.id));
+		if (row.kind !== "text" || (old.raw ?? old.text) !== (row.raw ?? row.text)) return false;
+		return RANDOM_ID.test(row.id) || (old.lock === "ok" && row.lock === "ok");
 	});
 }
 
 const KINDS = { 1: "ask", 2: "accept", 3: "reject" };
 
 /** The row that a push becomes, or null if the page has no use for it. */
-export function rowOf(push) {
-	const row = {
-		peer: push.sender,
-		id: push.id,
-		mine: false,
-		time: Number(push.time) || 0,
-		kind: "text",
-		text: push.content,
-		lock: "none",
-	};
-	if (push.type === "6") {
-		if (!Object.hasOwn(KINDS, push.inner)) return null;
-		row.kind = KINDS[push.inner];
-	} else if (push.sender === SYSTEM) row.kind = "notice";
-	return row;
+export function rowOf({ type, inner, id, sender, time, content }) {
+	const ordinary = sender === SYSTEM ? "notice" : "text";
+	const kind = type === "4" ? ordinary : Object.hasOwn(KINDS, inner) && KINDS[inner];
+	if (!kind) return null;
+	const row = { peer: sender, id, mine: false, time: Number(time) || 0, kind };
+	return { ...row, text: content, lock: "none" };
 }
 
 /** What the list of chats shows of a chat's newest row. */
-export const lastOf = (row) => ({
-	seq: row.seq,
-	text: row.text.slice(0, 200),
-	time: row.time,
-	mine: row.mine,
-	kind: row.kind,
-	lock: row.lock,
+export const lastOf = ({ seq, text, time, mine, kind, lock }) => ({
+	...{ seq, time, mine, kind, lock },
+	text: text.slice(0, 200),
 });
 
 /** Changes a peer by a row that came in. `seen`: the chat is open before the user's eyes. */
@@ -80,10 +59,8 @@ export function noteRow(peer, row, seen) {
 		if (!peer.friend) peer.incoming = { id: row.id, text: row.text, time: row.time };
 		return;
 	}
-	if (row.kind === "accept") {
-		peer.friend = true;
-		peer.outgoing = peer.incoming = null;
-	} else if (row.kind === "reject") peer.outgoing = null;
+	if (row.kind === "accept") Object.assign(peer, { friend: true, incoming: null });
+	if (row.kind === "accept" || row.kind === "reject") peer.outgoing = null;
 	peer.last = lastOf(row);
 	if (!seen) peer.unread += 1;
 }
@@ -94,14 +71,18 @@ export function noteRow(peer, row, seen) {
  */
 export function afterRoster(peer, old, roster) {
 	const friend = roster.friends.get(peer.name);
-	const request = (found) => found && { id: found.id, text: found.text, time: Number(found.time) };
+	const request = (kind) => {
+		const found = roster[kind].get(peer.name);
+		if (!found) return roster.cut ? peer[kind] : null;
+		return { id: found.id, text: found.text, time: found.time };
+	};
 	const next = {
 		...peer,
-		friend: Boolean(friend) || (peer.name === SYSTEM && peer.friend),
+		friend: Boolean(friend),
 		nick: friend?.nick ?? peer.nick,
 		picture: friend?.picture ?? peer.picture,
-		incoming: request(roster.incoming.get(peer.name)) ?? (roster.cut ? peer.incoming : null),
-		outgoing: request(roster.outgoing.get(peer.name)) ?? (roster.cut ? peer.outgoing : null),
+		incoming: request("incoming"),
+		outgoing: request("outgoing"),
 	};
 	return old && JSON.stringify(old) === JSON.stringify(next) ? null : next;
 }
@@ -110,42 +91,35 @@ export function afterRoster(peer, old, roster) {
 export const isListed = (peer) => peer.friend || peer.last !== null || peer.draft !== "";
 
 /** The order of the list: newest first, then by name. */
-export function inOrder(a, b) {
-	const x = a.last?.seq ?? 0;
-	const y = b.last?.seq ?? 0;
-	if (x !== y) return y - x;
-	return title(a).localeCompare(title(b)) || (a.name < b.name ? -1 : 1);
-}
+export const inOrder = (a, b) =>
+	(b.last?.seq ?? 0) - (a.last?.seq ?? 0) ||
+	title(a).localeCompare(title(b)) ||
+	(a.name < b.name ? -1 : 1);
 
 export const title = (peer) => peer.nick || peer.name;
 
 /** Whether names or nick names of a peer contain what the user typed. */
-export function matches(peer, words) {
-	const needle = words.toLocaleLowerCase();
-	return [peer.name, peer.nick].some((name) => name.toLocaleLowerCase().includes(needle));
-}
+export const matches = ({ name, nick }, words) =>
+	`${name}\n${nick}`.toLocaleLowerCase().includes(words.toLocaleLowerCase());
 
 /**
  * What keys that a profile shows now mean for a peer. `found`: readPublic of the profile, `text` its
  * rsaPublicKey. Edits the peer.
  */
 export function noteKeys(peer, found, text) {
-	if (!peer.keys) {
-		peer.plain = !found;
-		peer.alert = null;
-		if (found) peer.keys = { text, encrypt: found.encrypt, sign: found.sign };
-		return;
-	}
+	if (!peer.keys) return pin(peer, found, text);
 	const same = found && found.encrypt === peer.keys.encrypt && found.sign === peer.keys.sign;
 	peer.alert = same ? null : { text: found ? text : "" };
 }
 
 /** The user agrees to the keys that differ. */
 export function agreeKeys(peer, found) {
-	if (!peer.alert) return;
-	const { text } = peer.alert;
+	pin(peer, found, peer.alert.text);
+	peer.safe = false;
+}
+
+function pin(peer, found, text) {
 	peer.keys = found ? { text, encrypt: found.encrypt, sign: found.sign } : null;
 	peer.plain = !found;
 	peer.alert = null;
-	peer.safe = false;
 }

@@ -150,8 +150,8 @@ export function chatView() {
 		field.focus({ preventScroll: true });
 		try {
 			await send(to, text);
-		} catch {
-			// The browser's database is full or broken.
+		} catch (error) {
+			console.error("The browser's database is full or broken.", error);
 			if (name === to && field.value === "") field.value = text;
 			fault("trouble.store");
 		}

@@ -5,6 +5,7 @@ import { noteKeys } from "./chat.js";
 import * as e2e from "./e2e.js";
 import { ServerError } from "./protocol.js";
 
+// A friend may publish other keys at any time, so what was read is not believed for long.
 const FRESH_MS = 60_000;
 
 // A row's `lock` says what is known about a message:
@@ -15,7 +16,7 @@ const FRESH_MS = 60_000;
 //   receiver    encrypted for other keys than this browser's
 //   unverified  signed with keys that are not those known of its sender
 //   forged      its signature or encryption is wrong
-// All but ok, none, plain and forged can change, and keep the content as it came (`raw`, `held`).
+// These can change, and keep the content as it came (`raw`, `held`):
 const HELD = new Set(["nokey", "receiver", "unverified"]);
 
 export class Keyring {
@@ -33,17 +34,13 @@ export class Keyring {
 	}
 
 	async load() {
-		await this.#useOwn(await this.#store.keys());
+		this.own = (await this.#store.keys()) ?? null;
+		this.#ownPublic = this.own && (await e2e.readPublic(this.own.text));
 	}
 
 	async setOwn(keys) {
 		await this.#store.setKeys(keys);
-		await this.#useOwn(keys);
-	}
-
-	async #useOwn(keys) {
-		this.own = keys ?? null;
-		this.#ownPublic = keys ? await e2e.readPublic(keys.text) : null;
+		await this.load();
 	}
 
 	/** Forgets when profiles were read: a new connection reads them again. */
@@ -72,46 +69,39 @@ export class Keyring {
 
 	/** Reads the keys in a peer's profile, unless that was done just now. The answer: the peer. */
 	async check(name, fresh = FRESH_MS) {
-		const at = this.#read.get(name);
-		if (at !== undefined && this.#env.now() - at < fresh) return this.#store.peer(name);
-		const profile = await this.#env.profile(name);
-		const found = await this.read(profile.rsaPublicKey);
+		if (this.#env.now() - this.#read.get(name) < fresh) return this.#store.peer(name);
+		const { rsaPublicKey: text } = await this.#env.profile(name);
+		const found = await this.read(text);
 		if (this.#read.size >= 10_000) this.#read.clear();
 		this.#read.set(name, this.#env.now());
 		let before;
 		const peer = await this.#store.changePeer(name, (one) => {
 			before = JSON.stringify(one);
-			noteKeys(one, found, profile.rsaPublicKey);
+			noteKeys(one, found, text);
 		});
 		if (JSON.stringify(peer) !== before) this.#env.changed(peer);
 		return peer;
 	}
 
-	// The peer with keys pinned, if they have any. Somebody whose keys are pinned is not asked for.
-	async #known(name, ask) {
-		const peer = await this.#store.peer(name);
-		if (peer.keys || !ask) return peer;
-		return this.check(name, Infinity).catch((error) => {
-			if (error instanceof ServerError) return peer;
-			throw error;
-		});
-	}
-
 	/** Fills in text and lock of a message that came in. `ask`: profiles may be asked for. */
 	async readInto(row, content, ask) {
-		const result = await this.#open(row, content, ask);
-		row.text = result.text ?? "";
-		row.lock = result.lock;
-		if (HELD.has(row.lock)) Object.assign(row, { raw: content, held: row.peer });
-		else {
-			delete row.raw;
-			delete row.held;
-		}
+		const { text = "", lock } = await this.#open(row, content, ask);
+		Object.assign(row, { text, lock, raw: content, held: row.peer });
+		if (HELD.has(lock)) return;
+		delete row.raw;
+		delete row.held;
 	}
 
 	async #open(row, content, ask) {
 		const envelope = e2e.readEnvelope(content);
-		const peer = await this.#known(row.peer, ask);
+		let peer = await this.#store.peer(row.peer);
+		// Somebody whose keys are pinned is not asked for.
+		if (!peer.keys && ask) {
+			peer = await this.check(row.peer, Infinity).catch((error) => {
+				if (error instanceof ServerError) return peer;
+				throw error;
+			});
+		}
 		if (!envelope) return { text: content, lock: peer.keys ? "plain" : "none" };
 		if (!this.own) return { lock: "nokey" };
 		const signer = await this.read(peer.keys?.text);
@@ -126,15 +116,15 @@ export class Keyring {
 	}
 
 	/** The content of a message of ours: {content, lock}. Fails if it must not be sent. */
-	async seal(row) {
-		const peer = await this.check(row.peer);
-		if (peer.alert) throw new ServerError("KEYS_CHANGED");
-		if (!peer.keys) return { content: row.text, lock: "none" };
+	async seal({ peer: name, id, text }) {
+		const { alert, keys } = await this.check(name);
+		if (alert) throw new ServerError("KEYS_CHANGED");
+		if (!keys) return { content: text, lock: "none" };
 		if (!this.own) throw new ServerError("NO_KEYS_HERE");
-		const theirs = await this.read(peer.keys.text);
-		const names = { sender: this.#store.user, receiver: row.peer, messageId: row.id };
-		const own = { own: this.own, ownPublic: this.#ownPublic };
-		return { content: await e2e.seal({ ...names, text: row.text, ...own, theirs }), lock: "ok" };
+		const names = { sender: this.#store.user, receiver: name, messageId: id };
+		const theirs = await this.read(keys.text);
+		const all = { own: this.own, ownPublic: this.#ownPublic, theirs };
+		return { content: await e2e.seal({ ...names, text, ...all }), lock: "ok" };
 	}
 
 	/** The safety number with a peer who has the keys in `text`, or "" if one of us has none. */

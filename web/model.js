@@ -146,14 +146,12 @@ export async function saveDraft(name, draft) {
 
 /** Stores a message; the leader sends it. */
 export async function send(name, text) {
-	const row = {
-		...{ peer: name, id: crypto.randomUUID(), mine: true, time: Date.now() + model.skew },
-		...{ kind: "text", text, lock: peerOf(name)?.keys ? "ok" : "none", state: "wait", open: name },
-	};
-	const { rows, peers } = await model.store.add(row, (peer) => {
-		peer.last = lastOf(row);
-		peer.draft = "";
-	});
+	const row = { peer: name, id: crypto.randomUUID(), mine: true, kind: "text", text };
+	row.time = Date.now() + model.skew;
+	row.lock = peerOf(name)?.keys ? "ok" : "none";
+	Object.assign(row, { state: "wait", open: name });
+	const note = (peer) => Object.assign(peer, { last: lastOf(row), draft: "" });
+	const { rows, peers } = await model.store.receive([{ row, judge: () => true, note }]);
 	emit("peers", peers);
 	emit("rows", rows);
 	emit("flush", name);

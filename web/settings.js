@@ -5,7 +5,7 @@ import { confirm, dialog, keyForms } from "./dialogs.js";
 import { avatar, bdi, h, ui } from "./dom.js";
 import { LANGUAGES, currentLanguage, t } from "./i18n.js";
 import { changePassword, deleteAccount, model } from "./model.js";
-import { PICTURE_BYTES_MAX, PROFILE_FIELDS, byteLength, isPicture } from "./protocol.js";
+import { PROFILE_FIELDS, byteLength, isPicture } from "./protocol.js";
 import { PASSWORD_MIN, checkbox, field, form, note, secret, sentence } from "./welcome.js";
 
 /** `open`: the section to show first. */
@@ -114,7 +114,7 @@ async function shrink(file) {
 		context.drawImage(image, ...from, 0, 0, size, size);
 		for (const quality of [0.8, 0.6, 0.4]) {
 			const url = canvas.toDataURL("image/jpeg", quality);
-			if (url.length <= PICTURE_BYTES_MAX) return url;
+			if (url.length <= PROFILE_FIELDS.profilePicture) return url;
 		}
 	}
 	return "";

@@ -1,8 +1,7 @@
 // What this browser keeps, in IndexedDB: one database for the session and the settings, and one for
 // each user with their friends, messages and keys.
 
-const META = "hongyan";
-const userBase = (user) => `hongyan/${user}`;
+const STRICT = { durability: "strict" };
 
 const done = (request) =>
 	new Promise((resolve, reject) => {
@@ -10,53 +9,59 @@ const done = (request) =>
 		request.onerror = () => reject(request.error);
 	});
 
-const finished = (transaction) =>
-	new Promise((resolve, reject) => {
-		transaction.oncomplete = () => resolve();
+async function openBase(name, upgrade) {
+	const request = indexedDB.open(name, 1);
+	request.onupgradeneeded = () => upgrade(request.result);
+	const base = await done(request);
+	// Another tab deletes it (log-out) or has a newer page.
+	base.onversionchange = () => base.close();
+	return base;
+}
+
+/** Does `act` with object stores in one transaction. The answer comes when all is written. */
+async function write(base, names, act, options) {
+	const transaction = base.transaction(names, "readwrite", options);
+	const finished = new Promise((resolve, reject) => {
+		transaction.oncomplete = resolve;
 		transaction.onabort = () => reject(transaction.error ?? new Error("aborted"));
 	});
-
-function openBase(name, version, upgrade) {
-	const request = indexedDB.open(name, version);
-	request.onupgradeneeded = () => upgrade(request.result);
-	return done(request).then((base) => {
-		// Another tab deletes it (log-out) or has a newer page.
-		base.onversionchange = () => base.close();
-		return base;
-	});
+	const [result] = await Promise.all([
+		act(...names.map((name) => transaction.objectStore(name))),
+		finished,
+	]);
+	return result;
 }
+
+/** Goes through what a cursor finds until `take(cursor)` is false. It moves the cursor, too. */
+const walk = (request, take) =>
+	new Promise((resolve, reject) => {
+		request.onerror = () => reject(request.error);
+		request.onsuccess = () => (!request.result || take(request.result) === false) && resolve();
+	});
 
 // --- Session and settings -----------------------------------------------------------------------
 
 let meta;
-
-async function metaBase() {
-	meta ??= openBase(META, 1, (base) => base.createObjectStore("values"));
-	return meta;
-}
+const metaBase = () => (meta ??= openBase("hongyan", (base) => base.createObjectStore("values")));
 
 /** A value of this browser: "session" is {user, token, tokenAt}. */
 export async function getValue(key) {
-	const base = await metaBase();
-	return done(base.transaction("values").objectStore("values").get(key));
+	return done((await metaBase()).transaction("values").objectStore("values").get(key));
 }
 
+/** null removes it. */
 export async function setValue(key, value) {
-	const base = await metaBase();
-	const transaction = base.transaction("values", "readwrite", { durability: "strict" });
-	const values = transaction.objectStore("values");
-	if (value === null) values.delete(key);
-	else values.put(value, key);
-	await finished(transaction);
+	const act = (values) => void (value === null ? values.delete(key) : values.put(value, key));
+	await write(await metaBase(), ["values"], act, STRICT);
 }
 
-export async function removeUser(user) {
-	await done(indexedDB.deleteDatabase(userBase(user)));
-}
+const baseOf = (user) => `hongyan/${user}`;
+
+export const removeUser = (user) => done(indexedDB.deleteDatabase(baseOf(user)));
 
 // --- One user -----------------------------------------------------------------------------------
 
-export const newPeer = (name) => ({
+const newPeer = (name) => ({
 	name,
 	nick: "",
 	picture: "",
@@ -69,19 +74,25 @@ export const newPeer = (name) => ({
 	safe: false, // the user compared the safety number
 	draft: "",
 	unread: 0,
-	last: null, // the newest message, for the list: {seq, text, time, mine, kind, lock}
+	last: null, // the newest message, for the list
 });
 
-function createUser(base) {
+function create(base) {
 	const rows = base.createObjectStore("rows", { keyPath: "seq", autoIncrement: true });
-	rows.createIndex("chat", ["peer", "seq"]);
-	rows.createIndex("id", ["peer", "id"]);
-	// Only rows that have these keys are in these indexes.
-	rows.createIndex("open", ["open", "seq"]);
-	rows.createIndex("held", ["held", "seq"]);
+	// Only rows that have such keys are in an index: "open" are to be sent, "held" not readable yet.
+	for (const [name, one, two] of [
+		["chat", "peer", "seq"],
+		["id", "peer", "id"],
+		["open", "open", "seq"],
+		["held", "held", "seq"],
+	]) {
+		rows.createIndex(name, [one, two]);
+	}
 	base.createObjectStore("peers", { keyPath: "name" });
 	base.createObjectStore("keys");
 }
+
+const all = (name) => IDBKeyRange.bound([name, 0], [name, Infinity]);
 
 export class UserStore {
 	#base;
@@ -89,7 +100,7 @@ export class UserStore {
 	static async open(user) {
 		const store = new UserStore();
 		store.user = user;
-		store.#base = await openBase(userBase(user), 1, createUser);
+		store.#base = await openBase(baseOf(user), create);
 		return store;
 	}
 
@@ -106,10 +117,8 @@ export class UserStore {
 		return done(this.#read("keys").get("own"));
 	}
 
-	async setKeys(keys) {
-		const transaction = this.#base.transaction("keys", "readwrite", { durability: "strict" });
-		transaction.objectStore("keys").put(keys, "own");
-		await finished(transaction);
+	setKeys(keys) {
+		return write(this.#base, ["keys"], (own) => void own.put(keys, "own"), STRICT);
 	}
 
 	peers() {
@@ -121,153 +130,116 @@ export class UserStore {
 	}
 
 	/** Changes one peer in one transaction. `change` edits it; the answer is what was stored. */
-	async changePeer(name, change) {
-		const transaction = this.#base.transaction("peers", "readwrite");
-		const peers = transaction.objectStore("peers");
-		const peer = (await done(peers.get(name))) ?? newPeer(name);
-		if (change(peer) !== false) peers.put(peer);
-		await finished(transaction);
-		return peer;
+	changePeer(name, change) {
+		return write(this.#base, ["peers"], async (peers) => {
+			const peer = (await done(peers.get(name))) ?? newPeer(name);
+			change(peer);
+			peers.put(peer);
+			return peer;
+		});
 	}
 
-	/** Stores changed peers of the roster. `change(old)` gives the new one, or null to keep it. */
-	async changePeers(names, change) {
-		const transaction = this.#base.transaction("peers", "readwrite");
-		const peers = transaction.objectStore("peers");
-		const old = new Map((await done(peers.getAll())).map((peer) => [peer.name, peer]));
-		const changed = [];
-		for (const name of new Set([...old.keys(), ...names])) {
-			const peer = change(structuredClone(old.get(name) ?? newPeer(name)), old.get(name));
-			if (!peer) continue;
-			peers.put(peer);
-			changed.push(peer);
-		}
-		await finished(transaction);
-		return changed;
+	/** Changes all peers and new ones. `change(peer, old)` gives what to store, or null. */
+	changePeers(names, change) {
+		return write(this.#base, ["peers"], async (peers) => {
+			const old = new Map((await done(peers.getAll())).map((peer) => [peer.name, peer]));
+			const changed = [...new Set([...old.keys(), ...names])]
+				.map((name) => change(old.get(name) ?? newPeer(name), old.get(name)))
+				.filter(Boolean);
+			for (const peer of changed) peers.put(peer);
+			return changed;
+		});
 	}
 
 	/**
-	 * Stores what came in, before it is acked. For each item `judge(sameId)` sees the rows that have
-	 * its id and sender, and says whether it is new; `note(peer, row)` updates the peer.
+	 * Stores what came in, before it is acked. For each item `judge(same)` sees the rows that have
+	 * its id and peer, and says whether it is new; `note(peer)` updates the peer.
 	 * The answer: {rows, peers} as they were stored.
 	 */
-	async receive(items) {
-		const transaction = this.#base.transaction(["rows", "peers"], "readwrite", {
-			durability: "strict",
+	receive(items) {
+		const act = async (rows, peers) => {
+			const [stored, changed] = [[], new Map()];
+			for (const { row, judge, note } of items) {
+				if (!judge(await done(rows.index("id").getAll([row.peer, row.id])))) continue;
+				row.seq = await done(rows.add(row));
+				const { peer: name } = row;
+				const peer = changed.get(name) ?? (await done(peers.get(name))) ?? newPeer(name);
+				note(peer);
+				changed.set(name, peer);
+				stored.push(row);
+			}
+			for (const peer of changed.values()) peers.put(peer);
+			return { rows: stored, peers: [...changed.values()] };
+		};
+		return write(this.#base, ["rows", "peers"], act, STRICT);
+	}
+
+	/** Changes one row. `change` edits it. The answer is the row, or undefined if it is gone. */
+	changeRow(seq, change) {
+		return write(this.#base, ["rows"], async (rows) => {
+			const row = await done(rows.get(seq));
+			if (!row) return;
+			change(row);
+			rows.put(row);
+			return row;
 		});
-		const rows = transaction.objectStore("rows");
-		const peers = transaction.objectStore("peers");
-		const result = { rows: [], peers: new Map() };
-		for (const { row, judge, note } of items) {
-			const same = await done(rows.index("id").getAll([row.peer, row.id]));
-			if (!judge(same)) continue;
-			row.seq = await done(rows.add(row));
-			let peer = result.peers.get(row.peer);
-			peer ??= (await done(peers.get(row.peer))) ?? newPeer(row.peer);
-			note(peer, row);
-			result.peers.set(row.peer, peer);
-			result.rows.push(row);
-		}
-		for (const peer of result.peers.values()) peers.put(peer);
-		await finished(transaction);
-		return { rows: result.rows, peers: [...result.peers.values()] };
-	}
-
-	/** Stores a message of our own, which waits to be sent. */
-	add(row, note) {
-		return this.receive([{ row, judge: () => true, note }]);
-	}
-
-	/** Changes one row. `change` edits it. The answer is the row, or null if it is gone. */
-	async changeRow(seq, change) {
-		const transaction = this.#base.transaction("rows", "readwrite");
-		const rows = transaction.objectStore("rows");
-		const row = await done(rows.get(seq));
-		if (row && change(row) !== false) rows.put(row);
-		await finished(transaction);
-		return row ?? null;
-	}
-
-	async #write(act) {
-		const transaction = this.#base.transaction("rows", "readwrite");
-		act(transaction.objectStore("rows"));
-		await finished(transaction);
 	}
 
 	putRow(row) {
-		return this.#write((rows) => rows.put(row));
+		return write(this.#base, ["rows"], (rows) => void rows.put(row));
 	}
 
 	removeRow(seq) {
-		return this.#write((rows) => rows.delete(seq));
+		return write(this.#base, ["rows"], (rows) => void rows.delete(seq));
+	}
+
+	#index(name) {
+		return this.#read("rows").index(name);
 	}
 
 	/** The first message to a peer that waits for the server, or undefined. */
 	async firstOpen(peer) {
-		const range = IDBKeyRange.bound([peer, 0], [peer, Infinity]);
-		return (await done(this.#read("rows").index("open").getAll(range, 1)))[0];
+		return (await done(this.#index("open").getAll(all(peer), 1)))[0];
 	}
 
-	/** Messages of one peer that could not be read or verified yet. */
 	heldRows(peer) {
-		const range = IDBKeyRange.bound([peer, 0], [peer, Infinity]);
-		return done(this.#read("rows").index("held").getAll(range));
+		return done(this.#index("held").getAll(all(peer)));
 	}
 
-	/** The peers with rows in the index "open" (to be sent) or "held" (not readable yet). */
+	/** The peers with rows in the index "open" or "held". */
 	async peersIn(name) {
 		const peers = [];
-		const request = this.#read("rows").index(name).openKeyCursor(null, "nextunique");
-		await new Promise((resolve, reject) => {
-			request.onerror = () => reject(request.error);
-			request.onsuccess = () => {
-				const cursor = request.result;
-				if (!cursor) return resolve();
-				const peer = cursor.key[0];
-				peers.push(peer);
-				// On to the next peer: a text sorts behind every number.
-				cursor.continue([peer, ""]);
-			};
+		await walk(this.#index(name).openKeyCursor(), (cursor) => {
+			peers.push(cursor.key[0]);
+			// On to the next peer: a text sorts behind every number.
+			cursor.continue([cursor.key[0], ""]);
 		});
 		return peers;
 	}
 
 	/** At most `limit` rows of a chat, oldest first: those before or after a row, or the newest. */
-	async page(peer, { before = Infinity, after = null, limit = 60 }) {
-		const index = this.#read("rows").index("chat");
-		if (after !== null) {
-			const range = IDBKeyRange.bound([peer, after], [peer, Infinity], true, true);
-			return done(index.getAll(range, limit));
+	async page(peer, { before = Infinity, after, limit }) {
+		if (after !== undefined) {
+			const range = IDBKeyRange.bound([peer, after], [peer, Infinity], true);
+			return done(this.#index("chat").getAll(range, limit));
 		}
-		const range = IDBKeyRange.bound([peer, 0], [peer, before], false, true);
 		const rows = [];
-		const request = index.openCursor(range, "prev");
-		await new Promise((resolve, reject) => {
-			request.onerror = () => reject(request.error);
-			request.onsuccess = () => {
-				const cursor = request.result;
-				if (!cursor || rows.length >= limit) return resolve();
-				rows.push(cursor.value);
-				cursor.continue();
-			};
+		const range = IDBKeyRange.bound([peer, 0], [peer, before], false, true);
+		await walk(this.#index("chat").openCursor(range, "prev"), (cursor) => {
+			rows.unshift(cursor.value);
+			return rows.length < limit && cursor.continue();
 		});
-		return rows.reverse();
+		return rows;
 	}
 
 	/** The newest messages that contain a text, of all chats. `cancelled()` ends it early. */
 	async search(words, limit, cancelled) {
 		const needle = words.toLocaleLowerCase();
 		const found = [];
-		const request = this.#read("rows").openCursor(null, "prev");
-		await new Promise((resolve, reject) => {
-			request.onerror = () => reject(request.error);
-			request.onsuccess = () => {
-				const cursor = request.result;
-				if (!cursor || found.length >= limit || cancelled()) return resolve();
-				const row = cursor.value;
-				if (row.text && row.text.toLocaleLowerCase().includes(needle)) found.push(row);
-				cursor.continue();
-			};
+		await walk(this.#read("rows").openCursor(null, "prev"), (cursor) => {
+			const row = cursor.value;
+			if (row.text.toLocaleLowerCase().includes(needle)) found.push(row);
+			return found.length < limit && !cancelled() && cursor.continue();
 		});
 		return found;
 	}
