@@ -9,7 +9,8 @@ const NAME = "hongyan";
 const listeners = new Map();
 const calls = new Map();
 const waiting = [];
-let channel;
+const channel = new BroadcastChannel(NAME);
+channel.onmessage = ({ data }) => hear(data);
 let handlers = null;
 let leader = "";
 
@@ -52,8 +53,6 @@ export function call(name, ...args) {
 
 /** Becomes the leader as soon as no other tab is; then `start` gives the functions to call. */
 export function lead(start) {
-	channel = new BroadcastChannel(NAME);
-	channel.onmessage = ({ data }) => hear(data);
 	navigator.locks.request(NAME, async () => {
 		handlers = await start();
 		leader = tab;

@@ -51,7 +51,7 @@ export function personDialog(name) {
 	const error = h("p.error", { role: "alert" });
 	const actions = h("div.actions");
 	const keys = h("section.keys");
-	const element = dialog("person", "person.title", face, facts, error, actions, keys);
+	const element = dialog("person", "settings.profile", face, facts, error, actions, keys);
 	element.dataset.user = name;
 	let profile = null;
 	let shown = "";

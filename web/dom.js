@@ -63,14 +63,12 @@ export function icon(name) {
 
 /** The picture of a person: of their profile, or their initial on a colour made from the name. */
 export function avatar(peer, big = false) {
-	const classes = big ? "avatar big" : "avatar";
-	if (isPicture(peer.picture)) {
-		return h("img", { class: classes, src: peer.picture, alt: "", decoding: "async" });
-	}
+	const kind = big ? ".avatar.big" : ".avatar";
+	if (isPicture(peer.picture)) return h(`img${kind}`, { src: peer.picture, alt: "" });
 	let hue = 0;
 	for (const char of peer.name) hue = (hue * 31 + char.codePointAt(0)) % 360;
 	const [initial = "?"] = title(peer).trim();
-	const element = h("span", { class: classes, "aria-hidden": true }, initial.toUpperCase());
+	const element = h(`span${kind}`, { "aria-hidden": "true" }, initial.toUpperCase());
 	element.style.setProperty("--hue", hue);
 	return element;
 }

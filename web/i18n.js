@@ -29,7 +29,7 @@ export function useLanguage(chosen) {
 
 export const currentLanguage = () => language;
 
-const find = (key) => texts[key]?.[Object.keys(LANGUAGES).indexOf(language)];
+const find = (key) => texts.get(key)?.[Object.keys(LANGUAGES).indexOf(language)];
 
 /** A text in the user's language, with values in it. `otherwise`: the key to take if there is none. */
 export function t(key, values = {}, otherwise) {

@@ -1,6 +1,5 @@
 // One connection to the server: log-in, requests and their answers, heartbeats, and connecting
-// again. It knows no chat and no page. The socket, the clock and chance come from outside, so that
-// the rules can be tested without a browser.
+// again. The socket, the clock and chance come from outside, so that tests need no browser.
 
 import { ServerError, frame, parseFrame, readError } from "./protocol.js";
 
@@ -50,23 +49,23 @@ export class Link {
 
 	/**
 	 * `env`: open(), now(), random(), setTimer(f, ms), clearTimer(id), id().
-	 * `on`: state(link), push(push), presence(name, online), token(token), clock(serverMs).
+	 * `on`: state(), push(push), presence(name, online), token(token), clock(serverMs).
 	 */
 	constructor(env, on) {
 		this.#env = env;
 		this.#on = on;
 	}
 
-	/** Logs in with a token and stays connected. `login`: {user, token} or {user, pass}. */
+	/** The user who is logged in, or "". */
+	get user() {
+		return this.#login?.user ?? "";
+	}
+
+	/** Logs in and stays connected. `login`: {user, token} or {user, pass}. */
 	resume(login) {
 		this.#login = login;
 		this.#tries = 0;
 		this.#connect();
-	}
-
-	/** The user who is logged in, or "". */
-	get user() {
-		return this.#login?.user ?? "";
 	}
 
 	/**
@@ -82,8 +81,7 @@ export class Link {
 		try {
 			await this.#open();
 			if (signup) await this.#signUp({ ...signup, userName: user, hashValue: pass });
-			await this.ask("2", { USER: user, PASS: pass }, LOGIN_MS);
-			if (this.#login !== login) throw new ServerError("AWAY");
+			await this.#logIn(login);
 		} catch (error) {
 			if (this.#login === login) this.stop();
 			throw error;
@@ -106,19 +104,25 @@ export class Link {
 		}
 	}
 
+	async #logIn(login) {
+		const secret = login.token ? { TOKEN: login.token } : { PASS: login.pass };
+		await this.ask("2", { USER: login.user, ...secret }, LOGIN_MS);
+		if (this.#login !== login) throw new ServerError("AWAY");
+	}
+
 	/** The password was changed, and the token ended with it. */
 	usePassword(pass) {
-		this.#login = { user: this.#login.user, pass };
+		this.#login = { user: this.user, pass };
 	}
 
 	/** Asks for a token, which replaces the password for reconnecting. "" if there is none now. */
 	async renewToken() {
 		try {
-			const answer = await this.ask("TOKEN", { want: "new" });
-			if (typeof answer.value !== "string" || answer.value === "") return "";
-			this.#login = { user: this.#login.user, token: answer.value };
-			this.#on.token(answer.value);
-			return answer.value;
+			const { value } = await this.ask("TOKEN", { want: "new" });
+			if (typeof value !== "string") return "";
+			this.#login = { user: this.user, token: value };
+			this.#on.token(value);
+			return value;
 		} catch {
 			return "";
 		}
@@ -128,19 +132,13 @@ export class Link {
 	stop() {
 		this.#login = null;
 		this.#entering = false;
-		this.#drop();
-		this.#set("off");
+		this.#end("off");
 	}
 
 	/** Connects now instead of after the pause; a connection that is there is tested. */
 	nudge() {
 		if (this.state === "waiting") this.#connect();
 		else if (this.state === "online") this.#heartbeat();
-	}
-
-	/** The user wants this connection although another device took over. */
-	useHere() {
-		if (this.state === "replaced" && this.#login) this.resume(this.#login);
 	}
 
 	/** Sends a request that the server answers by its MID. */
@@ -160,10 +158,9 @@ export class Link {
 	}
 
 	#send(id, data, wait) {
-		const open = this.#socket?.readyState === 1;
-		if (!open) return Promise.reject(new ServerError("AWAY"));
-		if (this.#asked.has(id)) return Promise.reject(new ServerError("RATE_LIMITED"));
 		return new Promise((resolve, reject) => {
+			if (this.#socket?.readyState !== 1) throw new ServerError("AWAY");
+			if (this.#asked.has(id)) throw new ServerError("RATE_LIMITED");
 			const timer = this.#env.setTimer(() => this.#settle(id, new ServerError("TIMEOUT")), wait);
 			this.#asked.set(id, { resolve, reject, timer, bytes: data.length });
 			this.#socket.send(data);
@@ -182,26 +179,28 @@ export class Link {
 	#timer(name, ms, f) {
 		this.#env.clearTimer(this.#timers.get(name));
 		if (f) this.#timers.set(name, this.#env.setTimer(f, ms));
-		else this.#timers.delete(name);
 	}
 
 	#set(state, sentence = "") {
 		this.state = state;
 		this.sentence = sentence;
-		this.#on.state(this);
+		this.#on.state();
+	}
+
+	#end(state, sentence) {
+		this.#drop();
+		this.#set(state, sentence);
 	}
 
 	// Ends the socket and everything that waits for it. Its later events are ignored.
 	#drop() {
 		const socket = this.#socket;
-		this.#socket = null;
-		this.#failed = null;
-		for (const name of [...this.#timers.keys()]) this.#timer(name);
+		this.#socket = this.#failed = null;
+		for (const name of this.#timers.keys()) this.#timer(name);
 		for (const id of [...this.#asked.keys()]) this.#settle(id, new ServerError("AWAY"));
-		if (socket) {
-			socket.onopen = socket.onmessage = socket.onclose = socket.onerror = null;
-			socket.close();
-		}
+		if (!socket) return;
+		socket.onopen = socket.onmessage = socket.onclose = null;
+		socket.close();
 	}
 
 	#open() {
@@ -209,25 +208,22 @@ export class Link {
 		this.#prefix = `${this.#env.id()}-`;
 		this.#count = 0;
 		return new Promise((resolve, reject) => {
-			let socket;
-			try {
-				socket = this.#env.open();
-			} catch {
-				reject(new ServerError("AWAY"));
-				return;
-			}
-			this.#socket = socket;
 			const fail = () => {
 				reject(new ServerError("AWAY"));
 				this.#lost();
 			};
 			this.#timer("open", OPEN_MS, fail);
-			socket.onopen = () => {
+			try {
+				this.#socket = this.#env.open();
+			} catch {
+				return fail();
+			}
+			this.#socket.onopen = () => {
 				this.#timer("open");
 				resolve();
 			};
-			socket.onmessage = (event) => this.#frame(event.data);
-			socket.onclose = fail;
+			this.#socket.onmessage = (event) => this.#frame(event.data);
+			this.#socket.onclose = fail;
 		});
 	}
 
@@ -236,28 +232,18 @@ export class Link {
 		this.#set("connecting");
 		try {
 			await this.#open();
-			const secret = login.token ? { TOKEN: login.token } : { PASS: login.pass };
-			await this.ask("2", { USER: login.user, ...secret }, LOGIN_MS);
+			await this.#logIn(login);
 		} catch (error) {
-			if (this.#login === login && this.state === "connecting") this.#refused(error);
+			if (this.#login !== login || this.state !== "connecting") return;
+			// Only LF without an RE_ERROR says that the token or password is wrong. After any other
+			// failure it may well be right: it is kept and tried again.
+			if (error.code === "WRONG_PASSWORD") this.#end("expired");
+			else if (error.code === "FORBIDDEN") this.#end("refused", error.message);
+			else this.#lost();
 			return;
 		}
-		if (this.#login !== login) return;
 		this.#online();
 		if (!login.token) this.renewToken();
-	}
-
-	// Only LF without an RE_ERROR says that the token or password is wrong. After any other failure
-	// it may well be right: it is kept and tried again.
-	#refused(error) {
-		if (error.code === "WRONG_PASSWORD") this.#end("expired", "");
-		else if (error.code === "FORBIDDEN") this.#end("refused", error.message);
-		else this.#lost();
-	}
-
-	#end(state, sentence) {
-		this.#drop();
-		this.#set(state, sentence);
 	}
 
 	#online() {
@@ -269,20 +255,17 @@ export class Link {
 	#heartbeat() {
 		this.#timer("beat", HEARTBEAT_MS, () => this.#heartbeat());
 		this.ask("0", {}, HEARTBEAT_ANSWER_MS).then(
-			(answer) => this.#on.clock(Number(answer.value)),
-			(error) => {
-				if (error.code === "TIMEOUT") this.#lost();
-			},
+			({ value }) => this.#on.clock(Number(value)),
+			({ code }) => code === "TIMEOUT" && this.#lost(),
 		);
 	}
 
 	// The connection is gone, or could not be made. Inside enter() that is reported to the user, who
 	// waits for the answer, and not tried again.
 	#lost(pause) {
-		const steady = this.state === "online" && this.#env.now() - this.#onlineSince >= STEADY_MS;
+		if (this.state === "online" && this.#env.now() - this.#onlineSince >= STEADY_MS) this.#tries = 0;
 		this.#drop();
 		if (!this.#login || this.#entering) return;
-		if (steady) this.#tries = 0;
 		const ms = pause ?? backoff(this.#tries++, this.#env.random);
 		this.retryAt = this.#env.now() + ms;
 		this.#set("waiting");
@@ -304,46 +287,31 @@ export class Link {
 		else this.#answer(found);
 	}
 
-	#answer(found) {
-		if (found.type === "RE_ERROR") return this.#error(found);
-		const code = FAILURES.get(`${found.type} ${found.value}`);
+	#answer({ type, id, value }) {
+		const code = FAILURES.get(`${type} ${value}`);
 		if (code) {
-			// If the next frame is an RE_ERROR with this id, that is the cause. The heartbeat makes sure
-			// that there is a next frame soon.
-			this.#failed = { id: found.id, error: new ServerError(code) };
+			// If the next frame is an RE_ERROR with this id, that is the cause. The heartbeat makes
+			// sure that there is a next frame soon.
+			this.#failed = { id, error: new ServerError(code) };
 			this.ask("0", {}, HEARTBEAT_ANSWER_MS).catch(() => {});
-			return;
-		}
-		if (found.type === "RE_GETUSER_FAILED") this.#settle(found.id, new ServerError("NO_USER"));
-		else this.#settle(found.id, found);
+		} else if (type === "RE_ERROR" && id === "") this.#fault(readError(value));
+		else if (type === "RE_ERROR") this.#settle(id, readError(value));
+		else if (type === "RE_GETUSER_FAILED") this.#settle(id, new ServerError("NO_USER"));
+		else this.#settle(id, { value });
 	}
 
-	#error(found) {
-		const error = readError(found.value);
-		if (found.id !== "") return this.#settle(found.id, error);
-		switch (error.code) {
-			case "REPLACED":
-				return this.#end("replaced", "");
-			case "FORBIDDEN":
-				return this.#end("refused", error.message);
-			case "SHUTTING_DOWN":
-				// Not all clients at once.
-				return this.#lost(1_000 + Math.round(this.#env.random() * 4_000));
-			case "TOO_LARGE":
-				return this.#tooLarge(error);
-			case "IDLE":
-			case "UNAVAILABLE":
-				return this.#lost();
+	// An error that is about the connection, and not about one request.
+	#fault(error) {
+		const { code, message } = error;
+		if (code === "REPLACED") this.#end("replaced");
+		else if (code === "FORBIDDEN") this.#end("refused", message);
+		else if (code === "IDLE" || code === "UNAVAILABLE") this.#lost();
+		// Not all clients at once.
+		else if (code === "SHUTTING_DOWN") this.#lost(1_000 + Math.round(this.#env.random() * 4_000));
+		else if (code === "TOO_LARGE") {
+			// The server did not read which request it is: the largest. It must not be sent again.
+			const [first] = [...this.#asked].sort(([, a], [, b]) => b.bytes - a.bytes);
+			if (first) this.#settle(first[0], error);
 		}
-	}
-
-	// The error does not say which request it means, since the server did not read it: the largest.
-	// That one must not be sent again.
-	#tooLarge(error) {
-		let largest = null;
-		for (const [id, waiting] of this.#asked) {
-			if (!largest || waiting.bytes > largest.bytes) largest = { id, bytes: waiting.bytes };
-		}
-		if (largest) this.#settle(largest.id, error);
 	}
 }

@@ -9,7 +9,9 @@ export const PASSWORD_MIN = 8;
 
 /** What an error means to the user. The server's own words are in English only. */
 export const sentence = (error) =>
-	t(`error.${error.code}`, { sentence: error.message }, "error.OTHER");
+	t(`error.${ALIKE[error.code] ?? error.code}`, { sentence: error.message }, "error.OTHER");
+
+const ALIKE = { NO_SUCH_USER: "NO_USER", BAD_FIELD: "FORBIDDEN" };
 
 /** A field with its label. `id` is "form-name". */
 export function field(id, label, props = {}) {

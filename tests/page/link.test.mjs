@@ -31,7 +31,7 @@ class World {
 			id: () => `id${this.sockets.length}`,
 		};
 		this.link = new Link(env, {
-			state: (link) => this.states.push(link.state),
+			state: () => this.states.push(this.link.state),
 			push: (push) => this.pushes.push(push),
 			presence: () => {},
 			token: (token) => this.tokens.push(token),
@@ -202,7 +202,7 @@ test("connects again after a break, and never after REPLACED without the user", 
 	await world.pass(3600_000);
 	world.link.nudge();
 	assert.equal(world.sockets.length, count);
-	world.link.useHere();
+	world.link.resume({ user: "ann", token: "t" });
 	assert.equal(world.sockets.length, count + 1);
 });
 
