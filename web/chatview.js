@@ -184,10 +184,11 @@ function stateOf(peer, online) {
 }
 
 // What the button in the head says of the encryption: [text, icon, kind].
-function lockOf({ name, alert, keys, safe }) {
+function lockOf({ name, alert, keys, plain, safe }) {
 	if (name === SYSTEM) return null;
 	if (alert) return ["lock.changed", "alert", "bad"];
-	if (!keys) return ["lock.off", "unlock", "weak"];
+	if (plain) return ["lock.off", "unlock", "weak"];
+	if (!keys) return ["settings.profile", "person", "plain"];
 	return safe ? ["lock.safe", "lock", "good"] : ["lock.on", "lock", "plain"];
 }
 

@@ -138,7 +138,7 @@ function showViews(notice) {
 	views = { status: statusBar(), list: listView(), chat: chatView() };
 	none.textContent = t("chat.none");
 	const { status, list, chat } = views;
-	root.replaceChildren(status.element, list.element, h("main.main", none, chat.element));
+	root.replaceChildren(status.element, list.element, h("section.main", { "aria-label": t("chat.label") }, none, chat.element));
 	headline();
 	route(false);
 }

@@ -58,6 +58,7 @@ search.people|Friends|好友
 search.messages|Messages|消息
 search.find|Find the user {name}|查找用户 {name}
 search.count|{count} found|找到 {count} 项
+chat.label|Chat|聊天窗口
 chat.none|Choose a chat, or find somebody by their user name.|选择一个聊天，或按用户名查找。
 chat.messages|Messages with {name}|与 {name} 的消息
 chat.write|Write a message|输入消息

@@ -125,7 +125,7 @@ export function welcome(last, notice, made) {
 }
 
 const card = (...content) =>
-	h("main.welcome", h("div.card", h("div.mark", { "aria-hidden": "true" }), content));
+	h("div.welcome", h("div.card", h("div.mark", { "aria-hidden": "true" }), content));
 
 /** What is shown where browsers have no cryptography. */
 export function insecure() {
