@@ -14,31 +14,25 @@ channel.onmessage = ({ data }) => hear(data);
 let handlers = null;
 let leader = "";
 
-/** This tab. */
 export const tab = globalThis.crypto?.randomUUID?.();
 
-/** Hears of an event. The answer is a function that ends this. */
 export function on(event, listener) {
 	if (!listeners.has(event)) listeners.set(event, new Set());
 	listeners.get(event).add(listener);
 	return () => listeners.get(event).delete(listener);
 }
 
-/** Tells the listeners of this tab. */
 export function tell(event, data) {
 	for (const listener of [...(listeners.get(event) ?? [])]) listener(data);
 }
 
-/** Tells the listeners of all tabs. */
 export function emit(event, data) {
 	channel.postMessage({ event, data });
 	tell(event, data);
 }
 
-/**
- * Asks the leader to do something. Fails with a ServerError. While there is no leader (the page has
- * just opened, or the leader has just closed) the call waits.
- */
+// Asks the leader to do something. Fails with a ServerError. While there is no leader (the page has
+// just opened, or the leader has just closed) the call waits.
 export function call(name, ...args) {
 	if (handlers) return handle(name, args);
 	return new Promise((resolve, reject) => {
@@ -51,7 +45,7 @@ export function call(name, ...args) {
 	});
 }
 
-/** Becomes the leader as soon as no other tab is; then `start` gives the functions to call. */
+// Becomes the leader as soon as no other tab is; then `start` gives the functions to call.
 export function lead(start) {
 	navigator.locks.request(NAME, async () => {
 		handlers = await start();

@@ -3,13 +3,11 @@
 
 import { SYSTEM, whatToDo } from "./protocol.js";
 
-/**
- * What becomes of a message of ours whose sending failed. The states of a message:
- *   wait     not sent yet, or to be sent again by itself
- *   sent     on its way: the server has not promised it
- *   safe     promised (MS)
- *   failed   refused; the user can send it again under the same id
- */
+// What becomes of a message of ours whose sending failed. The states of a message:
+//   wait     not sent yet, or to be sent again by itself
+//   sent     on its way: the server has not promised it
+//   safe     promised (MS)
+//   failed   refused; the user can send it again under the same id
 export function afterFailure(code) {
 	const act = whatToDo(code);
 	const state = act === "never" || act === "later" ? "failed" : "wait";
@@ -19,14 +17,12 @@ export function afterFailure(code) {
 // Ids that their author drew at random, and so never uses twice: 128 bits, as of a UUID.
 const RANDOM_ID = /^[0-9a-f]{8}-?([0-9a-f]{4}-?){3}[0-9a-f]{12}$/i;
 
-/**
- * Whether a push was not shown before. `same`: the stored rows with its sender and messageId.
- *
- * The rule of the protocol is to compare (TYPE, inner type, sender, messageId, time). A server that
- * was restarted may deliver an acked message once more, with another time: if the same words come
- * under the same random id, that is such a repetition. With a signature it cannot be anything else,
- * whatever the id, because the signature covers the id.
- */
+// Whether a push was not shown before. `same`: the stored rows with its sender and messageId.
+//
+// The rule of the protocol is to compare (TYPE, inner type, sender, messageId, time). A server that
+// was restarted may deliver an acked message once more, with another time: if the same words come
+// under the same random id, that is such a repetition. With a signature it cannot be anything else,
+// whatever the id, because the signature covers the id.
 export function isNew(row, same) {
 	return !same.some((old) => {
 		if (old.mine || old.kind !== row.kind) return false;
@@ -38,7 +34,6 @@ export function isNew(row, same) {
 
 const KINDS = { 1: "ask", 2: "accept", 3: "reject" };
 
-/** The row that a push becomes, or null if the page has no use for it. */
 export function rowOf({ type, inner, id, sender, time, content }) {
 	const ordinary = sender === SYSTEM ? "notice" : "text";
 	const kind = type === "4" ? ordinary : Object.hasOwn(KINDS, inner) && KINDS[inner];
@@ -47,13 +42,12 @@ export function rowOf({ type, inner, id, sender, time, content }) {
 	return { ...row, text: content, lock: "none" };
 }
 
-/** What the list of chats shows of a chat's newest row. */
 export const lastOf = ({ seq, text, time, mine, kind, lock }) => ({
 	...{ seq, time, mine, kind, lock },
 	text: text.slice(0, 200),
 });
 
-/** Changes a peer by a row that came in. `seen`: the chat is open before the user's eyes. */
+// Changes a peer by a row that came in. `seen`: the chat is open before the user's eyes.
 export function noteRow(peer, row, seen) {
 	if (row.kind === "ask") {
 		if (!peer.friend) peer.incoming = { id: row.id, text: row.text, time: row.time };
@@ -65,10 +59,8 @@ export function noteRow(peer, row, seen) {
 	if (!seen) peer.unread += 1;
 }
 
-/**
- * One peer after a complete roster. `roster`: {friends, incoming, outgoing} as maps by name, and
- * `cut`: there are more requests than the server lists. The answer is null if nothing changed.
- */
+// One peer after a complete roster. `roster`: {friends, incoming, outgoing} as maps by name, and
+// `cut`: there are more requests than the server lists. The answer is null if nothing changed.
 export function afterRoster(peer, old, roster) {
 	const friend = roster.friends.get(peer.name);
 	const request = (kind) => {
@@ -87,10 +79,8 @@ export function afterRoster(peer, old, roster) {
 	return old && JSON.stringify(old) === JSON.stringify(next) ? null : next;
 }
 
-/** Whether a peer has a line in the list of chats. */
 export const isListed = (peer) => peer.friend || peer.last !== null || peer.draft !== "";
 
-/** The order of the list: newest first, then by name. */
 export const inOrder = (a, b) =>
 	(b.last?.seq ?? 0) - (a.last?.seq ?? 0) ||
 	title(a).localeCompare(title(b)) ||
@@ -98,21 +88,17 @@ export const inOrder = (a, b) =>
 
 export const title = (peer) => peer.nick || peer.name;
 
-/** Whether names or nick names of a peer contain what the user typed. */
 export const matches = ({ name, nick }, words) =>
 	`${name}\n${nick}`.toLocaleLowerCase().includes(words.toLocaleLowerCase());
 
-/**
- * What keys that a profile shows now mean for a peer. `found`: readPublic of the profile, `text` its
- * rsaPublicKey. Edits the peer.
- */
+// What keys that a profile shows now mean for a peer. `found`: readPublic of the profile, `text` its
+// rsaPublicKey. Edits the peer.
 export function noteKeys(peer, found, text) {
 	if (!peer.keys) return pin(peer, found, text);
 	const same = found && found.encrypt === peer.keys.encrypt && found.sign === peer.keys.sign;
 	peer.alert = same ? null : { text: found ? text : "" };
 }
 
-/** The user agrees to the keys that differ. */
 export function agreeKeys(peer, found) {
 	pin(peer, found, peer.alert.text);
 	peer.safe = false;

@@ -104,7 +104,7 @@ export function chatView() {
 		);
 	}
 
-	// --- Writing ------------------------------------------------------------------------------
+	// --- Writing
 
 	function fit() {
 		field.style.height = "auto";

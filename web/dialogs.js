@@ -12,7 +12,6 @@ import { checkbox, field, form, note, secret, sentence } from "./welcome.js";
 const PASSPHRASE_MIN = 12;
 const FILE_BYTES_MAX = 100_000;
 
-/** Opens a dialog. The browser keeps the focus inside, and gives it back when it closes. */
 export function dialog(id, heading, ...content) {
 	const close = { "aria-label": t("close"), "data-act": "close", onclick: () => element.close() };
 	const label = `${id}-title`;
@@ -28,7 +27,6 @@ export function dialog(id, heading, ...content) {
 	return element;
 }
 
-/** Asks a question. The answer is true or false. */
 export function confirm(text, action) {
 	return new Promise((resolve) => {
 		const answer = (yes) => () => {
@@ -43,7 +41,7 @@ export function confirm(text, action) {
 	});
 }
 
-// --- A person -----------------------------------------------------------------------------------
+// --- A person
 
 export function personDialog(name) {
 	const face = h("div.face-box");
@@ -180,9 +178,8 @@ function alertParts(peer, number, name) {
 	];
 }
 
-// --- Our own keys -------------------------------------------------------------------------------
+// --- Our own keys
 
-/** Offers the one copy of new keys. */
 export function backupDialog(exportable) {
 	const { user } = model;
 	const submit = async (data) => {
@@ -215,7 +212,7 @@ function download(name, text) {
 	setTimeout(() => URL.revokeObjectURL(href), 60_000);
 }
 
-/** The forms that bring this browser's keys in order: to import, to make and to publish them. */
+// The forms that bring this browser's keys in order: to import, to make and to publish them.
 export function keyForms(done) {
 	const state = model.me?.keys ?? "unknown";
 	const said = h("p.note#key-state", { "data-state": state }, t(`keys.state.${state}`));

@@ -3,10 +3,8 @@
 import { isPicture } from "./protocol.js";
 import { title } from "./chat.js";
 
-/**
- * An element: h("button.small#id", {attributes}, ...children); the attributes may be left out. What
- * begins with "on" is a listener, and true sets an attribute that has no value.
- */
+// An element: h("button.small#id", {attributes}, ...children); the attributes may be left out. What
+// begins with "on" is a listener, and true sets an attribute that has no value.
 export function h(spec, ...children) {
 	const [tag, ...marks] = spec.split(/(?=[.#])/);
 	const element = document.createElement(tag);
@@ -26,7 +24,7 @@ export function h(spec, ...children) {
 	return element;
 }
 
-/** What all views may do; main.js fills it in. */
+// What all views may do; main.js fills it in.
 export const ui = {};
 
 const ICONS = {
@@ -49,7 +47,6 @@ const ICONS = {
 
 const SVG = "http://www.w3.org/2000/svg";
 
-/** An icon for the eyes only: the control that holds it has a label. */
 export function icon(name) {
 	const svg = document.createElementNS(SVG, "svg");
 	svg.setAttribute("viewBox", "0 0 24 24");
@@ -61,7 +58,7 @@ export function icon(name) {
 	return svg;
 }
 
-/** The picture of a person: of their profile, or their initial on a colour made from the name. */
+// The picture of a person: of their profile, or their initial on a colour made from the name.
 export function avatar(peer, big = false) {
 	const kind = big ? ".avatar.big" : ".avatar";
 	if (isPicture(peer.picture)) return h(`img${kind}`, { src: peer.picture, alt: "" });
@@ -73,10 +70,10 @@ export function avatar(peer, big = false) {
 	return element;
 }
 
-/** A name that cannot change the direction of what stands around it. */
+// A name that cannot change the direction of what stands around it.
 export const bdi = (text) => h("bdi", text);
 
-/** Moves a list's focus with the arrow keys. `list` holds the buttons to go through. */
+// Moves a list's focus with the arrow keys. `list` holds the buttons to go through.
 export function arrowKeys(list, selector) {
 	list.addEventListener("keydown", (event) => {
 		const step = { ArrowDown: 1, ArrowUp: -1, Home: -Infinity, End: Infinity }[event.key];
@@ -90,7 +87,7 @@ export function arrowKeys(list, selector) {
 	});
 }
 
-/** Makes the elements of `parent` be `wanted`, and keeps those that stay, with their focus. */
+// Makes the elements of `parent` be `wanted`, and keeps those that stay, with their focus.
 export function reconcile(parent, wanted) {
 	const focused = document.activeElement;
 	const keep = new Set(wanted);
@@ -101,7 +98,7 @@ export function reconcile(parent, wanted) {
 	if (focused !== document.activeElement && parent.contains(focused)) focused.focus();
 }
 
-/** Calls `f` once at the next frame, however often it is asked for until then. */
+// Calls `f` once at the next frame, however often it is asked for until then.
 export function soon(f) {
 	let waits = false;
 	const run = () => {

@@ -10,37 +10,32 @@ const OAEP = { name: "RSA-OAEP", hash: "SHA-256" };
 const PSS = { name: "RSA-PSS", hash: "SHA-256" };
 const SIGN = { name: "RSA-PSS", saltLength: 32 };
 const MODULUS_BITS = 3072;
-const PASSWORD_ROUNDS = 600_000;
-const EXPORT_ROUNDS = 600_000;
-const EXPORT_ROUNDS_MAX = 10_000_000;
+const ROUNDS = 600_000;
+const ROUNDS_MAX = 10_000_000;
 const PUBLIC_BYTES_MAX = 8192;
 
-/** False on a page that came over plain HTTP from another machine: browsers switch it off there. */
+// False on a page that came over plain HTTP from another machine: browsers switch it off there.
 export const available = () => Boolean(subtle && globalThis.isSecureContext !== false);
 
+// --- Bytes
+
 export function toB64(bytes) {
-	let binary = "";
-	const view = new Uint8Array(bytes);
-	for (let i = 0; i < view.length; i += 8192) {
-		binary += String.fromCharCode(...view.subarray(i, i + 8192));
-	}
+	const binary = Array.from(new Uint8Array(bytes), (byte) => String.fromCharCode(byte)).join("");
 	return btoa(binary).replaceAll("+", "-").replaceAll("/", "_").replaceAll("=", "");
 }
 
 export function fromB64(text) {
-	if (typeof text !== "string" || !/^[A-Za-z0-9_-]*$/.test(text) || text.length % 4 === 1) {
-		throw new Error("not base64url");
-	}
-	const bytes = Uint8Array.from(atob(text.replaceAll("-", "+").replaceAll("_", "/")), (c) =>
-		c.charCodeAt(0),
-	);
-	// One text for each value: the bits that are left over must be 0.
-	if (toB64(bytes) !== text) throw new Error("not canonical base64url");
+	const binary = atob(text.replaceAll("-", "+").replaceAll("_", "/"));
+	const bytes = Uint8Array.from(binary, (char) => char.charCodeAt(0));
+	// One text for each value: no padding, no other alphabet, and bits that are left over are 0.
+	if (toB64(bytes) !== text) throw new Error("not base64url");
 	return bytes;
 }
 
-export function concat(...parts) {
-	const all = parts.map((part) => (typeof part === "string" ? encoder.encode(part) : part));
+const bytesOf = (value) => (typeof value === "string" ? encoder.encode(value) : new Uint8Array(value));
+
+function concat(...parts) {
+	const all = parts.map(bytesOf);
 	const bytes = new Uint8Array(all.reduce((sum, part) => sum + part.length, 0));
 	let at = 0;
 	for (const part of all) {
@@ -50,51 +45,55 @@ export function concat(...parts) {
 	return bytes;
 }
 
-export function netstring(value) {
-	const bytes = typeof value === "string" ? encoder.encode(value) : new Uint8Array(value);
-	return concat(`${bytes.length}:`, bytes, ",");
+function netstrings(...values) {
+	const all = values.map(bytesOf);
+	return concat(...all.flatMap((bytes) => [`${bytes.length}:`, bytes, ","]));
 }
 
-const netstrings = (...values) => concat(...values.map(netstring));
+const sha = async (name, data) => new Uint8Array(await subtle.digest(name, bytesOf(data)));
 
-const sha = async (name, data) => new Uint8Array(await subtle.digest(name, data));
+const random = (length) => crypto.getRandomValues(new Uint8Array(length));
 
-/** The password as the server gets it (docs/protocol.md, sign up). */
-export async function hashValue(user, password, rounds = PASSWORD_ROUNDS) {
-	const salt = await sha("SHA-256", encoder.encode(`hongyan:${user}`));
-	const bytes = encoder.encode(password.normalize("NFC"));
+// AES-256-GCM; `use`: encrypt or decrypt.
+async function gcm(use, raw, iv, additionalData, data) {
+	const key = await subtle.importKey("raw", raw, "AES-GCM", false, [use]);
+	return subtle[use]({ name: "AES-GCM", iv, additionalData }, key, data);
+}
+
+async function pbkdf2(words, salt, iterations) {
+	const bytes = encoder.encode(words.normalize("NFC"));
 	const key = await subtle.importKey("raw", bytes, "PBKDF2", false, ["deriveBits"]);
-	const params = { name: "PBKDF2", hash: "SHA-256", salt, iterations: rounds };
-	const bits = new Uint8Array(await subtle.deriveBits(params, key, 256));
-	return [...bits].map((byte) => byte.toString(16).padStart(2, "0")).join("");
+	return subtle.deriveBits({ name: "PBKDF2", hash: "SHA-256", salt, iterations }, key, 256);
 }
 
-// --- Keys ---------------------------------------------------------------------------------------
+// The password as the server gets it (docs/protocol.md, sign up).
+export async function hashValue(user, password, rounds = ROUNDS) {
+	const bits = await pbkdf2(password, await sha("SHA-256", `hongyan:${user}`), rounds);
+	return Array.from(new Uint8Array(bits), (byte) => byte.toString(16).padStart(2, "0")).join("");
+}
 
-const keyId = async (jwk) =>
-	toB64(await sha("SHA-256", encoder.encode(`{"e":"AQAB","kty":"RSA","n":"${jwk.n}"}`)));
+// --- Keys
 
-// The modulus of a public key, if it is one that this format allows.
+const keyId = async ({ n }) => toB64(await sha("SHA-256", `{"e":"AQAB","kty":"RSA","n":"${n}"}`));
+
+const jwkOf = (n, alg, use) => ({ kty: "RSA", n, e: "AQAB", alg, use });
+
 function checkedJwk(jwk, alg, use) {
-	if (jwk === null || typeof jwk !== "object" || jwk.kty !== "RSA" || jwk.e !== "AQAB") {
-		throw new Error("not such a key");
+	const made = jwkOf(jwk.n, alg, use);
+	for (const [key, value] of Object.entries(made)) {
+		if (jwk[key] !== value) throw new Error("not such a key");
 	}
-	if (jwk.alg !== alg || jwk.use !== use) throw new Error("key for another use");
 	const n = fromB64(jwk.n);
-	if (n.length === 0 || n[0] === 0) throw new Error("padded modulus");
 	const bits = n.length * 8 - Math.clz32(n[0]) + 24;
-	if (bits < 2048 || bits > 4096) throw new Error("modulus of a wrong size");
-	return { kty: "RSA", n: jwk.n, e: "AQAB", alg, use };
+	if (!n[0] || bits < 2048 || bits > 4096) throw new Error("modulus of a wrong size");
+	return made;
 }
 
-/**
- * The public keys in a profile's rsaPublicKey: {encrypt, sign} (key ids) and what `seal` and `open`
- * need. Null if there are none; keys of other clients and other formats are none.
- */
+// The public keys in a profile's rsaPublicKey: {encrypt, sign} (key ids) and what `seal` and `open`
+// need. Null if there are none; keys of other clients and other formats are none.
 export async function readPublic(text) {
 	try {
-		if (typeof text !== "string" || byteLength(text) > PUBLIC_BYTES_MAX) return null;
-		const found = JSON.parse(text);
+		const found = byteLength(text) > PUBLIC_BYTES_MAX ? null : JSON.parse(text);
 		if (found?.hongyan !== 1) return null;
 		const encrypt = checkedJwk(found.encrypt, "RSA-OAEP-256", "enc");
 		const sign = checkedJwk(found.sign, "PS256", "sig");
@@ -109,83 +108,62 @@ export async function readPublic(text) {
 	}
 }
 
-async function publicText(encrypt, sign) {
-	const part = async (key, alg, use) => {
-		const { n } = await subtle.exportKey("jwk", key);
-		return { kty: "RSA", n, e: "AQAB", alg, use };
-	};
-	return JSON.stringify({
-		hongyan: 1,
-		encrypt: await part(encrypt, "RSA-OAEP-256", "enc"),
-		sign: await part(sign, "PS256", "sig"),
-	});
-}
-
-/**
- * Makes two key pairs. `keys` has private keys that cannot be read out again, for the browser's
- * database; `exportable` holds their bytes, for one backup, and is not stored.
- */
+// Makes two key pairs. `keys` has private keys that cannot be read out again, for the browser's
+// database; `exportable` holds their bytes, for one backup, and is not stored.
 export async function createKeys() {
 	const shape = { modulusLength: MODULUS_BITS, publicExponent: new Uint8Array([1, 0, 1]) };
+	const make = async (algorithm, ...uses) => {
+		const { privateKey } = await subtle.generateKey({ ...shape, ...algorithm }, true, uses);
+		return subtle.exportKey("pkcs8", privateKey);
+	};
 	const [encrypt, sign] = await Promise.all([
-		subtle.generateKey({ ...shape, ...OAEP }, true, ["encrypt", "decrypt"]),
-		subtle.generateKey({ ...shape, ...PSS }, true, ["sign", "verify"]),
+		make(OAEP, "encrypt", "decrypt"),
+		make(PSS, "sign", "verify"),
 	]);
-	const exportable = {
-		encrypt: await subtle.exportKey("pkcs8", encrypt.privateKey),
-		sign: await subtle.exportKey("pkcs8", sign.privateKey),
+	return keysOf({ encrypt, sign });
+}
+
+// Private keys as they are stored, from their bytes.
+async function keysOf(exportable) {
+	const publicOf = async (pkcs8, algorithm, secretUse, alg, use) => {
+		const key = await subtle.importKey("pkcs8", pkcs8, algorithm, true, [secretUse]);
+		return jwkOf((await subtle.exportKey("jwk", key)).n, alg, use);
 	};
-	const text = await publicText(encrypt.publicKey, sign.publicKey);
-	return { keys: await privateKeys(exportable, text), exportable };
-}
-
-async function privateKeys(exportable, text) {
-	const { encrypt, sign } = await readPublic(text);
-	return {
-		text,
-		encrypt,
-		sign,
-		decryptKey: await subtle.importKey("pkcs8", exportable.encrypt, OAEP, false, ["decrypt"]),
-		signingKey: await subtle.importKey("pkcs8", exportable.sign, PSS, false, ["sign"]),
-	};
-}
-
-// --- Messages -----------------------------------------------------------------------------------
-
-function associatedData({ sender, receiver, messageId, from, to, self }) {
-	return netstrings("hongyan-e2e1", sender, receiver, messageId, from, to, self);
-}
-
-/** Encrypts and signs a text. `own`: of createKeys; `ownPublic`, `theirs`: of readPublic. */
-export async function seal({ sender, receiver, messageId, text, own, ownPublic, theirs }) {
-	const raw = crypto.getRandomValues(new Uint8Array(32));
-	const iv = crypto.getRandomValues(new Uint8Array(12));
-	const names = { from: own.sign, to: theirs.encrypt, self: own.encrypt };
-	const additionalData = associatedData({ sender, receiver, messageId, ...names });
-	const aes = await subtle.importKey("raw", raw, "AES-GCM", false, ["encrypt"]);
-	const [key, ownKey, sealed] = await Promise.all([
-		subtle.encrypt(OAEP, theirs.encryptKey, raw),
-		subtle.encrypt(OAEP, ownPublic.encryptKey, raw),
-		subtle.encrypt({ name: "AES-GCM", iv, additionalData }, aes, encoder.encode(text)),
-	]);
-	const signed = concat(additionalData, netstrings(iv, key, ownKey, sealed));
-	const sig = await subtle.sign(SIGN, own.signingKey, signed);
-	return JSON.stringify({
-		hongyan: "e2e1",
-		...names,
-		key: toB64(key),
-		own: toB64(ownKey),
-		iv: toB64(iv),
-		text: toB64(sealed),
-		sig: toB64(sig),
+	const text = JSON.stringify({
+		hongyan: 1,
+		encrypt: await publicOf(exportable.encrypt, OAEP, "decrypt", "RSA-OAEP-256", "enc"),
+		sign: await publicOf(exportable.sign, PSS, "sign", "PS256", "sig"),
 	});
+	const { encrypt, sign } = await readPublic(text);
+	const decryptKey = await subtle.importKey("pkcs8", exportable.encrypt, OAEP, false, ["decrypt"]);
+	const signingKey = await subtle.importKey("pkcs8", exportable.sign, PSS, false, ["sign"]);
+	return { keys: { text, encrypt, sign, decryptKey, signingKey }, exportable };
+}
+
+// --- Messages
+
+const associated = ({ sender, receiver, messageId, from, to, self }) =>
+	netstrings("hongyan-e2e1", sender, receiver, messageId, from, to, self);
+
+// Encrypts and signs a text. `own`: of createKeys; `ownPublic`, `theirs`: of readPublic.
+export async function seal({ sender, receiver, messageId, text, own, ownPublic, theirs }) {
+	const [raw, iv] = [random(32), random(12)];
+	const names = { from: own.sign, to: theirs.encrypt, self: own.encrypt };
+	const data = associated({ sender, receiver, messageId, ...names });
+	const key = await subtle.encrypt(OAEP, theirs.encryptKey, raw);
+	const ownKey = await subtle.encrypt(OAEP, ownPublic.encryptKey, raw);
+	const sealed = await gcm("encrypt", raw, iv, data, encoder.encode(text));
+	const signed = concat(data, netstrings(iv, key, ownKey, sealed));
+	const sig = await subtle.sign(SIGN, own.signingKey, signed);
+	const parts = { key, own: ownKey, iv, text: sealed, sig };
+	for (const part of Object.keys(parts)) parts[part] = toB64(parts[part]);
+	return JSON.stringify({ hongyan: "e2e1", ...names, ...parts });
 }
 
 const ENVELOPE_FIELDS = ["from", "to", "self", "key", "own", "iv", "text", "sig"];
 
-/** An envelope that came as a message's content, or null if the content is plain text. */
+// An envelope that came as a message's content, or null if the content is plain text.
 export function readEnvelope(content) {
-	if (typeof content !== "string" || !content.startsWith("{")) return null;
 	let found;
 	try {
 		found = JSON.parse(content);
@@ -193,123 +171,77 @@ export function readEnvelope(content) {
 		return null;
 	}
 	if (found?.hongyan !== "e2e1") return null;
-	const envelope = {};
-	for (const field of ENVELOPE_FIELDS) {
-		envelope[field] = typeof found[field] === "string" ? found[field] : "";
-	}
-	return envelope;
+	const text = (value) => (typeof value === "string" ? value : "");
+	return Object.fromEntries(ENVELOPE_FIELDS.map((field) => [field, text(found[field])]));
 }
 
-/**
- * Verifies an envelope, then decrypts it. `signer`: what readPublic gave for the pinned keys of
- * the sender. The answer is {text} or {fault}: "signer" (not the pinned key), "receiver" (for other
- * keys than ours) or "forged".
- */
+// Verifies an envelope, then decrypts it. `signer`: what readPublic gave for the pinned keys of the
+// sender. The answer is {text} or {fault}: "signer" (not the pinned key), "receiver" (for other keys
+// than ours) or "forged".
 export async function open({ sender, receiver, messageId, envelope, own, signer }) {
 	if (envelope.from !== signer.sign) return { fault: "signer" };
 	const toUs = envelope.to === own.encrypt;
 	try {
-		const additionalData = associatedData({ sender, receiver, messageId, ...envelope });
-		const iv = fromB64(envelope.iv);
-		const [key, ownKey, sealed] = [envelope.key, envelope.own, envelope.text].map(fromB64);
-		const signed = concat(additionalData, netstrings(iv, key, ownKey, sealed));
-		const genuine = await subtle.verify(SIGN, signer.signKey, fromB64(envelope.sig), signed);
-		if (!genuine || iv.length !== 12) return { fault: "forged" };
+		const data = associated({ sender, receiver, messageId, ...envelope });
+		const { key, own: ownKey, iv, text, sig } = envelope;
+		const parts = [iv, key, ownKey, text].map(fromB64);
+		const signed = concat(data, netstrings(...parts));
+		const genuine = await subtle.verify(SIGN, signer.signKey, fromB64(sig), signed);
+		if (!genuine || parts[0].length !== 12) return { fault: "forged" };
 		if (!toUs && envelope.self !== own.encrypt) return { fault: "receiver" };
-		const raw = await subtle.decrypt(OAEP, own.decryptKey, toUs ? key : ownKey);
-		const aes = await subtle.importKey("raw", raw, "AES-GCM", false, ["decrypt"]);
-		const text = await subtle.decrypt({ name: "AES-GCM", iv, additionalData }, aes, sealed);
-		return { text: decoder.decode(text) };
+		const raw = await subtle.decrypt(OAEP, own.decryptKey, toUs ? parts[1] : parts[2]);
+		return { text: decoder.decode(await gcm("decrypt", raw, parts[0], data, parts[3])) };
 	} catch {
 		return { fault: "forged" };
 	}
 }
 
-/** The safety number of two users, each {name, encrypt, sign}: 12 groups of five digits. */
+// The safety number of two users, each {name, encrypt, sign}: 12 groups of five digits.
 export async function safetyNumber(one, other) {
 	const both = [one, other].sort((a, b) => compareBytes(a.name, b.name));
-	const parts = both.map((user) => netstrings(user.name, user.encrypt, user.sign));
-	const hash = await sha("SHA-512", concat(netstring("hongyan-safety-1"), ...parts));
+	const names = both.flatMap(({ name, encrypt, sign }) => [name, encrypt, sign]);
+	const hash = await sha("SHA-512", netstrings("hongyan-safety-1", ...names));
 	const groups = [];
 	for (let i = 0; i < 60; i += 5) {
 		// 5 bytes are 40 bits, which a number holds exactly.
-		let value = 0;
-		for (const byte of hash.subarray(i, i + 5)) value = value * 256 + byte;
+		const value = hash.subarray(i, i + 5).reduce((sum, byte) => sum * 256 + byte, 0);
 		groups.push(String(value % 100_000).padStart(5, "0"));
 	}
 	return groups.join(" ");
 }
 
-// --- Backup -------------------------------------------------------------------------------------
+// --- Backup
 
-async function backupKey(passphrase, salt, rounds, use) {
-	const bytes = encoder.encode(passphrase.normalize("NFC"));
-	const key = await subtle.importKey("raw", bytes, "PBKDF2", false, ["deriveKey"]);
-	const params = { name: "PBKDF2", hash: "SHA-256", salt, iterations: rounds };
-	return subtle.deriveKey(params, key, { name: "AES-GCM", length: 256 }, false, [use]);
-}
+const backupData = (user) => netstrings("hongyan-keys1", user);
 
-/** The text of a backup file: the private keys, encrypted with a passphrase. */
 export async function exportKeys(user, exportable, passphrase) {
-	const salt = crypto.getRandomValues(new Uint8Array(16));
-	const iv = crypto.getRandomValues(new Uint8Array(12));
-	const key = await backupKey(passphrase, salt, EXPORT_ROUNDS, "encrypt");
-	const additionalData = netstrings("hongyan-keys1", user);
-	const inside = JSON.stringify({
-		encrypt: toB64(exportable.encrypt),
-		sign: toB64(exportable.sign),
-	});
-	const data = await subtle.encrypt(
-		{ name: "AES-GCM", iv, additionalData },
-		key,
-		encoder.encode(inside),
-	);
-	return JSON.stringify({
-		hongyan: "keys1",
-		user,
-		salt: toB64(salt),
-		rounds: EXPORT_ROUNDS,
-		iv: toB64(iv),
-		data: toB64(data),
-	});
+	const [salt, iv] = [random(16), random(12)];
+	const raw = await pbkdf2(passphrase, salt, ROUNDS);
+	const { encrypt, sign } = exportable;
+	const inside = encoder.encode(JSON.stringify({ encrypt: toB64(encrypt), sign: toB64(sign) }));
+	const data = toB64(await gcm("encrypt", raw, iv, backupData(user), inside));
+	const file = { hongyan: "keys1", user, salt: toB64(salt), rounds: ROUNDS, iv: toB64(iv), data };
+	return JSON.stringify(file);
 }
 
-// The public half of a private key that has just been decrypted from a backup.
-async function publicOf(pkcs8, algorithm, use, publicUse) {
-	const secret = await subtle.importKey("pkcs8", pkcs8, algorithm, true, [use]);
-	const { n, e } = await subtle.exportKey("jwk", secret);
-	return subtle.importKey("jwk", { kty: "RSA", n, e }, algorithm, true, [publicUse]);
-}
-
-/** Reads a backup file. Fails with an Error whose message is "file", "user" or "passphrase". */
+// Reads a backup file. Fails with an Error whose message is "file", "user" or "passphrase".
 export async function importKeys(user, text, passphrase) {
-	let file, salt, iv, data;
-	try {
-		file = JSON.parse(text);
-		if (file.hongyan !== "keys1" || typeof file.user !== "string") throw new Error();
-		if (!Number.isInteger(file.rounds)) throw new Error();
-		if (file.rounds < EXPORT_ROUNDS || file.rounds > EXPORT_ROUNDS_MAX) throw new Error();
-		[salt, iv, data] = [file.salt, file.iv, file.data].map(fromB64);
-		if (salt.length !== 16 || iv.length !== 12) throw new Error();
-	} catch {
-		throw new Error("file");
-	}
-	if (file.user !== user) throw new Error("user");
-	const key = await backupKey(passphrase, salt, file.rounds, "decrypt");
-	const additionalData = netstrings("hongyan-keys1", user);
-	let inside;
-	try {
-		inside = await subtle.decrypt({ name: "AES-GCM", iv, additionalData }, key, data);
-	} catch {
-		throw new Error("passphrase");
-	}
-	try {
-		const found = JSON.parse(decoder.decode(inside));
-		const exportable = { encrypt: fromB64(found.encrypt), sign: fromB64(found.sign) };
-		const encrypt = await publicOf(exportable.encrypt, OAEP, "decrypt", "encrypt");
-		const sign = await publicOf(exportable.sign, PSS, "sign", "verify");
-		return { keys: await privateKeys(exportable, await publicText(encrypt, sign)), exportable };
-	} catch {
-		throw new Error("file");
-	}
+	// What fails inside one of these steps is the fault of that thing.
+	const blame = (what, step) => Promise.resolve().then(step).catch(() => Promise.reject(new Error(what)));
+	const file = await blame("file", () => {
+		const { hongyan, user: owner, rounds, salt, iv, data } = JSON.parse(text);
+		const fits = Number.isInteger(rounds) && rounds >= ROUNDS && rounds <= ROUNDS_MAX;
+		const read = { owner, rounds, salt: fromB64(salt), iv: fromB64(iv), data: fromB64(data) };
+		if (hongyan !== "keys1" || !fits || read.salt.length !== 16 || read.iv.length !== 12) throw 0;
+		return read;
+	});
+	if (file.owner !== user) throw new Error("user");
+	const raw = await pbkdf2(passphrase, file.salt, file.rounds);
+	const inside = await blame("passphrase", () =>
+		gcm("decrypt", raw, file.iv, backupData(user), file.data),
+	);
+	return blame("file", () => {
+		const { encrypt, sign } = JSON.parse(decoder.decode(inside));
+		return keysOf({ encrypt: fromB64(encrypt), sign: fromB64(sign) });
+	});
 }

@@ -38,7 +38,7 @@ let skew = 0;
 const online = new Set();
 const views = new Map();
 
-/** Continues the session of this browser, if there is one. The answer: what tabs may call. */
+// Continues the session of this browser, if there is one. The answer: what tabs may call.
 export async function startEngine() {
 	on("view", ({ tab: who, peer }) => {
 		if (peer === undefined) views.delete(who);
@@ -60,7 +60,7 @@ export async function startEngine() {
 	};
 }
 
-// --- Session ------------------------------------------------------------------------------------
+// --- Session
 
 async function begin(user) {
 	store = await UserStore.open(user);
@@ -105,7 +105,6 @@ async function takeKeys(text) {
 	await setValue("new-keys", null);
 }
 
-/** Fails if the token could not be revoked, unless `force`. */
 async function logout({ remove, force }) {
 	await link.ask("TOKEN", { want: "revoke" }).catch((error) => {
 		if (!force) throw error;
@@ -150,7 +149,7 @@ async function connected() {
 	}
 }
 
-// --- Profiles and keys --------------------------------------------------------------------------
+// --- Profiles and keys
 
 async function profile(name) {
 	return readProfile((await link.ask("3", name)).value);
@@ -167,7 +166,7 @@ async function setProfile(fields) {
 	await readMe();
 }
 
-/** Publishes keys that a tab has just made or imported, or those of this browser again. */
+// Publishes keys that a tab has just made or imported, or those of this browser again.
 async function publish(text) {
 	await takeKeys(text);
 	if (me?.profile.rsaPublicKey !== ring.own.text) {
@@ -177,7 +176,7 @@ async function publish(text) {
 	await readHeld();
 }
 
-/** The user agrees to a peer's other keys: to those that they saw, and no others. */
+// The user agrees to a peer's other keys: to those that they saw, and no others.
 async function agree(name, text) {
 	const found = await ring.read(text);
 	const same = (peer) => void (peer.alert?.text === text && agreeKeys(peer, found));
@@ -196,7 +195,7 @@ async function deleteAccount(pass) {
 	await end("deleted", true);
 }
 
-// --- Friends ------------------------------------------------------------------------------------
+// --- Friends
 
 let rosterTimer = 0;
 
@@ -224,7 +223,6 @@ async function roster() {
 	presence([...found.friends.values()].map((friend) => [friend.name, friend.online]));
 }
 
-// Several changes in a row need one roster.
 function rosterSoon() {
 	clearTimeout(rosterTimer);
 	rosterTimer = setTimeout(() => roster().catch(() => {}), ROSTER_PAUSE_MS);
@@ -253,7 +251,7 @@ const ask = (name, text) =>
 		if (!peer.friend) peer.outgoing ??= { id: request.messageId, text, time };
 	});
 
-/** Ends a friendship, or withdraws a request of ours. */
+// Ends a friendship, or withdraws a request of ours.
 const drop = (name) =>
 	friendship(name, { type: "4" }, (peer) => void Object.assign(peer, { friend: false, outgoing: null }));
 
@@ -274,7 +272,7 @@ async function answer(name, accept) {
 	}
 }
 
-/** {block: name}, {unblock: name} or {}. The answer: all who are blocked. */
+// {block: name}, {unblock: name} or {}. The answer: all who are blocked.
 async function block(request) {
 	const { blocked } = asObject((await link.ask("BLOCK", request)).value);
 	if (request.block) {
@@ -286,7 +284,7 @@ async function block(request) {
 	return blocked;
 }
 
-// --- What comes in ------------------------------------------------------------------------------
+// --- What comes in
 
 const queue = [];
 let draining = false;
@@ -331,7 +329,6 @@ async function receive(pushes) {
 	if (rows.some((row) => row.kind === "accept" || row.kind === "ask")) rosterSoon();
 }
 
-// Messages that could not be read or verified when they came.
 async function readHeld() {
 	for (const name of await store.peersIn("held")) await readHeldOf(name);
 }
@@ -354,7 +351,7 @@ async function readHeldOf(name) {
 	emit("peers", [await store.changePeer(name, note)]);
 }
 
-// --- What goes out ------------------------------------------------------------------------------
+// --- What goes out
 
 // The peers to whom messages are being sent; true if more were written meanwhile.
 const sending = new Map();
@@ -407,7 +404,6 @@ async function sendOne(now, row) {
 	}
 }
 
-/** Sends a failed message again, under the same id. */
 async function retry(seq) {
 	const row = await store.changeRow(seq, (old) => {
 		if (old.state === "failed") Object.assign(old, { state: "wait", open: old.peer, reason: "" });

@@ -2,13 +2,12 @@
 
 import { texts } from "./texts.js";
 
-/** In the order of the texts. */
 export const LANGUAGES = { en: "English", zh: "中文" };
 
 let language = "en";
 let formats = {};
 
-/** Takes the language that the user chose, or that of the browser. */
+// Takes the language that the user chose, or that of the browser.
 export function useLanguage(chosen) {
 	const first = (navigator.languages ?? [navigator.language]).find(
 		(tag) => Object.hasOwn(LANGUAGES, tag.slice(0, 2).toLowerCase()),
@@ -31,13 +30,13 @@ export const currentLanguage = () => language;
 
 const find = (key) => texts.get(key)?.[Object.keys(LANGUAGES).indexOf(language)];
 
-/** A text in the user's language, with values in it. `otherwise`: the key to take if there is none. */
+// A text in the user's language, with values in it. `otherwise`: the key to take if there is none.
 export function t(key, values = {}, otherwise) {
 	const text = find(key) ?? (otherwise && find(otherwise)) ?? key;
 	return text.replace(/\{(\w+)\}/g, (whole, name) => values[name] ?? whole);
 }
 
-/** The same with elements in it, as a list of nodes and texts. */
+// The same with elements in it, as a list of nodes and texts.
 export function nodes(key, values) {
 	return (find(key) ?? key)
 		.split(/(\{\w+\})/)
@@ -57,7 +56,6 @@ export const sameDay = (a, b) => new Date(a).toDateString() === new Date(b).toDa
 
 const DAY_MS = 24 * 3600_000;
 
-/** The date above the messages of a day. */
 export function day(ms, now = Date.now()) {
 	if (!valid(ms)) return "";
 	if (sameDay(ms, now)) return t("today");
@@ -66,7 +64,6 @@ export function day(ms, now = Date.now()) {
 	return (thisYear ? formats.day : formats.year).format(ms);
 }
 
-/** The time of a chat's newest message, for the list. */
 export function shortDate(ms, now = Date.now()) {
 	if (!valid(ms)) return "";
 	if (sameDay(ms, now)) return time(ms);

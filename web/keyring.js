@@ -27,7 +27,7 @@ export class Keyring {
 	#ownPublic = null;
 	own = null;
 
-	/** `env`: profile(name), changed(peer), now(). */
+	// `env`: profile(name), changed(peer), now().
 	constructor(store, env) {
 		this.#store = store;
 		this.#env = env;
@@ -43,12 +43,12 @@ export class Keyring {
 		await this.load();
 	}
 
-	/** Forgets when profiles were read: a new connection reads them again. */
+	// Forgets when profiles were read: a new connection reads them again.
 	forget() {
 		this.#read.clear();
 	}
 
-	/** How our published keys and those of this browser fit: ok, none, missing, other, hidden. */
+	// How our published keys and those of this browser fit: ok, none, missing, other, hidden.
 	async ownState(text) {
 		const published = await this.read(text);
 		if (!this.own) return published ? "missing" : "none";
@@ -57,7 +57,6 @@ export class Keyring {
 		return same ? "ok" : "other";
 	}
 
-	/** readPublic with a small memory: reading keys costs more than a message. */
 	async read(text) {
 		if (!text) return null;
 		if (!this.#public.has(text)) {
@@ -67,7 +66,7 @@ export class Keyring {
 		return this.#public.get(text);
 	}
 
-	/** Reads the keys in a peer's profile, unless that was done just now. The answer: the peer. */
+	// Reads the keys in a peer's profile, unless that was done just now. The answer: the peer.
 	async check(name, fresh = FRESH_MS) {
 		if (this.#env.now() - this.#read.get(name) < fresh) return this.#store.peer(name);
 		const { rsaPublicKey: text } = await this.#env.profile(name);
@@ -83,7 +82,7 @@ export class Keyring {
 		return peer;
 	}
 
-	/** Fills in text and lock of a message that came in. `ask`: profiles may be asked for. */
+	// Fills in text and lock of a message that came in. `ask`: profiles may be asked for.
 	async readInto(row, content, ask) {
 		const { text = "", lock } = await this.#open(row, content, ask);
 		Object.assign(row, { text, lock, raw: content, held: row.peer });
@@ -115,7 +114,7 @@ export class Keyring {
 		return { lock: "unverified" };
 	}
 
-	/** The content of a message of ours: {content, lock}. Fails if it must not be sent. */
+	// The content of a message of ours: {content, lock}. Fails if it must not be sent.
 	async seal({ peer: name, id, text }) {
 		const { alert, keys } = await this.check(name);
 		if (alert) throw new ServerError("KEYS_CHANGED");
@@ -127,7 +126,6 @@ export class Keyring {
 		return { content: await e2e.seal({ ...names, text, ...all }), lock: "ok" };
 	}
 
-	/** The safety number with a peer who has the keys in `text`, or "" if one of us has none. */
 	async safetyNumber(name, text) {
 		const found = await this.read(text);
 		if (!this.own || !found) return "";

@@ -13,7 +13,7 @@ const BACKOFF_MAX_MS = 60_000;
 // A connection that lasted this long has shown that the server is well.
 const STEADY_MS = 30_000;
 
-/** The pause before try number `tries` (0 is the first). Half of it is chance. */
+// The pause before try number `tries` (0 is the first). Half of it is chance.
 export function backoff(tries, random) {
 	const whole = Math.min(BACKOFF_MAX_MS, BACKOFF_FIRST_MS * 2 ** Math.min(tries, 16));
 	return Math.round(whole * (0.5 + random() / 2));
@@ -26,10 +26,8 @@ const FAILURES = new Map([
 	["RE_MESSAGE MF", "NOT_FRIENDS"],
 ]);
 
-/**
- * States: off, connecting, online, waiting (connects again by itself), and three that only the user
- * can end: replaced (logged in elsewhere), refused (by the operator), expired (log in again).
- */
+// States: off, connecting, online, waiting (connects again by itself), and three that only the user
+// can end: replaced (logged in elsewhere), refused (by the operator), expired (log in again).
 export class Link {
 	#env;
 	#on;
@@ -47,31 +45,26 @@ export class Link {
 	retryAt = 0;
 	sentence = "";
 
-	/**
-	 * `env`: open(), now(), random(), setTimer(f, ms), clearTimer(id), id().
-	 * `on`: state(), push(push), presence(name, online), token(token), clock(serverMs).
-	 */
+	// `env`: open(), now(), random(), setTimer(f, ms), clearTimer(id), id().
+	// `on`: state(), push(push), presence(name, online), token(token), clock(serverMs).
 	constructor(env, on) {
 		this.#env = env;
 		this.#on = on;
 	}
 
-	/** The user who is logged in, or "". */
 	get user() {
 		return this.#login?.user ?? "";
 	}
 
-	/** Logs in and stays connected. `login`: {user, token} or {user, pass}. */
+	// Logs in and stays connected. `login`: {user, token} or {user, pass}.
 	resume(login) {
 		this.#login = login;
 		this.#tries = 0;
 		this.#connect();
 	}
 
-	/**
-	 * Signs up, if `signup` has the fields, and logs in with a password. The promise ends with a
-	 * token (or "" if the server gave none), or fails with the cause; then the link is off.
-	 */
+	// Signs up, if `signup` has the fields, and logs in with a password. The promise ends with a
+	// token (or "" if the server gave none), or fails with the cause; then the link is off.
 	async enter({ user, pass, signup }) {
 		this.stop();
 		const login = { user, pass };
@@ -110,12 +103,12 @@ export class Link {
 		if (this.#login !== login) throw new ServerError("AWAY");
 	}
 
-	/** The password was changed, and the token ended with it. */
+	// The password was changed, and the token ended with it.
 	usePassword(pass) {
 		this.#login = { user: this.user, pass };
 	}
 
-	/** Asks for a token, which replaces the password for reconnecting. "" if there is none now. */
+	// Asks for a token, which replaces the password for reconnecting. "" if there is none now.
 	async renewToken() {
 		try {
 			const { value } = await this.ask("TOKEN", { want: "new" });
@@ -128,31 +121,30 @@ export class Link {
 		}
 	}
 
-	/** Ends the connection and forgets who was logged in. */
+	// Ends the connection and forgets who was logged in.
 	stop() {
 		this.#login = null;
 		this.#entering = false;
 		this.#end("off");
 	}
 
-	/** Connects now instead of after the pause; a connection that is there is tested. */
+	// Connects now instead of after the pause; a connection that is there is tested.
 	nudge() {
 		if (this.state === "waiting") this.#connect();
 		else if (this.state === "online") this.#heartbeat();
 	}
 
-	/** Sends a request that the server answers by its MID. */
+	// Sends a request that the server answers by its MID.
 	ask(type, content, wait = ANSWER_MS) {
 		const mid = `${this.#prefix}${++this.#count}`;
 		return this.#send(mid, frame(type, content, mid), wait);
 	}
 
-	/** Sends a message or a friend request, which the server answers by its messageId. */
+	// Sends a message or a friend request, which the server answers by its messageId.
 	submit(type, content) {
 		return this.#send(content.messageId, frame(type, content), ANSWER_MS);
 	}
 
-	/** Acks a push. */
 	ack(id, sender) {
 		if (this.state === "online") this.#socket.send(frame("5", { MessageId: id, sender }));
 	}

@@ -113,7 +113,7 @@ export function listView() {
 		if (focused) (asked.querySelector("button") ?? search).focus();
 	}
 
-	// --- Search -------------------------------------------------------------------------------
+	// --- Search
 
 	function typed() {
 		clearTimeout(timer);
@@ -169,7 +169,6 @@ export function listView() {
 	return {
 		element,
 		render,
-		/** Puts the focus on the chat that was open. */
 		focus: (name) => (items.get(name) ?? chats).querySelector(".item")?.focus(),
 		focusSearch: () => search.select(),
 		close() {

@@ -109,7 +109,7 @@ function listen() {
 
 const closeDialogs = () => document.querySelectorAll("dialog").forEach((one) => one.close());
 
-// --- Views --------------------------------------------------------------------------------------
+// --- Views
 
 function entered({ last: before, notice }) {
 	closeDialogs();
@@ -167,7 +167,7 @@ function route(focus) {
 	else if (seq === undefined) chat.focus(wide.matches);
 }
 
-// --- What the user hears of ---------------------------------------------------------------------
+// --- What the user hears of
 
 function headline() {
 	const count = model.user ? unread() : 0;

@@ -15,7 +15,7 @@ const NEAR_PX = 500;
 const AT_END_PX = 60;
 const GROUP_MS = 5 * 60_000;
 
-/** `focus()` puts the focus back into the chat when what had it is gone. */
+// `focus()` puts the focus back into the chat when what had it is gone.
 export function messageList(focus) {
 	const list = h("ol.rows");
 	// New messages are announced elsewhere, once; older ones that scrolling brings in are not.
@@ -33,7 +33,7 @@ export function messageList(focus) {
 	let newSeq = 0;
 	scroller.addEventListener("scroll", soon(scrolled), { passive: true });
 
-	/** Opens a chat, at a message if `seq` is given. */
+	// Opens a chat, at a message if `seq` is given.
 	function open(other, seq) {
 		name = other;
 		load(seq, peerOf(name)?.unread ?? 0);
@@ -74,7 +74,7 @@ export function messageList(focus) {
 
 	const fromEnd = () => scroller.scrollHeight - scroller.scrollTop - scroller.clientHeight;
 
-	// --- The window ---------------------------------------------------------------------------
+	// --- The window
 
 	function scrolled() {
 		if (busy || rows.length === 0) return;
@@ -133,7 +133,6 @@ export function messageList(focus) {
 		focus();
 	}
 
-	/** Rows that are new or changed, of any chat. */
 	function changed(all) {
 		const here = all.filter((row) => row.peer === name);
 		for (const row of here) if (items.has(row.seq)) replace(row);
@@ -198,7 +197,7 @@ export function messageList(focus) {
 	return { element, scroller, open, changed, remove };
 }
 
-// --- One message --------------------------------------------------------------------------------
+// --- One message
 
 const MARKS = { wait: "clock", sent: "arrow", safe: "check", failed: "alert" };
 const STRANGE = new Set(["nokey", "receiver", "unverified", "forged"]);

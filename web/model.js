@@ -16,17 +16,17 @@ export const model = {
 	peers: new Map(),
 	online: new Set(),
 	status: { state: "off", retryAt: 0, sentence: "" },
-	/** Our own {profile, keys}, once the server has told. */
+	// Our own {profile, keys}, once the server has told.
 	me: null,
-	/** How far the server's clock is ahead of ours, in ms. */
+	// How far the server's clock is ahead of ours, in ms.
 	skew: 0,
-	/** The chat that is open, or "". */
+	// The chat that is open, or "".
 	open: "",
 };
 
-// --- What the leader tells ----------------------------------------------------------------------
+// --- What the leader tells
 
-/** Listens, and loads the session of this browser, if there is one. */
+// Listens, and loads the session of this browser, if there is one.
 export async function loadModel() {
 	on("session", session);
 	on("leader", greet);
@@ -80,7 +80,7 @@ function presence({ reset, changes }) {
 	tell("list", null);
 }
 
-// --- What the views ask -------------------------------------------------------------------------
+// --- What the views ask
 
 export const peerOf = (name) => model.peers.get(name) ?? null;
 
@@ -102,7 +102,7 @@ export function unread() {
 
 export const canWrite = (peer) => peer.name !== SYSTEM && peer.friend && !peer.alert;
 
-/** The safety numbers with a peer: with the pinned keys, and with those that differ; "" if none. */
+// The safety numbers with a peer: with the pinned keys, and with those that differ; "" if none.
 export async function safetyNumbers({ name, keys, alert }) {
 	// Another tab may have made our keys.
 	if (!ring.own) await ring.load();
@@ -112,16 +112,14 @@ export async function safetyNumbers({ name, keys, alert }) {
 	};
 }
 
-/** Why a text cannot be sent, as a key of the texts, or null. */
 export function problem(name, text) {
 	const content = { messageId: tab, sender: model.user, receiver: name, content: text };
 	const fits = byteLength(frame("4", content)) <= ENVELOPE_BYTES_MAX;
 	return fits && byteLength(text) <= TEXT_BYTES_MAX ? null : "text.long";
 }
 
-// --- What the user does -------------------------------------------------------------------------
+// --- What the user does
 
-/** Tells the leader what this tab shows. */
 export function look() {
 	const shown = document.visibilityState === "visible";
 	emit("view", { tab, peer: shown ? model.open : undefined });
@@ -134,7 +132,6 @@ export function show(name) {
 	if (name && name !== SYSTEM && model.status.state === "online") call("check", name).catch(() => {});
 }
 
-/** Changes values of a peer that are this browser's own. */
 export async function change(name, values) {
 	emit("peers", [await model.store.changePeer(name, (peer) => void Object.assign(peer, values))]);
 }
@@ -144,7 +141,6 @@ export async function saveDraft(name, draft) {
 	if (peer && peer.draft !== draft) await change(name, { draft });
 }
 
-/** Stores a message; the leader sends it. */
 export async function send(name, text) {
 	const row = { peer: name, id: crypto.randomUUID(), mine: true, kind: "text", text };
 	row.time = Date.now() + model.skew;
@@ -162,7 +158,7 @@ export async function discard({ peer, seq }) {
 	emit("gone", { peer, seq });
 }
 
-// --- Account and keys ---------------------------------------------------------------------------
+// --- Account and keys
 
 const hash = (password) => e2e.hashValue(model.user, password);
 
@@ -170,7 +166,7 @@ export async function logIn(user, password) {
 	await call("enter", { user, pass: await e2e.hashValue(user, password) });
 }
 
-/** Signs up with new keys. The answer: the keys' bytes, for one backup. `step` names the steps. */
+// Signs up with new keys. The answer: the keys' bytes, for one backup. `step` names the steps.
 export async function signUp(user, password, nickName, step) {
 	step("enter.keys");
 	const pass = await e2e.hashValue(user, password);
@@ -189,19 +185,18 @@ export async function deleteAccount(password) {
 	await call("deleteAccount", await hash(password));
 }
 
-/** New keys for this account. The answer: their bytes, for one backup. */
+// New keys for this account. The answer: their bytes, for one backup.
 export async function makeKeys() {
 	const { keys, exportable } = await e2e.createKeys();
 	await publish(keys);
 	return exportable;
 }
 
-/** Keys from a backup file. */
 export async function importKeys(text, passphrase) {
 	await publish((await e2e.importKeys(model.user, text, passphrase)).keys);
 }
 
-/** Publishes new keys, or again those of this browser. */
+// Publishes new keys, or again those of this browser.
 export async function publish(keys) {
 	if (keys) await setValue("new-keys", keys);
 	await call("publish", keys?.text);

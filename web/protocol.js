@@ -8,14 +8,13 @@ export const SYSTEM = "system";
 const encoder = new TextEncoder();
 export const byteLength = (text) => encoder.encode(text).length;
 
-/** Compares two names by their UTF-8 bytes, as the server sorts them. */
 export function compareBytes(a, b) {
 	const [x, y] = [encoder.encode(a), encoder.encode(b)];
 	const at = x.findIndex((byte, i) => byte !== y[i]);
 	return at < 0 || at >= y.length ? x.length - y.length : x[at] - y[at];
 }
 
-/** An error that the server sent, or that was made here. `code` is a key of ERRORS, or UNKNOWN. */
+// An error that the server sent, or that was made here. `code` is a key of ERRORS, or UNKNOWN.
 export class ServerError extends Error {
 	constructor(code, sentence = "") {
 		super(sentence || code);
@@ -59,14 +58,13 @@ export const ERRORS = {
 
 export const whatToDo = (code) => ERRORS[code] ?? "never";
 
-/** Splits "CODE: a sentence" of an RE_ERROR. */
 export function readError(value) {
 	const [, code, sentence] = /^([A-Z_]+): *(.*)$/s.exec(value) ?? [];
 	if (Object.hasOwn(ERRORS, code ?? "")) return new ServerError(code, sentence);
 	return new ServerError("UNKNOWN", textOf(value));
 }
 
-/** An object that came as it is, or as a JSON text inside a string. Anything else is null. */
+// An object that came as it is, or as a JSON text inside a string. Anything else is null.
 export function asObject(value) {
 	let found = value;
 	try {
@@ -79,7 +77,6 @@ export function asObject(value) {
 
 const textOf = (value) => (typeof value === "string" ? value : "");
 
-/** Reads a frame of the server. The answer is null if it is none. */
 export function parseFrame(data) {
 	const frame = typeof data === "string" ? asObject(data) : null;
 	const content = frame && asObject(frame.CONTENT);
@@ -104,10 +101,8 @@ export function parseFrame(data) {
 	return push.id && push.sender ? push : null;
 }
 
-/** A request: TYPE, CONTENT and, if it has one, MID. */
 export const frame = (type, content, mid) => JSON.stringify({ MID: mid, CONTENT: content, TYPE: type });
 
-/** The fields of a profile and their bounds in bytes. */
 export const PROFILE_FIELDS = {
 	nickName: 255,
 	emailAddress: 255,
@@ -123,7 +118,7 @@ const PICTURE = /^data:image\/(png|jpeg|webp|gif);base64,[A-Za-z0-9+/]+={0,2}$/;
 export const isPicture = (value) =>
 	textOf(value).length <= PROFILE_FIELDS.profilePicture && PICTURE.test(value);
 
-/** Why a name cannot be signed up, as a key of the texts, or null. The server decides in the end. */
+// Why a name cannot be signed up, as a key of the texts, or null. The server decides in the end.
 export function nameProblem(name) {
 	if (name === "") return "name.empty";
 	if ([...name].length > 64) return "name.long";
@@ -132,13 +127,11 @@ export function nameProblem(name) {
 	return name.toLowerCase() === SYSTEM ? "name.system" : null;
 }
 
-/** A profile as the server sent it, with every field a string. */
 export function readProfile(value) {
 	const found = asObject(value) ?? {};
 	return Object.fromEntries(Object.keys(PROFILE_FIELDS).map((key) => [key, textOf(found[key])]));
 }
 
-/** One page of the roster, with everything of a wrong kind left out. */
 export function readRoster(value) {
 	const found = asObject(value) ?? {};
 	const list = (key, read) =>

@@ -8,7 +8,7 @@ import { changePassword, deleteAccount, model } from "./model.js";
 import { PROFILE_FIELDS, byteLength, isPicture } from "./protocol.js";
 import { PASSWORD_MIN, checkbox, field, form, note, secret, sentence } from "./welcome.js";
 
-/** `open`: the section to show first. */
+// `open`: the section to show first.
 export function settingsDialog(open) {
 	const section = (name, key, ...content) =>
 		h(
@@ -37,7 +37,7 @@ export function settingsDialog(open) {
 	return element;
 }
 
-// --- Profile ------------------------------------------------------------------------------------
+// --- Profile
 
 function profileForm() {
 	const profile = model.me?.profile;
@@ -120,7 +120,7 @@ async function shrink(file) {
 	return "";
 }
 
-// --- Language and notifications -----------------------------------------------------------------
+// --- Language and notifications
 
 function displayFields() {
 	const option = ([code, name]) => h("option", { value: code, lang: code }, name);
@@ -138,7 +138,7 @@ function displayFields() {
 	return [h("p.field", h("label", { for: "language" }, t("settings.language")), choice), box, blocked];
 }
 
-// --- Password and blocked users -----------------------------------------------------------------
+// --- Password and blocked users
 
 // The server calls a wrong password FORBIDDEN here.
 async function proven(act) {
@@ -190,7 +190,7 @@ function showBlocked(inside) {
 	call("block", {}).then(show, fail);
 }
 
-// --- Account ------------------------------------------------------------------------------------
+// --- Account
 
 function logOutForm() {
 	const submit = async (data) => {

@@ -8,7 +8,7 @@ import { model } from "./model.js";
 // Short breaks are not worth a line that comes and goes.
 const PATIENCE_MS = 800;
 
-/** `shown` is the state that the line says now; `calm` states are not shown at once. */
+// `shown` is the state that the line says now; `calm` states are not shown at once.
 export function statusBar() {
 	const text = h("p", { role: "status" });
 	const left = h("span.left", { "aria-hidden": "true" });

@@ -18,7 +18,7 @@ async function openBase(name, upgrade) {
 	return base;
 }
 
-/** Does `act` with object stores in one transaction. The answer comes when all is written. */
+// Does `act` with object stores in one transaction. The answer comes when all is written.
 async function write(base, names, act, options) {
 	const transaction = base.transaction(names, "readwrite", options);
 	const finished = new Promise((resolve, reject) => {
@@ -32,24 +32,22 @@ async function write(base, names, act, options) {
 	return result;
 }
 
-/** Goes through what a cursor finds until `take(cursor)` is false. It moves the cursor, too. */
+// Goes through what a cursor finds until `take(cursor)` is false. It moves the cursor, too.
 const walk = (request, take) =>
 	new Promise((resolve, reject) => {
 		request.onerror = () => reject(request.error);
 		request.onsuccess = () => (!request.result || take(request.result) === false) && resolve();
 	});
 
-// --- Session and settings -----------------------------------------------------------------------
+// --- Session and settings
 
 let meta;
 const metaBase = () => (meta ??= openBase("hongyan", (base) => base.createObjectStore("values")));
 
-/** A value of this browser: "session" is {user, token, tokenAt}. */
 export async function getValue(key) {
 	return done((await metaBase()).transaction("values").objectStore("values").get(key));
 }
 
-/** null removes it. */
 export async function setValue(key, value) {
 	const act = (values) => void (value === null ? values.delete(key) : values.put(value, key));
 	await write(await metaBase(), ["values"], act, STRICT);
@@ -59,7 +57,7 @@ const baseOf = (user) => `hongyan/${user}`;
 
 export const removeUser = (user) => done(indexedDB.deleteDatabase(baseOf(user)));
 
-// --- One user -----------------------------------------------------------------------------------
+// --- One user
 
 const newPeer = (name) => ({
 	name,
@@ -112,7 +110,6 @@ export class UserStore {
 		return this.#base.transaction(name).objectStore(name);
 	}
 
-	/** Our own key pairs, or undefined. */
 	keys() {
 		return done(this.#read("keys").get("own"));
 	}
@@ -129,7 +126,7 @@ export class UserStore {
 		return (await done(this.#read("peers").get(name))) ?? newPeer(name);
 	}
 
-	/** Changes one peer in one transaction. `change` edits it; the answer is what was stored. */
+	// Changes one peer in one transaction. `change` edits it; the answer is what was stored.
 	changePeer(name, change) {
 		return write(this.#base, ["peers"], async (peers) => {
 			const peer = (await done(peers.get(name))) ?? newPeer(name);
@@ -139,7 +136,7 @@ export class UserStore {
 		});
 	}
 
-	/** Changes all peers and new ones. `change(peer, old)` gives what to store, or null. */
+	// Changes all peers and new ones. `change(peer, old)` gives what to store, or null.
 	changePeers(names, change) {
 		return write(this.#base, ["peers"], async (peers) => {
 			const old = new Map((await done(peers.getAll())).map((peer) => [peer.name, peer]));
@@ -151,11 +148,9 @@ export class UserStore {
 		});
 	}
 
-	/**
-	 * Stores what came in, before it is acked. For each item `judge(same)` sees the rows that have
-	 * its id and peer, and says whether it is new; `note(peer)` updates the peer.
-	 * The answer: {rows, peers} as they were stored.
-	 */
+	// Stores what came in, before it is acked. For each item `judge(same)` sees the rows that have
+	// its id and peer, and says whether it is new; `note(peer)` updates the peer.
+	// The answer: {rows, peers} as they were stored.
 	receive(items) {
 		const act = async (rows, peers) => {
 			const [stored, changed] = [[], new Map()];
@@ -174,7 +169,7 @@ export class UserStore {
 		return write(this.#base, ["rows", "peers"], act, STRICT);
 	}
 
-	/** Changes one row. `change` edits it. The answer is the row, or undefined if it is gone. */
+	// Changes one row. `change` edits it. The answer is the row, or undefined if it is gone.
 	changeRow(seq, change) {
 		return write(this.#base, ["rows"], async (rows) => {
 			const row = await done(rows.get(seq));
@@ -197,7 +192,7 @@ export class UserStore {
 		return this.#read("rows").index(name);
 	}
 
-	/** The first message to a peer that waits for the server, or undefined. */
+	// The first message to a peer that waits for the server, or undefined.
 	async firstOpen(peer) {
 		return (await done(this.#index("open").getAll(all(peer), 1)))[0];
 	}
@@ -206,7 +201,6 @@ export class UserStore {
 		return done(this.#index("held").getAll(all(peer)));
 	}
 
-	/** The peers with rows in the index "open" or "held". */
 	async peersIn(name) {
 		const peers = [];
 		await walk(this.#index(name).openKeyCursor(), (cursor) => {
@@ -217,7 +211,7 @@ export class UserStore {
 		return peers;
 	}
 
-	/** At most `limit` rows of a chat, oldest first: those before or after a row, or the newest. */
+	// At most `limit` rows of a chat, oldest first: those before or after a row, or the newest.
 	async page(peer, { before = Infinity, after, limit }) {
 		if (after !== undefined) {
 			const range = IDBKeyRange.bound([peer, after], [peer, Infinity], true);
@@ -232,7 +226,7 @@ export class UserStore {
 		return rows;
 	}
 
-	/** The newest messages that contain a text, of all chats. `cancelled()` ends it early. */
+	// The newest messages that contain a text, of all chats. `cancelled()` ends it early.
 	async search(words, limit, cancelled) {
 		const needle = words.toLocaleLowerCase();
 		const found = [];

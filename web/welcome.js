@@ -7,13 +7,13 @@ import { nameProblem } from "./protocol.js";
 
 export const PASSWORD_MIN = 8;
 
-/** What an error means to the user. The server's own words are in English only. */
+// What an error means to the user. The server's own words are in English only.
 export const sentence = (error) =>
 	t(`error.${ALIKE[error.code] ?? error.code}`, { sentence: error.message }, "error.OTHER");
 
 const ALIKE = { NO_SUCH_USER: "NO_USER", BAD_FIELD: "FORBIDDEN" };
 
-/** A field with its label. `id` is "form-name". */
+// A field with its label. `id` is "form-name".
 export function field(id, label, props = {}) {
 	const name = id.slice(id.lastIndexOf("-") + 1);
 	return h("p.field", h("label", { for: id }, t(label)), h("input", { id, name, dir: "auto", ...props }));
@@ -27,10 +27,6 @@ export const checkbox = (id, label, props) =>
 
 export const note = (text) => h("p.note", text);
 
-/**
- * A form. `submit(data, step)` may answer a key of the texts that says what is wrong, or fail; `step`
- * says what is being done.
- */
 export function form(id, label, submit, kind, ...content) {
 	const error = h("p.error", { role: "alert" });
 	const busy = h("p.busy", { role: "status" });
@@ -53,7 +49,6 @@ export function form(id, label, submit, kind, ...content) {
 	return element;
 }
 
-// A password with a box to show it.
 function password(id, autocomplete) {
 	const row = secret(id, "enter.password", autocomplete);
 	const onchange = ({ target }) => (row.lastChild.type = target.checked ? "text" : "password");
@@ -66,10 +61,8 @@ async function enter(data, step) {
 	await logIn(data.get("user"), data.get("password"));
 }
 
-/**
- * `last`: the user who was here last. `notice`: why the user is here, a key of the texts. `made` is
- * called with the bytes of the new keys after a sign-up.
- */
+// `last`: the user who was here last. `notice`: why the user is here, a key of the texts. `made` is
+// called with the bytes of the new keys after a sign-up.
 export function welcome(last, notice, made) {
 	const create = async (data, step) => {
 		const [user, secretWord] = [data.get("user"), data.get("password")];
@@ -127,7 +120,7 @@ export function welcome(last, notice, made) {
 const card = (...content) =>
 	h("div.welcome", h("div.card", h("div.mark", { "aria-hidden": "true" }), content));
 
-/** What is shown where browsers have no cryptography. */
+// What is shown where browsers have no cryptography.
 export function insecure() {
 	const port = location.port || "80";
 	const url = `http://127.0.0.1:${port}/`;
