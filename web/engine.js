@@ -5,7 +5,7 @@ import { emit, on, tab } from "./bus.js";
 import { afterFailure, afterRoster, agreeKeys, isNew, lastOf, noteRow, rowOf } from "./chat.js";
 import { Keyring } from "./keyring.js";
 import { Link, backoff } from "./link.js";
-import { ServerError, asObject, readProfile, readRoster } from "./protocol.js";
+import { SYSTEM, ServerError, asObject, readProfile, readRoster } from "./protocol.js";
 import { UserStore, getValue, removeUser, setValue } from "./store.js";
 
 const BATCH = 64;
@@ -43,6 +43,7 @@ export async function startEngine() {
 	on("view", ({ tab: who, peer }) => {
 		if (peer === undefined) views.delete(who);
 		else views.set(who, peer);
+		checkViews();
 	});
 	on("flush", send);
 	on("nudge", () => link.nudge());
@@ -141,6 +142,7 @@ async function connected() {
 		await readMe();
 		await roster();
 		await readHeld();
+		checkViews();
 		for (const name of await now.peersIn("open")) send(name);
 		if (Date.now() - (await getValue("session")).tokenAt > TOKEN_AGE_MS) link.renewToken();
 	} catch (error) {
@@ -150,6 +152,14 @@ async function connected() {
 }
 
 // --- Profiles and keys
+
+// Whoever looks at a chat is to see that the friend's keys changed before they write.
+function checkViews() {
+	if (!store || link.state !== "online") return;
+	for (const name of views.values()) {
+		if (name && name !== SYSTEM) ring.check(name).catch(() => {});
+	}
+}
 
 async function profile(name) {
 	return readProfile((await link.ask("3", name)).value);

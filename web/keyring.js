@@ -6,7 +6,7 @@ import * as e2e from "./e2e.js";
 import { ServerError } from "./protocol.js";
 
 // A friend may publish other keys at any time, so what was read is not believed for long.
-const FRESH_MS = 60_000;
+const FRESH_MS = 10_000;
 
 // A row's `lock` says what is known about a message:
 //   ok          encrypted, and signed with the keys of its sender
@@ -110,7 +110,7 @@ export class Keyring {
 		if (fault === undefined) return { text, lock: "ok" };
 		if (fault !== "signer") return { lock: fault };
 		// Other keys than the pinned ones: if the profile has them, too, the user is warned.
-		if (ask) await this.check(row.peer, 10_000).catch(() => {});
+		if (ask) await this.check(row.peer).catch(() => {});
 		return { lock: "unverified" };
 	}
 

@@ -55,6 +55,8 @@ export function listView() {
 	watch.observe(more);
 
 	function render() {
+		// Logged out, before this frame.
+		if (!model.user) return;
 		const searching = search.value.trim() !== "";
 		const before = items;
 		items = new Map();

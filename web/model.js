@@ -129,7 +129,6 @@ export function look() {
 export function show(name) {
 	model.open = name;
 	look();
-	if (name && name !== SYSTEM && model.status.state === "online") call("check", name).catch(() => {});
 }
 
 export async function change(name, values) {
