@@ -83,8 +83,10 @@ export const isListed = (peer) => peer.friend || peer.last !== null || peer.draf
 
 export const inOrder = (a, b) =>
 	(b.last?.seq ?? 0) - (a.last?.seq ?? 0) ||
-	title(a).localeCompare(title(b)) ||
+	collator.compare(title(a), title(b)) ||
 	(a.name < b.name ? -1 : 1);
+
+const collator = new Intl.Collator();
 
 export const title = (peer) => peer.nick || peer.name;
 

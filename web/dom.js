@@ -78,7 +78,7 @@ export function arrowKeys(list, selector) {
 	list.addEventListener("keydown", (event) => {
 		const step = { ArrowDown: 1, ArrowUp: -1, Home: -Infinity, End: Infinity }[event.key];
 		if (!step || event.altKey || event.ctrlKey || event.metaKey) return;
-		const items = [...list.querySelectorAll(selector)];
+		const items = [...list.querySelectorAll(selector)].filter((item) => item.checkVisibility());
 		if (items.length === 0) return;
 		const at = items.indexOf(document.activeElement);
 		const next = Math.min(items.length - 1, Math.max(0, at + step));

@@ -230,7 +230,8 @@ async function roster() {
 	if (store !== now) return;
 	const names = [found.friends, found.incoming, found.outgoing].flatMap((map) => [...map.keys()]);
 	emit("peers", await store.changePeers(names, (peer, old) => afterRoster(peer, old, found)));
-	presence([...found.friends.values()].map((friend) => [friend.name, friend.online]));
+	const ended = [...online].filter((name) => !found.friends.has(name)).map((name) => [name, false]);
+	presence([...ended, ...[...found.friends.values()].map((one) => [one.name, one.online])]);
 }
 
 function rosterSoon() {
@@ -384,6 +385,9 @@ async function send(name) {
 				if (pause) await new Promise((go) => setTimeout(go, backoff(tries - 1, Math.random)));
 			}
 		} while (sending.get(name));
+	} catch (error) {
+		// Logged out in the middle of it.
+		if (store === now) throw error;
 	} finally {
 		sending.delete(name);
 	}

@@ -37,6 +37,8 @@ export function listView() {
 		lists,
 	);
 	let items = new Map();
+	// Sorting thousands of friends is not for every friend who comes and goes.
+	let order = null;
 	let limit = STEP;
 	let searches = 0;
 	let timer = 0;
@@ -60,7 +62,8 @@ export function listView() {
 		const searching = search.value.trim() !== "";
 		const before = items;
 		items = new Map();
-		for (const peer of listed().sort(inOrder).slice(0, limit)) {
+		order ??= listed().sort(inOrder);
+		for (const peer of order.slice(0, limit)) {
 			items.set(peer.name, chatItem(peer, before.get(peer.name)));
 		}
 		reconcile(chats, [...items.values()]);
@@ -166,7 +169,11 @@ export function listView() {
 		ui.announce(t("search.count", { count: list.length + rows.length }));
 	}
 
-	const off = on("list", soon(render));
+	const later = soon(render);
+	const off = on("list", (names) => {
+		if (names) order = null;
+		later();
+	});
 	render();
 	return {
 		element,

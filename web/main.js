@@ -117,7 +117,8 @@ function entered({ last: before, notice }) {
 	setValue("last-user", last || null);
 	if (!model.user) history.replaceState(null, "", location.pathname + location.search);
 	showViews(notice);
-	views?.list.focusSearch();
+	if (views) views.list.focusSearch();
+	else root.querySelector("input").focus();
 	offerBackup(backup);
 }
 
@@ -209,8 +210,12 @@ function notify(row) {
 	}
 }
 
-if (available() && navigator.locks && globalThis.indexedDB) start();
-else {
+if (available() && navigator.locks && globalThis.indexedDB) {
+	start().catch((error) => {
+		console.error(error);
+		root.replaceChildren(h("p.none", { role: "alert" }, t("trouble.store")));
+	});
+} else {
 	useLanguage();
 	root.replaceChildren(globalThis.isSecureContext ? h("p.none", t("page.old")) : insecure());
 }
