@@ -171,7 +171,7 @@ function alertParts(peer, number, name) {
 	};
 	const props = { "data-act": "agree", onclick: agree };
 	return [
-		h("p.banner.bad", nodes(text ? "keys.changed" : "keys.gone", { name })),
+		h("div.banner.bad", h("p", nodes(text ? "keys.changed" : "keys.gone", { name }))),
 		...(number ? [h("h4", t("keys.newNumber")), groups(number)] : []),
 		...(text ? [note(nodes("keys.compare", { name }))] : []),
 		h("button.danger", props, t(text ? "keys.agree" : "keys.agreePlain")),

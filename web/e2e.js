@@ -124,7 +124,7 @@ export async function createKeys() {
 }
 
 // Private keys as they are stored, from their bytes.
-async function keysOf(exportable) {
+export async function keysOf(exportable) {
 	const publicOf = async (pkcs8, algorithm, secretUse, alg, use) => {
 		const key = await subtle.importKey("pkcs8", pkcs8, algorithm, true, [secretUse]);
 		return jwkOf((await subtle.exportKey("jwk", key)).n, alg, use);

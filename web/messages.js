@@ -31,7 +31,10 @@ export function messageList(focus) {
 	let busy = false;
 	let loads = 0;
 	let newSeq = 0;
+	let sticks = true;
 	scroller.addEventListener("scroll", soon(scrolled), { passive: true });
+	// A banner, a longer draft or a keyboard takes room: who saw the newest message still does.
+	new ResizeObserver(() => sticks && toBottom()).observe(scroller);
 
 	// Opens a chat, at a message if `seq` is given.
 	function open(other, seq) {
@@ -59,7 +62,7 @@ export function messageList(focus) {
 		list.replaceChildren(...rows.map(item));
 		decorate(0, rows.length);
 		jump.hidden = atEnd;
-		if (atEnd) scroller.scrollTop = scroller.scrollHeight;
+		if (atEnd) toBottom();
 		else mark(items.get(seq));
 		scrolled();
 	}
@@ -72,13 +75,19 @@ export function messageList(focus) {
 		found.focus({ preventScroll: true });
 	}
 
+	function toBottom() {
+		scroller.scrollTop = scroller.scrollHeight;
+		sticks = true;
+	}
+
 	const fromEnd = () => scroller.scrollHeight - scroller.scrollTop - scroller.clientHeight;
 
 	// --- The window
 
 	function scrolled() {
+		sticks = atEnd && fromEnd() < AT_END_PX;
 		if (busy || rows.length === 0) return;
-		if (atEnd && fromEnd() < AT_END_PX) jump.hidden = true;
+		if (sticks) jump.hidden = true;
 		else if (fromEnd() > NEAR_PX) jump.hidden = false;
 		if (!atTop && scroller.scrollTop < NEAR_PX) more(true);
 		else if (!atEnd && fromEnd() < NEAR_PX) more(false);
@@ -128,7 +137,7 @@ export function messageList(focus) {
 	}
 
 	function toEnd() {
-		if (atEnd) scroller.scrollTop = scroller.scrollHeight;
+		if (atEnd) toBottom();
 		else load();
 		focus();
 	}
@@ -147,7 +156,7 @@ export function messageList(focus) {
 		jump.hidden = stick;
 		if (!stick) return;
 		trim(true);
-		scroller.scrollTop = scroller.scrollHeight;
+		toBottom();
 	}
 
 	function replace(row) {
@@ -158,7 +167,7 @@ export function messageList(focus) {
 		rows[at] = row;
 		old.replaceWith(item(row));
 		decorate(at, at + 1);
-		if (stick) scroller.scrollTop = scroller.scrollHeight;
+		if (stick) toBottom();
 		if (focused) focus();
 	}
 
