@@ -20,6 +20,7 @@ export function chatView() {
 		rows: 1,
 		dir: "auto",
 		placeholder: label,
+		enterkeyhint: "send",
 		"aria-label": label,
 		oninput: typed,
 		onkeydown: key,

@@ -15,15 +15,20 @@ const FILE_BYTES_MAX = 100_000;
 export function dialog(id, heading, ...content) {
 	const close = { "aria-label": t("close"), "data-act": "close", onclick: () => element.close() };
 	const label = `${id}-title`;
+	const closed = () => {
+		ui.rehost();
+		element.remove();
+	};
 	const element = h(
 		`dialog#${id}`,
-		{ "aria-labelledby": label, onclose: () => element.remove() },
+		{ "aria-labelledby": label, onclose: closed },
 		h("header", h("h2", { id: label }, t(heading)), h("button.icon-button", close, icon("close"))),
 		h("div.content", content),
 	);
 	element.addEventListener("click", ({ target }) => target === element && element.close());
 	document.body.append(element);
 	element.showModal();
+	ui.rehost();
 	return element;
 }
 

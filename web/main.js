@@ -35,6 +35,7 @@ let notifies = false;
 
 Object.assign(ui, {
 	toast,
+	rehost,
 	fail: (error) => toast(sentence(error)),
 	announce: (...words) => live.replaceChildren(h("p", words)),
 	back: () => (location.hash = "#/"),
@@ -61,7 +62,7 @@ Object.assign(ui, {
 });
 
 async function start() {
-	document.body.append(toasts, live);
+	rehost();
 	on("entered", entered);
 	on("list", headline);
 	on("arrived", arrived);
@@ -175,13 +176,21 @@ function headline() {
 	document.title = count > 0 ? `(${count}) ${t("name")}` : t("name");
 }
 
+// While a dialog is open, only what is inside it is seen and read out.
+function rehost() {
+	const host = [...document.querySelectorAll("dialog[open]")].at(-1) ?? document.body;
+	if (toasts.parentNode !== host) host.append(toasts, live);
+	toasts.togglePopover(toasts.childElementCount > 0);
+}
+
 function toast(text) {
 	const line = h("p", text);
 	toasts.append(line);
-	// On top of a dialog that was opened since.
-	toasts.hidePopover();
-	toasts.showPopover();
-	setTimeout(() => line.remove(), TOAST_MS);
+	rehost();
+	setTimeout(() => {
+		line.remove();
+		rehost();
+	}, TOAST_MS);
 }
 
 function words(row) {
