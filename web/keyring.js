@@ -7,6 +7,7 @@ import { ServerError } from "./protocol.js";
 
 // A friend may publish other keys at any time, so what was read is not believed for long.
 const FRESH_MS = 10_000;
+const SUSPECT_MS = 1_000;
 
 // A row's `lock` says what is known about a message:
 //   ok          encrypted, and signed with the keys of its sender
@@ -101,7 +102,10 @@ export class Keyring {
 				throw error;
 			});
 		}
-		if (!envelope) return { text: content, lock: peer.keys ? "plain" : "none" };
+		if (!envelope) {
+			if (peer.keys && ask) await this.#suspect(row.peer);
+			return { text: content, lock: peer.keys ? "plain" : "none" };
+		}
 		if (!this.own) return { lock: "nokey" };
 		const signer = await this.read(peer.keys?.text);
 		if (!signer) return { lock: "unverified" };
@@ -109,9 +113,13 @@ export class Keyring {
 		const { text, fault } = await e2e.open({ ...names, envelope, own: this.own, signer });
 		if (fault === undefined) return { text, lock: "ok" };
 		if (fault !== "signer") return { lock: fault };
-		// Other keys than the pinned ones: if the profile has them, too, the user is warned.
-		if (ask) await this.check(row.peer).catch(() => {});
+		if (ask) await this.#suspect(row.peer);
 		return { lock: "unverified" };
+	}
+
+	// No keys, or others than the pinned ones: if the profile says so, too, the user is warned.
+	async #suspect(name) {
+		await this.check(name, SUSPECT_MS).catch(() => {});
 	}
 
 	// The content of a message of ours: {content, lock}. Fails if it must not be sent.
