@@ -25,7 +25,9 @@ export function dialog(id, heading, ...content) {
 		h("header", h("h2", { id: label }, t(heading)), h("button.icon-button", close, icon("close"))),
 		h("div.content", content),
 	);
-	element.addEventListener("click", ({ target }) => target === element && element.close());
+	element.addEventListener("click", ({ target }) => {
+		if (target === element && !element.firm) element.close();
+	});
 	document.body.append(element);
 	element.showModal();
 	ui.rehost();
@@ -209,6 +211,9 @@ export function backupDialog(exportable) {
 		),
 		h("button.link#skip-backup", { onclick: () => element.close() }, t("backup.skip")),
 	);
+	// It is offered once: a click beside it or the escape key is no answer.
+	element.firm = true;
+	element.addEventListener("cancel", (event) => event.preventDefault());
 }
 
 function download(name, text) {

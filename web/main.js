@@ -140,7 +140,8 @@ function showViews(notice) {
 	views = { status: statusBar(), list: listView(), chat: chatView() };
 	none.textContent = t("chat.none");
 	const { status, list, chat } = views;
-	root.replaceChildren(status.element, list.element, h("section.main", { "aria-label": t("chat.label") }, none, chat.element));
+	const side = h("section.main", { "aria-label": t("chat.label") }, none, chat.element);
+	root.replaceChildren(status.element, list.element, side);
 	headline();
 	route(false);
 }
