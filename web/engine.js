@@ -337,7 +337,7 @@ async function receive(pushes) {
 	emit("peers", peers);
 	emit("rows", rows);
 	emit("arrived", { rows, visible: views.size > 0, leader: tab });
-	if (rows.some((row) => row.kind === "accept" || row.kind === "ask")) rosterSoon();
+	if (rows.some((row) => row.kind === "accept")) rosterSoon();
 }
 
 async function readHeld() {

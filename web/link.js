@@ -19,6 +19,9 @@ export function backoff(tries, random) {
 	return Math.round(whole * (0.5 + random() / 2));
 }
 
+// The requests that can be sent before log-in.
+const EARLY = new Set(["0", "1", "2"]);
+
 // Answers that an RE_ERROR with the cause may follow directly, and the cause if none does.
 const FAILURES = new Map([
 	["RE_SIGNUP SF", "NAME_TAKEN"],
@@ -137,21 +140,23 @@ export class Link {
 	// Sends a request that the server answers by its MID.
 	ask(type, content, wait = ANSWER_MS) {
 		const mid = `${this.#prefix}${++this.#count}`;
-		return this.#send(mid, frame(type, content, mid), wait);
+		return this.#send(mid, type, frame(type, content, mid), wait);
 	}
 
 	// Sends a message or a friend request, which the server answers by its messageId.
 	submit(type, content) {
-		return this.#send(content.messageId, frame(type, content), ANSWER_MS);
+		return this.#send(content.messageId, type, frame(type, content), ANSWER_MS);
 	}
 
 	ack(id, sender) {
 		if (this.state === "online") this.#socket.send(frame("5", { MessageId: id, sender }));
 	}
 
-	#send(id, data, wait) {
+	#send(id, type, data, wait) {
 		return new Promise((resolve, reject) => {
-			if (this.#socket?.readyState !== 1) throw new ServerError("AWAY");
+			// Before log-in the server does not answer all requests.
+			const early = this.state !== "online" && !EARLY.has(type);
+			if (early || this.#socket?.readyState !== 1) throw new ServerError("AWAY");
 			if (this.#asked.has(id)) throw new ServerError("RATE_LIMITED");
 			const timer = this.#env.setTimer(() => this.#settle(id, new ServerError("TIMEOUT")), wait);
 			this.#asked.set(id, { resolve, reject, timer, bytes: data.length });

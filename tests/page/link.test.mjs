@@ -263,6 +263,18 @@ test("what waits for an answer fails when the connection is lost", async () => {
 	await assert.rejects(world.link.ask("3", "bob"), { code: "AWAY" });
 });
 
+test("before log-in nothing is asked that the server would not answer", async () => {
+	const world = new World();
+	world.link.resume({ user: "ann", token: "t" });
+	await world.socket.opened();
+	await assert.rejects(world.link.ask("3", "bob"), { code: "AWAY" });
+	await assert.rejects(world.link.submit("4", { messageId: "n" }), { code: "AWAY" });
+	await world.socket.answer("RE_SIGNUP", "LS");
+	const found = world.link.ask("3", "bob");
+	await world.socket.answer("RE_GETUSER_SUC", { userName: "bob" });
+	assert.deepEqual((await found).value, { userName: "bob" });
+});
+
 test("sign-up: the answer SF of a repeated one may be the first one's work", async () => {
 	const world = new World();
 	const entered = world.link.enter({ user: "ann", pass: "p", signup: { nickName: "A" } });
