@@ -108,7 +108,13 @@ function listen() {
 	});
 }
 
-const closeDialogs = () => document.querySelectorAll("dialog").forEach((one) => one.close());
+function closeDialogs() {
+	const dialogs = document.querySelectorAll("dialog");
+	for (const one of dialogs) one.close();
+	rehost();
+	// They would go at their event "close", which is too late for a new one of the same name.
+	for (const one of dialogs) one.remove();
+}
 
 // --- Views
 
