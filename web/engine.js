@@ -8,7 +8,7 @@ import { Link, backoff } from "./link.js";
 import { SYSTEM, ServerError, asObject, readProfile, readRoster } from "./protocol.js";
 import { UserStore, getValue, removeUser, setValue } from "./store.js";
 
-const BATCH = 64;
+const BATCH = 256;
 const ROSTER_PAUSE_MS = 1_000;
 const PASSWORD_MS = 45_000;
 const TOKEN_AGE_MS = 7 * 24 * 3600_000;
@@ -323,6 +323,7 @@ async function receive(pushes) {
 	const now = store;
 	const seen = new Set(views.values());
 	const items = [];
+	ring.begin();
 	for (const push of pushes) {
 		const row = rowOf(push);
 		if (!row) continue;
@@ -346,6 +347,7 @@ async function readHeld() {
 
 async function readHeldOf(name) {
 	const changed = [];
+	ring.begin();
 	for (const row of await store.heldRows(name)) {
 		const { lock } = row;
 		await ring.readInto(row, row.raw, false);

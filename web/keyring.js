@@ -25,6 +25,7 @@ export class Keyring {
 	#env;
 	#read = new Map();
 	#public = new Map();
+	#peers = new Map();
 	#ownPublic = null;
 	own = null;
 
@@ -83,6 +84,11 @@ export class Keyring {
 		return peer;
 	}
 
+	// The next messages that come in may be of peers that changed.
+	begin() {
+		this.#peers.clear();
+	}
+
 	// Fills in text and lock of a message that came in. `ask`: profiles may be asked for.
 	async readInto(row, content, ask) {
 		const { text = "", lock } = await this.#open(row, content, ask);
@@ -94,14 +100,16 @@ export class Keyring {
 
 	async #open(row, content, ask) {
 		const envelope = e2e.readEnvelope(content);
-		let peer = await this.#store.peer(row.peer);
+		const known = this.#peers.get(row.peer);
+		let peer = known ?? (await this.#store.peer(row.peer));
 		// Somebody whose keys are pinned is not asked for.
-		if (!peer.keys && ask) {
+		if (!known && !peer.keys && ask) {
 			peer = await this.check(row.peer, Infinity).catch((error) => {
 				if (error instanceof ServerError) return peer;
 				throw error;
 			});
 		}
+		this.#peers.set(row.peer, peer);
 		if (!envelope) {
 			if (peer.keys && ask) await this.#suspect(row.peer);
 			return { text: content, lock: peer.keys ? "plain" : "none" };
