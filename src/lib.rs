@@ -12,8 +12,8 @@
 //! [`protocol`] is pure bytes, [`chat`] pure state, [`net`] has the sockets and the clock,
 //! [`store`] the threads that block, [`push_hook`] those that tell a service outside. [`server`]
 //! wires them up, and [`copy`] moves a store into another one, [`backup`] into a file. [`admin`]
-//! is the interface of operators. [`client`] is the other end: a library for programs that chat,
-//! and [`beside`] starts the one for terminals.
+//! is the interface of operators, [`page`] the web page for users. [`client`] is the other end: a
+//! library for programs that chat, and [`beside`] starts the one for terminals.
 
 pub mod admin;
 pub mod backup;
@@ -26,6 +26,7 @@ pub mod generational;
 pub mod histogram;
 pub mod logging;
 pub mod net;
+pub mod page;
 pub mod protocol;
 pub mod push_hook;
 pub mod server;

@@ -50,6 +50,8 @@ pub struct Config {
     pub trusted_proxies: Networks,
     /// Whose pages may open a WebSocket.
     pub allowed_origins: Origins,
+    /// The web page is served.
+    pub web_page: bool,
     /// The largest envelope, in bytes.
     pub frame_bytes_max: usize,
     /// Unwritten output of one connection, in bytes, beyond which it is closed.
@@ -167,6 +169,7 @@ impl Default for Config {
             tls_only: false,
             trusted_proxies: Networks::default(),
             allowed_origins: Origins::default(),
+            web_page: true,
             frame_bytes_max: 64 * 1024,
             output_bytes_max: 16 * 1024 * 1024,
             stranger_output_bytes_max: 8 * 1024,

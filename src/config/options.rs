@@ -104,6 +104,12 @@ const FIRST: &[Opt] = &[
         },
         "The web sites whose pages may open a WebSocket; clients that send no Origin header are not concerned.",
     ),
+    live(
+        SERVER,
+        "web-page",
+        Kind::Switch { get: |c| c.web_page, set: |c, on| c.web_page = on },
+        "Serve a web page for chatting at / of the same port; without it / gets a short text.",
+    ),
     admin::PLACE,
     admin::TOKEN_FILE,
     live(SERVER, "log", Kind::Log, "How much is logged to stderr: error, warn, info, debug, trace or off."),

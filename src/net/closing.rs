@@ -9,7 +9,7 @@ use super::output::Written;
 use super::socket::Stream;
 use super::state::{LastWords, Lists, WriteState};
 use super::turns::CLOSING;
-use super::wire::Framing;
+use super::wire::{Framing, Wire};
 use crate::chat::contract::{ConnId, Event};
 use std::collections::HashSet;
 
@@ -79,8 +79,10 @@ impl<S: Stream> Hub<S> {
         self.close_half_closed();
         for _ in 0..EXPIRED_PER_TURN {
             let Some(id) = self.deadlines.pop_handshake(now_ms) else { break };
-            let waits_for_head =
-                self.conns.get(id).is_some_and(|conn| conn.framing == Framing::Http || conn.is_handshaking());
+            let waits_for_head = self.conns.get(id).is_some_and(|conn| {
+                // Who is sent a file has asked for it in time.
+                conn.is_handshaking() || (conn.framing == Framing::Http && !matches!(conn.wire, Wire::File(_)))
+            });
             if waits_for_head || self.proxies.is_in_header(id) {
                 self.close(id, CloseCause::HandshakeTimeout);
             }

@@ -80,6 +80,8 @@ pub struct Hub<S> {
     pub(super) strangers: VecDeque<ConnId>,
     /// To be read: those with a step of their handshake to be done.
     pub(super) handshakes: VecDeque<ConnId>,
+    /// To be given more of the file that they are sent.
+    pub(super) readers: VecDeque<ConnId>,
     /// What the connection that is being served may still use up.
     pub(super) work_left: i64,
     /// Everything that clients had sent by this time was handed to the core.
@@ -123,6 +125,7 @@ impl<S: Stream> Hub<S> {
             backlog: VecDeque::new(),
             strangers: VecDeque::new(),
             handshakes: VecDeque::new(),
+            readers: VecDeque::new(),
             work_left: 0,
             heard: Heard::default(),
             dirty: Vec::new(),
@@ -305,6 +308,7 @@ impl<S: Stream> Hub<S> {
     /// Everything a turn does after the poll: read, tick, write, close.
     pub fn turn(&mut self) {
         self.serve_ready();
+        self.send_files();
         let nobody_waits = self.is_nobody_ready();
         self.heard.note(nobody_waits);
         if self.is_due(self.chat.next_deadline()) {
@@ -348,7 +352,8 @@ impl<S: Stream> Hub<S> {
     /// Is there something to do without waiting for an event?
     #[must_use]
     pub fn is_busy(&self) -> bool {
-        !(self.is_nobody_ready() && self.failed.is_empty() && self.dirty.is_empty() && self.closing.is_empty())
+        let nobody_reads = self.readers.is_empty() && self.dirty.is_empty();
+        !(self.is_nobody_ready() && nobody_reads && self.failed.is_empty() && self.closing.is_empty())
     }
 
     /// When there is something to do even if nothing happens.

@@ -7,6 +7,7 @@ use super::hub::Hub;
 use super::socket::Stream;
 use super::state::{Lists, ReadState};
 use super::turns::{BYTE, FRAME_BYTE, INPUT, ODD_BYTE, ODD_INPUT, READ};
+use super::web::AfterHead;
 use super::wire::{Framing, Sniffed, Wire, sniff};
 use crate::chat::contract::{ConnId, Event};
 use crate::protocol::envelope;
@@ -159,13 +160,18 @@ impl<S: Stream> Hub<S> {
                     }
                 },
                 Wire::Http => match self.decode_head(id, &bytes[used..]) {
-                    Some(length) => {
+                    AfterHead::WebSocket(length) => {
                         used += length;
                         *wire = Wire::Ws(None);
                         self.set_framing(id, Framing::WebSocket);
                     }
-                    None => return used,
+                    AfterHead::File(sending) => {
+                        *wire = Wire::File(sending);
+                        return bytes.len();
+                    }
+                    AfterHead::Nothing => return used,
                 },
+                Wire::File(_) => return bytes.len(),
                 // Between two envelopes there is nothing to remember, so most connections need no
                 // memory for it.
                 Wire::Raw(kept) => {

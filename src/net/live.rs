@@ -23,6 +23,8 @@ pub struct Live {
     pub trusted_proxies: Networks,
     /// Whose pages may open a WebSocket.
     pub allowed_origins: Origins,
+    /// The web page is served.
+    pub has_page: bool,
     /// With which TLS is spoken.
     pub certificates: Option<Arc<Certificates>>,
 }
@@ -47,6 +49,7 @@ impl<S: Stream> Hub<S> {
         self.line_rates.set(live.bounds.log_lines_per_second_max);
         self.proxies.trust(live.trusted_proxies);
         self.web.allow(live.allowed_origins);
+        self.web.serve_page(live.has_page);
         self.certificates = live.certificates;
     }
 }

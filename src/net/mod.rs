@@ -17,6 +17,7 @@ pub mod conn;
 pub mod conns;
 pub mod counters;
 mod deadlines;
+mod files;
 mod forwarded;
 mod handshakes;
 mod heard;

@@ -46,6 +46,8 @@ pub(super) const WRITE: i64 = 4 * MICROSECOND;
 const SERVED: i64 = MICROSECOND;
 /// Looking at one that repays its debt.
 const PASSED_OVER: i64 = MICROSECOND / 8;
+/// Giving one a piece of a file.
+pub(super) const PIECE: i64 = 4 * MICROSECOND;
 /// Closing a connection (last frame, end of stream, release), or reading and discarding input of
 /// one that is being closed.
 pub(super) const CLOSING: i64 = 16 * MICROSECOND;

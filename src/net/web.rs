@@ -3,8 +3,10 @@
 use super::counters::CloseCause;
 use super::hub::Hub;
 use super::socket::Stream;
+use super::wire::Sending;
 use crate::chat::contract::ConnId;
 use crate::config::Origins;
+use crate::page;
 use crate::protocol::http::{self, Head, Health, Refusal};
 use crate::store::pool::StoreHealth;
 use std::sync::Arc;
@@ -14,18 +16,27 @@ use std::sync::Arc;
 pub(super) struct Web {
     allowed_origins: Origins,
     store: Arc<StoreHealth>,
+    /// The web page is served.
+    has_page: bool,
     /// The server takes no new requests.
     is_stopping: bool,
 }
 
 impl Web {
     pub(super) fn new(allowed_origins: Origins, store: Arc<StoreHealth>) -> Self {
-        Self { allowed_origins, store, is_stopping: false }
+        // The first who asks for one does not wait until they are made ready.
+        page::files();
+        Self { allowed_origins, store, has_page: false, is_stopping: false }
     }
 
     /// Pages of these may open a WebSocket from now on.
     pub(super) fn allow(&mut self, origins: Origins) {
         self.allowed_origins = origins;
+    }
+
+    /// The web page is served from now on, or not.
+    pub(super) fn serve_page(&mut self, has_page: bool) {
+        self.has_page = has_page;
     }
 
     pub(super) fn stop(&mut self) {
@@ -51,27 +62,37 @@ impl Web {
     }
 }
 
+/// What a connection is after its input was looked at for the head of a request.
+#[derive(Debug)]
+pub(super) enum AfterHead {
+    /// The head is not complete, or the request is answered.
+    Nothing,
+    /// A WebSocket, behind the so many bytes of the head.
+    WebSocket(usize),
+    /// It is sent a file.
+    File(Box<Sending>),
+}
+
 impl<S: Stream> Hub<S> {
-    /// Answers the head of a request. Returns its length if the connection is a WebSocket from
-    /// there on.
+    /// Answers the head of a request.
     #[cold]
-    pub(super) fn decode_head(&mut self, id: ConnId, bytes: &[u8]) -> Option<usize> {
+    pub(super) fn decode_head(&mut self, id: ConnId, bytes: &[u8]) -> AfterHead {
         let no_body = http::wants_no_body(bytes);
         match http::read_head(bytes) {
-            Head::More => return None,
+            Head::More => {}
             Head::Upgrade { accept, speaks_hongyan, length } => {
                 let refusal = match self.settle_by_head(id, &bytes[..length]) {
-                    Ok(false) => return None,
+                    Ok(false) => return AfterHead::Nothing,
                     Ok(true) if self.web.allows(&bytes[..length]) => {
                         self.answer(id, |out| http::write_upgrade(out, &accept, speaks_hongyan));
-                        return Some(length);
+                        return AfterHead::WebSocket(length);
                     }
                     Ok(true) => Refusal::Origin,
                     Err(()) => Refusal::Forwarded,
                 };
                 self.refuse_request(id, refusal, no_body);
             }
-            Head::Page => self.answer_request(id, |out| http::write_page(out, no_body)),
+            Head::File(path) => return self.answer_file(id, &path, bytes, no_body),
             Head::Health => {
                 let health = self.web.health();
                 self.answer_request(id, |out| http::write_health(out, health, no_body));
@@ -79,7 +100,21 @@ impl<S: Stream> Hub<S> {
             Head::Options => self.answer_request(id, http::write_options),
             Head::Bad(refusal) => self.refuse_request(id, refusal, no_body),
         }
-        None
+        AfterHead::Nothing
+    }
+
+    /// Answers who asks for a file.
+    fn answer_file(&mut self, id: ConnId, path: &str, head: &[u8], no_body: bool) -> AfterHead {
+        match page::find(path).filter(|_| self.web.has_page) {
+            Some(file) if file.is_among(&http::header_values(head, "If-None-Match")) => {
+                self.answer_request(id, |out| out.extend_from_slice(file.head_unchanged().as_bytes()));
+            }
+            Some(file) if no_body => self.answer_request(id, |out| out.extend_from_slice(file.head().as_bytes())),
+            Some(file) => return AfterHead::File(self.begin_file(id, file)),
+            None if path == "/" => self.answer_request(id, |out| http::write_words(out, no_body)),
+            None => self.refuse_request(id, Refusal::NotFound, no_body),
+        }
+        AfterHead::Nothing
     }
 
     fn answer_request(&mut self, id: ConnId, write: impl FnOnce(&mut Vec<u8>)) {

@@ -18,6 +18,15 @@ pub enum Wire {
     Http,
     /// WebSocket frames. `None`: nothing of the next one has come yet.
     Ws(Option<Box<WsInput>>),
+    /// Nothing more: it is sent a file.
+    File(Box<Sending>),
+}
+
+/// A file that a connection is sent.
+#[derive(Debug)]
+pub struct Sending {
+    /// What of it has not gone to the output yet.
+    pub(super) rest: &'static [u8],
 }
 
 /// The framing of output.
@@ -28,7 +37,7 @@ pub enum Framing {
     Unknown,
     /// One envelope per line.
     Lines,
-    /// No frames: it is given a page or a handshake.
+    /// No frames: it is given an answer or a handshake.
     Http,
     /// One envelope per text frame.
     WebSocket,
@@ -142,6 +151,7 @@ impl Wire {
     pub fn held_bytes(&self) -> usize {
         match self {
             Self::Sniff | Self::Http => 0,
+            Self::File(_) => size_of::<Sending>(),
             Self::Raw(raw) => raw.as_ref().map_or(0, |raw| raw.held_bytes()),
             Self::Ws(ws) => ws.as_ref().map_or(0, |ws| ws.held_bytes()),
         }
@@ -152,6 +162,7 @@ impl Wire {
     pub(super) fn owns_memory(&self) -> bool {
         match self {
             Self::Sniff | Self::Http => false,
+            Self::File(_) => true,
             Self::Raw(raw) => raw.is_some(),
             Self::Ws(ws) => ws.is_some(),
         }

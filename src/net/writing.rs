@@ -91,6 +91,7 @@ impl<S: Stream> Hub<S> {
         if replies <= REPLIES_SOFT_MAX / 2 {
             self.set_waits(id, Waits::CHOKED, false);
         }
+        self.queue_reader(id);
     }
 
     pub(super) fn mark_dirty(&mut self, id: ConnId) {

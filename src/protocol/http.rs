@@ -1,5 +1,5 @@
-//! The head of an HTTP/1.1 request: a WebSocket upgrade (RFC 6455 §4.2), a GET or HEAD of the page
-//! or of the health, an OPTIONS, or one that is refused. Nobody reads the body of a request.
+//! The head of an HTTP/1.1 request: a WebSocket upgrade (RFC 6455 §4.2), a GET or HEAD of a file or
+//! of the health, an OPTIONS, or one that is refused. Nobody reads the body of a request.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -27,8 +27,8 @@ pub enum Head {
         /// The length of the head; the first frame follows it.
         length: usize,
     },
-    /// The page, by GET or HEAD.
-    Page,
+    /// The file at this path, by GET or HEAD; `/` is the page.
+    File(String),
     /// The health of the server, by GET or HEAD.
     Health,
     /// What may be asked.
@@ -113,9 +113,9 @@ fn read_request(request: &httparse::Request<'_, '_>, length: usize) -> Head {
         Some("GET") if has_token("Upgrade", "websocket") => {}
         Some("GET" | "HEAD") => {
             return match path(request.path.unwrap_or_default()) {
-                "" | "/" => Head::Page,
                 "/healthz" => Head::Health,
-                _ => Head::Bad(Refusal::NotFound),
+                "" => Head::File("/".to_owned()),
+                path => Head::File(path.to_owned()),
             };
         }
         Some("OPTIONS") => return Head::Options,
@@ -170,15 +170,15 @@ pub fn write_upgrade(out: &mut Vec<u8>, accept: &str, speaks_hongyan: bool) {
     out.extend_from_slice(b"\r\n\r\n");
 }
 
-const PAGE: &str = "This is hongyan, an instant-messaging server.\n\
+const WORDS: &str = "This is hongyan, an instant-messaging server.\n\
     Open a WebSocket here, on any path, and send one JSON envelope per text frame;\n\
     or connect with plain TCP to the same port and send JSON envelopes, one per line.\n";
 
 const ALLOW: &str = "Allow: GET, HEAD, OPTIONS\r\n";
 
-/// Appends the page; with `no_body` only the headers.
-pub fn write_page(out: &mut Vec<u8>, no_body: bool) {
-    write_text(out, "200 OK", "", PAGE, no_body);
+/// Appends a few words about the server, where there is no page; with `no_body` only the headers.
+pub fn write_words(out: &mut Vec<u8>, no_body: bool) {
+    write_text(out, "200 OK", "", WORDS, no_body);
 }
 
 /// Appends the health; with `no_body` only the headers.
@@ -293,7 +293,7 @@ mod tests {
         assert_eq!(without("Version: 13", "Version: 8"), Head::Bad(Refusal::UpgradeRequired));
         assert_eq!(without("dGhlIHNhbXBsZSBub25jZQ==", "c2hvcnQ="), Head::Bad(Refusal::BadRequest));
         assert_eq!(without("keep-alive, Upgrade", "keep-alive"), Head::Bad(Refusal::BadRequest));
-        assert_eq!(without("Upgrade: WebSocket\r\n", ""), Head::Bad(Refusal::NotFound));
+        assert_eq!(without("Upgrade: WebSocket\r\n", ""), Head::File("/chat".to_owned()));
         assert_eq!(without("GET", "POST"), Head::Bad(Refusal::MethodNotAllowed));
         assert_eq!(without("GET", "get"), Head::Bad(Refusal::MethodNotAllowed));
         assert_eq!(read_head(b"GET / HTTP/9\r\n\r\n"), Head::Bad(Refusal::BadRequest));
@@ -302,21 +302,22 @@ mod tests {
     #[test]
     fn a_method_and_a_target_choose_the_answer() {
         let not_allowed = Head::Bad(Refusal::MethodNotAllowed);
+        let file = |path: &str| Head::File(path.to_owned());
         for (start, expected) in [
-            ("GET /", Head::Page),
-            ("GET /?a=b", Head::Page),
-            ("HEAD /", Head::Page),
-            ("GET http://a.example:1102/", Head::Page),
-            ("GET http://a.example", Head::Page),
+            ("GET /", file("/")),
+            ("GET /?a=b", file("/")),
+            ("HEAD /", file("/")),
+            ("GET http://a.example:1102/", file("/")),
+            ("GET http://a.example", file("/")),
             ("GET /healthz", Head::Health),
             ("HEAD /healthz?x", Head::Health),
             ("GET http://a.example/healthz", Head::Health),
-            ("GET /healthz/", Head::Bad(Refusal::NotFound)),
+            ("GET /healthz/", file("/healthz/")),
             ("POST /healthz", not_allowed.clone()),
-            ("GET /favicon.ico", Head::Bad(Refusal::NotFound)),
-            ("HEAD /chat", Head::Bad(Refusal::NotFound)),
-            ("GET http://a.example/x", Head::Bad(Refusal::NotFound)),
-            ("GET *", Head::Bad(Refusal::NotFound)),
+            ("GET /a.js?b/c", file("/a.js")),
+            ("HEAD /chat", file("/chat")),
+            ("GET http://a.example/x", file("/x")),
+            ("GET *", file("*")),
             ("OPTIONS *", Head::Options),
             ("OPTIONS /x", Head::Options),
             ("POST /", not_allowed.clone()),
@@ -334,9 +335,9 @@ mod tests {
             write(&mut out);
             String::from_utf8(out).unwrap()
         };
-        let (page, head) = (written(&|out| write_page(out, false)), written(&|out| write_page(out, true)));
-        assert!(page.ends_with(PAGE) && page.starts_with(&head) && head.ends_with("\r\n\r\n"));
-        assert!(head.contains(&format!("Content-Length: {}\r\n", PAGE.len())));
+        let (words, head) = (written(&|out| write_words(out, false)), written(&|out| write_words(out, true)));
+        assert!(words.ends_with(WORDS) && words.starts_with(&head) && head.ends_with("\r\n\r\n"));
+        assert!(head.contains(&format!("Content-Length: {}\r\n", WORDS.len())));
     }
 
     #[test]

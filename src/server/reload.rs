@@ -56,6 +56,7 @@ pub(super) fn live(config: &Config, conns_max: usize, certificates: Option<Arc<C
         stop_wait_ms: config.stop_wait_ms,
         trusted_proxies: config.trusted_proxies.clone(),
         allowed_origins: config.allowed_origins.clone(),
+        has_page: config.web_page,
         certificates,
     }
 }

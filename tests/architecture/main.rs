@@ -27,7 +27,7 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
     ),
     ("backup", &["store", "config"]),
     ("copy", &["store", "config"]),
-    ("net", &["chat", "protocol", "store::pool", "config", "generational", "histogram", "push_hook"]),
+    ("net", &["chat", "protocol", "store::pool", "config", "generational", "histogram", "page", "push_hook"]),
     ("store", &["chat::contract", "protocol", "config", "histogram"]),
     ("push_hook", &["chat::contract", "protocol", "config"]),
     ("chat", &["protocol", "generational"]),
@@ -37,6 +37,7 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
     ("generational", &[]),
     ("histogram", &[]),
     ("logging", &["shown"]),
+    ("page", &[]),
     ("shown", &[]),
 ];
 

@@ -26,6 +26,6 @@ pub fn head(data: &[u8]) {
             assert!(answers.any(|answer| answer == accept), "the key is answered otherwise");
         }
         Head::Bad(Refusal::TooLong) => assert!(data.len() >= HEAD_BYTES_MAX || data.len() > 64),
-        Head::Page | Head::Health | Head::Options | Head::Bad(_) => {}
+        Head::File(_) | Head::Health | Head::Options | Head::Bad(_) => {}
     }
 }

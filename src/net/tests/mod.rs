@@ -1,6 +1,7 @@
 //! The hub over sockets that tear everything into pieces, block and break wherever they like. The
 //! core is the real one; the store is a few lines that say yes.
 
+mod files;
 mod held;
 mod memory;
 mod pause;

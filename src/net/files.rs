@@ -1,0 +1,71 @@
+//! Sending the files of the web page. They are in the binary, and go to the output of a connection
+//! piece by piece, as it takes them: so many readers hold little memory, and a turn spends little
+//! time on all of them together.
+
+use super::conn::{Conn, Waits};
+use super::counters::CloseCause;
+use super::hub::Hub;
+use super::socket::Stream;
+use super::turns::PIECE;
+use super::wire::{Sending, Wire};
+use crate::chat::contract::ConnId;
+use crate::page::File;
+
+/// What a connection is given of a file at a time. A stranger may hold as much output
+/// (`--output-before-log-in-max`).
+const PIECE_BYTES: usize = 8 * 1024;
+/// Of those who have taken their piece, how many are given the next one in one turn: some 100 µs of
+/// work.
+const PIECES_PER_TURN: usize = 16;
+
+impl<S: Stream> Hub<S> {
+    /// Begins to send a file, of which the head and a first piece go out in this turn.
+    pub(super) fn begin_file(&mut self, id: ConnId, file: &'static File) -> Box<Sending> {
+        if let Some(conn) = self.conns.get_mut(id) {
+            // What else the client sends is of no interest.
+            conn.waits.set(Waits::HELD, true);
+        }
+        self.answer(id, |out| out.extend_from_slice(file.head().as_bytes()));
+        let mut sending = Box::new(Sending { rest: file.bytes });
+        self.send_piece(id, &mut sending);
+        sending
+    }
+
+    /// It may have taken its piece, if it is sent a file.
+    pub(super) fn queue_reader(&mut self, id: ConnId) {
+        let reads = |conn: &Conn<S>| conn.is_open() && matches!(conn.wire, Wire::File(_)) && !conn.has_output();
+        if self.conns.get(id).is_some_and(reads) {
+            self.readers.push_back(id);
+        }
+    }
+
+    /// Gives some of them their next piece, and closes those who have all.
+    pub(super) fn send_files(&mut self) {
+        for _ in 0..PIECES_PER_TURN {
+            let Some(id) = self.readers.pop_front() else { return };
+            let Some(conn) = self.conns.get_mut(id).filter(|conn| conn.is_open()) else { continue };
+            match std::mem::take(&mut conn.wire) {
+                // Only now: a slow reader has as much time for the last piece as for others.
+                Wire::File(sending) if sending.rest.is_empty() => self.close(id, CloseCause::HttpDone),
+                Wire::File(mut sending) => {
+                    self.send_piece(id, &mut sending);
+                    if let Some(conn) = self.conns.get_mut(id) {
+                        conn.wire = Wire::File(sending);
+                    }
+                }
+                other => conn.wire = other,
+            }
+        }
+    }
+
+    /// Appends a piece to the output of a connection.
+    fn send_piece(&mut self, id: ConnId, sending: &mut Sending) {
+        let room_max = PIECE_BYTES.min(self.bounds.stranger_output_bytes_max);
+        let Some(conn) = self.conns.get_mut(id).filter(|conn| conn.is_open()) else { return };
+        let count = room_max.saturating_sub(conn.unwritten()).min(sending.rest.len());
+        let (piece, rest) = sending.rest.split_at(count);
+        sending.rest = rest;
+        self.work_left -= PIECE;
+        self.answer(id, |out| out.extend_from_slice(piece));
+    }
+}
