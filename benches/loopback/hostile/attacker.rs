@@ -73,7 +73,7 @@ impl Attacker {
     fn all_are_in(&self) -> bool {
         self.conns.iter().all(|conn| conn.as_ref().is_some_and(|conn| !conn.waits))
             // An attacker whose connections are closed at once counts as attacking, too.
-            || (self.attack == Attack::Connects && self.away.iter().all(|(at, _)| *at > Instant::now()))
+            || (matches!(self.attack, Attack::Connects | Attack::Page) && self.away.iter().all(|(at, _)| *at > Instant::now()))
     }
 
     fn turn(&mut self, events: &mut Events) -> Fallible<()> {
@@ -153,6 +153,9 @@ impl Attacker {
                     return true;
                 }
                 conn.writer.write(&mut conn.output, AHEAD_BYTES);
+                if conn.output.is_empty() {
+                    return true;
+                }
             }
             match conn.stream.write(&conn.output[conn.written..]) {
                 Ok(count) => conn.written += count,

@@ -37,6 +37,8 @@ pub enum Attack {
     ReadsNothing,
     /// Connections that are opened and closed at once.
     Connects,
+    /// The largest file of the web page, again and again.
+    Page,
 }
 
 /// All of them, with what the report and the attacker call them.
@@ -55,6 +57,7 @@ pub const ATTACKS: &[(Attack, &str)] = &[
     (Attack::SignUps, "sign-ups"),
     (Attack::ReadsNothing, "answers are not read"),
     (Attack::Connects, "connects"),
+    (Attack::Page, "the web page"),
 ];
 
 impl Attack {
@@ -102,6 +105,12 @@ pub fn is_web_socket(attack: Attack) -> bool {
     attack == Attack::Pings
 }
 
+fn request_for_the_largest_file() -> String {
+    let largest = hongyan::page::files().iter().max_by_key(|file| file.bytes.len());
+    let path = largest.map_or_else(|| "/".to_owned(), |file| file.path());
+    format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n")
+}
+
 /// Writes the inputs of one connection, each with a number of its own where that matters.
 pub struct Writer {
     attack: Attack,
@@ -120,13 +129,15 @@ impl Writer {
     /// Ignores input: the attackers' output does not depend on it.
     pub fn on_input(&mut self, _: &[u8]) {}
 
-    /// Appends whole inputs up to about this size; at least one.
+    /// Appends whole inputs up to about this size; at least one, but no second request for a file.
     pub fn write(&mut self, out: &mut Vec<u8>, bytes: usize) {
         while out.is_empty() || out.len() < bytes {
             self.number += 1;
             match self.attack {
                 Attack::Pings => out.extend_from_slice(&[0x89, 0x80, 1, 2, 3, 4]),
                 Attack::Connects => return out.push(b' '),
+                Attack::Page if self.number > 1 => return,
+                Attack::Page => return out.extend_from_slice(request_for_the_largest_file().as_bytes()),
                 _ => {
                     let text = self.text();
                     Dialect::Raw.write(out, &text);
@@ -181,7 +192,7 @@ impl Writer {
                     self.index
                 )
             }
-            Attack::Pings | Attack::Connects => String::new(),
+            Attack::Pings | Attack::Connects | Attack::Page => String::new(),
         }
     }
 }
