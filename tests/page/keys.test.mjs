@@ -1,0 +1,114 @@
+// End-to-end encryption as users meet it: safety numbers, keys that change, keys on another browser.
+
+import assert from "node:assert/strict";
+import { after, test } from "node:test";
+import { world } from "./browser.mjs";
+import { PASSWORD } from "./person.mjs";
+import { Raw, until } from "./server.mjs";
+
+const here = world();
+after(() => here.leave());
+
+test("both see the same safety number", async () => {
+    const [ann, bob] = await here.friends("ann", "bob");
+    await ann.open("bob");
+    await bob.open("ann");
+    assert.equal(await ann.safetyNumber(), await bob.safetyNumber());
+});
+
+test("when a friend's keys change, nothing is sent or shown as genuine until the user agrees", async () => {
+    const [cat, dan] = await here.friends("cat", "dan");
+    await cat.open("dan");
+    await cat.say("to the old keys");
+    await cat.isSafe("to the old keys");
+    // What she writes while she is offline waits here. Meanwhile Dan comes with another browser,
+    // which has no keys: it makes new ones.
+    cat.line.cut();
+    await cat.say("to whom?");
+    await dan.context.close();
+    const newDan = await here.person("dan");
+    await newDan.logIn();
+    await newDan.makeKeys();
+    cat.line.heal();
+    await cat.page.waitForSelector("#key-warning");
+    await cat.isState("to whom?", "failed");
+    await cat.page.locator("#draft").waitFor({ state: "hidden" });
+    const sent = cat.sent.map((text) => JSON.parse(text)).filter((frame) => frame.TYPE === "4");
+    assert.equal(sent.length, 1, "only what was encrypted to the old keys");
+    await newDan.open("cat");
+    await newDan.say("it is really me");
+    await until("it has come", async () => (await cat.page.locator("#messages [data-encrypted=bad]").count()) > 0);
+    assert.equal(await cat.timesShown("it is really me"), 0, "and is not shown as genuine");
+    await cat.agree();
+    await cat.page.waitForSelector("#key-warning", { state: "detached" });
+    assert.equal(await (await cat.sees("it is really me")).getAttribute("data-encrypted"), "yes");
+    await cat.messages("to whom?").locator("[data-act=retry]").click();
+    assert.equal(await (await newDan.sees("to whom?")).getAttribute("data-encrypted"), "yes");
+    assert.equal(await cat.isSafe("to whom?"), "yes");
+});
+
+test("a friend whose keys disappear is not spoken to in plain text unasked", async () => {
+    const [eve, fay] = await here.friends("eve", "fay");
+    await eve.open("fay");
+    await eve.say("encrypted");
+    await eve.isSafe("encrypted");
+    await fay.context.close();
+    const raw = await Raw.connect(here.server);
+    await raw.logIn("fay", PASSWORD);
+    assert.equal(await raw.ask("PROFILE", { rsaPublicKey: "" }), "changed");
+    await eve.page.reload();
+    await eve.isIn();
+    await eve.open("fay");
+    await eve.page.waitForSelector("#key-warning");
+    await eve.page.locator("#draft").waitFor({ state: "hidden" });
+    // And what comes in plain text from one who had keys says so.
+    await raw.say("eve", "plain and false");
+    assert.notEqual(await (await eve.sees("plain and false")).getAttribute("data-encrypted"), "yes");
+    raw.close();
+});
+
+test("an exported key opens in another browser what was written to the first", async () => {
+    const gus = await here.person("gus");
+    const file = await gus.signUp({ passphrase: "a long passphrase" });
+    assert.ok(JSON.parse(file).hongyan === "keys1" && !file.includes("PRIVATE"));
+    const hal = await here.user("hal");
+    await hal.request("gus");
+    await gus.accept("hal");
+    await hal.open("gus");
+    await gus.context.close();
+    await hal.say("for whichever browser");
+    await hal.isSafe("for whichever browser");
+    const newGus = await here.person("gus");
+    await newGus.logIn();
+    await newGus.importKeys(file, "a long passphrase");
+    await newGus.open("hal");
+    const seen = await newGus.sees("for whichever browser");
+    assert.equal(await seen.getAttribute("data-encrypted"), "yes");
+    await newGus.say("the same keys as before");
+    assert.equal(await (await hal.sees("the same keys as before")).getAttribute("data-encrypted"), "yes");
+});
+
+test("private keys cannot be read out of the browser", async () => {
+    const ivy = await here.user("ivy");
+    const found = await ivy.page.evaluate(async () => {
+        const keys = [];
+        const look = (value, depth = 0) => {
+            if (value instanceof CryptoKey) keys.push({ type: value.type, extractable: value.extractable });
+            else if (value && typeof value === "object" && depth < 6) for (const part of Object.values(value)) look(part, depth + 1);
+        };
+        const wait = (request) => new Promise((resolve, reject) => {
+            request.onsuccess = () => resolve(request.result);
+            request.onerror = () => reject(request.error);
+        });
+        for (const { name } of await indexedDB.databases()) {
+            const database = await wait(indexedDB.open(name));
+            for (const store of database.objectStoreNames) {
+                look(await wait(database.transaction(store).objectStore(store).getAll()));
+            }
+            database.close();
+        }
+        return keys;
+    });
+    const secret = found.filter((key) => key.type === "private");
+    assert.ok(secret.length >= 2 && secret.every((key) => !key.extractable), JSON.stringify(found));
+});

@@ -1,0 +1,131 @@
+// Accounts and friends: from sign-up to deletion.
+
+import assert from "node:assert/strict";
+import { after, test } from "node:test";
+import { world } from "./browser.mjs";
+import { PASSWORD } from "./person.mjs";
+import { Raw, hashValue, until } from "./server.mjs";
+
+const here = world();
+after(() => here.leave());
+
+const raw = () => Raw.connect(here.server);
+
+test("a name that is taken and a wrong password are told, and nothing else happens", async () => {
+    const zoe = await here.user("zoe");
+    await zoe.logOut();
+    await zoe.tryLogIn("wrong");
+    await zoe.page.waitForSelector("#log-in .error:not(:empty)");
+    await zoe.logIn();
+    const other = await here.person("zoe");
+    await other.page.click("#show-sign-up");
+    await other.page.fill("#sign-up [name=user]", "zoe");
+    await other.page.fill("#sign-up [name=password]", "another one");
+    await other.page.click("#sign-up [type=submit]");
+    await other.page.waitForSelector("#sign-up .error:not(:empty)");
+    await other.isOut();
+});
+
+test("the password never leaves the browser, only the hash that the protocol describes", async () => {
+    const yan = await here.user("yan");
+    const all = yan.sent.join("\n");
+    assert.ok(all.includes(hashValue("yan", PASSWORD)) && !all.includes(PASSWORD));
+    const client = await raw();
+    assert.equal(await client.logIn("yan", PASSWORD), "LS");
+    client.close();
+});
+
+test("a reload stays logged in, and log-out revokes the token", async () => {
+    const xia = await here.user("xia");
+    await xia.page.reload();
+    await xia.isIn();
+    const token = await until("the page has a token", () => {
+        const frames = xia.received.map((text) => JSON.parse(text)).filter((frame) => frame.TYPE === "RE_TOKEN");
+        return frames.find((frame) => frame.CONTENT.Content.length === 43)?.CONTENT.Content;
+    });
+    await xia.logOut();
+    const client = await raw();
+    assert.equal(await client.ask("2", { USER: "xia", TOKEN: token }), "LF");
+    client.close();
+    await xia.page.reload();
+    await xia.isOut();
+});
+
+test("requests are made, withdrawn, rejected, accepted, and friends are seen coming and going", async () => {
+    const [ann, bob] = [await here.user("ann"), await here.user("bob")];
+    await ann.request("bob");
+    await bob.requests("ann").waitFor();
+    await ann.withdraw("bob");
+    await ann.requests("bob").waitFor({ state: "detached" });
+    await ann.request("bob", "it is me");
+    await until("Bob reads her words", async () => (await bob.requests("ann").textContent()).includes("it is me"));
+    await bob.reject("ann");
+    await ann.requests("bob").waitFor({ state: "detached" });
+    await ann.request("bob");
+    await bob.accept("ann");
+    await ann.isFriendOf("bob");
+    await bob.isFriendOf("ann");
+    await ann.page.waitForSelector('#friends [data-user="bob"][data-online=true]');
+    await bob.page.close();
+    await ann.page.waitForSelector('#friends [data-user="bob"][data-online=false]');
+    bob.page = await bob.tab();
+    await bob.isIn();
+    await ann.page.waitForSelector('#friends [data-user="bob"][data-online=true]');
+});
+
+test("a profile is changed and others see it; another password ends what was logged in elsewhere", async () => {
+    const [dan, eve] = await here.friends("dan", "eve");
+    await dan.openSettings("profile");
+    await dan.page.fill("#profile [name=nickName]", "Dan the great");
+    await dan.page.click("#profile [type=submit]");
+    await until("Eve sees it", async () => {
+        await eve.page.reload();
+        await eve.isIn();
+        return (await eve.friend("dan").textContent()).includes("Dan the great");
+    });
+    await dan.openSettings("password");
+    await dan.page.fill("#password [name=old]", PASSWORD);
+    await dan.page.fill("#password [name=new]", "a new one");
+    await dan.page.click("#password [type=submit]");
+    await until("the password is another one", async () => {
+        const client = await raw();
+        const said = await client.logIn("dan", "a new one");
+        client.close();
+        return said === "LS";
+    });
+});
+
+test("a blocked user cannot tell, and a friendship ends", async () => {
+    const [fay, gus] = await here.friends("fay", "gus");
+    await fay.open("gus");
+    await fay.block();
+    await fay.closeDialogs();
+    await fay.isNoFriendOf("gus");
+    await gus.page.reload();
+    await gus.isIn();
+    await gus.friend("fay").waitFor({ state: "detached" });
+    await gus.request("fay");
+    await fay.page.reload();
+    await fay.isIn();
+    // Something that came later is there, and this is not.
+    const client = await raw();
+    await client.signUp("later", PASSWORD);
+    await client.logIn("later", PASSWORD);
+    client.send("6", { messageId: "later", sender: "later", receiver: "fay", content: "", type: "1" });
+    await fay.requests("later").waitFor();
+    assert.equal(await fay.requests("gus").count(), 0);
+    client.close();
+});
+
+test("a deleted account is gone, and its name is not given away", async () => {
+    const hal = await here.user("hal");
+    await hal.openSettings("account");
+    await hal.page.fill("#delete-account [name=password]", PASSWORD);
+    await hal.page.check("#delete-sure");
+    await hal.page.click("#delete-account [type=submit]");
+    await hal.isOut();
+    const client = await raw();
+    assert.equal(await client.logIn("hal", PASSWORD), "LF");
+    assert.equal(await client.signUp("hal", PASSWORD), "SF");
+    client.close();
+});
