@@ -1,5 +1,5 @@
 //! The web page: the files of the folder `web/`, and the headers that each is sent with. They are
-//! in the binary as they are in the folder: nothing is built.
+//! in the binary without comments and indentation (`build.rs`); nothing else is built.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -9,7 +9,7 @@ use std::sync::LazyLock;
 /// The files that are served, by their names in the folder.
 macro_rules! files {
     ($($name:literal),+ $(,)?) => {
-        [$(($name, include_bytes!(concat!("../web/", $name)))),+]
+        [$(($name, include_bytes!(concat!(env!("OUT_DIR"), "/web/", $name)))),+]
     };
 }
 
