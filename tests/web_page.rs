@@ -33,6 +33,16 @@ fn path_of(name: &str) -> String {
     if name == "index.html" { "/".to_owned() } else { format!("/web/{name}") }
 }
 
+/// What is served of a file: of code, no comments and no indentation.
+fn served(name: &str, content: &str) -> String {
+    let is_script = name.ends_with(".js");
+    if !is_script && !name.ends_with(".css") {
+        return content.to_owned();
+    }
+    let lines = content.lines().map(str::trim_start).filter(|line| !line.is_empty());
+    lines.filter(|line| !(is_script && line.starts_with("//"))).map(|line| format!("{line}\n")).collect()
+}
+
 /// The files of the folder: name and content.
 fn files() -> Vec<(String, String)> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("web");
@@ -51,7 +61,7 @@ fn every_file_is_served_as_it_is_with_its_type_and_a_strict_policy() {
     for (name, content) in files() {
         let answer = ask(&server, &format!("GET {} HTTP/1.1\r\nHost: x\r\n\r\n", path_of(&name)));
         let (head, body) = answer.split_once("\r\n\r\n").unwrap();
-        assert!(head.starts_with("HTTP/1.1 200 OK\r\n") && body == content, "{name}: {head}");
+        assert!(head.starts_with("HTTP/1.1 200 OK\r\n") && body == served(&name, &content), "{name}: {head}");
         let kind = match name.rsplit_once('.').unwrap().1 {
             "html" => "text/html; charset=utf-8",
             "css" => "text/css; charset=utf-8",
@@ -132,7 +142,7 @@ fn the_page_needs_nothing_from_elsewhere_and_makes_no_markup_out_of_text() {
         }
         for address in content.split("://").skip(1) {
             let host = address.split(['/', '"', '\'', ' ', ')', '\n', '`']).next().unwrap();
-            assert!(["www.w3.org", "127.0.0.1:1102", ""].contains(&host), "{name}: {host}");
+            assert!(!host.contains('.') || ["www.w3.org", "127.0.0.1:${port}"].contains(&host), "{name}: {host}");
         }
     }
 }
