@@ -1,7 +1,14 @@
 //! Text of clients and databases that ends on a terminal, in a log or in an answer to an operator.
 
-use icu_properties::CodePointMapData;
-use icu_properties::props::GeneralCategory;
+use icu_properties::props::{DefaultIgnorableCodePoint, GeneralCategory};
+use icu_properties::{CodePointMapData, CodePointSetData};
+
+/// Does it show nothing of itself, or change how others are shown? No ASCII character does.
+#[must_use]
+pub fn is_invisible(char: char) -> bool {
+    CodePointMapData::<GeneralCategory>::new().get(char) == GeneralCategory::Format
+        || CodePointSetData::new::<DefaultIgnorableCodePoint>().contains(char)
+}
 
 /// Does it show as itself: no control character (line ends, colours), nothing invisible, nothing
 /// that changes the order of what is shown, and no space but the usual one?
@@ -11,15 +18,29 @@ pub fn is_shown(char: char) -> bool {
     if char.is_ascii() {
         return !char.is_ascii_control();
     }
-    !matches!(
+    let is_of_no_shape = matches!(
         CodePointMapData::<Category>::new().get(char),
         Category::Control
-            | Category::Format
             | Category::LineSeparator
             | Category::ParagraphSeparator
             | Category::SpaceSeparator
             | Category::Surrogate
             | Category::PrivateUse
             | Category::Unassigned
-    )
+    );
+    !is_of_no_shape && !is_invisible(char)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_reader_cannot_see_is_not_shown_as_itself() {
+        // Among them fillers of Hangul, a variation selector and a grapheme joiner.
+        for char in "\u{3164}\u{fe00}\u{34f}\u{115f}\u{e0100}\u{200b}\u{202e}\u{a0}\u{7}\u{85}\u{e000}".chars() {
+            assert!(!is_shown(char), "{char:?}");
+        }
+        assert!("aZ ~äß鸿雁안녕é🪿".chars().all(is_shown));
+    }
 }

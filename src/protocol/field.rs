@@ -5,9 +5,10 @@
 //! long as the read buffer; [`UserName`] is the owned form, cheap to clone.
 
 use super::plain::is_visible_ascii;
+use crate::shown::is_invisible;
 use icu_normalizer::ComposingNormalizerBorrowed;
-use icu_properties::props::{DefaultIgnorableCodePoint, GeneralCategory};
-use icu_properties::{CodePointMapData, CodePointSetData};
+use icu_properties::CodePointMapData;
+use icu_properties::props::GeneralCategory;
 use std::borrow::{Borrow, Cow};
 use std::fmt;
 use std::sync::Arc;
@@ -65,12 +66,10 @@ fn check_new_name(text: &str) -> Result<(), FieldFault> {
         return Err("a user name must be in the Unicode form NFC");
     }
     let categories = CodePointMapData::<GeneralCategory>::new();
-    let not_shown = CodePointSetData::new::<DefaultIgnorableCodePoint>();
     text.chars().try_for_each(|char| match categories.get(char) {
-        GeneralCategory::Format => Err("a user name must not contain invisible or reordering characters"),
         GeneralCategory::PrivateUse => Err("a user name must not contain private-use characters"),
         GeneralCategory::Unassigned => Err("a user name must not contain characters that Unicode has not assigned"),
-        _ if not_shown.contains(char) => Err("a user name must not contain invisible or reordering characters"),
+        _ if is_invisible(char) => Err("a user name must not contain invisible or reordering characters"),
         _ => Ok(()),
     })
 }
