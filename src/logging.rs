@@ -4,9 +4,14 @@
 //! nobody reads keeps it neither from its work nor from its end.
 
 mod line;
+mod sink;
 
+pub use sink::lines_lost;
+
+use line::plain_line;
 use log::{Level, LevelFilter, Log, Metadata, Record};
 use simplelog::{ConfigBuilder, WriteLogger};
+use sink::Sink;
 use std::backtrace::{Backtrace, BacktraceStatus};
 use std::io::{self, Write};
 use std::sync::Arc;
@@ -75,6 +80,7 @@ impl Stderr {
             Ok(()) => {}
             Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => {
                 self.lost.fetch_add(1, Ordering::Relaxed);
+                sink::note_lost();
             }
         }
     }
@@ -116,11 +122,6 @@ pub fn say_panics_on(stderr: Stderr) {
             stderr.clone().finish();
         }
     }));
-}
-
-/// A line that is no record of the log, such as the one that says where the server listens.
-fn plain_line(is_json: bool, level: Level, text: &str) -> Vec<u8> {
-    if is_json { line::json_of_text(SystemTime::now(), level, text) } else { format!("{text}\n").into_bytes() }
 }
 
 /// Starts logging to stderr. [`log::set_max_level`] changes the level later, and
@@ -198,14 +199,14 @@ impl Write for LineSender {
     }
 }
 
-fn write_lines(mut sink: impl Write, waiting: &Receiver<Item>, lost: &AtomicU64, is_json: &AtomicBool) {
-    // Errors of the sink are dropped on purpose: when stderr is gone there is no place left to say
-    // so.
+fn write_lines(out: impl Write, waiting: &Receiver<Item>, lost: &AtomicU64, is_json: &AtomicBool) {
+    let mut sink = Sink::new(out);
     for item in waiting {
+        let is_json = is_json.load(Ordering::Relaxed);
         match item {
-            Item::Line(line) => sink.write_all(&line).unwrap_or(()),
+            Item::Line(line) => sink.line(&line, is_json),
             Item::Finish(done) => {
-                sink.flush().unwrap_or(());
+                sink.finish(is_json);
                 done.send(()).unwrap_or(());
             }
         }
@@ -214,7 +215,7 @@ fn write_lines(mut sink: impl Write, waiting: &Receiver<Item>, lost: &AtomicU64,
         let lines = lost.swap(0, Ordering::Relaxed);
         if lines > 0 {
             let said = format!("{lines} lines of the log did not fit and were dropped");
-            sink.write_all(&plain_line(is_json.load(Ordering::Relaxed), Level::Warn, &said)).unwrap_or(());
+            sink.line(&plain_line(is_json, Level::Warn, &said), is_json);
         }
     }
 }

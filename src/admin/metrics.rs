@@ -104,6 +104,8 @@ pub(super) fn text(snapshot: Option<&Snapshot>, process: &Process) -> String {
     if let Some(max) = max {
         text.gauge("open_descriptors_limit", "The limit on open file descriptors (ulimit -n).", max);
     }
+    let help = "Lines of the log that did not fit or could not be written.";
+    text.counter("log_lines_lost", help, crate::logging::lines_lost());
     if let Some(snapshot) = snapshot {
         connections(&mut text, snapshot);
         log_ins(&mut text, snapshot);
@@ -228,7 +230,12 @@ mod tests {
     #[test]
     fn a_server_that_waits_has_numbers_of_its_process() {
         let text = text(None, &Process::new());
-        assert!(text.contains("\nhongyan_ready 0\n") && text.ends_with("# EOF\n"), "{text}");
+        assert!(
+            text.contains("\nhongyan_ready 0\n")
+                && text.contains("\nhongyan_log_lines_lost_total ")
+                && text.ends_with("# EOF\n"),
+            "{text}"
+        );
         assert!(!text.contains("connections"));
     }
 }

@@ -157,6 +157,11 @@ impl fmt::Write for Escaped<'_> {
     }
 }
 
+/// A line that is no record of the log, such as the one that says where the server listens.
+pub(super) fn plain_line(is_json: bool, level: Level, text: &str) -> Vec<u8> {
+    if is_json { json_of_text(SystemTime::now(), level, text) } else { format!("{text}\n").into_bytes() }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

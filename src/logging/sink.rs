@@ -1,0 +1,148 @@
+//! Where the lines go: what cannot be written, as on a full disk, is counted, and said when it works
+//! again.
+
+use super::line::plain_line;
+use log::Level;
+use std::io::{self, ErrorKind, Write};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Of the whole process, as stderr is.
+static LINES_LOST: AtomicU64 = AtomicU64::new(0);
+
+/// Lines of the log that did not fit or could not be written, since the start of the process.
+#[must_use]
+pub fn lines_lost() -> u64 {
+    LINES_LOST.load(Ordering::Relaxed)
+}
+
+pub(super) fn note_lost() {
+    LINES_LOST.fetch_add(1, Ordering::Relaxed);
+}
+
+pub(super) struct Sink<W> {
+    out: W,
+    /// The last line that was written is a part of one.
+    is_torn: bool,
+    /// Lines that could not be written, which is not said yet, and the latest reason.
+    unwritten: u64,
+    why: ErrorKind,
+}
+
+impl<W: Write> Sink<W> {
+    pub(super) fn new(out: W) -> Self {
+        Self { out, is_torn: false, unwritten: 0, why: ErrorKind::Other }
+    }
+
+    /// Writes a line, and before it how many could not be written.
+    pub(super) fn line(&mut self, line: &[u8], is_json: bool) {
+        self.say_unwritten(is_json);
+        // While that cannot be written, nothing can.
+        if self.unwritten > 0 || self.put(line).is_err() {
+            self.unwritten += 1;
+            note_lost();
+        }
+    }
+
+    /// Says what is still to be said.
+    pub(super) fn finish(&mut self, is_json: bool) {
+        self.say_unwritten(is_json);
+        // When stderr is gone there is no place left to say so.
+        self.out.flush().unwrap_or(());
+    }
+
+    fn say_unwritten(&mut self, is_json: bool) {
+        if self.unwritten == 0 {
+            return;
+        }
+        let said = format!("{} lines of the log could not be written: {}", self.unwritten, self.why);
+        if self.put(&plain_line(is_json, Level::Warn, &said)).is_ok() {
+            self.unwritten = 0;
+        }
+    }
+
+    /// Writes all of a line, on a line of its own.
+    fn put(&mut self, line: &[u8]) -> io::Result<()> {
+        let joined;
+        let bytes = if self.is_torn {
+            joined = [b"\n", line].concat();
+            &joined[..]
+        } else {
+            line
+        };
+        let mut written = 0;
+        while written < bytes.len() {
+            let error = match self.out.write(&bytes[written..]) {
+                Ok(0) => ErrorKind::WriteZero.into(),
+                Ok(count) => {
+                    written += count;
+                    continue;
+                }
+                Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+                Err(error) => error,
+            };
+            if written > 0 {
+                self.is_torn = bytes[written - 1] != b'\n';
+            }
+            self.why = error.kind();
+            return Err(error);
+        }
+        self.is_torn = false;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A disk with room for so many bytes more.
+    struct Disk {
+        written: Vec<u8>,
+        room: usize,
+    }
+
+    impl Write for Disk {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            let count = bytes.len().min(self.room);
+            if count == 0 {
+                return Err(ErrorKind::StorageFull.into());
+            }
+            self.written.extend_from_slice(&bytes[..count]);
+            self.room -= count;
+            Ok(count)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn lines_that_a_full_disk_did_not_take_are_counted_and_said() {
+        let before = lines_lost();
+        let mut sink = Sink::new(Disk { written: Vec::new(), room: 9 });
+        for line in ["first\n", "second\n", "third\n"] {
+            sink.line(line.as_bytes(), false);
+        }
+        // A part of what is said fits, too.
+        sink.out.room = 4;
+        sink.line(b"fourth\n", false);
+        sink.out.room = 1_000;
+        sink.line(b"fifth\n", false);
+        sink.line(b"sixth\n", false);
+        let text = String::from_utf8(sink.out.written).unwrap();
+        let said = format!("3 lines of the log could not be written: {}", ErrorKind::StorageFull);
+        assert_eq!(text, format!("first\nsec\n3 l\n{said}\nfifth\nsixth\n"));
+        assert!(lines_lost() >= before + 3);
+    }
+
+    #[test]
+    fn the_last_lines_say_it_as_well() {
+        let mut sink = Sink::new(Disk { written: Vec::new(), room: 0 });
+        sink.line(b"lost\n", true);
+        sink.out.room = 1_000;
+        sink.finish(true);
+        let text = String::from_utf8(sink.out.written).unwrap();
+        assert!(text.starts_with('{') && text.contains("1 lines of the log could not be written"), "{text}");
+    }
+}
