@@ -3,7 +3,7 @@
 
 use super::AdminConfig;
 use super::http::{Request, Response};
-use crate::config::Endpoint;
+use crate::config::{Endpoint, StoreUrl};
 use ring::hmac;
 use std::fmt;
 use std::net::IpAddr;
@@ -75,7 +75,10 @@ fn is_world_readable(_: &Path) -> bool {
 pub(super) struct Access {
     is_port: bool,
     secret: Option<Secret>,
+    /// The store of this server.
+    store: StoreUrl,
     refused: Mutex<Refused>,
+    dropped: Mutex<Refused>,
 }
 
 /// Callers who were refused since that was last said.
@@ -107,27 +110,59 @@ impl Access {
             (Endpoint::Tcp(addr), None) if !addr.ip().to_canonical().is_loopback() => {
                 return Err(format!("--admin {addr} is no loopback address: it needs --admin-token-file"));
             }
-            _ => None,
+            (Endpoint::Tcp(addr), None) => {
+                log::warn!("everybody on this machine may use the admin port {addr}: --admin-token-file protects it");
+                None
+            }
+            (Endpoint::Unix(_), _) => None,
         };
-        Ok(Self { is_port: matches!(config.endpoint, Endpoint::Tcp(_)), secret, refused: Mutex::default() })
+        let (is_port, store) = (matches!(config.endpoint, Endpoint::Tcp(_)), config.store.clone());
+        Ok(Self { is_port, secret, store, refused: Mutex::default(), dropped: Mutex::default() })
     }
 
     /// The answer to a request that is refused.
     pub(super) fn refusal(&self, request: &Request, who: &str) -> Option<Response> {
         let (refusal, why) = self.check(request).err()?;
-        self.log(who, why);
+        if let Some(unsaid) = is_due(&self.refused) {
+            log::warn!("admin: a request by {who} was refused: {why}; {unsaid} more since this was last said");
+        }
         Some(refusal)
     }
 
-    fn check(&self, request: &Request) -> Result<(), (Response, &'static str)> {
-        if !self.is_port {
-            return Ok(());
+    /// Says that a connection had to go before it had sent a request.
+    pub(super) fn log_dropped(&self, who: &str) {
+        if let Some(unsaid) = is_due(&self.dropped) {
+            let why = "a newer one took its place, and it had not shown that it may ask";
+            log::info!("admin: a connection of {who} was closed: {why}; {unsaid} more since this was last said");
         }
+    }
+
+    fn check(&self, request: &Request) -> Result<(), (Response, &'static str)> {
+        if self.is_port {
+            self.check_of_port(request)?;
+        }
+        if request.store_id.as_ref().is_some_and(|id| !self.store.has_id(id)) {
+            let message = format!(
+                "The store of this server is {}, which is not the one that was meant; --admin says which server is asked.",
+                self.store
+            );
+            return Err((Response::error(409, "other_store", message), "it is for a server with another store"));
+        }
+        Ok(())
+    }
+
+    fn check_of_port(&self, request: &Request) -> Result<(), (Response, &'static str)> {
         let forbidden = |message: &str| Response::error(403, "forbidden", message);
         if request.has_origin {
             return Err((forbidden("Requests of web pages (with an Origin header) are refused."), "an Origin header"));
         }
-        if request.host.as_ref().is_some_and(|host| !is_plain_host(host)) {
+        if request.is_of_page {
+            return Err((forbidden("Requests of web pages (by Sec-Fetch-Site) are refused."), "a web page"));
+        }
+        let Some(host) = &request.host else {
+            return Err((forbidden("The request needs a Host header."), "no Host header"));
+        };
+        if !is_plain_host(host) {
             let message = "The Host must be an IP address or localhost: a name may be one that an attacker chose.";
             return Err((forbidden(message), "a Host header with a name"));
         }
@@ -140,20 +175,18 @@ impl Access {
         let refusal = Response::error(401, "unauthorized", message).with("WWW-Authenticate", "Bearer");
         Err((refusal, if given.is_some() { "a wrong token" } else { "no token" }))
     }
+}
 
-    /// Callers cannot fill the log.
-    fn log(&self, who: &str, why: &str) {
-        // Whole values only are written, whatever happens to the thread that writes them.
-        let mut refused = self.refused.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        if refused.last.is_some_and(|last| last.elapsed() < LOG_EVERY) {
-            refused.unsaid += 1;
-            return;
-        }
-        let unsaid = std::mem::take(&mut refused.unsaid);
-        refused.last = Some(Instant::now());
-        drop(refused);
-        log::warn!("admin: a request by {who} was refused: {why}; {unsaid} more since this was last said");
+/// Callers cannot fill the log. If a line is due, how many were not said before it.
+fn is_due(refused: &Mutex<Refused>) -> Option<u64> {
+    // Whole values only are written, whatever happens to the thread that writes them.
+    let mut refused = refused.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    if refused.last.is_some_and(|last| last.elapsed() < LOG_EVERY) {
+        refused.unsaid += 1;
+        return None;
     }
+    refused.last = Some(Instant::now());
+    Some(std::mem::take(&mut refused.unsaid))
 }
 
 /// What stands behind `Bearer`.
@@ -191,6 +224,8 @@ mod tests {
             target: "/health".to_owned(),
             host: Some(host.to_owned()),
             has_origin,
+            is_of_page: false,
+            store_id: None,
             authorization: authorization.map(|value| value.as_bytes().to_vec()),
             body: Vec::new(),
         }
@@ -201,7 +236,8 @@ mod tests {
             panic!()
         };
         let (token_file, timeout) = (token_file.map(Path::to_owned), Duration::from_secs(1));
-        Access::new(&AdminConfig { endpoint, token_file, connections_max: 1, timeout, notice_bytes_max: 1 })
+        let store = StoreUrl::Mysql("mysql://u:geheim@h/prod".to_owned());
+        Access::new(&AdminConfig { endpoint, token_file, store, connections_max: 1, timeout, notice_bytes_max: 1 })
     }
 
     #[test]
@@ -233,6 +269,31 @@ mod tests {
         }
         assert_eq!(status("127.0.0.1", Some("Bearer 0123456789abcdef"), true), 403);
         assert_eq!(status("evil.example", Some("Bearer 0123456789abcdef"), false), 403);
+    }
+
+    #[test]
+    fn pages_without_an_origin_and_requests_without_a_host_are_refused() {
+        let access = access("127.0.0.1:0", None).unwrap();
+        let status = |request: &Request| access.refusal(request, "a test").map_or(200, |refusal| refusal.status);
+        let plain = || request("127.0.0.1", None, false);
+        assert_eq!(status(&plain()), 200);
+        assert_eq!(status(&Request { is_of_page: true, ..plain() }), 403);
+        assert_eq!(status(&Request { host: None, ..plain() }), 403);
+    }
+
+    #[test]
+    fn a_request_for_another_store_is_refused_on_a_socket_as_well() {
+        for place in ["unix:a", "127.0.0.1:0"] {
+            let access = access(place, None).unwrap();
+            let asked = |url: &str| {
+                let store_id = StoreUrl::parse(url).unwrap().id();
+                access.refusal(&Request { store_id, ..request("127.0.0.1", None, false) }, "a test")
+            };
+            assert!(asked("mysql://other:words@h:3306/prod").is_none());
+            let refusal = asked("mysql://u:geheim@h/test").unwrap();
+            let said = String::from_utf8(refusal.body).unwrap();
+            assert!(refusal.status == 409 && said.contains("mysql://u:***@h/prod"), "{said}");
+        }
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use super::access::read_token;
 use super::escape;
+use super::http::STORE_HEADER;
 use super::show;
 use super::stream::{Stream, Timed};
 use super::target::encode;
@@ -93,6 +94,7 @@ fn request_of(verb: &AdminVerb) -> Request {
 struct Caller {
     endpoint: Endpoint,
     token: Option<String>,
+    store_id: Option<String>,
 }
 
 impl Caller {
@@ -101,7 +103,7 @@ impl Caller {
             (Endpoint::Tcp(_), Some(path)) => Some(read_token(path)?),
             _ => None,
         };
-        Ok(Self { endpoint: order.endpoint.clone(), token })
+        Ok(Self { endpoint: order.endpoint.clone(), token, store_id: order.store_id.clone() })
     }
 
     /// The users on all pages.
@@ -127,10 +129,11 @@ impl Caller {
             Endpoint::Unix(_) => "localhost".to_owned(),
         };
         let token = self.token.as_ref().map(|token| format!("Authorization: Bearer {token}\r\n")).unwrap_or_default();
+        let store = self.store_id.as_ref().map(|id| format!("{STORE_HEADER}: {id}\r\n")).unwrap_or_default();
         let Request { method, target, body } = request;
         let (kind, length) = ("Content-Type: application/json", body.len());
         let text = format!(
-            "{method} {target} HTTP/1.1\r\nHost: {host}\r\n{token}{kind}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body}"
+            "{method} {target} HTTP/1.1\r\nHost: {host}\r\n{token}{store}{kind}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body}"
         );
         let written = stream.write_all(text.as_bytes());
         let mut bytes = Vec::new();
@@ -147,7 +150,9 @@ impl Caller {
         match &self.endpoint {
             Endpoint::Tcp(addr) => Stream::connect_tcp(&reachable(*addr), WITHIN),
             #[cfg(unix)]
-            Endpoint::Unix(path) => Ok(Stream::Unix(std::os::unix::net::UnixStream::connect(path)?)),
+            Endpoint::Unix(path) => {
+                Ok(Stream::Unix(std::sync::Arc::new(std::os::unix::net::UnixStream::connect(path)?)))
+            }
             #[cfg(not(unix))]
             Endpoint::Unix(_) => Err(ErrorKind::Unsupported.into()),
         }

@@ -10,6 +10,9 @@ const HEADERS_MAX: usize = 64;
 /// Its body.
 const BODY_BYTES_MAX: usize = 64 * 1024;
 
+/// Says which store the caller means, by its id.
+pub(super) const STORE_HEADER: &str = "Hongyan-Store";
+
 /// The methods that are told apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Method {
@@ -27,6 +30,10 @@ pub(super) struct Request {
     pub(super) target: String,
     pub(super) host: Option<String>,
     pub(super) has_origin: bool,
+    /// A browser says that a page, and not its user, makes the request.
+    pub(super) is_of_page: bool,
+    /// The id of the store that the caller means.
+    pub(super) store_id: Option<String>,
     pub(super) authorization: Option<Vec<u8>>,
     pub(super) body: Vec<u8>,
 }
@@ -147,8 +154,11 @@ struct Head {
     expects_continue: bool,
 }
 
-/// Reads a request.
-pub(super) fn read(stream: &mut (impl Read + Write)) -> Result<Request, Unread> {
+/// Reads a request. Of who is not admitted by its head, no more is read.
+pub(super) fn read<S: Read + Write>(
+    stream: &mut S,
+    admit: impl FnOnce(&Request, &mut S) -> Result<(), Unread>,
+) -> Result<Request, Unread> {
     let (mut bytes, mut chunk) = (Vec::new(), [0; 4096]);
     let Head { mut request, head_bytes, body_bytes, expects_continue } = loop {
         if let Some(head) = read_head(&bytes)? {
@@ -162,6 +172,7 @@ pub(super) fn read(stream: &mut (impl Read + Write)) -> Result<Request, Unread> 
             count => bytes.extend_from_slice(&chunk[..count]),
         }
     };
+    admit(&request, stream)?;
     if body_bytes > BODY_BYTES_MAX {
         return Err(Response::error(413, "too_large", "The body of a request may be 64 KiB long.").into());
     }
@@ -220,6 +231,8 @@ fn read_head(bytes: &[u8]) -> Result<Option<Head>, Unread> {
         target: parsed.path.unwrap_or_default().to_owned(),
         host,
         has_origin: values("Origin").next().is_some(),
+        is_of_page: values("Sec-Fetch-Site").any(|site| !site.trim_ascii().eq_ignore_ascii_case(b"none")),
+        store_id: values(STORE_HEADER).next().map(|id| String::from_utf8_lossy(id.trim_ascii()).into_owned()),
         authorization: values("Authorization").next().map(|value| value.trim_ascii().to_vec()),
         body: Vec::new(),
     };
@@ -266,7 +279,7 @@ mod tests {
 
     fn read_all(bytes: &[u8], size: usize) -> Result<(Request, Vec<u8>), Unread> {
         let mut pieces = Pieces { rest: bytes, size, written: Vec::new() };
-        read(&mut pieces).map(|request| (request, pieces.written))
+        read(&mut pieces, |_, _| Ok(())).map(|request| (request, pieces.written))
     }
 
     fn status_of(bytes: &[u8]) -> u16 {
@@ -290,6 +303,15 @@ mod tests {
         }
         let (request, _) = read_all(b"GET / HTTP/1.0\r\nOrigin: null\r\n\r\n", 9).unwrap();
         assert!(request.has_origin && request.host.is_none());
+    }
+
+    #[test]
+    fn nothing_is_read_behind_the_head_of_one_who_is_not_admitted() {
+        let bytes = b"POST / HTTP/1.1\r\nContent-Length: 9\r\n\r\nnine byte";
+        let mut pieces = Pieces { rest: bytes, size: 1, written: Vec::new() };
+        let refused = read(&mut pieces, |_, _| Err(bad("No."))).unwrap_err();
+        assert!(matches!(refused, Unread::Bad(_)));
+        assert_eq!(pieces.rest, b"nine byte");
     }
 
     #[test]

@@ -7,6 +7,7 @@ use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
 #[cfg(unix)]
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// A bound place. A socket in the file system is removed with it, if it is still the same.
 #[derive(Debug)]
@@ -55,9 +56,9 @@ impl Listener {
     /// The next connection that waits.
     pub(super) fn accept(&self) -> io::Result<Stream> {
         match self {
-            Self::Tcp(listener) => Stream::Tcp(listener.accept()?.0.into()),
+            Self::Tcp(listener) => Stream::Tcp(Arc::new(listener.accept()?.0.into())),
             #[cfg(unix)]
-            Self::Unix { listener, .. } => Stream::Unix(listener.accept()?.0.into()),
+            Self::Unix { listener, .. } => Stream::Unix(Arc::new(listener.accept()?.0.into())),
         }
         .block()
     }

@@ -14,6 +14,7 @@ mod escape;
 mod http;
 mod listener;
 mod metrics;
+mod newcomers;
 mod process;
 mod routes;
 mod secret;
@@ -21,12 +22,14 @@ mod show;
 mod stream;
 mod target;
 
-use crate::config::Endpoint;
+use crate::config::{Endpoint, StoreUrl};
 use crate::net::admin::Asker;
 use access::Access;
-use http::{Method, Response, Unread};
+use http::{Method, Request, Response, Unread};
 use listener::Listener;
 use mio::{Events, Poll, Token, Waker};
+pub use newcomers::NEWCOMERS_MAX;
+use newcomers::{Newcomer, Newcomers};
 use routes::Context;
 use std::fmt;
 use std::io::{self, ErrorKind};
@@ -44,8 +47,8 @@ const WAKER: Token = Token(1);
 const PAUSE: Duration = Duration::from_millis(100);
 /// The time for which the rest of a request is read after its answer.
 const DRAIN_WITHIN: Duration = Duration::from_secs(1);
-/// The time in which a caller that is one too many must take its answer.
-const REFUSE_WITHIN: Duration = Duration::from_millis(20);
+/// The time in which a request must say who asks, and what, without its body.
+const HEAD_WITHIN: Duration = Duration::from_secs(3);
 
 /// What the process does, as far as the admin interface must know.
 #[derive(Clone, Debug, Default)]
@@ -86,7 +89,9 @@ pub struct AdminConfig {
     pub endpoint: Endpoint,
     /// The file with the token that callers of a port must know.
     pub token_file: Option<PathBuf>,
-    /// Requests at once.
+    /// The store of the server. Who means another one is refused.
+    pub store: StoreUrl,
+    /// Requests at once, of those who may ask.
     pub connections_max: usize,
     /// The time for a request: until it has come, is answered, and the answer is taken.
     pub timeout: Duration,
@@ -126,11 +131,14 @@ impl AdminServer {
             poll,
             listener,
             stop: Arc::clone(&stop),
-            connections: Arc::default(),
-            connections_max: config.connections_max,
-            timeout: config.timeout,
-            access: Arc::new(access),
-            context: Arc::new(Context::new(asker, stage, config.notice_bytes_max)),
+            newcomers: Arc::default(),
+            desk: Arc::new(Desk {
+                connections: Arc::default(),
+                connections_max: config.connections_max,
+                timeout: config.timeout,
+                access,
+                context: Context::new(asker, stage, config.notice_bytes_max),
+            }),
         };
         let thread = thread::Builder::new().name("admin".to_owned()).spawn(move || acceptor.run()).map_err(cannot)?;
         Ok(Self { addr, stop, waker, thread: Some(thread) })
@@ -160,12 +168,8 @@ struct Acceptor {
     poll: Poll,
     listener: Listener,
     stop: Arc<AtomicBool>,
-    /// Requests in progress.
-    connections: Arc<AtomicUsize>,
-    connections_max: usize,
-    timeout: Duration,
-    access: Arc<Access>,
-    context: Arc<Context>,
+    newcomers: Arc<Newcomers>,
+    desk: Arc<Desk>,
 }
 
 impl Acceptor {
@@ -183,9 +187,13 @@ impl Acceptor {
         }
     }
 
-    /// Takes all that wait. If the system is short of something, it says when to try again.
+    /// Takes all that wait. If there is no room, or the system is short of something, it says when
+    /// to try again.
     fn accept_all(&self) -> Option<Duration> {
         loop {
+            if let Some(pause) = self.newcomers.wait() {
+                return Some(pause);
+            }
             match self.listener.accept() {
                 Ok(stream) => self.take(stream),
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return None,
@@ -201,18 +209,15 @@ impl Acceptor {
     }
 
     fn take(&self, stream: Stream) {
-        let place = Place::take(&self.connections);
-        if self.connections.load(Ordering::Relaxed) > self.connections_max {
-            let mut stream = Timed::new(stream, REFUSE_WITHIN);
-            // The client may be gone.
-            too_many().write(&mut stream, false).unwrap_or(());
-            return;
+        let (newcomer, gone) = self.newcomers.take(stream.clone());
+        if let Some(gone) = gone {
+            self.desk.access.log_dropped(&gone.peer());
+            gone.close();
         }
-        let (access, context, timeout) = (Arc::clone(&self.access), Arc::clone(&self.context), self.timeout);
+        let desk = Arc::clone(&self.desk);
         let work = move || {
-            let _place = place;
             // Nobody but the caller misses an answer.
-            if let Err(error) = answer(Timed::new(stream, timeout), &access, &context) {
+            if let Err(error) = desk.answer(stream, &newcomer) {
                 log::debug!("a request of the admin interface was not answered: {error}");
             }
         };
@@ -243,20 +248,48 @@ fn too_many() -> Response {
     Response::error(429, "busy", sentence).with("Retry-After", "1")
 }
 
-/// Reads the one request of a connection and answers it.
-fn answer(mut stream: Timed, access: &Access, context: &Context) -> io::Result<()> {
-    let (response, is_head) = match http::read(&mut stream) {
-        Ok(request) => {
-            let who = stream.stream().peer();
-            let refusal = access.refusal(&request, &who);
-            let response = refusal.unwrap_or_else(|| context.answer(&request, &who, stream.left()));
-            (response, request.method == Method::Head)
+/// What all requests share.
+struct Desk {
+    /// Requests in progress, of those who may ask.
+    connections: Arc<AtomicUsize>,
+    connections_max: usize,
+    timeout: Duration,
+    access: Access,
+    context: Context,
+}
+
+impl Desk {
+    /// Reads the one request of a connection and answers it.
+    fn answer(&self, stream: Stream, newcomer: &Newcomer) -> io::Result<()> {
+        let who = stream.peer();
+        let mut stream = Timed::new(stream, self.timeout.min(HEAD_WITHIN));
+        let (mut place, mut is_head) = (None, false);
+        let read = http::read(&mut stream, |request, stream| {
+            is_head = request.method == Method::Head;
+            place = Some(self.admit(request, &who, newcomer)?);
+            stream.leave_at_least(self.timeout);
+            Ok(())
+        });
+        let response = match read {
+            Ok(request) => self.context.answer(&request, &who, stream.left()),
+            Err(Unread::Bad(response)) => *response,
+            Err(Unread::Broken(error)) => return Err(error),
+        };
+        // An answer that came in the last moment is still to be taken.
+        stream.leave_at_least(DRAIN_WITHIN);
+        response.write(&mut stream, is_head)?;
+        stream.end(DRAIN_WITHIN)
+    }
+
+    /// Gives who may ask a place that others cannot take.
+    fn admit(&self, request: &Request, who: &str, newcomer: &Newcomer) -> Result<Place, Unread> {
+        if let Some(refusal) = self.access.refusal(request, who) {
+            return Err(refusal.into());
         }
-        Err(Unread::Bad(response)) => (*response, false),
-        Err(Unread::Broken(error)) => return Err(error),
-    };
-    // An answer that came in the last moment is still to be taken.
-    stream.leave_at_least(DRAIN_WITHIN);
-    response.write(&mut stream, is_head)?;
-    stream.end(DRAIN_WITHIN)
+        let place = Place::take(&self.connections);
+        if self.connections.load(Ordering::Relaxed) > self.connections_max {
+            return Err(too_many().into());
+        }
+        if newcomer.leave() { Ok(place) } else { Err(Unread::Broken(ErrorKind::ConnectionAborted.into())) }
+    }
 }

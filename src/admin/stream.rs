@@ -4,19 +4,20 @@ use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 #[cfg(unix)]
 use std::os::unix::net::UnixStream;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// A stream that blocks.
-#[derive(Debug)]
+/// A stream that blocks. Its copies are the same connection.
+#[derive(Clone, Debug)]
 pub(super) enum Stream {
-    Tcp(TcpStream),
+    Tcp(Arc<TcpStream>),
     #[cfg(unix)]
-    Unix(UnixStream),
+    Unix(Arc<UnixStream>),
 }
 
 impl Stream {
     pub(super) fn connect_tcp(addr: &SocketAddr, within: Duration) -> io::Result<Self> {
-        Ok(Self::Tcp(TcpStream::connect_timeout(addr, within)?))
+        Ok(Self::Tcp(Arc::new(TcpStream::connect_timeout(addr, within)?)))
     }
 
     /// Makes it block, as far as it does not.
@@ -51,19 +52,30 @@ impl Stream {
         }
     }
 
-    fn read_once(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        match self {
-            Self::Tcp(stream) => stream.read(buffer),
+    /// Ends it at once, for all who read or write.
+    pub(super) fn close(&self) {
+        let closed = match self {
+            Self::Tcp(stream) => stream.shutdown(Shutdown::Both),
             #[cfg(unix)]
-            Self::Unix(stream) => stream.read(buffer),
+            Self::Unix(stream) => stream.shutdown(Shutdown::Both),
+        };
+        // It may be closed by its other end.
+        closed.unwrap_or(());
+    }
+
+    fn read_once(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Self::Tcp(stream) => (&**stream).read(buffer),
+            #[cfg(unix)]
+            Self::Unix(stream) => (&**stream).read(buffer),
         }
     }
 
-    fn write_once(&mut self, bytes: &[u8]) -> io::Result<usize> {
+    fn write_once(&self, bytes: &[u8]) -> io::Result<usize> {
         match self {
-            Self::Tcp(stream) => stream.write(bytes),
+            Self::Tcp(stream) => (&**stream).write(bytes),
             #[cfg(unix)]
-            Self::Unix(stream) => stream.write(bytes),
+            Self::Unix(stream) => (&**stream).write(bytes),
         }
     }
 
@@ -74,7 +86,7 @@ impl Stream {
                 stream.peer_addr().map_or_else(|_| "an unknown address".to_owned(), |addr| format!("tcp {addr}"))
             }
             #[cfg(target_os = "linux")]
-            Self::Unix(stream) => match rustix::net::sockopt::socket_peercred(stream) {
+            Self::Unix(stream) => match rustix::net::sockopt::socket_peercred(&**stream) {
                 Ok(peer) => format!("unix uid {}", peer.uid.as_raw()),
                 Err(_) => "unix".to_owned(),
             },
@@ -94,10 +106,6 @@ pub(super) struct Timed {
 impl Timed {
     pub(super) fn new(stream: Stream, within: Duration) -> Self {
         Self { stream, until: Instant::now() + within }
-    }
-
-    pub(super) fn stream(&self) -> &Stream {
-        &self.stream
     }
 
     /// The time that is left.

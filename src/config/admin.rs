@@ -1,10 +1,11 @@
 //! The command line of `hongyan admin`.
 
-use super::admin_place::Endpoint;
-use super::args::{Command, sentence, settings, twice, unexpected, version};
+use super::admin_place::{AdminPlace, Endpoint};
+use super::args::{Command, Settings, sentence, settings, twice, unexpected, version};
 use super::backup::BackupOrder;
 use super::known::{Variables, did_you_mean};
 use super::options::{CONFIG, Opt, find};
+use super::store_url::StoreUrl;
 use lexopt::{Arg, Parser, ValueExt};
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -23,6 +24,8 @@ pub struct AdminOrder {
     pub endpoint: Endpoint,
     /// The file with the token for it.
     pub token_file: Option<PathBuf>,
+    /// The id of the store that is meant, if that is said and the place does not say it.
+    pub store_id: Option<String>,
     /// The answer is for a program.
     pub is_json: bool,
     /// What is asked.
@@ -142,7 +145,7 @@ const VERBS: [&str; 10] =
 
 impl Words {
     fn command(self, variables: &Variables) -> Result<Command, String> {
-        let config = settings(&self.flags, variables)?.config;
+        let Settings { config, names_store, .. } = settings(&self.flags, variables)?;
         if let [verb, file] = &self.words[..]
             && verb == super::backup::NAME
         {
@@ -155,7 +158,10 @@ impl Words {
             return Err(format!("--admin {endpoint}: port 0 is a free port, and nobody but the server knows which"));
         }
         let token_file = config.admin_token_file;
-        Ok(Command::Admin(AdminOrder { endpoint, token_file, is_json: self.is_json, verb }))
+        // The socket beside a file is that of its server, wherever the server sees the file.
+        let is_beside = config.admin == AdminPlace::Auto && matches!(config.store, StoreUrl::Sqlite(_));
+        let store_id = if names_store && !is_beside { config.store.id() } else { None };
+        Ok(Command::Admin(AdminOrder { endpoint, token_file, store_id, is_json: self.is_json, verb }))
     }
 
     fn verb(&self) -> Result<AdminVerb, String> {
@@ -268,7 +274,7 @@ The exit status is 0 when it is done, 1 when the server refuses, does not know o
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{StoreUrl, args};
+    use crate::config::args;
 
     fn read_with(words: &[&str], env: &[(&str, &str)]) -> Result<Command, String> {
         let variables = env.iter().map(|(name, value)| (name.into(), value.into()));
@@ -292,19 +298,38 @@ mod tests {
         std::fs::write(&file, "store = \"sqlite:of/file.db\"\n").unwrap();
         let file = file.to_str().unwrap();
         for (words, env, place) in [
-            (&["status"][..], &[][..], "unix:hongyan.sock"),
-            (&["status", "--store", "sqlite:a/b.db"], &[], "unix:a/b.sock"),
+            (&["status"][..], &[][..], "unix:hongyan.db.sock"),
+            (&["status", "--store", "sqlite:a/b.db"], &[], "unix:a/b.db.sock"),
             (&["--admin=unix:x", "status"], &[("HONGYAN_ADMIN", "unix:y")], "unix:x"),
             (&["status"], &[("HONGYAN_ADMIN", "127.0.0.1:7")], "127.0.0.1:7"),
-            (&["status"], &[("HONGYAN_STORE", "sqlite:c.db")], "unix:c.sock"),
-            (&["status", "--config", file], &[], "unix:of/file.sock"),
-            (&["status"], &[("HONGYAN_CONFIG", file)], "unix:of/file.sock"),
-            (&["status", "--store=sqlite:d.db"], &[("HONGYAN_CONFIG", file)], "unix:d.sock"),
+            (&["status"], &[("HONGYAN_STORE", "sqlite:c.db")], "unix:c.db.sock"),
+            (&["status", "--config", file], &[], "unix:of/file.db.sock"),
+            (&["status"], &[("HONGYAN_CONFIG", file)], "unix:of/file.db.sock"),
+            (&["status", "--store=sqlite:d.db"], &[("HONGYAN_CONFIG", file)], "unix:d.db.sock"),
         ] {
             assert_eq!(order(words, env).endpoint.to_string(), place, "{words:?} {env:?}");
         }
         let found = order(&["--json", "status", "--admin=10.0.0.1:7", "--admin-token-file", "t"], &[]);
         assert_eq!((found.token_file, found.is_json), (Some("t".into()), true));
+    }
+
+    #[test]
+    fn the_store_is_said_only_where_the_place_does_not_say_it() {
+        let of = |words: &[&str], env: &[(&str, &str)]| order(&[&["status"], words].concat(), env).store_id;
+        for (words, env) in [
+            (&[][..], &[][..]),
+            (&["--store=sqlite:/a.db"], &[]),
+            (&["--admin=127.0.0.1:7"], &[]),
+            (&["--admin=127.0.0.1:7", "--store=sqlite:no/such/folder/a.db"], &[]),
+        ] {
+            assert_eq!(of(words, env), None, "{words:?}");
+        }
+        let url = "mysql://u:geheim@h/d";
+        let id = StoreUrl::parse(url).unwrap().id();
+        assert!(id.is_some());
+        assert_eq!(of(&["--store", url], &[]), id);
+        assert_eq!(of(&["--admin=127.0.0.1:7"], &[("HONGYAN_STORE", url)]), id);
+        assert!(of(&["--admin=127.0.0.1:7", "--store=sqlite:/a.db"], &[]).is_some());
     }
 
     #[test]

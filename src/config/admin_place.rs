@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 const SOCKET_PATH_BYTES_MAX: usize = 107;
 /// The socket of a server whose store is no file.
 const SOCKET: &str = "hongyan.sock";
-const ENDING: &str = "sock";
+const ENDING: &str = ".sock";
 
 /// What `--admin` says.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -80,16 +80,15 @@ pub fn check_socket_path(path: &Path) -> Result<(), String> {
     }
 }
 
-/// The socket beside a store: named like its file, with another ending.
+/// The socket beside a store: named like its file, with one more ending, so that no two files share
+/// one.
 fn beside(store: &StoreUrl) -> PathBuf {
     match store {
-        StoreUrl::Sqlite(path) if path.extension().is_some_and(|ending| ending == ENDING) => {
+        StoreUrl::Sqlite(path) => {
             let mut name = path.clone().into_os_string();
-            name.push(".");
             name.push(ENDING);
             name.into()
         }
-        StoreUrl::Sqlite(path) => path.with_extension(ENDING),
         StoreUrl::Mysql(_) | StoreUrl::Memory => SOCKET.into(),
     }
 }
@@ -120,10 +119,11 @@ mod tests {
     #[test]
     fn a_socket_stands_beside_the_file_of_the_store() {
         for (store, socket) in [
-            ("sqlite:hongyan.db", "hongyan.sock"),
-            ("sqlite:/var/lib/hongyan/hongyan.db", "/var/lib/hongyan/hongyan.sock"),
+            ("sqlite:hongyan.db", "hongyan.db.sock"),
+            ("sqlite:/var/lib/hongyan/hongyan.db", "/var/lib/hongyan/hongyan.db.sock"),
             ("sqlite:a.b/store", "a.b/store.sock"),
-            ("sqlite:a/x.y.db", "a/x.y.sock"),
+            ("sqlite:a/x.y.db", "a/x.y.db.sock"),
+            ("sqlite:a/x.y.test", "a/x.y.test.sock"),
             ("sqlite:a/x.sock", "a/x.sock.sock"),
             ("memory:", "hongyan.sock"),
             ("mysql://u:p@h/d", "hongyan.sock"),

@@ -41,6 +41,8 @@ pub struct Settings {
     pub summary: String,
     /// What is not wrong and should be different all the same; a sentence.
     pub warning: Option<String>,
+    /// Somebody has said which store it is.
+    pub names_store: bool,
 }
 
 const CHECK: &str = "check-config";
@@ -142,7 +144,8 @@ pub(super) fn settings(flags: &[(&'static Opt, OsString)], variables: &Variables
         let path = path.display();
         format!("{path} holds the password of the store, and everybody on this machine may read it: chmod o-r {path}")
     });
-    Ok(Settings { summary: summary(&config, counts), warning, config })
+    let names_store = given.contains(&"store");
+    Ok(Settings { summary: summary(&config, counts), warning, names_store, config })
 }
 
 /// One line for who checks a configuration.

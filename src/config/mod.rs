@@ -16,7 +16,8 @@ pub mod networks;
 pub mod options;
 pub mod origins;
 pub mod regular;
-pub mod store_url;
+pub mod store_id;
+mod store_url;
 mod units;
 
 use crate::chat::contract::Rules;

@@ -35,6 +35,7 @@ impl Admin {
         let admin_config = place.map(|endpoint| AdminConfig {
             endpoint,
             token_file: config.admin_token_file.clone(),
+            store: config.store.clone(),
             connections_max: config.admin_connections_max,
             timeout: Duration::from_millis(config.admin_timeout_ms),
             // It must fit an envelope, as what users write.

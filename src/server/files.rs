@@ -14,9 +14,9 @@ const SQLITE: usize = 2 * 4;
 /// what looking up the host's name takes.
 const PER_MYSQL_CONNECTION: usize = 4;
 
-/// Of the admin interface: its listener, its poll and the waker of that. Each request takes one
-/// more.
-const ADMIN: usize = 3;
+/// Of the admin interface: its listener, its poll and the waker of that, and callers who have not
+/// shown that they may ask. Each other request takes one more.
+const ADMIN: usize = 3 + crate::admin::NEWCOMERS_MAX;
 
 /// Descriptors that connections cannot have.
 pub(super) fn reserved(config: &Config) -> usize {

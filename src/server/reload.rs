@@ -250,7 +250,7 @@ mod tests {
         let program = Program {
             read_again: Box::new(move || {
                 let config = lock(&read).clone()?;
-                Ok(Settings { config, summary: String::new(), warning: None })
+                Ok(Settings { config, summary: String::new(), warning: None, names_store: false })
             }),
             set_log: Arc::new(move |level, format| *lock(&set) = (level, format)),
         };

@@ -84,7 +84,7 @@ fn one_that_cannot_be_asked_is_status_2_and_one_sentence() {
     let live = folder.path().join("dead.sock");
     drop(std::os::unix::net::UnixListener::bind(&live).unwrap());
     for (words, said) in [
-        (&["status"][..], "cannot ask the server at unix:a.sock: there is no such socket"),
+        (&["status"][..], "cannot ask the server at unix:a.db.sock: there is no such socket"),
         (&["status", "--admin=unix:dead.sock"], "no server listens there"),
         (&["status", "--admin", &port], "no server listens there"),
         (&["status", "--admin=off"], "off"),

@@ -38,7 +38,7 @@ fn wait_until(what: &str, is_so: impl Fn() -> bool) {
 #[test]
 fn the_socket_stands_beside_the_store_for_its_owner_alone_and_goes_at_a_clean_stop() {
     let folder = tempfile::tempdir().unwrap();
-    let (store, socket) = (folder.path().join("a.db"), folder.path().join("a.sock"));
+    let (store, socket) = (folder.path().join("a.db"), folder.path().join("a.db.sock"));
     let program = Program::on(&url(&store), &[]);
     let found = socket.symlink_metadata().unwrap();
     assert!(found.file_type().is_socket());
@@ -51,7 +51,7 @@ fn the_socket_stands_beside_the_store_for_its_owner_alone_and_goes_at_a_clean_st
 #[test]
 fn what_a_killed_server_left_is_replaced_and_the_socket_of_a_live_one_is_not() {
     let folder = tempfile::tempdir().unwrap();
-    let (store, socket) = (folder.path().join("a.db"), folder.path().join("a.sock"));
+    let (store, socket) = (folder.path().join("a.db"), folder.path().join("a.db.sock"));
     drop(Program::on(&url(&store), &[]));
     assert!(socket.exists(), "killed, it removes nothing");
     let program = Program::on(&url(&store), &[]);
@@ -71,7 +71,7 @@ fn what_a_killed_server_left_is_replaced_and_the_socket_of_a_live_one_is_not() {
 #[test]
 fn a_default_socket_that_cannot_be_made_is_a_warning() {
     let folder = tempfile::tempdir().unwrap();
-    let socket = folder.path().join("a.sock");
+    let socket = folder.path().join("a.db.sock");
     fs::write(&socket, "a diary").unwrap();
     let mut command = Command::new(PROGRAM);
     command.args(["--listen", "127.0.0.1:0", "--store", &url(&folder.path().join("a.db"))]);
@@ -120,7 +120,7 @@ fn an_explicit_place_that_cannot_be_had_is_status_2_and_one_sentence() {
 fn it_can_be_off() {
     let folder = tempfile::tempdir().unwrap();
     let program = Program::on(&url(&folder.path().join("a.db")), &["--admin", "off"]);
-    assert!(!folder.path().join("a.sock").exists());
+    assert!(!folder.path().join("a.db.sock").exists());
     drop(program);
 }
 
@@ -141,6 +141,30 @@ fn a_port_wants_its_token_and_takes_nothing_from_browsers() {
     assert_eq!(with("Authorization: Bearer geheim-geheim-geheim\r\n").good()["ready"], true);
     let refused = program.wait_for("was refused: no token");
     assert!(refused.contains("WARN") && refused.contains("tcp 127.0.0.1:"), "{refused}");
+}
+
+#[test]
+fn a_command_for_another_store_is_refused_and_changes_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let place = format!("unix:{}", folder.path().join("hongyan.sock").display());
+    let program = Program::on("memory:", &["--admin", &place]);
+    program.user("ann", crate::common::ContentForm::Text);
+    let run = |store: &[&str]| {
+        let words = [&["admin", "delete", "ann", "--yes", "--admin", &place], store].concat();
+        let Output { status, stderr, .. } = Command::new(PROGRAM).args(words).output().unwrap();
+        (status.code(), String::from_utf8(stderr).unwrap())
+    };
+    let (status, said) = run(&["--store", "mysql://u:geheim@127.0.0.1/test"]);
+    assert_eq!((status, said.lines().count()), (Some(1), 1), "{said}");
+    assert!(said.contains("The store of this server is memory:") && !said.contains("geheim"), "{said}");
+    assert_eq!(run(&["--store", "memory:"]), (Some(0), String::new()), "the account was still there");
+}
+
+#[test]
+fn an_open_port_is_warned_of() {
+    let program = Program::on("memory:", &["--admin", "127.0.0.1:0"]);
+    let warning = program.wait_for("may use the admin port");
+    assert!(warning.contains("WARN") && warning.contains("--admin-token-file"), "{warning}");
 }
 
 #[test]

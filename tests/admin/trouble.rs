@@ -14,7 +14,7 @@ fn those_who_stall_have_their_time_and_others_are_told_that_there_are_too_many()
     });
     let mut stalled: Vec<_> = (0..3).map(|_| connect(managed.admin)).collect();
     for stream in &mut stalled {
-        stream.write_all(b"GET /health HT").unwrap();
+        stream.write_all(b"POST /users/ann/ban HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\n{").unwrap();
     }
     let until = Instant::now() + crate::common::PATIENCE;
     // The accepting thread may be a moment behind.
@@ -33,6 +33,37 @@ fn those_who_stall_have_their_time_and_others_are_told_that_there_are_too_many()
     while get(managed.admin, "/health").status != 200 {
         assert!(Instant::now() < until, "their places are free");
     }
+}
+
+#[test]
+fn callers_without_the_token_take_no_place_of_those_who_have_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let token = folder.path().join("token");
+    std::fs::write(&token, "geheim-geheim-geheim\n").unwrap();
+    let token = token.to_str().unwrap();
+    let args = ["--admin", "127.0.0.1:0", "--admin-token-file", token, "--admin-connections-max", "1"];
+    let program = crate::common::Program::on("memory:", &args);
+    // Some are silent, some have begun, and some have a body to come that nobody waits for.
+    let mut strangers = Vec::new();
+    for n in 0..60 {
+        let mut stream = connect(program.admin());
+        match n % 3 {
+            0 => {}
+            1 => stream.write_all(b"GET /heal").unwrap(),
+            _ => stream.write_all(b"POST /notices HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\n").unwrap(),
+        }
+        strangers.push(stream);
+        if n % 4 == 0 {
+            super::caller::get_with(program.admin(), "/health", "Authorization: Bearer geheim-geheim-geheim\r\n")
+                .good();
+        }
+    }
+    let dropped = program.wait_for("a newer one took its place");
+    assert!(dropped.contains("INFO") && dropped.contains("tcp 127.0.0.1:"), "{dropped}");
+    // The one with a body to come was answered without it, or had to go.
+    let mut answer = String::new();
+    strangers.last_mut().unwrap().read_to_string(&mut answer).ok();
+    assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 401 "), "{answer}");
 }
 
 #[test]
@@ -75,11 +106,15 @@ fn nonsense_is_answered_in_one_plain_sentence() {
     let admin = managed.admin;
     exchange(connect(admin), b"{\"TYPE\":\"0\"}\r\n\r\n").refused(400, "bad_request");
     exchange(connect(admin), b"GET /health HTTP/1.1\r\nHost: evil.example\r\n\r\n").refused(403, "forbidden");
+    exchange(connect(admin), b"POST /notices HTTP/1.1\r\n\r\n").refused(403, "forbidden");
+    let of_page = b"POST /notices HTTP/1.1\r\nHost: localhost\r\nSec-Fetch-Site: cross-site\r\n\r\n";
+    exchange(connect(admin), of_page).refused(403, "forbidden");
     exchange(connect(admin), &[&b"GET /"[..], &[b'x'; 20_000]].concat()).refused(431, "head_too_large");
-    let large = format!("POST /notices HTTP/1.1\r\nContent-Length: 70000\r\n\r\n{}", "x".repeat(70_000));
+    let large =
+        format!("POST /notices HTTP/1.1\r\nHost: localhost\r\nContent-Length: 70000\r\n\r\n{}", "x".repeat(70_000));
     exchange(connect(admin), large.as_bytes()).refused(413, "too_large");
     let mut cut = connect(admin);
-    cut.write_all(b"POST /notices HTTP/1.1\r\nContent-Length: 10\r\n\r\n{").unwrap();
+    cut.write_all(b"POST /notices HTTP/1.1\r\nHost: localhost\r\nContent-Length: 10\r\n\r\n{").unwrap();
     cut.shutdown(std::net::Shutdown::Write).unwrap();
     exchange(cut, b"").refused(400, "bad_request");
     for path in ["/", "/nothing", "/users/ann/kick", "/users/ann/ban/x", "/health/"] {

@@ -13,7 +13,7 @@ pub(super) const PLACE: Opt = opt(
         show: |config| config.admin.to_string(),
         set: |config, text| AdminPlace::parse(text).map(|place| config.admin = place),
     },
-    "Where the admin interface is; auto: a socket beside the SQLite file, else hongyan.sock in the working folder.",
+    "Where the admin interface is; auto: a socket beside the SQLite file (PATH.sock), else hongyan.sock in the working folder.",
 );
 
 pub(super) const TOKEN_FILE: Opt = opt(

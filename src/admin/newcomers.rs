@@ -1,0 +1,77 @@
+//! Those who have not shown yet that they may ask. They have a few places of their own, so that they
+//! take none of those who may; when there are too many, the oldest goes.
+
+use super::stream::Stream;
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+/// Places of those who have not shown that they may ask.
+pub const NEWCOMERS_MAX: usize = 16;
+/// The time that each of them has at least: enough to send a head that is on its way.
+const STAY: Duration = Duration::from_millis(20);
+
+#[derive(Debug, Default)]
+pub(super) struct Newcomers(Mutex<List>);
+
+#[derive(Debug, Default)]
+struct List {
+    next_id: u64,
+    /// The oldest first.
+    waiting: VecDeque<Waiting>,
+}
+
+#[derive(Debug)]
+struct Waiting {
+    id: u64,
+    since: Instant,
+    stream: Stream,
+}
+
+/// A place among them, until it is left or dropped.
+#[derive(Debug)]
+pub(super) struct Newcomer {
+    id: u64,
+    list: Arc<Newcomers>,
+}
+
+impl Newcomers {
+    fn lock(&self) -> MutexGuard<'_, List> {
+        // Every change is whole before anything could panic.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The time until there can be room for one more.
+    pub(super) fn wait(&self) -> Option<Duration> {
+        let list = self.lock();
+        let oldest = list.waiting.front().filter(|_| list.waiting.len() >= NEWCOMERS_MAX)?;
+        let left = STAY.saturating_sub(oldest.since.elapsed());
+        (!left.is_zero()).then_some(left)
+    }
+
+    /// Takes one more; gives who had to go for it.
+    pub(super) fn take(self: &Arc<Self>, stream: Stream) -> (Newcomer, Option<Stream>) {
+        let mut list = self.lock();
+        let gone = if list.waiting.len() >= NEWCOMERS_MAX { list.waiting.pop_front() } else { None };
+        let id = list.next_id;
+        list.next_id += 1;
+        list.waiting.push_back(Waiting { id, since: Instant::now(), stream });
+        drop(list);
+        (Newcomer { id, list: Arc::clone(self) }, gone.map(|gone| gone.stream))
+    }
+}
+
+impl Newcomer {
+    /// Leaves the place, for another one. `false`: it was lost before.
+    pub(super) fn leave(&self) -> bool {
+        let mut list = self.list.lock();
+        let at = list.waiting.iter().position(|waiting| waiting.id == self.id);
+        at.and_then(|at| list.waiting.remove(at)).is_some()
+    }
+}
+
+impl Drop for Newcomer {
+    fn drop(&mut self) {
+        self.leave();
+    }
+}
