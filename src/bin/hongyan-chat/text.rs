@@ -75,7 +75,7 @@ fn tame(text: &str) -> String {
     tame
 }
 
-/// The columns that a text takes which was made ready by [`line`] or [`lines`].
+/// The columns that a text takes which was made ready by [`line()`] or [`lines`].
 pub(crate) fn columns(text: &str) -> usize {
     text.graphemes(true).map(cluster_columns).sum()
 }
