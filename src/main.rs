@@ -53,7 +53,7 @@ fn run(stderr: &Stderr) -> Result<ExitCode, String> {
             })
         }
         Command::Check(settings) => {
-            let Settings { config, summary, warning } = *settings;
+            let Settings { config, summary, warning, .. } = *settings;
             let notice = server::check(&config).map_err(|error| error.0)?;
             if let Some(warning) = warning {
                 stderr.say(&format!("hongyan: {warning}"));

@@ -110,14 +110,15 @@ impl Access {
             (Endpoint::Tcp(addr), None) if !addr.ip().to_canonical().is_loopback() => {
                 return Err(format!("--admin {addr} is no loopback address: it needs --admin-token-file"));
             }
-            (Endpoint::Tcp(addr), None) => {
-                log::warn!("everybody on this machine may use the admin port {addr}: --admin-token-file protects it");
-                None
-            }
-            (Endpoint::Unix(_), _) => None,
+            _ => None,
         };
         let (is_port, store) = (matches!(config.endpoint, Endpoint::Tcp(_)), config.store.clone());
         Ok(Self { is_port, secret, store, refused: Mutex::default(), dropped: Mutex::default() })
+    }
+
+    /// May everybody who reaches it ask?
+    pub(super) fn is_open(&self) -> bool {
+        self.is_port && self.secret.is_none()
     }
 
     /// The answer to a request that is refused.

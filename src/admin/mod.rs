@@ -122,6 +122,10 @@ impl AdminServer {
         let access = Access::new(config)?;
         let mut listener = Listener::bind(&config.endpoint)?;
         let addr = listener.addr();
+        if access.is_open() {
+            let place = &config.endpoint;
+            log::warn!("everybody on this machine may use the admin port {place}: --admin-token-file protects it");
+        }
         let cannot = |error: io::Error| format!("cannot start the admin interface: {}", listener::plain(&error));
         let poll = Poll::new().map_err(cannot)?;
         let waker = Waker::new(poll.registry(), WAKER).map_err(cannot)?;

@@ -1,5 +1,5 @@
-//! Those who have not shown yet that they may ask. They have a few places of their own, so that they
-//! take none of those who may; when there are too many, the oldest goes.
+//! Those who have not shown yet that they may ask. They have a few places of their own, and take
+//! none of those who may; when there are too many, the oldest goes.
 
 use super::stream::Stream;
 use std::collections::VecDeque;

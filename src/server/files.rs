@@ -126,7 +126,7 @@ mod tests {
         assert_eq!(limit(Some(100)).conns_max(&sqlite).unwrap(), 100 - OWN - SQLITE);
         assert_eq!(limit(None).conns_max(&sqlite).unwrap(), 1_000);
         let managed = Config { admin: AdminPlace::Auto, admin_connections_max: 5, ..sqlite };
-        assert_eq!(limit(Some(100)).conns_max(&managed).unwrap(), 100 - OWN - SQLITE - 8);
+        assert_eq!(limit(Some(100)).conns_max(&managed).unwrap(), 100 - OWN - SQLITE - ADMIN - 5);
         let mysql = with(StoreUrl::Mysql("mysql://h/d".into()), 1_000);
         assert_eq!(limit(Some(100)).conns_max(&mysql).unwrap(), 100 - OWN - 20);
         let why = limit(Some(20)).conns_max(&mysql).unwrap_err().to_string();

@@ -162,9 +162,14 @@ fn a_command_for_another_store_is_refused_and_changes_nothing() {
 
 #[test]
 fn an_open_port_is_warned_of() {
-    let program = Program::on("memory:", &["--admin", "127.0.0.1:0"]);
-    let warning = program.wait_for("may use the admin port");
+    let mut command = Command::new(PROGRAM);
+    command.args(["--listen", "127.0.0.1:0", "--store", "memory:", "--admin", "127.0.0.1:0"]);
+    let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
+    let mut lines = std::io::BufRead::lines(std::io::BufReader::new(child.stderr.take().unwrap()));
+    let warning = lines.find(|line| line.as_ref().unwrap().contains("may use the admin port")).unwrap().unwrap();
     assert!(warning.contains("WARN") && warning.contains("--admin-token-file"), "{warning}");
+    child.kill().unwrap();
+    child.wait().unwrap();
 }
 
 #[test]

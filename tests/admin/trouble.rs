@@ -14,7 +14,12 @@ fn those_who_stall_have_their_time_and_others_are_told_that_there_are_too_many()
     });
     let mut stalled: Vec<_> = (0..3).map(|_| connect(managed.admin)).collect();
     for stream in &mut stalled {
-        stream.write_all(b"POST /users/ann/ban HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\n{").unwrap();
+        let head =
+            "POST /users/ann/ban HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\nExpect: 100-continue\r\n\r\n";
+        stream.write_all(head.as_bytes()).unwrap();
+        // It has its place.
+        let mut interim = [0; b"HTTP/1.1 100 Continue\r\n\r\n".len()];
+        stream.read_exact(&mut interim).unwrap();
     }
     let until = Instant::now() + crate::common::PATIENCE;
     // The accepting thread may be a moment behind.
@@ -41,7 +46,7 @@ fn callers_without_the_token_take_no_place_of_those_who_have_it() {
     let token = folder.path().join("token");
     std::fs::write(&token, "geheim-geheim-geheim\n").unwrap();
     let token = token.to_str().unwrap();
-    let args = ["--admin", "127.0.0.1:0", "--admin-token-file", token, "--admin-connections-max", "1"];
+    let args = ["--admin", "127.0.0.1:0", "--admin-token-file", token];
     let program = crate::common::Program::on("memory:", &args);
     // Some are silent, some have begun, and some have a body to come that nobody waits for.
     let mut strangers = Vec::new();
