@@ -100,7 +100,7 @@ fn each_change_is_one_line_in_the_log_without_secrets_and_without_what_it_could_
     let store = format!("sqlite:{}", folder.path().join("a.db").display());
     let program = Program::on(&store, &[]);
     program.user("ann", ContentForm::Text);
-    let socket = folder.path().join("a.sock");
+    let socket = folder.path().join("a.db.sock");
     let post = |target: &str, body: &str| {
         let length = body.len();
         let request = format!("POST {target} HTTP/1.1\r\nHost: x\r\nContent-Length: {length}\r\n\r\n{body}");
