@@ -221,7 +221,7 @@ export class Person {
 
     /// The messages that are shown with exactly this text.
     messages(text, page = this.page) {
-        const words = text.replace(/\s+/g, " ").replace(/[.*+?^${}()|[\]\\]/g, "\\$&");
+        const words = text.replace(/[.*+?^${}()|[\]\\]/g, "\\$&").replace(/\s+/g, "\\s+");
         const exact = new RegExp(`^\\s*${words}\\s*$`);
         return page.locator("#messages [data-id]").filter({ has: page.locator(".text").filter({ hasText: exact }) });
     }
