@@ -372,7 +372,10 @@ impl Oracle {
             }
             Reply::Friend { .. } => {
                 let done = match self.wanted.get(id) {
-                    Some((FriendVerb::Delete, pair)) => !self.friends.contains(pair),
+                    // The end of an account ends its friendships, whatever happens in between.
+                    Some((FriendVerb::Delete, pair)) => {
+                        !self.friends.contains(pair) || self.is_deleted(&pair.0) || self.is_deleted(&pair.1)
+                    }
                     Some((_, pair)) if self.friends.contains(pair) => true,
                     _ => self.befriended.contains(id),
                 };

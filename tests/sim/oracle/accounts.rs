@@ -14,6 +14,9 @@ pub(super) struct Owned {
     /// Who blocks whom, in the store, and as the core was told.
     blocks: BTreeSet<(String, String)>,
     told_blocks: BTreeSet<(String, String)>,
+    /// Pushes of requests that were answered. They stay on their lists until they are acked, whatever
+    /// becomes of the two.
+    pub(super) answered: BTreeSet<u64>,
     /// Whose change of the password the core was told last.
     pub(super) changed: Option<String>,
 }
@@ -99,7 +102,9 @@ impl Oracle {
     /// What a blocked user asks never comes.
     pub(super) fn check_blocked(&self, push: &Push) {
         let pair = (push.receiver().to_owned(), push.sender().to_owned());
-        let is_blocked = push.kind == PushKind::FriendRequest && self.owned.told_blocks.contains(&pair);
+        let is_blocked = push.kind == PushKind::FriendRequest
+            && self.owned.told_blocks.contains(&pair)
+            && !self.owned.answered.contains(&push.seq);
         assert!(!is_blocked, "asked by a blocked user: {push:?}");
     }
 

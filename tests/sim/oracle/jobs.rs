@@ -47,7 +47,8 @@ impl Oracle {
                     self.friends.insert(pair_of(&asked, &asker));
                     self.pending.remove(&(asked.clone(), asker.clone()));
                 }
-                self.pending.remove(&(asker, asked));
+                let answered = self.pending.remove(&(asker, asked));
+                self.owned.answered.extend(answered);
                 self.befriended.insert(push.id().to_owned());
             }
             _ => {}
