@@ -50,13 +50,4 @@ mod tests {
         let why = run_beside(&own, &[]).unwrap_err();
         assert!(why.contains("hongyan-chat") && why.contains("--features client") && !why.contains('\n'), "{why}");
     }
-
-    #[cfg(unix)]
-    #[test]
-    fn one_that_cannot_be_run_is_named() {
-        let folder = tempfile::tempdir().unwrap();
-        std::fs::write(folder.path().join(NAME), "no program").unwrap();
-        let why = run_beside(&folder.path().join("hongyan"), &[]).unwrap_err();
-        assert!(why.contains("cannot start") && why.contains(NAME), "{why}");
-    }
 }

@@ -280,3 +280,16 @@ fn a_file_of_an_older_version_is_brought_up_to_date_and_the_log_says_from_which(
     drop(program);
     assert!(!said(&Program::on(&url(&old), &[])), "it is up to date now");
 }
+
+#[test]
+fn a_client_for_terminals_that_cannot_be_run_is_named() {
+    // Not within a test: a program that could not become another one has lost settings of signals.
+    let folder = tempfile::tempdir().unwrap();
+    let server = folder.path().join("hongyan");
+    std::fs::copy(env!("CARGO_BIN_EXE_hongyan"), &server).unwrap();
+    std::fs::write(folder.path().join("hongyan-chat"), "no program").unwrap();
+    let output = Command::new(&server).arg("chat").output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.contains("cannot start") && said.contains("hongyan-chat"), "{said}");
+    assert_eq!((output.status.code(), said.lines().count()), (Some(2), 1));
+}

@@ -121,8 +121,8 @@ impl<S: Stream> Hub<S> {
         self.ready = ready;
     }
 
-    /// Those of a queue whom this work allows, each at most once, so that nobody keeps the loop from
-    /// writing.
+    /// Those of a queue whom this work allows, each at most once, so that nobody keeps the loop
+    /// from writing.
     fn serve_some(
         &mut self,
         queue: fn(&mut Self) -> &mut VecDeque<ConnId>,

@@ -259,7 +259,7 @@ impl FairQueue {
         let short = (SHORT_US * 1_000 / self.unit_ns.max(1)).clamp(SHORT_COST_MIN, SHARED_COST_MAX);
         let (alone, newcomers) = (self.busy <= 1, self.short_batches > 0);
         let cost_max = |batch: &TakenBatch| match batch {
-            // Also when the newcomer has nothing at the moment: their next job comes after its answer.
+            // Also when the newcomer has nothing now: their next job comes after its answer.
             batch if newcomers || (!alone && batch.has_others) => short,
             _ if alone => ALONE_COST_MAX,
             _ => SHARED_COST_MAX,

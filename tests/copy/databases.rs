@@ -21,12 +21,12 @@ fn a_file_goes_to_a_database_and_back_whole() {
     folder.tamper("a.db", "UPDATE accounts SET created_ms = -7 WHERE user_name = 'Hub'");
     folder.tamper("a.db", "UPDATE accounts SET created_ms = 253402300799999 WHERE user_name = 'hub'");
     copied(&folder.url("a.db"), &database.url());
+    let epochs: Vec<u64> = database.conn.query("SELECT DISTINCT epoch FROM lanes").unwrap();
+    assert_eq!(epochs, [0], "as after a clean stop, so that a standby takes the place at once");
     {
         let server = MysqlServer::new(&database.url()).unwrap();
         assert_same(&mut folder.open("a.db"), &mut server.connect().unwrap());
     }
-    let epochs: Vec<u64> = database.conn.query("SELECT DISTINCT epoch FROM lanes").unwrap();
-    assert_eq!(epochs, [0], "as after a clean stop, so that a standby takes the place at once");
     let known = schema_version(&mut database);
     copied(&database.url(), &folder.url("b.db"));
     assert_eq!(schema_version(&mut database), known);

@@ -31,19 +31,19 @@ fn the_limit_on_open_files_is_raised_as_far_as_it_goes() {
 
 #[test]
 fn too_few_files_for_anything_are_refused_and_numbers_are_said() {
-    let output = limited("", 20, "sqlite:/nowhere/x.db").output().unwrap();
+    let output = limited("", 36, "sqlite:/nowhere/x.db").output().unwrap();
     refused(&output, "ulimit -n");
     let folder = tempfile::tempdir().unwrap();
     let log = folder.path().join("log");
     let stderr = std::fs::File::create(&log).unwrap();
     let addr = free_addr();
-    let line = format!("ulimit -n 60; exec \"$0\" --listen {addr} --store memory:");
+    let line = format!("ulimit -n 76; exec \"$0\" --listen {addr} --store memory:");
     let mut child = Command::new("sh").args(["-c", &line, PROGRAM]).stderr(stderr).spawn().unwrap();
     wait_until_it_listens(addr);
     kill("-TERM", &child);
     ends(&mut child);
     let said = std::fs::read_to_string(log).unwrap();
-    let numbers = "open files is 60: 27 are kept for the store and the server, 33 are left for connections";
+    let numbers = "open files is 76: 43 are kept for the store and the server, 33 are left for connections";
     assert!(
         said.contains(numbers) && said.contains("--connections-max 100000 is more than that, so it is 33"),
         "{said}"
@@ -77,7 +77,7 @@ fn crowd(addr: SocketAddr) -> (Vec<TcpStream>, usize) {
 #[test]
 fn clients_leave_the_store_the_files_it_needs() {
     let folder = tempfile::tempdir().unwrap();
-    let program = Program::start(&mut limited("", 64, &format!("sqlite:{}", folder.path().join("a.db").display())));
+    let program = Program::start(&mut limited("", 80, &format!("sqlite:{}", folder.path().join("a.db").display())));
     let mut ann = program.client();
     let (_crowd, answered) = crowd(program.addr);
     assert!(answered > 20, "{answered}");
@@ -88,7 +88,7 @@ fn clients_leave_the_store_the_files_it_needs() {
 #[test]
 fn a_database_that_was_away_is_come_to_again_however_many_clients_there_are() {
     let Some(mut database) = MariaDb::start() else { return };
-    let program = Program::start(&mut limited("", 80, &database.url()));
+    let program = Program::start(&mut limited("", 96, &database.url()));
     let mut ann = program.client();
     ann.sign_up("ann");
     let (_crowd, answered) = crowd(program.addr);
@@ -121,7 +121,7 @@ fn a_database_that_was_away_is_come_to_again_however_many_clients_there_are() {
 #[test]
 fn when_descriptors_run_out_newcomers_are_refused_until_some_are_free() {
     let mut command = Command::new("sh");
-    command.args(["-c", "ulimit -n 40; exec \"$0\" --listen 127.0.0.1:0 --store memory:", PROGRAM]);
+    command.args(["-c", "ulimit -n 56; exec \"$0\" --listen 127.0.0.1:0 --store memory:", PROGRAM]);
     let program = Program::start(&mut command);
     let (mut ann, mut bob) = (program.client(), program.client());
     for (client, name) in [(&mut ann, "ann"), (&mut bob, "bob")] {

@@ -176,7 +176,7 @@ fn an_older_schema_is_brought_up_to_date_even_after_a_step_that_was_cut_short() 
     let version: Option<u32> = database.admin.query_first("SELECT version FROM schema_version").unwrap();
     assert_eq!(version, Some(7));
     let texts: Vec<String> = database.admin.query("SELECT content FROM friend_requests ORDER BY sender").unwrap();
-    assert_eq!(texts, ["鸿雁 🪿\0 ", "", &"雁".repeat(1_024), ""]);
+    assert_eq!(texts, ["鸿雁 🪿\0 ", "", &"雁".repeat(2_000), ""]);
     let created: Option<String> = database.admin.query_first("SELECT created_at FROM accounts").unwrap();
     assert_eq!(created.as_deref(), Some("2017-07-14 02:40:00.000"));
     database.admin.query_drop("UPDATE accounts SET created_at = '2100-01-01 00:00:00.001'").unwrap();
