@@ -19,13 +19,14 @@ pub fn run(args: &[OsString]) -> Result<ExitCode, String> {
 
 fn run_beside(own: &Path, args: &[OsString]) -> Result<ExitCode, String> {
     let path = own.with_file_name(format!("{NAME}{}", std::env::consts::EXE_SUFFIX));
-    become_it(Command::new(&path).args(args)).map_err(|error| match error.kind() {
-        io::ErrorKind::NotFound => format!(
+    // Looked for first: a program that could not become another one has lost settings of signals.
+    if !path.exists() {
+        return Err(format!(
             "this needs the program {NAME} beside {}; build it with: cargo build --release --features client",
             own.display()
-        ),
-        _ => format!("cannot start {}: {error}", path.display()),
-    })
+        ));
+    }
+    become_it(Command::new(&path).args(args)).map_err(|error| format!("cannot start {}: {error}", path.display()))
 }
 
 #[cfg(unix)]
