@@ -1,4 +1,5 @@
-//! Copies the files of the web page for the binary, without what only those who change them need: lines of comment and indentation.
+//! Copies the files of the web page for the binary, without what only those who change them need:
+//! lines of comment and indentation.
 
 use std::path::Path;
 use std::{env, fs, io};

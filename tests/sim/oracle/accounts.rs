@@ -14,8 +14,8 @@ pub(super) struct Owned {
     /// Who blocks whom, in the store, and as the core was told.
     blocks: BTreeSet<(String, String)>,
     told_blocks: BTreeSet<(String, String)>,
-    /// Pushes of requests that were answered. They stay on their lists until they are acked, whatever
-    /// becomes of the two.
+    /// Pushes of requests that were answered. They stay on their lists until they are acked,
+    /// whatever becomes of the two.
     pub(super) answered: BTreeSet<u64>,
     /// Whose change of the password the core was told last.
     pub(super) changed: Option<String>,
