@@ -10,7 +10,7 @@ use hongyan::protocol::push::{Push, PushKind};
 use hongyan::protocol::reply::{Reply, write_reply};
 use hongyan::protocol::request::ContentForm;
 use hongyan::protocol::split::{RawInput, RawItem};
-use hongyan::protocol::usual::write_push;
+use hongyan::protocol::encode_fast::write_push;
 use hongyan::protocol::ws::{WsInput, WsItem, begin_text, end_text};
 use std::hint::black_box;
 

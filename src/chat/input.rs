@@ -154,13 +154,13 @@ impl Chat {
                 let id = owned_id(mid.as_ref().map(|mid| mid.as_str()));
                 self.get_user(conn, id, user.to_owned(), out);
             }
-            (Request::Message { form, id, sender, receiver, content, plain }, Some(user)) => {
+            (Request::Message { form, id, sender, receiver, content, escape_free }, Some(user)) => {
                 let fields = super::message::MessageFields {
                     id: &id,
                     sender: &sender,
                     receiver: &receiver,
                     content: &content,
-                    plain,
+                    escape_free,
                 };
                 self.message((conn, form, user), fields, out);
             }

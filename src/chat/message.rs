@@ -29,14 +29,14 @@ pub(super) struct MessageFields<'a> {
     pub(super) receiver: &'a Name<'a>,
     pub(super) content: &'a str,
     /// Do all of them stand in a JSON string as they are?
-    pub(super) plain: bool,
+    pub(super) escape_free: bool,
 }
 
 impl Chat {
     pub(super) fn message(
         &mut self,
         (conn, form, user): (ConnId, ContentForm, UserId),
-        MessageFields { id, sender, receiver, content, plain }: MessageFields<'_>,
+        MessageFields { id, sender, receiver, content, escape_free }: MessageFields<'_>,
         out: &mut Vec<Action>,
     ) {
         self.unpack_dedup(user);
@@ -76,8 +76,8 @@ impl Chat {
             }
             return self.refuse(to, verb, fault, out);
         }
-        // What is plain with the receiver's name is plain without it.
-        let body = Body::message(self.now.wall_ms, id, sender, content, plain);
+        // What is escape-free with the receiver's name is escape-free without it.
+        let body = Body::message(self.now.wall_ms, id, sender, content, escape_free);
         let message = (self.take_seq(), body);
         self.totals.taken += 1;
         self.owes(conn);

@@ -5,7 +5,7 @@ use super::error::ErrorCode;
 use super::field::{
     HASH_VALUE_BYTES_MAX, Id, LONG_TEXT_BYTES_MAX, Name, PICTURE_BYTES_MAX, Profile, SHORT_TEXT_BYTES_MAX, Secret,
 };
-use super::plain::is_plain;
+use super::escape_free::is_escape_free;
 use super::request::{BadInput, ContentForm, Credential, FriendVerb, Request, TokenVerb, Verb};
 use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
@@ -242,8 +242,8 @@ fn letter<'a>(values: &Values<'a>) -> Result<(Id<'a>, Name<'a>, Name<'a>, Cow<'a
 
 fn message<'a>(values: &Values<'a>, form: ContentForm) -> Result<Request<'a>, Why> {
     let (id, sender, receiver, content) = letter(values)?;
-    let plain = [id.as_str(), sender.as_str(), receiver.as_str(), &content].into_iter().all(is_plain);
-    Ok(Request::Message { form, id, sender, receiver, content, plain })
+    let escape_free = [id.as_str(), sender.as_str(), receiver.as_str(), &content].into_iter().all(is_escape_free);
+    Ok(Request::Message { form, id, sender, receiver, content, escape_free })
 }
 
 fn ack<'a>(values: &Values<'a>, form: ContentForm) -> Result<Request<'a>, Why> {

@@ -6,7 +6,7 @@
 
 use super::content;
 use super::error::ErrorCode;
-use super::fast;
+use super::decode_fast;
 use super::field::Id;
 use super::request::{BadInput, ContentForm, Request, Verb};
 use super::split::{self, DEPTH_MAX};
@@ -150,14 +150,14 @@ pub(super) fn string(raw: &str) -> Option<Cow<'_, str>> {
 /// of the usual kind: a message or an ack in which nothing is escaped but the quotes of the string
 /// form. `None` says nothing about it.
 #[must_use]
-pub fn read_usual(stream: &[u8]) -> Option<(Request<'_>, usize)> {
-    fast::read(stream)
+pub fn read_fast(stream: &[u8]) -> Option<(Request<'_>, usize)> {
+    decode_fast::read(stream)
 }
 
 /// Reads a text that is one envelope of the usual kind. `None` says nothing about it.
 #[must_use]
-pub fn read_usual_text(text: &str) -> Option<Request<'_>> {
-    fast::read_whole(text)
+pub fn read_fast_text(text: &str) -> Option<Request<'_>> {
+    decode_fast::read_whole(text)
 }
 
 /// Reads one envelope.
@@ -165,7 +165,7 @@ pub fn read_usual_text(text: &str) -> Option<Request<'_>> {
 /// # Errors The fault, with as much of the envelope as could be read.
 pub fn parse<'a>(envelope: &'a [u8], scratch: &'a mut Scratch) -> Result<Request<'a>, BadInput> {
     let text = std::str::from_utf8(envelope).map_err(|_| BadInput::unreadable(ErrorCode::BadJson, NOT_UTF8))?;
-    match read_usual_text(text) {
+    match read_fast_text(text) {
         Some(request) => Ok(request),
         None => parse_any(text, scratch),
     }
@@ -250,8 +250,8 @@ fn unescape(mut inner: &str, out: &mut String) {
     out.push_str(inner);
 }
 
-/// Reads `\uXXXX`, or two of these that form a surrogate pair. Returns the character, and how many
-/// bytes of `escape` it takes.
+/// Reads a `\u` with its four digits, or two of these that form a surrogate pair. Returns the
+/// character, and how many bytes of `escape` it takes.
 fn unescape_unicode(escape: &str) -> (char, usize) {
     let unit = |at: usize| escape.get(at..at + 4).and_then(|hex| u32::from_str_radix(hex, 16).ok()).unwrap_or(0xFFFD);
     match unit(2) {

@@ -4,7 +4,7 @@
 //! nobody behind the codec checks a length again. The borrowed forms ([`Name`], [`Id`]) live as
 //! long as the read buffer; [`UserName`] is the owned form, cheap to clone.
 
-use super::plain::is_visible_ascii;
+use super::escape_free::is_visible_ascii;
 use crate::shown::is_invisible;
 use icu_normalizer::ComposingNormalizerBorrowed;
 use icu_properties::CodePointMapData;

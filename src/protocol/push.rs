@@ -4,7 +4,7 @@
 //! with its own number.
 
 use super::field::{Id, Name, UserName};
-use super::plain::is_plain;
+use super::escape_free::is_escape_free;
 use super::reply::escaped_bytes;
 use super::request::ContentForm;
 use std::cell::RefCell;
@@ -59,7 +59,7 @@ pub struct Body {
     pub kind: PushKind,
     id_end: u16,
     sender_end: u16,
-    plain: bool,
+    escape_free: bool,
     text: Arc<str>,
 }
 
@@ -115,26 +115,27 @@ impl Body {
     #[must_use]
     pub fn new(time_ms: u64, kind: PushKind, id: &Id<'_>, sender: &Name<'_>, content: &str) -> Self {
         let texts = [id.as_str(), sender.as_str(), content];
-        Self::join(time_ms, kind, texts, texts.into_iter().all(is_plain))
+        Self::join(time_ms, kind, texts, texts.into_iter().all(is_escape_free))
     }
 
     /// Makes a message a body.
     ///
-    /// `plain` tells that all its texts stand in a JSON string as they are; `false` is never wrong.
+    /// `escape_free` tells that all its texts stand in a JSON string as they are; `false` is never
+    /// wrong.
     #[must_use]
-    pub fn message(time_ms: u64, id: &Id<'_>, sender: &Name<'_>, content: &str, plain: bool) -> Self {
+    pub fn message(time_ms: u64, id: &Id<'_>, sender: &Name<'_>, content: &str, escape_free: bool) -> Self {
         let texts = [id.as_str(), sender.as_str(), content];
-        debug_assert!(!plain || texts.into_iter().all(is_plain));
-        Self::join(time_ms, PushKind::Message, texts, plain)
+        debug_assert!(!escape_free || texts.into_iter().all(is_escape_free));
+        Self::join(time_ms, PushKind::Message, texts, escape_free)
     }
 
-    fn join(time_ms: u64, kind: PushKind, texts: [&str; 3], plain: bool) -> Self {
+    fn join(time_ms: u64, kind: PushKind, texts: [&str; 3], escape_free: bool) -> Self {
         let [id, sender, _] = texts;
         let text = joined(texts);
         // An id has at most 128 bytes and a name at most 64 * 4, so the ends fit 16 bits.
         let id_end = id.len() as u16;
         let sender_end = id_end + sender.len() as u16;
-        Self { time_ms, kind, id_end, sender_end, plain, text }
+        Self { time_ms, kind, id_end, sender_end, escape_free, text }
     }
 
     /// The sender's id of it.
@@ -156,8 +157,8 @@ impl Body {
     }
 
     /// Do all three texts stand in a JSON string as they are?
-    pub(super) fn is_plain(&self) -> bool {
-        self.plain
+    pub(super) fn is_escape_free(&self) -> bool {
+        self.escape_free
     }
 
     /// The written size of a push with this body to `receiver`, in bytes, without the digits of its
@@ -169,9 +170,9 @@ impl Body {
             ContentForm::Text => (TEXT_BETWEEN_BYTES, 2),
             ContentForm::Object => (OBJECT_BETWEEN_BYTES, 1),
         };
-        let of = |text: &str, plain| if plain { text.len() } else { escaped_bytes(text, levels) };
+        let of = |text: &str, escape_free| if escape_free { text.len() } else { escaped_bytes(text, levels) };
         let receiver = receiver.as_str();
-        between + of(&self.text, self.plain) + of(receiver, is_plain(receiver))
+        between + of(&self.text, self.escape_free) + of(receiver, is_escape_free(receiver))
     }
 
     /// How many bytes of memory a push with this body stands for, to a receiver whose name is so

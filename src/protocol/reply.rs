@@ -6,10 +6,10 @@
 use super::account::ShownRoster;
 use super::error::ErrorCode;
 use super::field::{Profile, Secret, UserName};
-use super::plain::plain_length;
+use super::escape_free::escape_free_length;
 use super::push::Body;
 use super::request::ContentForm;
-use super::usual::write_taken;
+use super::encode_fast::write_taken;
 
 mod account;
 pub use account::write_presence;
@@ -118,8 +118,8 @@ const ESCAPES: [u8; 256] = {
 pub(super) fn escape(out: &mut Vec<u8>, text: &str, levels: u32) {
     let mut rest = text.as_bytes();
     loop {
-        let (plain, special) = rest.split_at(plain_length(rest));
-        out.extend_from_slice(plain);
+        let (escape_free, special) = rest.split_at(escape_free_length(rest));
+        out.extend_from_slice(escape_free);
         let Some((&byte, after)) = special.split_first() else {
             return;
         };

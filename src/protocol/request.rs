@@ -136,7 +136,7 @@ pub enum Request<'a> {
         content: Cow<'a, str>,
         /// Do all its texts stand in a JSON string as they are? The reader knows, and the writer
         /// need not look again.
-        plain: bool,
+        escape_free: bool,
     },
     /// TYPE 5.
     Ack {

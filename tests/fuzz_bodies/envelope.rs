@@ -72,10 +72,10 @@ fn compare(request: &Request<'_>, reference: &Value) {
         Request::GetUser { mid: found, .. } => {
             assert_eq!((kind.as_str(), mid), ("3", found.as_ref().map(|mid| mid.as_str())));
         }
-        Request::Message { form, id, sender, receiver, content, plain } => {
+        Request::Message { form, id, sender, receiver, content, escape_free } => {
             let is_special = |char| matches!(char, '"' | '\\' | '\0'..' ');
             let texts = [id.as_str(), sender.as_str(), receiver.as_str(), content];
-            assert_eq!(*plain, texts.into_iter().all(|text| !text.contains(is_special)));
+            assert_eq!(*escape_free, texts.into_iter().all(|text| !text.contains(is_special)));
             assert_eq!((kind.as_str(), inner.0), ("4", Some(*form)));
             assert_eq!((text("messageId"), text("sender")), (Some(id.as_str()), Some(sender.as_str())));
             assert_eq!((text("receiver"), text("content")), (Some(receiver.as_str()), Some(&**content)));

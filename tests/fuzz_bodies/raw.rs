@@ -3,7 +3,7 @@
 
 use super::reference::Reference;
 use super::whole_and_cut;
-use hongyan::protocol::envelope::{Scratch, parse, read_usual};
+use hongyan::protocol::envelope::{Scratch, parse, read_fast};
 use hongyan::protocol::split::{DEPTH_MAX, RawInput, RawItem};
 use serde_json::Value;
 
@@ -38,7 +38,7 @@ fn items(chunks: &[&[u8]], reacts: bool) -> Vec<Item> {
         let mut chunk = *chunk;
         loop {
             let before = chunk.len();
-            let usual = read_usual(chunk).filter(|_| raw.is_between()).map(|(_, length)| chunk[..length].trim_ascii());
+            let usual = read_fast(chunk).filter(|_| raw.is_between()).map(|(_, length)| chunk[..length].trim_ascii());
             match raw.next(&mut chunk, FRAME_BYTES_MAX) {
                 RawItem::More => {
                     assert!(chunk.is_empty(), "nothing is left when there is to be more");

@@ -42,7 +42,7 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
         "if self.undecided.len() >= self.undecided_max || bytes > UNDECIDED_BYTES_MAX {",
         "if op.failed > 2 || bytes > UNDECIDED_BYTES_MAX {",
     ),
-    of("texts with escapes are written as they are", "src/protocol/push.rs", "        self.plain\n", "        true\n"),
+    of("texts with escapes are written as they are", "src/protocol/push.rs", "        self.escape_free\n", "        true\n"),
     of("no deletion after an ack", "src/chat/ack.rs", "if stored {", "if stored && name.seq == 0 {"),
     of(
         "no deletion of one whose commit was not heard of",

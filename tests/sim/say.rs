@@ -98,7 +98,7 @@ fn account<'a>(mid: &'a str, request: AccountRequest<'a>) -> Request<'a> {
 }
 
 /// Has it nothing that JSON escapes?
-fn is_plain(text: &str) -> bool {
+fn is_escape_free(text: &str) -> bool {
     !text.contains(|char| matches!(char, '"' | '\\' | '\0'..' '))
 }
 
@@ -132,7 +132,7 @@ impl Say {
                 sender: name(sender),
                 receiver: name(receiver),
                 content: Cow::Borrowed(content),
-                plain: [of, sender, receiver, content].into_iter().all(|text| is_plain(text)),
+                escape_free: [of, sender, receiver, content].into_iter().all(|text| is_escape_free(text)),
             },
             Self::Ack { id: of, sender } => {
                 Request::Ack { form, id: id(of), sender: sender.as_ref().map(|sender| name(sender)) }

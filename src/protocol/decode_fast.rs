@@ -7,7 +7,7 @@
 //! what is wrong: what this module accepts, that one would have read as the very same request.
 
 use super::field::{Id, Name};
-use super::plain::plain_length;
+use super::escape_free::escape_free_length;
 use super::request::{ContentForm, Request};
 use std::borrow::Cow;
 use std::num::NonZeroU32;
@@ -129,7 +129,7 @@ impl Reader<'_> {
     #[inline]
     fn rest_of_string<const INNER: bool>(&mut self) -> Option<Span> {
         let start = self.at();
-        let length = plain_length(self.rest);
+        let length = escape_free_length(self.rest);
         self.rest = self.rest.get(length..)?;
         self.quote::<INNER>()?;
         Span::new(start, start + length)
@@ -260,7 +260,7 @@ impl Outline {
                 sender: Name::new(value(Key::Sender)?).ok()?,
                 receiver: Name::new(value(Key::Receiver)?).ok()?,
                 content: Cow::Borrowed(value(Key::Content)?),
-                plain: true,
+                escape_free: true,
             }),
             "5" => {
                 let sender = match value(Key::Sender) {

@@ -17,7 +17,7 @@ fn special_in(word: [u8; 8]) -> Option<usize> {
 
 /// The place of the first byte that is a quote, a backslash or a control character: all that is
 /// special inside a JSON string.
-pub(super) fn plain_length(bytes: &[u8]) -> usize {
+pub(super) fn escape_free_length(bytes: &[u8]) -> usize {
     let mut rest = bytes;
     let mut blocks_from = bytes.len().saturating_sub(SHORT_BYTES);
     while let Some((word, after)) = rest.split_first_chunk() {
@@ -34,8 +34,8 @@ pub(super) fn plain_length(bytes: &[u8]) -> usize {
 }
 
 /// Has this text nothing that is special inside a JSON string?
-pub(super) fn is_plain(text: &str) -> bool {
-    plain_length(text.as_bytes()) == text.len()
+pub(super) fn is_escape_free(text: &str) -> bool {
+    escape_free_length(text.as_bytes()) == text.len()
 }
 
 /// Ids and names are short: nearly all end in so many bytes. Beyond, what costs less for each is
@@ -51,8 +51,8 @@ fn is_special(byte: u8) -> bool {
 #[inline(never)]
 fn skip_plain_blocks(bytes: &[u8]) -> &[u8] {
     let (blocks, _) = bytes.as_chunks::<16>();
-    let plain = blocks.iter().take_while(|block| !block.iter().fold(false, |any, &byte| any | is_special(byte)));
-    &bytes[plain.count() * 16..]
+    let escape_free = blocks.iter().take_while(|block| !block.iter().fold(false, |any, &byte| any | is_special(byte)));
+    &bytes[escape_free.count() * 16..]
 }
 
 /// Is every byte from 0x21 to 0x7e?
@@ -78,14 +78,14 @@ mod tests {
                     for other in [b'x', 0x20, 0x21, 0x23, b'[', b']', 0x7f, 0x80, 0xff, 0xa2, 0xdc, 0x9f] {
                         let mut bytes = vec![other; length];
                         bytes[place] = special;
-                        assert_eq!(plain_length(&bytes), place, "{special} after {other} in {length}");
+                        assert_eq!(escape_free_length(&bytes), place, "{special} after {other} in {length}");
                         for behind in [b'"', b'\\', 3] {
                             bytes[length - 1] = if place + 1 < length { behind } else { special };
-                            assert_eq!(plain_length(&bytes), place);
+                            assert_eq!(escape_free_length(&bytes), place);
                         }
                     }
                 }
-                assert_eq!(plain_length(&vec![0xe9; length]), length);
+                assert_eq!(escape_free_length(&vec![0xe9; length]), length);
             }
         }
     }

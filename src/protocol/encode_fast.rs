@@ -6,7 +6,7 @@ use super::request::ContentForm;
 
 /// The fixed parts between the texts of the two most frequent frames: a push, and the answer to a
 /// message.
-struct Between {
+struct FrameTemplate {
     id: &'static [u8],
     sender: &'static [u8],
     receiver: &'static [u8],
@@ -21,7 +21,7 @@ struct Between {
     levels: u32,
 }
 
-const TEXT: Between = Between {
+const TEXT: FrameTemplate = FrameTemplate {
     id: br#"{"CONTENT":"{\"messageId\":\""#,
     sender: br#"\",\"sender\":\""#,
     receiver: br#"\",\"receiver\":\""#,
@@ -35,7 +35,7 @@ const TEXT: Between = Between {
     levels: 2,
 };
 
-const OBJECT: Between = Between {
+const OBJECT: FrameTemplate = FrameTemplate {
     id: br#"{"CONTENT":{"messageId":""#,
     sender: br#"","sender":""#,
     receiver: br#"","receiver":""#,
@@ -62,7 +62,7 @@ pub(super) fn write_taken(out: &mut Vec<u8>, form: ContentForm, id: &str, taken:
 
 // In place, as `write_push_as`.
 #[inline(always)]
-fn write_taken_as(between: &'static Between, out: &mut Vec<u8>, id: &str, taken: bool) {
+fn write_taken_as(between: &'static FrameTemplate, out: &mut Vec<u8>, id: &str, taken: bool) {
     out.extend_from_slice(between.answered);
     escape(out, id, between.levels);
     out.extend_from_slice(between.taken[usize::from(taken)]);
@@ -78,10 +78,10 @@ pub fn write_push(out: &mut Vec<u8>, form: ContentForm, push: &Push) {
 
 // In place, so that what stands between the texts is of a known length and costs a few moves each.
 #[inline(always)]
-fn write_push_as(between: &'static Between, out: &mut Vec<u8>, push: &Push) {
-    let plain = push.is_plain();
+fn write_push_as(between: &'static FrameTemplate, out: &mut Vec<u8>, push: &Push) {
+    let escape_free = push.is_escape_free();
     let text = |out: &mut Vec<u8>, text: &str| {
-        if plain {
+        if escape_free {
             out.extend_from_slice(text.as_bytes());
         } else {
             escape(out, text, between.levels);
