@@ -22,7 +22,7 @@ use crate::chat::contract::{Action, AddressKey, AdminRequest, AdminTicket, ConnI
 use crate::config::{Networks, Origins};
 use crate::protocol::field::UserName;
 use crate::protocol::reply::{Reply, write_presence, write_reply};
-use crate::protocol::usual::write_push;
+use crate::protocol::encode_fast::write_push;
 use crate::push_hook::PushHook;
 use crate::store::pool::StoreHealth;
 use std::collections::VecDeque;

@@ -206,7 +206,7 @@ impl<S: Stream> Hub<S> {
             }
             // Nearly always it is a message or an ack, and whole: then one look at it is enough.
             if raw.is_between()
-                && let Some((request, length)) = envelope::read_usual(rest)
+                && let Some((request, length)) = envelope::read_fast(rest)
                 && length <= self.bounds.frame_bytes_max
             {
                 if gate == Gate::Narrow && !request.passes_held_requests() {
@@ -232,11 +232,11 @@ impl<S: Stream> Hub<S> {
                     heard => heard,
                 },
                 RawItem::Bad => {
-                    self.hear_bad(id, ErrorCode::BadJson, NOT_JSON);
+                    self.on_bad_input(id, ErrorCode::BadJson, NOT_JSON);
                     Heard::Readable
                 }
                 RawItem::TooLarge => {
-                    self.hear_bad(id, ErrorCode::TooLarge, TOO_LARGE);
+                    self.on_bad_input(id, ErrorCode::TooLarge, TOO_LARGE);
                     break;
                 }
             };
@@ -261,7 +261,7 @@ impl<S: Stream> Hub<S> {
             match item {
                 WsItem::More => break,
                 WsItem::Text(envelope) => {
-                    if self.hear_text(id, envelope, gate) == Heard::Held {
+                    if self.on_text(id, envelope, gate) == Heard::Held {
                         self.buffers.hold_back(|out| ws::write_as_client(out, envelope));
                         break;
                     }
@@ -281,7 +281,7 @@ impl<S: Stream> Hub<S> {
                     self.close(id, CloseCause::WebSocketProtocol);
                 }
                 WsItem::TooLarge => {
-                    self.hear_bad(id, ErrorCode::TooLarge, TOO_LARGE);
+                    self.on_bad_input(id, ErrorCode::TooLarge, TOO_LARGE);
                     break;
                 }
             }
@@ -317,31 +317,31 @@ impl<S: Stream> Hub<S> {
     #[inline(never)]
     fn on_envelope(&mut self, id: ConnId, bytes: &[u8], gate: Gate) -> Heard {
         match std::str::from_utf8(bytes) {
-            Ok(text) => self.hear_text(id, text, gate),
+            Ok(text) => self.on_text(id, text, gate),
             Err(_) => {
-                self.hear_bad(id, ErrorCode::BadJson, envelope::NOT_UTF8);
+                self.on_bad_input(id, ErrorCode::BadJson, envelope::NOT_UTF8);
                 Heard::Unreadable
             }
         }
     }
 
     /// The same for one that is UTF-8.
-    fn hear_text(&mut self, id: ConnId, text: &str, gate: Gate) -> Heard {
-        if let Some(request) = envelope::read_usual_text(text) {
+    fn on_text(&mut self, id: ConnId, text: &str, gate: Gate) -> Heard {
+        if let Some(request) = envelope::read_fast_text(text) {
             self.work_left -= INPUT;
-            return self.hear_request(id, Ok(request), gate);
+            return self.on_request(id, Ok(request), gate);
         }
         self.work_left -= ODD_INPUT;
         // Taken out for the call: the request borrows from it while the core is called.
         let mut scratch = self.buffers.lend_scratch();
         // What is white space between raw envelopes is so around one in a message of its own.
         let input = envelope::parse_any(split::trim(text), &mut scratch);
-        let heard = self.hear_request(id, input, gate);
+        let heard = self.on_request(id, input, gate);
         self.buffers.return_scratch(scratch);
         heard
     }
 
-    fn hear_request(&mut self, id: ConnId, input: Result<Request<'_>, BadInput>, gate: Gate) -> Heard {
+    fn on_request(&mut self, id: ConnId, input: Result<Request<'_>, BadInput>, gate: Gate) -> Heard {
         if gate == Gate::Narrow && input.as_ref().is_ok_and(|request| !request.passes_held_requests()) {
             self.stall(id);
             return Heard::Held;
@@ -353,7 +353,7 @@ impl<S: Stream> Hub<S> {
     }
 
     #[cold]
-    fn hear_bad(&mut self, id: ConnId, code: ErrorCode, why: &'static str) {
+    fn on_bad_input(&mut self, id: ConnId, code: ErrorCode, why: &'static str) {
         self.work_left -= ODD_INPUT;
         self.note_heard(id);
         self.dispatch(Event::Input { conn: id, input: Err(BadInput::unreadable(code, why)) });
