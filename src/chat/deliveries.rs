@@ -261,7 +261,7 @@ impl Deliveries {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::protocol::usual::write_push;
+    use crate::protocol::encode_fast::write_push;
 
     #[test]
     fn one_body_has_two_deliveries() {

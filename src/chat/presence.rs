@@ -2,8 +2,8 @@
 //!
 //! What is told is a state and no event. A user who comes or goes is a *change*: one after the
 //! other, and in turns, the changes are told to those friends who watch. So much is told at a time
-//! ([`Timer::Presence`]) and no more, whoever comes and goes: messages never wait for it. Who
-//! changes again while this goes on, or a moment later, is told of once more after a rest.
+//! ([`Timer::Presence`]) and no more, however many come and go: messages never wait for it. A
+//! user who changes again while this goes on, or a moment later, is told of once more after a rest.
 //!
 //! Nothing is written into a connection whose output waits. What its user was not told is *owed*,
 //! and is told when the output is out, as it is then.
@@ -89,7 +89,7 @@ impl Presence {
     }
 
     /// Nothing is owed to this user any more.
-    fn forget(&mut self, user: UserId) {
+    fn remove(&mut self, user: UserId) {
         if let Some(owed) = self.owed.remove(&user) {
             self.owed_len -= owed.about.len();
         }
@@ -143,7 +143,7 @@ impl Chat {
 
     /// Somebody logs in on this connection as this user: nobody watches on it, until they ask.
     pub(super) fn watch_is_over(&mut self, conn: ConnId, user: UserId) {
-        self.presence.forget(user);
+        self.presence.remove(user);
         if let Some(session) = self.sessions.get_mut(conn)
             && std::mem::take(&mut session.watches)
         {
@@ -166,7 +166,7 @@ impl Chat {
     /// This user has gone, and their friends with them: those who watch are told, all are let go
     /// of.
     pub(super) fn say_gone(&mut self, user: UserId) {
-        self.presence.forget(user);
+        self.presence.remove(user);
         if self.stopping || (self.presence.watching == 0 && !self.presence.changes.contains_key(&user)) {
             return self.users.release_friends(user);
         }
@@ -324,7 +324,7 @@ impl Chat {
                 continue;
             };
             if change.told == Some(is_here) {
-                self.forget_change(user);
+                self.remove_change(user);
             } else {
                 change.phase = Phase::Queued;
                 self.presence.queue.push_back(Turn::Of(user));
@@ -332,7 +332,7 @@ impl Chat {
         }
     }
 
-    fn forget_change(&mut self, user: UserId) {
+    fn remove_change(&mut self, user: UserId) {
         let Some(change) = self.presence.changes.remove(&user) else {
             return;
         };
@@ -353,7 +353,7 @@ impl Chat {
         match change.phase {
             Phase::Queued if change.told == Some(is_here) => {
                 // They are where they were: nobody needs to know.
-                self.forget_change(user);
+                self.remove_change(user);
                 return 1;
             }
             Phase::Queued => change.phase = Phase::Telling(None),
@@ -436,7 +436,7 @@ impl Chat {
         if !is_over {
             self.owed_presence_may_go(to);
         } else if self.presence.owed.get(&to).is_some_and(|owed| owed.about.is_empty()) {
-            self.presence.forget(to);
+            self.presence.remove(to);
         }
         used
     }

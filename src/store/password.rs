@@ -281,7 +281,7 @@ impl VerifiedLogins {
     }
 
     /// Nothing is known of this user any more.
-    pub(super) fn forget(&self, user: &UserName) {
+    pub(super) fn remove(&self, user: &UserName) {
         let (number, mut tags) = (self.number(user), self.tags());
         let Generations { young, old } = &mut *tags;
         for generation in [young, old] {

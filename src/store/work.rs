@@ -477,7 +477,7 @@ fn single(
             let outcome = account_job::run(store, mailbox_counts, user, job)?;
             if matches!(**job, AccountJob::ChangePassword { .. }) && outcome == AccountOutcome::Changed {
                 // The new password would be called another one than was verified last.
-                verified.forget(user);
+                verified.remove(user);
             }
             Outcome::Account(Box::new(outcome))
         }
