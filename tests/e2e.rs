@@ -197,7 +197,7 @@ fn only_keys_of_the_format_are_keys() {
     for none in ["", "24sdfqwrwer", "null", "[]", &" ".repeat(9_000)] {
         assert_eq!(PublicKeys::read(none), Err(Fault::Broken));
     }
-    // A number that is no product of two primes is as good as any: whoever publishes it harms
+    // A number that is no product of two primes is as good as any: users who publish it harm
     // themselves. It panics nowhere.
     let odd = read(&with("/encrypt/n", modulus(&[&[0xff; 300][..], &[1]].concat()))).unwrap();
     drop(ann.seal(&odd, LETTER, "x"));

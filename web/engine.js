@@ -153,7 +153,7 @@ async function connected() {
 
 // --- Profiles and keys
 
-// Whoever looks at a chat is to see that the friend's keys changed before they write.
+// Users who look at a chat see that the friend's keys changed before they write.
 function checkViews() {
 	if (!store || link.state !== "online") return;
 	for (const name of views.values()) {

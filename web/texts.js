@@ -135,7 +135,7 @@ const lines = [
 	"backup.why|Your keys exist only in this browser, and a copy can be made only now. You need it to use another browser, or this one after its data was cleared: otherwise messages that wait for you then cannot be read.|密钥只在此浏览器中，而且只有现在可以制作副本。换用浏览器或清除数据后需要它，否则届时等待你的消息将无法读取。",
 	"backup.save|Save the copy|保存副本",
 	"backup.skip|Without a copy|不要副本",
-	"backup.short|Use at least 12 characters: whoever has the file can guess without a limit.|至少 12 个字符：拿到文件的人可以无限次猜测。",
+	"backup.short|Use at least 12 characters: somebody who has the file can guess without a limit.|至少 12 个字符：拿到文件的人可以无限次猜测。",
 	"backup.differ|The two passphrases differ.|两次输入的口令不同。",
 	"backup.saved|The copy is saved. Keep it and the passphrase in a safe place.|副本已保存。请妥善保管文件和口令。",
 	"person.self|This is you.|这是你自己。",

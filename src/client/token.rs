@@ -67,8 +67,8 @@ impl TokenStore for TokenFile {
     }
 }
 
-/// Writes a file that only its owner may read, beside its place first: whoever reads it finds the
-/// old one or the new one, whole.
+/// Writes a file that only its owner may read, beside its place first: a reader finds the old one
+/// or the new one, whole.
 pub(super) fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let mut name = path.file_name().ok_or(ErrorKind::InvalidInput)?.to_owned();
     name.push(format!(".{}.new", std::process::id()));

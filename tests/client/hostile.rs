@@ -60,7 +60,7 @@ fn a_flood_of_pushes_is_read_only_as_fast_as_the_program_takes_them() {
         let words = json!({"messageId": n.to_string(), "sender": "bob", "receiver": "ann", "time": "1", "content": "x".repeat(4_000)});
         format!("{}\n", json!({"CONTENT": words, "TYPE": "4"}))
     };
-    // What the sockets hold is a few MiB; whoever reads without bound takes all of this.
+    // What the sockets hold is a few MiB; a client that reads without bound takes all of this.
     let mut written = 0;
     let blocked = loop {
         match talk.socket.write(frame(written).as_bytes()) {

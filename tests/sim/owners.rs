@@ -112,7 +112,7 @@ impl Simulation {
         }
     }
 
-    /// The faults are over: whoever is online asks to be told who comes.
+    /// The faults are over: all who are online ask to be told who comes.
     pub(super) fn owners_watch(&mut self) {
         if self.owners.is_none() {
             return;

@@ -9,7 +9,8 @@ use std::ops::RangeInclusive;
 
 const MARK: &str = "keys1";
 const ROUNDS: u32 = 600_000;
-/// Fewer are too easy to guess at; more would keep whoever reads the file waiting for a minute.
+/// Fewer are too easy to guess at; with more, a file from a stranger would keep its reader waiting
+/// for a minute.
 const ROUNDS_READ: RangeInclusive<u64> = 600_000..=10_000_000;
 const FILE_BYTES_MAX: usize = 64 * 1024;
 

@@ -16,8 +16,8 @@ use std::path::Path;
 const FILE_BYTES_MAX: u64 = 64 * 1024;
 const EXPONENT: [u8; 3] = [1, 0, 1];
 
-/// The key pairs of a user: one for encryption, one for signatures. Whoever has them can read the
-/// user's messages and write in their name.
+/// The key pairs of a user: one for encryption, one for signatures. Somebody who has them can read
+/// the user's messages and write in their name.
 pub struct Keys {
     user: String,
     encrypt: OaepPrivateDecryptingKey,

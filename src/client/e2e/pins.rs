@@ -1,4 +1,4 @@
-//! The keys that each friend had first. Whoever shows other keys later may be somebody else.
+//! The keys that each friend had first. A user who shows other keys later may be somebody else.
 
 use super::Fault;
 use super::public::PublicKeys;
