@@ -406,6 +406,10 @@ impl Chat {
 
     /// Tells a user what is owed to them. Gives how much of the turn that took.
     fn tell_owed(&mut self, to: UserId, looks_max: u32, out: &mut Vec<Action>) -> u32 {
+        // A turn holds no reference: a user to whom nothing is owed any more may be gone.
+        if !self.presence.owed.contains_key(&to) {
+            return 0;
+        }
         let waits = |session: &Session| session.blocked || self.doubt.is_about(to);
         let session = self.watching_conn(to).and_then(|conn| self.sessions.get(conn));
         let waits = session.is_none_or(waits);
@@ -429,16 +433,28 @@ impl Chat {
                 self.presence_shown(friend);
             }
         }
+        self.owe_again(to, about);
+        used
+    }
+}
+
+impl Chat {
+    /// What is left of a list of what was owed, in order, is owed on.
+    fn owe_again(&mut self, to: UserId, about: Vec<UserId>) {
         let is_over = about.is_empty();
-        for friend in about {
-            self.owe(to, friend);
+        match self.presence.owed.get_mut(&to) {
+            // Nearly always nothing new has come.
+            Some(owed) if owed.about.is_empty() => {
+                self.presence.owed_len += about.len();
+                owed.about = about;
+            }
+            _ => about.into_iter().for_each(|friend| self.owe(to, friend)),
         }
         if !is_over {
             self.owed_presence_may_go(to);
         } else if self.presence.owed.get(&to).is_some_and(|owed| owed.about.is_empty()) {
             self.presence.remove(to);
         }
-        used
     }
 }
 

@@ -98,6 +98,23 @@ fn nothing_is_written_into_a_connection_whose_output_waits_and_the_state_follows
 }
 
 #[test]
+fn a_user_who_goes_before_they_are_told_what_is_owed_harms_nobody() {
+    // The output is written, which queues what is owed to Ann, and she goes before her turn. Nobody
+    // else is there, so that nothing is kept of her.
+    let (mut w, ann, bob) = ann_and_bob();
+    watch(&mut w, ann);
+    w.block(ann);
+    w.hang_up(bob);
+    w.run_for(3_000);
+    w.flush(ann);
+    w.hang_up(ann);
+    w.run_for(100);
+    let ann = w.online("ann");
+    w.run_for(3_000);
+    assert_eq!(w.heard(ann), NOTHING);
+}
+
+#[test]
 fn a_log_in_ends_the_watch_and_so_does_its_end() {
     let (mut w, ann, bob) = ann_and_bob();
     watch(&mut w, ann);
