@@ -165,7 +165,8 @@ pub(super) fn decide(op: &RunningOp, other: &UserName, outcome: &Outcome) -> Dec
                 Effects { friends: Some(false), takes_off_requests: true, takes_off_others: true, ..done }
             }
             AccountOutcome::Blocked { .. } => done,
-            AccountOutcome::NoSuchUser => refused(NOBODY),
+            // An earlier try may have blocked them, before their account was deleted.
+            AccountOutcome::NoSuchUser => Effects { doubts: op.failed > 0 && op.changes_friends(), ..refused(NOBODY) },
             AccountOutcome::TooMany => refused(TOO_MANY_BLOCKED),
             _ => refused(UNAVAILABLE),
         },

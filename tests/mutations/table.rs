@@ -42,7 +42,12 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
         "if self.undecided.len() >= self.undecided_max || bytes > UNDECIDED_BYTES_MAX {",
         "if op.failed > 2 || bytes > UNDECIDED_BYTES_MAX {",
     ),
-    of("texts with escapes are written as they are", "src/protocol/push.rs", "        self.escape_free\n", "        true\n"),
+    of(
+        "texts with escapes are written as they are",
+        "src/protocol/push.rs",
+        "        self.escape_free\n",
+        "        true\n",
+    ),
     of("no deletion after an ack", "src/chat/ack.rs", "if stored {", "if stored && name.seq == 0 {"),
     of(
         "no deletion of one whose commit was not heard of",
@@ -193,8 +198,8 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
     of(
         "what the store refused in the end is not read back",
         "src/chat/friend_rules.rs",
-        "Effects { doubts: op.failed > 0 && op.changes_friends(), ..refused",
-        "Effects { doubts: false, ..refused",
+        "Effects { doubts: op.failed > 0 && op.changes_friends(), ..refused(fault_of(outcome))",
+        "Effects { doubts: false, ..refused(fault_of(outcome))",
     ),
     of(
         "a withdrawn request stays on the list",
