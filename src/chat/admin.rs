@@ -209,7 +209,12 @@ impl Chat {
                 self.admin.new_password_submitted(&op.user);
                 self.submit_admin(op, AdminJob::SetPassword { password_hash }, out);
             }
-            _ => self.admin_job_done(op, Outcome::Failed, out),
+            // Nothing was submitted, and so nothing is counted.
+            _ => {
+                if let AdminStep::SetPassword { ticket } = op.step {
+                    self.answer_admin(ticket, AdminAnswer::Failed, out);
+                }
+            }
         }
         self.start_auth_runs(out);
     }
