@@ -274,7 +274,7 @@ const FIRST: &[Opt] = &[
         CLIENT,
         "reads-per-connection-max",
         Kind::Count(number!(1, 1_000_000, rules.reads_per_connection_max: u32)),
-        "Requests for profiles and tokens that one client may have in flight; then its requests wait.",
+        "Requests for profiles, tokens and their own account that one client may have in flight; a roster counts four.",
     ),
     live(
         USER,

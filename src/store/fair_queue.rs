@@ -103,8 +103,10 @@ fn cost(job: &Job) -> u64 {
 fn account_cost(job: &AccountJob) -> u64 {
     match job {
         AccountJob::Roster { rows_max, .. } => 20 + u64::from(*rows_max) / 5,
-        AccountJob::ChangeProfile(_) | AccountJob::ChangePassword { .. } | AccountJob::Blocked => 30,
-        AccountJob::Block { .. } | AccountJob::Unblock { .. } => 50,
+        AccountJob::ChangeProfile(_) | AccountJob::ChangePassword { .. } => 30,
+        AccountJob::Blocked => 50,
+        // And all names that the answer lists.
+        AccountJob::Block { .. } | AccountJob::Unblock { .. } => 100,
     }
 }
 

@@ -76,7 +76,7 @@ pub(super) const SHARED: &[Opt] = &[
     live(
         ACCOUNT,
         "blocked-max",
-        Kind::Count(number!(1, 10_000, rules.blocked_max: u32)),
+        Kind::Count(number!(1, 2_000, rules.blocked_max: u32)),
         "Users whom one user may block.",
     ),
     live(
