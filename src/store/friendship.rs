@@ -69,11 +69,11 @@ pub trait Friendships {
     /// # Errors
     /// See [`StoreError`].
     fn count_requests_to(&mut self, receiver: &UserName, limit: u32) -> Result<u32, StoreError>;
-    /// Notes the request of this push with so much of its text. Its push is not saved.
+    /// Notes the request of this push with its text. Its push is not saved.
     ///
     /// # Errors
     /// `Refused` if one from the same sender to the same receiver is pending; see [`StoreError`].
-    fn add_request(&mut self, push: &Push, text: &str, is_hidden: bool) -> Result<(), StoreError>;
+    fn add_request(&mut self, push: &Push, is_hidden: bool) -> Result<(), StoreError>;
     /// Its receiver is not shown a pending request any more. Its push stays.
     ///
     /// # Errors
@@ -154,7 +154,7 @@ pub fn ask(store: &mut dyn Store, push: &Push, pending_max: u32, has_room: bool)
     if !has_room {
         return Ok((Asked::Full, false));
     }
-    tables.add_request(push, push.content(), tie.is_blocked)?;
+    tables.add_request(push, tie.is_blocked)?;
     if tie.is_blocked {
         return Ok((Asked::Hidden, false));
     }

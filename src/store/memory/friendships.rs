@@ -7,7 +7,7 @@ use crate::store::StoreError;
 use crate::store::friendship::{FriendRequest, Friendships, Tie};
 use std::collections::{BTreeSet, HashMap};
 
-/// A request that is pending, with what is kept of its text.
+/// A request that is pending, with its text.
 #[derive(Clone, Debug)]
 pub(super) struct Request {
     pub(super) found: FriendRequest,
@@ -108,14 +108,14 @@ impl Friendships for MemoryStore {
         Ok(count(&self.tables().asked, receiver, limit))
     }
 
-    fn add_request(&mut self, push: &Push, text: &str, is_hidden: bool) -> Result<(), StoreError> {
+    fn add_request(&mut self, push: &Push, is_hidden: bool) -> Result<(), StoreError> {
         let pair = (name(push.receiver())?, name(push.sender())?);
         let mut tables = self.tables();
         if tables.requests.contains_key(&pair) {
             return Err(StoreError::Refused("a request of the same two is pending".into()));
         }
         let found = FriendRequest { id: push.id().into(), time_ms: push.time_ms, seq: push.seq, is_hidden };
-        tables.change_request(&pair, Some(Request { found, text: text.into() }));
+        tables.change_request(&pair, Some(Request { found, text: push.content().into() }));
         Ok(())
     }
 

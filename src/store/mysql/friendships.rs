@@ -79,12 +79,12 @@ impl Friendships for MysqlStore {
         self.count_up_to(REQUESTS_TO, receiver, limit)
     }
 
-    fn add_request(&mut self, push: &Push, text: &str, is_hidden: bool) -> Result<(), StoreError> {
+    fn add_request(&mut self, push: &Push, is_hidden: bool) -> Result<(), StoreError> {
         let sql = "INSERT INTO friend_requests (receiver, sender, message_id, time_ms, push_seq, hidden, content) \
                    VALUES (?, ?, ?, ?, ?, ?, ?)";
         let [receiver, sender, id] = [push.receiver(), push.sender(), push.id()].map(bytes);
         let [time_ms, seq, hidden] = [push.time_ms, push.seq, is_hidden.into()].map(Value::UInt);
-        self.change(sql, vec![receiver, sender, id, time_ms, seq, hidden, bytes(text)]).map(drop)
+        self.change(sql, vec![receiver, sender, id, time_ms, seq, hidden, bytes(push.content())]).map(drop)
     }
 
     fn hide_request(&mut self, receiver: &UserName, sender: &UserName) -> Result<(), StoreError> {

@@ -76,13 +76,13 @@ impl Friendships for SqliteStore {
         )
     }
 
-    fn add_request(&mut self, push: &Push, text: &str, is_hidden: bool) -> Result<(), StoreError> {
+    fn add_request(&mut self, push: &Push, is_hidden: bool) -> Result<(), StoreError> {
         let mut insert = self.db.prepare_cached(
             "INSERT INTO friend_requests (receiver, sender, message_id, time_ms, push_seq, hidden, content)
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
         )?;
         let (time_ms, seq) = (signed(push.time_ms), signed(push.seq));
-        insert.execute(params![push.receiver(), push.sender(), push.id(), time_ms, seq, is_hidden, text])?;
+        insert.execute(params![push.receiver(), push.sender(), push.id(), time_ms, seq, is_hidden, push.content()])?;
         Ok(())
     }
 
