@@ -47,7 +47,7 @@ const FOLDER: &str = "/web/";
 /// What a page may do: load what this server serves, talk to this server, and nothing else.
 /// Trusted types leave no way to make markup out of text.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; \
-    connect-src 'self'; manifest-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; \
+    connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; \
     require-trusted-types-for 'script'; trusted-types 'none'";
 
 /// Bytes of the hash that are in an ETag: no two versions of a file will share them.
@@ -137,8 +137,6 @@ fn content_type(name: &str) -> &'static str {
         Some("css") => "text/css; charset=utf-8",
         Some("js") => "text/javascript; charset=utf-8",
         Some("svg") => "image/svg+xml; charset=utf-8",
-        Some("webmanifest") => "application/manifest+json; charset=utf-8",
-        Some("png") => "image/png",
         _ => "application/octet-stream",
     }
 }

@@ -26,6 +26,7 @@ impl<S: Stream> Hub<S> {
             conn.waits.set(Waits::HELD, true);
         }
         self.answer(id, |out| out.extend_from_slice(file.head().as_bytes()));
+        self.work_left -= PIECE;
         let mut sending = Box::new(Sending { rest: file.bytes });
         self.send_piece(id, &mut sending);
         sending
@@ -65,7 +66,6 @@ impl<S: Stream> Hub<S> {
         let count = room_max.saturating_sub(conn.unwritten()).min(sending.rest.len());
         let (piece, rest) = sending.rest.split_at(count);
         sending.rest = rest;
-        self.work_left -= PIECE;
         self.answer(id, |out| out.extend_from_slice(piece));
     }
 }
