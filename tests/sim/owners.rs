@@ -103,7 +103,7 @@ impl Simulation {
         }
         let deleting: Vec<&str> = USERS.into_iter().filter(|name| self.world.store.model.is_deleting(name)).collect();
         for name in deleting {
-            let request = AdminRequest::Delete { name: UserName::new(name).unwrap() };
+            let request = AdminRequest::FinishDeletion { name: UserName::new(name).unwrap() };
             if self.operator.is_some() {
                 self.ask_as_operator(request);
             } else {
