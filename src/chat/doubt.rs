@@ -175,7 +175,7 @@ impl Chat {
         if let Some(push) = page.pushes.into_iter().next().filter(|push| push.seq == seq) {
             if push.kind == PushKind::FriendRequest && blocks != self.blocks {
                 // Somebody has blocked somebody since: perhaps who is asked, who asks.
-                return self.look_for_held(receiver, seq, out);
+                return self.look_again_later(receiver, seq);
             }
             self.deliver_committed(push, receiver, out);
         }
