@@ -4,13 +4,13 @@
 mod in_core;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use hongyan::protocol::encode_fast::write_push;
 use hongyan::protocol::envelope::{Scratch, parse};
 use hongyan::protocol::field::{Id, Name};
 use hongyan::protocol::push::{Push, PushKind};
 use hongyan::protocol::reply::{Reply, write_reply};
 use hongyan::protocol::request::ContentForm;
 use hongyan::protocol::split::{RawInput, RawItem};
-use hongyan::protocol::encode_fast::write_push;
 use hongyan::protocol::ws::{WsInput, WsItem, begin_text, end_text};
 use std::hint::black_box;
 

@@ -3,10 +3,10 @@
 
 use hongyan::chat::Chat;
 use hongyan::chat::contract::{Action, ConnId, Event, Job, Now, Outcome, Page, Rules};
+use hongyan::protocol::encode_fast::write_push;
 use hongyan::protocol::envelope::{Scratch, parse};
 use hongyan::protocol::field::UserName;
 use hongyan::protocol::reply::{Reply, write_reply};
-use hongyan::protocol::encode_fast::write_push;
 
 /// Users form a ring, and each is a friend of so many users before and so many behind.
 pub const NEIGHBOURS: usize = 5;

@@ -17,7 +17,7 @@ use super::contract::{
 };
 use super::ids::{LoginId, UserId};
 use super::job::JobPurpose;
-use super::login_state::{Facts, InProgress, Login, LoginEvent, Next, Presence, Step, fault_of};
+use super::login_state::{Facts, InProgress, Login, LoginEvent, Next, Step, Whereabouts, fault_of};
 use super::own_op::Aim;
 use super::tries::{Settled, Try};
 use super::users::Route;
@@ -84,15 +84,15 @@ impl Chat {
         self.requests.get(request).is_some_and(|pending| self.sessions.get(pending.conn).is_some())
     }
 
-    fn presence(&self, user: &UserName, aim: &Aim) -> Presence {
+    fn whereabouts(&self, user: &UserName, aim: &Aim) -> Whereabouts {
         if !matches!(aim, Aim::LogIn(_)) {
             // Nothing is to be read.
-            return Presence::Here;
+            return Whereabouts::Here;
         }
         match self.users.find(user.as_str()).map(|user| self.users.get(user)) {
-            Some(user) if user.is_here() => Presence::Here,
-            Some(user) if user.loading.is_some() => Presence::Loading,
-            _ => Presence::Away,
+            Some(user) if user.is_here() => Whereabouts::Here,
+            Some(user) if user.loading.is_some() => Whereabouts::Loading,
+            _ => Whereabouts::Away,
         }
     }
 
@@ -106,7 +106,7 @@ impl Chat {
             debug_assert!(false, "{event:?} to a log-in that is over");
             return;
         };
-        let facts = Facts { is_awaited: self.is_awaited(request), presence: self.presence(&user, &aim) };
+        let facts = Facts { is_awaited: self.is_awaited(request), whereabouts: self.whereabouts(&user, &aim) };
         let (loads, hashes, old_hash) = (login.loads(), login.hashes(), login.compared_with().cloned());
         let Step { settled, next } = login.on(event, facts).unless(barred);
         if hashes {
@@ -276,8 +276,8 @@ impl Chat {
                 debug_assert!(false, "what waits is in progress");
                 continue;
             };
-            let presence = if self.users.is_here(user) { Presence::Here } else { Presence::Loading };
-            let facts = Facts { is_awaited: self.is_awaited(request), presence };
+            let whereabouts = if self.users.is_here(user) { Whereabouts::Here } else { Whereabouts::Loading };
+            let facts = Facts { is_awaited: self.is_awaited(request), whereabouts };
             match (login.on(LoginEvent::LoadingTurn, facts).unless(barred).next, aim) {
                 (Next::Complete, Aim::LogIn(by)) => self.complete_login(request, (&name, by), None, out),
                 (Next::Enter(login), aim) => {
@@ -302,7 +302,7 @@ impl Chat {
         let Some(InProgress { request, login, .. }) = self.logins.remove(id) else {
             return;
         };
-        let facts = Facts { is_awaited: true, presence: Presence::Loading };
+        let facts = Facts { is_awaited: true, whereabouts: Whereabouts::Loading };
         if let Next::Refuse(cause) = login.on(LoginEvent::NotSubmitted, facts).next {
             self.refuse_for(request, cause, fault_of(cause), out);
         }

@@ -92,7 +92,7 @@ pub(super) enum LoginEvent {
 
 /// Where the user of a log-in is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Presence {
+pub(super) enum Whereabouts {
     /// Online: all that a log-in reads is in memory.
     Here,
     /// Away, and being read for another log-in.
@@ -105,7 +105,7 @@ pub(super) enum Presence {
 pub(super) struct Facts {
     /// The client is there, and was not told yet that it took too long.
     pub(super) is_awaited: bool,
-    pub(super) presence: Presence,
+    pub(super) whereabouts: Whereabouts,
 }
 
 /// What comes next.
@@ -173,7 +173,7 @@ impl Login {
         };
         match (self, event) {
             (Self::Admitted { credential, attempt }, Begins) if facts.is_awaited => {
-                step(None, Next::Enter(Self::begin(credential, attempt, facts.presence)))
+                step(None, Next::Enter(Self::begin(credential, attempt, facts.whereabouts)))
             }
             (Self::Admitted { attempt, .. }, Begins | Dropped) => settle(attempt, Settled::NotMade, Next::Drop),
 
@@ -211,10 +211,10 @@ impl Login {
 
     /// A log-in reads no page of its own if the user is online, or if another log-in of theirs
     /// reads it. A page is large, and a client that knows one password could ask for a thousand.
-    fn begin(credential: Credential, attempt: Try, presence: Presence) -> Self {
-        match presence {
-            Presence::Here | Presence::Loading => Self::Proving { credential, attempt },
-            Presence::Away => Self::ProvingAndLoading { credential, attempt },
+    fn begin(credential: Credential, attempt: Try, whereabouts: Whereabouts) -> Self {
+        match whereabouts {
+            Whereabouts::Here | Whereabouts::Loading => Self::Proving { credential, attempt },
+            Whereabouts::Away => Self::ProvingAndLoading { credential, attempt },
         }
     }
 
@@ -227,18 +227,18 @@ impl Login {
     }
 
     fn proven(facts: Facts) -> Next {
-        match facts.presence {
-            Presence::Loading if facts.is_awaited => Next::Enter(Self::WaitingToLoad),
+        match facts.whereabouts {
+            Whereabouts::Loading if facts.is_awaited => Next::Enter(Self::WaitingToLoad),
             _ => Self::may_load(facts),
         }
     }
 
     fn may_load(facts: Facts) -> Next {
-        match facts.presence {
+        match facts.whereabouts {
             _ if !facts.is_awaited => Next::Drop,
-            Presence::Here => Next::Complete,
+            Whereabouts::Here => Next::Complete,
             // Nobody else reads for this user: it is this one's turn.
-            Presence::Loading | Presence::Away => Next::Enter(Self::Loading),
+            Whereabouts::Loading | Whereabouts::Away => Next::Enter(Self::Loading),
         }
     }
 
@@ -327,7 +327,7 @@ pub(super) struct InProgress {
     pub(super) aim: Aim,
     pub(super) login: Login,
     /// It is refused for this cause, should its credential be good: it was compared with what was
-    /// stored before the operator changed that.
+    /// stored before that was changed.
     pub(super) barred: Option<RefusalCause>,
 }
 

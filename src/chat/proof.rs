@@ -20,7 +20,7 @@ use crate::protocol::request::{Credential, Verb};
 const WRONG_PASSWORD: Fault = Fault(ErrorCode::Forbidden, "this is not your password");
 const STALE: Fault = Fault(ErrorCode::Forbidden, "your password was changed meanwhile");
 const CHANGED_ELSEWHERE: Fault =
-    Fault(ErrorCode::Replaced, "your password was changed on another connection, log in with the new one");
+    Fault(ErrorCode::Replaced, "your password was changed meanwhile, log in with the new one");
 
 /// The fault that is told to a user who could not prove who they are.
 fn fault_for(cause: RefusalCause) -> Fault {

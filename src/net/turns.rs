@@ -2,11 +2,10 @@
 //! read, by work and not by bytes.
 //!
 //! There are two queues for users, as in fair queueing for networks. *Ready* holds connections that
-//! an epoll
-//! edge has just woken. They are served first, one quantum each, which is nearly always enough. A
-//! connection with more input goes to the back of the *backlog*; each turn serves as much of it as
-//! the turn's budget allows. So a client that says little waits for one turn, and not for a whole
-//! round of those who never stop, and those share among each other what is left.
+//! an epoll edge has just woken. They are served first, one quantum each, which is nearly always
+//! enough. A connection with more input goes to the back of the *backlog*; each turn serves as much
+//! of it as the turn's budget allows. So a client that says little waits for one turn, and not for
+//! a whole round of those who never stop, and those share among each other what is left.
 //!
 //! Connections on which nobody has logged in are *strangers*, with a queue of their own. While
 //! users have something to say, a turn does little for strangers: however many there are, they

@@ -2,10 +2,10 @@
 
 use super::envelope::{LONE_SURROGATE, has_lone_surrogate, string};
 use super::error::ErrorCode;
+use super::escape_free::is_escape_free;
 use super::field::{
     HASH_VALUE_BYTES_MAX, Id, LONG_TEXT_BYTES_MAX, Name, PICTURE_BYTES_MAX, Profile, SHORT_TEXT_BYTES_MAX, Secret,
 };
-use super::escape_free::is_escape_free;
 use super::request::{BadInput, ContentForm, Credential, FriendVerb, Request, TokenVerb, Verb};
 use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;

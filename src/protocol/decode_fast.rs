@@ -6,8 +6,8 @@
 //! key twice, a fault) is left to [`envelope`](super::envelope), which reads everything and says
 //! what is wrong: what this module accepts, that one would have read as the very same request.
 
-use super::field::{Id, Name};
 use super::escape_free::escape_free_length;
+use super::field::{Id, Name};
 use super::request::{ContentForm, Request};
 use std::borrow::Cow;
 use std::num::NonZeroU32;

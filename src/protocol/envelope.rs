@@ -5,8 +5,8 @@
 //! escapes.
 
 use super::content;
-use super::error::ErrorCode;
 use super::decode_fast;
+use super::error::ErrorCode;
 use super::field::Id;
 use super::request::{BadInput, ContentForm, Request, Verb};
 use super::split::{self, DEPTH_MAX};

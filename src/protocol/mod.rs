@@ -3,15 +3,15 @@
 
 pub mod account;
 mod content;
+mod decode_fast;
+pub mod encode_fast;
 pub mod envelope;
 pub mod error;
-mod decode_fast;
+mod escape_free;
 pub mod field;
 pub mod http;
-mod escape_free;
 pub mod push;
 pub mod reply;
 pub mod request;
 pub mod split;
-pub mod encode_fast;
 pub mod ws;

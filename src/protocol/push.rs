@@ -3,8 +3,8 @@
 //! A [`Body`] is what it says. One body can go to many receivers: each has a [`Push`] of their own,
 //! with its own number.
 
-use super::field::{Id, Name, UserName};
 use super::escape_free::is_escape_free;
+use super::field::{Id, Name, UserName};
 use super::reply::escaped_bytes;
 use super::request::ContentForm;
 use std::cell::RefCell;

@@ -4,12 +4,12 @@
 //! without a line end: the wire adds its own framing.
 
 use super::account::ShownRoster;
+use super::encode_fast::write_taken;
 use super::error::ErrorCode;
-use super::field::{Profile, Secret, UserName};
 use super::escape_free::escape_free_length;
+use super::field::{Profile, Secret, UserName};
 use super::push::Body;
 use super::request::ContentForm;
-use super::encode_fast::write_taken;
 
 mod account;
 pub use account::write_presence;

@@ -1,8 +1,8 @@
 //! Every state with everything that may happen to it.
 
 use super::LoginEvent::*;
-use super::Presence::{Away, Here, Loading};
 use super::Settled::{NotMade, Right, Wrong};
+use super::Whereabouts::{Away, Here, Loading};
 use super::*;
 use crate::chat::tries::Budget;
 
@@ -50,13 +50,13 @@ const WAITED: bool = true;
 /// While nobody does.
 const GONE: bool = false;
 
-type Row = (Login, LoginEvent, bool, Presence, Option<Settled>, Next);
+type Row = (Login, LoginEvent, bool, Whereabouts, Option<Settled>, Next);
 
 #[track_caller]
 fn check(rows: Vec<Row>) {
-    for (login, event, is_awaited, presence, settled, next) in rows {
-        let shown = format!("{login:?}, {event:?}, awaited {is_awaited}, {presence:?}");
-        let step = login.on(event, Facts { is_awaited, presence });
+    for (login, event, is_awaited, whereabouts, settled, next) in rows {
+        let shown = format!("{login:?}, {event:?}, awaited {is_awaited}, {whereabouts:?}");
+        let step = login.on(event, Facts { is_awaited, whereabouts });
         assert_eq!((step.settled.map(|(_, settled)| settled), step.next), (settled, next), "{shown}");
     }
 }
@@ -150,7 +150,7 @@ fn a_banned_user_is_told_so_once_the_credential_is_good() {
 #[test]
 fn a_barred_log_in_goes_the_way_of_any_other_until_its_credential_is_good() {
     let barred = Some(RefusalCause::Banned);
-    for (login, event, presence, expected) in [
+    for (login, event, whereabouts, expected) in [
         (proving_and_loading(password()), Loaded, Loading, Next::Refuse(RefusalCause::Banned)),
         (proving(token()), Proven, Loading, Next::Refuse(RefusalCause::Banned)),
         (verifying(), Verified(true), Away, Next::Refuse(RefusalCause::Banned)),
@@ -163,7 +163,7 @@ fn a_barred_log_in_goes_the_way_of_any_other_until_its_credential_is_good() {
         (proving(token()), unproven(false), Here, Next::Refuse(RefusalCause::BadToken)),
     ] {
         let shown = format!("{login:?}, {event:?}");
-        let facts = Facts { is_awaited: true, presence };
+        let facts = Facts { is_awaited: true, whereabouts };
         let (usual, step) = (login.clone().on(event.clone(), facts), login.on(event, facts).unless(barred));
         assert_eq!((step.settled, step.next), (usual.settled, expected), "{shown}");
     }
