@@ -71,23 +71,14 @@ fn an_untrusted_header_is_garbage() {
     client.expect_error("", "BAD_JSON");
 }
 
-fn ask(server: &Server, request: &str) -> String {
-    let mut stream = TcpStream::connect(server.addr).unwrap();
-    stream.set_read_timeout(Some(common::PATIENCE)).unwrap();
-    stream.write_all(request.as_bytes()).unwrap();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).unwrap();
-    answer
-}
-
 #[test]
 fn health_is_one_word() {
     let server = Server::start();
-    let get = ask(&server, "GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n");
+    let get = server.ask_http("GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n");
     assert!(get.starts_with("HTTP/1.1 200 OK\r\n") && get.ends_with("\r\n\r\nok\n"), "{get}");
-    let head = ask(&server, "HEAD /healthz HTTP/1.1\r\nHost: x\r\n\r\n");
+    let head = server.ask_http("HEAD /healthz HTTP/1.1\r\nHost: x\r\n\r\n");
     assert!(head.starts_with("HTTP/1.1 200 OK\r\n") && head.ends_with("\r\n\r\n"), "{head}");
-    let post = ask(&server, "POST /healthz HTTP/1.1\r\nHost: x\r\n\r\n");
+    let post = server.ask_http("POST /healthz HTTP/1.1\r\nHost: x\r\n\r\n");
     assert!(post.starts_with("HTTP/1.1 405 "), "{post}");
 }
 
@@ -97,14 +88,11 @@ fn a_post_whose_body_is_envelopes_does_nothing() {
     let account = json!({"userName": "mallory", "hashValue": "secret"});
     let body = format!("{}\n", envelope(ContentForm::Text, "1", Some("s"), &account)).repeat(3);
     for (method, more) in [("POST", ""), ("PUT", ""), ("PROXY", ""), ("POST", "Expect: 100-continue\r\n")] {
-        let answer = ask(
-            &server,
-            &format!(
-                "{method} / HTTP/1.1\r\nHost: x\r\nOrigin: https://evil.example\r\nContent-Type: text/plain\r\n\
-                 {more}Content-Length: {}\r\n\r\n{body}",
-                body.len()
-            ),
-        );
+        let answer = server.ask_http(&format!(
+            "{method} / HTTP/1.1\r\nHost: x\r\nOrigin: https://evil.example\r\nContent-Type: text/plain\r\n\
+             {more}Content-Length: {}\r\n\r\n{body}",
+            body.len()
+        ));
         assert!(answer.starts_with("HTTP/1.1 405 ") && !answer.contains("RE_SIGNUP"), "{answer}");
     }
     let mut client = server.raw();

@@ -97,24 +97,15 @@ fn an_answer_that_takes_a_while_comes_to_a_client_that_ended_its_side() {
     bob.fence();
 }
 
-fn ask(server: &Server, request: &str) -> String {
-    let mut stream = TcpStream::connect(server.addr).unwrap();
-    stream.set_read_timeout(Some(common::PATIENCE)).unwrap();
-    stream.write_all(request.as_bytes()).unwrap();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).unwrap();
-    answer
-}
-
 #[test]
 fn a_plain_get_is_told_what_this_is() {
     let server = Server::start();
-    let answer = ask(&server, "GET / HTTP/1.1\r\nHost: x\r\n\r\n");
+    let answer = server.ask_http("GET / HTTP/1.1\r\nHost: x\r\n\r\n");
     assert!(answer.starts_with("HTTP/1.1 200 OK\r\n") && answer.contains("hongyan"), "{answer}");
-    let bad =
-        ask(&server, "GET / HTTP/1.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 8\r\n\r\n");
+    let bad = server
+        .ask_http("GET / HTTP/1.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 8\r\n\r\n");
     assert!(bad.starts_with("HTTP/1.1 426 "), "{bad}");
-    let long = ask(&server, &format!("GET / HTTP/1.1\r\nX: {}", "x".repeat(9_000)));
+    let long = server.ask_http(&format!("GET / HTTP/1.1\r\nX: {}", "x".repeat(9_000)));
     assert!(long.starts_with("HTTP/1.1 431 "), "{long}");
 }
 
@@ -144,22 +135,22 @@ fn no_method_reaches_the_raw_protocol_and_each_has_its_answer() {
         )
     };
     for method in ["POST", "PUT", "DELETE", "PATCH", "TRACE", "CONNECT", "get", "OWN"] {
-        let answer = ask(&server, &post(method));
+        let answer = server.ask_http(&post(method));
         assert!(
             answer.starts_with("HTTP/1.1 405 ") && answer.contains("\r\nAllow: GET, HEAD, OPTIONS\r\n"),
             "{answer}"
         );
         assert!(!answer.contains("NOT_LOGGED_IN") && !answer.contains("RE_ERROR"), "{answer}");
     }
-    let options = ask(&server, &post("OPTIONS"));
+    let options = server.ask_http(&post("OPTIONS"));
     assert!(options.starts_with("HTTP/1.1 204 ") && options.contains("\r\nAllow: GET, HEAD, OPTIONS\r\n"), "{options}");
     assert!(options.ends_with("\r\n\r\n") && !options.contains("Content-Length"), "{options}");
-    let (get, head) = (ask(&server, "GET / HTTP/1.1\r\n\r\n"), ask(&server, "HEAD / HTTP/1.1\r\n\r\n"));
+    let (get, head) = (server.ask_http("GET / HTTP/1.1\r\n\r\n"), server.ask_http("HEAD / HTTP/1.1\r\n\r\n"));
     assert!(head.starts_with("HTTP/1.1 200 ") && head.ends_with("\r\n\r\n"), "{head}");
     let (headers, body) = get.split_once("\r\n\r\n").unwrap();
     assert!(head.starts_with(headers) && headers.contains(&format!("Content-Length: {}", body.len())), "{get}");
     for (method, has_body) in [("GET", true), ("HEAD", false)] {
-        let answer = ask(&server, &format!("{method} /favicon.ico HTTP/1.1\r\n\r\n"));
+        let answer = server.ask_http(&format!("{method} /favicon.ico HTTP/1.1\r\n\r\n"));
         assert!(answer.starts_with("HTTP/1.1 404 ") && answer.ends_with("\r\n\r\n") != has_body, "{answer}");
     }
 }

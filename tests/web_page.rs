@@ -6,18 +6,7 @@ mod common;
 
 use common::Server;
 use hongyan::page;
-use std::io::{Read, Write};
-use std::net::TcpStream;
 use std::path::Path;
-
-fn ask(server: &Server, request: &str) -> String {
-    let mut stream = TcpStream::connect(server.addr).unwrap();
-    stream.set_read_timeout(Some(common::PATIENCE)).unwrap();
-    stream.write_all(request.as_bytes()).unwrap();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).unwrap();
-    answer
-}
 
 fn header<'a>(answer: &'a str, name: &str) -> Option<&'a str> {
     let head = answer.split("\r\n\r\n").next().unwrap();
@@ -59,7 +48,7 @@ fn files() -> Vec<(String, String)> {
 fn every_file_is_served_as_it_is_with_its_type_and_a_strict_policy() {
     let server = Server::start();
     for (name, content) in files() {
-        let answer = ask(&server, &format!("GET {} HTTP/1.1\r\nHost: x\r\n\r\n", path_of(&name)));
+        let answer = server.ask_http(&format!("GET {} HTTP/1.1\r\nHost: x\r\n\r\n", path_of(&name)));
         let (head, body) = answer.split_once("\r\n\r\n").unwrap();
         assert!(head.starts_with("HTTP/1.1 200 OK\r\n") && body == served(&name, &content), "{name}: {head}");
         let kind = match name.rsplit_once('.').unwrap().1 {
@@ -90,24 +79,24 @@ fn every_file_is_served_as_it_is_with_its_type_and_a_strict_policy() {
 #[test]
 fn a_browser_that_has_a_file_is_not_sent_it_again() {
     let server = Server::start();
-    let first = ask(&server, "GET / HTTP/1.1\r\nHost: x\r\n\r\n");
+    let first = server.ask_http("GET / HTTP/1.1\r\nHost: x\r\n\r\n");
     let etag = header(&first, "ETag").unwrap();
-    let again = ask(&server, &format!("GET / HTTP/1.1\r\nHost: x\r\nIf-None-Match: {etag}\r\n\r\n"));
+    let again = server.ask_http(&format!("GET / HTTP/1.1\r\nHost: x\r\nIf-None-Match: {etag}\r\n\r\n"));
     assert!(again.starts_with("HTTP/1.1 304 Not Modified\r\n") && again.ends_with("\r\n\r\n"), "{again}");
     assert_eq!((header(&again, "ETag"), header(&again, "Content-Length")), (Some(etag), None));
-    let other = ask(&server, "GET / HTTP/1.1\r\nHost: x\r\nIf-None-Match: \"other\"\r\n\r\n");
+    let other = server.ask_http("GET / HTTP/1.1\r\nHost: x\r\nIf-None-Match: \"other\"\r\n\r\n");
     assert_eq!(other, first);
-    let head = ask(&server, "HEAD / HTTP/1.1\r\nHost: x\r\n\r\n");
+    let head = server.ask_http("HEAD / HTTP/1.1\r\nHost: x\r\n\r\n");
     assert!(first.starts_with(&head) && head.ends_with("\r\n\r\n"), "{head}");
 }
 
 #[test]
 fn without_the_page_the_server_says_what_it_is() {
     let server = Server::tuned(|config| config.web_page = false);
-    let answer = ask(&server, "GET / HTTP/1.1\r\nHost: x\r\n\r\n");
+    let answer = server.ask_http("GET / HTTP/1.1\r\nHost: x\r\n\r\n");
     assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
     assert_eq!(header(&answer, "Content-Type"), Some("text/plain; charset=utf-8"));
-    assert!(ask(&server, "GET /web/main.js HTTP/1.1\r\n\r\n").starts_with("HTTP/1.1 404 "));
+    assert!(server.ask_http("GET /web/main.js HTTP/1.1\r\n\r\n").starts_with("HTTP/1.1 404 "));
 }
 
 #[test]

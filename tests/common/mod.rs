@@ -17,7 +17,8 @@ pub use program::{CHEAP_PASSWORDS, Program};
 use hongyan::config::{Config, StoreUrl};
 use hongyan::server::{self, Handle};
 use serde_json::{Value, json};
-use std::net::SocketAddr;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
 /// Nothing that is to happen takes longer, however slow the machine is.
@@ -91,6 +92,16 @@ impl Server {
 
     pub fn client(&self, transport: Transport, form: ContentForm) -> Client {
         Client::connect(self.addr, transport, form)
+    }
+
+    /// Sends an HTTP request on a connection of its own, and gives all that comes until its end.
+    pub fn ask_http(&self, request: &str) -> String {
+        let mut stream = TcpStream::connect(self.addr).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.write_all(request.as_bytes()).unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        answer
     }
 
     /// A new account on the client library, which keeps a client's rules by itself: for tests in
