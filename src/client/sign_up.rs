@@ -4,7 +4,7 @@ use super::driver::SOCKET;
 use super::error::{Error, Refusal};
 use super::frames::{self, Frame};
 use super::link::{Link, Progress};
-use super::options::{Options, Password};
+use super::options::Options;
 use super::profile::Profile;
 use super::tls;
 use crate::protocol::error::ErrorCode;
@@ -99,14 +99,6 @@ impl Verdict {
     /// Once: whatever is answered, it comes behind what the server has to say about the cause.
     fn asks_why(&mut self) -> bool {
         self.failed && !std::mem::replace(&mut self.asked, true)
-    }
-}
-
-impl Options {
-    /// The `hashValue` for the password of these options; `None` without one.
-    #[must_use]
-    pub fn hash_value(&self) -> Option<String> {
-        if self.password == Password::None { None } else { self.password.hash(&self.user) }
     }
 }
 
