@@ -74,8 +74,7 @@ impl Client {
         }
     }
 
-    /// Changes one's own profile: the keys that are `Some` in the closure's argument, all `None` at
-    /// first. The user name cannot be changed.
+    /// Changes one's own profile: only the texts that are `Some`. The user name cannot be changed.
     ///
     /// # Errors
     /// [`Error::Refused`]: BAD_FIELD if a text is too long.

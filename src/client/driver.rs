@@ -288,7 +288,7 @@ impl Driver {
             Progress::Over(_) => {}
         }
         for text in frames {
-            // A frame may have ended the connection; what came behind it on that is void.
+            // A frame may have ended the connection; all that came behind it on that is void.
             if self.link.is_none() {
                 return;
             }

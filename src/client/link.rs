@@ -23,12 +23,12 @@ const ADDRESSES_MAX: usize = 8;
 
 enum Wire {
     Raw(Vec<u8>),
-    /// The handshake is not done; what is sent waits.
+    /// The handshake is not done; texts wait until it is.
     Upgrading(Handshake, Vec<String>),
     WebSocket(WsClientInput),
 }
 
-/// What became of reading.
+/// How far reading came.
 pub(super) enum Progress {
     /// There may be more.
     Some,
@@ -87,7 +87,7 @@ impl Link {
         registry.deregister(&mut self.socket).ok();
     }
 
-    /// What waits to be written.
+    /// How much waits to be written.
     pub(super) fn waiting_bytes(&self) -> usize {
         self.out.len()
     }

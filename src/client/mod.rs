@@ -168,8 +168,7 @@ impl Client {
     /// handler has returned. A push whose handler panicked is not acked, and comes again. Tells
     /// whether there was a push.
     ///
-    /// What else happens (presence, the connection) is passed over: [`Client::next`] gives that,
-    /// too.
+    /// Other events (presence, the connection) are passed over: [`Client::next`] gives them, too.
     ///
     /// # Errors
     /// [`Error::Ended`], once nothing more can come.
@@ -197,7 +196,7 @@ impl Client {
         shared::next(&self.shared, limit)
     }
 
-    /// Ends the connection and waits until it is ended: what was acked is on its way. Others who
+    /// Ends the connection and waits until it is ended: all acks are on their way then. Others who
     /// have a clone get [`End::Closed`].
     pub fn close(self) {
         self.shared.close(Duration::from_secs(2));

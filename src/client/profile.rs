@@ -1,4 +1,4 @@
-//! Profiles and rosters, as the server sends them. What is missing counts as empty.
+//! Profiles and rosters, as the server sends them. Missing members count as empty.
 
 use serde::{Deserialize, Deserializer, Serialize};
 

@@ -61,7 +61,7 @@ pub(super) struct Shared {
     waker: Waker,
 }
 
-/// What a thread that panicked left is whole: each change is one step.
+/// A thread that panicked left everything whole: each change is one step.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

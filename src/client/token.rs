@@ -77,7 +77,7 @@ pub(super) fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
     options.write(true).create_new(true);
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    // What a process of the same number left behind is of no use to anybody.
+    // A file that a process of the same number left behind is of no use to anybody.
     if let Err(error) = fs::remove_file(&beside)
         && error.kind() != ErrorKind::NotFound
     {

@@ -90,7 +90,7 @@ impl Keys {
     }
 }
 
-/// What is signed: the associated data, and all that is encrypted.
+/// The bytes that are signed: the associated data, and all that is encrypted.
 fn signed(mut aad: Vec<u8>, parts: [&[u8]; 4]) -> Vec<u8> {
     aad.extend(netstrings(parts));
     aad
