@@ -50,16 +50,15 @@ pub fn sign_up(options: &Options, profile: &Profile) -> Result<(), Error> {
                 link.send(&frames::heartbeat("why"));
             }
         }
+        // Also while more comes: a server that talks without an end does not answer.
+        let left = until.saturating_duration_since(Instant::now());
         match progress {
-            Progress::Some => continue,
             Progress::Over(_) if verdict.failed => return Err(Error::NameTaken),
             // It was written, perhaps, and its answer was lost.
             Progress::Over(_) => return Err(Error::Unknown),
+            _ if left.is_zero() => return Err(if verdict.failed { Error::NameTaken } else { Error::TimedOut }),
+            Progress::Some => continue,
             Progress::Nothing => link.flush().map_err(Error::Unreachable)?,
-        }
-        let left = until.saturating_duration_since(Instant::now());
-        if left.is_zero() {
-            return Err(if verdict.failed { Error::NameTaken } else { Error::TimedOut });
         }
         if let Err(error) = poll.poll(&mut events, Some(left))
             && error.kind() != std::io::ErrorKind::Interrupted

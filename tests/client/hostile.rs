@@ -118,6 +118,22 @@ fn a_server_that_never_answers_is_given_up_within_the_limits() {
 }
 
 #[test]
+fn a_server_that_talks_without_an_end_does_not_hold_up_a_sign_up() {
+    let fake = Fake::start();
+    let mut hasty = options(&fake.url(), "ann");
+    hasty.answer_limit = Duration::from_millis(50);
+    let asked = std::thread::spawn(move || sign_up(&hasty, &Profile::default()));
+    let mut talk = fake.accept();
+    talk.expect("1");
+    let chatter = format!("{}\n", json!({"CONTENT": {"userName": "bob", "online": true}, "TYPE": "PRESENCE"}));
+    let chatter = chatter.repeat(1_000);
+    let until = Instant::now() + PATIENCE;
+    while talk.socket.write_all(chatter.as_bytes()).is_ok() && Instant::now() < until {}
+    drop(talk);
+    assert_eq!(asked.join().unwrap(), Err(Error::TimedOut));
+}
+
+#[test]
 fn a_message_whose_answer_was_lost_is_sent_again_under_its_id() {
     let fake = Fake::start();
     let client = start(&fake);
