@@ -346,10 +346,8 @@ impl Machine {
         }
         if let Some(suspect) = self.suspect.take() {
             match &frame {
-                Frame::Error { id, refusal } if *id == suspect.id => {
-                    return self.request_refused(now, suspect.ticket, refusal);
-                }
-                _ => self.finish(suspect.ticket, Err(Error::NotFriends)),
+                Frame::Error { id, refusal } if *id == suspect.id => return self.error(now, id, refusal),
+                _ => self.finish(suspect.serial, Err(Error::NotFriends)),
             }
         }
         match frame {
@@ -375,8 +373,8 @@ impl Machine {
             Some(ErrorCode::RateLimited) => self.go(now, text, LIMITED_MS),
             Some(ErrorCode::Idle | ErrorCode::Unavailable) => self.go(now, text, 0),
             Some(ErrorCode::TooLarge) => {
-                if let Some(ticket) = self.requests.largest_written() {
-                    self.finish(ticket, Err(Error::Refused(refusal.clone())));
+                if let Some(serial) = self.requests.largest_written() {
+                    self.finish(serial, Err(Error::Refused(refusal.clone())));
                 }
                 self.go(now, text, 0);
             }

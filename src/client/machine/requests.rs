@@ -8,9 +8,13 @@ use crate::client::frames::{self, Answer, Request};
 use crate::protocol::error::ErrorCode;
 use serde_json::Value;
 
+/// Tells requests apart. Ids cannot: the program chooses its own.
+pub(super) type Serial = u64;
+
 /// One that waits.
 #[derive(Debug)]
 struct Waiting {
+    serial: Serial,
     /// `None`: the library's own.
     ticket: Option<Ticket>,
     request: Request,
@@ -28,18 +32,21 @@ struct Waiting {
 #[derive(Debug)]
 pub(super) struct Suspect {
     pub(super) id: String,
-    pub(super) ticket: Option<Ticket>,
+    pub(super) serial: Serial,
 }
 
 /// All that wait, in the order in which they were begun.
 #[derive(Debug, Default)]
 pub(super) struct Requests {
     all: Vec<Waiting>,
+    last_serial: Serial,
 }
 
 impl Requests {
     fn add(&mut self, ticket: Option<Ticket>, request: Request, until: u64) {
-        self.all.push(Waiting { ticket, request, until, written: false, not_before: 0, tries: 0, refusal: None });
+        self.last_serial += 1;
+        let (serial, written, not_before, tries, refusal) = (self.last_serial, false, 0, 0, None);
+        self.all.push(Waiting { serial, ticket, request, until, written, not_before, tries, refusal });
     }
 
     /// One of the library's own. They are few, and not repeated.
@@ -72,9 +79,9 @@ impl Requests {
     }
 
     /// The largest that was written: the one that was too large.
-    pub(super) fn largest_written(&self) -> Option<Option<Ticket>> {
+    pub(super) fn largest_written(&self) -> Option<Serial> {
         let written = self.all.iter().filter(|waiting| waiting.written);
-        written.max_by_key(|waiting| waiting.request.envelope.len()).map(|waiting| waiting.ticket)
+        written.max_by_key(|waiting| waiting.request.envelope.len()).map(|waiting| waiting.serial)
     }
 
     pub(super) fn deadline(&self, online: bool) -> Option<u64> {
@@ -104,8 +111,8 @@ impl Requests {
         lines
     }
 
-    fn written(&self, fits: impl Fn(&Request) -> bool) -> Option<usize> {
-        self.all.iter().position(|waiting| waiting.written && fits(&waiting.request))
+    fn written(&self, fits: impl Fn(&Waiting) -> bool) -> Option<usize> {
+        self.all.iter().position(|waiting| waiting.written && fits(waiting))
     }
 
     /// The server could not do it: once more, later.
@@ -137,32 +144,29 @@ impl Machine {
     }
 
     /// Ends a request of the program, or one of our own.
-    pub(super) fn finish(&mut self, ticket: Option<Ticket>, result: Result<Answer, Error>) {
-        if let Some(at) = self.requests.all.iter().position(|waiting| waiting.ticket == ticket && waiting.written) {
-            self.requests.all.remove(at);
-            if let Some(ticket) = ticket {
-                self.out.push(Output::Done(ticket, result));
-            }
+    pub(super) fn finish(&mut self, serial: Serial, result: Result<Answer, Error>) {
+        if let Some(at) = self.requests.written(|waiting| waiting.serial == serial)
+            && let Some(ticket) = self.requests.all.remove(at).ticket
+        {
+            self.out.push(Output::Done(ticket, result));
         }
     }
 
     pub(super) fn reply(&mut self, now: u64, kind: &str, id: &str, content: &Value) {
-        let answers = |request: &Request| {
+        let answers = |Waiting { request, .. }: &Waiting| {
             request.id == id
                 && (request.answer == kind || (request.answer == "RE_GETUSER_SUC" && kind == "RE_GETUSER_FAILED"))
         };
         let Some(at) = self.requests.written(answers) else { return };
-        let ticket = self.requests.all[at].ticket;
         if kind == "RE_MESSAGE" && content.as_str() != Some("MS") {
-            self.suspect = Some(Suspect { id: id.to_owned(), ticket });
+            self.suspect = Some(Suspect { id: id.to_owned(), serial: self.requests.all[at].serial });
             // Its answer comes behind what the server has to say about the cause.
             let id = self.own_id();
             self.out.push(Output::Send(frames::heartbeat(&id)));
             return;
         }
-        self.requests.all.remove(at);
         let answer = Answer::read(kind, content);
-        match ticket {
+        match self.requests.all.remove(at).ticket {
             Some(ticket) => self.out.push(Output::Done(ticket, answer)),
             None => self.own_answer(now, answer),
         }
@@ -196,15 +200,8 @@ impl Machine {
             // The server does not know us any more; nothing that was asked is done.
             return self.drop_connection(now, &refusal.text);
         }
-        let Some(at) = self.requests.written(|request| request.id == id) else { return };
-        let ticket = self.requests.all[at].ticket;
-        self.request_refused(now, ticket, refusal);
-    }
-
-    /// The server did not do it, and said why.
-    pub(super) fn request_refused(&mut self, now: u64, ticket: Option<Ticket>, refusal: &Refusal) {
-        let found = self.requests.all.iter().position(|waiting| waiting.ticket == ticket && waiting.written);
-        let Some(at) = found else { return };
+        // Two with one id are not on their way at once.
+        let Some(at) = self.requests.written(|waiting| waiting.request.id == id) else { return };
         let request = &self.requests.all[at].request;
         let again = match refusal.code {
             // A server that stops has not done it; the next one may.
@@ -215,7 +212,7 @@ impl Machine {
         if again {
             self.requests.again(at, now, refusal, self.rules.retry, &mut self.jitter);
         } else {
-            self.finish(ticket, Err(Error::Refused(refusal.clone())));
+            self.finish(self.requests.all[at].serial, Err(Error::Refused(refusal.clone())));
         }
     }
 }

@@ -404,6 +404,18 @@ fn presence_is_watched_again_after_a_reconnect() {
 }
 
 #[test]
+fn a_refused_request_of_the_library_ends_no_other_one() {
+    let mut run = Run::new(false, true);
+    run.hear(Input::Order(Order::Watch));
+    run.connect();
+    let asked = sent(&run.reply("RE_SIGNUP", "log-in", "LS"));
+    assert_eq!([&asked[0]["TYPE"], &asked[1]["TYPE"]], ["TOKEN", "ROSTER"]);
+    run.error(asked[1]["MID"].as_str().unwrap(), "UNKNOWN_TYPE");
+    let outputs = run.reply("RE_TOKEN", asked[0]["MID"].as_str().unwrap(), "secret");
+    assert_eq!(outputs, [Output::KeepToken("secret".into())]);
+}
+
+#[test]
 fn nonsense_of_the_server_harms_nothing() {
     let mut run = Run::online();
     for (kind, id, content) in [
