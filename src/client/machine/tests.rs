@@ -435,6 +435,12 @@ fn nonsense_of_the_server_harms_nothing() {
     // A server that does not know the user any more is left.
     let mut run = Run::online();
     assert_eq!(run.error("x", "NOT_LOGGED_IN")[0], Output::Disconnect);
+    // Also if it says so behind an MF: the message is sent again on the next connection.
+    let mut run = Run::online();
+    run.begin(1, "m1");
+    run.reply("RE_MESSAGE", "m1", "MF");
+    let outputs = run.error("m1", "NOT_LOGGED_IN");
+    assert_eq!((&outputs[0], done(&outputs).len()), (&Output::Disconnect, 0));
 }
 
 #[test]
