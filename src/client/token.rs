@@ -68,7 +68,7 @@ impl TokenStore for TokenFile {
 }
 
 /// Writes a file that only its owner may read, beside its place first: a reader finds the old one
-/// or the new one, whole.
+/// or the new one, whole. It is on the disk when this returns.
 pub(super) fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let mut name = path.file_name().ok_or(ErrorKind::InvalidInput)?.to_owned();
     name.push(format!(".{}.new", std::process::id()));
@@ -89,7 +89,19 @@ pub(super) fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
         // The first error is the one to tell.
         fs::remove_file(&beside).ok();
     }
-    written
+    written.and_then(|()| sync_folder_of(path))
+}
+
+/// Makes the new name outlive a crash of the machine.
+#[cfg(unix)]
+fn sync_folder_of(path: &Path) -> io::Result<()> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    fs::File::open(folder)?.sync_all()
+}
+
+#[cfg(not(unix))]
+fn sync_folder_of(_: &Path) -> io::Result<()> {
+    Ok(())
 }
 
 #[cfg(test)]
