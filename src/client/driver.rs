@@ -119,7 +119,8 @@ impl Driver {
 
     /// Not at all if there is something to do.
     fn sleep(&self) -> Duration {
-        if self.readable && self.link.is_some() && self.shared.has_room() {
+        let reads = self.shared.has_room() || self.machine.waits_for_answer();
+        if self.readable && self.link.is_some() && reads {
             return Duration::ZERO;
         }
         let left = |at: u64| Duration::from_millis(at.saturating_sub(self.now()));
@@ -270,12 +271,14 @@ impl Driver {
         self.hear(Input::Lost(why));
     }
 
-    /// Reads a piece of what has come, if there is room for it.
+    /// Reads a piece of the input, if there is room for it. Without room it reads on only for an
+    /// answer behind the pushes: the program may wait for it before it takes another push.
     fn read(&mut self) {
         if !self.readable || self.link.is_none() {
             return;
         }
-        if !self.shared.has_room() {
+        let is_full = !self.shared.has_room();
+        if is_full && !self.machine.waits_for_answer() {
             self.machine.deaf();
             return;
         }
@@ -292,7 +295,11 @@ impl Driver {
             if self.link.is_none() {
                 return;
             }
-            self.hear(Frame::read(&text).map_or(Input::Garbage, Input::Frame));
+            match Frame::read(&text) {
+                // It is not acked, so it comes again.
+                Some(Frame::Push(_)) if is_full => {}
+                frame => self.hear(frame.map_or(Input::Garbage, Input::Frame)),
+            }
         }
         if let Progress::Over(why) = progress
             && self.link.is_some()

@@ -264,6 +264,11 @@ impl Machine {
         phase.into_iter().chain(requests).min()
     }
 
+    /// Is something to be heard soon, even if the program takes no pushes? A log-in, or an answer.
+    pub(super) fn waits_for_answer(&self) -> bool {
+        !matches!(self.phase, Phase::Online { .. }) || self.requests.any_written()
+    }
+
     /// The program reads nothing at present, so nothing can be heard.
     pub(super) fn deaf(&mut self) {
         self.dead_at = None;

@@ -44,7 +44,11 @@ pub struct Options {
     pub request_limit: Duration,
     /// Requests that may wait for their answers at a time. 256.
     pub requests_max: usize,
-    /// Pushes that may wait for the program; while there are more, nothing is read. 1,024.
+    /// Pushes that may wait for the program; while so many wait, no more are taken. 1,024.
+    ///
+    /// Nothing is read then, unless an answer is to come: pushes before it are dropped, and come
+    /// again after 15 s, perhaps in another order. A server that sends at most 256 pushes ahead of
+    /// their acks (the default of its `--page-max`) never gets that far.
     pub inbox_max: usize,
     /// The memory that these may take. 32 MiB.
     pub inbox_bytes_max: usize,

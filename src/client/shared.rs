@@ -42,7 +42,7 @@ struct Inbox {
     /// Why not.
     why: String,
     ended: Option<End>,
-    /// The client's thread reads nothing until there is room.
+    /// The client's thread takes no pushes until there is room.
     full: bool,
     /// A friend who came or went is told next, also while many pushes come.
     presence_next: bool,

@@ -1,8 +1,8 @@
 //! The client and servers that are broken, or mean it harm: it neither panics nor hangs nor grows.
 
 use super::super::{PATIENCE, end, options, push};
-use super::fake::Fake;
-use hongyan::client::{Client, End, Error, Event, Options, Profile, sign_up};
+use super::fake::{Fake, Talk};
+use hongyan::client::{Client, End, Error, Event, Options, Profile, Sending, sign_up};
 use serde_json::json;
 use std::io::{ErrorKind, Write};
 use std::time::{Duration, Instant};
@@ -48,6 +48,59 @@ fn a_line_without_an_end_is_not_kept() {
     fake.log_in();
 }
 
+/// Nothing else is to be answered then.
+fn give_token(talk: &mut Talk) {
+    let asked = talk.expect("TOKEN");
+    talk.reply("RE_TOKEN", &asked["MID"], &json!("token"));
+}
+
+fn large_push(n: u32) -> String {
+    let (id, text) = (n.to_string(), "x".repeat(4_000));
+    let words = json!({"messageId": id, "sender": "bob", "receiver": "ann", "time": "1", "content": text});
+    format!("{}\n", json!({"CONTENT": words, "TYPE": "4"}))
+}
+
+#[test]
+fn answers_come_through_while_the_program_takes_no_pushes() {
+    const PUSHES: u32 = 30;
+    for (pushes_max, bytes_max) in [(10, usize::MAX), (usize::MAX, 40_000)] {
+        let fake = Fake::start();
+        let mut few = options(&fake.url(), "ann");
+        (few.inbox_max, few.inbox_bytes_max) = (pushes_max, bytes_max);
+        let client = Client::start(few).unwrap();
+        let mut talk = fake.log_in();
+        give_token(&mut talk);
+        let all: String = (0..PUSHES).map(large_push).collect();
+        talk.send(&all);
+        let promise = |talk: &mut Talk, sending: Sending| {
+            let asked = talk.expect("4");
+            talk.reply("RE_MESSAGE", &asked["CONTENT"]["messageId"], &json!("MS"));
+            sending.wait().unwrap();
+        };
+        let sending = client.begin_send("bob", "x").unwrap();
+        promise(&mut talk, sending);
+        // A new connection can be had, too.
+        drop(talk);
+        let sending = client.begin_send("bob", "x").unwrap();
+        let mut talk = fake.log_in();
+        talk.send(&all);
+        promise(&mut talk, sending);
+        // Some wait for the program, about as many as it allows; all others come again.
+        let mut next = 0;
+        while let Some(event) = client.next(Duration::ZERO).unwrap() {
+            if let Event::Push(push) = event {
+                assert_eq!(push.into_push().message_id, next.to_string());
+                next += 1;
+            }
+        }
+        assert!((9..20).contains(&next), "{next}");
+        talk.send(&all);
+        for n in next..PUSHES {
+            assert_eq!(push(&client).message_id, n.to_string());
+        }
+    }
+}
+
 #[test]
 fn a_flood_of_pushes_is_read_only_as_fast_as_the_program_takes_them() {
     let fake = Fake::start();
@@ -55,16 +108,13 @@ fn a_flood_of_pushes_is_read_only_as_fast_as_the_program_takes_them() {
     few.inbox_max = 100;
     let client = Client::start(few).unwrap();
     let mut talk = fake.log_in();
+    give_token(&mut talk);
     talk.socket.set_write_timeout(Some(Duration::from_millis(300))).unwrap();
-    let frame = |n: u32| {
-        let words = json!({"messageId": n.to_string(), "sender": "bob", "receiver": "ann", "time": "1", "content": "x".repeat(4_000)});
-        format!("{}\n", json!({"CONTENT": words, "TYPE": "4"}))
-    };
     // What the sockets hold is a few MiB; a client that reads without bound takes all of this.
     let mut written = 0;
     let blocked = loop {
-        match talk.socket.write(frame(written).as_bytes()) {
-            Ok(count) if count == frame(written).len() => written += 1,
+        match talk.socket.write(large_push(written).as_bytes()) {
+            Ok(count) if count == large_push(written).len() => written += 1,
             Ok(_) => break true,
             Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => break true,
             Err(error) => panic!("{error}"),

@@ -78,6 +78,11 @@ impl Requests {
         self.all.drain(..).filter_map(|waiting| waiting.ticket).collect()
     }
 
+    /// Is the server to answer one?
+    pub(super) fn any_written(&self) -> bool {
+        self.all.iter().any(|waiting| waiting.written)
+    }
+
     /// The largest that was written: the one that was too large.
     pub(super) fn largest_written(&self) -> Option<Serial> {
         let written = self.all.iter().filter(|waiting| waiting.written);
