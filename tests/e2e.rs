@@ -9,9 +9,9 @@ mod common;
 
 use common::PATIENCE;
 use hongyan::client::e2e::{
-    Fault, Keys, Letter, Messenger, Pins, PublicKeys, Reading, Standing, is_encrypted, safety_number,
+    Fault, Keys, Letter, Messenger, Pins, PublicKeys, Reading, Standing, Trouble, is_encrypted, safety_number,
 };
-use hongyan::client::{Client, Event, Options, Profile, Push, PushKind, sign_up};
+use hongyan::client::{Client, Event, Options, Profile, ProfileChange, Push, PushKind, sign_up};
 use serde_json::{Value, json};
 use std::path::PathBuf;
 use std::sync::OnceLock;
@@ -307,7 +307,21 @@ fn a_conversation_that_the_server_cannot_read() {
     assert!(refused.to_string().contains("changed"), "{refused}");
     ann.send("bob", "again").unwrap();
     assert_eq!(bob.read(&push(&bob_client)), Reading::Bad(Fault::OtherKey));
-    bob.agree("ann").unwrap();
+    let Standing::Changed(Some(shown)) = bob.standing("ann").unwrap() else { panic!("other keys are pinned") };
+    assert_eq!(bob.agree("ann", None), Err(Trouble::Keys(Fault::KeysChanged)));
+    // The keys change once more, after the user has seen some.
+    let publish = |text: String| {
+        let change = ProfileChange { rsa_public_key: Some(text), ..ProfileChange::default() };
+        ann_client.change_profile(&change).unwrap();
+    };
+    publish(other.public().text());
+    let pinned = bob.pins().clone();
+    assert_eq!(bob.agree("ann", Some(&shown)), Err(Trouble::Keys(Fault::KeysChanged)));
+    assert_eq!(*bob.pins(), pinned);
+    publish(shown.text());
+    let number = bob.safety_number_with("ann", &shown);
+    bob.agree("ann", Some(&shown)).unwrap();
+    assert_eq!((bob.safety_number("ann"), ann.safety_number("bob")), (Some(number.clone()), Some(number)));
     assert!(bob.send("ann", "now").unwrap().encrypted);
     assert_eq!(ann.read(&push(&ann_client)), Reading::Encrypted("now".to_owned()));
 }

@@ -1,14 +1,15 @@
 //! A client whose messages are encrypted wherever the friend has keys.
 
+use super::Fault;
 use super::keys::Keys;
 use super::letter::{Letter, is_encrypted};
 use super::pins::{Pins, Standing};
-use super::{Fault, safety_number};
+use super::public::{PublicKeys, safety_number};
 use crate::client::{Client, Error, ProfileChange, Push, new_id};
 use std::fmt;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// What a received message is.
+/// A received message, read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Reading {
     /// It was encrypted for us and signed with the sender's pinned key.
@@ -85,7 +86,7 @@ impl Messenger {
         }
         let published = client.profile(client.user())?.unwrap_or_default().rsa_public_key;
         let ours = keys.public().text();
-        if super::PublicKeys::read(&published).as_ref() != Ok(keys.public()) {
+        if PublicKeys::read(&published).as_ref() != Ok(keys.public()) {
             client.change_profile(&ProfileChange { rsa_public_key: Some(ours), ..ProfileChange::default() })?;
         }
         Ok(Self { client, keys, pins: Mutex::new(pins) })
@@ -106,12 +107,18 @@ impl Messenger {
         Ok(self.pins().look(name, &in_profile))
     }
 
-    /// The user has compared, or accepts, what is in the friend's profile now.
+    /// The user agrees to the keys that they were shown: those of [`Standing::Changed`], whose
+    /// safety number is [`Messenger::safety_number_with`]. They are pinned if they are still in the
+    /// friend's profile; with `None`, if there are none.
     ///
     /// # Errors
-    /// Those of every request.
-    pub fn agree(&self, name: &str) -> Result<(), Error> {
+    /// [`Fault::KeysChanged`]: the profile shows other keys by now, and nothing was pinned. Those
+    /// of every request.
+    pub fn agree(&self, name: &str, shown: Option<&PublicKeys>) -> Result<(), Trouble> {
         let in_profile = self.client.profile(name)?.unwrap_or_default().rsa_public_key;
+        if PublicKeys::read(&in_profile).ok().as_ref() != shown {
+            return Err(Fault::KeysChanged.into());
+        }
         self.pins().agree(name, &in_profile);
         Ok(())
     }
@@ -119,8 +126,14 @@ impl Messenger {
     /// The safety number with a friend whose keys are pinned.
     #[must_use]
     pub fn safety_number(&self, name: &str) -> Option<String> {
-        let pins = self.pins();
-        Some(safety_number((self.client.user(), self.keys.public()), (name, pins.of(name)?)))
+        Some(self.safety_number_with(name, self.pins().of(name)?))
+    }
+
+    /// The safety number that would hold if these were the friend's keys: to be compared before the
+    /// user agrees to them.
+    #[must_use]
+    pub fn safety_number_with(&self, name: &str, theirs: &PublicKeys) -> String {
+        safety_number((self.client.user(), self.keys.public()), (name, theirs))
     }
 
     /// Sends a message, encrypted if the friend has keys; asks for the friend's profile first.
