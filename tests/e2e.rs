@@ -324,4 +324,10 @@ fn a_conversation_that_the_server_cannot_read() {
     assert_eq!((bob.safety_number("ann"), ann.safety_number("bob")), (Some(number.clone()), Some(number)));
     assert!(bob.send("ann", "now").unwrap().encrypted);
     assert_eq!(ann.read(&push(&ann_client)), Reading::Encrypted("now".to_owned()));
+    // Who signed it is not known: it may be read later.
+    ann.send("bob", "last").unwrap();
+    let (got, empty) = (push(&bob_client), Messenger::new(bob_client.clone(), pair().1, Pins::default()).unwrap());
+    bob_client.clone().close();
+    assert!(matches!(empty.read(&got), Reading::NotYet(_)));
+    assert_eq!(bob.read(&got), Reading::Encrypted("last".to_owned()));
 }

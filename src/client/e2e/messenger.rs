@@ -23,6 +23,9 @@ pub enum Reading {
     /// It is not to be shown as genuine. After [`Fault::OtherKey`] the friend's keys may have
     /// changed: ask the user ([`Messenger::standing`]).
     Bad(Fault),
+    /// It is encrypted, and the profile with the keys of its sender could not be asked for. Do not
+    /// ack it: it comes again.
+    NotYet(Error),
 }
 
 /// A message that the server has promised to deliver.
@@ -173,7 +176,8 @@ impl Messenger {
             Some(keys) => keys,
             None => match self.standing(&push.sender) {
                 Ok(Standing::Known(keys)) => keys,
-                _ => return Reading::Bad(Fault::OtherKey),
+                Ok(Standing::NoKeys | Standing::Changed(_)) => return Reading::Bad(Fault::OtherKey),
+                Err(error) => return Reading::NotYet(error),
             },
         };
         let letter = Letter { sender: &push.sender, receiver: &push.receiver, message_id: &push.message_id };

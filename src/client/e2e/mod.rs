@@ -6,7 +6,7 @@
 //!
 //! ```no_run
 //! use hongyan::client::e2e::{Keys, Messenger, Pins, Reading};
-//! use hongyan::client::{Client, Options};
+//! use hongyan::client::{Client, Event, Options};
 //! use std::time::Duration;
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -14,12 +14,18 @@
 //! let keys = Keys::load_or_generate("ann.keys", "ann")?;
 //! let messenger = Messenger::new(client.clone(), keys, Pins::load("ann.pins")?)?;
 //! messenger.send("bob", "Only you can read this.")?;
-//! client.receive(Duration::from_secs(60), |push| match messenger.read(push) {
-//!     Reading::Encrypted(text) => println!("{} (encrypted): {text}", push.sender),
-//!     Reading::Plain { .. } => println!("{} (NOT encrypted): {}", push.sender, push.content),
-//!     Reading::Bad(fault) => println!("{}: {fault}", push.sender),
-//! })?;
-//! messenger.pins().save("ann.pins")?;
+//! while let Some(event) = client.next(Duration::from_secs(60))? {
+//!     let Event::Push(push) = event else { continue };
+//!     match messenger.read(&push) {
+//!         Reading::Encrypted(text) => println!("{} (encrypted): {text}", push.sender),
+//!         Reading::Plain { .. } => println!("{} (NOT encrypted): {}", push.sender, push.content),
+//!         Reading::Bad(fault) => println!("{}: {fault}", push.sender),
+//!         // It comes again.
+//!         Reading::NotYet(_) => continue,
+//!     }
+//!     messenger.pins().save("ann.pins")?;
+//!     push.ack();
+//! }
 //! # Ok(())
 //! # }
 //! ```
