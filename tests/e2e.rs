@@ -1,5 +1,5 @@
-//! Messages that the server cannot read (docs/e2e.md): the test vectors in docs/e2e_vectors.json,
-//! what is refused, and a conversation through a real server.
+//! Messages that the server cannot read (docs/e2e.md): the test vectors in docs/e2e_vectors.json
+//! and those that the page wrote, all that is refused, and a conversation through a real server.
 //!
 //! `UPDATE_DOCS=1 cargo test --features client --test e2e vectors` makes new vectors.
 #![cfg(feature = "client")]
@@ -18,13 +18,21 @@ use std::sync::OnceLock;
 
 const LETTER: Letter<'static> = Letter { sender: "ann", receiver: "bob", message_id: "m1" };
 
-fn path() -> PathBuf {
-    PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/e2e_vectors.json"))
+const OURS: &str = "docs/e2e_vectors.json";
+/// `tests/page/vectors.test.mjs` writes these, and reads ours.
+const OF_THE_PAGE: &str = "docs/e2e_vectors_page.json";
+
+fn path(file: &str) -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(file)
+}
+
+fn read(file: &str) -> Value {
+    serde_json::from_str(&std::fs::read_to_string(path(file)).unwrap()).unwrap()
 }
 
 fn vectors() -> &'static Value {
     static VECTORS: OnceLock<Value> = OnceLock::new();
-    VECTORS.get_or_init(|| serde_json::from_str(&std::fs::read_to_string(path()).unwrap()).unwrap())
+    VECTORS.get_or_init(|| read(OURS))
 }
 
 fn keys_of(kept: &Value) -> Keys {
@@ -34,9 +42,13 @@ fn keys_of(kept: &Value) -> Keys {
     Keys::load(file).unwrap()
 }
 
-/// The two users of the vectors.
+/// The two users of some vectors.
+fn pair_of(vectors: &Value) -> (Keys, Keys) {
+    (keys_of(&vectors["ann"]["keys"]), keys_of(&vectors["bob"]["keys"]))
+}
+
 fn pair() -> (Keys, Keys) {
-    (keys_of(&vectors()["ann"]["keys"]), keys_of(&vectors()["bob"]["keys"]))
+    pair_of(vectors())
 }
 
 fn write_vectors() {
@@ -73,7 +85,7 @@ fn write_vectors() {
         ],
         "export": {"passphrase": "cafe\u{301} 🪿", "samePassphrase": "caf\u{e9} 🪿", "file": ann.export("cafe\u{301} 🪿").unwrap()},
     });
-    std::fs::write(path(), serde_json::to_string_pretty(&vectors).unwrap() + "\n").unwrap();
+    std::fs::write(path(OURS), serde_json::to_string_pretty(&vectors).unwrap() + "\n").unwrap();
 }
 
 #[test]
@@ -81,14 +93,25 @@ fn the_vectors_are_what_the_page_says() {
     if std::env::var_os("UPDATE_DOCS").is_some() {
         write_vectors();
     }
-    let (ann, bob) = pair();
-    let vectors = vectors();
+    check(vectors());
+    for said in ["ann", "bob"].map(|name| &vectors()[name]["rsaPublicKey"]) {
+        let text = said.as_str().unwrap();
+        assert_eq!(PublicKeys::read(text).unwrap().text(), text);
+    }
+}
+
+#[test]
+fn all_that_the_page_wrote_is_read() {
+    check(&read(OF_THE_PAGE));
+}
+
+fn check(vectors: &Value) {
+    let (ann, bob) = pair_of(vectors);
     for (keys, said) in [(&ann, &vectors["ann"]), (&bob, &vectors["bob"])] {
         let public = PublicKeys::read(said["rsaPublicKey"].as_str().unwrap()).unwrap();
         assert_eq!(&public, keys.public());
         assert_eq!(public.encrypt_kid(), said["encryptKid"]);
         assert_eq!(public.sign_kid(), said["signKid"]);
-        assert_eq!(public.text(), said["rsaPublicKey"].as_str().unwrap());
     }
     let number = safety_number(("bob", bob.public()), ("ann", ann.public()));
     assert_eq!(number, vectors["safetyNumber"], "the same from both sides");
