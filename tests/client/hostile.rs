@@ -184,6 +184,23 @@ fn a_server_that_talks_without_an_end_does_not_hold_up_a_sign_up() {
 }
 
 #[test]
+fn only_so_many_requests_wait_for_their_answers() {
+    let fake = Fake::start();
+    let mut few = options(&fake.url(), "ann");
+    few.requests_max = 3;
+    let client = Client::start(few).unwrap();
+    let mut talk = fake.log_in();
+    let mut sendings: Vec<Sending> = (0..3).map(|_| client.begin_send("bob", "x").unwrap()).collect();
+    assert_eq!(client.begin_send("bob", "x").unwrap_err(), Error::Busy);
+    assert_eq!(client.profile("bob"), Err(Error::Busy));
+    let asked = talk.expect("4");
+    talk.reply("RE_MESSAGE", &asked["CONTENT"]["messageId"], &json!("MS"));
+    sendings.remove(0).wait().unwrap();
+    client.begin_send("bob", "x").unwrap();
+    assert_eq!(client.begin_send("bob", "x").unwrap_err(), Error::Busy);
+}
+
+#[test]
 fn a_message_whose_answer_was_lost_is_sent_again_under_its_id() {
     let fake = Fake::start();
     let client = start(&fake);
