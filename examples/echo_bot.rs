@@ -71,13 +71,18 @@ fn answer(client: &Client, push: Delivery) {
         Ok(()) => push.ack(),
         Err(error) => {
             eprintln!("{}: {error}", push.sender);
-            match error.what_to_do() {
-                // It may do later: the push comes again in 15 s.
-                WhatToDo::TryAgain | WhatToDo::TryLater | WhatToDo::SlowDown => {}
-                // It never will: the sender is no friend any more, or the request was withdrawn.
-                _ if !matches!(error, Error::Ended(_)) => push.ack(),
-                _ => {}
+            if is_final(&error) {
+                push.ack();
             }
+            // Any other push comes again in 15 s.
         }
     }
+}
+
+/// Will another try change nothing? The sender is no friend any more, say, or the request was
+/// withdrawn.
+pub fn is_final(error: &Error) -> bool {
+    use WhatToDo::{AskTheUser, ChangeTheRequest, FixTheClient, ForgetIt, Stop};
+    let never = matches!(error.what_to_do(), AskTheUser | ChangeTheRequest | FixTheClient | ForgetIt | Stop);
+    never && !error.may_be_done()
 }

@@ -1,7 +1,7 @@
 //! The examples, against a real server that restarts in between.
 
 use super::super::{Client, End, Error, PASSWORD, Restarting, options, push, tcp, user};
-use hongyan::client::{Profile, PushKind, hash_value, sign_up};
+use hongyan::client::{ErrorCode, Profile, PushKind, Refusal, hash_value, sign_up};
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
@@ -41,6 +41,37 @@ fn the_echo_bot_answers_each_message_once_and_stops_when_it_is_replaced() {
     }
     let _elsewhere = Client::connect(options(&url, "echo")).unwrap();
     assert_eq!(bot.join().unwrap().unwrap_err(), Error::Ended(End::Replaced));
+}
+
+#[test]
+fn the_echo_bot_acks_without_an_echo_only_where_another_try_changes_nothing() {
+    let refused = |text: &str| {
+        let code = ErrorCode::from_text(text);
+        Error::Refused(Refusal { code, text: text.to_owned() })
+    };
+    for never in [
+        Error::NotFriends,
+        Error::TooLarge { bytes: 2, max: 1 },
+        refused("BAD_FIELD"),
+        refused("NO_SUCH_REQUEST"),
+        refused("FORBIDDEN"),
+    ] {
+        assert!(echo_bot::is_final(&never), "{never:?}");
+    }
+    for later in [
+        Error::TimedOut,
+        Error::Unknown,
+        Error::Busy,
+        Error::BadAnswer("?".to_owned()),
+        Error::Ended(End::Closed),
+        refused("SHUTTING_DOWN"),
+        refused("NOT_LOGGED_IN"),
+        refused("UNAVAILABLE"),
+        refused("FULL"),
+        refused("RATE_LIMITED"),
+    ] {
+        assert!(!echo_bot::is_final(&later), "{later:?}");
+    }
 }
 
 /// The client in Python.
