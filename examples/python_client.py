@@ -2,7 +2,7 @@
 """A small client with the rules that every client keeps (docs/protocol.md); nothing but the standard library.
     python_client.py HOST PORT USER PASSWORD_FILE TOKEN_FILE
 It writes each push as a line of JSON to stdout and acks it after that; it accepts every friend request. A line NAME TEXT on stdin
-sends TEXT to NAME. What becomes of it, and of the connection, is written to stderr."""
+sends TEXT to NAME. It writes to stderr whether a message is safe, and whether the connection is there."""
 import hashlib, json, os, queue, random, select, socket, sys, threading, time, unicodedata, uuid
 
 class Stop(Exception): """Do not connect again."""
@@ -70,6 +70,7 @@ class Client:
             if not self.token: raise Stop("wrong name or password")
             self.token = None
             self.log_in()
+        elif code == "NOT_LOGGED_IN": raise Again(said)  # the next connection takes it
         elif suspect and not (code and mid == suspect): self.done(suspect, "not friends")  # MF, and nothing says why
         elif code in ("UNAVAILABLE", "RATE_LIMITED", "FULL", "SHUTTING_DOWN") and mid in self.waiting:  # the same again, later
             waiting = self.waiting[mid]

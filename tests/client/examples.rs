@@ -1,8 +1,11 @@
 //! The examples, against a real server that restarts in between.
 
 use super::super::{Client, End, Error, PASSWORD, Restarting, options, push, tcp, user};
+use super::fake::Fake;
 use hongyan::client::{ErrorCode, Profile, PushKind, Refusal, hash_value, sign_up};
+use serde_json::json;
 use std::io::{BufRead, BufReader, Write};
+use std::net::SocketAddr;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 
@@ -82,12 +85,12 @@ struct Python {
 
 impl Python {
     /// `None` where there is no Python.
-    fn start(server: &Restarting, user: &str, folder: &std::path::Path) -> Option<Self> {
+    fn start(addr: SocketAddr, user: &str, folder: &std::path::Path) -> Option<Self> {
         let password = folder.join("password");
         std::fs::write(&password, format!("{PASSWORD}\n")).unwrap();
         let mut command = Command::new("python3");
         command.arg(concat!(env!("CARGO_MANIFEST_DIR"), "/examples/python_client.py"));
-        command.args(["127.0.0.1", &server.addr.port().to_string(), user]).arg(password).arg(folder.join("token"));
+        command.args(["127.0.0.1", &addr.port().to_string(), user]).arg(password).arg(folder.join("token"));
         let piped = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let Ok(mut child) = piped.spawn() else {
             println!("there is no python3: skipped");
@@ -138,7 +141,7 @@ fn the_python_client_keeps_the_rules_across_a_restart() {
     let folder = tempfile::tempdir().unwrap();
     let ann = user(&url, "ann");
     sign_up(&options(&url, "py"), &Profile::default()).unwrap();
-    let Some(mut python) = Python::start(&server, "py", folder.path()) else { return };
+    let Some(mut python) = Python::start(server.addr, "py", folder.path()) else { return };
     python.wait_for("online");
     ann.ask_friend("py", "hello").unwrap();
     assert_eq!(push(&ann).kind, PushKind::FriendAccept);
@@ -164,6 +167,18 @@ fn the_python_client_keeps_the_rules_across_a_restart() {
     python.wait_for("stopped: REPLACED");
     assert!(!python.child.wait().unwrap().success());
     assert!(elsewhere.is_online());
+}
+
+#[test]
+fn the_python_client_sends_again_what_a_server_refuses_that_does_not_know_it_any_more() {
+    let fake = Fake::start();
+    let folder = tempfile::tempdir().unwrap();
+    let Some(mut python) = Python::start(fake.addr, "py", folder.path()) else { return };
+    let mut talk = fake.log_in();
+    python.send("ann hello");
+    let asked = talk.expect("4");
+    talk.reply("RE_ERROR", &asked["CONTENT"]["messageId"], &json!("NOT_LOGGED_IN: log in first"));
+    assert_eq!(fake.log_in().expect("4")["CONTENT"], asked["CONTENT"]);
 }
 
 #[test]
