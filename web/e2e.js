@@ -85,7 +85,8 @@ function checkedJwk(jwk, alg, use) {
 	}
 	const n = fromB64(jwk.n);
 	const bits = n.length * 8 - Math.clz32(n[0]) + 24;
-	if (!n[0] || bits < 2048 || bits > 4096) throw new Error("modulus of a wrong size");
+	const odd = n.at(-1) % 2 === 1;
+	if (!n[0] || !odd || bits < 2048 || bits > 4096) throw new Error("not such a modulus");
 	return made;
 }
 

@@ -63,6 +63,12 @@ test("what is no envelope is plain text", () => {
 	}
 });
 
+const even = (n) => {
+	const bytes = e2e.fromB64(n);
+	bytes[bytes.length - 1] &= 254;
+	return e2e.toB64(bytes);
+};
+
 test("public keys: others than the format's are none", async () => {
 	const good = JSON.parse(ann.keys.text);
 	assert.equal((await e2e.readPublic(JSON.stringify({ ...good, more: 1 }))).sign, ann.keys.sign);
@@ -71,6 +77,7 @@ test("public keys: others than the format's are none", async () => {
 		JSON.stringify({ ...good, hongyan: 2 }),
 		JSON.stringify({ ...good, encrypt: { ...good.encrypt, e: "Aw" } }),
 		JSON.stringify({ ...good, sign: { ...good.sign, n: good.sign.n.slice(0, 200) } }),
+		JSON.stringify({ ...good, sign: { ...good.sign, n: even(good.sign.n) } }),
 		JSON.stringify({ ...good, sign: good.encrypt }),
 		JSON.stringify({ ...good, sign: null }),
 	];
