@@ -176,12 +176,15 @@ export function readEnvelope(content) {
 	return Object.fromEntries(ENVELOPE_FIELDS.map((field) => [field, text(found[field])]));
 }
 
-// Verifies an envelope, then decrypts it. `signer`: what readPublic gave for the pinned keys of the
-// sender. The answer is {text} or {fault}: "signer" (not the pinned key), "receiver" (for other keys
-// than ours) or "forged".
-export async function open({ sender, receiver, messageId, envelope, own, signer }) {
+// Verifies an envelope, then decrypts it. `user`: the owner of the keys `own`. `signer`: what
+// readPublic gave for the pinned keys of the sender. The answer is {text} or {fault}: "receiver" (for
+// other keys than ours), "signer" (not the pinned key) or "forged".
+export async function open({ user, sender, receiver, messageId, envelope, own, signer }) {
+	// `self` and `own` are for messages of the user's own: in a friend's they would be a second text.
+	const mine = sender === user;
+	const kid = mine ? envelope.self : envelope.to;
+	if ((!mine && receiver !== user) || kid !== own.encrypt) return { fault: "receiver" };
 	if (envelope.from !== signer.sign) return { fault: "signer" };
-	const toUs = envelope.to === own.encrypt;
 	try {
 		const data = associated({ sender, receiver, messageId, ...envelope });
 		const { key, own: ownKey, iv, text, sig } = envelope;
@@ -189,8 +192,7 @@ export async function open({ sender, receiver, messageId, envelope, own, signer 
 		const signed = concat(data, netstrings(...parts));
 		const genuine = await subtle.verify(SIGN, signer.signKey, fromB64(sig), signed);
 		if (!genuine || parts[0].length !== 12) return { fault: "forged" };
-		if (!toUs && envelope.self !== own.encrypt) return { fault: "receiver" };
-		const raw = await subtle.decrypt(OAEP, own.decryptKey, toUs ? parts[1] : parts[2]);
+		const raw = await subtle.decrypt(OAEP, own.decryptKey, mine ? parts[2] : parts[1]);
 		return { text: decoder.decode(await gcm("decrypt", raw, parts[0], data, parts[3])) };
 	} catch {
 		return { fault: "forged" };

@@ -117,7 +117,8 @@ export class Keyring {
 		if (!this.own) return { lock: "nokey" };
 		const signer = await this.read(peer.keys?.text);
 		if (!signer) return { lock: "unverified" };
-		const names = { sender: row.peer, receiver: this.#store.user, messageId: row.id };
+		const { user } = this.#store;
+		const names = { user, sender: row.peer, receiver: user, messageId: row.id };
 		const { text, fault } = await e2e.open({ ...names, envelope, own: this.own, signer });
 		if (fault === undefined) return { text, lock: "ok" };
 		if (fault !== "signer") return { lock: fault };

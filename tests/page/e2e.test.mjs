@@ -13,7 +13,7 @@ const seal = (text) =>
 	e2e.seal({ ...names, text, own: ann.keys, ownPublic: annPublic, theirs: bobPublic });
 const open = (content, more) => {
 	const envelope = e2e.readEnvelope(content);
-	return e2e.open({ ...names, envelope, own: bob.keys, signer: annPublic, ...more });
+	return e2e.open({ user: "bob", ...names, envelope, own: bob.keys, signer: annPublic, ...more });
 };
 
 test("the recipe of the password's hash", async () => {
@@ -28,7 +28,7 @@ test("a message is read by its receiver and by its sender, and by nobody else", 
 	for (const text of ["", "hello", "😀 \u202e<script>", "\ufeffmark", "x".repeat(30000)]) {
 		const content = await seal(text);
 		assert.deepEqual(await open(content), { text });
-		assert.deepEqual(await open(content, { own: ann.keys }), { text });
+		assert.deepEqual(await open(content, { user: "ann", own: ann.keys }), { text });
 	}
 	const eve = await e2e.createKeys();
 	assert.deepEqual(await open(await seal("x"), { own: eve.keys }), { fault: "receiver" });
@@ -50,11 +50,25 @@ test("an envelope that anybody changed is no genuine one", async () => {
 			assert.deepEqual(await open(broken), { fault: "forged" }, `${field} ${junk}`);
 		}
 	}
-	for (const field of ["sender", "receiver", "messageId"]) {
+	for (const field of ["sender", "messageId"]) {
 		assert.deepEqual(await open(content, { [field]: "eve" }), { fault: "forged" }, field);
 	}
-	const { fault } = await open(JSON.stringify({ ...envelope, to: ann.keys.encrypt }));
-	assert.equal(fault, "forged");
+	assert.deepEqual(await open(content, { receiver: "eve" }), { fault: "receiver" });
+	const readdressed = JSON.stringify({ ...envelope, to: ann.keys.encrypt });
+	assert.deepEqual(await open(readdressed), { fault: "receiver" });
+});
+
+test("the receiver is checked first, and a friend's message is never read by its own copy", async () => {
+	const eve = await e2e.createKeys();
+	const evePublic = await e2e.readPublic(eve.keys.text);
+	// Sealed for Eve, with Bob's key where Ann's own should be, and correctly signed.
+	const content = await e2e.seal({
+		...{ ...names, text: "x", own: { ...ann.keys, encrypt: bob.keys.encrypt } },
+		...{ ownPublic: bobPublic, theirs: evePublic },
+	});
+	assert.deepEqual(await open(content), { fault: "receiver" });
+	const both = await open(await seal("x"), { own: eve.keys, signer: evePublic });
+	assert.deepEqual(both, { fault: "receiver" });
 });
 
 test("what is no envelope is plain text", () => {
@@ -102,7 +116,7 @@ test("a backup of the keys opens with its passphrase and for its user only", asy
 		...{ own: bob.keys, ownPublic: bobPublic, theirs: annPublic },
 	});
 	const envelope = e2e.readEnvelope(sealed);
-	const back = { sender: "bob", receiver: "ann", messageId: "m2" };
+	const back = { user: "ann", sender: "bob", receiver: "ann", messageId: "m2" };
 	assert.deepEqual(await e2e.open({ ...back, envelope, own: keys, signer: bobPublic }), {
 		text: "hi",
 	});

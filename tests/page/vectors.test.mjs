@@ -80,11 +80,12 @@ function reads(file, vectors, options) {
 		for (const { sender, receiver, messageId, content, text } of vectors.messages) {
 			const envelope = e2e.readEnvelope(content);
 			const signer = people[sender].published;
-			for (const own of [people[receiver].own, people[sender].own]) {
-				const found = await e2e.open({ sender, receiver, messageId, envelope, own, signer });
+			for (const user of [receiver, sender]) {
+				const names = { user, sender, receiver, messageId };
+				const found = await e2e.open({ ...names, envelope, own: people[user].own, signer });
 				assert.deepEqual(found, { text });
 			}
-			const other = { sender, receiver, messageId: `${messageId}x`, envelope };
+			const other = { user: receiver, sender, receiver, messageId: `${messageId}x`, envelope };
 			const moved = await e2e.open({ ...other, own: people[receiver].own, signer });
 			assert.deepEqual(moved, { fault: "forged" });
 		}
