@@ -27,6 +27,8 @@ export class Keyring {
 	#public = new Map();
 	#peers = new Map();
 	#ownPublic = null;
+	// What ownState said last; "" if our profile was not read since.
+	#ownState = "";
 	own = null;
 
 	// `env`: profile(name), changed(peer), now().
@@ -42,17 +44,24 @@ export class Keyring {
 
 	async setOwn(keys) {
 		await this.#store.setKeys(keys);
+		this.#ownState = "";
 		await this.load();
 	}
 
 	// Forgets when profiles were read: a new connection reads them again.
 	forget() {
 		this.#read.clear();
+		this.#ownState = "";
 	}
 
 	// How our published keys and those of this browser fit: ok, none, missing, other, hidden.
 	async ownState(text) {
 		const published = await this.read(text);
+		this.#ownState = this.#compare(published);
+		return this.#ownState;
+	}
+
+	#compare(published) {
 		if (!this.own) return published ? "missing" : "none";
 		if (!published) return "hidden";
 		const same = published.encrypt === this.own.encrypt && published.sign === this.own.sign;
@@ -136,8 +145,11 @@ export class Keyring {
 		const { alert, keys } = await this.check(name);
 		if (alert) throw new ServerError("KEYS_CHANGED");
 		if (!keys) return { content: text, lock: "none" };
-		if (!this.own) throw new ServerError("NO_KEYS_HERE");
-		const names = { sender: this.#store.user, receiver: name, messageId: id };
+		// Signed with keys that our profile does not show, it would be taken for a forgery.
+		const { user } = this.#store;
+		const state = this.#ownState || (await this.ownState((await this.#env.profile(user)).rsaPublicKey));
+		if (state !== "ok") throw new ServerError("NO_KEYS_HERE");
+		const names = { sender: user, receiver: name, messageId: id };
 		const theirs = await this.read(keys.text);
 		const all = { own: this.own, ownPublic: this.#ownPublic, theirs };
 		return { content: await e2e.seal({ ...names, text, ...all }), lock: "ok" };

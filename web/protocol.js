@@ -51,7 +51,7 @@ export const ERRORS = {
 	// Made by the connection:
 	TIMEOUT: "again",
 	AWAY: "connect",
-	// Made by the encryption: the friend's keys changed, or this browser has no keys of its own.
+	// Made by the encryption: the friend's keys changed, or our profile does not show this browser's.
 	KEYS_CHANGED: "never",
 	NO_KEYS_HERE: "never",
 };

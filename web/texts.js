@@ -86,7 +86,7 @@ const lines = [
 	"send.FULL|Not sent: the mailbox of your friend is full. Try again in some minutes.|未发送：对方的信箱已满，请几分钟后重试。",
 	"send.TOO_LARGE|Not sent: too long for this server.|未发送：超过本服务器的长度限制。",
 	"send.KEYS_CHANGED|Not sent: your friend's encryption keys changed.|未发送：对方的加密密钥已改变。",
-	"send.NO_KEYS_HERE|Not sent: this browser has no encryption keys.|未发送：此浏览器没有加密密钥。",
+	"send.NO_KEYS_HERE|Not sent: this browser does not have the encryption keys that your profile shows.|未发送：此浏览器没有你资料中公布的加密密钥。",
 	"send.NO_USER|Not sent: this user no longer exists.|未发送：该用户已不存在。",
 	"send.OTHER|Not sent: the server refused it.|未发送：服务器拒绝了。",
 	"lock.on|Encrypted|已加密",
