@@ -47,11 +47,7 @@ export async function startEngine() {
 	});
 	on("flush", send);
 	on("nudge", () => link.nudge());
-	const session = await getValue("session");
-	if (session?.token) {
-		await begin(session.user);
-		link.resume(session);
-	}
+	await resume();
 	return {
 		hello: () => ({ status: status(), online: [...online], me, skew }),
 		find: profile,
@@ -63,32 +59,59 @@ export async function startEngine() {
 
 // --- Session
 
+async function resume() {
+	const session = await getValue("session");
+	if (!session?.token) return;
+	await begin(session.user);
+	link.resume(session);
+}
+
 async function begin(user) {
-	store = await UserStore.open(user);
-	ring = new Keyring(store, {
+	const base = await UserStore.open(user);
+	const keys = new Keyring(base, {
 		profile,
 		changed: (peer) => emit("peers", [peer]),
 		now: () => performance.now(),
 	});
-	await ring.load();
-	me = null;
+	await keys.load();
+	[store, ring, me] = [base, keys, null];
 }
 
-async function end(notice, remove) {
-	const user = store?.user;
+function leave() {
 	link.stop();
 	store?.close();
 	store = ring = me = null;
 	queue.length = 0;
+}
+
+async function end(notice, remove) {
+	const user = store?.user;
+	leave();
 	await setValue("session", null);
 	if (user && remove) await removeUser(user);
 	emit("session", { user: null, last: remove ? "" : user, notice });
 }
 
-async function enter({ user, pass, signup }) {
-	const token = await link.enter({ user, pass, signup });
-	store?.close();
-	await begin(user);
+let entering = Promise.resolve();
+
+// One after another: two tabs may ask at the same time, for two users.
+function enter(login) {
+	entering = entering.catch(() => {}).then(() => enterNow(login));
+	return entering;
+}
+
+async function enterNow({ user, pass, signup }) {
+	// What comes for this user must not be stored, and so acked, in another user's database.
+	leave();
+	let token;
+	try {
+		token = await link.enter({ user, pass, signup });
+		await begin(user);
+	} catch (error) {
+		link.stop();
+		await resume();
+		throw error;
+	}
 	await takeKeys(signup?.rsaPublicKey);
 	await setValue("session", { user, token, tokenAt: Date.now() });
 	emit("session", { user });
@@ -332,7 +355,8 @@ async function receive(pushes) {
 		items.push({ row, judge, note: (peer) => noteRow(peer, row, seen.has(row.peer)) });
 	}
 	if (store !== now) return;
-	const { rows, peers } = await store.receive(items);
+	const { rows, peers } = await now.receive(items);
+	if (store !== now) return;
 	for (const push of pushes) link.ack(push.id, push.sender);
 	if (rows.length === 0) return;
 	emit("peers", peers);

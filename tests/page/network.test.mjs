@@ -3,7 +3,8 @@
 import assert from "node:assert/strict";
 import { after, test } from "node:test";
 import { world } from "./browser.mjs";
-import { until } from "./server.mjs";
+import { PASSWORD } from "./person.mjs";
+import { Raw, hashValue, until } from "./server.mjs";
 
 const here = world();
 after(() => here.leave());
@@ -91,4 +92,38 @@ test("who was replaced by another device does not come back by itself, but when 
     await gus.page.click("#use-here");
     await gus.isIn();
     await other.isLinked("replaced");
+});
+
+/// Logs in from inside a tab that still has another user's session, as a second tab can.
+const enterAs = (page, user, password) => page.evaluate(async ([user, pass]) => {
+    const { call } = await import("/web/bus.js");
+    return call("enter", { user, pass }).then(() => "in", ({ code }) => code);
+}, [user, hashValue(user, password)]);
+
+test("what comes for one user is never stored for the user who was here before", async () => {
+    const [hal, ida] = await here.friends("hal", "ida");
+    await hal.context.close();
+    await ida.open("hal");
+    const texts = Array.from({ length: 20 }, (_, number) => `for hal ${number}`);
+    for (const text of texts) await ida.say(text);
+    for (const text of texts) await ida.isSafe(text);
+    const jon = await here.user("jon");
+    assert.equal(await enterAs(jon.page, "hal", "wrong"), "WRONG_PASSWORD");
+    await jon.isIn();
+    const user = await jon.page.evaluate(async () => (await import("/web/model.js")).model.user);
+    assert.equal(user, "jon", "a log-in that fails leaves the session");
+    assert.equal(await enterAs(jon.page, "hal", PASSWORD), "in");
+    await jon.friend("ida").waitFor();
+    await until("all are here", async () => (await jon.friend("ida").getAttribute("data-unread")) === "20");
+    const rows = await jon.page.evaluate(async () => {
+        const wait = (request) => new Promise((resolve, reject) => {
+            request.onsuccess = () => resolve(request.result);
+            request.onerror = () => reject(request.error);
+        });
+        const base = await wait(indexedDB.open("hongyan/jon"));
+        const count = await wait(base.transaction("rows").objectStore("rows").count());
+        base.close();
+        return count;
+    });
+    assert.equal(rows, 0);
 });
