@@ -112,7 +112,6 @@ async function enterNow({ user, pass, signup }) {
 		await resume();
 		throw error;
 	}
-	await takeKeys(signup?.rsaPublicKey);
 	await setValue("session", { user, token, tokenAt: Date.now() });
 	emit("session", { user });
 	connected();
@@ -120,13 +119,16 @@ async function enterNow({ user, pass, signup }) {
 	drain();
 }
 
-// Keys that a tab has just made or imported. They come by the database, since a browser may not let
-// private keys into a message between tabs.
+// Keys that a tab has made or imported. They come by the database, since a browser may not let
+// private keys into a message between tabs. The answer: whether they are there.
 async function takeKeys(text) {
-	const made = text && (await getValue("new-keys"));
-	if (made?.text !== text) return;
-	if (made) await ring.setOwn(made);
-	await setValue("new-keys", null);
+	const kept = (await getValue("made-keys")) ?? [];
+	const made = kept.find((keys) => keys.text === text);
+	if (!made) return false;
+	await ring.setOwn(made);
+	const others = kept.filter((keys) => keys.text !== text);
+	await setValue("made-keys", others.length > 0 ? others : null);
+	return true;
 }
 
 async function logout({ remove, force }) {
@@ -190,7 +192,11 @@ async function profile(name) {
 
 async function readMe() {
 	const own = await profile(link.user);
-	me = { profile: own, keys: await ring.ownState(own.rsaPublicKey) };
+	const text = own.rsaPublicKey;
+	let keys = await ring.ownState(text);
+	// The keys of a sign-up. If its answer got lost, these are still the only ones.
+	if (keys !== "ok" && (await takeKeys(text))) keys = await ring.ownState(text);
+	me = { profile: own, keys };
 	emit("me", me);
 }
 

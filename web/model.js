@@ -8,6 +8,9 @@ import { Keyring } from "./keyring.js";
 import { ENVELOPE_BYTES_MAX, SYSTEM, TEXT_BYTES_MAX, byteLength, frame } from "./protocol.js";
 import { UserStore, getValue, setValue } from "./store.js";
 
+// Each sign-up that failed leaves a pair that nobody needs.
+const KEPT_KEYS_MAX = 8;
+
 let ring = null;
 
 export const model = {
@@ -171,7 +174,7 @@ export async function signUp(user, password, nickName, step) {
 	const pass = await e2e.hashValue(user, password);
 	const { keys, exportable } = await e2e.createKeys();
 	step("enter.account");
-	await setValue("new-keys", keys);
+	await keepKeys(keys);
 	await call("enter", { user, pass, signup: { nickName, rsaPublicKey: keys.text } });
 	return exportable;
 }
@@ -182,6 +185,12 @@ export async function changePassword(old, password) {
 
 export async function deleteAccount(password) {
 	await call("deleteAccount", await hash(password));
+}
+
+// For the leader, and until a profile shows them: the answer to a sign-up may get lost.
+async function keepKeys(keys) {
+	const kept = (await getValue("made-keys")) ?? [];
+	await setValue("made-keys", [...kept, keys].slice(-KEPT_KEYS_MAX));
 }
 
 // New keys for this account. The answer: their bytes, for one backup.
@@ -197,7 +206,7 @@ export async function importKeys(text, passphrase) {
 
 // Publishes new keys, or again those of this browser.
 export async function publish(keys) {
-	if (keys) await setValue("new-keys", keys);
+	if (keys) await keepKeys(keys);
 	await call("publish", keys?.text);
 	await ring.load();
 }

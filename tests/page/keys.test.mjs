@@ -88,6 +88,34 @@ test("an exported key opens in another browser what was written to the first", a
     assert.equal(await (await hal.sees("the same keys as before")).getAttribute("data-encrypted"), "yes");
 });
 
+test("the keys of a sign-up whose answer got lost are there at the log-in", async () => {
+    const kay = await here.person("kay");
+    await kay.page.evaluate(() => {
+        const { send } = WebSocket.prototype;
+        WebSocket.prototype.send = function (data) {
+            send.call(this, data);
+            WebSocket.prototype.send = send;
+            this.onmessage = null;
+        };
+    });
+    await kay.page.click("#show-sign-up");
+    await kay.page.fill("#sign-up [name=user]", "kay");
+    await kay.page.fill("#sign-up [name=password]", PASSWORD);
+    await kay.page.click("#sign-up [type=submit]");
+    await until("there is an account", async () => {
+        const raw = await Raw.connect(here.server);
+        const said = await raw.logIn("kay", PASSWORD);
+        raw.close();
+        return said === "LS";
+    });
+    kay.line.cut();
+    await kay.page.waitForSelector("#sign-up .error:not(:empty)");
+    kay.line.heal();
+    await kay.logIn();
+    await kay.openSettings("keys");
+    await kay.page.waitForSelector("#key-state[data-state=ok]");
+});
+
 test("private keys cannot be read out of the browser", async () => {
     const ivy = await here.user("ivy");
     const found = await ivy.page.evaluate(async () => {
