@@ -107,8 +107,8 @@ export const canWrite = (peer) => peer.name !== SYSTEM && peer.friend && !peer.a
 
 // The safety numbers with a peer: with the pinned keys, and with those that differ; "" if none.
 export async function safetyNumbers({ name, keys, alert }) {
-	// Another tab may have made our keys.
-	if (!ring.own) await ring.load();
+	// Another tab may have made or imported our keys.
+	await ring.load();
 	return {
 		known: await ring.safetyNumber(name, keys?.text),
 		changed: await ring.safetyNumber(name, alert?.text),

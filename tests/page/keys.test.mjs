@@ -16,6 +16,22 @@ test("both see the same safety number", async () => {
     assert.equal(await ann.safetyNumber(), await bob.safetyNumber());
 });
 
+test("all tabs show the safety number of the keys that one of them made", async () => {
+    const [tia, uli] = await here.friends("tia", "uli");
+    await tia.open(uli.name);
+    const second = await tia.tab();
+    await tia.isIn(second);
+    const number = (page) => page.evaluate(async () => {
+        const { peerOf, safetyNumbers } = await import("/web/model.js");
+        return (await safetyNumbers(peerOf("uli"))).known;
+    });
+    const before = await until("there is a number", () => number(second));
+    await tia.page.evaluate(async () => void (await (await import("/web/model.js")).makeKeys()));
+    const now = await number(tia.page);
+    assert.notEqual(now, before);
+    assert.equal(await number(second), now);
+});
+
 test("when a friend's keys change, nothing is sent or shown as genuine until the user agrees", async () => {
     const [cat, dan] = await here.friends("cat", "dan");
     await cat.open("dan");
