@@ -419,7 +419,9 @@ async function send(name) {
 		} while (sending.get(name));
 	} catch (error) {
 		// Logged out in the middle of it.
-		if (store === now) throw error;
+		if (store !== now) return;
+		console.error("What became of a message could not be stored.", error);
+		emit("trouble");
 	} finally {
 		sending.delete(name);
 	}
@@ -438,9 +440,8 @@ async function sendOne(now, row) {
 		await set("sent", { lock, reason: "" });
 		const names = { sender: now.user, receiver: row.peer };
 		await link.submit("4", { messageId: row.id, ...names, content });
-		await set("safe");
-		return { state: "safe" };
 	} catch (error) {
+		if (store !== now) throw error;
 		if (!(error instanceof ServerError)) console.error("A message was not sent.", error);
 		const reason = error.code ?? "BAD_FIELD";
 		const result = afterFailure(reason);
@@ -448,6 +449,9 @@ async function sendOne(now, row) {
 		if (reason === "NOT_FRIENDS") rosterSoon();
 		return result;
 	}
+	// If this fails, the message stays one to be sent again, under its id. It did not fail.
+	await set("safe");
+	return { state: "safe" };
 }
 
 async function retry(seq) {

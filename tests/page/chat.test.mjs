@@ -154,6 +154,34 @@ test("a message is in the browser's database before the server hears that it was
     kim.errors.length = 0;
 });
 
+test("a promised message is never shown as refused, even if the database fails at the promise", async () => {
+    const [mia, ned] = await here.friends("mia", "ned");
+    await mia.open("ned");
+    await ned.open("mia");
+    await mia.page.evaluate(() => {
+        const { put } = IDBObjectStore.prototype;
+        window.failed = 0;
+        IDBObjectStore.prototype.put = function (value, ...more) {
+            if (value.state !== "safe") return put.call(this, value, ...more);
+            window.failed += 1;
+            throw new DOMException("no room", "QuotaExceededError");
+        };
+        window.heal = () => Object.assign(IDBObjectStore.prototype, { put });
+    });
+    await mia.say("promised");
+    await ned.sees("promised");
+    await until("the database failed", () => mia.page.evaluate(() => window.failed > 0));
+    await mia.page.evaluate(() => window.heal());
+    mia.line.cut();
+    mia.line.heal();
+    await mia.isSafe("promised");
+    await mia.say("behind it");
+    await ned.sees("behind it");
+    assert.equal(await ned.timesShown("promised"), 1);
+    // What the page says about a database that fails is wanted here.
+    mia.errors.length = 0;
+});
+
 test("a chat of 5,000 messages stays light", async () => {
     const ivy = await here.user("ivy");
     const raw = await Raw.connect(here.server);
