@@ -219,7 +219,7 @@ async function publish(text) {
 async function agree(name, text) {
 	const found = await ring.read(text);
 	const same = (peer) => void (peer.alert?.text === text && agreeKeys(peer, found));
-	emit("peers", [await store.changePeer(name, same)]);
+	emit("peers", [await store.changePins(name, same)]);
 	await readHeldOf(name);
 }
 

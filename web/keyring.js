@@ -84,12 +84,13 @@ export class Keyring {
 		const found = await this.read(text);
 		if (this.#read.size >= 10_000) this.#read.clear();
 		this.#read.set(name, this.#env.now());
-		let before;
-		const peer = await this.#store.changePeer(name, (one) => {
-			before = JSON.stringify(one);
+		let changed = false;
+		const peer = await this.#store.changePins(name, (one) => {
+			const before = JSON.stringify(one);
 			noteKeys(one, found, text);
+			return (changed = JSON.stringify(one) !== before);
 		});
-		if (JSON.stringify(peer) !== before) this.#env.changed(peer);
+		if (changed) this.#env.changed(peer);
 		return peer;
 	}
 

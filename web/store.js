@@ -126,14 +126,20 @@ export class UserStore {
 		return (await done(this.#read("peers").get(name))) ?? newPeer(name);
 	}
 
-	// Changes one peer in one transaction. `change` edits it; the answer is what was stored.
-	changePeer(name, change) {
-		return write(this.#base, ["peers"], async (peers) => {
+	// Changes one peer in one transaction. `change` edits it, or is false if nothing is to be stored.
+	// The answer is the peer.
+	changePeer(name, change, options) {
+		const act = async (peers) => {
 			const peer = (await done(peers.get(name))) ?? newPeer(name);
-			change(peer);
-			peers.put(peer);
+			if (change(peer) !== false) peers.put(peer);
 			return peer;
-		});
+		};
+		return write(this.#base, ["peers"], act, options);
+	}
+
+	// The same for a peer's keys: a pin that a crash takes back would be made anew, of other keys.
+	changePins(name, change) {
+		return this.changePeer(name, change, STRICT);
 	}
 
 	// Changes all peers and new ones. `change(peer, old)` gives what to store, or null.

@@ -24,7 +24,7 @@ class Store {
 		return structuredClone(this.peers.get(name) ?? { name, keys: null, alert: null, plain: false });
 	}
 
-	async changePeer(name, change) {
+	async changePins(name, change) {
 		const peer = await this.peer(name);
 		change(peer);
 		this.peers.set(name, peer);

@@ -132,6 +132,21 @@ test("the keys of a sign-up whose answer got lost are there at the log-in", asyn
     await kay.page.waitForSelector("#key-state[data-state=ok]");
 });
 
+test("a friend's keys are pinned with the promise that they are on disk", async () => {
+    const [lou, max] = await here.friends("lou", "max");
+    await lou.page.evaluate(() => {
+        const { put } = IDBObjectStore.prototype;
+        window.pins = [];
+        IDBObjectStore.prototype.put = function (value, ...more) {
+            if (value.keys) window.pins.push(this.transaction.durability);
+            return put.call(this, value, ...more);
+        };
+    });
+    await lou.open(max.name);
+    await until("they are pinned", () => lou.page.evaluate(() => window.pins.length > 0));
+    assert.equal(await lou.page.evaluate(() => window.pins[0]), "strict");
+});
+
 test("private keys cannot be read out of the browser", async () => {
     const ivy = await here.user("ivy");
     const found = await ivy.page.evaluate(async () => {
