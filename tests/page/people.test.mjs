@@ -62,6 +62,10 @@ test("requests are made, withdrawn, rejected, accepted, and friends are seen com
     await bob.reject("ann");
     await ann.requests("bob").waitFor({ state: "detached" });
     await ann.request("bob");
+    await bob.rejectAsPerson("ann");
+    await ann.requests("bob").waitFor({ state: "detached" });
+    await bob.requests("ann").waitFor({ state: "detached" });
+    await ann.request("bob");
     await bob.accept("ann");
     await ann.isFriendOf("bob");
     await bob.isFriendOf("ann");

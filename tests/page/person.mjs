@@ -142,6 +142,16 @@ export class Person {
         return this.requests(name).locator("[data-act=reject]").click();
     }
 
+    /// In the dialog about them, not in the list.
+    async rejectAsPerson(name) {
+        await this.page.fill("#search", name);
+        await this.page.press("#search", "Enter");
+        await this.page.click("#person [data-act=reject]");
+        await this.page.waitForSelector("#person [data-act=reject]", { state: "detached" });
+        await this.closeDialogs();
+        await this.page.fill("#search", "");
+    }
+
     withdraw(name) {
         return this.requests(name).locator("[data-act=withdraw]").click();
     }
