@@ -70,7 +70,7 @@ async function begin(user) {
 	const base = await UserStore.open(user);
 	const keys = new Keyring(base, {
 		profile,
-		changed: (peer) => emit("peers", [peer]),
+		changed: keysChanged,
 		now: () => performance.now(),
 	});
 	await keys.load();
@@ -184,6 +184,12 @@ function checkViews() {
 	for (const name of views.values()) {
 		if (name && name !== SYSTEM) ring.check(name).catch(() => {});
 	}
+}
+
+// With keys that were not known before, messages that were held can be read.
+function keysChanged(peer) {
+	emit("peers", [peer]);
+	readHeldOf(peer.name).catch(() => {});
 }
 
 async function profile(name) {

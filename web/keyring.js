@@ -112,9 +112,10 @@ export class Keyring {
 		const envelope = e2e.readEnvelope(content);
 		const known = this.#peers.get(row.peer);
 		let peer = known ?? (await this.#store.peer(row.peer));
-		// Somebody whose keys are pinned is not asked for.
+		// Somebody whose keys are pinned is not asked for. A friend without keys who encrypts has made
+		// some since.
 		if (!known && !peer.keys && ask) {
-			peer = await this.check(row.peer, Infinity).catch((error) => {
+			peer = await this.check(row.peer, envelope ? 0 : Infinity).catch((error) => {
 				if (error instanceof ServerError) return peer;
 				throw error;
 			});

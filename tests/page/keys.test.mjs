@@ -132,6 +132,26 @@ test("the keys of a sign-up whose answer got lost are there at the log-in", asyn
     await kay.page.waitForSelector("#key-state[data-state=ok]");
 });
 
+test("a friend who makes keys later is read at once", async () => {
+    const [rob, sue] = await here.friends("rob", "sue");
+    const raw = await Raw.connect(here.server);
+    await raw.logIn("sue", PASSWORD);
+    assert.equal(await raw.ask("PROFILE", { rsaPublicKey: "" }), "changed");
+    await rob.open("sue");
+    await rob.say("to nobody's keys");
+    assert.equal(await rob.isSafe("to nobody's keys"), "no");
+    await sue.page.click("#use-here");
+    await sue.isIn();
+    raw.close();
+    await sue.openSettings("keys");
+    await sue.page.click("#publish-keys [type=submit]");
+    await sue.page.waitForSelector("#key-state[data-state=ok]");
+    await sue.closeDialogs();
+    await sue.open("rob");
+    await sue.say("now with keys");
+    assert.equal(await (await rob.sees("now with keys")).getAttribute("data-encrypted"), "yes");
+});
+
 test("a friend's keys are pinned with the promise that they are on disk", async () => {
     const [lou, max] = await here.friends("lou", "max");
     await lou.page.evaluate(() => {
