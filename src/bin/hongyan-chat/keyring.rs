@@ -5,6 +5,7 @@ use crate::files::{self, Folder};
 use crate::message::{Seal, Trust};
 use hongyan::client::Push;
 use hongyan::client::e2e::{Fault, Keys, Letter, Pins, PublicKeys, Standing, is_encrypted, safety_number};
+use std::collections::BTreeSet;
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -20,6 +21,8 @@ pub(crate) struct Keyring {
     /// Friends see other keys in our profile: what is signed with ours would alarm them.
     is_published: bool,
     pins: Pins,
+    /// Friends whose keys were found changed or gone: nothing is sealed for them.
+    stopped: BTreeSet<String>,
     keys_path: PathBuf,
     pins_path: PathBuf,
     lock_path: PathBuf,
@@ -60,7 +63,8 @@ impl Keyring {
         };
         let (pins_path, lock_path) = (folder.file("pins"), folder.file("pins.lock"));
         let pins = load_pins(&pins_path)?;
-        Ok(Self { me: me.to_owned(), keys, is_published: true, pins, keys_path, pins_path, lock_path })
+        let (me, stopped) = (me.to_owned(), BTreeSet::new());
+        Ok(Self { me, keys, is_published: true, pins, stopped, keys_path, pins_path, lock_path })
     }
 
     /// The keys that can be used now.
@@ -151,14 +155,18 @@ impl Keyring {
     /// # Errors
     /// One sentence: what is trusted cannot be kept.
     pub(crate) fn look(&mut self, name: &str, in_profile: &str) -> Result<Trust, String> {
-        let standing = self.pins.look(name, in_profile);
+        let mut standing = self.pins.look(name, in_profile);
         if let Standing::Known(keys) = &standing
             && load_pins(&self.pins_path)?.of(name) != Some(keys)
         {
             self.change_pins(|pins| drop(pins.look(name, in_profile)))?;
             // Another process may have trusted other keys meanwhile.
-            let standing = self.pins.look(name, in_profile);
-            return Ok(self.trust_of(name, standing));
+            standing = self.pins.look(name, in_profile);
+        }
+        if let Standing::Changed(_) = standing {
+            self.stopped.insert(name.to_owned());
+        } else {
+            self.stopped.remove(name);
         }
         Ok(self.trust_of(name, standing))
     }
@@ -215,6 +223,9 @@ impl Keyring {
     /// # Errors
     /// One sentence.
     pub(crate) fn seal(&self, to: &str, id: &str, text: &str) -> Result<Sealed, String> {
+        if self.stopped.contains(to) {
+            return Err("the keys have changed, and you have not agreed to that".to_owned());
+        }
         let Some(keys) = self.pins.of(to) else {
             return Ok(Sealed { content: text.to_owned(), seal: Seal::Plain });
         };
@@ -276,8 +287,11 @@ mod tests {
         let new = ann.ring.renew().unwrap();
         let sealed = ann.ring.seal("bob", "4", "with new keys").unwrap();
         assert_eq!(bob.ring.open_message("ann", "4", &sealed.content).1, Seal::Doubtful);
+        assert!(bob.ring.seal("ann", "5", "to the pinned keys").is_ok(), "nobody has looked yet");
         assert!(matches!(bob.ring.look("ann", &new).unwrap(), Trust::Changed { .. }));
+        assert!(bob.ring.seal("ann", "5", "to the pinned keys").is_err());
         assert_eq!(bob.ring.look("ann", "").unwrap(), Trust::Gone);
+        assert!(bob.ring.seal("ann", "5", "to the pinned keys").is_err());
         assert!(matches!(bob.ring.agree("ann", &new).unwrap(), Trust::Pinned { .. }));
         assert_eq!(bob.ring.open_message("ann", "4", &sealed.content), ("with new keys".into(), Seal::Sealed));
     }

@@ -134,8 +134,8 @@ struct Worker {
     client: Option<Client>,
     tasks: SyncSender<Task>,
     outbox: Outbox,
-    /// When the keys of friends were compared, since the last log-in.
-    checked: BTreeMap<String, Instant>,
+    /// Friends whose keys were compared since the last log-in; when, if they let messages pass.
+    checked: BTreeMap<String, Option<Instant>>,
     is_online: bool,
     /// One's own profile was compared with the keys that are here.
     knows_own_keys: bool,
@@ -219,3 +219,6 @@ impl Worker {
         result.is_ok()
     }
 }
+
+#[cfg(test)]
+mod tests;

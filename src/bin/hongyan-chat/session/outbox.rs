@@ -136,7 +136,6 @@ impl Worker {
             // It could not be asked; it will be again.
             Some(None) => return Step::Keep,
             Some(Some(Trust::Changed { .. } | Trust::Gone | Trust::CannotSeal)) => {
-                self.checked.remove(&entry.with);
                 return Step::Done(Way::Failed("the keys stop it, as is said below".to_owned()));
             }
             _ => {}

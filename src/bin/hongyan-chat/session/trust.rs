@@ -42,14 +42,16 @@ impl Worker {
     pub(super) fn trust(&mut self, name: &str) -> Option<Trust> {
         let client = self.client.clone().filter(|_| self.is_online)?;
         let trust = look(&self.desk, &client, name)?;
-        self.checked.insert(name.to_owned(), Instant::now());
+        // An answer that stops a message must not let the next one pass for some seconds.
+        let allows = matches!(trust, Trust::NoKeys | Trust::Pinned { .. });
+        self.checked.insert(name.to_owned(), allows.then(Instant::now));
         Some(trust)
     }
 
-    /// Were the friend's keys compared a moment ago? A person writes several messages behind each
-    /// other, and keys change seldom.
+    /// Were the friend's keys compared a moment ago, and good? A person writes several messages
+    /// behind each other, and keys change seldom.
     pub(super) fn is_fresh(&self, name: &str) -> bool {
-        self.checked.get(name).is_some_and(|at| at.elapsed() < FRESH)
+        self.checked.get(name).copied().flatten().is_some_and(|at| at.elapsed() < FRESH)
     }
 
     /// What one's own profile shows, and what is done about it.

@@ -1,0 +1,139 @@
+//! Sessions with a server in this process. The friend is a client of the library.
+
+use super::*;
+use crate::args::Who;
+use crate::message::Trust;
+use hongyan::client::e2e::Keys;
+use hongyan::client::{ProfileChange, PushKind};
+use hongyan::config::{Config, StoreUrl};
+use hongyan::server::{self, Handle};
+use std::path::Path;
+use std::sync::mpsc::channel;
+
+/// Nothing that is to happen takes longer, however slow the machine is.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+fn server() -> Handle {
+    let mut config = Config { listen: ([127, 0, 0, 1], 0).into(), store: StoreUrl::Memory, ..Config::default() };
+    (config.argon2_memory_kib, config.argon2_passes) = (8, 1);
+    server::start(config).unwrap()
+}
+
+fn setup(folder: &Path, server: &Handle, user: &str) -> Setup {
+    let password = folder.join(format!("{user}.password"));
+    std::fs::write(&password, "password\n").unwrap();
+    Setup::new(&Who {
+        server: format!("tcp://{}", server.addr()),
+        user: Some(user.into()),
+        password_file: Some(password),
+        token_file: None,
+        keys: None,
+        data: Some(folder.to_owned()),
+        ca_file: None,
+    })
+    .unwrap()
+}
+
+/// A session, and what it tells.
+struct Told {
+    session: Session,
+    news: Receiver<News>,
+}
+
+impl Told {
+    /// One that is logged in.
+    fn start(setup: &Setup) -> Self {
+        let (sender, news) = channel();
+        let sender = Mutex::new(sender);
+        // At the end nobody listens.
+        let tell = Arc::new(move |it| sender.lock().unwrap().send(it).unwrap_or(()));
+        let told = Self { session: Session::start(setup.clone(), tell).unwrap(), news };
+        told.wait("a log-in", |news| (news == News::Link(Link::Here)).then_some(()));
+        told
+    }
+
+    #[track_caller]
+    fn wait<T>(&self, what: &str, is_it: impl Fn(News) -> Option<T>) -> T {
+        let until = Instant::now() + PATIENCE;
+        loop {
+            let left = until.saturating_duration_since(Instant::now());
+            let news = self.news.recv_timeout(left).unwrap_or_else(|_| panic!("waited for {what}"));
+            if let Some(found) = is_it(news) {
+                return found;
+            }
+        }
+    }
+
+    /// What comes of a message that is sent now.
+    #[track_caller]
+    fn send(&self, text: &str) -> Way {
+        self.order(Order::Send { to: "bob".into(), text: text.into() });
+        self.wait(text, |news| match news {
+            News::Became { way, .. } => Some(way),
+            _ => None,
+        })
+    }
+
+    #[track_caller]
+    fn trust(&self) -> Trust {
+        self.wait("the keys of bob", |news| match news {
+            News::Trust { trust, .. } => Some(trust),
+            _ => None,
+        })
+    }
+
+    fn order(&self, order: Order) {
+        assert!(self.session.order(order));
+    }
+
+    fn end(self) {
+        self.order(Order::Quit);
+        self.session.finish(PATIENCE);
+    }
+}
+
+/// Ann, and bob, who is her friend and has keys.
+fn friends(folder: &Path, server: &Handle) -> (Setup, Client) {
+    let [ann, bob] = ["ann", "bob"].map(|user| setup(folder, server, user));
+    ann.sign_up(String::new()).unwrap();
+    bob.sign_up(new_keys()).unwrap();
+    let bob = Client::connect(bob.options()).unwrap();
+    let client = Client::connect(ann.options()).unwrap();
+    client.ask_friend("bob", "").unwrap();
+    let mut request = None;
+    bob.receive(PATIENCE, |push| request = Some(push.clone())).unwrap();
+    bob.accept(&request.unwrap(), "").unwrap();
+    client.receive(PATIENCE, |push| assert_eq!(push.kind, PushKind::FriendAccept)).unwrap();
+    client.close();
+    (ann, bob)
+}
+
+/// What stands in a profile.
+fn new_keys() -> String {
+    Keys::generate("bob").unwrap().public().text()
+}
+
+fn change_keys(bob: &Client, keys: String) {
+    bob.change_profile(&ProfileChange { rsa_public_key: Some(keys), ..ProfileChange::default() }).unwrap();
+}
+
+#[test]
+fn keys_that_changed_unseen_stop_the_next_message() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = server();
+    let (ann, bob) = friends(folder.path(), &server);
+    let session = Told::start(&ann);
+    session.order(Order::LookAt("bob".into()));
+    assert!(matches!(session.trust(), Trust::Pinned { .. }));
+    session.end();
+    change_keys(&bob, new_keys());
+    // Nobody has opened the chat since.
+    let session = Told::start(&ann);
+    for text in ["one", "and again"] {
+        assert!(matches!(session.send(text), Way::Failed(_)), "{text} was sealed for keys that bob has no more");
+    }
+    session.end();
+    // What came before this answer is there.
+    bob.profile("ann").unwrap();
+    assert!(!bob.receive(Duration::ZERO, |push| panic!("{push:?}")).unwrap());
+}
