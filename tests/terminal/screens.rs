@@ -164,6 +164,8 @@ fn a_key_change_stops_the_chat_until_the_user_agrees() {
     ann.enter("/connect");
     ann.wait_for("  connected");
     ann.enter("/agree");
+    ann.wait_for("This is the safety number");
+    ann.type_text("y");
     ann.wait_for("bob: with new keys");
     ann.enter("it is you");
     bob.wait_for("ann: it is you");

@@ -54,7 +54,7 @@ pub(crate) const COMMANDS: &[(&str, &str, &str)] = &[
     ("blocked", "", "show who is blocked"),
     ("search", "TEXT", "show only the messages with this text; Esc shows all"),
     ("safety", "", "show the safety number of this chat"),
-    ("agree", "", "trust the friend's new keys"),
+    ("agree", "", "trust the friend's new keys, whose safety number it shows"),
     ("retry", "", "send messages again that failed"),
     ("export", "FILE", "write your keys to a file with a passphrase"),
     ("import", "FILE", "read your keys from such a file"),

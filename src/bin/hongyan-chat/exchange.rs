@@ -105,7 +105,11 @@ pub(crate) enum Order {
     },
     /// A chat was opened: are the friend's keys the pinned ones?
     LookAt(String),
-    Agree(String),
+    /// To these keys, which the user was shown; an empty text: to none.
+    Agree {
+        name: String,
+        keys: String,
+    },
     Find(String),
     Ask {
         name: String,

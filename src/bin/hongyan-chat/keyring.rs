@@ -176,9 +176,10 @@ impl Keyring {
             (Standing::NoKeys, _) => Trust::NoKeys,
             (Standing::Changed(None), _) => Trust::Gone,
             (Standing::Known(_), None) => Trust::CannotSeal,
-            (Standing::Changed(Some(keys)), own) => {
-                Trust::Changed { safety: own.map(|own| self.safety(own, name, &keys)).unwrap_or_default() }
-            }
+            (Standing::Changed(Some(keys)), own) => Trust::Changed {
+                safety: own.map(|own| self.safety(own, name, &keys)).unwrap_or_default(),
+                keys: keys.text(),
+            },
             (Standing::Known(keys), Some(own)) => Trust::Pinned { safety: self.safety(own, name, &keys) },
         }
     }
@@ -187,12 +188,16 @@ impl Keyring {
         safety_number((&self.me, own.public()), (name, keys))
     }
 
-    /// The user agrees to what is in a friend's profile now.
+    /// The user agrees to the keys that they were shown, as [`Trust::Changed`] has them, or to none
+    /// (an empty text). If the profile shows others by now, nothing is agreed to.
     ///
     /// # Errors
     /// One sentence: it cannot be kept.
-    pub(crate) fn agree(&mut self, name: &str, in_profile: &str) -> Result<Trust, String> {
-        self.change_pins(|pins| pins.agree(name, in_profile))?;
+    pub(crate) fn agree(&mut self, name: &str, shown: &str, in_profile: &str) -> Result<Trust, String> {
+        let found = PublicKeys::read(in_profile).map(|keys| keys.text()).unwrap_or_default();
+        if found == shown {
+            self.change_pins(|pins| pins.agree(name, in_profile))?;
+        }
         self.look(name, in_profile)
     }
 
@@ -288,11 +293,17 @@ mod tests {
         let sealed = ann.ring.seal("bob", "4", "with new keys").unwrap();
         assert_eq!(bob.ring.open_message("ann", "4", &sealed.content).1, Seal::Doubtful);
         assert!(bob.ring.seal("ann", "5", "to the pinned keys").is_ok(), "nobody has looked yet");
-        assert!(matches!(bob.ring.look("ann", &new).unwrap(), Trust::Changed { .. }));
+        let Trust::Changed { keys: shown, .. } = bob.ring.look("ann", &new).unwrap() else { panic!() };
         assert!(bob.ring.seal("ann", "5", "to the pinned keys").is_err());
         assert_eq!(bob.ring.look("ann", "").unwrap(), Trust::Gone);
         assert!(bob.ring.seal("ann", "5", "to the pinned keys").is_err());
-        assert!(matches!(bob.ring.agree("ann", &new).unwrap(), Trust::Pinned { .. }));
+        // What is in the profile by now is not what the user was shown.
+        for other in [of_bob.as_str(), &of_ann, ""] {
+            bob.ring.agree("ann", &shown, other).unwrap();
+            assert_eq!(bob.ring.open_message("ann", "4", &sealed.content).1, Seal::Doubtful);
+        }
+        assert!(matches!(bob.ring.agree("ann", "", &new).unwrap(), Trust::Changed { .. }));
+        assert!(matches!(bob.ring.agree("ann", &shown, &new).unwrap(), Trust::Pinned { .. }));
         assert_eq!(bob.ring.open_message("ann", "4", &sealed.content), ("with new keys".into(), Seal::Sealed));
     }
 

@@ -59,8 +59,9 @@ pub(crate) enum Trust {
     NoKeys,
     /// The pinned ones.
     Pinned { safety: String },
-    /// Others than the pinned ones; nothing is sent until the user agrees.
-    Changed { safety: String },
+    /// Others than the pinned ones (`keys`, as a profile has them); nothing is sent until the user
+    /// agrees. The safety number is that of the new keys; empty without keys of one's own.
+    Changed { safety: String, keys: String },
     /// There were keys, and there are none now.
     Gone,
     /// The friend has keys and we have none.

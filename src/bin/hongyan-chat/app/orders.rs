@@ -84,7 +84,7 @@ impl App {
             Command::Blocked => return vec![Order::Blocked],
             Command::Search(text) => self.search(text),
             Command::Safety => self.show_safety(),
-            Command::Agree => return self.agree(),
+            Command::Agree => self.agree(),
             Command::Retry => return self.retry(),
             Command::Export(file) => self.ask_secret("A passphrase for the file", Then::Export { file }),
             Command::Import(file) => self.ask_secret("The passphrase of the file", Then::Import { file }),
@@ -114,13 +114,33 @@ impl App {
         vec![Order::Answer { ask: ask.clone(), is_accepted }]
     }
 
-    fn agree(&mut self) -> Vec<Order> {
-        match (self.open.clone(), self.chat().map(|chat| chat.trust.clone())) {
-            (Some(name), Some(Trust::Changed { .. } | Trust::Gone)) => vec![Order::Agree(name)],
-            _ => {
-                self.say("there is nothing to agree to");
-                Vec::new()
+    /// Asks with the number of the keys that the answer is about: the profile may show others then.
+    fn agree(&mut self) {
+        let trust = self.chat().map(|chat| chat.trust.clone());
+        let (Some(name), Some(trust)) = (self.open.clone(), trust) else {
+            self.warn("no chat is open");
+            return;
+        };
+        let shown = text::line(&name);
+        match trust {
+            Trust::Changed { safety, keys } if safety.is_empty() => {
+                let question =
+                    format!("Trust the new keys of {shown}? Without keys of yours there is no safety number.");
+                self.confirm(&question, Order::Agree { name, keys });
             }
+            Trust::Changed { safety, keys } => {
+                let question = format!(
+                    "Trust the new keys of {shown}? This is the safety number with them:\n\n{}\n\nDoes {shown} see the \
+                     same one? Compare it face to face, or by a call.",
+                    in_rows(&safety)
+                );
+                self.confirm(&question, Order::Agree { name, keys });
+            }
+            Trust::Gone => {
+                let question = format!("{shown} has no keys any more. Write to {shown} without encryption?");
+                self.confirm(&question, Order::Agree { name, keys: String::new() });
+            }
+            _ => self.say("there is nothing to agree to"),
         }
     }
 
@@ -154,7 +174,7 @@ impl App {
         let name = text::line(&name);
         let (head, safety) = match self.chat().map(|chat| chat.trust.clone()).unwrap_or_default() {
             Trust::Pinned { safety } => (String::new(), safety),
-            Trust::Changed { safety } => {
+            Trust::Changed { safety, .. } => {
                 (format!("With the NEW keys of {name}, which you have not agreed to:\n\n"), safety)
             }
             Trust::NoKeys | Trust::Gone => {
@@ -170,12 +190,10 @@ impl App {
                 return;
             }
         };
-        let groups: Vec<&str> = safety.split(' ').collect();
-        let rows: Vec<String> = groups.chunks(4).map(|row| row.join(" ")).collect();
         let text = format!(
             "{head}{}\n\nCompare it with {name} where nobody can change it: face to face, or by a call. If both see \
              the same number, nobody reads along.",
-            rows.join("\n")
+            in_rows(&safety)
         );
         self.show("Safety number", &text);
     }
@@ -197,4 +215,10 @@ impl App {
             · sent   ✓ the server has promised to deliver it   ✗ failed\n\n";
         self.show("Help", &format!("{keys}{}", commands.join("\n")));
     }
+}
+
+/// A safety number as it is read aloud.
+fn in_rows(safety: &str) -> String {
+    let groups: Vec<&str> = safety.split(' ').collect();
+    groups.chunks(4).map(|row| row.join(" ")).collect::<Vec<_>>().join("\n")
 }

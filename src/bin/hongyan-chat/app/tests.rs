@@ -58,12 +58,20 @@ fn a_line_becomes_a_message_and_two_slashes_one() {
 fn changed_keys_stop_a_chat_until_the_user_agrees() {
     let mut app = app();
     app.enter("bob");
-    for trust in [Trust::Changed { safety: "1 2".into() }, Trust::Gone] {
+    let changed = Trust::Changed { safety: "1 2".into(), keys: "new".into() };
+    for (trust, keys) in [(changed, "new"), (Trust::Gone, "")] {
         app.hear(News::Trust { name: "bob".into(), trust });
         assert!(enter(&mut app, "hello").is_empty() && app.said.1, "nothing is sent");
         assert_eq!(app.editor().text(), "hello", "and nothing is lost");
         app.editor_mut().clear();
-        assert_eq!(enter(&mut app, "/agree"), [Order::Agree("bob".into())]);
+        assert!(enter(&mut app, "/agree").is_empty(), "it asks first");
+        let Some(Popup::Confirm { question, .. }) = &app.popup else { panic!() };
+        assert_eq!(question.contains("1 2"), keys == "new", "with the number of these keys: {question}");
+        // Others by now: the answer is about those that were shown.
+        let other = Trust::Changed { safety: "3 4".into(), keys: "other".into() };
+        app.hear(News::Trust { name: "bob".into(), trust: other });
+        let agree = Order::Agree { name: "bob".into(), keys: keys.into() };
+        assert_eq!(press(&mut app, KeyCode::Char('y')), [agree]);
     }
     app.hear(News::Trust { name: "bob".into(), trust: Trust::Pinned { safety: "1 2".into() } });
     assert_eq!(enter(&mut app, "hello").len(), 1);

@@ -21,7 +21,7 @@ impl Worker {
                     self.trust(&name);
                 }
             }
-            Order::Agree(name) => self.agree(&name),
+            Order::Agree { name, keys } => self.agree(&name, &keys),
             Order::Export { .. } => self.export(&order),
             Order::Import { .. } => self.import(&order),
             Order::NewKeys => self.new_keys(),

@@ -137,3 +137,26 @@ fn keys_that_changed_unseen_stop_the_next_message() {
     bob.profile("ann").unwrap();
     assert!(!bob.receive(Duration::ZERO, |push| panic!("{push:?}")).unwrap());
 }
+
+#[test]
+fn the_user_agrees_to_the_keys_that_were_shown_and_to_no_others() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = server();
+    let (ann, bob) = friends(folder.path(), &server);
+    let session = Told::start(&ann);
+    let look = || {
+        session.order(Order::LookAt("bob".into()));
+        session.trust()
+    };
+    assert!(matches!(look(), Trust::Pinned { .. }));
+    change_keys(&bob, new_keys());
+    let Trust::Changed { keys, .. } = look() else { panic!() };
+    change_keys(&bob, new_keys());
+    session.order(Order::Agree { name: "bob".into(), keys });
+    let Trust::Changed { keys, .. } = session.trust() else { panic!("agreed to keys that nobody was shown") };
+    assert!(matches!(session.send("not yet"), Way::Failed(_)));
+    session.order(Order::Agree { name: "bob".into(), keys });
+    session.wait("an agreement", |news| matches!(news, News::Trust { trust: Trust::Pinned { .. }, .. }).then_some(()));
+    assert_eq!(session.send("now"), Way::Safe);
+    session.end();
+}

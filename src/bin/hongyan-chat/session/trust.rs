@@ -138,13 +138,20 @@ impl Worker {
         }
     }
 
-    pub(super) fn agree(&mut self, name: &str) {
+    pub(super) fn agree(&mut self, name: &str, shown: &str) {
         let Some(client) = self.online() else { return };
         let Some(theirs) = profile(&self.desk, &client, name) else { return };
-        let agreed = self.desk.keyring().agree(name, &theirs.rsa_public_key);
+        let agreed = self.desk.keyring().agree(name, shown, &theirs.rsa_public_key);
         match agreed {
             Ok(trust) => {
+                let is_other = matches!(trust, Trust::Changed { .. } | Trust::Gone);
                 self.desk.tell(News::Trust { name: name.to_owned(), trust });
+                if is_other {
+                    self.desk.warn(format!(
+                        "nothing was agreed to: the keys of {name} have changed again; /agree once more"
+                    ));
+                    return;
+                }
                 self.desk.say("agreed");
                 self.read_again(Some(name));
             }

@@ -72,7 +72,7 @@ fn what_must_not_be_missed_is_said_in_words() {
     assert!(!shows(&app, "forged") && shows(&app, "NOT GENUINE"));
     app.hear(News::Message(Message { seal: Seal::Unsealed, ..message(3, Way::Received, "open") }));
     assert!(shows(&app, "NOT ENCRYPTED, although"));
-    app.hear(News::Trust { name: "bob".into(), trust: Trust::Changed { safety: "1 2".into() } });
+    app.hear(News::Trust { name: "bob".into(), trust: Trust::Changed { safety: "1 2".into(), keys: "k".into() } });
     assert!(shows(&app, "KEYS CHANGED") && shows(&app, "/agree"));
     app.hear(News::Link(Link::Away("no route".into())));
     assert!(shows(&app, "NOT CONNECTED"));
@@ -85,7 +85,7 @@ fn nothing_of_others_gets_to_the_terminal_as_it_is_and_every_size_is_drawn() {
     app.hear(News::Message(Message { with: ODD.into(), ..message(2, Way::Failed(ODD.into()), &ODD.repeat(30)) }));
     app.enter(ODD);
     app.paste(ODD);
-    app.hear(News::Trust { name: ODD.into(), trust: Trust::Changed { safety: "1 2".into() } });
+    app.hear(News::Trust { name: ODD.into(), trust: Trust::Changed { safety: "1 2".into(), keys: "k".into() } });
     app.hear(News::Said(ODD.into()));
     app.hear(News::Link(Link::Away(ODD.into())));
     let popup = News::Shown { title: ODD.into(), text: ODD.repeat(10) };
