@@ -21,7 +21,6 @@ mod text;
 mod view;
 
 use args::{Command, Who};
-use hongyan::client::Error;
 use keyring::Keyring;
 use setup::Setup;
 use std::io::{self, IsTerminal, Write};
@@ -95,10 +94,55 @@ fn sign_up(setup: &mut Setup) -> Result<(), String> {
     let is_kept = kept.is_some();
     let public = kept.map_or_else(|| keyring.renew(), Ok)?;
     let Err(error) = setup.sign_up(public) else { return Ok(()) };
-    let is_sure = !matches!(error, Error::TimedOut | Error::Unknown);
-    if is_sure && !is_kept {
+    let may_be_made = error.may_be_done();
+    // The only private keys of an account that shows their public halves must not be lost.
+    if !may_be_made && !is_kept {
         keyring.forget()?;
     }
-    let was_made = if is_sure { "no account was made" } else { "an account was made, perhaps: try to log in" };
+    let was_made = if may_be_made { "an account was made, perhaps: try to log in" } else { "no account was made" };
     Err(format!("{was_made}: {}", text::line(&error.to_string())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::{BufRead, BufReader};
+    use std::net::TcpListener;
+
+    /// A server that answers one sign-up with this frame.
+    fn answering(frame: &'static str) -> String {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("tcp://{}", listener.local_addr().unwrap());
+        std::thread::spawn(move || {
+            let (mut socket, _) = listener.accept().unwrap();
+            let mut lines = BufReader::new(socket.try_clone().unwrap()).lines();
+            assert!(lines.next().unwrap().unwrap().contains("hashValue"));
+            socket.write_all(format!("{frame}\n").as_bytes()).unwrap();
+            // Until the client has enough.
+            lines.for_each(drop);
+        });
+        url
+    }
+
+    #[test]
+    fn keys_outlive_a_sign_up_that_may_have_been_done() {
+        for (frame, is_kept) in [
+            (
+                r#"{"TYPE":"RE_ERROR","CONTENT":{"MessageId":"sign-up","Content":"UNAVAILABLE: the store is away"}}"#,
+                true,
+            ),
+            ("no frame", true),
+            (r#"{"TYPE":"RE_ERROR","CONTENT":{"MessageId":"sign-up","Content":"BAD_FIELD: another name"}}"#, false),
+        ] {
+            let folder = tempfile::tempdir().unwrap();
+            let password_file = Some(folder.path().join("password"));
+            std::fs::write(folder.path().join("password"), "password\n").unwrap();
+            let (server, user, data) = (answering(frame), Some("ann".into()), Some(folder.path().to_owned()));
+            let who = Who { server, user, password_file, token_file: None, keys: None, data, ca_file: None };
+            let mut setup = Setup::new(&who).unwrap();
+            let why = sign_up(&mut setup).unwrap_err();
+            assert_eq!(why.contains("perhaps"), is_kept, "{why}");
+            assert_eq!(setup.folder.file("keys").exists(), is_kept, "{frame}");
+        }
+    }
 }
