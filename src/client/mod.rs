@@ -264,8 +264,11 @@ fn wait_for(answer: &Receiver<Result<Answer, Error>>, until: Instant) -> Result<
     }
 }
 
-/// An id that nobody uses twice: 128 random bits.
-fn new_id() -> Result<String, Error> {
+/// An id that nobody uses twice, for [`Client::send_with_id`]: 128 random bits.
+///
+/// # Errors
+/// [`Error::Setting`]: the system has no random numbers.
+pub fn new_id() -> Result<String, Error> {
     let mut bytes = [0; 16];
     getrandom::fill(&mut bytes).map_err(|error| Error::Setting(format!("there are no random numbers: {error}")))?;
     Ok(password::hex(&bytes))

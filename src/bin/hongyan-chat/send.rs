@@ -5,7 +5,7 @@ use crate::keyring::Keyring;
 use crate::message::{Seal, Trust};
 use crate::setup::Setup;
 use crate::text;
-use hongyan::client::{Client, End, Error};
+use hongyan::client::{Client, End, Error, new_id};
 use std::io::{self, Read};
 use std::time::{Duration, Instant};
 
@@ -63,7 +63,7 @@ fn deliver(
     let stopped = |why: &str| Err((KEYS, format!("nothing was sent: {why}")));
     let id = match &send.id {
         Some(id) => id.clone(),
-        None => crate::session::random_id().map_err(wrong)?,
+        None => new_id().map_err(|error| failed(&error, None))?,
     };
     let sealed = match trust {
         Trust::Changed { .. } | Trust::Gone => {

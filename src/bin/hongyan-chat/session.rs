@@ -13,7 +13,6 @@ use crate::message::Way;
 use crate::setup::Setup;
 use hongyan::client::{Client, End, Error};
 use outbox::Outbox;
-pub(crate) use outbox::random_id;
 use std::collections::BTreeMap;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

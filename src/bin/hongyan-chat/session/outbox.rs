@@ -4,7 +4,7 @@
 use super::Worker;
 use crate::exchange::News;
 use crate::message::{Message, Seal, Trust, Way};
-use hongyan::client::{Error, Sending};
+use hongyan::client::{Error, Sending, new_id};
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -46,16 +46,6 @@ enum Step {
     Done(Way),
 }
 
-/// The id of a new message: 128 random bits.
-///
-/// # Errors
-/// One sentence.
-pub(crate) fn random_id() -> Result<String, String> {
-    let mut bytes = [0; 16];
-    getrandom::fill(&mut bytes).map_err(|error| format!("there are no random numbers: {error}"))?;
-    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
-}
-
 fn now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
 }
@@ -63,9 +53,9 @@ fn now() -> u64 {
 impl Worker {
     /// Keeps a message and puts it on its way.
     pub(super) fn send(&mut self, to: &str, text: String) {
-        let id = match random_id() {
+        let id = match new_id() {
             Ok(id) => id,
-            Err(why) => return self.desk.warn(why),
+            Err(error) => return self.desk.warn(error.to_string()),
         };
         if !self.is_fresh(to) {
             self.trust(to);
