@@ -22,7 +22,7 @@ use std::time::{Duration, Instant};
 /// Orders that may wait.
 const TASKS_MAX: usize = 4_096;
 /// How often messages that are on their way are looked after.
-const LOOK_EVERY: Duration = Duration::from_millis(50);
+const LOOK_EVERY: Duration = Duration::from_millis(20);
 const IDLE: Duration = Duration::from_secs(1);
 
 /// What the session's thread is told.

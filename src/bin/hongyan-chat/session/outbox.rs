@@ -85,33 +85,19 @@ impl Worker {
 
     /// Looks after all messages that are on their way.
     pub(super) fn work_outbox(&mut self) {
-        let mut entries = std::mem::take(&mut self.outbox.entries);
-        // A later message must not overtake one to the same friend.
-        let mut stuck = BTreeSet::new();
-        let mut in_flight = entries.iter().filter(|entry| entry.sending.is_some()).count();
-        entries.retain_mut(|entry| {
-            if entry.sending.is_none() {
-                if stuck.contains(&entry.with) || in_flight >= IN_FLIGHT_MAX {
-                    stuck.insert(entry.with.clone());
-                    return true;
-                }
-                in_flight += 1;
+        let entries = std::mem::take(&mut self.outbox.entries);
+        self.outbox.entries = one_by_one(entries, |entry, may_begin| {
+            let step = match entry.sending {
+                Some(_) => look_at(entry),
+                None if may_begin => self.begin(entry),
+                None => Step::Keep,
+            };
+            if let Step::Done(way) = step {
+                self.became(&entry.with, &entry.id, way);
+                return false;
             }
-            let step = if entry.sending.is_some() { look_at(entry) } else { self.begin(entry) };
-            match step {
-                Step::Keep => {
-                    if entry.sending.is_none() {
-                        stuck.insert(entry.with.clone());
-                    }
-                    true
-                }
-                Step::Done(way) => {
-                    self.became(&entry.with, &entry.id, way);
-                    false
-                }
-            }
+            true
         });
-        self.outbox.entries = entries;
     }
 
     fn begin(&mut self, entry: &mut Entry) -> Step {
@@ -159,6 +145,29 @@ impl Worker {
     }
 }
 
+/// Has `work` look after the first message to each friend, and after the next one once that is
+/// done; gives those that are left. A message that has to be sent again would be overtaken by
+/// others that are on their way with it. `work` is told whether there is room for one more, and
+/// says whether the message stays.
+fn one_by_one(mut entries: Vec<Entry>, mut work: impl FnMut(&mut Entry, bool) -> bool) -> Vec<Entry> {
+    let mut busy = BTreeSet::new();
+    let mut in_flight = entries.iter().filter(|entry| entry.sending.is_some()).count();
+    entries.retain_mut(|entry| {
+        if busy.contains(&entry.with) {
+            return true;
+        }
+        let was_in_flight = entry.sending.is_some();
+        let stays = work(entry, in_flight < IN_FLIGHT_MAX);
+        in_flight += usize::from(stays && entry.sending.is_some());
+        in_flight -= usize::from(was_in_flight);
+        if stays {
+            busy.insert(entry.with.clone());
+        }
+        stays
+    });
+    entries
+}
+
 fn look_at(entry: &mut Entry) -> Step {
     let Some(result) = entry.sending.as_ref().and_then(Sending::result) else { return Step::Keep };
     entry.sending = None;
@@ -171,5 +180,34 @@ fn look_at(entry: &mut Entry) -> Step {
             Step::Keep
         }
         Err(error) => Step::Done(Way::Failed(error.to_string())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_waits_until_the_one_before_it_to_the_same_friend_is_done() {
+        let mut outbox = Outbox::default();
+        for (with, id) in [("bob", "1"), ("bob", "2"), ("zoe", "3"), ("bob", "1")] {
+            outbox.push(with, id);
+        }
+        let worked = |entries: Vec<Entry>, done: &[&str]| {
+            let mut seen = Vec::new();
+            let left = one_by_one(entries, |entry, may_begin| {
+                assert!(may_begin);
+                seen.push(entry.id.clone());
+                !done.contains(&entry.id.as_str())
+            });
+            (left, seen)
+        };
+        // The first one has to be sent again and again.
+        let (left, seen) = worked(outbox.entries, &[]);
+        assert_eq!(seen, ["1", "3"]);
+        let (left, seen) = worked(left, &["3"]);
+        assert_eq!(seen, ["1", "3"]);
+        let (left, seen) = worked(left, &["1"]);
+        assert_eq!((seen, left.len()), (vec!["1".into(), "2".into()], 1));
     }
 }
