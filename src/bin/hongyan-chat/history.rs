@@ -22,6 +22,11 @@ impl Default for Bounds {
     }
 }
 
+/// A file that cannot be written anew grows beyond its bound, up to so many times.
+const GROWTH_MAX: u64 = 4;
+/// Lines until it is tried again.
+const PATIENCE: u32 = 100;
+
 /// One line of the file.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -55,10 +60,15 @@ fn key_of(message: &Message) -> Key {
 #[derive(Debug)]
 pub(crate) struct History {
     path: PathBuf,
-    file: File,
+    /// None once the file may be another one at this path.
+    file: Option<File>,
     bytes: u64,
     bounds: Bounds,
     kept: Kept,
+    /// Why the file could not be written anew, until somebody asks; and lines that are written
+    /// before it is tried again.
+    trouble: Option<io::Error>,
+    patience: u32,
 }
 
 #[derive(Debug, Default)]
@@ -74,8 +84,7 @@ impl History {
     /// # Errors
     /// The file cannot be read or written.
     pub(crate) fn open(path: &Path, bounds: Bounds) -> io::Result<Self> {
-        // Twice the bound: a file grows up to that before it is written anew.
-        let bytes = files::read_up_to(path, bounds.bytes_max.saturating_mul(4))?.unwrap_or_default();
+        let bytes = files::read_up_to(path, bounds.bytes_max.saturating_mul(GROWTH_MAX))?.unwrap_or_default();
         let mut kept = Kept::default();
         for line in bytes.split(|byte| *byte == b'\n') {
             // A line that is not ours is not worth the loss of all others.
@@ -85,15 +94,19 @@ impl History {
         }
         let mut history = Self {
             path: path.to_owned(),
-            file: files::private(OpenOptions::new().create(true).append(true)).open(path)?,
+            file: None,
             bytes: bytes.len() as u64,
             bounds,
             kept,
+            trouble: None,
+            patience: 0,
         };
+        history.file()?;
         let is_whole = bytes.is_empty() || bytes.ends_with(b"\n");
-        if !is_whole || history.is_too_large() {
+        if !is_whole {
             history.write_anew()?;
         }
+        history.shrink();
         Ok(history)
     }
 
@@ -151,17 +164,49 @@ impl History {
         self.write(Record::Seen { with: with.to_owned(), time })
     }
 
+    /// Why the file has grown beyond its bound, said once each time.
+    pub(crate) fn take_trouble(&mut self) -> Option<io::Error> {
+        self.trouble.take()
+    }
+
+    fn file(&mut self) -> io::Result<&mut File> {
+        let file = match self.file.take() {
+            Some(file) => file,
+            None => files::private(OpenOptions::new().create(true).append(true)).open(&self.path)?,
+        };
+        Ok(self.file.insert(file))
+    }
+
     fn write(&mut self, record: Record) -> io::Result<()> {
         let mut line = serde_json::to_vec(&record)?;
         line.push(b'\n');
-        if let Err(error) = self.file.write_all(&line).and_then(|()| self.file.sync_data()) {
+        let bytes = self.bytes + line.len() as u64;
+        if bytes > self.bounds.bytes_max.saturating_mul(GROWTH_MAX) {
+            // Larger, it could not be read again.
+            self.write_anew()?;
+        }
+        let length = self.bytes;
+        let file = self.file()?;
+        if let Err(error) = file.write_all(&line).and_then(|()| file.sync_data()) {
             // Half a line must not become one with the next.
-            self.file.set_len(self.bytes)?;
+            file.set_len(length)?;
             return Err(error);
         }
         self.bytes += line.len() as u64;
         self.kept.take(record);
-        if self.is_too_large() { self.write_anew() } else { Ok(()) }
+        self.shrink();
+        Ok(())
+    }
+
+    /// Writes the file anew, if it is too large. Whatever comes of it: the last line is safe.
+    fn shrink(&mut self) {
+        if self.patience > 0 {
+            self.patience -= 1;
+        } else if self.is_too_large()
+            && let Err(error) = self.write_anew()
+        {
+            (self.trouble, self.patience) = (Some(error), PATIENCE);
+        }
     }
 
     fn is_too_large(&self) -> bool {
@@ -191,9 +236,11 @@ impl History {
         if !text.is_empty() {
             text.push(b'\n');
         }
-        files::replace(&self.path, &text)?;
-        self.file = files::private(OpenOptions::new().create(true).append(true)).open(&self.path)?;
-        self.bytes = text.len() as u64;
+        // After an error, too, the path may be that of the new file.
+        self.file = None;
+        let replaced = files::replace(&self.path, &text);
+        self.bytes = self.file()?.metadata()?.len();
+        replaced?;
         self.kept.messages.drain(..first);
         self.kept.places = self.kept.messages.iter().enumerate().map(|(at, message)| (key_of(message), at)).collect();
         Ok(())
@@ -293,6 +340,33 @@ mod tests {
             assert_eq!(history.find("bob", "99").unwrap().way, Way::Safe);
             std::fs::remove_file(&path).unwrap();
         }
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_line_that_is_safe_is_no_failure_while_the_file_cannot_be_written_anew() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("history");
+        let bounds = Bounds { messages_max: 1_000, bytes_max: 2_000 };
+        let mut history = History::open(&path, bounds).unwrap();
+        // A folder in the place of the file that would be written beside it.
+        let beside = path.with_extension("new");
+        std::fs::create_dir(&beside).unwrap();
+        let is_full = |history: &History| history.bytes > 7_800;
+        let mut id = 0;
+        while !is_full(&history) {
+            assert!(history.add(&message(&id.to_string(), id, Way::Received)).unwrap());
+            id += 1;
+        }
+        assert!(history.take_trouble().is_some() && history.take_trouble().is_none());
+        assert_eq!(History::open(&path, bounds).unwrap().messages().len() as u64, id);
+        // There is an end to it; what is not kept is said to be so.
+        assert!((0..10).any(|more| history.add(&message(&(id + more).to_string(), id, Way::Received)).is_err()));
+        assert!(History::open(&path, bounds).is_ok());
+        std::fs::remove_dir(&beside).unwrap();
+        assert!(history.add(&message("last", 999, Way::Received)).unwrap());
+        assert!(history.bytes <= 2_000 && history.bytes == path.metadata().unwrap().len());
+        assert_eq!(History::open(&path, bounds).unwrap().messages(), history.messages());
     }
 
     #[test]

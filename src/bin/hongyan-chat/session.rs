@@ -14,6 +14,7 @@ use crate::setup::Setup;
 use hongyan::client::{Client, End, Error};
 use outbox::Outbox;
 use std::collections::BTreeMap;
+use std::io;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
@@ -50,6 +51,18 @@ pub(crate) struct Desk {
 impl Desk {
     fn history(&self) -> MutexGuard<'_, History> {
         self.history.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Changes the messages on the disk.
+    fn keep<T>(&self, change: impl FnOnce(&mut History) -> io::Result<T>) -> io::Result<T> {
+        let (kept, trouble) = {
+            let mut history = self.history();
+            (change(&mut history), history.take_trouble())
+        };
+        if let Some(error) = trouble {
+            self.warn(format!("the file of the messages grows, and cannot be written anew: {error}"));
+        }
+        kept
     }
 
     fn keyring(&self) -> MutexGuard<'_, Keyring> {

@@ -11,7 +11,7 @@ impl Worker {
             Order::Send { to, text } => self.send(&to, text),
             Order::Retry { with, id } => self.retry(&with, &id),
             Order::Saw { with, time } => {
-                let kept = self.desk.history().saw(&with, time);
+                let kept = self.desk.keep(|history| history.saw(&with, time));
                 if let Err(error) = kept {
                     self.desk.warn(format!("cannot write the messages: {error}"));
                 }

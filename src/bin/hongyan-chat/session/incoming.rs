@@ -78,7 +78,7 @@ fn take_message(desk: &Desk, client: &Client, push: &Push) -> bool {
         way: Way::Received,
         seal,
     };
-    match desk.history().add(&message) {
+    match desk.keep(|history| history.add(&message)) {
         Ok(true) => {}
         Ok(false) => return true,
         Err(error) => {

@@ -62,7 +62,7 @@ impl Worker {
         }
         let seal = if self.desk.keyring().has_pinned(to) { Seal::Sealed } else { Seal::Plain };
         let message = Message { with: to.to_owned(), id, time: now(), text, way: Way::Sent, seal };
-        let kept = self.desk.history().add(&message);
+        let kept = self.desk.keep(|history| history.add(&message));
         if let Err(error) = kept {
             return self.desk.warn(format!("the message cannot be kept, and was not sent: {error}"));
         }
@@ -76,7 +76,7 @@ impl Worker {
     }
 
     fn became(&self, with: &str, id: &str, way: Way) {
-        let kept = self.desk.history().became(with, id, &way);
+        let kept = self.desk.keep(|history| history.became(with, id, &way));
         if let Err(error) = kept {
             self.desk.warn(format!("cannot write the messages: {error}"));
         }
@@ -127,7 +127,7 @@ impl Worker {
         };
         if sealed.seal != message.seal {
             let changed = Message { seal: sealed.seal, ..message };
-            let kept = self.desk.history().clear(&changed);
+            let kept = self.desk.keep(|history| history.clear(&changed));
             if let Err(error) = kept {
                 self.desk.warn(format!("cannot write the messages: {error}"));
             }

@@ -171,7 +171,7 @@ impl Worker {
                 continue;
             }
             let clear = Message { text, seal, ..message };
-            let kept = self.desk.history().clear(&clear);
+            let kept = self.desk.keep(|history| history.clear(&clear));
             match kept {
                 Ok(()) => self.desk.tell(News::Cleared(clear)),
                 Err(error) => self.desk.warn(format!("a message cannot be kept: {error}")),
