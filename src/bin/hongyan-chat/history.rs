@@ -47,13 +47,11 @@ enum Record {
     },
 }
 
-/// Where a message is among others: who wrote it, its id and time, as the server repeats them.
-type Key = (String, bool, String, u64);
+/// Whose message it is, who wrote it, and its id. A friend may use one id for several messages.
+type Key = (String, bool, String);
 
 fn key_of(message: &Message) -> Key {
-    // What is sent again keeps its id, and the time is our own.
-    let time = if message.is_mine() { 0 } else { message.time };
-    (message.with.clone(), message.is_mine(), message.id.clone(), time)
+    (message.with.clone(), message.is_mine(), message.id.clone())
 }
 
 /// The messages that are kept, and the file that they are in.
@@ -74,7 +72,7 @@ pub(crate) struct History {
 #[derive(Debug, Default)]
 struct Kept {
     messages: Vec<Message>,
-    places: HashMap<Key, usize>,
+    places: HashMap<Key, Vec<usize>>,
     seen: BTreeMap<String, u64>,
 }
 
@@ -121,16 +119,15 @@ impl History {
     }
 
     pub(crate) fn find(&self, with: &str, id: &str) -> Option<&Message> {
-        let place = self.kept.places.get(&(with.to_owned(), true, id.to_owned(), 0))?;
-        self.kept.messages.get(*place)
+        self.kept.of(&(with.to_owned(), true, id.to_owned())).next()
     }
 
-    /// Keeps a message; false if it is here already.
+    /// Keeps a message; false if it is here already (see [`Message::repeats`]).
     ///
     /// # Errors
     /// It is not on the disk.
     pub(crate) fn add(&mut self, message: &Message) -> io::Result<bool> {
-        if self.kept.places.contains_key(&key_of(message)) {
+        if self.kept.of(&key_of(message)).any(|old| message.repeats(old)) {
             return Ok(false);
         }
         self.write(Record::Message(message.clone()))?;
@@ -242,7 +239,7 @@ impl History {
         self.bytes = self.file()?.metadata()?.len();
         replaced?;
         self.kept.messages.drain(..first);
-        self.kept.places = self.kept.messages.iter().enumerate().map(|(at, message)| (key_of(message), at)).collect();
+        self.kept.find_places();
         Ok(())
     }
 }
@@ -251,17 +248,18 @@ impl Kept {
     fn take(&mut self, record: Record) {
         match record {
             Record::Message(message) => {
-                let place = self.messages.len();
-                self.places.entry(key_of(&message)).or_insert(place);
+                self.places.entry(key_of(&message)).or_default().push(self.messages.len());
                 self.messages.push(message);
             }
             Record::Became { with, id, way } => {
-                if let Some(message) = self.place((with, true, id, 0)) {
+                if let Some(message) = self.place(&(with, true, id), None) {
                     message.way = way;
                 }
             }
             Record::Cleared(clear) => {
-                if let Some(message) = self.place(key_of(&clear)) {
+                // The time of one's own is that of this machine, and there is one of an id.
+                let time = if clear.is_mine() { None } else { Some(clear.time) };
+                if let Some(message) = self.place(&key_of(&clear), time) {
                     *message = clear;
                 }
             }
@@ -271,9 +269,23 @@ impl Kept {
         }
     }
 
-    fn place(&mut self, key: Key) -> Option<&mut Message> {
-        let place = self.places.get(&key)?;
+    /// All messages of this key.
+    fn of(&self, key: &Key) -> impl Iterator<Item = &Message> {
+        self.places.get(key).into_iter().flatten().filter_map(|place| self.messages.get(*place))
+    }
+
+    fn place(&mut self, key: &Key, time: Option<u64>) -> Option<&mut Message> {
+        let mut places = self.places.get(key)?.iter();
+        let place =
+            places.find(|at| self.messages.get(**at).is_some_and(|it| time.is_none_or(|time| it.time == time)))?;
         self.messages.get_mut(*place)
+    }
+
+    fn find_places(&mut self) {
+        self.places.clear();
+        for (place, message) in self.messages.iter().enumerate() {
+            self.places.entry(key_of(message)).or_default().push(place);
+        }
     }
 }
 
@@ -293,7 +305,11 @@ mod tests {
         let mut history = History::open(&path, Bounds::default()).unwrap();
         assert!(history.add(&message("1", 7, Way::Received)).unwrap());
         assert!(!history.add(&message("1", 7, Way::Received)).unwrap(), "sent again by the server");
-        assert!(history.add(&message("1", 8, Way::Received)).unwrap(), "the same id for something new");
+        let other = Message { text: "something new".into(), ..message("1", 8, Way::Received) };
+        assert!(history.add(&other).unwrap(), "under the same id");
+        let random = "5f0c5f0c5f0c5f0c5f0c5f0c5f0c5f0c";
+        assert!(history.add(&message(random, 7, Way::Received)).unwrap());
+        assert!(!history.add(&message(random, 9, Way::Received)).unwrap(), "repeated by a server that was restarted");
         assert!(history.add(&message("1", 9, Way::Sent)).unwrap());
         history.became("bob", "1", &Way::Safe).unwrap();
         history.saw("bob", 8).unwrap();

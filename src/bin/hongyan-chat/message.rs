@@ -20,6 +20,36 @@ impl Message {
     pub(crate) fn is_mine(&self) -> bool {
         !matches!(self.way, Way::Received)
     }
+
+    /// Is it `old` once more, which has the same id, the same friend and the same writer?
+    ///
+    /// The server repeats a push with its time. One that was restarted may deliver an acked message
+    /// with another time: that is the same text under an id that was drawn at random. If both are
+    /// signed, it cannot be anything else, whatever the id, because the signature covers the id.
+    pub(crate) fn repeats(&self, old: &Self) -> bool {
+        if self.is_mine() || self.time == old.time {
+            return true;
+        }
+        let [is_sealed, was_sealed] = [self, old].map(|message| message.seal == Seal::Sealed);
+        self.text == old.text && is_sealed == was_sealed && (is_sealed || is_random(&self.id))
+    }
+}
+
+/// 128 bits in hexadecimal digits, as of a UUID: nobody uses such an id twice.
+fn is_random(id: &str) -> bool {
+    let is_place = |at| matches!(at, 8 | 12 | 16 | 20);
+    let mut digits = 0;
+    let mut was_dash = true;
+    for byte in id.bytes() {
+        if byte == b'-' && is_place(digits) && !was_dash {
+            was_dash = true;
+        } else if byte.is_ascii_hexdigit() {
+            (digits, was_dash) = (digits + 1, false);
+        } else {
+            return false;
+        }
+    }
+    digits == 32
 }
 
 /// Whether it came or went, and how far it got.
@@ -66,4 +96,48 @@ pub(crate) enum Trust {
     Gone,
     /// The friend has keys and we have none.
     CannotSeal,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_that_were_drawn_at_random_are_told_from_others() {
+        for id in [
+            "5f0c5f0c5f0c5f0c5f0c5f0c5f0c5f0c",
+            "5F0C5F0C-5F0C-5F0C-5F0C-5F0C5F0C5F0C",
+            "5f0c5f0c5f0c-5f0c5f0c-5f0c5f0c5f0c",
+        ] {
+            assert!(is_random(id), "{id}");
+        }
+        for id in [
+            "",
+            "1",
+            "5f0c5f0c5f0c5f0c5f0c5f0c5f0c5f0",
+            "5f0c5f0c5f0c5f0c5f0c5f0c5f0c5f0c0",
+            "5f0c5f0c5f0c5f0c5f0c5f0c5f0c5f0g",
+            "5f0c5f0c--5f0c-5f0c-5f0c-5f0c5f0c5f0c",
+            "5f0c5-f0c5f0c5f0c5f0c5f0c5f0c5f0c",
+            "5f0c5f0c5f0c5f0c5f0c5f0c5f0c5f0c-",
+        ] {
+            assert!(!is_random(id), "{id}");
+        }
+    }
+
+    #[test]
+    fn a_repetition_with_another_time_is_told_from_a_new_message() {
+        let message = |id: &str, time, seal| {
+            let (with, text) = ("bob".into(), "the geese fly".into());
+            Message { with, id: id.into(), time, text, way: Way::Received, seal }
+        };
+        let random = "5f0c5f0c5f0c5f0c5f0c5f0c5f0c5f0c";
+        assert!(message("1", 7, Seal::Doubtful).repeats(&message("1", 7, Seal::Sealed)), "the same push");
+        assert!(message(random, 8, Seal::Plain).repeats(&message(random, 7, Seal::Unsealed)));
+        assert!(message("1", 8, Seal::Sealed).repeats(&message("1", 7, Seal::Sealed)), "both are signed");
+        assert!(!message("1", 8, Seal::Plain).repeats(&message("1", 7, Seal::Plain)), "somebody counts");
+        assert!(!message(random, 8, Seal::Unsealed).repeats(&message(random, 7, Seal::Sealed)), "plain by now");
+        let other = Message { text: "other words".into(), ..message(random, 8, Seal::Sealed) };
+        assert!(!other.repeats(&message(random, 7, Seal::Sealed)));
+    }
 }
