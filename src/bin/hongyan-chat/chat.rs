@@ -100,7 +100,7 @@ pub(crate) fn mark(message: &Message) -> &'static str {
 /// What has to be said of a message beside its text.
 pub(crate) fn remark(message: &Message, is_sealed_usually: bool) -> Option<String> {
     if let Way::Failed(why) = &message.way {
-        return Some(format!("not delivered: {}; /retry sends it again", text::line(why)));
+        return Some(format!("{}; /retry sends it again", text::line(why)));
     }
     match message.seal {
         Seal::Unsealed => Some("NOT ENCRYPTED, although your friend has keys".to_owned()),

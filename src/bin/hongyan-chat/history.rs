@@ -38,6 +38,13 @@ enum Record {
         id: String,
         way: Way,
     },
+    /// A message was handed to a connection for the first time, or for the first time since the
+    /// user wanted it to be sent again.
+    Tried {
+        with: String,
+        id: String,
+        time: u64,
+    },
     /// What was in doubt, and is not any more.
     Cleared(Message),
     /// The user has seen everything from this friend up to here.
@@ -73,6 +80,8 @@ pub(crate) struct History {
 struct Kept {
     messages: Vec<Message>,
     places: HashMap<Key, Vec<usize>>,
+    /// Of messages whose fate is not known, by friend and id.
+    tried: BTreeMap<(String, String), u64>,
     seen: BTreeMap<String, u64>,
 }
 
@@ -140,6 +149,19 @@ impl History {
     /// It is not on the disk.
     pub(crate) fn became(&mut self, with: &str, id: &str, way: &Way) -> io::Result<()> {
         self.write(Record::Became { with: with.to_owned(), id: id.to_owned(), way: way.clone() })
+    }
+
+    /// Keeps when a message was first handed to a connection, before it is.
+    ///
+    /// # Errors
+    /// It is not on the disk.
+    pub(crate) fn tries(&mut self, with: &str, id: &str, time: u64) -> io::Result<()> {
+        self.write(Record::Tried { with: with.to_owned(), id: id.to_owned(), time })
+    }
+
+    /// When that was, if it was.
+    pub(crate) fn tried(&self, with: &str, id: &str) -> Option<u64> {
+        self.kept.tried.get(&(with.to_owned(), id.to_owned())).copied()
     }
 
     /// Replaces a message that was in doubt.
@@ -229,6 +251,9 @@ impl History {
         for (with, time) in &self.kept.seen {
             lines.push(serde_json::to_vec(&Record::Seen { with: with.clone(), time: *time })?);
         }
+        for ((with, id), time) in &self.kept.tried {
+            lines.push(serde_json::to_vec(&Record::Tried { with: with.clone(), id: id.clone(), time: *time })?);
+        }
         let mut text = lines.join(&b'\n');
         if !text.is_empty() {
             text.push(b'\n');
@@ -251,7 +276,11 @@ impl Kept {
                 self.places.entry(key_of(&message)).or_default().push(self.messages.len());
                 self.messages.push(message);
             }
+            Record::Tried { with, id, time } => {
+                self.tried.insert((with, id), time);
+            }
             Record::Became { with, id, way } => {
+                self.tried.remove(&(with.clone(), id.clone()));
                 if let Some(message) = self.place(&(with, true, id), None) {
                     message.way = way;
                 }
@@ -383,6 +412,22 @@ mod tests {
         assert!(history.add(&message("last", 999, Way::Received)).unwrap());
         assert!(history.bytes <= 2_000 && history.bytes == path.metadata().unwrap().len());
         assert_eq!(History::open(&path, bounds).unwrap().messages(), history.messages());
+    }
+
+    #[test]
+    fn it_is_known_when_a_message_was_tried_until_its_fate_is() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("history");
+        let mut history = History::open(&path, Bounds::default()).unwrap();
+        history.add(&message("1", 1, Way::Sent)).unwrap();
+        assert_eq!(history.tried("bob", "1"), None);
+        history.tries("bob", "1", 5).unwrap();
+        history.write_anew().unwrap();
+        let mut history = History::open(&path, Bounds::default()).unwrap();
+        assert_eq!(history.tried("bob", "1"), Some(5));
+        // The user wants it again: it begins anew.
+        history.became("bob", "1", &Way::Sent).unwrap();
+        assert_eq!(History::open(&path, Bounds::default()).unwrap().tried("bob", "1"), None);
     }
 
     #[test]

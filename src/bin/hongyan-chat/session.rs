@@ -101,7 +101,7 @@ impl Session {
         let seen = history.seen().iter().map(|(with, time)| (with.clone(), *time)).collect();
         tell(News::Kept { messages: history.messages().to_vec(), seen });
         let mut outbox = Outbox::default();
-        // The server's promise did not arrive before the program ended.
+        // The server's promise did not arrive before the program ended, or they were never sent.
         for message in history.messages().iter().filter(|message| message.way == Way::Sent) {
             outbox.push(&message.with, &message.id);
         }

@@ -6,10 +6,12 @@ use crate::exchange::News;
 use crate::message::{Message, Seal, Trust, Way};
 use hongyan::client::{Error, Sending, new_id};
 use std::collections::BTreeSet;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{SystemTime, UNIX_EPOCH};
 
-/// The server recognises a message that is sent again for 10 minutes.
-const TRY_FOR: Duration = Duration::from_secs(8 * 60);
+/// In ms. The server recognises a message that is sent again for 10 minutes, if its operator has
+/// not changed that.
+const TRY_FOR: u64 = 8 * 60 * 1_000;
+const MAY_BE_DELIVERED: &str = "no answer came: it may have been delivered, and would arrive twice";
 /// Messages on their way at once; the library has a bound, too.
 const IN_FLIGHT_MAX: usize = 64;
 
@@ -22,8 +24,6 @@ pub(super) struct Outbox {
 struct Entry {
     with: String,
     id: String,
-    /// When it was first handed to a connection.
-    since: Option<Instant>,
     sending: Option<Sending>,
 }
 
@@ -35,12 +35,13 @@ impl Outbox {
     pub(super) fn push(&mut self, with: &str, id: &str) {
         let is_here = self.entries.iter().any(|entry| entry.with == with && entry.id == id);
         if !is_here {
-            self.entries.push(Entry { with: with.to_owned(), id: id.to_owned(), since: None, sending: None });
+            self.entries.push(Entry { with: with.to_owned(), id: id.to_owned(), sending: None });
         }
     }
 }
 
 /// What is done with an entry.
+#[derive(Debug, PartialEq, Eq)]
 enum Step {
     Keep,
     Done(Way),
@@ -112,18 +113,22 @@ impl Worker {
             // It could not be asked; it will be again.
             Some(None) => return Step::Keep,
             Some(Some(Trust::Changed { .. } | Trust::Gone | Trust::CannotSeal)) => {
-                return Step::Done(Way::Failed("the keys stop it, as is said below".to_owned()));
+                return not_delivered("the keys stop it, as is said below");
             }
             _ => {}
         }
-        let found = self.desk.history().find(&entry.with, &entry.id).cloned();
-        let Some(message) = found else {
-            return Step::Done(Way::Failed("it is not kept any more".to_owned()));
+        let (found, tried) = {
+            let history = self.desk.history();
+            (history.find(&entry.with, &entry.id).cloned(), history.tried(&entry.with, &entry.id))
         };
+        let Some(message) = found else { return not_delivered("it is not kept any more") };
+        if tried.is_some_and(|tried| is_too_late(tried, now())) {
+            return Step::Done(Way::Failed(MAY_BE_DELIVERED.to_owned()));
+        }
         let sealed = self.desk.keyring().seal(&entry.with, &entry.id, &message.text);
         let sealed = match sealed {
             Ok(sealed) => sealed,
-            Err(why) => return Step::Done(Way::Failed(why)),
+            Err(why) => return not_delivered(&why),
         };
         if sealed.seal != message.seal {
             let changed = Message { seal: sealed.seal, ..message };
@@ -133,16 +138,30 @@ impl Worker {
             }
             self.desk.tell(News::Cleared(changed));
         }
+        if tried.is_none()
+            && let Err(error) = self.desk.keep(|history| history.tries(&entry.with, &entry.id, now()))
+        {
+            return not_delivered(&format!("it cannot be kept that it is sent: {error}"));
+        }
         match client.begin_send_with_id(&entry.id, &entry.with, &sealed.content) {
             Ok(sending) => {
-                entry.since.get_or_insert_with(Instant::now);
                 entry.sending = Some(sending);
                 Step::Keep
             }
             Err(Error::Busy | Error::Ended(_)) => Step::Keep,
-            Err(error) => Step::Done(Way::Failed(error.to_string())),
+            Err(error) => not_delivered(&error.to_string()),
         }
     }
+}
+
+fn not_delivered(why: &str) -> Step {
+    Step::Done(Way::Failed(format!("not delivered: {why}")))
+}
+
+/// Would the server take a message that was first tried then for a new one? The clock may have been
+/// set back meanwhile.
+fn is_too_late(tried: u64, now: u64) -> bool {
+    now.abs_diff(tried) > TRY_FOR
 }
 
 /// Has `work` look after the first message to each friend, and after the next one once that is
@@ -171,21 +190,41 @@ fn one_by_one(mut entries: Vec<Entry>, mut work: impl FnMut(&mut Entry, bool) ->
 fn look_at(entry: &mut Entry) -> Step {
     let Some(result) = entry.sending.as_ref().and_then(Sending::result) else { return Step::Keep };
     entry.sending = None;
+    became(result)
+}
+
+/// What an answer means.
+fn became(result: Result<(), Error>) -> Step {
     match result {
         Ok(()) => Step::Done(Way::Safe),
-        Err(Error::TimedOut | Error::Ended(_) | Error::Busy) => {
-            if entry.since.is_some_and(|since| since.elapsed() > TRY_FOR) {
-                return Step::Done(Way::Failed("the server did not answer; it may have been delivered".to_owned()));
-            }
-            Step::Keep
-        }
-        Err(error) => Step::Done(Way::Failed(error.to_string())),
+        // It is sent again, as long as the server recognises it.
+        Err(error) if error.may_be_done() || error == Error::Busy => Step::Keep,
+        Err(error) => not_delivered(&error.to_string()),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use hongyan::client::{ErrorCode, Refusal};
+
+    #[test]
+    fn a_message_that_may_be_delivered_is_sent_again_for_as_long_as_the_server_recognises_it() {
+        let refused = |code| Err(Error::Refused(Refusal { code: Some(code), text: "said".into() }));
+        for result in [Err(Error::TimedOut), refused(ErrorCode::Unavailable), refused(ErrorCode::ShuttingDown)] {
+            assert_eq!(became(result), Step::Keep);
+        }
+        for result in [Err(Error::NotFriends), refused(ErrorCode::Full), refused(ErrorCode::BadField)] {
+            assert!(matches!(became(result), Step::Done(Way::Failed(_))));
+        }
+        assert_eq!(became(Ok(())), Step::Done(Way::Safe));
+        let minute = 60_000;
+        for (tried, now, too_late) in
+            [(50, 50, false), (50, 57, false), (50, 59, true), (50, 49, false), (50, 20, true)]
+        {
+            assert_eq!(is_too_late(tried * minute, now * minute), too_late, "{tried} {now}");
+        }
+    }
 
     #[test]
     fn a_message_waits_until_the_one_before_it_to_the_same_friend_is_done() {

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::args::Who;
-use crate::message::Trust;
+use crate::message::{Message, Seal, Trust};
 use hongyan::client::e2e::Keys;
 use hongyan::client::{ProfileChange, PushKind};
 use hongyan::config::{Config, StoreUrl};
@@ -62,6 +62,15 @@ impl Told {
                 return found;
             }
         }
+    }
+
+    /// What comes of messages that are sent again by themselves.
+    #[track_caller]
+    fn became(&self, what: &str) -> Way {
+        self.wait(what, |news| match news {
+            News::Became { id, way, .. } if id == what => Some(way),
+            _ => None,
+        })
     }
 
     /// What comes of a message that is sent now.
@@ -158,5 +167,32 @@ fn the_user_agrees_to_the_keys_that_were_shown_and_to_no_others() {
     session.order(Order::Agree { name: "bob".into(), keys });
     session.wait("an agreement", |news| matches!(news, News::Trust { trust: Trust::Pinned { .. }, .. }).then_some(()));
     assert_eq!(session.send("now"), Way::Safe);
+    session.end();
+}
+
+#[test]
+fn an_old_message_is_not_sent_again_by_itself_if_it_may_have_been_delivered() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = server();
+    let (ann, bob) = friends(folder.path(), &server);
+    let path = ann.folder.file("messages");
+    let mut history = History::open(&path, Bounds::default()).unwrap();
+    for id in ["tried", "never tried"] {
+        let (with, text) = ("bob".into(), id.into());
+        let message = Message { with, id: id.into(), time: 1, text, way: Way::Sent, seal: Seal::Plain };
+        history.add(&message).unwrap();
+    }
+    history.tries("bob", "tried", 1).unwrap();
+    drop(history);
+    let session = Told::start(&ann);
+    let Way::Failed(why) = session.became("tried") else { panic!("it was sent again") };
+    assert!(why.contains("may have been delivered"), "{why}");
+    assert_eq!(session.became("never tried"), Way::Safe);
+    assert!(bob.receive(PATIENCE, |push| assert_eq!(push.message_id, "never tried")).unwrap());
+    // The user wants it all the same.
+    session.order(Order::Retry { with: "bob".into(), id: "tried".into() });
+    assert_eq!(session.became("tried"), Way::Sent);
+    assert_eq!(session.became("tried"), Way::Safe);
+    assert!(bob.receive(PATIENCE, |push| assert_eq!(push.message_id, "tried")).unwrap());
     session.end();
 }

@@ -66,7 +66,7 @@ fn what_must_not_be_missed_is_said_in_words() {
     app.enter("bob");
     app.hear(News::Trust { name: "bob".into(), trust: Trust::NoKeys });
     assert!(shows(&app, "NOT ENCRYPTED"));
-    app.hear(News::Message(message(1, Way::Failed("FULL: no room".into()), "lost")));
+    app.hear(News::Message(message(1, Way::Failed("not delivered: FULL: no room".into()), "lost")));
     assert!(shows(&app, "✗ you: lost") && shows(&app, "FULL: no room") && shows(&app, "/retry"));
     app.hear(News::Message(Message { seal: Seal::Doubtful, ..message(2, Way::Received, "forged") }));
     assert!(!shows(&app, "forged") && shows(&app, "NOT GENUINE"));
