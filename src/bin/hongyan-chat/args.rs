@@ -229,7 +229,8 @@ Usage: hongyan send --to NAME [OPTIONS] TEXT     (- instead of TEXT: what stdin 
   --to NAME
       The receiver, a friend.
   --id ID
-      The id of the message. One that was sent before, with status 3, is not delivered twice.
+      The id of the message. One that was sent in the last 10 minutes, with status 3, is not
+      delivered twice.
   --plain
       Send without encryption where that is not possible, although the receiver has keys.
   --timeout SECONDS

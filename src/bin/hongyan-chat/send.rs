@@ -129,8 +129,36 @@ fn failed(error: &Error, id: Option<&str>) -> Failed {
     let sentence = text::line(&error.to_string());
     match error {
         Error::Setting(_) | Error::Token(_) => wrong(sentence),
-        Error::Ended(End::WrongPassword | End::Forbidden(_)) => (NO_LOG_IN, sentence),
+        Error::Ended(End::WrongPassword | End::Forbidden(_)) if id.is_none() => (NO_LOG_IN, sentence),
+        // Of the message itself: it was on its way before whatever happened then.
+        error if error.may_be_done() => (UNKNOWN, format!("{sentence}{again}")),
         Error::NotFriends | Error::Refused(_) | Error::TooLarge { .. } => (REFUSED, sentence),
         _ => (UNKNOWN, format!("{sentence}{again}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use hongyan::client::{ErrorCode, Refusal};
+
+    #[test]
+    fn the_status_says_whether_the_message_may_be_delivered() {
+        let refused = |code| Error::Refused(Refusal { code: Some(code), text: "said".into() });
+        for (error, status) in [
+            (refused(ErrorCode::Unavailable), UNKNOWN),
+            (refused(ErrorCode::ShuttingDown), UNKNOWN),
+            (Error::TimedOut, UNKNOWN),
+            (Error::Ended(End::Replaced), UNKNOWN),
+            (Error::Ended(End::WrongPassword), UNKNOWN),
+            (refused(ErrorCode::Full), REFUSED),
+            (Error::NotFriends, REFUSED),
+            (Error::Busy, UNKNOWN),
+        ] {
+            let (got, sentence) = failed(&error, Some("the id"));
+            assert_eq!(got, status, "{error:?}");
+            assert_eq!(sentence.contains("--id the id"), status == UNKNOWN, "{sentence}");
+        }
+        assert_eq!(failed(&Error::Ended(End::WrongPassword), None).0, NO_LOG_IN);
     }
 }
