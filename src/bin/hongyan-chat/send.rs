@@ -7,6 +7,8 @@ use crate::setup::Setup;
 use crate::text;
 use hongyan::client::{Client, End, Error, new_id};
 use std::io::{self, Read};
+use std::sync::mpsc::sync_channel;
+use std::thread;
 use std::time::{Duration, Instant};
 
 /// The server refuses it.
@@ -44,27 +46,33 @@ pub(crate) fn run(who: &Who, send: &args::Send) -> Result<(), Failed> {
     (options.connect_limit, options.request_limit) = (send.timeout, send.timeout);
     // Pushes wait for a client that acks them.
     let client = Client::connect(options).map_err(|error| failed_to_connect(&error))?;
-    let sent = deliver(&client, &mut keyring, send, &text, until);
-    client.close();
-    sent
+    let id = match &send.id {
+        Some(id) => id.clone(),
+        None => new_id().map_err(|error| failed(&error, None))?,
+    };
+    let (tell, told) = sync_channel(1);
+    let deliver = {
+        let (client, send, id) = (client.clone(), send.clone(), id.clone());
+        // After the deadline nobody is told, and the thread ends with the process.
+        move || tell.send(deliver(&client, &mut keyring, &send, &id, &text)).unwrap_or(())
+    };
+    thread::Builder::new().spawn(deliver).map_err(|error| wrong(error.to_string()))?;
+    // One deadline for the connection and all requests.
+    match told.recv_timeout(until.saturating_duration_since(Instant::now())) {
+        Ok(sent) => {
+            client.close();
+            sent
+        }
+        Err(_) => Err(failed(&Error::TimedOut, Some(&id))),
+    }
 }
 
-fn deliver(
-    client: &Client,
-    keyring: &mut Keyring,
-    send: &args::Send,
-    text: &str,
-    until: Instant,
-) -> Result<(), Failed> {
+fn deliver(client: &Client, keyring: &mut Keyring, send: &args::Send, id: &str, text: &str) -> Result<(), Failed> {
     look_at_own(client, keyring)?;
     let theirs = client.profile(&send.to).map_err(|error| failed(&error, None))?.unwrap_or_default();
     let trust = keyring.look(&send.to, &theirs.rsa_public_key).map_err(wrong)?;
     let name = text::line(&send.to);
     let stopped = |why: &str| Err((KEYS, format!("nothing was sent: {why}")));
-    let id = match &send.id {
-        Some(id) => id.clone(),
-        None => new_id().map_err(|error| failed(&error, None))?,
-    };
     let sealed = match trust {
         Trust::Changed { .. } | Trust::Gone => {
             return stopped(&format!("the keys of {name} have changed; agree to that in hongyan chat first"));
@@ -75,17 +83,15 @@ fn deliver(
             ));
         }
         Trust::CannotSeal => None,
-        Trust::NoKeys | Trust::Pinned { .. } | Trust::Unknown => {
-            Some(keyring.seal(&send.to, &id, text).map_err(wrong)?)
-        }
+        Trust::NoKeys | Trust::Pinned { .. } | Trust::Unknown => Some(keyring.seal(&send.to, id, text).map_err(wrong)?),
     };
     let is_plain = sealed.as_ref().is_none_or(|sealed| sealed.seal == Seal::Plain);
     let content = sealed.map_or_else(|| text.to_owned(), |sealed| sealed.content);
     loop {
-        match client.send_with_id(&id, &send.to, &content) {
+        match client.send_with_id(id, &send.to, &content) {
             Ok(()) => break,
-            Err(Error::Busy) if Instant::now() < until => std::thread::sleep(Duration::from_millis(100)),
-            Err(error) => return Err(failed(&error, Some(&id))),
+            Err(Error::Busy) => thread::sleep(Duration::from_millis(100)),
+            Err(error) => return Err(failed(&error, Some(id))),
         }
     }
     if is_plain {
@@ -141,6 +147,56 @@ fn failed(error: &Error, id: Option<&str>) -> Failed {
 mod tests {
     use super::*;
     use hongyan::client::{ErrorCode, Refusal};
+    use serde_json::{Value, json};
+    use std::io::{BufRead, BufReader, Write};
+    use std::net::TcpListener;
+
+    /// A server that takes its time for each answer.
+    fn slow_server(delay: Duration) -> String {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("tcp://{}", listener.local_addr().unwrap());
+        thread::spawn(move || {
+            let (mut socket, _) = listener.accept().unwrap();
+            for line in BufReader::new(socket.try_clone().unwrap()).lines().map_while(Result::ok) {
+                let request: Value = serde_json::from_str(&line).unwrap();
+                let (kind, content) = match request["TYPE"].as_str().unwrap() {
+                    "2" => ("RE_SIGNUP", "LS"),
+                    "3" => ("RE_GETUSER_FAILED", ""),
+                    "4" => ("RE_MESSAGE", "MS"),
+                    _ => continue,
+                };
+                let id = if kind == "RE_MESSAGE" { &request["CONTENT"]["messageId"] } else { &request["MID"] };
+                let answer = json!({"TYPE": kind, "CONTENT": {"MessageId": id, "Content": content}});
+                thread::sleep(delay);
+                // The client may have gone.
+                socket.write_all(format!("{answer}\n").as_bytes()).unwrap_or(());
+            }
+        });
+        url
+    }
+
+    #[test]
+    fn all_requests_share_one_deadline() {
+        for (delay, status) in [(Duration::ZERO, None), (Duration::from_secs(2), Some(UNKNOWN))] {
+            let folder = tempfile::tempdir().unwrap();
+            let password = folder.path().join("password");
+            std::fs::write(&password, "password\n").unwrap();
+            let who = Who {
+                server: slow_server(delay),
+                user: Some("ann".into()),
+                password_file: Some(password),
+                token_file: None,
+                keys: None,
+                data: Some(folder.path().to_owned()),
+                ca_file: None,
+            };
+            let (to, text) = ("bob".into(), Some("x".into()));
+            // Each answer alone would come in time.
+            let timeout = if delay.is_zero() { Duration::from_secs(60) } else { Duration::from_secs(5) };
+            let sent = run(&who, &args::Send { to, text, id: None, is_plain: false, timeout });
+            assert_eq!(sent.err().map(|(status, _)| status), status);
+        }
+    }
 
     #[test]
     fn the_status_says_whether_the_message_may_be_delivered() {
