@@ -132,11 +132,12 @@ fn deal_with(line: &str, listen: &args::Listen, stop: &AtomicBool) -> Result<boo
 }
 
 fn run_command(command: &str, line: &str, limit: Duration, stop: &AtomicBool) -> Result<(), String> {
-    let mut child = Command::new("sh")
-        .args(["-c", command])
-        .stdin(Stdio::piped())
-        .spawn()
-        .map_err(|error| format!("sh does not start: {error}"))?;
+    let mut shell = Command::new("sh");
+    shell.args(["-c", command]).stdin(Stdio::piped());
+    // Whatever the shell starts is in its group, and ends with it.
+    #[cfg(unix)]
+    std::os::unix::process::CommandExt::process_group(&mut shell, 0);
+    let mut child = shell.spawn().map_err(|error| format!("sh does not start: {error}"))?;
     if let Some(mut stdin) = child.stdin.take() {
         let line = format!("{line}\n");
         // A command need not read it, and may be slow to. This thread ends with the command.
@@ -158,8 +159,21 @@ fn run_command(command: &str, line: &str, limit: Duration, stop: &AtomicBool) ->
 
 fn end(child: &mut Child, why: &str) -> Result<(), String> {
     // It may have ended by itself meanwhile.
-    child.kill().and_then(|()| child.wait().map(|_| ())).unwrap_or(());
+    kill(child).and_then(|()| child.wait().map(|_| ())).unwrap_or(());
     Err(why.to_owned())
+}
+
+/// The shell, and all that it has started.
+#[cfg(target_os = "linux")]
+fn kill(child: &Child) -> io::Result<()> {
+    use rustix::process::{Pid, Signal, kill_process_group};
+    // It was not waited for, so the number is no other one's.
+    kill_process_group(Pid::from_child(child), Signal::KILL).map_err(io::Error::from)
+}
+
+#[cfg(not(target_os = "linux"))]
+fn kill(child: &mut Child) -> io::Result<()> {
+    child.kill()
 }
 
 #[cfg(test)]
@@ -197,5 +211,36 @@ mod tests {
         assert_eq!(run_command("sleep 60", "", Duration::from_millis(50), &stop), Err("it took too long".into()));
         stop.store(true, Ordering::SeqCst);
         assert_eq!(run_command("sleep 60", "", long, &stop), Err("it was stopped".into()));
+    }
+
+    /// Programs that ended and are not waited for by anybody are there, too.
+    #[cfg(target_os = "linux")]
+    fn runs(pid: &str) -> bool {
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        stat.rsplit(") ").next().is_some_and(|rest| !rest.is_empty() && !rest.starts_with(['Z', 'X']))
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn what_a_command_has_started_ends_with_it() {
+        let until = Instant::now() + Duration::from_secs(20);
+        let wait_until = |is_so: &dyn Fn() -> bool| {
+            while !is_so() {
+                assert!(Instant::now() < until);
+                thread::sleep(LOOK_EVERY);
+            }
+        };
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("pid");
+        let command = format!("sleep 600 & echo $! > '{0}.new' && mv '{0}.new' '{0}' && wait", file.display());
+        let stop = AtomicBool::new(false);
+        thread::scope(|scope| {
+            let run = scope.spawn(|| run_command(&command, "", Duration::from_secs(600), &stop));
+            wait_until(&|| file.exists());
+            stop.store(true, Ordering::SeqCst);
+            assert_eq!(run.join().unwrap(), Err("it was stopped".into()));
+        });
+        let pid = std::fs::read_to_string(&file).unwrap();
+        wait_until(&|| !runs(pid.trim()));
     }
 }
