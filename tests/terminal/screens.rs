@@ -243,4 +243,23 @@ fn passwords_are_asked_for_and_not_shown() {
     ann.wait_for("Password of ann:");
     ann.enter("geheim");
     ann.wait_for("  connected");
+    // A token that is refused while the chat is on the screen: nothing of the password goes astray.
+    ann.press("C-q");
+    ann.wait_until("the shell", |screen| screen.trim_end().ends_with('$'));
+    let token_file = place.path("token");
+    let refused = || {
+        std::fs::write(&token_file, "A".repeat(43)).unwrap();
+        ann.enter("clear");
+        ann.wait_without("ann");
+        ann.enter(&format!("{chat} {common} --user ann --token-file '{}'; echo status=$?", token_file.display()));
+        ann.wait_for("Password of ann:");
+    };
+    refused();
+    // One key alone, which the thread of the screen would take.
+    ann.press("Escape");
+    ann.wait_for("no password was entered");
+    ann.wait_for("status=2");
+    refused();
+    ann.enter("geheim");
+    ann.wait_for("  connected");
 }

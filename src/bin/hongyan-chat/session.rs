@@ -131,11 +131,17 @@ impl Session {
 
     /// Waits for the end, which was ordered, but not for ever.
     pub(crate) fn finish(mut self, limit: Duration) {
-        let until = Instant::now() + limit;
-        let Some(thread) = self.thread.take() else { return };
-        while !thread.is_finished() && Instant::now() < until {
-            thread::sleep(Duration::from_millis(10));
+        if let Some(thread) = self.thread.take() {
+            wait_for_end(&thread, limit);
         }
+    }
+}
+
+/// Waits for a thread, but not for ever.
+pub(crate) fn wait_for_end(thread: &JoinHandle<()>, limit: Duration) {
+    let until = Instant::now() + limit;
+    while !thread.is_finished() && Instant::now() < until {
+        thread::sleep(Duration::from_millis(10));
     }
 }
 

@@ -2,7 +2,7 @@
 
 use crate::app::App;
 use crate::exchange::{News, Order};
-use crate::session::Session;
+use crate::session::{Session, wait_for_end};
 use crate::setup::Setup;
 use crate::view::{self, Look};
 use crossterm::event::{self, DisableBracketedPaste, EnableBracketedPaste, Event};
@@ -22,6 +22,8 @@ use std::time::Duration;
 const INPUTS_MAX: usize = 4_096;
 /// How long a signal waits to be seen.
 const WAIT: Duration = Duration::from_millis(200);
+/// How long the reader of the terminal takes to see that it is over.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// For what was acked to be on its way.
 const FINISH: Duration = Duration::from_secs(3);
 
@@ -108,13 +110,20 @@ pub(crate) fn run(setup: &Setup, offset: i32) -> Result<Outcome, String> {
     give_back_on_panic();
     let cannot = |error: io::Error| format!("cannot use the terminal: {error}");
     let screen = Screen::take().map_err(cannot)?;
-    let read = move || read_terminal(&sender);
-    thread::Builder::new().name("keys".to_owned()).spawn(read).map_err(cannot)?;
+    let is_over = Arc::new(AtomicBool::new(false));
+    let read = {
+        let is_over = Arc::clone(&is_over);
+        move || read_terminal(&sender, &is_over)
+    };
+    let keys = thread::Builder::new().name("keys".to_owned()).spawn(read).map_err(cannot)?;
     let app = App::new(&setup.user, &setup.server, offset);
     let ended = chat(app, screen, &session, &inputs, &stop);
     session.order(Order::Quit);
     // Whatever it still tells must not keep it.
     drop(inputs);
+    // The next one who reads the terminal, a question for the password or the shell, gets all keys.
+    is_over.store(true, Ordering::SeqCst);
+    wait_for_end(&keys, FINISH);
     session.finish(FINISH);
     ended.map_err(cannot)
 }
@@ -183,10 +192,14 @@ fn chat(
     }
 }
 
-/// Hands on what the terminal says. Its thread ends with the process.
-fn read_terminal(inputs: &SyncSender<Input>) {
-    loop {
-        let input = event::read().map_or(Input::Gone, Input::Terminal);
+/// Hands on what the terminal says, until it is over.
+fn read_terminal(inputs: &SyncSender<Input>, is_over: &AtomicBool) {
+    while !is_over.load(Ordering::SeqCst) {
+        let input = match event::poll(LOOK_EVERY) {
+            Ok(false) => continue,
+            Ok(true) => event::read().map_or(Input::Gone, Input::Terminal),
+            Err(_) => Input::Gone,
+        };
         let is_gone = matches!(input, Input::Gone);
         if inputs.send(input).is_err() || is_gone {
             return;
