@@ -10,6 +10,10 @@ use std::fs::{File, OpenOptions};
 use std::io;
 use std::path::{Path, PathBuf};
 
+/// The ending of the file with keys that are not in the profile yet.
+const NEXT: &str = "next";
+/// That of the keys before.
+const OLD: &str = "old";
 /// Bytes of a file of exported keys.
 const EXPORT_BYTES_MAX: u64 = 64 * 1024;
 
@@ -18,6 +22,8 @@ const EXPORT_BYTES_MAX: u64 = 64 * 1024;
 pub(crate) struct Keyring {
     me: String,
     keys: Option<Keys>,
+    /// Those that take the place of `keys` once one's own profile shows them.
+    next: Option<Keys>,
     /// Friends see other keys in our profile: what is signed with ours would alarm them.
     is_published: bool,
     pins: Pins,
@@ -55,16 +61,11 @@ impl Keyring {
     /// One sentence. Without the trusted keys a change would not be seen, so nothing is done then.
     pub(crate) fn open(me: &str, folder: &Folder, keys_path: Option<&Path>) -> Result<Self, String> {
         let keys_path = keys_path.map_or_else(|| folder.file("keys"), Path::to_owned);
-        let keys = match Keys::load(&keys_path) {
-            Ok(keys) if keys.user() == me => Some(keys),
-            Ok(_) => return Err(format!("{} holds the keys of another user", keys_path.display())),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
-            Err(error) => return Err(format!("cannot read the keys in {}: {error}", keys_path.display())),
-        };
+        let (keys, next) = (load_keys(me, &keys_path)?, load_keys(me, &keys_path.with_extension(NEXT))?);
         let (pins_path, lock_path) = (folder.file("pins"), folder.file("pins.lock"));
         let pins = load_pins(&pins_path)?;
         let (me, stopped) = (me.to_owned(), BTreeSet::new());
-        Ok(Self { me, keys, is_published: true, pins, stopped, keys_path, pins_path, lock_path })
+        Ok(Self { me, keys, next, is_published: true, pins, stopped, keys_path, pins_path, lock_path })
     }
 
     /// The keys that can be used now.
@@ -90,19 +91,53 @@ impl Keyring {
         own
     }
 
+    /// Makes the next keys and keeps them beside those of now; gives what is to be published.
+    ///
+    /// # Errors
+    /// One sentence.
+    pub(crate) fn make_next(&mut self) -> Result<String, String> {
+        let keys = self.generate()?;
+        let path = self.keys_path.with_extension(NEXT);
+        keys.save(&path).map_err(|error| format!("cannot write the keys to {}: {error}", path.display()))?;
+        Ok(self.next.insert(keys).public().text())
+    }
+
+    /// The next keys become those of now if the user's profile shows them, and stay if not: it may
+    /// yet. Tells whether they did.
+    ///
+    /// # Errors
+    /// One sentence: they cannot be kept.
+    pub(crate) fn take_next(&mut self, in_profile: &str) -> Result<bool, String> {
+        let published = PublicKeys::read(in_profile).ok();
+        if published.is_none() || self.next.as_ref().map(Keys::public) != published.as_ref() {
+            return Ok(false);
+        }
+        let cannot = |error: io::Error| format!("cannot write the keys to {}: {error}", self.keys_path.display());
+        if let Some(before) = &self.keys {
+            before.save(self.keys_path.with_extension(OLD)).map_err(cannot)?;
+        }
+        std::fs::rename(self.keys_path.with_extension(NEXT), &self.keys_path).map_err(cannot)?;
+        self.keys = self.next.take();
+        self.is_published = true;
+        Ok(true)
+    }
+
+    fn generate(&self) -> Result<Keys, String> {
+        Keys::generate(&self.me).map_err(|fault| format!("cannot make keys: {fault}"))
+    }
+
     /// Makes new keys and keeps them; those before stay in a file beside.
     ///
     /// # Errors
     /// One sentence.
     pub(crate) fn renew(&mut self) -> Result<String, String> {
-        let keys = Keys::generate(&self.me).map_err(|fault| format!("cannot make keys: {fault}"))?;
-        self.keep(keys)
+        self.keep(self.generate()?)
     }
 
     fn keep(&mut self, keys: Keys) -> Result<String, String> {
         let cannot = |error: io::Error| format!("cannot write the keys to {}: {error}", self.keys_path.display());
         if let Some(before) = &self.keys {
-            before.save(self.keys_path.with_extension("old")).map_err(cannot)?;
+            before.save(self.keys_path.with_extension(OLD)).map_err(cannot)?;
         }
         keys.save(&self.keys_path).map_err(cannot)?;
         let text = keys.public().text();
@@ -256,6 +291,15 @@ impl Keyring {
     }
 }
 
+fn load_keys(me: &str, path: &Path) -> Result<Option<Keys>, String> {
+    match Keys::load(path) {
+        Ok(keys) if keys.user() == me => Ok(Some(keys)),
+        Ok(_) => Err(format!("{} holds the keys of another user", path.display())),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(format!("cannot read the keys in {}: {error}", path.display())),
+    }
+}
+
 fn load_pins(path: &Path) -> Result<Pins, String> {
     Pins::load(path).map_err(|error| format!("cannot read the trusted keys in {}: {error}", path.display()))
 }
@@ -326,6 +370,25 @@ mod tests {
         other.ring.import(&file, "passphrase", &of_ann).unwrap();
         assert!(matches!(other.ring.look("bob", &of_bob).unwrap(), Trust::Pinned { .. }));
         assert!(bob.ring.import(&file, "passphrase", "").unwrap_err().contains("another user"));
+    }
+
+    #[test]
+    fn new_keys_are_used_once_the_profile_shows_them_and_are_not_lost_until_then() {
+        let mut ann = user("ann");
+        let first = ann.ring.renew().unwrap();
+        let second = ann.ring.make_next().unwrap();
+        // Refused, or not known: those of now are the user's keys still.
+        assert!(!ann.ring.take_next(&first).unwrap() && !ann.ring.take_next("").unwrap());
+        assert_eq!(ann.ring.look_at_own(&first), Own::Good);
+        // It was done after all, and the program was killed meanwhile.
+        let folder = Folder::open(ann._folder.path(), "server", "ann").unwrap();
+        let mut again = Keyring::open("ann", &folder, None).unwrap();
+        assert_eq!(again.public_text().as_ref(), Some(&first));
+        assert!(again.take_next(&second).unwrap() && !again.take_next(&second).unwrap());
+        assert_eq!(again.look_at_own(&second), Own::Good);
+        let again = Keyring::open("ann", &folder, None).unwrap();
+        assert_eq!((again.public_text(), again.next.is_none()), (Some(second), true));
+        assert_eq!(Keys::load(folder.file("keys.old")).unwrap().public().text(), first);
     }
 
     #[test]

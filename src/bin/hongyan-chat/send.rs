@@ -103,6 +103,7 @@ fn deliver(client: &Client, keyring: &mut Keyring, send: &args::Send, id: &str, 
 /// Keys that our profile does not show are not used. It is not changed here either.
 fn look_at_own(client: &Client, keyring: &mut Keyring) -> Result<(), Failed> {
     let own = client.profile(client.user()).map_err(|error| failed(&error, None))?.unwrap_or_default();
+    keyring.take_next(&own.rsa_public_key).map_err(wrong)?;
     keyring.look_at_own(&own.rsa_public_key);
     Ok(())
 }

@@ -59,12 +59,11 @@ impl Worker {
         let Some(client) = self.client.clone() else { return };
         let Some(own) = profile(&self.desk, &client, &self.setup.user.clone()) else { return };
         self.knows_own_keys = true;
+        self.take_next_keys(&own.rsa_public_key);
         let standing = self.desk.keyring().look_at_own(&own.rsa_public_key);
         match standing {
             Own::Good => {}
-            Own::None => {
-                self.make_keys(&client);
-            }
+            Own::None => self.make_keys(&client),
             Own::Unpublished => {
                 let text = self.desk.keyring().public_text();
                 self.publish(&client, text.unwrap_or_default());
@@ -76,14 +75,14 @@ impl Worker {
         }
     }
 
-    fn make_keys(&mut self, client: &Client) -> bool {
+    /// The first keys.
+    fn make_keys(&mut self, client: &Client) {
         let made = self.desk.keyring().renew();
         match made {
-            Ok(text) => self.publish(client, text),
-            Err(why) => {
-                self.desk.warn(why);
-                false
+            Ok(text) => {
+                self.publish(client, text);
             }
+            Err(why) => self.desk.warn(why),
         }
     }
 
@@ -91,18 +90,43 @@ impl Worker {
         let change = ProfileChange { rsa_public_key: Some(text), ..ProfileChange::default() };
         let published = client.change_profile(&change);
         if let Err(error) = &published {
-            self.desk.warn(format!("your keys are not in your profile: {error}"));
+            let may_be =
+                if error.may_be_done() { "it is not known whether your keys are" } else { "your keys are not" };
+            self.desk.warn(format!("{may_be} in your profile: {error}"));
         }
         self.checked.clear();
         published.is_ok()
     }
 
+    /// New keys are on the disk before they are published, and in use once they are: friends see no
+    /// others than those that sign, and none are lost however it ends.
     pub(super) fn new_keys(&mut self) {
         let Some(client) = self.online() else { return };
-        if self.make_keys(&client) {
+        let made = self.desk.keyring().make_next();
+        let text = match made {
+            Ok(text) => text,
+            Err(why) => return self.desk.warn(why),
+        };
+        if !self.publish(&client, text.clone()) {
+            // They may be in the profile all the same: it is asked before the next message.
+            self.knows_own_keys = false;
+        } else if self.take_next_keys(&text) {
             self.desk.say("you have new keys; your friends are warned");
             self.look_at_checked();
         }
+    }
+
+    fn take_next_keys(&self, in_profile: &str) -> bool {
+        let taken = self.desk.keyring().take_next(in_profile);
+        let is_taken = taken.unwrap_or_else(|why| {
+            self.desk.warn(why);
+            false
+        });
+        if is_taken {
+            // What friends have sealed for them meanwhile.
+            self.read_again(None);
+        }
+        is_taken
     }
 
     pub(super) fn export(&self, order: &Order) {
