@@ -9,6 +9,7 @@ mod rows;
 use crate::chat::Chat;
 use crate::editor::Editor;
 use crate::exchange::{Ask, Friend, Link, Order};
+use crate::secret::Secret;
 pub(crate) use rows::Row;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -36,11 +37,11 @@ pub(crate) enum Popup {
 #[derive(Clone, Debug)]
 pub(crate) enum Then {
     Export { file: PathBuf },
-    ExportAgain { file: PathBuf, passphrase: String },
+    ExportAgain { file: PathBuf, passphrase: Secret },
     Import { file: PathBuf },
     OldPassword,
-    NewPassword { old: String },
-    NewPasswordAgain { old: String, new: String },
+    NewPassword { old: Secret },
+    NewPasswordAgain { old: Secret, new: Secret },
     Delete,
 }
 

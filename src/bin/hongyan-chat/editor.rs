@@ -8,11 +8,18 @@ use unicode_segmentation::UnicodeSegmentation;
 pub(crate) const BYTES_MAX: usize = 32 * 1024;
 
 /// One text and a cursor in it.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub(crate) struct Editor {
     text: String,
     /// In bytes, always between two letters.
     cursor: usize,
+}
+
+/// The text may be a secret.
+impl std::fmt::Debug for Editor {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Editor").field("cursor", &self.cursor).finish_non_exhaustive()
+    }
 }
 
 impl Editor {

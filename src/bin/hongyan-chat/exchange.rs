@@ -1,6 +1,7 @@
 //! What the two halves tell each other: the screen, which never waits, and the session, which does.
 
 use crate::message::{Message, Trust, Way};
+use crate::secret::Secret;
 use std::path::PathBuf;
 
 /// From the session to the screen.
@@ -129,22 +130,22 @@ pub(crate) enum Order {
         value: String,
     },
     Password {
-        old: String,
-        new: String,
+        old: Secret,
+        new: Secret,
     },
     Export {
         file: PathBuf,
-        passphrase: String,
+        passphrase: Secret,
     },
     Import {
         file: PathBuf,
-        passphrase: String,
+        passphrase: Secret,
     },
     NewKeys,
     Connect,
     LogOut,
     DeleteAccount {
-        password: String,
+        password: Secret,
     },
     Quit,
 }

@@ -13,6 +13,7 @@ mod keyring;
 mod listen;
 mod message;
 mod prompt;
+mod secret;
 mod send;
 mod session;
 mod setup;

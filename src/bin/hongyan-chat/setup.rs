@@ -2,6 +2,7 @@
 
 use crate::args::Who;
 use crate::files::{self, Folder};
+use crate::secret::Secret;
 use crate::{prompt, text};
 use hongyan::client::{Client, Error, Options, Profile, TokenFile, hash_value, sign_up};
 use std::path::PathBuf;
@@ -20,7 +21,7 @@ pub(crate) struct Setup {
     token_file: PathBuf,
     ca_file: Option<PathBuf>,
     /// Of the password, if it is known.
-    pub(crate) hash: Option<String>,
+    pub(crate) hash: Option<Secret>,
 }
 
 impl Setup {
@@ -34,7 +35,7 @@ impl Setup {
         let folder = Folder::open(&base, &who.server, &user)?;
         let token_file = who.token_file.clone().unwrap_or_else(|| folder.file("token"));
         let password = who.password_file.as_deref().map(files::read_secret).transpose()?;
-        let hash = password.map(|password| hash_value(&user, &password));
+        let hash = password.map(|password| hash_value(&user, &password).into());
         let (server, keys, ca_file) = (who.server.clone(), who.keys.clone(), who.ca_file.clone());
         Ok(Self { server, user, folder, keys, token_file, ca_file, hash })
     }
@@ -53,7 +54,7 @@ impl Setup {
     /// One sentence.
     pub(crate) fn ask_password(&mut self) -> Result<(), String> {
         let password = prompt::secret(&format!("Password of {}: ", text::line(&self.user)))?;
-        self.hash = Some(hash_value(&self.user, &password));
+        self.hash = Some(hash_value(&self.user, &password).into());
         Ok(())
     }
 
@@ -77,7 +78,7 @@ impl Setup {
     pub(crate) fn need_new_secret(&mut self) -> Result<(), String> {
         if self.hash.is_none() {
             let password = prompt::new_secret(&format!("A new password for {}: ", text::line(&self.user)))?;
-            self.hash = Some(hash_value(&self.user, &password));
+            self.hash = Some(hash_value(&self.user, &password).into());
         }
         Ok(())
     }

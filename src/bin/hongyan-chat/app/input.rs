@@ -3,6 +3,7 @@
 use super::{App, Focus, Popup, Row, Then};
 use crate::editor::Editor;
 use crate::exchange::{Link, Order};
+use crate::secret::Secret;
 use crate::view;
 use crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 
@@ -175,7 +176,7 @@ impl App {
             (Some(Popup::Confirm { .. }), KeyCode::Char('n' | 'N')) => self.popup = None,
             (Some(Popup::Secret { .. }), KeyCode::Enter) => {
                 if let Some(Popup::Secret { mut editor, then, .. }) = self.popup.take() {
-                    return self.take_secret(editor.take(), then);
+                    return self.take_secret(editor.take().into(), then);
                 }
             }
             (Some(Popup::Secret { editor, .. }), KeyCode::Char(char))
@@ -189,7 +190,7 @@ impl App {
         Vec::new()
     }
 
-    fn take_secret(&mut self, secret: String, then: Then) -> Vec<Order> {
+    fn take_secret(&mut self, secret: Secret, then: Then) -> Vec<Order> {
         if secret.is_empty() {
             self.say("nothing was done: it was empty");
             return Vec::new();

@@ -33,6 +33,10 @@ fn enter(app: &mut App, line: &str) -> Vec<Order> {
     press(app, KeyCode::Enter)
 }
 
+fn secret_of(text: &str) -> Secret {
+    text.to_owned().into()
+}
+
 fn received(with: &str, time: u64) -> News {
     let (id, text) = (time.to_string(), format!("text {time}"));
     News::Message(Message { with: with.into(), id, time, text, way: Way::Received, seal: Seal::Sealed })
@@ -145,14 +149,20 @@ fn a_secret_goes_where_it_was_asked_for() {
     };
     enter(&mut app, "/export my keys");
     assert!(secret(&mut app, "pass").is_empty());
-    let order = Order::Export { file: "my keys".into(), passphrase: "pass".into() };
+    let order = Order::Export { file: "my keys".into(), passphrase: secret_of("pass") };
     assert_eq!(secret(&mut app, "pass"), [order]);
     enter(&mut app, "/export f");
     secret(&mut app, "pass");
     assert!(secret(&mut app, "other").is_empty() && app.popup.is_none() && app.said.1);
     enter(&mut app, "/password");
     assert!(secret(&mut app, "old").is_empty() && secret(&mut app, "new").is_empty());
-    assert_eq!(secret(&mut app, "new"), [Order::Password { old: "old".into(), new: "new".into() }]);
+    assert_eq!(secret(&mut app, "new"), [Order::Password { old: secret_of("old"), new: secret_of("new") }]);
+    enter(&mut app, "/password");
+    app.paste("old-one");
+    assert!(!format!("{app:?}").contains("old-one"), "nor is it in what is printed of the state");
+    press(&mut app, KeyCode::Enter);
+    assert!(!format!("{app:?}").contains("old-one"));
+    press(&mut app, KeyCode::Esc);
     enter(&mut app, "/delete-account");
     assert!(secret(&mut app, "").is_empty() && app.popup.is_none());
 }

@@ -141,7 +141,7 @@ impl Worker {
     fn change_password(&mut self, old: &str, new: &str) {
         let Some(client) = self.online() else { return };
         if self.report(client.change_password(old, new), "your password is changed") {
-            self.setup.hash = Some(hash_value(&self.setup.user, new));
+            self.setup.hash = Some(hash_value(&self.setup.user, new).into());
         }
     }
 
