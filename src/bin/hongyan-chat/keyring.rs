@@ -24,7 +24,7 @@ pub(crate) struct Keyring {
     keys: Option<Keys>,
     /// Those that take the place of `keys` once one's own profile shows them.
     next: Option<Keys>,
-    /// Friends see other keys in our profile: what is signed with ours would alarm them.
+    /// False while our profile shows other keys: messages signed with ours would alarm friends.
     is_published: bool,
     pins: Pins,
     /// Friends whose keys were found changed or gone: nothing is sealed for them.

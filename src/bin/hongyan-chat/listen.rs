@@ -98,7 +98,7 @@ fn line_of(keyring: &Keyring, push: &Push) -> String {
         _ => (push.content.clone(), Seal::Plain),
     };
     match seal {
-        // What is not genuine is nowhere that a script would take for a text.
+        // Scripts read `text`: nothing stands there that is not genuine.
         Seal::Doubtful => {
             line["encrypted"] = true.into();
             line["doubtful"] = content.into();

@@ -1,4 +1,4 @@
-//! Questions before the screen is there. What is typed for a secret is not shown, not even as dots.
+//! Questions before the screen is there. The letters of a secret are not shown, not even as dots.
 
 use crossterm::event::{self, Event, KeyCode, KeyEventKind, KeyModifiers};
 use crossterm::terminal;
