@@ -91,3 +91,13 @@ fn the_unit_is_sandboxed() {
     let said = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success() && said.contains("exposure level"), "{said}");
 }
+
+/// `hongyan chat` starts the client beside it.
+#[test]
+fn the_package_has_the_client_and_is_built_with_it() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("Cargo.toml");
+    let text = fs::read_to_string(path).unwrap();
+    let deb = text.split_once("[package.metadata.deb]").unwrap().1;
+    assert!(deb.contains("[\"target/release/hongyan-chat\", \"usr/bin/\", \"755\"]"), "{deb}");
+    assert!(deb.contains("features = [\"client\"]"), "{deb}");
+}
