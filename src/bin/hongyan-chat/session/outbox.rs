@@ -6,11 +6,13 @@ use crate::exchange::News;
 use crate::message::{Message, Seal, Trust, Way};
 use hongyan::client::{Error, Sending, new_id};
 use std::collections::BTreeSet;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// In ms. The server recognises a message that is sent again for 10 minutes, if its operator has
 /// not changed that.
 const TRY_FOR: u64 = 8 * 60 * 1_000;
+/// Before keys that could not be asked for are asked for again.
+const PAUSE: Duration = Duration::from_secs(1);
 const MAY_BE_DELIVERED: &str = "no answer came: it may have been delivered, and would arrive twice";
 /// Messages on their way at once; the library has a bound, too.
 const IN_FLIGHT_MAX: usize = 64;
@@ -18,6 +20,8 @@ const IN_FLIGHT_MAX: usize = 64;
 #[derive(Debug, Default)]
 pub(super) struct Outbox {
     entries: Vec<Entry>,
+    /// Nothing is begun before this.
+    paused_until: Option<Instant>,
 }
 
 #[derive(Debug)]
@@ -87,10 +91,11 @@ impl Worker {
     /// Looks after all messages that are on their way.
     pub(super) fn work_outbox(&mut self) {
         let entries = std::mem::take(&mut self.outbox.entries);
-        self.outbox.entries = one_by_one(entries, |entry, may_begin| {
+        self.outbox.entries = one_by_one(entries, |entry, has_room| {
+            let is_paused = self.outbox.paused_until.is_some_and(|until| Instant::now() < until);
             let step = match entry.sending {
                 Some(_) => look_at(entry),
-                None if may_begin => self.begin(entry),
+                None if has_room && !is_paused => self.begin(entry),
                 None => Step::Keep,
             };
             if let Step::Done(way) = step {
@@ -111,7 +116,10 @@ impl Worker {
         let trust = if self.is_fresh(&entry.with) { None } else { Some(self.trust(&entry.with)) };
         match trust {
             // It could not be asked; it will be again.
-            Some(None) => return Step::Keep,
+            Some(None) => {
+                self.outbox.paused_until = Some(Instant::now() + PAUSE);
+                return Step::Keep;
+            }
             Some(Some(Trust::Changed { .. } | Trust::Gone | Trust::CannotSeal)) => {
                 return not_delivered("the keys stop it, as is said below");
             }
