@@ -64,7 +64,7 @@ pub use password::hash_value;
 pub use profile::{Friend, PendingRequest, Profile, Roster};
 pub use push::Push;
 pub use sign_up::sign_up;
-pub use token::{TokenFile, TokenStore};
+pub use token::{TokenFile, TokenStore, write_private};
 
 use frames::{Answer, Request};
 use machine::Order;

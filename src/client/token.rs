@@ -68,8 +68,12 @@ impl TokenStore for TokenFile {
 }
 
 /// Writes a file that only its owner may read, beside its place first: a reader finds the old one
-/// or the new one, whole. It is on the disk when this returns.
-pub(super) fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
+/// or the new one, whole. It is on the disk when this returns. For whatever a client keeps beside
+/// its token.
+///
+/// # Errors
+/// It cannot be written, or is perhaps not on the disk.
+pub fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let mut name = path.file_name().ok_or(ErrorKind::InvalidInput)?.to_owned();
     name.push(format!(".{}.new", std::process::id()));
     let beside = path.with_file_name(name);

@@ -100,18 +100,6 @@ pub(crate) fn private(options: &mut OpenOptions) -> &mut OpenOptions {
     options
 }
 
-/// Puts a new file in the place of the old one, on the disk before this returns.
-pub(crate) fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let new = path.with_extension("new");
-    // One that a crash has left may have other permissions.
-    fs::remove_file(&new).or_else(|error| if error.kind() == io::ErrorKind::NotFound { Ok(()) } else { Err(error) })?;
-    let mut file = private(OpenOptions::new().create_new(true).write(true)).open(&new)?;
-    file.write_all(bytes)?;
-    file.sync_all()?;
-    fs::rename(&new, path)?;
-    sync_folder_of(path)
-}
-
 /// Writes a file that was not there.
 pub(crate) fn create(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let mut file = private(OpenOptions::new().create_new(true).write(true)).open(path)?;
@@ -183,12 +171,11 @@ mod tests {
         let base = tempfile::tempdir().unwrap();
         let folder = Folder::open(&base.path().join("new"), "tcp://127.0.0.1:1102", "ann").unwrap();
         let file = folder.file("pins.json");
-        replace(&file, b"one").unwrap();
-        replace(&file, b"two").unwrap();
-        assert_eq!(fs::read(&file).unwrap(), b"two");
+        create(&file, b"one").unwrap();
         let mode = |path: &Path| path.metadata().unwrap().permissions().mode() & 0o777;
         assert_eq!((mode(&file), mode(&folder.path)), (0o600, 0o700));
-        assert!(create(&file, b"three").is_err());
+        assert!(create(&file, b"two").is_err(), "it is there");
+        assert_eq!(fs::read(&file).unwrap(), b"one");
     }
 
     #[test]

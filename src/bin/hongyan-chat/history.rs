@@ -3,6 +3,7 @@
 
 use crate::files;
 use crate::message::{Message, Way};
+use hongyan::client::write_private;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashMap};
 use std::fs::{File, OpenOptions};
@@ -260,7 +261,7 @@ impl History {
         }
         // After an error, too, the path may be that of the new file.
         self.file = None;
-        let replaced = files::replace(&self.path, &text);
+        let replaced = write_private(&self.path, &text);
         self.bytes = self.file()?.metadata()?.len();
         replaced?;
         self.kept.messages.drain(..first);
@@ -395,7 +396,7 @@ mod tests {
         let bounds = Bounds { messages_max: 1_000, bytes_max: 2_000 };
         let mut history = History::open(&path, bounds).unwrap();
         // A folder in the place of the file that would be written beside it.
-        let beside = path.with_extension("new");
+        let beside = folder.path().join(format!("history.{}.new", std::process::id()));
         std::fs::create_dir(&beside).unwrap();
         let is_full = |history: &History| history.bytes > 7_800;
         let mut id = 0;
