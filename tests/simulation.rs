@@ -225,3 +225,8 @@ fn seed_15200060_a_request_that_nobody_waited_for_was_sent_again() {
 fn seed_15348734_a_request_that_nobody_waited_for_was_acked() {
     run(15_348_734, 1_500);
 }
+
+#[test]
+fn seed_15401050_a_ban_of_which_nobody_knows_was_taken_for_known() {
+    run(15_401_050, 1_500);
+}

@@ -52,8 +52,13 @@ impl Oracle {
             return;
         };
         let Outcome::Admin(outcome) = outcome else {
-            if let AdminJob::Notice { push } = &**job {
-                self.lost.insert(push.seq);
+            match &**job {
+                AdminJob::Notice { push } => _ = self.lost.insert(push.seq),
+                // From now on nobody knows, and nothing was promised: the operator asks again.
+                AdminJob::SetBanned { .. } if is_told => {
+                    self.accounts.entry(user.as_str().to_owned()).or_default().is_banned[TOLD] = false;
+                }
+                _ => {}
             }
             return;
         };
