@@ -227,6 +227,16 @@ fn seed_15348734_a_request_that_nobody_waited_for_was_acked() {
 }
 
 #[test]
+fn seed_15402633_a_password_that_nobody_was_told_of_was_taken_for_changed_too_early() {
+    run(15_402_633, 1_500);
+}
+
+#[test]
+fn seed_15401835_a_session_outlived_its_account_and_asked_for_a_token() {
+    run(15_401_835, 1_500);
+}
+
+#[test]
 fn seed_15401050_a_ban_of_which_nobody_knows_was_taken_for_known() {
     run(15_401_050, 1_500);
 }

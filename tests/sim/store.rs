@@ -216,6 +216,8 @@ impl Model {
             Job::LoadPage { user, after_seq, pushes_max, bytes_max } => {
                 Outcome::Page(self.page(user, *after_seq, *pushes_max, *bytes_max))
             }
+            // A session may outlive its account, while nobody knows that the deletion has begun.
+            Job::MakeToken { user, .. } if !self.accounts.contains_key(user.as_str()) => Outcome::Refused,
             Job::MakeToken { user, now_ms, expires_ms, latest_ms, tokens_max } => {
                 self.tokens_made += 1;
                 let token = Secret::new(&format!("token {}", self.tokens_made));

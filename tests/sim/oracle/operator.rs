@@ -2,6 +2,7 @@
 
 use super::*;
 use hongyan::chat::contract::{AccountJob, AccountOutcome, AdminJob, AdminOutcome, Note};
+use hongyan::protocol::field::UserName;
 
 /// What is known of one account.
 #[derive(Debug, Default)]
@@ -9,8 +10,9 @@ pub(super) struct Governed {
     /// In the store, and as the core knows it.
     is_banned: [bool; 2],
     is_deleted: [bool; 2],
-    /// The password, if it is not the first one.
-    password: [Option<String>; 2],
+    /// The passwords that were stored since the last one that the core was told of, which comes
+    /// first. Of a change whose answer was lost nobody knows; the next one follows all the same.
+    passwords: Vec<String>,
 }
 
 const STORED: usize = 0;
@@ -29,14 +31,19 @@ impl Governed {
     }
 
     fn has_password(&mut self, hash: &str, at: usize) {
-        self.password[at] = Some(hash.strip_prefix("hash of ").unwrap_or(hash).to_owned());
+        let password = hash.strip_prefix("hash of ").unwrap_or(hash);
+        if at == STORED {
+            return self.passwords.push(password.to_owned());
+        }
+        let told = self.passwords.iter().position(|stored| stored == password);
+        self.passwords.drain(..told.expect("it was stored before the core was told"));
     }
 
     /// A process that begins knows what is stored.
     fn begin(&mut self) {
         self.is_banned[TOLD] = self.is_banned[STORED];
         self.is_deleted[TOLD] = self.is_deleted[STORED];
-        self.password[TOLD] = self.password[STORED].clone();
+        self.passwords.drain(..self.passwords.len().saturating_sub(1));
     }
 }
 
@@ -45,7 +52,7 @@ impl Oracle {
         if let (Job::Account { user, job }, Outcome::Account(outcome)) = (job, outcome)
             && let (AccountJob::ChangePassword { new_hash, .. }, AccountOutcome::Changed) = (&**job, &**outcome)
         {
-            let entry = self.accounts.entry(user.as_str().to_owned()).or_default();
+            let entry = self.governed_of(user);
             entry.has_password(new_hash.expose(), if is_told { TOLD } else { STORED });
         }
         let (Job::Admin { user, job }, outcome) = (job, outcome) else {
@@ -55,14 +62,12 @@ impl Oracle {
             match &**job {
                 AdminJob::Notice { push } => _ = self.lost.insert(push.seq),
                 // From now on nobody knows, and nothing was promised: the operator asks again.
-                AdminJob::SetBanned { .. } if is_told => {
-                    self.accounts.entry(user.as_str().to_owned()).or_default().is_banned[TOLD] = false;
-                }
+                AdminJob::SetBanned { .. } if is_told => self.governed_of(user).is_banned[TOLD] = false,
                 _ => {}
             }
             return;
         };
-        let entry = self.accounts.entry(user.as_str().to_owned()).or_default();
+        let entry = self.governed_of(user);
         entry.note(job, outcome, if is_told { TOLD } else { STORED });
         if let (AdminJob::Notice { push }, AdminOutcome::Done) = (&**job, &**outcome) {
             if is_told {
@@ -72,6 +77,11 @@ impl Oracle {
                 self.stored.insert(push.seq);
             }
         }
+    }
+
+    fn governed_of(&mut self, user: &UserName) -> &mut Governed {
+        let first = || Governed { passwords: vec![user.as_str().to_owned()], ..Governed::default() };
+        self.accounts.entry(user.as_str().to_owned()).or_insert_with(first)
     }
 
     pub(super) fn governed_anew(&mut self) {
@@ -91,11 +101,7 @@ impl Oracle {
         assert!(!(governed.is_banned[TOLD] && governed.is_banned[STORED]), "{user} is banned and logs in");
         assert!(!governed.is_deleted[TOLD], "{user} is deleted and logs in");
         if let Some(password) = password {
-            let of = |at: usize| governed.password[at].as_deref().unwrap_or(user.as_str());
-            assert!(
-                [of(TOLD), of(STORED)].contains(&password.as_str()),
-                "{user} logs in by {password:?}: {governed:?}"
-            );
+            assert!(governed.passwords.contains(&password), "{user} logs in by {password:?}: {governed:?}");
         }
     }
 
