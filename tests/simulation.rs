@@ -227,6 +227,11 @@ fn seed_15348734_a_request_that_nobody_waited_for_was_acked() {
 }
 
 #[test]
+fn seed_15412930_an_account_was_deleted_behind_the_back_of_a_log_in() {
+    run(15_412_930, 1_500);
+}
+
+#[test]
 fn seed_15402633_a_password_that_nobody_was_told_of_was_taken_for_changed_too_early() {
     run(15_402_633, 1_500);
 }

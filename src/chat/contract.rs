@@ -327,7 +327,8 @@ pub enum Job {
         password_hash: Option<Secret>,
     },
     /// Data lane of the user: the same, of whom it is proven already. For a log-in unless no pushes
-    /// are asked for. → [`Outcome::Loaded`] or [`Outcome::Banned`]
+    /// are asked for, the account may be banned or gone by now. → [`Outcome::Loaded`],
+    /// [`Outcome::Banned`] or [`Outcome::Unproven`]
     Load {
         /// The user who logs in.
         user: UserName,

@@ -204,6 +204,8 @@ impl Login {
             (Self::WaitingToLoad, LoadingTurn) => step(None, Self::may_load(facts)),
             (Self::Loading, Loaded) => step(None, Next::Complete),
             (Self::Loading, Banned) => step(None, Next::Refuse(RefusalCause::Banned)),
+            // The account was deleted meanwhile, and the core could not be told.
+            (Self::Loading, Unproven { .. }) => step(None, Next::Refuse(RefusalCause::WrongPassword)),
 
             (state, event) => state.failed(&event),
         }

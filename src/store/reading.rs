@@ -41,8 +41,19 @@ pub(super) fn prove(
     })
 }
 
-pub(super) fn is_banned(store: &mut dyn Store, user: &UserName) -> Result<bool, StoreError> {
-    Ok(store.accounts().account(user)?.is_some_and(|account| account.is_banned))
+/// The same for a log-in whose password was compared with what was stored before: since then there
+/// may be a ban, or no account any more.
+pub(super) fn load_proven(
+    store: &mut dyn Store,
+    user: &UserName,
+    pushes_max: u32,
+    bytes_max: usize,
+) -> Result<Outcome, StoreError> {
+    match store.accounts().account(user)? {
+        None => Ok(Outcome::Unproven { password_hash: None, differs: false }),
+        Some(account) if account.is_banned => Ok(Outcome::Banned),
+        Some(_) => load(store, user, pushes_max, bytes_max),
+    }
 }
 
 pub(super) fn load(

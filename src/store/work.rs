@@ -5,7 +5,7 @@ use super::health::{StoreHealth, WorkerHealth};
 use super::limits::{StoreLimits, Watch};
 use super::password::VerifiedLogins;
 use super::quota::MailboxCounts;
-use super::reading::{is_banned, load, page, prove};
+use super::reading::{load, load_proven, page, prove};
 use super::reopen::{Opener, Opening};
 use super::token::Span;
 use super::{Store, StoreError, account_job, admin, token, waiting};
@@ -442,9 +442,8 @@ fn single(
         Job::Prove { user, credential, now_ms, latest_ms } => {
             prove(store, user, credential, Span { now_ms: *now_ms, latest_ms: *latest_ms }, verified)?
         }
-        // The password was compared with what was stored before: there may be a ban since.
-        Job::Load { user, pushes_max: 1.., .. } if is_banned(store, user)? => Outcome::Banned,
-        Job::Load { user, pushes_max, bytes_max } => load(store, user, *pushes_max, *bytes_max)?,
+        Job::Load { user, pushes_max: 0, bytes_max } => load(store, user, 0, *bytes_max)?,
+        Job::Load { user, pushes_max, bytes_max } => load_proven(store, user, *pushes_max, *bytes_max)?,
         Job::LoadPage { user, after_seq, pushes_max, bytes_max } => {
             Outcome::Page(page(store, user, *after_seq, *pushes_max, *bytes_max)?)
         }

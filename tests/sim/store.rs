@@ -211,6 +211,9 @@ impl Model {
                 }
                 Outcome::Verified(fits)
             }
+            Job::Load { user, pushes_max: 1.., .. } if !self.accounts.contains_key(user.as_str()) => {
+                Outcome::Unproven { password_hash: None, differs: false }
+            }
             Job::Load { user, pushes_max: 1.., .. } if self.banned.contains(user.as_str()) => Outcome::Banned,
             Job::Load { user, pushes_max, bytes_max } => self.load(user, *pushes_max, *bytes_max),
             Job::LoadPage { user, after_seq, pushes_max, bytes_max } => {

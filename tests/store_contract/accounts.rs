@@ -227,8 +227,9 @@ fn delete(workers: &mut Workers) {
     assert_eq!(one(workers, "ann", step()), AdminOutcome::Done);
     assert_eq!(one(workers, "ann", step()), AdminOutcome::NoSuchUser);
     assert!(matches!(workers.ask([create("ann")])[..], [Outcome::NameTaken]));
-    let load = Job::Load { user: user("ann"), pushes_max: 9, bytes_max: 999 };
-    assert!(matches!(&workers.ask([load])[..], [Outcome::Loaded { friends, .. }] if friends.is_empty()));
+    let load = |pushes_max| Job::Load { user: user("ann"), pushes_max, bytes_max: 999 };
+    assert!(matches!(&workers.ask([load(0)])[..], [Outcome::Loaded { friends, .. }] if friends.is_empty()));
+    assert!(matches!(workers.ask([load(9)])[..], [Outcome::Unproven { password_hash: None, .. }]), "for no log-in");
 }
 
 #[test]

@@ -136,6 +136,12 @@ fn of_each_user_one_log_in_loads_and_the_others_follow() {
 }
 
 #[test]
+fn an_account_that_is_gone_by_the_time_of_loading_is_none() {
+    let refused = Next::Refuse(RefusalCause::WrongPassword);
+    check(vec![(Login::Loading, unproven(false), WAITED, Loading, None, refused)]);
+}
+
+#[test]
 fn a_banned_user_is_told_so_once_the_credential_is_good() {
     let refused = || Next::Refuse(RefusalCause::Banned);
     check(vec![
