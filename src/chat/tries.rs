@@ -6,8 +6,8 @@
 //!
 //! A try counts against its connection, its address, and
 //!
-//! - where the user logged in recently (a trusted address): a budget of the user at that address,
-//!   and no other,
+//! - where the user logged in by password recently (a trusted address): a budget of the user at
+//!   that address, and no other; a log-in by token there keeps it trusted,
 //! - elsewhere: a budget of the user at that address, and the user's budget for all such addresses.
 //!
 //! All are asked before one is reserved: what an inner budget refuses does not use up an outer one.
@@ -261,7 +261,9 @@ impl Tries {
         let budgets = self.budgets(user, address_key, budget, rules);
         let keys_max = rules.throttled_max;
         self.each(&budgets, |throttle, key, pace| throttle.settle(key, wrong, now_ms, pace, keys_max));
-        if settled == Settled::Right {
+        // Who has a token need not know the password: it makes no address trusted. Otherwise a stolen
+        // one would bring a budget for guesses at each address, and push out the owner's.
+        if settled == Settled::Right && (budget != Budget::Token || self.trusts(user, address_key, rules, now_ms)) {
             let (hash, place) = self.trust_key(user, address_key);
             self.trust.note(hash, place, now_ms, rules.trusted_addresses_max);
         }

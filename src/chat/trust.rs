@@ -1,4 +1,4 @@
-//! The addresses from which a user logged in recently: there a stranger's wrong passwords do not
+//! The addresses from which a user logged in by password recently: there a stranger's wrong passwords do not
 //! lock the user out.
 
 use hashbrown::HashTable;

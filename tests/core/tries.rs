@@ -245,7 +245,26 @@ fn many_addresses_shut_out_neither_trusted_ones_nor_tokens_nor_loopback() {
     assert_eq!(try_from(&mut w, 1, "ann", "ann"), ["LS l"]);
     assert_eq!(try_from(&mut w, 0, "ann", "ann"), ["LS l"]);
     assert_eq!(resume_from(&mut w, 300, "ann", &token), ["LS l"]);
-    assert_eq!(try_from(&mut w, 300, "ann", "ann"), ["LS l"], "it is trusted now");
+}
+
+#[test]
+fn who_has_a_stolen_token_gets_no_guesses_for_it_and_does_not_push_out_the_owner() {
+    let mut w = World::of_friends(crate::rules(), &["ann"]);
+    let ann = w.open_from(1);
+    log_in(&mut w, ann, "ann", "ann");
+    w.run_for(10);
+    w.heard(ann);
+    let token = token_of(&mut w, ann, "ann");
+    let mut compared = 0;
+    for address_key in 100..140 {
+        assert_eq!(resume_from(&mut w, address_key, "ann", &token), ["LS l"]);
+        for _ in 0..20 {
+            compared += usize::from(try_from(&mut w, address_key, "ann", "wrong") == ["LF l"]);
+        }
+    }
+    let from_then_on = 40 * (20 * 2 * HASH_MS) / 6_000 + 40;
+    assert!(compared as u64 <= 100 + from_then_on, "{compared} of 800");
+    assert_eq!(try_from(&mut w, 1, "ann", "ann"), ["LS l"], "the address of the owner is trusted still");
 }
 
 #[test]
