@@ -143,6 +143,9 @@ impl Caller {
             written.map_err(cannot)?;
             read.map_err(cannot)?;
         }
+        if bytes.is_empty() {
+            return Err(format!("the server at {place} stopped before it answered: it may have done this, ask again"));
+        }
         answer_in(&bytes).ok_or_else(|| format!("what answers at {place} is no admin interface of hongyan"))
     }
 

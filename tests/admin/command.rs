@@ -98,6 +98,20 @@ fn one_that_cannot_be_asked_is_status_2_and_one_sentence() {
 }
 
 #[test]
+fn a_server_that_stops_before_it_answers_may_have_done_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let listener = std::os::unix::net::UnixListener::bind(folder.path().join("a.sock")).unwrap();
+    let killed = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        assert!(std::io::Read::read(&mut stream, &mut [0; 4_096]).unwrap() > 0);
+    });
+    let (status, _, err) = run(folder.path(), &["delete", "ann", "--yes", "--admin=unix:a.sock"]);
+    killed.join().unwrap();
+    assert_eq!(status, 2);
+    assert!(err.contains("stopped before it answered: it may have done this"), "{err}");
+}
+
+#[test]
 fn a_backup_is_made_of_the_store_that_is_configured() {
     let (folder, program) = started();
     program.user("ann", ContentForm::Text);
