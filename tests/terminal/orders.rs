@@ -124,14 +124,14 @@ fn keys_move_to_another_machine_in_a_file() {
     bob.wait_for("✓ you: for the keys of ann");
     other.enter("/open bob");
     other.wait_for("NOT GENUINE");
-    other.enter("no keys");
-    other.wait_for("nothing is sent");
-    other.press("C-u");
+    other.enter("with my keys");
+    other.wait_for("your text comes back");
     other.enter(&format!("/import {}", file.display()));
     other.wait_for("The passphrase of the file");
     other.enter("a good passphrase");
     other.wait_for("bob: for the keys of ann");
-    other.enter("with my keys");
+    other.wait_for("> with my keys");
+    other.press("Enter");
     bob.wait_for("ann: with my keys");
     assert!(!bob.screen().contains("KEYS CHANGED"), "{}", bob.screen());
 }

@@ -7,12 +7,18 @@ use unicode_segmentation::UnicodeSegmentation;
 /// encrypted grows by a third.
 pub(crate) const BYTES_MAX: usize = 32 * 1024;
 
+/// Texts that are put aside at most.
+const ASIDE_MAX: usize = 64;
+
 /// One text and a cursor in it.
 #[derive(Clone, Default)]
 pub(crate) struct Editor {
     text: String,
     /// In bytes, always between two letters.
     cursor: usize,
+    /// Texts that could not be sent, the oldest first. They come back into the line when it is
+    /// empty.
+    aside: Vec<String>,
 }
 
 /// The text may be a secret.
@@ -46,6 +52,25 @@ impl Editor {
     pub(crate) fn take(&mut self) -> String {
         self.cursor = 0;
         std::mem::take(&mut self.text)
+    }
+
+    /// Keeps a text for later; false if there are too many.
+    pub(crate) fn put_aside(&mut self, text: &str) -> bool {
+        let has_room = self.aside.len() < ASIDE_MAX;
+        if has_room {
+            self.aside.push(text.to_owned());
+        }
+        has_room
+    }
+
+    /// The oldest text that was put aside comes back into the line, if the line is empty.
+    pub(crate) fn give_back(&mut self) -> bool {
+        let comes = self.text.is_empty() && !self.aside.is_empty();
+        if comes {
+            let text = self.aside.remove(0);
+            self.set(&text);
+        }
+        comes
     }
 
     /// Puts text where the cursor is. Line ends and tabs stay, other control characters are left

@@ -62,7 +62,8 @@ impl App {
                 if let Trust::Changed { .. } | Trust::Gone = trust {
                     self.warn(format!("the keys of {} have changed", text::line(&name)));
                 }
-                self.chats.entry(name).or_default().trust = trust;
+                self.chats.entry(name.clone()).or_default().trust = trust;
+                self.give_back(&name);
             }
             News::Shown { title, text } => self.show(&title, &text),
             News::Said(sentence) => self.say(text::line(&sentence)),

@@ -72,7 +72,11 @@ impl App {
             KeyCode::Char('?') => self.show_help(),
             KeyCode::Char('/') => {
                 self.focus = Focus::Chat;
-                self.editor_mut().set("/");
+                let draft = self.editor().text().to_owned();
+                // What is being written comes back behind the command.
+                if draft.is_empty() || self.editor_mut().put_aside(&draft) {
+                    self.editor_mut().set("/");
+                }
             }
             KeyCode::Char(letter @ ('a' | 'r' | 'b' | 'w' | 'd')) => return self.press_letter(letter),
             _ => {}

@@ -15,20 +15,44 @@ impl App {
         }
         if let Some(command) = line.strip_prefix('/').filter(|rest| !rest.starts_with('/')) {
             self.editor_mut().clear();
-            return self.command(command);
+            let open = self.open.clone();
+            let orders = self.command(command);
+            open.iter().for_each(|name| self.give_back(name));
+            return orders;
         }
         let Some(to) = self.open.clone() else {
             self.warn("no chat is open: choose a friend in the list, or /request NAME");
             return Vec::new();
         };
-        if let Some(why) = self.blocks_sending(&to) {
-            // The text stays where it is.
-            self.warn(why);
+        if self.blocks_sending(&to).is_some() {
+            self.refuse(&to, &line);
             return Vec::new();
         }
         self.editor_mut().clear();
+        self.give_back(&to);
         let text = line.strip_prefix('/').unwrap_or(&line).to_owned();
         vec![Order::Send { to, text }]
+    }
+
+    /// A text that cannot be sent makes room for the command that the user is told to enter.
+    fn refuse(&mut self, to: &str, line: &str) {
+        let comes_back = to != "system" && self.editor_mut().put_aside(line);
+        if comes_back {
+            self.editor_mut().clear();
+            self.warn("nothing is sent, see above; your text comes back when the chat goes on");
+        } else {
+            // It stays where it is.
+            self.warn("nothing is sent, see above");
+        }
+    }
+
+    /// What could not be sent comes back into the line, once it can.
+    pub(super) fn give_back(&mut self, name: &str) {
+        if self.blocks_sending(name).is_none()
+            && let Some(chat) = self.chats.get_mut(name)
+        {
+            chat.draft.give_back();
+        }
     }
 
     /// Why nothing can be sent in a chat, if that is so.

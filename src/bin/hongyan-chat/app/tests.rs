@@ -66,8 +66,7 @@ fn changed_keys_stop_a_chat_until_the_user_agrees() {
     for (trust, keys) in [(changed, "new"), (Trust::Gone, "")] {
         app.hear(News::Trust { name: "bob".into(), trust });
         assert!(enter(&mut app, "hello").is_empty() && app.said.1, "nothing is sent");
-        assert_eq!(app.editor().text(), "hello", "and nothing is lost");
-        app.editor_mut().clear();
+        assert!(app.editor().is_empty(), "there is room for the command");
         assert!(enter(&mut app, "/agree").is_empty(), "it asks first");
         let Some(Popup::Confirm { question, .. }) = &app.popup else { panic!() };
         assert_eq!(question.contains("1 2"), keys == "new", "with the number of these keys: {question}");
@@ -78,10 +77,30 @@ fn changed_keys_stop_a_chat_until_the_user_agrees() {
         assert_eq!(press(&mut app, KeyCode::Char('y')), [agree]);
     }
     app.hear(News::Trust { name: "bob".into(), trust: Trust::Pinned { safety: "1 2".into() } });
-    assert_eq!(enter(&mut app, "hello").len(), 1);
-    assert!(enter(&mut app, "/agree").is_empty());
+    let send = |text: &str| vec![Order::Send { to: "bob".into(), text: text.into() }];
+    for _ in 0..2 {
+        assert_eq!(app.editor().text(), "hello", "nothing is lost");
+        assert_eq!(press(&mut app, KeyCode::Enter), send("hello"));
+    }
+    assert!(app.editor().is_empty() && enter(&mut app, "/agree").is_empty());
     app.hear(News::Trust { name: "bob".into(), trust: Trust::CannotSeal });
     assert!(enter(&mut app, "hello").is_empty());
+}
+
+#[test]
+fn a_text_that_is_not_sent_comes_back() {
+    let mut app = app();
+    app.enter("bob");
+    app.paste("//etc");
+    // A command from the list does not wipe out what is being written.
+    press(&mut app, KeyCode::Tab);
+    press(&mut app, KeyCode::Char('/'));
+    assert_eq!(app.editor().text(), "/");
+    enter(&mut app, "safety");
+    assert_eq!(app.editor().text(), "//etc");
+    let system = "system".to_owned();
+    app.enter(&system);
+    assert!(enter(&mut app, "why?").is_empty() && app.editor().text() == "why?", "nothing would bring it back");
 }
 
 #[test]
