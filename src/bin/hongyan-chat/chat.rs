@@ -105,7 +105,8 @@ pub(crate) fn remark(message: &Message, is_sealed_usually: bool) -> Option<Strin
     match message.seal {
         Seal::Unsealed => Some("NOT ENCRYPTED, although your friend has keys".to_owned()),
         Seal::Doubtful => Some("NOT GENUINE as far as can be told".to_owned()),
-        Seal::Plain if is_sealed_usually => Some("not encrypted".to_owned()),
+        // The keys are compared when it is sent.
+        Seal::Plain if is_sealed_usually && message.way != Way::Sent => Some("not encrypted".to_owned()),
         Seal::Plain | Seal::Sealed => None,
     }
 }

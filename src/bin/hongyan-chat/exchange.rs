@@ -20,6 +20,12 @@ pub(crate) enum News {
     },
     /// A message that is on the disk: one that came, or one that was written here.
     Message(Message),
+    /// A message that was entered and is neither on the disk nor sent.
+    NotKept {
+        with: String,
+        text: String,
+        why: String,
+    },
     Became {
         with: String,
         id: String,

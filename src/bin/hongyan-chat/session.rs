@@ -30,6 +30,11 @@ const IDLE: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub(crate) enum Task {
     Order(Order),
+    /// A message is kept, and is to be sent.
+    Send {
+        to: String,
+        id: String,
+    },
     /// Logged in, for the first time or again.
     Online,
     /// Friends or requests have changed.
@@ -53,16 +58,19 @@ impl Desk {
         self.history.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Changes the messages on the disk.
+    /// Changes the messages on the disk, and tells what else the screen is to hear of it.
     fn keep<T>(&self, change: impl FnOnce(&mut History) -> io::Result<T>) -> io::Result<T> {
-        let (kept, trouble) = {
-            let mut history = self.history();
-            (change(&mut history), history.take_trouble())
-        };
-        if let Some(error) = trouble {
-            self.warn(format!("the file of the messages grows, and cannot be written anew: {error}"));
-        }
+        let (kept, news) = self.change(change);
+        news.into_iter().for_each(|news| self.tell(news));
         kept
+    }
+
+    /// The same for the screen itself, which cannot be told anything while it does this.
+    fn change<T>(&self, change: impl FnOnce(&mut History) -> io::Result<T>) -> (io::Result<T>, Vec<News>) {
+        let mut history = self.history();
+        let kept = change(&mut history);
+        let grows = |error| format!("the file of the messages grows, and cannot be written anew: {error}");
+        (kept, history.take_trouble().map(|error| News::Warned(grows(error))).into_iter().collect())
     }
 
     fn keyring(&self) -> MutexGuard<'_, Keyring> {
@@ -84,6 +92,7 @@ impl Desk {
 
 /// The screen's end of a session.
 pub(crate) struct Session {
+    desk: Arc<Desk>,
     tasks: SyncSender<Task>,
     thread: Option<JoinHandle<()>>,
 }
@@ -109,7 +118,7 @@ impl Session {
         let (tasks, waiting) = sync_channel(TASKS_MAX);
         let client = setup.start().map_err(|error| error.to_string())?;
         let mut worker = Worker {
-            desk,
+            desk: Arc::clone(&desk),
             setup,
             client: None,
             tasks: tasks.clone(),
@@ -121,12 +130,19 @@ impl Session {
         worker.listen_to(client)?;
         let run = move || worker.run(&waiting);
         let thread = thread::Builder::new().name("session".to_owned()).spawn(run).map_err(|error| error.to_string())?;
-        Ok(Self { tasks, thread: Some(thread) })
+        Ok(Self { desk, tasks, thread: Some(thread) })
     }
 
-    /// Gives an order; false if too many wait. Never waits.
-    pub(crate) fn order(&self, order: Order) -> bool {
-        self.tasks.try_send(Task::Order(order)).is_ok()
+    /// Gives an order, and returns what the screen is to hear of it at once. Never waits for the
+    /// server. A message is on the disk after this.
+    pub(crate) fn order(&self, order: Order) -> Vec<News> {
+        if let Order::Send { to, text } = order {
+            return outbox::keep(&self.desk, &self.tasks, to, text);
+        }
+        match self.tasks.try_send(Task::Order(order)) {
+            Ok(()) => Vec::new(),
+            Err(_) => vec![News::Warned("too much waits already: try again".to_owned())],
+        }
     }
 
     /// Waits for the end, which was ordered, but not for ever.
@@ -166,6 +182,7 @@ impl Worker {
             match waiting.recv_timeout(wait) {
                 Ok(Task::Order(Order::Quit)) | Err(RecvTimeoutError::Disconnected) => break,
                 Ok(Task::Order(order)) => self.obey(order),
+                Ok(Task::Send { to, id }) => self.outbox.push(&to, &id),
                 Ok(Task::Online) => self.come_online(),
                 Ok(Task::Refresh) => self.refresh(),
                 Ok(Task::Over(end)) => self.end(&end),

@@ -11,6 +11,7 @@ use crossterm::{cursor, execute};
 use ratatui::Terminal;
 use ratatui::backend::CrosstermBackend;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use std::collections::VecDeque;
 use std::io::{self, IsTerminal};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -162,25 +163,10 @@ fn chat(
         let mut left = INPUTS_MAX;
         while let Some(input) = next.take() {
             is_stale = true;
-            let orders = match input {
-                Input::Terminal(Event::Key(key)) => app.press(key),
-                Input::Terminal(Event::Paste(text)) => {
-                    app.paste(&text);
-                    Vec::new()
-                }
-                Input::Terminal(Event::Resize(width, height)) => {
-                    app.resize(width, height);
-                    Vec::new()
-                }
-                Input::Terminal(_) => Vec::new(),
-                Input::News(news) => app.hear(*news),
-                Input::Gone => return Ok(Outcome::Left),
-            };
-            for order in orders {
-                if !session.order(order) {
-                    app.warn("too much waits already: try again");
-                }
+            if matches!(input, Input::Gone) {
+                return Ok(Outcome::Left);
             }
+            take(&mut app, session, input);
             if app.is_over {
                 return Ok(app.ended.map_or(Outcome::Left, |(why, is_refused)| Outcome::Ended(why, is_refused)));
             }
@@ -188,6 +174,23 @@ fn chat(
             if left > 0 {
                 next = inputs.try_recv().ok();
             }
+        }
+    }
+}
+
+/// Takes a key or news, and gives the orders that follow.
+fn take(app: &mut App, session: &Session, input: Input) {
+    let mut orders = VecDeque::new();
+    match input {
+        Input::Terminal(Event::Key(key)) => orders.extend(app.press(key)),
+        Input::Terminal(Event::Paste(text)) => app.paste(&text),
+        Input::Terminal(Event::Resize(width, height)) => app.resize(width, height),
+        Input::Terminal(_) | Input::Gone => {}
+        Input::News(news) => orders.extend(app.hear(*news)),
+    }
+    while let Some(order) = orders.pop_front() {
+        for news in session.order(order) {
+            orders.extend(app.hear(news));
         }
     }
 }

@@ -44,6 +44,14 @@ impl App {
                     return self.see().into_iter().collect();
                 }
             }
+            News::NotKept { with, text, why } => {
+                self.warn(text::line(&why));
+                // As it was entered.
+                let slash = if text.starts_with('/') { "/" } else { "" };
+                let draft = &mut self.chats.entry(with).or_default().draft;
+                draft.put_aside(&format!("{slash}{text}"));
+                draft.give_back();
+            }
             News::Became { with, id, way } => {
                 self.chats.entry(with).or_default().became(&id, way);
             }

@@ -91,7 +91,10 @@ fn changed_keys_stop_a_chat_until_the_user_agrees() {
 fn a_text_that_is_not_sent_comes_back() {
     let mut app = app();
     app.enter("bob");
-    app.paste("//etc");
+    enter(&mut app, "half a sentence");
+    let why = "the disk is full".to_owned();
+    app.hear(News::NotKept { with: "bob".into(), text: "/etc".into(), why });
+    assert_eq!((app.editor().text(), app.said.1), ("//etc", true), "as it was entered");
     // A command from the list does not wipe out what is being written.
     press(&mut app, KeyCode::Tab);
     press(&mut app, KeyCode::Char('/'));

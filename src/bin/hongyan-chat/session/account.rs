@@ -8,7 +8,6 @@ use hongyan::client::{Error, ErrorCode, PendingRequest, ProfileChange, hash_valu
 impl Worker {
     pub(super) fn obey(&mut self, order: Order) {
         match order {
-            Order::Send { to, text } => self.send(&to, text),
             Order::Retry { with, id } => self.retry(&with, &id),
             Order::Saw { with, time } => {
                 let kept = self.desk.keep(|history| history.saw(&with, time));
@@ -30,7 +29,8 @@ impl Worker {
             Order::DeleteAccount { password } => self.delete_account(&password),
             Order::Password { old, new } => self.change_password(&old, &new),
             Order::Profile { key, value } => self.change_profile(&key, value),
-            Order::Quit => {}
+            // What the session does itself, and what ends it.
+            Order::Send { .. } | Order::Quit => {}
             other => self.obey_about_others(other),
         }
     }

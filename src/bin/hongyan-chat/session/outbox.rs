@@ -1,11 +1,12 @@
 //! Messages that the server has not promised to deliver yet, in their order. One whose fate is
 //! unknown is sent again under the same id.
 
-use super::Worker;
+use super::{Desk, Task, Worker};
 use crate::exchange::News;
 use crate::message::{Message, Seal, Trust, Way};
 use hongyan::client::{Error, Sending, new_id};
 use std::collections::BTreeSet;
+use std::sync::mpsc::SyncSender;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// In ms. The server recognises a message that is sent again for 10 minutes, if its operator has
@@ -55,26 +56,35 @@ fn now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
 }
 
-impl Worker {
-    /// Keeps a message and puts it on its way.
-    pub(super) fn send(&mut self, to: &str, text: String) {
-        let id = match new_id() {
-            Ok(id) => id,
-            Err(error) => return self.desk.warn(error.to_string()),
-        };
-        if !self.is_fresh(to) {
-            self.trust(to);
-        }
-        let seal = if self.desk.keyring().has_pinned(to) { Seal::Sealed } else { Seal::Plain };
-        let message = Message { with: to.to_owned(), id, time: now(), text, way: Way::Sent, seal };
-        let kept = self.desk.keep(|history| history.add(&message));
-        if let Err(error) = kept {
-            return self.desk.warn(format!("the message cannot be kept, and was not sent: {error}"));
-        }
-        self.outbox.push(to, &message.id);
-        self.desk.tell(News::Message(message));
+/// Keeps a message and has the worker put it on its way. The screen does this itself, because the
+/// worker may be waiting for the server. Returns what the screen is to hear.
+pub(super) fn keep(desk: &Desk, tasks: &SyncSender<Task>, to: String, text: String) -> Vec<News> {
+    let id = match new_id() {
+        Ok(id) => id,
+        Err(error) => return vec![News::NotKept { with: to, text, why: format!("not sent: {error}") }],
+    };
+    // A guess, which is corrected when the message is sent. The keyring is locked for a while when
+    // keys are made.
+    let is_pinned = desk.keyring.try_lock().is_ok_and(|keyring| keyring.has_pinned(&to));
+    let seal = if is_pinned { Seal::Sealed } else { Seal::Plain };
+    let mut message = Message { with: to.clone(), id: id.clone(), time: now(), text, way: Way::Sent, seal };
+    let (kept, mut news) = desk.change(|history| history.add(&message));
+    if let Err(error) = kept {
+        let why = format!("the message cannot be kept, and was not sent: {error}");
+        news.push(News::NotKept { with: to, text: message.text, why });
+        return news;
     }
+    if tasks.try_send(Task::Send { to: to.clone(), id: id.clone() }).is_err() {
+        message.way = Way::Failed("not delivered: too much waits already".to_owned());
+        let (kept, more) = desk.change(|history| history.became(&to, &id, &message.way));
+        news.extend(more);
+        news.extend(kept.err().map(|error| News::Warned(format!("cannot write the messages: {error}"))));
+    }
+    news.push(News::Message(message));
+    news
+}
 
+impl Worker {
     pub(super) fn retry(&mut self, with: &str, id: &str) {
         self.became(with, id, Way::Sent);
         self.outbox.push(with, id);

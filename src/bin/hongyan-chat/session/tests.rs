@@ -7,6 +7,8 @@ use hongyan::client::e2e::Keys;
 use hongyan::client::{ProfileChange, PushKind};
 use hongyan::config::{Config, StoreUrl};
 use hongyan::server::{self, Handle};
+use std::io::{BufRead, BufReader, Write};
+use std::net::TcpListener;
 use std::path::Path;
 use std::sync::mpsc::channel;
 
@@ -20,10 +22,14 @@ fn server() -> Handle {
 }
 
 fn setup(folder: &Path, server: &Handle, user: &str) -> Setup {
+    setup_at(folder, format!("tcp://{}", server.addr()), user)
+}
+
+fn setup_at(folder: &Path, server: String, user: &str) -> Setup {
     let password = folder.join(format!("{user}.password"));
     std::fs::write(&password, "password\n").unwrap();
     Setup::new(&Who {
-        server: format!("tcp://{}", server.addr()),
+        server,
         user: Some(user.into()),
         password_file: Some(password),
         token_file: None,
@@ -92,7 +98,8 @@ impl Told {
     }
 
     fn order(&self, order: Order) {
-        assert!(self.session.order(order));
+        let is_warning = |news: &News| matches!(news, News::Warned(_) | News::NotKept { .. });
+        assert!(!self.session.order(order).iter().any(is_warning));
     }
 
     fn end(self) {
@@ -195,4 +202,51 @@ fn an_old_message_is_not_sent_again_by_itself_if_it_may_have_been_delivered() {
     assert_eq!(session.became("tried"), Way::Safe);
     assert!(bob.receive(PATIENCE, |push| assert_eq!(push.message_id, "tried")).unwrap());
     session.end();
+}
+
+/// A server that lets users in and answers nothing else.
+fn silent_server() -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("tcp://{}", listener.local_addr().unwrap());
+    thread::spawn(move || {
+        let (mut socket, _) = listener.accept().unwrap();
+        for line in BufReader::new(socket.try_clone().unwrap()).lines().map_while(Result::ok) {
+            let request: serde_json::Value = serde_json::from_str(&line).unwrap();
+            if request["TYPE"] == "2" {
+                let content = serde_json::json!({"MessageId": request["MID"], "Content": "LS"});
+                let answer = serde_json::json!({"TYPE": "RE_SIGNUP", "CONTENT": content});
+                // The client may have gone.
+                socket.write_all(format!("{answer}\n").as_bytes()).unwrap_or(());
+            }
+        }
+    });
+    url
+}
+
+#[test]
+fn a_message_is_kept_before_anything_waits_for_the_server() {
+    let folder = tempfile::tempdir().unwrap();
+    let setup = setup_at(folder.path(), silent_server(), "ann");
+    // The session's thread asks for the user's own keys now, for as long as a request may take.
+    let session = Told::start(&setup);
+    session.order(Order::LookAt("bob".into()));
+    let news = session.session.order(Order::Send { to: "bob".into(), text: "the geese fly".into() });
+    let [News::Message(message)] = news.as_slice() else { panic!("{news:?}") };
+    assert_eq!((message.text.as_str(), &message.way), ("the geese fly", &Way::Sent), "it is on the screen");
+    let kept = History::open(&setup.folder.file("messages"), Bounds::default()).unwrap();
+    assert_eq!(kept.messages(), std::slice::from_ref(message), "and on the disk");
+}
+
+#[test]
+fn a_message_that_cannot_be_kept_goes_back_to_the_user() {
+    let folder = tempfile::tempdir().unwrap();
+    let setup = setup_at(folder.path(), silent_server(), "ann");
+    let session = Told::start(&setup);
+    // Nothing fits into this file, and it cannot be written anew: a folder is in the way.
+    std::fs::create_dir(folder.path().join(format!("full.{}.new", std::process::id()))).unwrap();
+    let full = History::open(&folder.path().join("full"), Bounds { messages_max: 1, bytes_max: 0 }).unwrap();
+    *session.session.desk.history() = full;
+    let news = session.session.order(Order::Send { to: "bob".into(), text: "/etc".into() });
+    let [News::NotKept { with, text, .. }] = news.as_slice() else { panic!("{news:?}") };
+    assert_eq!((with.as_str(), text.as_str()), ("bob", "/etc"));
 }

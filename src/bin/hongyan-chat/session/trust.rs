@@ -40,7 +40,7 @@ fn profile(desk: &Desk, client: &Client, name: &str) -> Option<Profile> {
 impl Worker {
     /// The friend's keys, compared now.
     pub(super) fn trust(&mut self, name: &str) -> Option<Trust> {
-        let client = self.client.clone().filter(|_| self.is_online)?;
+        let client = self.client.clone().filter(|client| self.is_online && client.is_online())?;
         let trust = look(&self.desk, &client, name)?;
         // An answer that stops a message must not let the next one pass for some seconds.
         let allows = matches!(trust, Trust::NoKeys | Trust::Pinned { .. });
@@ -56,7 +56,7 @@ impl Worker {
 
     /// What one's own profile shows, and what is done about it.
     pub(super) fn check_own_keys(&mut self) {
-        let Some(client) = self.client.clone() else { return };
+        let Some(client) = self.client.clone().filter(Client::is_online) else { return };
         let Some(own) = profile(&self.desk, &client, &self.setup.user.clone()) else { return };
         self.knows_own_keys = true;
         self.take_next_keys(&own.rsa_public_key);
