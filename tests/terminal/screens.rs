@@ -227,6 +227,11 @@ fn passwords_are_asked_for_and_not_shown() {
     ann.wait_for("A new password for ann:");
     ann.enter("geheim");
     ann.wait_for("The same again:");
+    ann.enter("gehiem");
+    ann.wait_for("the two were not the same");
+    ann.wait_until("the question once more", |screen| screen.matches("A new password for ann:").count() == 2);
+    ann.enter("geheim");
+    ann.wait_until("the second one", |screen| screen.matches("The same again:").count() == 2);
     assert!(!ann.screen().contains("geheim"));
     ann.enter("geheim");
     ann.wait_for("  connected");

@@ -62,6 +62,8 @@ pub(crate) struct App {
     /// The input line while no chat is open.
     pub(crate) loose: Editor,
     pub(crate) popup: Option<Popup>,
+    /// Text that came while a question waited for its answer.
+    next_popup: Option<Popup>,
     /// The last thing that was said, and whether it is a warning.
     pub(crate) said: (String, bool),
     pub(crate) size: (u16, u16),
@@ -89,6 +91,7 @@ impl App {
             focus: Focus::List,
             loose: Editor::default(),
             popup: None,
+            next_popup: None,
             said: (String::new(), false),
             size: (80, 24),
             offset,

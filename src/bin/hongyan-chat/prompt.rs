@@ -50,13 +50,19 @@ pub(crate) fn secret(question: &str) -> Result<String, String> {
     if entered && !secret.is_empty() { Ok(secret) } else { Err("no password was entered".to_owned()) }
 }
 
-/// Asks for a new password, twice.
+/// Asks for a new password, twice. If the two differ, it asks anew: a shell would show what the
+/// user enters once more, and keep it.
 ///
 /// # Errors
-/// One sentence, also when the two differ.
+/// One sentence, also when the user gives up.
 pub(crate) fn new_secret(question: &str) -> Result<String, String> {
-    let first = secret(question)?;
-    if secret("The same again: ")? == first { Ok(first) } else { Err("the two were not the same".to_owned()) }
+    loop {
+        let first = secret(question)?;
+        if secret("The same again: ")? == first {
+            return Ok(first);
+        }
+        crate::complain("the two were not the same");
+    }
 }
 
 fn ask_on_terminal(question: &str) -> Result<(), String> {

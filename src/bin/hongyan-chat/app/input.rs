@@ -7,6 +7,9 @@ use crate::secret::Secret;
 use crate::view;
 use crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 
+/// As on the page. Somebody who has the file can try passphrases for as long as they like.
+const PASSPHRASE_CHARS_MIN: usize = 12;
+
 impl App {
     /// Takes a key.
     pub(crate) fn press(&mut self, key: KeyEvent) -> Vec<Order> {
@@ -23,7 +26,11 @@ impl App {
             return Vec::new();
         }
         if self.popup.is_some() {
-            return self.press_in_popup(key);
+            let orders = self.press_in_popup(key);
+            if self.popup.is_none() {
+                self.popup = self.next_popup.take();
+            }
+            return orders;
         }
         match (key.code, is_control) {
             (KeyCode::F(1), _) => self.show_help(),
@@ -179,8 +186,8 @@ impl App {
             }
             (Some(Popup::Confirm { .. }), KeyCode::Char('n' | 'N')) => self.popup = None,
             (Some(Popup::Secret { .. }), KeyCode::Enter) => {
-                if let Some(Popup::Secret { mut editor, then, .. }) = self.popup.take() {
-                    return self.take_secret(editor.take().into(), then);
+                if let Some(Popup::Secret { label, mut editor, then }) = self.popup.take() {
+                    return self.take_secret(&label, editor.take().into(), then);
                 }
             }
             (Some(Popup::Secret { editor, .. }), KeyCode::Char(char))
@@ -194,12 +201,18 @@ impl App {
         Vec::new()
     }
 
-    fn take_secret(&mut self, secret: Secret, then: Then) -> Vec<Order> {
+    /// A secret that is of no use is asked for again. If the window closed, the user might enter
+    /// the secret once more, and send it to a friend.
+    fn take_secret(&mut self, label: &str, secret: Secret, then: Then) -> Vec<Order> {
         if secret.is_empty() {
-            self.say("nothing was done: it was empty");
+            self.warn("nothing was entered; Esc leaves");
+            self.ask_secret(label, then);
             return Vec::new();
         }
         match then {
+            Then::Export { file } if secret.chars().count() < PASSPHRASE_CHARS_MIN => {
+                self.ask_secret("Too short. A passphrase of at least 12 characters", Then::Export { file });
+            }
             Then::Export { file } => {
                 self.ask_secret("The same passphrase again", Then::ExportAgain { file, passphrase: secret });
             }
@@ -207,8 +220,12 @@ impl App {
             Then::NewPassword { old } => {
                 self.ask_secret("The new password again", Then::NewPasswordAgain { old, new: secret });
             }
-            Then::ExportAgain { passphrase, .. } if passphrase != secret => self.warn("the two were not the same"),
-            Then::NewPasswordAgain { new, .. } if new != secret => self.warn("the two were not the same"),
+            Then::ExportAgain { file, passphrase } if passphrase != secret => {
+                self.ask_secret("The two were not the same. A passphrase for the file", Then::Export { file });
+            }
+            Then::NewPasswordAgain { old, new } if new != secret => {
+                self.ask_secret("The two were not the same. The new password", Then::NewPassword { old });
+            }
             Then::ExportAgain { file, passphrase } => return vec![Order::Export { file, passphrase }],
             Then::NewPasswordAgain { old, new } => return vec![Order::Password { old, new }],
             Then::Import { file } => return vec![Order::Import { file, passphrase: secret }],

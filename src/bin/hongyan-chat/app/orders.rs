@@ -110,7 +110,9 @@ impl App {
             Command::Safety => self.show_safety(),
             Command::Agree => self.agree(),
             Command::Retry => return self.retry(),
-            Command::Export(file) => self.ask_secret("A passphrase for the file", Then::Export { file }),
+            Command::Export(file) => {
+                self.ask_secret("A passphrase for the file, of at least 12 characters", Then::Export { file });
+            }
             Command::Import(file) => self.ask_secret("The passphrase of the file", Then::Import { file }),
             Command::NewKeys => self.confirm("Make new keys? Your friends are warned.", Order::NewKeys),
             Command::Profile { key, value } => return vec![Order::Profile { key: key.to_owned(), value }],
@@ -187,7 +189,12 @@ impl App {
     }
 
     pub(super) fn show(&mut self, title: &str, text: &str) {
-        self.popup = Some(Popup::Text { title: title.to_owned(), text: text.to_owned(), scroll: 0 });
+        let popup = Some(Popup::Text { title: title.to_owned(), text: text.to_owned(), scroll: 0 });
+        match self.popup {
+            // The rest of a secret must not be typed into anything else.
+            Some(Popup::Secret { .. } | Popup::Confirm { .. }) => self.next_popup = popup,
+            _ => self.popup = popup,
+        }
     }
 
     fn show_safety(&mut self) {

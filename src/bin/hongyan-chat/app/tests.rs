@@ -170,14 +170,33 @@ fn a_secret_goes_where_it_was_asked_for() {
         press(app, KeyCode::Enter)
     };
     enter(&mut app, "/export my keys");
-    assert!(secret(&mut app, "pass").is_empty());
-    let order = Order::Export { file: "my keys".into(), passphrase: secret_of("pass") };
-    assert_eq!(secret(&mut app, "pass"), [order]);
-    enter(&mut app, "/export f");
-    secret(&mut app, "pass");
-    assert!(secret(&mut app, "other").is_empty() && app.popup.is_none() && app.said.1);
+    let good = "twelve chars";
+    assert!(secret(&mut app, good).is_empty());
+    let order = Order::Export { file: "my keys".into(), passphrase: secret_of(good) };
+    assert_eq!(secret(&mut app, good), std::slice::from_ref(&order));
+    enter(&mut app, "/export my keys");
+    // What is of no use is asked for again, and goes nowhere else.
+    for (text, label) in [
+        ("", "A passphrase"),
+        ("elevenchars", "at least 12"),
+        (good, "again"),
+        ("twelve other", "not the same"),
+        (good, "again"),
+    ] {
+        assert!(secret(&mut app, text).is_empty());
+        let Some(Popup::Secret { label: shown, .. }) = &app.popup else { panic!("{text}") };
+        assert!(shown.contains(label), "{shown}");
+    }
+    let shown = News::Shown { title: "Profile".into(), text: "of bob".into() };
+    app.hear(shown);
+    assert!(matches!(app.popup, Some(Popup::Secret { .. })), "an answer does not take its place");
+    assert_eq!(secret(&mut app, good), [order]);
+    assert!(matches!(app.popup, Some(Popup::Text { .. })));
+    press(&mut app, KeyCode::Esc);
     enter(&mut app, "/password");
-    assert!(secret(&mut app, "old").is_empty() && secret(&mut app, "new").is_empty());
+    for text in ["old", "new", "other", "new"] {
+        assert!(secret(&mut app, text).is_empty() && app.popup.is_some());
+    }
     assert_eq!(secret(&mut app, "new"), [Order::Password { old: secret_of("old"), new: secret_of("new") }]);
     enter(&mut app, "/password");
     app.paste("old-one");
@@ -186,7 +205,7 @@ fn a_secret_goes_where_it_was_asked_for() {
     assert!(!format!("{app:?}").contains("old-one"));
     press(&mut app, KeyCode::Esc);
     enter(&mut app, "/delete-account");
-    assert!(secret(&mut app, "").is_empty() && app.popup.is_none());
+    assert!(secret(&mut app, "").is_empty() && app.popup.is_some());
 }
 
 #[test]
