@@ -28,6 +28,10 @@ pub fn friends(place: &Place, server: &Program) -> (Tmux, Tmux) {
     ann.wait_for("bob was asked");
     bob.wait_for("ann asks to become your friend");
     bob.press("Escape");
+    bob.press("Enter");
+    bob.wait_for("it's Ann");
+    bob.press("Escape");
+    bob.wait_without("it's Ann");
     bob.type_text("a");
     bob.wait_for("you and ann are friends");
     ann.wait_for("bob accepted your request");

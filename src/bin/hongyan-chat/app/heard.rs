@@ -57,7 +57,8 @@ impl App {
             }
             News::Cleared(message) => self.chats.entry(message.with.clone()).or_default().clear(message),
             News::Asked(ask) => {
-                self.say(format!("{} asks to become your friend: /accept or /reject", text::line(&ask.name)));
+                let name = text::line(&ask.name);
+                self.say(format!("{name} asks to become your friend: /accept {name} or /reject {name}"));
                 note(&mut self.incoming, ask);
             }
             News::Answered { name, is_accepted, text } => {

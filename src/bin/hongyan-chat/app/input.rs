@@ -4,6 +4,7 @@ use super::{App, Focus, Popup, Row, Then};
 use crate::editor::Editor;
 use crate::exchange::{Link, Order};
 use crate::secret::Secret;
+use crate::text;
 use crate::view;
 use crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 
@@ -94,10 +95,25 @@ impl App {
     fn enter_row(&mut self) -> Vec<Order> {
         match self.current_row() {
             Some(Row::Friend(name) | Row::Other(name)) => self.enter(&name),
-            Some(Row::Asks(name)) => vec![Order::Find(name)],
+            Some(Row::Asks(name)) => {
+                self.show_request(&name);
+                Vec::new()
+            }
             Some(Row::Asked(name)) => vec![Order::Find(name)],
             None => Vec::new(),
         }
+    }
+
+    /// What the user who asks has written.
+    fn show_request(&mut self, name: &str) {
+        let Some(ask) = self.incoming.iter().find(|ask| ask.name == name) else { return };
+        let words = if ask.text.trim().is_empty() { "(without words)" } else { &ask.text };
+        let name = text::line(name);
+        let text = format!(
+            "{name} asks to become your friend:\n\n{words}\n\n/accept {name} or /reject {name}; in the list, the keys \
+             a and r do the same. /find {name} shows the profile."
+        );
+        self.show("Friend request", &text);
     }
 
     /// The short way to a command about the chosen row.

@@ -16,7 +16,7 @@ fn app() -> App {
 }
 
 fn ask(name: &str) -> Ask {
-    Ask { name: name.into(), id: format!("of {name}"), text: String::new() }
+    Ask { name: name.into(), id: format!("of {name}"), text: format!("words of {name}") }
 }
 
 fn press(app: &mut App, code: KeyCode) -> Vec<Order> {
@@ -110,6 +110,10 @@ fn a_text_that_is_not_sent_comes_back() {
 fn requests_are_answered_from_the_list() {
     let mut app = app();
     assert_eq!(app.current_row(), Some(Row::Asks("carl".into())));
+    assert!(press(&mut app, KeyCode::Enter).is_empty());
+    let Some(Popup::Text { text, .. }) = &app.popup else { panic!() };
+    assert!(text.contains("words of carl") && text.contains("/accept carl or /reject carl"), "{text}");
+    press(&mut app, KeyCode::Esc);
     assert_eq!(press(&mut app, KeyCode::Char('a')), [Order::Answer { ask: ask("carl"), is_accepted: true }]);
     assert_eq!(press(&mut app, KeyCode::Char('r')), [Order::Answer { ask: ask("carl"), is_accepted: false }]);
     press(&mut app, KeyCode::End);
@@ -123,6 +127,7 @@ fn requests_are_answered_from_the_list() {
     press(&mut app, KeyCode::Char('d'));
     assert!(press(&mut app, KeyCode::Char('n')).is_empty() && app.popup.is_none());
     app.hear(News::Asked(ask("emil")));
+    assert!(app.said.0.contains("/accept emil or /reject emil"), "{}", app.said.0);
     app.hear(News::Asked(ask("emil")));
     assert_eq!(app.incoming.iter().filter(|ask| ask.name == "emil").count(), 1);
     assert_eq!(enter(&mut app, "/reject emil"), [Order::Answer { ask: ask("emil"), is_accepted: false }]);
