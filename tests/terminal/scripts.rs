@@ -86,7 +86,9 @@ fn the_status_of_send_says_what_became_of_the_message() {
     drop(server);
     let mut command = Command::new(env!("CARGO_BIN_EXE_hongyan"));
     command.arg("send").args(place.options_at(addr, "ann")).args(["--to", "bob", "--timeout", "1", "x"]);
-    assert_eq!(command.output().unwrap().status.code(), Some(3));
+    let output = command.output().unwrap();
+    assert_eq!(output.status.code(), Some(3));
+    assert!(said(&output).contains("nothing was sent") && !said(&output).contains("--id"), "{}", said(&output));
 }
 
 #[test]
@@ -114,6 +116,9 @@ fn listen_prints_lines_and_acks_what_it_has_printed() {
     let mut listener = listen(&place, &server, "bob", &[]);
     let fourth = ann.send("bob", "fourth").unwrap();
     assert_eq!(line_of(&mut listener)["id"], fourth);
+    // It keeps a second one out, as a chat does.
+    let second = place.run(&server, "bob", "listen", &["--count", "1"]);
+    assert!(second.status.code() == Some(2) && said(&second).contains("Ctrl-Q"), "{}", said(&second));
     assert!(Command::new("kill").arg(listener.id().to_string()).status().unwrap().success());
     assert_eq!(listener.wait().unwrap().code(), Some(0));
     let mut listener = listen(&place, &server, "bob", &[]);

@@ -185,8 +185,8 @@ fn version() -> String {
     concat!("hongyan-chat ", env!("CARGO_PKG_VERSION"), "\n").to_owned()
 }
 
-const HELP_OF_ALL: &str = "\
-  --server URL
+// A line break behind a backslash would take the spaces of the first line away.
+const HELP_OF_ALL: &str = "  --server URL
       tcp://HOST:PORT, tls://HOST:PORT, ws://HOST:PORT or wss://HOST:PORT
       [default tcp://127.0.0.1:1102]
   --user NAME
@@ -240,8 +240,9 @@ Usage: hongyan send --to NAME [OPTIONS] TEXT     (- instead of TEXT: what stdin 
         "listen" => {
             "\
 Prints one line of JSON for each push: messages, friend requests, answers to requests. A push is
-acked after its line was written; one that was not acked comes again. A hongyan chat of the same
-user is ended.
+acked after its line was written; one that was not acked comes again. With a hongyan chat or
+another listen of the same user open here, the exit status is 2: leave the chat with Ctrl-Q first.
+One on another machine is ended.
 
 Usage: hongyan listen [OPTIONS]
 
@@ -264,7 +265,8 @@ Usage: hongyan listen [OPTIONS]
         "send" => {
             "\nThe exit status is 0 when the server has promised to deliver the message; 1 when it refuses, or the
 receiver is no friend; 2 when something is wrong here; 3 when it is not known (try again with the
-id that is printed); 4 when the log-in is refused; 5 when the receiver's keys stop it.
+id that is printed; without a connection, nothing was sent and there is none); 4 when the log-in is
+refused; 5 when the receiver's keys stop it.
 "
         }
         "listen" => {
@@ -332,6 +334,8 @@ mod tests {
         for (verb, own) in [("chat", OF_CHAT), ("send", OF_SEND), ("listen", OF_LISTEN)] {
             let Ok(Command::Print(help)) = read_words(&[verb, "--help"]) else { panic!() };
             assert!(help.lines().all(|line| line.chars().count() <= 100), "{help}");
+            let is_option = |line: &&str| line.trim_start().starts_with('-');
+            assert!(help.lines().filter(is_option).all(|line| line.starts_with("  -")), "{help}");
             for name in COMMON.iter().chain(own).filter(|name| **name != "version") {
                 assert!(help.contains(&format!("--{name}")), "{name}: {help}");
             }

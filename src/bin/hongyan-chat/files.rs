@@ -39,7 +39,10 @@ impl Folder {
         match file.try_lock() {
             Ok(()) => Ok(file),
             Err(fs::TryLockError::WouldBlock) => {
-                Err(format!("another hongyan chat or listen of this user uses {}; close it first", self.path.display()))
+                let path = self.path.display();
+                Err(format!(
+                    "another hongyan chat or listen of this user uses {path}: leave it first, a chat with Ctrl-Q"
+                ))
             }
             Err(fs::TryLockError::Error(error)) => Err(cannot(error)),
         }
@@ -183,7 +186,7 @@ mod tests {
         let base = tempfile::tempdir().unwrap();
         let folder = Folder::open(base.path(), "s", "ann").unwrap();
         let lock = folder.lock().unwrap();
-        assert!(folder.lock().unwrap_err().contains("close it first"));
+        assert!(folder.lock().unwrap_err().contains("Ctrl-Q"));
         drop(lock);
         folder.lock().unwrap();
     }
