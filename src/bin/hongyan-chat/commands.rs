@@ -54,7 +54,7 @@ pub(crate) const COMMANDS: &[(&str, &str, &str)] = &[
     ("blocked", "", "show who is blocked"),
     ("search", "TEXT", "show only the messages with this text; Esc shows all"),
     ("safety", "", "show the safety number of this chat"),
-    ("agree", "", "trust the friend's new keys, whose safety number it shows"),
+    ("agree", "", "trust the friend's new keys: shows their safety number, asks y/n"),
     ("retry", "", "send messages again that failed"),
     ("export", "FILE", "write your keys to a file with a passphrase"),
     ("import", "FILE", "read your keys from such a file"),
@@ -65,7 +65,7 @@ pub(crate) const COMMANDS: &[(&str, &str, &str)] = &[
     ("connect", "", "connect again"),
     ("logout", "", "end this log-in and forget its token"),
     ("quit", "", "leave (also Ctrl-Q)"),
-    ("help", "", "show this (also F1)"),
+    ("help", "", "show the keys and commands (also F1)"),
 ];
 
 /// The keys of a profile by the words for them.
@@ -161,6 +161,15 @@ mod tests {
         assert_eq!(parse("block", Some("bob")), Ok(Command::Block("bob".into())));
         let profile = Command::Profile { key: "nickName", value: "A B".into() };
         assert_eq!(parse("profile nick A B", None), Ok(profile));
+    }
+
+    #[test]
+    fn the_page_lists_every_command() {
+        let page = include_str!("../../../docs/terminal.md");
+        for (name, usage, what) in COMMANDS {
+            let row = format!("| `{}` | {what} |", format!("/{name} {usage}").trim());
+            assert!(page.contains(&row), "docs/terminal.md lacks {row}");
+        }
     }
 
     #[test]

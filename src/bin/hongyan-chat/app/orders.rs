@@ -237,6 +237,7 @@ impl App {
         let keys = "Tab          between the list and the chat\n\
             Enter        opens what is chosen; sends\n\
             Alt-Enter    a new line (also Ctrl-J)\n\
+            Ctrl-U       empties the line; Ctrl-W: its last word\n\
             PgUp, PgDn   look back (also Up, Down)\n\
             Ctrl-N       the next chat with something unread\n\
             Ctrl-R       send messages again that failed\n\

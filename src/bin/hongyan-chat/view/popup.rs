@@ -18,14 +18,22 @@ pub(super) fn draw(popup: &Popup, look: Look, frame: &mut Frame<'_>, area: Rect)
     };
     let height = u16::try_from(rows.len() + 2).unwrap_or(u16::MAX).min(area.height);
     let frame_area = Rect::new(area.x + (area.width - width) / 2, area.y + (area.height - height) / 2, width, height);
+    let last = rows.len().saturating_sub(usize::from(height.saturating_sub(2)));
+    let scroll = scroll.min(last);
+    let end = match popup {
+        // There is more than fits.
+        Popup::Text { .. } if last > 0 => {
+            format!("{}–{} of {}, Up/Down, {end}", scroll + 1, scroll + rows.len() - last, rows.len())
+        }
+        _ => end.to_owned(),
+    };
     let block = Block::bordered()
         .title_top(format!(" {} ", text::cut(&text::line(title), inside)))
         .title_bottom(Line::from(format!(" {end} ")).right_aligned());
     frame.render_widget(Clear, frame_area);
     frame.render_widget(block, frame_area);
     let inner = Rect::new(frame_area.x + 2, frame_area.y + 1, width.saturating_sub(4), height.saturating_sub(2));
-    let last = rows.len().saturating_sub(usize::from(inner.height));
-    for (row, line) in (0..inner.height).zip(rows.into_iter().skip(scroll.min(last))) {
+    for (row, line) in (0..inner.height).zip(rows.into_iter().skip(scroll)) {
         put(frame, inner, row, Line::styled(line, look.plain()));
     }
     match popup {

@@ -63,7 +63,12 @@ fn banner(app: &App, width: usize) -> Vec<String> {
 
 fn head(app: &App, look: Look, width: usize) -> Line<'static> {
     let Some(name) = &app.open else {
-        return Line::styled(text::cut("No chat is open. Tab, then Enter in the list.", width), look.faint());
+        let hint = match app.focus {
+            _ if app.rows().is_empty() => "No chat is open. /request NAME asks a user to become a friend.",
+            Focus::List => "No chat is open. Choose in the list, Enter opens.",
+            Focus::Chat => "No chat is open. Tab goes to the list, Enter opens.",
+        };
+        return Line::styled(text::cut(hint, width), look.faint());
     };
     let chat = app.chats.get(name);
     let friend = app.friends.get(name);

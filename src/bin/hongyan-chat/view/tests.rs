@@ -48,6 +48,7 @@ fn friends_requests_and_a_chat_stand_beside_each_other() {
     let mut app = app("bob");
     app.hear(News::Message(message(1, Way::Received, "Hello Ann")));
     assert!(shows(&app, "bob") && shows(&app, "(1)") && shows(&app, "1 unread") && shows(&app, "connected"));
+    assert!(shows(&app, "Choose in the list, Enter opens"));
     assert!(shows(&app, "carl") && shows(&app, "asks") && shows(&app, "dora") && shows(&app, "asked"));
     app.enter("bob");
     app.hear(News::Trust { name: "bob".into(), trust: Trust::Pinned { safety: "1 2 3".into() } });
@@ -175,9 +176,11 @@ fn a_secret_is_not_shown() {
     assert!(!shows(&app, "geheim") && !shows(&app, "*"));
     press(&mut app, KeyCode::Esc);
     press(&mut app, KeyCode::F(1));
-    assert!(shows(&app, "Help") && shows(&app, "Ctrl-Q"));
+    assert!(shows(&app, "Help") && shows(&app, "Ctrl-Q") && shows(&app, "1–22 of "), "it says that there is more");
     (0..99).for_each(|_| press(&mut app, KeyCode::PageDown));
     assert!(shows(&app, "/help"));
     press(&mut app, KeyCode::Up);
     assert!(!shows(&app, "/help"), "one step back from the end");
+    app.resize(80, 60);
+    assert!(shows(&app, "/help") && !shows(&app, "1–"), "all of it");
 }
