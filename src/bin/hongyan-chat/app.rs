@@ -13,6 +13,10 @@ use crate::secret::Secret;
 pub(crate) use rows::Row;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::time::Duration;
+
+/// How long a sentence stands at the bottom.
+const SAID_FOR: Duration = Duration::from_secs(20);
 
 /// The part that the keys go to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -66,6 +70,9 @@ pub(crate) struct App {
     next_popup: Option<Popup>,
     /// The last thing that was said, and whether it is a warning.
     pub(crate) said: (String, bool),
+    /// For how long it has stood there; a warning, since the next key.
+    said_for: Duration,
+    is_seen: bool,
     pub(crate) size: (u16, u16),
     /// Of local time, in seconds.
     pub(crate) offset: i32,
@@ -93,6 +100,8 @@ impl App {
             popup: None,
             next_popup: None,
             said: (String::new(), false),
+            said_for: Duration::ZERO,
+            is_seen: false,
             size: (80, 24),
             offset,
             wants_redraw: false,
@@ -123,10 +132,25 @@ impl App {
 
     pub(crate) fn say(&mut self, sentence: impl Into<String>) {
         self.said = (sentence.into(), false);
+        (self.said_for, self.is_seen) = (Duration::ZERO, true);
     }
 
     pub(crate) fn warn(&mut self, sentence: impl Into<String>) {
         self.said = (sentence.into(), true);
+        (self.said_for, self.is_seen) = (Duration::ZERO, false);
+    }
+
+    /// So much time has passed; true if something changed by that. A sentence goes after a while, a
+    /// warning only once the user is there to see it.
+    pub(crate) fn pass(&mut self, time: Duration) -> bool {
+        if self.is_seen {
+            self.said_for = self.said_for.saturating_add(time);
+        }
+        let goes = self.said_for >= SAID_FOR && !self.said.0.is_empty();
+        if goes {
+            self.say("");
+        }
+        goes
     }
 
     /// Opens a chat.

@@ -17,7 +17,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// News and keys that may wait for the screen.
 const INPUTS_MAX: usize = 4_096;
@@ -140,7 +140,11 @@ fn chat(
     let (width, height) = terminal::size()?;
     app.resize(width, height);
     let mut is_stale = true;
+    let mut last = Instant::now();
     loop {
+        let now = Instant::now();
+        is_stale |= app.pass(now.duration_since(last));
+        last = now;
         if HAS_PANICKED.load(Ordering::SeqCst) {
             return Ok(Outcome::Panicked);
         }

@@ -107,6 +107,18 @@ fn a_text_that_is_not_sent_comes_back() {
 }
 
 #[test]
+fn a_sentence_goes_after_a_while_and_a_warning_once_the_user_is_there() {
+    let mut app = app();
+    app.hear(News::Said("bob was asked".into()));
+    assert!(!app.pass(SAID_FOR / 2) && app.pass(SAID_FOR / 2) && app.said.0.is_empty());
+    app.hear(News::Warned("the disk is full".into()));
+    assert!(!app.pass(SAID_FOR * 9) && !app.said.0.is_empty());
+    press(&mut app, KeyCode::Down);
+    assert!(!app.pass(SAID_FOR / 2) && app.pass(SAID_FOR) && app.said.0.is_empty());
+    assert!(!app.pass(SAID_FOR));
+}
+
+#[test]
 fn requests_are_answered_from_the_list() {
     let mut app = app();
     assert_eq!(app.current_row(), Some(Row::Asks("carl".into())));
