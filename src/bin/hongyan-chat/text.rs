@@ -105,6 +105,35 @@ pub(crate) fn cut(text: &str, width: usize) -> String {
     cut
 }
 
+/// What a row does not begin with, and what it does not end with.
+const CLOSING: &str = ".,:;!?)]}'\"%/…’”»，。、！？：；）」』》〉】～";
+const OPENING: &str = "([{‘“«（「『《〈【";
+
+/// The pieces between which a line can be broken: words with the signs at them, spaces, and each
+/// letter of a script that has no spaces.
+fn words(text: &str) -> Vec<&str> {
+    let mut words = Vec::new();
+    let (mut start, mut before) = (0, "");
+    for (at, piece) in text.split_word_bound_indices() {
+        if at > start && can_break(before, piece) {
+            words.push(&text[start..at]);
+            start = at;
+        }
+        before = piece;
+    }
+    words.push(&text[start..]);
+    words
+}
+
+fn can_break(before: &str, behind: &str) -> bool {
+    let (Some(last), Some(first)) = (before.chars().next_back(), behind.chars().next()) else { return true };
+    if last.is_whitespace() || first.is_whitespace() {
+        return true;
+    }
+    let is_wide = |piece: &str| piece.graphemes(true).any(|cluster| cluster_columns(cluster) > 1);
+    (is_wide(before) || is_wide(behind)) && !OPENING.contains(last) && !CLOSING.contains(first)
+}
+
 /// A line in pieces that fit: broken between words where there are any, between letters otherwise.
 pub(crate) fn wrap(text: &str, width: usize) -> Vec<String> {
     wrap_behind(text, width, width)
@@ -115,7 +144,7 @@ pub(crate) fn wrap_behind(text: &str, first: usize, others: usize) -> Vec<String
     let (mut width, others) = (first.max(2), others.max(2));
     let mut rows = Vec::new();
     let (mut row, mut at) = (String::new(), 0);
-    for word in text.split_word_bounds() {
+    for word in words(text) {
         let wide = columns(word);
         if at + wide <= width {
             row.push_str(word);
@@ -206,6 +235,10 @@ mod tests {
         assert_eq!(wrap("abcdefghij", 4), ["abcd", "efgh", "ij"]);
         assert_eq!(wrap("鸿雁传书", 5), ["鸿雁", "传书"]);
         assert_eq!(wrap("", 5), [""]);
+        assert_eq!(wrap("it flies.", 8), ["it", "flies."]);
+        assert_eq!(wrap("then (/agree), perhaps", 9), ["then", "(/agree),", "perhaps"]);
+        assert_eq!(wrap("and then /agree", 10), ["and then", "/agree"]);
+        assert_eq!(wrap("鸿雁，传「书」。", 8), ["鸿雁，传", "「书」。"]);
         for width in 1..20 {
             for text in ["the wild goose 鸿雁传书 carries\u{301} letters", "a  b   c    d", "🪿🪿🪿🪿"] {
                 let rows = wrap(text, width);
