@@ -41,7 +41,7 @@ export function statusBar() {
 			text.textContent = t(`status.${state}`, { sentence }, "status.connecting");
 			button.hidden = !buttons[state];
 			button.id = state === "replaced" ? "use-here" : "try-now";
-			button.textContent = t(`status.${buttons[state]}`);
+			button.textContent = buttons[state] ? t(`status.${buttons[state]}`) : "";
 		}
 		count();
 	}
