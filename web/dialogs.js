@@ -13,7 +13,7 @@ const PASSPHRASE_MIN = 12;
 const FILE_BYTES_MAX = 100_000;
 
 export function dialog(id, heading, ...content) {
-	const close = { "aria-label": t("close"), "data-act": "close", onclick: () => element.close() };
+	const close = { "aria-label": t("close"), "data-act": "close", onclick: () => element.leave() };
 	const label = `${id}-title`;
 	const closed = () => {
 		ui.rehost();
@@ -25,6 +25,7 @@ export function dialog(id, heading, ...content) {
 		h("header", h("h2", { id: label }, t(heading)), h("button.icon-button", close, icon("close"))),
 		h("div.content", content),
 	);
+	element.leave = () => element.close();
 	element.addEventListener("click", ({ target }) => {
 		if (target === element && !element.firm) element.close();
 	});
@@ -197,6 +198,8 @@ export function backupDialog(exportable) {
 		element.close();
 		ui.toast(t("backup.saved"));
 	};
+	const skip = async () => (await confirm(t("backup.sure"), "backup.skip")) && element.close();
+	const passphrase = secret("export-passphrase", "keys.passphrase", "new-password");
 	const element = dialog(
 		"backup",
 		"backup.title",
@@ -206,14 +209,18 @@ export function backupDialog(exportable) {
 			"backup.save",
 			submit,
 			"primary",
-			secret("export-passphrase", "keys.passphrase", "new-password"),
+			passphrase,
 			secret("export-again", "keys.again", "new-password"),
 		),
-		h("button.link#skip-backup", { onclick: () => element.close() }, t("backup.skip")),
+		h("button.link#skip-backup", { onclick: skip }, t("backup.skip")),
 	);
-	// It is offered once: a click beside it or the escape key is no answer.
+	// It is offered once: a click beside it or the escape key is no answer, and Enter does not close it.
+	passphrase.lastChild.focus();
 	element.firm = true;
+	element.leave = skip;
 	element.addEventListener("cancel", (event) => event.preventDefault());
+	// Browsers do not ask at a second escape key.
+	element.addEventListener("keydown", (event) => event.key === "Escape" && event.preventDefault());
 }
 
 function download(name, text) {
@@ -226,23 +233,25 @@ function download(name, text) {
 export function keyForms(done) {
 	const state = model.me?.keys ?? "unknown";
 	const said = h("p.note#key-state", { "data-state": state }, t(`keys.state.${state}`));
-	if (state === "unknown" || state === "ok") return [said];
+	if (state === "unknown") return [said];
+	const ok = state === "ok";
 	const again = async () => {
 		await publish();
 		done();
 	};
 	const make = async (data, step) => {
+		if (ok && !(await confirm(t("keys.makeWarn"), "keys.make"))) return;
 		step("enter.keys");
 		const exportable = await makeKeys();
 		done();
 		backupDialog(exportable);
 	};
-	const warning = state === "none" ? "" : note(t("keys.makeWarn"));
+	const notes = [ok && note(t("keys.makeCopy")), state !== "none" && note(t("keys.makeWarn"))];
 	return [
 		said,
 		(state === "other" || state === "hidden") && form("publish-keys", "keys.publish", again),
-		state !== "none" && importForm(done),
-		form("make-keys", "keys.make", make, "", warning),
+		state !== "none" && !ok && importForm(done),
+		form("make-keys", "keys.make", make, "", notes),
 	].filter(Boolean);
 }
 

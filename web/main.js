@@ -69,7 +69,8 @@ async function start() {
 	on("trouble", () => toast(t("trouble.store")));
 	on("language", (code) => {
 		useLanguage(code);
-		closeDialogs();
+		// The copy of the keys is offered once, whatever another tab does.
+		closeDialogs("dialog:not(#backup)");
 		showViews();
 	});
 	listen();
@@ -108,8 +109,8 @@ function listen() {
 	});
 }
 
-function closeDialogs() {
-	const dialogs = document.querySelectorAll("dialog");
+function closeDialogs(which = "dialog") {
+	const dialogs = document.querySelectorAll(which);
 	for (const one of dialogs) one.close();
 	rehost();
 	// They would go at their event "close", which is too late for a new one of the same name.

@@ -104,6 +104,45 @@ test("an exported key opens in another browser what was written to the first", a
     assert.equal(await (await hal.sees("the same keys as before")).getAttribute("data-encrypted"), "yes");
 });
 
+test("the offer of a copy of the keys is not dismissed by a key, nor by one click", async () => {
+    const pia = await here.person("pia");
+    const { page } = pia;
+    await page.click("#show-sign-up");
+    await page.fill("#sign-up [name=user]", "pia");
+    await page.fill("#sign-up [name=password]", PASSWORD);
+    await page.keyboard.press("Enter");
+    await page.waitForSelector("#backup");
+    assert.equal(await page.evaluate(() => document.activeElement.name), "passphrase");
+    await page.keyboard.press("Enter");
+    await page.waitForSelector("#export-keys .error:not(:empty)");
+    for (let times = 0; times < 3; times += 1) await page.keyboard.press("Escape");
+    await page.click("#backup [data-act=close]");
+    // The question has the focus on what leads back to the offer.
+    await page.waitForSelector("#confirm");
+    await page.keyboard.press("Enter");
+    await page.waitForSelector("#confirm", { state: "detached" });
+    assert.ok(await page.locator("#backup").isVisible());
+    await page.click("#skip-backup");
+    await page.click("#confirm [data-act=confirm]");
+    await page.waitForSelector("#backup", { state: "detached" });
+});
+
+test("a browser whose keys are in order makes new ones, and a copy of them opens what comes next", async () => {
+    const [rex, tom] = await here.friends("rex", "tom");
+    const file = await rex.makeKeys({ passphrase: "a long passphrase" });
+    await rex.openSettings("keys");
+    await rex.page.waitForSelector("#key-state[data-state=ok]");
+    await rex.context.close();
+    await tom.open("rex");
+    await tom.say("to the new keys");
+    await tom.isSafe("to the new keys");
+    const newRex = await here.person("rex");
+    await newRex.logIn();
+    await newRex.importKeys(file, "a long passphrase");
+    await newRex.open("tom");
+    assert.equal(await (await newRex.sees("to the new keys")).getAttribute("data-encrypted"), "yes");
+});
+
 test("the keys of a sign-up whose answer got lost are there at the log-in", async () => {
     const kay = await here.person("kay");
     await kay.page.evaluate(() => {

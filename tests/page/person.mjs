@@ -66,6 +66,7 @@ export class Person {
         await this.page.waitForSelector("#backup");
         if (passphrase === null) {
             await this.page.click("#skip-backup");
+            await this.#confirm();
             return null;
         }
         const coming = this.page.waitForEvent("download");
@@ -183,6 +184,10 @@ export class Person {
     async block() {
         await this.showPerson();
         await this.page.click("#person [data-act=block]");
+        await this.#confirm();
+    }
+
+    async #confirm() {
         await this.page.click("#confirm [data-act=confirm]");
         await this.page.waitForSelector("#confirm", { state: "detached" });
     }
@@ -272,11 +277,16 @@ export class Person {
         await this.isOut();
     }
 
-    async makeKeys() {
+    /// With a passphrase, the new keys are exported, and the text of that file is given.
+    async makeKeys({ passphrase = null } = {}) {
         await this.openSettings("keys");
+        const state = await this.page.getAttribute("#key-state", "data-state");
         await this.page.click("#make-keys [type=submit]");
-        await this.#answerOffer(null);
+        // Keys that are in order are not replaced by one click.
+        if (state === "ok") await this.#confirm();
+        const file = await this.#answerOffer(passphrase);
         await this.closeDialogs();
+        return file;
     }
 
     async importKeys(file, passphrase) {
