@@ -87,6 +87,8 @@ function leave() {
 async function end(notice, remove) {
 	const user = store?.user;
 	leave();
+	// The chats that were open are none of the next user's.
+	views.clear();
 	await setValue("session", null);
 	if (user && remove) await removeUser(user);
 	emit("session", { user: null, last: remove ? "" : user, notice });

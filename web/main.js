@@ -32,6 +32,8 @@ let jumpTo;
 let last = "";
 let backup = null;
 let notifies = false;
+let notice;
+const notes = new Set();
 
 Object.assign(ui, {
 	toast,
@@ -119,15 +121,26 @@ function closeDialogs(which = "dialog") {
 
 // --- Views
 
-function entered({ last: before, notice }) {
+function entered({ last: before, notice: said }) {
 	closeDialogs();
+	forget();
+	notice = said;
 	last = model.user ?? before;
 	setValue("last-user", last || null);
 	if (!model.user) history.replaceState(null, "", location.pathname + location.search);
-	showViews(notice);
+	showViews();
 	if (views) views.list.focusSearch();
 	else root.querySelector("input").focus();
-	offerBackup(backup);
+	offerBackup(model.user ? backup : null);
+}
+
+// What was shown and read out to a user is not for those who come after them.
+function forget() {
+	toasts.replaceChildren();
+	live.replaceChildren();
+	for (const note of notes) note.close();
+	notes.clear();
+	jumpTo = undefined;
 }
 
 // The sign-up may end before or after this tab has heard of the session.
@@ -136,7 +149,7 @@ function offerBackup(exportable) {
 	if (views && exportable) backupDialog(exportable);
 }
 
-function showViews(notice) {
+function showViews() {
 	for (const view of Object.values(views ?? {})) view.close();
 	views = null;
 	document.body.dataset.view = model.user ? "chat" : "welcome";
@@ -217,6 +230,8 @@ function notify(row) {
 	const { name, text } = words(row);
 	try {
 		const note = new Notification(name, { body: text.slice(0, 140), tag: row.peer });
+		notes.add(note);
+		note.onclose = () => notes.delete(note);
 		note.onclick = () => {
 			focus();
 			if (row.kind !== "ask") ui.open(row.peer);

@@ -66,10 +66,13 @@ async function enter(user) {
 }
 
 async function session({ user, last, notice }) {
+	// At once: what the leader tells of the new user follows.
+	Object.assign(model, { me: null, online: new Set(), open: "" });
 	if (user) await enter(user);
 	else {
 		model.store?.close();
-		Object.assign(model, { store: null, user: null, me: null, open: "", peers: new Map() });
+		ring = null;
+		Object.assign(model, { store: null, user: null, peers: new Map() });
 	}
 	tell("entered", { last, notice });
 }

@@ -51,6 +51,23 @@ test("a reload stays logged in, and log-out revokes the token", async () => {
     await xia.isOut();
 });
 
+test("nothing of what was shown stays in the page after the log-out", async () => {
+    const [eli, ivo] = await here.friends("eli", "ivo");
+    await eli.open("ivo");
+    await ivo.open("eli");
+    await ivo.say("for Eli only");
+    await eli.sees("for Eli only");
+    await until("it is read out", async () => (await eli.page.textContent("#announcer")).includes("for Eli only"));
+    await eli.page.evaluate(async () => (await import("/web/dom.js")).ui.toast("a toast about ivo"));
+    await eli.logOut();
+    const left = await eli.page.evaluate(async () => {
+        const { model } = await import("/web/model.js");
+        const { online, open, peers, me } = model;
+        return document.documentElement.outerHTML + JSON.stringify([[...online], open, [...peers], me]);
+    });
+    for (const text of ["for Eli only", "ivo"]) assert.ok(!left.includes(text), left);
+});
+
 test("requests are made, withdrawn, rejected, accepted, and friends are seen coming and going", async () => {
     const [ann, bob] = [await here.user("ann"), await here.user("bob")];
     await ann.request("bob");
