@@ -2,7 +2,7 @@
 
 import { on } from "./bus.js";
 import { title } from "./chat.js";
-import { avatar, bdi, h, icon, soon, ui } from "./dom.js";
+import { avatar, bdi, h, icon, refill, soon, ui } from "./dom.js";
 import { nodes, t } from "./i18n.js";
 import { canWrite, model, peerOf, problem, saveDraft as keepDraft, send } from "./model.js";
 import { SYSTEM } from "./protocol.js";
@@ -67,6 +67,7 @@ export function chatView() {
 		if (now === head.now) return;
 		head.now = now;
 		const focused = head.contains(document.activeElement) && document.activeElement.id;
+		const writes = form.contains(document.activeElement);
 		const who = name === SYSTEM ? t("system.title") : title(peer);
 		messages.scroller.setAttribute("aria-label", t("chat.messages", { name: who }));
 		const back = { "aria-label": t("back"), onclick: ui.back };
@@ -81,8 +82,9 @@ export function chatView() {
 			lock ? lockButton(lock) : "",
 		);
 		if (focused) document.getElementById(focused)?.focus();
-		banners.replaceChildren(...warnings.map((warning) => banner(warning, who)));
 		form.hidden = !canWrite(peer);
+		refill(banners, warnings.map((warning) => banner(warning, who)), () => focus(true));
+		if (writes && form.hidden) focus(true);
 	}
 
 	function lockButton([text, mark, kind]) {
@@ -101,7 +103,7 @@ export function chatView() {
 			`div.banner.${kind}`,
 			{ id: act, role: act && "alert" },
 			h("p", nodes(text, { name: bdi(who) })),
-			act && h("button.small", { onclick }, t(key)),
+			act && h("button.small", { onclick, "data-act": act }, t(key)),
 		);
 	}
 

@@ -2,7 +2,7 @@
 
 import { call, on } from "./bus.js";
 import { title } from "./chat.js";
-import { avatar, bdi, h, icon, ui } from "./dom.js";
+import { avatar, bdi, h, icon, once, refill, ui } from "./dom.js";
 import { exportKeys } from "./e2e.js";
 import { nodes, t } from "./i18n.js";
 import { change, importKeys, makeKeys, model, peerOf, publish, safetyNumbers } from "./model.js";
@@ -18,6 +18,7 @@ export function dialog(id, heading, ...content) {
 	const closed = () => {
 		ui.rehost();
 		element.remove();
+		ui.refocus();
 	};
 	const element = h(
 		`dialog#${id}`,
@@ -52,7 +53,8 @@ export function confirm(text, action) {
 // --- A person
 
 export function personDialog(name) {
-	const face = h("div.face-box");
+	// What an act changes is read here, and a second Enter does nothing.
+	const face = h("div.face-box", { tabindex: -1 });
 	const facts = h("dl");
 	const error = h("p.error", { role: "alert" });
 	const actions = h("div.actions");
@@ -75,8 +77,8 @@ export function personDialog(name) {
 			...rows.flatMap((key) => [h("dt", t(`field.${key}`)), h("dd", { dir: "auto" }, profile[key])]),
 		);
 		if (name === model.user || name === SYSTEM || !(peer || profile)) return;
-		actions.replaceChildren(...actionsOf(peer, name));
-		if (peer) showKeys(keys, peer);
+		refill(actions, actionsOf(peer, name), () => face.focus());
+		if (peer) showKeys(keys, peer, () => face.focus());
 	}
 
 	element.addEventListener("close", on("list", show));
@@ -100,15 +102,10 @@ function showFace(face, peer) {
 
 function actionsOf(peer, name) {
 	const button = (act, key, kind, run, done) => {
-		const onclick = async ({ currentTarget }) => {
-			currentTarget.disabled = true;
-			try {
-				if ((await run()) !== false && done) ui.toast(t(done, { name }));
-			} catch (error) {
-				ui.fail(error);
-			}
-			currentTarget.disabled = false;
+		const attempt = async () => {
+			if ((await run()) !== false && done) ui.toast(t(done, { name }));
 		};
+		const onclick = ({ currentTarget }) => once(currentTarget, () => attempt().catch(ui.fail));
 		return h("button", { class: kind, "data-act": act, onclick }, t(key));
 	};
 	const sure = async (question, action, ...what) =>
@@ -144,7 +141,7 @@ function askForm(name) {
 }
 
 // What is shown of the keys changes only with them: a number that is being compared stays.
-async function showKeys(section, peer) {
+async function showKeys(section, peer, other) {
 	const now = JSON.stringify([peer.keys, peer.alert, peer.safe, peer.plain]);
 	if (section.now === now) return;
 	section.now = now;
@@ -158,7 +155,7 @@ async function showKeys(section, peer) {
 	else if (numbers.known) parts = numberParts(peer, numbers.known, name);
 	else if (peer.keys) parts = [h("p", t("keys.missingHere")), setUp()];
 	else parts = [h("p", nodes(peer.plain ? "chat.plain" : "keys.unknown", { name }))];
-	section.replaceChildren(heading, ...parts);
+	refill(section, [heading, ...parts], other);
 }
 
 const groups = (number) =>
@@ -173,11 +170,9 @@ function numberParts(peer, number, name) {
 
 function alertParts(peer, number, name) {
 	const { text } = peer.alert;
-	const agree = async ({ currentTarget }) => {
-		currentTarget.disabled = true;
-		await call("agree", peer.name, text).then(() => ui.toast(t("keys.agreed")), ui.fail);
-	};
-	const props = { "data-act": "agree", onclick: agree };
+	const agree = () => call("agree", peer.name, text).then(() => ui.toast(t("keys.agreed")), ui.fail);
+	const onclick = ({ currentTarget }) => once(currentTarget, agree);
+	const props = { "data-act": "agree", onclick };
 	return [
 		h("div.banner.bad", h("p", nodes(text ? "keys.changed" : "keys.gone", { name }))),
 		...(number ? [h("h4", t("keys.newNumber")), groups(number)] : []),

@@ -98,6 +98,30 @@ export function reconcile(parent, wanted) {
 	if (focused !== document.activeElement && parent.contains(focused)) focused.focus();
 }
 
+// Replaces the children of `parent`. A focus that is in them moves to what does the same among the
+// new ones, or to where `other()` puts it.
+export function refill(parent, children, other) {
+	const focused = parent.contains(document.activeElement) && document.activeElement;
+	parent.replaceChildren(...children);
+	if (!focused) return;
+	const { act } = focused.dataset;
+	const same = act && parent.querySelector(`[data-act="${act}"]`);
+	if (same) same.focus();
+	else other();
+}
+
+// Does what a button is for, one time after another. A button that is disabled loses the focus, so
+// it only looks so.
+export async function once(button, act) {
+	if (button.ariaDisabled) return;
+	button.ariaDisabled = "true";
+	try {
+		await act();
+	} finally {
+		button.ariaDisabled = null;
+	}
+}
+
 // Calls `f` once at the next frame, however often it is asked for until then.
 export function soon(f) {
 	let waits = false;

@@ -2,7 +2,7 @@
 
 import { call, on } from "./bus.js";
 import { inOrder, isListed, matches, title } from "./chat.js";
-import { arrowKeys, avatar, bdi, h, icon, reconcile, soon, ui } from "./dom.js";
+import { arrowKeys, avatar, bdi, h, icon, once, reconcile, soon, ui } from "./dom.js";
 import { nodes, shortDate, t } from "./i18n.js";
 import { listed, model, peerOf, requests } from "./model.js";
 import { SYSTEM, nameProblem } from "./protocol.js";
@@ -106,7 +106,7 @@ export function listView() {
 		const now = JSON.stringify([incoming, outgoing]);
 		if (asked.now === now) return;
 		asked.now = now;
-		const focused = asked.contains(document.activeElement);
+		const focused = asked.contains(document.activeElement) && document.activeElement;
 		const part = (key, peers, acts) =>
 			peers.length > 0 && [h("h2", t(key)), h("ul", peers.map((peer) => request(peer, acts)))];
 		const answers = { accept: ["answer", true], reject: ["answer", false] };
@@ -115,7 +115,13 @@ export function listView() {
 			part("requests.out", outgoing, { withdraw: ["drop"] }),
 		];
 		asked.replaceChildren(...parts.flat().filter(Boolean));
-		if (focused) (asked.querySelector("button") ?? search).focus();
+		if (!focused) return;
+		// Not to the same button beside another name: a second Enter would answer that one, too.
+		const { user } = focused.closest("[data-user]").dataset;
+		const same = [...asked.querySelectorAll("li")].find((one) => one.dataset.user === user);
+		const { act } = focused.dataset;
+		const button = same?.querySelector(act ? `[data-act=${act}]` : ".person");
+		(button ?? asked.querySelector(".person") ?? search).focus();
 	}
 
 	// --- Search
@@ -178,7 +184,7 @@ export function listView() {
 	return {
 		element,
 		render,
-		focus: (name) => (items.get(name) ?? chats).querySelector(".item")?.focus(),
+		focus: (name) => ((items.get(name) ?? chats).querySelector(".item") ?? search).focus(),
 		focusSearch: () => search.select(),
 		close() {
 			off();
@@ -191,12 +197,9 @@ export function listView() {
 function request(peer, acts) {
 	const button = (act) => {
 		const label = t(`${act}Who`, { name: peer.name });
-		const onclick = async ({ currentTarget }) => {
-			const [name, ...more] = acts[act];
-			currentTarget.disabled = true;
-			await call(name, peer.name, ...more).catch(ui.fail);
-			currentTarget.disabled = false;
-		};
+		const [name, ...more] = acts[act];
+		const run = () => call(name, peer.name, ...more).catch(ui.fail);
+		const onclick = ({ currentTarget }) => once(currentTarget, run);
 		const kind = act === "accept" ? "button.small.primary" : "button.small";
 		return h(kind, { "data-act": act, "aria-label": label, onclick }, t(act));
 	};

@@ -38,6 +38,7 @@ const notes = new Set();
 Object.assign(ui, {
 	toast,
 	rehost,
+	refocus,
 	fail: (error) => toast(sentence(error)),
 	announce: (...words) => live.replaceChildren(h("p", words)),
 	back: () => (location.hash = "#/"),
@@ -202,6 +203,19 @@ function rehost() {
 	const host = [...document.querySelectorAll("dialog[open]")].at(-1) ?? document.body;
 	if (toasts.parentNode !== host) host.append(toasts, live);
 	toasts.togglePopover(toasts.childElementCount > 0);
+}
+
+// What had the focus is gone, or goes (`gone`): it goes to the dialog or the view that is left.
+function refocus(gone) {
+	const dialog = [...document.querySelectorAll("dialog[open]")].at(-1);
+	const lost = gone || document.activeElement === document.body;
+	if (!lost || !views) return;
+	if (dialog) {
+		const heading = dialog.querySelector("h2");
+		heading.tabIndex = -1;
+		heading.focus();
+	} else if (model.open) views.chat.focus(wide.matches);
+	else views.list.focus("");
 }
 
 function toast(text) {

@@ -2,7 +2,7 @@
 
 import { call, on } from "./bus.js";
 import { confirm, dialog, keyForms } from "./dialogs.js";
-import { avatar, bdi, h, ui } from "./dom.js";
+import { avatar, bdi, h, once, refill, ui } from "./dom.js";
 import { LANGUAGES, currentLanguage, t } from "./i18n.js";
 import { changePassword, deleteAccount, model } from "./model.js";
 import { PROFILE_FIELDS, byteLength, isPicture } from "./protocol.js";
@@ -18,9 +18,11 @@ export function settingsDialog(open) {
 			h("div.inside", content),
 		);
 	const keys = section("keys", "keys.title");
-	const showKeys = () => keys.lastChild.replaceChildren(...keyForms(showKeys));
+	const summary = (part) => () => part.firstChild.focus();
+	const showKeys = () => refill(keys.lastChild, keyForms(showKeys), summary(keys));
 	const blocked = section("blocked", "settings.blocked");
-	blocked.addEventListener("toggle", () => blocked.open && showBlocked(blocked.lastChild));
+	const listBlocked = () => showBlocked(blocked.lastChild, summary(blocked));
+	blocked.addEventListener("toggle", () => blocked.open && listBlocked());
 	showKeys();
 	const element = dialog(
 		"settings-dialog",
@@ -176,15 +178,20 @@ function passwordForm() {
 	return element;
 }
 
-function showBlocked(inside) {
+function showBlocked(inside, summary) {
 	const row = (name) => {
-		const onclick = () => call("block", { unblock: name }).then(show, ui.fail);
+		const unblock = () => call("block", { unblock: name }).then(show, ui.fail);
+		const onclick = ({ currentTarget }) => once(currentTarget, unblock);
 		const props = { "data-act": "unblock", "aria-label": t("settings.unblockWho", { name }), onclick };
 		return h("li", { "data-user": name }, bdi(name), h("button.small", props, t("settings.unblock")));
 	};
 	const show = (names) => {
 		const list = h("ul.blocked#blocked", names.map(row));
-		inside.replaceChildren(names.length > 0 ? list : note(t("settings.blockedNone")));
+		const shown = names.length > 0 ? list : note(t("settings.blockedNone"));
+		const had = inside.contains(document.activeElement);
+		inside.replaceChildren(shown);
+		// Not to the next name: a second Enter would unblock that one, too.
+		if (had) summary();
 	};
 	const fail = (error) => inside.replaceChildren(h("p.error", { role: "alert" }, sentence(error)));
 	call("block", {}).then(show, fail);

@@ -1,7 +1,7 @@
 // The line above everything that says when the page is not connected, and what the user can do.
 
 import { call, emit, on } from "./bus.js";
-import { h, icon } from "./dom.js";
+import { h, icon, ui } from "./dom.js";
 import { t } from "./i18n.js";
 import { model } from "./model.js";
 
@@ -37,11 +37,13 @@ export function statusBar() {
 		const { state, sentence } = model.status;
 		if (state !== shown) {
 			shown = state;
+			const focused = document.activeElement === button;
 			element.hidden = state === "online";
 			text.textContent = t(`status.${state}`, { sentence }, "status.connecting");
 			button.hidden = !buttons[state];
 			button.id = state === "replaced" ? "use-here" : "try-now";
 			button.textContent = buttons[state] ? t(`status.${buttons[state]}`) : "";
+			if (focused && button.hidden) ui.refocus(true);
 		}
 		count();
 	}

@@ -1,6 +1,6 @@
 // The page before log-in: log in, or create an account. And what all forms have in common.
 
-import { h } from "./dom.js";
+import { h, once } from "./dom.js";
 import { t } from "./i18n.js";
 import { logIn, signUp } from "./model.js";
 import { nameProblem } from "./protocol.js";
@@ -32,11 +32,8 @@ export function form(id, label, submit, kind, ...content) {
 	const busy = h("p.busy", { role: "status" });
 	const button = h("button", { type: "submit", class: kind }, t(label));
 	const element = h("form", { id, novalidate: true }, content, error, busy, button);
-	element.addEventListener("submit", async (event) => {
-		event.preventDefault();
-		if (button.disabled) return;
+	const send = async () => {
 		error.textContent = "";
-		button.disabled = true;
 		try {
 			const wrong = await submit(new FormData(element), (key) => (busy.textContent = t(key)));
 			if (wrong) error.textContent = t(wrong);
@@ -44,7 +41,10 @@ export function form(id, label, submit, kind, ...content) {
 			error.textContent = sentence(cause);
 		}
 		busy.textContent = "";
-		button.disabled = false;
+	};
+	element.addEventListener("submit", (event) => {
+		event.preventDefault();
+		once(button, send);
 	});
 	return element;
 }

@@ -138,6 +138,34 @@ test("a blocked user cannot tell, and a friendship ends", async () => {
     client.close();
 });
 
+test("the focus stays in the page when what had it is gone", async () => {
+    const [ada, ben] = [await here.user("ada"), await here.user("ben")];
+    const { page } = ada;
+    await page.bringToFront();
+    /// Presses Enter on it, waits for what it does, and sees where the focus is once that is settled.
+    const enter = async (selector, done, focus) => {
+        await page.focus(selector);
+        await page.keyboard.press("Enter");
+        await page.waitForSelector(done, { state: "attached" });
+        await until(`after ${selector} the focus is on ${focus}`, () => page.evaluate((focus) => document.activeElement.matches(focus), focus));
+    };
+    await ben.request("ada");
+    await ada.requests("ben").waitFor();
+    await enter("#requests [data-act=accept]", '#friends [data-user="ben"]', "#search");
+    await ada.open("ben");
+    await page.focus("#encryption");
+    await page.keyboard.press("Enter");
+    await page.focus("#person [data-act=block]");
+    await page.keyboard.press("Enter");
+    await enter("#confirm [data-act=confirm]", "#person [data-act=unblock]", "#person .face-box");
+    await enter("#person [data-act=unblock]", "#person [data-act=request]", "#person .face-box");
+    await enter("#person [data-act=request]", "#person [data-act=withdraw]", "#person .face-box");
+    await enter("#person [data-act=withdraw]", "#person [data-act=request]", "#person .face-box");
+    await ada.block();
+    await ada.openSettings("blocked");
+    await enter("#blocked [data-act=unblock]", "#settings-blocked .note", "summary");
+});
+
 test("a deleted account is gone, and its name is not given away", async () => {
     const hal = await here.user("hal");
     await hal.openSettings("account");
