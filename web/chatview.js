@@ -1,8 +1,8 @@
 // The open chat: its head, its messages and the field to write in.
 
-import { on } from "./bus.js";
+import { call, on } from "./bus.js";
 import { title } from "./chat.js";
-import { avatar, bdi, h, icon, refill, soon, ui } from "./dom.js";
+import { avatar, bdi, h, icon, once, refill, soon, ui } from "./dom.js";
 import { nodes, t } from "./i18n.js";
 import { canWrite, model, peerOf, problem, saveDraft as keepDraft, send } from "./model.js";
 import { SYSTEM } from "./protocol.js";
@@ -94,14 +94,16 @@ export function chatView() {
 	}
 
 	function banner([text, kind, act], who) {
+		const unblock = () => call("block", { unblock: name }).catch(ui.fail);
 		const acts = {
+			unblock: ["settings.unblock", ({ currentTarget }) => once(currentTarget, unblock)],
 			"key-warning": ["keys.review", () => ui.person(name)],
 			"keys-missing": ["keys.setUp", ui.setUp],
 		};
 		const [key, onclick] = acts[act] ?? [];
 		return h(
 			`div.banner.${kind}`,
-			{ id: act, role: act && "alert" },
+			{ id: act, role: kind === "bad" && "alert" },
 			h("p", nodes(text, { name: bdi(who) })),
 			act && h("button.small", { onclick, "data-act": act }, t(key)),
 		);
@@ -181,6 +183,7 @@ export function chatView() {
 function stateOf(peer, online) {
 	if (peer.name === SYSTEM) return t("system.sub");
 	const at = peer.nick && peer.nick !== peer.name ? `@${peer.name} · ` : "";
+	if (model.blocked.has(peer.name)) return at + t("person.isBlocked");
 	if (!peer.friend) return at + t(peer.outgoing ? "person.asked" : "person.stranger");
 	const known = model.status.state === "online";
 	return known ? at + t(online ? "online" : "offline") : at.slice(0, -3);
@@ -200,6 +203,7 @@ function bannersOf({ name, alert, friend, outgoing, last, keys, plain }) {
 	const missing = model.me && model.me.keys !== "ok";
 	if (alert) return [[alert.text ? "keys.changed" : "keys.gone", "bad", "key-warning"]];
 	if (name === SYSTEM) return [];
+	if (model.blocked.has(name)) return [["chat.blocked", "plain", "unblock"]];
 	if (!friend) return last ? [[outgoing ? "chat.asked" : "chat.noFriend", "plain"]] : [];
 	if (missing && keys) return [["keys.missingHere", "bad", "keys-missing"]];
 	return plain ? [["chat.plain", "weak"]] : [];

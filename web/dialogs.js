@@ -7,7 +7,7 @@ import { exportKeys } from "./e2e.js";
 import { nodes, t } from "./i18n.js";
 import { change, importKeys, makeKeys, model, peerOf, publish, safetyNumbers } from "./model.js";
 import { SYSTEM } from "./protocol.js";
-import { checkbox, field, form, note, secret, sentence } from "./welcome.js";
+import { checkbox, field, form, note, refused, secret, sentence } from "./welcome.js";
 
 const PASSPHRASE_MIN = 12;
 const FILE_BYTES_MAX = 100_000;
@@ -66,7 +66,7 @@ export function personDialog(name) {
 
 	function show() {
 		const peer = peerOf(name);
-		const now = JSON.stringify([peer, profile]);
+		const now = JSON.stringify([peer, profile, model.blocked.has(name)]);
 		// The draft of a request stays while other things of the peer change.
 		if (now === shown || !element.isConnected) return;
 		shown = now;
@@ -94,7 +94,8 @@ export function personDialog(name) {
 
 function showFace(face, peer) {
 	const { friend, outgoing, name } = peer;
-	const known = friend ? "person.friend" : outgoing ? "person.asked" : "person.stranger";
+	const other = friend ? "person.friend" : outgoing ? "person.asked" : "person.stranger";
+	const known = model.blocked.has(name) ? "person.isBlocked" : other;
 	const state = t(name === model.user ? "person.self" : known);
 	const big = h("p.big-name", bdi(title(peer)));
 	face.replaceChildren(avatar(peer, true), h("div", big, h("p.sub", bdi(`@${name}`), " · ", state)));
@@ -118,6 +119,13 @@ function actionsOf(peer, name) {
 	const drop = () => sure("person.dropSure", "person.drop", "drop", name);
 	const block = () => sure("person.blockSure", "person.block", "block", { block: name });
 	const { friend, last, incoming, outgoing } = peer ?? {};
+	const unblock = () => call("block", { unblock: name });
+	if (model.blocked.has(name)) {
+		return [
+			...(last ? [button("open", "person.open", "primary", open)] : []),
+			button("unblock", "settings.unblock", "", unblock, "person.unblocked"),
+		];
+	}
 	return [
 		(friend || last) && button("open", "person.open", "primary", open),
 		incoming && button("accept", "accept", "primary", answer(true)),
@@ -131,7 +139,9 @@ function actionsOf(peer, name) {
 
 function askForm(name) {
 	const submit = async (data) => {
-		await call("ask", name, data.get("words"));
+		// The server refuses a request to somebody whom the user blocks, from another device perhaps.
+		const wrong = await refused("error.BLOCKED", () => call("ask", name, data.get("words")));
+		if (wrong) return wrong;
 		ui.toast(t("person.askedDone"));
 	};
 	const words = field("ask-words", "person.words", { maxlength: 300 });

@@ -5,7 +5,7 @@ import { emit, on, tab } from "./bus.js";
 import { afterFailure, afterRoster, agreeKeys, isNew, lastOf, noteRow, rowOf } from "./chat.js";
 import { Keyring } from "./keyring.js";
 import { Link, backoff } from "./link.js";
-import { SYSTEM, ServerError, asObject, readProfile, readRoster } from "./protocol.js";
+import { SYSTEM, ServerError, readBlocked, readProfile, readRoster } from "./protocol.js";
 import { UserStore, getValue, removeUser, setValue } from "./store.js";
 
 const BATCH = 256;
@@ -34,6 +34,8 @@ const link = new Link(
 let store = null;
 let ring = null;
 let me = null;
+// The users whom this one blocks.
+let blocked = [];
 let skew = 0;
 const online = new Set();
 const views = new Map();
@@ -49,7 +51,7 @@ export async function startEngine() {
 	on("nudge", () => link.nudge());
 	await resume();
 	return {
-		hello: () => ({ status: status(), online: [...online], me, skew }),
+		hello: () => ({ status: status(), online: [...online], me, skew, blocked }),
 		find: profile,
 		check: (name) => ring.check(name),
 		...{ enter, logout, useHere, ask, drop, answer, block, retry },
@@ -74,7 +76,7 @@ async function begin(user) {
 		now: () => performance.now(),
 	});
 	await keys.load();
-	[store, ring, me] = [base, keys, null];
+	[store, ring, me, blocked] = [base, keys, null, []];
 }
 
 function leave() {
@@ -168,6 +170,10 @@ async function connected() {
 		ring.forget();
 		await readMe();
 		await roster();
+		// A server from before BLOCK has nobody blocked.
+		await block({}).catch((error) => {
+			if (error.code !== "UNKNOWN_TYPE") throw error;
+		});
 		await readHeld();
 		checkViews();
 		for (const name of await now.peersIn("open")) send(name);
@@ -322,7 +328,11 @@ async function answer(name, accept) {
 
 // {block: name}, {unblock: name} or {}. The answer: all who are blocked.
 async function block(request) {
-	const { blocked } = asObject((await link.ask("BLOCK", request)).value);
+	const now = store;
+	const { value } = await link.ask("BLOCK", request);
+	if (store !== now) throw new ServerError("AWAY");
+	blocked = readBlocked(value);
+	emit("blocked", blocked);
 	if (request.block) {
 		const gone = { friend: false, incoming: null, outgoing: null };
 		const peer = await store.changePeer(request.block, (one) => void Object.assign(one, gone));

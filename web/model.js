@@ -18,6 +18,7 @@ export const model = {
 	store: null,
 	peers: new Map(),
 	online: new Set(),
+	blocked: new Set(),
 	status: { state: "off", retryAt: 0, sentence: "" },
 	// Our own {profile, keys}, once the server has told.
 	me: null,
@@ -35,6 +36,7 @@ export async function loadModel() {
 	on("leader", greet);
 	on("status", (status) => set({ status }));
 	on("me", (me) => set({ me }));
+	on("blocked", (names) => set({ blocked: new Set(names) }));
 	on("presence", presence);
 	on("peers", (peers) => {
 		for (const peer of peers) if (model.store) model.peers.set(peer.name, peer);
@@ -50,8 +52,8 @@ function set(values) {
 }
 
 async function greet() {
-	const { status, online, me, skew } = await call("hello");
-	set({ status, me, skew, online: new Set(online) });
+	const { status, online, me, skew, blocked } = await call("hello");
+	set({ status, me, skew, online: new Set(online), blocked: new Set(blocked) });
 	tell("status", status);
 	look();
 }
@@ -67,7 +69,7 @@ async function enter(user) {
 
 async function session({ user, last, notice }) {
 	// At once: what the leader tells of the new user follows.
-	Object.assign(model, { me: null, online: new Set(), open: "" });
+	Object.assign(model, { me: null, online: new Set(), blocked: new Set(), open: "" });
 	if (user) await enter(user);
 	else {
 		model.store?.close();

@@ -132,6 +132,11 @@ export function readProfile(value) {
 	return Object.fromEntries(Object.keys(PROFILE_FIELDS).map((key) => [key, textOf(found[key])]));
 }
 
+export function readBlocked(value) {
+	const names = asObject(value)?.blocked;
+	return Array.isArray(names) ? names.filter((name) => textOf(name) !== "") : [];
+}
+
 export function readRoster(value) {
 	const found = asObject(value) ?? {};
 	const list = (key, read) =>

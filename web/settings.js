@@ -6,7 +6,7 @@ import { avatar, bdi, h, once, refill, ui } from "./dom.js";
 import { LANGUAGES, currentLanguage, t } from "./i18n.js";
 import { changePassword, deleteAccount, model } from "./model.js";
 import { PROFILE_FIELDS, byteLength, isPicture } from "./protocol.js";
-import { PASSWORD_MIN, checkbox, field, form, note, secret, sentence } from "./welcome.js";
+import { PASSWORD_MIN, checkbox, field, form, note, refused, secret, sentence } from "./welcome.js";
 
 // `open`: the section to show first.
 export function settingsDialog(open) {
@@ -142,21 +142,11 @@ function displayFields() {
 
 // --- Password and blocked users
 
-// The server calls a wrong password FORBIDDEN here.
-async function proven(act) {
-	try {
-		await act();
-	} catch (error) {
-		if (error.code !== "FORBIDDEN") throw error;
-		return "error.OLD_PASSWORD";
-	}
-}
-
 function passwordForm() {
 	const submit = async (data, step) => {
 		if ([...data.get("new")].length < PASSWORD_MIN) return "enter.short";
 		step("enter.hashing");
-		const wrong = await proven(() => changePassword(data.get("old"), data.get("new")));
+		const wrong = await refused("error.OLD_PASSWORD", () => changePassword(data.get("old"), data.get("new")));
 		if (wrong) return wrong;
 		element.reset();
 		ui.toast(t("settings.passwordDone"));
@@ -226,7 +216,7 @@ function deleteForm() {
 	const submit = (data, step) => {
 		if (data.get("delete-sure") !== "on") return "settings.deleteTick";
 		step("enter.hashing");
-		return proven(() => deleteAccount(data.get("password")));
+		return refused("error.OLD_PASSWORD", () => deleteAccount(data.get("password")));
 	};
 	return form(
 		"delete-account",

@@ -11,7 +11,20 @@ export const PASSWORD_MIN = 8;
 export const sentence = (error) =>
 	t(`error.${ALIKE[error.code] ?? error.code}`, { sentence: error.message }, "error.OTHER");
 
-const ALIKE = { NO_SUCH_USER: "NO_USER", BAD_FIELD: "FORBIDDEN" };
+const ALIKE = {
+	...{ NO_SUCH_USER: "NO_USER", BAD_JSON: "BAD_FIELD" },
+	...{ NOT_LOGGED_IN: "AWAY", IDLE: "AWAY", REPLACED: "AWAY", SHUTTING_DOWN: "AWAY" },
+};
+
+// Does what the server may refuse as FORBIDDEN, which is `key` then: a text that says why.
+export async function refused(key, act) {
+	try {
+		await act();
+	} catch (error) {
+		if (error.code !== "FORBIDDEN") throw error;
+		return key;
+	}
+}
 
 // A field with its label. `id` is "form-name".
 export function field(id, label, props = {}) {
@@ -68,7 +81,9 @@ export function welcome(last, notice, made) {
 		const [user, secretWord] = [data.get("user"), data.get("password")];
 		const wrong = nameProblem(user) ?? ([...secretWord].length < PASSWORD_MIN && "enter.short");
 		if (wrong) return wrong;
-		made(await signUp(user, secretWord, data.get("nick"), step));
+		return refused("error.NO_SIGN_UPS", async () => {
+			made(await signUp(user, secretWord, data.get("nick"), step));
+		});
 	};
 	const user = (id, value) => {
 		const props = { autocomplete: "username", autocapitalize: "none", spellcheck: "false" };

@@ -138,6 +138,38 @@ test("a blocked user cannot tell, and a friendship ends", async () => {
     client.close();
 });
 
+test("whom a user blocks is shown as blocked, in the chat and in the dialog, until they are unblocked", async () => {
+    const [lea, max] = await here.friends("lea", "max");
+    await lea.open("max");
+    await lea.say("the last word");
+    await lea.isSafe("the last word");
+    await lea.block();
+    const { page } = lea;
+    await page.waitForSelector("#person [data-act=unblock]");
+    assert.equal(await page.locator("#person [data-act=request], #person [data-act=block]").count(), 0);
+    await lea.closeDialogs();
+    await page.reload();
+    await lea.isIn();
+    await page.click("#unblock button");
+    await page.waitForSelector("#unblock", { state: "detached" });
+    await lea.request("max");
+    await max.accept("lea");
+    await lea.isFriendOf("max");
+});
+
+test("what the server refuses by a code is told in the user's language", async () => {
+    const wei = await here.person("wei", { locale: "zh-CN" });
+    await wei.signUp();
+    const said = await wei.page.evaluate(async () => {
+        const { sentence } = await import("/web/welcome.js");
+        const { ERRORS, ServerError } = await import("/web/protocol.js");
+        // These are about one message, which says why it was not sent.
+        const own = ["NOT_FRIENDS", "KEYS_CHANGED", "NO_KEYS_HERE"];
+        return Object.keys(ERRORS).filter((code) => !own.includes(code)).map((code) => sentence(new ServerError(code, "in English")));
+    });
+    for (const text of said) assert.doesNotMatch(text, /[a-z]{4}/i);
+});
+
 test("the focus stays in the page when what had it is gone", async () => {
     const [ada, ben] = [await here.user("ada"), await here.user("ben")];
     const { page } = ada;
