@@ -13,7 +13,7 @@ const FIELD_PX_MAX = 220;
 
 export function chatView() {
 	const head = h("header.head-box");
-	const banners = h("div");
+	const banners = h("div#banners");
 	const messages = messageList(() => focus(true));
 	const label = t("chat.write");
 	const field = h("textarea#draft", {
@@ -62,7 +62,7 @@ export function chatView() {
 		const state = stateOf(peer, online);
 		const lock = lockOf(peer);
 		const warnings = bannersOf(peer);
-		const now = JSON.stringify([peer.nick, peer.picture, state, lock, warnings]);
+		const now = JSON.stringify([peer.nick, peer.picture, peer.incoming, state, lock, warnings]);
 		// What has not changed is not replaced under a screen reader.
 		if (now === head.now) return;
 		head.now = now;
@@ -83,7 +83,9 @@ export function chatView() {
 		);
 		if (focused) document.getElementById(focused)?.focus();
 		form.hidden = !canWrite(peer);
-		refill(banners, warnings.map((warning) => banner(warning, who)), () => focus(true));
+		const shown = warnings.map((warning) => banner(warning, who));
+		if (peer.incoming && !peer.friend) shown.push(asking(peer, who));
+		refill(banners, shown, () => focus(true));
 		if (writes && form.hidden) focus(true);
 	}
 
@@ -91,6 +93,21 @@ export function chatView() {
 		const props = { "aria-label": t("lock.details", { state: t(text) }) };
 		props.onclick = () => ui.person(name);
 		return h(`button.lock-button.${kind}#encryption`, props, icon(mark), h("span", t(text)));
+	}
+
+	function asking(peer, who) {
+		const button = (act, kind, yes) => {
+			const answer = () => call("answer", name, yes).catch(ui.fail);
+			const onclick = ({ currentTarget }) => once(currentTarget, answer);
+			return h(`button.small${kind}`, { "data-act": act, onclick }, t(act));
+		};
+		return h(
+			"div.banner",
+			h("p", nodes("event.ask", { name: bdi(who) })),
+			peer.incoming.text && h("p.text", { dir: "auto" }, peer.incoming.text),
+			button("accept", ".primary", true),
+			button("reject", "", false),
+		);
 	}
 
 	function banner([text, kind, act], who) {
@@ -199,12 +216,12 @@ function lockOf({ name, alert, keys, plain, safe }) {
 }
 
 // What stands above the messages: [text, kind, id of the banner if there is something to do].
-function bannersOf({ name, alert, friend, outgoing, last, keys, plain }) {
+function bannersOf({ name, alert, friend, incoming, outgoing, last, keys, plain }) {
 	const missing = model.me && model.me.keys !== "ok";
 	if (alert) return [[alert.text ? "keys.changed" : "keys.gone", "bad", "key-warning"]];
 	if (name === SYSTEM) return [];
 	if (model.blocked.has(name)) return [["chat.blocked", "plain", "unblock"]];
-	if (!friend) return last ? [[outgoing ? "chat.asked" : "chat.noFriend", "plain"]] : [];
+	if (!friend) return last && !incoming ? [[outgoing ? "chat.asked" : "chat.noFriend", "plain"]] : [];
 	if (missing && keys) return [["keys.missingHere", "bad", "keys-missing"]];
 	return plain ? [["chat.plain", "weak"]] : [];
 }

@@ -131,7 +131,7 @@ function actionsOf(peer, name) {
 		incoming && button("accept", "accept", "primary", answer(true)),
 		incoming && button("reject", "reject", "", answer(false)),
 		outgoing && !friend && button("withdraw", "withdraw", "", () => call("drop", name)),
-		!friend && !outgoing && askForm(name),
+		!friend && !outgoing && !incoming && askForm(name),
 		friend && button("unfriend", "person.drop", "", drop),
 		button("block", "person.block", "danger", block, "person.blocked"),
 	].filter(Boolean);

@@ -28,7 +28,7 @@ export function listView() {
 	const chats = h("ul.chats#friends", { "aria-label": t("list.chats") });
 	const more = h("div.more");
 	const empty = h("div.empty", h("p", t("list.empty")), h("p", t("list.emptyHow")));
-	const lists = h("div.lists", found, asked, chats, more, empty);
+	const lists = h("div.lists", asked, found, chats, more, empty);
 	const element = h(
 		"nav.side",
 		{ "aria-label": t("list.label") },
@@ -71,7 +71,7 @@ export function listView() {
 		renderRequests();
 		renderMe();
 		chats.hidden = searching;
-		asked.hidden = searching || asked.childElementCount === 0;
+		asked.hidden = asked.childElementCount === 0;
 		empty.hidden = searching || items.size > 0 || !asked.hidden;
 	}
 
@@ -102,7 +102,11 @@ export function listView() {
 	}
 
 	function renderRequests() {
-		const { incoming, outgoing } = requests();
+		// A search finds requests, too.
+		const wanted = search.value.trim();
+		const [incoming, outgoing] = ["incoming", "outgoing"].map((kind) =>
+			requests()[kind].filter((peer) => matches(peer, wanted)),
+		);
 		const now = JSON.stringify([incoming, outgoing]);
 		if (asked.now === now) return;
 		asked.now = now;
@@ -172,7 +176,8 @@ export function listView() {
 		if (turn !== searches) return;
 		heading.hidden = rows.length === 0;
 		hits.replaceChildren(...rows.map((row) => hit(row, wanted)));
-		ui.announce(t("search.count", { count: list.length + rows.length }));
+		const count = list.length + rows.length + asked.querySelectorAll("li").length;
+		ui.announce(t("search.count", { count }));
 	}
 
 	const later = soon(render);

@@ -138,6 +138,32 @@ test("a blocked user cannot tell, and a friendship ends", async () => {
     client.close();
 });
 
+test("a request is found by a search and answered in the chat", async () => {
+    const [nia, odo] = await here.friends("nia", "odo");
+    await odo.open("nia");
+    await odo.say("from when we were friends");
+    await odo.isSafe("from when we were friends");
+    await odo.showPerson();
+    await odo.page.click("#person [data-act=unfriend]");
+    await odo.page.click("#confirm [data-act=confirm]");
+    await odo.page.waitForSelector("#person [data-act=request]");
+    await odo.page.fill("#person [name=words]", "sorry");
+    await odo.page.click("#person [data-act=request]");
+    const { page } = nia;
+    await page.fill("#search", "odo");
+    await page.waitForSelector("#found:not([hidden]) .item");
+    await nia.requests("odo").waitFor();
+    await page.fill("#search", "somebody else");
+    await nia.requests("odo").waitFor({ state: "hidden" });
+    await page.fill("#search", "");
+    await nia.open("odo");
+    await until("the words are in the chat", async () => (await page.textContent("#banners")).includes("sorry"));
+    await page.click("#banners [data-act=accept]");
+    await page.waitForSelector("#banners [data-act=accept]", { state: "detached" });
+    await until("the field for messages has the focus", () => page.evaluate(() => document.activeElement.id === "draft"));
+    await odo.page.locator("#draft").waitFor({ state: "attached" });
+});
+
 test("whom a user blocks is shown as blocked, in the chat and in the dialog, until they are unblocked", async () => {
     const [lea, max] = await here.friends("lea", "max");
     await lea.open("max");
