@@ -62,22 +62,25 @@ export function personDialog(name) {
 	const element = dialog("person", "settings.profile", face, facts, error, actions, keys);
 	element.dataset.user = name;
 	let profile = null;
+	let gone = false;
 	let shown = "";
 
 	function show() {
 		const peer = peerOf(name);
-		const now = JSON.stringify([peer, profile, model.blocked.has(name)]);
+		const now = JSON.stringify([peer, profile, gone, model.blocked.has(name)]);
 		// The draft of a request stays while other things of the peer change.
 		if (now === shown || !element.isConnected) return;
 		shown = now;
+		// A name that nobody has is no person.
+		if (!(peer || profile)) return;
 		const { nickName: nick, profilePicture: picture } = profile ?? {};
 		showFace(face, { nick: "", picture: "", ...peer, name, ...(profile && { nick, picture }) });
 		const rows = ["personalDescription", "location", "emailAddress"].filter((key) => profile?.[key]);
 		facts.replaceChildren(
 			...rows.flatMap((key) => [h("dt", t(`field.${key}`)), h("dd", { dir: "auto" }, profile[key])]),
 		);
-		if (name === model.user || name === SYSTEM || !(peer || profile)) return;
-		refill(actions, actionsOf(peer, name), () => face.focus());
+		if (name === model.user || name === SYSTEM) return;
+		refill(actions, actionsOf(peer, name, gone), () => face.focus());
 		if (peer) showKeys(keys, peer, () => face.focus());
 	}
 
@@ -87,7 +90,12 @@ export function personDialog(name) {
 		profile = value;
 		show();
 	};
-	call("find", name).then(found, (cause) => (error.textContent = sentence(cause)));
+	const failed = (cause) => {
+		gone = cause.code === "NO_USER";
+		error.textContent = gone ? t("person.none", { name }) : sentence(cause);
+		show();
+	};
+	call("find", name).then(found, failed);
 	if (peerOf(name)?.friend) call("check", name).catch(() => {});
 	return element;
 }
@@ -101,7 +109,8 @@ function showFace(face, peer) {
 	face.replaceChildren(avatar(peer, true), h("div", big, h("p.sub", bdi(`@${name}`), " · ", state)));
 }
 
-function actionsOf(peer, name) {
+// `gone`: there is no account of this name, or no longer.
+function actionsOf(peer, name, gone) {
 	const button = (act, key, kind, run, done) => {
 		const attempt = async () => {
 			if ((await run()) !== false && done) ui.toast(t(done, { name }));
@@ -131,9 +140,9 @@ function actionsOf(peer, name) {
 		incoming && button("accept", "accept", "primary", answer(true)),
 		incoming && button("reject", "reject", "", answer(false)),
 		outgoing && !friend && button("withdraw", "withdraw", "", () => call("drop", name)),
-		!friend && !outgoing && !incoming && askForm(name),
+		!friend && !outgoing && !incoming && !gone && askForm(name),
 		friend && button("unfriend", "person.drop", "", drop),
-		button("block", "person.block", "danger", block, "person.blocked"),
+		!gone && button("block", "person.block", "danger", block, "person.blocked"),
 	].filter(Boolean);
 }
 

@@ -142,6 +142,7 @@ const lines = [
 	"backup.differ|The two passphrases differ.|两次输入的口令不同。",
 	"backup.saved|The copy is saved. Keep it and the passphrase in a safe place.|副本已保存。请妥善保管文件和口令。",
 	"person.self|This is you.|这是你自己。",
+	"person.none|There is no user {name}. Capital and small letters matter.|没有用户 {name}。请注意大小写。",
 	"person.ask|Ask to be friends|加为好友",
 	"person.words|A few words with your request|附言",
 	"person.asked|asked, not answered|已请求，未回应",

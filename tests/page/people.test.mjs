@@ -138,6 +138,16 @@ test("a blocked user cannot tell, and a friendship ends", async () => {
     client.close();
 });
 
+test("a name that nobody has is not shown as a person", async () => {
+    const pat = await here.user("pat");
+    await pat.page.fill("#search", "nobody at all");
+    await pat.page.press("#search", "Enter");
+    await pat.page.waitForSelector("#person .error:not(:empty)");
+    assert.ok((await pat.page.textContent("#person .error")).includes("nobody at all"));
+    assert.ok(!(await pat.page.locator("#person .face-box").isVisible()));
+    assert.equal(await pat.page.locator("#person .actions > *").count(), 0);
+});
+
 test("a request is found by a search and answered in the chat", async () => {
     const [nia, odo] = await here.friends("nia", "odo");
     await odo.open("nia");
