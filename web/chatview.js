@@ -4,7 +4,7 @@ import { call, on } from "./bus.js";
 import { title } from "./chat.js";
 import { avatar, bdi, h, icon, once, refill, soon, ui } from "./dom.js";
 import { nodes, t } from "./i18n.js";
-import { canWrite, model, peerOf, problem, saveDraft as keepDraft, send } from "./model.js";
+import { canWrite, keysMissing, model, peerOf, problem, saveDraft as keepDraft, send } from "./model.js";
 import { SYSTEM } from "./protocol.js";
 import { messageList } from "./messages.js";
 
@@ -207,21 +207,21 @@ function stateOf(peer, online) {
 }
 
 // What the button in the head says of the encryption: [text, icon, kind].
-function lockOf({ name, alert, keys, plain, safe }) {
+function lockOf({ name, alert, friend, keys, plain, safe }) {
 	if (name === SYSTEM) return null;
 	if (alert) return ["lock.changed", "alert", "bad"];
+	if (!friend || !(keys || plain)) return ["settings.profile", "person", "plain"];
 	if (plain) return ["lock.off", "unlock", "weak"];
-	if (!keys) return ["settings.profile", "person", "plain"];
+	if (keysMissing()) return ["lock.missing", "alert", "bad"];
 	return safe ? ["lock.safe", "lock", "good"] : ["lock.on", "lock", "plain"];
 }
 
 // What stands above the messages: [text, kind, id of the banner if there is something to do].
 function bannersOf({ name, alert, friend, incoming, outgoing, last, keys, plain }) {
-	const missing = model.me && model.me.keys !== "ok";
 	if (alert) return [[alert.text ? "keys.changed" : "keys.gone", "bad", "key-warning"]];
 	if (name === SYSTEM) return [];
 	if (model.blocked.has(name)) return [["chat.blocked", "plain", "unblock"]];
 	if (!friend) return last && !incoming ? [[outgoing ? "chat.asked" : "chat.noFriend", "plain"]] : [];
-	if (missing && keys) return [["keys.missingHere", "bad", "keys-missing"]];
+	if (keysMissing() && keys) return [["keys.missingHere", "bad", "keys-missing"]];
 	return plain ? [["chat.plain", "weak"]] : [];
 }

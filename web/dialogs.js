@@ -5,7 +5,7 @@ import { title } from "./chat.js";
 import { avatar, bdi, h, icon, once, refill, ui } from "./dom.js";
 import { exportKeys } from "./e2e.js";
 import { nodes, t } from "./i18n.js";
-import { change, importKeys, makeKeys, model, peerOf, publish, safetyNumbers } from "./model.js";
+import { change, importKeys, keysMissing, makeKeys, model, peerOf, publish, safetyNumbers } from "./model.js";
 import { SYSTEM } from "./protocol.js";
 import { checkbox, field, form, note, refused, secret, sentence } from "./welcome.js";
 
@@ -67,7 +67,7 @@ export function personDialog(name) {
 
 	function show() {
 		const peer = peerOf(name);
-		const now = JSON.stringify([peer, profile, gone, model.blocked.has(name)]);
+		const now = JSON.stringify([peer, profile, gone, model.blocked.has(name), model.me?.keys]);
 		// The draft of a request stays while other things of the peer change.
 		if (now === shown || !element.isConnected) return;
 		shown = now;
@@ -161,17 +161,20 @@ function askForm(name) {
 
 // What is shown of the keys changes only with them: a number that is being compared stays.
 async function showKeys(section, peer, other) {
-	const now = JSON.stringify([peer.keys, peer.alert, peer.safe, peer.plain]);
+	const missing = peer.keys && keysMissing();
+	const { keys, alert, safe, plain, friend } = peer;
+	const now = JSON.stringify([keys, alert, safe, plain, friend, missing, Boolean(model.me)]);
 	if (section.now === now) return;
 	section.now = now;
 	const numbers = await safetyNumbers(peer);
 	if (section.now !== now) return;
 	const name = bdi(title(peer));
-	const heading = h("h3", icon(peer.keys ? "lock" : "unlock"), t("keys.title"));
+	const mark = missing || alert ? "alert" : keys ? "lock" : "unlock";
+	const heading = h("h3", icon(mark), t("keys.title"));
 	const setUp = () => h("button", { onclick: ui.setUp }, t("keys.setUp"));
 	let parts;
 	if (peer.alert) parts = alertParts(peer, numbers.changed, name);
-	else if (numbers.known) parts = numberParts(peer, numbers.known, name);
+	else if (numbers.known && !missing) parts = numberParts(peer, numbers.known, name);
 	else if (peer.keys) parts = [h("p", t("keys.missingHere")), setUp()];
 	else parts = [h("p", nodes(peer.plain ? "chat.plain" : "keys.unknown", { name }))];
 	refill(section, [heading, ...parts], other);

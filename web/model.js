@@ -108,6 +108,9 @@ export function unread() {
 	return sum;
 }
 
+// Whether the keys that our profile shows are not, or not yet, those of this browser.
+export const keysMissing = () => Boolean(model.me) && model.me.keys !== "ok";
+
 export const canWrite = (peer) => peer.name !== SYSTEM && peer.friend && !peer.alert;
 
 // The safety numbers with a peer: with the pinned keys, and with those that differ; "" if none.

@@ -93,6 +93,7 @@ const lines = [
 	"lock.on|Encrypted|已加密",
 	"lock.safe|Encrypted, compared|已加密并核对",
 	"lock.off|Not encrypted|未加密",
+	"lock.missing|Not set up here|此浏览器未设置加密",
 	"lock.changed|Keys changed|密钥已改变",
 	"lock.details|{state}. Show details|{state}。查看详情",
 	"lock.plain|not encrypted|未加密",

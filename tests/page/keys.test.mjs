@@ -143,6 +143,23 @@ test("a browser whose keys are in order makes new ones, and a copy of them opens
     assert.equal(await (await newRex.sees("to the new keys")).getAttribute("data-encrypted"), "yes");
 });
 
+test("a browser that cannot read what is encrypted does not say that it encrypts", async () => {
+    const [una, vic] = await here.friends("una", "vic");
+    await una.context.close();
+    const newUna = await here.person("una");
+    await newUna.logIn();
+    await newUna.open("vic");
+    await newUna.page.waitForSelector("#keys-missing");
+    await newUna.page.waitForSelector("#encryption.bad");
+    await newUna.showPerson();
+    await newUna.page.waitForSelector("#person .keys button");
+    assert.equal(await newUna.page.locator("#safety-number").count(), 0);
+    await newUna.closeDialogs();
+    await newUna.makeKeys();
+    await newUna.page.waitForSelector("#keys-missing", { state: "detached" });
+    await newUna.page.waitForSelector("#encryption:not(.bad)");
+});
+
 test("the keys of a sign-up whose answer got lost are there at the log-in", async () => {
     const kay = await here.person("kay");
     await kay.page.evaluate(() => {
