@@ -60,7 +60,8 @@ Object.assign(ui, {
 	language(code) {
 		setValue("language", code);
 		emit("language", code);
-		settingsDialog("display").querySelector("select").focus();
+		const where = views ? settingsDialog("display") : root;
+		where.querySelector("select").focus();
 	},
 });
 
@@ -74,7 +75,7 @@ async function start() {
 		useLanguage(code);
 		// The copy of the keys is offered once, whatever another tab does.
 		closeDialogs("dialog:not(#backup)");
-		showViews();
+		translate();
 	});
 	listen();
 	let language;
@@ -83,6 +84,7 @@ async function start() {
 	useLanguage(language);
 	await loadModel();
 	showViews();
+	if (!views) root.querySelector("input").focus();
 	lead(() => {
 		document.documentElement.dataset.leader = "yes";
 		return startEngine();
@@ -133,6 +135,17 @@ function entered({ last: before, notice: said }) {
 	if (views) views.list.focusSearch();
 	else root.querySelector("input").focus();
 	offerBackup(model.user ? backup : null);
+}
+
+// Shows everything anew, with what was typed before the log-in.
+function translate() {
+	const inputs = views ? [] : [...root.querySelectorAll("input")];
+	const signsUp = inputs.length > 0 && !document.getElementById("sign-up").hidden;
+	showViews();
+	for (const { id, value, checked } of inputs) {
+		Object.assign(document.getElementById(id), { value, checked });
+	}
+	if (signsUp) document.getElementById("show-sign-up").click();
 }
 
 // What was shown and read out to a user is not for those who come after them.

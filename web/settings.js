@@ -3,10 +3,10 @@
 import { call, on } from "./bus.js";
 import { confirm, dialog, keyForms } from "./dialogs.js";
 import { avatar, bdi, h, once, refill, ui } from "./dom.js";
-import { LANGUAGES, currentLanguage, t } from "./i18n.js";
+import { t } from "./i18n.js";
 import { changePassword, deleteAccount, model } from "./model.js";
 import { PROFILE_FIELDS, byteLength, isPicture } from "./protocol.js";
-import { PASSWORD_MIN, checkbox, field, form, note, refused, secret, sentence } from "./welcome.js";
+import { PASSWORD_MIN, checkbox, field, form, languageChoice, note, refused, secret, sentence } from "./welcome.js";
 
 // `open`: the section to show first.
 export function settingsDialog(open) {
@@ -125,10 +125,7 @@ async function shrink(file) {
 // --- Language and notifications
 
 function displayFields() {
-	const option = ([code, name]) => h("option", { value: code, lang: code }, name);
-	const choice = h("select#language", Object.entries(LANGUAGES).map(option));
-	choice.value = currentLanguage();
-	choice.addEventListener("change", () => ui.language(choice.value));
+	const choice = languageChoice({});
 	const blocked = h("p.note", { role: "status" });
 	const onchange = async ({ target }) => {
 		target.checked = await ui.notify(target.checked);

@@ -1,7 +1,7 @@
 // The page before log-in: log in, or create an account. And what all forms have in common.
 
-import { h, once } from "./dom.js";
-import { t } from "./i18n.js";
+import { h, once, ui } from "./dom.js";
+import { LANGUAGES, currentLanguage, t } from "./i18n.js";
 import { logIn, signUp } from "./model.js";
 import { nameProblem } from "./protocol.js";
 
@@ -37,6 +37,15 @@ export const secret = (id, label, autocomplete) =>
 
 export const checkbox = (id, label, props) =>
 	h("label.check", { for: id }, h("input", { type: "checkbox", id, name: id, ...props }), t(label));
+
+// Where the user chooses their language; before log-in as after it.
+export function languageChoice(props) {
+	const option = ([code, name]) => h("option", { value: code, lang: code }, name);
+	const choice = h("select#language", props, Object.entries(LANGUAGES).map(option));
+	choice.value = currentLanguage();
+	choice.addEventListener("change", () => ui.language(choice.value));
+	return choice;
+}
 
 export const note = (text) => h("p.note", text);
 
@@ -129,6 +138,7 @@ export function welcome(last, notice, made) {
 		forms["log-in"],
 		forms["sign-up"],
 		toggle,
+		languageChoice({ "aria-label": t("settings.language") }),
 	);
 }
 

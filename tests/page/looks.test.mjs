@@ -68,6 +68,13 @@ test("the page speaks Chinese to those whose browser does, and to those who choo
     const shown = await wen.page.locator("body").innerText();
     assert.match(shown, /登录/);
     assert.doesNotMatch(shown.replace(/hongyan|English/gi, ""), /[a-z]{4}/i, "nothing is left in English");
+    // On the first page, too, with what was typed there.
+    await wen.page.click("#show-sign-up");
+    await wen.page.fill("#sign-up [name=user]", "wen");
+    await wen.page.selectOption("#language", "en");
+    await until("it is English", async () => /^en/.test(await wen.page.getAttribute("html", "lang")));
+    assert.equal(await wen.page.inputValue("#sign-up [name=user]"), "wen");
+    await wen.page.selectOption("#language", "zh");
     await wen.signUp();
     await wen.openSettings("display");
     await wen.page.selectOption("#language", "en");
@@ -76,6 +83,22 @@ test("the page speaks Chinese to those whose browser does, and to those who choo
     await wen.isIn();
     assert.match(await wen.page.getAttribute("html", "lang"), /^en/, "it stays so");
 });
+
+test("the first field has the focus before the log-in", async () => {
+    const una = await here.person("una");
+    await until("the field has it", () => una.page.evaluate(() => document.activeElement.id === "log-in-user"));
+});
+
+for (const viewport of [{ width: 360, height: 720 }, { width: 1000, height: 620 }]) {
+    test(`a toast does not cover the draft, ${viewport.width} pixels wide`, async () => {
+        const [uma, vin] = await here.friends(`uma ${viewport.width}`, `vin ${viewport.width}`, { viewport });
+        await uma.open(vin.name);
+        await uma.page.evaluate(async () => (await import("/web/dom.js")).ui.toast("a toast ".repeat(12)));
+        const [toast, draft] = [uma.page.locator("#toast p").last(), uma.page.locator("#draft")];
+        const boxes = await Promise.all([toast.boundingBox(), draft.boundingBox()]);
+        assert.ok(boxes[0].y + boxes[0].height <= boxes[1].y, JSON.stringify(boxes));
+    });
+}
 
 test("a chat is found, opened and written to without a mouse", async () => {
     const [kay] = await here.friends("kay", "lee");
