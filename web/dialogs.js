@@ -176,7 +176,8 @@ async function showKeys(section, peer, other) {
 	if (peer.alert) parts = alertParts(peer, numbers.changed, name);
 	else if (numbers.known && !missing) parts = numberParts(peer, numbers.known, name);
 	else if (peer.keys) parts = [h("p", t("keys.missingHere")), setUp()];
-	else parts = [h("p", nodes(peer.plain ? "chat.plain" : "keys.unknown", { name }))];
+	else if (plain) parts = [h("p", nodes("chat.plain", { name }))];
+	else parts = [h("p", t(friend ? "keys.state.unknown" : "keys.unknown"))];
 	refill(section, [heading, ...parts], other);
 }
 

@@ -241,22 +241,24 @@ function toast(text) {
 	}, TOAST_MS);
 }
 
+// Who says what. What happened has the name in its text.
 function words(row) {
 	const name = row.peer === SYSTEM ? t("system.title") : title(peerOf(row.peer) ?? { name: row.peer });
-	const text = row.kind === "text" || row.kind === "notice" ? row.text || t("lock.short") : "";
-	return { name, text: text || t(`event.${row.kind}`, { name }) };
+	const said = row.kind === "text" || row.kind === "notice";
+	if (said) return { name, text: row.text || t("lock.short") };
+	return { name: "", text: t(`event.${row.kind}`, { name }) };
 }
 
 function arrived({ rows, visible, leader }) {
 	const { name, text } = words(rows.at(-1));
-	ui.announce(nodes("chat.from", { name: bdi(name), text }));
+	ui.announce(name ? nodes("chat.from", { name: bdi(name), text }) : text);
 	if (!visible && leader === tab && ui.notifies()) rows.slice(-3).forEach(notify);
 }
 
 function notify(row) {
 	const { name, text } = words(row);
 	try {
-		const note = new Notification(name, { body: text.slice(0, 140), tag: row.peer });
+		const note = new Notification(name || t("name"), { body: text.slice(0, 140), tag: row.peer });
 		notes.add(note);
 		note.onclose = () => notes.delete(note);
 		note.onclick = () => {

@@ -75,6 +75,9 @@ test("requests are made, withdrawn, rejected, accepted, and friends are seen com
     await ann.withdraw("bob");
     await ann.requests("bob").waitFor({ state: "detached" });
     await ann.request("bob", "it is me");
+    const read = () => bob.page.textContent("#announcer");
+    await until("it is read out", async () => (await read()).includes("ann"));
+    assert.equal((await read()).split("ann").length, 2, "with her name once");
     await until("Bob reads her words", async () => (await bob.requests("ann").textContent()).includes("it is me"));
     await bob.reject("ann");
     await ann.requests("bob").waitFor({ state: "detached" });
