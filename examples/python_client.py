@@ -2,7 +2,9 @@
 """A small client with the rules that every client keeps (docs/protocol.md); nothing but the standard library.
     python_client.py HOST PORT USER PASSWORD_FILE TOKEN_FILE
 It writes each push as a line of JSON to stdout and acks it after that; it accepts every friend request. A line NAME TEXT on stdin
-sends TEXT to NAME. It writes to stderr whether a message is safe, and whether the connection is there."""
+sends TEXT to NAME. It writes to stderr whether a message is safe, and whether the connection is there.
+It has no TLS and no encryption: use it beside the server, or in a tunnel. What is not safe yet when it ends is lost. It keeps on no disk
+what it has seen, so a push may come out twice, once before and once after a restart of it or of the server (then with another time)."""
 import hashlib, json, os, queue, random, select, socket, sys, threading, time, unicodedata, uuid
 
 class Stop(Exception): """Do not connect again."""
@@ -25,8 +27,7 @@ class Client:
     def read(self):
         while b"\n" not in self.buffer and select.select([self.socket], [], [], 0.2)[0]:
             data = self.socket.recv(65536)
-            if not data or len(self.buffer) > 1 << 20:
-                raise Again("the server closed the connection")
+            if not data or len(self.buffer) > 1 << 20: raise Again("the server closed the connection")
             self.buffer, self.dead = self.buffer + data, None
         line, end, rest = self.buffer.partition(b"\n")
         if end:
@@ -91,8 +92,7 @@ class Client:
             key = (kind, content.get("type"), content["sender"], content["messageId"], content["time"])
             if key not in self.seen:
                 self.handle({"TYPE": kind, **content})
-                if content.get("type") == "1":
-                    self.waiting[content["messageId"]] = ["6", {**content, "type": "2"}, 0, 1]
+                if content.get("type") == "1": self.waiting[content["messageId"]] = ["6", {**content, "type": "2"}, 0, 1]
                 self.seen = dict(list(self.seen.items())[-8191:] + [(key, None)])
             self.write("5", {"MessageId": content["messageId"], "sender": content["sender"]})  # duplicates, too
 
