@@ -386,7 +386,10 @@ async function receive(pushes) {
 	emit("peers", peers);
 	emit("rows", rows);
 	emit("arrived", { rows, visible: views.size > 0, leader: tab });
-	if (rows.some((row) => row.kind === "accept")) rosterSoon();
+	// Nobody is told that a friendship ended, but a friend has nothing to ask for.
+	const friends = new Set(peers.filter((peer) => peer.friend).map((peer) => peer.name));
+	const ended = ({ kind, peer }) => kind === "ask" && friends.has(peer);
+	if (rows.some((row) => row.kind === "accept" || ended(row))) rosterSoon();
 }
 
 async function readHeld() {

@@ -153,6 +153,12 @@ test("a name that nobody has is not shown as a person", async () => {
 
 test("a request is found by a search and answered in the chat", async () => {
     const [nia, odo] = await here.friends("nia", "odo");
+    // After this, her page has no reason of its own to ask for her friends again.
+    const rosters = () => nia.received.filter((text) => JSON.parse(text).TYPE === "RE_ROSTER").length;
+    const before = rosters();
+    await nia.page.reload();
+    await nia.isIn();
+    await until("she knows her friends", () => rosters() > before);
     await odo.open("nia");
     await odo.say("from when we were friends");
     await odo.isSafe("from when we were friends");
