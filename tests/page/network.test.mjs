@@ -91,6 +91,7 @@ test("who was replaced by another device does not come back by itself, but when 
     assert.equal(gus.line.webSocketsEver, before, "it did not connect again");
     await gus.page.click("#use-here");
     await gus.isIn();
+    assert.equal(await gus.page.textContent("#status button"), "", "a hidden button says nothing");
     await other.isLinked("replaced");
 });
 
