@@ -112,6 +112,8 @@ fn a_url_that_is_wrong_is_refused_at_once_and_what_is_wrong_is_named() {
     std::fs::write(folder.path().join("empty.pem"), "").unwrap();
     refused(&ca("empty.pem"), "empty.pem cannot be used: it holds no certificate");
     refused(&ca(""), "cannot be used");
+    let endless = format!("{}?root_cert_path=/dev/zero", nowhere());
+    refused(&endless, "/dev/zero cannot be used: it is not a regular file");
 }
 
 #[test]

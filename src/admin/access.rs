@@ -3,7 +3,7 @@
 
 use super::AdminConfig;
 use super::http::{Request, Response};
-use crate::config::{Endpoint, StoreUrl};
+use crate::config::{Endpoint, StoreUrl, regular};
 use ring::hmac;
 use std::fmt;
 use std::net::IpAddr;
@@ -44,11 +44,8 @@ impl Secret {
 pub(super) fn read_token(path: &Path) -> Result<String, String> {
     let shown = path.display();
     let cannot = |why: &str| format!("--admin-token-file {shown} cannot be used: {why}");
-    let text = std::fs::read_to_string(path).map_err(|error| match error.kind() {
-        std::io::ErrorKind::NotFound => cannot("there is no such file"),
-        std::io::ErrorKind::InvalidData => cannot("the token has characters that are not ASCII"),
-        _ => cannot(&super::listener::plain(&error)),
-    })?;
+    let (bytes, _) = regular::read_file(path).map_err(|why| cannot(&why))?;
+    let text = String::from_utf8(bytes).map_err(|_| cannot("the token has characters that are not ASCII"))?;
     let token = text.trim();
     if !token.bytes().all(|byte| byte.is_ascii_graphic()) {
         return Err(cannot("the token must be one line of ASCII characters without spaces"));
@@ -314,6 +311,8 @@ mod tests {
         let why = access("10.0.0.1:0", None).unwrap_err();
         assert!(why.contains("--admin-token-file"), "{why}");
         assert!(access("10.0.0.1:0", Some(Path::new("/no/such"))).unwrap_err().contains("no such file"));
+        let endless = access("10.0.0.1:0", Some(Path::new("/dev/zero"))).unwrap_err();
+        assert!(endless.ends_with("it is not a regular file"), "{endless}");
         for open in ["127.0.0.1:0", "[::1]:0", "[::ffff:127.0.0.1]:0", "unix:a"] {
             assert!(access(open, None).is_ok(), "{open}");
         }

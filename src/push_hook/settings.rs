@@ -1,17 +1,14 @@
 //! What the push hook needs of the configuration, with its files read.
 
-use crate::config::{Config, HookUrl};
+use crate::config::{Config, HookUrl, regular};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use std::fmt;
-use std::io;
 use std::path::Path;
 use std::time::Duration;
 
 /// A secret has at least so many bytes: what is shorter can be guessed.
 const SECRET_BYTES_MIN: usize = 16;
-/// Both files are small.
-const FILE_BYTES_MAX: u64 = 1024 * 1024;
 
 /// The settings of a push hook.
 pub struct Settings {
@@ -80,22 +77,9 @@ fn roots(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
     })
 }
 
-/// A regular file: anything else could keep the reader for ever.
 fn read(option: &str, path: &Path) -> Result<Vec<u8>, String> {
-    let cannot = |why: &str| format!("{option} {} cannot be read: {why}", path.display());
-    let of_system = |error: io::Error| match error.kind() {
-        io::ErrorKind::NotFound => cannot("there is no such file"),
-        io::ErrorKind::PermissionDenied => cannot("this user may not read it"),
-        _ => cannot(&error.to_string()),
-    };
-    let found = path.metadata().map_err(of_system)?;
-    if !found.is_file() {
-        return Err(cannot("it is not a regular file"));
-    }
-    if found.len() > FILE_BYTES_MAX {
-        return Err(cannot(&format!("it is larger than {FILE_BYTES_MAX} bytes")));
-    }
-    std::fs::read(path).map_err(of_system)
+    let read = regular::read_file(path).map(|(bytes, _)| bytes);
+    read.map_err(|why| format!("{option} {} cannot be read: {why}", path.display()))
 }
 
 #[cfg(test)]
@@ -127,7 +111,7 @@ mod tests {
         let why = |config: &Config| Settings::open(config).unwrap_err();
         assert!(why(&config(None)).contains("--push-hook-secret-file"));
         assert!(why(&config(Some(&path))).ends_with("there is no such file"));
-        assert!(why(&config(Some(folder.path()))).ends_with("it is not a regular file"));
+        assert!(why(&config(Some(folder.path()))).ends_with("it is a folder"));
         std::fs::write(&path, "short\n").unwrap();
         let short = why(&config(Some(&path)));
         assert!(short.ends_with("at least 16 bytes") && !short.contains("short"), "{short}");

@@ -2,6 +2,7 @@
 //! by their number.
 
 use super::super::{StoreError, plain};
+use crate::config::regular;
 use mysql::{DriverError, Error, UrlError};
 use std::io::ErrorKind;
 
@@ -89,11 +90,7 @@ pub(super) fn of_url(error: &UrlError) -> String {
 pub(super) fn check_ca(path: &std::path::Path) -> Result<(), StoreError> {
     let shown = path.display();
     let wrong = |why: &str| StoreError::Unusable(format!("its CA file {shown} cannot be used: {why}"));
-    let text = match std::fs::read(path) {
-        Ok(text) => text,
-        Err(error) if error.kind() == ErrorKind::NotFound => return Err(wrong("there is no such file")),
-        Err(error) => return Err(wrong(&plain(&error))),
-    };
+    let (text, _) = regular::read_file(path).map_err(|why| wrong(&why))?;
     // The bare form of a certificate begins with a sequence of ASN.1.
     let is_bare = text.starts_with(&[0x30, 0x82]);
     if !is_bare && memchr::memmem::find(&text, b"-----BEGIN CERTIFICATE-----").is_none() {
