@@ -3,9 +3,9 @@
 //! what survives all four is a hole in the tests. Only a real database has several lanes:
 //! HONGYAN_TEST_MYSQL has to name one.
 //!
-//! `MUTANTS=1 cargo test --test mutations -- --nocapture` runs them all in some minutes and prints
-//! a table; `MUTANTS=word` those whose name has the word, `MUTANTS='one|other'` one of them. An ordinary run only checks that each
-//! still fits the source.
+//! `MUTANTS=1 cargo test --test mutations -- --nocapture` runs them all in an hour and prints a
+//! table; `MUTANTS=word` those whose name has the word, `MUTANTS='one|other'` those that have one
+//! of them. An ordinary run only checks that each still fits the source.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
 mod table;
