@@ -1,80 +1,75 @@
 #!/usr/bin/env python3
 """A small client with the rules that every client keeps (docs/protocol.md); nothing but the standard library.
     python_client.py HOST PORT USER PASSWORD_FILE TOKEN_FILE
-It writes each push as a line of JSON to stdout and acks it after that; it accepts every friend request. A line NAME TEXT on stdin
-sends TEXT to NAME. It writes to stderr whether a message is safe, and whether the connection is there.
+It writes each push as a line of JSON to stdout and acks it after that; it accepts every friend request. A line NAME TEXT on stdin sends
+TEXT to NAME. It writes to stderr whether a message is safe, and whether the connection is there.
 It has no TLS and no encryption: use it beside the server, or in a tunnel. What is not safe yet when it ends is lost. It keeps on no disk
 what it has seen, so a push may come out twice, once before and once after a restart of it or of the server (then with another time)."""
 import hashlib, json, os, queue, random, select, socket, sys, threading, time, unicodedata, uuid
-
 class Stop(Exception): """Do not connect again."""
 class Again(Exception): """This connection is over."""
 def hash_value(user, password):
     salt, password = hashlib.sha256(f"hongyan:{user}".encode()).digest(), unicodedata.normalize("NFC", password).encode()
     return hashlib.pbkdf2_hmac("sha256", password, salt, 600_000, 32).hex()
 def say(*words): print(*words, file=sys.stderr, flush=True)
+def envelope(kind, content, mid="x"):
+    return json.dumps({"TYPE": kind, "MID": mid, "CONTENT": content}, ensure_ascii=False).encode(errors="replace")
+
 class Client:
     def __init__(self, host, port, user, password, token_file, handle):
         self.address, self.user, self.password, self.token_file, self.handle = (host, int(port)), user, password, token_file, handle
         self.token = open(token_file).read().strip() if os.path.exists(token_file) else None
-        self.outbox = queue.Queue(256)  # (id, TYPE, content), from other threads
-        self.waiting = {}  # id: [TYPE, content, when it is sent (again), the next delay]; until it is promised
-        self.seen = {}  # the last 8,192 pushes that were dealt with
-
-    def write(self, kind, content, mid="x"):
-        self.socket.sendall((json.dumps({"TYPE": kind, "MID": mid, "CONTENT": content}) + "\n").encode())
-
+        self.outbox, self.seen = queue.Queue(256), {}  # messages of other threads; the last 8,192 pushes that were dealt with
+        self.waiting = {}  # id: [TYPE, envelope, when it is sent (again), the next delay]; until it is promised
+    def write(self, *request): self.socket.sendall(envelope(*request) + b"\n")
     def read(self):
-        while b"\n" not in self.buffer and select.select([self.socket], [], [], 0.2)[0]:
+        if b"\n" in self.buffer:
+            line, _, self.buffer = self.buffer.partition(b"\n")
+            frame = json.loads(line)
+            content = frame["CONTENT"]
+            self.hear(frame["TYPE"], json.loads(content) if isinstance(content, str) else content)
+        elif select.select([self.socket], [], [], 0.2)[0]:
             data = self.socket.recv(65536)
             if not data or len(self.buffer) > 1 << 20: raise Again("the server closed the connection")
             self.buffer, self.dead = self.buffer + data, None
-        line, end, rest = self.buffer.partition(b"\n")
-        if end:
-            self.buffer, frame = rest, json.loads(line)
-            content = frame["CONTENT"]
-            self.hear(frame["TYPE"], json.loads(content) if isinstance(content, str) else content)
-
     def log_in(self):
-        secret = {"TOKEN": self.token} if self.token else {"PASS": hash_value(self.user, self.password)}
+        secret, self.dead = {"TOKEN": self.token} if self.token else {"PASS": hash_value(self.user, self.password)}, time.monotonic() + 20
         self.write("2", {"USER": self.user, **secret}, "log-in")
-        self.dead = time.monotonic() + 20
-
+    def wait(self, kind, content):  # a larger one would end the connection, and the next one again
+        mid, line = content["messageId"], envelope(kind, content)
+        if len(line) <= 65536: self.waiting[mid] = [kind, line, 0, 1]
+        else: say(mid, f"not sent: it has {len(line)} bytes, and a server takes 65536")
     def talk(self):
         self.socket, self.buffer, self.suspect = socket.create_connection(self.address, 10), b"", None
         self.log_in()
         beat = time.monotonic() + 30
-        self.waiting = {mid: [kind, content, 0, 1] for mid, (kind, content, *_) in self.waiting.items()}
+        self.waiting = {mid: [kind, line, 0, 1] for mid, (kind, line, *_) in self.waiting.items()}
         while True:
             now = time.monotonic()
             if self.dead and now > self.dead: raise Again("the server does not answer")
             if self.online and now > beat:
                 self.write("0", {})
                 beat, self.dead = now + 30, now + 10
-            while not self.outbox.empty() and len(self.waiting) < 256:
-                mid, kind, content = self.outbox.get()
-                self.waiting[mid] = [kind, content, 0, 1]
+            while not self.outbox.empty() and len(self.waiting) < 256: self.wait("4", self.outbox.get())
             for waiting in [it for it in self.waiting.values() if self.online and now >= it[2]]:
-                self.write(*waiting[:2])
+                self.socket.sendall(waiting[1] + b"\n")
                 waiting[2] = now + 60
             self.read()
-
     def hear(self, kind, content):
-        mid, said = content.get("MessageId"), content.get("Content")
-        code = said.split(":")[0] if kind == "RE_ERROR" else None
+        mid, said = content.get("MessageId", content.get("messageId")), content.get("Content")
+        code, waiting = said.split(":")[0] if kind == "RE_ERROR" else None, self.waiting.get(mid)
         suspect, self.suspect = self.suspect, None
-        if code and not mid:  # about the connection
+        if code and not mid:  # about the connection, or what is too large
+            if code == "TOO_LARGE" and self.online: self.done(max(self.waiting, key=lambda it: len(self.waiting[it][1]), default=0), said)
             raise Stop(said) if code in ("REPLACED", "FORBIDDEN") else Again(said)
         elif suspect == "log-in":  # LF came before: this frame says why, or the credential is wrong
-            if code and mid == suspect:
-                raise Stop(said) if code == "FORBIDDEN" else Again(said)
+            if code and mid == suspect: raise Stop(said) if code in ("FORBIDDEN", "BAD_FIELD") else Again(said)
             if not self.token: raise Stop("wrong name or password")
             self.token = None
             self.log_in()
         elif code == "NOT_LOGGED_IN": raise Again(said)  # the next connection takes it
         elif suspect and not (code and mid == suspect): self.done(suspect, "not friends")  # MF, and nothing says why
-        elif code in ("UNAVAILABLE", "RATE_LIMITED", "FULL", "SHUTTING_DOWN") and mid in self.waiting:  # the same again, later
-            waiting = self.waiting[mid]
+        elif code in ("UNAVAILABLE", "RATE_LIMITED", "FULL", "SHUTTING_DOWN") and waiting:  # the same again, later
             waiting[2:] = [time.monotonic() + (300 if code == "FULL" else waiting[3]), min(2 * waiting[3], 60)]
         elif code: self.done(mid, said)
         if said in ("LF", "MF") and kind in ("RE_SIGNUP", "RE_MESSAGE"):
@@ -91,18 +86,13 @@ class Client:
         elif kind in ("4", "6"):
             key = (kind, content.get("type"), content["sender"], content["messageId"], content["time"])
             if key not in self.seen:
+                asks = content.get("type") == "1"
                 self.handle({"TYPE": kind, **content})
-                if content.get("type") == "1": self.waiting[content["messageId"]] = ["6", {**content, "type": "2"}, 0, 1]
-                self.seen = dict(list(self.seen.items())[-8191:] + [(key, None)])
-            self.write("5", {"MessageId": content["messageId"], "sender": content["sender"]})  # duplicates, too
-
-    def done(self, mid, how):
-        if self.waiting.pop(mid, None): say(mid, how)
-
-    def send(self, name, text):  # from any thread
-        mid = str(uuid.uuid4())
-        self.outbox.put((mid, "4", {"messageId": mid, "sender": self.user, "receiver": name, "content": text}))
-
+                if asks: self.wait("6", {**content, "content": "", "type": "2"})
+                self.seen = dict([*self.seen.items()][-8191:] + [(key, None)])
+            self.write("5", {"MessageId": mid, "sender": content["sender"]})  # duplicates, too
+    def done(self, mid, how): self.waiting.pop(mid, None) and say(mid, how)
+    def send(self, name, text): self.outbox.put({"messageId": str(uuid.uuid4()), "sender": self.user, "receiver": name, "content": text})
     def run(self):
         delay = 1
         while True:
@@ -112,6 +102,7 @@ class Client:
             delay = 2 if time.monotonic() - began > 30 else min(2 * delay, 60)
             time.sleep(random.uniform(delay / 2, delay))
 if __name__ == "__main__":
+    sys.stdin.reconfigure(encoding="utf-8", errors="replace")
     host, port, user, password_file, token_file = sys.argv[1:]
     password, show = open(password_file).read().rstrip("\n"), lambda push: print(json.dumps(push), flush=True)
     client = Client(host, port, user, password, token_file, show)

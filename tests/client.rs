@@ -10,6 +10,7 @@ mod client {
     mod examples;
     mod fake;
     mod hostile;
+    mod python;
 }
 
 use common::{PATIENCE, Server, config};

@@ -78,14 +78,14 @@ fn the_echo_bot_acks_without_an_echo_only_where_another_try_changes_nothing() {
 }
 
 /// The client in Python.
-struct Python {
+pub(super) struct Python {
     child: Child,
     lines: Receiver<String>,
 }
 
 impl Python {
     /// `None` where there is no Python.
-    fn start(addr: SocketAddr, user: &str, folder: &std::path::Path) -> Option<Self> {
+    pub(super) fn start(addr: SocketAddr, user: &str, folder: &std::path::Path) -> Option<Self> {
         let password = folder.join("password");
         std::fs::write(&password, format!("{PASSWORD}\n")).unwrap();
         let mut command = Command::new("python3");
@@ -108,7 +108,7 @@ impl Python {
     }
 
     #[track_caller]
-    fn wait_for(&self, what: &str) -> String {
+    pub(super) fn wait_for(&self, what: &str) -> String {
         let mut before = Vec::new();
         loop {
             let line = self.lines.recv_timeout(super::super::PATIENCE * 3);
@@ -120,7 +120,7 @@ impl Python {
         }
     }
 
-    fn send(&mut self, line: &str) {
+    pub(super) fn send(&mut self, line: &str) {
         writeln!(self.child.stdin.as_mut().unwrap(), "{line}").unwrap();
     }
 }
