@@ -2,7 +2,7 @@
 """A small client with the rules that every client keeps (docs/protocol.md); nothing but the standard library.
     python_client.py HOST PORT USER PASSWORD_FILE TOKEN_FILE
 It writes each push as a line of JSON to stdout and acks it after that; it accepts every friend request. A line NAME TEXT on stdin sends
-TEXT to NAME. It writes to stderr whether a message is safe, and whether the connection is there.
+TEXT to NAME. It writes to stderr whether a message is safe, what the server refused for good, and whether the connection is there.
 It has no TLS and no encryption: use it beside the server, or in a tunnel. What is not safe yet when it ends is lost. It keeps on no disk
 what it has seen, so a push may come out twice, once before and once after a restart of it or of the server (then with another time)."""
 import hashlib, json, os, queue, random, select, socket, sys, threading, time, unicodedata, uuid
@@ -50,7 +50,7 @@ class Client:
             if self.online and now > beat:
                 self.write("0", {})
                 beat, self.dead = now + 30, now + 10
-            while not self.outbox.empty() and len(self.waiting) < 256: self.wait("4", self.outbox.get())
+            while not self.outbox.empty() and sum(it[0] == "4" for it in self.waiting.values()) < 256: self.wait("4", self.outbox.get())
             for waiting in [it for it in self.waiting.values() if self.online and now >= it[2]]:
                 self.socket.sendall(waiting[1] + b"\n")
                 waiting[2] = now + 60
@@ -69,9 +69,9 @@ class Client:
             self.log_in()
         elif code == "NOT_LOGGED_IN": raise Again(said)  # the next connection takes it
         elif suspect and not (code and mid == suspect): self.done(suspect, "not friends")  # MF, and nothing says why
-        elif code in ("UNAVAILABLE", "RATE_LIMITED", "FULL", "SHUTTING_DOWN") and waiting:  # the same again, later
-            waiting[2:] = [time.monotonic() + (300 if code == "FULL" else waiting[3]), min(2 * waiting[3], 60)]
-        elif code: self.done(mid, said)
+        elif waiting and (code in ("UNAVAILABLE", "SHUTTING_DOWN") or code == "RATE_LIMITED" and waiting[0] == "4"):
+            waiting[2:] = [time.monotonic() + waiting[3], min(2 * waiting[3], 60)]  # the same again, later
+        elif code: self.done(mid, said)  # a friend request whose accept is RATE_LIMITED (too many friends) or FULL stays pending
         if said in ("LF", "MF") and kind in ("RE_SIGNUP", "RE_MESSAGE"):
             self.suspect = mid
             self.write("0", {})  # its answer comes behind what the server has to say about the cause

@@ -2,9 +2,22 @@
 
 use super::super::{Restarting, options, push, tcp, user};
 use super::examples::Python;
-use super::fake::Fake;
+use super::fake::{Fake, Talk};
 use hongyan::client::{Profile, PushKind, sign_up};
-use serde_json::json;
+use serde_json::{Value, json};
+
+/// A friend request of a stranger.
+fn ask(talk: &mut Talk, id: &str, stranger: &str, text: &str) {
+    let words =
+        json!({"messageId": id, "sender": stranger, "receiver": "py", "time": "1", "content": text, "type": "1"});
+    talk.frame("6", &words);
+}
+
+/// Refuses a message, as a server does.
+fn refuse_message(talk: &mut Talk, id: &Value, why: &str) {
+    talk.reply("RE_MESSAGE", id, &json!("MF"));
+    talk.reply("RE_ERROR", id, &json!(why));
+}
 
 #[test]
 fn the_python_client_accepts_a_request_whose_text_is_longer_in_escapes() {
@@ -52,4 +65,67 @@ fn the_python_client_does_not_send_again_what_was_too_large_for_its_server() {
     assert_eq!(talk.expect("4")["CONTENT"]["content"], "short");
     python.send("ann more");
     assert_eq!(talk.expect("4")["CONTENT"]["content"], "more");
+}
+
+/// Refuses everything until a message to `receiver` comes.
+fn refuse_until_one_to(talk: &mut Talk, receiver: &str, why: &str, mut each: impl FnMut(usize)) {
+    let mut refused = 0;
+    loop {
+        let request = talk.next().expect("the client talks");
+        let content = &request["CONTENT"];
+        match request["TYPE"].as_str().unwrap() {
+            "4" if content["receiver"] == receiver => return,
+            "4" => refuse_message(talk, &content["messageId"], why),
+            "6" => talk.reply("RE_ERROR", &content["messageId"], &json!(why)),
+            _ => continue,
+        }
+        refused += 1;
+        each(refused);
+    }
+}
+
+#[test]
+fn strangers_who_cannot_be_accepted_do_not_keep_the_python_client_from_sending() {
+    for why in ["RATE_LIMITED: one of you has as many friends as are allowed", "FULL: no room"] {
+        let fake = Fake::start();
+        let folder = tempfile::tempdir().unwrap();
+        let Some(mut python) = Python::start(fake.addr, "py", folder.path()) else { return };
+        let mut talk = fake.log_in();
+        for n in 0..300 {
+            ask(&mut talk, &format!("f{n}"), &format!("stranger {n}"), "");
+        }
+        refuse_until_one_to(&mut talk, "ann", why, |refused| {
+            if refused == 256 {
+                python.send("ann hello");
+            }
+        });
+        // The user is told.
+        python.wait_for(why);
+    }
+}
+
+#[test]
+fn a_friend_whose_mailbox_is_full_does_not_keep_the_python_client_from_sending_to_others() {
+    let fake = Fake::start();
+    let folder = tempfile::tempdir().unwrap();
+    let Some(mut python) = Python::start(fake.addr, "py", folder.path()) else { return };
+    let mut talk = fake.log_in();
+    for _ in 0..300 {
+        python.send("bob hello");
+    }
+    python.send("ann hello");
+    refuse_until_one_to(&mut talk, "ann", "FULL: no room", |_| {});
+    python.wait_for("FULL: no room");
+}
+
+#[test]
+fn the_python_client_sends_a_message_again_that_came_too_fast() {
+    let fake = Fake::start();
+    let folder = tempfile::tempdir().unwrap();
+    let Some(mut python) = Python::start(fake.addr, "py", folder.path()) else { return };
+    let mut talk = fake.log_in();
+    python.send("ann hello");
+    let asked = talk.expect("4");
+    refuse_message(&mut talk, &asked["CONTENT"]["messageId"], "RATE_LIMITED: too many requests a second, slow down");
+    assert_eq!(talk.expect("4"), asked);
 }
