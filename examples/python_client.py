@@ -11,27 +11,35 @@ class Again(Exception): """This connection is over."""
 def hash_value(user, password):
     salt, password = hashlib.sha256(f"hongyan:{user}".encode()).digest(), unicodedata.normalize("NFC", password).encode()
     return hashlib.pbkdf2_hmac("sha256", password, salt, 600_000, 32).hex()
-def say(*words): print(*words, file=sys.stderr, flush=True)
+def say(*words):  # what the server wrote must not control the terminal
+    print("".join(it if it.isprintable() else "?" for it in " ".join(map(str, words))[:500]), file=sys.stderr, flush=True)
 def envelope(kind, content, mid="x"):
     return json.dumps({"TYPE": kind, "MID": mid, "CONTENT": content}, ensure_ascii=False).encode(errors="replace")
+def read_frame(line):  # its TYPE, and the texts in its CONTENT that are used here
+    push = ("messageId", "sender", "receiver", "time", "content")
+    try:
+        kind, content = map(json.loads(line).get, ("TYPE", "CONTENT"))
+        keys = ("MessageId", "Content") if kind.startswith("RE_") else {"4": push, "6": (*push, "type")}.get(kind, ())
+        content = json.loads(content) if keys and isinstance(content, str) else content
+        if all(isinstance(content[key], str) for key in keys): return kind, {key: content[key] for key in keys}
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError): pass
+    raise Again("the server sent something that is no frame")
 
 class Client:
     def __init__(self, host, port, user, password, token_file, handle):
         self.address, self.user, self.password, self.token_file, self.handle = (host, int(port)), user, password, token_file, handle
-        self.token = open(token_file).read().strip() if os.path.exists(token_file) else None
+        self.token = open(token_file).read(1024).strip() if os.path.exists(token_file) else None
         self.outbox, self.seen = queue.Queue(256), {}  # messages of other threads; the last 8,192 pushes that were dealt with
         self.waiting = {}  # id: [TYPE, envelope, when it is sent (again), the next delay]; until it is promised
     def write(self, *request): self.socket.sendall(envelope(*request) + b"\n")
     def read(self):
         if b"\n" in self.buffer:
             line, _, self.buffer = self.buffer.partition(b"\n")
-            frame = json.loads(line)
-            content = frame["CONTENT"]
-            self.hear(frame["TYPE"], json.loads(content) if isinstance(content, str) else content)
+            self.hear(*read_frame(line))
         elif select.select([self.socket], [], [], 0.2)[0]:
             data = self.socket.recv(65536)
             if not data or len(self.buffer) > 1 << 20: raise Again("the server closed the connection")
-            self.buffer, self.dead = self.buffer + data, None
+            self.buffer, self.dead = self.buffer + data, None if self.online else self.dead
     def log_in(self):
         secret, self.dead = {"TOKEN": self.token} if self.token else {"PASS": hash_value(self.user, self.password)}, time.monotonic() + 20
         self.write("2", {"USER": self.user, **secret}, "log-in")
@@ -76,17 +84,18 @@ class Client:
             self.suspect = mid
             self.write("0", {})  # its answer comes behind what the server has to say about the cause
         elif said == "LS" and kind == "RE_SIGNUP":
-            self.online = True
+            self.online, self.dead = True, None
             say("online")
             self.token or self.write("TOKEN", {"want": "new"}, "token")
-        elif kind == "RE_TOKEN":
+        elif kind == "RE_TOKEN" and len(said) <= 1024:
             self.token = said
             with open(os.open(self.token_file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file: file.write(said)
         elif kind in ("RE_MESSAGE", "RE_FRI_REQ"): self.done(mid, "safe")
         elif kind in ("4", "6"):
-            key = (kind, content.get("type"), content["sender"], content["messageId"], content["time"])
+            key = hashlib.sha256(json.dumps([kind, {**content, "content": ""}]).encode()).digest()  # all but the text
             if key not in self.seen:
                 asks = content.get("type") == "1"
+                if asks and (waiting or len(self.waiting) >= 512): return  # without an ack: it comes again in 15 s
                 self.handle({"TYPE": kind, **content})
                 if asks: self.wait("6", {**content, "content": "", "type": "2"})
                 self.seen = dict([*self.seen.items()][-8191:] + [(key, None)])
@@ -98,7 +107,7 @@ class Client:
         while True:
             self.online, began = False, time.monotonic()
             try: self.talk()
-            except (Again, OSError, ValueError, KeyError) as error: say("offline:", error)
+            except (Again, OSError, ValueError) as error: say("offline:", error)
             delay = 2 if time.monotonic() - began > 30 else min(2 * delay, 60)
             time.sleep(random.uniform(delay / 2, delay))
 if __name__ == "__main__":
@@ -108,4 +117,4 @@ if __name__ == "__main__":
     client = Client(host, port, user, password, token_file, show)
     threading.Thread(target=lambda: [client.send(*line.rstrip("\n").split(" ", 1)) for line in sys.stdin if " " in line], daemon=True).start()
     try: client.run()
-    except Stop as stop: sys.exit(f"stopped: {stop}")
+    except Stop as stop: sys.exit(say("stopped:", stop) or 1)

@@ -5,6 +5,7 @@ use super::examples::Python;
 use super::fake::{Fake, Talk};
 use hongyan::client::{Profile, PushKind, sign_up};
 use serde_json::{Value, json};
+use std::process::Command;
 
 /// A friend request of a stranger.
 fn ask(talk: &mut Talk, id: &str, stranger: &str, text: &str) {
@@ -128,4 +129,103 @@ fn the_python_client_sends_a_message_again_that_came_too_fast() {
     let asked = talk.expect("4");
     refuse_message(&mut talk, &asked["CONTENT"]["messageId"], "RATE_LIMITED: too many requests a second, slow down");
     assert_eq!(talk.expect("4"), asked);
+}
+
+#[test]
+fn the_python_client_takes_no_more_friend_requests_than_it_can_keep() {
+    let fake = Fake::start();
+    let folder = tempfile::tempdir().unwrap();
+    let Some(python) = Python::start(fake.addr, "py", folder.path()) else { return };
+    let mut talk = fake.log_in();
+    // The second has the id of the first, which is not answered yet.
+    for n in [0].into_iter().chain(0..600) {
+        ask(&mut talk, &format!("f{n}"), &format!("stranger {n}"), &"x".repeat(100));
+        if n == 0 {
+            ask(&mut talk, "f0", "another", "");
+        }
+    }
+    talk.push("m1");
+    let (mut accepted, mut acked) = (Vec::new(), 0);
+    loop {
+        let request = talk.next().expect("the client talks");
+        let content = &request["CONTENT"];
+        match request["TYPE"].as_str().unwrap() {
+            "5" if content["MessageId"] == "m1" => break,
+            "5" => acked += 1,
+            "6" => accepted.push(content["sender"].clone()),
+            _ => {}
+        }
+    }
+    // The first came twice, and its ack as well.
+    assert_eq!((accepted.len(), acked), (512, 513));
+    assert!(!accepted.contains(&json!("another")));
+    // Those without an ack come again.
+    talk.reply("RE_FRI_REQ", &json!("f0"), &json!("1"));
+    ask(&mut talk, "f0", "another", "");
+    loop {
+        let request = talk.next().expect("the client talks");
+        if request["TYPE"] == "6" {
+            assert_eq!(request["CONTENT"]["sender"], "another");
+            break;
+        }
+    }
+    python.wait_for("another");
+}
+
+#[test]
+fn what_a_server_writes_neither_ends_the_python_client_nor_controls_the_terminal() {
+    let fake = Fake::start();
+    let folder = tempfile::tempdir().unwrap();
+    let Some(python) = Python::start(fake.addr, "py", folder.path()) else { return };
+    let mut talk = fake.log_in();
+    talk.reply("RE_ERROR", &json!(""), &json!("IDLE: \u{1b}[2J\u{7}\u{202e}\nonline"));
+    python.wait_for("offline: IDLE: ?[2J???online");
+    let mut talk = fake.log_in();
+    talk.send("[1]\n");
+    python.wait_for("offline: the server sent something that is no frame");
+    let mut talk = fake.log_in();
+    talk.frame("NEWS", &json!([1]));
+    talk.push("m1");
+    assert_eq!(talk.expect("5")["CONTENT"]["MessageId"], "m1");
+    talk.reply("RE_ERROR", &json!(""), &json!("REPLACED: \u{1b}[2J"));
+    python.wait_for("stopped: REPLACED: ?[2J");
+}
+
+#[test]
+fn the_python_client_takes_no_frame_that_is_none() {
+    let code = "import sys; sys.dont_write_bytecode = True; sys.path.insert(0, sys.argv[1])\n\
+        import python_client\n\
+        for line in sys.stdin.buffer:\n\
+        \x20   try: print(*python_client.read_frame(line))\n\
+        \x20   except python_client.Again: print('none')";
+    let push = |id: Value| json!({"messageId": id, "sender": "b", "receiver": "a", "time": "1", "content": "x"});
+    let answer = |content: Value| json!({"TYPE": "RE_TOKEN", "CONTENT": {"MessageId": "x", "Content": content}});
+    let bad = [
+        json!([1]),
+        json!(7),
+        json!({"TYPE": "4"}),
+        json!({"TYPE": ["4"], "CONTENT": {}}),
+        json!({"TYPE": "4", "CONTENT": [1]}),
+        json!({"TYPE": "4", "CONTENT": "[1]"}),
+        json!({"TYPE": "4", "CONTENT": push(json!(["a"]))}),
+        json!({"TYPE": "6", "CONTENT": push(json!("a"))}),
+        json!({"TYPE": "RE_ERROR", "CONTENT": {"MessageId": [], "Content": "x"}}),
+        answer(Value::Null),
+        answer(json!(5)),
+    ];
+    let mut lines: Vec<String> = bad.iter().map(Value::to_string).collect();
+    lines.extend(["garbage".to_owned(), format!("{{\"TYPE\":\"4\",\"CONTENT\":{}}}", "[".repeat(500_000))]);
+    let good = json!({"TYPE": "4", "CONTENT": push(json!("a")).to_string()}).to_string();
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), format!("{}\n{good}\n", lines.join("\n"))).unwrap();
+    let mut python = Command::new("python3");
+    python.args(["-c", code, concat!(env!("CARGO_MANIFEST_DIR"), "/examples")]);
+    let Ok(output) = python.stdin(std::fs::File::open(file.path()).unwrap()).output() else { return };
+    let said = String::from_utf8(output.stdout).unwrap() + &String::from_utf8(output.stderr).unwrap();
+    let said: Vec<&str> = said.lines().collect();
+    assert_eq!(said.len(), lines.len() + 1, "{said:?}");
+    for (line, said) in lines.iter().zip(&said) {
+        assert_eq!(*said, "none", "{}", &line[..line.len().min(80)]);
+    }
+    assert!(said[lines.len()].starts_with("4 {'messageId': 'a', "), "{said:?}");
 }
