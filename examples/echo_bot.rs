@@ -3,8 +3,8 @@
 //! `cargo run --example echo_bot -- tcp://127.0.0.1:1102 echo PASSWORD_FILE TOKEN_FILE`
 //!
 //! It makes its account if the name is free. It may be stopped at any time: a message is acked when
-//! its echo is promised, and the echo's id is made from the message, so that one that is handled
-//! twice is answered once.
+//! its echo is promised or the server does not take it, and the echo's id is made from the message,
+//! so that one that is handled twice is answered once.
 #![allow(missing_docs, unreachable_pub, reason = "a program, which a test runs as well")]
 
 use hongyan::client::{
@@ -71,7 +71,7 @@ fn answer(client: &Client, push: Delivery) {
         Ok(()) => push.ack(),
         Err(error) => {
             eprintln!("{}: {error}", push.sender);
-            if is_final(&error) {
+            if is_final(push.kind, &error) {
                 push.ack();
             }
             // Any other push comes again in 15 s.
@@ -79,10 +79,16 @@ fn answer(client: &Client, push: Delivery) {
     }
 }
 
-/// Will another try change nothing? The sender is no friend any more, say, or the request was
-/// withdrawn.
-pub fn is_final(error: &Error) -> bool {
-    use WhatToDo::{AskTheUser, ChangeTheRequest, FixTheClient, ForgetIt, Stop};
-    let never = matches!(error.what_to_do(), AskTheUser | ChangeTheRequest | FixTheClient | ForgetIt | Stop);
-    never && !error.may_be_done()
+/// Is it not to be tried again? Another try may change nothing: the sender is no friend any more,
+/// say, or the request was withdrawn. And what others can keep up for ever must not hold a push
+/// back, as the server waits for acks once so many pushes have none: a mailbox that is full, or a
+/// limit on friends. The friend request stays pending then.
+pub fn is_final(kind: PushKind, error: &Error) -> bool {
+    use WhatToDo::{AskTheUser, ChangeTheRequest, FixTheClient, ForgetIt, SlowDown, Stop, TryLater};
+    match error.what_to_do() {
+        AskTheUser | ChangeTheRequest | FixTheClient | ForgetIt | Stop => !error.may_be_done(),
+        TryLater => true,
+        SlowDown => kind == PushKind::FriendRequest && *error != Error::Busy,
+        _ => false,
+    }
 }

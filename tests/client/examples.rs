@@ -47,7 +47,8 @@ fn the_echo_bot_answers_each_message_once_and_stops_when_it_is_replaced() {
 }
 
 #[test]
-fn the_echo_bot_acks_without_an_echo_only_where_another_try_changes_nothing() {
+fn the_echo_bot_gives_up_only_where_another_try_changes_nothing_or_would_hold_up_all_others() {
+    use PushKind::{FriendRequest, Message};
     let refused = |text: &str| {
         let code = ErrorCode::from_text(text);
         Error::Refused(Refusal { code, text: text.to_owned() })
@@ -56,10 +57,12 @@ fn the_echo_bot_acks_without_an_echo_only_where_another_try_changes_nothing() {
         Error::NotFriends,
         Error::TooLarge { bytes: 2, max: 1 },
         refused("BAD_FIELD"),
+        refused("TOO_LARGE"),
         refused("NO_SUCH_REQUEST"),
         refused("FORBIDDEN"),
+        refused("FULL"),
     ] {
-        assert!(echo_bot::is_final(&never), "{never:?}");
+        assert!(echo_bot::is_final(Message, &never) && echo_bot::is_final(FriendRequest, &never), "{never:?}");
     }
     for later in [
         Error::TimedOut,
@@ -70,11 +73,36 @@ fn the_echo_bot_acks_without_an_echo_only_where_another_try_changes_nothing() {
         refused("SHUTTING_DOWN"),
         refused("NOT_LOGGED_IN"),
         refused("UNAVAILABLE"),
-        refused("FULL"),
-        refused("RATE_LIMITED"),
     ] {
-        assert!(!echo_bot::is_final(&later), "{later:?}");
+        assert!(!echo_bot::is_final(Message, &later) && !echo_bot::is_final(FriendRequest, &later), "{later:?}");
     }
+    // A message came too fast; a friend request meets a limit.
+    assert!(!echo_bot::is_final(Message, &refused("RATE_LIMITED")));
+    assert!(echo_bot::is_final(FriendRequest, &refused("RATE_LIMITED")));
+}
+
+#[test]
+fn the_echo_bot_acks_what_others_can_keep_it_from_answering() {
+    let fake = Fake::start();
+    let folder = tempfile::tempdir().unwrap();
+    let (url, token) = (fake.url(), folder.path().join("token").to_str().unwrap().to_owned());
+    let bot = std::thread::spawn(move || echo_bot::run(&url, "ann", PASSWORD, &token));
+    let mut talk = fake.accept();
+    let asked = talk.expect("1");
+    talk.reply("RE_SIGNUP", &asked["MID"], &json!("SS"));
+    let mut talk = fake.log_in();
+    let words = json!({"messageId": "f1", "sender": "eve", "receiver": "ann", "time": "1", "content": "", "type": "1"});
+    talk.frame("6", &words);
+    talk.expect("6");
+    talk.reply("RE_ERROR", &json!("f1"), &json!("RATE_LIMITED: one of you has as many friends as are allowed"));
+    assert_eq!(talk.expect("5")["CONTENT"]["MessageId"], "f1");
+    talk.push("m1");
+    let echo = talk.expect("4");
+    talk.reply("RE_MESSAGE", &echo["CONTENT"]["messageId"], &json!("MF"));
+    talk.reply("RE_ERROR", &echo["CONTENT"]["messageId"], &json!("FULL: no room"));
+    assert_eq!(talk.expect("5")["CONTENT"]["MessageId"], "m1");
+    talk.reply("RE_ERROR", &json!(""), &json!("REPLACED: elsewhere"));
+    assert_eq!(bot.join().unwrap().unwrap_err(), Error::Ended(End::Replaced));
 }
 
 /// The client in Python.
