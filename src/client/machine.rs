@@ -381,6 +381,10 @@ impl Machine {
                 if let Some(serial) = self.requests.largest_written() {
                     self.finish(serial, Err(Error::Refused(refusal.clone())));
                 }
+                // A token that a server gave, and none takes: it is not sent again.
+                if matches!(self.phase, Phase::LoggingIn { with: With::Token, .. }) {
+                    self.has_token = false;
+                }
                 self.go(now, text, 0);
             }
             _ => {}

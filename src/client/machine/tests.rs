@@ -128,6 +128,16 @@ fn a_token_is_tried_first_and_the_password_after_it() {
 }
 
 #[test]
+fn a_token_that_is_too_large_for_a_log_in_is_not_sent_again() {
+    let mut run = Run::new(true, true);
+    run.connect();
+    assert_eq!(run.machine.take(), [Output::LogIn(With::Token)]);
+    run.error("", "TOO_LARGE");
+    assert_eq!(run.sleep(), [Output::Connect]);
+    assert_eq!(run.hear(Input::Connected), [Output::LogIn(With::Password)]);
+}
+
+#[test]
 fn a_wrong_password_ends_it() {
     let mut run = Run::new(false, true);
     run.connect();
