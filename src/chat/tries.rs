@@ -261,7 +261,7 @@ impl Tries {
         let budgets = self.budgets(user, address_key, budget, rules);
         let keys_max = rules.throttled_max;
         self.each(&budgets, |throttle, key, pace| throttle.settle(key, wrong, now_ms, pace, keys_max));
-        // Who has a token need not know the password: it makes no address trusted. Otherwise a stolen
+        // Clients with a token need not know the password, so it makes no address trusted: a stolen
         // one would bring a budget for guesses at each address, and push out the owner's.
         if settled == Settled::Right && (budget != Budget::Token || self.trusts(user, address_key, rules, now_ms)) {
             let (hash, place) = self.trust_key(user, address_key);

@@ -1,5 +1,5 @@
-//! The addresses from which a user logged in by password recently: there a stranger's wrong passwords do not
-//! lock the user out.
+//! The addresses from which a user logged in by password recently: there a stranger's wrong
+//! passwords do not lock the user out.
 
 use hashbrown::HashTable;
 

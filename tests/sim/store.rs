@@ -222,20 +222,7 @@ impl Model {
             // A session may outlive its account, while nobody knows that the deletion has begun.
             Job::MakeToken { user, .. } if !self.accounts.contains_key(user.as_str()) => Outcome::Refused,
             Job::MakeToken { user, now_ms, expires_ms, latest_ms, tokens_max } => {
-                self.tokens_made += 1;
-                let token = Secret::new(&format!("token {}", self.tokens_made));
-                let tokens = self.tokens.entry(user.as_str().into()).or_default();
-                let is_valid = |until_ms: u64| until_ms > *now_ms && until_ms <= *latest_ms;
-                // The last ones first, and of what is not valid the expired first.
-                tokens.sort_by_key(|&(_, until_ms)| (until_ms > *latest_ms, std::cmp::Reverse(until_ms)));
-                let (mut valid, mut others) = (*tokens_max as usize - 1, 2 * *tokens_max as usize);
-                tokens.retain(|&(_, until_ms)| {
-                    let room = if is_valid(until_ms) { &mut valid } else { &mut others };
-                    *room = room.checked_sub(1).unwrap_or(usize::MAX);
-                    *room != usize::MAX
-                });
-                tokens.push((token.clone(), *expires_ms));
-                Outcome::Token(token)
+                self.make_token(user.as_str(), (*now_ms, *latest_ms), *expires_ms, *tokens_max as usize)
             }
             Job::RevokeTokens { user } => {
                 self.tokens.remove(user.as_str());
@@ -262,6 +249,29 @@ impl Model {
             Job::Account { user, job } => Outcome::Account(Box::new(self.account(user, job))),
             Job::Admin { user, job } => Outcome::Admin(Box::new(self.admin(user, job))),
         }
+    }
+
+    fn make_token(
+        &mut self,
+        user: &str,
+        (now_ms, latest_ms): (u64, u64),
+        expires_ms: u64,
+        tokens_max: usize,
+    ) -> Outcome {
+        self.tokens_made += 1;
+        let token = Secret::new(&format!("token {}", self.tokens_made));
+        let tokens = self.tokens.entry(user.into()).or_default();
+        let is_valid = |until_ms: u64| until_ms > now_ms && until_ms <= latest_ms;
+        // The last ones first, and of what is not valid the expired first.
+        tokens.sort_by_key(|&(_, until_ms)| (until_ms > latest_ms, std::cmp::Reverse(until_ms)));
+        let (mut valid, mut others) = (tokens_max - 1, 2 * tokens_max);
+        tokens.retain(|&(_, until_ms)| {
+            let room = if is_valid(until_ms) { &mut valid } else { &mut others };
+            *room = room.checked_sub(1).unwrap_or(usize::MAX);
+            *room != usize::MAX
+        });
+        tokens.push((token.clone(), expires_ms));
+        Outcome::Token(token)
     }
 
     /// What fits, if there is such an account.
