@@ -479,4 +479,16 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
         "            _ if deletion.tries_left > 0 => {",
         "            _ if deletion.tries_left > TRIES_MAX => {",
     ),
+    of(
+        "a log-in to an account that was deleted meanwhile",
+        "src/store/reading.rs",
+        "        None => Ok(Outcome::Unproven { password_hash: None, differs: false }),",
+        "        None => load(store, user, pushes_max, bytes_max),",
+    ),
+    of(
+        "a token makes an address trusted",
+        "src/chat/tries.rs",
+        "(budget != Budget::Token || self.trusts(user, address_key, rules, now_ms))",
+        "(budget != Budget::Token || !self.trusts(user, address_key, rules, now_ms))",
+    ),
 ];
