@@ -307,7 +307,11 @@ fn open_store(
 ) -> Result<Option<(Pool, StdListener)>, StartError> {
     if config.is_standby {
         let copy = listener.try_clone().map_err(|error| cannot("share its port", &error))?;
-        let port = StandbyPort::start(copy).map_err(|error| cannot("start a thread", &error))?;
+        let given = config.clone();
+        // If the files cannot be used now, nobody can be told over TLS; the take-over says why.
+        let certificates = move || certificates::open(&given).ok().and_then(|(found, _)| found);
+        let port =
+            StandbyPort::start(copy, Arc::new(certificates)).map_err(|error| cannot("start a thread", &error))?;
         let opened = standby::wait_and_open(config, signals, wake, on_taken_over)?;
         drop(port);
         return Ok(opened.map(|pool| (pool, listener)));

@@ -1,13 +1,15 @@
-//! The port of a standby. Load balancers ask it over HTTP and are told 503 with the word `standby`,
-//! whatever they ask for; everybody else is closed at once.
+//! The port of a standby. Load balancers ask it over HTTP, with or without TLS, and are told 503
+//! with the word `standby`, whatever they ask for; everybody else is closed at once.
 //!
 //! A closed port would do, too, but would look like a server that is dead: this way the state that
 //! a load balancer shows tells the two apart, and the port is taken when the standby starts, not
 //! when it is needed.
 
 use super::proxy_header::{self, ProxyHeader};
+use super::tls::Certificates;
 use super::wire::{Sniffed, sniff};
 use crate::protocol::http::{self, Head, Health};
+use rustls::ServerConnection;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::Arc;
@@ -26,6 +28,10 @@ const HEAD_BYTES_MAX: usize = http::HEAD_BYTES_MAX + proxy_header::V2_BYTES_MAX;
 /// Requests that are read at once; further ones are closed.
 const REQUESTS_MAX: usize = 32;
 
+/// Reads the certificates that are to be used now, if TLS is to be spoken: a standby may wait for
+/// longer than one is valid.
+pub type ReadCertificates = dyn Fn() -> Option<Arc<Certificates>> + Send + Sync;
+
 /// Answers on a port until it is dropped.
 #[derive(Debug)]
 pub struct StandbyPort {
@@ -39,14 +45,14 @@ impl StandbyPort {
     ///
     /// # Errors
     /// The system starts no thread.
-    pub fn start(listener: TcpListener) -> io::Result<Self> {
+    pub fn start(listener: TcpListener, certificates: Arc<ReadCertificates>) -> io::Result<Self> {
         let (stop, asked_to_stop) = channel::<()>();
         let thread = thread::Builder::new().name("standby-port".to_owned()).spawn(move || {
             let requests = Arc::new(AtomicUsize::new(0));
             while asked_to_stop.recv_timeout(ACCEPT_EVERY) == Err(RecvTimeoutError::Timeout) {
                 // Errors of one who is gone already, or of a system short of descriptors, pass.
                 while let Ok((stream, _)) = listener.accept() {
-                    answer_aside(stream, &requests);
+                    answer_aside(stream, &requests, &certificates);
                 }
             }
         })?;
@@ -64,15 +70,15 @@ impl Drop for StandbyPort {
 }
 
 /// Answers on a thread of its own, so that one who says nothing keeps nobody waiting.
-fn answer_aside(stream: TcpStream, requests: &Arc<AtomicUsize>) {
+fn answer_aside(stream: TcpStream, requests: &Arc<AtomicUsize>, certificates: &Arc<ReadCertificates>) {
     if requests.fetch_add(1, Ordering::Relaxed) >= REQUESTS_MAX {
         requests.fetch_sub(1, Ordering::Relaxed);
         return;
     }
-    let counted = Arc::clone(requests);
+    let (counted, certificates) = (Arc::clone(requests), Arc::clone(certificates));
     let started = thread::Builder::new().name("standby-answer".to_owned()).spawn(move || {
         // Who asks may be gone; nobody else is waiting for it.
-        answer(&stream).unwrap_or(());
+        answer(&stream, certificates.as_ref()).unwrap_or(());
         counted.fetch_sub(1, Ordering::Relaxed);
     });
     if started.is_err() {
@@ -80,32 +86,81 @@ fn answer_aside(stream: TcpStream, requests: &Arc<AtomicUsize>) {
     }
 }
 
-fn answer(mut stream: &TcpStream) -> io::Result<()> {
-    let until = Instant::now() + REQUEST_WITHIN;
+fn answer(stream: &TcpStream, certificates: &ReadCertificates) -> io::Result<()> {
     stream.set_nonblocking(false)?;
     stream.set_write_timeout(Some(REQUEST_WITHIN))?;
-    let (mut head, mut chunk) = (Vec::new(), [0; 1024]);
-    loop {
-        let left = until.saturating_duration_since(Instant::now());
-        if left.is_zero() || head.len() > HEAD_BYTES_MAX {
-            return Ok(());
-        }
-        stream.set_read_timeout(Some(left))?;
+    let mut timed = Timed { stream, until: Instant::now() + REQUEST_WITHIN, again: Vec::new() };
+    let mut head = Vec::new();
+    let Some(asked) = read_asked(&mut timed, &mut head)? else { return Ok(()) };
+    let Asked::Tls { at } = asked else { return answer_to(asked, &mut timed) };
+    let Some(certificates) = certificates() else { return Ok(()) };
+    timed.again = head.split_off(at);
+    let mut session = ServerConnection::new(certificates.config()).map_err(io::Error::other)?;
+    let mut tls = rustls::Stream::new(&mut session, &mut timed);
+    let mut head = Vec::new();
+    if let Some(asked) = read_asked(&mut tls, &mut head)? {
+        answer_to(asked, &mut tls)?;
+    }
+    tls.conn.send_close_notify();
+    tls.flush()
+}
+
+/// Reads until it shows what is asked, into `head`. `None`: it did not.
+fn read_asked(stream: &mut impl Read, head: &mut Vec<u8>) -> io::Result<Option<Asked>> {
+    let mut chunk = [0; 1024];
+    while head.len() <= HEAD_BYTES_MAX {
         match stream.read(&mut chunk) {
-            Ok(0) => return Ok(()),
+            Ok(0) => return Ok(None),
             Ok(count) => head.extend_from_slice(&chunk[..count]),
             Err(error) if error.kind() == ErrorKind::Interrupted => continue,
             Err(error) => return Err(error),
         }
-        match kind_of(&head) {
+        match kind_of(head) {
             Asked::Begun => {}
-            Asked::Other => return Ok(()),
-            Asked::Http { no_body } => {
-                let mut response = Vec::new();
-                http::write_health(&mut response, Health::Standby, no_body);
-                return stream.write_all(&response);
-            }
+            asked => return Ok(Some(asked)),
         }
+    }
+    Ok(None)
+}
+
+fn answer_to(asked: Asked, stream: &mut impl Write) -> io::Result<()> {
+    let Asked::Http { no_body } = asked else { return Ok(()) };
+    let mut response = Vec::new();
+    http::write_health(&mut response, Health::Standby, no_body);
+    stream.write_all(&response)
+}
+
+/// A socket that is read until a point in time.
+struct Timed<'a> {
+    stream: &'a TcpStream,
+    until: Instant,
+    /// What was read already, and is to be read once more before anything else.
+    again: Vec<u8>,
+}
+
+impl Read for Timed<'_> {
+    fn read(&mut self, space: &mut [u8]) -> io::Result<usize> {
+        if !self.again.is_empty() {
+            let count = self.again.as_slice().read(space)?;
+            self.again.drain(..count);
+            return Ok(count);
+        }
+        let left = self.until.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Err(ErrorKind::TimedOut.into());
+        }
+        self.stream.set_read_timeout(Some(left))?;
+        self.stream.read(space)
+    }
+}
+
+impl Write for Timed<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.stream.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.stream.flush()
     }
 }
 
@@ -117,7 +172,11 @@ enum Asked {
     Http {
         no_body: bool,
     },
-    /// An envelope, a TLS hello, or anything else.
+    /// TLS, from this byte on.
+    Tls {
+        at: usize,
+    },
+    /// An envelope, or anything else.
     Other,
 }
 
@@ -131,7 +190,8 @@ fn kind_of(bytes: &[u8]) -> Asked {
     };
     match sniff(head) {
         Sniffed::Wait => Asked::Begun,
-        Sniffed::Raw | Sniffed::Tls => Asked::Other,
+        Sniffed::Raw => Asked::Other,
+        Sniffed::Tls => Asked::Tls { at: bytes.len() - head.len() },
         Sniffed::Http if http::read_head(head) == Head::More => Asked::Begun,
         Sniffed::Http => Asked::Http { no_body: http::wants_no_body(head) },
     }
@@ -140,6 +200,15 @@ fn kind_of(bytes: &[u8]) -> Asked {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::net::tls;
+    use rustls::crypto::ring;
+    use rustls::pki_types::pem::PemObject;
+    use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+    use rustls::{ClientConfig, ClientConnection, RootCertStore};
+
+    const CA: &[u8] = include_bytes!("../../tests/common/tls/ca.pem");
+    const CERTIFICATE: &[u8] = include_bytes!("../../tests/common/tls/server.pem");
+    const KEY: &[u8] = include_bytes!("../../tests/common/tls/server.key");
 
     #[test]
     fn http_is_told_from_everything_else_by_its_first_bytes() {
@@ -155,9 +224,50 @@ mod tests {
             (b"PROXY TCP4 nonsense\r\nHEAD / HTTP/1.0\r\n\r\n", Asked::Other),
             (b"{\"TYPE\":", Asked::Other),
             (b" {", Asked::Other),
-            (b"\x16\x03\x01", Asked::Other),
+            (b"\x16\x03\x01", Asked::Tls { at: 0 }),
+            (b"PROXY UNKNOWN\r\n\x16", Asked::Tls { at: 15 }),
         ] {
             assert_eq!(kind_of(bytes), asked, "{}", String::from_utf8_lossy(bytes));
         }
+    }
+    /// What a load balancer hears that checks over TLS, behind the header of a proxy or none.
+    fn hears_over_tls(addr: std::net::SocketAddr, header: &str) -> io::Result<String> {
+        let mut roots = RootCertStore::empty();
+        roots.add(CertificateDer::from_pem_slice(CA).unwrap()).unwrap();
+        let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        let name = ServerName::try_from("localhost").unwrap();
+        let mut session = ClientConnection::new(Arc::new(config), name).unwrap();
+        let mut stream = TcpStream::connect(addr)?;
+        stream.set_read_timeout(Some(Duration::from_secs(20)))?;
+        stream.write_all(header.as_bytes())?;
+        let mut tls = rustls::Stream::new(&mut session, &mut stream);
+        tls.write_all(b"GET /healthz HTTP/1.1\r\nHost: a.example\r\n\r\n")?;
+        let mut text = String::new();
+        // An end without a word would be an error.
+        tls.read_to_string(&mut text)?;
+        Ok(text)
+    }
+
+    #[test]
+    fn load_balancers_may_ask_over_tls_where_there_is_a_certificate() {
+        let start = |certificates: Arc<ReadCertificates>| {
+            let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+            listener.set_nonblocking(true).unwrap();
+            (listener.local_addr().unwrap(), StandbyPort::start(listener, certificates).unwrap())
+        };
+        let chain = vec![CertificateDer::from_pem_slice(CERTIFICATE).unwrap()];
+        let config = tls::config(chain, PrivateKeyDer::from_pem_slice(KEY).unwrap()).unwrap();
+        let certificates = Arc::new(Certificates::new(Arc::new(config), true));
+        let (addr, _port) = start(Arc::new(move || Some(Arc::clone(&certificates))));
+        for header in ["", "PROXY UNKNOWN\r\n"] {
+            let said = hears_over_tls(addr, header).unwrap();
+            assert!(said.starts_with("HTTP/1.1 503 ") && said.ends_with("\r\n\r\nstandby\n"), "{said}");
+        }
+        let (addr, _port) = start(Arc::new(|| None));
+        assert!(hears_over_tls(addr, "").is_err());
     }
 }

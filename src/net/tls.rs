@@ -87,7 +87,7 @@ impl Certificates {
         self.tls_only
     }
 
-    fn config(&self) -> Arc<ServerConfig> {
+    pub(super) fn config(&self) -> Arc<ServerConfig> {
         Arc::clone(&self.config)
     }
 }
