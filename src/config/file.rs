@@ -68,6 +68,7 @@ fn entry(place: &str, key: &str, value: &DeValue<'_>) -> Result<Entry, String> {
     }
     let text = match (opt.kind, value) {
         (Kind::Count(_) | Kind::Size(_), DeValue::Integer(number)) => number.to_string(),
+        (Kind::Switch { .. }, DeValue::Boolean(is_on)) => if *is_on { "on" } else { "off" }.to_owned(),
         (Kind::Count(_), _) => return Err(wrong_type(place, opt, value)),
         (_, DeValue::String(text)) => text.clone().into_owned(),
         _ => return Err(wrong_type(place, opt, value)),
@@ -140,6 +141,15 @@ mod tests {
         let found = texts(&lines.concat()).unwrap();
         let expected: Vec<_> = options().map(|opt| (opt.name, opt.show(&default))).collect();
         assert_eq!(found, expected, "in the order of the lines");
+    }
+
+    #[test]
+    fn what_is_on_or_off_may_be_written_as_toml_does() {
+        let found = texts("standby = true\nsign-ups = false\ntls-only = \"on\"\n").unwrap();
+        let expected = [("standby", "on"), ("sign-ups", "off"), ("tls-only", "on")];
+        assert_eq!(found, expected.map(|(name, value)| (name, value.to_owned())));
+        let why = texts("listen = true").unwrap_err();
+        assert!(why.contains("listen must be text in quotes") && why.ends_with("a boolean"), "{why}");
     }
 
     #[test]
