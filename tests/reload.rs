@@ -80,7 +80,7 @@ fn what_needs_a_restart_is_said_and_stays() {
         assert!(said.contains("[WARN]") && said.ends_with(&expected), "{said}");
     }
     let said = server.program.wait_for("read again");
-    assert!(said.ends_with("; max-frame 64KiB → 1KiB"), "{said}");
+    assert!(said.ends_with("; max-frame 64KiB → 1KiB; 2 wait for a restart"), "{said}");
     expect(&mut server.client(), "TOO_LARGE");
 }
 

@@ -79,6 +79,16 @@ pub(super) struct Work {
     pub(super) wake: Wake,
 }
 
+/// What was read.
+struct Read {
+    /// What is to be in force, without what needs a restart.
+    next: Config,
+    certificates: InUse,
+    conns_max: usize,
+    /// Options that need a restart.
+    waiting: usize,
+}
+
 impl Reloader {
     pub(super) fn new(work: Work) -> Self {
         Self { reading: Arc::default(), work: Arc::new(Mutex::new(work)) }
@@ -107,15 +117,15 @@ impl Reloader {
 impl Work {
     fn reload(&mut self) {
         match self.read() {
-            Ok((next, certificates, conns_max)) => self.put_in_force(next, certificates, conns_max),
+            Ok(read) => self.put_in_force(read),
             Err(why) => {
                 log::error!("SIGHUP: {why}; everything stays as it was, the certificate that is in use stays in use")
             }
         }
     }
 
-    /// What is to be in force from now on, without what needs a restart.
-    fn read(&self) -> Result<(Config, InUse, usize), String> {
+    /// All that a reload needs.
+    fn read(&self) -> Result<Read, String> {
         let Settings { config: given, warning, .. } = (self.program.read_again)()?;
         let mut next = self.config.clone();
         for opt in OPTIONS.iter().filter(|opt| opt.reload == Reload::Live) {
@@ -126,20 +136,17 @@ impl Work {
         if let Some(warning) = warning {
             log::warn!("{warning}");
         }
+        let mut waiting = 0;
         for opt in OPTIONS.iter().filter(|opt| opt.reload == Reload::AtStart && opt.differs(&self.config, &given)) {
             let (name, now, new) = (opt.name, opt.show(&self.config), opt.show(&given));
             log::warn!("SIGHUP: {name} is {new} from the next start on; until then it stays {now}");
+            waiting += 1;
         }
-        Ok((next, certificates, conns_max))
+        Ok(Read { next, certificates, conns_max, waiting })
     }
 
-    fn put_in_force(&mut self, next: Config, (certificates, notice): InUse, conns_max: usize) {
-        let mut lines = Vec::new();
-        let changed = changes(&self.config, &next);
-        lines.push(match &changed[..] {
-            "" => "SIGHUP: read again; no option has changed".to_owned(),
-            changed => format!("SIGHUP: read again; {changed}"),
-        });
+    fn put_in_force(&mut self, Read { next, certificates: (certificates, notice), conns_max, waiting }: Read) {
+        let mut lines = vec![said(&changes(&self.config, &next), waiting)];
         if let Some(path) = next.tls_cert.as_ref().filter(|_| certificates.is_some()) {
             lines.push(format!("the certificate {} was read again; new connections get it", path.display()));
         }
@@ -162,6 +169,21 @@ impl Work {
             (self.wake)();
         }
     }
+}
+
+/// The line about the options that have changed, and how many others wait for a restart.
+fn said(changed: &str, waiting: usize) -> String {
+    let changed = match (changed, waiting) {
+        ("", 0) => "no option has changed",
+        ("", _) => "no option is changed now",
+        (changed, _) => changed,
+    };
+    let waiting = match waiting {
+        0 => String::new(),
+        1 => "; 1 waits for a restart".to_owned(),
+        count => format!("; {count} wait for a restart"),
+    };
+    format!("SIGHUP: read again; {changed}{waiting}")
 }
 
 /// The options that differ, each with both values.
@@ -333,6 +355,14 @@ mod tests {
         new.rules.idle_timeout_ms = 90_000;
         assert_eq!(changes(&config(), &new), "log info → debug, idle-timeout 120s → 90s");
         assert_eq!(changes(&new, &new), "");
+        for (changed, waiting, expected) in [
+            ("", 0, "no option has changed"),
+            ("", 4, "no option is changed now; 4 wait for a restart"),
+            ("log info → debug", 0, "log info → debug"),
+            ("log info → debug", 1, "log info → debug; 1 waits for a restart"),
+        ] {
+            assert_eq!(said(changed, waiting), format!("SIGHUP: read again; {expected}"));
+        }
     }
 
     #[test]
