@@ -121,10 +121,10 @@ impl Caller {
     }
 
     fn ask(&self, request: &Request) -> Result<(u16, Value), String> {
-        let place = &self.endpoint;
+        let place = self.endpoint.absolute();
         let cannot = |error: io::Error| format!("cannot ask the server at {place}: {}", why(&error));
         let mut stream = Timed::new(self.connect().map_err(cannot)?, WITHIN);
-        let host = match place {
+        let host = match &place {
             Endpoint::Tcp(addr) => addr.to_string(),
             Endpoint::Unix(_) => "localhost".to_owned(),
         };
@@ -174,7 +174,11 @@ fn reachable(addr: SocketAddr) -> SocketAddr {
 
 fn why(error: &io::Error) -> String {
     match error.kind() {
-        ErrorKind::NotFound => "there is no such socket (does the server run with this --store or --admin?)".to_owned(),
+        ErrorKind::NotFound => {
+            "there is no such socket; the server's log says where its admin interface is, and --admin names it (on MySQL it is \
+             hongyan.sock in the server's working folder: --admin unix:/var/lib/hongyan/hongyan.sock)"
+                .to_owned()
+        }
         ErrorKind::ConnectionRefused => "no server listens there".to_owned(),
         ErrorKind::PermissionDenied => "only the server's user and root may ask it".to_owned(),
         ErrorKind::TimedOut => "it did not answer in time".to_owned(),

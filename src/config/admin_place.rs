@@ -93,6 +93,18 @@ fn beside(store: &StoreUrl) -> PathBuf {
     }
 }
 
+impl Endpoint {
+    /// The same place for whoever is in another working folder.
+    #[must_use]
+    pub fn absolute(&self) -> Self {
+        match self {
+            // Without a working folder there is no better name.
+            Self::Unix(path) => Self::Unix(std::path::absolute(path).unwrap_or_else(|_| path.clone())),
+            Self::Tcp(addr) => Self::Tcp(*addr),
+        }
+    }
+}
+
 impl fmt::Display for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -58,7 +58,8 @@ impl Admin {
         let Some(config) = &self.config else { return Ok(()) };
         match AdminServer::start(config, self.asker.clone(), self.stage.clone()) {
             Ok(server) => {
-                let place = server.addr().map_or_else(|| config.endpoint.to_string(), |addr| addr.to_string());
+                let place =
+                    server.addr().map_or_else(|| config.endpoint.absolute().to_string(), |addr| addr.to_string());
                 log::info!("the admin interface is at {place}");
                 self.server = Some(server);
             }

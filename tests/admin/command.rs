@@ -83,8 +83,11 @@ fn one_that_cannot_be_asked_is_status_2_and_one_sentence() {
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
     let live = folder.path().join("dead.sock");
     drop(std::os::unix::net::UnixListener::bind(&live).unwrap());
+    // Not as it was given, since the server may have another working folder.
+    let absent = folder.path().join("a.db.sock");
     for (words, said) in [
-        (&["status"][..], "cannot ask the server at unix:a.db.sock: there is no such socket"),
+        (&["status"][..], &*format!("cannot ask the server at unix:{}: there is no such socket", absent.display())),
+        (&["status"], "--admin unix:/var/lib/hongyan/hongyan.sock"),
         (&["status", "--admin=unix:dead.sock"], "no server listens there"),
         (&["status", "--admin", &port], "no server listens there"),
         (&["status", "--admin=off"], "off"),
