@@ -205,6 +205,9 @@ impl Words {
         self.only(verb, allowed)?;
         if words.len() != count {
             return Err(match words.get(count) {
+                Some(_) if verb == "notice" => {
+                    format!("a notice has one TEXT: put the text in quotes: hongyan admin notice {usage}")
+                }
                 Some(word) => unexpected(word.as_ref(), HELP),
                 None => format!("hongyan admin {verb} needs more: hongyan admin {verb} {usage}"),
             });
@@ -367,7 +370,8 @@ mod tests {
             (&["status", "ann"], "unexpected argument"),
             (&["notice", "hello"], "NAME TEXT, or --all TEXT"),
             (&["notice", "--all"], "--all TEXT"),
-            (&["notice", "--all", "ann", "hello"], "unexpected argument"),
+            (&["notice", "--all", "ann", "hello"], "put the text in quotes: hongyan admin notice --all TEXT"),
+            (&["notice", "bob", "Please", "update"], "put the text in quotes: hongyan admin notice NAME TEXT"),
             (&["delete", "ann"], "--yes"),
             (&["ban", "ann", "--yes"], "no option --yes"),
             (&["users", "--all"], "no option --all"),
