@@ -80,7 +80,7 @@ fn parse<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, Response> {
 }
 
 /// One line about what an operator did, or tried.
-fn audit(what: &str, who: &str, response: &Response) {
+fn audit(what: &str, who: &str, user: Option<&UserName>, response: &Response) {
     let result = match response.status {
         200 => "done".to_owned(),
         status => serde_json::from_slice(&response.body)
@@ -88,7 +88,24 @@ fn audit(what: &str, who: &str, response: &Response) {
             .and_then(|body: serde_json::Value| body["error"].as_str().map(str::to_owned))
             .unwrap_or_else(|| status.to_string()),
     };
-    log::info!("admin: {what} by {who}: {result}");
+    match user {
+        // As in the lines about clients, so that one search finds all that happened to a user.
+        Some(user) => log::info!(user = user.as_str(); "admin: {what} by {who}: {result}"),
+        None => log::info!("admin: {what} by {who}: {result}"),
+    }
+}
+
+/// Whom a change is about, if it is about one user.
+fn user_of(request: &AdminRequest) -> Option<&UserName> {
+    match request {
+        AdminRequest::Notice { to, .. } => to.as_ref(),
+        AdminRequest::Disconnect { name }
+        | AdminRequest::Ban { name }
+        | AdminRequest::Unban { name }
+        | AdminRequest::SetPassword { name, .. }
+        | AdminRequest::Delete { name } => Some(name),
+        _ => None,
+    }
 }
 
 /// Text of an operator for a line of the log, escaped.
@@ -173,8 +190,9 @@ impl Context {
         within: Duration,
         answer: impl FnOnce(AdminAnswer, &[Option<IpAddr>]) -> Response,
     ) -> Result<Response, Response> {
+        let user = user_of(&request).cloned();
         let response = self.ask(request, within, answer);
-        audit(what, who, response.as_ref().unwrap_or_else(|refusal| refusal));
+        audit(what, who, user.as_ref(), response.as_ref().unwrap_or_else(|refusal| refusal));
         response
     }
 }

@@ -111,7 +111,8 @@ fn each_change_is_one_line_in_the_log_without_secrets_and_without_what_it_could_
     post("/users/nobody/ban", "").refused(404, "no_such_user");
     let line = program.wait_for("admin: ban");
     assert!(
-        line.contains("INFO") && line.ends_with(&format!("admin: ban of user \"nobody\" by {who}: no_such_user")),
+        line.contains("INFO")
+            && line.ends_with(&format!("admin: ban of user \"nobody\" by {who}: no_such_user user=nobody")),
         "{line}"
     );
     post("/notices", "{\"text\":\"a\\n2026 \\u001b[31m\"}");
@@ -119,6 +120,7 @@ fn each_change_is_one_line_in_the_log_without_secrets_and_without_what_it_could_
     assert!(line.contains("notice \"a\\n2026 \\u{1b}[31m\" to all users by unix uid "), "{line}");
     let answer = post("/users/ann/password", "");
     let line = program.wait_for("admin: password");
+    assert!(line.ends_with(": done user=ann"), "{line}");
     if let Some(password) = answer.json()["password"].as_str() {
         assert!(!line.contains(password), "{line}");
     }
