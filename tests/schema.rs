@@ -6,7 +6,7 @@
 mod common;
 
 use common::{Database, MariaDb, Server};
-use hongyan::config::StoreUrl;
+use hongyan::config::{Config, StoreUrl};
 use mysql::prelude::Queryable;
 use mysql::{Conn, Opts, Row};
 
@@ -273,11 +273,16 @@ fn check_plan(database: &mut Database, query: &str, index: &str) -> u64 {
 }
 
 #[test]
-fn a_server_without_the_right_to_make_tables_works_on_those_made_by_hand() {
+fn a_server_without_the_right_to_make_tables_says_what_to_do_and_works_on_those_made_by_hand() {
     let Some(database) = MariaDb::start() else { return };
-    apply(&mut database.root());
     database.leave_rights("SELECT, INSERT, UPDATE, DELETE");
     let url = database.url();
+    let config =
+        Config { listen: ([127, 0, 0, 1], 0).into(), store: StoreUrl::parse(&url).unwrap(), ..Config::default() };
+    let why = hongyan::server::start(config).unwrap_err().to_string();
+    let remedy = "; grant this user CREATE, ALTER and INDEX, or apply schema.sql to the empty database";
+    assert!(why.contains("cannot make its tables: ") && why.ends_with(remedy), "{why}");
+    apply(&mut database.root());
     let mut restricted = Conn::new(Opts::from_url(&url).unwrap()).unwrap();
     assert!(restricted.query_drop("CREATE TABLE more (a INT)").unwrap_err().to_string().contains("denied"));
     let server = Server::tuned(|config| config.store = StoreUrl::Mysql(url));

@@ -24,6 +24,9 @@ pub(super) const KNOWN: usize = UPGRADES.len() + 1;
 /// There is a key, or a column, of that name already: the step was interrupted after it.
 const DUPLICATE_KEY_NAME: u16 = 1061;
 const DUPLICATE_COLUMN_NAME: u16 = 1060;
+/// The user has no right to do anything in the database, or not this.
+const DATABASE_DENIED: u16 = 1044;
+const COMMAND_DENIED: u16 = 1142;
 
 /// The statement that sets the version of the tables.
 pub(super) fn set_version(version: i64) -> String {
@@ -84,10 +87,18 @@ pub(super) fn known_version(conn: &mut Conn) -> Result<usize, StoreError> {
     Ok(found)
 }
 
+/// Is a right missing?
+fn is_denied(error: &mysql::Error) -> bool {
+    matches!(error, mysql::Error::MySqlError(error) if [DATABASE_DENIED, COMMAND_DENIED].contains(&error.code))
+}
+
 fn cannot_make(error: &mysql::Error) -> StoreError {
     match fault(error).0 {
         StoreError::Busy(why) | StoreError::Unavailable(why) => StoreError::Unavailable(why),
-        error => StoreError::Unusable(format!("cannot make its tables (schema.sql): {error}")),
+        said if is_denied(error) => StoreError::Unusable(format!(
+            "cannot make its tables: {said}; grant this user CREATE, ALTER and INDEX, or apply schema.sql to the empty database"
+        )),
+        said => StoreError::Unusable(format!("cannot make its tables (schema.sql): {said}")),
     }
 }
 
