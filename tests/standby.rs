@@ -275,6 +275,9 @@ fn old_one_ends(deployment: &Deployment, fault: Fault, first: &mut Node, way: &W
     }
     assert_eq!(first.status(), Some(3));
     first.wait_for("another server has taken this one's place");
+    // It has ended, so this is all that it said behind that.
+    let behind: Vec<String> = first.log.iter().collect();
+    assert!(behind.iter().all(|line| !line.contains("[ERROR]")), "{behind:#?}");
     assert_eq!(contents(&mut conn), before);
 }
 

@@ -6,8 +6,9 @@ use crate::chat::contract::Job;
 use crate::histogram::{Histogram, SharedHistogram};
 use crate::protocol::field::{Id, Name, RESERVED_NAME, UserName};
 use crate::protocol::push::{Push, PushKind};
+use log::Level;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 /// Shared by the workers, who say how it is, and those who want to know.
@@ -20,6 +21,8 @@ pub struct StoreHealth {
     started: Instant,
     /// When something was committed last, in ms since `started`, plus one; 0: nothing was.
     committed_ms: AtomicU64,
+    /// Another server has taken the place of this one.
+    is_over: AtomicBool,
 }
 
 impl Default for StoreHealth {
@@ -29,6 +32,7 @@ impl Default for StoreHealth {
             commits: SharedHistogram::default(),
             started: Instant::now(),
             committed_ms: AtomicU64::new(0),
+            is_over: AtomicBool::new(false),
         }
     }
 }
@@ -38,6 +42,12 @@ impl StoreHealth {
     #[must_use]
     pub fn works(&self) -> bool {
         self.failing.load(Ordering::Relaxed) == 0
+    }
+
+    /// Another server has taken the place of this one, and that was said: that no job is done any
+    /// more is no news.
+    pub(super) fn end(&self) {
+        self.is_over.store(true, Ordering::Relaxed);
     }
 
     /// How long batches with writes took that were committed.
@@ -103,7 +113,8 @@ impl WorkerHealth {
         if self.outage == Outage::None {
             self.outage = if writes { Outage::Writes } else { Outage::Reads };
             self.all.failing.fetch_add(1, Ordering::Relaxed);
-            log::error!("worker data-{}: the store does not work: {error}", self.worker);
+            let level = if self.all.is_over.load(Ordering::Relaxed) { Level::Debug } else { Level::Error };
+            log::log!(level, "worker data-{}: the store does not work: {error}", self.worker);
         }
     }
 

@@ -80,7 +80,7 @@ pub struct Claim {
 }
 
 /// The function that opens the store, and the number of workers that may.
-fn opener(config: &Config, claim: Claim) -> Result<(Opener, usize), StoreError> {
+fn opener(config: &Config, claim: Claim, health: &Arc<StoreHealth>) -> Result<(Opener, usize), StoreError> {
     Ok(match config.store.clone() {
         StoreUrl::Memory => {
             let tables = MemoryStore::default();
@@ -94,7 +94,11 @@ fn opener(config: &Config, claim: Claim) -> Result<(Opener, usize), StoreError> 
                 Some(epoch) => server.succeed(epoch),
                 None => server,
             };
-            let on_taken_over = move || claim.on_taken_over.into_iter().for_each(|call| call());
+            let health = Arc::clone(health);
+            let on_taken_over = move || {
+                health.end();
+                claim.on_taken_over.into_iter().for_each(|call| call());
+            };
             let keeper = Keeper::start(server.clone(), on_taken_over);
             let keeper = keeper.map_err(|error| StoreError::Unavailable(format!("cannot start a thread: {error}")))?;
             let (frame_bytes_max, last_said) = (config.frame_bytes_max, AtomicUsize::new(usize::MAX));
@@ -159,11 +163,22 @@ impl Pool {
     /// # Errors
     /// When the store cannot be used.
     pub fn start_as(config: &Config, claim: Claim, wake: Wake) -> Result<Self, StoreError> {
-        let (opener, workers) = opener(config, claim)?;
-        Self::start_with(config, opener, workers, wake)
+        let health = Arc::default();
+        let (opener, workers) = opener(config, claim, &health)?;
+        Self::start_of(config, (opener, workers), health, wake)
     }
 
+    #[cfg(test)]
     pub(super) fn start_with(config: &Config, opener: Opener, workers: usize, wake: Wake) -> Result<Self, StoreError> {
+        Self::start_of(config, (opener, workers), Arc::default(), wake)
+    }
+
+    fn start_of(
+        config: &Config,
+        (opener, workers): (Opener, usize),
+        health: Arc<StoreHealth>,
+        wake: Wake,
+    ) -> Result<Self, StoreError> {
         let unavailable = |error: &dyn std::fmt::Display| StoreError::Unavailable(error.to_string());
         let verified = Arc::new(VerifiedLogins::new(config.verified_logins_max).map_err(|error| unavailable(&error))?);
         let limits = Arc::new(StoreLimits::new(config, Arc::clone(&verified)));
@@ -177,7 +192,7 @@ impl Pool {
             threads: Vec::new(),
             first_seq: 0,
             unfinished_deletions: Vec::new(),
-            health: Arc::default(),
+            health,
             limits,
         };
         for worker in 0..workers {
