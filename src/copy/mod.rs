@@ -31,7 +31,7 @@ const NO_MEMORY: &str = "cannot copy memory: it is there only inside its own ser
 ///
 /// # Errors
 /// One sentence.
-pub fn run<W: Write>(order: &CopyOrder, stderr: W, signals: &[i32]) -> Result<(), String> {
+pub fn run<W: Write + Clone>(order: &CopyOrder, mut stderr: W, signals: &[i32]) -> Result<(), String> {
     let stop = Arc::new(AtomicBool::new(false));
     for &signal in signals {
         // The second one ends the process at once: a store may have stopped answering.
@@ -42,7 +42,7 @@ pub fn run<W: Write>(order: &CopyOrder, stderr: W, signals: &[i32]) -> Result<()
     let columns = std::env::var("COLUMNS").ok();
     let style = if io::stderr().is_terminal() { Style::bar(columns.as_deref()) } else { Style::Lines };
     let began = Instant::now();
-    let copied = copy(&order.from, &order.to, &mut Progress::new(stderr, style), &stop)?;
+    let copied = copy(&order.from, &order.to, &mut Progress::new(stderr.clone(), style), &stop)?;
     // All is done: from here on the first signal ends the process, should nobody read what it says.
     stop.store(true, Ordering::Release);
     let mut said = String::new();
@@ -56,7 +56,31 @@ pub fn run<W: Write>(order: &CopyOrder, stderr: W, signals: &[i32]) -> Result<()
     writeln!(said, "copied {total} records from {} to {} in {took:.1} s", order.from, order.to).unwrap_or(());
     // A reader that closed stdout has the exit status.
     io::stdout().write_all(said.as_bytes()).unwrap_or(());
+    if let StoreUrl::Sqlite(path) = &order.to
+        && let Some(warning) = wrong_owner(path)
+    {
+        // Who closed stderr does not want to know.
+        writeln!(stderr, "hongyan: {warning}").unwrap_or(());
+    }
     Ok(())
+}
+
+/// The warning about a file of root in the folder of another user, as that of a server, which could
+/// not open it.
+#[cfg(unix)]
+fn wrong_owner(path: &Path) -> Option<String> {
+    use std::os::unix::fs::MetadataExt;
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let is_of_root = |path: &Path| path.metadata().map(|data| data.uid() == 0).ok();
+    (is_of_root(path)? && !is_of_root(folder)?).then(|| {
+        let (path, folder) = (path.display(), folder.display());
+        format!("{path} belongs to root, and a server that runs as the owner of {folder} cannot open it: chown --reference={folder} {path}")
+    })
+}
+
+#[cfg(not(unix))]
+fn wrong_owner(_: &Path) -> Option<String> {
+    None
 }
 
 /// Copies all that is in one store into another, which is made if it is not there. Gives the number
