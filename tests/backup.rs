@@ -305,13 +305,50 @@ fn the_commands_of_the_page_back_up_and_restore_a_file() {
     for output in [output.unwrap(), self::backup(&url(&wrong.join("hongyan.db")), &wrong.join("again.db"))] {
         refused(&output, &["hongyan.db-wal beside it was written for another file"]);
     }
-    run(&here(commands("To restore it")).replace("2026-11-27-030000.db", backup), home);
+    let restore = || run(&here(commands("To restore it")).replace("2026-11-27-030000.db", backup), home);
+    let replaced = || files(&home.join("lib")).into_iter().filter(|name| name.starts_with("replaced-")).count();
+    restore();
+    // Once more, as when it was the wrong backup: what was replaced first is still there.
+    let second = || Command::new("date").arg("+%S").output().unwrap().stdout;
+    let now = second();
+    while second() == now {
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    restore();
+    assert_eq!(replaced(), 2);
     let program = start(&path);
     let mut bob = program.client(ContentForm::Object);
     bob.log_in("bob");
     bob.take("m1");
     bob.fence();
     assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, 0o600);
+}
+
+/// The line for cron makes a dump, and removes those that are old.
+fn nightly(here: &dyn Fn(String) -> String, home: &Path) {
+    let (_, rest) = OPERATIONS.split_once("A backup of a MySQL or MariaDB database").unwrap();
+    let (_, rest) = rest.split_once("```crontab\n").unwrap();
+    let line = rest.split_once("```").unwrap().0.trim_end();
+    let (_, command) = line.split_once(" root ").expect("it runs as root");
+    assert!(!command.replace("\\%", "").contains('%'), "cron ends the line there");
+    let command = here(command.replace("\\%", "%")).replace("/etc/hongyan/backup.cnf", ".my.cnf");
+    assert!(
+        Command::new("touch")
+            .args(["-d", "20 days ago", "backups/old.sql"])
+            .current_dir(home)
+            .status()
+            .unwrap()
+            .success()
+    );
+    // The file of the test is in another folder than the dumps.
+    run(&command.replace(".my.cnf", &home.join(".my.cnf").display().to_string()), home);
+    let today = files(&home.join("backups")).into_iter().filter(|name| name.len() == "2026-11-27.sql".len());
+    let today: Vec<String> = today.collect();
+    let [today] = &today[..] else { panic!("one dump of today: {today:?}") };
+    let path = home.join("backups").join(today);
+    assert!(fs::read_to_string(&path).unwrap().contains("Dump completed"), "it is whole");
+    assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, 0o600);
+    assert!(!home.join("backups/old.sql").exists() && !home.join("backups/dump.partial").exists());
 }
 
 #[test]
@@ -339,6 +376,7 @@ fn the_commands_of_the_page_back_up_and_restore_a_database() {
     drop(program);
     let dumps = files(&home.join("backups"));
     let [dump] = &dumps[..] else { panic!("{dumps:?}") };
+    nightly(&here, home);
     run(&here(commands("To restore the database")).replace("2026-11-27-030000.sql", dump), home);
     let program = Program::on(&database.url(), &CHEAP_PASSWORDS);
     let mut bob = program.client(ContentForm::Object);

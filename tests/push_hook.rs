@@ -334,7 +334,7 @@ fn the_receiver_of_the_docs_believes_what_is_signed_and_nothing_else() {
     for (change, status) in [("", "204"), ("forged", "403"), ("old", "403"), ("unsigned", "403")] {
         let command = command
             .replace("/etc/hongyan/push-hook.secret", secret.to_str().unwrap())
-            .replace("http://127.0.0.1:8080/", &url);
+            .replace("http://127.0.0.1:8082/", &url);
         let command = match change {
             "forged" => command.replace("hexdigest()", "hexdigest()[::-1]"),
             "old" => command.replace("int(time.time())", "int(time.time() - 400)"),

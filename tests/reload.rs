@@ -6,6 +6,7 @@
 mod common;
 
 use common::{CHEAP_PASSWORDS, Client, ContentForm, Program, befriend};
+use hongyan::config::options::{OPTIONS, Reload};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -203,4 +204,20 @@ fn tls_is_begun_and_ended_without_a_restart() {
     let said = server.reload("");
     assert!(said.contains(&format!("tls-cert {cert} → none")), "{said}");
     assert_ne!(says(&server), Some((1, 0x15)));
+}
+
+#[test]
+fn the_page_says_of_each_option_that_can_change_what_happens() {
+    let page = include_str!("../docs/operations.md");
+    let (_, table) = page.split_once("| option | what happens with those who are there |").unwrap();
+    let rows = table.lines().skip(1).take_while(|line| line.starts_with('|'));
+    let cells: Vec<&str> = rows.map(|row| row.split('|').nth(1).unwrap()).collect();
+    let named: Vec<&str> = cells.iter().flat_map(|cell| cell.split('`').skip(1).step_by(2)).collect();
+    // Behind … there are several.
+    let is_named = |name: &str| {
+        named.iter().any(|word| word.strip_suffix('…').map_or(*word == name, |begin| name.starts_with(begin)))
+    };
+    for opt in OPTIONS.iter().filter(|opt| opt.reload == Reload::Live) {
+        assert!(is_named(opt.name), "{}", opt.name);
+    }
 }
