@@ -41,6 +41,30 @@ fn the_pictures_and_pages_that_they_link_are_there() {
     }
 }
 
+/// The place of a heading, as GitHub links it.
+fn anchor(heading: &str) -> String {
+    let kept = heading.trim().to_lowercase().replace(' ', "-");
+    kept.chars().filter(|letter| letter.is_alphanumeric() || "-_".contains(*letter)).collect()
+}
+
+#[test]
+fn the_headings_that_pages_link_are_there() {
+    let folder = std::fs::read_dir(root().join("docs")).unwrap().map(|entry| entry.unwrap().path());
+    let pages = folder.chain(["README.md", "README.zh-CN.md", "CONTRIBUTING.md"].map(|name| root().join(name)));
+    for page in pages.filter(|page| page.extension().is_some_and(|ending| ending == "md")) {
+        let text = std::fs::read_to_string(&page).unwrap();
+        for link in text.split("](").skip(1) {
+            let target = link.split(')').next().unwrap();
+            let Some((file, heading)) = target.split_once('#').filter(|_| !target.contains("://")) else { continue };
+            let other = if file.is_empty() { page.clone() } else { page.with_file_name(file) };
+            let other = std::fs::read_to_string(&other).unwrap_or_else(|_| panic!("{} links {target}", page.display()));
+            let mut headings = other.lines().filter_map(|line| line.strip_prefix('#'));
+            let is_there = headings.any(|line| anchor(line.trim_start_matches('#')) == heading);
+            assert!(is_there, "{} links {target}, and there is no such heading", page.display());
+        }
+    }
+}
+
 #[test]
 fn the_first_conversation_goes_as_it_is_told() {
     let readme = read("README.md");
