@@ -219,8 +219,8 @@ fn a_rollback_leaves_nothing_behind() {
         store.delete_pushes(&[(user("ann"), 1)]).unwrap();
         friendship::end(store, &user("ann"), &user("cy"), false).unwrap();
         let accept = answer(7, PushKind::FriendAccept, "ann", "bob", "r");
-        assert_eq!(friendship::answer(store, &accept, u32::MAX, true).unwrap().answered, Answered::Done);
-        let asked = friendship::ask(store, &request(8, "bob", "cy", "r"), u32::MAX, true).unwrap();
+        assert_eq!(friendship::answer(store, &accept, u32::MAX, None).unwrap().answered, Answered::Done);
+        let asked = friendship::ask(store, &request(8, "bob", "cy", "r"), u32::MAX, None).unwrap();
         assert_eq!(asked, (Asked::Pending, true));
         store.rollback();
         assert_eq!(store.profile(&user("dan")).unwrap(), None);
@@ -368,10 +368,10 @@ fn jobs_of_one_transaction_see_each_other() {
         for name in ["ann", "bob"] {
             assert!(store.create_account(&account(name), &Secret::new("h")).unwrap());
         }
-        let asked = friendship::ask(store, &request(1, "ann", "bob", "r"), u32::MAX, true).unwrap();
+        let asked = friendship::ask(store, &request(1, "ann", "bob", "r"), u32::MAX, None).unwrap();
         assert_eq!(asked, (Asked::Pending, true));
         let accept = answer(2, PushKind::FriendAccept, "bob", "ann", "r");
-        assert_eq!(friendship::answer(store, &accept, u32::MAX, true).unwrap().answered, Answered::Done);
+        assert_eq!(friendship::answer(store, &accept, u32::MAX, None).unwrap().answered, Answered::Done);
         assert_eq!(friends(store, "ann"), names(&["bob"]));
         store.save_pushes(&[message(3, "bob", "ann", "m")]).unwrap();
         assert_eq!(waiting(store, "ann"), [2, 3]);

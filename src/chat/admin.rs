@@ -5,7 +5,7 @@
 use super::admin_op::{AdminOp, AdminStep};
 use super::answer::{BANNED, Fault};
 use super::contract::{
-    Action, AdminAnswer, AdminJob, AdminOutcome, AdminRequest, AdminTicket, CloseReason, Job, Note, Outcome,
+    Action, AdminAnswer, AdminJob, AdminOutcome, AdminRequest, AdminTicket, CloseReason, Job, Note, Outcome, Quota,
     RefusalCause,
 };
 use super::job::JobPurpose;
@@ -13,7 +13,7 @@ use super::users::Route;
 use super::wheel::TimerId;
 use super::{Chat, Timer};
 use crate::protocol::error::ErrorCode;
-use crate::protocol::field::{Secret, UserName};
+use crate::protocol::field::{RESERVED_NAME, Secret, UserName};
 use std::collections::{BTreeMap, VecDeque};
 
 mod deletion;
@@ -238,8 +238,8 @@ impl Chat {
         }
     }
 
-    fn note_mailbox_full(&self, user: UserName, out: &mut Vec<Action>) {
-        out.push(Action::Note(Note::MailboxFull { user }));
+    fn note_mailbox_full(&self, user: UserName, quota: Quota, out: &mut Vec<Action>) {
+        out.push(Action::Note(Note::MailboxFull { user, sender: RESERVED_NAME.into(), quota }));
     }
 }
 
@@ -248,7 +248,7 @@ fn answer_of(outcome: Option<AdminOutcome>) -> AdminAnswer {
     match outcome {
         Some(AdminOutcome::Done) => AdminAnswer::Done,
         Some(AdminOutcome::NoSuchUser) => AdminAnswer::NoSuchUser,
-        Some(AdminOutcome::Full) => AdminAnswer::Full,
+        Some(AdminOutcome::Full(_)) => AdminAnswer::Full,
         _ => AdminAnswer::Failed,
     }
 }

@@ -1,5 +1,6 @@
 //! What the store does for an operator's request, and what it answers.
 
+use super::found::Quota;
 use crate::protocol::field::{Secret, UserName};
 use crate::protocol::push::{Push, PushKind};
 
@@ -69,7 +70,7 @@ pub enum AdminOutcome {
     /// It is done.
     Done,
     /// `Notice`: there is no room for it.
-    Full,
+    Full(Quota),
     /// `Look`.
     Account {
         /// Their log-ins are refused.
@@ -123,7 +124,7 @@ impl AdminOutcome {
             Self::Found { pushes, .. } => size_of_val(&**pushes),
             Self::Deleting { pairs } => size_of_val(&**pairs),
             Self::Accounts { names, .. } => size_of_val(&**names),
-            Self::NoSuchUser | Self::Done | Self::Full => 0,
+            Self::NoSuchUser | Self::Done | Self::Full(_) => 0,
         }
     }
 }

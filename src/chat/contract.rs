@@ -10,7 +10,7 @@ pub use super::admin_contract::{
     AdminAnswer, AdminRequest, AdminTicket, OnlineUser, PushReport, PushState, UserReport,
 };
 pub use super::admin_job::{AdminJob, AdminOutcome, StoredPush};
-pub use super::found::{Answered, Asked, Page};
+pub use super::found::{Answered, Asked, Page, Quota};
 pub use super::gauges::Gauges;
 pub use super::handle::{AddressKey, ConnId, Ticket};
 pub use super::note::{Client, CredentialKind, JobKind, Limit, Note, RefusalCause, Totals};
@@ -493,8 +493,8 @@ pub enum Outcome {
     /// `SavePush`: another push of kind `Message` with the same receiver, sender and id is in the
     /// store; this one was not kept.
     Duplicate,
-    /// `SavePush`: it would exceed a quota of what waits for its receiver. It is not in the store.
-    Full,
+    /// `SavePush`: it would exceed this quota of what waits for its receiver. It is not in the store.
+    Full(Quota),
     /// `DeletePush`: it is gone.
     Deleted,
     /// `AskFriend`.

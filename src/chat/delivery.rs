@@ -263,7 +263,7 @@ impl Chat {
             }
             // An ack may still take it off its list, but room is made by the receiver alone:
             // those who wait are told at once.
-            Outcome::Full => self.not_saved(delivery, Save::Full, FULL, out),
+            Outcome::Full(_) => self.not_saved(delivery, Save::Full, FULL, out),
             // Trying again would not help, and those who wait are to know that now.
             Outcome::Refused | Outcome::TooLarge => self.save_failed(delivery, fault_of(outcome), out),
             _ if !self.stopping && self.may_be_acked(delivery) => self.save_again_later(delivery, out),

@@ -29,13 +29,22 @@ pub enum Asked {
     /// Too many requests of the asking user, or to the asked user, are pending: nothing was
     /// changed.
     TooMany,
-    /// The push would exceed a quota of the asked user's mailbox: nothing was changed.
-    Full,
+    /// The push would exceed this quota of the asked user's mailbox: nothing was changed.
+    Full(Quota),
     /// The asked user blocks the asking one: it is pending, and nobody but the asking user will
     /// ever know. There is no push.
     Hidden,
     /// The asking user blocks the asked one: nothing was changed.
     YouBlock,
+}
+
+/// A quota of a mailbox.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Quota {
+    /// Of all that waits for the receiver.
+    Receiver,
+    /// Of what one sender has there.
+    Pair,
 }
 
 /// The outcome of the answer to a friend request.
@@ -48,7 +57,7 @@ pub enum Answered {
     /// One of the two has as many friends as are allowed: nothing was changed, the request is still
     /// pending.
     TooManyFriends,
-    /// The push would exceed a quota of the asking user's mailbox: nothing was changed, the request
-    /// is still pending.
-    Full,
+    /// The push would exceed this quota of the asking user's mailbox: nothing was changed, the
+    /// request is still pending.
+    Full(Quota),
 }

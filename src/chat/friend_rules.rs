@@ -147,7 +147,7 @@ pub(super) fn decide(op: &RunningOp, other: &UserName, outcome: &Outcome) -> Dec
         Outcome::Asked(Asked::TooMany) => refused(TOO_MANY_REQUESTS),
         Outcome::Asked(Asked::Hidden) => done,
         Outcome::Asked(Asked::YouBlock) => refused(YOU_BLOCK),
-        Outcome::Asked(Asked::Full) | Outcome::Answered(Answered::Full) => refused(FULL),
+        Outcome::Asked(Asked::Full(_)) | Outcome::Answered(Answered::Full(_)) => refused(FULL),
         Outcome::Answered(Answered::Done) if op.verb == PairVerb::Accept => {
             Effects { push: PushFate::Kept, ..befriended }
         }

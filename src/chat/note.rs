@@ -2,6 +2,7 @@
 //! all that a line in a log or an audit needs; what happens to every message is only counted, in
 //! [`Totals`], so that a message pays for an addition and no more.
 
+use super::found::Quota;
 use super::handle::{AddressKey, ConnId};
 use crate::protocol::field::UserName;
 
@@ -113,6 +114,10 @@ pub enum Note {
     MailboxFull {
         /// Whose mailbox.
         user: UserName,
+        /// Whose push.
+        sender: Box<str>,
+        /// Which of the two has no room.
+        quota: Quota,
     },
     /// A page of what waits for a user was read from the store, after the first.
     PageRead {

@@ -133,14 +133,21 @@ impl Chat {
             (JobPurpose::Page(user), Outcome::Page(page)) => {
                 Note::PageRead { user: name(*user), pushes: page.pushes.len(), more: page.more }
             }
-            (JobPurpose::Save(delivery), Outcome::Full) => match self.deliveries.get(*delivery) {
-                Some(found) => Note::MailboxFull { user: name(found.receiver) },
+            (JobPurpose::Save(delivery), Outcome::Full(quota)) => match self.deliveries.get(*delivery) {
+                Some(found) => {
+                    Note::MailboxFull { user: name(found.receiver), sender: found.body.sender().into(), quota: *quota }
+                }
                 // Acked meanwhile.
                 None => return,
             },
-            (JobPurpose::Friendship(friendship), Outcome::Asked(Asked::Full) | Outcome::Answered(Answered::Full)) => {
-                Note::MailboxFull { user: name(friendship.other) }
-            }
+            (
+                JobPurpose::Friendship(friendship),
+                Outcome::Asked(Asked::Full(quota)) | Outcome::Answered(Answered::Full(quota)),
+            ) => Note::MailboxFull {
+                user: name(friendship.other),
+                sender: name(friendship.me).as_str().into(),
+                quota: *quota,
+            },
             _ => return,
         };
         out.push(Action::Note(note));

@@ -11,7 +11,7 @@ use super::counters::CloseCause;
 use super::hub::Hub;
 use super::line_rates::LineKind;
 use super::socket::Stream;
-use crate::chat::contract::{ConnId, CredentialKind, JobKind, Limit, Note, RefusalCause};
+use crate::chat::contract::{ConnId, CredentialKind, JobKind, Limit, Note, Quota, RefusalCause};
 use crate::protocol::error::ErrorCode;
 use crate::protocol::field::UserName;
 use log::kv::Value;
@@ -67,7 +67,16 @@ impl<S: Stream> Hub<S> {
                 let cause = limit_name(*limit).into();
                 self.say(LineKind::LimitReached, Some(client.conn), Some(("cause", cause)), user.as_ref());
             }
-            Note::MailboxFull { user } => self.say(LineKind::MailboxFull, None, None, Some(user)),
+            Note::MailboxFull { user, sender, quota } => {
+                if self.admits_line(LineKind::MailboxFull) {
+                    let fields: [Field<'_>; 3] = [
+                        ("cause", quota_name(*quota).into()),
+                        ("sender", Value::from_display(sender)),
+                        ("user", user.as_str().into()),
+                    ];
+                    self.write_line(Level::Info, LineKind::MailboxFull.as_str(), None, &fields);
+                }
+            }
             Note::NotFriends { user, client } => {
                 let fields = [("cause", "not_friends".into()), ("user", user.as_str().into())];
                 self.say_at_debug("message refused", Some(client.conn), &fields);
@@ -210,6 +219,13 @@ fn refusal_name(cause: RefusalCause) -> &'static str {
         RefusalCause::TimedOut => "timed_out",
         RefusalCause::Stopping => "stopping",
         RefusalCause::BadRequest => "bad_request",
+    }
+}
+
+fn quota_name(quota: Quota) -> &'static str {
+    match quota {
+        Quota::Receiver => "receiver",
+        Quota::Pair => "pair",
     }
 }
 

@@ -79,7 +79,7 @@ impl fmt::Display for Noted {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::chat::contract::{Client, ConnId};
+    use crate::chat::contract::{Client, ConnId, Quota};
     use crate::protocol::field::UserName;
 
     #[test]
@@ -96,7 +96,7 @@ mod tests {
             (Note::Replaced { user: user.clone(), client, by: client.conn }, 6),
             (Note::LimitReached { user: None, client, limit: Limit::Requests }, 7),
             (Note::NotFriends { user: user.clone(), client }, 8),
-            (Note::MailboxFull { user: user.clone() }, 9),
+            (Note::MailboxFull { user: user.clone(), sender: "bob".into(), quota: Quota::Pair }, 9),
             (Note::PageRead { user: user.clone(), pushes: 3, more: false }, 10),
             (Note::JobFailed { job: JobKind::Save, for_good: false }, 11),
             (Note::PasswordChanged { user: user.clone(), client: Some(client) }, 12),

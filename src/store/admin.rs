@@ -59,7 +59,7 @@ fn keep_notice(
     let mut outcomes = Vec::new();
     waiting::save_all(store, mailbox_counts, &[Job::SavePush { push: push.clone() }], &mut outcomes)?;
     Ok(match outcomes.as_slice() {
-        [Outcome::Full] => AdminOutcome::Full,
+        [Outcome::Full(quota)] => AdminOutcome::Full(*quota),
         _ => AdminOutcome::Done,
     })
 }

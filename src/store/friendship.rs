@@ -3,7 +3,7 @@
 //! tables ([`Friendships`]), and no rule.
 
 use super::{SavedAs, Store, StoreError, Weight};
-use crate::chat::contract::{Answered, Asked};
+use crate::chat::contract::{Answered, Asked, Quota};
 use crate::protocol::field::UserName;
 use crate::protocol::push::{Push, PushKind};
 
@@ -124,7 +124,12 @@ impl From<Answered> for Reply {
 ///
 /// # Errors
 /// See [`StoreError`].
-pub fn ask(store: &mut dyn Store, push: &Push, pending_max: u32, has_room: bool) -> Result<(Asked, bool), StoreError> {
+pub fn ask(
+    store: &mut dyn Store,
+    push: &Push,
+    pending_max: u32,
+    exceeded: Option<Quota>,
+) -> Result<(Asked, bool), StoreError> {
     let (asker, asked) = (name(push.sender())?, name(push.receiver())?);
     // Who asks may have been deleted since.
     if store.accounts().are_there(&asker, &asked)? != [true, true] {
@@ -151,8 +156,8 @@ pub fn ask(store: &mut dyn Store, push: &Push, pending_max: u32, has_room: bool)
     {
         return Ok((Asked::TooMany, false));
     }
-    if !has_room {
-        return Ok((Asked::Full, false));
+    if let Some(quota) = exceeded {
+        return Ok((Asked::Full(quota), false));
     }
     tables.add_request(push, tie.is_blocked)?;
     if tie.is_blocked {
@@ -167,7 +172,12 @@ pub fn ask(store: &mut dyn Store, push: &Push, pending_max: u32, has_room: bool)
 ///
 /// # Errors
 /// See [`StoreError`].
-pub fn answer(store: &mut dyn Store, push: &Push, friends_max: u32, has_room: bool) -> Result<Reply, StoreError> {
+pub fn answer(
+    store: &mut dyn Store,
+    push: &Push,
+    friends_max: u32,
+    exceeded: Option<Quota>,
+) -> Result<Reply, StoreError> {
     let (asked, asker) = (name(push.sender())?, name(push.receiver())?);
     let request = store.friendships().request(&asked, &asker)?;
     if request.is_none_or(|request| request.is_hidden || *request.id != *push.id()) {
@@ -181,8 +191,8 @@ pub fn answer(store: &mut dyn Store, push: &Push, friends_max: u32, has_room: bo
     {
         return Ok(Answered::TooManyFriends.into());
     }
-    if !has_room {
-        return Ok(Answered::Full.into());
+    if let Some(quota) = exceeded {
+        return Ok(Answered::Full(quota).into());
     }
     tables.remove_request(&asked, &asker)?;
     let mut crossed = None;

@@ -5,6 +5,7 @@
 //! the rows of a receiver once, keeps the usage in memory and changes it by what its transactions
 //! do. What is here is pure; `waiting.rs` asks the store.
 
+use crate::chat::contract::Quota;
 use crate::config::Config;
 use crate::protocol::field::UserName;
 use crate::protocol::push::Push;
@@ -74,8 +75,8 @@ impl Quotas {
 pub enum Verdict {
     /// Yes; it is counted from now on.
     Room,
-    /// No, unless it is in the store already.
-    Full,
+    /// No, because of this quota, unless it is in the store already.
+    Full(Quota),
     /// It depends on others of this round, which may turn out to be in the store already: ask again
     /// in the next.
     Later,
@@ -138,8 +139,12 @@ impl MailboxUsage {
         }
     }
 
-    fn has_room(&self, sender: &str, one: Usage, quotas: &Quotas) -> bool {
-        self.total.has_room(one, quotas.receiver) && self.share(sender).has_room(one, quotas.pair)
+    /// The quota that one more push would exceed.
+    fn exceeded(&self, sender: &str, one: Usage, quotas: &Quotas) -> Option<Quota> {
+        if !self.total.has_room(one, quotas.receiver) {
+            return Some(Quota::Receiver);
+        }
+        (!self.share(sender).has_room(one, quotas.pair)).then_some(Quota::Pair)
     }
 
     /// Adds to what is counted, or takes off it; gives by how much the number of shares changed.
@@ -350,12 +355,12 @@ impl MailboxCounts {
             // Behind one that is put off, so that those of one sender keep their order.
             return Verdict::Later;
         }
-        if !mailbox.has_room(push.sender(), one, &self.quotas) {
+        if let Some(quota) = mailbox.exceeded(push.sender(), one, &self.quotas) {
             if mailbox.admitted == self.round {
                 mailbox.put_off = self.round;
                 return Verdict::Later;
             }
-            return Verdict::Full;
+            return Verdict::Full(quota);
         }
         mailbox.admitted = self.round;
         if mailbox.covers(push.seq) {
@@ -366,11 +371,11 @@ impl MailboxCounts {
         Verdict::Room
     }
 
-    /// Would there be room for a push?
+    /// The quota that a push would exceed.
     #[must_use]
-    pub fn has_room(&self, push: &Push) -> bool {
+    pub fn exceeded(&self, push: &Push) -> Option<Quota> {
         let one = Usage::of_one(push.text_bytes() as u64);
-        self.by_receiver.get(push.receiver()).is_none_or(|mailbox| mailbox.has_room(push.sender(), one, &self.quotas))
+        self.by_receiver.get(push.receiver())?.exceeded(push.sender(), one, &self.quotas)
     }
 
     /// A push was saved.

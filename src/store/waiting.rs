@@ -4,7 +4,7 @@
 use super::friendship::{self, Withdrawn};
 use super::quota::{MailboxCounts, Verdict};
 use super::{SavedAs, Store, StoreError};
-use crate::chat::contract::{Answered, Asked, Job, Outcome};
+use crate::chat::contract::{Answered, Asked, Job, Outcome, Quota};
 use crate::protocol::field::UserName;
 use crate::protocol::push::Push;
 
@@ -27,15 +27,16 @@ pub(super) fn save_all<'a>(
     };
     let pushes: Vec<Push> = jobs.iter().map_while(saving).collect();
     let behind = &jobs[pushes.len()..];
-    let mut kept = vec![None; pushes.len()];
+    // Every push gets its answer in some round.
+    let mut kept = vec![Err(Quota::Receiver); pushes.len()];
     let mut open: Vec<usize> = (0..pushes.len()).collect();
     while !open.is_empty() {
         open = save_round(store, mailbox_counts, &pushes, &open, &mut kept)?;
     }
     outcomes.extend(kept.into_iter().map(|kept| match kept {
-        Some(SavedAs::Itself | SavedAs::Before) => Outcome::Saved,
-        Some(SavedAs::Duplicate) => Outcome::Duplicate,
-        None => Outcome::Full,
+        Ok(SavedAs::Itself | SavedAs::Before) => Outcome::Saved,
+        Ok(SavedAs::Duplicate) => Outcome::Duplicate,
+        Err(quota) => Outcome::Full(quota),
     }));
     Ok(behind)
 }
@@ -47,7 +48,7 @@ fn save_round(
     mailbox_counts: &mut MailboxCounts,
     pushes: &[Push],
     open: &[usize],
-    kept: &mut [Option<SavedAs>],
+    kept: &mut [Result<SavedAs, Quota>],
 ) -> Result<Vec<usize>, StoreError> {
     let (mut room, mut full, mut later) = (Vec::with_capacity(open.len()), Vec::new(), Vec::new());
     let mut uncounted = Vec::new();
@@ -56,7 +57,7 @@ fn save_round(
         for &at in places {
             match mailbox_counts.admit(&pushes[at], counted) {
                 Verdict::Room => room.push(at),
-                Verdict::Full => full.push(at),
+                Verdict::Full(quota) => full.push((at, quota)),
                 Verdict::Later => later.push(at),
                 Verdict::Uncounted => uncounted.push(at),
             }
@@ -85,11 +86,12 @@ fn save_round(
             // counted or not.
             mailbox_counts.suspect(pushes[at].receiver());
         }
-        kept[at] = Some(saved);
+        kept[at] = Ok(saved);
     }
     if !full.is_empty() {
-        for (&at, found) in full.iter().zip(store.find_pushes(&chosen(&full))?) {
-            kept[at] = found;
+        let places: Vec<usize> = full.iter().map(|(at, _)| *at).collect();
+        for ((at, quota), found) in full.into_iter().zip(store.find_pushes(&chosen(&places))?) {
+            kept[at] = found.ok_or(quota);
         }
     }
     Ok(later)
@@ -131,7 +133,7 @@ pub(super) fn ask_friend(
     pending_max: u32,
 ) -> Result<Asked, StoreError> {
     count(store, mailbox_counts, [push.receiver()])?;
-    let (asked, is_new) = friendship::ask(store, push, pending_max, mailbox_counts.has_room(push))?;
+    let (asked, is_new) = friendship::ask(store, push, pending_max, mailbox_counts.exceeded(push))?;
     if is_new {
         mailbox_counts.added(push);
     }
@@ -145,7 +147,7 @@ pub(super) fn answer_friend(
     friends_max: u32,
 ) -> Result<Answered, StoreError> {
     count(store, mailbox_counts, [push.receiver()])?;
-    let reply = friendship::answer(store, push, friends_max, mailbox_counts.has_room(push))?;
+    let reply = friendship::answer(store, push, friends_max, mailbox_counts.exceeded(push))?;
     if reply.is_new {
         mailbox_counts.added(push);
     }

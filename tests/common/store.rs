@@ -1,6 +1,6 @@
 //! The common parts of the tests of the stores: users, pushes and single transactions.
 
-use hongyan::chat::contract::{Answered, Asked};
+use hongyan::chat::contract::{Answered, Asked, Quota};
 use hongyan::protocol::field::{Id, Name, Profile, Secret, UserName};
 use hongyan::protocol::push::{Push, PushKind};
 use hongyan::store::token::Span;
@@ -83,11 +83,11 @@ pub(crate) fn reply(store: &mut dyn Store, push: &Push) -> Answered {
 }
 
 pub(crate) fn ask_within(store: &mut dyn Store, push: &Push, pending_max: u32, has_room: bool) -> Asked {
-    with(store, |store| friendship::ask(store, push, pending_max, has_room)).0
+    with(store, |store| friendship::ask(store, push, pending_max, (!has_room).then_some(Quota::Receiver))).0
 }
 
 pub(crate) fn reply_within(store: &mut dyn Store, push: &Push, friends_max: u32, has_room: bool) -> Answered {
-    with(store, |store| friendship::answer(store, push, friends_max, has_room)).answered
+    with(store, |store| friendship::answer(store, push, friends_max, (!has_room).then_some(Quota::Receiver))).answered
 }
 
 /// Ends a friendship; gives the number of the push of the request that was withdrawn.

@@ -88,7 +88,7 @@ pub(crate) fn fill(store: &mut dyn Store, pushes: u64) {
             store.blocks().add(&user(&hub), &user(&name(number)))?;
             store.blocks().add(&user(&name(number)), &user(&name(number - 1)))?;
             let hidden = push(next(), PushKind::FriendRequest, &name(number - 1), &name(number), &id(number), ODD);
-            assert_eq!(friendship::ask(store, &hidden, u32::MAX, true)?.0, Asked::Hidden);
+            assert_eq!(friendship::ask(store, &hidden, u32::MAX, None)?.0, Asked::Hidden);
         }
         for number in 1..USERS {
             let is_hidden = number >= 9 && (number - 9) % 30 == 0;
@@ -96,11 +96,11 @@ pub(crate) fn fill(store: &mut dyn Store, pushes: u64) {
             if number % 3 == 0 {
                 token::save(store, &user(&name), &(token_of(number), 2_000 + number), span(0, 1 << 40), 8)?;
             }
-            let asked = friendship::ask(store, &request(next(), &name, &hub, &id), u32::MAX, true)?.0;
+            let asked = friendship::ask(store, &request(next(), &name, &hub, &id), u32::MAX, None)?.0;
             assert_eq!(asked, if is_hidden { Asked::Hidden } else { Asked::Pending });
             if number % 3 > 0 {
                 let accept = answer(next(), PushKind::FriendAccept, &hub, &name, &id);
-                assert_eq!(friendship::answer(store, &accept, u32::MAX, true)?.answered, Answered::Done);
+                assert_eq!(friendship::answer(store, &accept, u32::MAX, None)?.answered, Answered::Done);
             }
         }
         Ok(())
@@ -148,9 +148,9 @@ fn known(store: &mut dyn Store, number: u64) -> Known {
     store.begin().unwrap();
     // Numbers that nothing in the store has.
     let again = request(u64::MAX >> 2, &name(number), &hub, "again");
-    let asked = (number > 0).then(|| friendship::ask(store, &again, u32::MAX, true).unwrap().0);
+    let asked = (number > 0).then(|| friendship::ask(store, &again, u32::MAX, None).unwrap().0);
     let reject = answer(u64::MAX >> 3, PushKind::FriendReject, &hub, &name(number), &id(number));
-    let pending = friendship::answer(store, &reject, u32::MAX, true).unwrap().answered != Answered::NoSuchRequest;
+    let pending = friendship::answer(store, &reject, u32::MAX, None).unwrap().answered != Answered::NoSuchRequest;
     store.rollback();
     Known {
         profile: store.profile(&me).unwrap(),

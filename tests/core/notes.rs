@@ -5,7 +5,7 @@ use crate::sim::lanes::{Fate, Plan};
 use crate::sim::say::Say;
 use crate::sim::world::World;
 use hongyan::chat::contract::{
-    AddressKey, Client, ConnId, CredentialKind, JobKind, Limit, Note, RefusalCause, Rules, Totals,
+    AddressKey, Client, ConnId, CredentialKind, JobKind, Limit, Note, Quota, RefusalCause, Rules, Totals,
 };
 use hongyan::protocol::field::UserName;
 use std::num::NonZeroU32;
@@ -184,7 +184,7 @@ fn a_failed_save_and_a_full_mailbox_are_noted() {
     w.store.model.quotas.receiver.rows = 0;
     w.message(bob, "m2", "ann");
     w.run_for(10);
-    assert_eq!(noted(&mut w), [Note::MailboxFull { user: user("ann") }]);
+    assert_eq!(noted(&mut w), [Note::MailboxFull { user: user("ann"), sender: "bob".into(), quota: Quota::Receiver }]);
 }
 
 #[test]

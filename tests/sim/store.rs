@@ -1,6 +1,6 @@
 //! The model store: what a job does and answers, as its contract says, in plain maps.
 
-use hongyan::chat::contract::{AdminJob, AdminOutcome, Answered, Asked, Job, Outcome, Page, StoredPush};
+use hongyan::chat::contract::{AdminJob, AdminOutcome, Answered, Asked, Job, Outcome, Page, Quota, StoredPush};
 use hongyan::protocol::field::{Profile, Secret, UserName};
 use hongyan::protocol::push::{Push, PushKind};
 use hongyan::protocol::request::Credential;
@@ -150,13 +150,20 @@ impl Model {
 
     /// Would this push exceed no quota? All rows are counted each time.
     pub fn has_room(&self, push: &Push) -> bool {
+        self.exceeded(push).is_none()
+    }
+
+    fn exceeded(&self, push: &Push) -> Option<Quota> {
         let fits = |max: Usage, counts: &dyn Fn(&Push) -> bool| {
             let all = self.pushes.values().filter(|other| counts(other)).chain([push]);
             let bytes = all.clone().map(|one| Usage::of_one(one.text_bytes() as u64).bytes).sum::<u64>();
             all.count() as u64 <= max.rows && bytes <= max.bytes
         };
-        fits(self.quotas.receiver, &|other| other.receiver() == push.receiver())
-            && fits(self.quotas.pair, &|other| (other.receiver(), other.sender()) == (push.receiver(), push.sender()))
+        if !fits(self.quotas.receiver, &|other| other.receiver() == push.receiver()) {
+            return Some(Quota::Receiver);
+        }
+        let is_of_pair = |other: &Push| (other.receiver(), other.sender()) == (push.receiver(), push.sender());
+        (!fits(self.quotas.pair, &is_of_pair)).then_some(Quota::Pair)
     }
 
     fn keep(&mut self, push: &Push) {
@@ -331,7 +338,10 @@ impl Model {
                 return AdminOutcome::Account { is_banned: self.banned.contains(name), seqs, more };
             }
             AdminJob::Notice { push } => {
-                return if matches!(self.save(push), Outcome::Full) { AdminOutcome::Full } else { AdminOutcome::Done };
+                return match self.save(push) {
+                    Outcome::Full(quota) => AdminOutcome::Full(quota),
+                    _ => AdminOutcome::Done,
+                };
             }
             AdminJob::SetBanned { is_banned: true } => _ = self.banned.insert(name.into()),
             AdminJob::SetBanned { is_banned: false } => _ = self.banned.remove(name),
@@ -422,8 +432,10 @@ impl Model {
         if push.kind == PushKind::Message && self.pushes.values().any(same) {
             return Outcome::Duplicate;
         }
-        if !self.pushes.contains_key(&(push.receiver().to_owned(), push.seq)) && !self.has_room(push) {
-            return Outcome::Full;
+        if !self.pushes.contains_key(&(push.receiver().to_owned(), push.seq))
+            && let Some(quota) = self.exceeded(push)
+        {
+            return Outcome::Full(quota);
         }
         self.keep(push);
         Outcome::Saved
@@ -455,8 +467,8 @@ impl Model {
         if of_asker.max(to_asked) >= pending_max {
             return Asked::TooMany;
         }
-        if !self.has_room(push) {
-            return Asked::Full;
+        if let Some(quota) = self.exceeded(push) {
+            return Asked::Full(quota);
         }
         let (id, content) = (push.id().into(), push.content().to_owned());
         self.last_seq = self.last_seq.max(push.seq);
@@ -481,8 +493,8 @@ impl Model {
         if push.kind == PushKind::FriendAccept && (full(&asked) || full(&asker)) {
             return Answered::TooManyFriends;
         }
-        if !self.has_room(push) {
-            return Answered::Full;
+        if let Some(quota) = self.exceeded(push) {
+            return Answered::Full(quota);
         }
         self.pending.remove(&pair);
         if push.kind == PushKind::FriendAccept {

@@ -4,7 +4,7 @@ use super::mysql::Database;
 use super::quotas::Workers;
 use crate::common::store::*;
 use crate::on_each;
-use hongyan::chat::contract::{AdminJob, AdminOutcome, Answered, Asked, Job, Outcome, Page, StoredPush};
+use hongyan::chat::contract::{AdminJob, AdminOutcome, Answered, Asked, Job, Outcome, Page, Quota, StoredPush};
 use hongyan::config::StoreUrl;
 use hongyan::protocol::field::{Secret, UserName};
 use hongyan::protocol::push::PushKind;
@@ -181,7 +181,7 @@ fn govern(store: &StoreUrl) {
     }
     workers.ask((2..=200).map(|seq| Job::SavePush { push: message(seq, "system", "ann", &format!("m{seq}")) }));
     let full = AdminJob::Notice { push: message(999, "system", "ann", "full") };
-    assert_eq!(one(workers, "ann", full), AdminOutcome::Full, "200 of one sender");
+    assert_eq!(one(workers, "ann", full), AdminOutcome::Full(Quota::Pair), "200 of one sender");
     let looked = one(workers, "ann", AdminJob::Look { rows_max: 9 });
     assert_eq!(looked, AdminOutcome::Account { is_banned: false, seqs: (1..=9).collect(), more: true });
     let looked = one(workers, "ann", AdminJob::Look { rows_max: 200 });

@@ -4,7 +4,7 @@
 use super::mysql::Database;
 use crate::common::store::*;
 use crate::on_each;
-use hongyan::chat::contract::{Answered, Asked, Job, Outcome, Ticket};
+use hongyan::chat::contract::{Answered, Asked, Job, Outcome, Quota, Ticket};
 use hongyan::config::{Config, StoreUrl};
 use hongyan::protocol::push::{Push, PushKind};
 use hongyan::store::pool::Pool;
@@ -100,7 +100,7 @@ fn without_room_a_request_and_its_answer_change_nothing_and_say_so_last() {
             store.friendships().request(&user(receiver), &user(sender)).unwrap().map(|request| request.seq)
         };
         assert_eq!(asks(store, &request(1, "bob", "nobody", "r")), Asked::NoSuchUser);
-        assert_eq!(asks(store, &request(1, "bob", "ann", "r")), Asked::Full);
+        assert_eq!(asks(store, &request(1, "bob", "ann", "r")), Asked::Full(Quota::Receiver));
         assert_eq!((pending(store, "ann", "bob"), waiting(store, "ann")), (None, vec![]));
         assert_eq!(ask(store, &request(2, "bob", "ann", "r")), Asked::Pending);
         assert_eq!(pending(store, "ann", "bob"), Some(2));
@@ -109,7 +109,7 @@ fn without_room_a_request_and_its_answer_change_nothing_and_say_so_last() {
         let answers = |store: &mut dyn Store, push: &Push| reply_within(store, push, 9, false);
         for kind in [PushKind::FriendAccept, PushKind::FriendReject] {
             assert_eq!(answers(store, &answer(3, kind, "ann", "bob", "other")), Answered::NoSuchRequest);
-            assert_eq!(answers(store, &answer(3, kind, "ann", "bob", "r")), Answered::Full);
+            assert_eq!(answers(store, &answer(3, kind, "ann", "bob", "r")), Answered::Full(Quota::Receiver));
             assert_eq!((waiting(store, "ann"), waiting(store, "bob")), (vec![2], vec![]));
         }
         let accept = answer(3, PushKind::FriendAccept, "ann", "bob", "r");
@@ -160,7 +160,7 @@ impl Workers {
 
 fn kinds(outcomes: &[Outcome]) -> (usize, usize) {
     let count = |is: fn(&Outcome) -> bool| outcomes.iter().filter(|outcome| is(outcome)).count();
-    (count(|outcome| matches!(outcome, Outcome::Saved)), count(|outcome| matches!(outcome, Outcome::Full)))
+    (count(|outcome| matches!(outcome, Outcome::Saved)), count(|outcome| matches!(outcome, Outcome::Full(_))))
 }
 
 /// Bob's share is full, then Ann's mailbox; room comes with deletions, and a restart changes

@@ -116,7 +116,7 @@ impl Chat {
         let receiver = self.users.refer(&user);
         match &outcome {
             Some(AdminOutcome::Done) => self.deliver_committed(push.clone(), receiver, out),
-            Some(AdminOutcome::Full) => self.note_mailbox_full(user, out),
+            Some(AdminOutcome::Full(quota)) => self.note_mailbox_full(user, *quota, out),
             // It may be in the store all the same.
             None if ticket.is_some() => self.look_for(receiver, push.seq, out),
             _ => {}

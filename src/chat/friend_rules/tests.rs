@@ -1,5 +1,5 @@
 use super::super::answer::{LARGER_THAN_ROWS, REFUSED};
-use super::super::contract::{Page, Ticket};
+use super::super::contract::{Page, Quota, Ticket};
 use super::super::ids::UserId;
 use super::*;
 use PairVerb::{Accept, Block, Delete, Reject, Request, Unblock};
@@ -84,7 +84,7 @@ fn table() -> Vec<Row> {
         row(Ask(Asked::AlreadyFriends), &[Request], always, Known(Effects { friends: Some(true), ..done() })),
         row(Ask(Asked::NoSuchUser), &[Request], always, refused(NOBODY)),
         row(Ask(Asked::TooMany), &[Request], always, refused(TOO_MANY_REQUESTS)),
-        row(Ask(Asked::Full), &[Request], always, refused(FULL)),
+        row(Ask(Asked::Full(Quota::Pair)), &[Request], always, refused(FULL)),
         row(Ask(Asked::Hidden), &[Request], always, Known(done())),
         row(Ask(Asked::YouBlock), &[Request], always, refused(YOU_BLOCK)),
         row(
@@ -108,7 +108,7 @@ fn table() -> Vec<Row> {
         row(Answer(Answered::NoSuchRequest), &[Accept], |op| op.failed == 0 || op.were_friends, refused(NOT_ASKED)),
         row(Answer(Answered::NoSuchRequest), &[Reject], always, refused(NOT_ASKED)),
         row(Answer(Answered::TooManyFriends), &[Accept], always, refused(TOO_MANY_FRIENDS)),
-        row(Answer(Answered::Full), &[Accept, Reject], always, refused(FULL)),
+        row(Answer(Answered::Full(Quota::Receiver)), &[Accept, Reject], always, refused(FULL)),
         row(Unfriended, &[Delete], always, Known(unfriended)),
         row(loaded(&["cid", "bob"]), &[Accept], |op| !op.began_in_doubt, Known(befriended(Ok(NOW_MS)))),
         row(loaded(&["cid", "bob"]), &[Accept], |op| op.began_in_doubt, Known(befriended(Err(NOT_ASKED)))),

@@ -1,6 +1,7 @@
 //! Each rule as a row of a table, on the store in memory.
 
 use super::*;
+use crate::chat::contract::Quota;
 use crate::protocol::field::{Id, Name, Profile, Secret};
 use crate::store::memory::MemoryStore;
 
@@ -85,7 +86,7 @@ const ROWS: &[Row] = &[
         "TooMany",
         "bob>ann bob>cy ann:1 cy:2",
     ),
-    ("without room", &[], false, Ask(1, "bob", "ann"), "Full", ""),
+    ("without room", &[], false, Ask(1, "bob", "ann"), "Full(Receiver)", ""),
     (
         "after a rejection",
         &[Ask(1, "bob", "ann"), Reject(2, "ann", "bob")],
@@ -112,7 +113,14 @@ const ROWS: &[Row] = &[
         "AlreadyPending { time_ms: 1 }",
         "bob~ann",
     ),
-    ("without room for a push that there will not be", &[Block("ann", "bob")], false, Ask(1, "bob", "ann"), "Full", ""),
+    (
+        "without room for a push that there will not be",
+        &[Block("ann", "bob")],
+        false,
+        Ask(1, "bob", "ann"),
+        "Full(Receiver)",
+        "",
+    ),
     (
         "one that is hidden counts for who asked",
         &[Block("ann", "bob"), Ask(1, "bob", "ann"), Ask(2, "bob", "cy")],
@@ -191,7 +199,14 @@ const ROWS: &[Row] = &[
         "Done, new",
         "ann>bob ann:1 bob:2,3",
     ),
-    ("an answer without room", &[Ask(1, "bob", "ann")], false, Reject(2, "ann", "bob"), "Full", "bob>ann ann:1"),
+    (
+        "an answer without room",
+        &[Ask(1, "bob", "ann")],
+        false,
+        Reject(2, "ann", "bob"),
+        "Full(Receiver)",
+        "bob>ann ann:1",
+    ),
     (
         "the user who accepts has too many friends",
         &[
@@ -354,16 +369,17 @@ fn seen(store: &mut MemoryStore) -> String {
 
 /// Does it in the transaction under way, and says what became of it.
 fn step(store: &mut MemoryStore, step: Step, has_room: bool) -> String {
+    let exceeded = (!has_room).then_some(Quota::Receiver);
     let mut answers = |seq, kind, asked, asker, id| {
         let push = push(seq, kind, asked, asker, id);
-        let reply = answer(store, &push, FRIENDS_MAX, has_room).unwrap();
+        let reply = answer(store, &push, FRIENDS_MAX, exceeded).unwrap();
         let crossed = reply.crossed.map_or(String::new(), |crossed| format!(", crossed {}", shown(crossed)));
         format!("{:?}{}{crossed}", reply.answered, if reply.is_new { ", new" } else { "" })
     };
     match step {
         Ask(seq, from, to) => {
             let push = push(seq, PushKind::FriendRequest, from, to, "r");
-            let (asked, is_new) = ask(store, &push, PENDING_MAX, has_room).unwrap();
+            let (asked, is_new) = ask(store, &push, PENDING_MAX, exceeded).unwrap();
             format!("{asked:?}{}", if is_new { ", new" } else { "" })
         }
         Accept(seq, asked, asker) => answers(seq, PushKind::FriendAccept, asked, asker, "r"),

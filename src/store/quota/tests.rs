@@ -2,7 +2,7 @@
 //! fails now and then.
 
 use super::*;
-use crate::chat::contract::{AccountJob, Answered, Asked, Job, Outcome};
+use crate::chat::contract::{AccountJob, Answered, Asked, Job, Outcome, Quota};
 use crate::protocol::field::{Id, Name, Profile, Secret, UserName};
 use crate::protocol::push::PushKind;
 use crate::store::accounts::Accounts;
@@ -61,13 +61,31 @@ fn a_pair_and_a_receiver_have_so_many_and_so_large_and_no_more() {
             for n in 0..6 {
                 mailbox_counts.next_round();
                 let verdict = mailbox_counts.admit(&message(n, sender, "ann"), false);
-                assert_eq!(verdict, if n < taken { Verdict::Room } else { Verdict::Full }, "{sender} {n} {quotas:?}");
+                assert_eq!(verdict == Verdict::Room, n < taken, "{sender} {n} {quotas:?}");
+                assert!(n < taken || matches!(verdict, Verdict::Full(_)), "{sender} {n} {quotas:?}");
             }
         }
         mailbox_counts.removed(&user("ann"), 0, "bob".into(), message(0, "bob", "ann").text_bytes() as u64);
         mailbox_counts.next_round();
         assert_eq!(mailbox_counts.admit(&message(9, "bob", "ann"), false), Verdict::Room, "what is gone makes room");
-        assert!(!mailbox_counts.has_room(&message(10, "bob", "ann")));
+        assert!(mailbox_counts.exceeded(&message(10, "bob", "ann")).is_some());
+    }
+}
+
+#[test]
+fn the_quota_that_is_exceeded_is_told() {
+    for (quotas, exceeded) in [
+        (quotas((2, NO_BYTES_MAX), (9, NO_BYTES_MAX)), Quota::Receiver),
+        (quotas((9, NO_BYTES_MAX), (2, NO_BYTES_MAX)), Quota::Pair),
+    ] {
+        let mut mailbox_counts = mailbox_counts(quotas, "ann");
+        mailbox_counts.begin();
+        let mut admit = |n| {
+            mailbox_counts.next_round();
+            mailbox_counts.admit(&message(n, "bob", "ann"), false)
+        };
+        assert_eq!([0, 1, 2].map(&mut admit), [Verdict::Room, Verdict::Room, Verdict::Full(exceeded)]);
+        assert_eq!(mailbox_counts.exceeded(&message(3, "bob", "ann")), Some(exceeded));
     }
 }
 
@@ -83,7 +101,7 @@ fn a_push_that_depends_on_its_round_is_put_off_with_all_that_follow() {
     let verdicts: Vec<_> = (2..4).map(|n| mailbox_counts.admit(&message(n, "bob", "ann"), false)).collect();
     assert_eq!(verdicts, [Verdict::Room, Verdict::Later]);
     mailbox_counts.next_round();
-    assert_eq!(mailbox_counts.admit(&message(3, "bob", "ann"), false), Verdict::Full);
+    assert_eq!(mailbox_counts.admit(&message(3, "bob", "ann"), false), Verdict::Full(Quota::Receiver));
 }
 
 #[test]
@@ -367,7 +385,10 @@ fn the_counts_of_a_worker_match_its_store_whatever_fails_in_between() {
             }
             hidden += check_blocks(&mut tables);
             let is_full = |outcome: &&Outcome| {
-                matches!(outcome, Outcome::Full | Outcome::Asked(Asked::Full) | Outcome::Answered(Answered::Full))
+                matches!(
+                    outcome,
+                    Outcome::Full(_) | Outcome::Asked(Asked::Full(_)) | Outcome::Answered(Answered::Full(_))
+                )
             };
             fulls += outcomes.iter().filter(is_full).count();
         }
@@ -392,7 +413,7 @@ fn said(outcomes: &[Outcome]) -> Vec<&'static str> {
     let word = |outcome: &Outcome| match outcome {
         Outcome::Saved => "saved",
         Outcome::Duplicate => "duplicate",
-        Outcome::Full => "full",
+        Outcome::Full(_) => "full",
         Outcome::Deleted => "deleted",
         _ => "?",
     };

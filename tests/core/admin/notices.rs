@@ -72,7 +72,9 @@ fn a_mailbox_without_room_takes_no_notice() {
     w.store.model.quotas = Quotas { receiver: one, pair: one };
     assert_eq!(ask(&mut w, notice(Some("ann"), "one")), AdminAnswer::Noticed { users: 1 });
     assert_eq!(ask(&mut w, notice(Some("ann"), "two")), AdminAnswer::Full);
-    assert!(matches!(w.notes.last(), Some(Note::MailboxFull { user }) if user.as_str() == "ann"));
+    assert!(
+        matches!(w.notes.last(), Some(Note::MailboxFull { user, sender, .. }) if user.as_str() == "ann" && &**sender == "system")
+    );
     assert_eq!(notices(&mut w, ann).len(), 1);
     // Those who have room get it.
     assert_eq!(ask(&mut w, notice(None, "three")), AdminAnswer::Noticed { users: 2 });

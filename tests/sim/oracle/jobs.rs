@@ -25,7 +25,7 @@ impl Oracle {
             }
             (Job::AskFriend { push, .. }, Outcome::Failed) => self.note_request(push),
             (Job::AskFriend { push, .. }, Outcome::Asked(asked))
-                if !matches!(asked, Asked::NoSuchUser | Asked::Full | Asked::YouBlock) =>
+                if !matches!(asked, Asked::NoSuchUser | Asked::Full(_) | Asked::YouBlock) =>
             {
                 self.note_request(push);
                 self.befriended.insert(push.id().to_owned());
@@ -64,7 +64,7 @@ impl Oracle {
     pub(super) fn told(&mut self, job: &Job, outcome: &Outcome) {
         if let Job::SavePush { push } | Job::AskFriend { push, .. } | Job::AnswerFriend { push, .. } = job {
             match outcome {
-                Outcome::Full | Outcome::Asked(Asked::Full) | Outcome::Answered(Answered::Full) => {
+                Outcome::Full(_) | Outcome::Asked(Asked::Full(_)) | Outcome::Answered(Answered::Full(_)) => {
                     self.full.insert(push.id().to_owned())
                 }
                 _ => self.full.remove(push.id()),
