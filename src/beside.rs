@@ -13,8 +13,11 @@ const NAME: &str = "hongyan-chat";
 /// # Errors
 /// One sentence: it is not there, or does not start.
 pub fn run(args: &[OsString]) -> Result<ExitCode, String> {
-    let own = std::env::current_exe().map_err(|error| format!("cannot tell where this program is: {error}"))?;
-    run_beside(&own, args)
+    match std::env::current_exe() {
+        Ok(own) => run_beside(&own, args),
+        // Without /proc, as in a bare chroot: it is installed beside this one, so on the same path.
+        Err(_) => become_it(Command::new(NAME).args(args)).map_err(|error| format!("cannot start {NAME}: {error}")),
+    }
 }
 
 fn run_beside(own: &Path, args: &[OsString]) -> Result<ExitCode, String> {

@@ -8,6 +8,8 @@ mod common;
 mod copy {
     pub(crate) mod data;
     mod databases;
+    #[cfg(unix)]
+    mod owner;
 }
 
 use common::store::{ask, message, push, request, save, sign_up, user};
@@ -225,22 +227,6 @@ fn progress_is_plain_lines_without_a_terminal_and_the_result_is_counted() {
     ];
     assert_eq!(lines[..7], counts);
     assert!(lines[7].starts_with("copied 6 records from sqlite:") && lines.len() == 8, "{result}");
-}
-
-/// What root makes in a server's folder, the server cannot open.
-#[test]
-fn a_file_of_root_in_the_folder_of_another_user_is_warned_of() {
-    let folder = Folder::new();
-    let (from, other) = (folder.small("from.db"), folder.path("other"));
-    std::fs::create_dir(&other).unwrap();
-    assert!(!copied(&from, &folder.url("to.db")).contains("belongs to root"));
-    if std::os::unix::fs::chown(&other, Some(12_345), None).is_err() {
-        println!("only root can do that: skipped");
-        return;
-    }
-    let said = copied(&from, &folder.url("other/to.db"));
-    let remedy = format!(": chown --reference={0} {0}/to.db\n", other.display());
-    assert!(said.contains("to.db belongs to root, and a server") && said.ends_with(&remedy), "{said}");
 }
 
 #[test]

@@ -493,7 +493,7 @@ pub enum Outcome {
     /// `SavePush`: another push of kind `Message` with the same receiver, sender and id is in the
     /// store; this one was not kept.
     Duplicate,
-    /// `SavePush`: it would exceed this quota of what waits for its receiver. It is not in the store.
+    /// `SavePush`: it would exceed this quota of what waits for its receiver, and is not kept.
     Full(Quota),
     /// `DeletePush`: it is gone.
     Deleted,
