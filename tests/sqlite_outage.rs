@@ -128,26 +128,52 @@ fn when_the_same_file_is_back_it_goes_on_and_what_was_promised_is_there() {
     bob.fence();
 }
 
+/// Waits until the server says so of its health.
+fn is_seen(server: &Program, status: &str, word: &str) {
+    let until = Instant::now() + 2 * PATIENCE;
+    loop {
+        let mut stream = TcpStream::connect(server.addr).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.write_all(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        if answer.starts_with(&format!("HTTP/1.1 {status} ")) && answer.ends_with(&format!("\r\n\r\n{word}\n")) {
+            return;
+        }
+        assert!(Instant::now() < until, "{word} expected: {answer}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// On a full disk what is there can be read and looked at: only a write tells.
+#[cfg(target_os = "linux")]
+#[test]
+fn health_tells_of_a_disk_that_takes_nothing_without_traffic() {
+    use rustix::process::{Pid, Resource, Rlimit, prlimit};
+    let folder = tempfile::tempdir().unwrap();
+    let store = format!("sqlite:{}", folder.path().join("im.db").display());
+    // A write beyond the limit fails then, and kills nobody.
+    let mut command = std::process::Command::new("sh");
+    command.args(["-c", "trap '' XFSZ; exec \"$0\" \"$@\"", env!("CARGO_BIN_EXE_hongyan")]);
+    command.args(["--listen", "127.0.0.1:0", "--store", &store]).args(CHEAP_PASSWORDS);
+    let server = Program::run(command);
+    let limit_files = |bytes| {
+        let pid = Pid::from_raw(server.id().try_into().unwrap());
+        prlimit(pid, Resource::Fsize, Rlimit { current: bytes, maximum: None }).unwrap();
+    };
+    is_seen(&server, "200", "ok");
+    limit_files(Some(1));
+    is_seen(&server, "503", "store");
+    limit_files(None);
+    is_seen(&server, "200", "ok");
+}
+
 #[test]
 fn health_tells_of_an_outage_and_its_end_without_traffic() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("im.db");
     let server = start(&path);
-    let is_seen = |status: &str, word: &str| {
-        let until = Instant::now() + 2 * PATIENCE;
-        loop {
-            let mut stream = TcpStream::connect(server.addr).unwrap();
-            stream.set_read_timeout(Some(PATIENCE)).unwrap();
-            stream.write_all(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
-            let mut answer = String::new();
-            stream.read_to_string(&mut answer).unwrap();
-            if answer.starts_with(&format!("HTTP/1.1 {status} ")) && answer.ends_with(&format!("\r\n\r\n{word}\n")) {
-                return;
-            }
-            assert!(Instant::now() < until, "{word} expected: {answer}");
-            std::thread::sleep(Duration::from_millis(20));
-        }
-    };
+    let is_seen = |status, word| is_seen(&server, status, word);
     is_seen("200", "ok");
     std::fs::rename(&path, beside(&path, ".aside")).unwrap();
     is_seen("503", "store");

@@ -119,8 +119,9 @@ impl WorkerHealth {
     }
 
     /// Writes without effect, to be done in one transaction. While the store works, one that
-    /// changes nothing is enough, and costs no write to the disk. That it takes writes again is
-    /// seen by writing only: a push that is gone before the transaction ends.
+    /// changes nothing is enough, beside the small write of [`touch`](super::Store::touch). That it
+    /// takes rows again is seen by writing one only: a push that is gone before the transaction
+    /// ends.
     pub(super) fn probe(&self) -> Vec<Job> {
         // Nobody can sign up under this name, and no push has this number.
         let texts = (UserName::new(RESERVED_NAME), Name::new(RESERVED_NAME), Id::new("probe"));

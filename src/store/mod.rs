@@ -140,6 +140,14 @@ pub trait Store: Send {
     fn commit(&mut self) -> Result<(), StoreError>;
     /// Drops everything since `begin`. Never fails: a connection that cannot roll back is dropped.
     fn rollback(&mut self);
+    /// Writes what changes nothing, but goes to the disk as every commit does; outside of a
+    /// transaction. For a store whose transactions write only what they change.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    fn touch(&mut self) -> Result<(), StoreError> {
+        Ok(())
+    }
     /// Is the connection lost, or in a state that is not known? Its owner then drops it and opens
     /// another.
     fn is_broken(&self) -> bool {

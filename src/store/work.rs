@@ -146,8 +146,13 @@ impl Batch {
 
     /// Asks the store whether it works, since nobody else has asked for anything.
     pub(super) fn probe(&mut self) {
-        match self.try_run(&self.health.probe()) {
-            Ok(_) => self.health.note_success(true),
+        let done = self.try_run(&self.health.probe());
+        let done = done.and_then(|_| match &mut self.link {
+            Link::Open(store) => store.touch(),
+            Link::Opening(_) | Link::Lost => Ok(()),
+        });
+        match done {
+            Ok(()) => self.health.note_success(true),
             Err(error) => self.health.note_failure(true, &error),
         }
     }
