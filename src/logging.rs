@@ -18,12 +18,17 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::thread;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 /// Lines that may wait for the writer.
 const LINES_MAX: usize = 1_024;
 /// The time for which the end of the process waits for the writer.
 const FINISH_WAIT: Duration = Duration::from_secs(1);
+
+/// The time for which who flushes the log waits for the writer.
+const FLUSH_WAIT: Duration = Duration::from_millis(100);
+/// The interval between two looks for room in the queue, of those who may wait.
+const ROOM_LOOK: Duration = Duration::from_millis(1);
 
 #[derive(Debug)]
 enum Item {
@@ -87,12 +92,24 @@ impl Stderr {
 
     /// Waits until every line has been written, but not for ever.
     pub fn finish(self) {
+        self.wait_until_written(FINISH_WAIT);
+    }
+
+    fn wait_until_written(&self, within: Duration) {
+        let until = Instant::now() + within;
         let (done, finished) = sync_channel(1);
+        let mut item = Item::Finish(done);
         // The writer lives as long as the process. If it is stuck, stderr is, and nobody can be
         // told: hence no error from here.
-        if self.items.try_send(Item::Finish(done)).is_ok() {
-            finished.recv_timeout(FINISH_WAIT).unwrap_or(());
+        while let Err(error) = self.items.try_send(item) {
+            let TrySendError::Full(back) = error else { return };
+            if Instant::now() >= until {
+                return;
+            }
+            item = back;
+            thread::sleep(ROOM_LOOK);
         }
+        finished.recv_timeout(until.saturating_duration_since(Instant::now())).unwrap_or(());
     }
 }
 
@@ -176,7 +193,10 @@ impl Log for Logger {
         }
     }
 
-    fn flush(&self) {}
+    /// Waits for a moment until all lines are written. Not for those who must not wait.
+    fn flush(&self) {
+        self.stderr.wait_until_written(FLUSH_WAIT);
+    }
 }
 
 /// Collects what is written piece by piece, and passes it on line by line.
@@ -203,19 +223,18 @@ fn write_lines(out: impl Write, waiting: &Receiver<Item>, lost: &AtomicU64, is_j
     let mut sink = Sink::new(out);
     for item in waiting {
         let is_json = is_json.load(Ordering::Relaxed);
-        match item {
-            Item::Line(line) => sink.line(&line, is_json),
-            Item::Finish(done) => {
-                sink.finish(is_json);
-                done.send(()).unwrap_or(());
-            }
+        if let Item::Line(line) = &item {
+            sink.line(line, is_json);
         }
         // Lines are lost only while others wait, so there is always a next turn of this loop to say
         // it in.
         let lines = lost.swap(0, Ordering::Relaxed);
         if lines > 0 {
-            let said = format!("{lines} lines of the log did not fit and were dropped");
-            sink.line(&plain_line(is_json, Level::Warn, &said), is_json);
+            sink.dropped(lines, is_json);
+        }
+        if let Item::Finish(done) = item {
+            sink.finish(is_json);
+            done.send(()).unwrap_or(());
         }
     }
 }
@@ -259,6 +278,26 @@ mod tests {
         assert_eq!(lines[..3], ["[INFO] to a", "[WARN] to b", "ready"]);
         assert!(lines[3].ends_with("\"level\":\"error\",\"message\":\"\\\"over\\\"\\u000a\"}"), "{text}");
         assert_eq!(lines.len(), 4);
+    }
+
+    #[test]
+    fn a_queue_that_is_full_is_written_before_the_end() {
+        let sink = Sink::default();
+        let stuck = sink.0.lock().unwrap();
+        let stderr = Stderr::start_on(sink.clone()).unwrap();
+        for _ in 0..2 * LINES_MAX {
+            stderr.say("x");
+        }
+        let ends = thread::spawn(|| stderr.finish());
+        // It waits for room.
+        thread::sleep(10 * ROOM_LOOK);
+        drop(stuck);
+        ends.join().unwrap();
+        let text = String::from_utf8(sink.0.lock().unwrap().clone()).unwrap();
+        let written = text.lines().filter(|line| *line == "x").count();
+        let lost = text.lines().filter_map(|line| line.split_once(" lines of the log"));
+        let lost: usize = lost.map(|(n, _)| n.parse::<usize>().unwrap()).sum();
+        assert_eq!(written + lost, 2 * LINES_MAX);
     }
 
     #[test]

@@ -26,21 +26,29 @@ pub(super) struct Sink<W> {
     /// Lines that could not be written, which is not said yet, and the latest reason.
     unwritten: u64,
     why: ErrorKind,
+    /// Lines that did not fit into the queue, which is not said yet.
+    unfit: u64,
 }
 
 impl<W: Write> Sink<W> {
     pub(super) fn new(out: W) -> Self {
-        Self { out, is_torn: false, unwritten: 0, why: ErrorKind::Other }
+        Self { out, is_torn: false, unwritten: 0, why: ErrorKind::Other, unfit: 0 }
     }
 
     /// Writes a line, and before it how many could not be written.
     pub(super) fn line(&mut self, line: &[u8], is_json: bool) {
         self.say_unwritten(is_json);
         // While that cannot be written, nothing can.
-        if self.unwritten > 0 || self.put(line).is_err() {
+        if self.unwritten + self.unfit > 0 || self.put(line).is_err() {
             self.unwritten += 1;
             note_lost();
         }
+    }
+
+    /// So many lines more did not fit into the queue: said now, or as soon as it can be written.
+    pub(super) fn dropped(&mut self, lines: u64, is_json: bool) {
+        self.unfit += lines;
+        self.say_unwritten(is_json);
     }
 
     /// Says what is still to be said.
@@ -51,12 +59,18 @@ impl<W: Write> Sink<W> {
     }
 
     fn say_unwritten(&mut self, is_json: bool) {
-        if self.unwritten == 0 {
-            return;
-        }
-        let said = format!("{} lines of the log could not be written: {}", self.unwritten, self.why);
-        if self.put(&plain_line(is_json, Level::Warn, &said)).is_ok() {
+        if self.unwritten > 0 {
+            let said = format!("{} lines of the log could not be written: {}", self.unwritten, self.why);
+            if self.put(&plain_line(is_json, Level::Warn, &said)).is_err() {
+                return;
+            }
             self.unwritten = 0;
+        }
+        if self.unfit > 0 {
+            let said = format!("{} lines of the log did not fit and were dropped", self.unfit);
+            if self.put(&plain_line(is_json, Level::Warn, &said)).is_ok() {
+                self.unfit = 0;
+            }
         }
     }
 
@@ -134,6 +148,20 @@ mod tests {
         let said = format!("3 lines of the log could not be written: {}", ErrorKind::StorageFull);
         assert_eq!(text, format!("first\nsec\n2 l\n{said}\nfifth\nsixth\n"));
         assert!(lines_lost() >= before + 3);
+    }
+
+    #[test]
+    fn lines_that_did_not_fit_while_the_disk_was_full_are_said_later() {
+        let mut sink = Sink::new(Disk { written: Vec::new(), room: 0 });
+        sink.line(b"first\n", false);
+        sink.dropped(7, false);
+        sink.line(b"second\n", false);
+        sink.dropped(4, false);
+        sink.out.room = 1_000;
+        sink.line(b"third\n", false);
+        let text = String::from_utf8(sink.out.written).unwrap();
+        let unwritten = format!("2 lines of the log could not be written: {}", ErrorKind::StorageFull);
+        assert_eq!(text, format!("{unwritten}\n11 lines of the log did not fit and were dropped\nthird\n"));
     }
 
     #[test]
