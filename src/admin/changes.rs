@@ -1,5 +1,6 @@
-//! What operators change: system notices, and what is done with users. Each try is one line in the
-//! log, with its result.
+//! What operators change: system notices, and what is done with users. Each try is two lines in the
+//! log: one before anything is done, so that a process that is killed meanwhile leaves it behind,
+//! and one with its result.
 
 use super::answers;
 use super::http::Response;
@@ -79,19 +80,26 @@ fn parse<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, Response> {
     })
 }
 
+/// The word in the place of a result, of what is only about to be done.
+const BEGINS: &str = "begins";
+
 /// One line about what an operator did, or tried.
-fn audit(what: &str, who: &str, user: Option<&UserName>, response: &Response) {
-    let result = match response.status {
+fn audit(what: &str, who: &str, user: Option<&UserName>, result: &str) {
+    match user {
+        // As in the lines about clients, so that one search finds all that happened to a user.
+        Some(user) => log::info!(user = user.as_str(); "admin: {what} by {who}: {result}"),
+        None => log::info!("admin: {what} by {who}: {result}"),
+    }
+}
+
+/// What became of a change, in a word.
+fn result_of(response: &Response) -> String {
+    match response.status {
         200 => "done".to_owned(),
         status => serde_json::from_slice(&response.body)
             .ok()
             .and_then(|body: serde_json::Value| body["error"].as_str().map(str::to_owned))
             .unwrap_or_else(|| status.to_string()),
-    };
-    match user {
-        // As in the lines about clients, so that one search finds all that happened to a user.
-        Some(user) => log::info!(user = user.as_str(); "admin: {what} by {who}: {result}"),
-        None => log::info!("admin: {what} by {who}: {result}"),
     }
 }
 
@@ -191,8 +199,11 @@ impl Context {
         answer: impl FnOnce(AdminAnswer, &[Option<IpAddr>]) -> Response,
     ) -> Result<Response, Response> {
         let user = user_of(&request).cloned();
+        audit(what, who, user.as_ref(), BEGINS);
+        // Nothing is changed that the log does not know of, unless it stands still.
+        log::logger().flush();
         let response = self.ask(request, within, answer);
-        audit(what, who, user.as_ref(), response.as_ref().unwrap_or_else(|refusal| refusal));
+        audit(what, who, user.as_ref(), &result_of(response.as_ref().unwrap_or_else(|refusal| refusal)));
         response
     }
 }

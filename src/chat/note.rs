@@ -93,6 +93,12 @@ pub enum Note {
         /// Who is blocked.
         other: UserName,
     },
+    /// A notice of the operator to all users goes out from now on: if the server is killed
+    /// meanwhile, its id shows who has it.
+    NoticeBegins {
+        /// The id of all its pushes.
+        id: Box<str>,
+    },
     /// A request was refused, or a connection closed, since a limit was reached. Log-ins and
     /// sign-ups that a budget of tries refuses have only the note of their refusal.
     LimitReached {

@@ -55,6 +55,7 @@ impl<S: Stream> Hub<S> {
                 let fields = [("other", other.as_str().into()), ("user", user.as_str().into())];
                 self.say_at_debug("user blocked", None, &fields);
             }
+            Note::NoticeBegins { id } => log::info!(id = &**id; "admin: a notice to all users goes out"),
             Note::Replaced { user, client, by } => {
                 self.say(
                     LineKind::Replaced,

@@ -95,7 +95,7 @@ fn an_account_is_deleted_for_good() {
 }
 
 #[test]
-fn each_change_is_one_line_in_the_log_without_secrets_and_without_what_it_could_inject() {
+fn each_change_is_in_the_log_before_and_after_without_secrets_and_without_what_it_could_inject() {
     let folder = tempfile::tempdir().unwrap();
     let store = format!("sqlite:{}", folder.path().join("a.db").display());
     let program = Program::on(&store, &[]);
@@ -110,6 +110,8 @@ fn each_change_is_one_line_in_the_log_without_secrets_and_without_what_it_could_
     let who = Program::owner_of(&socket);
     post("/users/nobody/ban", "").refused(404, "no_such_user");
     let line = program.wait_for("admin: ban");
+    assert!(line.ends_with(&format!("admin: ban of user \"nobody\" by {who}: begins user=nobody")), "{line}");
+    let line = program.wait_for("admin: ban");
     assert!(
         line.contains("INFO")
             && line.ends_with(&format!("admin: ban of user \"nobody\" by {who}: no_such_user user=nobody")),
@@ -118,11 +120,61 @@ fn each_change_is_one_line_in_the_log_without_secrets_and_without_what_it_could_
     post("/notices", "{\"text\":\"a\\n2026 \\u001b[31m\"}");
     let line = program.wait_for("admin: notice");
     assert!(line.contains("notice \"a\\n2026 \\u{1b}[31m\" to all users by unix uid "), "{line}");
+    assert!(line.ends_with(": begins"), "{line}");
+    let line = program.wait_for("admin: a notice to all users goes out");
+    assert!(line.contains(" id=notice-"), "{line}");
+    assert!(program.wait_for("admin: notice").ends_with(": done"));
     let answer = post("/users/ann/password", "");
+    program.wait_for("begins user=ann");
     let line = program.wait_for("admin: password");
     assert!(line.ends_with(": done user=ann"), "{line}");
     if let Some(password) = answer.json()["password"].as_str() {
         assert!(!line.contains(password), "{line}");
     }
     assert_eq!(get_unix(&socket, "/health").status, 200);
+}
+
+#[test]
+fn a_change_is_in_the_log_before_it_is_in_the_store() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.db");
+    let program = Program::on(&format!("sqlite:{}", path.display()), &[]);
+    program.user("ann", ContentForm::Text);
+    // Nothing can be written to the store.
+    let held = rusqlite::Connection::open(&path).unwrap();
+    held.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let socket = super::caller::connect_unix(&folder.path().join("a.db.sock"));
+    let asks = std::thread::spawn(|| {
+        super::caller::exchange(socket, b"POST /users/ann/delete HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n")
+    });
+    let line = program.wait_for("admin: delete");
+    assert!(line.ends_with(": begins user=ann"), "{line}");
+    held.execute_batch("ROLLBACK").unwrap();
+    asks.join().unwrap();
+    let line = program.wait_for("admin: delete");
+    assert!(!line.contains("begins"), "{line}");
+}
+
+#[test]
+fn a_deletion_that_goes_on_after_a_restart_is_in_the_log() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.db");
+    let store = format!("sqlite:{}", path.display());
+    let mut program = Program::on(&store, &[]);
+    program.user("ann", ContentForm::Text);
+    program.ask_to_stop();
+    program.rest_of_log();
+    // As after the first step.
+    let db = rusqlite::Connection::open(&path).unwrap();
+    db.execute_batch("UPDATE accounts SET state = 2; INSERT INTO deletions VALUES ('ann')").unwrap();
+    drop(db);
+    let program = Program::on(&store, &[]);
+    let begins = "admin: a deletion that was cut short goes on user=ann";
+    if !program.start_log.iter().any(|line| line.ends_with(begins)) {
+        program.wait_for(begins);
+    }
+    let ends = "admin: the deletion that went on has ended: done user=ann";
+    if !program.start_log.iter().any(|line| line.ends_with(ends)) {
+        program.wait_for(ends);
+    }
 }

@@ -6,7 +6,7 @@
 //! a delivery of the same body.
 
 use super::super::admin_op::{AdminOp, AdminStep};
-use super::super::contract::{Action, AdminAnswer, AdminJob, AdminOutcome, AdminTicket};
+use super::super::contract::{Action, AdminAnswer, AdminJob, AdminOutcome, AdminTicket, Note};
 use super::super::{Chat, Timer};
 use super::answer_of;
 use crate::protocol::field::{Id, Name, RESERVED_NAME, UserName};
@@ -141,6 +141,7 @@ impl Chat {
         let (Some(body), Ok(system)) = (self.notice_body(text), UserName::new(RESERVED_NAME)) else {
             return self.answer_admin(ticket, AdminAnswer::Failed, out);
         };
+        out.push(Action::Note(Note::NoticeBegins { id: body.id().into() }));
         self.admin.to_all = Some(Box::new(ToAll {
             ticket,
             system,

@@ -115,6 +115,8 @@ fn a_notice_to_all_reaches_everybody_in_small_parts() {
     assert_eq!(w.store.model.pushes().count(), 701);
     let ids: BTreeSet<&str> = w.store.model.pushes().map(|push| push.id()).collect();
     assert_eq!(ids.len(), 1, "one body");
+    let said = |note: &Note| matches!(note, Note::NoticeBegins { id } if ids.contains(&**id));
+    assert!(w.notes.iter().any(said), "who has it can be looked up if the server is killed");
     assert_eq!(notices(&mut w, ann).len(), 1);
     // The next one may begin.
     assert_eq!(ask(&mut w, notice(Some("ann"), "two")), AdminAnswer::Noticed { users: 1 });
