@@ -143,6 +143,13 @@ fn lines_beyond_the_rate_are_counted_and_at_debug_there_are_all() {
     }
     assert_eq!(lines + left_out, 50);
     assert!(lines >= 10 && lines <= 11 + start.elapsed().as_secs(), "{lines}");
+    // A stop does not wait for the next count.
+    let mut program = server(&limits);
+    guess(&program);
+    program.ask_to_stop();
+    let log = program.rest_of_log();
+    let count = |line: &String| line.split_once("lines=").map_or(1, |(_, count)| count.parse::<u64>().unwrap());
+    assert_eq!(log.iter().filter(|line| line.contains("wrong password")).map(count).sum::<u64>(), 50, "{log:?}");
     let program = server(&[&limits[..], &["--log", "debug"]].concat());
     guess(&program);
     (0..50).for_each(|_| drop(next(&program, "wrong password")));

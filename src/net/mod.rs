@@ -228,6 +228,7 @@ impl Loop {
             };
             self.turn(&events, polled);
         }
+        self.hub.say_left_out();
         let push_hook = self.stop_push_hook();
         let hub = &self.hub;
         let (counters, totals) = (hub.counters(), hub.chat.totals());
