@@ -6,6 +6,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use ring::hmac;
 use std::fmt::Write;
+use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -16,6 +17,8 @@ use ureq::{Agent, Error};
 const SIGNATURE: &str = "Hongyan-Signature";
 /// Of the body of an answer no more is read, so that its connection can be used again.
 const ANSWER_BYTES_MAX: u64 = 1_024;
+/// How the standard library begins what it says when the system's resolver fails.
+const NOT_RESOLVED: &str = "failed to lookup address information";
 const ANSWER_HEAD_BYTES_MAX: usize = 16 * 1_024;
 /// Requests and answers are small.
 const BUFFER_BYTES: usize = 16 * 1_024;
@@ -123,7 +126,7 @@ fn reason(error: &Error) -> String {
         Error::Timeout(_) => "it does not answer in time".to_owned(),
         Error::Io(error) => match error.get_ref().and_then(|error| error.downcast_ref::<rustls::Error>()) {
             Some(error) => format!("TLS failed: {error}"),
-            None => format!("the connection failed: {}", error.kind()),
+            None => failed_connection(error),
         },
         Error::HostNotFound => "its host is not found".to_owned(),
         Error::Rustls(error) => format!("TLS failed: {error}"),
@@ -133,9 +136,39 @@ fn reason(error: &Error) -> String {
     }
 }
 
+/// What the system says has no kind of its own for a name that is not found, nor for most failures
+/// of the network: its text holds nothing of the URL, either.
+fn failed_connection(error: &io::Error) -> String {
+    let text = error.to_string();
+    if text.starts_with(NOT_RESOLVED) {
+        return "its host is not found".to_owned();
+    }
+    let why = if error.raw_os_error().is_some() { text } else { error.kind().to_string() };
+    // Without the number that Rust puts behind it.
+    format!("the connection failed: {}", why.split(" (os error").next().unwrap_or_default())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::net::ToSocketAddrs;
+
+    #[test]
+    fn a_failed_connection_says_why() {
+        // By RFC 6761 there never is one of this name, and the system need not ask anybody.
+        let unknown = ("no.such.invalid", 80).to_socket_addrs().unwrap_err();
+        assert_eq!(reason(&Error::Io(unknown)), "its host is not found");
+        let refused = io::Error::from(io::ErrorKind::ConnectionRefused);
+        assert_eq!(reason(&Error::Io(refused)), "the connection failed: connection refused");
+        #[cfg(target_os = "linux")]
+        {
+            const ENOBUFS: i32 = 105;
+            let of_system = reason(&Error::Io(io::Error::from_raw_os_error(ENOBUFS)));
+            assert_eq!(of_system, "the connection failed: No buffer space available");
+        }
+        let secret = io::Error::other("http://user:secret@host/");
+        assert_eq!(reason(&Error::Io(secret)), "the connection failed: other error");
+    }
 
     #[test]
     fn the_signature_is_that_of_other_programs() {
