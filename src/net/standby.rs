@@ -10,11 +10,11 @@ use super::tls::Certificates;
 use super::wire::{Sniffed, sniff};
 use crate::protocol::http::{self, Head, Health};
 use rustls::ServerConnection;
+use std::collections::VecDeque;
 use std::io::{ErrorKind, Read, Write};
-use std::net::{TcpListener, TcpStream};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 use std::{io, thread};
@@ -25,8 +25,11 @@ const ACCEPT_EVERY: Duration = Duration::from_millis(20);
 const REQUEST_WITHIN: Duration = Duration::from_secs(1);
 /// What is longer than a PROXY header and the head of a request is not read.
 const HEAD_BYTES_MAX: usize = http::HEAD_BYTES_MAX + proxy_header::V2_BYTES_MAX;
-/// Requests that are read at once; further ones are closed.
-const REQUESTS_MAX: usize = 32;
+/// Those who may be asking at once. If one more comes, the oldest goes: most likely they are
+/// silent, since an answer takes no time.
+const ASKERS_MAX: usize = 32;
+/// The time that each of them has at least: enough for a request that is on its way.
+const STAY: Duration = Duration::from_millis(20);
 
 /// Reads the certificates that are to be used now, if TLS is to be spoken: a standby may wait for
 /// longer than one is valid.
@@ -48,11 +51,13 @@ impl StandbyPort {
     pub fn start(listener: TcpListener, certificates: Arc<ReadCertificates>) -> io::Result<Self> {
         let (stop, asked_to_stop) = channel::<()>();
         let thread = thread::Builder::new().name("standby-port".to_owned()).spawn(move || {
-            let requests = Arc::new(AtomicUsize::new(0));
+            let askers = Arc::<Askers>::default();
             while asked_to_stop.recv_timeout(ACCEPT_EVERY) == Err(RecvTimeoutError::Timeout) {
                 // Errors of one who is gone already, or of a system short of descriptors, pass.
-                while let Ok((stream, _)) = listener.accept() {
-                    answer_aside(stream, &requests, &certificates);
+                while askers.have_room()
+                    && let Ok((stream, _)) = listener.accept()
+                {
+                    answer_aside(stream, &askers, &certificates);
                 }
             }
         })?;
@@ -69,20 +74,57 @@ impl Drop for StandbyPort {
     }
 }
 
-/// Answers on a thread of its own, so that one who says nothing keeps nobody waiting.
-fn answer_aside(stream: TcpStream, requests: &Arc<AtomicUsize>, certificates: &Arc<ReadCertificates>) {
-    if requests.fetch_add(1, Ordering::Relaxed) >= REQUESTS_MAX {
-        requests.fetch_sub(1, Ordering::Relaxed);
-        return;
+/// Those who have connected and have no answer yet.
+#[derive(Debug, Default)]
+struct Askers(Mutex<VecDeque<Asker>>);
+
+#[derive(Debug)]
+struct Asker {
+    since: Instant,
+    stream: Arc<TcpStream>,
+}
+
+impl Askers {
+    /// The oldest first.
+    fn lock(&self) -> MutexGuard<'_, VecDeque<Asker>> {
+        // Every change is whole before anything could panic.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
-    let (counted, certificates) = (Arc::clone(requests), Arc::clone(certificates));
+
+    /// Is there a place for one more, free or of somebody who has had their time?
+    fn have_room(&self) -> bool {
+        let askers = self.lock();
+        askers.len() < ASKERS_MAX || askers.front().is_some_and(|oldest| oldest.since.elapsed() >= STAY)
+    }
+
+    fn enter(&self, stream: &Arc<TcpStream>) {
+        let mut askers = self.lock();
+        if askers.len() >= ASKERS_MAX
+            && let Some(oldest) = askers.pop_front()
+        {
+            // Who reads from it finds its end. It may be gone already.
+            oldest.stream.shutdown(Shutdown::Both).unwrap_or(());
+        }
+        askers.push_back(Asker { since: Instant::now(), stream: Arc::clone(stream) });
+    }
+
+    fn leave(&self, stream: &Arc<TcpStream>) {
+        self.lock().retain(|asker| !Arc::ptr_eq(&asker.stream, stream));
+    }
+}
+
+/// Answers on a thread of its own, so that one who says nothing keeps nobody waiting.
+fn answer_aside(stream: TcpStream, askers: &Arc<Askers>, certificates: &Arc<ReadCertificates>) {
+    let stream = Arc::new(stream);
+    askers.enter(&stream);
+    let (list, asker, certificates) = (Arc::clone(askers), Arc::clone(&stream), Arc::clone(certificates));
     let started = thread::Builder::new().name("standby-answer".to_owned()).spawn(move || {
         // Who asks may be gone; nobody else is waiting for it.
-        answer(&stream, certificates.as_ref()).unwrap_or(());
-        counted.fetch_sub(1, Ordering::Relaxed);
+        answer(&asker, certificates.as_ref()).unwrap_or(());
+        list.leave(&asker);
     });
     if started.is_err() {
-        requests.fetch_sub(1, Ordering::Relaxed);
+        askers.leave(&stream);
     }
 }
 
@@ -250,6 +292,23 @@ mod tests {
         // An end without a word would be an error.
         tls.read_to_string(&mut text)?;
         Ok(text)
+    }
+
+    #[test]
+    fn those_who_say_nothing_take_no_place_from_those_who_ask() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        listener.set_nonblocking(true).unwrap();
+        let addr = listener.local_addr().unwrap();
+        let _port = StandbyPort::start(listener, Arc::new(|| None)).unwrap();
+        let silent: Vec<TcpStream> = (0..2 * ASKERS_MAX).map(|_| TcpStream::connect(addr).unwrap()).collect();
+        for _ in 0..8 {
+            let mut stream = TcpStream::connect(addr).unwrap();
+            stream.write_all(b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+            let mut said = String::new();
+            stream.read_to_string(&mut said).unwrap();
+            assert!(said.ends_with("standby\n"), "{said}");
+        }
+        drop(silent);
     }
 
     #[test]
