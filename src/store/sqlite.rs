@@ -5,6 +5,7 @@ mod backup;
 mod blocks;
 mod export;
 mod friendships;
+mod journal_owner;
 mod log_owner;
 mod open;
 mod place;
@@ -24,6 +25,7 @@ use crate::protocol::push::{Push, PushKind};
 use open::Lock;
 use place::Place;
 use rusqlite::{Connection, ErrorCode, OptionalExtension, Row, params};
+use std::time::Duration;
 
 /// A connection to the file.
 #[derive(Debug)]
@@ -34,6 +36,25 @@ pub struct SqliteStore {
     /// Held so that a second server on the same file is refused.
     _lock: Lock,
     place: Place,
+    /// A write-ahead log is used, and the file is marked so.
+    has_log: bool,
+}
+
+impl Drop for SqliteStore {
+    /// Folds the log in and takes the mark from the file: a log that lies beside it at the next
+    /// start is that of another file. Somebody who reads the file keeps it from that; then the mark
+    /// stays, which harms nothing.
+    fn drop(&mut self) {
+        if self.has_log && self.db.is_autocommit() && self.place.check().is_ok() {
+            let unmark = || {
+                self.db.busy_timeout(Duration::ZERO)?;
+                self.db.query_row("PRAGMA journal_mode = DELETE", [], |row| row.get::<_, String>(0))
+            };
+            if let Err(error) = unmark() {
+                log::debug!("the write-ahead log stays: {error}");
+            }
+        }
+    }
 }
 
 /// SQLite knows these lengths without reading the texts.

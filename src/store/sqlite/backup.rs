@@ -5,8 +5,7 @@
 //! snapshot. Only SQLite opens the source here: closing any other handle of the file would end the
 //! POSIX locks of a server in the same process.
 
-use super::log_owner;
-use super::open::{Lock, check_kind, check_log, check_owner, log_of, plain_path, version_of};
+use super::open::{Lock, check_beside, check_kind, check_log, check_owner, plain_path, version_of};
 use crate::store::portable::Role;
 use crate::store::{StoreError, plain};
 use rusqlite::backup::{Backup, StepResult};
@@ -63,9 +62,9 @@ pub fn backup(source: &Path, target: &Path, stop: &AtomicBool) -> Result<Content
     })
 }
 
-/// Refuses a store whose log was written for another file: SQLite would fold it in. Not for a
-/// process that has the store open: this closes a handle of the file, and with that ends SQLite's
-/// locks.
+/// Refuses a store whose log or journal was written for another file: SQLite would fold it in. Not
+/// for a process that has the store open: this closes a handle of the file, and with that ends
+/// SQLite's locks.
 ///
 /// # Errors
 /// One sentence.
@@ -76,7 +75,7 @@ pub fn check_source(path: &Path) -> Result<(), String> {
         return Ok(());
     }
     let Ok(file) = File::open(path) else { return Ok(()) };
-    match log_owner::check(&file, &log_of(path)) {
+    match check_beside(&file, path) {
         // A server that runs has looked itself, and changes both while they are read here.
         Err(_) if matches!(file.try_lock(), Err(TryLockError::WouldBlock)) => Ok(()),
         checked => checked.map_err(|error| format!("cannot back up {}: {error}", path.display())),

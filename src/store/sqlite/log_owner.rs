@@ -8,27 +8,27 @@ use std::io::{BufReader, ErrorKind, Read, Seek, SeekFrom};
 use std::path::Path;
 
 /// As much of a log is looked at.
-const LOG_BYTES_MAX: u64 = 64 * 1024 * 1024;
+pub(super) const LOG_BYTES_MAX: u64 = 64 * 1024 * 1024;
 /// The magic numbers of a log: the last bit says in which order of bytes its sums are reckoned.
 const MAGIC: u32 = 0x377F_0682;
 
-fn number(bytes: &[u8], at: usize) -> u32 {
+pub(super) fn number(bytes: &[u8], at: usize) -> u32 {
     let mut four = [0; 4];
     four.copy_from_slice(&bytes[at..at + 4]);
     u32::from_be_bytes(four)
 }
 
 /// What the first page of a file says about it (SQLite's file format, §1.3).
-struct Head {
-    page_bytes: usize,
+pub(super) struct Head {
+    pub(super) page_bytes: usize,
     /// Is it used with a write-ahead log?
     has_log: bool,
     /// It grows when page 1 is written.
-    changes: u32,
+    pub(super) changes: u32,
 }
 
 impl Head {
-    fn of(page: &[u8; 100]) -> Self {
+    pub(super) fn of(page: &[u8; 100]) -> Self {
         let page_bytes = match u16::from_be_bytes([page[16], page[17]]) {
             1 => 65_536,
             bytes => bytes.into(),
@@ -97,7 +97,7 @@ fn committed(log: impl Read) -> std::io::Result<Option<(usize, Option<u32>)>> {
 }
 
 /// Reads as much as that; `false`: there is less.
-fn read_all(from: &mut impl Read, buffer: &mut [u8]) -> std::io::Result<bool> {
+pub(super) fn read_all(from: &mut impl Read, buffer: &mut [u8]) -> std::io::Result<bool> {
     match from.read_exact(buffer) {
         Ok(()) => Ok(true),
         Err(error) if error.kind() == ErrorKind::UnexpectedEof => Ok(false),
@@ -130,9 +130,9 @@ pub(super) fn check(mut file: &File, log_path: &Path) -> Result<(), StoreError> 
         return Ok(());
     };
     let head = Head::of(&page);
-    // A file is marked before its first log is begun, and unmarked after its last one is deleted:
-    // backups are not marked. And the file has all that was there when the log was begun, so the
-    // log goes on from there.
+    // A file is marked before its log is begun, and unmarked after it is deleted: neither backups
+    // are marked, nor stores that were closed. And the file has all that was there when the log was
+    // begun, so the log goes on from there.
     let is_older = changes.is_some_and(|changes| changes > head.changes.saturating_add(1));
     if head.has_log && head.page_bytes == page_bytes && !is_older {
         return Ok(());

@@ -1,7 +1,7 @@
 //! Opening the file: whose it is, that nobody else uses it, how it is used, and its schema.
 
 use super::place::Place;
-use super::{SqliteStore, log_owner};
+use super::{SqliteStore, journal_owner, log_owner};
 use crate::store::portable::{Role, UNFINISHED, check_current, tables_of, unfinished};
 use crate::store::{StoreError, plain};
 use rusqlite::config::DbConfig;
@@ -78,9 +78,23 @@ pub(super) fn check_kind(data: &Metadata) -> Result<(), StoreError> {
 
 /// Where the write-ahead log of a file is.
 pub(super) fn log_of(path: &Path) -> PathBuf {
-    let mut log_path = std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned()).into_os_string();
-    log_path.push("-wal");
-    log_path.into()
+    beside(path, "-wal")
+}
+
+/// What SQLite keeps beside a file goes by the file's own name, whatever link leads to it.
+fn beside(path: &Path, end: &str) -> PathBuf {
+    let mut name = std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned()).into_os_string();
+    name.push(end);
+    name.into()
+}
+
+/// Refuses what lies beside a file and was written for another one.
+///
+/// # Errors
+/// One sentence.
+pub(super) fn check_beside(file: &File, path: &Path) -> Result<(), StoreError> {
+    log_owner::check(file, &log_of(path))?;
+    journal_owner::check(file, &beside(path, "-journal"))
 }
 
 /// Refuses a write-ahead log whose file is not there or empty: SQLite would delete it, and with it
@@ -197,7 +211,7 @@ impl SqliteStore {
         if !head.is_empty() && head != MAGIC {
             return Err(StoreError::Corrupt("it is no SQLite database".into()));
         }
-        log_owner::check(&lock.0, &log_of(path))?;
+        check_beside(&lock.0, path)?;
         let mut flags = OpenFlags::default();
         flags.set(OpenFlags::SQLITE_OPEN_CREATE, may_write);
         // The file that was locked must be the one that is opened: a name that SQLite reads as a
@@ -210,7 +224,7 @@ impl SqliteStore {
             StoreError::Unavailable(why.strip_suffix(&shown).unwrap_or(&why).to_owned())
         })?;
         let place = Place::of(&path, &lock.0).map_err(unavailable)?;
-        let mut store = Self { db, _lock: lock, place };
+        let mut store = Self { db, _lock: lock, place, has_log: false };
         store.prepare(role)?;
         // From now on all three files are known: one that goes before the first job is missed, too.
         store.place.check()?;
@@ -240,6 +254,7 @@ impl SqliteStore {
         // WAL with FULL: a commit is one append and one sync, and on the disk before it is
         // answered.
         self.db.pragma_update(None, "journal_mode", "WAL")?;
+        self.has_log = true;
         self.db.pragma_update(None, "synchronous", "FULL")?;
         self.db.pragma_update(None, "temp_store", "MEMORY")?;
         self.db.pragma_update(None, "journal_size_limit", WAL_BYTES_KEPT)?;

@@ -165,3 +165,17 @@ fn no_crash_leaves_a_log_that_is_taken_for_foreign() {
     }
     assert!(logs > 100, "{logs}");
 }
+
+#[test]
+fn a_restored_store_that_was_used_and_stopped_refuses_the_log_of_what_it_replaced() {
+    let (live, restored) = (Folder::new(), Folder::new());
+    let mut store = live.open();
+    save(&mut store, 1..50, 100);
+    super::super::backup(&live.path(""), &restored.path(""), &false.into()).unwrap();
+    save(&mut store, 50..60, 100);
+    save(&mut restored.open(), 70..90, 100);
+    restored.take(&live, "-wal");
+    assert!(restored.refusal().contains(FOREIGN));
+    std::fs::remove_file(restored.path("-wal")).unwrap();
+    assert_eq!(count(&mut restored.open()), 69);
+}
