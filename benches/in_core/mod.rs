@@ -170,7 +170,11 @@ impl Core {
                     | Action::PushHook(_)
                     | Action::Presence { .. }
                     | Action::Note(_) => {}
-                    Action::Close { .. } | Action::Admin { .. } | Action::Stopped => {
+                    Action::Close { .. }
+                    | Action::Admin { .. }
+                    | Action::Send { .. }
+                    | Action::ReadView
+                    | Action::Stopped => {
                         panic!("nobody asked for {action:?}")
                     }
                 }

@@ -10,6 +10,9 @@ pub use super::admin_contract::{
     AdminAnswer, AdminRequest, AdminTicket, OnlineUser, PushReport, PushState, UserReport,
 };
 pub use super::admin_job::{AdminJob, AdminOutcome, StoredPush};
+pub use super::cluster::contract::{
+    ClusterJob, ClusterOutcome, Incarnation, NodeId, NodeState, Owner, Record, Released, Said, View,
+};
 pub use super::found::{Answered, Asked, Page, Quota};
 pub use super::gauges::Gauges;
 pub use super::handle::{AddressKey, ConnId, Ticket};
@@ -112,6 +115,17 @@ pub enum Event<'a> {
         ticket: AdminTicket,
         /// What they ask.
         request: AdminRequest,
+    },
+    /// Of a node in a cluster: its store was read again, because something has changed, or for
+    /// [`Action::ReadView`]. At least once a second, as long as the store can be read.
+    View(View),
+    /// Of a node in a cluster: another one says something. A view that knows its sender was handed
+    /// in before.
+    Frame {
+        /// By this one.
+        from: Incarnation,
+        /// What it says.
+        record: Record,
     },
     /// The server is to stop: tell every client, make all messages durable that were taken, then
     /// give [`Action::Stopped`].
@@ -225,6 +239,15 @@ pub enum Action {
         /// What became of it.
         answer: AdminAnswer,
     },
+    /// Of a node in a cluster: carry this to another one, as [`Record`] says.
+    Send {
+        /// To this one; to no later life of that node.
+        to: Incarnation,
+        /// What is said.
+        record: Record,
+    },
+    /// Of a node in a cluster: read the view now, and hand it in, whether it has changed or not.
+    ReadView,
     /// After [`Event::ShutDown`]: every message that was taken is durable (or the wait for it was
     /// given up). Write the waiting output and exit.
     Stopped,
@@ -430,6 +453,14 @@ pub enum Job {
         /// What it is.
         job: Box<AdminJob>,
     },
+    /// Data lane of the user: what only a node of a cluster asks. → [`Outcome::Cluster`], or what
+    /// the job says
+    Cluster {
+        /// The user it is about.
+        user: UserName,
+        /// What it is.
+        job: Box<ClusterJob>,
+    },
 }
 
 impl Job {
@@ -507,6 +538,8 @@ pub enum Outcome {
     Account(Box<AccountOutcome>),
     /// `Admin`.
     Admin(Box<AdminOutcome>),
+    /// `Cluster`, and in a cluster the jobs that [`ClusterOutcome`] names.
+    Cluster(Box<ClusterOutcome>),
     /// It was not done, or whether it was done is not known. Nothing may be promised of it.
     Failed,
     /// It was not done, and the store will not do it however often it is asked: something in it, or

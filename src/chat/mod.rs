@@ -14,6 +14,7 @@ mod admin_job;
 mod admin_op;
 mod answer;
 mod auth_queue;
+pub mod cluster;
 pub mod contract;
 mod cursor;
 mod dedup;
@@ -309,6 +310,8 @@ impl Chat {
             Event::Tick { heard_ms } => self.tick(heard_ms, out),
             Event::ReleaseMemory { bytes, windows } => self.release_memory(bytes, windows),
             Event::Admin { ticket, request } => self.admin(ticket, request, out),
+            Event::View(view) => self.view_read(view, out),
+            Event::Frame { from, record } => self.frame(from, record, out),
             Event::ShutDown => self.shut_down(out),
         }
         if self.logins.is_any_due() {

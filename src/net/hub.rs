@@ -418,6 +418,8 @@ impl<S: Stream> Hub<S> {
                 self.say_note(&note);
             }
             Action::Admin { ticket, answer } => self.admin_answered(ticket, answer),
+            // This server is a node alone: there is nobody to tell.
+            Action::Send { .. } | Action::ReadView => {}
             Action::Stopped => self.stopped = true,
         }
     }

@@ -18,7 +18,7 @@
 //! it would stay the first in line until all of them are done, and everybody else would wait.
 
 use super::lane_queue::Submission;
-use crate::chat::contract::{AccountJob, AdminJob, Job, Ticket};
+use crate::chat::contract::{AccountJob, AdminJob, ClusterJob, Job, Ticket};
 use crate::protocol::field::RESERVED_NAME;
 use slab::Slab;
 use std::collections::{BTreeSet, HashMap, VecDeque};
@@ -61,7 +61,8 @@ pub(super) fn lane_user(job: &Job) -> Option<&str> {
         | Job::LoadPage { user, .. }
         | Job::MakeToken { user, .. }
         | Job::RevokeTokens { user }
-        | Job::Admin { user, .. } => user.as_str(),
+        | Job::Admin { user, .. }
+        | Job::Cluster { user, .. } => user.as_str(),
         Job::Account { user, job } => job.other().unwrap_or(user).as_str(),
         Job::GetProfile { asker, .. } => asker.as_str(),
         Job::SavePush { push } | Job::AskFriend { push, .. } | Job::AnswerFriend { push, .. } => push.receiver(),
@@ -92,11 +93,21 @@ fn cost(job: &Job) -> u64 {
         Job::CreateAccount { .. } | Job::Load { .. } | Job::Unfriend { .. } => 20,
         Job::Account { job, .. } => account_cost(job),
         Job::Admin { job, .. } => admin_cost(job),
+        Job::Cluster { job, .. } => cluster_cost(job),
         Job::LogIn { .. } => 25,
         Job::MakeToken { .. } => 40,
         Job::AskFriend { push, .. } | Job::AnswerFriend { push, .. } => {
             50 + (push.weight_bytes() / BYTES_PER_UNIT) as u64
         }
+    }
+}
+
+fn cluster_cost(job: &ClusterJob) -> u64 {
+    match job {
+        ClusterJob::Owner => 5,
+        ClusterJob::LetGo { .. } => 10,
+        ClusterJob::Page { .. } => 15,
+        ClusterJob::Claim { .. } => 30,
     }
 }
 

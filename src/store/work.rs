@@ -340,6 +340,7 @@ fn is_write(job: &Job) -> bool {
         }
         Job::Account { job, .. } => !job.is_read(),
         Job::Admin { job, .. } => !job.is_read(),
+        Job::Cluster { job, .. } => !job.is_read(),
         _ => true,
     }
 }
@@ -486,6 +487,7 @@ fn single(
             Outcome::Account(Box::new(outcome))
         }
         Job::Admin { user, job } => Outcome::Admin(Box::new(admin::run(store, mailbox_counts, user, job)?)),
+        Job::Cluster { .. } => return Err(StoreError::Refused("this store has no cluster".into())),
         Job::SavePush { .. } | Job::DeletePush { .. } | Job::Hash { .. } | Job::Verify { .. } => {
             return Err(StoreError::Refused("a job of another lane".into()));
         }

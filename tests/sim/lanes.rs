@@ -82,6 +82,7 @@ pub fn name_of(job: &Job) -> &'static str {
         Job::Unfriend { .. } => "Unfriend",
         Job::Account { .. } => "Account",
         Job::Admin { .. } => "Admin",
+        Job::Cluster { .. } => "Cluster",
     }
 }
 
@@ -97,7 +98,8 @@ fn lane_of(job: &Job) -> Option<String> {
         | Job::LoadPage { user, .. }
         | Job::MakeToken { user, .. }
         | Job::RevokeTokens { user }
-        | Job::Admin { user, .. } => user.as_str().into(),
+        | Job::Admin { user, .. }
+        | Job::Cluster { user, .. } => user.as_str().into(),
         Job::Account { user, job } => job.other().unwrap_or(user).as_str().into(),
         Job::SavePush { push } | Job::AskFriend { push, .. } | Job::AnswerFriend { push, .. } => push.receiver().into(),
         Job::DeletePush { receiver, .. } => receiver.as_str().into(),

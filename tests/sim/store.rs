@@ -255,6 +255,8 @@ impl Model {
             }
             Job::Account { user, job } => Outcome::Account(Box::new(self.account(user, job))),
             Job::Admin { user, job } => Outcome::Admin(Box::new(self.admin(user, job))),
+            // It is the store of a node alone.
+            Job::Cluster { .. } => Outcome::Refused,
         }
     }
 

@@ -318,7 +318,7 @@ fn yes(job: &Job) -> Outcome {
         Job::DeletePush { .. } => Outcome::Deleted,
         Job::AskFriend { .. } | Job::AnswerFriend { .. } | Job::Unfriend { .. } => Outcome::Failed,
         Job::MakeToken { .. } | Job::RevokeTokens { .. } => Outcome::Failed,
-        Job::Account { .. } | Job::Admin { .. } => Outcome::Failed,
+        Job::Account { .. } | Job::Admin { .. } | Job::Cluster { .. } => Outcome::Failed,
     }
 }
 

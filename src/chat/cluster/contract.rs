@@ -1,0 +1,228 @@
+//! What several nodes over one store say to each other, and what they ask of the store: types only.
+//!
+//! Of a node that is alone none of this is ever made.
+
+use crate::chat::found::Page;
+use crate::protocol::field::UserName;
+use std::num::NonZeroU16;
+
+/// The bits of a `seq` that name its node.
+pub const NODE_BITS: u32 = 10;
+/// How far a `seq` is shifted to the left of the ms since the epoch from which its clock began.
+pub const MS_SHIFT: u32 = 20;
+
+/// The number of a node, from 1 to 1,023: the last bits of each `seq` that it gives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct NodeId(NonZeroU16);
+
+impl NodeId {
+    /// `None` when there can be no such node.
+    #[must_use]
+    pub fn new(number: u16) -> Option<Self> {
+        NonZeroU16::new(number).filter(|number| number.get() < 1 << NODE_BITS).map(Self)
+    }
+
+    /// The number.
+    #[must_use]
+    pub fn get(self) -> u16 {
+        self.0.get()
+    }
+}
+
+/// One life of a node: between two fences.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Incarnation {
+    /// The node.
+    pub node: NodeId,
+    /// Greater than that of any earlier life. The store does nothing for one that is not the
+    /// node's last.
+    pub epoch: u64,
+}
+
+/// What the store says of one node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NodeState {
+    /// Its last life; earlier ones are fenced.
+    pub last: Incarnation,
+    /// The store has no `seq` of this node that is greater, and takes none. It never sinks.
+    pub hlc_limit: u64,
+}
+
+/// All nodes, read from the store in one snapshot.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct View {
+    /// Grows with every fence and every start.
+    pub number: u64,
+    /// In the order of their numbers, this node included.
+    pub nodes: Box<[NodeState]>,
+}
+
+impl View {
+    /// What is known of a node.
+    #[must_use]
+    pub fn node(&self, node: NodeId) -> Option<&NodeState> {
+        let place = self.nodes.binary_search_by_key(&node, |state| state.last.node).ok()?;
+        self.nodes.get(place)
+    }
+}
+
+/// Which node a user belongs to: the one on which they logged in last, whether they are still
+/// connected or not.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Owner {
+    /// `None`: the last one has let go of them, or they never logged in.
+    pub at: Option<Incarnation>,
+    /// Grows with every change of `at`; 0 when there is no row.
+    pub epoch: u64,
+    /// No `seq` of a message of theirs that was taken before this row was written is greater.
+    pub floor: u64,
+}
+
+/// What one node says to another.
+///
+/// Records from one incarnation to another arrive in the order in which they were sent, each at
+/// least once (a run of them may come again), or [`Record::Missed`] in the place of those that
+/// could not be kept. All are lost when either of the two is fenced.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Record {
+    /// Something was saved for this user: read what waits for them. Of several that wait to be sent
+    /// the shell may drop all but the first, if nothing but `Look` and `Friend` is between them.
+    Look {
+        /// The receiver.
+        user: UserName,
+    },
+    /// Their friends have changed: read them.
+    Friend {
+        /// Whose.
+        user: UserName,
+    },
+    /// This user logs in on the sending node: let go of them.
+    Release {
+        /// The user.
+        user: UserName,
+        /// The epoch of their whereabouts, as the sender has read it.
+        epoch: u64,
+        /// To answer with.
+        claim: u64,
+    },
+    /// The answer to `Release`: nothing of theirs is unsaved any more.
+    Released(Box<Released>),
+    /// Records of this sender could not be kept: anything may have been among them.
+    Missed,
+}
+
+/// What a node hands over with a user.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Released {
+    /// The user.
+    pub user: UserName,
+    /// That of the `Release`.
+    pub claim: u64,
+    /// The epoch of their whereabouts by now: they belong to nobody.
+    pub epoch: u64,
+    /// No `seq` of a message of theirs is greater.
+    pub clock: u64,
+    /// Those for whom something of theirs may have been saved of which nobody was told.
+    pub dirty: Vec<UserName>,
+    /// Their dedup window, the oldest first.
+    pub window: Vec<Said>,
+}
+
+/// A message in a dedup window that is handed over. It is promised.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Said {
+    /// Stands for its receiver and id; all nodes have the same hash key.
+    pub key: u64,
+    /// How long ago it was taken.
+    pub age_ms: u64,
+    /// Its place in the order.
+    pub seq: u64,
+}
+
+/// What only a node of a cluster asks of the store; in the data lane of the user.
+#[derive(Clone, Debug)]
+pub enum ClusterJob {
+    /// To whom do they belong? Read behind all commits that were answered before.
+    /// → [`ClusterOutcome::Owner`]
+    Owner,
+    /// They belong to this node from now on, if the epoch is still this one; then friends and first
+    /// page, read behind that commit. If it was done by an earlier try of this incarnation (`at` is
+    /// this one and `epoch` one more), that is success. The account may be banned or gone by now,
+    /// as for `Load`.
+    /// → [`ClusterOutcome::Loaded`], [`ClusterOutcome::Elsewhere`], `Banned` or `Unproven`
+    Claim {
+        /// That of the whereabouts, as they were read.
+        epoch: u64,
+        /// What the floor is raised to.
+        floor: u64,
+        /// The largest number of pushes.
+        pushes_max: u32,
+        /// And their largest size together, in bytes; the one that goes beyond is the last.
+        bytes_max: usize,
+    },
+    /// They belong to nobody from now on, if the epoch is still this one. If it was done by an
+    /// earlier try (`at` is `None` and `epoch` one more), that is success.
+    /// → [`ClusterOutcome::LetGo`] or [`ClusterOutcome::Elsewhere`]
+    LetGo {
+        /// That of the whereabouts.
+        epoch: u64,
+        /// What the floor is raised to.
+        floor: u64,
+    },
+    /// The first pushes that wait for them and are not among these, in one snapshot, in the order
+    /// of `seq`. (There is no cursor: the commits of several nodes are not in that order.)
+    /// → [`Outcome::Page`](crate::chat::contract::Outcome::Page)
+    Page {
+        /// What is known already, in ascending order.
+        except: Box<[u64]>,
+        /// The largest number of pushes.
+        pushes_max: u32,
+        /// And their largest size together, in bytes; the one that goes beyond is the last.
+        bytes_max: usize,
+    },
+}
+
+impl ClusterJob {
+    /// Does it change nothing?
+    #[must_use]
+    pub fn is_read(&self) -> bool {
+        match self {
+            Self::Owner | Self::Page { .. } => true,
+            Self::Claim { .. } | Self::LetGo { .. } => false,
+        }
+    }
+}
+
+/// What the store answers to a node of a cluster only.
+#[derive(Clone, Debug)]
+pub enum ClusterOutcome {
+    /// `Owner`.
+    Owner(Owner),
+    /// `SavePush`, instead of `Saved` and `Duplicate`: it is committed, and this is who owns its
+    /// receiver, read behind the commit in the same round trip. A push whose `seq` is beyond this
+    /// node's `hlc_limit` is `Failed`, and not written, by this and all other jobs.
+    Saved {
+        /// `false`: another one with the same receiver, sender and id is in the store (`Duplicate`).
+        is_first: bool,
+        /// `None` if that could not be read.
+        owner: Option<Owner>,
+    },
+    /// `LogIn`, `Load` for a log-in (pushes are asked for) and `Claim`, instead of `Loaded`: they
+    /// belong to this incarnation.
+    Loaded {
+        /// Of their whereabouts.
+        epoch: u64,
+        /// All friends of the user, in no order.
+        friends: Vec<UserName>,
+        /// The first page.
+        page: Page,
+    },
+    /// The same jobs, and `LetGo`: they do not, or another epoch has begun. The credential is good,
+    /// and nothing was read or changed.
+    Elsewhere(Owner),
+    /// `LetGo`: they belong to nobody.
+    LetGo {
+        /// Of their whereabouts, from now on.
+        epoch: u64,
+    },
+}
