@@ -105,7 +105,6 @@ fn cost(job: &Job) -> u64 {
 fn cluster_cost(job: &ClusterJob) -> u64 {
     match job {
         ClusterJob::Owner => 5,
-        ClusterJob::LetGo { .. } => 10,
         ClusterJob::Page { .. } => 15,
         ClusterJob::Claim { .. } => 30,
     }

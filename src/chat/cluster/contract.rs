@@ -70,7 +70,7 @@ impl View {
 /// connected or not.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Owner {
-    /// `None`: the last one has let go of them, or they never logged in.
+    /// `None`: they never logged in since there are nodes.
     pub at: Option<Incarnation>,
     /// Grows with every change of `at`; 0 when there is no row.
     pub epoch: u64,
@@ -118,7 +118,7 @@ pub struct Released {
     pub user: UserName,
     /// That of the `Release`.
     pub claim: u64,
-    /// The epoch of their whereabouts by now: they belong to nobody.
+    /// That of the `Release`, too: the whereabouts stay as they are until they are claimed.
     pub epoch: u64,
     /// No `seq` of a message of theirs is greater.
     pub clock: u64,
@@ -135,8 +135,6 @@ pub struct Said {
     pub key: u64,
     /// How long ago it was taken.
     pub age_ms: u64,
-    /// Its place in the order.
-    pub seq: u64,
 }
 
 /// What only a node of a cluster asks of the store; in the data lane of the user.
@@ -160,15 +158,6 @@ pub enum ClusterJob {
         /// And their largest size together, in bytes; the one that goes beyond is the last.
         bytes_max: usize,
     },
-    /// They belong to nobody from now on, if the epoch is still this one. If it was done by an
-    /// earlier try (`at` is `None` and `epoch` one more), that is success.
-    /// → [`ClusterOutcome::LetGo`] or [`ClusterOutcome::Elsewhere`]
-    LetGo {
-        /// That of the whereabouts.
-        epoch: u64,
-        /// What the floor is raised to.
-        floor: u64,
-    },
     /// The first pushes that wait for them and are not among these, in one snapshot, in the order
     /// of `seq`. (There is no cursor: the commits of several nodes are not in that order.)
     /// → [`Outcome::Page`](crate::chat::contract::Outcome::Page)
@@ -188,7 +177,7 @@ impl ClusterJob {
     pub fn is_read(&self) -> bool {
         match self {
             Self::Owner | Self::Page { .. } => true,
-            Self::Claim { .. } | Self::LetGo { .. } => false,
+            Self::Claim { .. } => false,
         }
     }
 }
@@ -217,12 +206,7 @@ pub enum ClusterOutcome {
         /// The first page.
         page: Page,
     },
-    /// The same jobs, and `LetGo`: they do not, or another epoch has begun. The credential is good,
-    /// and nothing was read or changed.
+    /// The same jobs: they do not, or another epoch has begun. The credential is good, and nothing
+    /// was read or changed.
     Elsewhere(Owner),
-    /// `LetGo`: they belong to nobody.
-    LetGo {
-        /// Of their whereabouts, from now on.
-        epoch: u64,
-    },
 }
