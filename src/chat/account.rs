@@ -116,6 +116,9 @@ impl Chat {
             | JobPurpose::Friendship(_)
             | JobPurpose::AdminHash(_)
             | JobPurpose::Admin(_)
+            | JobPurpose::Owner(_)
+            | JobPurpose::ClaimedOwner { .. }
+            | JobPurpose::LettingGo(_)
             | JobPurpose::Login(_) => {}
         }
     }
@@ -129,6 +132,11 @@ impl Chat {
             (JobPurpose::Delete { seq, .. }, Outcome::Deleted) => {
                 self.undeleted.remove(&seq);
             }
+            (JobPurpose::Owner(user), outcome) => self.owner_read(user, &outcome, out),
+            (JobPurpose::ClaimedOwner { user, serial }, outcome) => {
+                self.claimed_owner_read((user, serial), &outcome, out);
+            }
+            (JobPurpose::LettingGo(user), _) => self.let_go(user, out),
             (JobPurpose::Page(user), Outcome::Page(page)) => self.page_read(user, page, out),
             (JobPurpose::Lost { receiver, seq, blocks }, Outcome::Page(page)) => {
                 self.looked_for((receiver, seq), blocks, page, out);
@@ -194,6 +202,9 @@ impl Chat {
             | JobPurpose::Friendship(_)
             | JobPurpose::Friends(_)
             | JobPurpose::Lost { .. }
+            | JobPurpose::Owner(_)
+            | JobPurpose::ClaimedOwner { .. }
+            | JobPurpose::LettingGo(_)
             // These have handled it themselves.
             | JobPurpose::Account(_)
             | JobPurpose::NewPassword(_)

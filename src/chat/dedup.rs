@@ -33,6 +33,16 @@ impl Key {
         Self(hasher.finish().max(1))
     }
 
+    /// As another node knows it.
+    pub(super) fn number(self) -> u64 {
+        self.0
+    }
+
+    /// The key with this number.
+    pub(super) fn of_number(number: u64) -> Self {
+        Self(number.max(1))
+    }
+
     /// The part of it that the index compares; never 0.
     fn tag(self) -> u16 {
         ((self.0 >> 48) as u16).max(1)
@@ -97,6 +107,32 @@ impl DedupWindow {
         let position = self.base.wrapping_add(self.queue.len() as u16);
         self.queue.push_back(Sent { key, at_ms: now_ms, delivery });
         self.index.insert(key, position);
+    }
+
+    /// Also remembers these messages, each with its time, which were promised.
+    pub(super) fn take_over(&mut self, said: impl Iterator<Item = (Key, u64)>, count_max: u32) {
+        debug_assert!(self.packed.is_none(), "it is unpacked before");
+        let new: Vec<Sent> = said
+            .filter(|&(key, _)| self.find_key(key, |_| true).is_none())
+            .map(|(key, at_ms)| Sent { key, at_ms, delivery: packed::FORGOTTEN })
+            .collect();
+        let mut all: Vec<Sent> = self.queue.drain(..).filter(|sent| sent.key != GONE).chain(new).collect();
+        all.sort_by_key(|sent| sent.at_ms);
+        (self.index, self.base) = (Index::default(), 0);
+        for Sent { key, at_ms, delivery } in all {
+            self.insert(key, at_ms, delivery, count_max);
+        }
+    }
+
+    /// The messages that were promised, each with its time, the oldest first.
+    pub(super) fn promised(&self, is_open: impl Fn(DeliveryRef) -> bool) -> Vec<(Key, u64)> {
+        match &self.packed {
+            Some(packed) => packed.promised(is_open),
+            None => {
+                let promised = self.queue.iter().filter(|sent| sent.key != GONE && !is_open(sent.delivery));
+                promised.map(|sent| (sent.key, sent.at_ms)).collect()
+            }
+        }
     }
 
     /// Forgets the message of this push, which was not taken after all. A later one with the same

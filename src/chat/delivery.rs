@@ -3,6 +3,7 @@
 //! first.
 
 use super::answer::{BUSY, FULL, Fault, UNAVAILABLE, fault_of};
+use super::cluster::What;
 use super::contract::{Action, Job, Outcome};
 use super::cursor::Window;
 use super::dedup::Key;
@@ -74,6 +75,9 @@ impl Chat {
     /// list, if there is one.
     pub(super) fn deliver_committed(&mut self, push: Push, receiver: UserId, out: &mut Vec<Action>) {
         self.watch_for(receiver, push.seq);
+        if !self.users.is_here(receiver) {
+            self.tell_owner(receiver, What::PUSHES, None, out);
+        }
         let user = self.users.get_mut(receiver);
         if user.is_here() && user.list.is_none() {
             user.list = Some(Box::new(AckList::new(Backfill::Live)));
@@ -261,13 +265,17 @@ impl Chat {
                     self.on_space(receiver, out);
                 }
             }
+            Outcome::Cluster(outcome) => self.saved_in_cluster(delivery, outcome, out),
             // An ack may still take it off its list, but room is made by the receiver alone:
             // those who wait are told at once.
             Outcome::Full(_) => self.not_saved(delivery, Save::Full, FULL, out),
             // Trying again would not help, and those who wait are to know that now.
             Outcome::Refused | Outcome::TooLarge => self.save_failed(delivery, fault_of(outcome), out),
             _ if !self.stopping && self.may_be_acked(delivery) => self.save_again_later(delivery, out),
-            _ => self.save_failed(delivery, UNAVAILABLE, out),
+            _ => {
+                self.saved_perhaps(delivery, out);
+                self.save_failed(delivery, UNAVAILABLE, out);
+            }
         }
     }
 

@@ -2,6 +2,7 @@
 //! time, or the store refuses what it may have done before. And until it is known nobody is told
 //! that the two are none.
 
+use super::cluster::What;
 use super::contract::{Action, Job, Page};
 use super::friend_op::Pair;
 use super::friendship_ops::RETRY_MS;
@@ -145,8 +146,11 @@ impl Chat {
         let entry = self.users.get(receiver);
         match entry.route() {
             Route::Here(_) => {}
-            // The next log-in reads it.
-            Route::Away => return self.users.release(receiver),
+            // The next log-in reads it, or the node where they are.
+            Route::Away => {
+                self.tell_owner(receiver, What::PUSHES, None, out);
+                return self.users.release(receiver);
+            }
         }
         let (user, after_seq) = (entry.name.clone(), seq.saturating_sub(1));
         let job = Job::LoadPage { user, after_seq, pushes_max: 1, bytes_max: 1 };
@@ -196,7 +200,7 @@ impl Chat {
     }
 
     /// Reads anew the friends of those of whom it is not known.
-    fn read_doubted(&mut self, out: &mut Vec<Action>) {
+    pub(super) fn read_doubted(&mut self, out: &mut Vec<Action>) {
         for (receiver, seq) in std::mem::take(&mut self.doubt.lost) {
             self.look_for_held(receiver, seq, out);
         }

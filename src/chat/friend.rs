@@ -278,6 +278,9 @@ impl Chat {
                 self.say_to_each_other(me, other);
             }
         }
+        if effects.doubts || effects.friends.is_some() {
+            self.tell_friends(me, other, out);
+        }
         match effects.answer {
             Ok(_) if matches!(verb, PairVerb::Block | PairVerb::Unblock) => {
                 self.answer(request, Reply::Blocked(names), out);

@@ -69,6 +69,11 @@ impl Chat {
         self.check_friendships();
         self.check_push_hook();
         self.check_owed();
+        if let Some(cluster) = &self.cluster {
+            cluster.check(&self.users);
+            assert!(self.looks_after_events || !self.settles());
+        }
+        assert!(self.looks_after_events || !self.stopping);
         let watching = self.sessions.ids().filter_map(|conn| self.sessions.get(conn)).filter(|session| session.watches);
         self.presence.check(watching.count());
         assert!(self.save_delay.iter().is_sorted_by_key(|entry| entry.0));
@@ -121,8 +126,13 @@ impl Chat {
             _ => None,
         });
         all_are(&mut { working }, |login| {
-            !matches!(login, Login::Admitted { .. } | Login::Queued { .. } | Login::WaitingToLoad)
+            !matches!(
+                login,
+                Login::Admitted { .. } | Login::Queued { .. } | Login::WaitingToLoad | Login::Claiming { .. }
+            )
         });
+        let claims = self.cluster.iter().flat_map(|cluster| cluster.claiming());
+        all_are(&mut { claims }, |login| matches!(login, Login::Claiming { .. }));
         all_are(&mut self.auth_queue.log_ins(), |login| matches!(login, Login::Queued { .. }));
         let loading = self.users.iter().filter_map(|(_, user, _)| user.loading.as_ref());
         all_are(&mut loading.flat_map(|loading| loading.waiting()), |login| matches!(login, Login::WaitingToLoad));
@@ -249,6 +259,7 @@ impl Chat {
         }
         self.friendship_ops.refs().chain(self.doubt.refs()).for_each(&mut count);
         self.presence.refs().for_each(&mut count);
+        self.cluster.iter().flat_map(|cluster| cluster.refs()).for_each(&mut count);
         self.push_hook.iter().flat_map(|hook| hook.refs()).for_each(&mut count);
         let loading = self.logins.values().filter(|one| one.login.loads());
         loading.filter_map(|one| self.users.find(one.user.as_str())).for_each(&mut count);

@@ -51,6 +51,15 @@ pub(super) enum JobPurpose {
     },
     /// Reads this user's friends again. Holds a reference to the user, who is loading.
     Friends(UserId),
+    /// Asks to whom this user belongs: their node is to be told something. They are held with that.
+    Owner(UserId),
+    /// The same of somebody who logs in here; they may be gone by now.
+    ClaimedOwner {
+        user: UserId,
+        serial: u64,
+    },
+    /// Comes behind all jobs about a user who is let go of, and is held with that.
+    LettingGo(UserId),
     /// Hashes a password that the operator gives.
     AdminHash(Box<AdminOp>),
     Admin(Box<AdminOp>),

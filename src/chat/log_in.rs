@@ -26,10 +26,16 @@ use crate::protocol::field::UserName;
 use crate::protocol::reply::Reply;
 use crate::protocol::request::{Credential, Verb};
 
-const REPLACED: Fault = Fault(ErrorCode::Replaced, "you logged in on another connection");
+pub(super) const REPLACED: Fault = Fault(ErrorCode::Replaced, "you logged in on another connection");
 
-/// What was read for a log-in: the user's friends and the first page.
-type Read = (Vec<UserName>, Page);
+/// What was read for a log-in.
+pub(super) struct Read {
+    pub(super) friends: Vec<UserName>,
+    /// The first page.
+    pub(super) page: Page,
+    /// In a cluster, of the whereabouts.
+    pub(super) epoch: u64,
+}
 
 impl Chat {
     #[inline(never)]
@@ -123,12 +129,16 @@ impl Chat {
             (Next::Complete, aim) => return self.proven(request, user, (aim, old_hash), out),
             unchanged => unchanged,
         };
-        if loads && let Some(user) = self.users.find(user.as_str()) {
+        let loads_on = matches!(&next, Next::Enter(login) if loads && login.loads());
+        if loads
+            && !loads_on
+            && let Some(user) = self.users.find(user.as_str())
+        {
             // Referred to until here.
             self.reading_ended(user, out);
         }
         match next {
-            Next::Enter(login) => self.enter(InProgress { request, user, aim, login, barred }, out),
+            Next::Enter(login) => self.enter(InProgress { request, user, aim, login, barred }, loads_on, out),
             Next::Refuse(cause) => self.refuse_in_progress(request, &aim, cause, out),
             Next::Complete | Next::Drop => {}
         }
@@ -141,13 +151,14 @@ impl Chat {
         }
     }
 
-    /// Puts a log-in where it belongs in its new state.
-    fn enter(&mut self, one: InProgress, out: &mut Vec<Action>) {
+    /// Puts a log-in where it belongs in its new state. `loads`: its user is loading already.
+    fn enter(&mut self, one: InProgress, loads: bool, out: &mut Vec<Action>) {
         match one.login {
             Login::Queued { attempt, .. } => self.enqueue_login(one, attempt, out),
             Login::WaitingToLoad => self.wait_to_load(one, out),
+            Login::Claiming { owner } => self.begin_claim(one, owner, out),
             _ => {
-                if one.login.loads() {
+                if one.login.loads() && !loads {
                     self.begin_reading(&one.user);
                 }
                 if let Err(id) = self.submit_login(one, out) {
@@ -171,7 +182,8 @@ impl Chat {
     /// The job of a log-in was done, or has failed.
     pub(super) fn login_job_done(&mut self, id: LoginId, outcome: Outcome, out: &mut Vec<Action>) {
         let (event, read) = match outcome {
-            Outcome::Loaded { friends, page } => (LoginEvent::Loaded, Some((friends, page))),
+            Outcome::Loaded { friends, page } => (LoginEvent::Loaded, Some(Read { friends, page, epoch: 0 })),
+            Outcome::Cluster(outcome) => self.read_for_login(id, *outcome),
             Outcome::Proven => (LoginEvent::Proven, None),
             Outcome::Banned => (LoginEvent::Banned, None),
             Outcome::Unproven { password_hash, differs } => (LoginEvent::Unproven { password_hash, differs }, None),
@@ -378,10 +390,11 @@ impl Chat {
             Route::Here(_) | Route::Away => {}
         }
         debug_assert_eq!(read.is_some(), older == Route::Away, "who was not online is read, in turn");
-        if let Some((friends, page)) = read {
+        if let Some(Read { friends, page, epoch }) = read {
+            self.owns_from_now_on(user, epoch);
             self.users.set_friends(user, &friends);
             self.say_here(user);
-            self.open_list(user, page);
+            self.open_list(user, page, out);
         }
         out.push(Action::LoggedIn { conn });
         out.push(Action::Note(Note::LoggedIn { user: name.clone(), client, by }));

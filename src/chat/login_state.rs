@@ -13,11 +13,15 @@
 //! | `Verifying` | job `Verify` | `Verified`, failure |
 //! | `WaitingToLoad` | behind another log-in of the user that loads | `LoadingTurn`, `NoPlace` |
 //! | `Loading` | job `Load`; the user is loading | `Loaded`, failure |
+//! | `Claiming` | with the claims (`cluster/claims.rs`); the user is loading | `LetGo`, `Dropped` |
+//! | `Taking` | job `Claim`; the user is loading | `Loaded`, failure |
+//!
+//! In a cluster, `Elsewhere` leads from each job that reads to `Claiming`.
 //!
 //! Failure is `NotSubmitted` or `Failed`.
 
 use super::answer::{BANNED, BUSY, CROWDED, DAMAGED, Fault, NO_HASHING, UNAVAILABLE};
-use super::contract::{ConnId, Job, Now, RefusalCause, Rules, TOKEN_SLACK_MS, Ticket};
+use super::contract::{ClusterJob, ConnId, Job, Now, Owner, RefusalCause, Rules, TOKEN_SLACK_MS, Ticket};
 use super::ids::LoginId;
 use super::own_op::Aim;
 use super::table::Table;
@@ -59,6 +63,12 @@ pub(super) enum Login {
     /// The credential is good. The store reads friends and the first page. The user is loading, and
     /// referred to.
     Loading,
+    /// The credential is good. The user belongs to another node, which is to let go of them. They
+    /// are loading, and referred to.
+    Claiming { owner: Owner },
+    /// It has let go. The store notes that the user belongs to this node, then reads friends and the
+    /// first page. The user is loading, and referred to.
+    Taking { epoch: u64, floor: u64 },
 }
 
 /// What happens to a log-in.
@@ -82,6 +92,10 @@ pub(super) enum LoginEvent {
     LoadingTurn,
     /// Friends and the first page are here.
     Loaded,
+    /// The user belongs to another node.
+    Elsewhere(Owner),
+    /// That one has let go of the user.
+    LetGo { epoch: u64, floor: u64 },
     /// There was no place for it where it was to wait.
     NoPlace,
     /// Its job could not be submitted: too many are in flight.
@@ -133,9 +147,11 @@ impl Step {
     /// The same for a log-in that must not succeed any more, whatever its credential is.
     pub(super) fn unless(self, barred: Option<RefusalCause>) -> Self {
         match (barred, self.next) {
-            (Some(cause), Next::Complete | Next::Enter(Login::WaitingToLoad | Login::Loading)) => {
-                Self { next: Next::Refuse(cause), ..self }
-            }
+            (
+                Some(cause),
+                Next::Complete
+                | Next::Enter(Login::WaitingToLoad | Login::Loading | Login::Claiming { .. } | Login::Taking { .. }),
+            ) => Self { next: Next::Refuse(cause), ..self },
             (_, next) => Self { next, ..self },
         }
     }
@@ -169,7 +185,8 @@ impl Login {
     /// What follows when this happens.
     pub(super) fn on(self, event: LoginEvent, facts: Facts) -> Step {
         use LoginEvent::{
-            Banned, Begins, Dropped, HashingTurn, Loaded, LoadingTurn, NoPlace, Proven, Unproven, Verified,
+            Banned, Begins, Dropped, Elsewhere, HashingTurn, LetGo, Loaded, LoadingTurn, NoPlace, Proven, Unproven,
+            Verified,
         };
         match (self, event) {
             (Self::Admitted { credential, attempt }, Begins) if facts.is_awaited => {
@@ -202,10 +219,20 @@ impl Login {
 
             (Self::WaitingToLoad, NoPlace) => step(None, Next::Refuse(RefusalCause::TooManyAtOnce)),
             (Self::WaitingToLoad, LoadingTurn) => step(None, Self::may_load(facts)),
-            (Self::Loading, Loaded) => step(None, Next::Complete),
-            (Self::Loading, Banned) => step(None, Next::Refuse(RefusalCause::Banned)),
+            (Self::ProvingAndLoading { attempt, .. }, Elsewhere(owner)) => {
+                settle(attempt, Settled::Right, Next::Enter(Self::Claiming { owner }))
+            }
+            (Self::Loading | Self::Taking { .. }, Elsewhere(owner)) => {
+                step(None, Next::Enter(Self::Claiming { owner }))
+            }
+            (Self::Claiming { .. }, LetGo { epoch, floor }) => step(None, Next::Enter(Self::Taking { epoch, floor })),
+            (Self::Claiming { .. }, Dropped) => step(None, Next::Drop),
+            (Self::Loading | Self::Taking { .. }, Loaded) => step(None, Next::Complete),
+            (Self::Loading | Self::Taking { .. }, Banned) => step(None, Next::Refuse(RefusalCause::Banned)),
             // The account was deleted meanwhile, and the core could not be told.
-            (Self::Loading, Unproven { .. }) => step(None, Next::Refuse(RefusalCause::WrongPassword)),
+            (Self::Loading | Self::Taking { .. }, Unproven { .. }) => {
+                step(None, Next::Refuse(RefusalCause::WrongPassword))
+            }
 
             (state, event) => state.failed(&event),
         }
@@ -260,7 +287,7 @@ impl Login {
         let refusal = match &self {
             _ if not_submitted => RefusalCause::Busy,
             Self::Verifying { .. } if !refused => RefusalCause::NoHashing,
-            Self::Loading if refused => RefusalCause::Damaged,
+            Self::Loading | Self::Taking { .. } if refused => RefusalCause::Damaged,
             _ if refused => RefusalCause::Unreadable,
             _ => RefusalCause::Unavailable,
         };
@@ -275,13 +302,18 @@ impl Login {
             | Self::Proving { attempt, .. }
             | Self::Queued { attempt, .. }
             | Self::Verifying { attempt, .. } => Some(*attempt),
-            Self::WaitingToLoad | Self::Loading => None,
+            Self::WaitingToLoad | Self::Loading | Self::Claiming { .. } | Self::Taking { .. } => None,
         }
     }
 
     /// Is the user loading because of it?
     pub(super) fn loads(&self) -> bool {
-        matches!(self, Self::ProvingAndLoading { .. } | Self::Loading)
+        matches!(self, Self::ProvingAndLoading { .. } | Self::Loading | Self::Claiming { .. } | Self::Taking { .. })
+    }
+
+    /// Does it change the whereabouts of its user?
+    pub(super) fn takes(&self) -> bool {
+        matches!(self, Self::Taking { .. })
     }
 
     /// Is a worker hashing for it?
@@ -314,7 +346,11 @@ impl Login {
                 Some(Job::Verify { user, secret: secret.clone(), password_hash: password_hash.clone() })
             }
             Self::Loading => Some(Job::Load { user, pushes_max, bytes_max }),
-            Self::Admitted { .. } | Self::Queued { .. } | Self::WaitingToLoad => None,
+            Self::Taking { epoch, floor } => {
+                let claim = ClusterJob::Claim { epoch: *epoch, floor: *floor, pushes_max, bytes_max };
+                Some(Job::Cluster { user, job: Box::new(claim) })
+            }
+            Self::Admitted { .. } | Self::Queued { .. } | Self::WaitingToLoad | Self::Claiming { .. } => None,
         }
     }
 }

@@ -225,6 +225,38 @@ impl Mailbox {
         self.take_saved_off_tail(deliveries)
     }
 
+    /// The store may have something that is not here: it is read before anything new is sent.
+    pub(super) fn read_anew(&mut self) {
+        match self.backfill {
+            Backfill::Live => self.backfill = Backfill::Backlog { after_seq: 0, asking: false },
+            // The page on its way may have been read before: another one comes behind it.
+            Backfill::Opening | Backfill::Backlog { asking: true, .. } => self.tail_lost = true,
+            Backfill::Backlog { asking: false, .. } => {}
+        }
+    }
+
+    /// The numbers of what is known to be next, without the tail, in ascending order.
+    pub(super) fn seqs(&self) -> Box<[u64]> {
+        let mut seqs: Box<[u64]> = self.entries.iter().map(|entry| entry.seq).collect();
+        seqs.sort_unstable();
+        seqs
+    }
+
+    /// A delivery has another number from now on.
+    pub(super) fn renumber(&mut self, delivery: DeliveryRef, seq: u64, deliveries: &mut Deliveries) {
+        let Some(of) = deliveries.get_mut(delivery) else {
+            return;
+        };
+        of.seq = seq;
+        self.above_seq = self.above_seq.max(seq + 1);
+        if let Some(entry) = self.entries.at_mut(of.place).filter(|entry| entry.delivery() == delivery) {
+            entry.seq = seq;
+        } else if let Some(on_tail) = self.tail.iter_mut().find(|on_tail| **on_tail == delivery) {
+            on_tail.seq = seq;
+            self.tail.sort_unstable_by_key(|on_tail| on_tail.seq);
+        }
+    }
+
     /// Keeps the index of a long mailbox.
     fn note_added(&mut self, delivery: DeliveryRef, deliveries: &Deliveries) {
         if let Some(index) = &mut self.messages {

@@ -94,7 +94,7 @@ impl Chat {
     /// The place of the next push in the order of all.
     pub(super) fn take_seq(&mut self) -> u64 {
         let seq = self.next_seq;
-        self.next_seq += 1;
+        self.next_seq += self.seq_step;
         seq
     }
 

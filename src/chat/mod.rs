@@ -113,6 +113,10 @@ enum Timer {
     AdminDeletions,
     /// There is something to say about who is online.
     Presence,
+    /// Try again what waits for other nodes, or for the store to tell where somebody is.
+    Cluster,
+    /// Go on looking at all lists.
+    Sweep,
 }
 
 /// A job in flight.
@@ -140,6 +144,8 @@ pub struct Chat {
     rules: Rules,
     now: Now,
     next_seq: u64,
+    /// From one `seq` to the next: in a cluster all nodes take turns.
+    seq_step: u64,
     sessions: Sessions,
     users: Users,
     deliveries: Deliveries,
@@ -200,6 +206,10 @@ pub struct Chat {
     /// Pushes that were sent and are not acked.
     outstanding: u64,
     oldest: gauges::Oldest,
+    /// What a node of a cluster knows.
+    cluster: Option<Box<cluster::Cluster>>,
+    /// A stop has begun, or a user is let go of: each event may have brought its end.
+    looks_after_events: bool,
     /// A stop has begun.
     stopping: bool,
     stopped: bool,
@@ -223,6 +233,7 @@ impl Chat {
             rules,
             now: Now::default(),
             next_seq: first_seq,
+            seq_step: 1,
             sessions: Sessions::default(),
             users: Users::new(hash_key),
             deliveries: Deliveries::new(hash_key),
@@ -253,6 +264,8 @@ impl Chat {
             totals: contract::Totals::default(),
             outstanding: 0,
             oldest: gauges::Oldest::new(),
+            cluster: None,
+            looks_after_events: false,
             stopping: false,
             stopped: false,
             #[cfg(debug_assertions)]
@@ -317,11 +330,20 @@ impl Chat {
         if self.logins.is_any_due() {
             self.begin_due_log_ins(out);
         }
-        if self.stopping {
-            self.stop_if_done(out);
+        if self.looks_after_events {
+            self.look_after_event(out);
         }
         #[cfg(debug_assertions)]
         self.check_invariants();
+    }
+
+    #[inline(never)]
+    fn look_after_event(&mut self, out: &mut Vec<Action>) {
+        self.settle_all(out);
+        if self.stopping {
+            self.stop_if_done(out);
+        }
+        self.looks_after_events = self.stopping || self.settles();
     }
 
     /// When to hand in the next [`Event::Tick`], by the mono clock; `None` if there is nothing to
@@ -383,6 +405,8 @@ impl Chat {
                 Timer::AdminNotices => self.notices_timer_fired(out),
                 Timer::AdminDeletions => self.deletions_timer_fired(out),
                 Timer::Presence => self.presence_timer_fired(out),
+                Timer::Cluster => self.cluster_timer_fired(out),
+                Timer::Sweep => self.sweep(out),
             }
         }
     }

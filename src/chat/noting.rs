@@ -30,11 +30,11 @@ fn kind_of(purpose: &JobPurpose) -> JobKind {
     match purpose {
         JobPurpose::Hash { .. } | JobPurpose::Create { .. } => JobKind::SignUp,
         JobPurpose::Account(_) | JobPurpose::NewPassword(_) => JobKind::Account,
-        JobPurpose::Login(_) => JobKind::LogIn,
+        JobPurpose::Login(_) | JobPurpose::ClaimedOwner { .. } | JobPurpose::LettingGo(_) => JobKind::LogIn,
         JobPurpose::Token { .. } => JobKind::Token,
         JobPurpose::Profile { .. } => JobKind::Profile,
         JobPurpose::Page(_) | JobPurpose::Lost { .. } | JobPurpose::Count { .. } => JobKind::Page,
-        JobPurpose::Save(_) => JobKind::Save,
+        JobPurpose::Save(_) | JobPurpose::Owner(_) => JobKind::Save,
         JobPurpose::Delete { .. } => JobKind::Delete,
         JobPurpose::Friendship(_) => JobKind::Friendship,
         JobPurpose::Friends(_) => JobKind::Friends,

@@ -1,7 +1,7 @@
 //! Coming and going: a list is read from the store in pages when its user comes online, moves over
 //! to their next connection, and is made durable when they go.
 
-use super::contract::{Action, Job, Page};
+use super::contract::{Action, ClusterJob, Job, Page};
 use super::ids::DeliveryRef;
 use super::ids::UserId;
 use super::job::JobPurpose;
@@ -37,9 +37,9 @@ impl Chat {
     }
 
     /// Fills a list that waits for its first page.
-    pub(super) fn open_list(&mut self, user: UserId, page: Page) {
+    pub(super) fn open_list(&mut self, user: UserId, page: Page, out: &mut Vec<Action>) {
         if self.users.get(user).list.as_ref().is_some_and(|list| list.mailbox.backfill == Backfill::Opening) {
-            self.take_page(user, 0, page);
+            self.take_page(user, 0, page, out);
         }
     }
 
@@ -60,11 +60,13 @@ impl Chat {
         }
         list.mailbox.backfill = Backfill::Backlog { after_seq, asking: true };
         let saved = list.mailbox.page_asked(&self.deliveries);
-        let job = Job::LoadPage {
-            user: entry.name.clone(),
-            after_seq,
-            pushes_max: self.rules.page_max,
-            bytes_max: self.rules.page_bytes_max,
+        let (user_name, pushes_max, bytes_max) = (entry.name.clone(), self.rules.page_max, self.rules.page_bytes_max);
+        let job = if self.cluster.is_some() {
+            let except = list.mailbox.seqs();
+            let job = ClusterJob::Page { except, pushes_max, bytes_max };
+            Job::Cluster { user: user_name, job: Box::new(job) }
+        } else {
+            Job::LoadPage { user: user_name, after_seq, pushes_max, bytes_max }
         };
         self.users.hold(user);
         self.evict_deliveries(saved);
@@ -78,7 +80,7 @@ impl Chat {
         if let Some(Backfill::Backlog { after_seq, asking: true }) =
             self.users.get(user).list.as_ref().map(|list| list.mailbox.backfill)
         {
-            self.take_page(user, after_seq, page);
+            self.take_page(user, after_seq, page, out);
             self.pump(user, out);
             self.want_page(user, out);
         }
@@ -105,7 +107,8 @@ impl Chat {
     }
 
     /// Puts a page on the list, and behind the last one the tail.
-    fn take_page(&mut self, user: UserId, after_seq: u64, page: Page) {
+    fn take_page(&mut self, user: UserId, after_seq: u64, page: Page, out: &mut Vec<Action>) {
+        self.merge_twins(user, &page, out);
         let Some(list) = &mut self.users.get_mut(user).list else {
             return;
         };
@@ -181,7 +184,7 @@ impl Chat {
 
     /// Lets go of deliveries that were taken off a list: they are in the store, or on the way
     /// there, or were never promised.
-    fn evict_deliveries(&mut self, deliveries: Vec<DeliveryRef>) {
+    pub(super) fn evict_deliveries(&mut self, deliveries: Vec<DeliveryRef>) {
         for delivery in deliveries {
             if let Some(found) = self.deliveries.get_mut(delivery) {
                 found.listed = false;
@@ -196,6 +199,7 @@ impl Chat {
         self.users.hold(user);
         self.watch_who_leaves(user);
         self.users.leaves(user);
+        self.left_node(user);
         self.say_gone(user);
         self.pack_dedup(user);
         let entry = self.users.get_mut(user);

@@ -89,6 +89,12 @@ impl<T: Placed> SparseQueue<T> {
         self.entries.get(self.position(place)).filter(|entry| entry.place() == place && !entry.is_gap())
     }
 
+    /// The same, to change it; its place stays.
+    pub(super) fn at_mut(&mut self, place: Place) -> Option<&mut T> {
+        let position = self.position(place);
+        self.entries.get_mut(position).filter(|entry| entry.place() == place && !entry.is_gap())
+    }
+
     /// The first entry of this place or a later one.
     pub(super) fn first_from(&self, place: Place) -> Option<&T> {
         let mut position = self.position(place);

@@ -10,6 +10,7 @@ impl Chat {
         if std::mem::replace(&mut self.stopping, true) {
             return;
         }
+        self.looks_after_events = true;
         for delivery in self.deliveries.refs() {
             self.save_if_unsaved(delivery, out);
         }

@@ -1,10 +1,108 @@
 //! What a node of a cluster does beside what every server does: several nodes over one store.
+//!
+//! A message lives at its *taker*, the node of its sender, until it is acked there or committed.
+//! The node of its receiver, their *owner*, learns of it by a look into the store: the taker reads,
+//! behind the commit, who the owner is, and sends it a `Look`. So that nothing is lost and nothing
+//! comes in another order when users move from node to node and nodes die, there are these parts:
+//!
+//! | part | what it is for |
+//! |---|---|
+//! | `clock.rs` | the numbers of pushes: whoever takes later, on whichever node, gives a greater one |
+//! | `telling.rs` | who must be told that something was saved, even if its saving seems to have failed |
+//! | `looks.rs` | a list is read anew: because of a `Look`, or since a node has died that owed some |
+//! | `claims.rs` | a log-in of a user who belongs to another node: that one lets go first |
+//! | `letting_go.rs` | the other end of it: all is saved, then handed over |
+//!
+//! A node alone has no [`Cluster`], and does nothing of all this.
 
 use super::Chat;
 use super::contract::Action;
-use contract::{Incarnation, Record, View};
+use super::ids::UserId;
+use super::{Timer, users::Users};
+use contract::{Incarnation, NodeState, Owner, Record, View};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 
+mod claims;
+pub(super) mod clock;
 pub mod contract;
+mod letting_go;
+mod looks;
+mod telling;
+
+pub(super) use telling::What;
+
+/// How long after something could not be done, or was not answered, it is tried again.
+const RETRY_MS: u64 = 1_000;
+
+/// The state of one node of a cluster.
+#[derive(Debug)]
+pub(super) struct Cluster {
+    me: Incarnation,
+    view: View,
+    /// Of users who are here: the epoch of their whereabouts. Never walked through.
+    epochs: HashMap<UserId, u64>,
+    /// Log-ins of users who belong to another node. They are loading.
+    claims: BTreeMap<UserId, claims::Claim>,
+    last_claim: u64,
+    /// Users who log in elsewhere; each is held.
+    letting_go: BTreeMap<UserId, letting_go::LettingGo>,
+    /// Users whom other nodes may claim.
+    let_go: letting_go::Marks,
+    /// Those whose owner is to be told something; each is held.
+    telling: BTreeMap<UserId, telling::Telling>,
+    /// Whose list is to be read in the background, and so many at a time. They may be gone.
+    sweep: VecDeque<UserId>,
+    sweep_at_once: usize,
+    /// The timer is set at which all that waits is tried again.
+    timer_set: bool,
+}
+
+/// What is known of an incarnation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Life {
+    /// It is this one.
+    Me,
+    /// It lives, by the view.
+    Lives,
+    /// It was fenced; no `seq` of its is greater than this.
+    Dead { hlc_limit: u64 },
+    /// It is younger than the view.
+    Unknown,
+}
+
+impl Cluster {
+    fn life(&self, at: Incarnation) -> Life {
+        match self.view.node(at.node) {
+            _ if at == self.me => Life::Me,
+            Some(NodeState { last, .. }) if *last == at => Life::Lives,
+            Some(NodeState { last, hlc_limit }) if last.epoch > at.epoch => Life::Dead { hlc_limit: *hlc_limit },
+            _ => Life::Unknown,
+        }
+    }
+
+    /// Log-ins that wait for the whereabouts of their users.
+    #[cfg(debug_assertions)]
+    pub(super) fn claiming(&self) -> impl Iterator<Item = super::ids::LoginId> + '_ {
+        self.claims.values().map(claims::Claim::login)
+    }
+
+    /// The references that it holds.
+    #[cfg(debug_assertions)]
+    pub(super) fn refs(&self) -> impl Iterator<Item = UserId> + '_ {
+        self.letting_go.keys().chain(self.telling.keys()).copied()
+    }
+
+    #[cfg(debug_assertions)]
+    pub(super) fn check(&self, users: &Users) {
+        let here = users.iter().filter(|(_, user, _)| user.is_here()).map(|(id, ..)| id);
+        assert!({ here }.all(|user| self.epochs.contains_key(&user)), "somebody is here whom the node does not own");
+        assert!(self.claims.keys().all(|user| users.get(*user).loading.is_some()));
+        let waits = !self.claims.is_empty()
+            || !self.letting_go.is_empty()
+            || self.telling.values().any(telling::Telling::waits);
+        assert!(self.timer_set || !waits, "what waits is tried again");
+    }
+}
 
 impl Chat {
     /// This is a node of a cluster, in this life. `view` was read behind its beginning. Call it
@@ -12,20 +110,133 @@ impl Chat {
     /// nodes, and its `first_seq` is not less than the node's `hlc_limit` at the beginning of this
     /// life.
     pub fn join(&mut self, me: Incarnation, view: View) {
-        _ = (me, view);
+        self.next_seq = clock::after(self.next_seq, me.node);
+        self.seq_step = clock::STEP;
+        self.cluster = Some(Box::new(Cluster {
+            me,
+            view,
+            epochs: HashMap::new(),
+            claims: BTreeMap::new(),
+            last_claim: 0,
+            letting_go: BTreeMap::new(),
+            let_go: letting_go::Marks::default(),
+            telling: BTreeMap::new(),
+            sweep: VecDeque::new(),
+            sweep_at_once: 0,
+            timer_set: false,
+        }));
     }
 
     /// The `seq` of this node's next push. The shell keeps the node's `hlc_limit` far above this,
-    /// and above the wall clock (in ms, shifted by [`MS_SHIFT`](contract::MS_SHIFT)): by as much as can be taken until
-    /// it is written again.
+    /// and above the wall clock (in ms, shifted by [`MS_SHIFT`](contract::MS_SHIFT)): by as much as
+    /// can be taken until it is written again.
     #[must_use]
     pub fn clock(&self) -> u64 {
         self.next_seq
     }
 
+    /// Another node has given this `seq`: from now on this one gives greater ones.
+    fn merge_clock(&mut self, seen: u64) {
+        if let Some(cluster) = &self.cluster {
+            self.next_seq = self.next_seq.max(clock::after(seen, cluster.me.node));
+        }
+    }
+
     /// The store was read again.
-    pub(super) fn view_read(&mut self, _view: View, _out: &mut Vec<Action>) {}
+    pub(super) fn view_read(&mut self, view: View, out: &mut Vec<Action>) {
+        self.merge_clock(clock::at(self.now.wall_ms));
+        let Some(cluster) = &mut self.cluster else {
+            debug_assert!(false, "a node alone has no view");
+            return;
+        };
+        if view.number < cluster.view.number {
+            return;
+        }
+        let me = cluster.me.node;
+        let has_died =
+            |old: &NodeState| old.last.node != me && view.node(old.last.node).is_none_or(|new| new.last != old.last);
+        let any_died = cluster.view.nodes.iter().any(has_died);
+        cluster.view = view;
+        if any_died {
+            self.look_at_all(out);
+        }
+        self.consider_claims(out);
+        self.ask_owners(out);
+    }
 
     /// Another node says something.
-    pub(super) fn frame(&mut self, _from: Incarnation, _record: Record, _out: &mut Vec<Action>) {}
+    pub(super) fn frame(&mut self, from: Incarnation, record: Record, out: &mut Vec<Action>) {
+        let Some(cluster) = &self.cluster else {
+            debug_assert!(false, "a node alone hears nobody");
+            return;
+        };
+        if cluster.life(from) != Life::Lives {
+            // What it had to say is found by looking: its death has marked all lists.
+            return;
+        }
+        match record {
+            Record::Look { user } => {
+                if let Some(user) = self.users.find(user.as_str()) {
+                    self.look(user, out);
+                }
+            }
+            Record::Friend { user } => {
+                if let Some(user) = self.users.find(user.as_str()) {
+                    self.friends_changed(user, out);
+                }
+            }
+            Record::Release { user, epoch, claim } => self.release_user(from, user, (epoch, claim), out),
+            Record::Released(released) => self.released(*released, out),
+            Record::Missed => self.look_at_all(out),
+        }
+    }
+
+    /// Sets the timer for whatever waits, unless it is set.
+    fn arm_cluster(&mut self) {
+        if let Some(cluster) = &mut self.cluster
+            && !std::mem::replace(&mut cluster.timer_set, true)
+        {
+            self.wheel.insert(self.now.mono_ms + RETRY_MS, Timer::Cluster);
+        }
+    }
+
+    pub(super) fn cluster_timer_fired(&mut self, out: &mut Vec<Action>) {
+        if let Some(cluster) = &mut self.cluster {
+            cluster.timer_set = false;
+        }
+        self.ask_owners(out);
+        self.let_go_on(out);
+        self.ask_for_claims(out);
+        let waits = self.cluster.as_ref().is_some_and(|cluster| {
+            !(cluster.telling.is_empty() && cluster.letting_go.is_empty() && cluster.claims.is_empty())
+        });
+        if waits {
+            self.arm_cluster();
+        }
+    }
+
+    /// The user came here, and belongs to this node.
+    pub(super) fn owns_from_now_on(&mut self, user: UserId, epoch: u64) {
+        if let Some(cluster) = &mut self.cluster {
+            cluster.epochs.insert(user, epoch);
+        }
+    }
+
+    /// The user is here no more.
+    pub(super) fn left_node(&mut self, user: UserId) {
+        if let Some(cluster) = &mut self.cluster {
+            cluster.epochs.remove(&user);
+        }
+    }
+
+    /// The owner, as the store said.
+    fn owner_in(outcome: &super::contract::Outcome) -> Option<Owner> {
+        match outcome {
+            super::contract::Outcome::Cluster(outcome) => match **outcome {
+                contract::ClusterOutcome::Owner(owner) => Some(owner),
+                _ => None,
+            },
+            _ => None,
+        }
+    }
 }

@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 /// A `seq` that no push has. It stands for a message whose push is gone, which was promised;
 /// nothing more has to be known of it.
-const FORGOTTEN: DeliveryRef = DeliveryRef { slot: u32::MAX, seq: 0 };
+pub(super) const FORGOTTEN: DeliveryRef = DeliveryRef { slot: u32::MAX, seq: 0 };
 
 #[derive(Debug)]
 pub(super) struct Packed {
@@ -49,6 +49,12 @@ impl Packed {
 
     pub(super) fn sent_ms(&self, key: Key) -> Option<u64> {
         self.sent().find(|sent| sent.key == key).map(|sent| sent.at_ms)
+    }
+
+    pub(super) fn promised(&self, is_open: impl Fn(DeliveryRef) -> bool) -> Vec<(Key, u64)> {
+        let is_open = |at: u32| self.open.iter().any(|&(place, delivery)| place == at && is_open(delivery));
+        let sent = (0..).zip(self.sent()).filter(|(at, sent)| sent.key != GONE && !is_open(*at));
+        sent.map(|(_, sent)| (sent.key, sent.at_ms)).collect()
     }
 
     pub(super) fn newest_ms(&self) -> Option<u64> {

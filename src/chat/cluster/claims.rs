@@ -1,0 +1,211 @@
+//! A log-in of a user who belongs to another node.
+//!
+//! The credential is good. Then the other node is asked to let go of the user, and says when all
+//! that it has taken of theirs is safe; or it is dead, and fenced. Only then the whereabouts are
+//! changed, by compare-and-set, and friends and first page are read behind that. So no message of
+//! theirs that is taken here can overtake one that was taken there.
+
+use super::super::Chat;
+use super::super::contract::{Action, Job, Outcome};
+use super::super::dedup::Key;
+use super::super::ids::{LoginId, UserId};
+use super::super::job::JobPurpose;
+use super::super::log_in::Read;
+use super::super::login_state::{InProgress, LoginEvent};
+use super::Life;
+use super::contract::{ClusterJob, ClusterOutcome, Incarnation, Owner, Record, Released, Said};
+
+/// A log-in that waits for the whereabouts of its user.
+#[derive(Debug)]
+pub(super) struct Claim {
+    /// Names it to the other node.
+    serial: u64,
+    /// In the state `Claiming`.
+    login: LoginId,
+    owner: Owner,
+    /// Who was asked to let go.
+    asked: Option<Incarnation>,
+    /// The other one has let go, or is dead.
+    is_free: bool,
+}
+
+impl Claim {
+    #[cfg(debug_assertions)]
+    pub(super) fn login(&self) -> LoginId {
+        self.login
+    }
+}
+
+impl Chat {
+    /// What a cluster's store has answered to a log-in.
+    pub(in super::super) fn read_for_login(
+        &mut self,
+        login: LoginId,
+        outcome: ClusterOutcome,
+    ) -> (LoginEvent, Option<Read>) {
+        match outcome {
+            ClusterOutcome::Loaded { epoch, friends, page } => match self.must_claim(login, epoch) {
+                Some(owner) => (LoginEvent::Elsewhere(owner), None),
+                None => (LoginEvent::Loaded, Some(Read { friends, page, epoch })),
+            },
+            ClusterOutcome::Elsewhere(owner) => (LoginEvent::Elsewhere(owner), None),
+            other => {
+                debug_assert!(false, "a log-in came back as {other:?}");
+                (LoginEvent::Failed { refused: false }, None)
+            }
+        }
+    }
+
+    /// They belong to this node. But another one may have been told that it may claim them: then
+    /// the whereabouts must change, so that it cannot.
+    fn must_claim(&self, login: LoginId, epoch: u64) -> Option<Owner> {
+        let (cluster, one) = (self.cluster.as_ref()?, self.logins.get(login)?);
+        let is_claimed = one.login.takes();
+        let hash = self.users.hash(one.user.as_str());
+        let owner = Owner { at: Some(cluster.me), epoch, floor: 0 };
+        cluster.let_go.may_be_claimed(hash, epoch, is_claimed).then_some(owner)
+    }
+
+    /// A log-in enters the state in which it waits for the whereabouts.
+    pub(in super::super) fn begin_claim(&mut self, one: InProgress, owner: Owner, out: &mut Vec<Action>) {
+        let user = self.users.find(one.user.as_str());
+        let login = self.logins.insert(one);
+        let (Some(cluster), Some(user)) = (&mut self.cluster, user) else {
+            debug_assert!(false, "who is loading is referred to, and a node alone owns everybody");
+            return self.login_event(login, LoginEvent::Dropped, out);
+        };
+        cluster.last_claim += 1;
+        let claim = Claim { serial: cluster.last_claim, login, owner, asked: None, is_free: false };
+        cluster.claims.insert(user, claim);
+        self.arm_cluster();
+        self.consider_claim(user, out);
+    }
+
+    /// Goes on with a claim as far as it is known where its user is.
+    fn consider_claim(&mut self, user: UserId, out: &mut Vec<Action>) {
+        let Some(cluster) = &mut self.cluster else { return };
+        let Some(mut claim) = cluster.claims.remove(&user) else { return };
+        let is_awaited = self.logins.get(claim.login).is_some_and(|one| self.is_awaited(one.request));
+        if !is_awaited {
+            return self.login_event(claim.login, LoginEvent::Dropped, out);
+        }
+        let Some(cluster) = &mut self.cluster else { return };
+        let floor = match claim.owner.at.map(|at| (at, cluster.life(at))) {
+            None | Some((_, Life::Me)) => Some(claim.owner.floor),
+            Some((_, Life::Dead { hlc_limit })) => Some(claim.owner.floor.max(hlc_limit)),
+            Some(_) if claim.is_free => Some(claim.owner.floor),
+            Some((at, Life::Lives)) => {
+                if claim.asked.replace(at) != Some(at) {
+                    let user = self.users.get(user).name.clone();
+                    let record = Record::Release { user, epoch: claim.owner.epoch, claim: claim.serial };
+                    out.push(Action::Send { to: at, record });
+                }
+                None
+            }
+            Some((_, Life::Unknown)) => {
+                out.push(Action::ReadView);
+                None
+            }
+        };
+        let Some(floor) = floor else {
+            cluster.claims.insert(user, claim);
+            return;
+        };
+        self.merge_clock(floor);
+        self.forget_saved(user);
+        let event = LoginEvent::LetGo { epoch: claim.owner.epoch, floor: self.next_seq };
+        self.login_event(claim.login, event, out);
+    }
+
+    /// What was taken here for a user who comes, and saved since they wanted to, may have been
+    /// delivered and acked by the node where they were: the page that is about to be read has it,
+    /// or it is gone.
+    fn forget_saved(&mut self, user: UserId) {
+        if let Some(list) = &mut self.users.get_mut(user).list {
+            let saved = list.mailbox.page_asked(&self.deliveries);
+            self.evict_deliveries(saved);
+        }
+    }
+
+    /// The view has changed.
+    pub(super) fn consider_claims(&mut self, out: &mut Vec<Action>) {
+        let users: Vec<UserId> =
+            self.cluster.as_ref().map(|cluster| cluster.claims.keys().copied().collect()).unwrap_or_default();
+        for user in users {
+            self.consider_claim(user, out);
+        }
+    }
+
+    /// The other node has let go.
+    pub(super) fn released(&mut self, released: Released, out: &mut Vec<Action>) {
+        let Released { user, claim: serial, epoch, clock, dirty, window } = released;
+        let Some(user) = self.users.find(user.as_str()) else { return };
+        let claim = self.cluster.as_mut().and_then(|cluster| cluster.claims.get_mut(&user));
+        let Some(claim) = claim.filter(|claim| claim.serial == serial && claim.owner.epoch == epoch) else {
+            // Nobody waits for it any more.
+            return;
+        };
+        claim.is_free = true;
+        claim.owner.floor = claim.owner.floor.max(clock);
+        self.take_over_window(user, &window);
+        for receiver in dirty {
+            if let Some(receiver) = self.users.find(receiver.as_str()) {
+                self.look(receiver, out);
+            }
+        }
+        self.consider_claim(user, out);
+    }
+
+    /// What they have sent of late through another node is known here, too.
+    fn take_over_window(&mut self, user: UserId, window: &[Said]) {
+        if window.is_empty() {
+            return;
+        }
+        self.unpack_dedup(user);
+        let (now_ms, count_max) = (self.now.mono_ms, self.rules.dedup_messages_max);
+        let said = window.iter().map(|said| (Key::of_number(said.key), now_ms.saturating_sub(said.age_ms)));
+        let known = &mut self.users.get_mut(user).dedup;
+        let before = known.as_ref().map_or(0, |dedup| dedup.held_bytes());
+        let dedup = known.get_or_insert_default();
+        dedup.take_over(said, count_max);
+        self.dedup_bytes = self.dedup_bytes + dedup.held_bytes() - before;
+        if dedup.timer.is_none() {
+            let old_ms = now_ms + self.rules.dedup_age_ms + 1;
+            dedup.timer = Some(self.wheel.insert(old_ms, super::super::Timer::Dedup(user)));
+        }
+        if !self.users.is_here(user) {
+            self.pack_dedup(user);
+        }
+    }
+
+    /// Reads again where those are for whom an answer is waited for: it may have been lost with its
+    /// node, or they are elsewhere by now.
+    pub(super) fn ask_for_claims(&mut self, out: &mut Vec<Action>) {
+        let waiting: Vec<(UserId, u64)> = match &self.cluster {
+            Some(cluster) => cluster.claims.iter().map(|(user, claim)| (*user, claim.serial)).collect(),
+            None => return,
+        };
+        for (user, serial) in waiting {
+            let job = Job::Cluster { user: self.users.get(user).name.clone(), job: Box::new(ClusterJob::Owner) };
+            // If it cannot be submitted, a later one can.
+            _ = self.submit(job, JobPurpose::ClaimedOwner { user, serial }, out);
+        }
+    }
+
+    /// That was read.
+    pub(in super::super) fn claimed_owner_read(
+        &mut self,
+        (user, serial): (UserId, u64),
+        outcome: &Outcome,
+        out: &mut Vec<Action>,
+    ) {
+        let claim = self.cluster.as_mut().and_then(|cluster| cluster.claims.get_mut(&user));
+        if let Some(claim) = claim.filter(|claim| claim.serial == serial) {
+            if let Some(owner) = Self::owner_in(outcome) {
+                claim.owner = owner;
+                claim.asked = None;
+            }
+            self.consider_claim(user, out);
+        }
+    }
+}

@@ -1,0 +1,212 @@
+//! Letting go of a user who logs in on another node: their connection here is closed, what was taken
+//! of theirs and for them is made safe, and what the other node has to know is handed over.
+//!
+//! The whereabouts stay as they are; the other node changes them. Until it has done so the user may
+//! log in here again. That log-in must change them as well, and only one of the two can.
+
+use super::super::Chat;
+use super::super::contract::{Action, CloseReason, Job};
+use super::super::deliveries::Save;
+use super::super::ids::{DeliveryRef, UserId};
+use super::super::job::JobPurpose;
+use super::super::log_in::REPLACED;
+use super::contract::{ClusterJob, Incarnation, Record, Released, Said};
+use crate::protocol::field::UserName;
+use std::collections::HashMap;
+
+/// Marks of one generation.
+const MARKS_MAX: usize = 1 << 17;
+
+/// Whom other nodes may claim, each by the hash of the name, with the epoch of the whereabouts at
+/// which they may. Never walked through.
+#[derive(Debug, Default)]
+pub(super) struct Marks {
+    newer: HashMap<u64, u64>,
+    older: HashMap<u64, u64>,
+    /// Some were forgotten: everybody may be claimed whom this node has not claimed itself.
+    some_lost: bool,
+}
+
+impl Marks {
+    fn insert(&mut self, user: u64, epoch: u64) {
+        if self.newer.len() >= MARKS_MAX {
+            self.older = std::mem::take(&mut self.newer);
+            self.some_lost = true;
+        }
+        let marked = self.newer.entry(user).or_default();
+        *marked = epoch.max(*marked);
+    }
+
+    /// Of a user whose whereabouts have this epoch, and who was claimed with it right now.
+    pub(super) fn may_be_claimed(&self, user: u64, epoch: u64, is_claimed: bool) -> bool {
+        let is_marked = [&self.newer, &self.older].iter().any(|marks| marks.get(&user).is_some_and(|&at| at >= epoch));
+        is_marked || (self.some_lost && !is_claimed)
+    }
+}
+
+/// How far it has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Settling {
+    /// Messages of theirs are neither acked nor committed.
+    Open,
+    /// Jobs about them are still on their way: one behind all of them is to be submitted.
+    Barrier,
+    /// It is on its way.
+    Asked,
+}
+
+/// A user who is let go of.
+#[derive(Debug)]
+pub(super) struct LettingGo {
+    to: Incarnation,
+    epoch: u64,
+    claim: u64,
+    settling: Settling,
+    /// Their messages that are not safe yet.
+    open: Vec<DeliveryRef>,
+}
+
+impl Chat {
+    /// Another node wants this user.
+    pub(super) fn release_user(
+        &mut self,
+        to: Incarnation,
+        user: UserName,
+        (epoch, claim): (u64, u64),
+        out: &mut Vec<Action>,
+    ) {
+        let hash = self.users.hash(user.as_str());
+        let user = self.users.refer(&user);
+        let Some(cluster) = &mut self.cluster else { return };
+        if cluster.epochs.get(&user).is_some_and(|&held| held > epoch) {
+            // They logged in here again since that was read.
+            return self.users.release(user);
+        }
+        cluster.let_go.insert(hash, epoch);
+        if let Some(going) = cluster.letting_go.get_mut(&user) {
+            if epoch >= going.epoch {
+                (going.to, going.epoch, going.claim) = (to, epoch, claim);
+            }
+            return self.users.release(user);
+        }
+        if let Some(conn) = self.users.route(user).here() {
+            self.say_and_close(conn, REPLACED, CloseReason::Replaced, out);
+        }
+        let open = self.open_deliveries_of(user);
+        if let Some(cluster) = &mut self.cluster {
+            cluster.letting_go.insert(user, LettingGo { to, epoch, claim, settling: Settling::Open, open });
+        }
+        self.arm_cluster();
+        self.save_open(user, out);
+        self.go_on_letting_go(user, out);
+    }
+
+    fn open_deliveries_of(&self, user: UserId) -> Vec<DeliveryRef> {
+        let is_open = |delivery: &DeliveryRef| {
+            self.deliveries.get(*delivery).is_some_and(|found| found.sender == Some(user) && !found.durable)
+        };
+        self.deliveries.refs().into_iter().filter(is_open).collect()
+    }
+
+    /// Saves what is not, without waiting for acks.
+    fn save_open(&mut self, user: UserId, out: &mut Vec<Action>) {
+        let going = self.cluster.as_ref().and_then(|cluster| cluster.letting_go.get(&user));
+        for delivery in going.map(|going| going.open.clone()).unwrap_or_default() {
+            self.save_if_unsaved(delivery, out);
+        }
+    }
+
+    /// Goes on with a user as soon as all their messages are safe, or refused.
+    fn go_on_letting_go(&mut self, user: UserId, out: &mut Vec<Action>) {
+        let Some(cluster) = &mut self.cluster else { return };
+        let Some(going) = cluster.letting_go.get_mut(&user) else { return };
+        if going.settling == Settling::Open {
+            let deliveries = &self.deliveries;
+            going.open.retain(|delivery| {
+                // One for which there is no room will not be saved.
+                let is_open = |save, waits: bool| save != Save::Full || waits;
+                deliveries.get(*delivery).is_some_and(|found| !found.durable && is_open(found.save, found.waits()))
+            });
+            if !going.open.is_empty() {
+                self.looks_after_events = true;
+                return;
+            }
+            going.settling = Settling::Barrier;
+        }
+        if going.settling == Settling::Barrier {
+            going.settling = Settling::Asked;
+            let job = Job::Cluster { user: self.users.get(user).name.clone(), job: Box::new(ClusterJob::Owner) };
+            if self.submit(job, JobPurpose::LettingGo(user), out).is_err()
+                && let Some(cluster) = &mut self.cluster
+                && let Some(going) = cluster.letting_go.get_mut(&user)
+            {
+                going.settling = Settling::Barrier;
+            }
+        }
+    }
+
+    /// Messages may have become safe.
+    pub(in super::super) fn settle_all(&mut self, out: &mut Vec<Action>) {
+        for user in self.users_let_go_of(Settling::Open) {
+            self.go_on_letting_go(user, out);
+        }
+    }
+
+    /// Are there messages for which the letting go waits?
+    pub(in super::super) fn settles(&self) -> bool {
+        let any = |going: &LettingGo| going.settling == Settling::Open;
+        self.cluster.as_ref().is_some_and(|cluster| cluster.letting_go.values().any(any))
+    }
+
+    fn users_let_go_of(&self, settling: Settling) -> Vec<UserId> {
+        let Some(cluster) = &self.cluster else {
+            return Vec::new();
+        };
+        let those = cluster.letting_go.iter().filter(|(_, going)| going.settling == settling);
+        those.map(|(user, _)| *user).collect()
+    }
+
+    /// Tries again what could not be saved or submitted.
+    pub(super) fn let_go_on(&mut self, out: &mut Vec<Action>) {
+        for user in self.users_let_go_of(Settling::Open) {
+            self.save_open(user, out);
+            self.go_on_letting_go(user, out);
+        }
+        for user in self.users_let_go_of(Settling::Barrier) {
+            self.go_on_letting_go(user, out);
+        }
+    }
+
+    /// All jobs about the user that were submitted before are answered, whatever became of this
+    /// one: their mailbox has all that was taken for them here.
+    pub(in super::super) fn let_go(&mut self, user: UserId, out: &mut Vec<Action>) {
+        let going = self.cluster.as_mut().and_then(|cluster| cluster.letting_go.remove(&user));
+        let Some(LettingGo { to, epoch, claim, .. }) = going else {
+            debug_assert!(false, "who is let go of is known");
+            return;
+        };
+        let name = self.users.get(user).name.clone();
+        let dirty = self.dirty_of(&name);
+        let window = self.window_of(user);
+        let released = Released { user: name, claim, epoch, clock: self.next_seq, dirty, window };
+        out.push(Action::Send { to, record: Record::Released(Box::new(released)) });
+        self.users.release(user);
+    }
+
+    /// For whom something of theirs may be in the store of which nobody was told.
+    fn dirty_of(&self, sender: &UserName) -> Vec<UserName> {
+        let telling = self.cluster.iter().flat_map(|cluster| cluster.telling.iter());
+        let dirty = telling.filter(|(_, telling)| telling.is_of(sender));
+        dirty.map(|(user, _)| self.users.get(*user).name.clone()).collect()
+    }
+
+    fn window_of(&self, user: UserId) -> Vec<Said> {
+        let oldest_ms = self.now.mono_ms.saturating_sub(self.rules.dedup_age_ms);
+        let Some(dedup) = &self.users.get(user).dedup else {
+            return Vec::new();
+        };
+        let is_open = |delivery| self.deliveries.get(delivery).is_some_and(|found| !found.durable);
+        let said = dedup.promised(is_open).into_iter().filter(|&(_, at_ms)| at_ms >= oldest_ms);
+        said.map(|(key, at_ms)| Said { key: key.number(), age_ms: self.now.mono_ms - at_ms }).collect()
+    }
+}

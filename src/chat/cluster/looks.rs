@@ -1,0 +1,128 @@
+//! Reading anew what waits for somebody who is here: another node has saved something, or may have.
+//!
+//! A list that is to be read stands as one whose store has more: what is taken meanwhile comes
+//! behind the pages. There is no cursor in the store. The commits of several nodes are not in the
+//! order of `seq`, so a page is the first pushes that are not on the list.
+
+use super::super::contract::{Action, Page};
+use super::super::deliveries::Save;
+use super::super::ids::{DeliveryRef, UserId};
+use super::super::list::AckList;
+use super::super::mailbox::Backfill;
+use super::super::{Chat, Timer};
+use crate::protocol::push::PushKind;
+
+/// The background reads some lists so often.
+const SWEEP_EVERY_MS: u64 = 100;
+/// After so many times all were read.
+const SWEEP_PARTS: usize = 200;
+/// And at least so many each time.
+const SWEEP_AT_ONCE_MIN: usize = 16;
+
+impl Chat {
+    /// Something waits in the store for this user that may not be on their list.
+    pub(super) fn look(&mut self, user: UserId, out: &mut Vec<Action>) {
+        self.mark_list(user);
+        self.want_page(user, out);
+    }
+
+    /// The list of a user who is here, or comes, is read before anything else is sent to them for
+    /// the first time.
+    fn mark_list(&mut self, user: UserId) {
+        let entry = self.users.get_mut(user);
+        if entry.is_here() && entry.list.is_none() {
+            entry.list = Some(Box::new(AckList::new(Backfill::Live)));
+        }
+        if let Some(list) = &mut entry.list {
+            list.mailbox.read_anew();
+        }
+    }
+
+    /// A node has died that may have saved something for anybody, or changed their friends, or it
+    /// could not keep what it had to say: all lists are read, in the background or as soon as
+    /// something is to be sent.
+    pub(super) fn look_at_all(&mut self, out: &mut Vec<Action>) {
+        let users = self.users.iter().filter(|(_, user, _)| user.is_here() || user.loading.is_some());
+        let users: Vec<UserId> = users.map(|(id, ..)| id).collect();
+        for &user in &users {
+            self.mark_list(user);
+        }
+        let Some(cluster) = &mut self.cluster else {
+            return;
+        };
+        let was_empty = cluster.sweep.is_empty();
+        cluster.sweep = users.into();
+        cluster.sweep_at_once = (cluster.sweep.len() / SWEEP_PARTS).max(SWEEP_AT_ONCE_MIN);
+        if was_empty {
+            self.sweep(out);
+        }
+    }
+
+    /// Goes on in the background.
+    pub(in super::super) fn sweep(&mut self, out: &mut Vec<Action>) {
+        let Some(cluster) = &mut self.cluster else {
+            return;
+        };
+        let count = cluster.sweep_at_once.min(cluster.sweep.len());
+        let some: Vec<UserId> = cluster.sweep.drain(..count).collect();
+        if !cluster.sweep.is_empty() {
+            self.wheel.insert(self.now.mono_ms + SWEEP_EVERY_MS, Timer::Sweep);
+        }
+        for user in some {
+            // Their place may be somebody else's by now, or nobody's.
+            if self.users.at(user.slot()).is_some() {
+                self.want_page(user, out);
+                self.doubt_friends_of(user);
+            }
+        }
+    }
+
+    /// The friends of this user are others by now than are in memory.
+    pub(super) fn friends_changed(&mut self, user: UserId, out: &mut Vec<Action>) {
+        self.doubt_friends_of(user);
+        self.read_doubted(out);
+    }
+
+    /// A friendship was begun or ended here, or may have been: both read who their friends are,
+    /// wherever they are, since the other one may have been changed elsewhere at the same time.
+    pub(in super::super) fn tell_friends(&mut self, me: UserId, other: UserId, out: &mut Vec<Action>) {
+        if self.cluster.is_none() {
+            return;
+        }
+        for user in [me, other] {
+            if self.users.is_here(user) {
+                self.friends_changed(user, out);
+            } else {
+                self.tell_owner(user, super::telling::What::FRIENDS, None, out);
+            }
+        }
+    }
+
+    /// A page has a message that stands on the list under another number: it was sent again
+    /// elsewhere, or was sent again here while nobody knew what had become of it. They are one: what
+    /// is on the list is the one in the store from now on, so that one ack serves both.
+    pub(in super::super) fn merge_twins(&mut self, user: UserId, page: &Page, out: &mut Vec<Action>) {
+        if self.cluster.is_none() {
+            return;
+        }
+        for push in page.pushes.iter().filter(|push| push.kind == PushKind::Message) {
+            let list = self.users.get(user).list.as_ref();
+            let twin = list.and_then(|list| list.mailbox.find_message(push.sender(), push.id(), &self.deliveries));
+            if let Some(twin) = twin.filter(|twin| twin.seq != push.seq && !self.undeleted.contains(&push.seq)) {
+                self.become_stored(user, twin, push.seq, out);
+            }
+        }
+    }
+
+    /// A delivery on a list is the push of this number in the store.
+    fn become_stored(&mut self, user: UserId, delivery: DeliveryRef, seq: u64, out: &mut Vec<Action>) {
+        self.mark_durable(delivery, out);
+        if let Some(found) = self.deliveries.get_mut(delivery) {
+            // Whatever becomes of its own save finds nobody.
+            found.save = Save::Done;
+        }
+        if let Some(list) = &mut self.users.get_mut(user).list {
+            list.mailbox.renumber(delivery, seq, &mut self.deliveries);
+        }
+    }
+}

@@ -1,0 +1,240 @@
+//! Telling the owner of a user what was done for them here: that something was saved, that their
+//! friends have changed.
+//!
+//! Mostly the owner is known: the store has read it behind the commit. If not, it is asked for until
+//! it is known; also after a save that seems to have failed, since only its answer may be lost.
+
+use super::super::Chat;
+use super::super::contract::{Action, Job, Outcome};
+use super::super::deliveries::Save;
+use super::super::ids::{DeliveryRef, UserId};
+use super::super::job::JobPurpose;
+use super::contract::{ClusterJob, ClusterOutcome, Owner, Record};
+use super::{Cluster, Life};
+use crate::protocol::field::UserName;
+
+/// Beyond so many, all nodes are told to look at everything.
+const TELLING_MAX: usize = 100_000;
+
+/// How far the question for the owner has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Asking {
+    /// To be asked for.
+    Waits,
+    /// On its way.
+    Asked,
+    /// On its way, and asked for before something else was done: once more.
+    AskedTooEarly,
+}
+
+/// What the owner of a user is to be told.
+#[derive(Debug)]
+pub(super) struct Telling {
+    asking: Asking,
+    what: What,
+    /// Whose pushes they are: they may be in the store and nobody knows.
+    senders: Vec<UserName>,
+}
+
+impl Telling {
+    pub(super) fn waits(&self) -> bool {
+        self.asking == Asking::Waits
+    }
+
+    /// Is something of this sender among it?
+    pub(super) fn is_of(&self, sender: &UserName) -> bool {
+        self.senders.contains(sender)
+    }
+}
+
+/// What is to be read anew.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(in super::super) struct What {
+    pub(in super::super) pushes: bool,
+    pub(in super::super) friends: bool,
+}
+
+impl What {
+    pub(in super::super) const PUSHES: Self = Self { pushes: true, friends: false };
+    pub(in super::super) const FRIENDS: Self = Self { pushes: false, friends: true };
+}
+
+impl Chat {
+    /// The save of a delivery was answered by the store of a cluster.
+    #[inline(never)]
+    pub(in super::super) fn saved_in_cluster(
+        &mut self,
+        delivery: DeliveryRef,
+        outcome: &ClusterOutcome,
+        out: &mut Vec<Action>,
+    ) {
+        let (&ClusterOutcome::Saved { is_first, owner }, Some(found)) = (outcome, self.deliveries.get(delivery)) else {
+            debug_assert!(self.deliveries.get(delivery).is_none(), "a save came back as {outcome:?}");
+            return;
+        };
+        let (receiver, sender) = (found.receiver, found.sender);
+        let is_here = self.users.is_here(receiver);
+        // They may be let go of together with the delivery.
+        self.users.hold(receiver);
+        if let Some(sender) = sender {
+            self.users.hold(sender);
+        }
+        self.on_save_result(delivery, if is_first { &Outcome::Saved } else { &Outcome::Duplicate }, out);
+        if is_here {
+            if !is_first {
+                // The other one may have been taken elsewhere.
+                self.look(receiver, out);
+            }
+        } else {
+            let told = owner.is_some_and(|owner| self.tell_node(receiver, owner, What::PUSHES, out));
+            if !told {
+                self.tell_owner(receiver, What::PUSHES, sender, out);
+            }
+        }
+        if let Some(sender) = sender {
+            self.users.release(sender);
+        }
+        self.users.release(receiver);
+    }
+
+    /// The save of a delivery seems to have failed: perhaps only its answer is lost.
+    pub(in super::super) fn saved_perhaps(&mut self, delivery: DeliveryRef, out: &mut Vec<Action>) {
+        if self.cluster.is_some()
+            && let Some(found) = self.deliveries.get(delivery)
+            && found.save != Save::Full
+        {
+            let (receiver, sender) = (found.receiver, found.sender);
+            self.tell_owner(receiver, What::PUSHES, sender, out);
+        }
+    }
+
+    /// The owner of a user is to be told this, whoever it is. Of a node alone: nothing.
+    pub(in super::super) fn tell_owner(
+        &mut self,
+        user: UserId,
+        what: What,
+        sender: Option<UserId>,
+        out: &mut Vec<Action>,
+    ) {
+        let sender = sender.map(|sender| self.users.get(sender).name.clone());
+        let Some(cluster) = &mut self.cluster else {
+            return;
+        };
+        let is_new = !cluster.telling.contains_key(&user);
+        if is_new && cluster.telling.len() >= TELLING_MAX {
+            return self.tell_everybody(out);
+        }
+        let telling = cluster.telling.entry(user).or_insert_with(|| Telling {
+            asking: Asking::Waits,
+            what: What::default(),
+            senders: Vec::new(),
+        });
+        telling.what.pushes |= what.pushes;
+        telling.what.friends |= what.friends;
+        if let Some(sender) = sender.filter(|sender| !telling.senders.contains(sender)) {
+            telling.senders.push(sender);
+        }
+        match telling.asking {
+            Asking::Asked => telling.asking = Asking::AskedTooEarly,
+            Asking::Waits | Asking::AskedTooEarly => {}
+        }
+        if is_new {
+            self.users.hold(user);
+        }
+        self.ask_owner(user, out);
+    }
+
+    /// Who must look at what is not known any more.
+    #[cold]
+    fn tell_everybody(&self, out: &mut Vec<Action>) {
+        if let Some(cluster) = &self.cluster {
+            let others = cluster.view.nodes.iter().map(|state| state.last).filter(|last| last.node != cluster.me.node);
+            out.extend(others.map(|to| Action::Send { to, record: Record::Missed }));
+        }
+    }
+
+    fn telling(&mut self, user: UserId) -> Option<&mut Telling> {
+        self.cluster.as_mut()?.telling.get_mut(&user)
+    }
+
+    fn ask_owner(&mut self, user: UserId, out: &mut Vec<Action>) {
+        if !self.telling(user).is_some_and(|telling| telling.waits()) {
+            return;
+        }
+        let job = Job::Cluster { user: self.users.get(user).name.clone(), job: Box::new(ClusterJob::Owner) };
+        match self.submit(job, JobPurpose::Owner(user), out) {
+            Ok(()) => {
+                if let Some(telling) = self.telling(user) {
+                    telling.asking = Asking::Asked;
+                }
+            }
+            Err(_) => self.arm_cluster(),
+        }
+    }
+
+    /// Asks again for those of whom it is not known.
+    pub(super) fn ask_owners(&mut self, out: &mut Vec<Action>) {
+        let waiting = |cluster: &Cluster| {
+            let waiting = cluster.telling.iter().filter(|(_, telling)| telling.waits());
+            waiting.map(|(user, _)| *user).collect::<Vec<_>>()
+        };
+        for user in self.cluster.as_deref().map(waiting).unwrap_or_default() {
+            self.ask_owner(user, out);
+        }
+    }
+
+    /// The owner was read, or could not be.
+    pub(in super::super) fn owner_read(&mut self, user: UserId, outcome: &Outcome, out: &mut Vec<Action>) {
+        let Some(telling) = self.telling(user) else {
+            debug_assert!(false, "what was asked for is told");
+            return;
+        };
+        let (what, too_early) = (telling.what, telling.asking == Asking::AskedTooEarly);
+        telling.asking = Asking::Waits;
+        match Self::owner_in(outcome) {
+            Some(_) if too_early => self.ask_owner(user, out),
+            Some(owner) if self.tell_node(user, owner, what, out) => {
+                if let Some(cluster) = &mut self.cluster
+                    && cluster.telling.remove(&user).is_some()
+                {
+                    self.users.release(user);
+                }
+            }
+            _ => self.arm_cluster(),
+        }
+    }
+
+    /// Tells the owner; `false` if it cannot be told yet: the view does not know it.
+    fn tell_node(&mut self, user: UserId, owner: Owner, what: What, out: &mut Vec<Action>) -> bool {
+        let (Some(cluster), Some(at)) = (&self.cluster, owner.at) else {
+            // They belong to nobody: their next log-in reads it.
+            return true;
+        };
+        match cluster.life(at) {
+            Life::Me => {
+                if what.pushes {
+                    self.look(user, out);
+                }
+                if what.friends {
+                    self.friends_changed(user, out);
+                }
+            }
+            Life::Lives => {
+                let name = &self.users.get(user).name;
+                if what.pushes {
+                    out.push(Action::Send { to: at, record: Record::Look { user: name.clone() } });
+                }
+                if what.friends {
+                    out.push(Action::Send { to: at, record: Record::Friend { user: name.clone() } });
+                }
+            }
+            // Their next log-in, elsewhere, reads it.
+            Life::Dead { .. } => {}
+            Life::Unknown => {
+                out.push(Action::ReadView);
+                return false;
+            }
+        }
+        true
+    }
+}
