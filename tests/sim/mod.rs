@@ -3,6 +3,7 @@
 #![allow(dead_code, reason = "each test program uses a part of this")]
 
 pub mod clients;
+pub mod cluster;
 pub mod ending;
 pub mod lanes;
 pub mod later;

@@ -1,0 +1,64 @@
+//! The seeded simulation of several nodes over one store.
+//!
+//! `SEED` runs one seed, `SEEDS` so many from `FIRST` on, `STEPS` with so many steps each; `TELL=1`
+//! prints what happens.
+#![allow(
+    missing_docs,
+    unreachable_pub,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test that cannot go on should say so and stop"
+)]
+
+mod sim;
+
+use sim::cluster::Cluster;
+use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+
+fn from_environment(name: &str) -> Option<u64> {
+    std::env::var(name).ok().map(|text| text.parse().expect("a number"))
+}
+
+/// Runs one seed; its number stands in the panic's text.
+fn run(cluster: fn(u64) -> Cluster, seed: u64, steps: u64) -> BTreeMap<&'static str, u64> {
+    let outcome = catch_unwind(AssertUnwindSafe(|| {
+        let mut cluster = cluster(seed);
+        cluster.run(steps);
+        cluster.oracle.counts
+    }));
+    outcome.unwrap_or_else(|panic| {
+        let text = panic.downcast_ref::<String>().cloned();
+        let text = text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));
+        match text {
+            Some(text) => panic!("SEED={seed} STEPS={steps}: {text}"),
+            None => resume_unwind(panic),
+        }
+    })
+}
+
+fn run_all(cluster: fn(u64) -> Cluster) {
+    let steps = from_environment("STEPS").unwrap_or(400);
+    let first = from_environment("FIRST").unwrap_or(1);
+    let (first, count) = match from_environment("SEED") {
+        Some(seed) => (seed, 1),
+        None => (first, from_environment("SEEDS").unwrap_or(128)),
+    };
+    let mut counts = BTreeMap::new();
+    for seed in first..first + count {
+        for (what, count) in run(cluster, seed, steps) {
+            *counts.entry(what).or_insert(0_u64) += count;
+        }
+    }
+    println!("{count} seeds x {steps} steps: {counts:?}");
+}
+
+#[test]
+fn whatever_happens_to_nodes_the_promises_are_kept() {
+    run_all(Cluster::new);
+}
+
+#[test]
+fn while_nothing_fails_nothing_comes_twice() {
+    run_all(Cluster::calm);
+}

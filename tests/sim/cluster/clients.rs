@@ -1,0 +1,182 @@
+//! Users, each with one client, which connects to any node.
+
+use super::super::say::{Frame, Say};
+use super::Cluster;
+use super::nodes::Peer;
+use hongyan::chat::contract::ConnId;
+use hongyan::protocol::reply::Reply;
+
+#[derive(Debug)]
+pub(super) struct Client {
+    pub(super) user: &'static str,
+    /// Where it is connected.
+    at: Option<(usize, ConnId)>,
+    /// Counts its connections: what belongs to an earlier one does not reach it.
+    pub(super) serial: u64,
+    pub(super) on: bool,
+    /// What it said and was not answered, by receiver and id.
+    pub(super) unanswered: Vec<(&'static str, String)>,
+    said: u64,
+}
+
+impl Cluster {
+    pub(super) fn add_client(&mut self, user: &'static str) {
+        let (at, serial, on) = (None, 0, false);
+        self.clients.push(Client { user, at, serial, on, unanswered: Vec::new(), said: 0 });
+        let client = self.clients.len() - 1;
+        let wait_ms = self.random.below(500);
+        self.later(wait_ms, move |cluster| cluster.connect(client));
+    }
+
+    fn connect(&mut self, client: usize) {
+        if self.clients[client].at.is_some() {
+            return;
+        }
+        let open: Vec<usize> = (0..self.nodes.len()).filter(|&node| self.nodes[node].is_up()).collect();
+        let Some(&node) = self.random.pick(&open) else {
+            return self.later(300, move |cluster| cluster.connect(client));
+        };
+        let serial = self.clients[client].serial + 1;
+        let conn = self.accept(node, Peer { client, serial });
+        let entry = &mut self.clients[client];
+        (entry.at, entry.serial, entry.on) = (Some((node, conn)), serial, false);
+        let user = entry.user;
+        self.client_says(client, Say::Login { mid: "l".into(), user: user.into(), password: user.into() });
+        self.later(12_000, move |cluster| {
+            if cluster.clients[client].serial == serial && !cluster.clients[client].on {
+                cluster.leave(client);
+            }
+        });
+        self.later(2_000, move |cluster| cluster.say_again(client, serial));
+    }
+
+    /// What is not answered for long is said again.
+    fn say_again(&mut self, client: usize, serial: u64) {
+        let entry = &self.clients[client];
+        if entry.serial != serial || entry.at.is_none() {
+            return;
+        }
+        if entry.on {
+            self.say_all(client);
+        }
+        self.later(2_000, move |cluster| cluster.say_again(client, serial));
+    }
+
+    fn say_all(&mut self, client: usize) {
+        for (receiver, id) in self.clients[client].unanswered.clone() {
+            self.client_says_message(client, receiver, id);
+        }
+    }
+
+    fn client_says(&mut self, client: usize, say: Say) {
+        if let Some((node, conn)) = self.clients[client].at {
+            let life = self.nodes[node].life;
+            self.later(1, move |cluster| cluster.node_hears(node, life, conn, say));
+        }
+    }
+
+    fn client_says_message(&mut self, client: usize, receiver: &str, id: String) {
+        let sender = self.clients[client].user.to_owned();
+        self.client_says(client, Say::Message { id, sender, receiver: receiver.into(), content: "hello".into() });
+    }
+
+    /// Says something new to somebody.
+    pub(super) fn talk(&mut self, client: usize) {
+        let other = self.random.below(self.clients.len() as u64) as usize;
+        if other == client {
+            return;
+        }
+        let receiver = self.clients[other].user;
+        let entry = &mut self.clients[client];
+        entry.said += 1;
+        let id = format!("{}{}", entry.user, entry.said);
+        entry.unanswered.push((receiver, id.clone()));
+        if entry.on {
+            self.client_says_message(client, receiver, id);
+        }
+    }
+
+    /// Its connection is over; it comes back.
+    fn lose(&mut self, client: usize, waits_ms: &[u64]) {
+        let entry = &mut self.clients[client];
+        (entry.at, entry.on) = (None, false);
+        entry.serial += 1;
+        let wait_ms = self.random.pick(waits_ms).copied().unwrap_or(1);
+        self.later(wait_ms, move |cluster| cluster.connect(client));
+    }
+
+    /// The client goes; its node may learn it much later.
+    pub(super) fn leave(&mut self, client: usize) {
+        let Some((node, conn)) = self.clients[client].at else {
+            return;
+        };
+        self.say(|| format!("{} leaves {node}", self.clients[client].user));
+        self.lose(client, &[1, 5, 300, 3_000]);
+        let life = self.nodes[node].life;
+        let wait_ms = if self.random.chance(300) { self.random.below(20_000) } else { 1 };
+        self.later(wait_ms, move |cluster| cluster.peer_closed(node, life, conn));
+    }
+
+    /// Its node has closed the connection, or died.
+    pub(super) fn client_closed(&mut self, peer: Peer) {
+        if self.clients[peer.client].serial == peer.serial {
+            self.lose(peer.client, &[1, 200, 1_000]);
+        }
+    }
+
+    pub(super) fn client_gets(&mut self, peer: Peer, frame: &Frame) {
+        let client = peer.client;
+        if self.clients[client].serial != peer.serial {
+            return;
+        }
+        match frame {
+            Frame::Closed(_) => self.client_closed(peer),
+            Frame::Reply { reply: Reply::Login { done: true }, .. } => {
+                self.oracle.count("log-ins");
+                self.clients[client].on = true;
+                self.say_all(client);
+            }
+            Frame::Reply { reply: Reply::Login { done: false }, .. } => {
+                self.oracle.count("refused log-ins");
+                self.leave(client);
+            }
+            Frame::Reply { id, reply: Reply::Message { taken } } => {
+                let id = id.as_str().to_owned();
+                let unanswered = &mut self.clients[client].unanswered;
+                let Some(place) = unanswered.iter().position(|(_, of)| *of == id) else {
+                    return;
+                };
+                if *taken {
+                    unanswered.remove(place);
+                } else {
+                    self.oracle.count("MF");
+                    let receiver = unanswered[place].0;
+                    self.later(300, move |cluster| {
+                        if cluster.clients[client].serial == peer.serial {
+                            cluster.client_says_message(client, receiver, id);
+                        }
+                    });
+                }
+            }
+            Frame::Push(push) => {
+                self.say(|| format!("{} sees {} {}", self.clients[client].user, push.seq, push.id()));
+                self.oracle.saw(push);
+                let (id, sender) = (push.id().to_owned(), Some(push.sender().to_owned()));
+                let wait_ms = [1, 2, 10, 250, 700][self.random.below(5) as usize];
+                self.later(wait_ms, move |cluster| {
+                    if cluster.clients[client].serial == peer.serial {
+                        cluster.client_says(client, Say::Ack { id, sender });
+                    }
+                });
+            }
+            _ => {}
+        }
+    }
+}
+
+impl Client {
+    /// To whom it said this, if it still waits for the answer.
+    pub(super) fn receiver_of(&self, id: &str) -> Option<String> {
+        self.unanswered.iter().find(|(_, of)| of == id).map(|(receiver, _)| (*receiver).to_owned())
+    }
+}

@@ -1,0 +1,204 @@
+//! Several nodes over one store: a world that kills, pauses and fences them, and an oracle that
+//! knows what they promise together.
+//!
+//! Jobs of a node take their time in lanes, each in its order; what is read behind a commit is read
+//! at another moment. A node that is killed or paused leaves jobs that may still be done. Records
+//! between nodes go through the store: late, some twice, and some are lost, of which nothing but a
+//! `Missed` is left. Clocks are wrong by seconds.
+
+mod clients;
+mod nodes;
+mod oracle;
+pub mod store;
+
+use super::random::Random;
+use super::rules;
+use clients::Client;
+use hongyan::chat::contract::Rules;
+use nodes::Node;
+use oracle::Oracle;
+use std::collections::BTreeMap;
+use store::Shared;
+
+const USERS: [&str; 6] = ["ann", "bob", "carol", "dave", "eve", "fay"];
+
+type Later = Box<dyn FnOnce(&mut Cluster)>;
+
+/// How often what goes wrong, of a thousand.
+#[derive(Debug, Default)]
+struct Faults {
+    /// Answers of the store are lost.
+    jobs: u64,
+    /// A record comes twice.
+    twice: u64,
+    /// A record is lost.
+    lost: u64,
+    kills: u64,
+    pauses: u64,
+    fences: u64,
+}
+
+pub struct Cluster {
+    random: Random,
+    pub now_ms: u64,
+    agenda: BTreeMap<(u64, u64), Later>,
+    serial: u64,
+    rules: Rules,
+    pub store: Shared,
+    nodes: Vec<Node>,
+    clients: Vec<Client>,
+    faults: Faults,
+    pub oracle: Oracle,
+    poll_every_ms: u64,
+    tell: bool,
+}
+
+impl Cluster {
+    pub fn new(seed: u64) -> Self {
+        Self::with(seed, false)
+    }
+
+    /// Nothing fails; users come and go.
+    pub fn calm(seed: u64) -> Self {
+        Self::with(seed, true)
+    }
+
+    fn with(seed: u64, calm: bool) -> Self {
+        let mut random = Random::new(seed ^ 0xC1_0573);
+        let count = 2 + random.below(3) as usize;
+        let users = 3 + random.below(4) as usize;
+        let mut rules = rules::of(&mut random);
+        // A node that is not asked for long sends again to those who ack late.
+        rules.jobs_max = if random.chance(100) { 20 + random.below(20) as usize } else { 65_536 };
+        let mut rate = |often: u64, max: u64| if !calm && random.chance(often) { random.below(max) } else { 0 };
+        let faults = Faults {
+            jobs: rate(600, 60),
+            twice: rate(500, 200),
+            lost: rate(400, 100),
+            kills: rate(600, 20),
+            pauses: rate(600, 20),
+            fences: rate(400, 10),
+        };
+        let mut store = Shared::new(count);
+        for (place, user) in USERS[..users].iter().enumerate() {
+            store.model.add_account(user, user);
+            for other in &USERS[..place] {
+                store.model.befriend(user, other);
+            }
+        }
+        store.model.cache_passwords = random.chance(500);
+        let poll_every_ms = if random.chance(500) { 100 } else { 1_000 };
+        let checks_acked = calm && rules.dedup_messages_max >= 1_024;
+        let mut cluster = Self {
+            random,
+            now_ms: 1_000,
+            agenda: BTreeMap::new(),
+            serial: 0,
+            rules,
+            store,
+            nodes: Vec::new(),
+            clients: Vec::new(),
+            faults,
+            oracle: Oracle::new(checks_acked),
+            poll_every_ms,
+            tell: std::env::var_os("TELL").is_some(),
+        };
+        for node in 0..count {
+            let skew_ms = cluster.random.below(4_000) as i64 - 2_000;
+            cluster.nodes.push(Node::new(skew_ms));
+            cluster.start(node);
+        }
+        for user in &USERS[..users] {
+            cluster.add_client(user);
+        }
+        cluster
+    }
+
+    fn say(&self, what: impl FnOnce() -> String) {
+        if self.tell {
+            println!("{} {}", self.now_ms, what());
+        }
+    }
+
+    fn later(&mut self, wait_ms: u64, what: impl FnOnce(&mut Self) + 'static) {
+        self.serial += 1;
+        self.agenda.insert((self.now_ms + wait_ms, self.serial), Box::new(what));
+    }
+
+    fn run_until(&mut self, until_ms: u64) {
+        loop {
+            let next = self.agenda.first_key_value().map(|(&(at_ms, _), _)| at_ms);
+            let deadline = self.next_deadline();
+            match (next, deadline) {
+                (Some(at_ms), _) if at_ms <= until_ms && deadline.is_none_or(|(tick_ms, _)| at_ms <= tick_ms) => {
+                    self.now_ms = self.now_ms.max(at_ms);
+                    if let Some((_, what)) = self.agenda.pop_first() {
+                        what(self);
+                    }
+                }
+                (_, Some((at_ms, node))) if at_ms <= until_ms => {
+                    self.now_ms = self.now_ms.max(at_ms);
+                    self.tick(node);
+                }
+                _ => break,
+            }
+        }
+        self.now_ms = until_ms;
+    }
+
+    fn pass(&mut self, wait_ms: u64) {
+        self.run_until(self.now_ms + wait_ms);
+        self.oracle.check(&self.store);
+    }
+
+    pub fn run(&mut self, steps: u64) {
+        for _ in 0..steps {
+            self.step();
+            let wait_ms = [0, 1, 5, 20, 100, 400][self.random.below(6) as usize];
+            self.pass(wait_ms);
+        }
+        self.recover();
+    }
+
+    fn step(&mut self) {
+        let node = self.random.below(self.nodes.len() as u64) as usize;
+        let client = self.random.below(self.clients.len() as u64) as usize;
+        if self.random.chance(self.faults.kills) {
+            self.kill(node);
+        } else if self.random.chance(self.faults.pauses) {
+            let pause_ms = [300, 1_500, 5_000, 20_000][self.random.below(4) as usize];
+            self.pause(node, pause_ms);
+        } else if self.random.chance(self.faults.fences) {
+            self.fence_wrongly(node);
+        } else if self.random.chance(100) {
+            self.leave(client);
+        } else if self.random.chance(800) {
+            self.talk(client);
+        }
+    }
+
+    /// Nothing goes wrong any more: all that was promised comes.
+    fn recover(&mut self) {
+        self.faults = Faults::default();
+        for node in 0..self.nodes.len() {
+            self.resume_now(node);
+        }
+        for _ in 0..200 {
+            self.pass(1_000);
+            if self.is_quiet() {
+                break;
+            }
+        }
+        self.oracle.check_end(&self.store);
+        for client in &self.clients {
+            assert!(client.unanswered.is_empty(), "{} was never answered: {:?}", client.user, client.unanswered);
+        }
+        assert_eq!(self.store.model.pushes().count(), 0, "{:?}", self.store.model.pushes().collect::<Vec<_>>());
+    }
+
+    fn is_quiet(&self) -> bool {
+        self.clients.iter().all(|client| client.on && client.unanswered.is_empty())
+            && self.store.model.pushes().count() == 0
+            && self.oracle.is_quiet()
+    }
+}

@@ -1,0 +1,547 @@
+//! One node: its core, its connections, its lanes to the store, its lease and its mail.
+
+use super::super::say::{Frame, Say};
+use super::super::store::Key;
+use super::super::world::EPOCH_MS;
+use super::Cluster;
+use super::store::{Done, Letter};
+use hongyan::chat::Chat;
+use hongyan::chat::contract::{Action, ConnId, Event, Incarnation, Job, Now, Outcome, Record, Ticket};
+use hongyan::protocol::reply::Reply;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+/// So long a lease is not renewed until somebody fences the node.
+const LEASE_MS: u64 = 5_000;
+/// So much later than now the limit of the clock is, at least.
+const CLOCK_AHEAD_MS: u64 = 10_000;
+
+/// A client, in one of its connections.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Peer {
+    pub(super) client: usize,
+    pub(super) serial: u64,
+}
+
+#[derive(Debug)]
+struct Conn {
+    peer: Peer,
+    user: Option<String>,
+    attempt: String,
+    held: bool,
+    requests_held: bool,
+    inbox: VecDeque<Say>,
+    outstanding: BTreeSet<Key>,
+}
+
+impl Conn {
+    fn hears(&self, say: &Say) -> bool {
+        let passes = || say.request().is_ok_and(|request| request.passes_held_requests());
+        !self.held && (!self.requests_held || passes())
+    }
+}
+
+type Waiting = Box<dyn FnOnce(&mut Cluster)>;
+
+pub(super) struct Node {
+    chat: Option<Chat>,
+    me: Option<Incarnation>,
+    /// Grows with each start, kill and fence.
+    pub(super) life: u64,
+    started_ms: u64,
+    skew_ms: i64,
+    paused: bool,
+    /// What happens when it goes on.
+    resumes: Vec<Waiting>,
+    /// Lanes of which a job was not sent when it was paused: nor were those behind it.
+    stuck: BTreeSet<String>,
+    conns: BTreeMap<ConnId, Conn>,
+    /// When the last job of each lane is done, and answered.
+    lanes: BTreeMap<String, (u64, u64)>,
+    mail_ms: u64,
+    polls: bool,
+    /// Of the other nodes: what was seen of their lease, and since when.
+    seen: BTreeMap<usize, ((u64, u64), u64)>,
+}
+
+impl Node {
+    pub(super) fn new(skew_ms: i64) -> Self {
+        Self {
+            chat: None,
+            me: None,
+            life: 0,
+            started_ms: 0,
+            skew_ms,
+            paused: false,
+            resumes: Vec::new(),
+            stuck: BTreeSet::new(),
+            conns: BTreeMap::new(),
+            lanes: BTreeMap::new(),
+            mail_ms: 0,
+            polls: false,
+            seen: BTreeMap::new(),
+        }
+    }
+
+    /// May a client connect?
+    pub(super) fn is_up(&self) -> bool {
+        self.chat.is_some()
+    }
+
+    fn wall_ms(&self, now_ms: u64) -> u64 {
+        (EPOCH_MS + now_ms).saturating_add_signed(self.skew_ms)
+    }
+}
+
+fn lane_of(job: &Job) -> Option<String> {
+    Some(match job {
+        Job::Hash { .. } | Job::Verify { .. } | Job::GetProfile { .. } => return None,
+        Job::LogIn { user, .. } | Job::Prove { user, .. } | Job::Load { user, .. } | Job::LoadPage { user, .. } => {
+            user.as_str().into()
+        }
+        Job::Cluster { user, .. } => user.as_str().into(),
+        Job::SavePush { push } | Job::AskFriend { push, .. } | Job::AnswerFriend { push, .. } => push.receiver().into(),
+        Job::DeletePush { receiver, .. } => receiver.as_str().into(),
+        Job::Unfriend { other, .. } => other.as_str().into(),
+        job => panic!("{job:?}"),
+    })
+}
+
+impl Cluster {
+    pub(super) fn start(&mut self, node: usize) {
+        let me = self.store.start(node);
+        let first_seq = self.store.row(me).hlc_limit;
+        let mut chat = Chat::new(self.rules.clone(), first_seq, [1, 2]);
+        chat.join(me, self.store.read_view());
+        let entry = &mut self.nodes[node];
+        entry.life += 1;
+        (entry.chat, entry.me, entry.started_ms) = (Some(chat), Some(me), self.now_ms);
+        (entry.paused, entry.polls, entry.mail_ms) = (false, false, 0);
+        entry.seen.clear();
+        let life = entry.life;
+        self.say(|| format!("node {node} starts as {me:?}"));
+        self.later(1, move |cluster| cluster.poll_on(node, life));
+    }
+
+    /// What it was is gone.
+    fn end(&mut self, node: usize) {
+        let entry = &mut self.nodes[node];
+        entry.life += 1;
+        (entry.chat, entry.me, entry.paused) = (None, None, false);
+        entry.resumes.clear();
+        entry.stuck.clear();
+        entry.lanes.clear();
+        for conn in std::mem::take(&mut entry.conns).into_values() {
+            self.later(1, move |cluster| cluster.client_closed(conn.peer));
+        }
+    }
+
+    pub(super) fn kill(&mut self, node: usize) {
+        if self.nodes[node].chat.is_some() {
+            self.say(|| format!("node {node} is killed"));
+            self.oracle.count("kills");
+            self.end(node);
+            let wait_ms = 100 + self.random.below(12_000);
+            self.later(wait_ms, move |cluster| cluster.start(node));
+        }
+    }
+
+    /// It has learnt that it is fenced: it joins again.
+    fn fenced(&mut self, node: usize) {
+        self.say(|| format!("node {node} is fenced"));
+        self.oracle.count("fenced");
+        self.end(node);
+        let wait_ms = 1 + self.random.below(500);
+        self.later(wait_ms, move |cluster| cluster.start(node));
+    }
+
+    pub(super) fn fence_wrongly(&mut self, node: usize) {
+        if let Some(me) = self.nodes[node].me {
+            self.say(|| format!("node {node} is fenced wrongly"));
+            self.oracle.count("wrong fences");
+            self.store.fence(me);
+        }
+    }
+
+    pub(super) fn pause(&mut self, node: usize, pause_ms: u64) {
+        let entry = &mut self.nodes[node];
+        if entry.chat.is_some() && !entry.paused {
+            entry.paused = true;
+            let life = entry.life;
+            self.say(|| format!("node {node} stops for {pause_ms} ms"));
+            self.oracle.count("pauses");
+            self.later(pause_ms, move |cluster| {
+                if cluster.nodes[node].life == life {
+                    cluster.resume_now(node);
+                }
+            });
+        }
+    }
+
+    pub(super) fn resume_now(&mut self, node: usize) {
+        let entry = &mut self.nodes[node];
+        if std::mem::take(&mut entry.paused) {
+            entry.stuck.clear();
+            for what in std::mem::take(&mut entry.resumes) {
+                self.later(0, what);
+            }
+            self.say(|| format!("node {node} goes on"));
+        }
+    }
+
+    /// Does this when the node runs, if it still lives that life.
+    fn when_running(&mut self, node: usize, life: u64, what: impl FnOnce(&mut Self) + 'static) {
+        let entry = &mut self.nodes[node];
+        if entry.life != life {
+            return;
+        }
+        if entry.paused {
+            entry.resumes.push(Box::new(move |cluster: &mut Self| cluster.when_running(node, life, what)));
+        } else {
+            what(self);
+        }
+    }
+
+    pub(super) fn next_deadline(&self) -> Option<(u64, usize)> {
+        let running = self.nodes.iter().enumerate().filter(|(_, node)| !node.paused);
+        let deadlines =
+            running.filter_map(|(place, node)| Some((node.chat.as_ref()?.next_deadline()? + node.started_ms, place)));
+        deadlines.min()
+    }
+
+    pub(super) fn tick(&mut self, node: usize) {
+        let heard_ms = self.now_ms - self.nodes[node].started_ms;
+        self.feed(node, Event::Tick { heard_ms });
+    }
+
+    // Connections.
+
+    pub(super) fn accept(&mut self, node: usize, peer: Peer) -> ConnId {
+        self.serial += 1;
+        let entry = &self.nodes[node];
+        let slot = (0..).find(|slot| entry.conns.keys().all(|conn| conn.slot != *slot)).expect("one is free");
+        let conn = ConnId { slot, generation: self.serial as u32 };
+        let (held, requests_held) = (false, false);
+        let (user, attempt) = (None, String::new());
+        let (inbox, outstanding) = (VecDeque::new(), BTreeSet::new());
+        let entry = Conn { peer, user, attempt, held, requests_held, inbox, outstanding };
+        self.nodes[node].conns.insert(conn, entry);
+        let life = self.nodes[node].life;
+        self.when_running(node, life, move |cluster| {
+            cluster.feed(node, Event::Opened { conn, address_key: None });
+        });
+        conn
+    }
+
+    pub(super) fn node_hears(&mut self, node: usize, life: u64, conn: ConnId, say: Say) {
+        self.when_running(node, life, move |cluster| {
+            if let Some(entry) = cluster.nodes[node].conns.get_mut(&conn) {
+                entry.inbox.push_back(say);
+                cluster.feed_inbox(node, conn);
+            }
+        });
+    }
+
+    pub(super) fn peer_closed(&mut self, node: usize, life: u64, conn: ConnId) {
+        self.when_running(node, life, move |cluster| {
+            if cluster.nodes[node].conns.remove(&conn).is_some() {
+                cluster.feed(node, Event::Closed { conn });
+            }
+        });
+    }
+
+    fn feed_inbox(&mut self, node: usize, conn: ConnId) {
+        loop {
+            let Some(entry) = self.nodes[node].conns.get_mut(&conn) else { return };
+            if !entry.inbox.front().is_some_and(|say| entry.hears(say)) {
+                return;
+            }
+            let Some(say) = entry.inbox.pop_front() else { return };
+            match &say {
+                Say::Login { user, .. } => entry.attempt.clone_from(user),
+                Say::Message { id, sender, receiver, .. } if entry.user.as_ref() == Some(sender) => {
+                    self.oracle.took((sender.clone(), receiver.clone(), id.clone()));
+                }
+                Say::Ack { id, sender: Some(sender) } => {
+                    let receiver = entry.user.clone().unwrap_or_default();
+                    let key = (sender.clone(), receiver, id.clone());
+                    if entry.outstanding.remove(&key) {
+                        self.oracle.was_acked(key);
+                    }
+                }
+                _ => {}
+            }
+            self.say(|| format!("node {node} hears {say:?}"));
+            self.feed(node, Event::Input { conn, input: say.request() });
+        }
+    }
+
+    fn feed(&mut self, node: usize, event: Event<'_>) {
+        let now_ms = self.now_ms;
+        let entry = &mut self.nodes[node];
+        let now = Now { mono_ms: now_ms - entry.started_ms, wall_ms: entry.wall_ms(now_ms) };
+        let Some(chat) = &mut entry.chat else { return };
+        let mut actions = Vec::new();
+        chat.handle(now, event, &mut actions);
+        for action in actions {
+            self.apply(node, action);
+        }
+    }
+
+    fn apply(&mut self, node: usize, action: Action) {
+        match action {
+            Action::Reply { conn, id, reply, .. } => self.write(node, conn, Frame::Reply { id, reply }),
+            Action::Refuse { conn, id, reply, .. } => self.write(node, conn, Frame::Reply { id, reply }),
+            Action::Push { conn, push, .. } => self.write(node, conn, Frame::Push(push)),
+            Action::Hold { conn } => self.set_held(node, conn, |conn| &mut conn.held, true),
+            Action::Resume { conn } => self.set_held(node, conn, |conn| &mut conn.held, false),
+            Action::HoldRequests { conn } => self.set_held(node, conn, |conn| &mut conn.requests_held, true),
+            Action::ResumeRequests { conn } => self.set_held(node, conn, |conn| &mut conn.requests_held, false),
+            Action::Close { conn, reason } => {
+                self.write(node, conn, Frame::Closed(reason));
+                self.nodes[node].conns.remove(&conn);
+            }
+            Action::Submit { ticket, job } => self.submit(node, ticket, job),
+            Action::Send { to, record } => self.send(node, to, record),
+            Action::ReadView => {
+                let life = self.nodes[node].life;
+                self.later(0, move |cluster| cluster.poll(node, life));
+            }
+            Action::Presence { .. } | Action::LoggedIn { .. } | Action::Note(_) => {}
+            Action::PushHook(_) | Action::Admin { .. } | Action::Stopped => panic!("nobody asked for {action:?}"),
+        }
+    }
+
+    fn set_held(&mut self, node: usize, conn: ConnId, which: fn(&mut Conn) -> &mut bool, held: bool) {
+        if let Some(entry) = self.nodes[node].conns.get_mut(&conn) {
+            *which(entry) = held;
+            let life = self.nodes[node].life;
+            self.later(0, move |cluster| {
+                cluster.when_running(node, life, move |cluster| cluster.feed_inbox(node, conn));
+            });
+        }
+    }
+
+    fn write(&mut self, node: usize, conn: ConnId, frame: Frame) {
+        let Some(entry) = self.nodes[node].conns.get_mut(&conn) else { return };
+        let peer = entry.peer;
+        match &frame {
+            Frame::Reply { reply: Reply::Login { done: true }, .. } => {
+                let user = entry.attempt.clone();
+                entry.user = Some(user.clone());
+                self.check_sessions(node, conn, &user);
+            }
+            Frame::Reply { id, reply: Reply::Message { taken: true } } => {
+                let sender = entry.user.clone().unwrap_or_default();
+                let said = self.clients[peer.client].receiver_of(id.as_str());
+                if let Some(receiver) = said {
+                    self.oracle.was_promised((sender, receiver, id.as_str().into()), &self.store);
+                }
+            }
+            Frame::Push(push) => {
+                entry.outstanding.insert(super::super::store::key_of(push));
+            }
+            _ => {}
+        }
+        self.say(|| format!("node {node} to {:?}: {}", peer, frame.line()));
+        self.later(1, move |cluster| cluster.client_gets(peer, &frame));
+    }
+
+    /// Nobody else lives on a node that is not fenced.
+    fn check_sessions(&self, node: usize, conn: ConnId, user: &str) {
+        for (other, entry) in self.nodes.iter().enumerate() {
+            if !entry.me.is_some_and(|me| self.store.is_current(me)) {
+                continue;
+            }
+            for (id, session) in &entry.conns {
+                let is_it = (other, *id) == (node, conn);
+                assert!(is_it || session.user.as_deref() != Some(user), "{user} lives on {node} and on {other}");
+            }
+        }
+    }
+
+    // The store.
+
+    fn latency(&mut self) -> u64 {
+        if self.random.chance(950) { 1 + self.random.below(11) } else { 20 + self.random.below(380) }
+    }
+
+    fn submit(&mut self, node: usize, ticket: Ticket, job: Job) {
+        let takes_ms = self.latency();
+        let entry = &mut self.nodes[node];
+        let (life, Some(me)) = (entry.life, entry.me) else { return };
+        let lane = lane_of(&job);
+        let mut at_ms = self.now_ms + takes_ms;
+        if let Some(lane) = &lane {
+            let end = entry.lanes.entry(lane.clone()).or_default();
+            at_ms = at_ms.max(end.0 + 1);
+            end.0 = at_ms;
+        }
+        self.say(|| format!("node {node} asks {job:?}"));
+        self.later(at_ms - self.now_ms, move |cluster| cluster.work((node, life, me), ticket, job, lane));
+    }
+
+    fn work(&mut self, (node, life, me): (usize, u64, Incarnation), ticket: Ticket, job: Job, lane: Option<String>) {
+        let lives = self.nodes[node].life == life;
+        if !lives {
+            // What was sent before may still be done.
+            if self.random.chance(500) {
+                self.store.execute(me, &job);
+            }
+            return;
+        }
+        if self.nodes[node].paused {
+            let stuck = lane.as_ref().is_some_and(|lane| self.nodes[node].stuck.contains(lane));
+            if stuck || self.random.chance(500) {
+                let entry = &mut self.nodes[node];
+                entry.stuck.extend(lane.clone());
+                entry.resumes.push(Box::new(move |cluster: &mut Self| {
+                    cluster.work((node, life, me), ticket, job, lane);
+                }));
+                return;
+            }
+        }
+        let is_lost = self.random.chance(self.faults.jobs);
+        let done = if is_lost && self.random.chance(500) {
+            None
+        } else {
+            self.oracle.count("jobs");
+            Some(self.store.execute(me, &job))
+        };
+        let is_fenced = matches!(done, Some(Done::Fenced));
+        let takes_ms = self.random.below(3);
+        let entry = &mut self.nodes[node];
+        let mut at_ms = self.now_ms + takes_ms;
+        if let Some(lane) = &lane {
+            let end = entry.lanes.entry(lane.clone()).or_default();
+            at_ms = at_ms.max(end.1);
+            end.1 = at_ms;
+        }
+        let done = done.filter(|_| !is_lost);
+        self.later(at_ms - self.now_ms, move |cluster| {
+            let outcome = done.map_or(Outcome::Failed, |done| cluster.store.read_behind(done));
+            cluster.when_running(node, life, move |cluster| {
+                if is_fenced {
+                    return cluster.fenced(node);
+                }
+                cluster.say(|| format!("node {node} is answered {job:?}: {outcome:?}"));
+                cluster.feed(node, Event::Finished { ticket, outcome });
+            });
+        });
+    }
+
+    // The lease, the view and the mail.
+
+    fn poll_on(&mut self, node: usize, life: u64) {
+        if self.nodes[node].life == life {
+            let every_ms = self.poll_every_ms;
+            self.poll(node, life);
+            self.later(every_ms, move |cluster| cluster.poll_on(node, life));
+        }
+    }
+
+    fn poll(&mut self, node: usize, life: u64) {
+        let takes_ms = self.latency();
+        let is_lost = self.random.chance(self.faults.jobs);
+        let entry = &mut self.nodes[node];
+        let (true, false, false, Some(me)) = (entry.life == life, entry.polls, entry.paused, entry.me) else {
+            return;
+        };
+        let Some(clock) = entry.chat.as_ref().map(Chat::clock) else { return };
+        entry.polls = true;
+        self.later(takes_ms, move |cluster| {
+            if cluster.nodes[node].life != life {
+                return;
+            }
+            let ahead = CLOCK_AHEAD_MS << 20;
+            let wall_ms = cluster.nodes[node].wall_ms(cluster.now_ms);
+            let is_current = cluster.store.is_current(me);
+            if is_current {
+                let row = cluster.store.row(me);
+                row.renewed += 1;
+                row.hlc_limit = row.hlc_limit.max((wall_ms << 20) + ahead).max(clock + ahead);
+            }
+            let (view, mut letters) = (cluster.store.read_view(), Vec::new());
+            if !is_lost {
+                let mail = std::mem::take(&mut cluster.store.mail);
+                let (mine, others): (Vec<Letter>, Vec<Letter>) =
+                    mail.into_iter().partition(|one| one.to.node == me.node);
+                cluster.store.mail = others;
+                letters.extend(mine.into_iter().filter(|letter| letter.to == me));
+            }
+            let leases: Vec<(u64, u64)> = cluster.store.nodes.iter().map(|row| (row.epoch, row.renewed)).collect();
+            cluster.when_running(node, life, move |cluster| {
+                cluster.nodes[node].polls = false;
+                if is_lost {
+                    return;
+                }
+                if !is_current {
+                    return cluster.fenced(node);
+                }
+                cluster.look_at_leases(node, me, &leases);
+                cluster.feed(node, Event::View(view));
+                for Letter { from, record, .. } in letters {
+                    if cluster.nodes[node].life == life {
+                        cluster.say(|| format!("node {node} reads from {from:?}: {record:?}"));
+                        cluster.feed(node, Event::Frame { from, record });
+                    }
+                }
+            });
+        });
+    }
+
+    fn look_at_leases(&mut self, node: usize, me: Incarnation, leases: &[(u64, u64)]) {
+        for (other, &lease) in leases.iter().enumerate().filter(|(other, _)| *other != node) {
+            let seen = self.nodes[node].seen.entry(other).or_insert((lease, self.now_ms));
+            if seen.0 != lease {
+                *seen = (lease, self.now_ms);
+            } else if self.now_ms - seen.1 > LEASE_MS && lease.0 > 0 {
+                *seen = (lease, self.now_ms);
+                let dead = Incarnation { node: super::store::node_id(other), epoch: lease.0 };
+                self.say(|| format!("node {node} fences {dead:?}"));
+                let takes_ms = self.latency();
+                self.later(takes_ms, move |cluster| {
+                    if cluster.store.is_current(me) {
+                        cluster.store.fence(dead);
+                    }
+                });
+            }
+        }
+    }
+
+    fn send(&mut self, node: usize, to: Incarnation, record: Record) {
+        let takes_ms = self.latency();
+        let entry = &mut self.nodes[node];
+        let (life, Some(from)) = (entry.life, entry.me) else { return };
+        entry.mail_ms = entry.mail_ms.max(self.now_ms + takes_ms);
+        let at_ms = entry.mail_ms;
+        let record = if self.random.chance(self.faults.lost) { Record::Missed } else { record };
+        let is_twice = self.random.chance(self.faults.twice);
+        self.oracle.count("records");
+        self.say(|| format!("node {node} sends {to:?}: {record:?}"));
+        self.later(at_ms - self.now_ms, move |cluster| cluster.write_mail((node, life), from, to, record, is_twice));
+    }
+
+    fn write_mail(
+        &mut self,
+        (node, life): (usize, u64),
+        from: Incarnation,
+        to: Incarnation,
+        record: Record,
+        is_twice: bool,
+    ) {
+        let lives = self.nodes[node].life == life;
+        if lives && self.nodes[node].paused && (self.nodes[node].stuck.contains("mail") || self.random.chance(500)) {
+            let entry = &mut self.nodes[node];
+            entry.stuck.insert("mail".into());
+            entry.resumes.push(Box::new(move |cluster: &mut Self| {
+                cluster.write_mail((node, life), from, to, record, is_twice);
+            }));
+            return;
+        }
+        if (lives || self.random.chance(500)) && self.store.is_current(from) {
+            for _ in 0..1 + u64::from(is_twice) {
+                self.store.mail.push(Letter { from, to, record: record.clone() });
+            }
+        }
+    }
+}

@@ -1,0 +1,90 @@
+//! What the nodes promise together: nothing that was promised is lost; of each pair of users
+//! messages come first in the order in which they were taken, whichever node took them; of each user
+//! one session lives on a node that is not fenced.
+
+use super::super::store::{Key, key_of};
+use super::store::Shared;
+use hongyan::protocol::push::Push;
+use std::collections::{BTreeMap, BTreeSet};
+
+#[derive(Debug)]
+pub struct Oracle {
+    /// Nothing fails: what was acked never comes again.
+    checks_acked: bool,
+    taken: u64,
+    /// When a message was taken first, and last.
+    takes: BTreeMap<Key, (u64, u64)>,
+    last_of_pair: BTreeMap<(String, String), u64>,
+    seen: BTreeSet<Key>,
+    promised: BTreeSet<Key>,
+    acked: BTreeSet<Key>,
+    pub counts: BTreeMap<&'static str, u64>,
+}
+
+impl Oracle {
+    pub fn new(checks_acked: bool) -> Self {
+        Self {
+            checks_acked,
+            taken: 0,
+            takes: BTreeMap::new(),
+            last_of_pair: BTreeMap::new(),
+            seen: BTreeSet::new(),
+            promised: BTreeSet::new(),
+            acked: BTreeSet::new(),
+            counts: BTreeMap::new(),
+        }
+    }
+
+    pub fn count(&mut self, what: &'static str) {
+        *self.counts.entry(what).or_default() += 1;
+    }
+
+    /// A message reached the core.
+    pub fn took(&mut self, key: Key) {
+        self.count("taken");
+        self.taken += 1;
+        let taken = self.taken;
+        self.takes.entry(key).and_modify(|(_, last)| *last = taken).or_insert((taken, taken));
+    }
+
+    /// A push reached its client.
+    pub fn saw(&mut self, push: &Push) {
+        self.count("seen");
+        let key = key_of(push);
+        assert!(!self.checks_acked || !self.acked.contains(&key), "{key:?} came again after its ack");
+        if !self.seen.insert(key.clone()) {
+            return self.count("seen again");
+        }
+        let (first, last) = self.takes[&key];
+        let before = self.last_of_pair.entry((key.0.clone(), key.1.clone())).or_default();
+        assert!(*before <= last, "{key:?}, which was taken as number {last}, came after number {before}");
+        *before = first.max(*before);
+    }
+
+    pub fn was_acked(&mut self, key: Key) {
+        self.count("acked");
+        self.acked.insert(key);
+    }
+
+    pub fn was_promised(&mut self, key: Key, store: &Shared) {
+        self.count("promised");
+        assert!(self.acked.contains(&key) || store.model.has_message(&key), "{key:?} was promised and is not safe");
+        self.promised.insert(key);
+    }
+
+    pub fn check(&mut self, store: &Shared) {
+        for key in self.promised.difference(&self.acked) {
+            assert!(store.model.has_message(key), "{key:?} was promised and is lost");
+        }
+    }
+
+    pub fn is_quiet(&self) -> bool {
+        self.promised.is_subset(&self.acked)
+    }
+
+    pub fn check_end(&mut self, store: &Shared) {
+        self.check(store);
+        let left: Vec<&Key> = self.promised.difference(&self.acked).collect();
+        assert!(left.is_empty(), "{left:?} never came");
+    }
+}

@@ -1,0 +1,165 @@
+//! What several nodes share: the model store, and beside it the tables of a cluster.
+
+use super::super::store::Model;
+use hongyan::chat::contract::{
+    ClusterJob, ClusterOutcome, Incarnation, Job, NodeId, NodeState, Outcome, Owner, Record, View,
+};
+use hongyan::protocol::field::UserName;
+use std::collections::BTreeMap;
+
+#[derive(Debug)]
+pub struct NodeRow {
+    pub epoch: u64,
+    /// Grows with each renewal of its lease.
+    pub renewed: u64,
+    pub hlc_limit: u64,
+}
+
+/// A record that waits to be read.
+#[derive(Debug)]
+pub struct Letter {
+    pub from: Incarnation,
+    pub to: Incarnation,
+    pub record: Record,
+}
+
+/// How far a job is when its transaction is done.
+pub enum Done {
+    /// All of it.
+    Whole(Outcome),
+    /// The owner is still to be read.
+    ThenOwner { is_first: bool, receiver: UserName },
+    /// Friends and page are still to be read.
+    ThenLoad { epoch: u64, user: UserName, pushes_max: u32, bytes_max: usize },
+    /// The node is fenced: it did nothing.
+    Fenced,
+}
+
+#[derive(Debug, Default)]
+pub struct Shared {
+    pub model: Model,
+    pub nodes: Vec<NodeRow>,
+    pub view: u64,
+    whereabouts: BTreeMap<String, Owner>,
+    pub mail: Vec<Letter>,
+}
+
+pub fn node_id(node: usize) -> NodeId {
+    NodeId::new(node as u16 + 1).unwrap()
+}
+
+impl Shared {
+    pub fn new(nodes: usize) -> Self {
+        let row = || NodeRow { epoch: 0, renewed: 0, hlc_limit: 0 };
+        Self { nodes: (0..nodes).map(|_| row()).collect(), ..Self::default() }
+    }
+
+    pub fn row(&mut self, at: Incarnation) -> &mut NodeRow {
+        &mut self.nodes[usize::from(at.node.get()) - 1]
+    }
+
+    pub fn is_current(&self, at: Incarnation) -> bool {
+        self.nodes[usize::from(at.node.get()) - 1].epoch == at.epoch
+    }
+
+    pub fn read_view(&self) -> View {
+        let states = self.nodes.iter().enumerate().map(|(node, row)| NodeState {
+            last: Incarnation { node: node_id(node), epoch: row.epoch },
+            hlc_limit: row.hlc_limit,
+        });
+        View { number: self.view, nodes: states.collect() }
+    }
+
+    /// Whatever this life of the node writes from now on does not happen.
+    pub fn fence(&mut self, at: Incarnation) {
+        if self.is_current(at) {
+            self.row(at).epoch += 1;
+            self.view += 1;
+        }
+    }
+
+    /// A life begins; the one before is fenced.
+    pub fn start(&mut self, node: usize) -> Incarnation {
+        self.nodes[node].epoch += 1;
+        self.view += 1;
+        Incarnation { node: node_id(node), epoch: self.nodes[node].epoch }
+    }
+
+    pub fn owner_of(&self, user: &str) -> Owner {
+        self.whereabouts.get(user).copied().unwrap_or_default()
+    }
+
+    /// One transaction of a node.
+    pub fn execute(&mut self, me: Incarnation, job: &Job) -> Done {
+        let is_read = match job {
+            Job::LogIn { .. } | Job::Prove { .. } | Job::Load { .. } | Job::LoadPage { .. } => true,
+            Job::GetProfile { .. } | Job::Hash { .. } | Job::Verify { .. } => true,
+            Job::Cluster { job, .. } => job.is_read(),
+            _ => false,
+        };
+        if !is_read && !self.is_current(me) {
+            return Done::Fenced;
+        }
+        let cluster = |outcome| Done::Whole(Outcome::Cluster(Box::new(outcome)));
+        match job {
+            Job::SavePush { push } | Job::AskFriend { push, .. } | Job::AnswerFriend { push, .. }
+                if push.seq > self.row(me).hlc_limit =>
+            {
+                Done::Whole(Outcome::Failed)
+            }
+            Job::SavePush { push } => {
+                let receiver = UserName::new(push.receiver()).unwrap();
+                match self.model.execute(job) {
+                    Outcome::Saved => Done::ThenOwner { is_first: true, receiver },
+                    Outcome::Duplicate => Done::ThenOwner { is_first: false, receiver },
+                    other => Done::Whole(other),
+                }
+            }
+            Job::LogIn { user, .. } | Job::Load { user, pushes_max: 1.., .. } => match self.model.execute(job) {
+                Outcome::Loaded { friends, page } => {
+                    let owner = self.owner_of(user.as_str());
+                    cluster(if owner.at == Some(me) {
+                        ClusterOutcome::Loaded { epoch: owner.epoch, friends, page }
+                    } else {
+                        ClusterOutcome::Elsewhere(owner)
+                    })
+                }
+                other => Done::Whole(other),
+            },
+            Job::Cluster { user, job } => match &**job {
+                ClusterJob::Owner => cluster(ClusterOutcome::Owner(self.owner_of(user.as_str()))),
+                ClusterJob::Page { except, pushes_max, bytes_max } => {
+                    Done::Whole(Outcome::Page(self.model.page_except(user, except, *pushes_max, *bytes_max)))
+                }
+                ClusterJob::Claim { epoch, floor, pushes_max, bytes_max } => {
+                    let owner = self.owner_of(user.as_str());
+                    let is_done = owner.at == Some(me) && owner.epoch == epoch + 1;
+                    if owner.epoch != *epoch && !is_done {
+                        return cluster(ClusterOutcome::Elsewhere(owner));
+                    }
+                    let claimed = Owner { at: Some(me), epoch: epoch + 1, floor: owner.floor.max(*floor) };
+                    self.whereabouts.insert(user.as_str().into(), claimed);
+                    let (user, pushes_max, bytes_max) = (user.clone(), *pushes_max, *bytes_max);
+                    Done::ThenLoad { epoch: epoch + 1, user, pushes_max, bytes_max }
+                }
+            },
+            job => Done::Whole(self.model.execute(job)),
+        }
+    }
+
+    /// What is read behind the commit.
+    pub fn read_behind(&mut self, done: Done) -> Outcome {
+        let outcome = match done {
+            Done::Whole(outcome) => return outcome,
+            Done::Fenced => return Outcome::Failed,
+            Done::ThenOwner { is_first, receiver } => {
+                ClusterOutcome::Saved { is_first, owner: Some(self.owner_of(receiver.as_str())) }
+            }
+            Done::ThenLoad { epoch, user, pushes_max, bytes_max } => {
+                let page = self.model.page_except(&user, &[], pushes_max, bytes_max);
+                ClusterOutcome::Loaded { epoch, friends: self.model.friends_of(user.as_str()), page }
+            }
+        };
+        Outcome::Cluster(Box::new(outcome))
+    }
+}
