@@ -1,4 +1,4 @@
--- The tables of hongyan on MySQL 8 and later or MariaDB 10.6 and later, schema version 7.
+-- The tables of hongyan on MySQL 8 and later or MariaDB 10.6 and later, schema version 8.
 --
 -- The server applies this file when it starts on an empty database. To run it without the right to create tables, apply the file by
 -- hand before the first start: the server itself needs SELECT, INSERT, UPDATE and DELETE. Harmless when applied twice.
@@ -88,11 +88,48 @@ CREATE TABLE IF NOT EXISTS fence (
 ) ENGINE = InnoDB COMMENT = 'which server writes';
 
 CREATE TABLE IF NOT EXISTS lanes (
+    node  SMALLINT UNSIGNED NOT NULL DEFAULT 0 COMMENT 'of a cluster; 0: of the server that uses the database alone',
     lane  SMALLINT UNSIGNED NOT NULL COMMENT '0 counts signs of life, the last one those of a standby, each other is of one connection',
-    epoch BIGINT UNSIGNED   NOT NULL COMMENT 'drawn at random by the server that writes: a transaction of another one changes no row here and ends; 0: that server has stopped',
+    epoch BIGINT UNSIGNED   NOT NULL COMMENT 'of a node as in nodes; of a server alone drawn at random, and 0 when it has stopped: a transaction of any other changes no row here and ends',
     n     BIGINT UNSIGNED   NOT NULL COMMENT 'counted up by every transaction of the lane',
-    PRIMARY KEY (lane)
+    PRIMARY KEY (node, lane)
 ) ENGINE = InnoDB COMMENT = 'the fence: which server writes, for every transaction to change';
 
+CREATE TABLE IF NOT EXISTS cluster (
+    one      TINYINT         NOT NULL DEFAULT 1 COMMENT 'there is one row, or none: then the database is that of one server alone',
+    view     BIGINT UNSIGNED NOT NULL           COMMENT 'counted up whenever a node comes, leaves or is fenced',
+    hash_key VARBINARY(16)   NOT NULL           COMMENT 'the key under which all nodes remember messages',
+    PRIMARY KEY (one)
+) ENGINE = InnoDB COMMENT = 'that several servers use this database';
+
+CREATE TABLE IF NOT EXISTS nodes (
+    node      SMALLINT UNSIGNED NOT NULL COMMENT '1 to 1023, the last bits of every number that it gives to a push',
+    name      VARBINARY(64)     NOT NULL COMMENT 'as its operator calls it',
+    epoch     BIGINT UNSIGNED   NOT NULL COMMENT 'counted up when it starts, and to fence it',
+    renewed   BIGINT UNSIGNED   NOT NULL COMMENT 'counts its signs of life; 0: it has stopped, or was fenced',
+    hlc_limit BIGINT UNSIGNED   NOT NULL COMMENT 'it gives no greater number to a push',
+    build     VARBINARY(64)     NOT NULL COMMENT 'the version of its program',
+    PRIMARY KEY (node),
+    UNIQUE KEY by_name (name)
+) ENGINE = InnoDB COMMENT = 'the servers of a cluster';
+
+CREATE TABLE IF NOT EXISTS whereabouts (
+    user_name  VARBINARY(256)    NOT NULL,
+    device     VARBINARY(64)     NOT NULL DEFAULT '' COMMENT 'empty: users have one',
+    node       SMALLINT UNSIGNED NOT NULL COMMENT 'where the user logged in last',
+    node_epoch BIGINT UNSIGNED   NOT NULL COMMENT 'the epoch of that node then: if it has another one, the user is nowhere',
+    epoch      BIGINT UNSIGNED   NOT NULL COMMENT 'counted up each time the user moves',
+    floor      BIGINT UNSIGNED   NOT NULL COMMENT 'the user''s next push has a greater number',
+    PRIMARY KEY (user_name, device)
+) ENGINE = InnoDB COMMENT = 'which node of a cluster has which user';
+
+CREATE TABLE IF NOT EXISTS mail (
+    node   SMALLINT UNSIGNED NOT NULL COMMENT 'to this one',
+    id     BIGINT UNSIGNED   NOT NULL AUTO_INCREMENT,
+    record MEDIUMBLOB        NOT NULL,
+    PRIMARY KEY (node, id),
+    KEY by_id (id)
+) ENGINE = InnoDB COMMENT = 'what nodes tell each other by way of the database';
+
 -- Last, when all of the above is there.
-INSERT IGNORE INTO schema_version (one, version) VALUES (1, 7);
+INSERT IGNORE INTO schema_version (one, version) VALUES (1, 8);

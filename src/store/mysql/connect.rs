@@ -1,7 +1,7 @@
 //! Coming to a MySQL or MariaDB server: the URL, the session's settings, the tables, and the lock
 //! that keeps a second server away.
 
-use super::lanes::{self, Held, Lane, Lanes, lane_lock, mark_of};
+use super::lanes::{self, ALONE, Held, Lane, Lanes, lane_lock, mark_of};
 use super::named_lock::{LOCK_NAME, holder, kill, take};
 use super::said;
 use super::schema::{KNOWN, check_all_ours, known_version, make_marked, migrate, set_version, version};
@@ -164,7 +164,7 @@ impl MysqlServer {
             return Ok(holder(conn, LOCK_NAME)? == Some(connection));
         }
         let sql = format!(
-            "SELECT IS_USED_LOCK({LOCK_NAME}), epoch, GET_LOCK({}, 0) FROM lanes WHERE lane = {}",
+            "SELECT IS_USED_LOCK({LOCK_NAME}), epoch, GET_LOCK({}, 0) FROM lanes WHERE node = {ALONE} AND lane = {}",
             lane_lock(self.epoch, lane.number),
             lane.number
         );

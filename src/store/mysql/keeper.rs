@@ -4,7 +4,7 @@
 use super::background_close;
 use super::connect::MysqlServer;
 use super::fault;
-use super::lanes::BEAT_LANE;
+use super::lanes::{ALONE, BEAT_LANE};
 use super::signs::BEAT_EVERY;
 use mysql::prelude::Queryable;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
@@ -56,7 +56,10 @@ impl MysqlServer {
     /// One sign of life, if this server is the one that writes. The lock is taken again if it was
     /// lost.
     fn is_taken_over_at_beat(&self) -> bool {
-        let sql = format!("UPDATE lanes SET n = n + 1 WHERE lane = {BEAT_LANE} AND epoch = {}", self.epoch);
+        let sql = format!(
+            "UPDATE lanes SET n = n + 1 WHERE node = {ALONE} AND lane = {BEAT_LANE} AND epoch = {}",
+            self.epoch
+        );
         let mut guard = self.locked_guard();
         if guard.taken_over.is_some() {
             return true;
@@ -85,7 +88,8 @@ impl MysqlServer {
     pub(super) fn release(&self) {
         let mut guard = self.locked_guard();
         if let Some(mut conn) = guard.conn.take() {
-            let released = conn.query_drop(format!("UPDATE lanes SET epoch = 0 WHERE epoch = {}", self.epoch));
+            let released =
+                conn.query_drop(format!("UPDATE lanes SET epoch = 0 WHERE node = {ALONE} AND epoch = {}", self.epoch));
             if let Err(error) = released {
                 log::warn!("a standby waits for a sign of life: it cannot be told of the stop: {error}");
             }

@@ -16,6 +16,8 @@ use std::any::Any;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+/// The node of a server that uses the database alone.
+pub(super) const ALONE: u16 = 0;
 /// The row that counts the signs of life of the server that writes.
 pub(super) const BEAT_LANE: u16 = 0;
 /// The row in which a standby tries whether the database takes writes.
@@ -74,7 +76,7 @@ impl Held {
     pub(super) fn new(lane: Lane, epoch: u64, connection: u64, guard: Arc<dyn Any + Send + Sync>) -> Self {
         let begin = format!(
             "START TRANSACTION; UPDATE lanes SET n = n + 1 \
-             WHERE lane = {} AND epoch = {epoch} AND IS_USED_LOCK({LOCK_NAME}) = {connection}",
+             WHERE node = {ALONE} AND lane = {} AND epoch = {epoch} AND IS_USED_LOCK({LOCK_NAME}) = {connection}",
             lane.number
         );
         Self { begin: begin.into(), _lane: lane, _guard: guard }
@@ -94,7 +96,8 @@ pub(super) fn lane_lock(epoch: u64, lane: u16) -> String {
 
 /// The epoch of the server that writes; 0 after a clean stop. `None`: there was none yet.
 pub(super) fn epoch(conn: &mut Conn) -> Result<Option<u64>, StoreError> {
-    conn.query_first(format!("SELECT epoch FROM lanes WHERE lane = {BEAT_LANE}")).map_err(|error| fault(&error).0)
+    conn.query_first(format!("SELECT epoch FROM lanes WHERE node = {ALONE} AND lane = {BEAT_LANE}"))
+        .map_err(|error| fault(&error).0)
 }
 
 /// Makes this server the one that writes. Afterwards no transaction of another one is under way,
@@ -130,19 +133,22 @@ pub(super) fn take_over(conn: &mut Conn, own: u64, expected: Option<u64>) -> Res
 /// Writes the epoch into all rows, if the predecessor is still the same one. In one statement: on a
 /// cluster, whatever the old server commits while this is under way makes it fail.
 fn write_epoch(conn: &mut Conn, own: u64, before: u64) -> mysql::Result<bool> {
-    conn.query_drop(format!("UPDATE lanes SET epoch = {own} WHERE epoch = {before}"))?;
+    conn.query_drop(format!("UPDATE lanes SET epoch = {own} WHERE node = {ALONE} AND epoch = {before}"))?;
     if conn.affected_rows() != LANES {
         // Rows are missing, as all do at the first start, or another server was faster: the first
         // row decides.
-        conn.query_drop(format!("INSERT IGNORE INTO lanes (lane, epoch, n) VALUES ({BEAT_LANE}, {own}, 0)"))?;
-        let first: Option<u64> = conn.query_first(format!("SELECT epoch FROM lanes WHERE lane = {BEAT_LANE}"))?;
+        conn.query_drop(format!(
+            "INSERT IGNORE INTO lanes (node, lane, epoch, n) VALUES ({ALONE}, {BEAT_LANE}, {own}, 0)"
+        ))?;
+        let first: Option<u64> =
+            conn.query_first(format!("SELECT epoch FROM lanes WHERE node = {ALONE} AND lane = {BEAT_LANE}"))?;
         if first != Some(own) {
             return Ok(false);
         }
-        let rows: Vec<String> = (BEAT_LANE..=PROBE_LANE).map(|lane| format!("({lane}, {own}, 0)")).collect();
+        let rows: Vec<String> = (BEAT_LANE..=PROBE_LANE).map(|lane| format!("({ALONE}, {lane}, {own}, 0)")).collect();
         let rows = rows.join(", ");
         conn.query_drop(format!(
-            "INSERT INTO lanes (lane, epoch, n) VALUES {rows} ON DUPLICATE KEY UPDATE epoch = {own}"
+            "INSERT INTO lanes (node, lane, epoch, n) VALUES {rows} ON DUPLICATE KEY UPDATE epoch = {own}"
         ))?;
     }
     // A server that knows schema 4 only looks at this one.

@@ -18,6 +18,7 @@ const UPGRADES: &[&str] = &[
     include_str!("schema_5.sql"),
     include_str!("schema_6.sql"),
     include_str!("schema_7.sql"),
+    include_str!("schema_8.sql"),
 ];
 /// The version that they lead to.
 pub(super) const KNOWN: usize = UPGRADES.len() + 1;
@@ -160,8 +161,8 @@ mod tests {
     #[test]
     fn the_schema_is_cut_into_its_statements() {
         let found = statements(SCHEMA);
-        assert_eq!(found.len(), 11);
-        assert!(found[..10].iter().all(|one| one.starts_with("CREATE TABLE IF NOT EXISTS")));
-        assert!(found[10].starts_with("INSERT IGNORE INTO schema_version"));
+        assert_eq!(found.len(), 15);
+        assert!(found[..14].iter().all(|one| one.starts_with("CREATE TABLE IF NOT EXISTS")));
+        assert!(found[14].starts_with("INSERT IGNORE INTO schema_version"));
     }
 }

@@ -2,7 +2,7 @@
 //! shows signs of life.
 
 use super::fault;
-use super::lanes::{BEAT_LANE, PROBE_LANE};
+use super::lanes::{ALONE, BEAT_LANE, PROBE_LANE};
 use super::named_lock::LOCK_NAME;
 use crate::store::StoreError;
 use mysql::Conn;
@@ -27,7 +27,7 @@ pub(super) struct Found {
 pub(super) fn read(conn: &mut Conn) -> Result<Found, StoreError> {
     let sql = format!(
         "SELECT COALESCE(MAX(IF(lane = {BEAT_LANE}, epoch, 0)), 0), CAST(COALESCE(SUM(n), 0) AS UNSIGNED), \
-         IS_USED_LOCK({LOCK_NAME}) IS NOT NULL FROM lanes WHERE lane < {PROBE_LANE}"
+         IS_USED_LOCK({LOCK_NAME}) IS NOT NULL FROM lanes WHERE node = {ALONE} AND lane < {PROBE_LANE}"
     );
     let found: Option<(u64, u64, bool)> = conn.query_first(sql).map_err(|error| fault(&error).0)?;
     let (epoch, beats, is_locked) = found.unwrap_or_default();

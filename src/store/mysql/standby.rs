@@ -2,7 +2,7 @@
 
 use super::connect::MysqlServer;
 use super::fault;
-use super::lanes::PROBE_LANE;
+use super::lanes::{ALONE, PROBE_LANE};
 use super::schema::{KNOWN, known_version};
 use super::signs::{Found, cluster, is_locked, read};
 use crate::store::StoreError;
@@ -75,7 +75,7 @@ impl Watch {
         let found = if known_version(&mut conn)? == KNOWN {
             // A database that only reads, or whose disk is stuck, would not take signs of life,
             // either.
-            conn.query_drop(format!("UPDATE lanes SET n = n + 1 WHERE lane = {PROBE_LANE}"))
+            conn.query_drop(format!("UPDATE lanes SET n = n + 1 WHERE node = {ALONE} AND lane = {PROBE_LANE}"))
                 .map_err(|error| fault(&error).0)?;
             Some(read(&mut conn)?)
         } else {
