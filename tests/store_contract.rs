@@ -12,6 +12,7 @@ mod store_contract {
     mod accounts;
     pub(crate) mod mysql;
     mod mysql_pool;
+    mod nodes;
     mod quotas;
     mod sqlite;
     mod take_over;

@@ -13,11 +13,14 @@ mod lane_queue;
 mod limits;
 pub mod memory;
 pub mod mysql;
+pub mod node;
+mod node_work;
 pub mod password;
 pub mod pool;
 pub mod portable;
 pub mod quota;
 mod reading;
+mod records;
 mod reopen;
 pub mod roster;
 pub mod sqlite;
@@ -32,6 +35,7 @@ use crate::protocol::push::Push;
 use accounts::Accounts;
 use blocks::Blocks;
 use friendship::Friendships;
+use node::Nodes;
 use roster::Rosters;
 use std::fmt;
 use token::Tokens;
@@ -152,6 +156,10 @@ pub trait Store: Send {
     /// another.
     fn is_broken(&self) -> bool {
         false
+    }
+    /// What only a node of a cluster asks, if it is one.
+    fn nodes(&mut self) -> Option<&mut dyn Nodes> {
+        None
     }
     /// The size of the largest push that it takes, in bytes.
     fn row_bytes_max(&self) -> usize {

@@ -14,8 +14,11 @@ mod export;
 mod friendships;
 mod keeper;
 mod lanes;
+mod lease;
 mod mailbox;
 mod named_lock;
+mod nodes;
+mod outbox;
 mod roster;
 mod rows;
 mod said;
@@ -24,17 +27,22 @@ mod signs;
 mod standby;
 mod tokens;
 mod values;
+mod whereabouts;
 
 pub use connect::MysqlServer;
 pub use export::MysqlPortable;
 pub use keeper::Keeper;
 use lanes::Held;
+pub use lease::{FenceCause, Lease, LeaseCalls, News};
+pub use nodes::{NodeServer, Seat};
+pub use outbox::Outbox;
 pub use standby::{Seen, Watch};
 use values::{bytes, corrupt, fault, is_read_only, name, number, text};
 
 use super::accounts::Accounts;
 use super::blocks::Blocks;
 use super::friendship::Friendships;
+use super::node::Nodes;
 use super::roster::Rosters;
 use super::token::Tokens;
 use super::{SavedAs, Store, StoreError, Weight};
@@ -43,6 +51,7 @@ use crate::protocol::push::{Push, PushKind};
 use mysql::prelude::Queryable;
 use mysql::{Conn, Row, Value};
 use std::collections::HashMap;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
@@ -93,6 +102,30 @@ fn size_of_group(count: usize, weighs_at_most: impl Fn(usize) -> bool) -> usize 
     SIZES.iter().position(fits).unwrap_or(SIZES.len() - 1)
 }
 
+/// Row by row: of a list of long messages only as much is ever in memory as the page may hold.
+fn read_page(
+    rows: &mut dyn Iterator<Item = mysql::Result<Row>>,
+    user: &UserName,
+    bytes_max: usize,
+) -> mysql::Result<Vec<Result<Push, StoreError>>> {
+    let read = |row: &Row| {
+        let kind = u8::try_from(number(row, 2)?).map_err(|_| corrupt("an unknown kind of push"))?;
+        Push::from_row(number(row, 0)?, number(row, 1)?, kind, text(row, 3)?, text(row, 4)?, user, text(row, 5)?)
+            .map_err(corrupt)
+    };
+    let (mut pushes, mut size) = (Vec::new(), 0);
+    for row in rows {
+        // To the end: the driver would read the rest all the same, and keep its errors to itself.
+        let row = row?;
+        if size < bytes_max || pushes.is_empty() {
+            let push = read(&row);
+            size += push.as_ref().map_or(0, Push::text_bytes);
+            pushes.push(push);
+        }
+    }
+    Ok(pushes)
+}
+
 /// A connection to the database.
 pub struct MysqlStore {
     /// `None` once it cannot be trusted any more.
@@ -129,6 +162,10 @@ impl Store for MysqlStore {
             return Ok(());
         }
         self.leave();
+        if let Some(seat) = &self.lock.seat {
+            seat.is_fenced.store(true, Ordering::Release);
+            return Err(StoreError::Unavailable("this node was fenced".into()));
+        }
         Err(StoreError::Unavailable("the lock on the database was lost".into()))
     }
 
@@ -155,6 +192,10 @@ impl Store for MysqlStore {
 
     fn is_broken(&self) -> bool {
         self.conn.is_none()
+    }
+
+    fn nodes(&mut self) -> Option<&mut dyn Nodes> {
+        self.lock.seat.is_some().then_some(self as &mut dyn Nodes)
     }
 
     fn row_bytes_max(&self) -> usize {
@@ -227,28 +268,7 @@ impl Store for MysqlStore {
         let sql = "SELECT seq, time_ms, kind, message_id, sender, content FROM pushes FORCE INDEX (by_receiver) \
                    WHERE receiver = ? AND seq > ? ORDER BY seq LIMIT ?";
         let params = vec![bytes(user.as_str()), Value::UInt(after_seq), Value::UInt(count_max.into())];
-        let read = |row: &Row| {
-            let kind = u8::try_from(number(row, 2)?).map_err(|_| corrupt("an unknown kind of push"))?;
-            Push::from_row(number(row, 0)?, number(row, 1)?, kind, text(row, 3)?, text(row, 4)?, user, text(row, 5)?)
-                .map_err(corrupt)
-        };
-        // Row by row: of a list of long messages only as much is ever in memory as the page may
-        // hold.
-        let (mut pushes, mut size) = (Vec::new(), 0);
-        self.run(|conn| {
-            for row in conn.exec_iter(sql, params)? {
-                // To the end: the driver would read the rest all the same, and keep its errors to
-                // itself.
-                let row = row?;
-                if size < bytes_max || pushes.is_empty() {
-                    let push = read(&row);
-                    size += push.as_ref().map_or(0, Push::text_bytes);
-                    pushes.push(push);
-                }
-            }
-            Ok(())
-        })?;
-        pushes.into_iter().collect()
+        self.run(|conn| read_page(&mut conn.exec_iter(sql, params)?, user, bytes_max))?.into_iter().collect()
     }
 
     fn save_pushes(&mut self, pushes: &[Push]) -> Result<Vec<SavedAs>, StoreError> {

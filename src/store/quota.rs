@@ -228,9 +228,14 @@ impl MailboxCounts {
     pub fn set_quotas(&mut self, quotas: Quotas) {
         if self.quotas != quotas {
             self.quotas = quotas;
-            self.by_receiver.clear();
-            self.shares = 0;
+            self.forget();
         }
+    }
+
+    /// All are to be counted again. Not within a transaction.
+    pub fn forget(&mut self) {
+        self.by_receiver.clear();
+        self.shares = 0;
     }
 
     /// A transaction begins.

@@ -74,9 +74,14 @@ pub(super) fn page(
     bytes_max: usize,
 ) -> Result<Page, StoreError> {
     // One more than asked for tells whether there are more.
-    let mut pushes = store.pushes(user, after_seq, count_max.saturating_add(1), bytes_max)?;
+    let pushes = store.pushes(user, after_seq, count_max.saturating_add(1), bytes_max)?;
+    Ok(page_of(pushes, count_max, bytes_max))
+}
+
+/// The page of what was read, with one more push than it may have.
+pub(super) fn page_of(mut pushes: Vec<Push>, count_max: u32, bytes_max: usize) -> Page {
     let bytes: usize = pushes.iter().map(Push::text_bytes).sum();
     let more = pushes.len() > count_max as usize || bytes >= bytes_max;
     pushes.truncate(count_max as usize);
-    Ok(Page { pushes, more })
+    Page { pushes, more }
 }

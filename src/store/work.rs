@@ -8,7 +8,7 @@ use super::quota::MailboxCounts;
 use super::reading::{load, load_proven, page, prove};
 use super::reopen::{Opener, Opening};
 use super::token::Span;
-use super::{Store, StoreError, account_job, admin, token, waiting};
+use super::{Store, StoreError, account_job, admin, node_work, token, waiting};
 use crate::chat::contract::{AccountJob, AccountOutcome, AdminJob, Job, Outcome};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -34,6 +34,8 @@ const UNKNOWN_MAX: u32 = 24;
 /// A batch that failed sooner than this met a dead connection and is tried on a new one; a store
 /// that hung is not asked twice.
 const RETRY_WITHIN: Duration = Duration::from_secs(1);
+/// In a cluster, how full mailboxes are is counted anew after this: other nodes write there, too.
+const FORGOTTEN_EVERY: Duration = Duration::from_secs(5);
 /// By then a transaction whose outcome was not known has been committed, or never will be: its
 /// connection is gone.
 const SETTLED_AFTER: Duration = Duration::from_secs(30);
@@ -52,6 +54,10 @@ pub(super) struct Batch {
     rest_until: Option<Instant>,
     complaints: Complaints,
     watch: Watch,
+    /// Other nodes use the store as well.
+    is_node: bool,
+    /// When the mailboxes were last forgotten, because others fill and empty them, too.
+    forgotten_at: Instant,
 }
 
 /// Log lines about single jobs, once a second at most: clients can cause them as often as they
@@ -107,12 +113,15 @@ impl Bisect {
 
 impl Batch {
     pub(super) fn new(
-        store: Box<dyn Store>,
+        mut store: Box<dyn Store>,
         opener: Arc<Opener>,
         verified: Arc<VerifiedLogins>,
         mailbox_counts: MailboxCounts,
     ) -> Self {
+        let is_node = store.nodes().is_some();
         Self {
+            is_node,
+            forgotten_at: Instant::now(),
             link: Link::Open(store),
             opener,
             verified,
@@ -169,12 +178,42 @@ impl Batch {
             Link::Open(store) => store.row_bytes_max(),
             Link::Opening(_) | Link::Lost => usize::MAX,
         };
+        if self.is_node {
+            return self.run_as_node(bisect, jobs, row_bytes_max);
+        }
         let fits = |job: &Job| job.push_bytes() <= row_bytes_max;
         if jobs.iter().all(fits) {
             return self.run_by(bisect, jobs);
         }
         self.complaints.say("a message is not stored", "it is larger than the database takes");
         self.run_some(bisect, jobs, fits, &Outcome::TooLarge)
+    }
+
+    /// The same in a cluster: a push whose number the database does not know to be possible is not
+    /// written.
+    #[cold]
+    fn run_as_node(&mut self, bisect: &mut Bisect, jobs: &[Job], row_bytes_max: usize) -> Vec<Outcome> {
+        if self.forgotten_at.elapsed() > FORGOTTEN_EVERY {
+            self.forgotten_at = Instant::now();
+            self.mailbox_counts.forget();
+        }
+        let seq_max = match &mut self.link {
+            Link::Open(store) => store.nodes().map_or(u64::MAX, |nodes| nodes.seq_max()),
+            Link::Opening(_) | Link::Lost => u64::MAX,
+        };
+        let fits = |job: &Job| job.push_bytes() <= row_bytes_max;
+        let may = |job: &Job| job.push_seq().is_none_or(|seq| seq <= seq_max);
+        let chosen: Vec<Job> = jobs.iter().filter(|job| fits(job) && may(job)).cloned().collect();
+        if chosen.len() == jobs.len() {
+            return self.run_by(bisect, jobs);
+        }
+        let mut outcomes = if chosen.is_empty() { Vec::new() } else { self.run_by(bisect, &chosen) }.into_iter();
+        let outcome = |job: &Job| match (fits(job), may(job)) {
+            (true, true) => outcomes.next().unwrap_or(Outcome::Failed),
+            (true, false) => Outcome::Failed,
+            (false, _) => Outcome::TooLarge,
+        };
+        jobs.iter().map(outcome).collect()
     }
 
     /// Runs those jobs of which this is true; the others come to this.
@@ -281,7 +320,7 @@ impl Batch {
         let Link::Open(store) = &mut self.link else {
             return Err(StoreError::Unavailable("it is not open".into()));
         };
-        let (verified, mailbox_counts) = (&self.verified, &mut self.mailbox_counts);
+        let (verified, mailbox_counts, is_node) = (&self.verified, &mut self.mailbox_counts, self.is_node);
         if self.unknown_at.is_some_and(|at| at.elapsed() > SETTLED_AFTER) {
             self.unknown_at = None;
             mailbox_counts.settled();
@@ -289,7 +328,11 @@ impl Batch {
         mailbox_counts.begin();
         let (mut progress, began) = (Progress::default(), Instant::now());
         let done = catch_panic(|| {
-            let result = transact(store.as_mut(), mailbox_counts, jobs, verified, &mut progress);
+            let result = if is_node {
+                node_work::transact(store.as_mut(), mailbox_counts, jobs, verified, &mut progress)
+            } else {
+                transact(store.as_mut(), mailbox_counts, jobs, verified, &mut progress)
+            };
             if result.is_err() {
                 store.rollback();
             }
@@ -333,7 +376,7 @@ fn panicked() -> StoreError {
     StoreError::Unavailable("its driver panicked".into())
 }
 
-fn is_write(job: &Job) -> bool {
+pub(super) fn is_write(job: &Job) -> bool {
     match job {
         Job::LogIn { .. } | Job::Prove { .. } | Job::Load { .. } | Job::LoadPage { .. } | Job::GetProfile { .. } => {
             false
@@ -347,7 +390,7 @@ fn is_write(job: &Job) -> bool {
 
 /// Everybody whose account the jobs about friendships and blocks lock, or those of jobs beside them
 /// that write into accounts, in ascending order.
-fn accounts_to_lock(jobs: &[Job]) -> Vec<&str> {
+pub(super) fn accounts_to_lock(jobs: &[Job]) -> Vec<&str> {
     let mut people = Vec::new();
     for job in jobs {
         match job {
@@ -378,11 +421,11 @@ fn accounts_to_lock(jobs: &[Job]) -> Vec<&str> {
 
 /// The point that a transaction reached, whatever its outcome.
 #[derive(Default)]
-struct Progress {
+pub(super) struct Progress {
     /// It has begun.
-    has_begun: bool,
+    pub(super) has_begun: bool,
     /// The commit was asked for: if that fails, the outcome is not known.
-    committing: bool,
+    pub(super) committing: bool,
 }
 
 fn transact(
@@ -424,7 +467,7 @@ fn transact(
     Ok(outcomes)
 }
 
-fn single(
+pub(super) fn single(
     store: &mut dyn Store,
     mailbox_counts: &mut MailboxCounts,
     job: &Job,

@@ -3,6 +3,7 @@
 
 use super::lanes::{self, ALONE, Held, Lane, Lanes, lane_lock, mark_of};
 use super::named_lock::{LOCK_NAME, holder, kill, take};
+use super::nodes::check_no_cluster;
 use super::said;
 use super::schema::{KNOWN, check_all_ours, known_version, make_marked, migrate, set_version, version};
 use super::{MysqlStore, fault, signs};
@@ -42,7 +43,7 @@ const SESSION: &[&str] = &[
 /// A server and one database there. Clones share the lock on it.
 #[derive(Clone)]
 pub struct MysqlServer {
-    opts: Opts,
+    pub(super) opts: Opts,
     role: Role,
     guard: Arc<Mutex<Guard>>,
     /// What makes a transaction one of this process.
@@ -176,7 +177,7 @@ impl MysqlServer {
         self.session_with(&self.opts)
     }
 
-    fn session_with(&self, opts: &Opts) -> Result<Conn, StoreError> {
+    pub(super) fn session_with(&self, opts: &Opts) -> Result<Conn, StoreError> {
         let mut conn = open(opts).map_err(|error| match fault(&error).0 {
             // Nothing large was said yet: whatever answers there does not speak this protocol.
             StoreError::TooLarge(_) => StoreError::Unavailable(said::NO_MYSQL.to_owned()),
@@ -261,6 +262,9 @@ impl MysqlServer {
             Role::CopyInto | Role::Serve if known_version(&mut conn)? == KNOWN => {}
             Role::CopyInto | Role::Serve => migrate(&mut self.session_with(&patient(&self.opts))?)?,
         }
+        if !guard.was_held {
+            check_no_cluster(&mut conn)?;
+        }
         if self.role != Role::CopyFrom && !guard.was_held {
             if self.predecessor.is_none() {
                 signs::check_nobody_lives(&mut conn)?;
@@ -282,17 +286,7 @@ impl MysqlServer {
         if self.role != Role::Serve {
             return Ok(());
         }
-        let sql = "SELECT @@GLOBAL.innodb_flush_log_at_trx_commit, @@GLOBAL.log_bin, @@GLOBAL.sync_binlog";
-        let found: Option<(u64, bool, u64)> = match conn.query_first(sql) {
-            Ok(found) => found,
-            Err(mysql::Error::MySqlError(error)) => {
-                log::warn!("whether the store's commits are safe cannot be asked: {error}");
-                None
-            }
-            Err(error) => return Err(fault(&error).0),
-        };
-        let why = found.and_then(|(flushes, has_binlog, sync_binlog)| why_not_safe(flushes, has_binlog, sync_binlog));
-        let Some(why) = why else {
+        let Some(why) = why_commits_are_not_safe(conn)? else {
             guard.said_not_safe = false;
             return Ok(());
         };
@@ -359,6 +353,20 @@ impl MysqlServer {
     }
 }
 
+/// Why commits of this database server are not safe, if they are not.
+pub(super) fn why_commits_are_not_safe(conn: &mut Conn) -> Result<Option<String>, StoreError> {
+    let sql = "SELECT @@GLOBAL.innodb_flush_log_at_trx_commit, @@GLOBAL.log_bin, @@GLOBAL.sync_binlog";
+    let found: Option<(u64, bool, u64)> = match conn.query_first(sql) {
+        Ok(found) => found,
+        Err(mysql::Error::MySqlError(error)) => {
+            log::warn!("whether the store's commits are safe cannot be asked: {error}");
+            None
+        }
+        Err(error) => return Err(fault(&error).0),
+    };
+    Ok(found.and_then(|(flushes, has_binlog, sync_binlog)| why_not_safe(flushes, has_binlog, sync_binlog)))
+}
+
 /// Why an answered commit is not safe with these settings, if it is not. Where there is a binary
 /// log it decides after a crash which transactions are committed, and InnoDB itself flushes only
 /// that they were prepared: what the log lacks then is rolled back.
@@ -386,7 +394,7 @@ fn unacked_for(opts: OptsBuilder, _: Duration) -> OptsBuilder {
     opts
 }
 
-fn patient(opts: &Opts) -> Opts {
+pub(super) fn patient(opts: &Opts) -> Opts {
     let opts = OptsBuilder::from_opts(opts.clone());
     opts.read_timeout(Some(PATIENT_TIMEOUT)).write_timeout(Some(PATIENT_TIMEOUT)).into()
 }

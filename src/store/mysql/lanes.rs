@@ -8,7 +8,8 @@
 //! lock is known to one node only: there two nodes must *change* the same row to conflict.
 
 use super::fault;
-use super::named_lock::{LOCK_NAME, holder, kill};
+use super::named_lock::{LOCK_NAME, kill};
+use super::nodes::Seat;
 use crate::store::StoreError;
 use mysql::prelude::Queryable;
 use mysql::{Conn, Row};
@@ -22,11 +23,11 @@ pub(super) const ALONE: u16 = 0;
 pub(super) const BEAT_LANE: u16 = 0;
 /// The row in which a standby tries whether the database takes writes.
 pub(super) const PROBE_LANE: u16 = 127;
-const LANES: u64 = PROBE_LANE as u64 + 1;
+pub(super) const LANES: u64 = PROBE_LANE as u64 + 1;
 /// The number of tries to become the server that writes, and the longest pause between two of them.
 /// On a cluster a transaction of the old server wins now and then.
-const FENCE_TRIES: u32 = 40;
-const FENCE_PAUSE_MAX: Duration = Duration::from_millis(50);
+pub(super) const FENCE_TRIES: u32 = 40;
+pub(super) const FENCE_PAUSE_MAX: Duration = Duration::from_millis(50);
 
 /// The lanes that connections of this process have.
 #[derive(Default)]
@@ -61,13 +62,16 @@ impl Drop for Lane {
     }
 }
 
-/// The lock as a connection that writes knows it.
+/// What a connection that writes holds.
 pub(super) struct Held {
-    /// The beginning of a transaction: its second statement changes one row, or the lock is lost.
+    /// The beginning of a transaction: its second statement changes one row, or another server has
+    /// taken over, or this node was fenced.
     pub(super) begin: Arc<str>,
+    /// The place in a cluster.
+    pub(super) seat: Option<Arc<Seat>>,
     _lane: Lane,
     /// The lock stays for as long as somebody writes.
-    _guard: Arc<dyn Any + Send + Sync>,
+    _guard: Option<Arc<dyn Any + Send + Sync>>,
 }
 
 impl Held {
@@ -79,7 +83,18 @@ impl Held {
              WHERE node = {ALONE} AND lane = {} AND epoch = {epoch} AND IS_USED_LOCK({LOCK_NAME}) = {connection}",
             lane.number
         );
-        Self { begin: begin.into(), _lane: lane, _guard: guard }
+        Self { begin: begin.into(), seat: None, _lane: lane, _guard: Some(guard) }
+    }
+
+    /// On a lane of a node.
+    pub(super) fn of_node(lane: Lane, seat: Arc<Seat>) -> Self {
+        let begin = format!(
+            "START TRANSACTION; UPDATE lanes SET n = n + 1 WHERE node = {} AND lane = {} AND epoch = {}",
+            seat.me.node.get(),
+            lane.number,
+            seat.me.epoch
+        );
+        Self { begin: begin.into(), seat: Some(seat), _lane: lane, _guard: None }
     }
 }
 
@@ -164,13 +179,17 @@ pub(super) fn kill_connections(conn: &mut Conn, epoch: u64) -> Result<(), StoreE
     if epoch == 0 {
         return Ok(());
     }
-    let locks: Vec<String> =
-        (BEAT_LANE + 1..PROBE_LANE).map(|lane| format!("IS_USED_LOCK({})", lane_lock(epoch, lane))).collect();
+    let lanes = (BEAT_LANE + 1..PROBE_LANE).map(|lane| lane_lock(epoch, lane));
+    kill_holders(conn, lanes.chain([format!("'{}'", mark_of(epoch))]))
+}
+
+/// Ends the connections that hold these locks.
+pub(super) fn kill_holders(conn: &mut Conn, locks: impl Iterator<Item = String>) -> Result<(), StoreError> {
+    let holders: Vec<String> = locks.map(|lock| format!("IS_USED_LOCK({lock})")).collect();
     let found: Option<Row> =
-        conn.query_first(format!("SELECT {}", locks.join(", "))).map_err(|error| fault(&error).0)?;
+        conn.query_first(format!("SELECT {}", holders.join(", "))).map_err(|error| fault(&error).0)?;
     let ids = found.iter().flat_map(|row| (0..row.len()).filter_map(|at| row.get::<Option<u64>, _>(at).flatten()));
-    let guard = holder(conn, &format!("'{}'", mark_of(epoch)))?;
-    for id in ids.chain(guard) {
+    for id in ids {
         kill(conn, id)?;
     }
     Ok(())

@@ -116,6 +116,10 @@ pub(super) fn number(row: &Row, at: usize) -> Result<u64, StoreError> {
     match row.as_ref(at) {
         Some(Value::UInt(number)) => Ok(*number),
         Some(Value::Int(number)) => u64::try_from(*number).map_err(|_| corrupt("a negative number")),
+        // Of a statement that was not prepared.
+        Some(Value::Bytes(digits)) => {
+            std::str::from_utf8(digits).ok().and_then(|digits| digits.parse().ok()).ok_or_else(|| corrupt("no number"))
+        }
         _ => Err(corrupt("no number")),
     }
 }

@@ -1,0 +1,451 @@
+//! The lease of a node: once a second it gives a sign of life, and reads what has become of the
+//! others and what they say to it. One of which it has seen no sign of life for long is fenced.
+
+use super::background_close;
+use super::fault;
+use super::lanes::BEAT_LANE;
+use super::named_lock::{holder, kill, take};
+use super::nodes::{NodeServer, VIEW, lock, view_of};
+use crate::chat::cluster::contract::MS_SHIFT;
+use crate::chat::contract::{Incarnation, Record, View};
+use crate::store::{StoreError, records};
+use mysql::prelude::Queryable;
+use mysql::{Conn, Row};
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+/// The interval between two signs of life.
+const RENEW_EVERY: Duration = Duration::from_secs(1);
+/// The interval between two looks at the mail and at the view.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
+/// One look counts for so much silence of another node at most: this process may have been frozen
+/// itself, perhaps together with the database.
+const LOOK_COUNTS_FOR: Duration = Duration::from_millis(1_500);
+/// How far the limit of the numbers is above the clock when it is written, and when it is written
+/// early.
+const LIMIT_AHEAD_MS: u64 = 5_000;
+const LIMIT_NEAR_MS: u64 = 2_500;
+/// Letters that are read at a time.
+const MAIL_MAX: usize = 1_000;
+/// News that wait for the loop, beyond which no more mail is read.
+const NEWS_MAX: usize = 4_000;
+
+/// What the database told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum News {
+    /// The nodes.
+    View(View),
+    /// Another node says something.
+    Frame {
+        /// By this one.
+        from: Incarnation,
+        /// What it says.
+        record: Record,
+    },
+}
+
+/// Why this life of this node is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FenceCause {
+    /// Another node has fenced it.
+    Fenced,
+    /// Another process lives under its name.
+    NameTaken,
+}
+
+#[derive(Default)]
+struct Asked {
+    news: Vec<News>,
+    /// The view is to be read now and handed over.
+    view: bool,
+    is_over: bool,
+}
+
+#[derive(Default)]
+struct Shared {
+    asked: Mutex<Asked>,
+    changed: Condvar,
+    /// The `seq` of this node's next push.
+    clock: AtomicU64,
+}
+
+impl Shared {
+    fn asked(&self) -> MutexGuard<'_, Asked> {
+        // Nothing that is done under it can panic half-way.
+        self.asked.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Gives signs of life until it is dropped, and then says that this node has left.
+pub struct Lease {
+    shared: Arc<Shared>,
+    server: NodeServer,
+}
+
+impl std::fmt::Debug for Lease {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Lease").finish_non_exhaustive()
+    }
+}
+
+/// What is called when there is news, and when this life is over.
+pub struct LeaseCalls {
+    /// There is something to take.
+    pub on_news: Arc<dyn Fn() + Send + Sync>,
+    /// This node was fenced. Once.
+    pub on_fenced: Box<dyn Fn(FenceCause) + Send>,
+}
+
+impl Lease {
+    /// Gives the first sign of life, and starts the thread that gives the others. Gives the view of
+    /// that moment. Another node is fenced when it was silent for `silent_max`.
+    ///
+    /// # Errors
+    /// The database cannot be used, or the system starts no thread.
+    pub fn start(server: NodeServer, silent_max: Duration, calls: LeaseCalls) -> Result<(Self, View), StoreError> {
+        let shared = Arc::new(Shared::default());
+        shared.clock.store(server.seat().floor, Ordering::Release);
+        let mut keeper = Keeper::new(server.clone(), Arc::clone(&shared), silent_max);
+        let looked = keeper.look(true)?;
+        keeper.note(&looked, true);
+        let view = looked.view.clone();
+        if keeper.why_over(&looked).is_some() {
+            return Err(StoreError::InUse("this node was fenced while it started".into()));
+        }
+        keeper.hand_over(looked, calls.on_news.as_ref());
+        let thread = std::thread::Builder::new().name("lease".to_owned());
+        thread
+            .spawn(move || keeper.run(&calls))
+            .map_err(|error| StoreError::Unavailable(format!("cannot start a thread: {error}")))?;
+        Ok((Self { shared, server }, view))
+    }
+
+    /// Appends what there is.
+    pub fn take(&self, out: &mut Vec<News>) {
+        out.append(&mut self.shared.asked().news);
+    }
+
+    /// Reads the view now.
+    pub fn read_view(&self) {
+        self.shared.asked().view = true;
+        self.shared.changed.notify_one();
+    }
+
+    /// Told of the `seq` of the next push, so that the limit stays above it.
+    pub fn note_clock(&self, seq: u64) {
+        self.shared.clock.store(seq, Ordering::Release);
+    }
+
+    /// Ends this life of this node.
+    pub fn leave(self) {
+        self.end();
+        if self.server.seat().is_fenced() {
+            return;
+        }
+        if let Err(error) = self.server.leave() {
+            log::warn!(
+                "the other nodes wait until this one is silent for long: it cannot be said that it leaves: {error}"
+            );
+        }
+    }
+
+    fn end(&self) {
+        self.shared.asked().is_over = true;
+        self.shared.changed.notify_one();
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+/// One look.
+struct Looked {
+    view: View,
+    /// The signs of life of each node of the view.
+    beats: Vec<u64>,
+    mail: Vec<(u64, Vec<u8>)>,
+}
+
+struct Keeper {
+    server: NodeServer,
+    shared: Arc<Shared>,
+    conn: Option<Conn>,
+    silent_max: Duration,
+    silences: HashMap<u16, Silence>,
+    /// Letters that were handed over and are to be deleted.
+    handed: Vec<u64>,
+    last_view: u64,
+    renewed: Instant,
+    is_fencing: Arc<Mutex<()>>,
+}
+
+impl Keeper {
+    fn new(server: NodeServer, shared: Arc<Shared>, silent_max: Duration) -> Self {
+        Self {
+            server,
+            shared,
+            conn: None,
+            silent_max,
+            silences: HashMap::new(),
+            handed: Vec::new(),
+            last_view: 0,
+            renewed: Instant::now(),
+            is_fencing: Arc::default(),
+        }
+    }
+
+    fn run(mut self, calls: &LeaseCalls) {
+        while let Some(view_asked) = self.wait() {
+            let renews = view_asked || self.is_to_renew();
+            let looked = match self.look(renews) {
+                Ok(looked) => looked,
+                Err(error) => {
+                    // What the others do meanwhile cannot be seen.
+                    self.silences.clear();
+                    log::debug!("the nodes of the cluster cannot be read: {error}");
+                    if view_asked {
+                        self.shared.asked().view = true;
+                    }
+                    continue;
+                }
+            };
+            if let Some(cause) = self.why_over(&looked) {
+                self.server.seat().is_fenced.store(true, Ordering::Release);
+                // It may have left by itself meanwhile.
+                if !self.shared.asked().is_over {
+                    (calls.on_fenced)(cause);
+                }
+                return;
+            }
+            self.note(&looked, renews);
+            if renews || looked.view.number != self.last_view || !looked.mail.is_empty() {
+                self.hand_over(looked, calls.on_news.as_ref());
+            }
+        }
+    }
+
+    /// Until there is something to do. `None`: it is over.
+    fn wait(&mut self) -> Option<bool> {
+        let asked = self.shared.asked();
+        let (mut asked, _) = self
+            .shared
+            .changed
+            .wait_timeout_while(asked, LOOK_EVERY, |asked| !asked.view && !asked.is_over)
+            .unwrap_or_else(PoisonError::into_inner);
+        let view = std::mem::take(&mut asked.view);
+        (!asked.is_over).then_some(view)
+    }
+
+    fn is_to_renew(&self) -> bool {
+        let clock = self.shared.clock.load(Ordering::Acquire);
+        let limit = self.server.seat().seq_max.load(Ordering::Acquire);
+        let is_near = limit < clock.max(wall_seq()) + (LIMIT_NEAR_MS << MS_SHIFT);
+        is_near || self.renewed.elapsed() >= RENEW_EVERY || self.server.seat().is_fenced()
+    }
+
+    /// Looks once, in one round trip.
+    fn look(&mut self, renews: bool) -> Result<Looked, StoreError> {
+        let mut conn = match self.conn.take() {
+            Some(conn) => conn,
+            None => self.connect()?,
+        };
+        let sql = self.statements(renews);
+        match read(&mut conn, &sql) {
+            Ok((mail, rows)) => {
+                self.conn = Some(conn);
+                self.handed.clear();
+                let (view, beats) = view_of(&rows)?;
+                let mail = mail.iter().filter_map(|row| Some((row.get(0)?, row.get(1)?))).collect();
+                Ok(Looked { view, beats, mail })
+            }
+            Err(error) => {
+                let (error, usable) = fault(&error);
+                if usable {
+                    self.conn = Some(conn);
+                } else {
+                    background_close::leave(conn);
+                }
+                Err(error)
+            }
+        }
+    }
+
+    fn connect(&self) -> Result<Conn, StoreError> {
+        let mut conn = self.server.session()?;
+        let mark = lock(self.server.seat().me, BEAT_LANE);
+        if let Some(id) = holder(&mut conn, &mark)? {
+            // Our own connection, of whose end the database has not heard.
+            kill(&mut conn, id)?;
+        }
+        if !take(&mut conn, &mark)? {
+            return Err(StoreError::Unavailable("its connection before has not ended yet".into()));
+        }
+        Ok(conn)
+    }
+
+    /// The view is read last, so that it knows everybody whose letter was read.
+    fn statements(&self, renews: bool) -> String {
+        let Incarnation { node, epoch } = self.server.seat().me;
+        let node = node.get();
+        let mut sql = String::new();
+        if renews {
+            let limit = self.shared.clock.load(Ordering::Acquire).max(wall_seq()) + (LIMIT_AHEAD_MS << MS_SHIFT);
+            sql += &format!(
+                "UPDATE nodes SET renewed = renewed + 1, hlc_limit = GREATEST(hlc_limit, {limit}) \
+                 WHERE node = {node} AND epoch = {epoch}; "
+            );
+        }
+        if !self.handed.is_empty() {
+            let ids: Vec<String> = self.handed.iter().map(u64::to_string).collect();
+            sql += &format!("DELETE FROM mail WHERE node = {node} AND id IN ({}); ", ids.join(", "));
+        }
+        let room = if self.shared.asked().news.len() < NEWS_MAX { MAIL_MAX } else { 0 };
+        sql + &format!("SELECT id, record FROM mail WHERE node = {node} ORDER BY id LIMIT {room}; {VIEW}")
+    }
+
+    /// Has another epoch of this node begun?
+    fn why_over(&self, looked: &Looked) -> Option<FenceCause> {
+        let me = self.server.seat().me;
+        let now = looked.view.nodes.iter().zip(&looked.beats).find(|(state, _)| state.last.node == me.node);
+        match now {
+            Some((state, _)) if state.last.epoch == me.epoch => None,
+            Some((_, &beats)) if beats > 0 => Some(FenceCause::NameTaken),
+            _ => Some(FenceCause::Fenced),
+        }
+    }
+
+    /// Notes what a look has shown.
+    fn note(&mut self, looked: &Looked, renewed: bool) {
+        let seat = self.server.seat();
+        if let Some(state) = looked.view.node(seat.me.node) {
+            seat.seq_max.store(state.hlc_limit, Ordering::Release);
+        }
+        if !renewed {
+            return;
+        }
+        // Only now: while nobody can write, nobody gives signs of life.
+        let now = Instant::now();
+        self.renewed = now;
+        let mut silent = None;
+        for (state, &beats) in looked.view.nodes.iter().zip(&looked.beats) {
+            if state.last.node == seat.me.node {
+                continue;
+            }
+            let silence = self.silences.entry(state.last.node.get()).or_default();
+            // One that has left, or was fenced, gives none.
+            if silence.judge((state.last.epoch, beats), now) >= self.silent_max && beats > 0 {
+                silent = silent.or(Some(state.last));
+            }
+        }
+        if let Some(silent) = silent {
+            self.fence(silent);
+        }
+    }
+
+    /// Fences another node, one at a time, on a thread of its own: that may wait for locks.
+    fn fence(&self, who: Incarnation) {
+        let (server, is_fencing) = (self.server.clone(), Arc::clone(&self.is_fencing));
+        if is_fencing.try_lock().is_err() {
+            return;
+        }
+        let work = move || {
+            let Ok(_one) = is_fencing.try_lock() else { return };
+            match server.fence(who) {
+                Ok(true) => log::warn!("the node {} gives no sign of life: it was fenced", who.node.get()),
+                Ok(false) => {}
+                Err(error) => log::warn!("the node {} is silent and cannot be fenced yet: {error}", who.node.get()),
+            }
+        };
+        if let Err(error) = std::thread::Builder::new().name("fence".to_owned()).spawn(work) {
+            log::error!("cannot start the thread that fences another node: {error}");
+        }
+    }
+
+    /// Hands over the view, and the letters of nodes that live in it.
+    fn hand_over(&mut self, looked: Looked, on_news: &dyn Fn()) {
+        let me = self.server.seat().me;
+        let mut frames = Vec::new();
+        for (id, text) in looked.mail {
+            self.handed.push(id);
+            let Some(letter) = records::read(&text, me) else { continue };
+            if looked.view.node(letter.from.node).is_some_and(|state| state.last == letter.from) {
+                frames.push(News::Frame { from: letter.from, record: letter.record });
+            }
+        }
+        self.last_view = looked.view.number;
+        let mut asked = self.shared.asked();
+        // An older one that was not taken yet says nothing more.
+        if let Some(News::View(last)) = asked.news.last_mut() {
+            *last = looked.view;
+        } else {
+            asked.news.push(News::View(looked.view));
+        }
+        asked.news.append(&mut frames);
+        drop(asked);
+        on_news();
+    }
+}
+
+/// The letters, and the view.
+fn read(conn: &mut Conn, sql: &str) -> mysql::Result<(Vec<Row>, Vec<Row>)> {
+    let mut results = conn.query_iter(sql)?;
+    let (mut mail, mut view) = (Vec::new(), Vec::new());
+    while let Some(result) = results.iter() {
+        let has_rows = !result.columns().as_ref().is_empty();
+        let rows = result.collect::<mysql::Result<Vec<Row>>>()?;
+        if has_rows {
+            mail = std::mem::replace(&mut view, rows);
+        }
+    }
+    Ok((mail, view))
+}
+
+/// The least `seq` that the wall clock could give now.
+fn wall_seq() -> u64 {
+    // Milliseconds fit for half a million years; shifted, for five hundred.
+    let ms = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64);
+    ms << MS_SHIFT
+}
+
+/// For how long a node has shown no sign of life, as far as this process has seen.
+#[derive(Default)]
+struct Silence {
+    last: Option<((u64, u64), Instant)>,
+    so_far: Duration,
+}
+
+impl Silence {
+    fn judge(&mut self, found: (u64, u64), now: Instant) -> Duration {
+        match self.last {
+            Some((last, at)) if last == found => {
+                self.so_far += now.saturating_duration_since(at).min(LOOK_COUNTS_FOR);
+            }
+            _ => self.so_far = Duration::ZERO,
+        }
+        self.last = Some((found, now));
+        self.so_far
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn silence_is_counted_from_look_to_look_and_a_gap_counts_little() {
+        let (start, mut silence) = (Instant::now(), Silence::default());
+        let at = |ms| start + Duration::from_millis(ms);
+        assert_eq!(silence.judge((1, 5), at(0)), Duration::ZERO);
+        assert_eq!(silence.judge((1, 5), at(1_000)), Duration::from_secs(1));
+        assert_eq!(silence.judge((1, 5), at(2_200)), Duration::from_millis(2_200));
+        // It was this process that was frozen.
+        assert_eq!(silence.judge((1, 5), at(60_000)), Duration::from_millis(3_700));
+        assert_eq!(silence.judge((1, 6), at(61_000)), Duration::ZERO);
+        assert_eq!(silence.judge((2, 6), at(62_000)), Duration::ZERO, "another life of it");
+    }
+}

@@ -1,0 +1,374 @@
+//! The nodes of a cluster as the database knows them: one joins, is fenced, leaves.
+//!
+//! Each node has an epoch, which is in its row of `nodes` and in its rows of `lanes`. Who raises it
+//! does so in all of them, and in the number of the view, in one transaction: who then reads the
+//! view knows that nothing of the old epoch is committed any more.
+
+use super::connect::{MysqlServer, patient, why_commits_are_not_safe};
+use super::fault;
+use super::lanes::{ALONE, BEAT_LANE, FENCE_PAUSE_MAX, FENCE_TRIES, LANES, Lane, Lanes, PROBE_LANE, kill_holders};
+use super::named_lock::{LOCK_NAME, holder, take};
+use super::schema::{KNOWN, check_all_ours, known_version, migrate};
+use super::signs::cluster as cluster_of_databases;
+use super::{MysqlStore, lanes::Held};
+use crate::chat::contract::{Incarnation, NodeId, NodeState, View};
+use crate::store::StoreError;
+use mysql::prelude::Queryable;
+use mysql::{Conn, Row};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+/// The largest number of a node.
+const NODE_MAX: u16 = 1_023;
+/// A node that lives gives a sign of life within this.
+const LIVES_WITHIN: Duration = Duration::from_millis(2_500);
+/// The length of the key of a cluster.
+const HASH_KEY_BYTES: usize = 16;
+
+/// The place of this process in a cluster: one life of one node.
+#[derive(Debug)]
+pub struct Seat {
+    /// Who this is.
+    pub me: Incarnation,
+    /// The key under which all nodes remember messages.
+    pub hash_key: [u64; 2],
+    /// No `seq` of this node from before this life is greater.
+    pub floor: u64,
+    /// A push with a greater `seq` is not written: the database does not know of such yet.
+    pub(super) seq_max: AtomicU64,
+    /// A transaction has found that this node was fenced.
+    pub(super) is_fenced: AtomicBool,
+}
+
+impl Seat {
+    /// Was a transaction refused because this node was fenced?
+    #[must_use]
+    pub fn is_fenced(&self) -> bool {
+        self.is_fenced.load(Ordering::Acquire)
+    }
+}
+
+impl std::fmt::Debug for NodeServer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("NodeServer").field("me", &self.seat.me).finish_non_exhaustive()
+    }
+}
+
+/// The database of a cluster, as one of its nodes comes to it.
+#[derive(Clone)]
+pub struct NodeServer {
+    pub(super) server: MysqlServer,
+    seat: Arc<Seat>,
+    lanes: Arc<Mutex<Lanes>>,
+}
+
+impl NodeServer {
+    /// Takes a place in the cluster: a new one, or that of an earlier life of this node, which is
+    /// fenced. Makes the tables, or brings them up to date.
+    ///
+    /// # Errors
+    /// When the database cannot be reached or used, a server uses it alone, or another process
+    /// lives under this name.
+    pub fn join(url: &str, name: &str) -> Result<Self, StoreError> {
+        let server = MysqlServer::new(url)?;
+        let mut conn = server.session()?;
+        check_use(&mut conn)?;
+        // One node at a time makes tables and takes a number; a server alone holds this lock, too.
+        if !take(&mut conn, LOCK_NAME)? {
+            check_use(&mut conn)?;
+            return Err(StoreError::Unavailable("another server starts on it just now".into()));
+        }
+        if let Some(why) = why_commits_are_not_safe(&mut conn)? {
+            return Err(StoreError::Unusable(why));
+        }
+        check_all_ours(&mut conn)?;
+        if known_version(&mut conn)? != KNOWN {
+            migrate(&mut server.session_with(&patient(&server.opts))?)?;
+        }
+        check_use(&mut conn)?;
+        make_cluster(&mut conn)?;
+        let node = number_of(&mut conn, name)?;
+        let seat = sit_down(&mut conn, node, name)?;
+        Ok(Self { server, seat: Arc::new(seat), lanes: Arc::default() })
+    }
+
+    /// Its place.
+    #[must_use]
+    pub fn seat(&self) -> &Arc<Seat> {
+        &self.seat
+    }
+
+    /// One more connection.
+    ///
+    /// # Errors
+    /// When the server cannot be reached or used, or this node was fenced.
+    pub fn connect(&self) -> Result<MysqlStore, StoreError> {
+        let no_lane = || StoreError::Unavailable("this server has more connections to it than it needs".into());
+        let lane = Lane::take(&self.lanes).ok_or_else(no_lane)?;
+        let mut conn = self.session()?;
+        let sql = format!(
+            "SELECT epoch, GET_LOCK({}, 0), @@max_allowed_packet FROM lanes WHERE node = {} AND lane = {}",
+            lock(self.seat.me, lane.number),
+            self.seat.me.node.get(),
+            lane.number
+        );
+        let found: Option<(u64, Option<u8>, u64)> = conn.query_first(sql).map_err(|error| fault(&error).0)?;
+        match found {
+            Some((epoch, Some(1), packet)) if epoch == self.seat.me.epoch => {
+                Ok(MysqlStore::new(conn, packet, Held::of_node(lane, Arc::clone(&self.seat))))
+            }
+            Some((epoch, ..)) if epoch == self.seat.me.epoch => {
+                Err(StoreError::Unavailable("the connection that had its lane before has not ended yet".into()))
+            }
+            _ => {
+                self.seat.is_fenced.store(true, Ordering::Release);
+                Err(StoreError::Unavailable("this node was fenced".into()))
+            }
+        }
+    }
+
+    /// A connection whose reads see all that was committed before.
+    pub(super) fn session(&self) -> Result<Conn, StoreError> {
+        let mut conn = self.server.session()?;
+        if let Some(cluster) = cluster_of_databases(&mut conn)? {
+            conn.query_drop(cluster.reads_are_current()).map_err(|error| fault(&error).0)?;
+        }
+        Ok(conn)
+    }
+
+    /// All nodes, in one snapshot.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub fn view(&self) -> Result<View, StoreError> {
+        let rows: Vec<Row> = self.session()?.query(VIEW).map_err(|error| fault(&error).0)?;
+        Ok(view_of(&rows)?.0)
+    }
+
+    /// Fences a life of a node: afterwards nothing of it is committed. `false`: it was over already.
+    ///
+    /// # Errors
+    /// When the database cannot be used, or its transactions do not end.
+    pub fn fence(&self, who: Incarnation) -> Result<bool, StoreError> {
+        raise_until(&mut self.session()?, who, Raised::Over)
+    }
+
+    /// Ends this life of this node.
+    ///
+    /// # Errors
+    /// When the database cannot be used.
+    pub fn leave(&self) -> Result<bool, StoreError> {
+        raise_until(&mut self.session()?, self.seat.me, Raised::Over)
+    }
+}
+
+/// The view and all nodes, in the order of their numbers.
+pub(super) const VIEW: &str = "SELECT cluster.view, nodes.node, nodes.epoch, nodes.renewed, nodes.hlc_limit \
+                               FROM cluster, nodes ORDER BY nodes.node";
+
+/// The view, and the signs of life of each node in it.
+pub(super) fn view_of(rows: &[Row]) -> Result<(View, Vec<u64>), StoreError> {
+    let strange = || StoreError::Corrupt("its tables of nodes are not what this server writes".into());
+    let (mut number, mut nodes, mut renewed) = (0, Vec::with_capacity(rows.len()), Vec::with_capacity(rows.len()));
+    for row in rows {
+        let read = |at: usize| row.get_opt::<u64, _>(at).and_then(Result::ok);
+        let (Some(view), Some(node), Some(epoch), Some(beats), Some(hlc_limit)) =
+            (read(0), read(1), read(2), read(3), read(4))
+        else {
+            return Err(strange());
+        };
+        let node = u16::try_from(node).ok().and_then(NodeId::new).ok_or_else(strange)?;
+        number = view;
+        nodes.push(NodeState { last: Incarnation { node, epoch }, hlc_limit });
+        renewed.push(beats);
+    }
+    Ok((View { number, nodes: nodes.into() }, renewed))
+}
+
+/// The name of a lock, as SQL, by which a connection of a node is found: that of a lane, or in lane
+/// 0 that which gives signs of life. Of at most 64 characters.
+pub(super) fn lock(who: Incarnation, lane: u16) -> String {
+    format!("CONCAT('hongyan:', LEFT(SHA2(DATABASE(), 256), 24), '-{:x}-{:x}-{lane:x}')", who.node.get(), who.epoch)
+}
+
+fn run(conn: &mut Conn, sql: String) -> Result<u64, StoreError> {
+    conn.query_drop(sql).map_err(|error| fault(&error).0)?;
+    Ok(conn.affected_rows())
+}
+
+/// Refuses a database that a server uses alone.
+fn check_use(conn: &mut Conn) -> Result<(), StoreError> {
+    if known_version(conn)? != KNOWN {
+        // Nobody has made a cluster of it. If there are accounts, they are those of a server alone.
+        return match known_version(conn)? {
+            0 => Ok(()),
+            _ => Err(used_alone()),
+        };
+    }
+    let sql = format!("SELECT (SELECT count(*) FROM cluster), (SELECT count(*) FROM lanes WHERE node = {ALONE})");
+    let found: Option<(u64, u64)> = conn.query_first(sql).map_err(|error| fault(&error).0)?;
+    match found {
+        Some((0, lanes)) if lanes > 0 => Err(used_alone()),
+        _ => Ok(()),
+    }
+}
+
+fn used_alone() -> StoreError {
+    StoreError::Unusable("it is that of a server without --node-name, which uses it alone".into())
+}
+
+/// Refuses the database of a cluster, to a server that would use it alone.
+pub(super) fn check_no_cluster(conn: &mut Conn) -> Result<(), StoreError> {
+    let found: Option<u8> = conn.query_first("SELECT 1 FROM cluster").map_err(|error| fault(&error).0)?;
+    match found {
+        Some(_) => Err(StoreError::Unusable("it is that of a cluster: a server needs --node-name to use it".into())),
+        None => Ok(()),
+    }
+}
+
+/// Makes the database that of a cluster, if it is not.
+fn make_cluster(conn: &mut Conn) -> Result<(), StoreError> {
+    let mut key = [0; HASH_KEY_BYTES];
+    getrandom::fill(&mut key)
+        .map_err(|error| StoreError::Unusable(format!("the system has no random numbers: {error}")))?;
+    let sql = "INSERT IGNORE INTO cluster (one, view, hash_key) VALUES (1, 1, ?)";
+    conn.exec_drop(sql, (&key[..],)).map_err(|error| fault(&error).0)
+}
+
+/// The number of the node of this name, a new one if there is no such node yet.
+fn number_of(conn: &mut Conn, name: &str) -> Result<NodeId, StoreError> {
+    let find = "SELECT node FROM nodes WHERE name = ?";
+    let found: Option<u16> = conn.exec_first(find, (name.as_bytes(),)).map_err(|error| fault(&error).0)?;
+    let number = match found {
+        Some(number) => number,
+        None => {
+            let sql = "SELECT IFNULL(MAX(node), 0) + 1 FROM nodes";
+            let next: Option<u16> = conn.query_first(sql).map_err(|error| fault(&error).0)?;
+            let next = next.filter(|&next| next <= NODE_MAX).ok_or_else(|| {
+                StoreError::Unusable(format!(
+                    "it has {NODE_MAX} nodes: delete those that are gone from its table nodes"
+                ))
+            })?;
+            let sql = "INSERT INTO nodes (node, name, epoch, renewed, hlc_limit, build) VALUES (?, ?, 0, 0, 0, '')";
+            conn.exec_drop(sql, (next, name.as_bytes())).map_err(|error| fault(&error).0)?;
+            next
+        }
+    };
+    NodeId::new(number).ok_or_else(|| StoreError::Corrupt(format!("it has a node of the number {number}")))
+}
+
+/// Begins a life of a node.
+fn sit_down(conn: &mut Conn, node: NodeId, name: &str) -> Result<Seat, StoreError> {
+    let (epoch, before) = state(conn, node)?;
+    let last = Incarnation { node, epoch };
+    if before > 0 && lives(conn, last, before)? {
+        return Err(StoreError::InUse(format!("another process lives in it as the node {name:?}")));
+    }
+    if !raise_until(conn, last, Raised::Begins)? {
+        return Err(StoreError::InUse(format!("another process lives in it as the node {name:?}")));
+    }
+    let sql = format!(
+        "SELECT cluster.hash_key, nodes.hlc_limit FROM cluster, nodes WHERE nodes.node = {} AND nodes.epoch = {}",
+        node.get(),
+        epoch + 1
+    );
+    let found: Option<(Vec<u8>, u64)> = conn.query_first(sql).map_err(|error| fault(&error).0)?;
+    let Some((key, hlc_limit)) = found else {
+        return Err(StoreError::InUse("this node was fenced while it started".into()));
+    };
+    let word = |at: usize| key.get(at..at + 8).and_then(|bytes| bytes.try_into().ok()).map(u64::from_le_bytes);
+    let (Some(one), Some(other)) = (word(0), word(8)) else {
+        return Err(StoreError::Corrupt("the key of its cluster is too short".into()));
+    };
+    Ok(Seat {
+        me: Incarnation { node, epoch: epoch + 1 },
+        hash_key: [one, other],
+        floor: hlc_limit,
+        // Until the limit is written anew, nothing may be.
+        seq_max: AtomicU64::new(hlc_limit),
+        is_fenced: AtomicBool::new(false),
+    })
+}
+
+/// The epoch of a node and its signs of life.
+pub(super) fn state(conn: &mut Conn, node: NodeId) -> Result<(u64, u64), StoreError> {
+    let sql = format!("SELECT epoch, renewed FROM nodes WHERE node = {}", node.get());
+    let found: Option<(u64, u64)> = conn.query_first(sql).map_err(|error| fault(&error).0)?;
+    found.ok_or_else(|| StoreError::Corrupt(format!("the node {} is gone from its table nodes", node.get())))
+}
+
+/// Does this life of a node go on? One whose connection has ended was killed; it is watched only
+/// where that connection may be on another server of a cluster of databases.
+fn lives(conn: &mut Conn, who: Incarnation, beats: u64) -> Result<bool, StoreError> {
+    if holder(conn, &lock(who, BEAT_LANE))?.is_none() && cluster_of_databases(conn)?.is_none() {
+        return Ok(false);
+    }
+    std::thread::sleep(LIVES_WITHIN);
+    let after = state(conn, who.node)?;
+    Ok(after.0 != who.epoch || after.1 != beats)
+}
+
+/// What an epoch is raised for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Raised {
+    /// A life is over.
+    Over,
+    /// Another one begins.
+    Begins,
+}
+
+/// Raises the epoch of a node from this one; a transaction that does not end is ended. `false`: it
+/// has another one.
+fn raise_until(conn: &mut Conn, from: Incarnation, to: Raised) -> Result<bool, StoreError> {
+    let mut pause = Duration::from_millis(1);
+    for tried in 1.. {
+        // What it has begun would be waited for.
+        kill_holders(conn, (BEAT_LANE..PROBE_LANE).map(|lane| lock(from, lane)))?;
+        match raise(conn, from, to) {
+            Err(StoreError::Busy(_)) if tried < FENCE_TRIES => {}
+            result => return result,
+        }
+        // On a cluster of databases a transaction of the node wins now and then.
+        std::thread::sleep(pause);
+        pause = (pause * 2).min(FENCE_PAUSE_MAX);
+    }
+    Err(StoreError::Busy("it is not tried any more".into()))
+}
+
+fn raise(conn: &mut Conn, from: Incarnation, to: Raised) -> Result<bool, StoreError> {
+    run(conn, "START TRANSACTION".into())?;
+    let raised = raise_in_transaction(conn, from, to);
+    let end = if matches!(raised, Ok(true)) { "COMMIT" } else { "ROLLBACK" };
+    let ended = run(conn, end.into());
+    let raised = raised?;
+    ended.map(|_| raised)
+}
+
+fn raise_in_transaction(conn: &mut Conn, from: Incarnation, to: Raised) -> Result<bool, StoreError> {
+    let (node, old, new) = (from.node.get(), from.epoch, from.epoch + 1);
+    let lanes = run(conn, format!("UPDATE lanes SET epoch = {new} WHERE node = {node} AND epoch = {old}"))?;
+    let change = match to {
+        // It keeps its limit: that is where its numbers end.
+        Raised::Over => "renewed = 0".to_owned(),
+        Raised::Begins => {
+            format!("renewed = 1, build = '{}'", env!("CARGO_PKG_VERSION"))
+        }
+    };
+    let sql = format!("UPDATE nodes SET epoch = {new}, {change} WHERE node = {node} AND epoch = {old}");
+    if run(conn, sql)? != 1 {
+        return Ok(false);
+    }
+    if to == Raised::Begins && lanes != LANES {
+        // At its first start it has none.
+        let rows: Vec<String> = (BEAT_LANE..=PROBE_LANE).map(|lane| format!("({node}, {lane}, {new}, 0)")).collect();
+        let rows = rows.join(", ");
+        let sql =
+            format!("INSERT INTO lanes (node, lane, epoch, n) VALUES {rows} ON DUPLICATE KEY UPDATE epoch = {new}");
+        run(conn, sql)?;
+    }
+    // It was for a life that is over.
+    run(conn, format!("DELETE FROM mail WHERE node = {node}"))?;
+    run(conn, "UPDATE cluster SET view = view + 1".into())?;
+    Ok(true)
+}

@@ -1,0 +1,43 @@
+//! What only a node of a cluster asks of a store: to whom users belong, and pages without a cursor.
+
+use super::StoreError;
+use crate::chat::contract::{Incarnation, Owner};
+use crate::protocol::field::UserName;
+use crate::protocol::push::Push;
+
+/// A store that several nodes use. See [`Store::nodes`](super::Store::nodes).
+pub trait Nodes {
+    /// This node.
+    fn me(&self) -> Incarnation;
+    /// No push with a greater `seq` may be written.
+    fn seq_max(&self) -> u64;
+    /// To whom a user belongs; the default if nobody ever had them.
+    ///
+    /// # Errors
+    /// See [`StoreError`]; so for all methods.
+    fn owner(&mut self, user: &UserName) -> Result<Owner, StoreError>;
+    /// Makes a user belong to this node, if the epoch of their whereabouts is still this one: then it
+    /// is one more. In a transaction.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    fn claim(&mut self, user: &UserName, epoch: u64, floor: u64) -> Result<bool, StoreError>;
+    /// Makes everything since `begin` durable and then reads, in the same round trip, to whom these
+    /// users belong. `None`: it was committed, and that could not be read.
+    ///
+    /// # Errors
+    /// Those of a commit.
+    fn commit_and_read(&mut self, users: &[&str]) -> Result<Option<Vec<Owner>>, StoreError>;
+    /// The first pushes that wait for a user and are not among these, ascending, `count_max` at
+    /// most; the one with which their texts reach `bytes_max` is the last.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    fn pushes_except(
+        &mut self,
+        user: &UserName,
+        except: &[u64],
+        count_max: u32,
+        bytes_max: usize,
+    ) -> Result<Vec<Push>, StoreError>;
+}

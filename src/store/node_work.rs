@@ -1,0 +1,210 @@
+//! One batch of jobs of a node of a cluster. What it does beside a server alone: it asks to whom
+//! users belong before it reads anything for them, and behind every commit to whom the receivers of
+//! what was saved belong; and what follows a claim is read behind its commit.
+
+use super::node::Nodes;
+use super::password::VerifiedLogins;
+use super::quota::MailboxCounts;
+use super::reading::{load, page_of, prove};
+use super::token::Span;
+use super::work::{Progress, accounts_to_lock, is_write, single};
+use super::{Store, StoreError, waiting};
+use crate::chat::contract::{ClusterJob, ClusterOutcome, Job, Outcome, Owner};
+use crate::protocol::field::UserName;
+
+/// What is still to be done behind the commit, and for which job.
+enum Behind<'a> {
+    /// To tell the owner of its receiver.
+    Saved { job: usize, receiver: &'a str, is_first: bool },
+    /// To read what a log-in needs.
+    Claimed { job: usize, user: &'a UserName, epoch: u64, pushes_max: u32, bytes_max: usize },
+}
+
+pub(super) fn transact(
+    store: &mut dyn Store,
+    mailbox_counts: &mut MailboxCounts,
+    jobs: &[Job],
+    verified: &VerifiedLogins,
+    progress: &mut Progress,
+) -> Result<Vec<Outcome>, StoreError> {
+    let writes = jobs.iter().any(is_write);
+    if writes {
+        store.begin()?;
+    } else {
+        store.begin_reads()?;
+    }
+    progress.has_begun = true;
+    let people = accounts_to_lock(jobs);
+    if !people.is_empty() {
+        store.lock_people(&people)?;
+    }
+    let mut outcomes = Vec::with_capacity(jobs.len());
+    let mut behind = Vec::new();
+    let mut rest = jobs;
+    while let Some((job, after)) = rest.split_first() {
+        rest = match job {
+            Job::SavePush { .. } => {
+                let first = outcomes.len();
+                let after = waiting::save_all(store, mailbox_counts, rest, &mut outcomes)?;
+                note_saved(rest, (first, &outcomes), &mut behind);
+                after
+            }
+            Job::DeletePush { .. } => waiting::delete_all(store, mailbox_counts, rest, &mut outcomes)?,
+            job => {
+                let outcome = one(store, mailbox_counts, job, verified)?;
+                note_claimed(job, (outcomes.len(), &outcome), &mut behind);
+                outcomes.push(outcome);
+                after
+            }
+        };
+    }
+    if !writes {
+        store.end_reads()?;
+        return Ok(outcomes);
+    }
+    let receivers: Vec<&str> = behind
+        .iter()
+        .filter_map(|one| match one {
+            Behind::Saved { receiver, .. } => Some(*receiver),
+            Behind::Claimed { .. } => None,
+        })
+        .collect();
+    progress.committing = true;
+    let owners = nodes(store)?.commit_and_read(&receivers)?;
+    let mut owners = owners.unwrap_or_default().into_iter();
+    for one in behind {
+        let (job, outcome) = match one {
+            Behind::Saved { job, is_first, .. } => (job, saved(is_first, owners.next())),
+            Behind::Claimed { job, user, epoch, pushes_max, bytes_max } => {
+                // It is committed, so a later try succeeds as well.
+                let read = load(store, user, pushes_max, bytes_max).unwrap_or(Outcome::Failed);
+                (job, loaded(epoch, read))
+            }
+        };
+        if let Some(place) = outcomes.get_mut(job) {
+            *place = outcome;
+        }
+    }
+    Ok(outcomes)
+}
+
+fn nodes(store: &mut dyn Store) -> Result<&mut dyn Nodes, StoreError> {
+    store.nodes().ok_or_else(|| StoreError::Refused("this store is not that of a cluster".into()))
+}
+
+fn cluster(outcome: ClusterOutcome) -> Outcome {
+    Outcome::Cluster(Box::new(outcome))
+}
+
+fn saved(is_first: bool, owner: Option<Owner>) -> Outcome {
+    cluster(ClusterOutcome::Saved { is_first, owner })
+}
+
+fn loaded(epoch: u64, read: Outcome) -> Outcome {
+    match read {
+        Outcome::Loaded { friends, page } => cluster(ClusterOutcome::Loaded { epoch, friends, page }),
+        other => other,
+    }
+}
+
+/// Of the savings at the front of these jobs, whose outcomes begin at `first`.
+fn note_saved<'a>(jobs: &'a [Job], (first, outcomes): (usize, &[Outcome]), behind: &mut Vec<Behind<'a>>) {
+    for (place, (job, outcome)) in jobs.iter().zip(&outcomes[first..]).enumerate() {
+        let Job::SavePush { push } = job else { return };
+        let is_first = match outcome {
+            Outcome::Saved => true,
+            Outcome::Duplicate => false,
+            _ => continue,
+        };
+        behind.push(Behind::Saved { job: first + place, receiver: push.receiver(), is_first });
+    }
+}
+
+fn note_claimed<'a>(job: &'a Job, (place, outcome): (usize, &Outcome), behind: &mut Vec<Behind<'a>>) {
+    let Job::Cluster { user, job } = job else { return };
+    let ClusterJob::Claim { epoch, pushes_max, bytes_max, .. } = **job else { return };
+    if matches!(outcome, Outcome::Proven) {
+        behind.push(Behind::Claimed { job: place, user, epoch: epoch + 1, pushes_max, bytes_max });
+    }
+}
+
+fn one(
+    store: &mut dyn Store,
+    mailbox_counts: &mut MailboxCounts,
+    job: &Job,
+    verified: &VerifiedLogins,
+) -> Result<Outcome, StoreError> {
+    match job {
+        Job::LogIn { user, credential, now_ms, latest_ms, pushes_max, bytes_max } => {
+            let span = Span { now_ms: *now_ms, latest_ms: *latest_ms };
+            match prove(store, user, credential, span, verified)? {
+                Outcome::Proven => load_if_here(store, user, *pushes_max, *bytes_max),
+                outcome => Ok(outcome),
+            }
+        }
+        Job::Load { user, pushes_max, bytes_max } if *pushes_max > 0 => match may_log_in(store, user)? {
+            Outcome::Proven => load_if_here(store, user, *pushes_max, *bytes_max),
+            outcome => Ok(outcome),
+        },
+        Job::Cluster { user, job } => of_cluster(store, user, job),
+        job => single(store, mailbox_counts, job, verified),
+    }
+}
+
+fn load_if_here(
+    store: &mut dyn Store,
+    user: &UserName,
+    pushes_max: u32,
+    bytes_max: usize,
+) -> Result<Outcome, StoreError> {
+    let nodes = nodes(store)?;
+    let (me, owner) = (nodes.me(), nodes.owner(user)?);
+    if owner.at != Some(me) {
+        return Ok(cluster(ClusterOutcome::Elsewhere(owner)));
+    }
+    Ok(loaded(owner.epoch, load(store, user, pushes_max, bytes_max)?))
+}
+
+/// Whether a user whose credential is good is let in: there may be a ban, or no account any more.
+fn may_log_in(store: &mut dyn Store, user: &UserName) -> Result<Outcome, StoreError> {
+    Ok(match store.accounts().account(user)? {
+        None => Outcome::Unproven { password_hash: None, differs: false },
+        Some(account) if account.is_banned => Outcome::Banned,
+        Some(_) => Outcome::Proven,
+    })
+}
+
+/// A claim comes to `Proven` here: what it reads is read behind the commit.
+fn of_cluster(store: &mut dyn Store, user: &UserName, job: &ClusterJob) -> Result<Outcome, StoreError> {
+    Ok(match job {
+        ClusterJob::Owner => cluster(ClusterOutcome::Owner(nodes(store)?.owner(user)?)),
+        ClusterJob::Claim { epoch, floor, .. } => {
+            let may = may_log_in(store, user)?;
+            if !matches!(may, Outcome::Proven) {
+                return Ok(may);
+            }
+            match claim(store, user, (*epoch, *floor))? {
+                None => Outcome::Proven,
+                Some(owner) => cluster(ClusterOutcome::Elsewhere(owner)),
+            }
+        }
+        ClusterJob::Page { except, pushes_max, bytes_max } => {
+            // One more than asked for tells whether there are more.
+            let count_max = pushes_max.saturating_add(1);
+            let pushes = nodes(store)?.pushes_except(user, except, count_max, *bytes_max)?;
+            Outcome::Page(page_of(pushes, *pushes_max, *bytes_max))
+        }
+    })
+}
+
+/// Makes a user belong to this node. That an earlier try did it is the same. Gives to whom they
+/// belong if not.
+fn claim(store: &mut dyn Store, user: &UserName, (epoch, floor): (u64, u64)) -> Result<Option<Owner>, StoreError> {
+    let nodes = nodes(store)?;
+    if nodes.claim(user, epoch, floor)? {
+        return Ok(None);
+    }
+    let owner = nodes.owner(user)?;
+    let was_done = owner.at == Some(nodes.me()) && owner.epoch == epoch + 1;
+    Ok((!was_done).then_some(owner))
+}

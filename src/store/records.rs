@@ -1,0 +1,199 @@
+//! The form in which what one node says to another stands in the table `mail`.
+//!
+//! The form's number, the epoch of the receiving node, who says it, the kind, and its fields:
+//! numbers little-endian, texts and lists behind their length.
+
+use crate::chat::contract::{Incarnation, NodeId, Record, Released, Said};
+use crate::protocol::field::UserName;
+
+const FORM: u8 = 1;
+const LOOK: u8 = 1;
+const FRIEND: u8 = 2;
+const RELEASE: u8 = 3;
+const RELEASED: u8 = 4;
+const MISSED: u8 = 5;
+/// The bytes of one entry of a dedup window.
+const SAID_BYTES: usize = 16;
+
+/// One record with who says it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Letter {
+    /// By this one.
+    pub(super) from: Incarnation,
+    /// What is said.
+    pub(super) record: Record,
+}
+
+pub(super) fn write(from: Incarnation, to: Incarnation, record: &Record) -> Vec<u8> {
+    let mut out = vec![FORM];
+    out.extend(to.epoch.to_le_bytes());
+    out.extend(from.node.get().to_le_bytes());
+    out.extend(from.epoch.to_le_bytes());
+    match record {
+        Record::Look { user } => {
+            out.push(LOOK);
+            write_name(&mut out, user);
+        }
+        Record::Friend { user } => {
+            out.push(FRIEND);
+            write_name(&mut out, user);
+        }
+        Record::Release { user, epoch, claim } => {
+            out.push(RELEASE);
+            write_name(&mut out, user);
+            out.extend(epoch.to_le_bytes());
+            out.extend(claim.to_le_bytes());
+        }
+        Record::Released(released) => {
+            out.push(RELEASED);
+            write_released(&mut out, released);
+        }
+        Record::Missed => out.push(MISSED),
+    }
+    out
+}
+
+fn write_released(out: &mut Vec<u8>, released: &Released) {
+    write_name(out, &released.user);
+    for number in [released.claim, released.epoch, released.clock] {
+        out.extend(number.to_le_bytes());
+    }
+    write_count(out, released.dirty.len());
+    released.dirty.iter().for_each(|user| write_name(out, user));
+    write_count(out, released.window.len());
+    for said in &released.window {
+        for number in [said.key, said.age_ms] {
+            out.extend(number.to_le_bytes());
+        }
+    }
+}
+
+fn write_count(out: &mut Vec<u8>, count: usize) {
+    // Of what one user has, and it is bounded far below this.
+    out.extend(u32::try_from(count).unwrap_or(u32::MAX).to_le_bytes());
+}
+
+fn write_name(out: &mut Vec<u8>, user: &UserName) {
+    let text = user.as_str().as_bytes();
+    // A name has at most 256 bytes.
+    out.extend(u16::try_from(text.len()).unwrap_or(u16::MAX).to_le_bytes());
+    out.extend(text);
+}
+
+/// Reads one that was written to this life of a node. `None`: it is to another one, or no record.
+pub(super) fn read(bytes: &[u8], to: Incarnation) -> Option<Letter> {
+    let mut rest = Rest(bytes);
+    let (form, epoch) = (rest.byte()?, rest.long()?);
+    if form != FORM || epoch != to.epoch {
+        return None;
+    }
+    let from = Incarnation { node: NodeId::new(rest.short()?)?, epoch: rest.long()? };
+    let record = match rest.byte()? {
+        LOOK => Record::Look { user: rest.name()? },
+        FRIEND => Record::Friend { user: rest.name()? },
+        RELEASE => Record::Release { user: rest.name()?, epoch: rest.long()?, claim: rest.long()? },
+        RELEASED => Record::Released(Box::new(rest.released()?)),
+        MISSED => Record::Missed,
+        _ => return None,
+    };
+    rest.0.is_empty().then_some(Letter { from, record })
+}
+
+struct Rest<'a>(&'a [u8]);
+
+impl Rest<'_> {
+    fn take(&mut self, count: usize) -> Option<&[u8]> {
+        let (taken, rest) = self.0.split_at_checked(count)?;
+        self.0 = rest;
+        Some(taken)
+    }
+
+    fn byte(&mut self) -> Option<u8> {
+        self.take(1)?.first().copied()
+    }
+
+    fn short(&mut self) -> Option<u16> {
+        self.take(2)?.try_into().ok().map(u16::from_le_bytes)
+    }
+
+    fn long(&mut self) -> Option<u64> {
+        self.take(8)?.try_into().ok().map(u64::from_le_bytes)
+    }
+
+    /// How many follow, of so many bytes each at least: no more than there is room for.
+    fn count(&mut self, bytes_min: usize) -> Option<usize> {
+        let count = self.take(4)?.try_into().ok().map(u32::from_le_bytes)? as usize;
+        (count <= self.0.len() / bytes_min).then_some(count)
+    }
+
+    fn name(&mut self) -> Option<UserName> {
+        let count = self.short()?.into();
+        UserName::new(std::str::from_utf8(self.take(count)?).ok()?).ok()
+    }
+
+    fn released(&mut self) -> Option<Released> {
+        let (user, claim, epoch, clock) = (self.name()?, self.long()?, self.long()?, self.long()?);
+        let dirty = (0..self.count(2)?).map(|_| self.name()).collect::<Option<Vec<_>>>()?;
+        let one = |rest: &mut Self| Some(Said { key: rest.long()?, age_ms: rest.long()? });
+        let window = (0..self.count(SAID_BYTES)?).map(|_| one(self)).collect::<Option<Vec<_>>>()?;
+        Some(Released { user, claim, epoch, clock, dirty, window })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn life(node: u16, epoch: u64) -> Incarnation {
+        Incarnation { node: NodeId::new(node).unwrap(), epoch }
+    }
+
+    fn all() -> Vec<Record> {
+        let user = |name| UserName::new(name).unwrap();
+        let window = (0..3).map(|n| Said { key: u64::MAX - n, age_ms: n }).collect();
+        let released = Released {
+            user: user("ann"),
+            claim: 7,
+            epoch: 8,
+            clock: 9,
+            dirty: vec![user("bob"), user("鸿雁")],
+            window,
+        };
+        vec![
+            Record::Look { user: user("ann") },
+            Record::Friend { user: user("鸿雁 🪿") },
+            Record::Release { user: user("ann"), epoch: u64::MAX, claim: 1 },
+            Record::Released(Box::new(released.clone())),
+            Record::Released(Box::new(Released { dirty: Vec::new(), window: Vec::new(), ..released })),
+            Record::Missed,
+        ]
+    }
+
+    #[test]
+    fn a_record_comes_back_as_it_was_and_only_to_the_life_it_is_for() {
+        let (from, to) = (life(1_023, u64::MAX), life(2, 5));
+        for record in all() {
+            let bytes = write(from, to, &record);
+            assert_eq!(read(&bytes, to), Some(Letter { from, record }));
+            assert_eq!(read(&bytes, life(2, 6)), None);
+        }
+    }
+
+    #[test]
+    fn what_is_cut_off_or_goes_on_is_no_record() {
+        let (from, to) = (life(1, 1), life(2, 5));
+        for record in all() {
+            let bytes = write(from, to, &record);
+            for length in 0..bytes.len() {
+                assert_eq!(read(&bytes[..length], to), None, "{record:?} {length}");
+            }
+            assert_eq!(read(&[&bytes[..], &[0]].concat(), to), None);
+            // Whatever stands there, it takes no more memory than the bytes that came.
+            for at in 0..bytes.len() {
+                let mut odd = bytes.clone();
+                odd[at] = 0xff;
+                drop(read(&odd, to));
+            }
+        }
+    }
+}

@@ -1,0 +1,414 @@
+//! Several nodes use one database: each joins, is fenced, gives signs of life and tells the others
+//! what is new. Skipped without `HONGYAN_TEST_MYSQL`.
+
+use super::mysql::{Database, refusal};
+use crate::common::store::*;
+use hongyan::chat::contract::{Incarnation, Owner, Record, Released, View};
+use hongyan::store::mysql::{FenceCause, Lease, LeaseCalls, News, NodeServer, Outbox};
+use hongyan::store::{Store, StoreError};
+use mysql::prelude::Queryable;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::time::{Duration, Instant};
+
+const PATIENCE: Duration = Duration::from_secs(30);
+
+pub(crate) fn join(database: &Database, name: &str) -> NodeServer {
+    NodeServer::join(&database.url(), name).unwrap()
+}
+
+fn me(node: &NodeServer) -> Incarnation {
+    node.seat().me
+}
+
+fn last(view: &View, node: &NodeServer) -> u64 {
+    view.node(me(node).node).unwrap().last.epoch
+}
+
+/// A node with its lease.
+struct Living {
+    server: NodeServer,
+    lease: Lease,
+    first_view: View,
+    fenced: Receiver<FenceCause>,
+    news: Vec<News>,
+}
+
+impl Living {
+    fn new(server: NodeServer, silent_max: Duration) -> Self {
+        let (told, fenced): (Sender<FenceCause>, _) = channel();
+        let on_fenced = Box::new(move |cause| told.send(cause).unwrap_or(()));
+        let calls = LeaseCalls { on_news: Arc::new(|| ()), on_fenced };
+        let (lease, first_view) = Lease::start(server.clone(), silent_max, calls).unwrap();
+        Self { server, lease, first_view, fenced, news: Vec::new() }
+    }
+
+    /// Waits until something is among the news; takes all up to it.
+    #[track_caller]
+    fn wait_for<T>(&mut self, find: impl Fn(&News) -> Option<T>) -> T {
+        let until = Instant::now() + PATIENCE;
+        loop {
+            self.lease.take(&mut self.news);
+            if let Some(at) = self.news.iter().position(|news| find(news).is_some()) {
+                return self.news.drain(..=at).next_back().as_ref().and_then(&find).unwrap();
+            }
+            assert!(Instant::now() < until, "it is not told: {:?}", self.news);
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    #[track_caller]
+    fn wait_for_view(&mut self, is_it: impl Fn(&View) -> bool) -> View {
+        self.wait_for(|news| match news {
+            News::View(view) if is_it(view) => Some(view.clone()),
+            _ => None,
+        })
+    }
+
+    #[track_caller]
+    fn next_record(&mut self) -> (Incarnation, Record) {
+        self.wait_for(|news| match news {
+            News::Frame { from, record } => Some((*from, record.clone())),
+            News::View(_) => None,
+        })
+    }
+}
+
+fn look(name: &str) -> Record {
+    Record::Look { user: user(name) }
+}
+
+#[test]
+fn nodes_have_numbers_that_stay_and_one_key() {
+    let Some(database) = Database::new() else { return };
+    let (a, b) = (join(&database, "a"), join(&database, "b"));
+    assert_eq!([me(&a).node.get(), me(&b).node.get()], [1, 2]);
+    assert_eq!(a.seat().hash_key, b.seat().hash_key);
+    assert_ne!(a.seat().hash_key, [0, 0]);
+    let view = a.view().unwrap();
+    assert_eq!([last(&view, &a), last(&view, &b)], [me(&a).epoch, me(&b).epoch]);
+    let number = view.number;
+    let again = join(&database, "a");
+    assert_eq!((me(&again).node, me(&again).epoch), (me(&a).node, me(&a).epoch + 1));
+    assert!(b.view().unwrap().number > number, "a life that begins is news");
+    assert!(a.connect().is_err(), "its life is over");
+    assert!(a.seat().is_fenced() && !b.seat().is_fenced());
+}
+
+#[test]
+fn many_that_join_at_once_each_have_a_place() {
+    let Some(database) = Database::new() else { return };
+    let url = database.url();
+    let joining: Vec<_> = (0..8)
+        .map(|number| {
+            let url = url.clone();
+            std::thread::spawn(move || {
+                let until = Instant::now() + PATIENCE;
+                loop {
+                    match NodeServer::join(&url, &format!("n{number}")) {
+                        Ok(node) => return node,
+                        Err(StoreError::Unavailable(_) | StoreError::Busy(_)) if Instant::now() < until => {}
+                        Err(error) => panic!("{error}"),
+                    }
+                }
+            })
+        })
+        .collect();
+    let nodes: Vec<NodeServer> = joining.into_iter().map(|joining| joining.join().unwrap()).collect();
+    let mut numbers: Vec<u16> = nodes.iter().map(|node| me(node).node.get()).collect();
+    numbers.sort_unstable();
+    assert_eq!(numbers, (1..=8).collect::<Vec<_>>());
+    let view = nodes[0].view().unwrap();
+    for node in &nodes {
+        assert_eq!(last(&view, node), me(node).epoch);
+        save(&mut node.connect().unwrap(), &[message(me(node).node.get().into(), "bob", "ann", "m")]);
+    }
+}
+
+#[test]
+fn a_server_alone_and_a_cluster_refuse_each_others_database() {
+    let Some(database) = Database::new() else { return };
+    drop(database.server().connect().unwrap());
+    let why = NodeServer::join(&database.url(), "a").unwrap_err().to_string();
+    assert_eq!(why, "it is that of a server without --node-name, which uses it alone");
+    let Some(database) = Database::new() else { return };
+    let node = join(&database, "a");
+    assert_eq!(refusal(&database.server()), "it is that of a cluster: a server needs --node-name to use it");
+    assert!(node.leave().unwrap());
+    assert!(refusal(&database.server()).contains("--node-name"), "it stays one");
+    join(&database, "a");
+}
+
+#[test]
+fn nothing_of_a_node_is_committed_behind_its_fence() {
+    let Some(database) = Database::new() else { return };
+    let (a, b) = (join(&database, "a"), join(&database, "b"));
+    let (mut one, mut other) = (a.connect().unwrap(), a.connect().unwrap());
+    save(&mut one, &[message(1, "bob", "ann", "m1")]);
+    // One is in the middle of a transaction, the other one is between two.
+    one.begin().unwrap();
+    one.save_pushes(&[message(2, "bob", "ann", "m2")]).unwrap();
+    let number = b.view().unwrap().number;
+    assert!(b.fence(me(&a)).unwrap());
+    let view = b.view().unwrap();
+    assert_eq!((view.number, last(&view, &a)), (number + 1, me(&a).epoch + 1));
+    one.commit().unwrap_err();
+    assert!(one.is_broken());
+    other.begin().unwrap_err();
+    assert!(a.connect().is_err());
+    assert_eq!(waiting(&mut b.connect().unwrap(), "ann"), [1]);
+    assert!(!b.fence(me(&a)).unwrap(), "it was over already");
+    assert_eq!(b.view().unwrap().number, number + 1);
+    assert!(!a.leave().unwrap());
+}
+
+/// The writers of one node go on while another one fences it again and again.
+#[test]
+fn a_node_that_writes_without_a_pause_is_fenced_all_the_same() {
+    let Some(database) = Database::new() else { return };
+    let b = join(&database, "b");
+    let mut reader = b.connect().unwrap();
+    for round in 0..10 {
+        let a = join(&database, "a");
+        let writers: Vec<_> = (0..3)
+            .map(|lane| {
+                let a = a.clone();
+                std::thread::spawn(move || {
+                    let Ok(mut store) = a.connect() else { return };
+                    for seq in 0.. {
+                        let push = message(
+                            round * 1_000_000 + lane * 100_000 + seq,
+                            "bob",
+                            "ann",
+                            &format!("{round}.{lane}.{seq}"),
+                        );
+                        let done = store
+                            .begin()
+                            .and_then(|()| store.save_pushes(&[push]).map(drop))
+                            .and_then(|()| store.commit());
+                        if done.is_err() {
+                            return;
+                        }
+                    }
+                })
+            })
+            .collect();
+        std::thread::sleep(Duration::from_millis(30));
+        assert!(b.fence(me(&a)).unwrap());
+        let before = waiting(&mut reader, "ann");
+        writers.into_iter().for_each(|writer| writer.join().unwrap());
+        assert_eq!(waiting(&mut reader, "ann"), before);
+    }
+}
+
+#[test]
+fn a_name_is_that_of_one_process_while_it_lives() {
+    let Some(database) = Database::new() else { return };
+    let mut a = Living::new(join(&database, "a"), Duration::from_secs(3_600));
+    let why = NodeServer::join(&database.url(), "a").unwrap_err().to_string();
+    assert_eq!(why, "another process lives in it as the node \"a\"");
+    let number = a.first_view.number;
+    a.wait_for_view(|view| view.number == number);
+    // It was killed: its connection is gone, and nobody waits for its silence.
+    drop(a);
+    let until = Instant::now() + PATIENCE;
+    let again = loop {
+        match NodeServer::join(&database.url(), "a") {
+            Ok(again) => break again,
+            Err(error) => assert!(Instant::now() < until, "{error}"),
+        }
+    };
+    assert_eq!(me(&again).node.get(), 1);
+}
+
+#[test]
+fn a_silent_node_is_fenced_by_those_that_live_and_hears_of_it() {
+    let Some(mut database) = Database::new() else { return };
+    let silent_max = Duration::from_secs(2);
+    let a = Living::new(join(&database, "a"), Duration::from_secs(3_600));
+    let mut b = Living::new(join(&database, "b"), silent_max);
+    let (was, me_of_a) = (b.first_view.number, me(&a.server));
+    // Nobody is silent: for longer than that.
+    std::thread::sleep(silent_max + Duration::from_millis(1_500));
+    b.lease.read_view();
+    b.wait_for_view(|view| view.number == was);
+    b.lease.take(&mut b.news);
+    let views = b.news.iter().filter(|news| matches!(news, News::View(_))).count();
+    assert!(b.news.len() == views, "{:?}", b.news);
+    // It cannot say anything any more.
+    drop(a.lease);
+    let view = b.wait_for_view(|view| view.number > was);
+    assert_eq!(last(&view, &a.server), me_of_a.epoch + 1);
+    assert!(b.fenced.try_recv().is_err());
+    // One that has left, or was fenced, is not fenced again and again.
+    std::thread::sleep(silent_max + Duration::from_millis(1_500));
+    assert_eq!(b.server.view().unwrap().number, view.number);
+    // Fenced by mistake, it hears of it though it has nothing to write.
+    let c = Living::new(join(&database, "c"), Duration::from_secs(3_600));
+    assert!(b.server.fence(me(&c.server)).unwrap());
+    assert_eq!(c.fenced.recv_timeout(PATIENCE).unwrap(), FenceCause::Fenced);
+    assert!(c.server.seat().is_fenced());
+    // Or another process has its name.
+    let d = Living::new(join(&database, "d"), Duration::from_secs(3_600));
+    let sql = "UPDATE nodes SET epoch = epoch + 2, renewed = 7 WHERE name = 'd'";
+    database.admin.query_drop(sql).unwrap();
+    assert_eq!(d.fenced.recv_timeout(PATIENCE).unwrap(), FenceCause::NameTaken);
+}
+
+#[test]
+fn an_outage_of_the_database_fences_nobody() {
+    let Some(mut database) = Database::new() else { return };
+    let silent_max = Duration::from_secs(2);
+    let mut a = Living::new(join(&database, "a"), silent_max);
+    let b = Living::new(join(&database, "b"), silent_max);
+    let number = a.server.view().unwrap().number;
+    let until = Instant::now() + 2 * silent_max;
+    while Instant::now() < until {
+        database.kill_all();
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    a.news.clear();
+    a.wait_for_view(|_| true);
+    std::thread::sleep(Duration::from_millis(1_500));
+    assert_eq!(a.server.view().unwrap().number, number);
+    assert!(a.fenced.try_recv().is_err() && b.fenced.try_recv().is_err());
+}
+
+/// As a server does that stops: nobody waits for its silence.
+#[test]
+fn a_node_that_leaves_is_news_at_once() {
+    let Some(database) = Database::new() else { return };
+    let a = Living::new(join(&database, "a"), Duration::from_secs(3_600));
+    let mut b = Living::new(join(&database, "b"), Duration::from_secs(3_600));
+    let (was, me_of_a) = (b.first_view.number, me(&a.server));
+    a.lease.leave();
+    let view = b.wait_for_view(|view| view.number > was);
+    assert_eq!(view.node(me_of_a.node).unwrap().last.epoch, me_of_a.epoch + 1);
+    assert!(a.fenced.try_recv().is_err(), "it knows");
+}
+
+#[test]
+fn the_limit_of_the_numbers_stays_above_the_clock() {
+    let Some(database) = Database::new() else { return };
+    let mut a = Living::new(join(&database, "a"), Duration::from_secs(3_600));
+    let limit = |view: &View| view.nodes[0].hlc_limit;
+    let first = limit(&a.first_view);
+    assert!(first > 0 && a.server.seat().floor == 0);
+    a.wait_for_view(|view| limit(view) > first);
+    // The clock of the core is far ahead: that of another node was.
+    let ahead = first + (3_600_000 << 20);
+    a.lease.note_clock(ahead);
+    let view = a.wait_for_view(|view| limit(view) > ahead);
+    let number = me(&a.server);
+    drop(a);
+    let again = join(&database, "a");
+    assert_eq!(me(&again).epoch, number.epoch + 1);
+    assert!(again.seat().floor >= limit(&view), "what it gave before is below");
+}
+
+#[test]
+fn records_arrive_in_order_and_only_at_the_life_they_are_for() {
+    let Some(mut database) = Database::new() else { return };
+    let a = join(&database, "a");
+    let mut b = Living::new(join(&database, "b"), Duration::from_secs(3_600));
+    let mut writer = a.connect().unwrap();
+    let outbox = Outbox::start(a.clone(), 10_000).unwrap();
+    let (to, earlier) = (me(&b.server), Incarnation { epoch: 0, ..me(&b.server) });
+    outbox.send(earlier, look("nobody"));
+    let release = |claim| Record::Release { user: user("ann"), epoch: 1, claim };
+    let window = (0..20_000).map(|n| hongyan::chat::contract::Said { key: n, age_ms: n }).collect();
+    let released = Released { user: user("ann"), claim: 1, epoch: 2, clock: 3, dirty: vec![user("bob")], window };
+    let sent: Vec<Record> = (0..500)
+        .map(|n| look(&format!("user {n}")))
+        .chain([release(1), Record::Released(Box::new(released))])
+        .chain((2..300).map(release))
+        .collect();
+    sent.iter().for_each(|record| outbox.send(to, record.clone()));
+    for record in &sent {
+        assert_eq!(b.next_record(), (me(&a), record.clone()));
+    }
+    // What was read is deleted.
+    let until = Instant::now() + PATIENCE;
+    while database.admin.query_first::<u64, _>("SELECT count(*) FROM mail").unwrap() != Some(0) {
+        assert!(Instant::now() < until);
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    // Behind its fence nothing of it is read, and it writes nothing.
+    assert!(b.server.fence(me(&a)).unwrap());
+    outbox.send(to, look("late"));
+    writer.begin().unwrap_err();
+    let c = join(&database, "c");
+    let outbox = Outbox::start(c.clone(), 10_000).unwrap();
+    outbox.send(to, look("ann"));
+    assert_eq!(b.next_record(), (me(&c), look("ann")));
+}
+
+#[test]
+fn records_that_cannot_be_kept_are_missed_in_their_place() {
+    let Some(mut database) = Database::new() else { return };
+    let a = join(&database, "a");
+    let mut b = Living::new(join(&database, "b"), Duration::from_secs(3_600));
+    let to = me(&b.server);
+    let outbox = Outbox::start(a.clone(), 3).unwrap();
+    // Nothing can be written for a while.
+    database.admin.query_drop("LOCK TABLES mail READ, nodes WRITE, cluster WRITE").unwrap();
+    outbox.send(to, look("first"));
+    std::thread::sleep(Duration::from_millis(300));
+    // Of the same user once, while nothing else is between them.
+    for name in ["ann", "ann", "bob", "ann", "cid", "dan", "eve"] {
+        outbox.send(to, look(name));
+    }
+    database.admin.query_drop("UNLOCK TABLES").unwrap();
+    let heard: Vec<Record> = (0..5).map(|_| b.next_record().1).collect();
+    assert_eq!(heard, [look("first"), look("ann"), look("bob"), look("cid"), Record::Missed]);
+    outbox.send(to, look("ann"));
+    assert_eq!(b.next_record().1, look("ann"));
+}
+
+#[test]
+fn a_user_belongs_to_whoever_claimed_them_first() {
+    let Some(database) = Database::new() else { return };
+    let (a, b) = (join(&database, "a"), join(&database, "b"));
+    let (mut one, mut other) = (a.connect().unwrap(), b.connect().unwrap());
+    let ann = user("ann");
+    let claim = |store: &mut dyn Store, epoch, floor| {
+        with(store, |store| store.nodes().unwrap().claim(&user("ann"), epoch, floor))
+    };
+    assert_eq!(one.nodes().unwrap().owner(&ann).unwrap(), Owner::default());
+    assert!(claim(&mut one, 0, 70));
+    assert!(!claim(&mut other, 0, 90), "the other one was faster");
+    let owner = Owner { at: Some(me(&a)), epoch: 1, floor: 70 };
+    assert_eq!(other.nodes().unwrap().owner(&ann).unwrap(), owner);
+    assert!(claim(&mut other, 1, 50));
+    let owner = Owner { at: Some(me(&b)), epoch: 2, floor: 70 };
+    assert_eq!(one.nodes().unwrap().owner(&ann).unwrap(), owner, "a floor never sinks");
+    // Read behind the commit, in the order that was asked for.
+    one.begin().unwrap();
+    one.save_pushes(&[message(1, "bob", "ann", "m")]).unwrap();
+    let owners = one.nodes().unwrap().commit_and_read(&["nobody'); DROP TABLE pushes; --", "ann", "ann"]);
+    assert_eq!(owners.unwrap(), Some(vec![Owner::default(), owner, owner]));
+    assert_eq!(waiting(&mut other, "ann"), [1]);
+    one.begin().unwrap();
+    assert_eq!(one.nodes().unwrap().commit_and_read(&[]).unwrap(), Some(Vec::new()));
+}
+
+#[test]
+fn a_page_has_the_first_pushes_that_are_not_known() {
+    let Some(database) = Database::new() else { return };
+    let a = join(&database, "a");
+    let mut store = a.connect().unwrap();
+    let pushes: Vec<_> = (1..=20).map(|seq| message(seq, "bob", "鸿雁 '", &format!("m{seq}"))).collect();
+    save(&mut store, &pushes);
+    let mut page = |except: &[u64], count_max, bytes_max| -> Vec<u64> {
+        let found = store.nodes().unwrap().pushes_except(&user("鸿雁 '"), except, count_max, bytes_max).unwrap();
+        for push in &found {
+            assert_eq!(push, &pushes[push.seq as usize - 1]);
+        }
+        found.iter().map(|push| push.seq).collect()
+    };
+    assert_eq!(page(&[], 3, usize::MAX), [1, 2, 3]);
+    assert_eq!(page(&[1, 3, 5, 99], 3, usize::MAX), [2, 4, 6]);
+    assert_eq!(page(&(1..=19).collect::<Vec<_>>(), 3, usize::MAX), [20]);
+    assert_eq!(page(&(1..=5_000).collect::<Vec<_>>(), 3, usize::MAX), [0; 0]);
+    assert_eq!(page(&[1], 3, 1), [2]);
+}
