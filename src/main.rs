@@ -101,7 +101,7 @@ fn read_command() -> Result<Command, String> {
 fn program(stderr: &Stderr) -> Program {
     let stderr = stderr.clone();
     Program {
-        read_again: Box::new(|| match read_command()? {
+        read_again: Arc::new(|| match read_command()? {
             Command::Run(settings) => Ok(*settings),
             // The arguments are those with which it was started.
             _ => Err("the arguments have changed".to_owned()),

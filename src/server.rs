@@ -4,6 +4,7 @@
 mod admin;
 mod certificates;
 mod files;
+mod over;
 pub mod reload;
 pub mod signals;
 mod standby;
@@ -15,17 +16,19 @@ use crate::admin::AdminServer;
 use crate::chat::Chat;
 use crate::config::{Config, StoreUrl};
 use crate::net::conns::WAKER;
-use crate::net::live::Reloaded;
+use crate::net::live::{Live, Reloaded};
 use crate::net::standby::StandbyPort;
 use crate::net::{Loop, Parts};
 use crate::push_hook::{self, PushHook};
 use crate::store::StoreError;
+use crate::store::cluster::Cluster;
 use crate::store::mysql::MysqlServer;
 use crate::store::pool::{Pool, Wake};
 use admin::Admin;
 use files::Limit;
 use mio::net::TcpListener;
 use mio::{Poll, Waker};
+use over::Over;
 use reload::{Program, Reloader, Work};
 use signal_hook_mio::v1_0::Signals;
 use socket2::{Domain, Socket, Type};
@@ -36,8 +39,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Sender, channel};
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
 pub use validity::Notice;
+
+/// The pause before a node that was fenced joins again.
+const JOIN_AGAIN_AFTER: Duration = Duration::from_millis(200);
 
 /// Why a server did not start: one clear sentence.
 #[derive(Debug)]
@@ -55,8 +62,7 @@ impl std::error::Error for StartError {}
 #[derive(Debug)]
 pub struct Handle {
     addr: SocketAddr,
-    stop: Arc<AtomicBool>,
-    is_taken_over: Arc<AtomicBool>,
+    over: Over,
     waker: Arc<Waker>,
     admin: Option<AdminServer>,
     /// `None` once it has been waited for.
@@ -87,7 +93,7 @@ impl Handle {
     }
 
     fn ask_to_stop(&self) {
-        self.stop.store(true, Ordering::Release);
+        self.over.stop();
         if let Err(error) = self.waker.wake() {
             log::error!("the loop cannot be woken to be stopped: {error}");
         }
@@ -144,25 +150,36 @@ pub enum Ended {
 
 /// Runs a server as the whole process, until SIGTERM or SIGINT, which also end the wait for
 /// the store. At SIGHUP it reads its settings again. Where it listens goes to `say`, which must not
-/// wait.
+/// wait. A node of a cluster that was fenced begins anew.
 ///
 /// # Errors
 /// When it cannot listen or the store cannot be used.
-pub fn run(config: Config, program: Program, say: impl FnOnce(&str)) -> Result<Ended, StartError> {
-    let signals = signals::ignore_others().and_then(|()| Signals::new(signals::OF_A_SERVER));
-    let signals = signals.map_err(|error| cannot("watch for signals", &error))?;
-    let Some(mut handle) = launch(config, Some(signals), Limit::raise(), Some(program))? else {
-        supervisor::stopping();
-        log::info!("stopped while the store was waited for");
-        return Ok(Ended::Stopped);
-    };
-    say(&format!("listening on {}", handle.addr));
-    supervisor::ready();
-    Ok(match handle.join() {
-        Err(_) => Ended::Panicked,
-        Ok(()) if handle.is_taken_over.load(Ordering::Acquire) => Ended::TakenOver,
-        Ok(()) => Ended::Stopped,
-    })
+pub fn run(mut config: Config, program: Program, say: impl Fn(&str)) -> Result<Ended, StartError> {
+    let signals = |error| cannot("watch for signals", &error);
+    let asked_to_stop = signals::ignore_others().and_then(|()| signals::note_stop()).map_err(signals)?;
+    loop {
+        let watched = Signals::new(signals::OF_A_SERVER).map_err(signals)?;
+        let Some(mut handle) = launch(config.clone(), Some(watched), Limit::raise(), Some(program.clone()))? else {
+            supervisor::stopping();
+            log::info!("stopped while the store was waited for");
+            return Ok(Ended::Stopped);
+        };
+        say(&format!("listening on {}", handle.addr));
+        supervisor::ready();
+        let joined = handle.join();
+        if joined.is_ok() && handle.over.is_fenced() && !asked_to_stop.load(Ordering::Acquire) {
+            // Clients come back to the same place.
+            config.listen = handle.addr;
+            drop(handle);
+            thread::sleep(JOIN_AGAIN_AFTER);
+            continue;
+        }
+        return Ok(match joined {
+            Err(_) => Ended::Panicked,
+            Ok(()) if handle.over.is_taken_over() => Ended::TakenOver,
+            Ok(()) => Ended::Stopped,
+        });
+    }
 }
 
 /// Checks what can be checked of a configuration without opening the store or the port. Gives how
@@ -221,17 +238,17 @@ fn launch(
     let woken = Arc::clone(&waker);
     // Can fail only with its poll gone, and then nobody waits for the answer.
     let wake: Wake = Arc::new(move || woken.wake().unwrap_or(()));
-    let (stop, is_taken_over) = (Arc::<AtomicBool>::default(), Arc::<AtomicBool>::default());
-    let on_taken_over = end_when_taken_over(&stop, &is_taken_over, &wake);
+    let stop = Arc::<AtomicBool>::default();
+    let over = Over::new(&stop, &wake);
     let admin = Admin::open(&config, &wake, is_process)?;
-    let Some((pool, listener)) = open_store(&config, &mut signals, (&wake, &on_taken_over), listener)? else {
+    let Some((mut pool, listener)) = open_store(&config, &mut signals, (&wake, &over), listener)? else {
         return Ok(None);
     };
     let (admin, calls) = admin.serve()?;
     let addr = listener.local_addr().map_err(|error| cannot("tell the address it listens on", &error))?;
-    let hash_key = random_key()?;
     let live = reload::live(&config, conns_max, certificates);
-    let chat = Chat::new(live.rules.clone(), pool.first_seq(), hash_key);
+    let cluster = pool.take_cluster();
+    let (chat, hash_key) = chat(&live, &pool, cluster.as_ref())?;
     let (to_loop, reloads) = channel();
     let on_hang_up = on_hang_up(&config, program, files, &pool, to_loop, wake);
     let push_hook = push_hook.map(PushHook::start).transpose();
@@ -243,13 +260,13 @@ fn launch(
         on_hang_up,
         live,
         reloads,
-        stop: Arc::clone(&stop),
+        stop,
         chat,
         pool,
         push_hook,
         hash_key,
-        // In a process of others the supervisor is told by them.
-        on_stop: if is_process { supervisor::stopping } else { || () },
+        on_stop: on_stop(is_process, &over),
+        cluster,
         calls: admin.is_some().then_some(calls),
     };
     let server_loop = Loop::new(parts).map_err(|error| cannot("start polling", &error))?;
@@ -262,7 +279,7 @@ fn launch(
         notice.log();
     }
     files.log(&config);
-    Ok(Some(Handle { addr, stop, is_taken_over, waker, admin, thread: Some(thread) }))
+    Ok(Some(Handle { addr, over, waker, admin, thread: Some(thread) }))
 }
 
 /// What happens at SIGHUP, which only a server that is the whole process hears of.
@@ -285,15 +302,26 @@ fn on_hang_up(
     Box::new(move || reloader.ask())
 }
 
-/// What to call when another server has taken the place of this one: it stops cleanly, because
-/// what it keeps in memory is no longer true, and what it would promise could not be kept.
-fn end_when_taken_over(stop: &Arc<AtomicBool>, is_taken_over: &Arc<AtomicBool>, wake: &Wake) -> Wake {
-    let (stop, is_taken_over, wake) = (Arc::clone(stop), Arc::clone(is_taken_over), Arc::clone(wake));
-    Arc::new(move || {
-        log::error!("another server has taken this one's place in the database: this one stops");
-        is_taken_over.store(true, Ordering::Release);
-        stop.store(true, Ordering::Release);
-        wake();
+/// The core, and the key under which it remembers what clients choose.
+fn chat(live: &Live, pool: &Pool, cluster: Option<&Cluster>) -> Result<(Chat, [u64; 2]), StartError> {
+    let Some(cluster) = cluster else {
+        let hash_key = random_key()?;
+        return Ok((Chat::new(live.rules.clone(), pool.first_seq(), hash_key), hash_key));
+    };
+    let hash_key = cluster.hash_key();
+    let mut chat = Chat::new(live.rules.clone(), cluster.first_seq(), hash_key);
+    chat.join(cluster.me(), cluster.first_view());
+    Ok((chat, hash_key))
+}
+
+/// What is done when the stop begins. In a process of others the supervisor is told by them; and
+/// a node that was fenced begins anew.
+fn on_stop(is_process: bool, over: &Over) -> Box<dyn Fn() + Send> {
+    let over = over.clone();
+    Box::new(move || {
+        if is_process && !over.is_fenced() {
+            supervisor::stopping();
+        }
     })
 }
 
@@ -302,7 +330,7 @@ fn end_when_taken_over(stop: &Arc<AtomicBool>, is_taken_over: &Arc<AtomicBool>, 
 fn open_store(
     config: &Config,
     signals: &mut Option<Signals>,
-    (wake, on_taken_over): (&Wake, &Wake),
+    (wake, over): (&Wake, &Over),
     listener: StdListener,
 ) -> Result<Option<(Pool, StdListener)>, StartError> {
     if config.is_standby {
@@ -312,13 +340,13 @@ fn open_store(
         let certificates = move || certificates::open(&given).ok().and_then(|(found, _)| found);
         let port =
             StandbyPort::start(copy, Arc::new(certificates)).map_err(|error| cannot("start a thread", &error))?;
-        let opened = standby::wait_and_open(config, signals, wake, on_taken_over)?;
+        let opened = standby::wait_and_open(config, signals, wake, over)?;
         drop(port);
         return Ok(opened.map(|pool| (pool, listener)));
     }
     let mut listener = Some(listener);
     // While the store is waited for, clients are refused rather than kept waiting for an answer.
-    let opened = store_wait::open(config, signals, wake, on_taken_over, || listener = None)?;
+    let opened = store_wait::open(config, signals, wake, over, || listener = None)?;
     let Some(pool) = opened else { return Ok(None) };
     Ok(Some((pool, listener.map_or_else(|| bind(config), Ok)?)))
 }
@@ -344,7 +372,6 @@ mod tests {
     use super::*;
     use std::io::{BufRead, BufReader, Read, Write};
     use std::net::{Shutdown, TcpStream};
-    use std::time::Duration;
 
     fn config() -> Config {
         Config { listen: SocketAddr::from(([127, 0, 0, 1], 0)), store: StoreUrl::Memory, ..Config::default() }

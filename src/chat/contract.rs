@@ -11,7 +11,7 @@ pub use super::admin_contract::{
 };
 pub use super::admin_job::{AdminJob, AdminOutcome, StoredPush};
 pub use super::cluster::contract::{
-    ClusterJob, ClusterOutcome, Incarnation, NodeId, NodeState, Owner, Record, Released, Said, View,
+    ClusterJob, ClusterOutcome, Incarnation, MS_SHIFT, NodeId, NodeState, Owner, Record, Released, Said, View,
 };
 pub use super::found::{Answered, Asked, Page, Quota};
 pub use super::gauges::Gauges;
@@ -464,19 +464,6 @@ pub enum Job {
 }
 
 impl Job {
-    /// The number of the push that it writes, if it writes one.
-    #[must_use]
-    pub fn push_seq(&self) -> Option<u64> {
-        match self {
-            Self::SavePush { push } | Self::AskFriend { push, .. } | Self::AnswerFriend { push, .. } => Some(push.seq),
-            Self::Admin { job, .. } => match &**job {
-                AdminJob::Notice { push } => Some(push.seq),
-                _ => None,
-            },
-            _ => None,
-        }
-    }
-
     /// The bytes of push text that it holds. The rest of a job is small, and bounded by the number
     /// of jobs.
     #[must_use]

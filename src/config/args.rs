@@ -208,6 +208,14 @@ fn relate(config: &mut Config, given: &[&str]) -> Result<(), String> {
     if config.is_standby && !matches!(config.store, StoreUrl::Mysql(_)) {
         return Err("--standby needs a store that two machines share: --store mysql://…".to_owned());
     }
+    if config.node_name.is_some() {
+        if !matches!(config.store, StoreUrl::Mysql(_)) {
+            return Err("--node-name needs a store that several machines share: --store mysql://…".to_owned());
+        }
+        if config.is_standby {
+            return Err("--standby and --node-name exclude each other: the nodes stand in for one another".to_owned());
+        }
+    }
     // A frame grows when it is written in the other form, at most threefold; a few must fit
     // beside each other.
     let output_min = config.frame_bytes_max.saturating_mul(4);

@@ -13,6 +13,7 @@ mod file;
 pub mod hook_url;
 mod known;
 pub mod networks;
+mod node_name;
 pub mod options;
 pub mod origins;
 pub mod regular;
@@ -93,6 +94,10 @@ pub struct Config {
     pub is_standby: bool,
     /// A standby takes a server that was silent for longer for gone, in ms.
     pub silent_server_max_ms: u64,
+    /// The name of this node, if it is one of a cluster.
+    pub node_name: Option<Box<str>>,
+    /// What this node says to others and is not written yet, in records.
+    pub mail_max: usize,
     /// Where it is told that pushes wait for a user, if anywhere.
     pub push_hook: Option<HookUrl>,
     /// The key of the signatures of these requests.
@@ -191,6 +196,8 @@ impl Default for Config {
             store_wait_ms: 30_000,
             is_standby: false,
             silent_server_max_ms: 5_000,
+            node_name: None,
+            mail_max: 65_536,
             push_hook: None,
             push_hook_secret_file: None,
             push_hook_ca_file: None,

@@ -21,6 +21,7 @@ macro_rules! number {
     };
 }
 
+mod node;
 mod push_hook;
 
 /// An option that is put in force at the start only.
@@ -158,8 +159,9 @@ const FIRST: &[Opt] = &[
         SERVER,
         "silent-server-max",
         Kind::Duration(number!(2_000, HOUR, silent_server_max_ms: u64)),
-        "A standby takes the place of a server that has shown no sign of life in the database for this long.",
+        "A standby takes the place of a server, and nodes fence a node, that has shown no sign of life in the database for this long.",
     ),
+    node::NAME,
     live(
         SERVER,
         "stop-wait",

@@ -24,6 +24,7 @@ use crate::protocol::encode_fast::write_push;
 use crate::protocol::field::UserName;
 use crate::protocol::reply::{Reply, write_presence, write_reply};
 use crate::push_hook::PushHook;
+use crate::store::cluster::Cluster;
 use crate::store::pool::StoreHealth;
 use std::collections::VecDeque;
 use std::net::IpAddr;
@@ -103,6 +104,7 @@ pub struct Hub<S> {
     pub(super) tls_was_logged: bool,
     pub(super) memory: Memory,
     pub(super) push_hook: Option<PushHook>,
+    pub(super) cluster: Option<Cluster>,
     pub(super) line_rates: LineRates,
     pub(super) census: Census,
     pub(super) desk: Desk,
@@ -142,6 +144,7 @@ impl<S: Stream> Hub<S> {
             tls_was_logged: false,
             memory: Memory::default(),
             push_hook: None,
+            cluster: None,
             line_rates: LineRates::new(bounds.log_lines_per_second_max),
             census: Census::default(),
             desk: Desk::default(),
@@ -418,8 +421,8 @@ impl<S: Stream> Hub<S> {
                 self.say_note(&note);
             }
             Action::Admin { ticket, answer } => self.admin_answered(ticket, answer),
-            // This server is a node alone: there is nobody to tell.
-            Action::Send { .. } | Action::ReadView => {}
+            Action::Send { to, record } => self.send_to_node(to, record),
+            Action::ReadView => self.read_view(),
             Action::Stopped => self.stopped = true,
         }
     }

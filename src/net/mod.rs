@@ -12,6 +12,7 @@ mod alarm;
 mod buffers;
 pub mod census;
 mod closing;
+mod cluster;
 mod compact_keys;
 pub mod conn;
 pub mod conns;
@@ -47,6 +48,7 @@ use crate::chat::Chat;
 use crate::chat::contract::{Now, Outcome, Ticket};
 use crate::histogram::Histogram;
 use crate::push_hook::PushHook;
+use crate::store::cluster::Cluster;
 use crate::store::pool::Pool;
 use accept::Acceptor;
 use admin::{Calls, OfLoop};
@@ -100,7 +102,9 @@ pub struct Parts {
     /// A key that nobody outside knows.
     pub hash_key: [u64; 2],
     /// Called when the stop begins; must not wait.
-    pub on_stop: fn(),
+    pub on_stop: Box<dyn Fn() + Send>,
+    /// The other nodes, if this is one of a cluster.
+    pub cluster: Option<Cluster>,
     /// What operators ask; the waker says that they do.
     pub calls: Option<Calls>,
 }
@@ -129,7 +133,7 @@ pub struct Loop {
     stop_asked: Arc<AtomicBool>,
     stop: Stop,
     stop_wait_ms: u64,
-    on_stop: fn(),
+    on_stop: Box<dyn Fn() + Send>,
     hub: Hub<Socket>,
     pool: Pool,
     finished: Vec<(Ticket, Outcome)>,
@@ -169,6 +173,7 @@ impl Loop {
             hash_key,
             on_stop,
             push_hook,
+            cluster,
             calls,
         } = parts;
         let mut hub = Hub::new(chat, live.bounds, hash_key);
@@ -177,6 +182,7 @@ impl Loop {
         let (stop_wait_ms, conns_max) = (live.stop_wait_ms, live.conns_max);
         hub.hold_to(live);
         hub.push_hook = push_hook;
+        hub.cluster = cluster;
         if let Some(signals) = &mut signals {
             poll.registry().register(signals, SIGNALS, Interest::READABLE)?;
         }
@@ -240,6 +246,9 @@ impl Loop {
             // does. Nothing of them was promised.
             log::warn!("{} jobs of the store are not waited for", self.jobs_in_flight);
         }
+        if let Some(cluster) = self.hub.cluster.take() {
+            cluster.leave();
+        }
         Ok(())
     }
 
@@ -285,6 +294,7 @@ impl Loop {
             acceptor.accept(&mut self.hub, self.poll.registry(), now.mono_ms);
         }
         self.hub.turn();
+        self.hub.note_clock();
         self.submit_jobs();
         if self.stop != Stop::No {
             self.advance_stop(now.mono_ms);
@@ -327,6 +337,7 @@ impl Loop {
     fn on_woken(&mut self) {
         self.calls_wait = self.calls.is_some();
         self.pool.take(&mut self.finished);
+        self.hub.take_news();
         if self.stop_asked.load(Ordering::Acquire) && self.stop == Stop::No {
             self.begin_stop();
         }

@@ -24,9 +24,10 @@ use std::thread;
 const JOBS_PART: usize = 8;
 
 /// How the program that runs a server takes part in it.
+#[derive(Clone)]
 pub struct Program {
     /// Reads the arguments, the environment and the configuration file again.
-    pub read_again: Box<dyn Fn() -> Result<Settings, String> + Send>,
+    pub read_again: Arc<dyn Fn() -> Result<Settings, String> + Send + Sync>,
     /// Logs so much, in this form, from now on.
     pub set_log: Arc<dyn Fn(LevelFilter, LogFormat) + Send + Sync>,
 }
@@ -262,7 +263,8 @@ mod tests {
             stop: Arc::default(),
             pool,
             hash_key: [1, 2],
-            on_stop: || (),
+            on_stop: Box::new(|| ()),
+            cluster: None,
             push_hook: None,
             calls: None,
         };
@@ -270,7 +272,7 @@ mod tests {
         let log = Arc::new(Mutex::new((config.log, config.log_format)));
         let (read, set) = (Arc::clone(&given), Arc::clone(&log));
         let program = Program {
-            read_again: Box::new(move || {
+            read_again: Arc::new(move || {
                 let config = lock(&read).clone()?;
                 Ok(Settings { config, summary: String::new(), warning: None, names_store: false })
             }),

@@ -35,6 +35,18 @@ pub fn stop_flag() -> io::Result<Arc<AtomicBool>> {
     Ok(stop)
 }
 
+/// A flag that SIGTERM and SIGINT set, for the time in which nobody listens to them.
+///
+/// # Errors
+/// The system refuses.
+pub(super) fn note_stop() -> io::Result<Arc<AtomicBool>> {
+    let stop = Arc::new(AtomicBool::new(false));
+    for signal in [SIGTERM, SIGINT] {
+        flag::register(signal, Arc::clone(&stop))?;
+    }
+    Ok(stop)
+}
+
 /// From now on nothing happens at SIGUSR1 and SIGUSR2, which would end the process, nor at SIGXFSZ:
 /// the write that goes beyond the limit on the size of a file fails, and that is reported.
 ///

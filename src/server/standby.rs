@@ -1,8 +1,8 @@
 //! A standby: it waits until the server that uses the database is gone, and then takes its place.
 
-use super::StartError;
 use super::store_wait::{self, LOOK, on_a_thread};
 use super::supervisor;
+use super::{Over, StartError};
 use crate::config::{Config, StoreUrl};
 use crate::store::StoreError;
 use crate::store::mysql::{MysqlServer, Seen, Watch};
@@ -20,7 +20,7 @@ pub(super) fn wait_and_open(
     config: &Config,
     signals: &mut Option<Signals>,
     wake: &Wake,
-    on_taken_over: &Wake,
+    over: &Over,
 ) -> Result<Option<Pool>, StartError> {
     let StoreUrl::Mysql(url) = &config.store else {
         return Err(StartError("a standby needs a MySQL store".to_owned()));
@@ -48,7 +48,8 @@ pub(super) fn wait_and_open(
                 let asked = Instant::now();
                 log::info!("standby: the active server is gone: this one takes its place");
                 let (config, wake) = (config.clone(), Arc::clone(wake));
-                let claim = Claim { predecessor: Some(epoch), on_taken_over: Some(Arc::clone(on_taken_over)) };
+                let on_taken_over = Some(Arc::clone(&over.on_taken_over));
+                let claim = Claim { predecessor: Some(epoch), on_taken_over, on_fenced: None };
                 let opened = on_a_thread(signals, "open-store", move || Pool::start_as(&config, claim, wake))?;
                 let Some(opened) = opened else { return Ok(None) };
                 opened.map(|pool| {

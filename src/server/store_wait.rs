@@ -1,9 +1,9 @@
 //! Opening the store at the start, and waiting for one that is away.
 
-use super::StartError;
+use super::{Over, StartError};
 use crate::config::{Config, StoreUrl};
 use crate::store::StoreError;
-use crate::store::pool::{Claim, Pool, Wake};
+use crate::store::pool::{Pool, Wake};
 use signal_hook::consts::SIGHUP;
 use signal_hook_mio::v1_0::Signals;
 use std::sync::Arc;
@@ -23,13 +23,13 @@ pub(super) fn open(
     config: &Config,
     signals: &mut Option<Signals>,
     wake: &Wake,
-    on_taken_over: &Wake,
+    over: &Over,
     on_wait: impl FnOnce(),
 ) -> Result<Option<Pool>, StartError> {
     let until = Instant::now() + Duration::from_millis(config.store_wait_ms);
     let mut on_wait = Some(on_wait);
     loop {
-        let claim = Claim { predecessor: None, on_taken_over: Some(Arc::clone(on_taken_over)) };
+        let claim = over.claim();
         let (same_config, wake) = (config.clone(), Arc::clone(wake));
         let tried = on_a_thread(signals, "open-store", move || Pool::start_as(&same_config, claim, wake))?;
         let Some(tried) = tried else { return Ok(None) };

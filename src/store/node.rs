@@ -16,8 +16,8 @@ pub trait Nodes {
     /// # Errors
     /// See [`StoreError`]; so for all methods.
     fn owner(&mut self, user: &UserName) -> Result<Owner, StoreError>;
-    /// Makes a user belong to this node, if the epoch of their whereabouts is still this one: then it
-    /// is one more. In a transaction.
+    /// Makes a user belong to this node, if the epoch of their whereabouts is still this one: then
+    /// it is one more. In a transaction.
     ///
     /// # Errors
     /// See [`StoreError`].

@@ -2,12 +2,13 @@
 //! users belong before it reads anything for them, and behind every commit to whom the receivers of
 //! what was saved belong; and what follows a claim is read behind its commit.
 
+use super::job_kinds::{accounts_to_lock, is_write};
 use super::node::Nodes;
 use super::password::VerifiedLogins;
 use super::quota::MailboxCounts;
 use super::reading::{load, page_of, prove};
 use super::token::Span;
-use super::work::{Progress, accounts_to_lock, is_write, single};
+use super::work::{Progress, single};
 use super::{Store, StoreError, waiting};
 use crate::chat::contract::{ClusterJob, ClusterOutcome, Job, Outcome, Owner};
 use crate::protocol::field::UserName;

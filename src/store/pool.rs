@@ -2,13 +2,14 @@
 //! takes what waits, fairly shared among those who ask, as one transaction; jobs about one user
 //! always go to the same one. Auth workers hash, and never delay a commit.
 
+use super::cluster::{Cluster, OnFenced};
 use super::fair_queue::{FairQueue, lane_user};
 use super::group_commit::GroupCommit;
 pub use super::health::StoreHealth;
 use super::lane_queue::{LaneReceiver, LaneSender, Submission, lane_queue};
 pub use super::limits::StoreLimits;
 use super::memory::MemoryStore;
-use super::mysql::{Keeper, MysqlServer, ROW_BYTES};
+use super::mysql::{Keeper, MysqlServer, MysqlStore, NodeServer, ROW_BYTES};
 use super::password::{Hasher, VerifiedLogins};
 use super::quota::{MailboxCounts, Quotas};
 use super::reopen::Opener;
@@ -61,6 +62,7 @@ pub struct Pool {
     unfinished_deletions: Vec<UserName>,
     health: Arc<StoreHealth>,
     limits: Arc<StoreLimits>,
+    cluster: Option<Cluster>,
 }
 
 impl std::fmt::Debug for Pool {
@@ -77,6 +79,8 @@ pub struct Claim {
     pub predecessor: Option<u64>,
     /// Called once when another server has taken the place of this one.
     pub on_taken_over: Option<Wake>,
+    /// In a cluster, called once when this node was fenced.
+    pub on_fenced: Option<OnFenced>,
 }
 
 /// The function that opens the store, and the number of workers that may.
@@ -101,22 +105,32 @@ fn opener(config: &Config, claim: Claim, health: &Arc<StoreHealth>) -> Result<(O
             };
             let keeper = Keeper::start(server.clone(), on_taken_over);
             let keeper = keeper.map_err(|error| StoreError::Unavailable(format!("cannot start a thread: {error}")))?;
-            let (frame_bytes_max, last_said) = (config.frame_bytes_max, AtomicUsize::new(usize::MAX));
-            let open = move || -> Result<Box<dyn Store>, StoreError> {
+            let connect = move || {
                 // It lives as long as anybody may open a connection.
                 let _: &Keeper = &keeper;
-                let store = server.connect()?;
-                let row_bytes_max = store.row_bytes_max();
-                // Once for each value, however many connections find it.
-                if let Some(why) = small_packets(row_bytes_max, frame_bytes_max)
-                    && last_said.swap(row_bytes_max, Ordering::Relaxed) != row_bytes_max
-                {
-                    log::warn!("{why}");
-                }
-                Ok(Box::new(store))
+                server.connect()
             };
-            (Box::new(open), config.data_threads.max(1))
+            (mysql_opener(config, connect), config.data_threads.max(1))
         }
+    })
+}
+
+/// A function that opens a connection to a MySQL store.
+fn mysql_opener(
+    config: &Config,
+    connect: impl Fn() -> Result<MysqlStore, StoreError> + Send + Sync + 'static,
+) -> Opener {
+    let (frame_bytes_max, last_said) = (config.frame_bytes_max, AtomicUsize::new(usize::MAX));
+    Box::new(move || {
+        let store = connect()?;
+        let row_bytes_max = store.row_bytes_max();
+        // Once for each value, however many connections find it.
+        if let Some(why) = small_packets(row_bytes_max, frame_bytes_max)
+            && last_said.swap(row_bytes_max, Ordering::Relaxed) != row_bytes_max
+        {
+            log::warn!("{why}");
+        }
+        Ok(Box::new(store))
     })
 }
 
@@ -163,9 +177,41 @@ impl Pool {
     /// # Errors
     /// When the store cannot be used.
     pub fn start_as(config: &Config, claim: Claim, wake: Wake) -> Result<Self, StoreError> {
+        if let Some(name) = &config.node_name {
+            return Self::start_as_node(config, name, claim, wake);
+        }
         let health = Arc::default();
         let (opener, workers) = opener(config, claim, &health)?;
         Self::start_of(config, (opener, workers), health, wake)
+    }
+
+    /// The same for a node of a cluster.
+    fn start_as_node(config: &Config, name: &str, claim: Claim, wake: Wake) -> Result<Self, StoreError> {
+        let StoreUrl::Mysql(url) = &config.store else {
+            return Err(StoreError::Unusable("a node of a cluster needs a MySQL store".into()));
+        };
+        let server = NodeServer::join(url, name)?;
+        let health = Arc::<StoreHealth>::default();
+        let ended = Arc::clone(&health);
+        let on_fenced: OnFenced = Arc::new(move |cause| {
+            ended.end();
+            claim.on_fenced.iter().for_each(|call| call(cause));
+        });
+        let cluster = Cluster::start(config, server.clone(), Arc::clone(&wake), on_fenced)?;
+        let opener = mysql_opener(config, move || server.connect());
+        let pool = Self::start_of(config, (opener, config.data_threads.max(1)), health, wake);
+        match pool {
+            Ok(pool) => Ok(Self { cluster: Some(cluster), ..pool }),
+            Err(error) => {
+                cluster.leave();
+                Err(error)
+            }
+        }
+    }
+
+    /// The loop's end of the cluster, if this is a node of one.
+    pub fn take_cluster(&mut self) -> Option<Cluster> {
+        self.cluster.take()
     }
 
     #[cfg(test)]
@@ -194,6 +240,7 @@ impl Pool {
             unfinished_deletions: Vec::new(),
             health,
             limits,
+            cluster: None,
         };
         for worker in 0..workers {
             let mut store = opener()?;

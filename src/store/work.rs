@@ -2,6 +2,7 @@
 //! and what to do when the store says no.
 
 use super::health::{StoreHealth, WorkerHealth};
+use super::job_kinds::{accounts_to_lock, is_write, push_seq};
 use super::limits::{StoreLimits, Watch};
 use super::password::VerifiedLogins;
 use super::quota::MailboxCounts;
@@ -9,7 +10,7 @@ use super::reading::{load, load_proven, page, prove};
 use super::reopen::{Opener, Opening};
 use super::token::Span;
 use super::{Store, StoreError, account_job, admin, node_work, token, waiting};
-use crate::chat::contract::{AccountJob, AccountOutcome, AdminJob, Job, Outcome};
+use crate::chat::contract::{AccountJob, AccountOutcome, Job, Outcome};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -202,7 +203,7 @@ impl Batch {
             Link::Opening(_) | Link::Lost => u64::MAX,
         };
         let fits = |job: &Job| job.push_bytes() <= row_bytes_max;
-        let may = |job: &Job| job.push_seq().is_none_or(|seq| seq <= seq_max);
+        let may = |job: &Job| push_seq(job).is_none_or(|seq| seq <= seq_max);
         let chosen: Vec<Job> = jobs.iter().filter(|job| fits(job) && may(job)).cloned().collect();
         if chosen.len() == jobs.len() {
             return self.run_by(bisect, jobs);
@@ -374,49 +375,6 @@ fn catch_panic<T>(work: impl FnOnce() -> T) -> Option<T> {
 
 fn panicked() -> StoreError {
     StoreError::Unavailable("its driver panicked".into())
-}
-
-pub(super) fn is_write(job: &Job) -> bool {
-    match job {
-        Job::LogIn { .. } | Job::Prove { .. } | Job::Load { .. } | Job::LoadPage { .. } | Job::GetProfile { .. } => {
-            false
-        }
-        Job::Account { job, .. } => !job.is_read(),
-        Job::Admin { job, .. } => !job.is_read(),
-        Job::Cluster { job, .. } => !job.is_read(),
-        _ => true,
-    }
-}
-
-/// Everybody whose account the jobs about friendships and blocks lock, or those of jobs beside them
-/// that write into accounts, in ascending order.
-pub(super) fn accounts_to_lock(jobs: &[Job]) -> Vec<&str> {
-    let mut people = Vec::new();
-    for job in jobs {
-        match job {
-            Job::AskFriend { push, .. } | Job::AnswerFriend { push, .. } => {
-                people.extend([push.sender(), push.receiver()])
-            }
-            Job::Unfriend { user, other } => people.extend([user.as_str(), other.as_str()]),
-            Job::Account { user, job } => {
-                people.extend(job.other().into_iter().flat_map(|other| [user.as_str(), other.as_str()]));
-            }
-            // It forgets whom others block.
-            Job::Admin { user, job } if matches!(**job, AdminJob::Delete { .. }) => people.push(user.as_str()),
-            _ => {}
-        }
-    }
-    if !people.is_empty() {
-        people.extend(jobs.iter().filter_map(|job| match job {
-            Job::CreateAccount { profile, .. } => Some(profile.user_name.as_str()),
-            Job::Account { user, job } if !job.is_read() => Some(user.as_str()),
-            Job::Admin { user, job } if !job.is_read() => Some(user.as_str()),
-            _ => None,
-        }));
-    }
-    people.sort_unstable();
-    people.dedup();
-    people
 }
 
 /// The point that a transaction reached, whatever its outcome.

@@ -1,6 +1,8 @@
 //! Several nodes use one database: each joins, is fenced, gives signs of life and tells the others
 //! what is new. Skipped without `HONGYAN_TEST_MYSQL`.
 
+mod jobs;
+
 use super::mysql::{Database, refusal};
 use crate::common::store::*;
 use hongyan::chat::contract::{Incarnation, Owner, Record, Released, View};

@@ -2,7 +2,7 @@
 //! passwords.
 
 use super::{DAY, GIB, KIB, Kind, MIB, Number, Opt, live, opt};
-use super::{admin, push_hook};
+use super::{admin, node, push_hook};
 use crate::chat::contract::EmailTo;
 use crate::config::{ARGON2_MEMORY_KIB_MAX, ARGON2_PASSES_MAX, Config};
 
@@ -246,6 +246,7 @@ pub(super) const SHARED: &[Opt] = &[
         Kind::Count(number!(1, 10_000_000, rules.throttled_max: usize)),
         "Users, and addresses, whose wrong passwords and sign-ups are remembered.",
     ),
+    node::MAIL_MAX,
     push_hook::URL,
     push_hook::SECRET_FILE,
     push_hook::CA_FILE,

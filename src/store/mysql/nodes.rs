@@ -146,7 +146,8 @@ impl NodeServer {
         Ok(view_of(&rows)?.0)
     }
 
-    /// Fences a life of a node: afterwards nothing of it is committed. `false`: it was over already.
+    /// Fences a life of a node: afterwards nothing of it is committed. `false`: it was over
+    /// already.
     ///
     /// # Errors
     /// When the database cannot be used, or its transactions do not end.

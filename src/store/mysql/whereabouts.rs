@@ -35,8 +35,8 @@ fn owner_of(row: &Row) -> Result<Owner, StoreError> {
 }
 
 impl MysqlStore {
-    /// `COMMIT`, and what is read behind it. Only an error of the first one says that the outcome is
-    /// not known.
+    /// `COMMIT`, and what is read behind it. Only an error of the first one says that the outcome
+    /// is not known.
     fn commit_then(&mut self, sql: &str) -> Result<Result<Vec<Row>, mysql::Error>, StoreError> {
         self.run(|conn| {
             let mut results = conn.query_iter(sql)?;

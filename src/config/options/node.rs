@@ -1,0 +1,24 @@
+//! The options of a node of a cluster.
+
+use super::shared::WHOLE;
+use super::{Kind, Number, Opt, SERVER, opt};
+use crate::config::node_name;
+
+pub(super) const NAME: Opt = opt(
+    SERVER,
+    "node-name",
+    Kind::List {
+        value_name: "NAME",
+        allowed: "none, or 1 to 64 letters, digits, dots, hyphens and underscores",
+        show: |config| config.node_name.as_deref().unwrap_or("none").to_owned(),
+        set: |config, text| node_name::parse(text).map(|name| config.node_name = name),
+    },
+    "The name of this node among several servers that use one MySQL store together.",
+);
+
+pub(super) const MAIL_MAX: Opt = opt(
+    WHOLE,
+    "mail-max",
+    Kind::Count(number!(1, 10_000_000, mail_max: usize)),
+    "Records for other nodes that wait to be written; beyond it those nodes are told only that there were more.",
+);

@@ -1,0 +1,42 @@
+//! What passes between the core and the other nodes of a cluster.
+
+use super::hub::Hub;
+use super::socket::Stream;
+use crate::chat::contract::{Event, Incarnation, Record};
+use crate::store::cluster::News;
+
+impl<S: Stream> Hub<S> {
+    /// Hands in what the database tells of the other nodes, and what they say.
+    pub(super) fn take_news(&mut self) {
+        let Some(cluster) = &self.cluster else { return };
+        let mut news = Vec::new();
+        cluster.take(&mut news);
+        for one in news {
+            self.dispatch(match one {
+                News::View(view) => Event::View(view),
+                News::Frame { from, record } => Event::Frame { from, record },
+            });
+        }
+    }
+
+    /// Tells how far the core's numbers have come.
+    pub(super) fn note_clock(&self) {
+        if let Some(cluster) = &self.cluster {
+            cluster.note_clock(self.chat.clock());
+        }
+    }
+
+    #[cold]
+    pub(super) fn send_to_node(&self, to: Incarnation, record: Record) {
+        if let Some(cluster) = &self.cluster {
+            cluster.send(to, record);
+        }
+    }
+
+    #[cold]
+    pub(super) fn read_view(&self) {
+        if let Some(cluster) = &self.cluster {
+            cluster.read_view();
+        }
+    }
+}

@@ -1,0 +1,84 @@
+//! What ends a server from outside: another one has taken its place in the database, or, in a
+//! cluster, another node has fenced it. What it keeps in memory is no longer true then, and what it
+//! would promise could not be kept.
+
+use crate::store::cluster::{Cause, OnFenced};
+use crate::store::pool::{Claim, Wake};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+impl std::fmt::Debug for Over {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Over").field("stop", &self.stop).finish_non_exhaustive()
+    }
+}
+
+/// What was said of that, and what to call.
+#[derive(Clone)]
+pub(super) struct Over {
+    stop: Arc<AtomicBool>,
+    /// Another server has this one's place.
+    is_taken_over: Arc<AtomicBool>,
+    /// This node was fenced, and may join again.
+    is_fenced: Arc<AtomicBool>,
+    pub(super) on_taken_over: Wake,
+    on_fenced: OnFenced,
+}
+
+impl Over {
+    /// Sets `stop` when it is so, and wakes the loop.
+    pub(super) fn new(stop: &Arc<AtomicBool>, wake: &Wake) -> Self {
+        let (is_taken_over, is_fenced) = (Arc::<AtomicBool>::default(), Arc::<AtomicBool>::default());
+        let end = {
+            let (stop, wake) = (Arc::clone(stop), Arc::clone(wake));
+            move |flag: &AtomicBool| {
+                flag.store(true, Ordering::Release);
+                stop.store(true, Ordering::Release);
+                wake();
+            }
+        };
+        let (taken_over, fenced, end_too) = (Arc::clone(&is_taken_over), Arc::clone(&is_fenced), end.clone());
+        let taken_over_too = Arc::clone(&is_taken_over);
+        Self {
+            stop: Arc::clone(stop),
+            is_taken_over,
+            is_fenced,
+            on_taken_over: Arc::new(move || {
+                log::error!("another server has taken this one's place in the database: this one stops");
+                end(&taken_over);
+            }),
+            on_fenced: Arc::new(move |cause| match cause {
+                Cause::Fenced => {
+                    log::error!("another node has fenced this one: it closes its connections and joins again");
+                    end_too(&fenced);
+                }
+                Cause::NameTaken => {
+                    log::error!("another process has joined under the name of this node: this one stops");
+                    end_too(&taken_over_too);
+                }
+            }),
+        }
+    }
+
+    /// How a server that stands in for nobody comes to its database.
+    pub(super) fn claim(&self) -> Claim {
+        Claim {
+            predecessor: None,
+            on_taken_over: Some(Arc::clone(&self.on_taken_over)),
+            on_fenced: Some(Arc::clone(&self.on_fenced)),
+        }
+    }
+
+    pub(super) fn is_taken_over(&self) -> bool {
+        self.is_taken_over.load(Ordering::Acquire)
+    }
+
+    pub(super) fn is_fenced(&self) -> bool {
+        self.is_fenced.load(Ordering::Acquire)
+    }
+
+    /// Asks for the stop.
+    pub(super) fn stop(&self) {
+        self.stop.store(true, Ordering::Release);
+    }
+}

@@ -1,0 +1,90 @@
+//! The loop's end of a cluster: who this node is, what the database tells of the others and what
+//! they say, and what is said to them.
+
+use super::StoreError;
+use super::mysql::{FenceCause, Lease, LeaseCalls, NodeServer, Outbox};
+use crate::chat::contract::{Incarnation, Record, View};
+use crate::config::Config;
+use std::sync::Arc;
+use std::time::Duration;
+
+pub use super::mysql::{FenceCause as Cause, News};
+
+/// Called when this life of this node is over.
+pub type OnFenced = Arc<dyn Fn(FenceCause) + Send + Sync>;
+
+/// This node among the others.
+#[derive(Debug)]
+pub struct Cluster {
+    server: NodeServer,
+    lease: Lease,
+    outbox: Outbox,
+    view: View,
+}
+
+impl Cluster {
+    /// Begins a life of the node.
+    pub(super) fn start(
+        config: &Config,
+        server: NodeServer,
+        on_news: Arc<dyn Fn() + Send + Sync>,
+        on_fenced: OnFenced,
+    ) -> Result<Self, StoreError> {
+        let silent_max = Duration::from_millis(config.silent_server_max_ms);
+        let calls = LeaseCalls { on_news, on_fenced: Box::new(move |cause| on_fenced(cause)) };
+        let (lease, view) = Lease::start(server.clone(), silent_max, calls)?;
+        let outbox = Outbox::start(server.clone(), config.mail_max);
+        let outbox = outbox.map_err(|error| StoreError::Unavailable(format!("cannot start a thread: {error}")))?;
+        Ok(Self { server, lease, outbox, view })
+    }
+
+    /// Who this node is.
+    #[must_use]
+    pub fn me(&self) -> Incarnation {
+        self.server.seat().me
+    }
+
+    /// The key under which all nodes remember messages.
+    #[must_use]
+    pub fn hash_key(&self) -> [u64; 2] {
+        self.server.seat().hash_key
+    }
+
+    /// Greater than every `seq` that this node has given before this life.
+    #[must_use]
+    pub fn first_seq(&self) -> u64 {
+        self.server.seat().floor + 1
+    }
+
+    /// The nodes when this life had begun.
+    #[must_use]
+    pub fn first_view(&self) -> View {
+        self.view.clone()
+    }
+
+    /// Appends what there is to be told.
+    pub fn take(&self, out: &mut Vec<News>) {
+        self.lease.take(out);
+    }
+
+    /// Says something to another node. Never waits.
+    pub fn send(&self, to: Incarnation, record: Record) {
+        self.outbox.send(to, record);
+    }
+
+    /// Reads the view now.
+    pub fn read_view(&self) {
+        self.lease.read_view();
+    }
+
+    /// Told of the `seq` of the next push.
+    pub fn note_clock(&self, seq: u64) {
+        self.lease.note_clock(seq);
+    }
+
+    /// Ends this life of this node, when nothing of it is to be written any more.
+    pub fn leave(self) {
+        drop(self.outbox);
+        self.lease.leave();
+    }
+}

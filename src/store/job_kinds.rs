@@ -1,0 +1,58 @@
+//! What the jobs of a batch have in common: whether they write, what they lock and number.
+
+use crate::chat::contract::{AdminJob, Job};
+
+pub(super) fn is_write(job: &Job) -> bool {
+    match job {
+        Job::LogIn { .. } | Job::Prove { .. } | Job::Load { .. } | Job::LoadPage { .. } | Job::GetProfile { .. } => {
+            false
+        }
+        Job::Account { job, .. } => !job.is_read(),
+        Job::Admin { job, .. } => !job.is_read(),
+        Job::Cluster { job, .. } => !job.is_read(),
+        _ => true,
+    }
+}
+
+/// Everybody whose account the jobs about friendships and blocks lock, or those of jobs beside them
+/// that write into accounts, in ascending order.
+pub(super) fn accounts_to_lock(jobs: &[Job]) -> Vec<&str> {
+    let mut people = Vec::new();
+    for job in jobs {
+        match job {
+            Job::AskFriend { push, .. } | Job::AnswerFriend { push, .. } => {
+                people.extend([push.sender(), push.receiver()])
+            }
+            Job::Unfriend { user, other } => people.extend([user.as_str(), other.as_str()]),
+            Job::Account { user, job } => {
+                people.extend(job.other().into_iter().flat_map(|other| [user.as_str(), other.as_str()]));
+            }
+            // It forgets whom others block.
+            Job::Admin { user, job } if matches!(**job, AdminJob::Delete { .. }) => people.push(user.as_str()),
+            _ => {}
+        }
+    }
+    if !people.is_empty() {
+        people.extend(jobs.iter().filter_map(|job| match job {
+            Job::CreateAccount { profile, .. } => Some(profile.user_name.as_str()),
+            Job::Account { user, job } if !job.is_read() => Some(user.as_str()),
+            Job::Admin { user, job } if !job.is_read() => Some(user.as_str()),
+            _ => None,
+        }));
+    }
+    people.sort_unstable();
+    people.dedup();
+    people
+}
+
+/// The number of the push that a job writes, if it writes one.
+pub(super) fn push_seq(job: &Job) -> Option<u64> {
+    match job {
+        Job::SavePush { push } | Job::AskFriend { push, .. } | Job::AnswerFriend { push, .. } => Some(push.seq),
+        Job::Admin { job, .. } => match &**job {
+            AdminJob::Notice { push } => Some(push.seq),
+            _ => None,
+        },
+        _ => None,
+    }
+}

@@ -1,0 +1,206 @@
+//! The jobs of a node of a cluster, through the pool. Skipped without `HONGYAN_TEST_MYSQL`.
+
+use super::super::mysql::Database;
+use super::join;
+use crate::common::store::*;
+use hongyan::chat::contract::{AdminJob, ClusterJob, ClusterOutcome, Incarnation, Job, Outcome, Owner, Ticket};
+use hongyan::config::{Config, StoreUrl};
+use hongyan::protocol::field::Secret;
+use hongyan::protocol::request::Credential;
+use hongyan::store::cluster::Cluster;
+use hongyan::store::pool::Pool;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+struct Node {
+    pool: Pool,
+    cluster: Cluster,
+    next: u32,
+}
+
+impl Node {
+    fn new(database: &Database, name: &str) -> Self {
+        let store = StoreUrl::Mysql(database.url());
+        let node_name = Some(name.into());
+        let config = Config { store, node_name, argon2_memory_kib: 8, argon2_passes: 1, ..Config::default() };
+        let mut pool = Pool::start(&config, Arc::new(|| {})).unwrap();
+        let cluster = pool.take_cluster().unwrap();
+        Self { pool, cluster, next: 0 }
+    }
+
+    fn me(&self) -> Incarnation {
+        self.cluster.me()
+    }
+
+    /// All at once; their outcomes in this order.
+    fn run<const N: usize>(&mut self, jobs: [Job; N]) -> [Outcome; N] {
+        let first = self.next;
+        self.next += N as u32;
+        let ticket = |at: usize| Ticket { slot: first + at as u32, generation: 0 };
+        self.pool.submit(jobs.into_iter().enumerate().map(|(at, job)| (ticket(at), job)));
+        let (mut out, deadline) = (Vec::new(), Instant::now() + Duration::from_secs(30));
+        while out.len() < N {
+            assert!(Instant::now() < deadline, "{out:?}");
+            self.pool.take(&mut out);
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        out.sort_by_key(|(ticket, _)| ticket.slot);
+        let outcomes: Vec<Outcome> = out.into_iter().map(|(_, outcome)| outcome).collect();
+        outcomes.try_into().unwrap()
+    }
+
+    fn sign_up(&mut self, name: &str) {
+        let job = Job::CreateAccount { profile: Box::new(account(name)), password_hash: Secret::new("h") };
+        assert!(matches!(self.run([job])[0], Outcome::Created));
+    }
+
+    fn cluster(&mut self, name: &str, job: ClusterJob) -> Outcome {
+        let [outcome] = self.run([Job::Cluster { user: user(name), job: Box::new(job) }]);
+        outcome
+    }
+
+    fn claim(&mut self, name: &str, epoch: u64) -> Outcome {
+        self.cluster(name, ClusterJob::Claim { epoch, floor: 7, pushes_max: 2, bytes_max: usize::MAX })
+    }
+
+    fn owner(&mut self, name: &str) -> Owner {
+        match self.cluster(name, ClusterJob::Owner) {
+            Outcome::Cluster(outcome) => match *outcome {
+                ClusterOutcome::Owner(owner) => owner,
+                other => panic!("{other:?}"),
+            },
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+fn elsewhere(outcome: &Outcome) -> Option<Owner> {
+    match outcome {
+        Outcome::Cluster(outcome) => match **outcome {
+            ClusterOutcome::Elsewhere(owner) => Some(owner),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+/// The epoch, the friends and the pushes that were read.
+fn loaded(outcome: &Outcome) -> Option<(u64, usize, Vec<u64>)> {
+    match outcome {
+        Outcome::Cluster(outcome) => match &**outcome {
+            ClusterOutcome::Loaded { epoch, friends, page } => {
+                Some((*epoch, friends.len(), page.pushes.iter().map(|push| push.seq).collect()))
+            }
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+fn saved(outcome: &Outcome) -> Option<(bool, Option<Owner>)> {
+    match outcome {
+        Outcome::Cluster(outcome) => match **outcome {
+            ClusterOutcome::Saved { is_first, owner } => Some((is_first, owner)),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+#[test]
+fn who_saves_is_told_to_whom_the_receiver_belongs_behind_the_commit() {
+    let Some(database) = Database::new() else { return };
+    let (mut a, mut b) = (Node::new(&database, "a"), Node::new(&database, "b"));
+    a.sign_up("ann");
+    assert_eq!(loaded(&b.claim("ann", 0)), Some((1, 0, vec![])));
+    let owner = Owner { at: Some(b.me()), epoch: 1, floor: 7 };
+    let save = |seq, to: &str, id: &str| Job::SavePush { push: message(seq, "bob", to, id) };
+    let outcomes = a.run([save(1, "ann", "m"), save(2, "ann", "m"), save(3, "cid", "m"), save(4, "ann", "n")]);
+    let told: Vec<_> = outcomes.iter().map(|outcome| saved(outcome).unwrap()).collect();
+    let nobody = Some(Owner::default());
+    assert_eq!(told, [(true, Some(owner)), (false, Some(owner)), (true, nobody), (true, Some(owner))]);
+    // Once more, as after an answer that was lost.
+    assert_eq!(saved(&a.run([save(1, "ann", "m")])[0]), Some((true, Some(owner))));
+    let [deleted, full, profile] = b.run([
+        Job::DeletePush { receiver: user("ann"), seq: 1 },
+        save(5, "ann", "o"),
+        Job::GetProfile { asker: user("bob"), user: user("ann") },
+    ]);
+    assert!(matches!(deleted, Outcome::Deleted) && saved(&full).is_some() && matches!(profile, Outcome::Profile(_)));
+}
+
+#[test]
+fn a_log_in_reads_only_for_a_user_who_belongs_here() {
+    let Some(database) = Database::new() else { return };
+    let (mut a, mut b) = (Node::new(&database, "a"), Node::new(&database, "b"));
+    a.sign_up("ann");
+    let load = |pushes_max| Job::Load { user: user("ann"), pushes_max, bytes_max: usize::MAX };
+    assert_eq!(elsewhere(&a.run([load(2)])[0]), Some(Owner::default()));
+    assert_eq!(loaded(&a.claim("ann", 0)), Some((1, 0, vec![])));
+    // Repeated, as after an answer that was lost, it is the same claim.
+    assert_eq!(loaded(&a.claim("ann", 0)), Some((1, 0, vec![])));
+    let pushes: Vec<Job> =
+        (1..=4).map(|seq| Job::SavePush { push: message(seq, "bob", "ann", &format!("{seq}")) }).collect();
+    let pushes: [Job; 4] = pushes.try_into().unwrap();
+    a.run(pushes);
+    assert_eq!(loaded(&a.run([load(2)])[0]), Some((1, 0, vec![1, 2])));
+    let owner = Owner { at: Some(a.me()), epoch: 1, floor: 7 };
+    assert_eq!(elsewhere(&b.run([load(2)])[0]), Some(owner));
+    assert!(matches!(b.run([load(0)])[0], Outcome::Loaded { .. }), "only friends are asked for");
+    assert_eq!(elsewhere(&b.claim("ann", 0)), Some(owner), "it was somebody else's by then");
+    assert_eq!(loaded(&b.claim("ann", 1)), Some((2, 0, vec![1, 2])));
+    assert_eq!(elsewhere(&a.run([load(2)])[0]), Some(Owner { at: Some(b.me()), epoch: 2, floor: 7 }));
+    assert_eq!(b.owner("ann").epoch, 2);
+    let page = |except: &[u64]| ClusterJob::Page { except: except.into(), pushes_max: 2, bytes_max: usize::MAX };
+    for (except, seqs, more) in [(&[][..], [1, 2], true), (&[1], [2, 3], true), (&[2, 3], [1, 4], false)] {
+        let Outcome::Page(found) = b.cluster("ann", page(except)) else { panic!("no page") };
+        assert_eq!((found.pushes.iter().map(|push| push.seq).collect::<Vec<_>>(), found.more), (seqs.into(), more));
+    }
+    // A wrong credential is told nothing.
+    let credential = Credential::Password(Secret::new("x"));
+    let log_in =
+        Job::LogIn { user: user("ann"), credential, now_ms: 1, latest_ms: 2, pushes_max: 2, bytes_max: usize::MAX };
+    assert!(matches!(a.run([log_in])[0], Outcome::Unproven { .. }));
+    let ban = Job::Admin { user: user("ann"), job: Box::new(AdminJob::SetBanned { is_banned: true }) };
+    let [_, banned] = a.run([ban, load(2)]);
+    assert!(matches!(banned, Outcome::Banned));
+    assert!(matches!(a.claim("ann", 2), Outcome::Banned));
+    assert!(matches!(a.claim("nobody", 0), Outcome::Unproven { password_hash: None, .. }));
+    assert_eq!(b.owner("ann").epoch, 2, "and nothing was claimed");
+}
+
+/// Others take over from a node at the limit that the database knows.
+#[test]
+fn a_push_beyond_the_limit_of_the_numbers_is_not_written() {
+    let Some(database) = Database::new() else { return };
+    let mut a = Node::new(&database, "a");
+    let limit = a.cluster.first_view().nodes[0].hlc_limit;
+    let far = limit + (3_600_000 << 20);
+    let save = |seq, id: &str| Job::SavePush { push: message(seq, "bob", "ann", id) };
+    let [good, beyond, friend] = a.run([
+        save(limit, "m"),
+        save(far, "n"),
+        Job::AskFriend { push: request(far + 1, "bob", "ann", "r"), pending_max: 10 },
+    ]);
+    assert!(saved(&good).is_some());
+    assert!(matches!((beyond, friend), (Outcome::Failed, Outcome::Failed)));
+    // The clock of another node was ahead, and the limit follows.
+    a.cluster.note_clock(far);
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while saved(&a.run([save(far, "n")])[0]).is_none() {
+        assert!(Instant::now() < deadline);
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+#[test]
+fn a_fenced_node_answers_no_job_that_writes_and_is_told() {
+    let Some(database) = Database::new() else { return };
+    let mut a = Node::new(&database, "a");
+    a.sign_up("ann");
+    let other = join(&database, "b");
+    assert!(other.fence(a.me()).unwrap());
+    let [saving] = a.run([Job::SavePush { push: message(1, "bob", "ann", "m") }]);
+    assert!(matches!(saving, Outcome::Failed));
+    assert!(matches!(a.claim("ann", 0), Outcome::Failed));
+}
