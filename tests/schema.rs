@@ -53,7 +53,8 @@ fn source() -> String {
         include_str!("../src/store/mysql/rows.rs"),
         include_str!("../src/store/mysql/mailbox.rs"),
         include_str!("../src/store/mysql/friendships.rs"),
-        include_str!("../src/store/mysql/tokens.rs")
+        include_str!("../src/store/mysql/tokens.rs"),
+        include_str!("../src/store/mysql/whereabouts.rs")
     );
     folded(&all.replace("\\\n", "\n"))
 }
@@ -74,6 +75,20 @@ const HOT: &[(&str, &str)] = &[
         "SELECT seq, time_ms, kind, message_id, sender, content FROM pushes FORCE INDEX (by_receiver) \
          WHERE receiver = ? AND seq > ? ORDER BY seq LIMIT ?",
         "by_receiver",
+    ),
+    (
+        "SELECT seq, time_ms, kind, message_id, sender, content FROM pushes FORCE INDEX (by_receiver) \
+         WHERE receiver = {receiver} {but} ORDER BY seq LIMIT {count_max}",
+        "by_receiver",
+    ),
+    (
+        "SELECT user_name, node, node_epoch, epoch, floor FROM whereabouts WHERE device = '' AND user_name = ?",
+        "PRIMARY",
+    ),
+    (
+        "COMMIT; SELECT user_name, node, node_epoch, epoch, floor FROM whereabouts \
+         WHERE device = '' AND user_name IN ({names})",
+        "PRIMARY",
     ),
     ("SELECT seq FROM pushes ORDER BY seq DESC LIMIT 1", "PRIMARY"),
     ("SELECT push_seq FROM friend_requests ORDER BY push_seq DESC LIMIT 1", "by_push"),
@@ -177,6 +192,11 @@ fn filled(statement: &str) -> String {
         ("{one}", list(|n| n.to_string())),
         ("{pair}", list(|n| format!("('u{}', {n})", n % 200))),
         ("{names}", list(|n| format!("'f{n}'"))),
+        ("{receiver}", "'u1'".to_owned()),
+        ("{but}", format!("AND seq NOT IN ({})", list(|n| n.to_string()))),
+        ("{count_max}", "9".to_owned()),
+        // Behind a commit, in its round trip.
+        ("COMMIT; ", String::new()),
         ("{place}", "0".to_owned()),
         ("{any}", list(same).replace("), (", ") OR (")),
     ];
@@ -223,13 +243,14 @@ fn fill(database: &mut Database) {
         ),
         ("resume_tokens", rows(&|n| format!("('u{}', 'h{n}', {n})", n % 200))),
         ("deletions", rows(&|n| format!("('u{n}')"))),
+        ("whereabouts", rows(&|n| format!("('f{n}', '', 1, 1, 1, 0)"))),
     ] {
         database.conn.query_drop(format!("INSERT INTO {table} VALUES {rows}")).unwrap();
     }
     // What a server that has run for a while knows.
     database
         .conn
-        .query_drop("ANALYZE TABLE accounts, friendships, friend_requests, blocks, pushes, resume_tokens, deletions")
+        .query_drop("ANALYZE TABLE accounts, friendships, friend_requests, blocks, pushes, resume_tokens, deletions, whereabouts")
         .unwrap();
 }
 

@@ -428,6 +428,9 @@ mod tests {
             (&["--standby"], &["--standby", "mysql://"]),
             (&["--standby=perhaps"], &["--standby", "perhaps", "on or off"]),
             (&["--standby", "--silent-server-max", "1s"], &["--silent-server-max", "1s", "2s to 1h"]),
+            (&["--node-name", "a"], &["--node-name", "mysql://"]),
+            (&["--node-name", "a b"], &["--node-name", "1 to 64 letters"]),
+            (&["--node-name", "a", "--standby", "--store=mysql://u:p@h/d"], &["--standby", "--node-name"]),
             (&["--output-bytes-max", "64KiB"], &["--output-bytes-max 64KiB", "--max-frame 64KiB"]),
         ] {
             let Err(why) = read_with(args, &[]) else { panic!("{args:?} was taken") };

@@ -308,6 +308,7 @@ mod tests {
             }
             Kind::List { .. } if opt.name == "trusted-proxies" => "10.0.0.0/8",
             Kind::List { .. } if opt.name == "admin" => "off",
+            Kind::List { .. } if opt.name == "node-name" => "a",
             Kind::List { .. } => "https://chat.example",
             Kind::Choice { words, .. } => words[1],
             Kind::Switch { .. } if shown == "on" => "off",

@@ -101,10 +101,10 @@ impl Nodes for MysqlStore {
         let mut names: Vec<String> = users.iter().map(|name| literal(name)).collect();
         names.sort_unstable();
         names.dedup();
+        let names = names.join(", ");
         let sql = format!(
             "COMMIT; SELECT user_name, node, node_epoch, epoch, floor FROM whereabouts \
-             WHERE device = '' AND user_name IN ({})",
-            names.join(", ")
+             WHERE device = '' AND user_name IN ({names})"
         );
         let rows = match self.commit_then(&sql)? {
             Ok(rows) => rows,
@@ -132,6 +132,7 @@ impl Nodes for MysqlStore {
         count_max: u32,
         bytes_max: usize,
     ) -> Result<Vec<Push>, StoreError> {
+        let receiver = literal(user.as_str());
         let but = match except {
             [] => String::new(),
             some => {
@@ -141,8 +142,7 @@ impl Nodes for MysqlStore {
         };
         let sql = format!(
             "SELECT seq, time_ms, kind, message_id, sender, content FROM pushes FORCE INDEX (by_receiver) \
-             WHERE receiver = {} {but} ORDER BY seq LIMIT {count_max}",
-            literal(user.as_str())
+             WHERE receiver = {receiver} {but} ORDER BY seq LIMIT {count_max}"
         );
         self.run(|conn| read_page(&mut conn.query_iter(sql)?, user, bytes_max))?.into_iter().collect()
     }
