@@ -1,0 +1,278 @@
+//! Several nodes over one MariaDB: users of all of them talk to each other, move from one to
+//! another, and lose nothing that was promised when a node is killed, frozen, or cut off.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+
+mod common;
+
+/// The parts of this test, in `tests/cluster/`.
+mod cluster {
+    pub(crate) mod load;
+}
+
+use cluster::load::{Known, start};
+use common::{CHEAP_PASSWORDS, Client, ContentForm, MariaDb, PATIENCE, Transport, befriend};
+use std::io::{BufRead, BufReader};
+use std::net::{SocketAddr, TcpListener};
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, channel};
+use std::thread;
+use std::time::{Duration, Instant};
+
+const USERS: [&str; 5] = ["ann", "bob", "cid", "dan", "eve"];
+
+/// A node in a process of its own, on a port that stays. Killed when this is dropped.
+struct Node {
+    name: &'static str,
+    store: String,
+    addr: SocketAddr,
+    child: Child,
+    log: Receiver<String>,
+}
+
+impl Node {
+    fn start(store: &str, name: &'static str) -> Self {
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let addr = SocketAddr::from(([127, 0, 0, 1], port));
+        let (child, log) = Self::spawn(store, name, addr);
+        let node = Self { name, store: store.to_owned(), addr, child, log };
+        node.wait_for("listening on");
+        node
+    }
+
+    fn spawn(store: &str, name: &str, addr: SocketAddr) -> (Child, Receiver<String>) {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_hongyan"))
+            .args(["--listen", &addr.to_string(), "--store", store, "--node-name", name])
+            .args(["--silent-server-max", "2s"])
+            .args(CHEAP_PASSWORDS)
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let lines = BufReader::new(child.stderr.take().unwrap()).lines().map_while(Result::ok);
+        let (sender, log) = channel();
+        // Read on, or a full pipe would hold it up.
+        thread::spawn(move || lines.for_each(|line| drop(sender.send(line))));
+        (child, log)
+    }
+
+    /// The next line of the log that has this in it.
+    #[track_caller]
+    fn wait_for(&self, what: &str) -> String {
+        let (until, mut said) = (Instant::now() + 2 * PATIENCE, Vec::new());
+        loop {
+            let left = until.saturating_duration_since(Instant::now());
+            let Ok(line) = self.log.recv_timeout(left) else { panic!("the log does not say {what:?}: {said:#?}") };
+            if line.contains(what) {
+                return line;
+            }
+            said.push(line);
+        }
+    }
+
+    fn signal(&self, name: &str) {
+        assert!(Command::new("kill").args([name, &self.child.id().to_string()]).status().unwrap().success());
+    }
+
+    fn kill(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    fn start_again(&mut self) {
+        (self.child, self.log) = Self::spawn(&self.store, self.name, self.addr);
+        self.wait_for("listening on");
+    }
+
+    fn client(&self) -> Client {
+        Client::connect(self.addr, Transport::Raw, ContentForm::Text)
+    }
+
+    fn log_in(&self, name: &str) -> Client {
+        let mut client = self.client();
+        client.log_in(name);
+        client
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        // Neither fails on a child of ours that is not waited for yet.
+        self.child.kill().ok();
+        self.child.wait().ok();
+    }
+}
+
+/// Accounts that are friends of each other, made on one node and logged out.
+fn make_friends(node: &Node, names: &[&str]) {
+    let mut clients: Vec<Client> = names
+        .iter()
+        .map(|name| {
+            let mut client = node.client();
+            client.sign_up(name);
+            client.log_in(name);
+            client
+        })
+        .collect();
+    for at in 1..clients.len() {
+        let (before, rest) = clients.split_at_mut(at);
+        before.iter_mut().for_each(|friend| befriend(&mut rest[0], friend));
+    }
+}
+
+#[test]
+fn friends_on_two_nodes_talk_both_ways_and_in_order() {
+    let Some(database) = MariaDb::start() else { return };
+    let (a, b) = (Node::start(&database.url(), "a"), Node::start(&database.url(), "b"));
+    make_friends(&a, &["ann", "bob"]);
+    let (mut ann, mut bob) = (a.log_in("ann"), b.log_in("bob"));
+    for number in 0..20 {
+        ann.say(&format!("a{number}"), "bob", "honk", "MS");
+    }
+    for number in 0..20 {
+        bob.take(&format!("a{number}"));
+    }
+    bob.say("b1", "ann", "honk honk", "MS");
+    ann.take("b1");
+    // To one who is away, from the other node than theirs.
+    drop(ann);
+    bob.say("b2", "ann", "later", "MS");
+    let mut ann = b.log_in("ann");
+    ann.take("b2");
+    ann.say("a20", "bob", "on one node", "MS");
+    bob.take("a20");
+    (ann.fence(), bob.fence());
+    database.wait_for_pushes_awake(0, [&mut ann, &mut bob]);
+}
+
+#[test]
+fn a_user_who_logs_in_elsewhere_is_replaced_and_what_was_not_acked_comes_there() {
+    let Some(database) = MariaDb::start() else { return };
+    let (a, b) = (Node::start(&database.url(), "a"), Node::start(&database.url(), "b"));
+    make_friends(&a, &["ann", "bob"]);
+    let (mut ann, mut bob) = (a.log_in("ann"), a.log_in("bob"));
+    bob.say("m1", "ann", "honk", "MS");
+    ann.take("m1");
+    bob.send(&bob.message("m2", "ann", "honk"));
+    ann.expect_push("4", "m2");
+    let mut elsewhere = b.log_in("ann");
+    ann.expect_error("", "REPLACED");
+    ann.expect_closed();
+    bob.expect_reply("RE_MESSAGE", "m2", "MS");
+    elsewhere.take("m2");
+    // What she said here is remembered there.
+    elsewhere.say("n1", "bob", "honk", "MS");
+    bob.take("n1");
+    let mut back = a.log_in("ann");
+    back.say("n1", "bob", "honk", "MS");
+    back.fence();
+    bob.fence();
+}
+
+/// Users of three nodes talk and roam; gives what they know, and how to end it.
+struct Run {
+    known: Arc<Known>,
+    users: Vec<thread::JoinHandle<()>>,
+}
+
+impl Run {
+    fn start(nodes: &[Node]) -> Self {
+        make_friends(&nodes[0], &USERS);
+        let known = Arc::new(Known::default());
+        let servers: Vec<SocketAddr> = nodes.iter().map(|node| node.addr).collect();
+        let others = |name: &str| USERS.into_iter().filter(|other| *other != name).collect();
+        let users = USERS.map(|name| start(name, others(name), servers.clone(), &known)).into();
+        Self { known, users }
+    }
+
+    /// Waits for so many more promises.
+    #[track_caller]
+    fn wait_for_promises(&self, count: usize) {
+        let (until, before) = (Instant::now() + 4 * PATIENCE, self.known.promises());
+        while self.known.promises() < before + count {
+            let came = self.known.promises() - before;
+            assert!(Instant::now() < until, "{came} of {count} promises came");
+            thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    fn end(self, database: &MariaDb) {
+        self.known.end(self.users);
+        database.wait_for_pushes(0);
+        println!("{} messages were promised", self.known.promises());
+    }
+}
+
+fn three(database: &MariaDb) -> [Node; 3] {
+    ["a", "b", "c"].map(|name| Node::start(&database.url(), name))
+}
+
+#[test]
+fn users_who_roam_among_three_nodes_lose_nothing() {
+    let Some(database) = MariaDb::start() else { return };
+    let nodes = three(&database);
+    let run = Run::start(&nodes);
+    run.wait_for_promises(500);
+    run.end(&database);
+}
+
+#[test]
+fn a_node_that_is_killed_takes_nothing_with_it() {
+    let Some(database) = MariaDb::start() else { return };
+    let mut nodes = three(&database);
+    let run = Run::start(&nodes);
+    run.wait_for_promises(100);
+    let rounds = std::env::var("ROUNDS").ok().and_then(|text| text.parse().ok()).unwrap_or(4);
+    for round in 0..rounds {
+        let at = round % nodes.len();
+        nodes[at].kill();
+        run.wait_for_promises(50);
+        if round % 2 == 1 {
+            // The others have found out meanwhile.
+            thread::sleep(Duration::from_secs(4));
+        }
+        nodes[at].start_again();
+        run.wait_for_promises(50);
+    }
+    run.end(&database);
+}
+
+#[test]
+fn a_node_that_is_frozen_is_fenced_and_joins_again() {
+    let Some(database) = MariaDb::start() else { return };
+    let nodes = three(&database);
+    let run = Run::start(&nodes);
+    run.wait_for_promises(100);
+    nodes[1].signal("-STOP");
+    thread::sleep(Duration::from_secs(6));
+    run.wait_for_promises(50);
+    nodes[1].signal("-CONT");
+    nodes[1].wait_for("another node has fenced this one");
+    nodes[1].wait_for("listening on");
+    run.wait_for_promises(100);
+    // For a moment, which nobody takes for its end.
+    nodes[2].signal("-STOP");
+    thread::sleep(Duration::from_millis(700));
+    nodes[2].signal("-CONT");
+    run.wait_for_promises(100);
+    run.end(&database);
+}
+
+#[test]
+fn an_outage_of_the_database_ends_no_node() {
+    let Some(mut database) = MariaDb::start() else { return };
+    let nodes = three(&database);
+    let run = Run::start(&nodes);
+    run.wait_for_promises(100);
+    database.freeze();
+    thread::sleep(Duration::from_secs(5));
+    database.thaw();
+    run.wait_for_promises(50);
+    database.kill9();
+    thread::sleep(Duration::from_secs(2));
+    database.start_again();
+    run.wait_for_promises(50);
+    run.end(&database);
+    let fenced = |node: &Node| node.log.try_iter().find(|line| line.contains("fenced"));
+    let said: Vec<String> = nodes.iter().filter_map(fenced).collect();
+    assert!(said.is_empty(), "{said:?}");
+}
