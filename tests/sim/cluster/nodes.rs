@@ -346,8 +346,11 @@ impl Cluster {
         self.later(1, move |cluster| cluster.client_gets(peer, &frame));
     }
 
-    /// Nobody else lives on a node that is not fenced.
+    /// Of each user one session lives on a node that is not fenced.
     fn check_sessions(&self, node: usize, conn: ConnId, user: &str) {
+        if !self.nodes[node].me.is_some_and(|me| self.store.is_current(me)) {
+            return;
+        }
         for (other, entry) in self.nodes.iter().enumerate() {
             if !entry.me.is_some_and(|me| self.store.is_current(me)) {
                 continue;
@@ -494,7 +497,7 @@ impl Cluster {
             let seen = self.nodes[node].seen.entry(other).or_insert((lease, self.now_ms));
             if seen.0 != lease {
                 *seen = (lease, self.now_ms);
-            } else if self.now_ms - seen.1 > LEASE_MS && lease.0 > 0 {
+            } else if self.now_ms - seen.1 > LEASE_MS && self.store.nodes[other].lives {
                 *seen = (lease, self.now_ms);
                 let dead = Incarnation { node: super::store::node_id(other), epoch: lease.0 };
                 self.say(|| format!("node {node} fences {dead:?}"));

@@ -13,6 +13,8 @@ pub struct NodeRow {
     /// Grows with each renewal of its lease.
     pub renewed: u64,
     pub hlc_limit: u64,
+    /// It was not fenced since it began.
+    pub lives: bool,
 }
 
 /// A record that waits to be read.
@@ -50,7 +52,7 @@ pub fn node_id(node: usize) -> NodeId {
 
 impl Shared {
     pub fn new(nodes: usize) -> Self {
-        let row = || NodeRow { epoch: 0, renewed: 0, hlc_limit: 0 };
+        let row = || NodeRow { epoch: 0, renewed: 0, hlc_limit: 0, lives: false };
         Self { nodes: (0..nodes).map(|_| row()).collect(), ..Self::default() }
     }
 
@@ -74,6 +76,7 @@ impl Shared {
     pub fn fence(&mut self, at: Incarnation) {
         if self.is_current(at) {
             self.row(at).epoch += 1;
+            self.row(at).lives = false;
             self.view += 1;
         }
     }
@@ -81,6 +84,7 @@ impl Shared {
     /// A life begins; the one before is fenced.
     pub fn start(&mut self, node: usize) -> Incarnation {
         self.nodes[node].epoch += 1;
+        self.nodes[node].lives = true;
         self.view += 1;
         Incarnation { node: node_id(node), epoch: self.nodes[node].epoch }
     }
