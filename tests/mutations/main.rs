@@ -1,6 +1,6 @@
 //! Deliberate mistakes in the server, to show that the tests would find them: what the simulation
 //! lets pass is given to the scenarios of the core, to the unit tests and to the stores' contract;
-//! what survives all four is a hole in the tests. Only a real database has several lanes:
+//! what survives all of them is a hole in the tests. Only a real database has several lanes:
 //! HONGYAN_TEST_MYSQL has to name one.
 //!
 //! `MUTANTS=1 cargo test --test mutations -- --nocapture` runs them all in an hour and prints a
@@ -8,11 +8,16 @@
 //! of them. An ordinary run only checks that each still fits the source.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
+mod cluster;
 mod table;
 
 use std::path::Path;
 use std::process::{Command, Stdio};
-use table::{MUTATIONS, Mutation};
+use table::Mutation;
+
+fn all() -> impl Iterator<Item = &'static Mutation> {
+    table::MUTATIONS.iter().chain(cluster::MUTATIONS)
+}
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -27,7 +32,7 @@ fn mutated(mutation: &Mutation) -> String {
 
 #[test]
 fn every_mutation_still_fits_the_source() {
-    for mutation in MUTATIONS {
+    for mutation in all() {
         assert_ne!(
             mutated(mutation),
             std::fs::read_to_string(root().join(mutation.file)).unwrap(),
@@ -77,8 +82,9 @@ fn sentence(said: &str) -> &str {
 
 /// Who finds it, and in which words.
 fn caught(tree: &Path) -> Option<(&'static str, String)> {
-    const PROGRAMS: [(&str, &[&str]); 4] = [
+    const PROGRAMS: [(&str, &[&str]); 5] = [
         ("simulation", &["--test", "simulation", "whatever"]),
+        ("simulation of nodes", &["--test", "cluster_simulation"]),
         ("scenario", &["--test", "core"]),
         ("unit test", &["--lib"]),
         ("stores' contract", &["--test", "store_contract"]),
@@ -103,7 +109,7 @@ fn every_mutation_is_found() {
     let mut survivors = Vec::new();
     println!("| mutation | found by | in the words |\n|---|---|---|");
     let is_wanted = |mutation: &&Mutation| wanted == "1" || wanted.split('|').any(|word| mutation.name.contains(word));
-    for mutation in MUTATIONS.iter().filter(is_wanted) {
+    for mutation in all().filter(is_wanted) {
         std::fs::write(tree.join(mutation.file), mutated(mutation)).unwrap();
         match caught(tree) {
             Some((who, words)) => println!("| {} | {who} | {words} |", mutation.name),

@@ -7,7 +7,7 @@ pub(crate) struct Mutation {
     pub(crate) replace: &'static str,
 }
 
-const fn of(name: &'static str, file: &'static str, find: &'static str, replace: &'static str) -> Mutation {
+pub(crate) const fn of(name: &'static str, file: &'static str, find: &'static str, replace: &'static str) -> Mutation {
     Mutation { name, file, find, replace }
 }
 

@@ -5,6 +5,7 @@ use super::Cluster;
 use super::nodes::Peer;
 use hongyan::chat::contract::ConnId;
 use hongyan::protocol::reply::Reply;
+use hongyan::protocol::request::FriendVerb;
 
 #[derive(Debug)]
 pub(super) struct Client {
@@ -86,6 +87,10 @@ impl Cluster {
         if other == client {
             return;
         }
+        self.say_new(client, other);
+    }
+
+    fn say_new(&mut self, client: usize, other: usize) {
         let receiver = self.clients[other].user;
         let entry = &mut self.clients[client];
         entry.said += 1;
@@ -93,6 +98,44 @@ impl Cluster {
         entry.unanswered.push((receiver, id.clone()));
         if entry.on {
             self.client_says_message(client, receiver, id);
+        }
+    }
+
+    /// Asks to be friends, accepts, or ends it, as it is with somebody.
+    pub(super) fn befriend(&mut self, client: usize) {
+        let other = self.random.below(self.clients.len() as u64) as usize;
+        if other == client || !self.clients[client].on {
+            return;
+        }
+        let (me, other) = (self.clients[client].user.to_owned(), self.clients[other].user.to_owned());
+        self.serial += 1;
+        let (verb, id, sender, receiver) = if self.store.model.are_friends(&me, &other) {
+            (FriendVerb::Delete, format!("f{}", self.serial), me, other)
+        } else if let Some(id) = self.store.model.pending_id(&other, &me) {
+            (FriendVerb::Accept, id, other, me)
+        } else {
+            (FriendVerb::Request, format!("f{}", self.serial), me, other)
+        };
+        self.oracle.count("friendships");
+        self.client_says(client, Say::Friend { id, sender, receiver, verb, content: String::new() });
+    }
+
+    /// Says something to everybody. Who are friends hear each other, and nobody else does.
+    pub(super) fn probe_friends(&mut self) {
+        for client in 0..self.clients.len() {
+            for other in (0..self.clients.len()).filter(|other| *other != client) {
+                self.say_new(client, other);
+            }
+        }
+        let asked: Vec<Vec<(&str, String)>> = self.clients.iter().map(|client| client.unanswered.clone()).collect();
+        self.pass(3_000);
+        for (client, asked) in asked.into_iter().enumerate() {
+            let me = &self.clients[client];
+            for (other, id) in asked {
+                let are_friends = self.store.model.are_friends(me.user, other);
+                let is_promised = self.oracle.is_promised(&(me.user.into(), other.into(), id));
+                assert_eq!(is_promised, are_friends, "{} and {other}, by what their nodes know", me.user);
+            }
         }
     }
 
@@ -124,7 +167,8 @@ impl Cluster {
         }
     }
 
-    pub(super) fn client_gets(&mut self, peer: Peer, frame: &Frame) {
+    /// `is_plain`: no error follows.
+    pub(super) fn client_gets(&mut self, peer: Peer, frame: &Frame, is_plain: bool) {
         let client = peer.client;
         if self.clients[client].serial != peer.serial {
             return;
@@ -146,7 +190,8 @@ impl Cluster {
                 let Some(place) = unanswered.iter().position(|(_, of)| *of == id) else {
                     return;
                 };
-                if *taken {
+                if *taken || is_plain {
+                    // Or they are no friends, and that is the last word.
                     unanswered.remove(place);
                 } else {
                     self.oracle.count("MF");

@@ -36,6 +36,8 @@ struct Faults {
     kills: u64,
     pauses: u64,
     fences: u64,
+    /// Of clients, not a fault: they begin or end a friendship.
+    friends: u64,
 }
 
 pub struct Cluster {
@@ -78,7 +80,10 @@ impl Cluster {
             kills: rate(600, 20),
             pauses: rate(600, 20),
             fences: rate(400, 10),
+            friends: 0,
         };
+        let friends = if random.chance(500) { random.below(100) } else { 0 };
+        let faults = Faults { friends, ..faults };
         let mut store = Shared::new(count);
         for (place, user) in USERS[..users].iter().enumerate() {
             store.model.add_account(user, user);
@@ -170,6 +175,8 @@ impl Cluster {
             self.pause(node, pause_ms);
         } else if self.random.chance(self.faults.fences) {
             self.fence_wrongly(node);
+        } else if self.random.chance(self.faults.friends) {
+            self.befriend(client);
         } else if self.random.chance(100) {
             self.leave(client);
         } else if self.random.chance(800) {
@@ -183,17 +190,26 @@ impl Cluster {
         for node in 0..self.nodes.len() {
             self.resume_now(node);
         }
+        self.pass_until_quiet();
+        // What a node owed that has died is found in the background.
+        self.pass(40_000);
+        self.pass_until_quiet();
+        self.probe_friends();
+        self.pass_until_quiet();
+        self.oracle.check_end(&self.store);
+        for client in &self.clients {
+            assert!(client.unanswered.is_empty(), "{} was never answered: {:?}", client.user, client.unanswered);
+        }
+        assert_eq!(self.store.model.pushes().count(), 0, "{:?}", self.store.model.pushes().collect::<Vec<_>>());
+    }
+
+    fn pass_until_quiet(&mut self) {
         for _ in 0..200 {
             self.pass(1_000);
             if self.is_quiet() {
                 break;
             }
         }
-        self.oracle.check_end(&self.store);
-        for client in &self.clients {
-            assert!(client.unanswered.is_empty(), "{} was never answered: {:?}", client.user, client.unanswered);
-        }
-        assert_eq!(self.store.model.pushes().count(), 0, "{:?}", self.store.model.pushes().collect::<Vec<_>>());
     }
 
     fn is_quiet(&self) -> bool {

@@ -289,15 +289,15 @@ impl Cluster {
 
     fn apply(&mut self, node: usize, action: Action) {
         match action {
-            Action::Reply { conn, id, reply, .. } => self.write(node, conn, Frame::Reply { id, reply }),
-            Action::Refuse { conn, id, reply, .. } => self.write(node, conn, Frame::Reply { id, reply }),
-            Action::Push { conn, push, .. } => self.write(node, conn, Frame::Push(push)),
+            Action::Reply { conn, id, reply, .. } => self.write(node, conn, Frame::Reply { id, reply }, true),
+            Action::Refuse { conn, id, reply, .. } => self.write(node, conn, Frame::Reply { id, reply }, false),
+            Action::Push { conn, push, .. } => self.write(node, conn, Frame::Push(push), true),
             Action::Hold { conn } => self.set_held(node, conn, |conn| &mut conn.held, true),
             Action::Resume { conn } => self.set_held(node, conn, |conn| &mut conn.held, false),
             Action::HoldRequests { conn } => self.set_held(node, conn, |conn| &mut conn.requests_held, true),
             Action::ResumeRequests { conn } => self.set_held(node, conn, |conn| &mut conn.requests_held, false),
             Action::Close { conn, reason } => {
-                self.write(node, conn, Frame::Closed(reason));
+                self.write(node, conn, Frame::Closed(reason), true);
                 self.nodes[node].conns.remove(&conn);
             }
             Action::Submit { ticket, job } => self.submit(node, ticket, job),
@@ -321,7 +321,7 @@ impl Cluster {
         }
     }
 
-    fn write(&mut self, node: usize, conn: ConnId, frame: Frame) {
+    fn write(&mut self, node: usize, conn: ConnId, frame: Frame, is_plain: bool) {
         let Some(entry) = self.nodes[node].conns.get_mut(&conn) else { return };
         let peer = entry.peer;
         match &frame {
@@ -343,7 +343,7 @@ impl Cluster {
             _ => {}
         }
         self.say(|| format!("node {node} to {:?}: {}", peer, frame.line()));
-        self.later(1, move |cluster| cluster.client_gets(peer, &frame));
+        self.later(1, move |cluster| cluster.client_gets(peer, &frame, is_plain));
     }
 
     /// Of each user one session lives on a node that is not fenced.

@@ -4,7 +4,7 @@
 
 use super::super::store::{Key, key_of};
 use super::store::Shared;
-use hongyan::protocol::push::Push;
+use hongyan::protocol::push::{Push, PushKind};
 use std::collections::{BTreeMap, BTreeSet};
 
 #[derive(Debug)]
@@ -50,6 +50,9 @@ impl Oracle {
     /// A push reached its client.
     pub fn saw(&mut self, push: &Push) {
         self.count("seen");
+        if push.kind != PushKind::Message {
+            return;
+        }
         let key = key_of(push);
         assert!(!self.checks_acked || !self.acked.contains(&key), "{key:?} came again after its ack");
         if !self.seen.insert(key.clone()) {
@@ -70,6 +73,10 @@ impl Oracle {
         self.count("promised");
         assert!(self.acked.contains(&key) || store.model.has_message(&key), "{key:?} was promised and is not safe");
         self.promised.insert(key);
+    }
+
+    pub fn is_promised(&self, key: &Key) -> bool {
+        self.promised.contains(key)
     }
 
     pub fn check(&mut self, store: &Shared) {
