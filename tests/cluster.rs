@@ -6,11 +6,15 @@ mod common;
 
 /// The parts of this test, in `tests/cluster/`.
 mod cluster {
+    pub(crate) mod fence;
     pub(crate) mod load;
 }
 
+use cluster::fence;
 use cluster::load::{Known, start};
 use common::{CHEAP_PASSWORDS, Client, ContentForm, MariaDb, PATIENCE, Transport, befriend};
+use mysql::prelude::Queryable;
+use mysql::{Conn, Opts};
 use std::io::{BufRead, BufReader};
 use std::net::{SocketAddr, TcpListener};
 use std::process::{Child, Command, Stdio};
@@ -32,12 +36,16 @@ struct Node {
 
 impl Node {
     fn start(store: &str, name: &'static str) -> Self {
+        let node = Self::begin(store, name);
+        node.wait_for("listening on");
+        node
+    }
+
+    fn begin(store: &str, name: &'static str) -> Self {
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let addr = SocketAddr::from(([127, 0, 0, 1], port));
         let (child, log) = Self::spawn(store, name, addr);
-        let node = Self { name, store: store.to_owned(), addr, child, log };
-        node.wait_for("listening on");
-        node
+        Self { name, store: store.to_owned(), addr, child, log }
     }
 
     fn spawn(store: &str, name: &str, addr: SocketAddr) -> (Child, Receiver<String>) {
@@ -71,6 +79,17 @@ impl Node {
 
     fn signal(&self, name: &str) {
         assert!(Command::new("kill").args([name, &self.child.id().to_string()]).status().unwrap().success());
+    }
+
+    fn status(&mut self) -> Option<i32> {
+        let until = Instant::now() + 2 * PATIENCE;
+        loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return status.code();
+            }
+            assert!(Instant::now() < until, "it does not end");
+            thread::sleep(Duration::from_millis(20));
+        }
     }
 
     fn kill(&mut self) {
@@ -166,6 +185,57 @@ fn a_user_who_logs_in_elsewhere_is_replaced_and_what_was_not_acked_comes_there()
     back.say("n1", "bob", "honk", "MS");
     back.fence();
     bob.fence();
+}
+
+#[test]
+fn a_node_that_stops_gives_its_users_to_the_others_at_once() {
+    let Some(database) = MariaDb::start() else { return };
+    let (mut a, b) = (Node::start(&database.url(), "a"), Node::start(&database.url(), "b"));
+    make_friends(&a, &["ann", "bob"]);
+    let (mut ann, mut bob) = (a.log_in("ann"), b.log_in("bob"));
+    bob.say("m1", "ann", "honk", "MS");
+    ann.expect_push("4", "m1");
+    a.signal("-TERM");
+    ann.expect_error("", "SHUTTING_DOWN");
+    ann.expect_closed();
+    assert_eq!(a.status(), Some(0));
+    // It is not waited for until it is silent for long.
+    let asked = Instant::now();
+    let mut ann = b.log_in("ann");
+    assert!(asked.elapsed() < Duration::from_millis(1_500), "{:?}", asked.elapsed());
+    ann.take("m1");
+    ann.say("m2", "bob", "honk", "MS");
+    bob.take("m2");
+}
+
+#[test]
+fn a_second_process_of_one_name_is_refused_and_so_is_a_server_alone() {
+    let Some(database) = MariaDb::start() else { return };
+    let a = Node::start(&database.url(), "a");
+    let mut second = Node::begin(&database.url(), "a");
+    second.wait_for("another process lives in it as the node \"a\"");
+    assert_eq!(second.status(), Some(2));
+    let alone = Command::new(env!("CARGO_BIN_EXE_hongyan"))
+        .args(["--listen", "127.0.0.1:0", "--store", &database.url()])
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&alone.stderr).into_owned();
+    assert!(alone.status.code() == Some(2) && said.contains("that of a cluster"), "{said}");
+    a.client().sign_up("ann");
+    // Its own next life is not refused, and waits for nobody.
+    let mut a = a;
+    a.kill();
+    let began = Instant::now();
+    a.start_again();
+    assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
+    a.log_in("ann").fence();
+}
+
+#[test]
+fn nothing_of_a_node_that_writes_without_a_pause_is_committed_behind_its_fence() {
+    let Some(database) = MariaDb::start() else { return };
+    let url = database.url();
+    println!("{} transactions committed", fence::nothing_is_committed_behind_it([&url, &url], 10));
 }
 
 /// Users of three nodes talk and roam; gives what they know, and how to end it.
@@ -275,4 +345,41 @@ fn an_outage_of_the_database_ends_no_node() {
     let fenced = |node: &Node| node.log.try_iter().find(|line| line.contains("fenced"));
     let said: Vec<String> = nodes.iter().filter_map(fenced).collect();
     assert!(said.is_empty(), "{said:?}");
+}
+
+/// A pair of Galera nodes: `tests/on_galera` starts it and names both in HONGYAN_TEST_GALERA.
+#[test]
+fn on_a_galera_pair_nodes_write_to_both_servers() {
+    let Ok(pair) = std::env::var("HONGYAN_TEST_GALERA") else {
+        eprintln!("HONGYAN_TEST_GALERA is not set: not tested on Galera here, tests/on_galera does it");
+        return;
+    };
+    let places: Vec<&str> = pair.split(' ').collect();
+    let make = |database: &str| -> Vec<String> {
+        let server = |place: &str| format!("mysql://hongyan:secret@{place}");
+        let mut admin = Conn::new(Opts::from_url(&server(places[0])).unwrap()).unwrap();
+        admin.query_drop(format!("DROP DATABASE IF EXISTS {database}")).unwrap();
+        admin.query_drop(format!("CREATE DATABASE {database}")).unwrap();
+        places.iter().map(|place| format!("{}/{database}", server(place))).collect()
+    };
+    let rounds = std::env::var("ROUNDS").ok().and_then(|text| text.parse().ok()).unwrap_or(50);
+    let urls = make("nodes_fence");
+    let promised = fence::nothing_is_committed_behind_it([&urls[0], &urls[1]], rounds);
+    println!("{rounds} rounds, {promised} transactions committed, none behind the fence");
+    let urls = make("nodes");
+    let mut nodes = [Node::start(&urls[0], "a"), Node::start(&urls[1], "b"), Node::start(&urls[0], "c")];
+    let run = Run::start(&nodes);
+    run.wait_for_promises(200);
+    for at in [0, 1] {
+        nodes[at].kill();
+        run.wait_for_promises(50);
+        nodes[at].start_again();
+        run.wait_for_promises(50);
+    }
+    nodes[1].signal("-STOP");
+    thread::sleep(Duration::from_secs(6));
+    nodes[1].signal("-CONT");
+    nodes[1].wait_for("another node has fenced this one");
+    run.wait_for_promises(100);
+    run.known.end(run.users);
 }

@@ -243,7 +243,7 @@ fn fill(database: &mut Database) {
         ),
         ("resume_tokens", rows(&|n| format!("('u{}', 'h{n}', {n})", n % 200))),
         ("deletions", rows(&|n| format!("('u{n}')"))),
-        ("whereabouts", rows(&|n| format!("('f{n}', '', 1, 1, 1, 0)"))),
+        ("whereabouts", rows(&|n| format!("('{}{n}', '', 1, 1, 1, 0)", if n % 2 == 0 { 'f' } else { 'u' }))),
     ] {
         database.conn.query_drop(format!("INSERT INTO {table} VALUES {rows}")).unwrap();
     }

@@ -1,0 +1,78 @@
+//! A node that writes without a pause is fenced by another one, which may come to the database by
+//! way of another of its servers: nothing of it is committed behind its fence.
+
+use crate::common::store::message;
+use hongyan::store::mysql::NodeServer;
+use hongyan::store::{Store, StoreError};
+use mysql::prelude::Queryable;
+use mysql::{Conn, Opts};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+const WRITERS: usize = 4;
+
+/// Writes until the node is fenced; gives how much was promised.
+fn write(node: NodeServer, next_seq: Arc<AtomicU64>) -> JoinHandle<u64> {
+    thread::spawn(move || {
+        let (mut promised, mut store) = (0, None);
+        while !node.seat().is_fenced() {
+            let Some(open) = &mut store else {
+                store = node.connect().ok();
+                continue;
+            };
+            let seq = next_seq.fetch_add(1, Ordering::SeqCst);
+            let done = open
+                .begin()
+                .and_then(|()| open.save_pushes(&[message(seq, "ann", "bob", &format!("m{seq}"))]))
+                .and_then(|_| open.commit());
+            if done.is_ok() {
+                promised += 1;
+                continue;
+            }
+            open.rollback();
+            if open.is_broken() {
+                store = None;
+            }
+        }
+        promised
+    })
+}
+
+fn retried<T>(mut work: impl FnMut() -> Result<T, StoreError>) -> T {
+    loop {
+        match work() {
+            Ok(done) => return done,
+            Err(StoreError::Busy(_) | StoreError::Unavailable(_) | StoreError::InUse(_)) => {}
+            Err(error) => panic!("{error}"),
+        }
+    }
+}
+
+/// One writes by way of the first URL, one fences by way of the second. Gives what was promised.
+pub(crate) fn nothing_is_committed_behind_it([first, second]: [&str; 2], rounds: usize) -> u64 {
+    let (next_seq, mut first_seq, mut promised, mut behind) = (Arc::new(AtomicU64::new(1)), 1, 0, 0);
+    let fencer = retried(|| NodeServer::join(second, "fencer"));
+    let mut conn = Conn::new(Opts::from_url(second).unwrap()).unwrap();
+    // What every server of the database has committed by now is seen. A single one ignores it.
+    conn.query_drop("SET SESSION wsrep_sync_wait = 7").ok();
+    for round in 0..rounds {
+        let node = retried(|| NodeServer::join(first, "writer"));
+        let writing: Vec<_> = (0..WRITERS).map(|_| write(node.clone(), Arc::clone(&next_seq))).collect();
+        thread::sleep(Duration::from_millis(40));
+        assert!(retried(|| fencer.fence(node.seat().me)));
+        let sql = format!("SELECT count(*) FROM pushes WHERE seq >= {first_seq}");
+        let mut count = || conn.query_first::<u64, _>(&sql).unwrap().unwrap();
+        let before = count();
+        thread::sleep(Duration::from_millis(50));
+        behind += count() - before;
+        let of_this_round = writing.into_iter().map(|writer| writer.join().unwrap()).sum::<u64>();
+        assert!(count() >= of_this_round, "round {round}: {of_this_round} were promised, {} are there", count());
+        promised += of_this_round;
+        first_seq = next_seq.load(Ordering::SeqCst);
+    }
+    assert_eq!(behind, 0, "committed behind the fence");
+    assert!(promised > 0);
+    promised
+}
