@@ -159,7 +159,8 @@ fn friends_on_two_nodes_talk_both_ways_and_in_order() {
     ann.take("b2");
     ann.say("a20", "bob", "on one node", "MS");
     bob.take("a20");
-    (ann.fence(), bob.fence());
+    ann.fence();
+    bob.fence();
     database.wait_for_pushes_awake(0, [&mut ann, &mut bob]);
 }
 
@@ -277,21 +278,12 @@ fn three(database: &MariaDb) -> [Node; 3] {
 }
 
 #[test]
-fn users_who_roam_among_three_nodes_lose_nothing() {
-    let Some(database) = MariaDb::start() else { return };
-    let nodes = three(&database);
-    let run = Run::start(&nodes);
-    run.wait_for_promises(500);
-    run.end(&database);
-}
-
-#[test]
 fn a_node_that_is_killed_takes_nothing_with_it() {
     let Some(database) = MariaDb::start() else { return };
     let mut nodes = three(&database);
     let run = Run::start(&nodes);
     run.wait_for_promises(100);
-    let rounds = std::env::var("ROUNDS").ok().and_then(|text| text.parse().ok()).unwrap_or(4);
+    let rounds = std::env::var("ROUNDS").ok().and_then(|text| text.parse().ok()).unwrap_or(2);
     for round in 0..rounds {
         let at = round % nodes.len();
         nodes[at].kill();

@@ -141,6 +141,30 @@ fn a_server_alone_and_a_cluster_refuse_each_others_database() {
     join(&database, "a");
 }
 
+/// As docs/operations.md says it.
+#[test]
+fn the_database_of_one_server_becomes_that_of_a_cluster_and_back_when_nobody_uses_it() {
+    let Some(mut database) = Database::new() else { return };
+    let mut store = database.server().connect().unwrap();
+    sign_up(&mut store, &["ann"]);
+    save(&mut store, &[message(1, "bob", "ann", "m1")]);
+    drop(store);
+    database.admin.query_drop("DELETE FROM lanes WHERE node = 0").unwrap();
+    let a = Living::new(join(&database, "a"), Duration::from_secs(3_600));
+    let mut store = a.server.connect().unwrap();
+    let number = a.first_view.nodes[0].hlc_limit;
+    save(&mut store, &[message(number, "bob", "ann", "m2")]);
+    assert_eq!(waiting(&mut store, "ann"), [1, number]);
+    drop(store);
+    a.lease.leave();
+    database.admin.query_drop("DELETE FROM cluster").unwrap();
+    let server = database.server();
+    let mut store = server.connect().unwrap();
+    assert_eq!(store.last_seq().unwrap(), number);
+    save(&mut store, &[message(number + 1, "bob", "ann", "m3")]);
+    assert_eq!(waiting(&mut store, "ann"), [1, number, number + 1]);
+}
+
 #[test]
 fn nothing_of_a_node_is_committed_behind_its_fence() {
     let Some(database) = Database::new() else { return };
