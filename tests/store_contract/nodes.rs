@@ -247,6 +247,21 @@ fn a_name_is_that_of_one_process_while_it_lives() {
     assert_eq!(me(&again).node.get(), 1);
 }
 
+/// Nobody knows whether it lives, until it is known that it was fenced.
+#[test]
+fn a_node_that_is_fenced_while_its_next_life_waits_for_a_sign_of_it_begins_all_the_same() {
+    let Some(database) = Database::new() else { return };
+    let (a, b) = (join(&database, "a"), join(&database, "b"));
+    let mut frozen = mysql::Conn::new(mysql::Opts::from_url(&database.url()).unwrap()).unwrap();
+    let mark = format!("CONCAT('hongyan:', LEFT(SHA2(DATABASE(), 256), 24), '-1-{}-0')", me(&a).epoch);
+    assert_eq!(frozen.query_first::<u8, _>(format!("SELECT GET_LOCK({mark}, 0)")).unwrap(), Some(1));
+    let url = database.url();
+    let again = std::thread::spawn(move || NodeServer::join(&url, "a"));
+    std::thread::sleep(Duration::from_millis(500));
+    assert!(b.fence(me(&a)).unwrap());
+    assert_eq!(me(&again.join().unwrap().unwrap()).epoch, me(&a).epoch + 2);
+}
+
 #[test]
 fn a_silent_node_is_fenced_by_those_that_live_and_hears_of_it() {
     let Some(mut database) = Database::new() else { return };

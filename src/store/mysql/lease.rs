@@ -111,7 +111,7 @@ impl Lease {
         keeper.note(&looked, true);
         let view = looked.view.clone();
         if keeper.why_over(&looked).is_some() {
-            return Err(StoreError::InUse("this node was fenced while it started".into()));
+            return Err(StoreError::Unavailable("this node was fenced while it started".into()));
         }
         keeper.hand_over(looked, calls.on_news.as_ref());
         let thread = std::thread::Builder::new().name("lease".to_owned());

@@ -23,6 +23,8 @@ use std::time::Duration;
 const NODE_MAX: u16 = 1_023;
 /// A node that lives gives a sign of life within this.
 const LIVES_WITHIN: Duration = Duration::from_millis(2_500);
+/// How often a life is begun again whose place was taken meanwhile.
+const BEGIN_TRIES: u32 = 4;
 /// The length of the key of a cluster.
 const HASH_KEY_BYTES: usize = 16;
 
@@ -261,14 +263,8 @@ fn number_of(conn: &mut Conn, name: &str) -> Result<NodeId, StoreError> {
 
 /// Begins a life of a node.
 fn sit_down(conn: &mut Conn, node: NodeId, name: &str) -> Result<Seat, StoreError> {
-    let (epoch, before) = state(conn, node)?;
-    let last = Incarnation { node, epoch };
-    if before > 0 && lives(conn, last, before)? {
-        return Err(StoreError::InUse(format!("another process lives in it as the node {name:?}")));
-    }
-    if !raise_until(conn, last, Raised::Begins)? {
-        return Err(StoreError::InUse(format!("another process lives in it as the node {name:?}")));
-    }
+    let last = end_last(conn, node, name)?;
+    let epoch = last.epoch;
     let sql = format!(
         "SELECT cluster.hash_key, nodes.hlc_limit FROM cluster, nodes WHERE nodes.node = {} AND nodes.epoch = {}",
         node.get(),
@@ -276,7 +272,7 @@ fn sit_down(conn: &mut Conn, node: NodeId, name: &str) -> Result<Seat, StoreErro
     );
     let found: Option<(Vec<u8>, u64)> = conn.query_first(sql).map_err(|error| fault(&error).0)?;
     let Some((key, hlc_limit)) = found else {
-        return Err(StoreError::InUse("this node was fenced while it started".into()));
+        return Err(StoreError::Unavailable("this node was fenced while it started".into()));
     };
     let word = |at: usize| key.get(at..at + 8).and_then(|bytes| bytes.try_into().ok()).map(u64::from_le_bytes);
     let (Some(one), Some(other)) = (word(0), word(8)) else {
@@ -290,6 +286,22 @@ fn sit_down(conn: &mut Conn, node: NodeId, name: &str) -> Result<Seat, StoreErro
         seq_max: AtomicU64::new(hlc_limit),
         is_fenced: AtomicBool::new(false),
     })
+}
+
+/// Ends the last life of a node, by beginning the next one. Gives the last one.
+fn end_last(conn: &mut Conn, node: NodeId, name: &str) -> Result<Incarnation, StoreError> {
+    for _ in 0..BEGIN_TRIES {
+        let (epoch, beats) = state(conn, node)?;
+        let last = Incarnation { node, epoch };
+        if beats > 0 && lives(conn, last, beats)? {
+            return Err(StoreError::InUse(format!("another process lives in it as the node {name:?}")));
+        }
+        // If not, others have fenced it meanwhile, or another process was faster.
+        if raise_until(conn, last, Raised::Begins)? {
+            return Ok(last);
+        }
+    }
+    Err(StoreError::Unavailable("this node is fenced each time it begins".into()))
 }
 
 /// The epoch of a node and its signs of life.
@@ -306,8 +318,9 @@ fn lives(conn: &mut Conn, who: Incarnation, beats: u64) -> Result<bool, StoreErr
         return Ok(false);
     }
     std::thread::sleep(LIVES_WITHIN);
-    let after = state(conn, who.node)?;
-    Ok(after.0 != who.epoch || after.1 != beats)
+    let (epoch, after) = state(conn, who.node)?;
+    // Who was fenced gives none.
+    Ok(after > 0 && (epoch, after) != (who.epoch, beats))
 }
 
 /// What an epoch is raised for.
