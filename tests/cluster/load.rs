@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead, BufReader, ErrorKind, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -28,6 +28,8 @@ pub(crate) struct Known {
     /// Received, in the order in which each was seen first.
     seen: Mutex<BTreeMap<Pair, Vec<u64>>>,
     stop: AtomicBool,
+    /// Messages that are not answered.
+    unanswered: AtomicUsize,
 }
 
 impl Known {
@@ -47,6 +49,19 @@ impl Known {
 
     fn is_stopped(&self) -> bool {
         self.stop.load(Ordering::SeqCst)
+    }
+
+    /// What could a user still wait for? What is not answered may be in the store.
+    fn left(&self, name: &str) -> String {
+        let (unanswered, missing) = (self.unanswered.load(Ordering::SeqCst), self.missing(name));
+        if unanswered == 0 && missing.is_empty() {
+            return String::new();
+        }
+        format!("{unanswered} not answered, promised and never delivered: {missing:?}")
+    }
+
+    fn is_over(&self, name: &str) -> bool {
+        self.is_stopped() && self.left(name).is_empty()
     }
 
     /// Ends a run: waits until all that was promised has come, and looks at its order.
@@ -120,12 +135,12 @@ impl User {
         let mut stopped = None;
         loop {
             if self.known.is_stopped() {
-                let missing = self.known.missing(self.name);
-                if missing.is_empty() {
+                let left = self.known.left(self.name);
+                if left.is_empty() {
                     return;
                 }
                 let stopped = *stopped.get_or_insert_with(Instant::now);
-                assert!(stopped.elapsed() < SETTLED_AFTER, "promised and never delivered: {missing:?}");
+                assert!(stopped.elapsed() < SETTLED_AFTER, "{left}");
             }
             let server = servers[self.random.usize(..servers.len())];
             if let Some(mut link) = Link::open(server, self.name) {
@@ -145,12 +160,15 @@ impl User {
         let mut resend = self.unanswered.is_some();
         while Instant::now() < until {
             let is_stopped = self.known.is_stopped();
-            if is_stopped && self.known.missing(self.name).is_empty() {
+            if self.known.is_over(self.name) {
                 return Some(());
             }
             if resend || (self.unanswered.is_none() && !is_stopped) {
                 resend = false;
                 let number = self.unanswered.map_or(self.next, |(number, _)| number);
+                if self.unanswered.is_none() {
+                    self.known.unanswered.fetch_add(1, Ordering::SeqCst);
+                }
                 self.unanswered = Some((number, Instant::now()));
                 let (id, to) = (format!("{}-{number}", self.name), self.receiver(number));
                 let content = json!({"messageId": id, "sender": self.name, "receiver": to, "content": "honk"});
@@ -187,6 +205,7 @@ impl User {
         let pair = (self.name, self.receiver(number));
         self.known.promised.lock().unwrap().entry(pair).or_default().insert(number);
         (self.unanswered, self.next) = (None, number + 1);
+        self.known.unanswered.fetch_sub(1, Ordering::SeqCst);
         false
     }
 
