@@ -10,6 +10,7 @@ pub use super::admin_contract::{
     AdminAnswer, AdminRequest, AdminTicket, OnlineUser, PushReport, PushState, UserReport,
 };
 pub use super::admin_job::{AdminJob, AdminOutcome, StoredPush};
+pub use super::close_reason::CloseReason;
 pub use super::cluster::contract::{
     ClusterJob, ClusterOutcome, Incarnation, MS_SHIFT, NodeId, NodeState, Owner, Record, Released, Said, View,
 };
@@ -264,29 +265,6 @@ pub struct PushNotice {
     pub more: bool,
 }
 
-/// Why a connection was closed. Each is counted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum CloseReason {
-    /// Silent for longer than the idle time-out.
-    Idle,
-    /// The same user logged in elsewhere.
-    Replaced,
-    /// Too many bad inputs in a row.
-    Garbage,
-    /// An envelope larger than allowed.
-    TooLarge,
-    /// It went on trying passwords, tokens or sign-ups that were refused.
-    TooManyTries,
-    /// More requests than allowed.
-    TooFast,
-    /// The operator ended it, or the account on it.
-    ByOperator,
-    /// Its user has deleted their account.
-    AccountDeleted,
-    /// The server stops.
-    ShuttingDown,
-}
-
 /// The time beyond its lifetime for which a resume token may seem to last: the clock of a host that
 /// starts is often wrong by a time zone. If a token seems to last even longer, the clock was wrong
 /// when it was made, or is wrong now: until that is over it may not be used.
@@ -461,24 +439,6 @@ pub enum Job {
         /// What it is.
         job: Box<ClusterJob>,
     },
-}
-
-impl Job {
-    /// The bytes of push text that it holds. The rest of a job is small, and bounded by the number
-    /// of jobs.
-    #[must_use]
-    pub fn push_bytes(&self) -> usize {
-        match self {
-            Self::SavePush { push } | Self::AskFriend { push, .. } | Self::AnswerFriend { push, .. } => {
-                push.weight_bytes()
-            }
-            Self::Admin { job, .. } => match &**job {
-                AdminJob::Notice { push } => push.weight_bytes(),
-                _ => 0,
-            },
-            _ => 0,
-        }
-    }
 }
 
 /// The outcome of a job.

@@ -66,8 +66,8 @@ pub(super) enum Login {
     /// The credential is good. The user belongs to another node, which is to let go of them. They
     /// are loading, and referred to.
     Claiming { owner: Owner },
-    /// It has let go. The store notes that the user belongs to this node, then reads friends and the
-    /// first page. The user is loading, and referred to.
+    /// It has let go. The store notes that the user belongs to this node, then reads friends and
+    /// the first page. The user is loading, and referred to.
     Taking { epoch: u64, floor: u64 },
 }
 

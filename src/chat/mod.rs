@@ -14,7 +14,9 @@ mod admin_job;
 mod admin_op;
 mod answer;
 mod auth_queue;
+mod close_reason;
 pub mod cluster;
+mod connections;
 pub mod contract;
 mod cursor;
 mod dedup;
@@ -35,6 +37,7 @@ mod input;
 #[cfg(debug_assertions)]
 mod invariants;
 mod job;
+mod job_push;
 mod list;
 mod log_in;
 mod login_state;
@@ -60,7 +63,7 @@ mod trust;
 mod users;
 pub mod wheel;
 
-use contract::{Action, AddressKey, CloseReason, ConnId, Event, Job, Now, Outcome, Rules, Ticket};
+use contract::{Action, Event, Job, Now, Outcome, Rules, Ticket};
 use deliveries::Deliveries;
 use ids::{DeliveryRef, UserId};
 use session::Sessions;
@@ -73,9 +76,6 @@ use crate::protocol::field::UserName;
 
 /// A deadline that is handled this late was missed because the process was paused.
 const LATE_MS: u64 = 1_000;
-/// Idle connections that are closed in one tick: thousands that were opened together become idle
-/// together, and no other client is to wait for their end.
-const IDLE_CLOSES_PER_TICK: u32 = 128;
 
 /// A queue of pending requests shorter than this is not searched for answered ones.
 const DUE_SWEPT_FROM: usize = 1_024;
@@ -472,65 +472,6 @@ impl Chat {
         self.job_done(purpose, outcome, out);
         if let Some(payer) = payer {
             self.discharge(payer, out);
-        }
-    }
-
-    #[inline(never)]
-    fn opened(&mut self, conn: ConnId, address_key: Option<AddressKey>, out: &mut Vec<Action>) {
-        self.sessions.open(conn, address_key, self.now.mono_ms);
-        self.arm_idle(conn, self.next_look(self.now.mono_ms));
-        if self.stopping {
-            self.say_and_close(conn, answer::STOPPING, CloseReason::ShuttingDown, out);
-        }
-    }
-
-    /// The first check at which a connection that was last active at `last_active_ms` is idle.
-    fn next_look(&self, last_active_ms: u64) -> u64 {
-        let every = self.rules.idle_check_ms.max(1);
-        ((last_active_ms + self.rules.idle_timeout_ms) / every + 1) * every
-    }
-
-    /// Closes the connections of this check that are idle, once all earlier input was handed in,
-    /// and not too many at once.
-    fn look_who_is_idle(&mut self, look_ms: u64, heard_ms: u64, closes: &mut u32, out: &mut Vec<Action>) {
-        while look_ms <= heard_ms && *closes < IDLE_CLOSES_PER_TICK {
-            let Some(conn) = self.sessions.next_to_look_at(look_ms) else { return };
-            let look = self.sessions.get(conn).map_or(0, |session| self.next_look(session.last_active_ms));
-            if look > heard_ms {
-                self.arm_idle(conn, look);
-            } else {
-                *closes += 1;
-                self.say_and_close(conn, answer::SILENT, CloseReason::Idle, out);
-            }
-        }
-        self.wheel.insert(self.now.mono_ms + 1, Timer::Idle { look_ms });
-    }
-
-    fn arm_idle(&mut self, conn: ConnId, look_ms: u64) {
-        if self.sessions.look_at(conn, look_ms) {
-            self.wheel.insert(look_ms, Timer::Idle { look_ms });
-        }
-    }
-
-    /// Closes a connection for a cause of the core's own.
-    fn close(&mut self, conn: ConnId, reason: CloseReason, out: &mut Vec<Action>) {
-        out.push(Action::Close { conn, reason });
-        self.on_closed(conn, out);
-    }
-
-    #[inline(never)]
-    fn on_closed(&mut self, conn: ConnId, out: &mut Vec<Action>) {
-        let Some(session) = self.sessions.close(conn) else {
-            return;
-        };
-        if session.watches {
-            self.presence.watch_ended();
-        }
-        if self.logins.is_any_deferred() {
-            self.remove_deferred_log_in(conn, out);
-        }
-        if let Some(user) = session.user {
-            self.goes_offline(user, out);
         }
     }
 }

@@ -237,6 +237,7 @@ impl Model {
                 Outcome::Page(self.page(user, *after_seq, *pushes_max, *bytes_max))
             }
             // A session may outlive its account, while nobody knows that the deletion has begun.
+            Job::Cluster { .. } => panic!("it is the store of a node alone"),
             Job::MakeToken { user, .. } if !self.accounts.contains_key(user.as_str()) => Outcome::Refused,
             Job::MakeToken { user, now_ms, expires_ms, latest_ms, tokens_max } => {
                 self.make_token(user.as_str(), (*now_ms, *latest_ms), *expires_ms, *tokens_max as usize)
@@ -256,17 +257,19 @@ impl Model {
             Job::AskFriend { push, pending_max } => Outcome::Asked(self.ask(push, *pending_max as usize)),
             Job::AnswerFriend { push, friends_max } => Outcome::Answered(self.answer(push, *friends_max as usize)),
             Job::Unfriend { user, other } => {
-                self.friends.remove(&(user.as_str().to_owned(), other.as_str().to_owned()));
-                self.friends.remove(&(other.as_str().to_owned(), user.as_str().to_owned()));
-                if let Some(asking) = self.pending.remove(&(user.as_str().to_owned(), other.as_str().to_owned())) {
-                    self.pushes.remove(&(other.as_str().to_owned(), asking.seq));
-                }
+                self.unfriend(user.as_str(), other.as_str());
                 Outcome::Unfriended
             }
             Job::Account { user, job } => Outcome::Account(Box::new(self.account(user, job))),
             Job::Admin { user, job } => Outcome::Admin(Box::new(self.admin(user, job))),
-            // It is the store of a node alone.
-            Job::Cluster { .. } => Outcome::Refused,
+        }
+    }
+
+    fn unfriend(&mut self, user: &str, other: &str) {
+        self.friends.remove(&(user.to_owned(), other.to_owned()));
+        self.friends.remove(&(other.to_owned(), user.to_owned()));
+        if let Some(asking) = self.pending.remove(&(user.to_owned(), other.to_owned())) {
+            self.pushes.remove(&(other.to_owned(), asking.seq));
         }
     }
 

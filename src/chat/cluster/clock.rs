@@ -1,6 +1,7 @@
-//! The clock of a node: a hybrid logical clock, of which each `seq` is a reading. Its upper bits are
-//! ms, then a count, its last ones the node's number: so no two nodes give the same, and whoever has
-//! seen one gives a greater one. It is no measure of time: between two views it only counts.
+//! The clock of a node: a hybrid logical clock, of which each `seq` is a reading. Its upper bits
+//! are ms, then a count, its last ones the node's number: so no two nodes give the same, and
+//! whoever has seen one gives a greater one. It is no measure of time: between two views it only
+//! counts.
 
 use super::contract::{MS_SHIFT, NODE_BITS, NodeId};
 

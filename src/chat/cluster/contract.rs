@@ -188,10 +188,10 @@ pub enum ClusterOutcome {
     /// `Owner`.
     Owner(Owner),
     /// `SavePush`, instead of `Saved` and `Duplicate`: it is committed, and this is who owns its
-    /// receiver, read behind the commit in the same round trip. A push whose `seq` is beyond this
-    /// node's `hlc_limit` is `Failed`, and not written, by this and all other jobs.
+    /// receiver, read behind the commit in the same round trip. A push whose `seq` is beyond
+    /// this node's `hlc_limit` is `Failed`, and not written, by this and all other jobs.
     Saved {
-        /// `false`: another one with the same receiver, sender and id is in the store (`Duplicate`).
+        /// `false`: another one with this receiver, sender and id is in the store (`Duplicate`).
         is_first: bool,
         /// `None` if that could not be read.
         owner: Option<Owner>,

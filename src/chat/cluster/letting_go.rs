@@ -1,5 +1,5 @@
-//! Letting go of a user who logs in on another node: their connection here is closed, what was taken
-//! of theirs and for them is made safe, and what the other node has to know is handed over.
+//! Letting go of a user who logs in on another node: their connection here is closed, what was
+//! taken of theirs and for them is made safe, and what the other node has to know is handed over.
 //!
 //! The whereabouts stay as they are; the other node changes them. Until it has done so the user may
 //! log in here again. That log-in must change them as well, and only one of the two can.

@@ -99,8 +99,8 @@ impl Chat {
     }
 
     /// A page has a message that stands on the list under another number: it was sent again
-    /// elsewhere, or was sent again here while nobody knew what had become of it. They are one: what
-    /// is on the list is the one in the store from now on, so that one ack serves both.
+    /// elsewhere, or was sent again here while nobody knew what had become of it. They are one:
+    /// what is on the list is the one in the store from now on, so that one ack serves both.
     pub(in super::super) fn merge_twins(&mut self, user: UserId, page: &Page, out: &mut Vec<Action>) {
         if self.cluster.is_none() {
             return;

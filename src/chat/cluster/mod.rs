@@ -7,9 +7,9 @@
 //!
 //! | part | what it is for |
 //! |---|---|
-//! | `clock.rs` | the numbers of pushes: whoever takes later, on whichever node, gives a greater one |
-//! | `telling.rs` | who must be told that something was saved, even if its saving seems to have failed |
-//! | `looks.rs` | a list is read anew: because of a `Look`, or since a node has died that owed some |
+//! | `clock.rs` | the numbers of pushes: who takes later, on any node, gives a greater one |
+//! | `telling.rs` | who must be told that something was saved, or may have been |
+//! | `looks.rs` | a list is read anew: for a `Look`, or since a node died that owed some |
 //! | `claims.rs` | a log-in of a user who belongs to another node: that one lets go first |
 //! | `letting_go.rs` | the other end of it: all is saved, then handed over |
 //!

@@ -1,8 +1,9 @@
 //! Telling the owner of a user what was done for them here: that something was saved, that their
 //! friends have changed.
 //!
-//! Mostly the owner is known: the store has read it behind the commit. If not, it is asked for until
-//! it is known; also after a save that seems to have failed, since only its answer may be lost.
+//! Mostly the owner is known: the store has read it behind the commit. If not, it is asked for
+//! until it is known; also after a save that seems to have failed, since only its answer may be
+//! lost.
 
 use super::super::Chat;
 use super::super::contract::{Action, Job, Outcome};

@@ -9,6 +9,7 @@
 mod clients;
 mod nodes;
 mod oracle;
+mod shared;
 pub mod store;
 
 use super::random::Random;

@@ -4,16 +4,10 @@ use super::super::say::{Frame, Say};
 use super::super::store::Key;
 use super::super::world::EPOCH_MS;
 use super::Cluster;
-use super::store::{Done, Letter};
 use hongyan::chat::Chat;
-use hongyan::chat::contract::{Action, ConnId, Event, Incarnation, Job, Now, Outcome, Record, Ticket};
+use hongyan::chat::contract::{Action, ConnId, Event, Incarnation, Now};
 use hongyan::protocol::reply::Reply;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-
-/// So long a lease is not renewed until somebody fences the node.
-const LEASE_MS: u64 = 5_000;
-/// So much later than now the limit of the clock is, at least.
-const CLOCK_AHEAD_MS: u64 = 10_000;
 
 /// A client, in one of its connections.
 #[derive(Clone, Copy, Debug)]
@@ -23,7 +17,7 @@ pub(super) struct Peer {
 }
 
 #[derive(Debug)]
-struct Conn {
+pub(super) struct Conn {
     peer: Peer,
     user: Option<String>,
     attempt: String,
@@ -40,27 +34,27 @@ impl Conn {
     }
 }
 
-type Waiting = Box<dyn FnOnce(&mut Cluster)>;
+pub(super) type Waiting = Box<dyn FnOnce(&mut Cluster)>;
 
 pub(super) struct Node {
-    chat: Option<Chat>,
-    me: Option<Incarnation>,
+    pub(super) chat: Option<Chat>,
+    pub(super) me: Option<Incarnation>,
     /// Grows with each start, kill and fence.
     pub(super) life: u64,
-    started_ms: u64,
-    skew_ms: i64,
-    paused: bool,
+    pub(super) started_ms: u64,
+    pub(super) skew_ms: i64,
+    pub(super) paused: bool,
     /// What happens when it goes on.
-    resumes: Vec<Waiting>,
+    pub(super) resumes: Vec<Waiting>,
     /// Lanes of which a job was not sent when it was paused: nor were those behind it.
-    stuck: BTreeSet<String>,
-    conns: BTreeMap<ConnId, Conn>,
+    pub(super) stuck: BTreeSet<String>,
+    pub(super) conns: BTreeMap<ConnId, Conn>,
     /// When the last job of each lane is done, and answered.
-    lanes: BTreeMap<String, (u64, u64)>,
-    mail_ms: u64,
-    polls: bool,
+    pub(super) lanes: BTreeMap<String, (u64, u64)>,
+    pub(super) mail_ms: u64,
+    pub(super) polls: bool,
     /// Of the other nodes: what was seen of their lease, and since when.
-    seen: BTreeMap<usize, ((u64, u64), u64)>,
+    pub(super) seen: BTreeMap<usize, ((u64, u64), u64)>,
 }
 
 impl Node {
@@ -87,23 +81,9 @@ impl Node {
         self.chat.is_some()
     }
 
-    fn wall_ms(&self, now_ms: u64) -> u64 {
+    pub(super) fn wall_ms(&self, now_ms: u64) -> u64 {
         (EPOCH_MS + now_ms).saturating_add_signed(self.skew_ms)
     }
-}
-
-fn lane_of(job: &Job) -> Option<String> {
-    Some(match job {
-        Job::Hash { .. } | Job::Verify { .. } | Job::GetProfile { .. } => return None,
-        Job::LogIn { user, .. } | Job::Prove { user, .. } | Job::Load { user, .. } | Job::LoadPage { user, .. } => {
-            user.as_str().into()
-        }
-        Job::Cluster { user, .. } => user.as_str().into(),
-        Job::SavePush { push } | Job::AskFriend { push, .. } | Job::AnswerFriend { push, .. } => push.receiver().into(),
-        Job::DeletePush { receiver, .. } => receiver.as_str().into(),
-        Job::Unfriend { other, .. } => other.as_str().into(),
-        job => panic!("{job:?}"),
-    })
 }
 
 impl Cluster {
@@ -146,7 +126,7 @@ impl Cluster {
     }
 
     /// It has learnt that it is fenced: it joins again.
-    fn fenced(&mut self, node: usize) {
+    pub(super) fn fenced(&mut self, node: usize) {
         self.say(|| format!("node {node} is fenced"));
         self.oracle.count("fenced");
         self.end(node);
@@ -189,7 +169,7 @@ impl Cluster {
     }
 
     /// Does this when the node runs, if it still lives that life.
-    fn when_running(&mut self, node: usize, life: u64, what: impl FnOnce(&mut Self) + 'static) {
+    pub(super) fn when_running(&mut self, node: usize, life: u64, what: impl FnOnce(&mut Self) + 'static) {
         let entry = &mut self.nodes[node];
         if entry.life != life {
             return;
@@ -275,7 +255,7 @@ impl Cluster {
         }
     }
 
-    fn feed(&mut self, node: usize, event: Event<'_>) {
+    pub(super) fn feed(&mut self, node: usize, event: Event<'_>) {
         let now_ms = self.now_ms;
         let entry = &mut self.nodes[node];
         let now = Now { mono_ms: now_ms - entry.started_ms, wall_ms: entry.wall_ms(now_ms) };
@@ -358,192 +338,6 @@ impl Cluster {
             for (id, session) in &entry.conns {
                 let is_it = (other, *id) == (node, conn);
                 assert!(is_it || session.user.as_deref() != Some(user), "{user} lives on {node} and on {other}");
-            }
-        }
-    }
-
-    // The store.
-
-    fn latency(&mut self) -> u64 {
-        if self.random.chance(950) { 1 + self.random.below(11) } else { 20 + self.random.below(380) }
-    }
-
-    fn submit(&mut self, node: usize, ticket: Ticket, job: Job) {
-        let takes_ms = self.latency();
-        let entry = &mut self.nodes[node];
-        let (life, Some(me)) = (entry.life, entry.me) else { return };
-        let lane = lane_of(&job);
-        let mut at_ms = self.now_ms + takes_ms;
-        if let Some(lane) = &lane {
-            let end = entry.lanes.entry(lane.clone()).or_default();
-            at_ms = at_ms.max(end.0 + 1);
-            end.0 = at_ms;
-        }
-        self.say(|| format!("node {node} asks {job:?}"));
-        self.later(at_ms - self.now_ms, move |cluster| cluster.work((node, life, me), ticket, job, lane));
-    }
-
-    fn work(&mut self, (node, life, me): (usize, u64, Incarnation), ticket: Ticket, job: Job, lane: Option<String>) {
-        let lives = self.nodes[node].life == life;
-        if !lives {
-            // What was sent before may still be done.
-            if self.random.chance(500) {
-                self.store.execute(me, &job);
-            }
-            return;
-        }
-        if self.nodes[node].paused {
-            let stuck = lane.as_ref().is_some_and(|lane| self.nodes[node].stuck.contains(lane));
-            if stuck || self.random.chance(500) {
-                let entry = &mut self.nodes[node];
-                entry.stuck.extend(lane.clone());
-                entry.resumes.push(Box::new(move |cluster: &mut Self| {
-                    cluster.work((node, life, me), ticket, job, lane);
-                }));
-                return;
-            }
-        }
-        let is_lost = self.random.chance(self.faults.jobs);
-        let done = if is_lost && self.random.chance(500) {
-            None
-        } else {
-            self.oracle.count("jobs");
-            Some(self.store.execute(me, &job))
-        };
-        let is_fenced = matches!(done, Some(Done::Fenced));
-        let takes_ms = self.random.below(3);
-        let entry = &mut self.nodes[node];
-        let mut at_ms = self.now_ms + takes_ms;
-        if let Some(lane) = &lane {
-            let end = entry.lanes.entry(lane.clone()).or_default();
-            at_ms = at_ms.max(end.1);
-            end.1 = at_ms;
-        }
-        let done = done.filter(|_| !is_lost);
-        self.later(at_ms - self.now_ms, move |cluster| {
-            let outcome = done.map_or(Outcome::Failed, |done| cluster.store.read_behind(done));
-            cluster.when_running(node, life, move |cluster| {
-                if is_fenced {
-                    return cluster.fenced(node);
-                }
-                cluster.say(|| format!("node {node} is answered {job:?}: {outcome:?}"));
-                cluster.feed(node, Event::Finished { ticket, outcome });
-            });
-        });
-    }
-
-    // The lease, the view and the mail.
-
-    fn poll_on(&mut self, node: usize, life: u64) {
-        if self.nodes[node].life == life {
-            let every_ms = self.poll_every_ms;
-            self.poll(node, life);
-            self.later(every_ms, move |cluster| cluster.poll_on(node, life));
-        }
-    }
-
-    fn poll(&mut self, node: usize, life: u64) {
-        let takes_ms = self.latency();
-        let is_lost = self.random.chance(self.faults.jobs);
-        let entry = &mut self.nodes[node];
-        let (true, false, false, Some(me)) = (entry.life == life, entry.polls, entry.paused, entry.me) else {
-            return;
-        };
-        let Some(clock) = entry.chat.as_ref().map(Chat::clock) else { return };
-        entry.polls = true;
-        self.later(takes_ms, move |cluster| {
-            if cluster.nodes[node].life != life {
-                return;
-            }
-            let ahead = CLOCK_AHEAD_MS << 20;
-            let wall_ms = cluster.nodes[node].wall_ms(cluster.now_ms);
-            let is_current = cluster.store.is_current(me);
-            if is_current {
-                let row = cluster.store.row(me);
-                row.renewed += 1;
-                row.hlc_limit = row.hlc_limit.max((wall_ms << 20) + ahead).max(clock + ahead);
-            }
-            let (view, mut letters) = (cluster.store.read_view(), Vec::new());
-            if !is_lost {
-                let mail = std::mem::take(&mut cluster.store.mail);
-                let (mine, others): (Vec<Letter>, Vec<Letter>) =
-                    mail.into_iter().partition(|one| one.to.node == me.node);
-                cluster.store.mail = others;
-                letters.extend(mine.into_iter().filter(|letter| letter.to == me));
-            }
-            let leases: Vec<(u64, u64)> = cluster.store.nodes.iter().map(|row| (row.epoch, row.renewed)).collect();
-            cluster.when_running(node, life, move |cluster| {
-                cluster.nodes[node].polls = false;
-                if is_lost {
-                    return;
-                }
-                if !is_current {
-                    return cluster.fenced(node);
-                }
-                cluster.look_at_leases(node, me, &leases);
-                cluster.feed(node, Event::View(view));
-                for Letter { from, record, .. } in letters {
-                    if cluster.nodes[node].life == life {
-                        cluster.say(|| format!("node {node} reads from {from:?}: {record:?}"));
-                        cluster.feed(node, Event::Frame { from, record });
-                    }
-                }
-            });
-        });
-    }
-
-    fn look_at_leases(&mut self, node: usize, me: Incarnation, leases: &[(u64, u64)]) {
-        for (other, &lease) in leases.iter().enumerate().filter(|(other, _)| *other != node) {
-            let seen = self.nodes[node].seen.entry(other).or_insert((lease, self.now_ms));
-            if seen.0 != lease {
-                *seen = (lease, self.now_ms);
-            } else if self.now_ms - seen.1 > LEASE_MS && self.store.nodes[other].lives {
-                *seen = (lease, self.now_ms);
-                let dead = Incarnation { node: super::store::node_id(other), epoch: lease.0 };
-                self.say(|| format!("node {node} fences {dead:?}"));
-                let takes_ms = self.latency();
-                self.later(takes_ms, move |cluster| {
-                    if cluster.store.is_current(me) {
-                        cluster.store.fence(dead);
-                    }
-                });
-            }
-        }
-    }
-
-    fn send(&mut self, node: usize, to: Incarnation, record: Record) {
-        let takes_ms = self.latency();
-        let entry = &mut self.nodes[node];
-        let (life, Some(from)) = (entry.life, entry.me) else { return };
-        entry.mail_ms = entry.mail_ms.max(self.now_ms + takes_ms);
-        let at_ms = entry.mail_ms;
-        let record = if self.random.chance(self.faults.lost) { Record::Missed } else { record };
-        let is_twice = self.random.chance(self.faults.twice);
-        self.oracle.count("records");
-        self.say(|| format!("node {node} sends {to:?}: {record:?}"));
-        self.later(at_ms - self.now_ms, move |cluster| cluster.write_mail((node, life), from, to, record, is_twice));
-    }
-
-    fn write_mail(
-        &mut self,
-        (node, life): (usize, u64),
-        from: Incarnation,
-        to: Incarnation,
-        record: Record,
-        is_twice: bool,
-    ) {
-        let lives = self.nodes[node].life == life;
-        if lives && self.nodes[node].paused && (self.nodes[node].stuck.contains("mail") || self.random.chance(500)) {
-            let entry = &mut self.nodes[node];
-            entry.stuck.insert("mail".into());
-            entry.resumes.push(Box::new(move |cluster: &mut Self| {
-                cluster.write_mail((node, life), from, to, record, is_twice);
-            }));
-            return;
-        }
-        if (lives || self.random.chance(500)) && self.store.is_current(from) {
-            for _ in 0..1 + u64::from(is_twice) {
-                self.store.mail.push(Letter { from, to, record: record.clone() });
             }
         }
     }

@@ -1,6 +1,6 @@
 //! What the nodes promise together: nothing that was promised is lost; of each pair of users
-//! messages come first in the order in which they were taken, whichever node took them; of each user
-//! one session lives on a node that is not fenced.
+//! messages come first in the order in which they were taken, whichever node took them; of each
+//! user one session lives on a node that is not fenced.
 
 use super::super::store::{Key, key_of};
 use super::store::Shared;
