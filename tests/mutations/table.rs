@@ -109,8 +109,8 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
         "            self.say_and_close(older, REPLACED, CloseReason::Replaced, out);",
         "                let _ = (REPLACED, CloseReason::Replaced);",
     ),
-    of("idle a look too early", "src/chat/mod.rs", "/ every + 1) * every", "/ every) * every"),
-    of("idle a look too late", "src/chat/mod.rs", "/ every + 1) * every", "/ every + 2) * every"),
+    of("idle a look too early", "src/chat/connections.rs", "/ every + 1) * every", "/ every) * every"),
+    of("idle a look too late", "src/chat/connections.rs", "/ every + 1) * every", "/ every + 2) * every"),
     of(
         "a repeated message is not known",
         "src/chat/message.rs",

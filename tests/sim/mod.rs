@@ -12,6 +12,7 @@ pub mod operator;
 pub mod oracle;
 pub mod own_accounts;
 pub mod owners;
+pub mod pages;
 pub mod random;
 pub mod rules;
 pub mod say;

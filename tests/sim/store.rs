@@ -1,6 +1,6 @@
 //! The model store: what a job does and answers, as its contract says, in plain maps.
 
-use hongyan::chat::contract::{AdminJob, AdminOutcome, Answered, Asked, Job, Outcome, Page, Quota, StoredPush};
+use hongyan::chat::contract::{AdminJob, AdminOutcome, Answered, Asked, Job, Outcome, Quota, StoredPush};
 use hongyan::protocol::field::{Profile, Secret, UserName};
 use hongyan::protocol::push::{Push, PushKind};
 use hongyan::protocol::request::Credential;
@@ -169,31 +169,6 @@ impl Model {
     fn keep(&mut self, push: &Push) {
         self.last_seq = self.last_seq.max(push.seq);
         self.pushes.insert((push.receiver().into(), push.seq), push.clone());
-    }
-
-    fn page(&self, user: &UserName, after_seq: u64, count_max: u32, bytes_max: usize) -> Page {
-        self.page_of(user, (after_seq, &[]), count_max, bytes_max)
-    }
-
-    /// The first pushes that are not among these.
-    pub(super) fn page_except(&self, user: &UserName, except: &[u64], count_max: u32, bytes_max: usize) -> Page {
-        self.page_of(user, (0, except), count_max, bytes_max)
-    }
-
-    fn page_of(&self, user: &UserName, (after_seq, except): (u64, &[u64]), count_max: u32, bytes_max: usize) -> Page {
-        let (count_max, mut bytes) = (count_max as usize, 0);
-        let all = self.pushes.range((user.as_str().to_owned(), after_seq + 1)..=(user.as_str().to_owned(), u64::MAX));
-        let within = |push: &Push| {
-            let begun_below = bytes < bytes_max;
-            bytes += push.text_bytes();
-            begun_below
-        };
-        let all = all.filter(|((_, seq), _)| !except.contains(seq));
-        let all = all.take(count_max + 1).map(|(_, push)| push.clone());
-        let mut pushes: Vec<Push> = all.take_while(within).collect();
-        let more = pushes.len() > count_max || bytes >= bytes_max;
-        pushes.truncate(count_max);
-        Page { pushes, more }
     }
 
     /// Does a job and gives its answer.

@@ -13,7 +13,7 @@
 //! | `claims.rs` | a log-in of a user who belongs to another node: that one lets go first |
 //! | `letting_go.rs` | the other end of it: all is saved, then handed over |
 //!
-//! A node alone has no [`Cluster`], and does nothing of all this.
+//! A node alone has no `Cluster`, and does nothing of all this.
 
 use super::Chat;
 use super::contract::Action;
