@@ -2,7 +2,7 @@
 
 use super::place::Place;
 use super::{SqliteStore, journal_owner, log_owner};
-use crate::store::portable::{Role, UNFINISHED, check_current, tables_of, unfinished};
+use crate::store::portable::{Role, TABLES, UNFINISHED, check_current, tables_of, unfinished};
 use crate::store::{StoreError, plain};
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
@@ -251,6 +251,10 @@ impl SqliteStore {
         if make_marked {
             self.make_marked()?;
         }
+        // A copy is refused there, and is not to change a byte of it.
+        if role == Role::CopyInto && !make_marked && self.has_rows()? {
+            return Ok(());
+        }
         // WAL with FULL: a commit is one append and one sync, and on the disk before it is
         // answered.
         self.db.pragma_update(None, "journal_mode", "WAL")?;
@@ -261,6 +265,20 @@ impl SqliteStore {
         let cache_kib = if role == Role::CopyInto { COPY_CACHE_KIB } else { CACHE_KIB };
         self.db.pragma_update(None, "cache_size", -cache_kib)?;
         if make_marked { Ok(()) } else { self.migrate(MIGRATIONS) }
+    }
+
+    /// Is there anything in the tables of this version?
+    fn has_rows(&self) -> Result<bool, StoreError> {
+        if self.version()? != MIGRATIONS.len() as i64 {
+            return Ok(false);
+        }
+        for table in TABLES {
+            let sql = format!("SELECT EXISTS (SELECT 1 FROM {})", table.name);
+            if self.db.query_row(&sql, [], |row| row.get(0))? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     pub(super) fn version(&self) -> Result<i64, StoreError> {
