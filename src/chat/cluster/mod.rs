@@ -18,7 +18,7 @@
 use super::Chat;
 use super::contract::Action;
 use super::ids::UserId;
-use super::{Timer, users::Users};
+use super::Timer;
 use contract::{Incarnation, NodeState, Owner, Record, View};
 use std::collections::{BTreeMap, HashMap, VecDeque};
 
@@ -93,7 +93,7 @@ impl Cluster {
     }
 
     #[cfg(debug_assertions)]
-    pub(super) fn check(&self, users: &Users) {
+    pub(super) fn check(&self, users: &super::users::Users) {
         let here = users.iter().filter(|(_, user, _)| user.is_here()).map(|(id, ..)| id);
         assert!({ here }.all(|user| self.epochs.contains_key(&user)), "somebody is here whom the node does not own");
         assert!(self.claims.keys().all(|user| users.get(*user).loading.is_some()));
