@@ -16,9 +16,9 @@
 //! A node alone has no `Cluster`, and does nothing of all this.
 
 use super::Chat;
+use super::Timer;
 use super::contract::Action;
 use super::ids::UserId;
-use super::Timer;
 use contract::{Incarnation, NodeState, Owner, Record, View};
 use std::collections::{BTreeMap, HashMap, VecDeque};
 
