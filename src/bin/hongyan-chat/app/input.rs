@@ -79,18 +79,20 @@ impl App {
             KeyCode::End => self.step(isize::MAX),
             KeyCode::Enter | KeyCode::Right => return self.enter_row(),
             KeyCode::Char('?') => self.show_help(),
-            KeyCode::Char('/') => {
-                self.focus = Focus::Chat;
-                let draft = self.editor().text().to_owned();
-                // What is being written comes back behind the command.
-                if draft.is_empty() || self.editor_mut().put_aside(&draft) {
-                    self.editor_mut().set("/");
-                }
-            }
+            KeyCode::Char('/') => self.begin_command(),
             KeyCode::Char(letter @ ('a' | 'r' | 'b' | 'w' | 'd')) => return self.press_letter(letter),
             _ => {}
         }
         Vec::new()
+    }
+
+    fn begin_command(&mut self) {
+        self.focus = Focus::Chat;
+        let draft = self.editor().text().to_owned();
+        // What is being written comes back behind the command.
+        if draft.is_empty() || self.editor_mut().put_aside(&draft) {
+            self.editor_mut().set("/");
+        }
     }
 
     fn enter_row(&mut self) -> Vec<Order> {
@@ -111,8 +113,8 @@ impl App {
         let words = if ask.text.trim().is_empty() { "(without words)" } else { &ask.text };
         let name = text::line(name);
         let text = format!(
-            "{name} asks to become your friend:\n\n{words}\n\n/accept {name} or /reject {name}; in the list, the keys \
-             a and r do the same. /find {name} shows the profile."
+            "{name} asks to become your friend:\n\n{words}\n\nType /accept {name} or /reject {name}; /find {name} shows \
+             the profile."
         );
         self.show("Friend request", &text);
     }
@@ -195,7 +197,13 @@ impl App {
             (Some(Popup::Text { scroll, .. }), KeyCode::PageUp) => *scroll = scroll.saturating_sub(10),
             (Some(Popup::Text { scroll, .. }), KeyCode::Down) => *scroll = (*scroll + 1).min(last),
             (Some(Popup::Text { scroll, .. }), KeyCode::PageDown) => *scroll = (*scroll + 10).min(last),
-            (Some(Popup::Text { .. }), KeyCode::Enter | KeyCode::Char('q' | ' ')) => self.popup = None,
+            (Some(Popup::Text { .. }), KeyCode::Enter) => self.popup = None,
+            // Letters do not close it: the rest of a word would go where the user does not look, and
+            // perhaps to a friend.
+            (Some(Popup::Text { .. } | Popup::Confirm { .. }), KeyCode::Char('/')) => {
+                self.popup = None;
+                self.begin_command();
+            }
             (Some(Popup::Confirm { .. }), KeyCode::Char('y' | 'Y')) => {
                 if let Some(Popup::Confirm { order, .. }) = self.popup.take() {
                     return vec![order];

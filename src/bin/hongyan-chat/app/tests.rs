@@ -119,6 +119,23 @@ fn a_sentence_goes_after_a_while_and_a_warning_once_the_user_is_there() {
 }
 
 #[test]
+fn what_is_typed_over_a_window_is_a_command_or_nothing() {
+    let mut app = app();
+    let mut typed = |line: &str| {
+        assert!(press(&mut app, KeyCode::Enter).is_empty() && matches!(app.popup, Some(Popup::Text { .. })), "{line}");
+        let orders = line.chars().flat_map(|char| press(&mut app, KeyCode::Char(char))).collect::<Vec<_>>();
+        let entered = press(&mut app, KeyCode::Enter);
+        assert!(orders.is_empty() && app.popup.is_none(), "{line}: {orders:?}");
+        app.focus = Focus::List;
+        entered
+    };
+    // With letters that the list knows, and a space.
+    assert_eq!(typed("/accept carl"), [Order::Answer { ask: ask("carl"), is_accepted: true }]);
+    assert_eq!(typed("/request zed hi"), [Order::Ask { name: "zed".into(), text: "hi".into() }]);
+    assert_eq!(typed("q reject b d"), [], "Enter closes it");
+}
+
+#[test]
 fn requests_are_answered_from_the_list() {
     let mut app = app();
     assert_eq!(app.current_row(), Some(Row::Asks("carl".into())));

@@ -12,7 +12,7 @@ use ratatui::widgets::{Block, Clear};
 pub(super) fn draw(popup: &Popup, look: Look, frame: &mut Frame<'_>, area: Rect) -> Option<(u16, u16)> {
     let (width, inside) = widths(area);
     let (title, rows, scroll, end) = match popup {
-        Popup::Text { title, text, scroll } => (title.as_str(), body(text, inside), *scroll, "Esc"),
+        Popup::Text { title, text, scroll } => (title.as_str(), body(text, inside), *scroll, "Esc, or / and a command"),
         Popup::Confirm { question, .. } => ("", body(question, inside), 0, "y / n"),
         Popup::Secret { label, .. } => (label.as_str(), vec![String::new()], 0, "Enter / Esc"),
     };
