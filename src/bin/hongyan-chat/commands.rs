@@ -63,7 +63,7 @@ pub(crate) const COMMANDS: &[(&str, &str, &str)] = &[
     ("password", "", "change your password"),
     ("delete-account", "", "delete your account for good"),
     ("connect", "", "connect again"),
-    ("logout", "", "end this log-in and forget its token"),
+    ("logout", "", "end all kept log-ins, of other clients too"),
     ("quit", "", "leave (also Ctrl-Q)"),
     ("help", "", "show the keys and commands (also F1)"),
 ];

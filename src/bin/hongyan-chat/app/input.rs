@@ -198,7 +198,7 @@ impl App {
             (Some(Popup::Text { scroll, .. }), KeyCode::Down) => *scroll = (*scroll + 1).min(last),
             (Some(Popup::Text { scroll, .. }), KeyCode::PageDown) => *scroll = (*scroll + 10).min(last),
             (Some(Popup::Text { .. }), KeyCode::Enter) => self.popup = None,
-            // Letters do not close it: the rest of a word would go where the user does not look, and
+            // Letters do not close it: the rest of a word would go where the user does not look,
             // perhaps to a friend.
             (Some(Popup::Text { .. } | Popup::Confirm { .. }), KeyCode::Char('/')) => {
                 self.popup = None;
