@@ -227,6 +227,11 @@ fn seed_15348734_a_request_that_nobody_waited_for_was_acked() {
 }
 
 #[test]
+fn seed_15466848_a_push_was_saved_behind_the_last_step_of_a_deletion() {
+    run(15_466_848, 1_500);
+}
+
+#[test]
 fn seed_15412930_an_account_was_deleted_behind_the_back_of_a_log_in() {
     run(15_412_930, 1_500);
 }

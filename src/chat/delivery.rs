@@ -444,7 +444,12 @@ impl Chat {
         self.submit_delete(seq, receiver, out);
     }
 
-    fn submit_delete(&mut self, seq: u64, receiver: crate::protocol::field::UserName, out: &mut Vec<Action>) {
+    pub(super) fn submit_delete(
+        &mut self,
+        seq: u64,
+        receiver: crate::protocol::field::UserName,
+        out: &mut Vec<Action>,
+    ) {
         let job = Job::DeletePush { receiver: receiver.clone(), seq };
         let purpose = JobPurpose::Delete { receiver, seq };
         if let Err(JobPurpose::Delete { receiver, seq }) = self.submit(job, purpose, out) {

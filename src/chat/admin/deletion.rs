@@ -9,6 +9,8 @@
 use super::super::admin_op::{AdminOp, AdminStep};
 use super::super::answer::{BUSY, UNAVAILABLE};
 use super::super::contract::{Action, AdminAnswer, AdminJob, AdminOutcome, AdminTicket, RefusalCause, Ticket};
+use super::super::deliveries::Save;
+use super::super::ids::DeliveryRef;
 use super::super::{Chat, Timer};
 use super::DELETED;
 use crate::protocol::field::UserName;
@@ -101,7 +103,13 @@ impl Chat {
                 self.step_later(user, if pairs.is_empty() { 1 } else { PAIRS_MS }, out);
             }
             Some(AdminOutcome::Done) => {
+                // Nothing was heard of the steps before this last one, so what is taken for them is
+                // saved, or being saved, behind it.
+                let left_over = if had_begun { Vec::new() } else { self.unsaved_pushes_to(user) };
                 self.account_is_gone(user, out);
+                for seq in left_over {
+                    self.submit_delete(seq, user.clone(), out);
+                }
                 self.deletion_ended(user, AdminAnswer::Done, out);
             }
             // The last step was done, and its answer was lost.
@@ -114,6 +122,17 @@ impl Chat {
             }
             _ => self.deletion_ended(user, AdminAnswer::Failed, out),
         }
+    }
+
+    fn unsaved_pushes_to(&self, user: &UserName) -> Vec<u64> {
+        let Some(user) = self.users.find(user.as_str()) else {
+            return Vec::new();
+        };
+        let is_left_over =
+            |of: &DeliveryRef| self.deliveries.get(*of).is_some_and(|it| it.receiver == user && it.save != Save::Done);
+        let mut seqs: Vec<u64> = self.deliveries.refs().into_iter().filter(is_left_over).map(|of| of.seq).collect();
+        seqs.sort_unstable();
+        seqs
     }
 
     /// Nobody is logged in as this user any more, or will be.

@@ -16,8 +16,9 @@ impl Oracle {
             (Job::SavePush { push }, Outcome::Saved | Outcome::Duplicate) => {
                 self.committed.insert(key_of(push));
             }
-            (Job::DeletePush { seq, .. }, _) => {
-                let is_due = self.acked_seqs.contains_key(seq) || self.moot.contains(seq);
+            (Job::DeletePush { receiver, seq }, _) => {
+                let is_due =
+                    self.acked_seqs.contains_key(seq) || self.moot.contains(seq) || self.is_deleted(receiver.as_str());
                 assert!(is_due, "deleted and not acked: {seq}");
             }
             (Job::LogIn { pushes_max, .. } | Job::Load { pushes_max, .. } | Job::LoadPage { pushes_max, .. }, _) => {
