@@ -93,6 +93,18 @@ pub enum Note {
         /// Who is blocked.
         other: UserName,
     },
+    /// A deletion that a stop cut short goes on after the start.
+    DeletionGoesOn {
+        /// Whose account it is.
+        user: UserName,
+    },
+    /// That has ended.
+    DeletionWentOn {
+        /// Whose account it is.
+        user: UserName,
+        /// Nothing is left; otherwise the next start goes on.
+        is_done: bool,
+    },
     /// A notice of the operator to all users goes out from now on: if the server is killed
     /// meanwhile, its id shows who has it.
     NoticeBegins {

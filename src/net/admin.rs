@@ -9,7 +9,6 @@ use super::hub::Hub;
 use super::socket::Stream;
 use crate::chat::contract::{AdminAnswer, AdminRequest, AdminTicket, ConnId, Event, Gauges, Totals};
 use crate::histogram::Histogram;
-use crate::protocol::field::UserName;
 use crate::protocol::http::Health;
 use crate::store::pool::StoreHealth;
 use std::collections::HashMap;
@@ -156,15 +155,6 @@ pub(super) struct OfLoop<'a> {
 pub(super) struct Desk {
     waiting: HashMap<AdminTicket, SyncSender<Told>>,
     last_ticket: u64,
-    /// Whose deletions go on after a start: nobody waits for them.
-    resumed: HashMap<AdminTicket, UserName>,
-}
-
-impl Desk {
-    /// The deletion of this account goes on, under a ticket that nobody else uses.
-    pub(super) fn resumed(&mut self, ticket: AdminTicket, user: UserName) {
-        self.resumed.insert(ticket, user);
-    }
 }
 
 impl<S: Stream> Hub<S> {
@@ -189,10 +179,7 @@ impl<S: Stream> Hub<S> {
     /// The core has answered.
     #[cold]
     pub(super) fn admin_answered(&mut self, ticket: AdminTicket, answer: AdminAnswer) {
-        if let Some(user) = self.desk.resumed.remove(&ticket) {
-            let result = if answer == AdminAnswer::Done { "done" } else { "the next start goes on" };
-            return log::info!(user = user.as_str(); "admin: the deletion that went on has ended: {result}");
-        }
+        // The core may use tickets of its own, for what goes on after a start.
         let Some(reply) = self.desk.waiting.remove(&ticket) else { return };
         let conns: Vec<ConnId> = match &answer {
             AdminAnswer::Users { users, .. } => users.iter().map(|user| user.conn).collect(),

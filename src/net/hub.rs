@@ -347,11 +347,8 @@ impl<S: Stream> Hub<S> {
     /// tickets are none that anybody else uses.
     pub fn finish_deletions(&mut self, names: &[UserName]) {
         for (name, number) in names.iter().zip(0..) {
-            log::info!(user = name.as_str(); "admin: a deletion that was cut short goes on");
-            let (ticket, request) =
-                (AdminTicket(u64::MAX - number), AdminRequest::FinishDeletion { name: name.clone() });
-            self.desk.resumed(ticket, name.clone());
-            self.dispatch(Event::Admin { ticket, request });
+            let request = AdminRequest::FinishDeletion { name: name.clone() };
+            self.dispatch(Event::Admin { ticket: AdminTicket(u64::MAX - number), request });
         }
     }
 

@@ -55,6 +55,13 @@ impl<S: Stream> Hub<S> {
                 let fields = [("other", other.as_str().into()), ("user", user.as_str().into())];
                 self.say_at_debug("user blocked", None, &fields);
             }
+            Note::DeletionGoesOn { user } => {
+                log::info!(user = user.as_str(); "admin: a deletion that was cut short goes on");
+            }
+            Note::DeletionWentOn { user, is_done } => {
+                let result = if *is_done { "done" } else { "the next start goes on" };
+                log::info!(user = user.as_str(); "admin: the deletion that went on has ended: {result}");
+            }
             Note::NoticeBegins { id } => log::info!(id = &**id; "admin: a notice to all users goes out"),
             Note::Replaced { user, client, by } => {
                 self.say(

@@ -52,7 +52,7 @@ impl Noted {
             Note::ProofRefused { cause, .. } => *self.proof_refusals.entry(*cause).or_default() += 1,
             Note::Blocked { .. } => self.blocked += 1,
             // The operator's own deeds are no business of clients.
-            Note::NoticeBegins { .. } => {}
+            Note::NoticeBegins { .. } | Note::DeletionGoesOn { .. } | Note::DeletionWentOn { .. } => {}
             Note::Replaced { .. } => self.replaced += 1,
             Note::LimitReached { limit, .. } => *self.limits.entry(*limit).or_default() += 1,
             Note::NotFriends { .. } => self.not_friends += 1,

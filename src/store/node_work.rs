@@ -6,7 +6,7 @@ use super::job_kinds::{accounts_to_lock, is_write};
 use super::node::Nodes;
 use super::password::VerifiedLogins;
 use super::quota::MailboxCounts;
-use super::reading::{load, page_of, prove};
+use super::reading::{load, may_log_in, page_of, prove};
 use super::token::Span;
 use super::work::{Progress, single};
 use super::{Store, StoreError, waiting};
@@ -164,15 +164,6 @@ fn load_if_here(
         return Ok(cluster(ClusterOutcome::Elsewhere(owner)));
     }
     Ok(loaded(owner.epoch, load(store, user, pushes_max, bytes_max)?))
-}
-
-/// Whether a user whose credential is good is let in: there may be a ban, or no account any more.
-fn may_log_in(store: &mut dyn Store, user: &UserName) -> Result<Outcome, StoreError> {
-    Ok(match store.accounts().account(user)? {
-        None => Outcome::Unproven { password_hash: None, differs: false },
-        Some(account) if account.is_banned => Outcome::Banned,
-        Some(_) => Outcome::Proven,
-    })
 }
 
 /// A claim comes to `Proven` here: what it reads is read behind the commit.

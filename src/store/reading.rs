@@ -41,18 +41,26 @@ pub(super) fn prove(
     })
 }
 
-/// The same for a log-in whose password was compared with what was stored before: since then there
-/// may be a ban, or no account any more.
+/// Whether a user whose credential is good is let in: it was compared with what was stored before,
+/// and since then there may be a ban, or no account any more.
+pub(super) fn may_log_in(store: &mut dyn Store, user: &UserName) -> Result<Outcome, StoreError> {
+    Ok(match store.accounts().account(user)? {
+        None => Outcome::Unproven { password_hash: None, differs: false },
+        Some(account) if account.is_banned => Outcome::Banned,
+        Some(_) => Outcome::Proven,
+    })
+}
+
+/// What a log-in reads of a user who is let in.
 pub(super) fn load_proven(
     store: &mut dyn Store,
     user: &UserName,
     pushes_max: u32,
     bytes_max: usize,
 ) -> Result<Outcome, StoreError> {
-    match store.accounts().account(user)? {
-        None => Ok(Outcome::Unproven { password_hash: None, differs: false }),
-        Some(account) if account.is_banned => Ok(Outcome::Banned),
-        Some(_) => load(store, user, pushes_max, bytes_max),
+    match may_log_in(store, user)? {
+        Outcome::Proven => load(store, user, pushes_max, bytes_max),
+        outcome => Ok(outcome),
     }
 }
 

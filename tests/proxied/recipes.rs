@@ -17,8 +17,13 @@ use std::time::{Duration, Instant};
 use tungstenite::client::IntoClientRequest;
 use tungstenite::{Message, WebSocket};
 
-/// The time-outs of the proxies in the test, instead of those of the recipes.
-const TIMEOUT: Duration = Duration::from_secs(5);
+/// The time-outs of the proxies in the test, instead of those of the recipes: 5 s, or
+/// `PROXY_SECONDS`.
+fn timeout() -> Duration {
+    let seconds = std::env::var("PROXY_SECONDS").ok();
+    Duration::from_secs(seconds.map_or(5, |seconds| seconds.parse().expect("a number of seconds")))
+}
+
 /// The client of the test, as the proxy sees it.
 const CLIENT: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
 
@@ -53,7 +58,7 @@ fn tuned(recipe: &str, its_port: &str, port: u16, server: SocketAddr) -> String 
         assert!(recipe.contains(expected), "no {expected} in {recipe}");
     }
     let server = recipe.replace("127.0.0.1:1102", &server.to_string());
-    server.replace(its_port, &port.to_string()).replace("150s", &format!("{}s", TIMEOUT.as_secs()))
+    server.replace(its_port, &port.to_string()).replace("150s", &format!("{}s", timeout().as_secs()))
 }
 
 /// Killed when the test is over.
@@ -125,10 +130,10 @@ fn talks(server: &Program, proxy: &Proxy) {
     assert!(line.contains(&format!("comes from {CLIENT},")), "{line}");
     say(&mut socket, "1", "s", &json!({"userName": "ann", "hashValue": "secret"}), "SS");
     say(&mut socket, "2", "l", &json!({"USER": "ann", "PASS": "secret"}), "LS");
-    let until = Instant::now() + TIMEOUT + Duration::from_secs(2);
+    let until = Instant::now() + timeout() + Duration::from_secs(2);
     while Instant::now() < until {
         say(&mut socket, "0", "h", &json!({}), "RE_HEARTBEAT");
-        std::thread::sleep(TIMEOUT / 10);
+        std::thread::sleep(timeout() / 10);
     }
     let health = proxy.get("/healthz");
     assert!(health.starts_with("HTTP/1.1 200 ") && health.ends_with("\r\n\r\nok\n"), "{health}");

@@ -8,7 +8,7 @@
 
 use super::super::admin_op::{AdminOp, AdminStep};
 use super::super::answer::{BUSY, UNAVAILABLE};
-use super::super::contract::{Action, AdminAnswer, AdminJob, AdminOutcome, AdminTicket, RefusalCause, Ticket};
+use super::super::contract::{Action, AdminAnswer, AdminJob, AdminOutcome, AdminTicket, Note, RefusalCause, Ticket};
 use super::super::deliveries::Save;
 use super::super::ids::DeliveryRef;
 use super::super::{Chat, Timer};
@@ -38,6 +38,8 @@ pub(in super::super) struct Deletion {
     /// How often it is tried again to begin it, when the store could not say whether it has begun:
     /// the user could not prove again who they are.
     tries_left: u32,
+    /// It goes on after a start.
+    is_resumed: bool,
     /// The account is gone: what is left is removed however long it takes.
     has_begun: bool,
     /// When the next step is due; `None` while one is on its way.
@@ -59,7 +61,10 @@ impl Chat {
         if self.admin.deletions.len() >= DELETIONS_MAX {
             return self.answer_admin(ticket, AdminAnswer::Failed, out);
         }
-        let deletion = Deletion { tickets: vec![ticket], has_begun, ..Deletion::default() };
+        if has_begun {
+            out.push(Action::Note(Note::DeletionGoesOn { user: user.clone() }));
+        }
+        let deletion = Deletion { tickets: vec![ticket], has_begun, is_resumed: has_begun, ..Deletion::default() };
         self.admin.deletions.insert(user.clone(), deletion);
         self.deletion_step(user, out);
     }
@@ -161,6 +166,10 @@ impl Chat {
         let Some(deletion) = self.admin.deletions.remove(user) else {
             return;
         };
+        if deletion.is_resumed {
+            let is_done = answer == AdminAnswer::Done;
+            out.push(Action::Note(Note::DeletionWentOn { user: user.clone(), is_done }));
+        }
         for ticket in deletion.tickets {
             self.answer_admin(ticket, answer.clone(), out);
         }
