@@ -1,5 +1,5 @@
-//! TYPE 1 and 3, and TOKEN: accounts, profiles, resume tokens; and where the outcome of every job
-//! goes.
+//! TYPE 1 and 3, and TOKEN: accounts, profiles and resume tokens. The outcome of every job is also
+//! passed on from here.
 
 use super::Chat;
 use super::answer::{BUSY, CROWDED, DAMAGED, NO_HASHING, PendingRequest, ReplyTo, SIGN_UPS_CLOSED, fault_of};
@@ -36,7 +36,8 @@ impl Chat {
         }
     }
 
-    /// TYPE TOKEN: a new resume token for a user who is logged in, or the end of all.
+    /// TYPE TOKEN: makes a new resume token for a user who is logged in, or revokes all of their
+    /// tokens.
     #[inline(never)]
     pub(super) fn token(&mut self, to: ReplyTo, user: UserId, verb: TokenVerb, out: &mut Vec<Action>) {
         let user = self.users.get(user).name.clone();
@@ -84,7 +85,7 @@ impl Chat {
         self.await_answer(PendingRequest { conn, form, id, verb }, out)
     }
 
-    /// The same for a log-in or sign-up of a client that says that it is `user`.
+    /// Like `ask`, for a log-in or sign-up of a client that claims to be `user`.
     pub(super) fn ask_as(&mut self, to: ReplyTo, verb: Verb, user: UserName, out: &mut Vec<Action>) -> Ticket {
         let request = self.ask(to, verb, out);
         self.claims.insert(request, user);
@@ -205,7 +206,7 @@ impl Chat {
             | JobPurpose::Owner(_)
             | JobPurpose::ClaimedOwner { .. }
             | JobPurpose::LettingGo(_)
-            // These have handled it themselves.
+            // These purposes have cleaned up themselves.
             | JobPurpose::Account(_)
             | JobPurpose::NewPassword(_)
             | JobPurpose::AdminHash(_)

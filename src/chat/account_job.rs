@@ -1,4 +1,4 @@
-//! What the store does for a user who looks after their own account, and what it answers.
+//! The jobs that users cause when they read or change their own account, and the outcomes.
 
 pub use crate::protocol::account::{PendingEntry, ProfileChange, Roster, RosterFriend};
 use crate::protocol::field::{Secret, UserName};
@@ -6,56 +6,56 @@ use crate::protocol::field::{Secret, UserName};
 /// Work for a user about their own account, in their data lane unless it says otherwise.
 #[derive(Clone, Debug)]
 pub enum AccountJob {
-    /// Their friends, in byte order of the names, and the requests that are pending.
-    /// → [`AccountOutcome::Roster`]
+    /// Read their friends, in byte order of the names, and the pending requests. →
+    /// [`AccountOutcome::Roster`]
     Roster {
-        /// Only friends behind this one, and no requests; `None`: from the start, with the
-        /// requests.
+        /// Only friends whose names follow this one, and no requests; `None`: from the start, with
+        /// the requests.
         after: Option<UserName>,
-        /// The largest number of friends, and of requests each way.
+        /// The largest number of friends, and of requests in each direction.
         rows_max: u32,
-        /// The largest size of the requests' texts each way, in bytes; the one that goes beyond is
-        /// the last.
+        /// The largest size of the requests' texts in each direction, in bytes. The request that
+        /// exceeds it is the last one.
         bytes_max: usize,
     },
     /// Change their profile. → [`AccountOutcome::Changed`]
     ChangeProfile(ProfileChange),
-    /// Give them another password, and forget their tokens, if the stored hash is still the one
-    /// that their old password was compared with. → [`AccountOutcome::Changed`] or `Stale`
+    /// Store a new password hash and delete the user's tokens, if the stored hash is still the one
+    /// with which their old password was compared. → [`AccountOutcome::Changed`] or `Stale`
     ChangePassword {
-        /// What was stored of the old password; `None`: do not compare.
+        /// The stored hash of the old password; `None`: do not compare.
         old_hash: Option<Secret>,
-        /// What is stored of the new one.
+        /// The hash of the new password.
         new_hash: Secret,
     },
-    /// In the data lane of `other`: block them. Ends the friendship, removes what the user asked
-    /// them with its push, and hides what they asked the user. The push of that stays: it is in the
-    /// user's mailbox, which is counted in another lane. → [`AccountOutcome::Blocked`],
-    /// `NoSuchUser` or `TooMany`
+    /// In the data lane of `other`: block them. Ends the friendship, removes the pending request of
+    /// the user to `other` with its push, and hides the pending request of `other` to the user. The
+    /// push of the hidden request stays: it is in the user's mailbox, which another lane counts. →
+    /// [`AccountOutcome::Blocked`], `NoSuchUser` or `TooMany`
     Block {
         /// The user to block.
         other: UserName,
-        /// Blocked users of one user, beyond which nothing is done.
+        /// The largest number of users whom one user may block. Beyond it nothing is changed.
         blocked_max: u32,
     },
-    /// In the data lane of `other`: block them no longer, and forget what they asked meanwhile; no
-    /// matter if they were not blocked. → [`AccountOutcome::Blocked`]
+    /// In the data lane of `other`: unblock them, and delete their hidden request. Does nothing if
+    /// they are not blocked. → [`AccountOutcome::Blocked`]
     Unblock {
         /// The user who was blocked.
         other: UserName,
     },
-    /// All whom they block. → [`AccountOutcome::Blocked`]
+    /// List all users whom the user blocks. → [`AccountOutcome::Blocked`]
     Blocked,
 }
 
 impl AccountJob {
-    /// Does it change nothing in the store?
+    /// Does this job only read from the store?
     #[must_use]
     pub fn is_read(&self) -> bool {
         matches!(self, Self::Roster { .. } | Self::Blocked)
     }
 
-    /// Whose data lane it belongs to, if not the user's own.
+    /// The user whose data lane it belongs to; `None`: the user's own lane.
     #[must_use]
     pub fn other(&self) -> Option<&UserName> {
         match self {
@@ -65,24 +65,24 @@ impl AccountJob {
     }
 }
 
-/// The outcome of an [`AccountJob`] that was done.
+/// The outcome of a completed [`AccountJob`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum AccountOutcome {
     /// There is no such account.
     NoSuchUser,
     /// `ChangeProfile`, `ChangePassword`: it is changed.
     Changed,
-    /// `ChangePassword`: another password is stored by now; nothing was changed.
+    /// `ChangePassword`: the stored hash has changed in the meantime; nothing was changed.
     Stale,
-    /// `Block`: too many are blocked; nothing was changed.
+    /// `Block`: the user blocks too many users already; nothing was changed.
     TooMany,
-    /// `Block`, `Unblock`, `Blocked`.
+    /// `Block`, `Unblock`, `Blocked`: the users who are blocked now.
     Blocked {
-        /// All whom the user blocks now, in byte order.
+        /// All users whom the user blocks now, in byte order.
         names: Vec<UserName>,
-        /// `Block`: the number of the push of the request that is hidden now, each time that this
-        /// is asked. If it was not acked before, it waits for the user: the core is to delete it.
-        /// A server that starts deletes such pushes, too.
+        /// `Block`: the `seq` of the push of the hidden request; a repeated `Block` gives it again.
+        /// If the user has not acked that push, it still waits for them, and the core must delete
+        /// it. A server deletes the remaining ones when it starts.
         hidden_push: Option<u64>,
     },
     /// `Roster`.
@@ -90,7 +90,7 @@ pub enum AccountOutcome {
 }
 
 impl AccountOutcome {
-    /// The bytes of memory that its lists stand for, about.
+    /// The approximate memory that its lists take, in bytes.
     #[must_use]
     pub fn weight_bytes(&self) -> usize {
         match self {

@@ -7,8 +7,8 @@ use super::ids::UserId;
 use crate::protocol::reply::{Reply, ReplyId};
 
 impl Chat {
-    /// Takes a push off the list for good. An ack of a push that is not on it is ignored: that is
-    /// usual after a resend.
+    /// Removes an acked push from the list. An ack for a push that is not on the list is ignored:
+    /// this is normal after a resend.
     pub(super) fn ack(&mut self, user: UserId, id: &str, sender: Option<&str>, out: &mut Vec<Action>) {
         let Some(list) = &self.users.get(user).list else {
             return;

@@ -1,6 +1,6 @@
-//! What an operator asks for. A request is answered once: at once, when the store has done it, or
-//! as failed when that takes too long. What the store has done has its effect all the same, however
-//! late it says so.
+//! Requests of the operator. Each is answered exactly once: immediately, when the store has done
+//! it, or as failed when the store takes too long. In the last case, what the store does later
+//! still takes effect.
 
 use super::admin_op::{AdminOp, AdminStep};
 use super::answer::{BANNED, Fault};
@@ -27,24 +27,24 @@ const NEW_PASSWORD: Fault =
     Fault(ErrorCode::Forbidden, "the operator of the server has changed the password of this account");
 const DELETED: Fault = Fault(ErrorCode::Forbidden, "the operator of the server has deleted this account");
 
-/// The requests of the operator in progress.
+/// The operator's requests in progress.
 #[derive(Debug, Default)]
 pub(super) struct Admin {
-    /// Those that wait for their answers by their tickets, each with the timer of its time limit.
+    /// The unanswered requests by ticket, each with the timer of its time limit.
     open: BTreeMap<u64, Option<TimerId>>,
-    /// Looks at all users, one after the other.
+    /// Scans of the table of users, done one after the other.
     scans: VecDeque<scan::Scan>,
-    /// New passwords that are to be hashed.
+    /// New passwords that wait to be hashed.
     to_hash: VecDeque<(AdminTicket, UserName, Secret)>,
-    /// The notice to all that is on its way.
+    /// The notice to all users that is being sent.
     to_all: Option<Box<notices::ToAll>>,
     deletions: BTreeMap<UserName, deletion::Deletion>,
-    /// Users for whom the store works on a new password, with how many there are.
+    /// Users whose new password the store is writing, with the number of such jobs.
     new_passwords: BTreeMap<UserName, u32>,
 }
 
 impl Admin {
-    /// Is the operator about to give this user another password?
+    /// Is a change of this user's password by the operator in progress?
     pub(super) fn sets_password_of(&self, user: &UserName) -> bool {
         self.new_passwords.contains_key(user)
     }
@@ -92,8 +92,7 @@ impl Chat {
         }
     }
 
-    /// A request has come. With a time limit, it is answered within the same time as one of a
-    /// client's.
+    /// A request has arrived. If it has a time limit, that is the same as for a client's request.
     fn open_admin(&mut self, ticket: AdminTicket, has_limit: bool) {
         let due_ms = self.now.mono_ms + self.rules.answer_within_ms;
         let timer = has_limit.then(|| self.wheel.insert(due_ms, Timer::AdminLimit(ticket)));
@@ -101,7 +100,7 @@ impl Chat {
         debug_assert!(before.is_none(), "a ticket is given once");
     }
 
-    /// Something of it was done: its time begins anew.
+    /// The request has made progress: its time limit begins again.
     fn prolong_admin(&mut self, ticket: AdminTicket) {
         let due_ms = self.now.mono_ms + self.rules.answer_within_ms;
         if let Some(Some(timer)) = self.admin.open.get_mut(&ticket.0) {
@@ -110,12 +109,12 @@ impl Chat {
         }
     }
 
-    /// Its time is over. What was begun for it goes on.
+    /// Its time limit is over. Jobs that were begun for it go on.
     pub(super) fn admin_timed_out(&mut self, ticket: AdminTicket, out: &mut Vec<Action>) {
         self.answer_admin(ticket, AdminAnswer::Failed, out);
     }
 
-    /// Answers, unless that was done.
+    /// Answers a request, unless it has been answered.
     fn answer_admin(&mut self, ticket: AdminTicket, answer: AdminAnswer, out: &mut Vec<Action>) {
         let Some(timer) = self.admin.open.remove(&ticket.0) else {
             return;
@@ -126,7 +125,7 @@ impl Chat {
         out.push(Action::Admin { ticket, answer });
     }
 
-    /// Hands a job for the operator to the store. If there are too many, that counts as failed.
+    /// Submits a job for the operator. If too many jobs are in flight, it counts as failed.
     fn submit_admin(&mut self, op: AdminOp, job: AdminJob, out: &mut Vec<Action>) {
         let job = Job::Admin { user: op.user.clone(), job: Box::new(job) };
         if let Err(JobPurpose::Admin(op)) = self.submit(job, JobPurpose::Admin(Box::new(op)), out) {
@@ -134,7 +133,7 @@ impl Chat {
         }
     }
 
-    /// The store has answered, or failed: then there is no outcome.
+    /// A job for the operator has ended. If the store failed, there is no outcome.
     pub(super) fn admin_job_done(&mut self, op: AdminOp, outcome: Outcome, out: &mut Vec<Action>) {
         let outcome = match outcome {
             Outcome::Admin(outcome) => Some(*outcome),
@@ -155,7 +154,7 @@ impl Chat {
             AdminStep::SetPassword { ticket } => {
                 self.admin.new_password_done(&user);
                 if outcome == Some(AdminOutcome::Done) {
-                    // What is being checked was compared with the old one.
+                    // Log-ins in progress were compared with the old password.
                     self.logins.bar(&user, RefusalCause::WrongPassword);
                     self.end_session(&user, NEW_PASSWORD, out);
                 }
@@ -184,7 +183,7 @@ impl Chat {
         self.submit_admin(op, AdminJob::SetBanned { is_banned }, out);
     }
 
-    /// Hashes new passwords before those of clients: there are few.
+    /// Hashes the operator's new passwords before those of clients: there are few.
     pub(super) fn start_admin_hashes(&mut self, out: &mut Vec<Action>) {
         while !self.admin.to_hash.is_empty() && self.auth_queue.take_run(&self.rules) {
             let Some((ticket, user, secret)) = self.admin.to_hash.pop_front() else {
@@ -219,7 +218,7 @@ impl Chat {
         self.start_auth_runs(out);
     }
 
-    /// The server is to stop: what needs more than the job that is in flight is cut off.
+    /// The server is about to stop: requests that need more than the job in flight are cut off.
     pub(super) fn cut_off_admin(&mut self, out: &mut Vec<Action>) {
         let scans = std::mem::take(&mut self.admin.scans).into_iter().map(|scan| scan.ticket);
         let hashes = std::mem::take(&mut self.admin.to_hash).into_iter().map(|(ticket, ..)| ticket);
@@ -230,7 +229,7 @@ impl Chat {
         }
     }
 
-    /// Nothing is waited for any more.
+    /// The wait is over: all open requests fail.
     pub(super) fn fail_admin(&mut self, out: &mut Vec<Action>) {
         let open: Vec<u64> = self.admin.open.keys().copied().collect();
         for ticket in open {

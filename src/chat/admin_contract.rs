@@ -1,12 +1,12 @@
-//! What an operator asks of the core, and what the core answers. A request comes in as
-//! [`Event::Admin`](super::contract::Event::Admin), and its answer goes out as
-//! [`Action::Admin`](super::contract::Action::Admin), exactly once: at once, or when the store has
-//! answered.
+//! The operator's requests to the core, and the answers. A request arrives as
+//! [`Event::Admin`](super::contract::Event::Admin). Its answer leaves as
+//! [`Action::Admin`](super::contract::Action::Admin), exactly once: immediately, or when the store
+//! has answered.
 
 use super::handle::ConnId;
 use crate::protocol::field::{Secret, UserName};
 
-/// Names a request, so that its answer finds the one who asked.
+/// Names a request, so that the answer reaches its caller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct AdminTicket(pub u64);
 
@@ -15,9 +15,9 @@ pub struct AdminTicket(pub u64);
 pub enum AdminRequest {
     /// The users who are online, in byte order of their names. → [`AdminAnswer::Users`]
     Users {
-        /// Only names behind this one.
+        /// Only names that follow this one in byte order.
         after: Option<UserName>,
-        /// The largest number of them.
+        /// The largest number of users in the answer.
         users_max: u32,
     },
     /// One user. → [`AdminAnswer::User`] or `NoSuchUser`
@@ -25,27 +25,27 @@ pub enum AdminRequest {
         /// Their name.
         name: UserName,
     },
-    /// The pushes to a user that have this id. → [`AdminAnswer::Pushes`]
+    /// The pushes to one user that have one id. → [`AdminAnswer::Pushes`]
     Pushes {
         /// The receiver.
         receiver: UserName,
-        /// The id that their senders gave them.
+        /// The id that the sender gave the push.
         id: String,
     },
     /// A system notice. → [`AdminAnswer::Noticed`], `NoSuchUser`, `Full` or `Failed`
     Notice {
-        /// One user; `None`: all users that there are.
+        /// The receiver; `None`: all users.
         to: Option<UserName>,
         /// Its text.
         text: String,
     },
-    /// Close the user's connection. → `Done` or `NotOnline`
+    /// End the user's session: close their connection. → `Done` or `NotOnline`
     Disconnect {
         /// Their name.
         name: UserName,
     },
-    /// Refuse the user's log-ins, end their session and their tokens. → `Done`, `NoSuchUser` or
-    /// `Failed`
+    /// Refuse the user's log-ins; end their session and revoke their tokens. → `Done`, `NoSuchUser`
+    /// or `Failed`
     Ban {
         /// Their name.
         name: UserName,
@@ -55,7 +55,7 @@ pub enum AdminRequest {
         /// Their name.
         name: UserName,
     },
-    /// Give the user another password, and end their session and their tokens. → `Done`,
+    /// Give the user another password; end their session and revoke their tokens. → `Done`,
     /// `NoSuchUser` or `Failed`
     SetPassword {
         /// Their name.
@@ -63,8 +63,7 @@ pub enum AdminRequest {
         /// The new password.
         secret: Secret,
     },
-    /// Go on with a deletion that a stop has cut short, however long the store cannot do it.
-    /// → `Done` or `Failed`
+    /// Resume a deletion that a stop has cut short. There is no time limit. → `Done` or `Failed`
     FinishDeletion {
         /// Their name.
         name: UserName,
@@ -84,34 +83,34 @@ pub enum AdminAnswer {
     Users {
         /// In byte order of their names.
         users: Vec<OnlineUser>,
-        /// There are more behind them.
+        /// More users follow.
         more: bool,
     },
     /// What is known of a user.
     User(Box<UserReport>),
-    /// The pushes with an id, those that wait first.
+    /// The pushes with an id; waiting ones come first.
     Pushes(Vec<PushReport>),
-    /// So many users get the notice, and it is in the store.
+    /// The notice is stored for this many users.
     Noticed {
-        /// Their number.
+        /// The number of users.
         users: u64,
     },
-    /// It is done, and in the store.
+    /// It is done and committed.
     Done,
     /// There is no account of this name.
     NoSuchUser,
     /// The user is not online.
     NotOnline,
-    /// A notice to all: another one is on its way.
+    /// A notice to all users: another one is still being sent.
     InProgress,
-    /// A notice to all: the store has failed for too long. It is not sent to more users.
+    /// A notice to all users: the store has failed for too long. No further users get it.
     NoticeCut {
-        /// So many users get it, and it is in the store.
+        /// The number of users for whom it is stored.
         users: u64,
     },
     /// There is no room for a push to this user.
     Full,
-    /// The store could not do it, or could not say so in time. Ask again.
+    /// The store could not do it, or did not answer in time. Ask again.
     Failed,
 }
 
@@ -122,9 +121,9 @@ pub struct OnlineUser {
     pub name: UserName,
     /// Their connection.
     pub conn: ConnId,
-    /// When they logged in on it, in ms since the epoch, to the second.
+    /// When they logged in on that connection, in ms since the epoch, rounded to seconds.
     pub since_ms: u64,
-    /// Pushes that were sent to them and are not acked.
+    /// The number of outstanding pushes to them.
     pub outstanding: u32,
 }
 
@@ -135,8 +134,8 @@ pub struct UserReport {
     pub name: UserName,
     /// `Some` if they are online.
     pub online: Option<OnlineUser>,
-    /// Pushes that wait for them in the store and in memory, together; counted in the store up to a
-    /// bound, beyond which `waiting_is_bound` is set.
+    /// The number of pushes that wait for them, in the store and in memory. Stored ones are counted
+    /// up to a bound; `waiting_is_bound` tells that it was reached.
     pub waiting: u64,
     /// There may be more than `waiting`.
     pub waiting_is_bound: bool,
@@ -151,11 +150,11 @@ pub struct PushReport {
     pub sender: UserName,
     /// The name of its kind: message, request, accept or reject.
     pub kind: &'static str,
-    /// When its sender said it, in ms since the epoch.
+    /// When the server took it, in ms since the epoch.
     pub time_ms: u64,
     /// Where it is.
     pub state: PushState,
-    /// How often it was written to the receiver's present connection.
+    /// How often it was sent on the receiver's present connection.
     pub times_sent: u32,
     /// It is in the store.
     pub is_stored: bool,

@@ -1,4 +1,4 @@
-//! What the store does for an operator's request, and what it answers.
+//! The jobs for the operator's requests, and their outcomes.
 
 use super::found::Quota;
 use crate::protocol::field::{Secret, UserName};
@@ -7,7 +7,8 @@ use crate::protocol::push::{Push, PushKind};
 /// Work for an operator about one user, in their data lane.
 #[derive(Clone, Debug)]
 pub enum AdminJob {
-    /// What is stored of them, at most so many rows. → [`AdminOutcome::Account`]
+    /// Read the account, and count at most `rows_max` of the user's waiting pushes. →
+    /// [`AdminOutcome::Account`]
     Look {
         /// The largest number of pushes that are counted.
         rows_max: u32,
@@ -18,60 +19,59 @@ pub enum AdminJob {
         id: Box<str>,
         /// Only pushes with a greater `seq`.
         after_seq: u64,
-        /// The largest number of pushes that are looked at.
+        /// The largest number of pushes that are examined.
         rows_max: u32,
     },
-    /// Keep a push to them, if there is such an account and room. Saving it twice is the same as
-    /// once. → [`AdminOutcome::Done`] or [`AdminOutcome::Full`]
+    /// Store a push to the user, if the account exists and the mailbox has room. Storing it twice
+    /// has the same effect as once. → [`AdminOutcome::Done`] or [`AdminOutcome::Full`]
     Notice {
         /// The push.
         push: Push,
     },
-    /// Refuse their log-ins from now on, or do so no longer, and forget their tokens.
-    /// → [`AdminOutcome::Done`]
+    /// Ban the user or lift the ban, and delete their tokens. → [`AdminOutcome::Done`]
     SetBanned {
-        /// Refuse them.
+        /// Ban the user; otherwise lift the ban.
         is_banned: bool,
     },
-    /// Give them another password, and forget their tokens. → [`AdminOutcome::Done`]
+    /// Store another password hash, and delete the user's tokens. → [`AdminOutcome::Done`]
     SetPassword {
-        /// What is stored of it.
+        /// The hash of the new password.
         password_hash: Secret,
     },
-    /// Delete the account, or go on with that: one step. → [`AdminOutcome::Deleting`] or, when
-    /// nothing is left, [`AdminOutcome::Done`]
+    /// Do one step of the deletion of the account, the first one or the next one. →
+    /// [`AdminOutcome::Deleting`] or, when nothing is left, [`AdminOutcome::Done`]
     Delete {
         /// The largest number of rows of one step.
         rows_max: u32,
     },
-    /// The names of all accounts, some at a time. It is about no user, so its lane does not matter.
-    /// → [`AdminOutcome::Accounts`]
+    /// Read the names of all accounts, page by page. It concerns no single user, so any lane will
+    /// do. → [`AdminOutcome::Accounts`]
     Accounts {
-        /// Only names behind this one.
+        /// Only names that follow this one in byte order.
         after: Option<UserName>,
-        /// The largest number of them.
+        /// The largest number of names.
         rows_max: u32,
     },
 }
 
 impl AdminJob {
-    /// Does it change nothing in the store?
+    /// Does this job only read from the store?
     #[must_use]
     pub fn is_read(&self) -> bool {
         matches!(self, Self::Look { .. } | Self::FindPushes { .. } | Self::Accounts { .. })
     }
 }
 
-/// The outcome of an [`AdminJob`] that was done.
+/// The outcome of a completed [`AdminJob`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum AdminOutcome {
     /// There is no such account.
     NoSuchUser,
     /// It is done.
     Done,
-    /// `Notice`: there is no room for it.
+    /// `Notice`: it would exceed this quota of the user's mailbox, and is not stored.
     Full(Quota),
-    /// `Look`.
+    /// `Look`: the account, and the pushes that wait.
     Account {
         /// Their log-ins are refused.
         is_banned: bool,
@@ -80,20 +80,20 @@ pub enum AdminOutcome {
         /// There are more behind these.
         more: bool,
     },
-    /// `FindPushes`.
+    /// `FindPushes`: the pushes with the id.
     Found {
         /// In ascending order of `seq`.
         pushes: Vec<StoredPush>,
-        /// Where to go on, if there are more rows.
+        /// The `after_seq` for the next job; `None`: there are no more rows.
         next: Option<u64>,
     },
-    /// `Delete`: something is left. Those pairs are no friends, and nothing that the first asked of
-    /// the second is pending, before the next step.
+    /// `Delete`: something is left. Before the next step, the core must end the friendship of each
+    /// of these pairs, and withdraw what the first asked the second.
     Deleting {
-        /// The deleted user is one of each.
+        /// The deleted user is in every pair.
         pairs: Vec<(UserName, UserName)>,
     },
-    /// `Accounts`.
+    /// `Accounts`: a page of names.
     Accounts {
         /// In byte order.
         names: Vec<UserName>,
@@ -116,7 +116,7 @@ pub struct StoredPush {
 }
 
 impl AdminOutcome {
-    /// The bytes of memory that its lists stand for, about.
+    /// The approximate memory that its lists take, in bytes.
     #[must_use]
     pub fn weight_bytes(&self) -> usize {
         match self {

@@ -1,4 +1,4 @@
-//! What an operator asked for and the store works on.
+//! The operator's requests that wait for a job.
 
 use super::contract::{AdminTicket, StoredPush};
 use crate::protocol::field::UserName;
@@ -18,19 +18,19 @@ pub(super) enum AdminStep {
     /// Looks at the account.
     Look {
         ticket: AdminTicket,
-        /// Pushes that wait in memory and may not be in the store.
+        /// The `seq` of pushes in memory that may not be in the store.
         unsaved: Vec<u64>,
     },
     /// Looks for pushes under an id.
     Find { ticket: AdminTicket, id: Box<str>, found: Vec<StoredPush> },
-    /// Bans them, or takes that back.
+    /// Bans the user, or lifts the ban.
     SetBanned { ticket: AdminTicket, is_banned: bool },
     /// Hashes their new password, or stores the hash.
     SetPassword { ticket: AdminTicket },
-    /// Keeps a notice; without a ticket, as one of those to all.
+    /// Stores a notice; without a ticket it is part of a notice to all users.
     Notice { ticket: Option<AdminTicket>, push: Push },
     /// One step of the deletion of their account.
     Delete,
-    /// Reads names for a notice to all.
+    /// Reads names for a notice to all users.
     Names,
 }

@@ -1,4 +1,4 @@
-//! How requests are answered: their own reply, and the error that says why.
+//! Answers to requests: the request's own reply, and the error that gives the reason.
 
 use super::contract::{Action, CloseReason, ConnId, Outcome, RefusalCause, Ticket};
 use super::{Chat, Due};
@@ -7,7 +7,7 @@ use crate::protocol::field::UserName;
 use crate::protocol::reply::{Reply, ReplyId};
 use crate::protocol::request::{ContentForm, Verb};
 
-/// Why a request failed, besides its own answer.
+/// The error that follows a request's own answer: a code, and a sentence.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Fault(pub(super) ErrorCode, pub(super) &'static str);
 
@@ -22,8 +22,8 @@ pub(super) const FULL: Fault =
 pub(super) const CROWDED: Fault = Fault(ErrorCode::Unavailable, "too many log-ins wait, try again in a moment");
 pub(super) const NO_HASHING: Fault =
     Fault(ErrorCode::Unavailable, "the server could not work on the password, nothing was changed, try again");
-/// Not `TOO_LARGE`, after which the connection is closed: the envelope is no larger than envelopes
-/// may be.
+/// Not `TOO_LARGE`: that would announce that the connection is closed, but the envelope is within
+/// its limit.
 pub(super) const LARGER_THAN_ROWS: Fault =
     Fault(ErrorCode::BadField, "this is larger than the database of this server takes, sent again it is refused again");
 pub(super) const REFUSED: Fault =
@@ -43,10 +43,10 @@ pub(super) const TOO_MANY_TOKENS: Fault =
 pub(super) const TOO_MANY_SIGN_UPS: Fault = Fault(ErrorCode::RateLimited, "too many sign-ups, try again later");
 pub(super) const SIGN_UPS_CLOSED: Fault =
     Fault(ErrorCode::Forbidden, "this server takes no sign-ups, ask its operator for an account");
-/// The last word to a client that sent more than its allowance.
+/// The last error to a client that sent more than its allowance.
 pub(super) const TOO_FAST_CLOSED: Fault = Fault(ErrorCode::RateLimited, "too many requests, this connection is closed");
 
-/// The fault that is told to those who wait for a job that was to write and did not.
+/// The fault for clients that wait for a write that was not done.
 pub(super) fn fault_of(outcome: &Outcome) -> Fault {
     match outcome {
         Outcome::TooLarge => LARGER_THAN_ROWS,
@@ -55,13 +55,13 @@ pub(super) fn fault_of(outcome: &Outcome) -> Fault {
     }
 }
 
-/// Does the connection wait for the answer before it is heard again? To those that need a password
-/// to be hashed.
+/// Is the connection's input held until this request is answered? Requests that need a password
+/// check do so.
 pub(super) fn holds_input(verb: Verb) -> bool {
     matches!(verb, Verb::SignUp | Verb::Login | Verb::Password | Verb::Account)
 }
 
-/// A request that waits for a job: where its answer goes.
+/// A request that waits for a job, with the place where its answer goes.
 #[derive(Debug)]
 pub(super) struct PendingRequest {
     pub(super) conn: ConnId,
@@ -70,10 +70,10 @@ pub(super) struct PendingRequest {
     pub(super) verb: Verb,
 }
 
-/// Where an answer goes.
+/// Where an answer goes: the connection, the form of CONTENT, and the id to name.
 pub(super) type ReplyTo = (ConnId, ContentForm, ReplyId);
 
-/// The id of a request that is borrowed from the wire.
+/// The owned form of a request's id, which is borrowed from the read buffer.
 pub(super) fn id_text(id: &str) -> ReplyId {
     owned_id(Some(id))
 }
@@ -86,20 +86,20 @@ pub(super) fn owned_id(id: Option<&str>) -> ReplyId {
 }
 
 impl Chat {
-    /// Answers, if that very connection still lives.
+    /// Sends a reply, if the connection is still open.
     pub(super) fn reply(&self, conn: ConnId, form: ContentForm, id: ReplyId, reply: Reply, out: &mut Vec<Action>) {
         if self.sessions.get(conn).is_some() {
             out.push(Action::Reply { conn, form, id, reply });
         }
     }
 
-    /// Says no, with a note if it is a log-in or sign-up.
+    /// Refuses a request, with a note if it is a log-in or sign-up.
     #[inline(never)]
     pub(super) fn refuse(&self, to: ReplyTo, verb: Option<Verb>, fault: Option<Fault>, out: &mut Vec<Action>) {
         self.refuse_claim(to, verb, None, fault, out);
     }
 
-    /// The same for a client that says that it is `user`.
+    /// Like `refuse`, for a client that claims to be `user`.
     pub(super) fn refuse_claim(
         &self,
         to: ReplyTo,
@@ -112,7 +112,8 @@ impl Chat {
         self.say_no(to, verb, fault, out);
     }
 
-    /// For 1, 2 and 4 their own answer first, then the error if there is one to tell, in one piece.
+    /// Sends a refusal. Requests of TYPE 1, 2 and 4 get their own answer first, and directly after
+    /// it the error, if there is one.
     #[inline(never)]
     pub(super) fn say_no(
         &self,
@@ -139,7 +140,8 @@ impl Chat {
         }
     }
 
-    /// Notes a request that waits for jobs; it is answered in time whatever becomes of them.
+    /// Notes a request that waits for jobs. It is answered within its deadline whatever their
+    /// outcome is.
     pub(super) fn await_answer(&mut self, pending: PendingRequest, out: &mut Vec<Action>) -> Ticket {
         if !holds_input(pending.verb) {
             self.owes(pending.conn);
@@ -152,8 +154,8 @@ impl Chat {
         request
     }
 
-    /// The request is about to be answered: where to. `None` if it has been, or its connection is
-    /// gone.
+    /// Takes out a request that is about to be answered. `None`: it has been answered, or its
+    /// connection is gone.
     pub(super) fn take_pending(&mut self, request: Ticket, out: &mut Vec<Action>) -> Option<PendingRequest> {
         let pending = self.requests.remove(request)?;
         if matches!(pending.verb, Verb::SignUp | Verb::Login) {
@@ -168,15 +170,14 @@ impl Chat {
         Some(pending)
     }
 
-    /// The user of this connection waits for one more answer.
+    /// The user of this connection is owed one more answer.
     pub(super) fn owes(&mut self, conn: ConnId) {
         if let Some(session) = self.sessions.get_mut(conn) {
             session.unanswered += 1;
         }
     }
 
-    /// One of the answers that were waited for is given now. After the last a log-in of somebody
-    /// else may begin.
+    /// One of the owed answers is sent now. After the last one, a log-in of another user may begin.
     pub(super) fn owes_less(&mut self, conn: ConnId) {
         let Some(session) = self.sessions.get_mut(conn) else {
             return;
@@ -203,7 +204,7 @@ impl Chat {
         }
     }
 
-    /// Refuses a log-in or sign-up that waited, for a cause that its fault does not tell.
+    /// Refuses a waiting log-in or sign-up for a cause that cannot be derived from the fault.
     pub(super) fn refuse_for(
         &mut self,
         request: Ticket,
@@ -218,19 +219,19 @@ impl Chat {
         }
     }
 
-    /// Who a log-in or sign-up that waits says that it is.
+    /// The user name that a waiting log-in or sign-up claims.
     pub(super) fn claim_of(&self, request: Ticket) -> Option<UserName> {
         self.claims.get(&request).cloned()
     }
 
-    /// Does anybody wait for an answer?
+    /// Is any client owed an answer?
     #[must_use]
     pub fn owes_somebody(&self) -> bool {
         !(self.due.is_empty() && self.save_delay.is_empty())
     }
 
-    /// The connections whose requests are still to be answered, each as often as it asked. This
-    /// looks at all that waits, so it is not for every event.
+    /// The connections with unanswered requests, once for each such request. It looks at all
+    /// waiting requests, so do not call it for every event.
     pub fn unanswered(&self) -> impl Iterator<Item = ConnId> + '_ {
         let requests = self.due.iter().filter_map(|&(_, due)| match due {
             Due::Request(request) => self.requests.get(request).map(|pending| pending.conn),
@@ -240,7 +241,7 @@ impl Chat {
             Due::Request(_) => None,
             Due::Push(delivery) => Some(delivery),
         });
-        // Until a push is being saved, its save delay is what its sender waits for.
+        // Before a push is being saved, its sender waits for the save delay.
         let pushes = saving
             .chain(self.save_delay.iter().map(|&(_, delivery)| delivery))
             .filter_map(|delivery| self.deliveries.get(delivery));
@@ -257,7 +258,7 @@ impl Chat {
         }
     }
 
-    /// Tells a connection something that answers nothing, and ends it.
+    /// Sends an error that answers no request, and closes the connection.
     pub(super) fn say_and_close(&mut self, conn: ConnId, fault: Fault, reason: CloseReason, out: &mut Vec<Action>) {
         let form = self.sessions.get(conn).map_or(ContentForm::Text, |session| session.form);
         let Fault(code, why) = fault;

@@ -1,12 +1,12 @@
-//! In what order passwords are hashed: hashing is dear, so it is the one thing that a stranger
-//! could make this server choke on.
+//! The order in which passwords are hashed. Hashing is expensive: it is the one thing with which
+//! strangers could overload this server.
 //!
-//! Requests wait for it here, and only a few runs are with the workers at a time. There are three
-//! rooms, each with a bound of its own, so that a client that fills one keeps nobody out of
-//! another: unsuspected log-ins (see [`super::tries`]), other log-ins, and sign-ups. The
-//! unsuspected go first, each in the order in which it came; for every [`FIRST_IN_A_ROW`] of
-//! them one of the other two rooms is taken, in turn, so that nobody waits for ever. One address
-//! has at most a share of all places.
+//! Requests wait here, and the workers have only a few runs at a time. There are three rooms: for
+//! unsuspected log-ins (see [`super::tries`]), for other log-ins, and for sign-ups. Each has a
+//! bound of its own, so a client that fills one room blocks nobody in another. Unsuspected log-ins
+//! go first, in the order of their arrival. After every [`FIRST_IN_A_ROW`] of them one request of
+//! the other two rooms is taken, by turns, so that nobody waits for ever. One address can take only
+//! a share of all places.
 
 use super::contract::{AddressKey, Rules, Ticket};
 use super::ids::LoginId;
@@ -17,10 +17,10 @@ use std::collections::{HashMap, VecDeque};
 #[cfg(test)]
 mod tests;
 
-/// Unsuspected log-ins that are taken before one of the others is.
+/// Unsuspected log-ins in a row, after which a request from another room is taken.
 const FIRST_IN_A_ROW: u32 = 3;
 
-/// What a password is hashed for.
+/// The purpose for which a password is hashed.
 #[derive(Debug)]
 pub(super) enum Purpose {
     SignUp {
@@ -43,7 +43,7 @@ pub(super) struct Waiting {
     pub(super) purpose: Purpose,
 }
 
-/// Which room of the queue.
+/// The rooms of the queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Room {
     Unsuspected,
@@ -52,8 +52,8 @@ pub(super) enum Room {
 }
 
 impl Room {
-    /// A quarter of all places each for the suspect and for sign-ups, the rest for the unsuspected;
-    /// at least one.
+    /// The number of places: a quarter of all for suspect log-ins, a quarter for sign-ups, the rest
+    /// for unsuspected log-ins; at least one.
     fn places(self, places_max: usize) -> usize {
         let quarter = (places_max / 4).max(1);
         match self {
@@ -63,38 +63,38 @@ impl Room {
     }
 }
 
-/// Whose turn it is.
+/// The request whose turn it is.
 #[derive(Debug)]
 pub(super) enum Turn {
-    /// To be hashed now: [`AuthQueue::run_ended`] is its end.
+    /// Hash it now, and call [`AuthQueue::run_ended`] afterwards.
     Run(Waiting),
-    /// Nobody waits for it any more, so it is not worth a run.
+    /// Nobody waits for the answer any more, so it is not hashed.
     Gone(Waiting),
 }
 
-/// Those who wait.
+/// The queue of passwords to be hashed.
 #[derive(Debug, Default)]
 pub(super) struct AuthQueue {
     rooms: [VecDeque<Waiting>; 3],
-    /// How many of those that wait come from each address; loopback is not counted.
+    /// The number of waiting requests from each address; loopback is not counted.
     by_address: HashMap<AddressKey, usize>,
-    /// How many unsuspected ones were taken since one of the others was.
+    /// Unsuspected log-ins that were taken since the last request from another room.
     in_a_row: u32,
-    /// Of the others, a sign-up is next.
+    /// The next request from another room is a sign-up.
     sign_up_next: bool,
-    /// How many are with the workers.
+    /// The number of runs that the workers have.
     running: usize,
 }
 
 impl AuthQueue {
-    /// Is there room for one more from here?
+    /// Is there room for one more from this address?
     pub(super) fn has_place(&self, room: Room, address_key: Option<AddressKey>, rules: &Rules) -> bool {
         let share = rules.auth_jobs_per_address_max as usize;
         let here = address_key.and_then(|address_key| self.by_address.get(&address_key)).copied().unwrap_or(0);
         here < share && self.rooms[room as usize].len() < room.places(rules.auth_jobs_max)
     }
 
-    /// Lets one more wait, or gives it back if there is no room.
+    /// Adds a request, or gives it back if there is no room.
     pub(super) fn enter(&mut self, room: Room, waiting: Waiting, rules: &Rules) -> Result<(), Waiting> {
         if !self.has_place(room, waiting.address_key, rules) {
             return Err(waiting);
@@ -106,7 +106,7 @@ impl AuthQueue {
         Ok(())
     }
 
-    /// Whose turn it is, if a worker is free. Call it until there is none.
+    /// Takes the next request, if a worker is free. Call it until it gives `None`.
     pub(super) fn next(&mut self, rules: &Rules, is_awaited: impl Fn(Ticket) -> bool) -> Option<Turn> {
         if self.running >= rules.auth_running_max {
             return None;
@@ -119,8 +119,8 @@ impl AuthQueue {
         Some(Turn::Run(waiting))
     }
 
-    /// Begins a run that waited elsewhere, if a worker is free: [`run_ended`](Self::run_ended) is
-    /// its end.
+    /// Counts a run that waited elsewhere, if a worker is free. Call [`run_ended`](Self::run_ended)
+    /// after it.
     pub(super) fn take_run(&mut self, rules: &Rules) -> bool {
         let is_free = self.running < rules.auth_running_max;
         self.running += usize::from(is_free);
@@ -133,7 +133,7 @@ impl AuthQueue {
         self.running = self.running.saturating_sub(1);
     }
 
-    /// Nobody is waited for any more: all that waited.
+    /// Takes all waiting requests out.
     pub(super) fn clear(&mut self) -> impl Iterator<Item = Waiting> + use<> {
         self.by_address.clear();
         std::mem::take(&mut self.rooms).into_iter().flatten()
@@ -176,7 +176,7 @@ impl AuthQueue {
         assert!(self.running <= rules.auth_running_max);
     }
 
-    /// The log-ins among those that wait.
+    /// The waiting log-ins.
     #[cfg(debug_assertions)]
     pub(super) fn log_ins(&self) -> impl Iterator<Item = LoginId> + '_ {
         self.rooms.iter().flatten().filter_map(|waiting| match waiting.purpose {

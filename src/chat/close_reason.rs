@@ -7,15 +7,15 @@ pub enum CloseReason {
     Idle,
     /// The same user logged in elsewhere.
     Replaced,
-    /// Too many bad inputs in a row.
+    /// Too many inputs in a row that were not JSON objects.
     Garbage,
     /// An envelope larger than allowed.
     TooLarge,
-    /// It went on trying passwords, tokens or sign-ups that were refused.
+    /// It kept trying passwords, tokens or sign-ups after they were refused.
     TooManyTries,
     /// More requests than allowed.
     TooFast,
-    /// The operator ended it, or the account on it.
+    /// The operator ended the connection, or banned or deleted the account.
     ByOperator,
     /// Its user has deleted their account.
     AccountDeleted,

@@ -1,10 +1,10 @@
-//! Connections as they come, fall silent and go.
+//! Connections that open, become idle and close.
 
 use super::contract::{Action, AddressKey, CloseReason, ConnId};
 use super::{Chat, Timer, answer};
 
-/// Idle connections that are closed in one tick: thousands that were opened together become idle
-/// together, and no other client is to wait for their end.
+/// The largest number of idle connections that one tick closes. Thousands that were opened together
+/// become idle together, and other clients must not wait until all are closed.
 const IDLE_CLOSES_PER_TICK: u32 = 128;
 
 impl Chat {
@@ -23,8 +23,8 @@ impl Chat {
         ((last_active_ms + self.rules.idle_timeout_ms) / every + 1) * every
     }
 
-    /// Closes the connections of this check that are idle, once all earlier input was handed in,
-    /// and not too many at once.
+    /// Closes the idle connections of this check, after all earlier input was handed in, and not
+    /// too many at once.
     pub(super) fn look_who_is_idle(&mut self, look_ms: u64, heard_ms: u64, closes: &mut u32, out: &mut Vec<Action>) {
         while look_ms <= heard_ms && *closes < IDLE_CLOSES_PER_TICK {
             let Some(conn) = self.sessions.next_to_look_at(look_ms) else { return };
@@ -45,7 +45,7 @@ impl Chat {
         }
     }
 
-    /// Closes a connection for a cause of the core's own.
+    /// Closes a connection on behalf of the core.
     pub(super) fn close(&mut self, conn: ConnId, reason: CloseReason, out: &mut Vec<Action>) {
         out.push(Action::Close { conn, reason });
         self.on_closed(conn, out);

@@ -29,9 +29,9 @@ pub use super::rules::{EmailTo, Rules};
 /// The time of one turn of the loop, in integer milliseconds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Now {
-    /// Since the loop started; never goes back. All waiting is reckoned in it.
+    /// Since the loop started; never goes back. All deadlines are computed from it.
     pub mono_ms: u64,
-    /// Since the epoch, as the wall clock says; may jump. Only for what users are shown.
+    /// Wall clock, since the epoch; may jump. Only for times that users see.
     pub wall_ms: u64,
 }
 
@@ -42,11 +42,11 @@ pub enum Event<'a> {
     Opened {
         /// The new connection.
         conn: ConnId,
-        /// Its address; `None` for loopback, to which limits per address do not apply.
+        /// Its address; `None` for loopback, which has no limits per address.
         address_key: Option<AddressKey>,
     },
-    /// The address of a client that came through a proxy is known. Not said of other clients, and
-    /// not after the first input.
+    /// The address of a client behind a proxy is known now. Not sent for other clients, and not
+    /// after the first input.
     Addressed {
         /// This connection.
         conn: ConnId,
@@ -60,7 +60,7 @@ pub enum Event<'a> {
         /// Its content.
         input: Result<Request<'a>, BadInput>,
     },
-    /// A WebSocket ping came in, which the wire answers: the client is active.
+    /// A WebSocket ping came in: the client is active. The wire answers it.
     Ping {
         /// From this connection.
         conn: ConnId,
@@ -71,7 +71,7 @@ pub enum Event<'a> {
         conn: ConnId,
     },
     /// A part of the output that waited since `Blocked` has been written: the client reads, perhaps
-    /// slowly. At most one a second and connection.
+    /// slowly. At most once a second for each connection.
     Drained {
         /// This connection.
         conn: ConnId,
@@ -81,8 +81,8 @@ pub enum Event<'a> {
         /// This connection.
         conn: ConnId,
     },
-    /// The connection is gone: the peer closed it, it failed, or the shell closed it for a reason
-    /// of its own. Not sent for a connection that the core itself closed.
+    /// The connection is gone: the client closed it, it failed, or the shell closed it. Not sent
+    /// for a connection that the core closed.
     Closed {
         /// This connection.
         conn: ConnId,
@@ -96,44 +96,44 @@ pub enum Event<'a> {
     },
     /// Time has passed: [`Chat::next_deadline`](super::Chat::next_deadline) was reached.
     Tick {
-        /// Everything that clients had sent by this time, of the mono clock, was handed in before.
-        /// No later deadline is applied: after a pause of the whole process the input that came
-        /// meanwhile is still to be read.
+        /// All input that clients had sent by this time (mono clock) was handed in before. No later
+        /// deadline is applied: after a pause of the whole process, the input that arrived during
+        /// it is still to be read.
         heard_ms: u64,
     },
-    /// The process holds more memory than it may: the core is to release what it keeps only for
-    /// speed, the largest first. Clients do not notice, unless `windows` are asked for.
+    /// The process holds more memory than allowed: the core must release what it keeps only for
+    /// speed, the largest lists first. Clients do not notice it unless `windows` is set.
     ReleaseMemory {
-        /// About so much.
+        /// The approximate amount to release, in bytes.
         bytes: usize,
-        /// Drop the dedup windows of absent senders as well: a message that is sent again may then
-        /// be delivered again.
+        /// Also drop the dedup windows of senders who are offline: a duplicate of theirs may then
+        /// be delivered.
         windows: bool,
     },
     /// The operator asks for something.
     Admin {
-        /// To answer with. It waits for no other answer.
+        /// Names the request in the answer. No other open request has it.
         ticket: AdminTicket,
-        /// What they ask.
+        /// The request.
         request: AdminRequest,
     },
-    /// Of a node in a cluster: its store was read again, because something has changed, or for
-    /// [`Action::ReadView`]. At least once a second, as long as the store can be read.
+    /// Only on a node of a cluster: the view was read again, because something has changed or
+    /// because of [`Action::ReadView`]. At least once a second, as long as the store can be read.
     View(View),
-    /// Of a node in a cluster: another one says something. A view that knows its sender was handed
-    /// in before.
+    /// Only on a node of a cluster: another node has sent a record. A view that contains the sender
+    /// was handed in before.
     Frame {
-        /// By this one.
+        /// The sender.
         from: Incarnation,
-        /// What it says.
+        /// The record.
         record: Record,
     },
-    /// The server is to stop: tell every client, make all messages durable that were taken, then
-    /// give [`Action::Stopped`].
+    /// The server is about to stop: tell every client, make all messages durable that were taken,
+    /// then give [`Action::Stopped`].
     ShutDown,
 }
 
-/// An action that the shell must do.
+/// An action that the shell must carry out.
 #[derive(Debug)]
 pub enum Action {
     /// Write this frame to the connection. If it is gone, drop it.
@@ -147,15 +147,14 @@ pub enum Action {
         /// Its content.
         reply: Reply,
     },
-    /// Write these two frames to the connection, the one directly behind the other and with nothing
-    /// between them, not even a write: the request's own answer, and the error that says why. If it
-    /// is gone, drop them.
+    /// Write these two frames to the connection in one write, one directly after the other: the
+    /// request's own answer, and the error with the reason. If the connection is gone, drop them.
     Refuse {
         /// To this connection.
         conn: ConnId,
         /// The form of CONTENT.
         form: ContentForm,
-        /// The request's id, which both name.
+        /// The request's id, which both frames name.
         id: ReplyId,
         /// The request's own answer.
         reply: Reply,
@@ -196,9 +195,9 @@ pub enum Action {
         conn: ConnId,
     },
     /// Hand no more requests of this connection to the core until `ResumeRequests`. Acks,
-    /// heartbeats, log-ins and pings go on ([`Request::passes_held_requests`]) up to the first
-    /// request: that one waits, with everything behind it, and no more is read meanwhile.
-    /// Independent of `Hold`; saying it twice is the same as once.
+    /// heartbeats, log-ins and pings are still handed in ([`Request::passes_held_requests`]), up to
+    /// the first other request: that one waits, with all input after it, and no more is read.
+    /// Independent of `Hold`; a repeated one has no effect.
     HoldRequests {
         /// This connection.
         conn: ConnId,
@@ -208,22 +207,22 @@ pub enum Action {
         /// This connection.
         conn: ConnId,
     },
-    /// A user has logged in on this connection: it is no longer a stranger's.
+    /// A user has logged in on this connection: it is not a stranger any more.
     LoggedIn {
         /// This connection.
         conn: ConnId,
     },
-    /// Close the connection once what was written to it before is out (or cannot be written). The
-    /// core has forgotten it already: no event of it may follow.
+    /// Close the connection when the output before this is written (or cannot be written). The core
+    /// has forgotten the connection: send no further event about it.
     Close {
         /// This connection.
         conn: ConnId,
         /// Why.
         reason: CloseReason,
     },
-    /// Do this job and come back with [`Event::Finished`], exactly once, however long it takes.
+    /// Do this job, and report it with [`Event::Finished`], exactly once, however long it takes.
     Submit {
-        /// The ticket to come back with.
+        /// The ticket for [`Event::Finished`].
         ticket: Ticket,
         /// The job.
         job: Job,
@@ -231,49 +230,49 @@ pub enum Action {
     /// Pushes wait for a user who is away or does not ack: tell the push hook. At most one for each
     /// user until they log in or a pause is over.
     PushHook(Box<PushNotice>),
-    /// Something happened that is counted, and may be logged: the core does neither.
+    /// Something happened that the shell counts, and may log.
     Note(Note),
     /// The answer to the operator's request with this ticket, exactly once.
     Admin {
         /// The ticket of [`Event::Admin`].
         ticket: AdminTicket,
-        /// What became of it.
+        /// The answer.
         answer: AdminAnswer,
     },
     /// Of a node in a cluster: carry this to another one, as [`Record`] says.
     Send {
-        /// To this one; to no later life of that node.
+        /// The receiver: this life of the node, and no later one.
         to: Incarnation,
         /// What is said.
         record: Record,
     },
-    /// Of a node in a cluster: read the view now, and hand it in, whether it has changed or not.
+    /// Only on a node of a cluster: read the view now, and hand it in even if it has not changed.
     ReadView,
-    /// After [`Event::ShutDown`]: every message that was taken is durable (or the wait for it was
-    /// given up). Write the waiting output and exit.
+    /// After [`Event::ShutDown`]: every message that was taken is durable, or the time for that is
+    /// over. Write the waiting output and exit.
     Stopped,
 }
 
-/// That pushes wait for a user.
+/// An announcement: pushes wait for a user.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PushNotice {
-    /// The one that has waited for long, with its receiver.
+    /// The push that has waited too long, with its receiver.
     pub push: Push,
-    /// How many wait, this one included.
+    /// The number of waiting pushes, this one included.
     pub waiting: usize,
-    /// There may be more of them.
+    /// More than `waiting` may wait.
     pub more: bool,
 }
 
-/// The time beyond its lifetime for which a resume token may seem to last: the clock of a host that
-/// starts is often wrong by a time zone. If a token seems to last even longer, the clock was wrong
-/// when it was made, or is wrong now: until that is over it may not be used.
+/// How far beyond the regular lifetime a resume token may expire, in ms: the clock of a host that
+/// starts is often wrong by a time zone. If a token expires later than that, the clock was wrong
+/// when the token was made, or is wrong now. Such a token is not valid until the two agree again.
 pub const TOKEN_SLACK_MS: u64 = 24 * 3_600_000;
 
-/// Blocking work, done by the store's workers. Jobs that name the same user in their data lane are
-/// done in the order in which they were submitted, and each is answered only after its effect is
-/// committed. Their outcomes arrive in that order, too; those of different users, and of the auth
-/// lane, in any.
+/// Blocking work, done by the store's workers. Jobs in the data lane of the same user are done in
+/// the order of submission, and each is answered only after its effect is committed. Their outcomes
+/// arrive in that order, too; outcomes for different users, and of the auth lane, arrive in any
+/// order.
 #[derive(Clone, Debug)]
 pub enum Job {
     /// Auth lane: hash a new password. → [`Outcome::Hashed`]
@@ -288,9 +287,8 @@ pub enum Job {
         /// The result of `Hash` for the password.
         password_hash: Secret,
     },
-    /// Data lane of the user: if the credential is good, their friends and the first page of what
-    /// waits for them, all in one go. → [`Outcome::Loaded`], [`Outcome::Unproven`] or
-    /// [`Outcome::Banned`]
+    /// Data lane of the user: check the credential; if it is good, read their friends and the first
+    /// page of waiting pushes. → [`Outcome::Loaded`], [`Outcome::Unproven`] or [`Outcome::Banned`]
     LogIn {
         /// The user to log in as.
         user: UserName,
@@ -302,10 +300,11 @@ pub enum Job {
         latest_ms: u64,
         /// The largest number of pushes.
         pushes_max: u32,
-        /// And their largest size together, in bytes; the one that goes beyond is the last.
+        /// The largest total size of these pushes, in bytes. The push that exceeds it is the last
+        /// one.
         bytes_max: usize,
     },
-    /// Data lane of the user: the same, without reading anything. → [`Outcome::Proven`],
+    /// Data lane of the user: check the credential, and read nothing else. → [`Outcome::Proven`],
     /// [`Outcome::Unproven`] or [`Outcome::Banned`]
     Prove {
         /// The user to log in as.
@@ -317,8 +316,8 @@ pub enum Job {
         /// A token that would expire later was made when a clock was wrong.
         latest_ms: u64,
     },
-    /// Auth lane: does the password fit? With no hash to compare (an unknown user) it costs the
-    /// same time and does not fit. → [`Outcome::Verified`]
+    /// Auth lane: compare the password with the hash. Without a hash (an unknown user) it takes the
+    /// same time and does not match. → [`Outcome::Verified`]
     Verify {
         /// The user to log in as.
         user: UserName,
@@ -327,15 +326,16 @@ pub enum Job {
         /// The hash in the store.
         password_hash: Option<Secret>,
     },
-    /// Data lane of the user: the same, of whom it is proven already. For a log-in unless no pushes
-    /// are asked for, the account may be banned or gone by now. → [`Outcome::Loaded`],
-    /// [`Outcome::Banned`] or [`Outcome::Unproven`]
+    /// Data lane of the user: read friends and the first page, after the credential was proven.
+    /// Used for a log-in, unless `pushes_max` is 0; the account may be banned or gone by now. →
+    /// [`Outcome::Loaded`], [`Outcome::Banned`] or [`Outcome::Unproven`]
     Load {
         /// The user who logs in.
         user: UserName,
         /// The largest number of pushes.
         pushes_max: u32,
-        /// And their largest size together, in bytes; the one that goes beyond is the last.
+        /// The largest total size of these pushes, in bytes. The push that exceeds it is the last
+        /// one.
         bytes_max: usize,
     },
     /// Data lane of the user: the next page. → [`Outcome::Page`]
@@ -346,93 +346,94 @@ pub enum Job {
         after_seq: u64,
         /// The largest number of pushes.
         pushes_max: u32,
-        /// And their largest size together, in bytes; the one that goes beyond is the last.
+        /// The largest total size of these pushes, in bytes. The push that exceeds it is the last
+        /// one.
         bytes_max: usize,
     },
-    /// Data lane of the asker: a profile. It is not about the asker's data, so its place in
-    /// their order does not count. → [`Outcome::Profile`]
+    /// Data lane of the asker: read a profile. It does not touch the asker's data, so it may be
+    /// done out of order. → [`Outcome::Profile`]
     GetProfile {
         /// The user who asks.
         asker: UserName,
         /// Whose.
         user: UserName,
     },
-    /// Data lane of the receiver: keep a push. Saving it twice is the same as once.
-    /// → [`Outcome::Saved`], [`Outcome::Duplicate`] or [`Outcome::Full`]
+    /// Data lane of the receiver: store a push. Storing it twice has the same effect as once. →
+    /// [`Outcome::Saved`], [`Outcome::Duplicate`] or [`Outcome::Full`]
     SavePush {
         /// The push.
         push: Push,
     },
-    /// Data lane of the receiver: forget a push; no matter if it is not there. →
-    /// [`Outcome::Deleted`]
+    /// Data lane of the receiver: delete a push, if it is there. → [`Outcome::Deleted`]
     DeletePush {
         /// Its receiver.
         receiver: UserName,
-        /// Its place in the order.
+        /// Its number.
         seq: u64,
     },
-    /// Data lane of the push's receiver: note a friend request as pending and keep its push, both
-    /// or none. → [`Outcome::Asked`]
+    /// Data lane of the push's receiver: store a friend request as pending, and its push: both or
+    /// none. → [`Outcome::Asked`]
     AskFriend {
-        /// The push of kind `FriendRequest`: from who asks to who is asked.
+        /// The push of kind `FriendRequest`: from the asking user to the asked user.
         push: Push,
-        /// Pending requests of who asks, and to who is asked, beyond which nothing is done.
+        /// The largest number of pending requests of the asking user, and to the asked user. Beyond
+        /// it nothing is changed.
         pending_max: u32,
     },
-    /// Data lane of the push's receiver: answer a pending request. Removes it, keeps the push, and
-    /// on accept makes the two friends and removes the crossing request with its push: all or
-    /// nothing. → [`Outcome::Answered`]
+    /// Data lane of the push's receiver: answer a pending request. Removes the request and stores
+    /// the push. An accept also makes the two friends, and removes the request that crosses this
+    /// one with its push. All or nothing. → [`Outcome::Answered`]
     AnswerFriend {
-        /// The push of kind `FriendAccept` or `FriendReject`: from who was asked to who asked,
-        /// under the request's id.
+        /// The push of kind `FriendAccept` or `FriendReject`: from the asked user to the asking
+        /// user, with the request's id.
         push: Push,
-        /// Friends of either beyond which an accept does nothing.
+        /// The largest number of friends of either user. Beyond it an accept changes nothing.
         friends_max: u32,
     },
-    /// Data lane of the user: make a resume token, keep its hash, forget the oldest beyond
-    /// `tokens_max`. → [`Outcome::Token`]
+    /// Data lane of the user: make a resume token, store its hash, and delete the oldest tokens
+    /// beyond `tokens_max`. → [`Outcome::Token`]
     MakeToken {
         /// Whose.
         user: UserName,
         /// The time, in ms since the epoch.
         now_ms: u64,
-        /// Until when it may be used, in ms since the epoch.
+        /// When the token expires, in ms since the epoch.
         expires_ms: u64,
         /// A token that would expire later was made when a clock was wrong.
         latest_ms: u64,
-        /// Tokens of one user.
+        /// The largest number of valid tokens of one user.
         tokens_max: u32,
     },
-    /// Data lane of the user: forget all their tokens. → [`Outcome::TokensRevoked`]
+    /// Data lane of the user: delete all their tokens. → [`Outcome::TokensRevoked`]
     RevokeTokens {
         /// Whose.
         user: UserName,
     },
-    /// Data lane of `other`: end a friendship, both ways, and withdraw the request of `user` that
-    /// is pending, with its push; no matter if there is neither. → [`Outcome::Unfriended`]
+    /// Data lane of `other`: end a friendship in both directions, and withdraw the pending request
+    /// of `user` with its push. It does nothing if there is neither. → [`Outcome::Unfriended`]
     Unfriend {
-        /// The user who ends it, and withdraws.
+        /// The user who ends the friendship, or withdraws the request.
         user: UserName,
-        /// Whose friendship is ended, and who was asked.
+        /// The other user: the friend, or the user who was asked.
         other: UserName,
     },
-    /// Data lane that [`AccountJob`] names: what the user asks about their own account.
-    /// → [`Outcome::Account`]
+    /// The data lane that [`AccountJob`] names: a job for the user's own account. →
+    /// [`Outcome::Account`]
     Account {
         /// The user it is about.
         user: UserName,
         /// What it is.
         job: Box<AccountJob>,
     },
-    /// Data lane of the user: what an operator asks. → [`Outcome::Admin`]
+    /// Data lane of the user: a job for the operator. → [`Outcome::Admin`]
     Admin {
         /// The user it is about.
         user: UserName,
         /// What it is.
         job: Box<AdminJob>,
     },
-    /// Data lane of the user: what only a node of a cluster asks. → [`Outcome::Cluster`], or what
-    /// the job says
+    /// Data lane of the user: a job that only a node of a cluster submits. → [`Outcome::Cluster`],
+    /// or the outcome that the job names
     Cluster {
         /// The user it is about.
         user: UserName,
@@ -444,33 +445,34 @@ pub enum Job {
 /// The outcome of a job.
 #[derive(Clone, Debug)]
 pub enum Outcome {
-    /// `Hash`: what may be stored of the password.
+    /// `Hash`: the hash to be stored.
     Hashed(Secret),
     /// `CreateAccount`: it exists from now on.
     Created,
-    /// `CreateAccount`: the name is somebody's.
+    /// `CreateAccount`: the name is taken.
     NameTaken,
-    /// `Prove`: it is that user.
+    /// `Prove`: the credential is good.
     Proven,
-    /// `LogIn`, `Prove`, and `Load` for a log-in: it is that user, and they are banned.
+    /// `LogIn`, `Prove`, and `Load` for a log-in: the credential is good, and the account is
+    /// banned.
     Banned,
-    /// `LogIn`, `Prove`: the password is yet to be verified, against what is stored; or there
-    /// is no such user, or the token is none that they may use.
+    /// `LogIn`, `Prove`: the password has yet to be verified against the stored hash; or there is
+    /// no such user; or the token is not valid.
     Unproven {
         /// The stored hash of the password.
         password_hash: Option<Secret>,
-        /// The password was compared with the one that was verified last, and is another one.
+        /// The password differs from the one that was verified last.
         differs: bool,
     },
     /// `Verify`: whether the password fits.
     Verified(bool),
-    /// `MakeToken`: its hash is kept from now on.
+    /// `MakeToken`: the new token, whose hash is stored.
     Token(Secret),
-    /// `RevokeTokens`: none fits from now on.
+    /// `RevokeTokens`: no token of the user is valid any more.
     TokensRevoked,
-    /// `LogIn`, `Load`.
+    /// `LogIn`, `Load`: the user's friends and first page.
     Loaded {
-        /// All friends of the user, in no order.
+        /// All friends of the user, in no particular order.
         friends: Vec<UserName>,
         /// The first page.
         page: Page,
@@ -479,32 +481,32 @@ pub enum Outcome {
     Page(Page),
     /// `GetProfile`: `None` when there is no such user.
     Profile(Option<Box<Profile>>),
-    /// `SavePush`: committed (by this job or an earlier one that saved the very same push).
+    /// `SavePush`: committed, by this job or by an earlier one for the same push.
     Saved,
     /// `SavePush`: another push of kind `Message` with the same receiver, sender and id is in the
-    /// store; this one was not kept.
+    /// store; this one was not stored.
     Duplicate,
-    /// `SavePush`: it would exceed this quota of what waits for its receiver, and is not kept.
+    /// `SavePush`: it would exceed this quota of its receiver's mailbox, and was not stored.
     Full(Quota),
     /// `DeletePush`: it is gone.
     Deleted,
-    /// `AskFriend`.
+    /// `AskFriend`: the result.
     Asked(Asked),
-    /// `AnswerFriend`.
+    /// `AnswerFriend`: the result.
     Answered(Answered),
-    /// `Unfriend`: they are no friends, and nothing that `user` asked is pending.
+    /// `Unfriend`: the two are not friends, and no request of `user` to `other` is pending.
     Unfriended,
-    /// `Account`.
+    /// `Account`: the outcome of the job.
     Account(Box<AccountOutcome>),
-    /// `Admin`.
+    /// `Admin`: the outcome of the job.
     Admin(Box<AdminOutcome>),
     /// `Cluster`, and in a cluster the jobs that [`ClusterOutcome`] names.
     Cluster(Box<ClusterOutcome>),
-    /// It was not done, or whether it was done is not known. Nothing may be promised of it.
+    /// It was not done, or it is not known whether it was done. Nothing may be promised.
     Failed,
-    /// It was not done, and the store will not do it however often it is asked: something in it, or
-    /// in what is stored, does not fit. Other jobs do.
+    /// It was not done, and a retry would not help: the job itself, or a stored row, is faulty.
+    /// Other jobs are not affected.
     Refused,
-    /// The same: it is larger than the store takes.
+    /// Like `Refused`: the push is larger than the store accepts.
     TooLarge,
 }

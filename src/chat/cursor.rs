@@ -1,15 +1,16 @@
 //! How far one device has come in a [mailbox](super::mailbox): what was sent to it and waits for
 //! its ack, what is held back, what is next, and what is to be sent again.
 //!
-//! What was sent stands in a queue of the cursor's own, in the order of the last sending: so this
-//! queue says, too, what is to be sent again first, and an acked id is looked for among outstanding
-//! pushes alone. A queue beside the mailbox's entries, place by place, would be as long
-//! as the mailbox, and would have to follow every gap that is closed there. This one is as long as
-//! the window, and the mailbox knows nothing of it: each device may have its own.
+//! Outstanding pushes are in a queue of the cursor's own, in the order in which each was last sent.
+//! So its front is the push to be resent first, and an acked id is searched among outstanding
+//! pushes only. A queue parallel to the mailbox's entries would be as long as the mailbox, and
+//! would have to follow every gap that is closed there. This queue is as long as the window, and
+//! the mailbox knows nothing of it: each device may have its own.
 //!
-//! An ack costs the same however much is outstanding and whatever ids it has: most are for the
-//! first sending; the others are found by the [index](super::index) of a long queue, or in a short
-//! one by a look at each; and what was [held back](held) because of it is woken by its name.
+//! An ack costs the same however many pushes are outstanding and whatever ids they have. Most acks
+//! are for the first entry of the queue. The others are found by the [index](super::index) of a
+//! long queue, or by a linear search in a short one. Pushes that were [held back](held) because of
+//! the acked one are found by a keyed hash.
 
 use super::deliveries::{Deliveries, Delivery};
 use super::ids::DeliveryRef;
@@ -35,7 +36,7 @@ struct Sending {
     at_ms: u64,
     /// Its place in the order of the last sendings.
     place: Place,
-    /// Of the delivery.
+    /// The slot of the delivery.
     slot: u32,
     id_hash: u32,
     written_bytes: u32,
@@ -57,7 +58,7 @@ impl Placed for Sending {
     }
 }
 
-/// How much may be outstanding, and how it is written.
+/// How much may be outstanding, and the form in which its size is measured.
 pub(super) struct Window<'a> {
     pub(super) receiver: &'a UserName,
     pub(super) form: ContentForm,
@@ -65,7 +66,7 @@ pub(super) struct Window<'a> {
     pub(super) bytes_max: usize,
 }
 
-/// What is to be sent for the first time.
+/// A push that is to be sent for the first time.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Next {
     entry: Entry,
@@ -81,24 +82,24 @@ impl Next {
 /// One device's position in a mailbox.
 #[derive(Debug)]
 pub(super) struct Cursor {
-    /// What stands before this place is sent, or held back; nothing from there on is.
+    /// Entries before this place were sent or are held back; entries from this place on were not.
     next: Place,
     held: Option<Box<Held>>,
-    /// Of one id never more than one.
+    /// The outstanding pushes, never two with the same id.
     outstanding: SparseQueue<Sending>,
-    /// As written.
+    /// The outstanding bytes, as written to the connection.
     outstanding_bytes: usize,
-    /// Where sendings are, by id. Only if there are many.
+    /// The index of the queue by id; only if the queue is long.
     ids: Option<Box<Index>>,
-    /// The entry that was measured last, and how large it is as it is written: it may be looked at
-    /// again after each ack. 0 bytes: none was.
+    /// The entry whose written size was computed last, with that size in bytes: the entry may be
+    /// examined again after each ack. Size 0: none.
     measured: (Place, u32),
-    /// Fires when the oldest sending is due again.
+    /// Fires when the push that was last sent the longest ago is due for a resend.
     pub(super) timer: Option<TimerId>,
 }
 
 impl Cursor {
-    /// Before everything.
+    /// A cursor at the beginning of the mailbox.
     pub(super) fn new() -> Self {
         Self {
             next: 0,
@@ -111,19 +112,19 @@ impl Cursor {
         }
     }
 
-    /// Nothing is sent any more: the device has a new connection, or none.
+    /// Nothing is outstanding any more: the device has a new connection, or none.
     pub(super) fn restart(&mut self) {
         self.outstanding.clear();
         (self.next, self.held, self.outstanding_bytes, self.ids, self.measured) = (0, None, 0, None, (0, 0));
     }
 
-    /// Looks at its oldest sending, to have it near.
+    /// Reads the first entry of the queue, so that it is in the cache.
     pub(super) fn prefetch(&self) -> usize {
         self.outstanding.front().map_or(0, |sending| sending.at_ms as usize)
     }
 
-    /// The next entry to send for the first time, if there is room among the outstanding ones. What
-    /// is passed over is held back.
+    /// The next entry to send for the first time, if the window has room. Entries that are passed
+    /// over are held back.
     pub(super) fn next_to_send(
         &mut self,
         mailbox: &Mailbox,
@@ -166,8 +167,8 @@ impl Cursor {
         self.measured.1
     }
 
-    /// Is its id outstanding, or an earlier one of the same sender held back? Then it is held back,
-    /// too.
+    /// Must this entry be held back? Yes, if its id is outstanding or an earlier push of the same
+    /// sender is held back.
     fn must_wait(&mut self, entry: Entry, is_first_held: bool, delivery: &Delivery, deliveries: &Deliveries) -> bool {
         let id = delivery.body.id();
         let sender = || deliveries.hash([delivery.body.sender()]);
@@ -185,7 +186,7 @@ impl Cursor {
         outstanding
     }
 
-    /// Notes that what [`next_to_send`](Self::next_to_send) gave was sent.
+    /// Notes that the push from [`next_to_send`](Self::next_to_send) was sent.
     pub(super) fn first_sent(&mut self, next: Next, deliveries: &Deliveries, now_ms: u64) {
         let Next { entry, written_bytes } = next;
         self.outstanding_bytes += written_bytes as usize;
@@ -204,7 +205,7 @@ impl Cursor {
         }
     }
 
-    /// Puts a sending behind all others.
+    /// Appends an entry to the queue.
     fn push(&mut self, sending: Sending, deliveries: &Deliveries) {
         let place = self.outstanding.back().map_or(0, |last| last.place + 1);
         let sending = Sending { place, ..sending };
@@ -223,7 +224,7 @@ impl Cursor {
         self.ids = Some(ids);
     }
 
-    /// Takes a sending out.
+    /// Removes an entry from the queue.
     fn take(&mut self, sending: Sending, deliveries: &Deliveries) {
         self.outstanding.remove_if(sending.place, |_| true);
         let Some(ids) = &mut self.ids else {
@@ -237,7 +238,7 @@ impl Cursor {
         }
     }
 
-    /// The sending of this id, whose [`id_hash`] this is.
+    /// The entry with this id; `id_hash` is its [`id_hash`].
     fn find(&self, id: &str, id_hash: u32, deliveries: &Deliveries) -> Option<&Sending> {
         let is_it = |sending: &&Sending| deliveries.at(sending.slot).is_some_and(|(_, of)| of.body.id() == id);
         match &self.ids {
@@ -250,17 +251,17 @@ impl Cursor {
         }
     }
 
-    /// The place that ends in these 32 bits: far fewer stand in the queue.
+    /// The place whose lower 32 bits these are: the queue spans far fewer places.
     fn place_of(&self, low: u32) -> Place {
         let first = self.outstanding.front().map_or(0, |sending| sending.place);
         first + u64::from(low.wrapping_sub(first as u32))
     }
 
-    /// What is outstanding under this id: there is never more than one.
+    /// The outstanding push with this id: there is at most one.
     pub(super) fn find_sent(&self, id: &str, sender: Option<&str>, deliveries: &Deliveries) -> Option<DeliveryRef> {
         let first = self.outstanding.front()?;
         let (mut name, mut of) = deliveries.at(first.slot)?;
-        // By far the most: acks come in the order of the pushes.
+        // The usual case: acks come in the order of the pushes.
         if of.body.id() != id {
             (name, of) = deliveries.at(self.find(id, id_hash(id), deliveries)?.slot)?;
         }
@@ -276,13 +277,13 @@ impl Cursor {
         self.find(id, id_hash(id), deliveries).filter(|sending| sending.slot == delivery.slot).copied()
     }
 
-    /// Was it sent, and waits for its ack?
+    /// Is this delivery outstanding?
     pub(super) fn is_outstanding(&self, delivery: DeliveryRef, deliveries: &Deliveries) -> bool {
         self.sending_of(delivery, deliveries).is_some()
     }
 
-    /// The entry at this place was taken off the mailbox. Call it while the delivery still exists.
-    /// `true`: it was outstanding.
+    /// The entry at this place was removed from the mailbox. Call it while the delivery still
+    /// exists. `true`: it was outstanding.
     pub(super) fn removed(&mut self, place: Place, delivery: DeliveryRef, deliveries: &Deliveries) -> bool {
         if place >= self.next {
             return false;
@@ -308,18 +309,18 @@ impl Cursor {
         sending.is_some()
     }
 
-    /// When the oldest sending was.
+    /// When the first entry of the queue was last sent.
     pub(super) fn oldest_sending_ms(&self) -> Option<u64> {
         self.outstanding.front().map(|sending| sending.at_ms)
     }
 
-    /// What was sent last the longest ago, and when.
+    /// The outstanding push that was last sent the longest ago, and that time.
     pub(super) fn oldest_sending(&self, deliveries: &Deliveries) -> Option<(DeliveryRef, u64)> {
         let oldest = self.outstanding.front()?;
         deliveries.at(oldest.slot).map(|(delivery, _)| (delivery, oldest.at_ms))
     }
 
-    /// Notes that the oldest was sent again, and says which it is.
+    /// Notes that the first entry was sent again, and gives its delivery.
     pub(super) fn send_oldest_again(&mut self, deliveries: &Deliveries, now_ms: u64) -> Option<DeliveryRef> {
         let oldest = *self.outstanding.front()?;
         self.take(oldest, deliveries);
@@ -328,23 +329,23 @@ impl Cursor {
         deliveries.at(oldest.slot).map(|(delivery, _)| delivery)
     }
 
-    /// How often it was sent on this connection, if it waits for its ack.
+    /// How often a delivery was sent on this connection, if it is outstanding.
     pub(super) fn times_sent(&self, delivery: DeliveryRef, deliveries: &Deliveries) -> Option<u32> {
         self.sending_of(delivery, deliveries).map(|sending| sending.times)
     }
 
-    /// How many were sent and not acked.
+    /// The number of outstanding pushes.
     pub(super) fn outstanding_len(&self) -> usize {
         self.outstanding.len()
     }
 
-    /// The same, and their bytes as written.
+    /// The number of outstanding pushes, and their bytes as written.
     #[cfg(debug_assertions)]
     pub(super) fn outstanding(&self) -> (usize, usize) {
         (self.outstanding.len(), self.outstanding_bytes)
     }
 
-    /// What must hold whatever happened.
+    /// Checks the invariants.
     #[cfg(debug_assertions)]
     pub(super) fn check(&self, mailbox: &Mailbox, deliveries: &Deliveries) {
         use std::collections::BTreeSet;

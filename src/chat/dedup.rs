@@ -1,6 +1,6 @@
-//! The dedup window of one user, so that a message that was sent again because its `MS` was missed
-//! is not delivered twice (protocol: the last 1,024 messages, younger than 10 minutes; both can be
-//! set).
+//! The dedup window of one user: a message that its sender repeats, because the `MS` was missed, is
+//! not delivered twice. By default the window has the last 1,024 messages that are younger than 10
+//! minutes; both are options.
 
 use super::ids::DeliveryRef;
 use super::wheel::TimerId;
@@ -16,8 +16,8 @@ pub(super) use packed::PackedAll;
 /// The largest number of messages that can be remembered: their positions have 16 bits.
 pub(super) const COUNT_MAX: usize = 1 << 15;
 
-/// Stands for a receiver and an id. Among the 1,024 of one sender, two collide once in 10^16
-/// messages.
+/// A hash of a receiver and an id. Among the 1,024 messages of one sender, two collide once in
+/// 10^16 messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Key(u64);
 
@@ -33,7 +33,7 @@ impl Key {
         Self(hasher.finish().max(1))
     }
 
-    /// As another node knows it.
+    /// The key as a number, as other nodes of a cluster know it.
     pub(super) fn number(self) -> u64 {
         self.0
     }
@@ -43,7 +43,7 @@ impl Key {
         Self(number.max(1))
     }
 
-    /// The part of it that the index compares; never 0.
+    /// The part of the key that the index compares; never 0.
     fn tag(self) -> u16 {
         ((self.0 >> 48) as u16).max(1)
     }
@@ -56,7 +56,7 @@ struct Sent {
     delivery: DeliveryRef,
 }
 
-/// The last messages of one sender: a queue by age with an index by key.
+/// The recent messages of one sender: a queue by age, with an index by key.
 #[derive(Debug, Default)]
 pub(super) struct DedupWindow {
     queue: VecDeque<Sent>,
@@ -70,7 +70,7 @@ pub(super) struct DedupWindow {
 }
 
 impl DedupWindow {
-    /// Reads the place of the next message, so that it is in the cache.
+    /// Reads the slot of the next message, so that it is in the cache.
     pub(super) fn prefetch(&self) -> usize {
         self.queue.back().map_or(0, |sent| sent.at_ms as usize)
     }
@@ -82,7 +82,7 @@ impl DedupWindow {
         sent(self.index.position(slot)).map(|sent| (slot, sent))
     }
 
-    /// The push that was made of this message, if it was sent since `oldest_ms`.
+    /// The delivery of the message with this key, if it was sent since `oldest_ms`.
     pub(super) fn find(&self, key: Key, oldest_ms: u64) -> Option<DeliveryRef> {
         let (_, sent) = self.find_key(key, |_| true)?;
         (sent.at_ms >= oldest_ms).then_some(sent.delivery)
@@ -109,7 +109,7 @@ impl DedupWindow {
         self.index.insert(key, position);
     }
 
-    /// Also remembers these messages, each with its time, which were promised.
+    /// Also remembers these promised messages, each with its time.
     pub(super) fn take_over(&mut self, said: impl Iterator<Item = (Key, u64)>, count_max: u32) {
         debug_assert!(self.packed.is_none(), "it is unpacked before");
         let new: Vec<Sent> = said
@@ -135,8 +135,8 @@ impl DedupWindow {
         }
     }
 
-    /// Forgets the message of this push, which was not taken after all. A later one with the same
-    /// id stays.
+    /// Forgets the message of this delivery, which was not taken after all. A later message with
+    /// the same id stays.
     pub(super) fn remove(&mut self, key: Key, delivery: DeliveryRef) {
         if let Some(packed) = &mut self.packed {
             return packed.remove(delivery);
@@ -148,7 +148,7 @@ impl DedupWindow {
         let Some((slot, _)) = self.find_key(key, which) else {
             return;
         };
-        // Its place in the queue stays, under a key that no message has, and ages with the rest.
+        // Its queue entry stays, with a key that no message has, and expires with the others.
         let place = usize::from(self.index.position(slot).wrapping_sub(self.base));
         self.index.remove(slot);
         if let Some(sent) = self.queue.get_mut(place) {
@@ -166,7 +166,8 @@ impl DedupWindow {
         }
     }
 
-    /// Forgets what was sent before `oldest_ms`; gives the time of the newest that is left.
+    /// Forgets messages that were sent before `oldest_ms`; gives the time of the newest one that is
+    /// left.
     pub(super) fn expire(&mut self, oldest_ms: u64) -> Option<u64> {
         if let Some(packed) = &self.packed {
             return packed.newest_ms().filter(|&newest_ms| newest_ms >= oldest_ms);
@@ -177,7 +178,7 @@ impl DedupWindow {
         self.queue.back().map(|sent| sent.at_ms)
     }
 
-    /// The memory that it holds.
+    /// The memory that it holds, in bytes.
     pub(super) fn held_bytes(&self) -> usize {
         let packed = self.packed.as_ref().map_or(0, |packed| packed.bytes());
         size_of::<Self>() + self.queue.capacity() * size_of::<Sent>() + self.index.held_bytes() + packed

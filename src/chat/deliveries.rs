@@ -1,5 +1,6 @@
-//! A push on its way to one receiver: who waits for its `MS`, whether it is saved, whether it
-//! stands on a list in memory. What it says is shared: one body can have many deliveries.
+//! Deliveries: a push on its way to one receiver, with the clients that wait for its `MS`, the
+//! progress of its saving, and whether it is on a list in memory. The body is shared: one body can
+//! have many deliveries.
 
 use super::contract::ConnId;
 use super::ids::{DeliveryRef, UserId};
@@ -14,26 +15,26 @@ use crate::protocol::{
 use slab::Slab;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
-/// What a delivery takes beside its push: itself, its entry in a mailbox, its sending, its places
-/// in the queues of what is due.
+/// The memory of a delivery beside its push, in bytes: the delivery, its entry in a mailbox, its
+/// entry in a cursor, and its entries in the queues of deadlines.
 pub(super) const DELIVERY_BYTES: usize = size_of::<Delivery>() + 104;
 
-/// How far the saving of a push has come.
+/// The progress of saving a push.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Save {
-    /// Not asked for.
+    /// Not requested.
     None,
     /// Submitted.
     InFlight,
     /// Committed.
     Done,
-    /// Refused, or its outcome is not known.
+    /// Refused, or the outcome is not known.
     Failed,
-    /// Its receiver had no room: it is not in the store, and is not tried again by itself.
+    /// The mailbox was full: the push is not in the store, and the server does not retry.
     Full,
 }
 
-/// Somebody who waits for `MS`.
+/// A client that waits for `MS`.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Waiter {
     pub(super) conn: ConnId,
@@ -46,27 +47,27 @@ pub(super) struct Waiter {
 /// away).
 #[derive(Debug)]
 pub(super) struct Delivery {
-    /// Its place in the order of all pushes.
+    /// Its number in the order of all pushes.
     pub(super) seq: u64,
     pub(super) body: Body,
-    /// Counted as a reference. The name is in the table of users, and joins the body when the push
-    /// goes out.
+    /// Counted as a reference. The name is in the table of users, and is added to the body when the
+    /// push is sent or saved.
     pub(super) receiver: UserId,
-    /// How long that name is.
+    /// The length of the receiver's name in bytes.
     receiver_bytes: u16,
-    /// Of a message taken by this process. Counted as a reference.
+    /// The sender of a message that this process took. Counted as a reference.
     pub(super) sender: Option<UserId>,
     pub(super) save: Save,
-    /// Committed at some time: `MS` may go out.
+    /// It was committed: `MS` may be sent.
     pub(super) durable: bool,
-    /// Stands in the receiver's mailbox (or on its tail).
+    /// It is in the receiver's mailbox, or on its tail.
     pub(super) listed: bool,
-    /// Where in the receiver's mailbox it stands, if not on its tail.
+    /// Its place in the receiver's mailbox, unless it is on the tail.
     pub(super) place: u64,
-    /// Counts in its sender's share of what is in flight, as the job that it may need.
+    /// It counts in its sender's load in flight, for the job that it may need.
     pub(super) charged: bool,
     pub(super) waiter: Option<Waiter>,
-    /// Those who sent the same message again before the first was answered.
+    /// The clients that repeated the message before the first one was answered.
     #[allow(clippy::box_collection, reason = "a pointer is smaller than a vector, and nearly always there is none")]
     pub(super) more_waiters: Option<Box<Vec<Waiter>>>,
 }
@@ -90,7 +91,7 @@ impl Delivery {
         }
     }
 
-    /// That of a message that was just taken.
+    /// The delivery of a message that was just taken.
     pub(super) fn of_message(
         (seq, body): (u64, Body),
         sender: UserId,
@@ -101,13 +102,13 @@ impl Delivery {
         Self { sender: Some(sender), waiter: Some(waiter), ..new }
     }
 
-    /// That of a push that is in the store, and is about to stand on a list.
+    /// The delivery of a push that is in the store and is about to be put on a list.
     pub(super) fn of_committed(push: Push, receiver: UserId) -> Self {
         let Push { seq, receiver: name, body } = push;
         Self { save: Save::Done, durable: true, listed: true, ..Self::new(seq, body, receiver, name.as_str()) }
     }
 
-    /// The push as it goes out: to its receiver, who has this name, or to the store.
+    /// The push for its receiver, who has this name, or for the store.
     pub(super) fn push_to(&self, receiver: &UserName) -> Push {
         Push { seq: self.seq, receiver: receiver.clone(), body: self.body.clone() }
     }
@@ -124,17 +125,17 @@ impl Delivery {
         self.waiter.iter().chain(self.more_waiters.iter().flat_map(|more| more.iter()))
     }
 
-    /// How many wait beside the first.
+    /// The number of waiters after the first.
     pub(super) fn more_waiters_len(&self) -> usize {
         self.more_waiters.as_ref().map_or(0, |more| more.len())
     }
 
-    /// When the first of those who wait is to be answered.
+    /// The earliest deadline of its waiters.
     pub(super) fn next_due_ms(&self) -> Option<u64> {
         self.waiters().map(|waiter| waiter.due_ms).min()
     }
 
-    /// The connections that wait for it to be durable.
+    /// The connections of its waiters.
     pub(super) fn who_waits(&self) -> impl Iterator<Item = ConnId> + '_ {
         self.waiters().map(|waiter| waiter.conn)
     }
@@ -147,7 +148,8 @@ impl Delivery {
         }
     }
 
-    /// Takes those who have waited until `now_ms`, in their order; with `None`, all.
+    /// Takes out the waiters whose deadline is at or before `now_ms`, in their order; with `None`,
+    /// all.
     pub(super) fn take_waiters(&mut self, now_ms: Option<u64>) -> impl Iterator<Item = Waiter> + use<> {
         let due = |waiter: &Waiter| now_ms.is_none_or(|now_ms| waiter.due_ms <= now_ms);
         let first = self.waiter.take_if(|waiter| due(waiter));
@@ -167,9 +169,9 @@ impl Delivery {
 #[derive(Debug)]
 pub(super) struct Deliveries {
     slab: Slab<Delivery>,
-    /// Keeps clients from choosing ids that collide: it has taken in a key already.
+    /// A keyed hasher, so that clients cannot choose ids that collide.
     keyed: DefaultHasher,
-    /// The sum of their weights.
+    /// The total weight of the deliveries, in bytes.
     bytes: usize,
 }
 
@@ -180,18 +182,18 @@ impl Deliveries {
         Self { slab: Slab::new(), keyed, bytes: 0 }
     }
 
-    /// A number that stands for these texts, which nobody outside can foresee.
+    /// A keyed hash of these texts: clients cannot predict it.
     pub(super) fn hash<const N: usize>(&self, texts: [&str; N]) -> u64 {
         let mut hasher = self.keyed.clone();
         for text in texts {
-            // What no text holds ends each.
+            // Each text is ended by a byte that occurs in no text.
             hasher.write(text.as_bytes());
             hasher.write_u8(0xff);
         }
         hasher.finish()
     }
 
-    /// What is at this place.
+    /// The delivery in this slot.
     pub(super) fn at(&self, slot: u32) -> Option<(DeliveryRef, &Delivery)> {
         self.slab.get(slot as usize).map(|delivery| (DeliveryRef { slot, seq: delivery.seq }, delivery))
     }
@@ -215,7 +217,7 @@ impl Deliveries {
         Some(self.slab.remove(delivery.slot as usize))
     }
 
-    /// How much memory they hold, with their places on lists and in queues.
+    /// The memory that they hold in bytes, with their entries on lists and in queues.
     pub(super) fn held_bytes(&self) -> usize {
         self.bytes + self.slab.len() * DELIVERY_BYTES
     }
@@ -225,7 +227,7 @@ impl Deliveries {
         self.slab.len()
     }
 
-    /// All there are, in the order of their places.
+    /// All deliveries, in the order of their slots.
     pub(super) fn refs(&self) -> Vec<DeliveryRef> {
         self.slab.iter().map(|(slot, delivery)| DeliveryRef { slot: slot as u32, seq: delivery.seq }).collect()
     }
@@ -236,7 +238,7 @@ impl Deliveries {
     }
 }
 
-/// Whose the deliveries of the tests are.
+/// The receiver of the deliveries in tests.
 #[cfg(test)]
 pub(super) fn ann() -> UserName {
     UserName::new("ann").unwrap()
@@ -244,7 +246,7 @@ pub(super) fn ann() -> UserName {
 
 #[cfg(test)]
 impl Deliveries {
-    /// One to Ann that is in the store, and stands nowhere yet.
+    /// A delivery to Ann that is in the store, and on no list yet.
     pub(super) fn insert_stored(
         &mut self,
         (seq, kind): (u64, PushKind),

@@ -1,6 +1,5 @@
-//! The way of a push: onto its receiver's list or into the store, to its receiver, again and again
-//! until it is acked, and the moment at which its `MS` may go out: acked or committed, whichever is
-//! first.
+//! The way of a push: onto its receiver's list or into the store, then to its receiver, again and
+//! again until it is acked. Its `MS` is sent when it is acked or committed, whichever is first.
 
 use super::answer::{BUSY, FULL, Fault, UNAVAILABLE, fault_of};
 use super::cluster::What;
@@ -20,15 +19,16 @@ use crate::protocol::push::{Body, Push};
 use crate::protocol::reply::{Reply, ReplyId};
 use crate::protocol::request::Verb;
 
-/// Pushes sent again to one user at one time; the next ones follow a moment later.
+/// The largest number of pushes that are resent to one user at a time; the others follow after
+/// `RESEND_PAUSE_MS`.
 const RESENDS_AT_ONCE_MAX: usize = 64;
-/// That moment.
+/// The pause between two parts of a resend.
 const RESEND_PAUSE_MS: u64 = 20;
-/// How long after a save or a deletion has failed it is tried again.
+/// The pause before a failed save or deletion is tried again.
 const RETRY_MS: u64 = 1_000;
 
 impl Chat {
-    /// Puts a push that was just taken on its way.
+    /// Starts the delivery of a push that was just taken.
     pub(super) fn deliver(&mut self, delivery: DeliveryRef, out: &mut Vec<Action>) {
         let Some(found) = self.deliveries.get_mut(delivery) else {
             return;
@@ -71,8 +71,8 @@ impl Chat {
         self.want_page(receiver, out);
     }
 
-    /// Puts a push that is committed already (by a friend request or its answer) on its receiver's
-    /// list, if there is one.
+    /// Puts a push that is already committed (a friend request or an answer to one) on its
+    /// receiver's list, if there is one.
     pub(super) fn deliver_committed(&mut self, push: Push, receiver: UserId, out: &mut Vec<Action>) {
         self.watch_for(receiver, push.seq);
         if !self.users.is_here(receiver) {
@@ -85,13 +85,13 @@ impl Chat {
         let known = match user.list.as_ref().map(|list| list.mailbox.backfill) {
             None => false,
             Some(Backfill::Live) => true,
-            // The page on its way was read after this was committed: jobs about one user are done
-            // in order.
+            // The page in flight is read after this commit and contains the push: jobs about one
+            // user are done in order.
             Some(Backfill::Opening) => false,
-            // The pages have passed its place.
+            // Pages up to this number have been read: no later page contains the push.
             Some(Backfill::Backlog { after_seq, .. }) => push.seq <= after_seq,
         };
-        // A job that was tried again may find its push on the list: the user logged in since.
+        // After a retried job the push may be on the list already: the user has logged in since.
         let list = self.users.get(receiver).list.as_ref();
         let (listed, later) = list.map_or((false, false), |list| list.mailbox.seqs_from(push.seq));
         if !known || listed {
@@ -102,8 +102,8 @@ impl Chat {
             && list.mailbox.is_full(push.weight_bytes(), &self.rules)
             && !later
         {
-            // A page will have it. (One whose commit was overtaken is taken all the same: no page
-            // goes back.)
+            // A page will contain it. (A push whose `seq` is lower than others on the list is put
+            // on it even so: no page goes back.)
             list.mailbox.backfill = Backfill::Backlog { after_seq: push.seq - 1, asking: false };
             return self.want_page(receiver, out);
         }
@@ -120,8 +120,8 @@ impl Chat {
         }
     }
 
-    /// Forgets graces that are over before their time, so that the queue is as short as what is
-    /// really open.
+    /// Drops entries from the front of the save-delay queue whose push is acked or being saved
+    /// already, so that the queue does not grow with them.
     fn trim_save_delay(&mut self) {
         while let Some(&(_, delivery)) = self.save_delay.front() {
             if self.deliveries.get(delivery).is_some_and(|delivery| delivery.save == Save::None) {
@@ -131,7 +131,7 @@ impl Chat {
         }
     }
 
-    /// Sends what may be sent for the first time.
+    /// Sends the pushes that can be sent for the first time.
     pub(super) fn pump(&mut self, user: UserId, out: &mut Vec<Action>) {
         let entry = self.users.get_mut(user);
         let (Route::Here(conn), Some(list)) = (entry.route(), &mut entry.list) else {
@@ -162,7 +162,7 @@ impl Chat {
         }
     }
 
-    /// The oldest sending of a user may be due again.
+    /// Resends the pushes of a user that are due.
     pub(super) fn resend(&mut self, user: UserId, out: &mut Vec<Action>) {
         let entry = self.users.get_mut(user);
         let route = entry.route();
@@ -208,7 +208,7 @@ impl Chat {
         }
     }
 
-    /// Gives back the memory of a list on which nothing stands.
+    /// Releases the memory of an empty list.
     pub(super) fn release_list(&mut self, user: UserId) {
         if let Some(list) = self.users.get_mut(user).list.take() {
             debug_assert!(list.mailbox.is_done(), "only an empty list is dropped");
@@ -219,7 +219,7 @@ impl Chat {
         }
     }
 
-    /// Submits the saving of a push, unless that was done.
+    /// Submits the save of a push, unless it was submitted already.
     #[inline(never)]
     pub(super) fn save_if_unsaved(&mut self, delivery: DeliveryRef, out: &mut Vec<Action>) {
         let unsaved = |found: &&mut Delivery| matches!(found.save, Save::None | Save::Failed | Save::Full);
@@ -237,7 +237,7 @@ impl Chat {
         }
     }
 
-    /// The store has answered.
+    /// The outcome of a save has arrived.
     pub(super) fn on_save_result(&mut self, delivery: DeliveryRef, outcome: &Outcome, out: &mut Vec<Action>) {
         let Some(found) = self.deliveries.get_mut(delivery) else {
             // Acked meanwhile.
@@ -252,10 +252,10 @@ impl Chat {
                     self.release_delivery(delivery);
                 }
             }
-            // One whose deletion failed may be the one that is in the store: acked, and to be gone.
-            // Until it is, nothing is promised.
+            // The message in the store may be an acked one whose deletion failed and is being
+            // retried. Until it is deleted, nothing may be promised.
             Outcome::Duplicate if self.undeleted.is_empty() => {
-                // The first one is in the store and will be delivered: this one is not.
+                // The first message is in the store and will be delivered; this one will not.
                 found.save = Save::Done;
                 let receiver = found.receiver;
                 self.mark_durable(delivery, out);
@@ -266,10 +266,10 @@ impl Chat {
                 }
             }
             Outcome::Cluster(outcome) => self.saved_in_cluster(delivery, outcome, out),
-            // An ack may still take it off its list, but room is made by the receiver alone:
-            // those who wait are told at once.
+            // An ack may still remove it from the list, but only the receiver can make room:
+            // waiters are told at once.
             Outcome::Full(_) => self.not_saved(delivery, Save::Full, FULL, out),
-            // Trying again would not help, and those who wait are to know that now.
+            // A retry would not help, so waiters are told now.
             Outcome::Refused | Outcome::TooLarge => self.save_failed(delivery, fault_of(outcome), out),
             _ if !self.stopping && self.may_be_acked(delivery) => self.save_again_later(delivery, out),
             _ => {
@@ -279,14 +279,13 @@ impl Chat {
         }
     }
 
-    /// Is its receiver there? Then their ack may make it durable, whatever the store does.
+    /// Is the receiver online? Then their ack may make the push durable, whatever the store does.
     fn may_be_acked(&self, delivery: DeliveryRef) -> bool {
         let listed = self.deliveries.get(delivery).filter(|found| found.listed && found.waits());
         listed.is_some_and(|found| self.users.is_here(found.receiver))
     }
 
-    /// Those who wait for it wait on, until their time is over: for the ack, or for a store that is
-    /// back.
+    /// Waiters go on waiting until their deadline: for the ack, or until the store works again.
     fn save_again_later(&mut self, delivery: DeliveryRef, out: &mut Vec<Action>) {
         if let Some(found) = self.deliveries.get_mut(delivery) {
             found.save = Save::Failed;
@@ -325,7 +324,7 @@ impl Chat {
         }
     }
 
-    /// `MF`: not promised. A client that sends it again is heard again.
+    /// Sends `MF` to waiters: nothing is promised. A client may send the message again.
     pub(super) fn refuse_waiters(
         &mut self,
         delivery: DeliveryRef,
@@ -347,7 +346,7 @@ impl Chat {
         }
     }
 
-    /// Acked or committed: from now on it is promised.
+    /// A push was acked or committed: it is promised from now on.
     pub(super) fn mark_durable(&mut self, delivery: DeliveryRef, out: &mut Vec<Action>) {
         let Some(found) = self.deliveries.get_mut(delivery) else {
             return;
@@ -360,12 +359,12 @@ impl Chat {
         self.discharge_delivery(delivery, out);
     }
 
-    /// The same for one that was acked and is in the table no more.
+    /// Like `mark_durable`, for a delivery that was acked and has been taken out of the table.
     pub(super) fn acked(&mut self, delivery: Delivery, out: &mut Vec<Action>) {
         debug_assert!(!delivery.charged, "discharged before");
         let Delivery { body, sender, receiver, waiter, more_waiters, .. } = delivery;
         match (waiter, more_waiters) {
-            // By far the most: the answer takes the body over.
+            // The usual case: the answer takes over the body.
             (Some(waiter), None) => self.promise(waiter, body, out),
             (first, more) => {
                 for waiter in first.into_iter().chain(more.into_iter().flat_map(|more| *more)) {
@@ -385,8 +384,8 @@ impl Chat {
         self.reply(conn, form, ReplyId::OfBody(body), Reply::Message { taken: true }, out);
     }
 
-    /// Takes a delivery off its receiver's list; `false` if it stood on none. The pushes that
-    /// waited for its place are yet to be sent.
+    /// Removes a delivery from its receiver's list; `false` if it was on none. Call
+    /// [`on_space`](Self::on_space) afterwards.
     pub(super) fn remove_from_list(&mut self, delivery: DeliveryRef) -> bool {
         let Some(found) = self.deliveries.get_mut(delivery).filter(|found| found.listed) else {
             return false;
@@ -398,15 +397,14 @@ impl Chat {
         true
     }
 
-    /// Something came off a list: what waited for its id or its place goes out, and the next page
-    /// is asked for.
+    /// A list has room again: sends pushes that waited for it, and requests the next page.
     pub(super) fn on_space(&mut self, user: UserId, out: &mut Vec<Action>) {
         self.pump(user, out);
         self.want_page(user, out);
     }
 
-    /// Forgets a delivery that stands on no list, unless its saving is on the way (its outcome
-    /// forgets it).
+    /// Forgets a delivery that is on no list, unless its save is in flight: then the outcome of the
+    /// save forgets it.
     pub(super) fn release_unless_listed(&mut self, delivery: DeliveryRef) {
         if let Some(found) = self.deliveries.get(delivery)
             && !found.listed
@@ -417,8 +415,8 @@ impl Chat {
         }
     }
 
-    /// Forgets a delivery. One that never became durable was not taken: the sender's next try is a
-    /// new message.
+    /// Forgets a delivery. If it never became durable, the message was not taken: when the sender
+    /// repeats it, it is a new message.
     pub(super) fn release_delivery(&mut self, name: DeliveryRef) {
         let Some(delivery) = self.deliveries.remove(name) else {
             return;
@@ -437,7 +435,7 @@ impl Chat {
         self.users.release(delivery.receiver);
     }
 
-    /// Forgets a push in the store.
+    /// Deletes a push from the store.
     #[inline(never)]
     pub(super) fn delete(&mut self, seq: u64, receiver: UserId, out: &mut Vec<Action>) {
         let receiver = self.users.get(receiver).name.clone();
@@ -457,10 +455,10 @@ impl Chat {
         }
     }
 
-    /// A deletion did not work: it is tried again, and until then the push counts as deleted.
+    /// A deletion failed: it is tried again, and until then the push counts as deleted.
     pub(super) fn delete_failed(&mut self, receiver: crate::protocol::field::UserName, seq: u64) {
-        /// Beyond this the push is sent once more at the next log-in instead, as "at least once"
-        /// allows.
+        /// Beyond this number the push is sent once more at the next log-in instead, as "at least
+        /// once" allows.
         const UNDELETED_MAX: usize = 100_000;
         if !self.undeleted.contains(&seq) && self.undeleted.len() >= UNDELETED_MAX {
             return;
@@ -473,7 +471,8 @@ impl Chat {
     }
 
     pub(super) fn retry_deletes(&mut self, out: &mut Vec<Action>) {
-        /// The others follow a second later: a store that does not take them has other work to do.
+        /// The largest number of retries at a time; the others follow a second later, so that a
+        /// store with problems gets little extra work.
         const AT_ONCE_MAX: usize = 2_000;
         let later = self.to_delete.split_off(self.to_delete.len().min(AT_ONCE_MAX));
         let due = std::mem::replace(&mut self.to_delete, later);

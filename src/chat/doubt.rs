@@ -1,6 +1,6 @@
-//! When trying again will not tell whether two are friends, it is read: too many are in doubt at a
-//! time, or the store refuses what it may have done before. And until it is known nobody is told
-//! that the two are none.
+//! Friendships in doubt that retries cannot settle, because too many are in doubt at a time, or
+//! because the store refuses an operation that it may have done before. Then the friends of both
+//! users are read again. Until the outcome is known, nobody is told that the two are not friends.
 
 use super::cluster::What;
 use super::contract::{Action, Job, Page};
@@ -14,39 +14,39 @@ use crate::protocol::field::UserName;
 use crate::protocol::push::PushKind;
 use std::collections::BTreeMap;
 
-/// Lost pushes that are looked for again. Beyond this one comes at its receiver's next log-in.
+/// The largest number of lost pushes that are searched. Beyond it, a push is found at its
+/// receiver's next log-in.
 const LOST_MAX: usize = 100_000;
 
-/// How far the reading of a user's friends has come.
+/// The progress of reading a user's friends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Reading {
-    /// To be asked for.
+    /// Not requested yet.
     Waits,
-    /// On its way.
+    /// In flight.
     Asked,
-    /// On its way, and asked for before something else came into doubt: once more.
+    /// In flight, but requested before something else came into doubt: read once more.
     AskedTooEarly,
 }
 
-/// What is to be found out by reading.
+/// The users and pushes about which the store is asked.
 #[derive(Debug, Default)]
 pub(super) struct Doubt {
-    /// Those online whose friends have to be read anew, in an order of their own. Each is held.
+    /// The online users whose friends must be read again, in the order of their ids. Each is held.
     users: BTreeMap<UserId, Reading>,
-    /// Pushes that may be in the store and are to be looked for again, with their receivers, who
-    /// are held.
+    /// Pushes that may be in the store and must be searched, with their receivers, who are held.
     lost: Vec<(UserId, u64)>,
-    /// The timer is set at which these are read, and undecided operations tried again.
+    /// The timer for reading these, and for retrying undecided operations, is set.
     timer_set: bool,
 }
 
 impl Doubt {
-    /// Are the friends of this user, as they are in memory, perhaps not those in the store?
+    /// May this user's friends in memory differ from those in the store?
     pub(super) fn is_about(&self, user: UserId) -> bool {
         self.users.contains_key(&user)
     }
 
-    /// Those about whom something is in doubt.
+    /// The users about whom something is in doubt.
     pub(super) fn users(&self) -> impl Iterator<Item = UserId> + '_ {
         self.users.keys().copied()
     }
@@ -55,8 +55,8 @@ impl Doubt {
         self.users.is_empty() && self.lost.is_empty()
     }
 
-    /// Something about this user came into doubt. `true` if nothing was before: then the user has
-    /// to be held.
+    /// Something about this user came into doubt. `true` if nothing was in doubt before: then the
+    /// caller must hold the user.
     fn begin(&mut self, user: UserId) -> bool {
         match self.users.get_mut(&user) {
             Some(reading @ Reading::Asked) => *reading = Reading::AskedTooEarly,
@@ -66,18 +66,19 @@ impl Doubt {
         false
     }
 
-    /// Those whose friends are to be asked for.
+    /// The users whose friends must be requested.
     fn waiting(&self) -> Vec<UserId> {
         let waiting = self.users.iter().filter(|(_, reading)| **reading == Reading::Waits);
         waiting.map(|(user, _)| *user).collect()
     }
 
-    /// The friends of this user are on their way.
+    /// The friends of this user were requested.
     fn asked(&mut self, user: UserId) {
         self.users.insert(user, Reading::Asked);
     }
 
-    /// They came, or (`read` is false) they could not be read. `true` if that settles it.
+    /// The friends of this user were read, or (`read` is false) could not be read. `true` if that
+    /// settles the doubt.
     fn answered(&mut self, user: UserId, read: bool) -> bool {
         match self.users.get_mut(&user) {
             Some(reading) if !read || *reading == Reading::AskedTooEarly => {
@@ -88,13 +89,13 @@ impl Doubt {
         }
     }
 
-    /// Nothing is in doubt about this user any more. `true` if something was: then the user has to
-    /// be released.
+    /// Nothing is in doubt about this user any more. `true` if something was: then the caller must
+    /// release the user.
     fn end(&mut self, user: UserId) -> bool {
         self.users.remove(&user).is_some()
     }
 
-    /// A push to be looked for again; `false` if there are too many.
+    /// Adds a push to be searched; `false` if there are too many.
     fn lose(&mut self, receiver: UserId, seq: u64) -> bool {
         let has_room = self.lost.len() < LOST_MAX;
         if has_room {
@@ -103,13 +104,13 @@ impl Doubt {
         has_room
     }
 
-    /// References held by it, for the invariants.
+    /// The references that it holds, for the invariants.
     #[cfg(debug_assertions)]
     pub(super) fn refs(&self) -> impl Iterator<Item = UserId> + '_ {
         self.users.keys().copied().chain(self.lost.iter().map(|lost| lost.0))
     }
 
-    /// Is there a timer, if one is needed?
+    /// Checks that the timer is set if it is needed.
     #[cfg(debug_assertions)]
     pub(super) fn check(&self, has_undecided: bool) {
         assert!(self.timer_set || (self.is_empty() && !has_undecided), "nothing in doubt is forgotten");
@@ -117,7 +118,7 @@ impl Doubt {
 }
 
 impl Chat {
-    /// Sets the timer for whatever is in doubt or undecided, unless it is set.
+    /// Sets the timer for doubts and undecided operations, if there are any and it is not set.
     pub(super) fn arm_undecided(&mut self) {
         if !std::mem::replace(&mut self.doubt.timer_set, true) {
             self.wheel.insert(self.now.mono_ms + RETRY_MS, Timer::Undecided);
@@ -135,8 +136,8 @@ impl Chat {
         }
     }
 
-    /// A push of this number may be in the store, and nobody will come back to it: it is looked
-    /// for, as long as its receiver is there.
+    /// The push with this number may be in the store, and no operation will tell: search it, if its
+    /// receiver is online.
     pub(super) fn look_for(&mut self, receiver: UserId, seq: u64, out: &mut Vec<Action>) {
         self.users.hold(receiver);
         self.look_for_held(receiver, seq, out);
@@ -146,7 +147,7 @@ impl Chat {
         let entry = self.users.get(receiver);
         match entry.route() {
             Route::Here(_) => {}
-            // The next log-in reads it, or the node where they are.
+            // The receiver's next log-in reads it, or the node on which they are.
             Route::Away => {
                 self.tell_owner(receiver, What::PUSHES, None, out);
                 return self.users.release(receiver);
@@ -159,7 +160,7 @@ impl Chat {
         }
     }
 
-    /// It could not be looked for.
+    /// The push could not be searched: try again later.
     pub(super) fn look_again_later(&mut self, receiver: UserId, seq: u64) {
         if self.doubt.lose(receiver, seq) {
             self.arm_undecided();
@@ -168,7 +169,7 @@ impl Chat {
         }
     }
 
-    /// What there is behind the place where it would be.
+    /// The page that begins with the place of the push has been read.
     pub(super) fn looked_for(
         &mut self,
         (receiver, seq): (UserId, u64),
@@ -178,7 +179,7 @@ impl Chat {
     ) {
         if let Some(push) = page.pushes.into_iter().next().filter(|push| push.seq == seq) {
             if push.kind == PushKind::FriendRequest && blocks != self.blocks {
-                // Somebody has blocked somebody since: perhaps who is asked, who asks.
+                // Some user has blocked another since: it may have been these two.
                 return self.look_again_later(receiver, seq);
             }
             self.deliver_committed(push, receiver, out);
@@ -186,8 +187,8 @@ impl Chat {
         self.users.release(receiver);
     }
 
-    /// The user's friends in memory may not be those in the store. Of users who are away nothing is
-    /// in memory.
+    /// The user's friends in memory may differ from those in the store. Users who are away have no
+    /// friends in memory.
     pub(super) fn doubt_friends_of(&mut self, user: UserId) {
         let entry = self.users.get(user);
         if !entry.is_here() && entry.loading.is_none() {
@@ -199,7 +200,7 @@ impl Chat {
         }
     }
 
-    /// Reads anew the friends of those of whom it is not known.
+    /// Requests the friends of all users in doubt.
     pub(super) fn read_doubted(&mut self, out: &mut Vec<Action>) {
         for (receiver, seq) in std::mem::take(&mut self.doubt.lost) {
             self.look_for_held(receiver, seq, out);
@@ -219,13 +220,13 @@ impl Chat {
         }
     }
 
-    /// Who this user's friends are.
+    /// The job that reads this user's friends.
     pub(super) fn friends_job(&self, user: UserId) -> Job {
         Job::Load { user: self.users.get(user).name.clone(), pushes_max: 0, bytes_max: 0 }
     }
 
-    /// The friends of one of them are known now. From the moment of asking on, what changed
-    /// meanwhile was kept as at a log-in.
+    /// The friends of a user in doubt were read. Changes since the request were kept, as at a
+    /// log-in.
     pub(super) fn friends_read(&mut self, user: UserId, friends: Option<&[UserName]>, out: &mut Vec<Action>) {
         if let Some(friends) = friends.filter(|_| self.users.is_here(user)) {
             let before = self.users.get(user).friends.clone();
@@ -244,7 +245,7 @@ impl Chat {
         }
     }
 
-    /// Nobody knows at present whether they are friends: what says that they are not may be wrong.
+    /// Is it in doubt whether these two are friends? Then an answer that they are not may be wrong.
     pub(super) fn may_be_friends(&self, me: UserId, other: Option<UserId>) -> bool {
         let of_pair = |other| self.friendship_ops.is_in_doubt(Pair::of(me, other));
         self.doubt.is_about(me) || other.is_some_and(of_pair)
@@ -269,8 +270,8 @@ mod tests {
 
     #[test]
     fn it_is_read_until_nothing_came_into_doubt_meanwhile() {
-        // What happens, whether the caller has to hold or release the user, and whether the user's
-        // friends are to be asked for then.
+        // Each step, whether the caller must hold or release the user, and whether the user's
+        // friends must be requested afterwards.
         let scripts: &[&[(Step, bool, bool)]] = &[
             &[(Begin, true, true), (Asked, false, false), (Read, true, false), (Begin, true, true)],
             &[(Begin, true, true), (Begin, false, true), (Asked, false, false), (Read, true, false)],
@@ -284,7 +285,7 @@ mod tests {
                 (Asked, false, false),
                 (Read, true, false),
             ],
-            // The user went, and that ended it; the answer comes later.
+            // The user left, which ended the doubt; the answer arrives later.
             &[(Begin, true, true), (Asked, false, false), (End, true, false), (Read, false, false)],
             &[(Begin, true, true), (Asked, false, false), (End, true, false), (NotRead, false, false)],
             &[(End, false, false)],

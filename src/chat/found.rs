@@ -1,4 +1,4 @@
-//! Answers of the store that need more than one word.
+//! Results of store jobs that have several cases or parts.
 
 use crate::protocol::push::Push;
 
@@ -7,55 +7,55 @@ use crate::protocol::push::Push;
 pub struct Page {
     /// The pushes.
     pub pushes: Vec<Push>,
-    /// Are there more behind these?
+    /// Do more pushes follow?
     pub more: bool,
 }
 
 /// The outcome of a friend request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Asked {
-    /// It is pending, and its push is kept.
+    /// It is pending, and its push is stored.
     Pending,
-    /// A request of the same user to the same user was pending: nothing was changed. It may be this
-    /// very one, whose push was acked since.
+    /// A request between these two users, in this direction, was pending already: nothing was
+    /// changed. It may be this very request, whose push was acked in the meantime.
     AlreadyPending {
-        /// When that one was taken, in ms since the epoch.
+        /// When the pending request was taken, in ms since the epoch.
         time_ms: u64,
     },
     /// They are friends already: nothing was changed.
     AlreadyFriends,
     /// There is no such user.
     NoSuchUser,
-    /// Too many requests of the asking user, or to the asked user, are pending: nothing was
+    /// Too many requests from the asking user, or to the asked user, are pending: nothing was
     /// changed.
     TooMany,
     /// The push would exceed this quota of the asked user's mailbox: nothing was changed.
     Full(Quota),
-    /// The asked user blocks the asking one: it is pending, and nobody but the asking user will
-    /// ever know. There is no push.
+    /// The asked user blocks the asking user: the request is hidden. It is pending for the asking
+    /// user only, and there is no push.
     Hidden,
-    /// The asking user blocks the asked one: nothing was changed.
+    /// The asking user blocks the asked user: nothing was changed.
     YouBlock,
 }
 
 /// A quota of a mailbox.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Quota {
-    /// Of all that waits for the receiver.
+    /// The quota for everything that waits for the receiver.
     Receiver,
-    /// Of what one sender has there.
+    /// The quota for the pushes of one sender to one receiver.
     Pair,
 }
 
 /// The outcome of the answer to a friend request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Answered {
-    /// It was pending and is answered now; the push is kept.
+    /// The request was pending and is answered now; the push is stored.
     Done,
     /// No such request is pending: nothing was changed.
     NoSuchRequest,
-    /// One of the two has as many friends as are allowed: nothing was changed, the request is still
-    /// pending.
+    /// One of the two users has the largest number of friends: nothing was changed, the request is
+    /// still pending.
     TooManyFriends,
     /// The push would exceed this quota of the asking user's mailbox: nothing was changed, the
     /// request is still pending.

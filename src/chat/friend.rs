@@ -1,9 +1,10 @@
-//! TYPE 6: asking to be friends, answering, and ending it. Each changes who is whose friend, so
-//! each waits for the commit.
+//! TYPE 6: friend requests, answers to them, and the end of a friendship. Each answer waits for the
+//! commit.
 //!
-//! Here is the way between the users, the store and the operations on friendships
-//! ([`FriendshipOps`](super::friendship_ops::FriendshipOps)), which know the order of things and
-//! what is tried again. What each means is in [`friend_rules`](super::friend_rules).
+//! This module connects the users, the store and
+//! [`FriendshipOps`](super::friendship_ops::FriendshipOps), which decides the order of the
+//! operations and the retries. The meaning of the requests and outcomes is in
+//! [`friend_rules`](super::friend_rules).
 
 use super::answer::{BUSY, PendingRequest, ReplyTo, UNAVAILABLE, id_text};
 use super::contract::{AccountJob, AccountOutcome, Action, ConnId, Job, Note, Outcome};
@@ -21,10 +22,10 @@ use crate::protocol::request::{ContentForm, FriendVerb, Verb};
 /// The connection of no client.
 const NOBODY: ConnId = ConnId { slot: u32::MAX, generation: u32::MAX };
 
-/// Whom a user blocks, and the push of a request that nobody may see any more.
+/// The users whom a user blocks, and the push of a request that was hidden.
 type Blocked = (Vec<UserName>, Option<u64>);
 
-/// What a client said.
+/// The fields of a TYPE 6 request.
 pub(super) struct FriendFields<'a> {
     pub(super) id: Id<'a>,
     pub(super) sender: Name<'a>,
@@ -61,7 +62,7 @@ impl Chat {
         self.begin_or_queue(op, out);
     }
 
-    /// Blocks a user, or does so no longer.
+    /// Blocks or unblocks a user.
     pub(super) fn change_blocked(
         &mut self,
         to: ReplyTo,
@@ -82,8 +83,8 @@ impl Chat {
         self.begin_or_queue(QueuedFriendOp { request, verb, id: "".into(), content: "".into(), me, other }, out);
     }
 
-    /// Ends a friendship for the operator, and withdraws what `me` asked, in its turn among what
-    /// the two ask themselves. Nobody is answered.
+    /// Ends a friendship for the operator, and withdraws the request of `me`. It takes its turn
+    /// among the operations of the two users. No client is answered.
     pub(super) fn end_friendship(&mut self, me: &UserName, other: &UserName, out: &mut Vec<Action>) {
         let (me, other) = (self.users.refer(me), self.users.refer(other));
         let (id, verb) = (ReplyId::Empty, Verb::Friend);
@@ -106,7 +107,7 @@ impl Chat {
         }
     }
 
-    /// Begins an operation, and those of the same pair behind it, until one waits for the store.
+    /// Begins an operation, and the next ones of the same pair, until one waits for the store.
     fn run_op(&mut self, op: QueuedFriendOp, out: &mut Vec<Action>) {
         let mut next = Some(op);
         while let Some(op) = next {
@@ -148,14 +149,14 @@ impl Chat {
         submitted.is_ok()
     }
 
-    /// The operation of this pair is over: gives the next one.
+    /// The operation of this pair is over: takes the next one.
     fn end_op(&mut self, me: UserId, other: UserId) -> Option<QueuedFriendOp> {
         let next = self.friendship_ops.next(Pair::of(me, other));
         self.release_pair(me, other);
         next
     }
 
-    /// Hands an operation to the store; gives it back when there are too many jobs in flight.
+    /// Submits the job of an operation; gives the operation back if too many jobs are in flight.
     fn submit_op(&mut self, op: RunningOp, out: &mut Vec<Action>) -> Result<(), RunningOp> {
         let job = self.job_of(&op);
         match self.submit(job, JobPurpose::Friendship(op), out) {
@@ -212,7 +213,7 @@ impl Chat {
         self.users.is_here(me) && self.users.are_friends(me, other) && !self.doubt.is_about(me)
     }
 
-    /// The store has answered.
+    /// The job of an operation has ended.
     pub(super) fn friendship_done(&mut self, op: RunningOp, outcome: Outcome, out: &mut Vec<Action>) {
         let decision = decide(&op, &self.users.get(op.other).name, &outcome);
         let blocked = match outcome {
@@ -225,8 +226,8 @@ impl Chat {
         self.finish_op(op, decision, blocked, out);
     }
 
-    /// Goes on with an operation as far as it is known what became of it.
-    /// `blocked`: whom its user blocks, if the store has said so.
+    /// Continues an operation after its outcome. `blocked`: the users whom its user blocks, if the
+    /// store gave them.
     fn finish_op(
         &mut self,
         mut op: RunningOp,
@@ -238,8 +239,8 @@ impl Chat {
             let (request, me, other) = (op.request, op.me, op.other);
             match self.friendship_ops.finish(op, decision, self.now.mono_ms) {
                 Finished::Retry => {
-                    // Nothing is promised. The pair stays busy until it is known whether those
-                    // online are friends and whether there is a push to send.
+                    // Nothing is promised. The pair stays busy until it is known whether the two
+                    // are friends and whether there is a push to send.
                     self.refuse_waiting(request, Some(UNAVAILABLE), out);
                     return self.arm_undecided();
                 }
@@ -293,13 +294,13 @@ impl Chat {
             (PushFate::Unknown, Some(push)) => self.look_for(other, push.seq, out),
             (PushFate::Dropped, _) | (_, None) => {}
         }
-        // If it was in doubt whether they are friends, it is not any more.
+        // If the friendship was in doubt, it is not any more.
         self.owed_presence_may_go(me);
         self.owed_presence_may_go(other);
     }
 
-    /// `me` blocks `other`: what `other` asked comes off the list, and a page that was read before
-    /// must not bring it.
+    /// `me` blocks `other`: the request of `other` is removed from the list, and must not come back
+    /// with a page that was read before.
     fn block(&mut self, me: UserId, other: UserId, hidden_push: Option<u64>, out: &mut Vec<Action>) {
         self.blocks += 1;
         let taken_off = self.take_off_requests(me, other, out);
@@ -313,11 +314,10 @@ impl Chat {
         out.push(Action::Note(Note::Blocked { user, other }));
     }
 
-    /// They are friends, or `asker` has withdrawn: no request of `asker` waits any longer for the
-    /// ack of `asked`. The store has dropped the one that was pending, perhaps in a try that failed
-    /// afterwards, so that nobody could say which it was. An older one, answered and never acked,
-    /// is as moot.
-    /// Gives the numbers of those that were on it.
+    /// Removes the friend requests of `asker` from the list of `asked`: the two are friends now, or
+    /// `asker` has withdrawn. The store has removed the pending request, perhaps in an earlier try
+    /// whose answer was lost, so its number may be unknown. Older requests that were answered and
+    /// never acked are removed, too. Gives the `seq` of the removed pushes.
     fn take_off_requests(&mut self, asked: UserId, asker: UserId, out: &mut Vec<Action>) -> Vec<u64> {
         let asker = self.users.get(asker).name.clone();
         let is_one = |delivery: &DeliveryRef| {
@@ -337,7 +337,7 @@ impl Chat {
         found.into_iter().map(|delivery| delivery.seq).collect()
     }
 
-    /// Tries again operations whose outcome is not known.
+    /// Retries undecided operations.
     pub(super) fn retry_undecided(&mut self, due: Vec<RunningOp>, out: &mut Vec<Action>) {
         for op in due {
             if let Err(op) = self.submit_op(op, out) {

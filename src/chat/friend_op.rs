@@ -1,11 +1,11 @@
-//! An operation on the friendship of two users: while it waits for its turn, and from then on.
+//! Operations on the friendship of two users: queued ones and running ones.
 
 use super::contract::Ticket;
 use super::ids::UserId;
 use crate::protocol::push::Push;
 use crate::protocol::request::FriendVerb;
 
-/// Two users, whichever of them says something.
+/// A pair of users, in no direction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(super) struct Pair(UserId, UserId);
 
@@ -19,7 +19,7 @@ impl Pair {
     }
 }
 
-/// What one of them asks for.
+/// The operation that one of the two asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum PairVerb {
     Request,
@@ -41,14 +41,14 @@ impl From<FriendVerb> for PairVerb {
     }
 }
 
-/// One that waits for the one before, about the same pair.
+/// An operation that waits for an earlier one of the same pair.
 #[derive(Debug)]
 pub(super) struct QueuedFriendOp {
     pub(super) request: Ticket,
     pub(super) verb: PairVerb,
     pub(super) id: Box<str>,
     pub(super) content: Box<str>,
-    /// Who said it. Both are counted as references.
+    /// The user who asks. Both users are counted as references.
     pub(super) me: UserId,
     pub(super) other: UserId,
 }
@@ -62,32 +62,32 @@ impl QueuedFriendOp {
         size_of::<Self>() + self.id.len() + self.content.len()
     }
 
-    /// References held by it.
+    /// The references that it holds.
     #[cfg(debug_assertions)]
     pub(super) fn refs(&self) -> [UserId; 2] {
         [self.me, self.other]
     }
 }
 
-/// One that was begun: the store is working on it, or its outcome is not known.
+/// An operation that was begun: its job is in flight, or its outcome is not known.
 #[derive(Debug)]
 pub(super) struct RunningOp {
     pub(super) request: Ticket,
     pub(super) verb: PairVerb,
-    /// Who said it. Both are counted as references.
+    /// The user who asks. Both users are counted as references.
     pub(super) me: UserId,
     pub(super) other: UserId,
     pub(super) time_ms: u64,
     pub(super) push: Option<Push>,
-    /// They were friends already when it began: then no request can have been pending, and nothing
-    /// was accepted.
+    /// The two were friends when it began: then no request can have been pending, and nothing was
+    /// accepted.
     pub(super) were_friends: bool,
-    /// It was not known whether they were when it began: that they are now does not tell who made
-    /// them so.
+    /// The friendship was in doubt when it began: if the two are friends now, an earlier operation
+    /// may have done it.
     pub(super) began_in_doubt: bool,
-    /// How often it was tried in vain.
+    /// The number of failed tries.
     pub(super) failed: u32,
-    /// All that is left to learn is whether they are friends.
+    /// It only reads whether the two are friends.
     pub(super) reads_back: bool,
 }
 
@@ -96,23 +96,23 @@ impl RunningOp {
         Pair::of(self.me, self.other)
     }
 
-    /// May it have changed whether the two are friends?
+    /// Can this operation change whether the two are friends?
     pub(super) fn changes_friends(&self) -> bool {
         matches!(self.verb, PairVerb::Accept | PairVerb::Delete | PairVerb::Block)
     }
 
-    /// May a try that failed have made them friends?
+    /// May a failed try have made the two friends?
     pub(super) fn may_have_befriended(&self) -> bool {
         self.verb == PairVerb::Accept && self.failed > 0 && !self.were_friends
     }
 
-    /// Does this one say the same?
+    /// Is the queued operation a repetition of this one?
     pub(super) fn is_repeated_by(&self, op: &QueuedFriendOp) -> bool {
         (self.me, self.other, self.verb) == (op.me, op.other, op.verb)
             && self.push.as_ref().is_none_or(|push| push.id() == &*op.id)
     }
 
-    /// In whose share it counts.
+    /// The user in whose load in flight it counts.
     pub(super) fn who_asked(&self) -> UserId {
         self.me
     }
@@ -121,7 +121,7 @@ impl RunningOp {
         self.push.as_ref().map_or(0, Push::weight_bytes)
     }
 
-    /// References held by it.
+    /// The references that it holds.
     #[cfg(debug_assertions)]
     pub(super) fn refs(&self) -> [UserId; 2] {
         [self.me, self.other]

@@ -1,5 +1,5 @@
-//! What a request about a friendship means, and what the store's answer to it changes: the rules
-//! alone, as functions of what they are given.
+//! The rules about friendships as pure functions: what a request means, and what the store's
+//! outcome changes.
 
 use super::answer::{FULL, Fault, NOT_YOU, UNAVAILABLE, fault_of};
 use super::contract::{AccountOutcome, Answered, Asked, Outcome};
@@ -19,7 +19,7 @@ const YOU_BLOCK: Fault = Fault(ErrorCode::Forbidden, "you block this user, unblo
 const NOT_BLOCKED_YOURSELF: Fault = Fault(ErrorCode::BadField, "you cannot block yourself");
 const TOO_MANY_FRIENDS: Fault = Fault(ErrorCode::RateLimited, "one of you has as many friends as are allowed");
 
-/// The other user of the pair, if `me` may say this.
+/// The other user of the pair, if `me` may make this request.
 pub(super) fn other_of<'a, 'b>(
     verb: FriendVerb,
     me: &UserName,
@@ -28,7 +28,7 @@ pub(super) fn other_of<'a, 'b>(
 ) -> Result<&'a Name<'b>, Fault> {
     let (mine, other) = match verb {
         FriendVerb::Request | FriendVerb::Delete => (sender, receiver),
-        // They name the request that they answer.
+        // An answer repeats the sender and receiver of the request.
         FriendVerb::Accept | FriendVerb::Reject => (receiver, sender),
     };
     if me.as_str() != mine.as_str() {
@@ -37,7 +37,7 @@ pub(super) fn other_of<'a, 'b>(
     if mine == other && verb == FriendVerb::Request {
         return Err(YOURSELF);
     }
-    // An account may have this name since before it was reserved.
+    // An old account may have the reserved name.
     let is_system = [me.as_str(), other.as_str()].contains(&RESERVED_NAME);
     match verb {
         FriendVerb::Request if is_system => Err(NOBODY),
@@ -46,18 +46,18 @@ pub(super) fn other_of<'a, 'b>(
     }
 }
 
-/// May `me` block this user, or block them no longer?
+/// May `me` block or unblock this user?
 pub(super) fn may_block(me: &UserName, other: &Name<'_>, blocks: bool) -> Result<(), Fault> {
     match other.as_str() {
         name if name == me.as_str() => Err(NOT_BLOCKED_YOURSELF),
-        // The operator is heard by everybody.
+        // Notices of the operator cannot be blocked.
         RESERVED_NAME if blocks => Err(NOBODY),
         _ => Ok(()),
     }
 }
 
-/// Why an operation with a user whose account is gone is refused; `None`: it has nothing to do and
-/// is done.
+/// The fault of an operation with a user whose account is gone; `None`: there is nothing to do, and
+/// it succeeds.
 pub(super) fn of_deleted(verb: PairVerb) -> Option<Fault> {
     match verb {
         PairVerb::Request | PairVerb::Block | PairVerb::Unblock => Some(NOBODY),
@@ -66,7 +66,7 @@ pub(super) fn of_deleted(verb: PairVerb) -> Option<Fault> {
     }
 }
 
-/// The kind of push that the other user is sent.
+/// The kind of push to the other user.
 pub(super) fn push_kind(verb: PairVerb) -> Option<PushKind> {
     match verb {
         PairVerb::Request => Some(PushKind::FriendRequest),
@@ -76,30 +76,30 @@ pub(super) fn push_kind(verb: PairVerb) -> Option<PushKind> {
     }
 }
 
-/// What the store's answer to an operation tells.
+/// The meaning of the store's outcome for an operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Decision {
-    /// The store failed, or did it and could not say so.
+    /// The job failed, or its outcome is unknown.
     Unknown,
-    /// Only whether the two are friends now tells what became of it.
+    /// The outcome shows only in whether the two are friends now: read that.
     ReadBack,
-    /// It is known what became of it.
+    /// The outcome is known.
     Known(Effects),
 }
 
-/// What an operation changes that is over.
+/// The effects of a finished operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Effects {
     /// The time of the request, or why it was not done.
     pub(super) answer: Result<u64, Fault>,
-    /// Whether the two are friends from now on; `None` changes nothing.
+    /// Whether the two are friends from now on; `None`: unchanged.
     pub(super) friends: Option<bool>,
-    /// Friend requests of this user come off the other's list.
+    /// Friend requests of this user are removed from the other user's list.
     pub(super) takes_off_requests: bool,
-    /// And friend requests of the other off this user's.
+    /// Friend requests of the other user are removed from this user's list.
     pub(super) takes_off_others: bool,
     pub(super) push: PushFate,
-    /// It does not tell whether the two are friends: that is read anew.
+    /// It is not known whether the two are friends: their friends are read again.
     pub(super) doubts: bool,
 }
 
@@ -110,12 +110,12 @@ pub(super) enum PushFate {
     Dropped,
     /// In the store, to be delivered.
     Kept,
-    /// Nobody knows: it is to be looked for.
+    /// Not known: it must be searched.
     Unknown,
 }
 
 impl Effects {
-    /// Nothing but an answer.
+    /// An answer without other effects.
     pub(super) fn answer(answer: Result<u64, Fault>) -> Self {
         Self {
             answer,
@@ -127,16 +127,17 @@ impl Effects {
         }
     }
 
-    /// Nobody knows what became of it, and it is not tried again.
+    /// The outcome is not known, and the operation is not tried again.
     pub(super) fn given_up(op: &RunningOp) -> Self {
         Self { push: PushFate::Unknown, doubts: op.changes_friends(), ..Self::answer(Err(UNAVAILABLE)) }
     }
 }
 
-/// What this answer of the store tells about an operation between its user and `other`.
+/// Decides what this outcome means for an operation between its user and `other`.
 pub(super) fn decide(op: &RunningOp, other: &UserName, outcome: &Outcome) -> Decision {
     let (done, refused) = (Effects::answer(Ok(op.time_ms)), |fault| Effects::answer(Err(fault)));
-    // They are friends: no request of the one who accepted waits any longer for the other's ack.
+    // The two are friends: requests of the user who accepted are removed from the other user's
+    // list.
     let befriended = Effects { friends: Some(true), takes_off_requests: true, ..done };
     Decision::Known(match outcome {
         Outcome::Failed => return Decision::Unknown,
@@ -152,15 +153,15 @@ pub(super) fn decide(op: &RunningOp, other: &UserName, outcome: &Outcome) -> Dec
             Effects { push: PushFate::Kept, ..befriended }
         }
         Outcome::Answered(Answered::Done) => Effects { push: PushFate::Kept, ..done },
-        // An earlier try may have been committed, and its push acked since: then it is gone, and
-        // only the friendship tells.
+        // An earlier try may have been committed and its push acked: then only the friendship shows
+        // the outcome.
         Outcome::Answered(Answered::NoSuchRequest) if op.may_have_befriended() => return Decision::ReadBack,
         Outcome::Answered(Answered::NoSuchRequest) => refused(NOT_ASKED),
         Outcome::Answered(Answered::TooManyFriends) => refused(TOO_MANY_FRIENDS),
         // The request that was pending is withdrawn, perhaps by a try that failed afterwards.
         Outcome::Unfriended => Effects { friends: Some(false), takes_off_requests: true, ..done },
         Outcome::Account(outcome) => match &**outcome {
-            // Both ways nothing is pending that either could see.
+            // No request in either direction is pending that the two could see.
             AccountOutcome::Blocked { .. } if op.verb == PairVerb::Block => {
                 Effects { friends: Some(false), takes_off_requests: true, takes_off_others: true, ..done }
             }
@@ -171,11 +172,11 @@ pub(super) fn decide(op: &RunningOp, other: &UserName, outcome: &Outcome) -> Dec
             _ => refused(UNAVAILABLE),
         },
         Outcome::Loaded { friends, .. } if friends.contains(other) => {
-            // An older operation, in doubt when this one began, may have made them friends.
+            // An older operation that was in doubt when this one began may have made them friends.
             Effects { answer: if op.began_in_doubt { Err(NOT_ASKED) } else { Ok(op.time_ms) }, ..befriended }
         }
         Outcome::Loaded { .. } => refused(NOT_ASKED),
-        // An earlier try may have done it: trying again does not tell.
+        // An earlier try may have done it: a retry would not tell.
         Outcome::Refused | Outcome::TooLarge => {
             Effects { doubts: op.failed > 0 && op.changes_friends(), ..refused(fault_of(outcome)) }
         }

@@ -1,11 +1,10 @@
 //! The operations on friendships, one at a time for each pair of users.
 //!
-//! What one pair asks for is done one after the other, so that the friends in memory are those in
-//! the store whatever the order in which workers answer. An operation whose outcome is not known
-//! keeps its pair busy, and is tried again until the store says what became of it.
+//! The operations of one pair are done one after the other, so that the friends in memory match the
+//! store in whatever order workers answer. An operation whose outcome is not known keeps its pair
+//! busy, and is tried again until the outcome is known.
 //!
-//! Who the users are, what the store is asked and what clients are told is the business of those
-//! who call this.
+//! The callers know the users, submit the jobs and answer the clients.
 
 use super::contract::Ticket;
 use super::friend_op::{Pair, QueuedFriendOp, RunningOp};
@@ -13,69 +12,70 @@ use super::friend_rules::{Decision, Effects};
 use super::ids::UserId;
 use std::collections::{BTreeMap, HashMap, VecDeque};
 
-/// Operations of one pair that wait for the one before.
+/// The largest number of queued operations of one pair.
 const QUEUED_MAX: usize = 16;
-/// And how large those of all pairs are together: while the store is away, the pairs of many may be
-/// busy.
+/// The largest total size of the queued operations of all pairs, in bytes: while the store is away,
+/// many pairs may be busy.
 const QUEUED_BYTES_MAX: usize = 16 * 1024 * 1024;
-/// How large the pushes of the undecided are together. Beyond this, and beyond their number, what
-/// was done is not found out by trying again.
+/// The largest total size of the pushes of undecided operations, in bytes. Beyond this, and beyond
+/// `undecided_max`, an operation is not tried again.
 const UNDECIDED_BYTES_MAX: usize = 16 * 1024 * 1024;
-/// How long after it failed an operation is tried again, at first and at most: until it is known
-/// what became of it, however long the store is away, since those online would else not know whose
-/// friends they are.
+/// The first pause before a retry, and the longest one. An operation is tried again until its
+/// outcome is known, however long the store is away: otherwise the friends of online users in
+/// memory could be wrong.
 pub(super) const RETRY_MS: u64 = 1_000;
 const RETRY_MS_MAX: u64 = 4_000;
 
-/// What a pair has to do beside the operation that is under way.
+/// The state of a pair with an operation under way.
 #[derive(Debug, Default)]
 struct Busy {
     queued: VecDeque<QueuedFriendOp>,
-    /// The one under way may have changed whether they are friends, and the store could not say so.
+    /// The operation under way may have changed whether the two are friends, but its answer was
+    /// lost.
     in_doubt: bool,
 }
 
-/// One whose outcome is not known.
+/// An operation whose outcome is not known.
 #[derive(Debug)]
 struct Undecided {
     op: RunningOp,
     retry_at_ms: u64,
 }
 
-/// All pairs of which something is under way.
+/// The operations of all pairs.
 #[derive(Debug)]
 pub(super) struct FriendshipOps {
-    /// Each has one operation under way: its caller has it, or it is undecided.
+    /// Each pair here has one operation under way: the caller has it, or it is undecided.
     pairs: HashMap<Pair, Busy>,
-    /// The size of all that are queued.
+    /// The total size of the queued operations, in bytes.
     queued_bytes: usize,
     undecided: BTreeMap<Pair, Undecided>,
-    /// The size of the pushes in it.
+    /// The total size of the pushes in `undecided`, in bytes.
     undecided_bytes: usize,
     undecided_max: usize,
 }
 
-/// What becomes of an operation that was submitted.
+/// The result of submitting an operation.
 #[derive(Debug)]
 pub(super) enum Submitted {
-    /// Nothing of this pair is under way: this one begins.
+    /// No operation of this pair is under way: begin this one.
     Run(QueuedFriendOp),
     /// It waits for its turn.
     Queued,
-    /// The same is tried again already: its request is answered when that is decided.
+    /// An equal operation is undecided: this request is answered with its outcome.
     Joined,
-    /// Too much waits already.
+    /// Too many operations wait already.
     Full,
 }
 
-/// How one try of an operation ends.
+/// The result of one try of an operation.
 #[derive(Debug)]
 pub(super) enum Finished {
     /// It is kept, and tried again.
     Retry,
-    /// The store is to be asked whether the two are friends.
+    /// Read whether the two are friends.
     ReadBack(RunningOp),
-    /// It is over: [`next`](FriendshipOps::next) has the turn.
+    /// It is over: call [`next`](FriendshipOps::next).
     Done(RunningOp, Effects),
 }
 
@@ -84,7 +84,7 @@ impl FriendshipOps {
         Self { pairs: HashMap::new(), queued_bytes: 0, undecided: BTreeMap::new(), undecided_bytes: 0, undecided_max }
     }
 
-    /// One more. `is_awaited` tells whether a request still waits for its answer.
+    /// Submits an operation. `is_awaited` tells whether a request still waits for its answer.
     pub(super) fn submit(&mut self, op: QueuedFriendOp, is_awaited: impl Fn(Ticket) -> bool) -> Submitted {
         let Some(busy) = self.pairs.get_mut(&op.pair()) else {
             self.pairs.insert(op.pair(), Busy::default());
@@ -94,7 +94,7 @@ impl FriendshipOps {
         if busy.queued.len() >= QUEUED_MAX || bytes > QUEUED_BYTES_MAX {
             return Submitted::Full;
         }
-        // Nothing was promised to the request that was answered, so this one may have its place.
+        // The earlier request was answered without a promise, so this one can take its place.
         if let Some(Undecided { op: undecided, .. }) = self.undecided.get_mut(&op.pair())
             && undecided.is_repeated_by(&op)
             && !is_awaited(undecided.request)
@@ -107,12 +107,12 @@ impl FriendshipOps {
         Submitted::Queued
     }
 
-    /// Another limit on undecided operations; those beyond it stay.
+    /// Sets the limit on undecided operations; operations beyond it stay.
     pub(super) fn set_undecided_max(&mut self, undecided_max: usize) {
         self.undecided_max = undecided_max;
     }
 
-    /// The operation under way was tried.
+    /// Notes the result of one try of the operation under way.
     pub(super) fn finish(&mut self, mut op: RunningOp, decision: Decision, now_ms: u64) -> Finished {
         match decision {
             Decision::Known(effects) => Finished::Done(op, effects),
@@ -142,7 +142,7 @@ impl FriendshipOps {
         Finished::Retry
     }
 
-    /// The operation under way is over: the pair goes on with this one, or is free.
+    /// The operation under way is over: gives the next one of the pair, if there is one.
     pub(super) fn next(&mut self, pair: Pair) -> Option<QueuedFriendOp> {
         let next = self.pairs.get_mut(&pair).and_then(|busy| {
             busy.in_doubt = false;
@@ -155,7 +155,7 @@ impl FriendshipOps {
         next
     }
 
-    /// Takes out those that are to be tried again now.
+    /// Takes out the undecided operations that are due for a retry.
     pub(super) fn take_due(&mut self, now_ms: u64) -> Vec<RunningOp> {
         let due = self.undecided.iter().filter(|(_, undecided)| undecided.retry_at_ms <= now_ms);
         let due: Vec<Pair> = due.map(|(pair, _)| *pair).collect();
@@ -165,22 +165,22 @@ impl FriendshipOps {
         due
     }
 
-    /// Is there anything to try again?
+    /// Is any operation undecided?
     pub(super) fn has_undecided(&self) -> bool {
         !self.undecided.is_empty()
     }
 
-    /// Nobody knows at present whether these two are friends.
+    /// Is it in doubt whether these two are friends?
     pub(super) fn is_in_doubt(&self, pair: Pair) -> bool {
         self.pairs.get(&pair).is_some_and(|busy| busy.in_doubt)
     }
 
-    /// Is anything of a pair with this user under way? This looks at all pairs.
+    /// Is an operation of any pair with this user under way? This looks at all pairs.
     pub(super) fn is_about(&self, user: UserId) -> bool {
         self.pairs.keys().any(|pair| pair.has(user))
     }
 
-    /// How much memory is held by what clients said.
+    /// The memory that the operations hold, in bytes.
     pub(super) fn held_bytes(&self) -> usize {
         self.queued_bytes + self.undecided_bytes
     }
@@ -188,7 +188,7 @@ impl FriendshipOps {
 
 #[cfg(debug_assertions)]
 impl FriendshipOps {
-    /// What must hold whatever happened.
+    /// Checks the invariants.
     pub(super) fn check(&self, undecided_max: usize) {
         let queued = self.pairs.values().flat_map(|busy| &busy.queued);
         assert_eq!(self.queued_bytes, queued.map(QueuedFriendOp::weight_bytes).sum::<usize>());
@@ -207,12 +207,12 @@ impl FriendshipOps {
         }
     }
 
-    /// How many are under way of which callers know.
+    /// The number of operations under way that callers have.
     pub(super) fn running(&self) -> usize {
         self.pairs.len() - self.undecided.len()
     }
 
-    /// References held by those that wait.
+    /// The references that waiting operations hold.
     pub(super) fn refs(&self) -> impl Iterator<Item = UserId> + '_ {
         let queued = self.pairs.values().flat_map(|busy| &busy.queued).flat_map(QueuedFriendOp::refs);
         queued.chain(self.undecided.values().flat_map(|undecided| undecided.op.refs()))

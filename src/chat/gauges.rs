@@ -1,20 +1,20 @@
-//! What there is in the core at a moment, in numbers that are kept as they change.
+//! Gauges of the core, kept up to date as things change.
 
 use super::Chat;
 use super::rules::Rules;
 
-/// The numbers.
+/// The gauges.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Gauges {
     /// Pushes that were sent on their receivers' present connections and are not acked.
     pub outstanding: u64,
-    /// When the oldest push was said that was sent again of late, in ms since the epoch; `None`:
-    /// none was.
+    /// When the oldest of the recently resent pushes was taken, in ms since the epoch; `None`: none
+    /// was resent recently.
     pub oldest_unacked_ms: Option<u64>,
 }
 
-/// The oldest push that was sent again in this span of time, and in the one before. Whatever stays
-/// without an ack is sent again once in each span: so nobody has to search for the oldest.
+/// The oldest push that was resent in this span of time, and in the span before. An unacked push is
+/// resent once in each span, so no search for the oldest one is needed.
 #[derive(Debug)]
 pub(super) struct Oldest {
     span: u64,
@@ -27,12 +27,12 @@ impl Oldest {
         Self { span: 0, now_ms: None, before_ms: None }
     }
 
-    /// One was sent again that was said at this time.
+    /// A push that was taken at this time was resent.
     pub(super) fn note(&mut self, said_ms: u64, span: u64) {
         self.now_ms = Some(self.in_span(span).0.map_or(said_ms, |oldest_ms| oldest_ms.min(said_ms)));
     }
 
-    /// Those of this span and of the one before it.
+    /// The values of this span and of the span before it.
     fn in_span(&mut self, span: u64) -> (Option<u64>, Option<u64>) {
         (self.now_ms, self.before_ms) = self.read(span);
         self.span = span;
@@ -53,13 +53,13 @@ impl Oldest {
     }
 }
 
-/// The length of a span: between two sendings of a push lies the time of the rule, and a moment.
+/// The length of a span in ms: slightly more than the time between two sendings of a push.
 pub(super) fn span_ms(rules: &Rules) -> u64 {
     rules.resend_every_ms + rules.resend_every_ms / 4 + 1_000
 }
 
 impl Chat {
-    /// The numbers of this moment.
+    /// The present gauges.
     #[must_use]
     pub fn gauges(&self) -> Gauges {
         let span = self.now.mono_ms / span_ms(&self.rules);

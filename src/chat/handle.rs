@@ -1,27 +1,28 @@
-//! What the shell and the core call connections, addresses and jobs.
+//! The identifiers of connections, addresses and jobs that the shell and the core share.
 
 use std::num::NonZeroU32;
 
-/// One connection, for ever: a slot that was given to the next client has the next generation.
+/// Names one connection. It is never used for another one: when a slot is reused, its generation is
+/// different.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ConnId {
     /// The place in the shell's slab.
     pub slot: u32,
-    /// How many connections had the place before.
+    /// How many connections had the slot before.
     pub generation: u32,
 }
 
-/// Stands for the address of a client, for the limits per address: a number that is not 0, the same
-/// for the same address as long as the server runs. Two addresses may share one, if nobody can
-/// bring that about on purpose.
+/// Stands for the address of a client in the limits per address: a number other than 0, the same
+/// for the same address as long as the server runs. Two addresses may share a key by chance, but
+/// nobody can cause that on purpose.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct AddressKey(pub NonZeroU32);
 
-/// One job that was submitted: comes back with its outcome, exactly once.
+/// Names one submitted job. It comes back with the outcome, exactly once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Ticket {
     /// The place in the core's table of jobs in flight.
     pub slot: u32,
-    /// How many jobs had the place before.
+    /// How many jobs had the slot before.
     pub generation: u32,
 }

@@ -1,16 +1,17 @@
-//! Ids of users, pushes and log-ins inside the core: small, and valid only while those are there.
+//! Ids of users, pushes and log-ins inside the core: small, and valid only as long as the thing
+//! that they name exists.
 
 use super::contract::Ticket;
 use std::num::NonZeroU32;
 
-/// A name's place in the table, as long as something refers to it. Counted from 1, so that "nobody"
-/// needs no room.
+/// A user's slot in the table, valid as long as something refers to the user. Counted from 1, so
+/// that `Option<UserId>` is no larger.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(super) struct UserId(NonZeroU32);
 
 impl UserId {
     pub(super) fn of(slot: usize) -> Self {
-        // There are fewer users in memory than 2^32; the 1 stands for what cannot be.
+        // Fewer than 2^32 users are in memory, so the addition never saturates.
         Self(NonZeroU32::MIN.saturating_add(slot as u32))
     }
 
@@ -26,6 +27,6 @@ pub(super) struct DeliveryRef {
     pub(super) seq: u64,
 }
 
-/// Names a log-in in progress as long as it is in one state: in the next one it has another name.
+/// Names a log-in in progress in its present state: in the next state it has another id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct LoginId(pub(super) Ticket);

@@ -1,14 +1,13 @@
-//! The jobs that each user has in flight, and the limit at which their requests are held.
+//! The load that each user has in flight, and the limit at which their requests are held.
 //!
-//! A user has a share of the store: the jobs that their requests caused, and their messages that
-//! will need a job unless they are acked first. At the limit the shell is told to hold the requests
-//! of their connection (acks, heartbeats and log-ins are still read), and to go on when half of the
-//! jobs are done. Jobs in flight belong to the user, so connecting again does not give more of
-//! them.
+//! A user's load is the jobs that their requests caused, and their messages that will need a job
+//! unless they are acked first. At the limit the shell is told to hold the requests of their
+//! connection (acks, heartbeats and log-ins are still read), and to resume them when half of the
+//! load is done. The load belongs to the user, so connecting again does not allow more.
 //!
-//! As long as the store has room for all users, the limit is that of the rules. Otherwise each may
-//! have a part of the free room (a dynamic threshold): however many users fill the store, there is
-//! room for one who needs little.
+//! As long as the job queue has enough room, the limit is `jobs_per_connection_max`. Otherwise each
+//! user may have a part of the free room (a dynamic threshold): however many users fill the queue,
+//! there is room for a user who needs little.
 
 use super::Chat;
 use super::contract::{Action, ConnId, Job};
@@ -17,19 +16,19 @@ use super::ids::UserId;
 use super::job::JobPurpose;
 use super::users::Route;
 
-/// The part of the free room that one user may have in flight.
+/// One user may have the free room divided by this in flight.
 const PART_OF_FREE: usize = 16;
-/// And the least that they may have if nothing is free.
+/// The load that a user may always have, even if no room is free.
 const LEAST: usize = 16;
-/// A push counts as one job for each such part of it that was begun.
+/// A push counts as one job for each such number of bytes, rounded up.
 const UNIT_BYTES: usize = 4_096;
 
-/// The load that one user has in flight.
+/// The load of one user.
 #[derive(Clone, Copy, Debug, Default)]
 struct Load(u32);
 
 impl Load {
-    /// The limit was reached, and more than half of it is still in flight.
+    /// This bit says that the limit was reached, and more than half of it is still in flight.
     const OVER: u32 = 1 << 31;
 
     fn units(self) -> u32 {
@@ -45,8 +44,8 @@ impl Load {
     }
 }
 
-/// The load that each user has in flight, by their place in the table of users, which is never
-/// large for long. A user who has something in flight counts as referred to.
+/// The load of each user, by their slot in the table of users. A user with load counts as referred
+/// to.
 #[derive(Debug, Default)]
 pub(super) struct InFlight {
     by_slot: Vec<Load>,
@@ -65,12 +64,12 @@ impl InFlight {
         &mut self.by_slot[slot]
     }
 
-    /// The memory that it holds.
+    /// The memory that it holds, in bytes.
     pub(super) fn held_bytes(&self) -> usize {
         self.by_slot.capacity() * size_of::<Load>()
     }
 
-    /// For the invariants.
+    /// The load of all users, for the invariants.
     #[cfg(debug_assertions)]
     pub(super) fn all(&self) -> impl Iterator<Item = (UserId, u32)> + '_ {
         let all = self.by_slot.iter().enumerate().map(|(slot, load)| (UserId::of(slot), load.units()));
@@ -85,8 +84,8 @@ pub(super) fn units(push_bytes: usize) -> u32 {
 }
 
 impl Chat {
-    /// The user whose request caused a job, and its load. The jobs of a log-in belong to no user
-    /// yet.
+    /// The user whose request caused a job, and the job's load. The jobs of a log-in belong to no
+    /// user yet.
     pub(super) fn payer(&self, job: &Job, purpose: &JobPurpose) -> Option<(UserId, u32)> {
         let rules = &self.rules;
         match purpose {
@@ -119,7 +118,7 @@ impl Chat {
         let max = self.in_flight_max();
         let load = self.in_flight.load(user);
         let is_first = load.units() == 0;
-        // Bounded far below the topmost bit: the jobs are, and the messages that wait for an ack.
+        // The sum stays far below the topmost bit: jobs and waiting messages are bounded.
         load.0 += units;
         let is_over = load.units() >= max && !load.is_over();
         if is_over {
@@ -150,12 +149,12 @@ impl Chat {
     fn settle_user(&mut self, user: UserId, out: &mut Vec<Action>) {
         match self.users.route(user) {
             Route::Here(conn) => self.settle_requests(conn, out),
-            // Jobs in flight belong to the user: the next log-in looks at what is left of them.
+            // The load belongs to the user: the next log-in takes what is left of it into account.
             Route::Away => {}
         }
     }
 
-    /// Tells the shell to hold the requests of a connection, or to go on, by its user's share.
+    /// Tells the shell to hold or to resume the requests of a connection, by its user's load.
     pub(super) fn settle_requests(&mut self, conn: ConnId, out: &mut Vec<Action>) {
         let Some(session) = self.sessions.get_mut(conn) else {
             return;
@@ -166,7 +165,7 @@ impl Chat {
         }
     }
 
-    /// Counts a message that waits to be durable without a job, as the job that it may need.
+    /// Counts a message that waits for its ack without a job, as the job that it may need.
     pub(super) fn charge_delivery(&mut self, delivery: DeliveryRef, out: &mut Vec<Action>) {
         let Some(found) = self.deliveries.get_mut(delivery) else {
             return;
@@ -179,7 +178,7 @@ impl Chat {
         }
     }
 
-    /// Takes that back: the message needs no job, or has one now.
+    /// Stops counting such a message: it needs no job, or has one now.
     pub(super) fn discharge_delivery(&mut self, delivery: DeliveryRef, out: &mut Vec<Action>) {
         let Some(found) = self.deliveries.get_mut(delivery) else {
             return;

@@ -1,16 +1,16 @@
-//! Where a push with some id stands in a long queue.
+//! An index by id for long queues.
 //!
-//! Ids are chosen by clients, so they are told apart by a keyed hash: nobody outside can foresee
-//! which ids meet in one place. A short queue has none of this; it is looked through.
+//! Clients choose the ids, so the index uses a keyed hash: clients cannot predict which ids
+//! collide. A short queue has no index; it is searched linearly.
 
 use hashbrown::HashTable;
 
 /// Queues longer than this have an index.
 pub(super) const INDEXED_FROM: usize = 32;
-/// And queues shorter than this have none again.
+/// Queues shorter than this lose their index again.
 pub(super) const INDEXED_TO: usize = 8;
 
-/// Tells most ids of a short queue apart; a long one has its index.
+/// A quick hash for comparing ids in a short queue; a long queue has its index.
 pub(super) fn id_hash(id: &str) -> u32 {
     const ODD: u64 = 0x9E37_79B9_7F4A_7C15;
     let (chunks, rest) = id.as_bytes().as_chunks::<8>();
@@ -20,13 +20,13 @@ pub(super) fn id_hash(id: &str) -> u32 {
     (hash >> 32) as u32
 }
 
-/// Spreads the upper half of a keyed hash over the 64 bits that a table wants: its tags are taken
-/// from the top.
+/// Spreads the upper half of a keyed hash over the 64 bits that the hash table needs: it takes its
+/// tags from the top bits.
 fn spread(hash: u32) -> u64 {
     u64::from(hash) << 32 | u64::from(hash)
 }
 
-/// Where things are, by the upper half of a keyed hash of what they are looked for by.
+/// Positions by the upper half of a keyed hash of the search key.
 #[derive(Debug, Default)]
 pub(super) struct Index(HashTable<(u32, u32)>);
 

@@ -12,7 +12,7 @@ use crate::protocol::request::{BadInput, ContentForm, Request, Verb};
 
 impl Chat {
     /// Reads the memory that input of this connection will need, so that it is in the cache. The
-    /// sum that it returns means nothing. Changes nothing.
+    /// returned sum has no meaning. Changes nothing.
     #[must_use]
     pub fn prefetch(&self, conn: ConnId) -> usize {
         let Some(user) = self.sessions.get(conn).and_then(|session| session.user) else {
@@ -84,7 +84,7 @@ impl Chat {
         (u32::from(session.refused) <= rules.refused_requests_max).then_some(false)
     }
 
-    /// Is any of the allowance left of this connection's address? The connection is not logged in.
+    /// Has the address of this connection, which is not logged in, any of its allowance left?
     fn is_welcome(&mut self, conn: ConnId) -> bool {
         let Some(AddressKey(address_key)) = self.sessions.get(conn).and_then(|session| session.address_key) else {
             return true;
@@ -104,7 +104,7 @@ impl Chat {
     fn too_fast(&mut self, conn: ConnId, input: &Result<Request<'_>, BadInput>, out: &mut Vec<Action>) {
         let form = self.sessions.get(conn).map(|session| session.form).unwrap_or_default();
         self.note_too_fast(conn, out);
-        // 1, 2 and 4 have an answer of their own, which comes before the error.
+        // Requests of TYPE 1, 2 and 4 have an answer of their own, which comes before the error.
         let (verb, id, form) = match input {
             Ok(request) => (Some(verb_of(request)), id_of(request), answer_form_of(request).unwrap_or(form)),
             Err(bad) => (bad.verb, Some(&*bad.id), bad.form.unwrap_or(form)),
@@ -114,8 +114,8 @@ impl Chat {
         self.close(conn, CloseReason::TooFast, out);
     }
 
-    /// Requests that are refused whatever they say. A 3 before log-in gets silence, which is
-    /// `dispatch`'s to keep.
+    /// The fault of a request that is refused whatever it says. A 3 before log-in gets no answer at
+    /// all; `dispatch` takes care of that.
     fn refused_at_once(&self, request: &Request<'_>, user: Option<UserId>, fault: Option<Fault>) -> Option<Fault> {
         let verb = verb_of(request);
         if user.is_none() {
@@ -207,8 +207,8 @@ impl Chat {
     }
 
     pub(super) fn ping(&mut self, conn: ConnId, out: &mut Vec<Action>) {
-        // The wire sends the pong, so there is nothing to refuse; but a client that sends too many
-        // is closed.
+        // The wire has answered with a pong, so there is nothing to refuse; but a client that sends
+        // too many pings is closed.
         if self.take_token(conn).is_none() {
             self.note_too_fast(conn, out);
             return self.say_and_close(conn, TOO_FAST_CLOSED, CloseReason::TooFast, out);
@@ -246,7 +246,7 @@ impl Chat {
         }
     }
 
-    /// Looks for pushes to send again a moment later, when the acks that have arrived are read.
+    /// Resends pushes a moment later, after the acks that have arrived are read.
     #[cold]
     pub(super) fn resend_later(&mut self, user: UserId) {
         let later_ms = self.now.mono_ms + 1;
@@ -255,14 +255,13 @@ impl Chat {
         }
     }
 
-    /// Sets the timer for the oldest sending of a user, if it is not set and there is something to
-    /// wait for.
+    /// Sets the resend timer of a user, unless it is set or there is nothing to wait for.
     pub(super) fn arm_resend(&mut self, user: UserId) {
         let Some(list) = &mut self.users.get_mut(user).list else {
             return;
         };
         if list.cursor.timer.is_none() {
-            // The timer is set for an empty list, too, which is dropped then.
+            // The timer is set for an empty list, too: when it fires, the list is dropped.
             let since = list.cursor.oldest_sending_ms().unwrap_or(self.now.mono_ms);
             list.cursor.timer = Some(self.wheel.insert(since + self.rules.resend_every_ms, Timer::Resend(user)));
         }
@@ -283,7 +282,7 @@ fn verb_of(request: &Request<'_>) -> Verb {
     }
 }
 
-/// Who a log-in or sign-up says that it is.
+/// The user name that a log-in or sign-up claims.
 fn claim_in(request: &Request<'_>) -> Option<UserName> {
     match request {
         Request::SignUp { profile, .. } => Some(profile.user_name.clone()),
@@ -292,7 +291,7 @@ fn claim_in(request: &Request<'_>) -> Option<UserName> {
     }
 }
 
-/// The form of a request that has one of its own.
+/// The form of CONTENT of a request, if it sets the form of its connection.
 fn form_of(request: &Request<'_>) -> Option<ContentForm> {
     match request {
         Request::SignUp { form, .. }
@@ -300,13 +299,13 @@ fn form_of(request: &Request<'_>) -> Option<ContentForm> {
         | Request::Message { form, .. }
         | Request::Ack { form, .. }
         | Request::Friend { form, .. } => Some(*form),
-        // A TOKEN and the like are answered in their own, but the connection's is what the
-        // protocol's first requests made it.
+        // TOKEN and the other TYPEs that are words are answered in their own form, and leave the
+        // connection's form unchanged.
         Request::GetUser { .. } | Request::Heartbeat { .. } | Request::Token { .. } | Request::Account { .. } => None,
     }
 }
 
-/// The form of an error about it, if it is its own.
+/// The form of an error about this request; `None`: the connection's form.
 fn answer_form_of(request: &Request<'_>) -> Option<ContentForm> {
     match request {
         Request::Token { form, .. } | Request::Account { form, .. } => Some(*form),
@@ -314,7 +313,7 @@ fn answer_form_of(request: &Request<'_>) -> Option<ContentForm> {
     }
 }
 
-/// The id its answer names.
+/// The id that its answer names.
 fn id_of<'a>(request: &'a Request<'_>) -> Option<&'a str> {
     match request {
         Request::SignUp { mid, .. }
@@ -329,7 +328,8 @@ fn id_of<'a>(request: &'a Request<'_>) -> Option<&'a str> {
     }
 }
 
-/// docs/protocol.md §6. A well-formed request counts whatever its answer is.
+/// Does a request count as activity (docs/protocol.md §6)? A well-formed one counts whatever its
+/// answer is.
 fn counts_as_speaking(verb: Verb, logged_in: bool) -> bool {
     match verb {
         Verb::Login => true,

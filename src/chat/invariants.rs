@@ -12,12 +12,12 @@ use super::users::Route;
 use crate::protocol::request::Verb;
 use std::collections::{HashMap, HashSet};
 
-/// Above this many users and sessions only some events are checked, or tests with many would take
-/// too long.
+/// With more users and sessions than this, only some events are followed by a check: otherwise
+/// large tests would take too long.
 const SMALL: usize = 64;
 const EVERY: u64 = 257;
 
-/// The rules of which the invariants speak, each as high as it ever was.
+/// The limits that the invariants check, each at its highest value so far.
 #[derive(Debug)]
 pub(super) struct Ceilings(Rules);
 
@@ -95,9 +95,9 @@ impl Chat {
                 list.check(&self.deliveries);
                 let (count, _) = list.cursor.outstanding();
                 assert!(count <= rules.outstanding_max as usize);
-                // A page is asked for when half of the list is free, and what was taken meanwhile
-                // comes behind it. Pushes of friend requests whose commit took its time come in
-                // late: one at a time about each pair of users.
+                // A page is requested when half of the list is free, and pushes that were taken in
+                // the meantime follow it. Pushes of friend requests may come late, after a slow
+                // commit: one at a time for each pair of users.
                 let (list_max, page_max) = (rules.list_max as usize, rules.page_max as usize);
                 let late_max = 2 * self.users.len();
                 assert!(list.mailbox.tail_len() <= list_max);
@@ -110,7 +110,7 @@ impl Chat {
         }
     }
 
-    /// Each log-in is in one place, and that is where its state belongs.
+    /// Each log-in is in exactly one place, the one that its state requires.
     fn check_logins(&self) {
         self.auth_queue.check(self.ceilings.rules());
         let mut elsewhere = 0;
@@ -147,15 +147,15 @@ impl Chat {
         assert_eq!(sign_ups.count() + log_ins.count(), self.auth_queue.running());
     }
 
-    /// Each log-in and sign-up that waits for its answer says who it is, and nobody else does.
+    /// Exactly the waiting log-ins and sign-ups have a claimed name.
     fn check_claims(&self) {
         let claims = self.requests.values().filter(|pending| matches!(pending.verb, Verb::SignUp | Verb::Login));
         assert_eq!(claims.count(), self.claims.len());
         assert!(self.claims.keys().all(|request| self.requests.contains(*request)));
     }
 
-    /// The count of answers owed to each connection is right, and only its own user waits on it:
-    /// after a log-in, no request of another user is answered.
+    /// The count of answers owed to each connection is right, and they are all owed to its present
+    /// user: after a log-in, no request of another user is answered on it.
     fn check_owed(&self) {
         let mut unanswered: HashMap<ConnId, u32> = HashMap::new();
         for pending in self.requests.values().filter(|pending| !holds_input(pending.verb)) {
@@ -193,7 +193,7 @@ impl Chat {
         assert_eq!(self.in_flight.all().collect::<HashMap<_, _>>(), counted);
     }
 
-    /// One live connection per user, and each knows the other.
+    /// Each user has at most one live connection, and user and connection refer to each other.
     fn check_online(&self) {
         self.sessions.check_looks();
         let mut online: HashMap<UserId, ConnId> = HashMap::new();
@@ -212,7 +212,7 @@ impl Chat {
         }
     }
 
-    /// Of each pair that is busy one operation is under way: it is in the store, or undecided.
+    /// Each busy pair has one operation under way: it has a job in flight, or is undecided.
     fn check_friendships(&self) {
         self.friendship_ops.check(self.ceilings.rules().undecided_max);
         let running = self.jobs.values().filter(|job| matches!(job.purpose, JobPurpose::Friendship(_)));
@@ -228,7 +228,7 @@ impl Chat {
         }
     }
 
-    /// Every name in the table is referred to as often as it is counted.
+    /// The reference count of every user is right.
     fn check_references(&self) {
         let mut counted: HashMap<UserId, u32> = HashMap::new();
         let mut count = |user: UserId| *counted.entry(user).or_default() += 1;

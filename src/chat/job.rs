@@ -17,14 +17,14 @@ pub(super) enum JobPurpose {
     Create {
         request: Ticket,
     },
-    /// What for exactly, the state of the log-in says.
+    /// The state of the log-in has the details.
     Login(LoginId),
     Token {
         request: Ticket,
     },
     /// Holds a reference to the user.
     Page(UserId),
-    /// The mailbox of a user who is away is counted, because this push has waited for long. Holds a
+    /// Counts the mailbox of a user who is away, because this push has waited too long. Holds a
     /// reference to the user.
     Count {
         user: UserId,
@@ -42,14 +42,14 @@ pub(super) enum JobPurpose {
         seq: u64,
     },
     Friendship(RunningOp),
-    /// A push that may be in the store is looked for. Holds a reference to its receiver.
+    /// Searches a push that may be in the store. Holds a reference to its receiver.
     Lost {
         receiver: UserId,
         seq: u64,
-        /// How many blocks there had been when it was asked for.
+        /// The value of `Chat::blocks` when the job was submitted.
         blocks: u64,
     },
-    /// Reads this user's friends again. Holds a reference to the user, who is loading.
+    /// Reads this user's friends again. Holds a reference to the user, whose `loading` is set.
     Friends(UserId),
     /// Asks to whom this user belongs: their node is to be told something. They are held with that.
     Owner(UserId),

@@ -1,10 +1,10 @@
-//! What can be told of the pushes in a job.
+//! The size of the pushes in a job.
 
 use super::contract::{AdminJob, Job};
 
 impl Job {
-    /// The bytes of push text that it holds. The rest of a job is small, and bounded by the number
-    /// of jobs.
+    /// The bytes of push text in the job. The rest of a job is small, and bounded by the number of
+    /// jobs.
     #[must_use]
     pub fn push_bytes(&self) -> usize {
         match self {

@@ -1,5 +1,5 @@
-//! The ACK list of one user: the pushes to them that were not acked yet. It is their mailbox, and
-//! the cursor of their device in it. A user has one device today.
+//! The ACK list of one user: the pushes to them that are not acked yet. It has two parts: the
+//! user's mailbox, and the cursor of their device in it. A user has one device today.
 
 use super::cursor::{Cursor, Next, Window};
 use super::deliveries::Deliveries;
@@ -20,7 +20,7 @@ impl AckList {
         Self { mailbox: Mailbox::new(backfill), cursor: Cursor::new() }
     }
 
-    /// Looks at its oldest entry and sending, to have them near.
+    /// Reads the first entries of mailbox and cursor, so that they are in the cache.
     pub(super) fn prefetch(&self) -> usize {
         self.mailbox.prefetch().wrapping_add(self.cursor.prefetch())
     }
@@ -30,14 +30,14 @@ impl AckList {
         self.cursor.next_to_send(&self.mailbox, deliveries, window)
     }
 
-    /// Takes a delivery off, wherever it stands. Call it while the delivery still exists. `true`:
-    /// it was outstanding.
+    /// Removes a delivery from the list. Call it while the delivery still exists. `true`: it was
+    /// outstanding.
     pub(super) fn remove(&mut self, delivery: DeliveryRef, deliveries: &Deliveries) -> bool {
         let place = self.mailbox.remove(delivery, deliveries);
         place.is_some_and(|place| self.cursor.removed(place, delivery, deliveries))
     }
 
-    /// What must hold whatever happened.
+    /// Checks the invariants.
     #[cfg(debug_assertions)]
     pub(super) fn check(&self, deliveries: &Deliveries) {
         self.mailbox.check(deliveries);

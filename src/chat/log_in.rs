@@ -1,12 +1,12 @@
-//! TYPE 2: from a password or a token to a user who is online.
+//! TYPE 2: log-ins, by a password or a token.
 //!
-//! Of each user one log-in at a time reads friends and the first page. Others that come meanwhile
-//! only prove who they are, and then wait for their turn: a page is large, and a client that knows
-//! one password could ask for a thousand at once. A user who is online already needs no page:
-//! everything is in memory.
+//! Only one log-in of each user reads friends and the first page at a time. Other log-ins of the
+//! user that arrive meanwhile only check their credential, and then wait for their turn: a page is
+//! large, and a client that knows one password could ask for a thousand pages at once. A user who
+//! is online already needs no page: everything is in memory.
 //!
-//! The states of a log-in and what leads from one to the next are in `login_state.rs`; here it is
-//! done.
+//! The states of a log-in and the transitions are in `login_state.rs`; this module carries them
+//! out.
 
 use super::Chat;
 use super::answer::ReplyTo;
@@ -28,12 +28,12 @@ use crate::protocol::request::{Credential, Verb};
 
 pub(super) const REPLACED: Fault = Fault(ErrorCode::Replaced, "you logged in on another connection");
 
-/// What was read for a log-in.
+/// The data that was read for a log-in.
 pub(super) struct Read {
     pub(super) friends: Vec<UserName>,
     /// The first page.
     pub(super) page: Page,
-    /// In a cluster, of the whereabouts.
+    /// In a cluster, the epoch of the user's whereabouts.
     pub(super) epoch: u64,
 }
 
@@ -61,16 +61,16 @@ impl Chat {
         let login = Login::Admitted { credential, attempt };
         let id = self.logins.insert(InProgress { request, user, aim: Aim::LogIn(by), login, barred: None });
         if waits {
-            // The first user's requests are answered first: behind the `LS` the second one would
-            // take such an answer for one to them. That is at most as long as a request may take,
-            // and nothing more is read from this connection meanwhile.
+            // The first user's requests are answered first: after the `LS`, their answers would
+            // seem to belong to the second user. The wait is at most `answer_within_ms`, and no
+            // more input of this connection is read meanwhile.
             self.logins.defer(conn, id);
         } else {
             self.login_event(id, LoginEvent::Begins, out);
         }
     }
 
-    /// Goes on with the log-ins for which nothing is waited any longer.
+    /// Begins the deferred log-ins that need not wait any longer.
     #[inline(never)]
     pub(super) fn begin_due_log_ins(&mut self, out: &mut Vec<Action>) {
         for id in self.logins.take_due() {
@@ -78,21 +78,21 @@ impl Chat {
         }
     }
 
-    /// Its connection is gone.
+    /// Drops the deferred log-in of a connection that is gone.
     pub(super) fn remove_deferred_log_in(&mut self, conn: ConnId, out: &mut Vec<Action>) {
         if let Some(id) = self.logins.take_deferred(conn) {
             self.login_event(id, LoginEvent::Dropped, out);
         }
     }
 
-    /// Is there still somebody to be answered?
+    /// Does a client still wait for the answer to this request?
     pub(super) fn is_awaited(&self, request: Ticket) -> bool {
         self.requests.get(request).is_some_and(|pending| self.sessions.get(pending.conn).is_some())
     }
 
     fn whereabouts(&self, user: &UserName, aim: &Aim) -> Whereabouts {
         if !matches!(aim, Aim::LogIn(_)) {
-            // Nothing is to be read.
+            // Nothing needs to be read.
             return Whereabouts::Here;
         }
         match self.users.find(user.as_str()).map(|user| self.users.get(user)) {
@@ -106,7 +106,8 @@ impl Chat {
         self.login_event_with(id, event, None, out);
     }
 
-    /// Something happens to a log-in: leaves its state, settles its try, goes on as it says.
+    /// Handles an event of a log-in: takes it out of its state, settles its try, and does the next
+    /// step.
     fn login_event_with(&mut self, id: LoginId, event: LoginEvent, read: Option<Read>, out: &mut Vec<Action>) {
         let Some(InProgress { request, user, aim, login, barred }) = self.logins.remove(id) else {
             debug_assert!(false, "{event:?} to a log-in that is over");
@@ -134,7 +135,7 @@ impl Chat {
             && !loads_on
             && let Some(user) = self.users.find(user.as_str())
         {
-            // Referred to until here.
+            // The reference to the user ends here.
             self.reading_ended(user, out);
         }
         match next {
@@ -151,7 +152,8 @@ impl Chat {
         }
     }
 
-    /// Puts a log-in where it belongs in its new state. `loads`: its user is loading already.
+    /// Moves a log-in to the place of its new state. `loads`: it has the user's turn to load
+    /// already.
     fn enter(&mut self, one: InProgress, loads: bool, out: &mut Vec<Action>) {
         match one.login {
             Login::Queued { attempt, .. } => self.enqueue_login(one, attempt, out),
@@ -168,7 +170,8 @@ impl Chat {
         }
     }
 
-    /// Submits the job of a state that has one; gives the log-in back if that cannot be done.
+    /// Submits the job of the log-in's state; gives the log-in's id back if too many jobs are in
+    /// flight.
     fn submit_login(&mut self, one: InProgress, out: &mut Vec<Action>) -> Result<(), LoginId> {
         let job = one.login.job(&one.user, self.now, &self.rules);
         debug_assert!(job.is_some(), "{one:?} waits for no job");
@@ -179,7 +182,7 @@ impl Chat {
         }
     }
 
-    /// The job of a log-in was done, or has failed.
+    /// The job of a log-in has ended.
     pub(super) fn login_job_done(&mut self, id: LoginId, outcome: Outcome, out: &mut Vec<Action>) {
         let (event, read) = match outcome {
             Outcome::Loaded { friends, page } => (LoginEvent::Loaded, Some(Read { friends, page, epoch: 0 })),
@@ -212,7 +215,7 @@ impl Chat {
         }
     }
 
-    /// Hands as many runs to the workers as they may have.
+    /// Gives the auth workers as many runs as they may have.
     pub(super) fn start_auth_runs(&mut self, out: &mut Vec<Action>) {
         if !self.stopping {
             self.start_admin_hashes(out);
@@ -229,7 +232,7 @@ impl Chat {
                 Some(Turn::Run(Waiting { purpose: Purpose::NewPassword { new, secret }, .. })) => {
                     self.submit_new_password(new, secret, out);
                 }
-                // Nobody waits for it.
+                // Nobody waits for the answer.
                 Some(Turn::Gone(Waiting { purpose: Purpose::NewPassword { .. }, .. })) => {}
                 Some(Turn::Run(Waiting { request, purpose: Purpose::SignUp { profile, secret }, .. })) => {
                     self.submit_for(request, Job::Hash { secret }, JobPurpose::Hash { request, profile }, out);
@@ -242,7 +245,7 @@ impl Chat {
         }
     }
 
-    /// Nobody is waited for any more.
+    /// Empties the auth queue: its requests are not awaited any more.
     pub(super) fn clear_auth_queue(&mut self, out: &mut Vec<Action>) {
         for waiting in self.auth_queue.clear() {
             if let Purpose::Login(id) = waiting.purpose {
@@ -251,8 +254,8 @@ impl Chat {
         }
     }
 
-    /// It waits for the log-in of the same user that loads, if there is room, not counting those
-    /// for which nobody waits any more.
+    /// Lets a log-in wait for the one of the same user that loads, if there is room. Log-ins whose
+    /// clients are gone do not count.
     fn wait_to_load(&mut self, one: InProgress, out: &mut Vec<Action>) {
         let user = self.users.find(one.user.as_str());
         let id = self.logins.insert(one);
@@ -272,16 +275,16 @@ impl Chat {
         }
     }
 
-    /// A user who wants to log in is referred to from now on, as far as their list and their
-    /// friends are concerned: what happens to them while they are read must not be lost.
-    /// [`reading_ended`](Self::reading_ended) is its end.
+    /// Begins to load a user who wants to log in: from now on they are referred to, so that changes
+    /// of their list and friends during the read are kept. [`reading_ended`](Self::reading_ended)
+    /// ends it.
     pub(super) fn begin_reading(&mut self, user: &UserName) -> UserId {
         let user = self.users.refer(user);
         self.loading_begins(user);
         user
     }
 
-    /// The turn goes to the next log-in of the same user, if one waits.
+    /// A log-in has finished loading: the next waiting log-in of the same user has its turn.
     pub(super) fn reading_ended(&mut self, user: UserId, out: &mut Vec<Action>) {
         while let Some(id) = self.users.next_to_load(user) {
             let Some(InProgress { request, user: name, aim, login, barred }) = self.logins.remove(id) else {
@@ -295,8 +298,7 @@ impl Chat {
                 (Next::Enter(login), aim) => {
                     let one = InProgress { request, user: name, aim, login, barred };
                     match self.submit_login(one, out) {
-                        // It has the reference of the one before, and its place among those who
-                        // load.
+                        // It takes over the reference and the place of the log-in before.
                         Ok(()) => return,
                         Err(id) => self.refuse_unsubmitted(id, out),
                     }
@@ -309,7 +311,8 @@ impl Chat {
         self.users.release(user);
     }
 
-    /// Its turn to load came, and the job could not be submitted: the turn is the next one's.
+    /// Refuses a log-in whose job could not be submitted at its turn to load; the turn goes to the
+    /// next one.
     fn refuse_unsubmitted(&mut self, id: LoginId, out: &mut Vec<Action>) {
         let Some(InProgress { request, login, .. }) = self.logins.remove(id) else {
             return;
@@ -325,7 +328,7 @@ impl Chat {
         self.tries.settle(user, attempt, settled, session, &self.rules, self.now.mono_ms);
     }
 
-    /// Refuses what a budget does not allow, and ends a connection that goes on.
+    /// Refuses a try that a budget does not allow, and closes a connection that keeps trying.
     pub(super) fn refuse_try(&mut self, to: ReplyTo, verb: Verb, user: UserName, limit: Limit, out: &mut Vec<Action>) {
         let conn = to.0;
         let fault = match limit {
@@ -344,8 +347,8 @@ impl Chat {
         }
     }
 
-    /// Everything is here: if the connection is, too, it is theirs from now on. Friends and first
-    /// page are read unless the user is online already.
+    /// Completes a log-in: if the connection is still open, the user is logged in on it. `read` has
+    /// friends and the first page, unless the user was online already.
     fn complete_login(
         &mut self,
         request: Ticket,
@@ -367,7 +370,7 @@ impl Chat {
         let client = Client { conn, address_key: session.address_key };
         let before = session.user.replace(user);
         if before.is_none() {
-            // The allowance that it had used up before was that of a stranger.
+            // The allowance that it used up so far was that of a stranger.
             session.fill_bucket();
         }
         if let Some(before) = before.filter(|&before| before != user) {
@@ -378,7 +381,7 @@ impl Chat {
         let older = self.users.arrives(user, conn);
         match older {
             Route::Here(older) if older != conn => {
-                // It is nobody's now, so that its end does not end the user's list.
+                // Nobody is logged in on it now, so that its close does not end the user's list.
                 if let Some(session) = self.sessions.get_mut(older) {
                     session.user = None;
                 }
@@ -407,7 +410,7 @@ impl Chat {
         self.pump(user, out);
         self.watch_anew(user);
         if self.users.get(user).list.as_ref().is_some_and(|list| list.mailbox.is_done()) {
-            // Nothing waits for the user: most log in and are silent.
+            // Nothing waits for the user, as after most log-ins.
             return self.release_list(user);
         }
         self.arm_resend(user);

@@ -1,8 +1,8 @@
-//! A log-in in progress: its states, and what leads from one to the next.
+//! A log-in in progress: its states and transitions.
 //!
-//! Nothing is done here. [`Login::on`] takes a state and what happened to it, and says how its try
-//! is settled and what is next; `log_in.rs` does that. A log-in that goes on is in one of these
-//! states and in one place:
+//! This module decides and has no effects. [`Login::on`] takes a state and an event, and gives how
+//! the try is settled and what comes next; `log_in.rs` carries it out. A log-in in progress is in
+//! one of these states, and in one place:
 //!
 //! | state | where it is | what ends it |
 //! |---|---|---|
@@ -36,93 +36,94 @@ mod tests;
 
 const TOO_MANY_AT_ONCE: Fault =
     Fault(ErrorCode::Unavailable, "too many log-ins of this user wait for each other, try again in a moment");
-/// Whatever the client does, it stays so: nothing that says *try again*.
+/// A retry cannot help, so the sentence does not say *try again*.
 const UNREADABLE: Fault = Fault(
     ErrorCode::Forbidden,
     "what is stored of this account's password cannot be read, trying again does not help: the operator must reset it",
 );
 
-/// The state of a log-in, with its data. As long as it has a try, that is still to be settled.
+/// The state of a log-in, with its data. A try in it is not settled yet.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Login {
-    /// Its try was admitted. It begins when all is answered that another user asked on its
-    /// connection.
+    /// Its try was admitted. It begins when all requests of another user on its connection are
+    /// answered.
     Admitted { credential: Credential, attempt: Try },
     /// The store checks the credential and, if it is good, reads friends and the first page. The
-    /// user is loading, and referred to.
+    /// user is loading and is referred to.
     ProvingAndLoading { credential: Credential, attempt: Try },
     /// The store checks the credential, and no more.
     Proving { credential: Credential, attempt: Try },
-    /// The password is to be hashed. There is no hash to compare it with if there is no such user:
-    /// it is hashed all the same, so that nobody learns that from the time it takes.
+    /// The password waits to be hashed. Without a stored hash (there is no such user) it is hashed
+    /// all the same, so that the time does not show whether the user exists.
     Queued { secret: Secret, password_hash: Option<Secret>, attempt: Try },
     /// The password is being hashed.
     Verifying { secret: Secret, password_hash: Option<Secret>, attempt: Try },
-    /// The credential is good. Another log-in of the user loads.
+    /// The credential is good. Another log-in of the user is loading.
     WaitingToLoad,
     /// The credential is good. The store reads friends and the first page. The user is loading, and
     /// referred to.
     Loading,
-    /// The credential is good. The user belongs to another node, which is to let go of them. They
-    /// are loading, and referred to.
+    /// The credential is good. The user belongs to another node, which must let go of them. The
+    /// user is loading and is referred to.
     Claiming { owner: Owner },
-    /// It has let go. The store notes that the user belongs to this node, then reads friends and
-    /// the first page. The user is loading, and referred to.
+    /// The other node has let go. The store notes that the user belongs to this node, then reads
+    /// friends and the first page. The user is loading and is referred to.
     Taking { epoch: u64, floor: u64 },
 }
 
-/// What happens to a log-in.
+/// An event of a log-in.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum LoginEvent {
-    /// Nothing keeps it waiting.
+    /// It need not wait any longer.
     Begins,
-    /// Nobody is there any more to be answered.
+    /// No client waits for the answer any more.
     Dropped,
     /// The credential is good.
     Proven,
     /// The credential is good, and the user is banned.
     Banned,
-    /// There is no such token, or no such user, or the password was not verified before.
+    /// The token is not valid, or there is no such user, or the password must be verified by
+    /// hashing.
     Unproven { password_hash: Option<Secret>, differs: bool },
     /// A worker is free to hash its password.
     HashingTurn,
-    /// The password was hashed, and fits or does not.
+    /// The password was hashed, and matches or not.
     Verified(bool),
-    /// The log-in before it is done.
+    /// It is its turn to load.
     LoadingTurn,
     /// Friends and the first page are here.
     Loaded,
     /// The user belongs to another node.
     Elsewhere(Owner),
-    /// That one has let go of the user.
+    /// The other node has let go of the user.
     LetGo { epoch: u64, floor: u64 },
-    /// There was no place for it where it was to wait.
+    /// The queue in which it was to wait is full.
     NoPlace,
     /// Its job could not be submitted: too many are in flight.
     NotSubmitted,
-    /// Its job failed. `refused` says that it always will.
+    /// Its job failed. `refused`: a retry would fail, too.
     Failed { refused: bool },
 }
 
-/// Where the user of a log-in is.
+/// The place of a log-in's user.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Whereabouts {
-    /// Online: all that a log-in reads is in memory.
+    /// Online: everything that a log-in reads is in memory.
     Here,
-    /// Away, and being read for another log-in.
+    /// Away, and being loaded for another log-in.
     Loading,
     Away,
 }
 
-/// What the next state depends on besides what happened.
+/// The facts on which the next state depends, besides the event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Facts {
-    /// The client is there, and was not told yet that it took too long.
+    /// The client still waits: it is connected, and its deadline is not over.
     pub(super) is_awaited: bool,
     pub(super) whereabouts: Whereabouts,
 }
 
-/// What comes next.
+/// The next step of a log-in.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Next {
     /// It goes on in this state.
@@ -138,13 +139,13 @@ pub(super) enum Next {
 /// A step of a log-in.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Step {
-    /// How its try is settled, if that is known now.
+    /// The try with its outcome, if that is known now.
     pub(super) settled: Option<(Try, Settled)>,
     pub(super) next: Next,
 }
 
 impl Step {
-    /// The same for a log-in that must not succeed any more, whatever its credential is.
+    /// Turns a success into a refusal, if the log-in is barred.
     pub(super) fn unless(self, barred: Option<RefusalCause>) -> Self {
         match (barred, self.next) {
             (
@@ -157,7 +158,7 @@ impl Step {
     }
 }
 
-/// The error behind the `LF` for this cause. A credential that is not good has none.
+/// The error after the `LF` for this cause. For a wrong credential there is none.
 pub(super) fn fault_of(cause: RefusalCause) -> Option<Fault> {
     match cause {
         RefusalCause::WrongPassword | RefusalCause::BadToken => None,
@@ -168,7 +169,7 @@ pub(super) fn fault_of(cause: RefusalCause) -> Option<Fault> {
         RefusalCause::NoHashing => Some(NO_HASHING),
         RefusalCause::Unreadable => Some(UNREADABLE),
         RefusalCause::Damaged => Some(DAMAGED),
-        // The others come from elsewhere.
+        // The other causes do not occur here.
         _ => Some(UNAVAILABLE),
     }
 }
@@ -182,7 +183,7 @@ fn settle(attempt: Try, settled: Settled, next: Next) -> Step {
 }
 
 impl Login {
-    /// What follows when this happens.
+    /// The step that follows this event.
     pub(super) fn on(self, event: LoginEvent, facts: Facts) -> Step {
         use LoginEvent::{
             Banned, Begins, Dropped, Elsewhere, HashingTurn, LetGo, Loaded, LoadingTurn, NoPlace, Proven, Unproven,
@@ -195,7 +196,7 @@ impl Login {
             (Self::Admitted { attempt, .. }, Begins | Dropped) => settle(attempt, Settled::NotMade, Next::Drop),
 
             (Self::ProvingAndLoading { attempt, .. }, Loaded) => settle(attempt, Settled::Right, Next::Complete),
-            // That the account is banned is told to those alone who know the credential.
+            // Only clients with a good credential learn that the account is banned.
             (Self::ProvingAndLoading { attempt, .. } | Self::Proving { attempt, .. }, Banned) => {
                 settle(attempt, Settled::Right, Next::Refuse(RefusalCause::Banned))
             }
@@ -229,7 +230,7 @@ impl Login {
             (Self::Claiming { .. }, Dropped) => step(None, Next::Drop),
             (Self::Loading | Self::Taking { .. }, Loaded) => step(None, Next::Complete),
             (Self::Loading | Self::Taking { .. }, Banned) => step(None, Next::Refuse(RefusalCause::Banned)),
-            // The account was deleted meanwhile, and the core could not be told.
+            // The account was deleted meanwhile, and the answer that would tell the core was lost.
             (Self::Loading | Self::Taking { .. }, Unproven { .. }) => {
                 step(None, Next::Refuse(RefusalCause::WrongPassword))
             }
@@ -238,8 +239,9 @@ impl Login {
         }
     }
 
-    /// A log-in reads no page of its own if the user is online, or if another log-in of theirs
-    /// reads it. A page is large, and a client that knows one password could ask for a thousand.
+    /// The first state after admission. A log-in reads no page of its own if the user is online, or
+    /// if another log-in of the user reads it: a page is large, and a client that knows one
+    /// password could ask for a thousand pages.
     fn begin(credential: Credential, attempt: Try, whereabouts: Whereabouts) -> Self {
         match whereabouts {
             Whereabouts::Here | Whereabouts::Loading => Self::Proving { credential, attempt },
@@ -250,7 +252,8 @@ impl Login {
     fn unproven(credential: Credential, password_hash: Option<Secret>, attempt: Try) -> Step {
         match credential {
             Credential::Password(secret) => step(None, Next::Enter(Self::Queued { secret, password_hash, attempt })),
-            // Nobody guesses a token: it has expired or was revoked, and that locks nobody out.
+            // Nobody can guess a token: this one has expired or was revoked, and it locks nobody
+            // out.
             Credential::Token(_) => settle(attempt, Settled::Wrong, Next::Refuse(RefusalCause::BadToken)),
         }
     }
@@ -266,12 +269,12 @@ impl Login {
         match facts.whereabouts {
             _ if !facts.is_awaited => Next::Drop,
             Whereabouts::Here => Next::Complete,
-            // Nobody else reads for this user: it is this one's turn.
+            // No other log-in of this user loads: it is this one's turn.
             Whereabouts::Loading | Whereabouts::Away => Next::Enter(Self::Loading),
         }
     }
 
-    /// Its job was not done.
+    /// The step after a job that was not done.
     fn failed(self, event: &LoginEvent) -> Step {
         let (refused, not_submitted) = match event {
             LoginEvent::NotSubmitted => (false, true),
@@ -281,8 +284,7 @@ impl Login {
                 (false, true)
             }
         };
-        // A row that cannot be read was asked for all the same: it counts, or a client could go on
-        // for ever.
+        // A try that met an unreadable row counts: otherwise a client could go on for ever.
         let tried = if refused { Settled::Wrong } else { Settled::NotMade };
         let refusal = match &self {
             _ if not_submitted => RefusalCause::Busy,
@@ -294,7 +296,7 @@ impl Login {
         step(self.attempt().map(|attempt| (attempt, tried)), Next::Refuse(refusal))
     }
 
-    /// Its try, if that is not settled.
+    /// Its try, if it is not settled.
     pub(super) fn attempt(&self) -> Option<Try> {
         match self {
             Self::Admitted { attempt, .. }
@@ -306,22 +308,22 @@ impl Login {
         }
     }
 
-    /// Is the user loading because of it?
+    /// Is the user loading because of this log-in?
     pub(super) fn loads(&self) -> bool {
         matches!(self, Self::ProvingAndLoading { .. } | Self::Loading | Self::Claiming { .. } | Self::Taking { .. })
     }
 
-    /// Does it change the whereabouts of its user?
+    /// Does it write the whereabouts of its user?
     pub(super) fn takes(&self) -> bool {
         matches!(self, Self::Taking { .. })
     }
 
-    /// Is a worker hashing for it?
+    /// Is an auth worker hashing its password?
     pub(super) fn hashes(&self) -> bool {
         matches!(self, Self::Verifying { .. })
     }
 
-    /// What a worker compares its password with.
+    /// The stored hash with which a worker compares its password.
     pub(super) fn compared_with(&self) -> Option<&Secret> {
         match self {
             Self::Verifying { password_hash, .. } => password_hash.as_ref(),
@@ -329,7 +331,7 @@ impl Login {
         }
     }
 
-    /// The job that it waits for, in the states that have one.
+    /// The job of its state, if the state has one.
     pub(super) fn job(&self, user: &UserName, now: Now, rules: &Rules) -> Option<Job> {
         let (user, now_ms) = (user.clone(), now.wall_ms);
         let latest_ms = now_ms.saturating_add(rules.token_lifetime_ms).saturating_add(TOKEN_SLACK_MS);
@@ -361,11 +363,11 @@ pub(super) struct InProgress {
     /// The request that it answers.
     pub(super) request: Ticket,
     pub(super) user: UserName,
-    /// What it is for.
+    /// The purpose of the log-in.
     pub(super) aim: Aim,
     pub(super) login: Login,
-    /// It is refused for this cause, should its credential be good: it was compared with what was
-    /// stored before that was changed.
+    /// It is refused for this cause even if its credential is good: the stored password or the
+    /// account was changed after the comparison began.
     pub(super) barred: Option<RefusalCause>,
 }
 
@@ -373,10 +375,9 @@ pub(super) struct InProgress {
 #[derive(Debug)]
 pub(super) struct Logins {
     all: Table<InProgress>,
-    /// Those that wait until another user of their connection has had all answers. Never walked
-    /// through.
+    /// Log-ins that wait until another user on their connection has all answers. Never iterated.
     deferred: HashMap<ConnId, LoginId>,
-    /// Connections whose log-in waits no longer.
+    /// Connections whose deferred log-in can begin.
     due: Vec<ConnId>,
 }
 
@@ -397,14 +398,15 @@ impl Logins {
         self.all.get(id.0)
     }
 
-    /// Those of this user that are in progress are refused, should their credentials be good.
+    /// Bars the log-ins of this user that are in progress: they are refused even if their
+    /// credentials are good.
     pub(super) fn bar(&mut self, user: &UserName, cause: RefusalCause) {
         for one in self.all.values_mut().filter(|one| one.user == *user) {
             one.barred = Some(cause);
         }
     }
 
-    /// It begins when all is answered that another user asked on its connection.
+    /// Defers a log-in until all requests of another user on its connection are answered.
     pub(super) fn defer(&mut self, conn: ConnId, id: LoginId) {
         self.deferred.insert(conn, id);
     }
@@ -413,7 +415,7 @@ impl Logins {
         !self.deferred.is_empty()
     }
 
-    /// All is answered on this connection.
+    /// All requests on this connection are answered.
     pub(super) fn all_answered(&mut self, conn: ConnId) {
         if self.deferred.contains_key(&conn) {
             self.due.push(conn);
@@ -424,13 +426,13 @@ impl Logins {
         !self.due.is_empty()
     }
 
-    /// Those that wait no longer.
+    /// Takes the deferred log-ins that can begin.
     pub(super) fn take_due(&mut self) -> Vec<LoginId> {
         let due = std::mem::take(&mut self.due);
         due.into_iter().filter_map(|conn| self.deferred.remove(&conn)).collect()
     }
 
-    /// Takes the one that waits on this connection, which is gone.
+    /// Takes the deferred log-in of a connection that is gone.
     pub(super) fn take_deferred(&mut self, conn: ConnId) -> Option<LoginId> {
         self.deferred.remove(&conn)
     }
@@ -442,7 +444,8 @@ impl Logins {
         self.all.values()
     }
 
-    /// Each is somewhere: so many are with workers or wait elsewhere, the others are deferred.
+    /// Checks that each log-in is somewhere: `elsewhere` of them are with workers or in other
+    /// queues, the rest is deferred.
     pub(super) fn check(&self, elsewhere: usize, sessions: usize) {
         assert_eq!(self.all.len(), elsewhere + self.deferred.len(), "a log-in that nothing leads to");
         assert!(self.due.is_empty() && self.deferred.len() <= sessions);

@@ -1,11 +1,11 @@
-//! The mailbox of one user: the pushes to them that were not acked yet, in the order in which they
-//! are to be sent first. How far a device of theirs has come is the [cursor](super::cursor)'s.
+//! The mailbox of one user: the pushes to them that are not acked yet, in the order of their first
+//! sending. The position of each device is in its [cursor](super::cursor).
 //!
-//! Only so much of it is in memory. The rest is in the store behind `after_seq` and is read in
-//! pages as acks make room.
+//! Only a bounded part of it is in memory. The rest is in the store, with a `seq` greater than
+//! `after_seq`, and is read in pages as acks make room.
 //!
-//! Taking a push off costs the same however long the mailbox is and whatever ids are in it: mostly
-//! it is the first; another one is found by its place.
+//! Removing a push costs the same however long the mailbox is and whatever ids are in it: usually
+//! it is the first one; another one is found by its place.
 
 use super::contract::Rules;
 use super::deliveries::{Deliveries, Delivery, Save};
@@ -19,30 +19,30 @@ use crate::protocol::push::{Body, PushKind};
 #[cfg(test)]
 mod tests;
 
-/// The slot of an entry that was taken off.
+/// The slot of an entry that was removed.
 const GAP: u32 = u32::MAX;
 
 /// Where the rest of the list is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Backfill {
-    /// All of it is in memory.
+    /// The whole list is in memory.
     Live,
-    /// The first page is on its way; nothing is known yet.
+    /// The first page was requested; nothing is known yet.
     Opening,
-    /// The store has more.
+    /// The store has more pushes.
     Backlog {
-        /// What comes next has a greater `seq`.
+        /// The next pushes have a greater `seq`.
         after_seq: u64,
-        /// A page is on its way.
+        /// A page was requested.
         asking: bool,
     },
 }
 
-/// A delivery in the mailbox, in few bytes: a short one is looked through in a few cache lines.
+/// A delivery in the mailbox, in few bytes: searching a short mailbox touches few cache lines.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Entry {
     slot: u32,
-    /// Of its push's id.
+    /// The hash of its push's id.
     pub(super) id_hash: u32,
     seq: u64,
     pub(super) place: Place,
@@ -68,30 +68,30 @@ impl Placed for Entry {
     }
 }
 
-/// What waits for one user.
+/// The mailbox of one user.
 #[derive(Debug)]
 pub(super) struct Mailbox {
     pub(super) backfill: Backfill,
     entries: SparseQueue<Entry>,
     /// The place of the next entry.
     end: Place,
-    /// Greater than the `seq` of any entry; what is not less than it stands nowhere here.
+    /// Greater than the `seq` of any entry: no push with this or a greater `seq` is here.
     above_seq: u64,
-    /// Where messages are, by sender and id; those on the tail, too. Only of a long mailbox.
+    /// The index of messages by sender and id, including the tail. Only a long mailbox has it.
     messages: Option<Box<Index>>,
     bytes: usize,
-    /// Taken while the store has more, saved all the same; comes behind the pages, whether it could
-    /// be saved or not. In the order of `seq`.
+    /// Pushes that were taken while the store had more. They are also saved, and follow the last
+    /// page even if the save failed. In the order of `seq`.
     tail: Vec<DeliveryRef>,
     tail_bytes: usize,
-    /// More was taken since the last page was asked for than the tail holds: what is missing is in
-    /// the store.
+    /// Since the last page was requested, more pushes were taken than the tail holds: the missing
+    /// ones are in the store.
     tail_lost: bool,
-    /// Users who were blocked since the page on its way was asked for: what they ask is not taken
-    /// from it.
+    /// Users who were blocked since the page in flight was requested: their friend requests on that
+    /// page are ignored.
     #[allow(clippy::box_collection, reason = "a pointer is smaller than a vector, and nearly always there is none")]
     pub(super) unwanted: Option<Box<Vec<UserName>>>,
-    /// Fires when a page is to be asked for again.
+    /// Fires when a failed page is to be requested again.
     pub(super) page_timer: Option<TimerId>,
 }
 
@@ -120,7 +120,7 @@ impl Mailbox {
         }
     }
 
-    /// Looks at its oldest entry, to have it near.
+    /// Reads its first entry, so that it is in the cache.
     pub(super) fn prefetch(&self) -> usize {
         self.entries.front().map_or(0, |entry| entry.slot as usize)
     }
@@ -133,13 +133,13 @@ impl Mailbox {
         self.bytes
     }
 
-    /// Is there no room for one more of this weight?
+    /// Is there no room for one more push of this weight?
     pub(super) fn is_full(&self, weight_bytes: usize, rules: &Rules) -> bool {
         let bytes_max = rules.list_bytes_max;
         self.len() >= rules.list_max as usize || (self.len() > 0 && self.bytes + weight_bytes > bytes_max)
     }
 
-    /// Nothing in memory, nothing known to be in the store.
+    /// Is nothing in memory, and nothing known to be in the store?
     pub(super) fn is_done(&self) -> bool {
         self.entries.is_empty() && self.tail.is_empty() && self.backfill == Backfill::Live
     }
@@ -165,8 +165,8 @@ impl Mailbox {
         matches!(self.backfill, Backfill::Opening | Backfill::Backlog { asking: true, .. })
     }
 
-    /// Puts a delivery on the tail; `false` when there is no room, or was none for an earlier one
-    /// that the page on its way may lack.
+    /// Appends a delivery to the tail; `false` if there is no room, or was no room for an earlier
+    /// push that the page in flight may lack.
     pub(super) fn append_tail(&mut self, delivery: DeliveryRef, deliveries: &Deliveries, rules: &Rules) -> bool {
         let weight = deliveries.get(delivery).map_or(0, Delivery::weight_bytes);
         if !self.tail_has_room(weight, rules) || (self.tail_lost && self.is_asking()) {
@@ -180,8 +180,8 @@ impl Mailbox {
         true
     }
 
-    /// Takes off a full tail what is in the store by now, if there is any among the oldest, and if
-    /// no page is on its way that may lack it.
+    /// Makes room on a full tail: removes its oldest pushes that are in the store by now, unless a
+    /// page is in flight that may lack them.
     pub(super) fn make_room_on_tail(
         &mut self,
         weight: usize,
@@ -208,7 +208,7 @@ impl Mailbox {
         saved
     }
 
-    /// Takes the tail, and whether it is whole.
+    /// Takes the tail; the second value tells whether it is complete.
     pub(super) fn take_tail(&mut self, deliveries: &Deliveries) -> (Vec<DeliveryRef>, bool) {
         let tail = std::mem::take(&mut self.tail);
         for &delivery in &tail {
@@ -218,31 +218,32 @@ impl Mailbox {
         (tail, !std::mem::take(&mut self.tail_lost))
     }
 
-    /// A page is about to be asked for: what the tail lacks by now will be on it, or on a later
-    /// one, and so will what is in the store already, which this takes off.
+    /// A page is about to be requested. Pushes that the tail lacks will be on this page or a later
+    /// one. So will pushes of the tail that are in the store already: they are removed from the
+    /// tail and returned.
     pub(super) fn page_asked(&mut self, deliveries: &Deliveries) -> Vec<DeliveryRef> {
         self.tail_lost = false;
         self.take_saved_off_tail(deliveries)
     }
 
-    /// The store may have something that is not here: it is read before anything new is sent.
+    /// The store may have pushes that are not here: they are read before anything new is sent.
     pub(super) fn read_anew(&mut self) {
         match self.backfill {
             Backfill::Live => self.backfill = Backfill::Backlog { after_seq: 0, asking: false },
-            // The page on its way may have been read before: another one comes behind it.
+            // The page in flight may have been read before this: another one follows it.
             Backfill::Opening | Backfill::Backlog { asking: true, .. } => self.tail_lost = true,
             Backfill::Backlog { asking: false, .. } => {}
         }
     }
 
-    /// The numbers of what is known to be next, without the tail, in ascending order.
+    /// The `seq` of the entries, without the tail, in ascending order.
     pub(super) fn seqs(&self) -> Box<[u64]> {
         let mut seqs: Box<[u64]> = self.entries.iter().map(|entry| entry.seq).collect();
         seqs.sort_unstable();
         seqs
     }
 
-    /// A delivery has another number from now on.
+    /// Gives a delivery another number.
     pub(super) fn renumber(&mut self, delivery: DeliveryRef, seq: u64, deliveries: &mut Deliveries) {
         let Some(of) = deliveries.get_mut(delivery) else {
             return;
@@ -257,7 +258,7 @@ impl Mailbox {
         }
     }
 
-    /// Keeps the index of a long mailbox.
+    /// Adds a delivery to the index, if the mailbox is long enough to have one.
     fn note_added(&mut self, delivery: DeliveryRef, deliveries: &Deliveries) {
         if let Some(index) = &mut self.messages {
             note_message(index, delivery, deliveries);
@@ -287,7 +288,7 @@ impl Mailbox {
         }
     }
 
-    /// This user was blocked: the page on its way may have been read before.
+    /// This user was blocked: a page in flight may have been read before that.
     pub(super) fn note_blocked(&mut self, user: &UserName) {
         if self.is_asking() {
             let unwanted = self.unwanted.get_or_insert_default();
@@ -297,7 +298,7 @@ impl Mailbox {
         }
     }
 
-    /// What waits for the page on its way.
+    /// The length of the tail.
     #[cfg(debug_assertions)]
     pub(super) fn tail_len(&self) -> usize {
         self.tail.len()
@@ -308,13 +309,13 @@ impl Mailbox {
         self.entries.iter().map(|entry| entry.delivery()).chain(self.tail.iter().copied())
     }
 
-    /// The first entry at this place or behind it.
+    /// The first entry at this place or after it.
     pub(super) fn first_from(&self, place: Place) -> Option<Entry> {
         self.entries.first_from(place).copied()
     }
 
-    /// Is there an entry of this `seq`, or a later one? Nearly always what is asked about is newer
-    /// than all.
+    /// Is there an entry with this `seq`, and is there one with this or a greater `seq`? Nearly
+    /// always the `seq` is greater than all.
     pub(super) fn seqs_from(&self, seq: u64) -> (bool, bool) {
         if seq >= self.above_seq {
             return (false, false);
@@ -323,7 +324,7 @@ impl Mailbox {
         (is_there, is_there || self.all().any(|delivery| delivery.seq > seq))
     }
 
-    /// The entry that is this very message.
+    /// The delivery of the message with this sender and id.
     pub(super) fn find_message(&self, sender: &str, id: &str, deliveries: &Deliveries) -> Option<DeliveryRef> {
         let is_it = |delivery: &Delivery| {
             let body = &delivery.body;
@@ -340,8 +341,8 @@ impl Mailbox {
         same.chain(self.tail.iter().copied()).find(is_it)
     }
 
-    /// Takes a delivery off, wherever it stands; the place of its entry, if it had one. Call it
-    /// while the delivery still exists.
+    /// Removes a delivery; gives the place of its entry, if it had one. Call it while the delivery
+    /// still exists.
     pub(super) fn remove(&mut self, delivery: DeliveryRef, deliveries: &Deliveries) -> Option<Place> {
         let of = deliveries.get(delivery)?;
         let entry = self.entries.remove_if(of.place, |entry| entry.delivery() == delivery);
@@ -356,7 +357,7 @@ impl Mailbox {
         entry.map(|entry| entry.place)
     }
 
-    /// What must hold whatever happened.
+    /// Checks the invariants.
     #[cfg(debug_assertions)]
     pub(super) fn check(&self, deliveries: &Deliveries) {
         let of = |delivery| deliveries.get(delivery).unwrap_or_else(|| panic!("an entry without its delivery"));

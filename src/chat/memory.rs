@@ -1,5 +1,4 @@
-//! The memory that the core holds for users, in one look, and its release when the process holds
-//! too much.
+//! The memory that the core holds for users, and its release when the process holds too much.
 
 use super::Chat;
 use super::contract::ConnId;
@@ -8,13 +7,14 @@ use super::ids::DeliveryRef;
 use super::ids::UserId;
 use super::mailbox::Backfill;
 
-/// Bytes of a job in flight beside the pushes in it: itself, its entry in the table, a name or two.
+/// Bytes of a job in flight beside the pushes in it: the job, its entry in the table, one or two
+/// names.
 const JOB_BYTES: usize = 512;
 
 impl Chat {
-    /// The memory of everything that clients can make grow: kept in sums, so that this costs
-    /// nothing. A push that is being saved counts twice, since it may come off its list before that
-    /// is done.
+    /// The memory of everything that clients can make grow, in bytes. It is kept as running sums,
+    /// so the call is cheap. A push that is being saved counts twice, since it may be removed from
+    /// its list before the save ends.
     #[must_use]
     pub fn held_bytes(&self) -> usize {
         const REQUEST_BYTES: usize = size_of::<super::answer::PendingRequest>() + size_of::<super::job::JobPurpose>();
@@ -33,14 +33,15 @@ impl Chat {
             + self.push_hook.as_ref().map_or(0, |hook| hook.held_bytes())
     }
 
-    /// The part of it that is on its way to the store, or will soon be held only there.
+    /// The part of [`held_bytes`](Self::held_bytes) that belongs to jobs: on the way to the store,
+    /// or held only by jobs soon.
     #[must_use]
     pub fn held_bytes_of_jobs(&self) -> usize {
         2 * self.jobs_bytes + self.jobs.len() * JOB_BYTES
     }
 
-    /// The part of it that closing this connection would release, once all that waits for its user
-    /// is in the store.
+    /// The part of [`held_bytes`](Self::held_bytes) that closing this connection would release,
+    /// once everything that waits for its user is in the store.
     #[must_use]
     pub fn held_bytes_of(&self, conn: ConnId) -> usize {
         let Some(user) = self.sessions.get(conn).and_then(|session| session.user) else {
@@ -51,9 +52,9 @@ impl Chat {
         list + user.friends.len() * size_of::<UserId>()
     }
 
-    /// Releases about so many bytes: first pushes of the longest lists that are stored and not sent
-    /// yet, which are read again when there is room; then, if asked for, the dedup windows of
-    /// absent users.
+    /// Releases approximately this many bytes. First pushes of the longest lists that are stored
+    /// and not sent yet: they are read again when there is room. Then, with `windows`, the dedup
+    /// windows of users who are offline.
     #[cold]
     pub(super) fn release_memory(&mut self, bytes: usize, windows: bool) {
         let mut left = bytes;
@@ -79,7 +80,7 @@ impl Chat {
         }
     }
 
-    /// Takes the end of a list out of memory, as far as it is stored and not sent; a page will read
+    /// Removes the end of a list from memory, as far as it is stored and not sent; a page will read
     /// it again. Gives the number of bytes.
     fn cut_list(&mut self, user: UserId) -> usize {
         let Some(list) = &self.users.get(user).list else {
@@ -88,10 +89,10 @@ impl Chat {
         let after_seq = match list.mailbox.backfill {
             Backfill::Live => u64::MAX,
             Backfill::Backlog { after_seq, asking: false } => after_seq,
-            // A page on its way must still fit behind the list.
+            // A page in flight must still fit after the list.
             Backfill::Opening | Backfill::Backlog { asking: true, .. } => return 0,
         };
-        // The first one stays in any case: its ack is what asks for the next page.
+        // The first push always stays: its ack triggers the request for the next page.
         let entries: Vec<DeliveryRef> = list.mailbox.all().skip(1).collect();
         let is_kept_for_speed = |delivery: &&DeliveryRef| {
             let stored =
@@ -99,8 +100,8 @@ impl Chat {
             stored && !list.cursor.is_outstanding(**delivery, &self.deliveries)
         };
         let cut: Vec<DeliveryRef> = entries.iter().rev().take_while(is_kept_for_speed).copied().collect();
-        // The page begins behind all that stays on the list: it must not contain a push that is
-        // acked while it is read.
+        // The page begins after everything that stays on the list: it must not contain a push that
+        // is acked while the page is read.
         let stays = list.mailbox.all().count() - cut.len();
         let Some(kept_seq) = list.mailbox.all().take(stays).map(|delivery| delivery.seq).max() else {
             return 0;
@@ -121,7 +122,8 @@ impl Chat {
     }
 }
 
-/// Among equal lists the order of the slots decides, so that the same events give the same actions.
+/// Sorts by size, the longest first. Among equal sizes the slot decides, so that the same events
+/// give the same actions.
 fn longest_first(mut sizes: Vec<(usize, UserId)>) -> Vec<(usize, UserId)> {
     sizes.sort_unstable_by_key(|&(bytes, user)| (std::cmp::Reverse(bytes), user));
     sizes

@@ -13,11 +13,11 @@ use crate::protocol::push::Body;
 use crate::protocol::reply::{Reply, ReplyId};
 use crate::protocol::request::{ContentForm, Verb};
 
-/// One message that is sent again before the first answer waits in at most so many places.
+/// The largest number of repetitions of one message that wait for its answer.
 const WAITERS_MAX: usize = 16;
 const SAID_OFTEN: Fault = Fault(ErrorCode::RateLimited, "this message was sent many times and waits for its answer");
 
-/// `MF` alone would say that the two are no friends.
+/// `MF` alone would mean that the two are not friends.
 const IN_DOUBT: Fault =
     Fault(ErrorCode::Unavailable, "the store cannot say at present whether you are friends, try again");
 
@@ -28,7 +28,7 @@ pub(super) struct MessageFields<'a> {
     pub(super) sender: &'a Name<'a>,
     pub(super) receiver: &'a Name<'a>,
     pub(super) content: &'a str,
-    /// Do all of them stand in a JSON string as they are?
+    /// Can all of them be written into a JSON string without escaping?
     pub(super) escape_free: bool,
 }
 
@@ -76,7 +76,7 @@ impl Chat {
             }
             return self.refuse(to, verb, fault, out);
         }
-        // What is escape-free with the receiver's name is escape-free without it.
+        // If the texts are escape-free with the receiver's name, they are so without it.
         let body = Body::message(self.now.wall_ms, id, sender, content, escape_free);
         let message = (self.take_seq(), body);
         self.totals.taken += 1;
@@ -91,7 +91,7 @@ impl Chat {
         self.deliver(delivery, out);
     }
 
-    /// The place of the next push in the order of all.
+    /// Takes the number for the next push.
     pub(super) fn take_seq(&mut self) -> u64 {
         let seq = self.next_seq;
         self.next_seq += self.seq_step;
@@ -104,7 +104,7 @@ impl Chat {
         self.totals.duplicates += 1;
         let open = self.deliveries.get_mut(known).filter(|delivery| !delivery.durable);
         let Some(delivery) = open else {
-            // Acked or committed, and perhaps forgotten since.
+            // Acked or committed, and its delivery may be gone.
             self.totals.promised += 1;
             let id = ReplyId::Text(id.as_str().into());
             return self.reply(waiter.conn, waiter.form, id, Reply::Message { taken: true }, out);
@@ -118,7 +118,7 @@ impl Chat {
         let save = delivery.save;
         self.owes(waiter.conn);
         match save {
-            // Its save delay runs.
+            // It is in its save delay.
             Save::None => {}
             Save::Failed | Save::Full => {
                 self.answer_before(waiter.due_ms, Due::Push(known));
@@ -148,7 +148,8 @@ impl Chat {
             return;
         };
         match dedup.expire(oldest_ms) {
-            // One look for the newest of them: an active sender is looked at once in that time.
+            // One timer for the newest message: an active sender's window is examined once in
+            // `dedup_age_ms`.
             Some(newest_ms) => {
                 let old_ms = newest_ms + self.rules.dedup_age_ms + 1;
                 dedup.timer = Some(self.wheel.insert(old_ms, Timer::Dedup(user)));

@@ -83,11 +83,11 @@ const DUE_SWEPT_FROM: usize = 1_024;
 /// The timers on the wheel.
 #[derive(Clone, Copy, Debug)]
 enum Timer {
-    /// Look whether the connections of this time are idle.
+    /// Check whether the connections due at this time are idle.
     Idle { look_ms: u64 },
-    /// Something on this user's list may be due again.
+    /// A push on this user's list may be due for a resend.
     Resend(UserId),
-    /// Ask for this user's next page again.
+    /// Request this user's next page again.
     Page(UserId),
     /// Entries of this user's dedup window may have expired.
     Dedup(UserId),
@@ -97,25 +97,25 @@ enum Timer {
     Saves,
     /// Friendship operations with an unknown outcome are to be tried again.
     Undecided,
-    /// Look whether a push still waits for this user, or whether their pause is over.
+    /// Check whether a push still waits for this user, or whether their pause is over.
     PushHook(UserId),
-    /// Mailboxes that could not be counted are to be counted again.
+    /// Count mailboxes again that could not be counted.
     Counting,
-    /// The time for the stop is over.
+    /// The time limit of the stop is over.
     Stop,
-    /// The time of a request of the operator is over.
+    /// The time limit of an operator's request is over.
     AdminLimit(contract::AdminTicket),
-    /// Go on looking at all users for the operator.
+    /// Continue a scan of all users for the operator.
     AdminScan,
-    /// Go on with a notice to all.
+    /// Continue a notice to all users.
     AdminNotices,
-    /// Deletions of accounts go on.
+    /// Do the next steps of account deletions.
     AdminDeletions,
-    /// There is something to say about who is online.
+    /// PRESENCE frames are due.
     Presence,
-    /// Try again what waits for other nodes, or for the store to tell where somebody is.
+    /// Retry whatever waits for other nodes, or for the store to give a user's whereabouts.
     Cluster,
-    /// Go on looking at all lists.
+    /// Continue the sweep over all lists.
     Sweep,
 }
 
@@ -123,18 +123,18 @@ enum Timer {
 #[derive(Debug)]
 struct Working {
     purpose: job::JobPurpose,
-    /// The size of its push.
+    /// The size of its push in bytes.
     bytes: usize,
-    /// The user in whose share it counts, and its load.
+    /// The user in whose load it counts, and how much.
     payer: Option<(UserId, u32)>,
 }
 
-/// A request that must be answered by some time.
+/// A deadline by which something must be answered.
 #[derive(Clone, Copy, Debug)]
 enum Due {
     /// A request that waits for a job.
     Request(Ticket),
-    /// Those who wait for this push to be durable.
+    /// The waiters of this push.
     Push(DeliveryRef),
 }
 
@@ -144,85 +144,85 @@ pub struct Chat {
     rules: Rules,
     now: Now,
     next_seq: u64,
-    /// From one `seq` to the next: in a cluster all nodes take turns.
+    /// The step from one `seq` to the next: in a cluster the numbers of the nodes interleave.
     seq_step: u64,
     sessions: Sessions,
     users: Users,
     deliveries: Deliveries,
     /// Jobs in flight.
     jobs: Table<Working>,
-    /// The bytes of the pushes in them.
+    /// The total size of the pushes in them, in bytes.
     jobs_bytes: usize,
-    /// For whom they are.
+    /// Each user's load of jobs in flight.
     in_flight: in_flight::InFlight,
     /// The dedup windows of users who are offline.
     packed: dedup::PackedAll,
-    /// Recent input of connections that are not logged in, by address.
+    /// The request rates of connections that are not logged in, by address.
     strangers: throttle::Throttle,
     /// Log-ins and sign-ups that wait for a password to be hashed.
     auth_queue: auth_queue::AuthQueue,
     /// The budgets for tries.
     tries: tries::Tries,
-    /// Requests that wait for jobs, and are still to be answered.
+    /// Requests that wait for jobs and are not answered yet.
     requests: Table<answer::PendingRequest>,
-    /// The user names that the log-ins and sign-ups among them claim.
+    /// The user names that waiting log-ins and sign-ups claim.
     claims: HashMap<Ticket, UserName>,
     /// Log-ins in progress, each in one state.
     logins: login_state::Logins,
-    /// What friends ask for, one thing at a time for each pair.
+    /// The operations on friendships, one at a time for each pair.
     friendship_ops: friendship_ops::FriendshipOps,
-    /// How often somebody has blocked somebody.
+    /// The number of BLOCK operations so far.
     blocks: u64,
-    /// What that leaves in doubt.
+    /// Friendships and pushes in doubt.
     doubt: doubt::Doubt,
-    /// Who is to be told who is online.
+    /// The PRESENCE frames that are to be sent.
     presence: presence::Presence,
-    /// What the operator asks for.
+    /// The operator's requests.
     admin: admin::Admin,
-    /// Pushes whose deletion failed, by `seq`: a page that has them is read as if it had not, until
-    /// they are gone.
+    /// The `seq` of pushes whose deletion failed: they are ignored on pages until they are deleted.
     undeleted: BTreeSet<u64>,
-    /// Of these, those that are to be tried again; the others are being.
+    /// Those of them whose deletion is to be retried; the others are being retried.
     to_delete: Vec<(UserName, u64)>,
-    /// Pushes to online users whose save failed and that somebody waits for: tried again.
+    /// Pushes to online users whose save failed and that have waiters: the save is retried.
     to_save: Vec<DeliveryRef>,
-    /// What users sent of late, in bytes.
+    /// The total size of all dedup windows, in bytes.
     dedup_bytes: usize,
     wheel: Wheel<Timer>,
-    /// Whom to announce to the push hook, if there is one.
+    /// The push hook's watches, if there is a push hook.
     push_hook: Option<Box<push_hook::PushHook>>,
     /// Pushes to online users, each with the time at which it is saved unless it is acked. The
     /// delay is constant, so they are always in order.
     save_delay: VecDeque<(u64, DeliveryRef)>,
     /// Requests to be answered, each with its deadline, in order.
     due: VecDeque<(u64, Due)>,
-    /// At this length the queue is searched for answered requests.
+    /// The length at which `due` is searched for answered requests.
     sweep_due_at: usize,
-    /// After a pause of the process: input that had arrived by this time is handed in before any
-    /// deadline is applied.
+    /// After a pause of the process: input that had arrived by this time must be handed in before
+    /// any deadline is applied.
     hear_first_ms: u64,
-    /// What happened to messages so far.
+    /// The totals of messages so far.
     totals: contract::Totals,
-    /// Pushes that were sent and are not acked.
+    /// The number of outstanding pushes.
     outstanding: u64,
     oldest: gauges::Oldest,
-    /// What a node of a cluster knows.
+    /// The state of a cluster node; `None`: this server is alone.
     cluster: Option<Box<cluster::Cluster>>,
-    /// A stop has begun, or a user is let go of: each event may have brought its end.
+    /// A stop has begun, or this node is letting go of a user: check after each event whether that
+    /// is complete.
     looks_after_events: bool,
     /// A stop has begun.
     stopping: bool,
     stopped: bool,
     #[cfg(debug_assertions)]
     checks: u64,
-    /// What came in under earlier rules is bounded by those.
+    /// The highest limits so far, for the invariants.
     #[cfg(debug_assertions)]
     ceilings: invariants::Ceilings,
 }
 
 impl Chat {
-    /// An empty chat. `first_seq` must be greater than that of any push in the store; `hash_key`
-    /// should be random, so that nobody outside can choose names that collide.
+    /// An empty chat. `first_seq` must be greater than the `seq` of any push in the store;
+    /// `hash_key` should be random, so that clients cannot choose names that collide.
     #[must_use]
     pub fn new(rules: Rules, first_seq: u64, hash_key: [u64; 2]) -> Self {
         let undecided_max = rules.undecided_max;
@@ -275,13 +275,13 @@ impl Chat {
         }
     }
 
-    /// Other rules hold from now on. What is there already stays, even if it is more than they let
-    /// in: they hold for what comes. A push that is not saved yet is saved as late as one that
-    /// comes now; other waits that have begun end when they would have.
+    /// Applies other rules from now on. Whatever exists already stays, even beyond a new limit. The
+    /// new save delay also applies to pushes that are not saved yet; other waits that have begun
+    /// keep their deadlines.
     pub fn set_rules(&mut self, rules: Rules) {
         let (old_ms, new_ms, now_ms) = (self.rules.save_after_ms, rules.save_after_ms, self.now.mono_ms);
         if old_ms != new_ms {
-            // All by the same, so that they stay in order.
+            // Move all by the same time, so that they stay in order.
             for (due_ms, _) in &mut self.save_delay {
                 *due_ms = (*due_ms + new_ms).saturating_sub(old_ms).max(now_ms);
             }
@@ -292,7 +292,7 @@ impl Chat {
         self.rules = rules;
     }
 
-    /// The rules that hold.
+    /// The present rules.
     #[must_use]
     pub fn rules(&self) -> &Rules {
         &self.rules
@@ -346,18 +346,18 @@ impl Chat {
         self.looks_after_events = self.stopping || self.settles();
     }
 
-    /// When to hand in the next [`Event::Tick`], by the mono clock; `None` if there is nothing to
-    /// wait for. After a tick at that time it is later, or `None`, unless the tick was very late
-    /// and clients were not heard yet.
+    /// When to hand in the next [`Event::Tick`], by the mono clock; `None` if nothing waits for a
+    /// time. After a tick at that time it is later, or `None`, unless the tick was very late and
+    /// earlier input was not handed in yet.
     #[must_use]
     pub fn next_deadline(&self) -> Option<u64> {
         let queues = [self.save_delay.front().map(|&(due, _)| due), self.due.front().map(|&(due, _)| due)];
         queues.into_iter().chain([self.wheel.next_wake_ms()]).flatten().min()
     }
 
-    /// May deadlines up to this time be handled, or might unread input make that needless? That
-    /// matters only if they are late: then the process was paused, and input that came meanwhile
-    /// (acks above all) is still to be read.
+    /// May deadlines up to this time be handled? If they are late, the process was paused, and
+    /// input that arrived meanwhile (acks above all) must be read first, because it may remove
+    /// their reason.
     fn is_heard(&mut self, heard_ms: u64) -> bool {
         let now_ms = self.now.mono_ms;
         let is_late = |due_ms: u64| due_ms > heard_ms && now_ms.saturating_sub(due_ms) >= LATE_MS;
@@ -438,13 +438,13 @@ impl Chat {
         if self.due.len() >= self.sweep_due_at {
             self.sweep_due();
         }
-        // The wait is the same for all, but a push's begins a moment before its save: its place is
+        // The wait is the same for all, but that of a push begins before its save: its place is
         // near the end.
         let place = self.due.partition_point(|&(other_ms, _)| other_ms <= due_ms);
         self.due.insert(place, (due_ms, due));
     }
 
-    /// Hands a job to the store; gives its purpose back when there are too many in flight.
+    /// Submits a job; gives its purpose back if too many jobs are in flight.
     fn submit(&mut self, job: Job, purpose: job::JobPurpose, out: &mut Vec<Action>) -> Result<(), job::JobPurpose> {
         let bytes = job.push_bytes();
         let heavy = bytes > 0 && self.jobs_bytes > 0 && self.jobs_bytes + bytes > self.rules.jobs_bytes_max;

@@ -1,6 +1,6 @@
-//! What happened in the core, for those who count and log it. A [`Note`] is for what is rare, with
-//! all that a line in a log or an audit needs; what happens to every message is only counted, in
-//! [`Totals`], so that a message pays for an addition and no more.
+//! Events of the core that the shell counts and logs. A [`Note`] is for rare events, with
+//! everything that a line of the log needs. Events of every message are only counted, in
+//! [`Totals`]: that costs a message no more than an addition.
 
 use super::found::Quota;
 use super::handle::{AddressKey, ConnId};
@@ -11,7 +11,7 @@ use crate::protocol::field::UserName;
 pub struct Client {
     /// Its connection.
     pub conn: ConnId,
-    /// Where it comes from; `None` for loopback.
+    /// The key of its address; `None` for loopback.
     pub address_key: Option<AddressKey>,
 }
 
@@ -21,16 +21,16 @@ pub struct Client {
 pub enum Note {
     /// A log-in: the `LS` to this client follows directly.
     LoggedIn {
-        /// Who it is from now on.
+        /// The user who logged in.
         user: UserName,
-        /// On this connection.
+        /// The client.
         client: Client,
-        /// What proved it.
+        /// The kind of credential.
         by: CredentialKind,
     },
     /// A log-in was refused: the `LF` to this client follows directly.
     LogInRefused {
-        /// Who the client said that it is; `None` if its request could not be read.
+        /// The user name that the client claimed; `None` if its request could not be read.
         user: Option<UserName>,
         /// On this connection.
         client: Client,
@@ -53,7 +53,7 @@ pub enum Note {
         /// Why.
         cause: RefusalCause,
     },
-    /// A connection is closed, since its user logged in on another one.
+    /// A connection is closed, because its user logged in on another one.
     Replaced {
         /// The user of both.
         user: UserName,
@@ -62,22 +62,24 @@ pub enum Note {
         /// The newer one.
         by: ConnId,
     },
-    /// A user has another password: the answer to this client follows, if it is still there.
+    /// A user has changed their password: the answer to this client follows, if it is still
+    /// connected.
     PasswordChanged {
         /// Whose.
         user: UserName,
         /// Who asked for it.
         client: Option<Client>,
     },
-    /// A user has deleted their account: the answer to this client follows, if it is still there.
+    /// A user has deleted their account: the answer to this client follows, if it is still
+    /// connected.
     AccountDeleted {
         /// Whose.
         user: UserName,
         /// Who asked for it.
         client: Option<Client>,
     },
-    /// A change of a password or the deletion of an account was refused to the user themself: they
-    /// could not prove who they are.
+    /// A user's request to change the password or delete the account was refused: they could not
+    /// prove who they are.
     ProofRefused {
         /// Who is logged in.
         user: Option<UserName>,
@@ -88,75 +90,74 @@ pub enum Note {
     },
     /// A user has blocked another one.
     Blocked {
-        /// Who blocks.
+        /// The user who blocks.
         user: UserName,
-        /// Who is blocked.
+        /// The user who is blocked.
         other: UserName,
     },
-    /// A deletion that a stop cut short goes on after the start.
+    /// The deletion of an account that a stop had cut short is resumed after the start.
     DeletionGoesOn {
         /// Whose account it is.
         user: UserName,
     },
-    /// That has ended.
+    /// A resumed deletion has ended.
     DeletionWentOn {
         /// Whose account it is.
         user: UserName,
-        /// Nothing is left; otherwise the next start goes on.
+        /// Nothing is left; otherwise the next start resumes it.
         is_done: bool,
     },
-    /// A notice of the operator to all users goes out from now on: if the server is killed
-    /// meanwhile, its id shows who has it.
+    /// The server begins to send an operator's notice to all users. If the server is killed
+    /// meanwhile, the id shows who has it.
     NoticeBegins {
         /// The id of all its pushes.
         id: Box<str>,
     },
-    /// A request was refused, or a connection closed, since a limit was reached. Log-ins and
-    /// sign-ups that a budget of tries refuses have only the note of their refusal.
+    /// A request was refused, or a connection closed, because a limit was reached. A log-in or
+    /// sign-up that a budget of tries refuses has only the note of its refusal.
     LimitReached {
-        /// Who is logged in on the connection, if somebody is.
+        /// The user who is logged in on the connection, if there is one.
         user: Option<UserName>,
         /// On this connection.
         client: Client,
-        /// Which one.
+        /// The limit.
         limit: Limit,
     },
-    /// A message to somebody who is no friend, or does not exist, was refused.
+    /// A message was refused, because its receiver is not a friend or does not exist.
     NotFriends {
         /// Its sender.
         user: UserName,
         /// On this connection.
         client: Client,
     },
-    /// The store has no room for one more push to this user, or for one more from this sender.
+    /// A push was refused, because a quota of its receiver's mailbox is used up.
     MailboxFull {
-        /// Whose mailbox.
+        /// The user with the mailbox.
         user: UserName,
-        /// Whose push.
+        /// The sender of the push.
         sender: Box<str>,
-        /// Which of the two has no room.
+        /// The quota that is used up.
         quota: Quota,
     },
-    /// A page of what waits for a user was read from the store, after the first.
+    /// A page of waiting pushes was read from the store; not noted for the first page of a log-in.
     PageRead {
         /// Whose.
         user: UserName,
-        /// How many pushes.
+        /// The number of pushes on the page.
         pushes: usize,
-        /// There are more behind them.
+        /// More pushes follow.
         more: bool,
     },
-    /// A job was not done, or nobody knows whether it was.
+    /// A job was not done, or it is not known whether it was done.
     JobFailed {
-        /// What it was for.
+        /// The kind of job.
         job: JobKind,
-        /// It will fail however often it is tried: something in it, or in what is stored, does not
-        /// fit.
+        /// A retry would fail, too: the job itself, or a stored row, is faulty.
         for_good: bool,
     },
 }
 
-/// What a log-in was proven with.
+/// The kinds of credentials.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum CredentialKind {
     /// A password.
@@ -168,33 +169,33 @@ pub enum CredentialKind {
 /// Why a log-in or a sign-up was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum RefusalCause {
-    /// The password does not fit, or there is no such user: which of both is not told apart.
+    /// The password is wrong, or there is no such user: the two are not distinguished.
     WrongPassword,
-    /// The token is none of the user's, or not any more.
+    /// The token is not valid, or not valid any more.
     BadToken,
     /// The credential is good, and the account is banned.
     Banned,
-    /// The name is somebody's.
+    /// The name is taken.
     NameTaken,
-    /// The operator lets nobody sign up.
+    /// The operator has closed sign-ups.
     SignUpsClosed,
     /// A budget of tries is used up: nothing was compared.
     Limit(Limit),
     /// Too many passwords wait to be hashed.
     QueueFull,
-    /// Too many log-ins of the same user wait for each other.
+    /// Too many log-ins of the same user wait.
     TooManyAtOnce,
     /// Too many jobs are in flight.
     Busy,
-    /// The store failed, or it is not known what it did.
+    /// The store failed, or the outcome is not known.
     Unavailable,
     /// Hashing failed.
     NoHashing,
-    /// What is stored of the password cannot be read.
+    /// The stored password hash cannot be read.
     Unreadable,
-    /// What is stored of the user's friends or pushes cannot be read.
+    /// A stored row about the user's friends or pushes cannot be read.
     Damaged,
-    /// The store does not take the account.
+    /// The store refuses the account.
     Refused,
     /// It was not done in time.
     TimedOut,
@@ -204,10 +205,10 @@ pub enum RefusalCause {
     BadRequest,
 }
 
-/// A limit that clients reach; each has its options.
+/// The limits that clients can reach; each has its options.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Limit {
-    /// Wrong passwords on one connection.
+    /// Wrong passwords on one connection, of any user.
     PasswordsPerConnection,
     /// Wrong passwords from one address.
     PasswordsPerAddress,
@@ -217,7 +218,7 @@ pub enum Limit {
     PasswordsPerUserAndAddress,
     /// Wrong passwords for one user from one trusted address.
     PasswordsPerTrustedAddress,
-    /// Tokens on one connection that are not valid.
+    /// Invalid tokens on one connection.
     TokensPerConnection,
     /// Sign-ups from one address.
     SignUpsPerAddress,
@@ -225,53 +226,53 @@ pub enum Limit {
     Requests,
     /// Requests before log-in on a connection, or of all connections of an address.
     RequestsBeforeLogin,
-    /// Places in which one message that is sent again waits for its answer.
+    /// Repetitions of one message that wait for its answer.
     RepeatedMessages,
 }
 
-/// What a job was for.
+/// The purpose of a job, for notes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum JobKind {
     /// A sign-up: the hash of the password, or the account.
     SignUp,
-    /// A log-in: its credential, or what is read for it.
+    /// A log-in: its credential, or its friends and first page.
     LogIn,
     /// A resume token.
     Token,
     /// A profile.
     Profile,
-    /// A page of what waits for a user, or a push that may be there.
+    /// A page of waiting pushes, or the search for a push.
     Page,
-    /// A push that is to be kept.
+    /// Saving a push.
     Save,
-    /// A push that was acked.
+    /// Deleting an acked push.
     Delete,
     /// A friend request, an answer to one, or the end of a friendship.
     Friendship,
-    /// Who somebody's friends are.
+    /// Reading a user's friends.
     Friends,
-    /// What a user asks about their own account.
+    /// A user's request about their own account.
     Account,
-    /// What the operator asks for.
+    /// A request of the operator.
     Admin,
 }
 
-/// What happened to messages since the core began, in numbers.
+/// Counts of the events of messages since the start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Totals {
-    /// Messages that were new, and whose sender and receiver are friends.
+    /// New messages between friends that were taken.
     pub taken: u64,
-    /// Messages that were sent again by their sender, and are delivered once.
+    /// Duplicates: messages that their sender sent again.
     pub duplicates: u64,
-    /// Messages that were promised: each answer `MS` that was due counts.
+    /// Answers `MS` that were due.
     pub promised: u64,
-    /// Pushes that were sent for the first time on their receiver's connection.
+    /// First sendings of pushes on their receiver's connection.
     pub sent: u64,
-    /// Pushes that were sent again, because no ack came.
+    /// Resends of pushes, because no ack came.
     pub resent: u64,
     /// Pushes that were acked.
     pub acked: u64,
-    /// Frames that told whether a friend is online.
+    /// PRESENCE frames.
     pub presence: u64,
 }
 

@@ -1,4 +1,4 @@
-//! Where the notes of more than one part are made.
+//! Notes that several modules make.
 
 use super::Chat;
 use super::answer::{BUSY, CROWDED, DAMAGED, Fault, LARGER_THAN_ROWS, NO_HASHING, REFUSED, UNAVAILABLE};
@@ -9,7 +9,7 @@ use super::job::JobPurpose;
 use crate::protocol::field::UserName;
 use crate::protocol::request::Verb;
 
-/// Why a log-in or sign-up is refused with this fault.
+/// The cause of a log-in's or sign-up's refusal with this fault.
 fn cause_of(verb: Verb, fault: Option<Fault>) -> RefusalCause {
     match fault {
         None if verb == Verb::SignUp => RefusalCause::NameTaken,
@@ -43,13 +43,13 @@ fn kind_of(purpose: &JobPurpose) -> JobKind {
 }
 
 impl Chat {
-    /// What happened to messages so far.
+    /// The totals of messages so far.
     #[must_use]
     pub fn totals(&self) -> Totals {
         self.totals
     }
 
-    /// The client on a connection, if it is there.
+    /// The client on a connection, if it is connected.
     pub(super) fn client(&self, conn: ConnId) -> Option<Client> {
         self.sessions.get(conn).map(|session| Client { conn, address_key: session.address_key })
     }
@@ -59,8 +59,7 @@ impl Chat {
         user.map(|user| self.users.get(user).name.clone())
     }
 
-    /// A log-in or sign-up, or what needs a password as well, is about to be refused with this
-    /// fault.
+    /// A log-in, a sign-up or a request that needs a proof is about to be refused with this fault.
     pub(super) fn note_refusal(
         &self,
         conn: ConnId,
@@ -106,13 +105,13 @@ impl Chat {
         }
     }
 
-    /// More requests came than this connection may send.
+    /// This connection sent more requests than allowed.
     #[cold]
     pub(super) fn note_too_fast(&self, conn: ConnId, out: &mut Vec<Action>) {
         self.note_limit(conn, self.request_limit(conn), out);
     }
 
-    /// Which limit of requests holds for a connection.
+    /// The limit of requests that applies to a connection.
     fn request_limit(&self, conn: ConnId) -> Limit {
         let is_known = self.sessions.get(conn).is_some_and(|session| session.user.is_some());
         if is_known { Limit::Requests } else { Limit::RequestsBeforeLogin }
@@ -124,7 +123,7 @@ impl Chat {
         }
     }
 
-    /// A job is done: what of it is worth a note.
+    /// Makes the notes about a finished job.
     pub(super) fn note_outcome(&self, purpose: &JobPurpose, outcome: &Outcome, out: &mut Vec<Action>) {
         let name = |user: UserId| self.users.get(user).name.clone();
         let note = match (purpose, outcome) {

@@ -1,5 +1,6 @@
-//! TYPE ROSTER, PROFILE and BLOCK: what users ask about their own account. What needs a password is
-//! in [`proof`](super::proof), how pairs of users take turns in [`friend`](super::friend).
+//! TYPE ROSTER, PROFILE and BLOCK: requests of users about their own account. Those that need a
+//! password are in [`proof`](super::proof); the turns of a pair of users are in
+//! [`friend`](super::friend).
 
 use super::Chat;
 use super::answer::{DAMAGED, Fault, ReplyTo, UNAVAILABLE, fault_of};
@@ -13,9 +14,10 @@ use crate::protocol::field::UserName;
 use crate::protocol::reply::Reply;
 use crate::protocol::request::Verb;
 
-/// Friends in one answer, and requests each way.
+/// The largest number of friends in one answer, and of requests in each direction.
 const ROSTER_ROWS_MAX: u32 = 100;
-/// Texts of requests each way that are read; of what is escaped the frame takes fewer.
+/// The largest size of the requests' texts in each direction that is read, in bytes. If they need
+/// much escaping, the frame has fewer.
 const ROSTER_BYTES_MAX: usize = 128 * 1024;
 
 const GONE: Fault = Fault(ErrorCode::NoSuchUser, "there is no such account any more");
@@ -50,13 +52,13 @@ impl Chat {
         self.submit_own(OwnJob { request, user, verb }, job, out);
     }
 
-    /// Hands a job to the store, or refuses the request.
+    /// Submits a job, or refuses the request.
     pub(super) fn submit_own(&mut self, own: OwnJob, job: AccountJob, out: &mut Vec<Action>) {
         let (request, job) = (own.request, Job::Account { user: own.user.clone(), job: Box::new(job) });
         self.submit_for(request, job, JobPurpose::Account(own), out);
     }
 
-    /// The store has answered.
+    /// The job has ended.
     pub(super) fn own_job_done(&mut self, own: OwnJob, outcome: Outcome, out: &mut Vec<Action>) {
         let OwnJob { request, user, verb } = own;
         let outcome = match outcome {
@@ -85,13 +87,13 @@ impl Chat {
         }
     }
 
-    /// Who is online is a state of now, and known in memory.
+    /// Answers a roster. Who is online is looked up in memory.
     fn answer_roster(&mut self, request: Ticket, user: &UserName, mut roster: Roster, out: &mut Vec<Action>) {
         roster.cut_to_frame();
         let user = self.users.find(user.as_str());
         let is_online = |friend: &UserName| {
             let friend = self.users.find(friend.as_str());
-            // The friendship may have ended since it was read.
+            // The friendship may have ended since the roster was read.
             user.zip(friend).is_some_and(|(user, friend)| self.is_shown_online(user, friend))
         };
         let online = roster.friends.iter().map(|friend| is_online(&friend.user_name)).collect();

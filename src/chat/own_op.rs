@@ -1,20 +1,20 @@
-//! What users ask about their own accounts and the store, or a worker that hashes, works on.
+//! Requests of users about their own accounts that wait for a job.
 
 use super::contract::{CredentialKind, Ticket};
 use crate::protocol::field::{Secret, UserName};
 use crate::protocol::request::Verb;
 
-/// A roster is so many rows, so it counts as so many reads of one.
+/// A roster reads many rows, so it counts as this many reads.
 const ROSTER_READS: u32 = 4;
 
-/// What a proof of who somebody is, is for.
+/// The purpose of a proof or log-in.
 #[derive(Debug)]
 pub(super) enum Aim {
     /// To log in, by a credential of this kind.
     LogIn(CredentialKind),
     /// The user is logged in, and wants this password.
     ChangePassword(Secret),
-    /// The user is logged in, and wants the account to end.
+    /// The user is logged in, and wants to delete the account.
     DeleteAccount,
 }
 
@@ -28,17 +28,17 @@ pub(super) struct OwnJob {
 }
 
 impl OwnJob {
-    /// As how many reads it counts in its user's share of the store.
+    /// The number of reads as which it counts in its user's load.
     pub(super) fn reads(&self) -> u32 {
         if self.verb == Verb::Roster { ROSTER_READS } else { 1 }
     }
 }
 
-/// A new password that is to be hashed, and then stored.
+/// A new password that must be hashed and then stored.
 #[derive(Debug)]
 pub(super) struct NewPassword {
     pub(super) request: Ticket,
     pub(super) user: UserName,
-    /// What the old one was compared with; `None` if it was verified before.
+    /// The stored hash with which the old password was compared; `None` if it was verified before.
     pub(super) old_hash: Option<Secret>,
 }

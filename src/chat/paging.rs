@@ -1,5 +1,5 @@
-//! Coming and going: a list is read from the store in pages when its user comes online, moves over
-//! to their next connection, and is made durable when they go.
+//! ACK lists when users come and go: a list is read from the store in pages when its user comes
+//! online, moves to their next connection, and is made durable when they go offline.
 
 use super::contract::{Action, ClusterJob, Job, Page};
 use super::ids::DeliveryRef;
@@ -11,14 +11,14 @@ use super::{Chat, Timer};
 use crate::protocol::push::PushKind;
 use std::collections::HashSet;
 
-/// How long after a page could not be read it is asked for again.
+/// The pause before a failed page is requested again.
 pub(super) const PAGE_RETRY_MS: u64 = 1_000;
-/// The same if that fails until somebody mends what is stored.
+/// The same pause if the page failed because of a faulty stored row.
 pub(super) const DAMAGED_PAGE_RETRY_MS: u64 = 60_000;
 
 impl Chat {
-    /// A log-in's first page is about to be asked for: from now on what is taken for the user
-    /// is kept until it is here.
+    /// The first page of a log-in is about to be requested: pushes that are taken for the user from
+    /// now on are kept until it is here.
     pub(super) fn loading_begins(&mut self, user: UserId) {
         self.users.loading_begins(user);
         let entry = self.users.get_mut(user);
@@ -27,7 +27,7 @@ impl Chat {
         }
     }
 
-    /// A log-in's first page is here, or will not come; whether the log-in stands is decided
+    /// The first page of a log-in is here, or will not come. Whether the log-in succeeds is decided
     /// already.
     pub(super) fn loading_ended(&mut self, user: UserId) {
         if self.users.loading_ends(user) && !self.users.is_here(user) {
@@ -43,7 +43,7 @@ impl Chat {
         }
     }
 
-    /// Asks for the next page when half of the list is free.
+    /// Requests the next page when half of the list is free.
     pub(super) fn want_page(&mut self, user: UserId, out: &mut Vec<Action>) {
         let entry = self.users.get_mut(user);
         let is_here = entry.is_here();
@@ -75,7 +75,7 @@ impl Chat {
         }
     }
 
-    /// The page is here.
+    /// A page was read.
     pub(super) fn page_read(&mut self, user: UserId, page: Page, out: &mut Vec<Action>) {
         if let Some(Backfill::Backlog { after_seq, asking: true }) =
             self.users.get(user).list.as_ref().map(|list| list.mailbox.backfill)
@@ -87,7 +87,7 @@ impl Chat {
         self.users.release(user);
     }
 
-    /// The page could not be read: it is asked for again, and the tail waits on.
+    /// A page could not be read: it is requested again later, and the tail still waits.
     pub(super) fn page_failed(&mut self, user: UserId, retry_ms: u64) {
         if let Some(list) = &mut self.users.get_mut(user).list
             && let Backfill::Backlog { after_seq, asking: true } = list.mailbox.backfill
@@ -106,7 +106,7 @@ impl Chat {
         }
     }
 
-    /// Puts a page on the list, and behind the last one the tail.
+    /// Puts a page on the list; after the last page also the tail.
     fn take_page(&mut self, user: UserId, after_seq: u64, page: Page, out: &mut Vec<Action>) {
         self.merge_twins(user, &page, out);
         let Some(list) = &mut self.users.get_mut(user).list else {
@@ -118,8 +118,8 @@ impl Chat {
         let last_seq = page.pushes.last().map_or(after_seq, |push| push.seq);
         let mut tail = tail.into_iter().peekable();
         for push in page.pushes {
-            // A push that was not saved when the page was read may be on its way again, and no
-            // later page would have it.
+            // A push of the tail that was not saved when the page was read may be saved later, and
+            // no later page would contain it.
             while let Some(earlier) = tail.next_if(|delivery| delivery.seq < push.seq) {
                 self.append(user, earlier);
             }
@@ -128,7 +128,8 @@ impl Chat {
             if is_unwanted || here.contains(&push.seq) || self.undeleted.contains(&push.seq) {
                 continue;
             }
-            // A push that stands on the tail, too, keeps its delivery. Both ascend.
+            // A push that is on the tail, too, keeps its delivery. Both lists are in ascending
+            // order.
             match tail.next_if(|delivery| delivery.seq == push.seq) {
                 Some(delivery) => self.append(user, delivery),
                 None => self.list_committed(push, user),
@@ -150,7 +151,7 @@ impl Chat {
         }
     }
 
-    /// What is left of the tail comes behind a later page.
+    /// Keeps the rest of the tail for after a later page.
     fn keep_tail(&mut self, user: UserId, deliveries: impl Iterator<Item = DeliveryRef>) {
         for delivery in deliveries {
             if let Some(list) = &mut self.users.get_mut(user).list {
@@ -160,8 +161,8 @@ impl Chat {
         }
     }
 
-    /// Keeps what was just taken behind the pages as long as there is room: if it cannot be saved,
-    /// an ack may still make it durable.
+    /// Keeps a push that was just taken on the tail, if there is room: if it cannot be saved, an
+    /// ack may still make it durable.
     pub(super) fn append_to_tail(&mut self, user: UserId, delivery: DeliveryRef) {
         let (Some(list), Some(found)) = (&mut self.users.get_mut(user).list, self.deliveries.get(delivery)) else {
             return;
@@ -182,8 +183,8 @@ impl Chat {
         }
     }
 
-    /// Lets go of deliveries that were taken off a list: they are in the store, or on the way
-    /// there, or were never promised.
+    /// Drops deliveries that were removed from a list: they are in the store, or being saved, or
+    /// were never promised.
     pub(super) fn evict_deliveries(&mut self, deliveries: Vec<DeliveryRef>) {
         for delivery in deliveries {
             if let Some(found) = self.deliveries.get_mut(delivery) {
@@ -195,7 +196,7 @@ impl Chat {
 
     /// The user's connection is gone.
     pub(super) fn goes_offline(&mut self, user: UserId, out: &mut Vec<Action>) {
-        // The references that are let go of below may be the last ones to the user.
+        // The references that are released below may be the last ones to the user.
         self.users.hold(user);
         self.watch_who_leaves(user);
         self.users.leaves(user);
@@ -204,8 +205,8 @@ impl Chat {
         self.pack_dedup(user);
         let entry = self.users.get_mut(user);
         if entry.loading.is_some() && entry.list.is_none() {
-            // Nothing is outstanding, and the page on its way was asked for before: what is taken
-            // from now on is not on it.
+            // Nothing is outstanding, and a page in flight was requested before: it does not
+            // contain pushes that are taken from now on.
             entry.list = Some(Box::new(AckList::new(Backfill::Live)));
         }
         if let Some(list) = &mut entry.list {
@@ -222,7 +223,7 @@ impl Chat {
         self.users.release(user);
     }
 
-    /// Nobody will come for this list: what is on it is in the store, or on the way there.
+    /// Drops a list that is not needed any more: its pushes are in the store, or being saved.
     fn evict_list(&mut self, user: UserId) {
         let Some(list) = self.users.get_mut(user).list.take() else {
             return;

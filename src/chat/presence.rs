@@ -1,12 +1,13 @@
-//! PRESENCE: who of their friends is online, told to those who watch.
+//! PRESENCE: watchers are told which of their friends are online.
 //!
-//! What is told is a state and no event. A user who comes or goes is a *change*: one after the
-//! other, and in turns, the changes are told to those friends who watch. So much is told at a time
-//! ([`Timer::Presence`]) and no more, however many come and go: messages never wait for it. A
-//! user who changes again while this goes on, or a moment later, is told of once more after a rest.
+//! Watchers are told a state, not events. A user who comes or goes is a *change*. The changes are
+//! told to the friends who watch, one after the other and by turns. Each time ([`Timer::Presence`])
+//! only a bounded number of frames is sent, however many users come and go: messages never wait for
+//! it. A user who changes again meanwhile, or shortly afterwards, is told of once more after a
+//! rest.
 //!
-//! Nothing is written into a connection whose output waits. What its user was not told is *owed*,
-//! and is told when the output is out, as it is then.
+//! Nothing is written to a connection whose output is blocked. What its user was not told is
+//! *owed*: when the output is written, they are told the state at that time.
 
 use super::contract::{Action, ConnId, Rules};
 use super::ids::UserId;
@@ -15,63 +16,65 @@ use super::wheel::TimerId;
 use super::{Chat, Timer};
 use std::collections::{HashMap, VecDeque};
 
-/// A user of whom something was told is not told of again within this time.
+/// After a change of a user was told, no further change of theirs is told within this time.
 const REST_MS: u64 = 1_000;
-/// To look whether a friend watches costs this part of a frame.
+/// The number of looks (whether a friend watches) that cost as much as one frame.
 const LOOKS_PER_FRAME: u32 = 16;
-/// The looks of one change, or one user who is owed something, before the next one has its turn.
+/// The looks that one change, or one user who is owed something, gets before the next one has its
+/// turn.
 const LOOKS_PER_TURN: u32 = 16 * LOOKS_PER_FRAME;
-/// What is owed about users who are friends no longer is forgotten when there is more than this.
+/// A list of owed users that is longer than this is searched for users who are not friends any
+/// more.
 const OWED_LOOKED_THROUGH: usize = 64;
 
-/// How far the telling of a change has come.
+/// The progress of telling a change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
     /// It waits for its turn.
     Queued,
-    /// Friends of a user who is online are told up to this one. Those of a user who has gone are
-    /// taken off a list of their own.
+    /// The friends up to this one have been told, if the user is online. The friends of a user who
+    /// has gone are removed from `friends` instead.
     Telling(Option<UserId>),
-    /// The user has come or gone meanwhile: it rests at its next turn.
+    /// The user has come or gone again meanwhile: at its next turn the change rests.
     Interrupted,
-    /// It was told a moment ago.
+    /// It was told less than [`REST_MS`] ago.
     Resting,
 }
 
-/// A user who has come or gone. Holds a reference to them.
+/// The change of one user. Holds a reference to the user.
 #[derive(Debug)]
 struct Change {
     phase: Phase,
-    /// What all friends who watch know; `None`: some know this and some that.
+    /// The state that all friends who watch know; `None`: they know different states.
     told: Option<bool>,
     /// The friends of a user who has gone, each held.
     friends: Vec<UserId>,
 }
 
-/// What a user who watches was not told.
+/// The users of whom a watcher was not told.
 #[derive(Debug, Default)]
 struct Owed {
-    /// About these, in order. They need not be friends any more, nor even be there.
+    /// These users, in order. They may not be friends any more, and may not exist any more.
     about: Vec<UserId>,
     is_queued: bool,
 }
 
-/// Whose turn it is.
+/// The next thing to tell.
 #[derive(Clone, Copy, Debug)]
 enum Turn {
-    /// To be told of.
+    /// The change of this user.
     Of(UserId),
-    /// To be told what is owed.
+    /// What is owed to this user.
     To(UserId),
 }
 
-/// What is to be told. Its maps are never walked through.
+/// The state of PRESENCE. Its maps are never iterated.
 #[derive(Debug, Default)]
 pub(super) struct Presence {
-    /// Connections that watch.
+    /// The number of connections that watch.
     watching: usize,
     changes: HashMap<UserId, Change>,
-    /// The friends on their lists.
+    /// The total length of the changes' lists of friends.
     friends_len: usize,
     owed: HashMap<UserId, Owed>,
     owed_len: usize,
@@ -82,7 +85,7 @@ pub(super) struct Presence {
 }
 
 impl Presence {
-    /// A connection that watched does so no longer.
+    /// A connection stops watching.
     pub(super) fn watch_ended(&mut self) {
         debug_assert!(self.watching > 0, "ended more often than begun");
         self.watching = self.watching.saturating_sub(1);
@@ -95,7 +98,7 @@ impl Presence {
         }
     }
 
-    /// Forgets what is owed to a user about those of whom this is not true.
+    /// Keeps only the owed users for whom `is_friend` is true.
     fn keep_owed(&mut self, to: UserId, is_friend: impl Fn(UserId) -> bool) {
         if let Some(owed) = self.owed.get_mut(&to) {
             let before = owed.about.len();
@@ -104,19 +107,19 @@ impl Presence {
         }
     }
 
-    /// The memory that it holds.
+    /// The memory that it holds, in bytes.
     pub(super) fn held_bytes(&self) -> usize {
         const CHANGE_BYTES: usize = size_of::<Change>() + 2 * size_of::<Turn>() + 16;
         (self.friends_len + self.owed_len) * size_of::<UserId>() + (self.changes.len() + self.owed.len()) * CHANGE_BYTES
     }
 
-    /// References held by it.
+    /// The references that it holds.
     #[cfg(debug_assertions)]
     pub(super) fn refs(&self) -> impl Iterator<Item = UserId> + '_ {
         self.changes.keys().copied().chain(self.changes.values().flat_map(|change| change.friends.iter().copied()))
     }
 
-    /// What must hold whatever happened, if so many connections watch.
+    /// Checks the invariants; `watching` is the number of connections that watch.
     #[cfg(debug_assertions)]
     pub(super) fn check(&self, watching: usize) {
         assert_eq!(self.watching, watching);
@@ -132,7 +135,7 @@ impl Presence {
 }
 
 impl Chat {
-    /// From now on this connection is told who comes and goes.
+    /// This connection watches from now on.
     pub(super) fn watch_friends(&mut self, conn: ConnId) {
         if let Some(session) = self.sessions.get_mut(conn)
             && !std::mem::replace(&mut session.watches, true)
@@ -141,7 +144,7 @@ impl Chat {
         }
     }
 
-    /// Somebody logs in on this connection as this user: nobody watches on it, until they ask.
+    /// A user logs in on this connection: it stops watching until they ask for it.
     pub(super) fn watch_is_over(&mut self, conn: ConnId, user: UserId) {
         self.presence.remove(user);
         if let Some(session) = self.sessions.get_mut(conn)
@@ -151,20 +154,20 @@ impl Chat {
         }
     }
 
-    /// May this user see that this friend is online, and are they?
+    /// Is the friend online, and may this user see it?
     pub(super) fn is_shown_online(&self, user: UserId, friend: UserId) -> bool {
         self.users.is_here(friend) && self.users.are_friends(user, friend)
     }
 
-    /// This user is online, and was not before.
+    /// This user has come online.
     pub(super) fn say_here(&mut self, user: UserId) {
         if self.presence.watching > 0 || self.presence.changes.contains_key(&user) {
             self.note_change(user, Vec::new());
         }
     }
 
-    /// This user has gone, and their friends with them: those who watch are told, all are let go
-    /// of.
+    /// This user has gone offline: their friends who watch are told, and the references to all
+    /// friends are released afterwards.
     pub(super) fn say_gone(&mut self, user: UserId) {
         self.presence.remove(user);
         if self.stopping || (self.presence.watching == 0 && !self.presence.changes.contains_key(&user)) {
@@ -174,7 +177,7 @@ impl Chat {
         self.note_change(user, friends);
     }
 
-    /// A user has come, or has gone and had these friends.
+    /// Notes that a user has come, or has gone and had these friends.
     fn note_change(&mut self, user: UserId, friends: Vec<UserId>) {
         let is_here = self.users.is_here(user);
         let presence = &mut self.presence;
@@ -189,7 +192,8 @@ impl Chat {
             Some(change) => {
                 let_go = std::mem::replace(&mut change.friends, friends);
                 if matches!(change.phase, Phase::Telling(_)) {
-                    // Some know the state before: after the rest all are told the one that is then.
+                    // Some friends know the previous state: after the rest all are told the state
+                    // at that time.
                     (change.phase, change.told) = (Phase::Interrupted, None);
                 }
             }
@@ -211,7 +215,8 @@ impl Chat {
         }
     }
 
-    /// The friends of a user were read anew, and had been these: who was not among them is told of.
+    /// The friends of a user were read again; `before` are the previous ones. If the user watches,
+    /// they are told of each new friend.
     pub(super) fn say_new_friends(&mut self, user: UserId, before: &[UserId]) {
         if self.watching_conn(user).is_some() {
             let is_new = |friend: &UserId| before.binary_search(friend).is_err();
@@ -231,14 +236,14 @@ impl Chat {
         }
     }
 
-    /// On which connection this user watches, if they do.
+    /// The connection on which this user watches, if they do.
     fn watching_conn(&self, user: UserId) -> Option<ConnId> {
         let conn = self.users.route(user).here()?;
         self.sessions.get(conn).filter(|session| session.watches).map(|_| conn)
     }
 
-    /// Somebody was shown where this user is, out of turn: if all others know that they were
-    /// elsewhere, all are told again, even if they are there again by then.
+    /// One friend was told the state of this user out of turn. If the others know a different
+    /// state, all are told again, even if the user is back in that state by then.
     pub(super) fn presence_shown(&mut self, user: UserId) {
         let is_here = self.users.is_here(user);
         if let Some(change) = self.presence.changes.get_mut(&user)
@@ -261,8 +266,8 @@ impl Chat {
         }
     }
 
-    /// Tells a user who watches whether a friend is online. `false`: they do not watch, or it is
-    /// owed.
+    /// Tells a watcher whether a friend is online. `false`: the user does not watch, or it is owed
+    /// to them.
     fn tell(&mut self, to: UserId, about: UserId, out: &mut Vec<Action>) -> bool {
         let Some(conn) = self.watching_conn(to).filter(|_| self.users.are_friends(to, about)) else {
             return false;
@@ -270,7 +275,8 @@ impl Chat {
         let Some(session) = self.sessions.get(conn) else {
             return false;
         };
-        // Whether they are friends may be in doubt: what settles it lets go of what is owed.
+        // If the friendship is in doubt, it is owed: when the doubt is settled, it is told or
+        // dropped.
         if session.blocked || self.may_be_friends(to, Some(about)) {
             self.owe(to, about);
             return false;
@@ -282,7 +288,7 @@ impl Chat {
         true
     }
 
-    /// Sets the timer for what is next.
+    /// Sets the timer for the next thing to tell.
     fn arm_presence(&mut self) {
         let presence = &self.presence;
         let due_ms = match presence.resting.front() {
@@ -343,7 +349,7 @@ impl Chat {
         self.users.release(user);
     }
 
-    /// Goes on telling of a user. Gives how much of the turn that took.
+    /// Continues to tell the change of a user. Gives the looks that it used.
     fn tell_of(&mut self, user: UserId, looks_max: u32, out: &mut Vec<Action>) -> u32 {
         let is_here = self.users.is_here(user);
         let Some(change) = self.presence.changes.get_mut(&user) else {
@@ -352,7 +358,7 @@ impl Chat {
         };
         match change.phase {
             Phase::Queued if change.told == Some(is_here) => {
-                // They are where they were: nobody needs to know.
+                // The state is the one that all know: nobody needs to be told.
                 self.remove_change(user);
                 return 1;
             }
@@ -378,7 +384,8 @@ impl Chat {
         used
     }
 
-    /// The next friend of a user. One of a user who has gone is handed over, to be let go of.
+    /// The next friend of a user to be told. If the user has gone, the caller must release the
+    /// friend.
     fn next_to_tell(&mut self, user: UserId, is_here: bool) -> Option<UserId> {
         let change = self.presence.changes.get_mut(&user)?;
         if !is_here {
@@ -396,7 +403,7 @@ impl Chat {
         friend
     }
 
-    /// This is what all know of this user.
+    /// The change was told: it rests, and `told` is the state that all know.
     fn rest(&mut self, user: UserId, told: Option<bool>) {
         if let Some(change) = self.presence.changes.get_mut(&user) {
             (change.phase, change.told) = (Phase::Resting, told);
@@ -404,9 +411,9 @@ impl Chat {
         }
     }
 
-    /// Tells a user what is owed to them. Gives how much of the turn that took.
+    /// Tells a user what is owed to them. Gives the looks that it used.
     fn tell_owed(&mut self, to: UserId, looks_max: u32, out: &mut Vec<Action>) -> u32 {
-        // A turn holds no reference: a user to whom nothing is owed any more may be gone.
+        // A turn holds no reference: if nothing is owed any more, the user may be gone.
         if !self.presence.owed.contains_key(&to) {
             return 0;
         }
@@ -418,7 +425,7 @@ impl Chat {
         };
         owed.is_queued = false;
         if waits {
-            // The output, or the answer of the store, goes on with it.
+            // It is continued when the output is written, or when the store has settled the doubt.
             return 0;
         }
         let mut about = std::mem::take(&mut owed.about);
@@ -439,11 +446,11 @@ impl Chat {
 }
 
 impl Chat {
-    /// What is left of a list of what was owed, in order, is owed on.
+    /// Puts the rest of a list of owed users, in order, back.
     fn owe_again(&mut self, to: UserId, about: Vec<UserId>) {
         let is_over = about.is_empty();
         match self.presence.owed.get_mut(&to) {
-            // Nearly always nothing new has come.
+            // The usual case: nothing was added meanwhile.
             Some(owed) if owed.about.is_empty() => {
                 self.presence.owed_len += about.len();
                 owed.about = about;
@@ -458,7 +465,7 @@ impl Chat {
     }
 }
 
-/// What may be done at a time, in looks.
+/// The looks that may be done at a time.
 fn looks(rules: &Rules) -> u32 {
     rules.presence_at_once_max.max(1).saturating_mul(LOOKS_PER_FRAME)
 }

@@ -1,4 +1,4 @@
-//! TYPE PASSWORD and ACCOUNT: what needs the password, though the user is logged in.
+//! TYPE PASSWORD and ACCOUNT: requests that need the password although the user is logged in.
 //!
 //! The proof is a log-in that ends before anything is read ([`Aim`]): it counts against the same
 //! budgets, waits in the same queue and is refused for the same causes.
@@ -22,13 +22,13 @@ const STALE: Fault = Fault(ErrorCode::Forbidden, "your password was changed mean
 const CHANGED_ELSEWHERE: Fault =
     Fault(ErrorCode::Replaced, "your password was changed meanwhile, log in with the new one");
 
-/// The fault that is told to a user who could not prove who they are.
+/// The fault for a user who could not prove who they are.
 fn fault_for(cause: RefusalCause) -> Fault {
     fault_of(cause).unwrap_or(WRONG_PASSWORD)
 }
 
 impl Chat {
-    /// Begins what needs a password.
+    /// Begins the proof for a request that needs the password.
     pub(super) fn prove(
         &mut self,
         to: ReplyTo,
@@ -55,7 +55,7 @@ impl Chat {
         self.refuse_for(request, cause, Some(fault_for(cause)), out);
     }
 
-    /// It is the user. `old_hash`: what their password was compared with now.
+    /// The proof succeeded. `old_hash`: the stored hash with which the password was compared now.
     pub(super) fn proven(
         &mut self,
         request: Ticket,
@@ -87,9 +87,9 @@ impl Chat {
         let NewPassword { request, user, old_hash } = new;
         match outcome {
             Outcome::Hashed(new_hash) if self.is_awaited(request) => {
-                // The store compares with what the old one was compared with. If that is not known,
-                // nothing may come between the proof and this: what came and was done has ended the
-                // connection.
+                // The store checks that the hash is still the one that was compared. If that hash
+                // is not known, no other change may have come between the proof and this: a
+                // completed change has closed the connection.
                 if old_hash.is_none() && self.admin.sets_password_of(&user) {
                     self.refuse_waiting(request, Some(BUSY), out);
                 } else {
@@ -103,7 +103,8 @@ impl Chat {
         self.start_auth_runs(out);
     }
 
-    /// The store has changed it. All who know only the old one are out, and so are all tokens.
+    /// The password was changed. Sessions and log-ins with the old password end, and so do all
+    /// tokens.
     pub(super) fn password_changed(&mut self, request: Ticket, user: UserName, out: &mut Vec<Action>) {
         self.logins.bar(&user, RefusalCause::WrongPassword);
         let conn = self.requests.get(request).map(|pending| pending.conn);
@@ -118,17 +119,18 @@ impl Chat {
         self.answer(request, Reply::PasswordChanged, out);
     }
 
-    /// Nobody knows whether the store has changed it: log-ins with the old one are in doubt, too.
+    /// It is not known whether the password was changed: log-ins in progress with the old one must
+    /// not succeed.
     pub(super) fn password_in_doubt(&mut self, user: &UserName) {
         self.logins.bar(user, RefusalCause::Unavailable);
     }
 
-    /// Another password is stored than the one that was proven.
+    /// The stored password has changed since the proof.
     pub(super) fn refuse_stale(&mut self, request: Ticket, out: &mut Vec<Action>) {
         self.refuse_for(request, RefusalCause::WrongPassword, Some(STALE), out);
     }
 
-    /// Their account is gone, and that is stored.
+    /// The user's account was deleted, and that is committed.
     pub(super) fn own_account_gone(&mut self, request: Ticket, user: &UserName, out: &mut Vec<Action>) {
         let conn = self.requests.get(request).map(|pending| pending.conn);
         let client = conn.and_then(|conn| self.client(conn));

@@ -1,11 +1,11 @@
-//! The push hook: when the outside world is to be told that pushes wait for a user, so that a
-//! notification service can wake their phone.
+//! The push hook: decides when the operator's service is told that pushes wait for a user, so that
+//! it can wake their phone.
 //!
 //! A user is *watched* from the first push to them on. When the watch ends and that push still
-//! waits, the user is *announced* ([`Action::PushHook`]), and then left in peace until they log in
-//! or a pause ends. There is one watch and one timer for each user, not for each push: a push to a
-//! user who is watched costs one comparison. How many pushes wait for a user who is away is asked
-//! of the store, at that moment only.
+//! waits, the user is *announced* ([`Action::PushHook`]), and not again until they log in or a
+//! pause ends. There is one watch and one timer for each user, not for each push: a push to a user
+//! who is watched costs one comparison. Only at that moment the store is asked how many pushes wait
+//! for a user who is away.
 
 use super::contract::{Action, Job, Outcome, Page, PushNotice, Rules};
 use super::ids::UserId;
@@ -20,28 +20,28 @@ use std::collections::VecDeque;
 #[cfg(test)]
 mod tests;
 
-/// Mailboxes that are counted at a time: thousands of users may become due together, and the store
-/// has other work to do.
+/// The largest number of mailboxes that are counted at a time: thousands of users may become due
+/// together, and the store has other work to do.
 const COUNTING_MAX: usize = 16;
-/// How long the counting rests after the store has failed.
+/// The pause of counting after the store has failed.
 const REST_MS: u64 = 1_000;
 
-/// In the place of a user who is not watched.
+/// The entry in `by_slot` of a user who is not watched.
 const UNWATCHED: u32 = 0;
 /// This bit says that the watch is to be told of the next push.
 const LISTENS: u32 = 1 << 31;
 
-/// How far the watch over a user is.
+/// The stage of the watch over a user.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stage {
     /// Its push waits until the timer fires.
     Waiting(TimerId),
-    /// The push has waited long enough, and the mailbox is to be counted. The number tells this
-    /// time from others.
+    /// The push has waited long enough, and the mailbox must be counted. The number distinguishes
+    /// this entry of `due` from older ones.
     Due(u64),
     /// The mailbox is being counted.
     Counting,
-    /// The user was announced, and is not again before the timer fires.
+    /// The user was announced, and is not announced again before the timer fires.
     Announced(TimerId),
 }
 
@@ -49,10 +49,10 @@ enum Stage {
 #[derive(Clone, Copy, Debug)]
 struct Watch {
     user: UserId,
-    /// The push that is waited for.
+    /// The `seq` of the push whose ack is awaited.
     seq: u64,
     stage: Stage,
-    /// The first push since the mailbox was counted last, and when it came.
+    /// The `seq` of the first push since the mailbox was last counted, and when it was taken.
     news: Option<(u64, u64)>,
 }
 
@@ -61,17 +61,18 @@ struct Watch {
 pub(super) struct PushHook {
     watches: Slab<Watch>,
     users_max: usize,
-    /// For each place in the table of users the place of their watch, counted from 1, with
+    /// For each slot of the table of users the slot of their watch, counted from 1, with
     /// [`LISTENS`]; or [`UNWATCHED`].
     by_slot: Vec<u32>,
-    /// Those whose mailboxes are to be counted, in their order. Entries of another time are void.
+    /// The users whose mailboxes must be counted, in order. An entry is void if its number is not
+    /// that of the user's stage.
     due: VecDeque<(UserId, u64)>,
     serial: u64,
-    /// Mailboxes that are being counted.
+    /// The number of mailboxes that are being counted.
     counting: usize,
-    /// The store has failed: the counting goes on when a timer fires.
+    /// The store has failed: counting continues when a timer fires.
     rests: bool,
-    /// Pushes to users who were not watched, because there were too many others.
+    /// The number of pushes to users who could not be watched, because too many others were.
     missed: u64,
 }
 
@@ -92,7 +93,7 @@ impl PushHook {
         })
     }
 
-    /// Is one more push to this user nothing new? So it is with nearly all.
+    /// Does the watch need not be told of one more push to this user? That is the usual case.
     fn knows(&self, user: UserId) -> bool {
         self.by_slot.get(user.slot()).is_some_and(|&entry| (UNWATCHED + 1..LISTENS).contains(&entry))
     }
@@ -121,7 +122,7 @@ impl PushHook {
         if slot >= self.by_slot.len() {
             self.by_slot.resize(slot + 1, UNWATCHED);
         }
-        // Fewer users are watched than fit 31 bits: the option has that bound.
+        // Fewer than 2^31 users are watched: the option has that bound.
         self.by_slot[slot] = self.watches.insert(watch) as u32 + 1;
     }
 
@@ -131,7 +132,8 @@ impl PushHook {
         self.watches.try_remove(place)
     }
 
-    /// Moves a watch on. While the push that it knows of waits, further ones are nothing new.
+    /// Moves a watch to another stage. While the push that it knows of waits, it need not be told
+    /// of further ones.
     fn enter(&mut self, user: UserId, stage: Stage) {
         let Some(watch) = self.get_mut(user) else {
             debug_assert!(false, "who is not watched has no stage");
@@ -150,7 +152,7 @@ impl PushHook {
         }
     }
 
-    /// Puts a user among those whose mailboxes are to be counted.
+    /// Queues a user's mailbox to be counted.
     fn is_due(&mut self, user: UserId) {
         self.serial += 1;
         self.enter(user, Stage::Due(self.serial));
@@ -165,7 +167,7 @@ impl PushHook {
         self.get(user).is_some_and(|watch| watch.stage == Stage::Due(serial))
     }
 
-    /// Whose mailbox is to be counted now, with the push that is waited for.
+    /// The next user whose mailbox is to be counted, with the `seq` of the push that waits.
     fn next_to_count(&mut self) -> Option<(UserId, u64)> {
         while !self.rests && self.counting < COUNTING_MAX {
             let next = self.due.pop_front()?;
@@ -176,7 +178,7 @@ impl PushHook {
         None
     }
 
-    /// The memory that it holds, without the users.
+    /// The memory that it holds in bytes, without the users.
     pub(super) fn held_bytes(&self) -> usize {
         const TIMER_BYTES: usize = 48;
         self.watches.capacity() * (size_of::<Watch>() + TIMER_BYTES)
@@ -184,13 +186,13 @@ impl PushHook {
             + self.due.capacity() * size_of::<(UserId, u64)>()
     }
 
-    /// The users that it holds.
+    /// The references to users that it holds.
     #[cfg(debug_assertions)]
     pub(super) fn refs(&self) -> impl Iterator<Item = UserId> + '_ {
         self.watches.iter().map(|(_, watch)| watch.user)
     }
 
-    /// What must hold whatever happened; `counting` is the number of jobs that count.
+    /// Checks the invariants; `counting` is the number of jobs that count.
     #[cfg(debug_assertions)]
     pub(super) fn check(&self, counting: usize) {
         assert_eq!(self.counting, counting);
@@ -213,7 +215,8 @@ impl PushHook {
 }
 
 impl Chat {
-    /// Pushes that were taken for users who could not be watched: `push_hook_users_max` were.
+    /// The number of pushes to users who could not be watched, because `push_hook_users_max` others
+    /// were.
     #[must_use]
     pub fn push_hook_missed(&self) -> u64 {
         self.push_hook.as_ref().map_or(0, |hook| hook.missed)
@@ -265,7 +268,7 @@ impl Chat {
         self.users.release(user);
     }
 
-    /// The watch goes on for another push, until then.
+    /// The watch continues for another push, until `due_ms`.
     fn watch_on(&mut self, user: UserId, seq: u64, due_ms: u64) {
         let Some(hook) = &mut self.push_hook else { return };
         if let Some(watch) = hook.get_mut(user) {
@@ -274,7 +277,7 @@ impl Chat {
         }
     }
 
-    /// Nothing waits that the user should be announced for, unless something came meanwhile.
+    /// Ends the watch, or continues it if a push has come meanwhile.
     fn watch_on_if_news(&mut self, user: UserId, out: &mut Vec<Action>) {
         let news = self.push_hook.as_ref().and_then(|hook| hook.get(user)?.news);
         let Some((seq, came_ms)) = news else { return self.unwatch(user) };
@@ -298,7 +301,8 @@ impl Chat {
         }
     }
 
-    /// The user's connection is gone. If they have acked everything, the next push is the first.
+    /// The user's connection is gone. If they have acked everything, a new watch begins with the
+    /// next push.
     pub(super) fn watch_who_leaves(&mut self, user: UserId) {
         let Some(hook) = &self.push_hook else { return };
         let waits = hook.get(user).is_some_and(|watch| matches!(watch.stage, Stage::Waiting(_)));
@@ -307,12 +311,12 @@ impl Chat {
         }
     }
 
-    /// The push that waits for the ack of a user who is here, and when it was sent last: the one
-    /// whose sending is the oldest, else the first that was not sent.
+    /// The push to a user who is online that waits for an ack, and when it was last sent: the one
+    /// that was last sent the longest ago, or else the first that was not sent.
     fn oldest_to(&self, user: UserId) -> Option<(u64, Option<u64>)> {
         let list = self.users.get(user).list.as_ref().filter(|list| !list.mailbox.is_done())?;
         let sent = list.cursor.oldest_sending(&self.deliveries);
-        // While nothing of it is in memory, no push has the number 0.
+        // 0 if nothing is in memory: no push has that number.
         let first = || list.mailbox.all().next().map_or(0, |delivery| delivery.seq);
         Some(sent.map_or_else(|| (first(), None), |(delivery, sent_ms)| (delivery.seq, Some(sent_ms))))
     }
@@ -325,7 +329,7 @@ impl Chat {
         };
         match watch.stage {
             _ if self.stopping => self.unwatch(user),
-            // The ack may be among what is still to be read.
+            // The ack may be among the input that is still to be read.
             Stage::Waiting(_) if !is_heard => self.watch_on(user, watch.seq, later_ms),
             Stage::Announced(_) if !is_heard => self.pause_until(user, later_ms),
             Stage::Waiting(_) => self.look_whether_it_waits(user, out),
@@ -353,13 +357,13 @@ impl Chat {
         if let Some(notice) = self.notice_of(user, seq) {
             return self.announce(user, notice, out);
         }
-        // It was acked, and others wait: as long as the oldest of them, by its last sending.
+        // It was acked, and others wait: watch the oldest of them, from its last sending on.
         let (now_ms, after_ms) = (self.now.mono_ms, self.rules.push_hook_after_ms);
         let due_ms = sent_ms.map_or(now_ms, |sent_ms| sent_ms.min(now_ms)) + after_ms;
         self.watch_on(user, oldest_seq, due_ms.max(now_ms + 1));
     }
 
-    /// What is to be told of this push, if it is on the list of a user who is here.
+    /// The announcement for this push, if it is on the list of a user who is online.
     fn notice_of(&self, user: UserId, seq: u64) -> Option<PushNotice> {
         let entry = self.users.get(user);
         let mailbox = &entry.list.as_ref()?.mailbox;
@@ -379,12 +383,12 @@ impl Chat {
         }
     }
 
-    /// Asks the store what waits for those who are due.
+    /// Submits the jobs that count the mailboxes that are due.
     pub(super) fn count_mailboxes(&mut self, out: &mut Vec<Action>) {
         if let Some(hook) = &mut self.push_hook
             && self.stopping
         {
-            // Nobody is announced any more, and the stop waits for every job.
+            // During a stop nobody is announced, and the stop would wait for every job.
             hook.rests = true;
         }
         while let Some((user, seq)) = self.push_hook.as_mut().and_then(|hook| hook.next_to_count()) {
@@ -413,7 +417,7 @@ impl Chat {
         self.count_mailboxes(out);
     }
 
-    /// A mailbox was counted, or not. `true` if the watch still waits for that.
+    /// A job that counts a mailbox has ended. `true` if the watch still waits for it.
     fn counting_ended(&mut self, user: UserId, seq: u64) -> bool {
         let Some(hook) = &mut self.push_hook else { return false };
         debug_assert!(hook.counting > 0, "each is counted once");
@@ -421,7 +425,7 @@ impl Chat {
         hook.get(user).is_some_and(|watch| watch.stage == Stage::Counting && watch.seq == seq)
     }
 
-    /// The first page of what waits for a user who was away when it was asked for.
+    /// The first page of waiting pushes was read for a user who was away at that time.
     pub(super) fn counted(&mut self, (user, seq): (UserId, u64), page: Page, out: &mut Vec<Action>) {
         if self.counting_ended(user, seq) {
             self.look_at_page_of(user, seq, page, out);
@@ -438,14 +442,14 @@ impl Chat {
             Some(at) if pushes[at].seq == seq => {
                 self.announce(user, PushNotice { push: pushes.swap_remove(at), waiting, more }, out);
             }
-            // It was acked before they went, or withdrawn; a later one waits, and is as old as the
-            // wall clock says.
+            // It was acked before the user went offline, or withdrawn. A later push waits; its age
+            // is computed from the wall clock.
             Some(at) => {
                 let (seq, after_ms) = (pushes[at].seq, self.rules.push_hook_after_ms);
                 let age_ms = self.now.wall_ms.saturating_sub(pushes[at].time_ms).min(after_ms);
                 self.watch_on(user, seq, self.now.mono_ms + (after_ms - age_ms).max(1));
             }
-            // It stands behind the first page: the oldest is announced for it.
+            // It comes after the first page: the oldest push is announced instead.
             None if more && waiting > 0 => {
                 self.announce(user, PushNotice { push: pushes.swap_remove(0), waiting, more }, out);
             }
@@ -453,7 +457,8 @@ impl Chat {
         }
     }
 
-    /// A mailbox could not be counted: it is tried again after a rest, unless that is of no use.
+    /// A mailbox could not be counted: it is tried again after a pause, unless a retry would not
+    /// help.
     pub(super) fn not_counted(&mut self, (user, seq): (UserId, u64), outcome: &Outcome, out: &mut Vec<Action>) {
         let is_awaited = self.counting_ended(user, seq);
         match outcome {

@@ -1,6 +1,6 @@
-//! The numbers in the rules of the protocol: each is an option.
+//! The settings of the chat core. Each is an option.
 
-/// Who is shown the e-mail address in somebody's profile; they themselves always are.
+/// Who may see the e-mail address in a user's profile. Users always see their own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EmailTo {
     /// Every user who is logged in.
@@ -11,12 +11,13 @@ pub enum EmailTo {
     Nobody,
 }
 
-/// The numbers in the rules; the defaults are the protocol's.
+/// The settings of the chat core; the defaults are those of the protocol. Times are in ms, sizes in
+/// bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rules {
-    /// A connection silent for longer than this is closed.
+    /// A connection that is idle for longer than this is closed.
     pub idle_timeout_ms: u64,
-    /// The interval between two checks of it.
+    /// The interval between two checks for idle connections.
     pub idle_check_ms: u64,
     /// A push that is not acked is sent again this long after it was last sent.
     pub resend_every_ms: u64,
@@ -24,121 +25,128 @@ pub struct Rules {
     pub save_after_ms: u64,
     /// Every request is answered within this time, if necessary with `UNAVAILABLE`.
     pub answer_within_ms: u64,
-    /// A connection whose last inputs, so many, were all `BAD_JSON` is closed.
+    /// A connection is closed after this many inputs in a row that were `BAD_JSON`.
     pub bad_inputs_max: u32,
-    /// Sent messages of one user that are remembered so that a repeated one is not delivered twice.
+    /// The largest number of messages in one user's dedup window.
     pub dedup_messages_max: u32,
-    /// And for how long.
+    /// How long a message stays in the dedup window.
     pub dedup_age_ms: u64,
-    /// And the size of the windows of all offline users, in bytes; the user who has been offline
-    /// the longest is forgotten first.
+    /// The largest total size of the dedup windows of offline users. The window of the user who has
+    /// been offline the longest is dropped first.
     pub dedup_bytes_max: usize,
-    /// Requests a second on one connection that is logged in.
+    /// The largest rate of requests a second on a connection that is logged in.
     pub requests_per_second_max: u32,
-    /// Requests beyond that rate that are refused before the connection is closed; one within it
-    /// makes up for one of them.
+    /// The number of requests beyond `requests_per_second_max` that are refused before the
+    /// connection is closed. Each accepted request takes one off the count.
     pub refused_requests_max: u32,
-    /// Requests at once on a connection before log-in: anything that a client sends is one.
+    /// The largest burst of requests on a connection before log-in. Every input counts as a
+    /// request.
     pub requests_before_login_max: u32,
-    /// And requests a second more.
+    /// The rate at which that allowance refills, in requests a second.
     pub requests_before_login_per_second_max: u32,
-    /// The same of one address, all its connections that are not logged in together.
+    /// The largest burst of requests of all connections of one address that are not logged in.
     pub requests_before_login_per_address_max: u32,
-    /// And so many a second more, up to 1,000.
+    /// The rate at which that allowance refills, in requests a second; at most 1,000.
     pub requests_before_login_per_address_per_second_max: u32,
-    /// Pushes sent to one user and not acked.
+    /// The largest number of outstanding pushes to one user.
     pub outstanding_max: u32,
-    /// And their size in bytes, as written to that connection (one push larger than that is sent
-    /// all the same).
+    /// The largest size of the outstanding pushes to one user, as written to the connection. A
+    /// single push that is larger is sent nevertheless.
     pub outstanding_bytes_max: usize,
-    /// Pushes read from the store at a time.
+    /// The largest number of pushes on a page.
     pub page_max: u32,
-    /// And their size in bytes; the one that goes beyond is the last.
+    /// The largest size of the pushes on a page. The push that exceeds it is the last one.
     pub page_bytes_max: usize,
-    /// Pushes on one user's list in memory, sent or not; the rest waits in the store.
+    /// The largest number of pushes on one user's list in memory, sent or not. The rest waits in
+    /// the store.
     pub list_max: u32,
-    /// And their size in bytes (one push larger than that is taken all the same).
+    /// The largest size of the pushes on one user's list in memory. A single push that is larger is
+    /// taken nevertheless.
     pub list_bytes_max: usize,
-    /// Jobs submitted and not finished.
+    /// The largest number of jobs in flight.
     pub jobs_max: usize,
-    /// And the pushes in them, in bytes (one that is larger is submitted all the same when there is
-    /// no other).
+    /// The largest total size of the pushes in these jobs. A single push that is larger is
+    /// submitted nevertheless if there is no other.
     pub jobs_bytes_max: usize,
-    /// Jobs in flight because of one user's requests, and messages of theirs that may need one,
-    /// before their connection's requests are held. Large pushes count more than once; when the
-    /// store has little room left, the bound is lower.
+    /// The largest load of one user: jobs in flight for their requests, and their messages that may
+    /// need a job. At this load their connection's requests are held. Large pushes count more than
+    /// once; when the job queue has little room left, the limit is lower.
     pub jobs_per_connection_max: u32,
-    /// The same for requests that are answered with a profile or a token, if there is nothing else.
+    /// The same limit as a number of requests that are answered with a profile or a token, if there
+    /// is no other load.
     pub reads_per_connection_max: u32,
-    /// Log-ins and sign-ups that wait for a password to be hashed: half of them
-    /// unsuspected log-ins, a quarter other log-ins, a quarter sign-ups.
+    /// The largest number of log-ins and sign-ups that wait for a password to be hashed: half of
+    /// them unsuspected log-ins, a quarter other log-ins, a quarter sign-ups.
     pub auth_jobs_max: usize,
-    /// Of these, from one address; loopback may have them all.
+    /// The largest number of these from one address; loopback may have them all.
     pub auth_jobs_per_address_max: u32,
-    /// The number that is submitted at a time; the others wait in the core, where their order can
-    /// still be chosen.
+    /// The largest number of passwords that auth workers have at a time. The others wait in the
+    /// core, which chooses their order.
     pub auth_running_max: usize,
-    /// Log-ins of one user whose credential was checked, and that wait until another one has read
-    /// the user's page.
+    /// The largest number of log-ins of one user whose credential is good and that wait while
+    /// another log-in loads.
     pub log_ins_waiting_per_user_max: u32,
-    /// Friendship operations with an unknown outcome, which are tried again until it is known.
+    /// The largest number of undecided friendship operations.
     pub undecided_max: usize,
-    /// Wrong passwords on one connection; and tokens on it that are not valid.
+    /// The largest number of wrong passwords on one connection; separately, of invalid tokens on
+    /// it.
     pub wrong_passwords_per_connection_max: u32,
-    /// A connection on which so many tries were refused is closed.
+    /// A connection is closed after this many refused tries.
     pub refused_tries_max: u32,
-    /// Wrong passwords of one user, from all untrusted addresses together, before more are refused
-    /// without a comparison; and, counted separately, from loopback.
+    /// The budget of wrong passwords of one user from all untrusted addresses together; separately,
+    /// from loopback. When it is used up, passwords are refused without a comparison.
     pub wrong_passwords_per_user_max: u32,
-    /// After this one of them is forgotten.
+    /// The time after which one of these is forgotten.
     pub wrong_password_per_user_forgotten_after_ms: u64,
-    /// Wrong passwords of one user from one untrusted address.
+    /// The budget of wrong passwords of one user from one untrusted address.
     pub wrong_passwords_per_user_and_address_max: u32,
-    /// After this one of them is forgotten.
+    /// The time after which one of these is forgotten.
     pub wrong_password_per_user_and_address_forgotten_after_ms: u64,
-    /// Wrong passwords of one user from one trusted address.
+    /// The budget of wrong passwords of one user from one trusted address.
     pub wrong_passwords_per_trusted_address_max: u32,
-    /// After this one of them is forgotten.
+    /// The time after which one of these is forgotten.
     pub wrong_password_per_trusted_address_forgotten_after_ms: u64,
-    /// Addresses that are remembered as trusted, each for one user who logged in from there
-    /// recently; at most eight of one user.
+    /// The largest number of trusted addresses, each of one user who logged in from there recently;
+    /// at most eight of one user.
     pub trusted_addresses_max: usize,
-    /// And for how long.
+    /// How long an address stays trusted.
     pub trusted_address_age_ms: u64,
-    /// Wrong passwords from one address.
+    /// The budget of wrong passwords from one address.
     pub wrong_passwords_per_address_max: u32,
-    /// After this one of them is forgotten.
+    /// The time after which one of these is forgotten.
     pub wrong_password_per_address_forgotten_after_ms: u64,
-    /// Clients may make accounts.
+    /// Clients may sign up.
     pub sign_ups: bool,
-    /// Sign-ups from one address.
+    /// The budget of sign-ups from one address.
     pub sign_ups_per_address_max: u32,
-    /// After this one of them is forgotten.
+    /// The time after which one of these is forgotten.
     pub sign_up_per_address_forgotten_after_ms: u64,
-    /// Users and addresses whose counts are remembered.
+    /// The largest number of users and addresses whose budgets are remembered.
     pub throttled_max: usize,
-    /// Friends of one user.
+    /// The largest number of friends of one user.
     pub friends_max: u32,
-    /// Friend requests of one user, and to one user, that are pending.
+    /// The largest number of pending friend requests from one user, and to one user.
     pub pending_requests_max: u32,
-    /// Users whom one user blocks.
+    /// The largest number of users whom one user blocks.
     pub blocked_max: u32,
-    /// Who is shown e-mail addresses.
+    /// Who may see e-mail addresses.
     pub profile_email: EmailTo,
-    /// Frames about who is online that are written at a time, to all connections together; the
-    /// others follow a moment later.
+    /// The largest number of PRESENCE frames that are written at a time, to all connections
+    /// together. The others follow a moment later.
     pub presence_at_once_max: u32,
-    /// Resume tokens of one user that may be used; a new one takes the place of the oldest.
+    /// The largest number of valid resume tokens of one user. A new one replaces the oldest.
     pub tokens_max: u32,
     /// The lifetime of a resume token.
     pub token_lifetime_ms: u64,
-    /// Users for whom pushes wait are announced ([`PushHook`](super::contract::Action::PushHook)).
+    /// There is a push hook: users for whom pushes wait are announced
+    /// ([`PushHook`](super::contract::Action::PushHook)).
     pub push_hook: bool,
-    /// When a push has waited for so long.
+    /// A user is announced when a push has waited for this long.
     pub push_hook_after_ms: u64,
-    /// And not again within this time, unless they log in.
+    /// A user is not announced again within this time, unless they log in.
     pub push_hook_pause_ms: u64,
-    /// Users who are watched for that, or were announced and are in their pause.
+    /// The largest number of users who are watched for the push hook, or are in the pause after an
+    /// announcement.
     pub push_hook_users_max: usize,
     /// The time for which a stop waits for jobs in flight.
     pub stop_wait_ms: u64,

@@ -1,4 +1,5 @@
-//! One connection: who is on it, when it last spoke, its form of CONTENT, and when it is looked at.
+//! Sessions: the user on a connection, when it was last active, its form of CONTENT, and when it is
+//! checked.
 
 use super::contract::{AddressKey, ConnId, Rules};
 use super::ids::UserId;
@@ -14,13 +15,13 @@ pub(super) struct Session {
     generation: u32,
     /// The user who is logged in.
     pub(super) user: Option<UserId>,
-    /// When it last spoke, by the mono clock.
+    /// When it was last active, by the mono clock.
     pub(super) last_active_ms: u64,
     /// The form of its last 1, 2, 4, 5 or 6.
     pub(super) form: ContentForm,
     /// The form of its log-in.
     pub(super) push_form: ContentForm,
-    /// Earlier output has not been written yet.
+    /// Earlier output is not written yet.
     pub(super) blocked: bool,
     /// A sign-up or log-in is being worked on; the shell holds its input.
     pub(super) held: bool,
@@ -29,9 +30,9 @@ pub(super) struct Session {
     pub(super) unanswered: u32,
     /// Its address, for the limits per address.
     pub(super) address_key: Option<AddressKey>,
-    /// Passwords that came on it and were wrong, or may be: they are being checked.
+    /// Passwords on it that were wrong, or are being checked.
     pub(super) wrong_passwords: u16,
-    /// Tokens that came on it and are not valid.
+    /// Invalid tokens on it.
     pub(super) stale_tokens: u16,
     /// Tries that were refused on it since the last log-in.
     pub(super) refused_tries: u16,
@@ -39,21 +40,22 @@ pub(super) struct Session {
     pub(super) bad_inputs: u16,
     /// Its user is told when friends come and go.
     pub(super) watches: bool,
-    /// Its requests are held, because its user has enough in flight.
+    /// Its requests are held, because its user's load in flight has reached the limit.
     pub(super) requests_held: bool,
-    /// Requests beyond its rate that were refused, less those since that were not.
+    /// Refused requests beyond its rate, less the requests that were accepted since.
     pub(super) refused: u16,
-    /// When the bucket of its requests is full again.
+    /// When its token bucket is full again, in ns of the mono clock.
     full_at_ns: u64,
-    /// When it is looked at; the others of that time are its neighbours in a list.
+    /// When it is checked for being idle; the other connections of that time are its neighbours in
+    /// a list.
     look_ms: u64,
     before: u32,
     after: u32,
 }
 
 impl Session {
-    /// Takes a token from the bucket; `false` when it is empty. It holds one second's worth, and
-    /// before log-in the small allowance of a stranger.
+    /// Takes a token from the bucket; `false` when it is empty. The bucket holds the requests of
+    /// one second, or before log-in the small allowance of a stranger.
     pub(super) fn take_token(&mut self, now_ms: u64, rules: &Rules) -> bool {
         const SECOND_NS: u64 = 1_000_000_000;
         let now_ns = now_ms.saturating_mul(1_000_000);
@@ -71,7 +73,7 @@ impl Session {
         taken
     }
 
-    /// Begins anew with a full bucket.
+    /// Fills the token bucket.
     pub(super) fn fill_bucket(&mut self) {
         self.full_at_ns = 0;
     }
@@ -82,11 +84,11 @@ impl Session {
 pub(super) struct Sessions {
     slots: Vec<Option<Session>>,
     len: usize,
-    /// For each time at which some are looked at, the first of their list. It stays until that
-    /// time, even if all of them go.
+    /// For each time of a check, the first connection of its list. The entry stays until that time,
+    /// even if all its connections close.
     looks: BTreeMap<u64, u32>,
-    /// When their users logged in, by the wall clock, by slot: beside the sessions, since no
-    /// message asks for it.
+    /// When their users logged in, by the wall clock in seconds, by slot. It is beside the
+    /// sessions, because messages do not need it.
     logged_in_s: Vec<u32>,
 }
 
@@ -152,8 +154,8 @@ impl Sessions {
         self.slots[conn.slot as usize].take()
     }
 
-    /// Notes when a connection is to be looked at; `true` if nobody else is at that time, so that
-    /// it needs a timer.
+    /// Sets the time of a connection's next check; `true` if it is the first one at that time, so
+    /// that a timer is needed.
     pub(super) fn look_at(&mut self, conn: ConnId, look_ms: u64) -> bool {
         debug_assert!(look_ms > 0, "0 says that it is not looked at");
         self.remove_look(conn.slot);
@@ -170,7 +172,7 @@ impl Sessions {
         next.is_none()
     }
 
-    /// Takes out one of those who are to be looked at at this time. Call it until there is none.
+    /// Takes out one of the connections to be checked at this time. Call it until it gives `None`.
     pub(super) fn next_to_look_at(&mut self, look_ms: u64) -> Option<ConnId> {
         let slot = *self.looks.get(&look_ms)?;
         let conn = self.at(slot).map(|session| ConnId { slot, generation: session.generation });
@@ -205,14 +207,14 @@ impl Sessions {
         self.len
     }
 
-    /// All that are open, by slot.
+    /// All open connections, by slot.
     pub(super) fn ids(&self) -> impl Iterator<Item = ConnId> + '_ {
         self.slots.iter().enumerate().filter_map(|(slot, session)| {
             session.as_ref().map(|session| ConnId { slot: slot as u32, generation: session.generation })
         })
     }
 
-    /// Every connection stands on the list of the time at which it is looked at, and on no other.
+    /// Checks that every connection is on the list of the time of its check, and on no other.
     #[cfg(debug_assertions)]
     pub(super) fn check_looks(&self) {
         let mut seen = 0;

@@ -1,29 +1,29 @@
-//! A queue out of whose middle entries are taken: mostly it is the first that goes, now and then
-//! another one.
+//! A queue from whose middle entries may be removed: usually the first one goes, sometimes another
+//! one.
 //!
-//! One that is taken out far from both ends leaves a gap, and gaps are closed up many at a time: so
-//! taking one out costs the same however long the queue is, but for a binary search.
+//! An entry that is removed far from both ends leaves a gap, and gaps are closed many at a time. So
+//! a removal costs the same however long the queue is, apart from a binary search.
 
 use std::collections::VecDeque;
 
-/// Where an entry stands. The places ascend, and are consecutive as long as only first ones are
-/// taken out.
+/// The place of an entry. Places ascend, and are consecutive as long as only first entries are
+/// removed.
 pub(super) type Place = u64;
 
-/// What such a queue holds.
+/// An entry of such a queue.
 pub(super) trait Placed: Copy {
-    /// Greater than that of any entry before it.
+    /// Its place, greater than that of any entry before it.
     fn place(&self) -> Place;
-    /// Was it taken out?
+    /// Is it a gap?
     fn is_gap(&self) -> bool;
     fn make_gap(&mut self);
 }
 
 #[derive(Debug)]
 pub(super) struct SparseQueue<T> {
-    /// Neither the first nor the last is a gap.
+    /// The entries; neither the first nor the last one is a gap.
     entries: VecDeque<T>,
-    /// How many of them are gaps.
+    /// The number of gaps among them.
     gaps: usize,
 }
 
@@ -40,7 +40,7 @@ impl<T: Placed> SparseQueue<T> {
         self.entries.len() - self.gaps
     }
 
-    /// How many are looked at when all are.
+    /// The number of entries with the gaps.
     pub(super) fn span(&self) -> usize {
         self.entries.len()
     }
@@ -53,7 +53,7 @@ impl<T: Placed> SparseQueue<T> {
         self.entries.back()
     }
 
-    /// All, without the gaps.
+    /// All entries, without the gaps.
     pub(super) fn iter(&self) -> impl Iterator<Item = &T> {
         self.entries.iter().filter(|entry| !entry.is_gap())
     }
@@ -63,13 +63,13 @@ impl<T: Placed> SparseQueue<T> {
         self.entries.push_back(entry);
     }
 
-    /// Takes everything out.
+    /// Removes all entries.
     pub(super) fn clear(&mut self) {
         self.entries.clear();
         self.gaps = 0;
     }
 
-    /// Where the entry of this place is, or would be.
+    /// The position in the queue at which the entry with this place is, or would be.
     fn position(&self, place: Place) -> usize {
         let (Some(first), Some(last)) = (self.entries.front(), self.entries.back()) else {
             return 0;
@@ -84,18 +84,18 @@ impl<T: Placed> SparseQueue<T> {
         }
     }
 
-    /// The entry of this place.
+    /// The entry with this place.
     pub(super) fn at(&self, place: Place) -> Option<&T> {
         self.entries.get(self.position(place)).filter(|entry| entry.place() == place && !entry.is_gap())
     }
 
-    /// The same, to change it; its place stays.
+    /// The entry with this place, for a change; its place must stay the same.
     pub(super) fn at_mut(&mut self, place: Place) -> Option<&mut T> {
         let position = self.position(place);
         self.entries.get_mut(position).filter(|entry| entry.place() == place && !entry.is_gap())
     }
 
-    /// The first entry of this place or a later one.
+    /// The first entry with this place or a later one.
     pub(super) fn first_from(&self, place: Place) -> Option<&T> {
         let mut position = self.position(place);
         while self.entries.get(position).is_some_and(|entry| entry.is_gap()) {
@@ -104,7 +104,7 @@ impl<T: Placed> SparseQueue<T> {
         self.entries.get(position)
     }
 
-    /// Takes out the entry of this place, if it is the right one.
+    /// Removes the entry with this place, if `is_it` is true for it.
     pub(super) fn remove_if(&mut self, place: Place, is_it: impl Fn(&T) -> bool) -> Option<T> {
         let position = self.position(place);
         let entry = *self.entries.get(position)?;
@@ -116,7 +116,7 @@ impl<T: Placed> SparseQueue<T> {
     }
 
     fn close_up(&mut self, position: usize) {
-        /// More than this is not moved for one.
+        /// The largest number of entries that are moved for one removal.
         const MOVED_MAX: usize = 64;
         let behind = self.entries.len() - position - 1;
         if position.min(behind) <= MOVED_MAX {
@@ -134,13 +134,13 @@ impl<T: Placed> SparseQueue<T> {
             self.gaps -= 1;
         }
         if self.gaps > self.entries.len() / 2 {
-            // At least as many were taken out since the last time.
+            // At least as many entries were removed since the last time.
             self.entries.retain(|entry| !entry.is_gap());
             self.gaps = 0;
         }
     }
 
-    /// What must hold whatever happened.
+    /// Checks the invariants.
     #[cfg(debug_assertions)]
     pub(super) fn check(&self) {
         assert_eq!(self.gaps, self.entries.iter().filter(|entry| entry.is_gap()).count());
@@ -180,7 +180,7 @@ mod tests {
     #[test]
     fn one_out_of_the_middle_of_a_long_queue_moves_little_and_gaps_are_closed_up() {
         let mut queue = queue(2_000);
-        // The first stays, so that nothing is closed up from the front.
+        // The first entry stays, so that the front does not move past gaps.
         for place in 1..1_900 {
             assert_eq!(queue.remove_if(place, |_| true), Some(Entry(place, false)));
             assert!(queue.span() <= 2 * queue.len() + 130, "{}", queue.span());

@@ -25,7 +25,7 @@ impl Chat {
         }
     }
 
-    /// Ends the stop: everything is durable, or the wait for it is over.
+    /// Ends the stop: everything is durable, or its time limit is over.
     pub(super) fn stop_now(&mut self, out: &mut Vec<Action>) {
         if std::mem::replace(&mut self.stopped, true) {
             return;

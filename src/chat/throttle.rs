@@ -1,15 +1,15 @@
-//! Rate limits for many keys: a burst at once, then one event in a while.
+//! Rate limits for many keys: a burst at once, then one event per interval.
 //!
-//! For each key one time is kept: the moment at which all its events are forgotten (the generic
-//! cell rate algorithm). A key whose time has passed is like one that was never seen, so it is
-//! dropped; that needs no timer.
+//! One time is kept for each key: when all its events will be forgotten (the generic cell rate
+//! algorithm). A key whose time has passed is equivalent to a new one, so it is dropped; that needs
+//! no timer.
 //!
 //! An event that may turn out to be harmless is reserved first and settled later: many at once
 //! cannot overrun a budget, and a harmless one leaves no trace.
 
 use std::collections::{HashMap, VecDeque};
 
-/// So many at once, and one more each time this has passed.
+/// A rate: `burst` events at once, and one more after each `every_ms`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Pace {
     pub(super) burst: u32,
@@ -18,11 +18,11 @@ pub(super) struct Pace {
 
 #[derive(Debug, Default)]
 struct Entry {
-    /// The time from which it is as if the key had never been seen.
+    /// When the key is clean again: as if it had never been seen.
     clean_at_ms: u64,
-    /// Reserved and not settled.
+    /// Events that are reserved and not settled.
     reserved: u32,
-    /// It stands in the order.
+    /// The key is in the order.
     ordered: bool,
 }
 
@@ -30,12 +30,12 @@ struct Entry {
 #[derive(Debug, Default)]
 pub(super) struct Throttle {
     entries: HashMap<u64, Entry>,
-    /// Each key with events, once, with a time at which it may be clean.
+    /// Each key with events, once, with a time at which it may be clean again.
     order: VecDeque<(u64, u64)>,
 }
 
 impl Throttle {
-    /// May it happen once more?
+    /// May one more event happen?
     pub(super) fn is_open(&self, key: u64, now_ms: u64, pace: Pace) -> bool {
         let Some(entry) = self.entries.get(&key) else {
             return pace.burst > 0;
@@ -44,9 +44,10 @@ impl Throttle {
         used.saturating_add(entry.reserved.into()) < u64::from(pace.burst)
     }
 
-    /// The memory that it holds.
+    /// The memory that it holds, in bytes.
     pub(super) fn held_bytes(&self) -> usize {
-        // A byte of the table's own for each place; an eighth of its places is always free.
+        // The table has one byte of its own for each slot, and an eighth of its slots is always
+        // free.
         let places = self.entries.capacity() / 7 * 8;
         places * (size_of::<(u64, Entry)>() + 1) + self.order.capacity() * size_of::<(u64, u64)>()
     }
@@ -105,10 +106,10 @@ impl Throttle {
         }
     }
 
-    /// Drops those at the front whose time has passed; those that were noted again meanwhile go to
-    /// the back.
+    /// Drops keys at the front of the order whose time has passed; keys with newer events go to the
+    /// back.
     fn evict_clean(&mut self, now_ms: u64) {
-        /// Enough to shrink with every addition, and never a long loop.
+        /// Enough for the order to shrink with every addition, and never a long loop.
         const LOOKS_MAX: usize = 4;
         for _ in 0..LOOKS_MAX {
             let Some(&(_, key)) = self.order.front().filter(|(at_ms, _)| *at_ms <= now_ms) else {

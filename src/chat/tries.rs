@@ -1,8 +1,8 @@
 //! The budgets of tries: which client may try a password, and how often.
 //!
-//! A try reserves its place in every budget before anything is compared, and gives it back if it
-//! turns out right or is not made. So many connections at once cannot overrun a budget, and when
-//! one is used up nothing is compared, whatever is cached.
+//! A try reserves its place in every budget before anything is compared, and gives it back if the
+//! credential is good or nothing was compared. So many connections at once cannot overrun a budget,
+//! and when one is used up nothing is compared, whatever is cached.
 //!
 //! A try counts against its connection, its address, and
 //!
@@ -10,11 +10,12 @@
 //!   that address, and no other; a log-in by token there keeps it trusted,
 //! - elsewhere: a budget of the user at that address, and the user's budget for all such addresses.
 //!
-//! All are asked before one is reserved: what an inner budget refuses does not use up an outer one.
-//! So a single address uses up its own budget of a user and not the user's, and an owner at another
-//! address is not shut out. Many addresses can use up the user's; then those that are trusted, and
-//! resume tokens, still get in. Loopback is one more address that has no limit as such; its users
-//! have a budget of their own there, so that the outside and loopback never shut each other out.
+//! All budgets are checked before a place is reserved: a try that an inner budget refuses does not
+//! use up an outer one. So a single address can use up its own budget for a user but not the
+//! user's, and does not lock out the owner at another address. Many addresses together can use up
+//! the user's budget; log-ins from trusted addresses and by resume token still work then. Loopback
+//! has no limit per address; users have a separate budget there, so that other addresses and
+//! loopback never lock each other out.
 //!
 //! Whether a user exists makes no difference to any of this.
 
@@ -25,14 +26,15 @@ use super::trust::{SLOTS, Trust};
 use crate::protocol::field::UserName;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
-/// Tries from one address, or for one user there, that are not settled: they may all be wrong, so
-/// the next one is not unsuspected. A few users behind one address may log in at once.
+/// The number of unsettled tries from one address, or for one user there, up to which a try is
+/// unsuspected: unsettled ones may all be wrong. It allows a few users behind one address to log in
+/// at once.
 const UNSETTLED_MAX: u32 = 4;
 
-/// Which budgets a try counts against besides those of its connection and its address.
+/// The budgets against which a try counts, besides those of its connection and its address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Budget {
-    /// A resume token cannot be guessed: only those of one connection are counted.
+    /// A resume token cannot be guessed: only invalid tokens on one connection are counted.
     Token,
     /// The user logged in from there recently.
     Trusted,
@@ -45,8 +47,8 @@ pub(super) struct Try {
     pub(super) conn: ConnId,
     pub(super) address_key: Option<AddressKey>,
     pub(super) budget: Budget,
-    /// It was compared with the password that was verified last, and differs: whatever hinders it
-    /// from being hashed, it was a guess.
+    /// The password differs from the one that was verified last: it counts as a guess even if it is
+    /// never hashed.
     pub(super) differs: bool,
 }
 
@@ -59,19 +61,19 @@ pub(super) enum Settled {
     NotMade,
 }
 
-/// The notes about strangers, and the addresses that users come from.
+/// The budgets of tries, and the trusted addresses.
 #[derive(Debug)]
 pub(super) struct Tries {
-    /// Keeps clients from choosing names that collide: it has taken in a key already.
+    /// A keyed hasher, so that clients cannot choose names that collide.
     keyed: DefaultHasher,
-    /// Of each user: from untrusted addresses outside, and from loopback.
+    /// Of each user: from all untrusted addresses but loopback, and separately from loopback.
     by_user: Throttle,
-    /// Of each user at each address outside, trusted or not, and at loopback when it is trusted.
+    /// Of each user at each address, trusted or not; at loopback only when it is trusted.
     by_user_there: Throttle,
     by_address: Throttle,
     sign_ups_by_address: Throttle,
     trust: Trust,
-    /// Admitted and not settled.
+    /// Tries that are admitted and not settled.
     #[cfg(debug_assertions)]
     open: usize,
 }
@@ -103,7 +105,7 @@ impl Tries {
         }
     }
 
-    /// A number that stands for a name at a place, which nobody outside can foresee.
+    /// A keyed hash of a name at an address: clients cannot predict it.
     fn hash_at(&self, name: &str, place: u64) -> u64 {
         let mut hasher = self.keyed.clone();
         hasher.write(name.as_bytes());
@@ -116,7 +118,7 @@ impl Tries {
         self.open
     }
 
-    /// The memory that they hold.
+    /// The memory that it holds, in bytes.
     pub(super) fn held_bytes(&self) -> usize {
         let all = [&self.by_user, &self.by_user_there, &self.by_address, &self.sign_ups_by_address];
         all.into_iter().map(Throttle::held_bytes).sum::<usize>() + self.trust.held_bytes()
@@ -231,8 +233,8 @@ impl Tries {
         Ok(Try { conn, address_key, budget: Budget::Token, differs: false })
     }
 
-    /// Gives back what a try reserved, unless it was wrong.
-    /// `session` is that of its connection, if it is still there.
+    /// Settles a try: gives back what it reserved, unless it was wrong. `session` is that of its
+    /// connection, if it is still open.
     pub(super) fn settle(
         &mut self,
         user: &UserName,
@@ -261,16 +263,17 @@ impl Tries {
         let budgets = self.budgets(user, address_key, budget, rules);
         let keys_max = rules.throttled_max;
         self.each(&budgets, |throttle, key, pace| throttle.settle(key, wrong, now_ms, pace, keys_max));
-        // Clients with a token need not know the password, so it makes no address trusted: a stolen
-        // one would bring a budget for guesses at each address, and push out the owner's.
+        // A client with a token need not know the password, so a token makes no address trusted: a
+        // stolen one would give a budget for guesses at each address, and replace the owner's
+        // addresses.
         if settled == Settled::Right && (budget != Budget::Token || self.trusts(user, address_key, rules, now_ms)) {
             let (hash, place) = self.trust_key(user, address_key);
             self.trust.note(hash, place, now_ms, rules.trusted_addresses_max);
         }
     }
 
-    /// There was no recent wrong password on this connection, from this address, or for this user
-    /// there. Tries of others from elsewhere do not matter.
+    /// Was there no recent wrong password on this connection, from this address, or for this user
+    /// at this address? Tries from other addresses do not matter.
     pub(super) fn is_unsuspected(
         &self,
         user: &UserName,
@@ -286,7 +289,7 @@ impl Tries {
         let is_clean = |throttle: &Throttle, budget: Option<(u64, Pace)>| {
             budget.is_none_or(|(key, _)| throttle.is_clean(key, now_ms, UNSETTLED_MAX))
         };
-        // It counts itself.
+        // The present try is among them.
         session.wrong_passwords <= 1
             && session.refused_tries == 0
             && is_clean(&self.by_address, budgets.address)
@@ -294,7 +297,8 @@ impl Tries {
             && (attempt.address_key.is_some() || is_clean(&self.by_user, budgets.user))
     }
 
-    /// May a sign-up come from here? Counted at once: each costs a run whatever its answer is.
+    /// May this address sign up? It is counted at once: each sign-up costs an Argon2id run whatever
+    /// its answer is.
     pub(super) fn admit_sign_up(
         &mut self,
         address_key: Option<AddressKey>,

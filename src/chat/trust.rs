@@ -1,25 +1,26 @@
-//! The addresses from which a user logged in by password recently: there a stranger's wrong
-//! passwords do not lock the user out.
+//! Trusted addresses, from which a user logged in by password recently: wrong passwords from
+//! elsewhere do not lock the user out there.
 
 use hashbrown::HashTable;
 
-/// Places of one user, one for each remainder of its number: a user who logs in from very many
-/// pushes out their own, and nobody else's.
+/// The largest number of trusted addresses of one user, one for each remainder of the address key:
+/// a user who logs in from very many addresses replaces only their own.
 pub(super) const SLOTS: u64 = 8;
 
-/// There may be one for everybody who is online: small, and without a pointer.
+/// One trusted address. There may be one for every online user, so it is small and has no pointer.
 #[derive(Clone, Copy, Debug)]
 struct Entry {
-    /// Half of the hash of the user and the slot, which tells some 100,000 apart well enough, and
-    /// which nobody outside can foresee.
+    /// Half of the keyed hash of the user and the slot: it distinguishes some 100,000 entries well
+    /// enough, and clients cannot predict it.
     key: u32,
     place: u32,
-    /// When the user last logged in from there, in seconds.
+    /// When the user last logged in from there, in seconds of the mono clock.
     at_s: u32,
 }
 
-/// A log-in puts its entry among the young. When those are half of all that may be remembered, they
-/// become the old, and the former old are dropped. So the longest unused go first, without a
+/// The trusted addresses of all users, in two generations. A log-in puts its entry into the young
+/// one. When the young generation has half of the allowed entries, it becomes the old one, and the
+/// former old one is dropped. So the entries that are unused the longest go first, without a
 /// search.
 #[derive(Debug, Default)]
 pub(super) struct Trust {
@@ -37,12 +38,13 @@ fn seconds(now_ms: u64) -> u32 {
 }
 
 impl Trust {
-    /// The memory that it holds.
+    /// The memory that it holds, in bytes.
     pub(super) fn held_bytes(&self) -> usize {
         self.young.allocation_size() + self.old.allocation_size()
     }
 
-    /// The user logged in from there. `hash` is that of the user and of `place % SLOTS`.
+    /// Notes that the user logged in from this address. `hash` is that of the user and of `place %
+    /// SLOTS`.
     pub(super) fn note(&mut self, hash: u64, place: u32, now_ms: u64, entries_max: usize) {
         let young_max = entries_max.div_ceil(2);
         if young_max == 0 {
@@ -63,7 +65,7 @@ impl Trust {
         self.young.insert_unique(spread(entry.key), entry, |entry| spread(entry.key));
     }
 
-    /// Did the user log in from there within `age_ms`, or a second more?
+    /// Did the user log in from this address within `age_ms` (up to a second more)?
     pub(super) fn knows(&self, hash: u64, place: u32, now_ms: u64, age_ms: u64) -> bool {
         let key = hash as u32;
         let same = |other: &Entry| other.key == key;

@@ -1,9 +1,8 @@
-//! The known users: names interned once, the connection of each user who is online, and their
+//! The users in memory: interned names, the connection of each user who is online, and their
 //! friends.
 //!
-//! A user stands in the table as long as something refers to them: a connection, a friend's list, a
-//! push in flight, a job. "Where is this user?" is asked of this module and nowhere else: see
-//! [`Route`].
+//! A user is in the table as long as something refers to them: a connection, a friend's list, a
+//! delivery, a job. Only this module answers where a user is: see [`Route`].
 
 use super::contract::ConnId;
 use super::dedup::DedupWindow;
@@ -15,18 +14,18 @@ use slab::Slab;
 use std::collections::VecDeque;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
-/// Where a user is. Another node of a cluster would be a third answer: callers that do different
-/// things by the place match on all of them.
+/// Where a user is. Callers match on all variants, because another node of a cluster may become a
+/// third one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Route {
-    /// On this connection.
+    /// Online, on this connection.
     Here(ConnId),
-    /// On none: what comes for the user goes to the store.
+    /// On no connection of this server: pushes for the user go to the store.
     Away,
 }
 
 impl Route {
-    /// The connection, if it is one of this server.
+    /// The connection, if the user is online here.
     pub(super) fn here(self) -> Option<ConnId> {
         match self {
             Self::Here(conn) => Some(conn),
@@ -45,13 +44,13 @@ fn hash_with(keyed: &DefaultHasher, name: &str) -> u64 {
 #[derive(Debug)]
 pub(super) struct User {
     pub(super) name: UserName,
-    /// Their one live connection, if they are online: asked by [`User::route`] alone.
+    /// Their one live connection, if they are online: read by [`User::route`] only.
     conn: Option<ConnId>,
     /// Their friends, sorted; only kept while they are online.
     pub(super) friends: Box<[UserId]>,
     /// Their ACK list; dropped when it has been empty for a while.
     pub(super) list: Option<Box<AckList>>,
-    /// Log-ins of theirs whose friends and first page are on the way, and what changed meanwhile.
+    /// The user's log-ins whose friends and first page are being read, and the changes meanwhile.
     pub(super) loading: Option<Box<PendingLoad>>,
     /// Their dedup window.
     pub(super) dedup: Option<Box<DedupWindow>>,
@@ -70,26 +69,26 @@ impl User {
     }
 }
 
-/// Log-ins in progress.
+/// Log-ins of one user that load or wait for that.
 #[derive(Debug, Default)]
 pub(super) struct PendingLoad {
-    /// Their number.
+    /// The number of log-ins that are loading.
     pub(super) count: u32,
-    /// Log-ins whose credential was checked, in their order: they wait for their turn to read.
+    /// Log-ins with a good credential, in order, that wait for their turn to load.
     waiting: VecDeque<LoginId>,
-    /// Friendships that began (`true`) or ended since the first of them was submitted; of each
-    /// friend what was last.
+    /// Friendships that began (`true`) or ended since the first load was submitted; for each friend
+    /// the last change.
     pub(super) changes: Vec<(UserId, bool)>,
 }
 
 #[cfg(debug_assertions)]
 impl PendingLoad {
-    /// The log-ins that wait for their turn.
+    /// The log-ins that wait for their turn to load.
     pub(super) fn waiting(&self) -> impl Iterator<Item = LoginId> + '_ {
         self.waiting.iter().copied()
     }
 }
-/// Bytes of a user: the entry, a name of usual length, a place in the table of names.
+/// The memory of a user in bytes: the entry, a name of usual length, a slot in the table of names.
 const USER_BYTES: usize = size_of::<User>() + 48;
 
 /// All users that something refers to.
@@ -97,9 +96,9 @@ const USER_BYTES: usize = size_of::<User>() + 48;
 pub(super) struct Users {
     slab: Slab<User>,
     by_name: HashTable<u32>,
-    /// Keeps clients from choosing names that collide: it has taken in a key already.
+    /// A keyed hasher, so that clients cannot choose names that collide.
     keyed: DefaultHasher,
-    /// The friends of all.
+    /// The total number of friends on all users' lists.
     friends_len: usize,
 }
 
@@ -110,7 +109,7 @@ impl Users {
         Self { slab: Slab::new(), by_name: HashTable::new(), keyed, friends_len: 0 }
     }
 
-    /// A number that stands for a name, which nobody outside can foresee.
+    /// A keyed hash of a name: clients cannot predict it.
     pub(super) fn hash(&self, name: &str) -> u64 {
         hash_with(&self.keyed, name)
     }
@@ -119,7 +118,7 @@ impl Users {
         self.find_hashed(self.hash(name), name)
     }
 
-    /// The same, for a caller that has the [`hash`](Self::hash) of the name already.
+    /// Like `find`, for a caller that has the [`hash`](Self::hash) of the name already.
     pub(super) fn find_hashed(&self, hash: u64, name: &str) -> Option<UserId> {
         let slab = &self.slab;
         self.by_name
@@ -153,7 +152,7 @@ impl Users {
         self.slab[user.slot()].refs += 1;
     }
 
-    /// Gives a reference back.
+    /// Releases a reference.
     pub(super) fn release(&mut self, user: UserId) {
         let entry = &mut self.slab[user.slot()];
         debug_assert!(entry.refs > 0, "released more often than held");
@@ -188,12 +187,12 @@ impl Users {
         &mut self.slab[user.slot()]
     }
 
-    /// The user at this place of the table, if there is one.
+    /// The user in this slot of the table, if there is one.
     pub(super) fn at(&self, place: usize) -> Option<&User> {
         self.slab.get(place)
     }
 
-    /// Behind all places that may be taken.
+    /// One more than the greatest slot that may be used.
     pub(super) fn places_end(&self) -> usize {
         self.slab.capacity()
     }
@@ -208,7 +207,7 @@ impl Users {
         self.get(user).is_here()
     }
 
-    /// The user is on this connection from now on; says where they were before.
+    /// The user is on this connection from now on; gives where they were before.
     pub(super) fn arrives(&mut self, user: UserId, conn: ConnId) -> Route {
         self.get_mut(user).conn.replace(conn).map_or(Route::Away, Route::Here)
     }
@@ -222,11 +221,11 @@ impl Users {
         self.get(user).friends.binary_search(&other).is_ok()
     }
 
-    /// Takes over who somebody's friends are, as the store knows them, with what changed while it
-    /// was asked.
+    /// Sets the friends of a user as the store gave them, and applies the changes since the
+    /// request.
     pub(super) fn set_friends(&mut self, user: UserId, names: &[UserName]) {
         let before = std::mem::take(&mut self.get_mut(user).friends);
-        // What `system` says is from the operator, even if an account has that name.
+        // Messages from `system` are notices of the operator, even if an account has that name.
         let is_system = |name: &UserName| name.as_str() == RESERVED_NAME;
         let names = if is_system(&self.get(user).name) { &[] } else { names };
         let names = names.iter().filter(|name| !is_system(name));
@@ -241,29 +240,30 @@ impl Users {
         for (other, friends) in changes {
             self.change_friend(user, other, friends);
         }
-        // Last, so that a user who was and is a friend keeps their place.
+        // Last, so that users who remain friends keep their slots.
         before.into_iter().for_each(|friend| self.release(friend));
     }
 
-    /// Forgets who their friends are: they went offline.
+    /// Forgets a user's friends: they went offline.
     pub(super) fn release_friends(&mut self, user: UserId) {
         for friend in self.take_friends(user) {
             self.release(friend);
         }
     }
 
-    /// The same for a caller who has to let go of each of them.
+    /// Like `release_friends`, but gives the friends to the caller, who must release each of them.
     pub(super) fn take_friends(&mut self, user: UserId) -> Vec<UserId> {
         let friends = std::mem::take(&mut self.get_mut(user).friends);
         self.friends_len -= friends.len();
         friends.into_vec()
     }
 
-    /// Notes on one side that a friendship began or ended, if that side is online or about to be.
+    /// Notes for one of the two users that a friendship began or ended, if that user is online or
+    /// loading.
     pub(super) fn note_friend(&mut self, user: UserId, other: UserId, friends: bool) {
         if let Some(loading) = &mut self.get_mut(user).loading {
-            // A pair that begins and ends it again and again takes no more room than one that does
-            // so once.
+            // A pair that begins and ends a friendship again and again takes no more room than one
+            // that does so once.
             match loading.changes.iter_mut().find(|(known, _)| *known == other) {
                 Some((_, last)) => *last = friends,
                 None => {
@@ -295,12 +295,12 @@ impl Users {
         self.get_mut(user).friends = list.into();
     }
 
-    /// One more log-in of theirs is in progress.
+    /// One more log-in of this user is loading.
     pub(super) fn loading_begins(&mut self, user: UserId) {
         self.get_mut(user).loading.get_or_insert_default().count += 1;
     }
 
-    /// One less; `true` when it was the last.
+    /// One log-in of this user has finished loading; `true` if it was the last one.
     pub(super) fn loading_ends(&mut self, user: UserId) -> bool {
         let Some(loading) = &mut self.get_mut(user).loading else {
             debug_assert!(false, "ended more often than begun");
@@ -317,8 +317,8 @@ impl Users {
         true
     }
 
-    /// A log-in waits for its turn to read; `false` if there are as many as may be, not counting
-    /// those for which nobody waits any more.
+    /// Lets a log-in wait for its turn to load; `false` if as many wait as allowed. Log-ins that
+    /// are not awaited any more do not count.
     pub(super) fn wait_to_load(
         &mut self,
         user: UserId,
@@ -340,23 +340,23 @@ impl Users {
         has_room
     }
 
-    /// Whose turn it is to read.
+    /// The log-in whose turn it is to load.
     pub(super) fn next_to_load(&mut self, user: UserId) -> Option<LoginId> {
         self.get_mut(user).loading.as_mut()?.waiting.pop_front()
     }
 
-    /// The memory that they hold, without their lists and dedup windows.
+    /// The memory that the users hold in bytes, without their lists and dedup windows.
     pub(super) fn held_bytes(&self) -> usize {
         self.slab.len() * USER_BYTES + self.friends_len * size_of::<UserId>()
     }
 
-    /// The friends of all.
+    /// The total number of friends on all users' lists.
     #[cfg(debug_assertions)]
     pub(super) fn friends_len(&self) -> usize {
         self.friends_len
     }
 
-    /// All users, in the order of their places.
+    /// All users in the order of their slots, with their reference counts.
     pub(super) fn iter(&self) -> impl Iterator<Item = (UserId, &User, u32)> + '_ {
         self.slab.iter().map(|(slot, user)| (UserId::of(slot), user, user.refs))
     }

@@ -9,8 +9,8 @@
 const SLOT_BITS: u32 = 6;
 const SLOTS: usize = 1 << SLOT_BITS;
 const LEVELS: usize = 6;
-/// Timers further away than this (about two years) fire then instead. One slot less than a whole
-/// turn of the coarsest level, so that none comes to lie in the slot that is running.
+/// Timers further away than this (about two years) fire after this time instead. It is one slot
+/// less than a whole turn of the coarsest level, so that no timer lands in the current slot.
 const SPAN_MS_MAX: u64 = (SLOTS as u64 - 1) << (SLOT_BITS * (LEVELS as u32 - 1));
 const NONE: u32 = u32::MAX;
 
@@ -68,7 +68,7 @@ impl<T> Wheel<T> {
         self.len
     }
 
-    /// Is there none?
+    /// Does no timer wait?
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len == 0
@@ -84,7 +84,7 @@ impl<T> Wheel<T> {
         TimerId { index, generation: self.nodes[index as usize].generation }
     }
 
-    /// Takes a timer away before it fires.
+    /// Cancels a timer before it fires; gives its value.
     pub fn cancel(&mut self, id: TimerId) -> Option<T> {
         let node = self.nodes.get(id.index as usize)?;
         if node.generation != id.generation || node.value.is_none() {
@@ -94,7 +94,7 @@ impl<T> Wheel<T> {
         Some(self.release(id.index))
     }
 
-    /// The next timer that is due at `now_ms`, in order of its time. Call it until it gives none.
+    /// The next timer that is due at `now_ms`, in the order of time. Call it until it gives `None`.
     pub fn pop(&mut self, now_ms: u64) -> Option<(u64, T)> {
         loop {
             let (level, slot, start_ms) = match self.next_slot() {
@@ -118,8 +118,8 @@ impl<T> Wheel<T> {
         }
     }
 
-    /// Moves all timers of a coarse slot that has begun to finer ones. All at once: the first that
-    /// is moved would hide the others, as finer levels are looked at first.
+    /// Moves all timers of a coarse slot that has begun to finer ones. All at once: the first one
+    /// that is moved would hide the others, because finer levels are searched first.
     fn spread(&mut self, level: usize, slot: usize) {
         let mut next = std::mem::replace(&mut self.lists[level * SLOTS + slot], List { head: NONE, tail: NONE }).head;
         self.occupied[level] &= !(1 << slot);

@@ -1,10 +1,11 @@
-//! The deletion of an account, in steps: a mailbox may be long, and friendships are the business of
-//! two users each. First the store leaves nothing of the account but its name, from then on nobody
-//! can log in; then friendships and pending requests end like those that users end, pair by pair,
-//! so that those online forget them in the right order; then the mailbox goes, some rows at a time.
+//! The deletion of an account, in steps: a mailbox may be long, and each friendship concerns two
+//! users. First the store removes everything of the account but its name; from then on nobody can
+//! log in. Then friendships and pending requests are ended pair by pair, in the same way as when
+//! users end them, so that the users who are online see the changes in the right order. Then the
+//! mailbox is deleted, some rows at a time.
 //!
-//! From the first step on the deletion is noted in the store. What is left of it, if the server
-//! stops meanwhile, is done when it is asked for again: the shell asks at the start.
+//! The store notes the deletion in the first step. If the server stops before the last step, the
+//! deletion is resumed when it is requested again; the shell does that at the next start.
 
 use super::super::admin_op::{AdminOp, AdminStep};
 use super::super::answer::{BUSY, UNAVAILABLE};
@@ -15,39 +16,40 @@ use super::super::{Chat, Timer};
 use super::DELETED;
 use crate::protocol::field::UserName;
 
-/// Rows that one step removes, and pairs that it ends.
+/// The largest number of rows that one step removes, and of pairs that it ends.
 const ROWS_MAX: u32 = 500;
-/// How often a deletion that a user asked for is tried again that may have begun.
+/// How often a user's own request is retried while it is not known whether the deletion has begun.
 const TRIES_MAX: u32 = 60;
-/// Deletions in progress at a time.
+/// The largest number of deletions in progress.
 const DELETIONS_MAX: usize = 1_000;
-/// The time between two steps if there were pairs: these end meanwhile.
+/// The pause after a step that named pairs: their friendships end in this time.
 const PAIRS_MS: u64 = 20;
-/// While it is not known whether somebody is their friend.
+/// The pause while it is in doubt whether somebody is a friend of the user.
 const UNSURE_MS: u64 = 100;
-/// After a step that failed.
+/// The pause after a failed step.
 const RETRY_MS: u64 = 1_000;
 
 /// The deletion of one account.
 #[derive(Debug, Default)]
 pub(in super::super) struct Deletion {
-    /// Those who ask for it.
+    /// The operator's requests for it.
     tickets: Vec<AdminTicket>,
-    /// The request of the user themself, until it is answered.
+    /// The user's own request, until it is answered.
     of_user: Option<Ticket>,
-    /// How often it is tried again to begin it, when the store could not say whether it has begun:
-    /// the user could not prove again who they are.
+    /// How many more times the first step is tried when the store cannot say whether it was done.
+    /// The user cannot simply ask again: once it was done, they can no longer prove who they are.
     tries_left: u32,
-    /// It goes on after a start.
+    /// It was resumed at a start of the server.
     is_resumed: bool,
-    /// The account is gone: what is left is removed however long it takes.
+    /// The account is gone: the steps are repeated until nothing is left.
     has_begun: bool,
     /// When the next step is due; `None` while one is on its way.
     next_ms: Option<u64>,
 }
 
 impl Chat {
-    /// `has_begun`: in the store, before the server started.
+    /// Begins or joins the deletion of an account. `has_begun`: it was begun before the server
+    /// started.
     pub(super) fn delete_account(
         &mut self,
         ticket: AdminTicket,
@@ -69,8 +71,8 @@ impl Chat {
         self.deletion_step(user, out);
     }
 
-    /// The same for the user themself, who has proven who they are. It is promised as soon as it
-    /// has begun in the store: what is left then is removed whatever happens.
+    /// Deletes the account of a user who asked for it and has proven who they are. The answer is
+    /// sent as soon as the first step is committed: the rest is done whatever happens.
     pub(in super::super) fn delete_own_account(&mut self, request: Ticket, user: UserName, out: &mut Vec<Action>) {
         if let Some(deletion) = self.admin.deletions.get_mut(&user) {
             (deletion.of_user, deletion.tries_left) = (Some(request), TRIES_MAX);
@@ -108,8 +110,8 @@ impl Chat {
                 self.step_later(user, if pairs.is_empty() { 1 } else { PAIRS_MS }, out);
             }
             Some(AdminOutcome::Done) => {
-                // Nothing was heard of the steps before this last one, so what is taken for them is
-                // saved, or being saved, behind it.
+                // No answer about the steps before this last one has arrived. So pushes that were
+                // taken for the user may be saved after it.
                 let left_over = if had_begun { Vec::new() } else { self.unsaved_pushes_to(user) };
                 self.account_is_gone(user, out);
                 for seq in left_over {
@@ -117,7 +119,7 @@ impl Chat {
                 }
                 self.deletion_ended(user, AdminAnswer::Done, out);
             }
-            // The last step was done, and its answer was lost.
+            // The last step was done earlier, and its answer was lost.
             Some(AdminOutcome::NoSuchUser) if had_begun => self.deletion_ended(user, AdminAnswer::Done, out),
             Some(AdminOutcome::NoSuchUser) => self.deletion_ended(user, AdminAnswer::NoSuchUser, out),
             _ if had_begun => self.step_later(user, RETRY_MS, out),
@@ -152,7 +154,7 @@ impl Chat {
 
     fn step_later(&mut self, user: &UserName, wait_ms: u64, out: &mut Vec<Action>) {
         if self.stopping {
-            // The next start goes on.
+            // The next start resumes it.
             return self.deletion_ended(user, AdminAnswer::Failed, out);
         }
         let next_ms = self.now.mono_ms + wait_ms;
@@ -178,7 +180,7 @@ impl Chat {
         }
     }
 
-    /// Some next steps are due.
+    /// The next steps of some deletions are due.
     pub(in super::super) fn deletions_timer_fired(&mut self, out: &mut Vec<Action>) {
         if self.stopping {
             return;
@@ -187,7 +189,7 @@ impl Chat {
         let due = self.admin.deletions.iter_mut().filter(|(_, one)| one.next_ms.is_some_and(|next| next <= now_ms));
         let due: Vec<UserName> = due.map(|(user, one)| (one.next_ms = None, user.clone()).1).collect();
         for user in due {
-            // What is taken for them now would be left over behind the last step.
+            // A push that is taken for them now would stay in the store after the last step.
             if self.is_taken_for_friend(&user) {
                 self.step_later(&user, UNSURE_MS, out);
             } else {
@@ -196,14 +198,14 @@ impl Chat {
         }
     }
 
-    /// Is the account of this user gone, and what is left of it being removed? From then on nobody
-    /// begins anything with them: the deletion would wait for that.
+    /// Is the account of this user gone, and is the rest of it being removed? Nothing new is begun
+    /// with such a user: the deletion would have to wait for it.
     pub(in super::super) fn is_account_gone(&self, user: &UserName) -> bool {
         self.admin.deletions.get(user).is_some_and(|deletion| deletion.has_begun)
     }
 
-    /// Does anybody who is online perhaps take this user for a friend? The store may have ended
-    /// that and could not say so.
+    /// May some user who is online still have this user among their friends? The store may have
+    /// ended the friendship without being able to confirm it.
     fn is_taken_for_friend(&self, user: &UserName) -> bool {
         let Some(user) = self.users.find(user.as_str()) else {
             return false;

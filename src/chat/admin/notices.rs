@@ -1,9 +1,9 @@
-//! Notices of the operator: pushes of TYPE 4 from a sender that no user can be. A notice is kept in
-//! the store before it is sent, and is on its receiver's list like every push.
+//! Notices of the operator: pushes of TYPE 4 from a sender that no user can be. A notice is stored
+//! before it is sent, and is on its receiver's ACK list like every push.
 //!
-//! One to all users goes out in small parts, since there may be a million of them: names are read
-//! page by page, and only so many notices are on their way to the store at a time. Each of them is
-//! a delivery of the same body.
+//! A notice to all users is sent in small parts, since there may be a million users: names are read
+//! page by page, and the number of notices on their way to the store is bounded. All of them are
+//! deliveries of one body.
 
 use super::super::admin_op::{AdminOp, AdminStep};
 use super::super::contract::{Action, AdminAnswer, AdminJob, AdminOutcome, AdminTicket, Note};
@@ -17,44 +17,44 @@ use std::collections::VecDeque;
 const NAMES_MAX: u32 = 500;
 /// Notices to all that are on their way to the store at a time.
 const IN_FLIGHT_MAX: usize = 128;
-/// How long after one of them failed it is tried again.
+/// The pause before a failed notice is tried again.
 const RETRY_MS: u64 = 1_000;
-/// After so many failures since the last success the whole notice has failed.
+/// After this many failures in a row the notice as a whole has failed.
 const FAILURES_MAX: u32 = 3 * IN_FLIGHT_MAX as u32;
 
 /// A notice to all users that is on its way.
 #[derive(Debug)]
 pub(super) struct ToAll {
     pub(super) ticket: AdminTicket,
-    /// Its sender, in whose lane names are read.
+    /// The sender `system`, in whose lane names are read.
     system: UserName,
     body: Body,
     /// The last name that was read.
     after: Option<UserName>,
-    /// There may be names behind it.
+    /// More names may follow.
     more: bool,
-    /// They are being read.
+    /// Names are being read.
     reading: bool,
     names: VecDeque<UserName>,
-    /// Those that failed.
+    /// The notices that failed.
     again: Vec<Push>,
     in_flight: usize,
-    /// Until the timer fires nothing is submitted.
+    /// Nothing is submitted until the timer fires.
     pauses: bool,
     failures: u32,
-    /// Those that are in the store.
+    /// The number of notices in the store.
     users: u64,
 }
 
-/// What is next.
+/// The next thing to do for a notice to all users.
 enum Next {
     /// Read more names.
     Read,
-    /// To this user.
+    /// Send the notice to this user.
     To(UserName),
-    /// Once more.
+    /// Try this notice again.
     Again(Push),
-    /// Something is on its way.
+    /// Wait for a job in flight.
     Wait,
     End,
 }
@@ -79,8 +79,8 @@ impl ToAll {
 
 impl Chat {
     fn notice_body(&mut self, text: &str) -> Option<Body> {
-        // The clock may go back, and the number is used again after a restart if its push is gone
-        // by then: both together are not.
+        // The wall clock may go back, and after a restart a `seq` may be used again if its push is
+        // gone. Both together do not repeat.
         let (time_ms, number) = (self.now.wall_ms, self.take_seq());
         let id = format!("notice-{time_ms}-{number}");
         let (id, sender) = (Id::new(id), Name::new(RESERVED_NAME));
@@ -117,7 +117,7 @@ impl Chat {
         match &outcome {
             Some(AdminOutcome::Done) => self.deliver_committed(push.clone(), receiver, out),
             Some(AdminOutcome::Full(quota)) => self.note_mailbox_full(user, *quota, out),
-            // It may be in the store all the same.
+            // It may be in the store nevertheless.
             None if ticket.is_some() => self.look_for(receiver, push.seq, out),
             _ => {}
         }
@@ -159,7 +159,7 @@ impl Chat {
         self.notice_on(out);
     }
 
-    /// Goes on with the notice to all.
+    /// Continues the notice to all users.
     fn notice_on(&mut self, out: &mut Vec<Action>) {
         while let Some(to_all) = &mut self.admin.to_all
             && !to_all.pauses
@@ -222,7 +222,8 @@ impl Chat {
         }
     }
 
-    /// The store did not do it: all rest for a while, and if that goes on it has failed as a whole.
+    /// The store failed to keep one notice: all of them pause. If failures continue, the notice as
+    /// a whole has failed.
     fn one_failed(&mut self, out: &mut Vec<Action>) {
         let Some(to_all) = &mut self.admin.to_all else {
             return;
@@ -237,7 +238,7 @@ impl Chat {
         }
     }
 
-    /// The rest is over.
+    /// The pause is over.
     pub(in super::super) fn notices_timer_fired(&mut self, out: &mut Vec<Action>) {
         if let Some(to_all) = &mut self.admin.to_all {
             to_all.pauses = false;

@@ -1,4 +1,4 @@
-//! What is known of a user, and of a push.
+//! Reports about one user, and about the pushes with one id.
 
 use super::super::Chat;
 use super::super::admin_op::{AdminOp, AdminStep};
@@ -11,15 +11,15 @@ use super::super::ids::UserId;
 use crate::protocol::field::UserName;
 use crate::protocol::push::PushKind;
 
-/// Pushes that are counted in the store at most.
+/// The largest number of pushes that are counted in the store.
 const COUNTED_MAX: u32 = 10_000;
-/// Pushes in the store that one job looks at.
+/// The largest number of stored pushes that one job examines.
 const LOOKED_AT_MAX: u32 = 2_000;
 
 impl Chat {
     pub(super) fn look_at_user(&mut self, ticket: AdminTicket, user: UserName, out: &mut Vec<Action>) {
-        // What is being saved is in the store before the job, or never: jobs about one user are
-        // done in order.
+        // A push that is being saved is in the store before this job runs, or never: jobs about one
+        // user are done in order.
         let unsaved = |delivery| {
             let found = self.deliveries.get(delivery)?;
             matches!(found.save, Save::None | Save::Failed | Save::Full).then_some(found.seq)
@@ -40,7 +40,8 @@ impl Chat {
     ) {
         let answer = match outcome {
             Some(AdminOutcome::Account { is_banned, seqs, more }) => {
-                // A save that failed may have been done, and so may a deletion that is tried again.
+                // A save that failed may have been done nevertheless, and so may a deletion that is
+                // being retried.
                 let only_here = unsaved.iter().filter(|seq| seqs.binary_search(seq).is_err()).count();
                 let stored = seqs.iter().filter(|seq| !self.undeleted.contains(seq)).count();
                 AdminAnswer::User(Box::new(UserReport {
@@ -128,8 +129,8 @@ impl Chat {
         list.mailbox.all().filter_map(report).collect()
     }
 
-    /// The messages under this id that friends of the receiver sent and that wait no longer: they
-    /// were acked. Of a receiver who is away it is not known who their friends are.
+    /// The acked messages with this id that friends of the receiver sent. The friends of a receiver
+    /// who is away are not in memory, so for such a receiver there are none.
     fn acked_pushes(&self, receiver: UserId, id: &str, waiting: &[PushReport]) -> Vec<PushReport> {
         let receiver = self.users.get(receiver);
         let key = Key::of(self.users.hash(receiver.name.as_str()), id);

@@ -1,6 +1,7 @@
-//! The users who are online, page by page. The table of users has no order of names, and an index
-//! would cost every log-in: so all are looked at, some in each turn, and those that come first are
-//! kept. A user who is online all the time is found; one who comes or goes meanwhile may be.
+//! The users who are online, page by page. The table of users is not ordered by name, and an index
+//! would cost every log-in. So a scan looks at all users, some in each turn, and keeps the first
+//! ones in name order. It finds every user who is online during the whole scan; users who come or
+//! go in the meantime may be missed.
 
 use super::super::contract::{Action, AdminAnswer, AdminTicket, OnlineUser};
 use super::super::users::Route;
@@ -8,19 +9,19 @@ use super::super::{Chat, Timer};
 use crate::protocol::field::UserName;
 use std::collections::BinaryHeap;
 
-/// Places of the table of users that one turn looks at: far less than a millisecond.
+/// Slots of the table of users that one turn scans: this takes far less than a millisecond.
 const PLACES_PER_TURN: usize = 4_096;
-/// Users in one answer, whatever is asked for.
+/// The largest number of users in one answer.
 const USERS_MAX: u32 = 1_000;
 
-/// A look at all users.
+/// A scan of the table of users.
 #[derive(Debug)]
 pub(in super::super) struct Scan {
     pub(super) ticket: AdminTicket,
     after: Option<UserName>,
     users_max: usize,
     next_place: usize,
-    /// The first of those that were seen, one more than asked for.
+    /// The first users by name among those seen so far: one more than requested.
     first: BinaryHeap<UserName>,
 }
 
@@ -55,7 +56,7 @@ impl Chat {
         }
     }
 
-    /// Looks at some more users.
+    /// Scans some more users.
     pub(in super::super) fn scan_on(&mut self, out: &mut Vec<Action>) {
         let Some(mut scan) = self.admin.scans.pop_front() else {
             return;

@@ -17,7 +17,8 @@ fn log_in(number: u32, from: u32) -> Waiting {
     Waiting { request: ticket(number), address_key, purpose: Purpose::Login(LoginId(ticket(number))) }
 }
 
-/// The numbers of all that wait, in the order in which they are taken, each hashed before the next.
+/// The numbers of all waiting requests in the order in which they are taken, if each run ends
+/// before the next one begins.
 fn order(queue: &mut AuthQueue, rules: &Rules) -> Vec<u32> {
     let mut taken = Vec::new();
     while let Some(Turn::Run(waiting)) = queue.next(rules, |_| true) {

@@ -1,25 +1,23 @@
-//! Pushes that are held back: those whose id is outstanding, and later ones of their senders.
+//! Pushes that are held back: those whose id is outstanding, and later pushes of the same senders.
 //!
-//! Of each sender only the first that is held back can be the next to go; the others stand behind
-//! it. Such a first one waits for an id, or is a candidate: the candidates are looked at in the
-//! order of the mailbox, and one whose id turns out to be outstanding waits again. So an ack wakes
-//! one push, and a push that goes wakes the next one of its sender: no ack looks at the whole
-//! mailbox.
+//! Of each sender only the first push that is held back can be sent next; the others come after it.
+//! Such a first push waits for an id, or is a candidate. Candidates are examined in the order of
+//! the mailbox; one whose id turns out to be outstanding waits again. So an ack wakes one push, and
+//! a push that is sent wakes the next one of its sender: no ack searches the whole mailbox.
 
 use super::super::sparse::Place;
 use std::collections::{BTreeSet, HashMap};
 
-/// Stands for an id or a sender: a keyed hash of 64 bits. Two that collide would only wait for each
-/// other's acks.
+/// A keyed hash of 64 bits of an id or a sender. Two that collide only wait for each other's acks.
 pub(super) type Hash = u64;
 
 #[derive(Debug, Default)]
 pub(super) struct Held {
-    /// Of each sender all that are held back.
+    /// All pushes that are held back, by sender.
     senders: HashMap<Hash, BTreeSet<Place>>,
-    /// The first ones that wait, by the id that they wait for.
+    /// First pushes that wait, by the id for which they wait.
     waiting: HashMap<Hash, BTreeSet<Place>>,
-    /// The first ones that are to be looked at.
+    /// First pushes that are to be examined.
     candidates: BTreeSet<Place>,
 }
 
@@ -39,30 +37,31 @@ impl Held {
         self.senders.is_empty()
     }
 
-    /// Is something of this sender held back?
+    /// Is a push of this sender held back?
     pub(super) fn holds_of(&self, sender: Hash) -> bool {
         self.senders.contains_key(&sender)
     }
 
-    /// The first that may perhaps go.
+    /// The first candidate.
     pub(super) fn candidate(&self) -> Option<Place> {
         self.candidates.first().copied()
     }
 
-    /// Holds one back behind others of its sender.
+    /// Holds a push back after others of its sender.
     pub(super) fn hold_behind(&mut self, place: Place, sender: Hash) {
         self.senders.entry(sender).or_default().insert(place);
     }
 
-    /// Holds the first of its sender back until its id is outstanding no more; it may have been a
-    /// candidate.
+    /// Holds the first push of its sender back until its id is not outstanding any more; it may
+    /// have been a candidate.
     pub(super) fn wait_for(&mut self, place: Place, sender: Hash, id: Hash) {
         self.candidates.remove(&place);
         self.senders.entry(sender).or_default().insert(place);
         self.waiting.entry(id).or_default().insert(place);
     }
 
-    /// This id is outstanding no more, or who was to be the next under it is gone.
+    /// Wakes one push that waits for this id: the id is not outstanding any more, or the push that
+    /// was to take it is gone.
     pub(super) fn wake(&mut self, id: Hash) {
         let Some(places) = self.waiting.get_mut(&id) else {
             return;
@@ -75,7 +74,7 @@ impl Held {
         }
     }
 
-    /// Holds one back no more: it was sent, or taken off the list.
+    /// Stops holding a push back: it was sent, or removed from the list.
     pub(super) fn release(&mut self, place: Place, sender: Hash, id: Hash, sent: bool) {
         let was_first = self.senders.get(&sender).and_then(BTreeSet::first) == Some(&place);
         take(&mut self.senders, sender, place);
@@ -84,7 +83,7 @@ impl Held {
         }
         if self.candidates.remove(&place) {
             if !sent {
-                // It may have been woken in the place of another.
+                // It may have been woken instead of another push: wake that one.
                 self.wake(id);
             }
         } else {
@@ -95,13 +94,13 @@ impl Held {
         }
     }
 
-    /// Everything that is held back.
+    /// The places of all pushes that are held back.
     #[cfg(debug_assertions)]
     pub(super) fn places(&self) -> BTreeSet<Place> {
         self.senders.values().flatten().copied().collect()
     }
 
-    /// The first one of each sender waits for an id or is a candidate, and nothing else does.
+    /// Checks that exactly the first push of each sender waits for an id or is a candidate.
     #[cfg(debug_assertions)]
     pub(super) fn check(&self, is_outstanding: impl Fn(Place) -> bool) {
         let firsts: BTreeSet<Place> = self.senders.values().filter_map(BTreeSet::first).copied().collect();

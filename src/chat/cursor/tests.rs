@@ -7,7 +7,7 @@ use super::{Cursor, INDEXED_FROM, Window};
 use crate::protocol::push::PushKind;
 use crate::protocol::request::ContentForm;
 
-/// A mailbox with what waits in it.
+/// A mailbox and the pushes in it.
 struct World {
     mailbox: Mailbox,
     deliveries: Deliveries,
@@ -15,7 +15,7 @@ struct World {
 }
 
 impl World {
-    /// With pushes of these ids and senders.
+    /// A mailbox with pushes of these ids and senders.
     fn new<S: AsRef<str>>(pushes: impl IntoIterator<Item = (S, S)>) -> Self {
         let mut world =
             Self { mailbox: Mailbox::new(Backfill::Live), deliveries: Deliveries::new([1, 2]), all: Vec::new() };
@@ -28,7 +28,7 @@ impl World {
         world
     }
 
-    /// Sends what has room; which of all that is.
+    /// Sends what the window has room for; gives the indexes of those pushes.
     fn pump(&self, cursor: &mut Cursor, count_max: usize, bytes_max: usize, now_ms: u64) -> Vec<usize> {
         let receiver = &ann();
         let window = Window { receiver, form: ContentForm::Text, count_max, bytes_max };

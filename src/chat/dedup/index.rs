@@ -7,7 +7,7 @@
 
 use super::Key;
 
-/// A slot that nothing is in: no tag is 0.
+/// An empty slot: no tag is 0.
 const EMPTY: u32 = 0;
 const SLOTS_MIN: usize = 16;
 
@@ -31,7 +31,7 @@ impl Index {
         (slot + 1) & (self.slots.len() - 1)
     }
 
-    /// The slot of a position of this key for which `is_it` is true.
+    /// The slot with this key's tag whose position fulfils `is_it`.
     pub(super) fn find(&self, key: Key, is_it: impl Fn(u16) -> bool) -> Option<usize> {
         let tag = key.tag();
         let mut slot = self.home(tag);
@@ -76,8 +76,8 @@ impl Index {
         }
     }
 
-    /// Empties a slot that [`find`](Self::find) gave. Those behind it move up, so that no search
-    /// ends before them.
+    /// Empties a slot that [`find`](Self::find) gave. Later slots of the same run move up, so that
+    /// no search stops too early.
     pub(super) fn remove(&mut self, slot: usize) {
         let mask = self.slots.len() - 1;
         let (mut hole, mut next) = (slot, self.after(slot));

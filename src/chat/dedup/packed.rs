@@ -1,6 +1,6 @@
-//! The dedup window of a sender who went offline, packed as small as possible: they may come back
-//! and send a message again, but nothing looks for it until then. And the size of all packed
-//! windows together.
+//! The dedup window of a sender who went offline, packed as small as possible: nothing searches it
+//! until they come back and send a message again. This module also counts the size of all packed
+//! windows.
 
 use super::super::Chat;
 use super::super::ids::DeliveryRef;
@@ -8,8 +8,8 @@ use super::super::ids::UserId;
 use super::{DedupWindow, GONE, Key, Sent};
 use std::collections::{BTreeMap, VecDeque};
 
-/// A `seq` that no push has. It stands for a message whose push is gone, which was promised;
-/// nothing more has to be known of it.
+/// A reference with a `seq` that no push has. It stands for a promised message whose delivery is
+/// gone.
 pub(super) const FORGOTTEN: DeliveryRef = DeliveryRef { slot: u32::MAX, seq: 0 };
 
 #[derive(Debug)]
@@ -83,7 +83,7 @@ pub(in super::super) struct PackedAll {
 }
 
 impl Chat {
-    /// Packs the window of a sender who went offline.
+    /// Packs the window of a sender who goes offline.
     pub(in super::super) fn pack_dedup(&mut self, user: UserId) {
         let deliveries = &self.deliveries;
         let all = &mut self.packed;

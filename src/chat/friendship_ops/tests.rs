@@ -10,13 +10,13 @@ use std::collections::HashSet;
 /// What happens to the operations of one pair.
 #[derive(Clone, Copy, Debug)]
 enum Step {
-    /// One of the two says this, under this id.
+    /// One of the two asks for this, with this id.
     Says(UserSide, PairVerb, &'static str),
-    /// The operation under way was tried: this became of it.
+    /// The operation under way was tried, with this result.
     Tried(Decision),
-    /// It is over.
+    /// The operation under way is over.
     Ends,
-    /// So much time passes, and what is due is tried again.
+    /// This many ms pass, and due operations are tried again.
     Waits(u64),
 }
 
@@ -42,7 +42,7 @@ struct Caller {
     running: Option<RunningOp>,
     now_ms: u64,
     requests: u32,
-    /// Those that were answered.
+    /// The requests that were answered.
     answered: HashSet<u32>,
 }
 
@@ -161,7 +161,7 @@ fn begun(op: QueuedFriendOp) -> RunningOp {
     begun_with(op, "")
 }
 
-/// A name; then each step, and beside it what becomes of it.
+/// A name, then each step with its expected result.
 type Script = (&'static str, Vec<(Step, &'static str)>);
 
 fn scripts_of_turns() -> Vec<Script> {
@@ -333,7 +333,7 @@ fn beyond_their_bytes_only_pairs_of_which_nothing_is_under_way_begin() {
     assert_eq!(caller.ops.held_bytes(), 0);
 }
 
-/// What is given up is over, and says so.
+/// Asserts that a given-up operation is over and says so.
 #[track_caller]
 fn assert_given_up(finished: &Finished) {
     let Finished::Done(_, effects) = finished else { panic!("{finished:?}") };

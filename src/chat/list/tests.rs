@@ -1,4 +1,4 @@
-//! The list against one that searches all entries each time.
+//! Compares the list with one that searches all entries each time.
 
 use super::super::contract::Rules;
 use super::super::deliveries::{Deliveries, Delivery, ann};
@@ -8,7 +8,7 @@ use crate::protocol::field::UserName;
 use crate::protocol::push::PushKind;
 use crate::protocol::request::ContentForm;
 
-/// The rules themselves: everything in order, nothing remembered.
+/// A list that follows the rules literally: entries in order, and no cached state.
 #[derive(Default)]
 struct Plain {
     entries: Vec<Known>,
@@ -22,7 +22,7 @@ struct Known {
 }
 
 impl Plain {
-    /// The first in the order of the list that does not wait, if there is room for it.
+    /// The first entry in list order that is not held back, if there is room for it.
     fn next_to_send(&self, deliveries: &Deliveries, count_max: usize, bytes_max: usize) -> Option<DeliveryRef> {
         let of = |known: &Known| deliveries.get(known.delivery).unwrap();
         let sent: Vec<&Delivery> = self.entries.iter().filter(|known| known.sent).map(of).collect();
@@ -62,7 +62,7 @@ impl Plain {
     }
 }
 
-/// Both lists, and what is on them.
+/// Both lists, and their deliveries.
 struct Both {
     list: AckList,
     plain: Plain,
@@ -94,7 +94,7 @@ impl Both {
         self.random.usize(..below)
     }
 
-    /// A push that is on no list yet.
+    /// Makes a delivery that is on no list yet.
     fn push(&mut self, ids: usize, senders: usize) -> DeliveryRef {
         let (id, sender) = (format!("m{}", self.random(ids)), format!("s{}", self.random(senders)));
         let content = ["x", "\u{1}", "\"é\\"][self.random(3)].repeat(self.random(60));
@@ -116,7 +116,7 @@ impl Both {
         }
     }
 
-    /// Sends what may be sent, as the core does.
+    /// Sends what can be sent, as the core does.
     fn pump(&mut self, now_ms: u64) {
         let (form, count_max, bytes_max) = (ContentForm::Text, self.count_max, self.bytes_max);
         let window = Window { receiver: &self.ann, form, count_max, bytes_max };
@@ -132,7 +132,7 @@ impl Both {
         }
     }
 
-    /// Sends the oldest again.
+    /// Resends the oldest push.
     fn send_again(&mut self, now_ms: u64) {
         let sent = self.plain.entries.iter().filter(|known| known.sent).count();
         let again = self.list.cursor.send_oldest_again(&self.deliveries, now_ms);

@@ -1,4 +1,4 @@
-//! Every state with everything that may happen to it.
+//! Every state with every event.
 
 use super::LoginEvent::*;
 use super::Settled::{NotMade, Right, Wrong};
@@ -45,9 +45,9 @@ fn unproven(differs: bool) -> LoginEvent {
     Unproven { password_hash: Some(Secret::new("h")), differs }
 }
 
-/// While somebody waits for the answer.
+/// A client waits for the answer.
 const WAITED: bool = true;
-/// While nobody does.
+/// No client waits for the answer.
 const GONE: bool = false;
 
 type Row = (Login, LoginEvent, bool, Whereabouts, Option<Settled>, Next);

@@ -1,4 +1,4 @@
-//! A mailbox by itself: nothing is sent.
+//! A mailbox without a cursor.
 
 use super::super::contract::Rules;
 use super::super::deliveries::{Deliveries, Save};
@@ -12,7 +12,7 @@ struct Filled {
 }
 
 impl Filled {
-    /// With so many entries: m0 of s0, m1 of s1 and so on, numbered from 1.
+    /// A mailbox with `count` entries: m0 from s0, m1 from s1 and so on, numbered from 1.
     fn new(count: u64) -> (Self, Vec<DeliveryRef>) {
         let mut filled = Self { mailbox: Mailbox::new(Backfill::Live), deliveries: Deliveries::new([1, 2]) };
         let all = (0..count).map(|n| filled.append(n + 1, &format!("m{n}"), &format!("s{n}"))).collect();

@@ -1,4 +1,4 @@
-//! The watches by themselves: who is known, whose turn it is to be counted.
+//! The watches without a chat: which pushes they know, and which mailbox is counted next.
 
 use super::*;
 use crate::chat::wheel::Wheel;
@@ -44,7 +44,7 @@ fn so_many_are_counted_at_a_time_each_once_and_in_their_order() {
         hook.insert(watch(user));
         hook.is_due(user);
     }
-    // One who was due twice has the later place, and one who is watched no more has none.
+    // A user who became due twice has the later place; a user who is not watched any more has none.
     hook.is_due(users[0]);
     hook.remove(users[1]);
     let mut counted = Vec::new();
