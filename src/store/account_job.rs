@@ -1,4 +1,5 @@
-//! What users do to their own accounts: what is checked and what changes together, for every store.
+//! The jobs of users about their own accounts: what is checked and what changes together, for every
+//! store.
 
 use super::quota::MailboxCounts;
 use super::{Store, StoreError, waiting};
@@ -47,7 +48,7 @@ fn roster(
     Ok(Roster { friends, more, incoming, outgoing })
 }
 
-/// Those up to the one whose text goes beyond these bytes.
+/// Keeps the requests up to the one with which the texts exceed `bytes_max`.
 fn within(mut requests: Vec<PendingEntry>, bytes_max: usize) -> Vec<PendingEntry> {
     let mut bytes = 0;
     let fit = requests.iter().take_while(|request| {
@@ -60,7 +61,8 @@ fn within(mut requests: Vec<PendingEntry>, bytes_max: usize) -> Vec<PendingEntry
     requests
 }
 
-/// Changes the password and ends all tokens, if the old one is still what is stored.
+/// Changes the password and deletes all tokens, if the stored hash is still that of the old
+/// password.
 fn change_password(
     store: &mut dyn Store,
     user: &UserName,
@@ -82,9 +84,9 @@ fn change_password(
     Ok(AccountOutcome::Changed)
 }
 
-/// Of a user who is blocked, no request is left that is not hidden, nor one to them, nor a
-/// friendship. The push of a request that is hidden now is left to the lane that counts the user's
-/// mailbox.
+/// Blocks a user. Their friendship ends, the request of the blocking user is removed, and that of
+/// the blocked user is hidden. The push of the hidden request is left to the lane that counts the
+/// user's mailbox.
 fn block(
     store: &mut dyn Store,
     mailbox_counts: &mut MailboxCounts,
@@ -92,7 +94,7 @@ fn block(
     other: &UserName,
     blocked_max: u32,
 ) -> Result<AccountOutcome, StoreError> {
-    // Either may have been deleted since, and nothing about them may come back.
+    // Either account may have been deleted since, and no row about it may be written any more.
     if store.accounts().are_there(user, other)? != [true, true] {
         return Ok(AccountOutcome::NoSuchUser);
     }

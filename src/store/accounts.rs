@@ -1,10 +1,10 @@
-//! Accounts as their owners and the operator see them: a store has these tables, and no rule.
+//! The tables of accounts and deletions, as each store provides them. The rules are elsewhere.
 
 use super::StoreError;
 use crate::chat::contract::{ProfileChange, StoredPush};
 use crate::protocol::field::{Secret, UserName};
 
-/// What is stored of an account beside its profile.
+/// The part of an account that is not its profile.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Account {
     /// The hash of the password.
@@ -17,16 +17,16 @@ pub struct Account {
 pub(super) const ACTIVE: u8 = 0;
 /// Log-ins are refused.
 pub(super) const BANNED: u8 = 1;
-/// It is gone, and its row keeps the name from being used again. To everybody else there is no such
-/// account.
+/// It is deleted. Its row keeps the name from being used again; otherwise the account does not
+/// exist.
 pub(super) const DELETED: u8 = 2;
 
-/// The number for this state of an account that is there.
+/// The number for the state of an account that is not deleted.
 pub(super) fn state_of(is_banned: bool) -> u8 {
     if is_banned { BANNED } else { ACTIVE }
 }
 
-/// The table of accounts, and that of deletions which have begun: reads and writes without a rule.
+/// The table of accounts, and that of deletions in progress: plain reads and writes without a rule.
 /// They are part of a [`Store`](super::Store)'s transaction.
 pub trait Accounts {
     /// The account of this name.
@@ -34,60 +34,61 @@ pub trait Accounts {
     /// # Errors
     /// See [`StoreError`]; so for all methods.
     fn account(&mut self, user: &UserName) -> Result<Option<Account>, StoreError>;
-    /// Are there accounts of these two names?
+    /// Do accounts with these two names exist?
     ///
     /// # Errors
     /// See [`StoreError`].
     fn are_there(&mut self, one: &UserName, other: &UserName) -> Result<[bool; 2], StoreError>;
-    /// Bans an account, or takes that back; nothing if there is none.
+    /// Bans an account, or lifts the ban. Does nothing if there is no such account.
     ///
     /// # Errors
     /// See [`StoreError`].
     fn set_banned(&mut self, user: &UserName, is_banned: bool) -> Result<(), StoreError>;
-    /// Gives an account another password; nothing if there is none.
+    /// Sets the password hash of an account. Does nothing if there is no such account.
     ///
     /// # Errors
     /// See [`StoreError`].
     fn set_password(&mut self, user: &UserName, password_hash: &Secret) -> Result<(), StoreError>;
-    /// Changes what is given of a profile; nothing if there is no such account.
+    /// Changes the given fields of a profile. Does nothing if there is no such account.
     ///
     /// # Errors
     /// See [`StoreError`].
     fn change_profile(&mut self, user: &UserName, change: &ProfileChange) -> Result<(), StoreError>;
-    /// The names behind this one in byte order, so many at most.
+    /// The names that follow `after` in byte order, at most `rows_max`.
     ///
     /// # Errors
     /// See [`StoreError`].
     fn names(&mut self, after: Option<&UserName>, rows_max: u32) -> Result<Vec<UserName>, StoreError>;
-    /// Leaves nothing of an account but its name, and notes that its deletion has begun; nothing if
-    /// there is none.
+    /// Removes everything of an account but its name, and notes that its deletion has begun. Does
+    /// nothing if there is no such account.
     ///
     /// # Errors
     /// See [`StoreError`].
     fn begin_deletion(&mut self, user: &UserName) -> Result<(), StoreError>;
-    /// Nothing of a deleted account is left.
+    /// Notes that the deletion of an account is complete.
     ///
     /// # Errors
     /// See [`StoreError`].
     fn end_deletion(&mut self, user: &UserName) -> Result<(), StoreError>;
-    /// Has the deletion of this account begun, and not ended?
+    /// Is the deletion of this account in progress?
     ///
     /// # Errors
     /// See [`StoreError`].
     fn is_deleting(&mut self, user: &UserName) -> Result<bool, StoreError>;
-    /// The accounts whose deletion has begun and not ended, so many at most.
+    /// The accounts whose deletion is in progress, at most `rows_max`.
     ///
     /// # Errors
     /// See [`StoreError`].
     fn deletions(&mut self, rows_max: u32) -> Result<Vec<UserName>, StoreError>;
-    /// The pairs of who asked and who was asked in requests from or to this user that are pending,
-    /// so many at most.
+    /// The pending requests from and to this user, as pairs (asking user, asked user), at most
+    /// `rows_max`.
     ///
     /// # Errors
     /// See [`StoreError`].
     fn requests(&mut self, user: &UserName, rows_max: u32) -> Result<Vec<(UserName, UserName)>, StoreError>;
-    /// Looks at a user's waiting pushes with a `seq` greater than `after_seq`, ascending, so many
-    /// at most: the `seq` of the last, if there were so many; and those with this id.
+    /// Searches a user's waiting pushes with a `seq` greater than `after_seq`, in ascending order,
+    /// at most `rows_max`, for those with this id. Also gives the `seq` of the last push, if
+    /// `rows_max` were examined.
     ///
     /// # Errors
     /// See [`StoreError`].

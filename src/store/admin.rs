@@ -1,4 +1,4 @@
-//! What an operator asks of the store: what is checked and what changes together, for every store.
+//! The jobs for the operator: what is checked and what changes together, for every store.
 
 use super::quota::MailboxCounts;
 use super::{Store, StoreError, waiting};
@@ -64,7 +64,7 @@ fn keep_notice(
     })
 }
 
-/// Changes an account, and ends all of its tokens.
+/// Changes an account, and deletes all of its tokens.
 fn change(
     store: &mut dyn Store,
     user: &UserName,
@@ -78,9 +78,9 @@ fn change(
     Ok(AdminOutcome::Done)
 }
 
-/// One step of a deletion. What is about the data of others as well, whose lanes are elsewhere, is
-/// only named: friendships and requests. The first step never is the last, so that one that is
-/// repeated, because its answer was lost, is not taken for the deletion of nothing.
+/// One step of a deletion. Friendships and requests also concern users in other lanes: this step
+/// only names the pairs. The first step is never the last one. So if it is repeated because its
+/// answer was lost, the account is not taken for one that never existed.
 fn delete(
     store: &mut dyn Store,
     mailbox_counts: &mut MailboxCounts,
@@ -117,7 +117,7 @@ fn delete(
     Ok(AdminOutcome::Done)
 }
 
-/// Some of the pairs that are friends, or of which the first has asked the other.
+/// Some of the pairs with this user that are friends, or of which the first has asked the second.
 fn pairs(store: &mut dyn Store, user: &UserName, rows_max: u32) -> Result<Vec<(UserName, UserName)>, StoreError> {
     let mut pairs: Vec<(UserName, UserName)> = store.accounts().requests(user, rows_max)?;
     let room = (rows_max as usize).saturating_sub(pairs.len());

@@ -1,21 +1,20 @@
-//! The queue before one data worker: start-time fair queueing among the users who cause the work,
-//! in order for each user it is about.
+//! The job queue of one data worker: start-time fair queueing among the users who cause the jobs.
+//! Jobs about one user keep their order.
 //!
-//! Each user who asks has a sub-queue with a virtual start time. The sub-queue with the lowest one
-//! is served, and its start time grows by the cost of what was served. A user who had nothing
-//! waiting begins a little before the present virtual time, unless that credit is used up: so a
-//! user with one job now and then waits for one batch, and not for a turn of each other user who
-//! has jobs.
+//! Each user who causes jobs has a sub-queue (a flow) with a virtual start time. The flow with the
+//! lowest start time is served, and its start time grows by the cost of the served jobs. A user
+//! with an empty flow begins a little before the present virtual time, unless that credit is used
+//! up: so a user who rarely has a job waits for one batch, and not for a turn of every other user.
 //!
-//! As long as such users come, a batch beside others takes so much as fits into a few milliseconds,
-//! as measured: that is what a job waits for that comes in the meantime. So it does when there is
-//! more in it than rows to save and to delete. Among those who always have rows nobody gains by
-//! that, and large batches are worth more.
+//! While such users come, a batch takes only as much as fits into a few milliseconds, as measured:
+//! a job that arrives in the meantime waits that long. The same holds for a batch with other jobs
+//! than saves and deletions. Users who always have rows to save gain nothing by short batches, and
+//! large batches are more efficient for them.
 //!
-//! Jobs about one user are done in the order in which they were submitted, no matter who asked.
-//! When the turn comes to a job that has earlier ones before it, those are done first, and are
-//! charged to those who asked for them. They are charged to the one whose turn it was, too: else
-//! it would stay the first in line until all of them are done, and everybody else would wait.
+//! Jobs about one user are done in the order in which they were submitted, no matter who caused
+//! them. If it is the turn of a job that has to follow earlier ones, those are done first. They are
+//! charged to the users who caused them, and also to the flow whose turn it was: otherwise this
+//! flow would stay first in line until all of them are done, and all others would wait.
 
 use super::lane_queue::Submission;
 use crate::chat::contract::{AccountJob, AdminJob, ClusterJob, Job, Ticket};
@@ -25,32 +24,34 @@ use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::hash::{BuildHasher, RandomState};
 use std::time::Duration;
 
-/// Jobs that one batch takes at most.
+/// The largest number of jobs in one batch.
 const BATCH_MAX: usize = 1_000;
 /// The cost limit of a batch while only one user's jobs wait. A unit is the time of one row among
 /// many, 10 to 20 µs.
 const ALONE_COST_MAX: u64 = 1_000;
 /// The cost limit of a batch while others wait, too: some 5 to 20 ms.
 const SHARED_COST_MAX: u64 = 500;
-/// The time that a batch may take, in µs, while users come who rarely have a job, or whose jobs
-/// gain little by a common transaction; and its least cost.
+/// The time that a short batch may take, in µs. Batches are short while users come who rarely have
+/// a job, and when their jobs gain little by a common transaction. Also the least cost limit of
+/// such a batch.
 const SHORT_US: u64 = 3_000;
 const SHORT_COST_MIN: u64 = 16;
-/// So many batches are short after one of them came.
+/// The number of batches that are short after such a user came.
 const SHORT_BATCHES: u32 = 32;
-/// So far ahead of those who always have jobs may one be served who rarely has any.
+/// The credit of a user who rarely has jobs: how far ahead of the virtual time they begin.
 const CREDIT: u64 = 64;
-/// The cost of one turn of a sub-queue; the job that goes beyond is its last.
+/// The cost limit of one turn of a flow. The job that exceeds it is the last one of the turn.
 const TURN_COST: u64 = 16;
-/// Text in a row that costs as much as the row itself, in bytes.
+/// The number of bytes of text in a row that cost as much as the row itself.
 const BYTES_PER_UNIT: usize = 2 * 1024;
-/// Room that is kept when nothing waits.
+/// The capacity, in jobs, that is kept when the queue is empty.
 const KEPT: usize = 1_024;
 
-/// Stands for a user: nobody outside can foresee it. Two who share one share a sub-queue, no more.
+/// A keyed hash of a user: clients cannot predict it. Two users with the same key share a flow,
+/// nothing else.
 type Key = u64;
 
-/// Whose data lane a job belongs to; `None` is the auth lane.
+/// The user whose data lane a job belongs to; `None`: the auth lane.
 pub(super) fn lane_user(job: &Job) -> Option<&str> {
     Some(match job {
         Job::Hash { .. } | Job::Verify { .. } => return None,
@@ -71,7 +72,7 @@ pub(super) fn lane_user(job: &Job) -> Option<&str> {
     })
 }
 
-/// The user who caused a job. `None`: the user whose lane it is in.
+/// The user who caused a job; `None`: the user whose lane it is in.
 fn actor(job: &Job) -> Option<&str> {
     match job {
         Job::SavePush { push } | Job::AskFriend { push, .. } | Job::AnswerFriend { push, .. } => Some(push.sender()),
@@ -115,7 +116,7 @@ fn account_cost(job: &AccountJob) -> u64 {
         AccountJob::Roster { rows_max, .. } => 20 + u64::from(*rows_max) / 5,
         AccountJob::ChangeProfile(_) | AccountJob::ChangePassword { .. } => 30,
         AccountJob::Blocked => 50,
-        // And all names that the answer lists.
+        // The answer also lists all names.
         AccountJob::Block { .. } | AccountJob::Unblock { .. } => 100,
     }
 }
@@ -131,7 +132,7 @@ fn admin_cost(job: &AdminJob) -> u64 {
     }
 }
 
-/// The kinds of jobs that may share one statement.
+/// The kinds of jobs that can share one statement.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Kind {
     Save,
@@ -147,7 +148,7 @@ fn kind(job: &Job) -> Kind {
     }
 }
 
-/// A job's place. Places are used again, numbers never.
+/// A job's slot and number. Slots are reused, numbers never.
 #[derive(Clone, Copy)]
 struct JobRef {
     slot: usize,
@@ -159,27 +160,27 @@ struct Waiting {
     number: u64,
     cost: u64,
     flow: Key,
-    /// Whose data it is about, if its place in their order counts.
+    /// The user whose data it is about, if it must keep its place in that user's order.
     about: Option<Key>,
 }
 
-/// The sub-queue of one user.
+/// The flow of one user.
 #[derive(Default)]
 struct Flow {
-    /// Some of them may have been done before the turn came.
+    /// Its jobs. Some of them may be done already, because others had to follow them.
     jobs: VecDeque<JobRef>,
-    /// Those that have not.
+    /// The number of its jobs that are not done yet.
     waiting: usize,
     /// Its place among the turns.
     turn: Turn,
-    /// It has no job, and stands where it will be forgotten: its credit is full again there.
+    /// It has no job. When its turn comes, it is forgotten: by then its credit is full again.
     rests: bool,
-    /// The part of its next job's cost that its start time includes: among newcomers, the one with
-    /// the cheaper job is first.
+    /// The part of its next job's cost that its start time includes already: among newcomers, the
+    /// one with the cheaper job is first.
     prepaid: u64,
 }
 
-/// Virtual start time, then who came first.
+/// A virtual start time; among equal ones, the order of arrival.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 struct Turn {
     start: u64,
@@ -190,23 +191,23 @@ struct Turn {
 #[derive(Default)]
 pub(super) struct FairQueue {
     jobs: Slab<Waiting>,
-    /// By the user whose data it is about: the order of their jobs.
+    /// The order of the jobs about each user.
     orders: HashMap<Key, VecDeque<usize>>,
-    /// By the user who asks. One without a job stays until the virtual time has reached it: what
-    /// it used counts still.
+    /// The flow of each user who causes jobs. A flow without a job stays until the virtual time has
+    /// reached its start time: the used credit still counts.
     flows: HashMap<Key, Flow>,
-    /// Each flow once.
+    /// The turns of all flows, each flow once.
     turns: BTreeSet<(Turn, Key)>,
     /// The number of flows that have a job.
     busy: usize,
     virtual_time: u64,
     next_number: u64,
     hashes: RandomState,
-    /// The recent time of a unit, in ns.
+    /// The recent time for a unit of cost, in ns.
     unit_ns: u64,
     /// The cost of the batch that was taken last.
     taken: u64,
-    /// So many of the next batches are short.
+    /// The number of next batches that are short.
     short_batches: u32,
 }
 
@@ -230,12 +231,12 @@ impl FairQueue {
         let key = |name: &str| self.hashes.hash_one(name);
         let lane = key(lane_user(job).unwrap_or_default());
         let flow = match job {
-            // Of a client that claims to be that user: the jobs that the user themself causes do
-            // not wait behind it.
+            // A flow of its own for clients that claim to be this user: the user's own jobs do not
+            // wait for theirs.
             Job::LogIn { user, .. } | Job::Prove { user, .. } => self.hashes.hash_one((user.as_str(), "log-in")),
             job => actor(job).map_or(lane, key),
         };
-        // What only reads what no other job about that user depends on needs no place in their
+        // Jobs that only read data on which no other job of that user depends need no place in the
         // order.
         let about = (!matches!(job, Job::GetProfile { .. } | Job::Prove { .. })).then_some(lane);
         let (number, cost) = (self.take_number(), cost(job));
@@ -264,14 +265,14 @@ impl FairQueue {
         self.next_number
     }
 
-    /// Takes the next batch, in an order that may be done as it stands: those about one user in
-    /// their order, and saves and deletions side by side as far as that allows.
+    /// Takes the next batch, in an order in which it can be done: jobs about one user keep their
+    /// order, and saves and deletions are grouped as far as that allows.
     pub(super) fn take(&mut self, tickets: &mut Vec<Ticket>, jobs: &mut Vec<Job>) {
         let mut batch = TakenBatch::default();
         let short = (SHORT_US * 1_000 / self.unit_ns.max(1)).clamp(SHORT_COST_MIN, SHARED_COST_MAX);
         let (alone, newcomers) = (self.busy <= 1, self.short_batches > 0);
         let cost_max = |batch: &TakenBatch| match batch {
-            // Also when the newcomer has nothing now: their next job comes after its answer.
+            // Also when the newcomer has no job now: their next one comes after the answer.
             batch if newcomers || (!alone && batch.has_others) => short,
             _ if alone => ALONE_COST_MAX,
             _ => SHARED_COST_MAX,
@@ -293,14 +294,14 @@ impl FairQueue {
         }
     }
 
-    /// The batch that was taken last took so long.
+    /// Notes how long the last batch took.
     pub(super) fn took(&mut self, time: Duration) {
         let ns = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX) / self.taken.max(1);
-        // The mean of the last few: one slow commit says little.
+        // A mean over the last few batches: one slow commit says little.
         self.unit_ns = if self.unit_ns == 0 { ns } else { (3 * self.unit_ns + ns.min(10_000_000)) / 4 }.max(1);
     }
 
-    /// One turn of the flow that was first among the turns, and is among them no more.
+    /// Does one turn of a flow that was taken out of `turns`.
     fn take_turn(&mut self, key: Key, cost_max: u64, batch: &mut TakenBatch) {
         if self.first_of(key).is_none() {
             self.rest(key);
@@ -312,7 +313,7 @@ impl FairQueue {
             && batch.len < BATCH_MAX
             && let Some(next) = self.first_of(key)
         {
-            // Those before it in its user's order, and it.
+            // The jobs that it must follow, and the job itself.
             let order = self.jobs[next.slot].about.and_then(|about| self.orders.get_mut(&about));
             let slot = order.and_then(VecDeque::pop_front).unwrap_or(next.slot);
             of_others += self.done(slot, key, batch);
@@ -324,8 +325,7 @@ impl FairQueue {
         }
     }
 
-    /// A flow has nothing waiting. When its credit is full again by what others have used, it is
-    /// forgotten.
+    /// A flow has become empty. It is forgotten when its credit is full again.
     fn rest(&mut self, key: Key) {
         if let Some(flow) = self.flows.get_mut(&key).filter(|flow| !flow.rests) {
             flow.rests = true;
@@ -348,8 +348,8 @@ impl FairQueue {
         None
     }
 
-    /// Moves a job into the batch, and charges it to the user who asked. `now`: whose turn it is.
-    /// Returns its cost if somebody else asked.
+    /// Moves a job into the batch, and charges it to the user who caused it. `now`: the flow whose
+    /// turn it is. Returns the cost if another flow was charged.
     fn done(&mut self, slot: usize, now: Key, batch: &mut TakenBatch) -> u64 {
         let Waiting { submission, cost, flow: key, about, .. } = self.jobs.remove(slot);
         if let Some(about) = about
@@ -376,7 +376,7 @@ impl FairQueue {
         if !self.jobs.is_empty() {
             return;
         }
-        // Nobody waits: what was used before counts no more.
+        // The queue is empty: used credit does not count any more.
         (self.virtual_time, self.busy) = (0, 0);
         self.turns.clear();
         self.flows.clear();
@@ -389,14 +389,14 @@ impl FairQueue {
     }
 }
 
-/// A batch in stages of one kind of job each. A job stands in the first stage of its kind that is
-/// not before the one of the job before it in its user's order.
+/// A batch in stages, each with jobs of one kind. A job is in the first stage of its kind that is
+/// not before the stage of the preceding job in its user's order.
 #[derive(Default)]
 struct TakenBatch {
     stages: Vec<(Kind, Vec<Submission>)>,
     /// The stage of the last job about a user.
     last: HashMap<Key, usize>,
-    /// One is no row to save or delete: those gain little by a common transaction.
+    /// It has jobs other than saves and deletions: those gain little by a common transaction.
     has_others: bool,
     len: usize,
     cost: u64,

@@ -16,25 +16,25 @@ pub struct FriendRequest {
     pub time_ms: u64,
     /// The number of its push, which may have been acked and be gone.
     pub seq: u64,
-    /// Its receiver blocks who asked, and is not shown it.
+    /// Its receiver blocks the asking user, and does not see it.
     pub is_hidden: bool,
 }
 
-/// How two users stand to each other.
+/// The relation between two users.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Tie {
     /// They are friends.
     pub are_friends: bool,
-    /// The first blocks the second.
+    /// The first user blocks the second.
     pub blocks: bool,
-    /// The second blocks the first.
+    /// The second user blocks the first.
     pub is_blocked: bool,
 }
 
 /// The tables of friendships and friend requests: reads and writes without a rule. They are part of
 /// a [`Store`]'s transaction.
 pub trait Friendships {
-    /// How a user stands to another.
+    /// The relation of a user to another.
     ///
     /// # Errors
     /// See [`StoreError`]; so for all methods.
@@ -44,17 +44,17 @@ pub trait Friendships {
     /// # Errors
     /// See [`StoreError`].
     fn count_friends(&mut self, user: &UserName, limit: u32) -> Result<u32, StoreError>;
-    /// Makes two users friends, both ways.
+    /// Makes two users friends, in both directions.
     ///
     /// # Errors
     /// See [`StoreError`].
     fn add_friendship(&mut self, user: &UserName, friend: &UserName) -> Result<(), StoreError>;
-    /// They are no friends any more, both ways.
+    /// Ends a friendship, in both directions.
     ///
     /// # Errors
     /// See [`StoreError`].
     fn remove_friendship(&mut self, user: &UserName, friend: &UserName) -> Result<(), StoreError>;
-    /// The request that is pending from one to another.
+    /// The pending request from `sender` to `receiver`.
     ///
     /// # Errors
     /// See [`StoreError`].
@@ -69,17 +69,17 @@ pub trait Friendships {
     /// # Errors
     /// See [`StoreError`].
     fn count_requests_to(&mut self, receiver: &UserName, limit: u32) -> Result<u32, StoreError>;
-    /// Notes the request of this push with its text. Its push is not saved.
+    /// Stores the request of this push, with its text. It does not save the push itself.
     ///
     /// # Errors
     /// `Refused` if one from the same sender to the same receiver is pending; see [`StoreError`].
     fn add_request(&mut self, push: &Push, is_hidden: bool) -> Result<(), StoreError>;
-    /// Its receiver is not shown a pending request any more. Its push stays.
+    /// Hides a pending request from its receiver. Its push stays.
     ///
     /// # Errors
     /// See [`StoreError`].
     fn hide_request(&mut self, receiver: &UserName, sender: &UserName) -> Result<(), StoreError>;
-    /// Forgets a pending request, if there is one. Its push stays.
+    /// Deletes a pending request, if there is one. Its push stays.
     ///
     /// # Errors
     /// See [`StoreError`].
@@ -89,22 +89,22 @@ pub trait Friendships {
 /// A pending request that was removed together with its push.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Withdrawn {
-    /// Who was asked.
+    /// The asked user.
     pub receiver: UserName,
     /// The number of its push, which may have been acked before.
     pub seq: u64,
-    /// What its push was, if that was asked for and the push was still kept.
+    /// Sender and size of its push, if that was requested and the push was still stored.
     pub push: Option<Weight>,
 }
 
-/// What an answer did.
+/// The result of an answer.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Reply {
-    /// What becomes of it.
+    /// The outcome.
     pub answered: Answered,
-    /// Its push was saved just now: not by an earlier try.
+    /// Its push was saved by this try, not by an earlier one.
     pub is_new: bool,
-    /// The request that crossed the accepted one.
+    /// The request that crossed the accepted one and was removed.
     pub crossed: Option<Withdrawn>,
 }
 
@@ -114,13 +114,14 @@ impl From<Answered> for Reply {
     }
 }
 
-/// Notes a friend request and keeps its push, unless `pending_max` requests of who asks, or to who
-/// is asked, are pending, or there is no room for the push. Repeating it with the same `seq` while
-/// its push is still kept answers `Pending` again. The second value: the push was saved just now.
+/// Stores a friend request and its push, unless `pending_max` requests from the asking user, or to
+/// the asked user, are pending, or there is no room for the push. A repetition with the same `seq`
+/// gives `Pending` again while its push is still stored. The second value tells whether this try
+/// saved the push.
 ///
-/// A user who is asked and blocks who asks is not shown the request, and there is no push; all
-/// else is as if it were shown, except that it is counted for the asker alone: others must still be
-/// able to ask, however many are blocked.
+/// If the asked user blocks the asking user, the request is hidden and has no push. Otherwise it is
+/// like every request, except that it counts only for the asking user: however many users are
+/// blocked, others must be able to ask.
 ///
 /// # Errors
 /// See [`StoreError`].
@@ -131,7 +132,7 @@ pub fn ask(
     exceeded: Option<Quota>,
 ) -> Result<(Asked, bool), StoreError> {
     let (asker, asked) = (name(push.sender())?, name(push.receiver())?);
-    // Who asks may have been deleted since.
+    // The asking user's account may have been deleted since.
     if store.accounts().are_there(&asker, &asked)? != [true, true] {
         return Ok((Asked::NoSuchUser, false));
     }
@@ -166,9 +167,10 @@ pub fn ask(
     Ok((Asked::Pending, save(store, push)?))
 }
 
-/// Answers a pending request that is not hidden; an accept does nothing if either has `friends_max`
-/// friends, nor does any if there is no room for its push. An accept also removes the request that
-/// crosses it. Repeating it with the same `seq` while its push is still kept answers `Done` again.
+/// Answers a pending request that is not hidden. Nothing is changed if there is no room for the
+/// push of the answer, or for an accept if either user has `friends_max` friends. An accept also
+/// removes the request that crosses it. A repetition with the same `seq` gives `Done` again while
+/// its push is still stored.
 ///
 /// # Errors
 /// See [`StoreError`].
@@ -203,9 +205,9 @@ pub fn answer(
     Ok(Reply { answered: Answered::Done, is_new: save(store, push)?, crossed })
 }
 
-/// Ends a friendship both ways, and withdraws the request from `user` to `other` that is pending,
-/// with its push; `None` if none was pending, as when it is repeated. With `weigh` the push is
-/// looked at before it goes.
+/// Ends a friendship in both directions, and withdraws the pending request from `user` to `other`,
+/// with its push; `None` if none was pending, as in a repetition. With `weigh`, the result has the
+/// sender and size of the push.
 ///
 /// # Errors
 /// See [`StoreError`].
@@ -236,7 +238,7 @@ fn withdraw(
     Ok(Some(Withdrawn { receiver, seq, push }))
 }
 
-/// Saves a push; `false`: it was there before.
+/// Saves a push; `false`: it was in the store already.
 fn save(store: &mut dyn Store, push: &Push) -> Result<bool, StoreError> {
     Ok(store.save_pushes(std::slice::from_ref(push))? == [SavedAs::Itself])
 }

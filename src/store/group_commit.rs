@@ -1,40 +1,43 @@
-//! When a commit is delayed, so that more jobs share it.
+//! Group commit: decides when a commit is delayed, so that more jobs share it.
 //!
 //! A commit of ten jobs costs little more than one of five. But clients that were just answered
 //! send their next requests while the next commit runs, so ten clients become two groups of five
-//! that never meet. A short delay before the commit makes one group of them. Where nobody comes the
-//! delay would only cost time, so it is tried ever more rarely.
+//! that never meet. A short delay before the commit makes one group of them. If no client comes,
+//! the delay would only cost time, so it is tried more and more rarely.
 
 use std::time::Duration;
 
-/// Beyond so many jobs the fixed part of a commit is small, and what has come meanwhile is enough.
+/// A batch with more jobs than this is not delayed: the fixed cost of its commit is small.
 const JOBS_MAX: usize = 32;
-/// A commit waits half as long as the last one took, and no longer than this.
+/// The longest delay. A commit waits for half the time of the last one, and no longer than this.
 const WAIT_MAX: Duration = Duration::from_millis(5);
-/// After misses so many chances at most are skipped, less one, as a power of two.
+/// The exponent of the largest number of chances that are skipped after misses: 2 to this power,
+/// less one.
 const SKIP_MAX: u32 = 8;
 
-/// The state from which one worker decides whether to wait for more jobs.
+/// The state of one worker's group commit.
 #[derive(Debug, Default)]
 pub(super) struct GroupCommit {
-    /// Jobs that the last batch answered, and that were waiting behind it.
+    /// The number of jobs that the last batch answered, plus those that were waiting then.
     expected: usize,
     /// The time that the last batch took.
     took: Duration,
-    /// Delays that nobody used, one after another.
+    /// Delays in a row in which no job came.
     misses: u32,
-    /// Chances that are still skipped.
+    /// The number of chances still to be skipped.
     skip: u32,
 }
 
 impl GroupCommit {
-    /// A batch of so many jobs was answered in this time, while so many others came.
+    /// Notes a batch: its number of jobs, how many jobs were waiting at its end, and how long it
+    /// took.
     pub(super) fn answered(&mut self, jobs: usize, waiting: usize, took: Duration) {
         self.expected = jobs + waiting;
         self.took = took;
     }
 
-    /// For how many jobs a batch of `have` is to wait, and how long; `None`: it is to begin.
+    /// How many jobs a batch of `have` jobs must wait for, and how long at most; `None`: it begins
+    /// at once.
     pub(super) fn delay(&mut self, have: usize) -> Option<(usize, Duration)> {
         if have >= self.expected || self.expected > JOBS_MAX {
             return None;

@@ -1,5 +1,5 @@
-//! Does the store work? Each data worker notes what became of its jobs, and the server asks whether
-//! all of them are content.
+//! Whether the store works. Each data worker notes whether its last jobs succeeded, and the server
+//! asks whether all of them did.
 
 use super::StoreError;
 use crate::chat::contract::Job;
@@ -11,15 +11,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-/// Shared by the workers, who say how it is, and those who want to know.
+/// The health of the store, shared by the workers and those who ask.
 #[derive(Debug)]
 pub struct StoreHealth {
-    /// The workers whose last jobs failed because of the store.
+    /// The number of workers whose last jobs failed because of the store.
     failing: AtomicUsize,
-    /// How long batches with writes took.
+    /// The times of batches with writes.
     commits: SharedHistogram,
     started: Instant,
-    /// When something was committed last, in ms since `started`, plus one; 0: nothing was.
+    /// The time of the last commit, in ms since `started`, plus one; 0: there was none.
     committed_ms: AtomicU64,
     /// Another server has taken the place of this one.
     is_over: AtomicBool,
@@ -38,19 +38,18 @@ impl Default for StoreHealth {
 }
 
 impl StoreHealth {
-    /// Did the store do what every worker asked of it last?
+    /// Did the store do the last jobs of every worker?
     #[must_use]
     pub fn works(&self) -> bool {
         self.failing.load(Ordering::Relaxed) == 0
     }
 
-    /// Another server has taken the place of this one, and that was said: that no job is done any
-    /// more is no news.
+    /// Another server has taken over, and that was logged: failed jobs are not logged any more.
     pub(super) fn end(&self) {
         self.is_over.store(true, Ordering::Relaxed);
     }
 
-    /// How long batches with writes took that were committed.
+    /// The times of committed batches with writes.
     #[must_use]
     pub fn commits(&self) -> Histogram {
         self.commits.read()
@@ -64,17 +63,17 @@ impl StoreHealth {
     }
 }
 
-/// The last outcome, so that each change is logged once.
+/// The present outage of a worker, so that each change is logged once.
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
 enum Outage {
     #[default]
     None,
     Reads,
-    /// Ended by a write only: a store that has become read-only still answers.
+    /// Writes fail. Only a successful write ends it: a read-only store still answers reads.
     Writes,
 }
 
-/// What one worker knows.
+/// The health as one worker sees it.
 #[derive(Default)]
 pub(super) struct WorkerHealth {
     /// The number of its thread, which the log names: each worker notices an outage for itself.
@@ -84,12 +83,12 @@ pub(super) struct WorkerHealth {
 }
 
 impl WorkerHealth {
-    /// One that is well, and says so here.
+    /// A worker without an outage, which reports to `all`.
     pub(super) fn new(worker: usize, all: Arc<StoreHealth>) -> Self {
         Self { worker, outage: Outage::None, all }
     }
 
-    /// The store did some jobs, writes among them or not.
+    /// The store did some jobs; `writes`: writes were among them.
     pub(super) fn note_success(&mut self, writes: bool) {
         if writes {
             // Milliseconds since the start fit for half a billion years.
@@ -103,12 +102,12 @@ impl WorkerHealth {
         }
     }
 
-    /// A batch with writes took so long, with its commit.
+    /// Notes the time of a batch with writes, including its commit.
     pub(super) fn note_commit(&self, took: Duration) {
         self.all.commits.note(took);
     }
 
-    /// It did not.
+    /// The store failed some jobs.
     pub(super) fn note_failure(&mut self, writes: bool, error: &StoreError) {
         if self.outage == Outage::None {
             self.outage = if writes { Outage::Writes } else { Outage::Reads };
@@ -118,10 +117,10 @@ impl WorkerHealth {
         }
     }
 
-    /// Writes without effect, to be done in one transaction. While the store works, one that
-    /// changes nothing is enough, beside the small write of [`touch`](super::Store::touch). That it
-    /// takes rows again is seen by writing one only: a push that is gone before the transaction
-    /// ends.
+    /// The jobs of a probe, done in one transaction, without a lasting effect. While the store
+    /// works, a write that changes nothing is enough, beside the small write of
+    /// [`touch`](super::Store::touch). Only a real row shows that a failed store takes rows again:
+    /// a push that is deleted before the transaction ends.
     pub(super) fn probe(&self) -> Vec<Job> {
         // Nobody can sign up under this name, and no push has this number.
         let texts = (UserName::new(RESERVED_NAME), Name::new(RESERVED_NAME), Id::new("probe"));

@@ -1,4 +1,5 @@
-//! What the jobs of a batch have in common: whether they write, what they lock and number.
+//! Properties of the jobs in a batch: whether they write, which accounts they lock, and the numbers
+//! of their pushes.
 
 use crate::chat::contract::{AdminJob, Job};
 
@@ -14,8 +15,8 @@ pub(super) fn is_write(job: &Job) -> bool {
     }
 }
 
-/// Everybody whose account the jobs about friendships and blocks lock, or those of jobs beside them
-/// that write into accounts, in ascending order.
+/// The users whose accounts must be locked, in ascending order: those in jobs about friendships and
+/// blocks, and those in jobs that write into accounts beside such jobs.
 pub(super) fn accounts_to_lock(jobs: &[Job]) -> Vec<&str> {
     let mut people = Vec::new();
     for job in jobs {
@@ -27,7 +28,7 @@ pub(super) fn accounts_to_lock(jobs: &[Job]) -> Vec<&str> {
             Job::Account { user, job } => {
                 people.extend(job.other().into_iter().flat_map(|other| [user.as_str(), other.as_str()]));
             }
-            // It forgets whom others block.
+            // It also deletes the blocks of others.
             Job::Admin { user, job } if matches!(**job, AdminJob::Delete { .. }) => people.push(user.as_str()),
             _ => {}
         }
@@ -45,7 +46,7 @@ pub(super) fn accounts_to_lock(jobs: &[Job]) -> Vec<&str> {
     people
 }
 
-/// The number of the push that a job writes, if it writes one.
+/// The `seq` of the push that a job writes, if it writes one.
 pub(super) fn push_seq(job: &Job) -> Option<u64> {
     match job {
         Job::SavePush { push } | Job::AskFriend { push, .. } | Job::AnswerFriend { push, .. } => Some(push.seq),

@@ -30,7 +30,7 @@ struct Shared {
 
 impl Shared {
     fn state(&self) -> MutexGuard<'_, State> {
-        // Jobs are moved in and out whole, whatever happens to the thread that moves them.
+        // A panic cannot leave a job half moved.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -109,12 +109,12 @@ impl LaneReceiver {
         !state.jobs.is_empty()
     }
 
-    /// Will no more jobs come than those that wait?
+    /// Is the sender gone, so that no more jobs will come?
     pub(super) fn is_closed(&self) -> bool {
         self.shared.state().sender_is_gone
     }
 
-    /// Takes all that is there.
+    /// Takes all queued jobs.
     pub(super) fn take(&mut self) -> impl Iterator<Item = Submission> {
         self.taken.shrink_to(KEPT);
         std::mem::swap(&mut self.shared.state().jobs, &mut self.taken);

@@ -9,16 +9,17 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
-/// Shared by the workers, who look here before each batch whether something has changed.
+/// The present limits, shared with the workers, which check before each batch whether they have
+/// changed.
 #[derive(Debug)]
 pub struct StoreLimits {
-    /// How often they have changed.
+    /// The number of changes so far.
     version: AtomicU64,
     held: Mutex<Held>,
     verified: Arc<VerifiedLogins>,
 }
 
-/// What the data workers are held to.
+/// The limits of the data workers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Held {
     pub(super) quotas: Quotas,
@@ -36,15 +37,15 @@ impl StoreLimits {
         Self { version: AtomicU64::new(0), held: Mutex::new(Held::of(config)), verified }
     }
 
-    /// Those of this configuration hold from now on. What waits beyond a quota stays.
+    /// Applies the limits of this configuration from now on. Pushes beyond a lower quota stay.
     pub fn hold_to(&self, config: &Config) {
-        // Only whole values are written, whatever happens to the thread that writes them.
+        // Only whole values are written, so a panic cannot leave them torn.
         *self.held.lock().unwrap_or_else(PoisonError::into_inner) = Held::of(config);
         self.verified.set_users_max(config.verified_logins_max);
         self.version.fetch_add(1, Ordering::Release);
     }
 
-    /// Those that hold, if they are others than the ones that were seen as this version.
+    /// The present limits, if they have changed since the version in `seen`.
     pub(super) fn newer_than(&self, seen: &mut u64) -> Option<Held> {
         let version = self.version.load(Ordering::Acquire);
         if version == *seen {
@@ -54,7 +55,7 @@ impl StoreLimits {
         Some(self.held())
     }
 
-    /// What holds, as text, to see that something has changed.
+    /// The present limits as text, to see that something has changed.
     #[cfg(test)]
     pub(crate) fn in_force(&self) -> String {
         format!("{:?} {}", self.held(), self.verified.users_max())
@@ -65,10 +66,10 @@ impl StoreLimits {
     }
 }
 
-/// What a worker looks at between two transactions.
+/// The checks of a worker between two transactions.
 #[derive(Debug, Default)]
 pub(super) struct Watch {
-    /// Where the limits are, and which of them were seen.
+    /// The shared limits, and the version that was seen last.
     limits: Option<(Arc<StoreLimits>, u64)>,
     wal: WalWatch,
     wal_warn_bytes: u64,
@@ -80,7 +81,7 @@ impl Watch {
         Self { limits: Some((limits, 0)), wal: WalWatch::default(), wal_warn_bytes }
     }
 
-    /// Have the limits changed, and how large is the log of the store?
+    /// Applies changed limits, and checks the size of the store's write-ahead log.
     pub(super) fn look(&mut self, now: Instant, store: Option<&dyn Store>, counts: &mut MailboxCounts) {
         let Some((limits, seen)) = &mut self.limits else { return };
         if let Some(held) = limits.newer_than(seen) {

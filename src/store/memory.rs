@@ -1,4 +1,4 @@
-//! A store that is gone with the process: for tests and trials. It does what the others do,
+//! A store in memory that ends with the process: for tests and trials. It behaves like the others,
 //! rollback included.
 
 mod accounts;
@@ -20,7 +20,7 @@ use friendships::Request;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// Who was asked, and who asked.
+/// The asked user and the asking user.
 type Pair = (UserName, UserName);
 
 #[derive(Debug, Default)]
@@ -28,8 +28,8 @@ struct Tables {
     accounts: HashMap<UserName, Entry>,
     friends: HashMap<UserName, BTreeSet<UserName>>,
     requests: HashMap<Pair, Request>,
-    /// Whom each user has asked, and who has asked each user and is not hidden, by the numbers of
-    /// the pushes.
+    /// Pending requests by the `seq` of their pushes: `asking` has for each user whom they asked,
+    /// and `asked` who asked them, without hidden requests.
     asking: HashMap<UserName, BTreeSet<(u64, UserName)>>,
     asked: HashMap<UserName, BTreeSet<(u64, UserName)>>,
     blocked: HashMap<UserName, BTreeSet<UserName>>,
@@ -38,7 +38,7 @@ struct Tables {
     /// Messages by receiver, sender and id, so that one is kept once.
     messages: HashMap<(UserName, Box<str>, Box<str>), u64>,
     last_seq: u64,
-    /// How to undo what was done since `begin`, the last first.
+    /// How to undo the writes since `begin`; the last one is undone first.
     undo: Vec<Undo>,
 }
 
@@ -80,7 +80,7 @@ impl Tables {
         Some(push)
     }
 
-    /// What saving a push says if it, or another that is the same message, is there.
+    /// The result of saving a push if it, or another push with the same message, is stored already.
     fn find(&self, push: &Push, receiver: &UserName) -> Result<Option<SavedAs>, StoreError> {
         if let Some(stored) = self.pushes.get(receiver).and_then(|list| list.get(&push.seq)) {
             let same = stored.sender() == push.sender() && stored.id() == push.id();
@@ -144,7 +144,7 @@ pub struct MemoryStore {
 impl MemoryStore {
     fn tables(&self) -> MutexGuard<'_, Tables> {
         // After a panic the transaction is rolled back before the next one begins, so the tables
-        // are whole.
+        // are consistent.
         self.tables.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -42,27 +42,27 @@ use roster::Rosters;
 use std::fmt;
 use token::Tokens;
 
-/// Why a store did not do what it was asked.
+/// Why a store did not do a job.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum StoreError {
-    /// Somebody else holds what it needs (a lock, a deadlock): the whole transaction may be tried
-    /// again.
+    /// Another transaction holds a lock that it needs, or there was a deadlock: the whole
+    /// transaction may be tried again.
     Busy(String),
-    /// The store cannot be reached, or whether it did the work is not known.
+    /// The store cannot be reached, or it is not known whether it did the work.
     Unavailable(String),
-    /// The store is there and does not let this server use it: a wrong password, no such database,
-    /// a missing right. Waiting alone does not help.
+    /// The store can be reached, but this server cannot use it: a wrong password, no such database,
+    /// a missing right. Waiting does not help.
     Unusable(String),
     /// Another server uses the store.
     InUse(String),
-    /// This very input was refused, and will be again.
+    /// This input was refused, and would be refused again.
     Refused(String),
-    /// The same: it is larger than the store takes.
+    /// Like `Refused`: it is larger than the store accepts.
     TooLarge(String),
-    /// The store said what this server does not know: whether the input is to blame or the store
-    /// itself is not clear.
+    /// The store reported an error that this server does not know: it may be due to the input or to
+    /// the store.
     Unknown(String),
-    /// The stored data was not written by this server, or by a newer one.
+    /// The stored data was written by another program or a newer server.
     Corrupt(String),
 }
 
@@ -83,7 +83,7 @@ impl fmt::Display for StoreError {
 
 impl std::error::Error for StoreError {}
 
-/// The text of a system error, without the number that Rust puts behind it.
+/// The text of a system error, without the number that Rust appends.
 fn plain(error: &std::io::Error) -> String {
     let text = error.to_string();
     text.split(" (os error").next().unwrap_or_default().to_owned()
@@ -92,15 +92,16 @@ fn plain(error: &std::io::Error) -> String {
 /// The result of saving a push.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SavedAs {
-    /// It is in the store from now on.
+    /// It was saved now.
     Itself,
-    /// It is in the store, and was so before, or that cannot be told any more.
+    /// It is in the store, and was or may have been there before.
     Before,
-    /// Another `Message` of the same receiver, sender and id is: this one was not kept.
+    /// Another push of kind `Message` with the same receiver, sender and id is in the store: this
+    /// one was not saved.
     Duplicate,
 }
 
-/// The sender of a push, and the bytes of its four texts.
+/// The sender of a push, and the size of its four texts in bytes.
 pub type Weight = (Box<str>, u64);
 
 /// One connection to a store, owned by one worker.
@@ -114,8 +115,8 @@ pub trait Store: Send {
     /// # Errors
     /// See [`StoreError`]; so for all methods.
     fn begin(&mut self) -> Result<(), StoreError>;
-    /// Starts some reads, which [`end_reads`](Self::end_reads) ends: where it pays they are one
-    /// transaction.
+    /// Starts a group of reads, which [`end_reads`](Self::end_reads) ends. Some stores do them in
+    /// one transaction.
     ///
     /// # Errors
     /// See [`StoreError`].
@@ -129,9 +130,9 @@ pub trait Store: Send {
     fn end_reads(&mut self) -> Result<(), StoreError> {
         Ok(())
     }
-    /// Told of everybody whose friendships the transaction is about to change, each once and in
-    /// ascending order: where transactions run side by side, those about the same users wait for
-    /// each other here, and so never for each other in a circle.
+    /// Locks the users whose friendships the transaction will change, each once and in ascending
+    /// order. Where transactions run in parallel, those about the same users wait for each other
+    /// here, so there is no deadlock later.
     ///
     /// # Errors
     /// See [`StoreError`].
@@ -142,37 +143,36 @@ pub trait Store: Send {
     /// Makes everything since `begin` durable.
     ///
     /// # Errors
-    /// With `Unavailable`, whether it was committed is not known.
+    /// With `Unavailable`, it is not known whether it was committed.
     fn commit(&mut self) -> Result<(), StoreError>;
     /// Drops everything since `begin`. Never fails: a connection that cannot roll back is dropped.
     fn rollback(&mut self);
-    /// Writes what changes nothing, but goes to the disk as every commit does; outside of a
-    /// transaction. For a store whose transactions write only what they change.
+    /// Writes to the disk as a commit does, without changing anything; outside of a transaction.
+    /// For stores whose transactions write only changed data.
     ///
     /// # Errors
     /// See [`StoreError`].
     fn touch(&mut self) -> Result<(), StoreError> {
         Ok(())
     }
-    /// Is the connection lost, or in a state that is not known? Its owner then drops it and opens
+    /// Is the connection lost, or in an unknown state? Then its owner must drop it and open
     /// another.
     fn is_broken(&self) -> bool {
         false
     }
-    /// What only a node of a cluster asks, if it is one.
+    /// The operations that only a node of a cluster needs, if this server is one.
     fn nodes(&mut self) -> Option<&mut dyn Nodes> {
         None
     }
-    /// The size of the largest push that it takes, in bytes.
+    /// The size of the largest push that the store accepts, in bytes.
     fn row_bytes_max(&self) -> usize {
         usize::MAX
     }
-    /// The size of its write-ahead log, if it has one as a file.
+    /// The size of its write-ahead log in bytes, if it has one as a file.
     fn wal_bytes(&self) -> Option<u64> {
         None
     }
-    /// The greatest `seq` of any push in the store, or named by a request that is pending; 0 if
-    /// there is none.
+    /// The greatest `seq` of any push in the store or of any pending request; 0 if there is none.
     ///
     /// # Errors
     /// See [`StoreError`].
@@ -194,13 +194,13 @@ pub trait Store: Send {
     /// # Errors
     /// See [`StoreError`].
     fn profile(&mut self, user: &UserName) -> Result<Option<Profile>, StoreError>;
-    /// Everybody a user is friends with.
+    /// All friends of a user.
     ///
     /// # Errors
     /// See [`StoreError`].
     fn friends(&mut self, user: &UserName) -> Result<Vec<UserName>, StoreError>;
-    /// A user's waiting pushes with a `seq` greater than `after_seq`, ascending, `count_max` at
-    /// most; the one with which their texts reach `bytes_max` is the last.
+    /// A user's waiting pushes with a `seq` greater than `after_seq`, ascending, at most
+    /// `count_max`. The push with which their texts reach `bytes_max` is the last one.
     ///
     /// # Errors
     /// See [`StoreError`].
@@ -211,20 +211,20 @@ pub trait Store: Send {
         count_max: u32,
         bytes_max: usize,
     ) -> Result<Vec<Push>, StoreError>;
-    /// Keeps pushes; the answers stand in their order.
+    /// Saves pushes; gives one result for each, in order.
     ///
     /// # Errors
     /// See [`StoreError`].
     fn save_pushes(&mut self, pushes: &[Push]) -> Result<Vec<SavedAs>, StoreError>;
-    /// The result that [`save_pushes`](Self::save_pushes) would give for pushes that are in the
-    /// store, or are duplicates of such; `None`: neither.
+    /// The results that [`save_pushes`](Self::save_pushes) would give for pushes that are in the
+    /// store or are duplicates of stored ones; `None`: neither.
     ///
     /// # Errors
     /// See [`StoreError`].
     fn find_pushes(&mut self, pushes: &[Push]) -> Result<Vec<Option<SavedAs>>, StoreError>;
-    /// Reads the pushes that wait for some receivers behind a `seq` of each: so many of each at
-    /// most, ascending. `note` is told the place of the receiver in the list, the push's `seq`, who
-    /// sent it and how many bytes its four texts have.
+    /// Reads the waiting pushes of some receivers, ascending: for each receiver those with a `seq`
+    /// greater than the given one, at most `count_max`. `note` gets the receiver's index in the
+    /// list, the push's `seq`, its sender and the size of its four texts in bytes.
     ///
     /// # Errors
     /// See [`StoreError`].
@@ -234,24 +234,24 @@ pub trait Store: Send {
         count_max: u32,
         note: &mut dyn FnMut(usize, u64, &str, u64),
     ) -> Result<(), StoreError>;
-    /// The senders of these pushes, which are named by receiver and `seq`, and the bytes of their
-    /// texts; `None` for those that are not there.
+    /// The senders and the sizes of pushes, which are given as (receiver, `seq`); `None` for those
+    /// that are not in the store.
     ///
     /// # Errors
     /// See [`StoreError`].
     fn sizes(&mut self, pushes: &[(UserName, u64)]) -> Result<Vec<Option<Weight>>, StoreError>;
-    /// Forgets pushes, named by receiver and `seq`.
+    /// Deletes pushes, which are given as (receiver, `seq`).
     ///
     /// # Errors
     /// See [`StoreError`].
     fn delete_pushes(&mut self, pushes: &[(UserName, u64)]) -> Result<(), StoreError>;
-    /// What of accounts only their owners and the operator see.
+    /// The tables of accounts and deletions.
     fn accounts(&mut self) -> &mut dyn Accounts;
     /// The tables of friendships and friend requests.
     fn friendships(&mut self) -> &mut dyn Friendships;
     /// The table of blocked users.
     fn blocks(&mut self) -> &mut dyn Blocks;
-    /// Friends and requests as a user is shown them.
+    /// Friends and requests for a user's roster.
     fn rosters(&mut self) -> &mut dyn Rosters;
     /// The table of resume tokens.
     fn tokens(&mut self) -> &mut dyn Tokens;

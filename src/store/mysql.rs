@@ -1,10 +1,10 @@
 //! The store of record for larger deployments: MySQL or MariaDB. One connection per worker, owned
 //! by it.
 //!
-//! A connection that timed out may get the late answer of the query before as its next one, so
-//! **every error that is not the server's own word drops the connection at once**; the owner of the
-//! store then opens another. The whole transaction is then done again, which settles what such an
-//! error left unknown: every write may be repeated.
+//! A connection that timed out may receive the late answer of the earlier query as the answer of
+//! the next one. So **every error that the database server did not send itself drops the connection
+//! at once**, and the owner of the store opens another. Then the whole transaction is done again,
+//! which settles an unknown outcome: every write may be repeated.
 
 mod accounts;
 mod background_close;
@@ -55,15 +55,15 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
-/// Rows of one statement: few sizes, so that each is prepared once, and the largest that fits is
-/// taken.
+/// The possible numbers of rows in one statement: a few sizes, so that each is prepared once. The
+/// largest one that fits is used.
 const SIZES: [usize; 3] = [100, 10, 1];
-/// Texts of one statement, in bytes, unless it is a single row.
+/// The largest size of the texts in one statement, in bytes, unless it has a single row.
 const STATEMENT_BYTES_MAX: usize = 1024 * 1024;
-/// A connection at least this old is left when the server behind it only reads: there may be
-/// another one by now that writes, under the same name.
+/// If the database server is read-only, a connection at least this old is dropped: the same name
+/// may lead to another server by now that takes writes.
 const DEMOTED_AFTER: Duration = Duration::from_secs(1);
-/// What a row has besides its content, generously.
+/// A generous bound on the size of a row beside its content, in bytes.
 pub(super) const ROW_BYTES: usize = 4 * 1024;
 
 static INSERTS: LazyLock<[String; 3]> = LazyLock::new(|| {
@@ -96,13 +96,13 @@ fn weight(push: &Push) -> usize {
     push.content().len() + push.receiver().len() + push.sender().len() + push.id().len()
 }
 
-/// How many of these go into the next statement, as an index into `SIZES`.
+/// The number of rows of the next statement, as an index into `SIZES`.
 fn size_of_group(count: usize, weighs_at_most: impl Fn(usize) -> bool) -> usize {
     let fits = |size: &usize| count >= *size && weighs_at_most(*size);
     SIZES.iter().position(fits).unwrap_or(SIZES.len() - 1)
 }
 
-/// Row by row: of a list of long messages only as much is ever in memory as the page may hold.
+/// Reads a page row by row, so that memory never holds more than the page may have.
 fn read_page(
     rows: &mut dyn Iterator<Item = mysql::Result<Row>>,
     user: &UserName,
@@ -115,7 +115,7 @@ fn read_page(
     };
     let (mut pushes, mut size) = (Vec::new(), 0);
     for row in rows {
-        // To the end: the driver would read the rest all the same, and keep its errors to itself.
+        // Read to the end: the driver would otherwise read the rest itself and hide its errors.
         let row = row?;
         if size < bytes_max || pushes.is_empty() {
             let push = read(&row);
@@ -128,11 +128,11 @@ fn read_page(
 
 /// A connection to the database.
 pub struct MysqlStore {
-    /// `None` once it cannot be trusted any more.
+    /// `None` after an error, when it cannot be trusted any more.
     conn: Option<Conn>,
     opened: Instant,
     packet_max: u64,
-    /// Who holds the lock on the database for all connections of this server.
+    /// The lane of this connection, and what keeps the lock on the database held.
     lock: Held,
 }
 
@@ -144,7 +144,7 @@ impl std::fmt::Debug for MysqlStore {
 
 impl Store for MysqlStore {
     fn begin(&mut self) -> Result<(), StoreError> {
-        // In one round trip: a connection that was killed while it held the lock tells nobody, and
+        // In the same round trip the lock is checked: it may have been lost without notice, and
         // another server may have it now.
         let begin = Arc::clone(&self.lock.begin);
         let is_ours = self.run(|conn| {
@@ -204,7 +204,7 @@ impl Store for MysqlStore {
 
     fn last_seq(&mut self) -> Result<u64, StoreError> {
         // A pending request names its push even after the ack: that number must not be given to
-        // another.
+        // another push.
         let pushes = self.row("SELECT seq FROM pushes ORDER BY seq DESC LIMIT 1", Vec::new())?;
         let requests = self.row("SELECT push_seq FROM friend_requests ORDER BY push_seq DESC LIMIT 1", Vec::new())?;
         let last = |row: Option<Row>| row.map_or(Ok(0), |row| number(&row, 0));
@@ -228,8 +228,8 @@ impl Store for MysqlStore {
         if self.change(sql, row.map(bytes).into())? > 0 {
             return Ok(true);
         }
-        // Repeated after a commit whose answer was lost: it is the same account, made by the same
-        // request.
+        // The same hash means a repetition after a commit whose answer was lost: the same request
+        // made the account.
         Ok(self.password_hash(&profile.user_name)?.as_ref() == Some(password_hash))
     }
 
@@ -263,8 +263,8 @@ impl Store for MysqlStore {
         count_max: u32,
         bytes_max: usize,
     ) -> Result<Vec<Push>, StoreError> {
-        // MySQL would rather walk along the primary key, past everybody's pushes, because of the
-        // order.
+        // Because of the order, MySQL would otherwise walk along the primary key, past the pushes
+        // of all users.
         let sql = "SELECT seq, time_ms, kind, message_id, sender, content FROM pushes FORCE INDEX (by_receiver) \
                    WHERE receiver = ? AND seq > ? ORDER BY seq LIMIT ?";
         let params = vec![bytes(user.as_str()), Value::UInt(after_seq), Value::UInt(count_max.into())];

@@ -1,19 +1,20 @@
-//! Moves the whole content of a store out and in: tables of plain fields, page by page in the order
-//! of their keys.
+//! The content of a store as tables of plain fields, which are read and written page by page in the
+//! order of their keys.
 //!
-//! A new kind of record is one more entry of [`TABLES`]; reading, writing, counting and comparing
-//! follow it.
+//! A new kind of record is one more entry of [`TABLES`]: reading, writing, counting and comparing
+//! are derived from it.
 
 use super::StoreError;
 
 /// The purpose for which a store is opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
-    /// To serve: it is made if it is not there, and brought up to date.
+    /// To serve: the store is created if it does not exist, and upgraded.
     Serve,
-    /// To be copied from: it must be there, whole and up to date, and is not changed.
+    /// To be copied from: it must exist, complete and of the present version, and is not changed.
     CopyFrom,
-    /// To be copied into: it is made if it is not there, and marked until the copy is whole.
+    /// To be copied into: it is created if it does not exist, and marked until the copy is
+    /// complete.
     CopyInto,
 }
 
@@ -24,8 +25,8 @@ pub enum Column {
     Text(&'static str),
     /// A number below 2^63.
     Number(&'static str),
-    /// When the row was made, in ms since the epoch, from 0 to the end of the year 9999: what both
-    /// stores can hold.
+    /// The creation time of the row, in ms since the epoch, from 0 to the end of the year 9999: the
+    /// range of both stores.
     Created,
 }
 
@@ -34,21 +35,21 @@ pub enum Column {
 pub struct Table {
     /// Its name, in every store.
     pub name: &'static str,
-    /// So many of the columns, the first ones, are its primary key.
+    /// The number of columns in its primary key, which are the first ones.
     pub key: usize,
     /// All its columns.
     pub columns: &'static [Column],
 }
 
 impl Table {
-    /// Its name as a person would write it.
+    /// Its name for messages to people.
     #[must_use]
     pub fn shown(&self) -> String {
         self.name.replace('_', " ")
     }
 }
 
-/// All that is in a store, in the order in which it is copied.
+/// All tables of a store, in the order in which they are copied.
 pub const TABLES: &[Table] = &[
     Table {
         name: "accounts",
@@ -106,14 +107,14 @@ pub const TABLES: &[Table] = &[
 /// The value in one column of one row.
 #[derive(Clone, PartialEq, Eq)]
 pub enum Field {
-    /// In a column of text.
+    /// A value of a text column.
     Text(Box<str>),
-    /// In any other.
+    /// A value of any other column.
     Number(u64),
 }
 
 impl Field {
-    /// The bytes that it stands for in a statement and in memory, about.
+    /// Its approximate size in a statement and in memory, in bytes.
     #[must_use]
     pub fn weight_bytes(&self) -> usize {
         match self {
@@ -123,11 +124,11 @@ impl Field {
     }
 }
 
-/// The fields of one row, in the order of the table's columns. Has no `Debug`: password hashes are
-/// among them.
+/// The fields of one row, in the order of the table's columns. There is no `Debug`, because fields
+/// may be password hashes.
 pub type Row = Vec<Field>;
 
-/// The bytes that a row stands for, about.
+/// The approximate size of a row, in bytes.
 #[must_use]
 pub fn row_weight_bytes(row: &[Field]) -> usize {
     row.iter().map(Field::weight_bytes).sum()
@@ -136,9 +137,9 @@ pub fn row_weight_bytes(row: &[Field]) -> usize {
 /// The limits of one read; at least one row is always read.
 #[derive(Clone, Copy, Debug)]
 pub struct PageMax {
-    /// Rows.
+    /// The largest number of rows.
     pub rows: u32,
-    /// Bytes: the row that reaches it is the last one.
+    /// The largest size in bytes. The row that reaches it is the last one.
     pub bytes: usize,
 }
 
@@ -155,18 +156,18 @@ pub trait Portable {
     /// # Errors
     /// See [`StoreError`].
     fn read(&mut self, table: &Table, after: Option<&[Field]>, max: PageMax) -> Result<Vec<Row>, StoreError>;
-    /// Writes rows that are not there yet, all or none, and makes them durable.
+    /// Writes rows that do not exist yet, all or none, and makes them durable.
     ///
     /// # Errors
     /// See [`StoreError`].
     fn write(&mut self, table: &Table, rows: &[Row]) -> Result<(), StoreError>;
-    /// Marks the store as the target of a copy that is not finished. Nothing opens such a store any
-    /// more, whatever its role.
+    /// Marks the store as the target of an unfinished copy. A marked store cannot be opened in any
+    /// role.
     ///
     /// # Errors
     /// See [`StoreError`].
     fn mark(&mut self) -> Result<(), StoreError>;
-    /// Takes the mark away: from now on it is a store like any other.
+    /// Removes the mark: from now on it is a normal store.
     ///
     /// # Errors
     /// See [`StoreError`].
@@ -178,10 +179,10 @@ pub trait Portable {
     fn check_lock(&mut self) -> Result<(), StoreError>;
 }
 
-/// Stands in the place of the schema's version while a copy into the store is under way.
+/// The schema version of the target while a copy is in progress.
 pub(super) const UNFINISHED: i64 = -1;
 
-/// The names of the tables that a file of ours makes.
+/// The names of the tables that an SQL file creates.
 pub(super) fn tables_of(sql: &str) -> impl Iterator<Item = &str> {
     let made = sql.lines().filter_map(|line| line.strip_prefix("CREATE TABLE "));
     made.filter_map(|rest| rest.strip_prefix("IF NOT EXISTS ").unwrap_or(rest).split([' ', '(']).next())
@@ -193,7 +194,7 @@ pub(super) fn unfinished() -> StoreError {
     )
 }
 
-/// Is this the version of the tables that a store must have to be copied?
+/// Checks that the tables have the version that a store must have to be copied.
 pub(super) fn check_current(found: i64, known: usize) -> Result<(), StoreError> {
     if found == 0 {
         return Err(StoreError::Unavailable("there is no hongyan store in it".into()));

@@ -1,9 +1,9 @@
-//! The quotas of what waits: how many pushes, and how many bytes, the store may hold for one
-//! receiver, and for one receiver from one sender.
+//! Quotas of mailboxes: how many pushes and how many bytes the store may hold for one receiver, and
+//! for one receiver from one sender.
 //!
 //! A worker owns all pushes of its receivers, so it need not count them for each message: it counts
-//! the rows of a receiver once, keeps the usage in memory and changes it by what its transactions
-//! do. What is here is pure; `waiting.rs` asks the store.
+//! the rows of a receiver once, keeps the usage in memory and updates it with each transaction.
+//! This module is pure; `waiting.rs` reads the store.
 
 use crate::chat::contract::Quota;
 use crate::config::Config;
@@ -11,12 +11,12 @@ use crate::protocol::field::UserName;
 use crate::protocol::push::Push;
 use std::collections::HashMap;
 
-/// The cost of a row beside its texts, in bytes: its numbers, its places in the indexes, the copies
-/// of names there.
+/// The assumed size of a row beside its texts, in bytes: its numbers, and its entries in the
+/// indexes with copies of the names.
 pub const ROW_BYTES: u64 = 128;
-/// Rows that one transaction counts at most, so that nobody's lane stands still while a long
-/// backlog is counted for the first time: what is known by then decides, and the next transaction
-/// counts on.
+/// The largest number of rows that one transaction counts, so that a lane is not blocked while a
+/// long mailbox is counted for the first time. The decision uses the rows counted so far, and the
+/// next transaction continues.
 pub const COUNTED_ROWS_MAX: u32 = 10_000;
 
 /// A number of pushes and their bytes.
@@ -24,12 +24,12 @@ pub const COUNTED_ROWS_MAX: u32 = 10_000;
 pub struct Usage {
     /// Pushes.
     pub rows: u64,
-    /// Their texts (sender, receiver, id, content) and [`ROW_BYTES`] each.
+    /// The size of their texts (sender, receiver, id, content), and [`ROW_BYTES`] for each push.
     pub bytes: u64,
 }
 
 impl Usage {
-    /// That of one push with so many bytes of text.
+    /// The usage of one push with `text_bytes` of text.
     #[must_use]
     pub fn of_one(text_bytes: u64) -> Self {
         Self { rows: 1, bytes: text_bytes.saturating_add(ROW_BYTES) }
@@ -53,14 +53,14 @@ impl Usage {
 /// The quotas themselves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Quotas {
-    /// Of all that waits for one receiver.
+    /// The quota for all pushes to one receiver.
     pub receiver: Usage,
-    /// Of these, from one sender.
+    /// The quota for the pushes of one sender to one receiver.
     pub pair: Usage,
 }
 
 impl Quotas {
-    /// Those of a configuration.
+    /// The quotas of a configuration.
     #[must_use]
     pub fn of(config: &Config) -> Self {
         Self {
@@ -73,38 +73,38 @@ impl Quotas {
 /// May a push be saved?
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// Yes; it is counted from now on.
+    /// Yes. It counts from now on.
     Room,
-    /// No, because of this quota, unless it is in the store already.
+    /// No, because of this quota; except if it is in the store already.
     Full(Quota),
-    /// It depends on others of this round, which may turn out to be in the store already: ask again
-    /// in the next.
+    /// It depends on other pushes of this round, which may be in the store already: ask again in
+    /// the next round.
     Later,
     /// The receiver's rows have not been counted far enough to tell.
     Uncounted,
 }
 
-/// The part of a mailbox that has been counted.
+/// How far a mailbox has been counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Counted {
     All,
-    /// Rows with a greater `seq` have not been looked at.
+    /// Rows with a greater `seq` have not been counted.
     UpTo(u64),
 }
 
-/// The share of one sender in a mailbox.
+/// A sender, and their usage of a mailbox.
 type Share = (Box<str>, Usage);
 
-/// The pushes that wait for one receiver, as counts.
+/// The counted usage of one mailbox.
 #[derive(Debug)]
 struct MailboxUsage {
     total: Usage,
-    /// By sender, in the order of the names. Those of which nothing waits are not in it.
+    /// The usage of each sender, in the order of the names; without senders of whom nothing waits.
     shares: Vec<Share>,
     counted: Counted,
-    /// Counted while a transaction with an unknown outcome may still have been on its way.
+    /// It was counted while a transaction with an unknown outcome could still be committed.
     in_doubt: bool,
-    /// The round in which one was admitted last, and the one in which one was put off.
+    /// The last rounds in which a push was admitted, and in which one was postponed.
     admitted: u64,
     put_off: u64,
 }
@@ -123,7 +123,7 @@ impl MailboxUsage {
         self.place(sender).map_or(Usage::default(), |place| self.shares[place].1)
     }
 
-    /// Is a push with this number among those that were counted, or would have been?
+    /// Is this `seq` in the range that has been counted?
     fn covers(&self, seq: u64) -> bool {
         match self.counted {
             Counted::All => true,
@@ -131,7 +131,8 @@ impl MailboxUsage {
         }
     }
 
-    /// Behind which row it has yet to be counted, unless it is known to be full.
+    /// The `seq` after which rows must still be counted; `None`: all are counted, or it is full
+    /// anyway.
     fn uncounted(&self, quotas: &Quotas) -> Option<u64> {
         match self.counted {
             Counted::UpTo(last) if self.total.has_room(Usage::of_one(0), quotas.receiver) => Some(last),
@@ -139,7 +140,7 @@ impl MailboxUsage {
         }
     }
 
-    /// The quota that one more push would exceed.
+    /// The quota that one more push of this sender would exceed.
     fn exceeded(&self, sender: &str, one: Usage, quotas: &Quotas) -> Option<Quota> {
         if !self.total.has_room(one, quotas.receiver) {
             return Some(Quota::Receiver);
@@ -147,7 +148,8 @@ impl MailboxUsage {
         (!self.share(sender).has_room(one, quotas.pair)).then_some(Quota::Pair)
     }
 
-    /// Adds to what is counted, or takes off it; gives by how much the number of shares changed.
+    /// Adds a push to the usage, or (`more` is false) removes it; gives the change in the number of
+    /// shares.
     fn change(&mut self, sender: &str, one: Usage, more: bool) -> isize {
         if more {
             self.total.add(one);
@@ -155,7 +157,7 @@ impl MailboxUsage {
                 Ok(place) => self.shares[place].1.add(one),
                 Err(place) => {
                     if self.shares.capacity() == 0 {
-                        // Most have one sender.
+                        // Most mailboxes have one sender.
                         self.shares.reserve_exact(1);
                     }
                     self.shares.insert(place, (sender.into(), one));
@@ -176,7 +178,7 @@ impl MailboxUsage {
     }
 }
 
-/// A change that the present transaction has made.
+/// A change of the present transaction, to be undone by a rollback.
 #[derive(Debug)]
 enum Change {
     Added(Push),
@@ -184,21 +186,21 @@ enum Change {
     Removed { receiver: UserName, sender: Box<str>, seq: u64, one: Usage },
 }
 
-/// The mailboxes that one worker owns, as far as they are counted.
+/// The counted usage of the mailboxes that one worker owns.
 #[derive(Debug)]
 pub struct MailboxCounts {
     quotas: Quotas,
     by_receiver: HashMap<Box<str>, MailboxUsage>,
-    /// Shares in all of them.
+    /// The total number of shares.
     shares: usize,
-    /// Mailboxes and shares that are remembered; beyond it those are forgotten that are counted
-    /// again the soonest.
+    /// The largest number of mailboxes and shares in memory. Beyond it, the mailboxes that are
+    /// cheapest to count again are dropped.
     entries_max: usize,
-    /// Of the transaction under way: to be undone if it is rolled back.
+    /// The changes of the transaction under way.
     journal: Vec<Change>,
-    /// Mailboxes that it has counted, in part or whole.
+    /// Mailboxes that the transaction has counted, partly or completely.
     counting: Vec<Box<str>>,
-    /// Mailboxes about which it has found what nobody expected: they are counted again.
+    /// Mailboxes for which the transaction has found a contradiction: they are counted again.
     suspect: Vec<Box<str>>,
     rows_left: u32,
     round: u64,
@@ -206,7 +208,7 @@ pub struct MailboxCounts {
 }
 
 impl MailboxCounts {
-    /// None is known yet.
+    /// No mailbox is counted yet.
     #[must_use]
     pub fn new(quotas: Quotas, entries_max: usize) -> Self {
         Self {
@@ -223,8 +225,8 @@ impl MailboxCounts {
         }
     }
 
-    /// Other quotas hold from now on. Not within a transaction. What was counted may be no more
-    /// than the old ones needed, so it is counted again.
+    /// Applies other quotas. Do not call it within a transaction. Mailboxes may be counted only as
+    /// far as the old quotas needed, so all are counted again.
     pub fn set_quotas(&mut self, quotas: Quotas) {
         if self.quotas != quotas {
             self.quotas = quotas;
@@ -232,7 +234,7 @@ impl MailboxCounts {
         }
     }
 
-    /// All are to be counted again. Not within a transaction.
+    /// Drops all counts: every mailbox is counted again. Do not call it within a transaction.
     pub fn forget(&mut self) {
         self.by_receiver.clear();
         self.shares = 0;
@@ -244,7 +246,7 @@ impl MailboxCounts {
         self.rows_left = COUNTED_ROWS_MAX;
     }
 
-    /// It is committed.
+    /// The transaction is committed.
     pub fn committed(&mut self) {
         self.journal.clear();
         self.counting.clear();
@@ -256,10 +258,10 @@ impl MailboxCounts {
         }
     }
 
-    /// Nothing of it was done.
+    /// The transaction was rolled back.
     pub fn rolled_back(&mut self) {
         for name in std::mem::take(&mut self.counting) {
-            // What it had written itself may have been counted.
+            // The count may include its own writes.
             self.remove(&name);
         }
         while let Some(change) = self.journal.pop() {
@@ -274,8 +276,9 @@ impl MailboxCounts {
         self.committed();
     }
 
-    /// Nobody knows whether it was committed, or will be: what it touched is counted again, and
-    /// what is counted until [`settled`](Self::settled) is counted once more then.
+    /// It is not known whether the transaction was or will be committed. The mailboxes that it
+    /// touched are counted again; mailboxes that are counted before [`settled`](Self::settled) are
+    /// counted once more after it.
     pub fn unknown(&mut self) {
         self.in_doubt = true;
         for change in std::mem::take(&mut self.journal) {
@@ -290,7 +293,7 @@ impl MailboxCounts {
         self.committed();
     }
 
-    /// Whatever was unknown has been done by now, or never will be.
+    /// All transactions with an unknown outcome are committed by now, or never will be.
     pub fn settled(&mut self) {
         self.in_doubt = false;
         self.by_receiver.retain(|_, mailbox| !mailbox.in_doubt);
@@ -303,14 +306,14 @@ impl MailboxCounts {
         self.by_receiver.contains_key(receiver)
     }
 
-    /// Behind which `seq` the rows of a receiver are yet to be counted before it is known whether
-    /// there is room; `None`: it is known.
+    /// The `seq` after which rows of a receiver must be counted before it is known whether there is
+    /// room; `None`: it is known.
     #[must_use]
     pub fn uncounted(&self, receiver: &str) -> Option<u64> {
         self.by_receiver.get(receiver).map_or(Some(0), |mailbox| mailbox.uncounted(&self.quotas))
     }
 
-    /// Rows that this transaction may still count.
+    /// The number of rows that this transaction may still count.
     #[must_use]
     pub fn rows_left(&self) -> u32 {
         self.rows_left
@@ -323,7 +326,7 @@ impl MailboxCounts {
         self.counting.push(receiver.into());
     }
 
-    /// One more row of a receiver was counted; in the order of their numbers.
+    /// Counts one row of a receiver. Call it in ascending order of `seq`.
     pub fn count(&mut self, receiver: &str, seq: u64, sender: &str, text_bytes: u64) {
         self.rows_left = self.rows_left.saturating_sub(1);
         if let Some(mailbox) = self.by_receiver.get_mut(receiver) {
@@ -333,20 +336,20 @@ impl MailboxCounts {
         }
     }
 
-    /// There are no more rows of a receiver.
+    /// All rows of a receiver have been counted.
     pub fn counted_all(&mut self, receiver: &str) {
         if let Some(mailbox) = self.by_receiver.get_mut(receiver) {
             mailbox.counted = Counted::All;
         }
     }
 
-    /// The pushes that are asked about from now on are saved together.
+    /// Begins a round: the pushes that are admitted from now on are saved together.
     pub fn next_round(&mut self) {
         self.round += 1;
     }
 
-    /// Is there room for a push? If so it counts from now on. With `counted`, as far as is known:
-    /// no more will be counted now.
+    /// Is there room for a push? If so, it counts from now on. `counted`: no more rows will be
+    /// counted now, so decide by the present counts.
     pub fn admit(&mut self, push: &Push, counted: bool) -> Verdict {
         let one = Usage::of_one(push.text_bytes() as u64);
         let Some(mailbox) = self.by_receiver.get_mut(push.receiver()) else {
@@ -357,7 +360,8 @@ impl MailboxCounts {
             return Verdict::Uncounted;
         }
         if mailbox.put_off == self.round {
-            // Behind one that is put off, so that those of one sender keep their order.
+            // An earlier push was postponed: postpone this one, too, so that pushes of one sender
+            // keep their order.
             return Verdict::Later;
         }
         if let Some(quota) = mailbox.exceeded(push.sender(), one, &self.quotas) {
@@ -389,21 +393,20 @@ impl MailboxCounts {
         self.journal.push(Change::Added(push.clone()));
     }
 
-    /// One that was admitted was not saved: it does not count.
+    /// An admitted push was not saved: it does not count any more.
     pub fn not_added(&mut self, push: &Push) {
         self.change_by(push, false);
         self.journal.push(Change::NotAdded(push.clone()));
     }
 
-    /// A push is gone.
+    /// A push was deleted.
     pub fn removed(&mut self, receiver: &UserName, seq: u64, sender: Box<str>, text_bytes: u64) {
         let one = Usage::of_one(text_bytes);
         self.change(receiver.as_str(), &sender, seq, one, false);
         self.journal.push(Change::Removed { receiver: receiver.clone(), sender, seq, one });
     }
 
-    /// Something about this mailbox is not as it should be: it is counted again after this
-    /// transaction.
+    /// A contradiction about this mailbox was found: it is counted again after this transaction.
     pub fn suspect(&mut self, receiver: &str) {
         self.suspect.push(receiver.into());
     }
@@ -430,8 +433,8 @@ impl MailboxCounts {
         self.by_receiver.len() + self.shares
     }
 
-    /// Forgets a quarter of the mailboxes: those with the fewest rows, which are counted again in
-    /// no time.
+    /// Drops a quarter of the mailboxes: those with the fewest rows, which are quickly counted
+    /// again.
     fn evict(&mut self) {
         let mut rows: Vec<u64> = self.by_receiver.values().map(|mailbox| mailbox.total.rows).collect();
         let mut left = rows.len() / 4 + 1;

@@ -1,5 +1,5 @@
-//! What a log-in reads: whether its credential is good, the user's friends, and a page of what
-//! waits for them.
+//! The reads of a log-in: whether its credential is good, the user's friends, and a page of waiting
+//! pushes.
 
 use super::accounts::Account;
 use super::password::{Compared, VerifiedLogins};
@@ -18,7 +18,7 @@ pub(super) fn prove(
     verified: &VerifiedLogins,
 ) -> Result<Outcome, StoreError> {
     let account = match store.accounts().account(user) {
-        // Nothing else of the batch is to blame, and nothing mends it but a new password.
+        // The other jobs of the batch are not the cause, and only a new password helps.
         Err(StoreError::Corrupt(why)) => {
             verified.say_unreadable(user, &why);
             return Ok(Outcome::Refused);
@@ -27,7 +27,7 @@ pub(super) fn prove(
     };
     let unproven = |password_hash, differs| Outcome::Unproven { password_hash, differs };
     let Some(Account { password_hash: stored, is_banned }) = account else { return Ok(unproven(None, false)) };
-    // Only to those who know the credential.
+    // Only clients with a good credential learn of a ban.
     let proven = if is_banned { Outcome::Banned } else { Outcome::Proven };
     Ok(match credential {
         Credential::Password(secret) => match verified.compare(user, secret, &stored) {
@@ -41,8 +41,8 @@ pub(super) fn prove(
     })
 }
 
-/// Whether a user whose credential is good is let in: it was compared with what was stored before,
-/// and since then there may be a ban, or no account any more.
+/// May a user whose credential is good log in? Since it was compared, the account may have been
+/// banned or deleted.
 pub(super) fn may_log_in(store: &mut dyn Store, user: &UserName) -> Result<Outcome, StoreError> {
     Ok(match store.accounts().account(user)? {
         None => Outcome::Unproven { password_hash: None, differs: false },
@@ -51,7 +51,7 @@ pub(super) fn may_log_in(store: &mut dyn Store, user: &UserName) -> Result<Outco
     })
 }
 
-/// What a log-in reads of a user who is let in.
+/// Reads the friends and the first page for a log-in.
 pub(super) fn load_proven(
     store: &mut dyn Store,
     user: &UserName,
@@ -86,7 +86,7 @@ pub(super) fn page(
     Ok(page_of(pushes, count_max, bytes_max))
 }
 
-/// The page of what was read, with one more push than it may have.
+/// Makes a page of the pushes that were read, which may be one more than allowed.
 pub(super) fn page_of(mut pushes: Vec<Push>, count_max: u32, bytes_max: usize) -> Page {
     let bytes: usize = pushes.iter().map(Push::text_bytes).sum();
     let more = pushes.len() > count_max as usize || bytes >= bytes_max;

@@ -1,7 +1,7 @@
-//! The form in which what one node says to another stands in the table `mail`.
+//! The encoding of node records in the table `mail`.
 //!
-//! The form's number, the epoch of the receiving node, who says it, the kind, and its fields:
-//! numbers little-endian, texts and lists behind their length.
+//! A record has the number of the encoding, the epoch of the receiving node, the sender, the kind,
+//! and its fields. Numbers are little-endian; texts and lists follow their length.
 
 use crate::chat::contract::{Incarnation, NodeId, Record, Released, Said};
 use crate::protocol::field::UserName;
@@ -15,12 +15,12 @@ const MISSED: u8 = 5;
 /// The bytes of one entry of a dedup window.
 const SAID_BYTES: usize = 16;
 
-/// One record with who says it.
+/// One record with its sender.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Letter {
-    /// By this one.
+    /// The sender.
     pub(super) from: Incarnation,
-    /// What is said.
+    /// The record.
     pub(super) record: Record,
 }
 
@@ -69,7 +69,7 @@ fn write_released(out: &mut Vec<u8>, released: &Released) {
 }
 
 fn write_count(out: &mut Vec<u8>, count: usize) {
-    // Of what one user has, and it is bounded far below this.
+    // Such a list belongs to one user and is far shorter than this.
     out.extend(u32::try_from(count).unwrap_or(u32::MAX).to_le_bytes());
 }
 
@@ -80,7 +80,8 @@ fn write_name(out: &mut Vec<u8>, user: &UserName) {
     out.extend(text);
 }
 
-/// Reads one that was written to this life of a node. `None`: it is to another one, or no record.
+/// Decodes a record that was written to this life of a node. `None`: it is to another life, or not
+/// a valid record.
 pub(super) fn read(bytes: &[u8], to: Incarnation) -> Option<Letter> {
     let mut rest = Rest(bytes);
     let (form, epoch) = (rest.byte()?, rest.long()?);
@@ -120,7 +121,8 @@ impl Rest<'_> {
         self.take(8)?.try_into().ok().map(u64::from_le_bytes)
     }
 
-    /// How many follow, of so many bytes each at least: no more than there is room for.
+    /// The number of elements that follow; each has at least `bytes_min` bytes, so a number that
+    /// does not fit the rest is refused.
     fn count(&mut self, bytes_min: usize) -> Option<usize> {
         let count = self.take(4)?.try_into().ok().map(u32::from_le_bytes)? as usize;
         (count <= self.0.len() / bytes_min).then_some(count)
@@ -188,7 +190,7 @@ mod tests {
                 assert_eq!(read(&bytes[..length], to), None, "{record:?} {length}");
             }
             assert_eq!(read(&[&bytes[..], &[0]].concat(), to), None);
-            // Whatever stands there, it takes no more memory than the bytes that came.
+            // Whatever the bytes are, decoding takes no more memory than they do.
             for at in 0..bytes.len() {
                 let mut odd = bytes.clone();
                 odd[at] = 0xff;

@@ -1,5 +1,5 @@
-//! Opening a store again that was lost, on a thread of its own: the worker whose store it is fails
-//! its jobs at once meanwhile and never waits for a connection that hangs.
+//! Reopens a lost store on a thread of its own. Meanwhile the worker fails its jobs at once, and
+//! never waits for a connection that hangs.
 
 use super::{Store, StoreError};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -7,10 +7,10 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::{Duration, Instant};
 
-/// Opens one more connection to the store.
+/// Opens a connection to the store.
 pub(super) type Opener = Box<dyn Fn() -> Result<Box<dyn Store>, StoreError> + Send + Sync>;
 
-/// The pause after the store could not be opened, at first and at most.
+/// The first pause after a failed try, and the longest one.
 const FIRST_BACKOFF: Duration = Duration::from_millis(100);
 const BACKOFF_MAX: Duration = Duration::from_secs(2);
 
@@ -22,33 +22,33 @@ const FIRST_TRY_WAIT: Duration = Duration::from_secs(1);
 
 /// A store that is being opened, again and again until it works.
 pub(super) struct Opening {
-    /// The store, and before it, if the first try failed, why.
+    /// Receives the store; before that, if the first try failed, the error.
     opened: Receiver<Opened>,
-    /// Dropped with this: the thread that opens then gives up.
+    /// When this is dropped, the thread that opens gives up.
     _wanted: Sender<()>,
-    /// The first try is waited for until then.
+    /// Until when jobs wait for the first try.
     wait_until: Instant,
     why: StoreError,
 }
 
 impl Opening {
-    /// Starts at once.
+    /// Starts to open the store at once.
     pub(super) fn start(opener: Arc<Opener>) -> Self {
         let (sender, opened) = channel();
         let (wanted, unwanted) = channel();
         let thread = std::thread::Builder::new().name("reopen".into());
         if let Err(error) = thread.spawn(move || open_until_it_works(&opener, &sender, &unwanted)) {
-            // The sender went with it, so the next one who asks starts anew.
+            // The sender was dropped with the closure, so the next `take` starts again.
             log::error!("cannot start the thread that opens the store again: {error}");
         }
         let why = StoreError::Unavailable("it does not answer".into());
         Self { opened, _wanted: wanted, wait_until: Instant::now() + FIRST_TRY_WAIT, why }
     }
 
-    /// The store, if it is open by now.
+    /// Takes the store, if it is open by now.
     ///
     /// # Errors
-    /// Why it is not. It is an outage, whatever the reason: no job is to blame for it.
+    /// Why it is not open. It counts as an outage, whatever the reason: no job is the cause.
     pub(super) fn take(&mut self, opener: &Arc<Opener>) -> Result<Box<dyn Store>, StoreError> {
         loop {
             match self.opened.recv_timeout(self.wait_until.saturating_duration_since(Instant::now())) {
@@ -70,7 +70,7 @@ impl Opening {
 fn open_until_it_works(opener: &Opener, opened: &Sender<Opened>, unwanted: &Receiver<()>) {
     let (mut backoff, mut is_first) = (FIRST_BACKOFF, true);
     loop {
-        // A panic of a driver leaves nothing behind: what it was making is dropped.
+        // After a panic of a driver, its partly made connection is dropped.
         let result = catch_unwind(AssertUnwindSafe(opener))
             .unwrap_or_else(|_| Err(StoreError::Unavailable("its driver panicked".into())));
         let is_open = result.is_ok();
@@ -79,7 +79,8 @@ fn open_until_it_works(opener: &Opener, opened: &Sender<Opened>, unwanted: &Rece
             return;
         }
         is_first = false;
-        // Workers that lost it together come back apart: between half of the time and all of it.
+        // Jitter between half of the pause and all of it, so that workers do not reconnect at the
+        // same time.
         let jitter = getrandom::u32().unwrap_or(u32::MAX);
         let pause = backoff / 2 + backoff.mul_f64(f64::from(jitter) / f64::from(u32::MAX)) / 2;
         if unwanted.recv_timeout(pause) == Err(RecvTimeoutError::Disconnected) {

@@ -1,4 +1,4 @@
-//! Friends and pending requests as a user is shown them: what a store reads for that.
+//! Reads for a user's roster: friends and pending requests.
 
 use super::StoreError;
 use crate::chat::contract::{PendingEntry, RosterFriend};
@@ -6,7 +6,7 @@ use crate::protocol::field::UserName;
 
 /// Reads for a user's roster. They are part of a [`Store`](super::Store)'s transaction.
 pub trait Rosters {
-    /// A user's friends behind this name, in byte order, so many at most.
+    /// A user's friends whose names follow `after` in byte order, at most `rows_max`.
     ///
     /// # Errors
     /// See [`StoreError`]; so for all methods.
@@ -16,13 +16,14 @@ pub trait Rosters {
         after: Option<&UserName>,
         rows_max: u32,
     ) -> Result<Vec<RosterFriend>, StoreError>;
-    /// The requests to a user that are pending and not hidden, in ascending order of the `seq` of
-    /// their pushes, so many at most.
+    /// The pending requests to a user that are not hidden, in ascending order of the `seq` of their
+    /// pushes, at most `rows_max`.
     ///
     /// # Errors
     /// See [`StoreError`].
     fn incoming(&mut self, user: &UserName, rows_max: u32) -> Result<Vec<PendingEntry>, StoreError>;
-    /// The requests of a user that are pending, hidden or not; the same otherwise.
+    /// The pending requests of a user, hidden or not, in ascending order of the `seq` of their
+    /// pushes, at most `rows_max`.
     ///
     /// # Errors
     /// See [`StoreError`].

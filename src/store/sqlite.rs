@@ -30,8 +30,8 @@ use std::time::Duration;
 /// A connection to the file.
 #[derive(Debug)]
 pub struct SqliteStore {
-    /// Before `lock`: dropping a handle of the file drops SQLite's own locks on it, so that comes
-    /// last.
+    /// It is declared before `_lock`, so it is dropped first: closing any handle of the file
+    /// releases SQLite's own locks on it.
     db: Connection,
     /// Held so that a second server on the same file is refused.
     _lock: Lock,
@@ -41,9 +41,9 @@ pub struct SqliteStore {
 }
 
 impl Drop for SqliteStore {
-    /// Folds the log in and takes the mark from the file: a log that lies beside it at the next
-    /// start is that of another file. Somebody who reads the file keeps it from that; then the mark
-    /// stays, which harms nothing.
+    /// Checkpoints the write-ahead log and removes the mark from the file: a log that is beside it
+    /// at the next start then belongs to another file. If another process reads the file, this
+    /// fails and the mark stays, which does no harm.
     fn drop(&mut self) {
         if self.has_log && self.db.is_autocommit() && self.place.check().is_ok() {
             let unmark = || {
@@ -57,7 +57,7 @@ impl Drop for SqliteStore {
     }
 }
 
-/// SQLite knows these lengths without reading the texts.
+/// The sizes of waiting pushes. SQLite knows these lengths without reading the texts.
 const WAITING: &str = "SELECT seq, sender, octet_length(receiver) + octet_length(sender) + octet_length(message_id)
         + octet_length(content)
      FROM pushes WHERE receiver = ?1 AND seq > ?2 ORDER BY seq LIMIT ?3";
@@ -74,7 +74,7 @@ impl From<rusqlite::Error> for StoreError {
         {
             return corrupt(&why);
         }
-        // What SQLite says in such a case names no cause.
+        // SQLite's own message names no cause in these cases.
         let of = |cause: &str| format!("{why}: {cause}");
         match error.sqlite_error_code() {
             Some(ErrorCode::DiskFull) => Self::Unavailable(of("there is no room on its disk")),
@@ -121,7 +121,7 @@ impl SqliteStore {
         Ok(if self.is_stored(push)? { SavedAs::Before } else { SavedAs::Duplicate })
     }
 
-    /// What saving a push would say if it, or another that is the same message, is in the store.
+    /// The result of saving a push if it, or another push with the same message, is in the store.
     fn find(&self, push: &Push) -> Result<Option<SavedAs>, StoreError> {
         if self.is_stored(push)? {
             return Ok(Some(SavedAs::Before));
@@ -156,12 +156,12 @@ impl SqliteStore {
     }
 }
 
-/// SQLite's integers are signed. Numbers of pushes and times stay below 2^63 for ever.
+/// A number for SQLite, whose integers are signed. Every `seq` and time stays below 2^63.
 fn signed(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }
 
-/// A negative time, which this server does not write, has passed.
+/// A stored time. A negative one, which this server never writes, counts as 0.
 fn time(stored: i64) -> u64 {
     u64::try_from(stored).unwrap_or(0)
 }
@@ -190,7 +190,7 @@ impl Store for SqliteStore {
 
     fn commit(&mut self) -> Result<(), StoreError> {
         self.run("COMMIT")?;
-        // What went into a file without a name is not promised.
+        // A commit into a file that lost its name must not be promised.
         self.place.check()
     }
 
@@ -213,7 +213,7 @@ impl Store for SqliteStore {
 
     fn touch(&mut self) -> Result<(), StoreError> {
         self.place.check()?;
-        // The version that stands there already: one page goes to the log.
+        // Write the version that is stored already: one page goes to the log.
         self.db.pragma_update(None, "user_version", self.version()?)?;
         self.place.check()
     }
@@ -225,7 +225,7 @@ impl Store for SqliteStore {
 
     fn last_seq(&mut self) -> Result<u64, StoreError> {
         // A pending request names its push even after the ack: that number must not be given to
-        // another.
+        // another push.
         let last: i64 = self.db.query_row(
             "SELECT max(ifnull((SELECT max(seq) FROM pushes), 0), ifnull((SELECT max(push_seq) FROM friend_requests), 0))",
             [],
@@ -255,8 +255,8 @@ impl Store for SqliteStore {
         if created {
             return Ok(true);
         }
-        // Repeated after a commit whose answer was lost: it is the same account, made by the same
-        // request.
+        // The same hash means a repetition after a commit whose answer was lost: the same request
+        // made the account.
         Ok(self.password_hash(&profile.user_name)?.as_ref() == Some(password_hash))
     }
 

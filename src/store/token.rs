@@ -1,6 +1,6 @@
-//! Resume tokens: the cheap way back after a log-in. The client keeps the token; the store keeps a
-//! hash of it. Which tokens are good, and which make room for a new one, is decided here for every
-//! store; a store has the table ([`Tokens`]), and no rule.
+//! Resume tokens: a quick way to log in again. The client keeps the token; the store keeps a hash
+//! of it. This module decides for every store which tokens are valid and which make room for a new
+//! one; a store only provides the table ([`Tokens`]).
 
 use super::{Store, StoreError};
 use crate::protocol::field::{Secret, UserName};
@@ -9,11 +9,12 @@ use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use blake2::{Blake2s256, Digest};
 use std::cmp::Reverse;
 
-/// Random bytes of a token: nobody guesses them, so one quick hash protects what is stored.
+/// The number of random bytes in a token. Nobody can guess them, so one quick hash is enough for
+/// the stored form.
 const TOKEN_BYTES: usize = 32;
 
-/// The form in which the store keeps a token: 43 characters, since all stores hold and order text
-/// in the same way.
+/// The stored hash of a token, as text of 43 characters, because all stores keep and order text in
+/// the same way.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TokenHash(String);
 
@@ -24,19 +25,19 @@ impl TokenHash {
         &self.0
     }
 
-    /// As it is stored.
+    /// The hash with this stored text.
     pub(super) fn from_stored(text: &str) -> Self {
         Self(text.to_owned())
     }
 }
 
-/// A hash that is stored, and when its token expires, in ms since the epoch.
+/// A stored hash, and when its token expires, in ms since the epoch.
 pub type StoredToken = (TokenHash, u64);
 
 /// The table of resume tokens: reads and writes without a rule. They are part of a [`Store`]'s
 /// transaction.
 pub trait Tokens {
-    /// The tokens of a user, in no order.
+    /// The tokens of a user, in no particular order.
     ///
     /// # Errors
     /// See [`StoreError`]; so for all methods.
@@ -46,30 +47,30 @@ pub trait Tokens {
     /// # Errors
     /// See [`StoreError`].
     fn expiry(&mut self, user: &UserName, hash: &TokenHash) -> Result<Option<u64>, StoreError>;
-    /// Keeps a token, or gives it another end.
+    /// Stores a token, or changes when it expires.
     ///
     /// # Errors
     /// See [`StoreError`].
     fn put(&mut self, user: &UserName, token: &StoredToken) -> Result<(), StoreError>;
-    /// Forgets these tokens of a user.
+    /// Deletes these tokens of a user.
     ///
     /// # Errors
     /// See [`StoreError`].
     fn remove(&mut self, user: &UserName, hashes: &[TokenHash]) -> Result<(), StoreError>;
-    /// Forgets all tokens of a user.
+    /// Deletes all tokens of a user.
     ///
     /// # Errors
     /// See [`StoreError`].
     fn remove_all(&mut self, user: &UserName) -> Result<(), StoreError>;
 }
 
-/// The times that decide whether a token may be used: it expires after `now_ms`, and not after
-/// `latest_ms`, which no token lasts beyond unless a clock was wrong.
+/// The times that decide whether a token is valid: it must expire after `now_ms`, and not after
+/// `latest_ms`, which no token exceeds unless a clock was wrong.
 #[derive(Clone, Copy, Debug)]
 pub struct Span {
-    /// In ms since the epoch.
+    /// The present time, in ms since the epoch.
     pub now_ms: u64,
-    /// In ms since the epoch.
+    /// The latest time at which a token may expire, in ms since the epoch.
     pub latest_ms: u64,
 }
 
@@ -79,17 +80,17 @@ impl Span {
     }
 }
 
-/// The number of tokens of a user that are kept beside those that may be used now: only a right
-/// clock knows which of them are valid. Twice as many, so that neither a clock that was ahead nor
-/// one that is behind pushes out good ones.
+/// The largest number of other tokens of a user that are kept beside the valid ones: only a correct
+/// clock can tell whether they have expired. There may be twice as many, so that neither a clock
+/// that was ahead nor one that is behind removes good tokens.
 fn others_max(tokens_max: usize) -> usize {
     tokens_max.saturating_mul(2)
 }
 
-/// Keeps a new token. Of the user's other tokens that may be used now those that expire first are
-/// forgotten, so that there are at most `tokens_max` with the new one. Whether the others have
-/// expired, or seem to last too long, only a right clock knows: twice as many of them are kept, the
-/// expired before those that seem to last too long, and of each those that expire last.
+/// Stores a new token. Of the user's valid tokens, those that expire first are deleted, so that at
+/// most `tokens_max` remain with the new one. Other tokens have expired or seem to last too long;
+/// only a correct clock can tell. Up to twice `tokens_max` of them are kept: expired ones rather
+/// than those that seem to last too long, and of each kind those that expire last.
 ///
 /// # Errors
 /// See [`StoreError`].
@@ -109,7 +110,7 @@ pub fn save(
     store.tokens().put(user, token)
 }
 
-/// Those that have to go, so that one more has room.
+/// The tokens that must be deleted so that one more has room.
 fn surplus(tokens: Vec<StoredToken>, span: Span, tokens_max: usize) -> Vec<TokenHash> {
     let (mut usable, mut others): (Vec<_>, Vec<_>) =
         tokens.into_iter().partition(|(_, expires_ms)| span.is_usable(*expires_ms));
@@ -119,7 +120,7 @@ fn surplus(tokens: Vec<StoredToken>, span: Span, tokens_max: usize) -> Vec<Token
     usable.chain(others.into_iter().skip(others_max(tokens_max))).map(|(hash, _)| hash).collect()
 }
 
-/// Is this the hash of a token of the user that may be used?
+/// Is this the hash of a valid token of the user?
 ///
 /// # Errors
 /// See [`StoreError`].
@@ -127,7 +128,7 @@ pub fn is_usable(store: &mut dyn Store, user: &UserName, hash: &TokenHash, span:
     Ok(store.tokens().expiry(user, hash)?.is_some_and(|expires_ms| span.is_usable(expires_ms)))
 }
 
-/// A new token.
+/// Makes a new token.
 ///
 /// # Errors
 /// When the system has no random bytes to give.
@@ -138,8 +139,8 @@ pub fn make() -> Result<Secret, StoreError> {
     Ok(Secret::new(&BASE64_URL_SAFE_NO_PAD.encode(bytes)))
 }
 
-/// The digest that is kept of it. It includes the stored password hash, so that a change of the
-/// password ends every token.
+/// The hash of a token that is stored. It includes the stored password hash, so that a change of
+/// the password ends every token.
 #[must_use]
 pub fn hash(user: &UserName, token: &Secret, password_hash: &Secret) -> TokenHash {
     let mut hash = Blake2s256::new();

@@ -4,14 +4,14 @@
 use crate::chat::contract::{Outcome, Page};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
-/// A worker with answers beyond this waits until the loop has taken some. One batch more may be
-/// there for each worker.
+/// If more bytes than this are undelivered, workers wait until the loop has taken some. One batch
+/// of each worker may come on top.
 const BYTES_MAX: usize = 8 * 1024 * 1024;
 
 #[derive(Debug, Default)]
 struct State {
     bytes: usize,
-    /// Nobody takes answers any more.
+    /// The loop takes no more outcomes.
     given_up: bool,
 }
 
@@ -21,17 +21,17 @@ pub(super) struct Undelivered(Arc<(Mutex<State>, Condvar)>);
 
 impl Undelivered {
     fn state(&self) -> MutexGuard<'_, State> {
-        // A number and a flag are whole whatever happened to the thread that held them.
+        // A number and a flag stay consistent after a panic.
         self.0.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits until the loop has taken so much that there is room for another batch.
+    /// Waits until the loop has taken enough outcomes for another batch to have room.
     pub(super) fn wait_for_room(&self) {
         let waits = |state: &mut State| state.bytes > BYTES_MAX && !state.given_up;
         drop(self.0.1.wait_while(self.state(), waits).unwrap_or_else(PoisonError::into_inner));
     }
 
-    /// These are about to be sent to the loop.
+    /// Adds outcomes that are about to be sent to the loop.
     pub(super) fn add<'a>(&self, outcomes: impl IntoIterator<Item = &'a Outcome>) {
         let bytes: usize = outcomes.into_iter().map(weight_bytes).sum();
         if bytes > 0 {
@@ -40,12 +40,12 @@ impl Undelivered {
     }
 }
 
-/// The loop's end. Dropped, it lets all workers go on.
+/// The loop's end. When it is dropped, all waiting workers go on.
 #[derive(Debug, Default)]
 pub(super) struct Taker(pub(super) Undelivered);
 
 impl Taker {
-    /// The loop has these.
+    /// The loop has taken these outcomes.
     pub(super) fn took<'a>(&self, outcomes: impl IntoIterator<Item = &'a Outcome>) {
         let bytes: usize = outcomes.into_iter().map(weight_bytes).sum();
         if bytes > 0 {
@@ -64,7 +64,7 @@ impl Drop for Taker {
     }
 }
 
-/// The bytes of an outcome whose size clients chose.
+/// The bytes of an outcome, as far as clients determine its size.
 fn weight_bytes(outcome: &Outcome) -> usize {
     let of_page = |page: &Page| page.pushes.iter().map(crate::protocol::push::Push::weight_bytes).sum::<usize>();
     match outcome {
@@ -111,7 +111,7 @@ mod tests {
         });
         let next = || said.recv_timeout(Duration::from_secs(20));
         next().unwrap();
-        // More than there is room for: the second comes only when the first was taken.
+        // There is not room for both: the second comes only when the first was taken.
         assert!(said.try_recv().is_err());
         taker.took(&profiles(1_100));
         next().unwrap();

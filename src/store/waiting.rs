@@ -8,13 +8,13 @@ use crate::chat::contract::{Answered, Asked, Job, Outcome, Quota};
 use crate::protocol::field::UserName;
 use crate::protocol::push::Push;
 
-/// Rows of each mailbox that are looked at together with others: that is the whole of nearly every
-/// one.
+/// The number of rows of each mailbox that one query for many mailboxes reads: nearly all mailboxes
+/// have no more.
 const FIRST_ROWS: u32 = 64;
-/// Rows that one query reads from then on.
+/// The number of rows that each further query for one mailbox reads.
 const NEXT_ROWS: u32 = 5_000;
 
-/// The savings at the front of `jobs`; gives the jobs behind them.
+/// Does the saves at the front of `jobs`; gives the jobs after them.
 pub(super) fn save_all<'a>(
     store: &mut dyn Store,
     mailbox_counts: &mut MailboxCounts,
@@ -41,8 +41,8 @@ pub(super) fn save_all<'a>(
     Ok(behind)
 }
 
-/// Saves what there is room for; gives what is to be looked at once more, because it depends on
-/// what became of these.
+/// Saves the pushes for which there is room; gives those that must be checked again, because they
+/// depend on the results of this round.
 fn save_round(
     store: &mut dyn Store,
     mailbox_counts: &mut MailboxCounts,
@@ -82,7 +82,7 @@ fn save_round(
             mailbox_counts.not_added(&pushes[at]);
         }
         if saved == SavedAs::Before {
-            // Only a save whose outcome was not known is done twice, so its first try may have been
+            // Only a save with an unknown outcome is repeated, so its first try may have been
             // counted or not.
             mailbox_counts.suspect(pushes[at].receiver());
         }
@@ -97,7 +97,7 @@ fn save_round(
     Ok(later)
 }
 
-/// The deletions at the front of `jobs`; gives the jobs behind them.
+/// Does the deletions at the front of `jobs`; gives the jobs after them.
 pub(super) fn delete_all<'a>(
     store: &mut dyn Store,
     mailbox_counts: &mut MailboxCounts,
@@ -157,7 +157,8 @@ pub(super) fn answer_friend(
     Ok(reply.answered)
 }
 
-/// Ends a friendship. If that takes the push of a pending request of `user` with it, it is noted.
+/// Ends a friendship. If this deletes the push of a pending request of `user`, the counts are
+/// updated.
 pub(super) fn unfriend(
     store: &mut dyn Store,
     mailbox_counts: &mut MailboxCounts,
@@ -177,7 +178,7 @@ fn note_withdrawn(mailbox_counts: &mut MailboxCounts, withdrawn: Withdrawn) {
     }
 }
 
-/// Counts the mailboxes of these receivers that are not known well enough, as far as one
+/// Counts those mailboxes of these receivers whose usage is not known well enough, as far as one
 /// transaction may.
 fn count<'a>(
     store: &mut dyn Store,
@@ -192,7 +193,7 @@ fn count<'a>(
     wanted.sort_unstable();
     wanted.dedup();
     wanted.iter().for_each(|(receiver, _)| mailbox_counts.counts(receiver));
-    // All begin together; a mailbox that has more is counted on alone.
+    // The first query reads all of them; a mailbox with more rows is then counted alone.
     let mut first = true;
     while !wanted.is_empty() && mailbox_counts.rows_left() > 0 {
         let rest = wanted.split_off(if first { wanted.len() } else { 1 });

@@ -1,22 +1,21 @@
-//! The write-ahead log of a store that has one as a file: a warning when it is large. It grows
-//! while something keeps it from starting again: a backup that takes long, or another program that
-//! reads the file.
+//! Warns when the write-ahead log of a store is large. It grows while something keeps it from being
+//! reset: a long backup, or another program that reads the file.
 
 use std::time::{Duration, Instant};
 
-/// The interval between two looks.
+/// The interval between two checks.
 const LOOK_EVERY: Duration = Duration::from_secs(10);
 /// The interval between two warnings while it stays large.
 const WARN_EVERY: Duration = Duration::from_secs(600);
 
-/// What was seen of it last.
+/// The result of the last check.
 #[derive(Debug, Default)]
 pub(super) struct WalWatch {
     looked: Option<Instant>,
     warned: Option<Instant>,
 }
 
-/// What there is to say.
+/// A line for the log.
 #[derive(Debug, PartialEq, Eq)]
 enum Said {
     Nothing,
@@ -25,7 +24,7 @@ enum Said {
 }
 
 impl WalWatch {
-    /// Looks at its size now and then, and says what is worth it.
+    /// Checks the size now and then; gives a line for the log if there is something to report.
     pub(super) fn look(&mut self, now: Instant, warn_bytes: u64, size: impl FnOnce() -> Option<u64>) {
         if self.looked.is_some_and(|looked| now.saturating_duration_since(looked) < LOOK_EVERY) {
             return;

@@ -1,5 +1,5 @@
-//! One batch of jobs: one transaction, groups of writes in one call, answers only after the commit;
-//! and what to do when the store says no.
+//! Does one batch of jobs: one transaction, groups of writes in one call, answers only after the
+//! commit; and the handling of the store's errors.
 
 use super::health::{StoreHealth, WorkerHealth};
 use super::job_kinds::{accounts_to_lock, is_write, push_seq};
@@ -15,54 +15,55 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// The number of tries of a batch that waits for locks of somebody else.
+/// The number of tries of a batch that waits for locks of other transactions.
 const TRIES: u32 = 4;
 const FIRST_PAUSE: Duration = Duration::from_millis(5);
-/// A lock that somebody else holds for longer than this is not waited for again and again: reads
-/// wait behind that.
+/// A batch that waited for a lock for longer than this is not tried again: reads would have to wait
+/// for it.
 const BUSY_WITHIN: Duration = Duration::from_secs(2);
-/// A transaction that could not begin took so long at least if somebody holds the whole store.
+/// If a transaction waited at least this long and still could not begin, another process holds the
+/// whole store.
 const HELD_FOR: Duration = Duration::from_millis(100);
-/// Writes rest as long as one has waited in vain, and no longer than this: reads are done
-/// meanwhile.
+/// The longest pause of writes after one has waited in vain. The pause is as long as that wait;
+/// reads are done meanwhile.
 const REST_MAX: Duration = Duration::from_secs(2);
-/// A batch that was in somebody's way is done half by half when that was known sooner than this.
+/// A batch that met locks is bisected only within this time after it began.
 const HALVE_WITHIN: Duration = Duration::from_secs(1);
-/// The largest number of times that a batch with an error that is not understood is split: enough
-/// by far to find one or two jobs among a thousand, and few enough for a store that gives no other
-/// answer, since each half reconnects.
+/// The largest number of times that a batch with an unknown error is split. It is more than enough
+/// to find one or two jobs among a thousand, and bounded because each half reconnects to a store
+/// that may fail all of them.
 const UNKNOWN_MAX: u32 = 24;
-/// A batch that failed sooner than this met a dead connection and is tried on a new one; a store
-/// that hung is not asked twice.
+/// A batch that failed within this time met a dead connection and is tried on a new one; a store
+/// that hung is not tried twice.
 const RETRY_WITHIN: Duration = Duration::from_secs(1);
-/// In a cluster, how full mailboxes are is counted anew after this: other nodes write there, too.
+/// In a cluster, mailboxes are counted again after this time, because other nodes write to them,
+/// too.
 const FORGOTTEN_EVERY: Duration = Duration::from_secs(5);
-/// By then a transaction whose outcome was not known has been committed, or never will be: its
+/// After this time a transaction with an unknown outcome is committed or never will be: its
 /// connection is gone.
 const SETTLED_AFTER: Duration = Duration::from_secs(30);
 
-/// A data worker's connection and what it knows.
+/// The state of a data worker: its connection, and what it knows.
 pub(super) struct Batch {
     link: Link,
     opener: Arc<Opener>,
     verified: Arc<VerifiedLogins>,
-    /// The mailboxes of the users whose pushes this worker owns.
+    /// The counted mailboxes of the users whose pushes this worker owns.
     mailbox_counts: MailboxCounts,
-    /// The time of the last transaction with an unknown outcome, for a while.
+    /// The time of the last transaction with an unknown outcome, until [`SETTLED_AFTER`] later.
     unknown_at: Option<Instant>,
     health: WorkerHealth,
-    /// Somebody else holds the store: until then writes fail without being tried.
+    /// Another process holds the store: until this time writes fail without being tried.
     rest_until: Option<Instant>,
     complaints: Complaints,
     watch: Watch,
-    /// Other nodes use the store as well.
+    /// This server is a node of a cluster: other nodes use the store as well.
     is_node: bool,
-    /// When the mailboxes were last forgotten, because others fill and empty them, too.
+    /// When the counts of mailboxes were last dropped, because other nodes change mailboxes, too.
     forgotten_at: Instant,
 }
 
-/// Log lines about single jobs, once a second at most: clients can cause them as often as they
-/// like.
+/// Limits log lines about single jobs to one a second: clients can cause any number of them.
 #[derive(Default)]
 struct Complaints {
     last: Option<Instant>,
@@ -87,20 +88,20 @@ impl Complaints {
 
 /// The connection to the store.
 enum Link {
-    /// It is there.
+    /// It is open.
     Open(Box<dyn Store>),
-    /// It is in doubt or gone, and is opened again elsewhere. Until that is done all jobs fail at
-    /// once.
+    /// It is lost or in doubt, and another thread opens it again. Until that is done, all jobs fail
+    /// at once.
     Opening(Opening),
-    /// Only in between.
+    /// A transient state between the two.
     Lost,
 }
 
 /// The limits within which a batch is split.
 struct Bisect {
-    /// From then on, rows that block others or are not understood fail together.
+    /// After this time, jobs with locks or unknown errors fail together.
     until: Instant,
-    /// Answers that were not understood and may still come.
+    /// The number of splits for unknown errors that are left.
     unknown_left: u32,
 }
 
@@ -135,26 +136,26 @@ impl Batch {
         }
     }
 
-    /// Holds to these, and looks whether they change.
+    /// Applies these limits, and watches for changes.
     pub(super) fn hold_to(mut self, limits: Arc<StoreLimits>) -> Self {
         self.watch = Watch::new(limits);
         self
     }
 
-    /// Between two transactions: whether the limits have changed, and how large the log of the
-    /// store is.
+    /// The checks between two transactions: changed limits, and the size of the store's write-ahead
+    /// log.
     pub(super) fn look_around(&mut self, now: Instant) {
         let store = if let Link::Open(store) = &self.link { Some(&**store) } else { None };
         self.watch.look(now, store, &mut self.mailbox_counts);
     }
 
-    /// Tells whether the store works from now on, as the worker with this number.
+    /// Reports to `health` from now on, as the worker with this number.
     pub(super) fn report_to(mut self, worker: usize, health: Arc<StoreHealth>) -> Self {
         self.health = WorkerHealth::new(worker, health);
         self
     }
 
-    /// Asks the store whether it works, since nobody else has asked for anything.
+    /// Probes whether the store works, when there were no jobs.
     pub(super) fn probe(&mut self) {
         let done = self.try_run(&self.health.probe());
         let done = done.and_then(|_| match &mut self.link {
@@ -172,7 +173,7 @@ impl Batch {
         &self.mailbox_counts
     }
 
-    /// Does all jobs; one outcome for each, in their order.
+    /// Does all jobs; gives one outcome for each, in order.
     pub(super) fn run(&mut self, jobs: &[Job]) -> Vec<Outcome> {
         let bisect = &mut Bisect { until: Instant::now() + HALVE_WITHIN, unknown_left: UNKNOWN_MAX };
         let row_bytes_max = match &self.link {
@@ -190,8 +191,8 @@ impl Batch {
         self.run_some(bisect, jobs, fits, &Outcome::TooLarge)
     }
 
-    /// The same in a cluster: a push whose number the database does not know to be possible is not
-    /// written.
+    /// Like `run`, for a node of a cluster: a push whose `seq` is beyond the limit in the database
+    /// is not written.
     #[cold]
     fn run_as_node(&mut self, bisect: &mut Bisect, jobs: &[Job], row_bytes_max: usize) -> Vec<Outcome> {
         if self.forgotten_at.elapsed() > FORGOTTEN_EVERY {
@@ -217,7 +218,7 @@ impl Batch {
         jobs.iter().map(outcome).collect()
     }
 
-    /// Runs those jobs of which this is true; the others come to this.
+    /// Runs the jobs for which the condition is true; the others get the given outcome.
     fn run_some(
         &mut self,
         bisect: &mut Bisect,
@@ -246,8 +247,7 @@ impl Batch {
                 }
                 outcomes
             }
-            // Something in it is refused by the store: half by half until only that fails, and
-            // nothing else with it.
+            // The store refuses something in the batch: bisect, until only that job fails.
             Err(StoreError::Refused(_) | StoreError::TooLarge(_) | StoreError::Corrupt(_)) if jobs.len() > 1 => {
                 self.run_halves(bisect, jobs)
             }
@@ -256,7 +256,7 @@ impl Batch {
             {
                 self.run_halves(bisect, jobs)
             }
-            // It may be one of them, or the store: the same, but only so often.
+            // The cause may be a job or the store: bisect, but only a bounded number of times.
             Err(StoreError::Unknown(_)) if jobs.len() > 1 && bisect.of_unknown() => self.run_halves(bisect, jobs),
             Err(StoreError::Refused(why)) => {
                 self.complaints.say("the store refused a job", &why);
@@ -266,15 +266,15 @@ impl Batch {
                 self.complaints.say("a row is not stored", &why);
                 vec![Outcome::TooLarge]
             }
-            // Reading it again finds the same.
+            // A second read would find the same.
             Err(StoreError::Corrupt(why)) if !writes => {
                 self.complaints.say("what is stored cannot be read", &why);
                 vec![Outcome::Refused]
             }
             Err(error) => {
                 self.health.note_failure(writes, &error);
-                // A store that does not take writes may still be read: reads do not suffer from
-                // writes beside them.
+                // A store that does not take writes may still be read: do the reads of the batch
+                // alone.
                 let is_there = matches!(self.link, Link::Open(_)) || !matches!(error, StoreError::Unavailable(_));
                 if writes && is_there {
                     return self.run_some(bisect, jobs, is_read, &Outcome::Failed);
@@ -305,7 +305,7 @@ impl Batch {
                     pause *= 4;
                     tries += 1;
                 }
-                // Every write may be repeated, so a batch whose outcome is not known is simply done
+                // Every write can be repeated, so a batch with an unknown outcome is simply done
                 // again.
                 Err(StoreError::Unavailable(_))
                     if matches!(self.link, Link::Opening(_)) && !was_reopened && started.elapsed() < RETRY_WITHIN =>
@@ -348,8 +348,8 @@ impl Batch {
             }
         }
         let (result, is_broken) = done.unwrap_or_else(|| (Err(panicked()), true));
-        // Somebody holds the whole store, not a row of it: reads need not wait each time until that
-        // is found again.
+        // Another process holds the whole store, not only a row: reads must not wait for it each
+        // time.
         if jobs.iter().any(is_write) {
             let is_held =
                 !progress.has_begun && matches!(result, Err(StoreError::Busy(_))) && began.elapsed() >= HELD_FOR;
@@ -357,8 +357,8 @@ impl Batch {
         }
         if is_broken {
             let torn = std::mem::replace(&mut self.link, Link::Lost);
-            // Dropped with whatever a panic left half done; that may panic once more. Before it is
-            // opened again: it may hold locks.
+            // Dropped with whatever a panic left half done; the drop itself may panic. It is done
+            // before the store is opened again, because it may hold locks.
             catch_panic(move || drop(torn));
             self.link = Link::Opening(Opening::start(Arc::clone(&self.opener)));
         }
@@ -366,9 +366,9 @@ impl Batch {
     }
 }
 
-/// Runs code of a driver. `None`: it panicked, which the thread's hook has reported. The data
-/// that it worked on may be torn and must be dropped by the caller; that makes the assertion of
-/// unwind safety true.
+/// Runs code of a driver. `None`: it panicked, and the panic hook has reported it. The caller must
+/// drop the data that it worked on, which may be torn; this justifies the assertion of unwind
+/// safety.
 fn catch_panic<T>(work: impl FnOnce() -> T) -> Option<T> {
     catch_unwind(AssertUnwindSafe(work)).ok()
 }
@@ -377,12 +377,12 @@ fn panicked() -> StoreError {
     StoreError::Unavailable("its driver panicked".into())
 }
 
-/// The point that a transaction reached, whatever its outcome.
+/// How far a transaction came, whatever its outcome.
 #[derive(Default)]
 pub(super) struct Progress {
     /// It has begun.
     pub(super) has_begun: bool,
-    /// The commit was asked for: if that fails, the outcome is not known.
+    /// The commit was requested: if it fails, the outcome is not known.
     pub(super) committing: bool,
 }
 
@@ -482,7 +482,7 @@ pub(super) fn single(
         Job::Account { user, job } => {
             let outcome = account_job::run(store, mailbox_counts, user, job)?;
             if matches!(**job, AccountJob::ChangePassword { .. }) && outcome == AccountOutcome::Changed {
-                // The new password would be called another one than was verified last.
+                // The new password would count as one that differs from the verified one.
                 verified.remove(user);
             }
             Outcome::Account(Box::new(outcome))

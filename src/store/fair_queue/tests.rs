@@ -1,4 +1,4 @@
-//! Order for each user, turns for each who asks, and what a batch may cost.
+//! The order for each user, the turns of each flow, and the cost limits of a batch.
 
 use super::*;
 use crate::protocol::field::{Id, Name, Secret, UserName};
@@ -101,8 +101,8 @@ fn a_newcomer_is_in_one_of_the_next_two_batches_whatever_waits() {
                 (0..taken_before).for_each(|_| drop(bench.take()));
                 let job = bench.submit(newcomer());
                 let batches = bench.batches_until(job);
-                // To Cy some may have been sent before: they come first, and those are no more
-                // than their sender has in flight.
+                // Earlier messages to Cy come first, and their number is bounded by their sender's
+                // load in flight.
                 if what != "everything at once, by five" || !matches!(newcomer(), Job::SavePush { .. }) {
                     assert!(batches <= 2, "{what}: {:?} came after {batches}", newcomer());
                 }
@@ -242,7 +242,8 @@ fn the_floods_to_users_who_have_a_job_of_their_own_behind_them_do_not_hold_up_ot
         bench.submit(save("dee", "cy"));
         bench.take();
     }
-    // Each receiver has used nothing so far, and their job comes behind hundreds to them.
+    // Each receiver has used no credit so far, and their job must follow hundreds of jobs about
+    // them.
     (0..12).for_each(|receiver| _ = bench.submit(delete(&format!("receiver {receiver}"))));
     let job = bench.submit(save("dee", "cy"));
     let batches = bench.batches_until(job);
@@ -322,7 +323,7 @@ fn whatever_comes_nothing_is_lost_and_each_user_is_served_in_order_and_newcomers
     for seed in 0..12 {
         let mut random = fastrand::Rng::with_seed(seed);
         let mut bench = Bench::default();
-        // By the user whose data it is about: what was submitted and is to come, in this order.
+        // The jobs about each user that were submitted and are still to come, in order.
         let mut expected: HashMap<String, VecDeque<u32>> = HashMap::new();
         let (mut open, mut newcomers) = (0, HashMap::new());
         for step in 0..200 {

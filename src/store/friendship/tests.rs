@@ -6,7 +6,7 @@ use crate::protocol::field::{Id, Name, Profile, Secret};
 use crate::store::memory::MemoryStore;
 
 const PEOPLE: [&str; 4] = ["ann", "bob", "cy", "dan"];
-/// Requests of one user, or to one, that may be pending.
+/// The limit on pending requests from one user, and to one user.
 const PENDING_MAX: u32 = 2;
 const FRIENDS_MAX: u32 = 2;
 
@@ -27,8 +27,8 @@ enum Step {
 }
 use Step::*;
 
-/// What a row is about, what happened before, whether there is room, the operation, what it says,
-/// and what there is afterwards.
+/// The name of a row, the steps before, whether there is room, the operation, its result, and the
+/// state of the store afterwards.
 type Row = (&'static str, &'static [Step], bool, Step, &'static str, &'static str);
 
 const ROWS: &[Row] = &[
@@ -367,7 +367,7 @@ fn seen(store: &mut MemoryStore) -> String {
     words.join(" ")
 }
 
-/// Does it in the transaction under way, and says what became of it.
+/// Does the step in the current transaction, and gives its result as text.
 fn step(store: &mut MemoryStore, step: Step, has_room: bool) -> String {
     let exceeded = (!has_room).then_some(Quota::Receiver);
     let mut answers = |seq, kind, asked, asker, id| {
@@ -423,7 +423,7 @@ fn each_operation_says_and_does_what_its_rule_says() {
         assert_eq!(seen(&mut store), *afterwards, "{what}");
         store.rollback();
         assert_eq!(seen(&mut store), at_first, "{what}, rolled back");
-        // After an answer that was lost it is done again, and changes nothing more.
+        // Done twice, as after a lost answer: the second time changes nothing more.
         for _ in 0..2 {
             store.begin().unwrap();
             step(&mut store, *operation, *has_room);

@@ -1,4 +1,4 @@
-//! The accounts, and the deletions which have begun.
+//! The tables of accounts and deletions.
 
 use super::{MemoryStore, Tables, Undo};
 use crate::chat::contract::{ProfileChange, StoredPush};
@@ -6,12 +6,12 @@ use crate::protocol::field::{Profile, Secret, UserName};
 use crate::store::StoreError;
 use crate::store::accounts::{Account, Accounts};
 
-/// What is kept of an account.
+/// The entry of an account.
 #[derive(Clone, Debug)]
 pub(super) enum Entry {
-    /// It is there.
+    /// It exists.
     There { profile: Profile, account: Account },
-    /// It is gone, and nobody else gets its name. Something of it may be left.
+    /// It is deleted, and nobody else gets its name. Something of it may be left.
     Deleted { is_deleting: bool },
 }
 
@@ -30,7 +30,7 @@ impl Tables {
         }
     }
 
-    /// Puts an entry in the place of what there was.
+    /// Sets the entry of an account.
     pub(super) fn set_account(&mut self, user: &UserName, entry: Entry) {
         let before = self.accounts.insert(user.clone(), entry);
         self.undo.push(Undo::Account(user.clone(), before));

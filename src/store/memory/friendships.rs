@@ -7,7 +7,7 @@ use crate::store::StoreError;
 use crate::store::friendship::{FriendRequest, Friendships, Tie};
 use std::collections::{BTreeSet, HashMap};
 
-/// A request that is pending, with its text.
+/// A pending request, with its text.
 #[derive(Clone, Debug)]
 pub(super) struct Request {
     pub(super) found: FriendRequest,
@@ -44,7 +44,7 @@ impl Tables {
         }
     }
 
-    /// Puts a request, or none, in the place of what was pending.
+    /// Sets or removes the pending request of a pair; gives the previous one.
     pub(super) fn put_request(&mut self, pair: Pair, request: Option<Request>) -> Option<Request> {
         let before = self.requests.remove(&pair);
         let (receiver, sender) = &pair;

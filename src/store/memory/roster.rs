@@ -1,4 +1,4 @@
-//! Friends and requests as a user is shown them.
+//! Friends and requests for a user's roster.
 
 use super::{MemoryStore, Tables};
 use crate::chat::contract::{PendingEntry, RosterFriend};
@@ -8,7 +8,7 @@ use crate::store::roster::Rosters;
 use std::ops::Bound;
 
 impl Tables {
-    /// A pending request, as the other of the two is to be named beside it.
+    /// The roster's entry of a pending request, with the name of the other user.
     fn entry(&self, receiver: &UserName, sender: &UserName, other: &UserName) -> Option<PendingEntry> {
         let request = self.requests.get(&(receiver.clone(), sender.clone()))?;
         Some(PendingEntry {

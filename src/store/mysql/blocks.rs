@@ -8,7 +8,7 @@ use crate::store::blocks::Blocks;
 use mysql::Value;
 
 const OF_USER: &str = "SELECT blocked_name FROM blocks WHERE user_name = ? ORDER BY blocked_name";
-/// The requests first: MySQL may think that there are fewer pushes.
+/// The requests come first in the join: MySQL may estimate that there are fewer pushes.
 const HIDDEN_PUSHES: &str = "SELECT pushes.receiver, pushes.seq FROM friend_requests FORCE INDEX (by_hidden) \
                              STRAIGHT_JOIN pushes ON pushes.seq = friend_requests.push_seq \
                              AND pushes.receiver = friend_requests.receiver AND pushes.sender = friend_requests.sender \

@@ -1,5 +1,5 @@
-//! Coming to a MySQL or MariaDB server: the URL, the session's settings, the tables, and the lock
-//! that keeps a second server away.
+//! Connecting to a MySQL or MariaDB server: the URL, the session's settings, the tables, and the
+//! lock that keeps a second server away.
 
 use super::lanes::{self, ALONE, Held, Lane, Lanes, lane_lock, mark_of};
 use super::named_lock::{LOCK_NAME, holder, kill, take};
@@ -15,28 +15,29 @@ use std::net::{SocketAddr, ToSocketAddrs};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// The driver waits for ever unless it is told.
+/// The time-out of a connect; without it the driver would wait for ever.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 const READ_TIMEOUT: Duration = Duration::from_secs(5);
 const WRITE_TIMEOUT: Duration = Duration::from_secs(5);
-/// A copy counts and sorts whole tables, a step to a newer schema may go over one; nobody waits for
-/// the next answer but they.
+/// The time-out for a copy, which counts and sorts whole tables, and for a schema upgrade, which
+/// may rewrite one.
 const PATIENT_TIMEOUT: Duration = Duration::from_secs(600);
-/// Of one name's addresses so many are tried, each for [`CONNECT_TIMEOUT`] at most.
+/// The largest number of addresses of one name that are tried, each for at most
+/// [`CONNECT_TIMEOUT`].
 const ADDRESSES_MAX: usize = 4;
 const KEEPALIVE_MS: u32 = 30_000;
-/// More than there are different statements.
+/// The cache of prepared statements: larger than the number of different statements.
 const STATEMENTS_CACHED: usize = 64;
 
-/// The first statement of every session. Strict: a value that does not fit is an error and is never
-/// cut off. READ COMMITTED: no gap locks, and a second read sees the present rows. Idle sessions
-/// are kept as long as possible.
+/// The first statement of every session. Strict mode: a value that does not fit is an error and is
+/// never cut off. READ COMMITTED: there are no gap locks, and a second read sees the present rows.
+/// Idle sessions are kept as long as possible.
 const SESSION: &[&str] = &[
     "SET NAMES utf8mb4 COLLATE utf8mb4_bin",
     "SET SESSION sql_mode = 'STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION', autocommit = 1, innodb_lock_wait_timeout = 1, \
      lock_wait_timeout = 4, wait_timeout = 31536000",
     "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED",
-    // When an account was made is kept as the day and hour of UTC.
+    // The creation time of accounts is stored in UTC.
     "SET SESSION time_zone = '+00:00'",
 ];
 
@@ -46,30 +47,31 @@ pub struct MysqlServer {
     pub(super) opts: Opts,
     role: Role,
     guard: Arc<Mutex<Guard>>,
-    /// What makes a transaction one of this process.
+    /// The epoch that marks the transactions of this process.
     pub(super) epoch: u64,
-    /// The epoch of the server whose place is taken; `None`: of any whose lock is free.
+    /// The epoch of the server that this one replaces; `None`: any server whose lock is free.
     predecessor: Option<u64>,
     lanes: Arc<Mutex<Lanes>>,
 }
 
-/// A connection of its own holds the lock: any other server that wants the database waits for it in
-/// vain.
+/// The state of the lock, which a connection of its own holds. Other servers that want the database
+/// do not get it.
 #[derive(Default)]
 pub(super) struct Guard {
     pub(super) conn: Option<Conn>,
     /// The lock was held at some time.
     pub(super) was_held: bool,
     failed: Option<(Instant, StoreError)>,
-    /// Another server has written since: what this one keeps in memory is no longer true.
+    /// Another server has taken over: the state in this one's memory is not that of the store any
+    /// more.
     pub(super) taken_over: Option<StoreError>,
-    /// It was said that commits of this database server are not safe.
+    /// It was logged that commits of this database server are not safe.
     said_not_safe: bool,
 }
 
 impl std::fmt::Debug for MysqlServer {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        // Not the options: they hold the password.
+        // The options are left out: they hold the password.
         f.debug_struct("MysqlServer").finish_non_exhaustive()
     }
 }
@@ -79,17 +81,17 @@ impl MysqlServer {
     /// nothing yet.
     ///
     /// # Errors
-    /// When it is no such URL. The sentence does not repeat it.
+    /// The URL is not valid. The sentence does not repeat it.
     pub fn new(url: &str) -> Result<Self, StoreError> {
         Self::new_for(Role::Serve, url)
     }
 
-    /// The same for one of several purposes.
+    /// Reads a URL, for a given role.
     ///
     /// # Errors
-    /// When it is no such URL. The sentence does not repeat it.
+    /// The URL is not valid. The sentence does not repeat it.
     pub fn new_for(role: Role, url: &str) -> Result<Self, StoreError> {
-        // The driver's own sentence may quote what stands in the URL.
+        // The driver's own sentence may quote parts of the URL.
         let opts = Opts::from_url(url).map_err(|error| StoreError::Unusable(said::of_url(&error)))?;
         if opts.get_db_name().is_none_or(str::is_empty) {
             return Err(StoreError::Unusable(said::of_url(&UrlError::BadUrl)));
@@ -107,8 +109,7 @@ impl MysqlServer {
             .write_timeout(Some(write))
             .tcp_keepalive_time_ms(Some(KEEPALIVE_MS))
             .tcp_nodelay(true)
-            // The server named is the server used: no moving over to a socket file that it tells
-            // of.
+            // Use the named server: do not switch to a socket file that it announces.
             .prefer_socket(false)
             .local_infile_handler(None)
             .stmt_cache_size(STATEMENTS_CACHED);
@@ -120,31 +121,31 @@ impl MysqlServer {
         Ok(Self { opts: opts.into(), role, guard, epoch, predecessor: None, lanes })
     }
 
-    /// Takes the place of the server that has this epoch, even if that still holds the lock.
+    /// Takes over from the server with this epoch, even if it still holds the lock.
     #[must_use]
     pub fn succeed(self, predecessor: u64) -> Self {
         Self { predecessor: Some(predecessor), ..self }
     }
 
     pub(super) fn locked_guard(&self) -> MutexGuard<'_, Guard> {
-        // A guard whose owner panicked is looked at like any other: by asking its connection.
+        // After a panic the guard is checked like any other: by asking its connection.
         self.guard.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// One more connection. The first one takes the lock and brings the tables up to date, as does
-    /// the first after the lock was lost.
+    /// Opens a connection. The first one, and the first one after the lock was lost, takes the lock
+    /// and brings the tables up to date.
     ///
     /// # Errors
-    /// When the server cannot be reached or used, another hongyan uses the database or has used it
-    /// since, or a newer one has.
+    /// The database server cannot be reached or used; another hongyan uses the database, or has
+    /// taken over; or the tables are of a newer version.
     pub fn connect(&self) -> Result<MysqlStore, StoreError> {
         let mut connection = self.guard(None)?;
         let no_lane = || StoreError::Unavailable("this server has more connections to it than it needs".into());
         let lane = Lane::take(&self.lanes).ok_or_else(no_lane)?;
         let mut conn = self.session()?;
         if !self.sees_lock(&mut conn, connection, &lane)? {
-            // The name leads to another machine than it did when the lock was taken, to the one
-            // that writes from now on; or another server has taken over.
+            // Either the name leads to another machine than when the lock was taken, one that takes
+            // writes now; or another server has taken over.
             connection = self.guard(Some(connection))?;
             if !self.sees_lock(&mut conn, connection, &lane)? {
                 let why = "its connections and its lock are not on the same database server";
@@ -157,11 +158,11 @@ impl MysqlServer {
         Ok(MysqlStore::new(conn, packet.unwrap_or(0), lock))
     }
 
-    /// Is the lock held, and the lane ours? The connection takes a lock with the name of the lane,
-    /// so that a server that takes over finds it.
+    /// Is the lock held, and is the lane ours? The connection also takes a lock with the name of
+    /// the lane, so that a server that takes over can find it.
     fn sees_lock(&self, conn: &mut Conn, connection: u64, lane: &Lane) -> Result<bool, StoreError> {
         if self.role == Role::CopyFrom {
-            // A source is only read, and has no epoch of the process that copies it.
+            // The source of a copy is only read, and does not have this process's epoch.
             return Ok(holder(conn, LOCK_NAME)? == Some(connection));
         }
         let sql = format!(
@@ -179,7 +180,7 @@ impl MysqlServer {
 
     pub(super) fn session_with(&self, opts: &Opts) -> Result<Conn, StoreError> {
         let mut conn = open(opts).map_err(|error| match fault(&error).0 {
-            // Nothing large was said yet: whatever answers there does not speak this protocol.
+            // Nothing large was sent yet: the peer does not speak this protocol.
             StoreError::TooLarge(_) => StoreError::Unavailable(said::NO_MYSQL.to_owned()),
             StoreError::Unavailable(why) if said::stays(&error) => StoreError::Unusable(why),
             error => error,
@@ -190,8 +191,8 @@ impl MysqlServer {
         Ok(conn)
     }
 
-    /// Makes sure that the lock is held; gives the connection that holds it. `not`: by any other
-    /// connection than this one.
+    /// Makes sure that the lock is held; gives the id of the connection that holds it. `not`: a
+    /// connection that must not count as its holder.
     pub(super) fn guard(&self, not: Option<u64>) -> Result<u64, StoreError> {
         let asked = Instant::now();
         let mut guard = self.locked_guard();
@@ -201,8 +202,7 @@ impl MysqlServer {
         if let Some((at, error)) = &guard.failed
             && *at >= asked
         {
-            // A worker that waited while another one failed does not make the next one wait for the
-            // same time-out.
+            // If another worker has just failed, do not wait for the same time-out again.
             return Err(error.clone());
         }
         if let Some(mut conn) = guard.conn.take()
@@ -229,15 +229,15 @@ impl MysqlServer {
     fn lock(&self, guard: &mut Guard) -> Result<Conn, StoreError> {
         let mut conn = self.session()?;
         self.check_not_taken_over(guard, &mut conn)?;
-        // Connections are numbered anew when the database starts again: one that holds the mark,
-        // too, is certainly ours, or the predecessor's.
+        // Connection ids begin again when the database restarts: only a connection that holds the
+        // mark as well is certainly ours, or the predecessor's.
         let marks = [self.epoch].into_iter().chain(self.predecessor).map(|epoch| format!("'{}'", mark_of(epoch)));
         for mark in marks {
             if let Some(id) = holder(&mut conn, LOCK_NAME)?
                 && holder(&mut conn, &mark)? == Some(id)
             {
-                // Our own connection, of whose end the database has not heard; or that of a server
-                // that shows no sign of life.
+                // It is our own connection, whose end the database has not noticed yet, or that of
+                // a server without a sign of life.
                 kill(&mut conn, id)?;
             }
         }
@@ -251,8 +251,8 @@ impl MysqlServer {
         }
         self.check_not_taken_over(guard, &mut conn)?;
         self.check_commits_are_safe(guard, &mut conn)?;
-        // Only at the start: a table that somebody adds later does not end a server that is online.
-        // A database that is only copied from is left as it is.
+        // Only at the start: a foreign table that is added later does not stop a running server.
+        // The source of a copy is left as it is.
         if self.role != Role::CopyFrom && !guard.was_held {
             check_all_ours(&mut conn)?;
         }
@@ -279,9 +279,9 @@ impl MysqlServer {
         Ok(format!("another server uses this database{with}"))
     }
 
-    /// A promise depends on the commit: a database server that answers a commit before its log is
-    /// on the disk is refused at the start. One that is configured so later only causes a warning,
-    /// because ending would help no user who is online.
+    /// Promises depend on commits: a database server that answers a commit before its log is on the
+    /// disk is refused at the start. If it is configured so later, that is only logged, because
+    /// stopping would help no user.
     fn check_commits_are_safe(&self, guard: &mut Guard, conn: &mut Conn) -> Result<(), StoreError> {
         if self.role != Role::Serve {
             return Ok(());
@@ -300,8 +300,7 @@ impl MysqlServer {
         Ok(())
     }
 
-    /// Fails for good when the lock was held before and another server has become the one that
-    /// writes since.
+    /// Fails for good if the lock was held before and another server has taken over since.
     fn check_not_taken_over(&self, guard: &mut Guard, conn: &mut Conn) -> Result<(), StoreError> {
         if self.role != Role::Serve || !guard.was_held || lanes::epoch(conn)? == Some(self.epoch) {
             return Ok(());
@@ -310,15 +309,14 @@ impl MysqlServer {
             Some(_) => self.used_by_another(conn)?,
             None => "another server has used this database".to_owned(),
         };
-        // The state in this server's memory is no longer that of the store, and never will be
-        // again.
+        // The state in this server's memory does not match the store any more, and never will.
         let why = format!("{why} since this one lost its lock: this one must be started again");
         let error = StoreError::Unusable(why);
         guard.taken_over = Some(error.clone());
         Err(error)
     }
 
-    /// Does what needs the connection that holds the lock.
+    /// Runs work that needs the connection which holds the lock.
     fn with_guard<T>(&self, work: impl FnOnce(&mut Conn) -> mysql::Result<T>) -> Result<T, StoreError> {
         let mut guard = self.locked_guard();
         let Some(conn) = guard.conn.as_mut() else {
@@ -335,18 +333,17 @@ impl MysqlServer {
         self.with_guard(Conn::ping)
     }
 
-    /// Sets the mark of an unfinished copy, or takes it away, by the very connection that holds the
-    /// lock.
+    /// Sets or removes the mark of an unfinished copy, on the connection that holds the lock.
     pub(super) fn set_mark(&self, unfinished: bool) -> Result<(), StoreError> {
         let version = if unfinished { UNFINISHED } else { KNOWN as i64 };
         self.with_guard(|conn| conn.query_drop(set_version(version)))
     }
 
-    /// Is the database that this one has locked also the one that `other` would use, by whatever
-    /// name of the machine?
+    /// Is the database that this server has locked the same that `other` would use, perhaps by
+    /// another name of the machine?
     ///
     /// # Errors
-    /// When the other one cannot be reached.
+    /// The other server cannot be reached.
     pub fn is_also(&self, other: &Self) -> Result<bool, StoreError> {
         let ours = self.with_guard(|conn| Ok(conn.connection_id()))?;
         Ok(holder(&mut other.session()?, LOCK_NAME)? == Some(ours.into()))
@@ -367,12 +364,12 @@ pub(super) fn why_commits_are_not_safe(conn: &mut Conn) -> Result<Option<String>
     Ok(found.and_then(|(flushes, has_binlog, sync_binlog)| why_not_safe(flushes, has_binlog, sync_binlog)))
 }
 
-/// Why an answered commit is not safe with these settings, if it is not. Where there is a binary
-/// log it decides after a crash which transactions are committed, and InnoDB itself flushes only
-/// that they were prepared: what the log lacks then is rolled back.
+/// Why an answered commit is not safe with these settings, if it is not. If there is a binary log,
+/// it decides after a crash which transactions are committed, and InnoDB itself only flushes that
+/// they were prepared: transactions that the log lacks are rolled back.
 fn why_not_safe(flushes: u64, has_binlog: bool, sync_binlog: u64) -> Option<String> {
     let (setting, value) = match flushes {
-        // MariaDB's 3 does all that 1 does and flushes the commit besides.
+        // MariaDB's 3 does everything that 1 does, and one more flush.
         3 => return None,
         1 if !has_binlog || sync_binlog == 1 => return None,
         1 => ("sync_binlog", sync_binlog),
@@ -381,14 +378,14 @@ fn why_not_safe(flushes: u64, has_binlog: bool, sync_binlog: u64) -> Option<Stri
     Some(format!("its {setting} is {value}: what was promised could be lost in a crash; set it to 1"))
 }
 
-/// The time for which sent bytes may lack the peer's TCP ack, or room there, before the system
-/// gives the connection up.
+/// Sets how long sent bytes may stay without the peer's TCP ack, or without room there, before the
+/// system drops the connection.
 #[cfg(target_os = "linux")]
 fn unacked_for(opts: OptsBuilder, time: Duration) -> OptsBuilder {
     opts.tcp_user_timeout_ms(u32::try_from(time.as_millis()).ok())
 }
 
-/// Elsewhere the driver has no such setting.
+/// On other systems the driver has no such setting.
 #[cfg(not(target_os = "linux"))]
 fn unacked_for(opts: OptsBuilder, _: Duration) -> OptsBuilder {
     opts
@@ -399,8 +396,8 @@ pub(super) fn patient(opts: &Opts) -> Opts {
     opts.read_timeout(Some(PATIENT_TIMEOUT)).write_timeout(Some(PATIENT_TIMEOUT)).into()
 }
 
-/// The driver gives up at the first address of a name that does not answer; `localhost` often has
-/// two.
+/// Opens a connection to the first address that answers: the driver itself gives up at the first
+/// address of a name that does not, and `localhost` often has two.
 fn open(opts: &Opts) -> mysql::Result<Conn> {
     if opts.get_ssl_opts().is_some() {
         // The name is needed: the certificate is for it.
@@ -419,7 +416,7 @@ fn open(opts: &Opts) -> mysql::Result<Conn> {
     })
 }
 
-/// Tries one after the other. The word of a database server is the answer, whatever it is.
+/// Tries the addresses one after the other, until a database server answers, even with an error.
 fn first_that_answers<T>(
     addresses: impl Iterator<Item = SocketAddr>,
     mut connect: impl FnMut(SocketAddr) -> mysql::Result<T>,
@@ -456,7 +453,7 @@ mod tests {
         assert!(all.unwrap_err().to_string().contains("refused"));
         assert_eq!(tried, addresses[..ADDRESSES_MAX]);
         assert!(first_that_answers([].into_iter(), |_| Ok(())).unwrap_err().to_string().contains("no address"));
-        // The server is there: another address would not make the password right.
+        // The server answered: another address would not make the password right.
         let wrong = mysql::error::MySqlError { state: "28000".into(), message: "no".into(), code: 1045 };
         let mut tries = 0;
         let refused = first_that_answers(addresses.into_iter(), |_| {

@@ -1,4 +1,4 @@
-//! All that is in a MySQL store, handed over and taken page by page.
+//! A MySQL store as the source or target of a copy, page by page.
 
 use super::{
     MysqlServer, MysqlStore, ROW_BYTES, SIZES, STATEMENT_BYTES_MAX, corrupt, number, repeated, size_of_group, text,
@@ -8,7 +8,7 @@ use crate::store::{Store, StoreError};
 use mysql::Value;
 use mysql::prelude::Queryable;
 
-/// A store with the server that it is on, which holds the lock.
+/// A store, and the server connection that holds its lock.
 #[derive(Debug)]
 pub struct MysqlPortable {
     store: MysqlStore,
@@ -16,7 +16,7 @@ pub struct MysqlPortable {
 }
 
 impl MysqlPortable {
-    /// Opens the store; the server knows for what.
+    /// Opens the store in the role of `server`.
     ///
     /// # Errors
     /// As [`MysqlServer::connect`].
@@ -52,8 +52,8 @@ fn join<'a>(columns: &'a [Column], one: impl Fn(&'a Column) -> &'a str) -> Strin
     columns.iter().map(one).collect::<Vec<_>>().join(", ")
 }
 
-/// Behind a key of several columns: written as ranges of the index, because not every server finds
-/// them in `(a, b) > (?, ?)`.
+/// The SQL condition for rows after a key of several columns, written as index ranges, because not
+/// every server recognises `(a, b) > (?, ?)` as such.
 fn behind(key: &[Column]) -> String {
     match key {
         [last] => format!("{} > ?", name(last)),
@@ -62,7 +62,7 @@ fn behind(key: &[Column]) -> String {
     }
 }
 
-/// The values for the marks of [`behind`].
+/// The values for the placeholders of [`behind`].
 fn behind_values(key: &[Field], values: &mut Vec<Value>) {
     match key {
         [last] => values.push(value(last)),
@@ -125,8 +125,8 @@ impl Portable for MysqlPortable {
         let found = self.store.run(|conn| {
             let (mut found, mut bytes) = (Vec::new(), 0);
             for row in conn.exec_iter(sql, values)? {
-                // One at a time and to the end: the driver would read the rest all the same, and
-                // keep its errors to itself.
+                // One row at a time and to the end: the driver would otherwise read the rest itself
+                // and hide its errors.
                 let row = row?;
                 if bytes < max.bytes {
                     bytes += weight_bytes(&row);
@@ -154,8 +154,7 @@ impl Portable for MysqlPortable {
 
     fn unmark(&mut self) -> Result<(), StoreError> {
         self.server.set_mark(false)?;
-        // As a server that stops: a standby need not wait to see that the copy shows no sign of
-        // life.
+        // Like a server that stops: a standby need not wait until the copy shows no sign of life.
         self.server.release();
         Ok(())
     }

@@ -13,7 +13,7 @@ const REQUESTS_TO: &str = "SELECT count(*) FROM (SELECT 1 FROM friend_requests F
                            WHERE hidden = 0 AND receiver = ? LIMIT ?) AS some";
 const FRIENDS_OF: &str = "SELECT count(*) FROM (SELECT 1 FROM friendships WHERE user_name = ? LIMIT ?) AS some";
 
-/// All in one round trip.
+/// The relation of two users, in one round trip.
 const TIE: &str = "SELECT 0 FROM friendships WHERE user_name = ? AND friend_name = ? \
                    UNION ALL SELECT 1 FROM blocks WHERE user_name = ? AND blocked_name = ? \
                    UNION ALL SELECT 2 FROM blocks WHERE user_name = ? AND blocked_name = ?";
@@ -22,7 +22,7 @@ fn pair(one: &UserName, other: &UserName) -> Vec<Value> {
     vec![bytes(one.as_str()), bytes(other.as_str())]
 }
 
-/// Both ways.
+/// The values of both rows of a friendship.
 fn pairs(one: &UserName, other: &UserName) -> Vec<Value> {
     [one, other, other, one].map(|name| bytes(name.as_str())).into()
 }

@@ -1,5 +1,5 @@
-//! The signs of life of the server that writes: a standby that sees none takes over. They also find
-//! out that another one has taken over when this server has nothing to write.
+//! The signs of life of the active server: a standby that sees none takes over. They also show this
+//! server that another one has taken over, even when it has nothing to write.
 
 use super::background_close;
 use super::connect::MysqlServer;
@@ -11,11 +11,12 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-/// A stop waits so long for the word that this server has stopped: a standby that does not hear it
-/// takes over a little later.
+/// How long a stop waits for the database to note that this server has stopped. Without that note a
+/// standby takes over a little later.
 const RELEASE_WAIT: Duration = Duration::from_secs(1);
 
-/// Gives signs of life until it is dropped, and then says that this server has stopped.
+/// Gives signs of life until it is dropped, and then notes in the database that this server has
+/// stopped.
 pub struct Keeper {
     stop: Option<Sender<()>>,
     stopped: Mutex<Receiver<()>>,
@@ -46,15 +47,15 @@ impl Keeper {
 impl Drop for Keeper {
     fn drop(&mut self) {
         self.stop = None;
-        // That the sender is gone is the word that is waited for; that it takes longer is no error.
+        // The end of the sender is the signal; a time-out is no error.
         let stopped = self.stopped.get_mut().unwrap_or_else(PoisonError::into_inner);
         stopped.recv_timeout(RELEASE_WAIT).unwrap_or(());
     }
 }
 
 impl MysqlServer {
-    /// One sign of life, if this server is the one that writes. The lock is taken again if it was
-    /// lost.
+    /// Gives one sign of life, if this server is the active one, and takes the lock again if it was
+    /// lost. `true`: another server has taken over.
     fn is_taken_over_at_beat(&self) -> bool {
         let sql = format!(
             "UPDATE lanes SET n = n + 1 WHERE node = {ALONE} AND lane = {BEAT_LANE} AND epoch = {}",
@@ -70,7 +71,7 @@ impl MysqlServer {
         if let Some(mut conn) = guard.conn.take() {
             let stays = match conn.query_drop(sql) {
                 Ok(()) => conn.affected_rows() == 1,
-                // It is there and cannot do it now.
+                // The database answers and cannot do it now.
                 Err(error) => fault(&error).1,
             };
             if stays {
@@ -80,7 +81,7 @@ impl MysqlServer {
             background_close::leave(conn);
         }
         drop(guard);
-        // Why not is said by the workers, who need it.
+        // The workers, which need the lock, log the reason.
         self.guard(None).is_err() && self.locked_guard().taken_over.is_some()
     }
 

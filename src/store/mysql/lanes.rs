@@ -1,11 +1,11 @@
-//! The fence between the server that writes and every other one: a row of `lanes` for each
-//! connection that writes.
+//! The fence between the active server and all others: a row of `lanes` for each connection that
+//! writes.
 //!
 //! Every transaction that writes updates the row of its lane, if that row still carries the epoch
-//! of its server. A server that takes over writes its own epoch into all rows first: it waits for
-//! the transactions that are under way, and those that begin later change no row and end. A shared
-//! lock on one row would do on a single database server, but not on a Galera cluster, where such a
-//! lock is known to one node only: there two nodes must *change* the same row to conflict.
+//! of its server. A server that takes over first writes its own epoch into all rows: this waits for
+//! transactions under way, and transactions that begin later change no row and end. A shared lock
+//! on one row would be enough on a single database server, but not on a Galera cluster, where such
+//! a lock exists on one node only: there two nodes must *change* the same row to conflict.
 
 use super::fault;
 use super::named_lock::{LOCK_NAME, kill};
@@ -19,13 +19,13 @@ use std::time::Duration;
 
 /// The node of a server that uses the database alone.
 pub(super) const ALONE: u16 = 0;
-/// The row that counts the signs of life of the server that writes.
+/// The row that counts the signs of life of the active server.
 pub(super) const BEAT_LANE: u16 = 0;
-/// The row in which a standby tries whether the database takes writes.
+/// The row by which a standby tests whether the database takes writes.
 pub(super) const PROBE_LANE: u16 = 127;
 pub(super) const LANES: u64 = PROBE_LANE as u64 + 1;
-/// The number of tries to become the server that writes, and the longest pause between two of them.
-/// On a cluster a transaction of the old server wins now and then.
+/// The number of tries to take over, and the longest pause between two of them. On a Galera cluster
+/// a transaction of the old server may win against a try.
 pub(super) const FENCE_TRIES: u32 = 40;
 pub(super) const FENCE_PAUSE_MAX: Duration = Duration::from_millis(50);
 
@@ -43,8 +43,8 @@ pub(super) struct Lane {
 }
 
 impl Lane {
-    /// The free lane that was used the longest ago: on the last one, a connection that was lost in
-    /// the middle of a transaction may still hold the row. `None`: there is no free one.
+    /// Takes the free lane that was used the longest ago: a connection that was lost in a
+    /// transaction may still hold the row of a recently used one. `None`: no lane is free.
     pub(super) fn take(lanes: &Arc<Mutex<Lanes>>) -> Option<Self> {
         let mut all = lanes.lock().unwrap_or_else(PoisonError::into_inner);
         let last = all.last;
@@ -64,19 +64,19 @@ impl Drop for Lane {
 
 /// What a connection that writes holds.
 pub(super) struct Held {
-    /// The beginning of a transaction: its second statement changes one row, or another server has
-    /// taken over, or this node was fenced.
+    /// The statements that begin a transaction. The second one changes one row; if it does not,
+    /// another server has taken over or this node was fenced.
     pub(super) begin: Arc<str>,
     /// The place in a cluster.
     pub(super) seat: Option<Arc<Seat>>,
     _lane: Lane,
-    /// The lock stays for as long as somebody writes.
+    /// Keeps the lock held as long as a connection may write.
     _guard: Option<Arc<dyn Any + Send + Sync>>,
 }
 
 impl Held {
-    /// On a lane, under the lock that this connection holds. The lock itself is looked at, too: a
-    /// copy takes it without taking over.
+    /// For a lane of a server alone; `connection` is the one that holds the lock. The lock itself
+    /// is checked, too: a copy takes it without taking over.
     pub(super) fn new(lane: Lane, epoch: u64, connection: u64, guard: Arc<dyn Any + Send + Sync>) -> Self {
         let begin = format!(
             "START TRANSACTION; UPDATE lanes SET n = n + 1 \
@@ -86,7 +86,7 @@ impl Held {
         Self { begin: begin.into(), seat: None, _lane: lane, _guard: Some(guard) }
     }
 
-    /// On a lane of a node.
+    /// For a lane of a cluster node.
     pub(super) fn of_node(lane: Lane, seat: Arc<Seat>) -> Self {
         let begin = format!(
             "START TRANSACTION; UPDATE lanes SET n = n + 1 WHERE node = {} AND lane = {} AND epoch = {}",
@@ -98,28 +98,28 @@ impl Held {
     }
 }
 
-/// The name of a process in the database: what `fence` says, and the name of a second lock of the
-/// connection that holds the lock.
+/// The mark of a process in the database: the value in `fence`, and the name of a second lock that
+/// the connection with the lock holds.
 pub(super) fn mark_of(epoch: u64) -> String {
     format!("hongyan-{epoch:016x}")
 }
 
-/// The name of a lock, as SQL, by which a connection on this lane is found.
+/// The name, as SQL, of the lock by which the connection on this lane can be found.
 pub(super) fn lane_lock(epoch: u64, lane: u16) -> String {
     format!("'{}-{lane}'", mark_of(epoch))
 }
 
-/// The epoch of the server that writes; 0 after a clean stop. `None`: there was none yet.
+/// The epoch of the active server; 0 after a clean stop; `None`: there was no server yet.
 pub(super) fn epoch(conn: &mut Conn) -> Result<Option<u64>, StoreError> {
     conn.query_first(format!("SELECT epoch FROM lanes WHERE node = {ALONE} AND lane = {BEAT_LANE}"))
         .map_err(|error| fault(&error).0)
 }
 
-/// Makes this server the one that writes. Afterwards no transaction of another one is under way,
-/// and none is ever committed again. `expected`: only if that is the epoch of the predecessor.
+/// Makes this server the active one. Afterwards no transaction of another server is under way, and
+/// none is ever committed again. `expected`: take over only if the present epoch is this one.
 pub(super) fn take_over(conn: &mut Conn, own: u64, expected: Option<u64>) -> Result<(), StoreError> {
     if let Some(silent) = expected {
-        // What it has begun would be waited for.
+        // Its open transactions would delay the take-over.
         kill_connections(conn, silent)?;
     }
     let mut pause = Duration::from_millis(1);
@@ -136,8 +136,9 @@ pub(super) fn take_over(conn: &mut Conn, own: u64, expected: Option<u64>) -> Res
         if !matches!(error, StoreError::Busy(_)) || tried == FENCE_TRIES {
             return Err(error);
         }
-        // A transaction that does not end: its server is frozen, or its host is gone. On a cluster
-        // it may be a connection to another node; there it loses against this one by itself.
+        // A transaction of the old server does not end, because that server is frozen or its host
+        // is gone: kill its connections. Connections to other Galera nodes cannot be killed here;
+        // their transactions lose against this one.
         kill_connections(conn, before)?;
         std::thread::sleep(pause);
         pause = (pause * 2).min(FENCE_PAUSE_MAX);
@@ -145,13 +146,13 @@ pub(super) fn take_over(conn: &mut Conn, own: u64, expected: Option<u64>) -> Res
     Err(StoreError::Busy("it is not tried any more".into()))
 }
 
-/// Writes the epoch into all rows, if the predecessor is still the same one. In one statement: on a
-/// cluster, whatever the old server commits while this is under way makes it fail.
+/// Writes the epoch into all rows, if the predecessor is still the same, in one statement: on a
+/// Galera cluster it fails if the old server commits something meanwhile.
 fn write_epoch(conn: &mut Conn, own: u64, before: u64) -> mysql::Result<bool> {
     conn.query_drop(format!("UPDATE lanes SET epoch = {own} WHERE node = {ALONE} AND epoch = {before}"))?;
     if conn.affected_rows() != LANES {
-        // Rows are missing, as all do at the first start, or another server was faster: the first
-        // row decides.
+        // Rows are missing (at the first start all of them), or another server was faster: the
+        // first row decides.
         conn.query_drop(format!(
             "INSERT IGNORE INTO lanes (node, lane, epoch, n) VALUES ({ALONE}, {BEAT_LANE}, {own}, 0)"
         ))?;
@@ -166,7 +167,7 @@ fn write_epoch(conn: &mut Conn, own: u64, before: u64) -> mysql::Result<bool> {
             "INSERT INTO lanes (node, lane, epoch, n) VALUES {rows} ON DUPLICATE KEY UPDATE epoch = {own}"
         ))?;
     }
-    // A server that knows schema 4 only looks at this one.
+    // A server that knows only schema 4 reads this row.
     let mark = mark_of(own);
     conn.query_drop(format!(
         "INSERT INTO fence (one, server) VALUES (1, '{mark}') ON DUPLICATE KEY UPDATE server = '{mark}'"
@@ -174,7 +175,7 @@ fn write_epoch(conn: &mut Conn, own: u64, before: u64) -> mysql::Result<bool> {
     Ok(true)
 }
 
-/// Ends all connections of a server that are on this database server.
+/// Kills all connections of a hongyan server on this database server.
 pub(super) fn kill_connections(conn: &mut Conn, epoch: u64) -> Result<(), StoreError> {
     if epoch == 0 {
         return Ok(());
@@ -183,7 +184,7 @@ pub(super) fn kill_connections(conn: &mut Conn, epoch: u64) -> Result<(), StoreE
     kill_holders(conn, lanes.chain([format!("'{}'", mark_of(epoch))]))
 }
 
-/// Ends the connections that hold these locks.
+/// Kills the connections that hold these locks.
 pub(super) fn kill_holders(conn: &mut Conn, locks: impl Iterator<Item = String>) -> Result<(), StoreError> {
     let holders: Vec<String> = locks.map(|lock| format!("IS_USED_LOCK({lock})")).collect();
     let found: Option<Row> =
@@ -204,7 +205,7 @@ mod tests {
         let lanes = Arc::default();
         let kept = Lane::take(&lanes).unwrap();
         assert_eq!(kept.number, 1);
-        // One after the other, as a worker that loses its connection again and again.
+        // One after the other, like a worker that loses its connection again and again.
         let numbers: Vec<u16> = (0..250).map(|_| Lane::take(&lanes).unwrap().number).collect();
         assert_eq!(&numbers[..125], (2..PROBE_LANE).collect::<Vec<_>>());
         assert_eq!(numbers[..125], numbers[125..]);

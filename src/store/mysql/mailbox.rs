@@ -1,5 +1,5 @@
-//! The number and size of the pushes that wait for each receiver: quotas are computed from them.
-//! And their release.
+//! The number and size of waiting pushes for each receiver, from which quotas are computed; and
+//! their deletion.
 
 use super::rows::same;
 use super::values::{bytes, number, text};
@@ -12,15 +12,15 @@ use mysql::prelude::Queryable;
 use std::collections::{HashMap, HashSet};
 use std::sync::LazyLock;
 
-/// By the primary key first, because not every server uses an index for pairs.
+/// The primary key comes first, because not every server uses an index for pairs.
 static DELETES: LazyLock<[String; 3]> = LazyLock::new(|| {
     SIZES.map(|rows| {
         let (one, pair) = (repeated("?", rows), repeated("(?, ?)", rows));
         format!("DELETE FROM pushes WHERE seq IN ({one}) AND (receiver, seq) IN ({pair})")
     })
 });
-/// The mailboxes of several receivers in one round trip, each by itself, so that each has its own
-/// limit.
+/// Reads the mailboxes of several receivers in one round trip, by one SELECT each, so that each has
+/// its own limit.
 static WAITING: LazyLock<[String; 3]> = LazyLock::new(|| {
     SIZES.map(|receivers| {
         let one = |place| {
@@ -118,7 +118,7 @@ impl MysqlStore {
             for row in &rows {
                 stored.insert(number(row, 0)?, row);
             }
-            // Only a message is kept once under its id.
+            // Only messages are unique by their id.
             let rows = if group.iter().any(|push| push.kind == PushKind::Message) {
                 let params =
                     group.iter().flat_map(|push| [push.receiver(), push.sender(), push.id()].map(bytes)).collect();
@@ -143,7 +143,7 @@ impl MysqlStore {
         Ok(found)
     }
 
-    /// Forgets as many as one statement takes.
+    /// Deletes the pushes of one statement.
     pub(super) fn delete(&mut self, pushes: &[(UserName, u64)], size: usize) -> Result<(), StoreError> {
         let mut params: Vec<Value> = pushes.iter().map(|(_, seq)| Value::UInt(*seq)).collect();
         for (receiver, seq) in pushes {

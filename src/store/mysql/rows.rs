@@ -1,4 +1,4 @@
-//! Single statements, and how an error of one is told apart.
+//! Single statements, and the classification of their errors.
 
 use super::*;
 
@@ -7,7 +7,7 @@ impl MysqlStore {
         Self { conn: Some(conn), opened: Instant::now(), packet_max, lock }
     }
 
-    /// Everything that is said to the server is said here.
+    /// Every statement to the database server goes through here.
     pub(super) fn run<T>(&mut self, work: impl FnOnce(&mut Conn) -> mysql::Result<T>) -> Result<T, StoreError> {
         let Some(conn) = &mut self.conn else {
             return Err(StoreError::Unavailable("its connection is lost".into()));
@@ -36,7 +36,7 @@ impl MysqlStore {
         Ok(self.rows(sql, params)?.into_iter().next())
     }
 
-    /// Does it and tells how many rows it changed.
+    /// Runs a statement; gives the number of changed rows.
     pub(super) fn change(&mut self, sql: &str, params: Vec<Value>) -> Result<u64, StoreError> {
         self.run(|conn| {
             conn.exec_drop(sql, params)?;
@@ -44,7 +44,7 @@ impl MysqlStore {
         })
     }
 
-    /// Saves as many as one statement takes.
+    /// Saves the pushes of one statement.
     pub(super) fn insert(&mut self, pushes: &[Push], size: usize, saved: &mut Vec<SavedAs>) -> Result<(), StoreError> {
         let mut params = Vec::with_capacity(pushes.len() * 8);
         for push in pushes {
@@ -72,7 +72,7 @@ impl MysqlStore {
         let rows = self.rows(&READ_BACKS[size], seqs)?;
         let stored =
             rows.iter().map(|row| Ok((number(row, 0)?, row))).collect::<Result<HashMap<_, _>, StoreError>>()?;
-        // Which of them were there before is told only by how many were not.
+        // The server tells only how many rows were new, not which.
         let found = pushes.iter().filter(|push| stored.contains_key(&push.seq)).count() as u64;
         let there = if found == inserted { SavedAs::Itself } else { SavedAs::Before };
         for push in pushes {

@@ -1,4 +1,4 @@
-//! The driver's errors, as sentences for the operator. The errors of the database itself are told
+//! The driver's errors as sentences for the operator. Errors of the database itself are classified
 //! by their number.
 
 use super::super::{StoreError, plain};
@@ -6,10 +6,10 @@ use crate::config::regular;
 use mysql::{DriverError, Error, UrlError};
 use std::io::ErrorKind;
 
-/// Something else answers.
+/// The error when the peer is not a MySQL server.
 pub(super) const NO_MYSQL: &str = "what answers there does not speak the protocol of MySQL";
 
-/// The text of an error of the driver, not of the database.
+/// The text of a driver error (not of a database error).
 pub(super) fn of_driver(error: &Error) -> String {
     const NO_ANSWER: &str = "no answer came in time";
     if let Some(error) = of_system(error) {
@@ -44,7 +44,7 @@ pub(super) fn of_driver(error: &Error) -> String {
     said.to_owned()
 }
 
-/// Was a connection refused for something that stays so however long it is waited for?
+/// Was the connection refused for a reason that waiting does not change?
 pub(super) fn stays(error: &Error) -> bool {
     match error {
         Error::TlsError(_) | Error::DriverError(DriverError::TlsNotSupported) => true,
@@ -53,7 +53,7 @@ pub(super) fn stays(error: &Error) -> bool {
     }
 }
 
-/// The system's error, if it was one, out of whatever it is wrapped in.
+/// The system error inside a driver error, if there is one.
 fn of_system(error: &Error) -> Option<&std::io::Error> {
     match error {
         Error::IoError(error) => Some(error),
@@ -62,8 +62,8 @@ fn of_system(error: &Error) -> Option<&std::io::Error> {
     }
 }
 
-/// The fault in a URL. Neither the URL nor a value in it is repeated; a parameter's name is, if it
-/// looks like one.
+/// The fault in a URL. It repeats neither the URL nor a value in it, only the name of a parameter,
+/// if it looks like one.
 pub(super) fn of_url(error: &UrlError) -> String {
     let named = |name: &str| {
         let is_name = name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_');
@@ -85,13 +85,13 @@ pub(super) fn of_url(error: &UrlError) -> String {
     }
 }
 
-/// Refuses a CA file that the driver could not use: it would look only when it is connected, and of
-/// a file without a certificate it says nothing at all.
+/// Refuses a CA file that the driver could not use. The driver itself reads it only when it
+/// connects, and reports no error for a file without a certificate.
 pub(super) fn check_ca(path: &std::path::Path) -> Result<(), StoreError> {
     let shown = path.display();
     let wrong = |why: &str| StoreError::Unusable(format!("its CA file {shown} cannot be used: {why}"));
     let (text, _) = regular::read_file(path).map_err(|why| wrong(&why))?;
-    // The bare form of a certificate begins with a sequence of ASN.1.
+    // A certificate in DER form begins with an ASN.1 sequence.
     let is_bare = text.starts_with(&[0x30, 0x82]);
     if !is_bare && memchr::memmem::find(&text, b"-----BEGIN CERTIFICATE-----").is_none() {
         return Err(wrong("it holds no certificate in PEM"));

@@ -8,9 +8,9 @@ use mysql::prelude::Queryable;
 
 /// All tables as they are now, for a database that has none.
 const SCHEMA: &str = include_str!("../../../schema.sql");
-/// The steps from each version of the schema to the next, the first from version 1. Each ends by
-/// writing its version, and may be done twice: these servers commit every change of a table at
-/// once, so an interrupted step is done again.
+/// The steps from each version of the schema to the next, the first from version 1. Each step ends
+/// by writing its version, and can be repeated: these servers commit every change of a table
+/// immediately, so an interrupted step is done again.
 const UPGRADES: &[&str] = &[
     include_str!("schema_2.sql"),
     include_str!("schema_3.sql"),
@@ -20,12 +20,13 @@ const UPGRADES: &[&str] = &[
     include_str!("schema_7.sql"),
     include_str!("schema_8.sql"),
 ];
-/// The version that they lead to.
+/// The newest version, after all steps.
 pub(super) const KNOWN: usize = UPGRADES.len() + 1;
-/// There is a key, or a column, of that name already: the step was interrupted after it.
+/// Error numbers for a key or a column that exists already: the step was interrupted after this
+/// statement.
 const DUPLICATE_KEY_NAME: u16 = 1061;
 const DUPLICATE_COLUMN_NAME: u16 = 1060;
-/// The user has no right to do anything in the database, or not this.
+/// Error numbers for missing rights.
 const DATABASE_DENIED: u16 = 1044;
 const COMMAND_DENIED: u16 = 1142;
 
@@ -59,15 +60,15 @@ pub(super) fn version(conn: &mut Conn) -> Result<usize, StoreError> {
     }
 }
 
-/// The tables of every version.
+/// The names of the tables of all versions.
 fn ours() -> impl Iterator<Item = &'static str> {
     [SCHEMA].into_iter().chain(UPGRADES.iter().copied()).flat_map(tables_of)
 }
 
-/// Refuses a database with any table or view of another application: we must not change it, and its
-/// owner may drop it with all its tables.
+/// Refuses a database with a table or view of another application: it must not be changed, and its
+/// owner might drop it with all tables.
 pub(super) fn check_all_ours(conn: &mut Conn) -> Result<(), StoreError> {
-    // A newer one may have tables that this one does not know.
+    // A newer version may have tables that this one does not know.
     known_version(conn)?;
     let sql = "SELECT table_name FROM information_schema.tables WHERE table_schema = DATABASE() ORDER BY table_name";
     let names: Vec<String> = conn.query(sql).map_err(|error| fault(&error).0)?;
@@ -78,7 +79,7 @@ pub(super) fn check_all_ours(conn: &mut Conn) -> Result<(), StoreError> {
     }
 }
 
-/// The version of the tables, if it is not beyond the one that is known.
+/// The version of the tables; fails if it is newer than the known one.
 pub(super) fn known_version(conn: &mut Conn) -> Result<usize, StoreError> {
     let found = version(conn)?;
     if found > KNOWN {
@@ -88,7 +89,7 @@ pub(super) fn known_version(conn: &mut Conn) -> Result<usize, StoreError> {
     Ok(found)
 }
 
-/// Is a right missing?
+/// Does this error mean that a right is missing?
 fn is_denied(error: &mysql::Error) -> bool {
     matches!(error, mysql::Error::MySqlError(error) if [DATABASE_DENIED, COMMAND_DENIED].contains(&error.code))
 }
@@ -104,8 +105,8 @@ fn cannot_make(error: &mysql::Error) -> StoreError {
 }
 
 /// Makes the tables with the mark of an unfinished copy. These servers commit every change of a
-/// table at once, so the mark is set as soon as there is a place for it: after the first statement.
-/// The schema's own `INSERT IGNORE` then leaves it alone.
+/// table immediately, so the mark is set as early as possible: after the first statement. The
+/// schema's own `INSERT IGNORE` does not overwrite it.
 pub(super) fn make_marked(conn: &mut Conn) -> Result<(), StoreError> {
     let mark = format!("INSERT IGNORE INTO schema_version (one, version) VALUES (1, {UNFINISHED})");
     for (number, statement) in statements(SCHEMA).into_iter().enumerate() {
@@ -117,8 +118,8 @@ pub(super) fn make_marked(conn: &mut Conn) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Creates the tables, or does the missing steps. Called with the lock held, so by one server at a
-/// time.
+/// Creates the tables, or does the missing steps. The lock must be held, so only one server does
+/// this at a time.
 pub(super) fn migrate(conn: &mut Conn) -> Result<(), StoreError> {
     let found = known_version(conn)?;
     if found == 0 {

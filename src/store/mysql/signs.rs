@@ -1,4 +1,4 @@
-//! What the database says about the server that writes: whether it has stopped, holds its lock, and
+//! The state of the active server in the database: whether it has stopped, holds its lock, and
 //! shows signs of life.
 
 use super::fault;
@@ -11,16 +11,16 @@ use std::time::Duration;
 
 /// The interval between two signs of life.
 pub(super) const BEAT_EVERY: Duration = Duration::from_secs(1);
-/// A server on another node of a cluster shows a sign of life within this.
+/// A server on another Galera node shows a sign of life within this time.
 const LIVES_WITHIN: Duration = Duration::from_millis(2_500);
 
-/// What the database says about the server that writes.
+/// The state of the active server, as read from the database.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) struct Found {
     pub(super) epoch: u64,
-    /// Its signs of life, and every transaction is one.
+    /// The count of its signs of life; every transaction is one.
     pub(super) beats: u64,
-    /// Somebody holds the lock on this database server.
+    /// The lock is held on this database server.
     pub(super) is_locked: bool,
 }
 
@@ -40,7 +40,8 @@ pub(super) fn is_locked(conn: &mut Conn) -> Result<bool, StoreError> {
     Ok(locked.unwrap_or(false))
 }
 
-/// Several database servers with the same data, each of which may be written to.
+/// The kind of database cluster: several database servers with the same data, all of which take
+/// writes.
 #[derive(Clone, Copy)]
 pub(super) enum Cluster {
     /// Galera.
@@ -50,8 +51,8 @@ pub(super) enum Cluster {
 }
 
 impl Cluster {
-    /// The statement after which reads of the session see all that was committed before them on
-    /// any node.
+    /// The statement after which the session's reads see everything that was committed on any node
+    /// before.
     pub(super) fn reads_are_current(self) -> &'static str {
         match self {
             Self::Galera => "SET SESSION wsrep_sync_wait = 1",
@@ -60,7 +61,7 @@ impl Cluster {
     }
 }
 
-/// The cluster of which this database server is a node.
+/// The kind of cluster to which this database server belongs; `None`: it is alone.
 pub(super) fn cluster(conn: &mut Conn) -> Result<Option<Cluster>, StoreError> {
     let sql = "SHOW GLOBAL VARIABLES WHERE (Variable_name = 'wsrep_on' AND Value = 'ON') \
                OR (Variable_name = 'group_replication_group_name' AND Value <> '')";
@@ -68,8 +69,8 @@ pub(super) fn cluster(conn: &mut Conn) -> Result<Option<Cluster>, StoreError> {
     Ok(found.map(|(name, _)| if name == "wsrep_on" { Cluster::Galera } else { Cluster::Group }))
 }
 
-/// On a cluster, the lock is free on this node even if a server uses the database by way of another
-/// one: its signs of life keep a second server from taking over by mistake.
+/// Fails if a hongyan server shows signs of life. On a database cluster, the lock is free on this
+/// node even if a server uses the database through another node.
 pub(super) fn check_nobody_lives(conn: &mut Conn) -> Result<(), StoreError> {
     if cluster(conn)?.is_none() {
         return Ok(());

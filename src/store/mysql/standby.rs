@@ -1,4 +1,4 @@
-//! A standby: it watches the server that writes until that has stopped or shows no sign of life.
+//! Watches the active server until it has stopped or shows no sign of life.
 
 use super::connect::MysqlServer;
 use super::fault;
@@ -10,17 +10,17 @@ use mysql::Conn;
 use mysql::prelude::Queryable;
 use std::time::{Duration, Instant};
 
-/// A server whose lock is free was killed: so much silence makes sure that it does not just take
-/// the lock again on another connection.
+/// The silence after which a server without its lock counts as gone. It makes sure that the server
+/// is not just about to take the lock again on another connection.
 const SILENT_WITHOUT_LOCK: Duration = Duration::from_secs(2);
-/// One look counts for so much silence at most: a standby that was frozen itself, perhaps together
-/// with the database, has seen nothing meanwhile.
+/// The longest silence that one look may add: a standby that was frozen, perhaps together with the
+/// database, has seen nothing meanwhile.
 const LOOK_COUNTS_FOR: Duration = Duration::from_secs(1);
 
-/// What a look at the server that writes has found.
+/// The result of one look at the active server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Seen {
-    /// It is there, or may be.
+    /// It is active, or may be.
     Active,
     /// It has stopped, or shows no sign of life.
     Gone {
@@ -29,7 +29,7 @@ pub enum Seen {
     },
 }
 
-/// Watches a database for the end of the server that writes there.
+/// Watches a database for the end of its active server.
 pub struct Watch {
     server: MysqlServer,
     silent_max: Duration,
@@ -38,7 +38,7 @@ pub struct Watch {
 }
 
 impl Watch {
-    /// A server that holds the lock and is silent for longer than `silent_max` is taken for gone.
+    /// A server that holds the lock and is silent for longer than `silent_max` counts as gone.
     #[must_use]
     pub fn new(server: MysqlServer, silent_max: Duration) -> Self {
         Self { server, silent_max, conn: None, silence: Silence::default() }
@@ -47,8 +47,8 @@ impl Watch {
     /// Looks once.
     ///
     /// # Errors
-    /// When the database cannot be used. That says nothing about the server that writes, so the
-    /// watch begins anew.
+    /// The database cannot be used. That says nothing about the active server, so the measured
+    /// silence is reset.
     pub fn look(&mut self) -> Result<Seen, StoreError> {
         let found = self.found();
         if found.is_err() {
@@ -58,23 +58,23 @@ impl Watch {
         Ok(self.silence.judge(found, Instant::now(), self.silent_max))
     }
 
-    /// `None`: the tables are of an older version, whose servers show no signs of life, and one of
-    /// them holds the lock.
+    /// Reads the state. `None`: the tables are of an older version, whose servers show no signs of
+    /// life, and one of them holds the lock.
     fn found(&mut self) -> Result<Option<Found>, StoreError> {
         let mut conn = match self.conn.take() {
             Some(conn) => conn,
             None => {
                 let mut conn = self.server.session()?;
                 if let Some(cluster) = cluster(&mut conn)? {
-                    // A node that lags behind would show old signs of life.
+                    // A Galera node that lags behind would show old signs of life.
                     conn.query_drop(cluster.reads_are_current()).map_err(|error| fault(&error).0)?;
                 }
                 conn
             }
         };
         let found = if known_version(&mut conn)? == KNOWN {
-            // A database that only reads, or whose disk is stuck, would not take signs of life,
-            // either.
+            // A database that is read-only, or whose disk hangs, would not take signs of life
+            // either: test that it takes writes.
             conn.query_drop(format!("UPDATE lanes SET n = n + 1 WHERE node = {ALONE} AND lane = {PROBE_LANE}"))
                 .map_err(|error| fault(&error).0)?;
             Some(read(&mut conn)?)
@@ -87,13 +87,13 @@ impl Watch {
     }
 }
 
-/// For how long the server that writes has shown no sign of life, as far as this process has seen.
+/// The time without a sign of life of the active server, as far as this process has seen.
 #[derive(Default)]
 struct Silence {
     last: Option<(Found, Instant)>,
     so_far: Duration,
-    /// It was seen to hold its lock here: so that it does not is news. On a cluster it may hold the
-    /// lock on another node.
+    /// It was seen to hold the lock here, so a free lock means something. On a database cluster it
+    /// may hold the lock on another node.
     has_held_lock: bool,
 }
 
@@ -127,7 +127,7 @@ mod tests {
         Found { epoch: 7, beats, is_locked }
     }
 
-    /// The number of looks, twice a second, until a server is taken for gone.
+    /// The number of looks, twice a second, until a server counts as gone.
     fn looks(silence: &mut Silence, start: Instant, found: Found) -> Option<u32> {
         (0..60).find(|&look| {
             let now = start + look * Duration::from_millis(500);
@@ -155,7 +155,7 @@ mod tests {
             let now = start + Duration::from_secs(second);
             assert_eq!(silence.judge(found(second / 4, true), now, SILENT_MAX), Seen::Active);
         }
-        // This process was frozen, maybe with all others.
+        // This process was frozen, perhaps with all others.
         let later = start + Duration::from_secs(3_600);
         assert_eq!(silence.judge(found(14, true), later, SILENT_MAX), Seen::Active);
     }

@@ -27,7 +27,7 @@ impl Tokens for MysqlStore {
     }
 
     fn remove(&mut self, user: &UserName, hashes: &[TokenHash]) -> Result<(), StoreError> {
-        // One statement: there is one of them at nearly every log-in of a user with many devices.
+        // In one statement, because it is done at nearly every log-in of a user with many devices.
         let sql = format!(
             "DELETE FROM resume_tokens WHERE user_name = ? AND token_hash IN ({})",
             repeated("?", hashes.len())

@@ -5,12 +5,12 @@ use crate::protocol::field::UserName;
 use crate::store::StoreError;
 use mysql::{Row, Value};
 
-/// The server, the transaction, the server's mode is read-only.
+/// Error numbers: the server, the transaction, or the server's mode is read-only.
 const READ_ONLY: u16 = 1290;
 const READ_ONLY_TRANSACTION: u16 = 1792;
 const READ_ONLY_MODE: u16 = 1836;
 
-/// Does the server say that it only reads?
+/// Does this error mean that the server is read-only?
 pub(super) fn is_read_only(error: &mysql::Error) -> bool {
     matches!(
         error,
@@ -19,8 +19,8 @@ pub(super) fn is_read_only(error: &mysql::Error) -> bool {
     )
 }
 
-/// The driver's own look at the size of what it is to send. The type of that error is nobody's to
-/// name but the driver's.
+/// Did the driver refuse to send a packet because of its size? The type of that error is private to
+/// the driver.
 fn is_too_large(error: &mysql::Error) -> bool {
     match error {
         mysql::Error::DriverError(mysql::DriverError::PacketTooLarge) => true,
@@ -45,16 +45,16 @@ pub(super) fn fault(error: &mysql::Error) -> (StoreError, bool) {
 /// number that is listed means the same on MySQL 8 and 9 and on MariaDB.
 fn meaning(code: u16) -> (fn(String) -> StoreError, bool) {
     match code {
-        // Too many connections or transactions, a limit of this user's, a lock that was waited for
-        // in vain, a deadlock, an interrupted query, a row or a table that changed meanwhile; a
-        // cluster in which another member was first.
+        // Too many connections or transactions, a limit of this user, a lock wait time-out, a
+        // deadlock, an interrupted query, a row or a table that changed meanwhile; a conflict with
+        // another member of a cluster.
         1020 | 1040 | 1203 | 1205 | 1206 | 1213 | 1226 | 1317 | 1412 | 1613..=1615 | 1637 | 1689 | 1969 => {
             (StoreError::Busy, true)
         }
         3024 | 3058 | 3101 | 3572 => (StoreError::Busy, true),
-        // The server ends this connection: it stops, goes offline, somebody killed it, nothing was
-        // said for too long; it does not know what became of a commit or a statement. Or the
-        // database behind a proxy is gone, or the proxy itself complains.
+        // The server ends this connection: it stops, goes offline, the connection was killed or
+        // idle for too long; or the outcome of a commit or statement is unknown. Or the database
+        // behind a proxy is gone, or the proxy itself reports an error.
         1053
         | 1077
         | 1079
@@ -69,17 +69,17 @@ fn meaning(code: u16) -> (fn(String) -> StoreError, bool) {
         | 3169
         | 4031
         | 9000..=9999 => (StoreError::Unavailable, false),
-        // Nothing is wrong with the row. The disk or the memory is full, or fails; a file or a
-        // table is broken; this host is kept out for a while; the server is read-only, no part of
-        // its cluster, does not replicate what we do, or was refused the commit.
+        // The row is not the cause: the disk or the memory is full or fails; a file or a table is
+        // damaged; this host is blocked for a while; the server is read-only, is outside of its
+        // cluster, cannot replicate the statement, or could not commit.
         1016 | 1021 | 1024 | 1026 | 1030 | 1034 | 1037 | 1038 | 1041 | 1047 | 1114 | 1129 | 1135 | 1194 => {
             (StoreError::Unavailable, true)
         }
         1296 | 1297 | 1461 | 1665 | 1712 | 1877 | 3100 => (StoreError::Unavailable, true),
         READ_ONLY | READ_ONLY_TRANSACTION | READ_ONLY_MODE => (StoreError::Unavailable, true),
-        // Nor here: this user or host is not let in, the password has run out, or a database, a
-        // right, a table, a column, a function, a setting or the value of a column that is none of
-        // ours is missing.
+        // The row is not the cause either: this user or host has no access, the password has
+        // expired, or something is missing: a database, a right, a table, a column, a function, a
+        // setting, or the value of a foreign column.
         1044..=1046 | 1049 | 1054 | 1064 | 1115 | 1130 | 1142 | 1143 | 1146 | 1193 | 1227 | 1231 | 1235 | 1251 => {
             (StoreError::Unusable, true)
         }
@@ -88,13 +88,13 @@ fn meaning(code: u16) -> (fn(String) -> StoreError, bool) {
         }
         // A row larger than the server takes, which ends the connection.
         1153 => (StoreError::TooLarge, false),
-        // The row: a value is missing, there already, too long, out of range, no such text, no
-        // time, no JSON; the row is too large.
+        // The row is the cause: a value is missing, a duplicate, too long, out of range, or not
+        // valid as text, time or JSON; or the row is too large.
         1022 | 1048 | 1062 | 1118 | 1162 | 1169 | 1264 | 1265 | 1292 | 1300 | 1301 | 1366 | 1367 | 1406 | 1441 => {
             (StoreError::Refused, true)
         }
         1525 | 1586 | 1690 | 3140 | 3141 | 3988 => (StoreError::Refused, true),
-        // Something that somebody has added forbids it: a foreign key, a check (MySQL's,
+        // Something that was added to the schema forbids it: a foreign key, a check (MySQL's,
         // MariaDB's), a trigger, a partition.
         1216 | 1217 | 1369 | 1451 | 1452 | 1526 | 1644 | 3819 | 4025 => (StoreError::Refused, true),
         _ => (StoreError::Unknown, false),
@@ -116,7 +116,7 @@ pub(super) fn number(row: &Row, at: usize) -> Result<u64, StoreError> {
     match row.as_ref(at) {
         Some(Value::UInt(number)) => Ok(*number),
         Some(Value::Int(number)) => u64::try_from(*number).map_err(|_| corrupt("a negative number")),
-        // Of a statement that was not prepared.
+        // The form of a number from a statement that was not prepared.
         Some(Value::Bytes(digits)) => {
             std::str::from_utf8(digits).ok().and_then(|digits| digits.parse().ok()).ok_or_else(|| corrupt("no number"))
         }

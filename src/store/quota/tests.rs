@@ -1,5 +1,5 @@
-//! The quotas by themselves, and what a worker knows against what its store has, with a store that
-//! fails now and then.
+//! The quotas without a store; and a worker's counts compared with the rows of a store that fails
+//! sometimes.
 
 use super::*;
 use crate::chat::contract::{AccountJob, Answered, Asked, Job, Outcome, Quota};
@@ -37,7 +37,7 @@ fn quotas(receiver: (u64, u64), pair: (u64, u64)) -> Quotas {
 
 const NO_BYTES_MAX: u64 = u64::MAX;
 
-/// Mailboxes of which this one is known to be empty.
+/// Counts in which this mailbox is known to be empty.
 fn mailbox_counts(quotas: Quotas, receiver: &str) -> MailboxCounts {
     let mut mailbox_counts = MailboxCounts::new(quotas, 1_000);
     mailbox_counts.begin();
@@ -125,7 +125,8 @@ fn a_rollback_is_not_counted_and_an_unknown_outcome_is_counted_again() {
     mailbox_counts.added(&message(2, "bob", "ann"));
     mailbox_counts.unknown();
     assert!(!mailbox_counts.knows("ann"));
-    // Counted while the unknown one may still come: once more, when that is over.
+    // It is counted while the unknown transaction may still be committed: it must be counted once
+    // more afterwards.
     mailbox_counts.begin();
     mailbox_counts.counts("ann");
     mailbox_counts.counted_all("ann");
@@ -183,7 +184,8 @@ impl Shaky {
     }
 }
 
-/// As a database does when a connection ends in the middle of a transaction, here by a panic.
+/// Rolls back, as a database does when a connection ends in the middle of a transaction, here by a
+/// panic.
 impl Drop for Shaky {
     fn drop(&mut self) {
         self.inner.rollback();
@@ -307,7 +309,7 @@ fn account(name: &str) -> Profile {
     }
 }
 
-/// Some jobs, of which a few repeat what was said before.
+/// Some jobs, of which a few repeat earlier ones.
 fn jobs(dice: &Mutex<Rng>, next_seq: &mut u64, said: &mut Vec<Push>) -> Vec<Job> {
     let person = || PEOPLE[draw(dice, 4) as usize];
     let mut jobs = Vec::new();
@@ -342,7 +344,7 @@ fn jobs(dice: &Mutex<Rng>, next_seq: &mut u64, said: &mut Vec<Push>) -> Vec<Job>
     jobs
 }
 
-/// Of whom is blocked nothing is left but hidden requests; gives how many there are.
+/// Checks that nothing is left of blocked users but hidden requests; gives the number of these.
 fn check_blocks(tables: &mut MemoryStore) -> usize {
     let mut hidden = 0;
     for (one, other) in PEOPLE.iter().flat_map(|one| PEOPLE.map(|other| (user(one), user(other)))) {
@@ -449,7 +451,7 @@ fn stored_pushes_are_found_in_a_full_mailbox() {
 fn a_long_backlog_is_counted_in_bounded_pieces_and_as_far_as_needed() {
     let rows = u64::from(COUNTED_ROWS_MAX);
     let of = |rows| quotas((rows, NO_BYTES_MAX), (rows, NO_BYTES_MAX));
-    // So much is known at once that it is full.
+    // The first rows suffice to know that it is full.
     let mut batch = calm(of(rows / 2), rows + 100);
     assert_eq!(said(&batch.run(&[save(message(900_000, "cid", "ann"))])), ["full"]);
     let gone: Vec<Job> = (1..=10).map(|seq| Job::DeletePush { receiver: user("ann"), seq }).collect();
@@ -459,7 +461,7 @@ fn a_long_backlog_is_counted_in_bounded_pieces_and_as_far_as_needed() {
         ["full"],
         "more waits behind what was counted"
     );
-    // And here only when the second transaction has counted on.
+    // Here it is known only when the second transaction has continued counting.
     let mut batch = calm(of(rows + 50), rows + 100);
     assert_eq!(said(&batch.run(&[save(message(900_000, "cid", "ann"))])), ["saved"]);
     assert_eq!(said(&batch.run(&[save(message(900_001, "cid", "ann"))])), ["full"]);

@@ -1,4 +1,4 @@
-//! A backup of the file, made while a server writes to it or while none does.
+//! A backup of the file, which a server may use meanwhile.
 //!
 //! It is a snapshot: one read transaction lasts from its first page to its last. In WAL mode that
 //! keeps no commit waiting; the log grows meanwhile, because it cannot begin anew under the
@@ -17,43 +17,43 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-/// Pages that are copied at a time: some ms of work at most.
+/// The number of pages that are copied at a time: at most a few ms of work.
 const STEP_PAGES: c_int = 64;
-/// Then the copy rests as long as that took, and no longer than this: the commits of a server use
-/// the same disk.
+/// The longest pause after each step. The copy pauses for as long as the step took, because the
+/// commits of a server use the same disk.
 const REST_MAX: Duration = Duration::from_millis(50);
-/// Steps between two flushes of what was written. One large flush at the end would hold up the
-/// flushes of commits.
+/// The number of steps between two flushes. One large flush at the end would delay the flushes of
+/// commits.
 const FLUSH_STEPS: usize = 16;
-/// Others who make and remove the same file are met so many times.
+/// The number of tries when other backups create and remove the same file.
 const TRIES_MAX: usize = 10;
-/// How long another process's short look at the file is waited for.
+/// How long to wait for another process's short access to the file.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// What a backup holds.
+/// The content of a backup, in numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Contents {
-    /// The size of the file.
+    /// The size of the file in bytes.
     pub bytes: u64,
-    /// Accounts.
+    /// The number of accounts.
     pub accounts: u64,
-    /// Pushes that wait for their receivers.
+    /// The number of waiting pushes.
     pub pushes: u64,
 }
 
-/// Writes a backup of `source` into the new file `target`, and verifies it. Until it is whole its
-/// name is that of `target` with `.partial` behind it. Setting `stop` ends it early. It may take
-/// minutes: a server calls it on a thread of its own.
+/// Writes a backup of `source` into the new file `target`, and verifies it. Until it is complete,
+/// the file is called `target` plus `.partial`. Setting `stop` ends it early. It may take minutes:
+/// a server calls it on a thread of its own.
 ///
 /// # Errors
-/// One sentence. `target` is not there then, or as it was before.
+/// One sentence. Then `target` does not exist, or is unchanged.
 pub fn backup(source: &Path, target: &Path, stop: &AtomicBool) -> Result<Contents, String> {
     let of_source = |error: StoreError| format!("cannot back up {}: {error}", source.display());
     let of_target = |error: StoreError| format!("cannot write the backup {}: {error}", target.display());
     let snapshot = snapshot(source).map_err(of_source)?;
     let partial = Partial::make(source, target).map_err(of_target)?;
     let copied = partial.copy(&snapshot, stop);
-    // The log of a server may begin anew while the copy is verified.
+    // From here on the server's log may be reset, while the copy is verified.
     drop(snapshot);
     let made = copied.and_then(|()| partial.verify()).and_then(|contents| partial.publish(target, contents));
     made.map_err(|error| {
@@ -62,21 +62,21 @@ pub fn backup(source: &Path, target: &Path, stop: &AtomicBool) -> Result<Content
     })
 }
 
-/// Refuses a store whose log or journal was written for another file: SQLite would fold it in. Not
-/// for a process that has the store open: this closes a handle of the file, and with that ends
+/// Refuses a store whose log or journal was written for another file: SQLite would apply it. Do not
+/// call it in a process that has the store open: it closes a handle of the file, which releases
 /// SQLite's locks.
 ///
 /// # Errors
 /// One sentence.
 pub fn check_source(path: &Path) -> Result<(), String> {
-    // What is not there, or is no file (to open a pipe could take for ever), is reported by the
-    // backup itself.
+    // A path that does not exist or is not a file is reported by the backup itself. (Opening a pipe
+    // could block for ever.)
     if path.metadata().is_ok_and(|found| !found.is_file()) {
         return Ok(());
     }
     let Ok(file) = File::open(path) else { return Ok(()) };
     match check_beside(&file, path) {
-        // A server that runs has looked itself, and changes both while they are read here.
+        // A running server has checked them itself, and changes both while they are read here.
         Err(_) if matches!(file.try_lock(), Err(TryLockError::WouldBlock)) => Ok(()),
         checked => checked.map_err(|error| format!("cannot back up {}: {error}", path.display())),
     }
@@ -102,7 +102,7 @@ fn snapshot(path: &Path) -> Result<Connection, StoreError> {
     Ok(db)
 }
 
-/// A connection to a file that is there. Its name means nothing but a path.
+/// Connects to an existing file. The name is taken as a plain path.
 fn connect(path: &Path) -> Result<Connection, StoreError> {
     let mut flags = OpenFlags::default();
     flags.remove(OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_URI);
@@ -132,7 +132,7 @@ fn open_partial(path: &Path) -> Result<File, StoreError> {
     }
     let mut options = OpenOptions::new();
     options.read(true).write(true).create(true).truncate(false);
-    // Password hashes are nobody else's business.
+    // The file has password hashes: only its owner may read it.
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
     options.open(path).map_err(|error| match error.kind() {
@@ -141,8 +141,8 @@ fn open_partial(path: &Path) -> Result<File, StoreError> {
     })
 }
 
-/// Does this open file have this name and no other? One that has another name as well loses this
-/// one.
+/// Does this open file have this name and no other? If it has another name as well, this name is
+/// removed.
 #[cfg(unix)]
 fn is_own(file: &File, path: &Path) -> std::io::Result<bool> {
     use std::os::unix::fs::MetadataExt;
@@ -167,17 +167,17 @@ fn is_own(_: &File, _: &Path) -> std::io::Result<bool> {
     Ok(true)
 }
 
-/// The file of a backup that is not whole yet.
+/// The file of an incomplete backup.
 struct Partial {
     path: PathBuf,
-    /// So that a second backup into the same file is refused, and what an earlier one left behind
-    /// is used again.
+    /// The lock by which a second backup into the same file is refused, and a file that an earlier
+    /// one left is reused.
     lock: Lock,
 }
 
 impl Partial {
     fn make(source: &Path, target: &Path) -> Result<Self, StoreError> {
-        // Under such a name SQLite would take it for a part of the store.
+        // With such a name SQLite would take it for a part of the store.
         if ["-wal", "-shm", "-journal"].iter().any(|end| with_suffix(source, end) == target) {
             return Err(StoreError::Unavailable("that name belongs to the store".into()));
         }
@@ -194,9 +194,9 @@ impl Partial {
                 }
                 Err(TryLockError::Error(error)) => return Err(unavailable(error)),
             }
-            // Between the opening and the lock another backup may have given this file its name,
-            // and one that was killed may have left it with two: it is whole then, and is not
-            // touched.
+            // Between opening and locking, another backup may have renamed this file to its final
+            // name, and a killed one may have left it with both names: then it is complete, and is
+            // not touched.
             if is_own(&file, &path).map_err(unavailable)? {
                 let partial = Self { path, lock: Lock(file) };
                 partial.empty().map_err(unavailable)?;
@@ -210,7 +210,7 @@ impl Partial {
         &self.lock.0
     }
 
-    /// What an earlier backup left behind goes.
+    /// Removes what an earlier backup left.
     fn empty(&self) -> std::io::Result<()> {
         #[cfg(unix)]
         self.file().set_permissions(std::os::unix::fs::PermissionsExt::from_mode(0o600))?;
@@ -220,14 +220,14 @@ impl Partial {
 
     fn remove_beside(&self) {
         for suffix in ["-wal", "-shm", "-journal"] {
-            // They are seldom there.
+            // They rarely exist.
             std::fs::remove_file(with_suffix(&self.path, suffix)).unwrap_or(());
         }
     }
 
     fn copy(&self, snapshot: &Connection, stop: &AtomicBool) -> Result<(), StoreError> {
         let mut db = connect(&self.path)?;
-        // It is flushed here, and thrown away if anything goes wrong.
+        // No journal: this module flushes the file itself, and deletes it if anything fails.
         db.pragma_update(None, "journal_mode", "OFF")?;
         db.pragma_update(None, "synchronous", "OFF")?;
         let backup = Backup::new(snapshot, &mut db)?;
@@ -249,10 +249,10 @@ impl Partial {
         Ok(())
     }
 
-    /// Opens it as a server would, and has SQLite look at each page.
+    /// Opens it as a server would, and lets SQLite check every page.
     fn verify(&self) -> Result<Contents, StoreError> {
         let db = connect(&self.path)?;
-        // All in one file, with nothing beside it; and so a log of another file is told by it.
+        // Everything in one file, without a log mark: so a log beside it is recognised as foreign.
         let mode: String = db.query_row("PRAGMA journal_mode = DELETE", [], |row| row.get(0))?;
         if mode != "delete" {
             return Err(StoreError::Unavailable(format!("its journal mode stays {mode:?}")));
@@ -268,13 +268,13 @@ impl Partial {
         Ok(Contents { bytes: self.file().metadata().map_err(unavailable)?.len(), accounts, pushes })
     }
 
-    /// Gives it its name, durably, unless another file has that by now.
+    /// Gives it its final name, durably, unless another file has that name by now.
     fn publish(&self, target: &Path, contents: Contents) -> Result<Contents, StoreError> {
         self.file().sync_all().map_err(unavailable)?;
         match std::fs::hard_link(&self.path, target) {
             Ok(()) => std::fs::remove_file(&self.path).map_err(unavailable)?,
             Err(error) if error.kind() == ErrorKind::AlreadyExists => return Err(unavailable(error)),
-            // A disk without links.
+            // A file system without hard links.
             Err(_) if target.symlink_metadata().is_err() => {
                 std::fs::rename(&self.path, target).map_err(unavailable)?;
             }

@@ -6,7 +6,7 @@ use crate::store::StoreError;
 use crate::store::blocks::Blocks;
 use rusqlite::params;
 
-/// The requests first, of which few are hidden.
+/// The requests come first in the join: few are hidden.
 pub(super) const HIDDEN_PUSHES: &str = "SELECT pushes.receiver, pushes.seq FROM friend_requests CROSS JOIN pushes
         ON pushes.seq = friend_requests.push_seq AND pushes.receiver = friend_requests.receiver
             AND pushes.sender = friend_requests.sender

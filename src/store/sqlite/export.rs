@@ -1,4 +1,4 @@
-//! All that is in a SQLite store, handed over and taken page by page.
+//! A SQLite store as the source or target of a copy, page by page.
 
 use super::{SqliteStore, corrupt};
 use crate::store::portable::{Column, Field, PageMax, Portable, Row, Table, UNFINISHED, row_weight_bytes};
@@ -30,7 +30,7 @@ fn join<'a>(columns: &'a [Column], one: impl Fn(&'a Column) -> &'a str) -> Strin
 
 fn select(table: &Table, after: bool) -> String {
     let columns = join(table.columns, |column| match column {
-        // What the clock said may be anything; what both stores can hold may not.
+        // The clock may have had any value, but both stores have a limited range.
         Column::Created => "min(max(created_ms, 0), 253402300799999)",
         column => name(column),
     });
@@ -59,8 +59,8 @@ fn field(row: &rusqlite::Row<'_>, at: usize, column: &Column) -> Result<Field, S
 
 impl SqliteStore {
     fn write_all(&self, table: &Table, rows: &[Row]) -> Result<(), StoreError> {
-        // There is no way to a server to be saved: one prepared row at a time is as fast as many in
-        // one statement.
+        // There are no round trips to save: inserting single rows by a prepared statement is as
+        // fast as many rows in one statement.
         let mut insert = self.db.prepare_cached(&insert(table))?;
         for row in rows {
             insert.execute(rusqlite::params_from_iter(row))?;

@@ -1,8 +1,9 @@
-//! Whose rollback journal lies beside the file? SQLite takes any that looks whole for the rest of a
-//! change that was cut off, whatever file it was written for, and puts its pages into this one.
+//! Checks for which file a rollback journal was written. SQLite takes any complete journal beside a
+//! file for the rest of an interrupted change, even if it was written for another file, and writes
+//! its pages into this one.
 //!
-//! A store in use has a write-ahead log, and such a journal only for the moment in which the log is
-//! begun or given up; other programs may have one when they write to a store that nobody uses.
+//! A store in use has a write-ahead log, and a journal only for the moment in which the log is
+//! begun or given up. Other programs may leave one when they write to a store that no server uses.
 
 use super::log_owner::{Head, LOG_BYTES_MAX, number, read_all};
 use crate::store::{StoreError, plain};
@@ -11,29 +12,29 @@ use std::io::{BufReader, ErrorKind, Read, Seek, SeekFrom};
 use std::ops::Range;
 use std::path::Path;
 
-/// How the header of a journal begins (SQLite's file format, §3).
+/// The first bytes of a journal's header (SQLite's file format, §3).
 const MAGIC: [u8; 8] = [0xD9, 0xD5, 0x05, 0xF9, 0x20, 0xA1, 0x63, 0xD7];
 const HEADER_BYTES: usize = 28;
-/// What the first page of a file says about it.
+/// The size of the database header at the beginning of the first page.
 const HEAD_BYTES: usize = 100;
-/// Of these bytes a change that begins or gives up the write-ahead log changes some: the mode, the
-/// counter of changes, and the one for which the size stands, with SQLite's version.
+/// The ranges of the header that change when the write-ahead log is begun or given up: the mode,
+/// the change counter, and the version-valid-for counter with SQLite's version.
 const CHANGED: [Range<usize>; 3] = [18..20, 24..28, 92..100];
-/// In the place of the number of records: up to the end of the journal.
+/// This number of records means: up to the end of the journal.
 const ALL: u32 = u32::MAX;
 
-/// What a journal says of the file before the change.
+/// The file before the change, as the journal describes it.
 struct Before {
     page_bytes: usize,
     pages: u32,
-    /// How its first page began, if that is in the journal.
+    /// The beginning of its first page, if the journal has that page.
     first: Option<[u8; HEAD_BYTES]>,
-    /// Does it hold any page at all?
+    /// The journal has at least one page.
     has_pages: bool,
 }
 
 impl Before {
-    /// `None`: SQLite passes it over.
+    /// Reads a journal; `None`: SQLite ignores it.
     fn read(journal: impl Read) -> std::io::Result<Option<Self>> {
         let mut journal = BufReader::new(journal.take(LOG_BYTES_MAX));
         let mut header = [0; HEADER_BYTES];
@@ -46,11 +47,12 @@ impl Before {
             return Ok(None);
         }
         let mut before = Self { page_bytes, pages: number(&header, 16), first: None, has_pages: false };
-        // The number of a page, the page, and a sum.
+        // A record: the number of a page, the page, and a checksum.
         let mut record = vec![0; 4 + page_bytes + 4];
         let mut gap = vec![0; sector_bytes];
         loop {
-            // The header fills a sector, and so do the records with what is left of their last one.
+            // The header fills a sector, and the records are followed by padding to the end of
+            // theirs.
             if !read_all(&mut journal, &mut gap[HEADER_BYTES..])? {
                 return Ok(Some(before));
             }
@@ -78,7 +80,7 @@ impl Before {
         }
     }
 
-    /// May it have been written for the file that begins so and has so many bytes?
+    /// May the journal belong to a file with this beginning and this size in bytes?
     fn is_of(&self, page: &[u8; HEAD_BYTES], file_bytes: u64) -> bool {
         let head = Head::of(page);
         let file_pages = file_bytes / head.page_bytes.max(1) as u64;
@@ -86,22 +88,22 @@ impl Before {
             // The file was empty.
             return head.changes <= 1;
         }
-        // A file shrinks only when the change is over.
+        // A file shrinks only at the end of a change.
         if self.page_bytes != head.page_bytes || file_pages < self.pages.into() {
             return false;
         }
         match &self.first {
-            // As it was before, or with the change.
+            // The file is in the state before the change or after it.
             Some(first) => {
                 page == first || (head.changes == Head::of(first).changes.wrapping_add(1) && is_like(page, first))
             }
-            // It only cuts the file to the size that it has.
+            // The journal would only truncate the file to its present size.
             None => !self.has_pages && file_pages == u64::from(self.pages),
         }
     }
 }
 
-/// Are they the same, but for what changes with the mode?
+/// Are the two equal, apart from the ranges that change with the mode?
 fn is_like(page: &[u8; HEAD_BYTES], first: &[u8; HEAD_BYTES]) -> bool {
     (0..HEAD_BYTES).all(|at| page[at] == first[at] || CHANGED.iter().any(|range| range.contains(&at)))
 }
@@ -109,11 +111,11 @@ fn is_like(page: &[u8; HEAD_BYTES], first: &[u8; HEAD_BYTES]) -> bool {
 /// Refuses a journal that does not show that it was written for this file.
 ///
 /// # Errors
-/// It may belong to another file, or cannot be read.
+/// The journal may belong to another file, or cannot be read.
 pub(super) fn check(mut file: &File, journal_path: &Path) -> Result<(), StoreError> {
     let unavailable = |error: std::io::Error| StoreError::Unavailable(plain(&error));
     if journal_path.metadata().is_ok_and(|found| !found.is_file()) {
-        // To open a pipe could take for ever.
+        // Opening a pipe could block for ever.
         return Err(StoreError::Unavailable(format!("{} is no file", journal_path.display())));
     }
     let journal = match File::open(journal_path) {
@@ -124,7 +126,7 @@ pub(super) fn check(mut file: &File, journal_path: &Path) -> Result<(), StoreErr
     let mut page = [0; HEAD_BYTES];
     file.seek(SeekFrom::Start(0)).map_err(unavailable)?;
     if !read_all(&mut file, &mut page).map_err(unavailable)? {
-        // SQLite deletes what lies beside an empty file.
+        // SQLite deletes a journal beside an empty file.
         return Ok(());
     }
     let file_bytes = file.metadata().map_err(unavailable)?.len();

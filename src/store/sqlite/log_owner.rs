@@ -1,15 +1,15 @@
-//! Whose write-ahead log lies beside the file? SQLite takes any that is whole, whatever file it was
-//! written for, and mixes its pages into this one: a backup that was put in the place of a store
-//! whose log was left behind would be ruined.
+//! Checks for which file a write-ahead log was written. SQLite applies any complete log beside a
+//! file, even if it was written for another file: a backup that replaced a store whose log was left
+//! there would be ruined.
 
 use crate::store::{StoreError, plain};
 use std::fs::File;
 use std::io::{BufReader, ErrorKind, Read, Seek, SeekFrom};
 use std::path::Path;
 
-/// As much of a log is looked at.
+/// The largest part of a log that is read, in bytes.
 pub(super) const LOG_BYTES_MAX: u64 = 64 * 1024 * 1024;
-/// The magic numbers of a log: the last bit says in which order of bytes its sums are reckoned.
+/// The magic number of a log; the last bit gives the byte order of its checksums.
 const MAGIC: u32 = 0x377F_0682;
 
 pub(super) fn number(bytes: &[u8], at: usize) -> u32 {
@@ -18,12 +18,12 @@ pub(super) fn number(bytes: &[u8], at: usize) -> u32 {
     u32::from_be_bytes(four)
 }
 
-/// What the first page of a file says about it (SQLite's file format, §1.3).
+/// The database header of a file (SQLite's file format, §1.3).
 pub(super) struct Head {
     pub(super) page_bytes: usize,
-    /// Is it used with a write-ahead log?
+    /// The file is marked as used with a write-ahead log.
     has_log: bool,
-    /// It grows when page 1 is written.
+    /// The change counter, which grows when page 1 is written.
     pub(super) changes: u32,
 }
 
@@ -37,7 +37,7 @@ impl Head {
     }
 }
 
-/// The running sum over a log.
+/// The running checksum of a log.
 struct Sum {
     is_big_endian: bool,
     sums: [u32; 2],
@@ -62,8 +62,8 @@ impl Sum {
     }
 }
 
-/// What is committed in a log: the size of its pages, and how often the file had changed by the
-/// first page 1 in it. `None`: nothing is, and SQLite passes it over.
+/// The committed part of a log: the size of its pages, and the change counter in the first page 1
+/// in it. `None`: nothing is committed, and SQLite ignores the log.
 fn committed(log: impl Read) -> std::io::Result<Option<(usize, Option<u32>)>> {
     let mut log = BufReader::new(log.take(LOG_BYTES_MAX));
     let mut head = [0; 32];
@@ -81,7 +81,7 @@ fn committed(log: impl Read) -> std::io::Result<Option<(usize, Option<u32>)>> {
     while read_all(&mut log, &mut frame)? && read_all(&mut log, &mut page)? {
         sum.add(&frame[..8]);
         sum.add(&page);
-        // The rest is of an older log.
+        // The rest belongs to an older log.
         if frame[8..16] != head[16..24] || !sum.is(&frame, 16) {
             break;
         }
@@ -96,7 +96,7 @@ fn committed(log: impl Read) -> std::io::Result<Option<(usize, Option<u32>)>> {
     Ok(is_committed.then_some((page_bytes, changes)))
 }
 
-/// Reads as much as that; `false`: there is less.
+/// Fills the buffer; `false`: there are fewer bytes.
 pub(super) fn read_all(from: &mut impl Read, buffer: &mut [u8]) -> std::io::Result<bool> {
     match from.read_exact(buffer) {
         Ok(()) => Ok(true),
@@ -105,15 +105,15 @@ pub(super) fn read_all(from: &mut impl Read, buffer: &mut [u8]) -> std::io::Resu
     }
 }
 
-/// Refuses a log that was written for another file, as far as that can be told: neither of the two
+/// Refuses a log that was written for another file, as far as that can be detected: neither file
 /// names the other.
 ///
 /// # Errors
-/// It belongs to another file, or cannot be read.
+/// The log belongs to another file, or cannot be read.
 pub(super) fn check(mut file: &File, log_path: &Path) -> Result<(), StoreError> {
     let unavailable = |error: std::io::Error| StoreError::Unavailable(plain(&error));
     if log_path.metadata().is_ok_and(|found| !found.is_file()) {
-        // To open a pipe could take for ever.
+        // Opening a pipe could block for ever.
         return Err(StoreError::Unavailable(format!("{} is no file", log_path.display())));
     }
     let log = match File::open(log_path) {
@@ -130,9 +130,9 @@ pub(super) fn check(mut file: &File, log_path: &Path) -> Result<(), StoreError> 
         return Ok(());
     };
     let head = Head::of(&page);
-    // A file is marked before its log is begun, and unmarked after it is deleted: neither backups
-    // are marked, nor stores that were closed. And the file has all that was there when the log was
-    // begun, so the log goes on from there.
+    // A file is marked before its log is begun, and unmarked after the log is deleted: so backups
+    // and closed stores are not marked. And the file has everything from before the log was begun,
+    // so the log continues its change counter.
     let is_older = changes.is_some_and(|changes| changes > head.changes.saturating_add(1));
     if head.has_log && head.page_bytes == page_bytes && !is_older {
         return Ok(());

@@ -1,4 +1,5 @@
-//! Opening the file: whose it is, that nobody else uses it, how it is used, and its schema.
+//! Opening the file: checks that it is ours and unused, sets how it is used, and upgrades its
+//! schema.
 
 use super::place::Place;
 use super::{SqliteStore, journal_owner, log_owner};
@@ -13,19 +14,19 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// In the file's header: this is hongyan's ("hong").
+/// The application id in the file's header: "hong".
 const APPLICATION_ID: i64 = 0x686F_6E67;
 /// The beginning of every SQLite file.
 const MAGIC: &[u8] = b"SQLite format 3\0";
-/// The wait for another process's short look at the file.
+/// How long to wait for another process's short access to the file.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(1);
-/// The size to which the write-ahead log is cut after a checkpoint; otherwise it keeps its largest
-/// size.
+/// The size to which the write-ahead log is truncated after a checkpoint, in bytes; otherwise it
+/// would keep its largest size.
 pub(super) const WAL_BYTES_KEPT: i64 = 16 * 1024 * 1024;
-/// The page cache of a server, in KiB. The kernel's cache stands behind it: four times as much is
-/// no faster, and would be half of what 9,000 idle connections cost.
+/// The page cache of a server, in KiB. The kernel caches the file as well: four times as much is no
+/// faster, and would be half of the memory of 9,000 idle connections.
 const CACHE_KIB: i64 = 512;
-/// The page cache of a copy's target, in KiB: its indexes grow everywhere at once.
+/// The page cache of a copy's target, in KiB: inserts touch all parts of its indexes.
 const COPY_CACHE_KIB: i64 = 64 * 1024;
 /// The steps from each version of the schema to the next, the first from nothing.
 pub(super) const MIGRATIONS: &[&str] = &[
@@ -36,19 +37,19 @@ pub(super) const MIGRATIONS: &[&str] = &[
     include_str!("../schema_sqlite_5.sql"),
 ];
 
-/// A lock on the file that ends with this value.
+/// A lock on the file, released when this is dropped.
 #[derive(Debug)]
 pub(super) struct Lock(pub(super) File);
 
 impl Drop for Lock {
     fn drop(&mut self) {
-        // Closing alone leaves it to a process that was started meanwhile, until that has closed
-        // what it inherited. If this fails, closing does it.
+        // Unlock explicitly: a child process that inherited the handle would otherwise keep the
+        // lock until it closes it. If this fails, closing releases it.
         drop(self.0.unlock());
     }
 }
 
-/// Why the file cannot be opened, or made.
+/// Why the file cannot be opened or created.
 fn why_not_opened(error: &std::io::Error, may_make: bool) -> String {
     match error.kind() {
         ErrorKind::NotFound if may_make => "the folder that it is to be in is not there".to_owned(),
@@ -58,9 +59,9 @@ fn why_not_opened(error: &std::io::Error, may_make: bool) -> String {
     }
 }
 
-/// Refuses what is no file, and a file that has a second name: what SQLite keeps beside it goes by
-/// its name, so a process that opens it by the other one after a crash misses what was written
-/// last.
+/// Refuses a path that is not a file, and a file that has a second name: SQLite names the files
+/// beside it by the name that was opened, so a process that opens the other name after a crash
+/// would miss the last commits.
 pub(super) fn check_kind(data: &Metadata) -> Result<(), StoreError> {
     if !data.is_file() {
         return Err(StoreError::Unavailable("it is no file".into()));
@@ -76,19 +77,20 @@ pub(super) fn check_kind(data: &Metadata) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Where the write-ahead log of a file is.
+/// The path of a file's write-ahead log.
 pub(super) fn log_of(path: &Path) -> PathBuf {
     beside(path, "-wal")
 }
 
-/// What SQLite keeps beside a file goes by the file's own name, whatever link leads to it.
+/// The path of a file that SQLite keeps beside the store: named by the file's own name, whatever
+/// link leads to it.
 fn beside(path: &Path, end: &str) -> PathBuf {
     let mut name = std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned()).into_os_string();
     name.push(end);
     name.into()
 }
 
-/// Refuses what lies beside a file and was written for another one.
+/// Refuses a log or journal beside a file that was written for another one.
 ///
 /// # Errors
 /// One sentence.
@@ -97,8 +99,8 @@ pub(super) fn check_beside(file: &File, path: &Path) -> Result<(), StoreError> {
     journal_owner::check(file, &beside(path, "-journal"))
 }
 
-/// Refuses a write-ahead log whose file is not there or empty: SQLite would delete it, and with it
-/// all that was committed last.
+/// Refuses a write-ahead log whose file is missing or empty: SQLite would delete the log, and the
+/// last commits with it.
 pub(super) fn check_log(path: &Path) -> Result<(), StoreError> {
     let log_path = log_of(path);
     let bytes_of = |path: &Path| std::fs::metadata(path).map_or(0, |found| found.len());
@@ -112,13 +114,13 @@ pub(super) fn check_log(path: &Path) -> Result<(), StoreError> {
     )))
 }
 
-/// The path so that SQLite takes it for nothing but a path: a temporary database and one in memory
-/// have names of their own.
+/// The path in a form that SQLite takes for a plain path, and not for a temporary database or one
+/// in memory.
 pub(super) fn plain_path(path: &Path) -> PathBuf {
     if path.is_absolute() { path.to_owned() } else { Path::new(".").join(path) }
 }
 
-/// The version of the tables; 0 without any.
+/// The version of the tables; 0 if there are none.
 pub(super) fn version_of(db: &Connection) -> Result<i64, StoreError> {
     Ok(db.pragma_query_value(None, "user_version", |row| row.get(0))?)
 }
@@ -145,7 +147,7 @@ pub(super) fn check_owner(db: &Connection, role: Role) -> Result<(), StoreError>
         let why = format!("it was written by a newer hongyan (schema {version}, this one knows {known})");
         return Err(StoreError::Corrupt(why));
     }
-    // A source of a copy is left as it is.
+    // The source of a copy is not changed.
     if role != Role::CopyFrom
         && let Some(name) = foreign_table(db)?
     {
@@ -154,7 +156,7 @@ pub(super) fn check_owner(db: &Connection, role: Role) -> Result<(), StoreError>
     Ok(())
 }
 
-/// A table or view that none of the steps makes.
+/// A table or view that none of the migrations creates.
 fn foreign_table(db: &Connection) -> Result<Option<String>, StoreError> {
     let sql =
         "SELECT name FROM sqlite_schema WHERE type IN ('table', 'view') AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\'";
@@ -165,32 +167,32 @@ fn foreign_table(db: &Connection) -> Result<Option<String>, StoreError> {
 }
 
 impl SqliteStore {
-    /// Opens the file, creates it if it is not there, brings an older schema up to date.
+    /// Opens the file, creates it if it does not exist, and upgrades an older schema.
     ///
     /// # Errors
-    /// One sentence: the file cannot be used, is in use, is none of ours, or was written by a newer
-    /// server.
+    /// One sentence: the file cannot be used, is in use, belongs to another application, or was
+    /// written by a newer server.
     pub fn open(path: &Path) -> Result<Self, StoreError> {
         Self::open_for(Role::Serve, path)
     }
 
-    /// Opens the file for one of several purposes.
+    /// Opens the file in a given role.
     ///
     /// # Errors
-    /// As [`open`](Self::open); and a copy into it was not finished, or there is nothing to copy
-    /// from.
+    /// As [`open`](Self::open); also: a copy into it was not finished, or the source of a copy does
+    /// not exist.
     pub fn open_for(role: Role, path: &Path) -> Result<Self, StoreError> {
         check_log(path)?;
         let is_new = !path.exists();
         let mut options = OpenOptions::new();
-        // A source of a copy may be a file that we must not write to.
+        // The source of a copy may be a file that this process must not write.
         let may_write = role != Role::CopyFrom;
         options.read(true).write(may_write).create(may_write).truncate(false);
-        // Password hashes are nobody else's business; SQLite gives its other files the mode of this
-        // one.
+        // The file has password hashes: only its owner may read it. SQLite gives its other files
+        // the same mode.
         #[cfg(unix)]
         options.mode(0o600);
-        // To open a pipe could take for ever. A folder is refused by the opening.
+        // Opening a pipe could block for ever. A folder is refused by the open itself.
         if let Ok(found) = path.metadata()
             && !found.is_dir()
         {
@@ -205,7 +207,7 @@ impl SqliteStore {
             Err(TryLockError::Error(error)) => return Err(unavailable(error)),
         }
         let lock = Lock(file);
-        // SQLite takes a file of a few bytes for an empty database and writes over it.
+        // SQLite takes a file of a few bytes for an empty database and overwrites it.
         let mut head = Vec::new();
         (&lock.0).take(MAGIC.len() as u64).read_to_end(&mut head).map_err(unavailable)?;
         if !head.is_empty() && head != MAGIC {
@@ -214,22 +216,24 @@ impl SqliteStore {
         check_beside(&lock.0, path)?;
         let mut flags = OpenFlags::default();
         flags.set(OpenFlags::SQLITE_OPEN_CREATE, may_write);
-        // The file that was locked must be the one that is opened: a name that SQLite reads as a
-        // URI may mean another file.
+        // The locked file must be the opened one: a name that SQLite reads as a URI may mean
+        // another file.
         flags.remove(OpenFlags::SQLITE_OPEN_URI);
         let path = plain_path(path);
         let db = Connection::open_with_flags(&path, flags).map_err(|error| {
-            // The path stands in front of the sentence already.
+            // The sentence begins with the path already.
             let (why, shown) = (error.to_string(), format!(": {}", path.display()));
             StoreError::Unavailable(why.strip_suffix(&shown).unwrap_or(&why).to_owned())
         })?;
         let place = Place::of(&path, &lock.0).map_err(unavailable)?;
         let mut store = Self { db, _lock: lock, place, has_log: false };
         store.prepare(role)?;
-        // From now on all three files are known: one that goes before the first job is missed, too.
+        // From now on all three files are known: if one disappears before the first job, that is
+        // noticed.
         store.place.check()?;
         if is_new {
-            // A typing error in the path, or another working folder, begins with an empty store.
+            // Log it: a typing error in the path, or another working folder, also creates an empty
+            // store.
             let path = std::fs::canonicalize(&path).unwrap_or(path);
             log::info!("{} was not there: an empty store was made", path.display());
         }
@@ -239,7 +243,7 @@ impl SqliteStore {
     fn prepare(&mut self, role: Role) -> Result<(), StoreError> {
         self.db.busy_timeout(BUSY_TIMEOUT)?;
         self.db.set_prepared_statement_cache_capacity(32);
-        // Without it statements are planned anew whenever other values are bound to them.
+        // Without it, statements are planned again whenever other values are bound.
         self.db.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
         check_owner(&self.db, role)?;
         if role == Role::CopyFrom {
@@ -251,11 +255,11 @@ impl SqliteStore {
         if make_marked {
             self.make_marked()?;
         }
-        // A copy is refused there, and is not to change a byte of it.
+        // A copy into such a store is refused, and must not change a byte of it.
         if role == Role::CopyInto && !make_marked && self.has_rows()? {
             return Ok(());
         }
-        // WAL with FULL: a commit is one append and one sync, and on the disk before it is
+        // WAL with FULL: a commit is one append and one flush, and is on the disk before it is
         // answered.
         self.db.pragma_update(None, "journal_mode", "WAL")?;
         self.has_log = true;
@@ -267,7 +271,7 @@ impl SqliteStore {
         if make_marked { Ok(()) } else { self.migrate(MIGRATIONS) }
     }
 
-    /// Is there anything in the tables of this version?
+    /// Has any table of this version a row?
     fn has_rows(&self) -> Result<bool, StoreError> {
         if self.version()? != MIGRATIONS.len() as i64 {
             return Ok(false);
@@ -285,8 +289,8 @@ impl SqliteStore {
         version_of(&self.db)
     }
 
-    /// Makes the tables and the mark of an unfinished copy at once, so that there never is a store
-    /// without it.
+    /// Creates the tables and the mark of an unfinished copy in one transaction, so that the store
+    /// never exists without the mark.
     fn make_marked(&mut self) -> Result<(), StoreError> {
         let transaction = self.db.transaction()?;
         MIGRATIONS.iter().try_for_each(|step| transaction.execute_batch(step))?;
@@ -295,7 +299,7 @@ impl SqliteStore {
         Ok(transaction.commit()?)
     }
 
-    /// Takes the steps that are missing, each in a transaction of its own.
+    /// Does the missing migrations, each in a transaction of its own.
     pub(super) fn migrate(&mut self, steps: &[&str]) -> Result<(), StoreError> {
         let version = self.version()?;
         if (1..steps.len() as i64).contains(&version) {

@@ -1,6 +1,6 @@
-//! Is the file that is open still the one that stands under its name? One that was deleted or
-//! replaced takes every write and keeps it until the last handle is closed: a process that opens
-//! the name next finds none of it.
+//! Checks that the open file still has its name. A file that was deleted or replaced still takes
+//! writes, but they are lost when the last handle is closed: a process that opens the name later
+//! does not find them.
 
 use crate::store::StoreError;
 use std::fs::{File, Metadata};
@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 /// A place that was checked this recently is not checked again for a read.
 const FRESH: Duration = Duration::from_millis(250);
 
-/// Device and number on it: the same file, whatever its name.
+/// Device and inode number: they identify a file, whatever its name.
 type Identity = (u64, u64);
 
 #[cfg(unix)]
@@ -20,16 +20,16 @@ fn identity(of: &Metadata) -> Identity {
     (of.dev(), of.ino())
 }
 
-/// Elsewhere a file that is open cannot be deleted.
+/// On other systems an open file cannot be deleted.
 #[cfg(not(unix))]
 fn identity(_: &Metadata) -> Identity {
     (0, 0)
 }
 
-/// The file under this name; a link is not followed.
+/// The identity of the file with this name. A link is not followed.
 ///
-/// Linux is asked for the number alone. If times are asked for, the kernel gives the file a finer
-/// time at its next write, and so each commit writes the inode, too: 5 to 8 % of the rate.
+/// Linux is asked for the inode number only. If times are requested, the kernel stores a finer time
+/// at the next write, so that each commit also writes the inode: that costs 5 to 8 % of the rate.
 #[cfg(target_os = "linux")]
 fn of_name(path: &Path) -> std::io::Result<Identity> {
     use rustix::fs::{AtFlags, CWD, StatxFlags, makedev, statx};
@@ -42,33 +42,31 @@ fn of_name(path: &Path) -> std::io::Result<Identity> {
     path.symlink_metadata().map(|found| identity(&found))
 }
 
-/// The file that this name leads to.
+/// The identity of the file to which this name leads.
 fn behind_link(path: &Path) -> std::io::Result<Identity> {
     path.metadata().map(|found| identity(&found))
 }
 
-/// The names of the store's files, and what stood there when it was opened.
+/// The names of the store's files, and their identities when the store was opened.
 #[derive(Debug)]
 pub(super) struct Place {
-    /// As it was given, if there are links in it: so that one that leads elsewhere by now is
-    /// noticed.
+    /// The path as it was given, if it has links: to notice a link that leads elsewhere by now.
     link: Option<PathBuf>,
-    /// The file that the path led to. SQLite keeps the log beside it, under that name: a file that
-    /// was moved, with a link in its old place, is opened without its log at the next start.
+    /// The path of the file itself. SQLite keeps the log beside it: if the file was moved and
+    /// replaced by a link, the next start would open it without its log.
     path: PathBuf,
     file: Identity,
-    /// The write-ahead log: only it has the latest commits. And its index: another process that
-    /// finds none does not know that the log is in use. Both are made by the first transaction, and
-    /// stay.
+    /// The write-ahead log, which alone has the latest commits, and its index, by which other
+    /// processes know that the log is in use. Both are created by the first transaction and stay.
     beside: [(PathBuf, Option<Identity>); 2],
-    /// When all was well.
+    /// When the last check succeeded.
     seen: Option<Instant>,
 }
 
 impl Place {
-    /// Of a file that is open, under the name under which it was opened.
+    /// The place of an open file, which was opened by this path.
     pub(super) fn of(path: &Path, file: &File) -> std::io::Result<Self> {
-        // Beside the file itself, wherever a link to it stands.
+        // The other files are beside the file itself, not beside a link to it.
         let real_path = std::fs::canonicalize(path)?;
         let link = (real_path != std::path::absolute(path)?).then(|| path.to_path_buf());
         let beside = ["-wal", "-shm"].map(|end| {
@@ -80,14 +78,14 @@ impl Place {
         Ok(Self { link, path: real_path, file, beside, seen: None })
     }
 
-    /// Three looks at the file system; nothing is opened, since closing it would end SQLite's
+    /// Checks the three files by name. Nothing is opened, because closing it would release SQLite's
     /// locks.
     ///
     /// # Errors
-    /// Which of the files is no longer there, and what to do.
+    /// Which of the files is missing, and what to do.
     pub(super) fn check(&mut self) -> Result<(), StoreError> {
         self.seen = None;
-        // A link in its place is not the file.
+        // A link in its place does not count as the file.
         let found = look(&self.path, of_name)?;
         if found != Some(self.file) {
             return Err(gone(&self.path, found.is_some()));
@@ -109,7 +107,7 @@ impl Place {
         Ok(())
     }
 
-    /// The same, unless that was done a moment ago.
+    /// Like [`check`](Self::check), unless the last check is less than [`FRESH`] ago.
     ///
     /// # Errors
     /// As [`check`](Self::check).

@@ -1,4 +1,4 @@
-//! Friends and requests as a user is shown them.
+//! Friends and requests for a user's roster.
 
 use super::accounts::name;
 use super::{SqliteStore, time};

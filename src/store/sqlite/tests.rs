@@ -26,9 +26,8 @@ fn an_older_schema_is_brought_up_to_date_and_keeps_its_rows() {
     assert!(why.contains("was written by a newer hongyan (schema 6, this one knows 5)"), "{why}");
 }
 
-/// What a server of each version may have left, as far as version 5 changes it: a request whose
-/// push waits, one whose push was acked, two with long texts, and one whose number another push has
-/// by now.
+/// Rows of older versions that version 5 changes: a request whose push waits, one whose push was
+/// acked, two with long texts, and one whose `seq` another push has by now.
 const BEFORE_5: &str = "
     INSERT INTO friend_requests VALUES ('ann', 'bob', 'r', 7, 1), ('ann', 'cid', 'r', 7, 2), ('ann', 'dan', 'r', 7, 3),
         ('ann', 'eve', 'r', 7, 4), ('ann', 'fay', 'r', 7, 5);
@@ -115,7 +114,7 @@ fn a_closed_store_is_free_even_while_another_process_has_inherited_its_handles()
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("a.db");
     let store = SqliteStore::open(&path).unwrap();
-    // What a child has of it from the fork to its own program.
+    // A handle that a child process has between fork and exec.
     let inherited = store._lock.0.try_clone().unwrap();
     assert!(SqliteStore::open(&path).is_err());
     drop(store);
@@ -123,7 +122,7 @@ fn a_closed_store_is_free_even_while_another_process_has_inherited_its_handles()
     drop(inherited);
 }
 
-/// A store that can be read and not written, for these reasons.
+/// Stores that can be read but not written, for several reasons.
 #[test]
 fn pages_are_read_beside_writes_that_fail() {
     use crate::chat::contract::{Job, Outcome, Ticket};
@@ -145,7 +144,7 @@ fn pages_are_read_beside_writes_that_fail() {
         drop(store);
         let opener = move || -> Result<Box<dyn Store>, StoreError> {
             let store = SqliteStore::open(&path)?;
-            // No more pages than it has by now, or none at all to be written.
+            // Limit the file to its present pages, or forbid all writes.
             store.db.pragma_update_and_check(None, name, value, |_| Ok(())).or_else(|error| match error {
                 rusqlite::Error::QueryReturnedNoRows => Ok(()),
                 error => Err(error),

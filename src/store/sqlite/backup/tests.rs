@@ -70,7 +70,7 @@ fn the_locks_of_a_server_outlive_a_backup_in_its_process() {
     assert_eq!(locks(&path), before);
     backup(&path, &target, &AtomicBool::new(false)).unwrap_err();
     assert_eq!(locks(&path), before);
-    // And what it watches is where it was.
+    // The files that it watches are unchanged.
     save(&mut store, 10..20);
 }
 
@@ -92,12 +92,12 @@ fn a_file_is_a_backups_own_while_it_has_that_name_and_no_other() {
     let (path, other) = (folder.path().join("copy.db.partial"), folder.path().join("copy.db"));
     let file = open_partial(&path).unwrap();
     assert!(is_own(&file, &path).unwrap());
-    // Another backup has given it its name, and a third has begun a new file.
+    // Another backup has renamed it, and a third one has begun a new file.
     std::fs::rename(&path, &other).unwrap();
     assert!(!is_own(&file, &path).unwrap());
     let new = open_partial(&path).unwrap();
     assert!(!is_own(&file, &path).unwrap() && is_own(&new, &path).unwrap());
-    // One that was killed has left it both names.
+    // A killed backup has left it with both names.
     std::fs::remove_file(&path).unwrap();
     std::fs::hard_link(&other, &path).unwrap();
     assert!(!is_own(&file, &path).unwrap());

@@ -1,4 +1,4 @@
-//! Journals beside files they were written for, and beside others.
+//! Journals beside the files for which they were written, and beside others.
 
 use super::super::SqliteStore;
 use super::*;
@@ -20,7 +20,7 @@ impl Folder {
         self.0.path().join(format!("im.db{end}"))
     }
 
-    /// With a store that has so many pushes, saved one by one.
+    /// A folder with a store that has `pushes` pushes, saved one by one.
     fn with(pushes: u64) -> Self {
         let folder = Self::new();
         let mut store = SqliteStore::open(&folder.path("")).unwrap();
@@ -34,8 +34,8 @@ impl Folder {
         folder
     }
 
-    /// What another program leaves that is cut off while it changes the store: much, and what
-    /// stands on the first page before that, or not.
+    /// Leaves the files of another program that was killed while it changed the store: with a large
+    /// change, and before it a change of the first page or none.
     fn cut_off(&self, first: &str, change: &str) -> Self {
         let left = Self::new();
         let db = Connection::open(self.path("")).unwrap();
@@ -46,7 +46,7 @@ impl Folder {
         left
     }
 
-    /// How many pushes a start finds.
+    /// Opens the store as a server does; gives the number of pushes.
     fn start(&self) -> Result<usize, String> {
         let mut store = SqliteStore::open(&self.path("")).map_err(|error| error.to_string())?;
         Ok(store.pushes(&UserName::new("ann").unwrap(), 0, u32::MAX, usize::MAX).unwrap().len())
@@ -62,7 +62,7 @@ impl Folder {
     }
 }
 
-/// On the first page.
+/// A change of the first page.
 const FIRST: &str = "PRAGMA user_version = 5";
 const MUCH: &str = "UPDATE pushes SET content = content || 'k'";
 
@@ -72,9 +72,9 @@ fn the_journal_of_another_file_is_refused() {
     let empty = Folder::new();
     let foreign = [
         other.cut_off(FIRST, MUCH),
-        // What does not name its file is taken for foreign, too.
+        // A journal that does not identify its file is taken for foreign, too.
         other.cut_off("", MUCH),
-        // One that was to be begun: nothing of the file would be left.
+        // The journal of a store that was being created: it would empty the file.
         empty.cut_off("", "CREATE TABLE pushes (content); INSERT INTO pushes VALUES (zeroblob(90000))"),
     ];
     let store = Folder::with(300);
@@ -91,7 +91,7 @@ fn a_store_takes_its_own_journal() {
     let left = store.cut_off(FIRST, MUCH);
     assert_eq!(left.start(), Ok(40));
     assert!(!left.path("-journal").exists(), "it was rolled back");
-    // One that is not finished yet is none.
+    // A journal that is not complete does not count.
     let left = store.cut_off(FIRST, "SELECT 1 FROM pushes LIMIT 0");
     assert_eq!(left.start(), Ok(40));
 }

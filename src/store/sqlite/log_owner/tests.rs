@@ -1,4 +1,4 @@
-//! Logs beside files they were written for, and beside others.
+//! Logs beside the files for which they were written, and beside others.
 
 use super::super::SqliteStore;
 use super::*;
@@ -24,7 +24,7 @@ impl Folder {
         SqliteStore::open(&self.path("")).unwrap()
     }
 
-    /// What a crash would leave at this moment.
+    /// A copy of the files as a crash would leave them now.
     fn crashed(&self) -> Self {
         let other = Self::new();
         other.take(self, "");
@@ -69,7 +69,7 @@ fn a_backup_beside_the_log_of_what_it_replaces_is_refused() {
     let mut store = live.open();
     save(&mut store, 1..50, 100);
     super::super::backup(&live.path(""), &copies.path(""), &false.into()).unwrap();
-    // Of the very same run, and of one that has not grown since.
+    // Logs of the same run, and of a store that has not grown since.
     for numbers in [50..51, 51..400] {
         save(&mut store, numbers, 100);
         copies.take(&live, "-wal");
@@ -84,7 +84,7 @@ fn an_older_copy_beside_the_log_of_a_later_run_is_refused() {
     let (live, copies) = (Folder::new(), Folder::new());
     save(&mut live.open(), 1..50, 100);
     copies.take(&live, "");
-    // The size of the file stands on its first page, so this is in the log.
+    // The size of the file is on its first page, so page 1 is in the log.
     save(&mut live.open(), 50..900, 1_000);
     let mut store = live.open();
     save(&mut store, 900..1_800, 1_000);
@@ -115,7 +115,7 @@ fn what_is_no_log_is_left_to_sqlite() {
     }
 }
 
-/// Whatever was done to a store up to a crash, its own log is taken for its own.
+/// Whatever was done to a store before a crash, its own log is accepted.
 #[test]
 fn no_crash_leaves_a_log_that_is_taken_for_foreign() {
     let (mut state, mut logs) = (0x9E37_79B9_7F4A_7C15_u64, 0);
@@ -128,7 +128,7 @@ fn no_crash_leaves_a_log_that_is_taken_for_foreign() {
     for _ in 0..12 {
         let live = Folder::new();
         let (mut store, mut next) = (live.open(), 1);
-        // What an administrator's tool does beside the server.
+        // An administrator's tool uses the file beside the server.
         let tool = Connection::open(live.path("")).unwrap();
         for _ in 0..25 {
             match draw(12) {
@@ -152,7 +152,7 @@ fn no_crash_leaves_a_log_that_is_taken_for_foreign() {
                     super::super::backup(&live.path(""), &Folder::new().path(""), &false.into()).unwrap();
                 }
                 _ => {
-                    // Started again on what is left.
+                    // Start again on the files that are left.
                     let crashed = live.crashed();
                     assert_eq!(count(&mut crashed.open()), count(&mut store));
                 }
