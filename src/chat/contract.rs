@@ -12,7 +12,8 @@ pub use super::admin_contract::{
 pub use super::admin_job::{AdminJob, AdminOutcome, StoredPush};
 pub use super::close_reason::CloseReason;
 pub use super::cluster::contract::{
-    ClusterJob, ClusterOutcome, Incarnation, MS_SHIFT, NodeId, NodeState, Owner, Record, Released, Said, View,
+    BATCH_BYTES_MAX, Batch, BusRecord, ClusterJob, ClusterOutcome, Frame, Incarnation, MS_SHIFT, NodeId, NodeState,
+    Owner, Place, Record, Released, Said, View,
 };
 pub use super::found::{Answered, Asked, Page, Quota};
 pub use super::gauges::Gauges;
@@ -128,6 +129,17 @@ pub enum Event<'a> {
         /// The record.
         record: Record,
     },
+    /// Of a node with a bus: this came over it, for this life of the node. The view need not know
+    /// its sender.
+    Bus {
+        /// From this one.
+        from: Incarnation,
+        /// What it is.
+        frame: Box<Frame>,
+    },
+    /// Of a node with a bus: it can publish on no instance of it any more (`false`), or on one
+    /// again. At first the core thinks that it can.
+    BusWorks(bool),
     /// The server is about to stop: tell every client, make all messages durable that were taken,
     /// then give [`Action::Stopped`].
     ShutDown,
@@ -245,6 +257,14 @@ pub enum Action {
         to: Incarnation,
         /// What is said.
         record: Record,
+    },
+    /// Of a node with a bus: publish this for another one, or drop it. At most a few in one turn
+    /// for each node, behind all other actions of the turn.
+    Publish {
+        /// For this one; for no later life of that node.
+        to: Incarnation,
+        /// What is published.
+        frame: Box<Frame>,
     },
     /// Only on a node of a cluster: read the view now, and hand it in even if it has not changed.
     ReadView,

@@ -325,6 +325,8 @@ impl Chat {
             Event::Admin { ticket, request } => self.admin(ticket, request, out),
             Event::View(view) => self.view_read(view, out),
             Event::Frame { from, record } => self.frame(from, record, out),
+            Event::Bus { from, frame } => self.bus_frame(from, *frame, out),
+            Event::BusWorks(works) => self.bus_works(works, out),
             Event::ShutDown => self.shut_down(out),
         }
         if self.logins.is_any_due() {

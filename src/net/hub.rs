@@ -419,6 +419,8 @@ impl<S: Stream> Hub<S> {
             }
             Action::Admin { ticket, answer } => self.admin_answered(ticket, answer),
             Action::Send { to, record } => self.send_to_node(to, record),
+            // There is no bus yet.
+            Action::Publish { .. } => {}
             Action::ReadView => self.read_view(),
             Action::Stopped => self.stopped = true,
         }

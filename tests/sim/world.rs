@@ -201,7 +201,7 @@ impl World {
                 Action::Note(note) if self.seen.is_some() => self.note(Seen::Noted(note)),
                 Action::Note(note) => self.notes.push(note),
                 Action::Admin { ticket, answer } => self.answers.push((ticket, answer)),
-                Action::Send { .. } | Action::ReadView => panic!("it is alone"),
+                Action::Send { .. } | Action::Publish { .. } | Action::ReadView => panic!("it is alone"),
                 Action::Stopped => {
                     self.stopped += 1;
                     self.note(Seen::Stopped);
@@ -250,7 +250,7 @@ impl World {
             Action::Note(note) => format!("{note:?}").hash(trace),
             Action::PushHook(notice) => (notice.push.receiver(), notice.push.seq, notice.waiting).hash(trace),
             Action::Admin { ticket, answer } => format!("{ticket:?} {answer:?}").hash(trace),
-            Action::Send { .. } | Action::ReadView | Action::Stopped => {}
+            Action::Send { .. } | Action::Publish { .. } | Action::ReadView | Action::Stopped => {}
         }
     }
 

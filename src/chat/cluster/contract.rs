@@ -4,6 +4,7 @@
 
 use crate::chat::found::Page;
 use crate::protocol::field::UserName;
+use crate::protocol::push::Push;
 use std::num::NonZeroU16;
 
 /// The bits of a `seq` that name its node.
@@ -135,6 +136,110 @@ pub struct Said {
     pub key: u64,
     /// How long ago it was taken.
     pub age_ms: u64,
+}
+
+/// What one life of a node publishes on the bus for one life of another: it may be lost, come twice
+/// or late. Nothing else is promised of the bus, but that it is whole and from that sender.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Frame {
+    /// The number of the sender's view.
+    pub view: u64,
+    /// The sender has taken the receiver's records up to here. The same may be said again and
+    /// again.
+    pub confirmed: Option<Place>,
+    /// The sender misses records of this epoch of the receiver's link: begin another.
+    pub refused: Option<u64>,
+    /// Records of the sender's own link. Nothing but this has to come in order.
+    pub batch: Option<Batch>,
+}
+
+/// A place among what one node says to another over the bus.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Place {
+    /// The epoch of the link, from 1 on; no other epoch of links of this life of the node has the
+    /// same, later ones have greater ones.
+    pub link: u64,
+    /// The batch, from 1 on in each epoch.
+    pub number: u64,
+}
+
+/// Records that are taken together, in this order, and only behind the batch before.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Batch {
+    /// Where they stand.
+    pub place: Place,
+    /// There may be none: the first of an epoch only asks to be confirmed.
+    pub records: Vec<BusRecord>,
+}
+
+/// What a link carries.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum BusRecord {
+    /// The sender hands over what it takes for this user from now on, before it is saved; what it
+    /// took before is in the store: read it first.
+    Begin {
+        /// The receiver.
+        user: UserName,
+        /// Names what is handed over from here on. No two of one life of a node are the same, and
+        /// later ones are greater.
+        phase: u64,
+    },
+    /// Deliver this. The sender saves it unless it is acked in time.
+    Push {
+        /// That of the last `Begin` for its receiver.
+        phase: u64,
+        /// It is of kind `Message`.
+        push: Push,
+    },
+    /// This one was acked. Who does not know it deletes it from the store.
+    Ack {
+        /// The receiver.
+        user: UserName,
+        /// Its number.
+        seq: u64,
+    },
+    /// This one is not on the list of its receiver, or no more, and was not acked: save it.
+    No {
+        /// The receiver.
+        user: UserName,
+        /// Its number.
+        seq: u64,
+    },
+    /// The same as comes by the table `mail`, and perhaps does.
+    Record(Record),
+}
+
+/// What a batch holds without its last record, at most, as [`BusRecord::weight_bytes`] counts.
+pub const BATCH_BYTES_MAX: usize = 64 * 1024;
+
+impl BusRecord {
+    /// About how long it is when it is written down.
+    #[must_use]
+    pub fn weight_bytes(&self) -> usize {
+        /// The kind and the numbers of a record.
+        const FIXED_BYTES: usize = 32;
+        FIXED_BYTES
+            + match self {
+                Self::Begin { user, .. } | Self::Ack { user, .. } | Self::No { user, .. } => user.as_str().len(),
+                Self::Push { push, .. } => push.weight_bytes(),
+                Self::Record(record) => record.weight_bytes(),
+            }
+    }
+}
+
+impl Record {
+    /// About how long it is when it is written down.
+    #[must_use]
+    pub fn weight_bytes(&self) -> usize {
+        match self {
+            Self::Look { user } | Self::Friend { user } | Self::Release { user, .. } => user.as_str().len() + 16,
+            Self::Released(released) => {
+                let dirty = released.dirty.iter().map(|user| user.as_str().len() + 1);
+                released.user.as_str().len() + 24 + dirty.sum::<usize>() + size_of::<Said>() * released.window.len()
+            }
+            Self::Missed => 0,
+        }
+    }
 }
 
 /// What only a node of a cluster asks of the store; in the data lane of the user.

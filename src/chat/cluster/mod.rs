@@ -26,6 +26,7 @@ mod claims;
 pub(super) mod clock;
 pub mod contract;
 mod letting_go;
+mod link;
 mod looks;
 mod telling;
 

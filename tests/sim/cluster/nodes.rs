@@ -282,6 +282,7 @@ impl Cluster {
             }
             Action::Submit { ticket, job } => self.submit(node, ticket, job),
             Action::Send { to, record } => self.send(node, to, record),
+            Action::Publish { .. } => panic!("there is no bus"),
             Action::ReadView => {
                 let life = self.nodes[node].life;
                 self.later(0, move |cluster| cluster.poll(node, life));
