@@ -99,6 +99,7 @@ CREATE TABLE IF NOT EXISTS cluster (
     one      TINYINT         NOT NULL DEFAULT 1 COMMENT 'there is one row, or none: then the database is that of one server alone',
     view     BIGINT UNSIGNED NOT NULL           COMMENT 'counted up whenever a node comes, leaves or is fenced',
     hash_key VARBINARY(16)   NOT NULL           COMMENT 'the key under which all nodes remember messages',
+    mac_key  VARBINARY(32)   NOT NULL DEFAULT '' COMMENT 'the key by which nodes know each other on the bus; empty: none was made yet',
     PRIMARY KEY (one)
 ) ENGINE = InnoDB COMMENT = 'that several servers use this database';
 
@@ -109,6 +110,7 @@ CREATE TABLE IF NOT EXISTS nodes (
     renewed   BIGINT UNSIGNED   NOT NULL COMMENT 'counts its signs of life; 0: it has stopped, or was fenced',
     hlc_limit BIGINT UNSIGNED   NOT NULL COMMENT 'it gives no greater number to a push',
     build     VARBINARY(64)     NOT NULL COMMENT 'the version of its program',
+    frame_max SMALLINT UNSIGNED NOT NULL DEFAULT 1 COMMENT 'the newest version of what nodes say to each other that it understands',
     PRIMARY KEY (node),
     UNIQUE KEY by_name (name)
 ) ENGINE = InnoDB COMMENT = 'the servers of a cluster';
@@ -132,4 +134,4 @@ CREATE TABLE IF NOT EXISTS mail (
 ) ENGINE = InnoDB COMMENT = 'what nodes tell each other by way of the database';
 
 -- Last, when all of the above is there.
-INSERT IGNORE INTO schema_version (one, version) VALUES (1, 8);
+INSERT IGNORE INTO schema_version (one, version) VALUES (1, 9);

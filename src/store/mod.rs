@@ -22,7 +22,7 @@ pub mod pool;
 pub mod portable;
 pub mod quota;
 mod reading;
-mod records;
+pub mod records;
 mod reopen;
 pub mod roster;
 pub mod sqlite;

@@ -1,10 +1,15 @@
-//! The encoding of node records in the table `mail`.
+//! The encoding of node records in the table `mail`, and within the frames of the bus.
 //!
-//! A record has the number of the encoding, the epoch of the receiving node, the sender, the kind,
-//! and its fields. Numbers are little-endian; texts and lists follow their length.
+//! A record has its kind and its fields. Numbers are little-endian; texts and lists follow their
+//! length. In `mail` the number of the encoding, the epoch of the receiving node and the sender
+//! precede it.
 
 use crate::chat::contract::{Incarnation, NodeId, Record, Released, Said};
 use crate::protocol::field::UserName;
+
+/// The newest version of what nodes say to each other that this program reads and writes, by the
+/// mail as on the bus.
+pub const FRAME_MAX: u16 = 1;
 
 const FORM: u8 = 1;
 const LOOK: u8 = 1;
@@ -29,28 +34,33 @@ pub(super) fn write(from: Incarnation, to: Incarnation, record: &Record) -> Vec<
     out.extend(to.epoch.to_le_bytes());
     out.extend(from.node.get().to_le_bytes());
     out.extend(from.epoch.to_le_bytes());
+    append(&mut out, record);
+    out
+}
+
+/// Writes a record behind what there is.
+pub fn append(out: &mut Vec<u8>, record: &Record) {
     match record {
         Record::Look { user } => {
             out.push(LOOK);
-            write_name(&mut out, user);
+            write_name(out, user);
         }
         Record::Friend { user } => {
             out.push(FRIEND);
-            write_name(&mut out, user);
+            write_name(out, user);
         }
         Record::Release { user, epoch, claim } => {
             out.push(RELEASE);
-            write_name(&mut out, user);
+            write_name(out, user);
             out.extend(epoch.to_le_bytes());
             out.extend(claim.to_le_bytes());
         }
         Record::Released(released) => {
             out.push(RELEASED);
-            write_released(&mut out, released);
+            write_released(out, released);
         }
         Record::Missed => out.push(MISSED),
     }
-    out
 }
 
 fn write_released(out: &mut Vec<u8>, released: &Released) {
@@ -89,6 +99,13 @@ pub(super) fn read(bytes: &[u8], to: Incarnation) -> Option<Letter> {
         return None;
     }
     let from = Incarnation { node: NodeId::new(rest.short()?)?, epoch: rest.long()? };
+    Some(Letter { from, record: parse(rest.0)? })
+}
+
+/// Reads the record that these bytes are. `None`: they are none.
+#[must_use]
+pub fn parse(bytes: &[u8]) -> Option<Record> {
+    let mut rest = Rest(bytes);
     let record = match rest.byte()? {
         LOOK => Record::Look { user: rest.name()? },
         FRIEND => Record::Friend { user: rest.name()? },
@@ -97,7 +114,7 @@ pub(super) fn read(bytes: &[u8], to: Incarnation) -> Option<Letter> {
         MISSED => Record::Missed,
         _ => return None,
     };
-    rest.0.is_empty().then_some(Letter { from, record })
+    rest.0.is_empty().then_some(record)
 }
 
 struct Rest<'a>(&'a [u8]);

@@ -120,9 +120,9 @@ fn a_foreign_or_newer_database_is_refused() {
         )
         .unwrap();
     drop(database.server().connect().unwrap());
-    database.admin.query_drop("UPDATE schema_version SET version = 9").unwrap();
+    database.admin.query_drop("UPDATE schema_version SET version = 10").unwrap();
     let why = refusal(&database.server());
-    assert!(why.contains("it was written by a newer hongyan (schema 9, this one knows 8)"), "{why}");
+    assert!(why.contains("it was written by a newer hongyan (schema 10, this one knows 9)"), "{why}");
     let missing = MysqlServer::new(&format!("{}/no_such_database_here", database.base)).unwrap();
     assert!(refusal(&missing).contains("no_such_database_here"));
 }

@@ -81,12 +81,32 @@ fn look(name: &str) -> Record {
 }
 
 #[test]
+fn a_cluster_of_an_older_schema_gets_what_a_bus_needs() {
+    let Some(mut database) = Database::new() else { return };
+    let first = join(&database, "a");
+    for sql in [
+        "ALTER TABLE cluster DROP COLUMN mac_key",
+        "ALTER TABLE nodes DROP COLUMN frame_max",
+        "UPDATE schema_version SET version = 8",
+    ] {
+        database.admin.query_drop(sql).unwrap();
+    }
+    let again = join(&database, "a");
+    assert_eq!(again.seat().hash_key, first.seat().hash_key);
+    assert_ne!(again.seat().mac_key, [0; 32]);
+    let frame_max: Option<u16> = database.admin.query_first("SELECT frame_max FROM nodes").unwrap();
+    assert_eq!(frame_max, Some(hongyan::store::records::FRAME_MAX));
+}
+
+#[test]
 fn nodes_have_numbers_that_stay_and_one_key() {
     let Some(database) = Database::new() else { return };
     let (a, b) = (join(&database, "a"), join(&database, "b"));
     assert_eq!([me(&a).node.get(), me(&b).node.get()], [1, 2]);
     assert_eq!(a.seat().hash_key, b.seat().hash_key);
     assert_ne!(a.seat().hash_key, [0, 0]);
+    assert_eq!(a.seat().mac_key, b.seat().mac_key);
+    assert_ne!(a.seat().mac_key, [0; 32]);
     let view = a.view().unwrap();
     assert_eq!([last(&view, &a), last(&view, &b)], [me(&a).epoch, me(&b).epoch]);
     let number = view.number;

@@ -13,6 +13,7 @@ use super::signs::cluster as cluster_of_databases;
 use super::{MysqlStore, lanes::Held};
 use crate::chat::contract::{Incarnation, NodeId, NodeState, View};
 use crate::store::StoreError;
+use crate::store::records::FRAME_MAX;
 use mysql::prelude::Queryable;
 use mysql::{Conn, Row};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -25,16 +26,21 @@ const NODE_MAX: u16 = 1_023;
 const LIVES_WITHIN: Duration = Duration::from_millis(2_500);
 /// How often a life is begun again whose place was taken meanwhile.
 const BEGIN_TRIES: u32 = 4;
+/// The first version of the tables that knows clusters.
+const FIRST_OF_CLUSTERS: usize = 8;
 /// The length of the key of a cluster.
 const HASH_KEY_BYTES: usize = 16;
+/// And that of the one by which nodes know each other on the bus.
+const MAC_KEY_BYTES: usize = 32;
 
 /// The place of this process in a cluster: one life of one node.
-#[derive(Debug)]
 pub struct Seat {
     /// Who this is.
     pub me: Incarnation,
     /// The key under which all nodes remember messages.
     pub hash_key: [u64; 2],
+    /// The key by which they know each other on the bus.
+    pub mac_key: [u8; MAC_KEY_BYTES],
     /// No `seq` of this node from before this life is greater.
     pub floor: u64,
     /// A push with a greater `seq` is not written: the database does not know of such yet.
@@ -48,6 +54,13 @@ impl Seat {
     #[must_use]
     pub fn is_fenced(&self) -> bool {
         self.is_fenced.load(Ordering::Acquire)
+    }
+}
+
+/// The keys are not shown.
+impl std::fmt::Debug for Seat {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Seat").field("me", &self.me).field("floor", &self.floor).finish_non_exhaustive()
     }
 }
 
@@ -202,12 +215,11 @@ fn run(conn: &mut Conn, sql: String) -> Result<u64, StoreError> {
 
 /// Refuses a database that a server uses alone.
 fn check_use(conn: &mut Conn) -> Result<(), StoreError> {
-    if known_version(conn)? != KNOWN {
+    match known_version(conn)? {
+        0 => return Ok(()),
         // Nobody has made a cluster of it. If there are accounts, they are those of a server alone.
-        return match known_version(conn)? {
-            0 => Ok(()),
-            _ => Err(used_alone()),
-        };
+        version if version < FIRST_OF_CLUSTERS => return Err(used_alone()),
+        _ => {}
     }
     let sql = format!("SELECT (SELECT count(*) FROM cluster), (SELECT count(*) FROM lanes WHERE node = {ALONE})");
     let found: Option<(u64, u64)> = conn.query_first(sql).map_err(|error| fault(&error).0)?;
@@ -232,11 +244,15 @@ pub(super) fn check_no_cluster(conn: &mut Conn) -> Result<(), StoreError> {
 
 /// Makes the database that of a cluster, if it is not.
 fn make_cluster(conn: &mut Conn) -> Result<(), StoreError> {
-    let mut key = [0; HASH_KEY_BYTES];
-    getrandom::fill(&mut key)
+    let (mut hash_key, mut mac_key) = ([0; HASH_KEY_BYTES], [0; MAC_KEY_BYTES]);
+    getrandom::fill(&mut hash_key)
+        .and_then(|()| getrandom::fill(&mut mac_key))
         .map_err(|error| StoreError::Unusable(format!("the system has no random numbers: {error}")))?;
     let sql = "INSERT IGNORE INTO cluster (one, view, hash_key) VALUES (1, 1, ?)";
-    conn.exec_drop(sql, (&key[..],)).map_err(|error| fault(&error).0)
+    conn.exec_drop(sql, (&hash_key[..],)).map_err(|error| fault(&error).0)?;
+    // A version that knew no bus may have made the row.
+    let sql = "UPDATE cluster SET mac_key = ? WHERE mac_key = ''";
+    conn.exec_drop(sql, (&mac_key[..],)).map_err(|error| fault(&error).0)
 }
 
 /// The number of the node of this name, a new one if there is no such node yet.
@@ -266,21 +282,23 @@ fn sit_down(conn: &mut Conn, node: NodeId, name: &str) -> Result<Seat, StoreErro
     let last = end_last(conn, node, name)?;
     let epoch = last.epoch;
     let sql = format!(
-        "SELECT cluster.hash_key, nodes.hlc_limit FROM cluster, nodes WHERE nodes.node = {} AND nodes.epoch = {}",
+        "SELECT cluster.hash_key, cluster.mac_key, nodes.hlc_limit FROM cluster, nodes \
+         WHERE nodes.node = {} AND nodes.epoch = {}",
         node.get(),
         epoch + 1
     );
-    let found: Option<(Vec<u8>, u64)> = conn.query_first(sql).map_err(|error| fault(&error).0)?;
-    let Some((key, hlc_limit)) = found else {
+    let found: Option<(Vec<u8>, Vec<u8>, u64)> = conn.query_first(sql).map_err(|error| fault(&error).0)?;
+    let Some((key, mac_key, hlc_limit)) = found else {
         return Err(StoreError::Unavailable("this node was fenced while it started".into()));
     };
     let word = |at: usize| key.get(at..at + 8).and_then(|bytes| bytes.try_into().ok()).map(u64::from_le_bytes);
-    let (Some(one), Some(other)) = (word(0), word(8)) else {
-        return Err(StoreError::Corrupt("the key of its cluster is too short".into()));
+    let (Some(one), Some(other), Ok(mac_key)) = (word(0), word(8), mac_key.try_into()) else {
+        return Err(StoreError::Corrupt("a key of its cluster has another length than it should".into()));
     };
     Ok(Seat {
         me: Incarnation { node, epoch: epoch + 1 },
         hash_key: [one, other],
+        mac_key,
         floor: hlc_limit,
         // Until the limit is written anew, nothing may be.
         seq_max: AtomicU64::new(hlc_limit),
@@ -366,7 +384,7 @@ fn raise_in_transaction(conn: &mut Conn, from: Incarnation, to: Raised) -> Resul
         // It keeps its limit: that is where its numbers end.
         Raised::Over => "renewed = 0".to_owned(),
         Raised::Begins => {
-            format!("renewed = 1, build = '{}'", env!("CARGO_PKG_VERSION"))
+            format!("renewed = 1, build = '{}', frame_max = {FRAME_MAX}", env!("CARGO_PKG_VERSION"))
         }
     };
     let sql = format!("UPDATE nodes SET epoch = {new}, {change} WHERE node = {node} AND epoch = {old}");

@@ -19,6 +19,7 @@ const UPGRADES: &[&str] = &[
     include_str!("schema_6.sql"),
     include_str!("schema_7.sql"),
     include_str!("schema_8.sql"),
+    include_str!("schema_9.sql"),
 ];
 /// The newest version, after all steps.
 pub(super) const KNOWN: usize = UPGRADES.len() + 1;
