@@ -185,7 +185,7 @@ fn an_older_schema_is_brought_up_to_date_even_after_a_step_that_was_cut_short() 
     };
     assert_eq!(upgraded, TABLES.map(&mut shape));
     let version: Option<u32> = database.admin.query_first("SELECT version FROM schema_version").unwrap();
-    assert_eq!(version, Some(8));
+    assert_eq!(version, Some(9));
     let texts: Vec<String> = database.admin.query("SELECT content FROM friend_requests ORDER BY sender").unwrap();
     assert_eq!(texts, ["鸿雁 🪿\0 ", "", &"雁".repeat(2_000), ""]);
     let created: Option<String> = database.admin.query_first("SELECT created_at FROM accounts").unwrap();
