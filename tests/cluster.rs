@@ -11,114 +11,28 @@ mod cluster {
 }
 
 use cluster::fence;
-use cluster::load::{Known, start};
-use common::{CHEAP_PASSWORDS, Client, ContentForm, MariaDb, PATIENCE, Transport, befriend};
+use cluster::load::{self, Known};
+use common::{Client, MariaDb, Node, PATIENCE, befriend};
 use mysql::prelude::Queryable;
 use mysql::{Conn, Opts};
-use std::io::{BufRead, BufReader};
-use std::net::{SocketAddr, TcpListener};
-use std::process::{Child, Command, Stdio};
+use std::net::SocketAddr;
+use std::process::Command;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
 const USERS: [&str; 5] = ["ann", "bob", "cid", "dan", "eve"];
 
-/// A node in a process of its own, on a port that stays. Killed when this is dropped.
-struct Node {
-    name: &'static str,
-    store: String,
-    addr: SocketAddr,
-    child: Child,
-    log: Receiver<String>,
+/// A node of this name.
+fn begin(store: &str, name: &str) -> Node {
+    Node::begin(&["--store", store, "--node-name", name, "--silent-server-max", "2s"])
 }
 
-impl Node {
-    fn start(store: &str, name: &'static str) -> Self {
-        let node = Self::begin(store, name);
-        node.wait_for("listening on");
-        node
-    }
-
-    fn begin(store: &str, name: &'static str) -> Self {
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let addr = SocketAddr::from(([127, 0, 0, 1], port));
-        let (child, log) = Self::spawn(store, name, addr);
-        Self { name, store: store.to_owned(), addr, child, log }
-    }
-
-    fn spawn(store: &str, name: &str, addr: SocketAddr) -> (Child, Receiver<String>) {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_hongyan"))
-            .args(["--listen", &addr.to_string(), "--store", store, "--node-name", name])
-            .args(["--silent-server-max", "2s"])
-            .args(CHEAP_PASSWORDS)
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let lines = BufReader::new(child.stderr.take().unwrap()).lines().map_while(Result::ok);
-        let (sender, log) = channel();
-        // Read on, or a full pipe would hold it up.
-        thread::spawn(move || lines.for_each(|line| drop(sender.send(line))));
-        (child, log)
-    }
-
-    /// The next line of the log that has this in it.
-    #[track_caller]
-    fn wait_for(&self, what: &str) -> String {
-        let (until, mut said) = (Instant::now() + 2 * PATIENCE, Vec::new());
-        loop {
-            let left = until.saturating_duration_since(Instant::now());
-            let Ok(line) = self.log.recv_timeout(left) else { panic!("the log does not say {what:?}: {said:#?}") };
-            if line.contains(what) {
-                return line;
-            }
-            said.push(line);
-        }
-    }
-
-    fn signal(&self, name: &str) {
-        assert!(Command::new("kill").args([name, &self.child.id().to_string()]).status().unwrap().success());
-    }
-
-    fn status(&mut self) -> Option<i32> {
-        let until = Instant::now() + 2 * PATIENCE;
-        loop {
-            if let Some(status) = self.child.try_wait().unwrap() {
-                return status.code();
-            }
-            assert!(Instant::now() < until, "it does not end");
-            thread::sleep(Duration::from_millis(20));
-        }
-    }
-
-    fn kill(&mut self) {
-        self.child.kill().unwrap();
-        self.child.wait().unwrap();
-    }
-
-    fn start_again(&mut self) {
-        (self.child, self.log) = Self::spawn(&self.store, self.name, self.addr);
-        self.wait_for("listening on");
-    }
-
-    fn client(&self) -> Client {
-        Client::connect(self.addr, Transport::Raw, ContentForm::Text)
-    }
-
-    fn log_in(&self, name: &str) -> Client {
-        let mut client = self.client();
-        client.log_in(name);
-        client
-    }
-}
-
-impl Drop for Node {
-    fn drop(&mut self) {
-        // Neither fails on a child of ours that is not waited for yet.
-        self.child.kill().ok();
-        self.child.wait().ok();
-    }
+/// The same, when it is ready.
+fn start(store: &str, name: &str) -> Node {
+    let node = begin(store, name);
+    node.wait_for("listening on");
+    node
 }
 
 /// Accounts that are friends of each other, made on one node and logged out.
@@ -141,7 +55,7 @@ fn make_friends(node: &Node, names: &[&str]) {
 #[test]
 fn friends_on_two_nodes_talk_both_ways_and_in_order() {
     let Some(database) = MariaDb::start() else { return };
-    let (a, b) = (Node::start(&database.url(), "a"), Node::start(&database.url(), "b"));
+    let (a, b) = (start(&database.url(), "a"), start(&database.url(), "b"));
     make_friends(&a, &["ann", "bob"]);
     let (mut ann, mut bob) = (a.log_in("ann"), b.log_in("bob"));
     for number in 0..20 {
@@ -167,7 +81,7 @@ fn friends_on_two_nodes_talk_both_ways_and_in_order() {
 #[test]
 fn a_user_who_logs_in_elsewhere_is_replaced_and_what_was_not_acked_comes_there() {
     let Some(database) = MariaDb::start() else { return };
-    let (a, b) = (Node::start(&database.url(), "a"), Node::start(&database.url(), "b"));
+    let (a, b) = (start(&database.url(), "a"), start(&database.url(), "b"));
     make_friends(&a, &["ann", "bob"]);
     let (mut ann, mut bob) = (a.log_in("ann"), a.log_in("bob"));
     bob.say("m1", "ann", "honk", "MS");
@@ -191,7 +105,7 @@ fn a_user_who_logs_in_elsewhere_is_replaced_and_what_was_not_acked_comes_there()
 #[test]
 fn a_node_that_stops_gives_its_users_to_the_others_at_once() {
     let Some(database) = MariaDb::start() else { return };
-    let (mut a, b) = (Node::start(&database.url(), "a"), Node::start(&database.url(), "b"));
+    let (mut a, b) = (start(&database.url(), "a"), start(&database.url(), "b"));
     make_friends(&a, &["ann", "bob"]);
     let (mut ann, mut bob) = (a.log_in("ann"), b.log_in("bob"));
     bob.say("m1", "ann", "honk", "MS");
@@ -212,8 +126,8 @@ fn a_node_that_stops_gives_its_users_to_the_others_at_once() {
 #[test]
 fn a_second_process_of_one_name_is_refused_and_so_is_a_server_alone() {
     let Some(database) = MariaDb::start() else { return };
-    let a = Node::start(&database.url(), "a");
-    let mut second = Node::begin(&database.url(), "a");
+    let a = start(&database.url(), "a");
+    let mut second = begin(&database.url(), "a");
     second.wait_for("another process lives in it as the node \"a\"");
     assert_eq!(second.status(), Some(2));
     let alone = Command::new(env!("CARGO_BIN_EXE_hongyan"))
@@ -251,7 +165,7 @@ impl Run {
         let known = Arc::new(Known::default());
         let servers: Vec<SocketAddr> = nodes.iter().map(|node| node.addr).collect();
         let others = |name: &str| USERS.into_iter().filter(|other| *other != name).collect();
-        let users = USERS.map(|name| start(name, others(name), servers.clone(), &known)).into();
+        let users = USERS.map(|name| load::start(name, others(name), servers.clone(), &known)).into();
         Self { known, users }
     }
 
@@ -274,7 +188,7 @@ impl Run {
 }
 
 fn three(database: &MariaDb) -> [Node; 3] {
-    ["a", "b", "c"].map(|name| Node::start(&database.url(), name))
+    ["a", "b", "c"].map(|name| start(&database.url(), name))
 }
 
 #[test]
@@ -334,8 +248,8 @@ fn an_outage_of_the_database_ends_no_node() {
     database.start_again();
     run.wait_for_promises(50);
     run.end(&database);
-    let fenced = |node: &Node| node.log.try_iter().find(|line| line.contains("fenced"));
-    let said: Vec<String> = nodes.iter().filter_map(fenced).collect();
+    let news = nodes.iter().flat_map(Node::news);
+    let said: Vec<String> = news.filter(|line| line.contains("fenced")).collect();
     assert!(said.is_empty(), "{said:?}");
 }
 
@@ -359,7 +273,7 @@ fn on_a_galera_pair_nodes_write_to_both_servers() {
     let promised = fence::nothing_is_committed_behind_it([&urls[0], &urls[1]], rounds);
     println!("{rounds} rounds, {promised} transactions committed, none behind the fence");
     let urls = make("nodes");
-    let mut nodes = [Node::start(&urls[0], "a"), Node::start(&urls[1], "b"), Node::start(&urls[0], "c")];
+    let mut nodes = [start(&urls[0], "a"), start(&urls[1], "b"), start(&urls[0], "c")];
     let run = Run::start(&nodes);
     run.wait_for_promises(200);
     for at in [0, 1] {

@@ -13,112 +13,29 @@ mod standby {
     pub(crate) mod load;
 }
 
-use common::{CHEAP_PASSWORDS, Client, ContentForm, MariaDb, PATIENCE, Transport, befriend};
+use common::{Client, ContentForm, HaProxy, MariaDb, Node, PATIENCE, Transport, befriend, health};
 use mysql::prelude::Queryable;
 use mysql::{Conn, Opts};
 use standby::fence;
 use standby::load::{Known, listen, talk};
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::process::{Child, Command, Stdio};
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// A server in a process of its own. Killed when this is dropped.
-struct Node {
-    child: Child,
-    addr: SocketAddr,
-    log: Receiver<String>,
+/// One that serves.
+fn start_active(store: &str) -> Node {
+    Node::start(&["--store", store])
 }
 
-impl Node {
-    fn start(store: &str, args: &[&str]) -> Self {
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let addr = SocketAddr::from(([127, 0, 0, 1], port));
-        let mut child = Command::new(env!("CARGO_BIN_EXE_hongyan"))
-            .args(["--listen", &addr.to_string(), "--store", store])
-            .args(CHEAP_PASSWORDS)
-            .args(args)
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let lines = BufReader::new(child.stderr.take().unwrap()).lines().map_while(Result::ok);
-        let (sender, log) = channel();
-        // Read on, or a full pipe would hold it up.
-        thread::spawn(move || lines.for_each(|line| drop(sender.send(line))));
-        Self { child, addr, log }
-    }
-
-    fn active(store: &str) -> Self {
-        let node = Self::start(store, &[]);
-        node.wait_for("listening on");
-        node
-    }
-
-    /// One that has seen that another one is active.
-    fn standby(store: &str) -> Self {
-        let node = Self::start(store, &["--standby"]);
-        node.wait_for("standby: waiting");
-        node
-    }
-
-    /// The next line of the log that has this in it.
-    #[track_caller]
-    fn wait_for(&self, what: &str) -> String {
-        let (until, mut said) = (Instant::now() + 2 * PATIENCE, Vec::new());
-        loop {
-            let left = until.saturating_duration_since(Instant::now());
-            let Ok(line) = self.log.recv_timeout(left) else { panic!("the log does not say {what:?}: {said:#?}") };
-            if line.contains(what) {
-                return line;
-            }
-            said.push(line);
-        }
-    }
-
-    fn signal(&self, name: &str) {
-        assert!(Command::new("kill").args([name, &self.child.id().to_string()]).status().unwrap().success());
-    }
-
-    fn status(&mut self) -> Option<i32> {
-        let until = Instant::now() + 2 * PATIENCE;
-        loop {
-            if let Some(status) = self.child.try_wait().unwrap() {
-                return status.code();
-            }
-            assert!(Instant::now() < until, "it does not end");
-            thread::sleep(Duration::from_millis(20));
-        }
-    }
-
-    fn user(&self, name: &str) -> Client {
-        let mut client = Client::connect(self.addr, Transport::Raw, ContentForm::Text);
-        client.sign_up(name);
-        client.log_in(name);
-        client
-    }
-}
-
-/// What a load balancer hears; empty when nothing comes.
-fn health(addr: SocketAddr, path: &str) -> String {
-    let mut text = String::new();
-    if let Ok(mut stream) = TcpStream::connect(addr) {
-        stream.set_read_timeout(Some(Duration::from_secs(1))).unwrap();
-        stream.write_all(format!("GET {path} HTTP/1.1\r\nHost: a.example\r\n\r\n").as_bytes()).ok();
-        stream.read_to_string(&mut text).ok();
-    }
-    text
-}
-
-impl Drop for Node {
-    fn drop(&mut self) {
-        // Neither fails on a child of ours that is not waited for yet.
-        self.child.kill().ok();
-        self.child.wait().ok();
-    }
+/// One that has seen that another one is active.
+fn start_standby(store: &str) -> Node {
+    let node = Node::begin(&["--store", store, "--standby"]);
+    node.wait_for("standby: waiting");
+    node
 }
 
 /// A way to the database that can be cut without a word, and mended.
@@ -197,8 +114,8 @@ fn wait_for_promises(known: &Known, count: usize) {
 
 fn takes_over(deployment: &Deployment, fault: Fault) {
     let way = Way::to(deployment.active.clone());
-    let mut first = Node::active(&deployment.url_by(&format!("127.0.0.1:{}", way.port)));
-    let second = Node::standby(&deployment.url_by(&deployment.standby));
+    let mut first = start_active(&deployment.url_by(&format!("127.0.0.1:{}", way.port)));
+    let second = start_standby(&deployment.url_by(&deployment.standby));
     {
         let mut sue = first.user("sue");
         for mut friend in ["ria", "ann"].map(|name| first.user(name)) {
@@ -212,7 +129,7 @@ fn takes_over(deployment: &Deployment, fault: Fault) {
     wait_for_promises(&known, 100);
     let began = Instant::now();
     match fault {
-        Fault::Killed => first.child.kill().unwrap(),
+        Fault::Killed => first.kill(),
         Fault::Frozen => first.signal("-STOP"),
         Fault::CutOff => way.is_cut.store(true, Ordering::SeqCst),
     }
@@ -253,7 +170,7 @@ fn settles(conn: &mut Conn) {
 
 /// A standby answers load balancers and nobody else.
 fn waits(standby: &Node) {
-    let health = health(standby.addr, "/healthz");
+    let health = health(standby.addr);
     assert!(health.starts_with("HTTP/1.1 503 ") && health.ends_with("\r\n\r\nstandby\n"), "{health}");
     let mut client = TcpStream::connect(standby.addr).unwrap();
     client.set_read_timeout(Some(PATIENCE)).unwrap();
@@ -276,7 +193,7 @@ fn old_one_ends(deployment: &Deployment, fault: Fault, first: &mut Node, way: &W
     assert_eq!(first.status(), Some(3));
     first.wait_for("another server has taken this one's place");
     // It has ended, so this is all that it said behind that.
-    let behind: Vec<String> = first.log.iter().collect();
+    let behind: Vec<String> = first.rest_of_log();
     assert!(behind.iter().all(|line| !line.contains("[ERROR]")), "{behind:#?}");
     assert_eq!(contents(&mut conn), before);
 }
@@ -306,8 +223,8 @@ fn a_standby_takes_the_place_of_a_server_that_is_cut_off_from_the_database() {
 #[test]
 fn a_standby_takes_the_place_of_a_server_that_stops_and_lives_through_an_outage_before() {
     let Some(mut database) = MariaDb::start() else { return };
-    let mut first = Node::active(&database.url());
-    let second = Node::standby(&database.url());
+    let mut first = start_active(&database.url());
+    let second = start_standby(&database.url());
     // Longer than a silent server may be: an outage of the database is nobody's death.
     database.freeze();
     thread::sleep(Duration::from_secs(7));
@@ -316,7 +233,7 @@ fn a_standby_takes_the_place_of_a_server_that_stops_and_lives_through_an_outage_
     second.wait_for("standby: cannot take over now");
     database.start_again();
     let until = Instant::now() + PATIENCE;
-    while !health(first.addr, "/healthz").starts_with("HTTP/1.1 200") {
+    while !health(first.addr).starts_with("HTTP/1.1 200") {
         assert!(Instant::now() < until, "the active server does not find the database again");
         thread::sleep(Duration::from_millis(20));
     }
@@ -330,60 +247,13 @@ fn a_standby_takes_the_place_of_a_server_that_stops_and_lives_through_an_outage_
     ann.log_in("ann");
 }
 
-/// HAProxy with the configuration of docs/operations.md. Killed when this is dropped.
-struct HaProxy {
-    child: Child,
-    addr: SocketAddr,
-    _folder: tempfile::TempDir,
-}
-
-impl HaProxy {
-    /// `None` where it is not installed.
-    fn start(first: &Node, second: &Node) -> Option<Self> {
-        if Command::new("haproxy").arg("-v").stdout(Stdio::null()).status().is_err() {
-            eprintln!("there is no haproxy here: its configuration is not tested (apt-get install haproxy)");
-            return None;
-        }
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let addr = SocketAddr::from(([127, 0, 0, 1], port));
-        let (_, section) = include_str!("../docs/operations.md").split_once("\n## Standby\n").unwrap();
-        let text = section.split("```haproxy\n").nth(1).unwrap();
-        let text = text.split("```").next().unwrap();
-        let text = text
-            .replace("bind :1102", &format!("bind {addr}"))
-            .replace("10.0.0.5:1102", &first.addr.to_string())
-            .replace("10.0.0.6:1102", &second.addr.to_string());
-        let folder = tempfile::tempdir().unwrap();
-        let file = folder.path().join("haproxy.cfg");
-        std::fs::write(&file, text).unwrap();
-        let child = Command::new("haproxy").args(["-q", "-db", "-f"]).arg(&file).spawn().unwrap();
-        Some(Self { child, addr, _folder: folder })
-    }
-
-    /// Waits until it has found out which server serves.
-    fn settles(&self) {
-        let (until, mut good) = (Instant::now() + 2 * PATIENCE, 0);
-        while good < 10 {
-            assert!(Instant::now() < until, "HAProxy does not lead to the server that serves");
-            let is_good = health(self.addr, "/healthz").starts_with("HTTP/1.1 200");
-            good = if is_good { good + 1 } else { 0 };
-            thread::sleep(Duration::from_millis(20));
-        }
-    }
-}
-
-impl Drop for HaProxy {
-    fn drop(&mut self) {
-        self.child.kill().ok();
-        self.child.wait().ok();
-    }
-}
-
 #[test]
 fn haproxy_sends_users_to_the_server_that_serves() {
     let Some(database) = MariaDb::start() else { return };
-    let (first, second) = (Node::active(&database.url()), Node::standby(&database.url()));
-    let Some(proxy) = HaProxy::start(&first, &second) else { return };
+    let (first, second) = (start_active(&database.url()), start_standby(&database.url()));
+    let page = include_str!("../docs/operations.md");
+    let servers = [("10.0.0.5:1102", first.addr), ("10.0.0.6:1102", second.addr)];
+    let Some(proxy) = HaProxy::start(page, "## Standby", &servers) else { return };
     proxy.settles();
     let mut ann = Client::connect(proxy.addr, Transport::Raw, ContentForm::Text);
     ann.sign_up("ann");
@@ -434,7 +304,7 @@ fn on_a_galera_pair_a_standby_takes_the_place_of_the_server_on_the_other_node() 
         make_database(&deployment, &format!("standby_{at}"));
         takes_over(&deployment, fault);
         // The lock is free on a node that nobody uses, and yet nobody takes over by mistake.
-        let only = Node::active(&deployment.url_by(active));
+        let only = start_active(&deployment.url_by(active));
         let other = Command::new(env!("CARGO_BIN_EXE_hongyan"))
             .args(["--listen", "127.0.0.1:0", "--store", &deployment.url_by(standby)])
             .output()

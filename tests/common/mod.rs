@@ -5,13 +5,17 @@
 
 mod client;
 mod database;
+mod haproxy;
 mod mariadb;
+mod node;
 mod program;
 pub mod store;
 
 pub use client::{Client, Record};
 pub use database::Database;
+pub use haproxy::HaProxy;
 pub use mariadb::MariaDb;
+pub use node::{Node, health};
 pub use program::{CHEAP_PASSWORDS, Program};
 
 use hongyan::config::{Config, StoreUrl};

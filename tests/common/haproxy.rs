@@ -1,0 +1,57 @@
+//! HAProxy with a configuration that a page of the documentation shows.
+
+use super::PATIENCE;
+use super::node::health;
+use std::net::{SocketAddr, TcpListener};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// Killed when this is dropped.
+pub struct HaProxy {
+    pub addr: SocketAddr,
+    child: Child,
+    _folder: tempfile::TempDir,
+}
+
+impl HaProxy {
+    /// The first configuration behind this heading of a page, with other addresses. `None` where
+    /// HAProxy is not installed.
+    pub fn start(page: &str, heading: &str, addresses: &[(&str, SocketAddr)]) -> Option<Self> {
+        if Command::new("haproxy").arg("-v").stdout(Stdio::null()).status().is_err() {
+            eprintln!("there is no haproxy here: its configuration is not tested (apt-get install haproxy)");
+            return None;
+        }
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let addr = SocketAddr::from(([127, 0, 0, 1], port));
+        let (_, section) = page.split_once(&format!("\n{heading}\n")).unwrap();
+        let text = section.split("```haproxy\n").nth(1).unwrap();
+        let mut text = text.split("```").next().unwrap().replace("bind :1102", &format!("bind {addr}"));
+        for (shown, real) in addresses {
+            assert!(text.contains(shown), "no {shown} in {text}");
+            text = text.replace(shown, &real.to_string());
+        }
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("haproxy.cfg");
+        std::fs::write(&file, text).unwrap();
+        let child = Command::new("haproxy").args(["-q", "-db", "-f"]).arg(&file).spawn().unwrap();
+        Some(Self { addr, child, _folder: folder })
+    }
+
+    /// Waits until it has found out which server serves.
+    pub fn settles(&self) {
+        let (until, mut good) = (Instant::now() + 2 * PATIENCE, 0);
+        while good < 10 {
+            assert!(Instant::now() < until, "HAProxy does not lead to the server that serves");
+            let is_good = health(self.addr).starts_with("HTTP/1.1 200");
+            good = if is_good { good + 1 } else { 0 };
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+}
+
+impl Drop for HaProxy {
+    fn drop(&mut self) {
+        self.child.kill().ok();
+        self.child.wait().ok();
+    }
+}
