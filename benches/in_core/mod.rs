@@ -173,6 +173,7 @@ impl Core {
                     Action::Close { .. }
                     | Action::Admin { .. }
                     | Action::Send { .. }
+                    | Action::Publish { .. }
                     | Action::ReadView
                     | Action::Stopped => {
                         panic!("nobody asked for {action:?}")
