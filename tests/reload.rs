@@ -209,7 +209,7 @@ fn tls_is_begun_and_ended_without_a_restart() {
 #[test]
 fn the_page_says_of_each_option_that_can_change_what_happens() {
     let page = include_str!("../docs/operations.md");
-    let (_, table) = page.split_once("| option | what happens with those who are there |").unwrap();
+    let (_, table) = page.split_once("| option | effect of a new value |").unwrap();
     let rows = table.lines().skip(1).take_while(|line| line.starts_with('|'));
     let cells: Vec<&str> = rows.map(|row| row.split('|').nth(1).unwrap()).collect();
     let named: Vec<&str> = cells.iter().flat_map(|cell| cell.split('`').skip(1).step_by(2)).collect();
