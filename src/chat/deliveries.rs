@@ -222,9 +222,13 @@ impl Deliveries {
         self.bytes + self.slab.len() * DELIVERY_BYTES
     }
 
-    #[cfg(debug_assertions)]
     pub(super) fn len(&self) -> usize {
         self.slab.len()
+    }
+
+    /// Where the next one will stand, if none is removed before.
+    pub(super) fn next_place(&self) -> u32 {
+        self.slab.vacant_key() as u32
     }
 
     /// All deliveries, in the order of their slots.

@@ -10,6 +10,9 @@ use std::num::NonZeroU32;
 pub(super) struct UserId(NonZeroU32);
 
 impl UserId {
+    pub(super) const FIRST: Self = Self(NonZeroU32::MIN);
+    pub(super) const LAST: Self = Self(NonZeroU32::MAX);
+
     pub(super) fn of(slot: usize) -> Self {
         // Fewer than 2^32 users are in memory, so the addition never saturates.
         Self(NonZeroU32::MIN.saturating_add(slot as u32))

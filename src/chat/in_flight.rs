@@ -30,17 +30,24 @@ struct Load(u32);
 impl Load {
     /// This bit says that the limit was reached, and more than half of it is still in flight.
     const OVER: u32 = 1 << 31;
+    /// Something waits until the user's messages are safe.
+    const AWAITED: u32 = 1 << 30;
+    const FLAGS: u32 = Self::OVER | Self::AWAITED;
 
     fn units(self) -> u32 {
-        self.0 & !Self::OVER
+        self.0 & !Self::FLAGS
+    }
+
+    fn has(self, flags: u32) -> bool {
+        self.0 & flags != 0
     }
 
     fn is_over(self) -> bool {
-        self.0 & Self::OVER != 0
+        self.has(Self::OVER)
     }
 
-    fn set_over(&mut self, over: bool) {
-        self.0 = self.units() | if over { Self::OVER } else { 0 };
+    fn set(&mut self, flag: u32, on: bool) {
+        self.0 = (self.0 & !flag) | if on { flag } else { 0 };
     }
 }
 
@@ -118,11 +125,11 @@ impl Chat {
         let max = self.in_flight_max();
         let load = self.in_flight.load(user);
         let is_first = load.units() == 0;
-        // The sum stays far below the topmost bit: jobs and waiting messages are bounded.
+        // The sum stays far below the flags: jobs and waiting messages are bounded.
         load.0 += units;
         let is_over = load.units() >= max && !load.is_over();
         if is_over {
-            load.set_over(true);
+            load.set(Load::OVER, true);
         }
         if is_first {
             self.users.hold(user);
@@ -136,14 +143,31 @@ impl Chat {
         let load = self.in_flight.load(user);
         debug_assert!(load.units() >= units, "discharged more than charged");
         load.0 -= units.min(load.units());
-        let (left, is_over) = (load.units(), load.is_over());
-        if is_over && left <= self.in_flight_max() / 2 {
-            self.in_flight.load(user).set_over(false);
-            self.settle_user(user, out);
+        let (left, has_flags) = (load.units(), load.has(Load::FLAGS));
+        if has_flags {
+            self.less_in_flight(user, out);
         }
         if left == 0 {
             self.users.release(user);
         }
+    }
+
+    /// Somebody has less in flight who is held for it, or for whose messages something waits.
+    #[inline(never)]
+    fn less_in_flight(&mut self, user: UserId, out: &mut Vec<Action>) {
+        let load = *self.in_flight.load(user);
+        if load.is_over() && load.units() <= self.in_flight_max() / 2 {
+            self.in_flight.load(user).set(Load::OVER, false);
+            self.settle_user(user, out);
+        }
+        if load.has(Load::AWAITED) {
+            self.go_on_letting_go(user, out);
+        }
+    }
+
+    /// Whenever a user has less in flight, the letting go of them goes on. They are held meanwhile.
+    pub(super) fn await_messages(&mut self, user: UserId, on: bool) {
+        self.in_flight.load(user).set(Load::AWAITED, on);
     }
 
     fn settle_user(&mut self, user: UserId, out: &mut Vec<Action>) {

@@ -207,8 +207,8 @@ pub struct Chat {
     oldest: gauges::Oldest,
     /// The state of a cluster node; `None`: this server is alone.
     cluster: Option<Box<cluster::Cluster>>,
-    /// A stop has begun, or this node is letting go of a user: check after each event whether that
-    /// is complete.
+    /// A stop has begun, of which each event may have brought the end, or this is a node of a
+    /// cluster.
     looks_after_events: bool,
     /// A stop has begun.
     stopping: bool,
@@ -341,11 +341,11 @@ impl Chat {
 
     #[inline(never)]
     fn look_after_event(&mut self, out: &mut Vec<Action>) {
-        self.settle_all(out);
+        self.note_taken();
         if self.stopping {
             self.stop_if_done(out);
         }
-        self.looks_after_events = self.stopping || self.settles();
+        self.looks_after_events = self.stopping || self.cluster.is_some();
     }
 
     /// When to hand in the next [`Event::Tick`], by the mono clock; `None` if nothing waits for a

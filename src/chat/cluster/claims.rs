@@ -12,8 +12,11 @@ use super::super::ids::{LoginId, UserId};
 use super::super::job::JobPurpose;
 use super::super::log_in::Read;
 use super::super::login_state::{InProgress, LoginEvent};
-use super::Life;
-use super::contract::{ClusterJob, ClusterOutcome, Incarnation, Owner, Record, Released, Said};
+use super::contract::{ClusterJob, ClusterOutcome, Incarnation, NodeId, Owner, Record, Released, Said};
+use super::{Cluster, Life, RETRY_MS, steps};
+
+/// How long after a claim began, or was asked about, it is asked about again, at least.
+const ASK_AGAIN_MS: u64 = RETRY_MS / 2;
 
 /// A log-in that waits for the whereabouts of its user.
 #[derive(Debug)]
@@ -33,6 +36,26 @@ impl Claim {
     #[cfg(debug_assertions)]
     pub(super) fn login(&self) -> LoginId {
         self.login
+    }
+
+    /// From which it waits to hear.
+    pub(super) fn node(&self) -> Option<NodeId> {
+        self.owner.at.map(|at| at.node)
+    }
+}
+
+impl Cluster {
+    fn insert_claim(&mut self, user: UserId, claim: Claim) {
+        self.claims_at.extend(claim.node().map(|node| (node, user)));
+        self.claims.insert(user, claim);
+    }
+
+    fn remove_claim(&mut self, user: UserId) -> Option<Claim> {
+        let claim = self.claims.remove(&user)?;
+        if let Some(node) = claim.node() {
+            self.claims_at.remove(&(node, user));
+        }
+        Some(claim)
     }
 }
 
@@ -76,7 +99,8 @@ impl Chat {
         };
         cluster.last_claim += 1;
         let claim = Claim { serial: cluster.last_claim, login, owner, asked: None, is_free: false };
-        cluster.claims.insert(user, claim);
+        cluster.claims_to_ask.push_back((self.now.mono_ms + ASK_AGAIN_MS, user, claim.serial));
+        cluster.insert_claim(user, claim);
         self.arm_cluster();
         self.consider_claim(user, out);
     }
@@ -84,7 +108,8 @@ impl Chat {
     /// Goes on with a claim as far as it is known where its user is.
     fn consider_claim(&mut self, user: UserId, out: &mut Vec<Action>) {
         let Some(cluster) = &mut self.cluster else { return };
-        let Some(mut claim) = cluster.claims.remove(&user) else { return };
+        let Some(mut claim) = cluster.remove_claim(user) else { return };
+        steps::count(1);
         let is_awaited = self.logins.get(claim.login).is_some_and(|one| self.is_awaited(one.request));
         if !is_awaited {
             return self.login_event(claim.login, LoginEvent::Dropped, out);
@@ -108,8 +133,7 @@ impl Chat {
             }
         };
         let Some(floor) = floor else {
-            cluster.claims.insert(user, claim);
-            return;
+            return cluster.insert_claim(user, claim);
         };
         self.merge_clock(floor);
         self.forget_saved(user);
@@ -127,10 +151,11 @@ impl Chat {
         }
     }
 
-    /// The view has changed.
-    pub(super) fn consider_claims(&mut self, out: &mut Vec<Action>) {
-        let users: Vec<UserId> =
-            self.cluster.as_ref().map(|cluster| cluster.claims.keys().copied().collect()).unwrap_or_default();
+    /// Lives of these nodes have begun or ended.
+    pub(super) fn consider_claims(&mut self, nodes: &[NodeId], out: &mut Vec<Action>) {
+        let Some(cluster) = &self.cluster else { return };
+        let of = |&node: &NodeId| cluster.claims_at.range((node, UserId::FIRST)..=(node, UserId::LAST));
+        let users: Vec<UserId> = nodes.iter().flat_map(of).map(|&(_, user)| user).collect();
         for user in users {
             self.consider_claim(user, out);
         }
@@ -181,11 +206,18 @@ impl Chat {
     /// Reads again where those are for whom an answer is waited for: it may have been lost with its
     /// node, or they are elsewhere by now.
     pub(super) fn ask_for_claims(&mut self, out: &mut Vec<Action>) {
-        let waiting: Vec<(UserId, u64)> = match &self.cluster {
-            Some(cluster) => cluster.claims.iter().map(|(user, claim)| (*user, claim.serial)).collect(),
-            None => return,
-        };
-        for (user, serial) in waiting {
+        let now_ms = self.now.mono_ms;
+        while let Some(cluster) = &mut self.cluster
+            && let Some(&(due_ms, user, serial)) = cluster.claims_to_ask.front()
+            && due_ms <= now_ms
+        {
+            steps::count(1);
+            cluster.claims_to_ask.pop_front();
+            if cluster.claims.get(&user).is_none_or(|claim| claim.serial != serial) {
+                // It is over.
+                continue;
+            }
+            cluster.claims_to_ask.push_back((now_ms + ASK_AGAIN_MS, user, serial));
             let job = Job::Cluster { user: self.users.get(user).name.clone(), job: Box::new(ClusterJob::Owner) };
             // If it cannot be submitted, a later one can.
             _ = self.submit(job, JobPurpose::ClaimedOwner { user, serial }, out);
@@ -199,13 +231,15 @@ impl Chat {
         outcome: &Outcome,
         out: &mut Vec<Action>,
     ) {
-        let claim = self.cluster.as_mut().and_then(|cluster| cluster.claims.get_mut(&user));
-        if let Some(claim) = claim.filter(|claim| claim.serial == serial) {
-            if let Some(owner) = Self::owner_in(outcome) {
-                claim.owner = owner;
-                claim.asked = None;
-            }
-            self.consider_claim(user, out);
+        let Some(cluster) = &mut self.cluster else { return };
+        if cluster.claims.get(&user).is_none_or(|claim| claim.serial != serial) {
+            return;
         }
+        if let Some(owner) = Self::owner_in(outcome)
+            && let Some(claim) = cluster.remove_claim(user)
+        {
+            cluster.insert_claim(user, Claim { owner, asked: None, ..claim });
+        }
+        self.consider_claim(user, out);
     }
 }

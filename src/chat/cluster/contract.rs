@@ -47,6 +47,8 @@ pub struct NodeState {
     pub last: Incarnation,
     /// The store has no `seq` of this node that is greater, and takes none. It never sinks.
     pub hlc_limit: u64,
+    /// Its last life has begun. Not so between a fence and the next start: then nobody lives it.
+    pub lives: bool,
 }
 
 /// All nodes, read from the store in one snapshot.

@@ -6,8 +6,7 @@
 
 use super::super::Chat;
 use super::super::contract::{Action, CloseReason, Job};
-use super::super::deliveries::Save;
-use super::super::ids::{DeliveryRef, UserId};
+use super::super::ids::UserId;
 use super::super::job::JobPurpose;
 use super::super::log_in::REPLACED;
 use super::contract::{ClusterJob, Incarnation, Record, Released, Said};
@@ -37,6 +36,10 @@ impl Marks {
         *marked = epoch.max(*marked);
     }
 
+    pub(super) fn held_bytes(&self) -> usize {
+        (self.newer.capacity() + self.older.capacity()) * size_of::<(u64, u64)>()
+    }
+
     /// Of a user whose whereabouts have this epoch, and who was claimed with it right now.
     pub(super) fn may_be_claimed(&self, user: u64, epoch: u64, is_claimed: bool) -> bool {
         let is_marked = [&self.newer, &self.older].iter().any(|marks| marks.get(&user).is_some_and(|&at| at >= epoch));
@@ -62,8 +65,8 @@ pub(super) struct LettingGo {
     epoch: u64,
     claim: u64,
     settling: Settling,
-    /// Their messages that are not safe yet.
-    open: Vec<DeliveryRef>,
+    /// Of the jobs that come behind all others about them, so many are not answered.
+    barriers: u32,
 }
 
 impl Chat {
@@ -83,96 +86,62 @@ impl Chat {
             return self.users.release(user);
         }
         cluster.let_go.insert(hash, epoch);
-        if let Some(going) = cluster.letting_go.get_mut(&user) {
-            if epoch >= going.epoch {
-                (going.to, going.epoch, going.claim) = (to, epoch, claim);
+        let settling = Settling::Open;
+        match cluster.letting_go.get_mut(&user) {
+            None => {
+                let going = LettingGo { to, epoch, claim, settling, barriers: 0 };
+                cluster.letting_go.insert(user, going);
             }
-            return self.users.release(user);
+            Some(going) if epoch > going.epoch => {
+                // They have been here once more since that began: it begins anew.
+                *going = LettingGo { to, epoch, claim, settling, barriers: going.barriers };
+                self.users.release(user);
+            }
+            Some(going) => {
+                if epoch == going.epoch {
+                    (going.to, going.claim) = (to, claim);
+                }
+                return self.users.release(user);
+            }
         }
         if let Some(conn) = self.users.route(user).here() {
             self.say_and_close(conn, REPLACED, CloseReason::Replaced, out);
         }
-        let open = self.open_deliveries_of(user);
-        if let Some(cluster) = &mut self.cluster {
-            cluster.letting_go.insert(user, LettingGo { to, epoch, claim, settling: Settling::Open, open });
-        }
+        self.await_messages(user, true);
         self.arm_cluster();
         self.save_open(user, out);
         self.go_on_letting_go(user, out);
     }
 
-    fn open_deliveries_of(&self, user: UserId) -> Vec<DeliveryRef> {
-        let is_open = |delivery: &DeliveryRef| {
-            self.deliveries.get(*delivery).is_some_and(|found| found.sender == Some(user) && !found.durable)
-        };
-        self.deliveries.refs().into_iter().filter(is_open).collect()
-    }
-
-    /// Saves what is not, without waiting for acks.
-    fn save_open(&mut self, user: UserId, out: &mut Vec<Action>) {
-        let going = self.cluster.as_ref().and_then(|cluster| cluster.letting_go.get(&user));
-        for delivery in going.map(|going| going.open.clone()).unwrap_or_default() {
-            self.save_if_unsaved(delivery, out);
-        }
-    }
-
     /// Goes on with a user as soon as all their messages are safe, or refused.
-    fn go_on_letting_go(&mut self, user: UserId, out: &mut Vec<Action>) {
+    pub(in super::super) fn go_on_letting_go(&mut self, user: UserId, out: &mut Vec<Action>) {
         let Some(cluster) = &mut self.cluster else { return };
         let Some(going) = cluster.letting_go.get_mut(&user) else { return };
         if going.settling == Settling::Open {
-            let deliveries = &self.deliveries;
-            going.open.retain(|delivery| {
-                // One for which there is no room will not be saved.
-                let is_open = |save, waits: bool| save != Save::Full || waits;
-                deliveries.get(*delivery).is_some_and(|found| !found.durable && is_open(found.save, found.waits()))
-            });
-            if !going.open.is_empty() {
-                self.looks_after_events = true;
+            if !cluster.taken.is_settled(user, &self.deliveries) {
                 return;
             }
             going.settling = Settling::Barrier;
         }
         if going.settling == Settling::Barrier {
-            going.settling = Settling::Asked;
             let job = Job::Cluster { user: self.users.get(user).name.clone(), job: Box::new(ClusterJob::Owner) };
-            if self.submit(job, JobPurpose::LettingGo(user), out).is_err()
+            if self.submit(job, JobPurpose::LettingGo(user), out).is_ok()
                 && let Some(cluster) = &mut self.cluster
                 && let Some(going) = cluster.letting_go.get_mut(&user)
             {
-                going.settling = Settling::Barrier;
+                going.settling = Settling::Asked;
+                going.barriers += 1;
             }
         }
     }
 
-    /// Messages may have become safe.
-    pub(in super::super) fn settle_all(&mut self, out: &mut Vec<Action>) {
-        for user in self.users_let_go_of(Settling::Open) {
-            self.go_on_letting_go(user, out);
-        }
-    }
-
-    /// Are there messages for which the letting go waits?
-    pub(in super::super) fn settles(&self) -> bool {
-        let any = |going: &LettingGo| going.settling == Settling::Open;
-        self.cluster.as_ref().is_some_and(|cluster| cluster.letting_go.values().any(any))
-    }
-
-    fn users_let_go_of(&self, settling: Settling) -> Vec<UserId> {
-        let Some(cluster) = &self.cluster else {
-            return Vec::new();
-        };
-        let those = cluster.letting_go.iter().filter(|(_, going)| going.settling == settling);
-        those.map(|(user, _)| *user).collect()
-    }
-
     /// Tries again what could not be saved or submitted.
     pub(super) fn let_go_on(&mut self, out: &mut Vec<Action>) {
-        for user in self.users_let_go_of(Settling::Open) {
+        let Some(cluster) = &self.cluster else { return };
+        let waiting = cluster.letting_go.iter().filter(|(_, going)| going.settling != Settling::Asked);
+        let waiting: Vec<UserId> = waiting.map(|(user, _)| *user).collect();
+        for user in waiting {
             self.save_open(user, out);
-            self.go_on_letting_go(user, out);
-        }
-        for user in self.users_let_go_of(Settling::Barrier) {
             self.go_on_letting_go(user, out);
         }
     }
@@ -180,24 +149,25 @@ impl Chat {
     /// All jobs about the user that were submitted before are answered, whatever became of this
     /// one: their mailbox has all that was taken for them here.
     pub(in super::super) fn let_go(&mut self, user: UserId, out: &mut Vec<Action>) {
-        let going = self.cluster.as_mut().and_then(|cluster| cluster.letting_go.remove(&user));
-        let Some(LettingGo { to, epoch, claim, .. }) = going else {
+        let Some(cluster) = &mut self.cluster else { return };
+        let Some(going) = cluster.letting_go.get_mut(&user) else {
             debug_assert!(false, "who is let go of is known");
             return;
         };
+        going.barriers -= 1;
+        if going.barriers > 0 || going.settling != Settling::Asked {
+            // It has begun anew.
+            return;
+        }
+        let LettingGo { to, epoch, claim, .. } = *going;
+        cluster.letting_go.remove(&user);
+        self.await_messages(user, false);
         let name = self.users.get(user).name.clone();
-        let dirty = self.dirty_of(&name);
+        let dirty = self.dirty_of(user, to, out);
         let window = self.window_of(user);
         let released = Released { user: name, claim, epoch, clock: self.next_seq, dirty, window };
         out.push(Action::Send { to, record: Record::Released(Box::new(released)) });
         self.users.release(user);
-    }
-
-    /// For whom something of theirs may be in the store of which nobody was told.
-    fn dirty_of(&self, sender: &UserName) -> Vec<UserName> {
-        let telling = self.cluster.iter().flat_map(|cluster| cluster.telling.iter());
-        let dirty = telling.filter(|(_, telling)| telling.is_of(sender));
-        dirty.map(|(user, _)| self.users.get(*user).name.clone()).collect()
     }
 
     fn window_of(&self, user: UserId) -> Vec<Said> {

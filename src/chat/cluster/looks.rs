@@ -43,7 +43,7 @@ impl Chat {
     /// something is to be sent.
     pub(super) fn look_at_all(&mut self, out: &mut Vec<Action>) {
         let users = self.users.iter().filter(|(_, user, _)| user.is_here() || user.loading.is_some());
-        let users: Vec<UserId> = users.map(|(id, ..)| id).collect();
+        let mut users: Vec<UserId> = users.map(|(id, ..)| id).collect();
         for &user in &users {
             self.mark_list(user);
         }
@@ -51,6 +51,11 @@ impl Chat {
             return;
         };
         let was_empty = cluster.sweep.is_empty();
+        if let Some(&next) = cluster.sweep.front() {
+            // It goes on where it is: however often it begins anew, everybody has their turn.
+            let place = users.partition_point(|&user| user < next);
+            users.rotate_left(place);
+        }
         cluster.sweep = users.into();
         cluster.sweep_at_once = (cluster.sweep.len() / SWEEP_PARTS).max(SWEEP_AT_ONCE_MIN);
         if was_empty {

@@ -12,6 +12,12 @@
 //! | `looks.rs` | a list is read anew: for a `Look`, or since a node died that owed some |
 //! | `claims.rs` | a log-in of a user who belongs to another node: that one lets go first |
 //! | `letting_go.rs` | the other end of it: all is saved, then handed over |
+//! | `taken.rs` | whose messages are not safe yet: who is let go of waits for theirs |
+//! | `dirty.rs` | for whom the next node of a sender must look |
+//! | `views.rs` | which nodes have died from one view to the next |
+//!
+//! What is done for one user costs nothing that grows with all others: `steps.rs` counts that in
+//! unit tests.
 //!
 //! A node alone has no `Cluster`, and does nothing of all this.
 
@@ -19,16 +25,22 @@ use super::Chat;
 use super::Timer;
 use super::contract::Action;
 use super::ids::UserId;
-use contract::{Incarnation, NodeState, Owner, Record, View};
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use contract::{Incarnation, NodeId, NodeState, Owner, Record, View};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
 mod claims;
 pub(super) mod clock;
 pub mod contract;
+mod dirty;
 mod letting_go;
 mod link;
 mod looks;
+mod steps;
+mod taken;
 mod telling;
+#[cfg(test)]
+mod tests;
+mod views;
 
 pub(super) use telling::What;
 
@@ -44,6 +56,10 @@ pub(super) struct Cluster {
     epochs: HashMap<UserId, u64>,
     /// Log-ins of users who belong to another node. They are loading.
     claims: BTreeMap<UserId, claims::Claim>,
+    /// The same, by the node from which each waits to hear.
+    claims_at: BTreeSet<(NodeId, UserId)>,
+    /// The same, each with the time at which it is asked about again, in order. They may be over.
+    claims_to_ask: VecDeque<(u64, UserId, u64)>,
     last_claim: u64,
     /// Users who log in elsewhere; each is held.
     letting_go: BTreeMap<UserId, letting_go::LettingGo>,
@@ -51,6 +67,12 @@ pub(super) struct Cluster {
     let_go: letting_go::Marks,
     /// Those whose owner is to be told something; each is held.
     telling: BTreeMap<UserId, telling::Telling>,
+    /// Of these, whose owner is to be asked for; it may be known by now.
+    to_ask: BTreeSet<UserId>,
+    /// There were too many: all look at everything.
+    tells_everybody: bool,
+    dirty: dirty::Dirty,
+    taken: taken::Taken,
     /// Whose list is to be read in the background, and so many at a time. They may be gone.
     sweep: VecDeque<UserId>,
     sweep_at_once: usize,
@@ -76,7 +98,7 @@ impl Cluster {
         match self.view.node(at.node) {
             _ if at == self.me => Life::Me,
             Some(NodeState { last, .. }) if *last == at => Life::Lives,
-            Some(NodeState { last, hlc_limit }) if last.epoch > at.epoch => Life::Dead { hlc_limit: *hlc_limit },
+            Some(NodeState { last, hlc_limit, .. }) if last.epoch > at.epoch => Life::Dead { hlc_limit: *hlc_limit },
             _ => Life::Unknown,
         }
     }
@@ -98,10 +120,41 @@ impl Cluster {
         let here = users.iter().filter(|(_, user, _)| user.is_here()).map(|(id, ..)| id);
         assert!({ here }.all(|user| self.epochs.contains_key(&user)), "somebody is here whom the node does not own");
         assert!(self.claims.keys().all(|user| users.get(*user).loading.is_some()));
-        let waits = !self.claims.is_empty()
-            || !self.letting_go.is_empty()
-            || self.telling.values().any(telling::Telling::waits);
-        assert!(self.timer_set || !waits, "what waits is tried again");
+        let at = |claim: &claims::Claim| claim.node();
+        let claims_at: BTreeSet<_> = self.claims.iter().filter_map(|(user, claim)| Some((at(claim)?, *user))).collect();
+        assert_eq!(claims_at, self.claims_at);
+        assert!(self.claims_to_ask.iter().is_sorted_by_key(|to_ask| to_ask.0));
+        let mut waiting = self.telling.iter().filter(|(_, telling)| telling.waits()).map(|(user, _)| user);
+        assert!(waiting.all(|user| self.to_ask.contains(user)));
+        self.dirty.check(|user| self.telling.contains_key(&user));
+        assert!(self.timer_set || !self.waits(), "what waits is tried again");
+    }
+
+    #[cfg(debug_assertions)]
+    pub(super) fn check_taken(&self, deliveries: &super::deliveries::Deliveries) {
+        self.taken.check(deliveries);
+    }
+
+    /// Is there anything that is tried again?
+    fn waits(&self) -> bool {
+        let is_idle = self.to_ask.is_empty() && self.letting_go.is_empty() && self.claims.is_empty();
+        !is_idle || self.tells_everybody
+    }
+
+    /// The memory of what users can make grow: of what is in trees, about.
+    pub(super) fn held_bytes(&self) -> usize {
+        const OF_TREE: usize = 2;
+        const CLAIM_BYTES: usize = size_of::<claims::Claim>() + 2 * size_of::<(NodeId, UserId)>();
+        self.epochs.capacity() * size_of::<(UserId, u64)>()
+            + self.claims.len() * OF_TREE * CLAIM_BYTES
+            + self.claims_to_ask.capacity() * size_of::<(u64, UserId, u64)>()
+            + self.letting_go.len() * OF_TREE * size_of::<(UserId, letting_go::LettingGo)>()
+            + self.let_go.held_bytes()
+            + self.telling.len() * OF_TREE * size_of::<(UserId, telling::Telling)>()
+            + self.to_ask.len() * OF_TREE * size_of::<UserId>()
+            + self.dirty.held_bytes()
+            + self.taken.held_bytes()
+            + self.sweep.capacity() * size_of::<UserId>()
     }
 }
 
@@ -118,14 +171,21 @@ impl Chat {
             view,
             epochs: HashMap::new(),
             claims: BTreeMap::new(),
+            claims_at: BTreeSet::new(),
+            claims_to_ask: VecDeque::new(),
             last_claim: 0,
             letting_go: BTreeMap::new(),
             let_go: letting_go::Marks::default(),
             telling: BTreeMap::new(),
+            to_ask: BTreeSet::new(),
+            tells_everybody: false,
+            dirty: dirty::Dirty::default(),
+            taken: taken::Taken::default(),
             sweep: VecDeque::new(),
             sweep_at_once: 0,
             timer_set: false,
         }));
+        self.looks_after_events = true;
     }
 
     /// The `seq` of this node's next push. The shell keeps the node's `hlc_limit` far above this,
@@ -153,16 +213,15 @@ impl Chat {
         if view.number < cluster.view.number {
             return;
         }
-        let me = cluster.me.node;
-        let has_died =
-            |old: &NodeState| old.last.node != me && view.node(old.last.node).is_none_or(|new| new.last != old.last);
-        let any_died = cluster.view.nodes.iter().any(has_died);
+        let changes = views::Changes::between(&cluster.view, &view, cluster.me.node);
         cluster.view = view;
-        if any_died {
+        if changes.any_died {
             self.look_at_all(out);
         }
-        self.consider_claims(out);
-        self.ask_owners(out);
+        if !changes.nodes.is_empty() {
+            self.consider_claims(&changes.nodes, out);
+            self.ask_owners(out);
+        }
     }
 
     /// Another node says something.
@@ -205,13 +264,11 @@ impl Chat {
         if let Some(cluster) = &mut self.cluster {
             cluster.timer_set = false;
         }
+        self.tell_everybody(out);
         self.ask_owners(out);
         self.let_go_on(out);
         self.ask_for_claims(out);
-        let waits = self.cluster.as_ref().is_some_and(|cluster| {
-            !(cluster.telling.is_empty() && cluster.letting_go.is_empty() && cluster.claims.is_empty())
-        });
-        if waits {
+        if self.cluster.as_ref().is_some_and(|cluster| cluster.waits()) {
             self.arm_cluster();
         }
     }

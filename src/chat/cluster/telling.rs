@@ -10,12 +10,12 @@ use super::super::contract::{Action, Job, Outcome};
 use super::super::deliveries::Save;
 use super::super::ids::{DeliveryRef, UserId};
 use super::super::job::JobPurpose;
+use super::Life;
 use super::contract::{ClusterJob, ClusterOutcome, Owner, Record};
-use super::{Cluster, Life};
-use crate::protocol::field::UserName;
+use super::steps;
 
 /// Beyond so many, all nodes are told to look at everything.
-const TELLING_MAX: usize = 100_000;
+pub(super) const TELLING_MAX: usize = if cfg!(test) { 40 } else { 100_000 };
 
 /// How far the question for the owner has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,18 +33,11 @@ enum Asking {
 pub(super) struct Telling {
     asking: Asking,
     what: What,
-    /// Whose pushes they are: they may be in the store and nobody knows.
-    senders: Vec<UserName>,
 }
 
 impl Telling {
     pub(super) fn waits(&self) -> bool {
         self.asking == Asking::Waits
-    }
-
-    /// Is something of this sender among it?
-    pub(super) fn is_of(&self, sender: &UserName) -> bool {
-        self.senders.contains(sender)
     }
 }
 
@@ -117,27 +110,22 @@ impl Chat {
         sender: Option<UserId>,
         out: &mut Vec<Action>,
     ) {
-        let sender = sender.map(|sender| self.users.get(sender).name.clone());
         let Some(cluster) = &mut self.cluster else {
             return;
         };
         let is_new = !cluster.telling.contains_key(&user);
         if is_new && cluster.telling.len() >= TELLING_MAX {
-            return self.tell_everybody(out);
+            return self.tell_everybody_soon();
         }
-        let telling = cluster.telling.entry(user).or_insert_with(|| Telling {
-            asking: Asking::Waits,
-            what: What::default(),
-            senders: Vec::new(),
-        });
+        let telling = cluster.telling.entry(user).or_insert(Telling { asking: Asking::Waits, what: What::default() });
         telling.what.pushes |= what.pushes;
         telling.what.friends |= what.friends;
-        if let Some(sender) = sender.filter(|sender| !telling.senders.contains(sender)) {
-            telling.senders.push(sender);
-        }
         match telling.asking {
             Asking::Asked => telling.asking = Asking::AskedTooEarly,
             Asking::Waits | Asking::AskedTooEarly => {}
+        }
+        if let Some(sender) = sender {
+            cluster.dirty.insert(self.users.hash(self.users.get(sender).name.as_str()), user);
         }
         if is_new {
             self.users.hold(user);
@@ -145,42 +133,68 @@ impl Chat {
         self.ask_owner(user, out);
     }
 
-    /// Who must look at what is not known any more.
+    /// What is not known any more will be looked for by all.
     #[cold]
-    fn tell_everybody(&self, out: &mut Vec<Action>) {
-        if let Some(cluster) = &self.cluster {
-            let others = cluster.view.nodes.iter().map(|state| state.last).filter(|last| last.node != cluster.me.node);
-            out.extend(others.map(|to| Action::Send { to, record: Record::Missed }));
+    fn tell_everybody_soon(&mut self) {
+        if let Some(cluster) = &mut self.cluster {
+            cluster.dirty.lose();
+            cluster.tells_everybody = true;
         }
+        self.arm_cluster();
+    }
+
+    /// All look at everything, this node as well, if somebody could not be told.
+    pub(super) fn tell_everybody(&mut self, out: &mut Vec<Action>) {
+        let Some(cluster) = &mut self.cluster else { return };
+        if !std::mem::take(&mut cluster.tells_everybody) {
+            return;
+        }
+        for state in cluster.view.nodes.iter().filter(|state| state.last != cluster.me && state.lives) {
+            cluster.dirty.note_told(state.last);
+            out.push(Action::Send { to: state.last, record: Record::Missed });
+        }
+        self.look_at_all(out);
     }
 
     fn telling(&mut self, user: UserId) -> Option<&mut Telling> {
         self.cluster.as_mut()?.telling.get_mut(&user)
     }
 
-    fn ask_owner(&mut self, user: UserId, out: &mut Vec<Action>) {
+    /// `false`: the store does not take more.
+    fn ask_owner(&mut self, user: UserId, out: &mut Vec<Action>) -> bool {
         if !self.telling(user).is_some_and(|telling| telling.waits()) {
-            return;
+            return true;
         }
         let job = Job::Cluster { user: self.users.get(user).name.clone(), job: Box::new(ClusterJob::Owner) };
-        match self.submit(job, JobPurpose::Owner(user), out) {
-            Ok(()) => {
-                if let Some(telling) = self.telling(user) {
-                    telling.asking = Asking::Asked;
-                }
-            }
-            Err(_) => self.arm_cluster(),
+        let is_asked = self.submit(job, JobPurpose::Owner(user), out).is_ok();
+        if let Some(telling) = self.telling(user).filter(|_| is_asked) {
+            telling.asking = Asking::Asked;
         }
+        if !is_asked {
+            self.ask_owner_later(user);
+        }
+        is_asked
     }
 
-    /// Asks again for those of whom it is not known.
+    fn ask_owner_later(&mut self, user: UserId) {
+        if let Some(cluster) = &mut self.cluster {
+            cluster.to_ask.insert(user);
+        }
+        self.arm_cluster();
+    }
+
+    /// Asks again for those of whom it is not known, as far as the store takes it.
     pub(super) fn ask_owners(&mut self, out: &mut Vec<Action>) {
-        let waiting = |cluster: &Cluster| {
-            let waiting = cluster.telling.iter().filter(|(_, telling)| telling.waits());
-            waiting.map(|(user, _)| *user).collect::<Vec<_>>()
-        };
-        for user in self.cluster.as_deref().map(waiting).unwrap_or_default() {
-            self.ask_owner(user, out);
+        let Some(cluster) = &mut self.cluster else { return };
+        let mut waiting = std::mem::take(&mut cluster.to_ask);
+        while let Some(user) = waiting.pop_first() {
+            steps::count(1);
+            if !self.ask_owner(user, out) {
+                break;
+            }
+        }
+        if let Some(cluster) = &mut self.cluster {
+            cluster.to_ask.append(&mut waiting);
         }
     }
 
@@ -193,16 +207,21 @@ impl Chat {
         let (what, too_early) = (telling.what, telling.asking == Asking::AskedTooEarly);
         telling.asking = Asking::Waits;
         match Self::owner_in(outcome) {
-            Some(_) if too_early => self.ask_owner(user, out),
-            Some(owner) if self.tell_node(user, owner, what, out) => {
-                if let Some(cluster) = &mut self.cluster
-                    && cluster.telling.remove(&user).is_some()
-                {
-                    self.users.release(user);
-                }
-            }
-            _ => self.arm_cluster(),
+            Some(_) if too_early => _ = self.ask_owner(user, out),
+            Some(owner) if self.tell_node(user, owner, what, out) => self.told(user),
+            _ => self.ask_owner_later(user),
         }
+    }
+
+    fn told(&mut self, user: UserId) {
+        let Some(cluster) = &mut self.cluster else { return };
+        cluster.telling.remove(&user);
+        cluster.to_ask.remove(&user);
+        cluster.dirty.remove(user);
+        if cluster.telling.is_empty() && !cluster.tells_everybody {
+            cluster.dirty.clear();
+        }
+        self.users.release(user);
     }
 
     /// Tells the owner; `false` if it cannot be told yet: the view does not know it.

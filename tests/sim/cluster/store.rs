@@ -68,6 +68,7 @@ impl Shared {
         let states = self.nodes.iter().enumerate().map(|(node, row)| NodeState {
             last: Incarnation { node: node_id(node), epoch: row.epoch },
             hlc_limit: row.hlc_limit,
+            lives: row.lives,
         });
         View { number: self.view, nodes: states.collect() }
     }

@@ -1,0 +1,133 @@
+//! Whose pushes may be in the store for whom, of which nobody was told yet: with its sender, the
+//! next node learns whom to look for.
+
+use super::super::Chat;
+use super::super::contract::Action;
+use super::super::ids::UserId;
+use super::contract::{Incarnation, Record};
+use super::steps;
+use crate::protocol::field::UserName;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Beyond so many pairs of a sender and a receiver, the next node of any sender reads everything.
+const PAIRS_MAX: usize = if cfg!(test) { 1_000 } else { 100_000 };
+/// Beyond so many receivers of one sender, theirs does.
+const OF_SENDER_MAX: usize = 1_024;
+
+/// The pairs. Senders may be in no table any more, so each is the hash of the name; if two have
+/// the same, too much is looked for.
+#[derive(Debug, Default)]
+pub(super) struct Dirty {
+    by_sender: BTreeSet<(u64, UserId)>,
+    by_receiver: BTreeSet<(UserId, u64)>,
+    /// How often something was not kept.
+    losses: u64,
+    /// Which nodes read everything after so many losses.
+    told: BTreeMap<Incarnation, u64>,
+}
+
+impl Dirty {
+    /// The owner of the receiver is still to be told.
+    pub(super) fn insert(&mut self, sender: u64, receiver: UserId) {
+        if self.by_sender.len() >= PAIRS_MAX && !self.by_sender.contains(&(sender, receiver)) {
+            return self.lose();
+        }
+        self.by_sender.insert((sender, receiver));
+        self.by_receiver.insert((receiver, sender));
+    }
+
+    /// Something is not kept: who comes later must read everything.
+    pub(super) fn lose(&mut self) {
+        self.losses += 1;
+    }
+
+    /// The owner of a receiver was told.
+    pub(super) fn remove(&mut self, receiver: UserId) {
+        let all = (receiver, u64::MIN)..=(receiver, u64::MAX);
+        let senders: Vec<u64> = self.by_receiver.range(all).map(|&(_, sender)| sender).collect();
+        for sender in senders {
+            self.by_receiver.remove(&(receiver, sender));
+            self.by_sender.remove(&(sender, receiver));
+        }
+    }
+
+    /// Every owner was told.
+    pub(super) fn clear(&mut self) {
+        *self = Self::default();
+    }
+
+    /// Those for whom something of this sender may be; `None` if that is not known, or there are
+    /// too many.
+    fn of(&self, sender: u64, to: Incarnation) -> Option<Vec<UserId>> {
+        if self.told.get(&to).copied().unwrap_or(0) < self.losses {
+            return None;
+        }
+        let all = (sender, UserId::FIRST)..=(sender, UserId::LAST);
+        let receivers: Vec<UserId> =
+            self.by_sender.range(all).map(|&(_, receiver)| receiver).take(OF_SENDER_MAX + 1).collect();
+        steps::count(receivers.len());
+        (receivers.len() <= OF_SENDER_MAX).then_some(receivers)
+    }
+
+    /// A node reads everything from now on.
+    pub(super) fn note_told(&mut self, to: Incarnation) {
+        self.told.insert(to, self.losses);
+    }
+
+    pub(super) fn held_bytes(&self) -> usize {
+        2 * (self.by_sender.len() + self.by_receiver.len()) * size_of::<(u64, UserId)>()
+    }
+
+    #[cfg(debug_assertions)]
+    pub(super) fn check(&self, is_told: impl Fn(UserId) -> bool) {
+        assert_eq!(self.by_sender.len(), self.by_receiver.len());
+        assert!(self.by_sender.iter().all(|&(sender, receiver)| self.by_receiver.contains(&(receiver, sender))));
+        assert!(self.by_sender.iter().all(|&(_, receiver)| is_told(receiver)), "the owner is told");
+        assert!(self.by_sender.len() <= PAIRS_MAX);
+    }
+}
+
+impl Chat {
+    /// For whom something of a user may be in the store of which nobody was told. If that are too
+    /// many, or it is not known, the node to which the user goes is told to look at everything.
+    pub(super) fn dirty_of(&mut self, sender: UserId, to: Incarnation, out: &mut Vec<Action>) -> Vec<UserName> {
+        let hash = self.users.hash(self.users.get(sender).name.as_str());
+        let Some(cluster) = &mut self.cluster else {
+            return Vec::new();
+        };
+        match cluster.dirty.of(hash, to) {
+            Some(receivers) => receivers.into_iter().map(|user| self.users.get(user).name.clone()).collect(),
+            None => {
+                cluster.dirty.note_told(to);
+                out.push(Action::Send { to, record: Record::Missed });
+                Vec::new()
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::contract::NodeId;
+    use super::*;
+
+    #[test]
+    fn what_is_too_much_is_told_to_each_node_once() {
+        let to = Incarnation { node: NodeId::new(2).unwrap(), epoch: 1 };
+        let mut dirty = Dirty::default();
+        (0..PAIRS_MAX as u64).for_each(|sender| dirty.insert(sender, UserId::of(sender as usize % 100)));
+        dirty.insert(1, UserId::of(1));
+        assert_eq!(dirty.of(1, to), Some(vec![UserId::of(1)]), "that one is known");
+        let bytes = dirty.held_bytes();
+        dirty.insert(u64::MAX, UserId::of(1));
+        assert_eq!(dirty.held_bytes(), bytes, "there is no room");
+        assert_eq!(dirty.of(1, to), None);
+        dirty.note_told(to);
+        assert_eq!(dirty.of(1, to), Some(vec![UserId::of(1)]));
+        assert_eq!(dirty.of(1, Incarnation { epoch: 2, ..to }), None, "another one");
+        for receiver in 0..100 {
+            dirty.remove(UserId::of(receiver));
+        }
+        assert_eq!(dirty.held_bytes(), 0);
+    }
+}

@@ -1,0 +1,165 @@
+//! The messages that were taken here and are neither acked nor committed, by sender: who is let go
+//! of waits for theirs, and for nobody else's.
+//!
+//! Nothing on the way of a message feeds it, so that a node alone has nothing of it. After each
+//! event it looks at the place in the table of deliveries that was the next one before: if the
+//! event took a message, it is there.
+
+use super::super::Chat;
+use super::super::deliveries::{Deliveries, Delivery, Save};
+use super::super::ids::{DeliveryRef, UserId};
+use super::steps;
+use std::collections::HashMap;
+
+/// A sender's are looked through when there are so many, and again when they have doubled.
+const LOOKED_THROUGH_FROM: usize = 16;
+/// So many of all may be over before all are looked through.
+const OVER_MAX: usize = 1_024;
+
+/// May be over by now.
+#[derive(Debug)]
+struct OfSender {
+    taken: Vec<DeliveryRef>,
+    look_through_at: usize,
+}
+
+impl Default for OfSender {
+    fn default() -> Self {
+        Self { taken: Vec::new(), look_through_at: LOOKED_THROUGH_FROM }
+    }
+}
+
+/// Of all senders.
+#[derive(Debug, Default)]
+pub(super) struct Taken {
+    /// Never walked through to decide anything.
+    by_sender: HashMap<UserId, OfSender>,
+    /// All of them together.
+    len: usize,
+    /// Where the next delivery stands.
+    next_place: u32,
+}
+
+fn is_open(user: UserId, found: &Delivery) -> bool {
+    found.sender == Some(user) && !found.durable
+}
+
+/// Will it be acked or saved? One for which there is no room will not.
+fn is_awaited(user: UserId, found: &Delivery) -> bool {
+    is_open(user, found) && (found.save != Save::Full || found.waits())
+}
+
+impl Taken {
+    fn note(&mut self, deliveries: &Deliveries) {
+        let place = std::mem::replace(&mut self.next_place, deliveries.next_place());
+        let Some((delivery, found)) = deliveries.at(place) else { return };
+        let Some(sender) = found.sender.filter(|&sender| is_open(sender, found)) else { return };
+        let of_sender = self.by_sender.entry(sender).or_default();
+        of_sender.taken.push(delivery);
+        self.len += 1;
+        if of_sender.taken.len() >= of_sender.look_through_at {
+            self.len -= of_sender.forget_what_is_over(sender, deliveries);
+        }
+        if self.len > 2 * deliveries.len() + OVER_MAX {
+            self.forget_what_is_over(deliveries);
+        }
+    }
+
+    fn forget_what_is_over(&mut self, deliveries: &Deliveries) {
+        self.by_sender.retain(|&sender, of_sender| {
+            of_sender.forget_what_is_over(sender, deliveries);
+            !of_sender.taken.is_empty()
+        });
+        self.by_sender.shrink_to(2 * self.by_sender.len());
+        self.len = self.by_sender.values().map(|of_sender| of_sender.taken.len()).sum();
+    }
+
+    /// Those of one user, in the order in which they were taken.
+    fn open_of(&mut self, user: UserId, deliveries: &Deliveries) -> Vec<DeliveryRef> {
+        let Some(of_sender) = self.by_sender.get_mut(&user) else {
+            return Vec::new();
+        };
+        self.len -= of_sender.forget_what_is_over(user, deliveries);
+        let mut open = of_sender.taken.clone();
+        open.sort_unstable_by_key(|delivery| delivery.seq);
+        open
+    }
+
+    /// Is none of a user's messages waited for? Most calls look at one of them.
+    pub(super) fn is_settled(&mut self, user: UserId, deliveries: &Deliveries) -> bool {
+        let Some(of_sender) = self.by_sender.get_mut(&user) else {
+            return true;
+        };
+        let taken = &mut of_sender.taken;
+        let mut at = taken.len();
+        while at > 0 {
+            at -= 1;
+            steps::count(1);
+            match deliveries.get(taken[at]).filter(|found| is_open(user, found)) {
+                Some(found) if is_awaited(user, found) => {
+                    // The next call begins with it.
+                    let last = taken.len() - 1;
+                    taken.swap(at, last);
+                    return false;
+                }
+                Some(_) => {}
+                None => {
+                    taken.swap_remove(at);
+                    self.len -= 1;
+                }
+            }
+        }
+        if taken.is_empty() {
+            self.by_sender.remove(&user);
+        }
+        true
+    }
+
+    pub(super) fn held_bytes(&self) -> usize {
+        2 * self.len * size_of::<DeliveryRef>() + self.by_sender.capacity() * size_of::<(UserId, OfSender)>()
+    }
+
+    /// It has all that is open.
+    #[cfg(debug_assertions)]
+    pub(super) fn check(&self, deliveries: &Deliveries) {
+        use std::collections::HashSet;
+        assert_eq!(self.len, self.by_sender.values().map(|of_sender| of_sender.taken.len()).sum::<usize>());
+        let known: HashSet<u64> =
+            self.by_sender.values().flat_map(|of_sender| of_sender.taken.iter().map(|taken| taken.seq)).collect();
+        for found in deliveries.iter() {
+            let Some(sender) = found.sender else { continue };
+            assert!(
+                !is_awaited(sender, found) || known.contains(&found.seq),
+                "nobody knows that it is open: {found:?}"
+            );
+        }
+    }
+}
+
+impl OfSender {
+    /// Gives how many.
+    fn forget_what_is_over(&mut self, user: UserId, deliveries: &Deliveries) -> usize {
+        let before = self.taken.len();
+        steps::count(before);
+        self.taken.retain(|&delivery| deliveries.get(delivery).is_some_and(|found| is_open(user, found)));
+        self.look_through_at = LOOKED_THROUGH_FROM.max(2 * self.taken.len());
+        before - self.taken.len()
+    }
+}
+
+impl Chat {
+    /// An event of a node of a cluster is over: it may have taken a message.
+    pub(in super::super) fn note_taken(&mut self) {
+        if let Some(cluster) = &mut self.cluster {
+            cluster.taken.note(&self.deliveries);
+        }
+    }
+
+    /// Saves what a user has sent and is not saved, without waiting for acks.
+    pub(super) fn save_open(&mut self, user: UserId, out: &mut Vec<super::super::contract::Action>) {
+        let Some(cluster) = &mut self.cluster else { return };
+        for delivery in cluster.taken.open_of(user, &self.deliveries) {
+            self.save_if_unsaved(delivery, out);
+        }
+    }
+}

@@ -1,0 +1,85 @@
+//! A user of another node logs in here.
+
+use super::*;
+
+fn release(name: &str, epoch: u64, claim: u64) -> Record {
+    Record::Release { user: user(name), epoch, claim }
+}
+
+fn released(name: &str, epoch: u64, claim: u64, dirty: &[&str]) -> Record {
+    let dirty = dirty.iter().map(|name| user(name)).collect();
+    Record::Released(Box::new(Released { user: user(name), claim, epoch, clock: 0, dirty, window: Vec::new() }))
+}
+
+#[test]
+fn they_are_claimed_only_when_the_other_node_has_let_go() {
+    let mut node = Node::new();
+    let ann = node.ask_log_in("ann");
+    node.answer(log_in_of("ann"), elsewhere(life(OTHER, 1), 5));
+    assert!(node.has_sent(&release("ann", 5, 1)));
+    assert_eq!(node.count(claim_of("ann")), 0);
+    node.frame(released("ann", 5, 1, &[]));
+    node.answer(claim_of("ann"), loaded(6, &[], Page::default()));
+    assert!(node.is_on(ann));
+}
+
+#[test]
+fn what_another_claim_was_answered_counts_for_nothing() {
+    let mut node = Node::new();
+    node.ask_log_in("ann");
+    node.answer(log_in_of("ann"), elsewhere(life(OTHER, 1), 5));
+    // That of an earlier log-in, and that of an earlier epoch.
+    node.frame(released("ann", 5, 9, &[]));
+    node.frame(released("ann", 4, 1, &[]));
+    assert_eq!(node.count(claim_of("ann")), 0);
+}
+
+#[test]
+fn those_for_whom_something_may_be_saved_are_looked_for() {
+    let mut node = Node::new();
+    node.log_in("bob", &[]);
+    node.ask_log_in("ann");
+    node.answer(log_in_of("ann"), elsewhere(life(OTHER, 1), 5));
+    node.frame(released("ann", 5, 1, &["bob", "nobody here"]));
+    let (page, claim) = (node.place_of(page_of("bob")).unwrap(), node.place_of(claim_of("ann")).unwrap());
+    assert!(page < claim);
+}
+
+#[test]
+fn a_node_that_is_younger_than_the_view_is_asked_when_the_view_knows_it() {
+    let mut node = Node::new();
+    node.ask_log_in("ann");
+    node.answer(log_in_of("ann"), elsewhere(life(OTHER, 2), 5));
+    assert_eq!((node.sent.len(), node.count(claim_of("ann")), node.views_asked), (0, 0, 1));
+    node.event(Event::View(view(2, &[(OTHER, 2)])));
+    assert_eq!(node.sent, [(life(OTHER, 2), release("ann", 5, 1))]);
+}
+
+#[test]
+fn a_node_that_is_dead_is_not_asked() {
+    let mut node = Node::new();
+    node.ask_log_in("ann");
+    node.answer(log_in_of("ann"), elsewhere(life(OTHER, 1), 5));
+    node.event(Event::View(view(2, &[(OTHER, 2)])));
+    let floor =
+        |job: &Job| cluster_job(job, "ann", |job| matches!(job, ClusterJob::Claim { floor, .. } if *floor >= 1 << 40));
+    assert_eq!(node.count(floor), 1, "its numbers end at its limit");
+}
+
+#[test]
+fn where_they_are_is_asked_again_at_intervals() {
+    let mut node = Node::new();
+    node.ask_log_in("ann");
+    node.answer(log_in_of("ann"), elsewhere(life(OTHER, 1), 5));
+    let mut asked = 0;
+    // Not as long as the log-in waits.
+    for _ in 0..36 {
+        node.pass(250);
+        if node.count(owner_of("ann")) > 0 {
+            asked += 1;
+            node.answer(owner_of("ann"), owned(owner(life(OTHER, 1), 5)));
+        }
+    }
+    assert!((5..=10).contains(&asked), "{asked} times in 9 s");
+    assert_eq!(node.sent.len(), 1 + asked, "a record may be lost: it is sent again");
+}

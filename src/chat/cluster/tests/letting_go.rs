@@ -1,0 +1,102 @@
+//! A user logs in on another node.
+
+use super::*;
+
+#[test]
+fn a_user_is_let_go_of_when_their_messages_are_safe_also_those_the_window_forgot() {
+    let mut node = Node::with(Rules { dedup_messages_max: 1, ..Rules::default() });
+    let ann = node.log_in("ann", &["bob", "cid"]);
+    let bob = node.log_in("bob", &["ann"]);
+    for id in ["m1", "m2", "m3"] {
+        node.say(ann, "ann", id, "bob");
+    }
+    node.say(ann, "ann", "m4", "cid");
+    node.release("ann", 1, 7);
+    assert_eq!(node.closed, [ann]);
+    // One is acked, two are saved, of one it is not known.
+    node.answer(save_of("m1"), saved(Some(owner(life(1, 1), 1))));
+    node.ack(bob, "m2");
+    node.answer(save_of("m4"), saved(None));
+    node.answer(save_of("m2"), saved(None));
+    assert_eq!(node.count(owner_of("ann")), 0, "m3 is not safe");
+    node.answer(save_of("m3"), Outcome::Failed);
+    assert_eq!(node.count(owner_of("ann")), 0, "it is saved again");
+    node.pass(1_000);
+    node.answer(save_of("m3"), saved(None));
+    node.answer(owner_of("ann"), owned(owner(life(OTHER, 1), 1)));
+    let [released] = node.released()[..] else { panic!("{:?}", node.sent) };
+    assert_eq!((released.epoch, released.claim), (1, 7));
+}
+
+#[test]
+fn what_was_taken_for_them_is_saved_before_they_are_let_go_of() {
+    let mut node = Node::new();
+    let ann = node.log_in("ann", &["bob"]);
+    let bob = node.log_in("bob", &["ann"]);
+    node.say(bob, "bob", "to ann", "ann");
+    node.release("ann", 1, 7);
+    assert_eq!(node.closed, [ann]);
+    // The one comes behind the other in her lane.
+    let (save, barrier) = (node.place_of(save_of("to ann")).unwrap(), node.place_of(owner_of("ann")).unwrap());
+    assert!(save < barrier);
+    assert!(node.released().is_empty(), "the barrier is not answered");
+    node.answer(save_of("to ann"), saved(None));
+    assert!(node.released().is_empty());
+    node.answer(owner_of("ann"), Outcome::Failed);
+    assert_eq!(node.released().len(), 1);
+}
+
+#[test]
+fn they_are_let_go_of_anew_if_they_were_here_again_meanwhile() {
+    let mut node = Node::new();
+    let ann = node.log_in("ann", &["bob"]);
+    node.release("ann", 1, 7);
+    // The store is slow: before the barrier is answered, she is here again and says something.
+    let again = node.ask_log_in("ann");
+    node.answer(log_in_of("ann"), loaded(1, &["bob"], Page::default()));
+    node.answer(claim_of("ann"), loaded(2, &["bob"], Page::default()));
+    assert!(node.is_on(again));
+    node.say(again, "ann", "m1", "bob");
+    // And elsewhere again.
+    node.release("ann", 2, 8);
+    assert_eq!(node.closed, [ann, again], "the connection of the second time is closed");
+    node.answer(owner_of("ann"), owned(owner(life(1, 1), 2)));
+    assert!(node.released().is_empty(), "m1 is not safe, and that answer was asked for before");
+    node.answer(save_of("m1"), saved(None));
+    node.answer(owner_of("ann"), owned(owner(life(1, 1), 2)));
+    let [released] = node.released()[..] else { panic!("{:?}", node.sent) };
+    assert_eq!((released.epoch, released.claim, released.window.len()), (2, 8, 1));
+}
+
+#[test]
+fn those_for_whom_something_may_be_saved_are_handed_over() {
+    let mut node = Node::new();
+    let ann = node.log_in("ann", &["bob", "cid"]);
+    node.say(ann, "ann", "m1", "bob");
+    node.answer(save_of("m1"), Outcome::Failed);
+    node.say(ann, "ann", "m2", "cid");
+    node.answer(save_of("m2"), saved(Some(Owner::default())));
+    node.release("ann", 1, 7);
+    node.answer(owner_of("ann"), Outcome::Failed);
+    let [released] = node.released()[..] else { panic!("{:?}", node.sent) };
+    assert_eq!(released.dirty, [user("bob")]);
+}
+
+#[test]
+fn if_there_are_too_many_the_other_node_reads_everything() {
+    const FRIENDS: usize = 1_025;
+    let names: Vec<String> = (0..FRIENDS).map(|n| format!("friend{n:04}")).collect();
+    let friends: Vec<&str> = names.iter().map(String::as_str).collect();
+    let mut node = Node::with(Rules { jobs_per_connection_max: 10_000, ..Rules::default() });
+    let ann = node.log_in("ann", &friends);
+    for (n, friend) in friends.iter().enumerate() {
+        node.say(ann, "ann", &format!("m{n}"), friend);
+        node.answer(save_of(&format!("m{n}")), Outcome::Failed);
+    }
+    node.release("ann", 1, 7);
+    node.answer(owner_of("ann"), Outcome::Failed);
+    let [.., (_, Record::Missed), (_, Record::Released(released))] = &node.sent[..] else {
+        panic!("{:?}", node.sent.last())
+    };
+    assert!(released.dirty.is_empty());
+}

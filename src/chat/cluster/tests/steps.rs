@@ -1,0 +1,126 @@
+//! What is done for one user costs nothing that grows with all others.
+
+use super::super::steps;
+use super::*;
+
+/// With so many messages in memory, none of them acked, and so many log-ins that wait for node 2.
+fn crowd(messages: usize, claims: usize) -> Node {
+    const OF_RECEIVER: usize = 500;
+    let rules = Rules { jobs_per_connection_max: 1 << 20, list_max: 1_024, ..Rules::default() };
+    let mut node = Node::with(rules);
+    let names: Vec<String> = (0..messages.div_ceil(OF_RECEIVER)).map(|n| format!("receiver{n}")).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let sender = node.log_in("sender", &names);
+    for name in &names {
+        node.log_in(name, &["sender"]);
+    }
+    for n in 0..messages {
+        node.say(sender, "sender", &format!("m{n}"), names[n / OF_RECEIVER]);
+    }
+    for n in 0..claims {
+        let name = format!("comes{n}");
+        node.ask_log_in(&name);
+        node.answer(log_in_of(&name), elsewhere(life(OTHER, 1), 5));
+    }
+    node
+}
+
+/// One user goes from node to node, so often, and says something each time.
+fn alternate(node: &mut Node, times: u64) {
+    for n in 0..times {
+        let epoch = 2 * n + 5;
+        let ann = node.ask_log_in("ann");
+        node.answer(log_in_of("ann"), elsewhere(life(OTHER, 1), epoch));
+        let claim = node.sent.iter().rev().find_map(|(_, record)| match record {
+            Record::Release { claim, .. } => Some(*claim),
+            _ => None,
+        });
+        let window = Vec::new();
+        let released =
+            Released { user: user("ann"), claim: claim.unwrap(), epoch, clock: 0, dirty: vec![user("bob")], window };
+        node.frame(Record::Released(Box::new(released)));
+        node.answer(claim_of("ann"), loaded(epoch + 1, &["bob"], Page::default()));
+        assert!(node.is_on(ann));
+        let id = format!("a{n}");
+        node.say(ann, "ann", &id, "bob");
+        node.say(ann, "ann", &format!("b{n}"), "bob");
+        node.answer(save_of(&id), saved(Some(owner(life(OTHER, 1), 1))));
+        node.release("ann", epoch + 1, n);
+        node.answer(save_of(&format!("b{n}")), Outcome::Failed);
+        node.pass(0);
+        node.answer(owner_of("ann"), owned(owner(life(1, 1), epoch + 1)));
+        assert_eq!(node.released().len(), 1 + n as usize);
+    }
+}
+
+fn steps_of(messages: usize, claims: usize) -> usize {
+    let mut node = crowd(messages, claims);
+    steps::take();
+    alternate(&mut node, 10);
+    steps::take()
+}
+
+#[test]
+fn a_user_who_goes_from_node_to_node_costs_the_same_beside_any_crowd() {
+    let (alone, beside) = (steps_of(0, 0), steps_of(5_000, 500));
+    assert!(alone > 0);
+    assert_eq!(alone, beside);
+}
+
+#[test]
+fn a_view_costs_only_those_who_wait_for_what_has_changed() {
+    const CLAIMS: usize = 50;
+    let mut node = crowd(0, CLAIMS);
+    steps::take();
+    node.event(Event::View(view(1, &[(OTHER, 1)])));
+    node.event(Event::View(view(2, &[(OTHER, 1), (3, 1)])));
+    assert_eq!(steps::take(), 0);
+    node.event(Event::View(view(3, &[(OTHER, 2), (3, 1)])));
+    assert_eq!(steps::take(), CLAIMS);
+    let claims = |job: &Job| matches!(job, Job::Cluster { job, .. } if matches!(**job, ClusterJob::Claim { .. }));
+    assert_eq!(node.count(claims), CLAIMS, "all of them go on");
+}
+
+#[test]
+fn what_waits_for_a_store_that_takes_nothing_is_not_walked_through() {
+    let mut node = Node::with(Rules { jobs_max: 4, ..Rules::default() });
+    let names: Vec<String> = (0..40).map(|n| format!("friend{n}")).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let ann = node.log_in("ann", &names);
+    for (n, name) in names.iter().enumerate() {
+        let id = format!("m{n}");
+        node.say(ann, "ann", &id, name);
+        if node.count(save_of(&id)) > 0 {
+            node.answer(save_of(&id), Outcome::Failed);
+        }
+    }
+    assert_eq!(node.count(|job| matches!(job, Job::Cluster { .. })), 4, "the store takes no more");
+    steps::take();
+    for _ in 0..10 {
+        node.pass(1_000);
+    }
+    assert!(steps::take() <= 20, "each time one that cannot be submitted");
+}
+
+#[test]
+fn what_others_make_a_node_hold_is_counted() {
+    let mut node = Node::new();
+    let before = node.chat.held_bytes();
+    for n in 0..100 {
+        let name = format!("comes{n}");
+        node.ask_log_in(&name);
+        node.answer(log_in_of(&name), elsewhere(life(OTHER, 1), 5));
+    }
+    let of_claims = node.chat.cluster.as_ref().unwrap().held_bytes();
+    assert!(of_claims > 100 * 64, "{of_claims}");
+    assert!(node.chat.held_bytes() - before > of_claims);
+    for n in 0..100 {
+        node.release(&format!("goes{n}"), 1, n);
+    }
+    let of_both = node.chat.cluster.as_ref().unwrap().held_bytes();
+    assert!(of_both > of_claims + 100 * 32, "{of_both}");
+    let ann = node.log_in("ann", &["bob"]);
+    node.say(ann, "ann", "m1", "bob");
+    node.answer(save_of("m1"), Outcome::Failed);
+    assert!(node.chat.cluster.as_ref().unwrap().held_bytes() > of_both + 64);
+}

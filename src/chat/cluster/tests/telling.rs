@@ -1,0 +1,159 @@
+//! What was saved here is told to the node of its receiver; what another node says is looked at.
+
+use super::*;
+
+fn look(name: &str) -> Record {
+    Record::Look { user: user(name) }
+}
+
+fn ann() -> (Node, ConnId) {
+    let mut node = Node::new();
+    let ann = node.log_in("ann", &["bob", "cid"]);
+    (node, ann)
+}
+
+#[test]
+fn the_owner_is_told_what_was_saved() {
+    let (mut node, ann) = ann();
+    node.say(ann, "ann", "m1", "bob");
+    node.answer(save_of("m1"), saved(Some(owner(life(OTHER, 1), 1))));
+    assert_eq!(node.sent, [(life(OTHER, 1), look("bob"))]);
+}
+
+#[test]
+fn the_owner_is_told_what_may_be_saved() {
+    let (mut node, ann) = ann();
+    node.say(ann, "ann", "m1", "bob");
+    node.answer(save_of("m1"), Outcome::Failed);
+    assert!(node.replies.iter().any(|(_, reply)| matches!(reply, Reply::Message { taken: false })));
+    node.answer(owner_of("bob"), owned(owner(life(OTHER, 1), 1)));
+    assert_eq!(node.sent, [(life(OTHER, 1), look("bob"))]);
+}
+
+#[test]
+fn an_owner_that_was_asked_for_too_early_is_asked_for_again() {
+    let (mut node, ann) = ann();
+    for id in ["m1", "m2"] {
+        node.say(ann, "ann", id, "bob");
+        node.answer(save_of(id), Outcome::Failed);
+    }
+    // Read before m2 was committed, and perhaps before Bob went on from there.
+    node.answer(owner_of("bob"), owned(owner(life(OTHER, 1), 1)));
+    assert!(node.sent.is_empty());
+    node.answer(owner_of("bob"), owned(owner(life(OTHER, 1), 1)));
+    assert_eq!(node.sent, [(life(OTHER, 1), look("bob"))]);
+}
+
+#[test]
+fn an_owner_that_is_younger_than_the_view_is_told_when_the_view_knows_it() {
+    let (mut node, ann) = ann();
+    node.say(ann, "ann", "m1", "bob");
+    node.answer(save_of("m1"), saved(Some(owner(life(OTHER, 2), 1))));
+    assert!(node.views_asked > 0 && node.sent.is_empty());
+    node.answer(owner_of("bob"), owned(owner(life(OTHER, 2), 1)));
+    assert!(node.sent.is_empty());
+    node.event(Event::View(view(2, &[(OTHER, 2)])));
+    node.answer(owner_of("bob"), owned(owner(life(OTHER, 2), 1)));
+    assert_eq!(node.sent, [(life(OTHER, 2), look("bob"))]);
+}
+
+#[test]
+fn an_owner_that_cannot_be_read_is_asked_for_later() {
+    let (mut node, ann) = ann();
+    node.say(ann, "ann", "m1", "bob");
+    node.answer(save_of("m1"), saved(None));
+    node.answer(owner_of("bob"), Outcome::Failed);
+    assert_eq!(node.count(owner_of("bob")), 0);
+    node.pass(1_000);
+    node.answer(owner_of("bob"), owned(owner(life(OTHER, 1), 1)));
+    assert_eq!(node.sent, [(life(OTHER, 1), look("bob"))]);
+}
+
+#[test]
+fn if_too_many_are_to_be_told_all_read_everything() {
+    let names: Vec<String> = (0..super::super::telling::TELLING_MAX + 3).map(|n| format!("friend{n}")).collect();
+    let friends: Vec<&str> = names.iter().map(String::as_str).collect();
+    let mut node = Node::with(Rules { jobs_per_connection_max: 10_000, ..Rules::default() });
+    let ann = node.log_in("ann", &friends);
+    for (n, friend) in friends.iter().enumerate() {
+        node.say(ann, "ann", &format!("m{n}"), friend);
+        node.answer(save_of(&format!("m{n}")), Outcome::Failed);
+    }
+    assert!(node.sent.is_empty());
+    node.pass(1_000);
+    assert_eq!(node.sent, [(life(OTHER, 1), Record::Missed)], "once, and later");
+    assert_eq!(node.count(page_of("ann")), 1, "this node as well");
+    // What was lost was said; the others are told one by one.
+    for friend in &friends[..super::super::telling::TELLING_MAX] {
+        node.answer(owner_of(friend), owned(owner(life(OTHER, 1), 1)));
+    }
+    node.release("ann", 1, 7);
+    node.answer(owner_of("ann"), Outcome::Failed);
+    assert_eq!(node.sent.iter().filter(|(_, record)| *record == Record::Missed).count(), 1);
+}
+
+#[test]
+fn a_look_while_a_page_is_read_is_followed_by_another_one() {
+    let (mut node, _) = ann();
+    node.frame(look("ann"));
+    assert_eq!(node.count(page_of("ann")), 1);
+    node.frame(look("ann"));
+    assert_eq!(node.count(page_of("ann")), 1);
+    node.answer(page_of("ann"), Outcome::Page(Page::default()));
+    assert_eq!(node.count(page_of("ann")), 1, "that page may have been read before");
+    node.answer(page_of("ann"), Outcome::Page(page(vec![message(9, "bob", "m1", "ann")])));
+    assert_eq!((node.count(page_of("ann")), node.pushes.len()), (0, 1));
+}
+
+#[test]
+fn if_records_were_missed_all_lists_are_read() {
+    let (mut node, _) = ann();
+    node.log_in("bob", &["ann"]);
+    node.frame(Record::Missed);
+    assert_eq!((node.count(page_of("ann")), node.count(page_of("bob"))), (1, 1));
+}
+
+#[test]
+fn however_often_records_are_missed_everybody_has_their_turn() {
+    const USERS: usize = 100;
+    let mut node = Node::new();
+    for n in 0..USERS {
+        node.log_in(&format!("user{n:02}"), &[]);
+    }
+    for _ in 0..2 * USERS / 16 {
+        node.frame(Record::Missed);
+        node.pass(100);
+    }
+    let unread: Vec<_> =
+        (0..USERS).map(|n| format!("user{n:02}")).filter(|name| node.count(page_of(name)) == 0).collect();
+    assert!(unread.is_empty(), "{unread:?}");
+}
+
+#[test]
+fn a_life_that_ends_and_another_that_begins_mark_the_lists_once() {
+    let (mut node, _) = ann();
+    let mut fenced = view(2, &[(OTHER, 2)]);
+    fenced.nodes[1].lives = false;
+    node.event(Event::View(fenced));
+    node.answer(page_of("ann"), Outcome::Page(Page::default()));
+    node.event(Event::View(view(3, &[(OTHER, 3)])));
+    assert_eq!(node.count(page_of("ann")), 0);
+    node.event(Event::View(view(4, &[(OTHER, 4)])));
+    assert_eq!(node.count(page_of("ann")), 1, "this was another death");
+}
+
+/// The same message was sent again elsewhere while nobody knew that it was saved here.
+#[test]
+fn a_message_that_is_on_the_list_and_on_a_page_under_another_number_is_one() {
+    let mut node = Node::new();
+    let ann = node.log_in("ann", &["bob"]);
+    let bob = node.log_in("bob", &["ann"]);
+    node.say(bob, "bob", "m1", "ann");
+    assert_eq!(node.pushes.len(), 1);
+    node.frame(look("ann"));
+    node.answer(page_of("ann"), Outcome::Page(page(vec![message(9, "bob", "m1", "ann")])));
+    assert_eq!(node.pushes.len(), 1, "it was sent already");
+    assert!(node.replies.iter().any(|(to, reply)| *to == bob && matches!(reply, Reply::Message { taken: true })));
+    node.ack(ann, "m1");
+    assert_eq!(node.count(delete_of(9)), 1, "one ack serves both");
+}
