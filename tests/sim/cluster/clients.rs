@@ -192,6 +192,7 @@ impl Cluster {
                 };
                 if *taken || is_plain {
                     // Or they are no friends, and that is the last word.
+                    assert!(*taken || !self.are_all_friends, "MF between friends: {id}");
                     unanswered.remove(place);
                 } else {
                     self.oracle.count("MF");

@@ -1,6 +1,27 @@
 //! Several nodes over one store: a world that kills, pauses and fences them, and an oracle that
 //! knows what they promise together.
 //!
+//! Of the rules by which the ordinary simulation is judged (`tests/sim/oracle.rs`), these hold for
+//! several nodes together, and are checked here:
+//!
+//! | rule | here |
+//! |---|---|
+//! | nothing that was promised is lost, and all of it comes in the end | after each step, whatever node took it |
+//! | `MS` only for what is committed or acked | by the store of all |
+//! | order of each pair of users | of first sendings, whichever node took and sent them |
+//! | one live connection of each user | on nodes that are not fenced |
+//! | each message is answered once, in time | on each connection; in time by a node that runs |
+//! | no `MF` between friends without an error behind it | while no friendship changes; afterwards who are friends hear each other, and nobody else does |
+//! | what is said twice is delivered once | while nothing fails: what was acked never comes again. A fault may double it (a node that is killed takes its dedup window along) |
+//! | friends in memory are those in the store | at the end, on the nodes of both |
+//!
+//! These do not run here. Idle closes, resends, held input, throttles, tries, tokens, presence and
+//! the push hook are each node's own, and know nothing of the others: the ordinary simulation has
+//! them. Blocks, profiles, passwords, notices, bans and deletions are jobs in the store like a
+//! friendship's end, of which only the latter is begun here: what such a job must do in the other
+//! nodes' memory has tests over processes (`tests/cluster.rs`). Quotas are counted in the store by
+//! each node, which may know a mailbox 5 s late: the model store knows at once, and would find nothing.
+//!
 //! Jobs of a node take their time in lanes, each in its order; what is read behind a commit is read
 //! at another moment. A node that is killed or paused leaves jobs that may still be done. Records
 //! between nodes go through the store: late, some twice, and some are lost, of which nothing but a
@@ -51,6 +72,8 @@ pub struct Cluster {
     nodes: Vec<Node>,
     clients: Vec<Client>,
     faults: Faults,
+    /// Nobody begins or ends a friendship: all are friends.
+    are_all_friends: bool,
     pub oracle: Oracle,
     poll_every_ms: u64,
     tell: bool,
@@ -104,6 +127,7 @@ impl Cluster {
             store,
             nodes: Vec::new(),
             clients: Vec::new(),
+            are_all_friends: faults.friends == 0,
             faults,
             oracle: Oracle::new(checks_acked),
             poll_every_ms,
@@ -155,6 +179,7 @@ impl Cluster {
     fn pass(&mut self, wait_ms: u64) {
         self.run_until(self.now_ms + wait_ms);
         self.oracle.check(&self.store);
+        self.check_answers();
     }
 
     pub fn run(&mut self, steps: u64) {
@@ -198,6 +223,7 @@ impl Cluster {
         self.probe_friends();
         self.pass_until_quiet();
         self.oracle.check_end(&self.store);
+        self.check_all_answered();
         for client in &self.clients {
             assert!(client.unanswered.is_empty(), "{} was never answered: {:?}", client.user, client.unanswered);
         }

@@ -9,6 +9,9 @@ use hongyan::chat::contract::{Action, ConnId, Event, Incarnation, Now};
 use hongyan::protocol::reply::Reply;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
+/// So much later than it must a message may be answered: a node is asked late, and was paused.
+const ANSWER_SLACK_MS: u64 = 1_000;
+
 /// A client, in one of its connections.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Peer {
@@ -25,6 +28,8 @@ pub(super) struct Conn {
     requests_held: bool,
     inbox: VecDeque<Say>,
     outstanding: BTreeSet<Key>,
+    /// Messages that are not answered, each with the time at which it must be.
+    waiting: Vec<(String, u64)>,
 }
 
 impl Conn {
@@ -161,6 +166,9 @@ impl Cluster {
         let entry = &mut self.nodes[node];
         if std::mem::take(&mut entry.paused) {
             entry.stuck.clear();
+            for (_, due_ms) in entry.conns.values_mut().flat_map(|conn| &mut conn.waiting) {
+                *due_ms = (*due_ms).max(self.now_ms + ANSWER_SLACK_MS);
+            }
             for what in std::mem::take(&mut entry.resumes) {
                 self.later(0, what);
             }
@@ -202,8 +210,8 @@ impl Cluster {
         let conn = ConnId { slot, generation: self.serial as u32 };
         let (held, requests_held) = (false, false);
         let (user, attempt) = (None, String::new());
-        let (inbox, outstanding) = (VecDeque::new(), BTreeSet::new());
-        let entry = Conn { peer, user, attempt, held, requests_held, inbox, outstanding };
+        let (inbox, outstanding, waiting) = (VecDeque::new(), BTreeSet::new(), Vec::new());
+        let entry = Conn { peer, user, attempt, held, requests_held, inbox, outstanding, waiting };
         self.nodes[node].conns.insert(conn, entry);
         let life = self.nodes[node].life;
         self.when_running(node, life, move |cluster| {
@@ -240,6 +248,7 @@ impl Cluster {
                 Say::Login { user, .. } => entry.attempt.clone_from(user),
                 Say::Message { id, sender, receiver, .. } if entry.user.as_ref() == Some(sender) => {
                     self.oracle.took((sender.clone(), receiver.clone(), id.clone()));
+                    entry.waiting.push((id.clone(), self.now_ms + self.rules.answer_within_ms + ANSWER_SLACK_MS));
                 }
                 Say::Ack { id, sender: Some(sender) } => {
                     let receiver = entry.user.clone().unwrap_or_default();
@@ -305,6 +314,11 @@ impl Cluster {
     fn write(&mut self, node: usize, conn: ConnId, frame: Frame, is_plain: bool) {
         let Some(entry) = self.nodes[node].conns.get_mut(&conn) else { return };
         let peer = entry.peer;
+        if let Frame::Reply { id, reply: Reply::Message { .. } } = &frame {
+            let place = entry.waiting.iter().position(|(of, _)| of == id.as_str());
+            let place = place.unwrap_or_else(|| panic!("an answer to {id:?}, which nobody asked on {conn:?}"));
+            entry.waiting.remove(place);
+        }
         match &frame {
             Frame::Reply { reply: Reply::Login { done: true }, .. } => {
                 let user = entry.attempt.clone();
@@ -325,6 +339,22 @@ impl Cluster {
         }
         self.say(|| format!("node {node} to {:?}: {}", peer, frame.line()));
         self.later(1, move |cluster| cluster.client_gets(peer, &frame, is_plain));
+    }
+
+    /// Each message is answered in time by a node that runs.
+    pub(super) fn check_answers(&self) {
+        for (number, node) in self.nodes.iter().enumerate().filter(|(_, node)| !node.paused) {
+            for (id, due_ms) in node.conns.values().flat_map(|conn| &conn.waiting) {
+                assert!(self.now_ms <= *due_ms, "node {number} has not answered {id}");
+            }
+        }
+    }
+
+    /// With the faults over, all are.
+    pub(super) fn check_all_answered(&self) {
+        let waiting: Vec<_> =
+            self.nodes.iter().flat_map(|node| node.conns.values()).flat_map(|conn| &conn.waiting).collect();
+        assert!(waiting.is_empty(), "{waiting:?} wait for their answers");
     }
 
     /// Of each user one session lives on a node that is not fenced.
