@@ -98,6 +98,8 @@ pub struct Config {
     pub node_name: Option<Box<str>>,
     /// What this node says to others and is not written yet, in records.
     pub mail_max: usize,
+    /// The size of that together, in bytes.
+    pub mail_bytes_max: usize,
     /// Where it is told that pushes wait for a user, if anywhere.
     pub push_hook: Option<HookUrl>,
     /// The key of the signatures of these requests.
@@ -198,6 +200,7 @@ impl Default for Config {
             silent_server_max_ms: 5_000,
             node_name: None,
             mail_max: 65_536,
+            mail_bytes_max: 32 << 20,
             push_hook: None,
             push_hook_secret_file: None,
             push_hook_ca_file: None,

@@ -2,7 +2,7 @@
 //! they say, and what is said to them.
 
 use super::StoreError;
-use super::mysql::{FenceCause, Lease, LeaseCalls, NodeServer, Outbox};
+use super::mysql::{FenceCause, Lease, LeaseCalls, MailBounds, NodeServer, Outbox};
 use crate::chat::contract::{Incarnation, Record, View};
 use crate::config::Config;
 use std::sync::Arc;
@@ -33,7 +33,8 @@ impl Cluster {
         let silent_max = Duration::from_millis(config.silent_server_max_ms);
         let calls = LeaseCalls { on_news, on_fenced: Box::new(move |cause| on_fenced(cause)) };
         let (lease, view) = Lease::start(server.clone(), silent_max, calls)?;
-        let outbox = Outbox::start(server.clone(), config.mail_max);
+        let bounds = MailBounds { records_max: config.mail_max, bytes_max: config.mail_bytes_max };
+        let outbox = Outbox::start(server.clone(), bounds);
         let outbox = outbox.map_err(|error| StoreError::Unavailable(format!("cannot start a thread: {error}")))?;
         Ok(Self { server, lease, outbox, view })
     }

@@ -35,7 +35,7 @@ pub use keeper::Keeper;
 use lanes::Held;
 pub use lease::{FenceCause, Lease, LeaseCalls, News};
 pub use nodes::{NodeServer, Seat};
-pub use outbox::Outbox;
+pub use outbox::{MailBounds, Outbox};
 pub use standby::{Seen, Watch};
 use values::{bytes, corrupt, fault, is_read_only, name, number, text};
 

@@ -6,7 +6,7 @@ mod jobs;
 use super::mysql::{Database, refusal};
 use crate::common::store::*;
 use hongyan::chat::contract::{Incarnation, Owner, Record, Released, View};
-use hongyan::store::mysql::{FenceCause, Lease, LeaseCalls, News, NodeServer, Outbox};
+use hongyan::store::mysql::{FenceCause, Lease, LeaseCalls, MailBounds, News, NodeServer, Outbox};
 use hongyan::store::{Store, StoreError};
 use mysql::prelude::Queryable;
 use std::sync::Arc;
@@ -17,6 +17,10 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 pub(crate) fn join(database: &Database, name: &str) -> NodeServer {
     NodeServer::join(&database.url(), name).unwrap()
+}
+
+fn mail(records_max: usize) -> MailBounds {
+    MailBounds { records_max, bytes_max: 1 << 20 }
 }
 
 fn me(node: &NodeServer) -> Incarnation {
@@ -373,7 +377,7 @@ fn records_arrive_in_order_and_only_at_the_life_they_are_for() {
     let a = join(&database, "a");
     let mut b = Living::new(join(&database, "b"), Duration::from_secs(3_600));
     let mut writer = a.connect().unwrap();
-    let outbox = Outbox::start(a.clone(), 10_000).unwrap();
+    let outbox = Outbox::start(a.clone(), mail(10_000)).unwrap();
     let (to, earlier) = (me(&b.server), Incarnation { epoch: 0, ..me(&b.server) });
     outbox.send(earlier, look("nobody"));
     let release = |claim| Record::Release { user: user("ann"), epoch: 1, claim };
@@ -399,7 +403,7 @@ fn records_arrive_in_order_and_only_at_the_life_they_are_for() {
     outbox.send(to, look("late"));
     writer.begin().unwrap_err();
     let c = join(&database, "c");
-    let outbox = Outbox::start(c.clone(), 10_000).unwrap();
+    let outbox = Outbox::start(c.clone(), mail(10_000)).unwrap();
     outbox.send(to, look("ann"));
     assert_eq!(b.next_record(), (me(&c), look("ann")));
 }
@@ -410,7 +414,7 @@ fn records_that_cannot_be_kept_are_missed_in_their_place() {
     let a = join(&database, "a");
     let mut b = Living::new(join(&database, "b"), Duration::from_secs(3_600));
     let to = me(&b.server);
-    let outbox = Outbox::start(a.clone(), 3).unwrap();
+    let outbox = Outbox::start(a.clone(), mail(3)).unwrap();
     // Nothing can be written for a while.
     database.admin.query_drop("LOCK TABLES mail READ, nodes WRITE, cluster WRITE").unwrap();
     outbox.send(to, look("first"));

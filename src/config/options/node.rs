@@ -1,7 +1,7 @@
 //! The options of a node of a cluster.
 
 use super::shared::WHOLE;
-use super::{Kind, Number, Opt, SERVER, opt};
+use super::{GIB, Kind, MIB, Number, Opt, SERVER, opt};
 use crate::config::node_name;
 
 pub(super) const NAME: Opt = opt(
@@ -21,4 +21,11 @@ pub(super) const MAIL_MAX: Opt = opt(
     "mail-max",
     Kind::Count(number!(1, 10_000_000, mail_max: usize)),
     "Records for other nodes that wait to be written; beyond it those nodes are told only that there were more.",
+);
+
+pub(super) const MAIL_BYTES_MAX: Opt = opt(
+    WHOLE,
+    "mail-bytes-max",
+    Kind::Size(number!(MIB, 64 * GIB, mail_bytes_max: usize)),
+    "Bytes of the records for other nodes that wait to be written; beyond it those nodes are told only that there were more.",
 );

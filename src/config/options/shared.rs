@@ -247,6 +247,7 @@ pub(super) const SHARED: &[Opt] = &[
         "Users, and addresses, whose wrong passwords and sign-ups are remembered.",
     ),
     node::MAIL_MAX,
+    node::MAIL_BYTES_MAX,
     push_hook::URL,
     push_hook::SECRET_FILE,
     push_hook::CA_FILE,

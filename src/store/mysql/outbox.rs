@@ -14,10 +14,23 @@ use std::time::Duration;
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const PAUSE_MAX: Duration = Duration::from_secs(1);
 
+/// What a record takes beside its texts.
+const RECORD_BYTES: usize = 128;
+
+/// How much may wait to be written; while some is being written, as much again.
+#[derive(Clone, Copy, Debug)]
+pub struct MailBounds {
+    /// So many records.
+    pub records_max: usize,
+    /// So large together, in bytes; one alone may be larger.
+    pub bytes_max: usize,
+}
+
 /// What waits to be written.
 #[derive(Default)]
 struct Waiting {
     records: VecDeque<(Incarnation, Record)>,
+    bytes: usize,
     /// The `Look`s among them behind which nothing else is but such and `Friend`s.
     looks: HashSet<(Incarnation, UserName)>,
     /// Records to these were not kept.
@@ -25,10 +38,47 @@ struct Waiting {
     is_over: bool,
 }
 
+impl Waiting {
+    /// Keeps one more, if there is room. `false`: there is nothing new to be written.
+    fn push(&mut self, to: Incarnation, record: Record, bounds: MailBounds) -> bool {
+        match &record {
+            Record::Look { user } => {
+                if self.looks.contains(&(to, user.clone())) {
+                    return false;
+                }
+            }
+            Record::Friend { .. } => {}
+            _ => self.looks.clear(),
+        }
+        let bytes = RECORD_BYTES + record.weight_bytes();
+        let is_full =
+            self.records.len() >= bounds.records_max || (self.bytes > 0 && self.bytes + bytes > bounds.bytes_max);
+        if is_full {
+            self.missed.insert(to);
+            return false;
+        }
+        self.bytes += bytes;
+        if let Record::Look { user } = &record {
+            self.looks.insert((to, user.clone()));
+        }
+        self.records.push_back((to, record));
+        true
+    }
+
+    /// All of it, with a word in the place of what was not kept.
+    fn take(&mut self) -> VecDeque<(Incarnation, Record)> {
+        let mut records = std::mem::take(&mut self.records);
+        self.looks.clear();
+        self.bytes = 0;
+        records.extend(std::mem::take(&mut self.missed).into_iter().map(|to| (to, Record::Missed)));
+        records
+    }
+}
+
 /// Takes records to other nodes. Its thread ends with it.
 pub struct Outbox {
     shared: Arc<Shared>,
-    records_max: usize,
+    bounds: MailBounds,
 }
 
 #[derive(Default)]
@@ -53,10 +103,7 @@ impl Shared {
         if waiting.is_over {
             return None;
         }
-        let mut records = std::mem::take(&mut waiting.records);
-        waiting.looks.clear();
-        records.extend(std::mem::take(&mut waiting.missed).into_iter().map(|to| (to, Record::Missed)));
-        Some(records)
+        Some(waiting.take())
     }
 
     /// Waits, unless it is over. `false`: it is.
@@ -72,44 +119,27 @@ impl Shared {
 
 impl std::fmt::Debug for Outbox {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Outbox").field("records_max", &self.records_max).finish_non_exhaustive()
+        f.debug_struct("Outbox").field("bounds", &self.bounds).finish_non_exhaustive()
     }
 }
 
 impl Outbox {
-    /// Starts its thread. Of more than `records_max` that wait nothing is kept but that there were
-    /// some.
+    /// Starts its thread. Of what is beyond the bounds nothing is kept but that there was some.
     ///
     /// # Errors
     /// The system starts no thread.
-    pub fn start(server: NodeServer, records_max: usize) -> std::io::Result<Self> {
+    pub fn start(server: NodeServer, bounds: MailBounds) -> std::io::Result<Self> {
         let shared = Arc::new(Shared::default());
         let of_thread = Arc::clone(&shared);
         std::thread::Builder::new().name("mail".to_owned()).spawn(move || deliver(&server, &of_thread))?;
-        Ok(Self { shared, records_max })
+        Ok(Self { shared, bounds })
     }
 
     /// Takes one more. Never waits.
     pub fn send(&self, to: Incarnation, record: Record) {
-        let mut waiting = self.shared.waiting();
-        match &record {
-            Record::Look { user } => {
-                if waiting.looks.contains(&(to, user.clone())) {
-                    return;
-                }
-            }
-            Record::Friend { .. } => {}
-            _ => waiting.looks.clear(),
+        if self.shared.waiting().push(to, record, self.bounds) {
+            self.shared.filled.notify_one();
         }
-        if waiting.records.len() >= self.records_max {
-            waiting.missed.insert(to);
-            return;
-        }
-        if let Record::Look { user } = &record {
-            waiting.looks.insert((to, user.clone()));
-        }
-        waiting.records.push_back((to, record));
-        self.shared.filled.notify_one();
     }
 }
 
@@ -188,4 +218,66 @@ fn insert(store: &mut MysqlStore, rows: Vec<(u16, Vec<u8>)>) -> Result<(), Store
     let sql = format!("INSERT INTO mail (node, record) VALUES {}", repeated("(?, ?)", rows.len()));
     let values = rows.into_iter().flat_map(|(node, text)| [Value::UInt(node.into()), Value::Bytes(text)]).collect();
     store.change(&sql, values).map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::chat::contract::{NodeId, Released, Said};
+
+    fn node(number: u16) -> Incarnation {
+        Incarnation { node: NodeId::new(number).unwrap(), epoch: 1 }
+    }
+
+    fn look(name: &str) -> Record {
+        Record::Look { user: UserName::new(name).unwrap() }
+    }
+
+    fn released(messages: usize) -> Record {
+        let window = vec![Said { key: 1, age_ms: 1 }; messages];
+        let user = UserName::new("ann").unwrap();
+        Record::Released(Box::new(Released { user, claim: 1, epoch: 1, clock: 1, dirty: Vec::new(), window }))
+    }
+
+    fn taken(waiting: &mut Waiting) -> Vec<(u16, Record)> {
+        waiting.take().into_iter().map(|(to, record)| (to.node.get(), record)).collect()
+    }
+
+    #[test]
+    fn what_is_beyond_a_bound_is_told_as_missed_once() {
+        let few = MailBounds { records_max: 2, bytes_max: 1 << 20 };
+        let mut waiting = Waiting::default();
+        for name in ["ann", "bob", "cid", "dan"] {
+            waiting.push(node(1), look(name), few);
+        }
+        waiting.push(node(2), look("ann"), few);
+        let missed = |to: u16| (to, Record::Missed);
+        assert_eq!(taken(&mut waiting), [(1, look("ann")), (1, look("bob")), missed(1), missed(2)]);
+        assert_eq!(taken(&mut waiting), []);
+    }
+
+    #[test]
+    fn what_waits_is_bounded_in_bytes() {
+        let bounds = MailBounds { records_max: 1_000, bytes_max: 32 << 10 };
+        let mut waiting = Waiting::default();
+        assert!(waiting.push(node(1), released(1_024), bounds));
+        assert!(!waiting.push(node(1), released(1_024), bounds));
+        assert!(waiting.push(node(2), look("ann"), bounds), "there is room for a small one");
+        assert!(waiting.bytes <= bounds.bytes_max);
+        assert_eq!(taken(&mut waiting), [(1, released(1_024)), (2, look("ann")), (1, Record::Missed)]);
+        // One alone may be as large as it is: it would never go otherwise.
+        assert!(waiting.push(node(1), released(4_096), bounds));
+        assert!(!waiting.push(node(1), look("ann"), bounds));
+        assert_eq!(taken(&mut waiting), [(1, released(4_096)), (1, Record::Missed)]);
+    }
+
+    #[test]
+    fn looks_between_which_nothing_else_is_are_one() {
+        let bounds = MailBounds { records_max: 1_000, bytes_max: 1 << 20 };
+        let mut waiting = Waiting::default();
+        assert!(waiting.push(node(1), look("ann"), bounds));
+        assert!(!waiting.push(node(1), look("ann"), bounds));
+        assert!(waiting.push(node(1), released(1), bounds));
+        assert!(waiting.push(node(1), look("ann"), bounds), "it must not come before what is between");
+    }
 }
