@@ -62,3 +62,8 @@ fn whatever_happens_to_nodes_the_promises_are_kept() {
 fn while_nothing_fails_nothing_comes_twice() {
     run_all(Cluster::calm);
 }
+
+#[test]
+fn in_a_harsh_world_the_promises_are_kept() {
+    run_all(Cluster::harsh);
+}

@@ -58,8 +58,12 @@ struct Faults {
     kills: u64,
     pauses: u64,
     fences: u64,
+    /// A record is seconds late.
+    late: u64,
     /// Of clients, not a fault: they begin or end a friendship.
     friends: u64,
+    /// They go, and come back on any node.
+    leaves: u64,
 }
 
 pub struct Cluster {
@@ -89,6 +93,26 @@ impl Cluster {
         Self::with(seed, true)
     }
 
+    /// Much fails, in the store and between the nodes, and users hardly stay on any.
+    pub fn harsh(seed: u64) -> Self {
+        let mut cluster = Self::with(seed, true);
+        cluster.oracle.tolerates_second_deliveries();
+        let random = &mut cluster.random;
+        let mut rate = |max: u64| if random.chance(700) { random.below(max) } else { 0 };
+        cluster.faults = Faults {
+            jobs: rate(350),
+            twice: rate(500),
+            lost: rate(400),
+            late: rate(500),
+            kills: rate(10),
+            pauses: rate(10),
+            fences: rate(10),
+            leaves: 100 + rate(400),
+            friends: cluster.faults.friends,
+        };
+        cluster
+    }
+
     fn with(seed: u64, calm: bool) -> Self {
         let mut random = Random::new(seed ^ 0xC1_0573);
         let count = 2 + random.below(3) as usize;
@@ -104,7 +128,9 @@ impl Cluster {
             kills: rate(600, 20),
             pauses: rate(600, 20),
             fences: rate(400, 10),
+            late: 0,
             friends: 0,
+            leaves: 100,
         };
         let friends = if random.chance(500) { random.below(100) } else { 0 };
         let faults = Faults { friends, ..faults };
@@ -203,7 +229,7 @@ impl Cluster {
             self.fence_wrongly(node);
         } else if self.random.chance(self.faults.friends) {
             self.befriend(client);
-        } else if self.random.chance(100) {
+        } else if self.random.chance(self.faults.leaves) {
             self.leave(client);
         } else if self.random.chance(800) {
             self.talk(client);

@@ -179,7 +179,9 @@ impl Cluster {
     }
 
     pub(super) fn send(&mut self, node: usize, to: Incarnation, record: Record) {
-        let takes_ms = self.latency();
+        let late_ms =
+            if self.faults.late > 0 && self.random.chance(self.faults.late) { self.random.below(3_000) } else { 0 };
+        let takes_ms = self.latency() + late_ms;
         let entry = &mut self.nodes[node];
         let (life, Some(from)) = (entry.life, entry.me) else { return };
         entry.mail_ms = entry.mail_ms.max(self.now_ms + takes_ms);
