@@ -11,8 +11,8 @@ mod cluster {
 }
 
 use cluster::fence;
-use cluster::load::{self, Known};
-use common::{Client, MariaDb, Node, PATIENCE, befriend};
+use cluster::load::{self, Habits, Known, make_friends};
+use common::{MariaDb, Node, PATIENCE};
 use mysql::prelude::Queryable;
 use mysql::{Conn, Opts};
 use std::net::SocketAddr;
@@ -22,6 +22,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 const USERS: [&str; 5] = ["ann", "bob", "cid", "dan", "eve"];
+const ROAMING: Habits = Habits { log_in: Duration::from_secs(3), stay_ms: (500, 6_000), pause: Duration::ZERO };
 
 /// A node of this name.
 fn begin(store: &str, name: &str) -> Node {
@@ -35,28 +36,11 @@ fn start(store: &str, name: &str) -> Node {
     node
 }
 
-/// Accounts that are friends of each other, made on one node and logged out.
-fn make_friends(node: &Node, names: &[&str]) {
-    let mut clients: Vec<Client> = names
-        .iter()
-        .map(|name| {
-            let mut client = node.client();
-            client.sign_up(name);
-            client.log_in(name);
-            client
-        })
-        .collect();
-    for at in 1..clients.len() {
-        let (before, rest) = clients.split_at_mut(at);
-        before.iter_mut().for_each(|friend| befriend(&mut rest[0], friend));
-    }
-}
-
 #[test]
 fn friends_on_two_nodes_talk_both_ways_and_in_order() {
     let Some(database) = MariaDb::start() else { return };
     let (a, b) = (start(&database.url(), "a"), start(&database.url(), "b"));
-    make_friends(&a, &["ann", "bob"]);
+    make_friends(a.addr, &["ann", "bob"]);
     let (mut ann, mut bob) = (a.log_in("ann"), b.log_in("bob"));
     for number in 0..20 {
         ann.say(&format!("a{number}"), "bob", "honk", "MS");
@@ -82,7 +66,7 @@ fn friends_on_two_nodes_talk_both_ways_and_in_order() {
 fn a_user_who_logs_in_elsewhere_is_replaced_and_what_was_not_acked_comes_there() {
     let Some(database) = MariaDb::start() else { return };
     let (a, b) = (start(&database.url(), "a"), start(&database.url(), "b"));
-    make_friends(&a, &["ann", "bob"]);
+    make_friends(a.addr, &["ann", "bob"]);
     let (mut ann, mut bob) = (a.log_in("ann"), a.log_in("bob"));
     bob.say("m1", "ann", "honk", "MS");
     ann.take("m1");
@@ -106,7 +90,7 @@ fn a_user_who_logs_in_elsewhere_is_replaced_and_what_was_not_acked_comes_there()
 fn a_node_that_stops_gives_its_users_to_the_others_at_once() {
     let Some(database) = MariaDb::start() else { return };
     let (mut a, b) = (start(&database.url(), "a"), start(&database.url(), "b"));
-    make_friends(&a, &["ann", "bob"]);
+    make_friends(a.addr, &["ann", "bob"]);
     let (mut ann, mut bob) = (a.log_in("ann"), b.log_in("bob"));
     bob.say("m1", "ann", "honk", "MS");
     ann.expect_push("4", "m1");
@@ -161,11 +145,11 @@ struct Run {
 
 impl Run {
     fn start(nodes: &[Node]) -> Self {
-        make_friends(&nodes[0], &USERS);
+        make_friends(nodes[0].addr, &USERS);
         let known = Arc::new(Known::default());
         let servers: Vec<SocketAddr> = nodes.iter().map(|node| node.addr).collect();
         let others = |name: &str| USERS.into_iter().filter(|other| *other != name).collect();
-        let users = USERS.map(|name| load::start(name, others(name), servers.clone(), &known)).into();
+        let users = USERS.map(|name| load::start(name, others(name), servers.clone(), ROAMING, &known)).into();
         Self { known, users }
     }
 

@@ -2,6 +2,7 @@
 //! again what was not answered, and ack what they receive. Each sends the next message when the one
 //! before was answered, so all to one receiver must be seen in the order of their numbers.
 
+use crate::common::{Client, ContentForm, Transport, befriend};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead, BufReader, ErrorKind, Write};
@@ -13,20 +14,41 @@ use std::time::{Duration, Instant};
 
 /// A node that says nothing for so long, though it should, is left.
 const PATIENCE: Duration = Duration::from_secs(3);
+
+/// What users do.
+#[derive(Clone, Copy)]
+pub(crate) struct Habits {
+    /// So long they wait for a log-in.
+    pub(crate) log_in: Duration,
+    /// So many milliseconds they stay on a node, the least and the most.
+    pub(crate) stay_ms: (u64, u64),
+    /// So long they wait before the next message.
+    pub(crate) pause: Duration,
+}
 const TICK: Duration = Duration::from_millis(50);
 /// So long after the end of a run all that was promised has come.
 const SETTLED_AFTER: Duration = Duration::from_secs(90);
 
 /// From whom to whom.
-type Pair = (&'static str, &'static str);
+pub(crate) type Pair = (&'static str, &'static str);
+
+/// A promise: when the message was sent, when the answer came, and to whom it was.
+#[derive(Clone, Copy)]
+pub(crate) struct Answer {
+    pub(crate) sent: Instant,
+    pub(crate) came: Instant,
+    pub(crate) to: &'static str,
+}
 
 /// What the users of a run know.
 #[derive(Default)]
 pub(crate) struct Known {
     /// Answered with `MS`.
-    promised: Mutex<BTreeMap<Pair, BTreeSet<u64>>>,
+    pub(crate) promised: Mutex<BTreeMap<Pair, BTreeSet<u64>>>,
     /// Received, in the order in which each was seen first.
-    seen: Mutex<BTreeMap<Pair, Vec<u64>>>,
+    pub(crate) seen: Mutex<BTreeMap<Pair, Vec<u64>>>,
+    /// Each user's promises, in order.
+    pub(crate) answers: Mutex<BTreeMap<&'static str, Vec<Answer>>>,
     stop: AtomicBool,
     /// Messages that are not answered.
     unanswered: AtomicUsize,
@@ -68,19 +90,41 @@ impl Known {
     pub(crate) fn end(&self, users: Vec<JoinHandle<()>>) {
         self.stop.store(true, Ordering::SeqCst);
         users.into_iter().for_each(|user| user.join().unwrap());
+        self.check_order();
+    }
+
+    /// Each was seen first in the order in which it was sent.
+    pub(crate) fn check_order(&self) {
         for (pair, seen) in self.seen.lock().unwrap().iter() {
             assert!(seen.is_sorted(), "{pair:?}: out of order: {seen:?}");
         }
     }
 }
 
+/// Accounts that are friends of each other, made on one node and logged out.
+pub(crate) fn make_friends(node: SocketAddr, names: &[&str]) {
+    let mut clients: Vec<Client> = names
+        .iter()
+        .map(|name| {
+            let mut client = Client::connect(node, Transport::Raw, ContentForm::Text);
+            client.sign_up(name);
+            client.log_in(name);
+            client
+        })
+        .collect();
+    for at in 1..clients.len() {
+        let (before, rest) = clients.split_at_mut(at);
+        before.iter_mut().for_each(|friend| befriend(&mut rest[0], friend));
+    }
+}
+
 struct Link(BufReader<TcpStream>);
 
 impl Link {
-    fn open(server: SocketAddr, name: &str) -> Option<Self> {
+    fn open(server: SocketAddr, name: &str, patience: Duration) -> Option<Self> {
         let stream = TcpStream::connect_timeout(&server, PATIENCE).ok()?;
         stream.set_nodelay(true).unwrap();
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.set_read_timeout(Some(patience)).unwrap();
         let mut link = Self(BufReader::new(stream));
         link.send(&json!({"TYPE": "2", "MID": "l", "CONTENT": {"USER": name, "PASS": "secret"}}))?;
         (link.next()??["CONTENT"]["Content"] == "LS").then_some(())?;
@@ -114,6 +158,9 @@ struct User {
     friends: Vec<&'static str>,
     next: u64,
     unanswered: Option<(u64, Instant)>,
+    /// The next message is sent then.
+    due: Instant,
+    habits: Habits,
     known: Arc<Known>,
     random: fastrand::Rng,
 }
@@ -123,10 +170,12 @@ pub(crate) fn start(
     name: &'static str,
     friends: Vec<&'static str>,
     servers: Vec<SocketAddr>,
+    habits: Habits,
     known: &Arc<Known>,
 ) -> JoinHandle<()> {
     let random = fastrand::Rng::with_seed(name.bytes().map(u64::from).sum());
-    let mut user = User { name, friends, next: 0, unanswered: None, known: Arc::clone(known), random };
+    let (due, known) = (Instant::now(), Arc::clone(known));
+    let mut user = User { name, friends, next: 0, unanswered: None, due, habits, known, random };
     thread::spawn(move || user.live(&servers))
 }
 
@@ -143,8 +192,9 @@ impl User {
                 assert!(stopped.elapsed() < SETTLED_AFTER, "{left}");
             }
             let server = servers[self.random.usize(..servers.len())];
-            if let Some(mut link) = Link::open(server, self.name) {
-                let until = Instant::now() + Duration::from_millis(self.random.u64(500..6_000));
+            if let Some(mut link) = Link::open(server, self.name, self.habits.log_in) {
+                let (least, most) = self.habits.stay_ms;
+                let until = Instant::now() + Duration::from_millis(self.random.u64(least..most));
                 self.talk(&mut link, until);
             }
             thread::sleep(TICK);
@@ -163,7 +213,8 @@ impl User {
             if self.known.is_over(self.name) {
                 return Some(());
             }
-            if resend || (self.unanswered.is_none() && !is_stopped) {
+            let is_due = self.unanswered.is_none() && !is_stopped && Instant::now() >= self.due;
+            if resend || is_due {
                 resend = false;
                 let number = self.unanswered.map_or(self.next, |(number, _)| number);
                 if self.unanswered.is_none() {
@@ -204,6 +255,10 @@ impl User {
         }
         let pair = (self.name, self.receiver(number));
         self.known.promised.lock().unwrap().entry(pair).or_default().insert(number);
+        let came = Instant::now();
+        let answer = Answer { sent: self.unanswered.map_or(came, |(_, sent)| sent), came, to: pair.1 };
+        self.known.answers.lock().unwrap().entry(self.name).or_default().push(answer);
+        self.due = came + self.habits.pause;
         (self.unanswered, self.next) = (None, number + 1);
         self.known.unanswered.fetch_sub(1, Ordering::SeqCst);
         false

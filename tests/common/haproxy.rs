@@ -2,7 +2,9 @@
 
 use super::PATIENCE;
 use super::node::health;
+use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener};
+use std::os::unix::net::UnixStream;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -10,7 +12,7 @@ use std::time::{Duration, Instant};
 pub struct HaProxy {
     pub addr: SocketAddr,
     child: Child,
-    _folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
 }
 
 impl HaProxy {
@@ -32,9 +34,28 @@ impl HaProxy {
         }
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("haproxy.cfg");
-        std::fs::write(&file, text).unwrap();
+        let stats = folder.path().join("stats");
+        std::fs::write(&file, format!("global\n    stats socket {}\n{text}", stats.display())).unwrap();
         let child = Command::new("haproxy").args(["-q", "-db", "-f"]).arg(&file).spawn().unwrap();
-        Some(Self { addr, child, _folder: folder })
+        Some(Self { addr, child, folder })
+    }
+
+    /// Waits until it takes so many servers for well.
+    pub fn wait_for_servers(&self, count: usize) {
+        let until = Instant::now() + 2 * PATIENCE;
+        while self.servers() != count {
+            assert!(Instant::now() < until, "HAProxy finds {} servers, not {count}", self.servers());
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    fn servers(&self) -> usize {
+        let Ok(mut stats) = UnixStream::connect(self.folder.path().join("stats")) else { return 0 };
+        stats.write_all(b"show stat\n").unwrap();
+        let mut text = String::new();
+        stats.read_to_string(&mut text).unwrap();
+        // The sum of a backend has a line, too.
+        text.lines().filter(|line| line.contains(",UP,") && !line.contains(",BACKEND,")).count()
     }
 
     /// Waits until it has found out which server serves.

@@ -5,7 +5,7 @@
 use super::{Client, PATIENCE};
 use mysql::prelude::Queryable;
 use mysql::{Conn, OptsBuilder};
-use std::net::TcpListener;
+use std::net::{IpAddr, TcpListener};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -49,16 +49,51 @@ fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
+/// Who may connect, and where to.
+#[derive(Clone, Copy)]
+enum Reach {
+    Loopback,
+    /// From every network: in one of the test's own.
+    Everywhere,
+}
+
+impl Reach {
+    fn listen(self) -> &'static str {
+        match self {
+            Self::Loopback => "127.0.0.1",
+            Self::Everywhere => "0.0.0.0",
+        }
+    }
+
+    /// The host of the accounts.
+    fn host(self) -> &'static str {
+        match self {
+            Self::Loopback => "127.0.0.1",
+            Self::Everywhere => "%",
+        }
+    }
+}
+
 /// A running MariaDB.
 pub struct MariaDb {
     folder: TempDir,
     port: u16,
+    reach: Reach,
     child: Child,
 }
 
 impl MariaDb {
     /// `None` when tests on MySQL are not asked for: the test says so and tests nothing.
     pub fn start() -> Option<Self> {
+        Self::start_for(Reach::Loopback)
+    }
+
+    /// The same for nodes in network namespaces of their own.
+    pub fn start_for_all_networks() -> Option<Self> {
+        Self::start_for(Reach::Everywhere)
+    }
+
+    fn start_for(reach: Reach) -> Option<Self> {
         if std::env::var_os("HONGYAN_TEST_MYSQL").is_none() {
             eprintln!("HONGYAN_TEST_MYSQL is not set: not tested on MySQL here, ./test does it");
             return None;
@@ -66,13 +101,14 @@ impl MariaDb {
         let folder = tempfile::tempdir().unwrap();
         make_data(&folder);
         let port = free_port();
-        let child = Self::spawn(&folder, port);
-        let mut database = Self { folder, port, child };
+        let child = Self::spawn(&folder, port, reach);
+        let mut database = Self { folder, port, reach, child };
+        let host = reach.host();
         let mut root = database.wait_until_it_answers();
         for sql in [
             format!("CREATE DATABASE {DATABASE}"),
-            format!("CREATE USER {USER}@'127.0.0.1' IDENTIFIED BY 'secret'"),
-            format!("GRANT ALL ON {DATABASE}.* TO {USER}@'127.0.0.1'"),
+            format!("CREATE USER {USER}@'{host}' IDENTIFIED BY 'secret'"),
+            format!("GRANT ALL ON {DATABASE}.* TO {USER}@'{host}'"),
         ] {
             root.query_drop(sql).unwrap();
         }
@@ -87,19 +123,20 @@ impl MariaDb {
         let copied = Command::new("cp").arg("-a").arg(self.folder.path().join("data")).arg(folder.path()).status();
         assert!(copied.unwrap().success());
         self.start_again();
-        let port = free_port();
-        let child = Self::spawn(&folder, port);
-        let mut twin = Self { folder, port, child };
+        let (port, reach) = (free_port(), self.reach);
+        let child = Self::spawn(&folder, port, reach);
+        let mut twin = Self { folder, port, reach, child };
         twin.wait_until_it_answers();
         twin
     }
 
-    fn spawn(folder: &TempDir, port: u16) -> Child {
+    fn spawn(folder: &TempDir, port: u16, reach: Reach) -> Child {
         let path = |name: &str| folder.path().join(name).display().to_string();
         let log = std::fs::File::create(path("log")).unwrap();
         Command::new(mariadbd())
-            .args(["--no-defaults", "--bind-address=127.0.0.1", "--skip-name-resolve"])
+            .args(["--no-defaults", "--skip-name-resolve"])
             .args(SMALL)
+            .arg(format!("--bind-address={}", reach.listen()))
             .arg(format!("--user={}", current_user()))
             .arg(format!("--datadir={}", path("data")))
             .arg(format!("--socket={}", path("socket")))
@@ -151,6 +188,11 @@ impl MariaDb {
     /// What `--store` takes.
     pub fn url(&self) -> String {
         self.url_by_way_of(self.port)
+    }
+
+    /// The same at another address of its host.
+    pub fn url_at(&self, address: IpAddr) -> String {
+        format!("mysql://{USER}:secret@{address}:{}/{DATABASE}", self.port)
     }
 
     /// The same through a proxy on this port.
@@ -209,7 +251,7 @@ impl MariaDb {
 
     /// Starts it after a kill.
     pub fn start_again(&mut self) {
-        self.child = Self::spawn(&self.folder, self.port);
+        self.child = Self::spawn(&self.folder, self.port, self.reach);
         self.wait_until_it_answers();
     }
 

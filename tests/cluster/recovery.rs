@@ -1,0 +1,92 @@
+//! How long users wait when a part of a cluster fails, and for what.
+
+use super::load::{Known, Pair};
+use std::collections::BTreeSet;
+use std::fmt;
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// Whatever fails, nobody waits longer.
+const PATIENCE: Duration = Duration::from_secs(120);
+const TICK: Duration = Duration::from_millis(5);
+
+impl Known {
+    /// Waits until each of these users was promised a message that they sent after this moment, and
+    /// not to one of those; gives how long each waited.
+    pub(crate) fn wait_until_they_talk(&self, names: &[&str], but_to: &[&str], since: Instant) -> Vec<Duration> {
+        names.iter().map(|name| self.wait_until_talks(name, but_to, since).saturating_duration_since(since)).collect()
+    }
+
+    fn wait_until_talks(&self, name: &str, but_to: &[&str], since: Instant) -> Instant {
+        loop {
+            let answers = self.answers.lock().unwrap();
+            let later = answers.get(name).and_then(|answers| {
+                let later = &answers[answers.partition_point(|answer| answer.sent <= since)..];
+                later.iter().find(|answer| !but_to.contains(&answer.to)).map(|answer| answer.came)
+            });
+            drop(answers);
+            if let Some(at) = later {
+                return at;
+            }
+            assert!(since.elapsed() < PATIENCE, "{name} does not talk again");
+            thread::sleep(TICK);
+        }
+    }
+
+    /// Waits until all that was promised by now has come, in its order.
+    pub(crate) fn wait_until_delivered(&self) {
+        let promised: BTreeSet<(Pair, u64)> = {
+            let promised = self.promised.lock().unwrap();
+            promised.iter().flat_map(|(pair, numbers)| numbers.iter().map(|number| (*pair, *number))).collect()
+        };
+        let since = Instant::now();
+        loop {
+            let seen: BTreeSet<(Pair, u64)> = {
+                let seen = self.seen.lock().unwrap();
+                seen.iter().flat_map(|(pair, numbers)| numbers.iter().map(|number| (*pair, *number))).collect()
+            };
+            let missing: Vec<&(Pair, u64)> = promised.difference(&seen).collect();
+            if missing.is_empty() {
+                break;
+            }
+            assert!(since.elapsed() < PATIENCE, "promised and not delivered: {missing:?}");
+            thread::sleep(TICK);
+        }
+        self.check_order();
+    }
+}
+
+/// What was measured of one fault.
+#[derive(Default)]
+pub(crate) struct Measured {
+    rounds: usize,
+    talks: Vec<Duration>,
+    delivered: Vec<Duration>,
+}
+
+impl Measured {
+    /// How long each user waited, and how long it took until all was delivered.
+    pub(crate) fn note(&mut self, talks: Vec<Duration>, delivered: Duration) {
+        self.rounds += 1;
+        self.talks.extend(talks);
+        self.delivered.push(delivered);
+    }
+}
+
+/// A row of a table: rounds; users; their p50, p99 and maximum; p50 and maximum until all is
+/// delivered.
+impl fmt::Display for Measured {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let of = |times: &[Duration], share: f64| {
+            let mut times = times.to_vec();
+            times.sort();
+            let place = (times.len() as f64 * share).ceil() as usize;
+            let time = times.get(place.saturating_sub(1)).copied().unwrap_or_default();
+            format!("{:.1} s", time.as_secs_f64())
+        };
+        let (talks, delivered) = (&self.talks[..], &self.delivered[..]);
+        write!(f, "| {} | {} | ", self.rounds, talks.len())?;
+        write!(f, "{} | {} | {} | ", of(talks, 0.5), of(talks, 0.99), of(talks, 1.0))?;
+        write!(f, "{} | {} |", of(delivered, 0.5), of(delivered, 1.0))
+    }
+}
