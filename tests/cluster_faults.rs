@@ -39,6 +39,8 @@ const RESTARTS_AFTER: Duration = Duration::from_millis(500);
 enum Fault {
     Killed,
     KilledForLong,
+    TwoKilled,
+    AllKilled,
     Frozen,
     CutFromDatabase,
     CutFromAll,
@@ -46,11 +48,25 @@ enum Fault {
     DatabaseFrozen,
 }
 
+const FAULTS: [Fault; 9] = [
+    Fault::Killed,
+    Fault::KilledForLong,
+    Fault::TwoKilled,
+    Fault::AllKilled,
+    Fault::Frozen,
+    Fault::CutFromDatabase,
+    Fault::CutFromAll,
+    Fault::DatabaseKilled,
+    Fault::DatabaseFrozen,
+];
+
 impl Fault {
     fn describe(self) -> &'static str {
         match self {
             Self::Killed => "a node is killed (SIGKILL) and started again after 0.5 s",
             Self::KilledForLong => "a node is killed and stays away",
+            Self::TwoKilled => "two of three nodes are killed at once and stay away",
+            Self::AllKilled => "all nodes are killed and started again after 0.5 s",
             Self::Frozen => "a node is frozen (SIGSTOP)",
             Self::CutFromDatabase => "a node is cut off from the database (until its users talk to others)",
             Self::CutFromAll => "the cables of a node are pulled",
@@ -81,18 +97,7 @@ impl Plan {
                 Fault::Frozen => others.div_ceil(2),
                 _ => others,
             };
-            [
-                Fault::Killed,
-                Fault::KilledForLong,
-                Fault::Frozen,
-                Fault::CutFromDatabase,
-                Fault::CutFromAll,
-                Fault::DatabaseKilled,
-                Fault::DatabaseFrozen,
-            ]
-            .into_iter()
-            .flat_map(|fault| std::iter::repeat_n(fault, count(fault)))
-            .collect::<Vec<_>>()
+            FAULTS.into_iter().flat_map(|fault| std::iter::repeat_n(fault, count(fault))).collect::<Vec<_>>()
         };
         let seconds = Duration::from_secs;
         let mut plan = match kills {
@@ -136,10 +141,11 @@ impl Cluster {
             let args = ["--store", &store, "--node-name", name, "--silent-server-max", lease];
             Node::begin_at(host.listen(), &before, &[&args[..], &["--trusted-proxies", "10.77.0.0/16"]].concat())
         };
-        let page = include_str!("../docs/cluster.md");
+        let (last, more) = ("    server b 10.0.0.6:1102\n", "    server c 10.0.0.7:1102\n");
+        let page = include_str!("../docs/cluster.md").replace(last, &format!("{last}{more}"));
         let shown = ["10.0.0.5:1102", "10.0.0.6:1102", "10.0.0.7:1102"];
         let addresses: Vec<_> = shown.into_iter().zip(hosts.iter().map(Host::listen)).collect();
-        let proxy = HaProxy::start(page, "### The load balancer", &addresses)?;
+        let proxy = HaProxy::start(&page, "### The load balancer", &addresses)?;
         let mut nodes = vec![begin(&hosts[0], NAMES[0])];
         nodes[0].wait_for("listening on");
         proxy.settles();
@@ -198,6 +204,17 @@ impl Cluster {
                 self.nodes[at].start_again();
             }
             Fault::KilledForLong => self.nodes[at].kill(),
+            Fault::TwoKilled => {
+                users = USERS.to_vec();
+                [at, (at + 1) % 3].into_iter().for_each(|at| self.nodes[at].kill());
+            }
+            Fault::AllKilled => {
+                users = USERS.to_vec();
+                self.nodes.iter_mut().for_each(Node::kill);
+                since = Instant::now();
+                thread::sleep(RESTARTS_AFTER);
+                self.nodes.iter_mut().for_each(Node::start_again);
+            }
             Fault::Frozen => self.nodes[at].signal("-STOP"),
             Fault::CutFromDatabase => self.hosts[at].pull(Cable::Database),
             Fault::CutFromAll => CABLES.into_iter().for_each(|cable| self.hosts[at].pull(cable)),
@@ -214,7 +231,7 @@ impl Cluster {
                 self.database.thaw();
             }
         }
-        if !matches!(fault, Fault::Killed | Fault::DatabaseKilled) {
+        if !matches!(fault, Fault::Killed | Fault::AllKilled | Fault::DatabaseKilled) {
             since = Instant::now();
         }
         // Those who are on one node talk on with each other there.
@@ -231,8 +248,9 @@ impl Cluster {
     /// Ends a fault of this node.
     fn mend(&mut self, fault: Fault, at: usize, since: Instant, plan: &Plan) {
         match fault {
-            Fault::Killed | Fault::DatabaseKilled | Fault::DatabaseFrozen => return,
+            Fault::Killed | Fault::AllKilled | Fault::DatabaseKilled | Fault::DatabaseFrozen => return,
             Fault::KilledForLong => return self.nodes[at].start_again(),
+            Fault::TwoKilled => return [at, (at + 1) % 3].into_iter().for_each(|at| self.nodes[at].start_again()),
             Fault::Frozen => {
                 thread::sleep(plan.frozen_for.saturating_sub(since.elapsed()));
                 self.nodes[at].signal("-CONT");

@@ -22,8 +22,9 @@ pub(crate) fn is_own(test: &str) -> bool {
         eprintln!("not tested here: networks are made by root, with `ip` (apt-get install iproute2)");
         return false;
     }
+    // With all processes that it starts, it ends as soon as this one does.
     let inner = Command::new("unshare")
-        .args(["--net", "setpriv", "--pdeathsig", "KILL"])
+        .args(["--net", "--pid", "--mount-proc", "--fork", "--kill-child"])
         .arg(std::env::current_exe().unwrap())
         .args(["--exact", test, "--nocapture"])
         .env(INSIDE, "1")
@@ -72,8 +73,7 @@ pub(crate) struct Host {
 
 impl Host {
     pub(crate) fn make(number: u8) -> Self {
-        let mut sleep = Command::new("unshare");
-        let holder = sleep.args(["--net", "setpriv", "--pdeathsig", "KILL", "sleep", "infinity"]).spawn().unwrap();
+        let holder = Command::new("unshare").args(["--net", "sleep", "infinity"]).spawn().unwrap();
         let host = Self { number, holder };
         let net = |id: &str| std::fs::read_link(format!("/proc/{id}/ns/net")).unwrap();
         let until = Instant::now() + Duration::from_secs(10);
@@ -110,10 +110,9 @@ impl Host {
         run("nsenter", &[&[&*format!("--net=/proc/{}/ns/net", self.id())], words].concat());
     }
 
-    /// The words that begin a command in it, which ends with this process.
-    pub(crate) fn enter(&self) -> [String; 5] {
-        let net = format!("--net=/proc/{}/ns/net", self.id());
-        ["nsenter", &net, "setpriv", "--pdeathsig", "KILL"].map(str::to_owned)
+    /// The words that begin a command in it.
+    pub(crate) fn enter(&self) -> [String; 2] {
+        ["nsenter".to_owned(), format!("--net=/proc/{}/ns/net", self.id())]
     }
 
     /// Where a node in it listens.

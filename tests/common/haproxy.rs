@@ -27,7 +27,9 @@ impl HaProxy {
         let addr = SocketAddr::from(([127, 0, 0, 1], port));
         let (_, section) = page.split_once(&format!("\n{heading}\n")).unwrap();
         let text = section.split("```haproxy\n").nth(1).unwrap();
-        let mut text = text.split("```").next().unwrap().replace("bind :1102", &format!("bind {addr}"));
+        let text = text.split("```").next().unwrap();
+        let bind = text.lines().find(|line| line.trim_start().starts_with("bind ")).unwrap();
+        let mut text = text.replace(bind, &format!("    bind {addr}"));
         for (shown, real) in addresses {
             assert!(text.contains(shown), "no {shown} in {text}");
             text = text.replace(shown, &real.to_string());
