@@ -11,6 +11,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+/// A worker that has had no jobs for so long asks the store whether it works.
+const PROBE_EVERY: Duration = Duration::from_secs(5);
+/// The same while the store does not work: a load balancer that asks for the health sends no users,
+/// and so no jobs, before a probe has succeeded.
+const PROBE_EVERY_IN_OUTAGE: Duration = Duration::from_millis(500);
+
 /// The health of the store, shared by the workers and those who ask.
 #[derive(Debug)]
 pub struct StoreHealth {
@@ -117,6 +123,11 @@ impl WorkerHealth {
         }
     }
 
+    /// So long without jobs, and the store is probed.
+    pub(super) fn probes_after(&self) -> Duration {
+        if self.outage == Outage::None { PROBE_EVERY } else { PROBE_EVERY_IN_OUTAGE }
+    }
+
     /// The jobs of a probe, done in one transaction, without a lasting effect. While the store
     /// works, a write that changes nothing is enough, beside the small write of
     /// [`touch`](super::Store::touch). Only a real row shows that a failed store takes rows again:
@@ -128,5 +139,21 @@ impl WorkerHealth {
         let push = Push::new(0, 0, PushKind::Message, &id, &nobody, &nobody, "");
         let delete = Job::DeletePush { receiver, seq: 0 };
         if self.outage == Outage::None { vec![delete] } else { vec![Job::SavePush { push }, delete] }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_store_that_does_not_work_is_probed_more_often_and_by_a_row() {
+        let mut health = WorkerHealth::default();
+        let probe = |health: &WorkerHealth| (health.probes_after(), health.probe().len());
+        assert_eq!(probe(&health), (PROBE_EVERY, 1));
+        health.note_failure(true, &StoreError::Unavailable("it is gone".into()));
+        assert_eq!(probe(&health), (PROBE_EVERY_IN_OUTAGE, 2));
+        health.note_success(true);
+        assert_eq!(probe(&health), (PROBE_EVERY, 1));
     }
 }

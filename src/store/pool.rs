@@ -38,8 +38,6 @@ const MAILBOX_ENTRIES_MAX: usize = 131_072;
 const DELETIONS_MAX: u32 = 1_000;
 /// Pushes of hidden requests that one transaction of a start deletes.
 const HIDDEN_PUSHES_MAX: u32 = 1_000;
-/// A worker that has had no jobs for so long asks the store whether it works.
-const PROBE_EVERY: Duration = Duration::from_secs(5);
 /// The time for which an idle auth worker keeps the memory of its last run.
 const REST_AFTER: Duration = Duration::from_millis(500);
 
@@ -359,7 +357,7 @@ fn data_worker(mut batch: Batch, mut jobs: LaneReceiver, undelivered: &Undeliver
     let (mut waiting, mut tickets, mut work) = (FairQueue::default(), Vec::new(), Vec::new());
     let mut group_commit = GroupCommit::default();
     loop {
-        while waiting.is_empty() && !jobs.wait(1, Some(PROBE_EVERY)) {
+        while waiting.is_empty() && !jobs.wait(1, Some(batch.probes_after())) {
             if jobs.is_closed() {
                 return;
             }

@@ -155,6 +155,11 @@ impl Batch {
         self
     }
 
+    /// So long without jobs, and it is probed.
+    pub(super) fn probes_after(&self) -> Duration {
+        self.health.probes_after()
+    }
+
     /// Probes whether the store works, when there were no jobs.
     pub(super) fn probe(&mut self) {
         let done = self.try_run(&self.health.probe());
