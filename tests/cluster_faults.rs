@@ -3,9 +3,8 @@
 //! was promised has been delivered, in its order, and the table at the end says how long users
 //! waited.
 //!
-//! `HONGYAN_TEST_CLUSTER_KILLS=200 cargo test --test cluster_faults nothing -- --nocapture` is the long
-//! form, with the default lease; the table of docs/cluster.md is from it. `SEED` draws the order of
-//! the faults. Root only: networks are made.
+//! `HONGYAN_TEST_CLUSTER_KILLS=200` makes it long, with the default lease: the table of
+//! docs/cluster.md is from that. `SEED` draws the order of the faults. Root only: networks are made.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
 mod common;

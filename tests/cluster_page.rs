@@ -1,5 +1,5 @@
-//! What docs/cluster.md tells operators to type makes a cluster: in a network of the test's own that
-//! has all addresses of the page.
+//! What docs/cluster.md tells operators to type makes a cluster: in a network of the test's own
+//! that has all addresses of the page.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
 mod common;
