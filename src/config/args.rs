@@ -137,12 +137,14 @@ pub(super) fn settings(flags: &[(&'static Opt, OsString)], variables: &Variables
         counts[rank] += usize::from(opt.name != CONFIG);
     }
     relate(&mut config, &given)?;
-    let store_is_of_file = find("store").is_some_and(|opt| in_file(opt) && of_flag(opt).or(of_env(opt)).is_none());
-    let is_open = file.is_some_and(|file| file.is_world_readable);
-    let tells = is_open && store_is_of_file && config.store.has_password();
+    let is_of_file = |name| find(name).is_some_and(|opt| in_file(opt) && of_flag(opt).or(of_env(opt)).is_none());
+    let of_store = config.store.has_password() && is_of_file("store");
+    let holds = if of_store { "store" } else { "bus" };
+    let tells = of_store || config.bus.has_password() && is_of_file("bus");
+    let tells = tells && file.as_ref().is_some_and(|file| file.is_world_readable);
     let warning = config.file.as_ref().filter(|_| tells).map(|path| {
         let path = path.display();
-        format!("{path} holds the password of the store, and everybody on this machine may read it: chmod o-r {path}")
+        format!("{path} holds the password of the {holds}, and everybody on this machine may read it: chmod o-r {path}")
     });
     let names_store = given.contains(&"store");
     Ok(Settings { summary: summary(&config, counts), warning, names_store, config })
@@ -207,6 +209,9 @@ fn relate(config: &mut Config, given: &[&str]) -> Result<(), String> {
     }
     if config.is_standby && !matches!(config.store, StoreUrl::Mysql(_)) {
         return Err("--standby needs a store that two machines share: --store mysql://…".to_owned());
+    }
+    if config.node_name.is_none() && !config.bus.is_empty() {
+        return Err("--bus needs --node-name: it is there for nodes to talk to each other".to_owned());
     }
     if config.node_name.is_some() {
         if !matches!(config.store, StoreUrl::Mysql(_)) {
@@ -429,6 +434,8 @@ mod tests {
             (&["--standby=perhaps"], &["--standby", "perhaps", "on or off"]),
             (&["--standby", "--silent-server-max", "1s"], &["--silent-server-max", "1s", "2s to 1h"]),
             (&["--node-name", "a"], &["--node-name", "mysql://"]),
+            (&["--bus", "redis://h"], &["--bus", "--node-name"]),
+            (&["--bus", "redis//u:geheim@h"], &["--bus", "redis://USER"]),
             (&["--node-name", "a b"], &["--node-name", "1 to 64 letters"]),
             (&["--node-name", "a", "--standby", "--store=mysql://u:p@h/d"], &["--standby", "--node-name"]),
             (&["--output-bytes-max", "64KiB"], &["--output-bytes-max 64KiB", "--max-frame 64KiB"]),

@@ -8,6 +8,7 @@ pub mod admin;
 mod admin_place;
 pub mod args;
 pub mod backup;
+mod bus_url;
 pub mod copy;
 mod file;
 pub mod hook_url;
@@ -23,6 +24,7 @@ mod units;
 
 use crate::chat::contract::Rules;
 pub use admin_place::{AdminPlace, Endpoint, check_socket_path};
+pub use bus_url::{BusUrl, BusUrls};
 pub use hook_url::HookUrl;
 use log::LevelFilter;
 pub use networks::Networks;
@@ -100,6 +102,14 @@ pub struct Config {
     pub mail_max: usize,
     /// The size of that together, in bytes.
     pub mail_bytes_max: usize,
+    /// Where nodes talk faster than through the database, if anywhere.
+    pub bus: BusUrls,
+    /// The time that an instance of it may take for anything, in ms.
+    pub bus_timeout_ms: u64,
+    /// Frames that wait for an instance of it, or for the loop.
+    pub bus_frames_max: usize,
+    /// And their size, in bytes.
+    pub bus_bytes_max: usize,
     /// Where it is told that pushes wait for a user, if anywhere.
     pub push_hook: Option<HookUrl>,
     /// The key of the signatures of these requests.
@@ -201,6 +211,10 @@ impl Default for Config {
             node_name: None,
             mail_max: 65_536,
             mail_bytes_max: 32 << 20,
+            bus: BusUrls::default(),
+            bus_timeout_ms: 1_000,
+            bus_frames_max: 16_384,
+            bus_bytes_max: 32 << 20,
             push_hook: None,
             push_hook_secret_file: None,
             push_hook_ca_file: None,

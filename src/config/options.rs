@@ -21,6 +21,7 @@ macro_rules! number {
     };
 }
 
+mod bus;
 mod node;
 mod push_hook;
 
@@ -162,6 +163,7 @@ const FIRST: &[Opt] = &[
         "A standby takes the place of a server, and nodes fence a node, that has shown no sign of life in the database for this long.",
     ),
     node::NAME,
+    bus::URLS,
     live(
         SERVER,
         "stop-wait",

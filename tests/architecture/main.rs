@@ -20,7 +20,7 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
     ("main", &["server", "config", "admin", "backup", "beside", "copy", "logging"]),
     ("bin", &["client", "shown"]),
     ("beside", &[]),
-    ("server", &["net", "store", "chat", "config", "admin", "push_hook"]),
+    ("server", &["net", "store", "chat", "config", "admin", "push_hook", "bus"]),
     (
         "admin",
         &[
@@ -49,10 +49,12 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
             "histogram",
             "page",
             "push_hook",
+            "bus",
         ],
     ),
     ("store", &["chat::contract", "protocol", "config", "histogram"]),
     ("push_hook", &["chat::contract", "protocol", "config"]),
+    ("bus", &["chat::contract", "protocol", "config", "store::records"]),
     ("chat", &["protocol", "generational"]),
     ("client", &["protocol"]),
     ("config", &["chat::contract"]),

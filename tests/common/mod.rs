@@ -9,6 +9,7 @@ mod haproxy;
 mod mariadb;
 mod node;
 mod program;
+mod redis_server;
 pub mod store;
 
 pub use client::{Client, Record};
@@ -17,6 +18,7 @@ pub use haproxy::HaProxy;
 pub use mariadb::MariaDb;
 pub use node::{Node, health};
 pub use program::{CHEAP_PASSWORDS, Program};
+pub use redis_server::Redis;
 
 use hongyan::config::{Config, StoreUrl};
 use hongyan::server::{self, Handle};

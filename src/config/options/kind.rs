@@ -2,7 +2,7 @@
 
 use crate::config::known::cut;
 use crate::config::units::{parse_bytes, parse_count, parse_duration_ms, show_bytes, show_duration_ms};
-use crate::config::{Config, StoreUrl};
+use crate::config::{BusUrls, Config, StoreUrl};
 use log::LevelFilter;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -59,6 +59,8 @@ pub enum Kind {
     Listen,
     /// `--store`.
     Store,
+    /// `--bus`.
+    Bus,
     /// `--log`.
     Log,
     /// `--config`.
@@ -117,6 +119,7 @@ impl Opt {
             Kind::List { value_name, .. } | Kind::Choice { value_name, .. } => value_name,
             Kind::Listen => "ADDR:PORT",
             Kind::Store => "URL",
+            Kind::Bus => "URLS",
             Kind::Log => "LEVEL",
             Kind::Config => "FILE",
         }
@@ -147,6 +150,7 @@ impl Opt {
             Kind::Choice { get, .. } => get(config).to_owned(),
             Kind::Listen => config.listen.to_string(),
             Kind::Store => config.store.to_string(),
+            Kind::Bus => config.bus.to_string(),
             Kind::Log => config.log.as_str().to_ascii_lowercase(),
             Kind::Config => config.file.as_ref().map_or("none".to_owned(), |path| path.display().to_string()),
         }
@@ -165,6 +169,9 @@ impl Opt {
             Kind::Choice { words, .. } => words.join(" or "),
             Kind::Listen => "an IP address and a port, as in 127.0.0.1:1102 or [::]:1102".to_owned(),
             Kind::Store => "sqlite:PATH, mysql://USER:PASSWORD@HOST:PORT/DATABASE or memory:".to_owned(),
+            Kind::Bus => {
+                "none, or URLs with commas between them, as in redis://10.0.0.1:6379,redis://10.0.0.2:6379".to_owned()
+            }
             Kind::Log => "error, warn, info, debug, trace or off".to_owned(),
             Kind::Config => "the path of a file".to_owned(),
         }
@@ -176,6 +183,7 @@ impl Opt {
         match self.kind {
             // What is shown lacks the password.
             Kind::Store => one.store != other.store,
+            Kind::Bus => one.bus != other.bus,
             _ => self.show(one) != self.show(other),
         }
     }
@@ -187,6 +195,7 @@ impl Opt {
     pub fn copy(&self, from: &Config, to: &mut Config) -> Result<(), String> {
         match self.kind {
             Kind::Store => to.store = from.store.clone(),
+            Kind::Bus => to.bus = from.bus.clone(),
             Kind::File { get, set } => set(to, get(from).clone()),
             Kind::Config => to.file.clone_from(&from.file),
             _ => return self.apply(to, self.name, &self.show(from)),
@@ -198,8 +207,8 @@ impl Opt {
     /// in a file it came from.
     ///
     /// # Errors
-    /// One sentence that names the source, the value and what is allowed. The value of `--store` is
-    /// not repeated.
+    /// One sentence that names the source, the value and what is allowed. The values of `--store`
+    /// and `--bus` are not repeated.
     pub fn apply(&self, config: &mut Config, source: &str, text: &str) -> Result<(), String> {
         let shown = cut(text);
         let allowed = || format!("{source} {shown:?} is not allowed: it must be {}", self.range());
@@ -235,6 +244,10 @@ impl Opt {
             }
             Kind::Store => {
                 config.store = StoreUrl::parse(text).map_err(|why| format!("{source}: {why}"))?;
+                return Ok(());
+            }
+            Kind::Bus => {
+                config.bus = BusUrls::parse(text).map_err(|why| format!("{source}: {why}"))?;
                 return Ok(());
             }
             Kind::Log => {

@@ -2,7 +2,7 @@
 //! passwords.
 
 use super::{DAY, GIB, KIB, Kind, MIB, Number, Opt, live, opt};
-use super::{admin, node, push_hook};
+use super::{admin, bus, node, push_hook};
 use crate::chat::contract::EmailTo;
 use crate::config::{ARGON2_MEMORY_KIB_MAX, ARGON2_PASSES_MAX, Config};
 
@@ -248,6 +248,9 @@ pub(super) const SHARED: &[Opt] = &[
     ),
     node::MAIL_MAX,
     node::MAIL_BYTES_MAX,
+    bus::TIMEOUT,
+    bus::FRAMES_MAX,
+    bus::BYTES_MAX,
     push_hook::URL,
     push_hook::SECRET_FILE,
     push_hook::CA_FILE,

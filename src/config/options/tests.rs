@@ -34,6 +34,7 @@ fn both_bounds_are_taken_and_kept_whole_and_beyond_is_refused() {
             | Kind::Switch { .. }
             | Kind::Listen
             | Kind::Store
+            | Kind::Bus
             | Kind::Log
             | Kind::Config => continue,
         };

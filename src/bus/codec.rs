@@ -1,0 +1,337 @@
+//! Frames as bytes.
+//!
+//! A header of fixed size: the version, the kind, who says it and to whom (node and epoch each).
+//! Then what is said, and a keyed MAC of all of it: only a node that can read the database knows
+//! the key. Numbers are little-endian; texts, lists and records stand behind their length.
+
+use crate::chat::contract::{Batch, BusRecord, Frame, Incarnation, NodeId, Place};
+use crate::protocol::field::{Id, Name, UserName};
+use crate::protocol::push::{Push, PushKind};
+use crate::store::records::{self, FRAME_MAX};
+use blake2::Blake2bMac;
+use blake2::digest::consts::U16;
+use blake2::digest::{KeyInit, Mac as _};
+
+/// A longer frame is neither published nor taken. One holds a batch of some 64 KiB at most, and
+/// what its last record has beyond that.
+pub const FRAME_BYTES_MAX: usize = 1 << 20;
+/// Half of the output of BLAKE2b, which nobody guesses either.
+const MAC_BYTES: usize = 16;
+/// Up to and with the epoch of the receiver.
+const HEADER_BYTES: usize = 23;
+
+type FrameMac = Blake2bMac<U16>;
+
+/// What a message on the bus is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    /// A frame of the core.
+    Frame = 0,
+    /// What a node says to itself, to hear whether it is heard.
+    Beat = 1,
+}
+
+const CONFIRMED: u8 = 1;
+const REFUSED: u8 = 2;
+const BATCH: u8 = 4;
+
+const BEGIN: u8 = 1;
+const PUSH: u8 = 2;
+const ACK: u8 = 3;
+const NO: u8 = 4;
+const RECORD: u8 = 5;
+
+/// What was read.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Heard {
+    /// Another node says this to this one.
+    Frame {
+        /// Which.
+        from: Incarnation,
+        /// What.
+        frame: Box<Frame>,
+    },
+    /// A beat of this node's own.
+    Beat(u64),
+}
+
+/// Why something that came was dropped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Dropped {
+    /// It is shorter or longer than any frame.
+    Size,
+    /// It is of a version that this program does not read.
+    Version,
+    /// Who made it does not know the key, or it was changed on its way.
+    Mac,
+    /// It is for another node, or another life of this one.
+    NotForMe,
+    /// Its maker knows the key, and yet it is no frame.
+    Broken,
+}
+
+/// Writes and reads the frames of one life of a node.
+#[derive(Clone)]
+pub struct Codec {
+    me: Incarnation,
+    /// With the key in it already.
+    mac: FrameMac,
+}
+
+/// The key is not shown.
+impl std::fmt::Debug for Codec {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Codec").field("me", &self.me).finish_non_exhaustive()
+    }
+}
+
+impl Codec {
+    /// For this life of a node, in the cluster with this key.
+    #[must_use]
+    #[expect(clippy::expect_used, reason = "a key of 32 bytes is none that BLAKE2b refuses: it takes up to 64")]
+    pub fn new(me: Incarnation, key: &[u8; 32]) -> Self {
+        Self { me, mac: <FrameMac as KeyInit>::new_from_slice(key).expect("a short key") }
+    }
+
+    /// The life of the node that it is of.
+    #[must_use]
+    pub fn me(&self) -> Incarnation {
+        self.me
+    }
+
+    /// A name for this cluster that tells nothing of the key, for the channels of its nodes.
+    #[must_use]
+    pub fn cluster_name(&self) -> String {
+        let mac = self.mac.clone().chain_update(b"the name of the cluster").finalize().into_bytes();
+        mac.iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+    }
+
+    /// Writes a frame, of a version that its receiver reads, without its MAC. `None`: it is too
+    /// long.
+    #[must_use]
+    pub fn write(&self, version: u16, to: Incarnation, frame: &Frame) -> Option<Vec<u8>> {
+        let records = frame.batch.iter().flat_map(|batch| &batch.records);
+        let expected: usize = records.map(BusRecord::weight_bytes).sum();
+        let mut out = self.header(version, Kind::Frame, to, expected.min(FRAME_BYTES_MAX) + 128);
+        write_frame(&mut out, frame);
+        (out.len() + MAC_BYTES <= FRAME_BYTES_MAX).then_some(out)
+    }
+
+    /// Writes what a node says to itself, without its MAC.
+    #[must_use]
+    pub fn write_beat(&self, number: u64) -> Vec<u8> {
+        // Nobody else reads it, so it is always of the newest version.
+        let mut out = self.header(FRAME_MAX, Kind::Beat, self.me, 64);
+        out.extend(number.to_le_bytes());
+        out
+    }
+
+    fn header(&self, version: u16, kind: Kind, to: Incarnation, capacity: usize) -> Vec<u8> {
+        let mut out = Vec::with_capacity(HEADER_BYTES + capacity);
+        out.extend(version.to_le_bytes());
+        out.push(kind as u8);
+        for life in [self.me, to] {
+            out.extend(life.node.get().to_le_bytes());
+            out.extend(life.epoch.to_le_bytes());
+        }
+        out
+    }
+
+    /// Appends the MAC.
+    pub fn seal(&self, bytes: &mut Vec<u8>) {
+        let mac = self.mac.clone().chain_update(&*bytes).finalize().into_bytes();
+        bytes.extend(mac);
+    }
+
+    /// Reads what came over the bus.
+    ///
+    /// # Errors
+    /// Why it is to be dropped.
+    pub fn read(&self, bytes: &[u8]) -> Result<Heard, Dropped> {
+        if bytes.len() < HEADER_BYTES + MAC_BYTES || bytes.len() > FRAME_BYTES_MAX {
+            return Err(Dropped::Size);
+        }
+        let (said, mac) = bytes.split_at(bytes.len() - MAC_BYTES);
+        let mut rest = Rest(said);
+        let version = rest.short().ok_or(Dropped::Size)?;
+        // A newer one may have another MAC.
+        if !(1..=FRAME_MAX).contains(&version) {
+            return Err(Dropped::Version);
+        }
+        self.mac.clone().chain_update(said).verify_slice(mac).map_err(|_| Dropped::Mac)?;
+        let kind = rest.byte().ok_or(Dropped::Broken)?;
+        let (from, to) = (rest.life().ok_or(Dropped::Broken)?, rest.life().ok_or(Dropped::Broken)?);
+        let is_own = from.node == self.me.node;
+        if to != self.me || (is_own && from != self.me) {
+            return Err(Dropped::NotForMe);
+        }
+        let heard = match kind {
+            kind if kind == Kind::Frame as u8 && !is_own => {
+                rest.frame().map(|frame| Heard::Frame { from, frame: Box::new(frame) })
+            }
+            kind if kind == Kind::Beat as u8 && is_own => rest.long().map(Heard::Beat),
+            _ => None,
+        };
+        heard.filter(|_| rest.0.is_empty()).ok_or(Dropped::Broken)
+    }
+}
+
+fn write_frame(out: &mut Vec<u8>, frame: &Frame) {
+    let Frame { view, confirmed, refused, batch } = frame;
+    out.extend(view.to_le_bytes());
+    let flag = |is_there, flag| if is_there { flag } else { 0 };
+    out.push(flag(confirmed.is_some(), CONFIRMED) | flag(refused.is_some(), REFUSED) | flag(batch.is_some(), BATCH));
+    if let Some(place) = confirmed {
+        write_place(out, *place);
+    }
+    if let Some(link) = refused {
+        out.extend(link.to_le_bytes());
+    }
+    if let Some(batch) = batch {
+        write_place(out, batch.place);
+        write_length(out, batch.records.len());
+        for record in &batch.records {
+            let at = out.len();
+            out.extend([0; 4]);
+            write_record(out, record);
+            // A frame with a longer record is too long itself.
+            let length = u32::try_from(out.len() - at - 4).unwrap_or(u32::MAX);
+            out[at..at + 4].copy_from_slice(&length.to_le_bytes());
+        }
+    }
+}
+
+fn write_record(out: &mut Vec<u8>, record: &BusRecord) {
+    match record {
+        BusRecord::Begin { user, phase } => {
+            out.push(BEGIN);
+            write_text(out, user.as_str());
+            out.extend(phase.to_le_bytes());
+        }
+        BusRecord::Push { phase, push } => {
+            out.extend([PUSH, push.kind.code()]);
+            for number in [*phase, push.seq, push.time_ms] {
+                out.extend(number.to_le_bytes());
+            }
+            for text in [push.receiver(), push.id(), push.sender()] {
+                write_text(out, text);
+            }
+            out.extend(push.content().as_bytes());
+        }
+        BusRecord::Ack { user, seq } | BusRecord::No { user, seq } => {
+            out.push(if matches!(record, BusRecord::Ack { .. }) { ACK } else { NO });
+            write_text(out, user.as_str());
+            out.extend(seq.to_le_bytes());
+        }
+        BusRecord::Record(record) => {
+            out.push(RECORD);
+            records::append(out, record);
+        }
+    }
+}
+
+fn write_place(out: &mut Vec<u8>, Place { link, number }: Place) {
+    out.extend(link.to_le_bytes());
+    out.extend(number.to_le_bytes());
+}
+
+fn write_length(out: &mut Vec<u8>, length: usize) {
+    // With more records the frame is too long.
+    out.extend(u32::try_from(length).unwrap_or(u32::MAX).to_le_bytes());
+}
+
+fn write_text(out: &mut Vec<u8>, text: &str) {
+    // Names and ids have at most 256 bytes.
+    out.extend(u16::try_from(text.len()).unwrap_or(u16::MAX).to_le_bytes());
+    out.extend(text.as_bytes());
+}
+
+struct Rest<'a>(&'a [u8]);
+
+impl<'a> Rest<'a> {
+    fn take(&mut self, count: usize) -> Option<&'a [u8]> {
+        let (taken, rest) = self.0.split_at_checked(count)?;
+        self.0 = rest;
+        Some(taken)
+    }
+
+    fn byte(&mut self) -> Option<u8> {
+        self.take(1)?.first().copied()
+    }
+
+    fn short(&mut self) -> Option<u16> {
+        self.take(2)?.try_into().ok().map(u16::from_le_bytes)
+    }
+
+    fn length(&mut self) -> Option<usize> {
+        self.take(4)?.try_into().ok().map(|bytes| u32::from_le_bytes(bytes) as usize)
+    }
+
+    fn long(&mut self) -> Option<u64> {
+        self.take(8)?.try_into().ok().map(u64::from_le_bytes)
+    }
+
+    fn life(&mut self) -> Option<Incarnation> {
+        Some(Incarnation { node: NodeId::new(self.short()?)?, epoch: self.long()? })
+    }
+
+    fn place(&mut self) -> Option<Place> {
+        Some(Place { link: self.long()?, number: self.long()? })
+    }
+
+    fn text(&mut self) -> Option<&'a str> {
+        let length = self.short()?.into();
+        std::str::from_utf8(self.take(length)?).ok()
+    }
+
+    fn user(&mut self) -> Option<UserName> {
+        UserName::new(self.text()?).ok()
+    }
+
+    fn frame(&mut self) -> Option<Frame> {
+        let (view, flags) = (self.long()?, self.byte()?);
+        if flags & !(CONFIRMED | REFUSED | BATCH) != 0 {
+            return None;
+        }
+        let confirmed = if flags & CONFIRMED == 0 { None } else { Some(self.place()?) };
+        let refused = if flags & REFUSED == 0 { None } else { Some(self.long()?) };
+        let batch = if flags & BATCH == 0 { None } else { Some(self.batch()?) };
+        Some(Frame { view, confirmed, refused, batch })
+    }
+
+    fn batch(&mut self) -> Option<Batch> {
+        let (place, count) = (self.place()?, self.length()?);
+        let one = |rest: &mut Self| {
+            let length = rest.length()?;
+            Rest(rest.take(length)?).record()
+        };
+        // No room is made beforehand: `count` may be anything.
+        let records = (0..count).map(|_| one(self)).collect::<Option<Vec<_>>>()?;
+        Some(Batch { place, records })
+    }
+
+    /// All that is left is one record.
+    fn record(mut self) -> Option<BusRecord> {
+        let record = match self.byte()? {
+            BEGIN => BusRecord::Begin { user: self.user()?, phase: self.long()? },
+            PUSH => return self.push(),
+            ACK => BusRecord::Ack { user: self.user()?, seq: self.long()? },
+            NO => BusRecord::No { user: self.user()?, seq: self.long()? },
+            RECORD => return records::parse(self.0).map(BusRecord::Record),
+            _ => return None,
+        };
+        self.0.is_empty().then_some(record)
+    }
+
+    fn push(mut self) -> Option<BusRecord> {
+        let kind = PushKind::from_code(self.byte()?)?;
+        let (phase, seq, time_ms) = (self.long()?, self.long()?, self.long()?);
+        let (receiver, id, sender) = (self.user()?, Id::new(self.text()?).ok()?, Name::new(self.text()?).ok()?);
+        let content = std::str::from_utf8(self.0).ok()?;
+        let push = Push::new(seq, time_ms, kind, &id, &sender, receiver, content);
+        Some(BusRecord::Push { phase, push })
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,191 @@
+//! Every record comes back as it was; nothing that is no frame is taken for one, or harms.
+
+use super::*;
+use crate::chat::contract::{Record, Released, Said};
+
+const KEY: [u8; 32] = [7; 32];
+
+fn life(node: u16, epoch: u64) -> Incarnation {
+    Incarnation { node: NodeId::new(node).unwrap(), epoch }
+}
+
+fn user(name: &str) -> UserName {
+    UserName::new(name).unwrap()
+}
+
+fn push(content: &str) -> Push {
+    let (id, sender) = (Id::new("m-1").unwrap(), Name::new("鸿雁").unwrap());
+    Push::new(u64::MAX - 1, 1_700_000_000_000, PushKind::Message, &id, &sender, user("bob 🪿"), content)
+}
+
+fn records() -> Vec<BusRecord> {
+    let said = |key| Said { key, age_ms: 9 };
+    let released = Released {
+        user: user("ann"),
+        claim: 1,
+        epoch: 2,
+        clock: 3,
+        dirty: vec![user("bob"), user("cid")],
+        window: vec![said(4), said(u64::MAX)],
+    };
+    vec![
+        BusRecord::Begin { user: user("ann"), phase: u64::MAX },
+        BusRecord::Push { phase: 3, push: push("honk \" \\ \n 雁") },
+        BusRecord::Push { phase: 0, push: push("") },
+        BusRecord::Push { phase: 1, push: push(&"long ".repeat(20_000)) },
+        BusRecord::Ack { user: user("鸿雁"), seq: 5 },
+        BusRecord::No { user: user("ann"), seq: u64::MAX },
+        BusRecord::Record(Record::Look { user: user("ann") }),
+        BusRecord::Record(Record::Friend { user: user("bob") }),
+        BusRecord::Record(Record::Release { user: user("bob"), epoch: 7, claim: 8 }),
+        BusRecord::Record(Record::Released(Box::new(released))),
+        BusRecord::Record(Record::Missed),
+    ]
+}
+
+/// Of every shape.
+fn frames() -> Vec<Frame> {
+    let place = |link, number| Place { link, number };
+    let batch = |records| Some(Batch { place: place(u64::MAX, 2), records });
+    let bare = Frame { view: 1, confirmed: None, refused: None, batch: None };
+    let mut all = vec![
+        bare.clone(),
+        Frame { confirmed: Some(place(1, u64::MAX)), ..bare.clone() },
+        Frame { refused: Some(9), view: u64::MAX, ..bare.clone() },
+        Frame { batch: batch(Vec::new()), ..bare.clone() },
+        Frame { confirmed: Some(place(1, 2)), refused: Some(3), batch: batch(records()), ..bare.clone() },
+    ];
+    all.extend(records().into_iter().map(|record| Frame { batch: batch(vec![record]), ..bare.clone() }));
+    all
+}
+
+fn pair() -> (Codec, Codec) {
+    (Codec::new(life(1, 5), &KEY), Codec::new(life(1_023, u64::MAX), &KEY))
+}
+
+fn sealed(codec: &Codec, to: Incarnation, frame: &Frame) -> Vec<u8> {
+    let mut bytes = codec.write(FRAME_MAX, to, frame).unwrap();
+    codec.seal(&mut bytes);
+    bytes
+}
+
+#[test]
+fn every_frame_comes_back_as_it_was() {
+    let (a, b) = pair();
+    for frame in frames() {
+        let bytes = sealed(&a, b.me(), &frame);
+        assert_eq!(b.read(&bytes), Ok(Heard::Frame { from: a.me(), frame: Box::new(frame) }));
+        // What is published elsewhere, or was meant for an earlier life, or comes back.
+        for me in [life(2, 5), life(1_023, 4), a.me()] {
+            assert_eq!(Codec::new(me, &KEY).read(&bytes), Err(Dropped::NotForMe));
+        }
+    }
+}
+
+#[test]
+fn a_beat_is_heard_by_the_same_life_of_its_node_only() {
+    let (a, b) = pair();
+    let mut beat = a.write_beat(77);
+    a.seal(&mut beat);
+    assert_eq!(a.read(&beat), Ok(Heard::Beat(77)));
+    assert_eq!(b.read(&beat), Err(Dropped::NotForMe));
+    assert_eq!(Codec::new(life(1, 6), &KEY).read(&beat), Err(Dropped::NotForMe));
+}
+
+#[test]
+fn who_does_not_know_the_key_is_not_heard() {
+    let (a, b) = pair();
+    let stranger = Codec::new(a.me(), &[8; 32]);
+    let frame = &frames()[4];
+    assert_eq!(b.read(&sealed(&stranger, b.me(), frame)), Err(Dropped::Mac));
+    assert_ne!(a.cluster_name(), stranger.cluster_name(), "two clusters use other channels");
+    assert_eq!(a.cluster_name(), b.cluster_name());
+    assert!(!format!("{a:?}").contains("07"), "{a:?}");
+}
+
+#[test]
+fn an_unknown_version_is_dropped() {
+    let (a, b) = pair();
+    for version in [0, FRAME_MAX + 1, u16::MAX] {
+        let mut bytes = a.write(version, b.me(), &frames()[0]).unwrap();
+        a.seal(&mut bytes);
+        assert_eq!(b.read(&bytes), Err(Dropped::Version));
+    }
+}
+
+#[test]
+fn what_is_too_long_is_neither_written_nor_read() {
+    let (a, b) = pair();
+    let with = |bytes| {
+        let records = vec![BusRecord::Push { phase: 1, push: push(&"x".repeat(bytes)) }];
+        let batch = Some(Batch { place: Place { link: 1, number: 1 }, records });
+        a.write(FRAME_MAX, b.me(), &Frame { view: 1, confirmed: None, refused: None, batch })
+    };
+    assert!(with(FRAME_BYTES_MAX).is_none());
+    let mut longest = with(FRAME_BYTES_MAX - 200).unwrap();
+    a.seal(&mut longest);
+    assert!(b.read(&longest).is_ok());
+    for length in [0, 1, HEADER_BYTES + MAC_BYTES - 1, FRAME_BYTES_MAX + 1] {
+        assert_eq!(b.read(&vec![1; length]), Err(Dropped::Size));
+    }
+}
+
+#[test]
+fn a_frame_that_is_cut_off_or_changed_or_longer_is_dropped() {
+    let (a, b) = pair();
+    let mut random = fastrand::Rng::with_seed(20);
+    for frame in frames() {
+        let bytes = sealed(&a, b.me(), &frame);
+        for _ in 0..64 {
+            let at = random.usize(..bytes.len());
+            assert!(b.read(&bytes[..at]).is_err());
+            let mut flipped = bytes.clone();
+            flipped[at] ^= 1 << random.u8(..8);
+            assert!(b.read(&flipped).is_err());
+        }
+        assert!(b.read(&[&bytes[..], &[0]].concat()).is_err());
+    }
+}
+
+#[test]
+fn what_a_node_with_the_key_makes_of_anything_harms_nobody() {
+    // As a node of a build with a fault would: the MAC is right, the rest is not.
+    let (a, b) = pair();
+    let mut random = fastrand::Rng::with_seed(21);
+    let (mut broken, mut taken, all) = (0, 0, frames());
+    for round in 0..5_000 {
+        let frame = &all[random.usize(..all.len())];
+        let mut bytes = a.write(FRAME_MAX, b.me(), frame).unwrap();
+        bytes.truncate(bytes.len().min(2_000));
+        match round % 4 {
+            0 => bytes.truncate(random.usize(HEADER_BYTES..=bytes.len())),
+            1 => {
+                let at = random.usize(HEADER_BYTES..bytes.len());
+                bytes[at] = random.u8(..);
+            }
+            2 => (HEADER_BYTES..bytes.len()).for_each(|at| bytes[at] = random.u8(..)),
+            _ => {
+                let at = random.usize(HEADER_BYTES..bytes.len());
+                bytes[at..].iter_mut().take(4).for_each(|byte| *byte = 0xff);
+            }
+        }
+        a.seal(&mut bytes);
+        match b.read(&bytes) {
+            Ok(Heard::Frame { .. }) => taken += 1,
+            Err(Dropped::Broken) => broken += 1,
+            other => panic!("{other:?}"),
+        }
+    }
+    assert!(broken > 500 && taken > 50, "{broken} {taken}");
+}
+
+#[test]
+fn random_bytes_are_no_frame() {
+    let (_, b) = pair();
+    let mut random = fastrand::Rng::with_seed(22);
+    for _ in 0..20_000 {
+        let length = random.usize(..300);
+        let bytes: Vec<u8> = (0..length).map(|_| random.u8(..)).collect();
+        assert!(b.read(&bytes).is_err());
+    }
+}

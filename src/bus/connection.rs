@@ -1,0 +1,277 @@
+//! One connection to a Redis or Valkey server.
+//!
+//! The crate `redis` writes commands and reads answers; socket, TLS and time-outs are ours, and so
+//! is the bound on what one answer may take.
+
+use super::codec::FRAME_BYTES_MAX;
+use super::settings::{Place, Tls};
+use redis::{Cmd, Parser, Value};
+use rustls::{ClientConnection, StreamOwned};
+use std::fmt;
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpStream, ToSocketAddrs};
+use std::time::{Duration, Instant};
+
+/// One answer has so many bytes at most: a frame with the name of its channel.
+const ANSWER_BYTES_MAX: usize = FRAME_BYTES_MAX + 4 * 1024;
+/// Addresses of one name that are tried.
+const ADDRESSES_MAX: usize = 4;
+/// The text of an error that is repeated.
+const SAID_CHARS_MAX: usize = 120;
+
+/// Why an instance cannot be used, as the end of a sentence. Without a password.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Fault(pub(super) String);
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl From<io::Error> for Fault {
+    fn from(error: io::Error) -> Self {
+        let said = match error.kind() {
+            ErrorKind::WouldBlock | ErrorKind::TimedOut => "no answer came in time".to_owned(),
+            ErrorKind::ConnectionRefused => "nobody listens there".to_owned(),
+            ErrorKind::UnexpectedEof | ErrorKind::ConnectionReset | ErrorKind::BrokenPipe => {
+                "the connection was closed".to_owned()
+            }
+            ErrorKind::InvalidData => format!("TLS does not work with it: {error}"),
+            _ => plain(&error),
+        };
+        Self(said)
+    }
+}
+
+/// Without the number of the error.
+fn plain(error: &io::Error) -> String {
+    let text = error.to_string();
+    text.split(" (os error").next().unwrap_or_default().to_owned()
+}
+
+fn fault(why: &str) -> Fault {
+    Fault(why.to_owned())
+}
+
+const RUBBISH: &str = "what answers there does not speak the protocol of Redis";
+
+enum Stream {
+    Plain(TcpStream),
+    Tls(Box<StreamOwned<ClientConnection, TcpStream>>),
+}
+
+impl Stream {
+    fn socket(&self) -> &TcpStream {
+        match self {
+            Self::Plain(socket) => socket,
+            Self::Tls(stream) => &stream.sock,
+        }
+    }
+}
+
+/// What the parser may read: no more than one answer may have.
+struct Bounded {
+    stream: Stream,
+    left: usize,
+    /// Why the last read failed, which the crate does not tell.
+    failed: Option<io::Error>,
+}
+
+impl Bounded {
+    fn read_some(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.left == 0 {
+            return Err(io::Error::other(RUBBISH));
+        }
+        let room = buffer.len().min(self.left);
+        let count = match &mut self.stream {
+            Stream::Plain(socket) => socket.read(&mut buffer[..room]),
+            Stream::Tls(stream) => stream.read(&mut buffer[..room]),
+        }?;
+        self.left -= count;
+        if count == 0 { Err(ErrorKind::UnexpectedEof.into()) } else { Ok(count) }
+    }
+}
+
+impl Read for Bounded {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.read_some(buffer).map_err(|error| {
+            let kind = error.kind();
+            self.failed = Some(error);
+            kind.into()
+        })
+    }
+}
+
+/// A connection on which the server has let this node in.
+pub(super) struct Connection {
+    reader: Bounded,
+    parser: Parser,
+}
+
+impl Connection {
+    /// Connects, and logs in. Each step takes `timeout` at most.
+    pub(super) fn open(place: &Place, timeout: Duration) -> Result<Self, Fault> {
+        let socket = connect(&place.url.host, place.url.port, timeout)?;
+        socket.set_nodelay(true)?;
+        socket.set_read_timeout(Some(timeout))?;
+        socket.set_write_timeout(Some(timeout))?;
+        let stream = match &place.tls {
+            None => Stream::Plain(socket),
+            Some(tls) => Stream::Tls(Box::new(shake_hands(tls, socket, timeout)?)),
+        };
+        let reader = Bounded { stream, left: ANSWER_BYTES_MAX, failed: None };
+        let mut connection = Self { reader, parser: Parser::new() };
+        connection.log_in(place, timeout)?;
+        Ok(connection)
+    }
+
+    fn log_in(&mut self, place: &Place, timeout: Duration) -> Result<(), Fault> {
+        if let Some(password) = &place.url.password {
+            let mut auth = redis::cmd("AUTH");
+            if let Some(user) = &place.url.user {
+                auth.arg(user);
+            }
+            self.send(&auth.arg(password))?;
+            match self.answer(timeout)? {
+                Value::Okay => {}
+                // Its own text may repeat the password.
+                Value::ServerError(error) if error.code() == "WRONGPASS" => {
+                    return Err(fault("it refuses the user or the password"));
+                }
+                Value::ServerError(_) => {
+                    return Err(fault("it refuses the log-in: perhaps it has no password, or no such user"));
+                }
+                _ => return Err(fault(RUBBISH)),
+            }
+        }
+        // Whoever answers this lets us in.
+        self.send(&redis::cmd("PING"))?;
+        match self.answer(timeout)? {
+            Value::SimpleString(text) if text == "PONG" => Ok(()),
+            Value::ServerError(error) if error.code() == "NOAUTH" => Err(fault("it wants a password")),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// Sends one command.
+    pub(super) fn send(&mut self, command: &Cmd) -> Result<(), Fault> {
+        self.send_bytes(&command.get_packed_command())
+    }
+
+    /// Sends commands that are written already.
+    pub(super) fn send_bytes(&mut self, bytes: &[u8]) -> Result<(), Fault> {
+        match &mut self.reader.stream {
+            Stream::Plain(socket) => socket.write_all(bytes)?,
+            Stream::Tls(stream) => {
+                stream.write_all(bytes)?;
+                stream.flush()?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The next answer, if it comes in time.
+    pub(super) fn answer(&mut self, timeout: Duration) -> Result<Value, Fault> {
+        let until = Instant::now() + timeout;
+        loop {
+            if let Some(value) = self.try_answer()? {
+                return Ok(value);
+            }
+            if Instant::now() >= until {
+                return Err(Fault::from(io::Error::from(ErrorKind::TimedOut)));
+            }
+        }
+    }
+
+    /// The next answer; `None` if none came within the time that a read may take.
+    pub(super) fn try_answer(&mut self) -> Result<Option<Value>, Fault> {
+        match self.parser.parse_value(&mut self.reader) {
+            Ok(value) => {
+                self.reader.left = ANSWER_BYTES_MAX;
+                Ok(Some(value))
+            }
+            Err(_) => match self.reader.failed.take() {
+                Some(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => Ok(None),
+                Some(error) => Err(error.into()),
+                None => Err(fault(RUBBISH)),
+            },
+        }
+    }
+
+    /// How long one read waits.
+    pub(super) fn set_read_timeout(&self, timeout: Duration) -> Result<(), Fault> {
+        Ok(self.reader.stream.socket().set_read_timeout(Some(timeout))?)
+    }
+
+    /// A handle by which another thread can end it.
+    pub(super) fn closer(&self) -> Result<Closer, Fault> {
+        Ok(Closer(self.reader.stream.socket().try_clone()?))
+    }
+}
+
+/// Ends a connection on which another thread waits.
+pub(super) struct Closer(TcpStream);
+
+impl Closer {
+    pub(super) fn close(&self) {
+        // It may be closed already.
+        self.0.shutdown(Shutdown::Both).ok();
+    }
+}
+
+/// What a server should not have said here.
+pub(super) fn unexpected(value: &Value) -> Fault {
+    match value {
+        Value::ServerError(error) => {
+            let said: String =
+                error.to_string().chars().filter(|char| !char.is_control()).take(SAID_CHARS_MAX).collect();
+            Fault(format!("it says {said:?}"))
+        }
+        _ => fault(RUBBISH),
+    }
+}
+
+fn connect(host: &str, port: u16, timeout: Duration) -> Result<TcpStream, Fault> {
+    let addresses = (host, port).to_socket_addrs().map_err(|error| {
+        let why = plain(&error);
+        let why = why.strip_prefix("failed to lookup address information: ").unwrap_or(&why);
+        Fault(format!("the address of its host cannot be found: {why}"))
+    })?;
+    let mut last = fault("the name of its host has no address");
+    for address in addresses.take(ADDRESSES_MAX) {
+        match TcpStream::connect_timeout(&address, timeout) {
+            Ok(socket) if is_itself(&socket) => last = fault("nobody listens there"),
+            Ok(socket) => return Ok(socket),
+            Err(error) if error.kind() == ErrorKind::TimedOut => last = fault("no connection came about in time"),
+            Err(error) => last = error.into(),
+        }
+    }
+    Err(last)
+}
+
+/// A free port above 32,768 may be drawn for the near end of its own connection.
+fn is_itself(socket: &TcpStream) -> bool {
+    let ends: [io::Result<SocketAddr>; 2] = [socket.local_addr(), socket.peer_addr()];
+    matches!(ends, [Ok(near), Ok(far)] if near == far)
+}
+
+fn shake_hands(
+    tls: &Tls,
+    mut socket: TcpStream,
+    timeout: Duration,
+) -> Result<StreamOwned<ClientConnection, TcpStream>, Fault> {
+    let of_tls = |error: rustls::Error| Fault(format!("TLS does not work with it: {error}"));
+    let mut connection = ClientConnection::new(tls.config.clone(), tls.name.clone()).map_err(of_tls)?;
+    let until = Instant::now() + timeout;
+    while connection.is_handshaking() {
+        if Instant::now() >= until {
+            return Err(Fault::from(io::Error::from(ErrorKind::TimedOut)));
+        }
+        connection.complete_io(&mut socket)?;
+    }
+    Ok(StreamOwned::new(connection, socket))
+}
+
+#[cfg(test)]
+mod tests;

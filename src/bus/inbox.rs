@@ -1,0 +1,130 @@
+//! Frames that wait for the loop.
+
+use super::News;
+use super::settings::Bounds;
+use crate::chat::contract::{Frame, Incarnation};
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// Frames that the loop takes in one turn.
+const TAKEN_MAX: usize = 1_024;
+
+struct Waiting {
+    /// With the size that each had on its way.
+    frames: VecDeque<(Incarnation, Box<Frame>, usize)>,
+    bytes: usize,
+    works: bool,
+    /// What the loop thinks.
+    told: bool,
+}
+
+pub(super) struct Inbox {
+    waiting: Mutex<Waiting>,
+    bounds: Bounds,
+    /// Wakes the loop.
+    on_news: Arc<dyn Fn() + Send + Sync>,
+}
+
+impl Inbox {
+    /// The bus does not work yet, which the loop is told.
+    pub(super) fn new(bounds: Bounds, on_news: Arc<dyn Fn() + Send + Sync>) -> Self {
+        on_news();
+        let waiting = Waiting { frames: VecDeque::new(), bytes: 0, works: false, told: true };
+        Self { waiting: Mutex::new(waiting), bounds, on_news }
+    }
+
+    fn waiting(&self) -> MutexGuard<'_, Waiting> {
+        // Nothing that is done under it can panic half-way.
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes one more frame. `false`: too much waits, and it is dropped.
+    pub(super) fn push(&self, from: Incarnation, frame: Box<Frame>, bytes: usize) -> bool {
+        let mut waiting = self.waiting();
+        let all = waiting.bytes + bytes;
+        if waiting.frames.len() >= self.bounds.frames_max || all > self.bounds.bytes_max {
+            return false;
+        }
+        let wakes = waiting.frames.is_empty();
+        waiting.bytes = all;
+        waiting.frames.push_back((from, frame, bytes));
+        drop(waiting);
+        if wakes {
+            (self.on_news)();
+        }
+        true
+    }
+
+    /// Tells whether the bus works; `false` if the last word was the same.
+    pub(super) fn works(&self, works: bool) -> bool {
+        let changed = std::mem::replace(&mut self.waiting().works, works) != works;
+        if changed {
+            (self.on_news)();
+        }
+        changed
+    }
+
+    pub(super) fn take(&self, out: &mut Vec<News>) {
+        let mut waiting = self.waiting();
+        if waiting.told != waiting.works {
+            waiting.told = waiting.works;
+            out.push(News::Works(waiting.works));
+        }
+        for _ in 0..TAKEN_MAX {
+            let Some((from, frame, bytes)) = waiting.frames.pop_front() else { return };
+            waiting.bytes -= bytes;
+            out.push(News::Frame { from, frame });
+        }
+        let is_more = !waiting.frames.is_empty();
+        drop(waiting);
+        if is_more {
+            (self.on_news)();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::chat::contract::NodeId;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    #[test]
+    fn it_is_bounded_and_wakes_once_for_all_that_waits() {
+        let wakes = Arc::<AtomicUsize>::default();
+        let counted = Arc::clone(&wakes);
+        let bounds = Bounds { frames_max: TAKEN_MAX + 1, bytes_max: 1_000_000 };
+        let inbox = Inbox::new(
+            bounds,
+            Arc::new(move || {
+                counted.fetch_add(1, Ordering::SeqCst);
+            }),
+        );
+        let from = Incarnation { node: NodeId::new(1).unwrap(), epoch: 1 };
+        let frame = || Box::new(Frame { view: 1, confirmed: None, refused: None, batch: None });
+        let mut news = Vec::new();
+        inbox.take(&mut news);
+        assert_eq!(news, [News::Works(false)], "it counted as one that works");
+        assert!(!inbox.push(from, frame(), 1_000_001));
+        for _ in 0..=TAKEN_MAX {
+            assert!(inbox.push(from, frame(), 1));
+        }
+        assert!(!inbox.push(from, frame(), 1));
+        assert_eq!(wakes.load(Ordering::SeqCst), 2);
+        assert!(inbox.works(true) && !inbox.works(true));
+        news.clear();
+        inbox.take(&mut news);
+        assert_eq!((news.len(), &news[0]), (TAKEN_MAX + 1, &News::Works(true)));
+        assert_eq!(wakes.load(Ordering::SeqCst), 4, "there is more");
+        news.clear();
+        inbox.take(&mut news);
+        assert_eq!(news.len(), 1);
+        assert!(inbox.push(from, frame(), 1_000_000), "what was taken has no size");
+        // What changes twice between two looks has not changed.
+        inbox.works(false);
+        inbox.works(true);
+        news.clear();
+        inbox.take(&mut news);
+        assert_eq!(news.len(), 1);
+    }
+}

@@ -1,0 +1,208 @@
+//! One instance of the bus: does it work?
+
+use super::codec::Codec;
+use super::connection::{Closer, Connection, Fault};
+use super::figures::{Losses, Lost, OfInstance, Traffic};
+use super::inbox::Inbox;
+use super::queue::Queue;
+use super::settings::{Place, Settings};
+use crate::chat::contract::NodeId;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+/// A node says something to itself so often.
+pub(super) const BEAT_EVERY: Duration = Duration::from_secs(1);
+/// The pause before an instance is tried again, at first and at most.
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+const PAUSE_MAX: Duration = Duration::from_secs(5);
+/// Causes that are kept in mind, so that each is said once.
+const CAUSES_MAX: usize = 8;
+
+/// All instances, and what they share.
+pub(super) struct Shared {
+    pub(super) codec: Codec,
+    pub(super) instances: Vec<Instance>,
+    pub(super) inbox: Inbox,
+    pub(super) losses: Losses,
+    pub(super) timeout: Duration,
+    started: Instant,
+    /// Before the number of a node in the name of its channel.
+    channels: String,
+}
+
+/// One of the two connections of an instance.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Side {
+    Out = 0,
+    In = 1,
+}
+
+pub(super) struct Instance {
+    pub(super) place: Place,
+    pub(super) queue: Queue,
+    pub(super) sent: Traffic,
+    pub(super) heard: Traffic,
+    state: Mutex<State>,
+    failures: AtomicU64,
+    beat_us: AtomicU64,
+}
+
+#[derive(Default)]
+struct State {
+    is_up: bool,
+    /// Beats from before this time say nothing, in µs since the start.
+    down_at_us: u64,
+    /// What was said of it since it last worked.
+    causes: Vec<Fault>,
+    closers: [Option<Closer>; 2],
+}
+
+impl Instance {
+    fn state(&self) -> MutexGuard<'_, State> {
+        // Nothing that is done under it can panic half-way.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn is_up(&self) -> bool {
+        self.state().is_up
+    }
+
+    /// Wakes its threads for the end.
+    pub(super) fn end(&self) {
+        self.queue.end();
+        self.state().closers.iter().flatten().for_each(Closer::close);
+    }
+
+    pub(super) fn figures(&self) -> OfInstance {
+        let ((frames_out, bytes_out), (frames_in, bytes_in)) = (self.sent.both(), self.heard.both());
+        OfInstance {
+            place: self.place.url.place(),
+            is_up: self.is_up(),
+            failures: self.failures.load(Ordering::Relaxed),
+            frames_out,
+            bytes_out,
+            frames_in,
+            bytes_in,
+            beat_us: self.beat_us.load(Ordering::Relaxed),
+        }
+    }
+}
+
+impl Shared {
+    pub(super) fn new(settings: Settings, codec: Codec, on_news: Arc<dyn Fn() + Send + Sync>) -> Self {
+        let Settings { instances, timeout, bounds } = settings;
+        let instance = |place| Instance {
+            place,
+            queue: Queue::new(bounds),
+            sent: Traffic::default(),
+            heard: Traffic::default(),
+            state: Mutex::default(),
+            failures: AtomicU64::new(0),
+            beat_us: AtomicU64::new(0),
+        };
+        Self {
+            channels: format!("hongyan:{}:", codec.cluster_name()),
+            codec,
+            instances: instances.into_iter().map(instance).collect(),
+            inbox: Inbox::new(bounds, on_news),
+            losses: Losses::default(),
+            timeout,
+            started: Instant::now(),
+        }
+    }
+
+    /// The channel of a node.
+    pub(super) fn channel(&self, node: NodeId) -> String {
+        format!("{}{}", self.channels, node.get())
+    }
+
+    /// Since the start, in µs. Never 0.
+    pub(super) fn now_us(&self) -> u64 {
+        // They fit for half a million years.
+        self.started.elapsed().as_micros() as u64 + 1
+    }
+
+    /// Connects one side of an instance.
+    pub(super) fn open(&self, at: usize, side: Side) -> Result<Connection, Fault> {
+        let instance = &self.instances[at];
+        let connection = Connection::open(&instance.place, self.timeout)?;
+        let closer = connection.closer()?;
+        let mut state = instance.state();
+        // It may have ended meanwhile.
+        if instance.queue.is_over() {
+            closer.close();
+        }
+        state.closers[side as usize] = Some(closer);
+        Ok(connection)
+    }
+
+    /// This node has heard itself over an instance.
+    pub(super) fn beat_heard(&self, at: usize, number: u64) {
+        let instance = &self.instances[at];
+        instance.beat_us.store(self.now_us().saturating_sub(number), Ordering::Relaxed);
+        let mut state = instance.state();
+        if state.is_up || number < state.down_at_us || instance.queue.is_over() {
+            return;
+        }
+        let is_again = !state.causes.is_empty();
+        state.is_up = true;
+        state.causes.clear();
+        instance.queue.open();
+        drop(state);
+        log::info!("the bus {} works{}", instance.place.url, if is_again { " again" } else { "" });
+        self.look_whether_it_works();
+    }
+
+    /// One side of an instance has failed.
+    pub(super) fn failed(&self, at: usize, side: Side, fault: &Fault) {
+        let instance = &self.instances[at];
+        if instance.queue.is_over() {
+            return;
+        }
+        let mut state = instance.state();
+        state.closers[side as usize] = None;
+        state.down_at_us = self.now_us();
+        let was_up = std::mem::take(&mut state.is_up);
+        let is_new = !state.causes.contains(fault) && state.causes.len() < CAUSES_MAX;
+        if is_new {
+            state.causes.push(fault.clone());
+        }
+        let lost = instance.queue.close();
+        drop(state);
+        let url = &instance.place.url;
+        if was_up {
+            instance.failures.fetch_add(1, Ordering::Relaxed);
+            log::warn!("the bus {url} does not work any more: {fault}");
+        } else if is_new {
+            log::warn!("the bus {url} does not work: {fault}");
+        } else {
+            log::debug!("the bus {url} still does not work: {fault}");
+        }
+        self.losses.add(Lost::Failed, lost);
+        self.look_whether_it_works();
+    }
+
+    fn look_whether_it_works(&self) {
+        let works = self.instances.iter().any(Instance::is_up);
+        if self.inbox.works(works) && !works {
+            log::warn!("no instance of the bus works: nodes talk through the database until one does");
+        }
+    }
+}
+
+/// The pauses between tries.
+pub(super) struct Pause(Duration);
+
+impl Pause {
+    pub(super) fn new() -> Self {
+        Self(FIRST_PAUSE)
+    }
+
+    /// The next one; `worked`: the instance did since the last.
+    pub(super) fn next(&mut self, worked: bool) -> Duration {
+        let pause = if worked { FIRST_PAUSE } else { self.0 };
+        self.0 = (pause * 2).min(PAUSE_MAX);
+        pause
+    }
+}

@@ -1,0 +1,111 @@
+//! The thread that publishes on one instance.
+
+use super::connection::{Connection, Fault, unexpected};
+use super::figures::Lost;
+use super::instance::{BEAT_EVERY, Pause, Shared, Side};
+use super::queue::{Batch, Outgoing, Pushed};
+use crate::chat::contract::NodeId;
+use redis::Value;
+use std::time::Instant;
+
+/// Until it is over.
+pub(super) fn run(shared: &Shared, at: usize) {
+    let instance = &shared.instances[at];
+    let mut pause = Pause::new();
+    while !instance.queue.is_over() {
+        let mut has_worked = false;
+        let fault = match shared.open(at, Side::Out) {
+            Ok(connection) => publish(shared, at, connection, &mut has_worked),
+            Err(fault) => Err(fault),
+        };
+        let Err(fault) = fault else { return };
+        shared.failed(at, Side::Out, &fault);
+        if !instance.queue.pause(pause.next(has_worked)) {
+            return;
+        }
+    }
+}
+
+/// Publishes what is to be published, until the connection fails or it is over.
+fn publish(shared: &Shared, at: usize, mut connection: Connection, has_worked: &mut bool) -> Result<(), Fault> {
+    let instance = &shared.instances[at];
+    let mut next_beat = Instant::now();
+    let mut commands = Vec::new();
+    while let Some(Batch { mut frames, beat }) = instance.queue.take(next_beat) {
+        *has_worked |= instance.is_up();
+        commands.clear();
+        let beats = beat || Instant::now() >= next_beat;
+        if beats {
+            next_beat = Instant::now() + BEAT_EVERY;
+            let mut bytes = shared.codec.write_beat(shared.now_us());
+            shared.codec.seal(&mut bytes);
+            write(shared, shared.codec.me().node, &bytes, &mut commands);
+        }
+        for frame in &mut frames {
+            if !std::mem::replace(&mut frame.is_sealed, true) {
+                shared.codec.seal(&mut frame.bytes);
+            }
+            write(shared, frame.to, &frame.bytes, &mut commands);
+        }
+        if commands.is_empty() {
+            continue;
+        }
+        let sent = send(shared, at, &mut connection, &commands, beats, &mut frames);
+        if let Err(fault) = sent {
+            shared.losses.add(Lost::Failed, frames.len());
+            return Err(fault);
+        }
+    }
+    Ok(())
+}
+
+fn write(shared: &Shared, to: NodeId, bytes: &[u8], commands: &mut Vec<u8>) {
+    redis::cmd("PUBLISH").arg(shared.channel(to)).arg(bytes).write_packed_command(commands);
+}
+
+/// Sends the commands and waits for their answers; takes out of `frames` what was answered.
+fn send(
+    shared: &Shared,
+    at: usize,
+    connection: &mut Connection,
+    commands: &[u8],
+    beats: bool,
+    frames: &mut Vec<Outgoing>,
+) -> Result<(), Fault> {
+    connection.send_bytes(commands)?;
+    // A beat that nobody hears is missed by the subscriber.
+    if beats {
+        subscribers(&connection.answer(shared.timeout)?)?;
+    }
+    frames.reverse();
+    while !frames.is_empty() {
+        let heard_by = subscribers(&connection.answer(shared.timeout)?)?;
+        let Some(frame) = frames.pop() else { break };
+        if heard_by == 0 {
+            try_the_next(shared, at, frame);
+        } else {
+            shared.instances[at].sent.add(frame.bytes.len());
+        }
+    }
+    Ok(())
+}
+
+/// How many have subscribed to the channel.
+fn subscribers(answer: &Value) -> Result<i64, Fault> {
+    match answer {
+        Value::Int(count) => Ok(*count),
+        other => Err(unexpected(other)),
+    }
+}
+
+/// Its receiver has no connection to this instance: it may have one to another.
+fn try_the_next(shared: &Shared, at: usize, mut frame: Outgoing) {
+    for other in &shared.instances[at + 1..] {
+        match other.queue.push(frame) {
+            Pushed::Taken => return,
+            Pushed::Full => return shared.losses.add(Lost::Queue, 1),
+            Pushed::Closed(back) => frame = back,
+        }
+    }
+    shared.losses.add(Lost::Nobody, 1);
+}

@@ -1,0 +1,187 @@
+//! Frames that wait for one instance.
+
+use super::settings::Bounds;
+use crate::chat::contract::NodeId;
+use std::collections::VecDeque;
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+/// What is published at once: its answers are waited for together.
+const BATCH_FRAMES_MAX: usize = 256;
+const BATCH_BYTES_MAX: usize = 256 * 1024;
+
+/// One frame on its way out.
+#[derive(Debug)]
+pub(super) struct Outgoing {
+    pub(super) to: NodeId,
+    pub(super) bytes: Vec<u8>,
+    /// It has its MAC.
+    pub(super) is_sealed: bool,
+}
+
+/// What became of a frame.
+#[derive(Debug)]
+pub(super) enum Pushed {
+    Taken,
+    /// Too much waits.
+    Full,
+    /// The instance does not work; here it is again.
+    Closed(Outgoing),
+}
+
+/// What is to be published now.
+#[derive(Debug, Default)]
+pub(super) struct Batch {
+    pub(super) frames: Vec<Outgoing>,
+    /// A beat is asked for.
+    pub(super) beat: bool,
+}
+
+#[derive(Debug, Default)]
+struct Waiting {
+    frames: VecDeque<Outgoing>,
+    bytes: usize,
+    beat: bool,
+    /// The instance works.
+    is_open: bool,
+    is_over: bool,
+}
+
+#[derive(Debug)]
+pub(super) struct Queue {
+    waiting: Mutex<Waiting>,
+    filled: Condvar,
+    bounds: Bounds,
+}
+
+impl Queue {
+    /// A closed one.
+    pub(super) fn new(bounds: Bounds) -> Self {
+        Self { waiting: Mutex::default(), filled: Condvar::new(), bounds }
+    }
+
+    fn waiting(&self) -> MutexGuard<'_, Waiting> {
+        // Nothing that is done under it can panic half-way.
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn push(&self, frame: Outgoing) -> Pushed {
+        let mut waiting = self.waiting();
+        if !waiting.is_open {
+            return Pushed::Closed(frame);
+        }
+        let bytes = waiting.bytes + frame.bytes.len();
+        if waiting.frames.len() >= self.bounds.frames_max || bytes > self.bounds.bytes_max {
+            return Pushed::Full;
+        }
+        waiting.bytes = bytes;
+        waiting.frames.push_back(frame);
+        self.filled.notify_one();
+        Pushed::Taken
+    }
+
+    /// Takes frames from now on.
+    pub(super) fn open(&self) {
+        self.waiting().is_open = true;
+    }
+
+    /// Takes none any more; gives how many are lost.
+    pub(super) fn close(&self) -> usize {
+        let mut waiting = self.waiting();
+        waiting.is_open = false;
+        waiting.bytes = 0;
+        std::mem::take(&mut waiting.frames).len()
+    }
+
+    /// Asks for a beat now.
+    pub(super) fn ask_for_beat(&self) {
+        self.waiting().beat = true;
+        self.filled.notify_one();
+    }
+
+    /// Waits until there is something to publish, or until this time. `None`: it is over.
+    pub(super) fn take(&self, until: Instant) -> Option<Batch> {
+        let has_nothing = |waiting: &mut Waiting| waiting.frames.is_empty() && !waiting.beat && !waiting.is_over;
+        let time = until.saturating_duration_since(Instant::now());
+        let (mut waiting, _) =
+            self.filled.wait_timeout_while(self.waiting(), time, has_nothing).unwrap_or_else(PoisonError::into_inner);
+        if waiting.is_over {
+            return None;
+        }
+        let (mut frames, mut bytes) = (Vec::new(), 0);
+        while frames.len() < BATCH_FRAMES_MAX && bytes < BATCH_BYTES_MAX {
+            let Some(frame) = waiting.frames.pop_front() else { break };
+            bytes += frame.bytes.len();
+            frames.push(frame);
+        }
+        waiting.bytes -= bytes;
+        Some(Batch { frames, beat: std::mem::take(&mut waiting.beat) })
+    }
+
+    /// Waits for this time, unless it is over. `false`: it is.
+    pub(super) fn pause(&self, time: Duration) -> bool {
+        let (waiting, _) = self
+            .filled
+            .wait_timeout_while(self.waiting(), time, |waiting| !waiting.is_over)
+            .unwrap_or_else(PoisonError::into_inner);
+        !waiting.is_over
+    }
+
+    pub(super) fn is_over(&self) -> bool {
+        self.waiting().is_over
+    }
+
+    pub(super) fn end(&self) {
+        let mut waiting = self.waiting();
+        (waiting.is_over, waiting.is_open) = (true, false);
+        self.filled.notify_all();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn frame(bytes: usize) -> Outgoing {
+        Outgoing { to: NodeId::new(1).unwrap(), bytes: vec![0; bytes], is_sealed: false }
+    }
+
+    fn queue(frames_max: usize, bytes_max: usize) -> Queue {
+        Queue::new(Bounds { frames_max, bytes_max })
+    }
+
+    #[test]
+    fn it_takes_no_more_than_its_bounds_and_nothing_while_it_is_closed() {
+        let queue = queue(3, 100);
+        assert!(matches!(queue.push(frame(1)), Pushed::Closed(_)));
+        queue.open();
+        for bytes in [40, 40] {
+            assert!(matches!(queue.push(frame(bytes)), Pushed::Taken));
+        }
+        assert!(matches!(queue.push(frame(21)), Pushed::Full), "in bytes");
+        assert!(matches!(queue.push(frame(20)), Pushed::Taken));
+        assert!(matches!(queue.push(frame(0)), Pushed::Full), "in frames");
+        assert_eq!(queue.take(Instant::now()).unwrap().frames.len(), 3);
+        assert!(matches!(queue.push(frame(100)), Pushed::Taken));
+        assert_eq!(queue.close(), 1);
+        queue.open();
+        assert!(matches!(queue.push(frame(100)), Pushed::Taken), "what is lost has no size");
+        queue.end();
+        assert!(queue.take(Instant::now()).is_none() && queue.is_over());
+        assert!(!queue.pause(Duration::from_secs(60)));
+    }
+
+    #[test]
+    fn a_batch_is_bounded_too() {
+        let queue = queue(1_000, 10 << 20);
+        queue.open();
+        queue.ask_for_beat();
+        (0..300).for_each(|_| assert!(matches!(queue.push(frame(10)), Pushed::Taken)));
+        let first = queue.take(Instant::now()).unwrap();
+        assert_eq!((first.frames.len(), first.beat), (BATCH_FRAMES_MAX, true));
+        let rest = queue.take(Instant::now()).unwrap();
+        assert_eq!((rest.frames.len(), rest.beat), (300 - BATCH_FRAMES_MAX, false));
+        (0..3).for_each(|_| assert!(matches!(queue.push(frame(BATCH_BYTES_MAX / 2 + 1)), Pushed::Taken)));
+        assert_eq!(queue.take(Instant::now()).unwrap().frames.len(), 2);
+    }
+}

@@ -1,0 +1,114 @@
+//! What the bus needs of the configuration, with its files read.
+
+use crate::config::{BusUrl, Config, regular};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::{ClientConfig, RootCertStore, crypto};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// The settings of a bus.
+#[derive(Debug)]
+pub struct Settings {
+    /// In the order in which they are used to publish.
+    pub(super) instances: Vec<Place>,
+    pub(super) timeout: Duration,
+    pub(super) bounds: Bounds,
+}
+
+/// Of frames that wait for one instance, or for the loop.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Bounds {
+    pub(super) frames_max: usize,
+    pub(super) bytes_max: usize,
+}
+
+/// Where an instance is, and how it is talked to.
+#[derive(Clone, Debug)]
+pub(super) struct Place {
+    pub(super) url: BusUrl,
+    pub(super) tls: Option<Tls>,
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct Tls {
+    pub(super) config: Arc<ClientConfig>,
+    pub(super) name: ServerName<'static>,
+}
+
+impl Settings {
+    /// Reads the files that the configuration names; `None` if there is no bus.
+    ///
+    /// # Errors
+    /// One sentence that says what is wrong with them.
+    pub fn open(config: &Config) -> Result<Option<Self>, String> {
+        if config.bus.is_empty() {
+            return Ok(None);
+        }
+        Ok(Some(Self {
+            instances: config.bus.iter().map(place).collect::<Result<_, _>>()?,
+            timeout: Duration::from_millis(config.bus_timeout_ms),
+            bounds: Bounds { frames_max: config.bus_frames_max, bytes_max: config.bus_bytes_max },
+        }))
+    }
+}
+
+fn place(url: &BusUrl) -> Result<Place, String> {
+    if !url.tls {
+        return Ok(Place { url: url.clone(), tls: None });
+    }
+    let wrong = |why: &dyn std::fmt::Display| format!("the bus {url} cannot be used: {why}");
+    let name = ServerName::try_from(url.host.clone())
+        .map_err(|_| wrong(&"its host is no name that a certificate could have"))?;
+    let mut roots = RootCertStore::empty();
+    match &url.root_cert_path {
+        Some(path) => {
+            for root in read_roots(path).map_err(|why| wrong(&why))? {
+                roots
+                    .add(root)
+                    .map_err(|_| wrong(&format!("{} holds a certificate that is no root", path.display())))?;
+            }
+        }
+        None => roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned()),
+    }
+    let config = ClientConfig::builder_with_provider(Arc::new(crypto::ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .map_err(|error| wrong(&error))?
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    Ok(Place { url: url.clone(), tls: Some(Tls { config: Arc::new(config), name }) })
+}
+
+fn read_roots(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
+    let shown = path.display();
+    let (text, _) = regular::read_file(path).map_err(|why| format!("its CA file {shown} cannot be read: {why}"))?;
+    let found = CertificateDer::pem_slice_iter(&text).collect::<Result<Vec<_>, _>>();
+    found
+        .ok()
+        .filter(|found| !found.is_empty())
+        .ok_or_else(|| format!("its CA file {shown} holds no certificate in PEM"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::BusUrls;
+
+    fn why(urls: &str) -> String {
+        let config = Config { bus: BusUrls::parse(urls).unwrap(), ..Config::default() };
+        Settings::open(&config).unwrap_err()
+    }
+
+    #[test]
+    fn a_ca_file_that_cannot_be_used_is_refused_in_one_sentence() {
+        assert!(Settings::open(&Config::default()).unwrap().is_none());
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("ca.pem");
+        let url = format!("redis://a,rediss://u:geheim@h?root_cert_path={}", path.display());
+        assert!(why(&url).ends_with("there is no such file"), "{}", why(&url));
+        std::fs::write(&path, "nothing").unwrap();
+        assert!(why(&url).ends_with("holds no certificate in PEM") && !why(&url).contains("geheim"));
+        assert!(why("rediss://a%20b").contains("its host"), "{}", why("rediss://a%20b"));
+    }
+}

@@ -1,0 +1,83 @@
+//! The thread that listens on one instance.
+
+use super::codec::Heard;
+use super::connection::{Connection, Fault, unexpected};
+use super::figures::Lost;
+use super::instance::{BEAT_EVERY, Pause, Shared, Side};
+use redis::Value;
+use std::time::{Duration, Instant};
+
+/// How long one read waits: so often it is looked whether this node still hears itself.
+const READ_WAITS: Duration = Duration::from_millis(250);
+
+/// Until it is over.
+pub(super) fn run(shared: &Shared, at: usize) {
+    let instance = &shared.instances[at];
+    let mut pause = Pause::new();
+    while !instance.queue.is_over() {
+        let mut has_worked = false;
+        let fault = match shared.open(at, Side::In) {
+            Ok(connection) => listen(shared, at, connection, &mut has_worked),
+            Err(fault) => Err(fault),
+        };
+        let Err(fault) = fault else { return };
+        shared.failed(at, Side::In, &fault);
+        if !instance.queue.pause(pause.next(has_worked)) {
+            return;
+        }
+    }
+}
+
+/// Takes what comes, until the connection fails or it is over.
+fn listen(shared: &Shared, at: usize, mut connection: Connection, has_worked: &mut bool) -> Result<(), Fault> {
+    let instance = &shared.instances[at];
+    connection.send(redis::cmd("SUBSCRIBE").arg(shared.channel(shared.codec.me().node)))?;
+    match connection.answer(shared.timeout)? {
+        Value::Array(said) if is_word(said.first(), b"subscribe") => {}
+        other => return Err(unexpected(&other)),
+    }
+    connection.set_read_timeout(READ_WAITS.min(shared.timeout))?;
+    instance.queue.ask_for_beat();
+    let mut heard_itself = Instant::now();
+    while !instance.queue.is_over() {
+        if let Some(value) = connection.try_answer()?
+            && take(shared, at, value)?
+        {
+            heard_itself = Instant::now();
+            *has_worked = true;
+        }
+        if heard_itself.elapsed() > BEAT_EVERY + shared.timeout {
+            return Err(Fault("this node does not hear itself over it".to_owned()));
+        }
+    }
+    Ok(())
+}
+
+fn is_word(value: Option<&Value>, word: &[u8]) -> bool {
+    matches!(value, Some(Value::BulkString(bytes)) if bytes == word)
+}
+
+/// Takes one message. `true`: it was a beat.
+fn take(shared: &Shared, at: usize, value: Value) -> Result<bool, Fault> {
+    let said = match value {
+        Value::Array(said) if is_word(said.first(), b"message") => said,
+        other => return Err(unexpected(&other)),
+    };
+    let Ok([_, _, Value::BulkString(bytes)]) = <[Value; 3]>::try_from(said) else {
+        return Err(unexpected(&Value::Nil));
+    };
+    match shared.codec.read(&bytes) {
+        Ok(Heard::Beat(number)) => {
+            shared.beat_heard(at, number);
+            return Ok(true);
+        }
+        Ok(Heard::Frame { from, frame }) => {
+            shared.instances[at].heard.add(bytes.len());
+            if !shared.inbox.push(from, frame, bytes.len()) {
+                shared.losses.add(Lost::Inbox, 1);
+            }
+        }
+        Err(why) => shared.losses.add(Lost::Heard(why), 1),
+    }
+    Ok(false)
+}

@@ -1,0 +1,466 @@
+//! The bus between nodes over a real Redis: what is published arrives, whatever happens to an
+//! instance is survived, and nobody waits.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+
+mod common;
+
+use common::{PATIENCE, Redis};
+use hongyan::bus::codec::Codec;
+use hongyan::bus::{Bus, Figures, News, PubSub, Settings};
+use hongyan::chat::contract::{Batch, BusRecord, Frame, Incarnation, NodeId, Place};
+use hongyan::config::{BusUrls, Config};
+use hongyan::protocol::field::{Id, Name, UserName};
+use hongyan::protocol::push::{Push, PushKind};
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, channel};
+use std::thread;
+use std::time::{Duration, Instant};
+
+const KEY: [u8; 32] = [7; 32];
+
+fn life(node: u16) -> Incarnation {
+    Incarnation { node: NodeId::new(node).unwrap(), epoch: 3 }
+}
+
+fn frame(number: u64) -> Frame {
+    Frame { view: number, confirmed: Some(Place { link: 1, number }), refused: None, batch: None }
+}
+
+/// A node, as far as the bus is concerned.
+struct Node {
+    me: Incarnation,
+    bus: PubSub,
+    woken: Receiver<()>,
+    works: bool,
+    heard: Vec<(Incarnation, u64)>,
+}
+
+impl Node {
+    fn start(number: u16, urls: &str) -> Self {
+        Self::tuned(number, urls, KEY, |_| ())
+    }
+
+    fn tuned(number: u16, urls: &str, key: [u8; 32], tune: impl FnOnce(&mut Config)) -> Self {
+        let mut config = Config { bus: BusUrls::parse(urls).unwrap(), bus_timeout_ms: 500, ..Config::default() };
+        tune(&mut config);
+        let (wake, woken) = channel();
+        let wake = Arc::new(move || wake.send(()).unwrap_or(()));
+        let settings = Settings::open(&config).unwrap().unwrap();
+        let me = life(number);
+        let bus = PubSub::start(settings, Codec::new(me, &key), wake).unwrap();
+        Self { me, bus, woken, works: true, heard: Vec::new() }
+    }
+
+    fn take(&mut self) {
+        let mut news = Vec::new();
+        self.bus.take(&mut news);
+        for one in news {
+            match one {
+                News::Works(works) => self.works = works,
+                News::Frame { from, frame } => self.heard.push((from, frame.view)),
+            }
+        }
+    }
+
+    #[track_caller]
+    fn wait(&mut self, what: &str, is_there: impl Fn(&Self) -> bool) {
+        let until = Instant::now() + PATIENCE;
+        loop {
+            self.take();
+            if is_there(self) {
+                return;
+            }
+            let left = until.saturating_duration_since(Instant::now());
+            assert!(!left.is_zero(), "{what}: {:?} {:?}", self.heard, self.bus.figures());
+            self.woken.recv_timeout(left.min(Duration::from_millis(50))).ok();
+        }
+    }
+
+    #[track_caller]
+    fn wait_until_it_works(&mut self) {
+        self.wait("it works", |node| node.works);
+    }
+
+    #[track_caller]
+    fn wait_until_up(&mut self, up: &[bool]) {
+        self.wait("these are up", |node| node.ups() == up);
+    }
+
+    fn ups(&self) -> Vec<bool> {
+        self.bus.figures().instances.iter().map(|instance| instance.is_up).collect()
+    }
+
+    #[track_caller]
+    fn wait_for(&mut self, from: &Self, number: u64) {
+        let from = from.me;
+        self.wait("it is heard", |node| node.heard.contains(&(from, number)));
+    }
+
+    fn say(&self, to: &Self, number: u64) {
+        self.bus.publish(to.me, &frame(number));
+    }
+
+    /// Says it again and again until it is heard: some of it may be lost.
+    #[track_caller]
+    fn get_through(&self, to: &mut Self, number: u64) {
+        let until = Instant::now() + PATIENCE;
+        while !to.heard.contains(&(self.me, number)) {
+            self.say(to, number);
+            thread::sleep(Duration::from_millis(20));
+            to.take();
+            assert!(Instant::now() < until, "{:?} {:?}", self.bus.figures(), to.bus.figures());
+        }
+    }
+
+    fn dropped(&self, word: &str) -> u64 {
+        dropped(&self.bus.figures(), word)
+    }
+}
+
+fn dropped(figures: &Figures, word: &str) -> u64 {
+    figures.dropped.iter().find(|(found, _)| *found == word).unwrap().1
+}
+
+fn pair(urls: &str) -> [Node; 2] {
+    let mut pair = [1, 2].map(|number| Node::start(number, urls));
+    pair.iter_mut().for_each(Node::wait_until_it_works);
+    pair
+}
+
+#[test]
+fn what_is_published_arrives_in_order_and_only_where_it_is_for() {
+    let Some(redis) = Redis::start() else { return };
+    let [mut a, mut b] = pair(&redis.url());
+    let mut c = Node::start(3, &redis.url());
+    // Another cluster over the same server.
+    let mut d = Node::tuned(2, &redis.url(), [8; 32], |_| ());
+    c.wait_until_it_works();
+    d.wait_until_it_works();
+    (1..=500).for_each(|number| a.say(&b, number));
+    a.say(&c, 501);
+    b.wait_for(&a, 500);
+    assert_eq!(b.heard, (1..=500).map(|number| (a.me, number)).collect::<Vec<_>>());
+    c.wait_for(&a, 501);
+    assert_eq!(c.heard.len(), 1);
+    d.take();
+    assert!(d.heard.is_empty());
+    // The server answers a moment after it has handed on what was published.
+    a.wait("all was taken", |a| a.bus.figures().instances[0].frames_out == 501);
+    let figures = a.bus.figures();
+    assert_eq!(figures.instances[0].failures, 0);
+    assert!(figures.instances[0].bytes_out > 501 * 40 && figures.instances[0].beat_us > 0);
+    assert_eq!(b.bus.figures().instances[0].frames_in, 500);
+    assert!(figures.dropped.iter().all(|(_, count)| *count == 0), "{figures:?}");
+}
+
+#[test]
+fn what_others_publish_on_its_channel_is_dropped() {
+    let Some(redis) = Redis::start() else { return };
+    let [a, mut b] = pair(&redis.url());
+    let channel = format!("hongyan:{}:2", Codec::new(b.me, &KEY).cluster_name());
+    let mut other = TcpStream::connect(redis.addr()).unwrap();
+    for payload in [&b"rubbish"[..], &[1; 100], &vec![0; 2_000_000]] {
+        let head = format!("*3\r\n$7\r\nPUBLISH\r\n${}\r\n{channel}\r\n${}\r\n", channel.len(), payload.len());
+        other.write_all(&[head.as_bytes(), payload, b"\r\n"].concat()).unwrap();
+    }
+    // What is longer than any frame ends the connection, which is made anew.
+    b.wait("they were dropped", |b| b.dropped("bad_size") == 1 && b.dropped("unknown_version") == 1);
+    b.wait("it was too long", |b| b.bus.figures().instances[0].failures == 1);
+    b.wait_until_up(&[true]);
+    a.get_through(&mut b, 1);
+}
+
+#[test]
+fn a_server_that_is_killed_is_missed_at_once_and_used_again() {
+    let Some(mut redis) = Redis::start() else { return };
+    let [a, mut b] = pair(&redis.url());
+    redis.kill();
+    b.wait("it does not work", |node| !node.works);
+    let mut a = a;
+    a.wait("it does not work", |node| !node.works);
+    a.say(&b, 1);
+    assert_eq!(a.dropped("no_instance"), 1);
+    redis.start_again();
+    a.wait_until_it_works();
+    b.wait_until_it_works();
+    a.get_through(&mut b, 2);
+}
+
+#[test]
+fn a_server_that_is_frozen_holds_nobody_up() {
+    let Some(redis) = Redis::start() else { return };
+    let [mut a, mut b] = pair(&redis.url());
+    redis.freeze();
+    let mut longest = Duration::ZERO;
+    a.works = true;
+    let until = Instant::now() + PATIENCE;
+    let mut number = 0;
+    while a.works {
+        assert!(Instant::now() < until);
+        let began = Instant::now();
+        number += 1;
+        a.say(&b, number);
+        a.take();
+        longest = longest.max(began.elapsed());
+        thread::sleep(Duration::from_millis(1));
+    }
+    assert!(longest < Duration::from_millis(400), "{longest:?}");
+    b.wait("it does not hear itself", |node| !node.works);
+    redis.thaw();
+    a.wait_until_it_works();
+    b.wait_until_it_works();
+    a.get_through(&mut b, 1_000_000);
+}
+
+#[test]
+fn of_two_instances_the_first_that_works_is_published_on() {
+    let (Some(mut one), Some(mut two)) = (Redis::start(), Redis::start()) else { return };
+    let urls = format!("{},{}", one.url(), two.url());
+    let [mut a, mut b] = pair(&urls);
+    a.wait_until_up(&[true, true]);
+    b.wait_until_up(&[true, true]);
+    a.get_through(&mut b, 1);
+    assert_eq!(a.bus.figures().instances[1].frames_out, 0);
+    one.kill();
+    a.get_through(&mut b, 2);
+    assert!(a.bus.figures().instances[1].frames_out > 0);
+    a.wait_until_up(&[false, true]);
+    assert!(a.works && b.works);
+    one.start_again();
+    a.wait_until_up(&[true, true]);
+    b.wait_until_up(&[true, true]);
+    two.kill();
+    a.get_through(&mut b, 3);
+}
+
+#[test]
+fn a_node_that_hears_only_the_second_instance_is_told_there() {
+    let (Some(one), Some(two)) = (Redis::start(), Redis::start()) else { return };
+    let mut a = Node::start(1, &format!("{},{}", one.url(), two.url()));
+    a.wait_until_up(&[true, true]);
+    let mut b = Node::start(2, &two.url());
+    b.wait_until_it_works();
+    a.say(&b, 1);
+    b.wait_for(&a, 1);
+    let nobody = Node::start(3, "redis://127.0.0.1:1");
+    a.say(&nobody, 1);
+    a.wait("nobody hears it", |a| a.dropped("nobody_subscribed") == 1);
+}
+
+#[test]
+fn a_password_is_given_and_a_wrong_one_is_a_bus_that_does_not_work() {
+    let Some(redis) = Redis::with(&["--requirepass", "let me/in"]) else { return };
+    let at = |user_info: &str| format!("redis://{user_info}127.0.0.1:{}", redis.port);
+    let [a, mut b] = pair(&at(":let%20me%2Fin@"));
+    a.say(&b, 1);
+    b.wait_for(&a, 1);
+    let _same = pair(&at("default:let%20me%2Fin@"));
+    // As docs/operations.md has it: the least that a node needs.
+    let user = "--user hongyan on >geheim resetchannels &hongyan:* -@all +ping +subscribe +publish";
+    let Some(limited) = Redis::with(&user.split(' ').collect::<Vec<_>>()) else { return };
+    drop(pair(&limited.url().replace("redis://", "redis://hongyan:geheim@")));
+    for wrong in ["", ":geheim@", "gans:geheim@"] {
+        let mut node = Node::start(3, &at(wrong));
+        node.wait("it does not work", |node| !node.works);
+        // Its own threads try on; the node goes on as well.
+        thread::sleep(Duration::from_millis(300));
+        node.take();
+        assert!(!node.works && node.ups() == [false]);
+    }
+}
+
+/// A certificate of its own root for 127.0.0.1, in this folder.
+fn make_certificates(folder: &std::path::Path) {
+    let openssl = |words: &str| {
+        let done = Command::new("openssl").args(words.split(' ')).current_dir(folder).stderr(Stdio::null()).status();
+        assert!(done.unwrap().success(), "{words}");
+    };
+    let key = "-newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes";
+    std::fs::write(folder.join("san"), "subjectAltName=IP:127.0.0.1\n").unwrap();
+    openssl(&format!("req -x509 {key} -days 2 -subj /CN=root -keyout ca.key -out ca.pem"));
+    openssl(&format!("req {key} -subj /CN=redis -keyout key.pem -out request.pem"));
+    openssl("x509 -req -in request.pem -CA ca.pem -CAkey ca.key -CAcreateserial -days 2 -extfile san -out cert.pem");
+}
+
+#[test]
+fn over_tls_a_server_is_believed_only_if_its_root_is_trusted() {
+    let folder = tempfile::tempdir().unwrap();
+    make_certificates(folder.path());
+    let words = "--tls-port PORT --tls-cert-file FOLDER/cert.pem --tls-key-file FOLDER/key.pem \
+                 --tls-ca-cert-file FOLDER/ca.pem --tls-auth-clients no --requirepass geheim";
+    let Some(redis) = Redis::of(folder, &words.split_whitespace().collect::<Vec<_>>()) else { return };
+    let ca = redis.folder().join("ca.pem").display().to_string();
+    let at = |parameter: &str| format!("rediss://:geheim@127.0.0.1:{}{parameter}", redis.port);
+    let [a, mut b] = pair(&at(&format!("?root_cert_path={ca}")));
+    (1..=100).for_each(|number| a.say(&b, number));
+    b.wait_for(&a, 100);
+    let plain = format!("redis://:geheim@127.0.0.1:{}", redis.port);
+    for wrong in [at(""), plain] {
+        let mut node = Node::start(3, &wrong);
+        node.wait("it does not work", |node| !node.works);
+        thread::sleep(Duration::from_millis(500));
+        node.take();
+        assert!(!node.works);
+    }
+}
+
+#[test]
+fn a_node_that_reads_too_slowly_is_cut_off_and_comes_back() {
+    let words = ["--client-output-buffer-limit", "pubsub 64kb 64kb 1"];
+    let Some(redis) = Redis::with(&words) else { return };
+    // Between this node and the server, all that it is sent is held up at first.
+    let proxy = Proxy::start(redis.port);
+    let mut a = Node::start(1, &redis.url());
+    // It is not to find out by its beat.
+    let mut b = Node::tuned(2, &format!("redis://{}", proxy.addr), KEY, |config| config.bus_timeout_ms = 30_000);
+    a.wait_until_it_works();
+    b.wait_until_it_works();
+    assert_eq!(subscribers_of(&redis), 2);
+    proxy.hold(true);
+    let (id, sender) = (Id::new("m").unwrap(), Name::new("ann").unwrap());
+    let receiver = UserName::new("bob").unwrap();
+    let push = Push::new(1, 1, PushKind::Message, &id, &sender, receiver, &"long ".repeat(20_000));
+    let records = vec![BusRecord::Push { phase: 1, push }];
+    let long = Frame { batch: Some(Batch { place: Place { link: 1, number: 1 }, records }), ..frame(1) };
+    let until = Instant::now() + PATIENCE;
+    // The buffers of the system are filled first.
+    while subscribers_of(&redis) == 2 {
+        (0..100).for_each(|_| a.bus.publish(b.me, &long));
+        thread::sleep(Duration::from_millis(20));
+        assert!(Instant::now() < until, "{:?}", a.bus.figures());
+    }
+    proxy.hold(false);
+    b.wait("it was cut off", |b| b.bus.figures().instances[0].failures == 1);
+    b.wait_until_up(&[true]);
+    a.get_through(&mut b, 77);
+}
+
+#[test]
+fn what_waits_for_a_slow_server_or_a_slow_loop_is_bounded() {
+    let Some(redis) = Redis::start() else { return };
+    let bounded = |number| {
+        let mut node = Node::tuned(number, &redis.url(), KEY, |config| config.bus_frames_max = 50);
+        node.wait_until_it_works();
+        node
+    };
+    let (a, mut b) = (bounded(1), bounded(2));
+    let until = Instant::now() + PATIENCE;
+    // The loop of b takes nothing meanwhile.
+    while b.dropped("loop_busy") == 0 {
+        (0..10).for_each(|number| a.say(&b, number));
+        thread::sleep(Duration::from_millis(5));
+        assert!(Instant::now() < until);
+    }
+    b.take();
+    assert_eq!(b.heard.len(), 50);
+    redis.freeze();
+    for number in 0..2_000 {
+        a.say(&b, number);
+    }
+    assert!(a.dropped("queue_full") >= 2_000 - 2 * 50 - 256, "{:?}", a.bus.figures());
+    redis.thaw();
+    let mut b = b;
+    b.wait_until_up(&[true]);
+    a.get_through(&mut b, 1_000_000);
+}
+
+#[test]
+fn what_is_no_redis_harms_nobody() {
+    for says in
+        [&b"HTTP/1.1 400 Bad Request\r\n\r\n"[..], b"+PONG\r\n+OK\r\n", b"+PONG\r\n*3\r\n$9\r\nsubscribe\r\n", b""]
+    {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let addr = listener.local_addr().unwrap();
+        thread::spawn(move || {
+            for socket in listener.incoming().map_while(Result::ok) {
+                thread::spawn(move || {
+                    let mut socket = socket;
+                    socket.write_all(says).ok();
+                    // It reads on and says no more.
+                    while socket.read(&mut [0; 1_024]).is_ok_and(|count| count > 0) {}
+                });
+            }
+        });
+        let mut node = Node::start(1, &format!("redis://{addr}"));
+        node.wait("it does not work", |node| !node.works);
+        thread::sleep(Duration::from_millis(200));
+        node.take();
+        assert!(!node.works);
+    }
+}
+
+#[test]
+fn a_bus_that_is_dropped_leaves_no_connection() {
+    let Some(redis) = Redis::start() else { return };
+    let nodes = pair(&redis.url());
+    assert_eq!(clients_of(&redis), 4 + 1);
+    drop(nodes);
+    let until = Instant::now() + PATIENCE;
+    while clients_of(&redis) > 1 {
+        assert!(Instant::now() < until);
+        thread::sleep(Duration::from_millis(10));
+    }
+}
+
+fn clients_of(redis: &Redis) -> usize {
+    let text = clients(redis);
+    text.matches("addr=").count() - text.matches("laddr=").count()
+}
+
+fn subscribers_of(redis: &Redis) -> usize {
+    clients(redis).matches(" sub=1 ").count()
+}
+
+fn clients(redis: &Redis) -> String {
+    let mut socket = TcpStream::connect(redis.addr()).unwrap();
+    socket.write_all(b"*2\r\n$6\r\nCLIENT\r\n$4\r\nLIST\r\n*1\r\n$4\r\nQUIT\r\n").unwrap();
+    let mut text = String::new();
+    socket.read_to_string(&mut text).unwrap();
+    text
+}
+
+/// Hands bytes on to a server, and holds up what comes from it if it is told to.
+struct Proxy {
+    addr: std::net::SocketAddr,
+    holds: Arc<std::sync::atomic::AtomicBool>,
+}
+
+impl Proxy {
+    fn start(port: u16) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let addr = listener.local_addr().unwrap();
+        let holds = Arc::<std::sync::atomic::AtomicBool>::default();
+        let held = Arc::clone(&holds);
+        thread::spawn(move || {
+            for near in listener.incoming().map_while(Result::ok) {
+                let Ok(far) = TcpStream::connect(("127.0.0.1", port)) else { continue };
+                let (near_too, far_too) = (near.try_clone().unwrap(), far.try_clone().unwrap());
+                thread::spawn(move || hand_on(near, far, None));
+                let held = Arc::clone(&held);
+                thread::spawn(move || hand_on(far_too, near_too, Some(held)));
+            }
+        });
+        Self { addr, holds }
+    }
+
+    fn hold(&self, holds: bool) {
+        self.holds.store(holds, std::sync::atomic::Ordering::SeqCst);
+    }
+}
+
+fn hand_on(mut from: TcpStream, mut to: TcpStream, holds: Option<Arc<std::sync::atomic::AtomicBool>>) {
+    let mut buffer = [0; 4_096];
+    while let Ok(count @ 1..) = from.read(&mut buffer) {
+        while holds.as_ref().is_some_and(|holds| holds.load(std::sync::atomic::Ordering::SeqCst)) {
+            thread::sleep(Duration::from_millis(5));
+        }
+        if to.write_all(&buffer[..count]).is_err() {
+            break;
+        }
+    }
+    from.shutdown(std::net::Shutdown::Both).ok();
+    to.shutdown(std::net::Shutdown::Both).ok();
+}
