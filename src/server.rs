@@ -13,6 +13,8 @@ mod supervisor;
 mod validity;
 
 use crate::admin::AdminServer;
+use crate::bus::codec::Codec;
+use crate::bus::{self, Bus, PubSub};
 use crate::chat::Chat;
 use crate::config::{Config, StoreUrl};
 use crate::net::conns::WAKER;
@@ -193,6 +195,7 @@ pub fn check(config: &Config) -> Result<Option<Notice>, StartError> {
     }
     let (_, notice) = certificates::open(config).map_err(StartError)?;
     push_hook::Settings::open(config).map_err(StartError)?;
+    bus::Settings::open(config).map_err(StartError)?;
     Ok(notice)
 }
 
@@ -230,6 +233,7 @@ fn launch(
     let is_process = signals.is_some();
     let (certificates, notice) = certificates::open(&config).map_err(StartError)?;
     let push_hook = push_hook::Settings::open(&config).map_err(StartError)?;
+    let bus = bus::Settings::open(&config).map_err(StartError)?;
     // First, so that a port in use is said at once.
     let listener = bind(&config)?;
     let poll = Poll::new().map_err(|error| cannot("start polling", &error))?;
@@ -248,7 +252,8 @@ fn launch(
     let addr = listener.local_addr().map_err(|error| cannot("tell the address it listens on", &error))?;
     let live = reload::live(&config, conns_max, certificates);
     let cluster = pool.take_cluster();
-    let (chat, hash_key) = chat(&live, &pool, cluster.as_ref())?;
+    let bus = start_bus(bus, cluster.as_ref(), &wake)?;
+    let (chat, hash_key) = chat(&live, &pool, cluster.as_ref(), bus.is_some())?;
     let (to_loop, reloads) = channel();
     let on_hang_up = on_hang_up(&config, program, files, &pool, to_loop, wake);
     let push_hook = push_hook.map(PushHook::start).transpose();
@@ -267,6 +272,7 @@ fn launch(
         hash_key,
         on_stop: on_stop(is_process, &over),
         cluster,
+        bus,
         calls: admin.is_some().then_some(calls),
     };
     let server_loop = Loop::new(parts).map_err(|error| cannot("start polling", &error))?;
@@ -303,7 +309,7 @@ fn on_hang_up(
 }
 
 /// The core, and the key under which it remembers what clients choose.
-fn chat(live: &Live, pool: &Pool, cluster: Option<&Cluster>) -> Result<(Chat, [u64; 2]), StartError> {
+fn chat(live: &Live, pool: &Pool, cluster: Option<&Cluster>, has_bus: bool) -> Result<(Chat, [u64; 2]), StartError> {
     let Some(cluster) = cluster else {
         let hash_key = random_key()?;
         return Ok((Chat::new(live.rules.clone(), pool.first_seq(), hash_key), hash_key));
@@ -311,7 +317,23 @@ fn chat(live: &Live, pool: &Pool, cluster: Option<&Cluster>) -> Result<(Chat, [u
     let hash_key = cluster.hash_key();
     let mut chat = Chat::new(live.rules.clone(), cluster.first_seq(), hash_key);
     chat.join(cluster.me(), cluster.first_view());
+    if has_bus {
+        chat.use_bus();
+    }
     Ok((chat, hash_key))
+}
+
+/// What carries frames to the other nodes. One that does not work yet is no reason not to start.
+fn start_bus(
+    settings: Option<bus::Settings>,
+    cluster: Option<&Cluster>,
+    wake: &Wake,
+) -> Result<Option<Box<dyn Bus>>, StartError> {
+    let (Some(settings), Some(cluster)) = (settings, cluster) else { return Ok(None) };
+    let codec = Codec::new(cluster.me(), &cluster.mac_key());
+    let bus = PubSub::start(settings, codec, Arc::clone(wake));
+    let bus = bus.map_err(|error| cannot("start the threads of the bus", &error))?;
+    Ok(Some(Box::new(bus)))
 }
 
 /// What is done when the stop begins. In a process of others the supervisor is told by them; and

@@ -6,6 +6,7 @@ mod common;
 
 /// The parts of this test, in `tests/cluster/`.
 mod cluster {
+    mod bus;
     pub(crate) mod fence;
     pub(crate) mod load;
 }

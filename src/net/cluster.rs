@@ -2,7 +2,8 @@
 
 use super::hub::Hub;
 use super::socket::Stream;
-use crate::chat::contract::{Event, Incarnation, Record};
+use crate::bus;
+use crate::chat::contract::{Event, Frame, Incarnation, Record};
 use crate::store::cluster::News;
 
 impl<S: Stream> Hub<S> {
@@ -16,6 +17,33 @@ impl<S: Stream> Hub<S> {
                 News::View(view) => Event::View(view),
                 News::Frame { from, record } => Event::Frame { from, record },
             });
+        }
+        self.take_from_bus();
+    }
+
+    fn take_from_bus(&mut self) {
+        let Some(bus) = &self.bus else { return };
+        let mut news = Vec::new();
+        bus.take(&mut news);
+        for one in news {
+            self.dispatch(match one {
+                bus::News::Works(works) => {
+                    if let Some(cluster) = &self.cluster {
+                        cluster.look_rarely(works);
+                    }
+                    Event::BusWorks(works)
+                }
+                bus::News::Frame { from, frame } => Event::Bus { from, frame },
+            });
+        }
+    }
+
+    /// What a turn has for other nodes goes out together.
+    pub(super) fn end_turn_on_bus(&mut self) {}
+
+    pub(super) fn publish(&self, to: Incarnation, frame: &Frame) {
+        if let Some(bus) = &self.bus {
+            bus.publish(to, frame);
         }
     }
 

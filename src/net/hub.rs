@@ -17,6 +17,7 @@ use super::socket::Stream;
 use super::state::ReadState;
 use super::tls::Certificates;
 use super::web::Web;
+use crate::bus::Bus;
 use crate::chat::Chat;
 use crate::chat::contract::{Action, AddressKey, AdminRequest, AdminTicket, ConnId, Event, Job, Now, Outcome, Ticket};
 use crate::config::{Networks, Origins};
@@ -105,6 +106,7 @@ pub struct Hub<S> {
     pub(super) memory: Memory,
     pub(super) push_hook: Option<PushHook>,
     pub(super) cluster: Option<Cluster>,
+    pub(super) bus: Option<Box<dyn Bus>>,
     pub(super) line_rates: LineRates,
     pub(super) census: Census,
     pub(super) desk: Desk,
@@ -145,6 +147,7 @@ impl<S: Stream> Hub<S> {
             memory: Memory::default(),
             push_hook: None,
             cluster: None,
+            bus: None,
             line_rates: LineRates::new(bounds.log_lines_per_second_max),
             census: Census::default(),
             desk: Desk::default(),
@@ -331,6 +334,9 @@ impl<S: Stream> Hub<S> {
         }
         self.look_at_memory();
         self.settle_closing();
+        if self.bus.is_some() {
+            self.end_turn_on_bus();
+        }
     }
 
     fn is_due(&self, deadline_ms: Option<u64>) -> bool {
@@ -419,8 +425,7 @@ impl<S: Stream> Hub<S> {
             }
             Action::Admin { ticket, answer } => self.admin_answered(ticket, answer),
             Action::Send { to, record } => self.send_to_node(to, record),
-            // There is no bus yet.
-            Action::Publish { .. } => {}
+            Action::Publish { to, frame } => self.publish(to, &frame),
             Action::ReadView => self.read_view(),
             Action::Stopped => self.stopped = true,
         }

@@ -44,6 +44,7 @@ mod writing;
 #[cfg(test)]
 mod tests;
 
+use crate::bus::Bus;
 use crate::chat::Chat;
 use crate::chat::contract::{Now, Outcome, Ticket};
 use crate::histogram::Histogram;
@@ -105,6 +106,8 @@ pub struct Parts {
     pub on_stop: Box<dyn Fn() + Send>,
     /// The other nodes, if this is one of a cluster.
     pub cluster: Option<Cluster>,
+    /// What carries frames between them, if there is one.
+    pub bus: Option<Box<dyn Bus>>,
     /// What operators ask; the waker says that they do.
     pub calls: Option<Calls>,
 }
@@ -174,6 +177,7 @@ impl Loop {
             on_stop,
             push_hook,
             cluster,
+            bus,
             calls,
         } = parts;
         let mut hub = Hub::new(chat, live.bounds, hash_key);
@@ -183,6 +187,7 @@ impl Loop {
         hub.hold_to(live);
         hub.push_hook = push_hook;
         hub.cluster = cluster;
+        hub.bus = bus;
         if let Some(signals) = &mut signals {
             poll.registry().register(signals, SIGNALS, Interest::READABLE)?;
         }
@@ -246,6 +251,7 @@ impl Loop {
             // does. Nothing of them was promised.
             log::warn!("{} jobs of the store are not waited for", self.jobs_in_flight);
         }
+        drop(self.hub.bus.take());
         if let Some(cluster) = self.hub.cluster.take() {
             cluster.leave();
         }

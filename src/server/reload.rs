@@ -265,6 +265,7 @@ mod tests {
             hash_key: [1, 2],
             on_stop: Box::new(|| ()),
             cluster: None,
+            bus: None,
             push_hook: None,
             calls: None,
         };
@@ -315,6 +316,7 @@ mod tests {
             Kind::Switch { .. } => "on",
             Kind::Listen => "127.0.0.1:1",
             Kind::Store => "sqlite:other.db",
+            Kind::Bus => "redis://u:geheim@a",
             Kind::Log => "debug",
             Kind::Config | Kind::File { .. } => "other",
         };

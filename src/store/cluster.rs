@@ -51,6 +51,12 @@ impl Cluster {
         self.server.seat().hash_key
     }
 
+    /// The key by which they know each other on a bus.
+    #[must_use]
+    pub fn mac_key(&self) -> [u8; 32] {
+        self.server.seat().mac_key
+    }
+
     /// Greater than every `seq` that this node has given before this life.
     #[must_use]
     pub fn first_seq(&self) -> u64 {
@@ -76,6 +82,11 @@ impl Cluster {
     /// Reads the view now.
     pub fn read_view(&self) {
         self.lease.read_view();
+    }
+
+    /// Looks less often at what others say by the database, while a bus works.
+    pub fn look_rarely(&self, rarely: bool) {
+        self.lease.look_rarely(rarely);
     }
 
     /// Told of the `seq` of the next push.

@@ -59,6 +59,8 @@ struct Asked {
     news: Vec<News>,
     /// The view is to be read now and handed over.
     view: bool,
+    /// What nodes say to each other comes by another way, too.
+    rarely: bool,
     is_over: bool,
 }
 
@@ -130,6 +132,11 @@ impl Lease {
     pub fn read_view(&self) {
         self.shared.asked().view = true;
         self.shared.changed.notify_one();
+    }
+
+    /// Looks at the mail with each sign of life only, while `rarely` holds: a bus is faster.
+    pub fn look_rarely(&self, rarely: bool) {
+        self.shared.asked().rarely = rarely;
     }
 
     /// Told of the `seq` of the next push, so that the limit stays above it.
@@ -231,10 +238,11 @@ impl Keeper {
     /// Until there is something to do. `None`: it is over.
     fn wait(&mut self) -> Option<bool> {
         let asked = self.shared.asked();
+        let time = if asked.rarely { RENEW_EVERY } else { LOOK_EVERY };
         let (mut asked, _) = self
             .shared
             .changed
-            .wait_timeout_while(asked, LOOK_EVERY, |asked| !asked.view && !asked.is_over)
+            .wait_timeout_while(asked, time, |asked| !asked.view && !asked.is_over)
             .unwrap_or_else(PoisonError::into_inner);
         let view = std::mem::take(&mut asked.view);
         (!asked.is_over).then_some(view)

@@ -1,0 +1,142 @@
+//! The same nodes with a bus between them, which may fail.
+
+use crate::common::{MariaDb, Node, PATIENCE, Redis};
+use crate::{Run, make_friends};
+use mysql::prelude::Queryable;
+use std::time::Instant;
+
+/// Waits until the log has said each of these, in any order; gives all that it said.
+#[track_caller]
+fn wait_for_all(node: &Node, words: &[&str]) -> Vec<String> {
+    let mut said = Vec::new();
+    while !words.iter().all(|word| said.iter().any(|line: &String| line.contains(word))) {
+        said.push(node.wait_for(""));
+    }
+    said
+}
+
+/// A node on this bus. A push is saved late, so that its ack is faster on the slowest machine.
+fn start(database: &MariaDb, bus: &str, name: &str) -> Node {
+    let node = Node::begin(&[
+        "--store",
+        &database.url(),
+        "--node-name",
+        name,
+        "--silent-server-max",
+        "2s",
+        "--bus",
+        bus,
+        "--save-after",
+        "3s",
+    ]);
+    wait_for_all(&node, &["listening on", "works"]);
+    node
+}
+
+/// Counts the rows that are ever written into the table of pushes.
+struct Written<'a>(&'a MariaDb);
+
+impl<'a> Written<'a> {
+    /// In a database of its own: the nodes want theirs for themselves.
+    fn count(database: &'a MariaDb, name: &str) -> Self {
+        let mut root = database.root();
+        for sql in [
+            "CREATE DATABASE spy".to_owned(),
+            "CREATE TABLE spy.written (n INT)".to_owned(),
+            "INSERT INTO spy.written VALUES (0)".to_owned(),
+            format!(
+                "CREATE TRIGGER {name}.spied AFTER INSERT ON {name}.pushes FOR EACH ROW UPDATE spy.written SET n = n + 1"
+            ),
+        ] {
+            root.query_drop(sql).unwrap();
+        }
+        Self(database)
+    }
+
+    fn rows(&self) -> u64 {
+        self.0.root().query_first("SELECT n FROM spy.written").unwrap().unwrap()
+    }
+}
+
+#[test]
+fn friends_on_two_nodes_with_a_bus_cost_no_row_in_the_database() {
+    let (Some(database), Some(redis)) = (MariaDb::start(), Redis::start()) else { return };
+    let [a, b] = ["a", "b"].map(|name| start(&database, &redis.url(), name));
+    make_friends(&a, &["ann", "bob"]);
+    let (mut ann, mut bob) = (a.log_in("ann"), b.log_in("bob"));
+    let written = Written::count(&database, "geese");
+    let until = Instant::now() + PATIENCE;
+    // The first of each pair goes through the store, which tells where its receiver is.
+    let (mut number, mut rows) = (0, 1);
+    while rows > 0 {
+        assert!(Instant::now() < until, "they are not talked to directly");
+        let before = written.rows();
+        ann.say(&format!("a{number}"), "bob", "honk", "MS");
+        bob.take(&format!("a{number}"));
+        bob.say(&format!("b{number}"), "ann", "honk", "MS");
+        ann.take(&format!("b{number}"));
+        number += 1;
+        rows = written.rows() - before;
+    }
+    let before = written.rows();
+    for number in 0..100 {
+        ann.say(&format!("c{number}"), "bob", "honk", "MS");
+        bob.say(&format!("d{number}"), "ann", "honk", "MS");
+        bob.take(&format!("c{number}"));
+        ann.take(&format!("d{number}"));
+    }
+    ann.fence();
+    bob.fence();
+    assert_eq!(written.rows(), before);
+}
+
+#[test]
+fn a_bus_that_is_killed_or_frozen_takes_nothing_with_it() {
+    let (Some(database), Some(mut one), Some(mut two)) = (MariaDb::start(), Redis::start(), Redis::start()) else {
+        return;
+    };
+    let urls = format!("{},{}", one.url(), two.url());
+    let nodes = ["a", "b", "c"].map(|name| start(&database, &urls, name));
+    let run = Run::start(&nodes);
+    run.wait_for_promises(100);
+    one.kill();
+    run.wait_for_promises(50);
+    // Both are away: through the database.
+    two.freeze();
+    run.wait_for_promises(50);
+    one.start_again();
+    run.wait_for_promises(50);
+    two.thaw();
+    run.wait_for_promises(50);
+    two.kill();
+    run.wait_for_promises(50);
+    two.start_again();
+    run.wait_for_promises(100);
+    run.end(&database);
+}
+
+#[test]
+fn a_bus_that_is_away_at_the_start_is_warned_of_and_not_waited_for() {
+    let Some(database) = MariaDb::start() else { return };
+    let [a, b] = ["a", "b"].map(|name| {
+        let node = Node::begin(&[
+            "--store",
+            &database.url(),
+            "--node-name",
+            name,
+            "--bus",
+            "redis://:geheim@127.0.0.1:1,redis://u:geheim@no.such.host.invalid",
+        ]);
+        let causes = ["nobody listens there", "the address of its host cannot be found"];
+        let said = wait_for_all(&node, &["listening on", causes[0], causes[1]]);
+        assert!(said.iter().all(|line| !line.contains("geheim")), "{said:?}");
+        node
+    });
+    make_friends(&a, &["ann", "bob"]);
+    let (mut ann, mut bob) = (a.log_in("ann"), b.log_in("bob"));
+    ann.say("m1", "bob", "honk", "MS");
+    bob.take("m1");
+    ann.fence();
+    bob.fence();
+    database.wait_for_pushes_awake(0, [&mut ann, &mut bob]);
+}
