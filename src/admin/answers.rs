@@ -3,7 +3,7 @@
 use super::http::Response;
 use super::metrics::VERSION;
 use super::process::Process;
-use crate::chat::contract::{AdminAnswer, OnlineUser, PushReport, PushState, UserReport};
+use crate::chat::contract::{AdminAnswer, NodeId, OnlineUser, PushReport, PushState, UserReport};
 use crate::net::admin::Snapshot;
 use crate::protocol::http::Health;
 use serde_json::{Value, json};
@@ -59,12 +59,20 @@ pub(super) fn of_question(answer: AdminAnswer, addresses: &[Option<IpAddr>]) -> 
     Response::json(200, &value)
 }
 
+/// Nodes by their numbers.
+pub(super) fn numbers(nodes: &[NodeId]) -> Vec<u16> {
+    nodes.iter().map(|node| node.get()).collect()
+}
+
 /// The answer to a change.
 pub(super) fn of_change(answer: &AdminAnswer) -> Response {
     match answer {
         AdminAnswer::Done => Response::json(200, &json!({"done": true})),
         AdminAnswer::NoSuchUser => Response::error(404, "no_such_user", "There is no account of this name."),
         AdminAnswer::NotOnline => Response::error(409, "not_online", "The user is not online."),
+        AdminAnswer::Unconfirmed { nodes } => {
+            Response::json(202, &json!({"done": true, "unconfirmed_nodes": numbers(nodes)}))
+        }
         AdminAnswer::Full => Response::error(409, "full", "There is no room for one more message to this user."),
         AdminAnswer::InProgress => {
             Response::error(409, "in_progress", "Another notice to all users is on its way; wait until it has ended.")
@@ -150,5 +158,13 @@ mod tests {
             let response = of_question(answer.clone(), &[]);
             assert_eq!((response.status, &value(&response)["error"]), (status, &json!(error)), "{answer:?}");
         }
+    }
+
+    #[test]
+    fn what_a_node_has_not_confirmed_is_said() {
+        let nodes = [2, 1_023].map(|number| NodeId::new(number).unwrap()).to_vec();
+        let response = of_change(&AdminAnswer::Unconfirmed { nodes });
+        assert_eq!(response.status, 202);
+        assert_eq!(value(&response), json!({"done": true, "unconfirmed_nodes": [2, 1_023]}));
     }
 }

@@ -96,6 +96,8 @@ fn audit(what: &str, who: &str, user: Option<&UserName>, result: &str) {
 fn result_of(response: &Response) -> String {
     match response.status {
         200 => "done".to_owned(),
+        // It says which, but the log of each node says when it has.
+        202 => "done, and not confirmed by every node".to_owned(),
         status => serde_json::from_slice(&response.body)
             .ok()
             .and_then(|body: serde_json::Value| body["error"].as_str().map(str::to_owned))
@@ -186,6 +188,10 @@ impl Context {
         let request = AdminRequest::SetPassword { name, secret: Secret::new(&sent) };
         self.do_it(what, who, request, within, |answer, _| match answer {
             AdminAnswer::Done => Response::json(200, &json!({"password": password})),
+            AdminAnswer::Unconfirmed { nodes } => {
+                let nodes = answers::numbers(&nodes);
+                Response::json(202, &json!({"password": password, "unconfirmed_nodes": nodes}))
+            }
             other => answers::of_change(&other),
         })
     }

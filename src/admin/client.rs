@@ -57,7 +57,7 @@ pub fn run(order: &AdminOrder) -> Result<Told, String> {
 
 fn is_good(status: u16, verb: &AdminVerb, value: &Value) -> bool {
     let is_unknown = matches!(verb, AdminVerb::Where { .. }) && value["messages"].as_array().is_some_and(Vec::is_empty);
-    matches!(status, 200 | 202) && !is_unknown
+    matches!(status, 200 | 202) && !is_unknown && value["unconfirmed_nodes"].is_null()
 }
 
 /// A request as it is sent.

@@ -21,9 +21,26 @@ pub(super) fn show(verb: &AdminVerb, value: &Value) -> String {
         AdminVerb::Change { name, change: Change::ResetPassword { .. } } => {
             let (name, password) = (plain(name), text(&value["password"]));
             format!("the new password of {name} is {password}\nit works until it is changed: log in and change it\n")
+                + &unconfirmed(value)
         }
+        AdminVerb::Change { .. } if value["unconfirmed_nodes"].is_array() => unconfirmed(value),
         AdminVerb::Change { .. } => "done\n".to_owned(),
     }
+}
+
+/// What other nodes have not said; nothing if they have.
+fn unconfirmed(value: &Value) -> String {
+    let Some(nodes) = value["unconfirmed_nodes"].as_array() else { return String::new() };
+    let numbers: Vec<String> = nodes.iter().map(|node| number(node).to_string()).collect();
+    let which = match numbers.as_slice() {
+        [] => "the other nodes have".to_owned(),
+        [one] => format!("node {one} has"),
+        several => format!("the nodes {} have", several.join(", ")),
+    };
+    format!(
+        "not all is done yet: what is stored is, but {which} not confirmed that the user's connection there is closed\n\
+         they are told until they do it or are fenced (hongyan admin nodes shows how they are); ask again to be sure\n"
+    )
 }
 
 fn text(value: &Value) -> String {
@@ -171,6 +188,17 @@ mod tests {
             assert!(!shown.chars().any(|char| char.is_control() && char != '\n' || char == '\u{202e}'), "{shown:?}");
             assert!(shown.contains("a\\u{1b}[2J"), "{shown:?}");
         }
+    }
+
+    #[test]
+    fn what_is_not_done_on_all_nodes_is_never_silent() {
+        let ban = AdminVerb::Change { name: "ann".into(), change: Change::Ban };
+        assert_eq!(show(&ban, &json!({"done": true})), "done\n");
+        let said = show(&ban, &json!({"done": true, "unconfirmed_nodes": [2]}));
+        assert!(said.contains("node 2 has not confirmed") && !said.contains("done\n"), "{said}");
+        let reset = AdminVerb::Change { name: "ann".into(), change: Change::ResetPassword { is_plain: false } };
+        let said = show(&reset, &json!({"password": "abc", "unconfirmed_nodes": [2, 3]}));
+        assert!(said.contains("is abc\n") && said.contains("the nodes 2, 3 have not confirmed"), "{said}");
     }
 
     #[test]

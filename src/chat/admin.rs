@@ -4,11 +4,13 @@
 
 use super::admin_op::{AdminOp, AdminStep};
 use super::answer::{BANNED, Fault};
+use super::cluster::Then;
 use super::contract::{
-    Action, AdminAnswer, AdminJob, AdminOutcome, AdminRequest, AdminTicket, CloseReason, Job, Note, Outcome, Quota,
-    RefusalCause,
+    Action, AdminAnswer, AdminJob, AdminOutcome, AdminRequest, AdminTicket, CloseReason, Ending, Job, Note, Outcome,
+    Quota, RefusalCause,
 };
 use super::job::JobPurpose;
+use super::proof::CHANGED_ELSEWHERE;
 use super::users::Route;
 use super::wheel::TimerId;
 use super::{Chat, Timer};
@@ -77,9 +79,11 @@ impl Chat {
             AdminRequest::Notice { to: Some(user), text } => self.notice_one(ticket, user, &text, out),
             AdminRequest::Notice { to: None, text } => self.notice_all(ticket, &text, out),
             AdminRequest::Disconnect { name } => {
-                let is_done = self.end_session(&name, DISCONNECTED, out);
-                let answer = if is_done { AdminAnswer::Done } else { AdminAnswer::NotOnline };
-                self.answer_admin(ticket, answer, out);
+                if self.end_here(&name, Ending::Disconnected, out) {
+                    self.answer_admin(ticket, AdminAnswer::Done, out);
+                } else {
+                    self.end_elsewhere(&name, (Ending::Disconnected, false), Some(Then::Operator(ticket)), out);
+                }
             }
             AdminRequest::Ban { name } => self.set_banned(ticket, name, true, out),
             AdminRequest::Unban { name } => self.set_banned(ticket, name, false, out),
@@ -111,11 +115,12 @@ impl Chat {
 
     /// Its time limit is over. Jobs that were begun for it go on.
     pub(super) fn admin_timed_out(&mut self, ticket: AdminTicket, out: &mut Vec<Action>) {
-        self.answer_admin(ticket, AdminAnswer::Failed, out);
+        let answer = self.unconfirmed(ticket).unwrap_or(AdminAnswer::Failed);
+        self.answer_admin(ticket, answer, out);
     }
 
     /// Answers a request, unless it has been answered.
-    fn answer_admin(&mut self, ticket: AdminTicket, answer: AdminAnswer, out: &mut Vec<Action>) {
+    pub(super) fn answer_admin(&mut self, ticket: AdminTicket, answer: AdminAnswer, out: &mut Vec<Action>) {
         let Some(timer) = self.admin.open.remove(&ticket.0) else {
             return;
         };
@@ -144,19 +149,15 @@ impl Chat {
             AdminStep::Look { ticket, unsaved } => self.looked_at_user(ticket, user, &unsaved, outcome, out),
             AdminStep::Find { ticket, id, found } => self.found_pushes(ticket, user, (id, found), outcome, out),
             AdminStep::SetBanned { ticket, is_banned } => {
-                let is_done = outcome == Some(AdminOutcome::Done);
-                if is_done && is_banned {
-                    self.logins.bar(&user, RefusalCause::Banned);
-                    self.end_session(&user, BANNED, out);
+                if outcome == Some(AdminOutcome::Done) && is_banned {
+                    return self.end_all(&user, Ending::Banned, Some(Then::Operator(ticket)), out);
                 }
                 self.answer_admin(ticket, answer_of(outcome), out);
             }
             AdminStep::SetPassword { ticket } => {
                 self.admin.new_password_done(&user);
                 if outcome == Some(AdminOutcome::Done) {
-                    // Log-ins in progress were compared with the old password.
-                    self.logins.bar(&user, RefusalCause::WrongPassword);
-                    self.end_session(&user, NEW_PASSWORD, out);
+                    return self.end_all(&user, Ending::NewPassword, Some(Then::Operator(ticket)), out);
                 }
                 self.answer_admin(ticket, answer_of(outcome), out);
             }
@@ -166,12 +167,29 @@ impl Chat {
         }
     }
 
-    /// Closes the connection of a user, if they are online.
-    fn end_session(&mut self, user: &UserName, fault: Fault, out: &mut Vec<Action>) -> bool {
+    /// Ends on all nodes what a user has there, and then does what is to follow.
+    fn end_all(&mut self, user: &UserName, why: Ending, then: Option<Then>, out: &mut Vec<Action>) {
+        let was_here = self.end_here(user, why, out);
+        self.end_elsewhere(user, (why, was_here), then, out);
+    }
+
+    /// Closes the connection of a user, if they are online, and refuses log-ins in progress: what
+    /// is being checked was compared with what was stored before.
+    pub(super) fn end_here(&mut self, user: &UserName, why: Ending, out: &mut Vec<Action>) -> bool {
+        let (cause, fault, reason) = match why {
+            Ending::Disconnected => (None, DISCONNECTED, CloseReason::ByOperator),
+            Ending::Banned => (Some(RefusalCause::Banned), BANNED, CloseReason::ByOperator),
+            Ending::NewPassword => (Some(RefusalCause::WrongPassword), NEW_PASSWORD, CloseReason::ByOperator),
+            Ending::OwnNewPassword => (Some(RefusalCause::WrongPassword), CHANGED_ELSEWHERE, CloseReason::Replaced),
+            Ending::Deleted => (Some(RefusalCause::WrongPassword), DELETED, CloseReason::ByOperator),
+        };
+        if let Some(cause) = cause {
+            self.logins.bar(user, cause);
+        }
         let route = self.users.find(user.as_str()).map(|user| self.users.route(user));
         match route {
             Some(Route::Here(conn)) => {
-                self.say_and_close(conn, fault, CloseReason::ByOperator, out);
+                self.say_and_close(conn, fault, reason, out);
                 true
             }
             Some(Route::Away) | None => false,

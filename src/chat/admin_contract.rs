@@ -3,6 +3,7 @@
 //! [`Action::Admin`](super::contract::Action::Admin), exactly once: immediately, or when the store
 //! has answered.
 
+use super::cluster::contract::NodeId;
 use super::handle::ConnId;
 use crate::protocol::field::{Secret, UserName};
 
@@ -107,6 +108,12 @@ pub enum AdminAnswer {
     NoticeCut {
         /// The number of users for whom it is stored.
         users: u64,
+    },
+    /// It is done, and in the store, where it is stored; these other nodes have not said in time
+    /// that the user's connection there is closed. Without any: the nodes could not be read.
+    Unconfirmed {
+        /// By their numbers.
+        nodes: Vec<NodeId>,
     },
     /// There is no room for a push to this user.
     Full,

@@ -6,7 +6,8 @@
 use super::Chat;
 use super::answer::{BUSY, CROWDED, Fault, ReplyTo};
 use super::auth_queue::{Purpose, Room, Waiting};
-use super::contract::{AccountJob, Action, CloseReason, Job, Note, Outcome, RefusalCause, Ticket};
+use super::cluster::Then;
+use super::contract::{AccountJob, Action, CloseReason, Ending, Job, Note, Outcome, RefusalCause, Ticket};
 use super::ids::UserId;
 use super::job::JobPurpose;
 use super::login_state::{InProgress, Login, LoginEvent, fault_of};
@@ -19,7 +20,7 @@ use crate::protocol::request::{Credential, Verb};
 
 const WRONG_PASSWORD: Fault = Fault(ErrorCode::Forbidden, "this is not your password");
 const STALE: Fault = Fault(ErrorCode::Forbidden, "your password was changed meanwhile");
-const CHANGED_ELSEWHERE: Fault =
+pub(super) const CHANGED_ELSEWHERE: Fault =
     Fault(ErrorCode::Replaced, "your password was changed meanwhile, log in with the new one");
 
 /// The fault for a user who could not prove who they are.
@@ -115,8 +116,9 @@ impl Chat {
             Some(Route::Here(_) | Route::Away) | None => {}
         }
         let client = conn.and_then(|conn| self.client(conn));
-        out.push(Action::Note(Note::PasswordChanged { user, client }));
-        self.answer(request, Reply::PasswordChanged, out);
+        out.push(Action::Note(Note::PasswordChanged { user: user.clone(), client }));
+        // The answer comes when no other node lets the old one in any more.
+        self.end_elsewhere(&user, (Ending::OwnNewPassword, false), Some(Then::User(request)), out);
     }
 
     /// It is not known whether the password was changed: log-ins in progress with the old one must

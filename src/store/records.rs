@@ -4,7 +4,7 @@
 //! length. In `mail` the number of the encoding, the epoch of the receiving node and the sender
 //! precede it.
 
-use crate::chat::contract::{Incarnation, NodeId, Record, Released, Said};
+use crate::chat::contract::{Ending, Incarnation, NodeId, Record, Released, Said};
 use crate::protocol::field::UserName;
 
 /// The newest version of what nodes say to each other that this program reads and writes, by the
@@ -17,6 +17,11 @@ const FRIEND: u8 = 2;
 const RELEASE: u8 = 3;
 const RELEASED: u8 = 4;
 const MISSED: u8 = 5;
+const END: u8 = 6;
+const ENDED: u8 = 7;
+/// Why something ends: the place in this list, from 1 on.
+const ENDINGS: [Ending; 5] =
+    [Ending::Disconnected, Ending::Banned, Ending::NewPassword, Ending::OwnNewPassword, Ending::Deleted];
 /// The bytes of one entry of a dedup window.
 const SAID_BYTES: usize = 16;
 
@@ -58,6 +63,19 @@ pub fn append(out: &mut Vec<u8>, record: &Record) {
         Record::Released(released) => {
             out.push(RELEASED);
             write_released(out, released);
+        }
+        Record::End { user, why, order } => {
+            out.push(END);
+            write_name(out, user);
+            let place = ENDINGS.iter().position(|ending| ending == why).map_or(0, |place| place + 1);
+            // There are few.
+            out.push(place as u8);
+            out.extend(order.to_le_bytes());
+        }
+        Record::Ended { order, was_here } => {
+            out.push(ENDED);
+            out.extend(order.to_le_bytes());
+            out.push(u8::from(*was_here));
         }
         Record::Missed => out.push(MISSED),
     }
@@ -111,6 +129,8 @@ pub fn parse(bytes: &[u8]) -> Option<Record> {
         FRIEND => Record::Friend { user: rest.name()? },
         RELEASE => Record::Release { user: rest.name()?, epoch: rest.long()?, claim: rest.long()? },
         RELEASED => Record::Released(Box::new(rest.released()?)),
+        END => Record::End { user: rest.name()?, why: rest.ending()?, order: rest.long()? },
+        ENDED => Record::Ended { order: rest.long()?, was_here: rest.byte()? != 0 },
         MISSED => Record::Missed,
         _ => return None,
     };
@@ -150,6 +170,10 @@ impl Rest<'_> {
         UserName::new(std::str::from_utf8(self.take(count)?).ok()?).ok()
     }
 
+    fn ending(&mut self) -> Option<Ending> {
+        ENDINGS.get(usize::from(self.byte()?).checked_sub(1)?).copied()
+    }
+
     fn released(&mut self) -> Option<Released> {
         let (user, claim, epoch, clock) = (self.name()?, self.long()?, self.long()?, self.long()?);
         let dirty = (0..self.count(2)?).map(|_| self.name()).collect::<Option<Vec<_>>>()?;
@@ -184,8 +208,13 @@ mod tests {
             Record::Release { user: user("ann"), epoch: u64::MAX, claim: 1 },
             Record::Released(Box::new(released.clone())),
             Record::Released(Box::new(Released { dirty: Vec::new(), window: Vec::new(), ..released })),
+            Record::Ended { order: u64::MAX, was_here: true },
+            Record::Ended { order: 1, was_here: false },
             Record::Missed,
         ]
+        .into_iter()
+        .chain(ENDINGS.map(|why| Record::End { user: user("ann"), why, order: 7 }))
+        .collect()
     }
 
     #[test]

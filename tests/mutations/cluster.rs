@@ -154,4 +154,22 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
         "            cluster.taken.note(&self.deliveries);",
         "            _ = (&cluster.taken, &self.deliveries);",
     ),
+    of(
+        "what a user has on other nodes goes on after a ban",
+        "src/chat/cluster/endings.rs",
+        "            None => self.end_here(user, why, out),",
+        "            None => why == Ending::Disconnected && self.end_here(user, why, out),",
+    ),
+    of(
+        "a log-in in progress on another node survives a ban",
+        "src/chat/admin.rs",
+        "            self.logins.bar(user, cause);",
+        "            if self.cluster.is_none() {\n                self.logins.bar(user, cause);\n            }",
+    ),
+    of(
+        "a ban is confirmed before other nodes have said so",
+        "src/chat/cluster/endings.rs",
+        "                    order.left.insert(others.clone())",
+        "                    order.left = Some(Vec::new());\n                    &others",
+    ),
 ];

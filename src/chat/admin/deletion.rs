@@ -9,11 +9,10 @@
 
 use super::super::admin_op::{AdminOp, AdminStep};
 use super::super::answer::{BUSY, UNAVAILABLE};
-use super::super::contract::{Action, AdminAnswer, AdminJob, AdminOutcome, AdminTicket, Note, RefusalCause, Ticket};
+use super::super::contract::{Action, AdminAnswer, AdminJob, AdminOutcome, AdminTicket, Ending, Note, Ticket};
 use super::super::deliveries::Save;
 use super::super::ids::DeliveryRef;
 use super::super::{Chat, Timer};
-use super::DELETED;
 use crate::protocol::field::UserName;
 
 /// The largest number of rows that one step removes, and of pairs that it ends.
@@ -113,7 +112,11 @@ impl Chat {
                 // No answer about the steps before this last one has arrived. So pushes that were
                 // taken for the user may be saved after it.
                 let left_over = if had_begun { Vec::new() } else { self.unsaved_pushes_to(user) };
-                self.account_is_gone(user, out);
+                if had_begun {
+                    self.account_is_gone_here(user, out);
+                } else {
+                    self.account_is_gone(user, out);
+                }
                 for seq in left_over {
                     self.submit_delete(seq, user.clone(), out);
                 }
@@ -142,14 +145,18 @@ impl Chat {
         seqs
     }
 
-    /// Nobody is logged in as this user any more, or will be.
+    /// Nobody is logged in as this user any more, or will be, on any node.
     fn account_is_gone(&mut self, user: &UserName, out: &mut Vec<Action>) {
-        self.logins.bar(user, RefusalCause::WrongPassword);
+        self.account_is_gone_here(user, out);
+        self.end_elsewhere(user, (Ending::Deleted, false), None, out);
+    }
+
+    fn account_is_gone_here(&mut self, user: &UserName, out: &mut Vec<Action>) {
         let of_user = self.admin.deletions.get_mut(user).and_then(|deletion| deletion.of_user.take());
         if let Some(request) = of_user {
             self.own_account_gone(request, user, out);
         }
-        self.end_session(user, DELETED, out);
+        self.end_here(user, Ending::Deleted, out);
     }
 
     fn step_later(&mut self, user: &UserName, wait_ms: u64, out: &mut Vec<Action>) {
@@ -173,7 +180,10 @@ impl Chat {
             out.push(Action::Note(Note::DeletionWentOn { user: user.clone(), is_done }));
         }
         for ticket in deletion.tickets {
-            self.answer_admin(ticket, answer.clone(), out);
+            match answer {
+                AdminAnswer::Done => self.answer_when_ended(user, ticket, out),
+                _ => self.answer_admin(ticket, answer.clone(), out),
+            }
         }
         if let Some(request) = deletion.of_user {
             self.refuse_waiting(request, Some(UNAVAILABLE), out);

@@ -48,6 +48,7 @@ pub struct NodeState {
     /// The store has no `seq` of this node that is greater, and takes none. It never sinks.
     pub hlc_limit: u64,
     /// Its last life has begun. Not so between a fence and the next start: then nobody lives it.
+    /// It has not left since, and was not fenced.
     pub lives: bool,
 }
 
@@ -110,8 +111,40 @@ pub enum Record {
     },
     /// The answer to `Release`: nothing of theirs is unsaved any more.
     Released(Box<Released>),
+    /// What this user has on the receiving node ends: a connection, and log-ins whose credential was
+    /// checked before. Said again until `Ended` comes.
+    End {
+        /// The user.
+        user: UserName,
+        /// Why.
+        why: Ending,
+        /// To answer with; greater than all before it of this sender.
+        order: u64,
+    },
+    /// The answer to `End`: it is done.
+    Ended {
+        /// That of the `End`.
+        order: u64,
+        /// The user was connected.
+        was_here: bool,
+    },
     /// Records of this sender could not be kept: anything may have been among them.
     Missed,
+}
+
+/// Why what a user has on all nodes ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// The operator closes their connection, and that is all: log-ins go on.
+    Disconnected,
+    /// They are banned.
+    Banned,
+    /// The operator gave them another password.
+    NewPassword,
+    /// They have changed it themselves.
+    OwnNewPassword,
+    /// Their account is deleted.
+    Deleted,
 }
 
 /// What a node hands over with a user.
@@ -239,6 +272,8 @@ impl Record {
                 let dirty = released.dirty.iter().map(|user| user.as_str().len() + 1);
                 released.user.as_str().len() + 24 + dirty.sum::<usize>() + size_of::<Said>() * released.window.len()
             }
+            Self::End { user, .. } => user.as_str().len() + 12,
+            Self::Ended { .. } => 10,
             Self::Missed => 0,
         }
     }

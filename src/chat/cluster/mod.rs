@@ -18,6 +18,7 @@
 //!
 //! What is done for one user costs nothing that grows with all others: `steps.rs` counts that in
 //! unit tests.
+//! | `endings.rs` | a ban, a deletion, another password: connections and log-ins end on all nodes |
 //!
 //! A node alone has no `Cluster`, and does nothing of all this.
 
@@ -32,6 +33,7 @@ mod claims;
 pub(super) mod clock;
 pub mod contract;
 mod dirty;
+mod endings;
 mod letting_go;
 mod link;
 mod looks;
@@ -42,6 +44,7 @@ mod telling;
 mod tests;
 mod views;
 
+pub(super) use endings::Then;
 pub(super) use telling::What;
 
 /// How long after something could not be done, or was not answered, it is tried again.
@@ -73,6 +76,8 @@ pub(super) struct Cluster {
     tells_everybody: bool,
     dirty: dirty::Dirty,
     taken: taken::Taken,
+    /// What is to end on all nodes.
+    endings: endings::Endings,
     /// Whose list is to be read in the background, and so many at a time. They may be gone.
     sweep: VecDeque<UserId>,
     sweep_at_once: usize,
@@ -101,6 +106,12 @@ impl Cluster {
             Some(NodeState { last, hlc_limit, .. }) if last.epoch > at.epoch => Life::Dead { hlc_limit: *hlc_limit },
             _ => Life::Unknown,
         }
+    }
+
+    /// The other nodes that live, by the view.
+    fn others(&self) -> impl Iterator<Item = Incarnation> + '_ {
+        let others = self.view.nodes.iter().filter(|state| state.lives && state.last.node != self.me.node);
+        others.map(|state| state.last)
     }
 
     /// Log-ins that wait for the whereabouts of their users.
@@ -137,7 +148,8 @@ impl Cluster {
 
     /// Is there anything that is tried again?
     fn waits(&self) -> bool {
-        let is_idle = self.to_ask.is_empty() && self.letting_go.is_empty() && self.claims.is_empty();
+        let is_idle =
+            self.to_ask.is_empty() && self.letting_go.is_empty() && self.claims.is_empty() && self.endings.is_empty();
         !is_idle || self.tells_everybody
     }
 
@@ -181,6 +193,7 @@ impl Chat {
             tells_everybody: false,
             dirty: dirty::Dirty::default(),
             taken: taken::Taken::default(),
+            endings: endings::Endings::default(),
             sweep: VecDeque::new(),
             sweep_at_once: 0,
             timer_set: false,
@@ -222,6 +235,7 @@ impl Chat {
             self.consider_claims(&changes.nodes, out);
             self.ask_owners(out);
         }
+        self.order_endings(true, out);
     }
 
     /// Another node says something.
@@ -247,6 +261,8 @@ impl Chat {
             }
             Record::Release { user, epoch, claim } => self.release_user(from, user, (epoch, claim), out),
             Record::Released(released) => self.released(*released, out),
+            Record::End { user, why, order } => self.end_for(from, &user, (why, order), out),
+            Record::Ended { order, was_here } => self.ended_on(from, order, was_here, out),
             Record::Missed => self.look_at_all(out),
         }
     }
@@ -268,6 +284,7 @@ impl Chat {
         self.ask_owners(out);
         self.let_go_on(out);
         self.ask_for_claims(out);
+        self.order_endings(false, out);
         if self.cluster.as_ref().is_some_and(|cluster| cluster.waits()) {
             self.arm_cluster();
         }

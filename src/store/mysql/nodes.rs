@@ -196,7 +196,6 @@ pub(super) fn view_of(rows: &[Row]) -> Result<(View, Vec<u64>), StoreError> {
         };
         let node = u16::try_from(node).ok().and_then(NodeId::new).ok_or_else(strange)?;
         number = view;
-        // A fence takes the signs of life away, and a start gives the first.
         nodes.push(NodeState { last: Incarnation { node, epoch }, hlc_limit, lives: beats > 0 });
         renewed.push(beats);
     }

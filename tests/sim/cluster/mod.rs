@@ -29,6 +29,7 @@
 
 mod clients;
 mod nodes;
+mod operator;
 mod oracle;
 mod shared;
 pub mod store;
@@ -64,6 +65,8 @@ struct Faults {
     friends: u64,
     /// They go, and come back on any node.
     leaves: u64,
+    /// Neither: an operator asks for something.
+    operator: u64,
 }
 
 pub struct Cluster {
@@ -75,6 +78,7 @@ pub struct Cluster {
     pub store: Shared,
     nodes: Vec<Node>,
     clients: Vec<Client>,
+    operator: operator::Operator,
     faults: Faults,
     /// Nobody begins or ends a friendship: all are friends.
     are_all_friends: bool,
@@ -131,9 +135,11 @@ impl Cluster {
             late: 0,
             friends: 0,
             leaves: 100,
+            operator: 0,
         };
         let friends = if random.chance(500) { random.below(100) } else { 0 };
-        let faults = Faults { friends, ..faults };
+        let operator = if random.chance(300) { random.below(60) } else { 0 };
+        let faults = Faults { friends, operator, ..faults };
         let mut store = Shared::new(count);
         for (place, user) in USERS[..users].iter().enumerate() {
             store.model.add_account(user, user);
@@ -154,6 +160,7 @@ impl Cluster {
             nodes: Vec::new(),
             clients: Vec::new(),
             are_all_friends: faults.friends == 0,
+            operator: operator::Operator::default(),
             faults,
             oracle: Oracle::new(checks_acked),
             poll_every_ms,
@@ -229,6 +236,8 @@ impl Cluster {
             self.fence_wrongly(node);
         } else if self.random.chance(self.faults.friends) {
             self.befriend(client);
+        } else if self.random.chance(self.faults.operator) {
+            self.ask_as_operator(node, client);
         } else if self.random.chance(self.faults.leaves) {
             self.leave(client);
         } else if self.random.chance(800) {
@@ -242,6 +251,9 @@ impl Cluster {
         for node in 0..self.nodes.len() {
             self.resume_now(node);
         }
+        // What was asked of the operator is done by then, or was lost.
+        self.pass(30_000);
+        self.unban_all();
         self.pass_until_quiet();
         // What a node owed that has died is found in the background.
         self.pass(40_000);

@@ -33,6 +33,11 @@ pub(super) struct Conn {
 }
 
 impl Conn {
+    /// The client, if this is the user on it.
+    pub(super) fn peer_of(&self, user: &str) -> Option<Peer> {
+        (self.user.as_deref() == Some(user)).then_some(self.peer)
+    }
+
     fn hears(&self, say: &Say) -> bool {
         let passes = || say.request().is_ok_and(|request| request.passes_held_requests());
         !self.held && (!self.requests_held || passes())
@@ -297,7 +302,8 @@ impl Cluster {
                 self.later(0, move |cluster| cluster.poll(node, life));
             }
             Action::Presence { .. } | Action::LoggedIn { .. } | Action::Note(_) => {}
-            Action::PushHook(_) | Action::Admin { .. } | Action::Stopped => panic!("nobody asked for {action:?}"),
+            Action::Admin { ticket, answer } => self.operator_is_told(ticket, &answer),
+            Action::PushHook(_) | Action::Stopped => panic!("nobody asked for {action:?}"),
         }
     }
 

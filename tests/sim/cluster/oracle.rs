@@ -4,6 +4,7 @@
 
 use super::super::store::{Key, key_of};
 use super::store::Shared;
+use hongyan::protocol::field::RESERVED_NAME;
 use hongyan::protocol::push::{Push, PushKind};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -54,7 +55,7 @@ impl Oracle {
     /// A push reached its client.
     pub fn saw(&mut self, push: &Push) {
         self.count("seen");
-        if push.kind != PushKind::Message {
+        if push.kind != PushKind::Message || push.sender() == RESERVED_NAME {
             return;
         }
         let key = key_of(push);

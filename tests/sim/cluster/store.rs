@@ -2,7 +2,7 @@
 
 use super::super::store::Model;
 use hongyan::chat::contract::{
-    ClusterJob, ClusterOutcome, Incarnation, Job, NodeId, NodeState, Outcome, Owner, Record, View,
+    AdminJob, ClusterJob, ClusterOutcome, Incarnation, Job, NodeId, NodeState, Outcome, Owner, Record, View,
 };
 use hongyan::protocol::field::UserName;
 use std::collections::BTreeMap;
@@ -100,6 +100,7 @@ impl Shared {
             Job::LogIn { .. } | Job::Prove { .. } | Job::Load { .. } | Job::LoadPage { .. } => true,
             Job::GetProfile { .. } | Job::Hash { .. } | Job::Verify { .. } => true,
             Job::Cluster { job, .. } => job.is_read(),
+            Job::Admin { job, .. } => job.is_read(),
             _ => false,
         };
         if !is_read && !self.is_current(me) {
@@ -110,6 +111,9 @@ impl Shared {
             Job::SavePush { push } | Job::AskFriend { push, .. } | Job::AnswerFriend { push, .. }
                 if push.seq > self.row(me).hlc_limit =>
             {
+                Done::Whole(Outcome::Failed)
+            }
+            Job::Admin { job, .. } if matches!(&**job, AdminJob::Notice { push } if push.seq > self.row(me).hlc_limit) => {
                 Done::Whole(Outcome::Failed)
             }
             Job::SavePush { push } => {
@@ -137,6 +141,9 @@ impl Shared {
                     Done::Whole(Outcome::Page(self.model.page_except(user, except, *pushes_max, *bytes_max)))
                 }
                 ClusterJob::Claim { epoch, floor, pushes_max, bytes_max } => {
+                    if self.model.is_banned(user.as_str()) {
+                        return Done::Whole(Outcome::Banned);
+                    }
                     let owner = self.owner_of(user.as_str());
                     let is_done = owner.at == Some(me) && owner.epoch == epoch + 1;
                     if owner.epoch != *epoch && !is_done {

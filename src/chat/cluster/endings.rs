@@ -1,0 +1,231 @@
+//! Ending on all nodes what a user has there: the operator disconnects or bans them, deletes the
+//! account or gives it another password, or the user has changed it.
+//!
+//! What is in the store was done before. It is not asked which node has the user: a log-in in
+//! progress is to end, too, and may be on any. So all nodes that live are told, and each says when
+//! it has done it. One that is fenced meanwhile has nobody any more, and one that began later reads
+//! what is in the store. It is said again until all is done; whoever asked is answered then.
+
+use super::super::Chat;
+use super::super::contract::{Action, AdminAnswer, AdminTicket, Ticket};
+use super::contract::{Ending, Incarnation, NodeId, Record};
+use crate::protocol::field::UserName;
+use crate::protocol::reply::Reply;
+use std::collections::{BTreeMap, VecDeque};
+
+/// Orders in progress at a time. Of one more it is said that no node has confirmed it.
+const ORDERS_MAX: usize = 10_000;
+/// Orders of other nodes of which is remembered that they are done: what comes again is not done
+/// again, since the user may have logged in since.
+const DONE_MAX: usize = 4_096;
+/// How long a node that does not answer is given until it is told again.
+const AGAIN_AFTER_MS: u64 = 2_000;
+/// A user who has changed their password waits for so long for other nodes.
+const USER_WAITS_MS: u64 = 1_000;
+/// A node that lives and has not done it for so long is not told again: its build cannot.
+const GIVEN_UP_AFTER_MS: u64 = 60_000;
+
+/// What follows when it is done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in super::super) enum Then {
+    /// The operator is answered.
+    Operator(AdminTicket),
+    /// The user is answered, who has changed their password.
+    User(Ticket),
+}
+
+/// What is to end.
+#[derive(Debug)]
+struct Order {
+    user: UserName,
+    why: Ending,
+    /// The user was connected somewhere.
+    was_here: bool,
+    then: Vec<Then>,
+    began_ms: u64,
+    said_ms: u64,
+    /// The nodes that have not done it; `None` until it was read which there are.
+    left: Option<Vec<Incarnation>>,
+}
+
+/// Orders in progress, and those of others that are done.
+#[derive(Debug, Default)]
+pub(super) struct Endings {
+    orders: BTreeMap<u64, Order>,
+    last: u64,
+    done: VecDeque<(Incarnation, u64, bool)>,
+}
+
+impl Endings {
+    pub(super) fn is_empty(&self) -> bool {
+        self.orders.is_empty()
+    }
+}
+
+impl Chat {
+    /// What this user has on other nodes is to end, as it has here, where they were connected or
+    /// not. On a node alone all is done.
+    pub(in super::super) fn end_elsewhere(
+        &mut self,
+        user: &UserName,
+        (why, was_here): (Ending, bool),
+        then: Option<Then>,
+        out: &mut Vec<Action>,
+    ) {
+        let now_ms = self.now.mono_ms;
+        let then = Vec::from_iter(then);
+        let Some(cluster) = &mut self.cluster else {
+            return self.ended_everywhere((why, was_here), then, out);
+        };
+        let endings = &mut cluster.endings;
+        if endings.orders.len() >= ORDERS_MAX {
+            return self.not_confirmed(&[], then, out);
+        }
+        endings.last += 1;
+        let order = Order { user: user.clone(), why, was_here, then, began_ms: now_ms, said_ms: now_ms, left: None };
+        endings.orders.insert(endings.last, order);
+        // Behind what is in the store: who begins later reads that.
+        out.push(Action::ReadView);
+        self.arm_cluster();
+    }
+
+    /// The operator is answered when what they have ended has ended everywhere.
+    pub(in super::super) fn answer_when_ended(&mut self, user: &UserName, ticket: AdminTicket, out: &mut Vec<Action>) {
+        let orders = self.cluster.iter_mut().flat_map(|cluster| cluster.endings.orders.values_mut());
+        match { orders }.find(|order| order.user == *user && order.why == Ending::Deleted) {
+            Some(order) => order.then.push(Then::Operator(ticket)),
+            None => self.answer_admin(ticket, AdminAnswer::Done, out),
+        }
+    }
+
+    /// The answer to the operator whose time is over, if nothing but other nodes is waited for.
+    pub(in super::super) fn unconfirmed(&self, ticket: AdminTicket) -> Option<AdminAnswer> {
+        let mut orders = self.cluster.iter().flat_map(|cluster| cluster.endings.orders.values());
+        let order = orders.find(|order| order.then.contains(&Then::Operator(ticket)))?;
+        Some(AdminAnswer::Unconfirmed { nodes: numbers(order.left.as_deref().unwrap_or_default()) })
+    }
+
+    /// Goes on with all orders. `is_read`: the nodes were read just now.
+    pub(super) fn order_endings(&mut self, is_read: bool, out: &mut Vec<Action>) {
+        let now_ms = self.now.mono_ms;
+        let Some(cluster) = self.cluster.as_mut().filter(|cluster| !cluster.endings.is_empty()) else {
+            return;
+        };
+        let others: Vec<Incarnation> = cluster.others().collect();
+        let (mut over, mut users) = (Vec::new(), Vec::new());
+        for (&number, order) in &mut cluster.endings.orders {
+            let to_say: &[Incarnation] = match &mut order.left {
+                None if is_read => {
+                    order.said_ms = now_ms;
+                    order.left.insert(others.clone())
+                }
+                None => {
+                    out.push(Action::ReadView);
+                    continue;
+                }
+                Some(left) => {
+                    left.retain(|at| others.contains(at));
+                    if now_ms - order.said_ms < AGAIN_AFTER_MS {
+                        &[]
+                    } else {
+                        order.said_ms = now_ms;
+                        left
+                    }
+                }
+            };
+            for &to in to_say {
+                let record = Record::End { user: order.user.clone(), why: order.why, order: number };
+                out.push(Action::Send { to, record });
+            }
+            let age_ms = now_ms - order.began_ms;
+            if order.left.as_ref().is_some_and(Vec::is_empty) || age_ms >= GIVEN_UP_AFTER_MS {
+                over.push(number);
+            } else if age_ms >= USER_WAITS_MS {
+                users.extend(order.then.extract_if(.., |then| matches!(then, Then::User(_))));
+            }
+        }
+        for number in over {
+            self.ending_is_over(number, out);
+        }
+        self.ended_everywhere((Ending::OwnNewPassword, true), users, out);
+    }
+
+    /// Another node orders it.
+    pub(super) fn end_for(
+        &mut self,
+        from: Incarnation,
+        user: &UserName,
+        (why, order): (Ending, u64),
+        out: &mut Vec<Action>,
+    ) {
+        let known = |cluster: &super::Cluster| {
+            let mut done = cluster.endings.done.iter();
+            done.find(|(by, number, _)| (*by, *number) == (from, order)).map(|&(.., was_here)| was_here)
+        };
+        let was_here = match self.cluster.as_deref().and_then(known) {
+            Some(was_here) => was_here,
+            None => self.end_here(user, why, out),
+        };
+        if let Some(cluster) = &mut self.cluster {
+            let done = &mut cluster.endings.done;
+            if done.len() >= DONE_MAX {
+                done.pop_front();
+            }
+            done.push_back((from, order, was_here));
+        }
+        out.push(Action::Send { to: from, record: Record::Ended { order, was_here } });
+    }
+
+    /// Another node has done it.
+    pub(super) fn ended_on(&mut self, from: Incarnation, number: u64, was_here: bool, out: &mut Vec<Action>) {
+        let order = self.cluster.as_mut().and_then(|cluster| cluster.endings.orders.get_mut(&number));
+        let Some(order) = order else { return };
+        order.was_here |= was_here;
+        if let Some(left) = &mut order.left {
+            left.retain(|at| *at != from);
+            if left.is_empty() {
+                self.ending_is_over(number, out);
+            }
+        }
+    }
+
+    fn ending_is_over(&mut self, number: u64, out: &mut Vec<Action>) {
+        let order = self.cluster.as_mut().and_then(|cluster| cluster.endings.orders.remove(&number));
+        let Some(Order { why, was_here, then, left, .. }) = order else {
+            return;
+        };
+        match left.as_deref() {
+            Some([]) => self.ended_everywhere((why, was_here), then, out),
+            left => self.not_confirmed(left.unwrap_or_default(), then, out),
+        }
+    }
+
+    fn ended_everywhere(&mut self, (why, was_here): (Ending, bool), then: Vec<Then>, out: &mut Vec<Action>) {
+        for then in then {
+            match then {
+                Then::Operator(ticket) => {
+                    let is_done = was_here || why != Ending::Disconnected;
+                    let answer = if is_done { AdminAnswer::Done } else { AdminAnswer::NotOnline };
+                    self.answer_admin(ticket, answer, out);
+                }
+                Then::User(request) => self.answer(request, Reply::PasswordChanged, out),
+            }
+        }
+    }
+
+    fn not_confirmed(&mut self, left: &[Incarnation], then: Vec<Then>, out: &mut Vec<Action>) {
+        for then in then {
+            match then {
+                Then::Operator(ticket) => {
+                    self.answer_admin(ticket, AdminAnswer::Unconfirmed { nodes: numbers(left) }, out);
+                }
+                // It is changed.
+                Then::User(request) => self.answer(request, Reply::PasswordChanged, out),
+            }
+        }
+    }
+}
+
+fn numbers(of: &[Incarnation]) -> Vec<NodeId> {
+    of.iter().map(|at| at.node).collect()
+}

@@ -1,0 +1,94 @@
+//! An operator, who asks any node to end what users have on all of them.
+
+use super::Cluster;
+use super::nodes::Peer;
+use hongyan::chat::contract::{AdminAnswer, AdminJob, AdminRequest, AdminTicket, Event, Job};
+use hongyan::protocol::field::UserName;
+use std::collections::BTreeMap;
+
+/// What was asked of one node, in one life of it.
+#[derive(Debug)]
+pub(super) struct Asked {
+    node: usize,
+    life: u64,
+    user: &'static str,
+    request: AdminRequest,
+    /// Who was connected when it was asked, in which of their connections.
+    had: Option<Peer>,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Operator {
+    last: u64,
+    asked: BTreeMap<u64, Asked>,
+}
+
+fn name(user: &str) -> UserName {
+    UserName::new(user).unwrap()
+}
+
+impl Cluster {
+    /// Asks something about a user about whom nothing is asked.
+    pub(super) fn ask_as_operator(&mut self, node: usize, client: usize) {
+        let user = self.clients[client].user;
+        let lives = |asked: &Asked| self.nodes[asked.node].life == asked.life;
+        if !self.nodes[node].is_up() || self.operator.asked.values().any(|asked| asked.user == user && lives(asked)) {
+            return;
+        }
+        let request = match self.random.below(4) {
+            0 => AdminRequest::Disconnect { name: name(user) },
+            1 => AdminRequest::Ban { name: name(user) },
+            2 => AdminRequest::Notice { to: Some(name(user)), text: "honk".into() },
+            _ => AdminRequest::Unban { name: name(user) },
+        };
+        self.operator.last += 1;
+        let ticket = self.operator.last;
+        let life = self.nodes[node].life;
+        let had = self.session_of(user);
+        self.say(|| format!("the operator asks {node} for {request:?}"));
+        self.operator.asked.insert(ticket, Asked { node, life, user, request: request.clone(), had });
+        self.oracle.count("requests of the operator");
+        self.when_running(node, life, move |cluster| {
+            cluster.feed(node, Event::Admin { ticket: AdminTicket(ticket), request });
+        });
+    }
+
+    pub(super) fn operator_is_told(&mut self, AdminTicket(ticket): AdminTicket, answer: &AdminAnswer) {
+        let Some(Asked { user, request, had, .. }) = self.operator.asked.remove(&ticket) else {
+            panic!("{answer:?} to nobody");
+        };
+        self.say(|| format!("the operator is told {answer:?} for {request:?}"));
+        match (&request, answer) {
+            (AdminRequest::Ban { .. }, AdminAnswer::Done) if self.store.model.is_banned(user) => {
+                self.oracle.count("bans");
+                assert!(self.session_of(user).is_none(), "{user} is banned, and connected");
+            }
+            (AdminRequest::Disconnect { .. }, AdminAnswer::Done) => {
+                self.oracle.count("disconnections");
+            }
+            (AdminRequest::Disconnect { .. }, AdminAnswer::NotOnline) => {
+                let has = self.session_of(user);
+                let is_same = had.zip(has).is_some_and(|(had, has)| had.serial == has.serial);
+                assert!(!is_same, "{user} was connected all the time");
+            }
+            (_, AdminAnswer::Unconfirmed { .. }) => self.oracle.count("endings not confirmed"),
+            (AdminRequest::Notice { .. }, AdminAnswer::Noticed { .. }) => self.oracle.count("notices"),
+            (_, AdminAnswer::Done | AdminAnswer::Failed) => {}
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// The session of a user on a node that is not fenced.
+    fn session_of(&self, user: &str) -> Option<Peer> {
+        let current = self.nodes.iter().filter(|node| node.me.is_some_and(|me| self.store.is_current(me)));
+        current.flat_map(|node| node.conns.values()).find_map(|conn| conn.peer_of(user))
+    }
+
+    /// Nobody is banned any more.
+    pub(super) fn unban_all(&mut self) {
+        for client in &self.clients {
+            let job = AdminJob::SetBanned { is_banned: false };
+            self.store.model.execute(&Job::Admin { user: name(client.user), job: Box::new(job) });
+        }
+    }
+}
