@@ -7,7 +7,10 @@ mod common;
 /// The parts of this test, in `tests/cluster/`.
 mod cluster {
     mod bus;
+    use super::make_friends;
+
     pub(crate) mod fence;
+    mod life;
     pub(crate) mod load;
 }
 

@@ -70,6 +70,9 @@ pub(super) fn of_change(answer: &AdminAnswer) -> Response {
         AdminAnswer::Done => Response::json(200, &json!({"done": true})),
         AdminAnswer::NoSuchUser => Response::error(404, "no_such_user", "There is no account of this name."),
         AdminAnswer::NotOnline => Response::error(409, "not_online", "The user is not online."),
+        AdminAnswer::Draining { connections, left_ms } => {
+            Response::json(202, &json!({"draining": true, "connections": connections, "left_ms": left_ms}))
+        }
         AdminAnswer::Unconfirmed { nodes } => {
             Response::json(202, &json!({"done": true, "unconfirmed_nodes": numbers(nodes)}))
         }
@@ -91,6 +94,7 @@ pub(super) fn health(snapshot: &Snapshot, process: &Process) -> Response {
     let (is_ready, why) = match snapshot.health {
         Health::Ok => (true, "ok"),
         Health::Store => (false, "store"),
+        Health::Draining => (false, "draining"),
         Health::Stopping => (false, "stopping"),
         Health::Standby => (false, "standby"),
     };

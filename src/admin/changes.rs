@@ -97,7 +97,10 @@ fn result_of(response: &Response) -> String {
     match response.status {
         200 => "done".to_owned(),
         // It says which, but the log of each node says when it has.
-        202 => "done, and not confirmed by every node".to_owned(),
+        202 => match serde_json::from_slice::<serde_json::Value>(&response.body) {
+            Ok(body) if body["unconfirmed_nodes"].is_array() => "done, and not confirmed by every node".to_owned(),
+            _ => "it has begun".to_owned(),
+        },
         status => serde_json::from_slice(&response.body)
             .ok()
             .and_then(|body: serde_json::Value| body["error"].as_str().map(str::to_owned))
@@ -171,6 +174,11 @@ impl Context {
         };
         let Nothing {} = read(body)?;
         self.do_it(&what, who, request, within, |answer, _| answers::of_change(&answer))
+    }
+
+    pub(super) fn drain(&self, body: &[u8], who: &str, within: Duration) -> Result<Response, Response> {
+        let Nothing {} = read(body)?;
+        self.do_it("drain", who, AdminRequest::Drain, within, |answer, _| answers::of_change(&answer))
     }
 
     fn reset(

@@ -74,6 +74,7 @@ fn request_of(verb: &AdminVerb) -> Request {
     match verb {
         AdminVerb::Status => get("/health".to_owned()),
         AdminVerb::Users => get("/users".to_owned()),
+        AdminVerb::Drain => post("/drain".to_owned(), &json!({})),
         AdminVerb::User(name) => get(format!("/users/{}", encode(name))),
         AdminVerb::Where { receiver, id } => get(format!("/messages?receiver={}&id={}", encode(receiver), encode(id))),
         AdminVerb::Notice { to: Some(to), text } => post("/notices".to_owned(), &json!({"to": to, "text": text})),

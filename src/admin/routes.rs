@@ -25,6 +25,7 @@ enum Route {
     User(UserName),
     Messages,
     Notices,
+    Drain,
     Change(UserName, Change),
 }
 
@@ -38,6 +39,7 @@ impl Route {
             ["users", name] => Self::User(user_name(name)?),
             ["messages"] => Self::Messages,
             ["notices"] => Self::Notices,
+            ["drain"] => Self::Drain,
             ["users", name, change] => match change_of(change) {
                 Some(change) => Self::Change(user_name(name)?, change),
                 None => return Err(not_found()),
@@ -47,7 +49,7 @@ impl Route {
     }
 
     fn is_post(&self) -> bool {
-        matches!(self, Self::Notices | Self::Change(..))
+        matches!(self, Self::Notices | Self::Drain | Self::Change(..))
     }
 }
 
@@ -113,6 +115,7 @@ impl Context {
                 }
                 self.ask(AdminRequest::Pushes { receiver, id }, within, answers::of_question)
             }
+            Route::Drain => self.drain(&request.body, who, within),
             Route::Notices => self.notice(&request.body, who, within),
             Route::Change(name, change) => self.change(name, change, &request.body, who, within),
         }

@@ -23,6 +23,12 @@ pub(super) fn show(verb: &AdminVerb, value: &Value) -> String {
             format!("the new password of {name} is {password}\nit works until it is changed: log in and change it\n")
                 + &unconfirmed(value)
         }
+        AdminVerb::Drain => {
+            let (connections, seconds) = (number(&value["connections"]), number(&value["left_ms"]).div_ceil(1_000));
+            format!(
+                "no log-ins are taken any more; {connections} connections are closed within {seconds} s, then the server stops\n"
+            )
+        }
         AdminVerb::Change { .. } if value["unconfirmed_nodes"].is_array() => unconfirmed(value),
         AdminVerb::Change { .. } => "done\n".to_owned(),
     }

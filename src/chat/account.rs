@@ -15,6 +15,9 @@ use crate::protocol::request::{TokenVerb, Verb};
 impl Chat {
     #[inline(never)]
     pub(super) fn sign_up(&mut self, to: ReplyTo, profile: Box<Profile>, secret: Secret, out: &mut Vec<Action>) {
+        if self.is_draining() {
+            return self.refuse_drained(to, Verb::SignUp, out);
+        }
         if !self.rules.sign_ups {
             let user = Some(profile.user_name.clone());
             self.note_refusal_for(to.0, Verb::SignUp, user, RefusalCause::SignUpsClosed, out);

@@ -19,6 +19,7 @@ use crate::protocol::field::{RESERVED_NAME, Secret, UserName};
 use std::collections::{BTreeMap, VecDeque};
 
 mod deletion;
+mod drain;
 mod notices;
 mod report;
 mod scan;
@@ -41,6 +42,8 @@ pub(super) struct Admin {
     /// The notice to all users that is being sent.
     to_all: Option<Box<notices::ToAll>>,
     deletions: BTreeMap<UserName, deletion::Deletion>,
+    /// The connections are being closed, a slice at a time.
+    drain: Option<Box<drain::Drain>>,
     /// Users whose new password the store is writing, with the number of such jobs.
     new_passwords: BTreeMap<UserName, u32>,
 }
@@ -92,6 +95,7 @@ impl Chat {
                 self.start_auth_runs(out);
             }
             AdminRequest::Delete { name } => self.delete_account(ticket, name, false, out),
+            AdminRequest::Drain => self.drain(ticket, out),
             AdminRequest::FinishDeletion { name } => self.delete_account(ticket, name, true, out),
         }
     }

@@ -64,6 +64,9 @@ pub enum AdminRequest {
         /// The new password.
         secret: Secret,
     },
+    /// Take no log-ins any more, close all connections, a slice at a time, and then stop.
+    /// → `Draining`
+    Drain,
     /// Resume a deletion that a stop has cut short. There is no time limit. → `Done` or `Failed`
     FinishDeletion {
         /// Their name.
@@ -114,6 +117,13 @@ pub enum AdminAnswer {
     Unconfirmed {
         /// By their numbers.
         nodes: Vec<NodeId>,
+    },
+    /// The server is being drained, and stops when that is over.
+    Draining {
+        /// Connections that are still open.
+        connections: u64,
+        /// All are closed after so many ms.
+        left_ms: u64,
     },
     /// There is no room for a push to this user.
     Full,

@@ -268,6 +268,12 @@ pub enum Action {
     },
     /// Only on a node of a cluster: read the view now, and hand it in even if it has not changed.
     ReadView,
+    /// The operator has the server drained: no log-in is taken any more. `is_over`: all who were
+    /// connected have been closed, so the stop may begin.
+    Draining {
+        /// At the end; before that once at the beginning.
+        is_over: bool,
+    },
     /// After [`Event::ShutDown`]: every message that was taken is durable, or the time for that is
     /// over. Write the waiting output and exit.
     Stopped,

@@ -40,6 +40,9 @@ pub(super) struct Read {
 impl Chat {
     #[inline(never)]
     pub(super) fn log_in(&mut self, to: ReplyTo, user: UserName, credential: Credential, out: &mut Vec<Action>) {
+        if self.is_draining() {
+            return self.refuse_drained(to, Verb::Login, out);
+        }
         let (conn, now_ms) = (to.0, self.now.mono_ms);
         let session = self.sessions.get_mut(conn);
         let admitted = match &credential {

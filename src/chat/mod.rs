@@ -111,6 +111,8 @@ enum Timer {
     AdminNotices,
     /// Do the next steps of account deletions.
     AdminDeletions,
+    /// Close the next slice of connections, as the operator wants.
+    AdminDrain,
     /// PRESENCE frames are due.
     Presence,
     /// Retry whatever waits for other nodes, or for the store to give a user's whereabouts.
@@ -406,6 +408,7 @@ impl Chat {
                 Timer::AdminScan => self.scan_on(out),
                 Timer::AdminNotices => self.notices_timer_fired(out),
                 Timer::AdminDeletions => self.deletions_timer_fired(out),
+                Timer::AdminDrain => self.drain_on(out),
                 Timer::Presence => self.presence_timer_fired(out),
                 Timer::Cluster => self.cluster_timer_fired(out),
                 Timer::Sweep => self.sweep(out),

@@ -150,6 +150,8 @@ pub struct Rules {
     pub push_hook_users_max: usize,
     /// The time for which a stop waits for jobs in flight.
     pub stop_wait_ms: u64,
+    /// A drain closes all connections within this time.
+    pub drain_ms: u64,
 }
 
 impl Default for Rules {
@@ -213,6 +215,7 @@ impl Default for Rules {
             push_hook_pause_ms: 15 * 60_000,
             push_hook_users_max: 100_000,
             stop_wait_ms: 8_000,
+            drain_ms: 30_000,
         }
     }
 }

@@ -55,6 +55,8 @@ pub enum AdminVerb {
         /// Its text.
         text: String,
     },
+    /// Close all connections, a slice at a time, and stop.
+    Drain,
     /// A change of one user.
     Change {
         /// Who.
@@ -140,8 +142,8 @@ pub(super) fn read(
 }
 
 /// The commands, for hints.
-const VERBS: [&str; 10] =
-    ["status", "users", "user", "where", "notice", "disconnect", "ban", "unban", "reset-password", "delete"];
+const VERBS: [&str; 11] =
+    ["status", "users", "user", "where", "notice", "disconnect", "ban", "unban", "reset-password", "delete", "drain"];
 
 impl Words {
     fn command(self, variables: &Variables) -> Result<Command, String> {
@@ -172,6 +174,7 @@ impl Words {
         let (usage, count, read) = match verb.as_str() {
             "status" => ("", 0, AdminVerb::Status),
             "users" => ("", 0, AdminVerb::Users),
+            "drain" => ("", 0, AdminVerb::Drain),
             "user" => ("NAME", 1, AdminVerb::User(words.first().cloned().unwrap_or_default())),
             "where" => {
                 let [receiver, id] = [0, 1].map(|at| words.get(at).cloned().unwrap_or_default());
@@ -252,6 +255,8 @@ Usage: hongyan admin [OPTIONS] COMMAND
   reset-password NAME        a new random password, which is printed; it works until it is changed;
                              ends session and tokens
   delete NAME --yes          delete an account for good; nobody gets its name
+  drain                      take no log-ins any more, close all connections, a slice at a time over
+                             the server's --drain, and stop it
   backup FILE                the same as hongyan backup, of the store that is configured
 
   --admin unix:PATH|ADDR:PORT
@@ -341,6 +346,7 @@ mod tests {
         let change = |change| AdminVerb::Change { name: name(), change };
         for (words, verb) in [
             (&["users"][..], AdminVerb::Users),
+            (&["drain"], AdminVerb::Drain),
             (&["user", "ann"], AdminVerb::User(name())),
             (&["where", "ann", "m1"], AdminVerb::Where { receiver: name(), id: "m1".into() }),
             (&["notice", "ann", "hello you"], AdminVerb::Notice { to: Some(name()), text: "hello you".into() }),

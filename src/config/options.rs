@@ -171,6 +171,12 @@ const FIRST: &[Opt] = &[
         "How long a stop waits for the store and for clients to take what was written.",
     ),
     live(
+        SERVER,
+        "drain",
+        Kind::Duration(number!(1, HOUR, rules.drain_ms: u64)),
+        "hongyan admin drain closes all connections within this time, a slice at a time, and then stops the server.",
+    ),
+    live(
         TIMES,
         "idle-timeout",
         Kind::Duration(number!(1, DAY, rules.idle_timeout_ms: u64)),

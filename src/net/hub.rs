@@ -100,6 +100,8 @@ pub struct Hub<S> {
     jobs: Vec<(Ticket, Job)>,
     pub(super) removed: u64,
     pub(super) stopping: bool,
+    /// The operator had the server drained, and that is over.
+    drained: bool,
     stopped: bool,
     pub(super) certificates: Option<Arc<Certificates>>,
     pub(super) tls_was_logged: bool,
@@ -141,6 +143,7 @@ impl<S: Stream> Hub<S> {
             jobs: Vec::new(),
             removed: 0,
             stopping: false,
+            drained: false,
             stopped: false,
             certificates: None,
             tls_was_logged: false,
@@ -289,6 +292,12 @@ impl<S: Stream> Hub<S> {
         self.stopped
     }
 
+    /// Is the stop to begin, since all connections have been closed?
+    #[must_use]
+    pub fn is_drained(&self) -> bool {
+        self.drained
+    }
+
     /// Closes what the core left open, and from now on waits for no client but those that are still
     /// to read something.
     pub fn close_all(&mut self) {
@@ -427,6 +436,8 @@ impl<S: Stream> Hub<S> {
             Action::Send { to, record } => self.send_to_node(to, record),
             Action::Publish { to, frame } => self.publish(to, &frame),
             Action::ReadView => self.read_view(),
+            Action::Draining { is_over: false } => self.web.drain(),
+            Action::Draining { is_over: true } => self.drained = true,
             Action::Stopped => self.stopped = true,
         }
     }

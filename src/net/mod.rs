@@ -302,6 +302,10 @@ impl Loop {
         self.hub.turn();
         self.hub.note_clock();
         self.submit_jobs();
+        if self.hub.is_drained() && self.stop == Stop::No {
+            log::info!("drained: all connections are closed");
+            self.begin_stop();
+        }
         if self.stop != Stop::No {
             self.advance_stop(now.mono_ms);
         }

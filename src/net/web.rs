@@ -18,6 +18,8 @@ pub(super) struct Web {
     store: Arc<StoreHealth>,
     /// The web page is served.
     has_page: bool,
+    /// The server takes no log-ins any more.
+    is_draining: bool,
     /// The server takes no new requests.
     is_stopping: bool,
 }
@@ -26,7 +28,7 @@ impl Web {
     pub(super) fn new(allowed_origins: Origins, store: Arc<StoreHealth>) -> Self {
         // The first who asks for one does not wait until they are made ready.
         page::files();
-        Self { allowed_origins, store, has_page: false, is_stopping: false }
+        Self { allowed_origins, store, has_page: false, is_draining: false, is_stopping: false }
     }
 
     /// Pages of these may open a WebSocket from now on.
@@ -37,6 +39,10 @@ impl Web {
     /// The web page is served from now on, or not.
     pub(super) fn serve_page(&mut self, has_page: bool) {
         self.has_page = has_page;
+    }
+
+    pub(super) fn drain(&mut self) {
+        self.is_draining = true;
     }
 
     pub(super) fn stop(&mut self) {
@@ -51,6 +57,7 @@ impl Web {
     fn health(&self) -> Health {
         match () {
             () if self.is_stopping => Health::Stopping,
+            () if self.is_draining => Health::Draining,
             () if !self.store.works() => Health::Store,
             () => Health::Ok,
         }

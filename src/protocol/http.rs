@@ -44,6 +44,8 @@ pub enum Health {
     Ok,
     /// Its store does not work.
     Store,
+    /// It takes no log-ins any more, and will be stopped.
+    Draining,
     /// It is being stopped.
     Stopping,
     /// It waits for the end of the server that is active.
@@ -186,6 +188,7 @@ pub fn write_health(out: &mut Vec<u8>, health: Health, no_body: bool) {
     let (status, word) = match health {
         Health::Ok => ("200 OK", "ok\n"),
         Health::Store => ("503 Service Unavailable", "store\n"),
+        Health::Draining => ("503 Service Unavailable", "draining\n"),
         Health::Stopping => ("503 Service Unavailable", "stopping\n"),
         Health::Standby => ("503 Service Unavailable", "standby\n"),
     };

@@ -10,6 +10,9 @@ use std::time::Duration;
 
 pub use super::mysql::{FenceCause as Cause, News};
 
+/// How long a node that leaves waits until what it said is written.
+const MAIL_WITHIN: Duration = Duration::from_secs(2);
+
 /// Called when this life of this node is over.
 pub type OnFenced = Arc<dyn Fn(FenceCause) + Send + Sync>;
 
@@ -96,7 +99,7 @@ impl Cluster {
 
     /// Ends this life of this node, when nothing of it is to be written any more.
     pub fn leave(self) {
-        drop(self.outbox);
+        self.outbox.finish(MAIL_WITHIN);
         self.lease.leave();
     }
 }

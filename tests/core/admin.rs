@@ -6,6 +6,7 @@ use hongyan::protocol::field::{Secret, UserName};
 
 mod accounts;
 mod deletion;
+mod drain;
 mod notices;
 mod reports;
 

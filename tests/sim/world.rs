@@ -75,6 +75,8 @@ pub struct World {
     /// Kept only when somebody reads it.
     pub seen: Option<Vec<(u64, Seen)>>,
     pub stopped: u32,
+    /// A drain has begun, or (`true`) is over.
+    pub drained: Option<bool>,
     /// Who was announced to the push hook, and when, when nobody reads `seen`.
     pub announced: Vec<(u64, PushNotice)>,
     /// What was noted, when nobody reads `seen`.
@@ -102,6 +104,7 @@ impl World {
             heard: BTreeMap::new(),
             seen: None,
             stopped: 0,
+            drained: None,
             announced: Vec::new(),
             notes: Vec::new(),
             answers: Vec::new(),
@@ -202,6 +205,7 @@ impl World {
                 Action::Note(note) => self.notes.push(note),
                 Action::Admin { ticket, answer } => self.answers.push((ticket, answer)),
                 Action::Send { .. } | Action::Publish { .. } | Action::ReadView => panic!("it is alone"),
+                Action::Draining { is_over } => self.drained = Some(is_over),
                 Action::Stopped => {
                     self.stopped += 1;
                     self.note(Seen::Stopped);
@@ -250,7 +254,8 @@ impl World {
             Action::Note(note) => format!("{note:?}").hash(trace),
             Action::PushHook(notice) => (notice.push.receiver(), notice.push.seq, notice.waiting).hash(trace),
             Action::Admin { ticket, answer } => format!("{ticket:?} {answer:?}").hash(trace),
-            Action::Send { .. } | Action::Publish { .. } | Action::ReadView | Action::Stopped => {}
+            Action::Send { .. } | Action::Publish { .. } | Action::ReadView => {}
+            Action::Draining { .. } | Action::Stopped => {}
         }
     }
 

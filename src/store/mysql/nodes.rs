@@ -18,12 +18,15 @@ use mysql::prelude::Queryable;
 use mysql::{Conn, Row};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// The largest number of a node.
 const NODE_MAX: u16 = 1_023;
 /// A node that lives gives a sign of life within this.
 const LIVES_WITHIN: Duration = Duration::from_millis(2_500);
+/// How long a node that leaves waits until others have read what it said, and how often it looks.
+const READ_WITHIN: Duration = Duration::from_secs(1);
+const READ_LOOK_EVERY: Duration = Duration::from_millis(50);
 /// How often a life is begun again whose place was taken meanwhile.
 const BEGIN_TRIES: u32 = 4;
 /// The first version of the tables that knows clusters.
@@ -175,8 +178,30 @@ impl NodeServer {
     /// # Errors
     /// When the database cannot be used.
     pub fn leave(&self) -> Result<bool, StoreError> {
-        raise_until(&mut self.session()?, self.seat.me, Raised::Over)
+        let mut conn = self.session()?;
+        // What a node says that has left is not heard any more.
+        wait_until_read(&mut conn, self.seat.me.node)?;
+        raise_until(&mut conn, self.seat.me, Raised::Over)
     }
+}
+
+/// Waits until the other nodes that live have read what is in the mail now, or for a while.
+fn wait_until_read(conn: &mut Conn, me: NodeId) -> Result<(), StoreError> {
+    let others =
+        format!("FROM mail, nodes WHERE nodes.node = mail.node AND nodes.renewed > 0 AND nodes.node <> {}", me.get());
+    let last: Option<Option<u64>> =
+        conn.query_first(format!("SELECT MAX(mail.id) {others}")).map_err(|error| fault(&error).0)?;
+    let (Some(last), until) = (last.flatten(), Instant::now() + READ_WITHIN) else { return Ok(()) };
+    while Instant::now() < until {
+        let left: Option<u8> = conn
+            .query_first(format!("SELECT 1 {others} AND mail.id <= {last} LIMIT 1"))
+            .map_err(|error| fault(&error).0)?;
+        if left.is_none() {
+            return Ok(());
+        }
+        std::thread::sleep(READ_LOOK_EVERY);
+    }
+    Ok(())
 }
 
 /// The view and all nodes, in the order of their numbers.

@@ -36,6 +36,10 @@ struct Waiting {
     /// Records to these were not kept.
     missed: BTreeSet<Incarnation>,
     is_over: bool,
+    /// Nothing more comes: the thread ends when all is written.
+    is_last: bool,
+    /// The thread has ended.
+    has_ended: bool,
 }
 
 impl Waiting {
@@ -97,10 +101,10 @@ impl Shared {
     /// kept. `None`: it is over.
     fn take(&self) -> Option<VecDeque<(Incarnation, Record)>> {
         let mut waiting = self.waiting();
-        while waiting.records.is_empty() && !waiting.is_over {
+        while waiting.records.is_empty() && !waiting.is_over && !waiting.is_last {
             waiting = self.filled.wait(waiting).unwrap_or_else(PoisonError::into_inner);
         }
-        if waiting.is_over {
+        if waiting.is_over || (waiting.is_last && waiting.records.is_empty() && waiting.missed.is_empty()) {
             return None;
         }
         Some(waiting.take())
@@ -131,7 +135,12 @@ impl Outbox {
     pub fn start(server: NodeServer, bounds: MailBounds) -> std::io::Result<Self> {
         let shared = Arc::new(Shared::default());
         let of_thread = Arc::clone(&shared);
-        std::thread::Builder::new().name("mail".to_owned()).spawn(move || deliver(&server, &of_thread))?;
+        let work = move || {
+            deliver(&server, &of_thread);
+            of_thread.waiting().has_ended = true;
+            of_thread.filled.notify_all();
+        };
+        std::thread::Builder::new().name("mail".to_owned()).spawn(work)?;
         Ok(Self { shared, bounds })
     }
 
@@ -139,6 +148,23 @@ impl Outbox {
     pub fn send(&self, to: Incarnation, record: Record) {
         if self.shared.waiting().push(to, record, self.bounds) {
             self.shared.filled.notify_one();
+        }
+    }
+}
+
+impl Outbox {
+    /// Waits until all is written, or this time is over.
+    pub fn finish(self, within: Duration) {
+        let mut waiting = self.shared.waiting();
+        waiting.is_last = true;
+        self.shared.filled.notify_all();
+        let waited = self.shared.filled.wait_timeout_while(waiting, within, |waiting| !waiting.has_ended);
+        let (waiting, timed_out) = waited.unwrap_or_else(PoisonError::into_inner);
+        if timed_out.timed_out() {
+            log::warn!(
+                "{} records to other nodes could not be written: they look for themselves",
+                waiting.records.len()
+            );
         }
     }
 }

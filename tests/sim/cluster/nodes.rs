@@ -303,7 +303,7 @@ impl Cluster {
             }
             Action::Presence { .. } | Action::LoggedIn { .. } | Action::Note(_) => {}
             Action::Admin { ticket, answer } => self.operator_is_told(ticket, &answer),
-            Action::PushHook(_) | Action::Stopped => panic!("nobody asked for {action:?}"),
+            Action::PushHook(_) | Action::Draining { .. } | Action::Stopped => panic!("nobody asked for {action:?}"),
         }
     }
 

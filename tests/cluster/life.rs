@@ -1,0 +1,165 @@
+//! The life of a cluster: what operators do on one node holds on all, nodes are drained, and say of
+//! each other how they are.
+
+use super::make_friends;
+use crate::common::{Client, MariaDb, Node, PATIENCE, health};
+use serde_json::json;
+use std::net::TcpListener;
+use std::process::Command;
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// A node with an admin interface on a port.
+pub(crate) struct Managed {
+    pub(crate) node: Node,
+    admin: String,
+}
+
+impl Managed {
+    pub(crate) fn start(store: &str, name: &str, more: &[&str]) -> Self {
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let admin = format!("127.0.0.1:{port}");
+        let args = ["--store", store, "--node-name", name, "--silent-server-max", "2s", "--admin", &admin];
+        let node = Node::start(&[&args, more].concat());
+        Self { node, admin }
+    }
+
+    /// Asks as an operator does: the exit status, and what is said.
+    pub(crate) fn ask(&self, words: &[&str]) -> (i32, String) {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_hongyan"));
+        let output = command.args(["admin", "--admin", &self.admin]).args(words).output().unwrap();
+        let said = [output.stdout, output.stderr].concat();
+        (output.status.code().unwrap(), String::from_utf8(said).unwrap())
+    }
+
+    #[track_caller]
+    pub(crate) fn done(&self, words: &[&str]) -> String {
+        let (status, said) = self.ask(words);
+        assert_eq!(status, 0, "{words:?}: {said}");
+        said
+    }
+}
+
+fn two(database: &MariaDb) -> [Managed; 2] {
+    ["a", "b"].map(|name| Managed::start(&database.url(), name, &[]))
+}
+
+#[track_caller]
+fn refused(node: &Node, name: &str) {
+    let said = answer(&mut node.client(), name, "secret");
+    assert!(said.contains("\"LF\""), "{said}");
+}
+
+/// The answer to a log-in.
+fn answer(client: &mut Client, name: &str, password: &str) -> String {
+    client.send(&json!({"MID": "l", "CONTENT": {"PASS": password, "USER": name}, "TYPE": "2"}).to_string());
+    client.recv()
+}
+
+#[test]
+fn what_an_operator_ends_on_one_node_ends_on_all() {
+    let Some(database) = MariaDb::start() else { return };
+    let [a, b] = two(&database);
+    make_friends(&a.node, &["ann", "bob"]);
+    let mut ann = b.node.log_in("ann");
+    a.done(&["disconnect", "ann"]);
+    ann.expect_error("", "UNAVAILABLE");
+    ann.expect_closed();
+    assert_eq!(a.ask(&["disconnect", "ann"]).0, 1, "she is on no node");
+    let mut ann = b.node.log_in("ann");
+    a.done(&["ban", "ann"]);
+    // It was done when the operator was told so.
+    ann.expect_error("", "FORBIDDEN");
+    ann.expect_closed();
+    refused(&b.node, "ann");
+    a.done(&["unban", "ann"]);
+    let mut ann = b.node.log_in("ann");
+    a.done(&["reset-password", "--plain", "ann"]);
+    ann.expect_error("", "FORBIDDEN");
+    ann.expect_closed();
+    refused(&b.node, "ann");
+    // Of a friend who is gone each node knows.
+    let (mut bob, mut cid) = (b.node.log_in("bob"), a.node.user("cid"));
+    a.done(&["delete", "bob", "--yes"]);
+    bob.expect_error("", "FORBIDDEN");
+    bob.expect_closed();
+    refused(&b.node, "bob");
+    cid.fence();
+}
+
+#[test]
+fn what_a_node_has_not_confirmed_is_told_to_the_operator() {
+    let Some(database) = MariaDb::start() else { return };
+    let a = Managed::start(&database.url(), "a", &["--answer-within", "500ms"]);
+    let b = Managed::start(&database.url(), "b", &[]);
+    make_friends(&a.node, &["ann", "bob"]);
+    let ann = b.node.log_in("ann");
+    b.node.signal("-STOP");
+    let (status, said) = a.ask(&["ban", "ann"]);
+    assert!(status == 1 && said.contains("node 2 has not confirmed"), "{status} {said}");
+    // When the node is fenced, there is nothing to be confirmed any more.
+    let until = Instant::now() + PATIENCE;
+    while a.ask(&["ban", "ann"]).0 != 0 {
+        assert!(Instant::now() < until, "it is never done");
+        thread::sleep(Duration::from_millis(100));
+    }
+    b.node.signal("-CONT");
+    drop(ann);
+}
+
+#[test]
+fn who_changes_their_password_lets_nobody_in_by_the_old_one_on_any_node() {
+    let Some(database) = MariaDb::start() else { return };
+    let [a, b] = two(&database);
+    make_friends(&a.node, &["ann", "bob"]);
+    let mut ann = a.node.log_in("ann");
+    ann.send(r#"{"MID":"a","CONTENT":{"old":"secret","new":"another"},"TYPE":"PASSWORD"}"#);
+    ann.expect(r#"{"CONTENT":{"MessageId":"a","Content":"changed"},"TYPE":"RE_PASSWORD"}"#);
+    refused(&b.node, "ann");
+    let mut there = b.node.client();
+    assert!(answer(&mut there, "ann", "another").contains("\"LS\""));
+}
+
+#[test]
+fn a_drained_node_gives_its_users_away_a_few_at_a_time_and_stops() {
+    let Some(database) = MariaDb::start() else { return };
+    let mut a = Managed::start(&database.url(), "a", &["--drain", "2s"]);
+    let b = Managed::start(&database.url(), "b", &[]);
+    let names: Vec<String> = (0..20).map(|number| format!("u{number}")).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    make_friends(&b.node, &names[..2]);
+    let mut users: Vec<Client> = names[2..].iter().map(|name| a.node.user(name)).collect();
+    let (mut u0, mut u1) = (a.node.log_in("u0"), b.node.log_in("u1"));
+    u1.say("m1", "u0", "honk", "MS");
+    u0.expect_push("4", "m1");
+    let said = a.done(&["drain"]);
+    assert!(said.contains("20 connections are closed within 2 s") || said.contains("19 conn"), "{said}");
+    assert!(health(a.node.addr).contains("503") && health(a.node.addr).ends_with("draining\n"));
+    let mut late = a.node.client();
+    assert!(answer(&mut late, "u1", "secret").contains("\"LF\""));
+    assert!(late.recv().contains("SHUTTING_DOWN"));
+    late.expect_closed();
+    let mut waits = Vec::new();
+    u0.expect_error("", "SHUTTING_DOWN");
+    u0.expect_closed();
+    for (name, user) in std::iter::once(("u0", None)).chain(names[2..].iter().copied().zip(users.iter_mut().map(Some)))
+    {
+        if let Some(user) = user {
+            user.expect_error("", "SHUTTING_DOWN");
+            user.expect_closed();
+        }
+        let asked = Instant::now();
+        let mut there = b.node.log_in(name);
+        waits.push(asked.elapsed());
+        if name == "u0" {
+            there.take("m1");
+        }
+    }
+    waits.sort_unstable();
+    let (middle, last) = (waits[waits.len() / 2], waits[waits.len() - 1]);
+    println!("a log-in elsewhere within a drain took {middle:?}, {last:?} at most");
+    assert!(last < Duration::from_millis(1_900), "nobody waits for a fence: {waits:?}");
+    assert_eq!(a.node.status(), Some(0));
+    u1.say("m2", "u0", "on one node now", "MS");
+    assert!(health(a.node.addr).is_empty());
+}
