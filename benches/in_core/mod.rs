@@ -174,6 +174,7 @@ impl Core {
                     | Action::Admin { .. }
                     | Action::Send { .. }
                     | Action::Publish { .. }
+                    | Action::Draining { .. }
                     | Action::ReadView
                     | Action::Stopped => {
                         panic!("nobody asked for {action:?}")

@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 /// A worker that has had no jobs for so long asks the store whether it works.
-const PROBE_EVERY: Duration = Duration::from_secs(5);
+pub(super) const PROBE_EVERY: Duration = Duration::from_secs(5);
 /// The same while the store does not work: a load balancer that asks for the health sends no users,
 /// and so no jobs, before a probe has succeeded.
 const PROBE_EVERY_IN_OUTAGE: Duration = Duration::from_millis(500);

@@ -111,8 +111,8 @@ pub enum Record {
     },
     /// The answer to `Release`: nothing of theirs is unsaved any more.
     Released(Box<Released>),
-    /// What this user has on the receiving node ends: a connection, and log-ins whose credential was
-    /// checked before. Said again until `Ended` comes.
+    /// Close this user's connection on the receiving node, and drop log-ins of theirs whose
+    /// credential was checked before. Sent again until `Ended` arrives.
     End {
         /// The user.
         user: UserName,

@@ -113,6 +113,7 @@ impl Cluster {
             fences: rate(10),
             leaves: 100 + rate(400),
             friends: cluster.faults.friends,
+            operator: cluster.faults.operator,
         };
         cluster
     }

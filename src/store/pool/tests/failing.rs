@@ -2,6 +2,7 @@
 //! of it.
 
 use super::*;
+use crate::store::health::PROBE_EVERY;
 
 fn profile(of: &str) -> Job {
     Job::GetProfile { asker: user("ann"), user: user(of) }
