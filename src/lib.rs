@@ -11,9 +11,10 @@
 //! One loop thread owns every connection and all chat state; a few worker threads do what blocks.
 //! [`protocol`] is pure bytes, [`chat`] pure state, [`net`] has the sockets and the clock,
 //! [`store`] the threads that block, [`push_hook`] those that tell a service outside, [`bus`] those
-//! that talk to other nodes of a cluster. [`server`] wires them up, and [`copy`] moves a store into another one, [`backup`] into a file. [`admin`]
-//! is the interface of operators, [`page`] the web page for users. [`client`] is the other end: a
-//! library for programs that chat, and [`beside`] starts the one for terminals.
+//! that talk to other nodes of a cluster. [`server`] wires them up, and [`copy`] moves a store into
+//! another one, [`backup`] into a file. [`admin`] is the interface of operators, [`page`] the web
+//! page for users. [`client`] is the other end: a library for programs that chat, and [`beside`]
+//! starts the one for terminals.
 
 pub mod admin;
 pub mod backup;

@@ -1,5 +1,5 @@
-//! A Redis or Valkey server of a test's own, to be killed and frozen without harm to any other test.
-//! Tests that use one are skipped where neither is installed, unless HONGYAN_TEST_REDIS is set
+//! A Redis or Valkey server of a test's own, to be killed and frozen without harm to any other
+//! test. Tests that use one are skipped where neither is installed, unless HONGYAN_TEST_REDIS is set
 //! (`./test` sets it, and installs one).
 
 use super::PATIENCE;
