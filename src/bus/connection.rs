@@ -132,7 +132,7 @@ impl Connection {
             if let Some(user) = &place.url.user {
                 auth.arg(user);
             }
-            self.send(&auth.arg(password))?;
+            self.send(auth.arg(password))?;
             match self.answer(timeout)? {
                 Value::Okay => {}
                 // Its own text may repeat the password.

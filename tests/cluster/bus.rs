@@ -71,7 +71,7 @@ fn talk(sender: &mut Client, receiver: &mut Client, id: &str) {
 fn friends_on_two_nodes_with_a_bus_cost_no_row_in_the_database() {
     let (Some(database), Some(redis)) = (MariaDb::start(), Redis::start()) else { return };
     let [a, b] = ["a", "b"].map(|name| start(&database, &redis.url(), name));
-    make_friends(&a, &["ann", "bob"]);
+    make_friends(a.addr, &["ann", "bob"]);
     let (mut ann, mut bob) = (a.log_in("ann"), b.log_in("bob"));
     let written = Written::count(&database, "geese");
     let until = Instant::now() + PATIENCE;
@@ -137,7 +137,7 @@ fn a_bus_that_is_away_at_the_start_is_warned_of_and_not_waited_for() {
         assert!(said.iter().all(|line| !line.contains("geheim")), "{said:?}");
         node
     });
-    make_friends(&a, &["ann", "bob"]);
+    make_friends(a.addr, &["ann", "bob"]);
     let (mut ann, mut bob) = (a.log_in("ann"), b.log_in("bob"));
     ann.say("m1", "bob", "honk", "MS");
     bob.take("m1");

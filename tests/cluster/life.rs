@@ -60,7 +60,7 @@ fn answer(client: &mut Client, name: &str, password: &str) -> String {
 fn what_an_operator_ends_on_one_node_ends_on_all() {
     let Some(database) = MariaDb::start() else { return };
     let [a, b] = two(&database);
-    make_friends(&a.node, &["ann", "bob"]);
+    make_friends(a.node.addr, &["ann", "bob"]);
     let mut ann = b.node.log_in("ann");
     a.done(&["disconnect", "ann"]);
     ann.expect_error("", "UNAVAILABLE");
@@ -92,7 +92,7 @@ fn what_a_node_has_not_confirmed_is_told_to_the_operator() {
     let Some(database) = MariaDb::start() else { return };
     let a = Managed::start(&database.url(), "a", &["--answer-within", "500ms"]);
     let b = Managed::start(&database.url(), "b", &[]);
-    make_friends(&a.node, &["ann", "bob"]);
+    make_friends(a.node.addr, &["ann", "bob"]);
     let ann = b.node.log_in("ann");
     b.node.signal("-STOP");
     let (status, said) = a.ask(&["ban", "ann"]);
@@ -111,7 +111,7 @@ fn what_a_node_has_not_confirmed_is_told_to_the_operator() {
 fn who_changes_their_password_lets_nobody_in_by_the_old_one_on_any_node() {
     let Some(database) = MariaDb::start() else { return };
     let [a, b] = two(&database);
-    make_friends(&a.node, &["ann", "bob"]);
+    make_friends(a.node.addr, &["ann", "bob"]);
     let mut ann = a.node.log_in("ann");
     ann.send(r#"{"MID":"a","CONTENT":{"old":"secret","new":"another"},"TYPE":"PASSWORD"}"#);
     ann.expect(r#"{"CONTENT":{"MessageId":"a","Content":"changed"},"TYPE":"RE_PASSWORD"}"#);
@@ -127,7 +127,7 @@ fn a_drained_node_gives_its_users_away_a_few_at_a_time_and_stops() {
     let b = Managed::start(&database.url(), "b", &[]);
     let names: Vec<String> = (0..20).map(|number| format!("u{number}")).collect();
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
-    make_friends(&b.node, &names[..2]);
+    make_friends(b.node.addr, &names[..2]);
     let mut users: Vec<Client> = names[2..].iter().map(|name| a.node.user(name)).collect();
     let (mut u0, mut u1) = (a.node.log_in("u0"), b.node.log_in("u1"));
     u1.say("m1", "u0", "honk", "MS");
