@@ -37,9 +37,7 @@ const BATCH: u8 = 4;
 
 const BEGIN: u8 = 1;
 const PUSH: u8 = 2;
-const ACK: u8 = 3;
-const NO: u8 = 4;
-const RECORD: u8 = 5;
+const RECORD: u8 = 3;
 
 /// What was read.
 #[derive(Debug, PartialEq, Eq)]
@@ -218,11 +216,6 @@ fn write_record(out: &mut Vec<u8>, record: &BusRecord) {
             }
             out.extend(push.content().as_bytes());
         }
-        BusRecord::Ack { user, seq } | BusRecord::No { user, seq } => {
-            out.push(if matches!(record, BusRecord::Ack { .. }) { ACK } else { NO });
-            write_text(out, user.as_str());
-            out.extend(seq.to_le_bytes());
-        }
         BusRecord::Record(record) => {
             out.push(RECORD);
             records::append(out, record);
@@ -315,8 +308,6 @@ impl<'a> Rest<'a> {
         let record = match self.byte()? {
             BEGIN => BusRecord::Begin { user: self.user()?, phase: self.long()? },
             PUSH => return self.push(),
-            ACK => BusRecord::Ack { user: self.user()?, seq: self.long()? },
-            NO => BusRecord::No { user: self.user()?, seq: self.long()? },
             RECORD => return records::parse(self.0).map(BusRecord::Record),
             _ => return None,
         };

@@ -23,9 +23,14 @@ impl Chat {
             // A push whose save failed may be in the store nevertheless, if only the answer to the
             // commit was lost.
             let stored = !matches!(delivery.save, Save::None | Save::Full);
-            self.acked(delivery, out);
-            if stored {
-                self.delete(name.seq, user, out);
+            if stored && delivery.save == Save::Foreign {
+                self.acked_foreign(user, &delivery, out);
+                self.acked(delivery, out);
+            } else {
+                self.acked(delivery, out);
+                if stored {
+                    self.delete(name.seq, user, out);
+                }
             }
         }
         self.on_space(user, out);

@@ -196,7 +196,7 @@ impl Chat {
                 self.say_and_close(conn, fault, reason, out);
                 true
             }
-            Some(Route::Away) | None => false,
+            Some(Route::Away | Route::Elsewhere) | None => false,
         }
     }
 

@@ -137,6 +137,10 @@ pub enum Event<'a> {
         /// What it is.
         frame: Box<Frame>,
     },
+    /// Of a node with a bus: all that happened in this turn of the loop was handed in. Whatever the
+    /// turn has for another node is published now, together. Needed if
+    /// [`Chat::publishes`](super::Chat::publishes).
+    TurnEnded,
     /// Of a node with a bus: it can publish on no instance of it any more (`false`), or on one
     /// again. At first the core thinks that it can.
     BusWorks(bool),
@@ -258,8 +262,8 @@ pub enum Action {
         /// What is said.
         record: Record,
     },
-    /// Of a node with a bus: publish this for another one, or drop it. At most a few in one turn
-    /// for each node, behind all other actions of the turn.
+    /// Of a node with a bus: publish this for another one, or drop it. Only given for
+    /// [`Event::TurnEnded`].
     Publish {
         /// For this one; for no later life of that node.
         to: Incarnation,

@@ -32,6 +32,8 @@ pub(super) enum Save {
     Failed,
     /// The mailbox was full: the push is not in the store, and the server does not retry.
     Full,
+    /// Another node has taken it, and sees to it.
+    Foreign,
 }
 
 /// A client that waits for `MS`.
@@ -106,6 +108,12 @@ impl Delivery {
     pub(super) fn of_committed(push: Push, receiver: UserId) -> Self {
         let Push { seq, receiver: name, body } = push;
         Self { save: Save::Done, durable: true, listed: true, ..Self::new(seq, body, receiver, name.as_str()) }
+    }
+
+    /// That of a push that another node hands over, and that is about to stand on a list.
+    pub(super) fn of_foreign(push: Push, receiver: UserId) -> Self {
+        let Push { seq, receiver: name, body } = push;
+        Self { save: Save::Foreign, listed: true, ..Self::new(seq, body, receiver, name.as_str()) }
     }
 
     /// The push for its receiver, who has this name, or for the store.

@@ -30,16 +30,33 @@ const RETRY_MS: u64 = 1_000;
 impl Chat {
     /// Starts the delivery of a push that was just taken.
     pub(super) fn deliver(&mut self, delivery: DeliveryRef, out: &mut Vec<Action>) {
+        let Some(found) = self.deliveries.get(delivery) else {
+            return;
+        };
+        let online = match self.users.route(found.receiver) {
+            Route::Here(_) => true,
+            // The next log-in reads it.
+            Route::Away => false,
+            Route::Elsewhere => return self.deliver_elsewhere(delivery, out),
+        };
+        self.deliver_to(delivery, online, out);
+    }
+
+    /// Hands it over to the node where they are, or saves it.
+    #[inline(never)]
+    fn deliver_elsewhere(&mut self, delivery: DeliveryRef, out: &mut Vec<Action>) {
+        if !self.hand_over(delivery, out) {
+            self.deliver_to(delivery, false, out);
+        }
+    }
+
+    #[inline]
+    fn deliver_to(&mut self, delivery: DeliveryRef, online: bool, out: &mut Vec<Action>) {
         let Some(found) = self.deliveries.get_mut(delivery) else {
             return;
         };
         let (receiver, weight) = (found.receiver, found.weight_bytes());
         let user = self.users.get_mut(receiver);
-        let online = match user.route() {
-            Route::Here(_) => true,
-            // The next log-in reads it.
-            Route::Away => false,
-        };
         if online && user.list.is_none() {
             user.list = Some(Box::new(AckList::new(Backfill::Live)));
         }
@@ -54,8 +71,7 @@ impl Chat {
                 found.listed = true;
                 list.mailbox.append(delivery, &mut self.deliveries);
                 if online {
-                    self.save_delay.push_back((self.now.mono_ms + self.rules.save_after_ms, delivery));
-                    self.trim_save_delay();
+                    self.save_later(delivery);
                     self.pump(receiver, out);
                     return;
                 }
@@ -118,6 +134,12 @@ impl Chat {
         if let Some(list) = &mut self.users.get_mut(receiver).list {
             list.mailbox.append(delivery, &mut self.deliveries);
         }
+    }
+
+    /// Saves it unless it is acked in time.
+    pub(super) fn save_later(&mut self, delivery: DeliveryRef) {
+        self.save_delay.push_back((self.now.mono_ms + self.rules.save_after_ms, delivery));
+        self.trim_save_delay();
     }
 
     /// Drops entries from the front of the save-delay queue whose push is acked or being saved
@@ -282,7 +304,7 @@ impl Chat {
     /// Is the receiver online? Then their ack may make the push durable, whatever the store does.
     fn may_be_acked(&self, delivery: DeliveryRef) -> bool {
         let listed = self.deliveries.get(delivery).filter(|found| found.listed && found.waits());
-        listed.is_some_and(|found| self.users.is_here(found.receiver))
+        listed.is_some_and(|found| self.users.route(found.receiver) != Route::Away)
     }
 
     /// Waiters go on waiting until their deadline: for the ack, or until the store works again.
@@ -411,6 +433,9 @@ impl Chat {
             && found.save != Save::InFlight
         {
             debug_assert!(found.save != Save::None, "what is neither listed nor saved is lost");
+            if found.save == Save::Foreign {
+                return self.release_foreign(delivery);
+            }
             self.release_delivery(delivery);
         }
     }

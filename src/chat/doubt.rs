@@ -148,7 +148,7 @@ impl Chat {
         match entry.route() {
             Route::Here(_) => {}
             // The receiver's next log-in reads it, or the node on which they are.
-            Route::Away => {
+            Route::Away | Route::Elsewhere => {
                 self.tell_owner(receiver, What::PUSHES, None, out);
                 return self.users.release(receiver);
             }

@@ -174,7 +174,7 @@ impl Chat {
         match self.users.route(user) {
             Route::Here(conn) => self.settle_requests(conn, out),
             // The load belongs to the user: the next log-in takes what is left of it into account.
-            Route::Away => {}
+            Route::Away | Route::Elsewhere => {}
         }
     }
 

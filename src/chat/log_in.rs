@@ -381,6 +381,7 @@ impl Chat {
         }
         self.watch_is_over(conn, user);
         self.sessions.note_log_in(conn, self.now.wall_ms);
+        self.forget_remote(user, out);
         let older = self.users.arrives(user, conn);
         match older {
             Route::Here(older) if older != conn => {
@@ -393,7 +394,7 @@ impl Chat {
                 }
                 self.say_and_close(older, REPLACED, CloseReason::Replaced, out);
             }
-            Route::Here(_) | Route::Away => {}
+            Route::Here(_) | Route::Away | Route::Elsewhere => {}
         }
         debug_assert_eq!(read.is_some(), older == Route::Away, "who was not online is read, in turn");
         if let Some(Read { friends, page, epoch }) = read {

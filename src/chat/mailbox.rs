@@ -173,7 +173,12 @@ impl Mailbox {
             self.tail_lost = true;
             return false;
         }
+        let in_order = self.tail.last().is_none_or(|last| last.seq < delivery.seq);
         self.tail.push(delivery);
+        if !in_order {
+            // Another node has taken some of them.
+            self.tail.sort_unstable_by_key(|on_tail| on_tail.seq);
+        }
         self.tail_bytes += weight;
         self.above_seq = self.above_seq.max(delivery.seq + 1);
         self.note_added(delivery, deliveries);

@@ -32,6 +32,7 @@ impl Chat {
             + self.presence.held_bytes()
             + self.push_hook.as_ref().map_or(0, |hook| hook.held_bytes())
             + self.cluster.as_ref().map_or(0, |cluster| cluster.held_bytes())
+            + self.bus_held_bytes()
     }
 
     /// The part of [`held_bytes`](Self::held_bytes) that belongs to jobs: on the way to the store,

@@ -125,6 +125,11 @@ impl Chat {
                 self.save_if_unsaved(known, out);
             }
             Save::InFlight | Save::Done => self.answer_before(waiter.due_ms, Due::Push(known)),
+            Save::Foreign => {
+                self.take_foreign_over(known);
+                self.answer_before(waiter.due_ms, Due::Push(known));
+                self.save_if_unsaved(known, out);
+            }
         }
     }
 

@@ -119,6 +119,8 @@ enum Timer {
     Cluster,
     /// Continue the sweep over all lists.
     Sweep,
+    /// Something between this node and another is late, or is to be said.
+    Bus,
 }
 
 /// A job in flight.
@@ -328,6 +330,7 @@ impl Chat {
             Event::View(view) => self.view_read(view, out),
             Event::Frame { from, record } => self.frame(from, record, out),
             Event::Bus { from, frame } => self.bus_frame(from, *frame, out),
+            Event::TurnEnded => self.publish(out),
             Event::BusWorks(works) => self.bus_works(works, out),
             Event::ShutDown => self.shut_down(out),
         }
@@ -412,6 +415,7 @@ impl Chat {
                 Timer::Presence => self.presence_timer_fired(out),
                 Timer::Cluster => self.cluster_timer_fired(out),
                 Timer::Sweep => self.sweep(out),
+                Timer::Bus => self.bus_timer_fired(out),
             }
         }
     }

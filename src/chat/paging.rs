@@ -128,6 +128,9 @@ impl Chat {
             if is_unwanted || here.contains(&push.seq) || self.undeleted.contains(&push.seq) {
                 continue;
             }
+            if self.was_acked_here(user, push.seq, out) {
+                continue;
+            }
             // A push that is on the tail, too, keeps its delivery. Both lists are in ascending
             // order.
             match tail.next_if(|delivery| delivery.seq == push.seq) {

@@ -113,7 +113,7 @@ impl Chat {
             Some(Route::Here(other)) if Some(other) != conn => {
                 self.say_and_close(other, CHANGED_ELSEWHERE, CloseReason::Replaced, out);
             }
-            Some(Route::Here(_) | Route::Away) | None => {}
+            Some(Route::Here(_) | Route::Away | Route::Elsewhere) | None => {}
         }
         let client = conn.and_then(|conn| self.client(conn));
         out.push(Action::Note(Note::PasswordChanged { user: user.clone(), client }));

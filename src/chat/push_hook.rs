@@ -342,7 +342,7 @@ impl Chat {
     fn look_whether_it_waits(&mut self, user: UserId, out: &mut Vec<Action>) {
         match self.users.route(user) {
             Route::Here(_) => self.look_at_list_of(user, out),
-            Route::Away => {
+            Route::Away | Route::Elsewhere => {
                 if let Some(hook) = &mut self.push_hook {
                     hook.is_due(user);
                 }

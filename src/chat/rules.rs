@@ -63,6 +63,9 @@ pub struct Rules {
     /// The largest size of the pushes on one user's list in memory. A single push that is larger is
     /// taken nevertheless.
     pub list_bytes_max: usize,
+    /// The largest size of what the bus carries for one other node and that node has not
+    /// confirmed. Messages beyond it are saved at once.
+    pub link_bytes_max: usize,
     /// The largest number of jobs in flight.
     pub jobs_max: usize,
     /// The largest total size of the pushes in these jobs. A single push that is larger is
@@ -178,6 +181,7 @@ impl Default for Rules {
             page_bytes_max: 256 * 1024,
             list_max: 1_024,
             list_bytes_max: 1024 * 1024,
+            link_bytes_max: 8 * 1024 * 1024,
             jobs_max: 65_536,
             jobs_bytes_max: 64 * 1024 * 1024,
             undecided_max: 10_000,

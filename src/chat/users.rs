@@ -14,14 +14,16 @@ use slab::Slab;
 use std::collections::VecDeque;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
-/// Where a user is. Callers match on all variants, because another node of a cluster may become a
-/// third one.
+/// Where a user is. Callers match on all variants.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Route {
     /// Online, on this connection.
     Here(ConnId),
     /// On no connection of this server: pushes for the user go to the store.
     Away,
+    /// On none of this node; another one is known to which what comes for the user may be handed
+    /// over.
+    Elsewhere,
 }
 
 impl Route {
@@ -29,7 +31,7 @@ impl Route {
     pub(super) fn here(self) -> Option<ConnId> {
         match self {
             Self::Here(conn) => Some(conn),
-            Self::Away => None,
+            Self::Away | Self::Elsewhere => None,
         }
     }
 }
@@ -44,8 +46,8 @@ fn hash_with(keyed: &DefaultHasher, name: &str) -> u64 {
 #[derive(Debug)]
 pub(super) struct User {
     pub(super) name: UserName,
-    /// Their one live connection, if they are online: read by [`User::route`] only.
-    conn: Option<ConnId>,
+    /// Their one live connection, if they are online here: read by [`User::route`] only.
+    place: Route,
     /// Their friends, sorted; only kept while they are online.
     pub(super) friends: Box<[UserId]>,
     /// Their ACK list; dropped when it has been empty for a while.
@@ -60,7 +62,7 @@ pub(super) struct User {
 impl User {
     /// Where are they?
     pub(super) fn route(&self) -> Route {
-        self.conn.map_or(Route::Away, Route::Here)
+        self.place
     }
 
     /// Are they online on this server?
@@ -135,7 +137,7 @@ impl Users {
         let hash = self.hash(name.as_str());
         let slot = self.slab.insert(User {
             name: name.clone(),
-            conn: None,
+            place: Route::Away,
             friends: Box::default(),
             list: None,
             loading: None,
@@ -209,12 +211,25 @@ impl Users {
 
     /// The user is on this connection from now on; gives where they were before.
     pub(super) fn arrives(&mut self, user: UserId, conn: ConnId) -> Route {
-        self.get_mut(user).conn.replace(conn).map_or(Route::Away, Route::Here)
+        std::mem::replace(&mut self.get_mut(user).place, Route::Here(conn))
     }
 
     /// The user is on no connection any more.
     pub(super) fn leaves(&mut self, user: UserId) {
-        self.get_mut(user).conn = None;
+        self.get_mut(user).place = Route::Away;
+    }
+
+    /// The user, who is not here, is known to be on another node.
+    pub(super) fn goes_elsewhere(&mut self, user: UserId) {
+        debug_assert!(!self.is_here(user), "nobody is in two places");
+        self.get_mut(user).place = Route::Elsewhere;
+    }
+
+    /// That is not known any more.
+    pub(super) fn is_elsewhere_no_more(&mut self, user: UserId) {
+        if self.route(user) == Route::Elsewhere {
+            self.leaves(user);
+        }
     }
 
     pub(super) fn are_friends(&self, user: UserId, other: UserId) -> bool {

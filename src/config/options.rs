@@ -324,6 +324,12 @@ const FIRST: &[Opt] = &[
     ),
     live(
         USER,
+        "link-bytes-max",
+        Kind::Size(number!(64 * KIB, GIB, rules.link_bytes_max: usize)),
+        "Bytes for one other node of a cluster that its bus carries and that node has not confirmed; messages beyond that are saved at once.",
+    ),
+    live(
+        USER,
         "dedup-messages-max",
         Kind::Count(number!(1, 32_768, rules.dedup_messages_max: u32)),
         "Acked messages of one sender that are remembered, so that a repeated one is not sent twice.",

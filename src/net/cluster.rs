@@ -39,7 +39,11 @@ impl<S: Stream> Hub<S> {
     }
 
     /// What a turn has for other nodes goes out together.
-    pub(super) fn end_turn_on_bus(&mut self) {}
+    pub(super) fn end_turn_on_bus(&mut self) {
+        if self.chat.publishes() {
+            self.dispatch(Event::TurnEnded);
+        }
+    }
 
     pub(super) fn publish(&self, to: Incarnation, frame: &Frame) {
         if let Some(bus) = &self.bus {

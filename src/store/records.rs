@@ -17,6 +17,8 @@ const FRIEND: u8 = 2;
 const RELEASE: u8 = 3;
 const RELEASED: u8 = 4;
 const MISSED: u8 = 5;
+const ACK: u8 = 20;
+const NO: u8 = 21;
 const END: u8 = 6;
 const ENDED: u8 = 7;
 /// Why something ends: the place in this list, from 1 on.
@@ -77,6 +79,16 @@ pub fn append(out: &mut Vec<u8>, record: &Record) {
             out.extend(order.to_le_bytes());
             out.push(u8::from(*was_here));
         }
+        Record::Ack { user, seq } => {
+            out.push(ACK);
+            write_name(out, user);
+            out.extend(seq.to_le_bytes());
+        }
+        Record::No { user, seq } => {
+            out.push(NO);
+            write_name(out, user);
+            out.extend(seq.to_le_bytes());
+        }
         Record::Missed => out.push(MISSED),
     }
 }
@@ -131,6 +143,8 @@ pub fn parse(bytes: &[u8]) -> Option<Record> {
         RELEASED => Record::Released(Box::new(rest.released()?)),
         END => Record::End { user: rest.name()?, why: rest.ending()?, order: rest.long()? },
         ENDED => Record::Ended { order: rest.long()?, was_here: rest.byte()? != 0 },
+        ACK => Record::Ack { user: rest.name()?, seq: rest.long()? },
+        NO => Record::No { user: rest.name()?, seq: rest.long()? },
         MISSED => Record::Missed,
         _ => return None,
     };
@@ -210,6 +224,8 @@ mod tests {
             Record::Released(Box::new(Released { dirty: Vec::new(), window: Vec::new(), ..released })),
             Record::Ended { order: u64::MAX, was_here: true },
             Record::Ended { order: 1, was_here: false },
+            Record::Ack { user: user("ann"), seq: u64::MAX },
+            Record::No { user: user("ann"), seq: 1 << 40 },
             Record::Missed,
         ]
         .into_iter()

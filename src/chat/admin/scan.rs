@@ -93,7 +93,7 @@ impl Chat {
         let user = self.users.get(self.users.find(name.as_str())?);
         let conn = match user.route() {
             Route::Here(conn) => conn,
-            Route::Away => return None,
+            Route::Away | Route::Elsewhere => return None,
         };
         let outstanding = user.list.as_ref().map_or(0, |list| list.cursor.outstanding_len());
         Some(OnlineUser {

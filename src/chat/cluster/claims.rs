@@ -115,6 +115,7 @@ impl Chat {
             return self.login_event(claim.login, LoginEvent::Dropped, out);
         }
         let Some(cluster) = &mut self.cluster else { return };
+        let mut asks = None;
         let floor = match claim.owner.at.map(|at| (at, cluster.life(at))) {
             None | Some((_, Life::Me)) => Some(claim.owner.floor),
             Some((_, Life::Dead { hlc_limit })) => Some(claim.owner.floor.max(hlc_limit)),
@@ -123,7 +124,7 @@ impl Chat {
                 if claim.asked.replace(at) != Some(at) {
                     let user = self.users.get(user).name.clone();
                     let record = Record::Release { user, epoch: claim.owner.epoch, claim: claim.serial };
-                    out.push(Action::Send { to: at, record });
+                    asks = Some((at, record));
                 }
                 None
             }
@@ -133,9 +134,15 @@ impl Chat {
             }
         };
         let Some(floor) = floor else {
-            return cluster.insert_claim(user, claim);
+            cluster.insert_claim(user, claim);
+            if let Some((at, record)) = asks {
+                self.say(at, record, out);
+            }
+            return;
         };
         self.merge_clock(floor);
+        self.forget_remote(user, out);
+        self.note_came(user);
         self.forget_saved(user);
         let event = LoginEvent::LetGo { epoch: claim.owner.epoch, floor: self.next_seq };
         self.login_event(claim.login, event, out);

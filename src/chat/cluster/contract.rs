@@ -128,6 +128,22 @@ pub enum Record {
         /// The user was connected.
         was_here: bool,
     },
+    /// A push that the receiver of this record handed over was acked. Who does not know it deletes
+    /// it from the store.
+    Ack {
+        /// Whose.
+        user: UserName,
+        /// Its number.
+        seq: u64,
+    },
+    /// A push that the receiver of this record handed over is not on the list of its own receiver,
+    /// or no more, and was not acked: save it.
+    No {
+        /// Whose.
+        user: UserName,
+        /// Its number.
+        seq: u64,
+    },
     /// Records of this sender could not be kept: anything may have been among them.
     Missed,
 }
@@ -226,21 +242,7 @@ pub enum BusRecord {
         /// It is of kind `Message`.
         push: Push,
     },
-    /// This one was acked. Who does not know it deletes it from the store.
-    Ack {
-        /// The receiver.
-        user: UserName,
-        /// Its number.
-        seq: u64,
-    },
-    /// This one is not on the list of its receiver, or no more, and was not acked: save it.
-    No {
-        /// The receiver.
-        user: UserName,
-        /// Its number.
-        seq: u64,
-    },
-    /// The same as comes by the table `mail`, and perhaps does.
+    /// The same as may come by the table `mail`, and perhaps does.
     Record(Record),
 }
 
@@ -255,7 +257,7 @@ impl BusRecord {
         const FIXED_BYTES: usize = 32;
         FIXED_BYTES
             + match self {
-                Self::Begin { user, .. } | Self::Ack { user, .. } | Self::No { user, .. } => user.as_str().len(),
+                Self::Begin { user, .. } => user.as_str().len(),
                 Self::Push { push, .. } => push.weight_bytes(),
                 Self::Record(record) => record.weight_bytes(),
             }
@@ -267,7 +269,8 @@ impl Record {
     #[must_use]
     pub fn weight_bytes(&self) -> usize {
         match self {
-            Self::Look { user } | Self::Friend { user } | Self::Release { user, .. } => user.as_str().len() + 16,
+            Self::Look { user } | Self::Friend { user } => user.as_str().len(),
+            Self::Release { user, .. } | Self::Ack { user, .. } | Self::No { user, .. } => user.as_str().len() + 16,
             Self::Released(released) => {
                 let dirty = released.dirty.iter().map(|user| user.as_str().len() + 1);
                 released.user.as_str().len() + 24 + dirty.sum::<usize>() + size_of::<Said>() * released.window.len()

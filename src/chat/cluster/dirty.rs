@@ -99,7 +99,7 @@ impl Chat {
             Some(receivers) => receivers.into_iter().map(|user| self.users.get(user).name.clone()).collect(),
             None => {
                 cluster.dirty.note_told(to);
-                out.push(Action::Send { to, record: Record::Missed });
+                self.say(to, Record::Missed, out);
                 Vec::new()
             }
         }

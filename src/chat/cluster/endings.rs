@@ -112,7 +112,7 @@ impl Chat {
             return;
         };
         let others: Vec<Incarnation> = cluster.others().collect();
-        let (mut over, mut users) = (Vec::new(), Vec::new());
+        let (mut over, mut users, mut said) = (Vec::new(), Vec::new(), Vec::new());
         for (&number, order) in &mut cluster.endings.orders {
             let to_say: &[Incarnation] = match &mut order.left {
                 None if is_read => {
@@ -135,7 +135,7 @@ impl Chat {
             };
             for &to in to_say {
                 let record = Record::End { user: order.user.clone(), why: order.why, order: number };
-                out.push(Action::Send { to, record });
+                said.push((to, record));
             }
             let age_ms = now_ms - order.began_ms;
             if order.left.as_ref().is_some_and(Vec::is_empty) || age_ms >= GIVEN_UP_AFTER_MS {
@@ -143,6 +143,9 @@ impl Chat {
             } else if age_ms >= USER_WAITS_MS {
                 users.extend(order.then.extract_if(.., |then| matches!(then, Then::User(_))));
             }
+        }
+        for (to, record) in said {
+            self.say(to, record, out);
         }
         for number in over {
             self.ending_is_over(number, out);
@@ -173,7 +176,7 @@ impl Chat {
             }
             done.push_back((from, order, was_here));
         }
-        out.push(Action::Send { to: from, record: Record::Ended { order, was_here } });
+        self.say(from, Record::Ended { order, was_here }, out);
     }
 
     /// Another node has done it.

@@ -163,10 +163,11 @@ impl Chat {
         cluster.letting_go.remove(&user);
         self.await_messages(user, false);
         let name = self.users.get(user).name.clone();
-        let dirty = self.dirty_of(user, to, out);
+        let mut dirty = self.dirty_of(user, to, out);
+        dirty.extend(self.unacked_of(user, to));
         let window = self.window_of(user);
         let released = Released { user: name, claim, epoch, clock: self.next_seq, dirty, window };
-        out.push(Action::Send { to, record: Record::Released(Box::new(released)) });
+        self.say(to, Record::Released(Box::new(released)), out);
         self.users.release(user);
     }
 

@@ -1,17 +1,412 @@
-//! The bus between this node and the others.
+//! The two directions between this node and one life of another over a bus that loses, doubles,
+//! reorders and delays.
+//!
+//! What is said goes out in numbered batches, and a batch is taken only behind the one before. When
+//! one is missing, or is not confirmed in time, all of them begin anew under a greater epoch.
+//! Records are kept until they are confirmed, are said again in each new epoch, in their order, and
+//! after a second also go by the mail. Pushes are not kept: whoever hands one over saves it when
+//! the epoch ends.
 
-use super::super::Chat;
-use super::super::contract::Action;
-use super::contract::{Frame, Incarnation};
+use super::contract::{BATCH_BYTES_MAX, Batch, BusRecord, Frame, Place, Record};
+use crate::protocol::field::UserName;
+use crate::protocol::push::Push;
+use std::collections::{BTreeMap, HashMap, VecDeque};
 
-impl Chat {
-    /// There is a bus. Call it at most once, right behind [`join`](Self::join). Without it the core
-    /// gives no [`Action::Publish`].
-    pub fn use_bus(&mut self) {}
+#[cfg(test)]
+mod tests;
 
-    /// Something came over the bus.
-    pub(in super::super) fn bus_frame(&mut self, _from: Incarnation, _frame: Frame, _out: &mut Vec<Action>) {}
+/// A batch that is not confirmed for this long ends its epoch.
+pub(super) const UNCONFIRMED_MS: u64 = 300;
+/// What is kept for this long goes by the mail as well.
+pub(super) const MAIL_AFTER_MS: u64 = 1_000;
+/// What went by the mail is forgotten this long after it was said, confirmed or not: by then it was
+/// read, or its reader is fenced.
+pub(super) const MAILED_FORGET_MS: u64 = 30_000;
+/// A confirmation waits this long for something to go with.
+pub(super) const CONFIRM_MS: u64 = 5;
+/// Between two epochs of which the first was never confirmed: at most this long.
+const OPEN_AGAIN_MAX_MS: u64 = 4_800;
+/// A record larger than this goes by the mail only.
+pub(super) const RECORD_BYTES_MAX: usize = 512 * 1024;
+/// Of a kept record or an unconfirmed batch, beside its text.
+const KEPT_BYTES: usize = 96;
 
-    /// Whether anything can be published has changed.
-    pub(in super::super) fn bus_works(&mut self, _works: bool, _out: &mut Vec<Action>) {}
+/// Something that must arrive.
+#[derive(Debug)]
+struct Kept {
+    record: BusRecord,
+    bytes: usize,
+    said_ms: u64,
+    /// The batch of this epoch in which it is; 0: in none yet.
+    number: u64,
+    mailed: bool,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Unconfirmed {
+    number: u64,
+    sent_ms: u64,
+    bytes: usize,
+}
+
+/// What waits for the end of the turn, in its order.
+#[derive(Debug)]
+enum Waiting {
+    /// A record that is kept, by its serial.
+    Kept(u64),
+    Push {
+        phase: u64,
+        push: Push,
+    },
+}
+
+/// What becomes of the records that a link gives up.
+#[derive(Debug, Default)]
+pub(super) struct GivenUp {
+    /// In the order in which they were said.
+    pub(super) records: Vec<Record>,
+}
+
+/// What a frame means for the one who hears it.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Heard {
+    /// To be taken, in this order.
+    pub(super) records: Vec<BusRecord>,
+    /// Something of this epoch was confirmed for the first time.
+    pub(super) came_up: bool,
+    /// The other one misses something: this epoch is over.
+    pub(super) is_refused: bool,
+}
+
+/// Both directions of one pair of lives.
+#[derive(Debug, Default)]
+pub(super) struct Link {
+    /// Of what goes out; 0 while nothing was said yet.
+    epoch: u64,
+    /// Of the last batch that went out.
+    number: u64,
+    /// Something of this epoch was confirmed.
+    is_up: bool,
+    unconfirmed: VecDeque<Unconfirmed>,
+    waiting: Vec<Waiting>,
+    waiting_bytes: usize,
+    unconfirmed_bytes: usize,
+    kept: BTreeMap<u64, Kept>,
+    kept_bytes: usize,
+    last_serial: u64,
+    /// The kept `Look` of a user, by its serial.
+    looks: HashMap<UserName, u64>,
+    /// A `Look` before this one may not be put off behind it.
+    barrier: u64,
+    /// All that is kept and was said before this went by the mail.
+    mailed_to: u64,
+    /// When an epoch that was given up is followed by the next.
+    open_at_ms: Option<u64>,
+    open_again_ms: u64,
+    /// Of what comes in: the last batch that was taken.
+    taken: Option<Place>,
+    /// Until when that must be said.
+    confirm_ms: Option<u64>,
+    /// An epoch of what comes in that is to be refused.
+    refuse: Option<u64>,
+}
+
+impl Link {
+    /// May pushes be handed over?
+    pub(super) fn is_up(&self) -> bool {
+        self.is_up
+    }
+
+    /// Does anything wait for the end of the turn?
+    pub(super) fn has_to_publish(&self, now_ms: u64) -> bool {
+        let begins = self.epoch > 0 && self.number == 0;
+        begins || !self.waiting.is_empty() || self.refuse.is_some() || self.must_confirm(now_ms)
+    }
+
+    /// What it holds.
+    pub(super) fn held_bytes(&self) -> usize {
+        self.waiting_bytes + self.kept_bytes + self.unconfirmed.len() * size_of::<Unconfirmed>()
+    }
+
+    /// The part that other nodes have not confirmed.
+    pub(super) fn unconfirmed_bytes(&self) -> usize {
+        self.unconfirmed_bytes + self.waiting_bytes
+    }
+
+    /// Begins to say things, unless it does already or rests.
+    pub(super) fn open(&mut self, last_epoch: &mut u64) {
+        if self.epoch == 0 && self.open_at_ms.is_none() {
+            self.begin(last_epoch);
+        }
+    }
+
+    /// The next epoch: all that is kept is said again.
+    fn begin(&mut self, last_epoch: &mut u64) {
+        *last_epoch += 1;
+        (self.epoch, self.number, self.is_up, self.open_at_ms) = (*last_epoch, 0, false, None);
+        self.unconfirmed.clear();
+        self.unconfirmed_bytes = 0;
+        self.waiting.clear();
+        for (serial, kept) in &mut self.kept {
+            kept.number = 0;
+            self.waiting.push(Waiting::Kept(*serial));
+        }
+        // If there is nothing, an empty batch asks to be confirmed.
+        self.waiting_bytes = self.kept_bytes;
+    }
+
+    /// Hands a push over; `false`: it cannot be, for want of room or of a link.
+    pub(super) fn push(&mut self, phase: u64, push: &Push, bytes_max: usize) -> bool {
+        let bytes = push.weight_bytes() + KEPT_BYTES;
+        if !self.is_up || self.unconfirmed_bytes() + bytes > bytes_max {
+            return false;
+        }
+        self.waiting_bytes += bytes;
+        self.waiting.push(Waiting::Push { phase, push: push.clone() });
+        true
+    }
+
+    /// Says something that must arrive. `true`: there is so much that all of it was given up.
+    pub(super) fn say(&mut self, record: BusRecord, now_ms: u64, bytes_max: usize) -> bool {
+        self.last_serial += 1;
+        let serial = self.last_serial;
+        match &record {
+            BusRecord::Record(Record::Look { user }) => {
+                if let Some(&earlier) = self.looks.get(user).filter(|earlier| **earlier > self.barrier) {
+                    // What it asks for is asked for by this one.
+                    self.drop_kept(earlier);
+                }
+                self.looks.insert(user.clone(), serial);
+            }
+            BusRecord::Record(Record::Friend { .. } | Record::Ack { .. } | Record::No { .. }) => {}
+            _ => self.barrier = serial,
+        }
+        let bytes = record.weight_bytes() + KEPT_BYTES;
+        self.kept.insert(serial, Kept { record, bytes, said_ms: now_ms, number: 0, mailed: false });
+        self.kept_bytes += bytes;
+        if self.epoch > 0 {
+            self.waiting_bytes += bytes;
+            self.waiting.push(Waiting::Kept(serial));
+        }
+        self.kept_bytes > bytes_max
+    }
+
+    fn drop_kept(&mut self, serial: u64) {
+        if let Some(kept) = self.kept.remove(&serial) {
+            self.kept_bytes -= kept.bytes;
+            if kept.number == 0 {
+                self.waiting_bytes = self.waiting_bytes.saturating_sub(kept.bytes);
+            }
+            if let BusRecord::Record(Record::Look { user }) = &kept.record
+                && self.looks.get(user) == Some(&serial)
+            {
+                self.looks.remove(user);
+            }
+        }
+    }
+
+    /// Gives up all that is kept: there is too much of it, or its receiver is dead.
+    pub(super) fn give_up(&mut self) -> GivenUp {
+        self.looks.clear();
+        self.kept_bytes = 0;
+        let kept = std::mem::take(&mut self.kept).into_values();
+        let records = kept.filter_map(|kept| match kept.record {
+            BusRecord::Record(record) => Some(record),
+            BusRecord::Begin { .. } | BusRecord::Push { .. } => None,
+        });
+        GivenUp { records: records.collect() }
+    }
+
+    /// Ends the epoch. Whoever calls it puts all receivers of this node into the state Stored.
+    /// The next epoch begins at once if this one was ever confirmed.
+    pub(super) fn down(&mut self, now_ms: u64) {
+        let rest_ms = if self.is_up { 0 } else { (2 * self.open_again_ms).clamp(UNCONFIRMED_MS, OPEN_AGAIN_MAX_MS) };
+        self.open_again_ms = rest_ms;
+        (self.epoch, self.is_up) = (0, false);
+        self.open_at_ms = Some(now_ms + rest_ms);
+        self.unconfirmed.clear();
+        self.unconfirmed_bytes = 0;
+        self.waiting.clear();
+        self.waiting_bytes = 0;
+        // What began is over, but what it asked for is not.
+        for (serial, kept) in &mut self.kept {
+            kept.number = 0;
+            if let BusRecord::Begin { user, .. } = &kept.record {
+                kept.record = BusRecord::Record(Record::Look { user: user.clone() });
+                kept.mailed = false;
+                self.mailed_to = self.mailed_to.min(*serial);
+            }
+        }
+    }
+
+    /// The bus works again, or the other one was heard: a rest is over.
+    pub(super) fn wake(&mut self, now_ms: u64) {
+        if let Some(at_ms) = &mut self.open_at_ms {
+            *at_ms = now_ms.min(*at_ms);
+        }
+        self.open_again_ms = 0;
+    }
+
+    /// Does its oldest batch wait too long?
+    pub(super) fn is_late(&self, now_ms: u64) -> bool {
+        self.unconfirmed.front().is_some_and(|oldest| now_ms >= oldest.sent_ms + UNCONFIRMED_MS)
+    }
+
+    /// Time has passed: begins an epoch that is due, and says what is to go by the mail now.
+    pub(super) fn pass(&mut self, now_ms: u64, works: bool, last_epoch: &mut u64) -> Vec<Record> {
+        if works && self.open_at_ms.is_some_and(|at_ms| at_ms <= now_ms) {
+            self.begin(last_epoch);
+        }
+        let after_ms = if works { MAIL_AFTER_MS } else { 0 };
+        let mailed = self.mail(now_ms, after_ms);
+        while let Some((&serial, kept)) = self.kept.first_key_value()
+            && kept.mailed
+            && kept.said_ms + MAILED_FORGET_MS <= now_ms
+        {
+            self.drop_kept(serial);
+        }
+        mailed
+    }
+
+    /// What was said so long ago and did not go by the mail yet goes now, in its order.
+    pub(super) fn mail(&mut self, now_ms: u64, after_ms: u64) -> Vec<Record> {
+        let mut mailed = Vec::new();
+        for (serial, kept) in self.kept.range_mut(self.mailed_to..) {
+            if kept.said_ms + after_ms > now_ms {
+                break;
+            }
+            self.mailed_to = serial + 1;
+            if !std::mem::replace(&mut kept.mailed, true)
+                // A beginning holds for this epoch only.
+                && let BusRecord::Record(record) = &kept.record
+            {
+                mailed.push(record.clone());
+            }
+        }
+        mailed
+    }
+
+    /// When to call [`pass`](Self::pass) next, or to look whether it is late.
+    pub(super) fn due_ms(&self, works: bool) -> Option<u64> {
+        let late = self.unconfirmed.front().map(|oldest| oldest.sent_ms + UNCONFIRMED_MS);
+        let mail_after_ms = if works { MAIL_AFTER_MS } else { 0 };
+        let mail = self.kept.range(self.mailed_to..).next().map(|(_, kept)| kept.said_ms + mail_after_ms);
+        let forget = self.kept.values().next().map(|kept| kept.said_ms + MAILED_FORGET_MS);
+        let open = self.open_at_ms.filter(|_| works);
+        [late, mail, forget, open, self.confirm_ms].into_iter().flatten().min()
+    }
+
+    /// Must the confirmation go now, even alone?
+    fn must_confirm(&self, now_ms: u64) -> bool {
+        self.confirm_ms.is_some_and(|at_ms| at_ms <= now_ms)
+    }
+
+    /// The turn is over, or a confirmation is due: what is to be published.
+    pub(super) fn frames(&mut self, view: u64, now_ms: u64) -> Vec<Frame> {
+        let mut batches = self.batches(now_ms).into_iter();
+        let first = Frame { view, confirmed: self.taken, refused: self.refuse.take(), batch: batches.next() };
+        self.confirm_ms = None;
+        if first.batch.is_none() && first.confirmed.is_none() && first.refused.is_none() {
+            return Vec::new();
+        }
+        let rest = batches.map(|batch| Frame { view, confirmed: None, refused: None, batch: Some(batch) });
+        std::iter::once(first).chain(rest).collect()
+    }
+
+    fn batches(&mut self, now_ms: u64) -> Vec<Batch> {
+        let waiting = std::mem::take(&mut self.waiting);
+        self.waiting_bytes = 0;
+        let is_first = self.epoch > 0 && self.number == 0;
+        let mut batches: Vec<(Batch, usize)> = Vec::new();
+        if self.epoch == 0 || (waiting.is_empty() && !is_first) {
+            return Vec::new();
+        }
+        self.next_batch(&mut batches);
+        for one in waiting {
+            if batches.last().is_some_and(|(_, bytes)| *bytes > BATCH_BYTES_MAX) {
+                self.next_batch(&mut batches);
+            }
+            let Some((batch, bytes)) = batches.last_mut() else { break };
+            match one {
+                Waiting::Kept(serial) => {
+                    // It may have been folded into a later one.
+                    if let Some(kept) = self.kept.get_mut(&serial) {
+                        kept.number = batch.place.number;
+                        *bytes += kept.bytes;
+                        batch.records.push(kept.record.clone());
+                    }
+                }
+                Waiting::Push { phase, push } => {
+                    *bytes += push.weight_bytes() + KEPT_BYTES;
+                    batch.records.push(BusRecord::Push { phase, push });
+                }
+            }
+        }
+        for (batch, bytes) in &batches {
+            self.unconfirmed_bytes += bytes;
+            self.unconfirmed.push_back(Unconfirmed { number: batch.place.number, sent_ms: now_ms, bytes: *bytes });
+        }
+        batches.into_iter().map(|(batch, _)| batch).collect()
+    }
+
+    fn next_batch(&mut self, batches: &mut Vec<(Batch, usize)>) {
+        self.number += 1;
+        let place = Place { link: self.epoch, number: self.number };
+        batches.push((Batch { place, records: Vec::new() }, 0));
+    }
+
+    /// A frame of the other one.
+    pub(super) fn hear(&mut self, frame: Frame, now_ms: u64) -> Heard {
+        let Frame { confirmed, refused, batch, .. } = frame;
+        let mut heard = Heard::default();
+        if let Some(confirmed) = confirmed.filter(|place| self.epoch > 0 && place.link == self.epoch) {
+            heard.came_up = self.confirmed(confirmed.number);
+        }
+        heard.is_refused = self.epoch > 0 && refused == Some(self.epoch);
+        if let Some(batch) = batch {
+            heard.records = self.take(batch, now_ms);
+        }
+        heard
+    }
+
+    fn confirmed(&mut self, number: u64) -> bool {
+        while let Some(oldest) = self.unconfirmed.front().filter(|oldest| oldest.number <= number) {
+            self.unconfirmed_bytes -= oldest.bytes;
+            self.unconfirmed.pop_front();
+        }
+        let is_done = |kept: &Kept| kept.number > 0 && kept.number <= number;
+        while let Some((&serial, kept)) = self.kept.first_key_value()
+            && is_done(kept)
+        {
+            self.drop_kept(serial);
+        }
+        self.open_again_ms = 0;
+        !std::mem::replace(&mut self.is_up, true)
+    }
+
+    fn take(&mut self, Batch { place, records }: Batch, now_ms: u64) -> Vec<BusRecord> {
+        let taken = self.taken.filter(|taken| taken.link >= place.link);
+        let next = taken.map_or(1, |taken| if taken.link == place.link { taken.number + 1 } else { u64::MAX });
+        if place.number == next {
+            self.taken = Some(place);
+            self.confirm_ms.get_or_insert(now_ms + CONFIRM_MS);
+            return records;
+        }
+        if taken.is_some_and(|taken| place <= taken) {
+            // It came twice, or its confirmation was lost; or it is of an epoch that is over.
+            self.confirm_ms.get_or_insert(now_ms + CONFIRM_MS);
+        } else {
+            self.refuse = Some(place.link);
+        }
+        Vec::new()
+    }
+
+    /// What must hold whatever happened.
+    #[cfg(debug_assertions)]
+    pub(super) fn check(&self) {
+        assert_eq!(self.kept_bytes, self.kept.values().map(|kept| kept.bytes).sum::<usize>());
+        assert_eq!(self.unconfirmed_bytes, self.unconfirmed.iter().map(|one| one.bytes).sum::<usize>());
+        assert!(self.epoch > 0 || self.unconfirmed.is_empty() && !self.is_up);
+        assert!(self.looks.values().all(|serial| self.kept.contains_key(serial)));
+    }
 }

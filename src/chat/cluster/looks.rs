@@ -121,6 +121,9 @@ impl Chat {
 
     /// A delivery on a list is the push of this number in the store.
     fn become_stored(&mut self, user: UserId, delivery: DeliveryRef, seq: u64, out: &mut Vec<Action>) {
+        if self.deliveries.get(delivery).is_some_and(|found| found.save == Save::Foreign) {
+            self.foreign_is_stored(user, delivery.seq);
+        }
         self.mark_durable(delivery, out);
         if let Some(found) = self.deliveries.get_mut(delivery) {
             // Whatever becomes of its own save finds nobody.

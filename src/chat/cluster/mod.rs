@@ -20,6 +20,16 @@
 //! unit tests.
 //! | `endings.rs` | a ban, a deletion, another password: connections and log-ins end on all nodes |
 //!
+//! With a bus what is said between nodes goes over it first, and a message for a user on another
+//! node is handed over before it is saved:
+//!
+//! | part | what it is for |
+//! |---|---|
+//! | `link.rs` | both directions between two nodes, in unbroken order |
+//! | `bus.rs` | all links, and what they carry to and from the core |
+//! | `direct.rs` | the taker: receivers on other nodes, and what was handed over for them |
+//! | `foreign.rs` | the owner: what others hand over for users who are here |
+//!
 //! A node alone has no `Cluster`, and does nothing of all this.
 
 use super::Chat;
@@ -29,14 +39,18 @@ use super::ids::UserId;
 use contract::{Incarnation, NodeId, NodeState, Owner, Record, View};
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
+mod bus;
 mod claims;
 pub(super) mod clock;
 pub mod contract;
+mod direct;
 mod dirty;
 mod endings;
+mod foreign;
 mod letting_go;
 mod link;
 mod looks;
+mod recent;
 mod steps;
 mod taken;
 mod telling;
@@ -83,6 +97,8 @@ pub(super) struct Cluster {
     sweep_at_once: usize,
     /// The timer is set at which all that waits is tried again.
     timer_set: bool,
+    /// If there is one.
+    bus: Option<Box<bus::Bus>>,
 }
 
 /// What is known of an incarnation.
@@ -123,7 +139,8 @@ impl Cluster {
     /// The references that it holds.
     #[cfg(debug_assertions)]
     pub(super) fn refs(&self) -> impl Iterator<Item = UserId> + '_ {
-        self.letting_go.keys().chain(self.telling.keys()).copied()
+        let remotes = self.bus.iter().flat_map(|bus| bus.remotes.refs());
+        self.letting_go.keys().chain(self.telling.keys()).copied().chain(remotes)
     }
 
     #[cfg(debug_assertions)]
@@ -139,6 +156,7 @@ impl Cluster {
         assert!(waiting.all(|user| self.to_ask.contains(user)));
         self.dirty.check(|user| self.telling.contains_key(&user));
         assert!(self.timer_set || !self.waits(), "what waits is tried again");
+        self.check_bus();
     }
 
     #[cfg(debug_assertions)]
@@ -197,6 +215,7 @@ impl Chat {
             sweep: VecDeque::new(),
             sweep_at_once: 0,
             timer_set: false,
+            bus: None,
         }));
         self.looks_after_events = true;
     }
@@ -228,6 +247,9 @@ impl Chat {
         }
         let changes = views::Changes::between(&cluster.view, &view, cluster.me.node);
         cluster.view = view;
+        if !changes.nodes.is_empty() {
+            self.bus_view_changed(out);
+        }
         if changes.any_died {
             self.look_at_all(out);
         }
@@ -236,18 +258,26 @@ impl Chat {
             self.ask_owners(out);
         }
         self.order_endings(true, out);
+        self.take_waiting_frames(out);
     }
 
-    /// Another node says something.
+    /// Another node says something by the mail.
     pub(super) fn frame(&mut self, from: Incarnation, record: Record, out: &mut Vec<Action>) {
         let Some(cluster) = &self.cluster else {
             debug_assert!(false, "a node alone hears nobody");
             return;
         };
-        if cluster.life(from) != Life::Lives {
-            // What it had to say is found by looking: its death has marked all lists.
-            return;
+        if cluster.life(from) == Life::Lives {
+            self.heard_record(from, record, out);
+        } else if let Record::Ack { user, seq } = record {
+            // That is so, whoever says it.
+            self.acked_there(user, seq, out);
         }
+        // What else it had to say is found by looking: its death has marked all lists.
+    }
+
+    /// A node that lives says something.
+    fn heard_record(&mut self, from: Incarnation, record: Record, out: &mut Vec<Action>) {
         match record {
             Record::Look { user } => {
                 if let Some(user) = self.users.find(user.as_str()) {
@@ -263,7 +293,12 @@ impl Chat {
             Record::Released(released) => self.released(*released, out),
             Record::End { user, why, order } => self.end_for(from, &user, (why, order), out),
             Record::Ended { order, was_here } => self.ended_on(from, order, was_here, out),
-            Record::Missed => self.look_at_all(out),
+            Record::Ack { user, seq } => self.acked_there(user, seq, out),
+            Record::No { user, seq } => self.refused_there(&user, seq, out),
+            Record::Missed => {
+                self.end_directs_at(from.node, out);
+                self.look_at_all(out);
+            }
         }
     }
 
@@ -301,6 +336,9 @@ impl Chat {
     pub(super) fn left_node(&mut self, user: UserId) {
         if let Some(cluster) = &mut self.cluster {
             cluster.epochs.remove(&user);
+            if let Some(bus) = &mut cluster.bus {
+                bus.foreign.left(user);
+            }
         }
     }
 

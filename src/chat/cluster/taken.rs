@@ -54,15 +54,20 @@ impl Taken {
         let place = std::mem::replace(&mut self.next_place, deliveries.next_place());
         let Some((delivery, found)) = deliveries.at(place) else { return };
         let Some(sender) = found.sender.filter(|&sender| is_open(sender, found)) else { return };
+        self.insert(sender, delivery);
         let of_sender = self.by_sender.entry(sender).or_default();
-        of_sender.taken.push(delivery);
-        self.len += 1;
         if of_sender.taken.len() >= of_sender.look_through_at {
             self.len -= of_sender.forget_what_is_over(sender, deliveries);
         }
         if self.len > 2 * deliveries.len() + OVER_MAX {
             self.forget_what_is_over(deliveries);
         }
+    }
+
+    /// One that another node has taken is this node's from now on.
+    pub(super) fn insert(&mut self, sender: UserId, delivery: DeliveryRef) {
+        self.by_sender.entry(sender).or_default().taken.push(delivery);
+        self.len += 1;
     }
 
     fn forget_what_is_over(&mut self, deliveries: &Deliveries) {

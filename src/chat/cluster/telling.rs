@@ -68,6 +68,7 @@ impl Chat {
         };
         let (receiver, sender) = (found.receiver, found.sender);
         let is_here = self.users.is_here(receiver);
+        let is_handed_over = !is_here && self.is_handed_over(receiver, delivery.seq);
         // They may be let go of together with the delivery.
         self.users.hold(receiver);
         if let Some(sender) = sender {
@@ -79,11 +80,14 @@ impl Chat {
                 // The other one may have been taken elsewhere.
                 self.look(receiver, out);
             }
+        } else if is_handed_over && self.saved_in_direct(delivery, (receiver, sender), owner, out) {
+            // Their node has it already.
         } else {
             let told = owner.is_some_and(|owner| self.tell_node(receiver, owner, What::PUSHES, out));
             if !told {
                 self.tell_owner(receiver, What::PUSHES, sender, out);
             }
+            self.consider_direct(receiver, delivery.seq, owner, out);
         }
         if let Some(sender) = sender {
             self.users.release(sender);
@@ -110,6 +114,12 @@ impl Chat {
         sender: Option<UserId>,
         out: &mut Vec<Action>,
     ) {
+        if what.pushes
+            && let Some(at) = self.is_direct(user)
+        {
+            // Before anything more is handed over; and whoever owns them by now is told as well.
+            self.say(at, Record::Look { user: self.users.get(user).name.clone() }, out);
+        }
         let Some(cluster) = &mut self.cluster else {
             return;
         };
@@ -149,9 +159,11 @@ impl Chat {
         if !std::mem::take(&mut cluster.tells_everybody) {
             return;
         }
-        for state in cluster.view.nodes.iter().filter(|state| state.last != cluster.me && state.lives) {
-            cluster.dirty.note_told(state.last);
-            out.push(Action::Send { to: state.last, record: Record::Missed });
+        for to in cluster.others().collect::<Vec<_>>() {
+            if let Some(cluster) = &mut self.cluster {
+                cluster.dirty.note_told(to);
+            }
+            self.say(to, Record::Missed, out);
         }
         self.look_at_all(out);
     }
@@ -208,7 +220,10 @@ impl Chat {
         telling.asking = Asking::Waits;
         match Self::owner_in(outcome) {
             Some(_) if too_early => _ = self.ask_owner(user, out),
-            Some(owner) if self.tell_node(user, owner, what, out) => self.told(user),
+            Some(owner) if self.tell_node(user, owner, what, out) => {
+                self.owner_is(user, owner, out);
+                self.told(user);
+            }
             _ => self.ask_owner_later(user),
         }
     }
@@ -240,12 +255,12 @@ impl Chat {
                 }
             }
             Life::Lives => {
-                let name = &self.users.get(user).name;
+                let name = self.users.get(user).name.clone();
                 if what.pushes {
-                    out.push(Action::Send { to: at, record: Record::Look { user: name.clone() } });
+                    self.say(at, Record::Look { user: name.clone() }, out);
                 }
                 if what.friends {
-                    out.push(Action::Send { to: at, record: Record::Friend { user: name.clone() } });
+                    self.say(at, Record::Friend { user: name }, out);
                 }
             }
             // Their next log-in, elsewhere, reads it.

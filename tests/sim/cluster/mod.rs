@@ -25,8 +25,9 @@
 //! Jobs of a node take their time in lanes, each in its order; what is read behind a commit is read
 //! at another moment. A node that is killed or paused leaves jobs that may still be done. Records
 //! between nodes go through the store: late, some twice, and some are lost, of which nothing but a
-//! `Missed` is left. Clocks are wrong by seconds.
+//! `Missed` is left. Clocks are wrong by seconds. Half of the seeds have a bus as well.
 
+mod bus;
 mod clients;
 mod nodes;
 mod operator;
@@ -84,6 +85,7 @@ pub struct Cluster {
     are_all_friends: bool,
     pub oracle: Oracle,
     poll_every_ms: u64,
+    bus: bus::Bus,
     tell: bool,
 }
 
@@ -165,6 +167,7 @@ impl Cluster {
             faults,
             oracle: Oracle::new(checks_acked),
             poll_every_ms,
+            bus: bus::Bus::new(seed, calm),
             tell: std::env::var_os("TELL").is_some(),
         };
         for node in 0..count {
@@ -226,6 +229,7 @@ impl Cluster {
     }
 
     fn step(&mut self) {
+        self.bus_step();
         let node = self.random.below(self.nodes.len() as u64) as usize;
         let client = self.random.below(self.clients.len() as u64) as usize;
         if self.random.chance(self.faults.kills) {
@@ -249,6 +253,7 @@ impl Cluster {
     /// Nothing goes wrong any more: all that was promised comes.
     fn recover(&mut self) {
         self.faults = Faults::default();
+        self.mend_bus();
         for node in 0..self.nodes.len() {
             self.resume_now(node);
         }

@@ -102,6 +102,9 @@ impl Cluster {
         let first_seq = self.store.row(me).hlc_limit;
         let mut chat = Chat::new(self.rules.clone(), first_seq, [1, 2]);
         chat.join(me, self.store.read_view());
+        if self.bus.is_there {
+            chat.use_bus();
+        }
         let entry = &mut self.nodes[node];
         entry.life += 1;
         (entry.chat, entry.me, entry.started_ms) = (Some(chat), Some(me), self.now_ms);
@@ -120,6 +123,8 @@ impl Cluster {
         entry.resumes.clear();
         entry.stuck.clear();
         entry.lanes.clear();
+        self.bus.ends(node);
+        let entry = &mut self.nodes[node];
         for conn in std::mem::take(&mut entry.conns).into_values() {
             self.later(1, move |cluster| cluster.client_closed(conn.peer));
         }
@@ -279,6 +284,7 @@ impl Cluster {
         for action in actions {
             self.apply(node, action);
         }
+        self.turn_ends(node);
     }
 
     fn apply(&mut self, node: usize, action: Action) {
@@ -296,7 +302,7 @@ impl Cluster {
             }
             Action::Submit { ticket, job } => self.submit(node, ticket, job),
             Action::Send { to, record } => self.send(node, to, record),
-            Action::Publish { .. } => panic!("there is no bus"),
+            Action::Publish { to, frame } => self.publish(node, to, *frame),
             Action::ReadView => {
                 let life = self.nodes[node].life;
                 self.later(0, move |cluster| cluster.poll(node, life));

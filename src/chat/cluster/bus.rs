@@ -1,0 +1,379 @@
+//! The bus as the core has it: a link to each other node, what waits for a newer view, and the end
+//! of each turn, at which all that was said goes out.
+//!
+//! Without a bus all records go by the mail.
+
+use super::super::contract::Action;
+use super::super::{Chat, Timer};
+use super::contract::{BusRecord, Frame, Incarnation, NodeId, Record};
+use super::direct::Remotes;
+use super::foreign::Foreign;
+use super::link::{Link, RECORD_BYTES_MAX};
+use super::{Cluster, Life};
+use std::collections::{BTreeMap, VecDeque};
+
+/// Of a frame that waits, beside its records.
+const FRAME_BYTES: usize = 128;
+
+/// What a node with a bus knows.
+#[derive(Debug)]
+pub(super) struct Bus {
+    /// It can publish.
+    works: bool,
+    links: BTreeMap<NodeId, (Incarnation, Link)>,
+    last_epoch: u64,
+    /// Frames of a view that is still to be read.
+    waiting: VecDeque<(Incarnation, Frame)>,
+    waiting_bytes: usize,
+    /// When the timer fires next.
+    timer_ms: Option<u64>,
+    /// Something waits for the end of the turn.
+    publishes: bool,
+    /// Receivers on other nodes.
+    pub(super) remotes: Remotes,
+    /// What other nodes hand over to this one.
+    pub(super) foreign: Foreign,
+}
+
+impl Bus {
+    fn new() -> Self {
+        Self {
+            works: true,
+            links: BTreeMap::new(),
+            last_epoch: 0,
+            waiting: VecDeque::new(),
+            waiting_bytes: 0,
+            timer_ms: None,
+            publishes: false,
+            remotes: Remotes::default(),
+            foreign: Foreign::default(),
+        }
+    }
+
+    /// The link to this life of a node.
+    fn link(&mut self, to: Incarnation) -> &mut Link {
+        let entry = self.links.entry(to.node).or_insert_with(|| (to, Link::default()));
+        if entry.0 != to {
+            // The view is to tell of it; what was kept for the earlier life is of no use to this
+            // one.
+            debug_assert!(false, "links of the dead are removed with them");
+            *entry = (to, Link::default());
+        }
+        &mut entry.1
+    }
+
+    /// The same, and it begins to say things unless the bus is away.
+    fn open_link(&mut self, to: Incarnation) -> &mut Link {
+        let (works, mut last_epoch) = (self.works, self.last_epoch);
+        let link = self.link(to);
+        if works {
+            link.open(&mut last_epoch);
+        }
+        self.last_epoch = last_epoch;
+        self.publishes = true;
+        self.link(to)
+    }
+
+    fn frame_bytes(frame: &Frame) -> usize {
+        let records = frame.batch.iter().flat_map(|batch| &batch.records).map(BusRecord::weight_bytes);
+        FRAME_BYTES + records.sum::<usize>()
+    }
+
+    fn held_bytes(&self) -> usize {
+        self.links.values().map(|(_, link)| link.held_bytes()).sum::<usize>()
+            + self.waiting_bytes
+            + self.remotes.held_bytes()
+            + self.foreign.held_bytes()
+    }
+}
+
+impl Cluster {
+    /// The bus, of a node that has one.
+    pub(super) fn bus_mut(&mut self) -> Option<&mut Bus> {
+        self.bus.as_deref_mut()
+    }
+
+    /// Does this life of another node last, by the view?
+    pub(super) fn is_alive(&self, at: Incarnation) -> bool {
+        self.life(at) == Life::Lives && self.view.node(at.node).is_some_and(|node| node.lives)
+    }
+
+    #[cfg(debug_assertions)]
+    pub(super) fn check_bus(&self) {
+        if let Some(bus) = &self.bus {
+            bus.links.values().for_each(|(_, link)| link.check());
+            bus.remotes.check();
+            assert!(bus.links.values().all(|(to, _)| self.is_alive(*to)), "a link to the dead");
+        }
+    }
+}
+
+impl Chat {
+    /// There is a bus. Call it at most once, right behind [`join`](Self::join). Without it the core
+    /// gives no [`Action::Publish`].
+    pub fn use_bus(&mut self) {
+        if let Some(cluster) = &mut self.cluster {
+            cluster.bus = Some(Box::new(Bus::new()));
+        }
+    }
+
+    /// Does this turn need a [`TurnEnded`](super::super::contract::Event::TurnEnded)?
+    #[must_use]
+    pub fn publishes(&self) -> bool {
+        self.cluster.as_ref().and_then(|cluster| cluster.bus.as_ref()).is_some_and(|bus| bus.publishes)
+    }
+
+    pub(super) fn bus(&mut self) -> Option<&mut Bus> {
+        self.cluster.as_mut()?.bus_mut()
+    }
+
+    /// What the bus, and what it carries, hold in memory.
+    pub(in super::super) fn bus_held_bytes(&self) -> usize {
+        self.cluster.as_ref().and_then(|cluster| cluster.bus.as_ref()).map_or(0, |bus| bus.held_bytes())
+    }
+
+    /// Says something to another node: over the bus, and by the mail if that takes long.
+    pub(super) fn say(&mut self, to: Incarnation, record: Record, out: &mut Vec<Action>) {
+        let (now_ms, bytes_max) = (self.now.mono_ms, self.rules.link_bytes_max);
+        let lives = self.cluster.as_ref().is_some_and(|cluster| cluster.is_alive(to));
+        let Some(bus) = self.bus().filter(|_| lives) else {
+            out.push(Action::Send { to, record });
+            return;
+        };
+        let works = bus.works;
+        if record.weight_bytes() > RECORD_BYTES_MAX {
+            // What was said before it comes before it.
+            let mailed = bus.link(to).mail(now_ms, 0);
+            out.extend(mailed.into_iter().chain([record]).map(|record| Action::Send { to, record }));
+            return;
+        }
+        let link = bus.open_link(to);
+        let is_too_much = link.say(BusRecord::Record(record), now_ms, bytes_max);
+        let mailed = if works { Vec::new() } else { link.mail(now_ms, 0) };
+        out.extend(mailed.into_iter().map(|record| Action::Send { to, record }));
+        if is_too_much {
+            self.give_up_kept(to, out);
+        }
+        self.arm_bus(to.node);
+    }
+
+    /// The same of what is small and begins nothing: if the bus is away, the timer mails it.
+    pub(super) fn say_quietly(&mut self, to: Incarnation, record: Record) {
+        self.say_begin(to, BusRecord::Record(record));
+    }
+
+    /// Says that pushes for this user begin to be handed over.
+    pub(super) fn say_begin(&mut self, to: Incarnation, begin: BusRecord) {
+        let (now_ms, bytes_max) = (self.now.mono_ms, self.rules.link_bytes_max);
+        if let Some(bus) = self.bus() {
+            // If that is too much, the next record sees it.
+            _ = bus.open_link(to).say(begin, now_ms, bytes_max);
+            self.arm_bus(to.node);
+        }
+    }
+
+    /// Hands over a push; `false` if it cannot be.
+    pub(super) fn hand_push(&mut self, to: Incarnation, phase: u64, push: &crate::protocol::push::Push) -> bool {
+        let bytes_max = self.rules.link_bytes_max;
+        let Some(bus) = self.bus() else { return false };
+        let is_handed = bus.link(to).push(phase, push, bytes_max);
+        bus.publishes |= is_handed;
+        is_handed
+    }
+
+    /// Can pushes be handed over to this node? If there is no link yet, it begins.
+    pub(super) fn is_link_up(&mut self, to: Incarnation) -> bool {
+        let Some(bus) = self.bus() else { return false };
+        if !bus.works {
+            return false;
+        }
+        let is_up = bus.open_link(to).is_up();
+        self.arm_bus(to.node);
+        is_up
+    }
+
+    /// More is kept for another node than may be: it is told that it missed something.
+    #[cold]
+    fn give_up_kept(&mut self, to: Incarnation, out: &mut Vec<Action>) {
+        let (now_ms, bytes_max) = (self.now.mono_ms, self.rules.link_bytes_max);
+        let Some(bus) = self.bus() else { return };
+        let given_up = bus.link(to).give_up();
+        _ = bus.link(to).say(BusRecord::Record(Record::Missed), now_ms, bytes_max);
+        self.acks_given_up(given_up.records, out);
+    }
+
+    /// What was acked is gone, even if its taker does not learn of it.
+    fn acks_given_up(&mut self, records: Vec<Record>, out: &mut Vec<Action>) {
+        for record in records {
+            if let Record::Ack { user, seq } = record {
+                self.submit_delete(seq, user, out);
+            }
+        }
+    }
+
+    /// The turn is over.
+    pub(in super::super) fn publish(&mut self, out: &mut Vec<Action>) {
+        let now_ms = self.now.mono_ms;
+        let Some(cluster) = &mut self.cluster else { return };
+        let (view, Some(bus)) = (cluster.view.number, &mut cluster.bus) else { return };
+        bus.publishes = false;
+        let mut due_ms = None;
+        for (to, link) in bus.links.values_mut() {
+            if link.has_to_publish(now_ms) {
+                let frames = link.frames(view, now_ms).into_iter();
+                out.extend(frames.map(|frame| Action::Publish { to: *to, frame: Box::new(frame) }));
+                due_ms = due_ms.into_iter().chain(link.due_ms(bus.works)).min();
+            }
+        }
+        self.arm_bus_at(due_ms);
+    }
+
+    fn arm_bus(&mut self, node: NodeId) {
+        let due_ms = self.bus().and_then(|bus| bus.links.get(&node)?.1.due_ms(bus.works));
+        self.arm_bus_at(due_ms);
+    }
+
+    fn arm_bus_at(&mut self, due_ms: Option<u64>) {
+        let now_ms = self.now.mono_ms;
+        if let (Some(due_ms), Some(bus)) = (due_ms, self.bus())
+            && bus.timer_ms.is_none_or(|timer_ms| due_ms < timer_ms)
+        {
+            let due_ms = due_ms.max(now_ms + 1);
+            bus.timer_ms = Some(due_ms);
+            self.wheel.insert(due_ms, Timer::Bus);
+        }
+    }
+
+    pub(in super::super) fn bus_timer_fired(&mut self, out: &mut Vec<Action>) {
+        let now_ms = self.now.mono_ms;
+        let Some(bus) = self.bus() else { return };
+        if bus.timer_ms.is_some_and(|timer_ms| timer_ms > now_ms) {
+            // An earlier one was set meanwhile, which has fired.
+            return;
+        }
+        bus.timer_ms = None;
+        let nodes: Vec<Incarnation> = bus.links.values().map(|(to, _)| *to).collect();
+        for to in nodes {
+            if self.bus().is_some_and(|bus| bus.link(to).is_late(now_ms)) {
+                self.link_down(to, out);
+            }
+            self.pass_link(to, out);
+        }
+    }
+
+    fn pass_link(&mut self, to: Incarnation, out: &mut Vec<Action>) {
+        let now_ms = self.now.mono_ms;
+        let Some(bus) = self.bus() else { return };
+        let (works, mut last_epoch) = (bus.works, bus.last_epoch);
+        let link = bus.link(to);
+        let mailed = link.pass(now_ms, works, &mut last_epoch);
+        let publishes = link.has_to_publish(now_ms);
+        bus.last_epoch = last_epoch;
+        bus.publishes |= publishes;
+        out.extend(mailed.into_iter().map(|record| Action::Send { to, record }));
+        self.arm_bus(to.node);
+    }
+
+    /// What was handed over to this node since the last confirmation may be lost.
+    fn link_down(&mut self, to: Incarnation, out: &mut Vec<Action>) {
+        let now_ms = self.now.mono_ms;
+        let Some(bus) = self.bus() else { return };
+        bus.link(to).down(now_ms);
+        self.end_directs_at(to.node, out);
+        self.pass_link(to, out);
+    }
+
+    /// Whether anything can be published has changed.
+    pub(in super::super) fn bus_works(&mut self, works: bool, out: &mut Vec<Action>) {
+        let now_ms = self.now.mono_ms;
+        let Some(bus) = self.bus() else { return };
+        bus.works = works;
+        let nodes: Vec<Incarnation> = bus.links.values().map(|(to, _)| *to).collect();
+        for to in nodes {
+            if works {
+                if let Some(bus) = self.bus() {
+                    bus.link(to).wake(now_ms);
+                }
+                self.pass_link(to, out);
+            } else {
+                self.link_down(to, out);
+            }
+        }
+    }
+
+    /// Something came over the bus.
+    pub(in super::super) fn bus_frame(&mut self, from: Incarnation, frame: Frame, out: &mut Vec<Action>) {
+        let bytes_max = self.rules.link_bytes_max;
+        let Some(cluster) = &mut self.cluster else { return };
+        let (life, view) = (cluster.life(from), cluster.view.number);
+        let Some(bus) = &mut cluster.bus else { return };
+        match life {
+            Life::Me | Life::Dead { .. } => {}
+            Life::Lives if frame.view <= view => self.take_frame(from, frame, out),
+            Life::Lives | Life::Unknown => {
+                // Its sender knows of a death, or of a birth, of which this node is to know first.
+                let bytes = Bus::frame_bytes(&frame);
+                if bus.waiting_bytes + bytes <= bytes_max {
+                    if bus.waiting.is_empty() {
+                        out.push(Action::ReadView);
+                    }
+                    bus.waiting_bytes += bytes;
+                    bus.waiting.push_back((from, frame));
+                }
+            }
+        }
+    }
+
+    fn take_frame(&mut self, from: Incarnation, frame: Frame, out: &mut Vec<Action>) {
+        let now_ms = self.now.mono_ms;
+        let Some(bus) = self.bus() else { return };
+        let link = bus.link(from);
+        link.wake(now_ms);
+        let heard = link.hear(frame, now_ms);
+        let publishes = link.has_to_publish(now_ms);
+        bus.publishes |= publishes;
+        if heard.is_refused {
+            self.link_down(from, out);
+        } else {
+            self.pass_link(from, out);
+        }
+        for record in heard.records {
+            match record {
+                BusRecord::Begin { user, phase } => self.foreign_begins(from, &user, phase, out),
+                BusRecord::Push { phase, push } => self.foreign_push(from, phase, push, out),
+                BusRecord::Record(record) => self.heard_record(from, record, out),
+            }
+        }
+    }
+
+    /// There is another view.
+    pub(super) fn bus_view_changed(&mut self, out: &mut Vec<Action>) {
+        let Some(cluster) = &mut self.cluster else { return };
+        let view = &cluster.view;
+        let lives = |at: &Incarnation| view.node(at.node).is_some_and(|node| node.last == *at && node.lives);
+        let Some(bus) = &mut cluster.bus else { return };
+        bus.foreign.keep(&lives);
+        let dead: Vec<Incarnation> = bus.links.values().map(|(to, _)| *to).filter(|to| !lives(to)).collect();
+        let removed: Vec<Link> = dead.iter().filter_map(|dead| Some(bus.links.remove(&dead.node)?.1)).collect();
+        let forgotten = bus.remotes.all_but(&lives);
+        for mut link in removed {
+            let given_up = link.give_up();
+            self.acks_given_up(given_up.records, out);
+        }
+        for user in forgotten {
+            self.forget_remote(user, out);
+        }
+    }
+
+    /// The view was read: takes what has waited for it.
+    pub(super) fn take_waiting_frames(&mut self, out: &mut Vec<Action>) {
+        let Some(bus) = self.bus() else { return };
+        if bus.waiting.is_empty() {
+            return;
+        }
+        bus.waiting_bytes = 0;
+        for (from, frame) in std::mem::take(&mut bus.waiting) {
+            self.bus_frame(from, frame, out);
+        }
+    }
+}

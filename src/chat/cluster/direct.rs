@@ -1,0 +1,469 @@
+//! Receivers who belong to another node, as the node has them that takes messages for them.
+//!
+//! Each is in one of two states. *Stored*: what is taken is saved, and their node told to look.
+//! *Direct*: it is handed over to their node at once and saved only if it is not acked within the
+//! usual delay. Between the two the direct state is *opening*: messages wait for the last save
+//! that was submitted before, so that none of them overtakes it.
+//!
+//! A direct state ends when their node says `No`, when the link to it is down or full, and when
+//! they belong to another node. What is not saved then is saved, in its order, and whoever owns the
+//! user is told to look.
+
+use super::super::Chat;
+use super::super::contract::Action;
+use super::super::deliveries::Save;
+use super::super::ids::{DeliveryRef, UserId};
+use super::super::users::Route;
+use super::contract::{BusRecord, Incarnation, NodeId, Owner, Record};
+use super::What;
+use crate::protocol::field::UserName;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+/// Remote receivers that are known at a time. For others everything is saved.
+const REMOTES_MAX: usize = 65_536;
+/// So many are looked at for one that is idle and can be forgotten.
+const LOOKED_AT_MAX: usize = 8;
+/// Senders of whom it is known when they came.
+const CAME_MAX: usize = 65_536;
+/// Of a remote receiver, and of a message that was handed over, beside the delivery.
+const REMOTE_BYTES: usize = size_of::<Remote>() + 128;
+const ITEM_BYTES: usize = 32;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    /// All is saved. The last one whose save was submitted since this node knows of them, or 0.
+    Stored { last: u64 },
+    /// Direct as soon as this save is answered.
+    Opening { until: u64 },
+    /// Handed over. A `Look` went along when so many senders had come.
+    Direct { phase: u64, looked: u64 },
+}
+
+#[derive(Debug)]
+struct Remote {
+    at: Incarnation,
+    state: State,
+    /// When it was looked at last, among all.
+    turn: u64,
+    /// What waits for its ack, by `seq`: where its delivery is.
+    items: BTreeMap<u64, u32>,
+    bytes: usize,
+}
+
+impl Remote {
+    fn is_stored(&self) -> bool {
+        matches!(self.state, State::Stored { .. })
+    }
+}
+
+/// All remote receivers of this node.
+#[derive(Debug, Default)]
+pub(super) struct Remotes {
+    /// Each is held.
+    of: BTreeMap<UserId, Remote>,
+    /// Those that are not in the state Stored, by their node.
+    by_node: BTreeSet<(NodeId, UserId)>,
+    /// In which order they are looked at for being idle.
+    turns: BTreeMap<u64, UserId>,
+    last_turn: u64,
+    items: usize,
+    /// How many messages of this sender to this receiver are saved, not acked, and unknown to the
+    /// receiver's node unless they were handed over well.
+    unacked: BTreeMap<(UserId, UserId), u32>,
+    last_phase: u64,
+    /// Senders who came from other nodes are numbered as they come.
+    came: u64,
+    came_newer: HashMap<u64, u64>,
+    came_older: HashMap<u64, u64>,
+    /// Whoever is not known came no later than this.
+    came_unknown: u64,
+}
+
+impl Remotes {
+    pub(super) fn held_bytes(&self) -> usize {
+        self.of.len() * REMOTE_BYTES
+            + self.items * ITEM_BYTES
+            + self.unacked.len() * size_of::<(UserId, UserId, u32)>()
+            + (self.came_newer.len() + self.came_older.len()) * size_of::<(u64, u64)>()
+    }
+
+    /// The references that it holds.
+    #[cfg(debug_assertions)]
+    pub(super) fn refs(&self) -> impl Iterator<Item = UserId> + '_ {
+        self.of.keys().copied()
+    }
+
+    #[cfg(debug_assertions)]
+    pub(super) fn check(&self) {
+        assert_eq!(self.items, self.of.values().map(|remote| remote.items.len()).sum::<usize>());
+        for (user, remote) in &self.of {
+            assert!(!remote.is_stored() || remote.items.is_empty());
+            assert_eq!(self.by_node.contains(&(remote.at.node, *user)), !remote.is_stored());
+        }
+        assert!(self.by_node.iter().all(|(_, user)| self.of.contains_key(user)));
+        assert_eq!(self.turns.len(), self.of.len());
+        assert!(self.turns.iter().all(|(turn, user)| self.of.get(user).is_some_and(|remote| remote.turn == *turn)));
+    }
+
+    fn note_came(&mut self, sender: u64) {
+        self.came += 1;
+        if self.came_newer.len() >= CAME_MAX {
+            self.came_older = std::mem::take(&mut self.came_newer);
+            self.came_unknown = self.came;
+        }
+        self.came_newer.insert(sender, self.came);
+    }
+
+    fn came(&self, sender: u64) -> u64 {
+        let known = self.came_newer.get(&sender).or_else(|| self.came_older.get(&sender));
+        known.copied().unwrap_or(self.came_unknown)
+    }
+
+    fn note_acked(&mut self, sender: UserId, receiver: UserId) {
+        if let Some(count) = self.unacked.get_mut(&(sender, receiver)) {
+            *count -= 1;
+            if *count == 0 {
+                self.unacked.remove(&(sender, receiver));
+            }
+        }
+    }
+
+    /// Takes what was handed over for somebody, and puts them into the state Stored.
+    fn end(&mut self, user: UserId) -> Vec<DeliveryRef> {
+        let Some(remote) = self.of.get_mut(&user).filter(|remote| !remote.is_stored()) else {
+            return Vec::new();
+        };
+        let items = std::mem::take(&mut remote.items);
+        (remote.bytes, remote.state) = (0, State::Stored { last: 0 });
+        self.by_node.remove(&(remote.at.node, user));
+        self.items -= items.len();
+        items.into_iter().map(|(seq, slot)| DeliveryRef { slot, seq }).collect()
+    }
+
+    /// Those on nodes that live no more.
+    pub(super) fn all_but(&self, lives: impl Fn(&Incarnation) -> bool) -> Vec<UserId> {
+        self.of.iter().filter(|(_, remote)| !lives(&remote.at)).map(|(user, _)| *user).collect()
+    }
+
+    /// Users who are not in the state Stored.
+    fn at(&self, node: NodeId) -> Vec<UserId> {
+        let all = (node, UserId::FIRST)..=(node, UserId::LAST);
+        self.by_node.range(all).map(|(_, user)| *user).collect()
+    }
+}
+
+impl Chat {
+    fn remotes(&mut self) -> Option<&mut Remotes> {
+        Some(&mut self.bus()?.remotes)
+    }
+
+    fn remote(&mut self, user: UserId) -> Option<&mut Remote> {
+        self.remotes()?.of.get_mut(&user)
+    }
+
+    /// A message for somebody on another node was taken. `true`: it is handed over, or will be.
+    pub(in super::super) fn hand_over(&mut self, delivery: DeliveryRef, out: &mut Vec<Action>) -> bool {
+        let Some(found) = self.deliveries.get(delivery) else { return true };
+        let (receiver, sender, weight) = (found.receiver, found.sender, found.weight_bytes());
+        let (count_max, bytes_max) = (self.rules.list_max as usize, self.rules.list_bytes_max);
+        let Some(remote) = self.remote(receiver) else {
+            debug_assert!(false, "who is elsewhere is known");
+            return false;
+        };
+        let is_full = remote.items.len() >= count_max || (remote.bytes > 0 && remote.bytes + weight > bytes_max);
+        let is_handed = match remote.state {
+            State::Stored { .. } => false,
+            _ if is_full => false,
+            State::Opening { .. } => true,
+            State::Direct { .. } => self.hand_one(delivery, sender, out),
+        };
+        if !is_handed {
+            self.end_direct(receiver, out);
+            if let Some(Remote { state: State::Stored { last }, .. }) = self.remote(receiver) {
+                *last = delivery.seq;
+            }
+            return false;
+        }
+        if let Some(remotes) = self.remotes()
+            && let Some(remote) = remotes.of.get_mut(&receiver)
+        {
+            remote.items.insert(delivery.seq, delivery.slot);
+            remote.bytes += weight;
+            remotes.items += 1;
+        }
+        if let Some(found) = self.deliveries.get_mut(delivery) {
+            found.listed = true;
+        }
+        self.save_later(delivery);
+        true
+    }
+
+    /// Hands a message over; `false` if it cannot be.
+    fn hand_one(&mut self, delivery: DeliveryRef, sender: Option<UserId>, out: &mut Vec<Action>) -> bool {
+        let Some(found) = self.deliveries.get(delivery) else { return true };
+        let receiver = found.receiver;
+        let name = self.users.get(receiver).name.clone();
+        let push = found.push_to(&name);
+        let sender = sender.map(|sender| self.users.hash(self.users.get(sender).name.as_str()));
+        let Some(remotes) = self.remotes() else { return false };
+        let came = sender.map_or(0, |sender| remotes.came(sender));
+        let came_last = remotes.came;
+        let Some(Remote { at, state: State::Direct { phase, looked }, .. }) = remotes.of.get_mut(&receiver) else {
+            return false;
+        };
+        let (at, phase) = (*at, *phase);
+        if *looked < came {
+            // What they sent through the node from which they came may be in the store, unknown to
+            // the receiver's node.
+            *looked = came_last;
+            self.say(at, Record::Look { user: name }, out);
+        }
+        self.hand_push(at, phase, &push)
+    }
+
+    /// A sender has come from another node.
+    pub(super) fn note_came(&mut self, user: UserId) {
+        let hash = self.users.hash(self.users.get(user).name.as_str());
+        if let Some(remotes) = self.remotes() {
+            remotes.note_came(hash);
+        }
+    }
+
+    /// Is this one handed over, and does it wait for its ack?
+    pub(super) fn is_handed_over(&mut self, receiver: UserId, seq: u64) -> bool {
+        self.remote(receiver).is_some_and(|remote| remote.items.contains_key(&seq))
+    }
+
+    /// The node to which messages for them are handed over.
+    pub(super) fn is_direct(&mut self, user: UserId) -> Option<Incarnation> {
+        let remote = self.remote(user)?;
+        matches!(remote.state, State::Direct { .. }).then_some(remote.at)
+    }
+
+    /// A message that was handed over is committed, since it was not acked in time. `owner` was
+    /// read behind that. `false`: it is not handed over any more.
+    pub(super) fn saved_in_direct(
+        &mut self,
+        delivery: DeliveryRef,
+        (receiver, sender): (UserId, Option<UserId>),
+        owner: Option<Owner>,
+        out: &mut Vec<Action>,
+    ) -> bool {
+        let save = self.deliveries.get(delivery).map(|found| found.save);
+        let Some(remotes) = self.remotes() else { return false };
+        let Some(remote) = remotes.of.get_mut(&receiver) else { return false };
+        if owner.and_then(|owner| owner.at) != Some(remote.at) || save.is_none() {
+            // Or another one with the same id is in the store, and perhaps unknown there.
+            self.end_direct(receiver, out);
+            return false;
+        }
+        if let Some(sender) = sender.filter(|_| save == Some(Save::Done)) {
+            *remotes.unacked.entry((sender, receiver)).or_default() += 1;
+        }
+        true
+    }
+
+    /// The save of a message to somebody who is not here was answered: all saves for them up to
+    /// this one were.
+    pub(super) fn consider_direct(&mut self, receiver: UserId, seq: u64, owner: Option<Owner>, out: &mut Vec<Action>) {
+        if self.cluster.as_ref().is_none_or(|cluster| cluster.bus.is_none()) {
+            return;
+        }
+        let entry = self.users.get(receiver);
+        if entry.is_here() || entry.loading.is_some() || entry.list.is_some() {
+            return;
+        }
+        let at = owner.and_then(|owner| owner.at);
+        let Some(at) = at.filter(|at| self.cluster.as_ref().is_some_and(|cluster| cluster.is_alive(*at))) else {
+            return self.forget_remote(receiver, out);
+        };
+        let is_up = self.is_link_up(at);
+        match self.remote(receiver).map(|remote| (remote.at, remote.state)) {
+            Some((before, _)) if before != at => {
+                self.forget_remote(receiver, out);
+                self.know_remote(receiver, at);
+            }
+            None => self.know_remote(receiver, at),
+            Some(_) if !is_up => self.end_direct(receiver, out),
+            Some((_, State::Stored { last })) if last == seq => self.begin_direct(receiver, out),
+            Some((_, State::Stored { last })) if last > seq => {
+                if let Some(remotes) = self.remotes()
+                    && let Some(remote) = remotes.of.get_mut(&receiver)
+                {
+                    remote.state = State::Opening { until: last };
+                    remotes.by_node.insert((at.node, receiver));
+                }
+            }
+            Some((_, State::Opening { until })) if seq >= until => self.begin_direct(receiver, out),
+            Some(_) => {}
+        }
+    }
+
+    /// It was read to whom they belong.
+    pub(super) fn owner_is(&mut self, user: UserId, owner: Owner, out: &mut Vec<Action>) {
+        if self.remote(user).is_some_and(|remote| Some(remote.at) != owner.at) {
+            self.forget_remote(user, out);
+        }
+    }
+
+    /// From now on it is known where they are.
+    fn know_remote(&mut self, user: UserId, at: Incarnation) {
+        for _ in 0..LOOKED_AT_MAX {
+            let Some(remotes) = self.remotes() else { return };
+            if remotes.of.len() < REMOTES_MAX {
+                break;
+            }
+            let Some((_, oldest)) = remotes.turns.pop_first() else { return };
+            remotes.last_turn += 1;
+            remotes.turns.insert(remotes.last_turn, oldest);
+            let Some(remote) = remotes.of.get_mut(&oldest) else { return };
+            remote.turn = remotes.last_turn;
+            if remote.items.is_empty() {
+                // Nothing of theirs waits for anything.
+                self.remove_remote(oldest);
+            }
+        }
+        let Some(remotes) = self.remotes().filter(|remotes| remotes.of.len() < REMOTES_MAX) else { return };
+        remotes.last_turn += 1;
+        let (state, turn) = (State::Stored { last: 0 }, remotes.last_turn);
+        remotes.of.insert(user, Remote { at, state, turn, items: BTreeMap::new(), bytes: 0 });
+        remotes.turns.insert(turn, user);
+        self.users.hold(user);
+        self.users.goes_elsewhere(user);
+    }
+
+    fn remove_remote(&mut self, user: UserId) {
+        let Some(remotes) = self.remotes() else { return };
+        let items = remotes.end(user);
+        debug_assert!(items.is_empty(), "its items were let go of");
+        if let Some(remote) = remotes.of.remove(&user) {
+            remotes.turns.remove(&remote.turn);
+            self.users.is_elsewhere_no_more(user);
+            self.users.release(user);
+        }
+    }
+
+    /// They come here, or belong to yet another node.
+    pub(in super::super) fn forget_remote(&mut self, user: UserId, out: &mut Vec<Action>) {
+        if self.users.route(user) == Route::Elsewhere {
+            self.end_direct(user, out);
+            self.remove_remote(user);
+        }
+    }
+
+    /// All that was taken for them before is in the store, or will never be.
+    fn begin_direct(&mut self, receiver: UserId, out: &mut Vec<Action>) {
+        let user = self.users.get(receiver).name.clone();
+        let Some(remotes) = self.remotes() else { return };
+        let came = remotes.came;
+        let Some(remote) = remotes.of.get_mut(&receiver) else { return };
+        remotes.last_phase += 1;
+        let phase = remotes.last_phase;
+        remote.state = State::Direct { phase, looked: came };
+        remotes.by_node.insert((remote.at.node, receiver));
+        let (at, items) = (remote.at, remote.items.iter().map(|(&seq, &slot)| DeliveryRef { slot, seq }).collect());
+        self.say_begin(at, BusRecord::Begin { user, phase });
+        let items: Vec<DeliveryRef> = items;
+        for delivery in items {
+            let sender = self.deliveries.get(delivery).and_then(|found| found.sender);
+            if !self.hand_one(delivery, sender, out) {
+                return self.end_direct(receiver, out);
+            }
+        }
+    }
+
+    /// From now on what is taken for them is saved; so is what was handed over and is not safe.
+    pub(super) fn end_direct(&mut self, receiver: UserId, out: &mut Vec<Action>) {
+        let Some(remotes) = self.remotes() else { return };
+        let items = remotes.end(receiver);
+        if items.is_empty() {
+            return;
+        }
+        self.users.hold(receiver);
+        let (mut saved, mut unsaved) = (Vec::new(), Vec::new());
+        for delivery in items {
+            let Some(found) = self.deliveries.get_mut(delivery) else { continue };
+            found.listed = false;
+            match found.save {
+                Save::Done => saved.push(delivery),
+                // Whatever comes of it, their node is told.
+                Save::InFlight => {}
+                Save::None | Save::Failed | Save::Full | Save::Foreign => unsaved.push(delivery),
+            }
+        }
+        for delivery in unsaved {
+            self.save_if_unsaved(delivery, out);
+            if let Some(Remote { state: State::Stored { last }, .. }) = self.remote(receiver) {
+                *last = delivery.seq;
+            }
+        }
+        for delivery in saved {
+            let sender = self.deliveries.get(delivery).and_then(|found| found.sender);
+            if let (Some(remotes), Some(sender)) = (self.remotes(), sender) {
+                remotes.note_acked(sender, receiver);
+            }
+            self.tell_owner(receiver, What::PUSHES, sender, out);
+            self.release_delivery(delivery);
+        }
+        self.users.release(receiver);
+    }
+
+    /// The link to this node is down, or the node has missed something.
+    pub(super) fn end_directs_at(&mut self, node: NodeId, out: &mut Vec<Action>) {
+        let users = self.remotes().map(|remotes| remotes.at(node)).unwrap_or_default();
+        for user in users {
+            self.end_direct(user, out);
+        }
+    }
+
+    /// For whom messages of this sender are in the store, of which that node may not know yet.
+    pub(super) fn unacked_of(&mut self, sender: UserId, at: Incarnation) -> Vec<UserName> {
+        let Some(remotes) = self.remotes() else { return Vec::new() };
+        let all = (sender, UserId::FIRST)..=(sender, UserId::LAST);
+        let receivers = remotes.unacked.range(all).map(|((_, receiver), _)| *receiver);
+        let there = receivers.filter(|receiver| remotes.of.get(receiver).is_some_and(|remote| remote.at == at));
+        let there: Vec<UserId> = there.collect();
+        there.into_iter().map(|receiver| self.users.get(receiver).name.clone()).collect()
+    }
+
+    /// A message that this node has taken was acked elsewhere.
+    pub(super) fn acked_there(&mut self, name: UserName, seq: u64, out: &mut Vec<Action>) {
+        let slot = self.users.find(name.as_str()).and_then(|user| {
+            let remotes = self.remotes()?;
+            let slot = remotes.of.get_mut(&user)?.items.remove(&seq)?;
+            remotes.items -= 1;
+            Some((user, DeliveryRef { slot, seq }))
+        });
+        let Some((receiver, delivery)) = slot else {
+            return self.submit_delete(seq, name, out);
+        };
+        self.discharge_delivery(delivery, out);
+        let Some(gone) = self.deliveries.remove(delivery) else {
+            return self.submit_delete(seq, name, out);
+        };
+        let weight = gone.weight_bytes();
+        if let Some(remotes) = self.remotes() {
+            if let Some(remote) = remotes.of.get_mut(&receiver) {
+                remote.bytes = remote.bytes.saturating_sub(weight);
+            }
+            if let Some(sender) = gone.sender.filter(|_| gone.save == Save::Done) {
+                remotes.note_acked(sender, receiver);
+            }
+        }
+        let is_stored = !matches!(gone.save, Save::None | Save::Full);
+        self.acked(gone, out);
+        if is_stored {
+            self.submit_delete(seq, name, out);
+        }
+    }
+
+    /// The node of its receiver has no use for a message that was handed over.
+    pub(super) fn refused_there(&mut self, user: &UserName, seq: u64, out: &mut Vec<Action>) {
+        // Otherwise it was saved before, and their node told to look.
+        if let Some(user) = self.users.find(user.as_str())
+            && self.is_handed_over(user, seq)
+        {
+            self.end_direct(user, out);
+        }
+    }
+}

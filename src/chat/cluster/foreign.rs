@@ -1,0 +1,250 @@
+//! Pushes that other nodes hand over to this one, for users who are here.
+//!
+//! Such a push stands on their list like any other, but it is its *taker*'s: the node that took the
+//! message saves it, deletes it, and answers its sender. It learns by `Ack` that the push was
+//! acked, and by `No` that it is not on the list, or no more. After a `No` nothing more is taken
+//! of that taker until it begins anew, so that nothing overtakes what was refused.
+
+use super::super::Chat;
+use super::super::contract::Action;
+use super::super::deliveries::{Delivery, Save};
+use super::super::ids::{DeliveryRef, UserId};
+use super::super::list::AckList;
+use super::super::mailbox::Backfill;
+use super::contract::{Incarnation, NODE_BITS, NodeId, Record};
+use super::recent::Recent;
+use crate::protocol::field::UserName;
+use crate::protocol::push::{Push, PushKind};
+use std::collections::BTreeMap;
+
+/// How long the numbers of acked pushes are remembered, at least: a taker may have saved one of
+/// them, and deletes it as soon as it learns of the ack.
+const ACKED_SPAN_MS: u64 = 600_000;
+/// Of a user and taker.
+const BEGUN_BYTES: usize = size_of::<(UserId, Incarnation, u64)>() + 48;
+
+/// What a node knows of the pushes that others hand over.
+#[derive(Debug, Default)]
+pub(super) struct Foreign {
+    /// Of users who are here: whose pushes are taken, and of which phase.
+    begun: BTreeMap<UserId, Vec<(Incarnation, u64)>>,
+    begun_len: usize,
+    /// Pushes that were acked here, by their `seq`.
+    acked: Recent,
+    /// The same, by receiver, sender and id: their takers may have died before they knew.
+    messages: Recent,
+}
+
+impl Foreign {
+    pub(super) fn held_bytes(&self) -> usize {
+        self.begun_len * BEGUN_BYTES + self.acked.held_bytes() + self.messages.held_bytes()
+    }
+
+    fn begins(&mut self, user: UserId, from: Incarnation, phase: u64) {
+        self.ends(user, from.node);
+        self.begun.entry(user).or_default().push((from, phase));
+        self.begun_len += 1;
+    }
+
+    fn ends(&mut self, user: UserId, from: NodeId) {
+        if let Some(begun) = self.begun.get_mut(&user) {
+            let before = begun.len();
+            begun.retain(|(taker, _)| taker.node != from);
+            self.begun_len -= before - begun.len();
+            if begun.is_empty() {
+                self.begun.remove(&user);
+            }
+        }
+    }
+
+    fn phase(&self, user: UserId, from: Incarnation) -> Option<u64> {
+        let begun = self.begun.get(&user)?;
+        begun.iter().find(|(taker, _)| *taker == from).map(|(_, phase)| *phase)
+    }
+
+    pub(super) fn left(&mut self, user: UserId) {
+        if let Some(begun) = self.begun.remove(&user) {
+            self.begun_len -= begun.len();
+        }
+    }
+
+    /// Of the dead nothing is taken any more.
+    pub(super) fn keep(&mut self, lives: impl Fn(&Incarnation) -> bool) {
+        if self.begun.values().flatten().all(|(taker, _)| lives(taker)) {
+            return;
+        }
+        self.begun.retain(|_, begun| {
+            begun.retain(|(taker, _)| lives(taker));
+            !begun.is_empty()
+        });
+        self.begun_len = self.begun.values().map(Vec::len).sum();
+    }
+}
+
+fn taker_of(seq: u64) -> Option<NodeId> {
+    NodeId::new((seq & ((1 << NODE_BITS) - 1)) as u16)
+}
+
+impl Chat {
+    fn foreign(&mut self) -> Option<&mut Foreign> {
+        Some(&mut self.bus()?.foreign)
+    }
+
+    /// Another node begins to hand over pushes for a user.
+    pub(super) fn foreign_begins(&mut self, from: Incarnation, user: &UserName, phase: u64, out: &mut Vec<Action>) {
+        if let Some(user) = self.users.find(user.as_str())
+            && self.users.is_here(user)
+        {
+            if let Some(foreign) = self.foreign() {
+                foreign.begins(user, from, phase);
+            }
+            self.look(user, out);
+        }
+    }
+
+    /// Another node hands over a push.
+    pub(super) fn foreign_push(&mut self, from: Incarnation, phase: u64, push: Push, out: &mut Vec<Action>) {
+        let (now_ms, seq) = (self.now.mono_ms, push.seq);
+        let message_span_ms = self.rules.dedup_age_ms / 2;
+        let message = self.deliveries.hash([push.receiver(), push.sender(), push.id()]);
+        let user = self.users.find(push.receiver());
+        let here = user.filter(|user| self.users.is_here(*user));
+        let Some(foreign) = self.foreign() else { return };
+        if foreign.acked.contains(seq, now_ms, ACKED_SPAN_MS) {
+            return self.say_ack(from, push.receiver, seq);
+        }
+        let Some(user) = here.filter(|user| foreign.phase(*user, from) == Some(phase)) else {
+            // Nothing of this phase is taken any more, even if they come again.
+            if let Some(user) = user {
+                foreign.ends(user, from.node);
+            }
+            return self.say_quietly(from, Record::No { user: push.receiver, seq });
+        };
+        if foreign.messages.contains(message, now_ms, message_span_ms) {
+            // Its first taker died, or its user moved, before they knew of the ack.
+            foreign.acked.insert(seq, now_ms, ACKED_SPAN_MS);
+            return self.say_ack(from, push.receiver, seq);
+        }
+        let entry = self.users.get_mut(user);
+        let list = entry.list.get_or_insert_with(|| Box::new(AckList::new(Backfill::Live)));
+        if list.mailbox.seqs_from(seq).0 {
+            return;
+        }
+        let twin = list.mailbox.find_message(push.sender(), push.id(), &self.deliveries);
+        let is_safe = twin.and_then(|twin| self.deliveries.get(twin)).map(|twin| twin.durable);
+        let is_full = list.mailbox.backfill == Backfill::Live && list.mailbox.is_full(push.weight_bytes(), &self.rules);
+        match is_safe {
+            // It is one with a message in the store: that one will be delivered.
+            Some(true) => self.say_ack(from, push.receiver, seq),
+            Some(false) => self.refuse_foreign(user, from, seq),
+            None if is_full || push.kind != PushKind::Message => self.refuse_foreign(user, from, seq),
+            None => self.list_foreign(user, push, out),
+        }
+    }
+
+    fn list_foreign(&mut self, user: UserId, push: Push, out: &mut Vec<Action>) {
+        self.watch_for(user, push.seq);
+        self.users.hold(user);
+        let delivery = self.deliveries.insert(Delivery::of_foreign(push, user));
+        let Some(list) = &mut self.users.get_mut(user).list else { return };
+        if list.mailbox.backfill == Backfill::Live {
+            list.mailbox.append(delivery, &mut self.deliveries);
+            return self.pump(user, out);
+        }
+        let is_listed = list.mailbox.append_tail(delivery, &self.deliveries, &self.rules);
+        if !is_listed {
+            if let Some(found) = self.deliveries.get_mut(delivery) {
+                found.listed = false;
+            }
+            self.release_foreign(delivery);
+        }
+        self.want_page(user, out);
+    }
+
+    fn say_ack(&mut self, taker: Incarnation, user: UserName, seq: u64) {
+        self.say_quietly(taker, Record::Ack { user, seq });
+    }
+
+    /// Nothing more is taken of this phase.
+    fn refuse_foreign(&mut self, user: UserId, taker: Incarnation, seq: u64) {
+        if let Some(foreign) = self.foreign() {
+            foreign.ends(user, taker.node);
+        }
+        let user = self.users.get(user).name.clone();
+        self.say_quietly(taker, Record::No { user, seq });
+    }
+
+    /// The taker of a push, if it lives; perhaps not that life in which it handed the push over.
+    fn living_taker(&self, seq: u64) -> Option<Incarnation> {
+        let cluster = self.cluster.as_ref()?;
+        let last = cluster.view.node(taker_of(seq)?)?.last;
+        cluster.is_alive(last).then_some(last)
+    }
+
+    /// The client has acked a push that was handed over; its delivery is removed.
+    #[cold]
+    pub(in super::super) fn acked_foreign(&mut self, user: UserId, delivery: &Delivery, out: &mut Vec<Action>) {
+        let (now_ms, seq) = (self.now.mono_ms, delivery.seq);
+        let span_ms = self.rules.dedup_age_ms / 2;
+        let name = self.users.get(user).name.clone();
+        let message = self.deliveries.hash([name.as_str(), delivery.body.sender(), delivery.body.id()]);
+        let taker = self.living_taker(seq);
+        let Some(foreign) = self.foreign() else { return };
+        foreign.acked.insert(seq, now_ms, ACKED_SPAN_MS);
+        foreign.messages.insert(message, now_ms, span_ms);
+        let is_takers = taker.is_some_and(|taker| foreign.phase(user, taker).is_some());
+        if let Some(taker) = taker {
+            self.say_ack(taker, name.clone(), seq);
+        }
+        if !is_takers {
+            // It may have died meanwhile: then nobody else deletes it.
+            self.submit_delete(seq, name, out);
+        }
+    }
+
+    /// Takes a push that was handed over out of memory: it is on no list any more.
+    #[cold]
+    pub(in super::super) fn release_foreign(&mut self, delivery: DeliveryRef) {
+        let Some(found) = self.deliveries.get(delivery) else { return };
+        let receiver = found.receiver;
+        if let Some(taker) = self.living_taker(delivery.seq) {
+            self.refuse_foreign(receiver, taker, delivery.seq);
+        }
+        self.release_delivery(delivery);
+    }
+
+    /// A push that was handed over is one with a push in the store: its taker need do no more.
+    pub(super) fn foreign_is_stored(&mut self, user: UserId, seq: u64) {
+        let name = self.users.get(user).name.clone();
+        if let Some(taker) = self.living_taker(seq) {
+            self.say_ack(taker, name, seq);
+        }
+    }
+
+    /// A page has a push that was acked here: its taker has saved it and does not know yet. It is
+    /// deleted on the spot.
+    pub(in super::super) fn was_acked_here(&mut self, user: UserId, seq: u64, out: &mut Vec<Action>) -> bool {
+        let now_ms = self.now.mono_ms;
+        let is_acked = self.foreign().is_some_and(|foreign| foreign.acked.contains(seq, now_ms, ACKED_SPAN_MS));
+        if is_acked {
+            self.delete(seq, user, out);
+        }
+        is_acked
+    }
+
+    /// The sender of a push that was handed over is here now and sends it again: it is this node's
+    /// from now on.
+    #[cold]
+    pub(in super::super) fn take_foreign_over(&mut self, delivery: DeliveryRef) {
+        let Some(found) = self.deliveries.get_mut(delivery) else { return };
+        found.save = Save::Failed;
+        let sender = found.body.sender().to_owned();
+        found.sender = self.users.find(&sender);
+        if let Some(sender) = found.sender {
+            self.users.hold(sender);
+            if let Some(cluster) = &mut self.cluster {
+                cluster.taken.insert(sender, delivery);
+            }
+        }
+    }
+}

@@ -1,0 +1,298 @@
+//! Both ends of a link on a bus that does what the tests say.
+
+use super::*;
+use crate::protocol::field::{Id, Name};
+use crate::protocol::push::PushKind;
+
+const BYTES_MAX: usize = 10_000;
+
+fn user(name: &str) -> UserName {
+    UserName::new(name).unwrap()
+}
+
+fn look(name: &str) -> Record {
+    Record::Look { user: user(name) }
+}
+
+fn ack(seq: u64) -> Record {
+    Record::Ack { user: user("ann"), seq }
+}
+
+fn push(seq: u64) -> Push {
+    Push::new(seq, 1, PushKind::Message, &Id::new("m").unwrap(), &Name::new("bob").unwrap(), user("ann"), "hello")
+}
+
+/// One end, with its clock.
+#[derive(Default)]
+struct End {
+    link: Link,
+    last_epoch: u64,
+    now_ms: u64,
+}
+
+impl End {
+    fn open() -> Self {
+        let mut end = Self::default();
+        end.link.open(&mut end.last_epoch);
+        end
+    }
+
+    fn say(&mut self, record: Record) {
+        assert!(!self.link.say(BusRecord::Record(record), self.now_ms, BYTES_MAX));
+    }
+
+    fn frames(&mut self) -> Vec<Frame> {
+        let frames = self.link.frames(1, self.now_ms);
+        self.link.check();
+        frames
+    }
+
+    fn hear(&mut self, frame: Frame) -> Heard {
+        let heard = self.link.hear(frame, self.now_ms);
+        self.link.check();
+        heard
+    }
+
+    fn down(&mut self) {
+        self.link.down(self.now_ms);
+        self.pass(0);
+    }
+
+    fn pass(&mut self, wait_ms: u64) -> Vec<Record> {
+        self.now_ms += wait_ms;
+        let mailed = self.link.pass(self.now_ms, true, &mut self.last_epoch);
+        self.link.check();
+        mailed
+    }
+}
+
+/// Both ends open, and each has confirmed the other's first batch.
+fn both_up() -> (End, End) {
+    let (mut one, mut other) = (End::open(), End::open());
+    for _ in 0..2 {
+        for frame in one.frames() {
+            other.hear(frame);
+        }
+        for frame in other.frames() {
+            one.hear(frame);
+        }
+    }
+    assert!(one.link.is_up() && other.link.is_up());
+    (one, other)
+}
+
+fn of(records: Vec<Record>) -> Vec<BusRecord> {
+    records.into_iter().map(BusRecord::Record).collect()
+}
+
+#[test]
+fn a_link_is_up_when_its_first_batch_is_confirmed() {
+    let (mut one, mut other) = (End::open(), End::open());
+    assert!(!one.link.push(1, &push(1), BYTES_MAX), "nobody may be there");
+    let first = one.frames();
+    assert_eq!(first.len(), 1);
+    assert_eq!(other.hear(first[0].clone()), Heard::default());
+    assert!(one.frames().is_empty(), "nothing to say");
+    let answer = other.frames();
+    assert_eq!(answer[0].confirmed, Some(Place { link: 1, number: 1 }));
+    assert!(one.hear(answer[0].clone()).came_up && one.link.is_up());
+    assert!(!one.hear(answer[0].clone()).came_up, "once");
+    assert!(one.link.push(1, &push(1), BYTES_MAX));
+}
+
+#[test]
+fn batches_are_taken_once_and_only_in_their_order() {
+    // Numbers of the batches that arrive, and what is taken of them.
+    let rows: [(&[usize], &[u64], bool); 6] = [
+        (&[0, 1, 2], &[10, 11, 12], false),
+        (&[0, 0, 1, 1, 2], &[10, 11, 12], false),
+        (&[0, 2], &[10], true),
+        (&[1], &[], true),
+        (&[0, 2, 1, 2], &[10, 11, 12], true),
+        (&[0, 1, 0, 2], &[10, 11, 12], false),
+    ];
+    for (arrive, taken, is_refused) in rows {
+        let (mut one, mut other) = both_up();
+        let mut frames = Vec::new();
+        for seq in 10..13 {
+            one.say(ack(seq));
+            frames.extend(one.frames());
+        }
+        let mut records = Vec::new();
+        for &place in arrive {
+            records.extend(other.hear(frames[place].clone()).records);
+        }
+        assert_eq!(records, of(taken.iter().map(|&seq| ack(seq)).collect()), "{arrive:?}");
+        let refused = other.frames().into_iter().filter_map(|frame| frame.refused).next();
+        assert_eq!(refused.is_some(), is_refused, "{arrive:?}");
+    }
+}
+
+#[test]
+fn a_refusal_ends_the_epoch_that_it_names_and_no_other() {
+    let (mut one, _) = both_up();
+    let refusal = |link| Frame { view: 1, confirmed: None, refused: Some(link), batch: None };
+    assert!(one.hear(refusal(1)).is_refused);
+    one.down();
+    assert!(!one.hear(refusal(1)).is_refused, "that one is over");
+    assert!(one.hear(refusal(2)).is_refused);
+}
+
+#[test]
+fn what_is_kept_is_said_again_in_each_epoch_and_pushes_are_not() {
+    let (mut one, mut other) = both_up();
+    one.say(ack(1));
+    let lost = one.frames();
+    assert!(one.link.push(7, &push(5), BYTES_MAX));
+    one.say(look("ann"));
+    drop(one.frames());
+    one.now_ms += UNCONFIRMED_MS - 1;
+    assert!(!one.link.is_late(one.now_ms));
+    one.now_ms += 1;
+    assert!(one.link.is_late(one.now_ms));
+    one.down();
+    assert!(!one.link.push(7, &push(6), BYTES_MAX), "nothing is confirmed yet");
+    let again = one.frames();
+    assert_eq!(other.hear(again[0].clone()).records, of(vec![ack(1), look("ann")]));
+    assert!(other.hear(lost[0].clone()).records.is_empty(), "an epoch that is over");
+    for frame in other.frames() {
+        one.hear(frame);
+    }
+    assert!(one.link.is_up() && one.link.kept.is_empty() && one.link.unconfirmed_bytes() == 0);
+}
+
+#[test]
+fn an_epoch_that_nobody_confirms_is_followed_by_another_after_longer_and_longer_rests() {
+    let mut one = End::open();
+    let mut opened = Vec::new();
+    for _ in 0..30_000 {
+        one.pass(1);
+        if one.link.is_late(one.now_ms) {
+            one.link.down(one.now_ms);
+        }
+        if one.link.has_to_publish(one.now_ms) && !one.frames().is_empty() {
+            opened.push(one.now_ms);
+        }
+    }
+    let rests: Vec<u64> = opened.windows(2).map(|pair| pair[1] - pair[0]).collect();
+    assert!(rests.is_sorted() && rests[0] <= 700 && *rests.last().unwrap() <= 5_200, "{rests:?}");
+    assert!(opened.len() < 12, "{opened:?}");
+    // The other one is heard: at once.
+    one.link.wake(one.now_ms);
+    one.pass(0);
+    assert!(one.link.has_to_publish(one.now_ms) || !one.link.unconfirmed.is_empty());
+}
+
+#[test]
+fn what_is_not_confirmed_in_a_second_goes_by_the_mail_once_in_its_order() {
+    let (mut one, _) = both_up();
+    one.say(ack(1));
+    one.pass(10);
+    one.say(ack(2));
+    drop(one.frames());
+    assert!(one.pass(MAIL_AFTER_MS - 11).is_empty());
+    assert_eq!(one.pass(1), vec![ack(1)]);
+    assert_eq!(one.pass(10), vec![ack(2)]);
+    assert!(one.pass(10).is_empty());
+    // It is still said over the bus, so that nothing overtakes it, and forgotten at last.
+    one.down();
+    assert_eq!(one.frames()[0].batch.as_ref().unwrap().records, of(vec![ack(1), ack(2)]));
+    one.pass(MAILED_FORGET_MS);
+    assert!(one.link.kept.is_empty());
+}
+
+#[test]
+fn without_a_bus_all_goes_by_the_mail_at_once() {
+    let (mut one, _) = both_up();
+    one.say(ack(1));
+    assert_eq!(one.link.pass(one.now_ms, false, &mut one.last_epoch), vec![ack(1)]);
+    assert_eq!(one.link.due_ms(false), Some(one.now_ms + MAILED_FORGET_MS));
+}
+
+#[test]
+fn a_look_folds_into_the_next_unless_that_puts_it_behind_something() {
+    let release = |epoch| Record::Release { user: user("bob"), epoch, claim: 1 };
+    let (mut one, _) = both_up();
+    for record in [look("ann"), look("cid"), ack(1), look("ann")] {
+        one.say(record);
+        drop(one.frames());
+    }
+    one.say(release(1));
+    one.say(look("ann"));
+    one.down();
+    let again = one.frames().remove(0).batch.unwrap().records;
+    assert_eq!(again, of(vec![look("cid"), ack(1), look("ann"), release(1), look("ann")]));
+}
+
+#[test]
+fn what_began_in_an_epoch_that_is_over_is_only_a_look_in_the_next() {
+    let (mut one, _) = both_up();
+    assert!(!one.link.say(BusRecord::Begin { user: user("ann"), phase: 3 }, 0, BYTES_MAX));
+    drop(one.frames());
+    assert!(one.pass(MAIL_AFTER_MS).is_empty(), "a beginning holds for its epoch");
+    one.down();
+    assert_eq!(one.frames().remove(0).batch.unwrap().records, of(vec![look("ann")]));
+    assert_eq!(one.pass(1), vec![look("ann")]);
+}
+
+#[test]
+fn what_is_not_confirmed_is_bounded() {
+    let (mut one, mut other) = both_up();
+    let mut handed = 0;
+    let mut frames = Vec::new();
+    while one.link.push(1, &push(handed), BYTES_MAX) {
+        handed += 1;
+        frames.extend(one.frames());
+    }
+    assert!(handed > 10 && one.link.unconfirmed_bytes() <= BYTES_MAX);
+    assert!(one.link.held_bytes() < BYTES_MAX);
+    for frame in frames {
+        other.hear(frame);
+    }
+    for frame in other.frames() {
+        one.hear(frame);
+    }
+    assert!(one.link.push(1, &push(handed), BYTES_MAX), "all was confirmed");
+    // Records are taken all the same, until it is too much.
+    let mut said = 0;
+    while !one.link.say(BusRecord::Record(ack(said)), 0, BYTES_MAX) {
+        said += 1;
+    }
+    let given_up = one.link.give_up().records;
+    assert_eq!(given_up, (0..=said).map(ack).collect::<Vec<_>>());
+    one.link.check();
+    assert_eq!(one.link.kept_bytes, 0);
+}
+
+#[test]
+fn a_turn_with_much_to_say_is_split_into_batches() {
+    let (mut one, mut other) = both_up();
+    let count = 3 * BATCH_BYTES_MAX as u64 / 100;
+    for seq in 0..count {
+        one.link.say(BusRecord::Record(ack(seq)), 0, usize::MAX);
+    }
+    let frames = one.frames();
+    assert!(frames.len() > 2);
+    let mut taken = Vec::new();
+    for frame in frames {
+        let bytes: usize = frame.batch.iter().flat_map(|batch| &batch.records).map(BusRecord::weight_bytes).sum();
+        assert!(bytes <= BATCH_BYTES_MAX + KEPT_BYTES, "{bytes}");
+        taken.extend(other.hear(frame).records);
+    }
+    assert_eq!(taken, of((0..count).map(ack).collect()));
+}
+
+#[test]
+fn a_confirmation_goes_alone_after_a_moment() {
+    let (mut one, mut other) = both_up();
+    one.say(ack(1));
+    other.hear(one.frames().remove(0));
+    assert!(!other.link.has_to_publish(other.now_ms));
+    assert_eq!(other.link.due_ms(true), Some(other.now_ms + CONFIRM_MS));
+    other.pass(CONFIRM_MS);
+    assert!(other.link.has_to_publish(other.now_ms));
+    let alone = other.frames().remove(0);
+    assert_eq!((alone.confirmed, alone.batch.clone()), (Some(Place { link: 1, number: 2 }), None));
+    one.hear(alone);
+    assert_eq!(one.link.due_ms(true), None, "nothing is open");
+}

@@ -1,0 +1,72 @@
+//! Numbers that were noted of late, within bounded memory and time.
+
+use std::collections::HashSet;
+
+/// Numbers of one generation.
+const COUNT_MAX: usize = 1 << 15;
+
+/// Each is known for one generation at least, and for two at most. Never walked through.
+#[derive(Debug, Default)]
+pub(super) struct Recent {
+    newer: HashSet<u64>,
+    older: HashSet<u64>,
+    /// When the newer generation began.
+    since_ms: u64,
+}
+
+impl Recent {
+    /// A generation ends when it is full, or has lasted for `span_ms`.
+    pub(super) fn insert(&mut self, number: u64, now_ms: u64, span_ms: u64) {
+        self.pass(now_ms, span_ms);
+        if self.newer.len() >= COUNT_MAX {
+            self.older = std::mem::take(&mut self.newer);
+            self.since_ms = now_ms;
+        }
+        self.newer.insert(number);
+    }
+
+    fn pass(&mut self, now_ms: u64, span_ms: u64) {
+        let age_ms = now_ms - self.since_ms;
+        if age_ms >= span_ms {
+            let newer = std::mem::take(&mut self.newer);
+            self.older = if age_ms < span_ms.saturating_mul(2) { newer } else { HashSet::new() };
+            self.since_ms = now_ms;
+        }
+    }
+
+    pub(super) fn contains(&mut self, number: u64, now_ms: u64, span_ms: u64) -> bool {
+        if self.newer.is_empty() && self.older.is_empty() {
+            return false;
+        }
+        self.pass(now_ms, span_ms);
+        self.newer.contains(&number) || self.older.contains(&number)
+    }
+
+    /// What it holds.
+    pub(super) fn held_bytes(&self) -> usize {
+        (self.newer.capacity() + self.older.capacity()) * (size_of::<u64>() + 1)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_number_is_known_for_one_generation_at_least_and_two_at_most() {
+        let mut recent = Recent::default();
+        recent.insert(7, 5, 100);
+        assert!(recent.contains(7, 104, 100) && !recent.contains(8, 104, 100));
+        recent.insert(8, 150, 100);
+        assert!(recent.contains(8, 199, 100));
+        assert!(!recent.contains(7, 251, 100) && !recent.contains(7, 1_000, 100));
+        recent.insert(9, 2_000, 100);
+        assert!(!recent.contains(9, 3_000, 100), "nobody came for long");
+        for number in 0..3 * COUNT_MAX as u64 {
+            recent.insert(number, 3_000, 100);
+            assert!(recent.contains(number.saturating_sub(COUNT_MAX as u64 - 1), 3_000, 100));
+        }
+        assert!(!recent.contains(0, 3_000, 100));
+        assert!(recent.held_bytes() < 4 * COUNT_MAX * 16);
+    }
+}

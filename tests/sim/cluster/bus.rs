@@ -1,0 +1,179 @@
+//! The bus between the nodes of the simulation: it loses, doubles, delays and reorders frames, is
+//! cut between some nodes, and is away from some of them for a time.
+
+use super::super::random::Random;
+use super::Cluster;
+use hongyan::chat::Chat;
+use hongyan::chat::contract::{BusRecord, Event, Frame, Incarnation, Record};
+use std::collections::{BTreeMap, BTreeSet};
+
+pub(super) struct Bus {
+    /// Apart from what the rest draws: seeds without a bus are what they were.
+    random: Random,
+    /// Half of the seeds have one.
+    pub(super) is_there: bool,
+    lost: u64,
+    twice: u64,
+    late: u64,
+    cuts: u64,
+    away: u64,
+    cut: BTreeSet<(usize, usize)>,
+    /// Nodes that can publish nothing, and know it.
+    away_from: BTreeSet<usize>,
+    /// When the last frame from one node to another arrives.
+    last_ms: BTreeMap<(usize, usize), u64>,
+    /// Nodes whose turn is about to end.
+    turns: BTreeSet<(usize, u64)>,
+}
+
+impl Bus {
+    pub(super) fn new(seed: u64, calm: bool) -> Self {
+        let mut random = Random::new(seed ^ 0xB0_5B05);
+        let is_there = random.chance(500);
+        let mut rate = |often: u64, max: u64| if !calm && random.chance(often) { random.below(max) } else { 0 };
+        let (lost, twice, late, cuts, away) =
+            (rate(600, 200), rate(500, 100), rate(400, 150), rate(300, 30), rate(200, 20));
+        Self {
+            random,
+            is_there,
+            lost,
+            twice,
+            late,
+            cuts,
+            away,
+            cut: BTreeSet::new(),
+            away_from: BTreeSet::new(),
+            last_ms: BTreeMap::new(),
+            turns: BTreeSet::new(),
+        }
+    }
+
+    pub(super) fn ends(&mut self, node: usize) {
+        self.turns.retain(|(of, _)| *of != node);
+        self.away_from.remove(&node);
+    }
+}
+
+impl Cluster {
+    /// All have a bus, or none has.
+    pub fn with_bus(mut self, is_there: bool) -> Self {
+        self.bus.is_there = is_there;
+        for node in 0..self.nodes.len() {
+            if let (true, Some(chat)) = (is_there, &mut self.nodes[node].chat) {
+                chat.use_bus();
+            }
+        }
+        self
+    }
+
+    /// The core has something to publish at the end of its turn.
+    pub(super) fn turn_ends(&mut self, node: usize) {
+        let entry = &self.nodes[node];
+        let life = entry.life;
+        if entry.chat.as_ref().is_some_and(Chat::publishes) && self.bus.turns.insert((node, life)) {
+            let wait_ms = self.bus.random.below(2);
+            self.later(wait_ms, move |cluster| {
+                cluster.when_running(node, life, move |cluster| {
+                    cluster.bus.turns.remove(&(node, life));
+                    cluster.feed(node, Event::TurnEnded);
+                });
+            });
+        }
+    }
+
+    pub(super) fn publish(&mut self, node: usize, to: Incarnation, frame: Frame) {
+        let Some(from) = self.nodes[node].me else { return };
+        let other = usize::from(to.node.get()) - 1;
+        self.oracle.count("frames");
+        let records = frame.batch.iter().flat_map(|batch| &batch.records);
+        for record in records {
+            match record {
+                BusRecord::Begin { .. } => self.oracle.count("begins"),
+                BusRecord::Push { .. } => self.oracle.count("handed over"),
+                BusRecord::Record(Record::No { .. }) => self.oracle.count("refused"),
+                BusRecord::Record(_) => {}
+            }
+        }
+        self.say(|| format!("node {node} publishes for {to:?}: {frame:?}"));
+        if self.bus.cut.contains(&(node, other)) || self.bus.away_from.contains(&node) {
+            return;
+        }
+        let copies = 1 + u64::from(self.bus.random.chance(self.bus.twice));
+        for _ in 0..copies {
+            if self.bus.random.chance(self.bus.lost) {
+                continue;
+            }
+            let is_late = self.bus.random.chance(self.bus.late);
+            let wait_ms = if is_late { 1 + self.bus.random.below(600) } else { 1 + self.bus.random.below(3) };
+            let mut at_ms = self.now_ms + wait_ms;
+            if !is_late {
+                let last_ms = self.bus.last_ms.entry((node, other)).or_default();
+                at_ms = at_ms.max(*last_ms);
+                *last_ms = at_ms;
+            }
+            let frame = Box::new(frame.clone());
+            self.later(at_ms - self.now_ms, move |cluster| {
+                let life = cluster.nodes[other].life;
+                cluster.when_running(other, life, move |cluster| {
+                    if cluster.nodes[other].me == Some(to) {
+                        cluster.say(|| format!("node {other} gets from {from:?}: {frame:?}"));
+                        cluster.feed(other, Event::Bus { from, frame });
+                    }
+                });
+            });
+        }
+    }
+
+    /// Perhaps the bus is cut, mended, away or back.
+    pub(super) fn bus_step(&mut self) {
+        if !self.bus.is_there {
+            return;
+        }
+        let count = self.nodes.len();
+        if self.bus.random.chance(self.bus.cuts) {
+            self.bus.cut.clear();
+            if self.bus.random.chance(500) {
+                let pairs = (0..count).flat_map(|from| (0..count).map(move |to| (from, to)));
+                for pair in pairs {
+                    if self.bus.random.chance(300) {
+                        self.bus.cut.insert(pair);
+                    }
+                }
+            }
+            self.oracle.count("cuts");
+        }
+        if self.bus.random.chance(self.bus.away) {
+            let node = self.bus.random.below(count as u64) as usize;
+            let works = self.bus.away_from.contains(&node);
+            self.set_bus_works(node, works);
+        }
+    }
+
+    fn set_bus_works(&mut self, node: usize, works: bool) {
+        let life = self.nodes[node].life;
+        if works {
+            self.bus.away_from.remove(&node);
+        } else if self.nodes[node].is_up() {
+            self.oracle.count("bus away");
+            self.bus.away_from.insert(node);
+        }
+        self.later(1, move |cluster| {
+            cluster.when_running(node, life, move |cluster| {
+                cluster.feed(node, Event::BusWorks(!cluster.bus.away_from.contains(&node)));
+            });
+        });
+    }
+
+    /// Nothing goes wrong with it any more.
+    pub(super) fn mend_bus(&mut self) {
+        if !self.bus.is_there {
+            return;
+        }
+        let bus = &mut self.bus;
+        (bus.lost, bus.twice, bus.late, bus.cuts, bus.away) = (0, 0, 0, 0, 0);
+        bus.cut.clear();
+        for node in std::mem::take(&mut bus.away_from) {
+            self.set_bus_works(node, true);
+        }
+    }
+}
