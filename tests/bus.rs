@@ -12,9 +12,10 @@ use hongyan::config::{BusUrls, Config};
 use hongyan::protocol::field::{Id, Name, UserName};
 use hongyan::protocol::push::{Push, PushKind};
 use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -213,6 +214,38 @@ fn a_server_that_is_frozen_holds_nobody_up() {
     a.wait_until_it_works();
     b.wait_until_it_works();
     a.get_through(&mut b, 1_000_000);
+}
+
+#[test]
+fn a_server_that_is_slow_is_used_as_long_as_it_answers_in_time() {
+    let Some(redis) = Redis::start() else { return };
+    let proxy = Proxy::start(redis.port);
+    let [mut a, mut b] = pair(&format!("redis://{}", proxy.addr));
+    proxy.delay(150);
+    (1..=200).for_each(|number| a.say(&b, number));
+    b.wait_for(&a, 200);
+    assert_eq!(b.heard, (1..=200).map(|number| (a.me, number)).collect::<Vec<_>>());
+    assert!(a.works && a.ups() == [true]);
+    proxy.delay(2_000);
+    a.wait("it is too slow", |a| !a.works);
+    b.wait("it is too slow", |b| !b.works);
+    proxy.delay(0);
+    a.wait_until_it_works();
+    b.wait_until_it_works();
+    a.get_through(&mut b, 1_000);
+}
+
+#[test]
+fn a_subscription_that_is_dead_and_looks_alive_is_missed() {
+    let Some(redis) = Redis::start() else { return };
+    let proxy = Proxy::start(redis.port);
+    let [a, mut b] = pair(&format!("redis://{}", proxy.addr));
+    proxy.hold(true);
+    // What it publishes is taken all the time.
+    b.wait("it does not hear itself", |b| !b.works);
+    proxy.hold(false);
+    b.wait_until_it_works();
+    a.get_through(&mut b, 1);
 }
 
 #[test]
@@ -422,45 +455,68 @@ fn clients(redis: &Redis) -> String {
     text
 }
 
-/// Hands bytes on to a server, and holds up what comes from it if it is told to.
+/// Hands bytes on to a server. What comes from it is handed on later, and on connections that have
+/// subscribed only if they are not held.
 struct Proxy {
-    addr: std::net::SocketAddr,
-    holds: Arc<std::sync::atomic::AtomicBool>,
+    addr: SocketAddr,
+    pace: Arc<Pace>,
+}
+
+#[derive(Default)]
+struct Pace {
+    holds: AtomicBool,
+    delay_ms: AtomicU64,
 }
 
 impl Proxy {
     fn start(port: u16) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let addr = listener.local_addr().unwrap();
-        let holds = Arc::<std::sync::atomic::AtomicBool>::default();
-        let held = Arc::clone(&holds);
+        let pace = Arc::<Pace>::default();
+        let given = Arc::clone(&pace);
         thread::spawn(move || {
             for near in listener.incoming().map_while(Result::ok) {
                 let Ok(far) = TcpStream::connect(("127.0.0.1", port)) else { continue };
                 let (near_too, far_too) = (near.try_clone().unwrap(), far.try_clone().unwrap());
-                thread::spawn(move || hand_on(near, far, None));
-                let held = Arc::clone(&held);
-                thread::spawn(move || hand_on(far_too, near_too, Some(held)));
+                let (pace, subscribes) = (Arc::clone(&given), Arc::<AtomicBool>::default());
+                let has_subscribed = Arc::clone(&subscribes);
+                thread::spawn(move || {
+                    hand_on(near, far, |bytes| {
+                        if bytes.windows(9).any(|word| word == b"SUBSCRIBE") {
+                            has_subscribed.store(true, Ordering::SeqCst);
+                        }
+                    });
+                });
+                thread::spawn(move || {
+                    hand_on(far_too, near_too, |_| {
+                        thread::sleep(Duration::from_millis(pace.delay_ms.load(Ordering::SeqCst)));
+                        while pace.holds.load(Ordering::SeqCst) && subscribes.load(Ordering::SeqCst) {
+                            thread::sleep(Duration::from_millis(5));
+                        }
+                    });
+                });
             }
         });
-        Self { addr, holds }
+        Self { addr, pace }
     }
 
     fn hold(&self, holds: bool) {
-        self.holds.store(holds, std::sync::atomic::Ordering::SeqCst);
+        self.pace.holds.store(holds, Ordering::SeqCst);
+    }
+
+    fn delay(&self, ms: u64) {
+        self.pace.delay_ms.store(ms, Ordering::SeqCst);
     }
 }
 
-fn hand_on(mut from: TcpStream, mut to: TcpStream, holds: Option<Arc<std::sync::atomic::AtomicBool>>) {
+fn hand_on(mut from: TcpStream, mut to: TcpStream, before: impl Fn(&[u8])) {
     let mut buffer = [0; 4_096];
     while let Ok(count @ 1..) = from.read(&mut buffer) {
-        while holds.as_ref().is_some_and(|holds| holds.load(std::sync::atomic::Ordering::SeqCst)) {
-            thread::sleep(Duration::from_millis(5));
-        }
+        before(&buffer[..count]);
         if to.write_all(&buffer[..count]).is_err() {
             break;
         }
     }
-    from.shutdown(std::net::Shutdown::Both).ok();
-    to.shutdown(std::net::Shutdown::Both).ok();
+    from.shutdown(Shutdown::Both).ok();
+    to.shutdown(Shutdown::Both).ok();
 }

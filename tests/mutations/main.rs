@@ -8,6 +8,7 @@
 //! of them. An ordinary run only checks that each still fits the source.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
+mod bus;
 mod cluster;
 mod table;
 
@@ -16,7 +17,7 @@ use std::process::{Command, Stdio};
 use table::Mutation;
 
 fn all() -> impl Iterator<Item = &'static Mutation> {
-    table::MUTATIONS.iter().chain(cluster::MUTATIONS)
+    table::MUTATIONS.iter().chain(cluster::MUTATIONS).chain(bus::MUTATIONS)
 }
 
 fn root() -> &'static Path {
@@ -82,11 +83,12 @@ fn sentence(said: &str) -> &str {
 
 /// Who finds it, and in which words.
 fn caught(tree: &Path) -> Option<(&'static str, String)> {
-    const PROGRAMS: [(&str, &[&str]); 5] = [
+    const PROGRAMS: [(&str, &[&str]); 6] = [
         ("simulation", &["--test", "simulation", "whatever"]),
         ("simulation of nodes", &["--test", "cluster_simulation"]),
         ("scenario", &["--test", "core"]),
         ("unit test", &["--lib"]),
+        ("bus", &["--test", "bus"]),
         ("stores' contract", &["--test", "store_contract"]),
     ];
     PROGRAMS.iter().find_map(|(name, program)| Some((*name, sentence(&fails(tree, program)?).to_owned())))
