@@ -18,8 +18,8 @@ mod cluster {
 
 use cluster::load::{self, Habits, Known};
 use cluster::nets::{self, CABLES, Cable, Host};
-use cluster::recovery::Measured;
-use common::{HaProxy, MariaDb, Node, PATIENCE};
+use cluster::recovery::{Measured, Waiting};
+use common::{HaProxy, MariaDb, Node, PATIENCE, Redis};
 use mysql::prelude::Queryable;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -45,9 +45,16 @@ enum Fault {
     CutFromAll,
     DatabaseKilled,
     DatabaseFrozen,
+    CutFromBus,
+    CutFromDatabaseAndBus,
+    OneBusKilled,
+    BusesKilled,
+    OneBusFrozen,
+    BusesFrozen,
 }
 
-const FAULTS: [Fault; 9] = [
+/// Those of a cluster without a bus come first.
+const FAULTS: [Fault; 15] = [
     Fault::Killed,
     Fault::KilledForLong,
     Fault::TwoKilled,
@@ -57,7 +64,14 @@ const FAULTS: [Fault; 9] = [
     Fault::CutFromAll,
     Fault::DatabaseKilled,
     Fault::DatabaseFrozen,
+    Fault::CutFromBus,
+    Fault::CutFromDatabaseAndBus,
+    Fault::OneBusKilled,
+    Fault::BusesKilled,
+    Fault::OneBusFrozen,
+    Fault::BusesFrozen,
 ];
+const WITHOUT_BUS: usize = 9;
 
 impl Fault {
     fn describe(self) -> &'static str {
@@ -67,11 +81,47 @@ impl Fault {
             Self::TwoKilled => "two of three nodes are killed at once and stay away",
             Self::AllKilled => "all nodes are killed and started again after 0.5 s",
             Self::Frozen => "a node is frozen (SIGSTOP)",
-            Self::CutFromDatabase => "a node is cut off from the database (until its users talk to others)",
+            Self::CutFromDatabase => "a node is cut off from the database",
             Self::CutFromAll => "the cables of a node are pulled",
             Self::DatabaseKilled => "the database is killed and started again",
             Self::DatabaseFrozen => "the database is frozen (from its return)",
+            Self::CutFromBus => "a node is cut off from the bus",
+            Self::CutFromDatabaseAndBus => "a node is cut off from the database and the bus",
+            Self::OneBusKilled => "one of two Redis is killed",
+            Self::BusesKilled => "both Redis are killed",
+            Self::OneBusFrozen => "one of two Redis is frozen (SIGSTOP)",
+            Self::BusesFrozen => "both Redis are frozen",
         }
+    }
+
+    /// What is pulled out of the node.
+    fn cables(self) -> &'static [Cable] {
+        match self {
+            Self::CutFromDatabase => &[Cable::Database],
+            Self::CutFromBus => &[Cable::Bus],
+            Self::CutFromDatabaseAndBus => &[Cable::Database, Cable::Bus],
+            Self::CutFromAll => &CABLES,
+            _ => &[],
+        }
+    }
+
+    /// Does it concern all users?
+    fn is_for_all(self) -> bool {
+        !matches!(self, Self::Killed | Self::KilledForLong | Self::Frozen) && self.cables().is_empty()
+    }
+
+    /// Do those who are on one node talk on with each other there?
+    fn leaves_neighbours(self) -> bool {
+        match self {
+            Self::CutFromDatabase | Self::CutFromBus | Self::CutFromDatabaseAndBus => true,
+            Self::OneBusKilled | Self::BusesKilled | Self::OneBusFrozen | Self::BusesFrozen => true,
+            _ => false,
+        }
+    }
+
+    /// Is the node fenced?
+    fn fences(self) -> bool {
+        matches!(self, Self::Frozen) || self.cables().contains(&Cable::Database)
     }
 }
 
@@ -85,35 +135,27 @@ struct Plan {
 }
 
 impl Plan {
-    fn new() -> Self {
-        let kills =
-            std::env::var("HONGYAN_TEST_CLUSTER_KILLS").ok().map(|text| text.parse().expect("a number of kills"));
+    fn new(has_bus: bool) -> Self {
+        let kills: Option<usize> = std::env::var("HONGYAN_TEST_CLUSTER_KILLS").ok().map(|text| text.parse().unwrap());
         let seed = std::env::var("SEED").ok().and_then(|text| text.parse().ok()).unwrap_or(1);
-        let counts = |kills: usize, others: usize| {
-            let count = |fault| match fault {
-                Fault::Killed => kills.div_ceil(2),
-                Fault::KilledForLong => kills / 2,
-                Fault::Frozen => others.div_ceil(2),
-                _ => others,
-            };
-            FAULTS.into_iter().flat_map(|fault| std::iter::repeat_n(fault, count(fault))).collect::<Vec<_>>()
+        let others = kills.map_or(1, |kills| kills.div_ceil(20));
+        let count = |fault| match fault {
+            Fault::Killed => kills.unwrap_or(2).div_ceil(2),
+            Fault::KilledForLong => kills.unwrap_or(2) / 2,
+            Fault::Frozen => others.div_ceil(2),
+            // The short form with a bus leaves out what the bus does not change.
+            Fault::TwoKilled | Fault::AllKilled | Fault::DatabaseFrozen if has_bus && kills.is_none() => 0,
+            _ => others,
         };
+        let faults = if has_bus { &FAULTS[..] } else { &FAULTS[..WITHOUT_BUS] };
+        let faults = faults.iter().flat_map(|fault| std::iter::repeat_n(*fault, count(*fault))).collect();
         let seconds = Duration::from_secs;
-        let mut plan = match kills {
-            Some(kills) => Self {
-                lease: "5s",
-                faults: counts(kills, kills.div_ceil(20)),
-                frozen_for: seconds(60),
-                cut_for: seconds(15),
-                database_frozen_for: seconds(10),
-            },
-            None => Self {
-                lease: "2s",
-                faults: counts(4, 1),
-                frozen_for: seconds(4),
-                cut_for: seconds(5),
-                database_frozen_for: seconds(3),
-            },
+        let mut plan = if kills.is_some() {
+            let (frozen_for, cut_for, database_frozen_for) = (seconds(60), seconds(15), seconds(10));
+            Self { lease: "5s", faults, frozen_for, cut_for, database_frozen_for }
+        } else {
+            let (frozen_for, cut_for, database_frozen_for) = (seconds(4), seconds(5), seconds(3));
+            Self { lease: "2s", faults, frozen_for, cut_for, database_frozen_for }
         };
         fastrand::Rng::with_seed(seed).shuffle(&mut plan.faults);
         plan
@@ -127,18 +169,27 @@ struct Cluster {
     nodes: Vec<Node>,
     hosts: Vec<Host>,
     database: MariaDb,
+    buses: Vec<Redis>,
 }
 
 impl Cluster {
-    fn start(lease: &str) -> Option<Self> {
+    fn start(lease: &str, has_bus: bool) -> Option<Self> {
         let database = MariaDb::start_for_all_networks()?;
+        let redis = || Redis::with(&["--bind", "0.0.0.0", "--protected-mode", "no"]);
+        let buses: Vec<Redis> = if has_bus { vec![redis()?, redis()?] } else { vec![] };
         let hosts: Vec<Host> = (1..=3).map(Host::make).collect();
         let begin = |host: &Host, name: &str| {
             let store = database.url_at(host.other_end(Cable::Database));
+            let place = |redis: &Redis| format!("redis://{}:{}", host.other_end(Cable::Bus), redis.port);
+            let bus = buses.iter().map(place).collect::<Vec<_>>().join(",");
             let before = host.enter();
             let before: Vec<&str> = before.iter().map(String::as_str).collect();
-            let args = ["--store", &store, "--node-name", name, "--silent-server-max", lease];
-            Node::begin_at(host.listen(), &before, &[&args[..], &["--trusted-proxies", "10.77.0.0/16"]].concat())
+            let mut args = vec!["--store", &store, "--node-name", name, "--silent-server-max", lease];
+            args.extend(["--trusted-proxies", "10.77.0.0/16"]);
+            if has_bus {
+                args.extend(["--bus", &bus]);
+            }
+            Node::begin_at(host.listen(), &before, &args)
         };
         let (last, more) = ("    server b 10.0.0.6:1102\n", "    server c 10.0.0.7:1102\n");
         let page = include_str!("../docs/cluster.md").replace(last, &format!("{last}{more}"));
@@ -155,7 +206,7 @@ impl Cluster {
         }
         nodes[1..].iter().for_each(|node| drop(node.wait_for("listening on")));
         proxy.wait_for_servers(3);
-        Some(Self { proxy, nodes, hosts, database })
+        Some(Self { proxy, nodes, hosts, database, buses })
     }
 
     fn talk(&self) -> (Arc<Known>, Vec<JoinHandle<()>>) {
@@ -177,104 +228,117 @@ impl Cluster {
         })
     }
 
-    /// The node with the most users, and them.
-    fn fullest(&self) -> (usize, Vec<&'static str>) {
+    /// The node with the most users.
+    fn fullest(&self) -> usize {
         let until = Instant::now() + PATIENCE;
         loop {
-            let fullest = self.users().into_iter().enumerate().max_by_key(|(_, users)| users.len()).unwrap();
-            if !fullest.1.is_empty() {
-                return fullest;
+            let users = self.users();
+            let (at, users) = users.iter().enumerate().max_by_key(|(_, users)| users.len()).unwrap();
+            if !users.is_empty() {
+                return at;
             }
             assert!(Instant::now() < until, "nobody is anywhere");
             thread::sleep(Duration::from_millis(50));
         }
     }
 
-    /// One fault; gives how long users waited, and how long it took until all was delivered.
-    fn round(&mut self, fault: Fault, plan: &Plan, known: &Known) -> (Vec<Duration>, Duration) {
-        let (at, on_it) = self.fullest();
-        let mut users = on_it;
-        let mut since = Instant::now();
+    /// Who waits when this happens to this node, and to whom they can talk meanwhile.
+    fn waiting(&self, fault: Fault, at: usize) -> Vec<Waiting> {
+        let mut waiting = Vec::new();
+        for (node, users) in self.users().into_iter().enumerate() {
+            if node != at && !fault.is_for_all() {
+                continue;
+            }
+            let but_to = if fault.leaves_neighbours() { users.clone() } else { Vec::new() };
+            waiting.extend(users.into_iter().map(|user| Waiting { user, but_to: but_to.clone() }));
+        }
+        waiting
+    }
+
+    /// Makes something fail; gives the moment from which users wait.
+    fn fail(&mut self, fault: Fault, at: usize, plan: &Plan) -> Instant {
+        let mut since = None;
         match fault {
-            Fault::Killed => {
-                self.nodes[at].kill();
-                since = Instant::now();
+            Fault::Killed | Fault::AllKilled => {
+                let count = if fault == Fault::Killed { 1 } else { 3 };
+                (0..count).for_each(|step| self.nodes[(at + step) % 3].kill());
+                since = Some(Instant::now());
                 thread::sleep(RESTARTS_AFTER);
-                self.nodes[at].start_again();
+                (0..count).for_each(|step| self.nodes[(at + step) % 3].start_again());
             }
             Fault::KilledForLong => self.nodes[at].kill(),
-            Fault::TwoKilled => {
-                users = USERS.to_vec();
-                [at, (at + 1) % 3].into_iter().for_each(|at| self.nodes[at].kill());
-            }
-            Fault::AllKilled => {
-                users = USERS.to_vec();
-                self.nodes.iter_mut().for_each(Node::kill);
-                since = Instant::now();
-                thread::sleep(RESTARTS_AFTER);
-                self.nodes.iter_mut().for_each(Node::start_again);
-            }
+            Fault::TwoKilled => [at, (at + 1) % 3].into_iter().for_each(|at| self.nodes[at].kill()),
             Fault::Frozen => self.nodes[at].signal("-STOP"),
-            Fault::CutFromDatabase => self.hosts[at].pull(Cable::Database),
-            Fault::CutFromAll => CABLES.into_iter().for_each(|cable| self.hosts[at].pull(cable)),
             Fault::DatabaseKilled => {
-                users = USERS.to_vec();
                 self.database.kill9();
-                since = Instant::now();
+                since = Some(Instant::now());
                 self.database.start_again();
             }
             Fault::DatabaseFrozen => {
-                users = USERS.to_vec();
                 self.database.freeze();
                 thread::sleep(plan.database_frozen_for);
                 self.database.thaw();
             }
+            Fault::OneBusKilled => self.buses[0].kill(),
+            Fault::BusesKilled => self.buses.iter_mut().for_each(Redis::kill),
+            Fault::OneBusFrozen => self.buses[0].freeze(),
+            Fault::BusesFrozen => self.buses.iter().for_each(Redis::freeze),
+            Fault::CutFromDatabase | Fault::CutFromBus | Fault::CutFromDatabaseAndBus | Fault::CutFromAll => {
+                fault.cables().iter().for_each(|cable| self.hosts[at].pull(*cable));
+            }
         }
-        if !matches!(fault, Fault::Killed | Fault::AllKilled | Fault::DatabaseKilled) {
-            since = Instant::now();
-        }
-        // Those who are on one node talk on with each other there.
-        let near = if fault == Fault::CutFromDatabase { &users[..] } else { &[] };
-        let talks = known.wait_until_they_talk(&users, near, since);
-        known.wait_until_delivered();
-        let delivered = since.elapsed();
-        self.mend(fault, at, since, plan);
-        self.proxy.wait_for_servers(self.nodes.len());
-        known.wait_until_delivered();
-        (talks, delivered)
+        since.unwrap_or_else(Instant::now)
     }
 
-    /// Ends a fault of this node.
+    /// Ends what `fail` began.
     fn mend(&mut self, fault: Fault, at: usize, since: Instant, plan: &Plan) {
         match fault {
-            Fault::Killed | Fault::AllKilled | Fault::DatabaseKilled | Fault::DatabaseFrozen => return,
-            Fault::KilledForLong => return self.nodes[at].start_again(),
-            Fault::TwoKilled => return [at, (at + 1) % 3].into_iter().for_each(|at| self.nodes[at].start_again()),
+            Fault::Killed | Fault::AllKilled | Fault::DatabaseKilled | Fault::DatabaseFrozen => {}
+            Fault::KilledForLong => self.nodes[at].start_again(),
+            Fault::TwoKilled => [at, (at + 1) % 3].into_iter().for_each(|at| self.nodes[at].start_again()),
             Fault::Frozen => {
                 thread::sleep(plan.frozen_for.saturating_sub(since.elapsed()));
                 self.nodes[at].signal("-CONT");
             }
-            Fault::CutFromDatabase | Fault::CutFromAll => thread::sleep(plan.cut_for.saturating_sub(since.elapsed())),
+            Fault::OneBusKilled => self.buses[0].start_again(),
+            Fault::BusesKilled => self.buses.iter_mut().for_each(Redis::start_again),
+            Fault::OneBusFrozen => self.buses[0].thaw(),
+            Fault::BusesFrozen => self.buses.iter().for_each(Redis::thaw),
+            Fault::CutFromDatabase | Fault::CutFromBus | Fault::CutFromDatabaseAndBus | Fault::CutFromAll => {
+                thread::sleep(plan.cut_for.saturating_sub(since.elapsed()));
+                fault.cables().iter().for_each(|cable| self.hosts[at].plug(*cable));
+            }
         }
-        match fault {
-            Fault::CutFromDatabase => self.hosts[at].plug(Cable::Database),
-            Fault::CutFromAll => CABLES.into_iter().for_each(|cable| self.hosts[at].plug(cable)),
-            _ => {}
+        if fault.fences() {
+            self.nodes[at].wait_for("another node has fenced this one");
+            self.nodes[at].wait_for("listening on");
         }
-        self.nodes[at].wait_for("another node has fenced this one");
-        self.nodes[at].wait_for("listening on");
+        self.proxy.wait_for_servers(self.nodes.len());
+    }
+
+    /// One fault; gives how long users waited, and how long it took until all was delivered.
+    fn round(&mut self, fault: Fault, plan: &Plan, known: &Known) -> (Vec<Duration>, Duration) {
+        let at = self.fullest();
+        let waiting = self.waiting(fault, at);
+        let since = self.fail(fault, at, plan);
+        let talks = known.wait_until_they_talk(&waiting, since);
+        known.wait_until_delivered();
+        let delivered = since.elapsed();
+        self.mend(fault, at, since, plan);
+        known.wait_until_delivered();
+        (talks, delivered)
     }
 }
 
-#[test]
-fn nothing_is_lost_whatever_fails() {
-    if !nets::is_own("nothing_is_lost_whatever_fails") {
+fn run(test: &str, has_bus: bool) {
+    if !nets::is_own(test) {
         return;
     }
-    let plan = Plan::new();
-    let Some(mut cluster) = Cluster::start(plan.lease) else { return };
+    let plan = Plan::new(has_bus);
+    let Some(mut cluster) = Cluster::start(plan.lease, has_bus) else { return };
     let (known, users) = cluster.talk();
-    known.wait_until_they_talk(&USERS, &[], Instant::now());
+    let all: Vec<Waiting> = USERS.map(|user| Waiting { user, but_to: Vec::new() }).into();
+    known.wait_until_they_talk(&all, Instant::now());
     let mut table: BTreeMap<Fault, Measured> = BTreeMap::new();
     for (round, fault) in plan.faults.iter().enumerate() {
         println!("{round}: {fault:?}");
@@ -289,4 +353,14 @@ fn nothing_is_lost_whatever_fails() {
     for (fault, measured) in table {
         println!("| {} {measured}", fault.describe());
     }
+}
+
+#[test]
+fn nothing_is_lost_whatever_fails() {
+    run("nothing_is_lost_whatever_fails", false);
+}
+
+#[test]
+fn nothing_is_lost_with_a_bus_whatever_fails() {
+    run("nothing_is_lost_with_a_bus_whatever_fails", true);
 }

@@ -10,11 +10,18 @@ use std::time::{Duration, Instant};
 const PATIENCE: Duration = Duration::from_secs(120);
 const TICK: Duration = Duration::from_millis(5);
 
+/// A user who waits to talk again, to others than these.
+pub(crate) struct Waiting {
+    pub(crate) user: &'static str,
+    pub(crate) but_to: Vec<&'static str>,
+}
+
 impl Known {
     /// Waits until each of these users was promised a message that they sent after this moment, and
-    /// not to one of those; gives how long each waited.
-    pub(crate) fn wait_until_they_talk(&self, names: &[&str], but_to: &[&str], since: Instant) -> Vec<Duration> {
-        names.iter().map(|name| self.wait_until_talks(name, but_to, since).saturating_duration_since(since)).collect()
+    /// not to one of those who are named with them; gives how long each waited.
+    pub(crate) fn wait_until_they_talk(&self, users: &[Waiting], since: Instant) -> Vec<Duration> {
+        let talks = |waiting: &Waiting| self.wait_until_talks(waiting.user, &waiting.but_to, since);
+        users.iter().map(|waiting| talks(waiting).saturating_duration_since(since)).collect()
     }
 
     fn wait_until_talks(&self, name: &str, but_to: &[&str], since: Instant) -> Instant {
