@@ -1,5 +1,5 @@
-//! Accepting: a bounded number a turn, through every error that the system or a client can make of
-//! it.
+//! Accepts connections, a bounded number a turn, and handles every error that the system or a
+//! client can cause.
 
 use super::conns::{LISTENER, token_of};
 use super::hub::Hub;
@@ -12,27 +12,28 @@ use std::net::SocketAddr;
 /// The pause of accepting when no file descriptors are left. It ends early when a connection
 /// closes.
 const PAUSE_MS: u64 = 100;
-/// The log says so at most once in this time.
+/// The shortest interval between two log lines about a pause.
 const SAY_PAUSE_EVERY_MS: u64 = 10_000;
 
-// The numbers of Unix, all of them: no file descriptors left in this process, in the whole system.
+// The error numbers are those of Unix: no file descriptors left in this process, or in the whole
+// system.
 const EMFILE: i32 = 24;
 const ENFILE: i32 = 23;
 
-/// The listener, and whether it may be asked.
+/// The listener, and whether it should be asked for connections.
 #[derive(Debug)]
 pub(super) struct Acceptor {
     listener: TcpListener,
     conns_max: usize,
-    /// There may be connections to take: set by the edge, cleared when the listener said that there
-    /// are none.
+    /// There may be connections to accept: set by a readiness edge, cleared when the listener has
+    /// none left.
     ready: bool,
-    /// Until when there is no use in trying, unless the number of connections let go of changes
-    /// from this one.
+    /// The end of a pause, and the number of removed connections at its begin: the pause ends early
+    /// if that number changes.
     pause: Option<(u64, u64)>,
-    /// Before this time the log says no more about pauses.
+    /// Before this time pauses are not logged again.
     say_pause_from_ms: u64,
-    /// Connections are being refused, and the log says so.
+    /// Connections are being refused, and that was logged.
     full: bool,
 }
 
@@ -46,17 +47,17 @@ impl Acceptor {
         Ok(Self { listener, conns_max, ready: true, pause: None, say_pause_from_ms: 0, full: false })
     }
 
-    /// Another limit on connections; those beyond it stay.
+    /// Sets the limit on connections; connections beyond it stay.
     pub(super) fn set_conns_max(&mut self, conns_max: usize) {
         self.conns_max = conns_max;
     }
 
-    /// The edge.
+    /// A readiness edge of the listener.
     pub(super) fn on_readable(&mut self) {
         self.ready = true;
     }
 
-    /// When to try again even if nothing happens: at once (0), later, or not before the edge.
+    /// When to try again even without an event: at once (0), later, or not before the next edge.
     #[must_use]
     pub(super) fn next_deadline(&self) -> Option<u64> {
         match self.pause {
@@ -66,7 +67,7 @@ impl Acceptor {
         }
     }
 
-    /// Takes the connections that wait.
+    /// Accepts waiting connections.
     pub(super) fn accept(&mut self, hub: &mut Hub<Socket>, registry: &Registry, now_ms: u64) {
         if self.ready {
             self.accept_waiting(hub, registry, now_ms);
@@ -81,7 +82,7 @@ impl Acceptor {
             }
             self.pause = None;
         }
-        // The rest of the queue waits for the next turn, after those that are here.
+        // The rest of the queue waits for the next turn, after the open connections.
         for _ in 0..hub.accepts_per_turn() {
             if !self.ready {
                 return;
@@ -102,8 +103,8 @@ impl Acceptor {
                     self.pause = Some((now_ms + PAUSE_MS, hub.removed()));
                     return;
                 }
-                // A client that was gone before it was taken, or the like: that one's own fault, so
-                // on to the next.
+                // The client was gone before it was accepted, or a similar error of one connection:
+                // try the next one.
                 Err(error) => log::debug!("a connection could not be accepted: {error}"),
             }
         }
@@ -119,8 +120,8 @@ impl Acceptor {
             return;
         }
         self.full = false;
-        // Answers are gathered over a turn already. A socket that refuses this option works all the
-        // same.
+        // Answers are gathered over a turn already. A socket that refuses this option works
+        // nevertheless.
         if let Err(error) = stream.set_nodelay(true) {
             log::debug!("TCP_NODELAY was refused: {error}");
         }

@@ -1,5 +1,5 @@
-//! Addresses of connections: the limit per address, and the number that stands for an address in
-//! the core.
+//! Addresses of connections: the limit per address, and the key that stands for an address in the
+//! core.
 
 use crate::chat::contract::AddressKey;
 use std::collections::HashMap;
@@ -7,7 +7,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::net::{IpAddr, Ipv4Addr};
 use std::num::NonZeroU32;
 
-/// The connections of each address.
+/// The number of connections of each address.
 #[derive(Debug)]
 pub(super) struct AddressKeys {
     key: [u64; 2],
@@ -23,15 +23,14 @@ impl AddressKeys {
         Self { key, conns_max, conns: HashMap::new() }
     }
 
-    /// At most so many from one address from now on; those that are there stay.
+    /// Sets the limit per address; connections beyond it stay.
     pub(super) fn set_conns_max(&mut self, conns_max: usize) {
         self.conns_max = conns_max;
     }
 
-    /// The number of an address; `None` for loopback, to which no limit applies. All addresses of
-    /// one IPv6 network of 64 bits are one: a single host has as many of them as it likes. But the
-    /// hosts behind a translator from IPv4 (RFC 6052) share such a network, and have one address
-    /// each.
+    /// The key of an address; `None` for loopback, to which no limit applies. All addresses of one
+    /// IPv6 network /64 have one key, because a single host may have any number of them. But hosts
+    /// behind a translator from IPv4 (RFC 6052) share such a network, and have one address each.
     #[must_use]
     pub(super) fn of(&self, address: IpAddr) -> Option<AddressKey> {
         let address = address.to_canonical();
@@ -44,13 +43,13 @@ impl AddressKeys {
             IpAddr::V4(address) => address.octets().hash(&mut hasher),
             IpAddr::V6(address) => address.octets()[..8].hash(&mut hasher),
         }
-        // Half of the hash tells addresses apart well enough: of 65,536 others one collides in one
-        // of 65,536 cases.
+        // Half of the hash is enough: with 65,536 other addresses, one collides in one of 65,536
+        // cases.
         let number = NonZeroU32::new((hasher.finish() >> 32) as u32).unwrap_or(NonZeroU32::MIN);
         Some(AddressKey(number))
     }
 
-    /// Counts a new connection, unless its address has as many as it may.
+    /// Counts a new connection; `false`: its address has reached the limit.
     #[must_use]
     pub(super) fn enter(&mut self, address_key: Option<AddressKey>) -> bool {
         let Some(address_key) = address_key else {
@@ -64,7 +63,7 @@ impl AddressKeys {
         free
     }
 
-    /// A connection that was counted is gone.
+    /// A counted connection was removed.
     pub(super) fn leave(&mut self, address_key: Option<AddressKey>) {
         let Some(address_key) = address_key else {
             return;
@@ -78,7 +77,7 @@ impl AddressKeys {
     }
 }
 
-/// The IPv4 address in one of 64:ff9b::/96.
+/// The IPv4 address inside an address of 64:ff9b::/96.
 fn translated(address: IpAddr) -> Option<IpAddr> {
     let IpAddr::V6(address) = address else { return None };
     let number = address.to_bits();

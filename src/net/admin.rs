@@ -1,7 +1,7 @@
-//! The loop's end of the admin interface. Calls come in by a bounded channel, a few in a turn. What
-//! the shell knows is answered at once; the rest goes to the core, whose answer comes when the
-//! store has answered. Nothing here waits for anybody: each caller brings a channel that has room
-//! for its one answer, and may have given up.
+//! The loop's end of the admin interface. Calls arrive over a bounded channel, and a few are taken
+//! in each turn. Calls that the shell can answer are answered at once; the others go to the core,
+//! which may answer after a job. The loop never waits: each caller brings a channel with room for
+//! its one answer, and may have given up.
 
 use super::census::Census;
 use super::counters::Counters;
@@ -17,13 +17,13 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
 use std::time::Duration;
 
-/// Calls that are taken in one turn.
+/// The number of calls that are taken in one turn.
 pub(super) const CALLS_PER_TURN: usize = 4;
 
-/// What a caller wants to know, or wants done.
+/// A question or order of a caller.
 #[derive(Debug)]
 pub enum Question {
-    /// What the shell knows. → [`Told::Snapshot`]
+    /// The numbers of the shell and the core. → [`Told::Snapshot`]
     Snapshot,
     /// A request to the core. → [`Told::Core`] or [`Told::Busy`]
     Core(AdminRequest),
@@ -38,7 +38,7 @@ pub enum Told {
     Core {
         /// The answer.
         answer: AdminAnswer,
-        /// Where the users in it who are online come from, in their order.
+        /// The addresses of the online users in the answer, in their order.
         addresses: Vec<Option<IpAddr>>,
     },
     /// Too many calls wait for their answers.
@@ -48,31 +48,31 @@ pub enum Told {
 /// The numbers of a moment.
 #[derive(Clone, Debug)]
 pub struct Snapshot {
-    /// What the server would say of its health on the public port.
+    /// The health, as the public port reports it.
     pub health: Health,
-    /// What happened to connections.
+    /// The counters of connections.
     pub counters: Counters,
-    /// What happened to messages.
+    /// The totals of messages.
     pub totals: Totals,
-    /// What there is in the core.
+    /// The gauges of the core.
     pub gauges: Gauges,
-    /// The connections by kind.
+    /// The number of connections of each kind.
     pub census: Census,
-    /// Connections that there may be.
+    /// The limit on connections.
     pub conns_max: usize,
-    /// Bytes that were written to clients.
+    /// The number of bytes written to clients.
     pub bytes_out: u64,
-    /// The memory that clients make the server hold.
+    /// The memory that the server holds for clients, in bytes.
     pub held_bytes: usize,
-    /// How much of it there may be.
+    /// The limit of that memory, in bytes.
     pub held_bytes_max: usize,
-    /// Jobs submitted and not finished.
+    /// The number of jobs in flight.
     pub jobs_in_flight: usize,
-    /// How long turns of the loop took, without their waiting.
+    /// The durations of the loop's turns, without waiting.
     pub turns: Histogram,
     /// The time by the wall clock of the loop, in ms since the epoch.
     pub wall_ms: u64,
-    /// What the workers say of the store.
+    /// The health of the store, as its workers report it.
     pub store: Arc<StoreHealth>,
 }
 
@@ -93,7 +93,7 @@ struct Call {
     reply: SyncSender<Told>,
 }
 
-/// The way to the loop, for those who ask.
+/// The callers' side of the channel to the loop.
 #[derive(Clone)]
 pub struct Asker {
     calls: SyncSender<Call>,
@@ -107,10 +107,10 @@ impl std::fmt::Debug for Asker {
 }
 
 impl Asker {
-    /// Asks, and waits for the answer.
+    /// Asks the loop, and waits for the answer.
     ///
     /// # Errors
-    /// Why there is none.
+    /// Why there is no answer.
     pub fn ask(&self, question: Question, within: Duration) -> Result<Told, Unanswered> {
         let (reply, answer) = sync_channel(1);
         self.calls.try_send(Call { question, reply }).map_err(|error| match error {
@@ -127,22 +127,22 @@ impl Asker {
     }
 }
 
-/// The loop's end of the channel.
+/// The loop's side of the channel.
 #[derive(Debug)]
 pub struct Calls {
     calls: Receiver<Call>,
     waiting_max: usize,
 }
 
-/// A channel for so many callers at a time. `wake` wakes the loop.
+/// A channel for at most `callers_max` callers at a time. `wake` wakes the loop.
 #[must_use]
 pub fn channel(callers_max: usize, wake: Arc<dyn Fn() + Send + Sync>) -> (Asker, Calls) {
     let (sender, calls) = sync_channel(callers_max.max(1));
-    // A caller that has given up leaves a call behind, until the core answers it.
+    // A caller that has given up leaves its call until the core answers it.
     (Asker { calls: sender, wake }, Calls { calls, waiting_max: 4 * callers_max.max(1) })
 }
 
-/// What only the loop knows.
+/// The parts of a snapshot that only the loop knows.
 #[derive(Debug)]
 pub(super) struct OfLoop<'a> {
     pub(super) conns_max: usize,
@@ -158,7 +158,7 @@ pub(super) struct Desk {
 }
 
 impl<S: Stream> Hub<S> {
-    /// Takes some of the calls that came. `true`: there may be more.
+    /// Takes some of the waiting calls. `true`: there may be more.
     pub(super) fn take_calls(&mut self, calls: &Calls, of_loop: &OfLoop<'_>) -> bool {
         for _ in 0..CALLS_PER_TURN {
             let Ok(Call { question, reply }) = calls.calls.try_recv() else { return false };
@@ -179,7 +179,7 @@ impl<S: Stream> Hub<S> {
     /// The core has answered.
     #[cold]
     pub(super) fn admin_answered(&mut self, ticket: AdminTicket, answer: AdminAnswer) {
-        // The core may use tickets of its own, for what goes on after a start.
+        // Some tickets have no caller: those of deletions that were resumed at the start.
         let Some(reply) = self.desk.waiting.remove(&ticket) else { return };
         let conns: Vec<ConnId> = match &answer {
             AdminAnswer::Users { users, .. } => users.iter().map(|user| user.conn).collect(),
@@ -190,7 +190,7 @@ impl<S: Stream> Hub<S> {
         if let Err(TrySendError::Disconnected(Told::Core { answer, .. })) =
             reply.try_send(Told::Core { answer, addresses })
         {
-            // No answer holds a secret.
+            // No answer contains a secret.
             log::info!("admin: a request that was answered too late has ended: {answer:?}");
         }
     }
@@ -216,7 +216,7 @@ impl<S: Stream> Hub<S> {
     }
 }
 
-/// A caller that has given up needs no answer.
+/// Gives an answer to a caller, unless the caller has given up.
 fn give(reply: &SyncSender<Told>, told: Told) {
     reply.try_send(told).unwrap_or(());
 }

@@ -1,6 +1,6 @@
-//! The timer that wakes the loop at its next deadline. A timeout of the poll would set and cancel a
-//! timer each time the loop waits, whether it is reached or not. This one is set only when a
-//! deadline is nearer than the one it is set to, which is seldom.
+//! The timer that wakes the loop at its next deadline. With a timeout of the poll, the system would
+//! set and cancel a timer each time the loop waits. This timer is set only when a deadline is
+//! nearer than the one to which it is set, which is rare.
 
 use mio::{Registry, Token};
 use std::io;
@@ -10,7 +10,7 @@ use std::time::Duration;
 #[derive(Debug)]
 pub(super) struct Alarm {
     timer: timer::Timer,
-    /// When it rings, in ms of the loop's clock; not before.
+    /// When it fires, at the earliest, in ms of the loop's clock.
     rings_ms: Option<u64>,
 }
 
@@ -23,20 +23,20 @@ impl Alarm {
         Ok(Self { timer: timer::Timer::new(registry, token)?, rings_ms: None })
     }
 
-    /// It has rung, and has to be set again.
+    /// It has fired, and must be set again.
     pub(super) fn on_ring(&mut self) {
         self.rings_ms = None;
     }
 
-    /// Makes sure that the loop is woken at `deadline_ms`; perhaps once before, for a deadline that
-    /// is gone. Gives the timeout that the poll needs besides.
+    /// Makes sure that the loop is woken at `deadline_ms`; it may also wake earlier once, for a
+    /// deadline that does not exist any more. Gives the timeout that the poll needs in addition.
     pub(super) fn set(&mut self, now_ms: u64, deadline_ms: u64) -> Option<Duration> {
         let wait = Duration::from_millis(deadline_ms.saturating_sub(now_ms));
         if wait.is_zero() {
             return Some(wait);
         }
         if self.rings_ms.is_none_or(|rings_ms| rings_ms > deadline_ms) {
-            // Without a timer the poll's timeout does it.
+            // If the timer fails, use the poll's timeout.
             if self.timer.set(wait).is_err() {
                 return Some(wait);
             }
@@ -67,7 +67,8 @@ mod timer {
             Ok(Self(fd))
         }
 
-        /// The next edge comes after `wait`. It need not be read: setting it again makes a new one.
+        /// Sets the next edge to come after `wait`. The timer need not be read: setting it again
+        /// gives a new edge.
         pub(super) fn set(&self, wait: Duration) -> io::Result<()> {
             let wait = Timespec::try_from(wait).map_err(io::Error::other)?;
             let once = Timespec { tv_sec: 0, tv_nsec: 0 };
@@ -83,7 +84,7 @@ mod timer {
     use std::io;
     use std::time::Duration;
 
-    /// Elsewhere there is none.
+    /// On other systems there is no such timer.
     #[derive(Debug)]
     pub(super) struct Timer;
 
@@ -117,8 +118,8 @@ mod tests {
         assert_eq!(alarm.set(0, 100_000), None);
         assert_eq!(alarm.set(0, 2), None);
         rings(&mut alarm);
-        // Again, though nobody read of the first time; and the near one, though a far one was asked
-        // for after it.
+        // It fires again although the first time was not read; and for the near deadline, although
+        // a later one was requested after it.
         assert_eq!(alarm.set(2, 4), None);
         assert_eq!(alarm.set(3, 100_000), None);
         rings(&mut alarm);

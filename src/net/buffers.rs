@@ -6,23 +6,22 @@ use super::output::Spare;
 use super::tls::OpenBuffers;
 use crate::protocol::envelope::Scratch;
 
-/// The one buffer that all connections are read into.
+/// The size of the buffer into which all connections are read.
 const READ_BYTES: usize = 64 * 1024;
 
-/// What connections share.
+/// The memory that connections share.
 #[derive(Debug)]
 pub(super) struct Buffers {
-    /// Empty only while it is lent.
+    /// The read buffer; empty only while it is lent.
     shared: Vec<u8>,
     scratch: Scratch,
-    /// An envelope that the connection that is being served has to keep, since it may not be handed
-    /// in yet.
+    /// An envelope of the connection being served that may not be handed in yet.
     held_back: Vec<u8>,
-    /// What records of TLS are read into.
+    /// The buffers into which TLS records are read.
     opened: OpenBuffers,
-    /// What they are encrypted in, before they are written.
+    /// The buffer in which output is encrypted.
     pub(super) sealed: Vec<u8>,
-    /// Buffers of output.
+    /// Spare output buffers.
     pub(super) spare: Spare,
 }
 
@@ -40,46 +39,46 @@ impl Default for Buffers {
 }
 
 impl Buffers {
-    /// Lends the buffer to read into.
+    /// Lends the read buffer.
     #[must_use]
     pub(super) fn lend_shared(&mut self) -> Vec<u8> {
         std::mem::take(&mut self.shared)
     }
 
-    /// It comes back.
+    /// Takes the read buffer back.
     pub(super) fn return_shared(&mut self, shared: Vec<u8>) {
         debug_assert_eq!(shared.len(), READ_BYTES, "it is lent to one at a time");
         self.shared = shared;
     }
 
-    /// Lends what records are read into.
+    /// Lends the buffers for TLS records.
     #[must_use]
     pub(super) fn lend_opened(&mut self) -> OpenBuffers {
         std::mem::take(&mut self.opened)
     }
 
-    /// It comes back.
+    /// Takes the buffers for TLS records back.
     pub(super) fn return_opened(&mut self, opened: OpenBuffers) {
         self.opened = opened;
     }
 
-    /// Lends what an envelope is parsed in.
+    /// Lends the parser's scratch memory.
     #[must_use]
     pub(super) fn lend_scratch(&mut self) -> Scratch {
         std::mem::take(&mut self.scratch)
     }
 
-    /// It comes back.
+    /// Takes the scratch memory back.
     pub(super) fn return_scratch(&mut self, scratch: Scratch) {
         self.scratch = scratch;
     }
 
-    /// An envelope may not be handed in yet: `write` appends it as it came.
+    /// Keeps an envelope that may not be handed in yet: `write` appends it as it arrived.
     pub(super) fn hold_back(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
         write(&mut self.held_back);
     }
 
-    /// Gives a connection what it did not use up, behind the envelope that was held back.
+    /// Gives a connection its unused input back, after the envelope that was held back.
     pub(super) fn put_back(&mut self, own: &mut Kept, rest: &[u8]) {
         own.put(&self.held_back, rest);
         if !self.held_back.is_empty() {

@@ -1,4 +1,5 @@
-//! How many connections there are of each kind, kept as they change: nobody ever counts them all.
+//! The number of connections of each kind, kept up to date at each change, so that they are never
+//! counted.
 
 use super::conn::Conn;
 use super::hub::Hub;
@@ -6,10 +7,10 @@ use super::socket::Stream;
 use super::wire::Framing;
 use crate::chat::contract::ConnId;
 
-/// How a connection is spoken on.
+/// The transport of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Transport {
-    /// Nothing has come that tells.
+    /// No input that shows it has arrived.
     Unknown,
     /// Envelopes on plain TCP.
     Raw,
@@ -22,11 +23,11 @@ pub enum Transport {
 /// The kind of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ConnKind {
-    /// How it is spoken on.
+    /// Its transport.
     pub transport: Transport,
     /// Over TLS.
     pub is_tls: bool,
-    /// Somebody is or was logged in on it.
+    /// A user is or was logged in on it.
     pub is_logged_in: bool,
 }
 
@@ -53,7 +54,7 @@ fn index_of<S>(conn: &Conn<S>) -> u8 {
 pub struct Census([usize; KINDS]);
 
 impl Census {
-    /// Each kind that can be, and how many there are of it.
+    /// Each possible kind, with its number of connections.
     pub fn kinds(&self) -> impl Iterator<Item = (ConnKind, usize)> + '_ {
         self.0.iter().enumerate().map(|(index, &count)| {
             let transport = TRANSPORTS[index % TRANSPORTS.len()];
@@ -82,7 +83,7 @@ impl<S: Stream> Hub<S> {
         }
     }
 
-    /// A connection may be of another kind from now on.
+    /// Updates the kind of a connection, if it has changed.
     pub(super) fn count_changed(&mut self, id: ConnId) {
         if let Some(conn) = self.conns.get_mut(id) {
             let kind = index_of(conn);

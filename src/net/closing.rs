@@ -1,5 +1,5 @@
-//! Closing: a list that is worked off at the end of the turn, so that nobody pulls a connection
-//! from under somebody else's feet.
+//! Closing of connections. They are put on a list that is handled at the end of the turn, so that
+//! no connection disappears while it is in use.
 
 use super::conn::Filled;
 use super::counters::CloseCause;
@@ -13,22 +13,22 @@ use super::wire::{Framing, Wire};
 use crate::chat::contract::{ConnId, Event};
 use std::collections::HashSet;
 
-/// What a microsecond of work reads and drops.
+/// The number of bytes that are read and dropped in a microsecond of work.
 const DRAINED_BYTES_PER_US: usize = 2_048;
-/// The work that is spent on input after the end, in µs: 16 MiB. Both sides' buffers hold less, so
-/// only a client that goes on sending loses its last words.
+/// The work that is spent on input after the close, in µs: 16 MiB. The buffers of both sides hold
+/// less, so only a client that keeps sending loses its last frames.
 const DRAIN_US_MAX: u16 = 8 * 1_024;
-/// Of what a connection that is let go of has not taken, what is more than this is dropped: all but
-/// the last frames, which say why.
+/// The largest size of the last frames, which tell the reason, that a closed connection still gets.
+/// Earlier unwritten frames are dropped.
 const LAST_WORDS_BYTES_MAX: usize = 1_024;
-/// Of those whose clients ended their side, how many are closed in one turn: when a network breaks,
-/// thousands end at once, and nobody else is to wait for that.
+/// The number of connections whose client has ended its side that are closed in one turn: when a
+/// network fails, thousands end at once, and other clients must not wait for that.
 const HALF_CLOSED_PER_TURN: usize = 128;
-/// Those whose time is over are let go of so many at a time, for the same reason.
+/// The number of expired connections that are closed in one turn, for the same reason.
 const EXPIRED_PER_TURN: usize = 128;
 
 impl<S: Stream> Hub<S> {
-    /// Closes a connection for a reason of ours, and tells the core. Nothing happens if it is
+    /// Closes a connection on behalf of the shell, and tells the core. Does nothing if it is
     /// closing already.
     #[inline(never)]
     pub(super) fn close(&mut self, id: ConnId, cause: CloseCause) {
@@ -68,8 +68,8 @@ impl<S: Stream> Hub<S> {
         }
     }
 
-    /// Closes those whose time is over. If it is so by long, the process was paused, and what they
-    /// did meanwhile is looked at first.
+    /// Closes connections whose deadline is over. If it is long over, the process was paused, and
+    /// their input is handled first.
     #[inline(never)]
     pub(super) fn expire(&mut self) {
         let now_ms = self.now.mono_ms;
@@ -80,7 +80,7 @@ impl<S: Stream> Hub<S> {
         for _ in 0..EXPIRED_PER_TURN {
             let Some(id) = self.deadlines.pop_handshake(now_ms) else { break };
             let waits_for_head = self.conns.get(id).is_some_and(|conn| {
-                // Who is sent a file has asked for it in time.
+                // A connection that is sent a file has sent its request in time.
                 conn.is_handshaking() || (conn.framing == Framing::Http && !matches!(conn.wire, Wire::File(_)))
             });
             if waits_for_head || self.proxies.is_in_header(id) {
@@ -97,12 +97,12 @@ impl<S: Stream> Hub<S> {
         }
     }
 
-    /// Closes the connections whose clients have ended their side and are owed no answer any more.
-    /// An answer has its time, so this comes to an end.
+    /// Closes connections whose clients have ended their side and are owed no answer any more.
+    /// Every answer has a deadline, so this ends.
     #[inline(never)]
     fn close_half_closed(&mut self) {
         let now_ms = self.now.mono_ms;
-        // The others are due as well, so the loop does not sleep before they had their turn.
+        // The others stay due, so the loop does not sleep before they had their turn.
         let ids = self.deadlines.take_half_closed(now_ms, HALF_CLOSED_PER_TURN);
         if ids.is_empty() {
             return;
@@ -124,7 +124,7 @@ impl<S: Stream> Hub<S> {
         match watched {
             Watched::Stuck => self.close(id, CloseCause::OutputTimeout),
             Watched::Takes => {}
-            // If output waits again, it is watched from then on.
+            // If output waits again, it will be watched again.
             Watched::Out => {
                 if let Some(conn) = self.conns.get_mut(id) {
                     conn.lists.leave(Lists::WATCHED);
@@ -133,7 +133,7 @@ impl<S: Stream> Hub<S> {
         }
     }
 
-    /// Takes every closing connection as far as it goes.
+    /// Advances every closing connection as far as possible.
     pub(super) fn settle_closing(&mut self) {
         if !self.closing.is_empty() {
             self.settle_all_closing();
@@ -153,7 +153,7 @@ impl<S: Stream> Hub<S> {
         self.closing = closing;
     }
 
-    /// `false` when there is nothing more to wait for.
+    /// Advances one closing connection; `false`: it can be removed.
     #[inline(never)]
     fn settle(&mut self, id: ConnId, shared: &mut [u8]) -> bool {
         let Some(conn) = self.conns.get_mut(id) else { return true };
@@ -169,7 +169,7 @@ impl<S: Stream> Hub<S> {
                     conn.debt_us = 0;
                     conn.tls = None;
                     conn.count_input(&mut self.memory.input_bytes);
-                    // Whatever edge there was may have been used up by a read that was cut short.
+                    // An earlier edge may have been consumed by a read that stopped early.
                     conn.read.on_edge(false);
                 }
                 Ok(Written::Blocked) => {
@@ -186,14 +186,14 @@ impl<S: Stream> Hub<S> {
         if ended && conn.read.has_ended() {
             return false;
         }
-        // What a client still sends is read, once a turn, and dropped.
+        // Input that a client still sends is read, once a turn, and dropped.
         if ended && conn.read.is_readable() {
             match conn.fill(shared) {
                 Filled::Eof | Filled::Broken(_) => return false,
                 // `fill` itself reads no records.
                 Filled::Blocked | Filled::BadRecords(_) => {}
                 Filled::Some(count) => {
-                    // A read is far below what this cuts off.
+                    // A read is far smaller than this conversion allows.
                     conn.debt_us = conn.debt_us.saturating_add((count / DRAINED_BYTES_PER_US + 1) as u16);
                     if conn.debt_us > DRAIN_US_MAX {
                         return false;
@@ -202,15 +202,14 @@ impl<S: Stream> Hub<S> {
             }
         }
         if self.stopping && ended {
-            // Everything is out, and what the client had sent is read: letting go now destroys
-            // nothing.
+            // All output is written and all input is read: closing now loses nothing.
             return false;
         }
         if conn.lists.enter(Lists::LINGERING) {
             self.deadlines.linger(self.now.mono_ms, id);
         }
         if ended && conn.read.is_readable() {
-            // It sends faster than it is drained: go on when the others had their turn. Its
+            // It sends faster than it is drained: continue after the others had their turn. Its
             // deadline ends that.
             self.queue_later(id);
         }

@@ -1,4 +1,4 @@
-//! What passes between the core and the other nodes of a cluster.
+//! The exchange between the core and the other nodes of a cluster.
 
 use super::hub::Hub;
 use super::socket::Stream;
@@ -7,7 +7,7 @@ use crate::chat::contract::{Event, Frame, Incarnation, Record};
 use crate::store::cluster::News;
 
 impl<S: Stream> Hub<S> {
-    /// Hands in what the database tells of the other nodes, and what they say.
+    /// Hands in views of the database, and the records of other nodes.
     pub(super) fn take_news(&mut self) {
         let Some(cluster) = &self.cluster else { return };
         let mut news = Vec::new();
@@ -51,7 +51,7 @@ impl<S: Stream> Hub<S> {
         }
     }
 
-    /// Tells how far the core's numbers have come.
+    /// Tells the store the core's next `seq`.
     pub(super) fn note_clock(&self) {
         if let Some(cluster) = &self.cluster {
             cluster.note_clock(self.chat.clock());

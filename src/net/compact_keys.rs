@@ -1,8 +1,8 @@
-//! The ciphers of TLS with keys that are kept as they were agreed on, and expanded for each record.
+//! TLS ciphers whose keys are kept in compact form, as negotiated, and expanded for each record.
 //!
 //! An expanded key is a table of half a kilobyte, and a session has two. Nearly all sessions are
 //! idle nearly always, and expanding a key takes less than a microsecond: so the tables are made
-//! when they are needed. All cryptography stays in the library's own ciphers, which are asked for
+//! when they are needed. All cryptography stays in the library's own ciphers, which are called for
 //! each record.
 
 use rustls::crypto::cipher::{
@@ -14,13 +14,13 @@ use rustls::{ConnectionTrafficSecrets, Error, SupportedCipherSuite, Tls12CipherS
 use std::sync::{Arc, LazyLock};
 
 /// Keys of this length are kept compact. Shorter ones cannot be copied through the library's
-/// interface; clients that can do with nothing else are few, since the server chooses.
+/// interface; few clients need them, since the server chooses the cipher.
 const KEY_BYTES: usize = 32;
 const IV_BYTES_MAX: usize = 12;
 
 /// The library's provider with compact keys.
 pub(super) fn provider() -> Arc<CryptoProvider> {
-    // The library wants suites that live as long as the process: they are made once.
+    // The library requires suites with a static lifetime: they are made once.
     static SUITES: LazyLock<Vec<SupportedCipherSuite>> =
         LazyLock::new(|| ring::default_provider().cipher_suites.into_iter().map(compact).collect());
     Arc::new(CryptoProvider { cipher_suites: SUITES.clone(), ..ring::default_provider() })
@@ -58,28 +58,28 @@ pub(super) fn keeps_expanded(suite: SupportedCipherSuite) -> bool {
     key_bytes != KEY_BYTES
 }
 
-/// A cipher that makes compact keys.
+/// A cipher with compact keys.
 struct Compact<A: ?Sized + 'static>(&'static A);
 
-/// A key, and what makes its nonces: of TLS 1.3 one text, of TLS 1.2 two that together are no
-/// longer.
+/// A key, and the data for its nonces: one IV for TLS 1.3; two parts for TLS 1.2, which together
+/// are no longer.
 struct Kept<A: ?Sized + 'static> {
     cipher: &'static A,
     key: AeadKey,
     iv: [u8; IV_BYTES_MAX],
-    /// So many bytes of it are the first of the two.
+    /// The length of the first part.
     iv_length: u8,
-    /// How many bytes a record has more than its plaintext.
+    /// How many bytes a record is longer than its plaintext.
     overhead: u16,
 }
 
 impl<A: ?Sized> Kept<A> {
-    /// `None`: these cannot be kept.
+    /// `None`: this key cannot be kept compact.
     fn new(cipher: &'static A, key: &AeadKey, iv: &[u8], extra: &[u8]) -> Option<Self> {
         let mut both = [0; IV_BYTES_MAX];
         both.get_mut(..iv.len())?.copy_from_slice(iv);
         both.get_mut(iv.len()..iv.len() + extra.len())?.copy_from_slice(extra);
-        // Twelve at most.
+        // Twelve bytes at most.
         Some(Self { cipher, key: copy(key)?, iv: both, iv_length: iv.len() as u8, overhead: 0 })
     }
 
@@ -91,19 +91,19 @@ impl<A: ?Sized> Kept<A> {
         self.iv.split_at(usize::from(self.iv_length))
     }
 
-    /// Notes how much longer a record becomes. Some 30 bytes.
+    /// Notes how much longer a record becomes: some 30 bytes.
     fn with_overhead(mut self, encrypter: &dyn MessageEncrypter) -> Self {
         self.overhead = encrypter.encrypted_payload_len(0) as u16;
         self
     }
 }
 
-/// One more of this key, if it is as long as the interface lets it be.
+/// A copy of this key, if the library's interface allows a copy of this length.
 fn copy(key: &AeadKey) -> Option<AeadKey> {
     <[u8; KEY_BYTES]>::try_from(key.as_ref()).ok().map(AeadKey::from)
 }
 
-/// What the library's cipher makes of a key for one record.
+/// Expands a key into the library's cipher for one record.
 trait Expand: Send + Sync {
     fn encrypter(&self) -> Result<Box<dyn MessageEncrypter>, Error>;
     fn decrypter(&self) -> Result<Box<dyn MessageDecrypter>, Error>;

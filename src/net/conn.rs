@@ -1,5 +1,4 @@
-//! One connection: its socket, what it speaks, the input that is not used up and the output that is
-//! not written.
+//! One connection: its socket, its protocol, unused input and unwritten output.
 
 use super::buffers::Buffers;
 use super::counters::CloseCause;
@@ -12,38 +11,38 @@ use crate::chat::contract::AddressKey;
 use std::io::{self, ErrorKind};
 use std::net::IpAddr;
 
-/// Output of one connection beyond which it is written at once; answers of it beyond which no more
-/// is read until some are out.
+/// If the output of a connection exceeds this, it is written at once. If its unwritten answers
+/// exceed this, no more is read until some are written. In bytes.
 pub const OUTPUT_SOFT_MAX: usize = 256 * 1024;
-/// Answers that wait beyond which a connection's requests wait, too.
+/// If a connection's unwritten answers exceed this, its requests wait. In bytes.
 pub const REPLIES_SOFT_MAX: usize = 128 * 1024;
 
-/// What keeps a connection's input waiting: one bit for each reason.
+/// The reasons why a connection's input waits: one bit for each.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Waits(u8);
 
 impl Waits {
-    /// The core wants nothing of it for now.
+    /// The core holds all input.
     pub const HELD: Self = Self(1);
-    /// The core wants no requests of it for now.
+    /// The core holds requests.
     pub const REQUESTS_HELD: Self = Self(2);
-    /// So many answers wait to be written that no requests are taken.
+    /// So many answers are unwritten that no requests are taken.
     pub const CHOKED: Self = Self(4);
-    /// So many that nothing is taken.
+    /// So many answers are unwritten that no input is taken.
     pub const SHUT: Self = Self(8);
-    /// A request that is held stands first in its input.
+    /// A held request comes first in its input.
     pub const STALLED: Self = Self(16);
 
     const ALL: Self = Self(Self::HELD.0 | Self::SHUT.0);
     const REQUESTS: Self = Self(Self::REQUESTS_HELD.0 | Self::CHOKED.0);
 
-    /// Is one of these reasons there?
+    /// Does one of these reasons apply?
     #[must_use]
     pub fn has(self, these: Self) -> bool {
         self.0 & these.0 != 0
     }
 
-    /// Notes whether this reason is there.
+    /// Sets or clears this reason.
     pub fn set(&mut self, this: Self, there: bool) {
         self.0 = if there { self.0 | this.0 } else { self.0 & !this.0 };
         if !self.has(Self::REQUESTS) {
@@ -52,12 +51,12 @@ impl Waits {
     }
 }
 
-/// What may be handed to the core.
+/// The kinds of input that may be handed to the core.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Gate {
     /// Everything.
     Open,
-    /// What passes held requests.
+    /// Only input that passes held requests.
     Narrow,
     /// Nothing.
     Shut,
@@ -67,12 +66,12 @@ pub enum Gate {
 #[derive(Debug, Default)]
 pub struct Kept {
     bytes: Vec<u8>,
-    /// So many of them are used up.
+    /// The number of bytes that are used up.
     used: usize,
 }
 
 impl Kept {
-    /// What is left.
+    /// The unused bytes.
     pub fn rest(&mut self) -> &mut [u8] {
         &mut self.bytes[self.used..]
     }
@@ -83,12 +82,12 @@ impl Kept {
         self.used == self.bytes.len()
     }
 
-    /// So many bytes more are used up.
+    /// Marks `count` more bytes as used up.
     pub fn use_up(&mut self, count: usize) {
         self.used += count;
     }
 
-    /// Puts what stands before the rest in front of it, and what was read after it behind.
+    /// Puts `before` in front of the unused bytes, and `after` behind them.
     pub fn put(&mut self, before: &[u8], after: &[u8]) {
         if !before.is_empty() {
             self.bytes.splice(..self.used, before.iter().copied());
@@ -101,10 +100,10 @@ impl Kept {
     }
 }
 
-/// What became of a read.
+/// The result of a read.
 #[derive(Debug)]
 pub enum Filled {
-    /// So many bytes came.
+    /// This many bytes were read.
     Some(usize),
     /// Nothing more for now.
     Blocked,
@@ -112,50 +111,49 @@ pub enum Filled {
     Eof,
     /// The connection is broken.
     Broken(io::Error),
-    /// What came is no TLS, or not in its order.
+    /// The input is not valid TLS.
     BadRecords(rustls::Error),
 }
 
-/// One connection. Everything it owns on the heap is given back when it is idle.
+/// One connection. When it is idle, it owns no heap memory.
 #[derive(Debug)]
 pub struct Conn<S> {
-    /// What carries its bytes.
+    /// Its socket.
     pub socket: S,
-    /// What stands between the socket and everything else, if its client speaks TLS.
+    /// Its TLS session, if its client speaks TLS.
     pub tls: Option<Box<Tls>>,
-    /// Where it comes from.
+    /// The key of its address.
     pub address_key: Option<AddressKey>,
     /// How its input is read.
     pub wire: Wire,
     /// How its output is wrapped.
     pub framing: Framing,
-    /// What was read and not used up: first bytes that say too little, what was beyond its quantum,
-    /// or everything while it is held. (An incomplete envelope is the wire's.)
+    /// Unused input: first bytes that do not show the protocol yet, input beyond its quantum, or
+    /// everything while it is held. (An incomplete envelope is in the wire.)
     input: Option<Box<Kept>>,
-    /// What waits to be written.
+    /// Its unwritten output.
     pub output: Output,
-    /// When it last sent something that was handed to the core.
+    /// When its last input was handed to the core.
     pub heard_ms: u64,
-    /// How far its reading side is.
+    /// The state of its reading side.
     pub read: ReadState,
-    /// How far its writing side is.
+    /// The state of its writing side.
     pub write: WriteState,
-    /// What keeps its input waiting.
+    /// The reasons why its input waits.
     pub waits: Waits,
-    /// What it used up beyond its quantum, in µs of work. After its end it has none: then all that
-    /// was spent on it.
+    /// Work that it used beyond its quantum, in µs. After its close: all work that was spent on it
+    /// since.
     pub debt_us: u16,
     /// The lists of the hub that it is on.
     pub lists: Lists,
-    /// Somebody is or was logged in on it.
+    /// A user is or was logged in on it.
     pub known: bool,
-    /// What its input holds, as it was counted last.
+    /// The memory of its input at the last count, in bytes.
     counted_input: u32,
 }
 
 impl<S: Stream> Conn<S> {
-    /// A connection that was just opened. What it sent before it was registered brings an edge all
-    /// the same.
+    /// A connection that was just opened. Input from before its registration also gives an edge.
     #[must_use]
     pub fn new(socket: S, address_key: Option<AddressKey>, now_ms: u64) -> Self {
         Self {
@@ -183,7 +181,7 @@ impl<S: Stream> Conn<S> {
         self.socket.peer()
     }
 
-    /// Counts in `sum` what its input holds now.
+    /// Updates `sum` by the present memory of its input.
     pub fn count_input(&mut self, sum: &mut usize) {
         let tls = self.tls.as_ref().map_or(0, |tls| tls.held_bytes());
         let held = tls + self.wire.held_bytes() + self.input.as_ref().map_or(0, |input| input.bytes.capacity());
@@ -193,13 +191,13 @@ impl<S: Stream> Conn<S> {
         self.counted_input = held;
     }
 
-    /// What its input held when it was counted last.
+    /// The memory of its input at the last count, in bytes.
     #[must_use]
     pub fn counted_input(&self) -> usize {
         self.counted_input as usize
     }
 
-    /// How much memory it holds for input and output.
+    /// The memory that it holds for input and output, in bytes.
     #[must_use]
     pub fn held_bytes(&self) -> usize {
         self.counted_input as usize + self.output.held_bytes()
@@ -211,7 +209,7 @@ impl<S: Stream> Conn<S> {
         self.write.is_open()
     }
 
-    /// What of its input may be handed to the core now?
+    /// The kinds of its input that may be handed to the core now.
     #[must_use]
     pub fn gate(&self) -> Gate {
         match self.waits {
@@ -253,14 +251,14 @@ impl<S: Stream> Conn<S> {
         }
     }
 
-    /// Is it still shaking hands?
+    /// Is its TLS handshake in progress?
     #[must_use]
     pub(super) fn is_handshaking(&self) -> bool {
         self.tls.as_ref().is_some_and(|tls| tls.is_handshaking())
     }
 
-    /// The same as [`fill`](Self::fill) for one that speaks TLS: reads records once, so many bytes
-    /// at most, and opens those that are whole. Gives how much was in them, which may be nothing.
+    /// Like [`fill`](Self::fill) with TLS: reads records once, at most `bytes_max`, and decrypts
+    /// the complete ones. Gives the size of the plaintext, which may be 0.
     pub(super) fn fill_tls(&mut self, buffers: &mut OpenBuffers, bytes_max: usize) -> Filled {
         let Some(mut tls) = self.tls.take() else { return Filled::Blocked };
         let filled = self.fill(tls.space(buffers, bytes_max));
@@ -293,7 +291,7 @@ impl<S: Stream> Conn<S> {
         self.unwritten() > 0
     }
 
-    /// How much of it there is.
+    /// The number of unwritten bytes.
     #[must_use]
     pub(super) fn unwritten(&self) -> usize {
         self.output.len() + self.tls.as_ref().map_or(0, |tls| tls.unwritten())
@@ -318,13 +316,13 @@ impl<S: Stream> Conn<S> {
             let mut sealing = Sealing { tls, socket: &mut self.socket, sealed: &mut buffers.sealed };
             written = self.output.flush(&mut sealing, &mut buffers.spare)?;
         } else if !self.write.is_open() {
-            // Nobody can read it any more, or nobody could yet.
+            // The client cannot read it any more, or could not read it yet.
             self.output.discard(&mut buffers.spare);
         }
         if tls.flush(&mut self.socket)? && self.output.is_empty() { Ok(written) } else { Ok(Written::Blocked) }
     }
 
-    /// Writes what waits, and behind it that nothing more will come, in the words of TLS.
+    /// Writes the waiting output, and then the TLS message that closes the session.
     ///
     /// # Errors
     /// The connection is broken.
@@ -345,8 +343,7 @@ impl<S: Stream> Conn<S> {
         self.input.take().map_or_else(Kept::default, |input| *input)
     }
 
-    /// Keeps what is not used up, in no more memory than it needs: an idle connection owns no
-    /// buffer.
+    /// Keeps unused input in no more memory than needed: an idle connection owns no buffer.
     pub fn keep(&mut self, mut input: Kept) {
         if input.is_empty() {
             return;
@@ -357,20 +354,20 @@ impl<S: Stream> Conn<S> {
         self.input = Some(Box::new(input));
     }
 
-    /// How much input is kept.
+    /// The size of the kept input, in bytes.
     #[cfg(test)]
     pub(super) fn kept_bytes(&self) -> usize {
         self.input.as_ref().map_or(0, |input| input.bytes.len())
     }
 
-    /// Does it own memory for anything that is not whole or not written?
+    /// Does it own memory for incomplete input or unwritten output?
     #[cfg(test)]
     pub(super) fn owns_memory(&self) -> bool {
         let tls = self.tls.as_ref().is_some_and(|tls| tls.owns_buffers());
         tls || self.input.is_some() || self.wire.owns_memory() || !self.output.owns_nothing()
     }
 
-    /// Ends its use: input is dropped, a WebSocket is told why.
+    /// Begins to close it: drops input, and sends a WebSocket the close code.
     pub fn begin_close(&mut self, cause: CloseCause, spare: &mut Spare) {
         self.input = None;
         self.wire = Wire::default();

@@ -1,4 +1,4 @@
-//! Counters of what happened to connections. Every close has a named reason.
+//! Counters of connections. Every close has a cause.
 
 use super::noted::Noted;
 use crate::chat::contract::CloseReason;
@@ -7,17 +7,18 @@ use std::fmt;
 /// Why a connection was closed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum CloseCause {
-    /// The chat core said so.
+    /// The core closed it.
     Chat(CloseReason),
     /// The client closed it.
     PeerClosed,
     /// Reading or writing failed.
     IoError,
-    /// More waits to be written to it than it may have.
+    /// It had more unwritten output than allowed.
     SlowReader,
-    /// It took nothing of what waits to be written for too long.
+    /// It read none of its waiting output for too long.
     OutputTimeout,
-    /// The process held more memory than it may, and this connection held the most.
+    /// The process held more memory than allowed, and this connection was one of the largest
+    /// holders.
     Memory,
     /// A WebSocket client sent a close frame.
     WebSocketClosed,
@@ -25,21 +26,21 @@ pub enum CloseCause {
     WebSocketProtocol,
     /// A plain HTTP request was answered.
     HttpDone,
-    /// A request head that is no HTTP, or no WebSocket handshake that can be answered.
+    /// The head of its request was not valid HTTP, or not a valid WebSocket handshake.
     HttpBad,
-    /// The head of its request took too long to come.
+    /// Its handshake or the head of its request did not arrive in time.
     HandshakeTimeout,
-    /// It began with a TLS handshake, and there is no certificate.
+    /// It began with a TLS handshake, but the server has no certificate.
     TlsUnsupported,
-    /// It broke the protocol of TLS, or speaks none that is spoken here.
+    /// It violated the TLS protocol, or supports no version or cipher of the server.
     TlsBroken,
-    /// It did not speak TLS, and has to.
+    /// It did not speak TLS, which is required.
     PlainRefused,
-    /// It came through a proxy, and its address has as many as it may.
+    /// It came through a proxy, and its client's address has reached the limit on connections.
     AddressFull,
-    /// A trusted proxy began it with a header that cannot be read.
+    /// A trusted proxy sent a PROXY header that cannot be read.
     BadProxyHeader,
-    /// The server stopped before it was closed otherwise.
+    /// The server stopped.
     Stopped,
 }
 
@@ -103,8 +104,8 @@ impl CloseCause {
         }
     }
 
-    /// Is this reason all that the client still has to hear? Who ends its side, or is stopped with
-    /// everybody, is told what waits.
+    /// Does the client need to hear only this reason? If it has ended its side, or the server
+    /// stops, it gets all waiting output.
     #[must_use]
     pub fn says_all(self) -> bool {
         use CloseReason::{Garbage, Idle, Replaced, TooLarge};
@@ -147,18 +148,18 @@ impl CloseCause {
     }
 }
 
-/// The numbers since the start.
+/// The counts since the start.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Counters {
     /// Connections that were taken.
     pub accepted: u64,
-    /// Connections that were closed at once, since there were too many.
+    /// Connections that were closed at once because of the limit on connections.
     pub refused: u64,
-    /// Connections that were closed at once, since there were too many of their address.
+    /// Connections that were closed at once because of the limit per address.
     pub refused_of_address: u64,
-    /// Connections that were closed at once, since the process held too much memory.
+    /// Connections that were closed at once because the process held too much memory.
     pub refused_for_memory: u64,
-    /// The pauses of accepting, because the process had no file descriptors left.
+    /// Pauses of accepting because no file descriptor was free.
     pub accept_pauses: u64,
     /// Bytes that clients sent, inside of TLS.
     pub bytes_in: u64,
@@ -166,7 +167,7 @@ pub struct Counters {
     pub inputs: u64,
     /// Replies and pushes written.
     pub frames: u64,
-    /// What the core noted.
+    /// The counts of the core's notes.
     pub noted: Noted,
     closed: [u64; CloseCause::ALL.len()],
 }
@@ -177,7 +178,7 @@ impl Counters {
         self.closed[cause.index()] += 1;
     }
 
-    /// The connections that were closed for this reason.
+    /// The number of connections that were closed for this cause.
     #[must_use]
     pub fn closed(&self, cause: CloseCause) -> u64 {
         self.closed[cause.index()]

@@ -1,41 +1,42 @@
-//! When connections are looked at next. Each kind of deadline has a queue in the order of time, so
-//! that nothing ever looks at all connections. No clock inside: it is told the time.
+//! The deadlines of connections. Each kind has a queue in the order of time, so that no scan over
+//! all connections is needed. It has no clock: the time is passed in.
 //!
-//! An entry is not taken back when its reason is gone. Who pops it looks whether it still holds;
-//! an id that finds no connection is one that was closed meanwhile.
+//! An entry is not removed when its reason is gone: the code that pops it checks whether it still
+//! applies. If its id finds no connection, that connection was closed meanwhile.
 
 use crate::chat::contract::ConnId;
 use std::collections::{HashMap, VecDeque};
 
-/// How long a closing connection may take to take its last words, and to end its side.
+/// How long a closing connection may take to read its last frames and to end its side.
 const LINGER_MS: u64 = 5_000;
-/// How long a client that ended its side, soon after it said something, is given at least. After
-/// each such time those that are owed no answer are closed, all in one look at what is owed.
+/// The shortest time that a client gets for its answers after it has ended its side. The
+/// connections are checked together at the end of each such time, and those that are owed no answer
+/// are closed.
 pub(super) const HALF_CLOSED_MS: u64 = 1_000;
-/// Handshakes are looked at at most so often within their time-out: after a storm of log-ins the
-/// loop would be woken for each of them.
+/// The number of steps into which the handshake time-out is divided: deadlines in one step are
+/// checked together, so that the loop is not woken for each of them after a storm of log-ins.
 const HANDSHAKE_STEPS: u64 = 50;
-/// The core is told that waiting output goes on at most once in this time.
+/// The core is told that waiting output moves (`Drained`) at most once in this time.
 const DRAINED_EVERY_MS: u64 = 1_000;
 
-/// Connections, in the order of the times at which they are looked at.
+/// Connections in the order of their deadlines.
 type Queue = VecDeque<(u64, ConnId)>;
 
-/// When a connection whose output waits took something of it.
+/// When a connection last took some of its waiting output.
 #[derive(Clone, Copy, Debug)]
 struct Took {
-    /// Last.
+    /// The last time.
     at_ms: u64,
-    /// When the core was told so last.
+    /// When the core was last told so.
     told_ms: u64,
 }
 
-/// What a look at a connection that was watched found.
+/// The result of checking a watched connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Watched {
-    /// Everything is out. It is watched no longer.
+    /// All its output is written. It is not watched any more.
     Out,
-    /// It took something of late, and is watched on.
+    /// It took some output recently, and is still watched.
     Takes,
     /// It took nothing for too long.
     Stuck,
@@ -46,20 +47,20 @@ pub(super) enum Watched {
 pub(super) struct Deadlines {
     handshake_timeout_ms: u64,
     output_timeout_ms: u64,
-    /// Closing connections whose last words wait.
+    /// Closing connections whose last frames wait.
     lingering: Queue,
-    /// Connections whose client ended its side and may have answers coming.
+    /// Connections whose client has ended its side and may be owed answers.
     half_closed: Queue,
-    /// Connections that have begun an HTTP request.
+    /// Connections with a TLS handshake or an HTTP request in progress.
     handshakes: Queue,
-    /// Connections whose output waits, or waited since they were looked at last.
+    /// Connections whose output waits, or has waited since the last check.
     watched: Queue,
-    /// When each of those whose output waits last took something.
+    /// For each connection whose output waits, when it last took some of it.
     took: HashMap<ConnId, Took>,
 }
 
 impl Deadlines {
-    /// None yet.
+    /// No deadlines yet.
     #[must_use]
     pub(super) fn new(handshake_timeout_ms: u64, output_timeout_ms: u64) -> Self {
         Self {
@@ -73,14 +74,14 @@ impl Deadlines {
         }
     }
 
-    /// Other times hold from now on, also for those that wait already.
+    /// Sets other time-outs, which also apply to waits that have begun.
     pub(super) fn set_timeouts(&mut self, now_ms: u64, handshake_ms: u64, output_ms: u64) {
         move_all(&mut self.handshakes, now_ms, self.handshake_timeout_ms, handshake_ms);
         move_all(&mut self.watched, now_ms, self.output_timeout_ms, output_ms);
         (self.handshake_timeout_ms, self.output_timeout_ms) = (handshake_ms, output_ms);
     }
 
-    /// When a connection is to be looked at.
+    /// The next deadline.
     #[must_use]
     pub(super) fn next_ms(&self) -> Option<u64> {
         let first_ms = |queue: &Queue| queue.front().map(|(due_ms, _)| *due_ms);
@@ -92,34 +93,34 @@ impl Deadlines {
             .min()
     }
 
-    /// A closing connection is given time.
+    /// Begins the deadline of a closing connection.
     pub(super) fn linger(&mut self, now_ms: u64, id: ConnId) {
         self.lingering.push_back((now_ms + LINGER_MS, id));
     }
 
-    /// A closing connection whose time is over.
+    /// Takes a closing connection whose deadline is over.
     pub(super) fn pop_lingering(&mut self, now_ms: u64) -> Option<ConnId> {
         pop_due(&mut self.lingering, now_ms)
     }
 
-    /// A connection has begun a handshake.
+    /// Begins the deadline of a handshake.
     pub(super) fn begin_handshake(&mut self, now_ms: u64, id: ConnId) {
         self.handshakes.push_back((now_ms + self.handshake_timeout_ms, id));
     }
 
-    /// A connection whose handshake must be done by now.
+    /// Takes a connection whose handshake deadline is over.
     pub(super) fn pop_handshake(&mut self, now_ms: u64) -> Option<ConnId> {
         pop_due(&mut self.handshakes, now_ms)
     }
 
-    /// A connection whose client has ended its side is given time for its answers. The looks of all
-    /// are at the same times, so that there are few of them.
+    /// Begins the deadline of a connection whose client has ended its side. All such deadlines are
+    /// at common times, so that few checks are needed.
     pub(super) fn half_close(&mut self, now_ms: u64, id: ConnId) {
         let look_ms = (now_ms / HALF_CLOSED_MS + 2) * HALF_CLOSED_MS;
         self.half_closed.push_back((look_ms, id));
     }
 
-    /// Those of them whose time has come, so many at most. The others stay due.
+    /// Takes at most `count_max` of these whose deadline is over. The others stay due.
     pub(super) fn take_half_closed(&mut self, now_ms: u64, count_max: usize) -> Vec<ConnId> {
         let due = self.half_closed.partition_point(|(look_ms, _)| *look_ms <= now_ms);
         self.half_closed.drain(..due.min(count_max)).map(|(_, id)| id).collect()
@@ -130,12 +131,12 @@ impl Deadlines {
         self.took.insert(id, Took { at_ms: now_ms, told_ms: now_ms });
     }
 
-    /// Its output waits no longer, or is of no interest any more.
+    /// Its output does not wait any longer, or does not matter any more.
     pub(super) fn end_blocked(&mut self, id: ConnId) {
         self.took.remove(&id);
     }
 
-    /// It took something of what waits. Is the core to be told?
+    /// It took some of its waiting output. `true`: tell the core.
     #[must_use]
     pub(super) fn note_taken(&mut self, now_ms: u64, id: ConnId) -> bool {
         let Some(took) = self.took.get_mut(&id) else { return false };
@@ -147,13 +148,13 @@ impl Deadlines {
         tells
     }
 
-    /// Watches a connection whose output waits from now on. Once watched it stays so until it is
-    /// looked at, however often its output comes and goes: this is for one that is not.
+    /// Begins to watch a connection whose output waits. A watched connection stays watched until
+    /// its check, however often its output waits in between: do not call this again before.
     pub(super) fn watch(&mut self, now_ms: u64, id: ConnId) {
         self.watched.push_back((now_ms + self.output_timeout_ms, id));
     }
 
-    /// Looks at the next watched connection whose time has come.
+    /// Checks the next watched connection that is due.
     pub(super) fn pop_watched(&mut self, now_ms: u64) -> Option<(ConnId, Watched)> {
         let id = pop_due(&mut self.watched, now_ms)?;
         let Some(took) = self.took.get(&id) else { return Some((id, Watched::Out)) };
@@ -166,21 +167,21 @@ impl Deadlines {
         Some((id, Watched::Takes))
     }
 
-    /// How many entries the queue of the watched has.
+    /// The length of the queue of watched connections.
     #[cfg(test)]
     pub(super) fn watched_len(&self) -> usize {
         self.watched.len()
     }
 }
 
-/// The first of a queue, if its time has come.
+/// Takes the first entry of a queue, if it is due.
 fn pop_due(queue: &mut Queue, now_ms: u64) -> Option<ConnId> {
     let &(_, id) = queue.front().filter(|(due_ms, _)| *due_ms <= now_ms)?;
     queue.pop_front();
     Some(id)
 }
 
-/// The wait of all in a queue was so long, and is so long from now on. Their order stays.
+/// Changes the wait of all entries in a queue from `old_ms` to `new_ms`. Their order stays.
 fn move_all(queue: &mut Queue, now_ms: u64, old_ms: u64, new_ms: u64) {
     if old_ms != new_ms {
         for (due_ms, _) in queue {

@@ -1,6 +1,6 @@
-//! Sending the files of the web page. They are in the binary, and go to the output of a connection
-//! piece by piece, as it takes them: so many readers hold little memory, and a turn spends little
-//! time on all of them together.
+//! Sends the files of the web page. They are in the binary, and are written to a connection piece
+//! by piece, as it takes them: so many connections hold little memory, and a turn spends little
+//! time on all of them.
 
 use super::conn::{Conn, Waits};
 use super::counters::CloseCause;
@@ -11,18 +11,16 @@ use super::wire::{Sending, Wire};
 use crate::chat::contract::ConnId;
 use crate::page::File;
 
-/// What a connection is given of a file at a time. A stranger may hold as much output
-/// (`--output-before-log-in-max`).
+/// The size of a piece of a file, in bytes. It is within `--output-before-log-in-max`.
 const PIECE_BYTES: usize = 8 * 1024;
-/// Of those who have taken their piece, how many are given the next one in one turn: some 100 µs of
-/// work.
+/// The number of connections that get a next piece in one turn: some 100 µs of work.
 const PIECES_PER_TURN: usize = 16;
 
 impl<S: Stream> Hub<S> {
-    /// Begins to send a file, of which the head and a first piece go out in this turn.
+    /// Begins to send a file: its head and a first piece are written in this turn.
     pub(super) fn begin_file(&mut self, id: ConnId, file: &'static File) -> Box<Sending> {
         if let Some(conn) = self.conns.get_mut(id) {
-            // What else the client sends is of no interest.
+            // Further input of the client is ignored.
             conn.waits.set(Waits::HELD, true);
         }
         self.answer(id, |out| out.extend_from_slice(file.head().as_bytes()));
@@ -32,7 +30,7 @@ impl<S: Stream> Hub<S> {
         sending
     }
 
-    /// It may have taken its piece, if it is sent a file.
+    /// Queues a connection for its next piece, if it is sent a file and has taken the last piece.
     pub(super) fn queue_reader(&mut self, id: ConnId) {
         let reads = |conn: &Conn<S>| conn.is_open() && matches!(conn.wire, Wire::File(_)) && !conn.has_output();
         if self.conns.get(id).is_some_and(reads) {
@@ -40,13 +38,14 @@ impl<S: Stream> Hub<S> {
         }
     }
 
-    /// Gives some of them their next piece, and closes those who have all.
+    /// Gives some connections their next piece, and closes those that have the whole file.
     pub(super) fn send_files(&mut self) {
         for _ in 0..PIECES_PER_TURN {
             let Some(id) = self.readers.pop_front() else { return };
             let Some(conn) = self.conns.get_mut(id).filter(|conn| conn.is_open()) else { continue };
             match std::mem::take(&mut conn.wire) {
-                // Only now: a slow reader has as much time for the last piece as for others.
+                // Only now, so that a slow reader has as much time for the last piece as for
+                // others.
                 Wire::File(sending) if sending.rest.is_empty() => self.close(id, CloseCause::HttpDone),
                 Wire::File(mut sending) => {
                     self.send_piece(id, &mut sending);

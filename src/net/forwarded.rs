@@ -1,15 +1,15 @@
 //! The address of a client by the headers of proxies: `X-Forwarded-For`, and `Forwarded` (RFC
-//! 7239). Each proxy appends the address from which the request came to it. So only what trusted
-//! proxies appended is believed: the list is read from its end, and what stands before the first
-//! address that is no trusted proxy may be the client's invention.
+//! 7239). Each proxy appends the address from which the request came to it. So only the parts that
+//! trusted proxies appended are believed: the list is read from its end, and everything before the
+//! first address that is not a trusted proxy may be invented by the client.
 
 use crate::config::Networks;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// The address of the client behind `proxy`, which is trusted: the last one in the headers that is
-/// no trusted proxy, or the farthest proxy if one of them did not say where the request came from.
-/// `None`: the two headers contradict each other or cannot be read, so a client may have written
-/// one of them.
+/// The address of the client behind `proxy`, which is trusted: the last address in the headers that
+/// is not a trusted proxy, or the farthest proxy if one of them did not say from where the request
+/// came. `None`: the two headers contradict each other or cannot be read, so a client may have
+/// written one of them.
 #[must_use]
 pub(super) fn client_address(
     proxy: IpAddr,
@@ -40,8 +40,8 @@ fn farthest_known(proxy: IpAddr, before: impl Iterator<Item = Option<IpAddr>>, t
 }
 
 /// The pieces between separators that do not stand in quotes (RFC 9110 §5.6.4: a backslash in
-/// quotes takes the next character as it is). `None`: a quote stays open. Then a client has written
-/// a part of the line, and nobody can tell where it ends.
+/// quotes takes the next character as it is). `None`: a quote is not closed. Then a client has
+/// written a part of the line, and it is not clear where that ends.
 fn split_unquoted(line: &[u8], separator: u8) -> Option<Vec<&[u8]>> {
     let (mut pieces, mut begin, mut in_quotes, mut is_escaped) = (Vec::new(), 0, false, false);
     for (place, &byte) in line.iter().enumerate() {
@@ -71,8 +71,8 @@ fn element(element: &[u8]) -> Option<IpAddr> {
     node(quoted.unwrap_or(value))
 }
 
-/// An address, with or without a port; IPv6 with a port, or in brackets. Anything else is a name of
-/// the proxy's own, or `unknown`.
+/// An address, with or without a port; IPv6 with a port, or in brackets. Other values are names
+/// that the proxy has made up, or `unknown`.
 fn node(text: &[u8]) -> Option<IpAddr> {
     let text = std::str::from_utf8(text).ok()?.trim();
     let is_port = |port: &str| port.parse::<u16>().is_ok();
@@ -120,7 +120,7 @@ mod tests {
             (&["2001:db8::7"], "2001:db8::7"),
             (&["[2001:db8::7]:4711, 2001:db8:1::1"], "2001:db8::7"),
             (&["[2001:db8::7]"], "2001:db8::7"),
-            // A proxy that does not say it: what stands before may be anybody's invention.
+            // A proxy that does not give the address: everything before may be invented.
             (&["192.0.2.7, unknown"], PROXY),
             (&["192.0.2.7, unknown, 10.1.2.3"], "10.1.2.3"),
             (&["192.0.2.7,"], PROXY),
@@ -144,13 +144,13 @@ mod tests {
             (&["for=192.0.2.7, for=_hidden, for=10.1.2.3"], "10.1.2.3"),
             (&["for=192.0.2.7, proto=https"], PROXY),
             (&["for=192.0.2.7;for=192.0.2.8"], PROXY),
-            // What stands in quotes is no element, whatever is escaped in it.
+            // Text in quotes is not an element, whatever is escaped in it.
             (&[r#"for=192.0.2.7;host="a\", for=203.0.113.66;x=\"""#], "192.0.2.7"),
             (&[r#"for=203.0.113.66;host="\\", for=192.0.2.7"#], "192.0.2.7"),
         ] {
             assert_eq!(client(&[], lines).as_deref(), Some(expected), "{lines:?}");
         }
-        // Nobody can tell what a client's open quote swallows.
+        // It is not clear how much a client's open quote swallows.
         for lines in [&["for=\"192.0.2.66, for=192.0.2.7"][..], &["for=\"203.0.113.66", "for=192.0.2.7"]] {
             assert_eq!(client(&[], lines), None, "{lines:?}");
         }

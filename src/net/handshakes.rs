@@ -1,9 +1,8 @@
-//! TLS in the hub: sessions that begin, handshakes that are shared out over turns, and the reading
-//! of records.
+//! TLS in the hub: the begin of sessions, handshakes spread over turns, and reading records.
 //!
-//! A handshake is the dearest thing that a client can ask for before anybody knows it. So its
-//! steps have a queue of their own, of which each turn does a few: a storm of them waits there, and
-//! those who are connected do not notice.
+//! A handshake is the most expensive thing that a client can cause before it has logged in. So
+//! handshake steps have a queue of their own, of which each turn does a few: a storm of handshakes
+//! waits there without delaying open connections.
 
 use super::conn::{Filled, Kept};
 use super::counters::CloseCause;
@@ -20,25 +19,25 @@ use crate::protocol::reply::{Reply, write_reply};
 use crate::protocol::request::ContentForm;
 use std::sync::Arc;
 
-/// The first step of a handshake: keys are agreed on and a signature is made. With an RSA
-/// certificate of 2,048 bits it takes about as long, with an elliptic curve a fifth.
+/// The cost of the first step of a handshake: key agreement and a signature. It is about right for
+/// an RSA certificate of 2,048 bits; with an elliptic curve the step takes a fifth.
 const FIRST_STEP: i64 = 1_000 * MICROSECOND;
-/// Any later step of it.
+/// The cost of any later step.
 const LATER_STEP: i64 = 200 * MICROSECOND;
-/// What one turn does of them.
+/// The handshake work of one turn.
 const HANDSHAKES_TURN: i64 = 4_000 * MICROSECOND;
-/// Opening a record, however little is in it.
+/// The cost of decrypting a record, however short it is.
 const RECORD: i64 = MICROSECOND;
 
 const TLS_ONLY: &str = "this server takes TLS connections only; connect again with TLS";
 
 impl<S: Stream> Hub<S> {
-    /// TLS is spoken with these certificates from now on.
+    /// Uses these certificates for new sessions from now on.
     pub fn use_certificates(&mut self, certificates: Arc<Certificates>) {
         self.certificates = Some(certificates);
     }
 
-    /// A connection began with a TLS handshake, of which these are the first bytes.
+    /// Begins a TLS session; `first` are the first bytes of its handshake.
     #[cold]
     pub(super) fn begin_tls(&mut self, id: ConnId, first: &[u8]) {
         let Some(conn) = self.conns.get_mut(id) else { return };
@@ -54,7 +53,7 @@ impl<S: Stream> Hub<S> {
         match Tls::new(certificates, first) {
             Ok(tls) => {
                 conn.tls = Some(Box::new(tls));
-                // The bytes are looked at even if nothing more comes.
+                // Handle these bytes even if nothing more arrives.
                 conn.read.on_edge(false);
                 self.deadlines.begin_handshake(self.now.mono_ms, id);
                 self.work_left = 0;
@@ -67,7 +66,7 @@ impl<S: Stream> Hub<S> {
         }
     }
 
-    /// A connection has something to say in its handshake: it waits for its place.
+    /// Queues a connection with input for its handshake.
     #[cold]
     pub(super) fn queue_handshake(&mut self, id: ConnId) {
         if let Some(conn) = self.conns.get_mut(id)
@@ -77,7 +76,7 @@ impl<S: Stream> Hub<S> {
         }
     }
 
-    /// Does some of the steps of handshakes that wait.
+    /// Does some of the waiting handshake steps.
     pub(super) fn serve_handshakes(&mut self, shared: &mut [u8]) {
         let (mut waiting, mut spent) = (self.handshakes.len(), 0);
         while waiting > 0 && spent < HANDSHAKES_TURN {
@@ -101,8 +100,8 @@ impl<S: Stream> Hub<S> {
         self.serve_quantum(id, shared, QUANTUM_MAX)
     }
 
-    /// Reads the records of a connection once, and hands in what was in them. Is there any use in
-    /// going on?
+    /// Reads the records of a connection once, and hands in their plaintext. `true`: reading again
+    /// may bring more.
     #[inline(never)]
     pub(super) fn read_tls(&mut self, id: ConnId, bytes_max: usize, own: &mut Kept) -> bool {
         let Some(conn) = self.conns.get_mut(id) else { return false };
@@ -139,7 +138,7 @@ impl<S: Stream> Hub<S> {
         goes_on
     }
 
-    /// Is a connection refused because it does not speak TLS?
+    /// Must this plain connection be refused because TLS is required?
     pub(super) fn refuses_plain(&self, id: ConnId) -> bool {
         let tls_only = self.certificates.as_ref().is_some_and(|certificates| certificates.tls_only());
         if !tls_only || self.proxies.is_of_proxy(id) {
@@ -148,7 +147,7 @@ impl<S: Stream> Hub<S> {
         self.conns.get(id).is_some_and(|conn| conn.tls.is_none() && conn.address_key.is_some())
     }
 
-    /// Says so in what it speaks, and closes it.
+    /// Sends that refusal in the client's protocol, and closes the connection.
     #[cold]
     pub(super) fn refuse_plain(&mut self, id: ConnId, framing: Framing, bytes: &[u8]) {
         if framing == Framing::Http {

@@ -1,20 +1,20 @@
-//! Up to when everything that clients had sent was handed to the core. Nobody is judged by a later
-//! time.
+//! The time up to which all input of clients was handed to the core. Later deadlines are not
+//! applied.
 //!
 //! A process can be paused at any place, and for longer than any time-out: by a signal, a debugger,
-//! a suspended machine. The clock of a turn is read after the poll, so what the poll gave may be
-//! much older. What is certain: whatever had arrived when the turn *before* began was there when
-//! the poll was called, and is among its events, if it gave all there were.
+//! a suspended machine. The clock of a turn is read after the poll, so the poll's events may be
+//! much older. But all input that had arrived when the turn *before* began was there when the poll
+//! was called, and is among its events, if the poll gave all of them.
 
 /// A deadline that is handled this late was missed because the process was paused.
 pub(super) const LATE_MS: u64 = 1_000;
 
-/// After so many turns in which somebody had more to say, it is taken for granted: those who never
-/// stop must not keep others from being judged, and speak themselves. A turn takes some
-/// milliseconds then, and has up to a thousand events.
+/// After this many turns in which some connection had more input, all input counts as handed in:
+/// clients that never stop sending must not keep others from being checked. A turn then takes some
+/// milliseconds, and has up to a thousand events.
 const TURNS_MAX: u32 = 256;
 
-/// What is known of it.
+/// What is known about the input handed in so far.
 #[derive(Debug, Default)]
 pub(super) struct Heard {
     /// Everything that was sent by this time was handed in, by the mono clock.
@@ -23,18 +23,18 @@ pub(super) struct Heard {
     pub(super) polled_ms: u64,
     /// The poll gave all events there were.
     pub(super) polled_all: bool,
-    /// Turns since that was known last.
+    /// The number of turns since that was last known.
     turns: u32,
 }
 
 impl Heard {
-    /// Is this deadline so late that the process was paused, and what came meanwhile not handed in
-    /// yet?
+    /// Is this deadline so late that the process was paused, while the input since then is not
+    /// handed in yet?
     pub(super) fn is_to_come(&self, deadline_ms: u64, now_ms: u64) -> bool {
         self.by_ms < deadline_ms && now_ms.saturating_sub(deadline_ms) >= LATE_MS
     }
 
-    /// Everybody was served who could be. Does nobody have more to say?
+    /// Notes the end of a turn's reading; `nobody_waits`: no connection has more input.
     pub(super) fn note(&mut self, nobody_waits: bool) {
         self.turns += 1;
         if (self.polled_all && nobody_waits) || self.turns >= TURNS_MAX {

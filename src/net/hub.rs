@@ -31,36 +31,36 @@ use std::collections::VecDeque;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-/// The bounds that connections are held to.
+/// The limits of connections.
 #[derive(Clone, Copy, Debug)]
 pub struct Bounds {
     /// The largest envelope.
     pub frame_bytes_max: usize,
     /// Unwritten output beyond which a connection is closed.
     pub output_bytes_max: usize,
-    /// The same for one on which nobody has logged in.
+    /// The same for a connection that is not logged in.
     pub stranger_output_bytes_max: usize,
-    /// What all connections and the core together may hold.
+    /// The memory budget of all connections and the core together.
     pub memory_bytes_max: usize,
     /// A connection that takes nothing of its output for this long is closed, in ms.
     pub output_timeout_ms: u64,
-    /// How long the head of an HTTP request may take to come, in ms.
+    /// The time limit of a handshake or of the head of an HTTP request, in ms.
     pub handshake_timeout_ms: u64,
-    /// A request has its answer within this, in ms.
+    /// The time within which every request is answered, in ms.
     pub answer_within_ms: u64,
-    /// Connections from one address.
+    /// The largest number of connections from one address.
     pub conns_per_address_max: usize,
-    /// Lines a second of each kind that the log takes about clients.
+    /// The largest number of log lines a second of each kind about clients.
     pub log_lines_per_second_max: u32,
 }
 
-/// The right to open one connection.
+/// The permission to open one connection.
 #[derive(Debug)]
 #[must_use]
 pub enum Admitted {
     /// It counts for this address.
     Client(Option<AddressKey>),
-    /// A trusted proxy has this address; where the client is will be known later.
+    /// It comes from a trusted proxy with this address; the client's address will be known later.
     Proxy(IpAddr),
 }
 
@@ -74,25 +74,25 @@ pub struct Hub<S> {
     pub(super) buffers: Buffers,
     pub(super) deadlines: Deadlines,
     actions: Vec<Action>,
-    /// To be read: those that were woken.
+    /// To be read: connections that an edge has woken.
     pub(super) ready: Vec<ConnId>,
-    /// To be read: those that had more to say than one turn takes.
+    /// To be read: connections with more input than one turn takes.
     pub(super) backlog: VecDeque<ConnId>,
-    /// To be read: those on which nobody has logged in.
+    /// To be read: connections that are not logged in.
     pub(super) strangers: VecDeque<ConnId>,
-    /// To be read: those with a step of their handshake to be done.
+    /// To be read: connections with a handshake step to be done.
     pub(super) handshakes: VecDeque<ConnId>,
-    /// To be given more of the file that they are sent.
+    /// Connections that get the next piece of a file.
     pub(super) readers: VecDeque<ConnId>,
-    /// What the connection that is being served may still use up.
+    /// The work that the connection being served may still use.
     pub(super) work_left: i64,
     /// Everything that clients had sent by this time was handed to the core.
     pub(super) heard: Heard,
-    /// To be written before the loop sleeps.
+    /// Connections to be written before the loop sleeps.
     pub(super) dirty: Vec<ConnId>,
-    /// To be closed for a reason that turned up while actions were applied.
+    /// Connections to be closed for a cause that occurred while actions were applied.
     pub(super) failed: Vec<(ConnId, CloseCause)>,
-    /// To be worked off at the end of the turn.
+    /// Connections to be closed at the end of the turn.
     pub(super) closing: Vec<ConnId>,
     pub(super) address_keys: AddressKeys,
     pub(super) proxies: Proxies,
@@ -157,25 +157,25 @@ impl<S: Stream> Hub<S> {
         }
     }
 
-    /// Believes these proxies from now on.
+    /// Trusts these proxies from now on.
     pub fn trust_proxies(&mut self, trusted: Networks) {
         self.proxies.trust(trusted);
     }
 
-    /// Answers HTTP requests by these from now on.
+    /// Sets the allowed origins and the store's health for answers to HTTP requests.
     pub fn answer_http_by(&mut self, allowed_origins: Origins, store: Arc<StoreHealth>) {
         self.web = Web::new(allowed_origins, store);
     }
 
-    /// Begins a turn, of whose events all are handed in. All that had arrived when the last turn
-    /// began is among them.
+    /// Begins a turn all of whose events will be handed in. All input that had arrived when the
+    /// last turn began is among them.
     pub fn begin_turn(&mut self, now: Now) {
         self.heard.polled_ms = self.now.mono_ms;
         self.heard.polled_all = true;
         self.now = now;
     }
 
-    /// There may be more events than this turn has, or none were asked for.
+    /// There may be more events than this turn has, or the poll was interrupted and gave none.
     pub fn more_events_wait(&mut self) {
         self.heard.polled_all = false;
     }
@@ -192,25 +192,26 @@ impl<S: Stream> Hub<S> {
         self.conns.len()
     }
 
-    /// Connections that were ever let go of: a change means that file descriptors have come free.
+    /// The number of connections removed so far: a change means that file descriptors have become
+    /// free.
     #[must_use]
     pub fn removed(&self) -> u64 {
         self.removed
     }
 
-    /// What happened so far.
+    /// The counters so far.
     #[must_use]
     pub fn counters(&self) -> &Counters {
         &self.counters
     }
 
-    /// The same, to count in what happened before there was a connection.
+    /// The counters, for counting events before a connection exists.
     pub fn counters_mut(&mut self) -> &mut Counters {
         &mut self.counters
     }
 
-    /// May one more connection come from this address? If so it must be opened, with what this
-    /// gives.
+    /// May one more connection from this address be opened? If so, pass the result to `open`, or to
+    /// `not_opened`.
     pub fn admit(&mut self, address: IpAddr) -> Option<Admitted> {
         if self.is_over_memory() {
             self.counters.refused_for_memory += 1;
@@ -222,14 +223,14 @@ impl<S: Stream> Hub<S> {
         self.enter(address).map(Admitted::Client)
     }
 
-    /// It was admitted, and did not become a connection.
+    /// An admitted connection was not opened.
     pub fn not_opened(&mut self, admitted: Admitted) {
         if let Admitted::Client(address_key) = admitted {
             self.address_keys.leave(address_key);
         }
     }
 
-    /// Takes in a new connection.
+    /// Opens an admitted connection.
     #[inline(never)]
     pub fn open(&mut self, socket: S, admitted: Admitted) -> ConnId {
         self.counters.accepted += 1;
@@ -263,10 +264,10 @@ impl<S: Stream> Hub<S> {
         }
     }
 
-    /// Both sides are ended: nothing can be written.
+    /// Both sides have ended: nothing can be written.
     pub fn on_broken(&mut self, id: ConnId) {
-        // Earlier input is read first; reading finds the end by itself. Only a connection that is
-        // read no more needs to be told.
+        // Earlier input is read first, and reading finds the end. Only a connection that is not
+        // read any more needs this event.
         if self.conns.get(id).is_some_and(|conn| conn.read == ReadState::HalfClosed) {
             self.failed.push((id, CloseCause::PeerClosed));
         }
@@ -286,7 +287,7 @@ impl<S: Stream> Hub<S> {
         self.dispatch(Event::ShutDown);
     }
 
-    /// Has the core nothing left that must be made durable?
+    /// Has the core finished its stop?
     #[must_use]
     pub fn is_stopped(&self) -> bool {
         self.stopped
@@ -298,8 +299,8 @@ impl<S: Stream> Hub<S> {
         self.drained
     }
 
-    /// Closes what the core left open, and from now on waits for no client but those that are still
-    /// to read something.
+    /// Closes the connections that the core left open. From now on only clients with unread output
+    /// are awaited.
     pub fn close_all(&mut self) {
         self.stopping = true;
         let ids: Vec<ConnId> = self.conns.keys().collect();
@@ -309,13 +310,13 @@ impl<S: Stream> Hub<S> {
         }
     }
 
-    /// Did jobs come up since they were last taken?
+    /// Were jobs submitted since they were last taken?
     #[must_use]
     pub fn has_jobs(&self) -> bool {
         !self.jobs.is_empty()
     }
 
-    /// The jobs that came up since the last call.
+    /// The jobs that were submitted since the last call.
     pub fn take_jobs(&mut self) -> std::vec::Drain<'_, (Ticket, Job)> {
         self.jobs.drain(..)
     }
@@ -328,7 +329,7 @@ impl<S: Stream> Hub<S> {
         self.heard.note(nobody_waits);
         if self.is_due(self.chat.next_deadline()) {
             if self.is_late() {
-                // A client that takes what waited for it has a say, too.
+                // A client that reads its waiting output is active, too.
                 self.flush_dirty();
             }
             self.dispatch(Event::Tick { heard_ms: self.heard.by_ms });
@@ -352,14 +353,14 @@ impl<S: Stream> Hub<S> {
         deadline_ms.is_some_and(|deadline_ms| deadline_ms <= self.now.mono_ms)
     }
 
-    /// Is something so late that the process must have been paused?
+    /// Is a deadline so late that the process must have been paused?
     #[must_use]
     pub fn is_late(&self) -> bool {
         self.next_deadline().is_some_and(|deadline_ms| self.now.mono_ms.saturating_sub(deadline_ms) >= LATE_MS)
     }
 
-    /// Goes on with deletions of accounts that a stop has cut short. Nobody asks for them, so the
-    /// tickets are none that anybody else uses.
+    /// Resumes deletions of accounts that a stop has cut short. They have no caller, so their
+    /// tickets are ones that no caller has.
     pub fn finish_deletions(&mut self, names: &[UserName]) {
         for (name, number) in names.iter().zip(0..) {
             let request = AdminRequest::FinishDeletion { name: name.clone() };
@@ -374,7 +375,7 @@ impl<S: Stream> Hub<S> {
         !(self.is_nobody_ready() && nobody_reads && self.failed.is_empty() && self.closing.is_empty())
     }
 
-    /// When there is something to do even if nothing happens.
+    /// The next time at which there is something to do without an event.
     #[must_use]
     pub fn next_deadline(&self) -> Option<u64> {
         [self.deadlines.next_ms(), self.chat.next_deadline(), self.line_rates.next_ms()].into_iter().flatten().min()
@@ -382,8 +383,8 @@ impl<S: Stream> Hub<S> {
 
     pub(super) fn dispatch(&mut self, event: Event<'_>) {
         self.chat.handle(self.now, event, &mut self.actions);
-        // Applying never dispatches, so the list is not needed in the meantime, and no action
-        // overtakes another.
+        // Applying actions never calls the core, so the list is not needed meanwhile, and actions
+        // keep their order.
         let mut actions = std::mem::take(&mut self.actions);
         for action in actions.drain(..) {
             self.apply(action);
@@ -442,8 +443,8 @@ impl<S: Stream> Hub<S> {
         }
     }
 
-    /// Notes whether a connection's input has this reason to wait; when it goes away there may be
-    /// something to be handed in.
+    /// Sets or clears a reason for a connection's input to wait. When it is cleared, kept input may
+    /// be handed in.
     pub(super) fn set_waits(&mut self, id: ConnId, reason: Waits, there: bool) {
         if let Some(conn) = self.conns.get_mut(id) {
             let was_there = conn.waits.has(reason);

@@ -16,21 +16,22 @@ use crate::protocol::request::{BadInput, Request};
 use crate::protocol::split::{self, RawInput, RawItem};
 use crate::protocol::ws::{self, WsInput, WsItem};
 
-/// Reads of one connection in one turn; who has more to say goes on in the next, after the others.
+/// The largest number of reads of one connection in one turn; a connection with more input
+/// continues in the next turn, after the others.
 const READS_PER_TURN: usize = 4;
 
-/// Connections that are looked at before the first of them is served: about as many as a processor
-/// can wait for at a time.
+/// The number of connections that are prefetched before the first of them is served: about as many
+/// cache misses as a processor can have in flight.
 pub(super) const PREFETCHED_AT_ONCE: usize = 8;
 
 /// The result of handing an envelope in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Heard {
-    /// The core has it.
+    /// The core got a request.
     Readable,
-    /// The core was told that it is no JSON object.
+    /// The core was told that it is not a JSON object.
     Unreadable,
-    /// It is a request, and those are held.
+    /// It is a request, and requests are held.
     Held,
 }
 
@@ -38,21 +39,21 @@ const NOT_JSON: &str = "what came in is no JSON object, or is nested too deep";
 const TOO_LARGE: &str = "an envelope is larger than this server takes";
 
 impl<S: Stream> Hub<S> {
-    /// Looks at what each of them will need, so that the cache misses of several connections
-    /// overlap instead of following one another: with thousands of busy connections everything of
-    /// one is cold when its turn comes. Changes nothing.
+    /// Reads the memory that each of these connections will need, so that their cache misses
+    /// overlap: with thousands of busy connections, the memory of each is cold at its turn. Changes
+    /// nothing.
     pub(super) fn prefetch(&self, some: &[ConnId]) {
         if some.len() > 1 {
             let seen = some.iter().map(|&id| {
                 let queued = self.conns.get(id).is_some_and(|conn| conn.lists.has(Lists::TO_READ));
                 usize::from(queued).wrapping_add(self.chat.prefetch(id))
             });
-            // So that the compiler does not leave the looks out.
+            // So that the compiler does not remove the reads.
             std::hint::black_box(seen.fold(0, usize::wrapping_add));
         }
     }
 
-    /// Hands in what a connection has to say, as far as its quantum goes. Has it more?
+    /// Hands in a connection's input, up to its quantum. `true`: it has more.
     pub(super) fn serve(&mut self, id: ConnId, shared: &mut [u8]) -> bool {
         let Some(conn) = self.conns.get_mut(id).filter(|conn| conn.can_read()) else { return false };
         let mut own = conn.take_input();
@@ -68,8 +69,8 @@ impl<S: Stream> Hub<S> {
         goes_on
     }
 
-    /// Reads until there is no more, or the quantum is used up. What is not used up goes to `own`;
-    /// as long as that is so because more may not be handed in, no more is read.
+    /// Reads until there is no more input or the quantum is used up. Unused input goes to `own`.
+    /// While input may not be handed in, no more is read.
     fn read(&mut self, id: ConnId, shared: &mut [u8], own: &mut Kept) {
         for _ in 0..READS_PER_TURN {
             let Some(conn) = self.conns.get_mut(id) else { return };
@@ -96,7 +97,7 @@ impl<S: Stream> Hub<S> {
         }
     }
 
-    /// Hands in what was read, behind what was kept.
+    /// Hands in the bytes that were read, after the kept ones.
     pub(super) fn take_in(&mut self, id: ConnId, bytes: &mut [u8], own: &mut Kept) {
         self.counters.bytes_in += bytes.len() as u64;
         if own.is_empty() {
@@ -110,9 +111,9 @@ impl<S: Stream> Hub<S> {
         }
     }
 
-    /// Hands what is whole in `bytes` to the core, until it wants no more. Returns how many bytes
-    /// are used up: all of them, unless the core wants no more or it is not clear yet what they
-    /// are.
+    /// Hands the complete envelopes in `bytes` to the core, as long as input is not held. Returns
+    /// the number of used bytes: all of them, unless input is held or the protocol is not known
+    /// yet.
     fn decode(&mut self, id: ConnId, bytes: &mut [u8]) -> usize {
         let Some(conn) = self.conns.get_mut(id) else { return bytes.len() };
         let mut wire = std::mem::take(&mut conn.wire);
@@ -172,7 +173,7 @@ impl<S: Stream> Hub<S> {
                     AfterHead::Nothing => return used,
                 },
                 Wire::File(_) => return bytes.len(),
-                // Between two envelopes there is nothing to remember, so most connections need no
+                // Between two envelopes there is no state to keep, so most connections need no
                 // memory for it.
                 Wire::Raw(kept) => {
                     let mut raw = kept.take().map_or_else(RawInput::default, |raw| *raw);
@@ -204,7 +205,7 @@ impl<S: Stream> Hub<S> {
             if gate == Gate::Shut {
                 break;
             }
-            // Nearly always it is a message or an ack, and whole: then one look at it is enough.
+            // The usual case: a complete message or ack, which is parsed in one pass.
             if raw.is_between()
                 && let Some((request, length)) = envelope::read_fast(rest)
                 && length <= self.bounds.frame_bytes_max
@@ -290,7 +291,7 @@ impl<S: Stream> Hub<S> {
     }
 
     /// The kinds of input that may go from this connection to the core now. If too much output
-    /// waits, it is written first.
+    /// waits, it is written first to make room.
     fn gate(&mut self, id: ConnId) -> Gate {
         if self.work_left <= 0 {
             return Gate::Shut;
@@ -305,7 +306,7 @@ impl<S: Stream> Hub<S> {
         }
     }
 
-    /// A request comes first in its input, and may not be handed in yet.
+    /// The next input is a request that may not be handed in yet.
     #[cold]
     fn stall(&mut self, id: ConnId) {
         if let Some(conn) = self.conns.get_mut(id) {
@@ -325,16 +326,17 @@ impl<S: Stream> Hub<S> {
         }
     }
 
-    /// The same for one that is UTF-8.
+    /// Like `on_envelope`, for an envelope that is known to be UTF-8.
     fn on_text(&mut self, id: ConnId, text: &str, gate: Gate) -> Heard {
         if let Some(request) = envelope::read_fast_text(text) {
             self.work_left -= INPUT;
             return self.on_request(id, Ok(request), gate);
         }
         self.work_left -= ODD_INPUT;
-        // Taken out for the call: the request borrows from it while the core is called.
+        // Lent for this call: the request borrows from it while the core is called.
         let mut scratch = self.buffers.lend_scratch();
-        // What is white space between raw envelopes is so around one in a message of its own.
+        // White space between raw envelopes is also allowed around an envelope in a WebSocket
+        // message.
         let input = envelope::parse_any(split::trim(text), &mut scratch);
         let heard = self.on_request(id, input, gate);
         self.buffers.return_scratch(scratch);
@@ -367,7 +369,7 @@ impl<S: Stream> Hub<S> {
         }
     }
 
-    /// Writes something that is the wire's own business.
+    /// Writes something on behalf of the wire, not of the core.
     pub(super) fn answer(&mut self, id: ConnId, write: impl FnOnce(&mut Vec<u8>)) {
         if let Some(conn) = self.conns.get_mut(id) {
             let before = conn.output.len();
@@ -379,8 +381,8 @@ impl<S: Stream> Hub<S> {
         }
     }
 
-    /// When the client has ended its side and everything it sent is handed over: closes, at once or
-    /// after its answers.
+    /// If the client has ended its side and all its input is handed in: closes the connection, at
+    /// once or after its answers.
     pub(super) fn end_if_ended(&mut self, id: ConnId) {
         let Some(conn) = self.conns.get_mut(id) else { return };
         let has_more = conn.lists.has(Lists::TO_READ) || !conn.can_read() || conn.waits.has(Waits::CHOKED);

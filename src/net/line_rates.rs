@@ -1,8 +1,8 @@
-//! How many lines of each kind about clients the log takes: clients can cause them as often as they
-//! like, and a line costs the loop some microseconds. A line that is left out costs a comparison,
-//! and is counted.
+//! Rate limits for log lines about clients. Clients can cause any number of them, and each costs
+//! the loop some microseconds. A line that is left out costs one comparison, and is counted.
 
-/// What lines about clients say. Each kind has a budget of its own, so that none hides another.
+/// The kinds of log lines about clients. Each has a budget of its own, so that no kind hides
+/// another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum LineKind {
     LoggedIn,
@@ -38,7 +38,7 @@ impl LineKind {
         Self::ConnectionRefused,
     ];
 
-    /// With which words its lines begin.
+    /// The words with which its lines begin.
     pub(super) const fn as_str(self) -> &'static str {
         match self {
             Self::LoggedIn => "log-in",
@@ -58,43 +58,43 @@ impl LineKind {
     }
 }
 
-/// The lines of so many seconds may come at once.
+/// The burst: the lines of this many seconds may come at once.
 const BURST_S: u64 = 10;
-/// The time between two counts of lines that were left out.
+/// The interval between two lines with the counts of omitted lines.
 const COUNT_EVERY_MS: u64 = 10_000;
 const US_PER_S: u64 = 1_000_000;
 
-/// The lines of one kind.
+/// The rate limit of one kind.
 #[derive(Clone, Copy, Debug, Default)]
 struct Rate {
-    /// The time from which all of them are forgotten.
+    /// When the budget is full again.
     clean_at_us: u64,
     left_out: u64,
 }
 
-/// The lines of all kinds.
+/// The rate limits of all kinds.
 #[derive(Debug)]
 pub(super) struct LineRates {
     every_us: u64,
     rates: [Rate; LineKind::ALL.len()],
-    /// When lines that were left out are counted in a line.
+    /// When the next line with counts is due.
     due_ms: Option<u64>,
 }
 
 impl LineRates {
-    /// So many of each kind a second, and ten times as many at once.
+    /// At most `per_second` lines of each kind a second, and ten times as many at once.
     pub(super) fn new(per_second: u32) -> Self {
         let mut rates = Self { every_us: 0, rates: Default::default(), due_ms: None };
         rates.set(per_second);
         rates
     }
 
-    /// From now on so many of each kind.
+    /// Sets the rate of each kind.
     pub(super) fn set(&mut self, per_second: u32) {
         self.every_us = US_PER_S / u64::from(per_second.max(1));
     }
 
-    /// May one more line of this kind go out? If not, it is counted.
+    /// May one more line of this kind be written? If not, it is counted.
     pub(super) fn admit(&mut self, kind: LineKind, now_ms: u64) -> bool {
         let (rate, now_us) = (&mut self.rates[kind as usize], now_ms.saturating_mul(1_000));
         let clean_at_us = rate.clean_at_us.max(now_us) + self.every_us;

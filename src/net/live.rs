@@ -1,5 +1,5 @@
-//! The settings that can change while the server runs: at the start they are put in force like at a
-//! reload, so that no setting is put in force in one of the two only.
+//! The settings that can change while the server runs. The start applies them by the same code as a
+//! reload, so that no setting is applied in only one of the two cases.
 
 use super::hub::{Bounds, Hub};
 use super::socket::Stream;
@@ -8,38 +8,38 @@ use crate::chat::contract::Rules;
 use crate::config::{Networks, Origins};
 use std::sync::Arc;
 
-/// What the loop is held to.
+/// The settings of the loop.
 #[derive(Clone, Debug)]
 pub struct Live {
-    /// The rules of the core.
+    /// The settings of the core.
     pub rules: Rules,
-    /// The bounds of connections.
+    /// The limits of connections.
     pub bounds: Bounds,
-    /// Open connections at once.
+    /// The limit on open connections.
     pub conns_max: usize,
-    /// The time that a stop may take, in ms.
+    /// The time limit of a stop, in ms.
     pub stop_wait_ms: u64,
-    /// Whose word about the addresses of clients is believed.
+    /// The trusted proxies.
     pub trusted_proxies: Networks,
-    /// Whose pages may open a WebSocket.
+    /// The origins whose pages may open a WebSocket.
     pub allowed_origins: Origins,
     /// The web page is served.
     pub has_page: bool,
-    /// With which TLS is spoken.
+    /// The certificates for TLS; `None`: no TLS.
     pub certificates: Option<Arc<Certificates>>,
 }
 
-/// Settings that were read again.
+/// The settings of a reload.
 pub struct Reloaded {
     /// The settings.
     pub live: Live,
-    /// Called when they are in force; must not wait.
+    /// Called when they are applied; must not wait.
     pub then: Box<dyn FnOnce() + Send>,
 }
 
 impl<S: Stream> Hub<S> {
-    /// Holds everybody to these from now on. Connections that have more than they may from now on
-    /// keep it: they get no more, until they have less.
+    /// Applies these settings from now on. Connections beyond a new limit keep what they have, but
+    /// get no more until they are below it.
     pub fn hold_to(&mut self, live: Live) {
         let now_ms = self.now.mono_ms;
         self.chat.set_rules(live.rules);
@@ -54,7 +54,7 @@ impl<S: Stream> Hub<S> {
     }
 }
 
-/// What holds, as text, to see that something has changed.
+/// The present settings as text, to see that something has changed.
 #[cfg(test)]
 impl super::Loop {
     pub(crate) fn in_force(&self) -> String {

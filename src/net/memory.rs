@@ -1,6 +1,6 @@
-//! The budget of the whole process: what all connections and the core hold together. It is kept in
-//! sums, so that a look costs nothing; only when there is too much are the largest holders looked
-//! for, and then enough is let go of to make that rare.
+//! The memory budget of all connections and the core together. Running sums make a check cheap.
+//! Only when the budget is exceeded, the largest holders are searched; then enough is released to
+//! make that rare.
 
 use super::conn::Waits;
 use super::counters::CloseCause;
@@ -9,49 +9,49 @@ use super::socket::Stream;
 use super::state::WriteState;
 use crate::chat::contract::{ConnId, Event};
 
-/// Bytes of an idle connection: its entries in the tables of the hub and of the core.
+/// The memory of an idle connection in bytes: its entries in the tables of the hub and of the core.
 const CONN_BYTES: usize = 384;
-/// This part of the budget is free after something was let go of.
+/// After a release, the budget divided by this is free.
 const FREED_PART: usize = 8;
-/// Holders are looked for again when this part of the budget was taken since, or when some time has
-/// passed: what could not be let go of then may be now.
+/// Holders are searched again when the budget divided by this was allocated since, or when some
+/// time has passed: memory that could not be released then may be released now.
 const SEARCHED_PART: usize = 16;
 const SEARCH_EVERY_MS: u64 = 1_000;
-/// The interval between two lines about it in the log.
+/// The shortest interval between two log lines about it.
 const LOG_EVERY_MS: u64 = 10_000;
 
-/// A connection that holds less than this is not closed before strangers are.
+/// A connection that holds less than this, in bytes, is closed only after strangers.
 const LARGE_BYTES: usize = 16 * 1024;
 
-/// The order in which connections are closed: those with the higher rank first.
+/// The order in which connections are closed: higher ranks first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Rank {
-    /// Logged in, and holds little.
+    /// Logged in, and holding little.
     Small,
-    /// Not logged in: very many of them can fill a small budget by being there.
+    /// Not logged in: very many such connections can fill a small budget even if idle.
     Stranger,
-    /// Holds much.
+    /// Holding much.
     Large,
-    /// Not logged in, while all of them together hold more than those who are.
+    /// Not logged in, while all such connections together hold more than those that are logged in.
     Crowd,
 }
 
 /// The state of the memory budget.
 #[derive(Debug, Default)]
 pub(super) struct Memory {
-    /// Bytes of input that is not used up.
+    /// Bytes of unused input.
     pub(super) input_bytes: usize,
-    /// Bytes that could have been released and were not, at the last search for holders.
+    /// Releasable bytes that were left after the last search for holders.
     left_bytes: usize,
     next_search_ms: u64,
     next_log_ms: u64,
-    /// Not logged yet: the connections that were closed, and the bytes that they held.
+    /// Closed connections that are not logged yet, and the bytes that they held.
     closed: usize,
     closed_bytes: usize,
 }
 
 impl<S: Stream> Hub<S> {
-    /// Everything that clients can make grow, by capacity.
+    /// The memory of everything that clients can make grow, by capacity, in bytes.
     #[must_use]
     pub fn held_bytes(&self) -> usize {
         self.buffers.spare.held_bytes()
@@ -67,15 +67,15 @@ impl<S: Stream> Hub<S> {
         self.held_bytes() > self.bounds.memory_bytes_max
     }
 
-    /// Lets go of the largest holders if there is too much. Not while an event is being handled.
+    /// Releases memory of the largest holders if the budget is exceeded. Do not call it while an
+    /// event is being handled.
     pub(super) fn look_at_memory(&mut self) {
         if self.is_over_memory() {
             self.release_memory();
         }
     }
 
-    /// Bytes that can be released: all except those on their way to the store, which are bounded
-    /// and soon there.
+    /// The bytes that can be released: all except those of jobs, which are bounded and end soon.
     fn releasable_bytes(&self) -> usize {
         self.held_bytes().saturating_sub(self.chat.held_bytes_of_jobs())
     }
@@ -89,9 +89,9 @@ impl<S: Stream> Hub<S> {
         }
         let held = self.held_bytes();
         let goal = max - max / FREED_PART;
-        // However much the jobs hold, they are not made up for by letting go of everybody.
+        // Even if jobs hold much, do not close all connections to make up for it.
         let goal = goal - self.chat.held_bytes_of_jobs().min(goal / 2);
-        // What is on lists only to save another read costs nobody anything.
+        // Releasing pushes that are on lists only to save another read does not affect clients.
         let too_much = self.releasable_bytes().saturating_sub(goal);
         self.dispatch(Event::ReleaseMemory { bytes: too_much, windows: false });
         self.close_largest(goal);
@@ -104,8 +104,8 @@ impl<S: Stream> Hub<S> {
         self.say_so(held);
     }
 
-    /// Closes the connections that hold the most, until no more can be let go of than this; those
-    /// that are closing already, too.
+    /// Closes the connections that hold the most, including those that are closing already, until
+    /// at most `goal` releasable bytes are left.
     fn close_largest(&mut self, goal: usize) {
         if self.releasable_bytes() <= goal {
             return;
@@ -125,13 +125,13 @@ impl<S: Stream> Hub<S> {
             holders.push(((rank, held), id, conn.known));
         }
         if strangers_bytes > all_bytes / 2 {
-            // Each holds little, and together they fill the budget: a user with a backlog does not
-            // lose to them.
+            // Each of them holds little, and together they fill the budget: close them before a
+            // user with much output.
             let strangers = holders.iter_mut().filter(|(_, _, known)| !known);
             strangers.for_each(|((rank, _), _, _)| *rank = Rank::Crowd);
         }
         holders.sort_unstable_by_key(|&(key, _, _)| std::cmp::Reverse(key));
-        // Those that are closed now leave their places in the tables a little later.
+        // Connections that are closed now leave the tables a little later.
         let mut closing = 0;
         for ((_, held), id, _) in holders {
             if self.releasable_bytes().saturating_sub(closing * CONN_BYTES) <= goal {
@@ -165,14 +165,15 @@ impl<S: Stream> Hub<S> {
         );
     }
 
-    /// Counts what a connection's input holds, after it was served.
+    /// Updates the count of a connection's input, after it was served.
     pub(super) fn count_input(&mut self, id: ConnId) {
         if let Some(conn) = self.conns.get_mut(id) {
             conn.count_input(&mut self.memory.input_bytes);
         }
     }
 
-    /// Gives up a stranger that does not read its output early. Called after its output has grown.
+    /// Closes a connection that is not logged in if it does not read its output. Called after its
+    /// output has grown.
     pub(super) fn look_at_stranger(&mut self, id: ConnId) {
         let max = self.bounds.stranger_output_bytes_max;
         if self.conns.get(id).is_some_and(|conn| !conn.known && conn.output.len() > max) {
@@ -184,11 +185,11 @@ impl<S: Stream> Hub<S> {
     fn give_up_stranger(&mut self, id: ConnId) {
         let max = self.bounds.stranger_output_bytes_max;
         let Some(conn) = self.conns.get_mut(id).filter(|conn| conn.is_open()) else { return };
-        // Blocked already: the edge has not come, so another try would bring nothing.
+        // If it is blocked, the edge has not come yet, and another try would not help.
         if conn.write != WriteState::Blocked && conn.flush(&mut self.buffers).is_err() {
             self.failed.push((id, CloseCause::IoError));
         } else if conn.output.len() > max {
-            // What more it has sent is not looked at before it is closed.
+            // Its further input is not handled before it is closed.
             conn.waits.set(Waits::SHUT, true);
             self.failed.push((id, CloseCause::SlowReader));
         }

@@ -1,9 +1,9 @@
-//! Sockets: a hand-written loop over mio. No chat rule lives here. The only room that reads the
-//! clock, once a turn.
+//! Sockets: a hand-written loop over mio. No chat rule is here. It is the only module that reads
+//! the clock, once a turn.
 //!
-//! [`Loop`] is the poll, the listener, the store's answers and the stop; [`hub`] is everything
-//! else, and knows no mio, so that it can be tested over sockets that tear, block and break
-//! wherever they like.
+//! [`Loop`] is the poll, the listener, the store's answers and the stop. [`hub`] is everything
+//! else, and does not use mio, so that it can be tested over sockets that cut, block and fail
+//! anywhere.
 
 mod accept;
 mod address_keys;
@@ -70,7 +70,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-/// The wall clock is asked at most once in this time.
+/// The wall clock is read at most once in this time.
 const WALL_CLOCK_EVERY_MS: u64 = 10;
 
 /// Events taken from the system in one turn.
@@ -80,17 +80,17 @@ const FINISHED_PER_TURN: usize = 1_024;
 
 /// The parts of a loop.
 pub struct Parts {
-    /// With the waker registered under [`WAKER`].
+    /// The poll, with the waker registered under [`WAKER`].
     pub poll: Poll,
-    /// Bound, not registered yet.
+    /// The listener, bound and not registered yet.
     pub listener: TcpListener,
     /// The signals that stop the server, and SIGHUP, if it is the whole process.
     pub signals: Option<Signals>,
-    /// What SIGHUP does; it must not wait for anything.
+    /// Called at SIGHUP; must not wait.
     pub on_hang_up: Box<dyn FnMut() + Send>,
     /// The settings that can change while it runs.
     pub live: Live,
-    /// And others in their place: the waker is woken for each.
+    /// Changed settings; the sender wakes the loop for each.
     pub reloads: Receiver<Reloaded>,
     /// Set (and the waker woken) to stop the server.
     pub stop: Arc<AtomicBool>,
@@ -98,9 +98,9 @@ pub struct Parts {
     pub chat: Chat,
     /// The store.
     pub pool: Pool,
-    /// Who is told that pushes wait for a user.
+    /// The push hook, if there is one.
     pub push_hook: Option<PushHook>,
-    /// A key that nobody outside knows.
+    /// A secret key for hash tables.
     pub hash_key: [u64; 2],
     /// Called when the stop begins; must not wait.
     pub on_stop: Box<dyn Fn() + Send>,
@@ -108,7 +108,7 @@ pub struct Parts {
     pub cluster: Option<Cluster>,
     /// What carries frames between them, if there is one.
     pub bus: Option<Box<dyn Bus>>,
-    /// What operators ask; the waker says that they do.
+    /// The calls of operators; the sender wakes the loop.
     pub calls: Option<Calls>,
 }
 
@@ -117,9 +117,9 @@ pub struct Parts {
 enum Stop {
     /// Not asked for.
     No,
-    /// The core makes durable what was taken; given up at this time.
+    /// The core makes taken messages durable; given up at this time.
     Saving { until_ms: u64 },
-    /// Clients take what was written to them; given up at this time.
+    /// Clients read their output; given up at this time.
     Closing { until_ms: u64 },
     /// Nothing is waited for any more.
     Now,
@@ -140,20 +140,20 @@ pub struct Loop {
     hub: Hub<Socket>,
     pool: Pool,
     finished: Vec<(Ticket, Outcome)>,
-    /// Those of them that wait for their turn.
+    /// Outcomes that wait for their turn.
     outcomes: VecDeque<(Ticket, Outcome)>,
-    /// Jobs submitted and not finished.
+    /// The number of jobs in flight.
     jobs_in_flight: usize,
-    /// What operators ask, and whether something may be there.
+    /// The calls of operators, and whether some may be waiting.
     calls: Option<Calls>,
     calls_wait: bool,
     conns_max: usize,
-    /// How long turns took.
+    /// The durations of turns.
     turns: Histogram,
     started: Instant,
     /// When this turn began.
     now: Now,
-    /// When the wall clock was asked last, and what it said.
+    /// When the wall clock was last read, and its time then.
     wall: Now,
 }
 
@@ -221,7 +221,7 @@ impl Loop {
     /// Runs until it is stopped.
     ///
     /// # Errors
-    /// The system refuses to poll, which leaves nothing to do.
+    /// The poll fails, so the loop cannot go on.
     pub fn run(mut self) -> io::Result<()> {
         let mut events = Events::with_capacity(EVENTS_PER_TURN);
         self.hub.finish_deletions(self.pool.unfinished_deletions());
@@ -230,7 +230,7 @@ impl Loop {
             let timeout = self.timeout();
             let polled = match self.poll.poll(&mut events, timeout) {
                 Ok(()) => true,
-                // A signal came in between; `events` holds nothing then, whatever there is.
+                // A signal interrupted the poll; then `events` is empty, even if there are events.
                 Err(error) if error.kind() == ErrorKind::Interrupted => {
                     events.clear();
                     false
@@ -247,8 +247,8 @@ impl Loop {
         if self.jobs_in_flight == 0 {
             self.pool.stop();
         } else {
-            // Waiting for them was given up already, and they may hang for as long as the store
-            // does. Nothing of them was promised.
+            // The wait for these jobs is over, and they may hang as long as the store does. Nothing
+            // of them was promised.
             log::warn!("{} jobs of the store are not waited for", self.jobs_in_flight);
         }
         drop(self.hub.bus.take());
@@ -258,7 +258,7 @@ impl Loop {
         Ok(())
     }
 
-    /// What is to be said of it at the end.
+    /// Stops the push hook; gives its part of the last log line.
     fn stop_push_hook(&mut self) -> String {
         let Some(hook) = self.hub.push_hook.take() else { return String::new() };
         let (counts, missed) = (hook.stop(), self.hub.chat.push_hook_missed());
@@ -289,7 +289,7 @@ impl Loop {
             self.hub.more_events_wait();
         }
         if self.hub.is_late() {
-            // What the store has answered long ago may be behind more events than a turn has.
+            // Take the store's answers even if the waker's event is not among this turn's events.
             self.pool.take(&mut self.finished);
         }
         self.hand_in_outcomes();
@@ -309,7 +309,7 @@ impl Loop {
         if self.stop != Stop::No {
             self.advance_stop(now.mono_ms);
         }
-        // The second of the two times that a turn asks the clock.
+        // A turn reads the clock twice; this is the second time.
         self.turns.note(self.started.elapsed().saturating_sub(began));
     }
 
@@ -321,7 +321,7 @@ impl Loop {
         }
     }
 
-    /// Some of what operators ask; the rest in the next turn.
+    /// Handles some calls of operators; the rest in the next turn.
     #[cold]
     fn answer_calls(&mut self) {
         let Some(calls) = &self.calls else { return self.calls_wait = false };
@@ -342,7 +342,7 @@ impl Loop {
         }
     }
 
-    /// The store has answers, or somebody asks for the stop, or for something else.
+    /// The waker has fired: for answers of the store, a stop, or something else.
     #[inline(never)]
     fn on_woken(&mut self) {
         self.calls_wait = self.calls.is_some();
@@ -356,7 +356,7 @@ impl Loop {
         }
     }
 
-    /// Puts other settings in force.
+    /// Applies other settings.
     #[cold]
     pub(crate) fn reload(&mut self, Reloaded { live, then }: Reloaded) {
         if let Some(acceptor) = &mut self.acceptor {
@@ -367,8 +367,8 @@ impl Loop {
         then();
     }
 
-    /// Hands in what the store has answered, in its order and not too much in one turn: when it
-    /// fails, all fails at once.
+    /// Hands in the store's answers in order, a bounded number a turn: when the store fails, all
+    /// jobs fail at once.
     fn hand_in_outcomes(&mut self) {
         self.outcomes.extend(self.finished.drain(..));
         for _ in 0..FINISHED_PER_TURN {
@@ -381,7 +381,7 @@ impl Loop {
     #[cold]
     fn on_signal(&mut self) {
         let Some(signals) = &mut self.signals else { return };
-        // One signal asks for a clean stop. A second one, for an end to the waiting.
+        // One signal requests a clean stop, a second one ends the wait.
         for signal in signals.pending() {
             if signal == SIGHUP {
                 (self.on_hang_up)();
@@ -424,7 +424,7 @@ impl Loop {
         }
     }
 
-    /// The time for which there is nothing to do; `None`: until something happens.
+    /// How long the loop may sleep; `None`: until an event.
     fn timeout(&mut self) -> Option<Duration> {
         if self.hub.is_busy() || !self.outcomes.is_empty() || self.calls_wait {
             return Some(Duration::ZERO);
@@ -436,23 +436,23 @@ impl Loop {
         };
         let accept = self.acceptor.as_ref().and_then(Acceptor::next_deadline);
         let deadline_ms = [self.hub.next_deadline(), accept, stop].into_iter().flatten().min()?;
-        // From the beginning of this turn, which is a moment ago: the clock is not asked again, and
-        // being late by a turn harms no deadline.
+        // Computed from the beginning of this turn: the clock is not read again, and it does not
+        // matter if a deadline is late by one turn.
         self.alarm.set(self.now.mono_ms, deadline_ms)
     }
 
     fn mono_ms(&self) -> u64 {
-        // Milliseconds since the start fit for half a billion years.
+        // Half a billion years of milliseconds fit.
         self.started.elapsed().as_millis() as u64
     }
 
-    /// Both clocks. The wall clock is asked when more than a moment has gone by since it was, and
-    /// reckoned on in between.
+    /// Reads the clocks. The wall clock is read only if some ms have passed since it was last read,
+    /// and extrapolated in between.
     fn look_at_clocks(&mut self, since_start: Duration) -> Now {
-        // They fit for half a billion years.
+        // Half a billion years of milliseconds fit.
         let mono_ms = since_start.as_millis() as u64;
         if mono_ms.saturating_sub(self.wall.mono_ms) >= WALL_CLOCK_EVERY_MS || self.wall.wall_ms == 0 {
-            // A clock before 1970 shows users 0 and harms nothing else.
+            // With a clock before 1970 users see the time 0; nothing else is affected.
             let wall_ms = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64);
             self.wall = Now { mono_ms, wall_ms };
         }

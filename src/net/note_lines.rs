@@ -1,9 +1,9 @@
-//! The lines of the log about clients: what the core noted, and what the hub itself refuses and
-//! closes. At the level `info` each kind has its rate (see [`LineRates`]); at `debug` all of them
-//! go out, and each refused request as well.
+//! The log lines about clients: the core's notes, and the connections that the hub itself refuses
+//! and closes. At the level `info` each kind has a rate limit (see [`LineRates`]); at `debug` all
+//! of them are written, and each refused request as well.
 //!
-//! The address stands first and the user last: a program that reads the lines finds the address
-//! before anything that a client has written.
+//! The address comes first and the user last, so that a program which reads the lines finds the
+//! address before any text of a client.
 //!
 //! [`LineRates`]: super::line_rates::LineRates
 
@@ -23,7 +23,7 @@ use std::net::IpAddr;
 type Field<'a> = (&'static str, Value<'a>);
 
 impl<S: Stream> Hub<S> {
-    /// Says what the core noted.
+    /// Logs a note of the core.
     #[inline(never)]
     pub(super) fn say_note(&mut self, note: &Note) {
         match note {
@@ -103,16 +103,16 @@ impl<S: Stream> Hub<S> {
         }
     }
 
-    /// A request gets this error.
+    /// Logs that a request gets this error.
     #[cold]
     pub(super) fn say_refused(&self, conn: ConnId, code: ErrorCode, why: &str) {
         self.say_at_debug("request refused", Some(conn), &[("code", code.as_str().into()), ("why", why.into())]);
     }
 
-    /// A connection is closed.
+    /// Logs the close of a connection.
     pub(super) fn say_closed(&mut self, conn: ConnId, cause: CloseCause) {
         match cause {
-            // Limits of which the core knows nothing.
+            // These limits are not known to the core.
             CloseCause::SlowReader | CloseCause::OutputTimeout | CloseCause::Memory => {
                 self.say(LineKind::ConnectionClosed, Some(conn), Some(("cause", cause.as_str().into())), None);
             }
@@ -120,7 +120,7 @@ impl<S: Stream> Hub<S> {
         }
     }
 
-    /// An address has as many connections as it may: one more is refused.
+    /// Logs that a connection is refused because its address has reached the limit.
     #[cold]
     pub(super) fn say_address_full(&mut self, address: IpAddr) {
         if self.admits_line(LineKind::ConnectionRefused) {
@@ -130,7 +130,7 @@ impl<S: Stream> Hub<S> {
         }
     }
 
-    /// There are as many connections as there may be: one more is refused.
+    /// Logs that a connection is refused because the limit on connections is reached.
     #[cold]
     pub(super) fn say_full(&mut self, conns_max: usize, address: IpAddr) {
         if self.admits_line(LineKind::ConnectionRefused) {
@@ -141,7 +141,7 @@ impl<S: Stream> Hub<S> {
         }
     }
 
-    /// Counts in a line what was left out.
+    /// Logs the counts of omitted lines.
     #[cold]
     pub(super) fn say_left_out(&mut self) {
         for (kind, count) in self.line_rates.take_left_out() {
@@ -166,12 +166,12 @@ impl<S: Stream> Hub<S> {
         }
     }
 
-    /// May one more line of this kind go out?
+    /// May one more line of this kind be written?
     fn admits_line(&mut self, kind: LineKind) -> bool {
         log_enabled!(Level::Debug) || (log_enabled!(Level::Info) && self.line_rates.admit(kind, self.now.mono_ms))
     }
 
-    /// The line goes through a bounded queue (`src/logging.rs`): nothing is waited for.
+    /// Writes a line, through a bounded queue (`src/logging.rs`): this does not wait.
     fn write_line(&self, level: Level, message: &str, conn: Option<ConnId>, fields: &[Field<'_>]) {
         let address = conn.and_then(|conn| self.address_of(conn));
         let shown = conn.map(Shown);
@@ -192,7 +192,7 @@ impl<S: Stream> Hub<S> {
 
 const TARGET: &str = "hongyan::clients";
 
-/// A connection, as it stands in every line about it.
+/// A connection, as log lines show it.
 struct Shown(ConnId);
 
 impl Display for Shown {

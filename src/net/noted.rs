@@ -1,10 +1,10 @@
-//! What the core noted, in numbers.
+//! Counts of the core's notes.
 
 use crate::chat::contract::{CredentialKind, JobKind, Limit, Note, RefusalCause};
 use std::collections::BTreeMap;
 use std::fmt;
 
-/// How often each thing was noted since the start. The maps are as large as there are causes.
+/// The counts since the start. The maps have at most one entry for each cause.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Noted {
     /// Log-ins by password, and by token.
@@ -51,7 +51,7 @@ impl Noted {
             Note::AccountDeleted { .. } => self.accounts_deleted += 1,
             Note::ProofRefused { cause, .. } => *self.proof_refusals.entry(*cause).or_default() += 1,
             Note::Blocked { .. } => self.blocked += 1,
-            // The operator's own deeds are no business of clients.
+            // Events of the operator are not counted here.
             Note::NoticeBegins { .. } | Note::DeletionGoesOn { .. } | Note::DeletionWentOn { .. } => {}
             Note::Replaced { .. } => self.replaced += 1,
             Note::LimitReached { limit, .. } => *self.limits.entry(*limit).or_default() += 1,

@@ -3,17 +3,18 @@
 use crate::protocol::ws;
 use std::io::{self, ErrorKind, Write};
 
-/// Bytes to be written, of which the first `offset` are out already.
+/// Bytes to be written, of which the first `offset` are written already.
 #[derive(Debug, Default)]
 struct Buffer {
     bytes: Vec<u8>,
     offset: usize,
-    /// So many of what waits are answers to the client's own requests, if those are what is written
-    /// first. It may be more, by what pushes take, but not less: pushes alone hold no requests up.
+    /// A lower bound on the waiting bytes that are answers to the client's own requests: it assumes
+    /// that answers are written before pushes. So pushes alone do not hold requests.
     replies: usize,
-    /// The first so many bytes are the rest of a frame whose beginning is in memory no more.
+    /// The number of bytes at the front that are the rest of a frame whose beginning is not in
+    /// memory any more.
     begun: usize,
-    /// Its capacity as it was counted last.
+    /// Its capacity at the last count, in bytes.
     counted: usize,
 }
 
@@ -31,7 +32,7 @@ fn frame_length(bytes: &[u8]) -> usize {
 }
 
 impl Buffer {
-    /// The waiting bytes that belong to a frame of which a part is written.
+    /// The number of waiting bytes that belong to a partly written frame.
     fn unfinished(&self) -> usize {
         let mut boundary = self.begun;
         while boundary < self.offset {
@@ -40,15 +41,15 @@ impl Buffer {
         boundary.min(self.bytes.len()) - self.offset
     }
 
-    /// Moves what waits to the front.
+    /// Moves the waiting bytes to the front.
     fn compact(&mut self) {
         self.begun = self.unfinished();
         self.bytes.drain(..self.offset);
         self.offset = 0;
     }
 
-    /// Of what waits, keeps the rest of the frame that is partly out, and of the other frames the
-    /// last one and as many before it as have room in `bytes_max`.
+    /// Keeps the rest of a partly written frame, the last frame, and as many frames before that one
+    /// as fit into `bytes_max`.
     fn keep_last_words(&mut self, bytes_max: usize) {
         self.compact();
         let first = self.begun;
@@ -65,42 +66,43 @@ impl Buffer {
     }
 }
 
-/// Emptied buffers kept for the next connection that has something to say, so that a busy server
-/// allocates nothing per answer and an idle connection owns nothing.
+/// Empty buffers, kept for the next connection with output, so that a busy server does not allocate
+/// for each answer and an idle connection owns no buffer.
 #[derive(Debug, Default)]
 pub struct Spare {
     #[allow(clippy::vec_box, reason = "a connection owns a pointer, and the buffer moves between it and here")]
     buffers: Vec<Box<Buffer>>,
     /// The sum of their capacities.
     bytes: usize,
-    /// The sum of the capacities of those that connections have.
+    /// The total capacity of the buffers that connections have.
     lent: usize,
-    /// All that was written out of them.
+    /// The number of bytes written so far.
     written: u64,
 }
 
 impl Spare {
-    /// Buffers kept: one for each connection that has something to say in one turn of a busy loop.
+    /// The largest number of kept buffers: one for each connection with output in one turn of a
+    /// busy loop.
     const BUFFERS_MAX: usize = 2_048;
-    /// The bytes that they may hold together. A small buffer serves a message as well as a large
-    /// one, and many are wanted.
+    /// The largest total capacity of kept buffers, in bytes. A small buffer is enough for a
+    /// message, and many buffers are needed.
     const TOTAL_BYTES_MAX: usize = 384 * 1024;
-    /// One that has grown larger than this is given back to the allocator.
+    /// A buffer with a larger capacity than this is freed.
     const BYTES_MAX: usize = 32 * 1024;
 
-    /// All that output holds, whether it waits to be written or waits to be used again.
+    /// The memory of all output buffers, used or kept, in bytes.
     #[must_use]
     pub fn held_bytes(&self) -> usize {
         self.lent + self.bytes
     }
 
-    /// All the bytes that were written since the start.
+    /// The number of bytes written since the start.
     #[must_use]
     pub(super) fn written_bytes(&self) -> u64 {
         self.written
     }
 
-    /// Counts what a connection's buffer holds now.
+    /// Updates the count of a connection's buffer.
     fn count(&mut self, buffer: &mut Buffer) {
         let capacity = buffer.bytes.capacity();
         self.lent = self.lent - buffer.counted + capacity;
@@ -131,7 +133,7 @@ impl Spare {
 /// The result of a write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Written {
-    /// Everything is out.
+    /// Everything is written.
     All,
     /// The socket takes no more for now.
     Blocked,
@@ -142,32 +144,32 @@ pub enum Written {
 pub struct Output(Option<Box<Buffer>>);
 
 impl Output {
-    /// The rest of a large buffer is moved to a small one when less than one part in so many is
-    /// left.
+    /// When less than a large buffer's capacity divided by this is left, the rest is moved to a
+    /// small buffer.
     const SHRINK_BELOW: usize = 4;
-    /// A buffer that is no larger than this stays as it is.
+    /// A buffer up to this capacity, in bytes, is not replaced.
     const SHRINK_ABOVE: usize = 64 * 1024;
 
-    /// The bytes that wait.
+    /// The number of waiting bytes.
     #[must_use]
     pub fn len(&self) -> usize {
         self.0.as_ref().map_or(0, |buffer| buffer.bytes.len() - buffer.offset)
     }
 
-    /// The waiting bytes that the client's own requests caused.
+    /// The number of waiting bytes that are answers to the client's own requests.
     #[must_use]
     pub fn replies(&self) -> usize {
         self.0.as_ref().map_or(0, |buffer| buffer.replies)
     }
 
-    /// Notes that all bytes beyond the first `before` are such an answer.
+    /// Notes that all bytes after the first `before` are such an answer.
     pub fn note_reply(&mut self, before: usize) {
         if let Some(buffer) = &mut self.0 {
             buffer.replies += (buffer.bytes.len() - buffer.offset).saturating_sub(before);
         }
     }
 
-    /// Looks at its first byte, to have it near.
+    /// Reads its first byte, so that it is in the cache.
     pub(super) fn prefetch(&self) -> u8 {
         self.0.as_ref().and_then(|buffer| buffer.bytes.first().copied()).unwrap_or_default()
     }
@@ -188,7 +190,7 @@ impl Output {
     pub fn tail(&mut self, spare: &mut Spare) -> &mut Vec<u8> {
         let buffer = self.0.get_or_insert_with(|| spare.take());
         if buffer.offset > buffer.bytes.len() / 2 {
-            // More than half is out: moving the rest costs less than was written since the last
+            // More than half is written: moving the rest costs less than the writes since the last
             // move.
             buffer.compact();
         }
@@ -201,16 +203,16 @@ impl Output {
         self.0.as_ref().map_or(0, |buffer| buffer.bytes.capacity())
     }
 
-    /// Counts what it holds now, after it was appended to.
+    /// Updates the count of its memory, after bytes were appended.
     pub fn count(&mut self, spare: &mut Spare) {
         if let Some(buffer) = &mut self.0 {
             spare.count(buffer);
         }
     }
 
-    /// Forgets what waits but for the rest of a frame that is partly out and the last frames, so
-    /// many bytes of them (and one at least): nothing else is of use to a client that is let go of
-    /// and does not read.
+    /// Drops the waiting output except the rest of a partly written frame and the last frames, up
+    /// to `bytes_max` (but at least one frame): the rest is useless for a client that is closed and
+    /// does not read.
     pub fn keep_last_words(&mut self, bytes_max: usize, spare: &mut Spare) {
         if let Some(buffer) = &mut self.0 {
             buffer.keep_last_words(bytes_max);
@@ -218,8 +220,8 @@ impl Output {
         }
     }
 
-    /// Writes until everything is out or the socket takes no more. Emptied, it gives its buffer
-    /// back.
+    /// Writes until everything is written or the socket takes no more. When it is empty, it gives
+    /// its buffer back.
     ///
     /// # Errors
     /// The connection is broken.
@@ -251,7 +253,7 @@ impl Output {
         Ok(Written::All)
     }
 
-    /// Forgets what waits.
+    /// Drops the waiting output.
     pub fn discard(&mut self, spare: &mut Spare) {
         if let Some(buffer) = self.0.take() {
             spare.put(buffer);
@@ -390,7 +392,7 @@ mod tests {
                 assert!(output.held_bytes() < 80_000 && spare.lent == output.held_bytes());
                 socket.room = usize::MAX;
                 assert_eq!(output.flush(&mut socket, &mut spare).unwrap(), Written::All);
-                // Frames come out whole, those that were begun first, then the last one.
+                // Frames are written whole: the begun one first, then the last one.
                 let got = &socket.got;
                 let mut at = 0;
                 let mut wanted = frames.iter();

@@ -1,6 +1,7 @@
 //! Connections that come from trusted proxies. Such a proxy may have any number of them. Each
-//! counts for the address of its client from the moment that is known: by a PROXY header in front
-//! of everything else, or by the head of an HTTP request. A proxy that says neither is a client.
+//! counts for the address of its client as soon as that is known: by a PROXY header in front of
+//! everything else, or by the head of an HTTP request. A proxy that sends neither counts as a
+//! client.
 
 use super::counters::CloseCause;
 use super::forwarded::client_address;
@@ -19,13 +20,14 @@ const ENTRY_BYTES: usize = 64;
 /// How far the address of a client is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stage {
-    /// Nothing has come.
+    /// No input has arrived.
     Opened,
-    /// The beginning of a PROXY header has come.
+    /// The beginning of a PROXY header has arrived.
     Header,
-    /// A trusted proxy has the address that is known so far: the head of a request may say more.
+    /// The address that is known so far is that of a trusted proxy: the head of a request may give
+    /// the client's.
     Head,
-    /// It counts.
+    /// The client's address is known and counts.
     Known,
 }
 
@@ -33,12 +35,12 @@ enum Stage {
 struct Proxied {
     /// The client's, as far as it is known; the proxy's own at first.
     address: IpAddr,
-    /// A proxy has said that it is.
+    /// The address was given by a proxy.
     is_told: bool,
     stage: Stage,
 }
 
-/// Who is trusted, and the connections that came from there.
+/// The trusted proxies, and the connections from them.
 #[derive(Debug, Default)]
 pub(super) struct Proxies {
     trusted: Networks,
@@ -46,12 +48,12 @@ pub(super) struct Proxies {
 }
 
 impl Proxies {
-    /// Believes these from now on.
+    /// Sets the trusted proxies.
     pub(super) fn trust(&mut self, trusted: Networks) {
         self.trusted = trusted;
     }
 
-    /// Is a connection from this address one of a proxy?
+    /// Is this the address of a trusted proxy?
     pub(super) fn trusts(&self, address: IpAddr) -> bool {
         self.trusted.contains(address)
     }
@@ -61,7 +63,7 @@ impl Proxies {
         self.conns.insert(id, Proxied { address: proxy.to_canonical(), is_told: false, stage: Stage::Opened });
     }
 
-    /// A connection is gone, one that a proxy opened or not.
+    /// A connection was removed, from a proxy or not.
     pub(super) fn remove(&mut self, id: ConnId) {
         if !self.conns.is_empty() {
             self.conns.remove(&id);
@@ -88,20 +90,20 @@ impl Proxies {
         if self.conns.is_empty() { None } else { self.conns.get(&id).map(|proxied| proxied.stage) }
     }
 
-    /// May a PROXY header come, or the rest of one?
+    /// May a PROXY header, or the rest of one, follow?
     pub(super) fn awaits_header(&self, id: ConnId) -> bool {
         matches!(self.stage(id), Some(Stage::Opened | Stage::Header))
     }
 
-    /// Has one begun that is not whole?
+    /// Has an incomplete PROXY header begun?
     pub(super) fn is_in_header(&self, id: ConnId) -> bool {
         self.stage(id) == Some(Stage::Header)
     }
 }
 
 impl<S: Stream> Hub<S> {
-    /// Reads what a trusted proxy put in front of a connection, if anything. Returns its length, or
-    /// `None` if it is not whole, or the connection was closed.
+    /// Reads the PROXY header that a trusted proxy may have sent. Returns its length (0: none), or
+    /// `None` if it is incomplete or the connection was closed.
     #[cold]
     pub(super) fn decode_proxy_header(&mut self, id: ConnId, bytes: &[u8]) -> Option<usize> {
         let header = proxy_header::read(bytes);
@@ -123,8 +125,8 @@ impl<S: Stream> Hub<S> {
                 if let Some(client) = client {
                     (proxied.address, proxied.is_told) = (client.to_canonical(), true);
                 }
-                // Only a trusted proxy behind this one may say more. A client that says nothing
-                // counts, too, and so does a proxy that does not say for whom it speaks.
+                // Only if the client is a trusted proxy itself, the head of a request may say more.
+                // Otherwise the address counts now, also for a proxy that does not name its client.
                 let is_proxy = client.is_some_and(|client| self.proxies.trusts(client));
                 (is_proxy || self.settle_address(id)).then_some(length)
             }
@@ -136,8 +138,8 @@ impl<S: Stream> Hub<S> {
         }
     }
 
-    /// The head of a WebSocket's request has come: if a trusted proxy sent it, it says who the
-    /// client is. `Err`: the request contradicts itself. `Ok(false)`: the connection was closed.
+    /// Reads the client's address from the head of a WebSocket request, if a trusted proxy sent it.
+    /// `Err`: its headers contradict each other. `Ok(false)`: the connection was closed.
     pub(super) fn settle_by_head(&mut self, id: ConnId, head: &[u8]) -> Result<bool, ()> {
         if self.proxies.stage(id) == Some(Stage::Head) {
             let [x_forwarded_for, forwarded] = ["X-Forwarded-For", "Forwarded"].map(|name| header_values(head, name));
@@ -151,8 +153,8 @@ impl<S: Stream> Hub<S> {
         Ok(self.settle_address(id))
     }
 
-    /// A connection counts for the address that is known from now on. `false`: it was closed, since
-    /// that address has as many as it may.
+    /// The connection counts for its known address from now on. `false`: it was closed, because
+    /// that address has reached the limit.
     pub(super) fn settle_address(&mut self, id: ConnId) -> bool {
         if self.proxies.stage(id).is_none_or(|stage| stage == Stage::Known) {
             return true;
@@ -174,7 +176,7 @@ impl<S: Stream> Hub<S> {
         true
     }
 
-    /// Counts a connection for its address, unless that has as many as it may.
+    /// Counts a connection for its address; `None`: that address has reached the limit.
     pub(super) fn enter(&mut self, address: IpAddr) -> Option<Option<AddressKey>> {
         let address_key = self.address_keys.of(address);
         if self.address_keys.enter(address_key) {

@@ -1,6 +1,7 @@
 //! The header that a proxy may put in front of a connection (the PROXY protocol, versions 1 and 2:
-//! <https://www.haproxy.org/download/2.9/doc/proxy-protocol.txt>). Strict: what is not written as
-//! that document says is no header, or a bad one. Pure bytes, decided at the byte that decides.
+//! <https://www.haproxy.org/download/2.9/doc/proxy-protocol.txt>). It is strict: input that does
+//! not follow that document is no header, or a bad one. Pure functions on bytes, which decide as
+//! early as possible.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -9,14 +10,14 @@ pub const V1_BYTES_MAX: usize = 107;
 /// A header of version 2 may be at most this long.
 pub const V2_BYTES_MAX: usize = 536;
 
-/// The first bytes of version 1 if it names an address, or says that it knows none.
+/// The possible first bytes of version 1.
 const V1_STARTS: [&[u8]; 3] = [b"PROXY TCP4 ", b"PROXY TCP6 ", b"PROXY UNKNOWN"];
 /// The first bytes of version 2.
 const V2_START: &[u8] = b"\r\n\r\n\0\r\nQUIT\n";
-/// The part of version 2 that is always there.
+/// The length of the fixed part of version 2.
 const V2_FIXED_BYTES: usize = 16;
 
-/// What the first bytes of a connection are.
+/// The result of reading the first bytes of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ProxyHeader {
     /// The beginning of a header, or nothing yet.
@@ -25,12 +26,13 @@ pub enum ProxyHeader {
     Absent,
     /// A whole header.
     Whole {
-        /// The address of the client; `None` if the proxy speaks for itself or knows none.
+        /// The address of the client; `None` if the proxy made the connection for itself or does
+        /// not know the address.
         client: Option<IpAddr>,
-        /// What follows begins here.
+        /// The length of the header in bytes.
         length: usize,
     },
-    /// They begin like a header and are none.
+    /// They begin like a header but are not valid.
     Bad,
 }
 
@@ -55,7 +57,7 @@ fn read_v1(bytes: &[u8]) -> ProxyHeader {
     };
     let words = std::str::from_utf8(&seen[..end]).map(|line| line.split(' ').collect::<Vec<_>>()).unwrap_or_default();
     let client = match words[..] {
-        // Whatever else stands there is to be ignored.
+        // Other words must be ignored.
         ["PROXY", "UNKNOWN", ..] => Some(None),
         ["PROXY", "TCP4", from, to, from_port, to_port] if are_ports([from_port, to_port]) => {
             let of = |text: &str| text.parse::<Ipv4Addr>().ok();
@@ -94,7 +96,7 @@ fn read_v2(bytes: &[u8]) -> ProxyHeader {
     let client = match (command, family) {
         (0x21, 0x11) => addresses.first_chunk::<4>().map(|&octets| IpAddr::from(octets)),
         (0x21, 0x21) => addresses.first_chunk::<16>().map(|&octets| IpAddr::from(octets)),
-        // No address of the internet, or none at all.
+        // Not an IP address, or no address at all.
         _ => None,
     };
     ProxyHeader::Whole { client, length: V2_FIXED_BYTES + length }

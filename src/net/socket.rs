@@ -6,7 +6,7 @@ use std::net::{IpAddr, Shutdown};
 
 /// A non-blocking byte stream whose writing side can be ended.
 pub trait Stream: Read + Write {
-    /// Says that nothing more will be written.
+    /// Ends the writing side.
     ///
     /// # Errors
     /// The connection is broken.
@@ -18,8 +18,8 @@ pub trait Stream: Read + Write {
     }
 }
 
-/// The kinds of transport. TLS is none of them: it is a layer of the connection, so that it can be
-/// tested over any of them.
+/// The kinds of transport. TLS is not among them: it is a layer of the connection, so that it can
+/// be tested over any transport.
 #[derive(Debug)]
 pub enum Socket {
     /// Plain TCP.
@@ -53,7 +53,7 @@ impl Stream for Socket {
         }
     }
 
-    // The system is asked, since every connection would pay for a field.
+    // The system is asked, because a field would cost memory for every connection.
     fn peer(&self) -> Option<IpAddr> {
         match self {
             Self::Plain(stream) => stream.peer_addr().ok().map(|peer| peer.ip()),

@@ -1,9 +1,8 @@
-//! The port of a standby. Load balancers ask it over HTTP, with or without TLS, and are told 503
-//! with the word `standby`, whatever they ask for; everybody else is closed at once.
+//! The port of a standby. Load balancers use it over HTTP, with or without TLS, and get 503 with
+//! the word `standby` for every request; all other connections are closed at once.
 //!
-//! A closed port would do, too, but would look like a server that is dead: this way the state that
-//! a load balancer shows tells the two apart, and the port is taken when the standby starts, not
-//! when it is needed.
+//! A closed port would work, too, but would look like a dead server: this way a load balancer can
+//! distinguish the two. Besides, the port is bound when the standby starts, not when it is needed.
 
 use super::proxy_header::{self, ProxyHeader};
 use super::tls::Certificates;
@@ -19,20 +18,20 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 use std::{io, thread};
 
-/// The interval between two looks for those who connect.
+/// The interval between two checks for new connections.
 const ACCEPT_EVERY: Duration = Duration::from_millis(20);
 /// The time for a whole request.
 const REQUEST_WITHIN: Duration = Duration::from_secs(1);
-/// What is longer than a PROXY header and the head of a request is not read.
+/// The largest size of a PROXY header and the head of a request; no more is read.
 const HEAD_BYTES_MAX: usize = http::HEAD_BYTES_MAX + proxy_header::V2_BYTES_MAX;
-/// Those who may be asking at once. If one more comes, the oldest goes: most likely they are
-/// silent, since an answer takes no time.
+/// The largest number of connections at once. For a new one the oldest is closed: it has most
+/// likely sent nothing, since answers are immediate.
 const ASKERS_MAX: usize = 32;
-/// The time that each of them has at least: enough for a request that is on its way.
+/// The shortest time that a connection gets: enough for a request that is under way.
 const STAY: Duration = Duration::from_millis(20);
 
-/// Reads the certificates that are to be used now, if TLS is to be spoken: a standby may wait for
-/// longer than one is valid.
+/// Reads the present certificates, if TLS is configured: a standby may wait for longer than a
+/// certificate is valid.
 pub type ReadCertificates = dyn Fn() -> Option<Arc<Certificates>> + Send + Sync;
 
 /// Answers on a port until it is dropped.
@@ -43,8 +42,8 @@ pub struct StandbyPort {
 }
 
 impl StandbyPort {
-    /// Starts to answer on a listener that does not block. Those who have not been accepted by the
-    /// end are left to the owner of the listener.
+    /// Starts to answer on a non-blocking listener. Connections that are not accepted when it ends
+    /// are left to the owner of the listener.
     ///
     /// # Errors
     /// The system starts no thread.
@@ -53,7 +52,8 @@ impl StandbyPort {
         let thread = thread::Builder::new().name("standby-port".to_owned()).spawn(move || {
             let askers = Arc::<Askers>::default();
             while asked_to_stop.recv_timeout(ACCEPT_EVERY) == Err(RecvTimeoutError::Timeout) {
-                // Errors of one who is gone already, or of a system short of descriptors, pass.
+                // Errors of a connection that is gone already, or of a lack of descriptors, are
+                // temporary.
                 while askers.have_room()
                     && let Ok((stream, _)) = listener.accept()
                 {
@@ -74,7 +74,7 @@ impl Drop for StandbyPort {
     }
 }
 
-/// Those who have connected and have no answer yet.
+/// The connections without an answer yet.
 #[derive(Debug, Default)]
 struct Askers(Mutex<VecDeque<Asker>>);
 
@@ -87,11 +87,12 @@ struct Asker {
 impl Askers {
     /// The oldest first.
     fn lock(&self) -> MutexGuard<'_, VecDeque<Asker>> {
-        // Every change is whole before anything could panic.
+        // A panic cannot leave a change half done.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Is there a place for one more, free or of somebody who has had their time?
+    /// Is there a place for a new connection: a free one, or that of one whose shortest time is
+    /// over?
     fn have_room(&self) -> bool {
         let askers = self.lock();
         askers.len() < ASKERS_MAX || askers.front().is_some_and(|oldest| oldest.since.elapsed() >= STAY)
@@ -102,7 +103,7 @@ impl Askers {
         if askers.len() >= ASKERS_MAX
             && let Some(oldest) = askers.pop_front()
         {
-            // Who reads from it finds its end. It may be gone already.
+            // The thread that reads from it sees the end. The connection may be gone already.
             oldest.stream.shutdown(Shutdown::Both).unwrap_or(());
         }
         askers.push_back(Asker { since: Instant::now(), stream: Arc::clone(stream) });
@@ -113,13 +114,13 @@ impl Askers {
     }
 }
 
-/// Answers on a thread of its own, so that one who says nothing keeps nobody waiting.
+/// Answers on a thread of its own, so that a silent connection does not delay others.
 fn answer_aside(stream: TcpStream, askers: &Arc<Askers>, certificates: &Arc<ReadCertificates>) {
     let stream = Arc::new(stream);
     askers.enter(&stream);
     let (list, asker, certificates) = (Arc::clone(askers), Arc::clone(&stream), Arc::clone(certificates));
     let started = thread::Builder::new().name("standby-answer".to_owned()).spawn(move || {
-        // Who asks may be gone; nobody else is waiting for it.
+        // The client may be gone; nobody else waits for the answer.
         answer(&asker, certificates.as_ref()).unwrap_or(());
         list.leave(&asker);
     });
@@ -147,7 +148,7 @@ fn answer(stream: &TcpStream, certificates: &ReadCertificates) -> io::Result<()>
     tls.flush()
 }
 
-/// Reads until it shows what is asked, into `head`. `None`: it did not.
+/// Reads into `head` until the kind of request is known. `None`: the input ended before.
 fn read_asked(stream: &mut impl Read, head: &mut Vec<u8>) -> io::Result<Option<Asked>> {
     let mut chunk = [0; 1024];
     while head.len() <= HEAD_BYTES_MAX {
@@ -172,11 +173,11 @@ fn answer_to(asked: Asked, stream: &mut impl Write) -> io::Result<()> {
     stream.write_all(&response)
 }
 
-/// A socket that is read until a point in time.
+/// A socket with a deadline for reads.
 struct Timed<'a> {
     stream: &'a TcpStream,
     until: Instant,
-    /// What was read already, and is to be read once more before anything else.
+    /// Bytes that were read already, and are returned by the next reads.
     again: Vec<u8>,
 }
 
@@ -206,7 +207,7 @@ impl Write for Timed<'_> {
     }
 }
 
-/// What somebody asks, by all that has come so far.
+/// The kind of request, by the input so far.
 #[derive(Debug, PartialEq, Eq)]
 enum Asked {
     /// It may be HTTP.
@@ -223,7 +224,7 @@ enum Asked {
 }
 
 fn kind_of(bytes: &[u8]) -> Asked {
-    // A load balancer may say first for whom it speaks.
+    // A load balancer may send a PROXY header first.
     let head = match proxy_header::read(bytes) {
         ProxyHeader::More => return Asked::Begun,
         ProxyHeader::Absent => bytes,
@@ -272,7 +273,7 @@ mod tests {
             assert_eq!(kind_of(bytes), asked, "{}", String::from_utf8_lossy(bytes));
         }
     }
-    /// What a load balancer hears that checks over TLS, behind the header of a proxy or none.
+    /// The answer to a check over TLS, after a PROXY header or none.
     fn hears_over_tls(addr: std::net::SocketAddr, header: &str) -> io::Result<String> {
         let mut roots = RootCertStore::empty();
         roots.add(CertificateDer::from_pem_slice(CA).unwrap()).unwrap();
@@ -289,7 +290,7 @@ mod tests {
         let mut tls = rustls::Stream::new(&mut session, &mut stream);
         tls.write_all(b"GET /healthz HTTP/1.1\r\nHost: a.example\r\n\r\n")?;
         let mut text = String::new();
-        // An end without a word would be an error.
+        // An end without close_notify would be an error.
         tls.read_to_string(&mut text)?;
         Ok(text)
     }

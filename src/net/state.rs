@@ -1,22 +1,21 @@
-//! How far the two sides of a connection are: what may still be read from its client, and what may
-//! still be written to it.
+//! The states of the two sides of a connection: what may still be read from its client, and what
+//! may still be written to it.
 
 use super::counters::CloseCause;
 
-/// How far the reading side is.
+/// The state of the reading side.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum ReadState {
-    /// The socket said that there is no more; the next edge will say when there is.
+    /// The socket has no more input; the next edge will announce more.
     #[default]
     Drained,
     /// There may be something to read.
     Readable,
-    /// There is at least the client's end to read: the edge announced it, and no edge will say so
-    /// again.
+    /// At least the client's end is to be read: an edge announced it, and no further edge will.
     Ending,
-    /// The end was seen.
+    /// The end was read.
     Ended,
-    /// The end was seen, and the client is given time for its answers.
+    /// The end was read, and the client gets time for its answers.
     HalfClosed,
 }
 
@@ -27,7 +26,7 @@ impl ReadState {
         matches!(self, Self::Readable | Self::Ending)
     }
 
-    /// Was the client's end seen?
+    /// Was the client's end read?
     #[must_use]
     pub fn has_ended(self) -> bool {
         matches!(self, Self::Ended | Self::HalfClosed)
@@ -42,9 +41,9 @@ impl ReadState {
         }
     }
 
-    /// A read brought something. One that did not fill its buffer has emptied the socket, and
-    /// whatever comes now brings an edge of its own (epoll(7), question 9). Only an end that was
-    /// announced already does not: then read on.
+    /// A read returned data. If it did not fill its buffer, it has emptied the socket, and further
+    /// input will give a new edge (epoll(7), question 9). Only an end that was announced already
+    /// will not: then continue reading.
     pub fn on_read(&mut self, filled_its_buffer: bool) {
         if !filled_its_buffer && *self == Self::Readable {
             *self = Self::Drained;
@@ -58,7 +57,7 @@ impl ReadState {
         }
     }
 
-    /// The client's end was seen.
+    /// The client's end was read.
     pub fn on_end(&mut self) {
         if *self != Self::HalfClosed {
             *self = Self::Ended;
@@ -66,16 +65,16 @@ impl ReadState {
     }
 }
 
-/// What goes out before a closing connection ends.
+/// The output that is written before a closing connection ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LastWords {
     /// Everything that waits.
     Everything,
-    /// If it cannot go out at once, no more than why the connection is closed.
+    /// If it cannot be written at once, only the last frames with the reason of the close.
     Reason,
 }
 
-/// How far the writing side is; and with it, where in its life the connection is.
+/// The state of the writing side, and with it the stage of the connection.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum WriteState {
     /// In use, and nothing waits for the socket.
@@ -83,13 +82,13 @@ pub enum WriteState {
     Free,
     /// In use, and the socket takes no more for now. The core was told.
     Blocked,
-    /// The core has forgotten the connection. What was written goes out, then the writing side is
+    /// The core has forgotten the connection. Its output is written, then the writing side is
     /// ended.
     Closing(LastWords),
-    /// Our side is ended; what the client still sends is read and dropped until it ends its side
-    /// too, lest a reset destroy what we wrote last.
+    /// Our side is ended. Input of the client is read and dropped until it ends its side, too:
+    /// otherwise a reset could destroy the last output.
     Ended,
-    /// Nothing can or shall be written any more.
+    /// Nothing can or may be written any more.
     Dead,
 }
 
@@ -100,7 +99,7 @@ impl WriteState {
         matches!(self, Self::Free | Self::Blocked)
     }
 
-    /// The socket takes no more. Is that new?
+    /// The socket takes no more. `true`: it was not blocked before.
     pub fn begin_blocked(&mut self) -> bool {
         let is_new = *self == Self::Free;
         if is_new {
@@ -109,7 +108,7 @@ impl WriteState {
         is_new
     }
 
-    /// Everything is out. Had the socket taken no more before?
+    /// Everything is written. `true`: the socket was blocked before.
     pub fn end_blocked(&mut self) -> bool {
         let was_blocked = *self == Self::Blocked;
         if was_blocked {
@@ -118,12 +117,12 @@ impl WriteState {
         was_blocked
     }
 
-    /// What a connection that is closed for this reason still has to write.
+    /// The state of a connection that is closed for this cause.
     #[must_use]
     pub fn after(cause: CloseCause) -> Self {
         match cause {
             CloseCause::IoError | CloseCause::SlowReader | CloseCause::OutputTimeout | CloseCause::Memory => Self::Dead,
-            // As one that comes without a proxy: it is gone at once, and holds no descriptor.
+            // As for a connection without a proxy: it is closed at once, and holds no descriptor.
             CloseCause::AddressFull => Self::Dead,
             cause if cause.says_all() => Self::Closing(LastWords::Reason),
             _ => Self::Closing(LastWords::Everything),
@@ -138,13 +137,13 @@ impl WriteState {
 pub struct Lists(u8);
 
 impl Lists {
-    /// Those that are to be read.
+    /// Connections to be read.
     pub const TO_READ: Self = Self(1);
-    /// Those that are to be written.
+    /// Connections to be written.
     pub const TO_WRITE: Self = Self(2);
-    /// Those that are closed when their time is over.
+    /// Closing connections with a deadline.
     pub const LINGERING: Self = Self(4);
-    /// Those whose output may be stuck.
+    /// Connections that are watched because output waits.
     pub const WATCHED: Self = Self(8);
 
     /// Is it on this one?
@@ -153,7 +152,7 @@ impl Lists {
         self.0 & list.0 != 0
     }
 
-    /// It enters this one. `false`: it is there already.
+    /// Puts it on this list. `false`: it was on it already.
     #[must_use]
     pub fn enter(&mut self, list: Self) -> bool {
         let is_new = !self.has(list);
@@ -161,18 +160,18 @@ impl Lists {
         is_new
     }
 
-    /// It is on this one no longer.
+    /// Takes it off this list.
     pub fn leave(&mut self, list: Self) {
         self.0 &= !list.0;
     }
 
-    /// Its kind, as it was counted last.
+    /// Its kind at the last count.
     #[must_use]
     pub(super) fn counted_kind(self) -> u8 {
         self.0 >> 4
     }
 
-    /// It is counted as of this kind, of sixteen.
+    /// Sets the counted kind, one of sixteen.
     pub(super) fn count_kind(&mut self, kind: u8) {
         self.0 = self.0 & 15 | kind << 4;
     }
@@ -186,8 +185,8 @@ mod tests {
 
     #[test]
     fn what_happens_to_the_reading_side() {
-        // Each state, and what an edge, an edge with the end, a short read, a full read, a blocked
-        // read and the end make of it.
+        // Each state, and the state after an edge, an edge with the end, a short read, a full read,
+        // a blocked read and the end.
         for (state, expected) in [
             (Drained, [Readable, Ending, Drained, Drained, Drained, Ended]),
             (Readable, [Readable, Ending, Drained, Readable, Drained, Ended]),

@@ -1,9 +1,9 @@
-//! TLS of one connection: records in, plaintext out, and the other way round. No socket inside but
-//! the one it is lent, and no clock: it works over whatever carries bytes.
+//! TLS of one connection: records in, plaintext out, and the other way round. It has no clock, and
+//! only uses the socket that is lent to it: so it works over any byte stream.
 //!
 //! A session owns no buffers while it is idle. Records are read into memory that all connections
-//! share, plaintext is encrypted in such memory, and only what is no whole record yet, or what the
-//! socket did not take, is kept by the session.
+//! share, plaintext is encrypted in such memory, and a session keeps only an incomplete record, or
+//! encrypted bytes that the socket did not take.
 
 use super::compact_keys;
 use rustls::ServerConfig;
@@ -16,35 +16,38 @@ use std::fmt;
 use std::io::{self, ErrorKind, Write};
 use std::sync::Arc;
 
-/// What a session holds that is idle, about: its keys and its place in the protocol.
+/// The approximate memory of an idle session in bytes: its keys and its state.
 const SESSION_BYTES: usize = 5 * 512;
-/// What it holds in addition if its cipher has keys that cannot be kept compact: two tables.
+/// Additional memory in bytes if the keys of its cipher cannot be kept compact: two tables.
 const EXPANDED_BYTES: usize = 1024;
-/// What it holds in addition until the handshake is done.
+/// Additional memory in bytes until the handshake is done.
 const HANDSHAKE_BYTES: usize = 8 * 1024;
-/// Ciphertext that is kept because it is no whole record: the largest record (RFC 5246 §6.2.3), and
-/// a handshake message that comes in several of them and is larger than any honest one.
+/// The largest amount of ciphertext that is kept as an incomplete record or handshake message, in
+/// bytes: larger than the largest record (RFC 5246 §6.2.3), and than any honest handshake message
+/// in several records.
 const INCOMING_BYTES_MAX: usize = 32 * 1024;
-/// Ciphertext read at a time.
+/// The ciphertext that is read at a time, in bytes.
 const READ_BYTES: usize = 64 * 1024;
-/// Plaintext encrypted at a time; two whole records. What the socket does not take of it is kept.
+/// The plaintext that is encrypted at a time, in bytes: two full records. Encrypted bytes that the
+/// socket does not take are kept.
 const SEALED_BYTES: usize = 32 * 1024;
-/// What so much becomes at most: each record grows by 22 bytes in TLS 1.3 and by 29 in TLS 1.2,
-/// and a key update may come first.
+/// The largest size of that ciphertext, in bytes: each record grows by 22 bytes in TLS 1.3 and by
+/// 29 in TLS 1.2, and a key update may come first.
 const SEALED_BYTES_MAX: usize = SEALED_BYTES + 512;
 
-/// A type, a version and a length stand in front of each record.
+/// The header of a record: a type, a version and a length.
 const HEAD_BYTES: usize = 5;
 
 const TOO_LARGE: rustls::Error = rustls::Error::InvalidMessage(rustls::InvalidMessage::HandshakePayloadTooLarge);
 
-/// What is spoken inside: WebSocket clients that ask for a protocol ask for this one.
+/// The ALPN protocol: WebSocket clients that request a protocol request this one.
 const ALPN: &[u8] = b"http/1.1";
-/// Tickets for a quicker next handshake that a client of TLS 1.3 is given; one is enough for one
-/// connection at a time.
+/// The number of tickets for a quicker next handshake that a TLS 1.3 client gets; one is enough for
+/// one connection at a time.
 const TICKETS: usize = 1;
 
-/// How TLS is spoken with this certificate, which comes first in its chain, and its key.
+/// Makes the TLS configuration for a certificate chain, whose first certificate is the server's
+/// own, and its key.
 ///
 /// # Errors
 /// They cannot be used, or do not belong together.
@@ -54,10 +57,10 @@ pub fn config(chain: Vec<CertificateDer<'static>>, key: PrivateKeyDer<'static>) 
         .with_no_client_auth()
         .with_single_cert(chain, key)?;
     config.alpn_protocols = vec![ALPN.to_vec()];
-    // The keys of what comes first in the list are kept compact.
+    // The server's first choices are ciphers whose keys are kept compact.
     config.ignore_client_order = true;
-    // What a client needs for a quicker next handshake is given to it, encrypted; nothing of it is
-    // kept here. Data before the end of a handshake could be replayed: there is none.
+    // The client keeps the encrypted state for a quicker next handshake; the server keeps nothing.
+    // Early data is off, because it could be replayed.
     config.ticketer = ring::Ticketer::new()?;
     config.session_storage = Arc::new(NoServerSessionStorage {});
     config.send_tls13_tickets = TICKETS;
@@ -65,8 +68,8 @@ pub fn config(chain: Vec<CertificateDer<'static>>, key: PrivateKeyDer<'static>) 
     Ok(config)
 }
 
-/// The certificates that are in use. They may be replaced while the server runs: sessions that have
-/// begun go on with those that they began with.
+/// The certificates in use. They may be replaced while the server runs; existing sessions keep the
+/// ones with which they began.
 #[derive(Debug)]
 pub struct Certificates {
     config: Arc<ServerConfig>,
@@ -75,7 +78,8 @@ pub struct Certificates {
 }
 
 impl Certificates {
-    /// These; with `tls_only` plain connections are refused, except from loopback.
+    /// Uses these certificates; with `tls_only` plain connections are refused, except from
+    /// loopback.
     #[must_use]
     pub fn new(config: Arc<ServerConfig>, tls_only: bool) -> Self {
         Self { config, tls_only }
@@ -92,19 +96,19 @@ impl Certificates {
     }
 }
 
-/// Memory that all sessions share for reading, taken when the first one begins.
+/// Memory that all sessions share for reading, allocated when the first one begins.
 #[derive(Debug, Default)]
 pub struct OpenBuffers {
     /// Records that were read.
     records: Vec<u8>,
-    /// How many of them there were, whole or not.
+    /// The number of records that were read, complete or not.
     pub(super) count: usize,
-    /// What was in them.
+    /// Their plaintext.
     pub(super) plain: Vec<u8>,
 }
 
 impl OpenBuffers {
-    /// The records: room for what was kept and for what is read behind it.
+    /// The buffer for records, with room for kept bytes and for a read after them.
     fn records(&mut self) -> &mut Vec<u8> {
         if self.records.is_empty() {
             self.records = vec![0; INCOMING_BYTES_MAX + READ_BYTES];
@@ -113,36 +117,35 @@ impl OpenBuffers {
     }
 }
 
-/// What came of the records that were read.
+/// The result of decrypting records.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Opened {
-    /// All that was whole is in the plaintext; the client may say more.
+    /// The plaintext of all complete records is available; the client may send more.
     More,
-    /// The same, and the client has said that it will say no more.
+    /// As `More`, and the client has announced its end.
     End,
 }
 
 /// The session of one connection.
 pub struct Tls {
     session: UnbufferedServerConnection,
-    /// What was read and is no whole record yet.
+    /// An incomplete record.
     incoming: Vec<u8>,
-    /// Records that are to be written before anything else, of which the first `written` bytes are
-    /// out.
+    /// Records to be written before anything else, of which the first `written` bytes are written.
     outgoing: Vec<u8>,
     written: usize,
-    /// Something of the handshake was looked at.
+    /// Handling the handshake has begun.
     has_begun: bool,
     /// Its keys are expanded all the time.
     is_expanded: bool,
-    /// Nothing more may be said in this session.
+    /// Nothing more may be sent in this session.
     is_over: bool,
-    /// The client said that it will say no more.
+    /// The client has announced its end.
     has_ended: bool,
 }
 
 impl fmt::Debug for Tls {
-    /// Nothing of its keys.
+    /// Shows nothing of its keys.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Tls").field("incoming", &self.incoming.len()).field("unwritten", &self.unwritten()).finish()
     }
@@ -152,8 +155,7 @@ impl Tls {
     /// A session that begins with these bytes.
     ///
     /// # Errors
-    /// There are more of them than any honest client sends, or the library refuses its own
-    /// configuration.
+    /// There are more bytes than any honest client sends, or the library refuses its configuration.
     pub fn new(certificates: &Certificates, first: &[u8]) -> Result<Self, rustls::Error> {
         if first.len() > INCOMING_BYTES_MAX {
             return Err(TOO_LARGE);
@@ -176,13 +178,13 @@ impl Tls {
         self.session.is_handshaking()
     }
 
-    /// Is this the first look at what the client sent?
+    /// Has handling the handshake not begun yet?
     #[must_use]
     pub fn is_new(&self) -> bool {
         !self.has_begun
     }
 
-    /// How many bytes of records wait to be written.
+    /// The number of unwritten bytes of records.
     #[must_use]
     pub fn unwritten(&self) -> usize {
         self.outgoing.len() - self.written
@@ -202,7 +204,7 @@ impl Tls {
         self.incoming.capacity() + self.outgoing.capacity() > 0
     }
 
-    /// Where the next records are to be read into, so many bytes at most; what was kept stands
+    /// The space into which the next records must be read, at most `bytes_max`; the kept bytes come
     /// before it.
     #[must_use]
     pub(super) fn space<'a>(&self, buffers: &'a mut OpenBuffers, bytes_max: usize) -> &'a mut [u8] {
@@ -210,11 +212,11 @@ impl Tls {
         &mut buffers.records()[kept..kept + bytes_max.min(READ_BYTES)]
     }
 
-    /// So many bytes were read there. What is in the whole records becomes the plaintext; answers
-    /// of the protocol itself become outgoing records.
+    /// Decrypts records after `count` bytes were read. Complete records become plaintext; answers
+    /// of the TLS protocol itself become outgoing records.
     ///
     /// # Errors
-    /// The client broke the protocol. What is to be said about it is among the outgoing records.
+    /// The client violated the protocol. The alert about it is among the outgoing records.
     pub(super) fn open(&mut self, buffers: &mut OpenBuffers, count: usize) -> Result<Opened, rustls::Error> {
         self.has_begun = true;
         let shakes_hands = self.is_handshaking();
@@ -227,7 +229,7 @@ impl Tls {
         let opened = match self.open_all(&mut records[..end], plain) {
             Ok(_) if self.has_ended => Ok(Opened::End),
             Ok(used) if end - used <= INCOMING_BYTES_MAX => {
-                // In no more memory than it needs.
+                // Kept in no more memory than needed.
                 self.incoming = records[used..end].to_vec();
                 Ok(Opened::More)
             }
@@ -241,7 +243,7 @@ impl Tls {
         opened
     }
 
-    /// Opens record after record. Gives how many bytes are used up.
+    /// Decrypts record after record. Gives the number of used bytes.
     fn open_all(&mut self, records: &mut [u8], plain: &mut Vec<u8>) -> Result<usize, rustls::Error> {
         let mut used = 0;
         loop {
@@ -255,10 +257,10 @@ impl Tls {
                     }
                 }
                 Ok(ConnectionState::EncodeTlsData(data)) => encode(data, &mut self.outgoing),
-                // It goes out before anything else does.
+                // It is written before anything else.
                 Ok(ConnectionState::TransmitTlsData(data)) => data.done(),
                 Ok(ConnectionState::PeerClosed) => self.has_ended = true,
-                // Early data is off; whatever else a later version of the library may have is, too.
+                // Early data is off, and other states of later library versions do not occur.
                 Ok(_) => return Ok(used + discard),
                 Err(error) => {
                     self.encode_alert(&mut records[used + discard..]);
@@ -269,8 +271,7 @@ impl Tls {
         }
     }
 
-    /// What is to be said about an error that was met. Behind it the session must not be asked for
-    /// anything any more.
+    /// Appends the alert about an error. Afterwards the session must not be used any more.
     #[cold]
     fn encode_alert(&mut self, records: &mut [u8]) {
         while self.session.wants_write() {
@@ -288,7 +289,7 @@ impl Tls {
         !self.is_over && !self.is_handshaking()
     }
 
-    /// Has the session encrypt something into `sealed`. Gives how long it became.
+    /// Encrypts something into `sealed`. Gives the length of the ciphertext.
     fn seal(
         &mut self,
         sealed: &mut Vec<u8>,
@@ -298,7 +299,7 @@ impl Tls {
             sealed.resize(SEALED_BYTES_MAX, 0);
         }
         loop {
-            // What was kept is of no use here, but the session remembers places in it.
+            // The kept bytes are not used here, but the session has positions in them.
             let UnbufferedStatus { discard, state } = self.session.process_tls_records(&mut self.incoming);
             let written = match state {
                 Ok(ConnectionState::WriteTraffic(mut traffic)) => Some(loop {
@@ -332,12 +333,12 @@ impl Tls {
         }
     }
 
-    /// Says that nothing more will be said, once, if the client can understand it.
+    /// Encrypts close_notify, once, if the handshake is far enough for it.
     pub(super) fn close(&mut self, sealed: &mut Vec<u8>) {
         if !self.can_seal() {
             return;
         }
-        // A session that cannot even say that has nothing to say.
+        // If even that fails, nothing is sent.
         if let Ok(count) = self.seal(sealed, |traffic, space| traffic.queue_close_notify(space)) {
             self.outgoing.extend_from_slice(&sealed[..count]);
         }
@@ -373,7 +374,7 @@ impl Tls {
 
 type WriteTraffic<'a> = rustls::unbuffered::WriteTraffic<'a, ServerConnectionData>;
 
-/// How many records there are in these bytes, whole or not: a small one costs nearly as much as a
+/// The number of records in these bytes, complete or not: a small record costs nearly as much as a
 /// large one, and may be empty.
 fn count_records(mut bytes: &[u8]) -> usize {
     let mut count = 0;
@@ -388,7 +389,7 @@ fn count_records(mut bytes: &[u8]) -> usize {
 /// Appends a record of the protocol itself.
 fn encode(mut data: EncodeTlsData<'_, ServerConnectionData>, out: &mut Vec<u8>) {
     let start = out.len();
-    // Without room it says how much it needs.
+    // Without room it returns the size that it needs.
     let mut written = data.encode(&mut []);
     if let Err(EncodeError::InsufficientSize(needed)) = written {
         out.resize(start + needed.required_size, 0);
@@ -406,15 +407,15 @@ pub(super) struct Sealing<'a, W> {
 }
 
 impl<W: Write> Write for Sealing<'_, W> {
-    /// Takes some plaintext when all records before it are out. Once it is encrypted it is taken,
-    /// whatever the socket says: what is left is kept.
+    /// Takes some plaintext if all earlier records are written. Encrypted plaintext counts as
+    /// taken, whatever the socket accepts: the rest of the ciphertext is kept.
     fn write(&mut self, plain: &[u8]) -> io::Result<usize> {
         if !self.tls.flush(self.socket)? {
             return Err(ErrorKind::WouldBlock.into());
         }
         let plain = &plain[..plain.len().min(SEALED_BYTES)];
         let end = self.tls.seal(self.sealed, |traffic, space| traffic.encrypt(plain, space))?;
-        // Something of the protocol itself may have come before it.
+        // A message of the TLS protocol itself may have come before it.
         let out = if self.tls.flush(self.socket)? { write_some(self.socket, &self.sealed[..end])? } else { 0 };
         self.tls.outgoing.extend_from_slice(&self.sealed[out..end]);
         Ok(plain.len())
@@ -425,7 +426,7 @@ impl<W: Write> Write for Sealing<'_, W> {
     }
 }
 
-/// Writes until all is out or the socket takes no more. Gives how much is out.
+/// Writes until all is written or the socket takes no more. Gives the number of written bytes.
 fn write_some(socket: &mut impl Write, bytes: &[u8]) -> io::Result<usize> {
     let mut out = 0;
     while out < bytes.len() {

@@ -4,15 +4,15 @@
 //! There are two queues for users, as in fair queueing for networks. *Ready* holds connections that
 //! an epoll edge has just woken. They are served first, one quantum each, which is nearly always
 //! enough. A connection with more input goes to the back of the *backlog*; each turn serves as much
-//! of it as the turn's budget allows. So a client that says little waits for one turn, and not for
-//! a whole round of those who never stop, and those share among each other what is left.
+//! of it as the turn's budget allows. So a client that sends little waits for one turn, and not for
+//! a whole round of clients that never stop; those share the rest.
 //!
 //! Connections on which nobody has logged in are *strangers*, with a queue of their own. While
-//! users have something to say, a turn does little for strangers: however many there are, they
-//! make nobody's turn much longer.
+//! users have input, a turn does little for strangers: however many there are, they do not make
+//! turns much longer.
 //!
-//! A connection that used up more than the quantum (an input is never cut in two) carries a debt,
-//! and is passed over until it is repaid.
+//! A connection that used more than the quantum (an input is never split) has a debt, and is
+//! skipped until it is repaid.
 
 use super::hub::Hub;
 use super::input::PREFETCHED_AT_ONCE;
@@ -41,9 +41,9 @@ pub(super) const FRAME_BYTE: i64 = 2;
 pub(super) const READ: i64 = 2 * MICROSECOND;
 /// One more connection that is to be written in this turn.
 pub(super) const WRITE: i64 = 4 * MICROSECOND;
-/// Looking at a connection at all.
+/// Serving a connection at all.
 const SERVED: i64 = MICROSECOND;
-/// Looking at one that repays its debt.
+/// Skipping a connection that repays its debt.
 const PASSED_OVER: i64 = MICROSECOND / 8;
 /// Giving one a piece of a file.
 pub(super) const PIECE: i64 = 4 * MICROSECOND;
@@ -65,15 +65,16 @@ const READY_TURN: i64 = 4 * TURN;
 const STRANGERS_BESIDE_USERS: i64 = TURN / 2;
 const STRANGERS_ALONE: i64 = TURN;
 
-/// One read takes not much more than what can be decoded, since copying the rest is work, too.
+/// The smallest size of a read, in bytes. A read takes not much more than can be decoded, since
+/// copying the rest is work, too.
 const READ_BYTES_MIN: usize = 4 * 1024;
 
-/// Connections accepted in one turn; fewer when connections that are open already have input. One
-/// costs some 25 µs.
+/// The number of connections accepted in one turn; fewer if open connections have input. Each costs
+/// some 25 µs.
 const ACCEPTS: usize = 64;
 const ACCEPTS_BESIDE_OTHERS: usize = 16;
 
-/// The work that one connection may cost when so many have something to read.
+/// The quantum of one connection when `waiting` connections have input.
 fn quantum_of(waiting: usize) -> i64 {
     // Connections are bounded far below 2^32.
     (TURN / waiting.max(1) as i64).clamp(QUANTUM_MIN, QUANTUM_MAX)
@@ -85,8 +86,7 @@ fn read_bytes(quantum: i64) -> usize {
 }
 
 impl<S: Stream> Hub<S> {
-    /// Reads those that have something to be read: all that were just woken, and a part of those
-    /// who had more.
+    /// Reads connections with input: all that were just woken, and a part of the backlog.
     pub(super) fn serve_ready(&mut self) {
         if self.is_nobody_ready() {
             return;
@@ -113,15 +113,15 @@ impl<S: Stream> Hub<S> {
         self.serve_some(|hub| &mut hub.strangers, for_strangers, &mut shared[..bytes], quantum);
         self.serve_handshakes(&mut shared);
         self.buffers.return_shared(shared);
-        // Those that were queued in the meantime have their turn in the next one, so that nobody
-        // keeps the loop from writing.
+        // Connections that were queued meanwhile are served in the next turn, so that they do not
+        // keep the loop from writing.
         ready.drain(..served);
         ready.append(&mut self.ready);
         self.ready = ready;
     }
 
-    /// Those of a queue whom this work allows, each at most once, so that nobody keeps the loop
-    /// from writing.
+    /// Serves as many connections of a queue as this work allows, each at most once, so that they
+    /// do not keep the loop from writing.
     fn serve_some(
         &mut self,
         queue: fn(&mut Self) -> &mut VecDeque<ConnId>,
@@ -145,7 +145,7 @@ impl<S: Stream> Hub<S> {
         }
     }
 
-    /// Gives one connection its turn. Returns what it has used up.
+    /// Serves one connection. Returns the work that it used.
     fn serve_one(&mut self, id: ConnId, shared: &mut [u8], quantum: i64) -> i64 {
         let Some(conn) = self.conns.get_mut(id) else { return SERVED };
         conn.lists.leave(Lists::TO_READ);
@@ -187,18 +187,18 @@ impl<S: Stream> Hub<S> {
         SERVED + used
     }
 
-    /// Has nobody anything to be read?
+    /// Has no connection anything to be read?
     pub(super) fn is_nobody_ready(&self) -> bool {
         self.ready.is_empty() && self.backlog.is_empty() && self.strangers.is_empty() && self.handshakes.is_empty()
     }
 
-    /// The connections that may be accepted in this turn.
+    /// The number of connections that may be accepted in this turn.
     #[must_use]
     pub fn accepts_per_turn(&self) -> usize {
         if self.is_nobody_ready() { ACCEPTS } else { ACCEPTS_BESIDE_OTHERS }
     }
 
-    /// To be served in this turn, or first in the next.
+    /// Queues a connection to be served in this turn, or first in the next.
     pub(super) fn queue(&mut self, id: ConnId) {
         if let Some(conn) = self.conns.get_mut(id)
             && conn.lists.enter(Lists::TO_READ)
@@ -217,7 +217,7 @@ impl<S: Stream> Hub<S> {
     }
 }
 
-/// Whole microseconds; what does not fit was far more than anybody may say at once.
+/// Converts units to whole microseconds. Larger values do not occur, because input is bounded.
 fn to_debt(units: i64) -> u16 {
     u16::try_from(units.max(0) / MICROSECOND).unwrap_or(u16::MAX)
 }

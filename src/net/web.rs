@@ -11,7 +11,7 @@ use crate::protocol::http::{self, Head, Health, Refusal};
 use crate::store::pool::StoreHealth;
 use std::sync::Arc;
 
-/// What requests are answered by.
+/// The settings by which requests are answered.
 #[derive(Debug, Default)]
 pub(super) struct Web {
     allowed_origins: Origins,
@@ -20,23 +20,23 @@ pub(super) struct Web {
     has_page: bool,
     /// The server takes no log-ins any more.
     is_draining: bool,
-    /// The server takes no new requests.
+    /// The server is stopping.
     is_stopping: bool,
 }
 
 impl Web {
     pub(super) fn new(allowed_origins: Origins, store: Arc<StoreHealth>) -> Self {
-        // The first who asks for one does not wait until they are made ready.
+        // Prepare the files now, so that the first request does not have to wait.
         page::files();
         Self { allowed_origins, store, has_page: false, is_draining: false, is_stopping: false }
     }
 
-    /// Pages of these may open a WebSocket from now on.
+    /// Sets the origins whose pages may open a WebSocket.
     pub(super) fn allow(&mut self, origins: Origins) {
         self.allowed_origins = origins;
     }
 
-    /// The web page is served from now on, or not.
+    /// Switches the web page on or off.
     pub(super) fn serve_page(&mut self, has_page: bool) {
         self.has_page = has_page;
     }
@@ -49,7 +49,7 @@ impl Web {
         self.is_stopping = true;
     }
 
-    /// The health, and what it is judged by.
+    /// The health of the server, and the store's health from which it is derived.
     pub(super) fn health_of_store(&self) -> (Health, Arc<StoreHealth>) {
         (self.health(), Arc::clone(&self.store))
     }
@@ -69,14 +69,14 @@ impl Web {
     }
 }
 
-/// What a connection is after its input was looked at for the head of a request.
+/// The result of reading the head of a request.
 #[derive(Debug)]
 pub(super) enum AfterHead {
     /// The head is not complete, or the request is answered.
     Nothing,
-    /// A WebSocket, behind the so many bytes of the head.
+    /// The connection is a WebSocket; the head has this many bytes.
     WebSocket(usize),
-    /// It is sent a file.
+    /// The connection is sent a file.
     File(Box<Sending>),
 }
 
@@ -110,7 +110,7 @@ impl<S: Stream> Hub<S> {
         AfterHead::Nothing
     }
 
-    /// Answers who asks for a file.
+    /// Answers a request for a file.
     fn answer_file(&mut self, id: ConnId, path: &str, head: &[u8], no_body: bool) -> AfterHead {
         match page::find(path).filter(|_| self.web.has_page) {
             Some(file) if file.is_among(&http::header_values(head, "If-None-Match")) => {

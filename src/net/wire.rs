@@ -18,26 +18,26 @@ pub enum Wire {
     Http,
     /// WebSocket frames. `None`: nothing of the next one has come yet.
     Ws(Option<Box<WsInput>>),
-    /// Nothing more: it is sent a file.
+    /// No further input: the connection is sent a file.
     File(Box<Sending>),
 }
 
 /// A file that a connection is sent.
 #[derive(Debug)]
 pub struct Sending {
-    /// What of it has not gone to the output yet.
+    /// The part that is not in the output yet.
     pub(super) rest: &'static [u8],
 }
 
 /// The framing of output.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Framing {
-    /// The client has not shown what it speaks; it gets lines.
+    /// The client's protocol is not known yet; it gets lines.
     #[default]
     Unknown,
     /// One envelope per line.
     Lines,
-    /// No frames: it is given an answer or a handshake.
+    /// No frames: it gets an HTTP answer or the answer to a handshake.
     Http,
     /// One envelope per text frame.
     WebSocket,
@@ -62,7 +62,7 @@ const TLS_HANDSHAKE: u8 = 0x16;
 /// The methods of RFC 9110 and PATCH: with a space behind it, each begins a request whatever
 /// follows.
 const METHODS: [&[u8]; 9] = [b"GET", b"HEAD", b"POST", b"PUT", b"DELETE", b"OPTIONS", b"PATCH", b"TRACE", b"CONNECT"];
-/// A word longer than this is no method.
+/// A longer word is not a method.
 const METHOD_BYTES_MAX: usize = 256;
 
 /// Looks at the first bytes of a connection. Everything that a web page can make a browser send to
@@ -126,7 +126,7 @@ impl Framing {
             ) => close_code::POLICY,
             CloseCause::Chat(CloseReason::TooLarge) => close_code::TOO_LARGE,
             CloseCause::Chat(CloseReason::AccountDeleted) => close_code::NORMAL,
-            // It has been said already, or there is nobody left to hear it.
+            // A close frame was sent already, or the client cannot read it any more.
             CloseCause::WebSocketClosed
             | CloseCause::WebSocketProtocol
             | CloseCause::PeerClosed
@@ -157,7 +157,7 @@ impl Wire {
         }
     }
 
-    /// Does it own memory for something incomplete?
+    /// Does it own memory for an incomplete envelope?
     #[cfg(test)]
     pub(super) fn owns_memory(&self) -> bool {
         match self {

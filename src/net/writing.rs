@@ -1,5 +1,5 @@
-//! Writing: frames → the output of a connection → its socket, and what becomes of those who do not
-//! read.
+//! Writing: frames → the output of a connection → its socket, and the handling of clients that do
+//! not read.
 
 use super::conn::{Conn, OUTPUT_SOFT_MAX, REPLIES_SOFT_MAX, Waits};
 use super::counters::CloseCause;
@@ -52,16 +52,16 @@ impl<S: Stream> Hub<S> {
         }
     }
 
-    /// Writes a connection's output before the end of the turn if it has grown large, holds its
-    /// requests up if it does not go out, and gives the connection up if it grows beyond its bound
-    /// all the same.
+    /// Writes a connection's output before the end of the turn if it has become large; holds the
+    /// connection's requests if the output cannot be written; and closes the connection if the
+    /// output exceeds its limit nevertheless.
     #[inline(never)]
     pub(super) fn relieve(&mut self, id: ConnId) {
         let is_large =
             |conn: &&mut Conn<S>| conn.output.len() > OUTPUT_SOFT_MAX || conn.output.replies() > REPLIES_SOFT_MAX;
         let Some(conn) = self.conns.get_mut(id).filter(is_large) else { return };
-        // Blocked already: another try would cost a system call for each frame and bring nothing
-        // before the edge.
+        // If it is blocked, another try before the edge would cost a system call for each frame and
+        // would not help.
         let blocked = conn.write == WriteState::Blocked;
         let flushed = if blocked { Ok(Written::Blocked) } else { conn.flush(&mut self.buffers) };
         match flushed {
@@ -81,7 +81,7 @@ impl<S: Stream> Hub<S> {
         }
     }
 
-    /// Lets its input go on as soon as enough answers are out.
+    /// Lets its input continue as soon as enough answers are written.
     fn ease(&mut self, id: ConnId) {
         let Some(conn) = self.conns.get(id).filter(|conn| conn.waits != Waits::default()) else { return };
         let replies = conn.output.replies();
@@ -107,8 +107,8 @@ impl<S: Stream> Hub<S> {
     pub(super) fn flush_dirty(&mut self) {
         self.close_failed();
         let mut at = 0;
-        // What the core answers to `Blocked` and `Flushed` can make more of them dirty: the list
-        // grows while it is walked.
+        // The core's actions after `Blocked` and `Flushed` can make more connections dirty: the
+        // list may grow during the loop.
         while let Some(&id) = self.dirty.get(at) {
             if at % PREFETCHED_AT_ONCE == 0 {
                 self.prefetch_output(at);
@@ -120,7 +120,7 @@ impl<S: Stream> Hub<S> {
         self.close_failed();
     }
 
-    /// The same as `prefetch`, for what is written next.
+    /// Like `prefetch`, for the outputs that are written next.
     fn prefetch_output(&self, at: usize) {
         let next = self.dirty[at..].iter().take(PREFETCHED_AT_ONCE);
         let seen = next.map(|&id| self.conns.get(id).map_or(0, |conn| conn.output.prefetch()));
@@ -171,7 +171,7 @@ impl<S: Stream> Hub<S> {
         self.dispatch(Event::Blocked { conn: id });
     }
 
-    /// It took something of what waited.
+    /// The client took some of its waiting output.
     #[inline(never)]
     fn note_taken(&mut self, id: ConnId) {
         if self.deadlines.note_taken(self.now.mono_ms, id) {
