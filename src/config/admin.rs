@@ -14,66 +14,66 @@ use std::path::PathBuf;
 pub(super) const NAME: &str = "admin";
 const HELP: &str = "hongyan admin --help";
 
-/// The options of the server by which its admin interface is found.
+/// The server's options by which its admin interface is found.
 const OPTIONS_OF_PLACE: [&str; 4] = [CONFIG, "store", "admin", "admin-token-file"];
 
-/// What is asked of a running server, and where it is.
+/// An order to a running server, and where the server is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AdminOrder {
     /// Where its admin interface is.
     pub endpoint: Endpoint,
     /// The file with the token for it.
     pub token_file: Option<PathBuf>,
-    /// The id of the store that is meant, if that is said and the place does not say it.
+    /// The id of the store that is meant, if it is given and the place does not imply it.
     pub store_id: Option<String>,
-    /// The answer is for a program.
+    /// Print the answer as JSON, for a program.
     pub is_json: bool,
-    /// What is asked.
+    /// The order itself.
     pub verb: AdminVerb,
 }
 
-/// What can be asked.
+/// The kinds of orders.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum AdminVerb {
-    /// How it is.
+    /// The state of the server.
     Status,
-    /// Who is online.
+    /// The users who are online.
     Users,
-    /// What is known of a user.
+    /// A report about a user.
     User(String),
-    /// Where the messages to a user with this id are.
+    /// The messages to a user with one id, and where they are.
     Where {
         /// The receiver.
         receiver: String,
-        /// The id.
+        /// The messageId.
         id: String,
     },
     /// A system notice.
     Notice {
-        /// One user, or all.
+        /// The receiver; `None`: all users.
         to: Option<String>,
         /// Its text.
         text: String,
     },
     /// Close all connections, a slice at a time, and stop.
     Drain,
-    /// A change of one user.
+    /// A change that concerns one user.
     Change {
-        /// Who.
+        /// The user's name.
         name: String,
-        /// What.
+        /// The change.
         change: Change,
     },
 }
 
-/// What can be done with a user.
+/// The changes that concern one user.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Change {
     /// Close the connection.
     Disconnect,
     /// Refuse log-ins.
     Ban,
-    /// Take a ban back.
+    /// Lift a ban.
     Unban,
     /// Give the user a new password.
     ResetPassword {
@@ -84,7 +84,7 @@ pub enum Change {
     Delete,
 }
 
-/// The words on the command line.
+/// The parsed words of the command line.
 #[derive(Default)]
 struct Words {
     words: Vec<String>,
@@ -95,7 +95,7 @@ struct Words {
     is_plain: bool,
 }
 
-/// Reads what stands behind `admin`, and the variables of the environment.
+/// Reads the arguments after `admin`, and the variables of the environment.
 pub(super) fn read(
     parser: &mut Parser,
     variables: impl IntoIterator<Item = (OsString, OsString)>,
@@ -141,7 +141,7 @@ pub(super) fn read(
     given.command(&Variables::new(variables)?)
 }
 
-/// The commands, for hints.
+/// The names of the commands, for hints.
 const VERBS: [&str; 11] =
     ["status", "users", "user", "where", "notice", "disconnect", "ban", "unban", "reset-password", "delete", "drain"];
 
@@ -160,7 +160,8 @@ impl Words {
             return Err(format!("--admin {endpoint}: port 0 is a free port, and nobody but the server knows which"));
         }
         let token_file = config.admin_token_file;
-        // The socket beside a file is that of its server, wherever the server sees the file.
+        // The socket beside a file belongs to the server of that file, by whatever path the server
+        // knows it.
         let is_beside = config.admin == AdminPlace::Auto && matches!(config.store, StoreUrl::Sqlite(_));
         let store_id = if names_store && !is_beside { config.store.id() } else { None };
         Ok(Command::Admin(AdminOrder { endpoint, token_file, store_id, is_json: self.is_json, verb }))
@@ -192,7 +193,7 @@ impl Words {
             "reset-password" => ("[--plain] NAME", 1, change(Change::ResetPassword { is_plain: self.is_plain })),
             "delete" => ("NAME --yes", 1, change(Change::Delete)),
             "backup" => return Err(format!("hongyan admin backup needs one FILE; {HELP} shows what there is")),
-            // It may be a password that stands in the wrong place.
+            // Not repeated: it may be a password in the wrong place.
             other => {
                 let meant = did_you_mean("", other, VERBS.into_iter().chain(["backup"]));
                 let shown = if meant.is_empty() { String::new() } else { format!(" {other:?}{meant}") };
@@ -224,7 +225,7 @@ impl Words {
         Ok(read)
     }
 
-    /// Flags of other commands are mistakes.
+    /// Refuses flags that belong to other commands.
     fn only(&self, verb: &str, allowed: &[&str]) -> Result<(), String> {
         let given = [("all", self.to_all), ("yes", self.is_sure), ("plain", self.is_plain)];
         match given.into_iter().find(|(flag, is_given)| *is_given && !allowed.contains(flag)) {

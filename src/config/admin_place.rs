@@ -5,25 +5,25 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-/// The longest path of a socket, in bytes: the system has no room for more.
+/// The longest path of a socket, in bytes: a limit of the system.
 const SOCKET_PATH_BYTES_MAX: usize = 107;
-/// The socket of a server whose store is no file.
+/// The socket of a server whose store is not a file.
 const SOCKET: &str = "hongyan.sock";
 const ENDING: &str = ".sock";
 
-/// What `--admin` says.
+/// The value of `--admin`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum AdminPlace {
     /// A socket beside the store.
     #[default]
     Auto,
-    /// Nowhere.
+    /// No admin interface.
     Off,
-    /// There.
+    /// At this endpoint.
     At(Endpoint),
 }
 
-/// A place where the admin interface can be reached.
+/// The address of an admin interface.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Endpoint {
     /// A socket of this path.
@@ -35,7 +35,7 @@ pub enum Endpoint {
 impl AdminPlace {
     pub(super) const ALLOWED: &str = "auto, off, unix:PATH, or an IP address and a port, as in 127.0.0.1:1103";
 
-    /// Reads what stands behind `--admin`.
+    /// Parses the value of `--admin`.
     ///
     /// # Errors
     /// The fault in it, as the end of a sentence.
@@ -53,7 +53,7 @@ impl AdminPlace {
         Ok(Self::At(Endpoint::Tcp(addr)))
     }
 
-    /// The place of a server with this store.
+    /// The endpoint for a server with this store; `None`: it has no admin interface.
     #[must_use]
     pub fn of(&self, store: &StoreUrl) -> Option<Endpoint> {
         match self {
@@ -80,8 +80,8 @@ pub fn check_socket_path(path: &Path) -> Result<(), String> {
     }
 }
 
-/// The socket beside a store: named like its file, with one more ending, so that no two files share
-/// one.
+/// The socket beside a store: the name of its file with one more ending, so that no two files share
+/// a socket.
 fn beside(store: &StoreUrl) -> PathBuf {
     match store {
         StoreUrl::Sqlite(path) => {
@@ -94,11 +94,11 @@ fn beside(store: &StoreUrl) -> PathBuf {
 }
 
 impl Endpoint {
-    /// The same place for whoever is in another working folder.
+    /// The same endpoint with an absolute path, which does not depend on the working folder.
     #[must_use]
     pub fn absolute(&self) -> Self {
         match self {
-            // Without a working folder there is no better name.
+            // Without a working folder the path stays relative.
             Self::Unix(path) => Self::Unix(std::path::absolute(path).unwrap_or_else(|_| path.clone())),
             Self::Tcp(addr) => Self::Tcp(*addr),
         }

@@ -26,27 +26,27 @@ pub enum Command {
     Backup(BackupOrder),
     /// Ask a running server.
     Admin(AdminOrder),
-    /// Be a client: the arguments of the program that is one.
+    /// Run the client program with these arguments.
     Client(Vec<OsString>),
     /// Print this text and exit.
     Print(String),
 }
 
-/// The settings of a server, and what is to be said of them.
+/// The settings of a server, with messages about them.
 #[derive(Debug)]
 pub struct Settings {
     /// The settings.
     pub config: Config,
-    /// Where they came from, and the two that matter most.
+    /// A line about where they came from, and the two most important ones.
     pub summary: String,
-    /// What is not wrong and should be different all the same; a sentence.
+    /// A warning about settings that are valid but should be different; a sentence.
     pub warning: Option<String>,
-    /// Somebody has said which store it is.
+    /// The store was set explicitly.
     pub names_store: bool,
 }
 
 const CHECK: &str = "check-config";
-/// What the client does (`src/bin/hongyan-chat/`).
+/// The commands of the client (`src/bin/hongyan-chat/`).
 const CLIENT: [&str; 3] = ["chat", "send", "listen"];
 type Flags = Vec<(&'static Opt, OsString)>;
 
@@ -150,7 +150,7 @@ pub(super) fn settings(flags: &[(&'static Opt, OsString)], variables: &Variables
     Ok(Settings { summary: summary(&config, counts), warning, names_store, config })
 }
 
-/// One line for who checks a configuration.
+/// The line that `--check-config` prints.
 fn summary(config: &Config, counts: [usize; 3]) -> String {
     let path = config.file.as_ref().map(|path| path.display().to_string()).unwrap_or_default();
     let from = [(counts[0], path.as_str()), (counts[1], "the environment"), (counts[2], "the command line")];
@@ -160,7 +160,8 @@ fn summary(config: &Config, counts: [usize; 3]) -> String {
     format!("listen {}, store {}; {from}", config.listen, config.store)
 }
 
-/// Checks what settings demand of each other. One that was not given follows the one that was.
+/// Checks the relations between settings. A setting that was not given is adapted to the given
+/// ones.
 fn relate(config: &mut Config, given: &[&str]) -> Result<(), String> {
     let shown = |config: &Config, name: &str| find(name).map(|opt| opt.show(config)).unwrap_or_default();
     if config.rules.outstanding_max > config.rules.list_max {
@@ -177,8 +178,8 @@ fn relate(config: &mut Config, given: &[&str]) -> Result<(), String> {
         }
         config.rules.auth_jobs_max = config.rules.jobs_max;
     }
-    // Saved later than that, a message to who does not ack could never be answered with anything
-    // but MF.
+    // If messages were saved later than that, those to a receiver who does not ack would always be
+    // answered MF.
     if config.rules.save_after_ms > config.rules.answer_within_ms {
         if given.contains(&"save-after") {
             let (save, answer) = (shown(config, "save-after"), shown(config, "answer-within"));
@@ -221,8 +222,8 @@ fn relate(config: &mut Config, given: &[&str]) -> Result<(), String> {
             return Err("--standby and --node-name exclude each other: the nodes stand in for one another".to_owned());
         }
     }
-    // A frame grows when it is written in the other form, at most threefold; a few must fit
-    // beside each other.
+    // A frame becomes at most three times as large when it is written in the other form, and a few
+    // must fit into the output.
     let output_min = config.frame_bytes_max.saturating_mul(4);
     if config.output_bytes_max < output_min {
         if given.contains(&"output-bytes-max") {
@@ -238,20 +239,21 @@ fn unknown(flag: &str, meant: &str) -> String {
     format!("unknown option {:?}{meant}; hongyan --help shows what there is", cut(flag))
 }
 
-/// An option that is given twice: which of the two was meant is not clear.
+/// The error about an option that is given twice.
 pub(super) fn twice(name: &str) -> String {
     format!("--{name} is given twice")
 }
 
-/// An argument that belongs to nothing. It may be a store whose flag was forgotten: then it is not
-/// repeated.
+/// The error about an unexpected argument. It may be a store URL whose flag was forgotten: then it
+/// is not repeated.
 pub(super) fn unexpected(value: &OsStr, help: &str) -> String {
     let value = value.to_string_lossy();
     let shown = if value.contains([':', '@']) { String::new() } else { format!(" {:?}", cut(&value)) };
     format!("unexpected argument{shown}; {help} shows what there is")
 }
 
-/// Lexopt's own errors, without repeating a value (it may be a store with its password).
+/// Lexopt's errors as sentences, without repeating a value (it may be a store URL with its
+/// password).
 pub(super) fn sentence(error: &lexopt::Error) -> String {
     match error {
         lexopt::Error::UnexpectedValue { option, .. } => format!("{option} takes no value"),
@@ -328,7 +330,7 @@ pub fn markdown() -> String {
             &mut text,
             format_args!(
                 "| `{}` | `{}` | `{}` | {} | {} | {} |\n",
-                // A bar would end the cell.
+                // A bar would end the table cell.
                 opt.usage().replace('|', "\\|"),
                 opt.env(),
                 opt.show(&default),

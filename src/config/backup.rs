@@ -12,7 +12,7 @@ use std::path::PathBuf;
 pub(super) const NAME: &str = "backup";
 const HELP: &str = "hongyan backup --help";
 
-/// What is backed up, and where to.
+/// A backup: of which store, into which file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BackupOrder {
     /// The store.
@@ -21,8 +21,8 @@ pub struct BackupOrder {
     pub file: PathBuf,
 }
 
-/// Reads what stands behind `backup`, and the variables of the environment. A flag beats a
-/// variable.
+/// Reads the arguments after `backup`, and the variables of the environment. Flags override
+/// variables.
 pub(super) fn read(
     parser: &mut Parser,
     variables: impl IntoIterator<Item = (OsString, OsString)>,

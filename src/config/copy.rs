@@ -10,16 +10,17 @@ use std::ffi::OsString;
 pub(super) const NAME: &str = "copy";
 const HELP: &str = "hongyan copy --help";
 
-/// From where to where.
+/// A copy: from which store into which.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CopyOrder {
     /// The store that is copied, and not changed.
     pub from: StoreUrl,
-    /// The empty one that it is copied into.
+    /// The empty store into which it is copied.
     pub to: StoreUrl,
 }
 
-/// Reads what stands behind `copy`, and the variables of the environment. A flag beats a variable.
+/// Reads the arguments after `copy`, and the variables of the environment. Flags override
+/// variables.
 pub(super) fn read(
     parser: &mut Parser,
     variables: impl IntoIterator<Item = (OsString, OsString)>,
@@ -52,7 +53,7 @@ pub(super) fn read(
     Ok(Command::Copy(CopyOrder { from: from.url(&variables)?, to: to.url(&variables)? }))
 }
 
-/// One of the two options.
+/// One of the two options, `--from` or `--to`.
 struct End {
     flag: &'static str,
     variable: &'static str,

@@ -9,7 +9,7 @@ use std::ops::Range;
 use std::path::Path;
 use toml::de::{DeTable, DeValue};
 
-/// What a configuration file says.
+/// The content of a configuration file.
 #[derive(Debug)]
 pub(super) struct ConfigFile {
     pub(super) entries: Vec<Entry>,
@@ -21,9 +21,9 @@ pub(super) struct ConfigFile {
 #[derive(Debug)]
 pub(super) struct Entry {
     pub(super) opt: &'static Opt,
-    /// File, line and name, for errors.
+    /// The file, line and name of the option, for errors.
     pub(super) source: String,
-    /// The value as a flag would have it.
+    /// The value as text, as a flag would have it.
     pub(super) text: String,
 }
 
@@ -31,8 +31,8 @@ impl ConfigFile {
     /// Reads a file. `source` is the flag or the variable that names it.
     ///
     /// # Errors
-    /// One sentence about the first thing that is wrong, with its line. Only values of a kind that
-    /// holds no secret are repeated.
+    /// One sentence about the first thing that is wrong, with its line. Values that may be secrets
+    /// are not repeated.
     pub(super) fn read(source: &str, path: &Path) -> Result<Self, String> {
         let fault = |why: &str| format!("{source} {} cannot be used: {why}", path.display());
         let (bytes, data) = regular::read_file(path).map_err(|why| fault(&why))?;
@@ -76,7 +76,8 @@ fn entry(place: &str, key: &str, value: &DeValue<'_>) -> Result<Entry, String> {
     Ok(Entry { opt, source: format!("{place}: {key}"), text })
 }
 
-/// Says how the value is to be written. It is not repeated: it may be a password.
+/// The error about a value of the wrong type, with the right form. The value is not repeated: it
+/// may be a password.
 fn wrong_type(place: &str, opt: &Opt, value: &DeValue<'_>) -> String {
     let (name, shown) = (opt.name, opt.show(&Config::default()));
     let wanted = match opt.kind {
@@ -241,7 +242,7 @@ mod tests {
         assert_eq!(config.file.as_deref(), Some(Path::new(path)));
         let sources = format!("2 set in {path}, 1 set in the environment, 1 set in the command line");
         assert_eq!(summary, format!("listen [::1]:1, store sqlite:hongyan.db; {sources}"));
-        // A flag names another file than the environment.
+        // A flag names a different file than the environment.
         let Settings { config, summary, .. } = read(&["--config", path], &[("HONGYAN_CONFIG", "no.toml")]).unwrap();
         assert_eq!((config.rules.idle_timeout_ms, config.rules.list_max), (7_000, 8));
         assert!(summary.ends_with(&format!("; 4 set in {path}")), "{summary}");

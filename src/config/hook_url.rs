@@ -1,4 +1,4 @@
-//! The URL of the push hook. Whatever in it may be a secret is never shown.
+//! The URL of the push hook. Parts that may be secrets are never shown.
 
 use std::fmt;
 use ureq::http::Uri;
@@ -25,7 +25,7 @@ impl HookUrl {
         if host.is_empty() || host == "[]" {
             return Err("the URL names no host".to_owned());
         }
-        // A port that is none is found nowhere else.
+        // An invalid port is detected only here.
         let authority = uri.authority().map_or("", |authority| authority.as_str());
         let behind = authority.rsplit_once('@').map_or(authority, |(_, place)| place);
         let behind = behind.rsplit_once(']').map_or(behind, |(_, behind)| behind);
@@ -45,7 +45,7 @@ impl HookUrl {
         format!("{scheme}://{place}{path}")
     }
 
-    /// User and password as they are, with a colon between them.
+    /// User and password, decoded, with a colon between them.
     #[must_use]
     pub fn user_and_password(&self) -> Option<Vec<u8>> {
         let (user_info, _) = self.0.authority()?.as_str().rsplit_once('@')?;
@@ -65,7 +65,7 @@ fn percent_decoded(text: &str) -> Vec<u8> {
     bytes
 }
 
-/// Scheme, host and port. The path may be a secret as well: with many services, it is the only one.
+/// Scheme, host and port. The path may be a secret as well: for many services it is the only one.
 impl fmt::Display for HookUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}://{}", self.0.scheme_str().unwrap_or_default(), self.0.host().unwrap_or_default())?;

@@ -1,5 +1,4 @@
-//! Names: which variables of the environment are known, and which known name somebody may have
-//! meant.
+//! Names: the known variables of the environment, and suggestions for unknown names.
 
 use super::options::OPTIONS;
 use std::borrow::Cow;
@@ -7,24 +6,24 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 
 const PREFIX: &str = "HONGYAN_";
-/// Variables that the project's own tests are told by.
+/// The prefix of variables for the project's own tests.
 const TESTS: &str = "HONGYAN_TEST_";
-/// The two of `hongyan copy`.
+/// The two variables of `hongyan copy`.
 pub(super) const FROM: &str = "HONGYAN_FROM";
 pub(super) const TO: &str = "HONGYAN_TO";
 
-/// The variables that may be meant for this program: of a server and of `hongyan copy` alike, since
-/// both may share a file of them.
+/// The variables for this program, both for a server and for `hongyan copy`, since the two may
+/// share a file of variables.
 #[derive(Debug)]
 pub(super) struct Variables(BTreeMap<String, OsString>);
 
 impl Variables {
-    /// Takes those with the program's prefix.
+    /// Takes the variables with the program's prefix.
     ///
     /// # Errors
-    /// One sentence about the first that nobody knows. Its value is not repeated.
+    /// One sentence about the first unknown variable. Its value is not repeated.
     pub(super) fn new(variables: impl IntoIterator<Item = (OsString, OsString)>) -> Result<Self, String> {
-        // An empty variable counts as none: that is how compose files leave one out.
+        // An empty variable counts as not set: compose files leave out a variable in this way.
         let given = variables.into_iter().filter(|(_, value)| !value.is_empty());
         let ours = given.map(|(name, value)| (name.to_string_lossy().into_owned(), value));
         let ours: BTreeMap<_, _> = ours.filter(|(name, _)| name.starts_with(PREFIX)).collect();
@@ -45,8 +44,8 @@ impl Variables {
     }
 }
 
-/// Kubernetes tells every container of the services beside it. One that is named `hongyan`, or
-/// `hongyan-database`, brings variables that look like ours: `…_SERVICE_HOST`, `…_SERVICE_PORT`,
+/// Kubernetes sets variables about other services in every container. For a service named
+/// `hongyan`, or `hongyan-database`, they look like ours: `…_SERVICE_HOST`, `…_SERVICE_PORT`,
 /// `…_SERVICE_PORT_NAME`, `…_PORT`, `…_PORT_1102_TCP` and `…_PORT_1102_TCP_ADDR`, `_PORT` and
 /// `_PROTO`.
 fn is_of_kubernetes(name: &str, value: &str) -> bool {
@@ -55,7 +54,7 @@ fn is_of_kubernetes(name: &str, value: &str) -> bool {
     if name.ends_with("_SERVICE_HOST") || name.ends_with("_SERVICE_PORT") || name.contains("_SERVICE_PORT_") {
         return true;
     }
-    // Somebody who wants to say on which port to listen writes the number alone.
+    // A user who wants to set a port would write the number alone, not a URL.
     if ends_as_port(name) && is_url() {
         return true;
     }
@@ -64,7 +63,7 @@ fn is_of_kubernetes(name: &str, value: &str) -> bool {
     numbered.rsplit_once('_').is_some_and(|(port, number)| ends_as_port(port) && number.parse::<u16>().is_ok())
 }
 
-/// A key or a value as an error repeats it: its beginning, if it is long.
+/// A key or a value for an error message: only its beginning, if it is long.
 pub(super) fn cut(text: &str) -> Cow<'_, str> {
     const CHARS_MAX: usize = 80;
     match text.char_indices().nth(CHARS_MAX) {
@@ -73,12 +72,12 @@ pub(super) fn cut(text: &str) -> Cow<'_, str> {
     }
 }
 
-/// ` (did you mean NAME?)`, or nothing when no known name is near.
-/// `prefix` stands before the known one.
+/// ` (did you mean NAME?)`, or nothing if no known name is similar. `prefix` is put before the
+/// known name.
 pub(super) fn did_you_mean<'a>(prefix: &str, name: &str, known: impl IntoIterator<Item = &'a str>) -> String {
     let nearest = known.into_iter().map(|known| (distance(name, known), known)).min();
     match nearest {
-        // A third of the letters may be wrong, and three at most.
+        // At most a third of the letters, and at most three, may be wrong.
         Some((distance, known)) if distance <= (known.len() / 3).clamp(1, 3) => {
             format!(" (did you mean {prefix}{known}?)")
         }

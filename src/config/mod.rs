@@ -1,8 +1,8 @@
 //! Every setting, with its default, its bound and the unit in its name.
 //!
-//! [`options`] is the one table of all flags; [`args`] reads the command line, the environment and
-//! the configuration file (`file`) by it and prints the help; [`copy`], [`backup`] and [`admin`] do
-//! so for the other commands; `known` tells what nobody knows.
+//! [`options`] is the table of all options; [`args`] reads the command line, the environment and
+//! the configuration file (`file`) by it, and prints the help; [`copy`], [`backup`] and [`admin`]
+//! do the same for the other commands; `known` finds unknown names.
 
 pub mod admin;
 mod admin_place;
@@ -36,7 +36,7 @@ pub use store_url::StoreUrl;
 /// All settings of one server.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// The file that some of them came from.
+    /// The configuration file, if there is one.
     pub file: Option<PathBuf>,
     /// Address and port to listen on; port 0 takes a free one.
     pub listen: SocketAddr,
@@ -50,9 +50,9 @@ pub struct Config {
     pub tls_key: Option<PathBuf>,
     /// Connections without TLS are refused, except from loopback.
     pub tls_only: bool,
-    /// Who may say from which address a client came: reverse proxies and load balancers.
+    /// Reverse proxies and load balancers whose statements about clients' addresses are believed.
     pub trusted_proxies: Networks,
-    /// Whose pages may open a WebSocket.
+    /// The origins whose pages may open a WebSocket.
     pub allowed_origins: Origins,
     /// The web page is served.
     pub web_page: bool,
@@ -60,7 +60,7 @@ pub struct Config {
     pub frame_bytes_max: usize,
     /// Unwritten output of one connection, in bytes, beyond which it is closed.
     pub output_bytes_max: usize,
-    /// The same for one on which nobody has logged in.
+    /// The same limit for a connection that is not logged in.
     pub stranger_output_bytes_max: usize,
     /// The memory that connections, lists and jobs may hold together, in bytes.
     pub memory_bytes_max: usize,
@@ -70,7 +70,7 @@ pub struct Config {
     pub handshake_timeout_ms: u64,
     /// Open connections at once.
     pub connections_max: usize,
-    /// Of these, from one address; loopback may have them all.
+    /// The largest number of these from one address; loopback may have them all.
     pub connections_per_address_max: usize,
     /// Threads that hash passwords; each needs `argon2_memory_kib` while it runs.
     pub auth_threads: usize,
@@ -78,27 +78,27 @@ pub struct Config {
     pub argon2_memory_kib: u32,
     /// Argon2id: passes of one run.
     pub argon2_passes: u32,
-    /// Users whose verified password is remembered (as a keyed MAC) at most.
+    /// The largest number of users whose verified password is remembered (as a keyed MAC).
     pub verified_logins_max: usize,
-    /// Threads with a connection to a MySQL store each. SQLite and memory have one.
+    /// The number of threads with a connection to a MySQL store each. SQLite and memory have one.
     pub data_threads: usize,
-    /// Pushes in the store that wait for one receiver.
+    /// The largest number of pushes in the store that wait for one receiver.
     pub waiting_per_receiver_max: u64,
-    /// And their size, in bytes.
+    /// The largest size of the pushes in the store that wait for one receiver, in bytes.
     pub waiting_bytes_per_receiver_max: u64,
-    /// Of these, from one sender.
+    /// The largest number of pushes of one sender in the store that wait for one receiver.
     pub waiting_per_pair_max: u64,
-    /// And their size, in bytes.
+    /// The largest size of the pushes of one sender that wait for one receiver, in bytes.
     pub waiting_bytes_per_pair_max: u64,
     /// The time for which a start waits for a MySQL store that cannot be reached, in ms.
     pub store_wait_ms: u64,
-    /// Waits until the server that uses a MySQL store is gone.
+    /// This server is a standby: it waits until the server that uses the MySQL store is gone.
     pub is_standby: bool,
-    /// A standby takes a server that was silent for longer for gone, in ms.
+    /// A server without a sign of life for longer than this counts as gone, in ms.
     pub silent_server_max_ms: u64,
     /// The name of this node, if it is one of a cluster.
     pub node_name: Option<Box<str>>,
-    /// What this node says to others and is not written yet, in records.
+    /// The largest number of records for other nodes that wait to be written.
     pub mail_max: usize,
     /// The size of that together, in bytes.
     pub mail_bytes_max: usize,
@@ -110,39 +110,39 @@ pub struct Config {
     pub bus_frames_max: usize,
     /// And their size, in bytes.
     pub bus_bytes_max: usize,
-    /// Where it is told that pushes wait for a user, if anywhere.
+    /// The URL of the push hook, if there is one.
     pub push_hook: Option<HookUrl>,
-    /// The key of the signatures of these requests.
+    /// The file with the secret that signs the requests of the push hook.
     pub push_hook_secret_file: Option<PathBuf>,
-    /// The roots that may sign the certificate of their receiver, instead of those of the web.
+    /// The file with the root certificates for the push hook, instead of those that browsers trust.
     pub push_hook_ca_file: Option<PathBuf>,
-    /// They hold what the push says.
+    /// The requests of the push hook contain the text of the push.
     pub push_hook_content: bool,
-    /// Requests that wait to be made, or to be made again.
+    /// The largest number of requests of the push hook that wait to be made, or made again.
     pub push_hook_queue_max: usize,
-    /// The time that a request may take, in ms.
+    /// The time limit of one request of the push hook, in ms.
     pub push_hook_timeout_ms: u64,
-    /// The first pause after one that failed, in ms.
+    /// The pause after the first failed request of the push hook, in ms.
     pub push_hook_retry_after_ms: u64,
     /// The time for which a stop waits for the store, and for clients to read their output, in ms.
     pub stop_wait_ms: u64,
-    /// Where operators ask and order.
+    /// Where the admin interface is.
     pub admin: AdminPlace,
-    /// The file with the token for that.
+    /// The file with the token for the admin interface.
     pub admin_token_file: Option<PathBuf>,
-    /// Requests of operators at once.
+    /// The largest number of requests to the admin interface at once.
     pub admin_connections_max: usize,
-    /// The time for one of them, in ms.
+    /// The time limit of a request to the admin interface, in ms.
     pub admin_timeout_ms: u64,
     /// The log level.
     pub log: LevelFilter,
-    /// The form of its lines.
+    /// The form of the log lines.
     pub log_format: LogFormat,
-    /// Lines a second of each kind that are logged about clients.
+    /// The largest number of log lines a second of each kind about clients.
     pub log_lines_per_second_max: u32,
-    /// A write-ahead log of a SQLite store beyond this is warned of, in bytes.
+    /// A warning is logged if the write-ahead log of a SQLite store is larger than this, in bytes.
     pub wal_warn_bytes: u64,
-    /// The rules of the chat core.
+    /// The settings of the chat core.
     pub rules: Rules,
 }
 
@@ -156,7 +156,7 @@ pub enum LogFormat {
 }
 
 impl LogFormat {
-    /// How they are written.
+    /// The words for the forms.
     pub(crate) const WORDS: [&str; 2] = ["text", "json"];
 
     fn as_str(self) -> &'static str {
@@ -168,10 +168,9 @@ impl LogFormat {
     }
 }
 
-/// Memory of one Argon2id run at most, in KiB: of new passwords, and of what is stored, which was
-/// new once.
+/// The largest memory of one Argon2id run, in KiB: for new passwords, and for stored hashes.
 pub const ARGON2_MEMORY_KIB_MAX: u32 = 1024 * 1024;
-/// Passes of one Argon2id run at most.
+/// The largest number of passes of one Argon2id run.
 pub const ARGON2_PASSES_MAX: u32 = 64;
 
 impl Default for Config {
@@ -179,7 +178,7 @@ impl Default for Config {
         Self {
             file: None,
             listen: SocketAddr::from(([127, 0, 0, 1], 1102)),
-            // What Linux allows (net.core.somaxconn).
+            // The default of Linux (net.core.somaxconn).
             backlog_connections_max: 4_096,
             store: StoreUrl::Sqlite(PathBuf::from("hongyan.db")),
             tls_cert: None,

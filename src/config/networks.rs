@@ -50,7 +50,7 @@ impl fmt::Display for Networks {
     }
 }
 
-/// The bits of an address at the front of a number, and how many there are.
+/// The bits of an address, aligned to the top of a number, and their count.
 fn front_bits(address: IpAddr) -> (u128, u32) {
     match address {
         IpAddr::V4(address) => (u128::from(address.to_bits()) << 96, 32),
@@ -58,7 +58,7 @@ fn front_bits(address: IpAddr) -> (u128, u32) {
     }
 }
 
-/// Ones in the first so many places.
+/// A mask with ones in the top `bits` bits.
 fn mask(bits: u32) -> u128 {
     u128::MAX.checked_shl(128 - bits).unwrap_or(0)
 }

@@ -1,9 +1,9 @@
 //! The name of a node.
 
-/// The length of the longest one.
+/// The length of the longest name, in bytes.
 const NAME_BYTES_MAX: usize = 64;
 
-/// Reads a name; `none` is none.
+/// Parses a name; `none` means no name.
 ///
 /// # Errors
 /// The fault in it.

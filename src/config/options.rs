@@ -1,5 +1,5 @@
-//! The one table of all options. Parsing, bounds, the help text and the table in the README all
-//! follow it.
+//! The table of all options. Parsing, bounds, the help text, docs/options.md and the table in the
+//! README are derived from it.
 
 use super::{Config, LogFormat, Networks, Origins};
 pub use kind::{Kind, Number, Opt, Reload};
@@ -8,7 +8,7 @@ use shared::SHARED;
 mod admin;
 mod kind;
 
-/// The number of an option: bounds, and the path of the field.
+/// A number for an option: its bounds, and the field of the configuration.
 macro_rules! number {
     ($min:expr, $max:expr, $($field:ident).+ : $type:ty) => {
         Number {
@@ -25,12 +25,12 @@ mod bus;
 mod node;
 mod push_hook;
 
-/// An option that is put in force at the start only.
+/// An option whose change needs a restart.
 const fn opt(group: &'static str, name: &'static str, kind: Kind, help: &'static str) -> Opt {
     Opt { name, group, help, kind, reload: Reload::AtStart }
 }
 
-/// One that SIGHUP puts in force as well. `src/server/reload.rs` has a test that it does.
+/// An option that SIGHUP applies as well; a test in `src/server/reload.rs` verifies that.
 const fn live(group: &'static str, name: &'static str, kind: Kind, help: &'static str) -> Opt {
     Opt { name, group, help, kind, reload: Reload::Live }
 }
@@ -48,10 +48,10 @@ const TIMES: &str = "Times";
 const CLIENT: &str = "Limits of one client";
 const USER: &str = "Limits of one user's ACK list";
 
-/// The option that names a file of the others.
+/// The option that names the configuration file.
 pub(super) const CONFIG: &str = "config";
 
-/// Those of the server and of one client.
+/// The options of the server and the limits of one client.
 const FIRST: &[Opt] = &[
     opt(
         SERVER,
@@ -64,19 +64,19 @@ const FIRST: &[Opt] = &[
         SERVER,
         "store",
         Kind::Store,
-        "Where everything is kept: sqlite:PATH, mysql://USER:PASSWORD@HOST:PORT/DATABASE or memory:.",
+        "Where all data is kept: sqlite:PATH, mysql://USER:PASSWORD@HOST:PORT/DATABASE or memory:.",
     ),
     live(
         SERVER,
         "tls-cert",
         Kind::File { get: |c| &c.tls_cert, set: |c, path| c.tls_cert = path },
-        "The certificate for TLS, with those between it and the root behind it, in PEM form.",
+        "The PEM file with the server's certificate for TLS, followed by the intermediate certificates.",
     ),
     live(
         SERVER,
         "tls-key",
         Kind::File { get: |c| &c.tls_key, set: |c, path| c.tls_key = path },
-        "The private key of the certificate of --tls-cert, in PEM form, without a passphrase.",
+        "The PEM file with the private key for --tls-cert, without a passphrase.",
     ),
     live(
         SERVER,
@@ -93,7 +93,7 @@ const FIRST: &[Opt] = &[
             show: |config| config.trusted_proxies.to_string(),
             set: |config, text| Networks::parse(text).map(|networks| config.trusted_proxies = networks),
         },
-        "The proxies and load balancers that are believed when they say from which address a client came.",
+        "The proxies and load balancers whose statements about the addresses of clients are believed.",
     ),
     live(
         SERVER,
@@ -104,13 +104,13 @@ const FIRST: &[Opt] = &[
             show: |config| config.allowed_origins.to_string(),
             set: |config, text| Origins::parse(text).map(|origins| config.allowed_origins = origins),
         },
-        "The web sites whose pages may open a WebSocket; clients that send no Origin header are not concerned.",
+        "The web sites whose pages may open a WebSocket; clients without an Origin header are not affected.",
     ),
     live(
         SERVER,
         "web-page",
         Kind::Switch { get: |c| c.web_page, set: |c, on| c.web_page = on },
-        "Serve a web page for chatting at / of the same port; without it / gets a short text.",
+        "Serve a web page for chatting at / of the same port; if off, / returns a short text.",
     ),
     admin::PLACE,
     admin::TOKEN_FILE,
@@ -124,43 +124,43 @@ const FIRST: &[Opt] = &[
             get: |c| c.log_format.as_str(),
             set: |c, word| c.log_format = LogFormat::of(word),
         },
-        "The form of each line of the log: plain text, or one JSON object.",
+        "The form of the log lines: plain text, or one JSON object per line.",
     ),
     live(
         SERVER,
         "log-lines-per-second-max",
         Kind::Count(number!(1, 1_000_000, log_lines_per_second_max: u32)),
-        "Lines a second of each kind that are logged about clients, and ten times as many at once; the others are counted.",
+        "Log lines a second of each kind about clients; ten times as many may come at once, and further ones are only counted.",
     ),
     live(
         SERVER,
         "wal-warn-bytes",
         Kind::Size(number!(MIB, 1024 * GIB, wal_warn_bytes: u64)),
-        "The log warns when the write-ahead log of a SQLite store is larger than this.",
+        "A warning is logged when the write-ahead log of a SQLite store is larger than this.",
     ),
     opt(
         SERVER,
         "data-threads",
         Kind::Count(number!(1, 64, data_threads: usize)),
-        "Connections to a MySQL store, a thread each; SQLite and memory have one.",
+        "Connections to a MySQL store, each with a thread of its own; SQLite and memory have one.",
     ),
     opt(
         SERVER,
         "store-wait",
         Kind::Duration(number!(0, DAY, store_wait_ms: u64)),
-        "How long a start waits for a MySQL store that cannot be reached; 0s: not at all.",
+        "How long the start waits for a MySQL store that cannot be reached; 0s: not at all.",
     ),
     opt(
         SERVER,
         "standby",
         Kind::Switch { get: |c| c.is_standby, set: |c, on| c.is_standby = on },
-        "Wait until the server that uses the MySQL store is gone, and take its place then.",
+        "Wait until the server that uses the MySQL store is gone, and then take over.",
     ),
     opt(
         SERVER,
         "silent-server-max",
         Kind::Duration(number!(2_000, HOUR, silent_server_max_ms: u64)),
-        "A standby takes the place of a server, and nodes fence a node, that has shown no sign of life in the database for this long.",
+        "A server without a sign of life in the database for this long is replaced by a standby; a node is fenced by the other nodes.",
     ),
     node::NAME,
     bus::URLS,
@@ -168,7 +168,7 @@ const FIRST: &[Opt] = &[
         SERVER,
         "stop-wait",
         Kind::Duration(Number { min: 10, max: HOUR, get: |c| c.stop_wait_ms, set: set_stop_wait }),
-        "How long a stop waits for the store and for clients to take what was written.",
+        "How long a stop waits for the store, and for clients to read their output.",
     ),
     live(
         SERVER,
@@ -180,147 +180,152 @@ const FIRST: &[Opt] = &[
         TIMES,
         "idle-timeout",
         Kind::Duration(number!(1, DAY, rules.idle_timeout_ms: u64)),
-        "A connection that was silent for longer than this is closed.",
+        "A connection that is idle for longer than this is closed.",
     ),
     live(
         TIMES,
         "idle-check",
         Kind::Duration(number!(1, HOUR, rules.idle_check_ms: u64)),
-        "How often connections are looked at for having been silent for too long.",
+        "How often connections are checked for being idle.",
     ),
     live(
         TIMES,
         "resend-every",
         Kind::Duration(number!(1, DAY, rules.resend_every_ms: u64)),
-        "A push that was not acked is sent again this long after it was last sent.",
+        "A push that is not acked is sent again this long after it was last sent.",
     ),
     live(
         TIMES,
         "save-after",
         Kind::Duration(number!(0, 60_000, rules.save_after_ms: u64)),
-        "A push to somebody online is stored when it was not acked for this long.",
+        "A push to a user who is online is stored if it is not acked within this time.",
     ),
     live(
         TIMES,
         "answer-within",
         Kind::Duration(number!(10, HOUR, rules.answer_within_ms: u64)),
-        "A request is answered within this, with UNAVAILABLE if the store is not there.",
+        "Every request is answered within this time, with UNAVAILABLE if the store does not work.",
     ),
     admin::TIMEOUT,
-    live(CLIENT, "max-frame", Kind::Size(number!(KIB, 16 * MIB, frame_bytes_max: usize)), "The largest envelope."),
+    live(
+        CLIENT,
+        "max-frame",
+        Kind::Size(number!(KIB, 16 * MIB, frame_bytes_max: usize)),
+        "The size of the largest envelope that a client may send.",
+    ),
     live(
         CLIENT,
         "output-bytes-max",
         Kind::Size(number!(64 * KIB, GIB, output_bytes_max: usize)),
-        "A client with more unread output than this is closed.",
+        "The connection of a client with more unread output than this is closed.",
     ),
     live(
         CLIENT,
         "output-before-log-in-max",
         Kind::Size(number!(KIB, GIB, stranger_output_bytes_max: usize)),
-        "A client that has not logged in is closed with more unread output than this.",
+        "The connection of a client that is not logged in is closed if it has more unread output than this.",
     ),
     live(
         CLIENT,
         "output-timeout",
         Kind::Duration(number!(1, DAY, output_timeout_ms: u64)),
-        "A client that takes nothing of what waits for it is closed after this.",
+        "The connection of a client that reads nothing of its waiting output for this long is closed.",
     ),
     live(
         CLIENT,
         "handshake-timeout",
         Kind::Duration(number!(1, DAY, handshake_timeout_ms: u64)),
-        "How long the handshake of TLS may take, and the head of an HTTP request to come.",
+        "How long the TLS handshake, and the arrival of an HTTP request's head, may take.",
     ),
     live(
         CLIENT,
         "wrong-passwords-per-connection-max",
         Kind::Count(number!(1, 65_535, rules.wrong_passwords_per_connection_max: u32)),
-        "Wrong passwords, or tokens that are not valid, before more log-ins with one on the same connection are refused.",
+        "Wrong passwords, and separately invalid tokens, on one connection before further ones are refused.",
     ),
     live(
         CLIENT,
         "refused-tries-max",
         Kind::Count(number!(1, 65_535, rules.refused_tries_max: u32)),
-        "A client is closed after this many log-ins and sign-ups that were refused with RATE_LIMITED.",
+        "A connection is closed after this many log-ins and sign-ups that were refused with RATE_LIMITED.",
     ),
     live(
         CLIENT,
         "bad-inputs-max",
         Kind::Count(number!(1, 65_535, rules.bad_inputs_max: u32)),
-        "A client is closed after so many inputs in a row that were no JSON objects.",
+        "A connection is closed after this many inputs in a row that were not JSON objects.",
     ),
     live(
         CLIENT,
         "requests-per-second-max",
         Kind::Count(number!(1, 10_000_000, rules.requests_per_second_max: u32)),
-        "Requests a second that one client may make; anything that it sends is one.",
+        "Requests a second that one client may make; every input counts as a request.",
     ),
     live(
         CLIENT,
         "refused-requests-max",
         Kind::Count(number!(0, 65_534, rules.refused_requests_max: u32)),
-        "A client is closed after this many refused requests beyond --requests-per-second-max; each accepted one takes one off the count.",
+        "A connection is closed after this many refused requests beyond --requests-per-second-max; each accepted one takes one off the count.",
     ),
     live(
         CLIENT,
         "requests-before-login-max",
         Kind::Count(number!(1, 1_000_000, rules.requests_before_login_max: u32)),
-        "Requests at once of a client that is not logged in; a client that goes beyond is closed.",
+        "Requests that a client may send at once before it has logged in; beyond it the connection is closed.",
     ),
     live(
         CLIENT,
         "requests-before-login-per-second-max",
         Kind::Count(number!(1, 1_000_000, rules.requests_before_login_per_second_max: u32)),
-        "How many requests a second are added again to the allowance of a client that is not logged in.",
+        "Requests a second that are added again to the allowance of a client that is not logged in.",
     ),
     live(
         CLIENT,
         "jobs-per-connection-max",
         Kind::Count(number!(1, 1_000_000, rules.jobs_per_connection_max: u32)),
-        "Jobs for the store that one client's requests may have in flight; then its requests wait.",
+        "Jobs for the store that one user's requests may have in flight; beyond it their requests wait.",
     ),
     live(
         CLIENT,
         "reads-per-connection-max",
         Kind::Count(number!(1, 1_000_000, rules.reads_per_connection_max: u32)),
-        "Requests for profiles, tokens and their own account that one client may have in flight; a roster counts four.",
+        "Requests for profiles, tokens and the own account that one user may have in flight; a roster counts as four.",
     ),
     live(
         USER,
         "outstanding-max",
         Kind::Count(number!(1, 65_536, rules.outstanding_max: u32)),
-        "Pushes sent to one user and not acked; the rest waits for the acks.",
+        "Pushes to one user that may be sent and not acked; further ones wait for acks.",
     ),
     live(
         USER,
         "outstanding-bytes-max",
         Kind::Size(number!(KIB, 64 * 1024 * KIB, rules.outstanding_bytes_max: usize)),
-        "Bytes of the pushes sent to one user and not acked, as written, escapes included; a larger single push is sent all the same.",
+        "Bytes of pushes to one user that may be sent and not acked, as written with escapes; a larger single push is sent nevertheless.",
     ),
     live(
         USER,
         "page-max",
         Kind::Count(number!(1, 10_000, rules.page_max: u32)),
-        "Pushes that are read from the store at a time.",
+        "Pushes of one user that are read from the store at a time.",
     ),
     live(
         USER,
         "page-bytes-max",
         Kind::Size(number!(KIB, 64 * MIB, rules.page_bytes_max: usize)),
-        "Bytes of the pushes that are read from the store at a time; the one that goes beyond is the last.",
+        "Bytes of the pushes of one user that are read from the store at a time; the push that exceeds it is the last one.",
     ),
     live(
         USER,
         "list-max",
         Kind::Count(number!(1, 1_000_000, rules.list_max: u32)),
-        "Pushes on one user's list that are kept in memory; the rest waits in the store.",
+        "Pushes on one user's list that are kept in memory; further ones wait in the store.",
     ),
     live(
         USER,
         "list-bytes-max",
         Kind::Size(number!(64 * KIB, GIB, rules.list_bytes_max: usize)),
-        "Bytes of the pushes on one user's list that are kept in memory.",
+        "Bytes of the pushes on one user's list that are kept in memory; further ones wait in the store.",
     ),
     live(
         USER,
@@ -332,13 +337,13 @@ const FIRST: &[Opt] = &[
         USER,
         "dedup-messages-max",
         Kind::Count(number!(1, 32_768, rules.dedup_messages_max: u32)),
-        "Acked messages of one sender that are remembered, so that a repeated one is not sent twice.",
+        "Acked messages of one sender that are remembered, so that a repeated one is not delivered twice.",
     ),
     live(
         USER,
         "dedup-age",
         Kind::Duration(number!(0, DAY, rules.dedup_age_ms: u64)),
-        "How long an acked message is remembered, so that a repeated one is not sent twice.",
+        "How long an acked message is remembered, so that a repeated one is not delivered twice.",
     ),
 ];
 
@@ -354,8 +359,8 @@ static ALL: [Opt; FIRST.len() + SHARED.len()] = {
     all
 };
 
-/// The core gives up waiting for the store a little before the whole stop does, so that clients can
-/// still be told.
+/// Sets the stop's time limits. The core stops waiting for the store a little before the whole stop
+/// ends, so that clients can still be told.
 fn set_stop_wait(config: &mut Config, ms: u64) {
     config.stop_wait_ms = ms;
     config.rules.stop_wait_ms = ms - ms / 5;

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-/// The word for all of them.
+/// The word for all origins.
 const ANY: &str = "any";
 
 /// Some origins, or any.
@@ -31,7 +31,7 @@ impl Origins {
 /// One origin as browsers write it: in lower case, without the usual port.
 fn parse_one(text: &str) -> Result<String, String> {
     let lower = text.to_ascii_lowercase();
-    // A page without an origin, as one that was opened from a file.
+    // A page without an origin, such as one that was opened from a file.
     if lower == "null" {
         return Ok(lower);
     }

@@ -4,17 +4,17 @@ use std::fs::{File, Metadata};
 use std::io::{self, ErrorKind, Read};
 use std::path::Path;
 
-/// A larger file was named by mistake.
+/// The largest size of such a file, in bytes: a larger one was surely named by mistake.
 const BYTES_MAX: u64 = 1 << 20;
 
-/// Reads a regular file of at most 1 MiB. Anything else (a pipe, a device) could keep the reader
+/// Reads a regular file of at most 1 MiB. Anything else (a pipe, a device) could block the reader
 /// for ever, or never end.
 ///
 /// # Errors
 /// The end of a sentence that says what is wrong.
 pub fn read_file(path: &Path) -> Result<(Vec<u8>, Metadata), String> {
     let of_system = |error: io::Error| plain(&error);
-    // Before it is opened: that alone waits for the other end of a pipe.
+    // Check before opening: opening a pipe would wait for its other end.
     check_kind(&path.metadata().map_err(of_system)?)?;
     let file = File::open(path).map_err(of_system)?;
     let data = file.metadata().map_err(of_system)?;

@@ -1,5 +1,5 @@
-//! Which store somebody means, without its password and the user of the database: so that a command
-//! for one server never changes another.
+//! An id of a store, without its password and the user of the database, by which a command for one
+//! server never changes another.
 
 use super::StoreUrl;
 use ring::digest::{SHA256, digest};
@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 const PORT_OF_MYSQL: &str = "3306";
 
 impl StoreUrl {
-    /// The id that a command sends; `None` for a file that is not known here by its whole path.
+    /// The id that a command sends; `None` for a file whose absolute path is not known here.
     #[must_use]
     pub fn id(&self) -> Option<String> {
         match self {
@@ -26,7 +26,7 @@ impl StoreUrl {
     #[must_use]
     pub fn has_id(&self, id: &str) -> bool {
         let is_as_written = match self {
-            // One who is elsewhere cannot know where links lead to.
+            // A caller on another machine cannot resolve links.
             Self::Sqlite(path) => path.is_absolute() && hash_of_path(path) == id,
             Self::Memory | Self::Mysql(_) => false,
         };
@@ -34,7 +34,7 @@ impl StoreUrl {
     }
 }
 
-/// The path without links, whether there is such a file yet or not.
+/// The path without links, even if the file does not exist yet.
 fn resolved(path: &Path) -> Option<PathBuf> {
     let in_folder = || {
         let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));

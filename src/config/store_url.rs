@@ -6,7 +6,7 @@ use std::path::PathBuf;
 /// The place where accounts, friendships and unacked pushes are kept.
 #[derive(Clone, PartialEq, Eq)]
 pub enum StoreUrl {
-    /// `memory:`: nowhere; gone with the process.
+    /// `memory:`: in memory; lost when the process ends.
     Memory,
     /// `sqlite:PATH`.
     Sqlite(PathBuf),
@@ -30,15 +30,14 @@ impl StoreUrl {
         if text.starts_with("mysql:") {
             return Self::parse_mysql(text);
         }
-        // Whatever else stands there may hold a password: only the part before the colon is
-        // repeated.
+        // The rest may contain a password: only the part before the colon is repeated.
         let scheme = text.split(':').next().unwrap_or_default();
         Err(format!(
             "{scheme:?} is no kind of store; allowed are sqlite:PATH, mysql://USER:PASSWORD@HOST:PORT/DATABASE and memory:"
         ))
     }
 
-    /// Does it hold a password?
+    /// Does it contain a password?
     #[must_use]
     pub fn has_password(&self) -> bool {
         let Self::Mysql(url) = self else { return false };
@@ -47,8 +46,8 @@ impl StoreUrl {
         user_info.split_once(':').is_some_and(|(_, password)| !password.is_empty())
     }
 
-    /// Only the path of a file. A path that SQLite could take for something else is refused: the
-    /// file that is locked is then certainly the one that is opened.
+    /// Accepts only the path of a file. A path that SQLite could interpret differently is refused,
+    /// so that the locked file is certainly the opened one.
     fn parse_sqlite(path: &str) -> Result<Self, String> {
         let ends = |ends: &[&str]| ends.iter().any(|end| path.ends_with(end));
         let why = if path.is_empty() {
@@ -88,7 +87,7 @@ impl StoreUrl {
         if host.is_empty() || host.starts_with(':') {
             return Err(format!("names no host; it {shape}"));
         }
-        // Behind an address of IPv6, which stands in brackets.
+        // The part after an IPv6 address in brackets.
         let behind = host.rsplit_once(']').map_or(host, |(_, behind)| behind);
         let is_behind_user = !user_info.is_empty() && !database.contains('@');
         let is_port =
@@ -120,8 +119,8 @@ impl fmt::Debug for StoreUrl {
     }
 }
 
-/// The URL with `***` for its password. Hides too much rather than too little: everything from the
-/// first colon behind the scheme to the last `@`, wherever that stands, and all parameters.
+/// The URL with `***` for its password. It hides too much rather than too little: everything from
+/// the first colon after the scheme to the last `@`, wherever that is, and all parameters.
 fn without_password(url: &str) -> String {
     let rest = url.strip_prefix("mysql://").unwrap_or(url);
     let (user_info, place) = rest.rsplit_once('@').unwrap_or(("", rest));

@@ -20,7 +20,7 @@ pub(super) const TOKEN_FILE: Opt = opt(
     SERVER,
     "admin-token-file",
     Kind::File { get: |c| &c.admin_token_file, set: |c, path| c.admin_token_file = path },
-    "The file with the token that requests to the admin interface at ADDR:PORT must have.",
+    "The file with the token that requests to an admin interface at ADDR:PORT must send.",
 );
 
 pub(super) const CONNECTIONS_MAX: Opt = opt(
@@ -33,12 +33,12 @@ pub(super) const CONNECTIONS_MAX: Opt = opt(
         // The bound fits.
         set: |c, value| c.admin_connections_max = value as usize,
     }),
-    "Requests to the admin interface at once; more are refused.",
+    "Requests to the admin interface at once; further ones are refused.",
 );
 
 pub(super) const TIMEOUT: Opt = opt(
     TIMES,
     "admin-timeout",
     Kind::Duration(Number { min: 100, max: HOUR, get: |c| c.admin_timeout_ms, set: |c, ms| c.admin_timeout_ms = ms }),
-    "How long a request to the admin interface may take to come and to be answered.",
+    "How long a request to the admin interface may take to arrive and to be answered.",
 );

@@ -7,7 +7,7 @@ use log::LevelFilter;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-/// How a file that there is not is written.
+/// The value of a file option that is not set.
 const NO_FILE: &str = "none";
 
 /// The kind of an option's value, with its bounds and the setting that it stands for.
@@ -19,18 +19,18 @@ pub enum Kind {
     Size(Number),
     /// A plain number.
     Count(Number),
-    /// A file, which there need not be.
+    /// A file, or none.
     File {
-        /// Where it stands.
+        /// Reads the field.
         get: fn(&Config) -> &Option<PathBuf>,
-        /// And where it goes.
+        /// Writes the field.
         set: fn(&mut Config, Option<PathBuf>),
     },
-    /// On or off; the flag alone is on.
+    /// On or off; the flag without a value means on.
     Switch {
-        /// Is it on?
+        /// Reads the field.
         get: fn(&Config) -> bool,
-        /// It is, or not.
+        /// Writes the field.
         set: fn(&mut Config, bool),
     },
     /// A list with commas between its entries, or another text in a form of its own.
@@ -39,9 +39,9 @@ pub enum Kind {
         value_name: &'static str,
         /// The allowed values, for the help and for errors.
         allowed: &'static str,
-        /// The list that a config has, as it would be written.
+        /// The value in a config, as text.
         show: fn(&Config) -> String,
-        /// Reads a list and puts it where it belongs.
+        /// Parses a value and writes it into a config.
         set: fn(&mut Config, &str) -> Result<(), String>,
     },
     /// One of a few words.
@@ -50,9 +50,9 @@ pub enum Kind {
         value_name: &'static str,
         /// All of them.
         words: &'static [&'static str],
-        /// The one that a config has.
+        /// The word in a config.
         get: fn(&Config) -> &'static str,
-        /// It is this one of them.
+        /// Writes a word into a config.
         set: fn(&mut Config, &str),
     },
     /// `--listen`.
@@ -67,7 +67,7 @@ pub enum Kind {
     Config,
 }
 
-/// A bounded number and where it goes.
+/// A number with its bounds and its field.
 #[derive(Clone, Copy, Debug)]
 pub struct Number {
     pub(super) min: u64,
@@ -76,7 +76,7 @@ pub struct Number {
     pub(super) set: fn(&mut Config, u64),
 }
 
-/// When a changed option is put in force.
+/// When a changed option takes effect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reload {
     /// At SIGHUP.
@@ -96,12 +96,12 @@ pub struct Opt {
     pub help: &'static str,
     /// Its values.
     pub kind: Kind,
-    /// When a change is put in force.
+    /// When a change takes effect.
     pub reload: Reload,
 }
 
 impl Opt {
-    /// The variable of the environment that says the same.
+    /// The option's environment variable.
     #[must_use]
     pub fn env(&self) -> String {
         format!("HONGYAN_{}", self.name.replace('-', "_").to_ascii_uppercase())
@@ -135,7 +135,7 @@ impl Opt {
         }
     }
 
-    /// The value that a config has for it, as it would be written.
+    /// The option's value in a config, as text.
     #[must_use]
     pub fn show(&self, config: &Config) -> String {
         match self.kind {
@@ -177,18 +177,18 @@ impl Opt {
         }
     }
 
-    /// Have two configs different values for it?
+    /// Do two configs have different values for it?
     #[must_use]
     pub fn differs(&self, one: &Config, other: &Config) -> bool {
         match self.kind {
-            // What is shown lacks the password.
+            // The text lacks the password, so compare the values.
             Kind::Store => one.store != other.store,
             Kind::Bus => one.bus != other.bus,
             _ => self.show(one) != self.show(other),
         }
     }
 
-    /// Gives one config the value that another one has for it.
+    /// Copies the option's value from one config to another.
     ///
     /// # Errors
     /// Never: the value was allowed there.
@@ -203,8 +203,8 @@ impl Opt {
         Ok(())
     }
 
-    /// Reads a value and puts it where it belongs. `source` is the flag, the variable or the place
-    /// in a file it came from.
+    /// Parses a value and writes it into the config. `source` is the flag, the variable or the
+    /// place in a file from which it came.
     ///
     /// # Errors
     /// One sentence that names the source, the value and what is allowed. The values of `--store`

@@ -13,14 +13,14 @@ pub(super) const NAME: Opt = opt(
         show: |config| config.node_name.as_deref().unwrap_or("none").to_owned(),
         set: |config, text| node_name::parse(text).map(|name| config.node_name = name),
     },
-    "The name of this node among several servers that use one MySQL store together.",
+    "The name of this node in a cluster: several servers that use one MySQL store together.",
 );
 
 pub(super) const MAIL_MAX: Opt = opt(
     WHOLE,
     "mail-max",
     Kind::Count(number!(1, 10_000_000, mail_max: usize)),
-    "Records for other nodes that wait to be written; beyond it those nodes are told only that there were more.",
+    "Records for other nodes that may wait to be written; beyond it those nodes are only told that records were missed.",
 );
 
 pub(super) const MAIL_BYTES_MAX: Opt = opt(

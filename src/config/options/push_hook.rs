@@ -18,56 +18,56 @@ pub(super) const URL: Opt = opt(
             Ok(())
         },
     },
-    "Where a POST request tells that pushes wait for a user, so that their phone can be woken.",
+    "The URL that gets a POST request when pushes wait for a user, so that their phone can be woken.",
 );
 
 pub(super) const SECRET_FILE: Opt = opt(
     HOOK,
     "push-hook-secret-file",
     Kind::File { get: |c| &c.push_hook_secret_file, set: |c, path| c.push_hook_secret_file = path },
-    "The secret with which the requests of --push-hook are signed (HMAC-SHA-256), of at least 16 bytes.",
+    "The file with the secret that signs the requests of --push-hook (HMAC-SHA-256); at least 16 bytes.",
 );
 
 pub(super) const CA_FILE: Opt = opt(
     HOOK,
     "push-hook-ca-file",
     Kind::File { get: |c| &c.push_hook_ca_file, set: |c, path| c.push_hook_ca_file = path },
-    "The roots that may sign the certificate of an https receiver, in PEM form; none: those of browsers.",
+    "The PEM file with the root certificates for an https URL of --push-hook; none: those that browsers trust.",
 );
 
 pub(super) const CONTENT: Opt = opt(
     HOOK,
     "push-hook-content",
     Kind::Switch { get: |c| c.push_hook_content, set: |c, on| c.push_hook_content = on },
-    "Put what the push says into the requests of --push-hook, up to 1,024 bytes.",
+    "Put the text of the push into the requests of --push-hook, up to 1,024 bytes.",
 );
 
 pub(super) const AFTER: Opt = opt(
     HOOK,
     "push-hook-after",
     Kind::Duration(number!(1, DAY, rules.push_hook_after_ms: u64)),
-    "How long a push waits for a user who is away or does not ack before --push-hook is told.",
+    "How long a push waits for a user who is away or does not ack before a request of --push-hook is made.",
 );
 
 pub(super) const PAUSE: Opt = opt(
     HOOK,
     "push-hook-pause",
     Kind::Duration(number!(1, 30 * DAY, rules.push_hook_pause_ms: u64)),
-    "After an announcement of a user, the time in which --push-hook gets no further one of them, unless they log in.",
+    "After a request of --push-hook about a user, the time without a further one about them, unless they log in.",
 );
 
 pub(super) const USERS_MAX: Opt = opt(
     HOOK,
     "push-hook-users-max",
     Kind::Count(number!(1, 100_000_000, rules.push_hook_users_max: usize)),
-    "Users whose pushes wait for --push-hook, or who are in their pause; pushes to others are not told of.",
+    "Users who are watched for --push-hook or are in their pause; pushes to further users cause no request.",
 );
 
 pub(super) const QUEUE_MAX: Opt = opt(
     HOOK,
     "push-hook-queue-max",
     Kind::Count(number!(1, 1_000_000, push_hook_queue_max: usize)),
-    "Requests of --push-hook that wait to be made, or to be made again; beyond it they are dropped.",
+    "Requests of --push-hook that may wait to be made, or made again; further ones are dropped.",
 );
 
 pub(super) const TIMEOUT: Opt = opt(
@@ -81,5 +81,5 @@ pub(super) const RETRY_AFTER: Opt = opt(
     HOOK,
     "push-hook-retry-after",
     Kind::Duration(number!(1, HOUR, push_hook_retry_after_ms: u64)),
-    "The pause after a request of --push-hook that failed; each further one is four times as long, and the fifth request is the last.",
+    "The pause after a failed request of --push-hook; each further pause is four times as long, and the fifth request is the last.",
 );
