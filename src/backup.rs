@@ -1,4 +1,4 @@
-//! `hongyan backup`: one file of what a store holds, made beside a running server.
+//! `hongyan backup`: writes the content of a store into one file, while a server may run.
 
 use crate::config::StoreUrl;
 use crate::config::backup::BackupOrder;
@@ -16,11 +16,11 @@ pub fn run(order: &BackupOrder, stop: &AtomicBool) -> Result<(), String> {
         sqlite::check_source(path)?;
     }
     let Contents { bytes, accounts, pushes } = backup(&order.store, &order.file, stop)?;
-    // All is done: from here on the first signal ends the process.
+    // The work is done: from here on the first signal ends the process.
     stop.store(true, Ordering::Release);
     let (store, file) = (&order.store, order.file.display());
     let said = format!("backed up {store} into {file}: {bytes} bytes, {accounts} accounts, {pushes} waiting pushes\n");
-    // A reader that closed stdout has the exit status.
+    // If stdout is closed, the exit status tells the result.
     io::stdout().write_all(said.as_bytes()).unwrap_or(());
     Ok(())
 }
@@ -29,7 +29,7 @@ pub fn run(order: &BackupOrder, stop: &AtomicBool) -> Result<(), String> {
 /// this process or another. It may take minutes.
 ///
 /// # Errors
-/// One sentence. The file is not there then, or as it was before.
+/// One sentence. Then the file does not exist, or is unchanged.
 pub fn backup(store: &StoreUrl, file: &Path, stop: &AtomicBool) -> Result<Contents, String> {
     match store {
         StoreUrl::Sqlite(path) => sqlite::backup(path, file, stop),

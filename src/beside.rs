@@ -1,5 +1,5 @@
-//! `hongyan chat`, `send` and `listen`: a program of its own beside this one, `hongyan-chat`, so
-//! that the server does not carry the screen and the cryptography of a client.
+//! `hongyan chat`, `send` and `listen`: run the separate program `hongyan-chat` beside this one, so
+//! that the server does not contain the screen and the cryptography of a client.
 
 use std::ffi::OsString;
 use std::io;
@@ -8,21 +8,22 @@ use std::process::{Command, ExitCode};
 
 const NAME: &str = "hongyan-chat";
 
-/// Becomes the client.
+/// Replaces this process by the client.
 ///
 /// # Errors
-/// One sentence: it is not there, or does not start.
+/// One sentence: the program does not exist, or does not start.
 pub fn run(args: &[OsString]) -> Result<ExitCode, String> {
     match std::env::current_exe() {
         Ok(own) => run_beside(&own, args),
-        // Without /proc, as in a bare chroot: it is installed beside this one, so on the same path.
+        // Without /proc, as in a bare chroot: search PATH, because both programs are installed in
+        // the same folder.
         Err(_) => become_it(Command::new(NAME).args(args)).map_err(|error| format!("cannot start {NAME}: {error}")),
     }
 }
 
 fn run_beside(own: &Path, args: &[OsString]) -> Result<ExitCode, String> {
     let path = own.with_file_name(format!("{NAME}{}", std::env::consts::EXE_SUFFIX));
-    // Looked for first: a program that could not become another one has lost settings of signals.
+    // Check first: after a failed exec, signal settings of this process would be lost.
     if !path.exists() {
         return Err(format!(
             "this needs the program {NAME} beside {}; build it with: cargo build --release --features client",

@@ -1,4 +1,5 @@
-//! Durations, counted in fixed buckets: noting one is an addition and allocates nothing.
+//! Histograms of durations with fixed buckets: noting a duration is an addition and does not
+//! allocate.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -20,7 +21,7 @@ fn micros(duration: Duration) -> u64 {
     duration.as_secs() * 1_000_000 + u64::from(duration.subsec_micros())
 }
 
-/// How many durations were in each bucket.
+/// The number of durations in each bucket, and their sum.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Histogram {
     counts: [u64; BUCKETS],
@@ -46,7 +47,7 @@ impl Histogram {
         })
     }
 
-    /// How many were counted.
+    /// The number of counted durations.
     #[must_use]
     pub fn count(&self) -> u64 {
         self.counts.iter().sum()
@@ -59,7 +60,7 @@ impl Histogram {
     }
 }
 
-/// One into which several threads count.
+/// A histogram into which several threads count.
 #[derive(Debug, Default)]
 pub struct SharedHistogram {
     counts: [AtomicU64; BUCKETS],
@@ -74,7 +75,7 @@ impl SharedHistogram {
         self.sum_us.fetch_add(us, Ordering::Relaxed);
     }
 
-    /// What was counted so far.
+    /// The counts so far.
     #[must_use]
     pub fn read(&self) -> Histogram {
         let counts = std::array::from_fn(|index| self.counts[index].load(Ordering::Relaxed));

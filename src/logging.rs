@@ -1,7 +1,7 @@
-//! Logging that never makes anybody wait: whole lines go into a bounded channel that a thread of
-//! its own drains to stderr. What does not fit is counted, and said as soon as there is room again.
-//! Whatever else the process has to say on stderr goes the same way: a pipe that is full and that
-//! nobody reads keeps it neither from its work nor from its end.
+//! Logging that never blocks: whole lines go into a bounded channel, and a thread writes them to
+//! stderr. Lines that do not fit are counted, and the count is logged as soon as there is room
+//! again. All other output to stderr takes the same way: a full pipe that nobody reads blocks
+//! neither the work nor the end of the process.
 
 mod line;
 mod sink;
@@ -25,19 +25,19 @@ const LINES_MAX: usize = 1_024;
 /// The time for which the end of the process waits for the writer.
 const FINISH_WAIT: Duration = Duration::from_secs(1);
 
-/// The time for which who flushes the log waits for the writer.
+/// How long a flush of the log waits for the writer.
 const FLUSH_WAIT: Duration = Duration::from_millis(100);
-/// The interval between two looks for room in the queue, of those who may wait.
+/// The interval between two checks for room in the queue, for callers that may wait.
 const ROOM_LOOK: Duration = Duration::from_millis(1);
 
 #[derive(Debug)]
 enum Item {
     Line(Vec<u8>),
-    /// Everything before it has been written when this is answered.
+    /// It is answered when everything before it is written.
     Finish(SyncSender<()>),
 }
 
-/// The way to the writer of stderr; kept by `main` so that the last lines are not lost.
+/// A handle of the writer of stderr; `main` keeps it so that the last lines are not lost.
 #[derive(Clone, Debug)]
 pub struct Stderr {
     items: SyncSender<Item>,
@@ -70,12 +70,12 @@ impl Stderr {
         self.is_json.store(is_json, Ordering::Relaxed);
     }
 
-    /// Says one line.
+    /// Writes one line.
     pub fn say(&self, line: &str) {
         self.pass_on(plain_line(self.is_json.load(Ordering::Relaxed), Level::Info, line));
     }
 
-    /// Says what ends the process.
+    /// Writes the error that ends the process.
     pub fn say_error(&self, line: &str) {
         self.pass_on(plain_line(self.is_json.load(Ordering::Relaxed), Level::Error, line));
     }
@@ -90,7 +90,7 @@ impl Stderr {
         }
     }
 
-    /// Waits until every line has been written, but not for ever.
+    /// Waits until every line is written, for a bounded time.
     pub fn finish(self) {
         self.wait_until_written(FINISH_WAIT);
     }
@@ -99,8 +99,8 @@ impl Stderr {
         let until = Instant::now() + within;
         let (done, finished) = sync_channel(1);
         let mut item = Item::Finish(done);
-        // The writer lives as long as the process. If it is stuck, stderr is, and nobody can be
-        // told: hence no error from here.
+        // The writer lives as long as the process. If it is stuck, stderr is blocked, and the error
+        // could not be shown: so there is none.
         while let Err(error) = self.items.try_send(item) {
             let TrySendError::Full(back) = error else { return };
             if Instant::now() >= until {
@@ -113,8 +113,7 @@ impl Stderr {
     }
 }
 
-/// A piece that is not a whole line, such as a bar that is drawn over itself, is passed on as it
-/// comes.
+/// A piece that is not a whole line, such as a progress bar, is passed on unchanged.
 impl Write for Stderr {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.pass_on(bytes.to_vec());
@@ -126,7 +125,7 @@ impl Write for Stderr {
     }
 }
 
-/// Sends the text of a panic the same way: the standard library would wait for stderr.
+/// Sends the texts of panics the same way: the standard library would block on stderr.
 pub fn say_panics_on(stderr: Stderr) {
     std::panic::set_hook(Box::new(move |info| {
         let thread = thread::current();
@@ -135,7 +134,7 @@ pub fn say_panics_on(stderr: Stderr) {
         let name = thread.name().unwrap_or("<unnamed>");
         stderr.say_error(&format!("thread '{name}' {info}{trace}"));
         if name == "main" {
-            // The process ends with it.
+            // The panic ends the process.
             stderr.clone().finish();
         }
     }));
@@ -145,7 +144,7 @@ pub fn say_panics_on(stderr: Stderr) {
 /// [`Stderr::set_json`] the form of the lines.
 ///
 /// # Errors
-/// One sentence, when somebody else has set a logger.
+/// One sentence, if another logger is set.
 pub fn start(level: LevelFilter, stderr: &Stderr) -> Result<(), String> {
     log::set_boxed_logger(Box::new(Logger::new(stderr)))
         .map_err(|_| "cannot start the log: there is one already".to_owned())?;
@@ -156,7 +155,7 @@ pub fn start(level: LevelFilter, stderr: &Stderr) -> Result<(), String> {
 /// Turns records into lines and never waits.
 struct Logger {
     stderr: Stderr,
-    /// Of lines that are plain text.
+    /// The writer of plain text lines.
     text: Box<WriteLogger<LineSender>>,
 }
 
@@ -169,15 +168,15 @@ impl Logger {
             .set_target_level(LevelFilter::Debug)
             .build();
         let lines = LineSender { stderr: stderr.clone(), line: Vec::new() };
-        // The level can change: it is looked at before.
+        // The level can change, and is checked before.
         Self { stderr: stderr.clone(), text: WriteLogger::new(LevelFilter::Trace, config, lines) }
     }
 }
 
 impl Log for Logger {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        // What the TLS library warns of is what clients send it, however often; and the HTTP
-        // client of the push hook would say its URL, which may hold secrets.
+        // The TLS library warns about input of clients, any number of times; and the HTTP client of
+        // the push hook would log its URL, which may contain secrets.
         let is_ours = !["rustls", "ureq"].iter().any(|library| metadata.target().starts_with(library));
         metadata.level() <= log::max_level() && is_ours
     }
@@ -193,7 +192,8 @@ impl Log for Logger {
         }
     }
 
-    /// Waits for a moment until all lines are written. Not for those who must not wait.
+    /// Waits for a short time until all lines are written. Do not call it in code that must not
+    /// block.
     fn flush(&self) {
         self.stderr.wait_until_written(FLUSH_WAIT);
     }
@@ -226,8 +226,8 @@ fn write_lines(out: impl Write, waiting: &Receiver<Item>, lost: &AtomicU64, is_j
         if let Item::Line(line) = &item {
             sink.line(line, is_json);
         }
-        // Lines are lost only while others wait, so there is always a next turn of this loop to say
-        // it in.
+        // Lines are lost only while others wait, so this loop always has another iteration to
+        // report them.
         let lines = lost.swap(0, Ordering::Relaxed);
         if lines > 0 {
             sink.dropped(lines, is_json);
@@ -244,7 +244,7 @@ mod tests {
     use super::*;
     use std::sync::Mutex;
 
-    /// A sink that stands still while somebody holds its lock.
+    /// A sink that blocks while its lock is held.
     #[derive(Clone, Default)]
     struct Sink(Arc<Mutex<Vec<u8>>>);
 

@@ -11,14 +11,14 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 use std::sync::Arc;
 
-/// Gives back what is not used any more, which the system's allocator does not. How it is set:
-/// `.cargo/config.toml`.
+/// The allocator, jemalloc: it returns unused memory to the system, which the system's allocator
+/// does not. Its settings are in `.cargo/config.toml`.
 #[cfg(not(target_env = "msvc"))]
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 fn main() -> ExitCode {
-    // Before anything is said: stderr may be a pipe that is full and that nobody reads.
+    // Before any output: stderr may be a full pipe that nobody reads.
     let stderr = match Stderr::start() {
         Ok(stderr) => stderr,
         Err(why) => {
@@ -48,7 +48,7 @@ fn run(stderr: &Stderr) -> Result<ExitCode, String> {
             Ok(match ended {
                 Ended::Stopped => ExitCode::SUCCESS,
                 Ended::TakenOver => ExitCode::from(3),
-                // It has said so; 101 is what a panic in `main` exits with.
+                // The panic was reported; 101 is the exit status of a panic in `main`.
                 Ended::Panicked => ExitCode::from(101),
             })
         }
@@ -97,13 +97,13 @@ fn read_command() -> Result<Command, String> {
     args::read(std::env::args_os().skip(1), std::env::vars_os())
 }
 
-/// How a server reads its settings again, and logs by them.
+/// How the server reloads its settings and the settings of the log.
 fn program(stderr: &Stderr) -> Program {
     let stderr = stderr.clone();
     Program {
         read_again: Arc::new(|| match read_command()? {
             Command::Run(settings) => Ok(*settings),
-            // The arguments are those with which it was started.
+            // The arguments are those of the start, so they give a server again.
             _ => Err("the arguments have changed".to_owned()),
         }),
         set_log: Arc::new(move |level, format| {
@@ -113,7 +113,7 @@ fn program(stderr: &Stderr) -> Program {
     }
 }
 
-/// A reader that closed stdout (`hongyan --help | head -1`) has seen enough.
+/// It is no error if stdout was closed (`hongyan --help | head -1`).
 fn print(text: &str) {
     io::stdout().write_all(text.as_bytes()).unwrap_or(());
 }

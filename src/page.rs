@@ -1,5 +1,6 @@
 //! The web page: the files of the folder `web/`, and the headers that each is sent with. They are
-//! in the binary without comments and indentation (`build.rs`); nothing else is built.
+//! in the binary, without comments and indentation (`build.rs` strips them); there is no other
+//! build step.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -50,15 +51,15 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; i
     connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; \
     require-trusted-types-for 'script'; trusted-types 'none'";
 
-/// Bytes of the hash that are in an ETag: no two versions of a file will share them.
+/// The number of hash bytes in an ETag: enough that no two versions of a file share one.
 const ETAG_BYTES: usize = 12;
 
-/// One file of the page, and what is said about it.
+/// One file of the page, with its headers.
 #[derive(Debug)]
 pub struct File {
     /// Its name in the folder.
     pub name: &'static str,
-    /// What is in it.
+    /// Its content.
     pub bytes: &'static [u8],
     etag: String,
     head: String,
@@ -68,7 +69,7 @@ pub struct File {
 static FILES: LazyLock<Vec<File>> =
     LazyLock::new(|| CONTENTS.iter().map(|&(name, bytes)| File::new(name, bytes)).collect());
 
-/// All files, made ready to be sent.
+/// All files, ready to be sent.
 pub fn files() -> &'static [File] {
     &FILES
 }
@@ -83,7 +84,7 @@ impl File {
     fn new(name: &'static str, bytes: &'static [u8]) -> Self {
         let hash = digest(&SHA256, bytes);
         let etag = format!("\"{}\"", URL_SAFE_NO_PAD.encode(&hash.as_ref()[..ETAG_BYTES]));
-        // A browser may keep it, and asks each time whether it is still the same.
+        // A browser may cache the file, and must revalidate it each time.
         let always = format!(
             "ETag: {etag}\r\nCache-Control: no-cache\r\nContent-Security-Policy: {POLICY}\r\n\
              X-Content-Type-Options: nosniff\r\nReferrer-Policy: no-referrer\r\n\
@@ -96,7 +97,7 @@ impl File {
         Self { name, bytes, etag, head, head_unchanged }
     }
 
-    /// The path at which it is.
+    /// The path of its URL.
     #[must_use]
     pub fn path(&self) -> String {
         if self.name == INDEX { "/".to_owned() } else { format!("{FOLDER}{}", self.name) }
@@ -109,19 +110,19 @@ impl File {
         }
     }
 
-    /// The head of a response that has this file.
+    /// The head of a response with this file.
     #[must_use]
     pub fn head(&self) -> &str {
         &self.head
     }
 
-    /// The head of one that says that the client has it already.
+    /// The head of a 304 response: the client has the file already.
     #[must_use]
     pub fn head_unchanged(&self) -> &str {
         &self.head_unchanged
     }
 
-    /// Does the client have it already, by the values of its `If-None-Match` headers?
+    /// Does the client have this version, by the values of its `If-None-Match` headers?
     #[must_use]
     pub fn is_among(&self, etags: &[&[u8]]) -> bool {
         let mut etags = etags.iter().flat_map(|value| value.split(|&byte| byte == b',')).map(<[u8]>::trim_ascii);

@@ -67,7 +67,7 @@ pub struct Handle {
     over: Over,
     waker: Arc<Waker>,
     admin: Option<AdminServer>,
-    /// `None` once it has been waited for.
+    /// `None` after it was joined.
     thread: Option<JoinHandle<io::Result<()>>>,
 }
 
@@ -84,10 +84,10 @@ impl Handle {
         self.admin.as_ref().and_then(AdminServer::addr)
     }
 
-    /// Stops it cleanly and waits until it has: what was taken is durable, clients are told.
+    /// Stops it cleanly and waits for that: taken messages are durable, and clients are told.
     ///
     /// # Panics
-    /// If the server's loop panicked: a program that runs it inside its own process must hear of
+    /// If the server's loop panicked: a program that runs it inside its own process must learn of
     /// it.
     pub fn stop(mut self) {
         self.ask_to_stop();
@@ -118,7 +118,7 @@ impl Drop for Handle {
     fn drop(&mut self) {
         if self.thread.is_some() {
             self.ask_to_stop();
-            // A thread that is unwinding already has a panic to report; a second one would abort.
+            // If this thread is panicking already, a second panic would abort the process.
             if let Err(panic) = self.join()
                 && !thread::panicking()
             {
@@ -139,20 +139,20 @@ pub fn start(config: Config) -> Result<Handle, StartError> {
     }
 }
 
-/// How a server that ran has ended.
+/// How a server has ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ended {
-    /// It was asked to.
+    /// It was stopped by a signal.
     Stopped,
-    /// Another server has taken its place in the database.
+    /// Another server has taken over the database.
     TakenOver,
-    /// Its loop panicked, or the system refused to let it poll.
+    /// Its loop panicked, or its poll failed.
     Panicked,
 }
 
-/// Runs a server as the whole process, until SIGTERM or SIGINT, which also end the wait for
-/// the store. At SIGHUP it reads its settings again. Where it listens goes to `say`, which must not
-/// wait. A node of a cluster that was fenced begins anew.
+/// Runs a server as the whole process, until SIGTERM or SIGINT, which also end the wait for the
+/// store. At SIGHUP it reloads its settings. `say` gets the line with the listening address, and
+/// must not wait. A fenced node of a cluster joins again.
 ///
 /// # Errors
 /// When it cannot listen or the store cannot be used.
@@ -170,7 +170,7 @@ pub fn run(mut config: Config, program: Program, say: impl Fn(&str)) -> Result<E
         supervisor::ready();
         let joined = handle.join();
         if joined.is_ok() && handle.over.is_fenced() && !asked_to_stop.load(Ordering::Acquire) {
-            // Clients come back to the same place.
+            // Listen on the same port again, because clients reconnect to it.
             config.listen = handle.addr;
             drop(handle);
             thread::sleep(JOIN_AGAIN_AFTER);
@@ -184,11 +184,11 @@ pub fn run(mut config: Config, program: Program, say: impl Fn(&str)) -> Result<E
     }
 }
 
-/// Checks what can be checked of a configuration without opening the store or the port. Gives how
-/// long its certificates are valid, if there are any.
+/// Checks a configuration as far as possible without opening the store or the port. Gives a notice
+/// about the validity of its certificates, if there are any.
 ///
 /// # Errors
-/// What no server could start with.
+/// A server could not start with this configuration.
 pub fn check(config: &Config) -> Result<Option<Notice>, StartError> {
     if let StoreUrl::Mysql(url) = &config.store {
         MysqlServer::new(url).map_err(|error| cannot_use_store(config, &error))?;
@@ -210,8 +210,8 @@ fn cannot(what: &str, error: &io::Error) -> StartError {
 fn bind(config: &Config) -> Result<StdListener, StartError> {
     let listen = || {
         let socket = Socket::new(Domain::for_address(config.listen), Type::STREAM, None)?;
-        // A port whose last connections are still being forgotten may be used; on Windows this
-        // would share it with others.
+        // This allows a port with old connections in TIME_WAIT; on Windows it would share the port
+        // with other programs.
         #[cfg(unix)]
         socket.set_reuse_address(true)?;
         socket.set_nonblocking(true)?;
@@ -222,7 +222,7 @@ fn bind(config: &Config) -> Result<StdListener, StartError> {
     listen().map_err(|error| StartError(format!("cannot listen on {}: {}", config.listen, plain(&error))))
 }
 
-/// `None`: a signal came while the store was waited for.
+/// Starts a server; `None`: a signal came during the wait for the store.
 fn launch(
     config: Config,
     mut signals: Option<Signals>,
@@ -234,13 +234,13 @@ fn launch(
     let (certificates, notice) = certificates::open(&config).map_err(StartError)?;
     let push_hook = push_hook::Settings::open(&config).map_err(StartError)?;
     let bus = bus::Settings::open(&config).map_err(StartError)?;
-    // First, so that a port in use is said at once.
+    // Bind first, so that a port in use is reported at once.
     let listener = bind(&config)?;
     let poll = Poll::new().map_err(|error| cannot("start polling", &error))?;
     let waker = Waker::new(poll.registry(), WAKER).map_err(|error| cannot("start polling", &error))?;
     let waker = Arc::new(waker);
     let woken = Arc::clone(&waker);
-    // Can fail only with its poll gone, and then nobody waits for the answer.
+    // It can fail only if the poll is gone, and then nobody waits for the answer.
     let wake: Wake = Arc::new(move || woken.wake().unwrap_or(()));
     let stop = Arc::<AtomicBool>::default();
     let over = Over::new(&stop, &wake);
@@ -288,7 +288,7 @@ fn launch(
     Ok(Some(Handle { addr, over, waker, admin, thread: Some(thread) }))
 }
 
-/// What happens at SIGHUP, which only a server that is the whole process hears of.
+/// The handler of SIGHUP, which only a server that is the whole process gets.
 fn on_hang_up(
     config: &Config,
     program: Option<Program>,
@@ -301,14 +301,14 @@ fn on_hang_up(
     let work = Work { config: config.clone(), program, files, store: pool.limits(), to_loop, wake };
     let reloader = Reloader::new(work);
     if config.is_standby {
-        // It may have waited for weeks.
+        // The standby may have waited for weeks.
         log::info!("standby: the configuration and the certificate are read again, as at SIGHUP");
         reloader.ask();
     }
     Box::new(move || reloader.ask())
 }
 
-/// The core, and the key under which it remembers what clients choose.
+/// Makes the core, and its key for hash tables.
 fn chat(live: &Live, pool: &Pool, cluster: Option<&Cluster>, has_bus: bool) -> Result<(Chat, [u64; 2]), StartError> {
     let Some(cluster) = cluster else {
         let hash_key = random_key()?;
@@ -336,8 +336,8 @@ fn start_bus(
     Ok(Some(Box::new(bus)))
 }
 
-/// What is done when the stop begins. In a process of others the supervisor is told by them; and
-/// a node that was fenced begins anew.
+/// The function to call when the stop begins: it notifies the supervisor, unless the server runs
+/// inside another program, or is a fenced node that will join again.
 fn on_stop(is_process: bool, over: &Over) -> Box<dyn Fn() + Send> {
     let over = over.clone();
     Box::new(move || {
@@ -347,8 +347,8 @@ fn on_stop(is_process: bool, over: &Over) -> Box<dyn Fn() + Send> {
     })
 }
 
-/// Opens the store, and gives the port back. `None`: a signal came while the store, or the end of
-/// another server, was waited for.
+/// Opens the store, and returns the listener. `None`: a signal came during the wait for the store
+/// or for the end of another server.
 fn open_store(
     config: &Config,
     signals: &mut Option<Signals>,
@@ -358,7 +358,8 @@ fn open_store(
     if config.is_standby {
         let copy = listener.try_clone().map_err(|error| cannot("share its port", &error))?;
         let given = config.clone();
-        // If the files cannot be used now, nobody can be told over TLS; the take-over says why.
+        // If the files cannot be used now, the standby answers without TLS; the take-over reports
+        // the error.
         let certificates = move || certificates::open(&given).ok().and_then(|(found, _)| found);
         let port =
             StandbyPort::start(copy, Arc::new(certificates)).map_err(|error| cannot("start a thread", &error))?;
@@ -367,7 +368,7 @@ fn open_store(
         return Ok(opened.map(|pool| (pool, listener)));
     }
     let mut listener = Some(listener);
-    // While the store is waited for, clients are refused rather than kept waiting for an answer.
+    // During the wait for the store, clients are refused rather than kept waiting.
     let opened = store_wait::open(config, signals, wake, over, || listener = None)?;
     let Some(pool) = opened else { return Ok(None) };
     Ok(Some((pool, listener.map_or_else(|| bind(config), Ok)?)))
@@ -383,7 +384,7 @@ fn plain(error: &io::Error) -> String {
     }
 }
 
-/// A key that nobody outside knows, so that nobody can choose names that collide in a hash table.
+/// A random key, so that clients cannot choose names that collide in a hash table.
 fn random_key() -> Result<[u64; 2], StartError> {
     let word = || getrandom::u64().map_err(|error| StartError(format!("the system has no random numbers: {error}")));
     Ok([word()?, word()?])

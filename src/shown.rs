@@ -1,17 +1,18 @@
-//! Text of clients and databases that ends on a terminal, in a log or in an answer to an operator.
+//! Rules for text of clients and databases that is shown on a terminal, in a log or in an answer to
+//! an operator.
 
 use icu_properties::props::{DefaultIgnorableCodePoint, GeneralCategory};
 use icu_properties::{CodePointMapData, CodePointSetData};
 
-/// Does it show nothing of itself, or change how others are shown? No ASCII character does.
+/// Is this character invisible, or does it change how others are shown? No ASCII character counts.
 #[must_use]
 pub fn is_invisible(char: char) -> bool {
     CodePointMapData::<GeneralCategory>::new().get(char) == GeneralCategory::Format
         || CodePointSetData::new::<DefaultIgnorableCodePoint>().contains(char)
 }
 
-/// Does it show as itself: no control character (line ends, colours), nothing invisible, nothing
-/// that changes the order of what is shown, and no space but the usual one?
+/// Is this character shown as itself? Control characters (line ends, colours), invisible ones,
+/// those that change the order of text, and unusual spaces are not.
 #[must_use]
 pub fn is_shown(char: char) -> bool {
     use GeneralCategory as Category;

@@ -2,8 +2,8 @@
 //! it.
 //!
 //! The target is marked before the first record is written, and the mark goes away after the last
-//! one was compared: whatever ends a copy before that leaves something that no server starts on and
-//! no copy goes on with.
+//! one was compared: if a copy ends before that, no server starts on its target, and no copy
+//! continues it.
 
 pub mod progress;
 mod transfer;
@@ -26,8 +26,8 @@ use transfer::{Beside, Place, count, transfer};
 
 const NO_MEMORY: &str = "cannot copy memory: it is there only inside its own server, and gone with it";
 
-/// Copies as the whole process: progress on stderr (by way of what never waits for it), the result
-/// on stdout; the signals end it between two pages.
+/// Copies as the whole process: progress goes to `stderr` (which must not block), the result to
+/// stdout; signals end it between two pages.
 ///
 /// # Errors
 /// One sentence.
@@ -43,7 +43,8 @@ pub fn run<W: Write + Clone>(order: &CopyOrder, mut stderr: W, signals: &[i32]) 
     let style = if io::stderr().is_terminal() { Style::bar(columns.as_deref()) } else { Style::Lines };
     let began = Instant::now();
     let copied = copy(&order.from, &order.to, &mut Progress::new(stderr.clone(), style), &stop)?;
-    // All is done: from here on the first signal ends the process, should nobody read what it says.
+    // The work is done: from here on the first signal ends the process, for example if nobody reads
+    // stdout.
     stop.store(true, Ordering::Release);
     let mut said = String::new();
     let mut total = 0;
@@ -54,19 +55,19 @@ pub fn run<W: Write + Clone>(order: &CopyOrder, mut stderr: W, signals: &[i32]) 
     }
     let took = began.elapsed().as_secs_f64();
     writeln!(said, "copied {total} records from {} to {} in {took:.1} s", order.from, order.to).unwrap_or(());
-    // A reader that closed stdout has the exit status.
+    // If stdout is closed, the exit status tells the result.
     io::stdout().write_all(said.as_bytes()).unwrap_or(());
     if let StoreUrl::Sqlite(path) = &order.to
         && let Some(warning) = wrong_owner(path)
     {
-        // Who closed stderr does not want to know.
+        // It does not matter if stderr is closed.
         writeln!(stderr, "hongyan: {warning}").unwrap_or(());
     }
     Ok(())
 }
 
-/// The warning about a file of root in the folder of another user, as that of a server, which could
-/// not open it.
+/// The warning about a file that belongs to root in the folder of another user, such as the
+/// server's user, who could not open it.
 #[cfg(unix)]
 fn wrong_owner(path: &Path) -> Option<String> {
     use std::os::unix::fs::MetadataExt;
@@ -88,15 +89,14 @@ fn wrong_owner(_: &Path) -> Option<String> {
 /// pages.
 ///
 /// # Errors
-/// One sentence. What it says of the target holds: nothing was written to it, or it is marked as
-/// unfinished.
+/// One sentence, which also says whether the target is unchanged or marked as unfinished.
 pub fn copy<W: Write>(
     from: &StoreUrl,
     to: &StoreUrl,
     progress: &mut Progress<W>,
     stop: &AtomicBool,
 ) -> Result<Vec<(&'static Table, u64)>, String> {
-    // Before anything is opened, or made.
+    // Check before anything is opened or created.
     if [from, to].contains(&&StoreUrl::Memory) {
         return Err(NO_MEMORY.to_owned());
     }
@@ -111,7 +111,7 @@ pub fn copy<W: Write>(
     }
     target.store.mark().map_err(|error| format!("cannot write to {to}: {error}"))?;
     let copied = transfer(&mut source, &mut target, &mut Beside { progress, stop }).and_then(|copied| {
-        // Somebody else may have written to a store whose lock was lost.
+        // If a lock was lost, another process may have written to the store.
         for place in [&mut source, &mut target] {
             place.store.check_lock().map_err(|error| format!("cannot trust the copy: {}: {error}", place.url))?;
         }
@@ -138,7 +138,7 @@ fn remedy(url: &StoreUrl) -> String {
 
 type Both = (Box<dyn Portable>, Box<dyn Portable>);
 
-/// The source first: if it cannot be used, no target is made.
+/// Opens the source first: if it cannot be used, no target is created.
 fn open_both(from: &StoreUrl, to: &StoreUrl) -> Result<Both, String> {
     let source_error = |error: StoreError| format!("cannot copy from {from}: {error}");
     let target_error = |error: StoreError| format!("cannot copy into {to}: {error}");

@@ -7,17 +7,18 @@ use std::time::{Duration, Instant};
 const BAR_EVERY: Duration = Duration::from_millis(100);
 /// The shortest interval between two plain lines about the same table.
 const LINE_EVERY: Duration = Duration::from_secs(5);
-/// Columns of the bar's line at most, and when nobody says how many there are.
+/// The largest width of the bar's line in columns, which is also used if the width is not known.
 const COLUMNS_MAX: usize = 79;
-/// The bar itself: narrower than the first it is left out, and never wider than the second.
+/// The smallest and the largest width of the bar itself in columns; without room for the smallest
+/// it is left out.
 const BAR_COLUMNS: (usize, usize) = (10, 30);
 
 /// The way in which progress is shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Style {
-    /// On a terminal so many columns wide.
+    /// On a terminal with this width.
     Bar {
-        /// Columns.
+        /// The width in columns.
         columns: usize,
     },
     /// Anywhere else.
@@ -44,7 +45,7 @@ struct Step {
     shown: Instant,
 }
 
-/// The progress of one copy. It cannot fail: a reader that closed stderr does not want to know.
+/// The progress of one copy. It cannot fail: it does not matter if stderr is closed.
 pub struct Progress<W: Write> {
     out: W,
     style: Style,
@@ -57,7 +58,7 @@ impl<W: Write> Progress<W> {
         Self { out, style, step: None }
     }
 
-    /// A step begins, with so many rows before it.
+    /// Begins a step with `total_rows` rows to do.
     pub fn begin(&mut self, what: String, total_rows: u64, now: Instant) {
         let step = Step { what, done_rows: 0, total_rows, began: now, shown: now };
         if let Style::Bar { .. } = self.style {
@@ -66,7 +67,7 @@ impl<W: Write> Progress<W> {
         self.step = Some(step);
     }
 
-    /// So many rows more are done.
+    /// Counts rows as done.
     pub fn advance(&mut self, rows: u64, now: Instant) {
         let Some(mut step) = self.step.take() else { return };
         step.done_rows += rows;
@@ -78,7 +79,7 @@ impl<W: Write> Progress<W> {
         self.step = Some(step);
     }
 
-    /// The step is over, whole or not: its line stays.
+    /// Ends the step, complete or not: its line stays.
     pub fn end(&mut self, now: Instant) {
         let Some(step) = self.step.take() else { return };
         self.show(&step, now);

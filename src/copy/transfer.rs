@@ -1,5 +1,5 @@
-//! The copy itself: table by table and page by page, then both stores once more beside each other,
-//! record by record.
+//! The copy itself: table by table and page by page, then a comparison of both stores, record by
+//! record.
 
 use super::progress::Progress;
 use crate::config::StoreUrl;
@@ -9,9 +9,9 @@ use std::io::Write;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-/// Rows that are read, and written in one transaction, at a time.
+/// The largest number of rows that are read, and written in one transaction, at a time.
 const PAGE_ROWS_MAX: u32 = 5_000;
-/// And their bytes.
+/// The largest size of these rows, in bytes.
 const PAGE_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// The characters of the key that are shown for a record that differs.
 const SHOWN_CHARS_MAX: usize = 300;
@@ -34,7 +34,7 @@ struct Pages<'a, 'b> {
     table: &'static Table,
     after: Option<Row>,
     rows_max: u32,
-    /// Rows that were read and not given out, for a caller that wants single rows.
+    /// Rows that were read but not returned yet, for a caller that wants single rows.
     page: std::vec::IntoIter<Row>,
 }
 
@@ -51,8 +51,8 @@ impl<'a, 'b> Pages<'a, 'b> {
         if let Some(last) = page.last() {
             self.after = Some(last[..self.table.key].to_vec());
         }
-        // A server has sent what was asked for even if it is more than fits: so ask for about as
-        // much as fits.
+        // A database server sends all requested rows even if they exceed the size limit: so request
+        // about as many as fit.
         let bytes: usize = page.iter().map(|row| row_weight_bytes(row)).sum();
         let rows = u32::try_from(page.len()).unwrap_or(PAGE_ROWS_MAX);
         self.rows_max = if bytes >= PAGE_BYTES_MAX { rows } else { self.rows_max.saturating_mul(2) };
@@ -122,8 +122,7 @@ pub(super) fn transfer<W: Write>(
         let count = beside.step(what, total, |beside| compare_table(table, from, to, beside))?;
         verified.push((table, count));
     }
-    // The rows that were compared are all that there are: nothing stands where the reading by keys
-    // does not come.
+    // The compared rows must be all rows: no row may be missed by reading in key order.
     let counted = count(to)?;
     for ((&(table, compared), (_, before)), (_, after)) in verified.iter().zip(&totals).zip(&counted) {
         if compared != *before || compared != *after {
@@ -177,7 +176,7 @@ fn compare_table<W: Write>(
                 return Err(format!("the {shown} in {to_url} are not those in {from_url}: they differ from {key} on"));
             }
         }
-        // The clock is looked at and the signal heard once a page.
+        // Progress and signals are checked once a page.
         if ours.page.len() == 0 {
             beside.advance(std::mem::take(&mut unsaid))?;
         }

@@ -1,6 +1,6 @@
-//! One line of the log, as text or as a JSON object. Whatever stands in it, it stays one line, and
-//! a terminal shows it in the order in which it was written: names, ids and texts of clients and
-//! databases are escaped here, for all lines alike.
+//! One line of the log, as text or as a JSON object. Names, ids and texts of clients and databases
+//! are escaped here for all lines, so that each stays one line and is shown in the order in which
+//! it was written.
 
 use crate::shown::is_shown;
 use log::kv::{Error, Key, Value, VisitSource};
@@ -11,7 +11,7 @@ use time::OffsetDateTime;
 use time::format_description::BorrowedFormatItem;
 use time::macros::format_description;
 
-/// A longer message or value is cut.
+/// The largest size of a message or value, in bytes; a longer one is cut.
 const TEXT_BYTES_MAX: usize = 4_096;
 
 /// The times of lines: RFC 3339 in UTC, to the microsecond.
@@ -31,7 +31,7 @@ enum Form {
 pub(super) fn text_of(record: &Record<'_>) -> String {
     let mut line = Line { form: Form::Text, text: String::with_capacity(160) };
     line.escaped(*record.args());
-    // Neither the visitor nor writing into a String fails.
+    // Neither the visitor nor writing into a String can fail.
     record.key_values().visit(&mut line).unwrap_or(());
     line.text
 }
@@ -39,14 +39,14 @@ pub(super) fn text_of(record: &Record<'_>) -> String {
 /// The JSON object of a record, with the end of its line.
 pub(super) fn json_of(time: SystemTime, record: &Record<'_>) -> Vec<u8> {
     let level = record.level();
-    // Where it comes from is of use only to those who look into the server itself.
+    // The module is useful only for debugging the server itself.
     let target = Some(record.target()).filter(|_| level >= Level::Debug);
     let mut line = Line::begin(time, level, target, *record.args());
     record.key_values().visit(&mut line).unwrap_or(());
     line.end()
 }
 
-/// The JSON object of something that is no record.
+/// The JSON object for a text that is not a log record.
 pub(super) fn json_of_text(time: SystemTime, level: Level, text: &str) -> Vec<u8> {
     Line::begin(time, level, None, format_args!("{text}")).end()
 }
@@ -59,7 +59,7 @@ struct Line {
 impl Line {
     fn begin(time: SystemTime, level: Level, target: Option<&str>, message: fmt::Arguments<'_>) -> Self {
         let mut line = Self { form: Form::Json, text: String::with_capacity(160) };
-        // Only years that nobody lives in cannot be written.
+        // It can fail only for years far in the future or the past.
         let time = OffsetDateTime::from(time).format(TIME_FORMAT).unwrap_or_default();
         let level = level.as_str().to_ascii_lowercase();
         write!(line.text, "{{\"time\":\"{time}\",\"level\":\"{level}\"").unwrap_or(());
@@ -122,12 +122,12 @@ impl<'kvs> VisitSource<'kvs> for Line {
     }
 }
 
-/// Writes into a line what may be anything.
+/// Writes arbitrary text into a line, escaped.
 struct Escaped<'a> {
     form: Form,
     /// Quotes and backslashes are escaped as well.
     quotes: bool,
-    /// Bytes that are still written; `None`: it was cut.
+    /// The number of bytes that may still be written; `None`: the text was cut.
     left: Option<usize>,
     out: &'a mut String,
 }

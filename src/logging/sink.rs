@@ -1,12 +1,12 @@
-//! Where the lines go: what cannot be written, as on a full disk, is counted, and said when it
-//! works again.
+//! The output of log lines: lines that cannot be written, for example on a full disk, are counted,
+//! and the count is logged when writing works again.
 
 use super::line::plain_line;
 use log::Level;
 use std::io::{self, ErrorKind, Write};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Of the whole process, as stderr is.
+/// One counter for the whole process, like stderr.
 static LINES_LOST: AtomicU64 = AtomicU64::new(0);
 
 /// Lines of the log that did not fit or could not be written, since the start of the process.
@@ -21,12 +21,13 @@ pub(super) fn note_lost() {
 
 pub(super) struct Sink<W> {
     out: W,
-    /// The last line that was written is a part of one.
+    /// The last line was written only partly.
     is_torn: bool,
-    /// Lines that could not be written, which is not said yet, and the latest reason.
+    /// The number of lines that could not be written and are not reported yet, and the latest
+    /// reason.
     unwritten: u64,
     why: ErrorKind,
-    /// Lines that did not fit into the queue, which is not said yet.
+    /// The number of lines that did not fit into the queue and are not reported yet.
     unfit: u64,
 }
 
@@ -35,7 +36,7 @@ impl<W: Write> Sink<W> {
         Self { out, is_torn: false, unwritten: 0, why: ErrorKind::Other, unfit: 0 }
     }
 
-    /// Writes a line, and before it how many could not be written.
+    /// Writes a line, and before it the number of lost lines.
     pub(super) fn line(&mut self, line: &[u8], is_json: bool) {
         self.say_unwritten(is_json);
         // While that cannot be written, nothing can.
@@ -45,13 +46,14 @@ impl<W: Write> Sink<W> {
         }
     }
 
-    /// So many lines more did not fit into the queue: said now, or as soon as it can be written.
+    /// Counts lines that did not fit into the queue; reported now, or as soon as that can be
+    /// written.
     pub(super) fn dropped(&mut self, lines: u64, is_json: bool) {
         self.unfit += lines;
         self.say_unwritten(is_json);
     }
 
-    /// Says what is still to be said.
+    /// Reports lost lines that are not reported yet.
     pub(super) fn finish(&mut self, is_json: bool) {
         self.say_unwritten(is_json);
         // When stderr is gone there is no place left to say so.

@@ -1,13 +1,13 @@
-//! What became of the requests of the push hook, in numbers.
+//! Counts of the push hook's requests.
 
 use std::fmt;
 
 /// The numbers since the start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
-    /// Users who were to be announced, each as often as they were.
+    /// Announcements by the core.
     pub announced: u64,
-    /// Announcements that the receiver took.
+    /// Announcements that the receiver accepted.
     pub delivered: u64,
     /// Announcements that were given up.
     pub dropped: u64,

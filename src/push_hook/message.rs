@@ -5,17 +5,18 @@ use crate::protocol::push::PushKind;
 use serde::Serialize;
 use std::time::Instant;
 
-/// More of a push's content is cut off: notification services take no more than a few KiB.
+/// The largest part of a push's content in a request, in bytes: notification services accept only a
+/// few KiB.
 const CONTENT_BYTES_MAX: usize = 1_024;
 
 /// One announcement on its way.
 #[derive(Debug)]
 pub(super) struct Message {
-    /// A JSON text.
+    /// The body, a JSON text.
     pub(super) body: Vec<u8>,
     /// When it was made.
     pub(super) since: Instant,
-    /// Requests that failed.
+    /// The number of failed requests for it.
     pub(super) failures: u32,
 }
 
@@ -49,7 +50,7 @@ fn cut(text: &str) -> &str {
 }
 
 impl Message {
-    /// The text for a notice. Content is in it only if that is asked for.
+    /// Makes the body for an announcement. It has content only if `with_content` is set.
     pub(super) fn of(notice: &PushNotice, with_content: bool, now: Instant) -> Self {
         let PushNotice { push, waiting, more } = notice;
         let content = with_content.then(|| cut(push.content()));
@@ -62,7 +63,7 @@ impl Message {
             content,
             content_is_cut: content.map(|content| content.len() < push.content().len()),
         };
-        // Texts, a number and truth values can always be written.
+        // Texts, a number and booleans can always be serialised.
         let body = serde_json::to_vec(&body).unwrap_or_default();
         Self { body, since: now, failures: 0 }
     }

@@ -1,8 +1,8 @@
-//! The push hook: POST requests that tell a service of the operator's that pushes wait for a user.
-//! For which users, and when, the core decides (`src/chat/push_hook.rs`).
+//! The push hook: POST requests that tell the operator's service that pushes wait for a user. The
+//! core decides for which users, and when (`src/chat/push_hook.rs`).
 //!
 //! The requests are made by a few threads of their own. The loop only puts a finished text into a
-//! bounded queue and never waits for the receiver; nor does the stop, for longer than a moment.
+//! bounded queue and never waits for the receiver; a stop waits only for a moment.
 
 mod counts;
 mod message;
@@ -45,7 +45,7 @@ struct Shared {
 struct State {
     queue: Queue,
     counts: Counts,
-    /// Threads that have not ended.
+    /// The number of threads that have not ended.
     running: usize,
     complained: Option<Instant>,
 }
@@ -112,14 +112,14 @@ impl PushHook {
 
 impl Drop for PushHook {
     fn drop(&mut self) {
-        // A drop without a stop does not wait for it either.
+        // A drop without a stop does not wait for the threads either.
         drop(self.shared.stop());
     }
 }
 
 impl Shared {
     fn lock(&self) -> MutexGuard<'_, State> {
-        // Every change is whole before anything could panic.
+        // A panic cannot leave a change half done.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -175,7 +175,7 @@ impl Shared {
             }
             Verdict::Failed(why) => {
                 if state.queue.retry(message, Instant::now()) {
-                    // Another thread may wait without a time.
+                    // Another thread may be waiting without a time-out.
                     self.changed.notify_one();
                 } else {
                     state.counts.dropped += 1;

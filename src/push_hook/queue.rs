@@ -1,5 +1,5 @@
-//! The announcements that wait for a thread, or for their next try. Told the time, it has no clock
-//! and no thread of its own.
+//! The announcements that wait for a thread, or for their next try. It has no clock and no thread:
+//! the time is passed in.
 
 use super::message::Message;
 use std::collections::{BTreeMap, VecDeque};
@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 /// Requests for one announcement.
 const TRIES_MAX: u32 = 5;
-/// Each pause between two of them is longer than the one before by this factor.
+/// The factor by which each pause between two requests is longer than the one before.
 const PAUSE_GROWS: u32 = 4;
 
 /// When a request that failed is made again.
@@ -15,7 +15,7 @@ const PAUSE_GROWS: u32 = 4;
 pub(super) struct Retries {
     /// The first pause.
     pub(super) first: Duration,
-    /// An announcement that is older is given up: the user may be announced anew by then.
+    /// An older announcement is dropped: the user may be announced again by then.
     pub(super) give_up_after: Duration,
 }
 
@@ -23,18 +23,18 @@ pub(super) struct Retries {
 #[derive(Debug)]
 pub(super) enum Next {
     Send(Message),
-    /// Nothing before that time, unless something comes.
+    /// Wait until that time, or until something arrives.
     WaitUntil(Instant),
-    /// Nothing until something comes.
+    /// Wait until something arrives.
     Wait,
     Stop,
 }
 
-/// What waits.
+/// The waiting announcements.
 #[derive(Debug)]
 pub(super) struct Queue {
     fresh: VecDeque<Message>,
-    /// By their time, and a number, since two may have the same.
+    /// Announcements to be retried, by their time, and by a number because times may be equal.
     again: BTreeMap<(Instant, u64), Message>,
     serial: u64,
     len_max: usize,
@@ -80,7 +80,7 @@ impl Queue {
         true
     }
 
-    /// Drops what has waited for too long for its first request; says how many.
+    /// Drops announcements that have waited too long for their first request; gives their number.
     pub(super) fn drop_old(&mut self, now: Instant) -> u64 {
         let mut dropped = 0;
         while self.fresh.front().is_some_and(|message| now >= message.since + self.retries.give_up_after) {

@@ -15,21 +15,22 @@ use ureq::{Agent, Error};
 
 /// The header that carries the time and the signature.
 const SIGNATURE: &str = "Hongyan-Signature";
-/// Of the body of an answer no more is read, so that its connection can be used again.
+/// The largest part of an answer's body that is read, in bytes, so that its connection can be
+/// reused.
 const ANSWER_BYTES_MAX: u64 = 1_024;
-/// How the standard library begins what it says when the system's resolver fails.
+/// The beginning of the standard library's error when the system's resolver fails.
 const NOT_RESOLVED: &str = "failed to lookup address information";
 const ANSWER_HEAD_BYTES_MAX: usize = 16 * 1_024;
 /// Requests and answers are small.
 const BUFFER_BYTES: usize = 16 * 1_024;
 
-/// What became of a request.
+/// The result of a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Verdict {
     Delivered,
-    /// The receiver does not want it, however often it is sent.
+    /// The receiver refuses it for good.
     Refused(String),
-    /// Another try may do better.
+    /// A retry may succeed.
     Failed(String),
 }
 
@@ -49,9 +50,9 @@ impl Sender {
         });
         let agent = Agent::config_builder()
             .http_status_as_error(false)
-            // A receiver is where the operator said that it is.
+            // Do not follow redirects: the operator has given the URL.
             .max_redirects(0)
-            // One from the environment would be told who talks to whom.
+            // Do not use a proxy of the environment: it would learn who talks to whom.
             .proxy(None)
             .timeout_global(Some(settings.timeout))
             .timeout_connect(Some(settings.timeout))
@@ -70,13 +71,13 @@ impl Sender {
 
     /// Sends an announcement once.
     pub(super) fn send(&self, message: &Message) -> Verdict {
-        // The agent is used again: at worst a panic has torn a connection of its pool.
+        // The agent is reused after a panic: at worst a connection of its pool is torn.
         let sent = catch_unwind(AssertUnwindSafe(|| self.post(message)));
         sent.unwrap_or_else(|_| Verdict::Failed("the HTTP client panicked".to_owned()))
     }
 
     fn post(&self, message: &Message) -> Verdict {
-        // A clock before 1970 makes a signature that is too old, and harms nothing else.
+        // With a clock before 1970 the signature is too old; nothing else is affected.
         let now_s = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
         let mut request = self
             .agent
@@ -91,7 +92,7 @@ impl Sender {
             Err(error) => return Verdict::Failed(reason(&error)),
         };
         let status = response.status().as_u16();
-        // Whatever it holds does not matter, nor whether it could be read.
+        // Neither the body nor a read error matters.
         response.into_body().into_with_config().limit(ANSWER_BYTES_MAX).read_to_vec().unwrap_or_default();
         judge(status)
     }
@@ -120,7 +121,7 @@ fn signature(key: &hmac::Key, now_s: u64, body: &[u8]) -> String {
     text
 }
 
-/// In words that hold nothing of the URL.
+/// The error in words that do not contain the URL.
 fn reason(error: &Error) -> String {
     match error {
         Error::Timeout(_) => "it does not answer in time".to_owned(),
@@ -136,8 +137,8 @@ fn reason(error: &Error) -> String {
     }
 }
 
-/// What the system says has no kind of its own for a name that is not found, nor for most failures
-/// of the network: its text holds nothing of the URL, either.
+/// There is no error kind for a name that is not found, nor for most failures of the network: use
+/// the system's text, which does not contain the URL either.
 fn failed_connection(error: &io::Error) -> String {
     let text = error.to_string();
     if text.starts_with(NOT_RESOLVED) {

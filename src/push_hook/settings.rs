@@ -1,4 +1,4 @@
-//! What the push hook needs of the configuration, with its files read.
+//! The settings of the push hook, with the content of its files.
 
 use crate::config::{Config, HookUrl, regular};
 use rustls::pki_types::CertificateDer;
@@ -7,14 +7,14 @@ use std::fmt;
 use std::path::Path;
 use std::time::Duration;
 
-/// A secret has at least so many bytes: what is shorter can be guessed.
+/// The smallest size of a secret, in bytes: a shorter one could be guessed.
 const SECRET_BYTES_MIN: usize = 16;
 
 /// The settings of a push hook.
 pub struct Settings {
     pub(super) url: HookUrl,
     pub(super) secret: Vec<u8>,
-    /// The roots to trust, instead of those of the web.
+    /// The trusted root certificates; `None`: those that browsers trust.
     pub(super) roots: Option<Vec<CertificateDer<'static>>>,
     pub(super) content: bool,
     pub(super) queue_max: usize,
@@ -53,7 +53,7 @@ impl Settings {
     }
 }
 
-/// The secret is all of the file but the end of its last line.
+/// The secret is the content of the file without the line end at its end.
 fn secret(path: &Path) -> Result<Vec<u8>, String> {
     let mut secret = read("--push-hook-secret-file", path)?;
     while secret.last().is_some_and(|byte| matches!(byte, b'\n' | b'\r')) {

@@ -89,7 +89,7 @@ fn an_answer_without_an_end_is_not_read() {
     hook.announce(&notice());
     let (mut stream, _) = listener.accept().unwrap();
     answer(&mut stream, "HTTP/1.1 200 OK\r\n\r\n");
-    // It goes on until the other side has enough.
+    // It sends until the other side stops reading.
     let part = [b'x'; 64 * 1_024];
     while stream.write_all(&part).is_ok() {}
     let until = Instant::now() + Duration::from_secs(20);

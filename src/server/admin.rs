@@ -1,5 +1,5 @@
-//! The admin interface of a server: when it is made, and what becomes of a place that cannot be
-//! had.
+//! The admin interface of a server: when it is opened, and what happens if its place cannot be
+//! used.
 
 use super::StartError;
 use crate::admin::{AdminConfig, AdminServer, Stage};
@@ -9,14 +9,14 @@ use crate::store::pool::Wake;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// The largest text of a system notice, and how much of an envelope is not text.
+/// The largest text of a system notice, and the part of an envelope that is not text, in bytes.
 const NOTICE_BYTES_MAX: usize = 16 * 1024;
 const ENVELOPE_BYTES: usize = 1024;
 
-/// What stands between the admin interface and the loop, before both are there.
+/// The admin interface and its channel to the loop, until both run.
 pub(super) struct Admin {
     config: Option<AdminConfig>,
-    /// Nobody has said where it is to be.
+    /// Its place is the default one.
     is_default: bool,
     asker: Asker,
     calls: Calls,
@@ -25,10 +25,10 @@ pub(super) struct Admin {
 }
 
 impl Admin {
-    /// Makes it, unless it is the default socket: that one waits until this server has its store,
-    /// since a server that has the same store has the same socket. A standby does not have the
-    /// store for weeks. A server inside another process has an admin interface only if its
-    /// configuration says where.
+    /// Opens it, unless it is the default socket: that one is opened when this server has its
+    /// store, since another server with the same store would have the same socket; a standby may
+    /// wait for weeks. A server inside another process has an admin interface only if its
+    /// configuration gives a place.
     pub(super) fn open(config: &Config, wake: &Wake, is_process: bool) -> Result<Self, StartError> {
         let is_default = config.admin == AdminPlace::Auto;
         let place = config.admin.of(&config.store).filter(|_| is_process || !is_default);
@@ -38,7 +38,7 @@ impl Admin {
             store: config.store.clone(),
             connections_max: config.admin_connections_max,
             timeout: Duration::from_millis(config.admin_timeout_ms),
-            // It must fit an envelope, as what users write.
+            // It must fit an envelope, like messages of users.
             notice_bytes_max: config.frame_bytes_max.saturating_sub(ENVELOPE_BYTES).clamp(1, NOTICE_BYTES_MAX),
         });
         let (asker, calls) = channel(config.admin_connections_max, Arc::clone(wake));
@@ -72,7 +72,7 @@ impl Admin {
         Ok(())
     }
 
-    /// The server has its store.
+    /// The server has its store: starts the admin interface if it is not open yet.
     pub(super) fn serve(mut self) -> Result<(Option<AdminServer>, Calls), StartError> {
         if self.server.is_none() {
             self.start()?;

@@ -1,4 +1,4 @@
-//! The certificate and its key, as they are read at the start and at each SIGHUP.
+//! Reads the certificate and its key, at the start and at each SIGHUP.
 
 use super::validity::{self, Notice};
 use crate::config::{Config, regular};
@@ -20,7 +20,7 @@ pub(super) fn open(config: &Config) -> Result<(Option<Arc<Certificates>>, Option
     Ok((Some(Arc::new(Certificates::new(loaded, config.tls_only))), notice))
 }
 
-/// What is read from the two files, and how long it is valid.
+/// The TLS configuration from the two files, and how long the certificates are valid.
 ///
 /// # Errors
 /// One sentence that says what is wrong with them.
@@ -40,7 +40,7 @@ fn load(certificate: &Path, key: &Path) -> Result<(Arc<ServerConfig>, Option<Not
         ),
         error => format!("--tls-key {key_name} cannot be used: {}", pem_error(&error)),
     })?;
-    // A clock that stands before 1970 finds everything invalid.
+    // With a clock before 1970 every certificate counts as invalid.
     let now_s = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
     let notice = validity::notice(&chain, certificate, now_s);
     let config = tls::config(chain, private_key).map_err(|error| match error {

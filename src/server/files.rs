@@ -1,21 +1,22 @@
-//! File descriptors: as many as the system allows, and how many of them connections may have. The
-//! others are kept for the store, so that it can be opened again however many clients there are.
+//! File descriptors: raises the limit as far as the system allows, and reserves some for the store,
+//! so that it can be reopened however many clients there are.
 
 use super::StartError;
 use crate::config::{AdminPlace, Config, StoreUrl};
 
-/// The three of the console, the poll with its waker, its timer and the pipe of the signals, the
-/// listener, and a connection that is taken only to be refused; each with room to spare.
+/// Descriptors of the process: three standard streams, the poll with its waker, its timer and the
+/// signal pipe, the listener, and a connection that is accepted only to be refused; with some to
+/// spare.
 const OWN: usize = 16;
-/// Of a SQLite store: the lock, the file, its log and the log's index; and once more while it is
-/// opened again.
+/// Descriptors of a SQLite store: the lock, the file, its log and the log's index; twice, because
+/// it may be reopened.
 const SQLITE: usize = 2 * 4;
-/// Of each connection to a MySQL store: itself, the one before it that is just being closed, and
-/// what looking up the host's name takes.
+/// Descriptors for each connection to a MySQL store: the connection, an earlier one that is just
+/// being closed, and the look-up of the host's name.
 const PER_MYSQL_CONNECTION: usize = 4;
 
-/// Of the admin interface: its listener, its poll and the waker of that, and callers who have not
-/// shown that they may ask. Each other request takes one more.
+/// Descriptors of the admin interface: its listener, its poll with a waker, and connections that
+/// are not authorised yet. Each request takes one more.
 const ADMIN: usize = 3 + crate::admin::NEWCOMERS_MAX;
 
 /// Descriptors that connections cannot have.
@@ -25,13 +26,13 @@ pub(super) fn reserved(config: &Config) -> usize {
         + match config.store {
             StoreUrl::Memory => 0,
             StoreUrl::Sqlite(_) => SQLITE,
-            // One more connection holds the lock.
+            // One more connection holds the lock on the database.
             StoreUrl::Mysql(_) => PER_MYSQL_CONNECTION * (config.data_threads + 1),
         }
 }
 
-/// The limit of this process on open files, before and after it was raised as far as it goes.
-/// `None`: there is none.
+/// The limit of this process on open files, before and after it was raised as far as possible.
+/// `None`: there is no limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Limit {
     before: Option<usize>,
@@ -40,7 +41,7 @@ pub(super) struct Limit {
 
 #[cfg(target_os = "linux")]
 impl Limit {
-    /// Raises it; where the system refuses it stays as it is.
+    /// Raises the limit; if the system refuses, it is unchanged.
     pub(super) fn raise() -> Self {
         use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
         let now = getrlimit(Resource::Nofile);
@@ -54,7 +55,7 @@ impl Limit {
         Self { before, ..Self::read() }
     }
 
-    /// As it is.
+    /// Reads the limit.
     pub(super) fn read() -> Self {
         use rustix::process::{Resource, getrlimit};
         let now = getrlimit(Resource::Nofile).current.map(|limit| usize::try_from(limit).unwrap_or(usize::MAX));
@@ -64,7 +65,7 @@ impl Limit {
 
 #[cfg(not(target_os = "linux"))]
 impl Limit {
-    /// Elsewhere nobody is asked, and accepting pauses when there are none left.
+    /// On other systems there is no limit to read; accepting pauses when no descriptor is left.
     pub(super) fn raise() -> Self {
         Self::read()
     }
@@ -78,7 +79,7 @@ impl Limit {
     /// The limit on connections: the configured one, if there are enough descriptors for it.
     ///
     /// # Errors
-    /// There is none for even one connection.
+    /// The limit leaves no descriptor for any connection.
     pub(super) fn conns_max(self, config: &Config) -> Result<usize, StartError> {
         let reserved = reserved(config);
         let Some(limit) = self.after else { return Ok(config.connections_max) };
@@ -90,7 +91,7 @@ impl Limit {
         }
     }
 
-    /// Says in the log what there is, and what is less than the configuration asks for.
+    /// Logs the limit, and warns if it is too low for the configuration.
     pub(super) fn log(self, config: &Config) {
         let (Some(before), Some(after)) = (self.before, self.after) else { return };
         let (reserved, wanted) = (reserved(config), config.connections_max);

@@ -1,6 +1,6 @@
-//! What ends a server from outside: another one has taken its place in the database, or, in a
-//! cluster, another node has fenced it. What it keeps in memory is no longer true then, and what it
-//! would promise could not be kept.
+//! Ends a server when another one has taken over the database, or, in a cluster, when another node
+//! has fenced this one. Then its memory does not match the store any more, and it could not keep
+//! new promises.
 
 use crate::store::cluster::{Cause, OnFenced};
 use crate::store::pool::{Claim, Wake};
@@ -13,20 +13,20 @@ impl std::fmt::Debug for Over {
     }
 }
 
-/// What was said of that, and what to call.
+/// What has happened, and how to stop the loop.
 #[derive(Clone)]
 pub(super) struct Over {
     stop: Arc<AtomicBool>,
-    /// Another server has this one's place.
+    /// Another server has taken over.
     is_taken_over: Arc<AtomicBool>,
-    /// This node was fenced, and may join again.
+    /// This node was fenced; it may join again.
     is_fenced: Arc<AtomicBool>,
     pub(super) on_taken_over: Wake,
     on_fenced: OnFenced,
 }
 
 impl Over {
-    /// Sets `stop` when it is so, and wakes the loop.
+    /// When it happens, sets `stop` and wakes the loop.
     pub(super) fn new(stop: &Arc<AtomicBool>, wake: &Wake) -> Self {
         let (is_taken_over, is_fenced) = (Arc::<AtomicBool>::default(), Arc::<AtomicBool>::default());
         let end = {
@@ -60,7 +60,7 @@ impl Over {
         }
     }
 
-    /// How a server that stands in for nobody comes to its database.
+    /// The claim of a server that does not take over from another one.
     pub(super) fn claim(&self) -> Claim {
         Claim {
             predecessor: None,
@@ -77,7 +77,7 @@ impl Over {
         self.is_fenced.load(Ordering::Acquire)
     }
 
-    /// Asks for the stop.
+    /// Requests the stop.
     pub(super) fn stop(&self) {
         self.stop.store(true, Ordering::Release);
     }

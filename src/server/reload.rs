@@ -1,9 +1,9 @@
-//! SIGHUP: the configuration file and the certificate are read again, and what can change while the
-//! server runs is put in force.
+//! SIGHUP: reads the configuration file and the certificate again, and applies the settings that
+//! can change while the server runs.
 //!
-//! The files may be on a disk that does not answer: they are read on a thread of their own, and by
-//! one at a time, however often it is asked for. Everything is read before anything changes: if
-//! something is wrong, all stays as it is.
+//! The files may be on a disk that hangs: they are read on a separate thread, only one at a time,
+//! however many signals come. Everything is read before anything changes: if something is wrong,
+//! nothing changes.
 
 use super::certificates;
 use super::files::Limit;
@@ -20,25 +20,25 @@ use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
-/// Jobs may hold this part of the memory for clients at most.
+/// Jobs may hold at most the memory budget divided by this.
 const JOBS_PART: usize = 8;
 
-/// How the program that runs a server takes part in it.
+/// What the program that runs a server does at a reload.
 #[derive(Clone)]
 pub struct Program {
     /// Reads the arguments, the environment and the configuration file again.
     pub read_again: Arc<dyn Fn() -> Result<Settings, String> + Send + Sync>,
-    /// Logs so much, in this form, from now on.
+    /// Sets the log level and the form of log lines.
     pub set_log: Arc<dyn Fn(LevelFilter, LogFormat) + Send + Sync>,
 }
 
-/// Certificates, and how long they are valid.
+/// The certificates in use, and how long they are valid.
 type InUse = (Option<Arc<Certificates>>, Option<Notice>);
 
-/// What the loop is held to by a configuration.
+/// The loop's settings of a configuration.
 pub(super) fn live(config: &Config, conns_max: usize, certificates: Option<Arc<Certificates>>) -> Live {
     let mut rules = config.rules.clone();
-    // Jobs on their way to the store cannot be let go of: so they may be a part of the budget only.
+    // Jobs cannot be cancelled, so they may take only a part of the memory budget.
     rules.jobs_bytes_max = rules.jobs_bytes_max.min(config.memory_bytes_max / JOBS_PART);
     Live {
         rules,
@@ -62,14 +62,14 @@ pub(super) fn live(config: &Config, conns_max: usize, certificates: Option<Arc<C
     }
 }
 
-/// Reads all again when it is asked to.
+/// Reloads on request.
 #[derive(Clone)]
 pub(super) struct Reloader {
     reading: Arc<Mutex<Reading>>,
     work: Arc<Mutex<Work>>,
 }
 
-/// What a reload needs.
+/// The state that a reload needs.
 pub(super) struct Work {
     /// The settings in force.
     pub(super) config: Config,
@@ -80,13 +80,13 @@ pub(super) struct Work {
     pub(super) wake: Wake,
 }
 
-/// What was read.
+/// The result of reading the files.
 struct Read {
-    /// What is to be in force, without what needs a restart.
+    /// The settings to apply, without changes that need a restart.
     next: Config,
     certificates: InUse,
     conns_max: usize,
-    /// Options that need a restart.
+    /// The number of changed options that need a restart.
     waiting: usize,
 }
 
@@ -95,7 +95,7 @@ impl Reloader {
         Self { reading: Arc::default(), work: Arc::new(Mutex::new(work)) }
     }
 
-    /// Reads all again, on a thread. Does not wait for it.
+    /// Starts a reload on a thread, and does not wait for it.
     pub(super) fn ask(&self) {
         let before = std::mem::replace(&mut *lock(&self.reading), Reading::Again);
         if before != Reading::No {
@@ -125,7 +125,7 @@ impl Work {
         }
     }
 
-    /// All that a reload needs.
+    /// Reads everything that a reload needs.
     fn read(&self) -> Result<Read, String> {
         let Settings { config: given, warning, .. } = (self.program.read_again)()?;
         let mut next = self.config.clone();
@@ -157,7 +157,7 @@ impl Work {
         self.config = next.clone();
         let then = move || {
             store.hold_to(&next);
-            // A level that hides these lines holds from behind them on.
+            // A level that would hide these lines is applied after them.
             set_log(before.max(next.log), next.log_format);
             lines.iter().for_each(|line| log::info!("{line}"));
             if let Some(notice) = notice {
@@ -172,7 +172,7 @@ impl Work {
     }
 }
 
-/// The line about the options that have changed, and how many others wait for a restart.
+/// The log line about changed options, and the number of those that wait for a restart.
 fn said(changed: &str, waiting: usize) -> String {
     let changed = match (changed, waiting) {
         ("", 0) => "no option has changed",
@@ -187,30 +187,30 @@ fn said(changed: &str, waiting: usize) -> String {
     format!("SIGHUP: read again; {changed}{waiting}")
 }
 
-/// The options that differ, each with both values.
+/// The options that differ, with both values.
 fn changes(old: &Config, new: &Config) -> String {
     let changed = OPTIONS.iter().filter(|opt| opt.differs(old, new));
     let changed: Vec<_> = changed.map(|opt| format!("{} {} → {}", opt.name, opt.show(old), opt.show(new))).collect();
     changed.join(", ")
 }
 
-/// How far a reload is.
+/// The progress of a reload.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Reading {
     #[default]
     No,
-    /// A thread reads the files, as they were when it was last asked.
+    /// A thread reads the files; no newer request has come.
     Now,
-    /// They are to be read, by the thread that is there or about to be.
+    /// The files must be read, by the running thread or a new one.
     Again,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // Only whole values are written, whatever happens to the thread that writes them.
+    // Only whole values are written, so a panic cannot leave them torn.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Are the files to be read (once more)? If not, the thread is done.
+/// Must the files be read (again)? If not, the thread ends.
 fn is_asked(reading: &Mutex<Reading>) -> bool {
     let mut reading = lock(reading);
     let is_asked = *reading == Reading::Again;
@@ -230,7 +230,7 @@ mod tests {
     use mio::{Poll, Waker};
     use std::sync::mpsc::{Receiver, channel};
 
-    /// A loop that does not run, the reloads for it, and what the next of them will read.
+    /// A loop that does not run, its reloads, and the settings that the next reload will read.
     struct World {
         server_loop: Loop,
         work: Work,
@@ -285,7 +285,7 @@ mod tests {
     }
 
     impl World {
-        /// What holds after a reload with this.
+        /// The settings in force after a reload with this configuration.
         fn with(&mut self, given: Result<Config, String>) -> String {
             *lock(&self.given) = given;
             self.work.reload();
@@ -296,7 +296,7 @@ mod tests {
         }
     }
 
-    /// Another value than that of the default.
+    /// A configuration with a value other than the default.
     fn other(opt: &Opt) -> Config {
         let mut config = config();
         let shown = opt.show(&config);
@@ -347,7 +347,7 @@ mod tests {
         let mut world = world();
         let before = world.with(Ok(config()));
         assert_eq!(world.with(Err("it is wrong".to_owned())), before);
-        // A right option beside a certificate that cannot be read.
+        // A valid option beside a certificate that cannot be read.
         let mut given = Config { connections_max: 7, ..config() };
         (given.tls_cert, given.tls_key) = (Some("/nowhere".into()), Some("/nowhere".into()));
         assert_eq!(world.with(Ok(given)), before);

@@ -1,5 +1,5 @@
-//! The signals of the whole process: which of them stop it, and that none of the others that
-//! supervisors and administrators send by habit ends it in the middle of its work.
+//! The signals of the whole process: which of them stop it, and which common ones are ignored so
+//! that they do not kill it.
 
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2, SIGXFSZ};
 use signal_hook::flag;
@@ -7,12 +7,10 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-/// Those that a server listens to: SIGTERM and SIGINT stop it, SIGHUP has it read its settings
-/// again.
+/// The signals that a server handles: SIGTERM and SIGINT stop it, SIGHUP reloads its settings.
 pub(super) const OF_A_SERVER: [i32; 3] = [SIGTERM, SIGINT, SIGHUP];
 
-/// Those that stop a copy. A hang-up does, unless the program that started this process wanted it
-/// ignored, as `nohup` does.
+/// The signals that stop a copy. SIGHUP does, unless it was ignored at the start, as by `nohup`.
 #[must_use]
 pub fn that_stop() -> Vec<i32> {
     let mut signals = vec![SIGTERM, SIGINT];
@@ -35,7 +33,7 @@ pub fn stop_flag() -> io::Result<Arc<AtomicBool>> {
     Ok(stop)
 }
 
-/// A flag that SIGTERM and SIGINT set, for the time in which nobody listens to them.
+/// A flag that SIGTERM and SIGINT set while no loop handles them.
 ///
 /// # Errors
 /// The system refuses.
@@ -47,8 +45,8 @@ pub(super) fn note_stop() -> io::Result<Arc<AtomicBool>> {
     Ok(stop)
 }
 
-/// From now on nothing happens at SIGUSR1 and SIGUSR2, which would end the process, nor at SIGXFSZ:
-/// the write that goes beyond the limit on the size of a file fails, and that is reported.
+/// Ignores SIGUSR1 and SIGUSR2, which would kill the process, and SIGXFSZ: a write beyond the limit
+/// on file sizes then fails with an error, which is reported.
 ///
 /// # Errors
 /// The system refuses.
@@ -60,7 +58,7 @@ pub fn ignore_others() -> io::Result<()> {
     Ok(())
 }
 
-/// Was the process started with this signal ignored? Where the system does not tell, it was not.
+/// Was the process started with this signal ignored? `false` if the system cannot tell.
 fn is_ignored(signal: i32) -> bool {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));

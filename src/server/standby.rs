@@ -1,4 +1,4 @@
-//! A standby: it waits until the server that uses the database is gone, and then takes its place.
+//! A standby: waits until the active server is gone, and then takes over.
 
 use super::store_wait::{self, LOOK, on_a_thread};
 use super::supervisor;
@@ -12,10 +12,10 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// The interval between two looks at the server that is active.
+/// The interval between two checks of the active server.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 
-/// Waits for as long as it takes, and opens the store then. `None`: a signal came.
+/// Waits as long as necessary, and then opens the store. `None`: a signal came.
 pub(super) fn wait_and_open(
     config: &Config,
     signals: &mut Option<Signals>,
@@ -28,7 +28,8 @@ pub(super) fn wait_and_open(
     let cannot_use = |error: StoreError| StartError(format!("cannot use the store {}: {error}", config.store));
     let silent_max = Duration::from_millis(config.silent_server_max_ms);
     let mut watch = Watch::new(MysqlServer::new(url).map_err(cannot_use)?, silent_max);
-    // Why it cannot take over, and whether it could ever see the server that is active.
+    // The last logged reason why it cannot take over, and whether it has ever seen the active
+    // server.
     let (mut said, mut has_seen) = (String::new(), false);
     if signals.is_some() {
         supervisor::standing_by();
@@ -62,8 +63,8 @@ pub(super) fn wait_and_open(
         match tried {
             Ok(Some(pool)) => return Ok(Some(pool)),
             Ok(None) => {}
-            // One that has watched once goes on, whatever happens to the database: it is needed
-            // then.
+            // A standby that has seen the active server once keeps waiting, whatever happens to the
+            // database: it may be needed then.
             Err(error) if has_seen || store_wait::may_come(&error) || matches!(error, StoreError::InUse(_)) => {
                 let why = error.to_string();
                 if said != why {

@@ -1,4 +1,4 @@
-//! Opening the store at the start, and waiting for one that is away.
+//! Opens the store at the start, and waits for one that cannot be reached.
 
 use super::{Over, StartError};
 use crate::config::{Config, StoreUrl};
@@ -13,12 +13,11 @@ use std::time::{Duration, Instant};
 
 /// The pause between two tries.
 const PAUSE: Duration = Duration::from_millis(500);
-/// The interval between two looks for signals.
+/// The interval between two checks for signals.
 pub(super) const LOOK: Duration = Duration::from_millis(50);
 
-/// Opens the store. One that cannot be reached is waited for as long as the configuration says;
-/// `on_wait` is called before that. One that is there and cannot be used is refused at once.
-/// `None`: a signal came.
+/// Opens the store. If it cannot be reached, waits as long as the configuration says, and calls
+/// `on_wait` before. If it can be reached but not used, fails at once. `None`: a signal came.
 pub(super) fn open(
     config: &Config,
     signals: &mut Option<Signals>,
@@ -56,13 +55,13 @@ pub(super) fn open(
     }
 }
 
-/// May waiting alone mend it?
+/// May waiting help with this error?
 pub(super) fn may_come(error: &StoreError) -> bool {
     matches!(error, StoreError::Unavailable(_) | StoreError::Busy(_))
 }
 
-/// Does some work on a thread of its own and waits for it: it may hang for as long as the driver's
-/// time-outs allow, and a signal must not wait for that. `None`: a signal came first.
+/// Does some work on a separate thread and waits for it: it may hang until the driver's time-outs,
+/// and a signal must not wait for that. `None`: a signal came first.
 pub(super) fn on_a_thread<T: Send + 'static>(
     signals: &mut Option<Signals>,
     name: &str,
@@ -70,7 +69,7 @@ pub(super) fn on_a_thread<T: Send + 'static>(
 ) -> Result<Option<Result<T, StoreError>>, StartError> {
     let (sender, done) = channel();
     let thread = thread::Builder::new().name(name.to_owned()).spawn(move || {
-        // Nobody may be waiting any more: then the result is dropped, and a pool ends its workers.
+        // If nobody waits any more, the result is dropped; a pool then ends its workers.
         sender.send(work()).unwrap_or(());
     });
     thread.map_err(|error| super::cannot("start a thread", &error))?;

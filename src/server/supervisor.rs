@@ -1,5 +1,5 @@
-//! What a supervisor such as systemd is told (`sd_notify(3)`), if it asks to be by NOTIFY_SOCKET: a
-//! start is over when the server serves, and a stop has begun.
+//! Notifications to a supervisor such as systemd (`sd_notify(3)`), if NOTIFY_SOCKET is set: that
+//! the server is ready, and that a stop has begun.
 
 #[cfg(target_os = "linux")]
 use sd_notify::NotifyState;
@@ -10,8 +10,8 @@ pub(super) fn ready() {
     tell(&[NotifyState::Ready, NotifyState::Status("active")]);
 }
 
-/// The server waits for the end of the one that is active: a start is over then, too, because it
-/// may be weeks until it serves.
+/// The server is a waiting standby: this counts as ready, too, because it may be weeks until it
+/// serves.
 pub(super) fn standing_by() {
     #[cfg(target_os = "linux")]
     tell(&[NotifyState::Ready, NotifyState::Status("standby")]);
@@ -23,8 +23,8 @@ pub(super) fn stopping() {
     tell(&[NotifyState::Stopping]);
 }
 
-/// A few datagrams in the life of a process fit into any socket, so this does not wait. A
-/// supervisor that is not there any more changes nothing.
+/// Sends states to the supervisor. A few datagrams in the life of a process fit into any socket, so
+/// this does not block. It does not matter if the supervisor is gone.
 #[cfg(target_os = "linux")]
 fn tell(states: &[NotifyState<'_>]) {
     if let Err(error) = sd_notify::notify(states) {

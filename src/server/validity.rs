@@ -1,6 +1,6 @@
-//! How long certificates are valid. Their dates are read by the library that checks certificates:
-//! asked about the end of time it says when one expires, asked about its beginning, when one
-//! becomes valid.
+//! How long certificates are valid. Their dates come from the library that verifies certificates:
+//! its error for a time in the far future has the expiry, and that for a time in the far past has
+//! the beginning.
 
 use rustls::client::verify_server_cert_signed_by_trust_anchor;
 use rustls::pki_types::{CertificateDer, UnixTime};
@@ -27,8 +27,7 @@ impl Notice {
     }
 }
 
-/// What is to be said about a chain that was read from this file. Nothing about certificates whose
-/// dates cannot be read.
+/// The notice about a chain from this file. Certificates whose dates cannot be read are left out.
 pub(super) fn notice(chain: &[CertificateDer<'_>], file: &Path, now_s: u64) -> Option<Notice> {
     let file = file.display();
     let mut first_s = None;
@@ -53,11 +52,11 @@ pub(super) fn notice(chain: &[CertificateDer<'_>], file: &Path, now_s: u64) -> O
     Some(Notice { text, is_warning: false })
 }
 
-/// From when to when a certificate is valid, in seconds since 1970.
+/// The period in which a certificate is valid, in seconds since 1970.
 fn dates(certificate: &CertificateDer<'_>) -> Option<(u64, u64)> {
     let parsed = ParsedCertificate::try_from(certificate).ok()?;
     let nobody = RootCertStore::empty();
-    // The dates are looked at before anything else.
+    // The library checks the dates before anything else.
     let ask = |time| verify_server_cert_signed_by_trust_anchor(&parsed, &nobody, &[], time, &[]).err();
     let until = match ask(UnixTime::since_unix_epoch(Duration::MAX))? {
         Error::InvalidCertificate(CertificateError::ExpiredContext { not_after, .. }) => not_after,
@@ -117,7 +116,7 @@ mod tests {
         let expired = CertificateDer::from_pem_slice(expired).unwrap();
         let (text, is_warning) = said(&[good.clone(), expired], FROM_S + 1_000 * DAY_S);
         assert!(is_warning && text.starts_with("certificate 2 in cert.pem expired"), "{text}");
-        // One whose dates cannot be read is passed over.
+        // A certificate whose dates cannot be read is skipped.
         let unreadable = CertificateDer::from(vec![0x30, 0]);
         assert!(!said(&[unreadable.clone(), good], FROM_S).1);
         assert_eq!(notice(&[unreadable], Path::new("cert.pem"), FROM_S), None);

@@ -14,8 +14,8 @@ use super::super::contract::Action;
 use super::super::deliveries::Save;
 use super::super::ids::{DeliveryRef, UserId};
 use super::super::users::Route;
-use super::contract::{BusRecord, Incarnation, NodeId, Owner, Record};
 use super::What;
+use super::contract::{BusRecord, Incarnation, NodeId, Owner, Record};
 use crate::protocol::field::UserName;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
