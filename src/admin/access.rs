@@ -1,5 +1,5 @@
-//! Who may ask. A socket is protected by its mode. A port is protected by a token, and from the
-//! browsers of people who are allowed to reach it.
+//! Access control of the admin interface. A socket is protected by its file mode. A port is
+//! protected by a token, and against requests that web pages cause in browsers.
 
 use super::AdminConfig;
 use super::http::{Request, Response};
@@ -16,8 +16,8 @@ const TOKEN_BYTES_MAX: usize = 1_024;
 /// The interval between two lines in the log about callers who were refused.
 const LOG_EVERY: Duration = Duration::from_secs(10);
 
-/// The token that callers must know. Both sides are hashed with a key that nobody knows before they
-/// are compared: the time of a comparison says nothing about the token.
+/// The token that callers must send. Both tokens are hashed with a secret key before they are
+/// compared, so that the time of a comparison reveals nothing about the token.
 struct Secret {
     key: hmac::Key,
     tag: hmac::Tag,
@@ -37,7 +37,7 @@ impl Secret {
     }
 }
 
-/// The token in a file.
+/// Reads the token from a file.
 ///
 /// # Errors
 /// One sentence.
@@ -56,7 +56,7 @@ pub(super) fn read_token(path: &Path) -> Result<String, String> {
     Ok(token.to_owned())
 }
 
-/// Can others than its owner and group read a file?
+/// Can users other than the owner and the group read a file?
 #[cfg(unix)]
 fn is_world_readable(path: &Path) -> bool {
     use std::os::unix::fs::PermissionsExt;
@@ -68,7 +68,7 @@ fn is_world_readable(_: &Path) -> bool {
     false
 }
 
-/// What callers must show.
+/// The access rules of an interface.
 pub(super) struct Access {
     is_port: bool,
     secret: Option<Secret>,
@@ -113,12 +113,12 @@ impl Access {
         Ok(Self { is_port, secret, store, refused: Mutex::default(), dropped: Mutex::default() })
     }
 
-    /// May everybody who reaches it ask?
+    /// May everybody who can reach it use it?
     pub(super) fn is_open(&self) -> bool {
         self.is_port && self.secret.is_none()
     }
 
-    /// The answer to a request that is refused.
+    /// The refusal of a request, if it is not allowed.
     pub(super) fn refusal(&self, request: &Request, who: &str) -> Option<Response> {
         let (refusal, why) = self.check(request).err()?;
         if let Some(unsaid) = is_due(&self.refused) {
@@ -127,7 +127,7 @@ impl Access {
         Some(refusal)
     }
 
-    /// Says that a connection had to go before it had sent a request.
+    /// Logs that a connection was closed before it had sent a request.
     pub(super) fn log_dropped(&self, who: &str) {
         if let Some(unsaid) = is_due(&self.dropped) {
             let why = "a newer one took its place, and it had not shown that it may ask";
@@ -175,9 +175,10 @@ impl Access {
     }
 }
 
-/// Callers cannot fill the log. If a line is due, how many were not said before it.
+/// Limits the log lines about refused callers. If a line is due, gives the number of callers that
+/// were not logged before it.
 fn is_due(refused: &Mutex<Refused>) -> Option<u64> {
-    // Whole values only are written, whatever happens to the thread that writes them.
+    // Only whole values are written, so a panic cannot leave them torn.
     let mut refused = refused.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     if refused.last.is_some_and(|last| last.elapsed() < LOG_EVERY) {
         refused.unsaid += 1;
@@ -187,7 +188,7 @@ fn is_due(refused: &Mutex<Refused>) -> Option<u64> {
     Some(std::mem::take(&mut refused.unsaid))
 }
 
-/// What stands behind `Bearer`.
+/// The token after `Bearer`.
 fn bearer(value: &[u8]) -> Option<&[u8]> {
     const SCHEME: &[u8] = b"Bearer ";
     let (scheme, token) = value.split_at_checked(SCHEME.len())?;

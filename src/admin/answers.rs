@@ -1,4 +1,4 @@
-//! What the core and the shell say, as JSON.
+//! The answers of the core and the shell as JSON.
 
 use super::http::Response;
 use super::metrics::VERSION;
@@ -84,7 +84,7 @@ pub(super) fn of_change(answer: &AdminAnswer) -> Response {
             let message = format!("The store has failed for too long; {users} users get the notice, no more of them.");
             Response::error(503, "store", message)
         }
-        // The others answer other requests: then nothing is known of this one.
+        // The other variants answer other requests: then the outcome of this one is not known.
         _ => Response::error(503, "store", "The store could not do it, or could not say so in time; ask again."),
     }
 }

@@ -1,6 +1,5 @@
-//! What operators change: system notices, and what is done with users. Each try is two lines in the
-//! log: one before anything is done, so that a process that is killed meanwhile leaves it behind,
-//! and one with its result.
+//! Changes by operators: system notices, and changes of users. Each is logged by two lines: one
+//! before anything is done, which remains even if the process is killed, and one with the result.
 
 use super::answers;
 use super::http::Response;
@@ -14,10 +13,10 @@ use serde_json::json;
 use std::net::IpAddr;
 use std::time::Duration;
 
-/// Of a notice's text, so much stands in the log.
+/// The largest part of a notice's text in the log, in characters.
 const LOGGED_CHARS_MAX: usize = 200;
 
-/// What can be done with a user.
+/// The changes of a user.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Change {
     Disconnect,
@@ -66,13 +65,13 @@ struct Reset {
 #[serde(deny_unknown_fields)]
 struct Nothing {}
 
-/// Reads a body; one that is empty says nothing.
+/// Parses a body; an empty one gives the defaults.
 fn read<'a, T: Deserialize<'a> + Default>(body: &'a [u8]) -> Result<T, Response> {
     if body.trim_ascii().is_empty() { Ok(T::default()) } else { parse(body) }
 }
 
 fn parse<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, Response> {
-    // A struct may be written as an array, too; the interface does not say so.
+    // serde also accepts an array for a struct, which the interface does not allow.
     let is_object = body.trim_ascii().first() == Some(&b'{');
     let parsed = serde_json::from_slice(body).ok().filter(|_| is_object);
     parsed.ok_or_else(|| {
@@ -80,19 +79,20 @@ fn parse<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, Response> {
     })
 }
 
-/// The word in the place of a result, of what is only about to be done.
+/// The word for the result in the line before a change.
 const BEGINS: &str = "begins";
 
-/// One line about what an operator did, or tried.
+/// Writes the audit line about a change by an operator.
 fn audit(what: &str, who: &str, user: Option<&UserName>, result: &str) {
     match user {
-        // As in the lines about clients, so that one search finds all that happened to a user.
+        // The field is the same as in lines about clients, so that one search finds everything
+        // about a user.
         Some(user) => log::info!(user = user.as_str(); "admin: {what} by {who}: {result}"),
         None => log::info!("admin: {what} by {who}: {result}"),
     }
 }
 
-/// What became of a change, in a word.
+/// The result of a change in one word.
 fn result_of(response: &Response) -> String {
     match response.status {
         200 => "done".to_owned(),
@@ -108,7 +108,7 @@ fn result_of(response: &Response) -> String {
     }
 }
 
-/// Whom a change is about, if it is about one user.
+/// The user of a change, if it concerns one user.
 fn user_of(request: &AdminRequest) -> Option<&UserName> {
     match request {
         AdminRequest::Notice { to, .. } => to.as_ref(),
@@ -121,7 +121,7 @@ fn user_of(request: &AdminRequest) -> Option<&UserName> {
     }
 }
 
-/// Text of an operator for a line of the log, escaped.
+/// Text of an operator, escaped for the log.
 fn shown(text: &str) -> String {
     let short: String = text.chars().take(LOGGED_CHARS_MAX).collect();
     let more = if short.len() < text.len() { "…" } else { "" };
@@ -147,7 +147,7 @@ impl Context {
             other => answers::of_change(&other),
         });
         match sent {
-            // To very many users it takes minutes.
+            // A notice to very many users takes minutes.
             Err(late) if is_to_all && late.is_too_late() => Ok(Response::json(202, &json!({"users": null}))),
             sent => sent,
         }
@@ -214,7 +214,7 @@ impl Context {
     ) -> Result<Response, Response> {
         let user = user_of(&request).cloned();
         audit(what, who, user.as_ref(), BEGINS);
-        // Nothing is changed that the log does not know of, unless it stands still.
+        // Every change is in the log before it is done, unless the log is blocked.
         log::logger().flush();
         let response = self.ask(request, within, answer);
         audit(what, who, user.as_ref(), &result_of(response.as_ref().unwrap_or_else(|refusal| refusal)));

@@ -1,4 +1,4 @@
-//! `hongyan admin`: the other end of the interface, for a shell.
+//! `hongyan admin`: the client of the admin interface, for a shell.
 
 use super::access::read_token;
 use super::escape;
@@ -13,16 +13,16 @@ use std::io::{self, ErrorKind, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
-/// The time for a whole request: longer than a server takes by default (`--admin-timeout`).
+/// The time limit of a whole request: longer than the server's default (`--admin-timeout`).
 const WITHIN: Duration = Duration::from_secs(60);
-/// An answer is a page at most.
+/// The largest size of an answer, in bytes.
 const ANSWER_BYTES_MAX: usize = 16 * 1024 * 1024;
 const HEADERS_MAX: usize = 64;
 
-/// What became of an order.
+/// The result of an order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Told {
-    /// It is done, or known.
+    /// It is done, or could be answered.
     pub is_good: bool,
     /// What goes to stdout, with its line ends.
     pub out: String,
@@ -33,7 +33,7 @@ pub struct Told {
 /// Asks a running server as the whole process does.
 ///
 /// # Errors
-/// One sentence: it cannot be asked.
+/// One sentence: the server cannot be reached.
 pub fn run(order: &AdminOrder) -> Result<Told, String> {
     let caller = Caller::new(order)?;
     let (status, value) = match &order.verb {
@@ -60,7 +60,7 @@ fn is_good(status: u16, verb: &AdminVerb, value: &Value) -> bool {
     matches!(status, 200 | 202) && !is_unknown && value["unconfirmed_nodes"].is_null()
 }
 
-/// A request as it is sent.
+/// A request to the admin interface.
 #[derive(Debug, PartialEq, Eq)]
 struct Request {
     method: &'static str,
@@ -107,7 +107,7 @@ impl Caller {
         Ok(Self { endpoint: order.endpoint.clone(), token, store_id: order.store_id.clone() })
     }
 
-    /// The users on all pages.
+    /// Reads the users on all pages.
     fn all_users(&self) -> Result<(u16, Value), String> {
         let (mut users, mut target) = (Vec::new(), "/users".to_owned());
         loop {
@@ -139,7 +139,8 @@ impl Caller {
         let written = stream.write_all(text.as_bytes());
         let mut bytes = Vec::new();
         let read = (&mut stream).take(ANSWER_BYTES_MAX as u64).read_to_end(&mut bytes);
-        // One who was refused early has an answer, although the rest could not be written.
+        // After an early refusal there is an answer, although the rest of the request could not be
+        // written.
         if bytes.is_empty() {
             written.map_err(cannot)?;
             read.map_err(cannot)?;
@@ -163,7 +164,7 @@ impl Caller {
     }
 }
 
-/// A server that listens on all addresses is asked on loopback.
+/// If a server listens on all addresses, use loopback.
 fn reachable(addr: SocketAddr) -> SocketAddr {
     let ip = match addr.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
@@ -187,7 +188,7 @@ fn why(error: &io::Error) -> String {
     }
 }
 
-/// Status and value of an answer that is whole.
+/// The status and JSON value of a complete answer.
 fn answer_in(bytes: &[u8]) -> Option<(u16, Value)> {
     let mut headers = [httparse::EMPTY_HEADER; HEADERS_MAX];
     let mut response = httparse::Response::new(&mut headers);

@@ -1,5 +1,5 @@
-//! Text of clients that ends on a terminal: nothing in it may move the cursor, change a colour or
-//! turn the order of letters around.
+//! Escapes text of clients for a terminal: it must not move the cursor, change a colour or the
+//! order of letters.
 
 use crate::shown::is_shown;
 use std::fmt::Write;
@@ -19,7 +19,8 @@ pub(super) fn plain(text: &str) -> String {
     shown
 }
 
-/// A JSON text that means the same, without such characters: they stand in its strings only.
+/// A JSON text with the same meaning, with such characters escaped. They can only be in its
+/// strings.
 pub(super) fn json(text: &str) -> String {
     if !text.chars().any(|char| !is_shown(char)) {
         return text.to_owned();
@@ -27,7 +28,7 @@ pub(super) fn json(text: &str) -> String {
     let mut shown = String::with_capacity(text.len() + 16);
     for char in text.chars() {
         match char {
-            // Between the values of a text that was laid out for people.
+            // Line ends between values, in pretty-printed JSON.
             '\n' => shown.push(char),
             char if !is_shown(char) => {
                 let mut units = [0; 2];

@@ -1,19 +1,19 @@
-//! HTTP/1.1, as much of it as an operator's programs need: one request on a connection.
+//! The part of HTTP/1.1 that operators' programs need: one request on a connection.
 
 use serde_json::Value;
 use std::fmt::Write as _;
 use std::io::{self, Read, Write};
 
-/// The head of a request.
+/// The largest head of a request, in bytes.
 const HEAD_BYTES_MAX: usize = 8 * 1024;
 const HEADERS_MAX: usize = 64;
-/// Its body.
+/// The largest body of a request, in bytes.
 const BODY_BYTES_MAX: usize = 64 * 1024;
 
-/// Says which store the caller means, by its id.
+/// The header with the id of the store that the caller means.
 pub(super) const STORE_HEADER: &str = "Hongyan-Store";
 
-/// The methods that are told apart.
+/// The methods that are distinguished.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Method {
     Get,
@@ -22,15 +22,15 @@ pub(super) enum Method {
     Other,
 }
 
-/// A request that was read whole.
+/// A complete request.
 #[derive(Debug)]
 pub(super) struct Request {
     pub(super) method: Method,
-    /// As it was sent: percent-encoded.
+    /// The target as it was sent, percent-encoded.
     pub(super) target: String,
     pub(super) host: Option<String>,
     pub(super) has_origin: bool,
-    /// A browser says that a page, and not its user, makes the request.
+    /// A browser indicates that a page, and not its user, makes the request.
     pub(super) is_of_page: bool,
     /// The id of the store that the caller means.
     pub(super) store_id: Option<String>,
@@ -38,7 +38,7 @@ pub(super) struct Request {
     pub(super) body: Vec<u8>,
 }
 
-/// What is sent back.
+/// A response.
 #[derive(Debug)]
 pub(super) struct Response {
     pub(super) status: u16,
@@ -59,13 +59,13 @@ impl Response {
         Self { status, content_type, headers: Vec::new(), body: body.into_bytes(), too_late: false }
     }
 
-    /// One plain sentence about what is wrong, and a word for programs.
+    /// An error: a sentence for people, and a word for programs.
     pub(super) fn error(status: u16, error: &str, message: impl Into<String>) -> Self {
         let message: String = message.into();
         Self::json(status, &serde_json::json!({"error": error, "message": message}))
     }
 
-    /// Is it an answer to who did not get another one in time?
+    /// Is this the response for a request that was not answered in time?
     pub(super) fn is_too_late(&self) -> bool {
         self.too_late
     }
@@ -90,7 +90,7 @@ impl Response {
         head + &format!("Content-Type: {kind}\r\nContent-Length: {length}\r\n{fixed}")
     }
 
-    /// Writes it; to a HEAD only what stands before the body.
+    /// Writes the response; for a HEAD without the body.
     pub(super) fn write(&self, out: &mut impl Write, is_head: bool) -> io::Result<()> {
         let mut bytes = self.head().into_bytes();
         if !is_head {
@@ -118,12 +118,12 @@ fn reason(status: u16) -> &'static str {
     }
 }
 
-/// Why there is no request.
+/// Why no request was read.
 #[derive(Debug)]
 pub(super) enum Unread {
-    /// It is answered by this.
+    /// The request is not valid: send this response.
     Bad(Box<Response>),
-    /// There is nobody to answer.
+    /// The connection is broken.
     Broken(io::Error),
 }
 
@@ -146,7 +146,7 @@ fn bad(message: &str) -> Unread {
     Response::error(400, "bad_request", message).into()
 }
 
-/// What is known of a request from its head alone.
+/// The data in the head of a request.
 struct Head {
     request: Request,
     head_bytes: usize,
@@ -154,7 +154,7 @@ struct Head {
     expects_continue: bool,
 }
 
-/// Reads a request. Of who is not admitted by its head, no more is read.
+/// Reads a request. If its head is not admitted, the body is not read.
 pub(super) fn read<S: Read + Write>(
     stream: &mut S,
     admit: impl FnOnce(&Request, &mut S) -> Result<(), Unread>,
@@ -191,7 +191,7 @@ pub(super) fn read<S: Read + Write>(
     Ok(request)
 }
 
-/// `None`: it is not whole.
+/// Reads the head; `None`: it is incomplete.
 fn read_head(bytes: &[u8]) -> Result<Option<Head>, Unread> {
     let mut headers = [httparse::EMPTY_HEADER; HEADERS_MAX];
     let mut parsed = httparse::Request::new(&mut headers);
@@ -240,7 +240,8 @@ fn read_head(bytes: &[u8]) -> Result<Option<Head>, Unread> {
     Ok(Some(Head { request, head_bytes, body_bytes, expects_continue }))
 }
 
-/// Digits only: neither a sign nor a list. What is too large to count is too large to take.
+/// The value of `Content-Length`: only digits, no sign and no list. A number that overflows is too
+/// large anyway.
 fn length_of(value: &[u8]) -> Option<usize> {
     let is_number = !value.is_empty() && value.iter().all(u8::is_ascii_digit);
     is_number.then(|| std::str::from_utf8(value).ok()?.parse().ok().or(Some(usize::MAX)))?
@@ -250,7 +251,7 @@ fn length_of(value: &[u8]) -> Option<usize> {
 mod tests {
     use super::*;
 
-    /// What is read in pieces of a size, and what was written meanwhile.
+    /// Input that is read in pieces of one size, and the output so far.
     struct Pieces<'a> {
         rest: &'a [u8],
         size: usize,

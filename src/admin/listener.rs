@@ -9,7 +9,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// A bound place. A socket in the file system is removed with it, if it is still the same.
+/// A bound listener. When it is dropped, its socket file is removed, if it is still the same.
 #[derive(Debug)]
 pub(super) enum Listener {
     Tcp(mio::net::TcpListener),
@@ -21,7 +21,7 @@ pub(super) enum Listener {
 }
 
 impl Listener {
-    /// Binds it.
+    /// Binds an endpoint.
     ///
     /// # Errors
     /// One sentence.
@@ -53,7 +53,7 @@ impl Listener {
         }
     }
 
-    /// The next connection that waits.
+    /// Accepts the next waiting connection.
     pub(super) fn accept(&self) -> io::Result<Stream> {
         match self {
             Self::Tcp(listener) => Stream::Tcp(Arc::new(listener.accept()?.0.into())),
@@ -84,14 +84,14 @@ pub(super) fn plain(error: &io::Error) -> String {
 #[derive(Debug)]
 pub(super) struct SocketFile {
     path: PathBuf,
-    /// Device and number of the file that was made.
+    /// Device and inode number of the file.
     id: (u64, u64),
 }
 
 #[cfg(unix)]
 impl Drop for SocketFile {
     fn drop(&mut self) {
-        // Another server may have put its own there meanwhile.
+        // Another server may have replaced the file meanwhile.
         if id_of(&self.path).is_ok_and(|id| id == self.id)
             && let Err(error) = std::fs::remove_file(&self.path)
         {
@@ -121,8 +121,8 @@ fn bind_unix(path: &Path) -> Result<Listener, String> {
     Ok(Listener::Unix { listener, _file: SocketFile { path: path.into(), id } })
 }
 
-/// Nobody else can connect at any time: the file has its mode before there is a name for it (where
-/// the system can do that), and before it listens.
+/// Other users can never connect: the file has its mode before it has a name (where the system
+/// supports that), and before it listens.
 #[cfg(unix)]
 fn listen_on(path: &Path) -> io::Result<(mio::net::UnixListener, (u64, u64))> {
     use socket2::{Domain, SockAddr, Socket, Type};
@@ -142,7 +142,7 @@ fn listen_on(path: &Path) -> io::Result<(mio::net::UnixListener, (u64, u64))> {
     Ok((mio::net::UnixListener::from_std(listener), made))
 }
 
-/// Removes the socket of a server that is dead, and nothing else.
+/// Removes the socket file of a dead server, and no other file.
 #[cfg(unix)]
 fn remove_stale(path: &Path) -> Result<(), String> {
     use std::os::unix::fs::FileTypeExt;
@@ -155,7 +155,7 @@ fn remove_stale(path: &Path) -> Result<(), String> {
         Err(error) if error.kind() == ErrorKind::ConnectionRefused => {
             std::fs::remove_file(path).map_err(|error| plain(&error))
         }
-        // A server that is full of callers is not dead.
+        // A server with a full queue of connections is not dead.
         Err(error) if error.kind() == ErrorKind::WouldBlock => Err("another server uses it".to_owned()),
         Err(error) => Err(plain(&error)),
     }

@@ -1,5 +1,5 @@
-//! The numbers in the form of OpenMetrics 1.0. It is written by hand: the counters are the loop's
-//! own and no client library keeps them, and the form itself is a few lines.
+//! The metrics in OpenMetrics 1.0. The writer is hand-made: the counters belong to the loop, so no
+//! client library can keep them, and the format needs only a few lines.
 
 use super::process::{Process, descriptors, resident_bytes};
 use crate::chat::contract::{CredentialKind, RefusalCause};
@@ -13,7 +13,7 @@ use std::fmt::{Debug, Display, Write};
 /// The version of the program.
 pub(super) const VERSION: &str = env!("CARGO_PKG_VERSION");
 
-/// A text in the making.
+/// The text under construction.
 #[derive(Default)]
 struct Text(String);
 
@@ -44,7 +44,7 @@ impl Text {
         self.line(format_args!("hongyan_{name}_total {value}"));
     }
 
-    /// One that has a label. The values of labels are words of ours, without anything to escape.
+    /// Writes a counter with a label. Values of labels are fixed words that need no escaping.
     fn counters(&mut self, name: &str, label: &str, help: &str, values: impl IntoIterator<Item = (String, u64)>) {
         self.family(name, "counter", help);
         for (value, count) in values {
@@ -70,7 +70,7 @@ fn seconds(us: u64) -> String {
     format!("{:?}", us as f64 / 1e6)
 }
 
-/// The words of a cause's name: `WrongPassword` is `wrong_password`.
+/// A cause's name in snake case: `WrongPassword` becomes `wrong_password`.
 fn words(cause: impl Debug) -> String {
     let mut words = String::new();
     for char in format!("{cause:?}").chars() {
@@ -86,7 +86,7 @@ fn words(cause: impl Debug) -> String {
     words
 }
 
-/// The text. Without a snapshot: of a server that does not serve yet.
+/// The whole text; without a snapshot for a server that does not serve yet.
 pub(super) fn text(snapshot: Option<&Snapshot>, process: &Process) -> String {
     let mut text = Text::default();
     text.family("build", "info", "The version of the server.");
@@ -155,7 +155,8 @@ fn connections(text: &mut Text, snapshot: &Snapshot) {
 
 fn log_ins(text: &mut Text, snapshot: &Snapshot) {
     let noted = &snapshot.counters.noted;
-    // The first of a kind counts, too: what alerts look at is there from the start.
+    // Metrics for alerts exist from the start, with the value 0, so that the first event counts as
+    // a change.
     let kinds = [CredentialKind::Password, CredentialKind::Token];
     let log_ins = kinds.map(|kind| (words(kind), noted.log_ins.get(&kind).copied().unwrap_or(0)));
     text.counters("logins", "by", "Log-ins.", log_ins);

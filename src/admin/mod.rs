@@ -1,10 +1,9 @@
 //! The admin interface: HTTP and JSON for operators, on a socket that only its owner may use or on
 //! a port with a token.
 //!
-//! One thread accepts; each request has a short-lived thread of its own that blocks, and there are
-//! only so many. They talk to the loop by a bounded channel, of which it takes a few calls in a
-//! turn: so a caller that is slow, stalls or floods costs the chat nothing. [`client`] is the other
-//! end: `hongyan admin`.
+//! One thread accepts; each request has a short-lived blocking thread, and their number is bounded.
+//! They call the loop over a bounded channel, from which it takes a few calls in a turn: so a slow,
+//! stalled or flooding caller does not affect the chat. [`client`] is the client: `hongyan admin`.
 
 mod access;
 mod answers;
@@ -47,10 +46,10 @@ const WAKER: Token = Token(1);
 const PAUSE: Duration = Duration::from_millis(100);
 /// The time for which the rest of a request is read after its answer.
 const DRAIN_WITHIN: Duration = Duration::from_secs(1);
-/// The time in which a request must say who asks, and what, without its body.
+/// The time in which the head of a request must arrive.
 const HEAD_WITHIN: Duration = Duration::from_secs(3);
 
-/// What the process does, as far as the admin interface must know.
+/// The stage of the process, for the admin interface.
 #[derive(Clone, Debug, Default)]
 pub struct Stage(Arc<AtomicU8>);
 
@@ -82,18 +81,18 @@ impl Stage {
     }
 }
 
-/// How the admin interface is to be.
+/// The settings of an admin interface.
 #[derive(Clone, Debug)]
 pub struct AdminConfig {
     /// Where it is.
     pub endpoint: Endpoint,
     /// The file with the token that callers of a port must know.
     pub token_file: Option<PathBuf>,
-    /// The store of the server. Who means another one is refused.
+    /// The store of the server. A caller that means another one is refused.
     pub store: StoreUrl,
-    /// Requests at once, of those who may ask.
+    /// The largest number of authorised requests at once.
     pub connections_max: usize,
-    /// The time for a request: until it has come, is answered, and the answer is taken.
+    /// The time limit of a request: until it has arrived and the answer is read.
     pub timeout: Duration,
     /// The largest text of a system notice.
     pub notice_bytes_max: usize,
@@ -191,8 +190,8 @@ impl Acceptor {
         }
     }
 
-    /// Takes all that wait. If there is no room, or the system is short of something, it says when
-    /// to try again.
+    /// Accepts all waiting connections. If there is no room, or the system lacks a resource, gives
+    /// the pause before the next try.
     fn accept_all(&self) -> Option<Duration> {
         loop {
             if let Some(pause) = self.newcomers.wait() {
@@ -201,7 +200,7 @@ impl Acceptor {
             match self.listener.accept() {
                 Ok(stream) => self.take(stream),
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return None,
-                // One who was gone before they were taken.
+                // The caller was gone before it was accepted.
                 Err(error) if error.kind() == ErrorKind::ConnectionAborted => {}
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) => {
@@ -220,7 +219,7 @@ impl Acceptor {
         }
         let desk = Arc::clone(&self.desk);
         let work = move || {
-            // Nobody but the caller misses an answer.
+            // Only the caller is affected by this error.
             if let Err(error) = desk.answer(stream, &newcomer) {
                 log::debug!("a request of the admin interface was not answered: {error}");
             }
@@ -254,7 +253,7 @@ fn too_many() -> Response {
 
 /// What all requests share.
 struct Desk {
-    /// Requests in progress, of those who may ask.
+    /// The number of authorised requests in progress.
     connections: Arc<AtomicUsize>,
     connections_max: usize,
     timeout: Duration,
@@ -279,13 +278,13 @@ impl Desk {
             Err(Unread::Bad(response)) => *response,
             Err(Unread::Broken(error)) => return Err(error),
         };
-        // An answer that came in the last moment is still to be taken.
+        // Leave time to read an answer that came late.
         stream.leave_at_least(DRAIN_WITHIN);
         response.write(&mut stream, is_head)?;
         stream.end(DRAIN_WITHIN)
     }
 
-    /// Gives who may ask a place that others cannot take.
+    /// Gives an authorised request a place that others cannot take.
     fn admit(&self, request: &Request, who: &str, newcomer: &Newcomer) -> Result<Place, Unread> {
         if let Some(refusal) = self.access.refusal(request, who) {
             return Err(refusal.into());

@@ -1,14 +1,14 @@
-//! Those who have not shown yet that they may ask. They have a few places of their own, and take
-//! none of those who may; when there are too many, the oldest goes.
+//! Newcomers: connections that are not authorised yet. They have a few separate places, and take
+//! none of those for authorised requests; when there are too many, the oldest one is closed.
 
 use super::stream::Stream;
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// Places of those who have not shown that they may ask.
+/// The number of places for newcomers.
 pub const NEWCOMERS_MAX: usize = 16;
-/// The time that each of them has at least: enough to send a head that is on its way.
+/// The shortest time that a newcomer gets: enough for a head that is under way.
 const STAY: Duration = Duration::from_millis(20);
 
 #[derive(Debug, Default)]
@@ -37,11 +37,11 @@ pub(super) struct Newcomer {
 
 impl Newcomers {
     fn lock(&self) -> MutexGuard<'_, List> {
-        // Every change is whole before anything could panic.
+        // A panic cannot leave a change half done.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The time until there can be room for one more.
+    /// The time until there can be room for another newcomer.
     pub(super) fn wait(&self) -> Option<Duration> {
         let list = self.lock();
         let oldest = list.waiting.front().filter(|_| list.waiting.len() >= NEWCOMERS_MAX)?;
@@ -49,7 +49,7 @@ impl Newcomers {
         (!left.is_zero()).then_some(left)
     }
 
-    /// Takes one more; gives who had to go for it.
+    /// Adds a newcomer; gives the connection that must be closed for it, if any.
     pub(super) fn take(self: &Arc<Self>, stream: Stream) -> (Newcomer, Option<Stream>) {
         let mut list = self.lock();
         let gone = if list.waiting.len() >= NEWCOMERS_MAX { list.waiting.pop_front() } else { None };
@@ -62,7 +62,7 @@ impl Newcomers {
 }
 
 impl Newcomer {
-    /// Leaves the place, for another one. `false`: it was lost before.
+    /// Leaves the place, after authorisation. `false`: it was taken away before.
     pub(super) fn leave(&self) -> bool {
         let mut list = self.list.lock();
         let at = list.waiting.iter().position(|waiting| waiting.id == self.id);

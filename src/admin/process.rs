@@ -1,9 +1,9 @@
-//! The process itself: since when it runs, its memory and its descriptors. Read by those who ask,
-//! never by the loop.
+//! Facts about the process: its start, memory and descriptors. Callers' threads read them, never
+//! the loop.
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-/// Since when it runs.
+/// The process, with the time of its start.
 #[derive(Debug)]
 pub(super) struct Process {
     started: Instant,
@@ -19,7 +19,7 @@ impl Process {
         self.started.elapsed()
     }
 
-    /// In seconds since the epoch.
+    /// The time of its start, in seconds since the epoch.
     pub(super) fn started_at(&self) -> f64 {
         self.started_at.duration_since(UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64())
     }
@@ -33,7 +33,7 @@ pub(super) fn resident_bytes() -> Option<u64> {
     line.trim().strip_suffix(" kB")?.trim().parse::<u64>().ok().map(|kib| kib * 1024)
 }
 
-/// Open descriptors, and how many there may be.
+/// The number of open descriptors, and the limit.
 #[cfg(target_os = "linux")]
 pub(super) fn descriptors() -> (Option<u64>, Option<u64>) {
     // Since Linux 6.2 the size of the folder is their number.

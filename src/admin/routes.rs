@@ -17,7 +17,7 @@ use std::time::Duration;
 /// Users in one answer.
 const USERS_MAX: u32 = 100;
 
-/// What is asked, by the path alone.
+/// The resource of a path.
 enum Route {
     Health,
     Metrics,
@@ -57,7 +57,7 @@ fn not_found() -> Response {
     Response::error(404, "not_found", "There is nothing at this path; docs/admin.openapi.json lists all paths.")
 }
 
-/// What answers are made of.
+/// The parts from which answers are made.
 #[derive(Debug)]
 pub(super) struct Context {
     asker: Asker,
@@ -102,7 +102,7 @@ impl Context {
             Route::Health => Ok(self.health(within)),
             Route::Metrics => self.metrics(within),
             Route::Users => {
-                // An empty one is before all names.
+                // An empty name comes before all names.
                 let after = query.get("after").filter(|after| !after.is_empty());
                 let after = after.map(|after| user_name(after)).transpose()?;
                 self.ask(AdminRequest::Users { after, users_max: USERS_MAX }, within, answers::of_question)
@@ -125,7 +125,7 @@ impl Context {
         self.stage.now() == Now::Serving
     }
 
-    /// Hands a request to the core. What is answered is said by `answer`.
+    /// Hands a request to the core; `answer` makes the response.
     pub(super) fn ask(
         &self,
         request: AdminRequest,
@@ -173,7 +173,7 @@ impl Context {
     fn metrics(&self, within: Duration) -> Result<Response, Response> {
         let snapshot = match self.snapshot(within) {
             Ok(snapshot) => Some(snapshot),
-            // A server that waits can be watched, too.
+            // A server that is starting or waiting can be monitored, too.
             Err("starting" | "standby") => None,
             Err("busy") => return Err(super::too_many()),
             Err(_) => return Err(Response::error(503, "too_late", "The server did not tell its numbers in time.")),

@@ -4,7 +4,7 @@ use ring::{digest, pbkdf2};
 use std::fmt::Write;
 use std::num::NonZeroU32;
 
-/// Small letters and digits, without those that look like others.
+/// Lower-case letters and digits, without those that look like others.
 const ALPHABET: &[u8; 31] = b"abcdefghjkmnpqrstuvwxyz23456789";
 /// Nearly 100 bits.
 const LENGTH: usize = 20;
@@ -16,7 +16,7 @@ const ROUNDS: NonZeroU32 = match NonZeroU32::new(600_000) {
 
 /// A random password that is easy to read aloud.
 pub(super) fn one_time() -> Result<String, getrandom::Error> {
-    /// The greatest multiple of the number of letters in a byte: so all letters are as likely.
+    /// The greatest multiple of the alphabet's length in a byte: so all letters are equally likely.
     const FAIR: u8 = (256 / ALPHABET.len() * ALPHABET.len()) as u8;
     let mut password = String::with_capacity(LENGTH);
     while password.len() < LENGTH {
@@ -61,7 +61,7 @@ mod tests {
 
     #[test]
     fn the_hash_is_that_of_the_recipe() {
-        // The row of docs/protocol.md.
+        // The example in docs/protocol.md.
         let expected = "a9b0f17c173737ca17ae748396f900b3e9204b9bcc4de96042c78dd5adb98772";
         assert_eq!(hash_value("vincent313", "correct horse battery staple"), expected);
     }

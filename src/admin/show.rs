@@ -6,7 +6,7 @@ use serde_json::Value;
 use time::OffsetDateTime;
 use time::macros::format_description;
 
-/// The answer to what was asked, in lines.
+/// The answer to an order, as lines of text.
 pub(super) fn show(verb: &AdminVerb, value: &Value) -> String {
     match verb {
         AdminVerb::Status => status(value),
@@ -120,7 +120,7 @@ fn messages(receiver: &str, value: &Value) -> String {
             Some("acked") => "acked",
             _ => "waits",
         };
-        // How often an acked one was sent is forgotten.
+        // For an acked push it is not known how often it was sent.
         let sent = match (message["state"].as_str(), number(&message["times_sent"])) {
             (Some("acked"), _) => String::new(),
             (_, 0) => "; not sent on this connection".to_owned(),

@@ -1,4 +1,4 @@
-//! One connection of an operator: a stream that blocks, with an end to its patience.
+//! One connection of an operator: a blocking stream with a deadline.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
@@ -7,7 +7,7 @@ use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// A stream that blocks. Its copies are the same connection.
+/// A blocking stream. Clones are the same connection.
 #[derive(Clone, Debug)]
 pub(super) enum Stream {
     Tcp(Arc<TcpStream>),
@@ -20,7 +20,7 @@ impl Stream {
         Ok(Self::Tcp(Arc::new(TcpStream::connect_timeout(addr, within)?)))
     }
 
-    /// Makes it block, as far as it does not.
+    /// Sets it to blocking mode.
     pub(super) fn block(self) -> io::Result<Self> {
         match &self {
             Self::Tcp(stream) => stream.set_nonblocking(false)?,
@@ -52,14 +52,14 @@ impl Stream {
         }
     }
 
-    /// Ends it at once, for all who read or write.
+    /// Closes it at once, for all threads that read or write.
     pub(super) fn close(&self) {
         let closed = match self {
             Self::Tcp(stream) => stream.shutdown(Shutdown::Both),
             #[cfg(unix)]
             Self::Unix(stream) => stream.shutdown(Shutdown::Both),
         };
-        // It may be closed by its other end.
+        // The caller may have closed it already.
         closed.unwrap_or(());
     }
 
@@ -79,7 +79,7 @@ impl Stream {
         }
     }
 
-    /// Who has connected, for the audit.
+    /// The caller, for the audit line.
     pub(super) fn peer(&self) -> String {
         match self {
             Self::Tcp(stream) => {
@@ -96,7 +96,7 @@ impl Stream {
     }
 }
 
-/// A stream of which nothing is waited for beyond a point in time.
+/// A stream with a deadline for all reads and writes.
 #[derive(Debug)]
 pub(super) struct Timed {
     stream: Stream,
@@ -108,12 +108,12 @@ impl Timed {
         Self { stream, until: Instant::now() + within }
     }
 
-    /// The time that is left.
+    /// The time until the deadline.
     pub(super) fn left(&self) -> Duration {
         self.until.saturating_duration_since(Instant::now())
     }
 
-    /// Nothing is waited for beyond this time from now, or what was left if that is longer.
+    /// Moves the deadline to this time from now, if that is later.
     pub(super) fn leave_at_least(&mut self, time: Duration) {
         self.until = self.until.max(Instant::now() + time);
     }
@@ -125,8 +125,8 @@ impl Timed {
         }
     }
 
-    /// Ends the writing side, and reads what still comes for a moment: closing a connection on
-    /// which something is unread destroys the answer that is on its way.
+    /// Ends the writing side, and reads remaining input for a moment: closing a connection with
+    /// unread input could destroy the answer.
     pub(super) fn end(mut self, within: Duration) -> io::Result<()> {
         const DRAINED_BYTES_MAX: usize = 1024 * 1024;
         self.stream.end()?;

@@ -13,7 +13,7 @@ pub(super) fn user_name(text: &str) -> Result<UserName, Response> {
     UserName::new(text).map_err(|fault| bad(sentence(fault)))
 }
 
-/// The end of a sentence as a sentence of its own.
+/// Turns the end of a sentence into a whole sentence.
 pub(super) fn sentence(fault: &str) -> String {
     let mut chars = fault.chars();
     let first = chars.next().map(|first| first.to_uppercase().to_string()).unwrap_or_default();
@@ -42,7 +42,7 @@ fn decode(text: &str, in_query: bool) -> Result<String, Response> {
     String::from_utf8(bytes).map_err(|_| bad("The target is not UTF-8."))
 }
 
-/// Encodes text so that it can stand in any place of a target.
+/// Encodes text for any part of a target.
 pub(super) fn encode(text: &str) -> String {
     let mut encoded = String::new();
     for byte in text.bytes() {
@@ -55,7 +55,7 @@ pub(super) fn encode(text: &str) -> String {
     encoded
 }
 
-/// A target that was taken apart.
+/// A parsed target.
 #[derive(Debug)]
 pub(super) struct Target {
     /// The segments of the path.

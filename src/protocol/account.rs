@@ -1,4 +1,4 @@
-//! What users ask about their own account, and what they are shown of it.
+//! Requests of users about their own account, and the data in the answers.
 
 use super::field::{Name, Secret, UserName};
 use super::reply::escaped_bytes;
@@ -9,23 +9,23 @@ use super::request::Verb;
 pub enum AccountRequest<'a> {
     /// TYPE ROSTER: their friends, and the friend requests that are pending.
     Roster {
-        /// Only friends behind this one, and no requests.
+        /// Only friends whose names follow this one, and no requests.
         after: Option<Name<'a>>,
-        /// Tell from now on when friends come and go.
+        /// Watch: send PRESENCE from now on.
         watch: bool,
     },
     /// TYPE PROFILE: changes their profile. Boxed: it is rare and large.
     Profile(Box<ProfileChange>),
-    /// TYPE PASSWORD: another password.
+    /// TYPE PASSWORD: changes the password.
     Password {
-        /// The one that they have.
+        /// The present password.
         old: Secret,
-        /// The one that they want.
+        /// The new password.
         new: Secret,
     },
     /// TYPE BLOCK.
     Block(BlockVerb<'a>),
-    /// TYPE ACCOUNT: the end of the account.
+    /// TYPE ACCOUNT: deletes the account.
     Delete {
         /// Their password.
         password: Secret,
@@ -37,9 +37,9 @@ pub enum AccountRequest<'a> {
 pub enum BlockVerb<'a> {
     /// Blocks a user.
     Block(Name<'a>),
-    /// Blocks a user no longer.
+    /// Unblocks a user.
     Unblock(Name<'a>),
-    /// Asks who is blocked.
+    /// Lists the blocked users.
     List,
 }
 
@@ -57,19 +57,19 @@ impl AccountRequest<'_> {
     }
 }
 
-/// New values of a profile; what is `None` stays as it was. The bounds are those of
+/// New values of a profile; fields that are `None` are unchanged. The bounds are those of
 /// [`Profile`](super::field::Profile).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ProfileChange {
-    /// The address.
+    /// The e-mail address.
     pub email_address: Option<Box<str>>,
     /// The name that others are shown.
     pub nick_name: Option<Box<str>>,
     /// The picture, as the client wrote it.
     pub profile_picture: Option<Box<str>>,
-    /// The place.
+    /// The location.
     pub location: Option<Box<str>>,
-    /// The text about them.
+    /// The user's description of themself.
     pub personal_description: Option<Box<str>>,
     /// The key with which friends encrypt end to end.
     pub rsa_public_key: Option<Box<str>>,
@@ -80,13 +80,13 @@ pub struct ProfileChange {
 pub struct Roster {
     /// In byte order of their names.
     pub friends: Vec<RosterFriend>,
-    /// There are more friends behind these.
+    /// More friends follow.
     pub more: bool,
-    /// The requests to the user in the order in which they were taken, without those of blocked
-    /// users.
+    /// The pending requests to the user in the order in which they were taken, without those of
+    /// blocked users.
     pub incoming: Vec<PendingEntry>,
-    /// The requests of the user in the order in which they were taken, with those that the receiver
-    /// will never see.
+    /// The pending requests of the user in the order in which they were taken, including hidden
+    /// ones.
     pub outgoing: Vec<PendingEntry>,
 }
 
@@ -104,7 +104,7 @@ pub struct RosterFriend {
 /// A friend request that is pending, as the roster shows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PendingEntry {
-    /// The other user: who asked, or who was asked.
+    /// The other user: the one who asked, or the one who was asked.
     pub user_name: UserName,
     /// The id that the asking user gave it.
     pub message_id: Box<str>,
@@ -114,12 +114,12 @@ pub struct PendingEntry {
     pub time_ms: u64,
 }
 
-/// The frame of a roster is smaller than 1 MiB: so much of it are the requests each way, and the
-/// friends, until the one that goes beyond, which is the last. A request is as large as an envelope
-/// and is escaped again, so it may go beyond by 256 KiB.
+/// The limit on the written size of the requests in each direction, and of the friends, in bytes;
+/// the entry that exceeds it is the last one. It keeps the frame of a roster below 1 MiB: a request
+/// may be as large as an envelope and is escaped again, so it may exceed the limit by 256 KiB.
 const REQUESTS_WRITTEN_BYTES: usize = 128 * 1024;
 const FRIENDS_WRITTEN_BYTES: usize = 192 * 1024;
-/// The keys of an entry and what stands between them, at most.
+/// The largest size of an entry's keys and punctuation, in bytes.
 const BETWEEN_BYTES: usize = 256;
 
 /// The size of an entry with these texts, in the form that takes more room.
@@ -127,7 +127,7 @@ fn written_bytes(texts: [&str; 3]) -> usize {
     BETWEEN_BYTES + texts.iter().map(|text| escaped_bytes(text, 3)).sum::<usize>()
 }
 
-/// Keeps the first ones that fit.
+/// Keeps the first entries that fit; `true`: some were removed.
 fn cut<T>(list: &mut Vec<T>, bytes_max: usize, written: impl Fn(&T) -> usize) -> bool {
     let mut bytes = 0;
     let fits = |one: &&T| {
@@ -142,8 +142,8 @@ fn cut<T>(list: &mut Vec<T>, bytes_max: usize, written: impl Fn(&T) -> usize) ->
 }
 
 impl Roster {
-    /// Leaves out what would make its frame too large: the last requests, and the last friends, of
-    /// whom there are more then.
+    /// Removes entries that would make the frame too large: the last requests, and the last
+    /// friends, for which `more` is set then.
     pub fn cut_to_frame(&mut self) {
         let of_request = |one: &PendingEntry| written_bytes([one.user_name.as_str(), &one.message_id, &one.content]);
         cut(&mut self.incoming, REQUESTS_WRITTEN_BYTES, of_request);
@@ -154,12 +154,12 @@ impl Roster {
     }
 }
 
-/// A roster as it goes out.
+/// A roster for the answer.
 #[derive(Clone, Debug)]
 pub struct ShownRoster {
-    /// What is stored.
+    /// The stored part.
     pub roster: Roster,
-    /// Of each of its friends: are they online?
+    /// For each of its friends, whether they are online.
     pub online: Vec<bool>,
 }
 
@@ -173,7 +173,7 @@ mod tests {
     fn the_largest_roster_fits_a_frame_of_a_mebibyte_and_leaves_nobody_out_for_good() {
         for odd in ["\"", "\u{1}", "\\", "a", "雁"] {
             let text = |bytes: usize| odd.repeat(bytes / odd.len()).into_boxed_str();
-            // What the envelope of a request could hold of it.
+            // As much as the envelope of a request could have.
             let content = match odd {
                 "\u{1}" => text(64 * 1024 / 6),
                 "\"" | "\\" => text(64 * 1024 / 2),

@@ -19,7 +19,7 @@ type Why = &'static str;
 /// The largest number of keys that a TYPE knows.
 const KEYS_MAX: usize = 8;
 
-/// The values of the known keys, unread, in the order in which the keys were asked for.
+/// The unparsed values of the known keys, in the order of the requested keys.
 struct Values<'a> {
     keys: &'static [&'static str],
     raw: [Option<&'a str>; KEYS_MAX],
@@ -54,23 +54,23 @@ impl<'a> Values<'a> {
         Some(values)
     }
 
-    /// A key that must be there, as a string.
+    /// The value of a required key, as a string.
     fn text(&self, key: usize, missing: Why, wrong: Why) -> Result<Cow<'a, str>, Why> {
         string(self.raw[key].ok_or(missing)?).ok_or(wrong)
     }
 
-    /// A key that may be left out.
+    /// The value of an optional key.
     fn given(&self, key: usize, bytes_max: usize, why: Why) -> Result<Option<Box<str>>, Why> {
         let text = |raw| string(raw).filter(|text| text.len() <= bytes_max).map(Box::from).ok_or(why);
         self.raw[key].map(text).transpose()
     }
 
-    /// The same, and empty then.
+    /// The value of an optional key; empty if it is missing.
     fn optional(&self, key: usize, bytes_max: usize, why: Why) -> Result<Box<str>, Why> {
         Ok(self.given(key, bytes_max, why)?.unwrap_or_default())
     }
 
-    /// A name that may be left out.
+    /// An optional name.
     fn name(&self, key: usize, wrong: Why) -> Result<Option<Name<'a>>, Why> {
         self.raw[key].map(|raw| string(raw).ok_or(wrong).and_then(Name::new)).transpose()
     }
@@ -80,7 +80,7 @@ fn bad(verb: Verb, form: Option<ContentForm>, id: &str, why: Why) -> BadInput {
     BadInput { verb: Some(verb), form, id: id.into(), code: ErrorCode::BadField, why }
 }
 
-/// The values of CONTENT, or what is wrong with the whole of it.
+/// The values of CONTENT, or the fault of CONTENT as a whole.
 fn values<'a>(
     verb: Verb,
     form: Option<ContentForm>,
@@ -91,8 +91,8 @@ fn values<'a>(
         return Err(bad(verb, None, "", "CONTENT is an object, or a string that holds one"));
     };
     let values = Values::read(text, keys);
-    // Of the object form that was seen to with the envelope. In a key it cannot even be read,
-    // and is told from what is no JSON.
+    // In the object form this was checked with the envelope. In a key it is a parse error, which is
+    // distinguished from invalid JSON.
     if form == ContentForm::Text
         && has_lone_surrogate(text)
         && (values.is_some() || serde_json::from_str::<IgnoredAny>(text).is_ok())
@@ -139,7 +139,7 @@ const LOCATION: Why = "location is a string of at most 255 bytes";
 const DESCRIPTION: Why = "personalDescription is a string of at most 8192 bytes";
 const PUBLIC_KEY: Why = "rsaPublicKey is a string of at most 8192 bytes";
 
-/// TYPE 1 and 2, and those whose TYPE is a word.
+/// TYPE 1 and 2, and the TYPEs that are words.
 pub(super) fn with_mid<'a>(
     verb: Verb,
     form: Option<ContentForm>,
@@ -222,8 +222,8 @@ pub(super) fn without_mid<'a>(verb: Verb, form: Option<ContentForm>, text: &'a s
         _ => friend(&values, form),
     };
     request.map_err(|why| {
-        // The id is told even when something else is wrong, so that the client knows what failed.
-        // An ack has none.
+        // The id is given even if something else is wrong, so that the client knows which request
+        // failed. An ack has none.
         let id = if verb == Verb::Ack { None } else { values.raw[0].and_then(string).and_then(|id| Id::new(id).ok()) };
         bad(verb, Some(form), id.as_ref().map_or("", |id| id.as_str()), why)
     })

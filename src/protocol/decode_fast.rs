@@ -1,10 +1,10 @@
-//! The way of nearly every envelope: a 4 or a 5 whose texts need no un-escaping, read in one pass
-//! without a copy.
+//! The decode fast path, for nearly every envelope: a 4 or a 5 whose texts need no un-escaping is
+//! read in one pass, without a copy.
 //!
-//! In the string form the quotes of the inner JSON text stand as `\"`, so as long as nothing
-//! else in it is escaped it can be read as it stands. Whatever is unusual (an escape, a number, a
-//! key twice, a fault) is left to [`envelope`](super::envelope), which reads everything and says
-//! what is wrong: what this module accepts, that one would have read as the very same request.
+//! In the string form the quotes of the inner JSON text are written `\"`, so if nothing else in it
+//! is escaped, it can be read directly. Anything unusual (an escape, a number, a repeated key, a
+//! fault) is left to [`envelope`](super::envelope), which reads everything and reports faults. An
+//! envelope that this module accepts gives the same request there.
 
 use super::escape_free::escape_free_length;
 use super::field::{Id, Name};
@@ -13,8 +13,8 @@ use std::borrow::Cow;
 use std::num::NonZeroU32;
 use std::ops::Range;
 
-/// The place of a text. A brace comes before every text, so none begins at 0, and "no text" needs
-/// no room of its own.
+/// The place of a text. A brace comes before every text, so no text begins at 0, and `Option<Span>`
+/// is no larger than `Span`.
 #[derive(Clone, Copy)]
 struct Span {
     start: NonZeroU32,
@@ -31,16 +31,16 @@ impl Span {
     }
 }
 
-/// A place in an envelope. What reads the inside of a string of JSON text has `INNER` set: quotes
-/// are written `\"` there.
+/// A position in an envelope. Methods with `INNER` read JSON inside a string, where quotes are
+/// written `\"`.
 struct Reader<'a> {
-    /// The bytes that are not read yet.
+    /// The bytes that are still to be read.
     rest: &'a [u8],
-    /// Of the whole.
+    /// The length of the whole input, in bytes.
     length: usize,
 }
 
-/// The keys that a 4 and a 5 are made of.
+/// The keys of a 4 and a 5.
 #[derive(Clone, Copy)]
 enum Key {
     MessageId,
@@ -63,12 +63,12 @@ impl Key {
     }
 }
 
-/// The places of their values.
+/// The places of the values of these keys.
 #[derive(Default)]
 struct Inner([Option<Span>; 5]);
 
 impl Inner {
-    /// Notes a value. `None`: there was one already.
+    /// Notes a value. `None`: the key has one already.
     fn note(&mut self, key: Key, value: Span) -> Option<()> {
         self.0[key as usize].replace(value).is_none().then_some(())
     }
@@ -94,7 +94,8 @@ impl Reader<'_> {
 
     #[cold]
     fn peek_behind_space<const INNER: bool>(&mut self) -> Option<u8> {
-        // Inside a string the others are control characters, which JSON does not allow there.
+        // Inside a string other white space characters are control characters, which JSON does not
+        // allow there.
         let is_space = |byte: u8| byte == b' ' || (!INNER && matches!(byte, b'\t' | b'\n' | b'\r'));
         while let Some((_, after)) = self.rest.split_first().filter(|(byte, _)| is_space(**byte)) {
             self.rest = after;
@@ -125,7 +126,7 @@ impl Reader<'_> {
         self.rest_of_string::<INNER>()
     }
 
-    /// The same from behind the quote that begins it.
+    /// The rest of a string, after its first quote.
     #[inline]
     fn rest_of_string<const INNER: bool>(&mut self) -> Option<Span> {
         let start = self.at();
@@ -135,7 +136,8 @@ impl Reader<'_> {
         Span::new(start, start + length)
     }
 
-    /// `true` after a comma, `false` after the brace that ends the object.
+    /// Reads the separator after a value: `true` for a comma, `false` for the brace that ends the
+    /// object.
     fn goes_on<const INNER: bool>(&mut self) -> Option<bool> {
         match self.next::<INNER>()? {
             b',' => Some(true),
@@ -144,7 +146,7 @@ impl Reader<'_> {
         }
     }
 
-    /// Steps over these bytes, if they are what comes.
+    /// Skips these bytes, if they come next.
     #[inline]
     fn step_over<const LENGTH: usize>(&mut self, literal: &[u8; LENGTH]) -> bool {
         match self.rest.split_first_chunk() {
@@ -156,8 +158,8 @@ impl Reader<'_> {
         }
     }
 
-    /// A key of ours with all that stands between it and its value, up to the quote that begins it,
-    /// as those write who waste no byte.
+    /// A known key with everything up to the first quote of its value, if it is written without any
+    /// white space.
     #[inline]
     fn compact_key<const INNER: bool>(&mut self) -> Option<Key> {
         let first = self.rest.get(if INNER { 2 } else { 1 })?;
@@ -198,7 +200,7 @@ impl Reader<'_> {
         }
     }
 
-    /// The value of CONTENT: what is in it is read before it is known what TYPE makes of it.
+    /// The value of CONTENT: its keys are read before the TYPE is known.
     fn content(&mut self, whole: &[u8], inner: &mut Inner) -> Option<ContentForm> {
         if self.peek::<false>()? == b'{' {
             self.inner::<false>(whole, inner)?;
@@ -221,7 +223,7 @@ struct Outline {
 }
 
 impl Outline {
-    /// Of the envelope at the front of `bytes`.
+    /// The outline of the envelope at the front of `bytes`.
     fn of(bytes: &[u8]) -> Option<Self> {
         let mut reader = Reader { rest: bytes, length: bytes.len() };
         let (mut kind, mut content, mut inner) = (None, None, Inner::default());
@@ -238,7 +240,7 @@ impl Outline {
                     b"TYPE" if kind.is_none() => kind = Some(reader.string::<false>()?),
                     b"CONTENT" if content.is_none() => content = Some(reader.content(bytes, &mut inner)?),
                     b"TYPE" | b"CONTENT" => return None,
-                    // MID, of which a 4 and a 5 make nothing, or a key that is not known.
+                    // MID, which a 4 and a 5 ignore, or an unknown key.
                     _ => _ = reader.string::<false>()?,
                 }
             }
@@ -248,7 +250,7 @@ impl Outline {
         }
     }
 
-    /// The request that stands in `text`, of which this is the outline.
+    /// The request in `text`, which has this outline.
     fn request<'a>(&self, text: &'a str) -> Option<Request<'a>> {
         let part = |span: Span| text.get(span.range());
         let value = |key| self.inner.get(key).and_then(part);
@@ -274,15 +276,15 @@ impl Outline {
     }
 }
 
-/// Reads the envelope at the front of `bytes` if it is one of the usual kind, and tells its length.
-/// `None` says nothing about it: it may be unusual, not whole, or wrong.
+/// Reads the envelope at the front of `bytes` if it is of the usual kind, and gives its length.
+/// `None`: it may be unusual, incomplete or faulty.
 pub(super) fn read(bytes: &[u8]) -> Option<(Request<'_>, usize)> {
     let outline = Outline::of(bytes)?;
     let text = std::str::from_utf8(bytes.get(..outline.length)?).ok()?;
     Some((outline.request(text)?, text.len()))
 }
 
-/// The same for a text that is nothing but an envelope, with space around it at most.
+/// Like `read`, for a text that is a single envelope, perhaps with white space around it.
 pub(super) fn read_whole(text: &str) -> Option<Request<'_>> {
     let outline = Outline::of(text.as_bytes())?;
     let is_space = |byte: &u8| matches!(byte, b' ' | b'\t' | b'\n' | b'\r');

@@ -1,11 +1,10 @@
-//! The frames that are written most, each in one go: a push, and the answer to a message.
+//! The encode fast path for the two most frequent frames: a push, and the answer to a message.
 
 use super::push::{Push, PushKind};
 use super::reply::{escape, number};
 use super::request::ContentForm;
 
-/// The fixed parts between the texts of the two most frequent frames: a push, and the answer to a
-/// message.
+/// The frame template: the fixed parts between the texts of these two frames.
 struct FrameTemplate {
     id: &'static [u8],
     sender: &'static [u8],
@@ -17,7 +16,7 @@ struct FrameTemplate {
     kind_end: &'static [u8],
     answered: &'static [u8],
     taken: [&'static [u8]; 2],
-    /// The number of times that the texts are escaped.
+    /// How many times the texts are escaped.
     levels: u32,
 }
 
@@ -49,7 +48,7 @@ const OBJECT: FrameTemplate = FrameTemplate {
     levels: 1,
 };
 
-/// More than stands between the texts of a push.
+/// An upper bound on the bytes between the texts of a push.
 const BETWEEN_BYTES: usize = 160;
 
 /// Appends the answer to a message.
@@ -60,7 +59,7 @@ pub(super) fn write_taken(out: &mut Vec<u8>, form: ContentForm, id: &str, taken:
     }
 }
 
-// In place, as `write_push_as`.
+// Inlined, like `write_push_as`.
 #[inline(always)]
 fn write_taken_as(between: &'static FrameTemplate, out: &mut Vec<u8>, id: &str, taken: bool) {
     out.extend_from_slice(between.answered);
@@ -76,7 +75,7 @@ pub fn write_push(out: &mut Vec<u8>, form: ContentForm, push: &Push) {
     }
 }
 
-// In place, so that what stands between the texts is of a known length and costs a few moves each.
+// Inlined, so that the fixed parts have a known length and cost only a few moves each.
 #[inline(always)]
 fn write_push_as(between: &'static FrameTemplate, out: &mut Vec<u8>, push: &Push) {
     let escape_free = push.is_escape_free();
@@ -93,7 +92,7 @@ fn write_push_as(between: &'static FrameTemplate, out: &mut Vec<u8>, push: &Push
     out.extend_from_slice(between.sender);
     text(out, push.sender());
     out.extend_from_slice(between.receiver);
-    // The body is shared and does not know it. A name is short.
+    // The body does not say whether the receiver's name needs escaping. A name is short.
     escape(out, push.receiver(), between.levels);
     out.extend_from_slice(between.time);
     number(out, push.time_ms);
@@ -159,7 +158,7 @@ mod tests {
         let texts = ["a", "b", "c", "d"];
         for (place, odd) in (0..4).flat_map(|place| ["\"", "\\", "\u{1}", "\\\"\n", "雁\""].map(|odd| (place, odd))) {
             let mut texts = texts.map(str::to_owned);
-            // A user name cannot hold a control character.
+            // A user name cannot contain a control character.
             if (place == 1 || place == 2) && odd.contains(char::is_control) {
                 continue;
             }

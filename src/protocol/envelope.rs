@@ -1,8 +1,7 @@
 //! One envelope → one [`Request`], in both forms, borrowed from the read buffer.
 //!
 //! The envelope is read once for its keys; the CONTENT of the string form is un-escaped into a
-//! buffer that the caller keeps, and read from there. Nothing is copied but texts that hold
-//! escapes.
+//! buffer that the caller keeps, and read from there. Only texts with escapes are copied.
 
 use super::content;
 use super::decode_fast;
@@ -22,15 +21,16 @@ pub struct Scratch {
     text: String,
 }
 
-/// Un-escaped CONTENT beyond this is given back after the envelope it came in.
+/// If the un-escaped CONTENT is larger than this, in bytes, its memory is released after the
+/// envelope.
 const SCRATCH_KEPT_BYTES: usize = 16 * 1024;
 
-/// The sentence about bytes that are not text.
+/// The sentence for input that is not UTF-8.
 pub const NOT_UTF8: &str = "an envelope is UTF-8";
 pub(super) const NOT_AN_OBJECT: &str = "an envelope is one JSON object";
 pub(super) const LONE_SURROGATE: &str = "a text holds half of a surrogate pair";
 
-/// The keys of the envelope, unread.
+/// The unparsed values of the envelope's keys.
 struct Keys<'a> {
     kind: Option<&'a str>,
     content: Option<&'a str>,
@@ -48,7 +48,7 @@ impl<'de> Visitor<'de> for KeysVisitor {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Keys<'de>, A::Error> {
         let mut keys = Keys { kind: None, content: None, mid: None };
-        // A key that stands twice counts as it stands last, as everywhere in JSON.
+        // Of a repeated key the last value counts, as usual in JSON.
         while let Some(key) = map.next_key::<Key>()? {
             let place = match key {
                 Key::Kind => &mut keys.kind,
@@ -128,7 +128,7 @@ fn verb(raw: &str) -> Option<Verb> {
     })
 }
 
-/// MID: `Ok(None)` when it is missing.
+/// The MID; `Ok(None)` if it is missing.
 fn mid(raw: Option<&str>) -> Result<Option<Id<'_>>, &'static str> {
     let Some(raw) = raw else {
         return Ok(None);
@@ -146,15 +146,15 @@ pub(super) fn string(raw: &str) -> Option<Cow<'_, str>> {
     serde_json::from_str::<String>(raw).ok().map(Cow::Owned)
 }
 
-/// Reads the envelope at the front of a raw stream, and tells where it ends, if it is whole and one
-/// of the usual kind: a message or an ack in which nothing is escaped but the quotes of the string
-/// form. `None` says nothing about it.
+/// Reads the envelope at the front of a raw stream, and gives its length, if it is complete and of
+/// the usual kind: a message or an ack in which nothing is escaped but the quotes of the string
+/// form. `None`: use the general way.
 #[must_use]
 pub fn read_fast(stream: &[u8]) -> Option<(Request<'_>, usize)> {
     decode_fast::read(stream)
 }
 
-/// Reads a text that is one envelope of the usual kind. `None` says nothing about it.
+/// Reads a text that is one envelope of the usual kind. `None`: use the general way.
 #[must_use]
 pub fn read_fast_text(text: &str) -> Option<Request<'_>> {
     decode_fast::read_whole(text)
@@ -171,7 +171,7 @@ pub fn parse<'a>(envelope: &'a [u8], scratch: &'a mut Scratch) -> Result<Request
     }
 }
 
-/// Reads any envelope, the usual ones too, in the way that is slower for them.
+/// Reads any envelope in the general way, which is slower for usual ones.
 ///
 /// # Errors
 /// As [`parse`].
@@ -210,7 +210,7 @@ pub fn parse_any<'a>(text: &'a str, scratch: &'a mut Scratch) -> Result<Request<
     }
 }
 
-/// The form of CONTENT, and the JSON text that it holds: its own, or that inside its string.
+/// The form of CONTENT, and its JSON text: itself, or the text inside its string.
 fn spelled<'a>(raw: Option<&'a str>, scratch: &'a mut Scratch) -> (Option<ContentForm>, &'a str) {
     let Some(raw) = raw else {
         return (None, "");
@@ -229,7 +229,7 @@ fn spelled<'a>(raw: Option<&'a str>, scratch: &'a mut Scratch) -> (Option<Conten
     }
 }
 
-/// Un-escapes the inside of a JSON string that was checked already.
+/// Un-escapes the inside of a valid JSON string.
 fn unescape(mut inner: &str, out: &mut String) {
     while let Some(place) = memchr::memchr(b'\\', inner.as_bytes()) {
         out.push_str(&inner[..place]);
@@ -264,11 +264,10 @@ fn unescape_unicode(escape: &str) -> (char, usize) {
     }
 }
 
-/// Is there half of a surrogate pair among the escapes of this JSON text? Also where nobody reads:
-/// in unknown keys.
+/// Has this JSON text half of a surrogate pair among its escapes, including those in unknown keys?
 pub(super) fn has_lone_surrogate(text: &str) -> bool {
     let bytes = text.as_bytes();
-    // Nearly no text has such an escape at all, and only those are looked at byte by byte.
+    // Very few texts have such an escape at all, and only those are examined byte by byte.
     if !memchr::memmem::find_iter(bytes, b"\\u").any(|place| matches!(bytes.get(place + 2), Some(b'd' | b'D'))) {
         return false;
     }

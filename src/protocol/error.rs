@@ -5,7 +5,7 @@
 pub enum ErrorCode {
     /// The input is no JSON object, or not JSON at all.
     BadJson,
-    /// CONTENT is not what its TYPE needs.
+    /// CONTENT does not fit its TYPE, or a field is not valid.
     BadField,
     /// TYPE is not known.
     UnknownType,
@@ -13,19 +13,19 @@ pub enum ErrorCode {
     TooLarge,
     /// The request needs a log-in.
     NotLoggedIn,
-    /// Somebody tried to speak for another.
+    /// The client may not do this: for example, the sender is another user.
     Forbidden,
-    /// A friend request to nobody.
+    /// The user to be asked or blocked does not exist.
     NoSuchUser,
     /// An answer to a friend request that is not pending.
     NoSuchRequest,
-    /// More than the server takes of one client.
+    /// More than the server accepts from one client.
     RateLimited,
-    /// The store did not do it, or not in time: nothing was promised, try again.
+    /// The store did not do it, or not in time: nothing is promised; the client should try again.
     Unavailable,
-    /// The receiver, or this sender's share of what waits there, has no room: nothing was promised.
+    /// The receiver's mailbox, or this sender's share of it, has no room: nothing is promised.
     Full,
-    /// Nothing was heard of the client for too long. The connection is closed after it.
+    /// The client was idle for too long. The connection is closed after it.
     Idle,
     /// The same user logged in on another connection. The connection is closed after it.
     Replaced,
@@ -52,13 +52,13 @@ const ALL: [ErrorCode; 14] = [
 ];
 
 impl ErrorCode {
-    /// The code that stands on the wire, if it is one.
+    /// The code with this text on the wire, if there is one.
     #[must_use]
     pub fn from_text(text: &str) -> Option<Self> {
         ALL.into_iter().find(|code| code.as_str() == text)
     }
 
-    /// The code as it stands on the wire.
+    /// The code's text on the wire.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {

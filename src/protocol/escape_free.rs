@@ -1,5 +1,5 @@
-//! Texts looked at many bytes at a time: where the first byte stands that means something inside a
-//! JSON string, and whether all are visible ASCII.
+//! Scans texts many bytes at a time: for the first byte that is special inside a JSON string, and
+//! whether all bytes are visible ASCII.
 
 const EVERY: u64 = 0x0101_0101_0101_0101;
 const HIGH: u64 = 0x8080_8080_8080_8080;
@@ -7,7 +7,7 @@ const HIGH: u64 = 0x8080_8080_8080_8080;
 /// The first byte of this word that is special, if there is one.
 #[inline]
 fn special_in(word: [u8; 8]) -> Option<usize> {
-    // Each of the three tests may mark bytes above the first one it is right about, but none below.
+    // Each of the three tests may also mark bytes above the first special one, but none below it.
     let word = u64::from_le_bytes(word);
     let below = |word: u64, bound: u64| word.wrapping_sub(EVERY * bound) & !word & HIGH;
     let equals = |byte: u8| below(word ^ (EVERY * u64::from(byte)), 1);
@@ -15,8 +15,8 @@ fn special_in(word: [u8; 8]) -> Option<usize> {
     (marks != 0).then(|| marks.trailing_zeros() as usize / 8)
 }
 
-/// The place of the first byte that is a quote, a backslash or a control character: all that is
-/// special inside a JSON string.
+/// The position of the first byte that is special inside a JSON string: a quote, a backslash or a
+/// control character.
 pub(super) fn escape_free_length(bytes: &[u8]) -> usize {
     let mut rest = bytes;
     let mut blocks_from = bytes.len().saturating_sub(SHORT_BYTES);
@@ -33,21 +33,21 @@ pub(super) fn escape_free_length(bytes: &[u8]) -> usize {
     bytes.len() - rest.len() + rest.iter().take_while(|byte| !is_special(**byte)).count()
 }
 
-/// Has this text nothing that is special inside a JSON string?
+/// Has this text no byte that is special inside a JSON string?
 pub(super) fn is_escape_free(text: &str) -> bool {
     escape_free_length(text.as_bytes()) == text.len()
 }
 
-/// Ids and names are short: nearly all end in so many bytes. Beyond, what costs less for each is
-/// worth its beginning.
+/// Up to this length a simple loop is used: nearly all ids and names are that short. For longer
+/// texts the setup of the block scan pays off.
 const SHORT_BYTES: usize = 16;
 
 fn is_special(byte: u8) -> bool {
-    // No shortcuts: this way the compiler tests many bytes at a time.
+    // No short-circuit: this way the compiler tests many bytes at a time.
     (byte == b'"') | (byte == b'\\') | (byte < 0x20)
 }
 
-/// The rest of the bytes, from the first block that has a special one.
+/// The rest of the bytes, from the first block with a special byte on.
 #[inline(never)]
 fn skip_plain_blocks(bytes: &[u8]) -> &[u8] {
     let (blocks, _) = bytes.as_chunks::<16>();
@@ -57,8 +57,8 @@ fn skip_plain_blocks(bytes: &[u8]) -> &[u8] {
 
 /// Is every byte from 0x21 to 0x7e?
 pub(super) fn is_visible_ascii(bytes: &[u8]) -> bool {
-    // Adding 1 takes 0x7f over the edge, subtracting 0x21 takes what is less below it. What is
-    // wrong may mark its neighbour, too.
+    // Adding 1 carries 0x7f into the top bit, and subtracting 0x21 borrows for smaller bytes. A
+    // wrong byte may also mark its neighbour.
     let outside = |word: u64| (word | word.wrapping_add(EVERY) | word.wrapping_sub(EVERY * 0x21)) & HIGH;
     let (words, rest) = bytes.as_chunks::<8>();
     let in_words = words.iter().fold(0, |found, word| found | outside(u64::from_le_bytes(*word)));
@@ -74,7 +74,7 @@ mod tests {
         for special in [b'"', b'\\', 0, 0x1f, b'\n'] {
             for length in 0..70 {
                 for place in 0..length {
-                    // Neighbours that differ from the special ones in a single bit.
+                    // Bytes that are close to the special ones, for example in a single bit.
                     for other in [b'x', 0x20, 0x21, 0x23, b'[', b']', 0x7f, 0x80, 0xff, 0xa2, 0xdc, 0x9f] {
                         let mut bytes = vec![other; length];
                         bytes[place] = special;

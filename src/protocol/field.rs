@@ -1,8 +1,8 @@
-//! The fields of the protocol: checked once, valid ever after.
+//! The fields of the protocol: checked once, and valid from then on.
 //!
-//! A value of one of these types has passed the bounds of the protocol's section on fields, so
-//! nobody behind the codec checks a length again. The borrowed forms ([`Name`], [`Id`]) live as
-//! long as the read buffer; [`UserName`] is the owned form, cheap to clone.
+//! A value of one of these types is within the bounds of the protocol's section on fields, so no
+//! code after the codec checks a length again. The borrowed forms ([`Name`], [`Id`]) live as long
+//! as the read buffer; [`UserName`] is the owned form, cheap to clone.
 
 use super::escape_free::is_visible_ascii;
 use crate::shown::is_invisible;
@@ -35,8 +35,7 @@ fn check_user_name(text: &str) -> Result<(), FieldFault> {
     if text.is_empty() {
         return Err("a user name must not be empty");
     }
-    // Nearly every name is of plain ASCII without a space at either end, and that is seen at a
-    // glance.
+    // Nearly every name is plain ASCII without spaces at the ends, which is quick to check.
     if text.len() <= USER_NAME_CHARS_MAX && is_visible_ascii(text.as_bytes()) {
         return Ok(());
     }
@@ -55,7 +54,7 @@ fn check_user_name(text: &str) -> Result<(), FieldFault> {
 
 /// The further rules for a new name: it must not look like another name.
 fn check_new_name(text: &str) -> Result<(), FieldFault> {
-    // There and back: some letters are written like another one only as capitals (ſ, S).
+    // Also through upper case: some letters equal another one only as capitals (ſ, S).
     if text.to_lowercase() == RESERVED_NAME || text.to_uppercase().to_lowercase() == RESERVED_NAME {
         return Err("the name system is reserved, in any case");
     }
@@ -88,8 +87,7 @@ impl<'a> Name<'a> {
         Ok(Self(text))
     }
 
-    /// Checks a name that somebody wants to sign up with. Accounts that have other names log in as
-    /// ever.
+    /// Checks a name for a sign-up. Existing accounts with other names can still log in.
     ///
     /// # Errors The fault in it.
     pub fn for_sign_up(text: impl Into<Cow<'a, str>>) -> Result<Self, FieldFault> {
@@ -185,7 +183,7 @@ impl<'a> Id<'a> {
     }
 }
 
-/// Something that must never be shown: the client's password hash, or what the server keeps of it.
+/// A value that must never be shown: a client's password hash, the stored hash of it, or a token.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(Box<str>);
 

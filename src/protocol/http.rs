@@ -1,5 +1,5 @@
 //! The head of an HTTP/1.1 request: a WebSocket upgrade (RFC 6455 §4.2), a GET or HEAD of a file or
-//! of the health, an OPTIONS, or one that is refused. Nobody reads the body of a request.
+//! of the health, an OPTIONS, or one that is refused. The body of a request is never read.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -10,7 +10,7 @@ pub const HEAD_BYTES_MAX: usize = 8 * 1024;
 const HEADERS_MAX: usize = 64;
 /// RFC 6455 §1.3.
 const WEBSOCKET_GUID: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
-/// The name of this protocol among those that a WebSocket client may offer (RFC 6455 §1.9).
+/// The name of this protocol as a WebSocket subprotocol (RFC 6455 §1.9).
 const SUBPROTOCOL: &str = "hongyan";
 
 /// The result of reading the head of a request.
@@ -31,9 +31,9 @@ pub enum Head {
     File(String),
     /// The health of the server, by GET or HEAD.
     Health,
-    /// What may be asked.
+    /// A request for the allowed methods.
     Options,
-    /// Nothing that can be answered: the status line to say so.
+    /// A request that is refused.
     Bad(Refusal),
 }
 
@@ -46,9 +46,9 @@ pub enum Health {
     Store,
     /// It takes no log-ins any more, and will be stopped.
     Draining,
-    /// It is being stopped.
+    /// It is stopping.
     Stopping,
-    /// It waits for the end of the server that is active.
+    /// It is a standby that waits for the end of the active server.
     Standby,
 }
 
@@ -59,7 +59,7 @@ pub enum Refusal {
     BadRequest,
     /// 403: it must be asked over TLS.
     TlsOnly,
-    /// 400: its proxies contradict each other about where it came from.
+    /// 400: the headers of its proxies contradict each other about the client's address.
     Forwarded,
     /// 403: a page of this origin may not open a WebSocket.
     Origin,
@@ -92,7 +92,7 @@ pub fn read_head(input: &[u8]) -> Head {
 pub fn header_values<'a>(input: &'a [u8], name: &str) -> Vec<&'a [u8]> {
     let mut headers = [httparse::EMPTY_HEADER; HEADERS_MAX];
     let mut request = httparse::Request::new(&mut headers);
-    // A head that was read before can be read again; one that cannot be has no headers.
+    // A head that was read before can be read again; an invalid one has no headers.
     if request.parse(input).is_err() {
         return Vec::new();
     }
@@ -134,7 +134,7 @@ fn read_request(request: &httparse::Request<'_, '_>, length: usize) -> Head {
         return Head::Bad(Refusal::BadRequest);
     }
     let accept = accept_of(key);
-    // Unlike the other words, the name of a subprotocol is one in upper and lower case.
+    // Unlike the other values, the name of a subprotocol is case-sensitive.
     let speaks_hongyan = has("Sec-WebSocket-Protocol", &|part| part == SUBPROTOCOL);
     Head::Upgrade { accept, speaks_hongyan, length }
 }
@@ -145,7 +145,7 @@ pub fn accept_of(key: &[u8]) -> String {
     STANDARD.encode(Sha1::new().chain_update(key).chain_update(WEBSOCKET_GUID).finalize())
 }
 
-/// The path of a target, without its query, and without the host that may stand in front of it.
+/// The path of a target, without query and without the host that may precede it.
 fn path(target: &str) -> &str {
     let target = target.split(['?', '#']).next().unwrap_or_default();
     match target.split_once("://") {
@@ -154,13 +154,13 @@ fn path(target: &str) -> &str {
     }
 }
 
-/// Does the answer to this request end with its headers?
+/// Must the answer to this request have no body (HEAD)?
 #[must_use]
 pub fn wants_no_body(input: &[u8]) -> bool {
     input.starts_with(b"HEAD ")
 }
 
-/// Appends the answer to an upgrade. Of the subprotocols that the client offers, it chooses ours.
+/// Appends the answer to an upgrade, with our subprotocol if the client offers it.
 pub fn write_upgrade(out: &mut Vec<u8>, accept: &str, speaks_hongyan: bool) {
     out.extend_from_slice(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n");
     out.extend_from_slice(b"Sec-WebSocket-Accept: ");
@@ -178,7 +178,8 @@ const WORDS: &str = "This is hongyan, an instant-messaging server.\n\
 
 const ALLOW: &str = "Allow: GET, HEAD, OPTIONS\r\n";
 
-/// Appends a few words about the server, where there is no page; with `no_body` only the headers.
+/// Appends a short text about the server, for use without a web page; with `no_body` only the
+/// headers.
 pub fn write_words(out: &mut Vec<u8>, no_body: bool) {
     write_text(out, "200 OK", "", WORDS, no_body);
 }
@@ -195,7 +196,7 @@ pub fn write_health(out: &mut Vec<u8>, health: Health, no_body: bool) {
     write_text(out, status, "", word, no_body);
 }
 
-/// Appends what may be asked.
+/// Appends the allowed methods.
 pub fn write_options(out: &mut Vec<u8>) {
     out.extend_from_slice(b"HTTP/1.1 204 No Content\r\n");
     out.extend_from_slice(ALLOW.as_bytes());

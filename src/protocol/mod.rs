@@ -1,4 +1,4 @@
-//! Pure bytes: what stands on the wire, and what it means. No sockets, no time, no users.
+//! Pure functions on bytes: the wire format and its meaning. No sockets, no time, no users.
 #![deny(clippy::disallowed_methods)]
 
 pub mod account;

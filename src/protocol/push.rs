@@ -1,7 +1,8 @@
-//! A push: what the server sends of its own accord and has on an ACK list until it is acked.
+//! A push: a frame that the server sends without a request, and keeps on an ACK list until it is
+//! acked.
 //!
-//! A [`Body`] is what it says. One body can go to many receivers: each has a [`Push`] of their own,
-//! with its own number.
+//! A [`Body`] is its content. One body can go to many receivers: each gets a [`Push`] with its own
+//! `seq`.
 
 use super::escape_free::is_escape_free;
 use super::field::{Id, Name, UserName};
@@ -36,7 +37,7 @@ impl PushKind {
         }
     }
 
-    /// The kind of a stored number, if there is one.
+    /// The kind with this stored number, if there is one.
     #[must_use]
     pub fn from_code(code: u8) -> Option<Self> {
         Some(match code {
@@ -49,8 +50,8 @@ impl PushKind {
     }
 }
 
-/// What a push says, the same for all who receive it. Its three texts stand in one allocation,
-/// which its clones share: a clone copies no text.
+/// The content of a push, the same for all receivers. Its three texts are in one allocation, which
+/// clones share: a clone copies no text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Body {
     /// The server's time when it was taken, in ms since the epoch.
@@ -66,16 +67,16 @@ pub struct Body {
 /// One receiver's copy of a push. A clone copies no text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Push {
-    /// The place in the order of all pushes: given by the chat core when the push is taken, never
-    /// used twice.
+    /// The number of the push, in the order of all pushes: assigned by the core when the push is
+    /// taken, and never used twice.
     pub seq: u64,
     /// The receiver's name.
     pub receiver: UserName,
-    /// What it says.
+    /// Its content.
     pub body: Body,
 }
 
-/// A push says what its body says.
+/// A push has all properties of its body.
 impl Deref for Push {
     type Target = Body;
 
@@ -85,17 +86,17 @@ impl Deref for Push {
 }
 
 thread_local! {
-    /// A buffer in which texts are joined before their size is known, so that a push costs one
+    /// A buffer in which texts are joined before they are allocated, so that a push costs one
     /// allocation and not two.
     static JOINED: RefCell<String> = const { RefCell::new(String::new()) };
 }
 
-/// The bytes that are written beside the texts of a push, in each form, with the inner `type` of a
-/// friend request.
+/// The number of bytes beside the texts of a written push in the string form, with the inner `type`
+/// of a friend request; below, that in the object form.
 const TEXT_BETWEEN_BYTES: usize = 140;
 const OBJECT_BETWEEN_BYTES: usize = 112;
 
-/// More than this is not kept of it.
+/// The largest capacity of that buffer that is kept, in bytes.
 const JOINED_KEPT_BYTES: usize = 16 * 1024;
 
 fn joined(texts: [&str; 3]) -> Arc<str> {
@@ -111,17 +112,17 @@ fn joined(texts: [&str; 3]) -> Arc<str> {
 }
 
 impl Body {
-    /// Puts a body together.
+    /// Makes a body.
     #[must_use]
     pub fn new(time_ms: u64, kind: PushKind, id: &Id<'_>, sender: &Name<'_>, content: &str) -> Self {
         let texts = [id.as_str(), sender.as_str(), content];
         Self::join(time_ms, kind, texts, texts.into_iter().all(is_escape_free))
     }
 
-    /// Makes a message a body.
+    /// Makes the body of a message.
     ///
-    /// `escape_free` tells that all its texts stand in a JSON string as they are; `false` is never
-    /// wrong.
+    /// `escape_free`: all its texts can be written into a JSON string without escaping; `false` is
+    /// always correct.
     #[must_use]
     pub fn message(time_ms: u64, id: &Id<'_>, sender: &Name<'_>, content: &str, escape_free: bool) -> Self {
         let texts = [id.as_str(), sender.as_str(), content];
@@ -138,7 +139,7 @@ impl Body {
         Self { time_ms, kind, id_end, sender_end, escape_free, text }
     }
 
-    /// The sender's id of it.
+    /// The id that the sender gave it.
     #[must_use]
     pub fn id(&self) -> &str {
         &self.text[..usize::from(self.id_end)]
@@ -156,13 +157,13 @@ impl Body {
         &self.text[usize::from(self.sender_end)..]
     }
 
-    /// Do all three texts stand in a JSON string as they are?
+    /// Can all three texts be written into a JSON string without escaping?
     pub(super) fn is_escape_free(&self) -> bool {
         self.escape_free
     }
 
     /// The written size of a push with this body to `receiver`, in bytes, without the digits of its
-    /// time. It looks at each byte only if something in it is escaped.
+    /// time. The texts are scanned only if something in them is escaped.
     #[must_use]
     pub fn written_bytes_to(&self, receiver: &UserName, form: ContentForm) -> usize {
         // Quotes inside a string are escaped, too.
@@ -175,8 +176,8 @@ impl Body {
         between + of(&self.text, self.escape_free) + of(receiver, is_escape_free(receiver))
     }
 
-    /// How many bytes of memory a push with this body stands for, to a receiver whose name is so
-    /// long. The name counts, though it is shared: the store keeps one with each push.
+    /// The weight in bytes of a push with this body to a receiver whose name has `receiver_bytes`.
+    /// The name counts although it is shared in memory, because the store keeps it with each push.
     #[must_use]
     pub fn weight_bytes_to(&self, receiver_bytes: usize) -> usize {
         size_of::<(u64, Self)>() + self.text.len() + receiver_bytes
@@ -184,7 +185,7 @@ impl Body {
 }
 
 impl Push {
-    /// Puts a push together.
+    /// Makes a push.
     #[must_use]
     pub fn new(
         seq: u64,
@@ -216,7 +217,7 @@ impl Push {
         self.body.written_bytes_to(&self.receiver, form)
     }
 
-    /// The bytes of memory that it stands for.
+    /// Its weight in bytes.
     #[must_use]
     pub fn weight_bytes(&self) -> usize {
         self.body.weight_bytes_to(self.receiver().len())

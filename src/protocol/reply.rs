@@ -1,4 +1,4 @@
-//! Server frames: what answers a request or tells a client something, and how it is written.
+//! The server's frames: answers to requests and frames without a request, and how they are written.
 //!
 //! Frames are written compactly, keys in the order of the protocol page, into the caller's buffer,
 //! without a line end: the wire adds its own framing.
@@ -14,14 +14,14 @@ use super::request::ContentForm;
 mod account;
 pub use account::write_presence;
 
-/// The id a reply names.
+/// The id in a reply.
 #[derive(Clone, Debug)]
 pub enum ReplyId {
-    /// The request had none, or it could not be read.
+    /// Empty: the request had no id, or could not be read.
     Empty,
-    /// The request's own.
+    /// The id of the request.
     Text(Box<str>),
-    /// That of a push (which the answer to a message names): no copy is made.
+    /// The id of a message's body, without a copy.
     OfBody(Body),
 }
 
@@ -42,12 +42,12 @@ impl ReplyId {
 pub enum Reply {
     /// RE_SIGNUP: `SS` or `SF`.
     SignUp {
-        /// Done?
+        /// Was it done?
         done: bool,
     },
     /// RE_SIGNUP: `LS` or `LF`.
     Login {
-        /// Done?
+        /// Was it done?
         done: bool,
     },
     /// RE_GETUSER_SUC.
@@ -56,7 +56,7 @@ pub enum Reply {
     NoSuchProfile,
     /// RE_MESSAGE: `MS` or `MF`.
     Message {
-        /// Taken, and durable from now on?
+        /// `MS`: the message is durable; otherwise `MF`.
         taken: bool,
     },
     /// RE_FRI_REQ.
@@ -74,7 +74,7 @@ pub enum Reply {
     ProfileChanged,
     /// RE_PASSWORD: `changed`.
     PasswordChanged,
-    /// RE_BLOCK: all whom the user blocks.
+    /// RE_BLOCK: all users whom the user blocks.
     Blocked(Vec<UserName>),
     /// RE_ACCOUNT: `deleted`.
     AccountDeleted,
@@ -87,13 +87,13 @@ pub enum Reply {
     Error {
         /// The code.
         code: ErrorCode,
-        /// The sentence, without code and full stop; the writer adds neither a full stop.
+        /// The sentence, without the code and without a full stop.
         why: &'static str,
     },
 }
 
-/// Characters as JSON escapes them inside a string: `0` for those that stand for themselves, `u`
-/// for `\u00xx`.
+/// How JSON escapes each byte inside a string: `0` for not at all, `u` for `\u00xx`, otherwise the
+/// letter after the backslash.
 const ESCAPES: [u8; 256] = {
     let mut table = [0; 256];
     let mut byte = 0;
@@ -111,8 +111,8 @@ const ESCAPES: [u8; 256] = {
     table
 };
 
-/// Appends `text` escaped `levels` times: as it stands in a JSON string (1), in a JSON text inside
-/// a JSON string (2), and so on.
+/// Appends `text` escaped `levels` times: for a JSON string (1), for a JSON text inside a JSON
+/// string (2), and so on.
 ///
 /// Nothing is allocated but what `out` grows by; runs without escapes are copied whole.
 pub(super) fn escape(out: &mut Vec<u8>, text: &str, levels: u32) {
@@ -174,7 +174,7 @@ pub(super) fn number(out: &mut Vec<u8>, number: u64) {
     out.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
 }
 
-/// Writes one frame: keeps track of how deep in strings its CONTENT is.
+/// Writes one frame, and tracks in how many strings the present text is nested.
 struct Frame<'a> {
     out: &'a mut Vec<u8>,
     /// The number of strings around the text that is being written.
@@ -293,7 +293,7 @@ pub fn write_reply(out: &mut Vec<u8>, form: ContentForm, id: &str, reply: &Reply
             frame.string("Content", "User could not be found");
             "RE_GETUSER_FAILED"
         }
-        // Written above, as it is by far the most frequent.
+        // Written above, because it is the most frequent one.
         Reply::Message { .. } => return,
         Reply::Friend { time_ms } => {
             frame.number("Content", *time_ms);

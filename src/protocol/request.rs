@@ -1,4 +1,4 @@
-//! The requests that a client can send, in checked fields, borrowed from the read buffer.
+//! The requests of clients, with checked fields, borrowed from the read buffer.
 
 use super::account::AccountRequest;
 use super::error::ErrorCode;
@@ -8,8 +8,8 @@ use std::borrow::Cow;
 /// The form of CONTENT: a JSON text inside a string, or a plain object.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum ContentForm {
-    /// `"CONTENT":"{\"MessageId\":…}"`, the form of older clients and of a connection that has
-    /// not shown its own.
+    /// `"CONTENT":"{\"MessageId\":…}"`, the form of older clients, and of a connection that has not
+    /// shown its form.
     #[default]
     Text,
     /// `"CONTENT":{"MessageId":…}`.
@@ -61,7 +61,7 @@ impl Verb {
 pub enum Credential {
     /// PASS: the client's own hash of the password, which to the server is the password.
     Password(Secret),
-    /// TOKEN: a resume token that it was given after an earlier log-in.
+    /// TOKEN: a resume token from an earlier log-in.
     Token(Secret),
 }
 
@@ -134,8 +134,8 @@ pub enum Request<'a> {
         receiver: Name<'a>,
         /// The text.
         content: Cow<'a, str>,
-        /// Do all its texts stand in a JSON string as they are? The reader knows, and the writer
-        /// need not look again.
+        /// Can all its texts be written into a JSON string without escaping? The parser knows it,
+        /// so the writer need not scan them again.
         escape_free: bool,
     },
     /// TYPE 5.
@@ -144,7 +144,7 @@ pub enum Request<'a> {
         form: ContentForm,
         /// The id of the push that was received.
         id: Id<'a>,
-        /// Whose push, if the client said.
+        /// The sender of the push, if the client gave it.
         sender: Option<Name<'a>>,
     },
     /// TYPE 6.
@@ -159,7 +159,7 @@ pub enum Request<'a> {
         receiver: Name<'a>,
         /// The operation.
         verb: FriendVerb,
-        /// Some words to go with it.
+        /// A text to go with it.
         content: Cow<'a, str>,
     },
     /// TYPE TOKEN.
@@ -177,7 +177,7 @@ pub enum Request<'a> {
         mid: Option<Id<'a>>,
         /// The form of CONTENT.
         form: ContentForm,
-        /// What is asked.
+        /// The request itself.
         request: AccountRequest<'a>,
     },
     /// TYPE 0.
@@ -188,9 +188,8 @@ pub enum Request<'a> {
 }
 
 impl Request<'_> {
-    /// Does it go on while the requests of its connection are held? Requests that a client needs to
-    /// get on with what it was sent do: acks, heartbeats and log-ins. A client whose acks wait
-    /// behind its own output might never get out of that.
+    /// Is it handled while the requests of its connection are held? Acks, heartbeats and log-ins
+    /// are: a client whose acks had to wait for its own unread output could be blocked for ever.
     #[must_use]
     pub fn passes_held_requests(&self) -> bool {
         matches!(self, Request::Ack { .. } | Request::Heartbeat { .. } | Request::Login { .. })
@@ -200,10 +199,9 @@ impl Request<'_> {
 /// An input that is no well-formed request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BadInput {
-    /// Its TYPE, if that much could be read: 1, 2 and 4 get their own answer before the error.
+    /// Its TYPE, if it could be read: 1, 2 and 4 get their own answer before the error.
     pub verb: Option<Verb>,
-    /// The form of its CONTENT, if that much could be read: a string or an object, whatever it
-    /// holds.
+    /// The form of its CONTENT, if it could be read: a string or an object, whatever its content.
     pub form: Option<ContentForm>,
     /// The id that the answer names, if it could be read and is within its bounds; else empty. The
     /// MID of a 1, 2, 3, 0 or unknown TYPE, the `messageId` of a 4 or 6, and always empty for a 5.
@@ -215,7 +213,7 @@ pub struct BadInput {
 }
 
 impl BadInput {
-    /// A fault of an input of which nothing could be read.
+    /// The fault of an input of which nothing could be read.
     #[must_use]
     pub fn unreadable(code: ErrorCode, why: &'static str) -> Self {
         Self { verb: None, form: None, id: "".into(), code, why }

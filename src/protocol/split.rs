@@ -1,9 +1,9 @@
 //! Finds the end of an envelope in a raw stream. Resumable: each byte is looked at once, however
 //! the stream is cut.
 //!
-//! The splitter follows the structure of the JSON, so that broken input is noticed at the byte
-//! where it breaks and the healthy line behind it is heard. It does not judge numbers and literals:
-//! that is the envelope's business.
+//! The splitter follows the structure of the JSON, so that broken input is detected at the first
+//! wrong byte, and a valid line after it is still read. It does not check numbers and literals: the
+//! envelope parser does.
 //!
 //! ```
 //! use hongyan::protocol::split::{RawInput, RawItem};
@@ -16,7 +16,7 @@
 //! assert_eq!(raw.next(&mut chunk, 1024), RawItem::Envelope(b"{\"TYPE\":0}"));
 //! ```
 
-/// Objects and arrays may stand in each other this deep.
+/// The largest nesting depth of objects and arrays.
 pub const DEPTH_MAX: u32 = 64;
 
 /// The next item of the stream.
@@ -26,7 +26,7 @@ pub enum RawItem<'a> {
     More,
     /// One envelope, by its braces.
     Envelope(&'a [u8]),
-    /// Something that is no envelope. Reading goes on with the next line.
+    /// Input that is not an envelope. Reading continues with the next line.
     Bad,
     /// An envelope or a line that is larger than allowed. The connection is to be closed.
     TooLarge,
@@ -36,7 +36,7 @@ pub enum RawItem<'a> {
 #[derive(Debug, Default)]
 pub struct RawInput {
     mode: Mode,
-    /// The part of the present envelope that came in earlier chunks.
+    /// The part of the present envelope that arrived in earlier chunks.
     tail: Vec<u8>,
     tail_given: bool,
     /// Bytes of garbage on the present line.
@@ -48,16 +48,16 @@ enum Mode {
     /// White space before the next envelope.
     #[default]
     Between,
-    /// The same, within a byte order mark of which so many bytes were seen.
+    /// As `Between`, inside a byte order mark of which this many bytes were read.
     Mark(usize),
     Envelope(Scanner),
-    /// The rest of a line that is no envelope.
+    /// The rest of a line that is not an envelope.
     SkipLine,
 }
 
 impl RawInput {
-    /// Takes the next thing off the front of `chunk`. Call it until it says [`RawItem::More`]; in
-    /// between the rest of the chunk may be kept elsewhere and given again later.
+    /// Takes the next item from the front of `chunk`. Call it until it gives [`RawItem::More`]; in
+    /// between, the rest of the chunk may be kept elsewhere and passed again later.
     pub fn next<'a, 'c: 'a>(&'a mut self, chunk: &mut &'c [u8], frame_bytes_max: usize) -> RawItem<'a> {
         if std::mem::take(&mut self.tail_given) {
             self.tail = Vec::new();
@@ -107,7 +107,7 @@ impl RawInput {
                     let room = frame_bytes_max.saturating_sub(self.tail.len());
                     match scanner.scan(chunk) {
                         Scan::Broken(place) if place <= room => {
-                            // A line that begins as a healthy one is heard.
+                            // A line that begins like an envelope is read.
                             let here = scanner.fresh_line && chunk.get(place).is_some_and(|&byte| may_begin(byte));
                             *chunk = &chunk[place..];
                             self.tail = Vec::new();
@@ -140,13 +140,13 @@ impl RawInput {
         }
     }
 
-    /// Passes over the rest of the line: what was on it could not be read.
+    /// Skips the rest of the line, which could not be read.
     pub fn skip_line(&mut self) {
         self.mode = Mode::SkipLine;
         self.skipped = 0;
     }
 
-    /// Is it between two envelopes? Then there is nothing to remember, and a new one does as well.
+    /// Is it between two envelopes? Then it has no state, and can be replaced by a new one.
     #[must_use]
     pub fn is_between(&self) -> bool {
         matches!(self.mode, Mode::Between)
@@ -159,21 +159,21 @@ impl RawInput {
     }
 }
 
-/// Some clients put it in front of all they write.
+/// Some clients send it before everything else.
 const BYTE_ORDER_MARK: [u8; 3] = [0xEF, 0xBB, 0xBF];
 
-/// Is this byte passed over between two envelopes? NULs, too: some clients end each of theirs with
+/// Is this byte skipped between two envelopes? NULs are, too: some clients end each envelope with
 /// one.
 fn is_space(byte: u8) -> bool {
     byte.is_ascii_whitespace() || byte == 0
 }
 
-/// May a healthy line begin with this?
+/// May a valid line begin with this byte?
 fn may_begin(byte: u8) -> bool {
     matches!(byte, b'{' | 0) || byte == BYTE_ORDER_MARK[0]
 }
 
-/// A text without what is passed over around an envelope.
+/// The text without skipped bytes around it.
 #[must_use]
 pub fn trim(text: &str) -> &str {
     text.trim_matches(|char| char == '\u{FEFF}' || u8::try_from(char).is_ok_and(is_space))
@@ -190,7 +190,7 @@ enum Scan {
     All,
     /// The envelope ends after so many bytes.
     End(usize),
-    /// The byte at this place cannot stand there.
+    /// The byte at this position is not valid there.
     Broken(usize),
 }
 
@@ -207,7 +207,7 @@ enum Expect {
     Scalar,
     Text,
     Escape,
-    /// So many hexadecimal digits.
+    /// This many hexadecimal digits are missing.
     Hex(u8),
 }
 
@@ -245,7 +245,7 @@ impl Scanner {
         Scan::All
     }
 
-    /// Inside a string, to its end or the next escape.
+    /// Scans the inside of a string, to its end or the next escape.
     fn text(&mut self, rest: &[u8]) -> Result<usize, usize> {
         let end = memchr::memchr2(b'"', b'\\', rest);
         let inside = &rest[..end.unwrap_or(rest.len())];
@@ -263,7 +263,7 @@ impl Scanner {
         Ok(end + 1)
     }
 
-    /// One byte outside of plain text; `false` if it cannot stand here.
+    /// Handles one byte outside of plain text; `false` if it is not valid here.
     fn step(&mut self, byte: u8) -> bool {
         match (self.expect, byte) {
             (Expect::Escape, b'u') => self.expect = Expect::Hex(4),
@@ -361,12 +361,12 @@ mod tests {
         let mark = "\u{FEFF}";
         expect(&format!("{mark}{{}}\0{{\"a\":1}}\0\0\n{mark}{mark} {{}}{mark}"), &["{}", "{\"a\":1}", "{}"]);
         expect(&format!("\0{mark}\0\n{{}}\0"), &["{}"]);
-        // Also where an envelope was given up for the line behind it.
+        // Also where an envelope was given up for the next line.
         expect(
             &format!("{{\"a\":1\n{mark}{{\"b\":2}}\n{{\"a\":1\n\0{{\"b\":3}}\n"),
             &["BAD", "{\"b\":2}", "BAD", "{\"b\":3}"],
         );
-        // Not inside of one.
+        // Not inside an envelope.
         expect(&format!("{{\"a\"{mark}:1}}\n{{}}\n"), &["BAD", "{}"]);
         expect("{\"a\":\0 1}\n{}\n", &["BAD", "{}"]);
         for broken in [&b"\xef{}\n{}\n"[..], b"\xef\xbb{}\n{}", b"\xbb\xbf\n{}", b"\xef\n{}", b"\xef\xef\xbb\xbf{}\n{}"]

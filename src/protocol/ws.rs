@@ -1,19 +1,19 @@
-//! WebSocket frames (RFC 6455), the server's side, and the reading of a client. Resumable; owns
-//! memory only while a message or frame is incomplete.
+//! WebSocket frames (RFC 6455): the server's side, and reading for clients. Resumable; owns memory
+//! only while a message or frame is incomplete.
 
 /// RFC 6455 §7.4.1: the codes that the server closes with.
 pub mod close_code {
-    /// Done.
+    /// Normal closure.
     pub const NORMAL: u16 = 1000;
     /// The server stops, or the client was silent for too long.
     pub const GOING_AWAY: u16 = 1001;
-    /// The frames are not those of the protocol.
+    /// The frames violate the protocol.
     pub const PROTOCOL_ERROR: u16 = 1002;
     /// A binary message.
     pub const UNSUPPORTED: u16 = 1003;
     /// A text message that is not UTF-8.
     pub const NOT_UTF8: u16 = 1007;
-    /// Against the rules: replaced by a newer log-in, or nothing but garbage.
+    /// A rule was violated: replaced by a newer log-in, or only garbage.
     pub const POLICY: u16 = 1008;
     /// A message larger than allowed.
     pub const TOO_LARGE: u16 = 1009;
@@ -53,13 +53,13 @@ struct Frame {
     fin: bool,
     opcode: u8,
     mask: [u8; 4],
-    /// Payload that is still to come.
+    /// The number of payload bytes still to come.
     left: usize,
-    /// Payload that came before the present chunk, for the place in the mask.
+    /// The number of payload bytes before the present chunk, for the position in the mask.
     seen: usize,
 }
 
-/// The input of a server, whose clients mask what they send.
+/// The input of a server, whose clients mask their frames.
 pub type WsInput = Input<true>;
 
 /// The input of a client: a server masks nothing.
@@ -81,8 +81,8 @@ pub struct Input<const MASKED: bool> {
 }
 
 impl<const MASKED: bool> Input<MASKED> {
-    /// Takes the next thing off the front of `chunk`, un-masking in place. Call it until it says
-    /// [`WsItem::More`]; in between the rest of the chunk may be kept elsewhere and given again
+    /// Takes the next item from the front of `chunk`, un-masking in place. Call it until it gives
+    /// [`WsItem::More`]; in between, the rest of the chunk may be kept elsewhere and passed again
     /// later.
     pub fn next<'a, 'c: 'a>(&'a mut self, chunk: &mut &'c mut [u8], message_bytes_max: usize) -> WsItem<'a> {
         if std::mem::take(&mut self.given) {
@@ -132,7 +132,7 @@ impl<const MASKED: bool> Input<MASKED> {
                 return control(frame.opcode, whole);
             }
             if frame.left == 0 && frame.fin && self.message.is_empty() {
-                // The usual case: a message that came whole is not copied.
+                // The usual case: a complete message is not copied.
                 self.in_message = false;
                 return text(payload);
             }
@@ -145,7 +145,7 @@ impl<const MASKED: bool> Input<MASKED> {
         }
     }
 
-    /// Is it between two messages? Then there is nothing to remember, and a new one does as well.
+    /// Is it between two messages? Then it has no state, and can be replaced by a new one.
     #[must_use]
     pub fn is_between(&self) -> bool {
         self.header_length == 0 && self.frame.is_none() && !self.in_message
@@ -157,7 +157,7 @@ impl<const MASKED: bool> Input<MASKED> {
         size_of::<Self>() + self.message.capacity() + self.control.capacity()
     }
 
-    /// Reads a frame's header; `Ok(false)` when it is not whole.
+    /// Reads a frame's header; `Ok(false)` if it is incomplete.
     fn read_header(&mut self, chunk: &mut &mut [u8], message_bytes_max: usize) -> Result<bool, WsItem<'static>> {
         loop {
             let have = usize::from(self.header_length);
@@ -173,7 +173,7 @@ impl<const MASKED: bool> Input<MASKED> {
             self.header[have..have + length].copy_from_slice(front);
             self.header_length += length as u8;
             *chunk = rest;
-            // What is wrong with the first two bytes is told before the rest is waited for.
+            // A fault in the first two bytes is reported without waiting for the rest.
             if self.header_length >= 2 {
                 self.check_header()?;
             }
@@ -198,7 +198,7 @@ impl<const MASKED: bool> Input<MASKED> {
         if length >> 63 == 1 {
             return Err(WsItem::Error(close_code::PROTOCOL_ERROR));
         }
-        // Checked before anything is kept of it.
+        // Check before any of it is kept.
         let room = message_bytes_max.saturating_sub(self.message.len()) as u64;
         if opcode < CLOSE && length > room {
             return Err(WsItem::TooLarge);
@@ -241,8 +241,8 @@ fn header_bytes(known: &[u8], masked: bool) -> usize {
     }
 }
 
-/// Takes a message off the front of `chunk` if it is as nearly all are: one text frame of at most
-/// 64 KiB, and whole. `None` says nothing about it.
+/// Takes a message from the front of `chunk` if it is of the usual kind: one complete text frame of
+/// at most 64 KiB. `None`: use the general way.
 fn take_whole_text<'c>(chunk: &mut &'c mut [u8], message_bytes_max: usize) -> Option<&'c [u8]> {
     const FIN_TEXT: u8 = 0x80 | TEXT;
     let (header, length, mask) = match **chunk {
@@ -282,7 +282,7 @@ fn control(opcode: u8, payload: &[u8]) -> WsItem<'_> {
     }
 }
 
-/// Takes the mask off, `seen` bytes of the payload having gone before.
+/// Removes the mask; `seen` bytes of the payload came before.
 fn unmask(payload: &mut [u8], mask: [u8; 4], seen: usize) {
     let mut key = mask;
     key.rotate_left(seen % 4);
@@ -330,8 +330,8 @@ pub fn end_text(out: &mut Vec<u8>, start: usize) {
     }
 }
 
-/// Appends a text frame as a client would write it, with a mask that changes nothing: what was read
-/// and may not be handed on yet is kept in that form, and read again.
+/// Appends a text frame as a client would write it, with a mask of zeros: a message that may not be
+/// handed in yet is kept in this form and read again.
 pub fn write_as_client(out: &mut Vec<u8>, payload: &str) {
     let start = begin_text(out);
     out.extend_from_slice(payload.as_bytes());

@@ -1,4 +1,4 @@
-//! The requests about the user's own account.
+//! Reads the requests about the user's own account.
 
 use super::{
     DESCRIPTION, EMAIL, LOCATION, LONG_TEXT_BYTES_MAX, NICK_NAME, PICTURE, PICTURE_BYTES_MAX, PUBLIC_KEY,
@@ -13,7 +13,7 @@ const PASSWORD: &[&str] = &["old", "new"];
 const BLOCK: &[&str] = &["block", "unblock"];
 const ACCOUNT: &[&str] = &["want", "PASS"];
 
-/// The keys that this TYPE knows.
+/// The known keys of this TYPE.
 pub(super) fn keys(verb: Verb) -> &'static [&'static str] {
     match verb {
         Verb::Roster => ROSTER,
@@ -87,7 +87,7 @@ mod tests {
     use crate::protocol::error::ErrorCode;
     use crate::protocol::request::{ContentForm, Request};
 
-    /// Reads it in both forms, and shows what was read or what is wrong with it.
+    /// Reads a request in both forms; gives it, or its fault, as text.
     fn read(kind: &str, content: &str) -> String {
         let quoted = serde_json::to_string(content).unwrap();
         let forms = [(ContentForm::Object, content), (ContentForm::Text, &quoted)];

@@ -1,4 +1,4 @@
-//! Rosters, lists of blocked users, and who is online.
+//! Writes rosters, lists of blocked users, and PRESENCE.
 
 use super::Frame;
 use crate::protocol::account::{PendingEntry, RosterFriend, ShownRoster};
