@@ -4,7 +4,8 @@
 //! waited.
 //!
 //! `HONGYAN_TEST_CLUSTER_KILLS=200` makes it long, with the default lease: the table of
-//! docs/cluster.md is from that. `SEED` draws the order of the faults. Root only: networks are made.
+//! docs/cluster.md is from that. `SEED` draws the order of the faults. It makes network namespaces,
+//! so it needs root.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
 mod common;

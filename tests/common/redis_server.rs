@@ -1,6 +1,6 @@
 //! A Redis or Valkey server of a test's own, to be killed and frozen without harm to any other
-//! test. Tests that use one are skipped where neither is installed, unless HONGYAN_TEST_REDIS is set
-//! (`./test` sets it, and installs one).
+//! test. Tests that use one are skipped where neither is installed, unless `HONGYAN_TEST_REDIS` is
+//! set (`./test` sets it, and installs one).
 
 use super::PATIENCE;
 use std::net::{SocketAddr, TcpListener, TcpStream};

@@ -4,23 +4,24 @@
 //! Of the rules by which the ordinary simulation is judged (`tests/sim/oracle.rs`), these hold for
 //! several nodes together, and are checked here:
 //!
-//! | rule | here |
-//! |---|---|
-//! | nothing that was promised is lost, and all of it comes in the end | after each step, whatever node took it |
-//! | `MS` only for what is committed or acked | by the store of all |
-//! | order of each pair of users | of first sendings, whichever node took and sent them |
-//! | one live connection of each user | on nodes that are not fenced |
-//! | each message is answered once, in time | on each connection; in time by a node that runs |
-//! | no `MF` between friends without an error behind it | while no friendship changes; afterwards who are friends hear each other, and nobody else does |
-//! | what is said twice is delivered once | while nothing fails: what was acked never comes again. A fault may double it (a node that is killed takes its dedup window along) |
-//! | friends in memory are those in the store | at the end, on the nodes of both |
+//! - Nothing that was promised is lost, and all of it arrives in the end: checked after each step,
+//!   whichever node took it.
+//! - `MS` only for what is committed or acked.
+//! - The order of each pair of users: of first sendings, whichever node took and sent them.
+//! - One live connection of each user, on nodes that are not fenced.
+//! - Each message is answered once on each connection, and in time by a node that runs.
+//! - No `MF` between friends without an error behind it, while no friendship changes. Afterwards
+//!   friends receive each other's messages, and nobody else does.
+//! - Duplicates are delivered once while nothing fails: an acked message never arrives again. A
+//!   fault may double it, since a killed node takes its dedup window along.
+//! - The friends in memory are those in the store: checked at the end, on the nodes of both.
 //!
-//! These do not run here. Idle closes, resends, held input, throttles, tries, tokens, presence and
-//! the push hook are each node's own, and know nothing of the others: the ordinary simulation has
-//! them. Blocks, profiles, passwords, notices, bans and deletions are jobs in the store like a
-//! friendship's end, of which only the latter is begun here: what such a job must do in the other
-//! nodes' memory has tests over processes (`tests/cluster.rs`). Quotas are counted in the store by
-//! each node, which may know a mailbox 5 s late: the model store knows at once, and would find nothing.
+//! The others do not run here. Idle closes, resends, held input, throttles, tries, tokens, presence
+//! and the push hook belong to one node: the ordinary simulation has them. Blocks, profiles,
+//! passwords, notices, bans and deletions are jobs in the store like a friendship's end, of which
+//! only the latter is begun here; tests over processes (`tests/cluster.rs`) cover what such a job
+//! does in the other nodes' memory. Each node counts quotas in the store, and may know a mailbox 5 s
+//! late: the model store knows at once, and would find nothing.
 //!
 //! Jobs of a node take their time in lanes, each in its order; what is read behind a commit is read
 //! at another moment. A node that is killed or paused leaves jobs that may still be done. Records
