@@ -67,3 +67,14 @@ fn while_nothing_fails_nothing_comes_twice() {
 fn in_a_harsh_world_the_promises_are_kept() {
     run_all(Cluster::harsh);
 }
+
+#[test]
+fn friends_on_two_nodes_with_a_bus_who_ack_cost_no_job_in_the_store() {
+    let mut handed_over = 0;
+    for seed in 0..8 {
+        let mut cluster = Cluster::of_pairs(seed);
+        cluster.run_pairs();
+        handed_over += cluster.oracle.counts.get("handed over").copied().unwrap_or(0);
+    }
+    assert!(handed_over > 1_000, "{handed_over}: they are on two nodes");
+}

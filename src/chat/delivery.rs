@@ -302,9 +302,16 @@ impl Chat {
     }
 
     /// Is the receiver online? Then their ack may make the push durable, whatever the store does.
-    fn may_be_acked(&self, delivery: DeliveryRef) -> bool {
+    fn may_be_acked(&mut self, delivery: DeliveryRef) -> bool {
         let listed = self.deliveries.get(delivery).filter(|found| found.listed && found.waits());
-        listed.is_some_and(|found| self.users.route(found.receiver) != Route::Away)
+        let Some(receiver) = listed.map(|found| found.receiver) else {
+            return false;
+        };
+        match self.users.route(receiver) {
+            Route::Here(_) => true,
+            Route::Away => false,
+            Route::Elsewhere => self.is_handed_over(receiver, delivery.seq),
+        }
     }
 
     /// Waiters go on waiting until their deadline: for the ack, or until the store works again.

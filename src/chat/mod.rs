@@ -46,6 +46,7 @@ mod memory;
 mod message;
 mod note;
 mod noting;
+mod outcome;
 mod own_account;
 mod own_op;
 mod paging;

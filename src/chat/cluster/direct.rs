@@ -230,7 +230,7 @@ impl Chat {
     }
 
     /// Is this one handed over, and does it wait for its ack?
-    pub(super) fn is_handed_over(&mut self, receiver: UserId, seq: u64) -> bool {
+    pub(in super::super) fn is_handed_over(&mut self, receiver: UserId, seq: u64) -> bool {
         self.remote(receiver).is_some_and(|remote| remote.items.contains_key(&seq))
     }
 

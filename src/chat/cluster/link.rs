@@ -36,6 +36,7 @@ const KEPT_BYTES: usize = 96;
 struct Kept {
     record: BusRecord,
     bytes: usize,
+    /// When it was said; of a `Look` when the first was said that is folded into it.
     said_ms: u64,
     /// The batch of this epoch in which it is; 0: in none yet.
     number: u64,
@@ -100,6 +101,8 @@ pub(super) struct Link {
     barrier: u64,
     /// All that is kept and was said before this went by the mail.
     mailed_to: u64,
+    /// The first of what is kept and did not go by the mail was said then, or later.
+    unmailed_ms: Option<u64>,
     /// When an epoch that was given up is followed by the next.
     open_at_ms: Option<u64>,
     open_again_ms: u64,
@@ -170,11 +173,13 @@ impl Link {
     pub(super) fn say(&mut self, record: BusRecord, now_ms: u64, bytes_max: usize) -> bool {
         self.last_serial += 1;
         let serial = self.last_serial;
+        let mut said_ms = now_ms;
         match &record {
             BusRecord::Record(Record::Look { user }) => {
                 if let Some(&earlier) = self.looks.get(user).filter(|earlier| **earlier > self.barrier) {
-                    // What it asks for is asked for by this one.
-                    self.drop_kept(earlier);
+                    // What it asks for is asked for by this one, which waits no longer for that.
+                    let unmailed = self.drop_kept(earlier).filter(|kept| !kept.mailed);
+                    said_ms = unmailed.map_or(now_ms, |kept| kept.said_ms);
                 }
                 self.looks.insert(user.clone(), serial);
             }
@@ -182,7 +187,8 @@ impl Link {
             _ => self.barrier = serial,
         }
         let bytes = record.weight_bytes() + KEPT_BYTES;
-        self.kept.insert(serial, Kept { record, bytes, said_ms: now_ms, number: 0, mailed: false });
+        self.kept.insert(serial, Kept { record, bytes, said_ms, number: 0, mailed: false });
+        self.unmailed_ms = self.unmailed_ms.into_iter().chain([said_ms]).min();
         self.kept_bytes += bytes;
         if self.epoch > 0 {
             self.waiting_bytes += bytes;
@@ -191,18 +197,18 @@ impl Link {
         self.kept_bytes > bytes_max
     }
 
-    fn drop_kept(&mut self, serial: u64) {
-        if let Some(kept) = self.kept.remove(&serial) {
-            self.kept_bytes -= kept.bytes;
-            if kept.number == 0 {
-                self.waiting_bytes = self.waiting_bytes.saturating_sub(kept.bytes);
-            }
-            if let BusRecord::Record(Record::Look { user }) = &kept.record
-                && self.looks.get(user) == Some(&serial)
-            {
-                self.looks.remove(user);
-            }
+    fn drop_kept(&mut self, serial: u64) -> Option<Kept> {
+        let kept = self.kept.remove(&serial)?;
+        self.kept_bytes -= kept.bytes;
+        if kept.number == 0 {
+            self.waiting_bytes = self.waiting_bytes.saturating_sub(kept.bytes);
         }
+        if let BusRecord::Record(Record::Look { user }) = &kept.record
+            && self.looks.get(user) == Some(&serial)
+        {
+            self.looks.remove(user);
+        }
+        Some(kept)
     }
 
     /// Gives up all that is kept: there is too much of it, or its receiver is dead.
@@ -235,6 +241,7 @@ impl Link {
                 kept.record = BusRecord::Record(Record::Look { user: user.clone() });
                 kept.mailed = false;
                 self.mailed_to = self.mailed_to.min(*serial);
+                self.unmailed_ms = self.unmailed_ms.into_iter().chain([kept.said_ms]).min();
             }
         }
     }
@@ -268,21 +275,29 @@ impl Link {
         mailed
     }
 
-    /// What was said so long ago and did not go by the mail yet goes now, in its order.
+    /// If something that was said so long ago did not go by the mail yet, it goes now, behind all
+    /// that was said before it.
     pub(super) fn mail(&mut self, now_ms: u64, after_ms: u64) -> Vec<Record> {
         let mut mailed = Vec::new();
-        for (serial, kept) in self.kept.range_mut(self.mailed_to..) {
-            if kept.said_ms + after_ms > now_ms {
-                break;
-            }
-            self.mailed_to = serial + 1;
-            if !std::mem::replace(&mut kept.mailed, true)
-                // A beginning holds for this epoch only.
-                && let BusRecord::Record(record) = &kept.record
-            {
-                mailed.push(record.clone());
-            }
+        if self.unmailed_ms.is_none_or(|unmailed_ms| unmailed_ms + after_ms > now_ms) {
+            return mailed;
         }
+        let unmailed = self.kept.range_mut(self.mailed_to..);
+        let is_due = |kept: &Kept| !kept.mailed && kept.said_ms + after_ms <= now_ms;
+        let last_due = unmailed.filter(|(_, kept)| is_due(kept)).map(|(serial, _)| *serial).last();
+        if let Some(last_due) = last_due {
+            for kept in self.kept.range_mut(self.mailed_to..=last_due).map(|(_, kept)| kept) {
+                if !std::mem::replace(&mut kept.mailed, true)
+                    // A beginning holds for this epoch only.
+                    && let BusRecord::Record(record) = &kept.record
+                {
+                    mailed.push(record.clone());
+                }
+            }
+            self.mailed_to = last_due + 1;
+        }
+        let unmailed = self.kept.range(self.mailed_to..).filter(|(_, kept)| !kept.mailed);
+        self.unmailed_ms = unmailed.map(|(_, kept)| kept.said_ms).min();
         mailed
     }
 
@@ -290,7 +305,7 @@ impl Link {
     pub(super) fn due_ms(&self, works: bool) -> Option<u64> {
         let late = self.unconfirmed.front().map(|oldest| oldest.sent_ms + UNCONFIRMED_MS);
         let mail_after_ms = if works { MAIL_AFTER_MS } else { 0 };
-        let mail = self.kept.range(self.mailed_to..).next().map(|(_, kept)| kept.said_ms + mail_after_ms);
+        let mail = self.unmailed_ms.map(|unmailed_ms| unmailed_ms + mail_after_ms);
         let forget = self.kept.values().next().map(|kept| kept.said_ms + MAILED_FORGET_MS);
         let open = self.open_at_ms.filter(|_| works);
         [late, mail, forget, open, self.confirm_ms].into_iter().flatten().min()

@@ -48,6 +48,12 @@ impl Bus {
         }
     }
 
+    pub(super) fn is_harsh(&mut self) {
+        let mut rate = |max: u64| if self.random.chance(700) { self.random.below(max) } else { 0 };
+        (self.lost, self.twice, self.late, self.cuts, self.away) =
+            (rate(300), rate(200), rate(300), rate(50), rate(40));
+    }
+
     pub(super) fn ends(&mut self, node: usize) {
         self.turns.retain(|(of, _)| *of != node);
         self.away_from.remove(&node);

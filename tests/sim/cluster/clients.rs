@@ -90,7 +90,7 @@ impl Cluster {
         self.say_new(client, other);
     }
 
-    fn say_new(&mut self, client: usize, other: usize) {
+    pub(super) fn say_new(&mut self, client: usize, other: usize) {
         let receiver = self.clients[other].user;
         let entry = &mut self.clients[client];
         entry.said += 1;
@@ -206,9 +206,10 @@ impl Cluster {
             }
             Frame::Push(push) => {
                 self.say(|| format!("{} sees {} {}", self.clients[client].user, push.seq, push.id()));
-                self.oracle.saw(push);
+                self.oracle.saw(push, self.now_ms);
                 let (id, sender) = (push.id().to_owned(), Some(push.sender().to_owned()));
                 let wait_ms = [1, 2, 10, 250, 700][self.random.below(5) as usize];
+                let wait_ms = if self.acks_at_once { 1 } else { wait_ms };
                 self.later(wait_ms, move |cluster| {
                     if cluster.clients[client].serial == peer.serial {
                         cluster.client_says(client, Say::Ack { id, sender });

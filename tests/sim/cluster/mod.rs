@@ -87,6 +87,8 @@ pub struct Cluster {
     pub oracle: Oracle,
     poll_every_ms: u64,
     bus: bus::Bus,
+    /// Of clients.
+    acks_at_once: bool,
     tell: bool,
 }
 
@@ -118,14 +120,61 @@ impl Cluster {
             friends: cluster.faults.friends,
             operator: cluster.faults.operator,
         };
+        cluster.bus.is_harsh();
         cluster
+    }
+
+    /// Two nodes with a bus, nothing fails, nobody leaves, and clients ack at once.
+    pub fn of_pairs(seed: u64) -> Self {
+        let mut cluster = Self::of_two(seed, Rules { save_after_ms: 200, ..Rules::default() }).with_bus(true);
+        cluster.faults = Faults::default();
+        cluster.acks_at_once = true;
+        cluster
+    }
+
+    /// Friends on two nodes talk to each other: after a moment nothing is written any more, and
+    /// nobody looks into the store.
+    pub fn run_pairs(&mut self) {
+        self.pass(3_000);
+        for round in 0..60 {
+            if round == 20 {
+                self.oracle.jobs.clear();
+            }
+            for client in 0..self.clients.len() {
+                for other in 0..self.clients.len() {
+                    if client != other {
+                        self.say_new(client, other);
+                    }
+                }
+                self.pass(self.now_ms % 7);
+            }
+            self.pass(40);
+            let are_answered = self.clients.iter().all(|client| client.unanswered.is_empty());
+            assert!(round < 20 || (are_answered && self.oracle.is_quiet()), "not within 40 ms");
+        }
+        let jobs = &self.oracle.jobs;
+        assert!(jobs.is_empty(), "{jobs:?}");
+        self.recover();
     }
 
     fn with(seed: u64, calm: bool) -> Self {
         let mut random = Random::new(seed ^ 0xC1_0573);
         let count = 2 + random.below(3) as usize;
         let users = 3 + random.below(4) as usize;
-        let mut rules = rules::of(&mut random);
+        let rules = rules::of(&mut random);
+        Self::of_nodes((seed, random), (count, users), rules, calm)
+    }
+
+    fn of_two(seed: u64, rules: Rules) -> Self {
+        Self::of_nodes((seed, Random::new(seed ^ 0xC1_0573)), (2, 4), rules, true)
+    }
+
+    fn of_nodes(
+        (seed, mut random): (u64, Random),
+        (count, users): (usize, usize),
+        mut rules: Rules,
+        calm: bool,
+    ) -> Self {
         // A node that is not asked for long sends again to those who ack late.
         rules.jobs_max = if random.chance(100) { 20 + random.below(20) as usize } else { 65_536 };
         let mut rate = |often: u64, max: u64| if !calm && random.chance(often) { random.below(max) } else { 0 };
@@ -153,7 +202,9 @@ impl Cluster {
         }
         store.model.cache_passwords = random.chance(500);
         let poll_every_ms = if random.chance(500) { 100 } else { 1_000 };
+        let bus = bus::Bus::new(seed, calm);
         let checks_acked = calm && rules.dedup_messages_max >= 1_024;
+        let checks_acked_ms = checks_acked.then_some(if bus.is_there { 1_000 } else { 0 });
         let mut cluster = Self {
             random,
             now_ms: 1_000,
@@ -166,9 +217,10 @@ impl Cluster {
             are_all_friends: faults.friends == 0,
             operator: operator::Operator::default(),
             faults,
-            oracle: Oracle::new(checks_acked),
+            oracle: Oracle::new(checks_acked_ms),
             poll_every_ms,
-            bus: bus::Bus::new(seed, calm),
+            bus,
+            acks_at_once: false,
             tell: std::env::var_os("TELL").is_some(),
         };
         for node in 0..count {

@@ -264,7 +264,7 @@ impl Cluster {
                     let receiver = entry.user.clone().unwrap_or_default();
                     let key = (sender.clone(), receiver, id.clone());
                     if entry.outstanding.remove(&key) {
-                        self.oracle.was_acked(key);
+                        self.oracle.was_acked(key, self.now_ms);
                     }
                 }
                 _ => {}

@@ -41,6 +41,7 @@ impl Cluster {
             end.0 = at_ms;
         }
         self.say(|| format!("node {node} asks {job:?}"));
+        self.oracle.asked(&job);
         self.later(at_ms - self.now_ms, move |cluster| cluster.work((node, life, me), ticket, job, lane));
     }
 

@@ -296,3 +296,17 @@ fn a_confirmation_goes_alone_after_a_moment() {
     one.hear(alone);
     assert_eq!(one.link.due_ms(true), None, "nothing is open");
 }
+
+#[test]
+fn looks_that_follow_each_other_do_not_put_off_the_mail() {
+    let (mut one, _) = both_up();
+    let mut mailed_ms = Vec::new();
+    for _ in 0..30 {
+        one.say(look("ann"));
+        drop(one.frames());
+        if one.pass(100) == vec![look("ann")] {
+            mailed_ms.push(one.now_ms);
+        }
+    }
+    assert_eq!(mailed_ms, [1_000, 2_000, 3_000]);
+}
