@@ -6,14 +6,14 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
     of(
         "the owner is not told that something was saved",
         "src/chat/cluster/telling.rs",
-        "out.push(Action::Send { to: at, record: Record::Look { user: name.clone() } });",
-        "_ = name;",
+        "                if what.pushes {\n                    self.say(at, Record::Look",
+        "                if what.pushes && name.as_str().is_empty() {\n                    self.say(at, Record::Look",
     ),
     of(
         "a death in the view marks no list",
         "src/chat/cluster/mod.rs",
-        "        if any_died {",
-        "        if any_died && me.get() == 0 {",
+        "        if changes.any_died {",
+        "        if changes.any_died && changes.nodes.is_empty() {",
     ),
     of(
         "a page begins behind the last one",
@@ -84,8 +84,8 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
     of(
         "that records were missed changes nothing",
         "src/chat/cluster/mod.rs",
-        "            Record::Missed => self.look_at_all(out),",
-        "            Record::Missed => {}",
+        "                self.end_directs_at(from.node, out);\n                self.look_at_all(out);",
+        "",
     ),
     of(
         "a look while a page is read is forgotten",
@@ -97,8 +97,8 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
     of(
         "those for whom something may be saved are not handed over",
         "src/chat/cluster/letting_go.rs",
-        "        let dirty = self.dirty_of(user, to, out);\n",
-        "        let dirty = self.dirty_of(user, to, out).split_off(usize::MIN).into_iter().skip(usize::MAX).collect();\n",
+        "        let mut dirty = self.dirty_of(user, to, out);\n",
+        "        let mut dirty: Vec<_> = self.dirty_of(user, to, out).into_iter().take(0).collect();\n",
     ),
     of(
         "those for whom something may be saved are not looked for",

@@ -14,8 +14,8 @@ use super::super::contract::Action;
 use super::super::deliveries::Save;
 use super::super::ids::{DeliveryRef, UserId};
 use super::super::users::Route;
-use super::What;
 use super::contract::{BusRecord, Incarnation, NodeId, Owner, Record};
+use super::{What, steps};
 use crate::protocol::field::UserName;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -25,6 +25,8 @@ const REMOTES_MAX: usize = 65_536;
 const LOOKED_AT_MAX: usize = 8;
 /// Senders of whom it is known when they came.
 const CAME_MAX: usize = 65_536;
+/// So many receivers of one sender are handed over with the sender.
+const UNACKED_MAX: usize = 1_024;
 /// Of a remote receiver, and of a message that was handed over, beside the delivery.
 const REMOTE_BYTES: usize = size_of::<Remote>() + 128;
 const ITEM_BYTES: usize = 32;
@@ -416,13 +418,20 @@ impl Chat {
         }
     }
 
-    /// For whom messages of this sender are in the store, of which that node may not know yet.
-    pub(super) fn unacked_of(&mut self, sender: UserId, at: Incarnation) -> Vec<UserName> {
+    /// The receivers on this node for whom messages of this sender are in the store and not acked,
+    /// so that the node may not know of them yet. If there are too many, it reads everything.
+    pub(super) fn unacked_of(&mut self, sender: UserId, at: Incarnation, out: &mut Vec<Action>) -> Vec<UserName> {
         let Some(remotes) = self.remotes() else { return Vec::new() };
         let all = (sender, UserId::FIRST)..=(sender, UserId::LAST);
-        let receivers = remotes.unacked.range(all).map(|((_, receiver), _)| *receiver);
-        let there = receivers.filter(|receiver| remotes.of.get(receiver).is_some_and(|remote| remote.at == at));
-        let there: Vec<UserId> = there.collect();
+        let receivers = remotes.unacked.range(all).map(|((_, receiver), _)| *receiver).take(UNACKED_MAX + 1);
+        let receivers: Vec<UserId> = receivers.collect();
+        steps::count(receivers.len());
+        if receivers.len() > UNACKED_MAX {
+            self.say(at, Record::Missed, out);
+            return Vec::new();
+        }
+        let is_there = |receiver: &UserId| remotes.of.get(receiver).is_some_and(|remote| remote.at == at);
+        let there: Vec<UserId> = receivers.into_iter().filter(is_there).collect();
         there.into_iter().map(|receiver| self.users.get(receiver).name.clone()).collect()
     }
 

@@ -164,7 +164,7 @@ impl Chat {
         self.await_messages(user, false);
         let name = self.users.get(user).name.clone();
         let mut dirty = self.dirty_of(user, to, out);
-        dirty.extend(self.unacked_of(user, to));
+        dirty.extend(self.unacked_of(user, to, out));
         let window = self.window_of(user);
         let released = Released { user: name, claim, epoch, clock: self.next_seq, dirty, window };
         self.say(to, Record::Released(Box::new(released)), out);

@@ -130,10 +130,22 @@ impl Cluster {
         }
     }
 
+    /// With a bus users talk to a friend of theirs for a while: there are pairs to hand over for.
+    fn talk_in_pairs(&mut self) {
+        let count = self.clients.len();
+        let client = self.bus.random.below(count as u64) as usize;
+        for _ in 0..self.bus.random.below(4) {
+            self.say_new(client, (client + 1) % count);
+        }
+    }
+
     /// Perhaps the bus is cut, mended, away or back.
     pub(super) fn bus_step(&mut self) {
         if !self.bus.is_there {
             return;
+        }
+        if self.bus.random.chance(500) {
+            self.talk_in_pairs();
         }
         let count = self.nodes.len();
         if self.bus.random.chance(self.bus.cuts) {
