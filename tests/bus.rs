@@ -4,132 +4,25 @@
 
 mod common;
 
+/// The parts of this test, in `tests/bus/`.
+mod bus {
+    pub(crate) mod node;
+    pub(crate) mod proxy;
+}
+
+use bus::node::{KEY, Node, frame, pair};
+use bus::proxy::Proxy;
 use common::{PATIENCE, Redis};
+use hongyan::bus::Bus;
 use hongyan::bus::codec::Codec;
-use hongyan::bus::{Bus, Figures, News, PubSub, Settings};
-use hongyan::chat::contract::{Batch, BusRecord, Frame, Incarnation, NodeId, Place};
-use hongyan::config::{BusUrls, Config};
+use hongyan::chat::contract::{Batch, BusRecord, Frame, Place};
 use hongyan::protocol::field::{Id, Name, UserName};
 use hongyan::protocol::push::{Push, PushKind};
 use std::io::{Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::net::{TcpListener, TcpStream};
 use std::process::{Command, Stdio};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 use std::time::{Duration, Instant};
-
-const KEY: [u8; 32] = [7; 32];
-
-fn life(node: u16) -> Incarnation {
-    Incarnation { node: NodeId::new(node).unwrap(), epoch: 3 }
-}
-
-fn frame(number: u64) -> Frame {
-    Frame { view: number, confirmed: Some(Place { link: 1, number }), refused: None, batch: None }
-}
-
-/// A node, as far as the bus is concerned.
-struct Node {
-    me: Incarnation,
-    bus: PubSub,
-    woken: Receiver<()>,
-    works: bool,
-    heard: Vec<(Incarnation, u64)>,
-}
-
-impl Node {
-    fn start(number: u16, urls: &str) -> Self {
-        Self::tuned(number, urls, KEY, |_| ())
-    }
-
-    fn tuned(number: u16, urls: &str, key: [u8; 32], tune: impl FnOnce(&mut Config)) -> Self {
-        let mut config = Config { bus: BusUrls::parse(urls).unwrap(), bus_timeout_ms: 500, ..Config::default() };
-        tune(&mut config);
-        let (wake, woken) = channel();
-        let wake = Arc::new(move || wake.send(()).unwrap_or(()));
-        let settings = Settings::open(&config).unwrap().unwrap();
-        let me = life(number);
-        let bus = PubSub::start(settings, Codec::new(me, &key), wake).unwrap();
-        Self { me, bus, woken, works: true, heard: Vec::new() }
-    }
-
-    fn take(&mut self) {
-        let mut news = Vec::new();
-        self.bus.take(&mut news);
-        for one in news {
-            match one {
-                News::Works(works) => self.works = works,
-                News::Frame { from, frame } => self.heard.push((from, frame.view)),
-            }
-        }
-    }
-
-    #[track_caller]
-    fn wait(&mut self, what: &str, is_there: impl Fn(&Self) -> bool) {
-        let until = Instant::now() + PATIENCE;
-        loop {
-            self.take();
-            if is_there(self) {
-                return;
-            }
-            let left = until.saturating_duration_since(Instant::now());
-            assert!(!left.is_zero(), "{what}: {:?} {:?}", self.heard, self.bus.figures());
-            self.woken.recv_timeout(left.min(Duration::from_millis(50))).ok();
-        }
-    }
-
-    #[track_caller]
-    fn wait_until_it_works(&mut self) {
-        self.wait("it works", |node| node.works);
-    }
-
-    #[track_caller]
-    fn wait_until_up(&mut self, up: &[bool]) {
-        self.wait("these are up", |node| node.ups() == up);
-    }
-
-    fn ups(&self) -> Vec<bool> {
-        self.bus.figures().instances.iter().map(|instance| instance.is_up).collect()
-    }
-
-    #[track_caller]
-    fn wait_for(&mut self, from: &Self, number: u64) {
-        let from = from.me;
-        self.wait("it is heard", |node| node.heard.contains(&(from, number)));
-    }
-
-    fn say(&self, to: &Self, number: u64) {
-        self.bus.publish(to.me, &frame(number));
-    }
-
-    /// Says it again and again until it is heard: some of it may be lost.
-    #[track_caller]
-    fn get_through(&self, to: &mut Self, number: u64) {
-        let until = Instant::now() + PATIENCE;
-        while !to.heard.contains(&(self.me, number)) {
-            self.say(to, number);
-            thread::sleep(Duration::from_millis(20));
-            to.take();
-            assert!(Instant::now() < until, "{:?} {:?}", self.bus.figures(), to.bus.figures());
-        }
-    }
-
-    fn dropped(&self, word: &str) -> u64 {
-        dropped(&self.bus.figures(), word)
-    }
-}
-
-fn dropped(figures: &Figures, word: &str) -> u64 {
-    figures.dropped.iter().find(|(found, _)| *found == word).unwrap().1
-}
-
-fn pair(urls: &str) -> [Node; 2] {
-    let mut pair = [1, 2].map(|number| Node::start(number, urls));
-    pair.iter_mut().for_each(Node::wait_until_it_works);
-    pair
-}
 
 #[test]
 fn what_is_published_arrives_in_order_and_only_where_it_is_for() {
@@ -453,70 +346,4 @@ fn clients(redis: &Redis) -> String {
     let mut text = String::new();
     socket.read_to_string(&mut text).unwrap();
     text
-}
-
-/// Hands bytes on to a server. What comes from it is handed on later, and on connections that have
-/// subscribed only if they are not held.
-struct Proxy {
-    addr: SocketAddr,
-    pace: Arc<Pace>,
-}
-
-#[derive(Default)]
-struct Pace {
-    holds: AtomicBool,
-    delay_ms: AtomicU64,
-}
-
-impl Proxy {
-    fn start(port: u16) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let addr = listener.local_addr().unwrap();
-        let pace = Arc::<Pace>::default();
-        let given = Arc::clone(&pace);
-        thread::spawn(move || {
-            for near in listener.incoming().map_while(Result::ok) {
-                let Ok(far) = TcpStream::connect(("127.0.0.1", port)) else { continue };
-                let (near_too, far_too) = (near.try_clone().unwrap(), far.try_clone().unwrap());
-                let (pace, subscribes) = (Arc::clone(&given), Arc::<AtomicBool>::default());
-                let has_subscribed = Arc::clone(&subscribes);
-                thread::spawn(move || {
-                    hand_on(near, far, |bytes| {
-                        if bytes.windows(9).any(|word| word == b"SUBSCRIBE") {
-                            has_subscribed.store(true, Ordering::SeqCst);
-                        }
-                    });
-                });
-                thread::spawn(move || {
-                    hand_on(far_too, near_too, |_| {
-                        thread::sleep(Duration::from_millis(pace.delay_ms.load(Ordering::SeqCst)));
-                        while pace.holds.load(Ordering::SeqCst) && subscribes.load(Ordering::SeqCst) {
-                            thread::sleep(Duration::from_millis(5));
-                        }
-                    });
-                });
-            }
-        });
-        Self { addr, pace }
-    }
-
-    fn hold(&self, holds: bool) {
-        self.pace.holds.store(holds, Ordering::SeqCst);
-    }
-
-    fn delay(&self, ms: u64) {
-        self.pace.delay_ms.store(ms, Ordering::SeqCst);
-    }
-}
-
-fn hand_on(mut from: TcpStream, mut to: TcpStream, before: impl Fn(&[u8])) {
-    let mut buffer = [0; 4_096];
-    while let Ok(count @ 1..) = from.read(&mut buffer) {
-        before(&buffer[..count]);
-        if to.write_all(&buffer[..count]).is_err() {
-            break;
-        }
-    }
-    from.shutdown(Shutdown::Both).ok();
-    to.shutdown(Shutdown::Both).ok();
 }

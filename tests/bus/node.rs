@@ -1,0 +1,122 @@
+//! A node, as far as the bus is concerned.
+
+use crate::common::PATIENCE;
+use hongyan::bus::codec::Codec;
+use hongyan::bus::{Bus, Figures, News, PubSub, Settings};
+use hongyan::chat::contract::{Frame, Incarnation, NodeId, Place};
+use hongyan::config::{BusUrls, Config};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, channel};
+use std::thread;
+use std::time::{Duration, Instant};
+
+pub(crate) const KEY: [u8; 32] = [7; 32];
+
+pub(crate) fn life(node: u16) -> Incarnation {
+    Incarnation { node: NodeId::new(node).unwrap(), epoch: 3 }
+}
+
+pub(crate) fn frame(number: u64) -> Frame {
+    Frame { view: number, confirmed: Some(Place { link: 1, number }), refused: None, batch: None }
+}
+
+/// A node, as far as the bus is concerned.
+pub(crate) struct Node {
+    pub(crate) me: Incarnation,
+    pub(crate) bus: PubSub,
+    woken: Receiver<()>,
+    pub(crate) works: bool,
+    pub(crate) heard: Vec<(Incarnation, u64)>,
+}
+
+impl Node {
+    pub(crate) fn start(number: u16, urls: &str) -> Self {
+        Self::tuned(number, urls, KEY, |_| ())
+    }
+
+    pub(crate) fn tuned(number: u16, urls: &str, key: [u8; 32], tune: impl FnOnce(&mut Config)) -> Self {
+        let mut config = Config { bus: BusUrls::parse(urls).unwrap(), bus_timeout_ms: 500, ..Config::default() };
+        tune(&mut config);
+        let (wake, woken) = channel();
+        let wake = Arc::new(move || wake.send(()).unwrap_or(()));
+        let settings = Settings::open(&config).unwrap().unwrap();
+        let me = life(number);
+        let bus = PubSub::start(settings, Codec::new(me, &key), wake).unwrap();
+        Self { me, bus, woken, works: true, heard: Vec::new() }
+    }
+
+    pub(crate) fn take(&mut self) {
+        let mut news = Vec::new();
+        self.bus.take(&mut news);
+        for one in news {
+            match one {
+                News::Works(works) => self.works = works,
+                News::Frame { from, frame } => self.heard.push((from, frame.view)),
+            }
+        }
+    }
+
+    #[track_caller]
+    pub(crate) fn wait(&mut self, what: &str, is_there: impl Fn(&Self) -> bool) {
+        let until = Instant::now() + PATIENCE;
+        loop {
+            self.take();
+            if is_there(self) {
+                return;
+            }
+            let left = until.saturating_duration_since(Instant::now());
+            assert!(!left.is_zero(), "{what}: {:?} {:?}", self.heard, self.bus.figures());
+            self.woken.recv_timeout(left.min(Duration::from_millis(50))).ok();
+        }
+    }
+
+    #[track_caller]
+    pub(crate) fn wait_until_it_works(&mut self) {
+        self.wait("it works", |node| node.works);
+    }
+
+    #[track_caller]
+    pub(crate) fn wait_until_up(&mut self, up: &[bool]) {
+        self.wait("these are up", |node| node.ups() == up);
+    }
+
+    pub(crate) fn ups(&self) -> Vec<bool> {
+        self.bus.figures().instances.iter().map(|instance| instance.is_up).collect()
+    }
+
+    #[track_caller]
+    pub(crate) fn wait_for(&mut self, from: &Self, number: u64) {
+        let from = from.me;
+        self.wait("it is heard", |node| node.heard.contains(&(from, number)));
+    }
+
+    pub(crate) fn say(&self, to: &Self, number: u64) {
+        self.bus.publish(to.me, &frame(number));
+    }
+
+    /// Says it again and again until it is heard: some of it may be lost.
+    #[track_caller]
+    pub(crate) fn get_through(&self, to: &mut Self, number: u64) {
+        let until = Instant::now() + PATIENCE;
+        while !to.heard.contains(&(self.me, number)) {
+            self.say(to, number);
+            thread::sleep(Duration::from_millis(20));
+            to.take();
+            assert!(Instant::now() < until, "{:?} {:?}", self.bus.figures(), to.bus.figures());
+        }
+    }
+
+    pub(crate) fn dropped(&self, word: &str) -> u64 {
+        dropped(&self.bus.figures(), word)
+    }
+}
+
+pub(crate) fn dropped(figures: &Figures, word: &str) -> u64 {
+    figures.dropped.iter().find(|(found, _)| *found == word).unwrap().1
+}
+
+pub(crate) fn pair(urls: &str) -> [Node; 2] {
+    let mut pair = [1, 2].map(|number| Node::start(number, urls));
+    pair.iter_mut().for_each(Node::wait_until_it_works);
+    pair
+}
