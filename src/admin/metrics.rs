@@ -1,6 +1,7 @@
 //! The metrics in OpenMetrics 1.0. The writer is hand-made: the counters belong to the loop, so no
 //! client library can keep them, and the format needs only a few lines.
 
+use super::bus_metrics;
 use super::process::{Process, descriptors, resident_bytes};
 use crate::chat::contract::{CredentialKind, RefusalCause};
 use crate::histogram::Histogram;
@@ -15,16 +16,16 @@ pub(super) const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// The text under construction.
 #[derive(Default)]
-struct Text(String);
+pub(super) struct Text(pub(super) String);
 
 impl Text {
-    fn line(&mut self, line: std::fmt::Arguments<'_>) {
+    pub(super) fn line(&mut self, line: std::fmt::Arguments<'_>) {
         // Writing into a String cannot fail.
         self.0.write_fmt(line).unwrap_or(());
         self.0.push('\n');
     }
 
-    fn family(&mut self, name: &str, kind: &str, help: &str) {
+    pub(super) fn family(&mut self, name: &str, kind: &str, help: &str) {
         self.line(format_args!("# TYPE hongyan_{name} {kind}"));
         for unit in ["seconds", "bytes"] {
             if name.ends_with(unit) {
@@ -44,8 +45,14 @@ impl Text {
         self.line(format_args!("hongyan_{name}_total {value}"));
     }
 
-    /// Writes a counter with a label. Values of labels are fixed words that need no escaping.
-    fn counters(&mut self, name: &str, label: &str, help: &str, values: impl IntoIterator<Item = (String, u64)>) {
+    /// Writes a counter with a label, in whose values nothing needs escaping.
+    pub(super) fn counters(
+        &mut self,
+        name: &str,
+        label: &str,
+        help: &str,
+        values: impl IntoIterator<Item = (String, u64)>,
+    ) {
         self.family(name, "counter", help);
         for (value, count) in values {
             self.line(format_args!("hongyan_{name}_total{{{label}=\"{value}\"}} {count}"));
@@ -66,7 +73,7 @@ impl Text {
 }
 
 /// Microseconds in seconds, in decimal digits; a whole number has a point, too.
-fn seconds(us: u64) -> String {
+pub(super) fn seconds(us: u64) -> String {
     format!("{:?}", us as f64 / 1e6)
 }
 
@@ -111,6 +118,9 @@ pub(super) fn text(snapshot: Option<&Snapshot>, process: &Process) -> String {
         log_ins(&mut text, snapshot);
         messages(&mut text, snapshot);
         store(&mut text, snapshot);
+        if let Some(figures) = &snapshot.bus {
+            bus_metrics::write(&mut text, figures);
+        }
         text.gauge("held_bytes", "Memory that clients make the server hold.", snapshot.held_bytes);
         text.gauge("held_max_bytes", "How much of it there may be (--memory-max).", snapshot.held_bytes_max);
         text.histogram("turn_seconds", "Time that a turn of the loop worked, without waiting.", &snapshot.turns);

@@ -7,6 +7,7 @@
 
 mod access;
 mod answers;
+mod bus_metrics;
 mod changes;
 pub mod client;
 mod escape;

@@ -7,6 +7,7 @@ use super::census::Census;
 use super::counters::Counters;
 use super::hub::Hub;
 use super::socket::Stream;
+use crate::bus::Figures;
 use crate::chat::contract::{AdminAnswer, AdminRequest, AdminTicket, ConnId, Event, Gauges, Totals};
 use crate::histogram::Histogram;
 use crate::protocol::http::Health;
@@ -74,6 +75,8 @@ pub struct Snapshot {
     pub wall_ms: u64,
     /// The health of the store, as its workers report it.
     pub store: Arc<StoreHealth>,
+    /// The numbers of the bus between nodes, if there is one.
+    pub bus: Option<Figures>,
 }
 
 /// Why there is no answer.
@@ -212,6 +215,7 @@ impl<S: Stream> Hub<S> {
             turns: of_loop.turns.clone(),
             wall_ms: self.now.wall_ms,
             store,
+            bus: self.bus.as_ref().map(|bus| bus.figures()),
         }
     }
 }

@@ -26,6 +26,8 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
         &[
             "shown",
             "logging",
+            "bus::Figures",
+            "bus::figures",
             "net::admin",
             "net::census",
             "net::counters",

@@ -1,0 +1,69 @@
+//! The numbers of the bus between nodes.
+
+use super::metrics::{Text, seconds};
+use crate::bus::Figures;
+use crate::bus::figures::OfInstance;
+
+/// A family and the number of each instance for it.
+type Family = (&'static str, &'static str, fn(&OfInstance) -> u64);
+
+const COUNTERS: [Family; 5] = [
+    ("bus_failures", "How often an instance of the bus stopped working.", |one| one.failures),
+    ("bus_frames_sent", "Frames for other nodes that an instance of the bus took.", |one| one.frames_out),
+    ("bus_sent_bytes", "The bytes of these frames.", |one| one.bytes_out),
+    ("bus_frames_received", "Frames of other nodes that came over an instance of the bus.", |one| one.frames_in),
+    ("bus_received_bytes", "The bytes of these frames.", |one| one.bytes_in),
+];
+
+pub(super) fn write(text: &mut Text, figures: &Figures) {
+    text.family("bus_works", "gauge", "1: the instance of the bus works.");
+    for instance in &figures.instances {
+        let (place, works) = (label(&instance.place), u8::from(instance.is_up));
+        text.line(format_args!("hongyan_bus_works{{instance=\"{place}\"}} {works}"));
+    }
+    for (name, help, number) in COUNTERS {
+        let values = figures.instances.iter().map(|instance| (label(&instance.place), number(instance)));
+        text.counters(name, "instance", help, values);
+    }
+    text.family("bus_beat_seconds", "gauge", "How long what the node last said to itself was on its way.");
+    for instance in figures.instances.iter().filter(|instance| instance.beat_us > 0) {
+        let (place, time) = (label(&instance.place), seconds(instance.beat_us));
+        text.line(format_args!("hongyan_bus_beat_seconds{{instance=\"{place}\"}} {time}"));
+    }
+    let dropped = figures.dropped.iter().map(|(cause, count)| ((*cause).to_owned(), *count));
+    text.counters("bus_frames_dropped", "cause", "Frames that were not published, or not taken.", dropped);
+}
+
+/// A host is what an operator has written: nothing in it may end the label.
+fn label(place: &str) -> String {
+    place.chars().map(|char| if matches!(char, '"' | '\\') || char.is_control() { '_' } else { char }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_instance_and_each_cause_has_its_line() {
+        let instance = |place: &str, is_up| OfInstance {
+            place: place.into(),
+            is_up,
+            frames_out: 7,
+            beat_us: 250,
+            ..OfInstance::default()
+        };
+        let instances = vec![instance("a:6379", true), instance("b\"\n:1", false)];
+        let mut text = Text::default();
+        write(&mut text, &Figures { instances, dropped: vec![("wrong_mac", 3)] });
+        for line in [
+            "hongyan_bus_works{instance=\"a:6379\"} 1",
+            "hongyan_bus_works{instance=\"b__:1\"} 0",
+            "hongyan_bus_frames_sent_total{instance=\"a:6379\"} 7",
+            "# UNIT hongyan_bus_sent_bytes bytes",
+            "hongyan_bus_beat_seconds{instance=\"a:6379\"} 0.00025",
+            "hongyan_bus_frames_dropped_total{cause=\"wrong_mac\"} 3",
+        ] {
+            assert!(text.0.lines().any(|found| found == line), "{line}\n{}", text.0);
+        }
+    }
+}
