@@ -333,6 +333,7 @@ fn start_bus(
     let codec = Codec::new(cluster.me(), &cluster.mac_key());
     let bus = PubSub::start(settings, codec, Arc::clone(wake));
     let bus = bus.map_err(|error| cannot("start the threads of the bus", &error))?;
+    bus.speak(cluster.frame_version());
     Ok(Some(Box::new(bus)))
 }
 

@@ -12,6 +12,9 @@ impl<S: Stream> Hub<S> {
         let Some(cluster) = &self.cluster else { return };
         let mut news = Vec::new();
         cluster.take(&mut news);
+        if let Some(bus) = &self.bus {
+            bus.speak(cluster.frame_version());
+        }
         for one in news {
             self.dispatch(match one {
                 News::View(view) => Event::View(view),

@@ -87,6 +87,12 @@ impl Cluster {
         self.lease.read_view();
     }
 
+    /// The newest version of frames that every living node can read, at the last look.
+    #[must_use]
+    pub fn frame_version(&self) -> u16 {
+        self.server.seat().frame_version()
+    }
+
     /// Looks less often at what others say by the database, while a bus works.
     pub fn look_rarely(&self, rarely: bool) {
         self.lease.look_rarely(rarely);

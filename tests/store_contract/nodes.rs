@@ -85,6 +85,26 @@ fn look(name: &str) -> Record {
 }
 
 #[test]
+fn frames_are_of_the_newest_version_that_every_living_node_reads() {
+    let Some(mut database) = Database::new() else { return };
+    let mut a = Living::new(join(&database, "a"), PATIENCE);
+    let _b = join(&database, "b");
+    assert_eq!(a.server.seat().frame_version(), hongyan::store::records::FRAME_MAX);
+    for (change, version) in [
+        ("UPDATE nodes SET frame_max = node + 5", 6),
+        ("UPDATE nodes SET frame_max = 9 - node", 7),
+        // As one does that leaves.
+        ("UPDATE nodes SET renewed = 0 WHERE node = 2", 8),
+    ] {
+        database.admin.query_drop(change).unwrap();
+        database.admin.query_drop("UPDATE cluster SET view = view + 1").unwrap();
+        let number: u64 = database.admin.query_first("SELECT view FROM cluster").unwrap().unwrap();
+        a.wait_for_view(|view| view.number >= number);
+        assert_eq!(a.server.seat().frame_version(), version, "{change}");
+    }
+}
+
+#[test]
 fn a_cluster_of_an_older_schema_gets_what_a_bus_needs() {
     let Some(mut database) = Database::new() else { return };
     let first = join(&database, "a");

@@ -5,7 +5,7 @@ use super::background_close;
 use super::fault;
 use super::lanes::BEAT_LANE;
 use super::named_lock::{holder, kill, take};
-use super::nodes::{NodeServer, VIEW, lock, view_of};
+use super::nodes::{NodeServer, VIEW, frame_version_of, lock, view_of};
 use crate::chat::contract::{Incarnation, MS_SHIFT, Record, View};
 use crate::store::{StoreError, records};
 use mysql::prelude::Queryable;
@@ -267,6 +267,7 @@ impl Keeper {
                 self.conn = Some(conn);
                 self.handed.clear();
                 let (view, beats) = view_of(&rows)?;
+                self.server.seat().frame_version.store(frame_version_of(&rows), Ordering::Release);
                 let mail = mail.iter().filter_map(|row| Some((row.get(0)?, row.get(1)?))).collect();
                 Ok(Looked { view, beats, mail })
             }

@@ -16,7 +16,7 @@ use crate::store::StoreError;
 use crate::store::records::FRAME_MAX;
 use mysql::prelude::Queryable;
 use mysql::{Conn, Row};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -48,6 +48,8 @@ pub struct Seat {
     pub floor: u64,
     /// A push with a greater `seq` is not written: the database does not know of such yet.
     pub(super) seq_max: AtomicU64,
+    /// The newest version of frames that all living nodes read, as was last seen.
+    pub(super) frame_version: AtomicU16,
     /// A transaction has found that this node was fenced.
     pub(super) is_fenced: AtomicBool,
 }
@@ -57,6 +59,12 @@ impl Seat {
     #[must_use]
     pub fn is_fenced(&self) -> bool {
         self.is_fenced.load(Ordering::Acquire)
+    }
+
+    /// The newest version of frames that every living node can read, at the last look.
+    #[must_use]
+    pub fn frame_version(&self) -> u16 {
+        self.frame_version.load(Ordering::Acquire)
     }
 }
 
@@ -205,8 +213,8 @@ fn wait_until_read(conn: &mut Conn, me: NodeId) -> Result<(), StoreError> {
 }
 
 /// The view and all nodes, in the order of their numbers.
-pub(super) const VIEW: &str = "SELECT cluster.view, nodes.node, nodes.epoch, nodes.renewed, nodes.hlc_limit \
-                               FROM cluster, nodes ORDER BY nodes.node";
+pub(super) const VIEW: &str = "SELECT cluster.view, nodes.node, nodes.epoch, nodes.renewed, nodes.hlc_limit, \
+                               nodes.frame_max FROM cluster, nodes ORDER BY nodes.node";
 
 /// The view, and the signs of life of each node in it.
 pub(super) fn view_of(rows: &[Row]) -> Result<(View, Vec<u64>), StoreError> {
@@ -225,6 +233,15 @@ pub(super) fn view_of(rows: &[Row]) -> Result<(View, Vec<u64>), StoreError> {
         renewed.push(beats);
     }
     Ok((View { number, nodes: nodes.into() }, renewed))
+}
+
+/// The newest version of frames that every node which lives can read; the rows are those of the
+/// view.
+pub(super) fn frame_version_of(rows: &[Row]) -> u16 {
+    let read = |row: &Row, at: usize| row.get_opt::<u64, _>(at).and_then(Result::ok);
+    let living = rows.iter().filter(|row| read(row, 3).is_some_and(|beats| beats > 0));
+    let least = living.filter_map(|row| read(row, 5)).min();
+    least.and_then(|least| u16::try_from(least).ok()).unwrap_or(FRAME_MAX)
 }
 
 /// The name of a lock, as SQL, by which a connection of a node is found: that of a lane, or in lane
@@ -327,6 +344,8 @@ fn sit_down(conn: &mut Conn, node: NodeId, name: &str) -> Result<Seat, StoreErro
         floor: hlc_limit,
         // Until the limit is written anew, nothing may be.
         seq_max: AtomicU64::new(hlc_limit),
+        // No node reads a lower version.
+        frame_version: AtomicU16::new(1),
         is_fenced: AtomicBool::new(false),
     })
 }
