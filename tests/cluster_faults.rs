@@ -4,8 +4,8 @@
 //! waited.
 //!
 //! `HONGYAN_TEST_CLUSTER_KILLS=200` makes it long, with the default lease: the table of
-//! docs/cluster.md is from that. `SEED` draws the order of the faults. It makes network namespaces,
-//! so it needs root.
+//! docs/cluster.md is from that. `SEED` draws the order of the faults, `FAULTS` names
+//! some of them. Root only: networks are made.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
 mod common;
@@ -149,7 +149,11 @@ impl Plan {
             _ => others,
         };
         let faults = if has_bus { &FAULTS[..] } else { &FAULTS[..WITHOUT_BUS] };
-        let faults = faults.iter().flat_map(|fault| std::iter::repeat_n(*fault, count(*fault))).collect();
+        let only = std::env::var("FAULTS").ok();
+        let is_wanted =
+            |fault: &Fault| only.as_ref().is_none_or(|only| only.split(',').any(|name| name == format!("{fault:?}")));
+        let faults = faults.iter().copied().filter(is_wanted);
+        let faults = faults.flat_map(|fault| std::iter::repeat_n(fault, count(fault))).collect();
         let seconds = Duration::from_secs;
         let mut plan = if kills.is_some() {
             let (frozen_for, cut_for, database_frozen_for) = (seconds(60), seconds(15), seconds(10));

@@ -47,6 +47,7 @@ impl Known {
             promised.iter().flat_map(|(pair, numbers)| numbers.iter().map(|number| (*pair, *number))).collect()
         };
         let since = Instant::now();
+        let mut was_said = false;
         loop {
             let seen: BTreeSet<(Pair, u64)> = {
                 let seen = self.seen.lock().unwrap();
@@ -57,6 +58,9 @@ impl Known {
                 break;
             }
             assert!(since.elapsed() < PATIENCE, "promised and not delivered: {missing:?}");
+            if since.elapsed() > Duration::from_secs(5) && !std::mem::replace(&mut was_said, true) {
+                println!("    promised and not delivered for long: {missing:?}");
+            }
             thread::sleep(TICK);
         }
         self.check_order();
