@@ -190,12 +190,22 @@ pub fn take_answer(dialect: Dialect, frame: &[u8]) -> Fallible<Heard> {
     if !taken || text.get(KIND_AT) != Some(&b'M') || text.len() < ID_END {
         return Err(strange("the sender", frame));
     }
+    Ok(Heard::Done(number(&text[ID_AT..ID_END])))
+}
+
+/// The number of a message of hongyan that the receiver got.
+pub fn pushed_number(dialect: Dialect, frame: &[u8]) -> u64 {
+    number(&dialect.text(frame)[ID_AT..ID_END])
+}
+
+#[inline]
+fn number(id: &[u8]) -> u64 {
     let mut number = 0;
-    for &byte in &text[ID_AT..ID_END] {
+    for &byte in id {
         let digit = if byte <= b'9' { byte.wrapping_sub(b'0') } else { byte.wrapping_sub(b'a' - 10) };
         number = number << 4 | u64::from(digit);
     }
-    Ok(Heard::Done(number))
+    number
 }
 
 /// Writes an id into a frame that was just appended; under its mask in a WebSocket.

@@ -13,6 +13,12 @@ pub struct Histogram {
     max_ns: u64,
 }
 
+impl Default for Histogram {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl Histogram {
     pub fn new() -> Self {
         Self { counts: vec![0; BUCKETS].into_boxed_slice(), total: 0, max_ns: 0 }

@@ -2,7 +2,7 @@
 //! writes it once a turn. It checks only enough of a frame to prove that it is the right one, so
 //! that the measured server, not the load, is the bottleneck.
 
-use super::frames::{Dialect, Frames, Heard, take_answer};
+use super::frames::{Dialect, Frames, Heard, pushed_number, take_answer};
 use super::histogram::Histogram;
 use super::secure::Link;
 use super::{Fallible, check_interrupt};
@@ -59,6 +59,8 @@ pub struct Load {
     refill: bool,
     /// The histogram of latencies, while they are counted.
     pub latencies: Histogram,
+    /// The same until the receiver has the message, if that is wanted.
+    pub pushes: Option<Histogram>,
     /// Messages done so far.
     pub completed: u64,
 }
@@ -106,6 +108,7 @@ impl Load {
             started: Instant::now(),
             refill: false,
             latencies: Histogram::new(),
+            pushes: None,
             completed: 0,
         })
     }
@@ -252,6 +255,11 @@ impl Load {
             if is_receiver {
                 let from = &self.senders[sender].frames[0];
                 from.take_push(self.dialect, frame, &mut self.conns[index].output)?;
+                if let Some(pushes) = &mut self.pushes {
+                    let its = &self.senders[sender];
+                    let place = pushed_number(self.dialect, frame) as usize & (its.sent_ns.len() - 1);
+                    pushes.record(now_ns.saturating_sub(its.sent_ns[place]));
+                }
                 self.mark(index);
                 if self.dialect == Dialect::Mqtt {
                     self.half(sender, 1, now_ns);

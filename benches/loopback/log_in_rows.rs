@@ -16,7 +16,7 @@ use serde_json::json;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-const WAITING: usize = 20;
+pub const WAITING: usize = 20;
 /// A user is a friend of so many users before and so many behind in the ring.
 pub const NEIGHBOURS: usize = 5;
 /// What the server asks for: a page and one more, which tells whether there are more.
@@ -35,8 +35,13 @@ pub fn ring(
         return Ok(file);
     }
     settings.say(&format!("filling a store with {} users", thousands(users as f64)));
-    let mut store = SqliteStore::open(&file)?;
-    let mut filler = Filler::new(&mut store)?;
+    fill_ring(&mut SqliteStore::open(&file)?, users, neighbours, waiting)?;
+    Ok(file)
+}
+
+/// The same in any store.
+pub fn fill_ring(store: &mut dyn Store, users: usize, neighbours: usize, waiting: usize) -> Fallible<()> {
+    let mut filler = Filler::new(store)?;
     for number in 0..users {
         filler.account(&user(number))?;
     }
@@ -49,8 +54,7 @@ pub fn ring(
             filler.waiting(&user((number + 1) % users), &user(number), waiting, &content)?;
         }
     }
-    filler.finish()?;
-    Ok(file)
+    filler.finish()
 }
 
 pub fn log_in(starter: &Starter, settings: &Settings, report: &mut Report) -> Fallible<()> {
@@ -126,16 +130,16 @@ impl Costs {
     }
 }
 
-struct Cost {
+pub struct Cost {
     /// Users a second. That is also the load's rate, whose clients make a connection each; what the
     /// server needs of its core is not.
-    rate: f64,
-    cpu_us: f64,
+    pub rate: f64,
+    pub cpu_us: f64,
 }
 
 /// Everybody logs in once and goes; `connected` says that their connections are there before it
 /// counts.
-fn everybody(subject: &Subject, dialect: Dialect, users: usize, connected: bool) -> Fallible<Cost> {
+pub fn everybody(subject: &Subject, dialect: Dialect, users: usize, connected: bool) -> Fallible<Cost> {
     let mut waiting = vec![];
     if connected {
         waiting.extend((0..users).map(|_| connect(subject.addr)));

@@ -5,6 +5,8 @@
 
 mod absent_rows;
 mod clients;
+mod cluster_nodes;
+mod cluster_rows;
 mod frames;
 mod histogram;
 mod hostile;

@@ -94,6 +94,27 @@ impl Database {
         format!("{}/{}", self.base, self.name)
     }
 
+    /// Runs one statement in it.
+    pub fn run(&self, sql: &str) -> Fallible<()> {
+        let mut conn = connect(&self.base)?;
+        conn.query_drop(format!("USE {}", self.name))?;
+        Ok(conn.query_drop(sql)?)
+    }
+
+    /// Rows that the whole server inserted or deleted so far, and its commits.
+    pub fn written(&self) -> Fallible<(f64, f64)> {
+        let sql =
+            "SHOW GLOBAL STATUS WHERE Variable_name IN ('Innodb_rows_inserted', 'Innodb_rows_deleted', 'Com_commit')";
+        let found: Vec<(String, u64)> = connect(&self.base)?.query(sql)?;
+        fn commits(name: &str) -> bool {
+            name.eq_ignore_ascii_case("com_commit")
+        }
+        let sum = |wanted: bool| {
+            found.iter().filter(move |(name, _)| commits(name) == wanted).map(|(_, count)| *count as f64)
+        };
+        Ok((sum(false).sum(), sum(true).sum()))
+    }
+
     /// Removes all that waits for anybody.
     pub fn empty_lists(&self) -> Fallible<()> {
         Ok(connect(&self.base)?.query_drop(format!("TRUNCATE TABLE {}.pushes", self.name))?)

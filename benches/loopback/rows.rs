@@ -5,8 +5,8 @@ use super::report::Report;
 use super::settings::Settings;
 use super::subjects::Starter;
 use super::{
-    Fallible, absent_rows, check_interrupt, hostile, idle_rows, log_in_rows, message_rows, roster_rows, storm_rows,
-    tls_rows,
+    Fallible, absent_rows, check_interrupt, cluster_rows, hostile, idle_rows, log_in_rows, message_rows, roster_rows,
+    storm_rows, tls_rows,
 };
 
 type Row = fn(&Starter, &Settings, &mut Report) -> Fallible<()>;
@@ -18,6 +18,7 @@ const ROWS: &[(&str, Row)] = &[
     ("log-in", log_in_rows::log_in),
     ("storm", storm_rows::storm),
     ("tls", tls_rows::tls),
+    ("cluster", cluster_rows::cluster),
     ("start", idle_rows::start),
     ("idle", idle_rows::idle),
     ("rosters", roster_rows::rosters),

@@ -14,6 +14,10 @@ pub const ROWS: &[(&str, &str)] = &[
     ("log-in", "log-in and first page of users with 20 waiting messages, beside the store alone"),
     ("storm", "all users come back at once, by password and by token, while others talk and some guess"),
     ("tls", "messages, idle connections and a storm of handshakes with TLS; may be narrowed, as in tls:idle"),
+    (
+        "cluster",
+        "several nodes over one MariaDB: messages across nodes, and log-ins; may be narrowed: cluster:messages, cluster:log-in",
+    ),
     ("start", "time to the ready line, and memory then"),
     ("idle", "memory and CPU of connections that are logged in and silent"),
     ("growth", "CPU of a message and a log-in against connections and accounts"),
@@ -31,6 +35,7 @@ Options, after `cargo bench --bench loopback --`:
   --server PATH     the binary of the server [the one that cargo built]
   --against PATH    another build of the server, to compare in the rows of messages, latency, absent and log-in
   --server-arg ARG  one more argument for it; may be repeated
+  --bus URL         also with this bus between the nodes of a cluster
   --json FILE       also write everything that was measured to this file
   --svg FOLDER      also draw the plots into this folder
 Rows:";
@@ -46,6 +51,7 @@ pub struct Settings {
     pub server: PathBuf,
     pub against: Option<PathBuf>,
     pub server_args: Vec<String>,
+    pub bus: Option<String>,
     pub json: Option<PathBuf>,
     pub svg: Option<PathBuf>,
 }
@@ -62,6 +68,7 @@ impl Settings {
             server: env!("CARGO_BIN_EXE_hongyan").into(),
             against: None,
             server_args: vec![],
+            bus: None,
             json: None,
             svg: None,
         };
@@ -81,6 +88,7 @@ impl Settings {
                 lexopt::Arg::Long("server-arg") => {
                     settings.server_args.push(parser.value()?.to_string_lossy().into_owned());
                 }
+                lexopt::Arg::Long("bus") => settings.bus = Some(parser.value()?.to_string_lossy().into_owned()),
                 lexopt::Arg::Long("json") => settings.json = Some(parser.value()?.into()),
                 lexopt::Arg::Long("svg") => settings.svg = Some(parser.value()?.into()),
                 // Cargo passes this to every bench.

@@ -60,8 +60,24 @@ impl Starter {
         listening(command)
     }
 
+    /// A node of this name: the first on the core of what is measured, the others on that of the
+    /// load.
+    pub fn node(&self, store: &str, name: &str, bus: Option<&str>, number: usize) -> Fallible<Subject> {
+        let program = self.server.as_os_str();
+        let command = if number == 0 { self.machine.measured(program) } else { self.machine.load(program) };
+        let mut command = self.tuned(command, store);
+        command.args(["--node-name", name]);
+        if let Some(bus) = bus {
+            command.args(["--bus", bus]);
+        }
+        listening(command)
+    }
+
     fn command(&self, binary: &Path, store: &str) -> Command {
-        let mut command = self.machine.measured(binary.as_os_str());
+        self.tuned(self.machine.measured(binary.as_os_str()), store)
+    }
+
+    fn tuned(&self, mut command: Command, store: &str) -> Command {
         command.args(["--listen", "127.0.0.1:0", "--store", store]).args(&self.server_args);
         // By the environment, because a flag may be given only once, and the flags of the command
         // line must win.
