@@ -9,11 +9,11 @@ use super::push::Push;
 use super::{Client, new_id};
 use crate::protocol::push::PushKind;
 
-/// Pages of a roster that are read: more friends than a server allows.
+/// How many pages of a roster are read at most. That is more friends than a server allows.
 const PAGES_MAX: usize = 1_000;
 
 impl Client {
-    /// Asks somebody to be friends. Gives the server's time, in ms since the epoch.
+    /// Sends a friend request to a user. Returns the server's time, in ms since the epoch.
     ///
     /// # Errors
     /// [`Error::Refused`]: NO_SUCH_USER, for example.
@@ -24,8 +24,8 @@ impl Client {
     /// Accepts a friend request: a push of the kind [`PushKind::FriendRequest`].
     ///
     /// # Errors
-    /// [`Error::Refused`]: NO_SUCH_REQUEST if it was answered before, perhaps by this client when
-    /// the answer was lost, or withdrawn.
+    /// [`Error::Refused`]: NO_SUCH_REQUEST if the request was answered before (perhaps by this
+    /// client, when the server's reply was lost), or was withdrawn.
     pub fn accept(&self, request: &Push, words: &str) -> Result<u64, Error> {
         self.answer("2", request, words)
     }
@@ -45,7 +45,7 @@ impl Client {
         self.answer_request(kind == "2", &request.message_id, &request.sender, words)
     }
 
-    /// Accepts or rejects a friend request by its id, as the roster has it.
+    /// Accepts or rejects a friend request by its id, as given in the roster.
     ///
     /// # Errors
     /// As [`Client::accept`].
@@ -54,11 +54,11 @@ impl Client {
         self.ask(Request::friend(kind, message_id, from, self.user(), words))?.time()
     }
 
-    /// Ends a friendship, or withdraws a friend request that is pending. The other user is not
-    /// told.
+    /// Ends a friendship, or withdraws a friend request that is pending. The server does not notify
+    /// the other user.
     ///
     /// # Errors
-    /// Those of every request.
+    /// The errors of every request.
     pub fn end_friendship(&self, name: &str) -> Result<u64, Error> {
         self.ask(Request::friend("4", &new_id()?, self.user(), name, ""))?.time()
     }
@@ -66,7 +66,7 @@ impl Client {
     /// The profile of any user; `None` if there is no such user.
     ///
     /// # Errors
-    /// Those of every request.
+    /// The errors of every request.
     pub fn profile(&self, name: &str) -> Result<Option<Profile>, Error> {
         match self.ask(Request::get_user(&new_id()?, name))? {
             Answer::Profile(profile) => Ok(profile),
@@ -74,7 +74,8 @@ impl Client {
         }
     }
 
-    /// Changes one's own profile: only the texts that are `Some`. The user name cannot be changed.
+    /// Changes the user's own profile: only the fields that are `Some`. The user name cannot be
+    /// changed.
     ///
     /// # Errors
     /// [`Error::Refused`]: BAD_FIELD if a text is too long.
@@ -82,11 +83,12 @@ impl Client {
         self.ask(Request::word("PROFILE", &new_id()?, &change.json()))?.word("changed")
     }
 
-    /// Friends, and pending requests both ways. With `watch`, [`Client::next`] tells from now on,
-    /// also after a reconnect, which friends come and go.
+    /// Returns the friends, and the pending requests in both directions. With `watch`,
+    /// [`Client::next`] reports from now on which friends come online and go offline, also after a
+    /// reconnect.
     ///
     /// # Errors
-    /// Those of every request; the server may be too old to know it (UNKNOWN_TYPE).
+    /// The errors of every request; UNKNOWN_TYPE if the server is too old to have this request.
     pub fn roster(&self, watch: bool) -> Result<Roster, Error> {
         if watch {
             self.order(Order::Watch);
@@ -107,11 +109,12 @@ impl Client {
         Err(Error::BadAnswer("the list of friends has no end".to_owned()))
     }
 
-    /// Changes the password. All resume tokens and every other connection of the user end.
+    /// Changes the password. The server invalidates all resume tokens and closes every other
+    /// connection of the user.
     ///
     /// # Errors
     /// [`Error::Refused`]: FORBIDDEN if `old` is wrong. [`Error::Unknown`]: the connection was lost
-    /// before the answer; the client then logs in with whichever of the two is right.
+    /// before the answer; the client then logs in with the one of the two passwords that is right.
     pub fn change_password(&self, old: &str, new: &str) -> Result<(), Error> {
         let hash = |password: &str| super::hash_value(self.user(), password);
         let (old, new) = (hash(old), hash(new));
@@ -120,14 +123,16 @@ impl Client {
         let result = self.ask(Request::word("PASSWORD", &new_id()?, &content).once()).and_then(|it| it.word("changed"));
         match &result {
             Ok(()) => self.order(Order::PasswordChanged(true)),
-            // It may have been done, or be done yet: both are tried at the next log-in.
+            // The change may have been made, or may still be made: the next log-in tries both
+            // passwords.
             Err(error) if error.may_be_done() => {}
             Err(_) => self.order(Order::PasswordChanged(false)),
         }
         result
     }
 
-    /// Blocks a user. It ends the friendship and every pending request; they cannot tell.
+    /// Blocks a user. This ends the friendship and every pending request between the two. The
+    /// blocked user cannot find out that they are blocked.
     ///
     /// # Errors
     /// [`Error::Refused`]: FULL or BAD_FIELD.
@@ -135,10 +140,10 @@ impl Client {
         self.blocks(&serde_json::json!({"block": name}))
     }
 
-    /// Takes a block back. The friendship does not come back.
+    /// Unblocks a user. The friendship is not restored.
     ///
     /// # Errors
-    /// Those of every request.
+    /// The errors of every request.
     pub fn unblock(&self, name: &str) -> Result<Vec<String>, Error> {
         self.blocks(&serde_json::json!({"unblock": name}))
     }
@@ -146,7 +151,7 @@ impl Client {
     /// The users whom this user has blocked.
     ///
     /// # Errors
-    /// Those of every request.
+    /// The errors of every request.
     pub fn blocked(&self) -> Result<Vec<String>, Error> {
         self.blocks(&serde_json::json!({}))
     }
@@ -158,7 +163,8 @@ impl Client {
         }
     }
 
-    /// Deletes the account. The name is never free again. The client has ended then.
+    /// Deletes the account. Nobody can register the name again. The client has ended when this
+    /// returns.
     ///
     /// # Errors
     /// [`Error::Refused`]: FORBIDDEN if the password is wrong. [`Error::Unknown`]: the connection
@@ -171,10 +177,11 @@ impl Client {
         Ok(())
     }
 
-    /// Logs out: ends all resume tokens of the user, forgets the one that is kept, and closes.
+    /// Logs out: invalidates all resume tokens of the user, forgets the stored one, and closes the
+    /// connection.
     ///
     /// # Errors
-    /// Those of every request; the client is open then.
+    /// The errors of every request; the client stays open in this case.
     pub fn log_out(self) -> Result<(), Error> {
         self.order(Order::ForgetToken);
         self.ask(Request::word("TOKEN", &new_id()?, &serde_json::json!({"want": "revoke"})))?.word("revoked")?;
@@ -183,7 +190,8 @@ impl Client {
     }
 }
 
-/// What to change in a profile: a text for each key that changes, `None` for what stays.
+/// Which fields of a profile change: the new text of each, and `None` for a field that stays as it
+/// is.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ProfileChange {
     /// `emailAddress`.

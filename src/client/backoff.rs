@@ -1,7 +1,8 @@
-//! The delays before a new connection: they grow, and are random, so that the clients of a server
-//! that starts again do not come all at once.
+//! The delays before a new connection: they grow and are random, so that the clients of a restarted
+//! server do not all connect at the same moment.
 
-/// Random enough for delays (SplitMix64), and the same for the same seed.
+/// Random numbers of sufficient quality for delays (SplitMix64). The same seed gives the same
+/// sequence.
 #[derive(Debug)]
 pub(super) struct Jitter(u64);
 
@@ -22,7 +23,7 @@ impl Jitter {
     }
 }
 
-/// Doubles from a first delay up to a longest one.
+/// A delay that doubles from a first value up to a maximum.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Backoff {
     pub(super) first_ms: u64,
@@ -30,8 +31,8 @@ pub(super) struct Backoff {
 }
 
 impl Backoff {
-    /// The delay after so many failures in a row (1 is the first): from half of the doubled one up
-    /// to all of it, and never less than `least_ms`.
+    /// The delay after `failures` failures in a row (1 is the first): a random value between half
+    /// of the doubled delay and all of it, and never less than `least_ms`.
     pub(super) fn delay_ms(self, failures: u32, least_ms: u64, jitter: &mut Jitter) -> u64 {
         let doubled = self.first_ms.saturating_mul(1 << failures.saturating_sub(1).min(20));
         let most = doubled.max(least_ms.saturating_mul(2)).min(self.max_ms.max(least_ms));

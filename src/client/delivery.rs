@@ -1,4 +1,4 @@
-//! What a program is given: pushes to ack, presence, the state of the connection.
+//! What the library hands to a program: pushes to ack, presence, and the state of the connection.
 
 use super::error::End;
 use super::push::Push;
@@ -11,17 +11,18 @@ use std::time::Duration;
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Event {
-    /// A push, which is acked by [`Delivery::ack`].
+    /// A push. The program acks it with [`Delivery::ack`].
     Push(Delivery),
-    /// A friend came or went, if the roster is watched. It is a state: only the last one of each
-    /// friend is kept until it is asked for.
+    /// A friend came online or went offline; only if the roster is watched. This is a state: until
+    /// the program asks for it, only the latest one of each friend is kept.
     Presence {
         /// The friend.
         user_name: String,
         /// Are they online?
         online: bool,
     },
-    /// The connection changed. Only the last change is kept until it is asked for.
+    /// The state of the connection changed. Only the latest state is kept until the program asks
+    /// for it.
     Connection(Connection),
 }
 
@@ -31,19 +32,19 @@ pub enum Event {
 pub enum Connection {
     /// Logged in.
     Online,
-    /// Not connected; it is tried again.
+    /// Not connected; the client will try again.
     Offline {
-        /// Why: a sentence for people.
+        /// The reason: a sentence for people.
         why: String,
-        /// When it is tried again.
+        /// The time until the next attempt.
         again_in: Duration,
     },
-    /// Over, for good.
+    /// The client has stopped for good.
     Ended(End),
 }
 
-/// A push in the program's hands. Ack it when it is dealt with: written to the disk, shown,
-/// answered. If it is dropped without an ack, the server sends it again.
+/// A push that the program is handling. Ack it when that is done: when it is written to the disk,
+/// shown, or answered. If it is dropped without an ack, the server sends it again.
 pub struct Delivery {
     pub(super) push: Push,
     pub(super) shared: Arc<Shared>,
@@ -51,13 +52,13 @@ pub struct Delivery {
 }
 
 impl Delivery {
-    /// Tells the server that the push was received. It will not be given again.
+    /// Tells the server that the push was received. The program will not get this push again.
     pub fn ack(mut self) {
         self.acked = true;
         self.shared.done_with(&self.push, true);
     }
 
-    /// The push alone, acked.
+    /// Acks the push and returns it.
     #[must_use]
     pub fn into_push(mut self) -> Push {
         self.acked = true;

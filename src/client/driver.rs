@@ -1,4 +1,5 @@
-//! The client's own thread: it has the socket and the clock, and does what the machine says.
+//! The client's own thread. It has the socket and the clock, and carries out the outputs of the
+//! state machine.
 
 use super::delivery::Connection;
 use super::error::{End, Error};
@@ -18,11 +19,11 @@ use std::time::{Duration, Instant};
 
 const WAKE: Token = Token(0);
 pub(super) const SOCKET: Token = Token(1);
-/// No sleep is longer: a clock that jumps harms no more than that.
+/// The longest sleep: a clock that jumps can delay the thread by no more than this.
 const SLEEP_MAX: Duration = Duration::from_secs(60);
-/// The time for what is still to be written when the client ends.
+/// How long the client writes what is still pending when it ends.
 const FAREWELL: Duration = Duration::from_secs(1);
-/// Acks of duplicates are left out while so much waits to be written.
+/// Acks of duplicates are left out while at least this many bytes are waiting to be written.
 const OUTPUT_FULL_BYTES: usize = 256 * 1024;
 
 struct Driver {
@@ -30,7 +31,7 @@ struct Driver {
     poll: Poll,
     machine: Machine,
     link: Option<Link>,
-    /// The socket may have more for us.
+    /// The socket may have more bytes to read.
     readable: bool,
     target: Target,
     tls: Option<Arc<ClientConfig>>,
@@ -113,11 +114,11 @@ impl Driver {
     }
 
     fn now(&self) -> u64 {
-        // It lasts longer than the process.
+        // A u64 of milliseconds outlasts any process.
         u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
 
-    /// Not at all if there is something to do.
+    /// Zero if there is work to do now.
     fn sleep(&self) -> Duration {
         let reads = self.shared.has_room() || self.machine.waits_for_answer();
         if self.readable && self.link.is_some() && reads {
@@ -153,7 +154,8 @@ impl Driver {
         self.apply();
     }
 
-    /// Does what the machine says, and tells it what came of that, until it says nothing.
+    /// Carries out the outputs of the machine and feeds the results back to it, until it has no
+    /// more outputs.
     fn apply(&mut self) {
         loop {
             let outputs = self.machine.take();
@@ -183,12 +185,12 @@ impl Driver {
             Output::Done(ticket, result) => {
                 if let Some(reply) = self.replies.remove(&ticket) {
                     self.shared.answered();
-                    // The program may not wait for it any more.
+                    // The program may no longer be waiting for it.
                     reply.try_send(result).ok();
                 }
             }
             Output::KeepToken(token) => {
-                // One that cannot be kept is good for this process.
+                // A token that cannot be stored is still usable within this process.
                 if let Some(tokens) = &mut self.tokens
                     && let Err(error) = tokens.save(&token)
                 {
@@ -226,7 +228,7 @@ impl Driver {
         }
     }
 
-    /// Without doing yet what it says.
+    /// Gives the machine an input, without carrying out its outputs yet.
     fn machine_hears(&mut self, input: Input) {
         let now = self.now();
         self.machine.handle(now, input);
@@ -271,8 +273,9 @@ impl Driver {
         self.hear(Input::Lost(why));
     }
 
-    /// Reads a piece of the input, if there is room for it. Without room it reads on only for an
-    /// answer behind the pushes: the program may wait for it before it takes another push.
+    /// Reads a piece of the input if the inbox has room. Without room it reads on only if an answer
+    /// is expected behind the pushes: the program may be waiting for that answer before it takes
+    /// another push.
     fn read(&mut self) {
         if !self.readable || self.link.is_none() {
             return;
@@ -291,12 +294,13 @@ impl Driver {
             Progress::Over(_) => {}
         }
         for text in frames {
-            // A frame may have ended the connection; all that came behind it on that is void.
+            // A frame may have ended the connection; all frames that came after it on that
+            // connection are ignored.
             if self.link.is_none() {
                 return;
             }
             match Frame::read(&text) {
-                // It is not acked, so it comes again.
+                // The push is not acked, so the server will send it again.
                 Some(Frame::Push(_)) if is_full => {}
                 frame => self.hear(frame.map_or(Input::Garbage, Input::Frame)),
             }
@@ -310,14 +314,14 @@ impl Driver {
     }
 }
 
-/// The hash of a password, computed once.
+/// The hash of a password. It is computed once and kept.
 fn hashed(password: &mut Password, user: &str) -> Option<String> {
     let hash = password.hash(user)?;
     *password = Password::Hash(hash.clone());
     Some(hash)
 }
 
-/// Whatever ends the thread, nobody waits for it any more.
+/// However the thread ends, nobody may wait for it afterwards.
 impl Drop for Driver {
     fn drop(&mut self) {
         if !self.machine.is_ended() {

@@ -1,4 +1,4 @@
-//! What can go wrong, and what a program should do about it.
+//! The errors of the library, and what a program should do about each.
 
 use crate::protocol::error::ErrorCode;
 use std::fmt;
@@ -9,42 +9,43 @@ use std::fmt;
 pub enum Error {
     /// An option, a name or an address cannot be used.
     Setting(String),
-    /// No connection, or no answer to the log-in, within the limit; the last reason.
+    /// No connection, or no answer to the log-in, within the limit; holds the reason of the last
+    /// failure.
     Unreachable(String),
     /// The client has stopped for good.
     Ended(End),
     /// The name is taken (sign-up).
     NameTaken,
-    /// The receiver is no friend, or there is no such user: the server does not tell which.
+    /// The receiver is not a friend, or there is no such user: the server does not say which.
     NotFriends,
     /// The server refused this request.
     Refused(Refusal),
-    /// The request is larger than the server takes; it was not sent.
+    /// The request is larger than the server accepts; it was not sent.
     TooLarge {
         /// The size of its envelope.
         bytes: usize,
-        /// What the server takes ([`Options::frame_bytes_max`](super::Options::frame_bytes_max)).
+        /// The limit of the server ([`Options::frame_bytes_max`](super::Options::frame_bytes_max)).
         max: usize,
     },
-    /// No answer within the limit. It was not promised, but it may have been done, or be done yet.
-    /// A message can be sent again under the same id.
+    /// No answer within the limit. The server did not confirm the request, but it may have been
+    /// executed, or may still be executed. A message can be sent again under the same id.
     TimedOut,
     /// The connection was lost before the answer to a request that must not be sent twice (a new
-    /// password, a deletion). It may have been done.
+    /// password, a deletion). The request may have been executed.
     Unknown,
-    /// Too many requests wait for their answers
+    /// Too many requests are waiting for their answers
     /// ([`Options::requests_max`](super::Options::requests_max)).
     Busy,
-    /// The server's answer made no sense.
+    /// The server's answer does not follow the protocol.
     BadAnswer(String),
-    /// The resume token could not be kept or removed.
+    /// The resume token could not be stored or removed.
     Token(String),
 }
 
 /// An RE_ERROR of the server about one request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refusal {
-    /// The code; `None` for one that this library does not know.
+    /// The code; `None` if this library does not know it.
     pub code: Option<ErrorCode>,
     /// The whole text, code included: for people.
     pub text: String,
@@ -54,19 +55,19 @@ pub struct Refusal {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum End {
-    /// The user logged in elsewhere. Two clients that came back by themselves would replace each
-    /// other for ever: ask the user.
+    /// The user logged in elsewhere. Two clients that reconnect automatically would replace each
+    /// other for ever, so ask the user first.
     Replaced,
     /// The name or the password is wrong, or the password was changed.
     WrongPassword,
-    /// The operator banned or deleted the account or gave it another password; the server's
+    /// The operator banned or deleted the account, or set another password; holds the server's
     /// sentence.
     Forbidden(String),
-    /// The account was deleted, as the user asked.
+    /// The account was deleted at the user's request.
     Deleted,
     /// The program closed it.
     Closed,
-    /// The server did what no server of this protocol does, or the client has a fault.
+    /// The server violated the protocol, or the client has a bug.
     Fault(String),
 }
 
@@ -74,20 +75,20 @@ pub enum End {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum WhatToDo {
-    /// Fix the program: the request can never be taken.
+    /// Fix the program: the server can never accept this request.
     FixTheClient,
     /// Change the request (shorten it, correct a field); unchanged it is refused again.
     ChangeTheRequest,
     /// Log in first.
     LogIn,
-    /// Ask the user: for another name, for the password, or whether to go on here.
+    /// Ask the user: for another name, for the password, or whether to continue on this device.
     AskTheUser,
-    /// Take it off the screen, and do not repeat it.
+    /// Remove the item from the screen, and do not repeat the request.
     ForgetIt,
-    /// Do less, and try again after seconds to a minute.
+    /// Send fewer requests, and try again after some seconds, up to a minute.
     SlowDown,
     /// Try again under the same id: after 1 s, then 2 s, 4 s, … up to a minute. The library has
-    /// done so until its limit.
+    /// already done so until its limit.
     TryAgain,
     /// Try again under the same id, after minutes; tell the user.
     TryLater,
@@ -135,7 +136,7 @@ impl Error {
 }
 
 impl Error {
-    /// Was it perhaps done, although nothing was promised?
+    /// Could the request have been executed, although the server did not confirm it?
     #[must_use]
     pub fn may_be_done(&self) -> bool {
         match self {

@@ -1,4 +1,5 @@
-//! What a client writes and reads: requests with what answers them, and frames of the server.
+//! What a client writes and reads: requests, with the type of their answers, and the frames of the
+//! server.
 
 use super::error::{Error, Refusal};
 use super::profile::{Profile, Roster};
@@ -8,17 +9,17 @@ use crate::protocol::push::PushKind;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
-/// A request, ready to be written, and again after a reconnect.
+/// A request in the form in which it is written, and written again after a reconnect.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Request {
-    /// Its `MID`, or its `messageId`.
+    /// The request's `MID`, or its `messageId`.
     pub(super) id: String,
     /// The TYPE of its answer.
     pub(super) answer: &'static str,
     pub(super) envelope: String,
-    /// May be sent again when the answer was lost.
+    /// May the request be sent again when its answer was lost?
     pub(super) repeatable: bool,
-    /// RATE_LIMITED means "too fast" and nothing else, so another try may do.
+    /// For this request RATE_LIMITED means only "too fast", so another try may succeed.
     pub(super) retry_when_limited: bool,
 }
 
@@ -67,7 +68,7 @@ impl Request {
         Self::word("ROSTER", id, &Value::Object(content))
     }
 
-    /// Not to be sent again when its answer was lost.
+    /// Marks the request as one that must not be sent again when its answer was lost.
     pub(super) fn once(self) -> Self {
         Self { repeatable: false, ..self }
     }
@@ -111,12 +112,12 @@ pub(super) enum Frame {
         user_name: String,
         online: bool,
     },
-    /// Well-formed, and of a TYPE that this library does not know.
+    /// A well-formed frame of a TYPE that this library does not know.
     Other,
 }
 
 impl Frame {
-    /// Reads a frame in either form of CONTENT; `None` if it is none.
+    /// Reads a frame, with CONTENT in either of its two forms. `None` if the text is not a frame.
     pub(super) fn read(text: &str) -> Option<Self> {
         let mut frame: Value = serde_json::from_str(text).ok()?;
         let kind = frame.get("TYPE")?.as_str()?.to_owned();
@@ -159,7 +160,7 @@ impl Frame {
     }
 }
 
-/// The answer to a request that was done.
+/// The answer to a request that was executed.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Answer {
     /// MS.
@@ -173,7 +174,7 @@ pub(super) enum Answer {
 }
 
 impl Answer {
-    /// What the content of a reply of this TYPE says.
+    /// Reads the content of a reply of this TYPE.
     pub(super) fn read(kind: &str, content: &Value) -> Result<Self, Error> {
         let bad = || Error::BadAnswer(format!("a {kind} that cannot be read"));
         let text = || content.as_str().ok_or_else(bad);
@@ -198,7 +199,7 @@ impl Answer {
         }
     }
 
-    /// Nothing but this word was expected.
+    /// Checks that the answer is this word.
     pub(super) fn word(&self, word: &str) -> Result<(), Error> {
         match self {
             Self::Text(text) if text == word => Ok(()),
@@ -216,7 +217,7 @@ struct Blocked {
     blocked: Vec<String>,
 }
 
-/// An object, or one as a JSON text inside a string.
+/// Reads an object that is given directly, or as JSON text inside a string.
 fn object<T: DeserializeOwned>(content: &Value) -> Option<T> {
     match content {
         Value::String(text) => serde_json::from_str(text).ok(),

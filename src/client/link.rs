@@ -1,5 +1,6 @@
-//! One connection to a server: raw or WebSocket, with or without TLS. It never waits, but when it
-//! is made; whatever the server sends, it holds no more memory than one frame takes.
+//! One connection to a server: raw or WebSocket, with or without TLS. It blocks only while it is
+//! being established, and in [`Link::finish`]. Whatever the server sends, it uses no more memory
+//! than one frame needs.
 
 use super::driver::SOCKET;
 use super::target::Target;
@@ -14,25 +15,25 @@ use std::net::{Shutdown, SocketAddr, ToSocketAddrs};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// Read at a time.
+/// How many bytes are read at a time.
 const READ_BYTES: usize = 16 * 1024;
-/// Pongs are left out while so much waits to be written.
+/// Pongs are left out while at least this many bytes are waiting to be written.
 const OUTPUT_FULL_BYTES: usize = 256 * 1024;
-/// Addresses of a host that are tried.
+/// How many addresses of a host are tried.
 const ADDRESSES_MAX: usize = 8;
 
 enum Wire {
     Raw(Vec<u8>),
-    /// The handshake is not done; texts wait until it is.
+    /// The handshake is not complete; messages wait until it is.
     Upgrading(Handshake, Vec<String>),
     WebSocket(WsClientInput),
 }
 
-/// How far reading came.
+/// The result of one read.
 pub(super) enum Progress {
-    /// There may be more.
+    /// There may be more to read.
     Some,
-    /// There is nothing at present.
+    /// There is nothing to read at present.
     Nothing,
     /// The connection is over.
     Over(String),
@@ -42,7 +43,7 @@ pub(super) struct Link {
     socket: TcpStream,
     tls: Option<Box<ClientConnection>>,
     wire: Wire,
-    /// To be written; plaintext.
+    /// Plaintext that is still to be written.
     out: Vec<u8>,
     frame_bytes_max: usize,
     /// Masks of WebSocket frames.
@@ -50,7 +51,7 @@ pub(super) struct Link {
 }
 
 impl Link {
-    /// Connects, within the limit.
+    /// Connects within the limit.
     pub(super) fn open(
         target: &Target,
         tls: Option<&Arc<ClientConfig>>,
@@ -83,16 +84,16 @@ impl Link {
     }
 
     pub(super) fn deregister(&mut self, registry: &Registry) {
-        // The socket is closed right after.
+        // The socket is closed immediately afterwards.
         registry.deregister(&mut self.socket).ok();
     }
 
-    /// How much waits to be written.
+    /// How many bytes are waiting to be written.
     pub(super) fn waiting_bytes(&self) -> usize {
         self.out.len()
     }
 
-    /// Appends an envelope to what is written next.
+    /// Appends an envelope to the output.
     pub(super) fn send(&mut self, text: &str) {
         match &mut self.wire {
             Wire::Raw(_) => {
@@ -107,7 +108,7 @@ impl Link {
         }
     }
 
-    /// Writes what the socket takes.
+    /// Writes as much of the output as the socket accepts.
     pub(super) fn flush(&mut self) -> Result<(), String> {
         let done = match &mut self.tls {
             None => write_plain(&mut self.socket, &mut self.out),
@@ -116,7 +117,7 @@ impl Link {
         done.map_err(|error| error.to_string())
     }
 
-    /// Reads once, and gives the frames that are complete.
+    /// Reads once, and appends the complete frames to `frames`.
     pub(super) fn read(&mut self, frames: &mut Vec<String>) -> Progress {
         let mut buffer = [0; READ_BYTES];
         let read = match &mut self.tls {
@@ -168,7 +169,8 @@ impl Link {
         }
     }
 
-    /// Writes the rest, and says goodbye: within the limit.
+    /// Writes the rest of the output and the closing messages of WebSocket and TLS, within the
+    /// limit.
     pub(super) fn finish(&mut self, limit: Duration) {
         if matches!(self.wire, Wire::WebSocket(_)) {
             let mask = mask(&mut self.masks);
@@ -180,7 +182,7 @@ impl Link {
         }
         if let Some(session) = &mut self.tls {
             session.send_close_notify();
-            // A server that is gone does not miss it.
+            // If the server is gone, it does not need this message.
             session.write_tls(&mut self.socket).ok();
         }
         self.socket.shutdown(Shutdown::Write).ok();
@@ -221,20 +223,20 @@ fn connect(target: &Target, limit: Duration) -> Result<TcpStream, String> {
     Err(why)
 }
 
-/// Four random bytes; many are fetched at a time.
+/// Four random bytes, from a supply that is fetched in larger batches.
 fn mask(masks: &mut Vec<[u8; 4]>) -> [u8; 4] {
     if let Some(mask) = masks.pop() {
         return mask;
     }
     let mut bytes = [0; 256];
-    // A mask protects proxies from scripts that choose what is sent; without random numbers the
-    // connection could not have been made.
+    // A mask protects proxies from scripts that choose the bytes to send. Without random numbers
+    // the connection could not have been established.
     getrandom::fill(&mut bytes).ok();
     masks.extend_from_slice(bytes.as_chunks::<4>().0);
     masks.pop().unwrap_or_default()
 }
 
-/// Takes whole lines out of what has come; keeps the rest for later.
+/// Takes the complete lines out of the received bytes and keeps the rest for later.
 fn take_lines(tail: &mut Vec<u8>, bytes: &[u8], max: usize, frames: &mut Vec<String>) -> Result<(), String> {
     let mut rest = bytes;
     while let Some(end) = memchr::memchr(b'\n', rest) {
@@ -281,7 +283,7 @@ fn write_plain(socket: &mut TcpStream, out: &mut Vec<u8>) -> io::Result<()> {
 fn write_tls(socket: &mut TcpStream, session: &mut ClientConnection, out: &mut Vec<u8>) -> io::Result<()> {
     loop {
         if !session.is_handshaking() && !out.is_empty() {
-            // The session takes so much, and the rest when that is written.
+            // The session accepts this many bytes now, and the rest when these are written.
             let count = session.writer().write(out)?;
             out.drain(..count);
         }
@@ -302,7 +304,7 @@ fn read_tls(socket: &mut TcpStream, session: &mut ClientConnection, buffer: &mut
     loop {
         match session.reader().read(buffer) {
             Err(error) if error.kind() == ErrorKind::WouldBlock => {}
-            // The end without a goodbye is an end.
+            // A connection that ends without close_notify has ended all the same.
             Err(error) if error.kind() == ErrorKind::UnexpectedEof => return Ok(0),
             other => return other,
         }
@@ -310,11 +312,11 @@ fn read_tls(socket: &mut TcpStream, session: &mut ClientConnection, buffer: &mut
             return Ok(0);
         }
         if let Err(error) = session.process_new_packets() {
-            // The server is told why.
+            // Tells the server the reason.
             session.write_tls(socket).ok();
             return Err(io::Error::new(ErrorKind::InvalidData, error));
         }
-        // What a handshake has to say.
+        // Writes the messages of a TLS handshake.
         while session.wants_write() {
             match session.write_tls(socket) {
                 Ok(_) => {}

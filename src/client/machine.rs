@@ -1,6 +1,6 @@
-//! The rules of a client, without a clock and without a socket: what is to be done next when the
-//! connection is there or gone, a frame has come, the program asks for something, or time has
-//! passed.
+//! The state machine of a client, without a clock and without a socket. It decides what to do next
+//! when the connection is established or lost, when a frame arrives, when the program asks for
+//! something, and when time has passed.
 
 mod login;
 mod requests;
@@ -19,25 +19,25 @@ use requests::{Requests, Suspect};
 use std::collections::HashSet;
 use std::time::Duration;
 
-/// A connection that held so long was a good one: the delays begin anew.
+/// After a connection that lasted this long, the delays start again from the first one.
 const GOOD_MS: u64 = 30_000;
-/// After RATE_LIMITED about passwords, and after SHUTTING_DOWN: the least delay.
+/// The shortest delay after RATE_LIMITED for passwords and after SHUTTING_DOWN.
 const LIMITED_MS: u64 = 6_000;
 const SHUTTING_DOWN_MS: u64 = 2_000;
 
 /// A number that the driver gave a request.
 pub(super) type Ticket = u64;
 
-/// What the program wants, beside requests.
+/// What the program can ask for, besides requests.
 #[derive(Clone, PartialEq, Eq)]
 pub(super) enum Order {
-    /// Presence, after every log-in.
+    /// Ask for presence after every log-in.
     Watch,
-    /// Another password may hold from now on: it is about to be changed.
+    /// The password is about to be changed: from now on this other password may be the valid one.
     Password(Password),
-    /// It was changed, or was not.
+    /// The password was changed, or was not.
     PasswordChanged(bool),
-    /// The token is not to be used again, nor a new one to be asked for.
+    /// The token must not be used again, and no new one is requested.
     ForgetToken,
     /// Stop.
     End(End),
@@ -48,23 +48,23 @@ pub(super) enum Order {
 pub(super) enum With {
     Token,
     Password,
-    /// One that is about to be the password.
+    /// The new password of a change whose result is not known.
     NewPassword,
 }
 
-/// What happens to the machine.
+/// An event that the machine handles.
 pub(super) enum Input {
     Connected,
-    /// No connection, or the present one is over.
+    /// No connection could be established, or the present one has ended.
     Lost(String),
     Frame(Frame),
     /// A frame that cannot be read.
     Garbage,
-    /// Bytes have come, whatever they are.
+    /// Bytes have arrived, whatever they are.
     Heard,
     Begin(Ticket, Request),
     Order(Order),
-    /// The program is done with a push, and wants it acked or not.
+    /// The program has finished with a push, and wants it acked or not.
     DoneWith {
         key: PushKey,
         message_id: String,
@@ -73,14 +73,15 @@ pub(super) enum Input {
     },
 }
 
-/// What the machine wants.
+/// What the driver has to do for the machine.
 #[derive(Debug, PartialEq)]
 pub(super) enum Output {
     Connect,
     Disconnect,
     LogIn(With),
     Send(String),
-    /// An ack that may be left out if much waits to be written: the push comes again.
+    /// An ack that may be left out if a lot of output is waiting: the server then sends the push
+    /// again.
     AckAgain(String),
     Push(Push),
     Presence(String, bool),
@@ -88,24 +89,24 @@ pub(super) enum Output {
     Done(Ticket, Result<Answer, Error>),
     KeepToken(String),
     ForgetToken,
-    /// The password of this log-in is the password now, and the other one is forgotten.
+    /// The password of this log-in is now the valid one; the other one is to be forgotten.
     PasswordIs(With),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
-    /// Until a connection is tried.
+    /// Waiting until the next attempt to connect.
     Waiting {
         until: u64,
     },
     /// A connection is being made.
     Connecting,
-    /// The log-in is on its way.
+    /// The log-in has been sent and not answered.
     LoggingIn {
         with: With,
         until: u64,
     },
-    /// `LF` has come, and the next frame says why.
+    /// `LF` has arrived, and the next frame says the reason.
     Refused {
         with: With,
         until: u64,
@@ -116,7 +117,7 @@ enum Phase {
     Ended,
 }
 
-/// Times and counts of the options, in ms.
+/// The times (in ms) and counts of the options.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Rules {
     pub(super) heartbeat_ms: u64,
@@ -146,24 +147,24 @@ pub(super) struct Machine {
     rules: Rules,
     phase: Phase,
     jitter: Jitter,
-    /// Connections in a row that did not hold.
+    /// How many connections in a row did not last.
     failures: u32,
-    /// Which credentials there are, and which did not work.
+    /// Which credentials exist, and which were refused.
     has_token: bool,
     has_password: bool,
     has_new_password: bool,
-    /// A token is asked for after a log-in without one.
+    /// Is a token requested after a log-in without one?
     wants_token: bool,
     watch: bool,
     requests: Requests,
-    /// An `MF` that the next frame may explain.
+    /// An `MF` whose reason the next frame may give.
     suspect: Option<Suspect>,
     seen: Seen,
-    /// Pushes that the program has, or will be given.
+    /// Pushes that the program has, or will get.
     in_hand: HashSet<PushKey>,
-    /// When the next heartbeat is sent.
+    /// When the next heartbeat is due.
     beat_at: u64,
-    /// When the connection counts as lost unless something was heard.
+    /// When the connection counts as lost, unless something arrives before.
     dead_at: Option<u64>,
     ids: u64,
     out: Vec<Output>,
@@ -196,7 +197,7 @@ impl Machine {
         self.phase == Phase::Ended
     }
 
-    /// What is to be done now, in this order.
+    /// Takes the outputs, which are to be carried out in this order.
     pub(super) fn take(&mut self) -> Vec<Output> {
         std::mem::take(&mut self.out)
     }
@@ -215,7 +216,7 @@ impl Machine {
         }
     }
 
-    /// Time has passed.
+    /// Handles the passing of time.
     pub(super) fn tick(&mut self, now: u64) {
         for (ticket, error) in self.requests.take_late(now) {
             self.out.push(Output::Done(ticket, Err(error)));
@@ -228,7 +229,7 @@ impl Machine {
             Phase::LoggingIn { until, .. } if now >= until => {
                 self.drop_connection(now, "the server did not answer the log-in");
             }
-            // Nothing followed: the cause is the usual one.
+            // No frame followed: the reason is the usual one.
             Phase::Refused { with, until } if now >= until => self.wrong(now, with),
             Phase::Online { .. } => self.online_tick(now),
             _ => {}
@@ -253,7 +254,7 @@ impl Machine {
         self.out.push(Output::Send(frames::heartbeat(&id)));
     }
 
-    /// When [`Machine::tick`] has something to do at the latest.
+    /// The latest time at which [`Machine::tick`] must be called.
     pub(super) fn deadline(&self) -> Option<u64> {
         let phase = match self.phase {
             Phase::Waiting { until } | Phase::LoggingIn { until, .. } | Phase::Refused { until, .. } => Some(until),
@@ -264,12 +265,13 @@ impl Machine {
         phase.into_iter().chain(requests).min()
     }
 
-    /// Is something to be heard soon, even if the program takes no pushes? A log-in, or an answer.
+    /// Is a reply expected (to a log-in or a request), which must be read even if the program takes
+    /// no pushes?
     pub(super) fn waits_for_answer(&self) -> bool {
         !matches!(self.phase, Phase::Online { .. }) || self.requests.any_written()
     }
 
-    /// The program reads nothing at present, so nothing can be heard.
+    /// The driver reads nothing at present, so silence does not mean that the connection is lost.
     pub(super) fn deaf(&mut self) {
         self.dead_at = None;
     }
@@ -287,7 +289,7 @@ impl Machine {
         }
     }
 
-    /// The present connection is of no use.
+    /// Drops the present connection.
     fn drop_connection(&mut self, now: u64, why: &str) {
         self.out.push(Output::Disconnect);
         self.lost(now, why.to_owned(), 0);
@@ -331,7 +333,7 @@ impl Machine {
                 self.out.push(Output::PasswordIs(if done { With::NewPassword } else { With::Password }));
                 if done {
                     self.has_password = true;
-                    // All tokens have ended.
+                    // The server has invalidated all tokens.
                     self.has_token = false;
                     self.ask_for_token(now);
                 }
@@ -345,7 +347,7 @@ impl Machine {
     }
 
     fn frame(&mut self, now: u64, frame: Frame) {
-        // Whatever comes behind an LF or MF: it says why, or the cause is the usual one.
+        // The frame after an LF or MF either gives the reason, or the reason is the usual one.
         if let Phase::Refused { with, .. } = self.phase {
             return self.log_in_refused(now, with, &frame);
         }
@@ -368,7 +370,7 @@ impl Machine {
         }
     }
 
-    /// The server says something about the connection.
+    /// Handles an error of the server that concerns the whole connection.
     fn told(&mut self, now: u64, refusal: &Refusal) {
         let text = refusal.text.clone();
         match refusal.code {
@@ -381,7 +383,8 @@ impl Machine {
                 if let Some(serial) = self.requests.largest_written() {
                     self.finish(serial, Err(Error::Refused(refusal.clone())));
                 }
-                // A token that a server gave, and none takes: it is not sent again.
+                // A server issued this token, but this server rejects it as too large: it is not
+                // sent again.
                 if matches!(self.phase, Phase::LoggingIn { with: With::Token, .. }) {
                     self.has_token = false;
                 }

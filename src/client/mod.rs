@@ -1,15 +1,16 @@
-//! A client library: small, and blocking. It keeps the rules that every client has to keep, so that
-//! a bot or a program with a screen need not.
+//! A small, blocking client library. It implements the rules that every client has to follow, so
+//! that the author of a bot or of a program with a user interface need not.
 //!
 //! - [`Client::send`] returns when the server has promised the message (`MS`). It sends the same
-//!   message again, under the same id, when the connection was lost or the server could not take
+//!   message again, under the same id, when the connection was lost or the server could not accept
 //!   it.
 //! - [`Client::receive`] acks a push after the handler has returned, and drops duplicates.
-//! - A thread of its own keeps the connection: a heartbeat every 30 s, and when the connection is
-//!   lost, a new one after a random delay that grows. It stops for good when the user logged in
-//!   elsewhere, when the password was changed, and when the operator ended the account.
+//! - A separate thread maintains the connection: it sends a heartbeat every 30 s, and when the
+//!   connection is lost, it reconnects after a random delay that grows. The client stops for good
+//!   when the user logged in elsewhere, when the password was changed, and when the operator banned
+//!   or deleted the account.
 //! - A log-in uses a resume token if there is one ([`TokenStore`]), and the password otherwise.
-//! - Every queue has a bound, and every wait has a limit.
+//! - Every queue has a maximum length, and every wait has a limit.
 //!
 //! ```no_run
 //! use hongyan::client::{Client, Options, TokenFile};
@@ -28,9 +29,10 @@
 //! # }
 //! ```
 //!
-//! The texts of others are given as they came: a program that shows them must not let them control
-//! its screen. `docs/protocol.md` is the protocol, and `examples/echo_bot.rs` is a whole bot. With
-//! the feature `client`, the module `e2e` encrypts messages between friends (docs/e2e.md).
+//! The texts of other users are passed on unchanged: a program that shows them must not let them
+//! control its screen. `docs/protocol.md` describes the protocol, and `examples/echo_bot.rs` is a
+//! complete bot. With the feature `client`, the module `e2e` encrypts messages between friends
+//! (docs/e2e.md).
 
 mod account;
 mod backoff;
@@ -73,8 +75,8 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError};
 use std::time::{Duration, Instant};
 
-/// A user who is logged in, or will be again. A clone is the same user on the same connection, and
-/// may be used by another thread. The connection ends when the last clone is dropped.
+/// A user who is logged in, or will be again after a reconnect. A clone uses the same connection,
+/// and may be used by another thread. The connection ends when the last clone is dropped.
 #[derive(Clone)]
 pub struct Client {
     shared: Arc<Shared>,
@@ -88,11 +90,12 @@ impl std::fmt::Debug for Client {
 }
 
 impl Client {
-    /// Connects and logs in, or says why not within the limit ([`Options::connect_limit`]).
+    /// Connects and logs in, or returns the reason of the failure within the limit
+    /// ([`Options::connect_limit`]).
     ///
     /// # Errors
-    /// [`Error::Setting`], [`Error::Unreachable`], or the end ([`Error::Ended`]) if the server does
-    /// not let the user in.
+    /// [`Error::Setting`], [`Error::Unreachable`], or [`Error::Ended`] if the server refuses the
+    /// log-in.
     pub fn connect(options: Options) -> Result<Self, Error> {
         let limit = options.connect_limit;
         let client = Self::start(options)?;
@@ -100,8 +103,9 @@ impl Client {
         Ok(client)
     }
 
-    /// The same, but returns at once: the server may be away, and is tried until it is there.
-    /// [`Client::next`] tells when it is.
+    /// Starts a client as [`Client::connect`] does, but returns at once. If the server is not
+    /// reachable, the client tries until it is. [`Client::next`] reports when the user is logged
+    /// in.
     ///
     /// # Errors
     /// [`Error::Setting`]: the options cannot be used.
@@ -136,9 +140,10 @@ impl Client {
         sending.wait().map(|()| id)
     }
 
-    /// The same under an id that the caller chose, so that a message that timed out can be sent
-    /// again without being delivered twice. Use each id for one message only: the server takes
-    /// another text under the same id for a duplicate, and does not deliver it.
+    /// Sends a message as [`Client::send`] does, but under an id that the caller chose, so that a
+    /// message that timed out can be sent again without being delivered twice. Use each id for one
+    /// message only: the server treats another text under the same id as a duplicate, and does not
+    /// deliver it.
     ///
     /// # Errors
     /// As [`Client::send`].
@@ -146,16 +151,18 @@ impl Client {
         self.begin_send_with_id(id, receiver, text)?.wait()
     }
 
-    /// Begins to send a message and does not wait: for a program that sends many at a time, or
-    /// shows a message while it is on its way.
+    /// Begins to send a message and does not wait. This is for a program that sends many messages
+    /// at a time, or that shows a message while it is being sent.
     ///
     /// # Errors
-    /// [`Error::Busy`]: too many requests wait already; [`Error::TooLarge`]; [`Error::Ended`].
+    /// [`Error::Busy`]: too many requests are waiting already; [`Error::TooLarge`];
+    /// [`Error::Ended`].
     pub fn begin_send(&self, receiver: &str, text: &str) -> Result<Sending, Error> {
         self.begin_send_with_id(&new_id()?, receiver, text)
     }
 
-    /// The same under an id of the caller's.
+    /// Begins to send a message as [`Client::begin_send`] does, but under an id that the caller
+    /// chose.
     ///
     /// # Errors
     /// As [`Client::begin_send`].
@@ -165,10 +172,11 @@ impl Client {
     }
 
     /// Waits for the next push, for at most `limit`, gives it to `handler`, and acks it when the
-    /// handler has returned. A push whose handler panicked is not acked, and comes again. Tells
-    /// whether there was a push.
+    /// handler has returned. A push whose handler panicked is not acked, and the server sends it
+    /// again. Returns whether there was a push.
     ///
-    /// Other events (presence, the connection) are passed over: [`Client::next`] gives them, too.
+    /// Other events (presence, state of the connection) are skipped; [`Client::next`] returns all
+    /// events.
     ///
     /// # Errors
     /// [`Error::Ended`], once nothing more can come.
@@ -187,8 +195,8 @@ impl Client {
         }
     }
 
-    /// Waits for whatever happens next, for at most `limit`; `None` if nothing did. A push is acked
-    /// by [`Delivery::ack`], and comes again if it is dropped without.
+    /// Waits for the next event, for at most `limit`; `None` if there was none. The program acks a
+    /// push with [`Delivery::ack`]; if it drops the push without an ack, the server sends it again.
     ///
     /// # Errors
     /// [`Error::Ended`], once nothing more can come.
@@ -196,14 +204,15 @@ impl Client {
         shared::next(&self.shared, limit)
     }
 
-    /// Ends the connection and waits until it is ended: all acks are on their way then. Others who
-    /// have a clone get [`End::Closed`].
+    /// Closes the connection and waits until it is closed; all acks have been written then. Other
+    /// owners of a clone get [`End::Closed`].
     pub fn close(self) {
         self.shared.close(Duration::from_secs(2));
     }
 
     fn until(&self) -> Instant {
-        // The machine's own limit ends a request; this one is for a machine that cannot.
+        // Normally the limit in the state machine ends a request. This one is for the case that the
+        // client's thread hangs.
         Instant::now() + self.shared.request_limit + Duration::from_secs(30)
     }
 
@@ -211,7 +220,7 @@ impl Client {
         self.shared.begin(request)
     }
 
-    /// One request and its answer.
+    /// Sends one request and waits for its answer.
     fn ask(&self, request: Request) -> Result<Answer, Error> {
         let until = self.until();
         wait_for(&self.begin(request)?, until)
@@ -222,7 +231,7 @@ impl Client {
     }
 }
 
-/// A message that is on its way to the server.
+/// A message that is being sent to the server.
 #[derive(Debug)]
 pub struct Sending {
     id: String,
@@ -245,7 +254,7 @@ impl Sending {
         wait_for(&self.answer, self.until).map(|_| ())
     }
 
-    /// The result, if it is known; it is given once.
+    /// The result, if it is known. It is returned once only.
     #[must_use]
     pub fn result(&self) -> Option<Result<(), Error>> {
         match self.answer.try_recv() {
@@ -264,10 +273,10 @@ fn wait_for(answer: &Receiver<Result<Answer, Error>>, until: Instant) -> Result<
     }
 }
 
-/// An id that nobody uses twice, for [`Client::send_with_id`]: 128 random bits.
+/// A unique id for [`Client::send_with_id`]: 128 random bits.
 ///
 /// # Errors
-/// [`Error::Setting`]: the system has no random numbers.
+/// [`Error::Setting`]: the operating system gives no random numbers.
 pub fn new_id() -> Result<String, Error> {
     let mut bytes = [0; 16];
     getrandom::fill(&mut bytes).map_err(|error| Error::Setting(format!("there are no random numbers: {error}")))?;

@@ -1,4 +1,4 @@
-//! What a client is told before it starts.
+//! The options of a client.
 
 use super::error::Error;
 use super::password::hash_value;
@@ -9,19 +9,20 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// How a user proves who they are, beside a resume token.
+/// How a user authenticates, besides a resume token.
 #[derive(Clone, PartialEq, Eq)]
 pub(super) enum Password {
-    /// None: the token must do.
+    /// No password: only the token can be used.
     None,
-    /// As the user types it. It is hashed when it is needed, which takes some tenths of a second.
+    /// As the user types it. It is hashed when it is first needed, which takes some tenths of a
+    /// second.
     Plain(String),
     /// The `hashValue` itself.
     Hash(String),
 }
 
 impl Password {
-    /// What stands in `hashValue` and `PASS`.
+    /// The text for `hashValue` and `PASS`.
     pub(super) fn hash(&self, user: &str) -> Option<String> {
         match self {
             Self::None => None,
@@ -31,50 +32,54 @@ impl Password {
     }
 }
 
-/// Where to connect, as whom, and the limits. Times and sizes that are not set have good values.
+/// Where to connect, as which user, and the limits. The defaults of times and sizes are good for
+/// most programs; each description ends with the default.
 pub struct Options {
     pub(super) url: String,
     pub(super) user: String,
     pub(super) password: Password,
     pub(super) tokens: Option<Box<dyn TokenStore>>,
     pub(super) ca_file: Option<PathBuf>,
-    /// How long [`Client::connect`](super::Client::connect) tries. 30 s.
+    /// How long [`Client::connect`](super::Client::connect) tries to log in. 30 s.
     pub connect_limit: Duration,
     /// How long a request waits for its answer, over all its tries. 60 s.
     pub request_limit: Duration,
-    /// Requests that may wait for their answers at a time. 256.
+    /// How many requests may wait for their answers at a time. 256.
     pub requests_max: usize,
-    /// Pushes that may wait for the program; while so many wait, no more are taken. 1,024.
+    /// How many pushes may wait for the program; while this many are waiting, no more are accepted.
+    /// 1,024.
     ///
-    /// Nothing is read then, unless an answer is to come: pushes before it are dropped, and come
-    /// again after 15 s, perhaps in another order. A server that sends at most 256 pushes ahead of
-    /// their acks (the default of its `--page-max`) never gets that far.
+    /// Meanwhile the client reads nothing, unless it expects an answer: pushes that arrive before
+    /// the answer are dropped, and the server sends them again after 15 s, perhaps in another
+    /// order. With a server that sends at most 256 pushes ahead of their acks (the default of its
+    /// `--page-max`) this never happens.
     pub inbox_max: usize,
-    /// The memory that these may take. 32 MiB.
+    /// How much memory the waiting pushes may use. 32 MiB.
     pub inbox_bytes_max: usize,
-    /// Pushes that are remembered, so that duplicates are dropped. 8,192.
+    /// How many pushes are remembered to detect duplicates. 8,192.
     pub seen_max: usize,
-    /// The largest envelope that the server takes (its `--max-frame`). 64 KiB.
+    /// The largest envelope that the server accepts (its `--max-frame`). 64 KiB.
     pub frame_bytes_max: usize,
-    /// The largest frame that is read. 1 MiB.
+    /// The largest frame that the client accepts. 1 MiB.
     pub answer_bytes_max: usize,
     /// The time between two heartbeats. 30 s.
     pub heartbeat_every: Duration,
-    /// How long the server may take for a heartbeat or a log-in before the connection counts as
-    /// lost. 10 s.
+    /// How long the server may take to answer a heartbeat or a log-in before the connection counts
+    /// as lost. 10 s.
     pub answer_limit: Duration,
-    /// The first delay before a new connection, about; each next one is twice as long. 2 s.
+    /// The approximate first delay before a new connection; each following one is twice as long. 2
+    /// s.
     pub backoff_first: Duration,
     /// The longest such delay. 60 s.
     pub backoff_max: Duration,
-    /// How often a request that the server could not do is sent again at first. 1 s, then twice as
-    /// long each time.
+    /// The first delay before a request that the server could not execute is sent again; each
+    /// following one is twice as long. 1 s.
     pub retry_first: Duration,
 }
 
 impl Options {
     /// A server by its URL, and a user. The scheme is `tcp`, `tls` (raw, the first without
-    /// encryption), `ws` or `wss` (WebSocket); the port is 1102 if there is none.
+    /// encryption), `ws` or `wss` (WebSocket); the port is 1102 if the URL has none.
     #[must_use]
     pub fn new(url: &str, user: &str) -> Self {
         Self {
@@ -106,29 +111,30 @@ impl Options {
         self
     }
 
-    /// Instead of the password, its `hashValue` (see [`hash_value`]).
+    /// Sets the `hashValue` of the password, instead of the password itself (see [`hash_value`]).
     #[must_use]
     pub fn password_hash(mut self, hash: &str) -> Self {
         self.password = Password::Hash(hash.to_owned());
         self
     }
 
-    /// Where the resume token is kept. Without this the client keeps its token in memory, and logs
-    /// in with the password when the program starts again.
+    /// Sets where the resume token is stored. By default the client keeps its token in memory only,
+    /// and logs in with the password when the program starts again.
     #[must_use]
     pub fn tokens(mut self, tokens: impl TokenStore + 'static) -> Self {
         self.tokens = Some(Box::new(tokens));
         self
     }
 
-    /// A file of certificates (PEM) to trust for TLS, instead of those of the web.
+    /// Sets a file of certificates (PEM) to trust for TLS, instead of the public certificate
+    /// authorities.
     #[must_use]
     pub fn ca_file(mut self, path: impl Into<PathBuf>) -> Self {
         self.ca_file = Some(path.into());
         self
     }
 
-    /// Checks what can be checked before a connection.
+    /// Checks the options as far as that is possible without a connection.
     pub(super) fn target(&self) -> Result<Target, Error> {
         Name::new(self.user.as_str()).map_err(|fault| Error::Setting(fault.to_owned()))?;
         let times = [self.heartbeat_every, self.answer_limit, self.backoff_first, self.backoff_max, self.retry_first];

@@ -8,7 +8,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 pub struct Profile {
     /// The user's name, as they log in.
     pub user_name: String,
-    /// An address; empty if the server does not show it.
+    /// The e-mail address; empty if the server does not show it.
     pub email_address: String,
     /// The name to show.
     pub nick_name: String,
@@ -44,9 +44,9 @@ pub struct PendingRequest {
     pub user_name: String,
     /// The id of the request.
     pub message_id: String,
-    /// The words with it.
+    /// The text of the request.
     pub content: String,
-    /// When it was asked, in ms since the epoch.
+    /// When the request was made, in ms since the epoch.
     #[serde(deserialize_with = "text_or_number")]
     pub time: String,
 }
@@ -58,8 +58,8 @@ fn text_or_number<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Error
     })
 }
 
-/// Friends, in byte order of their names, and pending requests, oldest first (at most 100 each
-/// way).
+/// Friends, in byte order of their names, and pending requests, oldest first (at most 100 in each
+/// direction).
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(default)]
 pub struct Roster {
@@ -73,7 +73,7 @@ pub struct Roster {
 }
 
 impl Roster {
-    /// Adds the next page.
+    /// Appends the next page.
     pub(super) fn add(&mut self, page: Self) {
         self.friends.extend(page.friends);
         self.incoming.extend(page.incoming);

@@ -3,7 +3,7 @@
 use crate::protocol::push::PushKind;
 use ring::digest;
 
-/// A message, a friend request, or an answer to one. All texts are the sender's own: they may hold
+/// A message, a friend request, or an answer to one. All texts come from the sender and may contain
 /// anything.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Push {
@@ -15,17 +15,17 @@ pub struct Push {
     pub sender: String,
     /// The user who receives it.
     pub receiver: String,
-    /// The server's time when it was taken, in ms since the epoch.
+    /// The server's time at which it accepted the push, in ms since the epoch.
     pub time: String,
     /// The text.
     pub content: String,
 }
 
-/// What a push is recognised by.
+/// What identifies a push.
 pub(super) type PushKey = [u8; 16];
 
 impl Push {
-    /// The server's time as a number; 0 if it is none.
+    /// The server's time as a number; 0 if the text is not a number.
     #[must_use]
     pub fn time_ms(&self) -> u64 {
         self.time.parse().unwrap_or(0)
@@ -37,8 +37,9 @@ impl Push {
         self.kind == PushKind::Message && self.sender == crate::protocol::field::RESERVED_NAME
     }
 
-    /// What recognises a duplicate: (TYPE, inner type, sender, messageId, time), all of them. A
-    /// hash that nobody can aim, since senders choose their ids.
+    /// A hash of all that identifies a push: (TYPE, inner type, sender, messageId, time). Since
+    /// senders choose the ids, it is a cryptographic hash, for which nobody can construct
+    /// collisions.
     #[must_use]
     pub fn key(&self) -> [u8; 16] {
         let mut hash = digest::Context::new(&digest::SHA256);
@@ -52,7 +53,7 @@ impl Push {
         key
     }
 
-    /// The memory that it takes, about.
+    /// About how much memory it uses.
     pub(super) fn bytes(&self) -> usize {
         let texts = [&self.message_id, &self.sender, &self.receiver, &self.time, &self.content];
         size_of::<Self>() + texts.iter().map(|text| text.len()).sum::<usize>()

@@ -1,9 +1,9 @@
-//! The pushes that were dealt with, so that duplicates are dropped: a window of bounded size.
+//! The most recent pushes that the program has handled, so that duplicates can be dropped.
 
 use super::push::PushKey;
 use std::collections::{HashSet, VecDeque};
 
-/// The last so many pushes.
+/// A fixed number of the most recent pushes.
 #[derive(Debug)]
 pub(super) struct Seen {
     keys: HashSet<PushKey>,
@@ -20,7 +20,7 @@ impl Seen {
         self.keys.contains(key)
     }
 
-    /// Remembers one, and forgets the oldest if there is no room.
+    /// Remembers a push, and forgets the oldest one if there is no room.
     pub(super) fn insert(&mut self, key: PushKey) {
         if !self.keys.insert(key) {
             return;

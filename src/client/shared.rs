@@ -1,5 +1,5 @@
-//! What the program's threads and the client's own thread share: commands one way, events the
-//! other.
+//! What the program's threads and the client's own thread share: commands in one direction, events
+//! in the other.
 
 use super::delivery::{Connection, Delivery, Event};
 use super::error::{End, Error};
@@ -13,7 +13,7 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-/// Friends whose presence waits for the program.
+/// How many friends' presence may wait for the program.
 const PRESENCE_MAX: usize = 10_000;
 
 pub(super) type Reply = SyncSender<Result<Answer, Error>>;
@@ -27,11 +27,11 @@ pub(super) enum Command {
 #[derive(Default)]
 struct Commands {
     queue: Vec<Command>,
-    /// Requests that wait for their answers, in this queue or beyond.
+    /// How many requests are waiting for their answers, in this queue or already taken from it.
     waiting: usize,
 }
 
-/// What has come for the program.
+/// What is waiting for the program.
 #[derive(Default)]
 struct Inbox {
     pushes: VecDeque<Push>,
@@ -42,9 +42,9 @@ struct Inbox {
     /// Why not.
     why: String,
     ended: Option<End>,
-    /// The client's thread takes no pushes until there is room.
+    /// Is the inbox full? The client's thread takes no pushes until there is room.
     full: bool,
-    /// A friend who came or went is told next, also while many pushes come.
+    /// The next event is a presence event, even while many pushes arrive.
     presence_next: bool,
 }
 
@@ -61,7 +61,8 @@ pub(super) struct Shared {
     waker: Waker,
 }
 
-/// A thread that panicked left everything whole: each change is one step.
+/// After a panic of another thread the data are still consistent, because each change is a single
+/// step.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -84,7 +85,7 @@ impl Shared {
 
     fn command(&self, command: Command) {
         lock(&self.commands).queue.push(command);
-        // It fails only if the thread is gone, and then everything has ended.
+        // This fails only if the thread is gone, and then the client has ended.
         self.waker.wake().ok();
     }
 
@@ -107,7 +108,7 @@ impl Shared {
             commands.queue.push(Command::Begin(request, reply));
         }
         self.waker.wake().ok();
-        // It may have ended meanwhile, and nobody takes the request.
+        // The client may have ended meanwhile, and then nobody takes the request.
         self.ended().map_or(Ok(answer), |end| Err(Error::Ended(end)))
     }
 
@@ -125,7 +126,7 @@ impl Shared {
         drop(self.wait(limit, |inbox| inbox.ended.is_some()));
     }
 
-    /// Waits until this holds, or the limit is reached.
+    /// Waits until `holds` returns true, or the limit is reached.
     fn wait(&self, limit: Duration, mut holds: impl FnMut(&Inbox) -> bool) -> MutexGuard<'_, Inbox> {
         let inbox = lock(&self.inbox);
         let waited = self.changed.wait_timeout_while(inbox, limit, |inbox| !holds(inbox));
@@ -189,7 +190,8 @@ impl Shared {
         self.changed.notify_all();
     }
 
-    /// Is there room for another push? If not, the next one taken out wakes the client's thread.
+    /// Is there room for another push? If not, the client's thread is woken when the program takes
+    /// one out.
     pub(super) fn has_room(&self) -> bool {
         let mut inbox = lock(&self.inbox);
         inbox.full = inbox.pushes.len() >= self.inbox_max || inbox.bytes >= self.inbox_bytes_max;

@@ -11,12 +11,12 @@ use crate::protocol::error::ErrorCode;
 use mio::{Events, Poll};
 use std::time::Instant;
 
-/// Makes an account: the user and the password of the options, and what else is in the profile
-/// (whose `user_name` is passed over). Every user who is logged in can read the profile.
+/// Creates an account with the user and the password of the options, and with the other fields of
+/// the profile (its `user_name` is ignored). Every user who is logged in can read the profile.
 ///
 /// # Errors
 /// [`Error::NameTaken`]; [`Error::Refused`]: BAD_FIELD says what is wrong with the name,
-/// RATE_LIMITED asks for patience; after [`Error::TimedOut`] the account may be there: log in.
+/// RATE_LIMITED means to try later; after [`Error::TimedOut`] the account may exist: try to log in.
 pub fn sign_up(options: &Options, profile: &Profile) -> Result<(), Error> {
     let target = options.target()?;
     let tls = target.tls.then(|| tls::config(options.ca_file.as_deref())).transpose()?;
@@ -50,11 +50,12 @@ pub fn sign_up(options: &Options, profile: &Profile) -> Result<(), Error> {
                 link.send(&frames::heartbeat("why"));
             }
         }
-        // Also while more comes: a server that talks without an end does not answer.
+        // The limit holds also while bytes arrive: a server that sends without end has not
+        // answered.
         let left = until.saturating_duration_since(Instant::now());
         match progress {
             Progress::Over(_) if verdict.failed => return Err(Error::NameTaken),
-            // It was written, perhaps, and its answer was lost.
+            // The request may have been written, and its answer lost.
             Progress::Over(_) => return Err(Error::Unknown),
             _ if left.is_zero() => return Err(if verdict.failed { Error::NameTaken } else { Error::TimedOut }),
             Progress::Some => continue,
@@ -69,10 +70,10 @@ pub fn sign_up(options: &Options, profile: &Profile) -> Result<(), Error> {
     }
 }
 
-/// What the frames of the server make of a sign-up.
+/// The result of a sign-up, from the frames of the server.
 #[derive(Debug, Default)]
 struct Verdict {
-    /// `SF` has come: the next frame says why, or the name is taken.
+    /// `SF` has arrived: the next frame says the reason, or the name is taken.
     failed: bool,
     asked: bool,
 }
@@ -95,7 +96,8 @@ impl Verdict {
         }
     }
 
-    /// Once: whatever is answered, it comes behind what the server has to say about the cause.
+    /// Is a heartbeat to be sent now? Only once. Whatever its answer is, it arrives after the frame
+    /// that gives the reason, if there is one.
     fn asks_why(&mut self) -> bool {
         self.failed && !std::mem::replace(&mut self.asked, true)
     }

@@ -4,7 +4,7 @@ use super::error::Error;
 
 const PORT: u16 = 1102;
 
-/// Where a server is, and what is spoken with it.
+/// The address of a server, and the transport to it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Target {
     pub(super) host: String,

@@ -1,4 +1,4 @@
-//! How TLS is spoken, and whom it trusts.
+//! The TLS configuration, with the trusted certificates.
 
 use super::error::Error;
 use rustls::crypto::ring;
@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 const FILE_BYTES_MAX: u64 = 1024 * 1024;
 
-/// With the roots of the web, or those in a file.
+/// The configuration with the public certificate authorities, or with those in a file.
 pub(super) fn config(ca_file: Option<&Path>) -> Result<Arc<ClientConfig>, Error> {
     let mut roots = RootCertStore::empty();
     match ca_file {

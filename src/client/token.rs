@@ -1,43 +1,43 @@
-//! Where a resume token is kept between two runs of a program.
+//! Where a resume token is stored between two runs of a program.
 
 use std::fs::{self, OpenOptions};
 use std::io::{self, ErrorKind, Read, Write};
 use std::path::{Path, PathBuf};
 
-/// A token has 43 characters; a file that is much larger holds none.
+/// A token has 43 characters; a file that is much larger cannot be a token file.
 const TOKEN_BYTES_MAX: u64 = 1_024;
 
-/// Keeps one resume token of one user. A token is as good as the password for 30 days: nobody else
-/// may read it.
+/// Stores one resume token of one user. For 30 days a token can be used in place of the password,
+/// so nobody else may read it.
 pub trait TokenStore: Send {
-    /// The token that was kept, if there is one.
+    /// Returns the stored token, if there is one.
     ///
     /// # Errors
     /// It cannot be read.
     fn load(&mut self) -> io::Result<Option<String>>;
 
-    /// Keeps a token, instead of the one before.
+    /// Stores a token in place of the previous one.
     ///
     /// # Errors
     /// It cannot be written.
     fn save(&mut self, token: &str) -> io::Result<()>;
 
-    /// Forgets it.
+    /// Removes the stored token.
     ///
     /// # Errors
     /// It cannot be removed.
     fn forget(&mut self) -> io::Result<()>;
 }
 
-/// A token in a file that only its owner may read (mode 0600). A new token is written beside the
-/// old one and takes its place at once.
+/// A token in a file that only its owner may read (mode 0600). A new token is written to another
+/// file in the same folder, which then replaces the old one atomically.
 #[derive(Clone, Debug)]
 pub struct TokenFile {
     path: PathBuf,
 }
 
 impl TokenFile {
-    /// The file; it need not be there yet, its folder must.
+    /// A store in this file. The file need not exist yet; its folder must.
     #[must_use]
     pub fn new(path: impl Into<PathBuf>) -> Self {
         Self { path: path.into() }
@@ -67,12 +67,12 @@ impl TokenStore for TokenFile {
     }
 }
 
-/// Writes a file that only its owner may read, beside its place first: a reader finds the old one
-/// or the new one, whole. It is on the disk when this returns. For whatever a client keeps beside
-/// its token.
+/// Writes a file that only its owner may read. It is first written under another name and then
+/// renamed, so a reader finds either the complete old file or the complete new one. It is on the
+/// disk when this returns. A client can use this also for files other than its token.
 ///
 /// # Errors
-/// It cannot be written, or is perhaps not on the disk.
+/// It cannot be written, or may not be on the disk.
 pub fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let mut name = path.file_name().ok_or(ErrorKind::InvalidInput)?.to_owned();
     name.push(format!(".{}.new", std::process::id()));
@@ -81,7 +81,7 @@ pub fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
     options.write(true).create_new(true);
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    // A file that a process of the same number left behind is of no use to anybody.
+    // A file that an earlier process with the same process id left behind is of no use.
     if let Err(error) = fs::remove_file(&beside)
         && error.kind() != ErrorKind::NotFound
     {
@@ -90,13 +90,13 @@ pub fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let mut file = options.open(&beside)?;
     let written = file.write_all(bytes).and_then(|()| file.sync_all()).and_then(|()| fs::rename(&beside, path));
     if written.is_err() {
-        // The first error is the one to tell.
+        // The first error is the one that is returned.
         fs::remove_file(&beside).ok();
     }
     written.and_then(|()| sync_folder_of(path))
 }
 
-/// Makes the new name outlive a crash of the machine.
+/// Writes the folder to the disk, so that the new name survives a crash of the machine.
 #[cfg(unix)]
 fn sync_folder_of(path: &Path) -> io::Result<()> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));

@@ -1,19 +1,19 @@
 //! The client's side of the WebSocket handshake and of its frames (RFC 6455 §4.1, §5.3). The frames
-//! of the server are read by the codec that the server has.
+//! of the server are read by the server's own codec.
 
 use super::target::Target;
 use crate::protocol::http::accept_of;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
-/// The server's answer to the handshake is at most this long.
+/// The maximum length of the server's answer to the handshake.
 const HEAD_BYTES_MAX: usize = 8 * 1024;
 const HEADERS_MAX: usize = 64;
 const TEXT: u8 = 1;
 const CLOSE: u8 = 8;
 const PONG: u8 = 10;
 
-/// A handshake whose answer has not come.
+/// A handshake whose answer has not arrived.
 pub(super) struct Handshake {
     key: String,
     head: Vec<u8>,
@@ -21,9 +21,9 @@ pub(super) struct Handshake {
 
 /// The state of the handshake.
 pub(super) enum Answered {
-    /// Not yet.
+    /// No complete answer yet.
     No,
-    /// Yes; these bytes came behind the answer.
+    /// The handshake is complete; these bytes came after the answer.
     Yes(Vec<u8>),
 }
 
@@ -40,7 +40,7 @@ impl Handshake {
         Self { key, head: Vec::new() }
     }
 
-    /// Reads what has come of the answer.
+    /// Reads the part of the answer that has arrived.
     pub(super) fn read(&mut self, bytes: &[u8]) -> Result<Answered, String> {
         self.head.extend_from_slice(bytes);
         let mut headers = [httparse::EMPTY_HEADER; HEADERS_MAX];

@@ -1,4 +1,5 @@
-//! Key pairs in a file, encrypted with a passphrase: for another browser, another client, a safe.
+//! Key pairs in a file, encrypted with a passphrase: for another browser, for another client, or as
+//! a backup.
 
 use super::keys::Keys;
 use super::{Fault, decrypt, encrypt, from_base64, netstrings, random, to_base64};
@@ -9,8 +10,8 @@ use std::ops::RangeInclusive;
 
 const MARK: &str = "keys1";
 const ROUNDS: u32 = 600_000;
-/// Fewer are too easy to guess at; with more, a file from a stranger would keep its reader waiting
-/// for a minute.
+/// With fewer rounds the passphrase is too easy to guess. With more, a file from a stranger would
+/// keep its reader waiting for a minute.
 const ROUNDS_READ: RangeInclusive<u64> = 600_000..=10_000_000;
 const FILE_BYTES_MAX: usize = 64 * 1024;
 
@@ -19,7 +20,7 @@ fn aad(user: &str) -> Vec<u8> {
 }
 
 impl Keys {
-    /// Encrypts both pairs with a passphrase; gives the text of the file.
+    /// Encrypts both pairs with a passphrase, and returns the text of the file.
     ///
     /// # Errors
     /// [`Fault::Failed`].
@@ -35,10 +36,10 @@ impl Keys {
         Ok(file.to_string())
     }
 
-    /// Reads such a file. It takes about as long as a log-in with a password.
+    /// Reads such a file. This takes about as long as a log-in with a password.
     ///
     /// # Errors
-    /// [`Fault::Broken`]: it is no such file. [`Fault::WrongPassphrase`].
+    /// [`Fault::Broken`]: the text is not such a file. [`Fault::WrongPassphrase`].
     pub fn import(file: &str, passphrase: &str) -> Result<Self, Fault> {
         if file.len() > FILE_BYTES_MAX {
             return Err(Fault::Broken);

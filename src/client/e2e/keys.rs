@@ -16,8 +16,8 @@ use std::path::Path;
 const FILE_BYTES_MAX: u64 = 64 * 1024;
 const EXPONENT: [u8; 3] = [1, 0, 1];
 
-/// The key pairs of a user: one for encryption, one for signatures. Somebody who has them can read
-/// the user's messages and write in their name.
+/// The key pairs of a user: one for encryption, one for signatures. Anybody who has them can read
+/// the user's messages and write in the user's name.
 pub struct Keys {
     user: String,
     encrypt: OaepPrivateDecryptingKey,
@@ -36,7 +36,7 @@ impl std::fmt::Debug for Keys {
 }
 
 impl Keys {
-    /// Makes new ones, of 3,072 bits. It takes about a second.
+    /// Generates new key pairs of 3,072 bits. This takes about a second.
     ///
     /// # Errors
     /// [`Fault::Failed`].
@@ -72,7 +72,7 @@ impl Keys {
         })
     }
 
-    /// The user to whom they belong.
+    /// The user to whom the keys belong.
     #[must_use]
     pub fn user(&self) -> &str {
         &self.user
@@ -84,8 +84,8 @@ impl Keys {
         &self.public
     }
 
-    /// Keeps them in a file that only its owner may read (mode 0600), not encrypted. For a file
-    /// that leaves this machine use [`Keys::export`].
+    /// Writes the keys, not encrypted, to a file that only its owner may read (mode 0600). For a
+    /// file that leaves this machine use [`Keys::export`].
     ///
     /// # Errors
     /// It cannot be written.
@@ -113,7 +113,7 @@ impl Keys {
         Self::from_pkcs8(text("user")?, from_base64(text("encrypt")?)?, from_base64(text("sign")?)?)
     }
 
-    /// Those in the file, or, if there is no file, new ones, which are kept in it.
+    /// Loads the keys from the file. If there is no file, generates new keys and writes them to it.
     ///
     /// # Errors
     /// The file cannot be read or written, or holds the keys of another user.

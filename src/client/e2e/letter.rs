@@ -7,21 +7,22 @@ use serde_json::{Value, json};
 
 const MARK: &str = "e2e1";
 
-/// The frame around a message: as its push has it.
+/// The context of a message, as given in its push.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Letter<'a> {
-    /// Who writes.
+    /// The sender.
     pub sender: &'a str,
-    /// To whom.
+    /// The receiver.
     pub receiver: &'a str,
     /// The message's id.
     pub message_id: &'a str,
 }
 
-/// Is this content a message of the format, good or not? Everything else is plain text.
+/// Is this content in the format of an encrypted message, whether valid or not? Everything else is
+/// plain text.
 #[must_use]
 pub fn is_encrypted(content: &str) -> bool {
-    // Nearly all plain text is seen at a glance.
+    // This quick test recognises nearly all plain text.
     content.trim_start().starts_with('{') && read(content).is_some()
 }
 
@@ -31,7 +32,7 @@ fn read(content: &str) -> Option<Value> {
 }
 
 impl Letter<'_> {
-    /// The associated data: what cannot be changed without being noticed.
+    /// The associated data: the fields that are authenticated together with the ciphertext.
     fn aad(&self, from: &str, to: &str, own: &str) -> Vec<u8> {
         let texts = ["hongyan-e2e1", self.sender, self.receiver, self.message_id, from, to, own];
         netstrings(texts.map(str::as_bytes))
@@ -39,7 +40,7 @@ impl Letter<'_> {
 }
 
 impl Keys {
-    /// Encrypts and signs a text; gives the `content` of the message.
+    /// Encrypts and signs a text; returns the `content` of the message.
     ///
     /// # Errors
     /// [`Fault::Failed`]; [`Fault::Broken`]: the keys of the receiver cannot be used.
@@ -62,7 +63,7 @@ impl Keys {
     /// own, with their own keys.
     ///
     /// # Errors
-    /// What is wrong with it; nothing of it is to be shown as genuine then.
+    /// The fault of the message; nothing of it may be shown as genuine in this case.
     pub fn open(&self, sender: &PublicKeys, letter: Letter<'_>, content: &str) -> Result<String, Fault> {
         let value = read(content).ok_or(Fault::Broken)?;
         let text = |key: &str| value.get(key).and_then(Value::as_str).ok_or(Fault::Broken);
@@ -82,7 +83,7 @@ impl Keys {
         let aad = letter.aad(from, to, own_kid);
         let (key, own, iv, sealed) = (bytes("key")?, bytes("own")?, bytes("iv")?, bytes("text")?);
         let signature = bytes("sig")?;
-        // Nothing is decrypted that was not signed.
+        // The signature is verified first: nothing unsigned is decrypted.
         pinned.sign.verify(&signed(aad.clone(), [&iv, &key, &own, &sealed]), &signature)?;
         let secret = self.unwrap_key(if wrapped == "own" { &own } else { &key })?;
         let plain = decrypt(&secret, &iv, &aad, sealed)?;
@@ -90,7 +91,7 @@ impl Keys {
     }
 }
 
-/// The bytes that are signed: the associated data, and all that is encrypted.
+/// The bytes that are signed: the associated data and all encrypted parts.
 fn signed(mut aad: Vec<u8>, parts: [&[u8]; 4]) -> Vec<u8> {
     aad.extend(netstrings(parts));
     aad

@@ -1,4 +1,4 @@
-//! A client whose messages are encrypted wherever the friend has keys.
+//! A client that encrypts its messages to every friend who has keys.
 
 use super::Fault;
 use super::keys::Keys;
@@ -9,29 +9,29 @@ use crate::client::{Client, Error, ProfileChange, Push, new_id};
 use std::fmt;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// A received message, read.
+/// The result of reading a received message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Reading {
-    /// It was encrypted for us and signed with the sender's pinned key.
+    /// The text was encrypted for this user and signed with the sender's pinned key.
     Encrypted(String),
-    /// It is plain text, as it stands in the push. If the sender has keys, show it as not
+    /// The message is plain text, as it is in the push. If the sender has keys, show it as not
     /// encrypted: the server can read it and could have written it.
     Plain {
         /// Are keys of the sender pinned?
         sender_has_keys: bool,
     },
-    /// It is not to be shown as genuine. After [`Fault::OtherKey`] the friend's keys may have
-    /// changed: ask the user ([`Messenger::standing`]).
+    /// The message must not be shown as genuine. After [`Fault::OtherKey`] the friend's keys may
+    /// have changed: ask the user ([`Messenger::standing`]).
     Bad(Fault),
-    /// It is encrypted, and the profile with the keys of its sender could not be asked for. Do not
-    /// ack it: it comes again.
+    /// The message is encrypted, and the profile with its sender's keys could not be fetched. Do
+    /// not ack it: the server will send it again.
     NotYet(Error),
 }
 
 /// A message that the server has promised to deliver.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Sent {
-    /// Its id.
+    /// The message's id.
     pub id: String,
     /// Could the server not read it?
     pub encrypted: bool,
@@ -40,9 +40,9 @@ pub struct Sent {
 /// Why a message was not sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Trouble {
-    /// Of the client.
+    /// An error of the client.
     Client(Error),
-    /// Of the keys: most of all [`Fault::KeysChanged`].
+    /// A fault of the keys, usually [`Fault::KeysChanged`].
     Keys(Fault),
 }
 
@@ -78,11 +78,11 @@ pub struct Messenger {
 }
 
 impl Messenger {
-    /// With the keys of the client's user. They are published in the profile if something else, or
-    /// nothing, stands there.
+    /// A messenger with the keys of the client's user. If the profile has other keys, or none,
+    /// these keys are published in it.
     ///
     /// # Errors
-    /// [`Error::Setting`]: the keys are another user's; those of every request.
+    /// [`Error::Setting`]: the keys belong to another user; the errors of every request.
     pub fn new(client: Client, keys: Keys, pins: Pins) -> Result<Self, Error> {
         if keys.user() != client.user() {
             return Err(Error::Setting("these are another user's keys".to_owned()));
@@ -95,28 +95,29 @@ impl Messenger {
         Ok(Self { client, keys, pins: Mutex::new(pins) })
     }
 
-    /// The pins, to keep them or to agree to a change.
+    /// The pins, for storing them or for agreeing to a change.
     pub fn pins(&self) -> MutexGuard<'_, Pins> {
         self.pins.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// How a user's keys compare to those that are pinned, asked of the server now; pins them if
-    /// nothing is pinned.
+    /// Fetches a user's keys from the server now and compares them to the pinned ones; pins them if
+    /// none are pinned.
     ///
     /// # Errors
-    /// Those of every request.
+    /// The errors of every request.
     pub fn standing(&self, name: &str) -> Result<Standing, Error> {
         let in_profile = self.client.profile(name)?.unwrap_or_default().rsa_public_key;
         Ok(self.pins().look(name, &in_profile))
     }
 
-    /// The user agrees to the keys that they were shown: those of [`Standing::Changed`], whose
-    /// safety number is [`Messenger::safety_number_with`]. They are pinned if they are still in the
-    /// friend's profile; with `None`, if there are none.
+    /// Records that the user agrees to the keys that they were shown: those of
+    /// [`Standing::Changed`], whose safety number is [`Messenger::safety_number_with`]. The keys
+    /// are pinned if the friend's profile still has them; with `None`, the friend counts as having
+    /// no keys, if the profile still has none.
     ///
     /// # Errors
-    /// [`Fault::KeysChanged`]: the profile shows other keys by now, and nothing was pinned. Those
-    /// of every request.
+    /// [`Fault::KeysChanged`]: the profile has other keys meanwhile, and nothing was pinned. The
+    /// errors of every request.
     pub fn agree(&self, name: &str, shown: Option<&PublicKeys>) -> Result<(), Trouble> {
         let in_profile = self.client.profile(name)?.unwrap_or_default().rsa_public_key;
         if PublicKeys::read(&in_profile).ok().as_ref() != shown {
@@ -132,17 +133,17 @@ impl Messenger {
         Some(self.safety_number_with(name, self.pins().of(name)?))
     }
 
-    /// The safety number that would hold if these were the friend's keys: to be compared before the
-    /// user agrees to them.
+    /// The safety number with these keys of the friend. The users compare it before this user
+    /// agrees to the keys.
     #[must_use]
     pub fn safety_number_with(&self, name: &str, theirs: &PublicKeys) -> String {
         safety_number((self.client.user(), self.keys.public()), (name, theirs))
     }
 
-    /// Sends a message, encrypted if the friend has keys; asks for the friend's profile first.
+    /// Sends a message, encrypted if the friend has keys. Fetches the friend's profile first.
     ///
     /// # Errors
-    /// [`Fault::KeysChanged`]: nothing was sent. Those of [`Client::send`].
+    /// [`Fault::KeysChanged`]: nothing was sent. The errors of [`Client::send`].
     pub fn send(&self, receiver: &str, text: &str) -> Result<Sent, Trouble> {
         let id = new_id()?;
         let (content, encrypted) = self.content(&id, receiver, text)?;
@@ -150,8 +151,8 @@ impl Messenger {
         Ok(Sent { id, encrypted })
     }
 
-    /// The content of a message under this id, and whether it is encrypted: for a program that
-    /// sends it by itself. Send one content only under one id.
+    /// Returns the content of a message with this id, and whether it is encrypted. This is for a
+    /// program that sends the message itself. Use each id for one content only.
     ///
     /// # Errors
     /// As [`Messenger::send`].
@@ -166,7 +167,7 @@ impl Messenger {
         }
     }
 
-    /// Reads a push. For the first encrypted message of a user it asks for their profile.
+    /// Reads a push. For the first encrypted message of a user it fetches the user's profile.
     pub fn read(&self, push: &Push) -> Reading {
         let pinned = self.pins().of(&push.sender).cloned();
         if !is_encrypted(&push.content) {

@@ -1,8 +1,8 @@
 //! Messages between friends that the server cannot read: RSA-OAEP, RSA-PSS and AES-256-GCM, in the
 //! format of docs/e2e.md, which also says what it protects against and what not.
 //!
-//! [`Keys`] are a user's own key pairs, [`PublicKeys`] what stands in a profile, and [`Pins`] the
-//! keys that each friend had first. [`Messenger`] puts them together with a client:
+//! [`Keys`] are a user's own key pairs, [`PublicKeys`] are the keys in a profile, and [`Pins`] are
+//! the keys that each friend had first. [`Messenger`] combines them with a client:
 //!
 //! ```no_run
 //! use hongyan::client::e2e::{Keys, Messenger, Pins, Reading};
@@ -52,14 +52,14 @@ use std::fmt;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Fault {
-    /// It is not what the format says.
+    /// The text does not follow the format.
     Broken,
     /// It was encrypted for other keys than ours.
     NotForUs,
     /// It was signed with another key than the sender's pinned one: their keys have changed, or it
     /// is a forgery. Do not show it as genuine.
     OtherKey,
-    /// The signature is not good: a forgery, or it was changed on its way.
+    /// The signature is invalid: the message is a forgery, or was changed on its way.
     Forged,
     /// The passphrase is wrong, or the file is damaged.
     WrongPassphrase,
@@ -86,8 +86,8 @@ impl fmt::Display for Fault {
 
 impl std::error::Error for Fault {}
 
-/// The decimal byte length, a colon, the bytes, a comma: texts behind each other that can be read
-/// in one way only.
+/// Appends a netstring: the decimal byte length, a colon, the bytes, a comma. A sequence of
+/// netstrings can be parsed in one way only.
 fn netstring(out: &mut Vec<u8>, bytes: impl AsRef<[u8]>) {
     let bytes = bytes.as_ref();
     out.extend_from_slice(bytes.len().to_string().as_bytes());
@@ -116,7 +116,7 @@ fn random<const N: usize>() -> Result<[u8; N], Fault> {
     Ok(bytes)
 }
 
-/// AES-256-GCM; the tag stands behind the ciphertext.
+/// AES-256-GCM; the tag follows the ciphertext.
 fn encrypt(key: &[u8; 32], iv: [u8; 12], aad: &[u8], text: &[u8]) -> Result<Vec<u8>, Fault> {
     let key = UnboundKey::new(&AES_256_GCM, key).map_err(|_| Fault::Failed)?;
     let mut bytes = text.to_vec();

@@ -1,4 +1,5 @@
-//! The keys that each friend had first. A user who shows other keys later may be somebody else.
+//! The keys that each friend had first. If a user's profile has other keys later, it may be
+//! somebody else.
 
 use super::Fault;
 use super::public::PublicKeys;
@@ -9,15 +10,15 @@ use std::path::Path;
 
 const FILE_BYTES_MAX: u64 = 64 * 1024 * 1024;
 
-/// How a friend's keys compare to those that are pinned.
+/// The result of comparing a friend's keys to the pinned ones.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Standing {
     /// The friend has no keys and never had: messages are plain text, and are shown as that.
     NoKeys,
-    /// The keys are those that are pinned, perhaps from now on.
+    /// The keys are the pinned ones; they may have been pinned just now.
     Known(PublicKeys),
-    /// They have changed, or (`None`) disappeared. Warn and stop: neither encrypt to the new ones,
-    /// nor fall back to plain text, until the user agrees.
+    /// The keys have changed, or (`None`) disappeared. Warn and stop: neither encrypt to the new
+    /// ones, nor fall back to plain text, until the user agrees.
     Changed(Option<PublicKeys>),
 }
 
@@ -28,8 +29,8 @@ pub struct Pins {
 }
 
 impl Pins {
-    /// Compares what is in a friend's profile (`rsaPublicKey`) to what is pinned, and pins it if
-    /// nothing is.
+    /// Compares the keys in a friend's profile (`rsaPublicKey`) to the pinned ones, and pins them
+    /// if none are pinned.
     pub fn look(&mut self, name: &str, in_profile: &str) -> Standing {
         let found = PublicKeys::read(in_profile).ok();
         match (self.keys.get(name), found) {
@@ -43,7 +44,8 @@ impl Pins {
         }
     }
 
-    /// The user agrees to what is in the friend's profile now: new keys, or none.
+    /// Pins what is in the friend's profile now (new keys, or none), because the user has agreed to
+    /// it.
     pub fn agree(&mut self, name: &str, in_profile: &str) {
         match PublicKeys::read(in_profile) {
             Ok(keys) => self.keys.insert(name.to_owned(), keys),
@@ -57,7 +59,7 @@ impl Pins {
         self.keys.get(name)
     }
 
-    /// As a text to keep.
+    /// All pins as a text that can be stored.
     #[must_use]
     pub fn text(&self) -> String {
         let texts = self.keys.iter().map(|(name, keys)| (name.clone(), keys.text().into()));
@@ -67,14 +69,15 @@ impl Pins {
     /// Reads such a text.
     ///
     /// # Errors
-    /// [`Fault::Broken`]. Do not begin with no pins then: a damaged file would hide a change.
+    /// [`Fault::Broken`]. Do not start without pins in this case: a damaged file would hide a
+    /// change.
     pub fn read(text: &str) -> Result<Self, Fault> {
         let texts: BTreeMap<String, String> = serde_json::from_str(text).map_err(|_| Fault::Broken)?;
         let keys = texts.into_iter().map(|(name, text)| PublicKeys::read(&text).map(|keys| (name, keys)));
         Ok(Self { keys: keys.collect::<Result<_, _>>()? })
     }
 
-    /// Those in a file; none if there is no file.
+    /// Loads the pins from a file; no pins if there is no file.
     ///
     /// # Errors
     /// It cannot be read.
@@ -88,7 +91,7 @@ impl Pins {
         Self::read(&text).map_err(|fault| io::Error::new(ErrorKind::InvalidData, fault))
     }
 
-    /// Keeps them in a file that only its owner may read.
+    /// Writes the pins to a file that only its owner may read.
     ///
     /// # Errors
     /// It cannot be written.

@@ -1,4 +1,4 @@
-//! The public keys in a profile, and the number by which two users compare theirs.
+//! The public keys in a profile, and the safety number with which two users compare theirs.
 
 use super::{Fault, from_base64, netstring, to_base64};
 use aws_lc_rs::rsa::{OAEP_SHA256_MGF1SHA256, OaepPublicEncryptingKey, PublicEncryptingKey, PublicKeyComponents};
@@ -6,7 +6,7 @@ use aws_lc_rs::signature::RSA_PSS_2048_8192_SHA256;
 use ring::digest;
 use serde_json::{Value, json};
 
-/// What `rsaPublicKey` of a profile holds at most.
+/// The maximum length of `rsaPublicKey` in a profile.
 const TEXT_BYTES_MAX: usize = 8_192;
 /// 65537, the only public exponent.
 const EXPONENT: [u8; 3] = [1, 0, 1];
@@ -80,7 +80,8 @@ impl PublicKeys {
     /// Reads `rsaPublicKey` of a profile.
     ///
     /// # Errors
-    /// [`Fault::Broken`]: these are no keys of this format. A user with such a profile has none.
+    /// [`Fault::Broken`]: the text contains no keys of this format. A user with such a profile
+    /// counts as one without keys.
     pub fn read(text: &str) -> Result<Self, Fault> {
         if text.len() > TEXT_BYTES_MAX {
             return Err(Fault::Broken);
@@ -96,7 +97,7 @@ impl PublicKeys {
         })
     }
 
-    /// What stands in `rsaPublicKey`.
+    /// The text for `rsaPublicKey`.
     #[must_use]
     pub fn text(&self) -> String {
         let (encrypt, sign) = (self.encrypt.jwk("RSA-OAEP-256", "enc"), self.sign.jwk("PS256", "sig"));
@@ -116,8 +117,8 @@ impl PublicKeys {
     }
 }
 
-/// The safety number of two users: twelve groups of five digits, the same for both. If the two see
-/// the same one, nobody has put other keys between them.
+/// The safety number of two users: twelve groups of five digits, the same for both. If both users
+/// see the same number, nobody has replaced their keys.
 #[must_use]
 pub fn safety_number(one: (&str, &PublicKeys), other: (&str, &PublicKeys)) -> String {
     let mut both = [one, other];

@@ -1,5 +1,5 @@
-//! The log-in: with a token if there is one, else with the password; what is done when it is
-//! refused, and once it is done.
+//! The log-in: with a token if there is one, otherwise with the password; and what follows when it
+//! is refused and when it succeeds.
 
 use super::{LIMITED_MS, Machine, Output, Phase, With};
 use crate::client::delivery::Connection;
@@ -9,7 +9,7 @@ use crate::protocol::error::ErrorCode;
 use serde_json::Value;
 
 impl Machine {
-    /// What can be tried, in order.
+    /// The credentials that can be tried, in this order.
     pub(super) fn credentials(&self) -> Vec<With> {
         let all = [
             (self.has_token, With::Token),
@@ -20,7 +20,7 @@ impl Machine {
     }
 
     pub(super) fn log_in(&mut self, now: u64, with: With) {
-        // The server answers within 10 s; a queue before it may take as long once more.
+        // The server answers within 10 s; a queue in front of it may take as long again.
         self.phase = Phase::LoggingIn { with, until: now + 2 * self.rules.answer_ms };
         self.out.push(Output::LogIn(with));
     }
@@ -30,20 +30,22 @@ impl Machine {
             ("RE_SIGNUP", Some("LS")) => self.logged_in(now, with),
             ("RE_SIGNUP", Some("LF")) => {
                 self.phase = Phase::Refused { with, until: now + self.rules.answer_ms };
-                // Its answer comes behind what the server has to say about the cause.
+                // The answer to this heartbeat arrives after the frame that gives the reason, if
+                // there is one.
                 let id = self.own_id();
                 self.out.push(Output::Send(frames::heartbeat(&id)));
             }
-            // Of an earlier log-in on this connection, or nothing that we asked for.
+            // A frame that belongs to an earlier log-in on this connection, or that was not
+            // requested.
             _ => {}
         }
     }
 
-    /// A frame behind an `LF`.
+    /// Handles the frame after an `LF`.
     pub(super) fn log_in_refused(&mut self, now: u64, with: With, frame: &Frame) {
         match frame {
             Frame::Error { refusal, .. } => match refusal.code {
-                // The heartbeat's: nothing stood before it.
+                // The answer to the heartbeat: no reason came before it.
                 Some(ErrorCode::NotLoggedIn) => self.wrong(now, with),
                 _ => self.refused(now, refusal),
             },
@@ -61,7 +63,7 @@ impl Machine {
         }
     }
 
-    /// This credential does not hold: the next one is tried.
+    /// This credential was refused: tries the next one.
     pub(super) fn wrong(&mut self, now: u64, with: With) {
         let all = self.credentials();
         let next = all.iter().position(|it| *it == with).and_then(|at| all.get(at + 1)).copied();
@@ -95,7 +97,7 @@ impl Machine {
         self.write_requests(now);
     }
 
-    /// A token for the next log-in.
+    /// Requests a token for the next log-in.
     pub(super) fn ask_for_token(&mut self, now: u64) {
         if self.wants_token && matches!(self.phase, Phase::Online { .. }) {
             let id = self.own_id();
@@ -105,7 +107,7 @@ impl Machine {
         }
     }
 
-    /// Asks for presence again on a new connection, and for who is there now.
+    /// Subscribes to presence again on a new connection, and asks which friends are online now.
     pub(super) fn watch_again(&mut self, now: u64, after: Option<&str>) {
         let id = self.own_id();
         self.requests.add_own(Request::roster(&id, after, true).once(), now + self.rules.request_ms);

@@ -1,5 +1,6 @@
-//! Requests that wait for their answers: written when the user is online, again after a reconnect
-//! and when the server could not do them, and given up when their time is over.
+//! Requests that are waiting for their answers. They are written when the user is online, written
+//! again after a reconnect and when the server could not execute them, and given up when their time
+//! is over.
 
 use super::{Machine, Output, Phase, Ticket};
 use crate::client::backoff::{Backoff, Jitter};
@@ -8,34 +9,34 @@ use crate::client::frames::{self, Answer, Request};
 use crate::protocol::error::ErrorCode;
 use serde_json::Value;
 
-/// Tells requests apart. Ids cannot: the program chooses its own.
+/// Identifies a request. Its id cannot, because the program chooses the ids.
 pub(super) type Serial = u64;
 
-/// One that waits.
+/// A request that is waiting.
 #[derive(Debug)]
 struct Waiting {
     serial: Serial,
-    /// `None`: the library's own.
+    /// `None` for a request of the library itself.
     ticket: Option<Ticket>,
     request: Request,
     until: u64,
-    /// Written on the present connection, and not answered.
+    /// Has it been written on the present connection? It is not answered yet.
     written: bool,
-    /// Not to be written before this.
+    /// It is not written before this time.
     not_before: u64,
     tries: u32,
-    /// What the server said last.
+    /// The server's latest error for this request.
     refusal: Option<Refusal>,
 }
 
-/// An `MF`, whose cause may follow.
+/// An `MF` whose reason may follow.
 #[derive(Debug)]
 pub(super) struct Suspect {
     pub(super) id: String,
     pub(super) serial: Serial,
 }
 
-/// All that wait, in the order in which they were begun.
+/// All waiting requests, in the order in which they were begun.
 #[derive(Debug, Default)]
 pub(super) struct Requests {
     all: Vec<Waiting>,
@@ -49,12 +50,12 @@ impl Requests {
         self.all.push(Waiting { serial, ticket, request, until, written, not_before, tries, refusal });
     }
 
-    /// One of the library's own. They are few, and not repeated.
+    /// Adds a request of the library itself. These are few, and are not repeated.
     pub(super) fn add_own(&mut self, request: Request, until: u64) {
         self.add(None, request, until);
     }
 
-    /// Takes off those whose time is over.
+    /// Removes and returns the requests whose time is over.
     pub(super) fn take_late(&mut self, now: u64) -> Vec<(Ticket, Error)> {
         let late = self.all.extract_if(.., |waiting| now >= waiting.until);
         late.filter_map(|waiting| {
@@ -64,7 +65,8 @@ impl Requests {
         .collect()
     }
 
-    /// Takes off those that must not be written again; the others wait for the next connection.
+    /// Removes and returns the requests that must not be written again; the others wait for the
+    /// next connection.
     pub(super) fn connection_lost(&mut self) -> Vec<(Ticket, Error)> {
         let lost: Vec<Waiting> = self
             .all
@@ -78,12 +80,12 @@ impl Requests {
         self.all.drain(..).filter_map(|waiting| waiting.ticket).collect()
     }
 
-    /// Is the server to answer one?
+    /// Is an answer of the server expected?
     pub(super) fn any_written(&self) -> bool {
         self.all.iter().any(|waiting| waiting.written)
     }
 
-    /// The largest that was written: the one that was too large.
+    /// The largest request that was written: it must be the one that was too large.
     pub(super) fn largest_written(&self) -> Option<Serial> {
         let written = self.all.iter().filter(|waiting| waiting.written);
         written.max_by_key(|waiting| waiting.request.envelope.len()).map(|waiting| waiting.serial)
@@ -95,8 +97,8 @@ impl Requests {
         self.all.iter().flat_map(|waiting| retry(waiting).into_iter().chain([waiting.until])).min()
     }
 
-    /// Takes what can be written now. Two with one id are not on their way at once: their answers
-    /// could not be told apart.
+    /// Returns what can be written now. Two requests with the same id are never written at the same
+    /// time: their answers could not be told apart.
     fn write(&mut self, now: u64) -> Vec<String> {
         let mut lines = Vec::new();
         for at in 0..self.all.len() {
@@ -106,7 +108,7 @@ impl Requests {
                 continue;
             }
             if self.all.iter().any(twin) {
-                // The end of the other one is its time, and no deadline.
+                // It becomes due when the other one ends, not at a time.
                 self.all[at].not_before = 0;
                 continue;
             }
@@ -120,13 +122,13 @@ impl Requests {
         self.all.iter().position(|waiting| waiting.written && fits(waiting))
     }
 
-    /// The server could not do it: once more, later.
+    /// The server could not execute the request: it is tried again later.
     fn again(&mut self, at: usize, now: u64, refusal: &Refusal, backoff: Backoff, jitter: &mut Jitter) {
         let waiting = &mut self.all[at];
         waiting.written = false;
         waiting.tries = waiting.tries.saturating_add(1);
         waiting.refusal = Some(refusal.clone());
-        // From the whole delay up to half as much again.
+        // A random value from the whole delay up to one and a half times the delay.
         let delay = backoff.delay_ms(waiting.tries.saturating_add(1), 0, jitter);
         waiting.not_before = now.saturating_add(delay).max(1);
     }
@@ -148,7 +150,7 @@ impl Machine {
         }
     }
 
-    /// Ends a request of the program, or one of our own.
+    /// Ends a request of the program, or of the library itself.
     pub(super) fn finish(&mut self, serial: Serial, result: Result<Answer, Error>) {
         if let Some(at) = self.requests.written(|waiting| waiting.serial == serial)
             && let Some(ticket) = self.requests.all.remove(at).ticket
@@ -165,7 +167,8 @@ impl Machine {
         let Some(at) = self.requests.written(answers) else { return };
         if kind == "RE_MESSAGE" && content.as_str() != Some("MS") {
             self.suspect = Some(Suspect { id: id.to_owned(), serial: self.requests.all[at].serial });
-            // Its answer comes behind what the server has to say about the cause.
+            // The answer to this heartbeat arrives after the frame that gives the reason, if there
+            // is one.
             let id = self.own_id();
             self.out.push(Output::Send(frames::heartbeat(&id)));
             return;
@@ -175,11 +178,11 @@ impl Machine {
             Some(ticket) => self.out.push(Output::Done(ticket, answer)),
             None => self.own_answer(now, answer),
         }
-        // One with the same id may have waited for this.
+        // A request with the same id may have been waiting for this.
         self.write_requests(now);
     }
 
-    /// The answer to a request of the library's own.
+    /// Handles the answer to a request of the library itself.
     fn own_answer(&mut self, now: u64, answer: Result<Answer, Error>) {
         match answer {
             Ok(Answer::Text(token)) if self.wants_token && !token.is_empty() => {
@@ -199,17 +202,18 @@ impl Machine {
         }
     }
 
-    /// RE_ERROR with an id.
+    /// Handles an RE_ERROR that has an id.
     pub(super) fn error(&mut self, now: u64, id: &str, refusal: &Refusal) {
         if refusal.code == Some(ErrorCode::NotLoggedIn) {
-            // The server does not know us any more; nothing that was asked is done.
+            // The server no longer counts this connection as logged in; it has executed none of the
+            // requests.
             return self.drop_connection(now, &refusal.text);
         }
-        // Two with one id are not on their way at once.
+        // Two requests with the same id are never written at the same time.
         let Some(at) = self.requests.written(|waiting| waiting.request.id == id) else { return };
         let request = &self.requests.all[at].request;
         let again = match refusal.code {
-            // A server that stops has not done it; the next one may.
+            // A server that is stopping has not executed it; the next server may.
             Some(ErrorCode::Unavailable | ErrorCode::ShuttingDown) => request.repeatable,
             Some(ErrorCode::RateLimited) => request.retry_when_limited,
             _ => false,

@@ -13,7 +13,7 @@ const RULES: Rules = Rules {
     seen_max: 4,
 };
 
-/// A machine, its clock, and what it said last.
+/// A machine, its clock, and its latest outputs.
 struct Run {
     machine: Machine,
     now: u64,
@@ -24,7 +24,7 @@ impl Run {
         Self { machine: Machine::new(RULES, 7, has_token, has_password), now: 1_000_000 }
     }
 
-    /// One that is logged in with a token.
+    /// A machine that is logged in with a token.
     fn online() -> Self {
         let mut run = Self::new(true, true);
         run.connect();
@@ -68,7 +68,7 @@ impl Run {
         self.hear(Input::Begin(ticket, Request::message(id, "ann", "bob", "x")))
     }
 
-    /// Goes on until the machine does something at its deadline.
+    /// Advances the clock until the machine does something at its deadline.
     fn sleep(&mut self) -> Vec<Output> {
         loop {
             self.now = self.machine.deadline().expect("something is to be done").max(self.now + 1);
@@ -158,7 +158,7 @@ fn a_password_that_was_changed_elsewhere_ends_it() {
     run.reply("RE_SIGNUP", "log-in", "LF");
     assert_eq!(run.error("hongyan-client-1", "NOT_LOGGED_IN"), [Output::LogIn(With::Password)]);
     run.reply("RE_SIGNUP", "log-in", "LF");
-    // The server says nothing more: the cause is the usual one.
+    // The server sends nothing more: the reason is the usual one.
     assert_eq!(end(&run.sleep()), Some(&End::WrongPassword));
 }
 
@@ -266,7 +266,8 @@ fn a_message_is_sent_again_under_its_id_until_it_is_promised() {
     run.sleep();
     run.hear(Input::Connected);
     assert_eq!(ids(&run.reply("RE_SIGNUP", "log-in", "LS")), ["m1"]);
-    // The store is away: after 1 to 2 s once more, and then twice as late.
+    // The store is unavailable: the next try is after 1 to 2 s, and each later one after twice the
+    // delay.
     for least in [1_000, 2_000, 4_000] {
         run.reply("RE_MESSAGE", "m1", "MF");
         let before = run.now;
@@ -295,7 +296,7 @@ fn what_the_server_refuses_is_told_with_its_cause() {
     run.begin(1, "m1");
     let asked = run.reply("RE_MESSAGE", "m1", "MF");
     assert_eq!(sent(&asked)[0]["TYPE"], "0");
-    // Another frame behind it: the cause is the usual one.
+    // Another frame follows: the reason is the usual one.
     assert_eq!(done(&run.reply("RE_HEARTBEAT", "x", "1")), [(1, &Err(Error::NotFriends))]);
     run.begin(2, "m2");
     run.reply("RE_MESSAGE", "m2", "MF");
@@ -325,7 +326,7 @@ fn what_must_not_be_done_twice_is_not_sent_twice() {
     let request = Request::word("PASSWORD", "p", &json!({"old": "a", "new": "b"})).once();
     run.hear(Input::Begin(1, request.clone()));
     assert_eq!(done(&run.hear(Input::Lost("gone".into()))), [(1, &Err(Error::Unknown))]);
-    // One that was not written can wait.
+    // A request that was not written can wait.
     assert!(run.hear(Input::Begin(2, request)).is_empty());
     run.sleep();
     run.hear(Input::Connected);
@@ -355,7 +356,8 @@ fn two_requests_with_one_id_wait_for_each_other() {
     let outputs = run.reply("RE_FRI_REQ", "f1", "17");
     assert_eq!(done(&outputs), [(1, &Ok(Answer::Time(17)))]);
     assert_eq!(sent(&outputs)[0]["CONTENT"]["sender"], "cy");
-    // One that is to be tried again waits for a newer one, without being looked at all the time.
+    // A request that is to be tried again waits for a newer one with the same id, and the machine
+    // is not woken for it all the time.
     run.error("f1", "UNAVAILABLE");
     assert_eq!(sent(&run.hear(Input::Begin(3, accept("dan")))).len(), 1);
     run.now += 5_000;
@@ -442,10 +444,11 @@ fn nonsense_of_the_server_harms_nothing() {
     assert!(matches!(done(&run.reply("RE_FRI_REQ", "f", "soon"))[..], [(1, Err(Error::BadAnswer(_)))]));
     let outputs = run.hear(Input::Garbage);
     assert_eq!(outputs[0], Output::Disconnect);
-    // A server that does not know the user any more is left.
+    // The client leaves a server on which the user is no longer logged in.
     let mut run = Run::online();
     assert_eq!(run.error("x", "NOT_LOGGED_IN")[0], Output::Disconnect);
-    // Also if it says so behind an MF: the message is sent again on the next connection.
+    // The same when the server says so after an MF: the message is sent again on the next
+    // connection.
     let mut run = Run::online();
     run.begin(1, "m1");
     run.reply("RE_MESSAGE", "m1", "MF");
